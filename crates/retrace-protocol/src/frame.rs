@@ -1,0 +1,407 @@
+//! WebSocket text frames in both directions (PROTOCOL.md sections 4 to 7).
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::Error as _;
+use serde::ser::{Error as _, SerializeMap};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::command::{Replay, Resume};
+use crate::{Event, EventKind};
+
+/// The first frame of a client.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Auth {
+    /// The key. Opaque.
+    pub api_key: String,
+    /// The server may send `resume` and `replay`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumable: Option<bool>,
+    /// 1: the client knows leases. Older clients leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay_generation: Option<u32>,
+    /// Asks for one `ack` per event. Older clients leave it out and want none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acks: Option<bool>,
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth")
+            .field("api_key", &"…")
+            .field("resumable", &self.resumable)
+            .field("replay_generation", &self.replay_generation)
+            .field("acks", &self.acks)
+            .finish()
+    }
+}
+
+/// What a client sends.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClientFrame {
+    /// The first frame; not numbered, not acked.
+    Auth(Auth),
+    /// The answer to a `ping`.
+    Pong,
+    /// An event and its number; the oldest clients send none.
+    Event {
+        /// What happened.
+        event: Event,
+        /// From 1, one counter per process, not reset by a reconnect.
+        seq: Option<u64>,
+    },
+    /// A frame of a type that this crate does not know.
+    Unknown(Map<String, Value>),
+}
+
+impl ClientFrame {
+    /// Reads one text frame.
+    ///
+    /// # Errors
+    /// Text that is no JSON object with a `type`, or an event whose data lacks what it needs. The Python SDK may write
+    /// `NaN`: see [`crate::json::non_finite_to_null`].
+    pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Head<'a> {
+            #[serde(rename = "type", borrow)]
+            kind: Cow<'a, str>,
+            #[serde(default, borrow)]
+            data: Option<&'a RawValue>,
+            #[serde(default)]
+            seq: Option<u64>,
+        }
+        let head: Head<'_> = serde_json::from_str(text)?;
+        if let Some(kind) = EventKind::from_wire(&head.kind) {
+            let data = head.data.ok_or_else(|| <serde_json::Error as serde::de::Error>::missing_field("data"))?.get();
+            let event = match kind {
+                EventKind::TraceStarted => Event::TraceStarted(serde_json::from_str(data)?),
+                EventKind::SpanStarted => Event::SpanStarted(serde_json::from_str(data)?),
+                EventKind::SpanEnded => Event::SpanEnded(serde_json::from_str(data)?),
+                EventKind::TraceEnded => Event::TraceEnded(serde_json::from_str(data)?),
+            };
+            return Ok(Self::Event { event, seq: head.seq });
+        }
+        Ok(match &*head.kind {
+            "auth" => Self::Auth(serde_json::from_str(text)?),
+            "pong" => Self::Pong,
+            _ => Self::Unknown(serde_json::from_str(text)?),
+        })
+    }
+}
+
+impl Serialize for ClientFrame {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auth(auth) => tagged(serializer, "auth", |map| flatten(map, auth)),
+            Self::Pong => tagged(serializer, "pong", |_| Ok(())),
+            Self::Event { event, seq } => tagged(serializer, event.kind().as_str(), |map| {
+                map.serialize_entry("data", event)?;
+                seq.map_or(Ok(()), |seq| map.serialize_entry("seq", &seq))
+            }),
+            Self::Unknown(frame) => frame.serialize(serializer),
+        }
+    }
+}
+
+/// What a server sends. Fields that are not known here survive in `other`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ServerFrame {
+    /// The key was taken; always the first frame.
+    AuthOk {
+        /// What else it says.
+        other: Map<String, Value>,
+    },
+    /// One event was ingested.
+    Ack(Ack),
+    /// Asks for a `pong`.
+    Ping {
+        /// What else it says.
+        other: Map<String, Value>,
+    },
+    /// Something is wrong; see [`crate::Signal::from_error`].
+    Error {
+        /// In words.
+        error: Option<String>,
+        /// What else it says.
+        other: Map<String, Value>,
+    },
+    /// Stop recording; see [`crate::Signal::from_halt`].
+    Halt {
+        /// Why, inside `data`.
+        reason: Option<String>,
+        /// What else `data` says.
+        data: Map<String, Value>,
+        /// What else the frame says.
+        other: Map<String, Value>,
+    },
+    /// Run again from a fork point.
+    Resume {
+        /// What to run.
+        data: Box<Resume>,
+        /// What else the frame says.
+        other: Map<String, Value>,
+    },
+    /// Run again from a recording.
+    Replay {
+        /// What to run.
+        data: Box<Replay>,
+        /// What else the frame says.
+        other: Map<String, Value>,
+    },
+    /// An event of another connection of the account; older servers send these, clients ignore them.
+    LiveFeed {
+        /// Which event.
+        kind: EventKind,
+        /// The frame without its type.
+        other: Map<String, Value>,
+    },
+    /// A frame of a type that this crate does not know, or one of a known type in another shape; to be noted and ignored.
+    Unknown(Map<String, Value>),
+}
+
+/// The acknowledgement of one event (section 6). Not cumulative.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ack {
+    /// `data.id` of the event, when the server says it.
+    pub id: Option<String>,
+    /// The event's number, in whatever type the server wrote it.
+    pub seq: Option<Value>,
+    /// What else it says.
+    pub other: Map<String, Value>,
+}
+
+impl Ack {
+    /// The ack of the event `id` with the number `seq`.
+    #[must_use]
+    pub fn new(id: impl Into<String>, seq: Option<u64>) -> Self {
+        Self { id: Some(id.into()), seq: seq.map(Value::from), other: Map::new() }
+    }
+
+    /// The number, when it is one: then exactly that frame is confirmed and `id` does not count. Otherwise the oldest
+    /// unconfirmed frame about `id` is.
+    #[must_use]
+    pub fn seq_number(&self) -> Option<u64> {
+        self.seq.as_ref()?.as_u64()
+    }
+}
+
+impl ServerFrame {
+    /// Reads one text frame.
+    ///
+    /// # Errors
+    /// Text that is no JSON object with a string `type`. A frame of a known type with an unexpected shape is no error: it
+    /// comes as [`ServerFrame::Unknown`].
+    pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+}
+
+impl<'de> Deserialize<'de> for ServerFrame {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let whole: Map<String, Value> = Map::deserialize(deserializer)?;
+        let Some(kind) = whole.get("type").and_then(Value::as_str) else {
+            return Err(D::Error::custom("a frame needs a string `type`"));
+        };
+        let known = match kind {
+            "auth_ok" | "ack" | "ping" | "error" | "halt" | "resume" | "replay" => kind.to_owned(),
+            other => {
+                return Ok(match EventKind::from_wire(other) {
+                    Some(kind) => Self::LiveFeed { kind, other: without_type(whole) },
+                    None => Self::Unknown(whole),
+                });
+            }
+        };
+        // A known type in a shape of its own is handed on whole rather than refused: the connection must survive it.
+        Ok(Self::read(&known, without_type(whole.clone())).unwrap_or(Self::Unknown(whole)))
+    }
+}
+
+fn without_type(mut frame: Map<String, Value>) -> Map<String, Value> {
+    frame.remove("type");
+    frame
+}
+
+/// Takes a field out; `Err` when it is there with another type than text, `Ok(None)` when it is not there.
+fn take_text(map: &mut Map<String, Value>, key: &str) -> Result<Option<String>, ()> {
+    match map.remove(key) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(()),
+    }
+}
+
+impl ServerFrame {
+    fn read(kind: &str, mut other: Map<String, Value>) -> Result<Self, ()> {
+        Ok(match kind {
+            "auth_ok" => Self::AuthOk { other },
+            "ping" => Self::Ping { other },
+            "ack" => Self::Ack(Ack { id: take_text(&mut other, "id")?, seq: other.remove("seq"), other }),
+            "error" => Self::Error { error: take_text(&mut other, "error")?, other },
+            "halt" => {
+                let mut data = match other.remove("data") {
+                    Some(Value::Object(data)) => data,
+                    None => Map::new(),
+                    Some(_) => return Err(()),
+                };
+                Self::Halt { reason: take_text(&mut data, "reason")?, data, other }
+            }
+            "resume" => Self::Resume { data: from_field(&mut other)?, other },
+            "replay" => Self::Replay { data: from_field(&mut other)?, other },
+            _ => return Err(()),
+        })
+    }
+}
+
+fn from_field<T: serde::de::DeserializeOwned>(other: &mut Map<String, Value>) -> Result<Box<T>, ()> {
+    serde_json::from_value(other.remove("data").ok_or(())?).map(Box::new).map_err(|_| ())
+}
+
+impl Serialize for ServerFrame {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::AuthOk { other } => tagged(serializer, "auth_ok", |map| flatten(map, other)),
+            Self::Ping { other } => tagged(serializer, "ping", |map| flatten(map, other)),
+            Self::Ack(ack) => tagged(serializer, "ack", |map| {
+                entry_if(map, "id", ack.id.as_ref())?;
+                entry_if(map, "seq", ack.seq.as_ref())?;
+                flatten(map, &ack.other)
+            }),
+            Self::Error { error, other } => tagged(serializer, "error", |map| {
+                entry_if(map, "error", error.as_ref())?;
+                flatten(map, other)
+            }),
+            Self::Halt { reason, data, other } => tagged(serializer, "halt", |map| {
+                let mut data = data.clone();
+                data.extend(reason.clone().map(|reason| ("reason".to_owned(), Value::String(reason))));
+                if !data.is_empty() {
+                    map.serialize_entry("data", &data)?;
+                }
+                flatten(map, other)
+            }),
+            Self::Resume { data, other } => tagged(serializer, "resume", |map| {
+                map.serialize_entry("data", data)?;
+                flatten(map, other)
+            }),
+            Self::Replay { data, other } => tagged(serializer, "replay", |map| {
+                map.serialize_entry("data", data)?;
+                flatten(map, other)
+            }),
+            Self::LiveFeed { kind, other } => tagged(serializer, kind.as_str(), |map| flatten(map, other)),
+            Self::Unknown(frame) => frame.serialize(serializer),
+        }
+    }
+}
+
+/// Writes `{"type": kind, …}`.
+fn tagged<S: Serializer>(
+    serializer: S,
+    kind: &str,
+    rest: impl FnOnce(&mut S::SerializeMap) -> Result<(), S::Error>,
+) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(None)?;
+    map.serialize_entry("type", kind)?;
+    rest(&mut map)?;
+    map.end()
+}
+
+fn entry_if<M: SerializeMap>(map: &mut M, key: &str, value: Option<&impl Serialize>) -> Result<(), M::Error> {
+    value.map_or(Ok(()), |value| map.serialize_entry(key, value))
+}
+
+/// Writes the fields of `value` into the map that is being written. For small values: it goes through a tree.
+fn flatten<M: SerializeMap>(map: &mut M, value: &impl Serialize) -> Result<(), M::Error> {
+    let Value::Object(fields) = serde_json::to_value(value).map_err(M::Error::custom)? else { return Ok(()) };
+    fields.iter().try_for_each(|(key, value)| map.serialize_entry(key, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(text: &str) -> ServerFrame {
+        let frame = ServerFrame::parse(text).unwrap();
+        let back = serde_json::to_value(&frame).unwrap();
+        assert_eq!(back, serde_json::from_str::<Value>(text).unwrap());
+        frame
+    }
+
+    #[test]
+    fn unknown_types_and_fields_survive() {
+        assert!(matches!(round(r#"{"type":"brand_new","data":{"x":[1]},"v":2}"#), ServerFrame::Unknown(_)));
+        assert!(matches!(round(r#"{"type":"ping","at":5}"#), ServerFrame::Ping { .. }));
+        assert!(matches!(round(r#"{"type":"auth_ok","session":{"a":null}}"#), ServerFrame::AuthOk { .. }));
+        assert!(matches!(round(r#"{"type":"error","error":"no","code":402}"#), ServerFrame::Error { .. }));
+        assert!(matches!(round(r#"{"type":"halt","data":{"reason":"r","by":"x"},"z":1}"#), ServerFrame::Halt { .. }));
+        assert!(matches!(round(r#"{"type":"span_ended","data":{}}"#), ServerFrame::LiveFeed { .. }));
+        let ServerFrame::Resume { data, .. } = round(
+            r#"{"type":"resume","data":{"forkId":"f","traceId":"t","traceName":"n","forkPointSpanId":"s",
+                "forkPointIndex":null,"executionId":null,"newField":true}}"#,
+        ) else {
+            panic!("no resume")
+        };
+        assert_eq!(data.execution_id, Some(Value::Null));
+        assert_eq!(data.cassette, None);
+    }
+
+    #[test]
+    fn a_known_type_in_another_shape_is_no_error() {
+        for odd in [
+            r#"{"type":"ack","id":7,"seq":1}"#,
+            r#"{"type":"error","error":{"code":1}}"#,
+            r#"{"type":"halt","data":"now"}"#,
+            r#"{"type":"resume"}"#,
+            r#"{"type":"replay","data":{"traceId":1}}"#,
+        ] {
+            assert!(matches!(round(odd), ServerFrame::Unknown(_)), "{odd}");
+        }
+        for broken in ["", "[]", "{}", r#"{"type":1}"#, "{\"type\":\"ping\""] {
+            assert!(ServerFrame::parse(broken).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn only_an_integer_names_a_frame() {
+        for (seq, number) in [("7", Some(7)), ("\"7\"", None), ("7.5", None), ("null", None), ("-1", None)] {
+            let ServerFrame::Ack(ack) = round(&format!(r#"{{"type":"ack","id":"s","seq":{seq}}}"#)) else {
+                panic!("no ack")
+            };
+            assert_eq!(ack.seq_number(), number, "{seq}");
+        }
+        let acked = serde_json::to_string(&ServerFrame::Ack(Ack::new("s", Some(3)))).unwrap();
+        assert_eq!(acked, r#"{"type":"ack","id":"s","seq":3}"#);
+    }
+
+    #[test]
+    fn older_clients_are_understood() {
+        let auth = ClientFrame::parse(r#"{"type":"auth","api_key":"rt_x"}"#).unwrap();
+        let ClientFrame::Auth(auth) = auth else { panic!("no auth") };
+        assert_eq!(auth.acks, None);
+        let started =
+            r#"{"type":"trace_started","data":{"id":"t","started_at":"2026-01-02T03:04:05.123Z","spans":[]}}"#;
+        assert!(matches!(ClientFrame::parse(started).unwrap(), ClientFrame::Event { seq: None, .. }));
+        let ended = r#"{"type":"span_ended","data":{"id":"s","ended_at":"2026-01-02T03:04:05Z"}}"#;
+        let ClientFrame::Event { event, .. } = ClientFrame::parse(ended).unwrap() else { panic!("no event") };
+        assert_eq!(event.trace_id(), None);
+    }
+
+    #[test]
+    fn a_bad_event_says_which_field() {
+        let error = ClientFrame::parse(r#"{"type":"span_started","data":{"id":"s","trace_id":"t"}}"#).unwrap_err();
+        assert!(error.to_string().contains("span_type"), "{error}");
+        let error = ClientFrame::parse(r#"{"type":"trace_ended"}"#).unwrap_err();
+        assert!(error.to_string().contains("data"), "{error}");
+    }
+
+    #[test]
+    fn the_key_is_not_in_debug() {
+        let frame = ClientFrame::parse(r#"{"type":"auth","api_key":"rt_secret","acks":true}"#).unwrap();
+        assert!(!format!("{frame:?}").contains("rt_secret"));
+        assert_eq!(
+            serde_json::to_value(&frame).unwrap(),
+            serde_json::json!({"type":"auth","api_key":"rt_secret","acks":true})
+        );
+    }
+}

@@ -1,0 +1,340 @@
+//! JSON values carried as text, and what may be in them.
+//!
+//! Inputs, outputs and metadata are any JSON at all, often large, and mostly just passed on. [`Json`] keeps such a value
+//! as the text it arrived in: embedding it costs a copy instead of a parse, and numbers keep every digit.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::limits;
+
+/// One JSON value, kept as its text.
+///
+/// ```
+/// use retrace_protocol::Json;
+///
+/// let answer = Json::from_serialize(&serde_json::json!({"answer": 42}));
+/// assert_eq!(answer.as_str(), r#"{"answer":42}"#);
+/// assert_eq!(Json::text("tab\there").as_str(), r#""tab\there""#);
+/// ```
+#[derive(Clone)]
+pub struct Json(Box<RawValue>);
+
+impl Json {
+    /// The value `null`.
+    #[must_use]
+    pub fn null() -> Self {
+        Self(RawValue::NULL.to_owned())
+    }
+
+    /// A JSON string. U+0000, which many stores refuse, becomes U+FFFD.
+    #[must_use]
+    pub fn text(text: &str) -> Self {
+        Self::from_serialize(without_nul(text).as_ref())
+    }
+
+    /// Whatever serde can write as JSON. Floats that JSON has no form for become `null`, as everywhere in serde.
+    ///
+    /// A value that refuses to be serialised (a map with keys that are no strings) becomes `null` too.
+    #[must_use]
+    pub fn from_serialize<T: Serialize + ?Sized>(value: &T) -> Self {
+        to_raw_value(value).map_or_else(|_| Self::null(), Self)
+    }
+
+    /// The value that `text` holds, when a strict reader will take it: see [`is_strict`].
+    ///
+    /// Costs one pass of the JSON parser and one scan; nothing is built but the copy.
+    #[must_use]
+    pub fn parse_strict(text: &str) -> Option<Self> {
+        let raw: &RawValue = serde_json::from_str(text).ok()?;
+        is_strict(raw.get()).then(|| Self(raw.to_owned()))
+    }
+
+    /// The JSON text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.get()
+    }
+
+    /// The raw value, to embed it in something that is serialised.
+    #[must_use]
+    pub fn as_raw(&self) -> &RawValue {
+        &self.0
+    }
+
+    /// Whether the value is `null`.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        self.as_str() == "null"
+    }
+
+    /// The value as a tree.
+    ///
+    /// # Errors
+    /// Text that the JSON grammar allows but a tree cannot hold: lone surrogates, numbers beyond `f64`, nesting beyond
+    /// 128.
+    pub fn to_value(&self) -> Result<serde_json::Value, serde_json::Error> {
+        serde_json::from_str(self.as_str())
+    }
+}
+
+impl From<Box<RawValue>> for Json {
+    fn from(raw: Box<RawValue>) -> Self {
+        Self(raw)
+    }
+}
+
+impl From<&serde_json::Value> for Json {
+    fn from(value: &serde_json::Value) -> Self {
+        Self::from_serialize(value)
+    }
+}
+
+/// Equal when the text is equal; `1.0` and `1` are not.
+impl PartialEq for Json {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Json {}
+
+impl fmt::Debug for Json {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Box::<RawValue>::deserialize(deserializer).map(Self)
+    }
+}
+
+/// For fields where `null` and absence differ on the wire: `null` is read as `Some(null)`.
+pub(crate) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
+    Json::deserialize(deserializer).map(Some)
+}
+
+/// `text` with every U+0000 replaced by U+FFFD; borrowed when there is none.
+#[must_use]
+pub fn without_nul(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{FFFD}")) } else { Cow::Borrowed(text) }
+}
+
+/// Whether a strict reader takes this JSON: no U+0000, no lone surrogate, no number beyond `f64`, nesting of at most
+/// [`limits::JSON_DEPTH`].
+///
+/// `json` must be valid JSON already; the grammar allows all of these, so parsers that only skip over a value let them
+/// through, and a reader that builds a tree then refuses the whole body.
+#[must_use]
+pub fn is_strict(json: &str) -> bool {
+    let mut depth = 0_usize;
+    let mut rest = json.as_bytes();
+    while let [byte, tail @ ..] = rest {
+        rest = match byte {
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > limits::JSON_DEPTH {
+                    return false;
+                }
+                tail
+            }
+            b']' | b'}' => {
+                depth = depth.saturating_sub(1);
+                tail
+            }
+            b'"' => match after_strict_string(tail) {
+                Some(after) => after,
+                None => return false,
+            },
+            b'-' | b'0'..=b'9' => match after_finite_number(rest) {
+                Some(after) => after,
+                None => return false,
+            },
+            _ => tail,
+        };
+    }
+    true
+}
+
+/// What follows the string that begins at `rest`; `None` when the string holds an escape that a strict reader refuses.
+fn after_strict_string(mut rest: &[u8]) -> Option<&[u8]> {
+    loop {
+        let at = rest.iter().position(|b| matches!(b, b'"' | b'\\'))?;
+        rest = match rest.get(at..)? {
+            [b'"', tail @ ..] => return Some(tail),
+            [b'\\', b'u', tail @ ..] => match hex4(tail)? {
+                (0 | 0xDC00..=0xDFFF, _) => return None,
+                (0xD800..=0xDBFF, [b'\\', b'u', low @ ..]) => match hex4(low)? {
+                    (0xDC00..=0xDFFF, tail) => tail,
+                    _ => return None,
+                },
+                (0xD800..=0xDBFF, _) => return None,
+                (_, tail) => tail,
+            },
+            [b'\\', _, tail @ ..] => tail,
+            _ => return None,
+        };
+    }
+}
+
+fn hex4(bytes: &[u8]) -> Option<(u16, &[u8])> {
+    let (digits, tail) = bytes.split_first_chunk::<4>()?;
+    let text = std::str::from_utf8(digits).ok()?;
+    Some((u16::from_str_radix(text, 16).ok()?, tail))
+}
+
+/// What follows the number at the start of `bytes`; `None` when it is too large for an `f64`.
+fn after_finite_number(bytes: &[u8]) -> Option<&[u8]> {
+    /// A number of fewer characters and without an exponent is below 10^300.
+    const PLAINLY_FINITE: usize = 300;
+
+    let is_part = |b: &u8| matches!(b, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+    let (number, tail) = bytes.split_at(bytes.iter().position(|b| !is_part(b)).unwrap_or(bytes.len()));
+    if number.len() < PLAINLY_FINITE && !number.iter().any(|b| matches!(b, b'e' | b'E')) {
+        return Some(tail);
+    }
+    std::str::from_utf8(number).ok()?.parse::<f64>().ok()?.is_finite().then_some(tail)
+}
+
+/// `text` with the bare words `NaN`, `Infinity` and `-Infinity` replaced by `null`; borrowed when there are none.
+///
+/// The Python SDK writes them although JSON has no such words (PROTOCOL.md section 3). A receiver that wants its frames
+/// all the same calls this on text that does not parse.
+#[must_use]
+pub fn non_finite_to_null(text: &str) -> Cow<'_, str> {
+    const WORDS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
+
+    let mut out = String::new();
+    let mut copied = 0;
+    let mut in_string = false;
+    let mut at = 0;
+    let bytes = text.as_bytes();
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'\\' if in_string => at += 1,
+            b'"' => in_string = !in_string,
+            b'-' | b'I' | b'N' if !in_string => {
+                let rest = text.get(at..).unwrap_or_default();
+                if let Some(word) = WORDS.iter().find(|word| rest.starts_with(**word)) {
+                    out.push_str(text.get(copied..at).unwrap_or_default());
+                    out.push_str("null");
+                    at += word.len();
+                    copied = at;
+                    continue;
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    if copied == 0 {
+        return Cow::Borrowed(text);
+    }
+    out.push_str(text.get(copied..).unwrap_or_default());
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    #[test]
+    fn what_a_strict_reader_refuses_is_found() {
+        for refused in [
+            r#""\u0000""#,
+            r#"{"a\u0000b":1}"#,
+            r#""\ud800""#,
+            r#""\ud800x""#,
+            r#""\ud800\n""#,
+            r#""\ud800\ud800""#,
+            r#""\udc00""#,
+            "[1e999]",
+            "-1E+400",
+            &format!("1{}", "0".repeat(400)),
+            &format!("{}{}", "[".repeat(65), "]".repeat(65)),
+        ] {
+            assert!(serde_json::from_str::<&RawValue>(refused).is_ok(), "{refused} is JSON");
+            assert_eq!(Json::parse_strict(refused), None, "{refused}");
+        }
+        for taken in [
+            r#""\ud83d\ude00 \\u0000 \" \/""#,
+            r#"{"a":[1,-2.5e3,1e-999,true,null]}"#,
+            "123456789012345678901234567890",
+            &format!("{}{}", "[".repeat(64), "]".repeat(64)),
+        ] {
+            assert_eq!(Json::parse_strict(taken).unwrap().as_str(), taken);
+        }
+        for broken in ["", "{", "nul", "[1,]", "{\"a\":1} x", "NaN"] {
+            assert_eq!(Json::parse_strict(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn words_that_json_lacks_become_null_outside_strings() {
+        let text = r#"{"nan": NaN, "s": "NaN \" -Infinity \\", "l": [-Infinity, Infinity, -1]}"#;
+        assert_eq!(non_finite_to_null(text), r#"{"nan": null, "s": "NaN \" -Infinity \\", "l": [null, null, -1]}"#);
+        assert!(matches!(non_finite_to_null(r#"{"a":"NaN"}"#), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn text_never_carries_nul() {
+        assert_eq!(Json::text("a\0b").as_str(), "\"a\u{FFFD}b\"");
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(6, 64, 8, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..8).prop_map(Value::from),
+                prop::collection::hash_map(any::<String>(), inner, 0..8)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_serde_writes_is_strict_unless_it_holds_nul(value in any_json()) {
+            let text = value.to_string();
+            prop_assert_eq!(Json::parse_strict(&text).is_some(), !text.contains("\\u0000"));
+        }
+
+        #[test]
+        fn what_is_strict_builds_a_tree(text in r#"[\[\]{}",:0-9eE+\-.\\u dcDC08a\n]{0,40}"#) {
+            if let Some(json) = Json::parse_strict(&text) {
+                prop_assert!(json.to_value().is_ok(), "{:?}", json);
+            }
+        }
+
+        #[test]
+        fn replacing_words_leaves_json_alone(value in any_json()) {
+            let text = value.to_string();
+            prop_assert_eq!(non_finite_to_null(&text), text.as_str());
+        }
+
+        #[test]
+        fn no_text_panics(text: String) {
+            let _ = non_finite_to_null(&text);
+            let _ = is_strict(&text);
+        }
+    }
+}

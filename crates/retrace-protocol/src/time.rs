@@ -1,0 +1,212 @@
+//! Points in time as the wire writes them.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A point in time: ISO 8601 UTC, microseconds, `Z` (PROTOCOL.md section 3).
+///
+/// The fraction has six digits, or is absent when it is zero. A text of another form (three digits from the TypeScript
+/// SDK, no `Z` from a naive Python date) is kept as it came; [`Timestamp::unix_micros`] still reads it.
+///
+/// ```
+/// use retrace_protocol::Timestamp;
+///
+/// let t = Timestamp::from_unix_nanos(1_795_345_548_254_518_999);
+/// assert_eq!(t.to_string(), "2026-11-22T11:05:48.254518Z");
+/// assert_eq!(t.unix_micros(), Some(1_795_345_548_254_518));
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Timestamp(Repr);
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Repr {
+    Micros(u64),
+    Text(Box<str>),
+}
+
+const NANOS_PER_MICRO: u64 = 1_000;
+const MICROS_PER_SECOND: u64 = 1_000_000;
+/// The last microsecond of the year 9999, the last one that has a four-digit year.
+const MAX_MICROS: u64 = 253_402_300_800 * MICROS_PER_SECOND - 1;
+
+impl Timestamp {
+    /// From nanoseconds since 1970 UTC, OpenTelemetry's unit. Nanoseconds below a microsecond are cut off.
+    #[must_use]
+    pub const fn from_unix_nanos(nanos: u64) -> Self {
+        Self(Repr::Micros(nanos / NANOS_PER_MICRO))
+    }
+
+    /// From microseconds since 1970 UTC; a time after the year 9999 becomes its last microsecond.
+    #[must_use]
+    pub const fn from_unix_micros(micros: u64) -> Self {
+        Self(Repr::Micros(if micros > MAX_MICROS { MAX_MICROS } else { micros }))
+    }
+
+    /// Microseconds since 1970 UTC, or `None` when the text is no time. A text without a zone is taken as UTC.
+    #[must_use]
+    pub fn unix_micros(&self) -> Option<u64> {
+        match &self.0 {
+            Repr::Micros(micros) => Some(*micros),
+            Repr::Text(text) => parse(text),
+        }
+    }
+
+    /// The text as it stands on the wire.
+    #[must_use]
+    pub fn as_text(&self) -> Cow<'_, str> {
+        match &self.0 {
+            Repr::Micros(_) => Cow::Owned(self.to_string()),
+            Repr::Text(text) => Cow::Borrowed(text),
+        }
+    }
+}
+
+/// Reads RFC 3339 with 0 to 9 fraction digits, with `Z`, an offset in `±hh:mm`, or no zone at all.
+fn parse(text: &str) -> Option<u64> {
+    let (local, offset_minutes) = split_zone(text)?;
+    let time = humantime::parse_rfc3339_weak(local).ok()?;
+    let micros = i128::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_micros()).ok()?;
+    let utc = micros - i128::from(offset_minutes) * 60 * i128::from(MICROS_PER_SECOND);
+    u64::try_from(utc).ok()
+}
+
+fn split_zone(text: &str) -> Option<(&str, i32)> {
+    if let Some(local) = text.strip_suffix(['Z', 'z']) {
+        return Some((local, 0));
+    }
+    let Some(at) = text.len().checked_sub("+00:00".len()) else { return Some((text, 0)) };
+    let (Some(local), Some(zone)) = (text.get(..at), text.get(at..)) else { return Some((text, 0)) };
+    let (sign, digits) = match zone.split_at_checked(1)? {
+        ("+", digits) => (1, digits),
+        ("-", digits) if local.contains(':') => (-1, digits),
+        _ => return Some((text, 0)),
+    };
+    let (hours, minutes) = digits.split_once(':')?;
+    Some((local, sign * (hours.parse::<i32>().ok()? * 60 + minutes.parse::<i32>().ok()?)))
+}
+
+impl From<SystemTime> for Timestamp {
+    /// A time before 1970 becomes 1970: spans of that age are clock errors, and the wire has no form for them.
+    fn from(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        Self::from_unix_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    }
+}
+
+impl From<&str> for Timestamp {
+    fn from(text: &str) -> Self {
+        if let Some(micros) = text.ends_with('Z').then(|| parse(text)).flatten().filter(|m| *m <= MAX_MICROS) {
+            let canonical = Self(Repr::Micros(micros));
+            if canonical.as_text() == text {
+                return canonical;
+            }
+        }
+        Self(Repr::Text(text.into()))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Repr::Micros(micros) => {
+                let time = UNIX_EPOCH + Duration::from_micros(*micros);
+                if micros % MICROS_PER_SECOND == 0 {
+                    humantime::format_rfc3339_seconds(time).fmt(f)
+                } else {
+                    humantime::format_rfc3339_micros(time).fmt(f)
+                }
+            }
+            Repr::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Repr::Micros(_) => serializer.collect_str(self),
+            Repr::Text(text) => serializer.serialize_str(text),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Timestamp;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a timestamp string")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Timestamp, E> {
+                Ok(Timestamp::from(text))
+            }
+        }
+        deserializer.deserialize_str(Visitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_whole_second_has_no_fraction() {
+        assert_eq!(Timestamp::from_unix_micros(1_767_323_045_000_000).to_string(), "2026-01-02T03:04:05Z");
+    }
+
+    #[test]
+    fn other_forms_are_kept_and_still_read() {
+        for (text, micros) in [
+            ("2026-01-02T03:04:05.123Z", 1_767_323_045_123_000),
+            ("2026-01-02T03:04:05.123456", 1_767_323_045_123_456),
+            ("2026-01-02T03:04:05.123456789Z", 1_767_323_045_123_456),
+            ("2026-01-02T05:04:05+02:00", 1_767_323_045_000_000),
+            ("2026-01-02T01:34:05.5-01:30", 1_767_323_045_500_000),
+        ] {
+            let t = Timestamp::from(text);
+            assert_eq!(t.to_string(), text);
+            assert_eq!(t.unix_micros(), Some(micros), "{text}");
+        }
+        for text in
+            ["", "yesterday", "2026-13-02T03:04:05Z", "1969-12-31T23:59:59Z", "é+00:00", "2026-01-02T03:04:05é00:00"]
+        {
+            assert_eq!(Timestamp::from(text).to_string(), text);
+            assert_eq!(Timestamp::from(text).unix_micros(), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn times_off_the_calendar_are_held_at_its_ends() {
+        assert_eq!(Timestamp::from(UNIX_EPOCH - Duration::from_secs(1)).to_string(), "1970-01-01T00:00:00Z");
+        assert_eq!(Timestamp::from_unix_micros(u64::MAX).to_string(), "9999-12-31T23:59:59.999999Z");
+        assert_eq!(Timestamp::from_unix_nanos(u64::MAX).to_string(), "2554-07-21T23:34:33.709551Z");
+    }
+
+    proptest! {
+        #[test]
+        fn every_microsecond_comes_back(micros in 0..=MAX_MICROS) {
+            let t = Timestamp::from_unix_micros(micros);
+            let back: Timestamp = serde_json::from_str(&serde_json::to_string(&t).unwrap()).unwrap();
+            prop_assert_eq!(&back, &t);
+            prop_assert_eq!(back.unix_micros(), Some(micros));
+        }
+
+        #[test]
+        fn no_text_panics(text: String) {
+            let t = Timestamp::from(text.as_str());
+            prop_assert_eq!(t.to_string(), text);
+            let _ = t.unix_micros();
+        }
+    }
+}

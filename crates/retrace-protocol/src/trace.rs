@@ -1,0 +1,296 @@
+//! Traces: one run of an agent.
+
+use serde::{Deserialize, Serialize};
+
+use crate::json::present;
+use crate::span::replace;
+use crate::{Id, Json, Span, Timestamp};
+
+/// How a run stands (PROTOCOL.md section 13).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It has begun and not said its end.
+    Running,
+    /// It ended well.
+    Completed,
+    /// It ended in an error.
+    Failed,
+}
+
+impl Status {
+    /// The value on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The status that this wire value names.
+    #[must_use]
+    pub fn from_wire(value: &str) -> Option<Self> {
+        [Self::Running, Self::Completed, Self::Failed].into_iter().find(|s| s.as_str() == value)
+    }
+}
+
+/// A trace: the data of a `trace_started` event (PROTOCOL.md section 5.1), and with its end and its spans the body of
+/// `POST /api/v1/traces` (section 9.1).
+///
+/// Absent means unknown; `output` alone tells `null` from absent. The official client can send a body without an id
+/// (section 9.1), so even that is optional here and asked for by [`Trace::missing_field`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Trace {
+    /// This trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<Id>,
+    /// How it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+    /// Tokens in and out of all model calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_tokens: Option<u64>,
+    /// US dollars of all model calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_cost: Option<f64>,
+    /// How long it took, in whole milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_duration_ms: Option<u64>,
+    /// When it began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// What it is called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What it was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Json>,
+    /// A JSON object; the keys with a meaning are in [`crate::metadata`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Json>,
+    /// The conversation it belongs to; any text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+    /// The project it is filed under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project_id: Option<String>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// What it returned.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub output: Option<Json>,
+    /// Spans that were sent; fewer stored ones mean a loss (section 12).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span_count: Option<u64>,
+    /// Why it failed, at most [`crate::limits::ERROR_CHARS`] characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The end was made up, not seen (section 12); never written as false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminated_early: Option<bool>,
+    /// Something of this trace may be missing (section 12); never written as false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lossy: Option<bool>,
+    /// The spans, in the order they started; always there in an upload, maybe empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spans: Option<Vec<Span>>,
+}
+
+impl Trace {
+    /// A trace that has begun: the start event as the official client sends it, totals at zero.
+    #[must_use]
+    pub fn started(id: Id, started_at: Timestamp) -> Self {
+        Self {
+            id: Some(id),
+            status: Some(Status::Running),
+            total_tokens: Some(0),
+            total_cost: Some(0.0),
+            total_duration_ms: Some(0),
+            started_at: Some(started_at),
+            ..Self::default()
+        }
+    }
+
+    /// The first field that a receiver needs and this trace lacks (sections 9.1 and 22).
+    #[must_use]
+    pub fn missing_field(&self) -> Option<&'static str> {
+        if self.id.is_none() {
+            Some("id")
+        } else if self.started_at.is_none() {
+            Some("started_at")
+        } else {
+            None
+        }
+    }
+
+    /// Lays an end over the trace, field by field: what the end does not say stays (section 9.1).
+    pub fn apply(&mut self, end: TraceEnded) {
+        replace(&mut self.started_at, end.started_at);
+        replace(&mut self.ended_at, end.ended_at);
+        replace(&mut self.output, end.output);
+        replace(&mut self.status, end.status);
+        replace(&mut self.total_tokens, end.total_tokens);
+        replace(&mut self.total_cost, end.total_cost);
+        replace(&mut self.total_duration_ms, end.total_duration_ms);
+        replace(&mut self.span_count, end.span_count);
+        replace(&mut self.error, end.error);
+        replace(&mut self.terminated_early, end.terminated_early);
+        replace(&mut self.lossy, end.lossy);
+    }
+}
+
+/// The data of a `trace_ended` event (PROTOCOL.md section 5.4).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TraceEnded {
+    /// The trace.
+    pub id: Id,
+    /// When it began, so that this event alone makes a valid trace; older clients leave it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// What it returned; written even when it is `null`.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub output: Option<Json>,
+    /// How it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+    /// Tokens in and out of all model calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_tokens: Option<u64>,
+    /// US dollars of all model calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_cost: Option<f64>,
+    /// How long it took, in whole milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_duration_ms: Option<u64>,
+    /// Spans that were sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span_count: Option<u64>,
+    /// Why it failed, at most [`crate::limits::ERROR_CHARS`] characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The end was made up, not seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminated_early: Option<bool>,
+    /// Something of this trace may be missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lossy: Option<bool>,
+}
+
+/// The body of `PATCH /api/v1/traces/:id` (PROTOCOL.md section 9.3): the end of a trace that the receiver already has.
+///
+/// Never an id, a start or spans.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TracePatch {
+    /// How it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+    /// What it returned.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub output: Option<Json>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// Tokens in and out of all model calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_tokens: Option<u64>,
+    /// US dollars of all model calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_cost: Option<f64>,
+    /// How long it took, in whole milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total_duration_ms: Option<u64>,
+    /// Something of this trace may be missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lossy: Option<bool>,
+    /// The end was made up, not seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminated_early: Option<bool>,
+    /// Spans that were sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span_count: Option<u64>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl TracePatch {
+    /// The end of `trace` as far as it is known.
+    #[must_use]
+    pub fn of(trace: &Trace) -> Self {
+        Self {
+            status: trace.status,
+            output: trace.output.clone(),
+            ended_at: trace.ended_at.clone(),
+            total_tokens: trace.total_tokens,
+            total_cost: trace.total_cost,
+            total_duration_ms: trace.total_duration_ms,
+            lossy: trace.lossy,
+            terminated_early: trace.terminated_early,
+            span_count: trace.span_count,
+            error: trace.error.clone(),
+        }
+    }
+
+    /// The same as an end event of the trace `id`, to lay over what is stored.
+    #[must_use]
+    pub fn into_ended(self, id: Id) -> TraceEnded {
+        TraceEnded {
+            id,
+            started_at: None,
+            ended_at: self.ended_at,
+            output: self.output,
+            status: self.status,
+            total_tokens: self.total_tokens,
+            total_cost: self.total_cost,
+            total_duration_ms: self.total_duration_ms,
+            span_count: self.span_count,
+            error: self.error,
+            terminated_early: self.terminated_early,
+            lossy: self.lossy,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_written_as_it_is_named() {
+        for status in [Status::Running, Status::Completed, Status::Failed] {
+            assert_eq!(serde_json::to_value(status).unwrap(), status.as_str());
+            assert_eq!(Status::from_wire(status.as_str()), Some(status));
+        }
+    }
+
+    #[test]
+    fn an_end_closes_a_start() {
+        let mut trace = Trace::started("t".into(), Timestamp::from_unix_micros(1));
+        trace.name = Some("agent".into());
+        let end = TracePatch {
+            status: Some(Status::Failed),
+            output: Some(Json::null()),
+            total_tokens: Some(7),
+            error: Some("E: no".into()),
+            ..TracePatch::default()
+        };
+        trace.apply(end.clone().into_ended("t".into()));
+        assert_eq!(trace.status, Some(Status::Failed));
+        assert_eq!((trace.name.as_deref(), trace.total_tokens), (Some("agent"), Some(7)));
+        assert_eq!(TracePatch::of(&trace).error, end.error);
+        assert_eq!(trace.lossy, None);
+    }
+
+    #[test]
+    fn what_a_receiver_needs_is_named() {
+        assert_eq!(Trace::default().missing_field(), Some("id"));
+        assert_eq!(Trace { id: Some("t".into()), ..Trace::default() }.missing_field(), Some("started_at"));
+        assert_eq!(Trace::started("t".into(), Timestamp::from_unix_micros(1)).missing_field(), None);
+    }
+}
