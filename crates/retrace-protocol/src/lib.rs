@@ -35,6 +35,7 @@ pub mod golden;
 mod id;
 pub mod json;
 pub mod limits;
+pub mod message;
 pub mod metadata;
 pub mod sampling;
 mod signal;

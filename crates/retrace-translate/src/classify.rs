@@ -1,0 +1,100 @@
+//! What a span is: the rules of MAPPING.md, "`span_type`", first match.
+
+use retrace_protocol::SpanType;
+
+use crate::dialect::{Class, DIALECTS};
+use crate::slot::{Slot, Slots};
+
+/// What a span is, and what Retrace calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Classified {
+    pub class: Option<Class>,
+    pub span_type: SpanType,
+}
+
+pub(crate) fn classify(slots: &Slots<'_>) -> Classified {
+    let class = class_of(slots);
+    let stated = slots.text(Slot::SpanType).and_then(SpanType::from_wire);
+    let span_type = stated.unwrap_or(match class {
+        Some(Class::Model) => SpanType::LlmCall,
+        Some(Class::Tool) => SpanType::ToolCall,
+        Some(Class::Agent) => SpanType::Reasoning,
+        Some(Class::Action) | None => SpanType::Action,
+    });
+    Classified {
+        class: stated.map_or(class, |stated| match stated {
+            SpanType::LlmCall => Some(Class::Model),
+            SpanType::ToolCall => Some(Class::Tool),
+            SpanType::Reasoning => Some(Class::Agent),
+            _ => Some(Class::Action),
+        }),
+        span_type,
+    }
+}
+
+fn class_of(slots: &Slots<'_>) -> Option<Class> {
+    let operation = slots.get(Slot::Operation);
+    let stated = operation
+        .and_then(|held| (DIALECTS.get(held.rank % DIALECTS.len())?.operation)(held.value.as_text()?))
+        .into_iter()
+        .chain(slots.text(Slot::McpMethod).map(|method| match method {
+            "tools/call" => Class::Tool,
+            _ => Class::Action,
+        }))
+        .min();
+    if stated.is_some() {
+        return stated;
+    }
+    let model = slots.get(Slot::RequestModel).or_else(|| slots.get(Slot::ResponseModel)).is_some();
+    // An operation that nobody knows is told by what it works with; without any, a provider says that a model was called.
+    if model && (operation.is_some() || slots.get(Slot::Provider).is_some()) {
+        Some(Class::Model)
+    } else if slots.get(Slot::ToolName).is_some() {
+        Some(Class::Tool)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::{Meaning, meaning};
+    use crate::slot::Held;
+    use crate::view::Value;
+
+    fn of(attributes: &[(&'static str, &'static str)]) -> SpanType {
+        let mut slots = Slots::new();
+        for (i, (key, value)) in attributes.iter().enumerate() {
+            let Meaning::One(rank, slot) = meaning(key) else { panic!("{key}") };
+            slots.put(slot, Held { rank, attribute: Some(i), value: Value::from(*value) });
+        }
+        classify(&slots).span_type
+    }
+
+    #[test]
+    fn every_rule_of_the_table() {
+        use SpanType::{Action, LlmCall, Reasoning, ToolCall};
+        for (attributes, expected) in [
+            (&[("retrace.span_type", "fork_point"), ("gen_ai.operation.name", "chat")][..], SpanType::ForkPoint),
+            (&[("retrace.span_type", "nonsense"), ("gen_ai.operation.name", "chat")], LlmCall),
+            (&[("gen_ai.operation.name", "embeddings")], LlmCall),
+            (&[("gen_ai.operation.name", "execute_tool")], ToolCall),
+            (&[("mcp.method.name", "tools/call")], ToolCall),
+            (&[("mcp.method.name", "resources/read")], Action),
+            (&[("mcp.method.name", "tools/call"), ("gen_ai.operation.name", "execute_tool")], ToolCall),
+            (&[("gen_ai.operation.name", "invoke_agent"), ("gen_ai.request.model", "m")], Reasoning),
+            (&[("gen_ai.operation.name", "plan")], Reasoning),
+            (&[("gen_ai.operation.name", "retrieval")], Action),
+            (&[("gen_ai.provider.name", "p"), ("gen_ai.request.model", "m")], LlmCall),
+            (&[("gen_ai.request.model", "m")], Action),
+            (&[("gen_ai.operation.name", "new"), ("gen_ai.request.model", "m")], LlmCall),
+            (&[("gen_ai.operation.name", "new"), ("gen_ai.tool.name", "t")], ToolCall),
+            (&[("gen_ai.tool.name", "t")], ToolCall),
+            (&[("gen_ai.operation.name", "new")], Action),
+            (&[], Action),
+        ] {
+            assert_eq!(of(attributes), expected, "{attributes:?}");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What a model call cost.
+
+#[cfg(feature = "prices")]
+pub(crate) use list::price;
+
+/// A sum of money without the dust that adding floats leaves: whole picodollars.
+pub(crate) fn without_noise(dollars: f64) -> f64 {
+    const PICO: f64 = 1e12;
+    let rounded = (dollars * PICO).round() / PICO;
+    if rounded.is_finite() { rounded } else { dollars }
+}
+
+#[cfg(feature = "prices")]
+mod list {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use genai_prices::{PriceRequest, Usage, UsageKey};
+    use retrace_protocol::metadata;
+
+    /// The price in US dollars of a call of `model`, at the rates of the moment it was made.
+    ///
+    /// `None` for a model that the bundled table does not know: unknown is not free. The first call decodes the table, which
+    /// takes tens of milliseconds.
+    pub(crate) fn price(
+        provider: Option<&str>,
+        model: &str,
+        input_tokens: u64,
+        output_tokens: u64,
+        parts: &metadata::Usage,
+        started_unix_nanos: u64,
+    ) -> Option<f64> {
+        let mut usage = Usage::new();
+        let mut put = |key, tokens: Option<u64>| {
+            if let Some(tokens) = tokens {
+                #[allow(clippy::cast_precision_loss)] // nobody uses 2^53 tokens in a call
+                usage.insert(key, tokens as f64);
+            }
+        };
+        put(UsageKey::INPUT_TOKENS, Some(input_tokens));
+        put(UsageKey::OUTPUT_TOKENS, Some(output_tokens));
+        put(UsageKey::CACHE_READ_TOKENS, parts.cache_read_tokens);
+        put(UsageKey::CACHE_WRITE_TOKENS, parts.cache_creation_tokens);
+        let request =
+            PriceRequest::new(model, &usage).with_timestamp(UNIX_EPOCH + Duration::from_nanos(started_unix_nanos));
+        let request = match provider {
+            Some(provider) => request.with_provider_id(price_list(provider)),
+            None => request,
+        };
+        let price = genai_prices::calculate(&request).ok()?.total_price;
+        (price.is_finite() && price >= 0.0).then(|| super::without_noise(price))
+    }
+
+    /// The price list's name for a provider of the GenAI conventions; others are asked for under their own name.
+    pub(super) fn price_list(provider: &str) -> &str {
+        match provider {
+            "gcp.gen_ai" | "gcp.vertex_ai" | "gcp.gemini" => "google",
+            "azure.ai.inference" | "azure.ai.openai" => "azure",
+            "aws.bedrock" => "aws",
+            "x_ai" => "x-ai",
+            "mistral_ai" => "mistral",
+            other => other,
+        }
+    }
+}
+
+#[cfg(all(test, feature = "prices"))]
+mod tests {
+    use super::list::*;
+    use retrace_protocol::metadata;
+
+    const OCTOBER_2026: u64 = 1_791_763_200_000_000_000;
+
+    fn of(provider: &str, model: &str, parts: &metadata::Usage) -> Option<f64> {
+        price(Some(provider), model, 1_000_000, 100_000, parts, OCTOBER_2026)
+    }
+
+    #[test]
+    fn a_known_model_has_its_list_price_and_an_unknown_one_none() {
+        let parts = metadata::Usage::default();
+        // 0.15 USD a million in, 0.60 USD a million out.
+        let known = of("openai", "gpt-4o-mini-2024-07-18", &parts).unwrap();
+        assert!((known - 0.21).abs() < 1e-9, "{known}");
+        assert_eq!(of("openai", "no-such-model", &parts), None);
+    }
+
+    #[test]
+    fn cached_input_is_cheaper_not_extra() {
+        let parts = metadata::Usage { cache_read_tokens: Some(500_000), ..metadata::Usage::default() };
+        let cached = of("openai", "gpt-4o-mini", &parts).unwrap();
+        // Half of the input at 0.075 USD a million.
+        assert!((cached - 0.1725).abs() < 1e-9, "{cached}");
+    }
+
+    #[test]
+    fn every_provider_of_the_conventions_has_a_price_list() {
+        let lists = genai_prices::Calculator::bundled();
+        for provider in [
+            "openai",
+            "gcp.gen_ai",
+            "gcp.vertex_ai",
+            "gcp.gemini",
+            "anthropic",
+            "cohere",
+            "azure.ai.inference",
+            "azure.ai.openai",
+            "aws.bedrock",
+            "perplexity",
+            "x_ai",
+            "deepseek",
+            "groq",
+            "mistral_ai",
+        ] {
+            assert!(lists.find_provider(Some(price_list(provider)), None).unwrap().is_some(), "{provider}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The dialects in which libraries say what a GenAI span means.
+//!
+//! A dialect is a table of attribute keys and the little code that the shape of its messages needs; it fills the
+//! [`Slot`]s that all dialects share. [`DIALECTS`] is the order of trust: per slot, the first dialect that says something
+//! holds, so a span that speaks two at once is not confused. Adding one touches its own file and that list.
+
+mod otel;
+mod plain;
+mod retrace;
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use crate::messages::Turn;
+use crate::slot::Slot;
+
+/// How one family of libraries names things.
+pub(crate) struct Dialect {
+    /// Whether a span that uses one of these keys is a GenAI span.
+    pub genai: bool,
+    /// Attribute keys and the places they fill.
+    pub keys: &'static [(&'static str, Slot)],
+    /// Beginnings of keys that share a place.
+    pub prefixes: &'static [(&'static str, Slot)],
+    /// Events whose attributes are read as if they were the span's own, with less trust than those.
+    pub events: &'static [&'static str],
+    /// Beginnings of keys that mark a span as GenAI although this translation gives them no place.
+    pub marks: &'static [&'static str],
+    /// What an operation of this dialect is.
+    pub operation: fn(&str) -> Option<Class>,
+    /// Reads messages from their JSON text; `None` when they are not in this dialect's shape.
+    pub turns: for<'a> fn(&'a str) -> Option<Vec<Turn<'a>>>,
+}
+
+/// What a span is, in the order in which the rules are asked (MAPPING.md, "`span_type`").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Class {
+    /// A call of a model.
+    Model,
+    /// A tool at work.
+    Tool,
+    /// An agent, a workflow, a plan.
+    Agent,
+    /// Retrieval, memory and the like.
+    Action,
+}
+
+/// All dialects, most trusted first.
+pub(crate) static DIALECTS: [&Dialect; 3] = [&retrace::DIALECT, &otel::DIALECT, &plain::DIALECT];
+
+/// Where a key leads: the rank of its dialect, and the place.
+static KEYS: LazyLock<HashMap<&'static str, (usize, Slot)>> = LazyLock::new(|| {
+    let mut keys = HashMap::new();
+    for (rank, dialect) in DIALECTS.iter().enumerate() {
+        for (key, slot) in dialect.keys {
+            keys.entry(*key).or_insert((rank, *slot));
+        }
+    }
+    keys
+});
+
+/// What a key means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meaning<'k> {
+    /// It fills a place of its own.
+    One(usize, Slot),
+    /// It is one of many that share a place; the rest of the key tells them apart.
+    Many(usize, Slot, &'k str),
+    /// It marks the span as GenAI and is otherwise unknown.
+    Mark,
+    /// Nothing.
+    Unknown,
+}
+
+impl Meaning<'_> {
+    /// Whether a span with such a key is a GenAI span.
+    pub(crate) fn is_genai(self) -> bool {
+        match self {
+            Self::One(rank, _) | Self::Many(rank, ..) => DIALECTS.get(rank).is_some_and(|dialect| dialect.genai),
+            Self::Mark => true,
+            Self::Unknown => false,
+        }
+    }
+}
+
+/// Whether an event carries what the span itself could have said.
+pub(crate) fn is_content_event(name: &str) -> bool {
+    DIALECTS.iter().any(|dialect| dialect.events.contains(&name))
+}
+
+/// Looks a key up in all dialects.
+pub(crate) fn meaning(key: &str) -> Meaning<'_> {
+    if let Some((rank, slot)) = KEYS.get(key) {
+        return Meaning::One(*rank, *slot);
+    }
+    for (rank, dialect) in DIALECTS.iter().enumerate() {
+        for (prefix, slot) in dialect.prefixes {
+            if let Some(rest) = key.strip_prefix(prefix) {
+                return Meaning::Many(rank, *slot, rest);
+            }
+        }
+        if dialect.marks.iter().any(|mark| key.starts_with(mark)) {
+            return Meaning::Mark;
+        }
+    }
+    Meaning::Unknown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_stands_in_two_tables() {
+        let mut seen = HashMap::new();
+        for (rank, dialect) in DIALECTS.iter().enumerate() {
+            for (key, _) in dialect.keys {
+                assert_eq!(seen.insert(*key, rank), None, "{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_prefixes_and_marks_are_told_apart() {
+        assert_eq!(meaning("gen_ai.request.model"), Meaning::One(1, Slot::RequestModel));
+        assert_eq!(meaning("retrace.metadata.a.b"), Meaning::Many(0, Slot::UserMetadata, "a.b"));
+        assert_eq!(meaning("gen_ai.something.new"), Meaning::Mark);
+        assert_eq!(meaning("http.route"), Meaning::Unknown);
+        assert!(meaning("gen_ai.something.new").is_genai());
+        assert!(!meaning("session.id").is_genai());
+    }
+}

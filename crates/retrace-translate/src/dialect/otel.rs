@@ -1,0 +1,247 @@
+//! OpenTelemetry's GenAI conventions as they stand: `gen_ai.*` since v1.37, messages as lists of parts.
+//!
+//! Keys follow the registry of commit 953276ff of the semantic conventions (v1.41 and eleven commits), messages the JSON
+//! schemas beside it. Where real libraries write a part a little differently, the difference is read here too.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Class, Dialect};
+use crate::messages::{Part, Source, Turn, label_of, text_of};
+use crate::slot::Slot;
+
+pub(super) static DIALECT: Dialect = Dialect {
+    genai: true,
+    keys: &[
+        ("gen_ai.operation.name", Slot::Operation),
+        ("gen_ai.provider.name", Slot::Provider),
+        ("gen_ai.request.model", Slot::RequestModel),
+        ("gen_ai.request.max_tokens", Slot::MaxTokens),
+        ("gen_ai.request.choice.count", Slot::ChoiceCount),
+        ("gen_ai.request.temperature", Slot::Temperature),
+        ("gen_ai.request.top_p", Slot::TopP),
+        ("gen_ai.request.top_k", Slot::TopK),
+        ("gen_ai.request.stop_sequences", Slot::StopSequences),
+        ("gen_ai.request.frequency_penalty", Slot::FrequencyPenalty),
+        ("gen_ai.request.presence_penalty", Slot::PresencePenalty),
+        ("gen_ai.request.seed", Slot::Seed),
+        ("gen_ai.request.stream", Slot::Streaming),
+        ("gen_ai.response.id", Slot::ResponseId),
+        ("gen_ai.response.model", Slot::ResponseModel),
+        ("gen_ai.response.finish_reasons", Slot::FinishReasons),
+        ("gen_ai.response.time_to_first_chunk", Slot::TimeToFirstChunk),
+        ("gen_ai.usage.input_tokens", Slot::InputTokens),
+        ("gen_ai.usage.output_tokens", Slot::OutputTokens),
+        ("gen_ai.usage.cache_read.input_tokens", Slot::CacheReadTokens),
+        ("gen_ai.usage.cache_creation.input_tokens", Slot::CacheCreationTokens),
+        ("gen_ai.usage.reasoning.output_tokens", Slot::ReasoningTokens),
+        ("gen_ai.conversation.id", Slot::SessionId),
+        ("gen_ai.agent.id", Slot::AgentId),
+        ("gen_ai.agent.name", Slot::AgentName),
+        ("gen_ai.workflow.name", Slot::WorkflowName),
+        ("gen_ai.tool.name", Slot::ToolName),
+        ("gen_ai.tool.call.id", Slot::ToolCallId),
+        ("gen_ai.tool.call.arguments", Slot::ToolArguments),
+        ("gen_ai.tool.call.result", Slot::ToolResult),
+        ("gen_ai.tool.definitions", Slot::ToolDefinitions),
+        ("gen_ai.output.type", Slot::OutputType),
+        ("gen_ai.retrieval.query.text", Slot::RetrievalQuery),
+        ("gen_ai.retrieval.documents", Slot::RetrievalDocuments),
+        ("gen_ai.system_instructions", Slot::SystemInstructions),
+        ("gen_ai.input.messages", Slot::InputMessages),
+        ("gen_ai.output.messages", Slot::OutputMessages),
+        ("mcp.method.name", Slot::McpMethod),
+    ],
+    prefixes: &[],
+    events: &["gen_ai.client.inference.operation.details"],
+    marks: &["gen_ai.", "mcp."],
+    operation,
+    turns,
+};
+
+fn operation(name: &str) -> Option<Class> {
+    Some(match name {
+        "chat" | "text_completion" | "generate_content" | "embeddings" => Class::Model,
+        "execute_tool" => Class::Tool,
+        "invoke_agent" | "create_agent" | "invoke_workflow" | "plan" => Class::Agent,
+        "retrieval" => Class::Action,
+        memory if memory.ends_with("_memory") || memory.ends_with("_memory_store") => Class::Action,
+        _ => return None,
+    })
+}
+
+/// Reads `gen_ai.input.messages`, `gen_ai.output.messages` (a list of messages) or `gen_ai.system_instructions` (a list
+/// of parts), each as a JSON text.
+fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
+    let elements: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+    if let Some(parts) = elements.iter().map(|element| part_alone(element)).collect::<Option<Vec<_>>>()
+        && !parts.is_empty()
+    {
+        return Some(vec![Turn { role: Cow::Borrowed("system"), parts, ..Turn::default() }]);
+    }
+    elements.into_iter().map(turn).collect()
+}
+
+#[derive(Deserialize)]
+struct RawTurn<'a> {
+    #[serde(borrow, default)]
+    role: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    parts: Option<Vec<&'a RawValue>>,
+    #[serde(borrow, default)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    finish_reason: Option<&'a RawValue>,
+}
+
+fn turn(raw: &RawValue) -> Option<Turn<'_>> {
+    let turn: RawTurn<'_> = serde_json::from_str(raw.get()).ok()?;
+    let parts = match (turn.parts, turn.content) {
+        (Some(parts), _) => parts.into_iter().map(part).collect(),
+        (None, Some(content)) => vec![text_of(content).map_or(Part::Other(content), Part::Text)],
+        (None, None) => return None,
+    };
+    Some(Turn {
+        role: turn.role.and_then(label_of).unwrap_or(Cow::Borrowed("user")),
+        name: turn.name.and_then(label_of),
+        parts,
+        finish_reason: turn.finish_reason.and_then(label_of),
+    })
+}
+
+/// A part of `gen_ai.system_instructions`, which has parts where the others have messages.
+fn part_alone(raw: &RawValue) -> Option<Part<'_>> {
+    #[derive(Deserialize)]
+    struct Shape<'a> {
+        #[serde(borrow, default, rename = "type")]
+        kind: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        parts: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        role: Option<&'a RawValue>,
+    }
+    let shape: Shape<'_> = serde_json::from_str(raw.get()).ok()?;
+    (shape.kind.is_some() && shape.parts.is_none() && shape.role.is_none()).then(|| part(raw))
+}
+
+#[derive(Deserialize)]
+struct RawPart<'a> {
+    #[serde(borrow, default, rename = "type")]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow, default, alias = "text")]
+    content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    arguments: Option<&'a RawValue>,
+    #[serde(borrow, default, alias = "result")]
+    response: Option<&'a RawValue>,
+    #[serde(borrow, default, alias = "media_type")]
+    mime_type: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    modality: Option<&'a RawValue>,
+    #[serde(borrow, default, alias = "url")]
+    uri: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    file_id: Option<&'a RawValue>,
+}
+
+fn part(raw: &RawValue) -> Part<'_> {
+    known_part(raw).unwrap_or(Part::Other(raw))
+}
+
+fn known_part(raw: &RawValue) -> Option<Part<'_>> {
+    let part: RawPart<'_> = serde_json::from_str(raw.get()).ok()?;
+    let kind = part.kind.and_then(label_of)?;
+    Some(match &*kind {
+        // Without content the text was not captured: there is nothing to say.
+        "text" => part.content.map_or(Some(Part::Empty), |content| text_of(content).map(Part::Text))?,
+        "reasoning" | "thinking" => match part.content {
+            Some(content) => Part::Reasoning(text_of(content)?),
+            None => Part::Empty,
+        },
+        "refusal" => match part.content {
+            Some(content) => Part::Refusal(text_of(content)?),
+            None => Part::Empty,
+        },
+        "tool_call" => Part::ToolCall {
+            id: part.id.and_then(label_of),
+            name: part.name.and_then(label_of).unwrap_or_default(),
+            arguments: part.arguments,
+        },
+        "tool_call_response" => Part::ToolResult {
+            id: part.id.and_then(label_of),
+            name: part.name.and_then(label_of),
+            result: part.response,
+        },
+        "blob" | "binary" | "uri" | "file" => {
+            let source = if let Some(uri) = part.uri.and_then(label_of) {
+                Source::Uri(uri)
+            } else if let Some(id) = part.file_id.and_then(label_of) {
+                Source::File(id)
+            } else if let Some(data) = part.content.and_then(label_of) {
+                Source::Base64(data)
+            } else {
+                Source::Unknown
+            };
+            Part::Media {
+                modality: part.modality.and_then(label_of),
+                mime_type: part.mime_type.and_then(label_of),
+                source,
+            }
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_of_the_registry_are_known() {
+        for (name, class) in [
+            ("chat", Some(Class::Model)),
+            ("embeddings", Some(Class::Model)),
+            ("execute_tool", Some(Class::Tool)),
+            ("invoke_workflow", Some(Class::Agent)),
+            ("retrieval", Some(Class::Action)),
+            ("search_memory", Some(Class::Action)),
+            ("agent_step", None),
+        ] {
+            assert_eq!(operation(name), class, "{name}");
+        }
+    }
+
+    #[test]
+    fn messages_and_bare_parts_are_both_read() {
+        let messages = r#"[{"role":"user","parts":[{"type":"text","content":"hi"}],"name":null}]"#;
+        let read = turns(messages).unwrap();
+        assert_eq!((&*read[0].role, read[0].parts.len(), read[0].name.is_none()), ("user", 1, true));
+        let instructions = r#"[{"type":"text","content":"be terse"},{"type":"text","content":"be kind"}]"#;
+        let read = turns(instructions).unwrap();
+        assert_eq!((&*read[0].role, read[0].parts.len()), ("system", 2));
+        assert!(turns("[]").unwrap().is_empty());
+    }
+
+    #[test]
+    fn other_shapes_are_left_to_others() {
+        for other in ["", "{}", "\"text\"", r#"["text"]"#, r#"[{"role":"user"}]"#, r#"[{"role":"user","parts":7}]"#] {
+            assert!(turns(other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_an_unknown_kind_is_kept_whole() {
+        let json = r#"[{"role":"assistant","parts":[{"type":"server_tool_call","name":"search","server_tool_call":{}},
+            {"type":"text","content":{"odd":1}},{"no":"type"}]}]"#;
+        let read = turns(json).unwrap();
+        assert!(read[0].parts.iter().all(|part| matches!(part, Part::Other(_))), "{read:?}");
+    }
+}

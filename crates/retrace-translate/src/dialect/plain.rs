@@ -1,0 +1,19 @@
+//! Attributes of general conventions that say something about any span, GenAI or not.
+
+use super::Dialect;
+use crate::slot::Slot;
+
+pub(super) static DIALECT: Dialect = Dialect {
+    genai: false,
+    keys: &[
+        ("error.type", Slot::ErrorType),
+        ("session.id", Slot::SessionId),
+        ("user.id", Slot::UserId),
+        ("enduser.id", Slot::UserId),
+    ],
+    prefixes: &[],
+    events: &[],
+    marks: &[],
+    operation: |_| None,
+    turns: |_| None,
+};

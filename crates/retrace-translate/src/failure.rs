@@ -1,0 +1,75 @@
+//! Why a span failed, in one line.
+
+use std::borrow::Cow;
+
+use retrace_protocol::json::without_nul;
+use retrace_protocol::limits::ERROR_CHARS;
+
+use crate::slot::{Slot, Slots};
+use crate::view::{EventView, SpanView, StatusView};
+
+/// The event in which the conventions record an exception.
+pub(crate) const EXCEPTION: &str = "exception";
+const EXCEPTION_TYPE: &str = "exception.type";
+const EXCEPTION_MESSAGE: &str = "exception.message";
+/// What the conventions call an error whose type has no name.
+const UNNAMED: &str = "_OTHER";
+
+/// `Type: message`, for a span whose status is an error or that names an error type; at most [`ERROR_CHARS`] characters.
+///
+/// The last exception event says it best, then `error.type` and the description of the status. An exception that was
+/// recorded on a span that did not fail is no failure.
+pub(crate) fn failure<V: SpanView>(span: &V, slots: &Slots<'_>) -> Option<String> {
+    let stated = slots.label(Slot::ErrorType);
+    let description = match span.status() {
+        StatusView::Error(description) => description,
+        StatusView::Unset | StatusView::Ok if stated.is_none() => return None,
+        StatusView::Ok | StatusView::Unset => "",
+    };
+    let exception = span.events().filter(|event| event.name == EXCEPTION).last();
+    let of = |key| exception.as_ref().and_then(|event| attribute(event, key));
+    let kind = of(EXCEPTION_TYPE).or(stated.filter(|kind| kind != UNNAMED));
+    let message = of(EXCEPTION_MESSAGE).or_else(|| Some(description.to_owned())).filter(|text| !text.is_empty());
+    Some(compose(kind.as_deref(), message.as_deref()))
+}
+
+fn attribute(event: &EventView<'_>, key: &str) -> Option<String> {
+    let (_, value) = event.attributes.iter().rev().find(|(name, _)| *name == key)?;
+    value.to_label().map(Cow::into_owned)
+}
+
+fn compose(kind: Option<&str>, message: Option<&str>) -> String {
+    let text = match (kind, message) {
+        // Some libraries already put the type in front of the message.
+        (Some(kind), Some(message)) if message.starts_with(kind) => message.to_owned(),
+        (Some(kind), Some(message)) => format!("{kind}: {message}"),
+        (Some(text), None) | (None, Some(text)) => text.to_owned(),
+        (None, None) => "Error".to_owned(),
+    };
+    cut(&without_nul(&text), ERROR_CHARS).to_owned()
+}
+
+/// The first `chars` characters.
+pub(crate) fn cut(text: &str, chars: usize) -> &str {
+    text.char_indices().nth(chars).and_then(|(at, _)| text.get(..at)).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn type_and_message_make_one_line() {
+        for (kind, message, line) in [
+            (Some("E"), Some("no"), "E: no"),
+            (Some("E"), Some("E: no"), "E: no"),
+            (Some("E"), None, "E"),
+            (None, Some("no"), "no"),
+            (None, None, "Error"),
+        ] {
+            assert_eq!(compose(kind, message), line);
+        }
+        let long = compose(Some("E"), Some(&"é".repeat(3_000)));
+        assert_eq!(long.chars().count(), ERROR_CHARS);
+    }
+}

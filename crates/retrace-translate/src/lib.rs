@@ -1,0 +1,47 @@
+//! What an OpenTelemetry span means to Retrace.
+//!
+//! Spans go in through [`SpanView`], whoever holds them; a [`Recorder`] groups them into runs and says each run once, as
+//! the records of [`retrace_protocol`]. In between the GenAI dialects are told apart: attributes find their places,
+//! messages one shape, tokens are counted once, tools that only messages show become spans.
+//!
+//! Pure and total: no I/O, no clock, no environment, no SDK. The same spans give the same bytes; nothing that a span can
+//! hold makes it fail or panic, and what it writes is JSON that a strict reader takes.
+//!
+//! MAPPING.md, which this documentation cites, is the table of what becomes what. A dialect is one file under
+//! `src/dialect/`: a table of attribute keys, and the little code that the shape of its messages needs.
+//!
+//! # Features
+//! `prices` (default): the cost of a model call is computed from a bundled price table when no attribute states it.
+//!
+//! # What this does not do
+//! It speaks one GenAI dialect so far: OpenTelemetry's conventions as they stand (v1.37 and later), besides `retrace.*`.
+//! It does not shorten: content is as long as it came, but for inline media above [`INLINE_MEDIA_CHARS`].
+
+mod classify;
+mod cost;
+mod dialect;
+mod failure;
+mod media;
+mod messages;
+mod options;
+mod reading;
+mod recorder;
+mod resource;
+mod slot;
+mod tools;
+mod view;
+
+pub use media::INLINE_MEDIA_CHARS;
+pub use options::{Options, SpanSelection};
+pub use recorder::{Correction, Output, Recorded, Recorder, RecorderLimits, Run};
+pub use resource::Resource;
+pub use view::{Dropped, EventView, Kind, LinkView, Parent, ScopeView, SpanView, StatusView, Value};
+
+/// Lower-case hex digits.
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
+        text
+    })
+}

@@ -1,0 +1,383 @@
+//! What was said to a model and what it answered: the one model of messages that all dialects fill.
+//!
+//! A dialect reads its own shape into [`Turn`]s of [`Part`]s. From there on nothing knows which dialect it was: the turns
+//! become the `{"messages": …}` of an input, the answer of an output, and the tools that were seen.
+
+use std::borrow::Cow;
+
+use retrace_protocol::Json;
+use retrace_protocol::message::{
+    Content, ContentPart, Conversation, Embedded, Media, Message, Text, ToolCall, decode, tool_calls_text,
+};
+use serde_json::value::RawValue;
+
+use crate::media;
+
+/// One message as a dialect read it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Turn<'a> {
+    pub role: Cow<'a, str>,
+    pub name: Option<Cow<'a, str>>,
+    pub parts: Vec<Part<'a>>,
+    pub finish_reason: Option<Cow<'a, str>>,
+}
+
+/// A piece of a message.
+#[derive(Clone, Debug)]
+pub(crate) enum Part<'a> {
+    /// Something whose content was not captured.
+    Empty,
+    Text(Text<'a>),
+    Reasoning(Text<'a>),
+    Refusal(Text<'a>),
+    ToolCall {
+        id: Option<Cow<'a, str>>,
+        name: Cow<'a, str>,
+        arguments: Option<&'a RawValue>,
+    },
+    ToolResult {
+        id: Option<Cow<'a, str>>,
+        name: Option<Cow<'a, str>>,
+        result: Option<&'a RawValue>,
+    },
+    Media {
+        modality: Option<Cow<'a, str>>,
+        mime_type: Option<Cow<'a, str>>,
+        source: Source<'a>,
+    },
+    /// A kind of part that nobody here knows.
+    Other(&'a RawValue),
+}
+
+/// Where the bytes of a medium are.
+#[derive(Clone, Debug)]
+pub(crate) enum Source<'a> {
+    Uri(Cow<'a, str>),
+    File(Cow<'a, str>),
+    Base64(Cow<'a, str>),
+    Unknown,
+}
+
+/// The text of a JSON string, left in its JSON form; `None` for anything else.
+pub(crate) fn text_of(raw: &RawValue) -> Option<Text<'_>> {
+    raw.get().starts_with('"').then_some(Text::Token(raw))
+}
+
+/// A short text: that of a JSON string, or of a number; `None` when it is empty or anything else.
+pub(crate) fn label_of(raw: &RawValue) -> Option<Cow<'_, str>> {
+    let text = match raw.get().as_bytes() {
+        [b'"', ..] => decode(raw),
+        [b'0'..=b'9' | b'-', ..] => Cow::Borrowed(raw.get()),
+        _ => return None,
+    };
+    (!text.is_empty()).then_some(text)
+}
+
+/// Arguments or a result: a JSON string that itself holds an object or a list is read once more.
+pub(crate) fn embedded(raw: &RawValue) -> Embedded<'_> {
+    if raw.get().starts_with('"') {
+        let text = decode(raw);
+        if text.trim_start().starts_with(['{', '['])
+            && let Some(json) = Json::parse_strict(&text)
+        {
+            return Embedded::Owned(json);
+        }
+    }
+    Embedded::Raw(raw)
+}
+
+/// The input of a model call: the instructions, then the history.
+///
+/// Instructions that the history repeats as its own first message are said once.
+pub(crate) fn conversation<'a>(instructions: Vec<Turn<'a>>, history: Vec<Turn<'a>>) -> Conversation<'a> {
+    let repeated = match (instructions.as_slice(), history.first()) {
+        ([system], Some(first)) if is_system(&first.role) => plain_text(system) == plain_text(first),
+        _ => false,
+    };
+    let instructions = if repeated { Vec::new() } else { instructions };
+    let mut messages = Vec::with_capacity(instructions.len() + history.len());
+    for turn in instructions.into_iter().chain(history) {
+        messages_of(turn, &mut messages);
+    }
+    Conversation { messages }
+}
+
+fn is_system(role: &str) -> bool {
+    matches!(role, "system" | "developer")
+}
+
+/// The role in the words of the common shape.
+fn role_of(role: Cow<'_, str>) -> Cow<'_, str> {
+    match &*role {
+        "model" | "ai" => Cow::Borrowed("assistant"),
+        "human" => Cow::Borrowed("user"),
+        "function" => Cow::Borrowed("tool"),
+        _ => role,
+    }
+}
+
+/// Results of tools stand as messages of their own, tied to the call by its id; the rest of the turn is one message.
+fn messages_of<'a>(turn: Turn<'a>, out: &mut Vec<Message<'a>>) {
+    let mut tool_calls = Vec::new();
+    let mut reasoning = Vec::new();
+    let mut content = Vec::new();
+    let mut only_results = !turn.parts.is_empty();
+    for part in turn.parts {
+        if let Part::ToolResult { id, name, result } = part {
+            let text = result.map(|raw| text_of(raw).unwrap_or(Text::Plain(Cow::Borrowed(raw.get()))));
+            out.push(Message {
+                role: Cow::Borrowed("tool"),
+                name,
+                content: Content::Text(text.unwrap_or(Text::Plain(Cow::Borrowed("")))),
+                tool_calls: Vec::new(),
+                tool_call_id: id,
+                reasoning: None,
+            });
+            continue;
+        }
+        only_results = false;
+        match part {
+            Part::Empty | Part::ToolResult { .. } => {}
+            Part::Text(text) | Part::Refusal(text) => content.push(ContentPart::text(text)),
+            Part::Reasoning(text) => reasoning.push(text),
+            Part::ToolCall { id, name, arguments } => {
+                tool_calls.push(ToolCall { id, name, arguments: arguments.map(embedded) });
+            }
+            Part::Media { modality, mime_type, source } => {
+                content.push(ContentPart::Media(media_of(modality, mime_type, source)));
+            }
+            Part::Other(raw) => content.push(ContentPart::Other(raw)),
+        }
+    }
+    if !only_results {
+        out.push(Message {
+            role: role_of(turn.role),
+            name: turn.name,
+            content: content_of(content),
+            tool_calls,
+            tool_call_id: None,
+            reasoning: joined(reasoning),
+        });
+    }
+}
+
+fn media_of<'a>(modality: Option<Cow<'a, str>>, mime_type: Option<Cow<'a, str>>, source: Source<'a>) -> Media<'a> {
+    let kind = modality.unwrap_or_else(|| media::kind_of(mime_type.as_deref()));
+    media::reference(kind, mime_type, source)
+}
+
+fn content_of(mut parts: Vec<ContentPart<'_>>) -> Content<'_> {
+    if parts.iter().all(|part| matches!(part, ContentPart::Text { .. })) {
+        let texts = parts.drain(..).filter_map(|part| match part {
+            ContentPart::Text { text, .. } => Some(text),
+            _ => None,
+        });
+        return Content::Text(joined(texts.collect()).unwrap_or(Text::Plain(Cow::Borrowed(""))));
+    }
+    Content::Parts(parts)
+}
+
+/// Several texts as one, a line apart; `None` for none.
+fn joined(mut texts: Vec<Text<'_>>) -> Option<Text<'_>> {
+    if texts.len() < 2 {
+        return texts.pop();
+    }
+    Some(Text::Plain(Cow::Owned(texts.iter().map(Text::decoded).collect::<Vec<_>>().join("\n"))))
+}
+
+/// All text of a turn, for comparing.
+fn plain_text(turn: &Turn<'_>) -> String {
+    let texts: Vec<_> = turn
+        .parts
+        .iter()
+        .filter_map(|part| match part {
+            Part::Text(text) => Some(text.decoded()),
+            _ => None,
+        })
+        .collect();
+    texts.join("\n")
+}
+
+/// What a model answered.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    /// A text, or a list when there are several choices.
+    pub output: Option<Json>,
+    /// The calls it asks for, as metadata.
+    pub tool_calls: Option<Json>,
+    /// What it thought.
+    pub reasoning: Option<Json>,
+    /// Why it stopped, for each choice that says so.
+    pub finish_reasons: Vec<String>,
+    /// The answer is a refusal.
+    pub refusal: bool,
+}
+
+/// The output of a model call.
+pub(crate) fn answer(turns: Vec<Turn<'_>>) -> Answer {
+    let mut all_calls = Vec::new();
+    let mut all_reasoning = Vec::new();
+    let mut choices = Vec::with_capacity(turns.len());
+    let mut answer = Answer::default();
+    for turn in turns {
+        answer.finish_reasons.extend(turn.finish_reason.iter().map(|reason| reason.clone().into_owned()));
+        answer.refusal |= turn.parts.iter().any(|part| matches!(part, Part::Refusal(_)));
+        let mut messages = Vec::new();
+        messages_of(turn, &mut messages);
+        for message in messages {
+            if &*message.role == "tool" && message.tool_calls.is_empty() {
+                // Results that a provider's own tools gave within the answer are found as tools, not as its text.
+                continue;
+            }
+            let silent = matches!(&message.content, Content::Text(text) if text.is_empty());
+            choices.push(match (silent, message.tool_calls.is_empty()) {
+                (true, false) => Content::Text(Text::Plain(Cow::Owned(tool_calls_text(&message.tool_calls)))),
+                _ => message.content,
+            });
+            all_calls.extend(message.tool_calls);
+            all_reasoning.extend(message.reasoning);
+        }
+    }
+    answer.output = match choices.as_slice() {
+        [] => None,
+        [Content::Text(text)] if text.is_empty() => None,
+        [one] => Some(Json::from_serialize(one)),
+        several => Some(Json::from_serialize(several)),
+    };
+    answer.tool_calls = (!all_calls.is_empty()).then(|| Json::from_serialize(&all_calls));
+    answer.reasoning = joined(all_reasoning).map(|text| Json::from_serialize(&text));
+    answer
+}
+
+/// A tool that messages show: that it was asked for, or what it answered.
+#[derive(Clone, Debug)]
+pub(crate) struct SeenTool<'a> {
+    /// The provider's id of the call.
+    pub id: Cow<'a, str>,
+    pub kind: Seen<'a>,
+}
+
+/// What was seen of a tool.
+#[derive(Clone, Debug)]
+pub(crate) enum Seen<'a> {
+    Call { name: Cow<'a, str>, arguments: Option<&'a RawValue> },
+    Result { name: Option<Cow<'a, str>>, result: Option<&'a RawValue> },
+}
+
+/// The tools in these turns, in order. Without an id a call cannot be tied to anything and is not seen.
+pub(crate) fn tools_in<'t, 'a>(turns: &'t [Turn<'a>]) -> impl Iterator<Item = SeenTool<'a>> + use<'t, 'a> {
+    turns.iter().flat_map(|turn| &turn.parts).filter_map(|part| match part {
+        Part::ToolCall { id: Some(id), name, arguments } => {
+            Some(SeenTool { id: id.clone(), kind: Seen::Call { name: name.clone(), arguments: *arguments } })
+        }
+        Part::ToolResult { id: Some(id), name, result } => {
+            Some(SeenTool { id: id.clone(), kind: Seen::Result { name: name.clone(), result: *result } })
+        }
+        _ => None,
+    })
+}
+
+/// Whether images are among what the turns hold.
+pub(crate) fn has_images(turns: &[Turn<'_>]) -> bool {
+    turns.iter().flat_map(|turn| &turn.parts).any(|part| match part {
+        Part::Media { modality, mime_type, .. } => {
+            modality.as_deref() == Some("image") || media::kind_of(mime_type.as_deref()) == "image"
+        }
+        _ => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(json: &str) -> &RawValue {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn text(text: &'static str) -> Part<'static> {
+        Part::Text(Text::Plain(Cow::Borrowed(text)))
+    }
+
+    fn turn<'a>(role: &'a str, parts: Vec<Part<'a>>) -> Turn<'a> {
+        Turn { role: Cow::Borrowed(role), parts, ..Turn::default() }
+    }
+
+    fn input(instructions: Vec<Turn<'_>>, history: Vec<Turn<'_>>) -> serde_json::Value {
+        serde_json::to_value(conversation(instructions, history)).unwrap()["messages"].take()
+    }
+
+    #[test]
+    fn instructions_come_first_and_once() {
+        let system = || turn("system", vec![text("be terse")]);
+        let user = || turn("user", vec![text("hi")]);
+        let expected = serde_json::json!([{"role":"system","content":"be terse"},{"role":"user","content":"hi"}]);
+        assert_eq!(input(vec![system()], vec![user()]), expected);
+        assert_eq!(input(vec![system()], vec![system(), user()]), expected);
+        let other = turn("system", vec![text("be kind")]);
+        assert_eq!(input(vec![system()], vec![other, user()]).as_array().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn results_of_tools_are_messages_of_their_own() {
+        let result = |id, json| Part::ToolResult { id: Some(Cow::Borrowed(id)), name: None, result: Some(raw(json)) };
+        let mixed = turn("user", vec![result("c1", r#""18\u00b0C""#), result("c2", r#"{"t":4}"#), text("and?")]);
+        assert_eq!(
+            input(vec![], vec![mixed]),
+            serde_json::json!([
+                {"role":"tool","content":"18°C","tool_call_id":"c1"},
+                {"role":"tool","content":"{\"t\":4}","tool_call_id":"c2"},
+                {"role":"user","content":"and?"},
+            ])
+        );
+    }
+
+    #[test]
+    fn arguments_are_json_where_they_are_json() {
+        let call = |arguments| Part::ToolCall {
+            id: Some(Cow::Borrowed("c")),
+            name: Cow::Borrowed("f"),
+            arguments: Some(raw(arguments)),
+        };
+        let calls = turn("model", vec![call(r#""{\"a\":1}""#), call(r#"{"a":1}"#), call(r#""{a""#), call(r#""5""#)]);
+        assert_eq!(
+            input(vec![], vec![calls])[0],
+            serde_json::json!({"role":"assistant","content":"","tool_calls":[
+                {"id":"c","name":"f","arguments":{"a":1}},
+                {"id":"c","name":"f","arguments":{"a":1}},
+                {"id":"c","name":"f","arguments":"{a"},
+                {"id":"c","name":"f","arguments":"5"},
+            ]})
+        );
+    }
+
+    #[test]
+    fn an_answer_is_its_text_with_thoughts_and_calls_beside_it() {
+        let call = Part::ToolCall { id: None, name: Cow::Borrowed("f"), arguments: Some(raw(r#"{"a":1}"#)) };
+        let thought = Part::Reasoning(Text::Plain(Cow::Borrowed("hm")));
+        let one = answer(vec![turn("assistant", vec![thought, text("so"), call.clone()])]);
+        assert_eq!(one.output, Some(Json::text("so")));
+        assert_eq!(one.reasoning, Some(Json::text("hm")));
+        assert_eq!(one.tool_calls.unwrap().as_str(), r#"[{"name":"f","arguments":{"a":1}}]"#);
+        let calls_only = answer(vec![turn("assistant", vec![call])]);
+        assert_eq!(calls_only.output, Some(Json::text(r#"[tool calls] f({"a":1})"#)));
+        let two = answer(vec![turn("assistant", vec![text("a")]), turn("assistant", vec![text("b"), text("c")])]);
+        assert_eq!(two.output.unwrap().as_str(), r#"["a","b\nc"]"#);
+        assert_eq!(answer(vec![turn("assistant", vec![Part::Empty])]).output, None);
+        assert!(answer(vec![turn("assistant", vec![Part::Refusal(Text::Plain("no".into()))])]).refusal);
+    }
+
+    #[test]
+    fn tools_are_seen_by_their_ids() {
+        let turns = [turn(
+            "assistant",
+            vec![
+                Part::ToolCall { id: Some("c1".into()), name: "f".into(), arguments: None },
+                Part::ToolCall { id: None, name: "g".into(), arguments: None },
+                Part::ToolResult { id: Some("c1".into()), name: None, result: Some(raw("1")) },
+            ],
+        )];
+        let ids: Vec<_> = tools_in(&turns).map(|tool| tool.id).collect();
+        assert_eq!(ids, ["c1", "c1"]);
+    }
+}

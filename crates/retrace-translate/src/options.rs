@@ -1,0 +1,35 @@
+//! What the user decides about the translation.
+
+/// Which spans become part of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SpanSelection {
+    /// Runs that contain a GenAI span; of them the GenAI spans and the local root, with every parent re-pointed to its
+    /// nearest kept ancestor. The default.
+    #[default]
+    GenAi,
+    /// Every span.
+    All,
+}
+
+/// How spans are translated.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// Which spans become part of a run.
+    pub selection: SpanSelection,
+    /// Whether inputs, outputs and whatever else may hold what was said are carried. Without them structure, names, tokens
+    /// and cost remain.
+    pub capture_content: bool,
+    /// The project that runs are filed under.
+    pub project_id: Option<String>,
+    /// The deployment environment of runs; without it the resource's.
+    pub environment: Option<String>,
+}
+
+impl Default for Options {
+    /// GenAI runs, with their content, without a project.
+    fn default() -> Self {
+        Self { selection: SpanSelection::GenAi, capture_content: true, project_id: None, environment: None }
+    }
+}

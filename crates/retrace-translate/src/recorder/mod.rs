@@ -1,0 +1,267 @@
+//! Spans grouped into runs, and what is said of them when.
+//!
+//! A state machine: spans and times go in, [`Output`]s come out. It knows no clock and no socket.
+
+mod limits;
+mod node;
+mod run;
+mod tell;
+mod told;
+mod tools;
+mod totals;
+mod tree;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use retrace_protocol::{Id, Span, Trace, TracePatch};
+
+pub use self::limits::RecorderLimits;
+use self::run::OpenRun;
+use self::tell::Telling;
+use self::told::{Told, ToldRun, ToldRuns};
+use self::tools::derived_id;
+use crate::options::Options;
+use crate::resource::Resource;
+use crate::view::{Parent, SpanView};
+
+/// Something to be sent, or to be accounted for.
+#[derive(Debug)]
+pub enum Output {
+    /// A run, whole, or as far as it came.
+    Run(Box<Run>),
+    /// A correction of a run that was told before.
+    Correction(Box<Correction>),
+    /// Spans that are no part of any run worth telling.
+    SetAside {
+        /// How many.
+        spans: u64,
+    },
+}
+
+/// A run to be told.
+#[derive(Debug)]
+pub struct Run {
+    /// The trace, without its spans. Its status is `running` when the run was let go before its root ended.
+    pub trace: Trace,
+    /// The spans, in the order in which they began.
+    pub spans: Vec<Recorded>,
+    /// Spans of the run that are not sent because nobody selected them.
+    pub set_aside: u64,
+}
+
+/// A span of a run.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// The span.
+    pub span: Span,
+    /// How many accepted spans it stands for: 0 for one that was made up from messages, 1 for most, more for repeats.
+    pub sources: u32,
+}
+
+/// What became known of a run after it was told: how it ended, or that it was not all.
+#[derive(Debug)]
+pub struct Correction {
+    /// The run.
+    pub id: Id,
+    /// What to change in it.
+    pub patch: TracePatch,
+}
+
+/// Collects spans into runs.
+///
+/// Every span comes out exactly once: in a [`Run`], or as set aside. `now` is the time since any fixed moment, and never
+/// goes back.
+///
+/// A run is told when its local root has ended, a little later ([`RecorderLimits::linger`]). What hangs below a span that
+/// has not ended yet is not part of it: a task that outlives its root is told when it ends, as a run of its own that says
+/// which one it continues, because a run that was uploaded takes no more spans. So nothing is lost and nobody waits.
+///
+/// ```
+/// use std::time::Duration;
+/// use retrace_translate::{Options, Recorder, RecorderLimits};
+///
+/// let mut recorder = Recorder::new(Options::default(), RecorderLimits::default());
+/// // … recorder.record(&span, &resource, now) for each span that ends …
+/// recorder.advance(Duration::from_secs(1));
+/// assert!(recorder.next_output().is_none());
+/// ```
+#[derive(Debug)]
+pub struct Recorder {
+    options: Options,
+    limits: RecorderLimits,
+    open: HashMap<[u8; 16], OpenRun>,
+    /// Open runs by when they were last seen.
+    by_age: BTreeSet<(Duration, [u8; 16])>,
+    /// Open runs whose root has ended, by when.
+    by_end: BTreeSet<(Duration, [u8; 16])>,
+    told: ToldRuns,
+    outputs: VecDeque<Output>,
+    sources: u64,
+    weight: usize,
+}
+
+impl Recorder {
+    /// An empty recorder.
+    #[must_use]
+    pub fn new(options: Options, limits: RecorderLimits) -> Self {
+        Self {
+            options,
+            limits,
+            open: HashMap::new(),
+            by_age: BTreeSet::new(),
+            by_end: BTreeSet::new(),
+            told: ToldRuns::default(),
+            outputs: VecDeque::new(),
+            sources: 0,
+            weight: 0,
+        }
+    }
+
+    /// Takes a span that has ended. May let a run go to stay within the limits.
+    pub fn record<V: SpanView>(&mut self, span: &V, resource: &Arc<Resource>, now: Duration) {
+        let trace_id = span.trace_id();
+        let mut begins = span.parent().is_local_root();
+        if let Some(told) = self.told.get(&trace_id) {
+            if told.has(&span.span_id()) {
+                // Once more what was told already.
+                self.outputs.push_back(Output::SetAside { spans: 1 });
+                return;
+            }
+            begins |= matches!(span.parent(), Parent::Local(parent) if told.has(&parent));
+        }
+        let mut run = self.take(trace_id).unwrap_or_else(|| OpenRun::new(Arc::clone(resource), now));
+        run.add(span, begins, resource, &self.options, now);
+        let is_full = run.nodes.len() >= self.limits.run_spans;
+        self.put(trace_id, run);
+
+        if is_full {
+            self.let_go(trace_id);
+        }
+        while self.open.len() > self.limits.runs || self.weight > self.limits.bytes {
+            let Some((_, oldest)) = self.by_age.first().copied() else { break };
+            self.let_go(oldest);
+        }
+    }
+
+    /// Tells the runs whose time has come.
+    pub fn advance(&mut self, now: Duration) {
+        while let Some((ended, trace_id)) = self.by_end.first().copied() {
+            if now < ended + self.limits.linger {
+                break;
+            }
+            self.close(trace_id);
+        }
+        while let Some((seen, trace_id)) = self.by_age.first().copied() {
+            if now < seen + self.limits.idle {
+                break;
+            }
+            self.let_go(trace_id);
+        }
+    }
+
+    /// When [`Recorder::advance`] will next have something to do.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Duration> {
+        let end = self.by_end.first().map(|(ended, _)| *ended + self.limits.linger);
+        let age = self.by_age.first().map(|(seen, _)| *seen + self.limits.idle);
+        end.into_iter().chain(age).min()
+    }
+
+    /// Tells every run whose root has ended, without waiting for what may still come.
+    pub fn settle(&mut self) {
+        while let Some((_, trace_id)) = self.by_end.first().copied() {
+            self.close(trace_id);
+        }
+    }
+
+    /// Tells everything, runs that have not ended as far as they came.
+    pub fn finish(&mut self) {
+        self.settle();
+        while let Some((_, trace_id)) = self.by_age.first().copied() {
+            self.let_go(trace_id);
+        }
+    }
+
+    /// The next thing to send or account for.
+    pub fn next_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Spans that were taken and have not come out. What waits in [`Recorder::next_output`] has come out.
+    #[must_use]
+    pub fn open_spans(&self) -> u64 {
+        self.sources
+    }
+
+    /// Bytes that open runs take, roughly.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.weight
+    }
+
+    fn take(&mut self, trace_id: [u8; 16]) -> Option<OpenRun> {
+        let run = self.open.remove(&trace_id)?;
+        self.by_age.remove(&(run.last_seen, trace_id));
+        if let Some(ended) = run.root_ended {
+            self.by_end.remove(&(ended, trace_id));
+        }
+        self.sources -= run.sources;
+        self.weight -= run.weight;
+        Some(run)
+    }
+
+    fn put(&mut self, trace_id: [u8; 16], run: OpenRun) {
+        self.by_age.insert((run.last_seen, trace_id));
+        if let Some(ended) = run.root_ended {
+            self.by_end.insert((ended, trace_id));
+        }
+        self.sources += run.sources;
+        self.weight += run.weight;
+        self.open.insert(trace_id, run);
+    }
+
+    /// Tells a run whose root has ended. What hangs below a span that has not ended stays open.
+    fn close(&mut self, trace_id: [u8; 16]) {
+        let Some(run) = self.take(trace_id) else { return };
+        let (run, rest) = run.split_connected();
+        self.tell(trace_id, run, true);
+        if let Some(rest) = rest {
+            self.put(trace_id, rest);
+        }
+    }
+
+    /// Tells a run as far as it came.
+    fn let_go(&mut self, trace_id: [u8; 16]) {
+        let Some(run) = self.take(trace_id) else { return };
+        let ended = run.root_ended.is_some();
+        self.tell(trace_id, run, ended);
+    }
+
+    fn tell(&mut self, trace_id: [u8; 16], run: OpenRun, ended: bool) {
+        let before = self.told.get(&trace_id).and_then(|told| told.told.as_ref());
+        let span_ids: Vec<[u8; 8]> = run.nodes.iter().map(|node| node.span_id).collect();
+        if !run.genai {
+            let told = before.cloned();
+            self.outputs.push_back(Output::SetAside { spans: run.sources });
+            self.told.insert(trace_id, ToldRun::new(told, span_ids));
+            return;
+        }
+        let continues = before.map(|before| before.id.clone());
+        let part = before.map_or(0, |before| before.part + 1);
+        let id = match part {
+            0 => Id::from_otel_trace(trace_id),
+            part => derived_id(&[&trace_id, b"run:", &run.first_span().unwrap_or_default(), &part.to_be_bytes()]),
+        };
+        let telling = Telling { trace_id, id: id.clone(), continues, ended, options: &self.options };
+        let run = telling.tell(run);
+        if let Some(correction) = before.and_then(|before| before.corrected_by(&run.trace)) {
+            self.outputs.push_back(Output::Correction(Box::new(correction)));
+        }
+        let told =
+            Some(Told { id, part, ended, trace_tokens: run.trace.total_tokens, trace_cost: run.trace.total_cost });
+        self.told.insert(trace_id, ToldRun::new(told, span_ids));
+        self.outputs.push_back(Output::Run(Box::new(run)));
+    }
+}

@@ -1,0 +1,126 @@
+//! A run that is being collected.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::options::{Options, SpanSelection};
+use crate::reading::Reading;
+use crate::recorder::node::Node;
+use crate::recorder::tools::{SeenTools, Shower};
+use crate::recorder::tree::Tree;
+use crate::resource::Resource;
+use crate::view::{Parent, SpanView};
+
+/// What has arrived of one OpenTelemetry trace and was not told yet.
+#[derive(Debug)]
+pub(crate) struct OpenRun {
+    pub nodes: Vec<Node>,
+    pub tools: SeenTools,
+    /// Some span of it is a GenAI span.
+    pub genai: bool,
+    /// The process of the local root, or of the first span while that is unknown.
+    pub resource: Arc<Resource>,
+    pub last_seen: Duration,
+    /// When a local root of it ended.
+    pub root_ended: Option<Duration>,
+    /// Spans that were accepted into it.
+    pub sources: u64,
+    /// Bytes that it takes, roughly.
+    pub weight: usize,
+    places: HashMap<[u8; 8], usize>,
+}
+
+impl OpenRun {
+    pub(crate) fn new(resource: Arc<Resource>, last_seen: Duration) -> Self {
+        Self {
+            nodes: Vec::new(),
+            tools: SeenTools::default(),
+            genai: false,
+            resource,
+            last_seen,
+            root_ended: None,
+            sources: 0,
+            weight: size_of::<Self>(),
+            places: HashMap::new(),
+        }
+    }
+
+    /// Takes a span in. `begins` says that nothing above it belongs to this run.
+    pub(crate) fn add<V: SpanView>(
+        &mut self,
+        span: &V,
+        begins: bool,
+        resource: &Arc<Resource>,
+        options: &Options,
+        now: Duration,
+    ) {
+        let reading = Reading::new(span);
+        let kept = reading.is_genai() || options.selection == SpanSelection::All;
+        self.genai |= kept;
+        self.last_seen = now;
+        self.sources += 1;
+        if begins {
+            self.root_ended.get_or_insert(now);
+            self.resource = Arc::clone(resource);
+        }
+
+        let by = Shower { span_id: span.span_id(), capture_content: options.capture_content };
+        let mut seen = 0;
+        let tools = &mut self.tools;
+        let draft =
+            (kept || begins).then(|| reading.draft(options, |tool, answered| seen += tools.note(&tool, by, answered)));
+        self.weight += seen;
+        self.push(Node::new(span, &reading, draft, kept, begins));
+    }
+
+    fn push(&mut self, node: Node) {
+        if let Some(old) = self.places.get(&node.span_id).and_then(|at| self.nodes.get_mut(*at))
+            && old.is_repeated_by(&node)
+        {
+            old.sources += node.sources;
+            return;
+        }
+        self.weight += node.weight();
+        self.places.entry(node.span_id).or_insert(self.nodes.len());
+        self.nodes.push(node);
+    }
+
+    /// The root: of spans with nothing above them the one without any parent, else the one that began first.
+    pub(crate) fn root(&self) -> Option<usize> {
+        let roots = self.nodes.iter().enumerate().filter(|(_, node)| node.begins);
+        let (at, _) = roots.min_by_key(|(_, node)| (node.parent != Parent::None, node.start))?;
+        Some(at)
+    }
+
+    /// The span that names the run when the trace alone does not: its root, else what began first.
+    pub(crate) fn first_span(&self) -> Option<[u8; 8]> {
+        let first = || self.nodes.iter().min_by_key(|node| (node.start, node.span_id));
+        Some(self.root().and_then(|at| self.nodes.get(at)).or_else(first)?.span_id)
+    }
+
+    /// The run of the spans that hang from a root that has ended, and what is left: spans below one that is still open.
+    pub(crate) fn split_connected(self) -> (Self, Option<Self>) {
+        let connected = {
+            let tree = Tree::new(&self.nodes, None);
+            let begins = |at: usize| self.nodes.get(at).is_some_and(|node| node.begins);
+            (0..self.nodes.len()).map(|at| begins(at) || tree.above(at).any(begins)).collect::<Vec<_>>()
+        };
+        if connected.iter().all(|connected| *connected) {
+            return (self, None);
+        }
+        let mut ended = Self::new(Arc::clone(&self.resource), self.last_seen);
+        let mut open = Self::new(self.resource, self.last_seen);
+        ended.root_ended = self.root_ended;
+        for (node, connected) in self.nodes.into_iter().zip(connected) {
+            let run = if connected { &mut ended } else { &mut open };
+            run.genai |= node.kept;
+            run.sources += u64::from(node.sources);
+            run.push(node);
+        }
+        (ended.tools, open.tools) = self.tools.split(|span_id| open.places.contains_key(span_id));
+        ended.weight += ended.tools.weight();
+        open.weight += open.tools.weight();
+        (ended, Some(open))
+    }
+}

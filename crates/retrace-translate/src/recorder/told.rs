@@ -1,0 +1,148 @@
+//! Runs that were told already, remembered for what comes after.
+
+use std::collections::{HashMap, VecDeque};
+
+use retrace_protocol::{Id, Status, Trace, TracePatch};
+
+use crate::recorder::Correction;
+
+/// Runs that are remembered.
+const RUNS: usize = 4_096;
+/// Spans of them that are remembered, all runs together: 2 MiB of ids.
+const SPANS: usize = 256 * 1024;
+/// Spans of one trace that are remembered. Traces that live for days have more; what hangs from the forgotten ones waits
+/// until it is let go.
+const TRACE_SPANS: usize = 64 * 1024;
+
+/// An OpenTelemetry trace whose spans came out.
+#[derive(Debug)]
+pub(crate) struct ToldRun {
+    /// What was told of it; nothing when its spans were set aside.
+    pub told: Option<Told>,
+    /// The spans that came out, sorted.
+    span_ids: Vec<[u8; 8]>,
+}
+
+/// What was told of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    /// The Retrace trace it was told under.
+    pub id: Id,
+    /// How many runs of the same trace were told before it.
+    pub part: u32,
+    /// Whether it was told as ended.
+    pub ended: bool,
+    pub trace_tokens: Option<u64>,
+    pub trace_cost: Option<f64>,
+}
+
+impl Told {
+    /// What a run that continues this one says about it: at least that it was not all, and how it ended if that was open.
+    ///
+    /// The tokens stay those of the spans it has.
+    pub(crate) fn corrected_by(&self, after: &Trace) -> Option<Correction> {
+        let patch = if self.ended {
+            TracePatch { lossy: Some(true), ..TracePatch::default() }
+        } else if after.status == Some(Status::Running) {
+            return None;
+        } else {
+            TracePatch {
+                total_tokens: self.trace_tokens,
+                total_cost: self.trace_cost,
+                span_count: None,
+                lossy: Some(true),
+                ..TracePatch::of(after)
+            }
+        };
+        Some(Correction { id: self.id.clone(), patch })
+    }
+}
+
+impl ToldRun {
+    pub(crate) fn new(told: Option<Told>, mut span_ids: Vec<[u8; 8]>) -> Self {
+        span_ids.sort_unstable();
+        Self { told, span_ids }
+    }
+
+    /// Adds the spans of an earlier part of the same trace.
+    fn after(&mut self, earlier: Self) {
+        if self.span_ids.len() + earlier.span_ids.len() <= TRACE_SPANS {
+            self.span_ids.extend(earlier.span_ids);
+            self.span_ids.sort_unstable();
+        }
+    }
+
+    pub(crate) fn has(&self, span_id: &[u8; 8]) -> bool {
+        self.span_ids.binary_search(span_id).is_ok()
+    }
+}
+
+/// The runs that were told last, by OpenTelemetry trace.
+#[derive(Debug, Default)]
+pub(crate) struct ToldRuns {
+    runs: HashMap<[u8; 16], ToldRun>,
+    order: VecDeque<[u8; 16]>,
+    spans: usize,
+}
+
+impl ToldRuns {
+    pub(crate) fn get(&self, trace_id: &[u8; 16]) -> Option<&ToldRun> {
+        self.runs.get(trace_id)
+    }
+
+    /// Remembers a run; the oldest are forgotten when there are too many.
+    pub(crate) fn insert(&mut self, trace_id: [u8; 16], mut run: ToldRun) {
+        match self.runs.remove(&trace_id) {
+            Some(earlier) => {
+                self.spans -= earlier.span_ids.len();
+                run.after(earlier);
+            }
+            None => self.order.push_back(trace_id),
+        }
+        self.spans += run.span_ids.len();
+        self.runs.insert(trace_id, run);
+        while self.order.len() > RUNS || (self.spans > SPANS && self.order.len() > 1) {
+            let Some(oldest) = self.order.pop_front() else { break };
+            if let Some(run) = self.runs.remove(&oldest) {
+                self.spans -= run.span_ids.len();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(spans: usize) -> ToldRun {
+        ToldRun::new(None, vec![[0; 8]; spans])
+    }
+
+    fn id(n: usize) -> [u8; 16] {
+        (n as u128).to_be_bytes()
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten() {
+        let mut told = ToldRuns::default();
+        for n in 0..RUNS + 10 {
+            told.insert(id(n), run(1));
+        }
+        assert_eq!((told.runs.len(), told.order.len(), told.spans), (RUNS, RUNS, RUNS));
+        assert!(told.get(&id(9)).is_none());
+        assert!(told.get(&id(10)).is_some());
+        told.insert(id(RUNS + 10), run(SPANS));
+        assert_eq!(told.runs.len(), 1);
+    }
+
+    #[test]
+    fn what_came_before_in_the_trace_is_still_known() {
+        let mut told = ToldRuns::default();
+        told.insert(id(1), ToldRun::new(None, vec![[2; 8], [1; 8]]));
+        told.insert(id(1), ToldRun::new(None, vec![[3; 8]]));
+        assert_eq!(told.spans, 3);
+        assert!((1..=3).all(|n| told.get(&id(1)).unwrap().has(&[n; 8])));
+        told.insert(id(1), run(TRACE_SPANS));
+        assert_eq!(told.spans, TRACE_SPANS);
+    }
+}

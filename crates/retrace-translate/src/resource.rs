@@ -1,0 +1,56 @@
+//! The process that made spans.
+
+use retrace_protocol::metadata::Service;
+
+use crate::view::Value;
+
+/// What a run says about the process it came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resource {
+    /// The service.
+    pub service: Service,
+    /// The deployment environment, for runs whose configuration names none.
+    pub environment: Option<String>,
+}
+
+impl Resource {
+    /// From the attributes of an OpenTelemetry resource; those without a place here are not carried.
+    pub fn from_attributes<'a>(attributes: impl IntoIterator<Item = (&'a str, Value<'a>)>) -> Self {
+        let mut resource = Self::default();
+        let mut older_environment = None;
+        for (key, value) in attributes {
+            let place = match key {
+                "service.name" => &mut resource.service.name,
+                "service.version" => &mut resource.service.version,
+                "service.instance.id" => &mut resource.service.instance,
+                "deployment.environment.name" => &mut resource.environment,
+                "deployment.environment" => &mut older_environment,
+                _ => continue,
+            };
+            *place = value.to_label().map(|label| retrace_protocol::json::without_nul(&label).into_owned());
+        }
+        // What the SDK fills in when nobody named the service says nothing.
+        resource.service.name = resource.service.name.filter(|name| !name.starts_with("unknown_service"));
+        resource.environment = resource.environment.or(older_environment);
+        resource
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newer_name_of_the_environment_wins() {
+        let older = ("deployment.environment", Value::from("old"));
+        let newer = ("deployment.environment.name", Value::from("new"));
+        assert_eq!(Resource::from_attributes([older.clone()]).environment.as_deref(), Some("old"));
+        assert_eq!(Resource::from_attributes([newer, older]).environment.as_deref(), Some("new"));
+    }
+
+    #[test]
+    fn a_service_that_nobody_named_has_no_name() {
+        let resource = Resource::from_attributes([("service.name", Value::from("unknown_service:agent"))]);
+        assert_eq!(resource, Resource::default());
+    }
+}

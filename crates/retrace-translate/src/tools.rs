@@ -1,0 +1,85 @@
+//! Tools that a model was offered.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use retrace_protocol::Json;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::messages::label_of;
+
+/// What a model was told of its tools: names to schemas, and names to descriptions.
+#[derive(Debug, Default)]
+pub(crate) struct Offered {
+    pub schemas: Option<Json>,
+    pub descriptions: Option<Json>,
+}
+
+#[derive(Deserialize)]
+struct Definition<'a> {
+    #[serde(borrow, default)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    description: Option<&'a RawValue>,
+    #[serde(borrow, default, alias = "inputSchema", alias = "input_schema", alias = "parameters_json_schema")]
+    parameters: Option<&'a RawValue>,
+    /// The definition itself, in the shape of OpenAI's API.
+    #[serde(borrow, default)]
+    function: Option<&'a RawValue>,
+}
+
+/// Reads a list of tool definitions; `None` when it is in no shape known here.
+pub(crate) fn offered(json: &str) -> Option<Offered> {
+    let definitions: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+    let mut schemas = BTreeMap::new();
+    let mut descriptions = BTreeMap::new();
+    for raw in definitions {
+        let mut definition: Definition<'_> = serde_json::from_str(raw.get()).ok()?;
+        if let Some(inner) = definition.function {
+            definition = serde_json::from_str(inner.get()).ok()?;
+        }
+        let name: Cow<'_, str> = definition.name.and_then(label_of)?;
+        if let Some(description) = definition.description.and_then(label_of) {
+            descriptions.insert(name.clone(), description);
+        }
+        let schema = definition.parameters.filter(|raw| raw.get() != "null");
+        schemas.insert(name, schema.map_or(Cow::Borrowed("{}"), |raw| Cow::Borrowed(raw.get())));
+    }
+    let schemas: BTreeMap<_, _> =
+        schemas.iter().filter_map(|(name, text)| Some((name, serde_json::from_str::<&RawValue>(text).ok()?))).collect();
+    let some = |json: Json, empty: bool| (!empty).then_some(json);
+    Some(Offered {
+        schemas: some(Json::from_serialize(&schemas), schemas.is_empty()),
+        descriptions: some(Json::from_serialize(&descriptions), descriptions.is_empty()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_usual_shape_of_a_definition_is_read() {
+        let json = r#"[
+            {"type":"function","name":"a","description":"does a","parameters":{"type":"object"}},
+            {"type":"function","name":"b","inputSchema":{"type":"string"}},
+            {"type":"function","function":{"name":"c","parameters":{"x":1}}},
+            {"name":"d","input_schema":{},"description":null},
+            {"type":"web_search","name":"e"}
+        ]"#;
+        let offered = offered(json).unwrap();
+        assert_eq!(
+            offered.schemas.unwrap().as_str(),
+            r#"{"a":{"type":"object"},"b":{"type":"string"},"c":{"x":1},"d":{},"e":{}}"#
+        );
+        assert_eq!(offered.descriptions.unwrap().as_str(), r#"{"a":"does a"}"#);
+    }
+
+    #[test]
+    fn other_shapes_are_left_alone() {
+        for other in ["", "{}", "[1]", r#"["a"]"#, r#"[{"type":"function"}]"#] {
+            assert!(offered(other).is_none(), "{other}");
+        }
+    }
+}
