@@ -15,7 +15,8 @@
 //!
 //! # What this does not do
 //! It speaks one GenAI dialect so far: OpenTelemetry's conventions as they stand (v1.37 and later), besides `retrace.*`.
-//! It does not shorten: content is as long as it came, but for inline media above [`INLINE_MEDIA_CHARS`].
+//! A recorder does not shorten: content is as long as it came, but for inline media above [`INLINE_MEDIA_CHARS`]. Who
+//! must make something smaller calls [`shorten`].
 
 mod classify;
 mod cost;
@@ -27,6 +28,7 @@ mod options;
 mod reading;
 mod recorder;
 mod resource;
+mod shorten;
 mod slot;
 mod tools;
 mod view;
@@ -35,6 +37,7 @@ pub use media::INLINE_MEDIA_CHARS;
 pub use options::{Options, SpanSelection};
 pub use recorder::{Correction, Output, Recorded, Recorder, RecorderLimits, Run};
 pub use resource::Resource;
+pub use shorten::{Shortened, shorten};
 pub use view::{Dropped, EventView, Kind, LinkView, Parent, ScopeView, SpanView, StatusView, Value};
 
 /// Lower-case hex digits.

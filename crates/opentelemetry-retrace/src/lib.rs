@@ -1,0 +1,1 @@
+//! Sends GenAI spans to Retrace.

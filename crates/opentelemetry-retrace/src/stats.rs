@@ -1,0 +1,191 @@
+//! What became of every span.
+
+use std::fmt;
+
+/// Why a span was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum LossReason {
+    /// More came at once than the queue between the application and the worker holds.
+    QueueFull,
+    /// The receiver could not be reached for so long that the buffer was full; the oldest went first.
+    BufferFull,
+    /// The receiver could not be reached for as long as a run is kept.
+    Expired,
+    /// The receiver refused the run for good.
+    Rejected,
+    /// The receiver does not take the API key.
+    Unauthorized,
+    /// The receiver has a run of that id which is not ours.
+    Conflict,
+    /// The receiver does not take a run of that size, shortened as far as it goes.
+    TooLarge,
+    /// `before_send` dropped it.
+    BeforeSend,
+    /// `before_send` panicked on it, so it was not sent.
+    BeforeSendPanicked,
+    /// It was not delivered when the time for shutting down was over.
+    Shutdown,
+    /// A bug in this crate.
+    Internal,
+}
+
+impl LossReason {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::QueueFull,
+        Self::BufferFull,
+        Self::Expired,
+        Self::Rejected,
+        Self::Unauthorized,
+        Self::Conflict,
+        Self::TooLarge,
+        Self::BeforeSend,
+        Self::BeforeSendPanicked,
+        Self::Shutdown,
+        Self::Internal,
+    ];
+
+    /// A short name, as in log lines.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::BufferFull => "buffer_full",
+            Self::Expired => "expired",
+            Self::Rejected => "rejected",
+            Self::Unauthorized => "unauthorized",
+            Self::Conflict => "conflict",
+            Self::TooLarge => "too_large",
+            Self::BeforeSend => "before_send",
+            Self::BeforeSendPanicked => "before_send_panicked",
+            Self::Shutdown => "shutdown",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+impl fmt::Display for LossReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Spans lost, by reason.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lost([u64; LossReason::ALL.len()]);
+
+impl Lost {
+    /// Spans lost for any reason.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// Spans lost for this reason.
+    #[must_use]
+    pub fn by(&self, reason: LossReason) -> u64 {
+        self.0.get(reason as usize).copied().unwrap_or(0)
+    }
+
+    /// The reasons for which spans were lost, and how many.
+    pub fn iter(&self) -> impl Iterator<Item = (LossReason, u64)> + '_ {
+        LossReason::ALL.into_iter().map(|reason| (reason, self.by(reason))).filter(|(_, spans)| *spans > 0)
+    }
+
+    pub(crate) fn add(&mut self, reason: LossReason, spans: u64) {
+        if let Some(count) = self.0.get_mut(reason as usize) {
+            *count += spans;
+        }
+    }
+
+    pub(crate) fn plus(mut self, other: &Self) -> Self {
+        for (reason, spans) in other.iter() {
+            self.add(reason, spans);
+        }
+        self
+    }
+}
+
+impl fmt::Debug for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter().map(|(reason, spans)| (reason.as_str(), spans))).finish()
+    }
+}
+
+/// What became of every span so far.
+///
+/// At every moment `delivered + lost + pending = accepted`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Spans that were handed over, less those set aside.
+    pub accepted: u64,
+    /// Spans of which the receiver said that it has them.
+    pub delivered: u64,
+    /// Spans that will not be delivered.
+    pub lost: Lost,
+    /// Spans on their way: in a run that has not ended, waiting to be sent, or sent and not confirmed.
+    pub pending: u64,
+    /// Spans that nobody selected: they belong to runs without GenAI, or say nothing of the agent in one that has some.
+    pub set_aside: u64,
+    /// Times that the worker failed and was started again. More than 0 is a bug worth reporting.
+    pub restarts: u64,
+}
+
+/// What the pipeline has done with spans; the part of [`Stats`] that the worker knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Account {
+    pub delivered: u64,
+    pub lost: Lost,
+    pub set_aside: u64,
+    pub restarts: u64,
+}
+
+impl Account {
+    pub(crate) fn lose(&mut self, reason: LossReason, spans: u64) {
+        self.lost.add(reason, spans);
+    }
+
+    /// Together with what was taken in, and what was refused at the door.
+    pub(crate) fn stats(&self, taken: u64, refused: &Lost) -> Stats {
+        let lost = self.lost.plus(refused);
+        let accepted = (taken + refused.total()).saturating_sub(self.set_aside);
+        Stats {
+            accepted,
+            delivered: self.delivered,
+            lost,
+            pending: accepted.saturating_sub(self.delivered + lost.total()),
+            set_aside: self.set_aside,
+            restarts: self.restarts,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_counted_apart() {
+        for (place, reason) in LossReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, place, "{reason} has its own place");
+        }
+        let mut lost = Lost::default();
+        lost.add(LossReason::Rejected, 2);
+        lost.add(LossReason::Internal, 1);
+        assert_eq!((lost.total(), lost.by(LossReason::Rejected), lost.by(LossReason::Expired)), (3, 2, 0));
+        assert_eq!(format!("{lost:?}"), r#"{"rejected": 2, "internal": 1}"#);
+    }
+
+    #[test]
+    fn the_sum_holds() {
+        let mut account = Account { delivered: 4, set_aside: 3, ..Account::default() };
+        account.lose(LossReason::Rejected, 1);
+        let mut refused = Lost::default();
+        refused.add(LossReason::QueueFull, 2);
+        let stats = account.stats(10, &refused);
+        assert_eq!((stats.accepted, stats.pending), (9, 2));
+        assert_eq!(stats.delivered + stats.lost.total() + stats.pending, stats.accepted);
+    }
+}

@@ -1,0 +1,154 @@
+//! Which answers are worth another attempt, and when.
+//!
+//! Pure: times come in as arguments, chance as a seeded generator.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+/// What a receiver's answer means for what was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It has it.
+    Delivered,
+    /// It may take it later.
+    Retry,
+    /// It has something under that id already.
+    Conflict,
+    /// It is too large.
+    TooLarge,
+    /// The key is not taken.
+    Unauthorized,
+    /// It will never take it.
+    Rejected,
+}
+
+/// Reads a status. Every 5xx but 501 and 505 is taken for a passing failure: a run is sent under its own id, so that
+/// sending it again does no harm. Redirects are not followed, so 3xx is a refusal.
+pub(crate) fn verdict(status: StatusCode) -> Verdict {
+    match status.as_u16() {
+        200..=299 => Verdict::Delivered,
+        501 | 505 => Verdict::Rejected,
+        408 | 429 | 500..=599 => Verdict::Retry,
+        409 => Verdict::Conflict,
+        413 => Verdict::TooLarge,
+        401 | 403 => Verdict::Unauthorized,
+        _ => Verdict::Rejected,
+    }
+}
+
+/// When to try again after failures in a row: exponential, with full jitter, capped.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    failures: u32,
+    until: Option<Duration>,
+    /// The receiver itself asked for the pause.
+    asked: bool,
+    random: fastrand::Rng,
+}
+
+impl Backoff {
+    /// The longest pause after the first failure.
+    pub(crate) const FIRST: Duration = Duration::from_millis(500);
+    /// The longest pause at all.
+    pub(crate) const LONGEST: Duration = Duration::from_secs(30);
+    /// The longest pause that a receiver may ask for.
+    pub(crate) const LONGEST_ASKED: Duration = Duration::from_secs(5 * 60);
+
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { failures: 0, until: None, asked: false, random: fastrand::Rng::with_seed(seed) }
+    }
+
+    /// An attempt failed; `retry_after` is what the receiver asked for.
+    pub(crate) fn failed(&mut self, now: Duration, retry_after: Option<Duration>) {
+        let longest = Self::FIRST.saturating_mul(2_u32.saturating_pow(self.failures)).min(Self::LONGEST);
+        self.failures = self.failures.saturating_add(1);
+        let pause = longest.mul_f64(self.random.f64());
+        let until = now + pause.max(retry_after.unwrap_or_default().min(Self::LONGEST_ASKED));
+        self.until = Some(self.until.map_or(until, |before| before.max(until)));
+        self.asked |= retry_after.is_some();
+    }
+
+    /// The receiver answers again.
+    pub(crate) fn succeeded(&mut self) {
+        (self.failures, self.until, self.asked) = (0, None, false);
+    }
+
+    /// Whether attempts fail at present.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// Until when nothing is to be sent.
+    pub(crate) fn until(&self) -> Option<Duration> {
+        self.until
+    }
+
+    /// Somebody waits: try now, unless the receiver itself asked for the pause.
+    pub(crate) fn hurry(&mut self, now: Duration) {
+        if !self.asked {
+            self.until = self.until.map(|until| until.min(now));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_has_its_verdict() {
+        for (statuses, expected) in [
+            (&[200, 201, 202, 204][..], Verdict::Delivered),
+            (&[408, 429, 500, 502, 503, 504, 507, 599], Verdict::Retry),
+            (&[301, 302, 307, 308, 304, 400, 402, 404, 405, 410, 415, 422, 501, 505, 101], Verdict::Rejected),
+            (&[401, 403], Verdict::Unauthorized),
+            (&[409], Verdict::Conflict),
+            (&[413], Verdict::TooLarge),
+        ] {
+            for status in statuses {
+                assert_eq!(verdict(StatusCode::from_u16(*status).unwrap()), expected, "{status}");
+            }
+        }
+    }
+
+    #[test]
+    fn pauses_grow_to_a_cap_and_never_beyond() {
+        let mut backoff = Backoff::new(7);
+        let mut seen_long = false;
+        for failure in 0..40_u32 {
+            let before = Duration::from_secs(1_000 * u64::from(failure));
+            backoff.failed(before, None);
+            let pause = backoff.until().unwrap() - before;
+            assert!(pause <= Backoff::FIRST.saturating_mul(2_u32.saturating_pow(failure)).min(Backoff::LONGEST));
+            seen_long |= pause > Duration::from_secs(15);
+        }
+        assert!(seen_long, "jitter uses the whole range");
+        backoff.succeeded();
+        assert_eq!((backoff.until(), backoff.is_failing()), (None, false));
+    }
+
+    #[test]
+    fn the_receiver_may_ask_for_a_longer_pause_up_to_a_cap() {
+        let mut backoff = Backoff::new(7);
+        backoff.failed(Duration::ZERO, Some(Duration::from_secs(7)));
+        assert_eq!(backoff.until(), Some(Duration::from_secs(7)));
+        backoff.hurry(Duration::from_secs(1));
+        assert_eq!(backoff.until(), Some(Duration::from_secs(7)), "what was asked for is kept to");
+        backoff.succeeded();
+        backoff.failed(Duration::ZERO, Some(Duration::from_secs(86_400)));
+        assert_eq!(backoff.until(), Some(Backoff::LONGEST_ASKED));
+    }
+
+    #[test]
+    fn somebody_who_waits_shortens_the_pause() {
+        let mut backoff = Backoff::new(7);
+        for _ in 0..10 {
+            backoff.failed(Duration::ZERO, None);
+        }
+        assert!(backoff.until().unwrap() > Duration::from_secs(1));
+        backoff.hurry(Duration::from_secs(1));
+        assert_eq!(backoff.until(), Some(Duration::from_secs(1)));
+        assert!(backoff.is_failing());
+    }
+}
