@@ -99,6 +99,15 @@ impl Lost {
         }
     }
 
+    /// What was lost since there was this much.
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        let mut since = Self::default();
+        for (reason, spans) in self.iter() {
+            since.add(reason, spans.saturating_sub(before.by(reason)));
+        }
+        since
+    }
+
     pub(crate) fn plus(mut self, other: &Self) -> Self {
         for (reason, spans) in other.iter() {
             self.add(reason, spans);

@@ -59,14 +59,18 @@ impl Backoff {
         Self { failures: 0, until: None, asked: false, random: fastrand::Rng::with_seed(seed) }
     }
 
-    /// An attempt failed; `retry_after` is what the receiver asked for.
+    /// An attempt failed; `retry_after` is what the receiver asked for. Attempts that were under way together fail
+    /// together: they are one failure.
     pub(crate) fn failed(&mut self, now: Duration, retry_after: Option<Duration>) {
+        self.asked |= retry_after.is_some();
+        let asked_until = retry_after.map(|pause| now + pause.min(Self::LONGEST_ASKED));
+        if self.until.is_some_and(|until| now < until) {
+            self.until = self.until.max(asked_until);
+            return;
+        }
         let longest = Self::FIRST.saturating_mul(2_u32.saturating_pow(self.failures)).min(Self::LONGEST);
         self.failures = self.failures.saturating_add(1);
-        let pause = longest.mul_f64(self.random.f64());
-        let until = now + pause.max(retry_after.unwrap_or_default().min(Self::LONGEST_ASKED));
-        self.until = Some(self.until.map_or(until, |before| before.max(until)));
-        self.asked |= retry_after.is_some();
+        self.until = Some(now + longest.mul_f64(self.random.f64())).max(asked_until);
     }
 
     /// The receiver answers again.
@@ -89,6 +93,18 @@ impl Backoff {
         if !self.asked {
             self.until = self.until.map(|until| until.min(now));
         }
+    }
+}
+
+impl Backoff {
+    /// There is no time after `end`: pauses stay short. A pause that the receiver asked for is kept to; one that ends too
+    /// late makes every further wait pointless, which is what `true` says.
+    pub(crate) fn close(&mut self, now: Duration, end: Duration) -> bool {
+        if self.asked {
+            return self.until.is_some_and(|until| until >= end);
+        }
+        self.until = self.until.map(|until| until.min(now + Self::FIRST));
+        false
     }
 }
 
@@ -129,6 +145,34 @@ mod tests {
     }
 
     #[test]
+    fn before_the_end_pauses_are_short() {
+        let mut backoff = Backoff::new(7);
+        for _ in 0..10 {
+            backoff.failed(backoff.until().unwrap_or_default(), None);
+        }
+        let now = Duration::from_secs(1);
+        assert!(!backoff.close(now, Duration::from_secs(5)));
+        assert!(backoff.until().unwrap() <= now + Backoff::FIRST);
+        backoff.succeeded();
+        backoff.failed(now, Some(Duration::from_secs(60)));
+        assert!(backoff.close(now, Duration::from_secs(5)), "the receiver wants nothing before the end");
+        assert!(!backoff.close(now, Duration::from_secs(90)));
+    }
+
+    #[test]
+    fn attempts_that_fail_together_are_one_failure() {
+        let mut backoff = Backoff::new(7);
+        backoff.failed(Duration::ZERO, None);
+        let until = backoff.until();
+        for _ in 0..10 {
+            backoff.failed(Duration::ZERO, None);
+        }
+        assert_eq!((backoff.until(), backoff.failures), (until, 1));
+        backoff.failed(Duration::ZERO, Some(Duration::from_secs(9)));
+        assert_eq!(backoff.until(), Some(Duration::from_secs(9)));
+    }
+
+    #[test]
     fn the_receiver_may_ask_for_a_longer_pause_up_to_a_cap() {
         let mut backoff = Backoff::new(7);
         backoff.failed(Duration::ZERO, Some(Duration::from_secs(7)));
@@ -144,7 +188,7 @@ mod tests {
     fn somebody_who_waits_shortens_the_pause() {
         let mut backoff = Backoff::new(7);
         for _ in 0..10 {
-            backoff.failed(Duration::ZERO, None);
+            backoff.failed(backoff.until().unwrap_or_default(), None);
         }
         assert!(backoff.until().unwrap() > Duration::from_secs(1));
         backoff.hurry(Duration::from_secs(1));

@@ -169,6 +169,25 @@ impl Recorder {
         end.into_iter().chain(age).min()
     }
 
+    /// When the root of an open run first ended; `None` when every run whose root has ended was told.
+    #[must_use]
+    pub fn earliest_end(&self) -> Option<Duration> {
+        self.by_end.first().map(|(ended, _)| *ended)
+    }
+
+    /// Notes that spans of this trace were lost before they came here, so that its run says so.
+    ///
+    /// A run that was told already is corrected. A trace of which nothing is known yet is not remembered: nobody could
+    /// say when to forget it again.
+    pub fn mark_lossy(&mut self, trace_id: [u8; 16]) {
+        if let Some(run) = self.open.get_mut(&trace_id) {
+            run.lossy = true;
+        } else if let Some(told) = self.told.get(&trace_id).and_then(|told| told.told.as_ref()) {
+            let patch = TracePatch { lossy: Some(true), ..TracePatch::default() };
+            self.outputs.push_back(Output::Correction(Box::new(Correction { id: told.id.clone(), patch })));
+        }
+    }
+
     /// Tells every run whose root has ended, without waiting for what may still come.
     pub fn settle(&mut self) {
         while let Some((_, trace_id)) = self.by_end.first().copied() {

@@ -24,6 +24,8 @@ pub(crate) struct OpenRun {
     pub last_seen: Duration,
     /// When a local root of it ended.
     pub root_ended: Option<Duration>,
+    /// Spans of it were lost before they came here.
+    pub lossy: bool,
     /// Spans that were accepted into it.
     pub sources: u64,
     /// Bytes that it takes, roughly.
@@ -40,6 +42,7 @@ impl OpenRun {
             resource,
             last_seen,
             root_ended: None,
+            lossy: false,
             sources: 0,
             weight: size_of::<Self>(),
             places: HashMap::new(),
@@ -112,6 +115,7 @@ impl OpenRun {
         let mut ended = Self::new(Arc::clone(&self.resource), self.last_seen);
         let mut open = Self::new(self.resource, self.last_seen);
         ended.root_ended = self.root_ended;
+        (ended.lossy, open.lossy) = (self.lossy, self.lossy);
         for (node, connected) in self.nodes.into_iter().zip(connected) {
             let run = if connected { &mut ended } else { &mut open };
             run.genai |= node.kept;

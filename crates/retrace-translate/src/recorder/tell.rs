@@ -119,6 +119,7 @@ impl Telling<'_> {
         sort_by_start(&mut spans);
 
         trace.metadata = (metadata != TraceMetadata::default()).then(|| Json::from_serialize(&metadata));
+        trace.lossy = run.lossy.then_some(true);
         if self.ended {
             trace.span_count = Some(spans.len() as u64);
         }

@@ -1,0 +1,124 @@
+//! Where the receiver is, checked before anything is sent there.
+
+use http::Uri;
+
+use crate::config::error::BuildError;
+
+/// A base URL that the API key may be sent to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BaseUrl {
+    text: String,
+    secure: bool,
+    loopback: bool,
+}
+
+impl BaseUrl {
+    /// Checks a URL (PROTOCOL.md section 2): `https`, or `http` to this machine; a path is kept, a trailing slash is not.
+    pub(crate) fn parse(url: &str, source_name: &'static str) -> Result<Self, BuildError> {
+        let invalid = |problem| BuildError::InvalidBaseUrl { source_name, url: without_credentials(url), problem };
+        let uri: Uri = url.parse().map_err(|_| invalid("is no URL"))?;
+        let secure = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            Some(_) => return Err(invalid("has a scheme other than https")),
+            None => return Err(invalid("has no scheme")),
+        };
+        let Some(authority) = uri.authority() else { return Err(invalid("has no host")) };
+        if authority.as_str().contains('@') {
+            return Err(invalid("has credentials in it; the API key is a setting of its own"));
+        }
+        if uri.query().is_some() || url.contains('#') {
+            return Err(invalid("has a query or a fragment"));
+        }
+        let loopback = is_loopback(authority.host());
+        if !secure && !loopback {
+            return Err(BuildError::CleartextUrl { source_name, url: url.to_owned() });
+        }
+        Ok(Self { text: url.trim_end_matches('/').to_owned(), secure, loopback })
+    }
+
+    /// The URL of a path of the API.
+    pub(crate) fn join(&self, path: &str) -> String {
+        format!("{}{path}", self.text)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether the connection is encrypted.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// Whether the receiver is on this machine.
+    pub(crate) fn is_loopback(&self) -> bool {
+        self.loopback
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let host = host.to_ascii_lowercase();
+    matches!(host.as_str(), "localhost" | "127.0.0.1" | "[::1]") || host.ends_with(".localhost")
+}
+
+/// The URL for a message: what stands before an `@` is left out.
+fn without_credentials(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme < at => {
+            format!("{}://…{}", url.get(..scheme).unwrap_or_default(), url.get(at..).unwrap_or_default())
+        }
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(url: &str) -> Result<BaseUrl, BuildError> {
+        BaseUrl::parse(url, "RETRACE_BASE_URL")
+    }
+
+    #[test]
+    fn the_path_is_kept_and_no_slash_doubled() {
+        for (url, joined) in [
+            ("https://api.retraceai.tech", "https://api.retraceai.tech/api/v1/traces"),
+            ("https://proxy.example.org/retrace/", "https://proxy.example.org/retrace/api/v1/traces"),
+            ("http://127.0.0.1:3001", "http://127.0.0.1:3001/api/v1/traces"),
+        ] {
+            assert_eq!(parse(url).unwrap().join("/api/v1/traces"), joined);
+        }
+    }
+
+    #[test]
+    fn clear_text_stays_on_this_machine() {
+        for url in
+            ["http://localhost:3001", "http://LOCALHOST", "http://127.0.0.1", "http://[::1]:80", "http://a.localhost"]
+        {
+            assert!(parse(url).unwrap().is_loopback(), "{url}");
+        }
+        for url in
+            ["http://127.0.0.2", "http://0.0.0.0", "http://10.0.0.1", "http://localhost.evil.com", "http://example.org"]
+        {
+            assert!(matches!(parse(url), Err(BuildError::CleartextUrl { .. })), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_base_url_is_refused() {
+        for url in
+            ["", "api.retraceai.tech", "ftp://x", "wss://x", "https://", "https://h?x=1", "https://h/#f", "not a url"]
+        {
+            let error = parse(url).unwrap_err();
+            assert!(matches!(error, BuildError::InvalidBaseUrl { .. }), "{url}: {error}");
+            assert!(error.to_string().contains("RETRACE_BASE_URL"));
+        }
+    }
+
+    #[test]
+    fn credentials_are_refused_and_not_repeated() {
+        let error = parse("https://user:secret@host").unwrap_err().to_string();
+        assert!(!error.contains("secret") && error.contains("host"), "{error}");
+    }
+}

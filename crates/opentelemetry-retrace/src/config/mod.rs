@@ -1,0 +1,247 @@
+//! Settings: from code, then from the environment, then by default.
+
+mod base_url;
+mod env;
+mod error;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use retrace_protocol::endpoint::{CLIENT_HEADER, DEFAULT_BASE_URL, KEY_HEADER};
+use retrace_protocol::limits;
+use retrace_translate::SpanSelection;
+
+pub(crate) use self::base_url::BaseUrl;
+use self::env::Environment;
+pub use self::env::{VARIABLES, Variable};
+pub use self::error::BuildError;
+use crate::secret::ApiKey;
+
+/// How runs are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Transport {
+    /// Each run as one HTTP request, when it has ended.
+    #[default]
+    Http,
+}
+
+impl Transport {
+    const ALLOWED: &'static str = "`http`";
+}
+
+/// A transport that does not exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownTransport(String);
+
+impl std::fmt::Display for UnknownTransport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the transport {:?} does not exist: use {}", self.0, Transport::ALLOWED)
+    }
+}
+
+impl std::error::Error for UnknownTransport {}
+
+impl From<std::convert::Infallible> for UnknownTransport {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl TryFrom<&str> for Transport {
+    type Error = UnknownTransport;
+
+    fn try_from(name: &str) -> Result<Self, UnknownTransport> {
+        if name.eq_ignore_ascii_case("http") { Ok(Self::Http) } else { Err(UnknownTransport(name.to_owned())) }
+    }
+}
+
+/// What was set in code; what was not is `None`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    pub api_key: Option<ApiKey>,
+    pub base_url: Option<String>,
+    pub project_id: Option<String>,
+    pub environment: Option<String>,
+    pub enabled: Option<bool>,
+    pub capture_content: Option<bool>,
+    pub selection: Option<SpanSelection>,
+    pub transport: Option<Result<Transport, UnknownTransport>>,
+    pub flush_timeout: Option<Duration>,
+    pub timeout: Option<Option<Duration>>,
+    pub headers: Vec<(String, String)>,
+    pub certificate: Option<PathBuf>,
+    pub buffer_bytes: Option<usize>,
+    pub body_bytes: Option<usize>,
+    pub linger: Option<Duration>,
+    pub keep: Option<Duration>,
+    pub batch_size: Option<usize>,
+}
+
+/// Every setting, decided.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub api_key: ApiKey,
+    pub base_url: BaseUrl,
+    pub project_id: Option<String>,
+    pub environment: Option<String>,
+    pub capture_content: bool,
+    pub selection: SpanSelection,
+    pub flush_timeout: Duration,
+    /// Of one request; `None` for no limit.
+    pub timeout: Option<Duration>,
+    /// Further headers; their values are secrets.
+    pub headers: HeaderMap,
+    pub certificate: Option<(PathBuf, &'static str)>,
+    pub buffer_bytes: usize,
+    pub body_bytes: usize,
+    pub linger: Duration,
+    pub keep: Duration,
+    pub batch_size: usize,
+}
+
+/// Values that hold where nothing else is set.
+pub(crate) mod defaults {
+    use std::time::Duration;
+
+    /// Bytes of everything that waits: half for what is to be sent, a quarter each for what is being collected and for
+    /// what was just handed over.
+    pub(crate) const BUFFER_BYTES: usize = 64 * 1024 * 1024;
+    /// Bytes of one body. Nobody knows the limit of the server; what it refuses is shortened further.
+    pub(crate) const BODY_BYTES: usize = 16 * 1024 * 1024;
+    /// Time for one request, OTLP's default.
+    pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
+    /// How long a run is kept for a receiver that cannot be reached.
+    pub(crate) const KEEP: Duration = Duration::from_secs(15 * 60);
+    /// The batch size of OpenTelemetry's batch processor.
+    pub(crate) const BATCH_SIZE: usize = 512;
+    /// Smallest buffer that still works: less than that and single spans do not fit.
+    pub(crate) const SMALLEST_BUFFER: usize = 64 * 1024;
+}
+
+const CODE_KEY: &str = "with_api_key";
+const CODE_URL: &str = "with_base_url";
+
+impl Settings {
+    /// Decides every setting; `None` when nothing is to be recorded. Says what in the environment was ignored.
+    pub(crate) fn resolve(
+        self,
+        read: &dyn Fn(&str) -> Option<OsString>,
+    ) -> (Result<Option<Config>, BuildError>, Vec<String>) {
+        let mut env = Environment::new(read);
+        let config = self.decide(&mut env);
+        (config, env.into_warnings())
+    }
+
+    fn decide(self, env: &mut Environment<'_>) -> Result<Option<Config>, BuildError> {
+        let disabled = env.is_true(env::SDK_DISABLED) || env.is_off(env::ENABLED);
+        if !self.enabled.unwrap_or(!disabled) {
+            return Ok(None);
+        }
+        if let Some(Err(UnknownTransport(value))) = self.transport {
+            return Err(BuildError::UnknownTransport {
+                source_name: "with_transport",
+                value,
+                allowed: Transport::ALLOWED,
+            });
+        }
+        let _ = env.parsed(env::TRANSPORT, |name| Transport::try_from(name).ok());
+
+        let mut headers = env.parsed(env::HEADERS, env::pairs).unwrap_or_default();
+        let from_headers = headers.iter().position(|(name, _)| name.eq_ignore_ascii_case(KEY_HEADER));
+        let from_headers = from_headers.map(|at| headers.swap_remove(at).1);
+        let api_key = match self.api_key {
+            Some(key) => (key, CODE_KEY),
+            None => match (env.text(env::API_KEY), from_headers) {
+                (Some(key), _) => (ApiKey::from(key), env::API_KEY),
+                (None, Some(key)) => (ApiKey::from(key), env::HEADERS),
+                (None, None) => return Err(BuildError::MissingApiKey),
+            },
+        };
+        if let Some(problem) = api_key.0.flaw() {
+            return Err(BuildError::InvalidApiKey { source_name: api_key.1, problem });
+        }
+
+        // A typing error must not send content to another place than was meant, so a bad URL is no default.
+        let base_url = match self.base_url {
+            Some(url) => BaseUrl::parse(&url, CODE_URL),
+            None => match (env.text(env::BASE_URL), env.text(env::ENDPOINT)) {
+                (Some(url), _) => BaseUrl::parse(&url, env::BASE_URL),
+                (None, Some(url)) => BaseUrl::parse(&url, env::ENDPOINT),
+                (None, None) => BaseUrl::parse(DEFAULT_BASE_URL, "the default"),
+            },
+        }?;
+
+        let mut map = header_map(&headers, env::HEADERS)?;
+        map.extend(header_map(&self.headers, "with_header")?);
+        let certificate = self.certificate.map(|path| (path, "with_certificate"));
+        Ok(Some(Config {
+            api_key: api_key.0,
+            base_url,
+            project_id: self.project_id.or_else(|| env.text(env::PROJECT_ID)),
+            environment: self.environment.or_else(|| env.text(env::ENVIRONMENT)),
+            capture_content: self.capture_content.or_else(|| env.guard(env::CAPTURE_CONTENT)).unwrap_or(true),
+            selection: self.selection.or_else(|| env.parsed(env::SPAN_SELECTION, selection)).unwrap_or_default(),
+            flush_timeout: self
+                .flush_timeout
+                .or_else(|| env.parsed(env::FLUSH_TIMEOUT, env::seconds))
+                .unwrap_or(limits::FLUSH_TIMEOUT),
+            timeout: self
+                .timeout
+                .or_else(|| env.parsed(env::TIMEOUT, env::limit_millis))
+                .unwrap_or(Some(defaults::TIMEOUT)),
+            headers: map,
+            certificate: certificate
+                .or_else(|| env.text(env::CERTIFICATE).map(|path| (PathBuf::from(path), env::CERTIFICATE))),
+            buffer_bytes: at_least("with_buffer_bytes", self.buffer_bytes, defaults::BUFFER_BYTES)?,
+            body_bytes: at_least("with_body_bytes", self.body_bytes, defaults::BODY_BYTES)?,
+            linger: self.linger.unwrap_or(retrace_translate::RecorderLimits::LINGER),
+            keep: self.keep.unwrap_or(defaults::KEEP),
+            batch_size: self
+                .batch_size
+                .or_else(|| env.parsed(env::BATCH_SIZE, |text| text.parse().ok().filter(|size| *size > 0)))
+                .unwrap_or(defaults::BATCH_SIZE),
+        }))
+    }
+}
+
+fn selection(name: &str) -> Option<SpanSelection> {
+    if name.eq_ignore_ascii_case("genai") {
+        Some(SpanSelection::GenAi)
+    } else if name.eq_ignore_ascii_case("all") {
+        Some(SpanSelection::All)
+    } else {
+        None
+    }
+}
+
+fn at_least(source_name: &'static str, value: Option<usize>, default: usize) -> Result<usize, BuildError> {
+    match value {
+        Some(value) if value < defaults::SMALLEST_BUFFER => {
+            Err(BuildError::OutOfRange { source_name, value: value.to_string(), allowed: "65536 bytes or more" })
+        }
+        value => Ok(value.unwrap_or(default)),
+    }
+}
+
+fn header_map(headers: &[(String, String)], source_name: &'static str) -> Result<HeaderMap, BuildError> {
+    const OURS: [&str; 6] =
+        [KEY_HEADER, CLIENT_HEADER, "content-type", "content-length", "content-encoding", "transfer-encoding"];
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        let invalid = |problem| BuildError::InvalidHeader { source_name, name: name.clone(), problem };
+        let header = HeaderName::try_from(name).map_err(|_| invalid("has a name that is none"))?;
+        if OURS.contains(&header.as_str()) {
+            return Err(invalid("is set by this crate"));
+        }
+        let mut value = HeaderValue::try_from(value).map_err(|_| invalid("has a value that no header can carry"))?;
+        value.set_sensitive(true);
+        map.append(header, value);
+    }
+    Ok(map)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+use super::*;
+
+fn resolve(settings: Settings, env: &[(&str, &str)]) -> (Result<Option<Config>, BuildError>, Vec<String>) {
+    let read = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| OsString::from(value));
+    settings.resolve(&read)
+}
+
+fn config(settings: Settings, env: &[(&str, &str)]) -> Config {
+    resolve(settings, env).0.unwrap().unwrap()
+}
+
+fn keyed() -> Settings {
+    Settings { api_key: Some("rt_code".into()), ..Settings::default() }
+}
+
+#[test]
+fn code_comes_before_our_variable_before_opentelemetrys_before_the_default() {
+    let url = |settings: Settings, env: &[(&str, &str)]| config(settings, env).base_url.as_str().to_owned();
+    let ours = ("RETRACE_BASE_URL", "http://127.0.0.1:2");
+    let theirs = ("OTEL_EXPORTER_RETRACE_ENDPOINT", "http://127.0.0.1:3");
+    let code = Settings { base_url: Some("http://127.0.0.1:1".into()), ..keyed() };
+    assert_eq!(url(code, &[ours, theirs]), "http://127.0.0.1:1");
+    assert_eq!(url(keyed(), &[ours, theirs]), "http://127.0.0.1:2");
+    assert_eq!(url(keyed(), &[theirs]), "http://127.0.0.1:3");
+    assert_eq!(url(keyed(), &[("RETRACE_BASE_URL", "")]), "https://api.retraceai.tech");
+}
+
+#[test]
+fn every_variable_has_its_effect() {
+    let config = config(
+        Settings::default(),
+        &[
+            ("RETRACE_API_KEY", "rt_env"),
+            ("RETRACE_PROJECT_ID", "p"),
+            ("RETRACE_ENVIRONMENT", "staging"),
+            ("RETRACE_CAPTURE_CONTENT", "false"),
+            ("RETRACE_SPAN_SELECTION", "ALL"),
+            ("RETRACE_TRANSPORT", "http"),
+            ("RETRACE_FLUSH_TIMEOUT", "2.5"),
+            ("OTEL_EXPORTER_RETRACE_TIMEOUT", "0"),
+            ("OTEL_EXPORTER_RETRACE_HEADERS", "x-team=a%20b"),
+            ("OTEL_EXPORTER_RETRACE_CERTIFICATE", "/ca.pem"),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "64"),
+        ],
+    );
+    assert_eq!(config.api_key.expose(), "rt_env");
+    assert_eq!((config.project_id.as_deref(), config.environment.as_deref()), (Some("p"), Some("staging")));
+    assert_eq!((config.capture_content, config.selection), (false, SpanSelection::All));
+    assert_eq!((config.flush_timeout, config.timeout), (Duration::from_millis(2_500), None));
+    assert_eq!(config.headers["x-team"], "a b");
+    assert!(config.headers["x-team"].is_sensitive());
+    assert_eq!(config.certificate, Some((PathBuf::from("/ca.pem"), "OTEL_EXPORTER_RETRACE_CERTIFICATE")));
+    assert_eq!(config.batch_size, 64);
+}
+
+#[test]
+fn switched_off_needs_nothing() {
+    for env in [("RETRACE_ENABLED", "false"), ("OTEL_SDK_DISABLED", "TRUE")] {
+        assert!(resolve(Settings::default(), &[env]).0.unwrap().is_none(), "{env:?}");
+        let on = Settings { enabled: Some(true), ..keyed() };
+        assert!(resolve(on, &[env]).0.unwrap().is_some(), "code comes first");
+    }
+    let off = Settings { enabled: Some(false), ..Settings::default() };
+    assert!(resolve(off, &[("RETRACE_BASE_URL", "nonsense")]).0.unwrap().is_none());
+}
+
+#[test]
+fn what_is_wrong_in_the_environment_is_said_and_left_out() {
+    let (config, warnings) = resolve(
+        keyed(),
+        &[
+            ("RETRACE_FLUSH_TIMEOUT", "-3"),
+            ("RETRACE_TRANSPORT", "pigeon"),
+            ("RETRACE_SPAN_SELECTION", "some"),
+            ("OTEL_EXPORTER_RETRACE_TIMEOUT", "soon"),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0"),
+        ],
+    );
+    assert_eq!(warnings.len(), 5, "{warnings:?}");
+    assert!(warnings[0].contains("RETRACE_TRANSPORT=\"pigeon\" is ignored: use `http`"), "{warnings:?}");
+    let config = config.unwrap().unwrap();
+    assert_eq!((config.flush_timeout, config.batch_size), (limits::FLUSH_TIMEOUT, defaults::BATCH_SIZE));
+}
+
+#[test]
+fn what_is_wrong_in_code_is_an_error_that_helps() {
+    let error = |settings: Settings, env: &[(&str, &str)]| resolve(settings, env).0.unwrap_err().to_string();
+    let missing = error(Settings::default(), &[]);
+    assert!(missing.contains("with_api_key") && missing.contains("RETRACE_API_KEY"), "{missing}");
+    let blank = error(Settings { api_key: Some("rt_ab cd".into()), ..Settings::default() }, &[]);
+    assert!(blank.contains("with_api_key") && blank.contains("blanks") && !blank.contains("rt_ab"), "{blank}");
+    let blank = error(Settings::default(), &[("RETRACE_API_KEY", "rt_ab\n")]);
+    assert!(blank.contains("RETRACE_API_KEY") && !blank.contains("rt_ab"), "{blank}");
+    let clear = error(Settings { base_url: Some("http://example.org".into()), ..keyed() }, &[]);
+    assert!(clear.contains("with_base_url") && clear.contains("example.org") && clear.contains("https"), "{clear}");
+    let pigeon = Settings { transport: Some(Transport::try_from("pigeon")), ..keyed() };
+    let pigeon = error(pigeon, &[]);
+    assert!(pigeon.contains("with_transport") && pigeon.contains("pigeon") && pigeon.contains("http"), "{pigeon}");
+    let small = error(Settings { buffer_bytes: Some(10), ..keyed() }, &[]);
+    assert!(small.contains("with_buffer_bytes") && small.contains("65536"), "{small}");
+    for (name, value) in [("x-retrace-key", "v"), ("Content-Length", "1"), ("bad name", "v"), ("x", "line\nbreak")] {
+        let header = Settings { headers: vec![(name.to_owned(), value.to_owned())], ..keyed() };
+        let header = error(header, &[]);
+        assert!(header.contains(name) && !header.contains("break"), "{header}");
+    }
+    let typo = error(keyed(), &[("RETRACE_BASE_URL", "htps://localhost")]);
+    assert!(typo.contains("RETRACE_BASE_URL"), "a typing error does not send content elsewhere: {typo}");
+}
+
+#[test]
+fn the_key_may_stand_among_the_headers() {
+    let config = config(Settings::default(), &[("OTEL_EXPORTER_RETRACE_HEADERS", "X-Retrace-Key=rt_h,x-a=1")]);
+    assert_eq!(config.api_key.expose(), "rt_h");
+    assert_eq!(config.headers.len(), 1);
+    assert!(!format!("{config:?}").contains("rt_h"));
+}

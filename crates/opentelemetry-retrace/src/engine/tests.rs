@@ -1,0 +1,319 @@
+use super::*;
+use crate::redact::Record;
+use crate::testing::{chat, in_trace, span_data};
+use crate::waiter::Blocked;
+use http::StatusCode;
+use proptest::prelude::*;
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn config(redaction: Redaction) -> EngineConfig {
+    EngineConfig {
+        options: Options::default(),
+        recorder: RecorderLimits::default(),
+        outbox: OutboxLimits { bytes: 1 << 20, posts: 100, body_bytes: 1 << 20, in_flight: 4, keep: ms(60_000) },
+        redaction,
+        export_wait: ms(4_000),
+        flush_wait: ms(5_000),
+        seed: 7,
+    }
+}
+
+struct Stage {
+    engine: Engine,
+    /// Spans handed over.
+    taken: u64,
+}
+
+impl Stage {
+    fn new(redaction: Redaction) -> Self {
+        Self { engine: Engine::new(config(redaction)), taken: 0 }
+    }
+
+    fn messages(&mut self, messages: Vec<Message>, at: u64) {
+        for message in &messages {
+            if let Message::Spans { spans, .. } = message {
+                self.taken += spans.len() as u64;
+            }
+        }
+        self.engine.take(Taken { messages, ..Taken::default() }, ms(at));
+    }
+
+    fn spans(&mut self, spans: Vec<SpanData>, at: u64) {
+        self.messages(vec![Message::Spans { spans, wait: None }], at);
+    }
+
+    fn flush(&mut self, at: u64) -> Blocked {
+        let (waiter, blocked) = Waiter::blocking();
+        self.messages(vec![Message::Flush(waiter)], at);
+        blocked
+    }
+
+    /// Makes every request that may be made now, and lets each be answered with this status.
+    fn answer_all(&mut self, status: u16, at: u64) -> Vec<serde_json::Value> {
+        let mut bodies = Vec::new();
+        while let Some(sending) = self.engine.next_sending(ms(at)) {
+            bodies.push(serde_json::from_str(&sending.body.to_text()).unwrap());
+            let status = StatusCode::from_u16(status).unwrap();
+            self.engine.answer(sending.serial, Answer::Status { status, retry_after: None, words: None }, ms(at));
+        }
+        bodies
+    }
+
+    fn answered(&mut self, blocked: Blocked) -> Option<Waited> {
+        for (waiter, waited) in self.engine.take_ended_waits() {
+            waiter.answer(waited);
+        }
+        blocked.wait(Duration::ZERO).filter(|waited| *waited != Waited::TimedOut)
+    }
+
+    fn stats(&self) -> crate::Stats {
+        self.engine.account().stats(self.taken, &Lost::default())
+    }
+}
+
+#[test]
+fn a_flush_waits_for_what_has_ended_and_not_for_what_is_open() {
+    let mut stage = Stage::new(Redaction::default());
+    stage.spans(vec![chat(2, 1), span_data(1, 0, "root"), in_trace(chat(4, 3), 8)], 0);
+    let blocked = stage.flush(0);
+    let bodies = stage.answer_all(201, 0);
+    assert_eq!((bodies.len(), bodies[0]["spans"].as_array().unwrap().len()), (1, 2));
+    assert_eq!(stage.answered(blocked), Some(Waited::Done(Lost::default())));
+    let stats = stage.stats();
+    assert_eq!((stats.accepted, stats.delivered, stats.pending), (3, 2, 1));
+}
+
+#[test]
+fn an_export_waits_through_the_linger() {
+    let mut stage = Stage::new(Redaction::default());
+    let (waiter, blocked) = Waiter::blocking();
+    stage.messages(vec![Message::Spans { spans: vec![chat(1, 0)], wait: Some(waiter) }], 1_000);
+    assert!(stage.engine.next_sending(ms(1_249)).is_none());
+    assert!(stage.engine.take_ended_waits().is_empty());
+    assert_eq!(stage.engine.next_deadline(), Some(ms(1_250)));
+    stage.engine.advance(ms(1_250));
+    assert_eq!(stage.answer_all(201, 1_250).len(), 1);
+    assert_eq!(stage.answered(blocked), Some(Waited::Done(Lost::default())));
+}
+
+#[test]
+fn a_wait_without_anything_to_wait_for_ends_at_once() {
+    let mut stage = Stage::new(Redaction::default());
+    let blocked = stage.flush(0);
+    assert_eq!(stage.answered(blocked), Some(Waited::Done(Lost::default())));
+}
+
+#[test]
+fn a_flush_tells_what_was_lost_meanwhile() {
+    let mut stage = Stage::new(Redaction::default());
+    stage.spans(vec![chat(1, 0)], 0);
+    let blocked = stage.flush(0);
+    stage.answer_all(400, 0);
+    let Some(Waited::Done(lost)) = stage.answered(blocked) else { panic!("no end") };
+    assert_eq!(lost.by(LossReason::Rejected), 1);
+}
+
+#[test]
+fn a_first_failure_is_waited_out_and_a_lasting_one_is_not() {
+    let mut stage = Stage::new(Redaction::default());
+    stage.spans(vec![chat(1, 0)], 0);
+    let blocked = stage.flush(0);
+    stage.answer_all(503, 0);
+    assert!(stage.engine.take_ended_waits().is_empty(), "it is tried again within the time");
+    let retry = stage.engine.next_deadline().unwrap();
+    assert!(retry <= ms(500));
+    stage.engine.advance(ms(500));
+    stage.answer_all(201, 500);
+    assert_eq!(stage.answered(blocked), Some(Waited::Done(Lost::default())));
+
+    stage.spans(vec![in_trace(chat(1, 0), 8)], 1_000);
+    stage.engine.advance(ms(2_000));
+    stage.answer_all(503, 2_000);
+    let blocked = stage.flush(2_001);
+    assert_eq!(stage.answer_all(503, 2_001).len(), 1, "somebody who waits gets an attempt of its own");
+    assert_eq!(stage.answered(blocked), Some(Waited::Failing));
+    assert_eq!(stage.stats().pending, 1);
+}
+
+#[test]
+fn a_wait_ends_with_its_time() {
+    let mut stage = Stage::new(Redaction::default());
+    stage.spans(vec![chat(1, 0)], 0);
+    let (waiter, mut future) = Waiter::future();
+    stage.messages(vec![Message::Flush(waiter)], 0);
+    assert!(stage.engine.next_sending(ms(0)).is_some(), "and no answer comes");
+    stage.engine.advance(ms(4_999));
+    assert!(stage.engine.take_ended_waits().is_empty());
+    stage.engine.advance(ms(5_000));
+    for (waiter, waited) in stage.engine.take_ended_waits() {
+        waiter.answer(waited);
+    }
+    assert_eq!(future.try_recv(), Ok(Waited::TimedOut));
+}
+
+#[test]
+fn a_shutdown_sends_open_runs_as_far_as_they_came_and_gives_up_in_time() {
+    let mut stage = Stage::new(Redaction::default());
+    stage.spans(vec![chat(2, 1), in_trace(chat(1, 0), 8)], 0);
+    let (waiter, blocked) = Waiter::blocking();
+    stage.messages(vec![Message::Shutdown { within: ms(1_000), waiter }], 0);
+    let first = stage.engine.next_sending(ms(0)).unwrap();
+    let second = stage.engine.next_sending(ms(0)).unwrap();
+    let status = |body: &crate::outbox::Body| {
+        serde_json::from_str::<serde_json::Value>(&body.to_text()).unwrap()["status"].clone()
+    };
+    assert_eq!((status(&first.body), status(&second.body)), ("completed".into(), "running".into()));
+    let ok = Answer::Status { status: StatusCode::CREATED, retry_after: None, words: None };
+    stage.engine.answer(first.serial, ok, ms(10));
+    assert!(!stage.engine.is_finished());
+    assert_eq!(stage.engine.next_deadline(), Some(ms(1_000)));
+    stage.engine.advance(ms(1_000));
+    let Some(Waited::Done(lost)) = stage.answered(blocked) else { panic!("no end") };
+    assert_eq!((lost.by(LossReason::Shutdown), stage.stats().delivered), (1, 1));
+    assert!(stage.engine.is_finished());
+}
+
+#[test]
+fn a_shutdown_retries_soon_and_not_at_all_when_the_receiver_wants_it_later() {
+    let mut stage = Stage::new(Redaction::default());
+    stage.spans(vec![chat(1, 0)], 0);
+    let (waiter, blocked) = Waiter::blocking();
+    stage.messages(vec![Message::Shutdown { within: ms(5_000), waiter }], 0);
+    for at in [0, 500, 1_000] {
+        stage.engine.advance(ms(at));
+        assert_eq!(stage.answer_all(503, at).len(), 1, "at {at} ms");
+    }
+    stage.engine.advance(ms(1_500));
+    let sending = stage.engine.next_sending(ms(1_500)).unwrap();
+    let later = Answer::Status { status: StatusCode::SERVICE_UNAVAILABLE, retry_after: Some(ms(60_000)), words: None };
+    stage.engine.answer(sending.serial, later, ms(1_500));
+    assert!(matches!(stage.answered(blocked), Some(Waited::Done(lost)) if lost.by(LossReason::Shutdown) == 1));
+}
+
+#[test]
+fn what_the_hook_keeps_back_is_counted_and_its_children_hang_above() {
+    let redaction = Redaction::new(Some(Arc::new(|record| match record {
+        Record::Span(span) if span.name == "agent" => None,
+        record => Some(record),
+    })));
+    let mut stage = Stage::new(redaction);
+    let mut agent = span_data(2, 1, "agent");
+    agent.attributes = vec![opentelemetry::KeyValue::new("gen_ai.operation.name", "invoke_agent")];
+    stage.spans(vec![chat(3, 2), agent, span_data(1, 0, "root")], 0);
+    stage.flush(0);
+    let body = stage.answer_all(201, 0).remove(0);
+    let spans = body["spans"].as_array().unwrap();
+    assert_eq!((spans.len(), &body["span_count"], body.get("lossy")), (2, &2.into(), None));
+    assert_eq!(spans[1]["parent_id"], spans[0]["id"]);
+    let stats = stage.stats();
+    assert_eq!((stats.delivered, stats.lost.by(LossReason::BeforeSend)), (2, 1));
+}
+
+#[test]
+fn a_hook_that_panics_loses_the_record_and_marks_the_run() {
+    let redaction = Redaction::new(Some(Arc::new(|record| match record {
+        Record::Span(span) if span.name == "chat" => panic!("on purpose"),
+        record => Some(record),
+    })));
+    let mut stage = Stage::new(redaction);
+    stage.spans(vec![chat(2, 1), span_data(1, 0, "root")], 0);
+    stage.flush(0);
+    let body = stage.answer_all(201, 0).remove(0);
+    assert_eq!(body["lossy"], true);
+    assert_eq!(stage.stats().lost.by(LossReason::BeforeSendPanicked), 1);
+    let codes: Vec<_> = stage.engine.take_notices().into_iter().map(|notice| notice.code.as_str()).collect();
+    assert_eq!(codes, ["spans_lost"]);
+}
+
+#[test]
+fn a_run_that_is_kept_back_is_not_sent_at_all() {
+    let keep_back = |record| match record {
+        Record::Trace(_) => None,
+        record => Some(record),
+    };
+    let mut stage = Stage::new(Redaction::new(Some(Arc::new(keep_back))));
+    stage.spans(vec![chat(2, 1), span_data(1, 0, "root")], 0);
+    stage.flush(0);
+    assert!(stage.answer_all(201, 0).is_empty());
+    assert_eq!(stage.stats().lost.by(LossReason::BeforeSend), 2);
+}
+
+#[test]
+fn spans_refused_at_the_door_mark_their_run() {
+    let mut stage = Stage::new(Redaction::default());
+    stage.spans(vec![chat(2, 1)], 0);
+    let incomplete = std::collections::HashSet::from([7_u128.to_be_bytes()]);
+    stage.engine.take(Taken { messages: Vec::new(), incomplete }, ms(0));
+    stage.spans(vec![span_data(1, 0, "root")], 0);
+    stage.flush(0);
+    assert_eq!(stage.answer_all(201, 0)[0]["lossy"], true);
+}
+
+#[test]
+fn after_a_panic_what_was_in_hand_is_lost_and_the_rest_goes_on() {
+    let mut stage = Stage::new(Redaction::default());
+    stage.spans(vec![chat(1, 0), in_trace(chat(2, 9), 8)], 0);
+    stage.engine.advance(ms(250));
+    assert!(stage.engine.next_sending(ms(250)).is_some());
+    stage.engine.recover();
+    let stats = stage.stats();
+    assert_eq!((stats.pending, stats.lost.by(LossReason::Internal), stats.restarts), (1, 1, 1));
+    assert_eq!(stage.answer_all(409, 250).len(), 1, "the request is made again, and may have landed before");
+    assert_eq!(stage.stats().delivered, 1);
+}
+
+#[test]
+fn the_resource_holds_from_when_it_was_said() {
+    let mut stage = Stage::new(Redaction::default());
+    let resource = Resource::from_attributes([("service.name", retrace_translate::Value::from("shop"))]);
+    stage.messages(vec![Message::Resource(Arc::new(resource))], 0);
+    stage.spans(vec![chat(1, 0)], 0);
+    stage.flush(0);
+    assert_eq!(stage.answer_all(201, 0)[0]["metadata"]["service"]["name"], "shop");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// P13: at every step of any schedule, delivered + lost + pending = accepted, and pending is what is really there.
+    #[test]
+    fn pain_13_the_sum_holds_at_every_step(
+        steps in prop::collection::vec((0_u8..10, 0_u64..6, 0_u64..6, 1_u128..5, 0_u64..700), 1..80),
+    ) {
+        let mut stage = Stage::new(Redaction::new(Some(Arc::new(|record| match record {
+            Record::Span(span) if span.started_at.unix_micros() == Some(3_000_000) => None,
+            record => Some(record),
+        }))));
+        let (mut now, mut serials, mut waits) = (0, Vec::new(), Vec::new());
+        for (step, id, parent, trace, pause) in steps {
+            now += pause;
+            match step {
+                0..=4 => {
+                    let span = if id % 3 == 0 { span_data(id + 1, parent, "s") } else { chat(id + 1, parent) };
+                    stage.spans(vec![in_trace(span, trace)], now);
+                }
+                5 => waits.push(stage.flush(now)),
+                6..=7 => serials.extend(stage.engine.next_sending(ms(now)).map(|sending| sending.serial)),
+                8 => if let Some(serial) = serials.pop() {
+                    let status = StatusCode::from_u16([201, 409, 413, 503, 400, 429][usize::try_from(id).unwrap()]).unwrap();
+                    stage.engine.answer(serial, Answer::Status { status, retry_after: None, words: None }, ms(now));
+                },
+                _ => stage.engine.advance(ms(now)),
+            }
+            let stats = stage.stats();
+            prop_assert_eq!(stats.delivered + stats.lost.total() + stats.pending, stats.accepted);
+            let held = stage.engine.recorder.open_spans() + stage.engine.outbox.pending();
+            prop_assert_eq!(stats.pending, held, "what is pending is there");
+            prop_assert_eq!(stats.accepted + stats.set_aside, stage.taken);
+        }
+        let (waiter, blocked) = Waiter::blocking();
+        stage.messages(vec![Message::Shutdown { within: ms(0), waiter }], now);
+        let stats = stage.stats();
+        prop_assert_eq!((stats.pending, stats.delivered + stats.lost.total()), (0, stats.accepted));
+        prop_assert!(matches!(stage.answered(blocked), Some(Waited::Done(_))));
+        prop_assert!(stage.engine.is_finished());
+    }
+}

@@ -1,0 +1,73 @@
+//! A request body in pieces, handed over without a copy.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+/// Bytes to send, of known length. Cloning shares them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Body {
+    pieces: VecDeque<Bytes>,
+    length: u64,
+}
+
+impl Body {
+    pub(crate) fn push(&mut self, piece: Bytes) {
+        if !piece.is_empty() {
+            self.length += piece.len() as u64;
+            self.pieces.push_back(piece);
+        }
+    }
+
+    pub(crate) fn length(&self) -> u64 {
+        self.length
+    }
+
+    #[cfg(test)]
+    pub(crate) fn to_text(&self) -> String {
+        String::from_utf8(self.pieces.iter().flatten().copied().collect()).unwrap()
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = self.pieces.pop_front();
+        self.length -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body::Body as _;
+
+    #[test]
+    fn the_length_is_known_at_every_moment() {
+        let mut body = Body::default();
+        body.push(Bytes::from_static(b"ab"));
+        body.push(Bytes::new());
+        body.push(Bytes::from_static(b"c"));
+        assert_eq!((body.length(), body.to_text().as_str()), (3, "abc"));
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert!(Pin::new(&mut body).poll_frame(&mut context).is_ready());
+        assert_eq!(body.size_hint().exact(), Some(1));
+        assert!(Pin::new(&mut body).poll_frame(&mut context).is_ready());
+        assert!(body.is_end_stream());
+    }
+}

@@ -1,0 +1,419 @@
+//! What waits to be sent, and what became of it.
+//!
+//! A state machine: runs and answers go in, requests come out. It knows no clock, no socket and no thread. What it holds
+//! is bounded in bytes and in time, and every accepted span in it ends as delivered or as lost for a reason.
+
+mod body;
+mod fit;
+mod notice;
+mod post;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::StatusCode;
+use retrace_protocol::{Id, SignalCode, Status, Trace, TracePatch};
+
+pub(crate) use self::body::Body;
+use self::fit::fit;
+pub(crate) use self::notice::Notice;
+use self::notice::Said;
+pub(crate) use self::post::Chunk;
+use self::post::{Post, Request};
+use crate::stats::{Account, LossReason};
+use crate::transport::retry::{Backoff, Verdict, verdict};
+
+/// Bounds of an [`Outbox`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutboxLimits {
+    /// Bytes of everything that waits.
+    pub bytes: usize,
+    /// Requests that wait.
+    pub posts: usize,
+    /// Bytes of one body. A longer run is shortened before it is sent.
+    pub body_bytes: usize,
+    /// Requests under way at once.
+    pub in_flight: usize,
+    /// How long a run is kept for a receiver that cannot be reached.
+    pub keep: Duration,
+}
+
+/// A body that is refused at this size is refused at any.
+const SMALLEST_BODY: u64 = 4 * 1024;
+
+/// What a post can give up to make room, in this order: who has it, and how it goes.
+static GIVES: [Give; 2] = [(Post::has_spans, Post::drop_spans), (Post::has_content, Post::drop_content)];
+type Give = (fn(&Post) -> bool, fn(&mut Post) -> u64);
+
+/// A request to make now.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    /// To say later what became of it.
+    pub serial: u64,
+    pub id: Id,
+    pub method: Method,
+    pub body: Body,
+}
+
+/// What is asked of the receiver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// `POST` of a whole run.
+    Create,
+    /// `PATCH` of a run that it has.
+    Patch,
+}
+
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The receiver answered.
+    Status { status: StatusCode, retry_after: Option<Duration>, words: Option<String> },
+    /// Nothing was sent: no connection came about.
+    NotSent { cause: String },
+    /// Something was sent and no answer came.
+    Broken { cause: String },
+}
+
+/// Requests on their way to the receiver.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    limits: OutboxLimits,
+    posts: BTreeMap<u64, Post>,
+    next_serial: u64,
+    weight: usize,
+    in_flight: usize,
+    backoff: Backoff,
+    /// An attempt that began after this was set has failed.
+    failures_seen: u64,
+    pub(crate) account: Account,
+    notices: Vec<Notice>,
+}
+
+impl Outbox {
+    pub(crate) fn new(limits: OutboxLimits, seed: u64) -> Self {
+        Self {
+            limits,
+            posts: BTreeMap::new(),
+            next_serial: 0,
+            weight: 0,
+            in_flight: 0,
+            backoff: Backoff::new(seed),
+            failures_seen: 0,
+            account: Account::default(),
+            notices: Vec::new(),
+        }
+    }
+
+    /// Puts in a run. May drop spans of older ones to stay within the limits.
+    pub(crate) fn push_run(&mut self, trace: Trace, chunks: Vec<Chunk>, now: Duration) {
+        let Some(id) = trace.id.clone() else { return };
+        self.push(id, Request::Create { trace: Box::new(trace), chunks }, now);
+    }
+
+    /// Puts in a change of a run that was put in before.
+    pub(crate) fn push_patch(&mut self, id: Id, patch: TracePatch, now: Duration) {
+        self.push(id, Request::Patch { patch: Box::new(patch), missing: 0 }, now);
+    }
+
+    fn push(&mut self, id: Id, request: Request, now: Duration) {
+        let post = Post { id, request, since: now, attempts: 0, in_flight: false, may_have_landed: false };
+        self.weight += post.weight();
+        self.posts.insert(self.next_serial, post);
+        self.next_serial += 1;
+        self.make_room();
+    }
+
+    /// The next request to make, if one may be made now.
+    pub(crate) fn next(&mut self, now: Duration) -> Option<Sending> {
+        let may_send = if self.backoff.is_failing() { 1 } else { self.limits.in_flight };
+        if self.in_flight >= may_send || self.backoff.until().is_some_and(|until| now < until) {
+            return None;
+        }
+        let waiting = self.posts.iter().filter(|(_, post)| !post.in_flight);
+        // What changes a run goes after the run itself.
+        let serial = waiting
+            .filter(|(serial, post)| match post.request {
+                Request::Create { .. } => true,
+                Request::Patch { .. } => !self.posts.range(..*serial).any(|(_, earlier)| earlier.id == post.id),
+            })
+            .map(|(serial, _)| *serial)
+            .next()?;
+        let body_bytes = self.limits.body_bytes;
+        let mut body = self.posts.get(&serial)?.body();
+        if body.length() > body_bytes as u64 {
+            self.shorten(serial, body_bytes);
+            body = self.posts.get(&serial)?.body();
+        }
+        let post = self.posts.get_mut(&serial)?;
+        post.in_flight = true;
+        self.in_flight += 1;
+        let method = match post.request {
+            Request::Create { .. } => Method::Create,
+            Request::Patch { .. } => Method::Patch,
+        };
+        Some(Sending { serial, id: post.id.clone(), method, body })
+    }
+
+    /// Says what came of a request.
+    pub(crate) fn answer(&mut self, serial: u64, answer: Answer, now: Duration) {
+        let Some(post) = self.posts.get_mut(&serial).filter(|post| post.in_flight) else { return };
+        post.in_flight = false;
+        post.attempts = post.attempts.saturating_add(1);
+        self.in_flight -= 1;
+        match answer {
+            Answer::NotSent { cause } => self.failed(now, None, SignalCode::Unreachable, Said::by_us(cause)),
+            Answer::Broken { cause } => {
+                post.may_have_landed = true;
+                self.failed(now, None, SignalCode::Unreachable, Said::by_us(cause));
+            }
+            Answer::Status { status, retry_after, words } => {
+                let verdict = verdict(status);
+                let said = Said { text: format!("the receiver answered {status}"), words };
+                if verdict == Verdict::Retry {
+                    post.may_have_landed |= status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
+                    let code = match status {
+                        StatusCode::TOO_MANY_REQUESTS => SignalCode::RateLimited,
+                        _ => SignalCode::Unreachable,
+                    };
+                    self.failed(now, retry_after, code, said);
+                } else {
+                    self.backoff.succeeded();
+                    self.settle(serial, verdict, status, said);
+                }
+            }
+        }
+    }
+
+    fn failed(&mut self, now: Duration, retry_after: Option<Duration>, code: SignalCode, said: Said) {
+        // Once when it begins; while it lasts there is nothing new to say.
+        if !self.backoff.is_failing() {
+            let kept = self.pending();
+            self.notices.push(said.notice(code, &format!("{kept} spans are kept and tried again")));
+        }
+        self.failures_seen += 1;
+        self.backoff.failed(now, retry_after);
+    }
+
+    fn settle(&mut self, serial: u64, verdict: Verdict, status: StatusCode, said: Said) {
+        let Some(post) = self.posts.get_mut(&serial) else { return };
+        let (id, landed_before, sources) = (post.id.clone(), post.may_have_landed, post.sources());
+        match (verdict, &post.request) {
+            (Verdict::Delivered, Request::Patch { .. }) => self.remove(serial, Some(LossReason::Conflict)),
+            (Verdict::Delivered, Request::Create { .. }) => self.remove(serial, None),
+            // The answer to an earlier attempt was lost on its way; the run was not.
+            (Verdict::Conflict, Request::Create { .. }) if landed_before => self.remove(serial, None),
+            (Verdict::Conflict, Request::Create { trace, chunks }) => {
+                let text = format!("run {id} exists already and is not ours; {sources} spans cannot be added to it");
+                self.notices.push(said.notice(SignalCode::Conflict, &text));
+                if trace.status == Some(Status::Running) {
+                    self.remove(serial, Some(LossReason::Conflict));
+                } else {
+                    let lossy = trace.lossy.or((!chunks.is_empty()).then_some(true));
+                    let patch = Box::new(TracePatch { lossy, ..TracePatch::of(trace) });
+                    self.replace(serial, Request::Patch { patch, missing: sources });
+                }
+            }
+            (Verdict::TooLarge, Request::Create { .. }) => {
+                let length = post.body().length();
+                if length <= SMALLEST_BODY {
+                    self.refused(serial, SignalCode::TooLarge, LossReason::TooLarge, said);
+                } else {
+                    if post.attempts == 1 {
+                        let text = format!("a run of {length} bytes is shortened and tried again");
+                        self.notices.push(said.notice(SignalCode::TooLarge, &text));
+                    }
+                    self.shorten(serial, usize::try_from(length / 2).unwrap_or(usize::MAX));
+                }
+            }
+            (Verdict::Unauthorized, _) => {
+                let said = Said { text: format!("{}: check RETRACE_API_KEY", said.text), ..said };
+                self.refused(serial, SignalCode::Unauthorized, LossReason::Unauthorized, said);
+            }
+            _ => {
+                let code = match status {
+                    StatusCode::PAYMENT_REQUIRED => SignalCode::CreditsExhausted,
+                    _ => SignalCode::Rejected,
+                };
+                self.refused(serial, code, LossReason::Rejected, said);
+            }
+        }
+    }
+
+    fn refused(&mut self, serial: u64, code: SignalCode, reason: LossReason, said: Said) {
+        if let Some(post) = self.posts.get(&serial) {
+            let text = format!("run {} with {} spans is lost", post.id, post.sources());
+            self.notices.push(said.notice(code, &text));
+        }
+        self.remove(serial, Some(reason));
+    }
+
+    /// Takes a post out; its spans are delivered, or lost for the reason given.
+    fn remove(&mut self, serial: u64, lost: Option<LossReason>) {
+        let Some(post) = self.posts.remove(&serial) else { return };
+        self.weight -= post.weight();
+        match lost {
+            None => self.account.delivered += post.sources(),
+            Some(reason) => self.account.lose(reason, post.sources()),
+        }
+        if post.in_flight {
+            self.in_flight -= 1;
+        }
+    }
+
+    fn replace(&mut self, serial: u64, request: Request) {
+        let Some(post) = self.posts.get_mut(&serial) else { return };
+        self.weight -= post.weight();
+        post.request = request;
+        self.weight += post.weight();
+    }
+
+    /// Makes a run that waits no larger than `max_bytes`.
+    fn shorten(&mut self, serial: u64, max_bytes: usize) {
+        let Some(post) = self.posts.get_mut(&serial) else { return };
+        let before = post.weight();
+        let Request::Create { trace, chunks } = &mut post.request else { return };
+        let fitted = fit(trace, chunks, max_bytes);
+        trace.span_count = trace.span_count.map(|_| chunks.len() as u64 + fitted.lost);
+        self.weight = self.weight - before + post.weight();
+        if fitted.lost > 0 {
+            self.lose(LossReason::TooLarge, fitted.lost, "they were too large for the receiver");
+        }
+    }
+
+    /// Drops the oldest spans until what waits is within its bounds. Traces stay, without spans and then without content,
+    /// so that the receiver at least learns of the run and that it is not whole.
+    fn make_room(&mut self) {
+        let mut lost = 0;
+        while self.weight > self.limits.bytes || self.posts.len() > self.limits.posts {
+            let too_many = self.posts.len() > self.limits.posts;
+            let giving = GIVES.iter().filter(|_| !too_many);
+            let giving = giving.filter_map(|(can_give, give)| Some((self.oldest_waiting(*can_give)?, give))).next();
+            if let Some((serial, give)) = giving
+                && let Some(post) = self.posts.get_mut(&serial)
+            {
+                let before = post.weight();
+                let spans = give(post);
+                self.weight = self.weight - before + post.weight();
+                self.account.lose(LossReason::BufferFull, spans);
+                lost += spans;
+            } else if let Some(serial) = self.oldest_waiting(|_| true) {
+                lost += self.posts.get(&serial).map_or(0, Post::sources);
+                self.remove(serial, Some(LossReason::BufferFull));
+            } else {
+                break;
+            }
+        }
+        if lost > 0 {
+            let text = format!("{lost} spans lost: the buffer of {} bytes is full", self.limits.bytes);
+            self.notices.push(Notice::lost(text));
+        }
+    }
+
+    fn oldest_waiting(&self, is_wanted: fn(&Post) -> bool) -> Option<u64> {
+        let (serial, _) = self.posts.iter().find(|(_, post)| !post.in_flight && is_wanted(post))?;
+        Some(*serial)
+    }
+
+    /// Counts spans that are lost outside of any post.
+    pub(crate) fn lose(&mut self, reason: LossReason, spans: u64, why: &str) {
+        self.account.lose(reason, spans);
+        self.notices.push(Notice::lost(format!("{spans} spans lost: {why}")));
+    }
+
+    /// Gives up what has waited too long.
+    pub(crate) fn expire(&mut self, now: Duration) {
+        let old: Vec<u64> = self
+            .posts
+            .iter()
+            .take_while(|(_, post)| post.since + self.limits.keep <= now)
+            .filter(|(_, post)| !post.in_flight && post.attempts > 0)
+            .map(|(serial, _)| *serial)
+            .collect();
+        let spans: u64 = old.iter().filter_map(|serial| self.posts.get(serial)).map(Post::sources).sum();
+        for serial in &old {
+            self.remove(*serial, Some(LossReason::Expired));
+        }
+        if spans > 0 {
+            let text = format!("{spans} spans lost: the receiver could not be reached for {:?}", self.limits.keep);
+            self.notices.push(Notice::lost(text));
+        }
+    }
+
+    /// Gives up everything.
+    pub(crate) fn abandon(&mut self, reason: LossReason) {
+        let spans = self.pending();
+        for serial in self.posts.keys().copied().collect::<Vec<_>>() {
+            self.remove(serial, Some(reason));
+        }
+        if spans > 0 {
+            self.notices.push(Notice::lost(format!("{spans} spans lost: {reason}")));
+        }
+    }
+
+    /// When there will be something to do without anything going in.
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+        let waits = self.posts.values().any(|post| !post.in_flight);
+        let retry = self.backoff.until().filter(|_| waits && self.in_flight == 0);
+        let expiry = self.posts.values().next().map(|post| post.since + self.limits.keep);
+        retry.into_iter().chain(expiry).min()
+    }
+
+    /// Requests whose answer is still due after a worker that is gone: they are made again.
+    pub(crate) fn forget_in_flight(&mut self) {
+        for post in self.posts.values_mut().filter(|post| post.in_flight) {
+            post.in_flight = false;
+            post.may_have_landed = true;
+        }
+        self.in_flight = 0;
+    }
+
+    /// Somebody waits: try now, unless the receiver itself asked for a pause.
+    pub(crate) fn hurry(&mut self, now: Duration) {
+        self.backoff.hurry(now);
+    }
+
+    /// There is no time after `end`: retries come soon, and what the receiver wants later is given up now.
+    pub(crate) fn close(&mut self, now: Duration, end: Duration) {
+        if self.backoff.close(now, end) && self.in_flight == 0 {
+            self.abandon(LossReason::Shutdown);
+        }
+    }
+
+    /// Whether the receiver does not take anything at present.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.backoff.is_failing()
+    }
+
+    /// Attempts that failed so far.
+    pub(crate) fn failures_seen(&self) -> u64 {
+        self.failures_seen
+    }
+
+    /// The number that the next post gets.
+    pub(crate) fn next_serial(&self) -> u64 {
+        self.next_serial
+    }
+
+    /// Whether nothing with a smaller number is left.
+    pub(crate) fn is_done_before(&self, serial: u64) -> bool {
+        self.posts.first_key_value().is_none_or(|(first, _)| *first >= serial)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.posts.is_empty()
+    }
+
+    /// Accepted spans that wait.
+    pub(crate) fn pending(&self) -> u64 {
+        self.posts.values().map(Post::sources).sum()
+    }
+
+    /// What the user should know.
+    pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! One thing to be sent: a run, or a change of one that was sent.
+
+use bytes::Bytes;
+use retrace_protocol::{Id, Json, Span, Trace, TracePatch};
+use std::time::Duration;
+
+use crate::outbox::body::Body;
+
+/// A span as it will stand in a body.
+#[derive(Clone, Debug)]
+pub(crate) struct Chunk {
+    /// The JSON of the span, behind a comma: the first one in a body goes without.
+    json: Bytes,
+    /// Accepted spans that it stands for.
+    pub sources: u32,
+}
+
+impl Chunk {
+    pub(crate) fn new(span: &Span, sources: u32) -> Option<Self> {
+        let mut json = vec![b','];
+        serde_json::to_writer(&mut json, span).ok()?;
+        Some(Self { json: Bytes::from(json), sources })
+    }
+
+    /// The span again, to change it.
+    pub(crate) fn read(&self) -> Option<Span> {
+        serde_json::from_slice(self.json.get(1..)?).ok()
+    }
+
+    pub(crate) fn length(&self) -> usize {
+        self.json.len()
+    }
+}
+
+/// What a post asks of the receiver.
+#[derive(Clone, Debug)]
+pub(crate) enum Request {
+    /// `POST /api/v1/traces` (PROTOCOL.md section 9.1).
+    Create { trace: Box<Trace>, chunks: Vec<Chunk> },
+    /// `PATCH /api/v1/traces/:id` (section 9.3). With the spans that go missing, when it stands for a run that the
+    /// receiver would not take a second time.
+    Patch { patch: Box<TracePatch>, missing: u64 },
+}
+
+/// A request that waits for its turn, or for its answer.
+#[derive(Debug)]
+pub(crate) struct Post {
+    pub id: Id,
+    pub request: Request,
+    /// When it was put in.
+    pub since: Duration,
+    pub attempts: u32,
+    pub in_flight: bool,
+    /// An attempt failed after it may have reached the receiver.
+    pub may_have_landed: bool,
+}
+
+impl Post {
+    /// Accepted spans that depend on it.
+    pub(crate) fn sources(&self) -> u64 {
+        match &self.request {
+            Request::Create { chunks, .. } => chunks.iter().map(|chunk| u64::from(chunk.sources)).sum(),
+            Request::Patch { missing, .. } => *missing,
+        }
+    }
+
+    pub(crate) fn has_spans(&self) -> bool {
+        matches!(&self.request, Request::Create { chunks, .. } if !chunks.is_empty())
+    }
+
+    /// Drops the spans; tells how many accepted ones they were.
+    pub(crate) fn drop_spans(&mut self) -> u64 {
+        let spans = self.sources();
+        if let Request::Create { trace, chunks } = &mut self.request {
+            *chunks = Vec::new();
+            trace.lossy = Some(true);
+        }
+        spans
+    }
+
+    pub(crate) fn has_content(&self) -> bool {
+        let (input, output) = match &self.request {
+            Request::Create { trace, .. } => (trace.input.as_ref(), trace.output.as_ref()),
+            Request::Patch { patch, .. } => (None, patch.output.as_ref()),
+        };
+        input.is_some() || output.is_some_and(|output| !output.is_null())
+    }
+
+    /// Drops what the run was given and returned; no span depends on that.
+    pub(crate) fn drop_content(&mut self) -> u64 {
+        let output = match &mut self.request {
+            Request::Create { trace, .. } => {
+                trace.input = None;
+                &mut trace.output
+            }
+            Request::Patch { patch, .. } => &mut patch.output,
+        };
+        *output = output.take().map(|_| Json::null());
+        0
+    }
+
+    /// Bytes that it holds, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        let json = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
+        size_of::<Self>()
+            + match &self.request {
+                Request::Create { trace, chunks } => {
+                    let parts = json(&trace.input) + json(&trace.output) + json(&trace.metadata);
+                    size_of::<Trace>() + parts + chunks.iter().map(Chunk::length).sum::<usize>()
+                }
+                Request::Patch { patch, .. } => size_of::<TracePatch>() + json(&patch.output),
+            }
+    }
+
+    pub(crate) fn body(&self) -> Body {
+        let mut body = Body::default();
+        match &self.request {
+            Request::Patch { patch, .. } => body.push(serde_json::to_vec(patch).unwrap_or_default().into()),
+            Request::Create { trace, chunks } => {
+                let mut head = serde_json::to_vec(trace).unwrap_or_default();
+                head.pop();
+                head.extend_from_slice(br#","spans":["#);
+                body.push(head.into());
+                for (at, chunk) in chunks.iter().enumerate() {
+                    body.push(if at == 0 { chunk.json.slice(1..) } else { chunk.json.clone() });
+                }
+                body.push(Bytes::from_static(b"]}"));
+            }
+        }
+        body
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use retrace_protocol::{SpanType, Timestamp};
+
+    pub(crate) fn post(spans: usize) -> Post {
+        let at = Timestamp::from_unix_micros(1);
+        let chunks = (0..spans)
+            .map(|n| {
+                let span = Span::new(Id::from(n.to_string()), "t".into(), SpanType::Action, "s", at.clone());
+                Chunk::new(&span, 1).unwrap()
+            })
+            .collect();
+        Post {
+            id: "t".into(),
+            request: Request::Create { trace: Box::new(Trace::started("t".into(), at)), chunks },
+            since: Duration::ZERO,
+            attempts: 0,
+            in_flight: false,
+            may_have_landed: false,
+        }
+    }
+
+    #[test]
+    fn a_body_is_the_trace_with_its_spans() {
+        for spans in 0..3 {
+            let post = post(spans);
+            let trace: Trace = serde_json::from_str(&post.body().to_text()).unwrap();
+            assert_eq!(trace.spans.unwrap().len(), spans);
+            assert_eq!(post.sources(), spans as u64);
+            assert!(post.weight() as u64 >= post.body().length() / 2);
+        }
+    }
+
+    #[test]
+    fn a_chunk_can_be_read_again() {
+        let post = post(1);
+        let Request::Create { chunks, .. } = &post.request else { panic!("no run") };
+        assert_eq!(chunks[0].read().unwrap().id, "0".into());
+    }
+}

@@ -1,0 +1,303 @@
+use super::*;
+use proptest::prelude::*;
+use retrace_protocol::{Json, Span, SpanType, Timestamp};
+
+const LIMITS: OutboxLimits =
+    OutboxLimits { bytes: 1 << 20, posts: 100, body_bytes: 1 << 20, in_flight: 4, keep: Duration::from_secs(60) };
+
+fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn trace(id: &str) -> Trace {
+    Trace { status: Some(Status::Completed), output: Some(Json::text("done")), ..Trace::started(id.into(), at()) }
+}
+
+fn at() -> Timestamp {
+    Timestamp::from_unix_micros(1)
+}
+
+fn chunks(spans: usize, content: usize) -> Vec<Chunk> {
+    (0..spans)
+        .map(|n| {
+            let mut span = Span::new(Id::from(n.to_string()), "t".into(), SpanType::Action, "s", at());
+            span.input = Some(Json::text(&"x".repeat(content)));
+            Chunk::new(&span, 1).unwrap()
+        })
+        .collect()
+}
+
+fn status(code: u16) -> Answer {
+    Answer::Status { status: StatusCode::from_u16(code).unwrap(), retry_after: None, words: None }
+}
+
+fn outbox() -> Outbox {
+    Outbox::new(LIMITS, 7)
+}
+
+/// An outbox with one run of three spans, whose first attempt got this answer.
+fn answered(answer: Answer) -> Outbox {
+    let mut outbox = outbox();
+    outbox.push_run(trace("t"), chunks(3, 10), secs(0));
+    let sending = outbox.next(secs(0)).unwrap();
+    outbox.answer(sending.serial, answer, secs(0));
+    outbox
+}
+
+fn codes(outbox: &mut Outbox) -> Vec<SignalCode> {
+    outbox.take_notices().into_iter().map(|notice| notice.code).collect()
+}
+
+#[test]
+fn what_the_receiver_has_is_delivered() {
+    let mut outbox = answered(status(201));
+    assert_eq!((outbox.account.delivered, outbox.pending(), outbox.weight), (3, 0, 0));
+    assert_eq!(codes(&mut outbox), []);
+}
+
+#[test]
+fn a_refusal_is_final_and_reported() {
+    for (code, reason, signal) in [
+        (400, LossReason::Rejected, SignalCode::Rejected),
+        (307, LossReason::Rejected, SignalCode::Rejected),
+        (501, LossReason::Rejected, SignalCode::Rejected),
+        (401, LossReason::Unauthorized, SignalCode::Unauthorized),
+        (402, LossReason::Rejected, SignalCode::CreditsExhausted),
+    ] {
+        let mut outbox = answered(status(code));
+        assert_eq!((outbox.account.lost.by(reason), outbox.pending()), (3, 0), "{code}");
+        assert_eq!(codes(&mut outbox), [signal], "{code}");
+        assert!(!outbox.is_failing(), "the receiver answers");
+    }
+}
+
+#[test]
+fn the_words_of_the_receiver_go_to_the_callback_and_not_into_the_log() {
+    let refused = Answer::Status {
+        status: StatusCode::BAD_REQUEST,
+        retry_after: None,
+        words: Some("missing field `started_at`".into()),
+    };
+    let notice = answered(refused).take_notices().remove(0);
+    assert!(notice.signal().message.contains("started_at"), "{notice:?}");
+    assert!(notice.text.contains("400") && !notice.text.contains("started_at"), "{notice:?}");
+}
+
+#[test]
+fn a_passing_failure_is_tried_again_and_said_once() {
+    let mut outbox = answered(status(503));
+    assert_eq!(codes(&mut outbox), [SignalCode::Unreachable]);
+    for attempt in 0..5 {
+        let now = outbox.next_deadline().unwrap();
+        assert!(now > secs(0) || attempt > 0);
+        let sending = outbox.next(now).unwrap();
+        outbox.answer(sending.serial, Answer::NotSent { cause: "refused".into() }, now);
+        assert_eq!((outbox.pending(), codes(&mut outbox)), (3, vec![]));
+    }
+    let now = outbox.next_deadline().unwrap();
+    let sending = outbox.next(now).unwrap();
+    outbox.answer(sending.serial, status(201), now);
+    assert_eq!(outbox.account.delivered, 3);
+    assert!(!outbox.is_failing());
+}
+
+#[test]
+fn nothing_is_sent_before_the_receiver_wants_it() {
+    let mut outbox =
+        answered(Answer::Status { status: StatusCode::TOO_MANY_REQUESTS, retry_after: Some(secs(7)), words: None });
+    assert_eq!(codes(&mut outbox), [SignalCode::RateLimited]);
+    outbox.push_run(trace("u"), chunks(1, 1), secs(1));
+    outbox.hurry(secs(1));
+    assert!(outbox.next(secs(6)).is_none());
+    assert_eq!(outbox.next_deadline(), Some(secs(7)));
+    assert!(outbox.next(secs(7)).is_some());
+    assert!(outbox.next(secs(7)).is_none(), "one attempt shows whether it is over");
+}
+
+#[test]
+fn a_conflict_after_an_attempt_that_may_have_landed_is_a_delivery() {
+    for first in [status(500), status(408), Answer::Broken { cause: "reset".into() }] {
+        let mut outbox = answered(first.clone());
+        let sending = outbox.next(secs(30)).unwrap();
+        outbox.answer(sending.serial, status(409), secs(30));
+        assert_eq!((outbox.account.delivered, outbox.account.lost.total()), (3, 0), "{first:?}");
+    }
+}
+
+#[test]
+fn a_conflict_of_a_first_attempt_ends_the_run_by_patch_and_counts_its_spans() {
+    for first in [None, Some(status(429)), Some(Answer::NotSent { cause: "refused".into() })] {
+        let mut outbox = match first {
+            Some(first) => answered(first),
+            None => {
+                let mut outbox = outbox();
+                outbox.push_run(trace("t"), chunks(3, 10), secs(0));
+                outbox
+            }
+        };
+        outbox.take_notices();
+        let sending = outbox.next(secs(30)).unwrap();
+        outbox.answer(sending.serial, status(409), secs(30));
+        assert_eq!(codes(&mut outbox), [SignalCode::Conflict]);
+        let sending = outbox.next(secs(30)).unwrap();
+        assert_eq!((sending.method, &sending.id), (Method::Patch, &Id::from("t")));
+        let patch: serde_json::Value = serde_json::from_str(&sending.body.to_text()).unwrap();
+        assert_eq!(
+            patch,
+            serde_json::json!({"status": "completed", "output": "done", "total_tokens": 0, "total_cost": 0.0,
+                "total_duration_ms": 0, "lossy": true})
+        );
+        outbox.answer(sending.serial, status(200), secs(30));
+        assert_eq!((outbox.account.delivered, outbox.account.lost.by(LossReason::Conflict)), (0, 3));
+    }
+}
+
+#[test]
+fn a_run_without_an_end_has_nothing_to_patch() {
+    let mut outbox = outbox();
+    outbox.push_run(Trace { status: Some(Status::Running), ..trace("t") }, chunks(2, 1), secs(0));
+    let sending = outbox.next(secs(0)).unwrap();
+    outbox.answer(sending.serial, status(409), secs(0));
+    assert!(outbox.is_empty());
+    assert_eq!(outbox.account.lost.by(LossReason::Conflict), 2);
+}
+
+#[test]
+fn a_run_that_is_too_large_is_shortened_until_it_fits() {
+    let mut outbox = outbox();
+    outbox.push_run(trace("t"), chunks(3, 100_000), secs(0));
+    let mut last = u64::MAX;
+    loop {
+        let sending = outbox.next(secs(0)).unwrap();
+        assert!(sending.body.length() < last);
+        last = sending.body.length();
+        let fits = last <= 20_000;
+        outbox.answer(sending.serial, status(if fits { 201 } else { 413 }), secs(0));
+        if fits {
+            break;
+        }
+    }
+    assert_eq!((outbox.account.delivered, outbox.account.lost.total()), (3, 0));
+    assert_eq!(codes(&mut outbox), [SignalCode::TooLarge]);
+}
+
+#[test]
+fn a_receiver_that_takes_no_size_gets_nothing() {
+    let mut outbox = outbox();
+    outbox.push_run(trace("t"), chunks(50, 1_000), secs(0));
+    while let Some(sending) = outbox.next(secs(0)) {
+        outbox.answer(sending.serial, status(413), secs(0));
+    }
+    assert!(outbox.is_empty());
+    assert_eq!(outbox.account.lost.by(LossReason::TooLarge), 50);
+}
+
+#[test]
+fn a_run_beyond_the_limit_is_shortened_before_it_is_sent() {
+    let mut outbox = Outbox::new(OutboxLimits { body_bytes: 10_000, ..LIMITS }, 7);
+    outbox.push_run(trace("t"), chunks(3, 100_000), secs(0));
+    assert!(outbox.next(secs(0)).unwrap().body.length() <= 10_000);
+}
+
+#[test]
+fn the_oldest_spans_go_first_and_their_traces_stay() {
+    let mut outbox = Outbox::new(OutboxLimits { bytes: 20_000, ..LIMITS }, 7);
+    for n in 0..10 {
+        outbox.push_run(trace(&n.to_string()), chunks(2, 2_000), secs(n));
+        assert!(outbox.weight <= 20_000);
+    }
+    assert_eq!(outbox.pending() + outbox.account.lost.by(LossReason::BufferFull), 20);
+    assert!(codes(&mut outbox).contains(&SignalCode::SpansLost));
+    let first: Trace = serde_json::from_str(&outbox.next(secs(10)).unwrap().body.to_text()).unwrap();
+    assert_eq!((first.id, first.lossy, first.spans), (Some("0".into()), Some(true), Some(vec![])));
+    assert_eq!(first.output, Some(Json::text("done")));
+}
+
+#[test]
+fn even_traces_are_bounded() {
+    let mut outbox = Outbox::new(OutboxLimits { bytes: 20_000, posts: 5, ..LIMITS }, 7);
+    for n in 0..100 {
+        outbox.push_run(
+            Trace { input: Some(Json::text(&"x".repeat(9_000))), ..trace(&n.to_string()) },
+            chunks(1, 1),
+            secs(n),
+        );
+        assert!(outbox.weight <= 20_000 && outbox.posts.len() <= 5);
+    }
+    assert_eq!(outbox.pending() + outbox.account.lost.total(), 100);
+}
+
+#[test]
+fn what_waits_too_long_is_given_up_after_it_was_tried() {
+    let mut outbox = answered(status(503));
+    outbox.expire(secs(59));
+    assert_eq!(outbox.pending(), 3);
+    outbox.expire(secs(60));
+    assert_eq!((outbox.account.lost.by(LossReason::Expired), outbox.is_empty()), (3, true));
+    let mut never_tried = self::outbox();
+    never_tried.push_run(trace("t"), chunks(1, 1), secs(0));
+    never_tried.expire(secs(3_600));
+    assert_eq!(never_tried.pending(), 1);
+}
+
+#[test]
+fn a_change_waits_for_the_run_it_changes() {
+    let mut outbox = outbox();
+    outbox.push_run(trace("t"), chunks(1, 1), secs(0));
+    outbox.push_patch("t".into(), TracePatch { lossy: Some(true), ..TracePatch::default() }, secs(0));
+    outbox.push_run(trace("u"), chunks(1, 1), secs(0));
+    let (first, second) = (outbox.next(secs(0)).unwrap(), outbox.next(secs(0)).unwrap());
+    assert_eq!((first.id, second.id), ("t".into(), "u".into()));
+    assert!(outbox.next(secs(0)).is_none());
+    outbox.answer(first.serial, status(201), secs(0));
+    let third = outbox.next(secs(0)).unwrap();
+    assert_eq!((third.method, third.body.to_text().as_str()), (Method::Patch, r#"{"lossy":true}"#));
+}
+
+#[test]
+fn requests_of_a_worker_that_is_gone_are_made_again() {
+    let mut outbox = outbox();
+    outbox.push_run(trace("t"), chunks(1, 1), secs(0));
+    outbox.next(secs(0)).unwrap();
+    outbox.forget_in_flight();
+    let again = outbox.next(secs(0)).unwrap();
+    outbox.answer(again.serial, status(409), secs(0));
+    assert_eq!(outbox.account.delivered, 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    /// P13: whatever happens, every span that went in is delivered, lost for a reason, or still there.
+    #[test]
+    fn pain_13_the_sum_holds_whatever_happens(steps in prop::collection::vec((0_u8..14, 0_usize..2_500, 1_u64..40), 1..120)) {
+        let limits = OutboxLimits { bytes: 30_000, posts: 8, body_bytes: 9_000, in_flight: 3, keep: secs(200) };
+        let mut outbox = Outbox::new(limits, 11);
+        let (mut accepted, mut now, mut serials) = (0, secs(0), Vec::new());
+        for (n, (step, size, pause)) in steps.into_iter().enumerate() {
+            match step {
+                0..=3 => {
+                    let spans = size % 5;
+                    accepted += spans as u64;
+                    let status = if size % 7 == 0 { Status::Running } else { Status::Completed };
+                    outbox.push_run(Trace { status: Some(status), ..trace(&n.to_string()) }, chunks(spans, size), now);
+                }
+                4 => outbox.push_patch(n.to_string().into(), TracePatch::default(), now),
+                5..=7 => serials.extend(outbox.next(now).map(|sending| sending.serial)),
+                8..=11 => if let Some(serial) = serials.pop() {
+                    let code = [200, 201, 409, 413, 503, 429, 400, 401, 404, 500][size % 10];
+                    outbox.answer(serial, if size % 11 == 0 { Answer::Broken { cause: String::new() } } else { status(code) }, now);
+                },
+                12 => now += secs(pause),
+                _ => outbox.expire(now),
+            }
+            prop_assert_eq!(outbox.account.delivered + outbox.account.lost.total() + outbox.pending(), accepted);
+            let in_flight: usize = outbox.posts.values().filter(|post| post.in_flight).map(Post::weight).sum();
+            prop_assert!(outbox.weight <= limits.bytes + in_flight);
+            prop_assert_eq!(outbox.weight, outbox.posts.values().map(Post::weight).sum::<usize>());
+            prop_assert_eq!(outbox.in_flight, outbox.posts.values().filter(|post| post.in_flight).count());
+        }
+        outbox.abandon(LossReason::Shutdown);
+        prop_assert_eq!(outbox.account.delivered + outbox.account.lost.total(), accepted);
+    }
+}

@@ -1,0 +1,58 @@
+//! TLS with a provider that is named, never taken from or given to the process.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls_platform_verifier::BuilderVerifierExt as _;
+
+use crate::config::BuildError;
+
+/// The provider of this build. Two in one process, or none installed, is no concern of ours: this one is passed on.
+fn provider() -> Arc<CryptoProvider> {
+    #[cfg(feature = "rustls-ring")]
+    return Arc::new(rustls::crypto::ring::default_provider());
+    #[cfg(not(feature = "rustls-ring"))]
+    return Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+}
+
+/// A client that trusts the operating system's authorities, or those of a PEM file instead.
+pub(crate) fn client(certificate: Option<(&Path, &'static str)>) -> Result<ClientConfig, BuildError> {
+    let client_error = |error: rustls::Error| BuildError::Client { problem: error.to_string() };
+    let builder =
+        ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(client_error)?;
+    Ok(match certificate {
+        Some((path, source_name)) => builder.with_root_certificates(roots(path, source_name)?).with_no_client_auth(),
+        None => builder.with_platform_verifier().map_err(client_error)?.with_no_client_auth(),
+    })
+}
+
+fn roots(path: &Path, source_name: &'static str) -> Result<rustls::RootCertStore, BuildError> {
+    let problem = |problem: String| BuildError::Certificate { source_name, path: path.to_owned(), problem };
+    let pem = std::fs::read(path).map_err(|error| problem(error.to_string()))?;
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|error| problem(error.to_string()))?;
+        roots.add(certificate).map_err(|error| problem(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(problem("there is no certificate in it".to_owned()));
+    }
+    Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_certificates_is_an_error_that_names_it() {
+        let missing = client(Some((Path::new("/no/such.pem"), "with_certificate"))).unwrap_err().to_string();
+        assert!(missing.contains("/no/such.pem") && missing.contains("with_certificate"), "{missing}");
+        let empty = client(Some((Path::new(env!("CARGO_MANIFEST_PATH")), "with_certificate"))).unwrap_err().to_string();
+        assert!(empty.contains("no certificate"), "{empty}");
+    }
+}

@@ -1,0 +1,178 @@
+//! A span of the OpenTelemetry SDK, for the translation to read.
+
+use std::borrow::Cow;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use opentelemetry::trace::{SpanId, SpanKind, Status};
+use opentelemetry::{Array, KeyValue, Value as OtelValue};
+use opentelemetry_sdk::trace::SpanData;
+use retrace_translate::{Dropped, EventView, Kind, LinkView, Parent, Resource, ScopeView, SpanView, StatusView, Value};
+
+/// A span that has ended.
+#[derive(Debug)]
+pub(crate) struct SdkSpan<'a>(pub &'a SpanData);
+
+impl SpanView for SdkSpan<'_> {
+    fn trace_id(&self) -> [u8; 16] {
+        self.0.span_context.trace_id().to_bytes()
+    }
+
+    fn span_id(&self) -> [u8; 8] {
+        self.0.span_context.span_id().to_bytes()
+    }
+
+    fn parent(&self) -> Parent {
+        match self.0.parent_span_id {
+            SpanId::INVALID => Parent::None,
+            id if self.0.parent_span_is_remote => Parent::Remote(id.to_bytes()),
+            id => Parent::Local(id.to_bytes()),
+        }
+    }
+
+    fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    fn kind(&self) -> Kind {
+        match self.0.span_kind {
+            SpanKind::Internal => Kind::Internal,
+            SpanKind::Client => Kind::Client,
+            SpanKind::Server => Kind::Server,
+            SpanKind::Producer => Kind::Producer,
+            SpanKind::Consumer => Kind::Consumer,
+        }
+    }
+
+    fn start_unix_nanos(&self) -> u64 {
+        unix_nanos(self.0.start_time)
+    }
+
+    fn end_unix_nanos(&self) -> u64 {
+        unix_nanos(self.0.end_time)
+    }
+
+    fn status(&self) -> StatusView<'_> {
+        match &self.0.status {
+            Status::Unset => StatusView::Unset,
+            Status::Ok => StatusView::Ok,
+            Status::Error { description } => StatusView::Error(description),
+        }
+    }
+
+    fn attributes(&self) -> impl Iterator<Item = (&str, Value<'_>)> {
+        attributes(&self.0.attributes)
+    }
+
+    fn events(&self) -> impl Iterator<Item = EventView<'_>> {
+        self.0.events.iter().map(|event| EventView {
+            name: &event.name,
+            unix_nanos: unix_nanos(event.timestamp),
+            attributes: attributes(&event.attributes).collect(),
+        })
+    }
+
+    fn links(&self) -> impl Iterator<Item = LinkView<'_>> {
+        self.0.links.iter().map(|link| LinkView {
+            trace_id: link.span_context.trace_id().to_bytes(),
+            span_id: link.span_context.span_id().to_bytes(),
+            attributes: attributes(&link.attributes).collect(),
+        })
+    }
+
+    fn scope(&self) -> ScopeView<'_> {
+        let scope = &self.0.instrumentation_scope;
+        ScopeView { name: scope.name(), version: scope.version().unwrap_or_default() }
+    }
+
+    fn dropped(&self) -> Dropped {
+        Dropped {
+            attributes: self.0.dropped_attributes_count,
+            events: self.0.events.dropped_count,
+            links: self.0.links.dropped_count,
+        }
+    }
+}
+
+/// What a run says about the process, from the SDK's resource.
+pub(crate) fn resource(resource: &opentelemetry_sdk::Resource) -> Resource {
+    Resource::from_attributes(resource.iter().map(|(key, value)| (key.as_str(), self::value(value))))
+}
+
+/// Bytes that a span takes, roughly.
+pub(crate) fn weight(span: &SpanData) -> usize {
+    let pairs =
+        |pairs: &[KeyValue]| pairs.iter().map(|pair| size_of::<KeyValue>() + value_weight(&pair.value)).sum::<usize>();
+    let events: usize = span.events.iter().map(|event| event.name.len() + pairs(&event.attributes)).sum();
+    let links: usize = span.links.iter().map(|link| size_of_val(link) + pairs(&link.attributes)).sum();
+    size_of::<SpanData>() + span.name.len() + pairs(&span.attributes) + events + links
+}
+
+fn value_weight(value: &OtelValue) -> usize {
+    match value {
+        OtelValue::String(text) => text.as_str().len(),
+        OtelValue::Array(Array::String(texts)) => {
+            texts.iter().map(|text| size_of_val(text) + text.as_str().len()).sum()
+        }
+        OtelValue::Array(Array::Bool(list)) => list.len(),
+        OtelValue::Array(Array::I64(list)) => size_of_val(list.as_slice()),
+        OtelValue::Array(Array::F64(list)) => size_of_val(list.as_slice()),
+        _ => 0,
+    }
+}
+
+/// A time before 1970 is a clock error; it becomes 1970.
+fn unix_nanos(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn attributes(pairs: &[KeyValue]) -> impl Iterator<Item = (&str, Value<'_>)> {
+    pairs.iter().map(|pair| (pair.key.as_str(), value(&pair.value)))
+}
+
+fn value(value: &OtelValue) -> Value<'_> {
+    match value {
+        OtelValue::Bool(value) => Value::Bool(*value),
+        OtelValue::I64(value) => Value::Int(*value),
+        OtelValue::F64(value) => Value::Float(*value),
+        OtelValue::String(text) => Value::from(text.as_str()),
+        OtelValue::Array(Array::Bool(list)) => Value::json(list),
+        OtelValue::Array(Array::I64(list)) => Value::json(list),
+        // A list may hold what JSON lacks; each number says for itself what it is.
+        OtelValue::Array(Array::F64(list)) => {
+            Value::json(&list.iter().map(|number| Value::Float(*number)).collect::<Vec<_>>())
+        }
+        OtelValue::Array(Array::String(list)) => {
+            Value::json(&list.iter().map(opentelemetry::StringValue::as_str).collect::<Vec<_>>())
+        }
+        // Kinds that OpenTelemetry may add.
+        other => Value::Str(Cow::Owned(other.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_keep_their_kind() {
+        for (otel, expected) in [
+            (OtelValue::from(true), Value::Bool(true)),
+            (OtelValue::from(7), Value::Int(7)),
+            (OtelValue::from(0.5), Value::Float(0.5)),
+            (OtelValue::from("a"), Value::from("a")),
+            (OtelValue::Array(vec![1_i64, 2].into()), Value::Json("[1,2]".into())),
+            (OtelValue::Array(vec![true].into()), Value::Json("[true]".into())),
+            (OtelValue::Array(Array::F64(vec![0.5, f64::NAN])), Value::Json(r#"[0.5,"NaN"]"#.into())),
+            (OtelValue::Array(Array::String(vec!["a\"".into()])), Value::Json(r#"["a\""]"#.into())),
+        ] {
+            assert_eq!(value(&otel), expected);
+        }
+    }
+
+    #[test]
+    fn times_off_the_scale_are_held_at_its_ends() {
+        use std::time::Duration;
+        assert_eq!(unix_nanos(UNIX_EPOCH - Duration::from_secs(1)), 0);
+        assert_eq!(unix_nanos(UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX) * 100)), u64::MAX);
+    }
+}
