@@ -1,5 +1,6 @@
 //! Requests over HTTP (PROTOCOL.md sections 2 and 9).
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, SystemTime};
 
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
@@ -50,7 +51,10 @@ impl Http {
             builder = builder.no_proxy();
         }
         builder = tls(builder, config)?;
-        let client = builder.build().map_err(|error| BuildError::Client { problem: cause(&error) })?;
+        // Built without TLS while another crate of the graph asks the same client for it, the client panics.
+        let client = catch_unwind(AssertUnwindSafe(|| builder.build()))
+            .map_err(|_| BuildError::Client { problem: "no TLS provider is configured".to_owned() })?
+            .map_err(|error| BuildError::Client { problem: cause(&error) })?;
         Ok(Self { client, base_url: config.base_url.clone(), api_key: config.api_key.clone() })
     }
 
@@ -96,9 +100,9 @@ fn headers(config: &Config) -> Result<HeaderMap, BuildError> {
 
 #[cfg(feature = "_rustls")]
 fn tls(builder: reqwest::ClientBuilder, config: &Config) -> Result<reqwest::ClientBuilder, BuildError> {
-    // A machine without certificates can still reach a receiver of its own.
     if !config.base_url.is_secure() {
-        return Ok(builder.tls_certs_only([]));
+        // Named here too: without one the client looks for the process's provider, and panics when there is none.
+        return Ok(builder.tls_backend_preconfigured(crate::transport::tls::trusting_nobody()?));
     }
     let certificate = config.certificate.as_ref().map(|(path, source_name)| (path.as_path(), *source_name));
     Ok(builder.tls_backend_preconfigured(crate::transport::tls::client(certificate)?).https_only(true))

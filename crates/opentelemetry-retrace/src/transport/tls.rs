@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::ClientConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 
 use crate::config::BuildError;
@@ -21,19 +21,31 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// A client that trusts the operating system's authorities, or those of a PEM file instead.
 pub(crate) fn client(certificate: Option<(&Path, &'static str)>) -> Result<ClientConfig, BuildError> {
-    let client_error = |error: rustls::Error| BuildError::Client { problem: error.to_string() };
-    let builder =
-        ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(client_error)?;
+    let builder = builder()?;
     Ok(match certificate {
-        Some((path, source_name)) => builder.with_root_certificates(roots(path, source_name)?).with_no_client_auth(),
-        None => builder.with_platform_verifier().map_err(client_error)?.with_no_client_auth(),
-    })
+        Some((path, source_name)) => builder.with_root_certificates(roots(path, source_name)?),
+        None => builder.with_platform_verifier().map_err(client_error)?,
+    }
+    .with_no_client_auth())
 }
 
-fn roots(path: &Path, source_name: &'static str) -> Result<rustls::RootCertStore, BuildError> {
+/// A client for connections that are not encrypted: a machine without certificates can still reach a receiver of its own.
+pub(crate) fn trusting_nobody() -> Result<ClientConfig, BuildError> {
+    Ok(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
+fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, BuildError> {
+    ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(client_error)
+}
+
+fn client_error(error: rustls::Error) -> BuildError {
+    BuildError::Client { problem: error.to_string() }
+}
+
+fn roots(path: &Path, source_name: &'static str) -> Result<RootCertStore, BuildError> {
     let problem = |problem: String| BuildError::Certificate { source_name, path: path.to_owned(), problem };
     let pem = std::fs::read(path).map_err(|error| problem(error.to_string()))?;
-    let mut roots = rustls::RootCertStore::empty();
+    let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         let certificate = certificate.map_err(|error| problem(error.to_string()))?;
         roots.add(certificate).map_err(|error| problem(error.to_string()))?;

@@ -1,0 +1,6 @@
+//! What the whole-system tests share.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
+
+pub mod agent;
+pub mod scripted;

@@ -1,0 +1,247 @@
+//! What a receiver can do wrong, over real sockets. After each of them every span is delivered, or lost for a reason.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use integration_tests::agent;
+use integration_tests::scripted::{Act, ScriptedPeer};
+use opentelemetry_retrace::{LossReason, RetraceExporter, RetraceExporterBuilder, SignalCode, Stats};
+use opentelemetry_sdk::error::OTelSdkError;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanExporter as _};
+
+struct Outcome {
+    stats: Stats,
+    signals: Vec<(SignalCode, String)>,
+    shutdown: Result<(), OTelSdkError>,
+    took: Duration,
+}
+
+/// Lets the agent run once against the receiver, and shuts down.
+fn run_against(url: &str, configure: impl FnOnce(RetraceExporterBuilder) -> RetraceExporterBuilder) -> Outcome {
+    run_reading(url, "{}", configure)
+}
+
+fn run_reading(
+    url: &str,
+    answer_of_tool: &str,
+    configure: impl FnOnce(RetraceExporterBuilder) -> RetraceExporterBuilder,
+) -> Outcome {
+    let signals = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&signals);
+    let builder = RetraceExporter::builder()
+        .with_api_key("rt_test_canary")
+        .with_base_url(url)
+        .with_on_error(move |signal| heard.lock().unwrap().push((signal.code, signal.message.clone())));
+    let exporter = configure(builder).build().unwrap();
+    let provider = SdkTracerProvider::builder().with_batch_exporter(exporter.clone()).build();
+    agent::run_reading(&provider, answer_of_tool);
+    let began = Instant::now();
+    // The processor first exports and then shuts down, and tells only of the export.
+    let _ = provider.force_flush();
+    let shutdown = exporter.shutdown_with_timeout(Duration::from_secs(5));
+    let took = began.elapsed();
+    let stats = exporter.stats();
+    assert_eq!(stats.delivered + stats.lost.total() + stats.pending, stats.accepted, "{stats:?}");
+    assert_eq!((stats.accepted, stats.pending), (agent::SPANS, 0), "{stats:?}");
+    let signals = signals.lock().unwrap().clone();
+    for (_, message) in &signals {
+        assert!(!message.contains("rt_test_canary"), "{message}");
+    }
+    Outcome { stats, signals, shutdown, took }
+}
+
+fn plain(builder: RetraceExporterBuilder) -> RetraceExporterBuilder {
+    builder
+}
+
+fn codes(outcome: &Outcome) -> Vec<SignalCode> {
+    outcome.signals.iter().map(|(code, _)| *code).collect()
+}
+
+#[test]
+fn a_run_arrives_as_the_protocol_has_it() {
+    let peer = ScriptedPeer::playing([Act::status(201)]);
+    let outcome = run_against(&peer.url(), |builder| {
+        builder.with_project_id("proj-1").with_environment("test").with_header("x-team", "agents")
+    });
+    assert_eq!((outcome.stats.delivered, outcome.shutdown.is_ok(), outcome.signals.len()), (4, true, 0));
+    let request = peer.requests().remove(0);
+    assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/api/v1/traces"));
+    for (name, value) in [
+        ("x-retrace-key", "rt_test_canary"),
+        ("x-retrace-client", concat!("opentelemetry-retrace/", env!("CARGO_PKG_VERSION"))),
+        ("content-type", "application/json"),
+        ("x-team", "agents"),
+    ] {
+        assert_eq!(request.headers[name], value);
+    }
+    assert!(!request.headers.contains_key("transfer-encoding"), "bodies are of known length");
+    let body = request.body;
+    assert_eq!(
+        (&body["name"], &body["status"], &body["session_id"], &body["project_id"], &body["metadata"]["environment"]),
+        (&"weather".into(), &"completed".into(), &"session-1".into(), &"proj-1".into(), &"test".into())
+    );
+    // The agent, its calls and its tool, and what the tool answered.
+    assert_eq!((body["spans"].as_array().unwrap().len(), &body["span_count"]), (5, &5.into()));
+    assert_eq!(body["total_tokens"], 240);
+}
+
+#[test]
+fn connections_are_used_again() {
+    let peer = ScriptedPeer::always([], Act::status(201));
+    let exporter = RetraceExporter::builder().with_api_key("rt_x").with_base_url(peer.url()).build().unwrap();
+    let provider = SdkTracerProvider::builder().with_batch_exporter(exporter.clone()).build();
+    for _ in 0..5 {
+        agent::run(&provider);
+        provider.force_flush().unwrap();
+    }
+    assert_eq!((peer.requests().len(), peer.connections()), (5, 1));
+    assert_eq!(exporter.stats().delivered, 20);
+}
+
+#[test]
+fn a_passing_failure_is_waited_out() {
+    for failure in [Act::status(503), Act::status(500), Act::status(408), Act::Close, Act::Garbage, Act::ResetMidBody] {
+        let peer = ScriptedPeer::playing([failure.clone(), Act::status(201)]);
+        let outcome = run_against(&peer.url(), plain);
+        assert_eq!(outcome.stats.delivered, 4, "{failure:?}");
+        assert_eq!(codes(&outcome), [SignalCode::Unreachable], "{failure:?}: {:?}", outcome.signals);
+        let requests = peer.requests();
+        if !matches!(failure, Act::ResetMidBody) {
+            assert_eq!(requests[0].body, requests[1].body, "what is sent again is the same");
+        }
+    }
+}
+
+#[test]
+fn the_receiver_is_left_alone_for_as_long_as_it_asks() {
+    let peer = ScriptedPeer::playing([Act::status(429).with_header("retry-after", "1"), Act::status(201)]);
+    let outcome = run_against(&peer.url(), plain);
+    let requests = peer.requests();
+    assert!(requests[1].at - requests[0].at >= Duration::from_secs(1));
+    assert_eq!((outcome.stats.delivered, codes(&outcome)), (4, vec![SignalCode::RateLimited]));
+}
+
+#[test]
+fn a_refusal_is_not_repeated_and_is_told_with_its_reason() {
+    for (status, reason, code) in [
+        (400, LossReason::Rejected, SignalCode::Rejected),
+        (401, LossReason::Unauthorized, SignalCode::Unauthorized),
+        (403, LossReason::Unauthorized, SignalCode::Unauthorized),
+        (402, LossReason::Rejected, SignalCode::CreditsExhausted),
+        (404, LossReason::Rejected, SignalCode::Rejected),
+        (501, LossReason::Rejected, SignalCode::Rejected),
+    ] {
+        let peer = ScriptedPeer::playing([Act::refuse(status, "because rt_test_canary")]);
+        let outcome = run_against(&peer.url(), plain);
+        assert_eq!((outcome.stats.lost.by(reason), codes(&outcome)), (4, vec![code]), "{status}");
+        assert!(outcome.signals[0].1.contains("because …"), "{:?}", outcome.signals);
+    }
+}
+
+#[test]
+fn a_redirect_is_not_followed() {
+    let elsewhere = ScriptedPeer::playing([]);
+    let peer = ScriptedPeer::playing([Act::status(307).with_header("location", elsewhere.url())]);
+    let outcome = run_against(&peer.url(), plain);
+    assert_eq!((outcome.stats.lost.by(LossReason::Rejected), elsewhere.connections()), (4, 0));
+}
+
+#[test]
+fn a_conflict_of_a_first_attempt_is_ended_by_patch() {
+    let peer = ScriptedPeer::playing([Act::status(409), Act::status(200)]);
+    let outcome = run_against(&peer.url(), plain);
+    let requests = peer.requests();
+    let id = requests[0].body["id"].as_str().unwrap();
+    assert_eq!((requests[1].method.as_str(), requests[1].path.as_str()), ("PATCH", &*format!("/api/v1/traces/{id}")));
+    assert_eq!((&requests[1].body["status"], &requests[1].body["lossy"]), (&"completed".into(), &true.into()));
+    assert_eq!((outcome.stats.lost.by(LossReason::Conflict), codes(&outcome)), (4, vec![SignalCode::Conflict]));
+}
+
+/// P11: the write landed, the reply did not.
+#[test]
+fn pain_11_a_conflict_of_a_second_attempt_is_a_delivery() {
+    let peer = ScriptedPeer::playing([Act::Close, Act::status(409)]);
+    let outcome = run_against(&peer.url(), plain);
+    assert_eq!((outcome.stats.delivered, outcome.stats.lost.total()), (4, 0));
+}
+
+/// P12: too large for the receiver.
+#[test]
+fn pain_12_a_run_that_is_too_large_is_shortened() {
+    let peer = ScriptedPeer::playing([Act::status(413), Act::status(413), Act::status(201)]);
+    let outcome = run_reading(&peer.url(), &"x".repeat(200_000), plain);
+    let requests = peer.requests();
+    let length = |at: usize| requests[at].headers["content-length"].parse::<u64>().unwrap();
+    assert!(length(2) <= length(1) / 2 && length(1) <= length(0) / 2);
+    assert_eq!((outcome.stats.delivered, codes(&outcome)), (4, vec![SignalCode::TooLarge]));
+    let spans = requests[2].body["spans"].as_array().unwrap();
+    let cut: Vec<_> =
+        spans.iter().filter(|span| span["metadata"]["truncated"] == true).map(|span| &span["name"]).collect();
+    assert_eq!(cut, ["get_weather", "get_weather"], "the tool and its result; the rest is whole");
+    assert!(spans.iter().any(|span| span["output"] == "4 degrees."));
+}
+
+#[test]
+fn a_receiver_that_never_answers_holds_nobody_longer_than_agreed() {
+    let peer = ScriptedPeer::always([], Act::Hang);
+    let exporter = RetraceExporter::builder().with_api_key("rt_x").with_base_url(peer.url()).build().unwrap();
+    let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
+    agent::run(&provider);
+    let began = Instant::now();
+    let result = exporter.shutdown_with_timeout(Duration::from_secs(1));
+    assert!(matches!(result, Err(OTelSdkError::Timeout(_))), "{result:?}");
+    assert!((Duration::from_secs(1)..Duration::from_millis(1_200)).contains(&began.elapsed()), "{:?}", began.elapsed());
+    assert_eq!(exporter.stats().lost.by(LossReason::Shutdown), 4);
+}
+
+#[test]
+fn a_request_that_takes_too_long_is_made_again() {
+    let peer = ScriptedPeer::playing([Act::Hang, Act::status(201)]);
+    let outcome = run_against(&peer.url(), |builder| builder.with_timeout(Duration::from_millis(200)));
+    assert_eq!(outcome.stats.delivered, 4);
+    assert!(outcome.signals[0].1.contains("timed out"), "{:?}", outcome.signals);
+}
+
+#[test]
+fn a_receiver_that_is_not_there_costs_the_budget_and_no_more() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let outcome = run_against(&format!("http://{nobody}"), plain);
+    assert!(outcome.took < Duration::from_secs(11), "{:?}", outcome.took);
+    assert_eq!(outcome.stats.lost.by(LossReason::Shutdown), 4);
+    assert!(matches!(outcome.shutdown, Err(OTelSdkError::Timeout(_))), "{:?}", outcome.shutdown);
+    assert_eq!(codes(&outcome), [SignalCode::Unreachable, SignalCode::SpansLost]);
+}
+
+#[test]
+fn while_the_receiver_is_away_nothing_is_lost_and_flushes_end_soon() {
+    let peer = ScriptedPeer::always([Act::status(503), Act::status(503), Act::status(503)], Act::status(201));
+    let (tell, told) = std::sync::mpsc::channel();
+    let exporter = RetraceExporter::builder()
+        .with_api_key("rt_x")
+        .with_base_url(peer.url())
+        .with_on_error(move |signal| tell.send(signal.code).unwrap())
+        .build()
+        .unwrap();
+    let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
+    agent::run(&provider);
+    assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(SignalCode::Unreachable));
+    // The receiver is known to be failing: a flush makes an attempt and tells how it went, instead of using up its time.
+    let mut flushes = 0;
+    let delivered = loop {
+        let began = Instant::now();
+        let flushed = exporter.force_flush();
+        assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+        flushes += 1;
+        let stats = exporter.stats();
+        assert_eq!(stats.delivered + stats.pending, 4);
+        match flushed {
+            Ok(()) => break stats.delivered,
+            Err(error) => assert!(error.to_string().contains("spans are kept"), "{error}"),
+        }
+    };
+    assert_eq!(delivered, 4);
+    assert!(flushes <= 3 && peer.requests().len() == 4);
+}
