@@ -36,6 +36,7 @@ mod id;
 pub mod json;
 pub mod limits;
 pub mod metadata;
+pub mod read;
 pub mod sampling;
 mod signal;
 mod span;
