@@ -46,6 +46,20 @@ pub fn enforcement_hold(hold_id: &str) -> String {
     format!("/api/v1/enforcement/holds/{}", segment(hold_id))
 }
 
+/// The same paths for a router: `{…}` stands where an id does.
+pub mod route {
+    /// See [`super::trace`].
+    pub const TRACE: &str = "/api/v1/traces/{id}";
+    /// See [`super::span`].
+    pub const SPAN: &str = "/api/v1/traces/{id}/spans/{span_id}";
+    /// See [`super::golden`].
+    pub const GOLDEN: &str = "/api/v1/traces/{id}/golden";
+    /// See [`super::fork_claim`].
+    pub const FORK_CLAIM: &str = "/api/v1/forks/{id}/replay/claim";
+    /// See [`super::enforcement_hold`].
+    pub const ENFORCEMENT_HOLD: &str = "/api/v1/enforcement/holds/{id}";
+}
+
 /// The header that carries the API key.
 pub const KEY_HEADER: &str = "x-retrace-key";
 /// The header that names the client: `<name>/<version>`.
@@ -76,5 +90,18 @@ mod tests {
         assert_eq!(golden(&"a/b?c#d %é".into()), "/api/v1/traces/a%2Fb%3Fc%23d%20%25%C3%A9/golden");
         assert_eq!(span(&"t".into(), &"s/1".into()), "/api/v1/traces/t/spans/s%2F1");
         assert_eq!(fork_claim("f 1"), "/api/v1/forks/f%201/replay/claim");
+    }
+
+    #[test]
+    fn a_route_is_the_path_with_the_ids_taken_out() {
+        for (route, path) in [
+            (route::TRACE, trace(&"x".into())),
+            (route::SPAN, span(&"x".into(), &"y".into())),
+            (route::GOLDEN, golden(&"x".into())),
+            (route::FORK_CLAIM, fork_claim("x")),
+            (route::ENFORCEMENT_HOLD, enforcement_hold("x")),
+        ] {
+            assert_eq!(route.replace("{id}", "x").replace("{span_id}", "y"), path);
+        }
     }
 }

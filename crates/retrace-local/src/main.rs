@@ -1,0 +1,155 @@
+//! The command `retrace-local`: arguments in, lines out; everything else is in the library.
+
+use std::io::{self, Write as _};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use retrace_local::{Server, ServerBuilder};
+
+/// A local Retrace: receives runs of agents over HTTP, keeps them in SQLite, and shows them on a page.
+#[derive(Parser)]
+#[command(name = "retrace-local", version, arg_required_else_help = true)]
+struct Command {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Receive runs until Ctrl-C or SIGTERM, and show them on a page at the printed address.
+    Serve(Serve),
+}
+
+#[derive(Args)]
+struct Serve {
+    /// Where to listen; port 0 takes any free one.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3001", value_parser = address)]
+    addr: SocketAddr,
+
+    /// Keep runs in this SQLite file, created if need be; without it they are in memory and gone at the end.
+    #[arg(long, value_name = "FILE")]
+    db: Option<PathBuf>,
+
+    /// Require this key of every client; without it any key is taken, and none too. Rather set it in the environment: the
+    /// arguments of a process are seen by everyone on the machine.
+    #[arg(long, value_name = "KEY", env = "RETRACE_LOCAL_API_KEY", hide_env_values = true)]
+    api_key: Option<String>,
+
+    /// Refuse bodies that are larger.
+    #[arg(long, value_name = "N", default_value_t = ServerBuilder::DEFAULT_MAX_BODY_BYTES)]
+    max_body_bytes: u64,
+
+    /// Allow an address that other machines can reach. What agents say then travels in the clear, and without a key
+    /// everyone on the network can read, change and delete it.
+    #[arg(long)]
+    allow_remote: bool,
+
+    /// One more name under which this receiver may be asked, such as that of a container; can be given repeatedly.
+    #[arg(long, value_name = "NAME")]
+    host_name: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let done = match Command::parse().what {
+        What::Serve(serve) => serve.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Serve {
+    fn run(self) -> Result<(), Box<dyn std::error::Error>> {
+        let mut server = Server::builder()
+            .with_addr(self.addr)
+            .with_max_body_bytes(self.max_body_bytes)
+            .with_allow_remote(self.allow_remote);
+        for name in self.host_name {
+            server = server.with_host_name(name);
+        }
+        let has_key = self.api_key.is_some();
+        if let Some(key) = self.api_key {
+            server = server.with_api_key(key);
+        }
+        if let Some(path) = &self.db {
+            server = server.with_db(path);
+        }
+        // Listened for before the server says that it is there, so that who waits for that may stop it at once.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let stop = runtime.block_on(async { Stop::new() })?;
+        let server = server.start()?;
+
+        let key = if has_key { "…" } else { "rt_local" };
+        say(&format!(
+            "Retrace, local: {url}
+  runs are kept  {kept}
+  to send here   RETRACE_BASE_URL={url} RETRACE_API_KEY={key}
+  to stop        Ctrl-C",
+            url = server.url(),
+            kept = self.db.map_or("in memory".into(), |path| path.display().to_string()),
+        ));
+        if !server.addr().ip().is_loopback() {
+            let open = if has_key { "" } else { ", and no key is asked for" };
+            complain(&format!("other machines can reach this receiver{open}; nothing is encrypted"));
+        }
+
+        runtime.block_on(stop.asked());
+        server.stop();
+        Ok(())
+    }
+}
+
+/// Prints, unless there is nobody any more to read it: that is no reason to stop.
+fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "retrace-local: {text}");
+}
+
+/// The signals that end a server in good order.
+struct Stop {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Stop {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn asked(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Stop {
+    fn new() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    async fn asked(self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
+/// An address, or a name and a port: the first address it stands for, IPv4 before IPv6.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let found = text.to_socket_addrs().map_err(|error| format!("{error}; expected one such as 127.0.0.1:3001"))?;
+    found.min_by_key(SocketAddr::is_ipv6).ok_or_else(|| "this name stands for no address".to_owned())
+}
