@@ -11,7 +11,7 @@ mod page;
 mod patience;
 
 use std::error::Error;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -106,11 +106,11 @@ impl Server {
             .map_err(StartError::System)?;
         let lost = || Err(std::io::Error::other("the server's thread ended"));
         wait_for_start.recv().unwrap_or_else(|_| lost()).map_err(StartError::System)?;
-        let url = format!("http://{addr}");
+        let url = format!("http://{}", reachable(addr));
         Ok(Self { addr, url, reader, stop: Some(stop), stopped: Mutex::new(stopped) })
     }
 
-    /// The base URL for clients, such as `http://127.0.0.1:3001`; without a slash at its end.
+    /// The base URL for clients on this machine, such as `http://127.0.0.1:3001`; without a slash at its end.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
@@ -190,6 +190,14 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.shut_down();
     }
+}
+
+/// Who listens on all addresses is reached on loopback.
+fn reachable(mut addr: SocketAddr) -> SocketAddr {
+    if addr.ip().is_unspecified() {
+        addr.set_ip(if addr.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    }
+    addr
 }
 
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
