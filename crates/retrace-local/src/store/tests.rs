@@ -199,34 +199,59 @@ fn a_full_database_refuses_and_goes_on() {
 fn a_file_is_read_while_it_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("runs.db");
-    let (writer, reader, thread) = open(Some(&path)).unwrap();
+    let (writer, reader, _) = open(Some(&path)).unwrap();
     write(&writer, upload(&run("t", 1))).unwrap();
 
-    // Another program holds the write lock: as good as a write that takes for ever.
+    // Another program holds the write lock, so that the write below takes as long as it likes.
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    assert_eq!(stored(&reader, &"t".into()), Some(run("t", 1)));
+    let long = thread::spawn(move || write(&writer, upload(&run("u", 1))));
+    for _ in 0..100 {
+        assert_eq!(stored(&reader, &"t".into()), Some(run("t", 1)));
+        thread::yield_now();
+    }
+    assert!(!long.is_finished());
     other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(long.join().unwrap().unwrap(), Outcome::Done);
+    assert_eq!(stored(&reader, &"u".into()), Some(run("u", 1)));
+}
 
-    drop((writer, reader, other));
+#[test]
+fn a_file_is_left_whole_even_when_others_have_it_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("runs.db");
+    let (writer, reader, thread) = open(Some(&path)).unwrap();
+    let other = Connection::open(&path).unwrap();
+    other.query_row("SELECT count(*) FROM traces", [], |_| Ok(())).unwrap();
+    write(&writer, upload(&run("t", 1))).unwrap();
+    drop((writer, reader));
     thread.join().unwrap();
-    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
-    assert_eq!(left, ["runs.db"], "closed in good order");
-    let (_, reader, _) = open(Some(&path)).unwrap();
+    let copy = dir.path().join("copy.db");
+    std::fs::copy(&path, &copy).unwrap();
+    let (_, reader, _) = open(Some(&copy)).unwrap();
     assert_eq!(stored(&reader, &"t".into()), Some(run("t", 1)));
 }
 
 #[test]
 fn who_waits_is_woken_by_the_commit() {
     let (writer, reader, _) = open(None).unwrap();
-    let waiting = reader.clone();
+    let (looking, looked) = std::sync::mpsc::channel();
     let waiter = thread::spawn(move || {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        waiting.wait_until(deadline, |database| trace(database, &"t".into(), true)).unwrap()
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let found = reader.wait_until(deadline, |database| {
+            let found = trace(database, &"t".into(), true);
+            looking.send(()).unwrap();
+            found
+        });
+        (found.unwrap(), Instant::now() < deadline)
     });
+    looked.recv().unwrap();
     write(&writer, upload(&run("other", 1))).unwrap();
+    looked.recv().unwrap();
     write(&writer, upload(&run("t", 1))).unwrap();
-    assert_eq!(waiter.join().unwrap().unwrap().record, run("t", 1));
+    let (found, in_time) = waiter.join().unwrap();
+    assert_eq!(found.unwrap().record, run("t", 1));
+    assert!(in_time);
 }
 
 #[test]
