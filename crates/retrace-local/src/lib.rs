@@ -45,8 +45,8 @@
 //! * What was answered with success is committed. A file survives the process; the last moments before a crash of the
 //!   *machine* may be lost.
 //! * What is read back is what was sent: ids and times as text, numbers with all their digits, `null` where there was
-//!   `null`. Fields that the protocol does not know are dropped, and the bare words `NaN` and `Infinity`, which are no
-//!   JSON, become `null` (section 3).
+//!   `null`. Fields that the protocol does not know are dropped; the bare words `NaN` and `Infinity`, which are no JSON,
+//!   become `null` (section 3), and in a text half a surrogate pair becomes U+FFFD.
 //! * It listens on loopback unless told otherwise, answers to its own name only, and lets no other site's page in.
 //! * Bodies, connections, queues and waiting times are bounded.
 //!

@@ -1,6 +1,8 @@
 //! Bodies: from bytes to checked records.
 
-use retrace_protocol::json::non_finite_to_null;
+use std::borrow::Cow;
+
+use retrace_protocol::json::{non_finite_to_null, without_lone_surrogates};
 use retrace_protocol::read::Refusal;
 use retrace_protocol::{Id, Span, Trace, TracePatch};
 use serde::de::DeserializeOwned;
@@ -40,10 +42,11 @@ pub(crate) fn patch(body: &[u8]) -> Result<TracePatch, Refusal> {
     Ok(patch)
 }
 
-/// Reads a JSON object. The bare words `NaN` and `Infinity`, which the Python SDK writes although JSON has no such words,
-/// are read as `null` (PROTOCOL.md section 3).
+/// Reads a JSON object, also one that only almost is: the official client writes the bare words `NaN` and `Infinity`
+/// (PROTOCOL.md section 3), and half a surrogate pair where a text was none. Both are no reason to lose a run, so in a
+/// body that cannot be read otherwise the words become `null` and the halves U+FFFD.
 ///
-/// Costs one parse for a good body; a bad one is parsed again to find where it is bad.
+/// Costs one parse for a good body; another one is parsed again, at most three times.
 ///
 /// # Errors
 /// Text that is no JSON object of this type; the reason names the field.
@@ -56,7 +59,13 @@ pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     if let Ok(value) = serde_json::from_str(text) {
         return Ok(value);
     }
-    let text = non_finite_to_null(text);
+    let finite = non_finite_to_null(text);
+    if let Cow::Owned(text) = &finite
+        && let Ok(value) = serde_json::from_str(text)
+    {
+        return Ok(value);
+    }
+    let text = without_lone_surrogates(&finite);
     let mut reader = serde_json::Deserializer::from_str(&text);
     let value = serde_path_to_error::deserialize(&mut reader).map_err(refusal)?;
     reader.end().map_err(|error| whole(error.to_string()))?;
@@ -162,6 +171,19 @@ mod tests {
         let trace = row.content.into_trace(&row.head).unwrap();
         assert_eq!(trace.input.unwrap().as_str(), r#"[null,"NaN"]"#);
         assert_eq!(trace.total_cost, None);
+    }
+
+    #[test]
+    fn half_a_pair_costs_no_run() {
+        let body = format!(r#"{{"id":"t","started_at":"{AT}","error":"no file \udcff","input":"\ud800"}}"#);
+        let row = upload(body.as_bytes()).unwrap().trace;
+        let trace = row.content.into_trace(&row.head).unwrap();
+        assert_eq!(trace.error.as_deref(), Some("no file \u{FFFD}"));
+
+        // Where nothing has to be text, nothing is changed.
+        let body = body.replace("udcff", "u00ff");
+        let row = upload(body.as_bytes()).unwrap().trace;
+        assert_eq!(row.content.input.unwrap().as_str(), r#""\ud800""#);
     }
 
     #[test]
