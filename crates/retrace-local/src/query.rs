@@ -22,7 +22,8 @@ pub struct TraceQuery {
 impl TraceQuery {
     /// How many traces a page holds unless another number is asked for.
     pub const DEFAULT_LIMIT: u32 = 50;
-    /// How many traces a page holds at most.
+    /// How many traces a page holds at most. It holds fewer when they come to more than 4 MiB; the next page begins after
+    /// those that it holds.
     pub const MAX_LIMIT: u32 = 1_000;
 
     /// The newest traces of any status.

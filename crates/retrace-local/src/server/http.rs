@@ -1,8 +1,6 @@
 //! The HTTP API (PROTOCOL.md sections 1, 2, 9 and 20): from requests to changes and reads, and back to answers.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -13,8 +11,6 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http_body::{Frame, SizeHint};
-use http_body_util::Full;
 use retrace_protocol::Id;
 use retrace_protocol::endpoint::{self, route};
 use retrace_protocol::enforcement::{EnforcementCheck, EnforcementVerdict};
@@ -32,8 +28,8 @@ use crate::ingest;
 use crate::query::{Parts, TraceQuery};
 use crate::store::{Change, Outcome, Reader, StoreError, Writer};
 
-/// How many whole traces may be in memory at once on their way out.
-const TRACES_AT_ONCE: usize = 4;
+/// How many traces and spans, which may be large, are in memory at once on their way out.
+const LARGE_AT_ONCE: usize = 4;
 
 /// What a page of this receiver may do: load its own scripts and styles and talk to it, and nothing else. What agents
 /// said is shown there, and none of it may ever run.
@@ -57,12 +53,12 @@ pub(super) struct App {
     pub(super) bodies: Bodies,
     pub(super) key: Option<ApiKey>,
     pub(super) hosts: Hosts,
-    whole: Arc<Semaphore>,
+    large: Arc<Semaphore>,
 }
 
 impl App {
     pub(super) fn new(writer: Writer, reader: Reader, bodies: Bodies, key: Option<ApiKey>, hosts: Hosts) -> Self {
-        Self { writer, reader, bodies, key, hosts, whole: Arc::new(Semaphore::new(TRACES_AT_ONCE)) }
+        Self { writer, reader, bodies, key, hosts, large: Arc::new(Semaphore::new(LARGE_AT_ONCE)) }
     }
 }
 
@@ -152,28 +148,38 @@ async fn list(State(app): Shared, uri: Uri) -> Answer {
 
 async fn trace(State(app): Shared, PathId(id): PathId, uri: Uri) -> Answer {
     let parts = Parts::parse(uri.query().unwrap_or_default())?;
-    let permit = Arc::clone(&app.whole).acquire_owned().await;
-    let permit = permit.map_err(|_| ApiError::busy("the receiver is stopping"))?;
-    let asked = id.clone();
-    let text = read(&app, move |reader| {
+    let missing = no_trace(&id);
+    let read = move |reader: &Reader| {
         Ok(if parts.content {
-            reader.trace(&asked, parts.spans)?.map(|trace| serde_json::to_vec(&trace))
+            reader.trace(&id, parts.spans)?.map(|trace| serde_json::to_vec(&trace))
         } else {
-            reader.outline(&asked, parts.spans)?.map(|outline| serde_json::to_vec(&outline))
+            reader.outline(&id, parts.spans)?.map(|outline| serde_json::to_vec(&outline))
         }
         .transpose()?)
-    })
-    .await?;
-    let text = text.ok_or_else(|| no_trace(&id))?;
-    Ok(json(StatusCode::OK, Body::new(Counted { text: text.into(), _permit: permit })))
+    };
+    large(&app, read).await?.ok_or(missing)
 }
 
 async fn span(State(app): Shared, path: Result<Path<(String, String)>, PathRejection>) -> Answer {
     let Path((trace_id, id)) = path.map_err(bad_path)?;
     let (trace_id, id) = (Id::from(trace_id), Id::from(id));
     let missing = ApiError::not_found(format!("there is no span {id} in a trace {trace_id}"));
-    let span = read(&app, move |reader| reader.span(&trace_id, &id)).await?;
-    Ok(answer(StatusCode::OK, &span.ok_or(missing)?))
+    let read = move |reader: &Reader| {
+        let span = reader.span(&trace_id, &id)?;
+        Ok(span.map(|span| serde_json::to_vec(&span)).transpose()?)
+    };
+    large(&app, read).await?.ok_or(missing)
+}
+
+/// Answers with a text that may be large, of which there are never many at once.
+async fn large(
+    app: &App,
+    text: impl FnOnce(&Reader) -> Result<Option<Vec<u8>>, StoreError> + Send + 'static,
+) -> Result<Option<Response>, ApiError> {
+    let permit = Arc::clone(&app.large).acquire_owned().await;
+    let permit = permit.map_err(|_| ApiError::busy("the receiver is stopping"))?;
+    let text = read(app, text).await?;
+    Ok(text.map(|text| json(StatusCode::OK, Bytes::from_owner(Counted { text, _permit: permit }).into())))
 }
 
 /// Reads on a thread that may wait.
@@ -251,28 +257,14 @@ fn bad_path(_: PathRejection) -> ApiError {
     ApiError::new(StatusCode::BAD_REQUEST, "the id in the path is not percent-encoded UTF-8")
 }
 
-/// A body that counts as being in memory until it is sent or given up.
+/// An answer that counts as being in memory until the last of it is sent or given up.
 struct Counted {
-    text: Full<Bytes>,
+    text: Vec<u8>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl http_body::Body for Counted {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Pin::new(&mut self.text).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.text.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.text.size_hint()
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.text
     }
 }

@@ -24,7 +24,7 @@ use super::body::Draining;
 use super::patience::Patient;
 
 /// How many connections are served at once; more wait to be accepted.
-const MAX_CONNECTIONS: usize = 512;
+const MAX_CONNECTIONS: usize = 256;
 /// How long to wait after accepting failed, which mostly means that the process has too many files open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long requests that are being answered may take to end when the receiver stops.

@@ -17,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use retrace_protocol::read::TracePage;
-use retrace_protocol::{Id, Status, Trace};
+use retrace_protocol::{Id, Trace};
 use tokio::sync::oneshot;
 
 pub use builder::{ServerBuilder, StartError};
@@ -165,10 +165,7 @@ impl Server {
     pub fn wait_for_end(&self, id: &Id, limit: Duration) -> Result<Option<Trace>, ReadError> {
         // A time that the clock cannot reach is a wait without end; a century stands for it.
         let deadline = Instant::now().checked_add(limit).unwrap_or_else(|| Instant::now() + CENTURY);
-        let ended = self.reader.wait_until(deadline, |database| {
-            Ok(store::trace(database, id, true)?.filter(|stored| has_ended(&stored.record)))
-        })?;
-        Ok(ended.map(|stored| stored.record))
+        Ok(self.reader.wait_until(deadline, |database| store::ended_trace(database, id))?)
     }
 
     /// Stops the server: no new requests, those that have begun get a moment to end, what was answered is in the
@@ -201,11 +198,6 @@ fn reachable(mut addr: SocketAddr) -> SocketAddr {
 }
 
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-
-/// A trace that says how it stands is believed; one that does not has ended when it says when.
-fn has_ended(trace: &Trace) -> bool {
-    trace.status.map_or(trace.ended_at.is_some(), |status| status != Status::Running)
-}
 
 /// The life of the server's thread.
 fn run(

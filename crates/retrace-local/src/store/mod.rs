@@ -17,7 +17,7 @@ use std::time::Instant;
 use rusqlite::Connection;
 
 pub(crate) use job::{Change, Outcome};
-pub(crate) use read::trace;
+pub(crate) use read::ended_trace;
 pub(crate) use schema::OpenError;
 pub(crate) use writer::Writer;
 

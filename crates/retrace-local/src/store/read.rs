@@ -1,7 +1,7 @@
 //! Reading records back.
 
 use retrace_protocol::read::{ContentBytes, Outline, Stored, TracePage};
-use retrace_protocol::{Id, Json, Span, Trace};
+use retrace_protocol::{Id, Json, Span, Status, Trace};
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 use serde_json::value::RawValue;
 
@@ -11,6 +11,8 @@ use crate::query::TraceQuery;
 
 /// The columns of a head with the sizes of its content. Sizes come from the record's header: the content is not read.
 const HEAD: &str = "head, octet_length(input), octet_length(output), octet_length(metadata)";
+/// A page of a list ends early when its heads come to more than this, in bytes. A usual one has some hundred.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// The columns of a whole record.
 const RECORD: &str = "head, input, output, metadata";
 
@@ -40,7 +42,7 @@ impl Reader {
 }
 
 fn page(database: &Connection, query: &TraceQuery) -> Result<TracePage<Stored<Trace>>, StoreError> {
-    let status = query.status().map(retrace_protocol::Status::as_str);
+    let status = query.status().map(Status::as_str);
     let filter = if status.is_some() { "WHERE status = ?1" } else { "WHERE ?1 IS NULL" };
     let total: i64 = database
         .prepare_cached(&format!("SELECT count(*) FROM traces {filter}"))?
@@ -52,10 +54,19 @@ fn page(database: &Connection, query: &TraceQuery) -> Result<TracePage<Stored<Tr
     );
     // An offset that no database reaches yields an empty page.
     let offset = i64::try_from(query.offset()).unwrap_or(i64::MAX);
-    let traces = all(database, &sql, params![status, query.limit(), offset], |row| {
+    let mut statement = database.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![status, query.limit(), offset])?;
+    let (mut traces, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        bytes += head(row)?.len();
+        if bytes > PAGE_BYTES && !traces.is_empty() {
+            break;
+        }
         let spans: i64 = row.get(4)?;
-        Ok(Stored { stored_spans: Some(spans.unsigned_abs()), golden: golden(row.get(5)?), ..head_of_trace(row)? })
-    })?;
+        let beside =
+            Stored { stored_spans: Some(spans.unsigned_abs()), golden: golden(row.get(5)?), ..head_of_trace(row)? };
+        traces.push(beside);
+    }
     Ok(TracePage { traces, total: total.unsigned_abs(), limit: u64::from(query.limit()), offset: query.offset() })
 }
 
@@ -65,13 +76,26 @@ pub(super) fn trace_record(database: &Connection, id: &Id) -> Result<Option<Trac
     one(database, &sql, params![id.as_text()], |row| Ok(content(row)?.into_trace(head(row)?)?))
 }
 
-/// A trace whole, for callers inside a read.
-pub(crate) fn trace(database: &Connection, id: &Id, with_spans: bool) -> Result<Option<Stored<Trace>>, StoreError> {
+/// A trace whole, with its spans unless they are not wanted.
+fn trace(database: &Connection, id: &Id, with_spans: bool) -> Result<Option<Stored<Trace>>, StoreError> {
     let Some(mut record) = trace_record(database, id)? else { return Ok(None) };
     if with_spans {
         record.spans = Some(spans(database, id, RECORD, whole_span)?);
     }
     Ok(Some(Stored { record, golden: is_golden(database, id)?, ..Stored::default() }))
+}
+
+/// A trace whole, when it has ended. Costs a look at its head until then.
+pub(crate) fn ended_trace(database: &Connection, id: &Id) -> Result<Option<Trace>, StoreError> {
+    match outline(database, id, false)? {
+        Some(outline) if has_ended(&outline.trace.record) => Ok(trace(database, id, true)?.map(|stored| stored.record)),
+        _ => Ok(None),
+    }
+}
+
+/// A trace that says how it stands is believed; one that does not has ended when it says when.
+fn has_ended(trace: &Trace) -> bool {
+    trace.status.map_or(trace.ended_at.is_some(), |status| status != Status::Running)
 }
 
 fn outline(database: &Connection, id: &Id, with_spans: bool) -> Result<Option<Outline>, StoreError> {
@@ -80,6 +104,8 @@ fn outline(database: &Connection, id: &Id, with_spans: bool) -> Result<Option<Ou
     let trace = Stored { golden: is_golden(database, id)?, ..trace };
     let head_of_span = |row: &Row<'_>| {
         let record = Content::default().into_span(head(row)?)?;
+        // Nothing that is drawn, and as long as what a model wrote.
+        let record = Span { token_ids: None, logprobs: None, ..record };
         Ok(Stored { record, stored_spans: None, golden: None, content_bytes: content_bytes(row)? })
     };
     let spans = if with_spans { spans(database, id, HEAD, head_of_span)? } else { Vec::new() };

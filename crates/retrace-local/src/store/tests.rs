@@ -128,6 +128,40 @@ fn a_list_is_newest_first_filtered_and_paged() {
 }
 
 #[test]
+fn a_page_of_large_heads_ends_early() {
+    let (writer, reader, _) = open(None).unwrap();
+    for second in 0..5 {
+        let trace = Trace { error: Some("x".repeat(1_500_000)), ..run(&second.to_string(), second) };
+        write(&writer, upload(&trace)).unwrap();
+    }
+    let page = |offset| {
+        let page = reader.page(&TraceQuery::new().with_offset(offset)).unwrap();
+        (page.traces.len(), page.total)
+    };
+    assert_eq!([page(0), page(2), page(4)], [(2, 5), (2, 5), (1, 5)]);
+    let huge = Trace { error: Some("x".repeat(9_000_000)), ..run("huge", 59) };
+    write(&writer, upload(&huge)).unwrap();
+    assert_eq!([page(0), page(1)], [(1, 6), (2, 6)], "one is always there, or nobody would get past it");
+}
+
+#[test]
+fn a_trace_has_ended_when_it_says_so() {
+    let (writer, reader, _) = open(None).unwrap();
+    let at = Some(Timestamp::from("2026-01-02T03:05:00Z"));
+    for (id, status, ended_at, ended) in [
+        ("a", Some(Status::Running), None, false),
+        ("b", Some(Status::Running), at.clone(), false),
+        ("c", Some(Status::Completed), None, true),
+        ("d", Some(Status::Failed), at.clone(), true),
+        ("e", None, at, true),
+        ("f", None, None, false),
+    ] {
+        write(&writer, upload(&Trace { status, ended_at, ..run(id, 1) })).unwrap();
+        assert_eq!(reader.read(|database| ended_trace(database, &id.into())).unwrap().is_some(), ended, "{id}");
+    }
+}
+
+#[test]
 fn a_mark_precedes_its_trace_and_goes_with_it() {
     let (writer, reader, _) = open(None).unwrap();
     let golden = || reader.trace(&"t".into(), false).unwrap().unwrap().golden;
@@ -239,18 +273,19 @@ fn who_waits_is_woken_by_the_commit() {
     let waiter = thread::spawn(move || {
         let deadline = Instant::now() + Duration::from_secs(20);
         let found = reader.wait_until(deadline, |database| {
-            let found = trace(database, &"t".into(), true);
+            let found = ended_trace(database, &"t".into());
             looking.send(()).unwrap();
             found
         });
         (found.unwrap(), Instant::now() < deadline)
     });
     looked.recv().unwrap();
-    write(&writer, upload(&run("other", 1))).unwrap();
-    looked.recv().unwrap();
     write(&writer, upload(&run("t", 1))).unwrap();
+    looked.recv().unwrap();
+    let end = TracePatch { status: Some(Status::Failed), ..TracePatch::default() };
+    write(&writer, Change::Patch("t".into(), Box::new(end))).unwrap();
     let (found, in_time) = waiter.join().unwrap();
-    assert_eq!(found.unwrap().record, run("t", 1));
+    assert_eq!(found, Some(Trace { status: Some(Status::Failed), ..run("t", 1) }));
     assert!(in_time);
 }
 
@@ -258,7 +293,7 @@ fn who_waits_is_woken_by_the_commit() {
 fn waiting_ends_at_the_deadline() {
     let (_writer, reader, _) = open(None).unwrap();
     let deadline = Instant::now() + Duration::from_millis(20);
-    assert!(reader.wait_until(deadline, |database| trace(database, &"t".into(), true)).unwrap().is_none());
+    assert!(reader.wait_until(deadline, |database| ended_trace(database, &"t".into())).unwrap().is_none());
     assert!(Instant::now() >= deadline);
 }
 
