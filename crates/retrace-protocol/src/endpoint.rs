@@ -1,4 +1,8 @@
 //! Where things are sent, and under which header names (PROTOCOL.md sections 1 and 2).
+//!
+//! Ids are any text (section 3), so those in a path are percent-encoded; a UUID comes out as it is.
+
+use std::fmt::Write as _;
 
 /// The hosted API.
 pub const DEFAULT_BASE_URL: &str = "https://api.retraceai.tech";
@@ -15,28 +19,89 @@ pub const ENFORCEMENT_CHECK: &str = "/api/v1/enforcement/check";
 /// `PATCH` the end of a trace, `GET` or `DELETE` it.
 #[must_use]
 pub fn trace(id: &crate::Id) -> String {
-    format!("{TRACES}/{id}")
+    format!("{TRACES}/{}", segment(&id.as_text()))
+}
+
+/// `GET` one span with its content. Not documented for the hosted API: this project's receiver has it.
+#[must_use]
+pub fn span(trace_id: &crate::Id, id: &crate::Id) -> String {
+    format!("{}/spans/{}", trace(trace_id), segment(&id.as_text()))
 }
 
 /// `POST` a [`crate::golden::GoldenMark`].
 #[must_use]
 pub fn golden(id: &crate::Id) -> String {
-    format!("{TRACES}/{id}/golden")
+    format!("{}/golden", trace(id))
 }
 
 /// `POST` a [`crate::command::ForkClaim`].
 #[must_use]
 pub fn fork_claim(fork_id: &str) -> String {
-    format!("/api/v1/forks/{fork_id}/replay/claim")
+    format!("/api/v1/forks/{}/replay/claim", segment(fork_id))
 }
 
 /// `GET` what became of a hold.
 #[must_use]
 pub fn enforcement_hold(hold_id: &str) -> String {
-    format!("/api/v1/enforcement/holds/{hold_id}")
+    format!("/api/v1/enforcement/holds/{}", segment(hold_id))
+}
+
+/// The same paths for a router: `{…}` stands where an id does.
+pub mod route {
+    /// See [`super::trace`].
+    pub const TRACE: &str = "/api/v1/traces/{id}";
+    /// See [`super::span`].
+    pub const SPAN: &str = "/api/v1/traces/{id}/spans/{span_id}";
+    /// See [`super::golden`].
+    pub const GOLDEN: &str = "/api/v1/traces/{id}/golden";
+    /// See [`super::fork_claim`].
+    pub const FORK_CLAIM: &str = "/api/v1/forks/{id}/replay/claim";
+    /// See [`super::enforcement_hold`].
+    pub const ENFORCEMENT_HOLD: &str = "/api/v1/enforcement/holds/{id}";
 }
 
 /// The header that carries the API key.
 pub const KEY_HEADER: &str = "x-retrace-key";
 /// The header that names the client: `<name>/<version>`.
 pub const CLIENT_HEADER: &str = "x-retrace-client";
+
+/// `text` as one segment of a path: all but the unreserved characters of RFC 3986 become `%xx`.
+fn segment(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_stays_one_segment_of_the_path() {
+        assert_eq!(
+            trace(&"0af76519-16cd-43dd-8448-eb211c80319c".into()),
+            "/api/v1/traces/0af76519-16cd-43dd-8448-eb211c80319c"
+        );
+        assert_eq!(golden(&"a/b?c#d %é".into()), "/api/v1/traces/a%2Fb%3Fc%23d%20%25%C3%A9/golden");
+        assert_eq!(span(&"t".into(), &"s/1".into()), "/api/v1/traces/t/spans/s%2F1");
+        assert_eq!(fork_claim("f 1"), "/api/v1/forks/f%201/replay/claim");
+    }
+
+    #[test]
+    fn a_route_is_the_path_with_the_ids_taken_out() {
+        for (route, path) in [
+            (route::TRACE, trace(&"x".into())),
+            (route::SPAN, span(&"x".into(), &"y".into())),
+            (route::GOLDEN, golden(&"x".into())),
+            (route::FORK_CLAIM, fork_claim("x")),
+            (route::ENFORCEMENT_HOLD, enforcement_hold("x")),
+        ] {
+            assert_eq!(route.replace("{id}", "x").replace("{span_id}", "y"), path);
+        }
+    }
+}

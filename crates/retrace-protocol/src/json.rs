@@ -245,6 +245,48 @@ pub fn non_finite_to_null(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// `text` with every escape of a lone surrogate (`\ud800`) replaced by that of U+FFFD; borrowed when there are none.
+///
+/// Python writes them for bytes that are no text, such as in the name of a file. JSON's grammar allows it, but no string
+/// can hold one. `text` must be JSON; pairs stay as they are.
+#[must_use]
+pub fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
+    const REPLACEMENT: &str = "\\ufffd";
+
+    let mut out = String::new();
+    let mut copied = 0;
+    let mut at = 0;
+    let bytes = text.as_bytes();
+    // Outside of strings JSON has no backslash, so that every one begins an escape.
+    while let Some(found) = bytes.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == b'\\')) {
+        let escape = at + found;
+        let code = |at: usize| match bytes.get(at..)? {
+            [b'\\', b'u', rest @ ..] => Some(hex4(rest)?.0),
+            _ => None,
+        };
+        let is_lone = match code(escape) {
+            Some(0xD800..=0xDBFF) => !matches!(code(escape + REPLACEMENT.len()), Some(0xDC00..=0xDFFF)),
+            Some(0xDC00..=0xDFFF) => true,
+            _ => false,
+        };
+        at = match code(escape) {
+            Some(_) if is_lone => escape + REPLACEMENT.len(),
+            Some(0xD800..=0xDBFF) => escape + 2 * REPLACEMENT.len(),
+            _ => escape + 2,
+        };
+        if is_lone {
+            out.push_str(text.get(copied..escape).unwrap_or_default());
+            out.push_str(REPLACEMENT);
+            copied = at;
+        }
+    }
+    if copied == 0 {
+        return Cow::Borrowed(text);
+    }
+    out.push_str(text.get(copied..).unwrap_or_default());
+    Cow::Owned(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -290,6 +332,23 @@ mod tests {
     }
 
     #[test]
+    fn half_a_pair_is_replaced_and_a_whole_one_is_not() {
+        for (text, whole) in [
+            (r#""\ud800""#, r#""\ufffd""#),
+            (r#""a\uDCFFb""#, r#""a\ufffdb""#),
+            (r#""\ud83d\ude00\ud83d""#, r#""\ud83d\ude00\ufffd""#),
+            (r#""\ud800\ud83d\ude00""#, r#""\ufffd\ud83d\ude00""#),
+            (r#""\ud800\n\udc00""#, r#""\ufffd\n\ufffd""#),
+        ] {
+            assert_eq!(without_lone_surrogates(text), whole);
+            assert!(serde_json::from_str::<String>(whole).is_ok());
+        }
+        for fine in [r#"{"é":"\ud83d\ude00 \\ud800 \u00e9 \"","n":1}"#, "", "\\", "\\u12"] {
+            assert!(matches!(without_lone_surrogates(fine), Cow::Borrowed(_)), "{fine}");
+        }
+    }
+
+    #[test]
     fn text_never_carries_nul() {
         assert_eq!(Json::text("a\0b").as_str(), "\"a\u{FFFD}b\"");
     }
@@ -332,7 +391,18 @@ mod tests {
         }
 
         #[test]
+        fn every_json_string_is_text_once_halves_are_replaced(escapes in r#"(\\u(d[89a-f]|00)[0-9a-f]{2}|\\\\|\\n|u|d8){0,8}"#) {
+            let text = format!("\"{escapes}\"");
+            let whole = without_lone_surrogates(&text);
+            prop_assert!(serde_json::from_str::<String>(&whole).is_ok(), "{} from {}", whole, text);
+            if serde_json::from_str::<String>(&text).is_ok() {
+                prop_assert_eq!(whole, text.as_str());
+            }
+        }
+
+        #[test]
         fn no_text_panics(text: String) {
+            let _ = without_lone_surrogates(&text);
             let _ = non_finite_to_null(&text);
             let _ = is_strict(&text);
         }

@@ -37,6 +37,7 @@ pub mod json;
 pub mod limits;
 pub mod message;
 pub mod metadata;
+pub mod read;
 pub mod sampling;
 mod signal;
 mod span;

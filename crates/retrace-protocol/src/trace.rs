@@ -260,6 +260,7 @@ impl TracePatch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_status_is_written_as_it_is_named() {
@@ -292,5 +293,14 @@ mod tests {
         assert_eq!(Trace::default().missing_field(), Some("id"));
         assert_eq!(Trace { id: Some("t".into()), ..Trace::default() }.missing_field(), Some("started_at"));
         assert_eq!(Trace::started("t".into(), Timestamp::from_unix_micros(1)).missing_field(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_cost_keeps_every_digit(cost in 0.0..1e3_f64) {
+            let text = serde_json::to_string(&TracePatch { total_cost: Some(cost), ..TracePatch::default() }).unwrap();
+            let back: TracePatch = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(back.total_cost.map(f64::to_bits), Some(cost.to_bits()));
+        }
     }
 }

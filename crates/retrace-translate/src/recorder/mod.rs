@@ -195,9 +195,8 @@ impl Recorder {
         }
     }
 
-    /// Tells everything, runs that have not ended as far as they came.
+    /// Tells everything, for nothing more comes: a run whose root has ended with all its spans, others as far as they came.
     pub fn finish(&mut self) {
-        self.settle();
         while let Some((_, trace_id)) = self.by_age.first().copied() {
             self.let_go(trace_id);
         }

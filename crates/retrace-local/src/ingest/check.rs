@@ -1,0 +1,123 @@
+//! What a stored trace must fulfil beyond the types of its fields.
+//!
+//! Refused is what could not be read back as it was meant: records that have no id to ask for, or two for one id, spans
+//! that name another trace, times that are none. Everything else is the sender's business: parents that do not exist,
+//! ends before starts, totals that do not add up.
+
+use std::collections::HashMap;
+
+use retrace_protocol::read::Refusal;
+use retrace_protocol::{Id, Json, Span, Timestamp, Trace};
+
+use super::{MAX_ID_BYTES, blame};
+
+/// Checks a trace with its spans (PROTOCOL.md sections 9.1 and 22), and says which trace it is.
+pub(super) fn trace(trace: &Trace) -> Result<Id, Refusal> {
+    let missing = |field: &str| blame(field, format!("missing field `{field}`"));
+    let Some(trace_id) = &trace.id else { return Err(missing("id")) };
+    if let Some(field) = trace.missing_field() {
+        return Err(missing(field));
+    }
+    id("id", trace_id)?;
+    time("started_at", trace.started_at.as_ref())?;
+    time("ended_at", trace.ended_at.as_ref())?;
+    object("metadata", trace.metadata.as_ref())?;
+    let spans = trace.spans.as_deref().unwrap_or_default();
+    let mut seen = HashMap::with_capacity(spans.len());
+    for (index, one) in spans.iter().enumerate() {
+        let at = |refusal: Refusal| Refusal {
+            field: refusal.field.map(|field| format!("spans[{index}].{field}")),
+            error: refusal.error,
+        };
+        span(one, trace_id).map_err(at)?;
+        if let Some(first) = seen.insert(&one.id, index) {
+            return Err(at(blame("id", format!("spans[{first}] has the same id"))));
+        }
+    }
+    Ok(trace_id.clone())
+}
+
+fn span(span: &Span, trace_id: &Id) -> Result<(), Refusal> {
+    id("id", &span.id)?;
+    if span.trace_id != *trace_id {
+        return Err(blame("trace_id", "the span belongs to another trace than the one it was sent in"));
+    }
+    time("started_at", Some(&span.started_at))?;
+    time("ended_at", span.ended_at.as_ref())?;
+    object("metadata", span.metadata.as_ref())
+}
+
+fn id(field: &str, id: &Id) -> Result<(), Refusal> {
+    match id.as_text().len() {
+        0 => Err(blame(field, "the id is empty")),
+        1..=MAX_ID_BYTES => Ok(()),
+        bytes => Err(blame(field, format!("the id has {bytes} bytes, more than {MAX_ID_BYTES}"))),
+    }
+}
+
+/// Times are kept as they came, but must be times: RFC 3339, with or without a zone, from 1970 on.
+pub(super) fn time(field: &str, time: Option<&Timestamp>) -> Result<(), Refusal> {
+    match time {
+        Some(time) if time.unix_micros().is_none() => {
+            Err(blame(field, "not a time such as 2026-01-02T03:04:05.678901Z, from 1970 on"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn object(field: &str, json: Option<&Json>) -> Result<(), Refusal> {
+    match json {
+        Some(json) if !json.as_str().starts_with('{') => Err(blame(field, "not a JSON object")),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use retrace_protocol::SpanType;
+
+    fn good() -> Trace {
+        let at = Timestamp::from("2026-01-02T03:04:05");
+        let span = |id: &str| Span::new(id.into(), "t".into(), SpanType::Action, "", at.clone());
+        Trace { spans: Some(vec![span("a"), span("b")]), ..Trace::started("t".into(), at.clone()) }
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused_by_field() {
+        assert_eq!(trace(&good()), Ok("t".into()));
+        type Break = fn(&mut Trace);
+        let cases: [(&str, Break); 12] = [
+            ("id", |t| t.id = None),
+            ("id", |t| t.id = Some("".into())),
+            ("id", |t| t.id = Some("x".repeat(MAX_ID_BYTES + 1).into())),
+            ("started_at", |t| t.started_at = None),
+            ("started_at", |t| t.started_at = Some("yesterday".into())),
+            ("ended_at", |t| t.ended_at = Some("".into())),
+            ("metadata", |t| t.metadata = Some(Json::text("{"))),
+            ("spans[1].id", |t| t.spans.as_mut().unwrap()[1].id = "a".into()),
+            ("spans[0].id", |t| t.spans.as_mut().unwrap()[0].id = "".into()),
+            ("spans[1].trace_id", |t| t.spans.as_mut().unwrap()[1].trace_id = "T".into()),
+            ("spans[1].started_at", |t| t.spans.as_mut().unwrap()[1].started_at = "2026-99-01T00:00:00Z".into()),
+            ("spans[0].metadata", |t| t.spans.as_mut().unwrap()[0].metadata = Some(Json::from_serialize(&[1]))),
+        ];
+        for (field, change) in cases {
+            let mut broken = good();
+            change(&mut broken);
+            assert_eq!(trace(&broken).unwrap_err().field.as_deref(), Some(field));
+        }
+    }
+
+    #[test]
+    fn what_is_only_odd_is_taken() {
+        let mut odd = good();
+        odd.id = Some("run 7/ü".into());
+        odd.ended_at = Some("1999-01-01T00:00:00+05:30".into());
+        for span in odd.spans.as_mut().unwrap() {
+            span.trace_id = "run 7/ü".into();
+            span.parent_id = Some("nobody".into());
+            span.metadata = Some(Json::from_serialize(&serde_json::json!({})));
+        }
+        assert_eq!(trace(&odd), Ok("run 7/ü".into()));
+    }
+}

@@ -1,0 +1,30 @@
+//! From what a client sent to what is stored. Pure: no socket, no clock, no database.
+//!
+//! [`upload`] and [`patch`] read and check a body, [`TraceRow`] and [`SpanRow`] are what the store keeps of it and turn
+//! back into the records they came from. Merging an end into a stored record is [`retrace_protocol::Trace::apply`].
+
+mod check;
+mod read;
+mod row;
+
+pub(crate) use read::{json, patch, upload};
+pub(crate) use row::{Content, SpanRow, TraceRow};
+
+use retrace_protocol::read::Refusal;
+
+/// Longest id that is taken, in bytes. Every stored record can be asked for by its path, so an id has to fit into one.
+pub(crate) const MAX_ID_BYTES: usize = 512;
+
+/// A body that passed all checks, as rows.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    /// The trace.
+    pub(crate) trace: TraceRow,
+    /// Its spans, in the order they were sent.
+    pub(crate) spans: Vec<SpanRow>,
+}
+
+/// A refusal that blames one field.
+fn blame(field: impl Into<String>, error: impl Into<String>) -> Refusal {
+    Refusal { error: error.into(), field: Some(field.into()) }
+}

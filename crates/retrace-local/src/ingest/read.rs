@@ -1,0 +1,195 @@
+//! Bodies: from bytes to checked records.
+
+use std::borrow::Cow;
+
+use retrace_protocol::json::{non_finite_to_null, without_lone_surrogates};
+use retrace_protocol::read::Refusal;
+use retrace_protocol::{Id, Span, Trace, TracePatch};
+use serde::de::DeserializeOwned;
+
+use super::{SpanRow, TraceRow, Upload, check};
+
+/// Longest reason that is given, in characters: the official client logs the first 300 of an answer (PROTOCOL.md section
+/// 9.2), and a reason may quote a value of any length.
+const REASON_CHARS: usize = 300;
+
+/// Reads the body of `POST /api/v1/traces` (PROTOCOL.md section 9.1).
+///
+/// # Errors
+/// Text that is no JSON, a field of the wrong type, a field that a stored trace needs and this one lacks, or spans that
+/// contradict the trace. Nothing of such a body is used.
+pub(crate) fn upload(body: &[u8]) -> Result<Upload, Refusal> {
+    let mut trace: Trace = json(body)?;
+    let id = check::trace(&trace)?;
+    let spans = trace.spans.take().unwrap_or_default();
+    rows(id, trace, spans).map_err(|error| whole(error.to_string()))
+}
+
+fn rows(id: Id, trace: Trace, spans: Vec<Span>) -> Result<Upload, serde_json::Error> {
+    Ok(Upload {
+        trace: TraceRow::new(id, trace)?,
+        spans: spans.into_iter().map(SpanRow::new).collect::<Result<_, _>>()?,
+    })
+}
+
+/// Reads the body of `PATCH /api/v1/traces/:id` (PROTOCOL.md section 9.3).
+///
+/// # Errors
+/// As [`upload`], for the fields of a patch.
+pub(crate) fn patch(body: &[u8]) -> Result<TracePatch, Refusal> {
+    let patch: TracePatch = json(body)?;
+    check::time("ended_at", patch.ended_at.as_ref())?;
+    Ok(patch)
+}
+
+/// Reads a JSON object, also one that only almost is: the official client writes the bare words `NaN` and `Infinity`
+/// (PROTOCOL.md section 3), and half a surrogate pair where a text was none. Both are no reason to lose a run, so in a
+/// body that cannot be read otherwise the words become `null` and the halves U+FFFD.
+///
+/// Costs one parse for a good body; another one is parsed again, at most three times.
+///
+/// # Errors
+/// Text that is no JSON object of this type; the reason names the field.
+pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    let text = std::str::from_utf8(body).map_err(|error| whole(format!("the body is not UTF-8: {error}")))?;
+    // Serde reads a struct from an array too, field by field; on this wire a record is an object.
+    if !text.trim_start().starts_with('{') {
+        return Err(whole("the body is not a JSON object".into()));
+    }
+    if let Ok(value) = serde_json::from_str(text) {
+        return Ok(value);
+    }
+    let finite = non_finite_to_null(text);
+    if let Cow::Owned(text) = &finite
+        && let Ok(value) = serde_json::from_str(text)
+    {
+        return Ok(value);
+    }
+    let text = without_lone_surrogates(&finite);
+    let mut reader = serde_json::Deserializer::from_str(&text);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(refusal)?;
+    reader.end().map_err(|error| whole(error.to_string()))?;
+    Ok(value)
+}
+
+/// A refusal that blames the body as a whole.
+fn whole(reason: String) -> Refusal {
+    Refusal { error: shortened(reason), field: None }
+}
+
+/// What is wrong, and in which field.
+fn refusal(error: serde_path_to_error::Error<serde_json::Error>) -> Refusal {
+    // `.` is the body itself, and `?` a place inside a value that cannot be named.
+    let path = error.path().to_string();
+    let path = Some(path.trim_end_matches('?').trim_end_matches('.').to_owned()).filter(|path| !path.is_empty());
+    let error = error.into_inner();
+    if !error.is_data() {
+        return Refusal { error: shortened(format!("the body is not JSON: {error}")), field: path };
+    }
+    let reason = error.to_string();
+    // Where in the text a value stands helps less than its path, and is off when words were replaced.
+    let reason = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason);
+    let missing = reason.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
+    let field = match (path, missing) {
+        (Some(path), Some(missing)) => Some(format!("{path}.{missing}")),
+        (path, missing) => path.or_else(|| missing.map(str::to_owned)),
+    };
+    Refusal { error: shortened(reason.to_owned()), field }
+}
+
+fn shortened(mut reason: String) -> String {
+    if let Some((at, _)) = reason.char_indices().nth(REASON_CHARS) {
+        reason.truncate(at);
+        reason.push('…');
+    }
+    reason
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: &str = "2026-01-02T03:04:05Z";
+
+    fn refused(body: &str) -> (String, Option<String>) {
+        let refusal = upload(body.as_bytes()).unwrap_err();
+        (refusal.error, refusal.field)
+    }
+
+    #[test]
+    fn a_missing_field_is_named_with_its_path() {
+        let body = format!(
+            r#"{{"id":"t","started_at":"{AT}","spans":[
+                {{"id":"a","trace_id":"t","span_type":"action","name":"","started_at":"{AT}"}},
+                {{"id":"b","trace_id":"t","span_type":"action","name":""}}]}}"#
+        );
+        assert_eq!(refused(&body), ("missing field `started_at`".into(), Some("spans[1].started_at".into())));
+    }
+
+    #[test]
+    fn a_wrong_type_is_named_with_its_path() {
+        for (body, field, reason) in [
+            (r#"{"id":7}"#, "id", "expected an id string"),
+            (r#"{"id":"t","total_tokens":-1}"#, "total_tokens", "expected u64"),
+            (r#"{"id":"t","status":"done"}"#, "status", "unknown variant `done`"),
+            (r#"{"id":"t","spans":{}}"#, "spans", "expected a sequence"),
+            (r#"{"id":"t","spans":[1]}"#, "spans[0]", "expected struct Span"),
+            (r#"{"id":"t","spans":[{"id":"s","span_type":"TOOL"}]}"#, "spans[0].span_type", "unknown variant `TOOL`"),
+            (r#"{"id":"t","spans":[{"token_ids":[1,"x"]}]}"#, "spans[0].token_ids[1]", "expected i64"),
+        ] {
+            let (error, named) = refused(body);
+            assert_eq!(named.as_deref(), Some(field), "{body}: {error}");
+            assert!(error.contains(reason), "{body}: {error}");
+            assert!(!error.contains(" at line "), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_says_where() {
+        let (error, _) = refused(r#"{"id":"t","#);
+        assert!(error.contains("not JSON") && error.contains("line 1"), "{error}");
+        let (error, field) = refused(r#"{"id":"t","spans":[{"id":"a" "#);
+        assert!(error.contains("not JSON"), "{error}");
+        assert_eq!(field.as_deref(), Some("spans[0]"));
+        for (body, reason) in [("", "object"), ("[]", "object"), ("null", "object"), ("{} {}", "trailing")] {
+            assert!(refused(body).0.contains(reason), "{body}: {}", refused(body).0);
+        }
+        assert!(upload(b"{\"id\":\"\xff\"}").unwrap_err().error.contains("UTF-8"));
+    }
+
+    #[test]
+    fn a_reason_never_grows_with_the_value_it_quotes() {
+        let (error, field) = refused(&format!(r#"{{"id":"t","total_tokens":"{}"}}"#, "ü".repeat(100_000)));
+        assert_eq!(field.as_deref(), Some("total_tokens"));
+        assert_eq!(error.chars().count(), REASON_CHARS + 1);
+    }
+
+    #[test]
+    fn words_that_json_lacks_are_read_as_null() {
+        let body = format!(r#"{{"id":"t","started_at":"{AT}","input":[NaN,"NaN"],"total_cost":Infinity}}"#);
+        let row = upload(body.as_bytes()).unwrap().trace;
+        let trace = row.content.into_trace(&row.head).unwrap();
+        assert_eq!(trace.input.unwrap().as_str(), r#"[null,"NaN"]"#);
+        assert_eq!(trace.total_cost, None);
+    }
+
+    #[test]
+    fn half_a_pair_costs_no_run() {
+        let body = format!(r#"{{"id":"t","started_at":"{AT}","error":"no file \udcff","input":"\ud800"}}"#);
+        let row = upload(body.as_bytes()).unwrap().trace;
+        let trace = row.content.into_trace(&row.head).unwrap();
+        assert_eq!(trace.error.as_deref(), Some("no file \u{FFFD}"));
+
+        // Where nothing has to be text, nothing is changed.
+        let body = body.replace("udcff", "u00ff");
+        let row = upload(body.as_bytes()).unwrap().trace;
+        assert_eq!(row.content.input.unwrap().as_str(), r#""\ud800""#);
+    }
+
+    #[test]
+    fn a_patch_is_read_and_its_time_checked() {
+        assert_eq!(patch(br#"{"output":null}"#).unwrap().output.unwrap().as_str(), "null");
+        assert_eq!(patch(br#"{"ended_at":"soon"}"#).unwrap_err().field.as_deref(), Some("ended_at"));
+        assert_eq!(patch(br#"{"lossy":"yes"}"#).unwrap_err().field.as_deref(), Some("lossy"));
+    }
+}

@@ -1,0 +1,98 @@
+//! Records as the store keeps them, and back.
+//!
+//! A record is split in two: its *content* (input, output, metadata), any JSON of any size, and its *head*, all the rest,
+//! as the JSON object that the protocol crate writes. The head is what a list and a tree need; the content of one record
+//! is read when somebody looks at it. Neither is looked into by the database, so a new field of the protocol needs no
+//! new column, and what comes back is what was sent.
+
+use retrace_protocol::{Id, Json, Span, Status, Timestamp, Trace};
+
+/// The parts of a record that may be large, each as JSON text; `None` when absent, which `null` is not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Content {
+    pub(crate) input: Option<Json>,
+    pub(crate) output: Option<Json>,
+    pub(crate) metadata: Option<Json>,
+}
+
+/// A trace without its spans.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct TraceRow {
+    pub(crate) id: Id,
+    /// When it began, in microseconds since 1970 UTC: what lists are ordered by.
+    pub(crate) started_micros: Option<i64>,
+    pub(crate) status: Option<Status>,
+    pub(crate) head: String,
+    pub(crate) content: Content,
+}
+
+/// A span.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SpanRow {
+    pub(crate) id: Id,
+    pub(crate) head: String,
+    pub(crate) content: Content,
+}
+
+impl TraceRow {
+    /// The row of the trace `id`, of which spans are no part.
+    pub(crate) fn new(id: Id, mut trace: Trace) -> Result<Self, serde_json::Error> {
+        trace.spans = None;
+        let content =
+            Content { input: trace.input.take(), output: trace.output.take(), metadata: trace.metadata.take() };
+        let micros = trace.started_at.as_ref().and_then(Timestamp::unix_micros);
+        Ok(Self {
+            head: serde_json::to_string(&trace)?,
+            started_micros: micros.and_then(|micros| i64::try_from(micros).ok()),
+            status: trace.status,
+            id,
+            content,
+        })
+    }
+}
+
+impl SpanRow {
+    /// The row of a span.
+    pub(crate) fn new(mut span: Span) -> Result<Self, serde_json::Error> {
+        let content = Content { input: span.input.take(), output: span.output.take(), metadata: span.metadata.take() };
+        Ok(Self { head: serde_json::to_string(&span)?, id: span.id, content })
+    }
+}
+
+impl Content {
+    /// The trace that `head` and this content were split from, without spans.
+    pub(crate) fn into_trace(self, head: &str) -> Result<Trace, serde_json::Error> {
+        let trace: Trace = serde_json::from_str(head)?;
+        Ok(Trace { input: self.input, output: self.output, metadata: self.metadata, ..trace })
+    }
+
+    /// The span that `head` and this content were split from.
+    pub(crate) fn into_span(self, head: &str) -> Result<Span, serde_json::Error> {
+        let span: Span = serde_json::from_str(head)?;
+        Ok(Span { input: self.input, output: self.output, metadata: self.metadata, ..span })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arbitrary;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_trace_is_what_its_row_says(trace in arbitrary::trace()) {
+            let row = TraceRow::new(trace.id.clone().unwrap(), trace.clone()).unwrap();
+            prop_assert_eq!(row.status, trace.status);
+            let back = row.content.into_trace(&row.head).unwrap();
+            prop_assert_eq!(back, Trace { spans: None, ..trace });
+        }
+
+        #[test]
+        fn a_span_is_what_its_row_says(span in arbitrary::span("t".into())) {
+            let row = SpanRow::new(span.clone()).unwrap();
+            prop_assert_eq!(&row.id, &span.id);
+            prop_assert_eq!(row.content.into_span(&row.head).unwrap(), span);
+        }
+    }
+}

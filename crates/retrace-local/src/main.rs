@@ -1,0 +1,233 @@
+//! The command `retrace-local`: arguments in, lines out; everything else is in the library.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use retrace_local::{Server, ServerBuilder};
+use retrace_protocol::Trace;
+use retrace_translate::{Options, SpanSelection};
+use serde::Serialize;
+
+/// A local Retrace: receives runs of agents over HTTP, keeps them in SQLite, and shows them on a page.
+#[derive(Parser)]
+#[command(name = "retrace-local", version, arg_required_else_help = true)]
+struct Command {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Receive runs until Ctrl-C or SIGTERM, and show them on a page at the printed address.
+    Serve(Serve),
+    /// Print the runs in OTLP data as the exporter would send them.
+    ///
+    /// Reads OTLP trace requests, as protobuf or as JSON, told apart by their content, and prints {"traces":[…]}, each
+    /// trace with its spans.
+    Translate(Translate),
+}
+
+#[derive(Args)]
+struct Translate {
+    /// The files to read together; - is the standard input.
+    #[arg(value_name = "FILE", default_value = "-")]
+    files: Vec<PathBuf>,
+
+    /// Which spans become part of a run: those of GenAI and the root above them, or all.
+    #[arg(long, value_enum, default_value = "genai")]
+    spans: Spans,
+
+    /// Leave inputs and outputs out.
+    #[arg(long)]
+    no_content: bool,
+
+    /// The project to file runs under.
+    #[arg(long, value_name = "ID")]
+    project_id: Option<String>,
+
+    /// The deployment environment of runs, instead of the resource's.
+    #[arg(long, value_name = "NAME")]
+    environment: Option<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Spans {
+    Genai,
+    All,
+}
+
+#[derive(Args)]
+struct Serve {
+    /// Where to listen; port 0 takes any free one.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3001", value_parser = address)]
+    addr: SocketAddr,
+
+    /// Keep runs in this SQLite file, created if need be; without it they are in memory and gone at the end.
+    #[arg(long, value_name = "FILE")]
+    db: Option<PathBuf>,
+
+    /// Require this key of every client; without it any key is taken, and none too. Rather set it in the environment: the
+    /// arguments of a process are seen by everyone on the machine.
+    #[arg(long, value_name = "KEY", env = "RETRACE_LOCAL_API_KEY", hide_env_values = true)]
+    api_key: Option<String>,
+
+    /// Refuse bodies that are larger.
+    #[arg(long, value_name = "N", default_value_t = ServerBuilder::DEFAULT_MAX_BODY_BYTES)]
+    max_body_bytes: u64,
+
+    /// Allow an address that other machines can reach. What agents say then travels in the clear, and without a key
+    /// everyone on the network can read, change and delete it.
+    #[arg(long)]
+    allow_remote: bool,
+
+    /// One more name under which this receiver may be asked, such as that of a container; can be given repeatedly.
+    #[arg(long, value_name = "NAME")]
+    host_name: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let done = match Command::parse().what {
+        What::Serve(serve) => serve.run(),
+        What::Translate(translate) => translate.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Serve {
+    fn run(self) -> Result<(), Box<dyn std::error::Error>> {
+        let mut server = Server::builder()
+            .with_addr(self.addr)
+            .with_max_body_bytes(self.max_body_bytes)
+            .with_allow_remote(self.allow_remote);
+        for name in self.host_name {
+            server = server.with_host_name(name);
+        }
+        let has_key = self.api_key.is_some();
+        if let Some(key) = self.api_key {
+            server = server.with_api_key(key);
+        }
+        if let Some(path) = &self.db {
+            server = server.with_db(path);
+        }
+        // Listened for before the server says that it is there, so that who waits for that may stop it at once.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let stop = runtime.block_on(async { Stop::new() })?;
+        let server = server.start()?;
+
+        let key = if has_key { "…" } else { "rt_local" };
+        say(&format!(
+            "Retrace, local: {url}
+  runs are kept  {kept}
+  to send here   RETRACE_BASE_URL={url} RETRACE_API_KEY={key}
+  to stop        Ctrl-C",
+            url = server.url(),
+            kept = self.db.map_or("in memory".into(), |path| path.display().to_string()),
+        ));
+        if !server.addr().ip().is_loopback() {
+            let open = if has_key { "" } else { ", and no key is asked for" };
+            complain(&format!("other machines can reach this receiver{open}; nothing is encrypted"));
+        }
+
+        runtime.block_on(stop.asked());
+        server.stop();
+        Ok(())
+    }
+}
+
+impl Translate {
+    fn run(self) -> Result<(), Box<dyn std::error::Error>> {
+        let inputs = self.files.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>()?;
+        let mut options = Options::default();
+        options.selection = match self.spans {
+            Spans::Genai => SpanSelection::GenAi,
+            Spans::All => SpanSelection::All,
+        };
+        options.capture_content = !self.no_content;
+        options.project_id = self.project_id;
+        options.environment = self.environment;
+        let translated = retrace_local::translate(inputs.iter().map(Vec::as_slice), options).map_err(|error| {
+            let file = self.files.get(error.input()).map_or_else(String::new, |file| file.display().to_string());
+            format!("{file}: {error}")
+        })?;
+        if translated.malformed > 0 {
+            complain(&format!("{} spans are left out: their ids are malformed", translated.malformed));
+        }
+        say(&serde_json::to_string_pretty(&Traces { traces: &translated.traces })?);
+        Ok(())
+    }
+}
+
+/// What `translate` prints.
+#[derive(Serialize)]
+struct Traces<'a> {
+    traces: &'a [Trace],
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let read = if file == Path::new("-") {
+        io::stdin().lock().read_to_end(&mut bytes)
+    } else {
+        File::open(file).and_then(|mut file| file.read_to_end(&mut bytes))
+    };
+    read.map(|_| bytes).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// Prints, unless there is nobody any more to read it: that is no reason to stop.
+fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "retrace-local: {text}");
+}
+
+/// The signals that end a server in good order.
+struct Stop {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Stop {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn asked(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Stop {
+    fn new() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    async fn asked(self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}
+
+/// An address, or a name and a port: the first address it stands for, IPv4 before IPv6.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let found = text.to_socket_addrs().map_err(|error| format!("{error}; expected one such as 127.0.0.1:3001"))?;
+    found.min_by_key(SocketAddr::is_ipv6).ok_or_else(|| "this name stands for no address".to_owned())
+}

@@ -1,0 +1,187 @@
+//! What is asked of the stored traces. Pure: parameters in, a question or a refusal out.
+
+use retrace_protocol::Status;
+use retrace_protocol::read::{self, Refusal};
+
+/// Which traces to list (PROTOCOL.md section 1): by default the newest [`TraceQuery::DEFAULT_LIMIT`] of all.
+///
+/// ```
+/// use retrace_local::TraceQuery;
+/// use retrace_protocol::Status;
+///
+/// let failed = TraceQuery::new().with_status(Status::Failed).with_limit(10);
+/// assert_eq!((failed.limit(), failed.offset()), (10, 0));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TraceQuery {
+    limit: u32,
+    offset: u64,
+    status: Option<Status>,
+}
+
+impl TraceQuery {
+    /// How many traces a page holds unless another number is asked for.
+    pub const DEFAULT_LIMIT: u32 = 50;
+    /// How many traces a page holds at most. It holds fewer when they come to more than 4 MiB; the next page begins after
+    /// those that it holds.
+    pub const MAX_LIMIT: u32 = 1_000;
+
+    /// The newest traces of any status.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { limit: Self::DEFAULT_LIMIT, offset: 0, status: None }
+    }
+
+    /// At most so many traces. 0 counts as 1, more than [`TraceQuery::MAX_LIMIT`] as that.
+    #[must_use]
+    pub fn with_limit(mut self, limit: u32) -> Self {
+        self.limit = limit.clamp(1, Self::MAX_LIMIT);
+        self
+    }
+
+    /// Passes over so many of the newest traces.
+    #[must_use]
+    pub const fn with_offset(mut self, offset: u64) -> Self {
+        self.offset = offset;
+        self
+    }
+
+    /// Only traces that stand so.
+    #[must_use]
+    pub const fn with_status(mut self, status: Status) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// How many traces at most.
+    #[must_use]
+    pub const fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// How many of the newest are passed over.
+    #[must_use]
+    pub const fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// How the traces must stand.
+    #[must_use]
+    pub const fn status(&self) -> Option<Status> {
+        self.status
+    }
+
+    /// Reads the part of an address after `?`. Parameters that are not known are passed over.
+    pub(crate) fn parse(text: &str) -> Result<Self, Refusal> {
+        let mut query = Self::new();
+        for (name, value) in parameters(text, &[read::LIMIT, read::OFFSET, read::STATUS])? {
+            match name {
+                read::LIMIT => {
+                    query.limit = value
+                        .parse()
+                        .ok()
+                        .filter(|limit| (1..=Self::MAX_LIMIT).contains(limit))
+                        .ok_or_else(|| bad(name, format!("expected a number from 1 to {}", Self::MAX_LIMIT)))?;
+                }
+                read::OFFSET => {
+                    query.offset = value.parse().map_err(|_| bad(name, "expected a number from 0 on"))?;
+                }
+                _ => {
+                    let status = Status::from_wire(&value);
+                    query.status =
+                        Some(status.ok_or_else(|| bad(name, "expected `running`, `completed` or `failed`"))?);
+                }
+            }
+        }
+        Ok(query)
+    }
+}
+
+impl Default for TraceQuery {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Which parts of one trace are asked for; all of it unless told otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Parts {
+    pub(crate) content: bool,
+    pub(crate) spans: bool,
+}
+
+impl Parts {
+    /// Reads the part of an address after `?`. Parameters that are not known are passed over.
+    pub(crate) fn parse(text: &str) -> Result<Self, Refusal> {
+        let mut parts = Self { content: true, spans: true };
+        for (name, value) in parameters(text, &[read::CONTENT, read::SPANS])? {
+            let value = value.parse().map_err(|_| bad(name, "expected `true` or `false`"))?;
+            if name == read::CONTENT {
+                parts.content = value;
+            } else {
+                parts.spans = value;
+            }
+        }
+        Ok(parts)
+    }
+}
+
+/// The parameters that are `known`, each at most once.
+fn parameters(text: &str, known: &[&'static str]) -> Result<Vec<(&'static str, String)>, Refusal> {
+    let mut found: Vec<(&'static str, String)> = Vec::new();
+    for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+        let Some(name) = known.iter().copied().find(|known| *known == name) else { continue };
+        if found.iter().any(|(earlier, _)| *earlier == name) {
+            return Err(bad(name, "said twice"));
+        }
+        found.push((name, value.into_owned()));
+    }
+    Ok(found)
+}
+
+fn bad(parameter: &str, reason: impl Into<String>) -> Refusal {
+    Refusal { error: format!("query parameter `{parameter}`: {}", reason.into()), field: Some(parameter.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_read() {
+        assert_eq!(TraceQuery::parse(""), Ok(TraceQuery::new()));
+        assert_eq!(
+            TraceQuery::parse("offset=20&limit=10&status=failed&project=x"),
+            Ok(TraceQuery::new().with_limit(10).with_offset(20).with_status(Status::Failed))
+        );
+        assert_eq!(Parts::parse("content=false"), Ok(Parts { content: false, spans: true }));
+        assert_eq!(Parts::parse("spans=false&content=true"), Ok(Parts { content: true, spans: false }));
+    }
+
+    #[test]
+    fn a_bad_parameter_is_named() {
+        for (text, name) in [
+            ("limit=0", "limit"),
+            ("limit=1001", "limit"),
+            ("limit=-1", "limit"),
+            ("limit=", "limit"),
+            ("offset=x", "offset"),
+            ("offset=18446744073709551616", "offset"),
+            ("status=done", "status"),
+            ("status=running&status=failed", "status"),
+        ] {
+            let refusal = TraceQuery::parse(text).unwrap_err();
+            assert_eq!(refusal.field.as_deref(), Some(name), "{text}");
+            assert!(refusal.error.contains(name), "{}", refusal.error);
+        }
+        for text in ["content=no", "spans=1", "content=true&content=true"] {
+            assert!(Parts::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn limits_are_held() {
+        assert_eq!(TraceQuery::new().with_limit(0).limit(), 1);
+        assert_eq!(TraceQuery::new().with_limit(u32::MAX).limit(), TraceQuery::MAX_LIMIT);
+    }
+}

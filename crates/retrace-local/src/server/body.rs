@@ -1,0 +1,193 @@
+//! Bodies of requests: read whole, within limits of size, time and memory.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode, header};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use retrace_protocol::read::Refusal;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::error::ApiError;
+
+/// Bodies up to this size are not counted against the room for bodies, and are parsed where they arrive: so a small run
+/// never waits for a large one.
+const SMALL_BYTES: u64 = 64 * 1024;
+/// Room for bodies is counted in these.
+const UNIT_BYTES: u64 = 1024;
+/// How many bodies of the largest size may be in memory at once.
+const LARGEST_AT_ONCE: u64 = 2;
+/// How long the rest of a refused body is read and thrown away. A client that is cut off while it sends does not see the
+/// answer.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What every body must keep to.
+#[derive(Debug)]
+pub(super) struct Bodies {
+    limit: u64,
+    timeout: Duration,
+    room: Arc<Semaphore>,
+}
+
+/// A body that arrived whole.
+#[derive(Debug)]
+pub(super) struct Received {
+    bytes: Vec<u8>,
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl Bodies {
+    /// `limit` is in bytes, `timeout` for the whole of one body.
+    pub(super) fn new(limit: u64, timeout: Duration) -> Self {
+        let units = limit.div_ceil(UNIT_BYTES).max(1).saturating_mul(LARGEST_AT_ONCE);
+        let units = usize::try_from(units).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        Self { limit, timeout, room: Arc::new(Semaphore::new(units)) }
+    }
+
+    /// Reads a JSON body.
+    ///
+    /// A browser sends this content type to another site only after asking, and no answer here ever allows it.
+    pub(super) async fn json(&self, request: Request) -> Result<Received, ApiError> {
+        if !is_json(request.headers()) {
+            let reason = "the body must be sent as `content-type: application/json`";
+            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
+        }
+        if request.headers().get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+            let reason = "the body must be sent without `content-encoding`";
+            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
+        }
+        self.read(request.into_body(), self.limit).await
+    }
+
+    /// Reads a small body of any kind and throws it away.
+    pub(super) async fn discard(&self, request: Request) -> Result<(), ApiError> {
+        self.read(request.into_body(), self.limit.min(SMALL_BYTES)).await.map(drop)
+    }
+
+    async fn read(&self, body: Body, limit: u64) -> Result<Received, ApiError> {
+        let too_large = || {
+            let reason = format!("the body is larger than {limit} bytes, the most that this receiver takes");
+            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, reason)
+        };
+        let declared = body.size_hint().exact();
+        if declared.is_some_and(|bytes| bytes > limit) {
+            return Err(too_large());
+        }
+        let room = self.reserve(declared.unwrap_or(limit)).await?;
+        let collected = timeout(self.timeout, collect(body, declared, limit)).await.map_err(|_| {
+            let reason = format!("the body did not arrive within {:?}", self.timeout);
+            ApiError::new(StatusCode::REQUEST_TIMEOUT, reason)
+        })?;
+        match collected {
+            Ok(Some(bytes)) => Ok(Received { bytes, room }),
+            Ok(None) => Err(too_large()),
+            Err(error) => {
+                Err(ApiError::new(StatusCode::BAD_REQUEST, format!("the body did not arrive whole: {error}")))
+            }
+        }
+    }
+
+    /// Waits until there is room for so many bytes. Nothing is read meanwhile, so the sender waits too.
+    async fn reserve(&self, bytes: u64) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
+        if bytes <= SMALL_BYTES {
+            return Ok(None);
+        }
+        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
+        match timeout(self.timeout, Arc::clone(&self.room).acquire_many_owned(units)).await {
+            Ok(Ok(room)) => Ok(Some(room)),
+            Ok(Err(_)) | Err(_) => Err(ApiError::busy("too many large bodies at once")),
+        }
+    }
+}
+
+/// All bytes of a body, or nothing when there are more than `limit`.
+async fn collect(mut body: Body, declared: Option<u64>, limit: u64) -> Result<Option<Vec<u8>>, axum::Error> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut bytes = Vec::with_capacity(declared.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0));
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        if bytes.len().saturating_add(data.len()) > limit {
+            return Ok(None);
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(Some(bytes))
+}
+
+impl Received {
+    /// Parses the body, a large one on a thread of its own, and hands on the room that it takes up.
+    pub(super) async fn parse<T: Send + 'static>(
+        self,
+        parse: fn(&[u8]) -> Result<T, Refusal>,
+    ) -> Result<(T, Option<OwnedSemaphorePermit>), ApiError> {
+        let Self { bytes, room } = self;
+        if bytes.len() as u64 <= SMALL_BYTES {
+            return Ok((parse(&bytes)?, room));
+        }
+        let parsed = tokio::task::spawn_blocking(move || parse(&bytes)).await;
+        let parsed = parsed.map_err(|_| ApiError::busy("the receiver is stopping"))?;
+        Ok((parsed?, room))
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+/// The body of a request as it comes in. What nobody has read when it is dropped is read and thrown away for a while, so
+/// that a client that is still sending gets to see its answer.
+#[derive(Debug)]
+pub(super) struct Draining {
+    body: Option<Incoming>,
+    /// The client waits for leave to send: what was not asked for will not come.
+    waits: bool,
+}
+
+impl Draining {
+    pub(super) fn new(body: Incoming, headers: &HeaderMap) -> Self {
+        Self { body: Some(body), waits: headers.contains_key(header::EXPECT) }
+    }
+}
+
+impl http_body::Body for Draining {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        self.body.as_mut().map_or(Poll::Ready(None), |body| Pin::new(body).poll_frame(context))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map(Incoming::size_hint).unwrap_or_default()
+    }
+}
+
+impl Drop for Draining {
+    fn drop(&mut self) {
+        let unread = self.body.take().filter(|body| !self.waits && !body.is_end_stream());
+        if let (Some(body), Ok(runtime)) = (unread, Handle::try_current()) {
+            runtime.spawn(timeout(DRAIN_TIMEOUT, drain(body)));
+        }
+    }
+}
+
+async fn drain(mut body: Incoming) {
+    while let Some(Ok(_)) = body.frame().await {}
+}

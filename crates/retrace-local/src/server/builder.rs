@@ -1,0 +1,228 @@
+//! Settings of a server, and what can be wrong with them.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Server;
+use super::auth::{ApiKey, KeyError};
+use crate::store::OpenError;
+
+/// What a server is started with; made by [`Server::builder`].
+///
+/// ```
+/// use retrace_local::Server;
+///
+/// let server = Server::builder().with_api_key("rt_local").with_max_body_bytes(1 << 20).start()?;
+/// assert!(server.url().starts_with("http://127.0.0.1:"));
+/// # Ok::<(), retrace_local::StartError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a server runs once it is started"]
+pub struct ServerBuilder {
+    pub(super) addr: SocketAddr,
+    pub(super) allow_remote: bool,
+    pub(super) host_names: Vec<String>,
+    pub(super) db: Option<PathBuf>,
+    pub(super) api_key: Option<Secret>,
+    pub(super) max_body_bytes: u64,
+    pub(super) patience: Duration,
+}
+
+/// A key before it is checked.
+#[derive(Clone)]
+pub(super) struct Secret(String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
+}
+
+impl ServerBuilder {
+    /// The largest body that is taken unless another limit is set: 64 MiB.
+    pub const DEFAULT_MAX_BODY_BYTES: u64 = 64 * 1024 * 1024;
+    /// How long a client may take unless another time is set: 60 s.
+    pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
+
+    pub(super) fn new() -> Self {
+        Self {
+            addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            allow_remote: false,
+            host_names: Vec::new(),
+            db: None,
+            api_key: None,
+            max_body_bytes: Self::DEFAULT_MAX_BODY_BYTES,
+            patience: Self::DEFAULT_PATIENCE,
+        }
+    }
+
+    /// Where to listen. Port 0, as in the default `127.0.0.1:0`, takes any free port: [`Server::addr`] says which.
+    ///
+    /// An address that is not loopback is refused unless [`ServerBuilder::with_allow_remote`] is set.
+    pub fn with_addr(mut self, addr: SocketAddr) -> Self {
+        self.addr = addr;
+        self
+    }
+
+    /// Allows an address that other machines can reach.
+    ///
+    /// **What agents say and do then travels in the clear, and without an API key everyone on the network can read,
+    /// change and delete all of it.** For one machine, leave this alone; to look in from another, an SSH tunnel is safer.
+    pub fn with_allow_remote(mut self, allow: bool) -> Self {
+        self.allow_remote = allow;
+        self
+    }
+
+    /// One more name under which this server may be asked, such as that of a container; without port. `localhost`,
+    /// addresses of loopback and the bound address are always allowed, requests under other names are refused.
+    pub fn with_host_name(mut self, name: impl Into<String>) -> Self {
+        self.host_names.push(name.into());
+        self
+    }
+
+    /// Keeps everything in this SQLite file, which is created if need be. Without one, all is kept in memory and gone
+    /// when the server stops.
+    pub fn with_db(mut self, path: impl Into<PathBuf>) -> Self {
+        self.db = Some(path.into());
+        self
+    }
+
+    /// Requires this key of every client (PROTOCOL.md section 2). Without one, any key is taken, and none too.
+    pub fn with_api_key(mut self, key: impl Into<String>) -> Self {
+        self.api_key = Some(Secret(key.into()));
+        self
+    }
+
+    /// Refuses bodies that are larger, in bytes. Default [`ServerBuilder::DEFAULT_MAX_BODY_BYTES`].
+    ///
+    /// Bodies are read into memory: up to twice this much is held at once, and a few times that while it is parsed.
+    pub fn with_max_body_bytes(mut self, bytes: u64) -> Self {
+        self.max_body_bytes = bytes;
+        self
+    }
+
+    /// How long a client may take to send the head of a request, to send its body, and to take a part of the answer.
+    /// Default [`ServerBuilder::DEFAULT_PATIENCE`]. An idle connection is closed after this time too.
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Starts the server, which answers as soon as this returns. Takes a few milliseconds.
+    ///
+    /// May be called inside a runtime or outside of any: the server has threads of its own.
+    ///
+    /// # Errors
+    /// Settings that contradict themselves, an address that is taken, a database that cannot be used; see
+    /// [`StartError`].
+    pub fn start(self) -> Result<Server, StartError> {
+        Server::with(&self)
+    }
+
+    pub(super) fn checked_key(&self) -> Result<Option<ApiKey>, StartError> {
+        let key = self.api_key.as_ref().map(|Secret(key)| ApiKey::new(key)).transpose();
+        key.map_err(|problem: KeyError| StartError::ApiKey { problem: problem.to_string() })
+    }
+
+    pub(super) fn checked_addr(&self) -> Result<SocketAddr, StartError> {
+        // Other machines reach neither loopback nor an address in its mapped form.
+        let loopback = match self.addr.ip() {
+            IpAddr::V4(ip) => ip.is_loopback(),
+            IpAddr::V6(ip) => ip.to_canonical().is_loopback(),
+        };
+        if loopback || self.allow_remote { Ok(self.addr) } else { Err(StartError::NotLoopback { addr: self.addr }) }
+    }
+}
+
+/// Why a server could not be started. Each says what was wrong and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Other machines could reach the address.
+    #[error(
+        "{addr} can be reached from other machines, which could then read everything: listen on 127.0.0.1 or [::1], or \
+         allow remote clients explicitly and set an API key"
+    )]
+    NotLoopback {
+        /// The address.
+        addr: SocketAddr,
+    },
+    /// The API key is none.
+    #[error("the API key {problem}: set another one, or none to take any key")]
+    ApiKey {
+        /// What is wrong with it; never the key itself.
+        problem: String,
+    },
+    /// Somebody listens there already.
+    #[error("{addr} is in use: end the program that listens there, or choose another port (0 takes any free one)")]
+    AddrInUse {
+        /// The address.
+        addr: SocketAddr,
+    },
+    /// The system does not let us listen there.
+    #[error("cannot listen on {addr} ({source}): choose another address or port")]
+    Bind {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The database cannot be used.
+    #[error("cannot use the database {}: {problem}", path.display())]
+    Db {
+        /// The file; empty for a database in memory.
+        path: PathBuf,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// The system gives us no thread, or no way to wait for sockets.
+    #[error("cannot start ({0}): the system is out of threads or files; end other programs and try again")]
+    System(io::Error),
+}
+
+impl StartError {
+    pub(super) fn bind(addr: SocketAddr, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => Self::AddrInUse { addr },
+            _ => Self::Bind { addr, source },
+        }
+    }
+
+    pub(super) fn db(path: Option<PathBuf>, problem: &OpenError) -> Self {
+        Self::Db { path: path.unwrap_or_default(), problem: problem.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_needs_no_leave() {
+        let at = |addr: &str| Server::builder().with_addr(addr.parse().unwrap());
+        for loopback in ["127.0.0.1:0", "127.3.2.1:80", "[::1]:0", "[::ffff:127.0.0.1]:0"] {
+            assert!(at(loopback).checked_addr().is_ok(), "{loopback}");
+        }
+        for reachable in ["0.0.0.0:0", "[::]:0", "192.168.1.5:0", "[::ffff:10.0.0.1]:0"] {
+            let error = at(reachable).checked_addr().unwrap_err();
+            assert!(matches!(error, StartError::NotLoopback { .. }), "{reachable}");
+            assert!(at(reachable).with_allow_remote(true).checked_addr().is_ok());
+        }
+    }
+
+    #[test]
+    fn a_bad_key_is_an_error_that_does_not_show_it() {
+        for key in ["", "rt_geheim mit Leerzeichen"] {
+            let error = Server::builder().with_api_key(key).start().unwrap_err();
+            assert!(matches!(error, StartError::ApiKey { .. }));
+            assert!(!error.to_string().contains("geheim"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_key_is_not_in_debug() {
+        assert!(!format!("{:?}", Server::builder().with_api_key("rt_secret")).contains("secret"));
+    }
+}

@@ -1,0 +1,122 @@
+//! Keeps web pages out of a receiver that listens on the same machine as a browser.
+//!
+//! A page of any site can make a browser send requests to loopback. It cannot read the answers, for no answer allows
+//! it to, but it could write; and by having its own name resolve to 127.0.0.1 it could read as well. The first is
+//! stopped by `Origin`, which browsers put on every write, the second by `Host`, which names who was asked.
+
+use std::net::IpAddr;
+
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
+
+/// The names under which this receiver may be asked.
+#[derive(Debug)]
+pub(super) struct Hosts {
+    bound: IpAddr,
+    names: Vec<String>,
+}
+
+/// Why a request is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Stranger {
+    #[error("the request has not exactly one `Host`")]
+    NoHost,
+    #[error("`Host` names another machine than this receiver; a name can be allowed when it is started")]
+    Host,
+    #[error("a page of another site sent this request")]
+    Origin,
+}
+
+impl Hosts {
+    pub(super) fn new(bound: IpAddr, names: Vec<String>) -> Self {
+        Self { bound, names }
+    }
+
+    /// Whether a request came to this receiver under its own name, and not from another site's page.
+    pub(super) fn admit(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Stranger> {
+        let mut hosts = headers.get_all(header::HOST).iter();
+        let (Some(host), None) = (hosts.next(), hosts.next()) else { return Err(Stranger::NoHost) };
+        let host = authority(host).ok_or(Stranger::Host)?;
+        if ![Some(&host), uri.authority()].into_iter().flatten().all(|authority| self.knows(authority.host())) {
+            return Err(Stranger::Host);
+        }
+        match headers.get(header::ORIGIN) {
+            Some(origin) if !is_from(origin, &host) => Err(Stranger::Origin),
+            _ => Ok(()),
+        }
+    }
+
+    fn knows(&self, host: &str) -> bool {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).parse::<IpAddr>();
+        match address {
+            // An address cannot be made to resolve to another one; who is bound to all of them does not know its own.
+            Ok(address) => address.is_loopback() || address == self.bound || self.bound.is_unspecified(),
+            Err(_) => {
+                let is = |name: &str| host.eq_ignore_ascii_case(name);
+                is("localhost")
+                    || host.to_ascii_lowercase().ends_with(".localhost")
+                    || self.names.iter().any(|name| is(name))
+            }
+        }
+    }
+}
+
+fn authority(value: &HeaderValue) -> Option<Authority> {
+    let authority: Authority = value.to_str().ok()?.parse().ok()?;
+    (!authority.as_str().contains('@')).then_some(authority)
+}
+
+/// Whether a page of this receiver itself sent the request.
+fn is_from(origin: &HeaderValue, host: &Authority) -> bool {
+    let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    origin.is_some_and(|(_, origin)| origin.eq_ignore_ascii_case(host.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(bound: &str, uri: &str, headers: &[(&'static str, &'static str)]) -> Result<(), Stranger> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_static(value));
+        }
+        Hosts::new(bound.parse().unwrap(), vec!["devbox".into()]).admit(&uri.parse().unwrap(), &map)
+    }
+
+    #[test]
+    fn it_is_asked_under_its_own_name() {
+        for host in
+            ["localhost:3001", "LOCALHOST", "a.localhost:1", "127.0.0.1", "127.9.9.9:80", "[::1]:3001", "devbox"]
+        {
+            assert_eq!(asked("127.0.0.1", "/", &[("host", host)]), Ok(()), "{host}");
+        }
+        for host in
+            ["evil.example", "localhost.evil.example", "10.0.0.1:3001", "0.0.0.0", "[::2]", "a@localhost", "x y"]
+        {
+            assert_eq!(asked("127.0.0.1", "/", &[("host", host)]), Err(Stranger::Host), "{host}");
+        }
+        assert_eq!(asked("127.0.0.1", "/", &[]), Err(Stranger::NoHost));
+        assert_eq!(asked("127.0.0.1", "/", &[("host", "localhost"), ("host", "localhost")]), Err(Stranger::NoHost));
+        assert_eq!(asked("127.0.0.1", "http://evil.example/", &[("host", "localhost")]), Err(Stranger::Host));
+        assert_eq!(asked("127.0.0.1", "http://localhost:1/", &[("host", "localhost")]), Ok(()));
+    }
+
+    #[test]
+    fn elsewhere_it_is_asked_by_address() {
+        assert_eq!(asked("0.0.0.0", "/", &[("host", "192.168.1.5:3001")]), Ok(()));
+        assert_eq!(asked("192.168.1.5", "/", &[("host", "192.168.1.5:3001")]), Ok(()));
+        assert_eq!(asked("192.168.1.5", "/", &[("host", "192.168.1.6:3001")]), Err(Stranger::Host));
+        assert_eq!(asked("0.0.0.0", "/", &[("host", "evil.example")]), Err(Stranger::Host));
+    }
+
+    #[test]
+    fn only_its_own_page_may_send() {
+        let from = |origin| asked("127.0.0.1", "/", &[("host", "localhost:3001"), ("origin", origin)]);
+        assert_eq!(from("http://localhost:3001"), Ok(()));
+        for origin in ["http://localhost:3002", "http://127.0.0.1:3001", "https://evil.example", "null", ""] {
+            assert_eq!(from(origin), Err(Stranger::Origin), "{origin}");
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The HTTP API (PROTOCOL.md sections 1, 2, 9 and 20): from requests to changes and reads, and back to answers.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::http::request::Parts as RequestParts;
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use retrace_protocol::Id;
+use retrace_protocol::endpoint::{self, route};
+use retrace_protocol::enforcement::{EnforcementCheck, EnforcementVerdict};
+use retrace_protocol::golden::GoldenMark;
+use retrace_protocol::read::{Created, Done};
+use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::auth::ApiKey;
+use super::body::Bodies;
+use super::error::ApiError;
+use super::guard::Hosts;
+use super::page;
+use crate::ingest;
+use crate::query::{Parts, TraceQuery};
+use crate::store::{Change, Outcome, Reader, StoreError, Writer};
+
+/// How many traces and spans, which may be large, are in memory at once on their way out.
+const LARGE_AT_ONCE: usize = 4;
+
+/// What a page of this receiver may do: load its own scripts and styles and talk to it, and nothing else. What agents
+/// said is shown there, and none of it may ever run.
+const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+     img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// What every answer says beside its own headers. None of it allows another site anything.
+const HEADERS: [(HeaderName, &str); 5] = [
+    (header::CONTENT_SECURITY_POLICY, CONTENT_POLICY),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CACHE_CONTROL, "no-store"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+/// What the handlers share.
+#[derive(Debug)]
+pub(super) struct App {
+    pub(super) writer: Writer,
+    pub(super) reader: Reader,
+    pub(super) bodies: Bodies,
+    pub(super) key: Option<ApiKey>,
+    pub(super) hosts: Hosts,
+    large: Arc<Semaphore>,
+}
+
+impl App {
+    pub(super) fn new(writer: Writer, reader: Reader, bodies: Bodies, key: Option<ApiKey>, hosts: Hosts) -> Self {
+        Self { writer, reader, bodies, key, hosts, large: Arc::new(Semaphore::new(LARGE_AT_ONCE)) }
+    }
+}
+
+type Shared = State<Arc<App>>;
+type Answer = Result<Response, ApiError>;
+
+/// Every path that this receiver answers.
+pub(super) fn router(app: App) -> Router {
+    let app = Arc::new(app);
+    let api = Router::new()
+        .route(endpoint::TRACES, get(list).post(create))
+        .route(route::TRACE, get(trace).patch(patch).delete(delete))
+        .route(route::SPAN, get(span))
+        .route(route::GOLDEN, post(golden))
+        .route(endpoint::ENFORCEMENT_CHECK, post(enforcement_check))
+        .route(route::ENFORCEMENT_HOLD, get(no_holds))
+        .route(route::FORK_CLAIM, post(no_forks))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&app), require_key));
+    Router::new()
+        .merge(api)
+        .merge(page::router())
+        .route(endpoint::TELEMETRY, post(telemetry))
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), keep_strangers_out))
+        .with_state(app)
+}
+
+/// A JSON answer.
+pub(super) fn answer<T: Serialize>(status: StatusCode, body: &T) -> Response {
+    match serde_json::to_vec(body) {
+        Ok(text) => json(status, Body::from(text)),
+        // Nothing that is answered here can fail to be written; were it to, saying so is all that is left.
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn json(status: StatusCode, body: Body) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+const DONE: Done = Done { ok: true };
+
+async fn create(State(app): Shared, request: Request) -> Answer {
+    let (upload, room) = app.bodies.json(request).await?.parse(ingest::upload).await?;
+    let id = upload.trace.id.clone();
+    match app.writer.write(Change::Create(Box::new(upload)), room).await? {
+        Outcome::Exists => Err(ApiError::new(StatusCode::CONFLICT, format!("there is a trace {id} already"))),
+        Outcome::Done | Outcome::Unknown => Ok(answer(StatusCode::CREATED, &Created { id })),
+    }
+}
+
+async fn patch(State(app): Shared, PathId(id): PathId, request: Request) -> Answer {
+    let (patch, room) = app.bodies.json(request).await?.parse(ingest::patch).await?;
+    changed(&id, app.writer.write(Change::Patch(id.clone(), Box::new(patch)), room).await?)?;
+    Ok(answer(StatusCode::OK, &DONE))
+}
+
+async fn delete(State(app): Shared, PathId(id): PathId) -> Answer {
+    changed(&id, app.writer.write(Change::Delete(id.clone()), None).await?)?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Marks a trace, also one that is not there yet: the official client marks a run before it uploads it.
+async fn golden(State(app): Shared, PathId(id): PathId, request: Request) -> Answer {
+    let (mark, room) = app.bodies.json(request).await?.parse(ingest::json::<GoldenMark>).await?;
+    app.writer.write(Change::Golden(id, mark.golden), room).await?;
+    Ok(answer(StatusCode::OK, &DONE))
+}
+
+fn changed(id: &Id, outcome: Outcome) -> Result<(), ApiError> {
+    match outcome {
+        Outcome::Done => Ok(()),
+        Outcome::Unknown | Outcome::Exists => Err(no_trace(id)),
+    }
+}
+
+fn no_trace(id: &Id) -> ApiError {
+    ApiError::not_found(format!("there is no trace {id}"))
+}
+
+async fn list(State(app): Shared, uri: Uri) -> Answer {
+    let query = TraceQuery::parse(uri.query().unwrap_or_default())?;
+    let page = read(&app, move |reader| reader.page(&query)).await?;
+    Ok(answer(StatusCode::OK, &page))
+}
+
+async fn trace(State(app): Shared, PathId(id): PathId, uri: Uri) -> Answer {
+    let parts = Parts::parse(uri.query().unwrap_or_default())?;
+    let missing = no_trace(&id);
+    let read = move |reader: &Reader| {
+        Ok(if parts.content {
+            reader.trace(&id, parts.spans)?.map(|trace| serde_json::to_vec(&trace))
+        } else {
+            reader.outline(&id, parts.spans)?.map(|outline| serde_json::to_vec(&outline))
+        }
+        .transpose()?)
+    };
+    large(&app, read).await?.ok_or(missing)
+}
+
+async fn span(State(app): Shared, path: Result<Path<(String, String)>, PathRejection>) -> Answer {
+    let Path((trace_id, id)) = path.map_err(bad_path)?;
+    let (trace_id, id) = (Id::from(trace_id), Id::from(id));
+    let missing = ApiError::not_found(format!("there is no span {id} in a trace {trace_id}"));
+    let read = move |reader: &Reader| {
+        let span = reader.span(&trace_id, &id)?;
+        Ok(span.map(|span| serde_json::to_vec(&span)).transpose()?)
+    };
+    large(&app, read).await?.ok_or(missing)
+}
+
+/// Answers with a text that may be large, of which there are never many at once.
+async fn large(
+    app: &App,
+    text: impl FnOnce(&Reader) -> Result<Option<Vec<u8>>, StoreError> + Send + 'static,
+) -> Result<Option<Response>, ApiError> {
+    let permit = Arc::clone(&app.large).acquire_owned().await;
+    let permit = permit.map_err(|_| ApiError::busy("the receiver is stopping"))?;
+    let text = read(app, text).await?;
+    Ok(text.map(|text| json(StatusCode::OK, Bytes::from_owner(Counted { text, _permit: permit }).into())))
+}
+
+/// Reads on a thread that may wait.
+async fn read<T: Send + 'static>(
+    app: &App,
+    read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let reader = app.reader.clone();
+    match tokio::task::spawn_blocking(move || read(&reader)).await {
+        Ok(found) => Ok(found?),
+        Err(_) => Err(ApiError::busy("the receiver is stopping")),
+    }
+}
+
+/// There are no policies here, so nothing is ever held up.
+async fn enforcement_check(State(app): Shared, request: Request) -> Answer {
+    app.bodies.json(request).await?.parse(ingest::json::<EnforcementCheck>).await?;
+    let verdict = EnforcementVerdict { verdict: "allow".into(), reason: None, policy_id: None, hold_id: None };
+    Ok(answer(StatusCode::OK, &verdict))
+}
+
+async fn no_holds() -> ApiError {
+    ApiError::not_found("a local receiver holds nothing up, so there is no hold to ask about")
+}
+
+async fn no_forks() -> ApiError {
+    ApiError::not_found("a local receiver has no forks, so there is no replay to claim")
+}
+
+/// The SDKs' telemetry is none of ours: it is taken, so that they do not complain, and thrown away.
+async fn telemetry(State(app): Shared, request: Request) -> Answer {
+    app.bodies.discard(request).await?;
+    Ok(answer(StatusCode::ACCEPTED, &DONE))
+}
+
+async fn nothing_here() -> ApiError {
+    ApiError::not_found("there is nothing at this path")
+}
+
+async fn wrong_method() -> ApiError {
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this path is not for this method")
+}
+
+async fn require_key(State(app): Shared, request: Request, next: Next) -> Answer {
+    if let Some(key) = &app.key {
+        key.admit(request.headers()).map_err(|denied| ApiError::new(StatusCode::UNAUTHORIZED, denied.to_string()))?;
+    }
+    Ok(next.run(request).await)
+}
+
+async fn keep_strangers_out(State(app): Shared, request: Request, next: Next) -> Response {
+    let mut response = match app.hosts.admit(request.uri(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(stranger) => ApiError::new(StatusCode::FORBIDDEN, stranger.to_string()).into_response(),
+    };
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// The id in the path, decoded.
+struct PathId(Id);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathId {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut RequestParts, state: &S) -> Result<Self, ApiError> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.map(|Path(id)| Self(Id::from(id))).map_err(bad_path)
+    }
+}
+
+fn bad_path(_: PathRejection) -> ApiError {
+    ApiError::new(StatusCode::BAD_REQUEST, "the id in the path is not percent-encoded UTF-8")
+}
+
+/// An answer that counts as being in memory until the last of it is sent or given up.
+struct Counted {
+    text: Vec<u8>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.text
+    }
+}

@@ -1,0 +1,102 @@
+//! Connections: accepted up to a number, read and written with patience up to a limit, ended in good order.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::Uri;
+use axum::http::uri::PathAndQuery;
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tower_service::Service as _;
+
+use super::body::Draining;
+use super::patience::Patient;
+
+/// How many connections are served at once; more wait to be accepted.
+const MAX_CONNECTIONS: usize = 256;
+/// How long to wait after accepting failed, which mostly means that the process has too many files open.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long requests that are being answered may take to end when the receiver stops.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Serves until `stop` ends, then lets requests end that have begun.
+pub(super) async fn serve(listener: TcpListener, router: Router, patience: Duration, stop: impl Future<Output = ()>) {
+    let graceful = GracefulShutdown::new();
+    tokio::select! {
+        () = stop => {}
+        () = accept(listener, router, patience, &graceful) => {}
+    }
+    let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
+}
+
+async fn accept(listener: TcpListener, router: Router, patience: Duration, graceful: &GracefulShutdown) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(patience);
+    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    while let Ok(place) = Arc::clone(&connections).acquire_owned().await {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        // Answers are written whole, so there is nothing to gain from waiting for more.
+        let _ = stream.set_nodelay(true);
+        let stream = TokioIo::new(Patient::new(stream, patience));
+        let router = router.clone();
+        let service = service_fn(move |request| answer(router.clone(), request));
+        let connection = graceful.watch(http.serve_connection(stream, service));
+        tokio::spawn(async move {
+            // How a connection ends is the client's business: what was stored was answered.
+            let _ = connection.await;
+            drop(place);
+        });
+    }
+}
+
+async fn answer(mut router: Router, request: hyper::Request<Incoming>) -> Result<Response, Infallible> {
+    let (mut parts, body) = request.into_parts();
+    parts.uri = without_double_slash(parts.uri);
+    let body = Body::new(Draining::new(body, &parts.headers));
+    router.call(Request::from_parts(parts, body)).await
+}
+
+/// A base URL that ends in a slash makes clients ask for `//api/…` (PROTOCOL.md section 1): the same is meant.
+fn without_double_slash(uri: Uri) -> Uri {
+    let Some(rest) = uri.path_and_query().map(PathAndQuery::as_str).filter(|path| path.starts_with("//")) else {
+        return uri;
+    };
+    let path = format!("/{}", rest.trim_start_matches('/')).parse();
+    let mut parts = uri.clone().into_parts();
+    let Ok(path) = path else { return uri };
+    parts.path_and_query = Some(path);
+    Uri::from_parts(parts).unwrap_or(uri)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leading_slashes_are_one() {
+        for (sent, meant) in [
+            ("/api/v1/traces?limit=1", "/api/v1/traces?limit=1"),
+            ("//api/v1/traces?a=//b", "/api/v1/traces?a=//b"),
+            ("///", "/"),
+            ("/a//b", "/a//b"),
+            ("http://localhost//api", "http://localhost/api"),
+            ("*", "*"),
+        ] {
+            assert_eq!(without_double_slash(sent.parse().unwrap()).to_string(), meant);
+        }
+    }
+}

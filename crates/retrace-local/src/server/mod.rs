@@ -1,0 +1,228 @@
+//! The server: threads of its own, started and stopped from anywhere.
+
+mod auth;
+mod body;
+mod builder;
+mod error;
+mod guard;
+mod http;
+mod listener;
+mod page;
+mod patience;
+
+use std::error::Error;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::sync::{Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use retrace_protocol::read::TracePage;
+use retrace_protocol::{Id, Trace};
+use tokio::sync::oneshot;
+
+pub use builder::{ServerBuilder, StartError};
+use http::{App, answer};
+
+use crate::query::TraceQuery;
+use crate::store::{self, Reader, StoreError};
+
+/// How long reads that are still running when the server stops may take to end.
+const READS_GRACE: Duration = Duration::from_secs(1);
+/// How long stopping may take in all. What is not done then ends with its thread, or with the process.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// A running receiver. Stops when it is dropped.
+///
+/// It has threads of its own, so that it may be started, used and dropped inside a Tokio runtime or outside of any.
+///
+/// ```
+/// use retrace_local::Server;
+///
+/// let server = Server::start()?;
+/// println!("RETRACE_BASE_URL={}", server.url());
+/// assert_eq!(server.traces(&Default::default())?.total, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    addr: SocketAddr,
+    url: String,
+    reader: Reader,
+    stop: Option<oneshot::Sender<()>>,
+    stopped: Mutex<mpsc::Receiver<()>>,
+}
+
+/// Why nothing could be read from a server's database.
+#[derive(Debug, thiserror::Error)]
+#[error("the receiver's database cannot be read: {source}")]
+pub struct ReadError {
+    source: Box<dyn Error + Send + Sync>,
+}
+
+impl From<StoreError> for ReadError {
+    fn from(error: StoreError) -> Self {
+        Self { source: Box::new(error) }
+    }
+}
+
+impl Server {
+    /// Starts a server on a free port of 127.0.0.1 that keeps everything in memory and takes any key.
+    ///
+    /// # Errors
+    /// See [`StartError`]; with these settings, only a system that is out of threads, files or memory.
+    pub fn start() -> Result<Self, StartError> {
+        Self::builder().start()
+    }
+
+    /// Settings to start a server with.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::new()
+    }
+
+    fn with(settings: &ServerBuilder) -> Result<Self, StartError> {
+        let key = settings.checked_key()?;
+        let addr = settings.checked_addr()?;
+        let listener = TcpListener::bind(addr).map_err(|error| StartError::bind(addr, error))?;
+        let addr = listener.local_addr().map_err(StartError::System)?;
+        listener.set_nonblocking(true).map_err(StartError::System)?;
+        let (writer, reader, writing) =
+            store::open(settings.db.as_deref()).map_err(|error| StartError::db(settings.db.clone(), &error))?;
+        let bodies = body::Bodies::new(settings.max_body_bytes, settings.patience);
+        let hosts = guard::Hosts::new(addr.ip(), settings.host_names.clone());
+        let app = App::new(writer, reader.clone(), bodies, key, hosts);
+
+        let (stop, asked_to_stop) = oneshot::channel();
+        let (started, wait_for_start) = mpsc::channel();
+        let (done, stopped) = mpsc::channel();
+        let patience = settings.patience;
+        thread::Builder::new()
+            .name("retrace-local".into())
+            .spawn(move || {
+                run(listener, app, patience, asked_to_stop, &started);
+                // All writers are gone now, so this thread ends when what they handed over is stored.
+                let _ = writing.join();
+                let _ = done.send(());
+            })
+            .map_err(StartError::System)?;
+        let lost = || Err(std::io::Error::other("the server's thread ended"));
+        wait_for_start.recv().unwrap_or_else(|_| lost()).map_err(StartError::System)?;
+        let url = format!("http://{}", reachable(addr));
+        Ok(Self { addr, url, reader, stop: Some(stop), stopped: Mutex::new(stopped) })
+    }
+
+    /// The base URL for clients on this machine, such as `http://127.0.0.1:3001`; without a slash at its end.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// One page of the stored traces, newest first, without spans, inputs, outputs and metadata (PROTOCOL.md section 1).
+    ///
+    /// Reads in the calling thread, as do the others: microseconds in memory, the disk's time from a file.
+    ///
+    /// # Errors
+    /// A database that has gone away or was damaged.
+    pub fn traces(&self, query: &TraceQuery) -> Result<TracePage, ReadError> {
+        let page = self.reader.page(query)?;
+        Ok(TracePage {
+            traces: page.traces.into_iter().map(|stored| stored.record).collect(),
+            total: page.total,
+            limit: page.limit,
+            offset: page.offset,
+        })
+    }
+
+    /// A stored trace with its spans in the order they were sent, as it was sent; `None` when there is none.
+    ///
+    /// # Errors
+    /// A database that has gone away or was damaged.
+    pub fn trace(&self, id: &Id) -> Result<Option<Trace>, ReadError> {
+        Ok(self.reader.trace(id, true)?.map(|stored| stored.record))
+    }
+
+    /// Waits until a trace is stored and has ended, at most for `limit`; `None` when it has not by then.
+    ///
+    /// Blocks the calling thread, and is woken by what is stored: nothing is polled.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let server = retrace_local::Server::start()?;
+    /// let id = "0af76519-16cd-43dd-8448-eb211c80319c".into();
+    /// if let Some(trace) = server.wait_for_end(&id, Duration::from_millis(1))? {
+    ///     println!("{:?}", trace.status);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A database that has gone away or was damaged.
+    pub fn wait_for_end(&self, id: &Id, limit: Duration) -> Result<Option<Trace>, ReadError> {
+        // A time that the clock cannot reach is a wait without end; a century stands for it.
+        let deadline = Instant::now().checked_add(limit).unwrap_or_else(|| Instant::now() + CENTURY);
+        Ok(self.reader.wait_until(deadline, |database| store::ended_trace(database, id))?)
+    }
+
+    /// Stops the server: no new requests, those that have begun get a moment to end, what was answered is in the
+    /// database, and a file is left without a log beside it. Takes some milliseconds, and seconds at most.
+    pub fn stop(mut self) {
+        self.shut_down();
+    }
+
+    fn shut_down(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+            let stopped = self.stopped.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let _ = stopped.recv_timeout(STOP_LIMIT);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shut_down();
+    }
+}
+
+/// Who listens on all addresses is reached on loopback.
+fn reachable(mut addr: SocketAddr) -> SocketAddr {
+    if addr.ip().is_unspecified() {
+        addr.set_ip(if addr.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    }
+    addr
+}
+
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// The life of the server's thread.
+fn run(
+    listener: TcpListener,
+    app: App,
+    patience: Duration,
+    asked_to_stop: oneshot::Receiver<()>,
+    started: &mpsc::Sender<std::io::Result<()>>,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = started.send(Err(error));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => {
+                let _ = started.send(Ok(()));
+                let stop = async { drop(asked_to_stop.await) };
+                listener::serve(listener, http::router(app), patience, stop).await;
+            }
+            Err(error) => drop(started.send(Err(error))),
+        }
+    });
+    runtime.shutdown_timeout(READS_GRACE);
+}

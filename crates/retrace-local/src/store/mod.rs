@@ -1,0 +1,138 @@
+//! The database: one thread that writes, and connections to read from.
+//!
+//! What clients send goes through [`Writer`] to a thread of its own, where jobs that wait together are committed
+//! together; each is answered after its commit. [`Reader`] reads in the caller's thread. A file has separate connections
+//! for the two, so that a long write holds up no read; a database in memory has one, which they share.
+
+mod job;
+mod read;
+mod schema;
+mod writer;
+
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use rusqlite::Connection;
+
+pub(crate) use job::{Change, Outcome};
+pub(crate) use read::ended_trace;
+pub(crate) use schema::OpenError;
+pub(crate) use writer::Writer;
+
+/// Why the store could not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    #[error("the database failed: {0}")]
+    Database(Arc<rusqlite::Error>),
+    #[error("a stored record cannot be read back: {0}")]
+    Damaged(Arc<serde_json::Error>),
+    #[error("the database gave up what was written together with this")]
+    RolledBack,
+    #[error("the receiver is stopping")]
+    Closed,
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(Arc::new(error))
+    }
+}
+
+impl From<serde_json::Error> for StoreError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Damaged(Arc::new(error))
+    }
+}
+
+type Shared = Arc<Mutex<Connection>>;
+
+/// Reads what is stored. Cheap to clone; every call runs in the calling thread.
+#[derive(Clone, Debug)]
+pub(crate) struct Reader {
+    connection: Shared,
+    commits: Arc<Commits>,
+}
+
+impl Reader {
+    /// Runs `read` on a connection that sees only what is committed, and sees it unchanged until `read` returns.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let connection = lock(&self.connection);
+        let snapshot = connection.unchecked_transaction()?;
+        let found = read(&snapshot)?;
+        snapshot.finish()?;
+        Ok(found)
+    }
+
+    /// Repeats `read` after every commit until it finds something or `deadline` has passed.
+    pub(crate) fn wait_until<T>(
+        &self,
+        deadline: Instant,
+        mut read: impl FnMut(&Connection) -> Result<Option<T>, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        loop {
+            // Taken before the read: a commit during it is then not missed.
+            let seen = self.commits.count();
+            let found = self.read(&mut read)?;
+            if found.is_some() || !self.commits.wait_past(seen, deadline) {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// Counts commits and wakes those who wait for the next.
+#[derive(Debug, Default)]
+struct Commits {
+    count: Mutex<u64>,
+    next: Condvar,
+}
+
+impl Commits {
+    fn count(&self) -> u64 {
+        *lock(&self.count)
+    }
+
+    fn add(&self) {
+        *lock(&self.count) += 1;
+        self.next.notify_all();
+    }
+
+    /// Waits for a commit after the `seen` first ones; false when `deadline` came before one.
+    fn wait_past(&self, seen: u64, deadline: Instant) -> bool {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let count = lock(&self.count);
+        let (count, _) =
+            self.next.wait_timeout_while(count, left, |count| *count == seen).unwrap_or_else(PoisonError::into_inner);
+        *count != seen
+    }
+}
+
+/// A lock whose holder panicked guards a connection whose transaction was rolled back: it is as good as before.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Opens a database, in memory when no path is given, and starts its writer.
+///
+/// The thread ends, and the database is closed in good order, when every [`Writer`] is gone.
+pub(crate) fn open(path: Option<&Path>) -> Result<(Writer, Reader, thread::JoinHandle<()>), OpenError> {
+    let (to_write, to_read) = match path {
+        Some(path) => (shared(schema::open_file(path)?), shared(schema::open_reader(path)?)),
+        None => {
+            let only = shared(schema::open_memory()?);
+            (Arc::clone(&only), only)
+        }
+    };
+    let commits = Arc::new(Commits::default());
+    let (writer, thread) = writer::start(to_write, Arc::clone(&commits)).map_err(OpenError::Io)?;
+    Ok((writer, Reader { connection: to_read, commits }, thread))
+}
+
+fn shared(connection: Connection) -> Shared {
+    Arc::new(Mutex::new(connection))
+}
+
+#[cfg(test)]
+mod tests;

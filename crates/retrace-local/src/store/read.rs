@@ -1,0 +1,186 @@
+//! Reading records back.
+
+use retrace_protocol::read::{ContentBytes, Outline, Stored, TracePage};
+use retrace_protocol::{Id, Json, Span, Status, Trace};
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
+use serde_json::value::RawValue;
+
+use super::{Reader, StoreError};
+use crate::ingest::Content;
+use crate::query::TraceQuery;
+
+/// The columns of a head with the sizes of its content. Sizes come from the record's header: the content is not read.
+const HEAD: &str = "head, octet_length(input), octet_length(output), octet_length(metadata)";
+/// A page of a list ends early when its heads come to more than this, in bytes. A usual one has some hundred.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// The columns of a whole record.
+const RECORD: &str = "head, input, output, metadata";
+
+impl Reader {
+    /// One page of the traces that `query` asks for, newest first, heads only.
+    pub(crate) fn page(&self, query: &TraceQuery) -> Result<TracePage<Stored<Trace>>, StoreError> {
+        self.read(|database| page(database, query))
+    }
+
+    /// A trace whole, with its spans unless they are not wanted.
+    pub(crate) fn trace(&self, id: &Id, with_spans: bool) -> Result<Option<Stored<Trace>>, StoreError> {
+        self.read(|database| trace(database, id, with_spans))
+    }
+
+    /// A trace and, if they are wanted, its spans, without content.
+    pub(crate) fn outline(&self, id: &Id, with_spans: bool) -> Result<Option<Outline>, StoreError> {
+        self.read(|database| outline(database, id, with_spans))
+    }
+
+    /// A span whole.
+    pub(crate) fn span(&self, trace_id: &Id, id: &Id) -> Result<Option<Span>, StoreError> {
+        self.read(|database| {
+            let sql = format!("SELECT {RECORD} FROM spans WHERE trace_id = ?1 AND id = ?2");
+            one(database, &sql, params![trace_id.as_text(), id.as_text()], whole_span)
+        })
+    }
+}
+
+fn page(database: &Connection, query: &TraceQuery) -> Result<TracePage<Stored<Trace>>, StoreError> {
+    let status = query.status().map(Status::as_str);
+    let filter = if status.is_some() { "WHERE status = ?1" } else { "WHERE ?1 IS NULL" };
+    let total: i64 = database
+        .prepare_cached(&format!("SELECT count(*) FROM traces {filter}"))?
+        .query_row([status], |row| row.get(0))?;
+    let sql = format!(
+        "SELECT {HEAD}, (SELECT count(*) FROM spans WHERE trace_id = traces.id),
+            EXISTS (SELECT 1 FROM golden WHERE trace_id = traces.id)
+         FROM traces {filter} ORDER BY started_micros DESC, key DESC LIMIT ?2 OFFSET ?3"
+    );
+    // An offset that no database reaches yields an empty page.
+    let offset = i64::try_from(query.offset()).unwrap_or(i64::MAX);
+    let mut statement = database.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![status, query.limit(), offset])?;
+    let (mut traces, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        bytes += head(row)?.len();
+        if bytes > PAGE_BYTES && !traces.is_empty() {
+            break;
+        }
+        let spans: i64 = row.get(4)?;
+        let beside =
+            Stored { stored_spans: Some(spans.unsigned_abs()), golden: golden(row.get(5)?), ..head_of_trace(row)? };
+        traces.push(beside);
+    }
+    Ok(TracePage { traces, total: total.unsigned_abs(), limit: u64::from(query.limit()), offset: query.offset() })
+}
+
+/// A trace without spans and without what is known beside it.
+pub(super) fn trace_record(database: &Connection, id: &Id) -> Result<Option<Trace>, StoreError> {
+    let sql = format!("SELECT {RECORD} FROM traces WHERE id = ?1");
+    one(database, &sql, params![id.as_text()], |row| Ok(content(row)?.into_trace(head(row)?)?))
+}
+
+/// A trace whole, with its spans unless they are not wanted.
+fn trace(database: &Connection, id: &Id, with_spans: bool) -> Result<Option<Stored<Trace>>, StoreError> {
+    let Some(mut record) = trace_record(database, id)? else { return Ok(None) };
+    if with_spans {
+        record.spans = Some(spans(database, id, RECORD, whole_span)?);
+    }
+    Ok(Some(Stored { record, golden: is_golden(database, id)?, ..Stored::default() }))
+}
+
+/// A trace whole, when it has ended. Costs a look at its head until then.
+pub(crate) fn ended_trace(database: &Connection, id: &Id) -> Result<Option<Trace>, StoreError> {
+    match outline(database, id, false)? {
+        Some(outline) if has_ended(&outline.trace.record) => Ok(trace(database, id, true)?.map(|stored| stored.record)),
+        _ => Ok(None),
+    }
+}
+
+/// A trace that says how it stands is believed; one that does not has ended when it says when.
+fn has_ended(trace: &Trace) -> bool {
+    trace.status.map_or(trace.ended_at.is_some(), |status| status != Status::Running)
+}
+
+fn outline(database: &Connection, id: &Id, with_spans: bool) -> Result<Option<Outline>, StoreError> {
+    let sql = format!("SELECT {HEAD} FROM traces WHERE id = ?1");
+    let Some(trace) = one(database, &sql, params![id.as_text()], head_of_trace)? else { return Ok(None) };
+    let trace = Stored { golden: is_golden(database, id)?, ..trace };
+    let head_of_span = |row: &Row<'_>| {
+        let record = Content::default().into_span(head(row)?)?;
+        // Nothing that is drawn, and as long as what a model wrote.
+        let record = Span { token_ids: None, logprobs: None, ..record };
+        Ok(Stored { record, stored_spans: None, golden: None, content_bytes: content_bytes(row)? })
+    };
+    let spans = if with_spans { spans(database, id, HEAD, head_of_span)? } else { Vec::new() };
+    Ok(Some(Outline { trace, spans }))
+}
+
+fn spans<T>(
+    database: &Connection,
+    id: &Id,
+    columns: &str,
+    read: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let sql = format!("SELECT {columns} FROM spans INDEXED BY spans_by_trace WHERE trace_id = ?1 ORDER BY key");
+    all(database, &sql, params![id.as_text()], read)
+}
+
+fn is_golden(database: &Connection, id: &Id) -> Result<Option<bool>, StoreError> {
+    let mut statement = database.prepare_cached("SELECT EXISTS (SELECT 1 FROM golden WHERE trace_id = ?1)")?;
+    Ok(golden(statement.query_row([id.as_text()], |row| row.get(0))?))
+}
+
+/// The mark is said when it is there; a record without one is as it was sent.
+fn golden(marked: bool) -> Option<bool> {
+    marked.then_some(true)
+}
+
+fn whole_span(row: &Row<'_>) -> Result<Span, StoreError> {
+    Ok(content(row)?.into_span(head(row)?)?)
+}
+
+fn head_of_trace(row: &Row<'_>) -> Result<Stored<Trace>, StoreError> {
+    let record = Content::default().into_trace(head(row)?)?;
+    Ok(Stored { record, content_bytes: content_bytes(row)?, ..Stored::default() })
+}
+
+fn head<'a>(row: &'a Row<'_>) -> Result<&'a str, StoreError> {
+    Ok(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?)
+}
+
+fn content(row: &Row<'_>) -> Result<Content, StoreError> {
+    Ok(Content { input: json(row, 1)?, output: json(row, 2)?, metadata: json(row, 3)? })
+}
+
+fn json(row: &Row<'_>, column: usize) -> Result<Option<Json>, StoreError> {
+    let text: Option<String> = row.get(column)?;
+    Ok(text.map(RawValue::from_string).transpose()?.map(Json::from))
+}
+
+fn content_bytes(row: &Row<'_>) -> Result<Option<ContentBytes>, StoreError> {
+    let size = |column| row.get::<_, Option<i64>>(column).map(|size| size.map(i64::unsigned_abs));
+    let bytes = ContentBytes { input: size(1)?, output: size(2)?, metadata: size(3)? };
+    Ok((bytes != ContentBytes::default()).then_some(bytes))
+}
+
+fn one<T>(
+    database: &Connection,
+    sql: &str,
+    parameters: &[&dyn ToSql],
+    read: impl FnOnce(&Row<'_>) -> Result<T, StoreError>,
+) -> Result<Option<T>, StoreError> {
+    let mut statement = database.prepare_cached(sql)?;
+    statement.query_row(parameters, |row| Ok(read(row))).optional()?.transpose()
+}
+
+fn all<T>(
+    database: &Connection,
+    sql: &str,
+    parameters: &[&dyn ToSql],
+    mut read: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let mut statement = database.prepare_cached(sql)?;
+    let mut rows = statement.query(parameters)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(read(row)?);
+    }
+    Ok(found)
+}

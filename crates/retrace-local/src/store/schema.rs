@@ -1,0 +1,223 @@
+//! Opening a database: whose it is, in which version, and with which settings.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+/// The steps from an empty database to the current one, in order, each with the `user_version` that it leads to.
+const MIGRATIONS: &[(u32, &str)] = &[(1, include_str!("migrations/0001_traces.sql"))];
+
+/// The version that the last step leads to.
+const VERSION: u32 = 1;
+
+/// Marks a database as ours: `retl` in ASCII.
+const APPLICATION_ID: i32 = 0x7265_746C;
+
+/// How long to wait for another process that has the database locked.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error("the directory {} does not exist: create it, or choose another file", .0.display())]
+    NoDirectory(PathBuf),
+    #[error("it is a directory: name a file in it")]
+    IsDirectory,
+    #[error("it is not a SQLite database: choose another file, or move this one away")]
+    NotADatabase,
+    #[error("it belongs to another program: choose another file")]
+    Foreign,
+    #[error(
+        "a newer retrace-local has written it (schema {found}, this one knows {known}): use that version, or another file"
+    )]
+    Newer { found: u32, known: u32 },
+    #[error("another program has it locked: end that program, or choose another file")]
+    Locked,
+    #[error("{0}: check the file, its directory and their permissions")]
+    Io(std::io::Error),
+    #[error("{0}: check the file, its directory and their permissions")]
+    Database(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => Self::NotADatabase,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked,
+            _ => Self::Database(error),
+        }
+    }
+}
+
+/// A database in memory, in the current version.
+pub(super) fn open_memory() -> Result<Connection, OpenError> {
+    let mut connection = Connection::open_in_memory()?;
+    migrate(&mut connection)?;
+    Ok(connection)
+}
+
+/// The database in `path` to write to, created or brought to the current version if need be.
+///
+/// A new file is readable by its owner alone: what agents say is nobody else's business.
+pub(super) fn open_file(path: &Path) -> Result<Connection, OpenError> {
+    if path.is_dir() {
+        return Err(OpenError::IsDirectory);
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let Some(missing) = parent.filter(|parent| !parent.is_dir()) {
+        return Err(OpenError::NoDirectory(missing.to_owned()));
+    }
+    create_private(path).map_err(OpenError::Io)?;
+    let mut connection = connect(path)?;
+    migrate(&mut connection)?;
+    // Readers and the writer do not wait for each other. A crash of this process loses nothing that was answered; a
+    // crash of the machine may lose the last moments, which a local receiver can afford for ten times the speed.
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "normal")?;
+    Ok(connection)
+}
+
+/// A second connection to a database that [`open_file`] has opened, to read from.
+pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
+    let connection = connect(path)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+fn connect(path: &Path) -> Result<Connection, OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    // A path that SQLite reads as something else (`:memory:`, nothing) is made to look like the file it names.
+    let path = if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) };
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(connection)
+}
+
+fn create_private(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Brings a database to the current version, all steps or none.
+fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let owner: i32 = transaction.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let tables: u32 = transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    if owner != APPLICATION_ID && (owner != 0 || tables > 0) {
+        return Err(OpenError::Foreign);
+    }
+    let found: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > VERSION {
+        return Err(OpenError::Newer { found, known: VERSION });
+    }
+    for (version, step) in MIGRATIONS.iter().filter(|(version, _)| *version > found) {
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", version)?;
+    }
+    if owner != APPLICATION_ID {
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dir() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    fn version(connection: &Connection) -> u32 {
+        connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn the_steps_lead_to_the_version() {
+        assert!(MIGRATIONS.iter().map(|(version, _)| *version).eq(1..=VERSION));
+    }
+
+    #[test]
+    fn an_empty_file_is_brought_to_the_current_version_once() {
+        let dir = dir();
+        let path = dir.path().join("runs.db");
+        for _ in 0..2 {
+            let connection = open_file(&path).unwrap();
+            assert_eq!(version(&connection), VERSION);
+            let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+            assert_eq!(mode, "wal");
+            connection.execute("INSERT OR REPLACE INTO golden VALUES ('kept')", []).unwrap();
+        }
+        let kept: u32 = open_reader(&path).unwrap().query_row("SELECT count(*) FROM golden", [], |r| r.get(0)).unwrap();
+        assert_eq!(kept, 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_new_file_is_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = dir();
+        let path = dir.path().join("runs.db");
+        let connection = open_file(&path).unwrap();
+        connection.execute("INSERT INTO golden VALUES ('t')", []).unwrap();
+        for file in std::fs::read_dir(dir.path()).unwrap() {
+            let file = file.unwrap();
+            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", file.path());
+        }
+    }
+
+    #[test]
+    fn a_reader_cannot_write() {
+        let dir = dir();
+        let path = dir.path().join("runs.db");
+        open_file(&path).unwrap();
+        assert!(open_reader(&path).unwrap().execute("DELETE FROM traces", []).is_err());
+    }
+
+    #[test]
+    fn names_that_sqlite_reads_otherwise_are_files() {
+        assert!(matches!(open_file(Path::new(":memory:/x.db")), Err(OpenError::NoDirectory(_))));
+        assert!(matches!(open_file(Path::new("")), Err(OpenError::Io(_))));
+    }
+
+    #[test]
+    fn what_is_not_ours_is_left_alone_and_said() {
+        let dir = dir();
+        let at = |name: &str| dir.path().join(name);
+
+        assert!(matches!(open_file(dir.path()), Err(OpenError::IsDirectory)));
+        assert!(matches!(open_file(&at("no/such/runs.db")), Err(OpenError::NoDirectory(_))));
+
+        std::fs::write(
+            at("text.db"),
+            "this is text, and enough of it to fill what SQLite takes for a header of a file, ".repeat(9),
+        )
+        .unwrap();
+        assert!(matches!(open_file(&at("text.db")), Err(OpenError::NotADatabase)));
+
+        Connection::open(at("other.db")).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
+        assert!(matches!(open_file(&at("other.db")), Err(OpenError::Foreign)));
+
+        let newer = open_file(&at("newer.db")).unwrap();
+        newer.pragma_update(None, "user_version", 99).unwrap();
+        drop(newer);
+        assert!(matches!(open_file(&at("newer.db")), Err(OpenError::Newer { found: 99, known: 1 })));
+    }
+
+    #[test]
+    fn a_step_that_fails_leaves_nothing_behind() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("PRAGMA application_id = 1919251564; CREATE TABLE golden (in_the_way)").unwrap();
+        assert!(matches!(migrate(&mut connection), Err(OpenError::Database(_))));
+        let tables: u32 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
+        assert_eq!((tables, version(&connection)), (1, 0));
+    }
+}

@@ -1,0 +1,107 @@
+//! The thread that owns the right to write.
+
+use std::sync::Arc;
+use std::thread;
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::{Change, Commits, Outcome, Shared, StoreError, lock};
+
+/// Jobs that may wait for the writer; who comes after them waits to be let in.
+const QUEUE: usize = 256;
+/// Most jobs that are committed together: a commit costs about as much as a hundred small changes.
+const GROUP: usize = 256;
+
+/// Hands changes to the writing thread. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Writer {
+    jobs: mpsc::Sender<Job>,
+}
+
+struct Job {
+    change: Change,
+    answer: oneshot::Sender<Result<Outcome, StoreError>>,
+    /// Room in memory that the change occupies, given back when the change is dropped.
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Writer {
+    /// Has a change made, and answers when it is committed or has failed.
+    ///
+    /// Whoever stops waiting after the job was handed over leaves the change to be made all the same.
+    pub(crate) async fn write(
+        &self,
+        change: Change,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Result<Outcome, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let job = Job { change, answer, _room: room };
+        self.jobs.send(job).await.map_err(|_| StoreError::Closed)?;
+        answered.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+/// Starts the thread. It ends when every [`Writer`] is gone and what they handed over is done.
+pub(super) fn start(
+    connection: Shared,
+    commits: Arc<Commits>,
+) -> Result<(Writer, thread::JoinHandle<()>), std::io::Error> {
+    let (jobs, waiting) = mpsc::channel(QUEUE);
+    let thread = thread::Builder::new()
+        .name("retrace-local-writer".into())
+        .spawn(move || run(&connection, &commits, waiting))?;
+    Ok((Writer { jobs }, thread))
+}
+
+fn run(connection: &Shared, commits: &Commits, mut waiting: mpsc::Receiver<Job>) {
+    while let Some(first) = waiting.blocking_recv() {
+        let mut group = vec![first];
+        while group.len() < GROUP {
+            let Ok(next) = waiting.try_recv() else { break };
+            group.push(next);
+        }
+        let changes: Vec<&Change> = group.iter().map(|job| &job.change).collect();
+        let results = commit(&mut lock(connection), &changes);
+        commits.add();
+        for (job, result) in group.into_iter().zip(results) {
+            // Who asked may have gone away; the change is made none the less.
+            let _ = job.answer.send(result);
+        }
+    }
+    // The log goes into the database, so that the file alone is the whole of it. When that fails, the log stays beside
+    // the database and is read at the next start.
+    let _ = lock(connection).query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+}
+
+/// Makes all changes in one transaction; one that fails leaves no trace and does not touch the others. When the commit
+/// itself fails, all of them have failed.
+pub(super) fn commit(connection: &mut Connection, changes: &[&Change]) -> Vec<Result<Outcome, StoreError>> {
+    match make_all(connection, changes) {
+        Ok(results) => results,
+        Err(error) => changes.iter().map(|_| Err(error.clone())).collect(),
+    }
+}
+
+fn make_all(connection: &mut Connection, changes: &[&Change]) -> Result<Vec<Result<Outcome, StoreError>>, StoreError> {
+    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut results = Vec::with_capacity(changes.len());
+    for change in changes {
+        let part = transaction.savepoint()?;
+        let result = change.make(&part);
+        // A part that is not committed is rolled back when it is dropped.
+        if result.is_ok() {
+            part.commit()?;
+        } else {
+            drop(part);
+        }
+        // Some failures, such as a full disk, make SQLite roll everything back by itself. What was made before is then
+        // gone too, and nothing more may be done outside a transaction.
+        if transaction.is_autocommit() {
+            return Err(result.err().unwrap_or(StoreError::RolledBack));
+        }
+        results.push(result);
+    }
+    transaction.commit()?;
+    Ok(results)
+}

@@ -1,0 +1,133 @@
+//! What a receiver answers (PROTOCOL.md sections 1 and 9.2).
+//!
+//! The public documentation names the paths and the status codes but not the bodies. Those here are the ones of this
+//! project's receiver. A client needs none of them: the status decides, and a record that is read is a
+//! [`Trace`] or [`Span`] whatever stands beside its fields.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Id, Span, Trace};
+
+/// Query parameter of a list: how many traces at most.
+pub const LIMIT: &str = "limit";
+/// Query parameter of a list: how many of the newest traces to pass over.
+pub const OFFSET: &str = "offset";
+/// Query parameter of a list: only traces that stand so, a [`crate::Status`].
+pub const STATUS: &str = "status";
+/// Query parameter of a trace: `false` leaves out input, output and metadata and says their sizes instead.
+pub const CONTENT: &str = "content";
+/// Query parameter of a trace: `false` leaves out the spans.
+pub const SPANS: &str = "spans";
+
+/// The answer to an upload that was stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Created {
+    /// The trace.
+    pub id: Id,
+}
+
+/// The answer to a change that was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// Always `true`.
+    pub ok: bool,
+}
+
+/// The answer to everything that was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Why, in words.
+    pub error: String,
+    /// The field or parameter that is to blame, such as `spans[3].started_at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+}
+
+/// One page of the list of traces, newest first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TracePage<T = Trace> {
+    /// The traces, without their spans.
+    pub traces: Vec<T>,
+    /// How many there are on all pages.
+    pub total: u64,
+    /// How many this page may hold.
+    pub limit: u64,
+    /// How many newer ones were passed over.
+    pub offset: u64,
+}
+
+/// A stored record with what the receiver knows beside it.
+///
+/// To be written only: whoever reads one reads the record and passes over the rest.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Stored<T> {
+    /// As it was sent, maybe without its content.
+    #[serde(flatten)]
+    pub record: T,
+    /// Spans of this trace that are stored; `span_count` is what the client says it sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stored_spans: Option<u64>,
+    /// `true` when the trace is marked golden (section 20).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub golden: Option<bool>,
+    /// The size of the content that was left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_bytes: Option<ContentBytes>,
+}
+
+/// How large the content of a record is, each in bytes of JSON text; absent when the record has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentBytes {
+    /// Of the input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<u64>,
+    /// Of the output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<u64>,
+    /// Of the metadata.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<u64>,
+}
+
+/// A trace and its spans without their content: the shape of a run, small enough to draw whole.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Outline {
+    /// The trace.
+    #[serde(flatten)]
+    pub trace: Stored<Trace>,
+    /// Its spans, in the order they started.
+    pub spans: Vec<Stored<Span>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Json, SpanType, Timestamp};
+
+    #[test]
+    fn what_stands_beside_a_record_does_not_hide_it() {
+        let at = Timestamp::from("2026-01-02T03:04:05Z");
+        let mut trace = Trace::started("t".into(), at.clone());
+        trace.metadata = Some(Json::from_serialize(&serde_json::json!({"digits": 1})));
+        let span = Span::new("s".into(), "t".into(), SpanType::Action, "look", at);
+        let outline = Outline {
+            trace: Stored { record: trace.clone(), stored_spans: Some(1), golden: Some(true), content_bytes: None },
+            spans: vec![Stored {
+                record: span.clone(),
+                stored_spans: None,
+                golden: None,
+                content_bytes: Some(ContentBytes { output: Some(4), ..ContentBytes::default() }),
+            }],
+        };
+        let text = serde_json::to_string(&outline).unwrap();
+        assert!(text.contains(r#""stored_spans":1,"golden":true,"spans":["#), "{text}");
+        assert!(text.contains(r#""content_bytes":{"output":4}"#), "{text}");
+        assert_eq!(serde_json::from_str::<Trace>(&text).unwrap(), Trace { spans: Some(vec![span]), ..trace });
+    }
+
+    #[test]
+    fn a_refusal_names_a_field_only_when_there_is_one() {
+        let refusal = Refusal { error: "no".into(), field: None };
+        assert_eq!(serde_json::to_string(&refusal).unwrap(), r#"{"error":"no"}"#);
+    }
+}
