@@ -287,6 +287,37 @@ fn tokens_are_counted_once() {
 }
 
 #[test]
+fn of_one_call_told_twice_the_telling_with_content_counts() {
+    let said = r#"[{"role":"assistant","parts":[{"type":"text","content":"x"}]}]"#;
+    // The outer one knows what was said.
+    let (trace, spans) = run_of(&[
+        chat(3, 2).usage(10, 1),
+        chat(2, 1).usage(10, 1).with("gen_ai.output.messages", said),
+        agent(1, 0, "a"),
+    ]);
+    assert_eq!((trace.total_tokens, spans[1].input_tokens, spans[2].input_tokens), (Some(11), Some(10), None));
+    // Side by side, under one response id.
+    let (trace, spans) = run_of(&[
+        chat(2, 1).usage(10, 1).with("gen_ai.response.id", "r"),
+        chat(3, 1).usage(10, 1).with("gen_ai.response.id", "r").with("gen_ai.output.messages", said),
+        agent(1, 0, "a"),
+    ]);
+    assert_eq!((trace.total_tokens, spans[1].input_tokens, spans[2].input_tokens), (Some(11), None, Some(10)));
+}
+
+#[test]
+fn a_call_around_several_attempts_repeats_them() {
+    let said = r#"[{"role":"assistant","parts":[{"type":"text","content":"x"}]}]"#;
+    let (trace, _) = run_of(&[
+        chat(3, 2).usage(10, 1),
+        chat(4, 2).usage(20, 2),
+        chat(2, 1).usage(30, 3).with("gen_ai.output.messages", said),
+        agent(1, 0, "a"),
+    ]);
+    assert_eq!(trace.total_tokens, Some(33));
+}
+
+#[test]
 fn a_container_counts_when_nothing_below_it_reports() {
     let (trace, spans) = run_of(&[chat(2, 1), agent(1, 0, "a").usage(30, 3)]);
     assert_eq!(trace.total_tokens, Some(33));

@@ -5,6 +5,7 @@
 //! holds, so a span that speaks two at once is not confused. Adding one touches its own file and that list.
 
 mod otel;
+mod otel_legacy;
 mod plain;
 mod retrace;
 
@@ -46,7 +47,7 @@ pub(crate) enum Class {
 }
 
 /// All dialects, most trusted first.
-pub(crate) static DIALECTS: [&Dialect; 3] = [&retrace::DIALECT, &otel::DIALECT, &plain::DIALECT];
+pub(crate) static DIALECTS: [&Dialect; 4] = [&retrace::DIALECT, &otel::DIALECT, &otel_legacy::DIALECT, &plain::DIALECT];
 
 /// Where a key leads: the rank of its dialect, and the place.
 static KEYS: LazyLock<HashMap<&'static str, (usize, Slot)>> = LazyLock::new(|| {

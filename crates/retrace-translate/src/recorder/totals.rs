@@ -20,39 +20,73 @@ pub(crate) struct Totals {
 
 /// For each node, whether its usage counts.
 pub(crate) fn counted(nodes: &[Node], tree: &Tree<'_>) -> Vec<bool> {
-    let reports: Vec<bool> = nodes.iter().map(reports).collect();
-    let mut counts = reports.clone();
-    let mut calls: HashMap<&str, usize> = HashMap::new();
+    let mut counts: Vec<bool> = nodes.iter().map(reports).collect();
+    let mut innermost_first: Vec<usize> = (0..nodes.len()).filter(|at| counts.get(*at) == Some(&true)).collect();
+    innermost_first.sort_by_cached_key(|at| std::cmp::Reverse(tree.depth(*at)));
 
-    // Ends decide between two spans of one call: the inner one ends first.
-    let mut order: Vec<usize> = (0..nodes.len()).filter(|at| reports.get(*at) == Some(&true)).collect();
-    order.sort_by_key(|at| nodes.get(*at).map(|node| (node.end, std::cmp::Reverse(tree.depth(*at)))));
-
-    for at in order {
+    // What stands for the calls inside of each call, so far.
+    let mut inside: HashMap<usize, Vec<usize>> = HashMap::new();
+    for at in innermost_first {
         let Some(node) = nodes.get(at) else { continue };
-        let is_call = node.class() == Some(Class::Model);
-        if is_call
-            && let Some(id) = node.response_id.as_deref()
-            && *calls.entry(id).or_insert(at) != at
-        {
-            set(&mut counts, at, false);
+        let mut stand_for = vec![at];
+        match inside.remove(&at).as_deref() {
+            None => {}
+            // One call told twice: the telling that knows what was said counts, else the inner one.
+            Some([inner]) if says_more(nodes, at, *inner) => set(&mut counts, *inner, false),
+            Some(inner) => {
+                set(&mut counts, at, false);
+                stand_for = inner.to_vec();
+            }
         }
         // A call around the same call repeats it, unless an agent or a tool stands between the two.
-        let mut same_call = is_call;
+        let mut outer_call = None;
+        let mut same_call = is_call(node);
         for above in tree.above(at) {
             let Some(outer) = nodes.get(above) else { break };
             match outer.class() {
                 None => {}
-                Some(Class::Model) if same_call && outer.operation == node.operation => set(&mut counts, above, false),
-                Some(Class::Model) => {}
+                Some(Class::Model) => {
+                    if same_call && reports(outer) && outer.operation == node.operation {
+                        outer_call.get_or_insert(above);
+                    }
+                }
                 Some(Class::Tool | Class::Agent | Class::Action) => {
                     same_call = false;
                     set(&mut counts, above, false);
                 }
             }
         }
+        if let Some(outer) = outer_call {
+            inside.entry(outer).or_default().extend(stand_for);
+        }
+    }
+
+    // Two libraries that saw the same answer, side by side.
+    let mut answers: HashMap<&str, usize> = HashMap::new();
+    for (at, node) in nodes.iter().enumerate().filter(|(_, node)| is_call(node)) {
+        let Some(id) = node.response_id.as_deref().filter(|_| counts.get(at) == Some(&true)) else { continue };
+        let best = *answers.entry(id).or_insert(at);
+        if best == at {
+            continue;
+        }
+        let (wins, loses) = if says_more(nodes, at, best) { (at, best) } else { (best, at) };
+        answers.insert(id, wins);
+        set(&mut counts, loses, false);
     }
     counts
+}
+
+fn is_call(node: &Node) -> bool {
+    node.class() == Some(Class::Model)
+}
+
+/// Whether one span knows what was said, and the other does not.
+fn says_more(nodes: &[Node], one: usize, other: usize) -> bool {
+    let has_content = |at: usize| {
+        let draft = nodes.get(at).and_then(|node| node.draft.as_ref());
+        draft.is_some_and(|draft| draft.span.input.is_some() || draft.span.output.is_some())
+    };
+    has_content(one) && !has_content(other)
 }
 
 fn set(counts: &mut [bool], at: usize, value: bool) {

@@ -1,0 +1,30 @@
+//! Attributes that OpenTelemetry's GenAI conventions had once, and names that libraries built on them use beside the
+//! registry.
+//!
+//! The deprecated registry of commit 953276ff has what was renamed or removed; real libraries write them to this day.
+
+use super::{Class, Dialect};
+use crate::slot::Slot;
+
+pub(super) static DIALECT: Dialect = Dialect {
+    genai: true,
+    keys: &[
+        ("gen_ai.system", Slot::Provider),
+        ("gen_ai.usage.prompt_tokens", Slot::InputTokens),
+        ("gen_ai.usage.completion_tokens", Slot::OutputTokens),
+        ("gen_ai.usage.reasoning_tokens", Slot::ReasoningTokens),
+        ("gen_ai.usage.cache_read_input_tokens", Slot::CacheReadTokens),
+        ("gen_ai.usage.cache_creation_input_tokens", Slot::CacheCreationTokens),
+        ("gen_ai.usage.cache_write.input_tokens", Slot::CacheCreationTokens),
+        // Once a request and an answer in the words of whoever recorded them.
+        ("gen_ai.prompt", Slot::InputMessages),
+        ("gen_ai.completion", Slot::OutputMessages),
+        ("gen_ai.openai.request.seed", Slot::Seed),
+        ("gen_ai.openai.request.response_format", Slot::OutputType),
+    ],
+    prefixes: &[],
+    events: &[],
+    marks: &[],
+    operation: |_| None::<Class>,
+    turns: |_| None,
+};
