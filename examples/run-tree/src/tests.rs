@@ -45,7 +45,7 @@ fn agent() -> Trace {
     let retry = span("retry", Some("tool"), SpanType::Action, "retry", 825, Some(3));
     let mut answers = span("answers", Some("root"), SpanType::LlmCall, "chat", 840, None);
     answers.model = Some("gpt-4o-mini-2024".to_owned());
-    let mut trace = trace(vec![answers, root, retry, tool, asks]);
+    let mut trace = trace(vec![tool, answers, root, retry, asks]);
     (trace.input, trace.output) = (Some(Json::text("Weather in Oslo?")), Some(Json::text("4 degrees,\nand rain.")));
     trace.status = Some(Status::Completed);
     (trace.total_tokens, trace.total_cost, trace.total_duration_ms) = (Some(1_120), Some(0.000_177), Some(1_210));
