@@ -1,0 +1,173 @@
+"""What each captured scenario needs beside its program, and whether it ended as the capture says."""
+
+import json
+import signal
+import subprocess
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from interop import captures, records
+from interop.peer import Peer
+
+CLIENTS = Path(__file__).parent.parent / "clients"
+# No program takes longer; one that does hangs.
+LIMIT_SECONDS = 30
+
+
+@dataclass
+class Scenario:
+    """How a program is run, and what is expected beside what the capture holds."""
+
+    # The program, when several scenarios share one.
+    client: str = ""
+    env: dict = field(default_factory=dict)
+    exit: int = 0
+    # What the SDK must complain of on its standard error. It must complain of nothing else.
+    complaint: str = ""
+    # The program must have ended after so many seconds.
+    within: float | None = None
+    # The program says that it is ready, and is told to end.
+    terminated: bool = False
+    # Requests may come in any order.
+    unordered: bool = False
+    # A trace is there already, and the program takes its id.
+    taken: bool = False
+    # How many of the captured uploads must be stored, when it is not all that the capture's server took.
+    stored: int | None = None
+
+
+OFF = {"RETRACE_ENABLED": "false"}
+TELEMETRY = {"RETRACE_TELEMETRY": "1"}
+
+SCENARIOS = {
+    "a-plain": Scenario(),
+    "b-exception": Scenario(),
+    "c-nested": Scenario(),
+    "d-context": Scenario(env={"RETRACE_PROJECT_ID": "proj-capture", "RETRACE_ENVIRONMENT": "staging"}),
+    "f-openai-errors": Scenario(),
+    "f-openai-logprobs": Scenario(),
+    "f-openai-nonstream": Scenario(),
+    "f-openai-stream": Scenario(),
+    "f-openai-tools": Scenario(),
+    "g-anthropic": Scenario(),
+    # One second of flush and two of grace for the interpreter; without the limit it would be the ten of one request.
+    "j-never-answers": Scenario(env={"RETRACE_FLUSH_TIMEOUT": "1"}, complaint="still in progress after 1.0s", within=3),
+    "m-disabled": Scenario(client="m-off", env=OFF),
+    "m-disabled-telemetry-on": Scenario(client="m-off", env=OFF | TELEMETRY),
+    "m-unconfigured": Scenario(client="m-off", env={"RETRACE_API_KEY": None}),
+    "n-values": Scenario(),
+    "s-307-redirect": Scenario(client="s-status", complaint="rejected (HTTP 307)"),
+    "s-400-rejected": Scenario(client="s-status", complaint="rejected (HTTP 400)"),
+    "s-409": Scenario(taken=True, complaint="rejected (HTTP 409)"),
+    "s-429-then-ok": Scenario(client="s-status"),
+    "t-unended": Scenario(),
+    "u-golden-enforcement": Scenario(),
+    "v-init-crash": Scenario(exit=1, complaint="RuntimeError: unhandled"),
+    "v-init-ok": Scenario(),
+    "v-init-sigterm": Scenario(exit=128 + signal.SIGTERM, terminated=True),
+    "w-telemetry": Scenario(env=TELEMETRY, unordered=True),
+    "x-long-input": Scenario(),
+    "y-seeded-sampling": Scenario(env={"RETRACE_SAMPLE_RATE": "0.5", "RETRACE_SAMPLE_SEED": "seed-1"}),
+    # The recorder of the captures took a body without an id; this receiver refuses it, as section 9.1 asks.
+    "y-unsampled-context": Scenario(env={"RETRACE_SAMPLE_RATE": "0"}, complaint='"field":"id"', stored=0),
+}
+
+
+class Failure(Exception):
+    """A scenario did not end as it should."""
+
+
+def check(name, capture, receiver, environment):
+    """Runs a scenario and compares what came of it with its capture."""
+    scenario = SCENARIOS.get(name)
+    if scenario is None:
+        raise Failure("captured, but there is no program for it")
+    exchanges = captures.read(capture)
+    before = receiver.ids()
+    taken = None
+    if scenario.taken:
+        taken = {"id": str(uuid.uuid4()), "name": "first", "started_at": "2026-01-02T03:04:05Z", "spans": []}
+        receiver.post(taken)
+        before.add(taken["id"])
+
+    # Where the capture shows uploads alone, all taken, nothing stands between the SDK and the receiver.
+    if exchanges and all(exchange.is_upload() and exchange.is_good() for exchange in exchanges):
+        execute(name, scenario, environment(receiver.url), taken)
+    else:
+        with Peer(receiver, exchanges) as peer:
+            execute(name, scenario, environment(peer.url), taken)
+        compare_requests(exchanges, peer.requests, scenario.unordered)
+
+    uploads = [exchange.body for exchange in exchanges if exchange.is_upload() and exchange.is_good()]
+    compare_stored(uploads[: scenario.stored], receiver, receiver.ids() - before)
+    if taken is not None and receiver.trace(taken["id"])["name"] != "first":
+        raise Failure("the trace that was there before was changed")
+
+
+def execute(name, scenario, environment, taken):
+    """Runs the program in a process of its own."""
+    environment = environment | scenario.env
+    if taken is not None:
+        environment["TAKEN_ID"] = taken["id"]
+    python = environment.pop("PYTHON")
+    program = [python, str(CLIENTS / f"{scenario.client or name}.py")]
+    environment = {key: value for key, value in environment.items() if value is not None}
+    began = time.monotonic()
+    process = subprocess.Popen(
+        program, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        if scenario.terminated and process.stdout.readline() == "ready\n":
+            process.send_signal(signal.SIGTERM)
+        _, complaints = process.communicate(timeout=LIMIT_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        process.kill()
+        process.communicate()
+        raise Failure(f"still running after {LIMIT_SECONDS} seconds") from error
+    took = time.monotonic() - began
+    if process.returncode != scenario.exit:
+        raise Failure(f"exit status {process.returncode}, expected {scenario.exit}\n{complaints}")
+    if scenario.complaint not in complaints or (complaints and not scenario.complaint):
+        raise Failure(f"expected the complaint {scenario.complaint!r}, found {complaints!r}")
+    if scenario.within is not None and took > scenario.within:
+        raise Failure(f"took {took:.1f} seconds, allowed are {scenario.within}")
+
+
+def compare_requests(exchanges, requests, unordered):
+    """Whether the SDK sent what it sent when it was captured."""
+    headers = ("content-length",)
+    expected = [
+        {
+            "method": exchange.method,
+            "path": exchange.path,
+            "headers": {name: value for name, value in exchange.headers.items() if name not in headers},
+            "body": exchange.body,
+        }
+        for exchange in exchanges
+    ]
+    differ("requests", together(expected, unordered), together(requests, unordered))
+
+
+def compare_stored(uploads, receiver, ids):
+    """Whether the new traces in the receiver are those that were uploaded when it was captured."""
+    stored = [receiver.trace(trace_id) for trace_id in ids]
+    for trace in stored:
+        if wrong := records.incoherent(trace):
+            raise Failure(wrong)
+    in_time = sorted(stored, key=lambda trace: trace["started_at"])
+    differ("stored traces", [records.normal(trace) for trace in uploads], [records.normal(trace) for trace in in_time])
+
+
+def together(requests, unordered):
+    """The requests as one value, so that ids mean the same in all of them."""
+    if unordered:
+        # Ids then mean something within one request only.
+        return sorted((records.normal(request) for request in requests), key=lambda request: json.dumps(request))
+    return records.normal(requests)
+
+
+def differ(what, expected, found):
+    if difference := records.difference(expected, found):
+        raise Failure(f"{what} differ\n{difference}")
