@@ -3,6 +3,7 @@
 //! Nothing here knows of Retrace.
 
 use std::error::Error;
+use std::{thread, time::Duration};
 
 use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer};
 use opentelemetry::{Array, Context, KeyValue, StringValue, Value as OtelValue};
@@ -17,12 +18,18 @@ pub(crate) fn run<T: Tracer>(tracer: &T, question: &str) -> Result<String, Box<d
 where
     T::Span: Send + Sync + 'static,
 {
-    let cx = start(tracer, &Context::current(), "invoke_agent packing-assistant", SpanKind::Internal, [
-        KeyValue::new("gen_ai.operation.name", "invoke_agent"),
-        KeyValue::new("gen_ai.agent.name", "packing-assistant"),
-        KeyValue::new("gen_ai.conversation.id", "trip-to-oslo"),
-        KeyValue::new("gen_ai.input.messages", json!([text("user", question)]).to_string()),
-    ]);
+    let cx = start(
+        tracer,
+        &Context::current(),
+        "invoke_agent packing-assistant",
+        SpanKind::Internal,
+        [
+            KeyValue::new("gen_ai.operation.name", "invoke_agent"),
+            KeyValue::new("gen_ai.agent.name", "packing-assistant"),
+            KeyValue::new("gen_ai.conversation.id", "trip-to-oslo"),
+            KeyValue::new("gen_ai.input.messages", json!([text("user", question)]).to_string()),
+        ],
+    );
     let mut model = ScriptedModel::default();
     let mut messages = vec![text("system", INSTRUCTIONS), text("user", question)];
     loop {
@@ -54,13 +61,19 @@ fn chat<T: Tracer>(
 where
     T::Span: Send + Sync + 'static,
 {
-    let cx = start(tracer, parent, "chat gpt-4o-mini", SpanKind::Client, [
-        KeyValue::new("gen_ai.operation.name", "chat"),
-        KeyValue::new("gen_ai.provider.name", "openai"),
-        KeyValue::new("gen_ai.request.model", ScriptedModel::NAME),
-        KeyValue::new("gen_ai.request.temperature", 0.2),
-        KeyValue::new("gen_ai.input.messages", json!(messages).to_string()),
-    ]);
+    let cx = start(
+        tracer,
+        parent,
+        "chat gpt-4o-mini",
+        SpanKind::Client,
+        [
+            KeyValue::new("gen_ai.operation.name", "chat"),
+            KeyValue::new("gen_ai.provider.name", "openai"),
+            KeyValue::new("gen_ai.request.model", ScriptedModel::NAME),
+            KeyValue::new("gen_ai.request.temperature", 0.2),
+            KeyValue::new("gen_ai.input.messages", json!(messages).to_string()),
+        ],
+    );
     let answer = model.chat(messages).ok_or("the model has nothing more to say")?;
     let reasons = Array::String(vec![StringValue::from(answer.finish_reason)]);
     cx.span().set_attributes([
@@ -79,12 +92,19 @@ where
     T::Span: Send + Sync + 'static,
 {
     let label = |key: &str| call[key].as_str().unwrap_or_default().to_owned();
-    let cx = start(tracer, parent, format!("execute_tool {}", label("name")), SpanKind::Internal, [
-        KeyValue::new("gen_ai.operation.name", "execute_tool"),
-        KeyValue::new("gen_ai.tool.name", label("name")),
-        KeyValue::new("gen_ai.tool.call.id", label("id")),
-        KeyValue::new("gen_ai.tool.call.arguments", call["arguments"].to_string()),
-    ]);
+    let cx = start(
+        tracer,
+        parent,
+        format!("execute_tool {}", label("name")),
+        SpanKind::Internal,
+        [
+            KeyValue::new("gen_ai.operation.name", "execute_tool"),
+            KeyValue::new("gen_ai.tool.name", label("name")),
+            KeyValue::new("gen_ai.tool.call.id", label("id")),
+            KeyValue::new("gen_ai.tool.call.arguments", call["arguments"].to_string()),
+        ],
+    );
+    thread::sleep(Duration::from_millis(20));
     let result = match call["name"].as_str() {
         Some("get_weather") => json!({"temp_c": 3, "sky": "sleet", "wind_ms": 9}),
         Some("search_wardrobe") => json!(["grey wool coat", "blue rain shell"]),

@@ -4,7 +4,8 @@
 //! `RETRACE_API_KEY` set it is sent to Retrace instead. With `--serve` the receiver stays up, so that its page can be
 //! looked at.
 
-#![allow(clippy::print_stdout, clippy::print_stderr)]
+#![allow(clippy::print_stdout)]
+#![allow(clippy::indexing_slicing)] // Only of JSON, which answers null to a key that it does not have.
 
 mod agent;
 mod model;
@@ -44,7 +45,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("What the receiver has:\n");
     for head in receiver.traces(&TraceQuery::default())?.traces {
         if let Some(trace) = head.id.and_then(|id| receiver.trace(&id).transpose()).transpose()? {
-            println!("{}", run_tree::render(&trace));
+            run_tree::print(&trace)?;
+            println!();
         }
     }
     if stays {

@@ -1,5 +1,7 @@
 //! A model that has learned its answers by heart.
 
+use std::{thread, time::Duration};
+
 use serde_json::{Value, json};
 
 /// What a model answered to a conversation.
@@ -22,7 +24,9 @@ pub(crate) struct ScriptedModel {
 impl ScriptedModel {
     pub(crate) const NAME: &str = "gpt-4o-mini";
 
-    /// The next line of the script. A real client would send the messages; this one only counts how long they are.
+    /// The next line of the script, after the time that a model would take to say it.
+    ///
+    /// A real client would send the messages; this one only counts how long they are.
     pub(crate) fn chat(&mut self, messages: &[Value]) -> Option<Answer> {
         let parts = match self.calls {
             0 => vec![
@@ -44,11 +48,13 @@ impl ScriptedModel {
         let message = json!({"role": "assistant", "parts": parts, "finish_reason": finish_reason});
         // About four bytes make a token.
         let tokens = |text: &str| i64::try_from(text.len() / 4).unwrap_or(i64::MAX);
+        let output_tokens = tokens(&message.to_string());
+        thread::sleep(Duration::from_millis(4 * output_tokens.unsigned_abs()));
         Some(Answer {
             id: format!("chatcmpl-{}", self.calls),
             finish_reason,
             input_tokens: messages.iter().map(|message| tokens(&message.to_string())).sum(),
-            output_tokens: tokens(&message.to_string()),
+            output_tokens,
             message,
         })
     }
