@@ -314,7 +314,7 @@ impl RetraceExporterBuilder {
         self
     }
 
-    /// Bytes of one request; 16 MiB by default, 64 KiB at least. The longest contents of a larger run are cut.
+    /// Bytes of one request; 32 MiB by default, 64 KiB at least. The longest contents of a larger run are cut.
     pub fn with_body_bytes(mut self, bytes: usize) -> Self {
         self.settings.body_bytes = Some(bytes);
         self

@@ -1,4 +1,62 @@
-//! Sends GenAI spans to Retrace.
+//! Sends the agent runs among an application's OpenTelemetry spans to Retrace.
+//!
+//! Retrace records runs of AI agents, model calls and tool calls and errors, so that they can be replayed, forked and
+//! shared. An application that already traces its agent with OpenTelemetry, by hand or through a library that follows the
+//! GenAI conventions, adds one exporter beside the one it has:
+//!
+//! ```no_run
+//! use opentelemetry_retrace::RetraceExporter;
+//! use opentelemetry_sdk::trace::SdkTracerProvider;
+//!
+//! let exporter = RetraceExporter::builder().build()?; // RETRACE_API_KEY from the environment
+//! let provider = SdkTracerProvider::builder()
+//!     // … the exporter that is there already …
+//!     .with_batch_exporter(exporter)
+//!     .build();
+//! // … and at the end, as always:
+//! provider.shutdown()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Works with `opentelemetry` and `opentelemetry_sdk` 0.33, which this crate re-exports as [`opentelemetry`] and
+//! [`opentelemetry_sdk`].
+//!
+//! # What is sent
+//! By default the runs that contain a GenAI span: their GenAI spans and the root above them. A trace without any costs no
+//! network. **Inputs and outputs of models and tools are sent**, for they are what a run is replayed from;
+//! `RETRACE_CAPTURE_CONTENT=false` keeps structure, names, tokens and cost, and
+//! [`RetraceExporterBuilder::with_before_send`] sees every record last. The API key travels in its header only, encrypted
+//! or to this machine, and is in no log line.
+//!
+//! # What is promised
+//! * Spans go to one background thread with a runtime of its own. A thread of the application waits for nothing but a
+//!   queue; `export` waits for delivery only where a flush could not come true otherwise (see [`RetraceExporter`]).
+//! * Every span accepted is delivered, or counted as lost with a reason ([`Stats`]), logged, told to
+//!   [`RetraceExporterBuilder::with_on_error`], and its run is marked lossy.
+//! * Failures that pass are tried again: 408, 429, every 5xx but 501 and 505, and connections that fail, with exponential
+//!   backoff, full jitter and `Retry-After`, for 15 minutes. What is refused is not repeated; redirects are not followed.
+//! * Memory is bounded in bytes, time by timeouts, and nothing that a span or a receiver can hold makes it panic.
+//! * Our own traffic makes no spans, whatever subscriber is installed.
+//!
+//! # Settings
+//! In code by [`RetraceExporter::builder`]; what is not set there comes from the environment ([`VARIABLES`]), then from
+//! the defaults that each setter names.
+//!
+//! # Features
+//! | feature | default | what for |
+//! |---|---|---|
+//! | `rustls-ring` | yes | HTTPS, with the cryptography of ring |
+//! | `rustls-aws-lc-rs` | | HTTPS, with the cryptography of AWS-LC |
+//! | `prices` | yes | the cost of a call from a bundled price table |
+//! | `internal-logs` | yes | says what goes wrong through OpenTelemetry's internal logging |
+//!
+//! A rustls provider is never installed for the process, nor taken from it.
+//!
+//! # What this does not do
+//! A run is sent when it has ended: spans of a run under way are not shown live, and what a process that is killed had not
+//! sent is gone. It samples nothing and propagates nothing itself. Spans are understood in OpenTelemetry's GenAI
+//! conventions and as `retrace.*` attributes; other dialects are carried as plain attributes.
+
 mod config;
 mod engine;
 mod exporter;
@@ -14,10 +72,13 @@ mod transport;
 mod view;
 mod waiter;
 
-pub use config::{BuildError, Transport, UnknownTransport, VARIABLES, Variable};
-pub use exporter::{RetraceExporter, RetraceExporterBuilder};
-pub use redact::Record;
-pub use retrace_protocol::{Signal, SignalCode};
+pub use opentelemetry;
+pub use opentelemetry_sdk;
+pub use retrace_protocol::{Json, Signal, SignalCode, Span, Trace};
 pub use retrace_translate::SpanSelection;
-pub use secret::ApiKey;
-pub use stats::{LossReason, Lost, Stats};
+
+pub use crate::config::{BuildError, Transport, UnknownTransport, VARIABLES, Variable};
+pub use crate::exporter::{RetraceExporter, RetraceExporterBuilder};
+pub use crate::redact::Record;
+pub use crate::secret::ApiKey;
+pub use crate::stats::{LossReason, Lost, Stats};

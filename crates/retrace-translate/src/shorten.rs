@@ -49,7 +49,7 @@ pub fn shorten(json: &Json, max_bytes: usize) -> Option<Shortened> {
 
 /// A value taken apart as far as cutting needs: numbers keep their digits, objects the order of their keys.
 enum Node<'a> {
-    Text(Cow<'a, str>),
+    Text(Text<'a>),
     List(Vec<Self>),
     Map(Vec<(Cow<'a, str>, Self)>),
     Other(&'a RawValue),
@@ -58,7 +58,7 @@ enum Node<'a> {
 impl<'a> Node<'a> {
     fn read(raw: &'a RawValue) -> Option<Self> {
         Some(match raw.get().as_bytes().first()? {
-            b'"' => Self::Text(decode(raw)),
+            b'"' => Self::Text(Text::new(decode(raw))),
             b'[' => {
                 let elements: Vec<&RawValue> = serde_json::from_str(raw.get()).ok()?;
                 Self::List(elements.into_iter().map(Self::read).collect::<Option<_>>()?)
@@ -75,7 +75,7 @@ impl<'a> Node<'a> {
     /// Bytes of the value as JSON when every text in it is cut to `keep` bytes and a note.
     fn length(&self, keep: usize) -> usize {
         match self {
-            Self::Text(text) => escaped_length(text).min(cut_length(text, keep)) + 2,
+            Self::Text(text) => text.cut(keep).map_or(text.length, |cut| cut.length) + 2,
             Self::List(list) => {
                 2 + list.len().saturating_sub(1) + list.iter().map(|value| value.length(keep)).sum::<usize>()
             }
@@ -89,11 +89,48 @@ impl<'a> Node<'a> {
 
     fn cut_texts(&mut self, keep: usize) {
         match self {
-            Self::Text(text) if cut_length(text, keep) < escaped_length(text) => *text = Cow::Owned(cut(text, keep)),
+            Self::Text(text) => {
+                if let Some(cut) = text.cut(keep) {
+                    *text = Text { length: cut.length, text: Cow::Owned(format!("{}{}", cut.kept, cut.note)) };
+                }
+            }
             Self::List(list) => list.iter_mut().for_each(|value| value.cut_texts(keep)),
             Self::Map(map) => map.iter_mut().for_each(|(_, value)| value.cut_texts(keep)),
-            Self::Text(_) | Self::Other(_) => {}
+            Self::Other(_) => {}
         }
+    }
+}
+
+/// A text, and how many bytes it takes in JSON.
+struct Text<'a> {
+    text: Cow<'a, str>,
+    length: usize,
+}
+
+/// A text that was cut.
+struct Cut<'t> {
+    kept: &'t str,
+    /// What it says of the rest.
+    note: String,
+    /// Bytes of both in JSON.
+    length: usize,
+}
+
+impl<'a> Text<'a> {
+    fn new(text: Cow<'a, str>) -> Self {
+        let length = escaped_length(&text);
+        Self { text, length }
+    }
+
+    /// At most `keep` bytes of the text as it stands in JSON, and a note of what is gone; `None` when that saves nothing.
+    fn cut(&self, keep: usize) -> Option<Cut<'_>> {
+        if self.length <= keep {
+            return None;
+        }
+        let (kept, escaped) = prefix(&self.text, keep);
+        let note = format!("…[{} bytes cut]", self.text.len() - kept.len());
+        let length = escaped + note.len();
+        (length < self.length).then_some(Cut { kept, note, length })
     }
 }
 
@@ -123,7 +160,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
 impl Serialize for Node<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Text(text) => serializer.serialize_str(text),
+            Self::Text(text) => serializer.serialize_str(&text.text),
             Self::List(list) => {
                 let mut seq = serializer.serialize_seq(Some(list.len()))?;
                 list.iter().try_for_each(|value| seq.serialize_element(value))?;
@@ -157,29 +194,17 @@ fn shortest_cut(mut tree: Node<'_>, max_bytes: usize) -> Option<Json> {
     Some(Json::from_serialize(&tree))
 }
 
-/// At most `keep` bytes of the text as it stands in JSON, and a note of what is gone.
-fn cut(text: &str, keep: usize) -> String {
-    let kept = prefix(text, keep);
-    format!("{kept}{}", note(text.len() - kept.len()))
-}
-
-fn cut_length(text: &str, keep: usize) -> usize {
-    let kept = prefix(text, keep);
-    escaped_length(kept) + note(text.len() - kept.len()).len()
-}
-
-fn note(bytes: usize) -> String {
-    format!("…[{bytes} bytes cut]")
-}
-
-/// The longest beginning of the text that takes at most `escaped` bytes in JSON.
-fn prefix(text: &str, escaped: usize) -> &str {
+/// The longest beginning of the text that takes at most `escaped` bytes in JSON, and how many it takes.
+fn prefix(text: &str, escaped: usize) -> (&str, usize) {
     let mut length = 0;
-    let end = text.char_indices().find(|(_, c)| {
-        length += escaped_char(*c);
-        length > escaped
-    });
-    end.and_then(|(at, _)| text.get(..at)).unwrap_or(text)
+    for (at, c) in text.char_indices() {
+        let next = length + escaped_char(c);
+        if next > escaped {
+            return (text.get(..at).unwrap_or_default(), length);
+        }
+        length = next;
+    }
+    (text, length)
 }
 
 fn escaped_length(text: &str) -> usize {
@@ -197,9 +222,14 @@ fn escaped_char(c: char) -> usize {
 
 /// The beginning of the JSON text, as a text.
 fn beginning(json: &str, max_bytes: usize) -> Json {
-    let room = max_bytes.saturating_sub(note(json.len()).len() + 2);
-    let text = cut(json, room);
-    if escaped_length(&text) + 2 <= max_bytes { Json::text(&text) } else { Json::text("") }
+    /// What the quotes and the longest note take.
+    const AROUND: usize = 48;
+
+    let text = Text::new(Cow::Borrowed(json));
+    match text.cut(max_bytes.saturating_sub(AROUND)).filter(|cut| cut.length + 2 <= max_bytes) {
+        Some(cut) => Json::text(&format!("{}{}", cut.kept, cut.note)),
+        None => Json::text(""),
+    }
 }
 
 #[cfg(test)]
@@ -276,7 +306,7 @@ mod tests {
             prop_assert_eq!(length, json.as_str().len(), "lengths are counted as serde writes them");
             if let Some(short) = shorten(&json, max_bytes) {
                 prop_assert!(short.json.as_str().len() <= max_bytes, "{:?}", short.json);
-                prop_assert_eq!(short.removed_bytes as usize, json.as_str().len() - short.json.as_str().len());
+                prop_assert_eq!(short.removed_bytes, (json.as_str().len() - short.json.as_str().len()) as u64);
                 let (cut, value) = (short.json.to_value().unwrap(), json.to_value().unwrap());
                 let as_text = Value::from(json.as_str());
                 prop_assert!(begins(&cut, &value) || begins(&cut, &as_text), "{} of {}", cut, value);

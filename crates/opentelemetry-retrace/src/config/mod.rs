@@ -110,7 +110,7 @@ pub(crate) mod defaults {
     /// what was just handed over.
     pub(crate) const BUFFER_BYTES: usize = 64 * 1024 * 1024;
     /// Bytes of one body. Nobody knows the limit of the server; what it refuses is shortened further.
-    pub(crate) const BODY_BYTES: usize = 16 * 1024 * 1024;
+    pub(crate) const BODY_BYTES: usize = 32 * 1024 * 1024;
     /// Time for one request, OTLP's default.
     pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
     /// How long a run is kept for a receiver that cannot be reached.

@@ -24,7 +24,7 @@ pub(crate) fn client(certificate: Option<(&Path, &'static str)>) -> Result<Clien
     let builder = builder()?;
     Ok(match certificate {
         Some((path, source_name)) => builder.with_root_certificates(roots(path, source_name)?),
-        None => builder.with_platform_verifier().map_err(client_error)?,
+        None => builder.with_platform_verifier().map_err(|error| client_error(&error))?,
     }
     .with_no_client_auth())
 }
@@ -35,10 +35,12 @@ pub(crate) fn trusting_nobody() -> Result<ClientConfig, BuildError> {
 }
 
 fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, BuildError> {
-    ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(client_error)
+    ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| client_error(&error))
 }
 
-fn client_error(error: rustls::Error) -> BuildError {
+fn client_error(error: &rustls::Error) -> BuildError {
     BuildError::Client { problem: error.to_string() }
 }
 

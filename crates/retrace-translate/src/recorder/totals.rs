@@ -45,11 +45,10 @@ pub(crate) fn counted(nodes: &[Node], tree: &Tree<'_>) -> Vec<bool> {
             let Some(outer) = nodes.get(above) else { break };
             match outer.class() {
                 None => {}
-                Some(Class::Model) => {
-                    if same_call && reports(outer) && outer.operation == node.operation {
-                        outer_call.get_or_insert(above);
-                    }
+                Some(Class::Model) if same_call && reports(outer) && outer.operation == node.operation => {
+                    outer_call.get_or_insert(above);
                 }
+                Some(Class::Model) => {}
                 Some(Class::Tool | Class::Agent | Class::Action) => {
                     same_call = false;
                     set(&mut counts, above, false);

@@ -1,0 +1,16 @@
+//! README's table of variables is the one that the code reads.
+
+#![allow(clippy::unwrap_used)]
+
+use opentelemetry_retrace::VARIABLES;
+
+#[test]
+fn the_table_in_the_readme_is_the_one_that_is_read() {
+    let mut table = "| variable | sets | default | accepted |\n| --- | --- | --- | --- |\n".to_owned();
+    for variable in VARIABLES {
+        let row = [&format!("`{}`", variable.name), variable.meaning, variable.default, variable.accepted];
+        table.push_str(&format!("| {} |\n", row.join(" | ")));
+    }
+    let readme = include_str!("../../../README.md");
+    assert!(readme.contains(&table), "put this table into README.md:\n\n{table}");
+}
