@@ -30,6 +30,7 @@ mod amount;
 mod excerpt;
 mod row;
 mod style;
+mod timeless;
 mod tree;
 
 use std::io::{self, IsTerminal as _, Write};
@@ -37,6 +38,7 @@ use std::io::{self, IsTerminal as _, Write};
 use retrace_protocol::Trace;
 
 pub use style::Style;
+pub use timeless::timeless;
 
 use row::{Header, Row};
 
