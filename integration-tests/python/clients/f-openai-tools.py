@@ -1,4 +1,4 @@
-"""A tool that a model asks for, run by the application and fed back; and a tool's text that only looks like an error."""
+"""A tool that a model asks for, run by the application and fed back; and a result that only looks like an error."""
 
 import json
 

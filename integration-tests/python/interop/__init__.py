@@ -1,1 +1,4 @@
-"""The official Python SDK as a client of retrace-local. Standard library only; the SDK lives in an environment of its own."""
+"""The official Python SDK as a client of retrace-local.
+
+Only the standard library is needed here; the SDK lives in an environment of its own.
+"""

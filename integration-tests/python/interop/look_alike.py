@@ -38,7 +38,7 @@ INTENDED = [
         True,
         "the program told the SDK its input and output; no span holds them, so they are taken from the model calls",
     ),
-    Difference("llm_call ?.parent", ABSENT, "reasoning 1", f"{SECTION} 23, 14: the SDK loses the parent of a model call"),
+    Difference("llm_call ?.parent", ABSENT, "reasoning 1", f"{SECTION} 23, 14: the SDK loses whose call it was"),
     Difference(
         "tool_call 1.parent",
         "llm_call 1",

@@ -130,7 +130,8 @@ def openai_chunks(base, request, call):
 
 
 def anthropic_events(base, block, reason, usage):
-    message = {**base, "content": [], "stop_reason": None, "stop_sequence": None, "usage": {**usage, "output_tokens": 1}}
+    begun = {**usage, "output_tokens": 1}
+    message = {**base, "content": [], "stop_reason": None, "stop_sequence": None, "usage": begun}
     yield {"type": "message_start", "message": message}
     if block["type"] == "text":
         start, delta = {"type": "text", "text": ""}, {"type": "text_delta", "text": block["text"]}

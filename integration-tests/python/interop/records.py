@@ -41,8 +41,8 @@ def difference(expected, found):
     """What differs between two values, line by line; nothing when they are the same."""
     if text(expected) == text(found):
         return None
-    lines = difflib.unified_diff(text(expected).splitlines(), text(found).splitlines(), "expected", "found", "", "", 2, "")
-    return "\n".join(lines)
+    lines = [text(value).splitlines() for value in (expected, found)]
+    return "\n".join(difflib.unified_diff(*lines, "expected", "found", n=2, lineterm=""))
 
 
 def incoherent(trace):
