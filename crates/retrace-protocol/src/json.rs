@@ -251,6 +251,16 @@ pub fn non_finite_to_null(text: &str) -> Cow<'_, str> {
 /// can hold one. `text` must be JSON; pairs stay as they are.
 #[must_use]
 pub fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
+    without_escapes(text, false)
+}
+
+/// The same, with every `\u0000` replaced too: no escape is left that [`is_strict`] refuses.
+#[must_use]
+pub fn without_refused_escapes(text: &str) -> Cow<'_, str> {
+    without_escapes(text, true)
+}
+
+fn without_escapes(text: &str, nul: bool) -> Cow<'_, str> {
     const REPLACEMENT: &str = "\\ufffd";
 
     let mut out = String::new();
@@ -264,17 +274,18 @@ pub fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
             [b'\\', b'u', rest @ ..] => Some(hex4(rest)?.0),
             _ => None,
         };
-        let is_lone = match code(escape) {
+        let refused = match code(escape) {
             Some(0xD800..=0xDBFF) => !matches!(code(escape + REPLACEMENT.len()), Some(0xDC00..=0xDFFF)),
             Some(0xDC00..=0xDFFF) => true,
+            Some(0) => nul,
             _ => false,
         };
         at = match code(escape) {
-            Some(_) if is_lone => escape + REPLACEMENT.len(),
+            Some(_) if refused => escape + REPLACEMENT.len(),
             Some(0xD800..=0xDBFF) => escape + 2 * REPLACEMENT.len(),
             _ => escape + 2,
         };
-        if is_lone {
+        if refused {
             out.push_str(text.get(copied..escape).unwrap_or_default());
             out.push_str(REPLACEMENT);
             copied = at;
@@ -343,6 +354,9 @@ mod tests {
             assert_eq!(without_lone_surrogates(text), whole);
             assert!(serde_json::from_str::<String>(whole).is_ok());
         }
+        let nul = r#""a\u0000\\u0000\udc00""#;
+        assert_eq!(without_lone_surrogates(nul), r#""a\u0000\\u0000\ufffd""#);
+        assert_eq!(without_refused_escapes(nul), r#""a\ufffd\\u0000\ufffd""#);
         for fine in [r#"{"é":"\ud83d\ude00 \\ud800 \u00e9 \"","n":1}"#, "", "\\", "\\u12"] {
             assert!(matches!(without_lone_surrogates(fine), Cow::Borrowed(_)), "{fine}");
         }
@@ -398,11 +412,12 @@ mod tests {
             if serde_json::from_str::<String>(&text).is_ok() {
                 prop_assert_eq!(whole, text.as_str());
             }
+            prop_assert!(is_strict(&without_refused_escapes(&text)), "{}", text);
         }
 
         #[test]
         fn no_text_panics(text: String) {
-            let _ = without_lone_surrogates(&text);
+            let _ = without_refused_escapes(&text);
             let _ = non_finite_to_null(&text);
             let _ = is_strict(&text);
         }

@@ -120,6 +120,9 @@ pub struct SpanMetadata {
     /// From tool name to what the model was told of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_descriptions: Option<Json>,
+    /// The definitions of offered tools that are no functions, such as a search that the provider runs itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_tools: Option<Json>,
     /// The tool calls that the model asked for: a list of [`crate::message::ToolCall`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_calls: Option<Json>,
@@ -247,6 +250,9 @@ pub struct SpanOrigin {
     /// The instrumentation scope.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<SpanScope>,
+    /// What its status says, where the span's error does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_description: Option<String>,
     /// Its id, where the Retrace id does not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub span_id: Option<String>,

@@ -13,7 +13,7 @@ pub(crate) const EXCEPTION: &str = "exception";
 const EXCEPTION_TYPE: &str = "exception.type";
 const EXCEPTION_MESSAGE: &str = "exception.message";
 /// What the conventions call an error whose type has no name.
-const UNNAMED: &str = "_OTHER";
+pub(crate) const UNNAMED: &str = "_OTHER";
 
 /// `Type: message`, for a span whose status is an error or that names an error type; at most [`ERROR_CHARS`] characters.
 ///

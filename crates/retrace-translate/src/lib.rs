@@ -28,6 +28,7 @@ mod options;
 mod reading;
 mod recorder;
 mod resource;
+mod rest;
 mod shorten;
 mod slot;
 mod tools;

@@ -49,6 +49,12 @@ pub(crate) enum Part<'a> {
     Other(&'a RawValue),
 }
 
+impl Part<'_> {
+    fn is_text(&self) -> bool {
+        matches!(self, Self::Text(_))
+    }
+}
+
 /// Where the bytes of a medium are.
 #[derive(Clone, Debug)]
 pub(crate) enum Source<'a> {
@@ -91,7 +97,9 @@ pub(crate) fn embedded(raw: &RawValue) -> Embedded<'_> {
 /// Instructions that the history repeats as its own first message are said once.
 pub(crate) fn conversation<'a>(instructions: Vec<Turn<'a>>, history: Vec<Turn<'a>>) -> Conversation<'a> {
     let repeated = match (instructions.as_slice(), history.first()) {
-        ([system], Some(first)) if is_system(&first.role) => plain_text(system) == plain_text(first),
+        ([system], Some(first)) if is_system(&first.role) && system.parts.iter().all(Part::is_text) => {
+            plain_text(system) == plain_text(first)
+        }
         _ => false,
     };
     let instructions = if repeated { Vec::new() } else { instructions };
@@ -121,13 +129,14 @@ fn messages_of<'a>(turn: Turn<'a>, out: &mut Vec<Message<'a>>) {
     let mut tool_calls = Vec::new();
     let mut reasoning = Vec::new();
     let mut content = Vec::new();
-    let mut only_results = !turn.parts.is_empty();
+    let only_results = !turn.parts.is_empty() && turn.parts.iter().all(|part| matches!(part, Part::ToolResult { .. }));
+    let of_results = turn.name.as_ref().filter(|_| only_results);
     for part in turn.parts {
         if let Part::ToolResult { id, name, result } = part {
             let text = result.map(|raw| text_of(raw).unwrap_or(Text::Plain(Cow::Borrowed(raw.get()))));
             out.push(Message {
                 role: Cow::Borrowed("tool"),
-                name,
+                name: name.or_else(|| of_results.cloned()),
                 content: Content::Text(text.unwrap_or(Text::Plain(Cow::Borrowed("")))),
                 tool_calls: Vec::new(),
                 tool_call_id: id,
@@ -135,7 +144,6 @@ fn messages_of<'a>(turn: Turn<'a>, out: &mut Vec<Message<'a>>) {
             });
             continue;
         }
-        only_results = false;
         match part {
             Part::Empty | Part::ToolResult { .. } => {}
             Part::Text(text) | Part::Refusal(text) => content.push(ContentPart::text(text)),
@@ -219,16 +227,17 @@ pub(crate) fn answer(turns: Vec<Turn<'_>>) -> Answer {
     let mut all_reasoning = Vec::new();
     let mut choices = Vec::with_capacity(turns.len());
     let mut answer = Answer::default();
-    for turn in turns {
+    for mut turn in turns {
         answer.finish_reasons.extend(turn.finish_reason.iter().map(|reason| reason.clone().into_owned()));
         answer.refusal |= turn.parts.iter().any(|part| matches!(part, Part::Refusal(_)));
+        let had_parts = !turn.parts.is_empty();
+        turn.parts = turn.parts.into_iter().filter_map(answered).collect();
+        if had_parts && turn.parts.is_empty() {
+            continue;
+        }
         let mut messages = Vec::new();
         messages_of(turn, &mut messages);
         for message in messages {
-            if &*message.role == "tool" && message.tool_calls.is_empty() {
-                // Results that a provider's own tools gave within the answer are found as tools, not as its text.
-                continue;
-            }
             let silent = matches!(&message.content, Content::Text(text) if text.is_empty());
             choices.push(match (silent, message.tool_calls.is_empty()) {
                 (true, false) => Content::Text(Text::Plain(Cow::Owned(tool_calls_text(&message.tool_calls)))),
@@ -247,6 +256,18 @@ pub(crate) fn answer(turns: Vec<Turn<'_>>) -> Answer {
     answer.tool_calls = (!all_calls.is_empty()).then(|| Json::from_serialize(&all_calls));
     answer.reasoning = joined(all_reasoning).map(|text| Json::from_serialize(&text));
     answer
+}
+
+/// A part as it counts in an answer. What a provider's own tools returned within it is found as tools, not as its text;
+/// but for a result that cannot be tied to a call.
+fn answered(part: Part<'_>) -> Option<Part<'_>> {
+    match part {
+        Part::ToolResult { id: Some(_), .. } => None,
+        Part::ToolResult { id: None, result, .. } => {
+            result.map(|raw| text_of(raw).map_or(Part::Other(raw), Part::Text))
+        }
+        other => Some(other),
+    }
 }
 
 /// A tool that messages show: that it was asked for, or what it answered.

@@ -1,30 +1,22 @@
 //! One span, read: its attributes put in their places, and from there what the recorder wants to know.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use retrace_protocol::json::{is_strict, without_nul};
 use retrace_protocol::message::Text;
-use retrace_protocol::metadata::{Sampling, SpanEvent, SpanLink, SpanMetadata, SpanOrigin, SpanScope, Usage};
+use retrace_protocol::metadata::{Sampling, SpanMetadata, Usage};
 use retrace_protocol::{Id, Json, Span, SpanType, Timestamp};
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
 use serde_json::Value as JsonValue;
 use serde_json::value::RawValue;
 
 use crate::classify::{Classified, classify};
 use crate::dialect::{Class, DIALECTS, Meaning, is_content_event, meaning};
-use crate::failure::{EXCEPTION, failure};
-use crate::hex;
+use crate::failure::failure;
 use crate::messages::{Answer, Part, SeenTool, Turn, answer, conversation, has_images, text_of, tools_in};
 use crate::options::Options;
 use crate::slot::{Held, Many, Slot, Slots};
 use crate::tools;
-use crate::view::{EventView, Kind, SpanView, Value};
-
-/// Attribute keys that are kept when content is not: they say where and how, never what.
-const STRUCTURAL: &[&str] =
-    &["server.", "network.", "service.", "code.", "thread.", "http.route", "http.request.method", "url.scheme"];
+use crate::view::{SpanView, Value};
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 const MILLIS_PER_SECOND: f64 = 1_000.0;
@@ -32,8 +24,8 @@ const MILLIS_PER_SECOND: f64 = 1_000.0;
 /// A span whose attributes stand in their places.
 #[derive(Debug)]
 pub(crate) struct Reading<'v, V> {
-    view: &'v V,
-    slots: Slots<'v>,
+    pub(crate) view: &'v V,
+    pub(crate) slots: Slots<'v>,
     genai: bool,
     classified: Classified,
 }
@@ -57,6 +49,8 @@ pub(crate) struct Draft {
     pub class: Option<Class>,
     /// What a run that begins with this span is called.
     pub trace_name: String,
+    /// What the run is called if anybody says so.
+    pub stated_trace_name: Option<String>,
     pub tags: Option<Json>,
     /// What the user added, keys without their prefix.
     pub user_metadata: serde_json::Map<String, JsonValue>,
@@ -119,6 +113,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
         let started = view.start_unix_nanos();
         let ended = view.end_unix_nanos().max(started);
         let name = self.name();
+        let mut metadata = self.metadata(options);
         let mut span = Span::new(
             Id::from_otel_span(trace_id, view.span_id()),
             Id::from_otel_trace(trace_id),
@@ -130,7 +125,6 @@ impl<'v, V: SpanView> Reading<'v, V> {
         span.duration_ms = Some((ended - started) / NANOS_PER_MILLI);
         span.error = failure(view, slots);
 
-        let mut metadata = self.metadata(options, &name);
         let said = self.said(class, &mut seen);
         if options.capture_content {
             span.input = said.input;
@@ -146,36 +140,41 @@ impl<'v, V: SpanView> Reading<'v, V> {
             metadata.finish_reasons = Some(said.answer.finish_reasons);
         }
 
-        span.model = slots.label(Slot::ResponseModel).or_else(|| slots.label(Slot::RequestModel));
-        span.input_tokens = slots.count(Slot::InputTokens);
-        span.output_tokens = slots.count(Slot::OutputTokens);
-        span.cost = slots.number(Slot::Cost).or_else(|| self.list_price(&span, &metadata));
-        span.token_ids = slots.value(Slot::TokenIds).and_then(list);
-        span.logprobs = slots.value(Slot::Logprobs).and_then(list);
+        let asked = slots.tell_label(Slot::RequestModel);
+        span.model = slots.tell_label(Slot::ResponseModel).or_else(|| asked.clone());
+        metadata.request_model = asked.filter(|asked| span.model.as_ref() != Some(asked));
+        span.input_tokens = slots.tell_count(Slot::InputTokens);
+        span.output_tokens = slots.tell_count(Slot::OutputTokens);
+        span.cost = slots.tell_number(Slot::Cost).or_else(|| self.list_price(&span, &metadata));
+        span.token_ids = slots.tell(Slot::TokenIds, list);
+        span.logprobs = slots.tell(Slot::Logprobs, list);
 
         let own = |slot| slots.label(slot);
-        Draft {
-            trace_name: own(Slot::TraceName)
-                .or_else(|| own(Slot::WorkflowName))
+        let draft = Draft {
+            stated_trace_name: slots.tell_label(Slot::TraceName),
+            trace_name: own(Slot::WorkflowName)
                 .or_else(|| own(Slot::AgentName).filter(|_| class == Some(Class::Agent)))
                 .unwrap_or_else(|| span.name.clone()),
+            tags: slots.tell(Slot::Tags, |tags| Some(Json::from_serialize(tags))),
+            user_metadata: self.user_metadata(),
+            class,
             span,
             metadata,
-            class,
-            tags: slots.value(Slot::Tags).map(Json::from_serialize),
-            user_metadata: self.user_metadata(),
-        }
+        };
+        // Last, because it keeps what the record does not have by then.
+        self.with_the_rest(draft, options, &name)
     }
 
     /// The name in Retrace: that of the tool or the agent, where there is one.
     fn name(&self) -> Cow<'v, str> {
-        let own = |slot| self.slots.label(slot).map(Cow::Owned);
+        let own = |slot| self.slots.tell_label(slot).map(Cow::Owned);
         own(Slot::Name)
             .or_else(|| match self.classified.class {
                 Some(Class::Tool) => own(Slot::ToolName),
-                Some(Class::Agent) => own(Slot::WorkflowName)
-                    .filter(|_| self.slots.text(Slot::Operation).is_some_and(|o| o.contains("workflow")))
-                    .or_else(|| own(Slot::AgentName)),
+                Some(Class::Agent) if self.slots.text(Slot::Operation).is_some_and(|o| o.contains("workflow")) => {
+                    own(Slot::WorkflowName).or_else(|| own(Slot::AgentName))
+                }
+                Some(Class::Agent) => own(Slot::AgentName),
                 _ => None,
             })
             .unwrap_or_else(|| without_nul(self.view.name()))
@@ -206,40 +205,34 @@ impl<'v, V: SpanView> Reading<'v, V> {
         None
     }
 
-    fn metadata(&self, options: &Options, name: &str) -> SpanMetadata {
+    fn metadata(&self, options: &Options) -> SpanMetadata {
         let slots = &self.slots;
-        let response_model = slots.text(Slot::ResponseModel);
-        let offered = slots
-            .value(Slot::ToolDefinitions)
-            .filter(|_| options.capture_content)
-            .and_then(Value::as_json_text)
-            .filter(|text| is_strict(text))
-            .and_then(tools::offered)
-            .unwrap_or_default();
+        let read = |value: &Value<'_>| value.as_json_text().filter(|text| is_strict(text)).and_then(tools::offered);
+        let offered = options.capture_content.then(|| slots.tell(Slot::ToolDefinitions, read)).flatten();
+        let offered = offered.unwrap_or_default();
         SpanMetadata {
-            tool_call_id: slots.label(Slot::ToolCallId),
-            operation: slots.label(Slot::Operation).or_else(|| slots.label(Slot::McpMethod)),
-            provider: slots.label(Slot::Provider),
-            request_model: slots
-                .label(Slot::RequestModel)
-                .filter(|model| response_model.is_some_and(|response| response != model)),
-            response_id: slots.label(Slot::ResponseId),
+            tool_call_id: slots.tell_label(Slot::ToolCallId),
+            operation: slots.tell_label(Slot::Operation).or_else(|| slots.tell_label(Slot::McpMethod)),
+            provider: slots.tell_label(Slot::Provider),
+            response_id: slots.tell_label(Slot::ResponseId),
             sampling: self.sampling(),
-            finish_reasons: slots.value(Slot::FinishReasons).and_then(texts),
-            streaming: slots.value(Slot::Streaming).and_then(Value::to_bool),
-            time_to_first_chunk_ms: slots.number(Slot::TimeToFirstChunk).map(|seconds| seconds * MILLIS_PER_SECOND),
+            finish_reasons: slots.tell(Slot::FinishReasons, texts),
+            streaming: slots.tell(Slot::Streaming, Value::to_bool),
+            time_to_first_chunk_ms: slots
+                .tell_number(Slot::TimeToFirstChunk)
+                .map(|seconds| seconds * MILLIS_PER_SECOND),
             tool_schemas: offered.schemas,
             tool_descriptions: offered.descriptions,
-            structured_output: slots.text(Slot::OutputType) == Some("json"),
+            provider_tools: offered.provided,
+            structured_output: slots
+                .tell(Slot::OutputType, |value| (value.as_text() == Some("json")).then_some(()))
+                .is_some(),
             usage: Usage {
-                cache_read_tokens: slots.count(Slot::CacheReadTokens),
-                cache_creation_tokens: slots.count(Slot::CacheCreationTokens),
-                reasoning_tokens: slots.count(Slot::ReasoningTokens),
+                cache_read_tokens: slots.tell_count(Slot::CacheReadTokens),
+                cache_creation_tokens: slots.tell_count(Slot::CacheCreationTokens),
+                reasoning_tokens: slots.tell_count(Slot::ReasoningTokens),
                 ..Usage::default()
             },
-            otel: self.origin(name),
-            events: self.events(options),
-            attributes: self.attributes(options),
             ..SpanMetadata::default()
         }
     }
@@ -247,86 +240,19 @@ impl<'v, V: SpanView> Reading<'v, V> {
     fn sampling(&self) -> Sampling {
         let slots = &self.slots;
         Sampling {
-            temperature: slots.number(Slot::Temperature),
-            top_p: slots.number(Slot::TopP),
-            top_k: slots.number(Slot::TopK),
-            seed: slots.value(Slot::Seed).and_then(|value| match value {
+            temperature: slots.tell_number(Slot::Temperature),
+            top_p: slots.tell_number(Slot::TopP),
+            top_k: slots.tell_number(Slot::TopK),
+            seed: slots.tell(Slot::Seed, |value| match value {
                 Value::Int(seed) => Some(*seed),
                 other => other.to_count().and_then(|seed| i64::try_from(seed).ok()),
             }),
-            max_tokens: slots.count(Slot::MaxTokens),
-            frequency_penalty: slots.number(Slot::FrequencyPenalty),
-            presence_penalty: slots.number(Slot::PresencePenalty),
-            stop: slots.value(Slot::StopSequences).map(Json::from_serialize),
-            n: slots.count(Slot::ChoiceCount),
+            max_tokens: slots.tell_count(Slot::MaxTokens),
+            frequency_penalty: slots.tell_number(Slot::FrequencyPenalty),
+            presence_penalty: slots.tell_number(Slot::PresencePenalty),
+            stop: slots.tell(Slot::StopSequences, |stop| Some(Json::from_serialize(stop))),
+            n: slots.tell_count(Slot::ChoiceCount),
         }
-    }
-
-    fn origin(&self, name: &str) -> SpanOrigin {
-        let view = self.view;
-        let (scope, dropped) = (view.scope(), view.dropped());
-        let text = |text: &str| without_nul(text).into_owned();
-        SpanOrigin {
-            name: (view.name() != name).then(|| text(view.name())),
-            kind: (view.kind() != Kind::Internal).then(|| view.kind().as_str().to_owned()),
-            scope: (!scope.name.is_empty()).then(|| SpanScope {
-                name: text(scope.name),
-                version: (!scope.version.is_empty()).then(|| text(scope.version)),
-            }),
-            span_id: None,
-            remote_parent: None,
-            links: view
-                .links()
-                .map(|link| SpanLink {
-                    trace_id: hex(&link.trace_id),
-                    span_id: hex(&link.span_id),
-                    attributes: object(link.attributes.iter().map(|(key, value)| (*key, value))),
-                })
-                .collect(),
-            dropped_attributes: dropped.attributes,
-            dropped_events: dropped.events,
-            dropped_links: dropped.links,
-        }
-    }
-
-    /// Attributes that found no place of their own. One that only repeats what holds its place is not said again.
-    fn attributes(&self, options: &Options) -> Option<Json> {
-        let used = self.slots.used();
-        let unused = self.view.attributes().enumerate().filter(|(i, (key, value))| {
-            !used.contains(i) && !self.repeats(key, value) && (options.capture_content || is_structural(key, value))
-        });
-        object(unused.map(|(_, attribute)| attribute))
-    }
-
-    fn repeats(&self, key: &str, value: &Value<'_>) -> bool {
-        matches!(value, Value::Str(text) if text.is_empty())
-            || matches!(meaning(key), Meaning::One(_, slot) if self.slots.value(slot) == Some(value))
-    }
-
-    /// Events, less what was read from them already.
-    fn events(&self, options: &Options) -> Vec<SpanEvent> {
-        let keep = |event: &EventView<'_>, key: &str, value: &Value<'_>| {
-            if is_content_event(event.name) && self.repeats(key, value) {
-                return false;
-            }
-            options.capture_content || is_structural(key, value) || key == "exception.type"
-        };
-        self.view
-            .events()
-            .filter_map(|event| {
-                let kept = event.attributes.iter().filter(|(key, value)| keep(&event, key, value));
-                let attributes = object(kept.map(|(key, value)| (*key, value)));
-                // What was read whole has been said.
-                if attributes.is_none() && (is_content_event(event.name) || event.name == EXCEPTION) {
-                    return None;
-                }
-                Some(SpanEvent {
-                    name: without_nul(event.name).into_owned(),
-                    at: Timestamp::from_unix_nanos(event.unix_nanos),
-                    attributes,
-                })
-            })
-            .collect()
     }
 
     fn user_metadata(&self) -> serde_json::Map<String, JsonValue> {
@@ -355,6 +281,8 @@ impl<'v, V: SpanView> Reading<'v, V> {
             said.vision = history.as_deref().is_some_and(has_images);
         }
 
+        let conversed = [(Slot::SystemInstructions, instructions.is_some()), (Slot::InputMessages, history.is_some())];
+        let answers = answered.is_some();
         let asked = (instructions.is_some() || history.is_some()).then(|| {
             Json::from_serialize(&conversation(instructions.unwrap_or_default(), history.unwrap_or_default()))
         });
@@ -362,13 +290,18 @@ impl<'v, V: SpanView> Reading<'v, V> {
 
         let (given, returned) = match class {
             Some(Class::Model) => (None, None),
-            Some(Class::Tool) => (self.stated(Slot::ToolArguments), self.stated(Slot::ToolResult)),
-            _ => (self.stated(Slot::RetrievalQuery), self.stated(Slot::RetrievalDocuments)),
+            Some(Class::Tool) => (Some(Slot::ToolArguments), Some(Slot::ToolResult)),
+            _ => (Some(Slot::RetrievalQuery), Some(Slot::RetrievalDocuments)),
         };
-        said.input = self.outright(Slot::Input).or(given).or(asked).or_else(|| self.stated(Slot::Input));
-        let answered = said.answer.output.take();
-        said.answer.output =
-            self.outright(Slot::Output).or(returned).or(answered).or_else(|| self.stated(Slot::Output));
+        let ahead = |stated, own: Option<Slot>| self.outright(stated).or_else(|| self.stated(own?));
+        said.input = ahead(Slot::Input, given).or_else(|| {
+            conversed.iter().filter(|(_, read)| *read).for_each(|(slot, _)| self.slots.mark_told(*slot));
+            asked.or_else(|| self.stated(Slot::Input))
+        });
+        said.answer.output = ahead(Slot::Output, returned).or_else(|| {
+            answers.then(|| self.slots.mark_told(Slot::OutputMessages));
+            said.answer.output.take().or_else(|| self.stated(Slot::Output))
+        });
         said
     }
 
@@ -398,12 +331,12 @@ impl<'v, V: SpanView> Reading<'v, V> {
 
     /// The value in a place, as JSON where it is JSON, else as text.
     fn stated(&self, slot: Slot) -> Option<Json> {
-        self.slots.value(slot).map(json_or_text)
+        self.slots.tell(slot, |value| Some(json_or_text(value)))
     }
 
     /// The same, when the application itself stated it.
     fn outright(&self, slot: Slot) -> Option<Json> {
-        self.slots.get(slot).filter(|held| held.rank == 0).map(|held| json_or_text(&held.value))
+        self.stated(self.slots.get(slot).filter(|held| held.rank == 0).map(|_| slot)?)
     }
 }
 
@@ -416,6 +349,7 @@ fn place<'a>(
     value: Value<'a>,
 ) -> bool {
     let meaning = meaning(key);
+    let value = if meaning == Meaning::Unknown { value } else { value.readable() };
     match meaning {
         Meaning::One(rank, slot) => slots.put(slot, Held { rank: rank + less_trust, attribute, value }),
         Meaning::Many(_, slot, key) => slots.many.push(Many { slot, key, attribute, value }),
@@ -441,10 +375,6 @@ fn list<T: serde::de::DeserializeOwned>(value: &Value<'_>) -> Option<Vec<T>> {
     serde_json::from_str(value.as_json_text()?).ok()
 }
 
-fn is_structural(key: &str, value: &Value<'_>) -> bool {
-    matches!(value, Value::Bool(_) | Value::Int(_) | Value::Float(_)) || STRUCTURAL.iter().any(|s| key.starts_with(s))
-}
-
 /// The calls without what they were given.
 fn without_arguments(calls: &Json) -> Json {
     let mut calls = calls.to_value().unwrap_or_default();
@@ -452,30 +382,4 @@ fn without_arguments(calls: &Json) -> Json {
         call.remove("arguments");
     }
     Json::from(&calls)
-}
-
-/// A JSON object of attributes; of a key that comes twice the later value holds. `None` when there are none.
-fn object<'a, V: Serialize>(attributes: impl Iterator<Item = (&'a str, V)>) -> Option<Json> {
-    struct Object<V>(Vec<V>);
-    impl<V: Serialize> Serialize for Object<(&str, V)> {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            let mut map = serializer.serialize_map(Some(self.0.len()))?;
-            for (key, value) in &self.0 {
-                map.serialize_entry(&*without_nul(key), value)?;
-            }
-            map.end()
-        }
-    }
-    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut entries: Vec<(&str, V)> = Vec::new();
-    for (key, value) in attributes {
-        match places.get(key).and_then(|at| entries.get_mut(*at)) {
-            Some(entry) => entry.1 = value,
-            None => {
-                places.insert(key, entries.len());
-                entries.push((key, value));
-            }
-        }
-    }
-    (!entries.is_empty()).then(|| Json::from_serialize(&Object(entries)))
 }

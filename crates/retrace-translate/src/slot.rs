@@ -1,5 +1,6 @@
 //! The places that attributes fill: one for each thing that a span can say, whatever the dialect calls it.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 
 use crate::view::Value;
@@ -87,9 +88,14 @@ pub(crate) struct Held<'a> {
 }
 
 /// All places of one span.
+///
+/// What is only looked at is not lost to the record: [`Slots::tell`] and its kin note that a value is in it, and whoever
+/// keeps the rest asks [`Slots::told_attributes`].
 #[derive(Debug)]
 pub(crate) struct Slots<'a> {
     held: [Option<Held<'a>>; Slot::COUNT],
+    /// A bit for each slot whose value the record has.
+    told: Cell<u64>,
     /// Values of keys that share a prefix, with what follows the prefix.
     pub many: Vec<Many<'a>>,
 }
@@ -105,7 +111,8 @@ pub(crate) struct Many<'a> {
 
 impl<'a> Slots<'a> {
     pub(crate) fn new() -> Self {
-        Self { held: [const { None }; Slot::COUNT], many: Vec::new() }
+        const { assert!(Slot::COUNT <= u64::BITS as usize, "a bit for each slot") };
+        Self { held: [const { None }; Slot::COUNT], told: Cell::new(0), many: Vec::new() }
     }
 
     /// Puts a value in its place, unless a dialect that is trusted more has been there. Of one dialect the later value
@@ -139,18 +146,45 @@ impl<'a> Slots<'a> {
         self.value(slot)?.to_label().map(|label| retrace_protocol::json::without_nul(&label).into_owned())
     }
 
-    pub(crate) fn count(&self, slot: Slot) -> Option<u64> {
-        self.value(slot)?.to_count()
+    /// What `read` makes of the value; when it can read it, the record has it.
+    pub(crate) fn tell<T>(&self, slot: Slot, read: impl FnOnce(&Value<'a>) -> Option<T>) -> Option<T> {
+        let told = read(self.value(slot)?)?;
+        self.mark_told(slot);
+        Some(told)
     }
 
-    pub(crate) fn number(&self, slot: Slot) -> Option<f64> {
-        self.value(slot)?.to_number()
+    /// [`Slots::label`], for the record.
+    pub(crate) fn tell_label(&self, slot: Slot) -> Option<String> {
+        let label = self.label(slot)?;
+        self.mark_told(slot);
+        Some(label)
     }
 
-    /// The numbers of the attributes that hold a place.
-    pub(crate) fn used(&self) -> HashSet<usize> {
-        let one = self.held.iter().flatten().filter_map(|held| held.attribute);
-        one.chain(self.many.iter().filter_map(|many| many.attribute)).collect()
+    /// [`Value::to_count`], for the record.
+    pub(crate) fn tell_count(&self, slot: Slot) -> Option<u64> {
+        self.tell(slot, Value::to_count)
+    }
+
+    /// [`Value::to_number`], for the record.
+    pub(crate) fn tell_number(&self, slot: Slot) -> Option<f64> {
+        self.tell(slot, Value::to_number)
+    }
+
+    /// The record has what holds this place.
+    pub(crate) fn mark_told(&self, slot: Slot) {
+        self.told.set(self.told.get() | 1 << slot as u32);
+    }
+
+    /// Whether the record has what holds this place.
+    pub(crate) fn is_told(&self, slot: Slot) -> bool {
+        self.told.get() & (1 << slot as u32) != 0
+    }
+
+    /// The numbers of the attributes that the record has.
+    pub(crate) fn told_attributes(&self) -> HashSet<usize> {
+        let told = (0..).zip(&self.held).filter(|(slot, _)| self.told.get() & (1_u64 << slot) != 0);
+        let one = told.filter_map(|(_, held)| held.as_ref()?.attribute);
+        one.chain(self.many.iter().filter(|many| !many.key.is_empty()).filter_map(|many| many.attribute)).collect()
     }
 }
 

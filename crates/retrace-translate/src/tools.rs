@@ -9,15 +9,21 @@ use serde_json::value::RawValue;
 
 use crate::messages::label_of;
 
-/// What a model was told of its tools: names to schemas, and names to descriptions.
+/// What a model was told of its tools.
 #[derive(Debug, Default)]
 pub(crate) struct Offered {
+    /// From the names of functions to the schemas of their parameters.
     pub schemas: Option<Json>,
+    /// From the names of functions to their descriptions.
     pub descriptions: Option<Json>,
+    /// The definitions of tools that are no functions, such as those that a provider runs itself.
+    pub provided: Option<Json>,
 }
 
 #[derive(Deserialize)]
 struct Definition<'a> {
+    #[serde(borrow, default, rename = "type")]
+    kind: Option<&'a RawValue>,
     #[serde(borrow, default)]
     name: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -34,8 +40,14 @@ pub(crate) fn offered(json: &str) -> Option<Offered> {
     let definitions: Vec<&RawValue> = serde_json::from_str(json).ok()?;
     let mut schemas = BTreeMap::new();
     let mut descriptions = BTreeMap::new();
+    let mut provided = Vec::new();
     for raw in definitions {
         let mut definition: Definition<'_> = serde_json::from_str(raw.get()).ok()?;
+        let kind = definition.kind.and_then(label_of);
+        if definition.parameters.is_none() && kind.is_some_and(|kind| kind != "function") {
+            provided.push(raw);
+            continue;
+        }
         if let Some(inner) = definition.function {
             definition = serde_json::from_str(inner.get()).ok()?;
         }
@@ -52,6 +64,7 @@ pub(crate) fn offered(json: &str) -> Option<Offered> {
     Some(Offered {
         schemas: some(Json::from_serialize(&schemas), schemas.is_empty()),
         descriptions: some(Json::from_serialize(&descriptions), descriptions.is_empty()),
+        provided: some(Json::from_serialize(&provided), provided.is_empty()),
     })
 }
 
@@ -66,12 +79,17 @@ mod tests {
             {"type":"function","name":"b","inputSchema":{"type":"string"}},
             {"type":"function","function":{"name":"c","parameters":{"x":1}}},
             {"name":"d","input_schema":{},"description":null},
-            {"type":"web_search","name":"e"}
+            {"type":"web_search","name":"e"},
+            {"type":"code_interpreter"}
         ]"#;
         let offered = offered(json).unwrap();
         assert_eq!(
             offered.schemas.unwrap().as_str(),
-            r#"{"a":{"type":"object"},"b":{"type":"string"},"c":{"x":1},"d":{},"e":{}}"#
+            r#"{"a":{"type":"object"},"b":{"type":"string"},"c":{"x":1},"d":{}}"#
+        );
+        assert_eq!(
+            offered.provided.unwrap().as_str(),
+            r#"[{"type":"web_search","name":"e"},{"type":"code_interpreter"}]"#
         );
         assert_eq!(offered.descriptions.unwrap().as_str(), r#"{"a":"does a"}"#);
     }

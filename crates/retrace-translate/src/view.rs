@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use retrace_protocol::json::{is_strict, without_nul, without_refused_escapes};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -244,6 +245,21 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The value without what costs JSON its meaning: in a text that is JSON, escapes that a strict reader refuses become
+    /// that of U+FFFD. Text that is no JSON stays as it is.
+    #[must_use]
+    pub(crate) fn readable(self) -> Self {
+        let mended = self.as_json_text().filter(|text| text.starts_with(['{', '[', '"'])).and_then(|text| {
+            let Cow::Owned(mended) = without_refused_escapes(text) else { return None };
+            serde_json::from_str::<&RawValue>(&mended).is_ok().then_some(mended)
+        });
+        match (self, mended) {
+            (Self::Str(_), Some(mended)) => Self::Str(Cow::Owned(mended)),
+            (Self::Json(_), Some(mended)) => Self::Json(Cow::Owned(mended)),
+            (value, _) => value,
+        }
+    }
+
     /// Bytes that the value takes, roughly: the basis of bounds.
     #[must_use]
     pub fn weight(&self) -> usize {
@@ -264,15 +280,15 @@ impl<'a> From<&'a str> for Value<'a> {
 impl Serialize for Value<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Str(text) => serializer.serialize_str(&retrace_protocol::json::without_nul(text)),
+            Self::Str(text) => serializer.serialize_str(&without_nul(text)),
             Self::Bool(value) => serializer.serialize_bool(*value),
             Self::Int(value) => serializer.serialize_i64(*value),
             Self::Float(value) if value.is_finite() => serializer.serialize_f64(*value),
             // JSON has no form for it; a text says more than null does.
             Self::Float(value) => serializer.collect_str(value),
-            Self::Json(text) => match serde_json::from_str::<&RawValue>(text) {
-                Ok(raw) if retrace_protocol::json::is_strict(raw.get()) => raw.serialize(serializer),
-                _ => serializer.serialize_str(&retrace_protocol::json::without_nul(text)),
+            Self::Json(text) => match serde_json::from_str::<&RawValue>(&without_refused_escapes(text)) {
+                Ok(raw) if is_strict(raw.get()) => raw.serialize(serializer),
+                _ => serializer.serialize_str(&without_nul(text)),
             },
         }
     }
@@ -305,7 +321,8 @@ mod tests {
     fn values_are_written_as_what_they_are() {
         let json = |value: &Value<'_>| serde_json::to_string(value).unwrap();
         assert_eq!(json(&Value::Json(r#"["a",{"b":1}]"#.into())), r#"["a",{"b":1}]"#);
-        assert_eq!(json(&Value::Json(r#"["\ud800"]"#.into())), r#""[\"\\ud800\"]""#);
+        assert_eq!(json(&Value::Json(r#"["\ud800"]"#.into())), r#"["\ufffd"]"#);
+        assert_eq!(json(&Value::Json("[1e999]".into())), r#""[1e999]""#);
         assert_eq!(json(&Value::Float(f64::INFINITY)), r#""inf""#);
         assert_eq!(json(&Value::from("a\0")), "\"a\u{FFFD}\"");
         assert_eq!(json(&Value::Int(-1)), "-1");

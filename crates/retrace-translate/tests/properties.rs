@@ -74,6 +74,48 @@ const KEYS: &[&str] = &[
     "error.type",
     "other",
     "",
+    "enduser.id",
+    "gen_ai.agent.id",
+    "gen_ai.completion",
+    "gen_ai.openai.request.response_format",
+    "gen_ai.openai.request.seed",
+    "gen_ai.output.type",
+    "gen_ai.prompt",
+    "gen_ai.provider.name",
+    "gen_ai.request.choice.count",
+    "gen_ai.request.frequency_penalty",
+    "gen_ai.request.max_tokens",
+    "gen_ai.request.presence_penalty",
+    "gen_ai.request.stream",
+    "gen_ai.request.top_k",
+    "gen_ai.request.top_p",
+    "gen_ai.response.time_to_first_chunk",
+    "gen_ai.retrieval.documents",
+    "gen_ai.retrieval.query.text",
+    "gen_ai.system",
+    "gen_ai.usage.cache_creation.input_tokens",
+    "gen_ai.usage.cache_creation_input_tokens",
+    "gen_ai.usage.cache_read.input_tokens",
+    "gen_ai.usage.cache_read_input_tokens",
+    "gen_ai.usage.cache_write.input_tokens",
+    "gen_ai.usage.completion_tokens",
+    "gen_ai.usage.prompt_tokens",
+    "gen_ai.usage.reasoning.output_tokens",
+    "gen_ai.usage.reasoning_tokens",
+    "gen_ai.workflow.name",
+    "mcp.method.name",
+    "retrace.agent_id",
+    "retrace.agent_role",
+    "retrace.input_tokens",
+    "retrace.model",
+    "retrace.name",
+    "retrace.output_tokens",
+    "retrace.session_id",
+    "retrace.span_type",
+    "retrace.tool_call_id",
+    "retrace.trace.name",
+    "retrace.user_id",
+    "user.id",
 ];
 
 fn any_span() -> impl Strategy<Value = TestSpan> {
@@ -144,6 +186,64 @@ proptest! {
             }
             let text = serde_json::to_string(&run.trace).unwrap();
             prop_assert!(Json::parse_strict(&text).is_some(), "{}", text);
+        }
+    }
+
+    /// MAPPING.md, "Spans": nothing an application recorded is thrown away by translation.
+    #[test]
+    fn every_value_of_every_span_is_somewhere_in_the_run(
+        spans in prop::collection::vec(
+            (prop::collection::btree_map(prop::sample::select(KEYS), 0_usize..7, 0..12), 0_u64..5, 0_u8..3, any::<bool>()),
+            1..5,
+        ),
+    ) {
+        let mut marks = Vec::new();
+        let mut mark = || {
+            marks.push(1_000_003 + marks.len());
+            marks.last().copied().unwrap()
+        };
+        let mut recorded = Vec::new();
+        for (n, (attributes, parent, status, raised)) in (1_u64..).zip(spans) {
+            let mut span = span(n, if parent < n { parent } else { 0 }, &format!("name {}", mark()));
+            let mut event = Vec::new();
+            for (key, shape) in attributes {
+                let mark = mark();
+                let value = match shape {
+                    0 => Value::Int(i64::try_from(mark).unwrap()),
+                    1 => Value::Json(format!("[{mark}]").into()),
+                    2 => Value::Json(format!(r#"["{mark}"]"#).into()),
+                    3 => Value::Str(format!(r#"[{{"role":"user","parts":[{{"type":"text","content":"{mark}"}}]}}]"#).into()),
+                    4 => Value::Str(format!(r#"[{{"type":"function","name":"f{mark}","parameters":{{}}}}]"#).into()),
+                    5 => Value::Str(format!(r#"{{"a{mark}": 1}}"#).into()),
+                    _ => Value::Str(format!("text {mark}").into()),
+                };
+                if shape == 2 && n % 2 == 0 {
+                    event.push((key.to_owned(), value));
+                } else {
+                    span = span.with_value(key, value);
+                }
+            }
+            if status > 0 {
+                span = span.failed(&if status == 1 { format!("because {}", mark()) } else { String::new() });
+            }
+            if raised {
+                event.push(("exception.message".to_owned(), Value::Str(format!("thrown {}", mark()).into())));
+                span.events.push(("exception".to_owned(), event));
+            } else if !event.is_empty() {
+                span.events.push(("gen_ai.client.inference.operation.details".to_owned(), event));
+            }
+            recorded.push(span);
+        }
+        let mut options = Options::default();
+        options.selection = SpanSelection::All;
+        let said = record_with(options, &recorded);
+        let runs: Vec<_> = said.runs.iter().map(|run| {
+            let spans: Vec<_> = run.spans.iter().map(|recorded| &recorded.span).collect();
+            serde_json::to_string(&(&run.trace, spans)).unwrap()
+        }).collect();
+        let runs = runs.concat();
+        for mark in marks {
+            prop_assert!(runs.contains(&mark.to_string()), "{} is not in {}", mark, runs);
         }
     }
 

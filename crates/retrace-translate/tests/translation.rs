@@ -235,10 +235,26 @@ fn messages_that_are_cut_or_of_another_shape_are_kept_as_text() {
 
 #[test]
 fn what_a_strict_reader_refuses_is_sent_as_text() {
-    for refused in [r#"["\ud800"]"#, r#"{"n":1e999}"#, r#"{"a":"\u0000"}"#] {
+    let deep = format!("{}1{}", "[".repeat(65), "]".repeat(65)).leak();
+    for refused in [r#"{"n":1e999}"#, r#"{"n":1e999,"s":"\ud800"#, deep] {
         let span = span_of(&tool(1, 0, "t", "c").with("gen_ai.tool.call.arguments", refused));
         assert_eq!(json(span.input.as_ref()), refused);
     }
+}
+
+#[test]
+fn an_escape_that_no_text_can_hold_costs_the_messages_nothing() {
+    let messages = r#"[{"role":"user","parts":[{"type":"text","content":"a\u0000b"},
+        {"type":"tool_call_response","id":"c","response":{"path":"\udcff.txt"}}]}]"#;
+    let span = span_of(&chat(1, 0).with("gen_ai.input.messages", messages));
+    let expected = value!([{"role": "tool", "content": "{\"path\":\"\\ufffd.txt\"}", "tool_call_id": "c"},
+        {"role": "user", "content": "a\u{fffd}b"}]);
+    assert_eq!(json(span.input.as_ref())["messages"], expected);
+    let span = span_of(&tool(1, 0, "t", "c").with("gen_ai.tool.call.arguments", r#"{"a":"\u0000"}"#));
+    assert_eq!(json(span.input.as_ref()), value!({"a": "\u{fffd}"}));
+    let prose = r"what does {\u0000} mean?";
+    let span = span_of(&tool(1, 0, "t", "c").with("gen_ai.tool.call.arguments", prose));
+    assert_eq!(json(span.input.as_ref()), prose);
     let nul = span_of(&chat(1, 0).with("gen_ai.response.model", "a\0b").with("k\0", "v\0").with("session.id", "s\0"));
     assert!(!serde_json::to_string(&nul).unwrap().contains("\\u0000"));
 }

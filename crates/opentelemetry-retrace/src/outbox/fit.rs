@@ -104,6 +104,7 @@ fn shorter(chunk: &Chunk, height: usize) -> Option<Chunk> {
             &mut metadata.tool_calls,
             &mut metadata.tool_schemas,
             &mut metadata.tool_descriptions,
+            &mut metadata.provider_tools,
             &mut metadata.attributes,
         ];
         let lengths: Vec<usize> =

@@ -195,9 +195,10 @@ impl Recorder {
         }
     }
 
-    /// Tells everything, for nothing more comes: a run whose root has ended with all its spans, others as far as they came.
+    /// Tells everything, for nothing more comes: first the runs whose root has ended, with all their spans, then the
+    /// others as far as they came.
     pub fn finish(&mut self) {
-        while let Some((_, trace_id)) = self.by_age.first().copied() {
+        while let Some((_, trace_id)) = self.by_end.first().or_else(|| self.by_age.first()).copied() {
             self.let_go(trace_id);
         }
     }

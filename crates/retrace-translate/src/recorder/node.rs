@@ -86,6 +86,7 @@ impl Node {
                 + json(&metadata.tool_calls)
                 + json(&metadata.tool_schemas)
                 + json(&metadata.tool_descriptions)
+                + json(&metadata.provider_tools)
                 + json(&metadata.reasoning)
                 + span.token_ids.as_ref().map_or(0, |ids| size_of_val(ids.as_slice()))
                 + span.logprobs.as_ref().map_or(0, |logprobs| size_of_val(logprobs.as_slice()))

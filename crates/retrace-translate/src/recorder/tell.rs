@@ -55,16 +55,19 @@ impl Telling<'_> {
         let order = order(&run.nodes, &tree);
         let session = root_down(&run.nodes, &tree, root, |node| node.session.clone());
         let user = root_down(&run.nodes, &tree, root, |node| node.user.clone());
+        let name = root_down(&run.nodes, &tree, root, |node| node.draft.as_ref()?.stated_trace_name.clone());
         let ids = ids(&run.nodes, self.trace_id);
         drop(tree);
         let totals = settle(&mut run.nodes, &counts);
 
         let mut trace = self.trace(&run, root, &order);
-        trace.session_id = session;
+        trace.session_id.clone_from(&session);
+        trace.name = name.or(trace.name);
         trace.total_tokens = Some(totals.tokens);
         trace.total_cost = Some(without_noise(totals.cost));
-        let mut metadata = self.trace_metadata(&run, root, user);
+        let mut metadata = self.trace_metadata(&run, root, user.clone());
         metadata.inferred_io = infer_io(&mut trace, &run, &order);
+        let of_run_tags = metadata.tags.clone();
 
         let mut spans: Vec<Recorded> = Vec::with_capacity(order.len());
         let mut executed_calls = Vec::new();
@@ -90,6 +93,19 @@ impl Telling<'_> {
             }
             if root != Some(at) {
                 metadata.other = draft.user_metadata;
+                // What the run says of all its spans a span repeats only when it differs.
+                for (key, own, of_run) in [
+                    ("session_id", &node.session, &session),
+                    ("user_id", &node.user, &user),
+                    ("trace_name", &draft.stated_trace_name, &trace.name),
+                ] {
+                    if let Some(own) = own.as_ref().filter(|own| of_run.as_ref() != Some(own)) {
+                        metadata.other.entry(key).or_insert_with(|| own.as_str().into());
+                    }
+                }
+                if let Some(own) = draft.tags.filter(|own| of_run_tags.as_ref() != Some(own)) {
+                    metadata.other.entry("tags").or_insert_with(|| own.to_value().unwrap_or_default());
+                }
             }
             if metadata != SpanMetadata::default() {
                 span.metadata = Some(Json::from_serialize(&metadata));

@@ -1,0 +1,157 @@
+//! What of a span found no place of its own: where it comes from, its events, its other attributes.
+
+use std::collections::BTreeMap;
+
+use retrace_protocol::json::without_nul;
+use retrace_protocol::metadata::{SpanEvent, SpanLink, SpanOrigin, SpanScope};
+use retrace_protocol::{Json, Span, Timestamp};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use crate::dialect::{Meaning, is_content_event, meaning};
+use crate::failure::{EXCEPTION, UNNAMED};
+use crate::hex;
+use crate::options::Options;
+use crate::reading::{Draft, Reading};
+use crate::slot::Slot;
+use crate::view::{EventView, Kind, SpanView, StatusView, Value};
+
+/// Attribute keys that are kept when content is not: they say where and how, never what.
+const STRUCTURAL: &[&str] =
+    &["server.", "network.", "service.", "code.", "thread.", "http.route", "http.request.method", "url.scheme"];
+
+impl<V: SpanView> Reading<'_, V> {
+    /// The draft with where the span comes from, its events, and the attributes that found no place so far.
+    pub(crate) fn with_the_rest(&self, mut draft: Draft, options: &Options, name: &str) -> Draft {
+        for (slot, told) in [
+            (Slot::SpanType, self.slots.text(Slot::SpanType) == Some(draft.span.span_type.as_str())),
+            // The run names its agents, its session and its user.
+            (Slot::AgentId, true),
+            (Slot::AgentName, true),
+            (Slot::SessionId, true),
+            (Slot::UserId, true),
+            (
+                Slot::ErrorType,
+                self.slots.label(Slot::ErrorType).is_some_and(|kind| kind == UNNAMED || says(&draft.span, &kind)),
+            ),
+        ] {
+            if told && self.slots.label(slot).is_some() {
+                self.slots.mark_told(slot);
+            }
+        }
+        draft.metadata.otel = self.origin(name);
+        draft.metadata.otel.status_description = match self.view.status() {
+            StatusView::Error(description) if !says(&draft.span, description) => {
+                Some(without_nul(description).into_owned())
+            }
+            _ => None,
+        };
+        draft.metadata.events = self.events(options);
+        draft.metadata.attributes = self.attributes(options);
+        draft
+    }
+
+    fn origin(&self, name: &str) -> SpanOrigin {
+        let view = self.view;
+        let (scope, dropped) = (view.scope(), view.dropped());
+        let text = |text: &str| without_nul(text).into_owned();
+        SpanOrigin {
+            name: (view.name() != name).then(|| text(view.name())),
+            kind: (view.kind() != Kind::Internal).then(|| view.kind().as_str().to_owned()),
+            scope: (!scope.name.is_empty()).then(|| SpanScope {
+                name: text(scope.name),
+                version: (!scope.version.is_empty()).then(|| text(scope.version)),
+            }),
+            span_id: None,
+            status_description: None,
+            remote_parent: None,
+            links: view
+                .links()
+                .map(|link| SpanLink {
+                    trace_id: hex(&link.trace_id),
+                    span_id: hex(&link.span_id),
+                    attributes: object(link.attributes.iter().map(|(key, value)| (*key, value))),
+                })
+                .collect(),
+            dropped_attributes: dropped.attributes,
+            dropped_events: dropped.events,
+            dropped_links: dropped.links,
+        }
+    }
+
+    /// Attributes that found no place of their own. One that only repeats what holds its place is not said again.
+    fn attributes(&self, options: &Options) -> Option<Json> {
+        let told = self.slots.told_attributes();
+        let untold = self.view.attributes().enumerate().filter(|(i, (key, value))| {
+            !told.contains(i) && !self.repeats(key, value) && (options.capture_content || is_structural(key, value))
+        });
+        object(untold.map(|(_, attribute)| attribute))
+    }
+
+    fn repeats(&self, key: &str, value: &Value<'_>) -> bool {
+        matches!(value, Value::Str(text) if text.is_empty())
+            || matches!(meaning(key), Meaning::One(_, slot)
+                if self.slots.is_told(slot) && self.slots.value(slot) == Some(value))
+    }
+
+    /// Events, less what was read from them already.
+    fn events(&self, options: &Options) -> Vec<SpanEvent> {
+        let keep = |event: &EventView<'_>, key: &str, value: &Value<'_>| {
+            if is_content_event(event.name) && self.repeats(key, value) {
+                return false;
+            }
+            options.capture_content || is_structural(key, value) || key == "exception.type"
+        };
+        self.view
+            .events()
+            .filter_map(|event| {
+                let kept = event.attributes.iter().filter(|(key, value)| keep(&event, key, value));
+                let attributes = object(kept.map(|(key, value)| (*key, value)));
+                // What was read whole has been said.
+                if attributes.is_none() && (is_content_event(event.name) || event.name == EXCEPTION) {
+                    return None;
+                }
+                Some(SpanEvent {
+                    name: without_nul(event.name).into_owned(),
+                    at: Timestamp::from_unix_nanos(event.unix_nanos),
+                    attributes,
+                })
+            })
+            .collect()
+    }
+}
+
+/// Whether the span's error has these words.
+fn says(span: &Span, words: &str) -> bool {
+    span.error.as_deref().is_some_and(|error| error.contains(words))
+}
+
+fn is_structural(key: &str, value: &Value<'_>) -> bool {
+    matches!(value, Value::Bool(_) | Value::Int(_) | Value::Float(_)) || STRUCTURAL.iter().any(|s| key.starts_with(s))
+}
+
+/// A JSON object of attributes; of a key that comes twice the later value holds. `None` when there are none.
+fn object<'a, V: Serialize>(attributes: impl Iterator<Item = (&'a str, V)>) -> Option<Json> {
+    struct Object<V>(Vec<V>);
+    impl<V: Serialize> Serialize for Object<(&str, V)> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let mut map = serializer.serialize_map(Some(self.0.len()))?;
+            for (key, value) in &self.0 {
+                map.serialize_entry(&*without_nul(key), value)?;
+            }
+            map.end()
+        }
+    }
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut entries: Vec<(&str, V)> = Vec::new();
+    for (key, value) in attributes {
+        match places.get(key).and_then(|at| entries.get_mut(*at)) {
+            Some(entry) => entry.1 = value,
+            None => {
+                places.insert(key, entries.len());
+                entries.push((key, value));
+            }
+        }
+    }
+    (!entries.is_empty()).then(|| Json::from_serialize(&Object(entries)))
+}
