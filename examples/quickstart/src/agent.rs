@@ -106,7 +106,7 @@ where
     );
     thread::sleep(Duration::from_millis(20));
     let result = match call["name"].as_str() {
-        Some("get_weather") => json!({"temp_c": 3, "sky": "sleet", "wind_ms": 9}),
+        Some("get_weather") => json!({"sky": "sleet", "temp_c": 3, "wind_ms": 9}),
         Some("search_wardrobe") => json!(["grey wool coat", "blue rain shell"]),
         _ => json!({"error": "no such tool"}),
     };

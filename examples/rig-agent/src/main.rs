@@ -1,4 +1,4 @@
-//! A [rig](https://docs.rs/rig) agent whose spans become a run in Retrace.
+//! A rig agent whose spans become a run in Retrace.
 //!
 //! rig traces itself with the `tracing` crate, and `tracing-opentelemetry` makes OpenTelemetry spans of that. All that is
 //! Retrace's here is an exporter. Offline: the model is a scripted server on this machine, and the run is sent to a
