@@ -19,6 +19,8 @@ use crate::view::{EventView, Kind, SpanView, StatusView, Value};
 /// Attribute keys that are kept when content is not: they say where and how, never what.
 const STRUCTURAL: &[&str] =
     &["server.", "network.", "service.", "code.", "thread.", "http.route", "http.request.method", "url.scheme"];
+/// The name of an event whose own name is not sent, as it may be content.
+const UNTOLD_EVENT: &str = "event";
 
 impl<V: SpanView> Reading<'_, V> {
     /// The draft with where the span comes from, its events, and the attributes that found no place so far.
@@ -39,7 +41,7 @@ impl<V: SpanView> Reading<'_, V> {
                 self.slots.mark_told(slot);
             }
         }
-        draft.metadata.otel = self.origin(name);
+        draft.metadata.otel = self.origin(name, options);
         draft.metadata.otel.status_description = match self.view.status() {
             StatusView::Error(description) if !says(&draft.span, description) => {
                 Some(without_nul(description).into_owned())
@@ -51,7 +53,7 @@ impl<V: SpanView> Reading<'_, V> {
         draft
     }
 
-    fn origin(&self, name: &str) -> SpanOrigin {
+    fn origin(&self, name: &str, options: &Options) -> SpanOrigin {
         let view = self.view;
         let (scope, dropped) = (view.scope(), view.dropped());
         let text = |text: &str| without_nul(text).into_owned();
@@ -70,7 +72,12 @@ impl<V: SpanView> Reading<'_, V> {
                 .map(|link| SpanLink {
                     trace_id: hex(&link.trace_id),
                     span_id: hex(&link.span_id),
-                    attributes: object(link.attributes.iter().map(|(key, value)| (*key, value))),
+                    attributes: object(
+                        link.attributes
+                            .iter()
+                            .map(|(key, value)| (*key, value))
+                            .filter(|(key, value)| options.capture_content || is_structural(key, value)),
+                    ),
                 })
                 .collect(),
             dropped_attributes: dropped.attributes,
@@ -111,14 +118,21 @@ impl<V: SpanView> Reading<'_, V> {
                 if attributes.is_none() && (is_content_event(event.name) || event.name == EXCEPTION) {
                     return None;
                 }
+                // A logging library puts the message where the name belongs.
+                let shown = options.capture_content || is_known(event.name);
                 Some(SpanEvent {
-                    name: without_nul(event.name).into_owned(),
+                    name: if shown { without_nul(event.name).into_owned() } else { UNTOLD_EVENT.to_owned() },
                     at: Timestamp::from_unix_nanos(event.unix_nanos),
                     attributes,
                 })
             })
             .collect()
     }
+}
+
+/// Whether a convention gives this name to an event.
+fn is_known(name: &str) -> bool {
+    name == EXCEPTION || is_content_event(name) || meaning(name).is_genai()
 }
 
 /// Whether the span's error has these words.

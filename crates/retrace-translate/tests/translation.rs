@@ -277,7 +277,9 @@ fn without_content_structure_names_tokens_and_cost_remain() {
         .with_value("unknown.list", Value::Json(r#"["canary-7f3a"]"#.into()))
         .with("server.address", "api.example.org")
         .with_value("thread.id", Value::Int(7))
-        .event("log", &[("message", secret)])
+        .event("asked for canary-7f3a", &[("level", "INFO")])
+        .event("gen_ai.choice.made", &[("message", secret)])
+        .link([9; 16], [9; 8], &[("why", secret)])
         .event("exception", &[("exception.type", "E"), ("exception.stacktrace", secret)])
         .event(CONTENT, &[("gen_ai.input.messages", messages), ("other", secret)])
         .usage(5, 2);
@@ -294,6 +296,8 @@ fn without_content_structure_names_tokens_and_cost_remain() {
     let call = metadata(&spans[1]);
     assert_eq!(call["tool_calls"], value!([{"id": "c1", "name": "look"}]));
     assert_eq!(call["finish_reasons"], value!(["stop"]));
+    let events = call["events"].as_array().unwrap().iter().map(|event| event["name"].as_str().unwrap());
+    assert_eq!(events.collect::<Vec<_>>(), ["event", "gen_ai.choice.made", "exception"]);
     assert_eq!(call["attributes"], value!({"server.address": "api.example.org", "thread.id": 7}));
     assert_eq!(trace.output, Some(retrace_protocol::Json::null()));
 }

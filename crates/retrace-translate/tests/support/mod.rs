@@ -27,6 +27,7 @@ pub struct TestSpan {
     pub error: Option<String>,
     pub attributes: Vec<(String, Value<'static>)>,
     pub events: Vec<(String, Vec<(String, Value<'static>)>)>,
+    pub links: Vec<([u8; 16], [u8; 8], Vec<(String, Value<'static>)>)>,
     pub dropped: Dropped,
 }
 
@@ -46,6 +47,7 @@ pub fn span(n: u64, parent: u64, name: &str) -> TestSpan {
         error: None,
         attributes: Vec::new(),
         events: Vec::new(),
+        links: Vec::new(),
         dropped: Dropped::default(),
     }
 }
@@ -102,6 +104,12 @@ impl TestSpan {
         self
     }
 
+    pub fn link(mut self, trace_id: [u8; 16], span_id: [u8; 8], attributes: &[(&str, &'static str)]) -> Self {
+        let attributes = attributes.iter().map(|(key, value)| ((*key).to_owned(), Value::from(*value))).collect();
+        self.links.push((trace_id, span_id, attributes));
+        self
+    }
+
     pub fn in_trace(mut self, trace_id: [u8; 16]) -> Self {
         self.trace_id = trace_id;
         self
@@ -148,7 +156,11 @@ impl SpanView for TestSpan {
         })
     }
     fn links(&self) -> impl Iterator<Item = LinkView<'_>> {
-        std::iter::empty()
+        self.links.iter().map(|(trace_id, span_id, attributes)| LinkView {
+            trace_id: *trace_id,
+            span_id: *span_id,
+            attributes: borrowed(attributes).collect(),
+        })
     }
     fn scope(&self) -> ScopeView<'_> {
         ScopeView::default()
