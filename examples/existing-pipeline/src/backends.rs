@@ -1,13 +1,11 @@
 //! The two backends: where they are, and what they got.
 
 use std::error::Error;
-use std::sync::Arc;
 
-use opentelemetry_otlp::{HttpExporterBuilderSet, SpanExporterBuilder, WithExportConfig as _, WithHttpConfig as _};
+use opentelemetry_otlp::{HttpExporterBuilderSet, SpanExporterBuilder, WithExportConfig as _};
 use opentelemetry_retrace::{RetraceExporterBuilder, Stats};
 use retrace_local::{Server, TraceQuery};
 use retrace_protocol::{Id, Trace};
-use rustls::{ClientConfig, RootCertStore};
 
 use crate::application;
 use crate::collector::{Collector, Received};
@@ -31,14 +29,10 @@ impl Backends {
     pub(crate) fn otlp(
         &self,
         exporter: SpanExporterBuilder<HttpExporterBuilderSet>,
-    ) -> Result<SpanExporterBuilder<HttpExporterBuilderSet>, Box<dyn Error>> {
+    ) -> SpanExporterBuilder<HttpExporterBuilderSet> {
         match &self.collector {
-            Some(collector) => Ok(exporter.with_endpoint(collector.url()).with_http_client(http_client()?)),
-            None => {
-                // See [`http_client`]. An error says that the process has a provider already.
-                let _ = rustls::crypto::ring::default_provider().install_default();
-                Ok(exporter)
-            }
+            Some(collector) => exporter.with_endpoint(collector.url()),
+            None => exporter,
         }
     }
 
@@ -128,18 +122,4 @@ fn same<'a>(
     };
     let (found, expected) = (sorted(&mut found.into_iter()), sorted(&mut expected.into_iter()));
     if found == expected { Ok(()) } else { Err(format!("{what}: expected {expected:?}, found {found:?}").into()) }
-}
-
-/// A client that trusts nobody, as its connections are not encrypted.
-///
-/// Alone, an OTLP exporter without TLS makes such a client itself. The Retrace exporter switches TLS on in the HTTP library
-/// that both use, and from then on that client wants the process to have a provider of cryptography, and the machine to
-/// have certificates. An application whose other dependencies use TLS has both.
-fn http_client() -> Result<reqwest::blocking::Client, Box<dyn Error>> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth();
-    Ok(reqwest::blocking::Client::builder().tls_backend_preconfigured(tls).build()?)
 }

@@ -24,7 +24,7 @@ use backends::Backends;
 fn main() -> Result<(), Box<dyn Error>> {
     let backends = Backends::start()?;
 
-    let otlp = backends.otlp(SpanExporter::builder().with_http())?.build()?;
+    let otlp = backends.otlp(SpanExporter::builder().with_http()).build()?;
     let retrace = backends.retrace(RetraceExporter::builder()).build()?; //                       2
     let provider = SdkTracerProvider::builder()
         .with_resource(Resource::builder().with_service_name("support").build())

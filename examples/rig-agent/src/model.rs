@@ -1,14 +1,11 @@
 //! A model server that has learned one conversation by heart. It speaks OpenAI's chat completions.
 
 use std::error::Error;
-use std::sync::Arc;
 
 use axum::routing::post;
 use axum::{Json, Router};
 use rig::http_client::ReqwestClient;
 use rig::providers::openai::{OpenAI, OpenAIConfig};
-use rig::rig_reqwest::reqwest;
-use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
@@ -18,18 +15,7 @@ pub(crate) async fn start() -> Result<OpenAI, Box<dyn Error>> {
     let url = format!("http://{}/v1", listener.local_addr()?);
     let router = Router::new().route("/v1/chat/completions", post(chat));
     tokio::spawn(async move { axum::serve(listener, router).await });
-    Ok(OpenAIConfig::new("no-key-is-asked-for").with_base_url(url).connect(http_client()?))
-}
-
-/// A client that trusts nobody, as none of its connections is encrypted. That of rig wants certificates all the same, and
-/// a machine may have none.
-fn http_client() -> Result<ReqwestClient, Box<dyn Error>> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth();
-    Ok(reqwest::Client::builder().tls_backend_preconfigured(tls).build()?.into())
+    Ok(OpenAIConfig::new("no-key-is-asked-for").with_base_url(url).connect(ReqwestClient::default()))
 }
 
 async fn chat(Json(request): Json<Value>) -> Json<Value> {

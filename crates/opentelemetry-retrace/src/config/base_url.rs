@@ -9,6 +9,7 @@ use crate::config::error::BuildError;
 pub(crate) struct BaseUrl {
     text: String,
     secure: bool,
+    #[cfg(any(test, feature = "_rustls"))]
     loopback: bool,
 }
 
@@ -34,7 +35,12 @@ impl BaseUrl {
         if !secure && !loopback {
             return Err(BuildError::CleartextUrl { source_name, url: url.to_owned() });
         }
-        Ok(Self { text: url.trim_end_matches('/').to_owned(), secure, loopback })
+        Ok(Self {
+            text: url.trim_end_matches('/').to_owned(),
+            secure,
+            #[cfg(any(test, feature = "_rustls"))]
+            loopback,
+        })
     }
 
     /// The URL of a path of the API.
@@ -52,6 +58,7 @@ impl BaseUrl {
     }
 
     /// Whether the receiver is on this machine.
+    #[cfg(any(test, feature = "_rustls"))]
     pub(crate) fn is_loopback(&self) -> bool {
         self.loopback
     }

@@ -52,7 +52,7 @@ pub enum BuildError {
 
     /// The base URL asks for TLS, and the crate was built without.
     #[error(
-        "the base URL {url:?} needs TLS: enable the feature `rustls-ring` or `rustls-aws-lc-rs` of opentelemetry-retrace"
+        "the base URL {url:?} needs TLS: enable the feature `rustls-aws-lc-rs` or `rustls-ring` of opentelemetry-retrace"
     )]
     NoTls {
         /// The value.
@@ -103,6 +103,18 @@ pub enum BuildError {
         path: std::path::PathBuf,
         /// What is wrong with it.
         problem: String,
+    },
+
+    /// The environment names a proxy that cannot be used.
+    #[error(
+        "the proxy {scheme}://{host} from HTTPS_PROXY or ALL_PROXY cannot be used: give one of the scheme http or https, \
+         or name the receiver's host in NO_PROXY"
+    )]
+    Proxy {
+        /// Its scheme.
+        scheme: String,
+        /// Its host.
+        host: String,
     },
 
     /// The HTTP client could not be made.

@@ -94,6 +94,7 @@ pub(crate) struct Config {
     pub timeout: Option<Duration>,
     /// Further headers; their values are secrets.
     pub headers: HeaderMap,
+    #[cfg_attr(not(any(test, feature = "_rustls")), expect(dead_code, reason = "only TLS has authorities to trust"))]
     pub certificate: Option<(PathBuf, &'static str)>,
     pub buffer_bytes: usize,
     pub body_bytes: usize,

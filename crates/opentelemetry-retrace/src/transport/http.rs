@@ -1,33 +1,38 @@
 //! Requests over HTTP (PROTOCOL.md sections 2 and 9).
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue};
-use reqwest::redirect::Policy;
-use reqwest::{Client, Response};
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper_util::client::legacy::{Client, Error};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use retrace_protocol::endpoint::{self, CLIENT_HEADER, KEY_HEADER};
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use crate::config::{BaseUrl, BuildError, Config};
-use crate::outbox::{Answer, Method, Sending};
+use crate::outbox::{Answer, Body, Method, Sending};
 use crate::secret::ApiKey;
+use crate::transport::connect::Connector;
 
-/// How long connecting may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an idle connection is kept; shorter than what common servers and proxies allow.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// Most bytes of an answer that are read.
 const ANSWER_BYTES: usize = 4 * 1024;
 /// Most characters of a receiver's words that are passed on (what the official SDK shows).
 const WORDS_CHARS: usize = 300;
-const USER_AGENT: &str = concat!("opentelemetry-retrace/", env!("CARGO_PKG_VERSION"));
+const US: HeaderValue = HeaderValue::from_static(concat!("opentelemetry-retrace/", env!("CARGO_PKG_VERSION")));
 
-/// The client.
+/// The client. It follows no redirects, so that the API key goes nowhere but to the receiver.
 #[derive(Clone, Debug)]
 pub(crate) struct Http {
-    client: Client,
+    client: Client<Connector, Body>,
+    headers: HeaderMap,
+    timeout: Option<Duration>,
     base_url: BaseUrl,
     api_key: ApiKey,
 }
@@ -35,48 +40,46 @@ pub(crate) struct Http {
 impl Http {
     /// Makes the client. Nothing is connected yet, and no runtime is needed.
     pub(crate) fn new(config: &Config) -> Result<Self, BuildError> {
-        let mut builder = Client::builder()
-            .user_agent(USER_AGENT)
-            .default_headers(headers(config)?)
-            .redirect(Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .retry(reqwest::retry::never())
-            .tcp_nodelay(true);
-        if let Some(timeout) = config.timeout {
-            builder = builder.timeout(timeout);
-        }
-        if config.base_url.is_loopback() {
-            // What stays on this machine goes through no proxy.
-            builder = builder.no_proxy();
-        }
-        builder = tls(builder, config)?;
-        // Built without TLS while another crate of the graph asks the same client for it, the client panics.
-        let client = catch_unwind(AssertUnwindSafe(|| builder.build()))
-            .map_err(|_| BuildError::Client { problem: "no TLS provider is configured".to_owned() })?
-            .map_err(|error| BuildError::Client { problem: cause(&error) })?;
-        Ok(Self { client, base_url: config.base_url.clone(), api_key: config.api_key.clone() })
+            .build(Connector::new(config)?);
+        Ok(Self {
+            client,
+            headers: headers(config)?,
+            timeout: config.timeout,
+            base_url: config.base_url.clone(),
+            api_key: config.api_key.clone(),
+        })
     }
 
     /// Makes one request and reads its answer.
     pub(crate) async fn send(&self, sending: Sending) -> Answer {
-        let request = match sending.method {
-            Method::Create => self.client.post(self.base_url.join(endpoint::TRACES)),
-            Method::Patch => self.client.patch(self.base_url.join(&endpoint::trace(&sending.id))),
+        let (method, url) = match sending.method {
+            Method::Create => (http::Method::POST, self.base_url.join(endpoint::TRACES)),
+            Method::Patch => (http::Method::PATCH, self.base_url.join(&endpoint::trace(&sending.id))),
         };
-        match request.body(reqwest::Body::wrap(sending.body)).send().await {
-            Ok(response) => self.answer(response).await,
-            Err(error) if error.is_connect() => Answer::NotSent { cause: cause(&error) },
-            Err(error) => Answer::Broken { cause: cause(&error) },
+        let mut request = match Request::builder().method(method).uri(url).body(sending.body) {
+            Ok(request) => request,
+            Err(error) => return Answer::NotSent { cause: error.to_string() },
+        };
+        request.headers_mut().clone_from(&self.headers);
+        let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        match before(deadline, self.client.request(request)).await {
+            Some(Ok(response)) => self.answer(response, deadline).await,
+            Some(Err(error)) if error.is_connect() => Answer::NotSent { cause: cause(&error) },
+            Some(Err(error)) => Answer::Broken { cause: cause(&error) },
+            None => Answer::Broken { cause: "timed out".to_owned() },
         }
     }
 
-    async fn answer(&self, mut response: Response) -> Answer {
+    async fn answer(&self, response: Response<Incoming>, deadline: Option<Instant>) -> Answer {
         let status = response.status();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| pause(value, SystemTime::now()));
+        let mut incoming = response.into_body();
         let mut body = Vec::new();
         // Reading the answer to its end lets the connection serve the next request; a long one is not worth that.
-        while let Ok(Some(piece)) = response.chunk().await {
+        while let Some(Some(piece)) = before(deadline, next_piece(&mut incoming)).await {
             body.extend_from_slice(&piece);
             if body.len() >= ANSWER_BYTES {
                 break;
@@ -87,33 +90,30 @@ impl Http {
     }
 }
 
+/// What the future gives; `None` when the deadline comes first.
+async fn before<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline, future).await.ok(),
+        None => Some(future.await),
+    }
+}
+
+/// The next bytes of an answer; `None` at its end, also at one that comes too soon.
+async fn next_piece(body: &mut Incoming) -> Option<Bytes> {
+    let frame = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await?.ok()?;
+    Some(frame.into_data().unwrap_or_default())
+}
+
 fn headers(config: &Config) -> Result<HeaderMap, BuildError> {
     let mut headers = config.headers.clone();
     let mut key = HeaderValue::from_str(config.api_key.expose())
         .map_err(|_| BuildError::Client { problem: "the API key fits into no header".to_owned() })?;
     key.set_sensitive(true);
     headers.insert(KEY_HEADER, key);
-    headers.insert(CLIENT_HEADER, HeaderValue::from_static(USER_AGENT));
+    headers.insert(CLIENT_HEADER, US);
+    headers.insert(USER_AGENT, US);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok(headers)
-}
-
-#[cfg(feature = "_rustls")]
-fn tls(builder: reqwest::ClientBuilder, config: &Config) -> Result<reqwest::ClientBuilder, BuildError> {
-    if !config.base_url.is_secure() {
-        // Named here too: without one the client looks for the process's provider, and panics when there is none.
-        return Ok(builder.tls_backend_preconfigured(crate::transport::tls::trusting_nobody()?));
-    }
-    let certificate = config.certificate.as_ref().map(|(path, source_name)| (path.as_path(), *source_name));
-    Ok(builder.tls_backend_preconfigured(crate::transport::tls::client(certificate)?).https_only(true))
-}
-
-#[cfg(not(feature = "_rustls"))]
-fn tls(builder: reqwest::ClientBuilder, config: &Config) -> Result<reqwest::ClientBuilder, BuildError> {
-    if config.base_url.is_secure() {
-        return Err(BuildError::NoTls { url: config.base_url.as_str().to_owned() });
-    }
-    Ok(builder)
 }
 
 /// How long a `Retry-After` asks to wait: whole seconds, or until a date.
@@ -137,13 +137,12 @@ fn reason(body: &[u8]) -> Option<String> {
     Some(refusal.error.chars().filter(|c| !c.is_control()).take(WORDS_CHARS).collect())
 }
 
-/// An error and its causes in one line, without the URL.
+/// An error and its causes in one line.
 fn cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut causes = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
-        let text = match error.downcast_ref::<reqwest::Error>() {
-            Some(error) if error.is_timeout() => "timed out".to_owned(),
+        let text = match error.downcast_ref::<Error>() {
             Some(error) if error.is_connect() => "no connection".to_owned(),
             Some(_) => "no answer".to_owned(),
             None => error.to_string(),

@@ -1,6 +1,9 @@
 //! The way to the receiver: the one place with sockets and a thread.
 
+mod connect;
 pub(crate) mod http;
+#[cfg(feature = "_rustls")]
+mod proxy;
 pub(crate) mod retry;
 pub(crate) mod suppress;
 #[cfg(feature = "_rustls")]

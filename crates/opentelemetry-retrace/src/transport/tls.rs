@@ -1,4 +1,4 @@
-//! TLS with a provider that is named, never taken from or given to the process.
+//! TLS, with a provider that is named and never installed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,12 +11,17 @@ use rustls_platform_verifier::BuilderVerifierExt as _;
 
 use crate::config::BuildError;
 
-/// The provider of this build. Two in one process, or none installed, is no concern of ours: this one is passed on.
+/// The provider that the application has installed for its process, else the one of this build's features, passed on by
+/// hand: nothing is installed, and two in one graph are no concern of ours.
 fn provider() -> Arc<CryptoProvider> {
-    #[cfg(feature = "rustls-ring")]
-    return Arc::new(rustls::crypto::ring::default_provider());
-    #[cfg(not(feature = "rustls-ring"))]
-    return Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(built_in()))
+}
+
+fn built_in() -> CryptoProvider {
+    #[cfg(feature = "rustls-aws-lc-rs")]
+    return rustls::crypto::aws_lc_rs::default_provider();
+    #[cfg(not(feature = "rustls-aws-lc-rs"))]
+    return rustls::crypto::ring::default_provider();
 }
 
 /// A client that trusts the operating system's authorities, or those of a PEM file instead.
@@ -27,11 +32,6 @@ pub(crate) fn client(certificate: Option<(&Path, &'static str)>) -> Result<Clien
         None => builder.with_platform_verifier().map_err(|error| client_error(&error))?,
     }
     .with_no_client_auth())
-}
-
-/// A client for connections that are not encrypted: a machine without certificates can still reach a receiver of its own.
-pub(crate) fn trusting_nobody() -> Result<ClientConfig, BuildError> {
-    Ok(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
 }
 
 fn builder() -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, BuildError> {

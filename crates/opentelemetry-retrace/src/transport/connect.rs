@@ -1,0 +1,117 @@
+//! Connections to the receiver: direct or through a proxy, with TLS or, on this machine, without.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+use crate::config::{BuildError, Config};
+
+/// How long connecting may take: the name, the proxy and the handshake included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a connection is silent before the other side is asked whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Connecting<S> = Pin<Box<dyn Future<Output = Result<S, BoxError>> + Send>>;
+
+/// A connection.
+#[cfg(feature = "_rustls")]
+pub(crate) type Stream = hyper_rustls::MaybeHttpsStream<super::proxy::Hop>;
+/// A connection.
+#[cfg(not(feature = "_rustls"))]
+pub(crate) type Stream = TokioIo<TcpStream>;
+
+/// Opens connections to one receiver.
+#[derive(Clone, Debug)]
+pub(crate) struct Connector(Path);
+
+#[derive(Clone, Debug)]
+enum Path {
+    /// To this machine only, see [`crate::config::BaseUrl`]; never through a proxy.
+    Clear(HttpConnector),
+    #[cfg(feature = "_rustls")]
+    Tls(Box<hyper_rustls::HttpsConnector<super::proxy::Route>>),
+}
+
+impl Connector {
+    /// Decides on the way. Nothing is connected yet, and no runtime is needed.
+    pub(crate) fn new(config: &Config) -> Result<Self, BuildError> {
+        if config.base_url.is_secure() { Self::secure(config) } else { Ok(Self(Path::Clear(tcp()))) }
+    }
+
+    #[cfg(feature = "_rustls")]
+    fn secure(config: &Config) -> Result<Self, BuildError> {
+        let certificate = config.certificate.as_ref().map(|(path, source_name)| (path.as_path(), *source_name));
+        let tls = super::tls::client(certificate)?;
+        let route = super::proxy::Route::to(&config.base_url, tcp(), &tls)?;
+        let builder = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1();
+        Ok(Self(Path::Tls(Box::new(builder.wrap_connector(route)))))
+    }
+
+    #[cfg(not(feature = "_rustls"))]
+    fn secure(config: &Config) -> Result<Self, BuildError> {
+        Err(BuildError::NoTls { url: config.base_url.as_str().to_owned() })
+    }
+
+    fn connect(&mut self, uri: Uri) -> Connecting<Stream> {
+        match &mut self.0 {
+            Path::Clear(tcp) => {
+                let connecting = tcp.call(uri);
+                Box::pin(async move { Ok(clear(connecting.await?)) })
+            }
+            #[cfg(feature = "_rustls")]
+            Path::Tls(tls) => tls.call(uri),
+        }
+    }
+}
+
+#[cfg(feature = "_rustls")]
+fn clear(stream: TokioIo<TcpStream>) -> Stream {
+    use hyper_rustls::MaybeHttpsStream::Http;
+    Http(Http(stream))
+}
+
+#[cfg(not(feature = "_rustls"))]
+fn clear(stream: TokioIo<TcpStream>) -> Stream {
+    stream
+}
+
+impl Service<Uri> for Connector {
+    type Response = Stream;
+    type Error = BoxError;
+    type Future = Connecting<Stream>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        match &mut self.0 {
+            Path::Clear(tcp) => tcp.poll_ready(cx).map_err(Into::into),
+            #[cfg(feature = "_rustls")]
+            Path::Tls(tls) => tls.poll_ready(cx),
+        }
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = self.connect(uri);
+        Box::pin(async move {
+            match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+                Ok(connected) => connected,
+                Err(_) => Err("timed out".into()),
+            }
+        })
+    }
+}
+
+/// Connects to a host's addresses, a little apart, until one answers.
+fn tcp() -> HttpConnector {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(KEEPALIVE));
+    tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    tcp
+}
