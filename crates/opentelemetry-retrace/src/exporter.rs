@@ -259,7 +259,7 @@ impl RetraceExporterBuilder {
     }
 
     /// Whether inputs and outputs are sent. `RETRACE_CAPTURE_CONTENT`; on by default, for they are what a run is replayed
-    /// from. Without them structure, names, tokens and cost remain.
+    /// from. Without them structure, names, tokens, cost and errors remain.
     pub fn with_capture_content(mut self, capture: bool) -> Self {
         self.settings.capture_content = Some(capture);
         self
@@ -440,7 +440,7 @@ fn say_what_leaves(config: &Config) {
     let text = if config.capture_content {
         format!(
             "runs are sent to {} with the inputs and outputs of models and tools; RETRACE_CAPTURE_CONTENT=false sends \
-             structure, names, tokens and cost only",
+             structure, names, tokens, cost and errors only",
             config.base_url.as_str()
         )
     } else {

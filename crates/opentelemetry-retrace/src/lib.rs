@@ -24,7 +24,7 @@
 //! # What is sent
 //! By default the runs that contain a GenAI span: their GenAI spans and the root above them. A trace without any costs no
 //! network. **Inputs and outputs of models and tools are sent**, for they are what a run is replayed from;
-//! `RETRACE_CAPTURE_CONTENT=false` keeps structure, names, tokens and cost, and
+//! `RETRACE_CAPTURE_CONTENT=false` keeps structure, names, tokens, cost and errors, and
 //! [`RetraceExporterBuilder::with_before_send`] sees every record last. The API key travels in its header only, encrypted
 //! or to this machine, and is in no log line.
 //!
@@ -45,12 +45,14 @@
 //! # Features
 //! | feature | default | what for |
 //! |---|---|---|
-//! | `rustls-ring` | yes | HTTPS, with the cryptography of ring |
-//! | `rustls-aws-lc-rs` | | HTTPS, with the cryptography of AWS-LC |
+//! | `rustls-aws-lc-rs` | yes | HTTPS, with the cryptography of AWS-LC, the default of rustls |
+//! | `rustls-ring` | | HTTPS, with the cryptography of ring; with both, AWS-LC is used |
 //! | `prices` | yes | the cost of a call from a bundled price table |
 //! | `internal-logs` | yes | says what goes wrong through OpenTelemetry's internal logging |
 //!
-//! A rustls provider is never installed for the process, nor taken from it.
+//! A rustls provider that the application has installed for its process is used in place of the built-in one; none is
+//! ever installed. The proxy that `HTTPS_PROXY` or `ALL_PROXY` names is used unless `NO_PROXY` names the receiver's host;
+//! it makes a tunnel, and sees neither key nor runs. Nothing sent to this machine goes through a proxy.
 //!
 //! # What this does not do
 //! A run is sent when it has ended: spans of a run under way are not shown live, and what a process that is killed had not

@@ -16,7 +16,7 @@
 //! # What this does not do
 //! It speaks one GenAI dialect so far: OpenTelemetry's conventions as they stand (v1.37 and later), besides `retrace.*`.
 //! A recorder does not shorten: content is as long as it came, but for inline media above [`INLINE_MEDIA_CHARS`]. Who
-//! must make something smaller calls [`shorten`].
+//! must make something smaller calls [`shorten()`].
 
 mod classify;
 mod cost;

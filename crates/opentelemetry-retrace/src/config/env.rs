@@ -40,7 +40,7 @@ variables! {
         "`false`, `0` and `no` switch off";
     SDK_DISABLED = "OTEL_SDK_DISABLED", "Switches off as well.", "`false`", "`true`, `false`";
     CAPTURE_CONTENT = "RETRACE_CAPTURE_CONTENT",
-        "Whether inputs and outputs are sent. Without them structure, names, tokens and cost remain.", "on",
+        "Whether inputs and outputs are sent. Without them structure, names, tokens, cost and errors remain.", "on",
         "`true`, `1`, `yes`, `on`; `false`, `0`, `no`, `off`; anything else switches off";
     SPAN_SELECTION = "RETRACE_SPAN_SELECTION",
         "Which spans are sent: those of GenAI and the root above them, or all.", "`genai`", "`genai`, `all`";

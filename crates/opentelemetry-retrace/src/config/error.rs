@@ -1,11 +1,14 @@
 //! Why a pipeline could not be built.
 
+use std::fmt;
+
 use thiserror::Error;
 
 /// What is wrong with a setting, where it came from, and what to do about it.
 ///
-/// Never holds an API key or the value of a header.
-#[derive(Debug, Error)]
+/// Never holds an API key or the value of a header. `Debug` shows the same words as `Display`, because that is what a `main`
+/// that returns the error prints.
+#[derive(Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// There is no API key.
@@ -127,4 +130,10 @@ pub enum BuildError {
     /// The operating system gave no thread.
     #[error("the background worker cannot be started: {0}")]
     Worker(#[source] std::io::Error),
+}
+
+impl fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }

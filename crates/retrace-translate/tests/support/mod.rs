@@ -15,6 +15,8 @@ pub const TRACE: [u8; 16] = 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c_u128.to_be
 pub const SECOND: u64 = 1_000_000_000;
 
 /// A span under construction. Times are seconds since 1970.
+pub type Attributes = Vec<(String, Value<'static>)>;
+
 #[derive(Clone, Debug)]
 pub struct TestSpan {
     pub trace_id: [u8; 16],
@@ -25,9 +27,9 @@ pub struct TestSpan {
     pub start: u64,
     pub end: u64,
     pub error: Option<String>,
-    pub attributes: Vec<(String, Value<'static>)>,
-    pub events: Vec<(String, Vec<(String, Value<'static>)>)>,
-    pub links: Vec<([u8; 16], [u8; 8], Vec<(String, Value<'static>)>)>,
+    pub attributes: Attributes,
+    pub events: Vec<(String, Attributes)>,
+    pub links: Vec<([u8; 16], [u8; 8], Attributes)>,
     pub dropped: Dropped,
 }
 
