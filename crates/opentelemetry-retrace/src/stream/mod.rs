@@ -1,0 +1,467 @@
+//! Runs told event by event over one connection, confirmed frame by frame (PROTOCOL.md sections 5 and 6).
+//!
+//! A state machine: events and acks go in, frames come out. It knows no clock, no socket and no thread. A frame keeps its
+//! number and its bytes until it is confirmed; whatever was written to a connection that is gone is written again, in
+//! order, to the next. A frame is made when it is written, so that what waits is held once.
+
+mod run;
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use retrace_protocol::{Ack, EventKind, Id, Span, Status, Trace};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use self::run::{Run, Step};
+use crate::outbox::Chunk;
+
+/// Most frames that are written and not confirmed; what the official client keeps (section 11).
+const WINDOW_FRAMES: usize = 1_000;
+/// Most bytes of them, unless one frame alone is larger.
+const WINDOW_BYTES: usize = 8 * 1024 * 1024;
+/// A connection on which nothing is confirmed for so long, although something is to be, is as good as lost.
+const UNCONFIRMED: Duration = Duration::from_secs(30);
+
+/// What waits to be said, and to be confirmed.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    /// Whether frames are made at all; otherwise runs are only collected.
+    frames_wanted: bool,
+    runs: HashMap<Id, Run>,
+    by_age: BTreeMap<u64, Id>,
+    next_run: u64,
+    frames: BTreeMap<u64, Frame>,
+    next_seq: u64,
+    /// Frames from here on were not written to the present connection.
+    cursor: u64,
+    /// Frames before the cursor, and their bytes.
+    unconfirmed: usize,
+    unconfirmed_bytes: usize,
+    /// When something was confirmed last, or written when nothing was to be confirmed.
+    progress: Duration,
+    pending: u64,
+    weight: usize,
+}
+
+/// One frame. Its text is made when it is first written.
+#[derive(Debug)]
+struct Frame {
+    run: Id,
+    says: Says,
+    text: Option<Utf8Bytes>,
+}
+
+/// What a frame says; of a span by its place in the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Says {
+    TraceStarted,
+    SpanStarted(u64),
+    SpanEnded(u64),
+    TraceEnded,
+}
+
+/// What is left of a run, taken out to be sent in another way.
+#[derive(Debug)]
+pub(crate) struct Rest {
+    pub trace: Trace,
+    pub chunks: Vec<Chunk>,
+    /// The receiver may have some of the run.
+    pub written: bool,
+    /// The receiver is known to have the beginning of the run.
+    pub begun: bool,
+    /// The number of its first frame.
+    pub first_frame: Option<u64>,
+}
+
+impl Stream {
+    pub(crate) fn new(frames_wanted: bool) -> Self {
+        Self {
+            frames_wanted,
+            runs: HashMap::new(),
+            by_age: BTreeMap::new(),
+            next_run: 0,
+            frames: BTreeMap::new(),
+            next_seq: 1,
+            cursor: 0,
+            unconfirmed: 0,
+            unconfirmed_bytes: 0,
+            progress: Duration::ZERO,
+            pending: 0,
+            weight: 0,
+        }
+    }
+
+    /// A run began, or more is known of what it began with.
+    pub(crate) fn begin(&mut self, id: &Id, trace: Trace) {
+        self.change(id, |run| run.begins_with(trace));
+        let said = self.runs.get(id).and_then(|run| run.start);
+        if !self.is_unwritten(said) {
+            let seq = self.enqueue(id, Says::TraceStarted);
+            self.change(id, |run| run.start = seq);
+        }
+    }
+
+    /// A step began.
+    pub(crate) fn step_began(&mut self, id: &Id, span: &Span) {
+        if self.run(id).place_of(&span.id).is_some() {
+            return;
+        }
+        let step = Step::begun(span);
+        self.weight += step.weight();
+        let place = self.run(id).place(&span.id, step);
+        let seq = self.enqueue(id, Says::SpanStarted(place));
+        self.change_step(id, place, |step| step.start = seq);
+    }
+
+    /// A step has ended; `chunk` holds it.
+    pub(crate) fn step_ended(&mut self, id: &Id, span: &Span, chunk: Chunk) {
+        self.pending += u64::from(chunk.sources);
+        let known = self.run(id).place_of(&span.id);
+        let place = known.unwrap_or_else(|| {
+            let step = Step::silent();
+            self.weight += step.weight();
+            self.run(id).place(&span.id, step)
+        });
+        let mut says_more = false;
+        let mut start = None;
+        self.change_step(id, place, |step| {
+            says_more = step.ends(chunk, span);
+            start = step.start;
+        });
+        if says_more && !self.is_unwritten(start) {
+            let seq = self.enqueue(id, Says::SpanStarted(place));
+            self.change_step(id, place, |step| step.start = seq);
+        }
+        let seq = self.enqueue(id, Says::SpanEnded(place));
+        self.change_step(id, place, |step| step.end = seq);
+    }
+
+    /// Nothing more comes of a run. One that is told as running has not ended, and no end of it is said.
+    pub(crate) fn end(&mut self, id: &Id, trace: Trace, now: Duration) {
+        let ended = trace.status != Some(Status::Running);
+        self.change(id, |run| {
+            run.begins_with(trace);
+            (run.over, run.over_since) = (true, now);
+        });
+        if ended {
+            self.say_end(id);
+        }
+        self.forget_if_done(id);
+    }
+
+    fn say_end(&mut self, id: &Id) {
+        let seq = self.enqueue(id, Says::TraceEnded);
+        self.change(id, |run| run.end = seq);
+    }
+
+    /// The next frame to write to the connection, if one may be written now.
+    pub(crate) fn next(&mut self, now: Duration) -> Option<Utf8Bytes> {
+        if self.unconfirmed >= WINDOW_FRAMES || self.unconfirmed_bytes >= WINDOW_BYTES {
+            return None;
+        }
+        loop {
+            let (seq, frame) = self.frames.range(self.cursor..).next()?;
+            let seq = *seq;
+            self.cursor = seq + 1;
+            let made = frame.text.clone().or_else(|| self.text(seq, frame));
+            let Some(text) = made else {
+                // What it was about is gone.
+                self.take_frame(seq);
+                continue;
+            };
+            if self.unconfirmed == 0 {
+                self.progress = now;
+            }
+            self.unconfirmed += 1;
+            self.unconfirmed_bytes += text.len();
+            if let Some(frame) = self.frames.get_mut(&seq) {
+                if frame.text.is_none() {
+                    self.weight += text.len();
+                    frame.text = Some(text.clone());
+                }
+                if let Some(run) = self.runs.get_mut(&frame.run) {
+                    run.written = true;
+                }
+            }
+            return Some(text);
+        }
+    }
+
+    fn text(&self, seq: u64, frame: &Frame) -> Option<Utf8Bytes> {
+        let run = self.runs.get(&frame.run)?;
+        let data = match frame.says {
+            Says::TraceStarted => serde_json::to_vec(&run.beginning()).ok()?,
+            Says::TraceEnded => serde_json::to_vec(&run.ending()?).ok()?,
+            Says::SpanStarted(place) => run.steps.get(&place)?.chunk.as_ref()?.data().to_vec(),
+            Says::SpanEnded(place) => run.steps.get(&place)?.end_data.as_ref()?.to_vec(),
+        };
+        Some(Utf8Bytes::from(retrace_protocol::event_frame(frame.says.kind(), &String::from_utf8(data).ok()?, seq)))
+    }
+
+    /// A frame is confirmed; tells how many accepted spans are delivered by that.
+    pub(crate) fn ack(&mut self, ack: &Ack, now: Duration) -> u64 {
+        let seq = ack.seq_number().or_else(|| self.oldest_about(ack.id.as_deref()?));
+        let Some(seq) = seq.filter(|seq| self.frames.get(seq).is_some_and(|frame| frame.text.is_some())) else {
+            return 0;
+        };
+        self.progress = now;
+        let Some(frame) = self.take_frame(seq) else { return 0 };
+        self.confirmed(&frame, seq)
+    }
+
+    /// The oldest frame written that is about this trace or span.
+    fn oldest_about(&self, id: &str) -> Option<u64> {
+        let written = self.frames.iter().filter(|(_, frame)| frame.text.is_some());
+        written.into_iter().find(|(_, frame)| self.is_about(frame, id)).map(|(seq, _)| *seq)
+    }
+
+    fn is_about(&self, frame: &Frame, id: &str) -> bool {
+        match frame.says {
+            Says::TraceStarted | Says::TraceEnded => frame.run.as_str() == id,
+            Says::SpanStarted(place) | Says::SpanEnded(place) => self
+                .runs
+                .get(&frame.run)
+                .is_some_and(|run| run.place_of(&Id::from(id.to_owned())) == Some(place)),
+        }
+    }
+
+    fn confirmed(&mut self, frame: &Frame, seq: u64) -> u64 {
+        let Some(run) = self.runs.get_mut(&frame.run) else { return 0 };
+        let mut delivered = 0;
+        match frame.says {
+            Says::TraceStarted if run.start == Some(seq) => run.start = None,
+            Says::TraceEnded if run.end == Some(seq) => run.end = None,
+            Says::TraceStarted | Says::TraceEnded => {}
+            Says::SpanStarted(place) | Says::SpanEnded(place) => {
+                if let Some(step) = run.steps.get_mut(&place) {
+                    self.weight -= step.weight();
+                    if step.start == Some(seq) {
+                        step.start = None;
+                        if step.end_data.is_none() {
+                            step.chunk = None;
+                        }
+                    }
+                    if step.end == Some(seq) {
+                        step.end = None;
+                    }
+                    self.weight += step.weight();
+                    if step.is_confirmed() {
+                        self.weight -= step.weight();
+                        delivered = u64::from(step.sources);
+                        self.pending -= delivered;
+                        run.remove(place);
+                    }
+                }
+            }
+        }
+        self.forget_if_done(&frame.run);
+        delivered
+    }
+
+    /// The connection is gone: what was written and not confirmed is written again.
+    pub(crate) fn disconnected(&mut self) {
+        (self.cursor, self.unconfirmed, self.unconfirmed_bytes) = (0, 0, 0);
+    }
+
+    /// When the present connection is to be given up unless something is confirmed.
+    pub(crate) fn confirmed_until(&self) -> Option<Duration> {
+        (self.unconfirmed > 0).then(|| self.progress + UNCONFIRMED)
+    }
+
+    /// Takes the rest of a run out.
+    pub(crate) fn take(&mut self, id: &Id) -> Option<Rest> {
+        let first_frame = self.runs.get(id)?.frames.first().copied();
+        for seq in self.runs.get(id)?.frames.clone() {
+            self.take_frame(seq);
+        }
+        let run = self.remove_run(id)?;
+        let begun = run.written && run.start.is_none();
+        let chunks: Vec<Chunk> = run.steps.into_values().filter_map(|step| step.chunk).collect();
+        self.pending -= chunks.iter().map(|chunk| u64::from(chunk.sources)).sum::<u64>();
+        Some(Rest { trace: run.trace, chunks, written: run.written, begun, first_frame })
+    }
+
+    /// Puts the rest of a run back: the receiver does not take it in another way.
+    pub(crate) fn put_back(&mut self, id: &Id, trace: Trace, chunks: Vec<Chunk>, now: Duration) {
+        self.change(id, |run| (run.written, run.stream_only) = (true, true));
+        self.begin(id, trace.clone());
+        for chunk in chunks {
+            if let Some(span) = chunk.read() {
+                self.step_ended(id, &span, chunk);
+            }
+        }
+        self.end(id, trace, now);
+    }
+
+    /// Drops the oldest step of which the receiver lacks something; of a trace its beginning and its end stay. Tells how many
+    /// accepted spans are lost; `None` when there is no step left.
+    pub(crate) fn drop_oldest_step(&mut self) -> Option<u64> {
+        let of_span = |frame: &Frame| match frame.says {
+            Says::SpanStarted(place) | Says::SpanEnded(place) => Some((frame.run.clone(), place)),
+            Says::TraceStarted | Says::TraceEnded => None,
+        };
+        let waiting = self.frames.range(self.cursor..).find_map(|(_, frame)| of_span(frame));
+        let (id, place) = waiting.or_else(|| self.frames.values().find_map(of_span)).or_else(|| {
+            let runs = self.by_age.values().filter_map(|id| self.runs.get(id).map(|run| (id, run)));
+            runs.flat_map(|(id, run)| run.steps.iter().map(move |(place, step)| (id, *place, step)))
+                .find(|(_, _, step)| step.chunk.is_some())
+                .map(|(id, place, _)| (id.clone(), place))
+        })?;
+        let run = self.runs.get_mut(&id)?;
+        let step = run.remove(place)?;
+        self.weight -= step.weight();
+        for seq in step.start.into_iter().chain(step.end) {
+            self.take_frame(seq);
+        }
+        let lost = u64::from(step.sources);
+        self.pending -= lost;
+        if lost > 0 {
+            self.mark_lossy(&id);
+        }
+        Some(lost)
+    }
+
+    /// Notes that something of a run is lost, and says so again if its end was said without.
+    pub(crate) fn mark_lossy(&mut self, id: &Id) {
+        let Some(run) = self.runs.get_mut(id) else { return };
+        if run.trace.lossy.replace(true) == Some(true) {
+            return;
+        }
+        let (ended, end) = (run.has_ended(), run.end);
+        if ended && !self.is_unwritten(end) {
+            self.say_end(id);
+        }
+    }
+
+    /// Drops the oldest run; tells how many accepted spans are lost by that.
+    pub(crate) fn drop_oldest_run(&mut self) -> Option<u64> {
+        let id = self.by_age.values().next()?.clone();
+        let lost = self.take(&id)?.chunks.iter().map(|chunk| u64::from(chunk.sources)).sum();
+        Some(lost)
+    }
+
+    /// Runs of which nothing more comes, oldest first.
+    pub(crate) fn over(&self) -> impl Iterator<Item = (&Id, &Run)> {
+        self.all().filter(|(_, run)| run.over)
+    }
+
+    /// All runs, oldest first.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&Id, &Run)> {
+        self.by_age.values().filter_map(|id| Some((id, self.runs.get(id)?)))
+    }
+
+    pub(crate) fn has(&self, id: &Id) -> bool {
+        self.runs.contains_key(id)
+    }
+
+    /// Runs that are known.
+    pub(crate) fn len(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// Whether there is something to write or to be confirmed.
+    pub(crate) fn has_frames(&self) -> bool {
+        !self.frames.is_empty()
+    }
+
+    /// Whether a frame with a smaller number is left.
+    pub(crate) fn has_frames_before(&self, seq: u64) -> bool {
+        self.frames.first_key_value().is_some_and(|(first, _)| *first < seq)
+    }
+
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// Accepted spans that are here.
+    pub(crate) fn pending(&self) -> u64 {
+        self.pending
+    }
+
+    /// Bytes that everything here takes, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        self.weight
+    }
+
+    fn run(&mut self, id: &Id) -> &mut Run {
+        self.runs.entry(id.clone()).or_insert_with(|| {
+            let run = Run::new(self.next_run);
+            self.by_age.insert(self.next_run, id.clone());
+            self.next_run += 1;
+            self.weight += run.weight();
+            run
+        })
+    }
+
+    fn change(&mut self, id: &Id, change: impl FnOnce(&mut Run)) {
+        let run = self.run(id);
+        let before = run.weight();
+        change(run);
+        let after = run.weight();
+        self.weight = self.weight - before + after;
+    }
+
+    fn change_step(&mut self, id: &Id, place: u64, change: impl FnOnce(&mut Step)) {
+        let Some(step) = self.runs.get_mut(id).and_then(|run| run.steps.get_mut(&place)) else { return };
+        let before = step.weight();
+        change(step);
+        self.weight = self.weight - before + step.weight();
+    }
+
+    fn enqueue(&mut self, id: &Id, says: Says) -> Option<u64> {
+        if !self.frames_wanted {
+            return None;
+        }
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        self.frames.insert(seq, Frame { run: id.clone(), says, text: None });
+        self.weight += size_of::<Frame>();
+        self.run(id).frames.insert(seq);
+        Some(seq)
+    }
+
+    fn is_unwritten(&self, seq: Option<u64>) -> bool {
+        seq.and_then(|seq| self.frames.get(&seq)).is_some_and(|frame| frame.text.is_none())
+    }
+
+    fn take_frame(&mut self, seq: u64) -> Option<Frame> {
+        let frame = self.frames.remove(&seq)?;
+        let length = frame.text.as_ref().map_or(0, Utf8Bytes::len);
+        self.weight -= size_of::<Frame>() + length;
+        if seq < self.cursor && frame.text.is_some() {
+            self.unconfirmed = self.unconfirmed.saturating_sub(1);
+            self.unconfirmed_bytes = self.unconfirmed_bytes.saturating_sub(length);
+        }
+        if let Some(run) = self.runs.get_mut(&frame.run) {
+            run.frames.remove(&seq);
+        }
+        Some(frame)
+    }
+
+    fn forget_if_done(&mut self, id: &Id) {
+        if self.frames_wanted && self.runs.get(id).is_some_and(Run::is_done) {
+            self.remove_run(id);
+        }
+    }
+
+    fn remove_run(&mut self, id: &Id) -> Option<Run> {
+        let run = self.runs.remove(id)?;
+        self.by_age.remove(&run.serial);
+        self.weight -= run.weight() + run.steps.values().map(Step::weight).sum::<usize>();
+        Some(run)
+    }
+}
+
+impl Says {
+    const fn kind(self) -> EventKind {
+        match self {
+            Self::TraceStarted => EventKind::TraceStarted,
+            Self::SpanStarted(_) => EventKind::SpanStarted,
+            Self::SpanEnded(_) => EventKind::SpanEnded,
+            Self::TraceEnded => EventKind::TraceEnded,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

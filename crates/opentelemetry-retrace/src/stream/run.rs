@@ -1,0 +1,188 @@
+//! A run that is told event by event: what of it the receiver may still lack.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::time::Duration;
+
+use bytes::Bytes;
+use retrace_protocol::{Id, Json, Span, Status, Timestamp, Trace, TraceEnded, TracePatch};
+
+use crate::outbox::Chunk;
+
+/// What has been said of a run and is not confirmed.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// Everything that is known of it, the end included.
+    pub trace: Trace,
+    /// Its steps of which something is to be said or confirmed, and those under way, in the order in which they were told.
+    pub steps: BTreeMap<u64, Step>,
+    places: HashMap<Id, u64>,
+    next_place: u64,
+    /// The number of the frame that says its beginning, while that is not confirmed.
+    pub start: Option<u64>,
+    /// The number of the frame that says its end, while that is not confirmed.
+    pub end: Option<u64>,
+    /// All frames of it that are not confirmed, those included that later ones replace.
+    pub frames: BTreeSet<u64>,
+    /// Nothing more comes of it.
+    pub over: bool,
+    /// Since when nothing more comes.
+    pub over_since: Duration,
+    /// Something of it was written to a connection: the receiver may have it.
+    pub written: bool,
+    /// It is not to be completed over HTTP: the receiver did not take it there.
+    pub stream_only: bool,
+    /// Where it stands in the order of age.
+    pub serial: u64,
+}
+
+/// A span of a run.
+#[derive(Debug)]
+pub(crate) struct Step {
+    /// It, as told last; nothing when it is under way and the receiver has what was told of it.
+    pub chunk: Option<Chunk>,
+    /// The data of its `span_ended`, once it has ended.
+    pub end_data: Option<Bytes>,
+    /// What a `span_started` said of it, condensed.
+    said: Option<u64>,
+    /// The number of the frame that says its beginning, while that is not confirmed.
+    pub start: Option<u64>,
+    /// The number of the frame that says its end, while that is not confirmed.
+    pub end: Option<u64>,
+    /// Accepted spans that it stands for.
+    pub sources: u32,
+}
+
+impl Run {
+    pub(crate) fn new(serial: u64) -> Self {
+        Self {
+            trace: Trace::default(),
+            steps: BTreeMap::new(),
+            places: HashMap::new(),
+            next_place: 0,
+            start: None,
+            end: None,
+            frames: BTreeSet::new(),
+            over: false,
+            over_since: Duration::ZERO,
+            written: false,
+            stream_only: false,
+            serial,
+        }
+    }
+
+    /// Bytes that it takes without its steps, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        let json = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
+        size_of::<Self>() + json(&self.trace.input) + json(&self.trace.output) + json(&self.trace.metadata)
+    }
+
+    pub(crate) fn place_of(&self, span: &Id) -> Option<u64> {
+        self.places.get(span).copied()
+    }
+
+    /// A place for a span that has none.
+    pub(crate) fn place(&mut self, span: &Id, step: Step) -> u64 {
+        let place = self.next_place;
+        self.next_place += 1;
+        self.places.insert(span.clone(), place);
+        self.steps.insert(place, step);
+        place
+    }
+
+    pub(crate) fn remove(&mut self, place: u64) -> Option<Step> {
+        let step = self.steps.remove(&place)?;
+        self.places.retain(|_, other| *other != place);
+        Some(step)
+    }
+
+    /// Notes what it began with, when that is more than before.
+    pub(crate) fn begins_with(&mut self, trace: Trace) {
+        let lossy = self.trace.lossy.or(trace.lossy);
+        self.trace = Trace { lossy, ..trace };
+    }
+
+    /// Its beginning, as `trace_started` says it.
+    pub(crate) fn beginning(&self) -> Trace {
+        let trace = &self.trace;
+        let id = trace.id.clone().unwrap_or_else(|| Id::from(String::new()));
+        let started = trace.started_at.clone().unwrap_or_else(|| Timestamp::from_unix_nanos(0));
+        Trace {
+            name: trace.name.clone(),
+            input: trace.input.clone(),
+            metadata: trace.metadata.clone(),
+            session_id: trace.session_id.clone(),
+            project_id: trace.project_id.clone(),
+            ..Trace::started(id, started)
+        }
+    }
+
+    /// Its end, as `trace_ended` says it.
+    pub(crate) fn ending(&self) -> Option<TraceEnded> {
+        let trace = &self.trace;
+        let end = TracePatch::of(trace).into_ended(trace.id.clone()?);
+        Some(TraceEnded {
+            started_at: trace.started_at.clone(),
+            output: Some(end.output.unwrap_or_else(Json::null)),
+            ..end
+        })
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.over && self.trace.status != Some(Status::Running)
+    }
+
+    /// Whether the receiver has all of it, and nothing more comes.
+    pub(crate) fn is_done(&self) -> bool {
+        self.over && self.frames.is_empty()
+    }
+}
+
+impl Step {
+    /// A step under way.
+    pub(crate) fn begun(span: &Span) -> Self {
+        Self {
+            chunk: Chunk::new(span, 0),
+            end_data: None,
+            said: Some(condensed(span)),
+            start: None,
+            end: None,
+            sources: 0,
+        }
+    }
+
+    /// Nothing said of it yet.
+    pub(crate) fn silent() -> Self {
+        Self { chunk: None, end_data: None, said: None, start: None, end: None, sources: 0 }
+    }
+
+    /// It has ended; tells whether its beginning is to be said, as more is known of it than was said.
+    pub(crate) fn ends(&mut self, chunk: Chunk, span: &Span) -> bool {
+        let now = condensed(span);
+        self.sources += chunk.sources;
+        self.end_data = span.to_ended().and_then(|end| serde_json::to_vec(&end).ok()).map(Bytes::from);
+        self.chunk = Some(chunk);
+        self.said.replace(now) != Some(now)
+    }
+
+    /// The receiver has all of it.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.end_data.is_some() && self.start.is_none() && self.end.is_none()
+    }
+
+    /// Bytes that it takes, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        size_of::<Self>() + self.chunk.as_ref().map_or(0, Chunk::length) + self.end_data.as_ref().map_or(0, Bytes::len)
+    }
+}
+
+/// What only a `span_started` can say of a span (PROTOCOL.md section 5.3), as one number.
+fn condensed(span: &Span) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let json = |json: &Option<Json>| json.as_ref().map(|json| json.as_str().to_owned());
+    (&span.name, span.span_type.as_str(), span.started_at.as_str(), span.parent_id.as_ref().map(Id::as_str))
+        .hash(&mut hasher);
+    (&span.model, json(&span.input), json(&span.metadata), span.input_tokens).hash(&mut hasher);
+    (&span.agent_id, &span.agent_role, &span.parent_agent_id, &span.token_ids).hash(&mut hasher);
+    hasher.finish()
+}
