@@ -140,6 +140,8 @@ impl Engine {
                 Output::Run(run) => self.put_run(*run, now),
                 Output::Correction(correction) => self.put_correction(correction.id, correction.patch, now),
                 Output::SetAside { spans } => self.set_aside += spans,
+                // No start is handed to the recorder, so none of these come.
+                Output::Live(_) => {}
             }
         }
         self.outbox.expire(now);

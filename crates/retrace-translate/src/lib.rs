@@ -36,7 +36,7 @@ mod view;
 
 pub use media::INLINE_MEDIA_CHARS;
 pub use options::{Options, SpanSelection};
-pub use recorder::{Correction, Output, Recorded, Recorder, RecorderLimits, Run};
+pub use recorder::{Correction, Live, LiveEvent, Output, Recorded, Recorder, RecorderLimits, Run};
 pub use resource::Resource;
 pub use shorten::{Shortened, shorten};
 pub use view::{Dropped, EventView, Kind, LinkView, Parent, ScopeView, SpanView, StatusView, Value};

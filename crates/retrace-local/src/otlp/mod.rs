@@ -65,8 +65,8 @@ pub fn translate<'a>(inputs: impl IntoIterator<Item = &'a [u8]>, options: Option
                 translated.set_aside += run.set_aside;
             }
             Output::SetAside { spans } => translated.set_aside += spans,
-            // Everything is told at once, so that nothing comes after.
-            Output::Correction(_) => {}
+            // Everything is told at once, so that nothing comes after, and nothing before.
+            Output::Correction(_) | Output::Live(_) => {}
         }
     }
     translated.traces.sort_by_cached_key(|trace| trace.started_at.as_ref().and_then(Timestamp::unix_micros));

@@ -3,6 +3,7 @@
 //! A state machine: spans and times go in, [`Output`]s come out. It knows no clock and no socket.
 
 mod limits;
+mod live;
 mod node;
 mod run;
 mod tell;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use retrace_protocol::{Id, Span, Trace, TracePatch};
 
 pub use self::limits::RecorderLimits;
+pub use self::live::{Live, LiveEvent};
 use self::run::OpenRun;
 use self::tell::Telling;
 use self::told::{Told, ToldRun, ToldRuns};
@@ -38,6 +40,8 @@ pub enum Output {
         /// How many.
         spans: u64,
     },
+    /// Something of a run that is told while it happens.
+    Live(Box<Live>),
 }
 
 /// A run to be told.
@@ -118,6 +122,11 @@ impl Recorder {
             weight: 0,
         }
     }
+
+    /// Takes note of a span that began: its attributes as far as they are known at its start; its end is not read.
+    ///
+    /// A run whose local root is seen here is told while it happens, as [`Output::Live`].
+    pub fn start<V: SpanView>(&mut self, _span: &V, _resource: &Arc<Resource>, _now: Duration) {}
 
     /// Takes a span that has ended. May let a run go to stay within the limits.
     pub fn record<V: SpanView>(&mut self, span: &V, resource: &Arc<Resource>, now: Duration) {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use retrace_protocol::{Span, Trace};
 use retrace_translate::{
-    Dropped, EventView, Kind, LinkView, Options, Output, Parent, Recorder, RecorderLimits, Resource, Run, ScopeView,
-    SpanView, StatusView, Value,
+    Dropped, EventView, Kind, LinkView, Live, LiveEvent, Options, Output, Parent, Recorder, RecorderLimits, Resource,
+    Run, ScopeView, SpanView, StatusView, Value,
 };
 
 pub const TRACE: [u8; 16] = 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c_u128.to_be_bytes();
@@ -178,6 +178,7 @@ pub struct Said {
     pub runs: Vec<Run>,
     pub corrections: Vec<retrace_translate::Correction>,
     pub set_aside: u64,
+    pub live: Vec<Live>,
 }
 
 impl Said {
@@ -190,6 +191,7 @@ impl Said {
                 }
                 Output::Correction(correction) => self.corrections.push(*correction),
                 Output::SetAside { spans } => self.set_aside += spans,
+                Output::Live(live) => self.live.push(*live),
             }
         }
     }
@@ -197,7 +199,11 @@ impl Said {
     /// Accepted spans that came out.
     pub fn sources(&self) -> u64 {
         let told = self.runs.iter().flat_map(|run| &run.spans).map(|recorded| u64::from(recorded.sources)).sum::<u64>();
-        told + self.set_aside
+        let live = self.live.iter().map(|live| match &live.event {
+            LiveEvent::SpanEnded(recorded) => u64::from(recorded.sources),
+            _ => 0,
+        });
+        told + live.sum::<u64>() + self.set_aside
     }
 
     pub fn one_run(mut self) -> (Trace, Vec<Span>) {
