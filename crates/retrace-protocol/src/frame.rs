@@ -92,6 +92,15 @@ impl ClientFrame {
     }
 }
 
+impl ClientFrame {
+    /// The text of an event frame whose data is JSON already: what serialising the same [`ClientFrame::Event`] gives,
+    /// without reading the data.
+    #[must_use]
+    pub fn event_text(kind: EventKind, data: &str, seq: u64) -> String {
+        format!(r#"{{"type":"{}","data":{data},"seq":{seq}}}"#, kind.as_str())
+    }
+}
+
 impl Serialize for ClientFrame {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -385,6 +394,14 @@ mod tests {
         let ended = r#"{"type":"span_ended","data":{"id":"s","ended_at":"2026-01-02T03:04:05Z"}}"#;
         let ClientFrame::Event { event, .. } = ClientFrame::parse(ended).unwrap() else { panic!("no event") };
         assert_eq!(event.trace_id(), None);
+    }
+
+    #[test]
+    fn an_event_whose_data_is_written_already_reads_the_same() {
+        let data = r#"{"id":"s","ended_at":"2026-01-02T03:04:05Z","output":null}"#;
+        let text = ClientFrame::event_text(EventKind::SpanEnded, data, 7);
+        let frame = ClientFrame::parse(&text).unwrap();
+        assert_eq!(serde_json::to_string(&frame).unwrap(), text);
     }
 
     #[test]

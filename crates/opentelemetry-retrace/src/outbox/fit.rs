@@ -90,7 +90,7 @@ fn trace_length(trace: &Trace) -> usize {
 }
 
 /// The span with its contents cut so that it takes `height` bytes, or as near as that goes, and a note of it.
-fn shorter(chunk: &Chunk, height: usize) -> Option<Chunk> {
+pub(crate) fn shorter(chunk: &Chunk, height: usize) -> Option<Chunk> {
     let mut span = chunk.read()?;
     let mut removed = 0;
     {

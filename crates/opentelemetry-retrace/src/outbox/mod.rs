@@ -15,12 +15,12 @@ use http::StatusCode;
 use retrace_protocol::{Id, SignalCode, Status, Trace, TracePatch};
 
 pub(crate) use self::body::Body;
-use self::fit::fit;
-pub(crate) use self::notice::Notice;
-use self::notice::Said;
+pub(crate) use self::fit::{fit, shorter};
+pub(crate) use self::notice::{Notice, Said};
 pub(crate) use self::post::Chunk;
 use self::post::{Post, Request};
 use crate::stats::{Account, LossReason};
+use crate::stream::Rest;
 use crate::transport::retry::{Backoff, Verdict, verdict};
 
 /// Bounds of an [`Outbox`].
@@ -86,6 +86,9 @@ pub(crate) struct Outbox {
     backoff: Backoff,
     /// An attempt that began after this was set has failed.
     failures_seen: u64,
+    /// Whether the rest of a run that the receiver knows already is given back, rather than cut down to its end.
+    pub(crate) returns: bool,
+    returned: Vec<(Id, Trace, Vec<Chunk>)>,
     pub(crate) account: Account,
     notices: Vec<Notice>,
 }
@@ -100,6 +103,8 @@ impl Outbox {
             in_flight: 0,
             backoff: Backoff::new(seed),
             failures_seen: 0,
+            returns: false,
+            returned: Vec::new(),
             account: Account::default(),
             notices: Vec::new(),
         }
@@ -116,16 +121,31 @@ impl Outbox {
         self.push(id, Request::Patch { patch: Box::new(patch), missing: 0 }, now);
     }
 
+    /// Puts in the rest of a run that was begun over a stream.
+    pub(crate) fn push_rest(&mut self, id: Id, rest: Rest, now: Duration) {
+        let Rest { trace, chunks, written, begun, first_frame } = rest;
+        // The receiver has all but the end.
+        let request = if begun && chunks.is_empty() {
+            Request::Patch { patch: Box::new(TracePatch::of(&trace)), missing: 0 }
+        } else {
+            Request::Create { trace: Box::new(trace), chunks }
+        };
+        self.insert(Post { begun: written, first_frame, ..Post::new(id, request, now) });
+    }
+
     fn push(&mut self, id: Id, request: Request, now: Duration) {
-        let post = Post { id, request, since: now, attempts: 0, in_flight: false, may_have_landed: false };
+        self.insert(Post::new(id, request, now));
+    }
+
+    fn insert(&mut self, post: Post) {
         self.weight += post.weight();
         self.posts.insert(self.next_serial, post);
         self.next_serial += 1;
-        self.make_room();
+        self.make_room(self.limits.bytes);
     }
 
-    /// The next request to make, if one may be made now.
-    pub(crate) fn next(&mut self, now: Duration) -> Option<Sending> {
+    /// The next request to make, if one may be made now. A change of a run waits while the run itself `is_elsewhere`.
+    pub(crate) fn next(&mut self, now: Duration, is_elsewhere: impl Fn(&Id) -> bool) -> Option<Sending> {
         let may_send = if self.backoff.is_failing() { 1 } else { self.limits.in_flight };
         if self.in_flight >= may_send || self.backoff.until().is_some_and(|until| now < until) {
             return None;
@@ -135,7 +155,9 @@ impl Outbox {
         let serial = waiting
             .filter(|(serial, post)| match post.request {
                 Request::Create { .. } => true,
-                Request::Patch { .. } => !self.posts.range(..*serial).any(|(_, earlier)| earlier.id == post.id),
+                Request::Patch { .. } => {
+                    !is_elsewhere(&post.id) && !self.posts.range(..*serial).any(|(_, earlier)| earlier.id == post.id)
+                }
             })
             .map(|(serial, _)| *serial)
             .next()?;
@@ -203,6 +225,7 @@ impl Outbox {
             (Verdict::Delivered, Request::Create { .. }) => self.remove(serial, None),
             // The answer to an earlier attempt was lost on its way; the run was not.
             (Verdict::Conflict, Request::Create { .. }) if landed_before => self.remove(serial, None),
+            (Verdict::Conflict, Request::Create { .. }) if post.begun && self.returns => self.give_back(serial),
             (Verdict::Conflict, Request::Create { trace, chunks }) => {
                 let text = format!("run {id} exists already and is not ours; {sources} spans cannot be added to it");
                 self.notices.push(said.notice(SignalCode::Conflict, &text));
@@ -238,6 +261,19 @@ impl Outbox {
                 self.refused(serial, code, LossReason::Rejected, said);
             }
         }
+    }
+
+    fn give_back(&mut self, serial: u64) {
+        let Some(post) = self.posts.remove(&serial) else { return };
+        self.weight -= post.weight();
+        if let Request::Create { trace, chunks } = post.request {
+            self.returned.push((post.id, *trace, chunks));
+        }
+    }
+
+    /// Rests of runs that the receiver wants over the stream or not at all.
+    pub(crate) fn take_returned(&mut self) -> Vec<(Id, Trace, Vec<Chunk>)> {
+        std::mem::take(&mut self.returned)
     }
 
     fn refused(&mut self, serial: u64, code: SignalCode, reason: LossReason, said: Said) {
@@ -283,9 +319,9 @@ impl Outbox {
 
     /// Drops the oldest spans until what waits is within its bounds. Traces stay, without spans and then without content,
     /// so that the receiver at least learns of the run and that it is not whole.
-    fn make_room(&mut self) {
+    pub(crate) fn make_room(&mut self, bytes: usize) {
         let mut lost = 0;
-        while self.weight > self.limits.bytes || self.posts.len() > self.limits.posts {
+        while self.weight > bytes || self.posts.len() > self.limits.posts {
             let too_many = self.posts.len() > self.limits.posts;
             let giving = GIVES.iter().filter(|_| !too_many);
             let giving = giving.filter_map(|(can_give, give)| Some((self.oldest_waiting(*can_give)?, give))).next();
@@ -317,6 +353,9 @@ impl Outbox {
 
     /// Counts spans that are lost outside of any post.
     pub(crate) fn lose(&mut self, reason: LossReason, spans: u64, why: &str) {
+        if spans == 0 {
+            return;
+        }
         self.account.lose(reason, spans);
         self.notices.push(Notice::lost(format!("{spans} spans lost: {why}")));
     }
@@ -407,6 +446,21 @@ impl Outbox {
     /// Accepted spans that wait.
     pub(crate) fn pending(&self) -> u64 {
         self.posts.values().map(Post::sources).sum()
+    }
+
+    /// Whether what a frame below this number said is still here.
+    pub(crate) fn has_rests_before(&self, frame: u64) -> bool {
+        self.posts.values().any(|post| post.first_frame.is_some_and(|first| first < frame))
+    }
+
+    /// Bytes that everything here takes, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// Something more that the user should know.
+    pub(crate) fn notice(&mut self, notice: Notice) {
+        self.notices.push(notice);
     }
 
     /// What the user should know.

@@ -24,11 +24,16 @@ impl Chunk {
 
     /// The span again, to change it.
     pub(crate) fn read(&self) -> Option<Span> {
-        serde_json::from_slice(self.json.get(1..)?).ok()
+        serde_json::from_slice(self.data()).ok()
     }
 
     pub(crate) fn length(&self) -> usize {
         self.json.len()
+    }
+
+    /// The JSON of the span.
+    pub(crate) fn data(&self) -> &[u8] {
+        self.json.get(1..).unwrap_or_default()
     }
 }
 
@@ -53,9 +58,26 @@ pub(crate) struct Post {
     pub in_flight: bool,
     /// An attempt failed after it may have reached the receiver.
     pub may_have_landed: bool,
+    /// The run was begun over a stream: the receiver may know it, and what is here is the rest of it.
+    pub begun: bool,
+    /// The number of the first frame that said what is here, if frames did.
+    pub first_frame: Option<u64>,
 }
 
 impl Post {
+    pub(crate) fn new(id: Id, request: Request, since: Duration) -> Self {
+        Self {
+            id,
+            request,
+            since,
+            attempts: 0,
+            in_flight: false,
+            may_have_landed: false,
+            begun: false,
+            first_frame: None,
+        }
+    }
+
     /// Accepted spans that depend on it.
     pub(crate) fn sources(&self) -> u64 {
         match &self.request {
@@ -144,14 +166,7 @@ mod tests {
                 Chunk::new(&span, 1).unwrap()
             })
             .collect();
-        Post {
-            id: "t".into(),
-            request: Request::Create { trace: Box::new(Trace::started("t".into(), at)), chunks },
-            since: Duration::ZERO,
-            attempts: 0,
-            in_flight: false,
-            may_have_landed: false,
-        }
+        Post::new("t".into(), Request::Create { trace: Box::new(Trace::started("t".into(), at)), chunks }, Duration::ZERO)
     }
 
     #[test]

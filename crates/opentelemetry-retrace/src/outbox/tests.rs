@@ -39,7 +39,7 @@ fn outbox() -> Outbox {
 fn answered(answer: Answer) -> Outbox {
     let mut outbox = outbox();
     outbox.push_run(trace("t"), chunks(3, 10), secs(0));
-    let sending = outbox.next(secs(0)).unwrap();
+    let sending = outbox.next(secs(0), |_| false).unwrap();
     outbox.answer(sending.serial, answer, secs(0));
     outbox
 }
@@ -90,12 +90,12 @@ fn a_passing_failure_is_tried_again_and_said_once() {
     for attempt in 0..5 {
         let now = outbox.next_deadline().unwrap();
         assert!(now > secs(0) || attempt > 0);
-        let sending = outbox.next(now).unwrap();
+        let sending = outbox.next(now, |_| false).unwrap();
         outbox.answer(sending.serial, Answer::NotSent { cause: "refused".into() }, now);
         assert_eq!((outbox.pending(), codes(&mut outbox)), (3, vec![]));
     }
     let now = outbox.next_deadline().unwrap();
-    let sending = outbox.next(now).unwrap();
+    let sending = outbox.next(now, |_| false).unwrap();
     outbox.answer(sending.serial, status(201), now);
     assert_eq!(outbox.account.delivered, 3);
     assert!(!outbox.is_failing());
@@ -108,17 +108,17 @@ fn nothing_is_sent_before_the_receiver_wants_it() {
     assert_eq!(codes(&mut outbox), [SignalCode::RateLimited]);
     outbox.push_run(trace("u"), chunks(1, 1), secs(1));
     outbox.hurry(secs(1));
-    assert!(outbox.next(secs(6)).is_none());
+    assert!(outbox.next(secs(6), |_| false).is_none());
     assert_eq!(outbox.next_deadline(), Some(secs(7)));
-    assert!(outbox.next(secs(7)).is_some());
-    assert!(outbox.next(secs(7)).is_none(), "one attempt shows whether it is over");
+    assert!(outbox.next(secs(7), |_| false).is_some());
+    assert!(outbox.next(secs(7), |_| false).is_none(), "one attempt shows whether it is over");
 }
 
 #[test]
 fn a_conflict_after_an_attempt_that_may_have_landed_is_a_delivery() {
     for first in [status(500), status(408), Answer::Broken { cause: "reset".into() }] {
         let mut outbox = answered(first.clone());
-        let sending = outbox.next(secs(30)).unwrap();
+        let sending = outbox.next(secs(30), |_| false).unwrap();
         outbox.answer(sending.serial, status(409), secs(30));
         assert_eq!((outbox.account.delivered, outbox.account.lost.total()), (3, 0), "{first:?}");
     }
@@ -136,10 +136,10 @@ fn a_conflict_of_a_first_attempt_ends_the_run_by_patch_and_counts_its_spans() {
             }
         };
         outbox.take_notices();
-        let sending = outbox.next(secs(30)).unwrap();
+        let sending = outbox.next(secs(30), |_| false).unwrap();
         outbox.answer(sending.serial, status(409), secs(30));
         assert_eq!(codes(&mut outbox), [SignalCode::Conflict]);
-        let sending = outbox.next(secs(30)).unwrap();
+        let sending = outbox.next(secs(30), |_| false).unwrap();
         assert_eq!((sending.method, &sending.id), (Method::Patch, &Id::from("t")));
         let patch: serde_json::Value = serde_json::from_str(&sending.body.to_text()).unwrap();
         assert_eq!(
@@ -156,7 +156,7 @@ fn a_conflict_of_a_first_attempt_ends_the_run_by_patch_and_counts_its_spans() {
 fn a_run_without_an_end_has_nothing_to_patch() {
     let mut outbox = outbox();
     outbox.push_run(Trace { status: Some(Status::Running), ..trace("t") }, chunks(2, 1), secs(0));
-    let sending = outbox.next(secs(0)).unwrap();
+    let sending = outbox.next(secs(0), |_| false).unwrap();
     outbox.answer(sending.serial, status(409), secs(0));
     assert!(outbox.is_empty());
     assert_eq!(outbox.account.lost.by(LossReason::Conflict), 2);
@@ -168,7 +168,7 @@ fn a_run_that_is_too_large_is_shortened_until_it_fits() {
     outbox.push_run(trace("t"), chunks(3, 100_000), secs(0));
     let mut last = u64::MAX;
     loop {
-        let sending = outbox.next(secs(0)).unwrap();
+        let sending = outbox.next(secs(0), |_| false).unwrap();
         assert!(sending.body.length() < last);
         last = sending.body.length();
         let fits = last <= 20_000;
@@ -185,7 +185,7 @@ fn a_run_that_is_too_large_is_shortened_until_it_fits() {
 fn a_receiver_that_takes_no_size_gets_nothing() {
     let mut outbox = outbox();
     outbox.push_run(trace("t"), chunks(50, 1_000), secs(0));
-    while let Some(sending) = outbox.next(secs(0)) {
+    while let Some(sending) = outbox.next(secs(0), |_| false) {
         outbox.answer(sending.serial, status(413), secs(0));
     }
     assert!(outbox.is_empty());
@@ -196,7 +196,7 @@ fn a_receiver_that_takes_no_size_gets_nothing() {
 fn a_run_beyond_the_limit_is_shortened_before_it_is_sent() {
     let mut outbox = Outbox::new(OutboxLimits { body_bytes: 10_000, ..LIMITS }, 7);
     outbox.push_run(trace("t"), chunks(3, 100_000), secs(0));
-    assert!(outbox.next(secs(0)).unwrap().body.length() <= 10_000);
+    assert!(outbox.next(secs(0), |_| false).unwrap().body.length() <= 10_000);
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn the_oldest_spans_go_first_and_their_traces_stay() {
     }
     assert_eq!(outbox.pending() + outbox.account.lost.by(LossReason::BufferFull), 20);
     assert!(codes(&mut outbox).contains(&SignalCode::SpansLost));
-    let first: Trace = serde_json::from_str(&outbox.next(secs(10)).unwrap().body.to_text()).unwrap();
+    let first: Trace = serde_json::from_str(&outbox.next(secs(10), |_| false).unwrap().body.to_text()).unwrap();
     assert_eq!((first.id, first.lossy, first.spans), (Some("0".into()), Some(true), Some(vec![])));
     assert_eq!(first.output, Some(Json::text("done")));
 }
@@ -246,11 +246,11 @@ fn a_change_waits_for_the_run_it_changes() {
     outbox.push_run(trace("t"), chunks(1, 1), secs(0));
     outbox.push_patch("t".into(), TracePatch { lossy: Some(true), ..TracePatch::default() }, secs(0));
     outbox.push_run(trace("u"), chunks(1, 1), secs(0));
-    let (first, second) = (outbox.next(secs(0)).unwrap(), outbox.next(secs(0)).unwrap());
+    let (first, second) = (outbox.next(secs(0), |_| false).unwrap(), outbox.next(secs(0), |_| false).unwrap());
     assert_eq!((first.id, second.id), ("t".into(), "u".into()));
-    assert!(outbox.next(secs(0)).is_none());
+    assert!(outbox.next(secs(0), |_| false).is_none());
     outbox.answer(first.serial, status(201), secs(0));
-    let third = outbox.next(secs(0)).unwrap();
+    let third = outbox.next(secs(0), |_| false).unwrap();
     assert_eq!((third.method, third.body.to_text().as_str()), (Method::Patch, r#"{"lossy":true}"#));
 }
 
@@ -258,9 +258,9 @@ fn a_change_waits_for_the_run_it_changes() {
 fn requests_of_a_worker_that_is_gone_are_made_again() {
     let mut outbox = outbox();
     outbox.push_run(trace("t"), chunks(1, 1), secs(0));
-    outbox.next(secs(0)).unwrap();
+    outbox.next(secs(0), |_| false).unwrap();
     outbox.forget_in_flight();
-    let again = outbox.next(secs(0)).unwrap();
+    let again = outbox.next(secs(0), |_| false).unwrap();
     outbox.answer(again.serial, status(409), secs(0));
     assert_eq!(outbox.account.delivered, 1);
 }
@@ -283,7 +283,7 @@ proptest! {
                     outbox.push_run(Trace { status: Some(status), ..trace(&n.to_string()) }, chunks(spans, size), now);
                 }
                 4 => outbox.push_patch(n.to_string().into(), TracePatch::default(), now),
-                5..=7 => serials.extend(outbox.next(now).map(|sending| sending.serial)),
+                5..=7 => serials.extend(outbox.next(now, |_| false).map(|sending| sending.serial)),
                 8..=11 => if let Some(serial) = serials.pop() {
                     let code = [200, 201, 409, 413, 503, 429, 400, 401, 404, 500][size % 10];
                     outbox.answer(serial, if size % 11 == 0 { Answer::Broken { cause: String::new() } } else { status(code) }, now);

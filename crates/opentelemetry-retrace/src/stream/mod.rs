@@ -9,7 +9,7 @@ mod run;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use retrace_protocol::{Ack, EventKind, Id, Span, Status, Trace};
+use retrace_protocol::{Ack, ClientFrame, EventKind, Id, Span, Status, Trace};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use self::run::{Run, Step};
@@ -108,7 +108,7 @@ impl Stream {
         }
         let step = Step::begun(span);
         self.weight += step.weight();
-        let place = self.run(id).place(&span.id, step);
+        let place = self.run(id).place(step);
         let seq = self.enqueue(id, Says::SpanStarted(place));
         self.change_step(id, place, |step| step.start = seq);
     }
@@ -118,9 +118,9 @@ impl Stream {
         self.pending += u64::from(chunk.sources);
         let known = self.run(id).place_of(&span.id);
         let place = known.unwrap_or_else(|| {
-            let step = Step::silent();
+            let step = Step::silent(&span.id);
             self.weight += step.weight();
-            self.run(id).place(&span.id, step)
+            self.run(id).place(step)
         });
         let mut says_more = false;
         let mut start = None;
@@ -195,7 +195,7 @@ impl Stream {
             Says::SpanStarted(place) => run.steps.get(&place)?.chunk.as_ref()?.data().to_vec(),
             Says::SpanEnded(place) => run.steps.get(&place)?.end_data.as_ref()?.to_vec(),
         };
-        Some(Utf8Bytes::from(retrace_protocol::event_frame(frame.says.kind(), &String::from_utf8(data).ok()?, seq)))
+        Some(Utf8Bytes::from(ClientFrame::event_text(frame.says.kind(), &String::from_utf8(data).ok()?, seq)))
     }
 
     /// A frame is confirmed; tells how many accepted spans are delivered by that.
@@ -217,11 +217,11 @@ impl Stream {
 
     fn is_about(&self, frame: &Frame, id: &str) -> bool {
         match frame.says {
-            Says::TraceStarted | Says::TraceEnded => frame.run.as_str() == id,
+            Says::TraceStarted | Says::TraceEnded => frame.run == Id::from(id),
             Says::SpanStarted(place) | Says::SpanEnded(place) => self
                 .runs
                 .get(&frame.run)
-                .is_some_and(|run| run.place_of(&Id::from(id.to_owned())) == Some(place)),
+                .is_some_and(|run| run.place_of(&Id::from(id)) == Some(place)),
         }
     }
 
@@ -318,6 +318,7 @@ impl Stream {
         if lost > 0 {
             self.mark_lossy(&id);
         }
+        self.forget_if_done(&id);
         Some(lost)
     }
 

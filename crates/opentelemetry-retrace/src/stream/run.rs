@@ -39,6 +39,7 @@ pub(crate) struct Run {
 /// A span of a run.
 #[derive(Debug)]
 pub(crate) struct Step {
+    id: Id,
     /// It, as told last; nothing when it is under way and the receiver has what was told of it.
     pub chunk: Option<Chunk>,
     /// The data of its `span_ended`, once it has ended.
@@ -82,17 +83,17 @@ impl Run {
     }
 
     /// A place for a span that has none.
-    pub(crate) fn place(&mut self, span: &Id, step: Step) -> u64 {
+    pub(crate) fn place(&mut self, step: Step) -> u64 {
         let place = self.next_place;
         self.next_place += 1;
-        self.places.insert(span.clone(), place);
+        self.places.insert(step.id.clone(), place);
         self.steps.insert(place, step);
         place
     }
 
     pub(crate) fn remove(&mut self, place: u64) -> Option<Step> {
         let step = self.steps.remove(&place)?;
-        self.places.retain(|_, other| *other != place);
+        self.places.remove(&step.id);
         Some(step)
     }
 
@@ -142,6 +143,7 @@ impl Step {
     /// A step under way.
     pub(crate) fn begun(span: &Span) -> Self {
         Self {
+            id: span.id.clone(),
             chunk: Chunk::new(span, 0),
             end_data: None,
             said: Some(condensed(span)),
@@ -152,8 +154,8 @@ impl Step {
     }
 
     /// Nothing said of it yet.
-    pub(crate) fn silent() -> Self {
-        Self { chunk: None, end_data: None, said: None, start: None, end: None, sources: 0 }
+    pub(crate) fn silent(id: &Id) -> Self {
+        Self { id: id.clone(), chunk: None, end_data: None, said: None, start: None, end: None, sources: 0 }
     }
 
     /// It has ended; tells whether its beginning is to be said, as more is known of it than was said.
@@ -180,7 +182,7 @@ impl Step {
 fn condensed(span: &Span) -> u64 {
     let mut hasher = DefaultHasher::new();
     let json = |json: &Option<Json>| json.as_ref().map(|json| json.as_str().to_owned());
-    (&span.name, span.span_type.as_str(), span.started_at.as_str(), span.parent_id.as_ref().map(Id::as_str))
+    (&span.name, span.span_type.as_str(), span.started_at.as_text(), span.parent_id.as_ref())
         .hash(&mut hasher);
     (&span.model, json(&span.input), json(&span.metadata), span.input_tokens).hash(&mut hasher);
     (&span.agent_id, &span.agent_role, &span.parent_agent_id, &span.token_ids).hash(&mut hasher);

@@ -1,0 +1,390 @@
+//! From what was recorded to what is sent, whichever way it goes.
+//!
+//! Pure. A run is told over the stream while there is one, and by a single request otherwise; what a stream could not say
+//! to its end is said by a request, so that nothing is lost with a connection.
+
+use std::time::Duration;
+
+use retrace_protocol::{Id, ServerFrame, Signal, SignalCode, Span, Trace, TracePatch};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::config::Transport;
+use crate::outbox::{Answer, Chunk, Notice, Outbox, OutboxLimits, Said, Sending, shorter};
+use crate::route::Route;
+use crate::stats::LossReason;
+use crate::stream::Stream;
+use crate::transport::ws::{CloseReason, Closed};
+
+/// What a shutdown keeps back for requests when the stream does not confirm in time; what the official client takes for
+/// its last words (PROTOCOL.md section 10).
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// A point in what was handed over, to wait for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    post: u64,
+    frame: u64,
+}
+
+/// What is on its way to the receiver.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    pub(crate) outbox: Outbox,
+    stream: Stream,
+    route: Route,
+    limits: OutboxLimits,
+    /// The receiver does not take the key, and there is no other way.
+    refused: bool,
+    closing: Option<Closing>,
+    remarks: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Closing {
+    /// From here on what is left goes by requests.
+    requests_from: Duration,
+    end: Duration,
+}
+
+impl Delivery {
+    pub(crate) fn new(transport: Transport, limits: OutboxLimits, seed: u64) -> Self {
+        Self {
+            outbox: Outbox::new(limits, seed),
+            stream: Stream::new(transport != Transport::Http),
+            route: Route::new(transport, seed),
+            limits,
+            refused: false,
+            closing: None,
+            remarks: Vec::new(),
+        }
+    }
+
+    /// Whether a run that has ended is to be told event by event, rather than pushed whole.
+    pub(crate) fn tells_events(&self) -> bool {
+        !self.route.is_by_request()
+    }
+
+    /// Takes a whole run, to be sent by one request.
+    pub(crate) fn push_run(&mut self, trace: Trace, chunks: Vec<Chunk>, now: Duration) {
+        self.route.passed_by();
+        self.outbox.push_run(trace, chunks, now);
+        self.make_room();
+    }
+
+    /// Takes a change of a run that was handed over before.
+    pub(crate) fn push_patch(&mut self, id: Id, patch: TracePatch, now: Duration) {
+        self.outbox.push_patch(id, patch, now);
+    }
+
+    /// A run began, or more is known of what it began with.
+    pub(crate) fn begin(&mut self, id: &Id, trace: Trace) {
+        if !self.refused {
+            self.stream.begin(id, trace);
+            self.make_room();
+        }
+    }
+
+    /// A step of a run began.
+    pub(crate) fn step_began(&mut self, id: &Id, span: &Span) {
+        if !self.refused {
+            self.stream.step_began(id, span);
+            self.make_room();
+        }
+    }
+
+    /// A step of a run has ended.
+    pub(crate) fn step_ended(&mut self, id: &Id, span: &Span, sources: u32) {
+        if self.refused {
+            return self.outbox.account.lose(LossReason::Unauthorized, u64::from(sources));
+        }
+        let Some(chunk) = Chunk::new(span, sources) else {
+            return self.outbox.lose(LossReason::Internal, u64::from(sources), LossReason::Internal.as_str());
+        };
+        if chunk.length() <= self.limits.body_bytes {
+            self.stream.step_ended(id, span, chunk);
+        } else {
+            match shorter(&chunk, self.limits.body_bytes).and_then(|short| Some((short.read()?, short))) {
+                Some((span, short)) => self.stream.step_ended(id, &span, short),
+                None => {
+                    self.stream.mark_lossy(id);
+                    self.outbox.lose(LossReason::TooLarge, u64::from(sources), "a span cannot be made smaller");
+                }
+            }
+        }
+        self.make_room();
+    }
+
+    /// Nothing more comes of a run.
+    pub(crate) fn end(&mut self, id: &Id, trace: Trace, now: Duration) {
+        if !self.refused {
+            self.stream.end(id, trace, now);
+            self.make_room();
+        }
+    }
+
+    /// Does what is due by now.
+    pub(crate) fn advance(&mut self, now: Duration) {
+        self.outbox.expire(now);
+        self.expire(now);
+        for (id, trace, chunks) in self.outbox.take_returned() {
+            self.stream.put_back(&id, trace, chunks, now);
+        }
+        self.outbox.returns = self.route.has_stream() && self.closing.is_none();
+        if self.route.is_by_request() {
+            self.hand_over(now);
+        }
+        if let Some(closing) = self.closing {
+            if now >= closing.end {
+                self.abandon(LossReason::Shutdown);
+            } else {
+                if now >= closing.requests_from || (!self.route.is_open() && self.route.is_failing()) {
+                    self.route.give_up();
+                }
+                if self.route.is_by_request() {
+                    self.hand_over_all(now);
+                }
+                self.outbox.close(now, closing.end);
+            }
+        }
+    }
+
+    /// What no stream says goes by requests.
+    fn hand_over(&mut self, now: Duration) {
+        let over: Vec<Id> =
+            self.stream.over().filter(|(_, run)| !run.stream_only).map(|(id, _)| id.clone()).collect();
+        for id in over {
+            self.request_rest(id, now);
+        }
+    }
+
+    fn hand_over_all(&mut self, now: Duration) {
+        let all: Vec<Id> = self.stream.all().map(|(id, _)| id.clone()).collect();
+        for id in all {
+            self.request_rest(id, now);
+        }
+    }
+
+    fn request_rest(&mut self, id: Id, now: Duration) {
+        let Some(mut rest) = self.stream.take(&id) else { return };
+        if rest.written && rest.trace.ended_at.is_none() {
+            if rest.begun && rest.chunks.is_empty() {
+                // The receiver has all that there is, and there is no end to say.
+                return;
+            }
+            rest.trace.lossy = Some(true);
+        }
+        self.route.passed_by();
+        self.outbox.push_rest(id, rest, now);
+    }
+
+    fn expire(&mut self, now: Duration) {
+        let old: Vec<Id> = self
+            .stream
+            .over()
+            .take_while(|(_, run)| run.over_since + self.limits.keep <= now)
+            .map(|(id, _)| id.clone())
+            .collect();
+        let spans = old.iter().filter_map(|id| self.stream.take(id)).map(|rest| rest.sources()).sum();
+        let text = format!("the receiver did not confirm them for {:?}", self.limits.keep);
+        self.outbox.lose(LossReason::Expired, spans, &text);
+    }
+
+    fn make_room(&mut self) {
+        let bytes = self.limits.bytes;
+        let mut lost = 0;
+        while self.stream.len() > self.limits.posts {
+            lost += self.stream.drop_oldest_run().unwrap_or(0);
+        }
+        if self.stream.weight() + self.outbox.weight() > bytes {
+            if self.outbox.weight() > self.stream.weight() {
+                self.outbox.make_room(bytes.saturating_sub(self.stream.weight()));
+            }
+            while self.stream.weight() + self.outbox.weight() > bytes {
+                match self.stream.drop_oldest_step().or_else(|| self.stream.drop_oldest_run()) {
+                    Some(spans) => lost += spans,
+                    None => break,
+                }
+            }
+        }
+        self.outbox.lose(LossReason::BufferFull, lost, "the buffer is full");
+    }
+
+    fn abandon(&mut self, reason: LossReason) {
+        self.outbox.abandon(reason);
+        let ids: Vec<Id> = self.stream.all().map(|(id, _)| id.clone()).collect();
+        let spans = ids.iter().filter_map(|id| self.stream.take(id)).map(|rest| rest.sources()).sum();
+        self.outbox.lose(reason, spans, reason.as_str());
+    }
+}
+
+/// The connection.
+impl Delivery {
+    /// Whether a connection is to be opened now.
+    pub(crate) fn wants_link(&self, now: Duration) -> bool {
+        self.route.wants_link(self.stream.has_frames(), now)
+    }
+
+    pub(crate) fn link_opening(&mut self) {
+        self.route.opening();
+    }
+
+    pub(crate) fn link_opened(&mut self, now: Duration) {
+        let was_by_request = self.route.is_by_request();
+        self.route.opened();
+        if was_by_request && !self.route.is_by_request() {
+            self.remarks.push("runs are streamed again".to_owned());
+        }
+        self.stream.disconnected(now);
+    }
+
+    pub(crate) fn link_closed(&mut self, closed: Closed, now: Duration) {
+        self.stream.disconnected(now);
+        let was_by_request = self.route.is_by_request();
+        let is_news = self.route.closed(closed.reason, now);
+        let Closed { reason, cause, words } = closed;
+        let said = Said { text: cause, words };
+        if reason == CloseReason::Unauthorized && !self.route_has_requests() {
+            let said = Said { text: format!("{}: check RETRACE_API_KEY", said.text), ..said };
+            self.outbox.notice(said.notice(SignalCode::Unauthorized, "nothing is sent"));
+            self.refused = true;
+            self.abandon(LossReason::Unauthorized);
+        } else if self.route.is_failing() {
+            if is_news {
+                let kept = self.pending();
+                let text = format!("{kept} spans are kept and the connection is tried again");
+                self.outbox.notice(said.notice(SignalCode::Unreachable, &text));
+            }
+        } else if self.route.is_by_request() && !was_by_request {
+            self.remarks.push(format!("runs are sent by HTTP when they have ended, as there is no stream: {}", said.text));
+        }
+    }
+
+    /// Whether requests are another way when the stream does not take the key.
+    fn route_has_requests(&self) -> bool {
+        self.transport == Transport::Auto
+    }
+
+    /// The next frame to write, if the connection is open and one may be written now.
+    pub(crate) fn next_frame(&mut self, now: Duration) -> Option<Utf8Bytes> {
+        if self.route.is_open() { self.stream.next(now) } else { None }
+    }
+
+    /// Why the present connection is to be given up, if it is.
+    pub(crate) fn gives_up_link(&self, now: Duration) -> Option<Closed> {
+        let stalled = self.route.is_open() && self.stream.confirmed_until().is_some_and(|until| until <= now);
+        stalled.then(|| Closed {
+            reason: CloseReason::Lost,
+            cause: "the receiver confirmed nothing for too long".to_owned(),
+            words: None,
+        })
+    }
+
+    /// The receiver says something. A `halt` is not for here.
+    pub(crate) fn frame(&mut self, frame: ServerFrame, now: Duration) {
+        match frame {
+            ServerFrame::Ack(ack) => {
+                self.route.confirmed();
+                self.outbox.account.delivered += self.stream.ack(&ack, now);
+            }
+            ServerFrame::Error { error, .. } => {
+                let signal = Signal::from_error(error.as_deref());
+                let said = Said { text: "the receiver reports an error".to_owned(), words: Some(signal.message) };
+                self.outbox.notice(said.notice(signal.code, "recording goes on"));
+            }
+            ServerFrame::Resume { .. } | ServerFrame::Replay { .. } => {
+                self.remarks.push("the receiver asks for a replay; that is not supported and ignored".to_owned());
+            }
+            ServerFrame::Unknown(_) => {
+                self.remarks.push("the receiver sent a frame of an unknown kind; it is ignored".to_owned());
+            }
+            // Greetings, and what other connections of the account do.
+            _ => {}
+        }
+    }
+}
+
+/// Requests, waits and the end.
+impl Delivery {
+    /// The next request to make.
+    pub(crate) fn next_sending(&mut self, now: Duration) -> Option<Sending> {
+        let stream = &self.stream;
+        self.outbox.next(now, |id| stream.has(id))
+    }
+
+    pub(crate) fn answer(&mut self, serial: u64, answer: Answer, now: Duration) {
+        self.outbox.answer(serial, answer, now);
+    }
+
+    /// The point that has been reached.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { post: self.outbox.next_serial(), frame: self.stream.next_seq() }
+    }
+
+    /// Whether all that was handed over before is delivered or lost. Of runs that go by requests only those that have ended
+    /// count.
+    pub(crate) fn is_done_before(&self, mark: Mark) -> bool {
+        let streams = !self.route.is_by_request();
+        self.outbox.is_done_before(mark.post)
+            && !self.outbox.has_rests_before(mark.frame)
+            && !(streams && self.stream.has_frames_before(mark.frame))
+    }
+
+    /// Somebody waits: try now.
+    pub(crate) fn hurry(&mut self, now: Duration) {
+        self.outbox.hurry(now);
+        self.route.hurry(now);
+    }
+
+    /// Nothing comes any more, and there is no time after `end`.
+    pub(crate) fn close(&mut self, now: Duration, end: Duration) {
+        let within = end.saturating_sub(now);
+        self.closing = Some(Closing { requests_from: end.saturating_sub(LAST_WORDS.min(within / 2)), end });
+    }
+
+    /// Whether nothing is on its way.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.outbox.is_empty() && !self.stream.has_frames()
+    }
+
+    /// Accepted spans that wait.
+    pub(crate) fn pending(&self) -> u64 {
+        self.outbox.pending() + self.stream.pending()
+    }
+
+    pub(crate) fn is_failing(&self) -> bool {
+        self.outbox.is_failing() || self.route.is_failing()
+    }
+
+    /// Attempts that failed so far.
+    pub(crate) fn failures_seen(&self) -> u64 {
+        self.outbox.failures_seen() + self.route.failures_seen()
+    }
+
+    /// When [`Delivery::advance`] will next have something to do.
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+        let closing = self.closing.map(|closing| closing.requests_from).filter(|_| self.route.has_stream());
+        let confirmed = self.stream.confirmed_until().filter(|_| self.route.is_open());
+        let expiry = self.stream.over().next().map(|(_, run)| run.over_since + self.limits.keep);
+        let route = self.route.next_deadline(self.stream.has_frames());
+        self.outbox.next_deadline().into_iter().chain(closing).chain(confirmed).chain(expiry).chain(route).min()
+    }
+
+    /// After a panic of the worker: nobody knows what was under way.
+    pub(crate) fn forget_in_flight(&mut self, now: Duration) {
+        self.outbox.forget_in_flight();
+        self.link_closed(
+            Closed { reason: CloseReason::Ended, cause: "the worker was started again".to_owned(), words: None },
+            now,
+        );
+    }
+
+    /// What is worth a line in the log and nobody's attention.
+    pub(crate) fn take_remarks(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.remarks)
+    }
+
+    /// What the user should know.
+    pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
+        self.outbox.take_notices()
+    }
+}
