@@ -19,6 +19,9 @@ use crate::transport::ws::{CloseReason, Closed};
 /// its last words (PROTOCOL.md section 10).
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// Remarks that wait to be made; what is beyond them would not be written anyway.
+const REMARKS: usize = 16;
+
 /// A point in what was handed over, to wait for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
@@ -32,6 +35,7 @@ pub(crate) struct Delivery {
     pub(crate) outbox: Outbox,
     stream: Stream,
     route: Route,
+    transport: Transport,
     limits: OutboxLimits,
     /// The receiver does not take the key, and there is no other way.
     refused: bool,
@@ -52,6 +56,7 @@ impl Delivery {
             outbox: Outbox::new(limits, seed),
             stream: Stream::new(transport != Transport::Http),
             route: Route::new(transport, seed),
+            transport,
             limits,
             refused: false,
             closing: None,
@@ -66,6 +71,10 @@ impl Delivery {
 
     /// Takes a whole run, to be sent by one request.
     pub(crate) fn push_run(&mut self, trace: Trace, chunks: Vec<Chunk>, now: Duration) {
+        if self.refused {
+            let spans = chunks.iter().map(|chunk| u64::from(chunk.sources)).sum();
+            return self.outbox.account.lose(LossReason::Unauthorized, spans);
+        }
         self.route.passed_by();
         self.outbox.push_run(trace, chunks, now);
         self.make_room();
@@ -122,6 +131,13 @@ impl Delivery {
         }
     }
 
+    /// Nothing more comes of a run, and what its end was is not to be said.
+    pub(crate) fn end_untold(&mut self, id: &Id, now: Duration) {
+        if let Some(trace) = self.stream.told_of(id) {
+            self.stream.end(id, trace, now);
+        }
+    }
+
     /// Does what is due by now.
     pub(crate) fn advance(&mut self, now: Duration) {
         self.outbox.expire(now);
@@ -150,8 +166,7 @@ impl Delivery {
 
     /// What no stream says goes by requests.
     fn hand_over(&mut self, now: Duration) {
-        let over: Vec<Id> =
-            self.stream.over().filter(|(_, run)| !run.stream_only).map(|(id, _)| id.clone()).collect();
+        let over: Vec<Id> = self.stream.over().filter(|(_, run)| !run.stream_only).map(|(id, _)| id.clone()).collect();
         for id in over {
             self.request_rest(id, now);
         }
@@ -228,22 +243,22 @@ impl Delivery {
         self.route.opening();
     }
 
-    pub(crate) fn link_opened(&mut self, now: Duration) {
+    pub(crate) fn link_opened(&mut self) {
         let was_by_request = self.route.is_by_request();
         self.route.opened();
         if was_by_request && !self.route.is_by_request() {
-            self.remarks.push("runs are streamed again".to_owned());
+            self.remark("runs are streamed again".to_owned());
         }
-        self.stream.disconnected(now);
+        self.stream.disconnected();
     }
 
     pub(crate) fn link_closed(&mut self, closed: Closed, now: Duration) {
-        self.stream.disconnected(now);
+        self.stream.disconnected();
         let was_by_request = self.route.is_by_request();
         let is_news = self.route.closed(closed.reason, now);
         let Closed { reason, cause, words } = closed;
         let said = Said { text: cause, words };
-        if reason == CloseReason::Unauthorized && !self.route_has_requests() {
+        if reason == CloseReason::Unauthorized && self.transport == Transport::Ws {
             let said = Said { text: format!("{}: check RETRACE_API_KEY", said.text), ..said };
             self.outbox.notice(said.notice(SignalCode::Unauthorized, "nothing is sent"));
             self.refused = true;
@@ -255,13 +270,8 @@ impl Delivery {
                 self.outbox.notice(said.notice(SignalCode::Unreachable, &text));
             }
         } else if self.route.is_by_request() && !was_by_request {
-            self.remarks.push(format!("runs are sent by HTTP when they have ended, as there is no stream: {}", said.text));
+            self.remark(format!("runs are sent by HTTP when they have ended, as there is no stream: {}", said.text));
         }
-    }
-
-    /// Whether requests are another way when the stream does not take the key.
-    fn route_has_requests(&self) -> bool {
-        self.transport == Transport::Auto
     }
 
     /// The next frame to write, if the connection is open and one may be written now.
@@ -292,10 +302,10 @@ impl Delivery {
                 self.outbox.notice(said.notice(signal.code, "recording goes on"));
             }
             ServerFrame::Resume { .. } | ServerFrame::Replay { .. } => {
-                self.remarks.push("the receiver asks for a replay; that is not supported and ignored".to_owned());
+                self.remark("the receiver asks for a replay; that is not supported and ignored".to_owned());
             }
             ServerFrame::Unknown(_) => {
-                self.remarks.push("the receiver sent a frame of an unknown kind; it is ignored".to_owned());
+                self.remark("the receiver sent a frame of an unknown kind; it is ignored".to_owned());
             }
             // Greetings, and what other connections of the account do.
             _ => {}
@@ -376,6 +386,13 @@ impl Delivery {
             Closed { reason: CloseReason::Ended, cause: "the worker was started again".to_owned(), words: None },
             now,
         );
+    }
+
+    /// Notes what is worth a line in the log and nobody's attention.
+    pub(crate) fn remark(&mut self, what: String) {
+        if self.remarks.len() < REMARKS {
+            self.remarks.push(what);
+        }
     }
 
     /// What is worth a line in the log and nobody's attention.

@@ -3,20 +3,26 @@
 //! Messages, answers and times go in; requests, signals and ended waits come out. It knows no clock, no socket and no
 //! thread, so that flushes, losses and shutdowns are tested as plain function calls.
 
+mod told;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use opentelemetry_sdk::trace::SpanData;
-use retrace_protocol::{Id, Trace, TracePatch};
-use retrace_translate::{Options, Output, Recorder, RecorderLimits, Resource, Run};
+use retrace_protocol::{ServerFrame, Signal, SignalCode};
+use retrace_translate::{Options, Output, Recorder, RecorderLimits, Resource};
 
-use crate::inbox::{Message, Taken};
-use crate::outbox::{Answer, Chunk, Notice, Outbox, OutboxLimits, Sending};
-use crate::redact::{Decision, Redaction};
+use crate::config::Transport;
+use crate::delivery::{Delivery, Mark};
+use crate::engine::told::KeptBack;
+use crate::inbox::{Message, Seen, Taken};
+use crate::outbox::{Answer, Notice, OutboxLimits, Said, Sending};
+use crate::redact::Redaction;
 use crate::stats::{Account, LossReason, Lost};
+use crate::transport::ws::{Closed, Incoming};
 use crate::view::SdkSpan;
 use crate::waiter::{Waited, Waiter};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// What an [`Engine`] is made from.
 #[derive(Debug)]
@@ -24,6 +30,7 @@ pub(crate) struct EngineConfig {
     pub options: Options,
     pub recorder: RecorderLimits,
     pub outbox: OutboxLimits,
+    pub transport: Transport,
     pub redaction: Redaction,
     /// How long an export waits for the delivery of what it handed over.
     pub export_wait: Duration,
@@ -38,10 +45,14 @@ pub(crate) struct EngineConfig {
 pub(crate) struct Engine {
     config: EngineConfig,
     recorder: Recorder,
-    outbox: Outbox,
+    delivery: Delivery,
+    /// What the hook kept back of runs that are told while they happen.
+    kept_back: KeptBack,
+    /// The receiver asked to stop recording.
+    halted: bool,
     resource: Arc<Resource>,
     /// Spans that were taken from the inbox and not read yet.
-    queue: VecDeque<SpanData>,
+    queue: VecDeque<Seen>,
     /// Spans that were taken from the queue, ever.
     read: u64,
     /// Spans that nobody selected.
@@ -59,8 +70,8 @@ struct Wait {
     until: Duration,
     /// Runs whose root had ended by then are waited for.
     ended_by: Duration,
-    /// What is in the outbox below this number is waited for; not known while runs still linger.
-    mark: Option<u64>,
+    /// What was handed over before is waited for; not known while runs still linger.
+    mark: Option<Mark>,
     lost_before: Lost,
     /// Failed attempts when the wait began, when the receiver was failing already.
     failing_since: Option<u64>,
@@ -70,7 +81,9 @@ impl Engine {
     pub(crate) fn new(config: EngineConfig) -> Self {
         Self {
             recorder: Recorder::new(config.options.clone(), config.recorder),
-            outbox: Outbox::new(config.outbox, config.seed),
+            delivery: Delivery::new(config.transport, config.outbox, config.seed),
+            kept_back: KeptBack::default(),
+            halted: false,
             resource: Arc::default(),
             queue: VecDeque::new(),
             read: 0,
@@ -91,11 +104,15 @@ impl Engine {
         for message in taken.messages {
             match message {
                 Message::Spans { spans, wait } => {
-                    self.queue.extend(spans);
+                    self.queue.extend(spans.into_iter().map(Seen::Ended));
                     self.read_queue(now);
                     if let Some(waiter) = wait {
                         self.wait(waiter, self.config.export_wait, now);
                     }
+                }
+                Message::Seen(seen) => {
+                    self.queue.extend(seen);
+                    self.read_queue(now);
                 }
                 Message::Resource(resource) => self.resource = resource,
                 Message::Flush(waiter) => {
@@ -106,6 +123,7 @@ impl Engine {
                     self.recorder.finish();
                     self.wait(waiter, within, now);
                     self.closing = Some(now + within);
+                    self.delivery.close(now, now + within);
                 }
             }
         }
@@ -114,20 +132,27 @@ impl Engine {
 
     fn read_queue(&mut self, now: Duration) {
         while let Some(span) = self.queue.pop_front() {
-            self.read += 1;
-            self.recorder.record(&SdkSpan(&span), &self.resource, now);
+            if matches!(span, Seen::Ended(_)) {
+                self.read += 1;
+            }
+            match span {
+                Seen::Ended(_) if self.halted => self.lose(LossReason::Halted, 1),
+                Seen::Began(_) if self.halted => {}
+                Seen::Began(span) => self.recorder.start(&SdkSpan(&span), &self.resource, now),
+                Seen::Ended(span) => self.recorder.record(&SdkSpan(&span), &self.resource, now),
+            }
         }
     }
 
     fn wait(&mut self, waiter: Waiter, at_most: Duration, now: Duration) {
-        self.outbox.hurry(now);
+        self.delivery.hurry(now);
         self.waits.push(Wait {
             waiter,
             until: now + at_most,
             ended_by: now,
             mark: None,
-            lost_before: self.outbox.account.lost,
-            failing_since: self.outbox.is_failing().then(|| self.outbox.failures_seen()),
+            lost_before: self.delivery.outbox.account.lost,
+            failing_since: self.delivery.is_failing().then(|| self.delivery.failures_seen()),
         });
     }
 
@@ -141,75 +166,11 @@ impl Engine {
                 Output::Correction(correction) => self.put_correction(correction.id, correction.patch, now),
                 Output::SetAside { spans } => self.set_aside += spans,
                 // No start is handed to the recorder, so none of these come.
-                Output::Live(_) => {}
+                Output::Live(live) => self.put_live(*live, now),
             }
         }
-        self.outbox.expire(now);
-        match self.closing {
-            Some(end) if now >= end => self.outbox.abandon(LossReason::Shutdown),
-            Some(end) => self.outbox.close(now, end),
-            None => {}
-        }
+        self.delivery.advance(now);
         self.end_waits(now);
-    }
-
-    fn put_run(&mut self, run: Run, now: Duration) {
-        self.set_aside += run.set_aside;
-        let sources = run.spans.iter().map(|recorded| u64::from(recorded.sources)).sum();
-        let mut trace = match self.config.redaction.trace(run.trace) {
-            Decision::Send(trace) => trace,
-            Decision::KeepBack => return self.lose(LossReason::BeforeSend, sources),
-            Decision::Panicked => return self.lose(LossReason::BeforeSendPanicked, sources),
-        };
-        let mut chunks = Vec::with_capacity(run.spans.len());
-        let mut dropped: Vec<(Id, Option<Id>)> = Vec::new();
-        for recorded in run.spans {
-            let (id, parent, sources) = (recorded.span.id.clone(), recorded.span.parent_id.clone(), recorded.sources);
-            let mut span = recorded.span;
-            // A span whose parent was kept back hangs from what stood above that.
-            while let Some((_, above)) = dropped.iter().find(|(id, _)| Some(id) == span.parent_id.as_ref()) {
-                span.parent_id.clone_from(above);
-            }
-            let reason = match self.config.redaction.span(span) {
-                Decision::Send(span) => match Chunk::new(&span, sources) {
-                    Some(chunk) => {
-                        chunks.push(chunk);
-                        continue;
-                    }
-                    None => LossReason::Internal,
-                },
-                Decision::KeepBack => LossReason::BeforeSend,
-                Decision::Panicked => LossReason::BeforeSendPanicked,
-            };
-            // What the user keeps back is no loss of the run; what went wrong is.
-            if reason != LossReason::BeforeSend {
-                trace.lossy = Some(true);
-            }
-            dropped.push((id, parent));
-            self.lose(reason, u64::from(sources));
-        }
-        trace.span_count = trace.span_count.map(|_| chunks.len() as u64);
-        self.outbox.push_run(trace, chunks, now);
-    }
-
-    fn put_correction(&mut self, id: Id, patch: TracePatch, now: Duration) {
-        let mut trace = Trace { id: Some(id.clone()), ..Trace::default() };
-        trace.apply(patch.into_ended(id.clone()));
-        if let Decision::Send(trace) = self.config.redaction.trace(trace) {
-            self.outbox.push_patch(id, TracePatch::of(&trace), now);
-        }
-    }
-
-    fn lose(&mut self, reason: LossReason, spans: u64) {
-        if spans == 0 {
-            return;
-        }
-        match reason {
-            // Asked for, so nothing to tell.
-            LossReason::BeforeSend => self.outbox.account.lose(reason, spans),
-            LossReason::BeforeSendPanicked => self.outbox.lose(reason, spans, "before_send panicked on them"),
-            _ => self.outbox.lose(reason, spans, reason.as_str()),
-        }
     }
 
     fn end_waits(&mut self, now: Duration) {
@@ -217,14 +178,14 @@ impl Engine {
         for wait in std::mem::take(&mut self.waits) {
             let mut wait = wait;
             if wait.mark.is_none() && still_lingering.is_none_or(|ended| ended > wait.ended_by) {
-                wait.mark = Some(self.outbox.next_serial());
+                wait.mark = Some(self.delivery.mark());
             }
-            let waited = if wait.mark.is_some_and(|mark| self.outbox.is_done_before(mark)) {
-                Waited::Done(self.outbox.account.lost.since(&wait.lost_before))
+            let waited = if wait.mark.is_some_and(|mark| self.delivery.is_done_before(mark)) {
+                Waited::Done(self.delivery.outbox.account.lost.since(&wait.lost_before))
             } else if now >= wait.until {
                 Waited::TimedOut
             } else if self.closing.is_none()
-                && wait.failing_since.is_some_and(|failures| self.outbox.failures_seen() > failures)
+                && wait.failing_since.is_some_and(|failures| self.delivery.failures_seen() > failures)
             {
                 Waited::Failing
             } else {
@@ -237,45 +198,99 @@ impl Engine {
 
     /// The next request to make.
     pub(crate) fn next_sending(&mut self, now: Duration) -> Option<Sending> {
-        self.outbox.next(now)
+        self.delivery.next_sending(now)
     }
 
     /// Says what came of a request.
     pub(crate) fn answer(&mut self, serial: u64, answer: Answer, now: Duration) {
-        self.outbox.answer(serial, answer, now);
+        self.delivery.answer(serial, answer, now);
         self.advance(now);
+    }
+
+    /// Whether a connection is to be opened now. Who opens one says so.
+    pub(crate) fn wants_link(&self, now: Duration) -> bool {
+        self.delivery.wants_link(now)
+    }
+
+    pub(crate) fn link_opening(&mut self) {
+        self.delivery.link_opening();
+    }
+
+    /// What came out of the connection.
+    pub(crate) fn incoming(&mut self, incoming: Incoming, now: Duration) {
+        match incoming {
+            Incoming::Open => self.delivery.link_opened(),
+            Incoming::Frame(ServerFrame::Halt { reason, .. }) => self.halt(reason.as_deref()),
+            Incoming::Frame(frame) => self.delivery.frame(frame, now),
+            Incoming::Odd(what) => self.delivery.remark(what),
+            Incoming::Closed(closed) => self.delivery.link_closed(closed, now),
+        }
+        self.advance(now);
+    }
+
+    /// Why the connection is to be given up at once, if it is.
+    pub(crate) fn gives_up_link(&self, now: Duration) -> Option<Closed> {
+        self.delivery.gives_up_link(now)
+    }
+
+    /// Whether the connection has done its work for good.
+    pub(crate) fn leaves_link(&self) -> bool {
+        (self.halted || self.closing.is_some()) && self.delivery.is_empty()
+    }
+
+    /// The next frame to write to the connection, if one may be written now.
+    pub(crate) fn next_frame(&mut self, now: Duration) -> Option<Utf8Bytes> {
+        self.delivery.next_frame(now)
+    }
+
+    /// What was recorded is told, and nothing more is recorded (PROTOCOL.md section 7).
+    fn halt(&mut self, reason: Option<&str>) {
+        if std::mem::replace(&mut self.halted, true) {
+            return;
+        }
+        let said = Said {
+            text: "the receiver asked to stop recording".to_owned(),
+            words: Some(Signal::from_halt(reason).message),
+        };
+        self.delivery.outbox.notice(said.notice(SignalCode::Halt, "what comes from now on is not sent"));
+        self.recorder.finish();
     }
 
     /// When [`Engine::advance`] will next have something to do.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         let waits = self.waits.iter().map(|wait| wait.until);
-        waits.chain(self.recorder.next_deadline()).chain(self.outbox.next_deadline()).chain(self.closing).min()
+        waits.chain(self.recorder.next_deadline()).chain(self.delivery.next_deadline()).chain(self.closing).min()
     }
 
     /// Whether everything is over.
     pub(crate) fn is_finished(&self) -> bool {
-        self.closing.is_some() && self.outbox.is_empty() && self.waits.is_empty()
+        self.closing.is_some() && self.delivery.is_empty() && self.waits.is_empty()
     }
 
     /// After a panic of the worker: what was in its hands is lost and counted, the rest goes on.
-    pub(crate) fn recover(&mut self) {
+    pub(crate) fn recover(&mut self, now: Duration) {
         self.restarts += 1;
         self.recorder = Recorder::new(self.config.options.clone(), self.config.recorder);
-        self.outbox.forget_in_flight();
+        self.delivery.forget_in_flight(now);
         let account = self.account();
-        let known = account.delivered + account.lost.total() + account.set_aside + self.outbox.pending();
+        let known = account.delivered + account.lost.total() + account.set_aside + self.delivery.pending();
         let missing = self.read.saturating_sub(known);
-        self.outbox.lose(LossReason::Internal, missing, "the worker failed and was started again");
+        self.delivery.outbox.lose(LossReason::Internal, missing, "the worker failed and was started again");
     }
 
     /// What became of the spans so far.
     pub(crate) fn account(&self) -> Account {
-        Account { set_aside: self.set_aside, restarts: self.restarts, ..self.outbox.account }
+        Account { set_aside: self.set_aside, restarts: self.restarts, ..self.delivery.outbox.account }
     }
 
     /// What the user should know.
     pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
-        self.outbox.take_notices()
+        self.delivery.take_notices()
+    }
+
+    /// What is worth a line in the log and nobody's attention.
+    pub(crate) fn take_remarks(&mut self) -> Vec<String> {
+        self.delivery.take_remarks()
     }
 
     /// Waits that have ended. They are answered after what led to that was published.
@@ -284,8 +299,8 @@ impl Engine {
     }
 
     /// Requests were lost with what made them: they are made again.
-    pub(crate) fn forget_requests(&mut self) {
-        self.outbox.forget_in_flight();
+    pub(crate) fn forget_requests(&mut self, now: Duration) {
+        self.delivery.forget_in_flight(now);
     }
 }
 

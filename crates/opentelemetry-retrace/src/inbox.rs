@@ -18,8 +18,19 @@ use crate::waiter::Waiter;
 /// Traces remembered as incomplete until the worker takes note; of more than these the rest is not marked.
 const REFUSED_TRACES: usize = 1_024;
 
+/// What a processor sees of a span.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    /// It began; as far as it is known then.
+    Began(SpanData),
+    /// It has ended.
+    Ended(SpanData),
+}
+
 /// Something for the worker.
 pub(crate) enum Message {
+    /// Spans, each at one of its ends.
+    Seen(Vec<Seen>),
     /// Spans that have ended, and who waits for their delivery.
     Spans { spans: Vec<SpanData>, wait: Option<Waiter> },
     /// What spans say about the process from now on.
@@ -111,6 +122,39 @@ impl Inbox {
         self.wake.notify_one();
         drop(refused);
         Ok(missing)
+    }
+
+    /// Takes in that a span began or has ended; tells whether there was room.
+    pub(crate) fn push_seen(&self, seen: Seen) -> Result<bool, Closed> {
+        let (span, accepted) = match &seen {
+            Seen::Began(span) => (span, 0),
+            Seen::Ended(span) => (span, 1),
+        };
+        let weight = weight(span);
+        let trace_id = span.span_context.trace_id().to_bytes();
+        let mut state = lock(&self.state);
+        if state.closed {
+            return Err(Closed);
+        }
+        if state.weight > 0 && state.weight + weight > self.limit_bytes {
+            // That it began is not worth a loss: it is told when it ends.
+            if accepted > 0 {
+                state.refused.add(LossReason::QueueFull, accepted);
+                if state.taken.incomplete.len() < REFUSED_TRACES {
+                    state.taken.incomplete.insert(trace_id);
+                }
+            }
+            return Ok(false);
+        }
+        state.weight += weight;
+        state.accepted += accepted;
+        match state.taken.messages.last_mut() {
+            Some(Message::Seen(more)) => more.push(seen),
+            _ => state.taken.messages.push(Message::Seen(vec![seen])),
+        }
+        drop(state);
+        self.wake.notify_one();
+        Ok(true)
     }
 
     /// Hands over anything else.

@@ -25,14 +25,14 @@
 //! By default the runs that contain a GenAI span: their GenAI spans and the root above them. A trace without any costs no
 //! network. **Inputs and outputs of models and tools are sent**, for they are what a run is replayed from;
 //! `RETRACE_CAPTURE_CONTENT=false` keeps structure, names, tokens, cost and errors, and
-//! [`RetraceExporterBuilder::with_before_send`] sees every record last. The API key travels in its header only, encrypted
+//! [`Builder::with_before_send`] sees every record last. The API key travels in its header only, encrypted
 //! or to this machine, and is in no log line.
 //!
 //! # What is promised
 //! * Spans go to one background thread with a runtime of its own. A thread of the application waits for nothing but a
 //!   queue; `export` waits for delivery only where a flush could not come true otherwise (see [`RetraceExporter`]).
 //! * Every span accepted is delivered, or counted as lost with a reason ([`Stats`]), logged, told to
-//!   [`RetraceExporterBuilder::with_on_error`], and its run is marked lossy.
+//!   [`Builder::with_on_error`], and its run is marked lossy.
 //! * Failures that pass are tried again: 408, 429, every 5xx but 501 and 505, and connections that fail, with exponential
 //!   backoff, full jitter and `Retry-After`, for 15 minutes. What is refused is not repeated; redirects are not followed.
 //! * Memory is bounded in bytes, time by timeouts, and nothing that a span or a receiver can hold makes it panic.
@@ -59,15 +59,21 @@
 //! sent is gone. It samples nothing and propagates nothing itself. Spans are understood in OpenTelemetry's GenAI
 //! conventions and as `retrace.*` attributes; other dialects are carried as plain attributes.
 
+mod builder;
 mod config;
+mod delivery;
 mod engine;
 mod exporter;
 mod inbox;
 mod log;
 mod outbox;
+mod pipeline;
+mod processor;
 mod redact;
+mod route;
 mod secret;
 mod stats;
+mod stream;
 #[cfg(test)]
 mod testing;
 mod transport;
@@ -79,8 +85,10 @@ pub use opentelemetry_sdk;
 pub use retrace_protocol::{Json, Signal, SignalCode, Span, Trace};
 pub use retrace_translate::SpanSelection;
 
+pub use crate::builder::{Builder, RetraceExporterBuilder, RetraceSpanProcessorBuilder};
 pub use crate::config::{BuildError, Transport, UnknownTransport, VARIABLES, Variable};
-pub use crate::exporter::{RetraceExporter, RetraceExporterBuilder};
+pub use crate::exporter::RetraceExporter;
+pub use crate::processor::RetraceSpanProcessor;
 pub use crate::redact::Record;
 pub use crate::secret::ApiKey;
 pub use crate::stats::{LossReason, Lost, Stats};

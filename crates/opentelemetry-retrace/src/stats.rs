@@ -24,6 +24,8 @@ pub enum LossReason {
     BeforeSend,
     /// `before_send` panicked on it, so it was not sent.
     BeforeSendPanicked,
+    /// It came after the receiver asked to stop recording.
+    Halted,
     /// It was not delivered when the time for shutting down was over.
     Shutdown,
     /// A bug in this crate.
@@ -32,7 +34,7 @@ pub enum LossReason {
 
 impl LossReason {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::QueueFull,
         Self::BufferFull,
         Self::Expired,
@@ -42,6 +44,7 @@ impl LossReason {
         Self::TooLarge,
         Self::BeforeSend,
         Self::BeforeSendPanicked,
+        Self::Halted,
         Self::Shutdown,
         Self::Internal,
     ];
@@ -59,6 +62,7 @@ impl LossReason {
             Self::TooLarge => "too_large",
             Self::BeforeSend => "before_send",
             Self::BeforeSendPanicked => "before_send_panicked",
+            Self::Halted => "halted",
             Self::Shutdown => "shutdown",
             Self::Internal => "internal",
         }

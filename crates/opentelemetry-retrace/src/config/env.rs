@@ -44,7 +44,9 @@ variables! {
         "`true`, `1`, `yes`, `on`; `false`, `0`, `no`, `off`; anything else switches off";
     SPAN_SELECTION = "RETRACE_SPAN_SELECTION",
         "Which spans are sent: those of GenAI and the root above them, or all.", "`genai`", "`genai`, `all`";
-    TRANSPORT = "RETRACE_TRANSPORT", "How runs are sent.", "`http`", "`http`";
+    TRANSPORT = "RETRACE_TRANSPORT",
+        "How runs are sent: live over a WebSocket, each by one HTTP request when it has ended, or whichever works.", "`http`",
+        "`auto`, `ws`, `http`";
     FLUSH_TIMEOUT = "RETRACE_FLUSH_TIMEOUT", "How long a flush, an export that must wait, and a drop may take.", "`5`",
         "seconds, fractions allowed";
     TIMEOUT = "OTEL_EXPORTER_RETRACE_TIMEOUT", "How long one request may take.", "`10000`",

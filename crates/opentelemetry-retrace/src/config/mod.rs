@@ -23,13 +23,18 @@ use crate::secret::ApiKey;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Transport {
+    /// As [`Transport::Ws`] while a WebSocket can be had and keeps up, as [`Transport::Http`] meanwhile. What began on one is
+    /// completed on the other.
+    Auto,
+    /// Event by event over a WebSocket, while a run is under way; each is kept until the receiver has confirmed it.
+    Ws,
     /// Each run as one HTTP request, when it has ended.
     #[default]
     Http,
 }
 
 impl Transport {
-    const ALLOWED: &'static str = "`http`";
+    const ALLOWED: &'static str = "`auto`, `ws`, `http`";
 }
 
 /// A transport that does not exist.
@@ -54,7 +59,10 @@ impl TryFrom<&str> for Transport {
     type Error = UnknownTransport;
 
     fn try_from(name: &str) -> Result<Self, UnknownTransport> {
-        if name.eq_ignore_ascii_case("http") { Ok(Self::Http) } else { Err(UnknownTransport(name.to_owned())) }
+        [("auto", Self::Auto), ("ws", Self::Ws), ("http", Self::Http)]
+            .into_iter()
+            .find_map(|(known, transport)| name.eq_ignore_ascii_case(known).then_some(transport))
+            .ok_or_else(|| UnknownTransport(name.to_owned()))
     }
 }
 
@@ -89,6 +97,7 @@ pub(crate) struct Config {
     pub environment: Option<String>,
     pub capture_content: bool,
     pub selection: SpanSelection,
+    pub transport: Transport,
     pub flush_timeout: Duration,
     /// Of one request; `None` for no limit.
     pub timeout: Option<Duration>,
@@ -141,14 +150,14 @@ impl Settings {
         if !self.enabled.unwrap_or(!disabled) {
             return Ok(None);
         }
-        if let Some(Err(UnknownTransport(value))) = self.transport {
-            return Err(BuildError::UnknownTransport {
-                source_name: "with_transport",
-                value,
-                allowed: Transport::ALLOWED,
-            });
-        }
-        let _ = env.parsed(env::TRANSPORT, |name| Transport::try_from(name).ok());
+        let transport = match self.transport {
+            Some(Ok(transport)) => Some(transport),
+            Some(Err(UnknownTransport(value))) => {
+                let (source_name, allowed) = ("with_transport", Transport::ALLOWED);
+                return Err(BuildError::UnknownTransport { source_name, value, allowed });
+            }
+            None => env.parsed(env::TRANSPORT, |name| Transport::try_from(name).ok()),
+        };
 
         let mut headers = env.parsed(env::HEADERS, env::pairs).unwrap_or_default();
         let from_headers = headers.iter().position(|(name, _)| name.eq_ignore_ascii_case(KEY_HEADER));
@@ -185,6 +194,7 @@ impl Settings {
             environment: self.environment.or_else(|| env.text(env::ENVIRONMENT)),
             capture_content: self.capture_content.or_else(|| env.guard(env::CAPTURE_CONTENT)).unwrap_or(true),
             selection: self.selection.or_else(|| env.parsed(env::SPAN_SELECTION, selection)).unwrap_or_default(),
+            transport: transport.unwrap_or_default(),
             flush_timeout: self
                 .flush_timeout
                 .or_else(|| env.parsed(env::FLUSH_TIMEOUT, env::seconds))

@@ -35,7 +35,7 @@ fn every_variable_has_its_effect() {
             ("RETRACE_ENVIRONMENT", "staging"),
             ("RETRACE_CAPTURE_CONTENT", "false"),
             ("RETRACE_SPAN_SELECTION", "ALL"),
-            ("RETRACE_TRANSPORT", "http"),
+            ("RETRACE_TRANSPORT", "WS"),
             ("RETRACE_FLUSH_TIMEOUT", "2.5"),
             ("OTEL_EXPORTER_RETRACE_TIMEOUT", "0"),
             ("OTEL_EXPORTER_RETRACE_HEADERS", "x-team=a%20b"),
@@ -46,11 +46,23 @@ fn every_variable_has_its_effect() {
     assert_eq!(config.api_key.expose(), "rt_env");
     assert_eq!((config.project_id.as_deref(), config.environment.as_deref()), (Some("p"), Some("staging")));
     assert_eq!((config.capture_content, config.selection), (false, SpanSelection::All));
+    assert_eq!(config.transport, Transport::Ws);
     assert_eq!((config.flush_timeout, config.timeout), (Duration::from_millis(2_500), None));
     assert_eq!(config.headers["x-team"], "a b");
     assert!(config.headers["x-team"].is_sensitive());
     assert_eq!(config.certificate, Some((PathBuf::from("/ca.pem"), "OTEL_EXPORTER_RETRACE_CERTIFICATE")));
     assert_eq!(config.batch_size, 64);
+}
+
+#[test]
+fn a_transport_is_named_as_in_the_other_sdks() {
+    for (name, transport) in [("auto", Transport::Auto), ("ws", Transport::Ws), ("http", Transport::Http)] {
+        assert_eq!(Transport::try_from(name), Ok(transport));
+        let code = Settings { transport: Some(Ok(transport)), ..keyed() };
+        assert_eq!(config(code, &[("RETRACE_TRANSPORT", "http")]).transport, transport, "code comes first");
+    }
+    let unknown = Transport::try_from("wss").unwrap_err().to_string();
+    assert!(unknown.contains("wss") && unknown.contains("`auto`, `ws`, `http`"), "{unknown}");
 }
 
 #[test]
@@ -77,7 +89,7 @@ fn what_is_wrong_in_the_environment_is_said_and_left_out() {
         ],
     );
     assert_eq!(warnings.len(), 5, "{warnings:?}");
-    assert!(warnings[0].contains("RETRACE_TRANSPORT=\"pigeon\" is ignored: use `http`"), "{warnings:?}");
+    assert!(warnings[0].contains("RETRACE_TRANSPORT=\"pigeon\" is ignored: use `auto`, `ws`, `http`"), "{warnings:?}");
     let config = config.unwrap().unwrap();
     assert_eq!((config.flush_timeout, config.batch_size), (limits::FLUSH_TIMEOUT, defaults::BATCH_SIZE));
 }

@@ -3,6 +3,7 @@ use crate::redact::Record;
 use crate::testing::{chat, in_trace, span_data};
 use crate::waiter::Blocked;
 use http::StatusCode;
+use opentelemetry_sdk::trace::SpanData;
 use proptest::prelude::*;
 
 fn ms(ms: u64) -> Duration {
@@ -14,6 +15,7 @@ fn config(redaction: Redaction) -> EngineConfig {
         options: Options::default(),
         recorder: RecorderLimits::default(),
         outbox: OutboxLimits { bytes: 1 << 20, posts: 100, body_bytes: 1 << 20, in_flight: 4, keep: ms(60_000) },
+        transport: Transport::Http,
         redaction,
         export_wait: ms(4_000),
         flush_wait: ms(5_000),
@@ -258,7 +260,7 @@ fn after_a_panic_what_was_in_hand_is_lost_and_the_rest_goes_on() {
     stage.spans(vec![chat(1, 0), in_trace(chat(2, 9), 8)], 0);
     stage.engine.advance(ms(250));
     assert!(stage.engine.next_sending(ms(250)).is_some());
-    stage.engine.recover();
+    stage.engine.recover(ms(0));
     let stats = stage.stats();
     assert_eq!((stats.pending, stats.lost.by(LossReason::Internal), stats.restarts), (1, 1, 1));
     assert_eq!(stage.answer_all(409, 250).len(), 1, "the request is made again, and may have landed before");
@@ -305,7 +307,7 @@ proptest! {
             }
             let stats = stage.stats();
             prop_assert_eq!(stats.delivered + stats.lost.total() + stats.pending, stats.accepted);
-            let held = stage.engine.recorder.open_spans() + stage.engine.outbox.pending();
+            let held = stage.engine.recorder.open_spans() + stage.engine.delivery.pending();
             prop_assert_eq!(stats.pending, held, "what is pending is there");
             prop_assert_eq!(stats.accepted + stats.set_aside, stage.taken);
         }

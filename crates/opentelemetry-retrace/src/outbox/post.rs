@@ -166,7 +166,11 @@ mod tests {
                 Chunk::new(&span, 1).unwrap()
             })
             .collect();
-        Post::new("t".into(), Request::Create { trace: Box::new(Trace::started("t".into(), at)), chunks }, Duration::ZERO)
+        Post::new(
+            "t".into(),
+            Request::Create { trace: Box::new(Trace::started("t".into(), at)), chunks },
+            Duration::ZERO,
+        )
     }
 
     #[test]

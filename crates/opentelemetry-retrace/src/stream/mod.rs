@@ -6,7 +6,7 @@
 
 mod run;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use retrace_protocol::{Ack, ClientFrame, EventKind, Id, Span, Status, Trace};
@@ -29,6 +29,8 @@ pub(crate) struct Stream {
     frames_wanted: bool,
     runs: HashMap<Id, Run>,
     by_age: BTreeMap<u64, Id>,
+    /// Runs of which nothing more comes, by when that was known.
+    over: BTreeSet<(Duration, u64)>,
     next_run: u64,
     frames: BTreeMap<u64, Frame>,
     next_seq: u64,
@@ -79,6 +81,7 @@ impl Stream {
             frames_wanted,
             runs: HashMap::new(),
             by_age: BTreeMap::new(),
+            over: BTreeSet::new(),
             next_run: 0,
             frames: BTreeMap::new(),
             next_seq: 1,
@@ -139,10 +142,13 @@ impl Stream {
     /// Nothing more comes of a run. One that is told as running has not ended, and no end of it is said.
     pub(crate) fn end(&mut self, id: &Id, trace: Trace, now: Duration) {
         let ended = trace.status != Some(Status::Running);
+        let mut key = (now, 0);
         self.change(id, |run| {
             run.begins_with(trace);
             (run.over, run.over_since) = (true, now);
+            key.1 = run.serial;
         });
+        self.over.insert(key);
         if ended {
             self.say_end(id);
         }
@@ -218,10 +224,9 @@ impl Stream {
     fn is_about(&self, frame: &Frame, id: &str) -> bool {
         match frame.says {
             Says::TraceStarted | Says::TraceEnded => frame.run == Id::from(id),
-            Says::SpanStarted(place) | Says::SpanEnded(place) => self
-                .runs
-                .get(&frame.run)
-                .is_some_and(|run| run.place_of(&Id::from(id)) == Some(place)),
+            Says::SpanStarted(place) | Says::SpanEnded(place) => {
+                self.runs.get(&frame.run).is_some_and(|run| run.place_of(&Id::from(id)) == Some(place))
+            }
         }
     }
 
@@ -276,9 +281,10 @@ impl Stream {
         }
         let run = self.remove_run(id)?;
         let begun = run.written && run.start.is_none();
-        let chunks: Vec<Chunk> = run.steps.into_values().filter_map(|step| step.chunk).collect();
-        self.pending -= chunks.iter().map(|chunk| u64::from(chunk.sources)).sum::<u64>();
-        Some(Rest { trace: run.trace, chunks, written: run.written, begun, first_frame })
+        let chunks = run.steps.into_values().filter_map(|step| step.chunk).collect();
+        let rest = Rest { trace: run.trace, chunks, written: run.written, begun, first_frame };
+        self.pending -= rest.sources();
+        Some(rest)
     }
 
     /// Puts the rest of a run back: the receiver does not take it in another way.
@@ -337,18 +343,23 @@ impl Stream {
     /// Drops the oldest run; tells how many accepted spans are lost by that.
     pub(crate) fn drop_oldest_run(&mut self) -> Option<u64> {
         let id = self.by_age.values().next()?.clone();
-        let lost = self.take(&id)?.chunks.iter().map(|chunk| u64::from(chunk.sources)).sum();
-        Some(lost)
+        Some(self.take(&id)?.sources())
     }
 
-    /// Runs of which nothing more comes, oldest first.
+    /// Runs of which nothing more comes, in the order in which that was known.
     pub(crate) fn over(&self) -> impl Iterator<Item = (&Id, &Run)> {
-        self.all().filter(|(_, run)| run.over)
+        let ids = self.over.iter().filter_map(|(_, serial)| self.by_age.get(serial));
+        ids.filter_map(|id| Some((id, self.runs.get(id)?)))
     }
 
     /// All runs, oldest first.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&Id, &Run)> {
         self.by_age.values().filter_map(|id| Some((id, self.runs.get(id)?)))
+    }
+
+    /// What was told of the beginning of a run.
+    pub(crate) fn told_of(&self, id: &Id) -> Option<Trace> {
+        Some(self.runs.get(id)?.beginning())
     }
 
     pub(crate) fn has(&self, id: &Id) -> bool {
@@ -427,7 +438,7 @@ impl Stream {
 
     fn take_frame(&mut self, seq: u64) -> Option<Frame> {
         let frame = self.frames.remove(&seq)?;
-        let length = frame.text.as_ref().map_or(0, Utf8Bytes::len);
+        let length = frame.text.as_ref().map_or(0, |text| text.len());
         self.weight -= size_of::<Frame>() + length;
         if seq < self.cursor && frame.text.is_some() {
             self.unconfirmed = self.unconfirmed.saturating_sub(1);
@@ -448,8 +459,16 @@ impl Stream {
     fn remove_run(&mut self, id: &Id) -> Option<Run> {
         let run = self.runs.remove(id)?;
         self.by_age.remove(&run.serial);
+        self.over.remove(&(run.over_since, run.serial));
         self.weight -= run.weight() + run.steps.values().map(Step::weight).sum::<usize>();
         Some(run)
+    }
+}
+
+impl Rest {
+    /// Accepted spans in it.
+    pub(crate) fn sources(&self) -> u64 {
+        self.chunks.iter().map(|chunk| u64::from(chunk.sources)).sum()
     }
 }
 

@@ -182,8 +182,7 @@ impl Step {
 fn condensed(span: &Span) -> u64 {
     let mut hasher = DefaultHasher::new();
     let json = |json: &Option<Json>| json.as_ref().map(|json| json.as_str().to_owned());
-    (&span.name, span.span_type.as_str(), span.started_at.as_text(), span.parent_id.as_ref())
-        .hash(&mut hasher);
+    (&span.name, span.span_type.as_str(), span.started_at.as_text(), span.parent_id.as_ref()).hash(&mut hasher);
     (&span.model, json(&span.input), json(&span.metadata), span.input_tokens).hash(&mut hasher);
     (&span.agent_id, &span.agent_role, &span.parent_agent_id, &span.token_ids).hash(&mut hasher);
     hasher.finish()

@@ -9,3 +9,5 @@ pub(crate) mod suppress;
 #[cfg(feature = "_rustls")]
 mod tls;
 pub(crate) mod worker;
+#[allow(dead_code, reason = "the worker does not use it yet")]
+pub(crate) mod ws;

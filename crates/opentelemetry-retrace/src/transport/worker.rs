@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use retrace_protocol::Signal;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::config::BuildError;
 use crate::engine::Engine;
@@ -19,12 +21,15 @@ use crate::log::{self, Throttle};
 use crate::outbox::Answer;
 use crate::transport::http::Http;
 use crate::transport::suppress;
+use crate::transport::ws::{CloseReason, Closed, Incoming, Link, Ws};
 
 /// Called with what the user should know.
 pub(crate) type OnError = Arc<dyn Fn(&Signal) + Send + Sync>;
 
 const THREAD_NAME: &str = "retrace-worker";
 /// Shortest time between two starts after failures: a worker that always fails is no busy loop.
+/// How long a receiver has for its half of the farewell.
+const LEAVE: Duration = Duration::from_millis(100);
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the worker works with.
@@ -32,6 +37,8 @@ pub(crate) struct Worker {
     pub inbox: Arc<Inbox>,
     pub engine: Engine,
     pub http: Http,
+    /// There unless the transport is HTTP alone.
+    pub ws: Option<Ws>,
     pub on_error: Option<OnError>,
 }
 
@@ -57,11 +64,12 @@ impl Worker {
     }
 
     fn run(self, runtime: &Runtime) {
-        let Self { inbox, engine, http, on_error } = self;
+        let Self { inbox, engine, http, ws, on_error } = self;
         let mut state = State { inbox, engine, on_error, throttle: Throttle::default(), began: Instant::now() };
         // What a panic interrupts is in the engine, which accounts for it before it goes on.
-        while catch_unwind(AssertUnwindSafe(|| runtime.block_on(state.work(&http)))).is_err() {
-            state.engine.recover();
+        while catch_unwind(AssertUnwindSafe(|| runtime.block_on(state.work(&http, ws.as_ref())))).is_err() {
+            let now = state.now();
+            state.engine.recover(now);
             state.report();
             thread::sleep(RESTART_PAUSE);
         }
@@ -91,37 +99,71 @@ impl State {
         self.began.elapsed()
     }
 
-    async fn work(&mut self, http: &Http) {
+    async fn work(&mut self, http: &Http, ws: Option<&Ws>) {
         let mut requests: JoinSet<(u64, Answer)> = JoinSet::new();
+        let mut link: Option<Link> = None;
         loop {
             let now = self.now();
             let taken = self.inbox.take();
             self.engine.take(taken, now);
+            if let Some(closed) = self.engine.gives_up_link(now) {
+                link = None;
+                self.engine.incoming(Incoming::Closed(closed), now);
+            }
+            if let Some(ws) = ws.filter(|_| link.is_none() && self.engine.wants_link(now)) {
+                self.engine.link_opening();
+                link = Some(ws.open());
+            }
             while let Some(sending) = self.engine.next_sending(now) {
                 let http = http.clone();
                 requests.spawn(async move { (sending.serial, http.send(sending).await) });
             }
+            let writes_on = link.as_mut().is_some_and(|link| self.write(link, now));
             self.report();
             if self.engine.is_finished() {
-                return;
+                return leave(link).await;
             }
+            let outgoing = link.as_ref().map(|link| link.outgoing.clone());
             let until = self.engine.next_deadline().map(|deadline| self.began + deadline);
             tokio::select! {
                 () = self.inbox.something_came() => {}
-                Some(joined) = requests.join_next() => match joined {
-                    Ok((serial, answer)) => {
-                        let now = self.now();
+                Some(joined) = requests.join_next() => {
+                    let now = self.now();
+                    if let Ok((serial, answer)) = joined {
                         self.engine.answer(serial, answer, now);
-                    }
-                    Err(_) => {
+                    } else {
                         // A request failed inside: nobody knows which, so all of them start over.
                         requests = JoinSet::new();
-                        self.engine.forget_requests();
+                        self.engine.forget_requests(now);
                     }
                 },
+                incoming = read(link.as_mut()) => {
+                    let now = self.now();
+                    let incoming = incoming.unwrap_or_else(broken_off);
+                    if matches!(incoming, Incoming::Closed(_)) {
+                        link = None;
+                    }
+                    self.engine.incoming(incoming, now);
+                }
+                () = room(outgoing.as_ref()), if writes_on => {}
                 () = sleep_until(until) => {}
             }
         }
+    }
+
+    /// Writes what may be written now; tells whether there is more than there is room for.
+    fn write(&mut self, link: &mut Link, now: Duration) -> bool {
+        loop {
+            let Ok(place) = link.outgoing.try_reserve() else { return !link.outgoing.is_closed() };
+            match self.engine.next_frame(now) {
+                Some(frame) => place.send(frame),
+                None => break,
+            }
+        }
+        if self.engine.leaves_link() {
+            link.close();
+        }
+        false
     }
 
     /// Tells the world what the engine has to say.
@@ -137,10 +179,43 @@ impl State {
                 let _ = catch_unwind(AssertUnwindSafe(|| on_error(&notice.signal())));
             }
         }
+        for remark in self.engine.take_remarks() {
+            log::info("stream", &remark);
+        }
         for (waiter, waited) in self.engine.take_ended_waits() {
             waiter.answer(waited);
         }
     }
+}
+
+async fn read(link: Option<&mut Link>) -> Option<Incoming> {
+    match link {
+        Some(link) => link.incoming.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves when a frame can be written.
+async fn room(outgoing: Option<&Sender<Utf8Bytes>>) {
+    match outgoing {
+        Some(outgoing) => drop(outgoing.reserve().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// A connection whose task is gone without a word.
+fn broken_off() -> Incoming {
+    let cause = "the connection broke off".to_owned();
+    Incoming::Closed(Closed { reason: CloseReason::Lost, cause, words: None })
+}
+
+/// Takes leave of a receiver that has everything.
+async fn leave(link: Option<Link>) {
+    let Some(mut link) = link else { return };
+    link.close();
+    let left = async { while link.incoming.recv().await.is_some_and(|it| !matches!(it, Incoming::Closed(_))) {} };
+    // Whether it answers is its own business by now.
+    let _ = tokio::time::timeout(LEAVE, left).await;
 }
 
 async fn sleep_until(until: Option<Instant>) {

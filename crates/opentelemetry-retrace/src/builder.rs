@@ -1,0 +1,283 @@
+//! How a way into the pipeline is configured and built.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use retrace_protocol::Signal;
+use retrace_translate::{Options, RecorderLimits, SpanSelection};
+
+use crate::config::{BuildError, Config, Settings, Transport, UnknownTransport};
+use crate::engine::{Engine, EngineConfig};
+use crate::exporter::RetraceExporter;
+use crate::inbox::Inbox;
+use crate::log;
+use crate::outbox::OutboxLimits;
+use crate::pipeline::{self, Pipeline, WayIn};
+use crate::processor::RetraceSpanProcessor;
+use crate::redact::{BeforeSend, Record, Redaction};
+use crate::secret::ApiKey;
+use crate::transport::http::Http;
+use crate::transport::worker::{OnError, Worker};
+use crate::transport::ws::Ws;
+
+/// Requests under way at once.
+const IN_FLIGHT: usize = 4;
+/// Runs that wait to be sent; more than these are hardly worth their names.
+const WAITING_RUNS: usize = 10_000;
+
+/// Configures a [`RetraceExporter`].
+pub type RetraceExporterBuilder = Builder<RetraceExporter>;
+
+/// Configures a [`RetraceSpanProcessor`].
+pub type RetraceSpanProcessorBuilder = Builder<RetraceSpanProcessor>;
+
+/// Configures a way in, `P`: a [`RetraceExporter`] or a [`RetraceSpanProcessor`]. What is not set comes from the environment
+/// ([`crate::VARIABLES`]), then from the defaults.
+#[must_use = "a builder does nothing until build() is called"]
+pub struct Builder<P> {
+    settings: Settings,
+    before_send: Option<BeforeSend>,
+    on_error: Option<OnError>,
+    builds: PhantomData<fn() -> P>,
+}
+
+impl<P> Default for Builder<P> {
+    fn default() -> Self {
+        Self { settings: Settings::default(), before_send: None, on_error: None, builds: PhantomData }
+    }
+}
+
+impl<P> Clone for Builder<P> {
+    fn clone(&self) -> Self {
+        Self {
+            settings: self.settings.clone(),
+            before_send: self.before_send.clone(),
+            on_error: self.on_error.clone(),
+            builds: PhantomData,
+        }
+    }
+}
+
+impl<P: WayIn> Builder<P> {
+    /// The API key. `RETRACE_API_KEY`; required, unless recording is switched off.
+    pub fn with_api_key(mut self, key: impl Into<ApiKey>) -> Self {
+        self.settings.api_key = Some(key.into());
+        self
+    }
+
+    /// Where Retrace is: `https`, or `http` to this machine. `RETRACE_BASE_URL`; by default the hosted API.
+    pub fn with_base_url(mut self, url: impl Into<String>) -> Self {
+        self.settings.base_url = Some(url.into());
+        self
+    }
+
+    /// The project that runs are filed under. `RETRACE_PROJECT_ID`.
+    pub fn with_project_id(mut self, id: impl Into<String>) -> Self {
+        self.settings.project_id = Some(id.into());
+        self
+    }
+
+    /// The deployment environment of runs. `RETRACE_ENVIRONMENT`; by default the resource's
+    /// `deployment.environment.name`.
+    pub fn with_environment(mut self, environment: impl Into<String>) -> Self {
+        self.settings.environment = Some(environment.into());
+        self
+    }
+
+    /// Whether anything is recorded. `RETRACE_ENABLED`; on by default. Off needs no API key, starts no thread and costs a
+    /// check for each batch.
+    pub fn with_enabled(mut self, enabled: bool) -> Self {
+        self.settings.enabled = Some(enabled);
+        self
+    }
+
+    /// Whether inputs and outputs are sent. `RETRACE_CAPTURE_CONTENT`; on by default, for they are what a run is replayed
+    /// from. Without them structure, names, tokens, cost and errors remain.
+    pub fn with_capture_content(mut self, capture: bool) -> Self {
+        self.settings.capture_content = Some(capture);
+        self
+    }
+
+    /// Which spans are sent. `RETRACE_SPAN_SELECTION`; by default those of GenAI and the root above them.
+    pub fn with_span_selection(mut self, selection: SpanSelection) -> Self {
+        self.settings.selection = Some(selection);
+        self
+    }
+
+    /// How runs are sent: a [`Transport`] or its name. `RETRACE_TRANSPORT`.
+    pub fn with_transport<T>(mut self, transport: T) -> Self
+    where
+        T: TryInto<Transport>,
+        T::Error: Into<UnknownTransport>,
+    {
+        self.settings.transport = Some(transport.try_into().map_err(Into::into));
+        self
+    }
+
+    /// How long a flush may take, and a drop of the last clone. `RETRACE_FLUSH_TIMEOUT`; 5 seconds by default.
+    pub fn with_flush_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.flush_timeout = Some(timeout);
+        self
+    }
+
+    /// How long one request may take, `None` for as long as it likes. `OTEL_EXPORTER_RETRACE_TIMEOUT`; 10 seconds by
+    /// default.
+    pub fn with_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.settings.timeout = Some(timeout.into());
+        self
+    }
+
+    /// A further header of every request, besides those of `OTEL_EXPORTER_RETRACE_HEADERS`. Its value is kept secret.
+    pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.settings.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// A PEM file of the certificate authorities to trust, instead of the operating system's.
+    /// `OTEL_EXPORTER_RETRACE_CERTIFICATE`.
+    pub fn with_certificate(mut self, path: impl Into<PathBuf>) -> Self {
+        self.settings.certificate = Some(path.into());
+        self
+    }
+
+    /// Bytes of everything that waits in memory; 64 MiB by default, 64 KiB at least. When it is full the oldest spans go
+    /// first, are counted as lost, and their run says so.
+    pub fn with_buffer_bytes(mut self, bytes: usize) -> Self {
+        self.settings.buffer_bytes = Some(bytes);
+        self
+    }
+
+    /// Bytes of one request; 32 MiB by default, 64 KiB at least. The longest contents of a larger run are cut.
+    pub fn with_body_bytes(mut self, bytes: usize) -> Self {
+        self.settings.body_bytes = Some(bytes);
+        self
+    }
+
+    /// How long a run whose root has ended waits for spans that end after it; a quarter of a second by default.
+    pub fn with_linger(mut self, linger: Duration) -> Self {
+        self.settings.linger = Some(linger);
+        self
+    }
+
+    /// How long a run is kept for a receiver that cannot be reached; 15 minutes by default.
+    pub fn with_retry_deadline(mut self, deadline: Duration) -> Self {
+        self.settings.keep = Some(deadline);
+        self
+    }
+
+    /// Sees each record before it leaves, after translation; returns it, changed or not, or `None` to keep it back.
+    ///
+    /// Called on the worker's thread, once for a run and once for each span. Ids stay what they are. A record on which it
+    /// panics is not sent and counts as lost.
+    ///
+    /// ```
+    /// use opentelemetry_retrace::{Record, RetraceExporter};
+    ///
+    /// let builder = RetraceExporter::builder().with_before_send(|record| match record {
+    ///     Record::Span(mut span) => {
+    ///         span.input = None;
+    ///         Some(Record::Span(span))
+    ///     }
+    ///     record => Some(record),
+    /// });
+    /// ```
+    pub fn with_before_send(mut self, hook: impl Fn(Record) -> Option<Record> + Send + Sync + 'static) -> Self {
+        self.before_send = Some(Arc::new(hook));
+        self
+    }
+
+    /// Told what the user should know: refusals, failures, losses. Called on the worker's thread, which it should not
+    /// hold up. The same things are logged, at most once in five seconds for each kind.
+    pub fn with_on_error(mut self, callback: impl Fn(&Signal) + Send + Sync + 'static) -> Self {
+        self.on_error = Some(Arc::new(callback));
+        self
+    }
+
+    /// Builds it and starts its worker. May be called anywhere; nothing is sent yet.
+    ///
+    /// # Errors
+    /// A setting that is missing, malformed or unsafe, or an operating system that gives no thread. A number or a switch
+    /// in the environment that cannot be read is no error: it is logged and left out.
+    pub fn build(self) -> Result<P, BuildError> {
+        self.build_from(&|name| std::env::var_os(name))
+    }
+
+    fn build_from(self, environment: &dyn Fn(&str) -> Option<OsString>) -> Result<P, BuildError> {
+        let (config, warnings) = self.settings.resolve(environment);
+        for warning in warnings {
+            log::warn("setting", &warning, 0);
+        }
+        let Some(config) = config? else {
+            log::info("disabled", "nothing is recorded: Retrace is switched off");
+            return Ok(P::into(None));
+        };
+        let http = Http::new(&config)?;
+        let ws = if config.transport == Transport::Http { None } else { Some(Ws::new(&config)?) };
+        let inbox = Arc::new(Inbox::new(config.buffer_bytes / 4));
+        let engine = Engine::new(engine_config(&config, Redaction::new(self.before_send)));
+        say_what_leaves(&config);
+        Worker { inbox: Arc::clone(&inbox), engine, http, ws, on_error: self.on_error }.start()?;
+        let pipeline = Pipeline::new(inbox, config.flush_timeout, config.batch_size);
+        Ok(P::into(Some(Arc::new(pipeline))))
+    }
+}
+
+impl RetraceExporterBuilder {
+    /// The size at which a batch counts as full, so that its export does not wait for delivery.
+    /// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`; 512 by default. Set it where the processor's is set in code.
+    pub fn with_max_export_batch_size(mut self, size: usize) -> Self {
+        self.settings.batch_size = Some(size.max(1));
+        self
+    }
+}
+
+impl<P> fmt::Debug for Builder<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").finish_non_exhaustive()
+    }
+}
+
+fn engine_config(config: &Config, redaction: Redaction) -> EngineConfig {
+    let mut options = Options::default();
+    options.selection = config.selection;
+    options.capture_content = config.capture_content;
+    options.project_id.clone_from(&config.project_id);
+    options.environment.clone_from(&config.environment);
+    let mut recorder = RecorderLimits::default();
+    recorder.linger = config.linger;
+    recorder.bytes = config.buffer_bytes / 4;
+    EngineConfig {
+        options,
+        recorder,
+        outbox: OutboxLimits {
+            bytes: config.buffer_bytes / 2,
+            posts: WAITING_RUNS,
+            body_bytes: config.body_bytes,
+            in_flight: IN_FLIGHT,
+            keep: config.keep,
+        },
+        transport: config.transport,
+        redaction,
+        export_wait: pipeline::export_wait(config.flush_timeout),
+        flush_wait: config.flush_timeout,
+        seed: fastrand::u64(..),
+    }
+}
+
+/// Content leaves by default, so that is said where the application's logs are.
+fn say_what_leaves(config: &Config) {
+    let text = if config.capture_content {
+        format!(
+            "runs are sent to {} with the inputs and outputs of models and tools; RETRACE_CAPTURE_CONTENT=false sends \
+             structure, names, tokens, cost and errors only",
+            config.base_url.as_str()
+        )
+    } else {
+        format!("runs are sent to {} without inputs and outputs", config.base_url.as_str())
+    };
+    log::info("started", &text);
+}

@@ -1,0 +1,198 @@
+//! Runs passed through the user's hook and on, whole or while they happen.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use retrace_protocol::{Id, Span, Trace, TracePatch};
+use retrace_translate::{Live, LiveEvent, Recorded, Run};
+
+use crate::engine::Engine;
+use crate::outbox::Chunk;
+use crate::redact::Decision;
+use crate::stats::LossReason;
+
+/// Runs of which something was kept back; more than are ever open at once.
+const RUNS: usize = 20_000;
+
+/// What the hook kept back of runs that are told while they happen.
+#[derive(Debug, Default)]
+pub(crate) struct KeptBack {
+    runs: HashMap<Id, OfRun>,
+    order: VecDeque<Id>,
+}
+
+/// What the hook kept back of one run.
+#[derive(Debug, Default)]
+struct OfRun {
+    /// All of it.
+    whole: Option<LossReason>,
+    spans: Removed,
+    lossy: bool,
+}
+
+/// Spans that are not sent, and what stood above them.
+#[derive(Debug, Default)]
+struct Removed(Vec<(Id, Option<Id>)>);
+
+impl Removed {
+    /// A span whose parent was kept back hangs from what stood above that.
+    fn lift(&self, span: &mut Span) {
+        // As often as there are spans and no more: parents may stand in a circle.
+        for _ in 0..=self.0.len() {
+            let Some((_, above)) = self.0.iter().find(|(id, _)| Some(id) == span.parent_id.as_ref()) else { break };
+            span.parent_id.clone_from(above);
+        }
+    }
+}
+
+impl KeptBack {
+    fn of(&mut self, run: &Id) -> &mut OfRun {
+        if !self.runs.contains_key(run) {
+            self.order.push_back(run.clone());
+            while self.order.len() > RUNS {
+                if let Some(oldest) = self.order.pop_front() {
+                    self.runs.remove(&oldest);
+                }
+            }
+        }
+        self.runs.entry(run.clone()).or_default()
+    }
+
+    fn forget(&mut self, run: &Id) -> Option<OfRun> {
+        let of_run = self.runs.remove(run)?;
+        self.order.retain(|other| other != run);
+        Some(of_run)
+    }
+}
+
+impl Engine {
+    /// Passes a run on that is told at once.
+    pub(super) fn put_run(&mut self, run: Run, now: Duration) {
+        self.set_aside += run.set_aside;
+        let sources = run.spans.iter().map(|recorded| u64::from(recorded.sources)).sum();
+        let mut trace = match self.config.redaction.trace(run.trace) {
+            Decision::Send(trace) => trace,
+            Decision::KeepBack => return self.lose(LossReason::BeforeSend, sources),
+            Decision::Panicked => return self.lose(LossReason::BeforeSendPanicked, sources),
+        };
+        let id = trace.id.clone().filter(|_| self.delivery.tells_events());
+        if let Some(id) = &id {
+            self.delivery.begin(id, Trace { lossy: None, ..trace.clone() });
+        }
+        let mut chunks = Vec::new();
+        let mut removed = Removed::default();
+        let mut sent = 0;
+        for recorded in run.spans {
+            let Recorded { mut span, sources } = recorded;
+            removed.lift(&mut span);
+            let (span_id, parent) = (span.id.clone(), span.parent_id.clone());
+            let reason = match self.config.redaction.span(span) {
+                Decision::Send(span) => {
+                    sent += 1;
+                    match &id {
+                        Some(id) => self.delivery.step_ended(id, &span, sources),
+                        None => chunks.extend(self.chunk(&span, sources)),
+                    }
+                    continue;
+                }
+                Decision::KeepBack => LossReason::BeforeSend,
+                Decision::Panicked => LossReason::BeforeSendPanicked,
+            };
+            // What the user keeps back is no loss of the run; what went wrong is.
+            if reason != LossReason::BeforeSend {
+                trace.lossy = Some(true);
+            }
+            removed.0.push((span_id, parent));
+            self.lose(reason, u64::from(sources));
+        }
+        trace.span_count = trace.span_count.map(|_| sent);
+        match id {
+            Some(id) => self.delivery.end(&id, trace, now),
+            None => self.delivery.push_run(trace, chunks, now),
+        }
+    }
+
+    fn chunk(&mut self, span: &Span, sources: u32) -> Option<Chunk> {
+        let chunk = Chunk::new(span, sources);
+        if chunk.is_none() {
+            self.lose(LossReason::Internal, u64::from(sources));
+        }
+        chunk
+    }
+
+    /// Passes something on of a run that is told while it happens.
+    pub(super) fn put_live(&mut self, live: Live, now: Duration) {
+        let id = live.run;
+        if let Some(reason) = self.kept_back.runs.get(&id).and_then(|of_run| of_run.whole) {
+            match live.event {
+                LiveEvent::SpanEnded(recorded) => self.lose(reason, u64::from(recorded.sources)),
+                LiveEvent::Ended(_) => drop(self.kept_back.forget(&id)),
+                LiveEvent::Began(_) | LiveEvent::SpanBegan(_) => {}
+            }
+            return;
+        }
+        match live.event {
+            LiveEvent::Began(trace) => match self.config.redaction.trace(trace) {
+                Decision::Send(trace) => self.delivery.begin(&id, trace),
+                Decision::KeepBack => self.kept_back.of(&id).whole = Some(LossReason::BeforeSend),
+                Decision::Panicked => self.kept_back.of(&id).whole = Some(LossReason::BeforeSendPanicked),
+            },
+            LiveEvent::SpanBegan(mut span) => {
+                self.lift(&id, &mut span);
+                // One that is kept back now is seen again when it ends, and counted then.
+                if let Decision::Send(span) = self.config.redaction.span(span) {
+                    self.delivery.step_began(&id, &span);
+                }
+            }
+            LiveEvent::SpanEnded(Recorded { mut span, sources }) => {
+                self.lift(&id, &mut span);
+                let (span_id, parent) = (span.id.clone(), span.parent_id.clone());
+                let reason = match self.config.redaction.span(span) {
+                    Decision::Send(span) => return self.delivery.step_ended(&id, &span, sources),
+                    Decision::KeepBack => LossReason::BeforeSend,
+                    Decision::Panicked => LossReason::BeforeSendPanicked,
+                };
+                let of_run = self.kept_back.of(&id);
+                of_run.spans.0.push((span_id, parent));
+                of_run.lossy |= reason != LossReason::BeforeSend;
+                self.lose(reason, u64::from(sources));
+            }
+            LiveEvent::Ended(mut trace) => {
+                if let Some(of_run) = self.kept_back.forget(&id) {
+                    let removed = of_run.spans.0.len() as u64;
+                    trace.span_count = trace.span_count.map(|count| count.saturating_sub(removed));
+                    trace.lossy = trace.lossy.or(of_run.lossy.then_some(true));
+                }
+                match self.config.redaction.trace(trace) {
+                    Decision::Send(trace) => self.delivery.end(&id, trace, now),
+                    // Its steps are out; that it is over is all that is left to say.
+                    Decision::KeepBack | Decision::Panicked => self.delivery.end_untold(&id, now),
+                }
+            }
+        }
+    }
+
+    fn lift(&self, run: &Id, span: &mut Span) {
+        if let Some(of_run) = self.kept_back.runs.get(run) {
+            of_run.spans.lift(span);
+        }
+    }
+
+    pub(super) fn put_correction(&mut self, id: Id, patch: TracePatch, now: Duration) {
+        let mut trace = Trace { id: Some(id.clone()), ..Trace::default() };
+        trace.apply(patch.into_ended(id.clone()));
+        if let Decision::Send(trace) = self.config.redaction.trace(trace) {
+            self.delivery.push_patch(id, TracePatch::of(&trace), now);
+        }
+    }
+
+    pub(super) fn lose(&mut self, reason: LossReason, spans: u64) {
+        match reason {
+            // Asked for, so nothing to tell.
+            LossReason::BeforeSend => self.delivery.outbox.account.lose(reason, spans),
+            LossReason::BeforeSendPanicked => self.delivery.outbox.lose(reason, spans, "before_send panicked on them"),
+            LossReason::Halted => self.delivery.outbox.lose(reason, spans, "the receiver asked to stop recording"),
+            _ => self.delivery.outbox.lose(reason, spans, reason.as_str()),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The span processor: it sees spans begin, so that runs are told while they happen.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry::Context;
+use opentelemetry::trace::Span as _;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
+
+use crate::builder::RetraceSpanProcessorBuilder;
+use crate::inbox::Seen;
+use crate::pipeline::{Pipeline, WayIn};
+use crate::stats::Stats;
+
+/// Sends the runs among the spans of a pipeline to Retrace, while they happen.
+///
+/// An ordinary [`SpanProcessor`]: it stands beside any other processor and exporter. A run shows up the moment its first
+/// GenAI span begins; tools and agents show as running, model calls when they end. What [`crate::RetraceExporter`] does
+/// with spans that have ended, this does from their start; use one of the two, not both.
+///
+/// ```no_run
+/// use opentelemetry_retrace::RetraceSpanProcessor;
+/// use opentelemetry_sdk::trace::SdkTracerProvider;
+///
+/// let retrace = RetraceSpanProcessor::builder().with_api_key("rt_…").build()?;
+/// let provider = SdkTracerProvider::builder().with_span_processor(retrace.clone()).build();
+/// // … the agent runs, and can be watched …
+/// provider.shutdown()?;
+/// println!("{:?}", retrace.stats());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # What the application's threads do
+/// A span that begins or ends is put into a queue bounded in bytes: one copy of the span and one short lock that nobody
+/// holds while waiting. When the queue is full a beginning is left out, and told with the end; an end that finds no room is
+/// counted as lost. Spans that are not sampled are left alone.
+///
+/// # Clones
+/// Clones share one pipeline: keep one to read [`RetraceSpanProcessor::stats`]. When the last is dropped without a
+/// shutdown, what is left is flushed for as long as the flush timeout allows.
+#[derive(Clone)]
+pub struct RetraceSpanProcessor {
+    /// Nothing when recording is switched off.
+    pipeline: Option<Arc<Pipeline>>,
+}
+
+impl WayIn for RetraceSpanProcessor {
+    fn into(pipeline: Option<Arc<Pipeline>>) -> Self {
+        Self { pipeline }
+    }
+}
+
+impl RetraceSpanProcessor {
+    /// Begins to configure a processor. What is not set comes from the environment, then from the defaults.
+    pub fn builder() -> RetraceSpanProcessorBuilder {
+        RetraceSpanProcessorBuilder::default()
+    }
+
+    /// What became of every span so far. All zeros when recording is switched off.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.pipeline.as_ref().map_or_else(Stats::default, |pipeline| pipeline.stats())
+    }
+
+    /// Whether anything is recorded; see `RETRACE_ENABLED`.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.pipeline.is_some()
+    }
+
+    /// [`SpanProcessor::force_flush`] for async code: does not block a thread, and runs on any executor.
+    ///
+    /// # Errors
+    /// As [`SpanProcessor::force_flush`].
+    pub async fn flush(&self) -> OTelSdkResult {
+        match &self.pipeline {
+            Some(pipeline) => pipeline.flush().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl SpanProcessor for RetraceSpanProcessor {
+    fn on_start(&self, span: &mut Span, _: &Context) {
+        let Some(pipeline) = &self.pipeline else { return };
+        if !span.span_context().is_sampled() {
+            return;
+        }
+        if let Some(data) = span.exported_data() {
+            // What finds no room, or comes after a shutdown, is told when it ends, or counted then.
+            let _ = pipeline.inbox.push_seen(Seen::Began(data));
+        }
+    }
+
+    fn on_end(&self, span: SpanData) {
+        if let Some(pipeline) = self.pipeline.as_ref().filter(|_| span.span_context.is_sampled()) {
+            // After a shutdown nothing is recorded; that is the caller's doing.
+            let _ = pipeline.inbox.push_seen(Seen::Ended(span));
+        }
+    }
+
+    /// Waits until all that was said so far is confirmed or lost, for as long as the flush timeout allows. Over HTTP, runs
+    /// that have not ended stay open and are not waited for.
+    fn force_flush(&self) -> OTelSdkResult {
+        self.pipeline.as_ref().map_or(Ok(()), |pipeline| pipeline.force_flush())
+    }
+
+    /// Flushes and stops, within `timeout`. What is not delivered by then is counted as lost.
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.pipeline.as_ref().map_or(Ok(()), |pipeline| pipeline.shut_down(timeout))
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        if let Some(pipeline) = &self.pipeline {
+            pipeline.set_resource(resource);
+        }
+    }
+}
+
+impl fmt::Debug for RetraceSpanProcessor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetraceSpanProcessor")
+            .field("enabled", &self.is_enabled())
+            .field("stats", &self.stats())
+            .finish()
+    }
+}
