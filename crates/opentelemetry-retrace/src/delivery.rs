@@ -405,3 +405,6 @@ impl Delivery {
         self.outbox.take_notices()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -223,19 +223,20 @@ impl Outbox {
         match (verdict, &post.request) {
             (Verdict::Delivered, Request::Patch { .. }) => self.remove(serial, Some(LossReason::Conflict)),
             (Verdict::Delivered, Request::Create { .. }) => self.remove(serial, None),
-            // The answer to an earlier attempt was lost on its way; the run was not.
-            (Verdict::Conflict, Request::Create { .. }) if landed_before => self.remove(serial, None),
+            // The answer to an earlier attempt was lost on its way; the run was not. Of one that was begun over a stream nobody
+            // can tell which part of it the receiver means.
+            (Verdict::Conflict, Request::Create { .. }) if landed_before && !post.begun => self.remove(serial, None),
             (Verdict::Conflict, Request::Create { .. }) if post.begun && self.returns => self.give_back(serial),
             (Verdict::Conflict, Request::Create { trace, chunks }) => {
                 let text = format!("run {id} exists already and is not ours; {sources} spans cannot be added to it");
                 self.notices.push(said.notice(SignalCode::Conflict, &text));
-                if trace.status == Some(Status::Running) {
-                    self.remove(serial, Some(LossReason::Conflict));
-                } else {
-                    let lossy = trace.lossy.or((!chunks.is_empty()).then_some(true));
-                    let patch = Box::new(TracePatch { lossy, ..TracePatch::of(trace) });
-                    self.replace(serial, Request::Patch { patch, missing: sources });
-                }
+                let lossy = trace.lossy.or((!chunks.is_empty()).then_some(true));
+                let patch = match trace.status {
+                    Some(Status::Running) if !post.begun => return self.remove(serial, Some(LossReason::Conflict)),
+                    Some(Status::Running) => TracePatch { lossy, ..TracePatch::default() },
+                    _ => TracePatch { lossy, ..TracePatch::of(trace) },
+                };
+                self.replace(serial, Request::Patch { patch: Box::new(patch), missing: sources });
             }
             (Verdict::TooLarge, Request::Create { .. }) => {
                 let length = post.body().length();

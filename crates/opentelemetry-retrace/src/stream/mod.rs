@@ -6,10 +6,10 @@
 
 mod run;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
-use retrace_protocol::{Ack, ClientFrame, EventKind, Id, Span, Status, Trace};
+use retrace_protocol::{Ack, ClientFrame, EventKind, Id, Span, Status, Timestamp, Trace};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use self::run::{Run, Step};
@@ -22,6 +22,9 @@ const WINDOW_BYTES: usize = 8 * 1024 * 1024;
 /// A connection on which nothing is confirmed for so long, although something is to be, is as good as lost.
 const UNCONFIRMED: Duration = Duration::from_secs(30);
 
+/// Dropped runs that are remembered.
+const DROPPED_RUNS: usize = 256;
+
 /// What waits to be said, and to be confirmed.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -31,6 +34,8 @@ pub(crate) struct Stream {
     by_age: BTreeMap<u64, Id>,
     /// Runs of which nothing more comes, by when that was known.
     over: BTreeSet<(Duration, u64)>,
+    /// The runs that were dropped last: what still comes of them is not all.
+    dropped: VecDeque<Id>,
     next_run: u64,
     frames: BTreeMap<u64, Frame>,
     next_seq: u64,
@@ -82,6 +87,7 @@ impl Stream {
             runs: HashMap::new(),
             by_age: BTreeMap::new(),
             over: BTreeSet::new(),
+            dropped: VecDeque::new(),
             next_run: 0,
             frames: BTreeMap::new(),
             next_seq: 1,
@@ -281,8 +287,9 @@ impl Stream {
         }
         let run = self.remove_run(id)?;
         let begun = run.written && run.start.is_none();
-        let chunks = run.steps.into_values().filter_map(|step| step.chunk).collect();
-        let rest = Rest { trace: run.trace, chunks, written: run.written, begun, first_frame };
+        let chunks: Vec<Chunk> = run.steps.into_values().filter_map(|step| step.chunk).collect();
+        let trace = if run.trace.missing_field().is_none() { run.trace } else { headless(id, &chunks) };
+        let rest = Rest { trace, chunks, written: run.written, begun, first_frame };
         self.pending -= rest.sources();
         Some(rest)
     }
@@ -343,7 +350,12 @@ impl Stream {
     /// Drops the oldest run; tells how many accepted spans are lost by that.
     pub(crate) fn drop_oldest_run(&mut self) -> Option<u64> {
         let id = self.by_age.values().next()?.clone();
-        Some(self.take(&id)?.sources())
+        let lost = self.take(&id)?.sources();
+        if self.dropped.len() >= DROPPED_RUNS {
+            self.dropped.pop_front();
+        }
+        self.dropped.push_back(id);
+        Some(lost)
     }
 
     /// Runs of which nothing more comes, in the order in which that was known.
@@ -397,7 +409,8 @@ impl Stream {
 
     fn run(&mut self, id: &Id) -> &mut Run {
         self.runs.entry(id.clone()).or_insert_with(|| {
-            let run = Run::new(self.next_run);
+            let mut run = Run::new(self.next_run);
+            run.trace.lossy = self.dropped.contains(id).then_some(true);
             self.by_age.insert(self.next_run, id.clone());
             self.next_run += 1;
             self.weight += run.weight();
@@ -463,6 +476,13 @@ impl Stream {
         self.weight -= run.weight() + run.steps.values().map(Step::weight).sum::<usize>();
         Some(run)
     }
+}
+
+/// The trace of a run whose beginning was dropped: it began with the first step that is left.
+fn headless(id: &Id, chunks: &[Chunk]) -> Trace {
+    let started = chunks.iter().find_map(|chunk| Some(chunk.read()?.started_at));
+    let started = started.unwrap_or_else(|| Timestamp::from_unix_nanos(0));
+    Trace { lossy: Some(true), ..Trace::started(id.clone(), started) }
 }
 
 impl Rest {
