@@ -329,7 +329,7 @@ fn everything_that_waits_is_bounded_together() {
 }
 
 /// What happens next.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Step {
     /// The application goes on: something more of this run is told.
     Tell(usize),
@@ -419,10 +419,10 @@ impl Play {
                 delivery.end(&run, ended(&run, teller.steps), self.now);
             }
             // Every other step is told as begun first, some with more to say at the end.
-            _ if told % 2 == 1 && told % 4 == 1 => delivery.step_began(&run, &span(&run, told / 2)),
-            _ if told % 2 == 0 => {
+            _ if told % 4 == 1 => delivery.step_began(&run, &span(&run, told / 2)),
+            _ if told.is_multiple_of(2) => {
                 let n = told / 2 - 1;
-                let model = (n % 3 == 0).then(|| "m".to_owned());
+                let model = n.is_multiple_of(3).then(|| "m".to_owned());
                 let span = Span { ended_at: Some(at_end(n)), model, ..span(&run, n) };
                 delivery.step_ended(&run, &span, 1);
                 self.sources += 1;
