@@ -111,7 +111,7 @@ async fn the_first_frame_must_be_auth_ok() {
         assert_eq!(closed.words.as_deref(), words);
     }
     let (mut link, mut receiver) = keyed().await;
-    receiver.send(Message::binary(*b"auth_ok")).await.unwrap();
+    receiver.send(Message::binary(&b"auth_ok"[..])).await.unwrap();
     assert_eq!(closed(&mut link).await.0.reason, CloseReason::NotConnected);
 }
 

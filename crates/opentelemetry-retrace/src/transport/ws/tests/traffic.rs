@@ -40,7 +40,7 @@ async fn what_the_receiver_says_is_read_and_what_is_no_frame_harms_nobody() {
     ] {
         say(&mut receiver, text).await;
     }
-    receiver.send(Message::binary(*b"\xff\x00")).await.unwrap();
+    receiver.send(Message::binary(&b"\xff\x00"[..])).await.unwrap();
     receiver.send(Message::Pong(vec![7].into())).await.unwrap();
     say(&mut receiver, r#"{"type":"error","error":"e"}"#).await;
 
