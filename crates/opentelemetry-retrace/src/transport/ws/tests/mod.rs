@@ -2,6 +2,8 @@
 
 mod endings;
 mod opening;
+#[cfg(feature = "_rustls")]
+mod proxied;
 mod sockets;
 mod traffic;
 
@@ -20,7 +22,7 @@ use tokio_tungstenite::{WebSocketStream, accept_async};
 
 use super::upgrade::Upgrade;
 use super::{CloseReason, Closed, Incoming, Link, link};
-use crate::config::BaseUrl;
+use crate::config::{BaseUrl, Config, Settings};
 
 const KEY: &str = "rt_secret";
 /// Room in the pipe, each way.
@@ -28,15 +30,19 @@ const PIPE: usize = 4 * 1024;
 
 type Receiver = WebSocketStream<DuplexStream>;
 
-fn upgrade(headers: HeaderMap) -> Upgrade {
+fn config(settings: Settings) -> Config {
+    settings.resolve(&|_| None).0.unwrap().unwrap()
+}
+
+fn upgrade(headers: &HeaderMap) -> Upgrade {
     let base = BaseUrl::parse("http://127.0.0.1:3001/base/", "test").unwrap();
-    Upgrade::new(&base, endpoint::STREAM, &headers).unwrap()
+    Upgrade::new(&base, endpoint::STREAM, headers).unwrap()
 }
 
 /// A link, and the other end of its pipe.
 fn piped() -> (Link, DuplexStream) {
     let (near, far) = tokio::io::duplex(PIPE);
-    (link(ready(Ok(near)), upgrade(HeaderMap::new()), KEY.into()), far)
+    (link(ready(Ok(near)), upgrade(&HeaderMap::new()), KEY.into()), far)
 }
 
 /// A link whose upgrade was answered and whose key was read.

@@ -1,16 +1,13 @@
 //! The whole way, over TCP on this machine.
 
-use std::ffi::OsString;
-
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::config::Settings;
 use crate::transport::ws::Ws;
 
 fn ws(base_url: String) -> Ws {
     let settings = Settings { api_key: Some(KEY.into()), base_url: Some(base_url), ..Settings::default() };
-    Ws::new(&settings.resolve(&|_: &str| None::<OsString>).0.unwrap().unwrap()).unwrap()
+    Ws::new(&config(settings)).unwrap()
 }
 
 #[tokio::test]
