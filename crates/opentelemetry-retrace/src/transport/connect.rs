@@ -50,8 +50,21 @@ impl Connector {
         let certificate = config.certificate.as_ref().map(|(path, source_name)| (path.as_path(), *source_name));
         let tls = super::tls::client(certificate)?;
         let route = super::proxy::Route::to(&config.base_url, tcp(), &tls)?;
+        Ok(Self::by(route, tls))
+    }
+
+    #[cfg(feature = "_rustls")]
+    fn by(route: super::proxy::Route, tls: rustls::ClientConfig) -> Self {
         let builder = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1();
-        Ok(Self(Path::Tls(Box::new(builder.wrap_connector(route)))))
+        Self(Path::Tls(Box::new(builder.wrap_connector(route))))
+    }
+
+    /// As if the environment named this proxy for everything.
+    #[cfg(all(test, feature = "_rustls"))]
+    pub(super) fn through(proxy: &str, config: &Config) -> Result<Self, BuildError> {
+        let matcher = hyper_util::client::proxy::matcher::Matcher::builder().all(proxy).build();
+        let tls = super::tls::client(config.certificate.as_ref().map(|(path, name)| (path.as_path(), *name)))?;
+        Ok(Self::by(super::proxy::Route::by(&matcher, &config.base_url, tcp(), &tls)?, tls))
     }
 
     #[cfg(not(feature = "_rustls"))]

@@ -8,24 +8,24 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper_util::client::legacy::{Client, Error};
+use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use retrace_protocol::endpoint::{self, CLIENT_HEADER, KEY_HEADER};
-use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::config::{BaseUrl, BuildError, Config};
 use crate::outbox::{Answer, Body, Method, Sending};
 use crate::secret::ApiKey;
 use crate::transport::connect::Connector;
+use crate::transport::words::{causes, reason};
 
 /// How long an idle connection is kept; shorter than what common servers and proxies allow.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// Most bytes of an answer that are read.
 const ANSWER_BYTES: usize = 4 * 1024;
-/// Most characters of a receiver's words that are passed on (what the official SDK shows).
-const WORDS_CHARS: usize = 300;
-const US: HeaderValue = HeaderValue::from_static(concat!("opentelemetry-retrace/", env!("CARGO_PKG_VERSION")));
+/// How this client names itself.
+pub(super) const US: HeaderValue =
+    HeaderValue::from_static(concat!("opentelemetry-retrace/", env!("CARGO_PKG_VERSION")));
 
 /// The client. It follows no redirects, so that the API key goes nowhere but to the receiver.
 #[derive(Clone, Debug)]
@@ -67,8 +67,8 @@ impl Http {
         let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         match before(deadline, self.client.request(request)).await {
             Some(Ok(response)) => self.answer(response, deadline).await,
-            Some(Err(error)) if error.is_connect() => Answer::NotSent { cause: cause(&error) },
-            Some(Err(error)) => Answer::Broken { cause: cause(&error) },
+            Some(Err(error)) if error.is_connect() => Answer::NotSent { cause: causes(&error) },
+            Some(Err(error)) => Answer::Broken { cause: causes(&error) },
             None => Answer::Broken { cause: "timed out".to_owned() },
         }
     }
@@ -85,7 +85,7 @@ impl Http {
                 break;
             }
         }
-        let words = if status.is_success() { None } else { reason(&body).map(|text| self.api_key.remove_from(&text)) };
+        let words = if status.is_success() { None } else { reason(&body, &self.api_key) };
         Answer::Status { status, retry_after, words }
     }
 }
@@ -126,35 +126,6 @@ fn pause(value: &HeaderValue, now: SystemTime) -> Option<Duration> {
     Some(until.duration_since(now).unwrap_or(Duration::ZERO))
 }
 
-/// What a receiver gives as its reason, when it does so in JSON.
-fn reason(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Refusal {
-        #[serde(alias = "message")]
-        error: String,
-    }
-    let refusal: Refusal = serde_json::from_slice(body).ok()?;
-    Some(refusal.error.chars().filter(|c| !c.is_control()).take(WORDS_CHARS).collect())
-}
-
-/// An error and its causes in one line.
-fn cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut causes = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = match error.downcast_ref::<Error>() {
-            Some(error) if error.is_connect() => "no connection".to_owned(),
-            Some(_) => "no answer".to_owned(),
-            None => error.to_string(),
-        };
-        if causes.last() != Some(&text) {
-            causes.push(text);
-        }
-        next = error.source();
-    }
-    causes.join(": ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,16 +143,6 @@ mod tests {
         ] {
             let value = HeaderValue::from_str(text).unwrap();
             assert_eq!(pause(&value, now), expected.map(Duration::from_secs), "{text}");
-        }
-    }
-
-    #[test]
-    fn only_a_reason_in_json_is_passed_on_and_not_much_of_it() {
-        assert_eq!(reason(br#"{"error":"no\nway"}"#).as_deref(), Some("noway"));
-        assert_eq!(reason(br#"{"message":"m","x":1}"#).as_deref(), Some("m"));
-        assert_eq!(reason(format!(r#"{{"error":"{}"}}"#, "é".repeat(1_000)).as_bytes()).unwrap().chars().count(), 300);
-        for other in [&b"<html>"[..], b"", b"{}", b"\xff"] {
-            assert_eq!(reason(other), None);
         }
     }
 }

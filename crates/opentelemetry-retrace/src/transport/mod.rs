@@ -8,6 +8,7 @@ pub(crate) mod retry;
 pub(crate) mod suppress;
 #[cfg(feature = "_rustls")]
 mod tls;
+mod words;
 pub(crate) mod worker;
-#[allow(dead_code, reason = "the worker does not use it yet")]
+#[cfg_attr(not(test), expect(dead_code, reason = "the worker does not use it yet"))]
 pub(crate) mod ws;

@@ -37,7 +37,13 @@ impl Route {
         Self::by(&Matcher::from_env(), receiver, tcp, tls)
     }
 
-    fn by(matcher: &Matcher, receiver: &BaseUrl, tcp: HttpConnector, tls: &ClientConfig) -> Result<Self, BuildError> {
+    /// The way that this matcher wants.
+    pub(super) fn by(
+        matcher: &Matcher,
+        receiver: &BaseUrl,
+        tcp: HttpConnector,
+        tls: &ClientConfig,
+    ) -> Result<Self, BuildError> {
         let url: Option<Uri> = receiver.as_str().parse().ok();
         let Some(proxy) = url.and_then(|url| matcher.intercept(&url)) else { return Ok(Self::Direct(tcp)) };
         let uri = proxy.uri();

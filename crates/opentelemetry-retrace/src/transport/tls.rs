@@ -17,7 +17,7 @@ fn provider() -> Arc<CryptoProvider> {
     CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(built_in()))
 }
 
-fn built_in() -> CryptoProvider {
+pub(super) fn built_in() -> CryptoProvider {
     #[cfg(feature = "rustls-aws-lc-rs")]
     return rustls::crypto::aws_lc_rs::default_provider();
     #[cfg(not(feature = "rustls-aws-lc-rs"))]

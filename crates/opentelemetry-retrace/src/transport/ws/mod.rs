@@ -1,64 +1,124 @@
 //! The connection of the live stream (PROTOCOL.md sections 4 and 7), without its decisions: what is sent, kept and sent
 //! again is decided elsewhere.
 
+mod closed;
+mod pump;
+mod socket;
+#[cfg(test)]
+mod tests;
+mod upgrade;
+mod wire;
+
+use std::sync::Arc;
+
 use retrace_protocol::{ServerFrame, endpoint};
-use tokio::sync::{mpsc, oneshot};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+#[cfg_attr(not(test), expect(unused_imports, reason = "the worker does not use it yet"))]
+pub(crate) use self::closed::CloseReason;
+pub(crate) use self::closed::Closed;
+use self::pump::{Pump, authenticate};
+use self::upgrade::Upgrade;
 use crate::config::{BuildError, Config};
+use crate::secret::ApiKey;
 use crate::transport::connect::Connector;
 
-/// Frames that wait to be written. Few, because each may be as large as a body; the sender reserves a place first.
+/// Frames that wait to be taken for writing. Few, because each may be as large as a body; the sender reserves a place first.
 const OUTGOING: usize = 8;
-/// Frames that wait to be read.
+/// Frames that wait for their reader.
 const INCOMING: usize = 16;
 
 /// How to reach the receiver's stream.
 #[derive(Clone, Debug)]
 pub(crate) struct Ws {
     connector: Connector,
-    url: String,
+    upgrade: Upgrade,
+    api_key: ApiKey,
 }
 
 impl Ws {
     /// Decides on the way. Nothing is connected yet, and no runtime is needed.
     pub(crate) fn new(config: &Config) -> Result<Self, BuildError> {
-        Ok(Self { connector: Connector::new(config)?, url: config.base_url.join(endpoint::STREAM) })
+        Ok(Self {
+            connector: Connector::new(config)?,
+            upgrade: Upgrade::new(&config.base_url, endpoint::STREAM, &config.headers)?,
+            api_key: config.api_key.clone(),
+        })
     }
 
     /// Starts a connection on the runtime of the caller. Returns at once; what happens comes out of the link.
     pub(crate) fn open(&self) -> Link {
-        let (outgoing, _to_write) = mpsc::channel(OUTGOING);
-        let (read, incoming) = mpsc::channel(INCOMING);
-        let (close, _closing) = oneshot::channel();
-        let cause = format!("connections to {} are not made yet", self.url);
-        let task = tokio::spawn(async move {
-            let closed = Closed { reason: CloseReason::NotConnected, cause, words: None };
-            let _ = read.send(Incoming::Closed(closed)).await;
-        });
-        Link { outgoing, incoming, close: Some(close), _task: Task(task.abort_handle()) }
+        let Self { connector, upgrade, api_key } = self.clone();
+        let connecting = {
+            let upgrade = upgrade.clone();
+            async move { upgrade.connect(connector).await }
+        };
+        link(connecting, upgrade, api_key)
     }
+}
+
+/// A link over the stream that `connecting` gives.
+fn link<S>(
+    connecting: impl Future<Output = Result<S, Closed>> + Send + 'static,
+    upgrade: Upgrade,
+    api_key: ApiKey,
+) -> Link
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let (outgoing, mut to_write) = mpsc::channel(OUTGOING);
+    let (read, incoming) = mpsc::channel(INCOMING);
+    let close = Arc::new(Notify::new());
+    let closing = Arc::clone(&close);
+    let task = tokio::spawn(async move {
+        let opening = async {
+            let mut socket = upgrade.ask(connecting.await?, &api_key).await?;
+            authenticate(&mut socket, &api_key).await?;
+            Ok(socket)
+        };
+        let opened = tokio::select! {
+            biased;
+            () = closing.notified() => Err(Closed::ended()),
+            opened = opening => opened,
+        };
+        let (held, closed) = match opened {
+            Err(closed) => (None, closed),
+            Ok(mut socket) => {
+                let _ = read.send(Incoming::Open).await;
+                Pump::new(&mut socket, &mut to_write, &read, &api_key).run(&closing).await
+            }
+        };
+        // What is left in it was not sent, and whoever waits for a place need wait no more.
+        drop(to_write);
+        for last in held.into_iter().chain([Incoming::Closed(closed)]) {
+            let _ = read.send(last).await;
+        }
+    });
+    Link { outgoing, incoming, close, _task: Task(task.abort_handle()) }
 }
 
 /// A connection under way. Dropping it ends the connection, without a close frame.
 ///
-/// Who waits for a place in `outgoing` must read `incoming` meanwhile: a receiver whose answers nobody reads stops reading.
+/// Who waits for a place in `outgoing` should read `incoming` meanwhile: a receiver whose answers nobody reads may stop
+/// reading itself, and is given up for it.
 #[derive(Debug)]
 pub(crate) struct Link {
     /// Each a text frame, complete.
     pub outgoing: mpsc::Sender<Utf8Bytes>,
     pub incoming: mpsc::Receiver<Incoming>,
-    close: Option<oneshot::Sender<()>>,
+    close: Arc<Notify>,
     _task: Task,
 }
 
 impl Link {
-    /// Sends a close frame after everything that was put into `outgoing` so far; [`Incoming::Closed`] follows.
+    /// Sends a close frame after everything that was put into `outgoing` so far, which takes nothing more from now on.
+    /// What the receiver still says is still given; [`Incoming::Closed`] follows, at the latest when the receiver has taken
+    /// nothing for [`pump::STALL`]. Before the key was taken the connection ends at once.
     pub(crate) fn close(&mut self) {
-        if let Some(close) = self.close.take() {
-            let _ = close.send(());
-        }
+        self.close.notify_one();
     }
 }
 
@@ -83,29 +143,4 @@ pub(crate) enum Incoming {
     Odd(String),
     /// It is over; nothing follows.
     Closed(Closed),
-}
-
-/// How a connection ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Closed {
-    pub reason: CloseReason,
-    /// In our words.
-    pub cause: String,
-    /// In the receiver's, without the key and not many.
-    pub words: Option<String>,
-}
-
-/// What the end of a connection means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CloseReason {
-    /// The key was rejected. Final.
-    Unauthorized,
-    /// The receiver has no stream, or none for us. Final.
-    NoStream,
-    /// No connection came about in time, or the key was not taken in time.
-    NotConnected,
-    /// An open connection was lost: closed by the receiver, reset, silent or stuck for too long.
-    Lost,
-    /// We closed it.
-    Ended,
 }

@@ -1,0 +1,291 @@
+//! An upgraded connection at work: the key first, then frames both ways until it ends.
+
+use std::future::poll_fn;
+use std::time::Duration;
+
+use retrace_protocol::{Auth, ClientFrame, ServerFrame};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::protocol::frame::Utf8Bytes;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::Incoming;
+use super::closed::{CloseReason, Closed, complaint};
+use super::socket::{PARTING, Socket, Step};
+use crate::secret::ApiKey;
+use crate::transport::words::words;
+
+/// How long the receiver may take to say that it takes the key.
+pub(super) const AUTH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes that are taken for writing before those taken earlier are written. They are what a pong waits for; a single frame
+/// may be longer.
+pub(super) const AHEAD_BYTES: usize = 64 * 1024;
+/// After this long without a byte from the receiver it is asked whether it is there, and after as long again it is not.
+pub(super) const SILENCE: Duration = Duration::from_secs(15);
+/// How long not a single byte may be written while there are some to write.
+pub(super) const STALL: Duration = Duration::from_secs(30);
+/// Puts the key in and waits until it is taken.
+pub(super) async fn authenticate<S>(socket: &mut Socket<S>, api_key: &ApiKey) -> Result<(), Closed>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let not = |cause: &str| Closed::new(CloseReason::NotConnected, cause);
+    let auth = Auth {
+        api_key: api_key.expose().to_owned(),
+        resumable: Some(false),
+        replay_generation: Some(1),
+        acks: Some(true),
+    };
+    socket.put(&text(&ClientFrame::Auth(auth)).ok_or_else(|| not("the key cannot be written as JSON"))?);
+    let answered = timeout(AUTH_TIMEOUT, async {
+        loop {
+            match poll_fn(|cx| socket.poll(cx, true)).await {
+                Step::Read(Message::Text(text)) => return first_frame(&text, api_key),
+                Step::Read(Message::Close(frame)) => {
+                    return Err(Closed::by_peer(frame.as_ref(), CloseReason::NotConnected, api_key));
+                }
+                Step::Read(Message::Binary(_)) => return Err(not("the first frame was no auth_ok but binary")),
+                Step::Read(_) | Step::Written | Step::Unwritable(_) => {}
+                Step::End(error) => return Err(Closed::broken(error.as_ref(), CloseReason::NotConnected)),
+            }
+        }
+    });
+    let answer = answered.await.unwrap_or_else(|_| Err(not("the receiver did not answer to the key in time")));
+    if answer.is_err() {
+        socket.part().await;
+    }
+    answer
+}
+
+fn first_frame(text: &str, api_key: &ApiKey) -> Result<(), Closed> {
+    let (what, said) = match ServerFrame::parse(text) {
+        Ok(ServerFrame::AuthOk { .. }) => return Ok(()),
+        Ok(ServerFrame::Error { error, .. }) => ("an error", error),
+        Ok(_) => ("another", None),
+        Err(_) => ("none at all", None),
+    };
+    Err(Closed {
+        words: said.and_then(|said| words(&said, api_key)),
+        ..Closed::new(CloseReason::NotConnected, format!("the first frame was no auth_ok but {what}"))
+    })
+}
+
+fn text(frame: &ClientFrame) -> Option<Utf8Bytes> {
+    serde_json::to_string(frame).ok().map(Utf8Bytes::from)
+}
+
+/// An open connection.
+#[derive(Debug)]
+pub(super) struct Pump<'a, S> {
+    socket: &'a mut Socket<S>,
+    outgoing: &'a mut mpsc::Receiver<Utf8Bytes>,
+    incoming: &'a mpsc::Sender<Incoming>,
+    api_key: &'a ApiKey,
+    pong: Utf8Bytes,
+    /// What there was no place for in `incoming`. While there is something, nothing is read: the receiver is slowed down as
+    /// the reader is. What waits to be written goes on, and if the receiver, slowed down, takes nothing either, this ends
+    /// after [`STALL`]; so nobody waits for ever.
+    held: Option<Incoming>,
+    /// When the receiver was last asked whether it is there; answered if something was heard since.
+    asked: Option<Instant>,
+    closing: Closing,
+}
+
+/// How far the end is.
+#[derive(Debug)]
+enum Closing {
+    Open,
+    /// What waits is still to be written, then the close frame.
+    Wanted,
+    /// The close frame is among what waits.
+    Said,
+    /// Nothing more can be written; what is left to read is read until then.
+    Broken {
+        cause: String,
+        until: Instant,
+    },
+}
+
+impl<'a, S: AsyncRead + AsyncWrite + Unpin> Pump<'a, S> {
+    pub(super) fn new(
+        socket: &'a mut Socket<S>,
+        outgoing: &'a mut mpsc::Receiver<Utf8Bytes>,
+        incoming: &'a mpsc::Sender<Incoming>,
+        api_key: &'a ApiKey,
+    ) -> Self {
+        let pong = text(&ClientFrame::Pong).unwrap_or_default();
+        Self { socket, outgoing, incoming, api_key, pong, held: None, asked: None, closing: Closing::Open }
+    }
+
+    /// Works until the connection ends. What is still held then comes with how it ended.
+    pub(super) async fn run(mut self, close: &Notify) -> (Option<Incoming>, Closed) {
+        let closed = loop {
+            self.feed();
+            if let Some(closed) = self.overdue() {
+                break closed;
+            }
+            let read = self.held.is_none();
+            let room = self.takes_more() && !self.outgoing.is_closed();
+            let wake = self.wake();
+            tokio::select! {
+                biased;
+                () = close.notified(), if matches!(self.closing, Closing::Open) => {
+                    self.outgoing.close();
+                    self.closing = Closing::Wanted;
+                }
+                step = poll_fn(|cx| self.socket.poll(cx, read)) => {
+                    if let Some(closed) = self.step(step) {
+                        break closed;
+                    }
+                }
+                place = self.incoming.reserve(), if !read => match (place, self.held.take()) {
+                    (Ok(place), Some(held)) => {
+                        place.send(held);
+                        self.socket.wire_mut().listen_anew();
+                    }
+                    _ => break Closed::ended(),
+                },
+                Some(frame) = self.outgoing.recv(), if room => self.socket.put(&frame),
+                () = sleep_until(wake) => if let Some(closed) = self.silent() {
+                    break closed;
+                }
+            }
+        };
+        self.socket.part().await;
+        (self.held, closed)
+    }
+
+    fn takes_more(&self) -> bool {
+        matches!(self.closing, Closing::Open | Closing::Wanted) && self.socket.wire().waiting() < AHEAD_BYTES
+    }
+
+    /// Takes what is there without waiting.
+    fn feed(&mut self) {
+        while self.takes_more() {
+            match (self.outgoing.try_recv(), &self.closing) {
+                (Ok(frame), _) => self.socket.put(&frame),
+                (Err(_), Closing::Wanted) => {
+                    self.socket.close(CloseCode::Normal);
+                    self.closing = Closing::Said;
+                }
+                (Err(_), _) => return,
+            }
+        }
+    }
+
+    fn step(&mut self, step: Step) -> Option<Closed> {
+        match step {
+            Step::Read(message) => self.message(message),
+            Step::Written => None,
+            Step::Unwritable(error) => {
+                let (cause, until) = (format!("the connection broke: {error}"), Instant::now() + PARTING);
+                self.closing = Closing::Broken { cause, until };
+                None
+            }
+            Step::End(error) => {
+                if let Some(code) = error.as_ref().and_then(complaint) {
+                    self.socket.close(code);
+                }
+                Some(self.end(error.as_ref()))
+            }
+        }
+    }
+
+    fn end(&self, error: Option<&Error>) -> Closed {
+        match &self.closing {
+            Closing::Open | Closing::Wanted => Closed::broken(error, CloseReason::Lost),
+            Closing::Said => Closed::ended(),
+            Closing::Broken { cause, .. } => Closed::new(CloseReason::Lost, cause.as_str()),
+        }
+    }
+
+    fn message(&mut self, message: Message) -> Option<Closed> {
+        match message {
+            Message::Text(text) => match ServerFrame::parse(&text) {
+                Ok(ServerFrame::AuthOk { .. }) => None,
+                Ok(ServerFrame::Ping { .. }) => {
+                    if self.socket.wire_mut().takes_pong() {
+                        self.socket.put(&self.pong);
+                    }
+                    None
+                }
+                Ok(frame) => self.give(Incoming::Frame(frame)),
+                Err(_) => self.give(Incoming::Odd(format!("a text of {} bytes that is no frame", text.len()))),
+            },
+            Message::Binary(data) => self.give(Incoming::Odd(format!("a binary message of {} bytes", data.len()))),
+            Message::Close(frame) => {
+                let lost = Closed::by_peer(frame.as_ref(), CloseReason::Lost, self.api_key);
+                let answers = matches!(self.closing, Closing::Said) && lost.reason == CloseReason::Lost;
+                Some(if answers { Closed::ended() } else { lost })
+            }
+            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => None,
+        }
+    }
+
+    fn give(&mut self, incoming: Incoming) -> Option<Closed> {
+        match self.incoming.try_send(incoming) {
+            Ok(()) => None,
+            Err(TrySendError::Full(incoming)) => {
+                self.held = Some(incoming);
+                None
+            }
+            Err(TrySendError::Closed(_)) => Some(Closed::ended()),
+        }
+    }
+
+    /// When something is due if nothing happens before.
+    fn wake(&self) -> Instant {
+        let wire = self.socket.wire();
+        let written = match &self.closing {
+            Closing::Broken { until, .. } => Some(*until),
+            Closing::Said if wire.is_idle() => Some(wire.moved() + PARTING),
+            _ if wire.is_idle() => None,
+            _ => Some(wire.moved() + STALL),
+        };
+        let heard = self.held.is_none().then(|| self.unanswered().unwrap_or(wire.heard()) + SILENCE);
+        match (written, heard) {
+            (Some(written), Some(heard)) => written.min(heard),
+            (Some(at), None) | (None, Some(at)) => at,
+            // Only who reads `incoming` can bring this on.
+            (None, None) => Instant::now() + STALL,
+        }
+    }
+
+    /// Whether the writing takes too long.
+    fn overdue(&self) -> Option<Closed> {
+        let (wire, now) = (self.socket.wire(), Instant::now());
+        match &self.closing {
+            Closing::Broken { until, .. } => (now >= *until).then(|| self.end(None)),
+            Closing::Said if wire.is_idle() => (now >= wire.moved() + PARTING).then(Closed::ended),
+            _ if wire.is_idle() || now < wire.moved() + STALL => None,
+            _ => {
+                let cause = format!("the receiver took nothing for {} s", STALL.as_secs());
+                Some(Closed::new(CloseReason::Lost, cause))
+            }
+        }
+    }
+
+    /// Since when a question waits for its answer.
+    fn unanswered(&self) -> Option<Instant> {
+        self.asked.filter(|asked| *asked > self.socket.wire().heard())
+    }
+
+    /// Nothing was to be read when the time came: asks, or gives up.
+    fn silent(&mut self) -> Option<Closed> {
+        let now = Instant::now();
+        let since = self.unanswered().unwrap_or(self.socket.wire().heard());
+        if self.held.is_some() || now < since + SILENCE {
+            return None;
+        }
+        if self.unanswered().is_some() {
+            let cause = format!("the receiver was silent for {} s", (SILENCE * 2).as_secs());
+            return Some(Closed::new(CloseReason::Lost, cause));
+        }
+        self.asked = Some(now);
+        self.socket.ping();
+        None
+    }
+}
