@@ -5,6 +5,7 @@
 mod limits;
 mod live;
 mod node;
+mod record;
 mod run;
 mod tell;
 mod told;
@@ -20,10 +21,10 @@ use retrace_protocol::{Id, Span, Trace, TracePatch};
 
 pub use self::limits::RecorderLimits;
 pub use self::live::{Live, LiveEvent};
+use self::record::Origin;
 use self::run::OpenRun;
 use self::tell::Telling;
 use self::told::{Told, ToldRun, ToldRuns};
-use self::tools::derived_id;
 use crate::options::Options;
 use crate::resource::Resource;
 use crate::view::{Parent, SpanView};
@@ -268,7 +269,8 @@ impl Recorder {
     }
 
     fn tell(&mut self, trace_id: [u8; 16], run: OpenRun, ended: bool) {
-        let before = self.told.get(&trace_id).and_then(|told| told.told.as_ref());
+        let earlier = self.told.get(&trace_id);
+        let before = earlier.and_then(|told| told.told.as_ref());
         let span_ids: Vec<[u8; 8]> = run.nodes.iter().map(|node| node.span_id).collect();
         if !run.genai {
             let told = before.cloned();
@@ -276,20 +278,14 @@ impl Recorder {
             self.told.insert(trace_id, ToldRun::new(told, span_ids));
             return;
         }
-        let continues = before.map(|before| before.id.clone());
-        let part = before.map_or(0, |before| before.part + 1);
-        let id = match part {
-            0 => Id::from_otel_trace(trace_id),
-            part => derived_id(&[&trace_id, b"run:", &run.first_span().unwrap_or_default(), &part.to_be_bytes()]),
-        };
-        let telling = Telling { trace_id, id: id.clone(), continues, ended, options: &self.options };
-        let run = telling.tell(run);
+        let origin = Origin::after(trace_id, before, run.first_span().unwrap_or_default());
+        let (id, part) = (origin.id.clone(), origin.part);
+        let run = Telling { origin, before: earlier, ended, options: &self.options }.tell(run);
         if let Some(correction) = before.and_then(|before| before.corrected_by(&run.trace)) {
             self.outputs.push_back(Output::Correction(Box::new(correction)));
         }
-        let told =
-            Some(Told { id, part, ended, trace_tokens: run.trace.total_tokens, trace_cost: run.trace.total_cost });
-        self.told.insert(trace_id, ToldRun::new(told, span_ids));
+        let told = Told { id, part, ended, trace_tokens: run.trace.total_tokens, trace_cost: run.trace.total_cost };
+        self.told.insert(trace_id, ToldRun::new(Some(told), span_ids));
         self.outputs.push_back(Output::Run(Box::new(run)));
     }
 }
