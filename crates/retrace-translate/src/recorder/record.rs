@@ -103,7 +103,21 @@ impl Place {
     }
 }
 
+impl Said {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.session.is_none() && self.user.is_none() && self.name.is_none() && self.tags.is_none()
+    }
+}
+
 impl Top {
+    /// Bytes that it takes, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        let json = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
+        let end = self.end.as_ref().map_or(0, |end| json(&end.output));
+        let added = self.user_metadata.iter().map(|(key, value)| key.len() + value.as_str().map_or(8, str::len));
+        self.name.as_ref().map_or(0, String::len) + json(&self.input) + end + added.sum::<usize>()
+    }
+
     pub(crate) fn new(start: u64, draft: Option<&Draft>) -> Self {
         Self {
             start,
