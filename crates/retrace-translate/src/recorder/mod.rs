@@ -147,10 +147,13 @@ impl Recorder {
     /// nothing, and are forgotten.
     pub fn start<V: SpanView>(&mut self, span: &V, resource: &Arc<Resource>, now: Duration) {
         let (trace_id, span_id) = (span.trace_id(), span.span_id());
+        // A span that was told already begins no more.
+        if self.told.get(&trace_id).is_some_and(|told| told.has(&span_id) || told.has_begun(&span_id)) {
+            return;
+        }
         if !self.live.contains(&trace_id) {
-            let is_known = self.told.get(&trace_id).is_some_and(|told| told.has(&span_id) || told.has_begun(&span_id))
-                || self.open.get(&trace_id).is_some_and(|run| run.has(&span_id));
-            if is_known || !span.parent().is_local_root() {
+            let has_ended = self.open.get(&trace_id).is_some_and(|run| run.has(&span_id));
+            if has_ended || !span.parent().is_local_root() {
                 return;
             }
             // What was collected of the trace goes first: one trace is collected, or told live.
