@@ -76,6 +76,10 @@ impl<'v, V: SpanView> Reading<'v, V> {
         self.genai
     }
 
+    pub(crate) fn class(&self) -> Option<Class> {
+        self.classified.class
+    }
+
     pub(crate) fn agent(&self) -> Option<Agent> {
         let role = self.slots.label(Slot::AgentName);
         let id = self.slots.label(Slot::AgentId).or_else(|| role.clone())?;

@@ -2,9 +2,16 @@
 //!
 //! A state machine: spans and times go in, [`Output`]s come out. It knows no clock and no socket.
 
+mod claim;
 mod limits;
 mod live;
+mod live_run;
+mod live_runs;
+mod live_tools;
+mod live_totals;
+mod live_tree;
 mod node;
+mod record;
 mod run;
 mod tell;
 mod told;
@@ -20,10 +27,12 @@ use retrace_protocol::{Id, Span, Trace, TracePatch};
 
 pub use self::limits::RecorderLimits;
 pub use self::live::{Live, LiveEvent};
+use self::live_run::{LiveRun, Voice};
+use self::live_runs::LiveRuns;
+use self::record::Origin;
 use self::run::OpenRun;
 use self::tell::Telling;
 use self::told::{Told, ToldRun, ToldRuns};
-use self::tools::derived_id;
 use crate::options::Options;
 use crate::resource::Resource;
 use crate::view::{Parent, SpanView};
@@ -75,12 +84,18 @@ pub struct Correction {
 
 /// Collects spans into runs.
 ///
-/// Every span comes out exactly once: in a [`Run`], or as set aside. `now` is the time since any fixed moment, and never
-/// goes back.
+/// Every span that ended comes out exactly once: in a [`Run`], in a [`LiveEvent`], or as set aside. `now` is the time since
+/// any fixed moment, and never goes back.
 ///
-/// A run is told when its local root has ended, a little later ([`RecorderLimits::linger`]). What hangs below a span that
+/// Who sees only spans that have ended calls [`Recorder::record`]. A run is told when its local root has ended, a little later ([`RecorderLimits::linger`]). What hangs below a span that
 /// has not ended yet is not part of it: a task that outlives its root is told when it ends, as a run of its own that says
 /// which one it continues, because a run that was uploaded takes no more spans. So nothing is lost and nobody waits.
+///
+/// Who also sees spans begin calls [`Recorder::start`] for each of them. A run whose local root was seen to begin is told
+/// while it happens, as [`Live`]: from the first span that shows that it is one of interest, each step when it begins and
+/// when it ends. Only model calls are told once they have ended, for a step that was told as begun takes no model any more.
+/// The run ends a [`RecorderLimits::linger`] after its local roots, or with its last step, but then no later than
+/// [`RecorderLimits::outlive`] after them; what ends later is told as a run that continues it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -100,6 +115,7 @@ pub struct Recorder {
     by_age: BTreeSet<(Duration, [u8; 16])>,
     /// Open runs whose root has ended, by when.
     by_end: BTreeSet<(Duration, [u8; 16])>,
+    live: LiveRuns,
     told: ToldRuns,
     outputs: VecDeque<Output>,
     sources: u64,
@@ -116,6 +132,7 @@ impl Recorder {
             open: HashMap::new(),
             by_age: BTreeSet::new(),
             by_end: BTreeSet::new(),
+            live: LiveRuns::default(),
             told: ToldRuns::default(),
             outputs: VecDeque::new(),
             sources: 0,
@@ -123,10 +140,31 @@ impl Recorder {
         }
     }
 
-    /// Takes note of a span that began: its attributes as far as they are known at its start; its end is not read.
+    /// Takes note of a span that began: its attributes as far as they are known at its start; its end is not read. May let
+    /// a run go to stay within the limits.
     ///
-    /// A run whose local root is seen here is told while it happens, as [`Output::Live`].
-    pub fn start<V: SpanView>(&mut self, _span: &V, _resource: &Arc<Resource>, _now: Duration) {}
+    /// A run whose local root is seen here is told while it happens, as [`Output::Live`]. The starts of other spans say
+    /// nothing, and are forgotten.
+    pub fn start<V: SpanView>(&mut self, span: &V, resource: &Arc<Resource>, now: Duration) {
+        let (trace_id, span_id) = (span.trace_id(), span.span_id());
+        // A span that was told already begins no more.
+        if self.told.get(&trace_id).is_some_and(|told| told.has(&span_id) || told.has_begun(&span_id)) {
+            return;
+        }
+        if !self.live.contains(&trace_id) {
+            let has_ended = self.open.get(&trace_id).is_some_and(|run| run.has(&span_id));
+            if has_ended || !span.parent().is_local_root() {
+                return;
+            }
+            // What was collected of the trace goes first: one trace is collected, or told live.
+            self.let_go(trace_id);
+            let before = self.told.get(&trace_id).and_then(|told| told.told.as_ref());
+            let run = LiveRun::new(Origin::after(trace_id, before, span_id), Arc::clone(resource), now);
+            self.live.put(trace_id, run, &self.limits);
+        }
+        self.with_live(trace_id, |run, voice| run.start(span, now, voice));
+        self.make_room();
+    }
 
     /// Takes a span that has ended. May let a run go to stay within the limits.
     pub fn record<V: SpanView>(&mut self, span: &V, resource: &Arc<Resource>, now: Duration) {
@@ -140,6 +178,10 @@ impl Recorder {
             }
             begins |= matches!(span.parent(), Parent::Local(parent) if told.has(&parent));
         }
+        if self.live.contains(&trace_id) {
+            self.with_live(trace_id, |run, voice| run.end(span, now, voice));
+            return self.make_room();
+        }
         let mut run = self.take(trace_id).unwrap_or_else(|| OpenRun::new(Arc::clone(resource), now));
         run.add(span, begins, resource, &self.options, now);
         let is_full = run.nodes.len() >= self.limits.run_spans;
@@ -148,10 +190,7 @@ impl Recorder {
         if is_full {
             self.let_go(trace_id);
         }
-        while self.open.len() > self.limits.runs || self.weight > self.limits.bytes {
-            let Some((_, oldest)) = self.by_age.first().copied() else { break };
-            self.let_go(oldest);
-        }
+        self.make_room();
     }
 
     /// Tells the runs whose time has come.
@@ -162,7 +201,13 @@ impl Recorder {
             }
             self.close(trace_id);
         }
-        while let Some((seen, trace_id)) = self.by_age.first().copied() {
+        while let Some((due, trace_id)) = self.live.next_due() {
+            if now < due {
+                break;
+            }
+            self.close_live(trace_id);
+        }
+        while let Some((seen, trace_id)) = self.oldest() {
             if now < seen + self.limits.idle {
                 break;
             }
@@ -174,14 +219,17 @@ impl Recorder {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Duration> {
         let end = self.by_end.first().map(|(ended, _)| *ended + self.limits.linger);
-        let age = self.by_age.first().map(|(seen, _)| *seen + self.limits.idle);
-        end.into_iter().chain(age).min()
+        let age = self.oldest().map(|(seen, _)| seen + self.limits.idle);
+        let due = self.live.next_due().map(|(due, _)| due);
+        end.into_iter().chain(age).chain(due).min()
     }
 
-    /// When the root of an open run first ended; `None` when every run whose root has ended was told.
+    /// When the root of a run first ended that nothing but the linger keeps from being told; `None` when there is no such
+    /// run. A live run that waits for steps that outlive its root does not count.
     #[must_use]
     pub fn earliest_end(&self) -> Option<Duration> {
-        self.by_end.first().map(|(ended, _)| *ended)
+        let live = self.live.lingering().map(|(over, _)| over);
+        self.by_end.first().map(|(ended, _)| *ended).into_iter().chain(live).min()
     }
 
     /// Notes that spans of this trace were lost before they came here, so that its run says so.
@@ -191,23 +239,31 @@ impl Recorder {
     pub fn mark_lossy(&mut self, trace_id: [u8; 16]) {
         if let Some(run) = self.open.get_mut(&trace_id) {
             run.lossy = true;
+        } else if let Some(run) = self.live.get_mut(&trace_id) {
+            run.lossy = true;
         } else if let Some(told) = self.told.get(&trace_id).and_then(|told| told.told.as_ref()) {
             let patch = TracePatch { lossy: Some(true), ..TracePatch::default() };
             self.outputs.push_back(Output::Correction(Box::new(Correction { id: told.id.clone(), patch })));
         }
     }
 
-    /// Tells every run whose root has ended, without waiting for what may still come.
+    /// Tells every run whose root has ended, without waiting for what may still come. A live run goes on waiting for steps
+    /// that are under way.
     pub fn settle(&mut self) {
         while let Some((_, trace_id)) = self.by_end.first().copied() {
             self.close(trace_id);
+        }
+        for (_, trace_id) in self.live.lingering().collect::<Vec<_>>() {
+            self.close_live(trace_id);
         }
     }
 
     /// Tells everything, for nothing more comes: first the runs whose root has ended, with all their spans, then the
     /// others as far as they came.
     pub fn finish(&mut self) {
-        while let Some((_, trace_id)) = self.by_end.first().or_else(|| self.by_age.first()).copied() {
+        while let Some((_, trace_id)) =
+            self.by_end.first().copied().or_else(|| self.live.next_due()).or_else(|| self.oldest())
+        {
             self.let_go(trace_id);
         }
     }
@@ -220,13 +276,44 @@ impl Recorder {
     /// Spans that were taken and have not come out. What waits in [`Recorder::next_output`] has come out.
     #[must_use]
     pub fn open_spans(&self) -> u64 {
-        self.sources
+        self.sources + self.live.sources()
     }
 
     /// Bytes that open runs take, roughly.
     #[must_use]
     pub fn weight(&self) -> usize {
-        self.weight
+        self.weight + self.live.weight()
+    }
+
+    /// The run that was silent longest, and since when.
+    fn oldest(&self) -> Option<(Duration, [u8; 16])> {
+        self.by_age.first().copied().into_iter().chain(self.live.oldest()).min()
+    }
+
+    fn make_room(&mut self) {
+        while self.open.len() + self.live.len() > self.limits.runs || self.weight() > self.limits.bytes {
+            let Some((_, oldest)) = self.oldest() else { break };
+            self.let_go(oldest);
+        }
+    }
+
+    fn with_live(&mut self, trace_id: [u8; 16], happens: impl FnOnce(&mut LiveRun, &mut Voice<'_>)) {
+        let Some(mut run) = self.live.take(&trace_id) else { return };
+        let before = self.told.get(&trace_id);
+        happens(&mut run, &mut Voice { options: &self.options, before, outputs: &mut self.outputs });
+        let is_full = run.spans() >= self.limits.run_spans;
+        self.live.put(trace_id, run, &self.limits);
+        if is_full {
+            self.close_live(trace_id);
+        }
+    }
+
+    /// Ends the telling of a live run.
+    fn close_live(&mut self, trace_id: [u8; 16]) {
+        let Some(run) = self.live.take(&trace_id) else { return };
+        let before = self.told.get(&trace_id);
+        let told = run.close(&mut Voice { options: &self.options, before, outputs: &mut self.outputs });
+        self.told.insert(trace_id, told);
     }
 
     fn take(&mut self, trace_id: [u8; 16]) -> Option<OpenRun> {
@@ -262,13 +349,14 @@ impl Recorder {
 
     /// Tells a run as far as it came.
     fn let_go(&mut self, trace_id: [u8; 16]) {
-        let Some(run) = self.take(trace_id) else { return };
+        let Some(run) = self.take(trace_id) else { return self.close_live(trace_id) };
         let ended = run.root_ended.is_some();
         self.tell(trace_id, run, ended);
     }
 
     fn tell(&mut self, trace_id: [u8; 16], run: OpenRun, ended: bool) {
-        let before = self.told.get(&trace_id).and_then(|told| told.told.as_ref());
+        let earlier = self.told.get(&trace_id);
+        let before = earlier.and_then(|told| told.told.as_ref());
         let span_ids: Vec<[u8; 8]> = run.nodes.iter().map(|node| node.span_id).collect();
         if !run.genai {
             let told = before.cloned();
@@ -276,20 +364,14 @@ impl Recorder {
             self.told.insert(trace_id, ToldRun::new(told, span_ids));
             return;
         }
-        let continues = before.map(|before| before.id.clone());
-        let part = before.map_or(0, |before| before.part + 1);
-        let id = match part {
-            0 => Id::from_otel_trace(trace_id),
-            part => derived_id(&[&trace_id, b"run:", &run.first_span().unwrap_or_default(), &part.to_be_bytes()]),
-        };
-        let telling = Telling { trace_id, id: id.clone(), continues, ended, options: &self.options };
-        let run = telling.tell(run);
+        let origin = Origin::after(trace_id, before, run.first_span().unwrap_or_default());
+        let (id, part) = (origin.id.clone(), origin.part);
+        let run = Telling { origin, before: earlier, ended, options: &self.options }.tell(run);
         if let Some(correction) = before.and_then(|before| before.corrected_by(&run.trace)) {
             self.outputs.push_back(Output::Correction(Box::new(correction)));
         }
-        let told =
-            Some(Told { id, part, ended, trace_tokens: run.trace.total_tokens, trace_cost: run.trace.total_cost });
-        self.told.insert(trace_id, ToldRun::new(told, span_ids));
+        let told = Told { id, part, ended, trace_tokens: run.trace.total_tokens, trace_cost: run.trace.total_cost };
+        self.told.insert(trace_id, ToldRun::new(Some(told), span_ids));
         self.outputs.push_back(Output::Run(Box::new(run)));
     }
 }

@@ -72,26 +72,30 @@ impl Node {
     /// Bytes that it takes, roughly.
     pub(crate) fn weight(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        let json = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
         let labels = text(&self.session) + text(&self.user) + text(&self.response_id) + text(&self.operation);
-        let draft = self.draft.as_ref().map_or(0, |draft| {
-            let (span, metadata) = (&draft.span, &draft.metadata);
-            let events: usize = metadata.events.iter().map(|event| event.name.len() + json(&event.attributes)).sum();
-            size_of::<Draft>()
-                + span.name.len()
-                + text(&span.error)
-                + json(&span.input)
-                + json(&span.output)
-                + json(&metadata.attributes)
-                + json(&metadata.tool_calls)
-                + json(&metadata.tool_schemas)
-                + json(&metadata.tool_descriptions)
-                + json(&metadata.provider_tools)
-                + json(&metadata.reasoning)
-                + span.token_ids.as_ref().map_or(0, |ids| size_of_val(ids.as_slice()))
-                + span.logprobs.as_ref().map_or(0, |logprobs| size_of_val(logprobs.as_slice()))
-                + events
-        });
-        size_of::<Self>() + labels + draft
+        size_of::<Self>() + labels + self.draft.as_ref().map_or(0, |draft| draft.weight())
+    }
+}
+
+impl Draft {
+    /// Bytes that it takes, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        let json = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
+        let (span, metadata) = (&self.span, &self.metadata);
+        let events: usize = metadata.events.iter().map(|event| event.name.len() + json(&event.attributes)).sum();
+        size_of::<Self>()
+            + span.name.len()
+            + span.error.as_ref().map_or(0, String::len)
+            + json(&span.input)
+            + json(&span.output)
+            + json(&metadata.attributes)
+            + json(&metadata.tool_calls)
+            + json(&metadata.tool_schemas)
+            + json(&metadata.tool_descriptions)
+            + json(&metadata.provider_tools)
+            + json(&metadata.reasoning)
+            + span.token_ids.as_ref().map_or(0, |ids| size_of_val(ids.as_slice()))
+            + span.logprobs.as_ref().map_or(0, |logprobs| size_of_val(logprobs.as_slice()))
+            + events
     }
 }

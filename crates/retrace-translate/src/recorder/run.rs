@@ -89,6 +89,11 @@ impl OpenRun {
         self.nodes.push(node);
     }
 
+    /// Whether it has the span.
+    pub(crate) fn has(&self, span_id: &[u8; 8]) -> bool {
+        self.places.contains_key(span_id)
+    }
+
     /// The root: of spans with nothing above them the one without any parent, else the one that began first.
     pub(crate) fn root(&self) -> Option<usize> {
         let roots = self.nodes.iter().enumerate().filter(|(_, node)| node.begins);

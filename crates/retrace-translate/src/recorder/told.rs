@@ -21,6 +21,8 @@ pub(crate) struct ToldRun {
     pub told: Option<Told>,
     /// The spans that came out, sorted.
     span_ids: Vec<[u8; 8]>,
+    /// Spans that were told as begun and have not ended, sorted.
+    begun: Vec<[u8; 8]>,
 }
 
 /// What was told of a run.
@@ -61,19 +63,37 @@ impl Told {
 impl ToldRun {
     pub(crate) fn new(told: Option<Told>, mut span_ids: Vec<[u8; 8]>) -> Self {
         span_ids.sort_unstable();
-        Self { told, span_ids }
+        Self { told, span_ids, begun: Vec::new() }
+    }
+
+    /// The same, when these spans were told as begun and their end was not.
+    pub(crate) fn with_begun(mut self, mut begun: Vec<[u8; 8]>) -> Self {
+        begun.sort_unstable();
+        self.begun = begun;
+        self
     }
 
     /// Adds the spans of an earlier part of the same trace.
     fn after(&mut self, earlier: Self) {
-        if self.span_ids.len() + earlier.span_ids.len() <= TRACE_SPANS {
+        if self.spans() + earlier.spans() <= TRACE_SPANS {
             self.span_ids.extend(earlier.span_ids);
             self.span_ids.sort_unstable();
+            self.begun.extend(earlier.begun);
+            self.begun.sort_unstable();
         }
+    }
+
+    fn spans(&self) -> usize {
+        self.span_ids.len() + self.begun.len()
     }
 
     pub(crate) fn has(&self, span_id: &[u8; 8]) -> bool {
         self.span_ids.binary_search(span_id).is_ok()
+    }
+
+    /// Whether the span was told as begun, and not as ended, by a run that is over.
+    pub(crate) fn has_begun(&self, span_id: &[u8; 8]) -> bool {
+        self.begun.binary_search(span_id).is_ok()
     }
 }
 
@@ -94,17 +114,17 @@ impl ToldRuns {
     pub(crate) fn insert(&mut self, trace_id: [u8; 16], mut run: ToldRun) {
         match self.runs.remove(&trace_id) {
             Some(earlier) => {
-                self.spans -= earlier.span_ids.len();
+                self.spans -= earlier.spans();
                 run.after(earlier);
             }
             None => self.order.push_back(trace_id),
         }
-        self.spans += run.span_ids.len();
+        self.spans += run.spans();
         self.runs.insert(trace_id, run);
         while self.order.len() > RUNS || (self.spans > SPANS && self.order.len() > 1) {
             let Some(oldest) = self.order.pop_front() else { break };
             if let Some(run) = self.runs.remove(&oldest) {
-                self.spans -= run.span_ids.len();
+                self.spans -= run.spans();
             }
         }
     }

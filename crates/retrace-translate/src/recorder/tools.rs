@@ -21,6 +21,8 @@ pub(crate) struct SeenTools {
 struct Tool {
     call: Option<Shown>,
     result: Option<Shown>,
+    /// All of it was told.
+    is_settled: bool,
 }
 
 /// Where and how one half of a call was shown.
@@ -51,7 +53,7 @@ impl SeenTools {
             }
             Seen::Result { name, result } => (name.as_ref(), *result, known.is_some_and(|tool| tool.result.is_some())),
         };
-        if is_known {
+        if is_known || known.is_some_and(|tool| tool.is_settled) {
             return 0;
         }
         let content = raw.filter(|_| by.capture_content).map(|raw| embedded(raw).to_json());
@@ -74,6 +76,20 @@ impl SeenTools {
                 halves(tool) + id.len() * (usize::from(tool.call.is_some()) + usize::from(tool.result.is_some()))
             })
             .sum()
+    }
+
+    /// All of this call was told: what was noted is not needed, and no more is noted. Returns the bytes that were given
+    /// back, and those that were taken.
+    pub(crate) fn settle(&mut self, call_id: &str) -> (usize, usize) {
+        let tool = self.by_id.entry(call_id.to_owned()).or_default();
+        let halves = [tool.call.take(), tool.result.take()];
+        let freed = halves.iter().flatten().map(|shown| shown.weight() + call_id.len()).sum();
+        tool.is_settled = true;
+        (freed, size_of::<Tool>() + call_id.len())
+    }
+
+    pub(crate) fn is_settled(&self, call_id: &str) -> bool {
+        self.by_id.get(call_id).is_some_and(|tool| tool.is_settled)
     }
 
     /// Takes what these spans showed apart from the rest: `(rest, taken)`.
@@ -138,14 +154,8 @@ pub(crate) fn missing(
         });
         let call = executed.or(made.as_ref());
         // A tool that ran and returned says best what it returned; of one that failed the model was told something.
-        let returned = executed.filter(|span| span.error.is_none() && span.output.is_some());
-        let result = match (returned, &shown.result) {
-            (Some(span), _) => {
-                let at = span.ended_at.clone().unwrap_or_else(|| span.started_at.clone());
-                let mut result = instant(trace_id, call_id, SpanType::ToolResult, &span.name, at, span);
-                result.output.clone_from(&span.output);
-                Some(result)
-            }
+        let result = match (executed.and_then(|span| returned(trace_id, call_id, span)), &shown.result) {
+            (Some(result), _) => Some(result),
             (None, Some(told)) => shower(told).map(|by| {
                 let mut result = shown_by(trace_id, call_id, SpanType::ToolResult, told, by, call);
                 result.output.clone_from(&told.content);
@@ -158,6 +168,18 @@ pub(crate) fn missing(
         spans.extend(result);
     }
     spans
+}
+
+/// What a tool returned, as a span; nothing when it failed, or returned nothing that is known.
+pub(crate) fn returned(trace_id: [u8; 16], call_id: &str, executed: &Span) -> Option<Span> {
+    if executed.error.is_some() {
+        return None;
+    }
+    let output = executed.output.clone()?;
+    let at = executed.ended_at.clone().unwrap_or_else(|| executed.started_at.clone());
+    let mut result = instant(trace_id, call_id, SpanType::ToolResult, &executed.name, at, executed);
+    result.output = Some(output);
+    Some(result)
 }
 
 /// A span for what the messages of `by` showed, under the call itself where there is a span for that.

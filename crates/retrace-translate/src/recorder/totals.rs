@@ -5,9 +5,11 @@
 
 use std::collections::HashMap;
 
+use retrace_protocol::Span;
 use retrace_protocol::metadata::Usage;
 
 use crate::dialect::Class;
+use crate::reading::Draft;
 use crate::recorder::node::Node;
 use crate::recorder::tree::Tree;
 
@@ -95,11 +97,12 @@ fn set(counts: &mut [bool], at: usize, value: bool) {
 }
 
 fn reports(node: &Node) -> bool {
-    node.kept
-        && node.draft.as_ref().is_some_and(|draft| {
-            let span = &draft.span;
-            span.input_tokens.is_some() || span.output_tokens.is_some() || span.cost.is_some()
-        })
+    node.kept && node.draft.as_ref().is_some_and(|draft| has_usage(&draft.span))
+}
+
+/// Whether a span says what it used.
+pub(crate) fn has_usage(span: &Span) -> bool {
+    span.input_tokens.is_some() || span.output_tokens.is_some() || span.cost.is_some()
 }
 
 /// Adds up what counts, and moves what does not into the metadata of its span.
@@ -107,19 +110,29 @@ pub(crate) fn settle(nodes: &mut [Node], counts: &[bool]) -> Totals {
     let mut totals = Totals::default();
     for (node, counts) in nodes.iter_mut().zip(counts) {
         let Some(draft) = node.draft.as_mut().filter(|_| node.kept) else { continue };
-        let span = &mut draft.span;
         if *counts {
-            totals.tokens += span.input_tokens.unwrap_or(0) + span.output_tokens.unwrap_or(0);
-            totals.cost += span.cost.unwrap_or(0.0);
+            totals.add(&draft.span);
         } else {
-            let parts = draft.metadata.usage;
-            draft.metadata.usage = Usage {
-                input_tokens: span.input_tokens.take(),
-                output_tokens: span.output_tokens.take(),
-                cost: span.cost.take(),
-                ..parts
-            };
+            set_apart(draft);
         }
     }
     totals
+}
+
+impl Totals {
+    pub(crate) fn add(&mut self, span: &Span) {
+        self.tokens += span.input_tokens.unwrap_or(0) + span.output_tokens.unwrap_or(0);
+        self.cost += span.cost.unwrap_or(0.0);
+    }
+}
+
+/// Moves usage that does not count into the metadata of its span.
+pub(crate) fn set_apart(draft: &mut Draft) {
+    let (span, parts) = (&mut draft.span, draft.metadata.usage);
+    draft.metadata.usage = Usage {
+        input_tokens: span.input_tokens.take(),
+        output_tokens: span.output_tokens.take(),
+        cost: span.cost.take(),
+        ..parts
+    };
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod any;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,6 +112,13 @@ impl TestSpan {
         let attributes = attributes.iter().map(|(key, value)| ((*key).to_owned(), Value::from(*value))).collect();
         self.links.push((trace_id, span_id, attributes));
         self
+    }
+
+    /// The span as it is when it begins: its end, its events and its failure are not known, nor are these attributes.
+    pub fn begun_without(&self, later: &[&str]) -> Self {
+        let mut begun = Self { end: 0, error: None, events: Vec::new(), ..self.clone() };
+        begun.attributes.retain(|(key, _)| !later.contains(&key.as_str()));
+        begun
     }
 
     pub fn in_trace(mut self, trace_id: [u8; 16]) -> Self {

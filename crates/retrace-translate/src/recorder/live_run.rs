@@ -1,0 +1,478 @@
+//! A run that is told while it happens.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use retrace_protocol::metadata::{SpanMetadata, TraceMetadata, Usage};
+use retrace_protocol::{Id, Json, Span, SpanType, Trace, TracePatch};
+
+use crate::dialect::Class;
+use crate::options::{Options, SpanSelection};
+use crate::reading::{Draft, Reading};
+use crate::recorder::claim::{Claims, Rank};
+use crate::recorder::live_tools::{LiveTools, light, light_weight};
+use crate::recorder::live_totals::LiveTotals;
+use crate::recorder::live_tree::{LiveTree, ROOT};
+use crate::recorder::record::{End, Origin, Own, Place, Said, Top, infer_io, last_user_message};
+use crate::recorder::told::{Told, ToldRun};
+use crate::recorder::tools::{Shower, derived_id};
+use crate::recorder::totals::set_apart;
+use crate::recorder::{Correction, Live, LiveEvent, Output, Recorded};
+use crate::resource::Resource;
+use crate::view::SpanView;
+
+/// A run whose local root was seen to begin.
+#[derive(Debug)]
+pub(crate) struct LiveRun {
+    origin: Origin,
+    resource: Arc<Resource>,
+    tree: LiveTree,
+    claims: Claims,
+    top: Top,
+    /// The root, while it is not known whether the run will be told.
+    root: Option<Step>,
+    tools: LiveTools,
+    totals: LiveTotals,
+    /// What the model call that began first was asked.
+    asked: Option<(CallRank, Option<Json>)>,
+    /// What the model call that ended last answered.
+    answered: Option<(u64, CallRank, Option<Json>)>,
+    /// What `Began` said last, as a hash; nothing while the run is not told.
+    began: Option<Id>,
+    /// Spans that were told.
+    told_spans: u64,
+    /// Spans that ended and wait for the run to be told, or not; the root apart.
+    unselected: u64,
+    /// Local roots that are under way.
+    open_roots: usize,
+    /// Spans under way that are told, or will be.
+    open_steps: usize,
+    /// When the last of the local roots ended.
+    pub over: Option<Duration>,
+    pub last_seen: Duration,
+    /// Spans of it were lost before they came here.
+    pub lossy: bool,
+}
+
+/// When a model call began, how deep it stands, and its place.
+type CallRank = (u64, usize, usize);
+
+/// A span that is told, or held until it can be.
+#[derive(Debug)]
+struct Step {
+    draft: Draft,
+    session: Option<String>,
+    user: Option<String>,
+    response_id: Option<String>,
+    executed_call: Option<String>,
+    end: u64,
+    /// Its messages showed tools that were not known.
+    showed: bool,
+}
+
+/// Where a run is told, and what there is to know for that.
+#[derive(Debug)]
+pub(crate) struct Voice<'r> {
+    pub options: &'r Options,
+    /// What was told of the trace before.
+    pub before: Option<&'r ToldRun>,
+    pub outputs: &'r mut VecDeque<Output>,
+}
+
+impl Voice<'_> {
+    fn say(&mut self, run: &Id, event: LiveEvent) {
+        self.outputs.push_back(Output::Live(Box::new(Live { run: run.clone(), event })));
+    }
+
+    fn set_aside(&mut self, spans: u64) {
+        if spans > 0 {
+            self.outputs.push_back(Output::SetAside { spans });
+        }
+    }
+}
+
+impl Step {
+    fn new<V: SpanView>(reading: &Reading<'_, V>, draft: Draft, showed: bool) -> Self {
+        Self {
+            session: reading.session(),
+            user: reading.user(),
+            response_id: reading.response_id(),
+            executed_call: reading.executed_call(),
+            end: reading.view.end_unix_nanos(),
+            draft,
+            showed,
+        }
+    }
+}
+
+impl LiveRun {
+    pub(crate) fn new(origin: Origin, resource: Arc<Resource>, now: Duration) -> Self {
+        Self {
+            origin,
+            resource,
+            tree: LiveTree::default(),
+            claims: Claims::default(),
+            top: Top::default(),
+            root: None,
+            tools: LiveTools::default(),
+            totals: LiveTotals::default(),
+            asked: None,
+            answered: None,
+            began: None,
+            told_spans: 0,
+            unselected: 0,
+            open_roots: 0,
+            open_steps: 0,
+            over: None,
+            last_seen: now,
+            lossy: false,
+        }
+    }
+
+    /// Takes note of a span that began.
+    pub(crate) fn start<V: SpanView>(&mut self, span: &V, now: Duration, voice: &mut Voice<'_>) {
+        self.last_seen = now;
+        if self.tree.find(&span.span_id()).is_some() {
+            return;
+        }
+        let reading = Reading::new(span);
+        let at = self.add(span, voice);
+        let begins = span.parent().is_local_root();
+        if begins {
+            self.open_roots += 1;
+            self.over = None;
+        }
+        let selected = self.know(at, &reading, voice.options);
+        let Some(node) = self.tree.get_mut(at) else { return };
+        node.is_open_root = begins;
+        node.is_open = true;
+        let kept = node.kept;
+        self.open_steps += usize::from(kept);
+        let draft = (kept || begins).then(|| reading.draft(voice.options, |_, _| {}));
+        self.hear(at, &reading, draft.as_ref());
+
+        let mut step = draft.filter(|_| kept).map(|draft| Step::new(&reading, draft, false));
+        if at == ROOT {
+            self.top = Top::new(span.start_unix_nanos(), step.as_ref().map(|step| &step.draft));
+            self.root = step.take();
+        }
+        if selected {
+            self.announce(voice);
+        }
+        let Some(step) = step else { return };
+        // A model call is told when it ends, and so is what may turn out to be one: a step that was told as begun takes
+        // no model any more.
+        match step.draft.class {
+            Some(Class::Model) => self.hold(at, step),
+            None if voice.options.selection == SpanSelection::GenAi => self.hold(at, step),
+            _ => self.tell_begin(at, step, voice),
+        }
+    }
+
+    /// Takes a span that has ended.
+    pub(crate) fn end<V: SpanView>(&mut self, span: &V, now: Duration, voice: &mut Voice<'_>) {
+        self.last_seen = now;
+        let reading = Reading::new(span);
+        let at = match self.tree.find(&span.span_id()) {
+            Some(at) => at,
+            None => self.add(span, voice),
+        };
+        let Some(node) = self.tree.get_mut(at) else { return };
+        if node.has_ended {
+            // Once more what was told already.
+            return voice.set_aside(1);
+        }
+        node.has_ended = true;
+        let freed = node.waiting.take().map_or(0, |waiting| light_weight(&waiting));
+        let was_open_root = std::mem::take(&mut node.is_open_root);
+        self.open_steps -= usize::from(std::mem::take(&mut node.is_open) && node.kept);
+        self.tree.lighten(freed);
+        if was_open_root {
+            self.open_roots -= 1;
+            self.over = (self.open_roots == 0).then_some(now);
+        }
+
+        let selected = self.know(at, &reading, voice.options);
+        let kept = self.tree.get(at).is_some_and(|node| node.kept);
+        let mut showed = false;
+        let draft = (kept || span.parent().is_local_root()).then(|| {
+            let by = Shower { span_id: span.span_id(), capture_content: voice.options.capture_content };
+            reading.draft(voice.options, |tool, answered| showed |= self.tools.note(&tool, by, answered))
+        });
+        self.hear(at, &reading, draft.as_ref());
+        let Some(draft) = draft.filter(|_| kept) else {
+            if self.began.is_some() {
+                voice.set_aside(1);
+            } else {
+                self.unselected += 1;
+            }
+            return;
+        };
+        if at == ROOT {
+            self.top = Top::new(span.start_unix_nanos(), Some(&draft));
+            self.top.end = Some(End::new(span.end_unix_nanos(), Some(&draft)));
+            self.root = None;
+        }
+        let step = Step::new(&reading, draft, showed);
+        if selected || self.began.is_some() {
+            self.announce(voice);
+            self.tell_end(at, step, voice);
+        } else {
+            self.root = Some(step);
+        }
+    }
+
+    fn add<V: SpanView>(&mut self, span: &V, voice: &Voice<'_>) -> usize {
+        let is_outlived = voice.before.is_some_and(|before| before.has_begun(&span.span_id()));
+        self.tree.add(span.span_id(), span.parent(), span.start_unix_nanos(), is_outlived)
+    }
+
+    /// Takes what a span says of itself into its node; tells whether it shows that the run is to be told.
+    fn know<V: SpanView>(&mut self, at: usize, reading: &Reading<'_, V>, options: &Options) -> bool {
+        let selected = reading.is_genai() || options.selection == SpanSelection::All;
+        let Some(node) = self.tree.get_mut(at) else { return selected };
+        let before = node.label_weight();
+        node.kept |= selected;
+        node.start = reading.view.start_unix_nanos();
+        node.class = reading.class();
+        node.agent = reading.agent();
+        node.operation = reading.operation();
+        let after = node.label_weight();
+        self.tree.weigh(after);
+        self.tree.lighten(before);
+        selected
+    }
+
+    /// Hears what a span says for the whole run.
+    fn hear<V: SpanView>(&mut self, at: usize, reading: &Reading<'_, V>, draft: Option<&Draft>) {
+        let said = Said {
+            session: reading.session(),
+            user: reading.user(),
+            name: draft.and_then(|draft| draft.stated_trace_name.clone()),
+            tags: draft.and_then(|draft| draft.tags.clone()),
+        };
+        if !said.is_empty() {
+            let (depth, start) = (self.tree.depth(at), reading.view.start_unix_nanos());
+            self.claims.hear(Rank { is_below_root: at != ROOT, depth, start, at }, said);
+        }
+    }
+
+    /// Tells that there is such a run, unless that was told: what it began with, and its root.
+    fn announce(&mut self, voice: &mut Voice<'_>) {
+        if self.began.is_some() {
+            return;
+        }
+        voice.set_aside(std::mem::take(&mut self.unselected));
+        self.claims.tell();
+        let (began, _) = self.trace(voice.options);
+        self.began = Some(fingerprint(&began));
+        voice.say(&self.origin.id, LiveEvent::Began(began));
+        match self.root.take() {
+            Some(root) if self.top.end.is_some() => self.tell_end(ROOT, root, voice),
+            Some(root) if root.draft.class == Some(Class::Model) => self.hold(ROOT, root),
+            Some(root) => self.tell_begin(ROOT, root, voice),
+            None => {}
+        }
+    }
+
+    /// Keeps of a step that is told when it ends what is told if it never does.
+    fn hold(&mut self, at: usize, mut step: Step) {
+        step.draft.span = light(&step.draft.span);
+        step.draft.metadata = SpanMetadata::default();
+        let waiting = Box::new(self.under_way(at, step));
+        self.tree.weigh(light_weight(&waiting));
+        if let Some(node) = self.tree.get_mut(at) {
+            node.waiting = Some(waiting);
+        }
+    }
+
+    fn tell_begin(&mut self, at: usize, step: Step, voice: &mut Voice<'_>) {
+        let executed_call = step.executed_call.clone();
+        let span = self.under_way(at, step);
+        if let Some(call_id) = executed_call {
+            self.tools.begun(&call_id, &span);
+        }
+        self.mark_told(at);
+        voice.say(&self.origin.id, LiveEvent::SpanBegan(span));
+    }
+
+    /// The record of a span that has not ended.
+    fn under_way(&mut self, at: usize, mut step: Step) -> Span {
+        let span = &mut step.draft.span;
+        (span.ended_at, span.duration_ms, span.output, span.error) = (None, None, None, None);
+        (span.input_tokens, span.output_tokens, span.cost) = (None, None, None);
+        step.draft.metadata.usage = Usage::default();
+        let path = self.tree.path(at);
+        let place = self.tree.place(self.origin.trace_id, at, &path);
+        self.span(at, step, place)
+    }
+
+    fn tell_end(&mut self, at: usize, mut step: Step, voice: &mut Voice<'_>) {
+        let path = self.tree.path(at);
+        let response_id = step.response_id.as_deref();
+        if !self.totals.take(&mut self.tree, at, &path, response_id, &step.draft.span) {
+            set_apart(&mut step.draft);
+        }
+        self.note_call(at, path.len(), &step);
+        let place = self.tree.place(self.origin.trace_id, at, &path);
+        let (executed_call, showed) = (step.executed_call.clone(), step.showed);
+        let span = self.span(at, step, place);
+        self.mark_told(at);
+        if showed && let Some(node) = self.tree.get(at) {
+            self.tools.shown_by(node.span_id, &span);
+        }
+        let result = executed_call.and_then(|call_id| self.tools.ended(self.origin.trace_id, &call_id, &span));
+        voice.say(&self.origin.id, LiveEvent::SpanEnded(Recorded { span, sources: 1 }));
+        self.tell_made(result, voice);
+    }
+
+    fn tell_made(&mut self, made: impl IntoIterator<Item = Span>, voice: &mut Voice<'_>) {
+        for span in made {
+            self.told_spans += 1;
+            voice.say(&self.origin.id, LiveEvent::SpanEnded(Recorded { span, sources: 0 }));
+        }
+    }
+
+    fn span(&self, at: usize, step: Step, place: Place) -> Span {
+        let is_root = at == ROOT;
+        // What the root says now, the trace will say.
+        let said = if is_root { self.claims.current() } else { self.claims.told() };
+        let span_id = self.tree.get(at).map(|node| node.span_id).unwrap_or_default();
+        let own = Own { span_id, is_root, session: step.session.as_deref(), user: step.user.as_deref() };
+        self.origin.span(step.draft, own, place, &said)
+    }
+
+    fn mark_told(&mut self, at: usize) {
+        let Some(node) = self.tree.get_mut(at) else { return };
+        self.told_spans += u64::from(!std::mem::replace(&mut node.is_told, true));
+        if let Some(parent) = self.tree.placed_under(at).and_then(|parent| self.tree.get_mut(parent)) {
+            parent.holds = true;
+        }
+    }
+
+    /// Keeps what the run may have been asked, and what it may have answered.
+    fn note_call(&mut self, at: usize, depth: usize, step: &Step) {
+        let Some(node) = self.tree.get(at).filter(|_| step.draft.span.span_type == SpanType::LlmCall) else { return };
+        let rank = (node.start, depth, at);
+        if self.asked.as_ref().is_none_or(|(first, _)| rank < *first) {
+            self.asked = Some((rank, step.draft.span.input.as_ref().and_then(last_user_message)));
+        }
+        if self.answered.as_ref().is_none_or(|(end, last, _)| (*end, *last) < (step.end, rank)) {
+            self.answered = Some((step.end, rank, step.draft.span.output.clone()));
+        }
+    }
+
+    /// What the run began with, and the same with its end as far as it is known.
+    fn trace(&self, options: &Options) -> (Trace, Trace) {
+        let said = self.claims.current();
+        let mut ended = self.origin.trace(&self.top, &said, self.totals.sum, options);
+        let mut metadata = self.origin.trace_metadata(&self.top, &said, &self.resource, options);
+        metadata.inferred_io = infer_io(
+            &mut ended,
+            || self.asked.as_ref().and_then(|(_, asked)| asked.clone()),
+            || self.answered.as_ref().and_then(|(.., answered)| answered.clone()),
+        );
+        ended.metadata = (metadata != TraceMetadata::default()).then(|| Json::from_serialize(&metadata));
+        ended.lossy = self.lossy.then_some(true);
+        ended.span_count = Some(self.told_spans);
+        let mut began = self.origin.trace(&Top::default(), &Said::default(), Default::default(), options);
+        began.started_at.clone_from(&ended.started_at);
+        began.name.clone_from(&ended.name);
+        began.input.clone_from(&ended.input);
+        began.metadata.clone_from(&ended.metadata);
+        began.session_id.clone_from(&ended.session_id);
+        (began, ended)
+    }
+
+    /// Tells the rest: the end of the run if its local roots have ended, else only what would be forgotten with it.
+    pub(crate) fn close(mut self, voice: &mut Voice<'_>) -> ToldRun {
+        let ids = |of: fn(&crate::recorder::live_tree::LiveNode) -> bool, tree: &LiveTree| {
+            tree.nodes().iter().filter(|node| of(node)).map(|node| node.span_id).collect::<Vec<_>>()
+        };
+        if self.began.is_none() {
+            voice.set_aside(self.sources());
+            let told = voice.before.and_then(|before| before.told.clone());
+            return ToldRun::new(told, ids(|node| node.has_ended, &self.tree));
+        }
+        let ended = self.over.is_some();
+        if !ended {
+            self.top.end = None;
+        }
+        self.tell_waiting(voice);
+        let made = self.tools.missing(self.origin.trace_id);
+        self.tell_made(made, voice);
+        let (began, trace) = self.trace(voice.options);
+        let before = voice.before.and_then(|before| before.told.as_ref());
+        if let Some(correction) = before.and_then(|before| before.corrected_by(&trace)) {
+            voice.outputs.push_back(Output::Correction(Box::new(correction)));
+        }
+        if self.began.as_ref() != Some(&fingerprint(&began)) {
+            voice.say(&self.origin.id, LiveEvent::Began(began));
+        }
+        let told = Told {
+            id: self.origin.id.clone(),
+            part: self.origin.part,
+            ended,
+            trace_tokens: trace.total_tokens,
+            trace_cost: trace.total_cost,
+        };
+        if ended {
+            voice.say(&self.origin.id, LiveEvent::Ended(trace));
+        } else if self.lossy {
+            let patch = TracePatch { lossy: Some(true), ..TracePatch::default() };
+            voice.outputs.push_back(Output::Correction(Box::new(Correction { id: self.origin.id.clone(), patch })));
+        }
+        ToldRun::new(Some(told), ids(|node| node.has_ended, &self.tree))
+            .with_begun(ids(|node| node.is_told && !node.has_ended, &self.tree))
+    }
+
+    /// Tells the steps that wait for their end and from which something hangs, outermost first.
+    fn tell_waiting(&mut self, voice: &mut Voice<'_>) {
+        let holding = self.tree.nodes().iter().enumerate().filter(|(_, node)| node.holds && node.waiting.is_some());
+        for at in holding.map(|(at, _)| at).collect::<Vec<_>>() {
+            let above = |at: &usize| self.tree.placed_under(*at);
+            let untold = |at: &usize| self.tree.get(*at).is_some_and(|node| node.waiting.is_some());
+            let chain: Vec<usize> = std::iter::successors(Some(at), above).take_while(untold).collect();
+            for at in chain.into_iter().rev() {
+                let Some(waiting) = self.tree.get_mut(at).and_then(|node| node.waiting.take()) else { continue };
+                self.mark_told(at);
+                voice.say(&self.origin.id, LiveEvent::SpanBegan(*waiting));
+            }
+        }
+    }
+
+    /// Whether the run waits for nothing but the linger.
+    pub(crate) fn only_lingers(&self) -> bool {
+        self.began.is_none() || self.open_steps == 0
+    }
+
+    /// Spans that it knows of.
+    pub(crate) fn spans(&self) -> usize {
+        self.tree.nodes().len()
+    }
+
+    /// Spans that were accepted into it and have not come out.
+    pub(crate) fn sources(&self) -> u64 {
+        self.unselected + u64::from(self.root.is_some() && self.top.end.is_some())
+    }
+
+    /// Bytes that it takes, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        let json = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
+        size_of::<Self>()
+            + self.tree.weight()
+            + self.tools.weight()
+            + self.totals.weight()
+            + self.claims.weight()
+            + self.top.weight()
+            + self.root.as_ref().map_or(0, |root| root.draft.weight())
+            + self.asked.as_ref().map_or(0, |(_, asked)| json(asked))
+            + self.answered.as_ref().map_or(0, |(.., answered)| json(answered))
+    }
+}
+
+/// Two traces that say the same have the same.
+fn fingerprint(trace: &Trace) -> Id {
+    derived_id(&[Json::from_serialize(trace).as_str().as_bytes()])
+}

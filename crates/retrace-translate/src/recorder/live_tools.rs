@@ -1,0 +1,95 @@
+//! Tools of a live run that no span shows.
+
+use std::collections::BTreeMap;
+
+use retrace_protocol::Span;
+
+use crate::messages::SeenTool;
+use crate::recorder::tools::{Call, Executed, SeenTools, Shower, missing, returned};
+
+/// What is known of the tools of a live run.
+#[derive(Debug, Default)]
+pub(crate) struct LiveTools {
+    seen: SeenTools,
+    /// Model calls whose messages showed something first, without their content.
+    showers: Vec<([u8; 8], Span)>,
+    /// Spans that execute a tool and have returned nothing so far, without their content, by the id of the call.
+    executed: BTreeMap<String, Span>,
+    weight: usize,
+}
+
+impl LiveTools {
+    /// Notes what the messages of a model call show; returns whether it is news.
+    pub(crate) fn note(&mut self, tool: &SeenTool<'_>, by: Shower, answered: bool) -> bool {
+        let bytes = self.seen.note(tool, by, answered);
+        self.weight += bytes;
+        bytes > 0
+    }
+
+    /// A model call that showed something was told.
+    pub(crate) fn shown_by(&mut self, span_id: [u8; 8], span: &Span) {
+        self.weight += light_weight(span);
+        self.showers.push((span_id, light(span)));
+    }
+
+    /// A tool was told as begun.
+    pub(crate) fn begun(&mut self, call_id: &str, span: &Span) {
+        if !self.seen.is_settled(call_id) {
+            self.weight += light_weight(span) + call_id.len();
+            if let Some(before) = self.executed.insert(call_id.to_owned(), light(span)) {
+                self.weight -= light_weight(&before) + call_id.len();
+            }
+        }
+    }
+
+    /// A tool was told as ended: what it returned, as a span. Of several spans that execute one call the first that
+    /// returned something is heard.
+    pub(crate) fn ended(&mut self, trace_id: [u8; 16], call_id: &str, span: &Span) -> Option<Span> {
+        if self.seen.is_settled(call_id) {
+            return None;
+        }
+        let Some(result) = returned(trace_id, call_id, span) else {
+            self.begun(call_id, span);
+            return None;
+        };
+        if let Some(before) = self.executed.remove(call_id) {
+            self.weight -= light_weight(&before) + call_id.len();
+        }
+        let (freed, taken) = self.seen.settle(call_id);
+        self.weight = self.weight - freed + taken;
+        Some(result)
+    }
+
+    /// The spans that are missing still.
+    pub(crate) fn missing(&self, trace_id: [u8; 16]) -> Vec<Span> {
+        let executed: Vec<_> = self.executed.iter().map(|(call_id, span)| Executed { call_id, span }).collect();
+        let calls: Vec<_> = self.showers.iter().map(|(span_id, span)| Call { span_id: *span_id, span }).collect();
+        missing(trace_id, &self.seen, &executed, &calls)
+    }
+
+    /// Bytes that it takes, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        self.weight
+    }
+}
+
+/// The span without what it was given and returned.
+pub(crate) fn light(span: &Span) -> Span {
+    let mut light =
+        Span::new(span.id.clone(), span.trace_id.clone(), span.span_type, span.name.clone(), span.started_at.clone());
+    light.parent_id.clone_from(&span.parent_id);
+    light.model.clone_from(&span.model);
+    light.agent_id.clone_from(&span.agent_id);
+    light.parent_agent_id.clone_from(&span.parent_agent_id);
+    light.agent_role.clone_from(&span.agent_role);
+    light.ended_at.clone_from(&span.ended_at);
+    light.error.clone_from(&span.error);
+    light
+}
+
+/// Bytes that the same takes, roughly.
+pub(crate) fn light_weight(span: &Span) -> usize {
+    let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+    let agents = text(&span.agent_id) + text(&span.parent_agent_id) + text(&span.agent_role);
+    size_of::<Span>() + span.name.len() + text(&span.model) + text(&span.error) + agents
+}

@@ -1,0 +1,269 @@
+//! The spans of a live run, without what they said: who stands above whom, and what later spans must know of them.
+
+use std::collections::HashMap;
+
+use retrace_protocol::{Id, Span};
+
+use crate::dialect::Class;
+use crate::reading::Agent;
+use crate::recorder::record::{Place, outlived_id};
+use crate::view::Parent;
+
+/// A span of a live run.
+#[derive(Debug)]
+pub(crate) struct LiveNode {
+    pub span_id: [u8; 8],
+    pub parent: Parent,
+    pub start: u64,
+    /// An earlier run of the same trace told it as begun, under the id that belongs to it.
+    pub is_outlived: bool,
+    pub class: Option<Class>,
+    pub agent: Option<Agent>,
+    pub operation: Option<String>,
+    /// It is told, or will be.
+    pub kept: bool,
+    /// A local root whose start was seen and whose end was not.
+    pub is_open_root: bool,
+    /// Its start was seen and its end was not.
+    pub is_open: bool,
+    pub has_ended: bool,
+    /// It was told, as begun or as ended.
+    pub is_told: bool,
+    /// Something that was told hangs from it.
+    pub holds: bool,
+    /// Its usage was told and counts.
+    pub counts: bool,
+    /// Something below it reported usage.
+    pub repeats: bool,
+    /// The operations of reporting calls below it, down to the next agent or tool.
+    pub calls_inside: Vec<Option<String>>,
+    /// What is told of it if it never ends and something hangs from it; for a step that is not told when it begins.
+    pub waiting: Option<Box<Span>>,
+    above: Link,
+    /// The span that it was placed under; that does not change any more.
+    placed: Link,
+}
+
+impl LiveNode {
+    /// Bytes of its names.
+    pub(crate) fn label_weight(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        text(&self.operation) + self.agent.as_ref().map_or(0, |agent| agent.id.len() + text(&agent.role))
+    }
+}
+
+/// A way up in the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Link {
+    Unknown,
+    Nothing,
+    To(usize),
+}
+
+impl From<Option<usize>> for Link {
+    fn from(at: Option<usize>) -> Self {
+        at.map_or(Self::Nothing, Self::To)
+    }
+}
+
+/// The place of the root: a live run begins with it.
+pub(crate) const ROOT: usize = 0;
+
+/// The spans of a live run. Ids that come twice and parents that go in circles are legal input.
+#[derive(Debug, Default)]
+pub(crate) struct LiveTree {
+    nodes: Vec<LiveNode>,
+    places: HashMap<[u8; 8], usize>,
+    weight: usize,
+}
+
+impl LiveTree {
+    /// Adds a span that is not in it yet.
+    pub(crate) fn add(&mut self, span_id: [u8; 8], parent: Parent, start: u64, is_outlived: bool) -> usize {
+        let at = self.nodes.len();
+        let mut node = LiveNode {
+            span_id,
+            parent,
+            start,
+            is_outlived,
+            class: None,
+            agent: None,
+            operation: None,
+            kept: at == ROOT,
+            is_open_root: false,
+            is_open: false,
+            has_ended: false,
+            is_told: false,
+            holds: false,
+            counts: false,
+            repeats: false,
+            calls_inside: Vec::new(),
+            waiting: None,
+            above: Link::Unknown,
+            placed: Link::Unknown,
+        };
+        // Nothing points to a new node, so that a way up from it cannot lead back.
+        if at == ROOT || parent == Parent::None {
+            node.above = Link::Nothing;
+        } else if let Some(above) = self.parent_of(&parent) {
+            node.above = Link::To(above);
+        }
+        self.places.insert(span_id, at);
+        self.nodes.push(node);
+        self.weight += size_of::<LiveNode>() + size_of::<([u8; 8], usize)>();
+        at
+    }
+
+    pub(crate) fn find(&self, span_id: &[u8; 8]) -> Option<usize> {
+        self.places.get(span_id).copied()
+    }
+
+    pub(crate) fn get(&self, at: usize) -> Option<&LiveNode> {
+        self.nodes.get(at)
+    }
+
+    pub(crate) fn get_mut(&mut self, at: usize) -> Option<&mut LiveNode> {
+        self.nodes.get_mut(at)
+    }
+
+    pub(crate) fn nodes(&self) -> &[LiveNode] {
+        &self.nodes
+    }
+
+    /// Counts bytes that a node has come to hold.
+    pub(crate) fn weigh(&mut self, bytes: usize) {
+        self.weight += bytes;
+    }
+
+    /// Counts bytes that a node has given back.
+    pub(crate) fn lighten(&mut self, bytes: usize) {
+        self.weight = self.weight.saturating_sub(bytes);
+    }
+
+    /// Bytes that it takes, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// How many stand above this one, as far as is known.
+    pub(crate) fn depth(&self, at: usize) -> usize {
+        std::iter::successors(self.look_up(at), |at| self.look_up(*at)).take(self.nodes.len()).count()
+    }
+
+    /// The nodes above this one, nearest first. From now on nothing else will stand there.
+    pub(crate) fn path(&mut self, at: usize) -> Vec<usize> {
+        let mut path = Vec::new();
+        let mut next = self.settle(at);
+        while let Some(above) = next {
+            path.push(above);
+            next = self.settle(above);
+        }
+        path
+    }
+
+    /// The nearest above it that is told; once asked, the answer stays.
+    pub(crate) fn parent(&mut self, at: usize, path: &[usize]) -> Option<usize> {
+        let kept = |at: &usize| self.nodes.get(*at).is_some_and(|node| node.kept);
+        let found = path.iter().copied().find(kept);
+        let node = self.nodes.get_mut(at)?;
+        if node.placed == Link::Unknown {
+            node.placed = found.into();
+        }
+        self.placed_under(at)
+    }
+
+    /// The one that it was placed under.
+    pub(crate) fn placed_under(&self, at: usize) -> Option<usize> {
+        match self.nodes.get(at)?.placed {
+            Link::To(parent) => Some(parent),
+            Link::Unknown | Link::Nothing => None,
+        }
+    }
+
+    /// Its place in the run.
+    pub(crate) fn place(&mut self, trace_id: [u8; 16], at: usize, path: &[usize]) -> Place {
+        let parent = self.parent(at, path).map(|parent| self.id(trace_id, parent));
+        let mut named =
+            std::iter::once(at).chain(path.iter().copied()).filter_map(|at| self.nodes.get(at)?.agent.as_ref());
+        let agent = named.next();
+        let above = agent.and_then(|own| named.find(|other| other.id != own.id));
+        let stated = self.nodes.get(at).map_or(Parent::None, |node| node.parent);
+        Place::new(self.id(trace_id, at), parent, stated, agent, above)
+    }
+
+    fn id(&self, trace_id: [u8; 16], at: usize) -> Id {
+        match self.nodes.get(at) {
+            Some(node) if node.is_outlived => outlived_id(trace_id, node.span_id),
+            node => Id::from_otel_span(trace_id, node.map(|node| node.span_id).unwrap_or_default()),
+        }
+    }
+
+    fn parent_of(&self, parent: &Parent) -> Option<usize> {
+        match parent {
+            Parent::None => None,
+            Parent::Local(id) | Parent::Remote(id) => self.find(id),
+        }
+    }
+
+    /// What stands above a node. One whose parent was never seen hangs from the root.
+    fn look_up(&self, at: usize) -> Option<usize> {
+        let node = self.nodes.get(at)?;
+        match node.above {
+            Link::To(above) => Some(above),
+            Link::Nothing => None,
+            Link::Unknown => {
+                let fallback = matches!(node.parent, Parent::Local(_)).then_some(ROOT);
+                self.parent_of(&node.parent).filter(|above| *above != at).or(fallback)
+            }
+        }
+    }
+
+    /// The same, for good. Circles end at the root.
+    fn settle(&mut self, at: usize) -> Option<usize> {
+        let mut above = self.look_up(at);
+        if self.nodes.get(at)?.above == Link::Unknown {
+            let known = |at: &usize| match self.nodes.get(*at)?.above {
+                Link::To(above) => Some(above),
+                Link::Unknown | Link::Nothing => None,
+            };
+            if std::iter::successors(above, known).any(|above| above == at) {
+                above = Some(ROOT);
+            }
+            self.nodes.get_mut(at)?.above = above.into();
+        }
+        above
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn id(n: usize) -> [u8; 8] {
+        (n as u64).to_be_bytes()
+    }
+
+    proptest! {
+        /// Whatever the parents and the order, every way up ends, and does not change once it was walked.
+        #[test]
+        fn walking_up_always_ends(
+            spans in prop::collection::vec((0_usize..20, 0_usize..20, any::<bool>()), 1..40),
+        ) {
+            let mut tree = LiveTree::default();
+            let mut walked: Vec<(usize, Vec<usize>)> = Vec::new();
+            for (span, parent, walk) in spans {
+                let at = tree.find(&id(span)).unwrap_or_else(|| tree.add(id(span), Parent::Local(id(parent)), 0, false));
+                if walk {
+                    let path = tree.path(at);
+                    prop_assert!(path.len() < tree.nodes().len());
+                    prop_assert_eq!(tree.depth(at), path.len());
+                    walked.push((at, path));
+                }
+            }
+            for (at, path) in walked {
+                prop_assert_eq!(tree.path(at), path);
+            }
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! The records of a run, however it is told: what its spans and its trace say.
+
+use std::borrow::Cow;
+
+use retrace_protocol::metadata::{SpanMetadata, TraceMetadata, TraceOrigin};
+use retrace_protocol::{Id, Json, Span, Status, Timestamp, Trace};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::cost::without_noise;
+use crate::hex;
+use crate::options::Options;
+use crate::reading::{Agent, Draft};
+use crate::recorder::told::Told;
+use crate::recorder::tools::derived_id;
+use crate::recorder::totals::Totals;
+use crate::resource::Resource;
+use crate::view::Parent;
+
+const NANOS_PER_MILLI: u64 = 1_000_000;
+
+/// Under which ids a run is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    /// The OpenTelemetry trace.
+    pub trace_id: [u8; 16],
+    /// The Retrace trace.
+    pub id: Id,
+    /// How many runs of the same OpenTelemetry trace were told before it.
+    pub part: u32,
+    /// The Retrace trace that holds what came before.
+    pub continues: Option<Id>,
+}
+
+/// What the place of a span in its run tells of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub id: Id,
+    pub parent: Option<Id>,
+    agent_id: Option<String>,
+    agent_role: Option<String>,
+    parent_agent_id: Option<String>,
+    remote_parent: Option<String>,
+}
+
+/// What a run says for all its spans: a span repeats it only when it says otherwise.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Said {
+    pub session: Option<String>,
+    pub user: Option<String>,
+    /// What the run is called, if anybody says so.
+    pub name: Option<String>,
+    pub tags: Option<Json>,
+}
+
+/// What a span says for itself beside its draft.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Own<'n> {
+    pub span_id: [u8; 8],
+    pub is_root: bool,
+    pub session: Option<&'n str>,
+    pub user: Option<&'n str>,
+}
+
+/// What the span at the top of a run says of the run.
+#[derive(Debug, Default)]
+pub(crate) struct Top {
+    start: u64,
+    name: Option<String>,
+    pub input: Option<Json>,
+    pub user_metadata: serde_json::Map<String, serde_json::Value>,
+    /// There when the run is told as ended.
+    pub end: Option<End>,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct End {
+    at: u64,
+    pub output: Option<Json>,
+    pub error: Option<String>,
+}
+
+impl Place {
+    pub(crate) fn new(
+        id: Id,
+        parent: Option<Id>,
+        stated: Parent,
+        agent: Option<&Agent>,
+        parent_agent: Option<&Agent>,
+    ) -> Self {
+        Self {
+            id,
+            agent_id: agent.map(|agent| agent.id.clone()),
+            agent_role: agent.and_then(|agent| agent.role.clone()),
+            parent_agent_id: parent_agent.map(|agent| agent.id.clone()),
+            remote_parent: match stated {
+                Parent::Remote(id) if parent.is_none() => Some(hex(&id)),
+                _ => None,
+            },
+            parent,
+        }
+    }
+}
+
+impl Said {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.session.is_none() && self.user.is_none() && self.name.is_none() && self.tags.is_none()
+    }
+}
+
+impl Top {
+    /// Bytes that it takes, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        let json = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
+        let end = self.end.as_ref().map_or(0, |end| json(&end.output));
+        let added = self.user_metadata.iter().map(|(key, value)| key.len() + value.as_str().map_or(8, str::len));
+        self.name.as_ref().map_or(0, String::len) + json(&self.input) + end + added.sum::<usize>()
+    }
+
+    pub(crate) fn new(start: u64, draft: Option<&Draft>) -> Self {
+        Self {
+            start,
+            name: draft.map(|draft| draft.trace_name.clone()).filter(|name| !name.is_empty()),
+            input: draft.and_then(|draft| draft.span.input.clone()),
+            user_metadata: draft.map(|draft| draft.user_metadata.clone()).unwrap_or_default(),
+            end: None,
+        }
+    }
+}
+
+impl End {
+    pub(crate) fn new(at: u64, draft: Option<&Draft>) -> Self {
+        Self {
+            at,
+            output: draft.and_then(|draft| draft.span.output.clone()),
+            error: draft.and_then(|draft| draft.span.error.clone()),
+        }
+    }
+}
+
+impl Origin {
+    /// The run that begins with `first`, after what was told of its trace already.
+    pub(crate) fn after(trace_id: [u8; 16], before: Option<&Told>, first: [u8; 8]) -> Self {
+        let part = before.map_or(0, |before| before.part + 1);
+        let id = match part {
+            0 => Id::from_otel_trace(trace_id),
+            part => derived_id(&[&trace_id, b"run:", &first, &part.to_be_bytes()]),
+        };
+        Self { trace_id, id, part, continues: before.map(|before| before.id.clone()) }
+    }
+
+    /// The record of a span.
+    pub(crate) fn span(&self, draft: Draft, own: Own<'_>, place: Place, said: &Said) -> Span {
+        let mut span = draft.span;
+        span.id = place.id;
+        span.trace_id = self.id.clone();
+        span.parent_id = place.parent;
+        span.agent_id = place.agent_id;
+        span.agent_role = place.agent_role;
+        span.parent_agent_id = place.parent_agent_id;
+        let mut metadata = draft.metadata;
+        metadata.otel.remote_parent = place.remote_parent;
+        if span.id.to_otel_span() != Some(own.span_id) {
+            metadata.otel.span_id = Some(hex(&own.span_id));
+        }
+        if !own.is_root {
+            metadata.other = draft.user_metadata;
+        }
+        for (key, own, of_run) in [
+            ("session_id", own.session, &said.session),
+            ("user_id", own.user, &said.user),
+            ("trace_name", draft.stated_trace_name.as_deref(), &said.name),
+        ] {
+            if let Some(own) = own.filter(|own| of_run.as_deref() != Some(own)) {
+                metadata.other.entry(key).or_insert_with(|| own.into());
+            }
+        }
+        if let Some(own) = draft.tags.filter(|own| said.tags.as_ref() != Some(own)) {
+            metadata.other.entry("tags").or_insert_with(|| own.to_value().unwrap_or_default());
+        }
+        if metadata != SpanMetadata::default() {
+            span.metadata = Some(Json::from_serialize(&metadata));
+        }
+        span
+    }
+
+    /// The record of the trace, but for its metadata and what is only known of it once its spans are.
+    pub(crate) fn trace(&self, top: &Top, said: &Said, totals: Totals, options: &Options) -> Trace {
+        let mut trace = Trace::started(self.id.clone(), Timestamp::from_unix_nanos(top.start));
+        trace.name = said.name.clone().or_else(|| top.name.clone());
+        trace.session_id.clone_from(&said.session);
+        trace.project_id.clone_from(&options.project_id);
+        trace.input.clone_from(&top.input);
+        trace.total_tokens = Some(totals.tokens);
+        trace.total_cost = Some(without_noise(totals.cost));
+        if let Some(end) = &top.end {
+            let at = end.at.max(top.start);
+            trace.ended_at = Some(Timestamp::from_unix_nanos(at));
+            trace.total_duration_ms = Some((at - top.start) / NANOS_PER_MILLI);
+            trace.output = Some(end.output.clone().unwrap_or_else(Json::null));
+            trace.error.clone_from(&end.error);
+            trace.status = Some(if trace.error.is_some() { Status::Failed } else { Status::Completed });
+        }
+        trace
+    }
+
+    pub(crate) fn trace_metadata(
+        &self,
+        top: &Top,
+        said: &Said,
+        resource: &Resource,
+        options: &Options,
+    ) -> TraceMetadata {
+        TraceMetadata {
+            environment: options.environment.clone().or_else(|| resource.environment.clone()),
+            service: resource.service.clone(),
+            user_id: said.user.clone(),
+            tags: said.tags.clone(),
+            inferred_io: false,
+            otel: (self.id.to_otel_trace() != Some(self.trace_id))
+                .then(|| TraceOrigin { trace_id: hex(&self.trace_id), continues: self.continues.clone() }),
+            other: top.user_metadata.clone(),
+        }
+    }
+}
+
+/// The id of a span that an earlier run of its trace told as begun: one id does not stand in two runs.
+pub(crate) fn outlived_id(trace_id: [u8; 16], span_id: [u8; 8]) -> Id {
+    derived_id(&[&trace_id, b"outlived:", &span_id])
+}
+
+/// What the root does not say: it was given what the first model call was asked, and returned the answer of the last. A
+/// run that failed, or has not ended, returned nothing.
+pub(crate) fn infer_io(
+    trace: &mut Trace,
+    asked: impl FnOnce() -> Option<Json>,
+    answered: impl FnOnce() -> Option<Json>,
+) -> bool {
+    let mut inferred = false;
+    if !trace.input.as_ref().is_some_and(asks_something)
+        && let Some(asked) = asked()
+    {
+        trace.input = Some(asked);
+        inferred = true;
+    }
+    if trace.status == Some(Status::Completed)
+        && trace.output.as_ref().is_none_or(Json::is_null)
+        && let Some(answered) = answered()
+    {
+        trace.output = Some(answered);
+        inferred = true;
+    }
+    inferred
+}
+
+#[derive(Deserialize)]
+struct AskedMessages<'a> {
+    #[serde(borrow)]
+    messages: Vec<AskedMessage<'a>>,
+}
+
+#[derive(Deserialize)]
+struct AskedMessage<'a> {
+    #[serde(borrow)]
+    role: Cow<'a, str>,
+    #[serde(borrow)]
+    content: &'a RawValue,
+}
+
+/// Whether an input is more than the instructions of an agent.
+fn asks_something(input: &Json) -> bool {
+    serde_json::from_str::<AskedMessages<'_>>(input.as_str())
+        .map_or(true, |asked| asked.messages.iter().any(|message| message.role != "system"))
+}
+
+/// What the user said last before a model answered.
+pub(crate) fn last_user_message(input: &Json) -> Option<Json> {
+    let Ok(asked) = serde_json::from_str::<AskedMessages<'_>>(input.as_str()) else { return Some(input.clone()) };
+    let is_said = |message: &&AskedMessage<'_>| message.role == "user" && message.content.get() != "\"\"";
+    let last = asked.messages.iter().rev().find(is_said)?;
+    Some(Json::from(last.content.to_owned()))
+}
