@@ -1,8 +1,11 @@
 //! A WebSocket client that says what it is told, also what no client should.
 
+use std::net::SocketAddr;
+
 use futures_util::{SinkExt as _, StreamExt as _};
 use retrace_local::Server;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -16,17 +19,17 @@ pub struct Ws {
     pub socket: WebSocketStream<TcpStream>,
 }
 
-pub fn address(server: &Server) -> String {
-    format!("ws://{}/ws/v1/stream", server.addr())
-}
-
 /// Shakes hands with these headers beside the usual ones.
 pub async fn connect(server: &Server, headers: &[(&'static str, &str)]) -> Result<Ws, Error> {
-    let mut request = address(server).into_client_request().unwrap();
+    connect_to(server.addr(), headers).await
+}
+
+async fn connect_to(addr: SocketAddr, headers: &[(&'static str, &str)]) -> Result<Ws, Error> {
+    let mut request = format!("ws://{addr}/ws/v1/stream").into_client_request().unwrap();
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse().unwrap());
     }
-    let stream = TcpStream::connect(server.addr()).await.unwrap();
+    let stream = TcpStream::connect(addr).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let no_limits = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
     let (socket, _) = tokio_tungstenite::client_async_with_config(request, stream, Some(no_limits)).await?;
@@ -36,7 +39,11 @@ pub async fn connect(server: &Server, headers: &[(&'static str, &str)]) -> Resul
 impl Ws {
     /// A connection that has shown its key and wants acks.
     pub async fn open(server: &Server) -> Self {
-        let mut ws = connect(server, &[]).await.unwrap();
+        Self::open_at(server.addr()).await
+    }
+
+    pub async fn open_at(addr: SocketAddr) -> Self {
+        let mut ws = connect_to(addr, &[]).await.unwrap();
         ws.auth(json!({"type": "auth", "api_key": "rt_any", "acks": true})).await;
         ws
     }
@@ -90,6 +97,18 @@ impl Ws {
         self.socket.send(Message::Ping("here".into())).await.unwrap();
         let answer = self.message().await;
         assert!(matches!(&answer, Some(Ok(Message::Pong(text))) if text == "here"), "{answer:?}");
+    }
+
+    /// Leaves without a close frame, and waits until the server has stored what it had read.
+    pub async fn leave(&mut self) {
+        self.socket.get_mut().shutdown().await.unwrap();
+        while let Some(Ok(_)) = self.message().await {}
+    }
+
+    /// As [`Ws::read_up_to_here`], when acks may be on their way.
+    pub async fn read_up_to_here_past_acks(&mut self) {
+        self.socket.send(Message::Ping("here".into())).await.unwrap();
+        while !matches!(self.message().await, Some(Ok(Message::Pong(_)))) {}
     }
 }
 

@@ -371,3 +371,6 @@ async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(mut socket: Socket<S>, end:
     })
     .await;
 }
+
+#[cfg(test)]
+mod tests;
