@@ -126,6 +126,28 @@ impl Parts {
     }
 }
 
+/// What the asker has of a trace already; nothing unless told otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Since {
+    pub(crate) after: u64,
+    pub(crate) live: Option<bool>,
+}
+
+impl Since {
+    /// Reads the part of an address after `?`. Parameters that are not known are passed over.
+    pub(crate) fn parse(text: &str) -> Result<Self, Refusal> {
+        let mut since = Self::default();
+        for (name, value) in parameters(text, &[read::AFTER, read::LIVE])? {
+            if name == read::AFTER {
+                since.after = value.parse().map_err(|_| bad(name, "expected a number from 0 on"))?;
+            } else {
+                since.live = Some(value.parse().map_err(|_| bad(name, "expected `true` or `false`"))?);
+            }
+        }
+        Ok(since)
+    }
+}
+
 /// The parameters that are `known`, each at most once.
 fn parameters(text: &str, known: &[&'static str]) -> Result<Vec<(&'static str, String)>, Refusal> {
     let mut found: Vec<(&'static str, String)> = Vec::new();
@@ -155,6 +177,7 @@ mod tests {
             Ok(TraceQuery::new().with_limit(10).with_offset(20).with_status(Status::Failed))
         );
         assert_eq!(Parts::parse("content=false"), Ok(Parts { content: false, spans: true }));
+        assert_eq!(Since::parse("live=true&after=7"), Ok(Since { after: 7, live: Some(true) }));
         assert_eq!(Parts::parse("spans=false&content=true"), Ok(Parts { content: true, spans: false }));
     }
 
@@ -173,6 +196,9 @@ mod tests {
             let refusal = TraceQuery::parse(text).unwrap_err();
             assert_eq!(refusal.field.as_deref(), Some(name), "{text}");
             assert!(refusal.error.contains(name), "{}", refusal.error);
+        }
+        for text in ["after=-1", "after=", "live=1", "after=1&after=1"] {
+            assert!(Since::parse(text).is_err(), "{text}");
         }
         for text in ["content=no", "spans=1", "content=true&content=true"] {
             assert!(Parts::parse(text).is_err(), "{text}");

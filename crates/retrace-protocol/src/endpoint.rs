@@ -28,6 +28,12 @@ pub fn span(trace_id: &crate::Id, id: &crate::Id) -> String {
     format!("{}/spans/{}", trace(trace_id), segment(&id.as_text()))
 }
 
+/// `GET` what has changed of a trace, see [`crate::read::Changes`]. This project's receiver has it.
+#[must_use]
+pub fn changes(id: &crate::Id) -> String {
+    format!("{}/changes", trace(id))
+}
+
 /// `POST` a [`crate::golden::GoldenMark`].
 #[must_use]
 pub fn golden(id: &crate::Id) -> String {
@@ -52,6 +58,8 @@ pub mod route {
     pub const TRACE: &str = "/api/v1/traces/{id}";
     /// See [`super::span`].
     pub const SPAN: &str = "/api/v1/traces/{id}/spans/{span_id}";
+    /// See [`super::changes`].
+    pub const CHANGES: &str = "/api/v1/traces/{id}/changes";
     /// See [`super::golden`].
     pub const GOLDEN: &str = "/api/v1/traces/{id}/golden";
     /// See [`super::fork_claim`].
@@ -97,6 +105,7 @@ mod tests {
         for (route, path) in [
             (route::TRACE, trace(&"x".into())),
             (route::SPAN, span(&"x".into(), &"y".into())),
+            (route::CHANGES, changes(&"x".into())),
             (route::GOLDEN, golden(&"x".into())),
             (route::FORK_CLAIM, fork_claim("x")),
             (route::ENFORCEMENT_HOLD, enforcement_hold("x")),

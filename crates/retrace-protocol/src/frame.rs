@@ -57,6 +57,20 @@ pub enum ClientFrame {
     Unknown(Map<String, Value>),
 }
 
+/// A frame of a client with its data unread: what is left to look at when [`ClientFrame::parse`] fails.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Envelope<'a> {
+    /// The type.
+    #[serde(rename = "type", borrow)]
+    pub kind: Cow<'a, str>,
+    /// The data of an event, as JSON text.
+    #[serde(default, borrow)]
+    pub data: Option<&'a RawValue>,
+    /// The number of an event.
+    #[serde(default)]
+    pub seq: Option<u64>,
+}
+
 impl ClientFrame {
     /// Reads one text frame.
     ///
@@ -64,16 +78,7 @@ impl ClientFrame {
     /// Text that is no JSON object with a `type`, or an event whose data lacks what it needs. The Python SDK may write
     /// `NaN`: see [`crate::json::non_finite_to_null`].
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
-        #[derive(Deserialize)]
-        struct Head<'a> {
-            #[serde(rename = "type", borrow)]
-            kind: Cow<'a, str>,
-            #[serde(default, borrow)]
-            data: Option<&'a RawValue>,
-            #[serde(default)]
-            seq: Option<u64>,
-        }
-        let head: Head<'_> = serde_json::from_str(text)?;
+        let head: Envelope<'_> = serde_json::from_str(text)?;
         if let Some(kind) = EventKind::from_wire(&head.kind) {
             let data = head.data.ok_or_else(|| <serde_json::Error as serde::de::Error>::missing_field("data"))?.get();
             let event = match kind {

@@ -45,7 +45,7 @@ mod time;
 mod trace;
 
 pub use event::{Event, EventKind};
-pub use frame::{Ack, Auth, ClientFrame, ServerFrame};
+pub use frame::{Ack, Auth, ClientFrame, Envelope, ServerFrame};
 pub use id::Id;
 pub use json::Json;
 pub use signal::{Signal, SignalCode};

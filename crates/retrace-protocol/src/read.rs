@@ -18,6 +18,10 @@ pub const STATUS: &str = "status";
 pub const CONTENT: &str = "content";
 /// Query parameter of a trace: `false` leaves out the spans.
 pub const SPANS: &str = "spans";
+/// Query parameter of changes: only what has changed after this [`Changes::version`].
+pub const AFTER: &str = "after";
+/// Query parameter of changes: what the asker knows of [`Stored::live`]; another state is a change.
+pub const LIVE: &str = "live";
 
 /// The answer to an upload that was stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +71,10 @@ pub struct Stored<T> {
     /// Spans of this trace that are stored; `span_count` is what the client says it sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stored_spans: Option<u64>,
+    /// Of a trace that began over a WebSocket and has not ended: whether a connection that has sent events of it is open.
+    /// `false` means that the run is interrupted; it goes on when its client comes back. Absent for all others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<bool>,
     /// `true` when the trace is marked golden (section 20).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub golden: Option<bool>,
@@ -99,6 +107,18 @@ pub struct Outline {
     pub spans: Vec<Stored<Span>>,
 }
 
+/// What has changed of a trace: its head, and those spans that are new or different, without content.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Changes {
+    /// The trace, changed or not.
+    #[serde(flatten)]
+    pub trace: Stored<Trace>,
+    /// The changed spans, in the order they started.
+    pub spans: Vec<Stored<Span>>,
+    /// What to ask after next time.
+    pub version: u64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,10 +131,11 @@ mod tests {
         trace.metadata = Some(Json::from_serialize(&serde_json::json!({"digits": 1})));
         let span = Span::new("s".into(), "t".into(), SpanType::Action, "look", at);
         let outline = Outline {
-            trace: Stored { record: trace.clone(), stored_spans: Some(1), golden: Some(true), content_bytes: None },
+            trace: Stored { record: trace.clone(), stored_spans: Some(1), golden: Some(true), ..Stored::default() },
             spans: vec![Stored {
                 record: span.clone(),
                 stored_spans: None,
+                live: None,
                 golden: None,
                 content_bytes: Some(ContentBytes { output: Some(4), ..ContentBytes::default() }),
             }],

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use retrace_protocol::read::Refusal;
-use retrace_protocol::{Id, Json, Span, Timestamp, Trace};
+use retrace_protocol::{Id, Json, Span, SpanEnded, Timestamp, Trace, TraceEnded};
 
 use super::{MAX_ID_BYTES, blame};
 
@@ -29,7 +29,10 @@ pub(super) fn trace(trace: &Trace) -> Result<Id, Refusal> {
             field: refusal.field.map(|field| format!("spans[{index}].{field}")),
             error: refusal.error,
         };
-        span(one, trace_id).map_err(at)?;
+        span(one).map_err(at)?;
+        if one.trace_id != *trace_id {
+            return Err(at(blame("trace_id", "the span belongs to another trace than the one it was sent in")));
+        }
         if let Some(first) = seen.insert(&one.id, index) {
             return Err(at(blame("id", format!("spans[{first}] has the same id"))));
         }
@@ -37,14 +40,27 @@ pub(super) fn trace(trace: &Trace) -> Result<Id, Refusal> {
     Ok(trace_id.clone())
 }
 
-fn span(span: &Span, trace_id: &Id) -> Result<(), Refusal> {
+/// Checks a span that comes by itself (section 5.2).
+pub(super) fn span(span: &Span) -> Result<(), Refusal> {
     id("id", &span.id)?;
-    if span.trace_id != *trace_id {
-        return Err(blame("trace_id", "the span belongs to another trace than the one it was sent in"));
-    }
+    id("trace_id", &span.trace_id)?;
     time("started_at", Some(&span.started_at))?;
     time("ended_at", span.ended_at.as_ref())?;
     object("metadata", span.metadata.as_ref())
+}
+
+/// Checks the end of a span (section 5.3).
+pub(super) fn span_ended(end: &SpanEnded) -> Result<(), Refusal> {
+    id("id", &end.id)?;
+    end.trace_id.as_ref().map_or(Ok(()), |trace_id| id("trace_id", trace_id))?;
+    time("ended_at", Some(&end.ended_at))
+}
+
+/// Checks the end of a trace (section 5.4).
+pub(super) fn trace_ended(end: &TraceEnded) -> Result<(), Refusal> {
+    id("id", &end.id)?;
+    time("started_at", end.started_at.as_ref())?;
+    time("ended_at", end.ended_at.as_ref())
 }
 
 fn id(field: &str, id: &Id) -> Result<(), Refusal> {

@@ -1,12 +1,18 @@
 //! From what a client sent to what is stored. Pure: no socket, no clock, no database.
 //!
 //! [`upload`] and [`patch`] read and check a body, [`TraceRow`] and [`SpanRow`] are what the store keeps of it and turn
-//! back into the records they came from. Merging an end into a stored record is [`retrace_protocol::Trace::apply`].
+//! back into the records they came from. [`frame`] reads and checks what comes over a WebSocket, and [`Word`] is how such
+//! events become one record whatever order they come in. Merging an uploaded end into a stored record is
+//! [`retrace_protocol::Trace::apply`].
 
 mod check;
+mod frame;
+mod merge;
 mod read;
 mod row;
 
+pub(crate) use frame::{BadFrame, Frame, Numbered, frame};
+pub(crate) use merge::{Clocks, Fields, Word, fields_of};
 pub(crate) use read::{json, patch, upload};
 pub(crate) use row::{Content, SpanRow, TraceRow};
 

@@ -7,6 +7,8 @@
 
 use retrace_protocol::{Id, Json, Span, Status, Timestamp, Trace};
 
+use super::Fields;
+
 /// The parts of a record that may be large, each as JSON text; `None` when absent, which `null` is not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Content {
@@ -14,6 +16,9 @@ pub(crate) struct Content {
     pub(crate) output: Option<Json>,
     pub(crate) metadata: Option<Json>,
 }
+
+/// The names of the three on the wire, in the order of [`Content`].
+const CONTENT: [&str; 3] = ["input", "output", "metadata"];
 
 /// A trace without its spans.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,6 +71,21 @@ impl Content {
         Ok(Trace { input: self.input, output: self.output, metadata: self.metadata, ..trace })
     }
 
+    /// The fields that `head` and this content were split from.
+    pub(crate) fn into_fields(self, head: &str) -> Result<Fields, serde_json::Error> {
+        let mut fields: Fields = serde_json::from_str(head)?;
+        for (name, json) in CONTENT.into_iter().zip([self.input, self.output, self.metadata]) {
+            fields.extend(json.map(|json| (name.to_owned(), json.as_raw().to_owned())));
+        }
+        Ok(fields)
+    }
+
+    /// Splits fields into a head and this.
+    pub(crate) fn split(mut fields: Fields) -> Result<(String, Self), serde_json::Error> {
+        let [input, output, metadata] = CONTENT.map(|name| fields.remove(name).map(Json::from));
+        Ok((serde_json::to_string(&fields)?, Self { input, output, metadata }))
+    }
+
     /// The span that `head` and this content were split from.
     pub(crate) fn into_span(self, head: &str) -> Result<Span, serde_json::Error> {
         let span: Span = serde_json::from_str(head)?;
@@ -92,6 +112,10 @@ mod tests {
         fn a_span_is_what_its_row_says(span in arbitrary::span("t".into())) {
             let row = SpanRow::new(span.clone()).unwrap();
             prop_assert_eq!(&row.id, &span.id);
+            let (head, content) = Content::split(super::super::fields_of(&span).unwrap()).unwrap();
+            prop_assert_eq!(content.into_span(&head).unwrap(), span.clone());
+            let (head, content) = Content::split(row.content.clone().into_fields(&row.head).unwrap()).unwrap();
+            prop_assert_eq!(content.into_span(&head).unwrap(), span.clone());
             prop_assert_eq!(row.content.into_span(&row.head).unwrap(), span);
         }
     }

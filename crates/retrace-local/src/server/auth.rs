@@ -46,8 +46,17 @@ impl ApiKey {
         if own.is_none() && bearer.is_none() {
             return Err(Denied::Missing);
         }
-        let matches = |shown: Option<&[u8]>| shown.is_some_and(|shown| bool::from(self.0.ct_eq(shown)));
+        let matches = |shown: Option<&[u8]>| shown.is_some_and(|shown| self.is(shown));
         if matches(own) | matches(bearer) { Ok(()) } else { Err(Denied::Wrong) }
+    }
+
+    /// Whether the text of an `auth` frame is this key.
+    pub(super) fn admit_text(&self, shown: &str) -> Result<(), Denied> {
+        if self.is(shown.as_bytes()) { Ok(()) } else { Err(Denied::Wrong) }
+    }
+
+    fn is(&self, shown: &[u8]) -> bool {
+        self.0.ct_eq(shown).into()
     }
 }
 

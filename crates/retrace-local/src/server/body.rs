@@ -52,6 +52,11 @@ impl Bodies {
         Self { limit, timeout, room: Arc::new(Semaphore::new(units)) }
     }
 
+    /// The largest body, in bytes.
+    pub(super) fn limit(&self) -> usize {
+        usize::try_from(self.limit).unwrap_or(usize::MAX)
+    }
+
     /// Reads a JSON body.
     ///
     /// A browser sends this content type to another site only after asking, and no answer here ever allows it.

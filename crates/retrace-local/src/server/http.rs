@@ -17,13 +17,15 @@ use retrace_protocol::enforcement::{EnforcementCheck, EnforcementVerdict};
 use retrace_protocol::golden::GoldenMark;
 use retrace_protocol::read::{Created, Done};
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::auth::ApiKey;
 use super::body::Bodies;
+use super::changes;
 use super::error::ApiError;
-use super::guard::Hosts;
+use super::guard::{Hosts, Stranger};
 use super::page;
+use super::stream::{self, Live};
 use crate::ingest;
 use crate::query::{Parts, TraceQuery};
 use crate::store::{Change, Outcome, Reader, StoreError, Writer};
@@ -53,12 +55,27 @@ pub(super) struct App {
     pub(super) bodies: Bodies,
     pub(super) key: Option<ApiKey>,
     pub(super) hosts: Hosts,
+    pub(super) live: Arc<Live>,
+    /// Places for WebSockets.
+    pub(super) streams: Arc<Semaphore>,
+    /// True once the server is stopping.
+    pub(super) closing: watch::Sender<bool>,
     large: Arc<Semaphore>,
 }
 
 impl App {
     pub(super) fn new(writer: Writer, reader: Reader, bodies: Bodies, key: Option<ApiKey>, hosts: Hosts) -> Self {
-        Self { writer, reader, bodies, key, hosts, large: Arc::new(Semaphore::new(LARGE_AT_ONCE)) }
+        Self {
+            writer,
+            reader,
+            bodies,
+            key,
+            hosts,
+            live: Arc::default(),
+            streams: stream::places(),
+            closing: watch::Sender::new(false),
+            large: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
+        }
     }
 }
 
@@ -66,12 +83,12 @@ type Shared = State<Arc<App>>;
 type Answer = Result<Response, ApiError>;
 
 /// Every path that this receiver answers.
-pub(super) fn router(app: App) -> Router {
-    let app = Arc::new(app);
+pub(super) fn router(app: Arc<App>) -> Router {
     let api = Router::new()
         .route(endpoint::TRACES, get(list).post(create))
         .route(route::TRACE, get(trace).patch(patch).delete(delete))
         .route(route::SPAN, get(span))
+        .route(route::CHANGES, get(changes::changes))
         .route(route::GOLDEN, post(golden))
         .route(endpoint::ENFORCEMENT_CHECK, post(enforcement_check))
         .route(route::ENFORCEMENT_HOLD, get(no_holds))
@@ -81,6 +98,7 @@ pub(super) fn router(app: App) -> Router {
         .merge(api)
         .merge(page::router())
         .route(endpoint::TELEMETRY, post(telemetry))
+        .route(endpoint::STREAM, get(stream::upgrade))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(Arc::clone(&app), keep_strangers_out))
@@ -107,6 +125,7 @@ async fn create(State(app): Shared, request: Request) -> Answer {
     let id = upload.trace.id.clone();
     match app.writer.write(Change::Create(Box::new(upload)), room).await? {
         Outcome::Exists => Err(ApiError::new(StatusCode::CONFLICT, format!("there is a trace {id} already"))),
+        Outcome::Merged => Ok(answer(StatusCode::OK, &Created { id })),
         Outcome::Done | Outcome::Unknown => Ok(answer(StatusCode::CREATED, &Created { id })),
     }
 }
@@ -131,29 +150,37 @@ async fn golden(State(app): Shared, PathId(id): PathId, request: Request) -> Ans
 
 fn changed(id: &Id, outcome: Outcome) -> Result<(), ApiError> {
     match outcome {
-        Outcome::Done => Ok(()),
+        Outcome::Done | Outcome::Merged => Ok(()),
         Outcome::Unknown | Outcome::Exists => Err(no_trace(id)),
     }
 }
 
-fn no_trace(id: &Id) -> ApiError {
+pub(super) fn no_trace(id: &Id) -> ApiError {
     ApiError::not_found(format!("there is no trace {id}"))
 }
 
 async fn list(State(app): Shared, uri: Uri) -> Answer {
     let query = TraceQuery::parse(uri.query().unwrap_or_default())?;
-    let page = read(&app, move |reader| reader.page(&query)).await?;
+    let mut page = read(&app, move |reader| reader.page(&query)).await?;
+    page.traces.iter_mut().for_each(|trace| app.live.mark(trace));
     Ok(answer(StatusCode::OK, &page))
 }
 
 async fn trace(State(app): Shared, PathId(id): PathId, uri: Uri) -> Answer {
     let parts = Parts::parse(uri.query().unwrap_or_default())?;
     let missing = no_trace(&id);
+    let live = Arc::clone(&app.live);
     let read = move |reader: &Reader| {
         Ok(if parts.content {
-            reader.trace(&id, parts.spans)?.map(|trace| serde_json::to_vec(&trace))
+            reader.trace(&id, parts.spans)?.map(|mut trace| {
+                live.mark(&mut trace);
+                serde_json::to_vec(&trace)
+            })
         } else {
-            reader.outline(&id, parts.spans)?.map(|outline| serde_json::to_vec(&outline))
+            reader.outline(&id, parts.spans)?.map(|mut outline| {
+                live.mark(&mut outline.trace);
+                serde_json::to_vec(&outline)
+            })
         }
         .transpose()?)
     };
@@ -172,7 +199,7 @@ async fn span(State(app): Shared, path: Result<Path<(String, String)>, PathRejec
 }
 
 /// Answers with a text that may be large, of which there are never many at once.
-async fn large(
+pub(super) async fn large(
     app: &App,
     text: impl FnOnce(&Reader) -> Result<Option<Vec<u8>>, StoreError> + Send + 'static,
 ) -> Result<Option<Response>, ApiError> {
@@ -183,7 +210,7 @@ async fn large(
 }
 
 /// Reads on a thread that may wait.
-async fn read<T: Send + 'static>(
+pub(super) async fn read<T: Send + 'static>(
     app: &App,
     read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, ApiError> {
@@ -231,7 +258,12 @@ async fn require_key(State(app): Shared, request: Request, next: Next) -> Answer
 }
 
 async fn keep_strangers_out(State(app): Shared, request: Request, next: Next) -> Response {
-    let mut response = match app.hosts.admit(request.uri(), request.headers()) {
+    let admitted = match app.hosts.admit(request.uri(), request.headers()) {
+        // A WebSocket from a page is told so in its own way (section 4), after the handshake.
+        Err(Stranger::Origin) if request.uri().path() == endpoint::STREAM => Ok(()),
+        admitted => admitted,
+    };
+    let mut response = match admitted {
         Ok(()) => next.run(request).await,
         Err(stranger) => ApiError::new(StatusCode::FORBIDDEN, stranger.to_string()).into_response(),
     };
@@ -242,7 +274,7 @@ async fn keep_strangers_out(State(app): Shared, request: Request, next: Next) ->
 }
 
 /// The id in the path, decoded.
-struct PathId(Id);
+pub(super) struct PathId(pub(super) Id);
 
 impl<S: Send + Sync> FromRequestParts<S> for PathId {
     type Rejection = ApiError;

@@ -15,36 +15,41 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tower_service::Service as _;
 
 use super::body::Draining;
+use super::http::{self, App};
 use super::patience::Patient;
+use super::stream::MAX_STREAMS;
 
 /// How many connections are served at once; more wait to be accepted.
-const MAX_CONNECTIONS: usize = 256;
+const MAX_CONNECTIONS: u32 = 256;
 /// How long to wait after accepting failed, which mostly means that the process has too many files open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long requests that are being answered may take to end when the receiver stops.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Serves until `stop` ends, then lets requests end that have begun.
-pub(super) async fn serve(listener: TcpListener, router: Router, patience: Duration, stop: impl Future<Output = ()>) {
-    let graceful = GracefulShutdown::new();
+/// Serves until `stop` ends, then lets requests end that have begun, and WebSockets say goodbye.
+pub(super) async fn serve(listener: TcpListener, app: App, patience: Duration, stop: impl Future<Output = ()>) {
+    let app = Arc::new(app);
+    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
     tokio::select! {
         () = stop => {}
-        () = accept(listener, router, patience, &graceful) => {}
+        () = accept(listener, &app, patience, &connections) => {}
     }
-    let _ = tokio::time::timeout(GRACE, graceful.shutdown()).await;
+    app.closing.send_replace(true);
+    // A connection leaves its place when it is over, a WebSocket when all that it has read is stored.
+    let over = async { tokio::join!(connections.acquire_many(MAX_CONNECTIONS), app.streams.acquire_many(MAX_STREAMS)) };
+    let _ = tokio::time::timeout(GRACE, over).await;
 }
 
-async fn accept(listener: TcpListener, router: Router, patience: Duration, graceful: &GracefulShutdown) {
+async fn accept(listener: TcpListener, app: &Arc<App>, patience: Duration, connections: &Arc<Semaphore>) {
+    let router = http::router(Arc::clone(app));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(patience);
-    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    while let Ok(place) = Arc::clone(&connections).acquire_owned().await {
+    while let Ok(place) = Arc::clone(connections).acquire_owned().await {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
@@ -54,13 +59,26 @@ async fn accept(listener: TcpListener, router: Router, patience: Duration, grace
         let stream = TokioIo::new(Patient::new(stream, patience));
         let router = router.clone();
         let service = service_fn(move |request| answer(router.clone(), request));
-        let connection = graceful.watch(http.serve_connection(stream, service));
+        let connection = http.serve_connection(stream, service).with_upgrades();
+        let mut closing = app.closing.subscribe();
         tokio::spawn(async move {
+            tokio::pin!(connection);
             // How a connection ends is the client's business: what was stored was answered.
-            let _ = connection.await;
+            tokio::select! {
+                _ = connection.as_mut() => {}
+                () = asked(&mut closing) => {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = connection.await;
+                }
+            }
             drop(place);
         });
     }
+}
+
+/// Ends when the server is asked to stop.
+pub(super) async fn asked(closing: &mut watch::Receiver<bool>) {
+    drop(closing.wait_for(|closing| *closing).await);
 }
 
 async fn answer(mut router: Router, request: hyper::Request<Incoming>) -> Result<Response, Infallible> {

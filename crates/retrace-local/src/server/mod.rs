@@ -3,12 +3,14 @@
 mod auth;
 mod body;
 mod builder;
+mod changes;
 mod error;
 mod guard;
 mod http;
 mod listener;
 mod page;
 mod patience;
+mod stream;
 
 use std::error::Error;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -219,7 +221,7 @@ fn run(
             Ok(listener) => {
                 let _ = started.send(Ok(()));
                 let stop = async { drop(asked_to_stop.await) };
-                listener::serve(listener, http::router(app), patience, stop).await;
+                listener::serve(listener, app, patience, stop).await;
             }
             Err(error) => drop(started.send(Err(error))),
         }

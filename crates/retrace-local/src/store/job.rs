@@ -3,13 +3,13 @@
 use retrace_protocol::{Id, Json, TracePatch};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
-use super::{StoreError, read};
-use crate::ingest::{Content, TraceRow, Upload};
+use super::{StoreError, event, read};
+use crate::ingest::{Content, Numbered, TraceRow, Upload};
 
 /// One change.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// Store a new trace with its spans.
+    /// Store a new trace with its spans, or complete one that began over a WebSocket and has not ended.
     Create(Box<Upload>),
     /// Lay an end over a stored trace.
     Patch(Id, Box<TracePatch>),
@@ -17,6 +17,8 @@ pub(crate) enum Change {
     Delete(Id),
     /// Set or remove a trace's golden mark; the trace need not be there yet.
     Golden(Id, bool),
+    /// Store what a run tells, event by event, each as often as it likes.
+    Events(Vec<Numbered>),
 }
 
 /// What became of a change.
@@ -24,6 +26,8 @@ pub(crate) enum Change {
 pub(crate) enum Outcome {
     /// It was made.
     Done,
+    /// The trace was there and has taken it up.
+    Merged,
     /// There is such a trace already; it is as it was.
     Exists,
     /// There is no such trace.
@@ -32,44 +36,55 @@ pub(crate) enum Outcome {
 
 impl Change {
     /// Makes the change in the transaction that `database` is in.
-    pub(super) fn make(&self, database: &Connection) -> Result<Outcome, StoreError> {
+    ///
+    /// `version` is what its rows are marked with.
+    pub(super) fn make(&self, database: &Connection, version: i64) -> Result<Outcome, StoreError> {
         match self {
-            Self::Create(upload) => create(database, upload),
-            Self::Patch(id, patch) => merge(database, id, patch),
+            Self::Create(upload) => create(database, upload, version),
+            Self::Patch(id, patch) => merge(database, id, patch, version),
             Self::Delete(id) => delete(database, id),
-            Self::Golden(id, golden) => mark(database, id, *golden),
+            Self::Golden(id, golden) => mark(database, id, *golden, version),
+            Self::Events(events) => {
+                events.iter().try_for_each(|told| event::store(database, told, version)).map(|()| Outcome::Done)
+            }
         }
     }
 }
 
-fn create(database: &Connection, upload: &Upload) -> Result<Outcome, StoreError> {
+fn create(database: &Connection, upload: &Upload, version: i64) -> Result<Outcome, StoreError> {
     let trace = &upload.trace;
     let mut insert = database.prepare_cached(
-        "INSERT INTO traces (id, started_micros, status, head, input, output, metadata)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO traces (id, started_micros, status, head, input, output, metadata, version)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING",
     )?;
-    if write_trace(&mut insert, trace)? == 0 {
-        return Ok(Outcome::Exists);
+    if write_trace(&mut insert, trace, version)? == 0 {
+        return Ok(if event::merge_upload(database, upload, version)? { Outcome::Merged } else { Outcome::Exists });
+    }
+    if event::has_spans(database, &trace.id)? {
+        event::add_spans(database, upload, version)?;
+        return Ok(Outcome::Done);
     }
     let trace_id = trace.id.as_text();
     let mut insert = database.prepare_cached(
-        "INSERT INTO spans (trace_id, id, head, input, output, metadata) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        "INSERT INTO spans (trace_id, id, head, input, output, metadata, version) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     for span in &upload.spans {
         let Content { input, output, metadata } = &span.content;
-        insert.execute(params![trace_id, span.id.as_text(), span.head, text(input), text(output), text(metadata)])?;
+        let (input, output, metadata) = (text(input), text(output), text(metadata));
+        insert.execute(params![trace_id, span.id.as_text(), span.head, input, output, metadata, version])?;
     }
     Ok(Outcome::Done)
 }
 
-fn merge(database: &Connection, id: &Id, patch: &TracePatch) -> Result<Outcome, StoreError> {
+fn merge(database: &Connection, id: &Id, patch: &TracePatch, version: i64) -> Result<Outcome, StoreError> {
     let Some(mut trace) = read::trace_record(database, id)? else { return Ok(Outcome::Unknown) };
     trace.apply(patch.clone().into_ended(id.clone()));
     let mut update = database.prepare_cached(
-        "UPDATE traces SET started_micros = ?2, status = ?3, head = ?4, input = ?5, output = ?6, metadata = ?7
+        "UPDATE traces SET started_micros = ?2, status = ?3, head = ?4, input = ?5, output = ?6, metadata = ?7,
+             version = ?8
          WHERE id = ?1",
     )?;
-    write_trace(&mut update, &TraceRow::new(id.clone(), trace)?)?;
+    write_trace(&mut update, &TraceRow::new(id.clone(), trace)?, version)?;
     Ok(Outcome::Done)
 }
 
@@ -83,21 +98,24 @@ fn delete(database: &Connection, id: &Id) -> Result<Outcome, StoreError> {
         return Ok(Outcome::Unknown);
     }
     database.prepare_cached("DELETE FROM spans WHERE trace_id = ?1")?.execute([&id])?;
+    database.prepare_cached("DELETE FROM early_ends WHERE trace_id = ?1")?.execute([&id])?;
     database.prepare_cached("DELETE FROM golden WHERE trace_id = ?1")?.execute([&id])?;
     Ok(Outcome::Done)
 }
 
-fn mark(database: &Connection, id: &Id, golden: bool) -> Result<Outcome, StoreError> {
+fn mark(database: &Connection, id: &Id, golden: bool, version: i64) -> Result<Outcome, StoreError> {
     let statement = if golden {
         "INSERT INTO golden (trace_id) VALUES (?1) ON CONFLICT (trace_id) DO NOTHING"
     } else {
         "DELETE FROM golden WHERE trace_id = ?1"
     };
     database.prepare_cached(statement)?.execute([id.as_text()])?;
+    let mut update = database.prepare_cached("UPDATE traces SET version = ?2 WHERE id = ?1")?;
+    update.execute(params![id.as_text(), version])?;
     Ok(Outcome::Done)
 }
 
-fn write_trace(statement: &mut CachedStatement<'_>, row: &TraceRow) -> rusqlite::Result<usize> {
+fn write_trace(statement: &mut CachedStatement<'_>, row: &TraceRow, version: i64) -> rusqlite::Result<usize> {
     let Content { input, output, metadata } = &row.content;
     statement.execute(params![
         row.id.as_text(),
@@ -107,9 +125,10 @@ fn write_trace(statement: &mut CachedStatement<'_>, row: &TraceRow) -> rusqlite:
         text(input),
         text(output),
         text(metadata),
+        version,
     ])
 }
 
-fn text(json: &Option<Json>) -> Option<&str> {
+pub(super) fn text(json: &Option<Json>) -> Option<&str> {
     json.as_ref().map(Json::as_str)
 }

@@ -4,6 +4,7 @@
 //! together; each is answered after its commit. [`Reader`] reads in the caller's thread. A file has separate connections
 //! for the two, so that a long write holds up no read; a database in memory has one, which they share.
 
+mod event;
 mod job;
 mod read;
 mod schema;
@@ -12,9 +13,10 @@ mod writer;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rusqlite::Connection;
+use tokio::sync::watch;
 
 pub(crate) use job::{Change, Outcome};
 pub(crate) use read::ended_trace;
@@ -65,6 +67,11 @@ impl Reader {
         Ok(found)
     }
 
+    /// Is told of every commit from now on.
+    pub(crate) fn news(&self) -> watch::Receiver<()> {
+        self.commits.news.subscribe()
+    }
+
     /// Repeats `read` after every commit until it finds something or `deadline` has passed.
     pub(crate) fn wait_until<T>(
         &self,
@@ -73,7 +80,7 @@ impl Reader {
     ) -> Result<Option<T>, StoreError> {
         loop {
             // Taken before the read: a commit during it is then not missed.
-            let seen = self.commits.count();
+            let seen = self.commits.last();
             let found = self.read(&mut read)?;
             if found.is_some() || !self.commits.wait_past(seen, deadline) {
                 return Ok(found);
@@ -82,30 +89,46 @@ impl Reader {
     }
 }
 
-/// Counts commits and wakes those who wait for the next.
-#[derive(Debug, Default)]
+/// Numbers commits and wakes those who wait for the next.
+#[derive(Debug)]
 struct Commits {
-    count: Mutex<u64>,
+    last: Mutex<i64>,
     next: Condvar,
+    /// The same for those who may not block.
+    news: watch::Sender<()>,
+}
+
+impl Default for Commits {
+    fn default() -> Self {
+        Self { last: Mutex::default(), next: Condvar::new(), news: watch::Sender::default() }
+    }
 }
 
 impl Commits {
-    fn count(&self) -> u64 {
-        *lock(&self.count)
+    fn last(&self) -> i64 {
+        *lock(&self.last)
     }
 
-    fn add(&self) {
-        *lock(&self.count) += 1;
+    /// The version of the next commit: microseconds since 1970, or one more than the last. So it also grows from one
+    /// process to the next.
+    fn next_version(&self) -> i64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        i64::try_from(now).unwrap_or(i64::MAX - 1).max(self.last() + 1)
+    }
+
+    fn add(&self, version: i64) {
+        *lock(&self.last) = version;
         self.next.notify_all();
+        self.news.send_replace(());
     }
 
-    /// Waits for a commit after the `seen` first ones; false when `deadline` came before one.
-    fn wait_past(&self, seen: u64, deadline: Instant) -> bool {
+    /// Waits for a commit after that of version `seen`; false when `deadline` came before one.
+    fn wait_past(&self, seen: i64, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
-        let count = lock(&self.count);
-        let (count, _) =
-            self.next.wait_timeout_while(count, left, |count| *count == seen).unwrap_or_else(PoisonError::into_inner);
-        *count != seen
+        let last = lock(&self.last);
+        let (last, _) =
+            self.next.wait_timeout_while(last, left, |last| *last == seen).unwrap_or_else(PoisonError::into_inner);
+        *last != seen
     }
 }
 

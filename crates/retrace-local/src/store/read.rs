@@ -1,6 +1,6 @@
 //! Reading records back.
 
-use retrace_protocol::read::{ContentBytes, Outline, Stored, TracePage};
+use retrace_protocol::read::{Changes, ContentBytes, Outline, Stored, TracePage};
 use retrace_protocol::{Id, Json, Span, Status, Trace};
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 use serde_json::value::RawValue;
@@ -11,6 +11,8 @@ use crate::query::TraceQuery;
 
 /// The columns of a head with the sizes of its content. Sizes come from the record's header: the content is not read.
 const HEAD: &str = "head, octet_length(input), octet_length(output), octet_length(metadata)";
+/// The same of a trace, and whether it began over a WebSocket.
+const TRACE_HEAD: &str = "head, octet_length(input), octet_length(output), octet_length(metadata), streamed";
 /// A page of a list ends early when its heads come to more than this, in bytes. A usual one has some hundred.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// The columns of a whole record.
@@ -32,6 +34,16 @@ impl Reader {
         self.read(|database| outline(database, id, with_spans))
     }
 
+    /// The head of a trace, and the version of the latest commit that touched it or its spans.
+    pub(crate) fn version(&self, id: &Id) -> Result<Option<(Stored<Trace>, u64)>, StoreError> {
+        self.read(|database| version(database, id))
+    }
+
+    /// What of a trace was committed after the version `after`; all of it when it has no such version.
+    pub(crate) fn changes(&self, id: &Id, after: u64) -> Result<Option<Changes>, StoreError> {
+        self.read(|database| changes(database, id, after))
+    }
+
     /// A span whole.
     pub(crate) fn span(&self, trace_id: &Id, id: &Id) -> Result<Option<Span>, StoreError> {
         self.read(|database| {
@@ -48,7 +60,7 @@ fn page(database: &Connection, query: &TraceQuery) -> Result<TracePage<Stored<Tr
         .prepare_cached(&format!("SELECT count(*) FROM traces {filter}"))?
         .query_row([status], |row| row.get(0))?;
     let sql = format!(
-        "SELECT {HEAD}, (SELECT count(*) FROM spans WHERE trace_id = traces.id),
+        "SELECT {TRACE_HEAD}, (SELECT count(*) FROM spans WHERE trace_id = traces.id),
             EXISTS (SELECT 1 FROM golden WHERE trace_id = traces.id)
          FROM traces {filter} ORDER BY started_micros DESC, key DESC LIMIT ?2 OFFSET ?3"
     );
@@ -62,9 +74,9 @@ fn page(database: &Connection, query: &TraceQuery) -> Result<TracePage<Stored<Tr
         if bytes > PAGE_BYTES && !traces.is_empty() {
             break;
         }
-        let spans: i64 = row.get(4)?;
+        let spans: i64 = row.get(5)?;
         let beside =
-            Stored { stored_spans: Some(spans.unsigned_abs()), golden: golden(row.get(5)?), ..head_of_trace(row)? };
+            Stored { stored_spans: Some(spans.unsigned_abs()), golden: golden(row.get(6)?), ..head_of_trace(row)? };
         traces.push(beside);
     }
     Ok(TracePage { traces, total: total.unsigned_abs(), limit: u64::from(query.limit()), offset: query.offset() })
@@ -78,11 +90,14 @@ pub(super) fn trace_record(database: &Connection, id: &Id) -> Result<Option<Trac
 
 /// A trace whole, with its spans unless they are not wanted.
 fn trace(database: &Connection, id: &Id, with_spans: bool) -> Result<Option<Stored<Trace>>, StoreError> {
-    let Some(mut record) = trace_record(database, id)? else { return Ok(None) };
+    let sql = format!("SELECT {RECORD}, streamed FROM traces WHERE id = ?1");
+    let whole = |row: &Row<'_>| Ok((content(row)?.into_trace(head(row)?)?, row.get(4)?));
+    let Some((mut record, streamed)) = one(database, &sql, params![id.as_text()], whole)? else { return Ok(None) };
     if with_spans {
         record.spans = Some(spans(database, id, RECORD, whole_span)?);
     }
-    Ok(Some(Stored { record, golden: is_golden(database, id)?, ..Stored::default() }))
+    let live = not_yet_live(&record, streamed);
+    Ok(Some(Stored { record, live, golden: is_golden(database, id)?, ..Stored::default() }))
 }
 
 /// A trace whole, when it has ended. Costs a look at its head until then.
@@ -94,22 +109,49 @@ pub(crate) fn ended_trace(database: &Connection, id: &Id) -> Result<Option<Trace
 }
 
 /// A trace that says how it stands is believed; one that does not has ended when it says when.
-fn has_ended(trace: &Trace) -> bool {
+pub(super) fn has_ended(trace: &Trace) -> bool {
     trace.status.map_or(trace.ended_at.is_some(), |status| status != Status::Running)
 }
 
 fn outline(database: &Connection, id: &Id, with_spans: bool) -> Result<Option<Outline>, StoreError> {
-    let sql = format!("SELECT {HEAD} FROM traces WHERE id = ?1");
-    let Some(trace) = one(database, &sql, params![id.as_text()], head_of_trace)? else { return Ok(None) };
-    let trace = Stored { golden: is_golden(database, id)?, ..trace };
-    let head_of_span = |row: &Row<'_>| {
-        let record = Content::default().into_span(head(row)?)?;
-        // Nothing that is drawn, and as long as what a model wrote.
-        let record = Span { token_ids: None, logprobs: None, ..record };
-        Ok(Stored { record, stored_spans: None, golden: None, content_bytes: content_bytes(row)? })
-    };
+    let Some(trace) = trace_head(database, id)? else { return Ok(None) };
     let spans = if with_spans { spans(database, id, HEAD, head_of_span)? } else { Vec::new() };
     Ok(Some(Outline { trace, spans }))
+}
+
+fn version(database: &Connection, id: &Id) -> Result<Option<(Stored<Trace>, u64)>, StoreError> {
+    let Some(trace) = trace_head(database, id)? else { return Ok(None) };
+    let newest: i64 = database
+        .prepare_cached(
+            "SELECT max(version, coalesce((SELECT max(version) FROM spans WHERE trace_id = ?1), 0))
+             FROM traces WHERE id = ?1",
+        )?
+        .query_row([id.as_text()], |row| row.get(0))?;
+    Ok(Some((trace, newest.unsigned_abs())))
+}
+
+fn changes(database: &Connection, id: &Id, after: u64) -> Result<Option<Changes>, StoreError> {
+    let Some((trace, version)) = version(database, id)? else { return Ok(None) };
+    // Rows from before versions were counted have version 0, and are part of the whole.
+    let known = (1..=version).contains(&after).then(|| i64::try_from(after).unwrap_or(-1)).unwrap_or(-1);
+    let sql = format!(
+        "SELECT {HEAD} FROM spans INDEXED BY spans_by_version WHERE trace_id = ?1 AND version > ?2 ORDER BY seq, key"
+    );
+    let spans = all(database, &sql, params![id.as_text(), known], head_of_span)?;
+    Ok(Some(Changes { trace, spans, version }))
+}
+
+fn trace_head(database: &Connection, id: &Id) -> Result<Option<Stored<Trace>>, StoreError> {
+    let sql = format!("SELECT {TRACE_HEAD} FROM traces WHERE id = ?1");
+    let trace = one(database, &sql, params![id.as_text()], head_of_trace)?;
+    trace.map(|trace| Ok(Stored { golden: is_golden(database, id)?, ..trace })).transpose()
+}
+
+fn head_of_span(row: &Row<'_>) -> Result<Stored<Span>, StoreError> {
+    let record = Content::default().into_span(head(row)?)?;
+    // Nothing that is drawn, and as long as what a model wrote.
+    let record = Span { token_ids: None, logprobs: None, ..record };
+    Ok(Stored { record, stored_spans: None, live: None, golden: None, content_bytes: content_bytes(row)? })
 }
 
 fn spans<T>(
@@ -118,13 +160,18 @@ fn spans<T>(
     columns: &str,
     read: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
 ) -> Result<Vec<T>, StoreError> {
-    let sql = format!("SELECT {columns} FROM spans INDEXED BY spans_by_trace WHERE trace_id = ?1 ORDER BY key");
+    let sql = format!("SELECT {columns} FROM spans INDEXED BY spans_by_trace WHERE trace_id = ?1 ORDER BY seq, key");
     all(database, &sql, params![id.as_text()], read)
 }
 
 fn is_golden(database: &Connection, id: &Id) -> Result<Option<bool>, StoreError> {
     let mut statement = database.prepare_cached("SELECT EXISTS (SELECT 1 FROM golden WHERE trace_id = ?1)")?;
     Ok(golden(statement.query_row([id.as_text()], |row| row.get(0))?))
+}
+
+/// A run that began over a WebSocket and has not ended may be live; who knows the connections says whether it is.
+fn not_yet_live(trace: &Trace, streamed: bool) -> Option<bool> {
+    (streamed && !has_ended(trace)).then_some(false)
 }
 
 /// The mark is said when it is there; a record without one is as it was sent.
@@ -138,7 +185,8 @@ fn whole_span(row: &Row<'_>) -> Result<Span, StoreError> {
 
 fn head_of_trace(row: &Row<'_>) -> Result<Stored<Trace>, StoreError> {
     let record = Content::default().into_trace(head(row)?)?;
-    Ok(Stored { record, content_bytes: content_bytes(row)?, ..Stored::default() })
+    let live = not_yet_live(&record, row.get(4)?);
+    Ok(Stored { record, live, content_bytes: content_bytes(row)?, ..Stored::default() })
 }
 
 fn head<'a>(row: &'a Row<'_>) -> Result<&'a str, StoreError> {
@@ -149,7 +197,7 @@ fn content(row: &Row<'_>) -> Result<Content, StoreError> {
     Ok(Content { input: json(row, 1)?, output: json(row, 2)?, metadata: json(row, 3)? })
 }
 
-fn json(row: &Row<'_>, column: usize) -> Result<Option<Json>, StoreError> {
+pub(super) fn json(row: &Row<'_>, column: usize) -> Result<Option<Json>, StoreError> {
     let text: Option<String> = row.get(column)?;
     Ok(text.map(RawValue::from_string).transpose()?.map(Json::from))
 }

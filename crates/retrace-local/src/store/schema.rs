@@ -6,10 +6,11 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 /// The steps from an empty database to the current one, in order, each with the `user_version` that it leads to.
-const MIGRATIONS: &[(u32, &str)] = &[(1, include_str!("migrations/0001_traces.sql"))];
+const MIGRATIONS: &[(u32, &str)] =
+    &[(1, include_str!("migrations/0001_traces.sql")), (2, include_str!("migrations/0002_streams.sql"))];
 
 /// The version that the last step leads to.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Marks a database as ours: `retl` in ASCII.
 const APPLICATION_ID: i32 = 0x7265_746C;
@@ -209,7 +210,7 @@ mod tests {
         let newer = open_file(&at("newer.db")).unwrap();
         newer.pragma_update(None, "user_version", 99).unwrap();
         drop(newer);
-        assert!(matches!(open_file(&at("newer.db")), Err(OpenError::Newer { found: 99, known: 1 })));
+        assert!(matches!(open_file(&at("newer.db")), Err(OpenError::Newer { found: 99, known: VERSION })));
     }
 
     #[test]

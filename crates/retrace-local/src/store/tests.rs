@@ -191,7 +191,7 @@ fn a_change_that_fails_in_a_group_takes_nothing_with_it() {
         trace.spans.as_mut().unwrap()[1].id = span.into();
         upload(&trace)
     };
-    let commit = |changes: &[Change]| writer::commit(&mut lock(&connection), &changes.iter().collect::<Vec<_>>());
+    let commit = |changes: &[Change]| writer::commit(&mut lock(&connection), &changes.iter().collect::<Vec<_>>(), 1);
 
     let results = commit(&[with_span("t", "a"), with_span("u", "c"), with_span("v", "a")]);
     assert!(
@@ -219,12 +219,12 @@ fn a_full_database_refuses_and_goes_on() {
     assert_eq!(held, pages + 10);
     let mut large = run("large", 1);
     large.spans.as_mut().unwrap()[1].output = Some(retrace_protocol::Json::text(&"x".repeat(1 << 20)));
-    let results = writer::commit(&mut lock(&connection), &[&upload(&large), &upload(&run("small", 2))]);
+    let results = writer::commit(&mut lock(&connection), &[&upload(&large), &upload(&run("small", 2))], 1);
     assert!(results[0].is_err(), "{results:?}");
     assert_eq!(stored(&reader, &"large".into()), None);
     assert_eq!(stored(&reader, &"small".into()).is_some(), results[1].is_ok(), "what was answered is what is so");
     assert!(matches!(
-        writer::commit(&mut lock(&connection), &[&upload(&run("next", 2))]).as_slice(),
+        writer::commit(&mut lock(&connection), &[&upload(&run("next", 2))], 2).as_slice(),
         [Ok(Outcome::Done)]
     ));
 }

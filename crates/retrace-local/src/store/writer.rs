@@ -62,8 +62,9 @@ fn run(connection: &Shared, commits: &Commits, mut waiting: mpsc::Receiver<Job>)
             group.push(next);
         }
         let changes: Vec<&Change> = group.iter().map(|job| &job.change).collect();
-        let results = commit(&mut lock(connection), &changes);
-        commits.add();
+        let version = commits.next_version();
+        let results = commit(&mut lock(connection), &changes, version);
+        commits.add(version);
         for (job, result) in group.into_iter().zip(results) {
             // Who asked may have gone away; the change is made none the less.
             let _ = job.answer.send(result);
@@ -76,19 +77,29 @@ fn run(connection: &Shared, commits: &Commits, mut waiting: mpsc::Receiver<Job>)
 
 /// Makes all changes in one transaction; one that fails leaves no trace and does not touch the others. When the commit
 /// itself fails, all of them have failed.
-pub(super) fn commit(connection: &mut Connection, changes: &[&Change]) -> Vec<Result<Outcome, StoreError>> {
-    match make_all(connection, changes) {
+///
+/// Rows that change are marked with `version`, which is higher than any before.
+pub(super) fn commit(
+    connection: &mut Connection,
+    changes: &[&Change],
+    version: i64,
+) -> Vec<Result<Outcome, StoreError>> {
+    match make_all(connection, changes, version) {
         Ok(results) => results,
         Err(error) => changes.iter().map(|_| Err(error.clone())).collect(),
     }
 }
 
-fn make_all(connection: &mut Connection, changes: &[&Change]) -> Result<Vec<Result<Outcome, StoreError>>, StoreError> {
+fn make_all(
+    connection: &mut Connection,
+    changes: &[&Change],
+    version: i64,
+) -> Result<Vec<Result<Outcome, StoreError>>, StoreError> {
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut results = Vec::with_capacity(changes.len());
     for change in changes {
         let part = transaction.savepoint()?;
-        let result = change.make(&part);
+        let result = change.make(&part, version);
         // A part that is not committed is rolled back when it is dropped.
         if result.is_ok() {
             part.commit()?;

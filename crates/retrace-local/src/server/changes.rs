@@ -1,0 +1,51 @@
+//! What has changed of a run: the page waits here instead of asking again and again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::Uri;
+use axum::response::Response;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::error::ApiError;
+use super::http::{App, PathId, large, no_trace, read};
+use super::listener::asked;
+use crate::query::Since;
+use crate::store::Reader;
+
+/// How long to wait for a change before answering that there was none.
+const WAIT: Duration = Duration::from_secs(25);
+/// How long changes are gathered before they are looked at: a run may be stored in hundreds of commits a second.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// Answers as soon as something of the run is newer than what the asker has, or after a while with nothing.
+pub(super) async fn changes(State(app): State<Arc<App>>, PathId(id): PathId, uri: Uri) -> Result<Response, ApiError> {
+    let since = Since::parse(uri.query().unwrap_or_default())?;
+    let (mut commits, mut lives) = (app.reader.news(), app.live.news());
+    let mut closing = app.closing.subscribe();
+    let deadline = Instant::now() + WAIT;
+    loop {
+        let at = id.clone();
+        let found = read(&app, move |reader| reader.version(&at)).await?;
+        let (mut trace, version) = found.ok_or_else(|| no_trace(&id))?;
+        app.live.mark(&mut trace);
+        // An older version than the asker has: it asked another database.
+        if version != since.after || trace.live != since.live || Instant::now() >= deadline {
+            break;
+        }
+        tokio::select! {
+            _ = commits.changed() => sleep(GATHER).await,
+            _ = lives.changed() => {}
+            () = sleep_until(deadline) => {}
+            () = asked(&mut closing) => return Err(ApiError::busy("the receiver is stopping")),
+        }
+    }
+    let (live, missing) = (Arc::clone(&app.live), no_trace(&id));
+    let read = move |reader: &Reader| {
+        let Some(mut changes) = reader.changes(&id, since.after)? else { return Ok(None) };
+        live.mark(&mut changes.trace);
+        Ok(Some(serde_json::to_vec(&changes)?))
+    };
+    large(&app, read).await?.ok_or(missing)
+}

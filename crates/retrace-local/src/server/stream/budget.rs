@@ -1,0 +1,65 @@
+//! A stream that hands out only so many bytes until it is trusted.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Fails a read when more than a number of bytes came before [`Budget::lift`].
+#[derive(Debug)]
+pub(super) struct Budget<S> {
+    stream: S,
+    /// Bytes that may still be read; `None` when there is no limit any more.
+    left: Option<usize>,
+}
+
+impl<S> Budget<S> {
+    pub(super) fn new(stream: S, bytes: usize) -> Self {
+        Self { stream, left: Some(bytes) }
+    }
+
+    /// From now on everything is handed out.
+    pub(super) fn lift(&mut self) {
+        self.left = None;
+    }
+
+    pub(super) fn is_spent(&self) -> bool {
+        self.left == Some(0)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Budget<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Some(left) = self.left else { return Pin::new(&mut self.stream).poll_read(context, buffer) };
+        if left == 0 {
+            return Poll::Ready(Err(io::Error::other("too much came before it was asked for")));
+        }
+        let mut part = buffer.take(left);
+        let read = Pin::new(&mut self.stream).poll_read(context, &mut part);
+        let (initialized, filled) = (part.initialized().len(), part.filled().len());
+        // The part is the beginning of what the buffer has not filled, so what is initialized there is so here.
+        buffer.initialize_unfilled_to(initialized);
+        buffer.advance(filled);
+        self.left = Some(left - filled);
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Budget<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

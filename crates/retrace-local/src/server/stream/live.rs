@@ -1,0 +1,134 @@
+//! Which runs are being told right now: those of which an open connection has sent events.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use retrace_protocol::read::Stored;
+use retrace_protocol::{Id, Trace};
+use tokio::sync::watch;
+
+/// How many runs one connection may have open at a time; more are stored all the same, but are not shown as live.
+const MAX_RUNS: usize = 10_000;
+
+/// The runs that are live, and through how many connections. In memory: after a restart nobody is connected.
+#[derive(Debug, Default)]
+pub(in crate::server) struct Live {
+    runs: Mutex<HashMap<Id, usize>>,
+    news: watch::Sender<()>,
+}
+
+/// What one connection tells. Its runs are no longer live through it when it is dropped.
+#[derive(Debug)]
+pub(super) struct Teller {
+    live: Arc<Live>,
+    runs: HashSet<Id>,
+}
+
+impl Live {
+    /// Says of a run that may be live whether it is.
+    pub(in crate::server) fn mark(&self, trace: &mut Stored<Trace>) {
+        if let (Some(live), Some(id)) = (&mut trace.live, &trace.record.id) {
+            *live = self.runs().contains_key(id);
+        }
+    }
+
+    /// Is told whenever a run has become live or has ceased to be.
+    pub(in crate::server) fn news(&self) -> watch::Receiver<()> {
+        self.news.subscribe()
+    }
+
+    fn runs(&self) -> MutexGuard<'_, HashMap<Id, usize>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Teller {
+    pub(super) fn new(live: Arc<Live>) -> Self {
+        Self { live, runs: HashSet::new() }
+    }
+
+    /// The connection has sent an event of this run.
+    pub(super) fn tells(&mut self, run: &Id) {
+        if self.runs.contains(run) || self.runs.len() >= MAX_RUNS {
+            return;
+        }
+        self.runs.insert(run.clone());
+        *self.live.runs().entry(run.clone()).or_default() += 1;
+        self.live.news.send_replace(());
+    }
+
+    /// The run has ended.
+    pub(super) fn ends(&mut self, run: &Id) {
+        if self.runs.remove(run) {
+            self.live.leave(std::iter::once(run));
+        }
+    }
+}
+
+impl Live {
+    fn leave<'a>(&self, left: impl Iterator<Item = &'a Id>) {
+        let mut runs = self.runs();
+        for run in left {
+            if let Some(tellers) = runs.get_mut(run) {
+                *tellers -= 1;
+                if *tellers == 0 {
+                    runs.remove(run);
+                }
+            }
+        }
+        drop(runs);
+        self.news.send_replace(());
+    }
+}
+
+impl Drop for Teller {
+    fn drop(&mut self) {
+        self.live.leave(self.runs.iter());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_live(live: &Live, id: &str) -> bool {
+        let record = Trace { id: Some(id.into()), ..Trace::default() };
+        let mut stored = Stored { record, live: Some(false), ..Stored::default() };
+        live.mark(&mut stored);
+        stored.live.unwrap()
+    }
+
+    #[test]
+    fn a_run_is_live_while_anyone_tells_it() {
+        let live = Arc::new(Live::default());
+        let mut news = live.news();
+        let (mut one, mut other) = (Teller::new(Arc::clone(&live)), Teller::new(Arc::clone(&live)));
+        one.tells(&"t".into());
+        one.tells(&"t".into());
+        other.tells(&"t".into());
+        one.tells(&"u".into());
+        assert!(news.has_changed().unwrap());
+        drop(other);
+        assert!(is_live(&live, "t") && is_live(&live, "u") && !is_live(&live, "v"));
+        one.ends(&"u".into());
+        assert!(is_live(&live, "t") && !is_live(&live, "u"));
+        news.mark_unchanged();
+        drop(one);
+        assert!(!is_live(&live, "t") && news.has_changed().unwrap());
+        assert!(live.runs().is_empty(), "nothing is kept of what is over");
+    }
+
+    #[test]
+    fn a_run_that_cannot_be_live_is_not() {
+        let live = Arc::new(Live::default());
+        let mut teller = Teller::new(Arc::clone(&live));
+        teller.tells(&"t".into());
+        let mut ended = Stored { record: Trace { id: Some("t".into()), ..Trace::default() }, ..Stored::default() };
+        live.mark(&mut ended);
+        assert_eq!(ended.live, None);
+        for run in 0..2 * MAX_RUNS {
+            teller.tells(&run.to_string().as_str().into());
+        }
+        assert_eq!(live.runs().len(), MAX_RUNS);
+    }
+}

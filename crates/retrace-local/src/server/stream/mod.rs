@@ -1,0 +1,72 @@
+//! `/ws/v1/stream`: runs told event by event (PROTOCOL.md sections 4 to 7).
+//!
+//! [`upgrade`] lets a connection in, [`session`] is its life, [`Live`] knows which runs are being told.
+
+mod budget;
+mod live;
+mod session;
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hyper_util::rt::TokioIo;
+use tokio::sync::Semaphore;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+pub(super) use live::Live;
+use session::Session;
+
+use super::error::ApiError;
+use super::http::App;
+
+/// How many connections may tell runs at once. Each may hold one frame of the largest size, so there are fewer of them
+/// than of others; and the page always finds a place.
+pub(super) const MAX_STREAMS: u32 = 64;
+
+/// Places for connections.
+pub(super) fn places() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(MAX_STREAMS as usize))
+}
+
+/// Lets a WebSocket in. Whether its client may tell anything, its first frame decides.
+pub(super) async fn upgrade(State(app): State<Arc<App>>, mut request: Request) -> Response {
+    let accept = match accept_key(request.headers()) {
+        Ok(accept) => accept,
+        Err(error) => return error.into_response(),
+    };
+    let Ok(place) = Arc::clone(&app.streams).try_acquire_owned() else {
+        return ApiError::busy("too many WebSockets at once").into_response();
+    };
+    // Browsers always send an `Origin`, this protocol's clients never do (section 2).
+    let from_browser = request.headers().contains_key(header::ORIGIN);
+    let upgraded = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        if let Ok(upgraded) = upgraded.await {
+            let session = Session::new(&app, from_browser);
+            session.run(TokioIo::new(upgraded)).await;
+        }
+        drop(place);
+    });
+    let headers = [(header::CONNECTION, "upgrade"), (header::UPGRADE, "websocket")];
+    (StatusCode::SWITCHING_PROTOCOLS, headers, [(header::SEC_WEBSOCKET_ACCEPT, accept)]).into_response()
+}
+
+/// What the answer to a WebSocket handshake proves itself with; or why the request is none.
+fn accept_key(headers: &HeaderMap) -> Result<String, ApiError> {
+    let says = |name: HeaderName, word: &str| {
+        let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|each| each.trim().eq_ignore_ascii_case(word))
+    };
+    if !says(header::CONNECTION, "upgrade") || !says(header::UPGRADE, "websocket") {
+        return Err(ApiError::new(StatusCode::UPGRADE_REQUIRED, "this path is for WebSockets"));
+    }
+    if !says(header::SEC_WEBSOCKET_VERSION, "13") {
+        return Err(ApiError::new(StatusCode::UPGRADE_REQUIRED, "only version 13 of WebSocket is spoken here"));
+    }
+    match headers.get(header::SEC_WEBSOCKET_KEY) {
+        Some(key) => Ok(derive_accept_key(key.as_bytes())),
+        None => Err(ApiError::new(StatusCode::BAD_REQUEST, "the handshake has no `Sec-WebSocket-Key`")),
+    }
+}

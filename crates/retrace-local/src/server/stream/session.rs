@@ -1,0 +1,376 @@
+//! The life of one WebSocket: let in by its first frame, then read and answered until one side ends it.
+//!
+//! Two halves run side by side. One reads frames, checks them and puts events into a queue that is bounded in bytes: when
+//! it is full nothing more is read, and the client's writes wait. The other takes whatever waits there, has it committed
+//! at once, and only then sends the acks; it also sends the pings.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use retrace_protocol::limits::{AUTH_TIMEOUT, PING_INTERVAL};
+use retrace_protocol::{Ack, Event, ServerFrame, Status};
+use serde_json::{Map, Value};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::{Instant, interval_at, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message, error::ProtocolError};
+
+use super::budget::Budget;
+use super::live::{Live, Teller};
+use crate::ingest::{self, BadFrame, Frame, Numbered};
+use crate::server::auth::ApiKey;
+use crate::server::http::App;
+use crate::server::listener::asked;
+use crate::store::{Change, Writer};
+
+/// How much a client may send before it has shown its key.
+const BEFORE_AUTH_BYTES: usize = 16 * 1024;
+/// How much of one connection may wait to be stored; a larger frame waits alone.
+const QUEUE_BYTES: usize = 4 * 1024 * 1024;
+/// Room in the queue is counted in these.
+const UNIT_BYTES: usize = 1024;
+/// How many frames of one connection may wait, and are committed together.
+const QUEUE_FRAMES: usize = 1024;
+/// Frames up to this size are read where they arrive; larger ones on a thread that may take its time.
+const SMALL_BYTES: usize = 64 * 1024;
+/// What is read from a socket at once.
+const READ_BYTES: usize = 16 * 1024;
+/// How long a client may take to say goodbye.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What the life of a connection needs of the server.
+#[derive(Debug)]
+pub(super) struct Session {
+    writer: Writer,
+    live: Arc<Live>,
+    key: Option<ApiKey>,
+    /// Largest frame, in bytes.
+    limit: usize,
+    closing: watch::Receiver<bool>,
+    from_browser: bool,
+}
+
+/// How the server ends a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct End {
+    code: u16,
+    reason: &'static str,
+    /// What comes after this cannot be understood any more.
+    broken: bool,
+}
+
+impl End {
+    const fn new(code: u16, reason: &'static str) -> Self {
+        Self { code, reason, broken: false }
+    }
+
+    const fn broken(code: u16, reason: &'static str) -> Self {
+        Self { code, reason, broken: true }
+    }
+}
+
+const STOPPING: End = End::new(1001, "the receiver is stopping");
+const NOT_TEXT: End = End::new(1003, "frames must be text");
+const NOT_STORED: End = End::new(1011, "what was sent could not be stored: send it again");
+const LATE_AUTH: End = End::new(4001, "no `auth` frame came within 5 s");
+const NO_AUTH: End = End::new(4001, "the first frame must be `auth`");
+const WRONG_KEY: End = End::new(4001, "the API key is not the one that this receiver was started with");
+const NO_PONG: End = End::new(4002, "no `pong` came within 30 s of a `ping`");
+const ORIGIN: End = End::new(4003, "pages of browsers may not connect: send no `Origin`");
+
+/// What the reading half hands to the other.
+#[derive(Debug)]
+enum Said {
+    Event(Numbered, OwnedSemaphorePermit),
+    Refused(BadFrame),
+}
+
+/// What the two halves know of each other.
+#[derive(Debug, Default)]
+struct Signs {
+    /// A `pong` came since the last ping.
+    pong: AtomicBool,
+    /// Nothing is read because the queue is full: a `pong` may be waiting.
+    stalled: AtomicBool,
+}
+
+type Socket<S> = WebSocketStream<Budget<S>>;
+
+impl Session {
+    pub(super) fn new(app: &App, from_browser: bool) -> Self {
+        Self {
+            writer: app.writer.clone(),
+            live: Arc::clone(&app.live),
+            key: app.key.clone(),
+            limit: app.bodies.limit(),
+            closing: app.closing.subscribe(),
+            from_browser,
+        }
+    }
+
+    /// Lives until one side ends it.
+    pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut self, stream: S) {
+        let settings = WebSocketConfig::default()
+            .read_buffer_size(READ_BYTES)
+            .write_buffer_size(READ_BYTES)
+            .max_message_size(Some(self.limit))
+            .max_frame_size(Some(self.limit));
+        let stream = Budget::new(stream, BEFORE_AUTH_BYTES);
+        let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(settings)).await;
+        let acks = match self.admit(&mut socket).await {
+            Ok(acks) => acks,
+            Err(end) => return farewell(socket, end).await,
+        };
+        socket.get_mut().lift();
+        let (mut sink, mut stream) = socket.split();
+        let end = self.serve(acks, &mut sink, &mut stream).await;
+        if let Ok(socket) = sink.reunite(stream) {
+            farewell(socket, end).await;
+        }
+    }
+
+    /// Waits for the first frame, and answers it; `Ok` says whether the client wants acks. Nothing is sent before.
+    async fn admit<S: AsyncRead + AsyncWrite + Unpin>(&mut self, socket: &mut Socket<S>) -> Result<bool, Option<End>> {
+        if self.from_browser {
+            return Err(Some(ORIGIN));
+        }
+        let first = tokio::select! {
+            () = asked(&mut self.closing) => return Err(Some(STOPPING)),
+            first = timeout(AUTH_TIMEOUT, first_frame(socket)) => first.map_err(|_| Some(LATE_AUTH))?,
+        };
+        let text = match first {
+            Ok(text) => text,
+            Err(_) if socket.get_ref().is_spent() => return Err(Some(End { broken: true, ..NO_AUTH })),
+            Err(end) => return Err(end),
+        };
+        let Ok(Frame::Auth(auth)) = ingest::frame(&text) else { return Err(Some(NO_AUTH)) };
+        if self.key.as_ref().is_some_and(|key| key.admit_text(&auth.api_key).is_err()) {
+            return Err(Some(WRONG_KEY));
+        }
+        let welcome = ServerFrame::AuthOk { other: Map::new() };
+        socket.send(text_of(&welcome)).await.map_err(|_| None)?;
+        Ok(auth.acks == Some(true))
+    }
+
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        acks: bool,
+        sink: &mut SplitSink<Socket<S>, Message>,
+        stream: &mut SplitStream<Socket<S>>,
+    ) -> Option<End> {
+        let signs = Signs::default();
+        let (queue, waiting) = mpsc::channel(QUEUE_FRAMES);
+        let mut closing = self.closing.clone();
+        let reading = async {
+            tokio::select! {
+                () = asked(&mut closing) => Some(STOPPING),
+                end = read(stream, queue, &signs) => end,
+            }
+        };
+        let teller = Teller::new(Arc::clone(&self.live));
+        let telling = Telling { writer: &self.writer, acks, teller, signs: &signs, sink, mute: false }.run(waiting);
+        tokio::pin!(reading, telling);
+        tokio::select! {
+            // What was read is stored, also when nobody waits for its acks any more.
+            end = &mut reading => telling.await.or(end),
+            end = &mut telling => end,
+        }
+    }
+}
+
+/// The text of the first frame.
+async fn first_frame<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: &mut Socket<S>,
+) -> Result<tokio_tungstenite::tungstenite::Utf8Bytes, Option<End>> {
+    loop {
+        match socket.next().await {
+            Some(Ok(Message::Text(text))) => return Ok(text),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+            Some(Ok(Message::Binary(_))) => return Err(Some(NO_AUTH)),
+            Some(Ok(Message::Close(_))) | None => return Err(None),
+            Some(Err(error)) => return Err(end_of(&error)),
+        }
+    }
+}
+
+/// The reading half: until the client ends it, or sends what no client may.
+async fn read<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut SplitStream<Socket<S>>,
+    queue: mpsc::Sender<Said>,
+    signs: &Signs,
+) -> Option<End> {
+    let units = QUEUE_BYTES / UNIT_BYTES;
+    let room = Arc::new(Semaphore::new(units));
+    loop {
+        let text = match stream.next().await {
+            Some(Ok(Message::Text(text))) => text,
+            Some(Ok(Message::Binary(_))) => return Some(NOT_TEXT),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_))) => continue,
+            Some(Err(error)) => return end_of(&error),
+            None => return None,
+        };
+        let bytes = text.len();
+        let frame = if bytes <= SMALL_BYTES {
+            ingest::frame(&text)
+        } else {
+            tokio::task::spawn_blocking(move || ingest::frame(&text)).await.ok()?
+        };
+        signs.stalled.store(true, Ordering::Relaxed);
+        let handed_on = match frame {
+            Ok(Frame::Event(event)) => {
+                let taken = u32::try_from((bytes / UNIT_BYTES + 1).min(units)).unwrap_or(u32::MAX);
+                let permit = Arc::clone(&room).acquire_many_owned(taken).await.ok()?;
+                queue.send(Said::Event(event, permit)).await
+            }
+            Err(bad) => queue.send(Said::Refused(bad)).await,
+            Ok(Frame::Pong) => {
+                signs.pong.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+            // A key is shown once; what is not known is passed over.
+            Ok(Frame::Auth(_) | Frame::Unknown) => Ok(()),
+        };
+        signs.stalled.store(false, Ordering::Relaxed);
+        handed_on.ok()?;
+    }
+}
+
+/// The half that stores and answers.
+struct Telling<'a, S> {
+    writer: &'a Writer,
+    acks: bool,
+    teller: Teller,
+    signs: &'a Signs,
+    sink: &'a mut SplitSink<Socket<S>, Message>,
+    /// Nothing can be sent any more.
+    mute: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Telling<'_, S> {
+    /// Runs until the queue is closed and empty, or the connection has to end.
+    async fn run(mut self, mut waiting: mpsc::Receiver<Said>) -> Option<End> {
+        let mut pings = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
+        let mut pinged = false;
+        let mut group = Vec::new();
+        loop {
+            tokio::select! {
+                taken = waiting.recv_many(&mut group, QUEUE_FRAMES) => {
+                    if taken == 0 {
+                        return None;
+                    }
+                    if let Err(end) = self.take(group.drain(..)).await {
+                        return Some(end);
+                    }
+                }
+                _ = pings.tick() => {
+                    if self.signs.stalled.load(Ordering::Relaxed) {
+                        continue;
+                    }
+                    if pinged && !self.signs.pong.load(Ordering::Relaxed) {
+                        return Some(NO_PONG);
+                    }
+                    self.signs.pong.store(false, Ordering::Relaxed);
+                    pinged = true;
+                    self.send([&ServerFrame::Ping { other: Map::new() }]).await;
+                }
+            }
+            if self.mute {
+                // What is already here is still stored, and no more is taken.
+                waiting.close();
+            }
+        }
+    }
+
+    /// Has everything in the group committed, then says so.
+    async fn take(&mut self, group: impl Iterator<Item = Said>) -> Result<(), End> {
+        let mut events = Vec::new();
+        let mut answers = Vec::new();
+        let mut ended = Vec::new();
+        let mut room: Option<OwnedSemaphorePermit> = None;
+        for said in group {
+            match said {
+                Said::Event(told, permit) => {
+                    match &mut room {
+                        Some(room) => room.merge(permit),
+                        None => room = Some(permit),
+                    }
+                    if let Some(run) = told.event.trace_id() {
+                        self.teller.tells(run);
+                    }
+                    match &told.event {
+                        Event::TraceEnded(end) if end.status != Some(Status::Running) => ended.push(end.id.clone()),
+                        _ => {}
+                    }
+                    if let Some(id) = told.event.id().filter(|_| self.acks) {
+                        answers.push(ServerFrame::Ack(Ack::new(id.as_text(), told.seq)));
+                    }
+                    events.push(told);
+                }
+                Said::Refused(BadFrame { reason, seq }) => {
+                    let other = seq.map(|seq| ("seq".to_owned(), Value::from(seq))).into_iter().collect();
+                    answers.push(ServerFrame::Error { error: Some(reason), other });
+                }
+            }
+        }
+        if !events.is_empty() {
+            self.writer.write(Change::Events(events), room).await.map_err(|_| NOT_STORED)?;
+        }
+        for run in &ended {
+            self.teller.ends(run);
+        }
+        self.send(&answers).await;
+        Ok(())
+    }
+
+    async fn send<'f>(&mut self, frames: impl IntoIterator<Item = &'f ServerFrame>) {
+        for frame in frames {
+            self.mute = self.mute || self.sink.feed(text_of(frame)).await.is_err();
+        }
+        self.mute = self.mute || self.sink.flush().await.is_err();
+    }
+}
+
+fn text_of(frame: &ServerFrame) -> Message {
+    // A frame of ours can always be written; were one not, an empty text is something that clients pass over.
+    Message::text(serde_json::to_string(frame).unwrap_or_default())
+}
+
+/// How to end a connection that failed; nothing is left to say when the client is gone.
+fn end_of(error: &Error) -> Option<End> {
+    match error {
+        Error::Capacity(_) => Some(End::broken(1009, "the frame is larger than this receiver takes")),
+        Error::Utf8(_) => Some(End::broken(1007, "the frame is not UTF-8")),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        Error::Protocol(_) => Some(End::broken(1002, "this is not the WebSocket protocol")),
+        _ => None,
+    }
+}
+
+/// Says why it ends, and waits a moment for the client to have heard it.
+async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(mut socket: Socket<S>, end: Option<End>) {
+    let Some(End { code, reason, broken }) = end else { return };
+    let _ = timeout(FAREWELL, async {
+        let frame = CloseFrame { code: CloseCode::from(code), reason: reason.into() };
+        let _ = socket.close(Some(frame)).await;
+        if !broken {
+            while let Some(Ok(_)) = socket.next().await {}
+            return;
+        }
+        // A client that is cut off while it sends does not see why: what it still sends is thrown away.
+        let stream = socket.get_mut();
+        stream.lift();
+        let _ = stream.shutdown().await;
+        let mut rest = [0; 4096];
+        while stream.read(&mut rest).await.is_ok_and(|read| read > 0) {}
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests;

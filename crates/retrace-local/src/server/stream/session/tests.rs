@@ -1,0 +1,159 @@
+use std::sync::Arc;
+
+use retrace_protocol::Id;
+use serde_json::{Value, json};
+use tokio::io::DuplexStream;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::store::{self, Reader};
+
+type Client = WebSocketStream<DuplexStream>;
+
+struct Peer {
+    client: Client,
+    reader: Reader,
+    closing: watch::Sender<bool>,
+    session: JoinHandle<()>,
+    began: Instant,
+}
+
+/// A session on a pipe, in a runtime whose clock runs only when nothing else does.
+async fn peer() -> Peer {
+    let (writer, reader, _) = store::open(None).unwrap();
+    let (ours, theirs) = tokio::io::duplex(1024);
+    let closing = watch::Sender::new(false);
+    let session = Session {
+        writer,
+        live: Arc::default(),
+        key: None,
+        limit: 1 << 20,
+        closing: closing.subscribe(),
+        from_browser: false,
+    };
+    let session = tokio::spawn(session.run(ours));
+    let client = WebSocketStream::from_raw_socket(theirs, Role::Client, None).await;
+    Peer { client, reader, closing, session, began: Instant::now() }
+}
+
+impl Peer {
+    async fn admitted() -> Self {
+        let mut peer = peer().await;
+        peer.send(&json!({"type": "auth", "api_key": "k", "acks": true})).await;
+        assert_eq!(peer.next().await, json!({"type": "auth_ok"}));
+        peer
+    }
+
+    async fn send(&mut self, frame: &Value) {
+        self.client.send(Message::text(frame.to_string())).await.unwrap();
+    }
+
+    async fn next(&mut self) -> Value {
+        match self.client.next().await {
+            Some(Ok(Message::Text(text))) => serde_json::from_str(&text).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The code that the session closes with, and after how many seconds.
+    async fn closed(mut self) -> (u16, u64) {
+        let code = loop {
+            match self.client.next().await {
+                Some(Ok(Message::Close(Some(frame)))) => break frame.code.into(),
+                Some(Ok(_)) => {}
+                other => panic!("{other:?}"),
+            }
+        };
+        let after = self.began.elapsed().as_secs();
+        while let Some(Ok(_)) = self.client.next().await {}
+        self.session.await.unwrap();
+        (code, after)
+    }
+}
+
+fn started(seq: u64, input: &str) -> Value {
+    let data = json!({"id": "t", "started_at": "2026-01-02T03:04:05Z", "input": input});
+    json!({"type": "trace_started", "data": data, "seq": seq})
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_waited_for_five_seconds() {
+    assert_eq!(peer().await.closed().await, (4001, 5));
+    let mut silent = peer().await;
+    silent.client.send(Message::Ping("are you there".into())).await.unwrap();
+    assert!(matches!(silent.client.next().await, Some(Ok(Message::Pong(_)))));
+    assert_eq!(silent.closed().await, (4001, 5), "other signs of life do not count");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_answers_pings_stays() {
+    let mut peer = Peer::admitted().await;
+    for ping in 1..=10 {
+        assert_eq!(peer.next().await, json!({"type": "ping"}));
+        assert_eq!(peer.began.elapsed().as_secs(), 30 * ping);
+        tokio::time::sleep(Duration::from_secs(29)).await;
+        peer.send(&json!({"type": "pong"})).await;
+    }
+    peer.closing.send_replace(true);
+    assert_eq!(peer.closed().await.0, 1001);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_is_dropped() {
+    let mut peer = Peer::admitted().await;
+    assert_eq!(peer.next().await, json!({"type": "ping"}));
+    peer.send(&json!({"type": "pong"})).await;
+    assert_eq!(peer.next().await, json!({"type": "ping"}));
+    // Anything else that it says is no answer.
+    peer.send(&json!({"type": "brand_new"})).await;
+    peer.client.send(Message::Ping("here".into())).await.unwrap();
+    assert_eq!(peer.closed().await, (4002, 90));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_is_bounded_in_bytes_and_nothing_of_it_is_lost() {
+    let peer = Peer::admitted().await;
+    let (mut sink, mut stream) = peer.client.split();
+    // The database is held, so that nothing can be stored.
+    let (held, is_held) = std::sync::mpsc::channel();
+    let (let_go, wait) = std::sync::mpsc::channel::<()>();
+    let reader = peer.reader.clone();
+    let holder = std::thread::spawn(move || {
+        let read = reader.read(|_| {
+            held.send(()).unwrap();
+            let _ = wait.recv();
+            Ok(())
+        });
+        read.unwrap();
+    });
+    is_held.recv().unwrap();
+
+    let text = "x".repeat(60 * 1024);
+    let mut sent = 0_u64;
+    while timeout(Duration::from_secs(5), sink.send(Message::text(started(sent + 1, &text).to_string()))).await.is_ok()
+    {
+        sent += 1;
+        assert!(sent < 1000, "it takes no end");
+    }
+    let taken = usize::try_from(sent).unwrap() * text.len();
+    assert!((QUEUE_BYTES * 9 / 10..QUEUE_BYTES * 2).contains(&taken), "{taken} bytes were taken");
+    // Nothing is read, a `pong` neither: this is no silence of the client's.
+    tokio::time::sleep(3 * PING_INTERVAL).await;
+    assert!(!peer.session.is_finished());
+
+    drop(let_go);
+    holder.join().unwrap();
+    sink.flush().await.unwrap();
+    let mut acked = 0;
+    while acked < sent {
+        match stream.next().await {
+            Some(Ok(Message::Text(text))) if text.contains("\"ack\"") => {
+                acked += 1;
+                assert!(text.contains(&format!("\"seq\":{acked}}}")), "{text}");
+            }
+            Some(Ok(Message::Text(text))) => assert_eq!(text, r#"{"type":"ping"}"#),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(peer.reader.trace(&Id::from("t"), false).unwrap().is_some());
+}
