@@ -75,7 +75,7 @@ fn a_run_is_stored_as_it_was_meant() {
 #[test]
 fn spans_of_the_sdk_and_of_otlp_are_told_alike() {
     let server = Server::start().unwrap();
-    let exporter = exporter(&server, |builder| builder);
+    let exporter = exporter(&server, |builder| builder.with_transport("http"));
     let memory = InMemorySpanExporter::default();
     let resource = Resource::builder_empty().with_service_name("s").build();
     let provider = SdkTracerProvider::builder()

@@ -32,6 +32,7 @@ fn run_reading(
     let heard = Arc::clone(&signals);
     let builder = RetraceExporter::builder()
         .with_api_key("rt_test_canary")
+        .with_transport("http")
         .with_base_url(url)
         .with_on_error(move |signal| heard.lock().unwrap().push((signal.code, signal.message.clone())));
     let exporter = configure(builder).build().unwrap();
@@ -91,7 +92,12 @@ fn a_run_arrives_as_the_protocol_has_it() {
 #[test]
 fn connections_are_used_again() {
     let peer = ScriptedPeer::always([], Act::status(201));
-    let exporter = RetraceExporter::builder().with_api_key("rt_x").with_base_url(peer.url()).build().unwrap();
+    let exporter = RetraceExporter::builder()
+        .with_api_key("rt_x")
+        .with_base_url(peer.url())
+        .with_transport("http")
+        .build()
+        .unwrap();
     let provider = SdkTracerProvider::builder().with_batch_exporter(exporter.clone()).build();
     for _ in 0..5 {
         agent::run(&provider);
@@ -187,7 +193,12 @@ fn pain_12_a_run_that_is_too_large_is_shortened() {
 #[test]
 fn a_receiver_that_never_answers_holds_nobody_longer_than_agreed() {
     let peer = ScriptedPeer::always([], Act::Hang);
-    let exporter = RetraceExporter::builder().with_api_key("rt_x").with_base_url(peer.url()).build().unwrap();
+    let exporter = RetraceExporter::builder()
+        .with_api_key("rt_x")
+        .with_base_url(peer.url())
+        .with_transport("http")
+        .build()
+        .unwrap();
     let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
     agent::run(&provider);
     let began = Instant::now();
@@ -222,6 +233,7 @@ fn while_the_receiver_is_away_nothing_is_lost_and_flushes_end_soon() {
     let exporter = RetraceExporter::builder()
         .with_api_key("rt_x")
         .with_base_url(peer.url())
+        .with_transport("http")
         .with_on_error(move |signal| tell.send(signal.code).unwrap())
         .build()
         .unwrap();

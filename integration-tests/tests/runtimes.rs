@@ -26,7 +26,7 @@ fn count_panics() {
 }
 
 fn exporter(peer: &ScriptedPeer) -> RetraceExporter {
-    RetraceExporter::builder().with_api_key("rt_x").with_base_url(peer.url()).build().unwrap()
+    RetraceExporter::builder().with_api_key("rt_x").with_base_url(peer.url()).with_transport("http").build().unwrap()
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -157,6 +157,7 @@ fn pain_03_shutdown_ends_in_time_on_a_current_thread_runtime() {
 fn pain_04_ending_a_span_costs_an_enqueue() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let exporter = RetraceExporter::builder()
+        .with_transport("http")
         .with_api_key("rt_x")
         .with_base_url(format!("http://{nobody}"))
         .with_flush_timeout(Duration::from_millis(1))

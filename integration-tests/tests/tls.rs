@@ -87,6 +87,7 @@ fn agent_behind(proxy: &str, authority: &str) -> (bool, String) {
         .env("HTTPS_PROXY", proxy)
         .env("RETRACE_API_KEY", "rt_x")
         .env("RETRACE_BASE_URL", "https://receiver.example")
+        .env("RETRACE_TRANSPORT", "http")
         .env("RETRACE_FLUSH_TIMEOUT", "2")
         .env("OTEL_EXPORTER_RETRACE_CERTIFICATE", path)
         .output()
@@ -102,6 +103,7 @@ fn run(address: SocketAddr, certificate: Option<&str>) -> (opentelemetry_retrace
     let mut builder = RetraceExporter::builder()
         .with_api_key("rt_x")
         .with_base_url(format!("https://localhost:{}", address.port()))
+        .with_transport("http")
         .with_on_error(move |signal| heard.lock().unwrap().push((signal.code, signal.message.clone())));
     if let Some(pem) = certificate {
         std::fs::write(&path, pem).unwrap();

@@ -45,7 +45,7 @@ variables! {
     SPAN_SELECTION = "RETRACE_SPAN_SELECTION",
         "Which spans are sent: those of GenAI and the root above them, or all.", "`genai`", "`genai`, `all`";
     TRANSPORT = "RETRACE_TRANSPORT",
-        "How runs are sent: live over a WebSocket, each by one HTTP request when it has ended, or whichever works.", "`http`",
+        "How runs are sent: live over a WebSocket, each by one HTTP request when it has ended, or whichever works.", "`auto`",
         "`auto`, `ws`, `http`";
     FLUSH_TIMEOUT = "RETRACE_FLUSH_TIMEOUT", "How long a flush, an export that must wait, and a drop may take.", "`5`",
         "seconds, fractions allowed";

@@ -25,11 +25,11 @@ use crate::secret::ApiKey;
 pub enum Transport {
     /// As [`Transport::Ws`] while a WebSocket can be had and keeps up, as [`Transport::Http`] meanwhile. What began on one is
     /// completed on the other.
+    #[default]
     Auto,
     /// Event by event over a WebSocket, while a run is under way; each is kept until the receiver has confirmed it.
     Ws,
     /// Each run as one HTTP request, when it has ended.
-    #[default]
     Http,
 }
 

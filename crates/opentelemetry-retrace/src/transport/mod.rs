@@ -10,5 +10,4 @@ pub(crate) mod suppress;
 mod tls;
 mod words;
 pub(crate) mod worker;
-#[cfg_attr(not(test), expect(dead_code, reason = "the worker does not use it yet"))]
 pub(crate) mod ws;

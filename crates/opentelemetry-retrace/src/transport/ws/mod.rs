@@ -17,7 +17,6 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-#[cfg_attr(not(test), expect(unused_imports, reason = "the worker does not use it yet"))]
 pub(crate) use self::closed::CloseReason;
 pub(crate) use self::closed::Closed;
 use self::pump::{Pump, authenticate};

@@ -1,0 +1,119 @@
+//! Runs told while they happen, from spans of the SDK to what the local receiver has.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use integration_tests::agent;
+use opentelemetry::Context;
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{Span as _, TraceContextExt as _, Tracer as _, TracerProvider as _};
+use opentelemetry_retrace::{RetraceExporter, RetraceSpanProcessor, RetraceSpanProcessorBuilder, Transport};
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use retrace_local::{Server, TraceQuery};
+use retrace_protocol::{Status, Trace};
+
+fn processor(server: &Server, transport: Transport) -> RetraceSpanProcessor {
+    builder(server, transport).build().unwrap()
+}
+
+fn builder(server: &Server, transport: Transport) -> RetraceSpanProcessorBuilder {
+    RetraceSpanProcessor::builder()
+        .with_api_key("rt_local")
+        .with_base_url(server.url())
+        .with_transport(transport)
+        .with_on_error(|signal| panic!("{signal}"))
+}
+
+fn stored(server: &Server) -> Vec<Trace> {
+    let page = server.traces(&TraceQuery::default()).unwrap();
+    page.traces.iter().map(|trace| server.trace(trace.id.as_ref().unwrap()).unwrap().unwrap()).collect()
+}
+
+/// A run without what differs from one to the next.
+fn timeless(mut trace: Trace) -> serde_json::Value {
+    let spans = trace.spans.take().unwrap();
+    let place = |id: Option<&retrace_protocol::Id>| spans.iter().position(|span| Some(&span.id) == id);
+    let spans: Vec<_> = spans
+        .iter()
+        .map(|span| {
+            let parent = place(span.parent_id.as_ref());
+            (
+                span.span_type,
+                &span.name,
+                parent,
+                &span.input,
+                &span.output,
+                &span.metadata,
+                span.input_tokens,
+                span.cost,
+            )
+        })
+        .collect();
+    let metadata = trace.metadata.as_ref();
+    let run = (&trace.name, trace.status, &trace.input, &trace.output, metadata, trace.total_tokens, trace.span_count);
+    serde_json::json!([format!("{run:?}"), spans.iter().map(|span| format!("{span:?}")).collect::<Vec<_>>()])
+}
+
+#[test]
+fn however_a_run_is_sent_the_same_is_stored() {
+    let server = Server::start().unwrap();
+    let mut told = Vec::new();
+    for transport in [Transport::Http, Transport::Ws, Transport::Auto] {
+        let exporter = RetraceExporter::builder()
+            .with_api_key("rt_local")
+            .with_base_url(server.url())
+            .with_transport(transport)
+            .build()
+            .unwrap();
+        let provider = SdkTracerProvider::builder().with_batch_exporter(exporter.clone()).build();
+        agent::run(&provider);
+        provider.shutdown().unwrap();
+        assert_eq!((exporter.stats().delivered, exporter.stats().pending), (agent::SPANS, 0), "{transport:?}");
+        told.push((
+            format!("exporter {transport:?}"),
+            server.traces(&TraceQuery::default()).unwrap().traces[0].id.clone(),
+        ));
+
+        let processor = processor(&server, transport);
+        let provider = SdkTracerProvider::builder().with_span_processor(processor.clone()).build();
+        agent::run(&provider);
+        provider.shutdown().unwrap();
+        assert_eq!((processor.stats().delivered, processor.stats().pending), (agent::SPANS, 0), "{transport:?}");
+        told.push((
+            format!("processor {transport:?}"),
+            server.traces(&TraceQuery::default()).unwrap().traces[0].id.clone(),
+        ));
+    }
+    let runs: Vec<_> =
+        told.iter().map(|(way, id)| (way, timeless(server.trace(id.as_ref().unwrap()).unwrap().unwrap()))).collect();
+    for (way, run) in &runs[1..] {
+        assert_eq!(run, &runs[0].1, "{way} and {}", runs[0].0);
+    }
+}
+
+#[test]
+fn a_run_is_seen_while_it_runs() {
+    let server = Server::start().unwrap();
+    let processor = processor(&server, Transport::Auto);
+    let provider = SdkTracerProvider::builder().with_span_processor(processor.clone()).build();
+    let tracer = provider.tracer("t");
+    let attributes = |operation: &'static str| vec![KeyValue::new("gen_ai.operation.name", operation)];
+    let agent = tracer.span_builder("agent").with_attributes(attributes("invoke_agent")).start(&tracer);
+    let context = Context::new().with_span(agent);
+    let mut tool =
+        tracer.span_builder("tool").with_attributes(attributes("execute_tool")).start_with_context(&tracer, &context);
+    provider.force_flush().unwrap();
+    let run = &stored(&server)[0];
+    let spans = run.spans.as_ref().unwrap();
+    assert_eq!((run.status, spans.len()), (Some(Status::Running), 2));
+    assert!(spans.iter().all(|span| span.ended_at.is_none()));
+    tool.end();
+    provider.force_flush().unwrap();
+    let spans = stored(&server)[0].spans.clone().unwrap();
+    assert_eq!(spans.iter().filter(|span| span.ended_at.is_some()).count(), 1);
+    assert_eq!((processor.stats().delivered, processor.stats().pending), (1, 0));
+    context.span().end();
+    provider.shutdown().unwrap();
+    let run = &stored(&server)[0];
+    assert_eq!((run.status, run.span_count, run.lossy), (Some(Status::Completed), Some(2), None));
+    assert_eq!(processor.stats().delivered, 2);
+}
