@@ -107,6 +107,7 @@ where
 pub(crate) struct Link {
     /// Each a text frame, complete.
     pub outgoing: mpsc::Sender<Utf8Bytes>,
+    /// Ends with [`Incoming::Closed`], unless a panic ended the connection.
     pub incoming: mpsc::Receiver<Incoming>,
     close: Arc<Notify>,
     _task: Task,

@@ -86,7 +86,7 @@ pub(super) struct Pump<'a, S> {
     api_key: &'a ApiKey,
     pong: Utf8Bytes,
     /// What there was no place for in `incoming`. While there is something, nothing is read: the receiver is slowed down as
-    /// the reader is. What waits to be written goes on, and if the receiver, slowed down, takes nothing either, this ends
+    /// the reader is, and its silence means nothing. What waits to be written goes on, and if the receiver, slowed down, takes nothing either, this ends
     /// after [`STALL`]; so nobody waits for ever.
     held: Option<Incoming>,
     /// When the receiver was last asked whether it is there; answered if something was heard since.
@@ -142,10 +142,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Pump<'a, S> {
                     }
                 }
                 place = self.incoming.reserve(), if !read => match (place, self.held.take()) {
-                    (Ok(place), Some(held)) => {
-                        place.send(held);
-                        self.socket.wire_mut().listen_anew();
-                    }
+                    (Ok(place), Some(held)) => place.send(held),
                     _ => break Closed::ended(),
                 },
                 Some(frame) = self.outgoing.recv(), if room => self.socket.put(&frame),

@@ -56,7 +56,6 @@ pub(super) struct Socket<S> {
     ws: WebSocketStream<Wire<S>>,
     masks: fastrand::Rng,
     writable: bool,
-    unwritable: Option<io::Error>,
     /// A close frame came or is to go.
     parting: bool,
 }
@@ -64,7 +63,7 @@ pub(super) struct Socket<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     pub(super) fn new(mut ws: WebSocketStream<Wire<S>>) -> Self {
         ws.get_mut().upgraded();
-        Self { ws, masks: fastrand::Rng::new(), writable: true, unwritable: None, parting: false }
+        Self { ws, masks: fastrand::Rng::new(), writable: true, parting: false }
     }
 
     pub(super) fn wire(&self) -> &Wire<S> {
@@ -122,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 Poll::Ready(Ok(())) => written = true,
                 Poll::Ready(Err(error)) => {
                     self.writable = false;
-                    self.unwritable = Some(error);
+                    return Poll::Ready(Step::Unwritable(error));
                 }
                 Poll::Pending => {}
             }
@@ -138,11 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 Poll::Pending => {}
             }
         }
-        match self.unwritable.take() {
-            Some(error) => Poll::Ready(Step::Unwritable(error)),
-            None if written => Poll::Ready(Step::Written),
-            None => Poll::Pending,
-        }
+        if written { Poll::Ready(Step::Written) } else { Poll::Pending }
     }
 
     /// Lets a last close frame out, if it goes in time.

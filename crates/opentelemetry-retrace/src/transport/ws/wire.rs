@@ -71,11 +71,6 @@ impl<S> Wire<S> {
         self.moved
     }
 
-    /// Listening begins again after a pause of ours, which is no silence of the other side.
-    pub(super) fn listen_anew(&mut self) {
-        self.heard = Instant::now();
-    }
-
     /// Where to put what is to be written.
     pub(super) fn out(&mut self) -> &mut BytesMut {
         if self.is_idle() {
@@ -134,7 +129,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if !self.upgraded {
-            return Pin::new(&mut self.stream).poll_write(cx, buf);
+            return match ready!(Pin::new(&mut self.stream).poll_write(cx, buf)) {
+                // The library takes it for impossible and panics.
+                Ok(0) if !buf.is_empty() => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => Poll::Ready(written),
+            };
         }
         if buf.first() != Some(&PONG) || self.takes_pong() {
             self.out().extend_from_slice(buf);

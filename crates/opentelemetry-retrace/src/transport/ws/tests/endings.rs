@@ -3,6 +3,7 @@
 use tokio::io::AsyncWriteExt as _;
 
 use super::*;
+use crate::transport::ws::INCOMING;
 use crate::transport::ws::socket::MESSAGE_BYTES;
 
 #[tokio::test(start_paused = true)]
@@ -127,6 +128,23 @@ async fn a_slow_receiver_is_no_dead_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn time_in_which_there_is_nothing_to_write_is_no_stall() {
+    let (mut link, mut receiver) = opened().await;
+    // As much as the pipe takes, with the head of the frame.
+    let fill = "z".repeat(PIPE - 8);
+    put(&link, &fill).await;
+    for _ in 0..6 {
+        receiver.send(Message::Pong(Vec::new().into())).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+    }
+    put(&link, "late").await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(read_text(&mut receiver).await, fill.as_str());
+    assert_eq!(read_text(&mut receiver).await, "late");
+    assert!(link.incoming.try_recv().is_err());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_too_large_or_against_the_rules_ends_the_connection() {
     for (bytes, code, what) in [
         (&b"\x81\x7f\x00\x00\x00\x00\x00\x10\x00\x01"[..], 1009, "1048577"),
@@ -187,6 +205,30 @@ async fn a_close_that_nobody_answers_ends_soon() {
     let (closed, took) = closed(&mut link).await;
     assert_eq!((closed.reason, took), (CloseReason::Ended, 2));
     drop(receiver);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_before_the_end_is_given_though_there_was_no_place() {
+    let (mut link, mut receiver) = opened().await;
+    for _ in 0..INCOMING + 5 {
+        say(&mut receiver, r#"{"type":"ack","id":"a","seq":1}"#).await;
+    }
+    link.close();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    for _ in 0..=INCOMING {
+        assert!(matches!(next(&mut link).await, Incoming::Frame(_)));
+    }
+    assert_eq!(closed(&mut link).await.0.reason, CloseReason::Ended);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_that_is_answered_by_hanging_up_is_one() {
+    let (mut link, receiver) = opened().await;
+    link.close();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    drop(receiver);
+    let (closed, took) = closed(&mut link).await;
+    assert_eq!((closed.reason, took), (CloseReason::Ended, 0));
 }
 
 #[tokio::test(start_paused = true)]
