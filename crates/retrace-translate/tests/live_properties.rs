@@ -119,7 +119,7 @@ fn any_act() -> impl Strategy<Value = Act> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_comes_in_comes_out_once_in_order_and_whole(
@@ -326,7 +326,7 @@ fn grown(at: usize, parent: usize, seed: &Seed, content: bool) -> TestSpan {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
 
     /// Who sees a run happen ends up with the same as who is told it whole.
     ///
