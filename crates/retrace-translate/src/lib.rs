@@ -1,8 +1,9 @@
 //! What an OpenTelemetry span means to Retrace.
 //!
 //! Spans go in through [`SpanView`], whoever holds them; a [`Recorder`] groups them into runs and says each run once, as
-//! the records of [`retrace_protocol`]. In between the GenAI dialects are told apart: attributes find their places,
-//! messages one shape, tokens are counted once, tools that only messages show become spans.
+//! the records of [`retrace_protocol`]: whole when it has ended, or while it happens, to who sees spans begin. In between
+//! the GenAI dialects are told apart: attributes find their places, messages one shape, tokens are counted once, tools that
+//! only messages show become spans.
 //!
 //! Pure and total: no I/O, no clock, no environment, no SDK. The same spans give the same bytes; nothing that a span can
 //! hold makes it fail or panic, and what it writes is JSON that a strict reader takes.

@@ -210,6 +210,17 @@ fn a_span_that_shows_only_at_its_end_what_it_is_is_told_then() {
 }
 
 #[test]
+fn a_told_span_stays_where_it_was_put() {
+    let mut stage = Stage::new();
+    let late = agent(2, 1, "late");
+    stage.starts(&agent(1, 0, "a")).starts_without(&late, &["gen_ai.operation.name", "gen_ai.agent.name"]);
+    stage.starts(&tool(3, 2, "t", "c")).ends(&late);
+    assert_eq!(stage.span(3).parent_id, uuid(1));
+    stage.ends(&tool(3, 2, "t", "c")).starts(&tool(4, 2, "u", "d"));
+    assert_eq!((&stage.span(3).parent_id, &stage.span(4).parent_id), (&uuid(1), &uuid(2)));
+}
+
+#[test]
 fn a_root_that_ended_before_the_run_showed_what_it_is_is_told_whole() {
     let mut stage = Stage::new();
     stage.starts(&span(1, 0, "GET /")).ends(&span(1, 0, "GET /"));

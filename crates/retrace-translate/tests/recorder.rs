@@ -287,6 +287,13 @@ fn tokens_are_counted_once() {
 }
 
 #[test]
+fn sums_stay_within_what_can_be_written() {
+    let huge = |n| chat(n, 1).usage(i64::MAX, i64::MAX).with_value("retrace.cost", Value::Float(f64::MAX));
+    let (trace, _) = run_of(&[huge(2), huge(3), agent(1, 0, "a")]);
+    assert_eq!((trace.total_tokens, trace.total_cost), (Some(u64::MAX), Some(f64::MAX)));
+}
+
+#[test]
 fn of_one_call_told_twice_the_telling_with_content_counts() {
     let said = r#"[{"role":"assistant","parts":[{"type":"text","content":"x"}]}]"#;
     // The outer one knows what was said.

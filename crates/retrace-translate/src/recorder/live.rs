@@ -15,15 +15,18 @@ pub struct Live {
 
 /// What happened in a run.
 ///
-/// Of one run, [`LiveEvent::Began`] comes first and [`LiveEvent::Ended`] last. A run that is let go before it ends never
-/// gets the latter.
+/// Of one run, [`LiveEvent::Began`] comes first and [`LiveEvent::Ended`] last. A run that is let go before its local roots
+/// have ended, for lack of room or of any sign of life, never gets the latter: it stays as it was told.
 #[derive(Debug)]
 pub enum LiveEvent {
-    /// The run began. Comes again, before [`LiveEvent::Ended`], when more is known of what it began with: its name, input,
-    /// metadata or session.
+    /// The run began: running, no totals, no spans. Comes once more, when the telling ends, if by then more is known of what
+    /// it began with: its name, input, metadata or session.
     Began(Trace),
-    /// A step began and is under way: it has no end, no duration and no output. Its [`LiveEvent::SpanEnded`] says all of
-    /// it again.
+    /// A step began and is under way: it has no end, no duration, no output and no usage. Its [`LiveEvent::SpanEnded`] says
+    /// all of it again, under the same parent.
+    ///
+    /// Model calls come without it, and so does what shows only at its end what it is; but one from which something hangs
+    /// that was told comes like this when the telling ends before it does, so that every parent is there.
     SpanBegan(Span),
     /// A step has ended; the whole span. One that was made up from messages has no sources.
     SpanEnded(Recorded),

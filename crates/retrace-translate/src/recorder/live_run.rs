@@ -17,7 +17,7 @@ use crate::recorder::live_tree::{LiveTree, ROOT};
 use crate::recorder::record::{End, Origin, Own, Place, Said, Top, infer_io, last_user_message};
 use crate::recorder::told::{Told, ToldRun};
 use crate::recorder::tools::{Shower, derived_id};
-use crate::recorder::totals::set_apart;
+use crate::recorder::totals::{Totals, set_apart};
 use crate::recorder::{Correction, Live, LiveEvent, Output, Recorded};
 use crate::resource::Resource;
 use crate::view::SpanView;
@@ -376,7 +376,7 @@ impl LiveRun {
         ended.metadata = (metadata != TraceMetadata::default()).then(|| Json::from_serialize(&metadata));
         ended.lossy = self.lossy.then_some(true);
         ended.span_count = Some(self.told_spans);
-        let mut began = self.origin.trace(&Top::default(), &Said::default(), Default::default(), options);
+        let mut began = self.origin.trace(&Top::default(), &Said::default(), Totals::default(), options);
         began.started_at.clone_from(&ended.started_at);
         began.name.clone_from(&ended.name);
         began.input.clone_from(&ended.input);

@@ -50,7 +50,7 @@ impl LiveRuns {
 
     pub(crate) fn put(&mut self, trace_id: [u8; 16], run: LiveRun, limits: &RecorderLimits) {
         let wait = if run.only_lingers() { limits.linger } else { limits.linger.max(limits.outlive) };
-        let due = run.over.map(|over| over + wait);
+        let due = run.over.map(|over| over.saturating_add(wait));
         let (age, sources, weight) = (run.last_seen, run.sources(), run.weight());
         self.by_age.insert((age, trace_id));
         if let Some(due) = due {

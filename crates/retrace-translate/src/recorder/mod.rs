@@ -196,7 +196,7 @@ impl Recorder {
     /// Tells the runs whose time has come.
     pub fn advance(&mut self, now: Duration) {
         while let Some((ended, trace_id)) = self.by_end.first().copied() {
-            if now < ended + self.limits.linger {
+            if now < ended.saturating_add(self.limits.linger) {
                 break;
             }
             self.close(trace_id);
@@ -208,7 +208,7 @@ impl Recorder {
             self.close_live(trace_id);
         }
         while let Some((seen, trace_id)) = self.oldest() {
-            if now < seen + self.limits.idle {
+            if now < seen.saturating_add(self.limits.idle) {
                 break;
             }
             self.let_go(trace_id);
@@ -218,8 +218,8 @@ impl Recorder {
     /// When [`Recorder::advance`] will next have something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Duration> {
-        let end = self.by_end.first().map(|(ended, _)| *ended + self.limits.linger);
-        let age = self.oldest().map(|(seen, _)| seen + self.limits.idle);
+        let end = self.by_end.first().map(|(ended, _)| ended.saturating_add(self.limits.linger));
+        let age = self.oldest().map(|(seen, _)| seen.saturating_add(self.limits.idle));
         let due = self.live.next_due().map(|(due, _)| due);
         end.into_iter().chain(age).chain(due).min()
     }

@@ -121,8 +121,9 @@ pub(crate) fn settle(nodes: &mut [Node], counts: &[bool]) -> Totals {
 
 impl Totals {
     pub(crate) fn add(&mut self, span: &Span) {
-        self.tokens += span.input_tokens.unwrap_or(0) + span.output_tokens.unwrap_or(0);
-        self.cost += span.cost.unwrap_or(0.0);
+        let tokens = span.input_tokens.unwrap_or(0).saturating_add(span.output_tokens.unwrap_or(0));
+        self.tokens = self.tokens.saturating_add(tokens);
+        self.cost = (self.cost + span.cost.unwrap_or(0.0)).clamp(f64::MIN, f64::MAX);
     }
 }
 
