@@ -50,6 +50,17 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(raw)
 
 
+def forward(handler, receiver):
+    """Has the receiver answer a request whose body was read."""
+    to = http.client.HTTPConnection(urlsplit(receiver.url).netloc, timeout=10)
+    headers = {name: value for name, value in handler.headers.items() if name.lower() != "host"}
+    to.request(handler.command, handler.path, handler.raw, headers)
+    answer = to.getresponse()
+    raw = answer.read()
+    to.close()
+    handler.answer(answer.status, json.loads(raw) if raw else None)
+
+
 class Peer(Local):
     """Plays the answers of a capture: those that say no and those that never come. All else the receiver answers."""
 
@@ -75,7 +86,7 @@ class Peer(Local):
                     act = peer.script[len(peer.requests)] if len(peer.requests) < len(peer.script) else None
                     peer.requests.append(request)
                 if act is None or act.is_good() or act.status == 409:
-                    self.forward()
+                    forward(self, peer.receiver)
                 elif act.status is None:
                     # Until the scenario is over.
                     peer.over.wait()
@@ -84,15 +95,6 @@ class Peer(Local):
                     self.answer(act.status, act.answer_body, act.answer_headers)
 
             do_GET = do_POST = do_PATCH = play
-
-            def forward(self):
-                to = http.client.HTTPConnection(urlsplit(peer.receiver.url).netloc, timeout=10)
-                headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
-                to.request(self.command, self.path, self.raw, headers)
-                answer = to.getresponse()
-                raw = answer.read()
-                to.close()
-                self.answer(answer.status, json.loads(raw) if raw else None)
 
         super().__init__(Play)
 
