@@ -36,16 +36,10 @@ fn timeless(mut trace: Trace) -> serde_json::Value {
         .iter()
         .map(|span| {
             let parent = place(span.parent_id.as_ref());
-            (
-                span.span_type,
-                &span.name,
-                parent,
-                &span.input,
-                &span.output,
-                &span.metadata,
-                span.input_tokens,
-                span.cost,
-            )
+            // A `span_ended` always says an output, if only null.
+            let output = span.output.as_ref().filter(|output| !output.is_null());
+            let usage = (span.input_tokens, span.output_tokens, span.cost);
+            (span.span_type, &span.name, parent, &span.input, output, &span.metadata, usage)
         })
         .collect();
     let metadata = trace.metadata.as_ref();

@@ -28,7 +28,7 @@ pub(crate) struct Closed {
 /// What the end of a connection means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CloseReason {
-    /// The key was rejected: closed with 4001, or the upgrade answered by 401 or 403. Final.
+    /// The key was rejected: closed with 4001. Final.
     Unauthorized,
     /// There is no stream, or none for us: the upgrade answered by a redirect, 404, 426 or whatever else will not pass, or
     /// closed with 4003. Final.
@@ -91,7 +91,6 @@ impl Closed {
 
 fn meaning(status: StatusCode) -> CloseReason {
     match verdict(status) {
-        Verdict::Unauthorized => CloseReason::Unauthorized,
         Verdict::Retry => CloseReason::NotConnected,
         Verdict::Delivered | Verdict::Conflict | Verdict::TooLarge | Verdict::Rejected => CloseReason::NoStream,
     }

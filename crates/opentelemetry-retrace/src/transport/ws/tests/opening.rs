@@ -20,10 +20,10 @@ async fn answered(headers: HeaderMap, answer: &str) -> (String, Closed, u64) {
 
 #[tokio::test(start_paused = true)]
 async fn an_upgrade_that_is_refused_says_whether_to_come_back() {
-    use CloseReason::{NoStream, NotConnected, Unauthorized};
+    use CloseReason::{NoStream, NotConnected};
     for (line, reason) in [
-        ("401 Unauthorized", Unauthorized),
-        ("403 Forbidden", Unauthorized),
+        ("401 Unauthorized", NoStream),
+        ("403 Forbidden", NoStream),
         ("404 Not Found", NoStream),
         ("426 Upgrade Required", NoStream),
         ("405 Method Not Allowed", NoStream),
