@@ -89,10 +89,11 @@ impl Closed {
     }
 }
 
+/// The upgrade carries no key, so that no answer to it can mean one.
 fn meaning(status: StatusCode) -> CloseReason {
     match verdict(status) {
         Verdict::Retry => CloseReason::NotConnected,
-        Verdict::Delivered | Verdict::Conflict | Verdict::TooLarge | Verdict::Rejected => CloseReason::NoStream,
+        _ => CloseReason::NoStream,
     }
 }
 
