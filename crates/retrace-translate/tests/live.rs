@@ -369,11 +369,11 @@ fn a_second_local_root_joins_while_the_run_is_open_and_continues_it_after() {
     let mut stage = Stage::new();
     let (first, second, third) =
         (agent(1, 0, "a").remote(77), agent(2, 0, "b").remote(77), agent(3, 0, "c").remote(77));
-    stage.starts(&first).ends(&first).at(200).starts(&second).at(1_000);
+    stage.starts(&first).ends(&first).at(200).starts(&second).at(100_000);
     assert_eq!(stage.news(), ["began a", "> a", "< a", "> b"]);
-    stage.ends(&second).at(1_250);
+    stage.ends(&second).at(100_250);
     assert_eq!(stage.news(), ["< b", "ended completed"]);
-    stage.starts(&third).ends(&third).at(2_000);
+    stage.starts(&third).ends(&third).at(101_000);
     assert_eq!(stage.news(), ["began c", "> c", "< c", "ended completed"]);
     let (first, third) = (&stage.said.live[0].run, &stage.said.live.last().unwrap().run);
     assert_ne!(first, third);
