@@ -4,6 +4,7 @@ import json
 import socket
 import struct
 import threading
+import time
 from urllib.parse import urlsplit
 
 from interop import frames
@@ -129,7 +130,8 @@ class Stream(Local):
                     elif "close" in line:
                         self.connection.sendall(frames.close(**line["close"]))
                     elif line.get("abort"):
-                        # Cut without a word.
+                        # Cut without a word, once what was sent is read.
+                        time.sleep(0.2)
                         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                         self.connection.close()
                         return None
