@@ -131,17 +131,22 @@ impl Engine {
     }
 
     fn read_queue(&mut self, now: Duration) {
+        let mut too_late = 0;
         while let Some(span) = self.queue.pop_front() {
-            if matches!(span, Seen::Ended(_)) {
-                self.read += 1;
-            }
             match span {
-                Seen::Ended(_) if self.halted => self.lose(LossReason::Halted, 1),
                 Seen::Began(_) if self.halted => {}
                 Seen::Began(span) => self.recorder.start(&SdkSpan(&span), &self.resource, now),
-                Seen::Ended(span) => self.recorder.record(&SdkSpan(&span), &self.resource, now),
+                Seen::Ended(span) => {
+                    self.read += 1;
+                    if self.halted {
+                        too_late += 1;
+                    } else {
+                        self.recorder.record(&SdkSpan(&span), &self.resource, now);
+                    }
+                }
             }
         }
+        self.lose(LossReason::Halted, too_late);
     }
 
     fn wait(&mut self, waiter: Waiter, at_most: Duration, now: Duration) {
@@ -165,7 +170,6 @@ impl Engine {
                 Output::Run(run) => self.put_run(*run, now),
                 Output::Correction(correction) => self.put_correction(correction.id, correction.patch, now),
                 Output::SetAside { spans } => self.set_aside += spans,
-                // No start is handed to the recorder, so none of these come.
                 Output::Live(live) => self.put_live(*live, now),
             }
         }
@@ -299,8 +303,8 @@ impl Engine {
     }
 
     /// Requests were lost with what made them: they are made again.
-    pub(crate) fn forget_requests(&mut self, now: Duration) {
-        self.delivery.forget_in_flight(now);
+    pub(crate) fn forget_requests(&mut self) {
+        self.delivery.outbox.forget_in_flight();
     }
 }
 

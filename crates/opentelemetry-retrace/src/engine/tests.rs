@@ -34,6 +34,31 @@ impl Stage {
         Self { engine: Engine::new(config(redaction)), taken: 0 }
     }
 
+    fn over(transport: Transport, redaction: Redaction) -> Self {
+        Self { engine: Engine::new(EngineConfig { transport, ..config(redaction) }), taken: 0 }
+    }
+
+    fn seen(&mut self, seen: Vec<Seen>, at: u64) {
+        self.taken += seen.iter().filter(|seen| matches!(seen, Seen::Ended(_))).count() as u64;
+        self.messages(vec![Message::Seen(seen)], at);
+    }
+
+    /// Opens the connection, and confirms every frame that is written to it; what they say.
+    fn stream_all(&mut self, at: u64) -> Vec<serde_json::Value> {
+        if self.engine.wants_link(ms(at)) {
+            self.engine.link_opening();
+            self.engine.incoming(Incoming::Open, ms(at));
+        }
+        let mut frames = Vec::new();
+        while let Some(text) = self.engine.next_frame(ms(at)) {
+            let frame: serde_json::Value = serde_json::from_str(text.as_str()).unwrap();
+            let ack = retrace_protocol::Ack::new("", frame["seq"].as_u64());
+            frames.push(frame);
+            self.engine.incoming(Incoming::Frame(ServerFrame::Ack(ack)), ms(at));
+        }
+        frames
+    }
+
     fn messages(&mut self, messages: Vec<Message>, at: u64) {
         for message in &messages {
             if let Message::Spans { spans, .. } = message {
@@ -318,4 +343,104 @@ proptest! {
         prop_assert!(matches!(stage.answered(blocked), Some(Waited::Done(_))));
         prop_assert!(stage.engine.is_finished());
     }
+}
+
+fn kinds(frames: &[serde_json::Value]) -> Vec<&str> {
+    frames.iter().map(|frame| frame["type"].as_str().unwrap()).collect()
+}
+
+fn tool(id: u64, parent: u64) -> SpanData {
+    let mut span = span_data(id, parent, "tool");
+    span.attributes = vec![opentelemetry::KeyValue::new("gen_ai.operation.name", "execute_tool")];
+    span
+}
+
+#[test]
+fn a_run_is_told_while_it_happens_and_a_flush_waits_for_what_was_said() {
+    let mut stage = Stage::over(Transport::Ws, Redaction::default());
+    stage.seen(vec![Seen::Began(span_data(1, 0, "root")), Seen::Began(tool(2, 1))], 0);
+    let blocked = stage.flush(0);
+    assert!(stage.engine.take_ended_waits().is_empty(), "nothing is confirmed");
+    assert_eq!(kinds(&stage.stream_all(0)), ["trace_started", "span_started", "span_started"]);
+    assert_eq!(stage.answered(blocked), Some(Waited::Done(Lost::default())));
+    stage.seen(vec![Seen::Ended(tool(2, 1)), Seen::Ended(span_data(1, 0, "root"))], 1);
+    let blocked = stage.flush(1);
+    assert_eq!(kinds(&stage.stream_all(1)), ["span_ended", "span_ended", "trace_ended"]);
+    assert_eq!(stage.answered(blocked), Some(Waited::Done(Lost::default())));
+    assert_eq!((stage.stats().accepted, stage.stats().delivered), (2, 2));
+}
+
+#[test]
+fn over_http_a_flush_does_not_wait_for_a_run_under_way() {
+    let mut stage = Stage::new(Redaction::default());
+    stage.seen(vec![Seen::Began(span_data(1, 0, "root")), Seen::Began(tool(2, 1)), Seen::Ended(tool(2, 1))], 0);
+    let blocked = stage.flush(0);
+    assert_eq!(stage.answered(blocked), Some(Waited::Done(Lost::default())));
+    assert_eq!((stage.stats().accepted, stage.stats().pending), (1, 1));
+    stage.seen(vec![Seen::Ended(span_data(1, 0, "root"))], 1);
+    stage.flush(1);
+    let bodies = stage.answer_all(201, 1);
+    assert_eq!((bodies.len(), bodies[0]["spans"].as_array().unwrap().len()), (1, 2));
+    assert_eq!(stage.stats().delivered, 2);
+}
+
+#[test]
+fn after_a_halt_what_is_recorded_is_sent_and_the_rest_is_counted() {
+    let mut stage = Stage::over(Transport::Auto, Redaction::default());
+    stage.seen(vec![Seen::Began(span_data(1, 0, "root")), Seen::Began(tool(2, 1))], 0);
+    stage.stream_all(0);
+    stage.seen(vec![Seen::Ended(tool(2, 1))], 1);
+    let halt = ServerFrame::Halt { reason: Some("budget".into()), data: Default::default(), other: Default::default() };
+    stage.engine.incoming(Incoming::Frame(halt.clone()), ms(1));
+    stage.engine.incoming(Incoming::Frame(halt), ms(1));
+    assert_eq!(kinds(&stage.stream_all(1)), ["span_ended"]);
+    assert!(stage.engine.leaves_link());
+    stage.seen(vec![Seen::Began(tool(3, 1)), Seen::Ended(tool(3, 1)), Seen::Ended(span_data(1, 0, "root"))], 2);
+    assert!(stage.stream_all(2).is_empty());
+    let signals: Vec<_> = stage.engine.take_notices().iter().map(Notice::signal).collect();
+    let codes: Vec<_> = signals.iter().map(|signal| (signal.code, signal.fatal)).collect();
+    assert_eq!(codes, [(SignalCode::Halt, true), (SignalCode::SpansLost, false)]);
+    assert!(signals[0].message.contains("budget"));
+    let stats = stage.stats();
+    assert_eq!((stats.accepted, stats.delivered, stats.lost.by(LossReason::Halted)), (3, 1, 2));
+}
+
+#[test]
+fn the_hook_sees_every_record_of_a_live_run_and_its_children_hang_from_above() {
+    let hook = |record: Record| match record {
+        Record::Span(span) if span.name == "tool" => None,
+        Record::Span(span) if span.name == "bad" => panic!("in the hook"),
+        record => Some(record),
+    };
+    let mut stage = Stage::over(Transport::Ws, Redaction::new(Some(Arc::new(hook))));
+    let mut bad = tool(4, 1);
+    bad.name = "bad".into();
+    let mut below = tool(3, 2);
+    below.name = "below".into();
+    let began = [&span_data(1, 0, "root"), &tool(2, 1), &below, &bad].map(|span| Seen::Began(span.clone()));
+    stage.seen(began.into(), 0);
+    stage.seen([below, tool(2, 1), bad, span_data(1, 0, "root")].map(Seen::Ended).into(), 1);
+    stage.flush(1);
+    let frames = stage.stream_all(1);
+    let names: Vec<_> = frames.iter().filter_map(|frame| frame["data"]["name"].as_str()).collect();
+    assert_eq!(names, ["root", "root", "below"]);
+    let of = |name: &str| frames.iter().find(|frame| frame["data"]["name"] == name).unwrap();
+    assert_eq!(of("below")["data"]["parent_id"], frames[1]["data"]["id"], "what stands between is not sent");
+    let end = frames.last().unwrap();
+    assert_eq!((end["type"].as_str(), &end["data"]["span_count"]), (Some("trace_ended"), &2.into()));
+    assert_eq!(end["data"]["lossy"], true, "a panic is a loss");
+    let lost = stage.stats().lost;
+    assert_eq!((lost.by(LossReason::BeforeSend), lost.by(LossReason::BeforeSendPanicked)), (1, 1));
+}
+
+#[test]
+fn a_run_that_the_hook_keeps_back_is_kept_back_whole() {
+    let hook = |record: Record| matches!(record, Record::Span(_)).then_some(record);
+    let mut stage = Stage::over(Transport::Ws, Redaction::new(Some(Arc::new(hook))));
+    stage.seen(vec![Seen::Began(span_data(1, 0, "root")), Seen::Began(tool(2, 1))], 0);
+    stage.seen(vec![Seen::Ended(tool(2, 1)), Seen::Ended(span_data(1, 0, "root"))], 1);
+    stage.flush(1);
+    assert!(stage.stream_all(1).is_empty());
+    assert_eq!((stage.stats().lost.by(LossReason::BeforeSend), stage.stats().pending), (2, 0));
+    assert!(stage.engine.kept_back.is_empty());
 }

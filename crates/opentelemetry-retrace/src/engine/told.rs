@@ -26,20 +26,26 @@ pub(crate) struct KeptBack {
 struct OfRun {
     /// All of it.
     whole: Option<LossReason>,
-    spans: Removed,
+    removed: Removed,
+    /// Spans of it that had ended.
+    ended: u64,
     lossy: bool,
 }
 
 /// Spans that are not sent, and what stood above them.
 #[derive(Debug, Default)]
-struct Removed(Vec<(Id, Option<Id>)>);
+struct Removed(HashMap<Id, Option<Id>>);
 
 impl Removed {
+    fn add(&mut self, span: Id, parent: Option<Id>) {
+        self.0.insert(span, parent);
+    }
+
     /// A span whose parent was kept back hangs from what stood above that.
     fn lift(&self, span: &mut Span) {
         // As often as there are spans and no more: parents may stand in a circle.
         for _ in 0..=self.0.len() {
-            let Some((_, above)) = self.0.iter().find(|(id, _)| Some(id) == span.parent_id.as_ref()) else { break };
+            let Some(above) = span.parent_id.as_ref().and_then(|parent| self.0.get(parent)) else { break };
             span.parent_id.clone_from(above);
         }
     }
@@ -56,6 +62,11 @@ impl KeptBack {
             }
         }
         self.runs.entry(run.clone()).or_default()
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.runs.is_empty() && self.order.is_empty()
     }
 
     fn forget(&mut self, run: &Id) -> Option<OfRun> {
@@ -102,7 +113,7 @@ impl Engine {
             if reason != LossReason::BeforeSend {
                 trace.lossy = Some(true);
             }
-            removed.0.push((span_id, parent));
+            removed.add(span_id, parent);
             self.lose(reason, u64::from(sources));
         }
         trace.span_count = trace.span_count.map(|_| sent);
@@ -139,9 +150,11 @@ impl Engine {
             },
             LiveEvent::SpanBegan(mut span) => {
                 self.lift(&id, &mut span);
-                // One that is kept back now is seen again when it ends, and counted then.
-                if let Decision::Send(span) = self.config.redaction.span(span) {
-                    self.delivery.step_began(&id, &span);
+                let (span_id, parent) = (span.id.clone(), span.parent_id.clone());
+                match self.config.redaction.span(span) {
+                    Decision::Send(span) => self.delivery.step_began(&id, &span),
+                    // It is seen again when it ends, and counted then.
+                    Decision::KeepBack | Decision::Panicked => self.kept_back.of(&id).removed.add(span_id, parent),
                 }
             }
             LiveEvent::SpanEnded(Recorded { mut span, sources }) => {
@@ -153,14 +166,14 @@ impl Engine {
                     Decision::Panicked => LossReason::BeforeSendPanicked,
                 };
                 let of_run = self.kept_back.of(&id);
-                of_run.spans.0.push((span_id, parent));
+                of_run.removed.add(span_id, parent);
+                of_run.ended += 1;
                 of_run.lossy |= reason != LossReason::BeforeSend;
                 self.lose(reason, u64::from(sources));
             }
             LiveEvent::Ended(mut trace) => {
                 if let Some(of_run) = self.kept_back.forget(&id) {
-                    let removed = of_run.spans.0.len() as u64;
-                    trace.span_count = trace.span_count.map(|count| count.saturating_sub(removed));
+                    trace.span_count = trace.span_count.map(|count| count.saturating_sub(of_run.ended));
                     trace.lossy = trace.lossy.or(of_run.lossy.then_some(true));
                 }
                 match self.config.redaction.trace(trace) {
@@ -174,7 +187,7 @@ impl Engine {
 
     fn lift(&self, run: &Id, span: &mut Span) {
         if let Some(of_run) = self.kept_back.runs.get(run) {
-            of_run.spans.lift(span);
+            of_run.removed.lift(span);
         }
     }
 

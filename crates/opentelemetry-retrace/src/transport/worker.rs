@@ -134,16 +134,23 @@ impl State {
                     } else {
                         // A request failed inside: nobody knows which, so all of them start over.
                         requests = JoinSet::new();
-                        self.engine.forget_requests(now);
+                        self.engine.forget_requests();
                     }
                 },
                 incoming = read(link.as_mut()) => {
                     let now = self.now();
-                    let incoming = incoming.unwrap_or_else(broken_off);
-                    if matches!(incoming, Incoming::Closed(_)) {
-                        link = None;
+                    let mut incoming = incoming.unwrap_or_else(broken_off);
+                    // What else has come is taken along: an ack is small, a turn of this loop is not.
+                    loop {
+                        if matches!(incoming, Incoming::Closed(_)) {
+                            link = None;
+                        }
+                        self.engine.incoming(incoming, now);
+                        match link.as_mut().map(|link| link.incoming.try_recv()) {
+                            Some(Ok(more)) => incoming = more,
+                            _ => break,
+                        }
                     }
-                    self.engine.incoming(incoming, now);
                 }
                 () = room(outgoing.as_ref()), if writes_on => {}
                 () = sleep_until(until) => {}
