@@ -390,7 +390,7 @@ fn after_a_halt_what_is_recorded_is_sent_and_the_rest_is_counted() {
     stage.seen(vec![Seen::Began(span_data(1, 0, "root")), Seen::Began(tool(2, 1))], 0);
     stage.stream_all(0);
     stage.seen(vec![Seen::Ended(tool(2, 1))], 1);
-    let halt = ServerFrame::Halt { reason: Some("budget".into()), data: Default::default(), other: Default::default() };
+    let halt = ServerFrame::parse(r#"{"type":"halt","data":{"reason":"budget"}}"#).unwrap();
     stage.engine.incoming(Incoming::Frame(halt.clone()), ms(1));
     stage.engine.incoming(Incoming::Frame(halt), ms(1));
     assert_eq!(kinds(&stage.stream_all(1)), ["span_ended"]);
