@@ -15,7 +15,7 @@ use retrace_protocol::{Ack, Event, ServerFrame, Status};
 use serde_json::{Map, Value};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::time::{Instant, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -256,18 +256,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Telling<'_, S> {
     /// Runs until the queue is closed and empty, or the connection has to end.
     async fn run(mut self, mut waiting: mpsc::Receiver<Said>) -> Option<End> {
         let mut pings = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
+        // After a long commit the next ping is due at once, but not all those that were missed.
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut pinged = false;
         let mut group = Vec::new();
         loop {
             tokio::select! {
-                taken = waiting.recv_many(&mut group, QUEUE_FRAMES) => {
-                    if taken == 0 {
-                        return None;
-                    }
-                    if let Err(end) = self.take(group.drain(..)).await {
-                        return Some(end);
-                    }
-                }
+                biased;
                 _ = pings.tick() => {
                     if self.signs.stalled.load(Ordering::Relaxed) {
                         continue;
@@ -278,6 +273,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Telling<'_, S> {
                     self.signs.pong.store(false, Ordering::Relaxed);
                     pinged = true;
                     self.send([&ServerFrame::Ping { other: Map::new() }]).await;
+                }
+                taken = waiting.recv_many(&mut group, QUEUE_FRAMES) => {
+                    if taken == 0 {
+                        return None;
+                    }
+                    if let Err(end) = self.take(group.drain(..)).await {
+                        return Some(end);
+                    }
                 }
             }
             if self.mute {
