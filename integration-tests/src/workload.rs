@@ -1,6 +1,6 @@
 //! Runs of agents, made through the OpenTelemetry API from a seed, and what a receiver must have of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use opentelemetry::trace::{Span as _, SpanKind, Status, TraceContextExt as _, Tracer, TracerProvider as _};
 use opentelemetry::{Context, KeyValue};
@@ -149,55 +149,76 @@ fn length(random: &mut fastrand::Rng) -> usize {
     }
 }
 
-/// What a receiver has of what was made.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Held {
-    /// Spans that it has whole.
-    pub whole: u64,
-    /// Spans that it lacks, or of which it lacks the end.
-    pub missing: u64,
+/// What a receiver has.
+#[derive(Debug)]
+pub struct Stored {
+    runs: HashMap<Id, Trace>,
+    /// Where each span is that has ended. One that outlived its run has a run of its own.
+    ended: BTreeMap<String, Vec<Span>>,
 }
 
-impl Made {
-    /// Looks what of it is stored, and that nothing else is.
+impl Stored {
+    /// Looks into it.
+    #[must_use]
+    pub fn new(runs: Vec<Trace>) -> Self {
+        let mut ended: BTreeMap<String, Vec<Span>> = BTreeMap::new();
+        for span in runs.iter().flat_map(|run| run.spans.iter().flatten()).filter(|span| span.ended_at.is_some()) {
+            ended.entry(key(&span.id)).or_default().push(span.clone());
+        }
+        Self { runs: runs.into_iter().filter_map(|run| Some((run.id.clone()?, run))).collect(), ended }
+    }
+
+    /// Spans that are there with their end.
+    #[must_use]
+    pub fn ended(&self) -> u64 {
+        self.ended.values().map(|spans| spans.len() as u64).sum()
+    }
+
+    /// Compares it with what was made; tells how many spans are missing.
     ///
     /// # Errors
-    /// Something is stored that was never made, or twice, or not as it was made; or something is missing and the run
+    /// Something is there that was never made, or twice, or not as it was made; or something is missing of a run that
     /// does not say so.
-    pub fn held(&self, stored: Option<&Trace>) -> Result<Held, String> {
-        let Some(stored) = stored else {
-            return Ok(Held { whole: 0, missing: self.spans.len() as u64 });
-        };
-        let spans = stored.spans.as_deref().unwrap_or_default();
-        let mut held = Held::default();
-        let mut seen = BTreeMap::new();
-        for span in spans {
-            let key = key(&span.id);
-            let made = self.spans.get(&key).ok_or_else(|| format!("{}: {} was never made", self.id, span.name))?;
-            if seen.insert(key, ()).is_some() {
-                return Err(format!("{}: {} is there twice", self.id, span.name));
-            }
-            if span.ended_at.is_some() {
-                made.is(span).map_err(|what| format!("{}: {}: {what}", self.id, span.name))?;
-                held.whole += 1;
+    pub fn missing(&self, made: &[Made]) -> Result<u64, String> {
+        let all: HashSet<&String> = made.iter().flat_map(|run| run.spans.keys()).collect();
+        for span in self.runs.values().flat_map(|run| run.spans.iter().flatten()) {
+            if !all.contains(&key(&span.id)) {
+                return Err(format!("{} of {} was never made", span.name, span.trace_id));
             }
         }
-        held.missing = self.spans.len() as u64 - held.whole;
-        let count = self.spans.len() as u64;
-        if stored.lossy != Some(true) {
-            if held.missing > 0 {
-                return Err(format!("{}: {} of {count} spans are missing, and it is not lossy", self.id, held.missing));
-            }
-            if stored.span_count != Some(count) {
-                return Err(format!("{}: {count} spans, but it says {:?}", self.id, stored.span_count));
+        made.iter().map(|run| self.missing_of(run)).sum()
+    }
+
+    fn missing_of(&self, made: &Made) -> Result<u64, String> {
+        let (mut missing, mut elsewhere) = (0, 0);
+        for (key, span) in &made.spans {
+            match self.ended.get(key).map_or(&[][..], Vec::as_slice) {
+                [] => missing += 1,
+                [one] => {
+                    elsewhere += u64::from(one.trace_id != made.id);
+                    span.is(one, one.trace_id == made.id)
+                        .map_err(|what| format!("{}: {}: {what}", made.id, one.name))?;
+                }
+                _ => return Err(format!("{}: {} is there twice", made.id, span.name)),
             }
         }
-        Ok(held)
+        let Some(run) = self.runs.get(&made.id) else { return Ok(missing) };
+        let count = made.spans.len() as u64;
+        if run.lossy == Some(true) {
+            return Ok(missing);
+        }
+        if missing + elsewhere > 0 {
+            return Err(format!("{}: {missing} of {count} spans are missing, and it is not lossy", made.id));
+        }
+        if run.span_count != Some(count) {
+            return Err(format!("{}: {count} spans, but it says {:?}", made.id, run.span_count));
+        }
+        Ok(missing)
     }
 }
 
 impl MadeSpan {
-    fn is(&self, span: &Span) -> Result<(), String> {
+    fn is(&self, span: &Span, in_its_run: bool) -> Result<(), String> {
         let output = span.output.as_ref().map_or("", |output| output.as_str());
         let said = self.output.as_ref().is_none_or(|made| output.contains(made.as_str()));
         if !span.name.contains(&self.name) || span.error.is_some() != self.failed || !said {
@@ -208,7 +229,7 @@ impl MadeSpan {
             ));
         }
         let parent = span.parent_id.as_ref().map(key);
-        if self.parent.as_ref().is_some_and(|made| *made != parent) {
+        if in_its_run && self.parent.as_ref().is_some_and(|made| *made != parent) {
             return Err(format!("it hangs from {parent:?}, not from {:?}", self.parent));
         }
         Ok(())

@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,13 +10,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use integration_tests::faulty::{FaultyProxy, Receiver, Schedule};
-use integration_tests::workload::{self, Made, Shape};
+use integration_tests::workload::{self, Made, Shape, Stored};
 use opentelemetry_retrace::{RetraceExporter, RetraceSpanProcessor, Stats, Transport};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanExporter as _, SpanProcessor as _,
 };
-use retrace_protocol::{Signal, SignalCode, Trace};
+use retrace_protocol::{Signal, SignalCode};
 
 const THREADS: usize = 4;
 const RUNS: usize = 30;
@@ -149,7 +148,7 @@ fn run(seed: u64, is_exporter: bool, transport: Transport, db: &Path) -> Outcome
         }
         // What counts as delivered is there at this very moment, whatever happens to connections.
         let delivered = way.stats().delivered;
-        let there = whole(&made.lock().unwrap(), &receiver);
+        let there = Stored::new(receiver.traces()).ended();
         assert!(there >= delivered, "{there} spans are stored, {delivered} count as delivered");
 
         proxy.heal();
@@ -166,13 +165,8 @@ fn run(seed: u64, is_exporter: bool, transport: Transport, db: &Path) -> Outcome
     let (made, stats) = (made.into_inner().unwrap(), way.stats());
     let spans: u64 = made.iter().map(|run| run.spans.len() as u64).sum();
     assert_eq!((stats.accepted, stats.pending), (spans, 0), "{stats:?}");
-    let stored: HashMap<_, Trace> = receiver.traces().into_iter().map(|run| (run.id.clone().unwrap(), run)).collect();
-    let mut missing = 0;
-    for run in &made {
-        missing += run.held(stored.get(&run.id)).unwrap_or_else(|what| panic!("{what}\n{stats:?}\n{told:?}")).missing;
-    }
-    let agents = made.iter().filter(|run| !run.spans.is_empty()).count();
-    assert!(stored.len() <= agents, "{} runs of {agents} are stored", stored.len());
+    let missing = Stored::new(receiver.traces()).missing(&made);
+    let missing = missing.unwrap_or_else(|what| panic!("{what}\n{stats:?}\n{told:?}"));
     let lost = stats.lost.total();
     assert!(missing <= lost, "{missing} spans are missing, {stats:?}");
     let told_lost =
@@ -184,13 +178,6 @@ fn run(seed: u64, is_exporter: bool, transport: Transport, db: &Path) -> Outcome
         eprintln!("seed {seed}: {stats:?}\n{:?}", told.lock().unwrap());
     }
     Outcome { made: spans, lost, frames: count(&counts.frames), cuts: count(&counts.cuts) }
-}
-
-/// Spans that are stored with their end.
-fn whole(made: &[Made], receiver: &Receiver) -> u64 {
-    let stored = made.iter().filter_map(|run| receiver.trace(&run.id));
-    let spans = stored.flat_map(|trace| trace.spans.unwrap_or_default());
-    spans.filter(|span| span.ended_at.is_some()).count() as u64
 }
 
 /// Prints the seed that failed.
