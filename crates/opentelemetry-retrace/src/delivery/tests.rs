@@ -243,6 +243,89 @@ fn what_a_strict_receiver_does_not_take_by_request_waits_for_the_stream() {
     assert_eq!((receiver.whole_spans(), delivery.outbox.account.delivered, delivery.is_empty()), (2, 2, true));
 }
 
+/// A run of which the receiver has the beginning, back on the stream after a strict receiver did not take the rest.
+fn with_run_only_for_the_stream(receiver: &mut Receiver) -> Delivery {
+    let mut delivery = with_run(Transport::Auto);
+    open(&mut delivery, secs(0));
+    receiver.read(delivery.next_frame(secs(0)).unwrap().as_str());
+    for _ in 0..3 {
+        delivery.link_closed(closed(CloseReason::Lost), secs(0));
+        delivery.link_opening();
+    }
+    delivery.link_closed(closed(CloseReason::Lost), secs(0));
+    delivery.advance(secs(0));
+    assert_eq!(request_all(&mut delivery, receiver, secs(0)), [Method::Create]);
+    delivery
+}
+
+#[test]
+fn who_waits_for_a_run_waits_for_the_stream_that_alone_can_take_it() {
+    let mut receiver = Receiver { strict: true, ..Receiver::default() };
+    let mut delivery = with_run_only_for_the_stream(&mut receiver);
+    let mark = delivery.mark();
+    assert!(!delivery.is_done_before(mark) && !delivery.wants_link(secs(59)), "left alone");
+    delivery.hurry(secs(1));
+    open(&mut delivery, secs(1));
+    assert!(!delivery.is_done_before(mark));
+    stream_all(&mut delivery, &mut receiver, secs(1));
+    assert!(delivery.is_done_before(mark));
+    assert_eq!((receiver.whole_spans(), delivery.outbox.account.delivered), (2, 2));
+}
+
+#[test]
+fn a_shutdown_tries_the_stream_before_it_gives_up_what_nothing_else_can_take() {
+    for comes_back in [true, false] {
+        let mut receiver = Receiver { strict: true, ..Receiver::default() };
+        let mut delivery = with_run_only_for_the_stream(&mut receiver);
+        delivery.close(secs(1), secs(6));
+        delivery.advance(secs(1));
+        assert!(delivery.next_sending(secs(1)).is_none() && delivery.outbox.account.lost.total() == 0);
+        if comes_back {
+            open(&mut delivery, secs(1));
+            stream_all(&mut delivery, &mut receiver, secs(1));
+        } else {
+            for now in [secs(1), secs(2)] {
+                assert!(delivery.wants_link(now));
+                delivery.link_opening();
+                delivery.link_closed(closed(CloseReason::NotConnected), now);
+                delivery.advance(now);
+            }
+            assert_eq!(request_all(&mut delivery, &mut receiver, secs(2)), [Method::Create, Method::Patch]);
+        }
+        let expected = if comes_back { (2, 0) } else { (0, 2) };
+        let account = &delivery.outbox.account;
+        assert_eq!((account.delivered, account.lost.by(LossReason::Conflict)), expected);
+        assert!(delivery.is_empty());
+    }
+}
+
+#[test]
+fn a_connection_lost_just_before_the_end_is_made_again() {
+    let mut delivery = with_run(Transport::Ws);
+    let mut receiver = Receiver { strict: true, ..Receiver::default() };
+    open(&mut delivery, secs(0));
+    receiver.read(delivery.next_frame(secs(0)).unwrap().as_str());
+    delivery.link_closed(closed(CloseReason::Lost), secs(0));
+    delivery.hurry(secs(0));
+    delivery.close(secs(0), secs(5));
+    delivery.advance(secs(0));
+    open(&mut delivery, secs(0));
+    stream_all(&mut delivery, &mut receiver, secs(0));
+    assert_eq!((delivery.outbox.account.delivered, delivery.outbox.account.lost.total()), (2, 0));
+}
+
+#[test]
+fn a_change_of_a_run_goes_after_the_run_whichever_was_put_in_first() {
+    let mut delivery = with_run(Transport::Auto);
+    let mut receiver = Receiver::default();
+    delivery.link_opening();
+    delivery.link_closed(closed(CloseReason::NotConnected), secs(0));
+    delivery.push_patch("t".into(), TracePatch { lossy: Some(true), ..TracePatch::default() }, secs(0));
+    delivery.advance(secs(0));
+    assert_eq!(request_all(&mut delivery, &mut receiver, secs(0)), [Method::Create, Method::Patch]);
+    assert!(receiver.runs["t"].lossy && codes(&mut delivery).is_empty());
+}
+
 #[test]
 fn at_the_end_the_rest_goes_by_request_and_what_is_refused_is_counted() {
     for strict in [false, true] {

@@ -295,8 +295,10 @@ impl Stream {
     }
 
     /// Puts the rest of a run back: the receiver does not take it in another way.
-    pub(crate) fn put_back(&mut self, id: &Id, trace: Trace, chunks: Vec<Chunk>, now: Duration) {
-        self.change(id, |run| (run.written, run.stream_only) = (true, true));
+    pub(crate) fn put_back(&mut self, id: &Id, rest: Rest, now: Duration) {
+        let Rest { trace, chunks, first_frame, .. } = rest;
+        let first_frame = first_frame.unwrap_or(self.next_seq);
+        self.change(id, |run| (run.written, run.stream_only) = (true, Some(first_frame)));
         self.begin(id, trace.clone());
         for chunk in chunks {
             if let Some(span) = chunk.read() {
@@ -391,6 +393,11 @@ impl Stream {
     /// Whether a frame with a smaller number is left.
     pub(crate) fn has_frames_before(&self, seq: u64) -> bool {
         self.frames.first_key_value().is_some_and(|(first, _)| *first < seq)
+    }
+
+    /// Whether a run that only the stream can complete lacks what a frame with a smaller number said.
+    pub(crate) fn has_stream_only_before(&self, seq: u64) -> bool {
+        self.over().any(|(_, run)| run.stream_only.is_some_and(|first| first < seq))
     }
 
     pub(crate) fn next_seq(&self) -> u64 {

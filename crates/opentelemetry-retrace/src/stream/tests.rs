@@ -218,7 +218,7 @@ fn the_rest_of_a_run_is_what_was_not_confirmed() {
     assert_eq!((rest.begun, rest.written, rest.sources(), rest.first_frame), (true, true, 1, Some(4)));
     assert_eq!(rest.chunks[0].read().unwrap(), done("b"));
     assert_eq!((stream.weight(), stream.pending(), stream.has_frames()), (0, 0, false));
-    stream.put_back(&id(), rest.trace, rest.chunks, secs(1));
+    stream.put_back(&id(), rest, secs(1));
     let kinds: Vec<_> = said(&written(&mut stream)).into_iter().map(|(kind, id, _)| (kind, id)).collect();
     assert_eq!(
         kinds,
