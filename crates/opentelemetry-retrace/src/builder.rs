@@ -108,7 +108,14 @@ impl<P: WayIn> Builder<P> {
         self
     }
 
-    /// How runs are sent: a [`Transport`] or its name. `RETRACE_TRANSPORT`.
+    /// How runs are sent: a [`Transport`] or its name. `RETRACE_TRANSPORT`; [`Transport::Auto`] by default.
+    ///
+    /// ```
+    /// use opentelemetry_retrace::{RetraceSpanProcessor, Transport};
+    ///
+    /// let live = RetraceSpanProcessor::builder().with_transport(Transport::Ws);
+    /// let at_the_end = RetraceSpanProcessor::builder().with_transport("http");
+    /// ```
     pub fn with_transport<T>(mut self, transport: T) -> Self
     where
         T: TryInto<Transport>,

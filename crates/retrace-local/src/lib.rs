@@ -39,6 +39,7 @@
 //! | `POST /api/v1/traces/:id/golden` | 200, also before the trace is there (section 20) |
 //! | `POST /api/v1/enforcement/check` | `allow`: there are no policies here |
 //! | `POST /api/v1/internal/logs` | 202; telemetry is thrown away |
+//! | `GET /ws/v1/stream` | live events over a WebSocket, each acknowledged when it is stored (sections 4 to 7) |
 //! | `GET /` | the page |
 //!
 //! Whatever is refused is refused with a JSON reason, and nothing of it is stored.
@@ -80,8 +81,8 @@
 //! `retrace-local translate` prints them. It is also how a mapping is looked into.
 //!
 //! # What this does not do
-//! Forks, replays (it never sends `halt`, `resume` or `replay`), enforcement policies, and receiving OTLP. It encrypts nothing: where others can
-//! reach it, put something in front of it that does.
+//! Forks, replays (it never sends `halt`, `resume` or `replay`), enforcement policies, and receiving OTLP. It encrypts
+//! nothing: where others can reach it, put something in front of it that does.
 
 #[cfg(test)]
 mod arbitrary;

@@ -23,11 +23,12 @@ use crate::secret::ApiKey;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Transport {
-    /// As [`Transport::Ws`] while a WebSocket can be had and keeps up, as [`Transport::Http`] meanwhile. What began on one is
-    /// completed on the other.
+    /// As [`Transport::Ws`]; as [`Transport::Http`] from when no WebSocket can be had, or it is lost three times within five
+    /// minutes, until one can be had again. What began on one is completed on the other.
     #[default]
     Auto,
-    /// Event by event over a WebSocket, while a run is under way; each is kept until the receiver has confirmed it.
+    /// Event by event over a WebSocket, while a run is under way; each is kept until the receiver has confirmed it. While
+    /// there is no connection everything waits. What a shutdown finds unconfirmed goes by HTTP.
     Ws,
     /// Each run as one HTTP request, when it has ended.
     Http,
