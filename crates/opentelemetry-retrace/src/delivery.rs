@@ -344,10 +344,9 @@ impl Delivery {
     /// count.
     pub(crate) fn is_done_before(&self, mark: Mark) -> bool {
         let streams = !self.route.is_by_request();
-        self.outbox.is_done_before(mark.post)
-            && !self.outbox.has_rests_before(mark.frame)
-            && !(streams && self.stream.has_frames_before(mark.frame))
-            && !self.stream.has_stream_only_before(mark.frame)
+        let streams = streams && self.stream.has_frames_before(mark.frame);
+        let waits = streams || self.stream.has_stream_only_before(mark.frame) || self.outbox.has_rests_before(mark.frame);
+        !waits && self.outbox.is_done_before(mark.post)
     }
 
     /// Somebody waits: try now.

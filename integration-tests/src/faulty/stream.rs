@@ -187,7 +187,7 @@ impl Spoilt {
         self.seen += 1;
         match how {
             Acks::DropAll => Vec::new(),
-            Acks::Drop if self.seen % 3 == 0 => Vec::new(),
+            Acks::Drop if self.seen.is_multiple_of(3) => Vec::new(),
             Acks::Drop => vec![ack],
             Acks::Duplicate => {
                 self.held.push_back(ack.clone());
