@@ -71,11 +71,13 @@ mod pipeline;
 mod processor;
 mod redact;
 mod route;
+mod sampler;
 mod secret;
 mod stats;
 mod stream;
 #[cfg(test)]
 mod testing;
+mod threshold;
 mod transport;
 mod view;
 mod waiter;
@@ -90,5 +92,6 @@ pub use crate::config::{BuildError, Transport, UnknownTransport, VARIABLES, Vari
 pub use crate::exporter::RetraceExporter;
 pub use crate::processor::RetraceSpanProcessor;
 pub use crate::redact::Record;
+pub use crate::sampler::{RetraceSampler, RetraceSamplerBuilder};
 pub use crate::secret::ApiKey;
 pub use crate::stats::{LossReason, Lost, Stats};

@@ -3,6 +3,7 @@
 mod base_url;
 mod env;
 mod error;
+mod sampling;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ pub(crate) use self::base_url::BaseUrl;
 use self::env::Environment;
 pub use self::env::{VARIABLES, Variable};
 pub use self::error::BuildError;
+pub(crate) use self::sampling::Sampling;
 use crate::secret::ApiKey;
 
 /// How runs are sent.
