@@ -37,15 +37,48 @@ use crate::threshold::{ProbabilityState, Threshold};
 /// [`crate::RetraceSpanProcessor`] holds its spans and sends them if it fails. That costs what recording costs;
 /// [`RetraceSamplerBuilder::with_failures`] switches it off.
 #[derive(Clone)]
-pub struct RetraceSampler(Arc<Rule>);
+pub struct RetraceSampler(Arc<Inner>);
 
 #[derive(Debug)]
-struct Rule {
+struct Inner {
+    rule: Rule,
+    parent_based: bool,
+    failures: bool,
+}
+
+/// How the root of a run is decided on.
+#[derive(Clone, Debug)]
+pub(crate) struct Rule {
     rate: f64,
     threshold: Option<Threshold>,
     seed: Option<String>,
-    parent_based: bool,
-    failures: bool,
+}
+
+impl Rule {
+    /// An empty seed is none.
+    pub(crate) fn new(rate: f64, seed: Option<String>) -> Self {
+        Self { rate, threshold: Threshold::of(rate), seed: seed.filter(|seed| !seed.is_empty()) }
+    }
+
+    /// Whether the name of the root decides.
+    pub(crate) fn wants_name(&self) -> bool {
+        self.seed.is_some()
+    }
+
+    /// Whether a run is kept whose root has this name.
+    pub(crate) fn keeps(&self, trace_id: TraceId, name: &str, state: &TraceState) -> bool {
+        self.keeps_with(trace_id, name, &ProbabilityState::of(state))
+    }
+
+    fn keeps_with(&self, trace_id: TraceId, name: &str, probability: &ProbabilityState<'_>) -> bool {
+        match &self.seed {
+            Some(seed) => is_sampled(self.rate, seed, name),
+            None => {
+                let randomness = probability.randomness().unwrap_or_else(|| trailing_56_bits(trace_id));
+                self.threshold.is_some_and(|threshold| threshold.keeps(randomness))
+            }
+        }
+    }
 }
 
 impl RetraceSampler {
@@ -55,16 +88,12 @@ impl RetraceSampler {
     }
 
     fn root(&self, trace_id: TraceId, name: &str, state: &TraceState) -> SamplingResult {
-        let rule = &*self.0;
+        let rule = &self.0.rule;
         let probability = ProbabilityState::of(state);
-        let (kept, threshold) = match &rule.seed {
-            Some(seed) => (is_sampled(rule.rate, seed, name), None),
-            None => {
-                let randomness = probability.randomness().unwrap_or_else(|| trailing_56_bits(trace_id));
-                (rule.threshold.is_some_and(|threshold| threshold.keeps(randomness)), rule.threshold)
-            }
-        };
-        let trace_state = probability.written_to(state, threshold.filter(|_| kept));
+        let kept = rule.keeps_with(trace_id, name, &probability);
+        // Of a decision by name nobody can tell the probability.
+        let threshold = rule.threshold.filter(|_| kept && !rule.wants_name());
+        let trace_state = probability.written_to(state, threshold);
         self.result(kept, trace_state)
     }
 
@@ -107,7 +136,7 @@ impl ShouldSample for RetraceSampler {
 
 impl fmt::Debug for RetraceSampler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Rule { rate, seed, parent_based, failures, .. } = &*self.0;
+        let Inner { rule: Rule { rate, seed, .. }, parent_based, failures } = &*self.0;
         write!(f, "RetraceSampler{{rate={rate},seed={seed:?},parent_based={parent_based},failures={failures}}}")
     }
 }
@@ -166,10 +195,8 @@ impl RetraceSamplerBuilder {
             Some(rate) => Sampling::checked(rate, "with_sample_rate")?,
             None => environment.rate.unwrap_or(1.0),
         };
-        Ok(RetraceSampler(Arc::new(Rule {
-            rate,
-            threshold: Threshold::of(rate),
-            seed: self.seed.or(environment.seed).filter(|seed| !seed.is_empty()),
+        Ok(RetraceSampler(Arc::new(Inner {
+            rule: Rule::new(rate, self.seed.or(environment.seed)),
             parent_based: self.parent_based.or(environment.parent_based).unwrap_or(true),
             failures: self.failures.unwrap_or(true),
         })))
