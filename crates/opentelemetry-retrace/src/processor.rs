@@ -36,7 +36,8 @@ use crate::stats::Stats;
 /// # What the application's threads do
 /// A span that begins or ends is put into a queue bounded in bytes: one copy of the span and one short lock that nobody
 /// holds while waiting. When the queue is full a beginning is left out, and told with the end; an end that finds no room is
-/// counted as lost. Spans that are not sampled are left alone.
+/// counted as lost. Of a span that is recorded and not sampled only the end is taken, in case its run fails
+/// ([`crate::Builder::with_failures`]).
 ///
 /// # Clones
 /// Clones share one pipeline: keep one to read [`RetraceSpanProcessor::stats`]. When the last is dropped without a
@@ -96,7 +97,8 @@ impl SpanProcessor for RetraceSpanProcessor {
     }
 
     fn on_end(&self, span: SpanData) {
-        if let Some(pipeline) = self.pipeline.as_ref().filter(|_| span.span_context.is_sampled()) {
+        let Some(pipeline) = &self.pipeline else { return };
+        if pipeline.takes_unsampled || span.span_context.is_sampled() {
             // After a shutdown nothing is recorded; that is the caller's doing.
             let _ = pipeline.inbox.push_seen(Seen::Ended(span));
         }

@@ -3,6 +3,7 @@
 mod base_url;
 mod env;
 mod error;
+mod sampling;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,6 +18,9 @@ pub(crate) use self::base_url::BaseUrl;
 use self::env::Environment;
 pub use self::env::{VARIABLES, Variable};
 pub use self::error::BuildError;
+pub(crate) use self::sampling::Sampling;
+use crate::gate::Failures;
+use crate::sampler::Rule;
 use crate::secret::ApiKey;
 
 /// How runs are sent.
@@ -87,6 +91,9 @@ pub(crate) struct Settings {
     pub linger: Option<Duration>,
     pub keep: Option<Duration>,
     pub batch_size: Option<usize>,
+    pub sample_rate: Option<f64>,
+    pub sample_seed: Option<String>,
+    pub failures: Option<Failures>,
 }
 
 /// Every setting, decided.
@@ -111,6 +118,9 @@ pub(crate) struct Config {
     pub linger: Duration,
     pub keep: Duration,
     pub batch_size: usize,
+    /// Which of the runs that reach us are sent; all without.
+    pub rule: Option<Rule>,
+    pub failures: Failures,
 }
 
 /// Values that hold where nothing else is set.
@@ -215,6 +225,11 @@ impl Settings {
                 .batch_size
                 .or_else(|| env.parsed(env::BATCH_SIZE, |text| text.parse().ok().filter(|size| *size > 0)))
                 .unwrap_or(defaults::BATCH_SIZE),
+            rule: match self.sample_rate {
+                Some(rate) => Some(Rule::new(Sampling::checked(rate, "with_sample_rate")?, self.sample_seed)),
+                None => None,
+            },
+            failures: self.failures.unwrap_or_default(),
         }))
     }
 }

@@ -3,7 +3,6 @@ use crate::redact::Record;
 use crate::testing::{chat, in_trace, span_data};
 use crate::waiter::Blocked;
 use http::StatusCode;
-use opentelemetry_sdk::trace::SpanData;
 use proptest::prelude::*;
 
 fn ms(ms: u64) -> Duration {
@@ -16,6 +15,9 @@ fn config(redaction: Redaction) -> EngineConfig {
         recorder: RecorderLimits::default(),
         outbox: OutboxLimits { bytes: 1 << 20, posts: 100, body_bytes: 1 << 20, in_flight: 4, keep: ms(60_000) },
         transport: Transport::Http,
+        rule: None,
+        failures: Failures::default(),
+        gate: GateLimits { bytes: 1 << 20, idle: ms(60_000) },
         redaction,
         export_wait: ms(4_000),
         flush_wait: ms(5_000),
@@ -443,4 +445,37 @@ fn a_run_that_the_hook_keeps_back_is_kept_back_whole() {
     assert!(stage.stream_all(1).is_empty());
     assert_eq!((stage.stats().lost.by(LossReason::BeforeSend), stage.stats().pending), (2, 0));
     assert!(stage.engine.kept_back.is_empty());
+}
+
+#[test]
+fn of_runs_that_were_not_sampled_those_that_failed_are_sent_whole() {
+    let unsampled = |mut span: SpanData| {
+        let context = &span.span_context;
+        let (trace_id, span_id) = (context.trace_id(), context.span_id());
+        span.span_context = opentelemetry::trace::SpanContext::new(
+            trace_id,
+            span_id,
+            opentelemetry::trace::TraceFlags::default(),
+            false,
+            opentelemetry::trace::TraceState::default(),
+        );
+        span
+    };
+    for transport in [Transport::Http, Transport::Ws] {
+        let mut stage = Stage::over(transport, Redaction::default());
+        for trace in 1..=20 {
+            let [root, mut child] = [span_data(1, 0, "root"), chat(2, 1)].map(|span| unsampled(in_trace(span, trace)));
+            if trace % 10 == 0 {
+                child.status = opentelemetry::trace::Status::error("no");
+            }
+            stage.seen(vec![Seen::Began(root.clone()), Seen::Began(child.clone())], 0);
+            stage.seen(vec![Seen::Ended(child), Seen::Ended(root)], 0);
+        }
+        stage.flush(0);
+        let told = stage.stream_all(0).iter().filter(|frame| frame["type"] == "trace_ended").count();
+        let posted = stage.answer_all(201, 0).len();
+        assert_eq!(told + posted, 2, "{transport:?}");
+        let stats = stage.stats();
+        assert_eq!((stats.delivered, stats.set_aside, stats.pending), (4, 36, 0));
+    }
 }
