@@ -345,7 +345,8 @@ impl Delivery {
     pub(crate) fn is_done_before(&self, mark: Mark) -> bool {
         let streams = !self.route.is_by_request();
         let streams = streams && self.stream.has_frames_before(mark.frame);
-        let waits = streams || self.stream.has_stream_only_before(mark.frame) || self.outbox.has_rests_before(mark.frame);
+        let waits =
+            streams || self.stream.has_stream_only_before(mark.frame) || self.outbox.has_rests_before(mark.frame);
         !waits && self.outbox.is_done_before(mark.post)
     }
 
