@@ -48,6 +48,18 @@ impl Pipeline {
         }
     }
 
+    /// One without a worker.
+    #[cfg(test)]
+    pub(crate) fn alone(inbox: Arc<Inbox>) -> Self {
+        Self {
+            inbox,
+            flush_timeout: Duration::ZERO,
+            batch_size: 1,
+            takes_unsampled: true,
+            is_shut_down: AtomicBool::new(false),
+        }
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         self.inbox.stats()
     }
