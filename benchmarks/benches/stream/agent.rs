@@ -4,14 +4,19 @@ use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::SdkTracer;
 
-/// Spans of a run: the agent and [`STEPS`] of a model call and a tool each.
-pub(crate) const SPANS: u64 = 1 + 2 * STEPS;
-const STEPS: u64 = 5;
+/// Steps of a small run.
+pub(crate) const STEPS: u64 = 5;
 
-/// A whole run.
-pub(crate) fn run(tracer: &SdkTracer) {
+/// Spans of a run: the agent, and of each step a model call and a tool.
+pub(crate) const fn spans(steps: u64) -> u64 {
+    1 + 2 * steps
+}
+
+/// A whole run; `wait` comes before each step.
+pub(crate) fn run(tracer: &SdkTracer, steps: u64, wait: impl Fn()) {
     let agent = start(tracer, "invoke_agent bench", agent(), &Context::new());
-    for _ in 0..STEPS {
+    for _ in 0..steps {
+        wait();
         start(tracer, "chat gpt-4o-mini", chat(), &agent).span().end();
         start(tracer, "execute_tool search", tool(), &agent).span().end();
     }

@@ -23,7 +23,7 @@ pub(crate) fn measure(samples: usize) {
     println!(
         "`span.end()` and `provider.force_flush()`. *Under load* another thread sends a run of {} spans every {} ms \
          through the same pipeline, and the flush waits for what it had said.\n",
-        agent::SPANS,
+        agent::spans(agent::STEPS),
         PAUSE.as_millis(),
     );
     println!("| what ends | transport | database | load | p50 µs | p99 µs | samples |");
@@ -65,7 +65,7 @@ fn of(
             scope.spawn(|| {
                 let tracer = pipeline.provider.tracer("load");
                 while !over.load(Ordering::Relaxed) {
-                    agent::run(&tracer);
+                    agent::run(&tracer, agent::STEPS, || {});
                     thread::sleep(PAUSE);
                 }
             });

@@ -1,6 +1,7 @@
 //! What a live run costs, measured through the public API against a receiver in the same process.
 //!
-//! `cargo bench --package benchmarks` prints the tables of BENCHMARKS.md; `-- --quick` takes a tenth of the samples.
+//! `cargo bench --package benchmarks` prints the tables of BENCHMARKS.md; `-- --quick` takes a tenth of the samples,
+//! `-- latency`, `-- throughput` and `-- application` print one table.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
@@ -25,10 +26,18 @@ const WAYS: [(Transport, Kept); 4] = [
 ];
 
 fn main() {
-    let quick = std::env::args().any(|argument| argument == "--quick");
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let quick = arguments.iter().any(|argument| argument == "--quick");
+    let wanted = |table: &str| arguments.iter().all(|argument| argument == "--quick" || argument == table);
     println!("{}\n", machine::facts());
-    latency::measure(if quick { 200 } else { 2_000 });
-    throughput::measure(if quick { 200 } else { 2_000 });
-    application::measure(if quick { 20 } else { 200 });
+    if wanted("latency") {
+        latency::measure(if quick { 200 } else { 2_000 });
+    }
+    if wanted("throughput") {
+        throughput::measure(if quick { 200 } else { 2_000 });
+    }
+    if wanted("application") {
+        application::measure(if quick { 20 } else { 200 });
+    }
     println!("Load at the end: {}", machine::load());
 }

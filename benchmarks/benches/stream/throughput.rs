@@ -4,11 +4,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_retrace::Transport;
 
 use crate::WAYS;
 use crate::agent;
 use crate::figures::thousands;
-use crate::receiver::{Pipeline, name};
+use crate::receiver::{Kept, Pipeline, name};
 
 /// Spans that may be under way; the application waits while there are more, so that nothing is lost.
 const AHEAD: u64 = 4_000;
@@ -16,37 +17,38 @@ const AHEAD: u64 = 4_000;
 pub(crate) fn measure(runs: u64) {
     println!("## Through one pipeline\n");
     println!(
-        "{} runs of {} spans, as fast as they are taken, until the last is stored and confirmed. Over `ws` one connection, \
-         and of each span and run two events; over `http` four requests at a time, one for each run.\n",
-        thousands(runs),
-        agent::SPANS,
+        "As fast as they are taken, until the last is stored and confirmed. Over `ws` one connection, and of each span and run \
+         two events; over `http` four requests at a time, one for each run.\n"
     );
-    println!("| transport | database | spans/s | events/s | runs/s |");
-    println!("|---|---|---|---|---|");
+    println!("| runs | spans of each | transport | database | spans/s | events/s |");
+    println!("|---|---|---|---|---|---|");
     for (transport, kept) in WAYS {
-        let pipeline = Pipeline::new(transport, kept);
-        let tracer = pipeline.provider.tracer("bench");
-        agent::run(&tracer);
-        pipeline.provider.force_flush().unwrap();
-        let began = Instant::now();
-        for _ in 0..runs {
+        row(transport, kept, runs, agent::STEPS);
+    }
+    row(Transport::Ws, Kept::InMemory, 1, agent::STEPS * runs);
+    row(Transport::Ws, Kept::OnFile, 1, agent::STEPS * runs);
+    println!();
+}
+
+fn row(transport: Transport, kept: Kept, runs: u64, steps: u64) {
+    let pipeline = Pipeline::new(transport, kept);
+    let tracer = pipeline.provider.tracer("bench");
+    agent::run(&tracer, 1, || {});
+    pipeline.provider.force_flush().unwrap();
+    let began = Instant::now();
+    for _ in 0..runs {
+        agent::run(&tracer, steps, || {
             while pipeline.processor.stats().pending > AHEAD {
                 thread::sleep(Duration::from_micros(200));
             }
-            agent::run(&tracer);
-        }
-        pipeline.provider.force_flush().unwrap();
-        let took = began.elapsed();
-        let a_second = |count: u64| thousands(u128::from(count) * 1_000_000 / took.as_micros().max(1));
-        let events = if name(transport) == "ws" { a_second(2 * runs * (agent::SPANS + 1)) } else { "-".to_owned() };
-        println!(
-            "| {} | {} | {} | {events} | {} |",
-            name(transport),
-            kept.as_str(),
-            a_second(runs * agent::SPANS),
-            a_second(runs),
-        );
-        pipeline.end();
+        });
     }
-    println!();
+    pipeline.provider.force_flush().unwrap();
+    let took = began.elapsed();
+    let (spans, transport) = (agent::spans(steps), name(transport));
+    let a_second = |count: u64| thousands(u128::from(count) * 1_000_000 / took.as_micros().max(1));
+    let events = if transport == "ws" { a_second(2 * runs * (spans + 1)) } else { "-".to_owned() };
+    let (runs, each, spans) = (thousands(runs), thousands(spans), a_second(runs * spans));
+    println!("| {runs} | {each} | {transport} | {} | {spans} | {events} |", kept.as_str());
+    pipeline.end();
 }

@@ -1,13 +1,15 @@
 //! The agents of the captures, traced with OpenTelemetry: `python/clients` has them as they were captured.
+//!
+//! Each is slow: what happens is told before the next thing happens, as the SDK's was.
 
-use opentelemetry::trace::{SpanKind, Status, TraceContextExt as _, Tracer as _};
+use opentelemetry::trace::{SpanKind, Status, TraceContextExt as _, Tracer as _, TracerProvider as _};
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_sdk::trace::SdkTracer;
+use opentelemetry_sdk::trace::SdkTracerProvider;
 
 /// `a-plain.py`: a function that is an agent, and calls nothing.
-pub(crate) fn plain(tracer: &SdkTracer) {
+pub(crate) fn plain(provider: &SdkTracerProvider) -> Option<Context> {
     let agent = step(
-        tracer,
+        provider,
         "plain-agent",
         &Context::new(),
         &[
@@ -16,11 +18,12 @@ pub(crate) fn plain(tracer: &SdkTracer) {
             ("retrace.input", r#"{"args":["life?"],"kwargs":{"depth":2}}"#),
         ],
     );
-    end(&agent, &[("retrace.output", r#"{"answer":42,"question":"life?"}"#)]);
+    end(provider, &agent, &[("retrace.output", r#"{"answer":42,"question":"life?"}"#)]);
+    None
 }
 
 /// `f-openai-tools.py`: a model asks for a tool, which is run and fed back; then the model is thanked.
-pub(crate) fn tools(tracer: &SdkTracer) {
+pub(crate) fn tools(provider: &SdkTracerProvider) -> Option<Context> {
     let asks = r#"{"role":"assistant","parts":[{"type":"tool_call","id":"call_abc123","name":"lookup_order","arguments":{"order_id":"A-1"}}]}"#;
     let found =
         r#"{"role":"tool","parts":[{"type":"tool_call_response","id":"call_abc123","response":{"carrier":"DHL"}}]}"#;
@@ -30,14 +33,14 @@ pub(crate) fn tools(tracer: &SdkTracer) {
     let hello = said("assistant", "Hello there!");
 
     let agent = step(
-        tracer,
+        provider,
         "oai-tools",
         &Context::new(),
         &[("gen_ai.operation.name", "invoke_agent"), ("gen_ai.agent.name", "oai-tools")],
     );
-    chat(tracer, &agent, &format!("[{question}]"), &format!("[{asks}]"), true);
+    chat(provider, &agent, &format!("[{question}]"), &format!("[{asks}]"), true);
     let tool = step(
-        tracer,
+        provider,
         "execute_tool lookup_order",
         &agent,
         &[
@@ -47,17 +50,18 @@ pub(crate) fn tools(tracer: &SdkTracer) {
             ("gen_ai.tool.call.arguments", r#"{"order_id":"A-1"}"#),
         ],
     );
-    end(&tool, &[("gen_ai.tool.call.result", r#"{"carrier":"DHL"}"#)]);
-    chat(tracer, &agent, &format!("[{question},{asks},{found}]"), &format!("[{hello}]"), true);
+    end(provider, &tool, &[("gen_ai.tool.call.result", r#"{"carrier":"DHL"}"#)]);
+    chat(provider, &agent, &format!("[{question},{asks},{found}]"), &format!("[{hello}]"), true);
     let thanks = said("user", "thanks");
-    chat(tracer, &agent, &format!("[{question},{asks},{found},{hello},{thanks}]"), &format!("[{hello}]"), false);
-    end(&agent, &[("retrace.output", "Hello there!")]);
+    chat(provider, &agent, &format!("[{question},{asks},{found},{hello},{thanks}]"), &format!("[{hello}]"), false);
+    end(provider, &agent, &[("retrace.output", "Hello there!")]);
+    None
 }
 
-/// `c-nested.py`: steps of all types, one failed, one never closed, one made by hand.
-pub(crate) fn nested(tracer: &SdkTracer) {
+/// `c-nested.py`: steps of all types, one failed, one made by hand, and one that never ends, which is returned.
+pub(crate) fn nested(provider: &SdkTracerProvider) -> Option<Context> {
     let agent = step(
-        tracer,
+        provider,
         "nested",
         &Context::new(),
         &[
@@ -66,24 +70,23 @@ pub(crate) fn nested(tracer: &SdkTracer) {
             ("retrace.input", r#"{"goal":"weather"}"#),
         ],
     );
-    let kind = |kind, name, input, parent: &Context| {
+    let kind = |kind: &'static str, name: &'static str, input: &'static str, parent: &Context| {
         let input = [("retrace.span_type", kind), ("retrace.input", input)];
-        step(tracer, name, parent, if input[1].1.is_empty() { &input[..1] } else { &input })
+        step(provider, name, parent, if input[1].1.is_empty() { &input[..1] } else { &input[..] })
     };
     let plan = kind("reasoning", "plan", "think", &agent);
     let call = kind("tool_call", "get_weather", r#"{"city":"Oslo"}"#, &plan);
-    end(&call, &[("retrace.output", r#"{"temp_c":4}"#)]);
-    end(&kind("tool_result", "get_weather", "", &call), &[("retrace.output", r#"{"temp_c":4}"#)]);
+    end(provider, &call, &[("retrace.output", r#"{"temp_c":4}"#)]);
+    end(provider, &kind("tool_result", "get_weather", "", &call), &[("retrace.output", r#"{"temp_c":4}"#)]);
     let tides = kind("tool_call", "get_tides", r#"{"city":"Oslo"}"#, &plan);
     tides.span().set_status(Status::error("TimeoutError: upstream"));
-    end(&tides, &[]);
-    end(&plan, &[("retrace.output", "answer with weather only")]);
-    end(&kind("action", "send_reply", r#"{"to":"user"}"#, &agent), &[]);
-    end(&kind("error", "note", "soft failure", &agent), &[]);
-    end(&kind("fork_point", "fork here", "", &agent), &[]);
+    end(provider, &tides, &[]);
+    end(provider, &plan, &[("retrace.output", "answer with weather only")]);
+    end(provider, &kind("action", "send_reply", r#"{"to":"user"}"#, &agent), &[]);
+    end(provider, &kind("error", "note", "soft failure", &agent), &[]);
+    end(provider, &kind("fork_point", "fork here", "", &agent), &[]);
     let model = kind("llm_call", "manual-llm", "p", &agent);
-    end(&model, &[("retrace.model", "gpt-4o"), ("retrace.output", "done")]);
-    // Never ended while the run is under way.
+    end(provider, &model, &[("retrace.model", "gpt-4o"), ("retrace.output", "done")]);
     let open = kind("tool_call", "never closed", r#"{"n":1}"#, &agent);
     let added = kind("llm_call", "added", "p", &plan);
     added.span().set_attributes([
@@ -94,17 +97,18 @@ pub(crate) fn nested(tracer: &SdkTracer) {
         KeyValue::new("retrace.logprobs", "[-0.1,-0.2,-0.3]"),
     ]);
     end(
+        provider,
         &added,
         &[("retrace.model", "gpt-4o"), ("retrace.output", "o"), ("retrace.metadata.note", "added via add_span")],
     );
-    end(&agent, &[("retrace.output", "ok")]);
-    drop(open);
+    end(provider, &agent, &[("retrace.output", "ok")]);
+    Some(open)
 }
 
-fn chat(tracer: &SdkTracer, agent: &Context, input: &str, output: &str, with_tools: bool) {
+fn chat(provider: &SdkTracerProvider, agent: &Context, input: &str, output: &str, with_tools: bool) {
     let tools = r#"[{"type":"function","name":"lookup_order","parameters":{"type":"object","properties":{"order_id":{"type":"string"}},"required":["order_id"]}}]"#;
     let chat = step(
-        tracer,
+        provider,
         "chat gpt-4o",
         agent,
         &[
@@ -119,18 +123,27 @@ fn chat(tracer: &SdkTracer, agent: &Context, input: &str, output: &str, with_too
     }
     chat.span().set_attribute(KeyValue::new("gen_ai.usage.input_tokens", 19));
     chat.span().set_attribute(KeyValue::new("gen_ai.usage.output_tokens", 5));
-    end(&chat, &[("gen_ai.output.messages", output)]);
+    end(provider, &chat, &[("gen_ai.output.messages", output)]);
 }
 
-fn step(tracer: &SdkTracer, name: &'static str, parent: &Context, attributes: &[(&'static str, &str)]) -> Context {
+fn step(
+    provider: &SdkTracerProvider,
+    name: &'static str,
+    parent: &Context,
+    attributes: &[(&'static str, &str)],
+) -> Context {
     let attributes: Vec<_> = attributes.iter().map(|(key, value)| KeyValue::new(*key, (*value).to_owned())).collect();
+    let tracer = provider.tracer("agent");
     let span = tracer.span_builder(name).with_kind(SpanKind::Internal).with_attributes(attributes);
-    parent.with_span(span.start_with_context(tracer, parent))
+    let step = parent.with_span(span.start_with_context(&tracer, parent));
+    provider.force_flush().unwrap();
+    step
 }
 
-fn end(step: &Context, attributes: &[(&'static str, &str)]) {
+fn end(provider: &SdkTracerProvider, step: &Context, attributes: &[(&'static str, &str)]) {
     for (key, value) in attributes {
         step.span().set_attribute(KeyValue::new(*key, (*value).to_owned()));
     }
     step.span().end();
+    provider.force_flush().unwrap();
 }

@@ -9,11 +9,14 @@ mod receiver;
 mod shape;
 
 use difference::{Difference, check};
-use opentelemetry::trace::TracerProvider as _;
+use opentelemetry::Context;
 use opentelemetry_retrace::{RetraceSpanProcessor, Transport};
-use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use receiver::Receiver;
 use serde_json::Value;
+
+/// An agent; returns the step that it left open.
+type Agent = fn(&SdkTracerProvider) -> Option<Context>;
 
 /// What the SDK said of one trace, from a capture of its traffic.
 fn captured(file: &str, trace: &str) -> Vec<Value> {
@@ -27,7 +30,7 @@ fn captured(file: &str, trace: &str) -> Vec<Value> {
 }
 
 /// What we say of an agent.
-fn said(agent: fn(&SdkTracer)) -> Vec<Value> {
+fn said(agent: Agent) -> Vec<Value> {
     let receiver = Receiver::start();
     let processor = RetraceSpanProcessor::builder()
         .with_api_key("rt_local")
@@ -37,8 +40,9 @@ fn said(agent: fn(&SdkTracer)) -> Vec<Value> {
         .build()
         .unwrap();
     let provider = SdkTracerProvider::builder().with_span_processor(processor.clone()).build();
-    agent(&provider.tracer("agent"));
+    let open = agent(&provider);
     provider.shutdown().unwrap();
+    drop(open);
     let stats = processor.stats();
     assert_eq!((stats.delivered, stats.lost.total()), (stats.accepted, 0), "{stats:?}");
     let frames = receiver.frames();
@@ -78,7 +82,7 @@ fn nested_steps_of_all_types() {
     compare(&captured("ws-c-nested", "nested"), agents::nested, difference::NESTED);
 }
 
-fn compare(sdk: &[Value], agent: fn(&SdkTracer), table: &[Difference]) {
+fn compare(sdk: &[Value], agent: Agent, table: &[Difference]) {
     let ours = said(agent);
     if let Err(problem) = check(&shape::of(sdk), &shape::of(&ours[1..]), table) {
         panic!("{problem}");

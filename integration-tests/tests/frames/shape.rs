@@ -13,8 +13,9 @@ pub(crate) struct Shape {
     pub fields: BTreeMap<String, &'static str>,
 }
 
-/// The shape of frames of one trace. Steps are called by their type and number, an event that comes again by `again`.
+/// The shape of frames of one trace. A step named like the trace is its root, the others are called by their type and number, an event that comes again by `again`.
 pub(crate) fn of(frames: &[Value]) -> Shape {
+    let name = &frames[0]["data"]["name"];
     let mut labels = BTreeMap::new();
     let mut numbers: BTreeMap<&str, usize> = BTreeMap::new();
     let mut shape = Shape { order: Vec::new(), fields: BTreeMap::new() };
@@ -24,6 +25,9 @@ pub(crate) fn of(frames: &[Value]) -> Shape {
         let mut label = event.to_owned();
         if event.starts_with("span_") {
             let step = labels.entry(id).or_insert_with(|| {
+                if data["name"] == *name {
+                    return "root".to_owned();
+                }
                 let kind = data["span_type"].as_str().unwrap_or("unknown");
                 let number = numbers.entry(kind).or_default();
                 *number += 1;
