@@ -96,7 +96,7 @@ enum Said {
 struct Signs {
     /// A `pong` came since the last ping.
     pong: AtomicBool,
-    /// Nothing is read because the queue is full: a `pong` may be waiting.
+    /// Nothing was read for a while because the queue was full: a `pong` may be waiting behind what was not read.
     stalled: AtomicBool,
 }
 
@@ -221,10 +221,12 @@ async fn read<S: AsyncRead + AsyncWrite + Unpin>(
         } else {
             tokio::task::spawn_blocking(move || ingest::frame(&text)).await.ok()?
         };
-        signs.stalled.store(true, Ordering::Relaxed);
         let handed_on = match frame {
             Ok(Frame::Event(event)) => {
                 let taken = u32::try_from((bytes / UNIT_BYTES + 1).min(units)).unwrap_or(u32::MAX);
+                if room.available_permits() < taken as usize || queue.capacity() == 0 {
+                    signs.stalled.store(true, Ordering::Relaxed);
+                }
                 let permit = Arc::clone(&room).acquire_many_owned(taken).await.ok()?;
                 queue.send(Said::Event(event, permit)).await
             }
@@ -236,7 +238,6 @@ async fn read<S: AsyncRead + AsyncWrite + Unpin>(
             // A key is shown once; what is not known is passed over.
             Ok(Frame::Auth(_) | Frame::Unknown) => Ok(()),
         };
-        signs.stalled.store(false, Ordering::Relaxed);
         handed_on.ok()?;
     }
 }
@@ -264,7 +265,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Telling<'_, S> {
             tokio::select! {
                 biased;
                 _ = pings.tick() => {
-                    if self.signs.stalled.load(Ordering::Relaxed) {
+                    if self.signs.stalled.swap(false, Ordering::Relaxed) {
                         continue;
                     }
                     if pinged && !self.signs.pong.load(Ordering::Relaxed) {
