@@ -306,10 +306,20 @@ impl Delivery {
                 self.route.confirmed();
                 self.outbox.account.delivered += self.stream.ack(&ack, now);
             }
-            ServerFrame::Error { error, .. } => {
+            ServerFrame::Error { error, other } => {
                 let signal = Signal::from_error(error.as_deref());
                 let said = Said { text: "the receiver reports an error".to_owned(), words: Some(signal.message) };
-                self.outbox.notice(said.notice(signal.code, "recording goes on"));
+                // Some name the frame that they mean; that one is not worth repeating.
+                let refused =
+                    other.get("seq").and_then(serde_json::Value::as_u64).and_then(|seq| self.stream.refuse(seq));
+                let consequence = match refused {
+                    Some(spans) => {
+                        self.outbox.account.lose(LossReason::Rejected, spans);
+                        format!("{spans} spans are lost")
+                    }
+                    None => "recording goes on".to_owned(),
+                };
+                self.outbox.notice(said.notice(signal.code, &consequence));
             }
             ServerFrame::Resume { .. } | ServerFrame::Replay { .. } => {
                 self.remark("the receiver asks for a replay; that is not supported and ignored".to_owned());

@@ -393,6 +393,23 @@ fn a_receiver_that_confirms_nothing_is_given_up() {
 }
 
 #[test]
+fn a_frame_that_the_receiver_refuses_is_lost_and_told() {
+    let mut delivery = with_run(Transport::Ws);
+    open(&mut delivery, secs(0));
+    while delivery.next_frame(secs(0)).is_some() {}
+    for (text, lost) in [
+        (r#"{"type":"error","error":"span_type: unknown","seq":3}"#, 1),
+        (r#"{"type":"error","error":"span_type: unknown","seq":3}"#, 1),
+        (r#"{"type":"error","error":"Rate limit exceeded"}"#, 1),
+    ] {
+        delivery.frame(ServerFrame::parse(text).unwrap(), secs(0));
+        assert_eq!(delivery.outbox.account.lost.by(LossReason::Rejected), lost);
+    }
+    assert_eq!(delivery.pending(), 1);
+    assert_eq!(codes(&mut delivery), [SignalCode::Error, SignalCode::Error, SignalCode::RateLimited]);
+}
+
+#[test]
 fn everything_that_waits_is_bounded_together() {
     let limits = OutboxLimits { bytes: 40_000, ..LIMITS };
     let mut delivery = Delivery::new(Transport::Auto, limits, 7);

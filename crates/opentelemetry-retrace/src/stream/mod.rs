@@ -322,8 +322,11 @@ impl Stream {
                 .find(|(_, _, step)| step.chunk.is_some())
                 .map(|(id, place, _)| (id.clone(), place))
         })?;
-        let run = self.runs.get_mut(&id)?;
-        let step = run.remove(place)?;
+        self.drop_step(&id, place)
+    }
+
+    fn drop_step(&mut self, id: &Id, place: u64) -> Option<u64> {
+        let step = self.runs.get_mut(id)?.remove(place)?;
         self.weight -= step.weight();
         for seq in step.start.into_iter().chain(step.end) {
             self.take_frame(seq);
@@ -331,10 +334,24 @@ impl Stream {
         let lost = u64::from(step.sources);
         self.pending -= lost;
         if lost > 0 {
-            self.mark_lossy(&id);
+            self.mark_lossy(id);
         }
-        self.forget_if_done(&id);
+        self.forget_if_done(id);
         Some(lost)
+    }
+
+    /// The receiver will never take a frame: gives up what it says. Tells how many accepted spans are lost by that; `None`
+    /// for a frame that was not written or is confirmed.
+    pub(crate) fn refuse(&mut self, seq: u64) -> Option<u64> {
+        let frame = self.frames.get(&seq).filter(|frame| frame.text.is_some())?;
+        let (id, says) = (frame.run.clone(), frame.says);
+        if let Says::SpanStarted(place) | Says::SpanEnded(place) = says
+            && let Some(lost) = self.drop_step(&id, place)
+        {
+            return Some(lost);
+        }
+        let frame = self.take_frame(seq)?;
+        Some(self.confirmed(&frame, seq))
     }
 
     /// Notes that something of a run is lost, and says so again if its end was said without.

@@ -281,3 +281,19 @@ fn a_run_whose_beginning_was_dropped_is_still_a_run() {
     assert_eq!(stream.take(&id()).unwrap().trace.lossy, Some(true));
     assert_eq!((rest.trace.missing_field(), rest.trace.lossy, rest.trace.started_at), (None, Some(true), Some(at(2))));
 }
+
+#[test]
+fn what_the_receiver_refuses_is_not_said_again() {
+    let mut stream = told(&["a", "b"]);
+    assert_eq!(stream.refuse(3), None, "it was not written");
+    written(&mut stream);
+    assert_eq!((stream.refuse(3), stream.refuse(3), stream.pending()), (Some(1), None, 1));
+    assert_eq!(stream.refuse(1), Some(0), "no span depends on a beginning");
+    stream.disconnected();
+    let again = written(&mut stream);
+    assert_eq!(
+        said(&again).iter().map(|(kind, ..)| *kind).collect::<Vec<_>>(),
+        ["span_started", "span_ended", "trace_ended", "trace_ended"]
+    );
+    assert!(again[3].contains(r#""lossy":true"#));
+}
