@@ -48,7 +48,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut watch = Watch::new();
     let answer = agent::run(&provider.tracer("live-agent"), |work| match &mut receiver {
         None => {
-            watch.say(&format!("{work:?}"));
+            watch.say(&match work {
+                Work::Model => "asks the model".to_owned(),
+                Work::Tool(name) => format!("calls {name}"),
+            });
             thread::sleep(step);
             Ok(())
         }
@@ -70,12 +73,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             Ok(())
         }
     })?;
-    provider.shutdown()?;
+    let shutdown = provider.shutdown();
 
     let run = receiver.as_ref().map(|receiver| watch.look(receiver)).transpose()?.flatten();
     println!("\nagent: {answer}\n");
     let stats = processor.stats();
     println!("{} spans accepted, {} delivered, {} lost", stats.accepted, stats.delivered, stats.lost.total());
+    shutdown?;
     if (stats.accepted, stats.delivered) != (agent::SPANS, agent::SPANS) {
         return Err(format!("not all of the agent's {} spans were delivered: {stats:?}", agent::SPANS).into());
     }
