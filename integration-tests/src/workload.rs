@@ -208,7 +208,8 @@ impl Stored {
             return Ok(missing);
         }
         if missing + elsewhere > 0 {
-            return Err(format!("{}: {missing} of {count} spans are missing, and it is not lossy", made.id));
+            let status = run.status;
+            return Err(format!("{}: {missing} of {count} spans are missing, it is {status:?} and not lossy", made.id));
         }
         if run.span_count != Some(count) {
             return Err(format!("{}: {count} spans, but it says {:?}", made.id, run.span_count));

@@ -353,11 +353,11 @@ impl Delivery {
     /// Whether all that was handed over before is delivered or lost. Of runs that go by requests only those that have ended
     /// count.
     pub(crate) fn is_done_before(&self, mark: Mark) -> bool {
-        let streams = !self.route.is_by_request();
-        let streams = streams && self.stream.has_frames_before(mark.frame);
-        let waits =
-            streams || self.stream.has_stream_only_before(mark.frame) || self.outbox.has_rests_before(mark.frame);
-        !waits && self.outbox.is_done_before(mark.post)
+        let by_stream = !self.route.is_by_request() && self.stream.has_frames_before(mark.frame);
+        self.outbox.is_done_before(mark.post)
+            && !self.outbox.has_rests_before(mark.frame)
+            && !self.stream.has_stream_only_before(mark.frame)
+            && !by_stream
     }
 
     /// Somebody waits: try now.

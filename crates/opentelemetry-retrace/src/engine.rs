@@ -5,7 +5,7 @@
 
 mod told;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +26,9 @@ use crate::transport::ws::{Closed, Incoming};
 use crate::view::SdkSpan;
 use crate::waiter::{Waited, Waiter};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+/// Traces that wait to be marked; when there are so many, nothing is going to come of them.
+const INCOMPLETE: usize = 4_096;
 
 /// What an [`Engine`] is made from.
 #[derive(Debug)]
@@ -60,6 +63,8 @@ pub(crate) struct Engine {
     resource: Arc<Resource>,
     /// Spans that were taken from the inbox and not read yet.
     queue: VecDeque<Seen>,
+    /// Traces of which spans were refused, and of which nothing else was seen.
+    incomplete: HashSet<[u8; 16]>,
     /// Spans that were taken from the queue, ever.
     read: u64,
     /// Spans that nobody selected.
@@ -94,6 +99,7 @@ impl Engine {
             halted: false,
             resource: Arc::default(),
             queue: VecDeque::new(),
+            incomplete: HashSet::new(),
             read: 0,
             set_aside: 0,
             restarts: 0,
@@ -106,10 +112,12 @@ impl Engine {
 
     /// Takes what came from the application.
     pub(crate) fn take(&mut self, taken: Taken, now: Duration) {
-        for trace_id in taken.incomplete {
-            self.recorder.mark_lossy(trace_id);
+        if self.incomplete.len() >= INCOMPLETE {
+            self.incomplete.clear();
         }
+        self.incomplete.extend(taken.incomplete);
         for message in taken.messages {
+            self.mark_incomplete();
             match message {
                 Message::Spans { spans, wait } => {
                     self.queue.extend(spans.into_iter().map(Seen::Ended));
@@ -135,7 +143,13 @@ impl Engine {
                 }
             }
         }
+        self.mark_incomplete();
         self.advance(now);
+    }
+
+    /// Spans of a trace may be refused before another of them is read: the mark waits for that.
+    fn mark_incomplete(&mut self) {
+        self.incomplete.retain(|trace_id| !self.recorder.mark_lossy(*trace_id));
     }
 
     fn read_queue(&mut self, now: Duration) {

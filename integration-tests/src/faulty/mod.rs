@@ -41,7 +41,7 @@ struct Shared {
 /// What passed through, and what was done to it.
 #[derive(Debug, Default)]
 pub struct Counts {
-    /// WebSockets that were asked for.
+    /// Streams that were asked for.
     pub streams: AtomicUsize,
     /// Requests.
     pub requests: AtomicUsize,

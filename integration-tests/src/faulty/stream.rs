@@ -106,7 +106,7 @@ impl Passing<'_> {
                 StreamFault::Stall { after, pause } if frames == after + 1 => {
                     self.stalled_until.get_or_init(|| Instant::now() + pause);
                 }
-                StreamFault::SlowReader if frames % SLOW == 0 => sleep(Duration::from_millis(1)).await,
+                StreamFault::SlowReader if frames.is_multiple_of(SLOW) => sleep(Duration::from_millis(1)).await,
                 _ => {}
             }
             self.stall().await;

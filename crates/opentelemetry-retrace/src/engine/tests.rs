@@ -116,6 +116,25 @@ fn a_flush_waits_for_what_has_ended_and_not_for_what_is_open() {
 }
 
 #[test]
+fn a_run_says_that_spans_were_refused_also_when_that_is_known_before_anything_else_of_it() {
+    for together in [true, false] {
+        let mut stage = Stage::new(Redaction::default());
+        let span = chat(1, 0);
+        let incomplete = [span.span_context.trace_id().to_bytes()].into();
+        let messages = vec![Message::Spans { spans: vec![span], wait: None }];
+        if together {
+            stage.engine.take(Taken { messages, incomplete }, ms(0));
+        } else {
+            stage.engine.take(Taken { messages: Vec::new(), incomplete }, ms(0));
+            stage.messages(messages, 1);
+        }
+        let _blocked = stage.flush(2);
+        let bodies = stage.answer_all(201, 2);
+        assert_eq!((bodies.len(), &bodies[0]["lossy"]), (1, &serde_json::json!(true)), "{together}");
+    }
+}
+
+#[test]
 fn an_export_waits_through_the_linger() {
     let mut stage = Stage::new(Redaction::default());
     let (waiter, blocked) = Waiter::blocking();
@@ -274,7 +293,7 @@ fn a_run_that_is_kept_back_is_not_sent_at_all() {
 fn spans_refused_at_the_door_mark_their_run() {
     let mut stage = Stage::new(Redaction::default());
     stage.spans(vec![chat(2, 1)], 0);
-    let incomplete = std::collections::HashSet::from([7_u128.to_be_bytes()]);
+    let incomplete = HashSet::from([7_u128.to_be_bytes()]);
     stage.engine.take(Taken { messages: Vec::new(), incomplete }, ms(0));
     stage.spans(vec![span_data(1, 0, "root")], 0);
     stage.flush(0);
