@@ -161,6 +161,7 @@ impl Delivery {
                 if now >= closing.requests_from || (!self.route.is_open() && failures >= LAST_ATTEMPTS) {
                     self.route.give_up();
                 }
+                self.let_go(now);
                 if self.route.is_by_request() {
                     self.hand_over_all(now);
                 }
@@ -189,11 +190,24 @@ impl Delivery {
         }
     }
 
+    /// Runs that are open, and told as far as they came, are not waited for.
+    fn let_go(&mut self, now: Duration) {
+        let told = self.stream.all().filter(|(_, run)| run.written && run.frames.is_empty());
+        let told: Vec<Id> = told.map(|(id, _)| id.clone()).collect();
+        for id in told {
+            self.request_rest(id, now);
+        }
+    }
+
     fn request_rest(&mut self, id: Id, now: Duration) {
         let Some(mut rest) = self.stream.take(&id) else { return };
         if rest.written && rest.trace.ended_at.is_none() {
             if rest.begun && rest.chunks.is_empty() {
                 // The receiver has all that there is, and there is no end to say.
+                if rest.trace.lossy == Some(true) {
+                    let patch = TracePatch { lossy: Some(true), ..TracePatch::default() };
+                    self.outbox.push_patch(id, patch, now);
+                }
                 return;
             }
             rest.trace.lossy = Some(true);
