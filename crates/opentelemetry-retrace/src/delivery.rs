@@ -150,6 +150,9 @@ impl Delivery {
         for (id, rest) in self.outbox.take_returned() {
             self.stream.put_back(&id, rest, now);
         }
+        for id in self.stream.take_lossy_without_end() {
+            self.say_lossy(id, now);
+        }
         if self.route.is_by_request() {
             self.hand_over(now);
         }
@@ -205,8 +208,7 @@ impl Delivery {
             if rest.begun && rest.chunks.is_empty() {
                 // The receiver has all that there is, and there is no end to say.
                 if rest.trace.lossy == Some(true) {
-                    let patch = TracePatch { lossy: Some(true), ..TracePatch::default() };
-                    self.outbox.push_patch(id, patch, now);
+                    self.say_lossy(id, now);
                 }
                 return;
             }
@@ -214,6 +216,10 @@ impl Delivery {
         }
         self.route.passed_by();
         self.outbox.push_rest(id, rest, now);
+    }
+
+    fn say_lossy(&mut self, id: Id, now: Duration) {
+        self.outbox.push_patch(id, TracePatch { lossy: Some(true), ..TracePatch::default() }, now);
     }
 
     fn expire(&mut self, now: Duration) {

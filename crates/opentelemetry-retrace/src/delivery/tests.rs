@@ -244,6 +244,19 @@ fn what_a_strict_receiver_does_not_take_by_request_waits_for_the_stream() {
 }
 
 #[test]
+fn a_run_without_an_end_says_what_it_lost_when_all_of_it_is_told() {
+    let mut delivery = Delivery::new(Transport::Ws, LIMITS, 7);
+    let (mut receiver, run) = (Receiver::default(), Id::from("t"));
+    delivery.begin(&run, trace(&run));
+    delivery.end(&run, Trace { lossy: Some(true), ..trace(&run) }, secs(0));
+    open(&mut delivery, secs(0));
+    stream_all(&mut delivery, &mut receiver, secs(0));
+    delivery.advance(secs(0));
+    assert_eq!(request_all(&mut delivery, &mut receiver, secs(0)), [Method::Patch]);
+    assert!(receiver.runs["t"].lossy && delivery.is_empty());
+}
+
+#[test]
 fn a_run_that_is_open_at_the_end_says_what_it_lost_without_waiting() {
     let mut delivery = Delivery::new(Transport::Ws, LIMITS, 7);
     let (mut receiver, run) = (Receiver::default(), Id::from("t"));
