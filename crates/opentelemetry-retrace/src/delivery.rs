@@ -150,6 +150,9 @@ impl Delivery {
         for (id, rest) in self.outbox.take_returned() {
             self.stream.put_back(&id, rest, now);
         }
+        for id in self.stream.take_lossy_without_end() {
+            self.say_lossy(id, now);
+        }
         if self.route.is_by_request() {
             self.hand_over(now);
         }
@@ -161,6 +164,7 @@ impl Delivery {
                 if now >= closing.requests_from || (!self.route.is_open() && failures >= LAST_ATTEMPTS) {
                     self.route.give_up();
                 }
+                self.let_go(now);
                 if self.route.is_by_request() {
                     self.hand_over_all(now);
                 }
@@ -189,17 +193,33 @@ impl Delivery {
         }
     }
 
+    /// Runs that are open, and told as far as they came, are not waited for.
+    fn let_go(&mut self, now: Duration) {
+        let told = self.stream.all().filter(|(_, run)| run.written && run.frames.is_empty());
+        let told: Vec<Id> = told.map(|(id, _)| id.clone()).collect();
+        for id in told {
+            self.request_rest(id, now);
+        }
+    }
+
     fn request_rest(&mut self, id: Id, now: Duration) {
         let Some(mut rest) = self.stream.take(&id) else { return };
         if rest.written && rest.trace.ended_at.is_none() {
             if rest.begun && rest.chunks.is_empty() {
                 // The receiver has all that there is, and there is no end to say.
+                if rest.trace.lossy == Some(true) {
+                    self.say_lossy(id, now);
+                }
                 return;
             }
             rest.trace.lossy = Some(true);
         }
         self.route.passed_by();
         self.outbox.push_rest(id, rest, now);
+    }
+
+    fn say_lossy(&mut self, id: Id, now: Duration) {
+        self.outbox.push_patch(id, TracePatch { lossy: Some(true), ..TracePatch::default() }, now);
     }
 
     fn expire(&mut self, now: Duration) {

@@ -244,6 +244,35 @@ fn what_a_strict_receiver_does_not_take_by_request_waits_for_the_stream() {
     assert_eq!((receiver.whole_spans(), delivery.outbox.account.delivered, delivery.is_empty()), (2, 2, true));
 }
 
+#[test]
+fn a_run_without_an_end_says_what_it_lost_when_all_of_it_is_told() {
+    let mut delivery = Delivery::new(Transport::Ws, LIMITS, 7);
+    let (mut receiver, run) = (Receiver::default(), Id::from("t"));
+    delivery.begin(&run, trace(&run));
+    delivery.end(&run, Trace { lossy: Some(true), ..trace(&run) }, secs(0));
+    open(&mut delivery, secs(0));
+    stream_all(&mut delivery, &mut receiver, secs(0));
+    delivery.advance(secs(0));
+    assert_eq!(request_all(&mut delivery, &mut receiver, secs(0)), [Method::Patch]);
+    assert!(receiver.runs["t"].lossy && delivery.is_empty());
+}
+
+#[test]
+fn a_run_that_is_open_at_the_end_says_what_it_lost_without_waiting() {
+    let mut delivery = Delivery::new(Transport::Ws, LIMITS, 7);
+    let (mut receiver, run) = (Receiver::default(), Id::from("t"));
+    delivery.begin(&run, trace(&run));
+    delivery.step_began(&run, &span(&run, 0));
+    open(&mut delivery, secs(0));
+    stream_all(&mut delivery, &mut receiver, secs(0));
+    delivery.stream.mark_lossy(&run);
+    delivery.close(secs(1), secs(6));
+    delivery.advance(secs(1));
+    assert_eq!(request_all(&mut delivery, &mut receiver, secs(1)), [Method::Patch]);
+    let stored = &receiver.runs["t"];
+    assert_eq!((stored.status, stored.lossy, delivery.is_empty()), (Some(Status::Running), true, true));
+}
+
 /// A run of which the receiver has the beginning, back on the stream after a strict receiver did not take the rest.
 fn with_run_only_for_the_stream(receiver: &mut Receiver) -> Delivery {
     let mut delivery = with_run(Transport::Auto);

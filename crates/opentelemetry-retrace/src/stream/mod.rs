@@ -36,6 +36,8 @@ pub(crate) struct Stream {
     over: BTreeSet<(Duration, u64)>,
     /// The runs that were dropped last: what still comes of them is not all.
     dropped: VecDeque<Id>,
+    /// Runs that the receiver has as far as they came, and of which only an end could say that they are not whole.
+    lossy_without_end: Vec<Id>,
     next_run: u64,
     frames: BTreeMap<u64, Frame>,
     next_seq: u64,
@@ -88,6 +90,7 @@ impl Stream {
             by_age: BTreeMap::new(),
             over: BTreeSet::new(),
             dropped: VecDeque::new(),
+            lossy_without_end: Vec::new(),
             next_run: 0,
             frames: BTreeMap::new(),
             next_seq: 1,
@@ -377,6 +380,11 @@ impl Stream {
         Some(lost)
     }
 
+    /// Runs that are not whole, have no end to say so, and have left since the last time.
+    pub(crate) fn take_lossy_without_end(&mut self) -> Vec<Id> {
+        std::mem::take(&mut self.lossy_without_end)
+    }
+
     /// Runs of which nothing more comes, in the order in which that was known.
     pub(crate) fn over(&self) -> impl Iterator<Item = (&Id, &Run)> {
         let ids = self.over.iter().filter_map(|(_, serial)| self.by_age.get(serial));
@@ -488,8 +496,14 @@ impl Stream {
     }
 
     fn forget_if_done(&mut self, id: &Id) {
-        if self.frames_wanted && self.runs.get(id).is_some_and(Run::is_done) {
-            self.remove_run(id);
+        if self.frames_wanted
+            && self.runs.get(id).is_some_and(Run::is_done)
+            && let Some(run) = self.remove_run(id)
+            && run.written
+            && !run.has_ended()
+            && run.trace.lossy == Some(true)
+        {
+            self.lossy_without_end.push(id.clone());
         }
     }
 
