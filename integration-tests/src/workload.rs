@@ -191,12 +191,13 @@ impl Stored {
 
     fn missing_of(&self, made: &Made) -> Result<u64, String> {
         let (mut missing, mut elsewhere) = (0, 0);
+        let whole = made.spans.keys().all(|key| self.ended.contains_key(key));
         for (key, span) in &made.spans {
             match self.ended.get(key).map_or(&[][..], Vec::as_slice) {
                 [] => missing += 1,
                 [one] => {
                     elsewhere += u64::from(one.trace_id != made.id);
-                    span.is(one, one.trace_id == made.id)
+                    span.is(one, whole && one.trace_id == made.id)
                         .map_err(|what| format!("{}: {}: {what}", made.id, one.name))?;
                 }
                 _ => return Err(format!("{}: {} is there twice", made.id, span.name)),
@@ -219,7 +220,7 @@ impl Stored {
 }
 
 impl MadeSpan {
-    fn is(&self, span: &Span, in_its_run: bool) -> Result<(), String> {
+    fn is(&self, span: &Span, has_parents: bool) -> Result<(), String> {
         let output = span.output.as_ref().map_or("", |output| output.as_str());
         let said = self.output.as_ref().is_none_or(|made| output.contains(made.as_str()));
         if !span.name.contains(&self.name) || span.error.is_some() != self.failed || !said {
@@ -230,7 +231,7 @@ impl MadeSpan {
             ));
         }
         let parent = span.parent_id.as_ref().map(key);
-        if in_its_run && self.parent.as_ref().is_some_and(|made| *made != parent) {
+        if has_parents && self.parent.as_ref().is_some_and(|made| *made != parent) {
             return Err(format!("it hangs from {parent:?}, not from {:?}", self.parent));
         }
         Ok(())
