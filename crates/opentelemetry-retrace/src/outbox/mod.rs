@@ -340,7 +340,8 @@ impl Outbox {
                 self.weight = self.weight - before + post.weight();
                 self.account.lose(LossReason::BufferFull, spans);
                 lost += spans;
-            } else if let Some(serial) = self.oldest_waiting(|_| true) {
+            } else if let Some(serial) = self.oldest_waiting(Post::is_unknown).or_else(|| self.oldest_waiting(|_| true))
+            {
                 lost += self.posts.get(&serial).map_or(0, Post::sources);
                 self.remove(serial, Some(LossReason::BufferFull));
             } else {

@@ -86,6 +86,11 @@ impl Post {
         }
     }
 
+    /// Whether the receiver has nothing of the run yet, so that it would not show one that stays open.
+    pub(crate) fn is_unknown(&self) -> bool {
+        matches!(self.request, Request::Create { .. }) && !self.begun
+    }
+
     pub(crate) fn has_spans(&self) -> bool {
         matches!(&self.request, Request::Create { chunks, .. } if !chunks.is_empty())
     }

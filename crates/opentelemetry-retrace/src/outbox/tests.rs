@@ -301,3 +301,15 @@ proptest! {
         prop_assert_eq!(outbox.account.delivered + outbox.account.lost.total(), accepted);
     }
 }
+
+#[test]
+fn what_closes_a_run_that_the_receiver_shows_as_open_goes_last() {
+    let mut outbox = Outbox::new(OutboxLimits { posts: 3, ..LIMITS }, 7);
+    let patch = TracePatch { lossy: Some(true), ..TracePatch::default() };
+    outbox.push_patch("open".into(), patch, secs(0));
+    for run in ["a", "b", "c", "d"] {
+        outbox.push_run(trace(run), Vec::new(), secs(0));
+    }
+    let left: Vec<String> = outbox.posts.values().map(|post| post.id.to_string()).collect();
+    assert_eq!(left, ["open", "c", "d"]);
+}
