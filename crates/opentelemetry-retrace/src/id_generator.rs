@@ -167,8 +167,8 @@ impl Seeded {
 }
 
 #[cfg(test)]
+#[allow(clippy::string_slice)]
 mod tests {
-    use std::collections::HashSet;
     use std::thread;
 
     use proptest::prelude::*;
@@ -205,9 +205,14 @@ mod tests {
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(draw)).collect();
             threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
         });
-        let traces: HashSet<_> = drawn.iter().map(|(trace, _)| trace).collect();
-        let spans: HashSet<_> = drawn.iter().map(|(_, span)| span).collect();
-        (traces.len(), spans.len())
+        let count = |mut ids: Vec<u128>| {
+            ids.sort_unstable();
+            ids.dedup();
+            ids.len()
+        };
+        let traces = drawn.iter().map(|(trace, _)| u128::from_be_bytes(trace.to_bytes()));
+        let spans = drawn.iter().map(|(_, span)| u64::from_be_bytes(span.to_bytes()).into());
+        (count(traces.collect()), count(spans.collect()))
     }
 
     #[test]

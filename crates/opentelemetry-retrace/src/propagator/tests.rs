@@ -1,5 +1,7 @@
 //! The rules, one by one, through the propagator and spans of the SDK.
 
+#![allow(clippy::string_slice)]
+
 mod lists;
 mod runs;
 

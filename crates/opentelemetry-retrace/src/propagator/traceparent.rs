@@ -188,6 +188,7 @@ fn without_hyphens(id: &str, digits: usize) -> Option<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::string_slice)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
