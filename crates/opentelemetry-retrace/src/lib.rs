@@ -75,6 +75,7 @@ mod exporter;
 mod gate;
 mod id_generator;
 mod inbox;
+mod install;
 mod log;
 mod outbox;
 mod pipeline;
@@ -104,6 +105,7 @@ pub use crate::config::{BuildError, Transport, UnknownTransport, VARIABLES, Vari
 pub use crate::exporter::RetraceExporter;
 pub use crate::gate::Failures;
 pub use crate::id_generator::{RetraceIdGenerator, RetraceIdGeneratorBuilder};
+pub use crate::install::{Guard, Installer, install};
 pub use crate::processor::RetraceSpanProcessor;
 pub use crate::propagator::{RecordedRun, RetracePropagator, RetracePropagatorBuilder};
 pub use crate::redact::Record;

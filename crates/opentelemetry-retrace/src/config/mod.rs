@@ -145,6 +145,11 @@ pub(crate) mod defaults {
 const CODE_KEY: &str = "with_api_key";
 const CODE_URL: &str = "with_base_url";
 
+/// Whether the environment switches the whole SDK off.
+pub(crate) fn is_sdk_disabled() -> bool {
+    Environment::new(&|name| std::env::var_os(name)).is_true(env::SDK_DISABLED)
+}
+
 impl Settings {
     /// Decides every setting; `None` when nothing is to be recorded. Says what in the environment was ignored.
     pub(crate) fn resolve(
