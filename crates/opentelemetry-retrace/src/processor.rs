@@ -80,6 +80,10 @@ impl RetraceSpanProcessor {
         self.pipeline.is_some()
     }
 
+    pub(crate) fn flush_timeout(&self) -> Option<Duration> {
+        Some(self.pipeline.as_ref()?.flush_timeout)
+    }
+
     /// [`SpanProcessor::force_flush`] for async code: does not block a thread, and runs on any executor.
     ///
     /// # Errors

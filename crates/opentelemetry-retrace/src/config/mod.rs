@@ -15,7 +15,7 @@ use retrace_protocol::limits;
 use retrace_translate::SpanSelection;
 
 pub(crate) use self::base_url::BaseUrl;
-use self::env::Environment;
+pub(crate) use self::env::Environment;
 pub use self::env::{VARIABLES, Variable};
 pub use self::error::BuildError;
 pub(crate) use self::sampling::Sampling;
@@ -144,6 +144,11 @@ pub(crate) mod defaults {
 
 const CODE_KEY: &str = "with_api_key";
 const CODE_URL: &str = "with_base_url";
+
+/// Whether the environment switches the whole SDK off.
+pub(crate) fn is_sdk_disabled() -> bool {
+    Environment::new(&|name| std::env::var_os(name)).is_true(env::SDK_DISABLED)
+}
 
 impl Settings {
     /// Decides every setting; `None` when nothing is to be recorded. Says what in the environment was ignored.

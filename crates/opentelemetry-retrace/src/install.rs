@@ -1,0 +1,169 @@
+//! Everything at once, for an application that has no pipeline yet.
+
+use std::fmt;
+use std::time::Duration;
+
+use opentelemetry::global;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{SdkTracerProvider, TracerProviderBuilder};
+use retrace_protocol::limits::FLUSH_TIMEOUT;
+
+use crate::builder::RetraceSpanProcessorBuilder;
+use crate::config::{BuildError, is_sdk_disabled};
+use crate::id_generator::RetraceIdGenerator;
+use crate::processor::RetraceSpanProcessor;
+use crate::propagator::RetracePropagator;
+use crate::sampler::RetraceSamplerBuilder;
+use crate::stats::Stats;
+
+/// Sets up tracing to Retrace for an application that has no pipeline yet, by what the environment says.
+///
+/// ```no_run
+/// use opentelemetry::global;
+/// use opentelemetry::trace::{Tracer as _, TracerProvider as _};
+///
+/// let _retrace = opentelemetry_retrace::install()?; // RETRACE_API_KEY from the environment
+/// global::tracer("agent").in_span("invoke_agent", |_| { /* … */ });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// As [`Installer::install`].
+pub fn install() -> Result<Guard, BuildError> {
+    Installer::new().install()
+}
+
+/// What [`install`] does, with changes.
+///
+/// It makes a tracer provider and sets it as the global one, with
+/// * the resource that `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` name, as the SDK reads them,
+/// * a [`crate::RetraceSampler`], a [`RetraceIdGenerator`] and a [`RetraceSpanProcessor`],
+/// * what [`Installer::with_provider`] adds: other exporters, limits, another sampler;
+///
+/// and the global propagator that `OTEL_PROPAGATORS` names ([`RetracePropagator::compose_from_env`]). With
+/// `OTEL_SDK_DISABLED=true`, or with `RETRACE_ENABLED=false` and nothing added, there is no provider and spans cost
+/// nothing; propagation goes on.
+#[must_use = "an installer does nothing until install() is called"]
+pub struct Installer {
+    processor: RetraceSpanProcessorBuilder,
+    sampler: RetraceSamplerBuilder,
+    provider: Option<ChangeProvider>,
+}
+
+type ChangeProvider = Box<dyn FnOnce(TracerProviderBuilder) -> TracerProviderBuilder>;
+
+impl Installer {
+    /// One that changes nothing of what the environment and the defaults say.
+    pub fn new() -> Self {
+        Self { processor: RetraceSpanProcessor::builder(), sampler: RetraceSamplerBuilder::default(), provider: None }
+    }
+
+    /// Settings of the way to Retrace.
+    pub fn with_processor(mut self, processor: RetraceSpanProcessorBuilder) -> Self {
+        self.processor = processor;
+        self
+    }
+
+    /// Settings of the sampler.
+    pub fn with_sampler(mut self, sampler: RetraceSamplerBuilder) -> Self {
+        self.sampler = sampler;
+        self
+    }
+
+    /// Adds to the provider, or changes it: other exporters and processors, a resource, limits.
+    pub fn with_provider(
+        mut self,
+        change: impl FnOnce(TracerProviderBuilder) -> TracerProviderBuilder + 'static,
+    ) -> Self {
+        self.provider = Some(Box::new(change));
+        self
+    }
+
+    /// Sets everything up. What was global before is replaced, so call it once, first thing in `main`.
+    ///
+    /// # Errors
+    /// A setting that is missing, malformed or unsafe, as [`crate::Builder::build`] tells.
+    pub fn install(self) -> Result<Guard, BuildError> {
+        let retrace = self.processor.build()?;
+        // Without Retrace nobody would hold the runs that were not sampled.
+        let sampler = if retrace.is_enabled() { self.sampler } else { self.sampler.with_failures(false) };
+        let sampler = sampler.build()?;
+        let ids = RetraceIdGenerator::builder().build()?;
+        let propagator = RetracePropagator::builder().build()?;
+        global::set_text_map_propagator(propagator.compose_from_env());
+        let provider = if is_sdk_disabled() || (!retrace.is_enabled() && self.provider.is_none()) {
+            None
+        } else {
+            let builder = SdkTracerProvider::builder()
+                .with_sampler(sampler)
+                .with_id_generator(ids)
+                .with_span_processor(retrace.clone());
+            let builder = match self.provider {
+                Some(change) => change(builder),
+                None => builder,
+            };
+            Some(builder.build())
+        };
+        if let Some(provider) = &provider {
+            global::set_tracer_provider(provider.clone());
+        }
+        Ok(Guard { provider, retrace })
+    }
+}
+
+impl Default for Installer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Installer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Installer").finish_non_exhaustive()
+    }
+}
+
+/// Keeps what [`install`] set up. Dropping it, also when a panic unwinds, flushes within the flush timeout and stops.
+#[derive(Debug)]
+#[must_use = "when it is dropped, recording stops"]
+pub struct Guard {
+    provider: Option<SdkTracerProvider>,
+    retrace: RetraceSpanProcessor,
+}
+
+impl Guard {
+    /// The provider, also the global one; `None` when nothing records.
+    #[must_use]
+    pub fn provider(&self) -> Option<&SdkTracerProvider> {
+        self.provider.as_ref()
+    }
+
+    /// What became of every span so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.retrace.stats()
+    }
+
+    /// Flushes and stops, and tells what a drop would keep to itself.
+    ///
+    /// # Errors
+    /// As [`SdkTracerProvider::shutdown`].
+    pub fn shutdown(mut self) -> OTelSdkResult {
+        self.stop()
+    }
+
+    fn stop(&mut self) -> OTelSdkResult {
+        let within = self.retrace.flush_timeout().unwrap_or(FLUSH_TIMEOUT).max(SHORTEST);
+        self.provider.take().map_or(Ok(()), |provider| provider.shutdown_with_timeout(within))
+    }
+}
+
+/// A stop that has no time at all would deliver nothing.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Nobody is left to hear the answer; what was lost is in the log.
+        let _ = self.stop();
+    }
+}

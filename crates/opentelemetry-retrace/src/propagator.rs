@@ -1,0 +1,215 @@
+//! Carries traces from service to service.
+
+mod context;
+mod headers;
+mod names;
+mod run;
+mod traceparent;
+mod tracestate;
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, LazyLock};
+
+use opentelemetry::Context;
+use opentelemetry::propagation::text_map_propagator::FieldIter;
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
+use opentelemetry::trace::TraceContextExt as _;
+
+use self::context::{Announced, Received};
+pub use self::run::RecordedRun;
+pub use self::traceparent::{InvalidTraceparent, Traceparent};
+use self::tracestate::Members;
+use crate::config::BuildError;
+
+const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
+static FIELDS: LazyLock<[String; 2]> = LazyLock::new(|| [TRACEPARENT.to_owned(), TRACESTATE.to_owned()]);
+
+/// Carries traces from service to service: W3C Trace Context level 2, and in it who records the trace in Retrace.
+///
+/// ```
+/// use opentelemetry::global;
+/// use opentelemetry_retrace::RetracePropagator;
+///
+/// global::set_text_map_propagator(RetracePropagator::default().compose_with_baggage());
+/// ```
+///
+/// It takes the place of the SDK's `TraceContextPropagator` and keeps to the standard where that one does not: it checks the
+/// length and the characters of every field, reads all fields of a repeated header, and hands on the random flag and the
+/// `tracestate` of others as they came, in their order. What the SDK's types cannot hold of them stays in the `Context`, so
+/// spans must be started from the `Context` that was extracted (`start_with_context`, `set_parent`); where only a
+/// `SpanContext` is kept, keys with more than one `@` and the random flag below an unsampled parent are lost.
+///
+/// What comes in: a `traceparent` that is wrong in any way, or there twice, leaves the `Context` as it was, so a new trace
+/// begins. A `tracestate` with anything wrong in it is dropped as a whole, and the trace goes on.
+///
+/// What goes out: nothing without a valid span. `tracestate` is left out when it is empty; it holds 32 entries at most and
+/// 8 KiB, beyond which whole entries are cut, those over 128 characters first, then from the right. A span from elsewhere
+/// that is passed on with no span in between keeps its `tracestate` as it was.
+///
+/// A carrier that can be written but not cleared, such as OpenTelemetry's `Injector`, keeps the `tracestate` of an earlier
+/// call when it is used again for one that has none: use a new one, or [`RetracePropagator::inject_headers`].
+///
+/// # Runs
+/// [`RecordedRun`] is what it tells the next service of a trace that Retrace records. It says nothing on its own, because
+/// whether a trace is recorded is not to be seen from a span: [`RetracePropagatorBuilder::with_runs`] or
+/// [`RecordedRun::announce`] say it.
+#[derive(Clone, Default)]
+pub struct RetracePropagator {
+    settings: RetracePropagatorBuilder,
+}
+
+/// Says of a `Context` whether its trace is recorded in Retrace.
+type Runs = Arc<dyn Fn(&Context) -> Option<RecordedRun> + Send + Sync>;
+
+/// Configures a [`RetracePropagator`].
+#[derive(Clone, Default)]
+#[must_use = "a builder does nothing until build() is called"]
+pub struct RetracePropagatorBuilder {
+    runs: Option<Runs>,
+    without_runs: bool,
+    random_ids: bool,
+}
+
+impl RetracePropagatorBuilder {
+    /// Says of the `Context` of an outgoing call whether its trace is recorded in Retrace, and what the next service should
+    /// know of the run. Asked on the thread that calls, and only when the span is sampled; what it says comes before
+    /// [`RecordedRun::announce`]. If it panics, nothing is said. Default: no trace is, unless announced.
+    ///
+    /// Say it only of a run that is really sent: the next service leaves it to this one to begin and end it. Where every
+    /// sampled span is exported, that is all of them:
+    ///
+    /// ```
+    /// use opentelemetry_retrace::{RecordedRun, RetracePropagator};
+    ///
+    /// let propagator = RetracePropagator::builder().with_runs(|_| Some(RecordedRun::new())).build()?;
+    /// # Ok::<(), opentelemetry_retrace::BuildError>(())
+    /// ```
+    pub fn with_runs(mut self, runs: impl Fn(&Context) -> Option<RecordedRun> + Send + Sync + 'static) -> Self {
+        self.runs = Some(Arc::new(runs));
+        self
+    }
+
+    /// Whether a [`RecordedRun`] is read and told. Without, this is a propagator of plain W3C Trace Context, and an entry
+    /// of ours is passed on like any other. Default: yes.
+    pub fn with_recorded_runs(mut self, recorded_runs: bool) -> Self {
+        self.without_runs = !recorded_runs;
+        self
+    }
+
+    /// Whether the last seven bytes of trace ids that are made here are random, as those of
+    /// [`RetraceIdGenerator`](crate::RetraceIdGenerator) and of the SDK's generator are. Then traces that begin here are
+    /// sent with the random flag. Default: no.
+    ///
+    /// A trace counts as begun here when its `Context` was not made from one that a propagator of this kind extracted.
+    pub fn with_random_ids(mut self, random_ids: bool) -> Self {
+        self.random_ids = random_ids;
+        self
+    }
+
+    /// Builds the propagator.
+    ///
+    /// # Errors
+    /// None at present.
+    pub fn build(self) -> Result<RetracePropagator, BuildError> {
+        Ok(RetracePropagator { settings: self })
+    }
+}
+
+impl fmt::Debug for RetracePropagatorBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetracePropagatorBuilder")
+            .field("runs", &self.runs.is_some())
+            .field("recorded_runs", &!self.without_runs)
+            .field("random_ids", &self.random_ids)
+            .finish()
+    }
+}
+
+impl RetracePropagator {
+    /// Configures a propagator.
+    pub fn builder() -> RetracePropagatorBuilder {
+        RetracePropagatorBuilder::default()
+    }
+
+    /// The `traceparent` for a call from this `Context`.
+    pub(crate) fn traceparent(&self, cx: &Context) -> Option<Traceparent> {
+        let span = cx.span();
+        let parent = Traceparent::of(span.span_context())?;
+        Some(match Received::of(cx) {
+            Some(received) => parent.with_random(received.random),
+            None if self.settings.random_ids && !span.span_context().is_remote() => parent.with_random(true),
+            None => parent,
+        })
+    }
+
+    /// The `tracestate` for a call from this `Context`.
+    fn tracestate(&self, cx: &Context) -> Option<String> {
+        let span = cx.span();
+        let state = span.span_context().trace_state();
+        let mut members = match Received::of(cx) {
+            Some(received) if received.state == *state => Cow::Borrowed(&received.members),
+            Some(received) => Cow::Owned(received.members.changed(&received.state, state)),
+            None => Cow::Owned(Members::of(state)),
+        };
+        if let Some(run) = self.run(cx) {
+            members.to_mut().put_first(run::KEY, &run.to_value());
+        }
+        members.to_header()
+    }
+
+    /// What there is to tell. A span from elsewhere is passed on as it came: it is not ours to speak for.
+    fn run(&self, cx: &Context) -> Option<RecordedRun> {
+        let span = cx.span();
+        if self.settings.without_runs || span.span_context().is_remote() || !span.span_context().is_sampled() {
+            return None;
+        }
+        let ask = |runs: &Runs| catch_unwind(AssertUnwindSafe(|| runs(cx))).unwrap_or_default();
+        self.settings.runs.as_ref().and_then(ask).or_else(|| Announced::of(cx).cloned())
+    }
+}
+
+impl fmt::Debug for RetracePropagator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetracePropagator").field("settings", &self.settings).finish()
+    }
+}
+
+impl TextMapPropagator for RetracePropagator {
+    fn inject_context(&self, cx: &Context, injector: &mut dyn Injector) {
+        let Some(parent) = self.traceparent(cx) else { return };
+        injector.set(TRACEPARENT, parent.to_string());
+        if let Some(state) = self.tracestate(cx) {
+            injector.set(TRACESTATE, state);
+        }
+    }
+
+    fn extract_with_context(&self, cx: &Context, extractor: &dyn Extractor) -> Context {
+        let parent = match extractor.get_all(TRACEPARENT).as_deref() {
+            Some([one]) => one.parse::<Traceparent>().ok(),
+            _ => None,
+        };
+        let Some(parent) = parent else { return cx.clone() };
+        let fields = extractor.get_all(TRACESTATE).unwrap_or_default();
+        let members = Members::parse(&fields).unwrap_or_default();
+        let state = members.to_state();
+        let entry = members.get(run::KEY).filter(|_| !self.settings.without_runs);
+        let received = Received {
+            trace_id: parent.trace_id(),
+            random: parent.is_random(),
+            run: entry.and_then(RecordedRun::parse),
+            state: state.clone(),
+            members,
+        };
+        cx.with_remote_span_context(parent.with_state(state)).with_value(received)
+    }
+
+    fn fields(&self) -> FieldIter<'_> {
+        FieldIter::new(&*FIELDS)
+    }
+}

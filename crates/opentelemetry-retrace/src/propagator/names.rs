@@ -1,0 +1,153 @@
+//! Several propagators together, and which of them `OTEL_PROPAGATORS` names.
+
+use std::ffi::OsString;
+
+use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
+use opentelemetry_sdk::propagation::BaggagePropagator;
+
+use crate::config::Environment;
+use crate::log;
+use crate::propagator::RetracePropagator;
+
+const PROPAGATORS: &str = "OTEL_PROPAGATORS";
+
+type Boxed = Box<dyn TextMapPropagator + Send + Sync>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    TraceContext,
+    Baggage,
+    Retrace,
+}
+
+impl Name {
+    const KNOWN: [(&'static str, Self); 3] =
+        [("tracecontext", Self::TraceContext), ("baggage", Self::Baggage), ("retrace", Self::Retrace)];
+    const DEFAULT: [Self; 2] = [Self::Retrace, Self::Baggage];
+}
+
+impl RetracePropagator {
+    /// This propagator and the SDK's for baggage, as one.
+    #[must_use]
+    pub fn compose_with_baggage(self) -> TextMapCompositePropagator {
+        self.compose(&Name::DEFAULT)
+    }
+
+    /// The propagators that `OTEL_PROPAGATORS` names, as one: a list of `tracecontext` (W3C Trace Context), `retrace` (the
+    /// same and [`RecordedRun`](crate::RecordedRun), by this propagator), `baggage` (the SDK's) and `none`. Unset:
+    /// `retrace,baggage`.
+    ///
+    /// A name that is not known is ignored with a warning, a repeated one counts once, case does not matter. `retrace`
+    /// includes `tracecontext`; `none` leaves nothing whatever stands beside it.
+    ///
+    /// ```
+    /// use opentelemetry::global;
+    /// use opentelemetry_retrace::RetracePropagator;
+    ///
+    /// global::set_text_map_propagator(RetracePropagator::default().compose_from_env());
+    /// ```
+    #[must_use]
+    pub fn compose_from_env(self) -> TextMapCompositePropagator {
+        let (names, warnings) = named(&|name| std::env::var_os(name));
+        for warning in warnings {
+            log::warn("propagators", &warning, 0);
+        }
+        self.compose(&names)
+    }
+
+    fn compose(self, names: &[Name]) -> TextMapCompositePropagator {
+        let propagator = |name: &Name| -> Boxed {
+            match name {
+                Name::Baggage => Box::new(BaggagePropagator::new()),
+                Name::Retrace => Box::new(self.clone()),
+                Name::TraceContext => {
+                    let mut plain = self.clone();
+                    plain.settings.without_runs = true;
+                    Box::new(plain)
+                }
+            }
+        };
+        TextMapCompositePropagator::new(names.iter().map(propagator).collect())
+    }
+}
+
+/// Which propagators an environment names, in their order, and what to say of it.
+fn named(read: &dyn Fn(&str) -> Option<OsString>) -> (Vec<Name>, Vec<String>) {
+    let mut environment = Environment::new(read);
+    let text = environment.text(PROPAGATORS).unwrap_or_default();
+    let mut warnings = environment.into_warnings();
+    let mut names = Vec::new();
+    let mut none = false;
+    for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+        if word.eq_ignore_ascii_case("none") {
+            none = true;
+        } else if let Some((_, name)) = Name::KNOWN.iter().find(|(known, _)| word.eq_ignore_ascii_case(known)) {
+            if !names.contains(name) {
+                names.push(*name);
+            }
+        } else {
+            warnings.push(format!(
+                "{PROPAGATORS}: {word:?} is ignored: use `tracecontext`, `baggage`, `retrace` or `none`"
+            ));
+        }
+    }
+    if none {
+        if !names.is_empty() {
+            warnings.push(format!("{PROPAGATORS}={text:?} names none and others: none it is"));
+        }
+        return (Vec::new(), warnings);
+    }
+    if names.contains(&Name::Retrace) {
+        names.retain(|name| *name != Name::TraceContext);
+    }
+    if names.is_empty() {
+        names.extend(Name::DEFAULT);
+    }
+    (names, warnings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> (Vec<Name>, usize) {
+        let (names, warnings) = named(&|name| (name == PROPAGATORS).then(|| text.into()));
+        (names, warnings.len())
+    }
+
+    #[test]
+    fn the_list_is_read_by_the_rules_of_opentelemetry() {
+        use Name::{Baggage, Retrace, TraceContext};
+        for (text, names, warnings) in [
+            ("", vec![Retrace, Baggage], 0),
+            (" , ", vec![Retrace, Baggage], 0),
+            ("tracecontext", vec![TraceContext], 0),
+            ("baggage,tracecontext", vec![Baggage, TraceContext], 0),
+            ("TraceContext , BAGGAGE", vec![TraceContext, Baggage], 0),
+            ("baggage,baggage,retrace,retrace", vec![Baggage, Retrace], 0),
+            ("tracecontext,baggage,retrace", vec![Baggage, Retrace], 0),
+            ("b3,retrace", vec![Retrace], 1),
+            ("b3,jaeger", vec![Retrace, Baggage], 2),
+            ("none", vec![], 0),
+            ("None,baggage", vec![], 1),
+            ("none,b3", vec![], 1),
+        ] {
+            assert_eq!(of(text), (names, warnings), "{text}");
+        }
+        assert_eq!(named(&|_| None).0, Name::DEFAULT);
+    }
+
+    #[test]
+    fn a_warning_shows_the_name() {
+        let (_, warnings) = named(&|_| Some("b3multi".into()));
+        assert!(warnings[0].contains("OTEL_PROPAGATORS") && warnings[0].contains("b3multi"), "{warnings:?}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_list_that_is_no_text_is_ignored() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let (names, warnings) = named(&|_| Some(OsString::from_vec(vec![0xff])));
+        assert_eq!((names.as_slice(), warnings.len()), (&Name::DEFAULT[..], 1));
+    }
+}

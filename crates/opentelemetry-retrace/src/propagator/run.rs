@@ -1,0 +1,191 @@
+//! Our entry in `tracestate`: the caller records this trace in Retrace.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanId, TraceContextExt as _, TraceState};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use crate::propagator::context::{Announced, Received};
+
+/// The key of our entry.
+pub(crate) const KEY: &str = "retrace";
+/// The form of our entry that is written. Of another one only this much is known: that there is one.
+const FORM: &str = "1";
+/// The most characters of our entry, key included: longer ones are the first to be cut (level 2, "tracestate Limits").
+pub(crate) const MAX_ENTRY: usize = 128;
+
+/// What stands as it is in a text; all else is percent-encoded. Never `,` and `=`, which end values, nor `;`, which ends
+/// fields.
+const ENCODED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'/').remove(b'@');
+
+/// What one service tells the next about a trace that it records in Retrace, so that the spans of both join in one run.
+///
+/// It travels as the first entry of `tracestate`, which other systems pass on unread:
+///
+/// ```text
+/// retrace=1;p:00f067aa0ba902b7;s:session-7;a:planner
+/// ```
+///
+/// `1` is the form of the entry. The fields may stand in any order and each may be missing; unknown ones are skipped.
+///
+/// | field | what it says |
+/// |---|---|
+/// | `p` | the span of the run under which the callee's belong, 16 hex digits; without it, the parent of `traceparent` |
+/// | `s` | the session id, percent-encoded |
+/// | `a` | the agent id, percent-encoded |
+///
+/// The entry has 128 characters at most; a session or agent id that does not fit is left out. It never holds content of a
+/// span, nor the API key.
+///
+/// # Sending
+/// [`RetracePropagatorBuilder::with_runs`](crate::RetracePropagatorBuilder::with_runs) is asked for each outgoing call, and
+/// [`RecordedRun::announce`] says it for one `Context`. Nothing is said of a trace that is not sampled, since that is not
+/// recorded.
+///
+/// # Receiving
+/// [`RecordedRun::received`] finds it in the `Context` that the propagator extracted and in those made from it,
+/// [`RecordedRun::in_state`] in the state of a span that has ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecordedRun {
+    span_id: Option<SpanId>,
+    session_id: Option<String>,
+    agent_id: Option<String>,
+}
+
+impl RecordedRun {
+    /// A trace that is recorded, with nothing more to say of it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The span of the run under which the callee's belong: the nearest one that is sent to Retrace. Default: the span that
+    /// calls.
+    #[must_use]
+    pub fn with_span_id(mut self, span_id: SpanId) -> Self {
+        self.span_id = (span_id != SpanId::INVALID).then_some(span_id);
+        self
+    }
+
+    /// The session of the run. Default: none; that is also what an empty id is, or one with control characters.
+    #[must_use]
+    pub fn with_session_id(mut self, session_id: impl Into<String>) -> Self {
+        self.session_id = Some(session_id.into()).filter(|id| is_id(id));
+        self
+    }
+
+    /// The agent that calls. Default: none, as with the session.
+    #[must_use]
+    pub fn with_agent_id(mut self, agent_id: impl Into<String>) -> Self {
+        self.agent_id = Some(agent_id.into()).filter(|id| is_id(id));
+        self
+    }
+
+    /// The span of the run under which the callee's belong; `None` when it is the one that `traceparent` names.
+    #[must_use]
+    pub fn span_id(&self) -> Option<SpanId> {
+        self.span_id
+    }
+
+    /// The session of the run.
+    #[must_use]
+    pub fn session_id(&self) -> Option<&str> {
+        self.session_id.as_deref()
+    }
+
+    /// The agent that called.
+    #[must_use]
+    pub fn agent_id(&self) -> Option<&str> {
+        self.agent_id.as_deref()
+    }
+
+    /// A `Context` from which calls tell that the trace of its span is recorded.
+    ///
+    /// ```
+    /// use opentelemetry::Context;
+    /// use opentelemetry_retrace::RecordedRun;
+    ///
+    /// # let cx = Context::new();
+    /// let cx = RecordedRun::new().with_session_id("session-7").announce(&cx);
+    /// ```
+    #[must_use]
+    pub fn announce(self, cx: &Context) -> Context {
+        let trace_id = cx.span().span_context().trace_id();
+        cx.with_value(Announced { trace_id, run: self })
+    }
+
+    /// What the caller said about the trace of this `Context`'s span.
+    #[must_use]
+    pub fn received(cx: &Context) -> Option<&Self> {
+        Received::of(cx)?.run.as_ref()
+    }
+
+    /// What the caller said, read from the state of a span. Spans hand it down to their children.
+    ///
+    /// ```
+    /// use opentelemetry::trace::TraceState;
+    /// use opentelemetry_retrace::RecordedRun;
+    ///
+    /// let state: TraceState = "retrace=1;s:session-7,other=x".parse()?;
+    /// let run = RecordedRun::in_state(&state).expect("our entry");
+    /// assert_eq!(run.session_id(), Some("session-7"));
+    /// # Ok::<(), opentelemetry::trace::TraceStateError>(())
+    /// ```
+    #[must_use]
+    pub fn in_state(state: &TraceState) -> Option<Self> {
+        Self::parse(state.get(KEY)?)
+    }
+
+    /// Reads the value of our entry. Fields that are wrong are skipped.
+    pub(crate) fn parse(value: &str) -> Option<Self> {
+        let mut fields = value.split(';');
+        if fields.next() != Some(FORM) {
+            return None;
+        }
+        let mut run = Self::new();
+        for (name, text) in fields.filter_map(|field| field.split_once(':')) {
+            match name {
+                "p" => run.span_id = span_id(text).or(run.span_id),
+                "s" => run.session_id = run.session_id.or_else(|| decoded(text)),
+                "a" => run.agent_id = run.agent_id.or_else(|| decoded(text)),
+                _ => {}
+            }
+        }
+        Some(run)
+    }
+
+    /// The value of our entry.
+    pub(crate) fn to_value(&self) -> String {
+        let mut value = FORM.to_owned();
+        if let Some(span_id) = self.span_id {
+            let _ = write!(value, ";p:{span_id}");
+        }
+        for (name, text) in [("s", &self.session_id), ("a", &self.agent_id)] {
+            let Some(text) = text else { continue };
+            let text = Cow::from(utf8_percent_encode(text, ENCODED));
+            if KEY.len() + 1 + value.len() + 1 + name.len() + 1 + text.len() <= MAX_ENTRY {
+                let _ = write!(value, ";{name}:{text}");
+            }
+        }
+        value
+    }
+}
+
+/// Whether a text can be an id: it is none without characters, and not one that would break a line.
+fn is_id(text: &str) -> bool {
+    !text.is_empty() && !text.contains(char::is_control)
+}
+
+fn decoded(text: &str) -> Option<String> {
+    let text = percent_decode_str(text).decode_utf8().ok()?;
+    is_id(&text).then(|| text.into_owned())
+}
+
+fn span_id(text: &str) -> Option<SpanId> {
+    let valid = text.len() == 16 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    let id = valid.then(|| u64::from_str_radix(text, 16).ok())??;
+    (id != 0).then(|| SpanId::from(id))
+}
