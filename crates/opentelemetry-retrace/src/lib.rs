@@ -42,6 +42,11 @@
 //! In code by [`RetraceExporter::builder`]; what is not set there comes from the environment ([`VARIABLES`]), then from
 //! the defaults that each setter names.
 //!
+//! # Across services
+//! [`RetracePropagator`] carries traces from service to service, [`RetraceIdGenerator`] makes their ids, and the module
+//! [`traceparent`] does by hand what no instrumentation does. Spans that come with a caller's [`RecordedRun`] are not yet
+//! joined to the caller's run.
+//!
 //! # Features
 //! | feature | default | what for |
 //! |---|---|---|
@@ -56,7 +61,7 @@
 //!
 //! # What this does not do
 //! A run is sent when it has ended: spans of a run under way are not shown live, and what a process that is killed had not
-//! sent is gone. It samples nothing and propagates nothing itself. Spans are understood in OpenTelemetry's GenAI
+//! sent is gone. It samples nothing itself. Spans are understood in OpenTelemetry's GenAI
 //! conventions and as `retrace.*` attributes; other dialects are carried as plain attributes.
 
 mod builder;

@@ -132,7 +132,7 @@ impl RecordedRun {
     /// let state: TraceState = "retrace=1;s:session-7,other=x".parse()?;
     /// let run = RecordedRun::in_state(&state).expect("our entry");
     /// assert_eq!(run.session_id(), Some("session-7"));
-    /// # Ok::<(), opentelemetry::trace::TraceStateError>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
     pub fn in_state(state: &TraceState) -> Option<Self> {
