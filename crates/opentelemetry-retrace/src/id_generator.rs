@@ -33,7 +33,7 @@ use crate::config::BuildError;
 /// them: the SDK leaves no place to say so, [`RetracePropagatorBuilder::with_random_ids`] does. No id is zero.
 ///
 /// Each thread has a generator of its own, seeded once by the operating system, so an id costs a few nanoseconds, no lock
-/// and no system call. The ids are not secrets: who sees enough of them can tell the next. A process that forks and goes on
+/// and no system call; version 7 reads the clock as well. The ids are not secrets: who sees enough of them can tell the next. A process that forks and goes on
 /// making ids on both sides makes the same on both: nothing is seeded anew.
 ///
 /// [`RetracePropagatorBuilder::with_random_ids`]: crate::RetracePropagatorBuilder::with_random_ids

@@ -47,7 +47,8 @@ const ENCODED: &AsciiSet =
 ///
 /// # Receiving
 /// [`RecordedRun::received`] finds it in the `Context` that the propagator extracted and in those made from it,
-/// [`RecordedRun::in_state`] in the state of a span that has ended.
+/// [`RecordedRun::in_state`] in the state of a span that has ended. It is a claim of whoever calls: a service that strangers
+/// call switches it off ([`RetracePropagatorBuilder::with_recorded_runs`](crate::RetracePropagatorBuilder::with_recorded_runs)).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecordedRun {
     span_id: Option<SpanId>,
