@@ -4,4 +4,6 @@
 
 pub mod agent;
 pub mod corpus;
+pub mod faulty;
 pub mod scripted;
+pub mod workload;

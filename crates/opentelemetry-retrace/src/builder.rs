@@ -13,6 +13,7 @@ use retrace_translate::{Options, RecorderLimits, SpanSelection};
 use crate::config::{BuildError, Config, Settings, Transport, UnknownTransport};
 use crate::engine::{Engine, EngineConfig};
 use crate::exporter::RetraceExporter;
+use crate::gate::{Failures, GateLimits};
 use crate::inbox::Inbox;
 use crate::log;
 use crate::outbox::OutboxLimits;
@@ -108,7 +109,14 @@ impl<P: WayIn> Builder<P> {
         self
     }
 
-    /// How runs are sent: a [`Transport`] or its name. `RETRACE_TRANSPORT`.
+    /// How runs are sent: a [`Transport`] or its name. `RETRACE_TRANSPORT`; [`Transport::Auto`] by default.
+    ///
+    /// ```
+    /// use opentelemetry_retrace::{RetraceSpanProcessor, Transport};
+    ///
+    /// let live = RetraceSpanProcessor::builder().with_transport(Transport::Ws);
+    /// let at_the_end = RetraceSpanProcessor::builder().with_transport("http");
+    /// ```
     pub fn with_transport<T>(mut self, transport: T) -> Self
     where
         T: TryInto<Transport>,
@@ -169,6 +177,31 @@ impl<P: WayIn> Builder<P> {
         self
     }
 
+    /// The share of runs that is sent to Retrace, from 0 to 1, decided when their root is known; the other exporters of the
+    /// pipeline keep theirs. All by default: to sample for the whole pipeline use [`crate::RetraceSampler`], which decides
+    /// alike.
+    pub fn with_sample_rate(mut self, rate: f64) -> Self {
+        self.settings.sample_rate = Some(rate);
+        self
+    }
+
+    /// With a rate: decides by the name of the root span and this seed, as Retrace's other SDKs do, instead of by the trace
+    /// id.
+    pub fn with_sample_seed(mut self, seed: impl Into<String>) -> Self {
+        self.settings.sample_seed = Some(seed.into());
+        self
+    }
+
+    /// Which runs that were not sampled are sent because they failed; by default all of which any span failed.
+    ///
+    /// Their spans are held as they came, in a quarter of [`Builder::with_buffer_bytes`], until their root has ended. A
+    /// pipeline shows runs that its sampler left out to a [`RetraceSpanProcessor`] only, and only if the sampler has them
+    /// recorded, as [`crate::RetraceSampler`] does. Those that [`Builder::with_sample_rate`] leaves out both ways in see.
+    pub fn with_failures(mut self, failures: Failures) -> Self {
+        self.settings.failures = Some(failures);
+        self
+    }
+
     /// Sees each record before it leaves, after translation; returns it, changed or not, or `None` to keep it back.
     ///
     /// Called on the worker's thread, once for a run and once for each span. Ids stay what they are. A record on which it
@@ -221,7 +254,7 @@ impl<P: WayIn> Builder<P> {
         let engine = Engine::new(engine_config(&config, Redaction::new(self.before_send)));
         say_what_leaves(&config);
         Worker { inbox: Arc::clone(&inbox), engine, http, ws, on_error: self.on_error }.start()?;
-        let pipeline = Pipeline::new(inbox, config.flush_timeout, config.batch_size);
+        let pipeline = Pipeline::new(inbox, &config);
         Ok(P::into(Some(Arc::new(pipeline))))
     }
 }
@@ -261,6 +294,9 @@ fn engine_config(config: &Config, redaction: Redaction) -> EngineConfig {
             keep: config.keep,
         },
         transport: config.transport,
+        rule: config.rule.clone(),
+        failures: config.failures,
+        gate: GateLimits { bytes: config.buffer_bytes / 4, idle: recorder.idle },
         redaction,
         export_wait: pipeline::export_wait(config.flush_timeout),
         flush_wait: config.flush_timeout,

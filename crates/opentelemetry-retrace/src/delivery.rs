@@ -19,6 +19,9 @@ use crate::transport::ws::{CloseReason, Closed};
 /// its last words (PROTOCOL.md section 10).
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// Connections that fail in a shutdown before what is left goes by requests.
+const LAST_ATTEMPTS: u64 = 2;
+
 /// Remarks that wait to be made; what is beyond them would not be written anyway.
 const REMARKS: usize = 16;
 
@@ -48,6 +51,8 @@ struct Closing {
     /// From here on what is left goes by requests.
     requests_from: Duration,
     end: Duration,
+    /// Connections that had failed when it began.
+    failures: u64,
 }
 
 impl Delivery {
@@ -142,10 +147,12 @@ impl Delivery {
     pub(crate) fn advance(&mut self, now: Duration) {
         self.outbox.expire(now);
         self.expire(now);
-        for (id, trace, chunks) in self.outbox.take_returned() {
-            self.stream.put_back(&id, trace, chunks, now);
+        for (id, rest) in self.outbox.take_returned() {
+            self.stream.put_back(&id, rest, now);
         }
-        self.outbox.returns = self.route.has_stream() && self.closing.is_none();
+        for id in self.stream.take_lossy_without_end() {
+            self.say_lossy(id, now);
+        }
         if self.route.is_by_request() {
             self.hand_over(now);
         }
@@ -153,28 +160,44 @@ impl Delivery {
             if now >= closing.end {
                 self.abandon(LossReason::Shutdown);
             } else {
-                if now >= closing.requests_from || (!self.route.is_open() && self.route.is_failing()) {
+                let failures = self.route.failures_seen() - closing.failures;
+                if now >= closing.requests_from || (!self.route.is_open() && failures >= LAST_ATTEMPTS) {
                     self.route.give_up();
                 }
+                self.let_go(now);
                 if self.route.is_by_request() {
                     self.hand_over_all(now);
                 }
+                self.route.close(now, closing.end);
                 self.outbox.close(now, closing.end);
             }
         }
+        self.outbox.returns = self.route.has_stream();
     }
 
     /// What no stream says goes by requests.
     fn hand_over(&mut self, now: Duration) {
-        let over: Vec<Id> = self.stream.over().filter(|(_, run)| !run.stream_only).map(|(id, _)| id.clone()).collect();
+        let over: Vec<Id> =
+            self.stream.over().filter(|(_, run)| run.stream_only.is_none()).map(|(id, _)| id.clone()).collect();
         for id in over {
             self.request_rest(id, now);
         }
     }
 
     fn hand_over_all(&mut self, now: Duration) {
-        let all: Vec<Id> = self.stream.all().map(|(id, _)| id.clone()).collect();
+        let has_stream = self.route.has_stream();
+        let all = self.stream.all().filter(|(_, run)| !has_stream || run.stream_only.is_none());
+        let all: Vec<Id> = all.map(|(id, _)| id.clone()).collect();
         for id in all {
+            self.request_rest(id, now);
+        }
+    }
+
+    /// Runs that are open, and told as far as they came, are not waited for.
+    fn let_go(&mut self, now: Duration) {
+        let told = self.stream.all().filter(|(_, run)| run.written && run.frames.is_empty());
+        let told: Vec<Id> = told.map(|(id, _)| id.clone()).collect();
+        for id in told {
             self.request_rest(id, now);
         }
     }
@@ -184,12 +207,19 @@ impl Delivery {
         if rest.written && rest.trace.ended_at.is_none() {
             if rest.begun && rest.chunks.is_empty() {
                 // The receiver has all that there is, and there is no end to say.
+                if rest.trace.lossy == Some(true) {
+                    self.say_lossy(id, now);
+                }
                 return;
             }
             rest.trace.lossy = Some(true);
         }
         self.route.passed_by();
         self.outbox.push_rest(id, rest, now);
+    }
+
+    fn say_lossy(&mut self, id: Id, now: Duration) {
+        self.outbox.push_patch(id, TracePatch { lossy: Some(true), ..TracePatch::default() }, now);
     }
 
     fn expire(&mut self, now: Duration) {
@@ -296,10 +326,20 @@ impl Delivery {
                 self.route.confirmed();
                 self.outbox.account.delivered += self.stream.ack(&ack, now);
             }
-            ServerFrame::Error { error, .. } => {
+            ServerFrame::Error { error, other } => {
                 let signal = Signal::from_error(error.as_deref());
                 let said = Said { text: "the receiver reports an error".to_owned(), words: Some(signal.message) };
-                self.outbox.notice(said.notice(signal.code, "recording goes on"));
+                // Some name the frame that they mean; that one is not worth repeating.
+                let refused =
+                    other.get("seq").and_then(serde_json::Value::as_u64).and_then(|seq| self.stream.refuse(seq));
+                let consequence = match refused {
+                    Some(spans) => {
+                        self.outbox.account.lose(LossReason::Rejected, spans);
+                        format!("{spans} spans are lost")
+                    }
+                    None => "recording goes on".to_owned(),
+                };
+                self.outbox.notice(said.notice(signal.code, &consequence));
             }
             ServerFrame::Resume { .. } | ServerFrame::Replay { .. } => {
                 self.remark("the receiver asks for a replay; that is not supported and ignored".to_owned());
@@ -333,22 +373,27 @@ impl Delivery {
     /// Whether all that was handed over before is delivered or lost. Of runs that go by requests only those that have ended
     /// count.
     pub(crate) fn is_done_before(&self, mark: Mark) -> bool {
-        let streams = !self.route.is_by_request();
+        let by_stream = !self.route.is_by_request() && self.stream.has_frames_before(mark.frame);
         self.outbox.is_done_before(mark.post)
             && !self.outbox.has_rests_before(mark.frame)
-            && !(streams && self.stream.has_frames_before(mark.frame))
+            && !self.stream.has_stream_only_before(mark.frame)
+            && !by_stream
     }
 
     /// Somebody waits: try now.
     pub(crate) fn hurry(&mut self, now: Duration) {
         self.outbox.hurry(now);
-        self.route.hurry(now);
+        self.route.hurry(self.stream.has_stream_only_before(u64::MAX), now);
     }
 
     /// Nothing comes any more, and there is no time after `end`.
     pub(crate) fn close(&mut self, now: Duration, end: Duration) {
         let within = end.saturating_sub(now);
-        self.closing = Some(Closing { requests_from: end.saturating_sub(LAST_WORDS.min(within / 2)), end });
+        self.closing = Some(Closing {
+            requests_from: end.saturating_sub(LAST_WORDS.min(within / 2)),
+            end,
+            failures: self.route.failures_seen(),
+        });
     }
 
     /// Whether nothing is on its way.

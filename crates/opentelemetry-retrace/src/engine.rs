@@ -5,24 +5,30 @@
 
 mod told;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use opentelemetry_sdk::trace::SpanData;
 use retrace_protocol::{ServerFrame, Signal, SignalCode};
 use retrace_translate::{Options, Output, Recorder, RecorderLimits, Resource};
 
 use crate::config::Transport;
 use crate::delivery::{Delivery, Mark};
 use crate::engine::told::KeptBack;
+use crate::gate::{Failures, Gate, GateLimits, Passed};
 use crate::inbox::{Message, Seen, Taken};
 use crate::outbox::{Answer, Notice, OutboxLimits, Said, Sending};
 use crate::redact::Redaction;
+use crate::sampler::Rule;
 use crate::stats::{Account, LossReason, Lost};
 use crate::transport::ws::{Closed, Incoming};
 use crate::view::SdkSpan;
 use crate::waiter::{Waited, Waiter};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+/// Traces that wait to be marked; when there are so many, nothing is going to come of them.
+const INCOMPLETE: usize = 4_096;
 
 /// What an [`Engine`] is made from.
 #[derive(Debug)]
@@ -31,6 +37,9 @@ pub(crate) struct EngineConfig {
     pub recorder: RecorderLimits,
     pub outbox: OutboxLimits,
     pub transport: Transport,
+    pub rule: Option<Rule>,
+    pub failures: Failures,
+    pub gate: GateLimits,
     pub redaction: Redaction,
     /// How long an export waits for the delivery of what it handed over.
     pub export_wait: Duration,
@@ -44,6 +53,7 @@ pub(crate) struct EngineConfig {
 #[derive(Debug)]
 pub(crate) struct Engine {
     config: EngineConfig,
+    gate: Gate,
     recorder: Recorder,
     delivery: Delivery,
     /// What the hook kept back of runs that are told while they happen.
@@ -53,6 +63,8 @@ pub(crate) struct Engine {
     resource: Arc<Resource>,
     /// Spans that were taken from the inbox and not read yet.
     queue: VecDeque<Seen>,
+    /// Traces of which spans were refused, and of which nothing else was seen.
+    incomplete: HashSet<[u8; 16]>,
     /// Spans that were taken from the queue, ever.
     read: u64,
     /// Spans that nobody selected.
@@ -80,12 +92,14 @@ struct Wait {
 impl Engine {
     pub(crate) fn new(config: EngineConfig) -> Self {
         Self {
+            gate: Gate::new(config.rule.clone(), config.failures, config.gate),
             recorder: Recorder::new(config.options.clone(), config.recorder),
             delivery: Delivery::new(config.transport, config.outbox, config.seed),
             kept_back: KeptBack::default(),
             halted: false,
             resource: Arc::default(),
             queue: VecDeque::new(),
+            incomplete: HashSet::new(),
             read: 0,
             set_aside: 0,
             restarts: 0,
@@ -98,10 +112,12 @@ impl Engine {
 
     /// Takes what came from the application.
     pub(crate) fn take(&mut self, taken: Taken, now: Duration) {
-        for trace_id in taken.incomplete {
-            self.recorder.mark_lossy(trace_id);
+        if self.incomplete.len() >= INCOMPLETE {
+            self.incomplete.clear();
         }
+        self.incomplete.extend(taken.incomplete);
         for message in taken.messages {
+            self.mark_incomplete();
             match message {
                 Message::Spans { spans, wait } => {
                     self.queue.extend(spans.into_iter().map(Seen::Ended));
@@ -120,14 +136,20 @@ impl Engine {
                     self.wait(waiter, self.config.flush_wait, now);
                 }
                 Message::Shutdown { within, waiter } => {
-                    self.recorder.finish();
+                    self.finish(now);
                     self.wait(waiter, within, now);
                     self.closing = Some(now + within);
                     self.delivery.close(now, now + within);
                 }
             }
         }
+        self.mark_incomplete();
         self.advance(now);
+    }
+
+    /// Spans of a trace may be refused before another of them is read: the mark waits for that.
+    fn mark_incomplete(&mut self) {
+        self.incomplete.retain(|trace_id| !self.recorder.mark_lossy(*trace_id));
     }
 
     fn read_queue(&mut self, now: Duration) {
@@ -135,18 +157,45 @@ impl Engine {
         while let Some(span) = self.queue.pop_front() {
             match span {
                 Seen::Began(_) if self.halted => {}
-                Seen::Began(span) => self.recorder.start(&SdkSpan(&span), &self.resource, now),
+                Seen::Began(span) => {
+                    if self.gate.lets_begin(&span) {
+                        self.recorder.start(&SdkSpan(&span), &self.resource, now);
+                    }
+                }
                 Seen::Ended(span) => {
                     self.read += 1;
                     if self.halted {
                         too_late += 1;
                     } else {
-                        self.recorder.record(&SdkSpan(&span), &self.resource, now);
+                        match self.gate.ended(span, now) {
+                            Passed::Span(span) => self.recorder.record(&SdkSpan(&span), &self.resource, now),
+                            Passed::Run { spans, incomplete } => self.record_run(&spans, incomplete, now),
+                            Passed::Nothing { dropped } => self.set_aside += dropped,
+                        }
                     }
                 }
             }
         }
         self.lose(LossReason::Halted, too_late);
+    }
+
+    fn record_run(&mut self, spans: &[SpanData], incomplete: bool, now: Duration) {
+        for span in spans {
+            self.recorder.record(&SdkSpan(span), &self.resource, now);
+        }
+        if let Some(span) = spans.first().filter(|_| incomplete) {
+            self.recorder.mark_lossy(span.span_context.trace_id().to_bytes());
+        }
+    }
+
+    /// Tells everything, for nothing more comes.
+    fn finish(&mut self, now: Duration) {
+        let (failed, dropped) = self.gate.finish();
+        self.set_aside += dropped;
+        for (spans, incomplete) in failed {
+            self.record_run(&spans, incomplete, now);
+        }
+        self.recorder.finish();
     }
 
     fn wait(&mut self, waiter: Waiter, at_most: Duration, now: Duration) {
@@ -164,6 +213,7 @@ impl Engine {
     /// Does what is due by now.
     pub(crate) fn advance(&mut self, now: Duration) {
         self.read_queue(now);
+        self.set_aside += self.gate.advance(now);
         self.recorder.advance(now);
         while let Some(output) = self.recorder.next_output() {
             match output {
@@ -224,7 +274,7 @@ impl Engine {
     pub(crate) fn incoming(&mut self, incoming: Incoming, now: Duration) {
         match incoming {
             Incoming::Open => self.delivery.link_opened(),
-            Incoming::Frame(ServerFrame::Halt { reason, .. }) => self.halt(reason.as_deref()),
+            Incoming::Frame(ServerFrame::Halt { reason, .. }) => self.halt(reason.as_deref(), now),
             Incoming::Frame(frame) => self.delivery.frame(frame, now),
             Incoming::Odd(what) => self.delivery.remark(what),
             Incoming::Closed(closed) => self.delivery.link_closed(closed, now),
@@ -248,7 +298,7 @@ impl Engine {
     }
 
     /// What was recorded is told, and nothing more is recorded (PROTOCOL.md section 7).
-    fn halt(&mut self, reason: Option<&str>) {
+    fn halt(&mut self, reason: Option<&str>, now: Duration) {
         if std::mem::replace(&mut self.halted, true) {
             return;
         }
@@ -257,13 +307,18 @@ impl Engine {
             words: Some(Signal::from_halt(reason).message),
         };
         self.delivery.outbox.notice(said.notice(SignalCode::Halt, "what comes from now on is not sent"));
-        self.recorder.finish();
+        self.finish(now);
     }
 
     /// When [`Engine::advance`] will next have something to do.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         let waits = self.waits.iter().map(|wait| wait.until);
-        waits.chain(self.recorder.next_deadline()).chain(self.delivery.next_deadline()).chain(self.closing).min()
+        waits
+            .chain(self.recorder.next_deadline())
+            .chain(self.gate.next_deadline())
+            .chain(self.delivery.next_deadline())
+            .chain(self.closing)
+            .min()
     }
 
     /// Whether everything is over.
@@ -277,7 +332,8 @@ impl Engine {
         self.recorder = Recorder::new(self.config.options.clone(), self.config.recorder);
         self.delivery.forget_in_flight(now);
         let account = self.account();
-        let known = account.delivered + account.lost.total() + account.set_aside + self.delivery.pending();
+        let known =
+            account.delivered + account.lost.total() + account.set_aside + self.delivery.pending() + self.gate.held();
         let missing = self.read.saturating_sub(known);
         self.delivery.outbox.lose(LossReason::Internal, missing, "the worker failed and was started again");
     }

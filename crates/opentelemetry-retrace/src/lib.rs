@@ -18,6 +18,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! To watch a run while it happens, [`RetraceSpanProcessor`] takes the exporter's place: it sees spans begin.
+//!
 //! Works with `opentelemetry` and `opentelemetry_sdk` 0.33, which this crate re-exports as [`opentelemetry`] and
 //! [`opentelemetry_sdk`].
 //!
@@ -33,6 +35,10 @@
 //!   queue; `export` waits for delivery only where a flush could not come true otherwise (see [`RetraceExporter`]).
 //! * Every span accepted is delivered, or counted as lost with a reason ([`Stats`]), logged, told to
 //!   [`Builder::with_on_error`], and its run is marked lossy.
+//! * Over a WebSocket each event is kept until the receiver has confirmed it, and sent again, in order, over the next
+//!   connection. A run that began over a WebSocket that is gone is completed over HTTP ([`Transport::Auto`], and every
+//!   shutdown).
+//! * A process that is killed loses what was not confirmed, at most.
 //! * Failures that pass are tried again: 408, 429, every 5xx but 501 and 505, and connections that fail, with exponential
 //!   backoff, full jitter and `Retry-After`, for 15 minutes. What is refused is not repeated; redirects are not followed.
 //! * Memory is bounded in bytes, time by timeouts, and nothing that a span or a receiver can hold makes it panic.
@@ -60,15 +66,18 @@
 //! it makes a tunnel, and sees neither key nor runs. Nothing sent to this machine goes through a proxy.
 //!
 //! # What this does not do
-//! A run is sent when it has ended: spans of a run under way are not shown live, and what a process that is killed had not
-//! sent is gone. It samples nothing itself. Spans are understood in OpenTelemetry's GenAI
-//! conventions and as `retrace.*` attributes; other dialects are carried as plain attributes.
+//! Model calls are told when they end, not while they run, for the protocol cannot add to them what is known only then. Of a
+//! run by the exporter, or over HTTP, nothing is told before its root has ended, and then a process that is killed loses it.
+//! Nothing is kept on disk. A receiver that asks for a replay is not heard. Spans are
+//! understood in OpenTelemetry's GenAI conventions and as `retrace.*` attributes; other dialects are carried as plain
+//! attributes.
 
 mod builder;
 mod config;
 mod delivery;
 mod engine;
 mod exporter;
+mod gate;
 mod id_generator;
 mod inbox;
 mod log;
@@ -78,11 +87,13 @@ mod processor;
 mod propagator;
 mod redact;
 mod route;
+mod sampler;
 mod secret;
 mod stats;
 mod stream;
 #[cfg(test)]
 mod testing;
+mod threshold;
 pub mod traceparent;
 mod transport;
 mod view;
@@ -96,9 +107,11 @@ pub use retrace_translate::SpanSelection;
 pub use crate::builder::{Builder, RetraceExporterBuilder, RetraceSpanProcessorBuilder};
 pub use crate::config::{BuildError, Transport, UnknownTransport, VARIABLES, Variable};
 pub use crate::exporter::RetraceExporter;
+pub use crate::gate::Failures;
 pub use crate::id_generator::{RetraceIdGenerator, RetraceIdGeneratorBuilder};
 pub use crate::processor::RetraceSpanProcessor;
 pub use crate::propagator::{RecordedRun, RetracePropagator, RetracePropagatorBuilder};
 pub use crate::redact::Record;
+pub use crate::sampler::{RetraceSampler, RetraceSamplerBuilder};
 pub use crate::secret::ApiKey;
 pub use crate::stats::{LossReason, Lost, Stats};

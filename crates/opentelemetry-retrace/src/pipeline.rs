@@ -7,6 +7,8 @@ use std::time::Duration;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 
+use crate::config::Config;
+use crate::gate::Failures;
 use crate::inbox::{Closed, Inbox, Message};
 use crate::stats::{LossReason, Stats};
 use crate::view;
@@ -30,12 +32,32 @@ pub struct Pipeline {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) flush_timeout: Duration,
     pub(crate) batch_size: usize,
+    /// Whether spans that were not sampled are wanted, in case their run fails.
+    pub(crate) takes_unsampled: bool,
     is_shut_down: AtomicBool,
 }
 
 impl Pipeline {
-    pub(crate) fn new(inbox: Arc<Inbox>, flush_timeout: Duration, batch_size: usize) -> Self {
-        Self { inbox, flush_timeout, batch_size, is_shut_down: AtomicBool::new(false) }
+    pub(crate) fn new(inbox: Arc<Inbox>, config: &Config) -> Self {
+        Self {
+            inbox,
+            flush_timeout: config.flush_timeout,
+            batch_size: config.batch_size,
+            takes_unsampled: config.failures != Failures::Off,
+            is_shut_down: AtomicBool::new(false),
+        }
+    }
+
+    /// One without a worker.
+    #[cfg(test)]
+    pub(crate) fn alone(inbox: Arc<Inbox>) -> Self {
+        Self {
+            inbox,
+            flush_timeout: Duration::ZERO,
+            batch_size: 1,
+            takes_unsampled: true,
+            is_shut_down: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn stats(&self) -> Stats {

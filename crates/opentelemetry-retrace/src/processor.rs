@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use opentelemetry::Context;
-use opentelemetry::trace::Span as _;
+use opentelemetry::trace::{Span as _, Status};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
@@ -14,6 +15,9 @@ use crate::builder::RetraceSpanProcessorBuilder;
 use crate::inbox::Seen;
 use crate::pipeline::{Pipeline, WayIn};
 use crate::stats::Stats;
+
+/// What a span failed of that ended because a panic unwound through it; the SDK says nothing of that.
+const UNWOUND: &str = "the thread panicked";
 
 /// Sends the runs among the spans of a pipeline to Retrace, while they happen.
 ///
@@ -36,7 +40,12 @@ use crate::stats::Stats;
 /// # What the application's threads do
 /// A span that begins or ends is put into a queue bounded in bytes: one copy of the span and one short lock that nobody
 /// holds while waiting. When the queue is full a beginning is left out, and told with the end; an end that finds no room is
-/// counted as lost. Spans that are not sampled are left alone.
+/// counted as lost. Of a span that is recorded and not sampled only the end is taken, in case its run fails
+/// ([`crate::Builder::with_failures`]).
+///
+/// # Panics of the application
+/// A span that ends while a panic unwinds its thread, and has no status, counts as failed. That includes one that a
+/// destructor began and ended meanwhile: nothing tells them apart.
 ///
 /// # Clones
 /// Clones share one pipeline: keep one to read [`RetraceSpanProcessor::stats`]. When the last is dropped without a
@@ -95,8 +104,12 @@ impl SpanProcessor for RetraceSpanProcessor {
         }
     }
 
-    fn on_end(&self, span: SpanData) {
-        if let Some(pipeline) = self.pipeline.as_ref().filter(|_| span.span_context.is_sampled()) {
+    fn on_end(&self, mut span: SpanData) {
+        let Some(pipeline) = &self.pipeline else { return };
+        if pipeline.takes_unsampled || span.span_context.is_sampled() {
+            if span.status == Status::Unset && thread::panicking() {
+                span.status = Status::error(UNWOUND);
+            }
             // After a shutdown nothing is recorded; that is the caller's doing.
             let _ = pipeline.inbox.push_seen(Seen::Ended(span));
         }
@@ -126,5 +139,45 @@ impl fmt::Debug for RetraceSpanProcessor {
             .field("enabled", &self.is_enabled())
             .field("stats", &self.stats())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::inbox::{Inbox, Message};
+    use crate::testing::span_data;
+
+    #[test]
+    fn a_span_that_a_panic_ends_has_failed_unless_it_says_otherwise() {
+        struct EndsWhenDropped(RetraceSpanProcessor, Status);
+        impl Drop for EndsWhenDropped {
+            fn drop(&mut self) {
+                self.0.on_end(SpanData { status: self.1.clone(), ..span_data(1, 0, "s") });
+            }
+        }
+        let inbox = Arc::new(Inbox::new(1 << 20));
+        let pipeline = Pipeline::alone(Arc::clone(&inbox));
+        let processor = RetraceSpanProcessor { pipeline: Some(Arc::new(pipeline)) };
+        drop(EndsWhenDropped(processor.clone(), Status::Unset));
+        for status in [Status::Unset, Status::Ok, Status::error("mine")] {
+            let span = EndsWhenDropped(processor.clone(), status);
+            let unwound = catch_unwind(AssertUnwindSafe(|| {
+                let _span = span;
+                panic!("as intended");
+            }));
+            assert!(unwound.is_err());
+        }
+        let messages = inbox.take().messages;
+        let [Message::Seen(seen)] = &messages[..] else { panic!("four spans ended") };
+        let statuses: Vec<_> = seen
+            .iter()
+            .map(|seen| match seen {
+                Seen::Ended(span) | Seen::Began(span) => span.status.clone(),
+            })
+            .collect();
+        assert_eq!(statuses, [Status::Unset, Status::error(UNWOUND), Status::Ok, Status::error("mine")]);
     }
 }

@@ -26,6 +26,10 @@ pub(crate) struct Route {
     fallen: bool,
     /// The stream will not work again: the receiver does not take the key, or there is no time left.
     off: bool,
+    /// Until when the stream is left alone, by our own decision.
+    left_alone: Option<Duration>,
+    /// There is little time left: nothing is left alone any more.
+    closing: bool,
     /// Something went another way since the stream was tried last.
     missed: bool,
     failures_seen: u64,
@@ -47,6 +51,8 @@ impl Route {
             losses: VecDeque::new(),
             fallen: false,
             off: false,
+            left_alone: None,
+            closing: false,
             missed: false,
             failures_seen: 0,
         }
@@ -72,7 +78,11 @@ impl Route {
 
     /// Whether a connection is to be opened now; `needed` says that something waits for it.
     pub(crate) fn wants_link(&self, needed: bool, now: Duration) -> bool {
-        self.may_open(needed) && self.backoff.until().is_none_or(|until| until <= now)
+        self.may_open(needed) && self.pause().is_none_or(|until| until <= now)
+    }
+
+    fn pause(&self) -> Option<Duration> {
+        self.backoff.until().max(self.left_alone)
     }
 
     fn may_open(&self, needed: bool) -> bool {
@@ -81,7 +91,7 @@ impl Route {
 
     /// When [`Route::wants_link`] will next say something else.
     pub(crate) fn next_deadline(&self, needed: bool) -> Option<Duration> {
-        self.backoff.until().filter(|_| self.may_open(needed))
+        self.pause().filter(|_| self.may_open(needed))
     }
 
     /// A run went by a single request although there may be a stream.
@@ -94,7 +104,7 @@ impl Route {
     }
 
     pub(crate) fn opened(&mut self) {
-        (self.state, self.fallen) = (State::Open, false);
+        (self.state, self.fallen, self.left_alone) = (State::Open, false, None);
     }
 
     /// The receiver has confirmed something: the connection is worth what it costs.
@@ -115,7 +125,8 @@ impl Route {
             }
             CloseReason::NoStream => {
                 self.fallen = true;
-                self.backoff.failed(now, Some(LEFT_ALONE));
+                self.off |= self.closing;
+                self.leave_alone(now);
             }
             CloseReason::NotConnected => {
                 self.fallen = true;
@@ -128,8 +139,10 @@ impl Route {
                 }
                 let unsteady = self.losses.len() >= UNSTEADY_LOSSES;
                 self.fallen |= unsteady;
-                let pause = (unsteady && self.transport == Transport::Auto).then_some(LEFT_ALONE);
-                self.backoff.failed(now, pause);
+                self.backoff.failed(now, None);
+                if unsteady && self.transport == Transport::Auto {
+                    self.leave_alone(now);
+                }
             }
         }
         self.failures_seen += 1;
@@ -141,9 +154,22 @@ impl Route {
         self.off = true;
     }
 
-    /// Somebody waits: try now.
-    pub(crate) fn hurry(&mut self, now: Duration) {
+    fn leave_alone(&mut self, now: Duration) {
+        self.left_alone = (!self.closing).then_some(now + LEFT_ALONE);
+    }
+
+    /// Somebody waits: try now; a stream that is left alone too, if there is no other way for something.
+    pub(crate) fn hurry(&mut self, only_way: bool, now: Duration) {
         self.backoff.hurry(now);
+        if only_way {
+            self.left_alone = None;
+        }
+    }
+
+    /// There is no time after `end`: pauses stay short.
+    pub(crate) fn close(&mut self, now: Duration, end: Duration) {
+        (self.closing, self.left_alone) = (true, None);
+        self.backoff.close(now, end);
     }
 
     /// Whether the receiver cannot be reached the only way that is allowed.

@@ -29,17 +29,43 @@
 //!
 //! | call | answer |
 //! |---|---|
-//! | `POST /api/v1/traces` | 201; 409 when the id is taken; 400 with the field that is wrong (sections 9 and 22) |
+//! | `GET /ws/v1/stream` | a WebSocket for events, see below (sections 4 to 7) |
+//! | `POST /api/v1/traces` | 201; 200 when it completes a run, see below; 409 when the id is taken; 400 with the field that is wrong (sections 9 and 22) |
 //! | `GET /api/v1/traces?limit&offset&status` | the newest first, without spans and content |
 //! | `GET /api/v1/traces/:id` | the trace with its spans, as sent; `?content=false` for its outline, `?spans=false` without |
 //! | `GET /api/v1/traces/:id/spans/:span_id` | one span, as sent |
+//! | `GET /api/v1/traces/:id/changes?after&live` | what is newer than `after` without content, once there is something ([`retrace_protocol::read::Changes`]) |
 //! | `PATCH`, `DELETE /api/v1/traces/:id` | 200 and 204; 404 when there is none |
 //! | `POST /api/v1/traces/:id/golden` | 200, also before the trace is there (section 20) |
 //! | `POST /api/v1/enforcement/check` | `allow`: there are no policies here |
 //! | `POST /api/v1/internal/logs` | 202; telemetry is thrown away |
+//! | `GET /ws/v1/stream` | live events over a WebSocket, each acknowledged when it is stored (sections 4 to 7) |
 //! | `GET /` | the page |
 //!
 //! Whatever is refused is refused with a JSON reason, and nothing of it is stored.
+//!
+//! # Runs over a WebSocket
+//! The first frame must be `auth`, within 5 s, and is answered by `auth_ok`, the first frame that is sent; a wrong key or
+//! anything else closes with 4001. Events are acked one by one if the client asked for it, after the commit that stores
+//! them; those that wait together are committed together. An event that is refused gets an `error` with the name of the
+//! field and its `seq`, no ack, and stops nothing. A `ping` goes out every 30 s; without a `pong` for as long the close code
+//! is 4002. An `Origin` closes with 4003, a frame above the limit for bodies with 1009, what is no text with 1003, what
+//! could not be stored with 1011, and a stop of the receiver with 1001.
+//!
+//! **Events may come twice, late and in any order**, over one connection or several, and end in the same record: of all
+//! that was said about a field, the word with the highest `seq` holds (without numbers, the last to come), and what an
+//! event leaves out it does not change. A `trace_started` never takes back what an end said. A span whose trace is not
+//! known is kept, can be asked for by itself, and shows when its trace comes, started, ended or uploaded; until then
+//! there is no trace to list. The end of a span that never starts is no span. A `trace_ended` makes a trace of its own.
+//!
+//! **A run that began over a WebSocket and has not ended** has `live` beside its fields: `true` while a connection is open
+//! that has sent events of it, `false` when there is none. It then is interrupted: its status stays `running`, for nobody
+//! has said how it ended, and it goes on when its client comes back.
+//!
+//! **It is completed over HTTP** by a `PATCH`, or by a `POST` of the whole, which is merged into what is there by the rules
+//! above and answered 200. The documentation leaves open what the hosted API does there (section 25, question 2); a
+//! client whose socket is gone for good loses nothing this way. Every other `POST` of a known id, of a run that has ended
+//! or that was posted before, is a 409.
 //!
 //! # What it promises
 //! * What was answered with success is committed. A file survives the process; the last moments before a crash of the
@@ -55,8 +81,8 @@
 //! `retrace-local translate` prints them. It is also how a mapping is looked into.
 //!
 //! # What this does not do
-//! Live events over WebSocket, forks, replays, enforcement policies, and receiving OTLP. It encrypts nothing: where others can
-//! reach it, put something in front of it that does.
+//! Forks, replays (it never sends `halt`, `resume` or `replay`), enforcement policies, and receiving OTLP. It encrypts
+//! nothing: where others can reach it, put something in front of it that does.
 
 #[cfg(test)]
 mod arbitrary;

@@ -163,7 +163,9 @@ proptest! {
                 }
                 Act::Wait(pause) => now += Duration::from_millis(pause),
                 Act::Settle => recorder.settle(),
-                Act::Lossy => recorder.mark_lossy(1_u128.to_be_bytes()),
+                Act::Lossy => {
+                    recorder.mark_lossy(1_u128.to_be_bytes());
+                }
             }
             recorder.advance(now);
             prop_assert!(recorder.next_deadline().is_none_or(|next| next > now), "what is due is done");

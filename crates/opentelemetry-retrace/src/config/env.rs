@@ -47,6 +47,13 @@ variables! {
     TRANSPORT = "RETRACE_TRANSPORT",
         "How runs are sent: live over a WebSocket, each by one HTTP request when it has ended, or whichever works.", "`auto`",
         "`auto`, `ws`, `http`";
+    SAMPLE_RATE = "RETRACE_SAMPLE_RATE", "The share of runs that `RetraceSampler` keeps.", "`1`", "a number from `0` to `1`";
+    SAMPLE_SEED = "RETRACE_SAMPLE_SEED",
+        "Decides by the name of the root span and this seed, as Retrace's other SDKs do, instead of by the trace id.", "none",
+        "any text";
+    TRACES_SAMPLER = "OTEL_TRACES_SAMPLER", "Read where `RETRACE_SAMPLE_RATE` is unset.", "unset",
+        "`always_on`, `always_off`, `traceidratio`, and each with `parentbased_` before it";
+    TRACES_SAMPLER_ARG = "OTEL_TRACES_SAMPLER_ARG", "The share for `traceidratio`.", "`1`", "a number from `0` to `1`";
     FLUSH_TIMEOUT = "RETRACE_FLUSH_TIMEOUT", "How long a flush, an export that must wait, and a drop may take.", "`5`",
         "seconds, fractions allowed";
     TIMEOUT = "OTEL_EXPORTER_RETRACE_TIMEOUT", "How long one request may take.", "`10000`",

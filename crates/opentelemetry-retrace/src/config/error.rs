@@ -120,6 +120,15 @@ pub enum BuildError {
         host: String,
     },
 
+    /// A share of runs that is none.
+    #[error("the rate {rate} from {source_name} is no share: use a number from 0 to 1")]
+    InvalidRate {
+        /// The setter.
+        source_name: &'static str,
+        /// The value.
+        rate: f64,
+    },
+
     /// The HTTP client could not be made.
     #[error("the HTTP client cannot be made: {problem}")]
     Client {

@@ -3,6 +3,7 @@
 mod base_url;
 mod env;
 mod error;
+mod sampling;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,17 +18,21 @@ pub(crate) use self::base_url::BaseUrl;
 pub(crate) use self::env::Environment;
 pub use self::env::{VARIABLES, Variable};
 pub use self::error::BuildError;
+pub(crate) use self::sampling::Sampling;
+use crate::gate::Failures;
+use crate::sampler::Rule;
 use crate::secret::ApiKey;
 
 /// How runs are sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Transport {
-    /// As [`Transport::Ws`] while a WebSocket can be had and keeps up, as [`Transport::Http`] meanwhile. What began on one is
-    /// completed on the other.
+    /// As [`Transport::Ws`]; as [`Transport::Http`] from when no WebSocket can be had, or it is lost three times within five
+    /// minutes, until one can be had again. What began on one is completed on the other.
     #[default]
     Auto,
-    /// Event by event over a WebSocket, while a run is under way; each is kept until the receiver has confirmed it.
+    /// Event by event over a WebSocket, while a run is under way; each is kept until the receiver has confirmed it. While
+    /// there is no connection everything waits. What a shutdown finds unconfirmed goes by HTTP.
     Ws,
     /// Each run as one HTTP request, when it has ended.
     Http,
@@ -86,6 +91,9 @@ pub(crate) struct Settings {
     pub linger: Option<Duration>,
     pub keep: Option<Duration>,
     pub batch_size: Option<usize>,
+    pub sample_rate: Option<f64>,
+    pub sample_seed: Option<String>,
+    pub failures: Option<Failures>,
 }
 
 /// Every setting, decided.
@@ -110,6 +118,9 @@ pub(crate) struct Config {
     pub linger: Duration,
     pub keep: Duration,
     pub batch_size: usize,
+    /// Which of the runs that reach us are sent; all without.
+    pub rule: Option<Rule>,
+    pub failures: Failures,
 }
 
 /// Values that hold where nothing else is set.
@@ -214,6 +225,11 @@ impl Settings {
                 .batch_size
                 .or_else(|| env.parsed(env::BATCH_SIZE, |text| text.parse().ok().filter(|size| *size > 0)))
                 .unwrap_or(defaults::BATCH_SIZE),
+            rule: match self.sample_rate {
+                Some(rate) => Some(Rule::new(Sampling::checked(rate, "with_sample_rate")?, self.sample_seed)),
+                None => None,
+            },
+            failures: self.failures.unwrap_or_default(),
         }))
     }
 }

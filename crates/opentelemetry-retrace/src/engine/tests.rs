@@ -3,7 +3,6 @@ use crate::redact::Record;
 use crate::testing::{chat, in_trace, span_data};
 use crate::waiter::Blocked;
 use http::StatusCode;
-use opentelemetry_sdk::trace::SpanData;
 use proptest::prelude::*;
 
 fn ms(ms: u64) -> Duration {
@@ -16,6 +15,9 @@ fn config(redaction: Redaction) -> EngineConfig {
         recorder: RecorderLimits::default(),
         outbox: OutboxLimits { bytes: 1 << 20, posts: 100, body_bytes: 1 << 20, in_flight: 4, keep: ms(60_000) },
         transport: Transport::Http,
+        rule: None,
+        failures: Failures::default(),
+        gate: GateLimits { bytes: 1 << 20, idle: ms(60_000) },
         redaction,
         export_wait: ms(4_000),
         flush_wait: ms(5_000),
@@ -111,6 +113,25 @@ fn a_flush_waits_for_what_has_ended_and_not_for_what_is_open() {
     assert_eq!(stage.answered(blocked), Some(Waited::Done(Lost::default())));
     let stats = stage.stats();
     assert_eq!((stats.accepted, stats.delivered, stats.pending), (3, 2, 1));
+}
+
+#[test]
+fn a_run_says_that_spans_were_refused_also_when_that_is_known_before_anything_else_of_it() {
+    for together in [true, false] {
+        let mut stage = Stage::new(Redaction::default());
+        let span = chat(1, 0);
+        let incomplete = [span.span_context.trace_id().to_bytes()].into();
+        let messages = vec![Message::Spans { spans: vec![span], wait: None }];
+        if together {
+            stage.engine.take(Taken { messages, incomplete }, ms(0));
+        } else {
+            stage.engine.take(Taken { messages: Vec::new(), incomplete }, ms(0));
+            stage.messages(messages, 1);
+        }
+        let _blocked = stage.flush(2);
+        let bodies = stage.answer_all(201, 2);
+        assert_eq!((bodies.len(), &bodies[0]["lossy"]), (1, &serde_json::json!(true)), "{together}");
+    }
 }
 
 #[test]
@@ -272,7 +293,7 @@ fn a_run_that_is_kept_back_is_not_sent_at_all() {
 fn spans_refused_at_the_door_mark_their_run() {
     let mut stage = Stage::new(Redaction::default());
     stage.spans(vec![chat(2, 1)], 0);
-    let incomplete = std::collections::HashSet::from([7_u128.to_be_bytes()]);
+    let incomplete = HashSet::from([7_u128.to_be_bytes()]);
     stage.engine.take(Taken { messages: Vec::new(), incomplete }, ms(0));
     stage.spans(vec![span_data(1, 0, "root")], 0);
     stage.flush(0);
@@ -443,4 +464,37 @@ fn a_run_that_the_hook_keeps_back_is_kept_back_whole() {
     assert!(stage.stream_all(1).is_empty());
     assert_eq!((stage.stats().lost.by(LossReason::BeforeSend), stage.stats().pending), (2, 0));
     assert!(stage.engine.kept_back.is_empty());
+}
+
+#[test]
+fn of_runs_that_were_not_sampled_those_that_failed_are_sent_whole() {
+    let unsampled = |mut span: SpanData| {
+        let context = &span.span_context;
+        let (trace_id, span_id) = (context.trace_id(), context.span_id());
+        span.span_context = opentelemetry::trace::SpanContext::new(
+            trace_id,
+            span_id,
+            opentelemetry::trace::TraceFlags::default(),
+            false,
+            opentelemetry::trace::TraceState::default(),
+        );
+        span
+    };
+    for transport in [Transport::Http, Transport::Ws] {
+        let mut stage = Stage::over(transport, Redaction::default());
+        for trace in 1..=20 {
+            let [root, mut child] = [span_data(1, 0, "root"), chat(2, 1)].map(|span| unsampled(in_trace(span, trace)));
+            if trace % 10 == 0 {
+                child.status = opentelemetry::trace::Status::error("no");
+            }
+            stage.seen(vec![Seen::Began(root.clone()), Seen::Began(child.clone())], 0);
+            stage.seen(vec![Seen::Ended(child), Seen::Ended(root)], 0);
+        }
+        stage.flush(0);
+        let told = stage.stream_all(0).iter().filter(|frame| frame["type"] == "trace_ended").count();
+        let posted = stage.answer_all(201, 0).len();
+        assert_eq!(told + posted, 2, "{transport:?}");
+        let stats = stage.stats();
+        assert_eq!((stats.delivered, stats.set_aside, stats.pending), (4, 36, 0));
+    }
 }

@@ -88,7 +88,7 @@ pub(crate) struct Outbox {
     failures_seen: u64,
     /// Whether the rest of a run that the receiver knows already is given back, rather than cut down to its end.
     pub(crate) returns: bool,
-    returned: Vec<(Id, Trace, Vec<Chunk>)>,
+    returned: Vec<(Id, Rest)>,
     pub(crate) account: Account,
     notices: Vec<Notice>,
 }
@@ -155,8 +155,13 @@ impl Outbox {
         let serial = waiting
             .filter(|(serial, post)| match post.request {
                 Request::Create { .. } => true,
+                // The run itself may have been put in later than its change, by way of a stream that is gone.
                 Request::Patch { .. } => {
-                    !is_elsewhere(&post.id) && !self.posts.range(..*serial).any(|(_, earlier)| earlier.id == post.id)
+                    let goes_first = |(other, earlier): (&u64, &Post)| {
+                        let is_run = matches!(earlier.request, Request::Create { .. });
+                        earlier.id == post.id && (is_run || other < *serial)
+                    };
+                    !is_elsewhere(&post.id) && !self.posts.iter().any(goes_first)
                 }
             })
             .map(|(serial, _)| *serial)
@@ -268,12 +273,13 @@ impl Outbox {
         let Some(post) = self.posts.remove(&serial) else { return };
         self.weight -= post.weight();
         if let Request::Create { trace, chunks } = post.request {
-            self.returned.push((post.id, *trace, chunks));
+            let rest = Rest { trace: *trace, chunks, written: true, begun: true, first_frame: post.first_frame };
+            self.returned.push((post.id, rest));
         }
     }
 
     /// Rests of runs that the receiver wants over the stream or not at all.
-    pub(crate) fn take_returned(&mut self) -> Vec<(Id, Trace, Vec<Chunk>)> {
+    pub(crate) fn take_returned(&mut self) -> Vec<(Id, Rest)> {
         std::mem::take(&mut self.returned)
     }
 

@@ -36,6 +36,8 @@ pub(crate) struct Stream {
     over: BTreeSet<(Duration, u64)>,
     /// The runs that were dropped last: what still comes of them is not all.
     dropped: VecDeque<Id>,
+    /// Runs that the receiver has as far as they came, and of which only an end could say that they are not whole.
+    lossy_without_end: Vec<Id>,
     next_run: u64,
     frames: BTreeMap<u64, Frame>,
     next_seq: u64,
@@ -88,6 +90,7 @@ impl Stream {
             by_age: BTreeMap::new(),
             over: BTreeSet::new(),
             dropped: VecDeque::new(),
+            lossy_without_end: Vec::new(),
             next_run: 0,
             frames: BTreeMap::new(),
             next_seq: 1,
@@ -295,8 +298,10 @@ impl Stream {
     }
 
     /// Puts the rest of a run back: the receiver does not take it in another way.
-    pub(crate) fn put_back(&mut self, id: &Id, trace: Trace, chunks: Vec<Chunk>, now: Duration) {
-        self.change(id, |run| (run.written, run.stream_only) = (true, true));
+    pub(crate) fn put_back(&mut self, id: &Id, rest: Rest, now: Duration) {
+        let Rest { trace, chunks, first_frame, .. } = rest;
+        let first_frame = first_frame.unwrap_or(self.next_seq);
+        self.change(id, |run| (run.written, run.stream_only) = (true, Some(first_frame)));
         self.begin(id, trace.clone());
         for chunk in chunks {
             if let Some(span) = chunk.read() {
@@ -320,8 +325,11 @@ impl Stream {
                 .find(|(_, _, step)| step.chunk.is_some())
                 .map(|(id, place, _)| (id.clone(), place))
         })?;
-        let run = self.runs.get_mut(&id)?;
-        let step = run.remove(place)?;
+        self.drop_step(&id, place)
+    }
+
+    fn drop_step(&mut self, id: &Id, place: u64) -> Option<u64> {
+        let step = self.runs.get_mut(id)?.remove(place)?;
         self.weight -= step.weight();
         for seq in step.start.into_iter().chain(step.end) {
             self.take_frame(seq);
@@ -329,10 +337,24 @@ impl Stream {
         let lost = u64::from(step.sources);
         self.pending -= lost;
         if lost > 0 {
-            self.mark_lossy(&id);
+            self.mark_lossy(id);
         }
-        self.forget_if_done(&id);
+        self.forget_if_done(id);
         Some(lost)
+    }
+
+    /// The receiver will never take a frame: gives up what it says. Tells how many accepted spans are lost by that; `None`
+    /// for a frame that was not written or is confirmed.
+    pub(crate) fn refuse(&mut self, seq: u64) -> Option<u64> {
+        let frame = self.frames.get(&seq).filter(|frame| frame.text.is_some())?;
+        let (id, says) = (frame.run.clone(), frame.says);
+        if let Says::SpanStarted(place) | Says::SpanEnded(place) = says
+            && let Some(lost) = self.drop_step(&id, place)
+        {
+            return Some(lost);
+        }
+        let frame = self.take_frame(seq)?;
+        Some(self.confirmed(&frame, seq))
     }
 
     /// Notes that something of a run is lost, and says so again if its end was said without.
@@ -356,6 +378,11 @@ impl Stream {
         }
         self.dropped.push_back(id);
         Some(lost)
+    }
+
+    /// Runs that are not whole, have no end to say so, and have left since the last time.
+    pub(crate) fn take_lossy_without_end(&mut self) -> Vec<Id> {
+        std::mem::take(&mut self.lossy_without_end)
     }
 
     /// Runs of which nothing more comes, in the order in which that was known.
@@ -391,6 +418,11 @@ impl Stream {
     /// Whether a frame with a smaller number is left.
     pub(crate) fn has_frames_before(&self, seq: u64) -> bool {
         self.frames.first_key_value().is_some_and(|(first, _)| *first < seq)
+    }
+
+    /// Whether a run that only the stream can complete lacks what a frame with a smaller number said.
+    pub(crate) fn has_stream_only_before(&self, seq: u64) -> bool {
+        self.over().any(|(_, run)| run.stream_only.is_some_and(|first| first < seq))
     }
 
     pub(crate) fn next_seq(&self) -> u64 {
@@ -464,8 +496,14 @@ impl Stream {
     }
 
     fn forget_if_done(&mut self, id: &Id) {
-        if self.frames_wanted && self.runs.get(id).is_some_and(Run::is_done) {
-            self.remove_run(id);
+        if self.frames_wanted
+            && self.runs.get(id).is_some_and(Run::is_done)
+            && let Some(run) = self.remove_run(id)
+            && run.written
+            && !run.has_ended()
+            && run.trace.lossy == Some(true)
+        {
+            self.lossy_without_end.push(id.clone());
         }
     }
 

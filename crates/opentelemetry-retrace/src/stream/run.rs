@@ -30,8 +30,9 @@ pub(crate) struct Run {
     pub over_since: Duration,
     /// Something of it was written to a connection: the receiver may have it.
     pub written: bool,
-    /// It is not to be completed over HTTP: the receiver did not take it there.
-    pub stream_only: bool,
+    /// It is not to be completed over HTTP: the receiver did not take it there. With the number of its first frame before
+    /// that was tried.
+    pub stream_only: Option<u64>,
     /// Where it stands in the order of age.
     pub serial: u64,
 }
@@ -67,7 +68,7 @@ impl Run {
             over: false,
             over_since: Duration::ZERO,
             written: false,
-            stream_only: false,
+            stream_only: None,
             serial,
         }
     }

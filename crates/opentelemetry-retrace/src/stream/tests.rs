@@ -218,7 +218,7 @@ fn the_rest_of_a_run_is_what_was_not_confirmed() {
     assert_eq!((rest.begun, rest.written, rest.sources(), rest.first_frame), (true, true, 1, Some(4)));
     assert_eq!(rest.chunks[0].read().unwrap(), done("b"));
     assert_eq!((stream.weight(), stream.pending(), stream.has_frames()), (0, 0, false));
-    stream.put_back(&id(), rest.trace, rest.chunks, secs(1));
+    stream.put_back(&id(), rest, secs(1));
     let kinds: Vec<_> = said(&written(&mut stream)).into_iter().map(|(kind, id, _)| (kind, id)).collect();
     assert_eq!(
         kinds,
@@ -280,4 +280,20 @@ fn a_run_whose_beginning_was_dropped_is_still_a_run() {
     stream.begin(&id(), trace());
     assert_eq!(stream.take(&id()).unwrap().trace.lossy, Some(true));
     assert_eq!((rest.trace.missing_field(), rest.trace.lossy, rest.trace.started_at), (None, Some(true), Some(at(2))));
+}
+
+#[test]
+fn what_the_receiver_refuses_is_not_said_again() {
+    let mut stream = told(&["a", "b"]);
+    assert_eq!(stream.refuse(3), None, "it was not written");
+    written(&mut stream);
+    assert_eq!((stream.refuse(3), stream.refuse(3), stream.pending()), (Some(1), None, 1));
+    assert_eq!(stream.refuse(1), Some(0), "no span depends on a beginning");
+    stream.disconnected();
+    let again = written(&mut stream);
+    assert_eq!(
+        said(&again).iter().map(|(kind, ..)| *kind).collect::<Vec<_>>(),
+        ["span_started", "span_ended", "trace_ended", "trace_ended"]
+    );
+    assert!(again[3].contains(r#""lossy":true"#));
 }

@@ -27,9 +27,9 @@ use crate::transport::ws::{CloseReason, Closed, Incoming, Link, Ws};
 pub(crate) type OnError = Arc<dyn Fn(&Signal) + Send + Sync>;
 
 const THREAD_NAME: &str = "retrace-worker";
-/// Shortest time between two starts after failures: a worker that always fails is no busy loop.
 /// How long a receiver has for its half of the farewell.
 const LEAVE: Duration = Duration::from_millis(100);
+/// Shortest time between two starts after failures: a worker that always fails is no busy loop.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the worker works with.

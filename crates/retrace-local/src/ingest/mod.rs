@@ -1,7 +1,7 @@
 //! From what a client sent to what is stored. Pure: no socket, no clock, no database.
 //!
 //! [`upload`] and [`patch`] read and check a body, [`TraceRow`] and [`SpanRow`] are what the store keeps of it and turn
-//! back into the records they came from. [`frame`] reads and checks what comes over a WebSocket, and [`Word`] is how such
+//! back into the records they came from. [`frame()`] reads and checks what comes over a WebSocket, and [`Word`] is how such
 //! events become one record whatever order they come in. Merging an uploaded end into a stored record is
 //! [`retrace_protocol::Trace::apply`].
 

@@ -19,7 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use retrace_protocol::read::TracePage;
-use retrace_protocol::{Id, Trace};
+use retrace_protocol::{Id, Trace, endpoint};
 use tokio::sync::oneshot;
 
 pub use builder::{ServerBuilder, StartError};
@@ -116,6 +116,12 @@ impl Server {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where its WebSocket is, such as `ws://127.0.0.1:3001/ws/v1/stream` (PROTOCOL.md section 4).
+    #[must_use]
+    pub fn ws_url(&self) -> String {
+        format!("ws://{}{}", reachable(self.addr), endpoint::STREAM)
     }
 
     /// Where it listens.

@@ -103,11 +103,9 @@ impl Told<'_> {
             .query_row([id.as_text()], |row| Ok(Known::read(row)))
             .optional()?
             .transpose()?;
-        let (key, mut fields, mut clocks) = match known {
-            Some(Known { key, fields, clocks }) => (Some(key), fields, clocks),
-            None => (None, Fields::new(), Clocks::default()),
-        };
-        if !word.lay_over(&mut fields, &mut clocks) && key.is_some() {
+        let is_known = known.is_some();
+        let (mut fields, mut clocks) = known.map(|known| (known.fields, known.clocks)).unwrap_or_default();
+        if !word.lay_over(&mut fields, &mut clocks) && is_known {
             return Ok(());
         }
         let (head, content) = Content::split(fields)?;
@@ -118,7 +116,7 @@ impl Told<'_> {
         let clocks = serde_json::to_string(&clocks)?;
         let Content { input, output, metadata } = &content;
         let row = params![
-            key.is_none().then(|| id.as_text()),
+            id.as_text(),
             micros,
             status,
             head,
@@ -126,15 +124,14 @@ impl Told<'_> {
             text(output),
             text(metadata),
             clocks,
-            self.version,
-            key
+            self.version
         ];
-        let statement = if key.is_none() {
-            "INSERT INTO traces (id, started_micros, status, head, input, output, metadata, clocks, version, streamed)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 IS NULL)"
-        } else {
+        let statement = if is_known {
             "UPDATE traces SET started_micros = ?2, status = ?3, head = ?4, input = ?5, output = ?6, metadata = ?7,
-                 clocks = ?8, version = ?9 WHERE key = ?10 AND ?1 IS NULL"
+                 clocks = ?8, version = ?9 WHERE id = ?1"
+        } else {
+            "INSERT INTO traces (id, started_micros, status, head, input, output, metadata, clocks, version, streamed)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 1)"
         };
         self.database.prepare_cached(statement)?.execute(row)?;
         Ok(())

@@ -133,7 +133,7 @@ fn version(database: &Connection, id: &Id) -> Result<Option<(Stored<Trace>, u64)
 fn changes(database: &Connection, id: &Id, after: u64) -> Result<Option<Changes>, StoreError> {
     let Some((trace, version)) = version(database, id)? else { return Ok(None) };
     // Rows from before versions were counted have version 0, and are part of the whole.
-    let known = (1..=version).contains(&after).then(|| i64::try_from(after).unwrap_or(-1)).unwrap_or(-1);
+    let known = if (1..=version).contains(&after) { i64::try_from(after).unwrap_or(-1) } else { -1 };
     let sql = format!(
         "SELECT {HEAD} FROM spans INDEXED BY spans_by_version WHERE trace_id = ?1 AND version > ?2 ORDER BY seq, key"
     );

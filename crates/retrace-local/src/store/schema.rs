@@ -161,6 +161,29 @@ mod tests {
         assert_eq!(kept, 1);
     }
 
+    #[test]
+    fn what_the_first_version_wrote_is_kept() {
+        let dir = dir();
+        let path = dir.path().join("runs.db");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(MIGRATIONS[0].1).unwrap();
+        let at = "2026-01-02T03:04:05Z";
+        old.execute_batch(&format!(
+            r#"PRAGMA user_version = 1; PRAGMA application_id = {APPLICATION_ID};
+            INSERT INTO traces (id, status, head) VALUES ('t', 'running', '{{"id":"t","status":"running"}}');
+            INSERT INTO spans (trace_id, id, head) VALUES
+                ('t', 'b', '{{"id":"b","trace_id":"t","span_type":"action","name":"","started_at":"{at}"}}'),
+                ('t', 'a', '{{"id":"a","trace_id":"t","span_type":"action","name":"","started_at":"{at}"}}');"#
+        ))
+        .unwrap();
+        drop(old);
+        let (_, reader, _) = crate::store::open(Some(&path)).unwrap();
+        let stored = reader.trace(&"t".into(), true).unwrap().unwrap();
+        let ids: Vec<_> = stored.record.spans.iter().flatten().map(|span| span.id.to_string()).collect();
+        assert_eq!((ids.join(" ").as_str(), stored.live), ("b a", None), "in their order, and begun over HTTP");
+        assert_eq!(reader.changes(&"t".into(), 0).unwrap().unwrap().spans.len(), 2);
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_new_file_is_its_owners_alone() {

@@ -21,11 +21,11 @@ pub struct Ws {
 
 /// Shakes hands with these headers beside the usual ones.
 pub async fn connect(server: &Server, headers: &[(&'static str, &str)]) -> Result<Ws, Error> {
-    connect_to(server.addr(), headers).await
+    connect_to(server.addr(), &server.ws_url(), headers).await
 }
 
-async fn connect_to(addr: SocketAddr, headers: &[(&'static str, &str)]) -> Result<Ws, Error> {
-    let mut request = format!("ws://{addr}/ws/v1/stream").into_client_request().unwrap();
+async fn connect_to(addr: SocketAddr, url: &str, headers: &[(&'static str, &str)]) -> Result<Ws, Error> {
+    let mut request = url.into_client_request().unwrap();
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse().unwrap());
     }
@@ -43,7 +43,7 @@ impl Ws {
     }
 
     pub async fn open_at(addr: SocketAddr) -> Self {
-        let mut ws = connect_to(addr, &[]).await.unwrap();
+        let mut ws = connect_to(addr, &format!("ws://{addr}/ws/v1/stream"), &[]).await.unwrap();
         ws.auth(json!({"type": "auth", "api_key": "rt_any", "acks": true})).await;
         ws
     }
@@ -64,7 +64,7 @@ impl Ws {
 
     /// The next message of any kind.
     pub async fn message(&mut self) -> Option<Result<Message, Error>> {
-        timeout(HANG, self.socket.next()).await.expect("nothing came")
+        timeout(HANG, self.socket.next()).await.unwrap()
     }
 
     /// The next text frame.

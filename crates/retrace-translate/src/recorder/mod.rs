@@ -232,19 +232,25 @@ impl Recorder {
         self.by_end.first().map(|(ended, _)| *ended).into_iter().chain(live).min()
     }
 
-    /// Notes that spans of this trace were lost before they came here, so that its run says so.
+    /// Notes that spans of this trace were lost before they came here, so that its run says so; tells whether anything is
+    /// known of it.
     ///
     /// A run that was told already is corrected. A trace of which nothing is known yet is not remembered: nobody could
     /// say when to forget it again.
-    pub fn mark_lossy(&mut self, trace_id: [u8; 16]) {
+    pub fn mark_lossy(&mut self, trace_id: [u8; 16]) -> bool {
         if let Some(run) = self.open.get_mut(&trace_id) {
             run.lossy = true;
         } else if let Some(run) = self.live.get_mut(&trace_id) {
             run.lossy = true;
-        } else if let Some(told) = self.told.get(&trace_id).and_then(|told| told.told.as_ref()) {
-            let patch = TracePatch { lossy: Some(true), ..TracePatch::default() };
-            self.outputs.push_back(Output::Correction(Box::new(Correction { id: told.id.clone(), patch })));
+        } else if let Some(told) = self.told.get(&trace_id) {
+            if let Some(told) = &told.told {
+                let patch = TracePatch { lossy: Some(true), ..TracePatch::default() };
+                self.outputs.push_back(Output::Correction(Box::new(Correction { id: told.id.clone(), patch })));
+            }
+        } else {
+            return false;
         }
+        true
     }
 
     /// Tells every run whose root has ended, without waiting for what may still come. A live run goes on waiting for steps

@@ -27,6 +27,7 @@ pub(super) const AHEAD_BYTES: usize = 64 * 1024;
 pub(super) const SILENCE: Duration = Duration::from_secs(15);
 /// How long not a single byte may be written while there are some to write.
 pub(super) const STALL: Duration = Duration::from_secs(30);
+
 /// Puts the key in and waits until it is taken.
 pub(super) async fn authenticate<S>(socket: &mut Socket<S>, api_key: &ApiKey) -> Result<(), Closed>
 where
@@ -86,8 +87,8 @@ pub(super) struct Pump<'a, S> {
     api_key: &'a ApiKey,
     pong: Utf8Bytes,
     /// What there was no place for in `incoming`. While there is something, nothing is read: the receiver is slowed down as
-    /// the reader is, and its silence means nothing. What waits to be written goes on, and if the receiver, slowed down, takes nothing either, this ends
-    /// after [`STALL`]; so nobody waits for ever.
+    /// the reader is, and its silence means nothing. What waits to be written goes on, and if the receiver, slowed down,
+    /// takes nothing either, this ends after [`STALL`]; so nobody waits for ever.
     held: Option<Incoming>,
     /// When the receiver was last asked whether it is there; answered if something was heard since.
     asked: Option<Instant>,

@@ -17,16 +17,18 @@ export function onFailure(callback) {
   report = callback;
 }
 
-// The text of an answer; null when there is nothing to be had. Failures have been reported then.
-export async function get(path) {
+// The text of an answer; null when there is nothing to be had. Failures have been reported then; what `signal` ended is
+// none.
+export async function get(path, signal) {
   for (;;) {
     const key = sessionStorage.getItem(KEY);
     let response;
     let text;
     try {
-      response = await fetch(path, { headers: key ? { authorization: `Bearer ${key}` } : {} });
+      response = await fetch(path, { headers: key ? { authorization: `Bearer ${key}` } : {}, signal });
       text = await response.text();
     } catch {
+      if (signal?.aborted) return null;
       report('The receiver does not answer.');
       return null;
     }

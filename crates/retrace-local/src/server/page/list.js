@@ -83,6 +83,10 @@ export function runName(trace) {
 }
 
 export function statusMark(trace) {
+  if (trace.live === false) {
+    const title = 'Its client is gone and has not said how it ended; it goes on when the client comes back';
+    return el('span', { className: 'status interrupted', title }, 'interrupted');
+  }
   const status = trace.status ?? (trace.ended_at ? 'ended' : 'unknown');
   return el('span', { className: `status ${status}`, title: trace.error ?? '' }, status);
 }

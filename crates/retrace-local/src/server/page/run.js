@@ -6,7 +6,9 @@ import * as panel from './panel.js';
 import { clock, dollars, duration, el, number } from './text.js';
 import { build, inSight } from './tree.js';
 
-const EVERY = 3000;
+// How long to wait before asking again: after an answer, and after a failure or while nobody looks.
+const SOON = 200;
+const LATER = 3000;
 // Must agree with the height of a row in the style sheet.
 const ROW = 28;
 // Rows that are drawn beyond the edges, so that scrolling does not show gaps.
@@ -27,10 +29,13 @@ export function show(root, id, spanId) {
   let tree = null;
   let visible = [];
   let chosen = spanId;
-  let shown = null;
+  let version = 0;
+  let head = null;
   let timer = null;
   let left = false;
+  const spans = new Map();
   const closed = new Set();
+  const waiting = new AbortController();
 
   const draw = () => {
     const from = Math.max(0, Math.floor(scroll.scrollTop / ROW) - SPARE);
@@ -101,7 +106,7 @@ export function show(root, id, spanId) {
       },
       label,
       el('div', { className: 'line' }, bar(node)),
-      el('div', { className: 'n time' }, took(node)),
+      el('div', { className: 'n time' }, took(node) || unended(span, trace)),
       el('div', { className: 'n tokens', title: 'Tokens in and out' }, tokens(span)),
       el('div', { className: 'n cost' }, span.cost ? dollars(span.cost) : ''),
     );
@@ -140,27 +145,48 @@ export function show(root, id, spanId) {
     else if (top + ROW > scroll.scrollTop + scroll.clientHeight) scroll.scrollTop = top + ROW - scroll.clientHeight;
   };
 
+  // Asks for what is newer than what is shown. The receiver answers when there is something, or after a while.
   const refresh = async () => {
-    const text = await get(`${tracePath(id)}?content=false`);
+    const query = new URLSearchParams({ after: version });
+    if (trace?.live !== undefined) query.set('live', trace.live);
+    const text = await get(`${tracePath(id)}/changes?${query}`, waiting.signal);
     if (left) return;
-    if (text !== null && text !== shown) {
-      const first = shown === null;
-      shown = text;
-      trace = JSON.parse(text);
-      tree = build(trace);
-      document.title = `${trace.name || 'unnamed'} · Retrace, local`;
-      summary.replaceChildren(...facts(trace));
-      axis.replaceChildren(...ticks(tree));
-      layOut();
-      const node = tree.nodes.find((node) => node.span.id === chosen) ?? null;
-      if (first && node) reveal(node);
-      if (first || node) choose(node);
+    if (text === null) {
+      timer = setTimeout(tick, LATER);
+      return;
     }
-    if (text === null || trace.status === 'running') timer = setTimeout(tick, EVERY);
+    const { version: newest, spans: changed, ...known } = JSON.parse(text);
+    const news = take(newest, changed, known);
+    // A run that has ended may still get what came late; when nothing does any more, nobody is asked.
+    if (news || known.status === 'running') timer = setTimeout(tick, SOON);
   };
   const tick = () => {
-    if (document.hidden) timer = setTimeout(tick, EVERY);
+    if (document.hidden) timer = setTimeout(tick, LATER);
     else refresh();
+  };
+
+  // Adds what has changed to what is shown; false when that is nothing. The chosen span and the place stay.
+  const take = (newest, changed, known) => {
+    const first = head === null;
+    const isNewHead = head !== JSON.stringify(known);
+    // Another database answers: nothing of what is shown holds any more.
+    if (newest < version) spans.clear();
+    else if (!first && !isNewHead && changed.length === 0) return false;
+    version = newest;
+    head = JSON.stringify(known);
+    for (const span of changed) spans.set(span.id, span);
+    trace = { ...known, spans: [...spans.values()] };
+    tree = build(trace, trace.live ? Date.now() * 1000 : null);
+    document.title = `${trace.name || 'unnamed'} · Retrace, local`;
+    summary.replaceChildren(...facts(trace));
+    axis.replaceChildren(...ticks(tree));
+    layOut();
+    const node = tree.nodes.find((node) => node.span.id === chosen) ?? null;
+    if (first && node) reveal(node);
+    // What is looked at is drawn again only when it has changed.
+    const touched = node ? changed.some((span) => span.id === chosen) : isNewHead && chosen === null;
+    if (first || touched) choose(node);
+    return true;
   };
 
   summary.addEventListener('click', (event) => {
@@ -172,6 +198,7 @@ export function show(root, id, spanId) {
   refresh();
   return () => {
     left = true;
+    waiting.abort();
     clearTimeout(timer);
     removeEventListener('resize', drawSoon);
   };
@@ -185,6 +212,13 @@ export function address(id, spanId) {
 function took({ span, start, end }) {
   if (span.duration_ms) return duration(span.duration_ms * 1000);
   return start !== null && end !== null ? duration(Math.max(0, end - start)) : '';
+}
+
+// What is said of a span that has started and not ended, as far as is known.
+function unended(span, trace) {
+  if (span.ended_at !== undefined) return '';
+  if (trace.live) return el('span', { className: 'going', title: 'It has started and not ended' }, 'running');
+  return el('span', { className: 'quiet', title: 'Nothing is known of its end' }, 'no end');
 }
 
 function tokens(span) {

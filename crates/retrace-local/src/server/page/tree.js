@@ -4,8 +4,10 @@ import { micros } from './text.js';
 
 // The spans as nodes {span, start, end, depth, children}, and the time from the first start to the last end.
 //
+// While the run goes on, `now` is the end of what has not ended.
+//
 // A span whose parent is not among them stands at the top, and so does one of every circle of parents.
-export function build(trace) {
+export function build(trace, now) {
   const nodes = trace.spans.map((span) => node(span));
   const byId = new Map(nodes.map((node) => [node.span.id, node]));
   const top = [];
@@ -25,7 +27,7 @@ export function build(trace) {
     }
   }
   const begin = least([micros(trace.started_at), ...nodes.map((node) => node.start)]);
-  const end = greatest([micros(trace.ended_at), ...nodes.map((node) => node.end ?? node.start)]);
+  const end = greatest([now, micros(trace.ended_at), ...nodes.map((node) => node.end ?? node.start)]);
   return { roots: sorted(roots), nodes, begin, end };
 }
 

@@ -15,7 +15,7 @@ use retrace_protocol::{Ack, Event, ServerFrame, Status};
 use serde_json::{Map, Value};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::time::{Instant, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -96,7 +96,7 @@ enum Said {
 struct Signs {
     /// A `pong` came since the last ping.
     pong: AtomicBool,
-    /// Nothing is read because the queue is full: a `pong` may be waiting.
+    /// Nothing was read for a while because the queue was full: a `pong` may be waiting behind what was not read.
     stalled: AtomicBool,
 }
 
@@ -221,10 +221,12 @@ async fn read<S: AsyncRead + AsyncWrite + Unpin>(
         } else {
             tokio::task::spawn_blocking(move || ingest::frame(&text)).await.ok()?
         };
-        signs.stalled.store(true, Ordering::Relaxed);
         let handed_on = match frame {
             Ok(Frame::Event(event)) => {
                 let taken = u32::try_from((bytes / UNIT_BYTES + 1).min(units)).unwrap_or(u32::MAX);
+                if room.available_permits() < taken as usize || queue.capacity() == 0 {
+                    signs.stalled.store(true, Ordering::Relaxed);
+                }
                 let permit = Arc::clone(&room).acquire_many_owned(taken).await.ok()?;
                 queue.send(Said::Event(event, permit)).await
             }
@@ -236,7 +238,6 @@ async fn read<S: AsyncRead + AsyncWrite + Unpin>(
             // A key is shown once; what is not known is passed over.
             Ok(Frame::Auth(_) | Frame::Unknown) => Ok(()),
         };
-        signs.stalled.store(false, Ordering::Relaxed);
         handed_on.ok()?;
     }
 }
@@ -256,20 +257,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Telling<'_, S> {
     /// Runs until the queue is closed and empty, or the connection has to end.
     async fn run(mut self, mut waiting: mpsc::Receiver<Said>) -> Option<End> {
         let mut pings = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
+        // After a long commit the next ping is due at once, but not all those that were missed.
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut pinged = false;
         let mut group = Vec::new();
         loop {
             tokio::select! {
-                taken = waiting.recv_many(&mut group, QUEUE_FRAMES) => {
-                    if taken == 0 {
-                        return None;
-                    }
-                    if let Err(end) = self.take(group.drain(..)).await {
-                        return Some(end);
-                    }
-                }
+                biased;
                 _ = pings.tick() => {
-                    if self.signs.stalled.load(Ordering::Relaxed) {
+                    if self.signs.stalled.swap(false, Ordering::Relaxed) {
                         continue;
                     }
                     if pinged && !self.signs.pong.load(Ordering::Relaxed) {
@@ -278,6 +274,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Telling<'_, S> {
                     self.signs.pong.store(false, Ordering::Relaxed);
                     pinged = true;
                     self.send([&ServerFrame::Ping { other: Map::new() }]).await;
+                }
+                taken = waiting.recv_many(&mut group, QUEUE_FRAMES) => {
+                    if taken == 0 {
+                        return None;
+                    }
+                    if let Err(end) = self.take(group.drain(..)).await {
+                        return Some(end);
+                    }
                 }
             }
             if self.mute {

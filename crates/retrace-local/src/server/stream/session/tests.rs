@@ -60,7 +60,7 @@ impl Peer {
         let code = loop {
             match self.client.next().await {
                 Some(Ok(Message::Close(Some(frame)))) => break frame.code.into(),
-                Some(Ok(_)) => {}
+                Some(Ok(_)) => assert!(self.began.elapsed() < 20 * PING_INTERVAL, "it does not end"),
                 other => panic!("{other:?}"),
             }
         };
@@ -83,6 +83,24 @@ async fn a_key_is_waited_for_five_seconds() {
     silent.client.send(Message::Ping("are you there".into())).await.unwrap();
     assert!(matches!(silent.client.next().await, Some(Ok(Message::Pong(_)))));
     assert_eq!(silent.closed().await, (4001, 5), "other signs of life do not count");
+}
+
+#[tokio::test(start_paused = true)]
+async fn little_is_read_of_who_has_not_shown_a_key() {
+    let mut peer = peer().await;
+    // One frame that is announced as long, and comes in pieces for as long as any is taken.
+    let stream = peer.client.get_mut();
+    let mut taken = 0;
+    stream.write_all(&[0x81, 0x80 | 127, 0, 0, 0, 0, 0, 15, 0, 0, 0, 0, 0, 0]).await.unwrap();
+    while timeout(Duration::from_secs(1), stream.write_all(&[b'x'; 512])).await.is_ok_and(|written| written.is_ok()) {
+        taken += 512;
+        // What comes after the goodbye is read too, and thrown away.
+        if taken > 64 * 1024 {
+            break;
+        }
+    }
+    let (code, after) = peer.closed().await;
+    assert!(code == 4001 && after < AUTH_TIMEOUT.as_secs(), "{code} after {after} s");
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,7 +130,8 @@ async fn who_does_not_is_dropped() {
 
 #[tokio::test(start_paused = true)]
 async fn what_waits_is_bounded_in_bytes_and_nothing_of_it_is_lost() {
-    let peer = Peer::admitted().await;
+    let mut peer = Peer::admitted().await;
+    assert_eq!(peer.next().await, json!({"type": "ping"}));
     let (mut sink, mut stream) = peer.client.split();
     // The database is held, so that nothing can be stored.
     let (held, is_held) = std::sync::mpsc::channel();
@@ -141,9 +160,12 @@ async fn what_waits_is_bounded_in_bytes_and_nothing_of_it_is_lost() {
     tokio::time::sleep(3 * PING_INTERVAL).await;
     assert!(!peer.session.is_finished());
 
+    // From here on the clock is that of the wall: it must not run ahead while the database works.
+    tokio::time::resume();
     drop(let_go);
     holder.join().unwrap();
-    sink.flush().await.unwrap();
+    // It stands behind all that waits.
+    sink.send(Message::text(r#"{"type":"pong"}"#)).await.unwrap();
     let mut acked = 0;
     while acked < sent {
         match stream.next().await {

@@ -1,0 +1,1 @@
+//! Nothing but `benches/`: run `cargo bench --package benchmarks`.

@@ -1,0 +1,263 @@
+//! The same against a net that may do anything: cut, lose, repeat, reorder, refuse.
+
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What happens next.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// The application goes on: something more of this run is told.
+    Tell(usize),
+    Open(bool),
+    Cut,
+    Write(usize),
+    Read(usize),
+    /// The receiver's words arrive: from this place, twice or not.
+    Ack(usize, bool),
+    LoseAck(usize),
+    Request(Fate),
+    Wait(u64),
+}
+
+/// What becomes of a request.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Answered,
+    LostOnItsWay,
+    AnswerLost,
+    Unavailable,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let fate = prop_oneof![
+        4 => Just(Fate::Answered),
+        1 => Just(Fate::LostOnItsWay),
+        1 => Just(Fate::AnswerLost),
+        1 => Just(Fate::Unavailable)
+    ];
+    let step = prop_oneof![
+        8 => (0..4_usize).prop_map(Step::Tell),
+        2 => any::<bool>().prop_map(Step::Open),
+        1 => Just(Step::Cut),
+        4 => (1..12_usize).prop_map(Step::Write),
+        4 => (1..12_usize).prop_map(Step::Read),
+        6 => (0..20_usize, any::<bool>()).prop_map(|(at, twice)| Step::Ack(at, twice)),
+        1 => (0..20_usize).prop_map(Step::LoseAck),
+        3 => fate.prop_map(Step::Request),
+        2 => (1..40_u64).prop_map(Step::Wait),
+    ];
+    prop::collection::vec(step, 0..400)
+}
+
+/// A run that is told bit by bit: which step comes next, and whether it is under way.
+#[derive(Debug, Default)]
+struct Teller {
+    told: usize,
+    steps: usize,
+    over: bool,
+}
+
+/// The application, the delivery, and the net between it and the receiver.
+struct Play {
+    delivery: Delivery,
+    receiver: Receiver,
+    tellers: Vec<Teller>,
+    sources: u64,
+    now: Duration,
+    wire: VecDeque<Utf8Bytes>,
+    acks: Vec<Ack>,
+}
+
+impl Play {
+    fn new(transport: Transport, strict: bool) -> Self {
+        Self {
+            delivery: Delivery::new(transport, LIMITS, 7),
+            receiver: Receiver { strict, ..Receiver::default() },
+            tellers: (0..4).map(|n| Teller { steps: 3 + n * 3, ..Teller::default() }).collect(),
+            sources: 0,
+            now: Duration::ZERO,
+            wire: VecDeque::new(),
+            acks: Vec::new(),
+        }
+    }
+
+    fn tell(&mut self, at: usize) {
+        let (delivery, run) = (&mut self.delivery, Id::from(format!("run{at}")));
+        let teller = &mut self.tellers[at];
+        let told = teller.told;
+        teller.told += 1;
+        match told {
+            0 => delivery.begin(&run, trace(&run)),
+            _ if teller.over => {}
+            _ if told > 2 * teller.steps => {
+                teller.over = true;
+                delivery.end(&run, ended(&run, teller.steps), self.now);
+            }
+            // Every other step is told as begun first, some with more to say at the end.
+            _ if told % 4 == 1 => delivery.step_began(&run, &span(&run, told / 2)),
+            _ if told.is_multiple_of(2) => {
+                let n = told / 2 - 1;
+                let model = n.is_multiple_of(3).then(|| "m".to_owned());
+                let span = Span { ended_at: Some(at_end(n)), model, ..span(&run, n) };
+                delivery.step_ended(&run, &span, 1);
+                self.sources += 1;
+            }
+            _ => {}
+        }
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Tell(at) => self.tell(at),
+            Step::Open(well) => {
+                if self.delivery.wants_link(self.now) {
+                    self.delivery.link_opening();
+                    if well {
+                        self.delivery.link_opened();
+                    } else {
+                        self.delivery.link_closed(closed(CloseReason::NotConnected), self.now);
+                    }
+                }
+            }
+            Step::Cut => {
+                if self.delivery.route.is_open() {
+                    self.cut(CloseReason::Lost);
+                }
+            }
+            Step::Write(frames) => {
+                for _ in 0..frames {
+                    self.wire.extend(self.delivery.next_frame(self.now));
+                }
+            }
+            Step::Read(frames) => {
+                for _ in 0..frames {
+                    let Some(text) = self.wire.pop_front() else { break };
+                    self.acks.push(self.receiver.read(text.as_str()));
+                }
+            }
+            Step::Ack(at, twice) => {
+                if self.delivery.route.is_open() && !self.acks.is_empty() {
+                    let ack = self.acks.remove(at % self.acks.len());
+                    self.delivery.frame(ServerFrame::Ack(ack.clone()), self.now);
+                    if twice {
+                        self.delivery.frame(ServerFrame::Ack(ack), self.now);
+                    }
+                }
+            }
+            Step::LoseAck(at) => {
+                if !self.acks.is_empty() {
+                    self.acks.remove(at % self.acks.len());
+                }
+            }
+            Step::Request(fate) => {
+                if let Some(sending) = self.delivery.next_sending(self.now) {
+                    let answer = match fate {
+                        Fate::LostOnItsWay => Answer::NotSent { cause: "no".into() },
+                        Fate::Unavailable => status(503),
+                        Fate::Answered => status(self.receiver.request(&sending)),
+                        Fate::AnswerLost => {
+                            self.receiver.request(&sending);
+                            Answer::Broken { cause: "no".into() }
+                        }
+                    };
+                    self.delivery.answer(sending.serial, answer, self.now);
+                }
+            }
+            Step::Wait(seconds) => self.now += secs(seconds),
+        }
+        if let Some(closed) = self.delivery.gives_up_link(self.now) {
+            self.cut(closed.reason);
+        }
+        self.delivery.advance(self.now);
+        let account = &self.delivery.outbox.account;
+        assert_eq!(account.delivered + account.lost.total() + self.delivery.pending(), self.sources, "the sum holds");
+    }
+
+    fn cut(&mut self, reason: CloseReason) {
+        self.wire.clear();
+        self.acks.clear();
+        self.delivery.link_closed(closed(reason), self.now);
+    }
+
+    /// Everything works from here on, but for what the receiver never does.
+    fn end_well(&mut self) {
+        for at in 0..4 {
+            while self.delivery.closing.is_none() && !self.tellers[at].over {
+                self.take(Step::Tell(at));
+            }
+        }
+        for _ in 0..40 {
+            self.take(Step::Open(true));
+            for step in [Step::Write(2_000), Step::Read(2_000)] {
+                self.take(step);
+            }
+            while self.delivery.route.is_open() && !self.acks.is_empty() {
+                self.take(Step::Ack(0, false));
+            }
+            for _ in 0..20 {
+                self.take(Step::Request(Fate::Answered));
+            }
+            self.now += secs(10);
+            self.delivery.advance(self.now);
+        }
+    }
+}
+
+fn at_end(n: usize) -> Timestamp {
+    at(10 + n as u64)
+}
+
+fn status(code: u16) -> Answer {
+    Answer::Status { status: StatusCode::from_u16(code).unwrap(), retry_after: None, words: None }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// Whatever the net does, once it works again the receiver has every span of every run, once.
+    #[test]
+    fn nothing_is_lost_between_stream_and_requests(
+        transport in prop_oneof![Just(Transport::Auto), Just(Transport::Ws), Just(Transport::Http)],
+        steps in steps(),
+    ) {
+        let mut play = Play::new(transport, false);
+        for step in steps {
+            play.take(step);
+        }
+        play.end_well();
+        let account = &play.delivery.outbox.account;
+        prop_assert_eq!((account.delivered, account.lost.total(), play.delivery.pending()), (play.sources, 0, 0));
+        prop_assert_eq!(play.receiver.whole_spans(), play.sources);
+        for run in play.receiver.runs.values() {
+            prop_assert_eq!((run.status, run.lossy), (Some(Status::Completed), false));
+        }
+        prop_assert!(play.delivery.is_empty());
+        prop_assert_eq!(play.delivery.stream.weight() + play.delivery.outbox.weight(), 0);
+    }
+
+    /// A shutdown in the middle of it all, with a receiver of either kind: what is not there is counted, and its run says so.
+    #[test]
+    fn what_a_shutdown_loses_is_counted_and_said(
+        transport in prop_oneof![Just(Transport::Auto), Just(Transport::Ws)],
+        strict in any::<bool>(),
+        steps in steps(),
+    ) {
+        let mut play = Play::new(transport, strict);
+        for step in steps {
+            play.take(step);
+        }
+        play.delivery.hurry(play.now);
+        play.delivery.close(play.now, play.now + secs(400));
+        play.end_well();
+        let account = &play.delivery.outbox.account;
+        prop_assert_eq!(account.delivered + account.lost.total(), play.sources);
+        prop_assert!(play.delivery.is_empty());
+        prop_assert!(play.receiver.whole_spans() >= account.delivered);
+        if play.receiver.whole_spans() < play.sources {
+            prop_assert!(play.receiver.runs.values().any(|run| run.lossy), "{:?}", play.receiver);
+        }
+    }
+}

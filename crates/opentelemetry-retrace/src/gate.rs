@@ -1,0 +1,407 @@
+//! Which spans are recorded at all: those of runs that were sampled, and those of runs that failed.
+//!
+//! Pure. The spans of a run that was not sampled are held as they came, untranslated, until its root has ended; then they
+//! are let through if the run failed, and dropped otherwise.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+
+use opentelemetry::trace::{SpanId, Status};
+use opentelemetry_sdk::trace::SpanData;
+
+use crate::sampler::Rule;
+use crate::view::weight;
+
+/// Runs of which the decision is remembered after their root has ended, and runs that are held.
+const RUNS: usize = 10_000;
+
+/// Which failures are sent of runs that were not sampled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Failures {
+    /// None: what was not sampled is dropped at once.
+    Off,
+    /// Runs whose root failed.
+    Root,
+    /// Runs of which any span failed.
+    #[default]
+    AnySpan,
+}
+
+/// Bounds of a [`Gate`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GateLimits {
+    /// Bytes of all spans that are held.
+    pub bytes: usize,
+    /// How long a run may go without a new span before it is dropped.
+    pub idle: Duration,
+}
+
+/// What comes through.
+#[derive(Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "most spans pass, and a box for each would cost more than the move")]
+pub(crate) enum Passed {
+    /// This span, as if there were no gate.
+    Span(SpanData),
+    /// A run that was held; `incomplete` when some of it was dropped before.
+    Run { spans: Vec<SpanData>, incomplete: bool },
+    /// Nothing; so many spans are dropped.
+    Nothing { dropped: u64 },
+}
+
+/// The gate before the recorder.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    rule: Option<Rule>,
+    failures: Failures,
+    limits: GateLimits,
+    runs: HashMap<[u8; 16], Run>,
+    by_age: BTreeSet<(Duration, [u8; 16])>,
+    weight: usize,
+    decided: Decided,
+}
+
+/// A run that is held.
+#[derive(Debug, Default)]
+struct Run {
+    spans: Vec<SpanData>,
+    weight: usize,
+    seen: Duration,
+    failed: bool,
+    incomplete: bool,
+}
+
+/// What was decided of the runs that began or ended last.
+#[derive(Debug, Default)]
+struct Decided {
+    passes: HashMap<[u8; 16], bool>,
+    order: VecDeque<[u8; 16]>,
+}
+
+impl Decided {
+    fn of(&self, trace_id: &[u8; 16]) -> Option<bool> {
+        self.passes.get(trace_id).copied()
+    }
+
+    fn note(&mut self, trace_id: [u8; 16], passes: bool) {
+        if self.passes.insert(trace_id, passes).is_none() {
+            self.order.push_back(trace_id);
+        }
+        while self.order.len() > RUNS {
+            if let Some(oldest) = self.order.pop_front() {
+                self.passes.remove(&oldest);
+            }
+        }
+    }
+}
+
+fn trace_id(span: &SpanData) -> [u8; 16] {
+    span.span_context.trace_id().to_bytes()
+}
+
+fn is_local_root(span: &SpanData) -> bool {
+    span.parent_span_id == SpanId::INVALID || span.parent_span_is_remote
+}
+
+fn has_failed(span: &SpanData) -> bool {
+    matches!(span.status, Status::Error { .. })
+}
+
+impl Gate {
+    pub(crate) fn new(rule: Option<Rule>, failures: Failures, limits: GateLimits) -> Self {
+        Self {
+            rule,
+            failures,
+            limits,
+            runs: HashMap::new(),
+            by_age: BTreeSet::new(),
+            weight: 0,
+            decided: Decided::default(),
+        }
+    }
+
+    /// Whether a span that begins belongs to a run that is sampled.
+    pub(crate) fn lets_begin(&mut self, span: &SpanData) -> bool {
+        self.decide(span).unwrap_or(false)
+    }
+
+    /// A span has ended.
+    pub(crate) fn ended(&mut self, span: SpanData, now: Duration) -> Passed {
+        if self.decide(&span) == Some(true) && !self.runs.contains_key(&trace_id(&span)) {
+            return Passed::Span(span);
+        }
+        self.hold(span, now)
+    }
+
+    /// Whether the run of this span is sampled; `None` while that is not known.
+    fn decide(&mut self, span: &SpanData) -> Option<bool> {
+        if let Some(decided) = self.decided.of(&trace_id(span)) {
+            return Some(decided);
+        }
+        let Some(rule) = &self.rule else { return Some(span.span_context.is_sampled()) };
+        if !span.span_context.is_sampled() {
+            return Some(false);
+        }
+        if !rule.wants_name() {
+            return Some(rule.keeps(span.span_context.trace_id(), "", span.span_context.trace_state()));
+        }
+        // A name of its own run is known as soon as the root is.
+        is_local_root(span).then(|| {
+            let keeps = rule.keeps(span.span_context.trace_id(), &span.name, span.span_context.trace_state());
+            self.decided.note(trace_id(span), keeps);
+            keeps
+        })
+    }
+
+    fn hold(&mut self, span: SpanData, now: Duration) -> Passed {
+        let id = trace_id(&span);
+        let (sampled, is_root) = (self.decide(&span), is_local_root(&span));
+        if self.failures == Failures::Off && sampled == Some(false) {
+            let held = self.take(&id).map_or(0, |run| run.spans.len() as u64);
+            return Passed::Nothing { dropped: held + 1 };
+        }
+        let mut run = self.take(&id).unwrap_or_default();
+        run.failed |= has_failed(&span) && (is_root || self.failures == Failures::AnySpan);
+        run.weight += weight(&span);
+        run.seen = now;
+        run.spans.push(span);
+        if sampled == Some(true) || (is_root && run.failed) {
+            self.decided.note(id, true);
+            return Passed::Run { spans: run.spans, incomplete: run.incomplete };
+        }
+        if is_root {
+            // One that begins again under the same trace, from another process, is decided on anew.
+            return Passed::Nothing { dropped: run.spans.len() as u64 };
+        }
+        self.put(id, run);
+        Passed::Nothing { dropped: self.make_room() }
+    }
+
+    fn take(&mut self, id: &[u8; 16]) -> Option<Run> {
+        let run = self.runs.remove(id)?;
+        self.by_age.remove(&(run.seen, *id));
+        self.weight -= run.weight;
+        Some(run)
+    }
+
+    fn put(&mut self, id: [u8; 16], run: Run) {
+        self.by_age.insert((run.seen, id));
+        self.weight += run.weight;
+        self.runs.insert(id, run);
+    }
+
+    /// Drops the spans of the runs that were silent longest.
+    fn make_room(&mut self) -> u64 {
+        let mut dropped = 0;
+        while self.runs.len() > RUNS {
+            let Some((_, oldest)) = self.by_age.first().copied() else { break };
+            dropped += self.take(&oldest).map_or(0, |run| run.spans.len() as u64);
+        }
+        while self.weight > self.limits.bytes {
+            let fullest = self.by_age.iter().find(|(_, id)| self.runs.get(id).is_some_and(|run| run.weight > 0));
+            let Some((_, oldest)) = fullest.copied() else { break };
+            let Some(mut run) = self.take(&oldest) else { break };
+            dropped += run.spans.len() as u64;
+            (run.spans, run.weight, run.incomplete) = (Vec::new(), 0, true);
+            self.put(oldest, run);
+        }
+        dropped
+    }
+
+    /// Drops what was silent for too long; tells how many spans.
+    pub(crate) fn advance(&mut self, now: Duration) -> u64 {
+        let mut dropped = 0;
+        while let Some((seen, id)) = self.by_age.first().copied() {
+            if now < seen + self.limits.idle {
+                break;
+            }
+            dropped += self.take(&id).map_or(0, |run| run.spans.len() as u64);
+        }
+        dropped
+    }
+
+    /// Nothing more comes: what failed goes through, the rest is dropped.
+    pub(crate) fn finish(&mut self) -> (Vec<(Vec<SpanData>, bool)>, u64) {
+        let mut dropped = 0;
+        let mut failed = Vec::new();
+        for (_, id) in std::mem::take(&mut self.by_age) {
+            let Some(run) = self.runs.remove(&id) else { continue };
+            if run.failed {
+                failed.push((run.spans, run.incomplete));
+            } else {
+                dropped += run.spans.len() as u64;
+            }
+        }
+        self.weight = 0;
+        (failed, dropped)
+    }
+
+    /// When [`Gate::advance`] will next have something to do.
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+        self.by_age.first().map(|(seen, _)| *seen + self.limits.idle)
+    }
+
+    /// Spans that are held.
+    pub(crate) fn held(&self) -> u64 {
+        self.runs.values().map(|run| run.spans.len() as u64).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{in_trace, span_data};
+    use opentelemetry::trace::{SpanContext, TraceFlags, TraceState};
+    use proptest::prelude::*;
+
+    const LIMITS: GateLimits = GateLimits { bytes: 1 << 20, idle: Duration::from_secs(60) };
+
+    fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    fn gate(failures: Failures) -> Gate {
+        Gate::new(None, failures, LIMITS)
+    }
+
+    fn unsampled(mut span: SpanData) -> SpanData {
+        let context = &span.span_context;
+        span.span_context = SpanContext::new(
+            context.trace_id(),
+            context.span_id(),
+            TraceFlags::default(),
+            false,
+            TraceState::default(),
+        );
+        span
+    }
+
+    fn failed(mut span: SpanData) -> SpanData {
+        span.status = Status::error("no");
+        span
+    }
+
+    fn child() -> SpanData {
+        unsampled(span_data(2, 1, "child"))
+    }
+
+    fn root() -> SpanData {
+        unsampled(span_data(1, 0, "root"))
+    }
+
+    #[test]
+    fn what_was_sampled_goes_through() {
+        let mut gate = gate(Failures::AnySpan);
+        let span = span_data(2, 1, "s");
+        assert!(gate.lets_begin(&span));
+        assert_eq!(gate.ended(span.clone(), secs(0)), Passed::Span(span));
+    }
+
+    #[test]
+    fn of_the_others_only_what_failed_does() {
+        for (failures, child_fails, root_fails, passes) in [
+            (Failures::AnySpan, false, false, false),
+            (Failures::AnySpan, true, false, true),
+            (Failures::AnySpan, false, true, true),
+            (Failures::Root, true, false, false),
+            (Failures::Root, false, true, true),
+            (Failures::Off, true, true, false),
+        ] {
+            let mut gate = gate(failures);
+            assert!(!gate.lets_begin(&root()));
+            let fail = |span, fails| if fails { failed(span) } else { span };
+            let (child, root) = (fail(child(), child_fails), fail(root(), root_fails));
+            let dropped = u64::from(failures == Failures::Off);
+            assert_eq!(gate.ended(child.clone(), secs(0)), Passed::Nothing { dropped });
+            let expected = match (passes, failures) {
+                (true, _) => Passed::Run { spans: vec![child, root.clone()], incomplete: false },
+                (false, Failures::Off) => Passed::Nothing { dropped: 1 },
+                (false, _) => Passed::Nothing { dropped: 2 },
+            };
+            assert_eq!(gate.ended(root, secs(0)), expected, "{failures:?} {child_fails} {root_fails}");
+            assert_eq!((gate.held(), gate.weight), (0, 0));
+        }
+    }
+
+    #[test]
+    fn what_ends_after_a_failed_run_belongs_to_it() {
+        let mut gate = gate(Failures::AnySpan);
+        gate.ended(failed(root()), secs(0));
+        assert_eq!(gate.ended(child(), secs(1)), Passed::Span(child()));
+    }
+
+    #[test]
+    fn what_is_held_is_bounded_and_a_failure_says_what_is_missing() {
+        let one = weight(&child());
+        let mut gate = Gate::new(None, Failures::AnySpan, GateLimits { bytes: one * 3, ..LIMITS });
+        for n in 0..3_u8 {
+            let span = unsampled(in_trace(span_data(2, 1, "child"), n.into()));
+            assert_eq!(gate.ended(span, secs(n.into())), Passed::Nothing { dropped: 0 });
+        }
+        let span = unsampled(in_trace(span_data(2, 1, "child"), 3));
+        assert_eq!(gate.ended(span, secs(3)), Passed::Nothing { dropped: 1 });
+        let root = failed(unsampled(in_trace(span_data(1, 0, "root"), 0)));
+        assert_eq!(gate.ended(root.clone(), secs(4)), Passed::Run { spans: vec![root], incomplete: true });
+        assert_eq!(gate.advance(secs(61)), 1);
+        assert_eq!((gate.next_deadline(), gate.held()), (Some(secs(62)), 2));
+    }
+
+    #[test]
+    fn at_the_end_what_failed_goes_through() {
+        let mut gate = gate(Failures::AnySpan);
+        gate.ended(failed(child()), secs(0));
+        gate.ended(unsampled(in_trace(span_data(4, 3, "other"), 8)), secs(0));
+        assert_eq!(gate.finish(), (vec![(vec![failed(child())], false)], 1));
+        assert_eq!((gate.held(), gate.weight), (0, 0));
+    }
+
+    #[test]
+    fn a_rule_of_its_own_decides_for_retrace_alone() {
+        let rule = |rate, seed: Option<&str>| Some(Rule::new(rate, seed.map(str::to_owned)));
+        let (child, root) = (span_data(2, 1, "child"), span_data(1, 0, "Agent"));
+        // By the name of the root, which comes last.
+        for (rate, passes) in [(0.5, true), (0.1, false)] {
+            let mut gate = Gate::new(rule(rate, Some("seed")), Failures::AnySpan, LIMITS);
+            assert_eq!(gate.ended(child.clone(), secs(0)), Passed::Nothing { dropped: 0 });
+            let passed = gate.ended(root.clone(), secs(0));
+            let run = Passed::Run { spans: vec![child.clone(), root.clone()], incomplete: false };
+            assert_eq!(passed, if passes { run } else { Passed::Nothing { dropped: 2 } });
+        }
+        // Which a processor sees first.
+        let mut gate = Gate::new(rule(0.5, Some("seed")), Failures::AnySpan, LIMITS);
+        assert!(gate.lets_begin(&root) && gate.lets_begin(&child));
+        assert_eq!(gate.ended(child.clone(), secs(0)), Passed::Span(child.clone()));
+        // By the trace id, which every span knows. That of the test is a very small one.
+        let mut gate = Gate::new(rule(0.5, None), Failures::AnySpan, LIMITS);
+        assert!(!gate.lets_begin(&child));
+        let mut gate = Gate::new(rule(1.0, None), Failures::AnySpan, LIMITS);
+        assert!(gate.lets_begin(&child));
+    }
+
+    proptest! {
+        #[test]
+        fn every_span_comes_through_or_is_dropped_once(
+            spans in prop::collection::vec((0_u128..6, 1_u64..8, 0_u64..4, any::<bool>(), any::<bool>()), 0..200),
+            bytes in 1_000_usize..20_000,
+        ) {
+            let mut gate = Gate::new(None, Failures::AnySpan, GateLimits { bytes, ..LIMITS });
+            let (mut through, mut dropped) = (0, 0);
+            let total = spans.len() as u64;
+            for (n, (trace, id, parent, sampled, fails)) in spans.into_iter().enumerate() {
+                let span = in_trace(span_data(id, parent, "s"), trace);
+                let span = if sampled { span } else { unsampled(span) };
+                match gate.ended(if fails { failed(span) } else { span }, secs(n as u64)) {
+                    Passed::Span(_) => through += 1,
+                    Passed::Run { spans, .. } => through += spans.len() as u64,
+                    Passed::Nothing { dropped: more } => dropped += more,
+                }
+                dropped += gate.advance(secs(n as u64));
+                prop_assert!(gate.weight <= bytes);
+                prop_assert_eq!(through + dropped + gate.held(), n as u64 + 1);
+            }
+            let (failed, more) = gate.finish();
+            let late: u64 = failed.iter().map(|(spans, _)| spans.len() as u64).sum();
+            prop_assert_eq!(through + late + dropped + more, total);
+        }
+    }
+}

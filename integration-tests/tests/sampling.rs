@@ -1,0 +1,108 @@
+//! A share of all runs, and every one that fails.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::HashSet;
+
+use opentelemetry::trace::{Span as _, SpanContext, Status, TraceContextExt as _, Tracer as _, TracerProvider as _};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_retrace::{Failures, RetraceExporter, RetraceSampler, RetraceSpanProcessor};
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use retrace_local::{Server, TraceQuery};
+use retrace_protocol::Id;
+
+const RUNS: usize = 20_000;
+const FAILS_EVERY: usize = 10_000;
+
+/// One run of a service: a request and the model call in it; whether the call failed.
+fn run(provider: &SdkTracerProvider, name: &'static str, fails: bool) -> SpanContext {
+    let tracer = provider.tracer("service");
+    let root = tracer.start_with_context(name, &Context::new());
+    let context = Context::new().with_span(root);
+    let mut call = tracer
+        .span_builder("chat")
+        .with_attributes([KeyValue::new("gen_ai.operation.name", "chat")])
+        .start_with_context(&tracer, &context);
+    if fails {
+        call.set_status(Status::error("the model is away"));
+    }
+    call.end();
+    context.span().end();
+    context.span().span_context().clone()
+}
+
+fn stored(server: &Server) -> HashSet<Id> {
+    let mut ids = HashSet::new();
+    loop {
+        let query = TraceQuery::new().with_limit(TraceQuery::MAX_LIMIT).with_offset(ids.len() as u64);
+        let page = server.traces(&query).unwrap();
+        if page.traces.is_empty() {
+            return ids;
+        }
+        ids.extend(page.traces.into_iter().filter_map(|trace| trace.id));
+    }
+}
+
+/// P33: the errors are not lost with what is not sampled.
+#[test]
+fn pain_33_one_per_cent_and_every_failure() {
+    let server = Server::start().unwrap();
+    let retrace = RetraceSpanProcessor::builder()
+        .with_api_key("rt_local")
+        .with_base_url(server.url())
+        .with_on_error(|signal| panic!("{signal}"))
+        .build()
+        .unwrap();
+    let provider = SdkTracerProvider::builder()
+        .with_sampler(RetraceSampler::builder().with_sample_rate(0.01).build().unwrap())
+        .with_span_processor(retrace.clone())
+        .build();
+    let mut expected = HashSet::new();
+    let mut sampled = 0;
+    for n in 1..=RUNS {
+        let fails = n % FAILS_EVERY == 0;
+        let context = run(&provider, "POST /chat", fails);
+        sampled += usize::from(context.is_sampled());
+        if fails || context.is_sampled() {
+            expected.insert(Id::from_otel_trace(context.trace_id().to_bytes()));
+        }
+        // No faster than the worker, in whose queue all spans of all runs come by.
+        if n % 1_000 == 0 {
+            provider.force_flush().unwrap();
+        }
+    }
+    provider.shutdown().unwrap();
+    assert!((RUNS / 200..RUNS / 50).contains(&sampled), "{sampled}");
+    assert_eq!(stored(&server), expected);
+    let stats = retrace.stats();
+    assert_eq!((stats.delivered, stats.lost.total(), stats.pending), (2 * expected.len() as u64, 0, 0));
+    for id in &expected {
+        let run = server.trace(id).unwrap().unwrap();
+        assert_eq!((run.spans.unwrap().len(), run.lossy), (2, None), "whole");
+    }
+}
+
+/// The other exporters keep all; Retrace takes a share, decided by name as its other SDKs do.
+#[test]
+fn a_share_for_retrace_alone() {
+    let server = Server::start().unwrap();
+    let retrace = RetraceExporter::builder()
+        .with_api_key("rt_local")
+        .with_base_url(server.url())
+        .with_sample_rate(0.5)
+        .with_sample_seed("seed")
+        .with_failures(Failures::Root)
+        .build()
+        .unwrap();
+    let memory = opentelemetry_sdk::trace::InMemorySpanExporter::default();
+    let provider =
+        SdkTracerProvider::builder().with_simple_exporter(memory.clone()).with_batch_exporter(retrace.clone()).build();
+    // Vectors of the hash: with this seed and rate the one name is always sampled and the other never.
+    let kept = run(&provider, "Agent", false);
+    run(&provider, "agent", false);
+    run(&provider, "agent", true);
+    provider.force_flush().unwrap();
+    assert_eq!(memory.get_finished_spans().unwrap().len(), 6);
+    assert_eq!(stored(&server), [Id::from_otel_trace(kept.trace_id().to_bytes())].into());
+    assert_eq!((retrace.stats().delivered, retrace.stats().set_aside), (2, 4));
+}
