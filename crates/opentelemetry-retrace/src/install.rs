@@ -89,7 +89,7 @@ impl Installer {
         let sampler = if retrace.is_enabled() { self.sampler } else { self.sampler.with_failures(false) };
         let sampler = sampler.build()?;
         let ids = RetraceIdGenerator::builder().build()?;
-        let propagator = RetracePropagator::builder().build()?;
+        let propagator = RetracePropagator::builder().with_random_ids(true).build()?;
         global::set_text_map_propagator(propagator.compose_from_env());
         let provider = if is_sdk_disabled() || (!retrace.is_enabled() && self.provider.is_none()) {
             None

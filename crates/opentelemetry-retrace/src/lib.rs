@@ -48,6 +48,11 @@
 //! In code by [`RetraceExporter::builder`]; what is not set there comes from the environment ([`VARIABLES`]), then from
 //! the defaults that each setter names.
 //!
+//! # Across services
+//! [`RetracePropagator`] carries traces from service to service, [`RetraceIdGenerator`] makes their ids, and the module
+//! [`traceparent`] does by hand what no instrumentation does. Spans that come with a caller's [`RecordedRun`] are not yet
+//! joined to the caller's run.
+//!
 //! # Features
 //! | feature | default | what for |
 //! |---|---|---|
@@ -63,7 +68,7 @@
 //! # What this does not do
 //! Model calls are told when they end, not while they run, for the protocol cannot add to them what is known only then. Of a
 //! run by the exporter, or over HTTP, nothing is told before its root has ended, and then a process that is killed loses it.
-//! Nothing is kept on disk. It propagates nothing itself, and a receiver that asks for a replay is not heard. Spans are
+//! Nothing is kept on disk. A receiver that asks for a replay is not heard. Spans are
 //! understood in OpenTelemetry's GenAI conventions and as `retrace.*` attributes; other dialects are carried as plain
 //! attributes.
 

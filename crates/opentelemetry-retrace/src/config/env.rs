@@ -54,6 +54,8 @@ variables! {
     TRACES_SAMPLER = "OTEL_TRACES_SAMPLER", "Read where `RETRACE_SAMPLE_RATE` is unset.", "unset",
         "`always_on`, `always_off`, `traceidratio`, and each with `parentbased_` before it";
     TRACES_SAMPLER_ARG = "OTEL_TRACES_SAMPLER_ARG", "The share for `traceidratio`.", "`1`", "a number from `0` to `1`";
+    PROPAGATORS = "OTEL_PROPAGATORS", "What `compose_from_env()` and `install()` put into headers of requests.",
+        "`retrace,baggage`", "a list of `tracecontext`, `baggage`, `retrace`; `none`";
     FLUSH_TIMEOUT = "RETRACE_FLUSH_TIMEOUT", "How long a flush, an export that must wait, and a drop may take.", "`5`",
         "seconds, fractions allowed";
     TIMEOUT = "OTEL_EXPORTER_RETRACE_TIMEOUT", "How long one request may take.", "`10000`",

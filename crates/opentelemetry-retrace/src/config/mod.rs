@@ -15,7 +15,7 @@ use retrace_protocol::limits;
 use retrace_translate::SpanSelection;
 
 pub(crate) use self::base_url::BaseUrl;
-pub(crate) use self::env::Environment;
+pub(crate) use self::env::{Environment, PROPAGATORS};
 pub use self::env::{VARIABLES, Variable};
 pub use self::error::BuildError;
 pub(crate) use self::sampling::Sampling;

@@ -5,11 +5,9 @@ use std::ffi::OsString;
 use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
 use opentelemetry_sdk::propagation::BaggagePropagator;
 
-use crate::config::Environment;
+use crate::config::{Environment, PROPAGATORS};
 use crate::log;
 use crate::propagator::RetracePropagator;
-
-const PROPAGATORS: &str = "OTEL_PROPAGATORS";
 
 type Boxed = Box<dyn TextMapPropagator + Send + Sync>;
 

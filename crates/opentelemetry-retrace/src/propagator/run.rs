@@ -47,7 +47,8 @@ const ENCODED: &AsciiSet =
 ///
 /// # Receiving
 /// [`RecordedRun::received`] finds it in the `Context` that the propagator extracted and in those made from it,
-/// [`RecordedRun::in_state`] in the state of a span that has ended.
+/// [`RecordedRun::in_state`] in the state of a span that has ended. It is a claim of whoever calls: a service that strangers
+/// call switches it off ([`RetracePropagatorBuilder::with_recorded_runs`](crate::RetracePropagatorBuilder::with_recorded_runs)).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecordedRun {
     span_id: Option<SpanId>,
@@ -132,7 +133,7 @@ impl RecordedRun {
     /// let state: TraceState = "retrace=1;s:session-7,other=x".parse()?;
     /// let run = RecordedRun::in_state(&state).expect("our entry");
     /// assert_eq!(run.session_id(), Some("session-7"));
-    /// # Ok::<(), opentelemetry::trace::TraceStateError>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
     pub fn in_state(state: &TraceState) -> Option<Self> {

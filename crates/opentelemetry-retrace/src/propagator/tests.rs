@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use http::{HeaderMap, HeaderValue};
 use opentelemetry::baggage::BaggageExt as _;
+use opentelemetry::trace::noop::NoopTracerProvider;
 use opentelemetry::trace::{
     Span as _, SpanContext, SpanId, SpanKind, TraceFlags, TraceId, TraceState, Tracer as _, TracerProvider as _,
 };
@@ -183,6 +184,14 @@ fn it_works_beside_baggage_in_either_order() {
         fields.sort_unstable();
         assert_eq!(fields, ["baggage", "traceparent", "tracestate"]);
     }
+}
+
+#[test]
+fn with_the_sdk_switched_off_a_trace_is_still_handed_on() {
+    let propagator = RetracePropagator::default();
+    let cx = extract(&propagator, &[("traceparent", &parent(3)), ("tracestate", "a@@b=1")]);
+    let span = NoopTracerProvider::new().tracer("off").start_with_context("span", &cx);
+    assert_eq!(inject(&propagator, &cx.with_span(span)), (Some(parent(3)), Some("a@@b=1".to_owned())));
 }
 
 /// A sampler that does something to the list, as samplers may.
