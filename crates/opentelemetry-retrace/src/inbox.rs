@@ -126,9 +126,10 @@ impl Inbox {
 
     /// Takes in that a span began or has ended; tells whether there was room.
     pub(crate) fn push_seen(&self, seen: Seen) -> Result<bool, Closed> {
-        let (span, accepted) = match &seen {
-            Seen::Began(span) => (span, 0),
-            Seen::Ended(span) => (span, 1),
+        // That a span began leaves room for its end, which says all of it again.
+        let (span, accepted, limit_bytes) = match &seen {
+            Seen::Began(span) => (span, 0, self.limit_bytes / 2),
+            Seen::Ended(span) => (span, 1, self.limit_bytes),
         };
         let weight = weight(span);
         let trace_id = span.span_context.trace_id().to_bytes();
@@ -136,7 +137,8 @@ impl Inbox {
         if state.closed {
             return Err(Closed);
         }
-        if state.weight > 0 && state.weight + weight > self.limit_bytes {
+        let alone = state.weight == 0 && accepted > 0;
+        if !alone && state.weight + weight > limit_bytes {
             // That it began is not worth a loss: it is told when it ends.
             if accepted > 0 {
                 state.refused.add(LossReason::QueueFull, accepted);
@@ -223,6 +225,21 @@ mod tests {
         let inbox = Inbox::new(10);
         assert_eq!(inbox.push_spans(vec![span_data(1, 0, "s"), span_data(2, 0, "s")], None), Ok(1));
         assert_eq!(inbox.push_spans(vec![span_data(3, 0, "s")], None), Ok(1));
+    }
+
+    #[test]
+    fn that_a_large_span_began_does_not_keep_its_end_out() {
+        let large = || {
+            let mut span = span_data(1, 0, "s");
+            span.attributes = vec![opentelemetry::KeyValue::new("k", "x".repeat(10_000))];
+            span
+        };
+        for (limit, begins) in [(15_000, false), (25_000, true), (9_000, false)] {
+            let inbox = Inbox::new(limit);
+            assert_eq!(inbox.push_seen(Seen::Began(large())), Ok(begins), "{limit}");
+            assert_eq!(inbox.push_seen(Seen::Ended(large())), Ok(true), "{limit}");
+            assert_eq!((inbox.stats().accepted, inbox.stats().lost.total()), (1, 0));
+        }
     }
 
     #[test]
