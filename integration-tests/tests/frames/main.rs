@@ -36,7 +36,6 @@ fn said(agent: Agent) -> Vec<Value> {
         .with_api_key("rt_local")
         .with_base_url(receiver.url())
         .with_transport(Transport::Ws)
-        .with_on_error(|signal| panic!("{signal}"))
         .build()
         .unwrap();
     let provider = SdkTracerProvider::builder().with_span_processor(processor.clone()).build();
