@@ -174,7 +174,8 @@ impl Route {
 
     /// Whether the receiver cannot be reached the only way that is allowed.
     pub(crate) fn is_failing(&self) -> bool {
-        self.transport == Transport::Ws && self.backoff.is_failing() && self.state != State::Open
+        let fails = self.backoff.is_failing() || self.left_alone.is_some();
+        self.transport == Transport::Ws && fails && self.state != State::Open
     }
 
     /// Connections that failed so far.

@@ -391,6 +391,21 @@ fn a_rejected_key_is_final_and_said_once() {
 }
 
 #[test]
+fn a_receiver_without_a_stream_is_told_of_once_when_there_is_no_other_way() {
+    for reason in [CloseReason::NoStream, CloseReason::NotConnected] {
+        let mut delivery = with_run(Transport::Ws);
+        for now in [secs(0), secs(100)] {
+            assert!(delivery.wants_link(now));
+            delivery.link_opening();
+            delivery.link_closed(closed(reason), now);
+            assert!(delivery.is_failing(), "{reason:?}");
+        }
+        assert_eq!(codes(&mut delivery), [SignalCode::Unreachable], "{reason:?}");
+        assert_eq!(delivery.pending(), 2);
+    }
+}
+
+#[test]
 fn a_run_without_an_end_is_told_as_running_at_the_end() {
     for (transport, lossy) in [(Transport::Http, false), (Transport::Ws, true)] {
         let mut delivery = Delivery::new(transport, LIMITS, 7);

@@ -332,11 +332,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Telling<'_, S> {
         Ok(())
     }
 
+    /// A client that does not take what it is sent within the time of a pong is given up.
     async fn send<'f>(&mut self, frames: impl IntoIterator<Item = &'f ServerFrame>) {
-        for frame in frames {
-            self.mute = self.mute || self.sink.feed(text_of(frame)).await.is_err();
+        if self.mute {
+            return;
         }
-        self.mute = self.mute || self.sink.flush().await.is_err();
+        let sent = timeout(PING_INTERVAL, async {
+            for frame in frames {
+                self.sink.feed(text_of(frame)).await?;
+            }
+            self.sink.flush().await
+        });
+        self.mute = !matches!(sent.await, Ok(Ok(())));
     }
 }
 

@@ -77,6 +77,22 @@ fn started(seq: u64, input: &str) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_takes_no_acks_is_given_up_and_what_it_said_is_stored() {
+    let mut peer = Peer::admitted().await;
+    for seq in 1..=100 {
+        peer.send(&started(seq, "in")).await;
+    }
+    // The store works in real time, so patience is measured in that too.
+    let patience = std::time::Instant::now() + Duration::from_secs(10);
+    while !peer.session.is_finished() {
+        assert!(std::time::Instant::now() < patience, "it does not end");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(peer.began.elapsed() >= PING_INTERVAL);
+    assert!(peer.reader.trace(&Id::from("t"), false).unwrap().is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_key_is_waited_for_five_seconds() {
     assert_eq!(peer().await.closed().await, (4001, 5));
     let mut silent = peer().await;
