@@ -68,6 +68,7 @@ impl SpanView for SdkSpan<'_> {
             name: &event.name,
             unix_nanos: unix_nanos(event.timestamp),
             attributes: attributes(&event.attributes).collect(),
+            body: None,
         })
     }
 

@@ -108,6 +108,8 @@ pub struct EventView<'a> {
     pub unix_nanos: u64,
     /// Its attributes, in order.
     pub attributes: Vec<(&'a str, Value<'a>)>,
+    /// What a log record says beside its attributes; span events have none.
+    pub body: Option<Value<'a>>,
 }
 
 /// A link of a span.

@@ -93,6 +93,7 @@ impl SpanView for OtlpSpan<'_> {
             name: &event.name,
             unix_nanos: event.time_unix_nano,
             attributes: attributes(&event.attributes).collect(),
+            body: None,
         })
     }
 

@@ -164,6 +164,7 @@ impl SpanView for TestSpan {
             name,
             unix_nanos: self.start,
             attributes: borrowed(attributes).collect(),
+            body: None,
         })
     }
     fn links(&self) -> impl Iterator<Item = LinkView<'_>> {
