@@ -82,6 +82,9 @@ pub struct TraceOrigin {
     /// The Retrace trace that holds what came before, where one was sent already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continues: Option<Id>,
+    /// The run belongs to another process, which says its beginning and its end: here are some of its spans.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub joined: bool,
 }
 
 /// The metadata of a span.
@@ -259,6 +262,9 @@ pub struct SpanOrigin {
     /// The span of another process that called this one, 16 hex digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote_parent: Option<String>,
+    /// The service that ran it and what it called, where that is not the trace's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Service>,
     /// The spans it points to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<SpanLink>,

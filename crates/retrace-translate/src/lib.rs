@@ -32,6 +32,7 @@ mod resource;
 mod rest;
 mod shorten;
 mod slot;
+mod stand_alone;
 mod tools;
 mod view;
 
@@ -40,7 +41,8 @@ pub use options::{Options, SpanSelection};
 pub use recorder::{Correction, Live, LiveEvent, Output, Recorded, Recorder, RecorderLimits, Run};
 pub use resource::Resource;
 pub use shorten::{Shortened, shorten};
-pub use view::{Dropped, EventView, Kind, LinkView, Parent, ScopeView, SpanView, StatusView, Value};
+pub use stand_alone::stand_alone;
+pub use view::{Caller, Dropped, EventView, Kind, LinkView, Parent, ScopeView, SpanView, StatusView, Value};
 
 /// Lower-case hex digits.
 fn hex(bytes: &[u8]) -> String {

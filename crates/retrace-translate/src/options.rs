@@ -25,11 +25,14 @@ pub struct Options {
     pub project_id: Option<String>,
     /// The deployment environment of runs; without it the resource's.
     pub environment: Option<String>,
+    /// Whether spans join the run of a caller that records the trace ([`crate::SpanView::caller`]); otherwise every local root
+    /// begins a run.
+    pub join: bool,
 }
 
 impl Default for Options {
-    /// GenAI runs, with their content, without a project.
+    /// GenAI runs, with their content, without a project, joined to those of callers.
     fn default() -> Self {
-        Self { selection: SpanSelection::GenAi, capture_content: true, project_id: None, environment: None }
+        Self { selection: SpanSelection::GenAi, capture_content: true, project_id: None, environment: None, join: true }
     }
 }

@@ -67,6 +67,7 @@ impl<V: SpanView> Reading<'_, V> {
             span_id: None,
             status_description: None,
             remote_parent: None,
+            service: None,
             links: view
                 .links()
                 .map(|link| SpanLink {

@@ -37,6 +37,22 @@ pub trait SpanView {
     fn scope(&self) -> ScopeView<'_>;
     /// Attributes, events and links that were dropped before it came here.
     fn dropped(&self) -> Dropped;
+    /// What the process that called this one says of the run that it records; asked of spans with a remote parent. None
+    /// by default.
+    fn caller(&self) -> Option<Caller> {
+        None
+    }
+}
+
+/// A caller that records the trace in Retrace, so that the spans it leads to belong to its run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// Its span under which they stand; without one it is the remote parent.
+    pub span_id: Option<[u8; 8]>,
+    /// The session of the run.
+    pub session_id: Option<String>,
+    /// The agent that called.
+    pub agent_id: Option<String>,
 }
 
 /// The span around a span.

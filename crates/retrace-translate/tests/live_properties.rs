@@ -29,7 +29,7 @@ struct Composed {
 /// Puts runs together; fails where the order of events is wrong.
 fn composed(live: &[Live]) -> Result<BTreeMap<String, Composed>, TestCaseError> {
     let mut runs: BTreeMap<String, Composed> = BTreeMap::new();
-    for Live { run: id, event } in live {
+    for Live { run: id, event, .. } in live {
         let run = runs.entry(id.to_string()).or_default();
         prop_assert!(run.ended.is_none(), "nothing comes after the end: {:?}", event);
         prop_assert!(

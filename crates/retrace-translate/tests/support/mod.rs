@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use retrace_protocol::{Span, Trace};
 use retrace_translate::{
-    Dropped, EventView, Kind, LinkView, Live, LiveEvent, Options, Output, Parent, Recorder, RecorderLimits, Resource,
-    Run, ScopeView, SpanView, StatusView, Value,
+    Caller, Dropped, EventView, Kind, LinkView, Live, LiveEvent, Options, Output, Parent, Recorder, RecorderLimits,
+    Resource, Run, ScopeView, SpanView, StatusView, Value,
 };
 
 pub const TRACE: [u8; 16] = 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c_u128.to_be_bytes();
@@ -33,6 +33,7 @@ pub struct TestSpan {
     pub events: Vec<(String, Attributes)>,
     pub links: Vec<([u8; 16], [u8; 8], Attributes)>,
     pub dropped: Dropped,
+    pub caller: Option<Caller>,
 }
 
 pub fn id(n: u64) -> [u8; 8] {
@@ -53,6 +54,7 @@ pub fn span(n: u64, parent: u64, name: &str) -> TestSpan {
         events: Vec::new(),
         links: Vec::new(),
         dropped: Dropped::default(),
+        caller: None,
     }
 }
 
@@ -94,6 +96,11 @@ impl TestSpan {
 
     pub fn remote(mut self, parent: u64) -> Self {
         self.parent = Parent::Remote(id(parent));
+        self
+    }
+
+    pub fn called_by(mut self, caller: Caller) -> Self {
+        self.caller = Some(caller);
         self
     }
 
@@ -179,6 +186,9 @@ impl SpanView for TestSpan {
     }
     fn dropped(&self) -> Dropped {
         self.dropped
+    }
+    fn caller(&self) -> Option<Caller> {
+        self.caller.clone()
     }
 }
 
