@@ -202,6 +202,17 @@ impl<P: WayIn> Builder<P> {
         self
     }
 
+    /// Whether spans join the run of a caller that says it records the trace ([`crate::RecordedRun`]); so says what our
+    /// propagator wrote into `tracestate`, and a `traceparent` as Retrace's other SDKs write it. Yes by default. A service
+    /// that strangers call says no: then each of its requests is a run of its own.
+    ///
+    /// What is joined is sent whatever [`Builder::with_sample_rate`] says, so that the caller's run is whole. A receiver that
+    /// takes no spans of a run that another process began gets them as a run of their own, which names the caller's.
+    pub fn with_joined_runs(mut self, joined_runs: bool) -> Self {
+        self.settings.join = Some(joined_runs);
+        self
+    }
+
     /// Sees each record before it leaves, after translation; returns it, changed or not, or `None` to keep it back.
     ///
     /// Called on the worker's thread, once for a run and once for each span. Ids stay what they are. A record on which it
@@ -280,6 +291,7 @@ fn engine_config(config: &Config, redaction: Redaction) -> EngineConfig {
     options.capture_content = config.capture_content;
     options.project_id.clone_from(&config.project_id);
     options.environment.clone_from(&config.environment);
+    options.join = config.join;
     let mut recorder = RecorderLimits::default();
     recorder.linger = config.linger;
     recorder.bytes = config.buffer_bytes / 4;

@@ -72,6 +72,7 @@
 //! understood in OpenTelemetry's GenAI conventions and as `retrace.*` attributes; other dialects are carried as plain
 //! attributes.
 
+mod announcer;
 mod builder;
 mod config;
 mod delivery;

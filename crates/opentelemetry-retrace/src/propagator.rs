@@ -57,8 +57,8 @@ static FIELDS: LazyLock<[String; 2]> = LazyLock::new(|| [TRACEPARENT.to_owned(),
 ///
 /// # Runs
 /// [`RecordedRun`] is what it tells the next service of a trace that Retrace records. It says nothing on its own, because
-/// whether a trace is recorded is not to be seen from a span: [`RetracePropagatorBuilder::with_runs`] or
-/// [`RecordedRun::announce`] say it.
+/// whether a trace is recorded is not to be seen from a span: [`RetracePropagatorBuilder::with_runs`] with
+/// [`RetraceSpanProcessor::announcer`](crate::RetraceSpanProcessor::announcer) says it, and [`RecordedRun::announce`].
 #[derive(Clone, Default)]
 pub struct RetracePropagator {
     settings: RetracePropagatorBuilder,
@@ -81,8 +81,9 @@ impl RetracePropagatorBuilder {
     /// know of the run. Asked on the thread that calls, and only when the span is sampled; what it says comes before
     /// [`RecordedRun::announce`]. If it panics, nothing is said. Default: no trace is, unless announced.
     ///
-    /// Say it only of a run that is really sent: the next service leaves it to this one to begin and end it. Where every
-    /// sampled span is exported, that is all of them:
+    /// Say it only of a run that is really sent: the next service leaves it to this one to begin and end it.
+    /// [`RetraceSpanProcessor::announcer`](crate::RetraceSpanProcessor::announcer) knows. Beside an exporter, where every run
+    /// is sent, it is all of them:
     ///
     /// ```
     /// use opentelemetry_retrace::{RecordedRun, RetracePropagator};

@@ -23,6 +23,7 @@ mod classify;
 mod cost;
 mod dialect;
 mod failure;
+mod glance;
 mod media;
 mod messages;
 mod options;
@@ -36,6 +37,7 @@ mod stand_alone;
 mod tools;
 mod view;
 
+pub use glance::{Glance, glance};
 pub use media::INLINE_MEDIA_CHARS;
 pub use options::{Options, SpanSelection};
 pub use recorder::{Correction, Live, LiveEvent, Output, Recorded, Recorder, RecorderLimits, Run};
