@@ -91,6 +91,7 @@ impl Installer {
         let sampler = sampler.build()?;
         let ids = RetraceIdGenerator::builder().build()?;
         let propagator = RetracePropagator::builder().with_random_ids(true).with_runs(retrace.announcer()).build()?;
+        propagator.clone().set_installed();
         global::set_text_map_propagator(propagator.compose_from_env());
         let provider = if is_sdk_disabled() || (!retrace.is_enabled() && self.provider.is_none()) {
             None

@@ -86,7 +86,7 @@ impl RetraceSpanProcessor {
     }
 
     /// Says of the `Context` of a call whether the run of its span is sent, and where in it what is called has its place: for
-    /// [`RetracePropagatorBuilder::with_runs`](crate::RetracePropagatorBuilder::with_runs). [`crate::install`] does that by
+    /// [`RetracePropagatorBuilder::with_runs`](crate::RetracePropagatorBuilder::with_runs). [`crate::install()`] does that by
     /// itself.
     ///
     /// ```no_run

@@ -13,7 +13,7 @@ mod tests;
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use opentelemetry::Context;
 use opentelemetry::propagation::text_map_propagator::FieldIter;
@@ -28,6 +28,8 @@ use crate::config::BuildError;
 
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
+/// What [`crate::install()`] set up, for functions that have no propagator of their own.
+static INSTALLED: RwLock<Option<RetracePropagator>> = RwLock::new(None);
 static FIELDS: LazyLock<[String; 2]> = LazyLock::new(|| [TRACEPARENT.to_owned(), TRACESTATE.to_owned()]);
 
 /// Carries traces from service to service: W3C Trace Context level 2, and in it who records the trace in Retrace.
@@ -136,6 +138,15 @@ impl RetracePropagator {
     /// Configures a propagator.
     pub fn builder() -> RetracePropagatorBuilder {
         RetracePropagatorBuilder::default()
+    }
+
+    pub(crate) fn set_installed(self) {
+        *INSTALLED.write().unwrap_or_else(PoisonError::into_inner) = Some(self);
+    }
+
+    /// The one that [`crate::install()`] set up, else one without settings.
+    pub(crate) fn installed() -> Self {
+        INSTALLED.read().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
     }
 
     /// The `traceparent` for a call from this `Context`.

@@ -183,7 +183,7 @@ impl Stream {
             id,
             |run| {
                 if run.joined {
-                    run.begins_with(trace)
+                    run.begins_with(trace);
                 }
             },
             now,
