@@ -18,7 +18,7 @@ use crate::waiter::{Waited, Waiter};
 /// Longest wait of an export: `BatchSpanProcessor` gives a flush up after five seconds and would not hear the answer.
 const LONGEST_EXPORT_WAIT: Duration = Duration::from_secs(4);
 /// What a caller adds to its own timeout for the worker's answer to arrive.
-const GRACE: Duration = Duration::from_millis(50);
+const GRACE: Duration = Duration::from_millis(150);
 
 /// What a [`crate::Builder`] can build.
 pub trait WayIn: Sized {

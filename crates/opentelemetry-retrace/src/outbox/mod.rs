@@ -231,8 +231,11 @@ impl Outbox {
             }
             (Verdict::Conflict, Request::Create { .. }) if post.begun && self.returns => self.give_back(serial),
             // Somebody else has the id: another service that records the same trace.
-            (Verdict::Conflict, Request::Create { .. }) if !post.begun && !post.alone => self.set_alone(serial, said),
+            (Verdict::Conflict, Request::Create { .. }) if !post.begun && post.taken.is_none() => {
+                self.set_alone(serial, said)
+            }
             (Verdict::Conflict, Request::Create { trace, chunks }) => {
+                let id = post.taken.clone().unwrap_or(id);
                 let text = format!("run {id} exists already and is not ours; {sources} spans cannot be added to it");
                 self.notices.push(said.notice(SignalCode::Conflict, &text));
                 let lossy = trace.lossy.or((!chunks.is_empty()).then_some(true));
@@ -241,6 +244,7 @@ impl Outbox {
                     Some(Status::Running) => TracePatch { lossy, ..TracePatch::default() },
                     _ => TracePatch { lossy, ..TracePatch::of(trace) },
                 };
+                post.id = id;
                 self.replace(serial, Request::Patch { patch: Box::new(patch), missing: sources });
             }
             (Verdict::TooLarge, Request::Create { .. }) => {

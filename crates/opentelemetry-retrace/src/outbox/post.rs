@@ -64,8 +64,8 @@ pub(crate) struct Post {
     pub begun: bool,
     /// The run belongs to another process: what is here are steps of it.
     pub joined: bool,
-    /// The receiver has another run under the id that this one had first.
-    pub alone: bool,
+    /// The id that this run had first, under which the receiver has another one.
+    pub taken: Option<Id>,
     /// The number of the first frame that said what is here, if frames did.
     pub first_frame: Option<u64>,
 }
@@ -81,7 +81,7 @@ impl Post {
             may_have_landed: false,
             begun: false,
             joined: false,
-            alone: false,
+            taken: None,
             first_frame: None,
         }
     }
@@ -105,7 +105,7 @@ impl Post {
 
     /// Gives the run an id of its own; tells how many accepted spans are lost by that.
     pub(crate) fn stand_alone(&mut self) -> u64 {
-        (self.joined, self.alone, self.may_have_landed) = (false, true, false);
+        (self.joined, self.may_have_landed, self.taken) = (false, false, Some(self.id.clone()));
         let Request::Create { trace, chunks } = &mut self.request else { return 0 };
         let (sources, spans): (Vec<u32>, Vec<Span>) =
             chunks.iter().filter_map(|chunk| Some((chunk.sources, chunk.read()?))).unzip();

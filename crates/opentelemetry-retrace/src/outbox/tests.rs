@@ -164,7 +164,7 @@ fn a_run_that_cannot_stand_alone_either_ends_by_patch_and_counts_its_spans() {
         outbox.answer(sending.serial, status(409), secs(0));
     }
     let sending = outbox.next(secs(0), |_| false).unwrap();
-    assert_eq!(sending.method, Method::Patch);
+    assert_eq!((sending.method, &sending.id), (Method::Patch, &Id::from("t")));
     let patch: serde_json::Value = serde_json::from_str(&sending.body.to_text()).unwrap();
     assert_eq!(
         patch,
