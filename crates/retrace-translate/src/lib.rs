@@ -30,15 +30,17 @@ mod reading;
 mod recorder;
 mod resource;
 mod rest;
+mod selection;
 mod shorten;
 mod slot;
 mod tools;
 mod view;
 
 pub use media::INLINE_MEDIA_CHARS;
-pub use options::{Options, SpanSelection};
+pub use options::Options;
 pub use recorder::{Correction, Live, LiveEvent, Output, Recorded, Recorder, RecorderLimits, Run};
 pub use resource::Resource;
+pub use selection::{SpanFacts, SpanPolicy, SpanSelection};
 pub use shorten::{Shortened, shorten};
 pub use view::{Dropped, EventView, Kind, LinkView, Parent, ScopeView, SpanView, StatusView, Value};
 

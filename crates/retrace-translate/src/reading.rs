@@ -80,6 +80,10 @@ impl<'v, V: SpanView> Reading<'v, V> {
         self.classified.class
     }
 
+    pub(crate) fn span_type(&self) -> SpanType {
+        self.classified.span_type
+    }
+
     pub(crate) fn agent(&self) -> Option<Agent> {
         let role = self.slots.label(Slot::AgentName);
         let id = self.slots.label(Slot::AgentId).or_else(|| role.clone())?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use retrace_protocol::Json;
 use retrace_translate::{Options, Recorder, RecorderLimits, Resource, SpanSelection, Value};
-use support::any::{KEYS, any_span};
+use support::any::{KEYS, any_selection, any_span};
 use support::*;
 
 proptest! {
@@ -20,12 +20,12 @@ proptest! {
     #[test]
     fn whatever_comes_in_comes_out_once_valid_and_whole(
         spans in prop::collection::vec(any_span(), 1..16),
-        all: bool,
+        selection in any_selection(),
         capture_content: bool,
         pauses in prop::collection::vec(0_u64..400, 16),
     ) {
         let mut options = Options::default();
-        options.selection = if all { SpanSelection::All } else { SpanSelection::GenAi };
+        options.selection = selection;
         options.capture_content = capture_content;
         let mut recorder = Recorder::new(options, RecorderLimits::default());
         let mut said = Said::default();

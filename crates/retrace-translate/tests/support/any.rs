@@ -1,7 +1,7 @@
 //! Spans of any kind, for properties.
 
 use proptest::prelude::*;
-use retrace_translate::{Parent, Value};
+use retrace_translate::{Parent, SpanSelection, Value};
 
 use super::{TestSpan, id, span};
 
@@ -109,6 +109,17 @@ pub const KEYS: &[&str] = &[
     "retrace.user_id",
     "user.id",
 ];
+
+/// A selection: one of those that have a name, or a policy that cuts through the tree anywhere.
+pub fn any_selection() -> impl Strategy<Value = SpanSelection> {
+    prop_oneof![
+        Just(SpanSelection::GenAi),
+        Just(SpanSelection::All),
+        (1_usize..4, 0_usize..3, any::<bool>()).prop_map(|(every, at, genai)| {
+            SpanSelection::policy(move |span| (genai && span.is_genai) || span.name.len() % every == at)
+        }),
+    ]
+}
 
 pub fn any_span() -> impl Strategy<Value = TestSpan> {
     let attributes = prop::collection::vec((prop::sample::select(KEYS), any_value()), 0..10);
