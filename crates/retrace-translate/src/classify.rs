@@ -3,7 +3,7 @@
 use retrace_protocol::SpanType;
 
 use crate::dialect::{Class, DIALECTS};
-use crate::slot::{Slot, Slots};
+use crate::slot::{Held, Slot, Slots};
 
 /// What a span is, and what Retrace calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,13 +35,14 @@ pub(crate) fn classify(slots: &Slots<'_>) -> Classified {
 fn class_of(slots: &Slots<'_>) -> Option<Class> {
     let operation = slots.get(Slot::Operation);
     let stated = operation
-        .and_then(|held| (DIALECTS.get(held.rank % DIALECTS.len())?.operation)(held.value.as_text()?))
+        .and_then(class_in)
         .into_iter()
         .chain(slots.text(Slot::McpMethod).map(|method| match method {
             "tools/call" => Class::Tool,
             _ => Class::Action,
         }))
         .min();
+    let stated = stated.or_else(|| class_in(slots.get(Slot::Kind)?));
     if stated.is_some() {
         return stated;
     }
@@ -56,11 +57,15 @@ fn class_of(slots: &Slots<'_>) -> Option<Class> {
     }
 }
 
+/// What its dialect calls an operation or a kind of span.
+fn class_in(held: &Held<'_>) -> Option<Class> {
+    (DIALECTS.get(held.rank % DIALECTS.len())?.operation)(held.value.as_text()?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dialect::{Meaning, meaning};
-    use crate::slot::Held;
     use crate::view::Value;
 
     fn of(attributes: &[(&'static str, &'static str)]) -> SpanType {

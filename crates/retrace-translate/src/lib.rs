@@ -19,10 +19,12 @@
 //! A recorder does not shorten: content is as long as it came, but for inline media above [`INLINE_MEDIA_CHARS`]. Who
 //! must make something smaller calls [`shorten()`].
 
+mod chat;
 mod classify;
 mod cost;
 mod dialect;
 mod failure;
+mod indexed;
 mod media;
 mod messages;
 mod options;

@@ -1,6 +1,7 @@
 //! One span, read: its attributes put in their places, and from there what the recorder wants to know.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 
 use retrace_protocol::json::{is_strict, without_nul};
 use retrace_protocol::message::Text;
@@ -12,6 +13,7 @@ use serde_json::value::RawValue;
 use crate::classify::{Classified, classify};
 use crate::dialect::{Class, DIALECTS, Meaning, is_content_event, meaning};
 use crate::failure::failure;
+use crate::indexed::Flat;
 use crate::messages::{Answer, Part, SeenTool, Turn, answer, conversation, has_images, text_of, tools_in};
 use crate::options::Options;
 use crate::slot::{Held, Many, Slot, Slots};
@@ -68,6 +70,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
                 genai |= place(&mut slots, DIALECTS.len(), None, key, value);
             }
         }
+        slots.gather();
         let classified = classify(&slots);
         Self { view, slots, genai, classified }
     }
@@ -85,7 +88,8 @@ impl<'v, V: SpanView> Reading<'v, V> {
     }
 
     pub(crate) fn agent(&self) -> Option<Agent> {
-        let role = self.slots.label(Slot::AgentName);
+        let named = || self.slots.label(Slot::EntityName).filter(|_| self.slots.text(Slot::Kind) == Some("agent"));
+        let role = self.slots.label(Slot::AgentName).or_else(named);
         let id = self.slots.label(Slot::AgentId).or_else(|| role.clone())?;
         Some(Agent { id, role })
     }
@@ -108,8 +112,16 @@ impl<'v, V: SpanView> Reading<'v, V> {
         self.slots.label(Slot::ResponseId)
     }
 
+    /// What two spans of one call have in common, whatever their dialects call it.
     pub(crate) fn operation(&self) -> Option<String> {
-        self.slots.label(Slot::Operation)
+        let stated = self.slots.label(Slot::Operation).or_else(|| self.slots.label(Slot::Kind));
+        match self.classified.class {
+            Some(Class::Model) => Some(match stated {
+                Some(name) if name.to_ascii_lowercase().contains("embed") => "embeddings".to_owned(),
+                _ => "chat".to_owned(),
+            }),
+            _ => stated,
+        }
     }
 
     /// Translates the span. Every tool that its messages show is handed to `seen`, in order, with whether it stood in the
@@ -178,14 +190,19 @@ impl<'v, V: SpanView> Reading<'v, V> {
         let own = |slot| self.slots.tell_label(slot).map(Cow::Owned);
         own(Slot::Name)
             .or_else(|| match self.classified.class {
-                Some(Class::Tool) => own(Slot::ToolName),
-                Some(Class::Agent) if self.slots.text(Slot::Operation).is_some_and(|o| o.contains("workflow")) => {
-                    own(Slot::WorkflowName).or_else(|| own(Slot::AgentName))
+                Some(Class::Tool) => own(Slot::ToolName).or_else(|| own(Slot::EntityName)),
+                Some(Class::Agent) if self.is_workflow() => {
+                    own(Slot::WorkflowName).or_else(|| own(Slot::EntityName)).or_else(|| own(Slot::AgentName))
                 }
-                Some(Class::Agent) => own(Slot::AgentName),
+                // A step of an agent's has a name of its own.
+                Some(Class::Agent) => own(Slot::EntityName).or_else(|| own(Slot::AgentName)),
                 _ => None,
             })
             .unwrap_or_else(|| without_nul(self.view.name()))
+    }
+
+    fn is_workflow(&self) -> bool {
+        [Slot::Operation, Slot::Kind].iter().any(|slot| self.slots.text(*slot).is_some_and(|o| o.contains("workflow")))
     }
 
     #[cfg(feature = "prices")]
@@ -220,7 +237,9 @@ impl<'v, V: SpanView> Reading<'v, V> {
         let offered = offered.unwrap_or_default();
         SpanMetadata {
             tool_call_id: slots.tell_label(Slot::ToolCallId),
-            operation: slots.tell_label(Slot::Operation).or_else(|| slots.tell_label(Slot::McpMethod)),
+            operation: [Slot::Operation, Slot::McpMethod, Slot::Kind]
+                .into_iter()
+                .find_map(|slot| slots.tell_label(slot)),
             provider: slots.tell_label(Slot::Provider),
             response_id: slots.tell_label(Slot::ResponseId),
             sampling: self.sampling(),
@@ -339,7 +358,12 @@ impl<'v, V: SpanView> Reading<'v, V> {
 
     /// The value in a place, as JSON where it is JSON, else as text.
     fn stated(&self, slot: Slot) -> Option<Json> {
-        self.slots.tell(slot, |value| Some(json_or_text(value)))
+        let dialect = DIALECTS.get(self.slots.get(slot)?.rank % DIALECTS.len())?;
+        let inner = |value: &Value<'_>| {
+            let raw = (dialect.unwrapped)(value.as_json_text()?)?;
+            is_strict(raw.get()).then(|| Json::from(raw.to_owned()))
+        };
+        self.slots.tell(slot, |value| Some(inner(value).unwrap_or_else(|| json_or_text(value))))
     }
 
     /// The same, when the application itself stated it.
@@ -361,6 +385,13 @@ fn place<'a>(
     match meaning {
         Meaning::One(rank, slot) => slots.put(slot, Held { rank: rank + less_trust, attribute, value }),
         Meaning::Many(_, slot, key) => slots.many.push(Many { slot, key, attribute, value }),
+        Meaning::Part(rank, table, key) => {
+            let indexed = DIALECTS.get(rank).and_then(|dialect| dialect.indexed.get(table));
+            if let Some((slot, value)) = indexed.and_then(|indexed| Some((indexed.slot, indexed.read(key, value)?))) {
+                let (rank, used) = (rank + less_trust, Cell::new(false));
+                slots.flat.push(Flat { rank, table, slot, key, attribute, value, used });
+            }
+        }
         Meaning::Mark | Meaning::Unknown => {}
     }
     meaning.is_genai()

@@ -97,8 +97,11 @@ impl<V: SpanView> Reading<'_, V> {
 
     fn repeats(&self, key: &str, value: &Value<'_>) -> bool {
         matches!(value, Value::Str(text) if text.is_empty())
-            || matches!(meaning(key), Meaning::One(_, slot)
-                if self.slots.is_told(slot) && self.slots.value(slot) == Some(value))
+            || match meaning(key) {
+                Meaning::One(_, slot) => self.slots.is_told(slot) && self.slots.value(slot) == Some(value),
+                Meaning::Part(_, _, rest) => self.slots.has_part(rest, value),
+                _ => false,
+            }
     }
 
     /// Events, less what was read from them already.

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::HashSet;
 
+use crate::indexed::{Flat, gathered};
 use crate::view::Value;
 
 macro_rules! slots {
@@ -21,6 +22,8 @@ macro_rules! slots {
 slots! {
     /// What is done, in the dialect's words.
     Operation,
+    /// What kind of span it is, in the dialect's words.
+    Kind,
     /// A wire value of `span_type`, stated outright.
     SpanType,
     /// The span's name in Retrace, stated outright.
@@ -46,6 +49,8 @@ slots! {
     AgentId,
     AgentName,
     WorkflowName,
+    /// What the span is about, be it a tool, an agent or a step.
+    EntityName,
     McpMethod,
     SessionId,
     UserId,
@@ -82,7 +87,7 @@ slots! {
 pub(crate) struct Held<'a> {
     /// Which dialect said it, by its place in the order of trust; lower is trusted more.
     pub rank: usize,
-    /// Which attribute of the span it is; `None` when an event said it.
+    /// Which attribute of the span it is; `None` when an event said it, or several attributes together.
     pub attribute: Option<usize>,
     pub value: Value<'a>,
 }
@@ -95,9 +100,11 @@ pub(crate) struct Held<'a> {
 pub(crate) struct Slots<'a> {
     held: [Option<Held<'a>>; Slot::COUNT],
     /// A bit for each slot whose value the record has.
-    told: Cell<u64>,
+    told: Cell<u128>,
     /// Values of keys that share a prefix, with what follows the prefix.
     pub many: Vec<Many<'a>>,
+    /// Keys of flattened values.
+    pub flat: Vec<Flat<'a>>,
 }
 
 /// One of several values of a slot, told apart by the rest of its key.
@@ -111,8 +118,8 @@ pub(crate) struct Many<'a> {
 
 impl<'a> Slots<'a> {
     pub(crate) fn new() -> Self {
-        const { assert!(Slot::COUNT <= u64::BITS as usize, "a bit for each slot") };
-        Self { held: [const { None }; Slot::COUNT], told: Cell::new(0), many: Vec::new() }
+        const { assert!(Slot::COUNT <= u128::BITS as usize, "a bit for each slot") };
+        Self { held: [const { None }; Slot::COUNT], told: Cell::new(0), many: Vec::new(), flat: Vec::new() }
     }
 
     /// Puts a value in its place, unless a dialect that is trusted more has been there. Of one dialect the later value
@@ -125,6 +132,20 @@ impl<'a> Slots<'a> {
             && place.as_ref().is_none_or(|old| new.rank <= old.rank)
         {
             *place = Some(new);
+        }
+    }
+
+    /// Puts flattened values together and in their places, unless something that is trusted as much has been there. To be
+    /// called once, when all attributes have been put.
+    pub(crate) fn gather(&mut self) {
+        for (parts, value) in gathered(&mut self.flat) {
+            let Some((rank, slot)) = parts.first().map(|flat| (flat.rank, flat.slot)) else { continue };
+            match self.held.get_mut(slot as usize) {
+                Some(place) if place.as_ref().is_none_or(|old| rank < old.rank) => {
+                    *place = Some(Held { rank, attribute: None, value });
+                }
+                _ => parts.iter().for_each(|flat| flat.used.set(false)),
+            }
         }
     }
 
@@ -182,9 +203,21 @@ impl<'a> Slots<'a> {
 
     /// The numbers of the attributes that the record has.
     pub(crate) fn told_attributes(&self) -> HashSet<usize> {
-        let told = (0..).zip(&self.held).filter(|(slot, _)| self.told.get() & (1_u64 << slot) != 0);
+        let told = (0..).zip(&self.held).filter(|(slot, _)| self.told.get() & (1_u128 << slot) != 0);
         let one = told.filter_map(|(_, held)| held.as_ref()?.attribute);
-        one.chain(self.many.iter().filter(|many| !many.key.is_empty()).filter_map(|many| many.attribute)).collect()
+        let many = self.many.iter().filter(|many| !many.key.is_empty()).filter_map(|many| many.attribute);
+        let flat = self.flat.iter().filter(|flat| self.has(flat)).filter_map(|flat| flat.attribute);
+        one.chain(many).chain(flat).collect()
+    }
+
+    /// Whether the record has this part of a flattened value.
+    fn has(&self, flat: &Flat<'_>) -> bool {
+        flat.used.get() && self.is_told(flat.slot)
+    }
+
+    /// Whether the record has this value as part of a flattened one.
+    pub(crate) fn has_part(&self, key: &str, value: &Value<'_>) -> bool {
+        self.flat.iter().any(|flat| flat.key == key && flat.value == *value && self.has(flat))
     }
 }
 

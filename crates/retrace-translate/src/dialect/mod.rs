@@ -4,6 +4,7 @@
 //! [`Slot`]s that all dialects share. [`DIALECTS`] is the order of trust: per slot, the first dialect that says something
 //! holds, so a span that speaks two at once is not confused. Adding one touches its own file and that list.
 
+mod openllmetry;
 mod otel;
 mod otel_legacy;
 mod plain;
@@ -12,6 +13,9 @@ mod retrace;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use serde_json::value::RawValue;
+
+use crate::indexed::Indexed;
 use crate::messages::Turn;
 use crate::slot::Slot;
 
@@ -23,14 +27,35 @@ pub(crate) struct Dialect {
     pub keys: &'static [(&'static str, Slot)],
     /// Beginnings of keys that share a place.
     pub prefixes: &'static [(&'static str, Slot)],
+    /// Places whose value is flattened into many keys.
+    pub indexed: &'static [Indexed],
     /// Events whose attributes are read as if they were the span's own, with less trust than those.
     pub events: &'static [&'static str],
     /// Beginnings of keys that mark a span as GenAI although this translation gives them no place.
     pub marks: &'static [&'static str],
     /// What an operation of this dialect is.
     pub operation: fn(&str) -> Option<Class>,
-    /// Reads messages from their JSON text; `None` when they are not in this dialect's shape.
+    /// Reads messages from their JSON text; `None` when they are not in this dialect's shape. Keys that were flattened
+    /// come as the JSON that they are together.
     pub turns: for<'a> fn(&'a str) -> Option<Vec<Turn<'a>>>,
+    /// The thing itself in a JSON text that wraps what a span was given or returned; `None` when there is nothing to
+    /// unwrap.
+    pub unwrapped: for<'a> fn(&'a str) -> Option<&'a RawValue>,
+}
+
+impl Dialect {
+    /// Says nothing at all.
+    const SILENT: Self = Self {
+        genai: false,
+        keys: &[],
+        prefixes: &[],
+        indexed: &[],
+        events: &[],
+        marks: &[],
+        operation: |_| None,
+        turns: |_| None,
+        unwrapped: |_| None,
+    };
 }
 
 /// What a span is, in the order in which the rules are asked (MAPPING.md, "`span_type`").
@@ -47,7 +72,14 @@ pub(crate) enum Class {
 }
 
 /// All dialects, most trusted first.
-pub(crate) static DIALECTS: [&Dialect; 4] = [&retrace::DIALECT, &otel::DIALECT, &otel_legacy::DIALECT, &plain::DIALECT];
+pub(crate) static DIALECTS: &[&Dialect] = &[
+    // One a line.
+    &retrace::DIALECT,
+    &otel::DIALECT,
+    &otel_legacy::DIALECT,
+    &openllmetry::DIALECT,
+    &plain::DIALECT,
+];
 
 /// Where a key leads: the rank of its dialect, and the place.
 static KEYS: LazyLock<HashMap<&'static str, (usize, Slot)>> = LazyLock::new(|| {
@@ -67,6 +99,8 @@ pub(crate) enum Meaning<'k> {
     One(usize, Slot),
     /// It is one of many that share a place; the rest of the key tells them apart.
     Many(usize, Slot, &'k str),
+    /// It may be a part of a flattened value: of which of the dialect's, and the rest of the key.
+    Part(usize, usize, &'k str),
     /// It marks the span as GenAI and is otherwise unknown.
     Mark,
     /// Nothing.
@@ -77,7 +111,9 @@ impl Meaning<'_> {
     /// Whether a span with such a key is a GenAI span.
     pub(crate) fn is_genai(self) -> bool {
         match self {
-            Self::One(rank, _) | Self::Many(rank, ..) => DIALECTS.get(rank).is_some_and(|dialect| dialect.genai),
+            Self::One(rank, _) | Self::Many(rank, ..) | Self::Part(rank, ..) => {
+                DIALECTS.get(rank).is_some_and(|dialect| dialect.genai)
+            }
             Self::Mark => true,
             Self::Unknown => false,
         }
@@ -100,9 +136,14 @@ pub(crate) fn meaning(key: &str) -> Meaning<'_> {
                 return Meaning::Many(rank, *slot, rest);
             }
         }
-        if dialect.marks.iter().any(|mark| key.starts_with(mark)) {
-            return Meaning::Mark;
+        for (table, indexed) in dialect.indexed.iter().enumerate() {
+            if let Some(rest) = key.strip_prefix(indexed.prefix) {
+                return Meaning::Part(rank, table, rest);
+            }
         }
+    }
+    if DIALECTS.iter().any(|dialect| dialect.marks.iter().any(|mark| key.starts_with(mark))) {
+        return Meaning::Mark;
     }
     Meaning::Unknown
 }

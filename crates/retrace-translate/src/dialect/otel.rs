@@ -54,11 +54,11 @@ pub(super) static DIALECT: Dialect = Dialect {
         ("gen_ai.output.messages", Slot::OutputMessages),
         ("mcp.method.name", Slot::McpMethod),
     ],
-    prefixes: &[],
     events: &["gen_ai.client.inference.operation.details"],
     marks: &["gen_ai.", "mcp."],
     operation,
     turns,
+    ..Dialect::SILENT
 };
 
 fn operation(name: &str) -> Option<Class> {
