@@ -4,30 +4,37 @@ use std::borrow::Cow;
 use std::cell::Cell;
 
 use retrace_protocol::json::{is_strict, without_nul};
-use retrace_protocol::message::Text;
-use retrace_protocol::metadata::{Sampling, SpanMetadata, Usage};
+use retrace_protocol::metadata::{Sampling, SpanMetadata};
 use retrace_protocol::{Id, Json, Span, SpanType, Timestamp};
 use serde_json::Value as JsonValue;
-use serde_json::value::RawValue;
 
 use crate::classify::{Classified, classify};
-use crate::dialect::{Class, DIALECTS, Meaning, is_content_event, meaning};
+use crate::dialect::{Class, DIALECTS, Meaning, is_content_event, meaning, of_rank};
 use crate::failure::failure;
 use crate::indexed::Flat;
-use crate::messages::{Answer, Part, SeenTool, Turn, answer, conversation, has_images, text_of, tools_in};
+use crate::messages::{Answer, SeenTool, answer, conversation, has_images, tools_in};
+use crate::nested::Nested;
 use crate::options::Options;
+use crate::repair::repair;
 use crate::slot::{Held, Many, Slot, Slots};
-use crate::tools;
+use crate::talk::{Mended, Talk};
 use crate::view::{SpanView, Value};
+use crate::{envelope, provider, tools, usage};
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 const MILLIS_PER_SECOND: f64 = 1_000.0;
+/// A text shorter than this was not cut by any limit, however it begins.
+const LEAST_CUT: usize = 32;
+/// What asks for an answer in a format: of the conventions, of those that were, and of the Vercel AI SDK.
+const STRUCTURED: [&str; 6] = ["json", "json_object", "json_schema", "object", "array", "enum"];
 
 /// A span whose attributes stand in their places.
 #[derive(Debug)]
 pub(crate) struct Reading<'v, V> {
     pub(crate) view: &'v V,
     pub(crate) slots: Slots<'v>,
+    /// Messages that arrived cut, closed.
+    pub(crate) mended: Mended,
     genai: bool,
     classified: Classified,
 }
@@ -71,8 +78,14 @@ impl<'v, V: SpanView> Reading<'v, V> {
             }
         }
         slots.gather();
-        let classified = classify(&slots);
-        Self { view, slots, genai, classified }
+        if !genai {
+            slots.without_guests();
+        }
+        let classified = classify(&slots, || hinted(view));
+        if classified.class == Some(Class::Model) {
+            put_enveloped(&mut slots);
+        }
+        Self { view, slots, mended: Mended::default(), genai, classified }
     }
 
     pub(crate) fn is_genai(&self) -> bool {
@@ -145,6 +158,10 @@ impl<'v, V: SpanView> Reading<'v, V> {
         span.duration_ms = Some((ended - started) / NANOS_PER_MILLI);
         span.error = failure(view, slots);
 
+        let asked = slots.tell_label(Slot::RequestModel);
+        span.model = slots.tell_label(Slot::ResponseModel).or_else(|| asked.clone());
+        metadata.request_model = asked.filter(|asked| span.model.as_ref() != Some(asked));
+
         let said = self.said(class, &mut seen);
         if options.capture_content {
             span.input = said.input;
@@ -155,17 +172,15 @@ impl<'v, V: SpanView> Reading<'v, V> {
             metadata.tool_calls = said.answer.tool_calls.as_ref().map(without_arguments);
         }
         metadata.refusal = said.answer.refusal;
+        metadata.truncated = self.slots.cut.get().then_some(true);
         metadata.vision = said.vision;
         if metadata.finish_reasons.is_none() && !said.answer.finish_reasons.is_empty() {
             metadata.finish_reasons = Some(said.answer.finish_reasons);
         }
 
-        let asked = slots.tell_label(Slot::RequestModel);
-        span.model = slots.tell_label(Slot::ResponseModel).or_else(|| asked.clone());
-        metadata.request_model = asked.filter(|asked| span.model.as_ref() != Some(asked));
-        span.input_tokens = slots.tell_count(Slot::InputTokens);
-        span.output_tokens = slots.tell_count(Slot::OutputTokens);
-        span.cost = slots.tell_number(Slot::Cost).or_else(|| self.list_price(&span, &metadata));
+        let used = usage::used(slots, class == Some(Class::Model));
+        (span.input_tokens, span.output_tokens, metadata.usage) = (used.input, used.output, used.parts);
+        span.cost = usage::cost(slots).or_else(|| self.list_price(&span, &metadata));
         span.token_ids = slots.tell(Slot::TokenIds, list);
         span.logprobs = slots.tell(Slot::Logprobs, list);
 
@@ -240,28 +255,41 @@ impl<'v, V: SpanView> Reading<'v, V> {
             operation: [Slot::Operation, Slot::McpMethod, Slot::Kind]
                 .into_iter()
                 .find_map(|slot| slots.tell_label(slot)),
-            provider: slots.tell_label(Slot::Provider),
+            provider: self.provider(),
             response_id: slots.tell_label(Slot::ResponseId),
             sampling: self.sampling(),
             finish_reasons: slots.tell(Slot::FinishReasons, texts),
-            streaming: slots.tell(Slot::Streaming, Value::to_bool),
+            streaming: slots.tell(Slot::Streaming, Value::to_bool).or_else(|| self.streams().then_some(true)),
             time_to_first_chunk_ms: slots
                 .tell_number(Slot::TimeToFirstChunk)
-                .map(|seconds| seconds * MILLIS_PER_SECOND),
+                .map(|seconds| seconds * MILLIS_PER_SECOND)
+                .or_else(|| slots.tell_number(Slot::FirstChunkMillis)),
             tool_schemas: offered.schemas,
             tool_descriptions: offered.descriptions,
             provider_tools: offered.provided,
             structured_output: slots
-                .tell(Slot::OutputType, |value| (value.as_text() == Some("json")).then_some(()))
+                .tell(Slot::OutputType, |value| STRUCTURED.contains(&value.as_text()?).then_some(()))
                 .is_some(),
-            usage: Usage {
-                cache_read_tokens: slots.tell_count(Slot::CacheReadTokens),
-                cache_creation_tokens: slots.tell_count(Slot::CacheCreationTokens),
-                reasoning_tokens: slots.tell_count(Slot::ReasoningTokens),
-                ..Usage::default()
-            },
             ..SpanMetadata::default()
         }
+    }
+
+    /// The provider, by the name that the conventions have for it. What else its name said stays an attribute.
+    fn provider(&self) -> Option<String> {
+        let told = self.slots.label(Slot::Provider)?;
+        let current = provider::current(&told).into_owned();
+        if current == told {
+            self.slots.mark_told(Slot::Provider);
+        }
+        Some(current)
+    }
+
+    /// Whether the operation is one that streams.
+    fn streams(&self) -> bool {
+        let operation = self.slots.get(Slot::Operation);
+        operation.is_some_and(|held| {
+            of_rank(held.rank).zip(held.value.as_text()).is_some_and(|(dialect, name)| (dialect.streams)(name))
+        })
     }
 
     fn sampling(&self) -> Sampling {
@@ -283,7 +311,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
     }
 
     fn user_metadata(&self) -> serde_json::Map<String, JsonValue> {
-        let users = self.slots.many.iter().filter(|many| many.slot == Slot::UserMetadata && !many.key.is_empty());
+        let users = self.slots.chosen().filter(|many| many.slot == Slot::UserMetadata);
         users.filter_map(|many| Some((many.key.to_owned(), serde_json::to_value(&many.value).ok()?))).collect()
     }
 }
@@ -299,17 +327,14 @@ struct Said {
 impl<'v, V: SpanView> Reading<'v, V> {
     fn said(&self, class: Option<Class>, seen: &mut impl FnMut(SeenTool<'_>, bool)) -> Said {
         let mut said = Said::default();
-        let instructions = self.turns(Slot::SystemInstructions);
-        let history = self.turns(Slot::InputMessages);
-        let answered = self.turns(Slot::OutputMessages);
-        if class == Some(Class::Model) {
+        let is_call = class == Some(Class::Model);
+        let Talk { instructions, history, answered, asked_in, answered_in } = self.talk(is_call);
+        if is_call {
             history.iter().for_each(|turns| tools_in(turns).for_each(|tool| seen(tool, false)));
             answered.iter().for_each(|turns| tools_in(turns).for_each(|tool| seen(tool, true)));
             said.vision = history.as_deref().is_some_and(has_images);
         }
 
-        let conversed = [(Slot::SystemInstructions, instructions.is_some()), (Slot::InputMessages, history.is_some())];
-        let answers = answered.is_some();
         let asked = (instructions.is_some() || history.is_some()).then(|| {
             Json::from_serialize(&conversation(instructions.unwrap_or_default(), history.unwrap_or_default()))
         });
@@ -320,40 +345,24 @@ impl<'v, V: SpanView> Reading<'v, V> {
             Some(Class::Tool) => (Some(Slot::ToolArguments), Some(Slot::ToolResult)),
             _ => (Some(Slot::RetrievalQuery), Some(Slot::RetrievalDocuments)),
         };
+        let of_run = |slot| self.view.parent().is_local_root().then(|| self.stated(slot)).flatten();
         let ahead = |stated, own: Option<Slot>| self.outright(stated).or_else(|| self.stated(own?));
         said.input = ahead(Slot::Input, given).or_else(|| {
-            conversed.iter().filter(|(_, read)| *read).for_each(|(slot, _)| self.slots.mark_told(*slot));
-            asked.or_else(|| self.stated(Slot::Input))
+            self.mark_said(&asked_in);
+            asked.or_else(|| self.stated(Slot::Input)).or_else(|| of_run(Slot::RunInput))
         });
         said.answer.output = ahead(Slot::Output, returned).or_else(|| {
-            answers.then(|| self.slots.mark_told(Slot::OutputMessages));
-            said.answer.output.take().or_else(|| self.stated(Slot::Output))
+            self.mark_said(&answered_in);
+            said.answer.output.take().or_else(|| self.stated(Slot::Output)).or_else(|| of_run(Slot::RunOutput))
         });
         said
     }
 
-    /// The messages in a place, read by the dialect that put them there.
-    ///
-    /// What it cannot read is one message: bare text is recorded too, and JSON that arrives cut is still worth reading.
-    fn turns(&self, slot: Slot) -> Option<Vec<Turn<'_>>> {
-        let held = self.slots.get(slot)?;
-        let text = held.value.as_json_text()?;
-        let strict = is_strict(text);
-        let dialect = DIALECTS.get(held.rank % DIALECTS.len())?;
-        if let Some(turns) = strict.then(|| (dialect.turns)(text)).flatten() {
-            return Some(turns);
-        }
-        let whole = strict.then(|| serde_json::from_str::<&RawValue>(text).ok()).flatten();
-        let part = match whole {
-            Some(raw) => text_of(raw).map_or(Part::Other(raw), Part::Text),
-            None => Part::Text(Text::Plain(Cow::Borrowed(text))),
-        };
-        let role = match slot {
-            Slot::SystemInstructions => "system",
-            Slot::OutputMessages => "assistant",
-            _ => "user",
-        };
-        Some(vec![Turn { role: Cow::Borrowed(role), parts: vec![part], ..Turn::default() }])
+    /// The record has the messages in these places.
+    fn mark_said(&self, places: &[Slot]) {
+        let slots = &self.slots;
+        let is_all = |slot: Slot| !matches!(slot, Slot::Input | Slot::Output) || envelope::is_told(slot, slots);
+        places.iter().copied().filter(|slot| is_all(*slot)).for_each(|slot| slots.mark_told(slot));
     }
 
     /// The value in a place, as JSON where it is JSON, else as text.
@@ -363,7 +372,11 @@ impl<'v, V: SpanView> Reading<'v, V> {
             let raw = (dialect.unwrapped)(value.as_json_text()?)?;
             is_strict(raw.get()).then(|| Json::from(raw.to_owned()))
         };
-        self.slots.tell(slot, |value| Some(inner(value).unwrap_or_else(|| json_or_text(value))))
+        self.slots.tell(slot, |value| {
+            let whole = inner(value).or_else(|| Json::parse_strict(value.as_json_text()?));
+            let cut = || repair(value.as_json_text().filter(|text| text.len() >= LEAST_CUT)?);
+            Some(whole.or_else(|| cut().inspect(|_| self.slots.cut.set(true))).unwrap_or_else(|| json_or_text(value)))
+        })
     }
 
     /// The same, when the application itself stated it.
@@ -383,8 +396,20 @@ fn place<'a>(
     let meaning = meaning(key);
     let value = if meaning == Meaning::Unknown { value } else { value.readable() };
     match meaning {
-        Meaning::One(rank, slot) => slots.put(slot, Held { rank: rank + less_trust, attribute, value }),
-        Meaning::Many(_, slot, key) => slots.many.push(Many { slot, key, attribute, value }),
+        Meaning::One(rank, slot) => {
+            let is_quoted = of_rank(rank).is_some_and(|dialect| dialect.quoted);
+            let value = if is_quoted { value.unquoted() } else { value };
+            slots.put(slot, Held { rank: rank + less_trust, attribute, value });
+        }
+        Meaning::Nest(rank, table) => {
+            let nested = of_rank(rank).and_then(|dialect| dialect.nested.get(table));
+            for (slot, value) in nested.map(|nested| nested.read(&value)).unwrap_or_default() {
+                slots.put(slot, Held { rank: rank + less_trust, attribute: None, value });
+            }
+        }
+        Meaning::Many(rank, slot, key) => {
+            slots.many.push(Many { rank: rank + less_trust, slot, key, attribute, value });
+        }
         Meaning::Part(rank, table, key) => {
             let indexed = DIALECTS.get(rank).and_then(|dialect| dialect.indexed.get(table));
             if let Some((slot, value)) = indexed.and_then(|indexed| Some((indexed.slot, indexed.read(key, value)?))) {
@@ -395,6 +420,25 @@ fn place<'a>(
         Meaning::Mark | Meaning::Unknown => {}
     }
     meaning.is_genai()
+}
+
+/// Puts what a recorded request or answer says beside its messages in its places, with less trust than anything else.
+fn put_enveloped(slots: &mut Slots<'_>) {
+    let rank = 2 * DIALECTS.len();
+    let members = |slot, nested: &Nested| slots.value(slot).map(|value| nested.read(value)).unwrap_or_default();
+    let mut found = members(Slot::Input, &envelope::REQUEST);
+    found.extend(members(Slot::Output, &envelope::ANSWER));
+    for (slot, value) in found {
+        slots.put(slot, Held { rank, attribute: None, value });
+    }
+}
+
+/// What the keys of a span show it to be, where it names no operation.
+fn hinted<V: SpanView>(view: &V) -> Option<Class> {
+    view.attributes().find_map(|(key, _)| {
+        let mut hints = DIALECTS.iter().flat_map(|dialect| dialect.hints);
+        hints.find(|(hint, _)| *hint == key).map(|(_, class)| *class)
+    })
 }
 
 fn json_or_text(value: &Value<'_>) -> Json {
