@@ -2,20 +2,20 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 
 use retrace_protocol::json::{is_strict, without_nul};
-use retrace_protocol::message::Text;
-use retrace_protocol::metadata::{Sampling, SpanMetadata, Usage};
+use retrace_protocol::metadata::{SpanMetadata, TraceMetadata, Usage};
 use retrace_protocol::{Id, Json, Span, SpanType, Timestamp};
 use serde_json::Value as JsonValue;
-use serde_json::value::RawValue;
 
 use crate::classify::{Classified, classify};
-use crate::dialect::{Class, DIALECTS, Meaning, is_content_event, meaning};
+use crate::dialect::{Class, DIALECTS, Meaning, MessageEvent, is_content_event, meaning, message_event};
 use crate::failure::failure;
 use crate::indexed::Flat;
-use crate::messages::{Answer, Part, SeenTool, Turn, answer, conversation, has_images, text_of, tools_in};
+use crate::messages::SeenTool;
 use crate::options::Options;
+use crate::parameters::Parameters;
 use crate::slot::{Held, Many, Slot, Slots};
 use crate::tools;
 use crate::view::{SpanView, Value};
@@ -65,12 +65,19 @@ impl<'v, V: SpanView> Reading<'v, V> {
         for (i, (key, value)) in view.attributes().enumerate() {
             genai |= place(&mut slots, 0, Some(i), key, value);
         }
+        let mut messages: BTreeMap<(usize, Slot), Vec<MessageEvent<'v>>> = BTreeMap::new();
         for event in view.events().filter(|event| is_content_event(event.name)) {
-            for (key, value) in event.attributes {
-                genai |= place(&mut slots, DIALECTS.len(), None, key, value);
+            for (key, value) in &event.attributes {
+                genai |= place(&mut slots, DIALECTS.len(), None, key, value.clone());
+            }
+            if let Some(belongs) = message_event(event.name) {
+                messages.entry(belongs).or_default().push(MessageEvent::new(event));
             }
         }
         slots.gather();
+        for ((rank, slot), said) in messages {
+            slots.put(slot, Held { rank: rank + DIALECTS.len(), attribute: None, value: Value::json(&said) });
+        }
         let classified = classify(&slots);
         Self { view, slots, genai, classified }
     }
@@ -103,6 +110,13 @@ impl<'v, V: SpanView> Reading<'v, V> {
         self.slots.label(Slot::ToolCallId).filter(|_| self.classified.span_type == SpanType::ToolCall)
     }
 
+    /// Whether the message that this event is, is in the record.
+    pub(crate) fn has_message(&self, event: &str) -> bool {
+        message_event(event).is_some_and(|(rank, slot)| {
+            self.slots.is_told(slot) && self.slots.get(slot).is_some_and(|held| held.rank == rank + DIALECTS.len())
+        })
+    }
+
     /// The provider's id of the answer, which two spans of one call share.
     pub(crate) fn response_id(&self) -> Option<String> {
         self.slots.label(Slot::ResponseId)
@@ -129,7 +143,9 @@ impl<'v, V: SpanView> Reading<'v, V> {
         let started = view.start_unix_nanos();
         let ended = view.end_unix_nanos().max(started);
         let name = self.name();
-        let mut metadata = self.metadata(options);
+        let mut parameters = Parameters::of(slots);
+        let asked = slots.tell_label(Slot::RequestModel).or_else(|| parameters.model.take());
+        let mut metadata = self.metadata(options, parameters);
         let mut span = Span::new(
             Id::from_otel_span(trace_id, view.span_id()),
             Id::from_otel_trace(trace_id),
@@ -156,8 +172,8 @@ impl<'v, V: SpanView> Reading<'v, V> {
             metadata.finish_reasons = Some(said.answer.finish_reasons);
         }
 
-        let asked = slots.tell_label(Slot::RequestModel);
-        span.model = slots.tell_label(Slot::ResponseModel).or_else(|| asked.clone());
+        let answered = slots.tell_label(Slot::ResponseModel).or_else(|| slots.tell_label(Slot::Model));
+        span.model = answered.or_else(|| asked.clone());
         metadata.request_model = asked.filter(|asked| span.model.as_ref() != Some(asked));
         span.input_tokens = slots.tell_count(Slot::InputTokens);
         span.output_tokens = slots.tell_count(Slot::OutputTokens);
@@ -172,7 +188,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
                 .or_else(|| own(Slot::AgentName).filter(|_| class == Some(Class::Agent)))
                 .unwrap_or_else(|| span.name.clone()),
             tags: slots.tell(Slot::Tags, |tags| Some(Json::from_serialize(tags))),
-            user_metadata: self.user_metadata(),
+            user_metadata: self.user_metadata(options),
             class,
             span,
             metadata,
@@ -226,7 +242,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
         None
     }
 
-    fn metadata(&self, options: &Options) -> SpanMetadata {
+    fn metadata(&self, options: &Options, parameters: Parameters) -> SpanMetadata {
         let slots = &self.slots;
         let read = |value: &Value<'_>| value.as_json_text().filter(|text| is_strict(text)).and_then(tools::offered);
         let offered = options.capture_content.then(|| slots.tell(Slot::ToolDefinitions, read)).flatten();
@@ -236,11 +252,11 @@ impl<'v, V: SpanView> Reading<'v, V> {
             operation: [Slot::Operation, Slot::McpMethod, Slot::Kind]
                 .into_iter()
                 .find_map(|slot| slots.tell_label(slot)),
-            provider: slots.tell_label(Slot::Provider),
+            provider: slots.tell_label(Slot::Provider).or_else(|| slots.tell_label(Slot::System)),
             response_id: slots.tell_label(Slot::ResponseId),
-            sampling: self.sampling(),
             finish_reasons: slots.tell(Slot::FinishReasons, texts),
-            streaming: slots.tell(Slot::Streaming, Value::to_bool),
+            streaming: slots.tell(Slot::Streaming, Value::to_bool).or(parameters.streaming),
+            sampling: parameters.sampling,
             time_to_first_chunk_ms: slots
                 .tell_number(Slot::TimeToFirstChunk)
                 .map(|seconds| seconds * MILLIS_PER_SECOND),
@@ -260,112 +276,31 @@ impl<'v, V: SpanView> Reading<'v, V> {
         }
     }
 
-    fn sampling(&self) -> Sampling {
-        let slots = &self.slots;
-        Sampling {
-            temperature: slots.tell_number(Slot::Temperature),
-            top_p: slots.tell_number(Slot::TopP),
-            top_k: slots.tell_number(Slot::TopK),
-            seed: slots.tell(Slot::Seed, |value| match value {
-                Value::Int(seed) => Some(*seed),
-                other => other.to_count().and_then(|seed| i64::try_from(seed).ok()),
-            }),
-            max_tokens: slots.tell_count(Slot::MaxTokens),
-            frequency_penalty: slots.tell_number(Slot::FrequencyPenalty),
-            presence_penalty: slots.tell_number(Slot::PresencePenalty),
-            stop: slots.tell(Slot::StopSequences, |stop| Some(Json::from_serialize(stop))),
-            n: slots.tell_count(Slot::ChoiceCount),
+    /// What the user added; a key that has a meaning of its own is left to the attributes.
+    fn user_metadata(&self, options: &Options) -> serde_json::Map<String, JsonValue> {
+        let mut added = serde_json::Map::new();
+        let many = self.slots.many.iter().filter(|many| many.slot == Slot::UserMetadata && is_free(many.key));
+        for many in many.filter(|many| many.rank == 0 || options.capture_content) {
+            if let Ok(value) = serde_json::to_value(&many.value) {
+                added.insert(many.key.to_owned(), value);
+                many.told.set(true);
+            }
         }
-    }
-
-    fn user_metadata(&self) -> serde_json::Map<String, JsonValue> {
-        let users = self.slots.many.iter().filter(|many| many.slot == Slot::UserMetadata && !many.key.is_empty());
-        users.filter_map(|many| Some((many.key.to_owned(), serde_json::to_value(&many.value).ok()?))).collect()
+        if options.capture_content {
+            let object = self.slots.tell(Slot::UserMetadataObject, |value| {
+                let text = value.as_json_text().filter(|text| text.starts_with('{') && is_strict(text))?;
+                let object: serde_json::Map<String, JsonValue> = serde_json::from_str(text).ok()?;
+                object.iter().all(|(key, _)| is_free(key) && !added.contains_key(key)).then_some(object)
+            });
+            added.extend(object.unwrap_or_default());
+        }
+        added
     }
 }
 
-/// What a span was given and what it answered.
-#[derive(Debug, Default)]
-struct Said {
-    input: Option<Json>,
-    answer: Answer,
-    vision: bool,
-}
-
-impl<'v, V: SpanView> Reading<'v, V> {
-    fn said(&self, class: Option<Class>, seen: &mut impl FnMut(SeenTool<'_>, bool)) -> Said {
-        let mut said = Said::default();
-        let instructions = self.turns(Slot::SystemInstructions);
-        let history = self.turns(Slot::InputMessages);
-        let answered = self.turns(Slot::OutputMessages);
-        if class == Some(Class::Model) {
-            history.iter().for_each(|turns| tools_in(turns).for_each(|tool| seen(tool, false)));
-            answered.iter().for_each(|turns| tools_in(turns).for_each(|tool| seen(tool, true)));
-            said.vision = history.as_deref().is_some_and(has_images);
-        }
-
-        let conversed = [(Slot::SystemInstructions, instructions.is_some()), (Slot::InputMessages, history.is_some())];
-        let answers = answered.is_some();
-        let asked = (instructions.is_some() || history.is_some()).then(|| {
-            Json::from_serialize(&conversation(instructions.unwrap_or_default(), history.unwrap_or_default()))
-        });
-        said.answer = answered.map(answer).unwrap_or_default();
-
-        let (given, returned) = match class {
-            Some(Class::Model) => (None, None),
-            Some(Class::Tool) => (Some(Slot::ToolArguments), Some(Slot::ToolResult)),
-            _ => (Some(Slot::RetrievalQuery), Some(Slot::RetrievalDocuments)),
-        };
-        let ahead = |stated, own: Option<Slot>| self.outright(stated).or_else(|| self.stated(own?));
-        said.input = ahead(Slot::Input, given).or_else(|| {
-            conversed.iter().filter(|(_, read)| *read).for_each(|(slot, _)| self.slots.mark_told(*slot));
-            asked.or_else(|| self.stated(Slot::Input))
-        });
-        said.answer.output = ahead(Slot::Output, returned).or_else(|| {
-            answers.then(|| self.slots.mark_told(Slot::OutputMessages));
-            said.answer.output.take().or_else(|| self.stated(Slot::Output))
-        });
-        said
-    }
-
-    /// The messages in a place, read by the dialect that put them there.
-    ///
-    /// What it cannot read is one message: bare text is recorded too, and JSON that arrives cut is still worth reading.
-    fn turns(&self, slot: Slot) -> Option<Vec<Turn<'_>>> {
-        let held = self.slots.get(slot)?;
-        let text = held.value.as_json_text()?;
-        let strict = is_strict(text);
-        let dialect = DIALECTS.get(held.rank % DIALECTS.len())?;
-        if let Some(turns) = strict.then(|| (dialect.turns)(text)).flatten() {
-            return Some(turns);
-        }
-        let whole = strict.then(|| serde_json::from_str::<&RawValue>(text).ok()).flatten();
-        let part = match whole {
-            Some(raw) => text_of(raw).map_or(Part::Other(raw), Part::Text),
-            None => Part::Text(Text::Plain(Cow::Borrowed(text))),
-        };
-        let role = match slot {
-            Slot::SystemInstructions => "system",
-            Slot::OutputMessages => "assistant",
-            _ => "user",
-        };
-        Some(vec![Turn { role: Cow::Borrowed(role), parts: vec![part], ..Turn::default() }])
-    }
-
-    /// The value in a place, as JSON where it is JSON, else as text.
-    fn stated(&self, slot: Slot) -> Option<Json> {
-        let dialect = DIALECTS.get(self.slots.get(slot)?.rank % DIALECTS.len())?;
-        let inner = |value: &Value<'_>| {
-            let raw = (dialect.unwrapped)(value.as_json_text()?)?;
-            is_strict(raw.get()).then(|| Json::from(raw.to_owned()))
-        };
-        self.slots.tell(slot, |value| Some(inner(value).unwrap_or_else(|| json_or_text(value))))
-    }
-
-    /// The same, when the application itself stated it.
-    fn outright(&self, slot: Slot) -> Option<Json> {
-        self.stated(self.slots.get(slot).filter(|held| held.rank == 0).map(|_| slot)?)
-    }
+/// Whether metadata gives no meaning of its own to a key.
+fn is_free(key: &str) -> bool {
+    !key.is_empty() && !SpanMetadata::KEYS.contains(&key) && !TraceMetadata::KEYS.contains(&key)
 }
 
 /// Puts an attribute in its place; tells whether its key belongs to a GenAI dialect.
@@ -380,7 +315,9 @@ fn place<'a>(
     let value = if meaning == Meaning::Unknown { value } else { value.readable() };
     match meaning {
         Meaning::One(rank, slot) => slots.put(slot, Held { rank: rank + less_trust, attribute, value }),
-        Meaning::Many(_, slot, key) => slots.many.push(Many { slot, key, attribute, value }),
+        Meaning::Many(rank, slot, key) => {
+            slots.many.push(Many { rank: rank + less_trust, slot, key, attribute, value, told: Cell::new(false) });
+        }
         Meaning::Part(rank, table, key) => {
             let indexed = DIALECTS.get(rank).and_then(|dialect| dialect.indexed.get(table));
             if let Some((slot, value)) = indexed.and_then(|indexed| Some((indexed.slot, indexed.read(key, value)?))) {
@@ -391,13 +328,6 @@ fn place<'a>(
         Meaning::Mark | Meaning::Unknown => {}
     }
     meaning.is_genai()
-}
-
-fn json_or_text(value: &Value<'_>) -> Json {
-    match value {
-        Value::Str(text) => Json::parse_strict(text).unwrap_or_else(|| Json::text(text)),
-        other => Json::from_serialize(other),
-    }
 }
 
 /// A list of texts, or one text.

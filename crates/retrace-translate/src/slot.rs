@@ -9,7 +9,7 @@ use crate::view::Value;
 macro_rules! slots {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// One thing that a span can say.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub(crate) enum Slot { $($(#[$doc])* $name,)* }
 
         impl Slot {
@@ -29,8 +29,12 @@ slots! {
     /// The span's name in Retrace, stated outright.
     Name,
     Provider,
+    /// The product whose model it is, where that is not who serves it.
+    System,
     RequestModel,
     ResponseModel,
+    /// The model, asked for or answering.
+    Model,
     ResponseId,
     InputTokens,
     OutputTokens,
@@ -57,6 +61,8 @@ slots! {
     Tags,
     TraceName,
     FinishReasons,
+    /// All parameters of the request, as an object.
+    Parameters,
     Temperature,
     TopP,
     TopK,
@@ -76,10 +82,14 @@ slots! {
     Input,
     /// What a span of any type returned, stated as such.
     Output,
+    InputMimeType,
+    OutputMimeType,
     TokenIds,
     Logprobs,
     /// Metadata of the user's: many keys share a prefix.
     UserMetadata,
+    /// Metadata of the user's, as an object.
+    UserMetadataObject,
 }
 
 /// A value in its place.
@@ -110,10 +120,14 @@ pub(crate) struct Slots<'a> {
 /// One of several values of a slot, told apart by the rest of its key.
 #[derive(Debug)]
 pub(crate) struct Many<'a> {
+    /// How much its dialect is trusted.
+    pub rank: usize,
     pub slot: Slot,
     pub key: &'a str,
     pub attribute: Option<usize>,
     pub value: Value<'a>,
+    /// The record has it.
+    pub told: Cell<bool>,
 }
 
 impl<'a> Slots<'a> {
@@ -205,7 +219,7 @@ impl<'a> Slots<'a> {
     pub(crate) fn told_attributes(&self) -> HashSet<usize> {
         let told = (0..).zip(&self.held).filter(|(slot, _)| self.told.get() & (1_u128 << slot) != 0);
         let one = told.filter_map(|(_, held)| held.as_ref()?.attribute);
-        let many = self.many.iter().filter(|many| !many.key.is_empty()).filter_map(|many| many.attribute);
+        let many = self.many.iter().filter(|many| many.told.get()).filter_map(|many| many.attribute);
         let flat = self.flat.iter().filter(|flat| self.has(flat)).filter_map(|flat| flat.attribute);
         one.chain(many).chain(flat).collect()
     }

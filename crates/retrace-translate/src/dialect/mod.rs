@@ -4,11 +4,15 @@
 //! [`Slot`]s that all dialects share. [`DIALECTS`] is the order of trust: per slot, the first dialect that says something
 //! holds, so a span that speaks two at once is not confused. Adding one touches its own file and that list.
 
+mod openinference;
 mod openllmetry;
 mod otel;
+mod otel_events;
 mod otel_legacy;
 mod plain;
 mod retrace;
+
+pub(crate) use self::otel_events::{MessageEvent, is_message_key};
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -31,6 +35,8 @@ pub(crate) struct Dialect {
     pub indexed: &'static [Indexed],
     /// Events whose attributes are read as if they were the span's own, with less trust than those.
     pub events: &'static [&'static str],
+    /// Events that are one message each, and where those belong. They are content events too.
+    pub message_events: &'static [(&'static str, Slot)],
     /// Beginnings of keys that mark a span as GenAI although this translation gives them no place.
     pub marks: &'static [&'static str],
     /// What an operation of this dialect is.
@@ -51,6 +57,7 @@ impl Dialect {
         prefixes: &[],
         indexed: &[],
         events: &[],
+        message_events: &[],
         marks: &[],
         operation: |_| None,
         turns: |_| None,
@@ -77,6 +84,8 @@ pub(crate) static DIALECTS: &[&Dialect] = &[
     &retrace::DIALECT,
     &otel::DIALECT,
     &otel_legacy::DIALECT,
+    &otel_events::DIALECT,
+    &openinference::DIALECT,
     &openllmetry::DIALECT,
     &plain::DIALECT,
 ];
@@ -123,6 +132,14 @@ impl Meaning<'_> {
 /// Whether an event carries what the span itself could have said.
 pub(crate) fn is_content_event(name: &str) -> bool {
     DIALECTS.iter().any(|dialect| dialect.events.contains(&name))
+}
+
+/// Where the message that this event is belongs: the rank of its dialect, and the place.
+pub(crate) fn message_event(name: &str) -> Option<(usize, Slot)> {
+    DIALECTS.iter().enumerate().find_map(|(rank, dialect)| {
+        let (_, slot) = dialect.message_events.iter().find(|(event, _)| *event == name)?;
+        Some((rank, *slot))
+    })
 }
 
 /// Looks a key up in all dialects.
