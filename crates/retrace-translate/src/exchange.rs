@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::chat::{message, messages, parts_of};
-use crate::messages::{Part, Turn, text_of};
+use crate::messages::{Part, Turn, label_of, text_of};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -75,6 +75,45 @@ struct Response<'a> {
     role: Option<&'a RawValue>,
     #[serde(borrow)]
     message: Option<&'a RawValue>,
+    #[serde(borrow, alias = "responseId", alias = "response_id")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
+    #[serde(borrow, alias = "stop_reason")]
+    finish_reason: Option<&'a RawValue>,
+}
+
+/// What an answer says beside its messages.
+#[derive(Debug, Default)]
+pub(crate) struct Answered {
+    /// The provider's id of it.
+    pub id: Option<String>,
+    /// Why the model stopped, for each choice that says so.
+    pub finish_reasons: Vec<String>,
+}
+
+impl Answered {
+    /// `None` when the JSON is no answer.
+    pub(crate) fn read(json: &str) -> Option<Self> {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Choice<'a> {
+            #[serde(borrow, alias = "finishReason")]
+            finish_reason: Option<&'a RawValue>,
+        }
+        let response: Response<'_> = object(json)?;
+        let of_choices = response.choices.or(response.candidates);
+        let alone = match (&of_choices, &response.output) {
+            (None, Some(_)) => response.status,
+            (None, None) if response.role.is_some() => response.finish_reason,
+            (Some(_), _) => None,
+            (None, None) => return None,
+        };
+        let choices = of_choices.unwrap_or_default().into_iter();
+        let choices = choices.filter_map(|raw| serde_json::from_str::<Choice<'_>>(raw.get()).ok()?.finish_reason);
+        let finish_reasons = choices.chain(alone).filter_map(label_of).map(Cow::into_owned).collect();
+        Some(Self { id: response.id.and_then(label_of).map(Cow::into_owned), finish_reasons })
+    }
 }
 
 /// The messages of an answer, one for each choice; `None` when it is none.
@@ -147,5 +186,28 @@ mod tests {
         assert_eq!((answer.output.unwrap().as_str(), answer.reasoning.unwrap().as_str()), ("\"yes\"", "\"hm\""));
         assert_eq!(answer.tool_calls.unwrap().as_str(), r#"[{"id":"call_1","name":"f","arguments":{}}]"#);
         assert!(response("{}").is_none() && response("yes").is_none());
+    }
+
+    #[test]
+    fn an_answer_has_an_id_and_reasons_to_stop() {
+        for (json, id, reasons) in [
+            (
+                r#"{"id":"c","choices":[{"finish_reason":"stop"},{"finish_reason":"length"}]}"#,
+                "c",
+                &["stop", "length"][..],
+            ),
+            (r#"{"id":"m","role":"assistant","content":[],"stop_reason":"end_turn"}"#, "m", &["end_turn"]),
+            (r#"{"responseId":"g","candidates":[{"finishReason":"STOP"}]}"#, "g", &["STOP"]),
+            (r#"{"id":"r","output":[],"status":"completed"}"#, "r", &["completed"]),
+        ] {
+            let answered = Answered::read(json).unwrap();
+            assert_eq!(
+                (answered.id.as_deref(), answered.finish_reasons),
+                (Some(id), reasons.iter().map(|r| (*r).to_owned()).collect())
+            );
+        }
+        for other in [r#"{"id":"x"}"#, "[]", "text", r#"{"id":"x","status":"done"}"#] {
+            assert!(Answered::read(other).is_none(), "{other}");
+        }
     }
 }

@@ -230,7 +230,9 @@ pub(crate) fn answer(turns: Vec<Turn<'_>>) -> Answer {
     for mut turn in turns {
         answer.finish_reasons.extend(turn.finish_reason.iter().map(|reason| reason.clone().into_owned()));
         answer.refusal |= turn.parts.iter().any(|part| matches!(part, Part::Refusal(_)));
+        let ended = turn.finish_reason.is_some();
         let had_parts = !turn.parts.is_empty();
+        let is_thought = had_parts && turn.parts.iter().all(|part| matches!(part, Part::Reasoning(_) | Part::Empty));
         turn.parts = turn.parts.into_iter().filter_map(answered).collect();
         if had_parts && turn.parts.is_empty() {
             continue;
@@ -239,13 +241,20 @@ pub(crate) fn answer(turns: Vec<Turn<'_>>) -> Answer {
         messages_of(turn, &mut messages);
         for message in messages {
             let silent = matches!(&message.content, Content::Text(text) if text.is_empty());
-            choices.push(match (silent, message.tool_calls.is_empty()) {
-                (true, false) => Content::Text(Text::Plain(Cow::Owned(tool_calls_text(&message.tool_calls)))),
-                _ => message.content,
-            });
+            match (silent, message.tool_calls.is_empty()) {
+                (true, false) if ended => choices.push(only_calls(&message.tool_calls)),
+                // Calls that stand alone without a reason to stop are an answer together with what stands beside them.
+                (true, false) => {}
+                // A thought is no choice: it stands before the answer that it led to.
+                (true, true) if is_thought => {}
+                _ => choices.push(message.content),
+            }
             all_calls.extend(message.tool_calls);
             all_reasoning.extend(message.reasoning);
         }
+    }
+    if choices.is_empty() && !all_calls.is_empty() {
+        choices.push(only_calls(&all_calls));
     }
     answer.output = match choices.as_slice() {
         [] => None,
@@ -256,6 +265,10 @@ pub(crate) fn answer(turns: Vec<Turn<'_>>) -> Answer {
     answer.tool_calls = (!all_calls.is_empty()).then(|| Json::from_serialize(&all_calls));
     answer.reasoning = joined(all_reasoning).map(|text| Json::from_serialize(&text));
     answer
+}
+
+fn only_calls<'a>(calls: &[ToolCall<'_>]) -> Content<'a> {
+    Content::Text(Text::Plain(Cow::Owned(tool_calls_text(calls))))
 }
 
 /// A part as it counts in an answer. What a provider's own tools returned within it is found as tools, not as its text;
@@ -385,6 +398,23 @@ mod tests {
         let two = answer(vec![turn("assistant", vec![text("a")]), turn("assistant", vec![text("b"), text("c")])]);
         assert_eq!(two.output.unwrap().as_str(), r#"["a","b\nc"]"#);
         assert_eq!(answer(vec![turn("assistant", vec![Part::Empty])]).output, None);
+    }
+
+    #[test]
+    fn the_items_of_one_answer_are_no_choices() {
+        let call = |name: &'static str| {
+            let part = Part::ToolCall { id: None, name: name.into(), arguments: None };
+            turn("assistant", vec![part])
+        };
+        let thought = || turn("assistant", vec![Part::Reasoning(Text::Plain(Cow::Borrowed("hm")))]);
+        let said = answer(vec![thought(), turn("assistant", vec![text("so")]), call("f")]);
+        assert_eq!((said.output.unwrap(), said.reasoning.unwrap()), (Json::text("so"), Json::text("hm")));
+        assert_eq!(said.tool_calls.unwrap().as_str(), r#"[{"name":"f"}]"#);
+        let calls = answer(vec![thought(), call("f"), call("g")]);
+        assert_eq!(calls.output.unwrap(), Json::text("[tool calls] f(); g()"));
+        let ended = |turn| Turn { finish_reason: Some(Cow::Borrowed("stop")), ..turn };
+        let choices = answer(vec![ended(call("f")), ended(turn("assistant", vec![text("so")]))]);
+        assert_eq!(choices.output.unwrap().as_str(), r#"["[tool calls] f()","so"]"#);
         assert!(answer(vec![turn("assistant", vec![Part::Refusal(Text::Plain("no".into()))])]).refusal);
     }
 

@@ -12,11 +12,15 @@ use crate::slot::{Slot, Slots};
 use crate::view::Value;
 
 /// What the parameters of a request say.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Parameters {
     pub sampling: Sampling,
     pub model: Option<String>,
     pub streaming: Option<bool>,
+    /// On whose behalf the request was made, as the provider was told.
+    pub user: Option<String>,
+    /// The conversation that the provider keeps.
+    pub conversation: Option<String>,
 }
 
 impl Parameters {
@@ -41,6 +45,8 @@ impl Parameters {
         rest.take(&["n", "candidate_count"], &mut sampling.n);
         rest.take(&["model", "model_name"], &mut own.model);
         rest.take(&["stream"], &mut own.streaming);
+        rest.take(&["user"], &mut own.user);
+        rest.take(&["conversation"], &mut own.conversation);
         if rest.0.is_empty() {
             slots.mark_told(Slot::Parameters);
         }

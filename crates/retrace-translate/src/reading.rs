@@ -11,6 +11,7 @@ use serde_json::Value as JsonValue;
 
 use crate::classify::{Classified, classify};
 use crate::dialect::{Class, DIALECTS, Meaning, MessageEvent, is_content_event, meaning, message_event};
+use crate::exchange::Answered;
 use crate::failure::failure;
 use crate::indexed::Flat;
 use crate::messages::SeenTool;
@@ -30,6 +31,9 @@ pub(crate) struct Reading<'v, V> {
     pub(crate) slots: Slots<'v>,
     genai: bool,
     classified: Classified,
+    parameters: Parameters,
+    /// What an answer that was recorded whole says.
+    answered: Option<Answered>,
 }
 
 /// An agent, as a span names it.
@@ -79,7 +83,11 @@ impl<'v, V: SpanView> Reading<'v, V> {
             slots.put(slot, Held { rank: rank + DIALECTS.len(), attribute: None, value: Value::json(&said) });
         }
         let classified = classify(&slots);
-        Self { view, slots, genai, classified }
+        let parameters = Parameters::of(&slots);
+        let is_call = classified.class == Some(Class::Model);
+        let whole = slots.value(Slot::Output).filter(|_| is_call).and_then(Value::as_json_text);
+        let answered = whole.and_then(Answered::read);
+        Self { view, slots, genai, classified, parameters, answered }
     }
 
     pub(crate) fn is_genai(&self) -> bool {
@@ -98,11 +106,11 @@ impl<'v, V: SpanView> Reading<'v, V> {
     }
 
     pub(crate) fn session(&self) -> Option<String> {
-        self.slots.label(Slot::SessionId)
+        self.slots.label(Slot::SessionId).or_else(|| self.parameters.conversation.clone())
     }
 
     pub(crate) fn user(&self) -> Option<String> {
-        self.slots.label(Slot::UserId)
+        self.slots.label(Slot::UserId).or_else(|| self.parameters.user.clone())
     }
 
     /// The id of the tool call that this span executes.
@@ -119,7 +127,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
 
     /// The provider's id of the answer, which two spans of one call share.
     pub(crate) fn response_id(&self) -> Option<String> {
-        self.slots.label(Slot::ResponseId)
+        self.slots.label(Slot::ResponseId).or_else(|| self.answered.as_ref()?.id.clone())
     }
 
     /// What two spans of one call have in common, whatever their dialects call it.
@@ -143,9 +151,8 @@ impl<'v, V: SpanView> Reading<'v, V> {
         let started = view.start_unix_nanos();
         let ended = view.end_unix_nanos().max(started);
         let name = self.name();
-        let mut parameters = Parameters::of(slots);
-        let asked = slots.tell_label(Slot::RequestModel).or_else(|| parameters.model.take());
-        let mut metadata = self.metadata(options, parameters);
+        let asked = slots.tell_label(Slot::RequestModel).or_else(|| self.parameters.model.clone());
+        let mut metadata = self.metadata(options);
         let mut span = Span::new(
             Id::from_otel_span(trace_id, view.span_id()),
             Id::from_otel_trace(trace_id),
@@ -242,7 +249,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
         None
     }
 
-    fn metadata(&self, options: &Options, parameters: Parameters) -> SpanMetadata {
+    fn metadata(&self, options: &Options) -> SpanMetadata {
         let slots = &self.slots;
         let read = |value: &Value<'_>| value.as_json_text().filter(|text| is_strict(text)).and_then(tools::offered);
         let offered = options.capture_content.then(|| slots.tell(Slot::ToolDefinitions, read)).flatten();
@@ -253,10 +260,10 @@ impl<'v, V: SpanView> Reading<'v, V> {
                 .into_iter()
                 .find_map(|slot| slots.tell_label(slot)),
             provider: slots.tell_label(Slot::Provider).or_else(|| slots.tell_label(Slot::System)),
-            response_id: slots.tell_label(Slot::ResponseId),
-            finish_reasons: slots.tell(Slot::FinishReasons, texts),
-            streaming: slots.tell(Slot::Streaming, Value::to_bool).or(parameters.streaming),
-            sampling: parameters.sampling,
+            response_id: slots.tell_label(Slot::ResponseId).or_else(|| self.answered.as_ref()?.id.clone()),
+            finish_reasons: self.finish_reasons(),
+            streaming: slots.tell(Slot::Streaming, Value::to_bool).or(self.parameters.streaming),
+            sampling: self.parameters.sampling.clone(),
             time_to_first_chunk_ms: slots
                 .tell_number(Slot::TimeToFirstChunk)
                 .map(|seconds| seconds * MILLIS_PER_SECOND),
@@ -273,6 +280,16 @@ impl<'v, V: SpanView> Reading<'v, V> {
                 ..Usage::default()
             },
             ..SpanMetadata::default()
+        }
+    }
+
+    /// Why the model stopped. Where only one of several choices was asked for its reason, the whole answer says all.
+    fn finish_reasons(&self) -> Option<Vec<String>> {
+        let stated = self.slots.tell(Slot::FinishReasons, texts);
+        let said = self.answered.as_ref().map_or(&[][..], |answered| &answered.finish_reasons);
+        match stated {
+            Some(stated) if stated.len() >= said.len() || stated.iter().any(|one| !said.contains(one)) => Some(stated),
+            _ => (!said.is_empty()).then(|| said.to_vec()),
         }
     }
 

@@ -28,7 +28,13 @@ impl<V: SpanView> Reading<'_, V> {
         let mut said = Said::default();
         let instructions = self.turns(Slot::SystemInstructions);
         let history = self.turns(Slot::InputMessages).or_else(|| self.exchanged(Slot::Input, exchange::request));
-        let answered = self.turns(Slot::OutputMessages).or_else(|| self.exchanged(Slot::Output, exchange::response));
+        let is_said = |turns: &Vec<Turn<'_>>| turns.iter().any(|turn| !turn.parts.is_empty());
+        let answered = self.turns(Slot::OutputMessages);
+        // Of what its messages do not show, such as a refusal, the whole answer is the only record.
+        let answered = match answered.as_ref().is_some_and(is_said) {
+            true => answered,
+            false => self.exchanged(Slot::Output, exchange::response).or(answered),
+        };
         if class == Some(Class::Model) {
             history.iter().for_each(|turns| tools_in(turns).for_each(|tool| seen(tool, false)));
             answered.iter().for_each(|turns| tools_in(turns).for_each(|tool| seen(tool, true)));
