@@ -311,6 +311,38 @@ pub(crate) fn tools_in<'t, 'a>(turns: &'t [Turn<'a>]) -> impl Iterator<Item = Se
     })
 }
 
+/// Ties results that do not say which call they answer: as many as the calls of the turn before them, in their order.
+pub(crate) fn tie_results(turns: &mut [Turn<'_>]) {
+    let call_ids = |turn: &Turn<'_>| -> Option<Vec<_>> {
+        let calls = turn.parts.iter().filter_map(|part| match part {
+            Part::ToolCall { id, .. } => Some(id.as_ref().map(|id| Cow::Owned(id.clone().into_owned()))),
+            _ => None,
+        });
+        calls.collect()
+    };
+    let mut at = 0;
+    while let Some((asking, after)) = turns.get_mut(at..).and_then(<[_]>::split_first_mut) {
+        at += 1;
+        if after.first_mut().and_then(untied_result).is_none() {
+            continue;
+        }
+        let Some(ids) = call_ids(asking).filter(|ids| !ids.is_empty()) else { continue };
+        let answers = after.iter_mut().map_while(untied_result);
+        let mut places: Vec<_> = answers.collect();
+        if places.len() == ids.len() {
+            places.iter_mut().zip(ids).for_each(|(place, id)| **place = Some(id));
+        }
+    }
+}
+
+/// The place for the id in a turn that is one result without it.
+fn untied_result<'t, 'a>(turn: &'t mut Turn<'a>) -> Option<&'t mut Option<Cow<'a, str>>> {
+    match turn.parts.as_mut_slice() {
+        [Part::ToolResult { id: id @ None, .. }] => Some(id),
+        _ => None,
+    }
+}
+
 /// Whether images are among what the turns hold.
 pub(crate) fn has_images(turns: &[Turn<'_>]) -> bool {
     turns.iter().flat_map(|turn| &turn.parts).any(|part| match part {
@@ -416,6 +448,27 @@ mod tests {
         let choices = answer(vec![ended(call("f")), ended(turn("assistant", vec![text("so")]))]);
         assert_eq!(choices.output.unwrap().as_str(), r#"["[tool calls] f()","so"]"#);
         assert!(answer(vec![turn("assistant", vec![Part::Refusal(Text::Plain("no".into()))])]).refusal);
+    }
+
+    #[test]
+    fn results_without_an_id_answer_the_calls_before_them() {
+        let asking = |ids: &[&'static str]| {
+            let calls =
+                ids.iter().map(|id| Part::ToolCall { id: Some((*id).into()), name: "f".into(), arguments: None });
+            turn("assistant", calls.collect())
+        };
+        let result = |id: Option<&'static str>| {
+            turn("tool", vec![Part::ToolResult { id: id.map(Cow::Borrowed), name: None, result: Some(raw("1")) }])
+        };
+        let ids = |mut turns: Vec<Turn<'static>>| {
+            tie_results(&mut turns);
+            let results = tools_in(&turns).filter(|tool| matches!(tool.kind, Seen::Result { .. }));
+            results.map(|tool| tool.id.into_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(vec![asking(&["a", "b"]), result(None), result(None), turn("user", vec![])]), ["a", "b"]);
+        assert_eq!(ids(vec![asking(&["a"]), result(None), asking(&["b"]), result(None)]), ["a", "b"]);
+        assert_eq!(ids(vec![asking(&["a", "b"]), result(None)]), Vec::<String>::new(), "nobody knows which");
+        assert_eq!(ids(vec![asking(&["a", "b"]), result(Some("b")), result(None)]), ["b"]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::dialect::{Class, DIALECTS};
 use crate::exchange;
-use crate::messages::{Answer, Part, SeenTool, Turn, answer, conversation, has_images, text_of, tools_in};
+use crate::messages::{Answer, Part, SeenTool, Turn, answer, conversation, has_images, text_of, tie_results, tools_in};
 use crate::reading::Reading;
 use crate::slot::Slot;
 use crate::view::{SpanView, Value};
@@ -27,7 +27,8 @@ impl<V: SpanView> Reading<'_, V> {
     pub(crate) fn said(&self, class: Option<Class>, seen: &mut impl FnMut(SeenTool<'_>, bool)) -> Said {
         let mut said = Said::default();
         let instructions = self.turns(Slot::SystemInstructions);
-        let history = self.turns(Slot::InputMessages).or_else(|| self.exchanged(Slot::Input, exchange::request));
+        let mut history = self.turns(Slot::InputMessages).or_else(|| self.exchanged(Slot::Input, exchange::request));
+        history.iter_mut().for_each(|turns| tie_results(turns));
         let is_said = |turns: &Vec<Turn<'_>>| turns.iter().any(|turn| !turn.parts.is_empty());
         let answered = self.turns(Slot::OutputMessages);
         // Of what its messages do not show, such as a refusal, the whole answer is the only record.
