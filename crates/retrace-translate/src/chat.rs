@@ -1,7 +1,7 @@
 //! Messages as the APIs of providers have them: a role and a content, which is a text or a list of parts.
 //!
 //! Dialects that record what was sent, rather than a form of their own, are read with this. It knows the messages of
-//! OpenAI (chat completions and responses), Anthropic and Gemini, as far as they can be told apart by their keys.
+//! OpenAI (chat completions and responses), Anthropic, Gemini and Bedrock, as far as they can be told apart by their keys.
 
 use std::borrow::Cow;
 
@@ -67,23 +67,36 @@ pub(crate) fn messages(json: &str) -> Option<Vec<Turn<'_>>> {
 
 /// Reads one message, or one choice.
 pub(crate) fn message(raw: &RawValue) -> Option<Turn<'_>> {
+    message_of(raw, "user")
+}
+
+/// The same; `role` is whose it is when it does not say.
+pub(crate) fn message_of<'a>(raw: &'a RawValue, role: &'static str) -> Option<Turn<'a>> {
     let mut read: RawMessage<'_> = object(raw)?;
     let finish_reason = read.finish_reason.and_then(label_of);
-    if let Some(inner) = read.message.filter(|inner| is_object(inner)) {
-        read = object(inner)?;
-    } else if let Some(inner) = read.content.filter(|inner| is_object(inner))
-        && let Some(turn) = message(inner)
+    match read.message {
+        Some(inner) if is_object(inner) => {
+            let beside = read.tool_calls;
+            read = object(inner)?;
+            read.tool_calls = read.tool_calls.or(beside);
+        }
+        // A choice whose message is its text.
+        Some(inner) if read.content.is_none() => read.content = Some(inner),
+        _ => {}
+    }
+    if let Some(inner) = read.content.filter(|inner| is_object(inner))
+        && let Some(turn) = message_of(inner, role)
     {
         // A candidate of Gemini's.
         return Some(Turn { finish_reason, ..turn });
     }
-    let mut turn = item(&read)?;
+    let mut turn = item(&read, role)?;
     turn.finish_reason = finish_reason.or_else(|| read.finish_reason.and_then(label_of));
     Some(turn)
 }
 
 /// A message, or an item of a response that stands where messages do.
-fn item<'a>(read: &RawMessage<'a>) -> Option<Turn<'a>> {
+fn item<'a>(read: &RawMessage<'a>, role: &'static str) -> Option<Turn<'a>> {
     let kind = read.kind.and_then(label_of);
     let id = || read.tool_call_id.or(read.id).and_then(label_of);
     let name = || read.name.and_then(label_of);
@@ -104,12 +117,12 @@ fn item<'a>(read: &RawMessage<'a>) -> Option<Turn<'a>> {
             let parts = thoughts.collect();
             return Some(Turn { role: Cow::Borrowed("assistant"), parts, ..Turn::default() });
         }
-        _ => return said(read),
+        _ => return said(read, role),
     };
     Some(Turn { role: Cow::Borrowed(role), parts: vec![part], ..Turn::default() })
 }
 
-fn said<'a>(read: &RawMessage<'a>) -> Option<Turn<'a>> {
+fn said<'a>(read: &RawMessage<'a>, otherwise: &'static str) -> Option<Turn<'a>> {
     let is_said = read
         .content
         .or(read.parts)
@@ -125,7 +138,7 @@ fn said<'a>(read: &RawMessage<'a>) -> Option<Turn<'a>> {
         return None;
     }
     let role = role.or_else(by_type);
-    let mut turn = Turn { role: role.unwrap_or(Cow::Borrowed("user")), ..Turn::default() };
+    let mut turn = Turn { role: role.unwrap_or(Cow::Borrowed(otherwise)), ..Turn::default() };
     turn.name = read.name.and_then(label_of);
     let content = read.content.or(read.parts).or(read.text).or(read.user).filter(|raw| !is_null(raw));
     let mut parts = content.map(parts_of).unwrap_or_default();
@@ -161,7 +174,7 @@ fn said<'a>(read: &RawMessage<'a>) -> Option<Turn<'a>> {
 struct RawCall<'a> {
     #[serde(borrow)]
     id: Option<&'a RawValue>,
-    #[serde(borrow, alias = "tool_call_id")]
+    #[serde(borrow, alias = "tool_call_id", alias = "toolUseId")]
     call_id: Option<&'a RawValue>,
     #[serde(borrow, alias = "tool_name")]
     name: Option<&'a RawValue>,
@@ -228,6 +241,11 @@ struct RawPart<'a> {
     function_call: Option<&'a RawValue>,
     #[serde(borrow, alias = "functionResponse")]
     function_response: Option<&'a RawValue>,
+    /// Bedrock's.
+    #[serde(borrow, rename = "toolUse")]
+    tool_use: Option<&'a RawValue>,
+    #[serde(borrow, rename = "toolResult")]
+    tool_result: Option<&'a RawValue>,
     #[serde(borrow, alias = "tool_call_id")]
     tool_use_id: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -267,22 +285,25 @@ fn part(raw: &RawValue) -> Option<Part<'_>> {
     })
 }
 
-/// A part of Gemini's, which says what it is by the key it has.
+/// A part of Gemini's or Bedrock's, which says what it is by the key it has.
 fn untyped<'a>(part: &RawPart<'a>) -> Option<Part<'a>> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Response<'a> {
-        #[serde(borrow)]
+        #[serde(borrow, alias = "toolUseId")]
         id: Option<&'a RawValue>,
         #[serde(borrow)]
         name: Option<&'a RawValue>,
-        #[serde(borrow)]
+        #[serde(borrow, alias = "content")]
         response: Option<&'a RawValue>,
     }
     if let Some(call) = part.function_call {
         return tool_call(call);
     }
-    if let Some(raw) = part.function_response {
+    if let Some(call) = part.tool_use {
+        return tool_call(call);
+    }
+    if let Some(raw) = part.function_response.or(part.tool_result) {
         let response: Response<'_> = object(raw)?;
         let (id, name) = (response.id.and_then(label_of), response.name.and_then(label_of));
         return Some(Part::ToolResult { id, name, result: response.response });

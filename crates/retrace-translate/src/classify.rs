@@ -47,9 +47,9 @@ fn class_of(slots: &Slots<'_>, hinted: impl FnOnce() -> Option<Class>) -> Option
     if stated.is_some() {
         return stated;
     }
-    let model = slots.get(Slot::RequestModel).or_else(|| slots.get(Slot::ResponseModel)).is_some();
+    let model = [Slot::RequestModel, Slot::ResponseModel, Slot::Model].iter().any(|slot| slots.get(*slot).is_some());
     // An operation that nobody knows is told by what it works with; without any, a provider says that a model was called.
-    if model && (operation.is_some() || slots.get(Slot::Provider).is_some()) {
+    if model && (operation.is_some() || [Slot::Provider, Slot::System].iter().any(|slot| slots.get(*slot).is_some())) {
         Some(Class::Model)
     } else if slots.get(Slot::ToolName).is_some() {
         Some(Class::Tool)

@@ -43,10 +43,6 @@ impl Indexed {
     /// The value as it is understood under this key, `None` when it is not. `rest` is what follows the prefix.
     pub(crate) fn read<'a>(&self, rest: &str, value: Value<'a>) -> Option<Value<'a>> {
         let (_, leaf) = self.paths.iter().find(|(path, _)| fits(path, rest))?;
-        let structured = |value: Value<'a>, begins: &[char]| match value {
-            Value::Str(text) if text.starts_with(begins) && is_json(&text) => Value::Json(text),
-            other => other,
-        };
         match leaf {
             Leaf::Any => Some(value),
             Leaf::Json => Some(structured(value, &['[', '{'])),
@@ -63,6 +59,14 @@ impl Indexed {
                 is_known.then_some(value)
             }
         }
+    }
+}
+
+/// The value; a text that begins like this and is JSON is taken for what it holds.
+pub(crate) fn structured<'a>(value: Value<'a>, begins: &[char]) -> Value<'a> {
+    match value {
+        Value::Str(text) if text.starts_with(begins) && is_json(&text) => Value::Json(text),
+        other => other,
     }
 }
 

@@ -28,10 +28,10 @@ impl Nested {
         }
     }
 
-    /// Whether the record has every member of the value, but for those that are told `elsewhere`.
-    pub(crate) fn is_told(&self, value: &Value<'_>, slots: &Slots<'_>, elsewhere: fn(&str) -> bool) -> bool {
+    /// Whether the record has every member of the value.
+    pub(crate) fn is_told(&self, value: &Value<'_>, slots: &Slots<'_>) -> bool {
         let Some(members) = value.as_json_text().and_then(Members::read) else { return false };
-        members.into_entries().iter().filter(|(name, _)| !elsewhere(name)).all(|(name, raw)| {
+        members.into_entries().iter().all(|(name, raw)| {
             let slot = self.members.iter().find(|(member, _)| member == name).map(|(_, slot)| *slot);
             slot.is_some_and(|slot| slots.is_told(slot) && slots.value(slot) == plain(raw).as_ref())
         })

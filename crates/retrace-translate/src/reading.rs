@@ -2,29 +2,28 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::collections::BTreeMap;
 
 use retrace_protocol::json::{is_strict, without_nul};
-use retrace_protocol::metadata::{Sampling, SpanMetadata};
+use retrace_protocol::metadata::{SpanMetadata, TraceMetadata};
 use retrace_protocol::{Id, Json, Span, SpanType, Timestamp};
 use serde_json::Value as JsonValue;
 
 use crate::classify::{Classified, classify};
-use crate::dialect::{Class, DIALECTS, Meaning, is_content_event, meaning, of_rank};
+use crate::dialect::{Class, DIALECTS, Meaning, MessageEvent, is_content_event, meaning, message_event, of_rank};
+use crate::exchange::Answered;
 use crate::failure::failure;
 use crate::indexed::Flat;
-use crate::messages::{Answer, SeenTool, answer, conversation, has_images, tools_in};
-use crate::nested::Nested;
+use crate::messages::SeenTool;
 use crate::options::Options;
-use crate::repair::repair;
+use crate::parameters::Parameters;
 use crate::slot::{Held, Many, Slot, Slots};
-use crate::talk::{Mended, Talk};
+use crate::talk::Mended;
 use crate::view::{SpanView, Value};
-use crate::{envelope, provider, tools, usage};
+use crate::{provider, tools, usage};
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 const MILLIS_PER_SECOND: f64 = 1_000.0;
-/// A text shorter than this was not cut by any limit, however it begins.
-const LEAST_CUT: usize = 32;
 /// What asks for an answer in a format: of the conventions, of those that were, and of the Vercel AI SDK.
 const STRUCTURED: [&str; 6] = ["json", "json_object", "json_schema", "object", "array", "enum"];
 
@@ -37,6 +36,9 @@ pub(crate) struct Reading<'v, V> {
     pub(crate) mended: Mended,
     genai: bool,
     classified: Classified,
+    parameters: Parameters,
+    /// What an answer that was recorded whole says.
+    answered: Option<Answered>,
 }
 
 /// An agent, as a span names it.
@@ -72,20 +74,28 @@ impl<'v, V: SpanView> Reading<'v, V> {
         for (i, (key, value)) in view.attributes().enumerate() {
             genai |= place(&mut slots, 0, Some(i), key, value);
         }
+        let mut messages: BTreeMap<(usize, Slot), Vec<MessageEvent<'v>>> = BTreeMap::new();
         for event in view.events().filter(|event| is_content_event(event.name)) {
-            for (key, value) in event.attributes {
-                genai |= place(&mut slots, DIALECTS.len(), None, key, value);
+            for (key, value) in &event.attributes {
+                genai |= place(&mut slots, DIALECTS.len(), None, key, value.clone());
+            }
+            if let Some(belongs) = message_event(event.name) {
+                messages.entry(belongs).or_default().push(MessageEvent::new(event));
             }
         }
         slots.gather();
+        for ((rank, slot), said) in messages {
+            slots.put(slot, Held { rank: rank + DIALECTS.len(), attribute: None, value: Value::json(&said) });
+        }
         if !genai {
             slots.without_guests();
         }
         let classified = classify(&slots, || hinted(view));
-        if classified.class == Some(Class::Model) {
-            put_enveloped(&mut slots);
-        }
-        Self { view, slots, mended: Mended::default(), genai, classified }
+        let is_call = classified.class == Some(Class::Model);
+        let parameters = Parameters::of(&slots, is_call);
+        let whole = slots.value(Slot::Output).filter(|_| is_call).and_then(Value::as_json_text);
+        let answered = whole.and_then(Answered::read);
+        Self { view, slots, mended: Mended::default(), genai, classified, parameters, answered }
     }
 
     pub(crate) fn is_genai(&self) -> bool {
@@ -108,11 +118,11 @@ impl<'v, V: SpanView> Reading<'v, V> {
     }
 
     pub(crate) fn session(&self) -> Option<String> {
-        self.slots.label(Slot::SessionId)
+        self.slots.label(Slot::SessionId).or_else(|| self.parameters.conversation.clone())
     }
 
     pub(crate) fn user(&self) -> Option<String> {
-        self.slots.label(Slot::UserId)
+        self.slots.label(Slot::UserId).or_else(|| self.parameters.user.clone())
     }
 
     /// The id of the tool call that this span executes.
@@ -120,9 +130,16 @@ impl<'v, V: SpanView> Reading<'v, V> {
         self.slots.label(Slot::ToolCallId).filter(|_| self.classified.span_type == SpanType::ToolCall)
     }
 
+    /// Whether the message that this event is, is in the record.
+    pub(crate) fn has_message(&self, event: &str) -> bool {
+        message_event(event).is_some_and(|(rank, slot)| {
+            self.slots.is_told(slot) && self.slots.get(slot).is_some_and(|held| held.rank == rank + DIALECTS.len())
+        })
+    }
+
     /// The provider's id of the answer, which two spans of one call share.
     pub(crate) fn response_id(&self) -> Option<String> {
-        self.slots.label(Slot::ResponseId)
+        self.slots.label(Slot::ResponseId).or_else(|| self.answered.as_ref()?.id.clone())
     }
 
     /// What two spans of one call have in common, whatever their dialects call it.
@@ -146,6 +163,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
         let started = view.start_unix_nanos();
         let ended = view.end_unix_nanos().max(started);
         let name = self.name();
+        let asked = slots.tell_label(Slot::RequestModel).or_else(|| self.parameters.model.clone());
         let mut metadata = self.metadata(options);
         let mut span = Span::new(
             Id::from_otel_span(trace_id, view.span_id()),
@@ -158,10 +176,6 @@ impl<'v, V: SpanView> Reading<'v, V> {
         span.duration_ms = Some((ended - started) / NANOS_PER_MILLI);
         span.error = failure(view, slots);
 
-        let asked = slots.tell_label(Slot::RequestModel);
-        span.model = slots.tell_label(Slot::ResponseModel).or_else(|| asked.clone());
-        metadata.request_model = asked.filter(|asked| span.model.as_ref() != Some(asked));
-
         let said = self.said(class, &mut seen);
         if options.capture_content {
             span.input = said.input;
@@ -172,12 +186,15 @@ impl<'v, V: SpanView> Reading<'v, V> {
             metadata.tool_calls = said.answer.tool_calls.as_ref().map(without_arguments);
         }
         metadata.refusal = said.answer.refusal;
-        metadata.truncated = self.slots.cut.get().then_some(true);
+        metadata.truncated = slots.cut.get().then_some(true);
         metadata.vision = said.vision;
         if metadata.finish_reasons.is_none() && !said.answer.finish_reasons.is_empty() {
             metadata.finish_reasons = Some(said.answer.finish_reasons);
         }
 
+        let answered = slots.tell_label(Slot::ResponseModel).or_else(|| slots.tell_label(Slot::Model));
+        span.model = answered.or_else(|| asked.clone());
+        metadata.request_model = asked.filter(|asked| span.model.as_ref() != Some(asked));
         let used = usage::used(slots, class == Some(Class::Model));
         (span.input_tokens, span.output_tokens, metadata.usage) = (used.input, used.output, used.parts);
         span.cost = usage::cost(slots).or_else(|| self.list_price(&span, &metadata));
@@ -191,7 +208,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
                 .or_else(|| own(Slot::AgentName).filter(|_| class == Some(Class::Agent)))
                 .unwrap_or_else(|| span.name.clone()),
             tags: slots.tell(Slot::Tags, |tags| Some(Json::from_serialize(tags))),
-            user_metadata: self.user_metadata(),
+            user_metadata: self.user_metadata(options),
             class,
             span,
             metadata,
@@ -255,11 +272,14 @@ impl<'v, V: SpanView> Reading<'v, V> {
             operation: [Slot::Operation, Slot::McpMethod, Slot::Kind]
                 .into_iter()
                 .find_map(|slot| slots.tell_label(slot)),
-            provider: self.provider(),
-            response_id: slots.tell_label(Slot::ResponseId),
-            sampling: self.sampling(),
-            finish_reasons: slots.tell(Slot::FinishReasons, texts),
-            streaming: slots.tell(Slot::Streaming, Value::to_bool).or_else(|| self.streams().then_some(true)),
+            provider: [Slot::Provider, Slot::System].into_iter().find_map(|slot| self.provider(slot)),
+            response_id: slots.tell_label(Slot::ResponseId).or_else(|| self.answered.as_ref()?.id.clone()),
+            finish_reasons: self.finish_reasons(),
+            streaming: slots
+                .tell(Slot::Streaming, Value::to_bool)
+                .or(self.parameters.streaming)
+                .or_else(|| self.streams().then_some(true)),
+            sampling: self.parameters.sampling.clone(),
             time_to_first_chunk_ms: slots
                 .tell_number(Slot::TimeToFirstChunk)
                 .map(|seconds| seconds * MILLIS_PER_SECOND)
@@ -275,11 +295,11 @@ impl<'v, V: SpanView> Reading<'v, V> {
     }
 
     /// The provider, by the name that the conventions have for it. What else its name said stays an attribute.
-    fn provider(&self) -> Option<String> {
-        let told = self.slots.label(Slot::Provider)?;
+    fn provider(&self, slot: Slot) -> Option<String> {
+        let told = self.slots.label(slot)?;
         let current = provider::current(&told).into_owned();
         if current == told {
-            self.slots.mark_told(Slot::Provider);
+            self.slots.mark_told(slot);
         }
         Some(current)
     }
@@ -292,97 +312,41 @@ impl<'v, V: SpanView> Reading<'v, V> {
         })
     }
 
-    fn sampling(&self) -> Sampling {
-        let slots = &self.slots;
-        Sampling {
-            temperature: slots.tell_number(Slot::Temperature),
-            top_p: slots.tell_number(Slot::TopP),
-            top_k: slots.tell_number(Slot::TopK),
-            seed: slots.tell(Slot::Seed, |value| match value {
-                Value::Int(seed) => Some(*seed),
-                other => other.to_count().and_then(|seed| i64::try_from(seed).ok()),
-            }),
-            max_tokens: slots.tell_count(Slot::MaxTokens),
-            frequency_penalty: slots.tell_number(Slot::FrequencyPenalty),
-            presence_penalty: slots.tell_number(Slot::PresencePenalty),
-            stop: slots.tell(Slot::StopSequences, |stop| Some(Json::from_serialize(stop))),
-            n: slots.tell_count(Slot::ChoiceCount),
+    /// Why the model stopped. Where only one of several choices was asked for its reason, the whole answer says all.
+    fn finish_reasons(&self) -> Option<Vec<String>> {
+        let stated = self.slots.tell(Slot::FinishReasons, texts);
+        let said = self.answered.as_ref().map_or(&[][..], |answered| &answered.finish_reasons);
+        match stated {
+            Some(stated) if stated.len() >= said.len() || stated.iter().any(|one| !said.contains(one)) => Some(stated),
+            _ => (!said.is_empty()).then(|| said.to_vec()),
         }
     }
 
-    fn user_metadata(&self) -> serde_json::Map<String, JsonValue> {
-        let users = self.slots.chosen().filter(|many| many.slot == Slot::UserMetadata);
-        users.filter_map(|many| Some((many.key.to_owned(), serde_json::to_value(&many.value).ok()?))).collect()
-    }
-}
-
-/// What a span was given and what it answered.
-#[derive(Debug, Default)]
-struct Said {
-    input: Option<Json>,
-    answer: Answer,
-    vision: bool,
-}
-
-impl<'v, V: SpanView> Reading<'v, V> {
-    fn said(&self, class: Option<Class>, seen: &mut impl FnMut(SeenTool<'_>, bool)) -> Said {
-        let mut said = Said::default();
-        let is_call = class == Some(Class::Model);
-        let Talk { instructions, history, answered, asked_in, answered_in } = self.talk(is_call);
-        if is_call {
-            history.iter().for_each(|turns| tools_in(turns).for_each(|tool| seen(tool, false)));
-            answered.iter().for_each(|turns| tools_in(turns).for_each(|tool| seen(tool, true)));
-            said.vision = history.as_deref().is_some_and(has_images);
+    /// What the user added; a key that has a meaning of its own is left to the attributes.
+    fn user_metadata(&self, options: &Options) -> serde_json::Map<String, JsonValue> {
+        let mut added = serde_json::Map::new();
+        let many = self.slots.chosen().filter(|many| many.slot == Slot::UserMetadata && is_free(many.key));
+        for many in many.filter(|many| many.rank == 0 || options.capture_content) {
+            if let Ok(value) = serde_json::to_value(&many.value) {
+                added.insert(many.key.to_owned(), value);
+                many.told.set(true);
+            }
         }
-
-        let asked = (instructions.is_some() || history.is_some()).then(|| {
-            Json::from_serialize(&conversation(instructions.unwrap_or_default(), history.unwrap_or_default()))
-        });
-        said.answer = answered.map(answer).unwrap_or_default();
-
-        let (given, returned) = match class {
-            Some(Class::Model) => (None, None),
-            Some(Class::Tool) => (Some(Slot::ToolArguments), Some(Slot::ToolResult)),
-            _ => (Some(Slot::RetrievalQuery), Some(Slot::RetrievalDocuments)),
-        };
-        let of_run = |slot| self.view.parent().is_local_root().then(|| self.stated(slot)).flatten();
-        let ahead = |stated, own: Option<Slot>| self.outright(stated).or_else(|| self.stated(own?));
-        said.input = ahead(Slot::Input, given).or_else(|| {
-            self.mark_said(&asked_in);
-            asked.or_else(|| self.stated(Slot::Input)).or_else(|| of_run(Slot::RunInput))
-        });
-        said.answer.output = ahead(Slot::Output, returned).or_else(|| {
-            self.mark_said(&answered_in);
-            said.answer.output.take().or_else(|| self.stated(Slot::Output)).or_else(|| of_run(Slot::RunOutput))
-        });
-        said
+        if options.capture_content {
+            let object = self.slots.tell(Slot::UserMetadataObject, |value| {
+                let text = value.as_json_text().filter(|text| text.starts_with('{') && is_strict(text))?;
+                let object: serde_json::Map<String, JsonValue> = serde_json::from_str(text).ok()?;
+                object.iter().all(|(key, _)| is_free(key) && !added.contains_key(key)).then_some(object)
+            });
+            added.extend(object.unwrap_or_default());
+        }
+        added
     }
+}
 
-    /// The record has the messages in these places.
-    fn mark_said(&self, places: &[Slot]) {
-        let slots = &self.slots;
-        let is_all = |slot: Slot| !matches!(slot, Slot::Input | Slot::Output) || envelope::is_told(slot, slots);
-        places.iter().copied().filter(|slot| is_all(*slot)).for_each(|slot| slots.mark_told(slot));
-    }
-
-    /// The value in a place, as JSON where it is JSON, else as text.
-    fn stated(&self, slot: Slot) -> Option<Json> {
-        let dialect = DIALECTS.get(self.slots.get(slot)?.rank % DIALECTS.len())?;
-        let inner = |value: &Value<'_>| {
-            let raw = (dialect.unwrapped)(value.as_json_text()?)?;
-            is_strict(raw.get()).then(|| Json::from(raw.to_owned()))
-        };
-        self.slots.tell(slot, |value| {
-            let whole = inner(value).or_else(|| Json::parse_strict(value.as_json_text()?));
-            let cut = || repair(value.as_json_text().filter(|text| text.len() >= LEAST_CUT)?);
-            Some(whole.or_else(|| cut().inspect(|_| self.slots.cut.set(true))).unwrap_or_else(|| json_or_text(value)))
-        })
-    }
-
-    /// The same, when the application itself stated it.
-    fn outright(&self, slot: Slot) -> Option<Json> {
-        self.stated(self.slots.get(slot).filter(|held| held.rank == 0).map(|_| slot)?)
-    }
+/// Whether metadata gives no meaning of its own to a key.
+fn is_free(key: &str) -> bool {
+    !key.is_empty() && !SpanMetadata::KEYS.contains(&key) && !TraceMetadata::KEYS.contains(&key)
 }
 
 /// Puts an attribute in its place; tells whether its key belongs to a GenAI dialect.
@@ -408,7 +372,7 @@ fn place<'a>(
             }
         }
         Meaning::Many(rank, slot, key) => {
-            slots.many.push(Many { rank: rank + less_trust, slot, key, attribute, value });
+            slots.many.push(Many { rank: rank + less_trust, slot, key, attribute, value, told: Cell::new(false) });
         }
         Meaning::Part(rank, table, key) => {
             let indexed = DIALECTS.get(rank).and_then(|dialect| dialect.indexed.get(table));
@@ -422,30 +386,12 @@ fn place<'a>(
     meaning.is_genai()
 }
 
-/// Puts what a recorded request or answer says beside its messages in its places, with less trust than anything else.
-fn put_enveloped(slots: &mut Slots<'_>) {
-    let rank = 2 * DIALECTS.len();
-    let members = |slot, nested: &Nested| slots.value(slot).map(|value| nested.read(value)).unwrap_or_default();
-    let mut found = members(Slot::Input, &envelope::REQUEST);
-    found.extend(members(Slot::Output, &envelope::ANSWER));
-    for (slot, value) in found {
-        slots.put(slot, Held { rank, attribute: None, value });
-    }
-}
-
 /// What the keys of a span show it to be, where it names no operation.
 fn hinted<V: SpanView>(view: &V) -> Option<Class> {
     view.attributes().find_map(|(key, _)| {
         let mut hints = DIALECTS.iter().flat_map(|dialect| dialect.hints);
         hints.find(|(hint, _)| *hint == key).map(|(_, class)| *class)
     })
-}
-
-fn json_or_text(value: &Value<'_>) -> Json {
-    match value {
-        Value::Str(text) => Json::parse_strict(text).unwrap_or_else(|| Json::text(text)),
-        other => Json::from_serialize(other),
-    }
 }
 
 /// A list of texts, or one text.

@@ -10,7 +10,7 @@ use crate::view::Value;
 macro_rules! slots {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// One thing that a span can say.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub(crate) enum Slot { $($(#[$doc])* $name,)* }
 
         impl Slot {
@@ -30,8 +30,12 @@ slots! {
     /// The span's name in Retrace, stated outright.
     Name,
     Provider,
+    /// The product whose model it is, where that is not who serves it.
+    System,
     RequestModel,
     ResponseModel,
+    /// The model, asked for or answering.
+    Model,
     ResponseId,
     InputTokens,
     OutputTokens,
@@ -68,6 +72,8 @@ slots! {
     Tags,
     TraceName,
     FinishReasons,
+    /// All parameters of the request, as an object.
+    Parameters,
     Temperature,
     TopP,
     TopK,
@@ -98,12 +104,16 @@ slots! {
     RunInput,
     /// What the whole run returned.
     RunOutput,
+    InputMimeType,
+    OutputMimeType,
     TokenIds,
     Logprobs,
     /// What a library notes for itself, such as the types of its attributes. It is not carried.
     Bookkeeping,
     /// Metadata of the user's: many keys share a prefix.
     UserMetadata,
+    /// Metadata of the user's, as an object.
+    UserMetadataObject,
 }
 
 /// A value in its place.
@@ -136,11 +146,14 @@ pub(crate) struct Slots<'a> {
 /// One of several values of a slot, told apart by the rest of its key.
 #[derive(Debug)]
 pub(crate) struct Many<'a> {
+    /// How much its dialect is trusted.
     pub rank: usize,
     pub slot: Slot,
     pub key: &'a str,
     pub attribute: Option<usize>,
     pub value: Value<'a>,
+    /// The record has it.
+    pub told: Cell<bool>,
 }
 
 impl<'a> Slots<'a> {
@@ -246,7 +259,7 @@ impl<'a> Slots<'a> {
     pub(crate) fn told_attributes(&self) -> HashSet<usize> {
         let told = (0..).zip(&self.held).filter(|(slot, _)| self.told.get() & (1_u128 << slot) != 0);
         let one = told.filter_map(|(_, held)| held.as_ref()?.attribute);
-        let many = self.chosen().filter_map(|many| many.attribute);
+        let many = self.many.iter().filter(|many| many.told.get()).filter_map(|many| many.attribute);
         let flat = self.flat.iter().filter(|flat| self.has(flat)).filter_map(|flat| flat.attribute);
         one.chain(many).chain(flat).collect()
     }

@@ -33,6 +33,17 @@ struct Definition<'a> {
     /// The definition itself, in the shape of OpenAI's API.
     #[serde(borrow, default)]
     function: Option<&'a RawValue>,
+    /// The same in that of OpenInference.
+    #[serde(borrow, default)]
+    tool: Option<Wrapped<'a>>,
+    #[serde(borrow, default, rename = "tool.json_schema")]
+    dotted: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Wrapped<'a> {
+    #[serde(borrow, default)]
+    json_schema: Option<&'a RawValue>,
 }
 
 /// Reads a list of tool definitions; `None` when it is in no shape known here.
@@ -43,6 +54,9 @@ pub(crate) fn offered(json: &str) -> Option<Offered> {
     let mut provided = Vec::new();
     for raw in definitions {
         let mut definition: Definition<'_> = serde_json::from_str(raw.get()).ok()?;
+        if let Some(inner) = definition.dotted.or_else(|| definition.tool?.json_schema) {
+            definition = serde_json::from_str(inner.get()).ok()?;
+        }
         let kind = definition.kind.and_then(label_of);
         if definition.parameters.is_none() && kind.is_some_and(|kind| kind != "function") {
             provided.push(raw);
@@ -79,13 +93,15 @@ mod tests {
             {"type":"function","name":"b","inputSchema":{"type":"string"}},
             {"type":"function","function":{"name":"c","parameters":{"x":1}}},
             {"name":"d","input_schema":{},"description":null},
+            {"tool":{"json_schema":{"type":"function","function":{"name":"f","parameters":{"y":1}}}}},
+            {"tool.json_schema":{"name":"g","input_schema":{}}},
             {"type":"web_search","name":"e"},
             {"type":"code_interpreter"}
         ]"#;
         let offered = offered(json).unwrap();
         assert_eq!(
             offered.schemas.unwrap().as_str(),
-            r#"{"a":{"type":"object"},"b":{"type":"string"},"c":{"x":1},"d":{}}"#
+            r#"{"a":{"type":"object"},"b":{"type":"string"},"c":{"x":1},"d":{},"f":{"y":1},"g":{}}"#
         );
         assert_eq!(
             offered.provided.unwrap().as_str(),

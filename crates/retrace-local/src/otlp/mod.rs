@@ -1,6 +1,7 @@
 //! Spans that come over OTLP, read like those of the SDK.
 
-mod read;
+mod json;
+mod request;
 mod trace;
 mod view;
 
@@ -9,8 +10,8 @@ use std::collections::BTreeMap;
 use retrace_protocol::{Timestamp, Trace};
 use retrace_translate::Options;
 
-pub use self::read::OtlpError;
-use self::read::requests;
+pub use self::request::OtlpError;
+use self::request::requests;
 use self::trace::OtlpTrace;
 
 /// What OTLP data comes to.
@@ -53,12 +54,11 @@ pub fn translate<'a>(inputs: impl IntoIterator<Item = &'a [u8]>, options: Option
     let mut traces: BTreeMap<[u8; 16], OtlpTrace> = BTreeMap::new();
     for (at, input) in inputs.into_iter().enumerate() {
         for request in requests(input).map_err(|error| error.in_input(at))? {
-            let (spans, malformed) = trace::spans(request.resource_spans);
-            translated.malformed += malformed;
-            for span in spans {
+            translated.malformed += request.malformed;
+            for span in request.spans {
                 traces.entry(span.trace_id).or_default().add_span(span);
             }
-            for event in trace::events(request.resource_logs) {
+            for event in request.events {
                 traces.entry(event.trace_id).or_default().add_event(event);
             }
         }

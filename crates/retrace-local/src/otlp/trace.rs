@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
-use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs};
-use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::trace::v1::Span;
 use retrace_translate::{Options, Output, Recorder, RecorderLimits, Resource, Run};
 
-use super::view::{self, OtlpSpan, attributes};
+use super::view::{self, View};
 
 /// A span that belongs to a trace, with what stood around it in its request.
 #[derive(Debug)]
-pub(crate) struct OwnedSpan {
+pub(crate) struct OtlpSpan {
     pub(super) trace_id: [u8; 16],
     pub(super) span_id: [u8; 8],
     span: Span,
@@ -23,7 +23,7 @@ pub(crate) struct OwnedSpan {
 
 /// A log record that is an event of a span.
 #[derive(Debug)]
-pub(crate) struct OwnedEvent {
+pub(crate) struct OtlpEvent {
     pub(super) trace_id: [u8; 16],
     pub(super) span_id: [u8; 8],
     record: LogRecord,
@@ -32,44 +32,8 @@ pub(crate) struct OwnedEvent {
 /// What has come of one trace.
 #[derive(Debug, Default)]
 pub(crate) struct OtlpTrace {
-    spans: Vec<OwnedSpan>,
+    spans: Vec<OtlpSpan>,
     events: HashMap<[u8; 8], Vec<LogRecord>>,
-}
-
-/// The spans of a request, and how many of them belong to nothing because their ids are malformed.
-pub(crate) fn spans(request: Vec<ResourceSpans>) -> (Vec<OwnedSpan>, u64) {
-    let (mut spans, mut malformed) = (Vec::new(), 0);
-    for of_resource in request {
-        let pairs = of_resource.resource.iter().flat_map(|resource| attributes(&resource.attributes));
-        let resource = Arc::new(Resource::from_attributes(pairs));
-        for of_scope in of_resource.scope_spans {
-            let scope = of_scope.scope.map(Arc::new);
-            for span in of_scope.spans {
-                match (trace_id(&span.trace_id), span_id(&span.span_id)) {
-                    (Some(trace_id), Some(span_id)) => {
-                        let (scope, resource) = (scope.clone(), Arc::clone(&resource));
-                        spans.push(OwnedSpan { trace_id, span_id, span, scope, resource });
-                    }
-                    _ => malformed += 1,
-                }
-            }
-        }
-    }
-    (spans, malformed)
-}
-
-/// The log records of a request that are events of a span: those that have a name and say where they belong. Others are
-/// lines of a log, and nothing of a run.
-pub(crate) fn events(request: Vec<ResourceLogs>) -> Vec<OwnedEvent> {
-    let scopes = request.into_iter().flat_map(|of_resource| of_resource.scope_logs);
-    let records = scopes.flat_map(|of_scope| of_scope.log_records);
-    records
-        .filter_map(|record| {
-            let (trace_id, span_id) = (trace_id(&record.trace_id)?, span_id(&record.span_id)?);
-            view::event_name(&record)?;
-            Some(OwnedEvent { trace_id, span_id, record })
-        })
-        .collect()
 }
 
 /// `None` for an id that is not of the right length or all zero: nothing has it.
@@ -81,13 +45,30 @@ fn span_id(bytes: &[u8]) -> Option<[u8; 8]> {
     <[u8; 8]>::try_from(bytes).ok().filter(|id| *id != [0; 8])
 }
 
+impl OtlpSpan {
+    /// `None` for a span whose ids are malformed: it belongs to nothing.
+    pub(super) fn new(span: Span, scope: Option<&Arc<InstrumentationScope>>, resource: &Arc<Resource>) -> Option<Self> {
+        let (trace_id, span_id) = (trace_id(&span.trace_id)?, span_id(&span.span_id)?);
+        Some(Self { trace_id, span_id, span, scope: scope.cloned(), resource: Arc::clone(resource) })
+    }
+}
+
+impl OtlpEvent {
+    /// `None` for a log record without a name, or that does not say where it belongs.
+    pub(super) fn new(record: LogRecord) -> Option<Self> {
+        let (trace_id, span_id) = (trace_id(&record.trace_id)?, span_id(&record.span_id)?);
+        view::event_name(&record)?;
+        Some(Self { trace_id, span_id, record })
+    }
+}
+
 impl OtlpTrace {
-    pub(crate) fn add_span(&mut self, span: OwnedSpan) {
+    pub(crate) fn add_span(&mut self, span: OtlpSpan) {
         self.spans.push(span);
     }
 
     /// Events of a span are told in the order of their times, whichever came first.
-    pub(crate) fn add_event(&mut self, event: OwnedEvent) {
+    pub(crate) fn add_event(&mut self, event: OtlpEvent) {
         let records = self.events.entry(event.span_id).or_default();
         let at = view::time(&event.record);
         let place = records.partition_point(|earlier| view::time(earlier) <= at);
@@ -98,9 +79,9 @@ impl OtlpTrace {
     /// spans are no part of it.
     pub(crate) fn tell(&self, options: &Options) -> (Option<Box<Run>>, u64) {
         let mut recorder = Recorder::new(options.clone(), unlimited());
-        for OwnedSpan { trace_id, span_id, span, scope, resource } in &self.spans {
+        for OtlpSpan { trace_id, span_id, span, scope, resource } in &self.spans {
             let records = self.events.get(span_id).map_or(&[][..], Vec::as_slice);
-            let view = OtlpSpan { span, scope: scope.as_deref(), trace_id: *trace_id, span_id: *span_id, records };
+            let view = View { span, scope: scope.as_deref(), trace_id: *trace_id, span_id: *span_id, records };
             recorder.record(&view, resource, Duration::ZERO);
         }
         recorder.finish();

@@ -17,7 +17,7 @@ const IS_REMOTE: u32 = 0x200;
 
 /// One span, with its ids checked and the log records that are events of it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct OtlpSpan<'a> {
+pub(super) struct View<'a> {
     pub(super) span: &'a Span,
     pub(super) scope: Option<&'a InstrumentationScope>,
     pub(super) trace_id: [u8; 16],
@@ -25,7 +25,7 @@ pub(super) struct OtlpSpan<'a> {
     pub(super) records: &'a [LogRecord],
 }
 
-impl SpanView for OtlpSpan<'_> {
+impl SpanView for View<'_> {
     fn trace_id(&self) -> [u8; 16] {
         self.trace_id
     }

@@ -4,7 +4,6 @@
 //! answered is in the words of the provider's API, mostly.
 
 use super::{Class, Dialect};
-use crate::nested::Nested;
 use crate::slot::Slot;
 
 pub(super) static DIALECT: Dialect = Dialect {
@@ -16,6 +15,7 @@ pub(super) static DIALECT: Dialect = Dialect {
         ("langfuse.observation.model.name", Slot::RequestModel),
         // As documented for other languages than those of the SDKs.
         ("langfuse.observation.model", Slot::RequestModel),
+        ("langfuse.observation.model.parameters", Slot::Parameters),
         ("langfuse.observation.usage_details", Slot::UsageByKind),
         ("langfuse.observation.cost_details", Slot::CostByKind),
         ("langfuse.observation.level", Slot::Level),
@@ -28,22 +28,6 @@ pub(super) static DIALECT: Dialect = Dialect {
         ("langfuse.session.id", Slot::SessionId),
         ("langfuse.user.id", Slot::UserId),
     ],
-    nested: &[Nested {
-        key: "langfuse.observation.model.parameters",
-        members: &[
-            ("temperature", Slot::Temperature),
-            ("top_p", Slot::TopP),
-            ("top_k", Slot::TopK),
-            ("max_tokens", Slot::MaxTokens),
-            ("max_completion_tokens", Slot::MaxTokens),
-            ("frequency_penalty", Slot::FrequencyPenalty),
-            ("presence_penalty", Slot::PresencePenalty),
-            ("stop", Slot::StopSequences),
-            ("seed", Slot::Seed),
-            ("n", Slot::ChoiceCount),
-            ("stream", Slot::Streaming),
-        ],
-    }],
     prefixes: &[
         ("langfuse.trace.metadata.", Slot::UserMetadata),
         ("langfuse.observation.metadata.", Slot::UserMetadata),

@@ -7,7 +7,7 @@ use super::{Class, Dialect};
 use crate::messages::Turn;
 use crate::nested::Nested;
 use crate::slot::Slot;
-use crate::{chat, envelope};
+use crate::{chat, exchange};
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
@@ -55,5 +55,5 @@ fn operation(kind: &str) -> Option<Class> {
 }
 
 fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
-    chat::messages(json).or_else(|| envelope::asked(json))
+    chat::messages(json).or_else(|| exchange::request(json))
 }

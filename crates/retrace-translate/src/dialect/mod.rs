@@ -7,13 +7,17 @@
 mod langfuse;
 mod livekit;
 mod mlflow;
+mod openinference;
 mod openllmetry;
 mod otel;
+mod otel_events;
 mod otel_legacy;
 mod plain;
 mod pydantic_ai;
 mod retrace;
 mod vercel;
+
+pub(crate) use self::otel_events::{MessageEvent, is_message_key};
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -43,6 +47,8 @@ pub(crate) struct Dialect {
     pub indexed: &'static [Indexed],
     /// Events whose attributes are read as if they were the span's own, with less trust than those.
     pub events: &'static [&'static str],
+    /// Events that are one message each, and where those belong. They are content events too.
+    pub message_events: &'static [(&'static str, Slot)],
     /// Beginnings of keys that mark a span as GenAI although this translation gives them no place.
     pub marks: &'static [&'static str],
     /// What an operation of this dialect is.
@@ -70,6 +76,7 @@ impl Dialect {
         prefixes: &[],
         indexed: &[],
         events: &[],
+        message_events: &[],
         marks: &[],
         operation: |_| None,
         streams: |_| false,
@@ -98,6 +105,8 @@ pub(crate) static DIALECTS: &[&Dialect] = &[
     &retrace::DIALECT,
     &otel::DIALECT,
     &otel_legacy::DIALECT,
+    &otel_events::DIALECT,
+    &openinference::DIALECT,
     &openllmetry::DIALECT,
     &vercel::DIALECT,
     &pydantic_ai::DIALECT,
@@ -160,6 +169,14 @@ pub(crate) fn is_content_event(name: &str) -> bool {
 /// The dialect that a rank is of, whether the span or an event said it.
 pub(crate) fn of_rank(rank: usize) -> Option<&'static Dialect> {
     DIALECTS.get(rank % DIALECTS.len()).copied()
+}
+
+/// Where the message that this event is belongs: the rank of its dialect, and the place.
+pub(crate) fn message_event(name: &str) -> Option<(usize, Slot)> {
+    DIALECTS.iter().enumerate().find_map(|(rank, dialect)| {
+        let (_, slot) = dialect.message_events.iter().find(|(event, _)| *event == name)?;
+        Some((rank, *slot))
+    })
 }
 
 /// Looks a key up in all dialects.

@@ -90,6 +90,8 @@ const ASKED: &[(&str, Leaf)] = &[
 const ANSWERED: &[(&str, Leaf)] = &[
     ("N.role", Leaf::Assistant),
     ("N.content", Leaf::Parts),
+    ("N.refusal", Leaf::Any),
+    ("N.reasoning", Leaf::Any),
     ("N.finish_reason", Leaf::Label),
     ("N.tool_calls.N.id", Leaf::Label),
     ("N.tool_calls.N.name", Leaf::Label),

@@ -23,6 +23,7 @@ pub(super) static DIALECT: Dialect = Dialect {
         ("gen_ai.openai.request.seed", Slot::Seed),
         ("gen_ai.openai.request.response_format", Slot::OutputType),
     ],
+    events: &["gen_ai.content.prompt", "gen_ai.content.completion"],
     turns: chat::messages,
     ..Dialect::SILENT
 };

@@ -9,6 +9,9 @@ pub(super) static DIALECT: Dialect = Dialect {
         ("session.id", Slot::SessionId),
         ("user.id", Slot::UserId),
         ("enduser.id", Slot::UserId),
+        ("agent.name", Slot::AgentName),
+        ("tag.tags", Slot::Tags),
+        ("metadata", Slot::UserMetadataObject),
     ],
     ..Dialect::SILENT
 };

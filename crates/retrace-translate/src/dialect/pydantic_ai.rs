@@ -8,7 +8,7 @@ use super::{Class, Dialect, otel};
 use crate::messages::Turn;
 use crate::nested::Nested;
 use crate::slot::Slot;
-use crate::{chat, envelope};
+use crate::{chat, exchange};
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
@@ -54,5 +54,5 @@ pub(super) static PLAIN: Dialect = Dialect {
 /// Reads messages of the conventions, the events that these were before, or texts to embed.
 fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     let of_conventions = json.contains(r#""parts""#).then(|| otel::turns(json)).flatten();
-    of_conventions.or_else(|| chat::messages(json)).or_else(|| envelope::asked(json))
+    of_conventions.or_else(|| chat::messages(json)).or_else(|| exchange::request(json))
 }
