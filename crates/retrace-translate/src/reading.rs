@@ -14,11 +14,13 @@ use crate::dialect::{Class, DIALECTS, Meaning, MessageEvent, is_content_event, m
 use crate::exchange::Answered;
 use crate::failure::failure;
 use crate::indexed::Flat;
+use crate::members::Members;
 use crate::messages::SeenTool;
 use crate::options::Options;
 use crate::parameters::Parameters;
 use crate::slot::{Held, Many, Slot, Slots};
 use crate::talk::Mended;
+use crate::tools::Offered;
 use crate::view::{SpanView, Value};
 use crate::{provider, tools, usage};
 
@@ -265,7 +267,9 @@ impl<'v, V: SpanView> Reading<'v, V> {
     fn metadata(&self, options: &Options) -> SpanMetadata {
         let slots = &self.slots;
         let read = |value: &Value<'_>| value.as_json_text().filter(|text| is_strict(text)).and_then(tools::offered);
-        let offered = options.capture_content.then(|| slots.tell(Slot::ToolDefinitions, read)).flatten();
+        let offered =
+            options.capture_content.then(|| slots.tell(Slot::ToolDefinitions, read).or_else(|| self.requested_tools()));
+        let offered = offered.flatten();
         let offered = offered.unwrap_or_default();
         SpanMetadata {
             tool_call_id: slots.tell_label(Slot::ToolCallId),
@@ -292,6 +296,13 @@ impl<'v, V: SpanView> Reading<'v, V> {
                 .is_some(),
             ..SpanMetadata::default()
         }
+    }
+
+    /// The tools in a request that was recorded whole.
+    fn requested_tools(&self) -> Option<Offered> {
+        let input = self.slots.value(Slot::Input).filter(|_| self.class() == Some(Class::Model))?.as_json_text()?;
+        let request = Members::read(input).filter(|_| is_strict(input))?;
+        tools::offered(request.get(&["tools", "functions"])?.get())
     }
 
     /// The provider, by the name that the conventions have for it. What else its name said stays an attribute.

@@ -40,7 +40,10 @@ impl<V: SpanView> Reading<'_, V> {
             (Slot::Conversation, told.whole),
         ];
         let answers = answered.is_some();
-        let mut history = history.or(told.asked).or_else(|| self.exchanged(Slot::Input, exchange::request));
+        let mut history = history
+            .or(told.asked)
+            .or_else(|| self.exchanged(Slot::Input, exchange::request))
+            .or_else(|| instructions.as_ref().and_then(|_| self.bare(Slot::Input)));
         history.iter_mut().for_each(|turns| tie_results(turns));
         let is_said = |turns: &Vec<Turn<'_>>| turns.iter().any(|turn| !turn.parts.is_empty());
         let answered = answered.or(told.answered);
@@ -98,9 +101,21 @@ impl<V: SpanView> Reading<'_, V> {
     fn exchanged(&self, slot: Slot, read: for<'a> fn(&'a str) -> Option<Vec<Turn<'a>>>) -> Option<Vec<Turn<'_>>> {
         let held = self.slots.get(slot).filter(|held| held.rank > 0 && self.class() == Some(Class::Model))?;
         let text = held.value.as_json_text()?;
-        if text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<&RawValue>(text).is_ok() {
-            return if is_strict(text) { read(text) } else { None };
+        if !is_structured(text) {
+            return self.bare(slot);
         }
+        let turns = is_strict(text).then(|| read(text)).flatten()?;
+        // A list is of messages, and of nothing else.
+        if text.trim_start().starts_with('[') {
+            self.slots.mark_told(slot);
+        }
+        Some(turns)
+    }
+
+    /// A text in a place as the one message that it is.
+    fn bare(&self, slot: Slot) -> Option<Vec<Turn<'_>>> {
+        let held = self.slots.get(slot).filter(|held| held.rank > 0)?;
+        let text = held.value.as_text().filter(|text| !is_structured(text))?;
         self.slots.mark_told(slot);
         let part = Part::Text(Text::Plain(Cow::Borrowed(text)));
         Some(vec![Turn { role: Cow::Borrowed(otherwise(slot)), parts: vec![part], ..Turn::default() }])
@@ -147,6 +162,11 @@ fn otherwise(slot: Slot) -> &'static str {
         Slot::OutputMessages | Slot::Output => "assistant",
         _ => "user",
     }
+}
+
+/// Whether a text is JSON with more than one value in it.
+fn is_structured(text: &str) -> bool {
+    text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
 fn json_or_text(value: &Value<'_>) -> Json {

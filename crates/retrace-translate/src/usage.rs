@@ -7,6 +7,7 @@
 use retrace_protocol::metadata::Usage;
 use serde_json::value::RawValue;
 
+use crate::cost::without_noise;
 use crate::members::Members;
 use crate::slot::{Slot, Slots};
 use crate::view::Value;
@@ -69,7 +70,7 @@ pub(crate) fn cost(slots: &Slots<'_>) -> Option<f64> {
         let number = |raw: &RawValue| raw.get().parse::<f64>().ok().filter(|cost| cost.is_finite());
         kinds.get(&["total"]).and_then(number).or_else(|| {
             let sums: Vec<f64> = kinds.into_entries().into_iter().filter_map(|(_, raw)| number(raw)).collect();
-            (!sums.is_empty()).then(|| sums.iter().sum())
+            (!sums.is_empty()).then(|| without_noise(sums.iter().sum()))
         })
     })
 }
