@@ -14,7 +14,7 @@ use retrace_translate::{SpanSelection, glance};
 
 use crate::propagator::RecordedRun;
 use crate::sampler::Rule;
-use crate::view::value;
+use crate::view::{SdkSpan, value};
 
 /// Parts with a lock of their own, so that threads seldom meet.
 const PARTS: usize = 16;
@@ -90,7 +90,11 @@ impl Announcer {
             part.begin(trace_id, Open { root: span_id, caller, is_sent: false, session: None, spans: HashMap::new() });
         }
         let Some(open) = part.traces.get_mut(&trace_id) else { return };
-        let is_selected = seen.genai || self.selection == SpanSelection::All;
+        let is_selected = match &self.selection {
+            SpanSelection::GenAi => seen.genai,
+            SpanSelection::All => true,
+            policy => policy.selects_span(&SdkSpan(span)),
+        };
         let above = open.spans.get(&span.parent_span_id);
         let stand = Stand {
             sent: match above {
@@ -235,6 +239,15 @@ mod tests {
             SpanContext::new(context.trace_id(), context.span_id(), context.trace_flags(), false, state);
         announcer.began(&called);
         assert_eq!(told(&announcer, &called), Some((1, Some("theirs".into()), Some("caller".into()))));
+    }
+
+    #[test]
+    fn a_policy_says_which_spans_are_sent() {
+        let announcer = asked(SpanSelection::policy(|span| span.name == "step"), None);
+        announcer.began(&chat(1, 0));
+        assert_eq!(told(&announcer, &chat(1, 0)), None);
+        announcer.began(&span_data(2, 1, "step"));
+        assert_eq!(told(&announcer, &span_data(2, 1, "step")).map(|(span, ..)| span), Some(2));
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl Pipeline {
             flush_timeout: config.flush_timeout,
             batch_size: config.batch_size,
             takes_unsampled: config.failures != Failures::Off,
-            announcer: Arc::new(Announcer::new(config.selection, config.rule.clone())),
+            announcer: Arc::new(Announcer::new(config.selection.clone(), config.rule.clone())),
             is_shut_down: AtomicBool::new(false),
         }
     }

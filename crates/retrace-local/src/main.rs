@@ -26,8 +26,8 @@ enum What {
     Serve(Serve),
     /// Print the runs in OTLP data as the exporter would send them.
     ///
-    /// Reads OTLP trace requests, as protobuf or as JSON, told apart by their content, and prints {"traces":[…]}, each
-    /// trace with its spans.
+    /// Reads OTLP requests with spans and with log records, as protobuf or as JSON, told apart by their content, and prints
+    /// {"traces":[…]}, each trace with its spans.
     Translate(Translate),
 }
 

@@ -19,29 +19,43 @@
 //! A recorder does not shorten: content is as long as it came, but for inline media above [`INLINE_MEDIA_CHARS`]. Who
 //! must make something smaller calls [`shorten()`].
 
+mod chat;
 mod classify;
 mod cost;
 mod dialect;
+mod exchange;
 mod failure;
 mod glance;
+mod indexed;
 mod media;
+mod members;
 mod messages;
+mod nested;
 mod options;
+mod parameters;
+mod provider;
 mod reading;
 mod recorder;
+mod repair;
 mod resource;
 mod rest;
+mod said;
+mod selection;
 mod shorten;
 mod slot;
 mod stand_alone;
+mod talk;
 mod tools;
+mod usage;
 mod view;
 
 pub use glance::{Glance, glance};
 pub use media::INLINE_MEDIA_CHARS;
-pub use options::{Options, SpanSelection};
+pub use options::Options;
 pub use recorder::{Correction, Live, LiveEvent, Output, Recorded, Recorder, RecorderLimits, Run};
+pub use repair::repair;
 pub use resource::Resource;
+pub use selection::{SpanFacts, SpanPolicy, SpanSelection};
 pub use shorten::{Shortened, shorten};
 pub use stand_alone::stand_alone;
 pub use view::{Caller, Dropped, EventView, Kind, LinkView, Parent, ScopeView, SpanView, StatusView, Value};

@@ -8,8 +8,8 @@ use retrace_protocol::{Json, Span, Timestamp};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::dialect::{Meaning, is_content_event, meaning};
-use crate::failure::{EXCEPTION, UNNAMED};
+use crate::dialect::{Meaning, is_content_event, is_message_key, meaning, of_rank};
+use crate::failure::{UNNAMED, is_exception};
 use crate::hex;
 use crate::options::Options;
 use crate::reading::{Draft, Reading};
@@ -28,10 +28,20 @@ impl<V: SpanView> Reading<'_, V> {
         for (slot, told) in [
             (Slot::SpanType, self.slots.text(Slot::SpanType) == Some(draft.span.span_type.as_str())),
             // The run names its agents, its session and its user.
+            (
+                Slot::InputMimeType,
+                self.slots.is_told(Slot::Input) && is_mime_type(self.slots.text(Slot::InputMimeType)),
+            ),
+            (
+                Slot::OutputMimeType,
+                self.slots.is_told(Slot::Output) && is_mime_type(self.slots.text(Slot::OutputMimeType)),
+            ),
             (Slot::AgentId, true),
             (Slot::AgentName, true),
             (Slot::SessionId, true),
             (Slot::UserId, true),
+            (Slot::Bookkeeping, true),
+            (Slot::StatusMessage, self.slots.label(Slot::StatusMessage).is_some_and(|words| says(&draft.span, &words))),
             (
                 Slot::ErrorType,
                 self.slots.label(Slot::ErrorType).is_some_and(|kind| kind == UNNAMED || says(&draft.span, &kind)),
@@ -98,8 +108,15 @@ impl<V: SpanView> Reading<'_, V> {
 
     fn repeats(&self, key: &str, value: &Value<'_>) -> bool {
         matches!(value, Value::Str(text) if text.is_empty())
-            || matches!(meaning(key), Meaning::One(_, slot)
-                if self.slots.is_told(slot) && self.slots.value(slot) == Some(value))
+            || match meaning(key) {
+                Meaning::One(_, slot) => self.slots.is_told(slot) && self.slots.value(slot) == Some(value),
+                Meaning::Nest(rank, table) => {
+                    let nested = of_rank(rank).and_then(|dialect| dialect.nested.get(table));
+                    nested.is_some_and(|nested| nested.is_told(value, &self.slots))
+                }
+                Meaning::Part(_, _, rest) => self.slots.has_part(rest, value),
+                _ => false,
+            }
     }
 
     /// Events, less what was read from them already.
@@ -113,10 +130,14 @@ impl<V: SpanView> Reading<'_, V> {
         self.view
             .events()
             .filter_map(|event| {
-                let kept = event.attributes.iter().filter(|(key, value)| keep(&event, key, value));
-                let attributes = object(kept.map(|(key, value)| (*key, value)));
+                let has_message = self.has_message(event.name);
+                let said = |key: &str| has_message && is_message_key(key);
+                let body = event.body.as_ref().filter(|_| !has_message && options.capture_content);
+                let kept = event.attributes.iter().filter(|(key, value)| !said(key) && keep(&event, key, value));
+                let attributes =
+                    object(body.map(|body| ("body", body)).into_iter().chain(kept.map(|(key, value)| (*key, value))));
                 // What was read whole has been said.
-                if attributes.is_none() && (is_content_event(event.name) || event.name == EXCEPTION) {
+                if attributes.is_none() && (is_content_event(event.name) || is_exception(event.name)) {
                     return None;
                 }
                 // A logging library puts the message where the name belongs.
@@ -131,9 +152,14 @@ impl<V: SpanView> Reading<'_, V> {
     }
 }
 
+/// Whether it is a type that a value shows by itself.
+fn is_mime_type(name: Option<&str>) -> bool {
+    matches!(name, Some("text/plain" | "application/json"))
+}
+
 /// Whether a convention gives this name to an event.
 fn is_known(name: &str) -> bool {
-    name == EXCEPTION || is_content_event(name) || meaning(name).is_genai()
+    is_exception(name) || is_content_event(name) || meaning(name).is_genai()
 }
 
 /// Whether the span's error has these words.

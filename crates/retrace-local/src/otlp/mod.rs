@@ -1,18 +1,18 @@
 //! Spans that come over OTLP, read like those of the SDK.
 
-mod read;
+mod json;
+mod request;
+mod trace;
 mod view;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::BTreeMap;
 
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use retrace_protocol::{Timestamp, Trace};
-use retrace_translate::{Options, Output, Recorder, RecorderLimits, Resource};
+use retrace_translate::Options;
 
-pub use self::read::OtlpError;
-use self::read::requests;
-use self::view::{OtlpSpan, attributes};
+pub use self::request::OtlpError;
+use self::request::requests;
+use self::trace::OtlpTrace;
 
 /// What OTLP data comes to.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,8 +28,9 @@ pub struct Translated {
 
 /// Translates OTLP data into the runs that the exporter would send.
 ///
-/// Each input holds `ExportTraceServiceRequest`s: one as protobuf, or any number as JSON, one after the other; which it is
-/// is told by its content. The inputs are read together, so that the spans of a run may be spread over them.
+/// Each input holds `ExportTraceServiceRequest`s or `ExportLogsServiceRequest`s: one as protobuf, or any number as JSON, one
+/// after the other; which it is is told by its content. The inputs are read together, so that the spans of a run may be
+/// spread over them, and log records that are events (they have a name) find the span that they belong to.
 ///
 /// # Errors
 /// An input that is neither, with its place among the inputs and what is wrong with it.
@@ -47,53 +48,30 @@ pub struct Translated {
 /// assert_eq!(run.spans.as_ref().unwrap()[0].span_type.as_str(), "llm_call");
 /// # Ok::<(), retrace_local::OtlpError>(())
 /// ```
+#[allow(clippy::needless_pass_by_value)] // who translates once has no other use for them
 pub fn translate<'a>(inputs: impl IntoIterator<Item = &'a [u8]>, options: Options) -> Result<Translated, OtlpError> {
-    let mut recorder = Recorder::new(options, unlimited());
     let mut translated = Translated::default();
+    let mut traces: BTreeMap<[u8; 16], OtlpTrace> = BTreeMap::new();
     for (at, input) in inputs.into_iter().enumerate() {
         for request in requests(input).map_err(|error| error.in_input(at))? {
-            translated.malformed += record(&mut recorder, &request);
+            translated.malformed += request.malformed;
+            for span in request.spans {
+                traces.entry(span.trace_id).or_default().add_span(span);
+            }
+            for event in request.events {
+                traces.entry(event.trace_id).or_default().add_event(event);
+            }
         }
     }
-    recorder.finish();
-    while let Some(output) = recorder.next_output() {
-        match output {
-            Output::Run(run) => {
-                let mut trace = run.trace;
-                trace.spans = Some(run.spans.into_iter().map(|recorded| recorded.span).collect());
-                translated.traces.push(trace);
-                translated.set_aside += run.set_aside;
-            }
-            Output::SetAside { spans } => translated.set_aside += spans,
-            // Everything is told at once, so that nothing comes after, and nothing before.
-            Output::Correction(_) | Output::Live(_) => {}
-        }
+    for trace in traces.into_values() {
+        let (run, set_aside) = trace.tell(&options);
+        translated.set_aside += set_aside;
+        translated.traces.extend(run.map(|run| {
+            let mut trace = run.trace;
+            trace.spans = Some(run.spans.into_iter().map(|recorded| recorded.span).collect());
+            trace
+        }));
     }
     translated.traces.sort_by_cached_key(|trace| trace.started_at.as_ref().and_then(Timestamp::unix_micros));
     Ok(translated)
-}
-
-/// What was read is in memory already, and nothing is kept back for lack of room or time.
-fn unlimited() -> RecorderLimits {
-    let mut limits = RecorderLimits::default();
-    (limits.runs, limits.run_spans, limits.bytes) = (usize::MAX, usize::MAX, usize::MAX);
-    limits
-}
-
-/// Records the spans of a request; tells how many have no valid ids.
-fn record(recorder: &mut Recorder, request: &ExportTraceServiceRequest) -> u64 {
-    let mut malformed = 0;
-    for of_resource in &request.resource_spans {
-        let pairs = of_resource.resource.iter().flat_map(|resource| attributes(&resource.attributes));
-        let resource = Arc::new(Resource::from_attributes(pairs));
-        for of_scope in &of_resource.scope_spans {
-            for span in &of_scope.spans {
-                match OtlpSpan::new(span, of_scope.scope.as_ref()) {
-                    Some(span) => recorder.record(&span, &resource, Duration::ZERO),
-                    None => malformed += 1,
-                }
-            }
-        }
-    }
-    malformed
 }

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
@@ -14,25 +15,17 @@ use serde::{Serialize, Serializer};
 const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 
-/// One span of a request, with its ids checked.
+/// One span, with its ids checked and the log records that are events of it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct OtlpSpan<'a> {
-    span: &'a Span,
-    scope: Option<&'a InstrumentationScope>,
-    trace_id: [u8; 16],
-    span_id: [u8; 8],
+pub(super) struct View<'a> {
+    pub(super) span: &'a Span,
+    pub(super) scope: Option<&'a InstrumentationScope>,
+    pub(super) trace_id: [u8; 16],
+    pub(super) span_id: [u8; 8],
+    pub(super) records: &'a [LogRecord],
 }
 
-impl<'a> OtlpSpan<'a> {
-    /// `None` for ids that are not of the right length or all zero: such a span belongs to nothing.
-    pub(crate) fn new(span: &'a Span, scope: Option<&'a InstrumentationScope>) -> Option<Self> {
-        let trace_id: [u8; 16] = span.trace_id.as_slice().try_into().ok()?;
-        let span_id: [u8; 8] = span.span_id.as_slice().try_into().ok()?;
-        (trace_id != [0; 16] && span_id != [0; 8]).then_some(Self { span, scope, trace_id, span_id })
-    }
-}
-
-impl SpanView for OtlpSpan<'_> {
+impl SpanView for View<'_> {
     fn trace_id(&self) -> [u8; 16] {
         self.trace_id
     }
@@ -89,12 +82,19 @@ impl SpanView for OtlpSpan<'_> {
     }
 
     fn events(&self) -> impl Iterator<Item = EventView<'_>> {
-        self.span.events.iter().map(|event| EventView {
+        let events = self.span.events.iter().map(|event| EventView {
             name: &event.name,
             unix_nanos: event.time_unix_nano,
             attributes: attributes(&event.attributes).collect(),
             body: None,
-        })
+        });
+        let records = self.records.iter().map(|record| EventView {
+            name: event_name(record).unwrap_or_default(),
+            unix_nanos: time(record),
+            attributes: attributes(&record.attributes).collect(),
+            body: record.body.as_ref().and_then(value),
+        });
+        events.chain(records)
     }
 
     fn links(&self) -> impl Iterator<Item = LinkView<'_>> {
@@ -120,8 +120,26 @@ impl SpanView for OtlpSpan<'_> {
     }
 }
 
+/// The name of the event that a log record is; `None` when it is none. Before it had a field of its own it was an attribute.
+pub(super) fn event_name(record: &LogRecord) -> Option<&str> {
+    let older = || record.attributes.iter().find(|attribute| attribute.key == "event.name");
+    let name = match record.event_name.as_str() {
+        "" => match older()?.value.as_ref()?.value.as_ref()? {
+            Any::StringValue(name) => name,
+            _ => return None,
+        },
+        name => name,
+    };
+    Some(name).filter(|name| !name.is_empty())
+}
+
+/// When it happened; where nobody said, when it was seen.
+pub(super) fn time(record: &LogRecord) -> u64 {
+    if record.time_unix_nano == 0 { record.observed_time_unix_nano } else { record.time_unix_nano }
+}
+
 /// Attributes as the translation reads them; a key without a value says nothing.
-pub(crate) fn attributes(attributes: &[KeyValue]) -> impl Iterator<Item = (&str, Value<'_>)> {
+pub(super) fn attributes(attributes: &[KeyValue]) -> impl Iterator<Item = (&str, Value<'_>)> {
     attributes.iter().filter_map(|attribute| Some((attribute.key.as_str(), value(attribute.value.as_ref()?)?)))
 }
 

@@ -1,0 +1,192 @@
+//! Requests out of bytes.
+
+use std::sync::Arc;
+
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::resource::v1;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message as _;
+use retrace_translate::Resource;
+use thiserror::Error;
+
+use super::json;
+use super::trace::{OtlpEvent, OtlpSpan};
+use super::view::attributes;
+
+/// Why an input is no OTLP.
+#[derive(Debug, Error)]
+#[error("input {} is no OTLP {format}: {problem}", .input + 1)]
+pub struct OtlpError {
+    input: usize,
+    format: &'static str,
+    problem: String,
+}
+
+impl OtlpError {
+    fn new(format: &'static str, problem: &impl ToString) -> Self {
+        Self { input: 0, format, problem: problem.to_string() }
+    }
+
+    pub(super) fn in_input(self, input: usize) -> Self {
+        Self { input, ..self }
+    }
+
+    /// Which input it was, from 0.
+    #[must_use]
+    pub const fn input(&self) -> usize {
+        self.input
+    }
+
+    /// What is wrong with it.
+    #[must_use]
+    pub fn problem(&self) -> &str {
+        &self.problem
+    }
+}
+
+/// What a request holds that is of use.
+#[derive(Debug, Default)]
+pub(crate) struct OtlpRequest {
+    pub(crate) spans: Vec<OtlpSpan>,
+    /// Spans that belong to nothing, because their ids are malformed.
+    pub(crate) malformed: u64,
+    /// Log records that are events of a span. Others are lines of a log, and nothing of a run.
+    pub(crate) events: Vec<OtlpEvent>,
+}
+
+impl OtlpRequest {
+    fn add_spans(
+        &mut self,
+        resource: Option<&v1::Resource>,
+        scopes: impl Iterator<Item = (Option<InstrumentationScope>, Vec<Span>)>,
+    ) {
+        let pairs = resource.into_iter().flat_map(|resource| attributes(&resource.attributes));
+        let resource = Arc::new(Resource::from_attributes(pairs));
+        for (scope, spans) in scopes {
+            let scope = scope.map(Arc::new);
+            for span in spans {
+                match OtlpSpan::new(span, scope.as_ref(), &resource) {
+                    Some(span) => self.spans.push(span),
+                    None => self.malformed += 1,
+                }
+            }
+        }
+    }
+
+    fn add_events(&mut self, records: impl Iterator<Item = LogRecord>) {
+        self.events.extend(records.filter_map(OtlpEvent::new));
+    }
+
+    /// An `ExportTraceServiceRequest`.
+    pub(crate) fn spans_from_protobuf(bytes: &[u8]) -> Result<Self, prost::DecodeError> {
+        let mut request = Self::default();
+        for of_resource in ExportTraceServiceRequest::decode(bytes)?.resource_spans {
+            let scopes = of_resource.scope_spans.into_iter().map(|of_scope| (of_scope.scope, of_scope.spans));
+            request.add_spans(of_resource.resource.as_ref(), scopes);
+        }
+        Ok(request)
+    }
+
+    /// An `ExportLogsServiceRequest`.
+    pub(crate) fn logs_from_protobuf(bytes: &[u8]) -> Result<Self, prost::DecodeError> {
+        let mut request = Self::default();
+        let resources = ExportLogsServiceRequest::decode(bytes)?.resource_logs.into_iter();
+        let scopes = resources.flat_map(|of_resource| of_resource.scope_logs);
+        request.add_events(scopes.flat_map(|of_scope| of_scope.log_records));
+        Ok(request)
+    }
+}
+
+impl From<json::Request> for OtlpRequest {
+    fn from(read: json::Request) -> Self {
+        let mut request = Self::default();
+        for of_resource in read.resource_spans {
+            request.malformed += of_resource.scope_spans.iter().map(|of_scope| of_scope.spans.left_out).sum::<u64>();
+            let scopes = of_resource.scope_spans.into_iter().map(|of_scope| (of_scope.scope, of_scope.spans.those));
+            request.add_spans(of_resource.resource.as_ref(), scopes);
+        }
+        let scopes = read.resource_logs.into_iter().flat_map(|of_resource| of_resource.scope_logs);
+        request.add_events(scopes.flat_map(|of_scope| of_scope.log_records.those));
+        request
+    }
+}
+
+/// The requests in an input: JSON when it begins like an object, else protobuf.
+pub(super) fn requests(input: &[u8]) -> Result<Vec<OtlpRequest>, OtlpError> {
+    // Some editors put a mark before text.
+    let text = input.strip_prefix(b"\xef\xbb\xbf").unwrap_or(input);
+    match text.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        None => Ok(Vec::new()),
+        Some(b'{') => serde_json::Deserializer::from_slice(text)
+            .into_iter::<json::Request>()
+            .map(|request| request.map(OtlpRequest::from))
+            .collect::<Result<_, serde_json::Error>>()
+            .map_err(|error| OtlpError::new("JSON", &error)),
+        Some(_) => Ok(vec![protobuf(input)?]),
+    }
+}
+
+/// Nothing in a protobuf says what it is, but no span reads as a log record that has a span, nor the other way round: a
+/// log record's `span_id` is bytes where a span has a number (field 10), and a span's `trace_id` is bytes where a log record
+/// has a number (field 1). A request in which nothing tells them apart holds nothing that is of use.
+fn protobuf(input: &[u8]) -> Result<OtlpRequest, OtlpError> {
+    OtlpRequest::spans_from_protobuf(input)
+        .or_else(|error| OtlpRequest::logs_from_protobuf(input).map_err(|_| OtlpError::new("protobuf", &error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opentelemetry_proto::tonic::logs::v1::{ResourceLogs, ScopeLogs};
+    use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans};
+
+    const EMPTY: &str = r#"{"resourceSpans":[]}"#;
+
+    fn spans(spans: Vec<Span>) -> ExportTraceServiceRequest {
+        let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+        ExportTraceServiceRequest { resource_spans: vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }] }
+    }
+
+    fn logs(log_records: Vec<LogRecord>) -> ExportLogsServiceRequest {
+        let scope_logs = vec![ScopeLogs { log_records, ..ScopeLogs::default() }];
+        ExportLogsServiceRequest { resource_logs: vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }] }
+    }
+
+    /// Spans, malformed spans and events of each request.
+    fn counts(input: &[u8]) -> Vec<(usize, u64, usize)> {
+        let requests = requests(input).unwrap();
+        requests.iter().map(|request| (request.spans.len(), request.malformed, request.events.len())).collect()
+    }
+
+    #[test]
+    fn json_and_protobuf_are_told_apart() {
+        assert_eq!(counts(EMPTY.as_bytes()), [(0, 0, 0)]);
+        assert_eq!(counts(format!("\u{feff}\n {EMPTY}\n{EMPTY}\n").as_bytes()), [(0, 0, 0); 2]);
+        assert_eq!(counts(&spans(vec![Span::default()]).encode_to_vec()), [(0, 1, 0)]);
+        assert!(counts(b" \n").is_empty());
+    }
+
+    #[test]
+    fn spans_and_log_records_are_told_apart() {
+        let ids = (vec![7; 16], vec![9; 8]);
+        let span = Span { trace_id: ids.0.clone(), span_id: ids.1.clone(), ..Span::default() };
+        let event_name = "said".into();
+        let record = LogRecord { trace_id: ids.0, span_id: ids.1, event_name, ..LogRecord::default() };
+        let (spans, logs) = (spans(vec![span]), logs(vec![record]));
+        assert_eq!(counts(&spans.encode_to_vec()), [(1, 0, 0)]);
+        assert_eq!(counts(&logs.encode_to_vec()), [(0, 0, 1)]);
+        let json = [serde_json::to_string(&spans).unwrap(), serde_json::to_string(&logs).unwrap()];
+        assert_eq!(counts(json.concat().as_bytes()), [(1, 0, 0), (0, 0, 1)]);
+    }
+
+    #[test]
+    fn what_is_neither_says_which_and_why() {
+        for (input, format) in [(&b"{\"resourceSpans\":7}"[..], "JSON"), (b"{", "JSON"), (b"hello", "protobuf")] {
+            let error = requests(input).unwrap_err().in_input(1).to_string();
+            assert!(error.starts_with(&format!("input 2 is no OTLP {format}: ")), "{error}");
+        }
+    }
+}
