@@ -104,6 +104,9 @@
 
 #[cfg(test)]
 mod arbitrary;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ingest;
 mod otlp;
 mod query;

@@ -186,3 +186,24 @@ fn what_is_too_large_is_refused_packed_or_not() {
     assert!(bomb.len() < 100_000);
     reason(&send(&server, "/v1/traces", JSON, "gzip", &bomb.repeat(2)), 413, JSON);
 }
+
+#[test]
+fn a_request_of_nothing_costs_nothing() {
+    let server = Server::start().unwrap();
+    // Eight megabytes of spans, of attributes and of values that say nothing, in two bytes each.
+    let around = |field: u8, inner: &[u8]| {
+        let mut message = vec![field << 3 | 2];
+        prost::encoding::encode_varint(inner.len() as u64, &mut message);
+        [&message, inner].concat()
+    };
+    let hollow = [0x12, 0].repeat(4 << 20);
+    let spans = around(1, &around(2, &hollow));
+    let attributes = around(1, &around(2, &around(2, &[0x4a, 0].repeat(4 << 20))));
+    for request in [spans, attributes] {
+        for path in ["/v1/traces", "/v1/logs"] {
+            let answer = send(&server, path, PROTOBUF, "", &request);
+            assert!([200, 400].contains(&answer.status), "{answer:?}");
+        }
+        assert!(reason(&send(&server, "/v1/traces", PROTOBUF, "", &request), 400, PROTOBUF).contains("say nothing"));
+    }
+}

@@ -7,11 +7,11 @@ use std::time::Duration;
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
-use prost::Message as _;
 use retrace_protocol::Id;
 use retrace_translate::{Options, Output, Recorder, RecorderLimits, Resource, Run};
 
 use super::view::{self, View};
+use super::weight;
 
 /// A span that belongs to a trace, with what stood around it in its request.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl OtlpEvent {
 impl OtlpTrace {
     /// Adds a span; tells how many bytes it takes, roughly.
     pub(crate) fn add_span(&mut self, span: OtlpSpan) -> usize {
-        let weight = size_of::<OtlpSpan>() + span.span.encoded_len();
+        let weight = size_of::<OtlpSpan>() + weight::of_span(&span.span);
         self.spans.push(span);
         weight
     }
@@ -75,7 +75,7 @@ impl OtlpTrace {
     /// Adds an event of a span; tells how many bytes it takes, roughly. Events are told in the order of their times,
     /// whichever came first.
     pub(crate) fn add_event(&mut self, event: OtlpEvent) -> usize {
-        let weight = size_of::<OtlpEvent>() + event.record.encoded_len();
+        let weight = size_of::<OtlpEvent>() + weight::of_record(&event.record);
         let records = self.events.entry(event.span_id).or_default();
         let at = view::time(&event.record);
         let place = records.partition_point(|earlier| view::time(earlier) <= at);
