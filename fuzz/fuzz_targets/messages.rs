@@ -9,9 +9,11 @@ use libfuzzer_sys::fuzz_target;
 use retrace_translate::{Kind, Options, Output, Parent, Recorder, RecorderLimits, Resource, Value};
 
 fuzz_target!(|data: &[u8]| {
-    let Some(((key, kind), text)) = data.split_first().and_then(|(key, rest)| Some((key, rest.split_first()?))).map(
-        |(key, (kind, text))| ((usize::from(*key), *kind), text),
-    ) else {
+    let Some(((key, kind), text)) = data
+        .split_first()
+        .and_then(|(key, rest)| Some((key, rest.split_first()?)))
+        .map(|(key, (kind, text))| ((usize::from(*key), *kind), text))
+    else {
         return;
     };
     let Ok(text) = std::str::from_utf8(text) else { return };

@@ -7,7 +7,9 @@ use std::time::Duration;
 use arbitrary::{Arbitrary, Unstructured};
 use fuzz::{Event, Made};
 use libfuzzer_sys::fuzz_target;
-use retrace_translate::{Kind, Options, Output, Parent, Recorder, RecorderLimits, Resource, SpanSelection, Value, shorten};
+use retrace_translate::{
+    Kind, Options, Output, Parent, Recorder, RecorderLimits, Resource, SpanSelection, Value, shorten,
+};
 
 fn value(u: &mut Unstructured<'_>) -> arbitrary::Result<Value<'static>> {
     Ok(match u.int_in_range(0..=7)? {
@@ -17,8 +19,18 @@ fn value(u: &mut Unstructured<'_>) -> arbitrary::Result<Value<'static>> {
         3 => Value::Int(u.int_in_range(0..=100)?),
         4 => Value::Json(String::arbitrary(u)?.into()),
         5 => Value::Str(
-            (*u.choose(&["chat", "execute_tool", "invoke_agent", "embeddings", "LLM", "TOOL", "AGENT", "CHAIN", "openai"])?)
-                .into(),
+            (*u.choose(&[
+                "chat",
+                "execute_tool",
+                "invoke_agent",
+                "embeddings",
+                "LLM",
+                "TOOL",
+                "AGENT",
+                "CHAIN",
+                "openai",
+            ])?)
+            .into(),
         ),
         _ => Value::Str(String::arbitrary(u)?.into()),
     })
@@ -42,7 +54,8 @@ fn span(u: &mut Unstructured<'_>, keys: &[&str]) -> arbitrary::Result<Made> {
     };
     let events = (0..u.int_in_range(0..=2)?)
         .map(|_| {
-            let named = ["exception", "gen_ai.choice", "gen_ai.user.message", "gen_ai.client.inference.operation.details"];
+            let named =
+                ["exception", "gen_ai.choice", "gen_ai.user.message", "gen_ai.client.inference.operation.details"];
             let name = if u.ratio(7, 8)? { (*u.choose(&named)?).to_owned() } else { u.arbitrary()? };
             let body = if u.arbitrary()? { Some(value(u)?) } else { None };
             Ok(Event { name, attributes: attributes(u, keys)?, body })

@@ -2,7 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use retrace_protocol::json::{is_strict, non_finite_to_null, without_lone_surrogates, without_nul, without_refused_escapes};
+use retrace_protocol::json::{
+    is_strict, non_finite_to_null, without_lone_surrogates, without_nul, without_refused_escapes,
+};
 use retrace_protocol::{ClientFrame, Json, ServerFrame, Timestamp};
 
 fuzz_target!(|data: &[u8]| {

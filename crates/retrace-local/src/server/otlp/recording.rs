@@ -70,12 +70,15 @@ impl Recording {
         }
     }
 
-    /// Has a run forgotten. When this returns, nothing of it is being stored any more.
+    /// Has a run forgotten. When this returns, nothing of it is being stored any more, unless storing takes very long.
     pub(in crate::server) async fn forget(&self, id: &Id) {
         let (done, forgotten) = oneshot::channel();
-        if self.messages.send(Message::Forget(id.clone(), done)).await.is_ok() {
-            let _ = forgotten.await;
-        }
+        let forget = async {
+            if self.messages.send(Message::Forget(id.clone(), done)).await.is_ok() {
+                let _ = forgotten.await;
+            }
+        };
+        let _ = timeout(PATIENCE, forget).await;
     }
 }
 
@@ -154,5 +157,53 @@ impl Recorder {
         for due in self.traces.settle() {
             self.tell(due, writer, teller).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store;
+
+    fn on_paused_clock<F: Future>(test: impl FnOnce() -> F) -> F::Output {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async { test().await })
+    }
+
+    #[test]
+    fn more_than_can_be_stored_in_time_is_put_off() {
+        on_paused_clock(async || {
+            let (recording, recorder) = record(Options::default(), 1 << 20);
+            for _ in 0..QUEUE {
+                recording.take(OtlpRequest::default(), None).await.unwrap();
+            }
+            let began = Instant::now();
+            let error = recording.take(OtlpRequest::default(), None).await.unwrap_err();
+            assert_eq!((error.status(), began.elapsed()), (StatusCode::TOO_MANY_REQUESTS, PATIENCE));
+            // A run cannot be forgotten meanwhile, but nobody waits for that without end.
+            recording.forget(&"t".into()).await;
+            assert_eq!(began.elapsed(), 2 * PATIENCE);
+            drop(recorder);
+            let error = recording.take(OtlpRequest::default(), None).await.unwrap_err();
+            assert_eq!(error.status(), StatusCode::SERVICE_UNAVAILABLE);
+        });
+    }
+
+    #[test]
+    fn the_room_of_a_request_is_given_back_when_it_is_recorded() {
+        on_paused_clock(async || {
+            let (writer, _reader, _thread) = store::open(None).unwrap();
+            let (recording, recorder) = record(Options::default(), 1 << 20);
+            let room = std::sync::Arc::new(tokio::sync::Semaphore::new(1));
+            let permit = std::sync::Arc::clone(&room).acquire_owned().await.unwrap();
+            recording.take(OtlpRequest::default(), Some(permit)).await.unwrap();
+            assert_eq!(room.available_permits(), 0);
+            let (stop, stopped) = oneshot::channel();
+            let teller = std::sync::Arc::new(super::super::super::stream::Live::default()).teller();
+            let task = tokio::spawn(recorder.run(writer, teller, stopped));
+            assert!(room.acquire().await.is_ok());
+            stop.send(()).unwrap();
+            task.await.unwrap();
+        });
     }
 }
