@@ -21,10 +21,10 @@ use self::number::{double, hex, text, whole};
 /// A request with spans, with log records, or with both.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct Request {
-    #[serde(deserialize_with = "plain")]
+pub(crate) struct Request {
+    #[serde(deserialize_with = "list")]
     pub(super) resource_spans: Vec<ResourceSpans>,
-    #[serde(deserialize_with = "plain")]
+    #[serde(deserialize_with = "list")]
     pub(super) resource_logs: Vec<ResourceLogs>,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Request {
 pub(super) struct ResourceSpans {
     #[serde(deserialize_with = "maybe")]
     pub(super) resource: Option<Resource>,
-    #[serde(deserialize_with = "plain")]
+    #[serde(deserialize_with = "list")]
     pub(super) scope_spans: Vec<ScopeSpans>,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct ScopeSpans {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ResourceLogs {
-    #[serde(deserialize_with = "plain")]
+    #[serde(deserialize_with = "list")]
     pub(super) scope_logs: Vec<ScopeLogs>,
 }
 
@@ -128,11 +128,6 @@ fn maybe<'de, D: Deserializer<'de>, T: Message>(reader: D) -> Result<Option<T>, 
     Ok(Option::<Of<T>>::deserialize(reader)?.map(|Of(message)| message))
 }
 
-/// A list of what only this module knows.
-fn plain<'de, D: Deserializer<'de>, T: Deserialize<'de>>(reader: D) -> Result<Vec<T>, D::Error> {
-    Ok(Option::deserialize(reader)?.unwrap_or_default())
-}
-
 /// Makes a message readable by the definition that mirrors it.
 macro_rules! message {
     ($message:ty, $definition:ident $(, |$each:ident| $says_something:expr)?) => {
@@ -149,6 +144,10 @@ macro_rules! message {
     };
 }
 
+message!(ResourceSpans, ResourceSpans, |of_resource| !of_resource.scope_spans.is_empty());
+message!(ScopeSpans, ScopeSpans, |of_scope| !of_scope.spans.those.is_empty() || of_scope.spans.left_out > 0);
+message!(ResourceLogs, ResourceLogs, |of_resource| !of_resource.scope_logs.is_empty());
+message!(ScopeLogs, ScopeLogs, |of_scope| !of_scope.log_records.those.is_empty());
 message!(Resource, ResourceFields);
 message!(InstrumentationScope, ScopeFields);
 message!(Span, SpanFields, |span| span.trace_id.len() == 16 && span.span_id.len() == 8);

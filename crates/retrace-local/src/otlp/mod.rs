@@ -1,16 +1,22 @@
 //! Spans that come over OTLP, read like those of the SDK.
 
+mod held;
 mod json;
 mod request;
 mod trace;
 mod view;
+mod weight;
 
 use std::collections::BTreeMap;
 
 use retrace_protocol::{Timestamp, Trace};
 use retrace_translate::Options;
 
+pub(crate) use self::held::{Due, HeldLimits, HeldTraces, Part, Telling, Told};
+#[cfg(fuzzing)]
+pub(crate) use self::json::Request as JsonRequest;
 pub use self::request::OtlpError;
+pub(crate) use self::request::OtlpRequest;
 use self::request::requests;
 use self::trace::OtlpTrace;
 

@@ -12,9 +12,10 @@ use prost::Message as _;
 use retrace_translate::Resource;
 use thiserror::Error;
 
-use super::json;
+use super::json::Request as JsonRequest;
 use super::trace::{OtlpEvent, OtlpSpan};
 use super::view::attributes;
+use super::weight::{self, Kind};
 
 /// Why an input is no OTLP.
 #[derive(Debug, Error)]
@@ -45,6 +46,24 @@ impl OtlpError {
     pub fn problem(&self) -> &str {
         &self.problem
     }
+}
+
+/// Why bytes are no request.
+#[derive(Debug, Error)]
+pub(crate) enum NoProtobuf {
+    #[error(transparent)]
+    Damaged(#[from] prost::DecodeError),
+    #[error("it consists of messages that say nothing, and would take many times its size")]
+    Hollow,
+}
+
+/// How many times its own size a request may take in memory beside it. What instrumentations send takes three to four times.
+const MOST_TIMES: usize = 16;
+
+fn check_weight(kind: Kind, bytes: &[u8]) -> Result<(), NoProtobuf> {
+    // What is small may be what it likes.
+    let most = bytes.len().saturating_mul(MOST_TIMES).max(1 << 20);
+    if weight::of_protobuf(kind, bytes) > most { Err(NoProtobuf::Hollow) } else { Ok(()) }
 }
 
 /// What a request holds that is of use.
@@ -81,7 +100,8 @@ impl OtlpRequest {
     }
 
     /// An `ExportTraceServiceRequest`.
-    pub(crate) fn spans_from_protobuf(bytes: &[u8]) -> Result<Self, prost::DecodeError> {
+    pub(crate) fn spans_from_protobuf(bytes: &[u8]) -> Result<Self, NoProtobuf> {
+        check_weight(Kind::Traces, bytes)?;
         let mut request = Self::default();
         for of_resource in ExportTraceServiceRequest::decode(bytes)?.resource_spans {
             let scopes = of_resource.scope_spans.into_iter().map(|of_scope| (of_scope.scope, of_scope.spans));
@@ -91,17 +111,17 @@ impl OtlpRequest {
     }
 
     /// An `ExportLogsServiceRequest`.
-    pub(crate) fn logs_from_protobuf(bytes: &[u8]) -> Result<Self, prost::DecodeError> {
+    pub(crate) fn logs_from_protobuf(bytes: &[u8]) -> Result<Self, NoProtobuf> {
+        check_weight(Kind::Logs, bytes)?;
         let mut request = Self::default();
         let resources = ExportLogsServiceRequest::decode(bytes)?.resource_logs.into_iter();
         let scopes = resources.flat_map(|of_resource| of_resource.scope_logs);
         request.add_events(scopes.flat_map(|of_scope| of_scope.log_records));
         Ok(request)
     }
-}
 
-impl From<json::Request> for OtlpRequest {
-    fn from(read: json::Request) -> Self {
+    /// Either, or both in one.
+    pub(crate) fn from_json(read: JsonRequest) -> Self {
         let mut request = Self::default();
         for of_resource in read.resource_spans {
             request.malformed += of_resource.scope_spans.iter().map(|of_scope| of_scope.spans.left_out).sum::<u64>();
@@ -121,8 +141,8 @@ pub(super) fn requests(input: &[u8]) -> Result<Vec<OtlpRequest>, OtlpError> {
     match text.iter().find(|byte| !byte.is_ascii_whitespace()) {
         None => Ok(Vec::new()),
         Some(b'{') => serde_json::Deserializer::from_slice(text)
-            .into_iter::<json::Request>()
-            .map(|request| request.map(OtlpRequest::from))
+            .into_iter::<JsonRequest>()
+            .map(|request| request.map(OtlpRequest::from_json))
             .collect::<Result<_, serde_json::Error>>()
             .map_err(|error| OtlpError::new("JSON", &error)),
         Some(_) => Ok(vec![protobuf(input)?]),

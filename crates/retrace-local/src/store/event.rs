@@ -42,15 +42,15 @@ pub(super) fn join_upload(database: &Connection, upload: &Upload, version: i64) 
 }
 
 /// Lays an upload over a run that began over a WebSocket, or of which only spans of other processes are known, and that has not
-/// ended; false when there is no such run.
+/// ended, or over one that only OTLP has told; false when there is no such run.
 pub(super) fn merge_upload(database: &Connection, upload: &Upload, version: i64) -> Result<bool, StoreError> {
     let trace = &upload.trace;
-    let known: Option<(bool, Option<String>)> = database
-        .prepare_cached("SELECT streamed, head FROM traces WHERE id = ?1")?
-        .query_row([trace.id.as_text()], |row| Ok((row.get(0)?, row.get(1)?)))
+    let known: Option<(bool, bool, String)> = database
+        .prepare_cached("SELECT streamed, otlp, head FROM traces WHERE id = ?1")?
+        .query_row([trace.id.as_text()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    let Some((true, Some(head))) = known else { return Ok(false) };
-    if read::has_ended(&serde_json::from_str(&head)?) {
+    let Some((true, only_otlp, head)) = known else { return Ok(false) };
+    if !only_otlp && read::has_ended(&serde_json::from_str(&head)?) {
         return Ok(false);
     }
     let event = Told { database, seq: None, version, way: Way::Upload };
@@ -106,10 +106,10 @@ enum Way {
 }
 
 /// A row that is to be laid over.
-struct Known {
+pub(super) struct Known {
     key: i64,
-    fields: Fields,
-    clocks: Clocks,
+    pub(super) fields: Fields,
+    pub(super) clocks: Clocks,
 }
 
 impl Told<'_> {
@@ -160,7 +160,7 @@ impl Told<'_> {
         ];
         let statement = if is_known {
             "UPDATE traces SET started_micros = ?2, status = ?3, head = ?4, input = ?5, output = ?6, metadata = ?7,
-                 clocks = ?8, version = ?9, streamed = CASE WHEN ?10 = 1 THEN 1 ELSE streamed END WHERE id = ?1"
+                 clocks = ?8, version = ?9, otlp = 0, streamed = CASE streamed WHEN 2 THEN ?10 ELSE streamed END WHERE id = ?1"
         } else {
             "INSERT INTO traces (id, started_micros, status, head, input, output, metadata, clocks, version, streamed)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
@@ -269,7 +269,7 @@ impl Told<'_> {
         let Content { input, output, metadata } = &content;
         self.database
             .prepare_cached(
-                "UPDATE spans SET head = ?2, input = ?3, output = ?4, metadata = ?5, clocks = ?6, version = ?7
+                "UPDATE spans SET head = ?2, input = ?3, output = ?4, metadata = ?5, clocks = ?6, version = ?7, otlp = 0
                  WHERE key = ?1",
             )?
             .execute(params![
@@ -306,7 +306,7 @@ impl Told<'_> {
 }
 
 impl Known {
-    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
+    pub(super) fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         let head: String = row.get(1)?;
         let content =
             Content { input: read::json(row, 2)?, output: read::json(row, 3)?, metadata: read::json(row, 4)? };

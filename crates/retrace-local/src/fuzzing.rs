@@ -1,0 +1,34 @@
+//! Doors for the fuzz targets, which are no part of this crate: readers that are not public, and what must hold of what they
+//! read.
+
+use crate::ingest::{self, Content, Frame};
+use crate::otlp::{JsonRequest, OtlpRequest};
+
+/// A body of `POST /v1/traces` or `/v1/logs`, in either encoding.
+pub fn otlp(body: &[u8]) {
+    let _ = ingest::json(body).map(|request: JsonRequest| OtlpRequest::from_json(request));
+    let _ = (OtlpRequest::spans_from_protobuf(body), OtlpRequest::logs_from_protobuf(body));
+}
+
+/// A body of `POST /api/v1/traces` or `PATCH /api/v1/traces/:id`. What is taken reads back from its rows.
+pub fn body(body: &[u8]) {
+    if let Ok(upload) = ingest::upload(body) {
+        let row = upload.trace;
+        let trace = row.content.into_trace(&row.head).expect("a row reads back");
+        assert_eq!(trace.id.as_ref(), Some(&row.id));
+        for row in upload.spans {
+            let span = row.content.clone().into_span(&row.head).expect("a row reads back");
+            let fields = row.content.into_fields(&row.head).expect("a row reads back");
+            let (head, content) = Content::split(fields).expect("fields can be split");
+            assert_eq!(content.into_span(&head).expect("a row reads back"), span);
+        }
+    }
+    let _ = ingest::patch(body);
+}
+
+/// A frame of a client.
+pub fn frame(text: &str) {
+    if let Ok(Frame::Event(told)) = ingest::frame(text) {
+        let _ = ingest::fields_of(&told.event);
+    }
+}
