@@ -78,10 +78,10 @@ impl<'v, V: SpanView> Reading<'v, V> {
                 messages.entry(belongs).or_default().push(MessageEvent::new(event));
             }
         }
-        slots.gather();
         for ((rank, slot), said) in messages {
             slots.put(slot, Held { rank: rank + DIALECTS.len(), attribute: None, value: Value::json(&said) });
         }
+        slots.gather();
         let classified = classify(&slots);
         let parameters = Parameters::of(&slots);
         let is_call = classified.class == Some(Class::Model);
@@ -175,8 +175,10 @@ impl<'v, V: SpanView> Reading<'v, V> {
         }
         metadata.refusal = said.answer.refusal;
         metadata.vision = said.vision;
-        if metadata.finish_reasons.is_none() && !said.answer.finish_reasons.is_empty() {
-            metadata.finish_reasons = Some(said.answer.finish_reasons);
+        match &metadata.finish_reasons {
+            Some(stated) => slots.keep_reasons(stated),
+            None if said.answer.finish_reasons.is_empty() => {}
+            None => metadata.finish_reasons = Some(said.answer.finish_reasons),
         }
 
         let answered = slots.tell_label(Slot::ResponseModel).or_else(|| slots.tell_label(Slot::Model));

@@ -27,10 +27,13 @@ impl<V: SpanView> Reading<'_, V> {
     pub(crate) fn said(&self, class: Option<Class>, seen: &mut impl FnMut(SeenTool<'_>, bool)) -> Said {
         let mut said = Said::default();
         let instructions = self.turns(Slot::SystemInstructions);
-        let mut history = self.turns(Slot::InputMessages).or_else(|| self.exchanged(Slot::Input, exchange::request));
+        let history = self.turns(Slot::InputMessages);
+        let is_read = history.is_some();
+        let mut history = history.or_else(|| self.exchanged(Slot::Input, exchange::request));
         history.iter_mut().for_each(|turns| tie_results(turns));
         let is_said = |turns: &Vec<Turn<'_>>| turns.iter().any(|turn| !turn.parts.is_empty());
         let answered = self.turns(Slot::OutputMessages);
+        let answers = answered.is_some();
         // Of what its messages do not show, such as a refusal, the whole answer is the only record.
         let answered = match answered.as_ref().is_some_and(is_said) {
             true => answered,
@@ -42,8 +45,7 @@ impl<V: SpanView> Reading<'_, V> {
             said.vision = history.as_deref().is_some_and(has_images);
         }
 
-        let conversed = [(Slot::SystemInstructions, instructions.is_some()), (Slot::InputMessages, history.is_some())];
-        let answers = answered.is_some();
+        let conversed = [(Slot::SystemInstructions, instructions.is_some()), (Slot::InputMessages, is_read)];
         let asked = (instructions.is_some() || history.is_some()).then(|| {
             Json::from_serialize(&conversation(instructions.unwrap_or_default(), history.unwrap_or_default()))
         });

@@ -224,6 +224,14 @@ impl<'a> Slots<'a> {
         one.chain(many).chain(flat).collect()
     }
 
+    /// Reasons to stop that a flattened answer has, other than those that are stated, stay attributes.
+    pub(crate) fn keep_reasons(&self, stated: &[String]) {
+        let reasons = self.flat.iter().filter(|flat| flat.key.ends_with(".finish_reason"));
+        for flat in reasons.filter(|flat| !stated.iter().any(|one| flat.value.as_text() == Some(one))) {
+            flat.used.set(false);
+        }
+    }
+
     /// Whether the record has this part of a flattened value.
     fn has(&self, flat: &Flat<'_>) -> bool {
         flat.used.get() && self.is_told(flat.slot)
