@@ -1,7 +1,7 @@
 //! The places that attributes fill: one for each thing that a span can say, whatever the dialect calls it.
 
 use std::cell::Cell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::indexed::{Flat, gathered};
 use crate::view::Value;
@@ -237,9 +237,10 @@ impl<'a> Slots<'a> {
         flat.used.get() && self.is_told(flat.slot)
     }
 
-    /// Whether the record has this value as part of a flattened one.
-    pub(crate) fn has_part(&self, key: &str, value: &Value<'_>) -> bool {
-        self.flat.iter().any(|flat| flat.key == key && flat.value == *value && self.has(flat))
+    /// The parts of flattened values that events said and the record has, by what follows the prefix.
+    pub(crate) fn told_parts(&self) -> HashMap<&str, &Value<'a>> {
+        let parts = self.flat.iter().filter(|flat| flat.attribute.is_none() && self.has(flat));
+        parts.map(|flat| (flat.key, &flat.value)).collect()
     }
 }
 
