@@ -39,6 +39,8 @@
 //! | `POST /api/v1/traces/:id/golden` | 200, also before the trace is there (section 20) |
 //! | `POST /api/v1/enforcement/check` | `allow`: there are no policies here |
 //! | `POST /api/v1/internal/logs` | 202; telemetry is thrown away |
+//! | `POST /v1/traces`, `/v1/logs` | 200; spans and log records over OTLP, see below |
+//! | `POST /v1/metrics` | 200; metrics are thrown away |
 //! | `GET /ws/v1/stream` | live events over a WebSocket, each acknowledged when it is stored (sections 4 to 7) |
 //! | `GET /` | the page |
 //!
@@ -68,7 +70,7 @@
 //! or that was posted before, is a 409.
 //!
 //! # What it promises
-//! * What was answered with success is committed. A file survives the process; the last moments before a crash of the
+//! * What was answered with success is committed, but for what comes over OTLP. A file survives the process; the last moments before a crash of the
 //!   *machine* may be lost.
 //! * What is read back is what was sent: ids and times as text, numbers with all their digits, `null` where there was
 //!   `null`. Fields that the protocol does not know are dropped; the bare words `NaN` and `Infinity`, which are no JSON,
@@ -77,11 +79,27 @@
 //! * Bodies, connections, queues and waiting times are bounded.
 //!
 //! # Spans of other languages
+//! Any application that sends OTLP over HTTP shows up: `OTEL_EXPORTER_OTLP_ENDPOINT` is [`Server::otlp_url`], the protocol
+//! `http/protobuf` or `http/json`, plain or compressed with gzip or deflate. Where a key is asked for, it is asked for here
+//! too, under the same names (`OTEL_EXPORTER_OTLP_HEADERS=x-retrace-key=…`). Spans become runs by the code of the exporter of
+//! this project, with the options of [`ServerBuilder::with_otlp_options`]; log records that have a name and a span are events
+//! of that span, others are passed over.
+//!
+//! Everything of one trace is one run, whichever services send it and however late. A run is stored a quarter of a second
+//! after something of it came (later when it is long), as running until a local root has ended, and told anew when more comes.
+//! What was answered is held in memory until then: a stop stores it, a crash loses it. A trace is held for ten minutes after
+//! the last of it came, within [`ServerBuilder::with_otlp_bytes`]; what comes later, or after a restart, is added to the
+//! stored run. A run that the Retrace wire told as well keeps the words of the wire, and has the spans of both.
+//!
+//! Requests are answered as OTLP asks, in their own encoding: 200 with the number of spans whose ids are malformed, should
+//! there be any; 400, 401, 413 and 415 with a `Status` that says why; 429 and 503 with `Retry-After` while the receiver cannot
+//! take more.
+//!
 //! [`translate`] turns OTLP data into the runs that the exporter of this project would send, by the same code; the command
 //! `retrace-local translate` prints them. It is also how a mapping is looked into.
 //!
 //! # What this does not do
-//! Forks, replays (it never sends `halt`, `resume` or `replay`), enforcement policies, and receiving OTLP. It encrypts
+//! Forks, replays (it never sends `halt`, `resume` or `replay`), enforcement policies, and OTLP over gRPC. It encrypts
 //! nothing: where others can reach it, put something in front of it that does.
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use retrace_protocol::Trace;
 use retrace_translate::{Options, SpanSelection};
 use serde::Serialize;
 
-/// A local Retrace: receives runs of agents over HTTP, keeps them in SQLite, and shows them on a page.
+/// A local Retrace: receives runs of agents over its own protocol and over OTLP, keeps them in SQLite, and shows them on a page.
 #[derive(Parser)]
 #[command(name = "retrace-local", version, arg_required_else_help = true)]
 struct Command {
@@ -23,6 +23,9 @@ struct Command {
 #[derive(Subcommand)]
 enum What {
     /// Receive runs until Ctrl-C or SIGTERM, and show them on a page at the printed address.
+    ///
+    /// Takes what Retrace's clients send, and at the same address OTLP over HTTP: spans on /v1/traces and log records on
+    /// /v1/logs, as protobuf or JSON, plain or compressed. The environment that makes an application send it there is printed.
     Serve(Serve),
     /// Print the runs in OTLP data as the exporter would send them.
     ///
@@ -37,6 +40,13 @@ struct Translate {
     #[arg(value_name = "FILE", default_value = "-")]
     files: Vec<PathBuf>,
 
+    #[command(flatten)]
+    translation: Translation,
+}
+
+/// How OTLP is translated.
+#[derive(Args)]
+struct Translation {
     /// Which spans become part of a run: those of GenAI and the root above them, or all.
     #[arg(long, value_enum, default_value = "genai")]
     spans: Spans,
@@ -87,6 +97,9 @@ struct Serve {
     /// One more name under which this receiver may be asked, such as that of a container; can be given repeatedly.
     #[arg(long, value_name = "NAME")]
     host_name: Vec<String>,
+
+    #[command(flatten, next_help_heading = "Of spans that come over OTLP")]
+    translation: Translation,
 }
 
 fn main() -> ExitCode {
@@ -108,7 +121,8 @@ impl Serve {
         let mut server = Server::builder()
             .with_addr(self.addr)
             .with_max_body_bytes(self.max_body_bytes)
-            .with_allow_remote(self.allow_remote);
+            .with_allow_remote(self.allow_remote)
+            .with_otlp_options(self.translation.into());
         for name in self.host_name {
             server = server.with_host_name(name);
         }
@@ -125,12 +139,15 @@ impl Serve {
         let server = server.start()?;
 
         let key = if has_key { "…" } else { "rt_local" };
+        let headers = if has_key { " OTEL_EXPORTER_OTLP_HEADERS=x-retrace-key=…" } else { "" };
         say(&format!(
             "Retrace, local: {url}
   runs are kept  {kept}
   to send here   RETRACE_BASE_URL={url} RETRACE_API_KEY={key}
+  or over OTLP   OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf OTEL_EXPORTER_OTLP_ENDPOINT={otlp}{headers}
   to stop        Ctrl-C",
             url = server.url(),
+            otlp = server.otlp_url(),
             kept = self.db.map_or("in memory".into(), |path| path.display().to_string()),
         ));
         if !server.addr().ip().is_loopback() {
@@ -147,14 +164,7 @@ impl Serve {
 impl Translate {
     fn run(self) -> Result<(), Box<dyn std::error::Error>> {
         let inputs = self.files.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>()?;
-        let mut options = Options::default();
-        options.selection = match self.spans {
-            Spans::Genai => SpanSelection::GenAi,
-            Spans::All => SpanSelection::All,
-        };
-        options.capture_content = !self.no_content;
-        options.project_id = self.project_id;
-        options.environment = self.environment;
+        let options = self.translation.into();
         let translated = retrace_local::translate(inputs.iter().map(Vec::as_slice), options).map_err(|error| {
             let file = self.files.get(error.input()).map_or_else(String::new, |file| file.display().to_string());
             format!("{file}: {error}")
@@ -164,6 +174,20 @@ impl Translate {
         }
         say(&serde_json::to_string_pretty(&Traces { traces: &translated.traces })?);
         Ok(())
+    }
+}
+
+impl From<Translation> for Options {
+    fn from(translation: Translation) -> Self {
+        let mut options = Self::default();
+        options.selection = match translation.spans {
+            Spans::Genai => SpanSelection::GenAi,
+            Spans::All => SpanSelection::All,
+        };
+        options.capture_content = !translation.no_content;
+        options.project_id = translation.project_id;
+        options.environment = translation.environment;
+        options
     }
 }
 

@@ -50,6 +50,7 @@ fn it_serves_until_it_is_told_to_stop() {
         let mut running = Running(command.spawn().unwrap());
         let (banner, url) = banner(&mut running.0);
         assert!(banner.contains(&format!("RETRACE_BASE_URL={url}")), "{banner}");
+        assert!(banner.contains(&format!("OTEL_EXPORTER_OTLP_ENDPOINT={url} ")), "{banner}");
         assert!(banner.contains("runs.db") && !banner.contains("rt_secret"), "{banner}");
 
         let post = |key: &str| {

@@ -9,7 +9,7 @@ use retrace_protocol::message::Text;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::messages::{Part, Source, Turn, label_of, text_of};
+use crate::messages::{Part, Source, Turn, beside_a_result, label_of, text_of};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -140,20 +140,22 @@ fn said<'a>(read: &RawMessage<'a>, otherwise: &'static str) -> Option<Turn<'a>> 
     let role = role.or_else(by_type);
     let mut turn = Turn { role: role.unwrap_or(Cow::Borrowed(otherwise)), ..Turn::default() };
     turn.name = read.name.and_then(label_of);
-    let content = read.content.or(read.parts).or(read.text).or(read.user).filter(|raw| !is_null(raw));
+    let content = read.content.or(read.parts).or(read.text).filter(|raw| !is_null(raw));
     let mut parts = content.map(parts_of).unwrap_or_default();
     let answers = matches!(&*turn.role, "tool" | "function");
     if let Some(id) = read.tool_call_id.and_then(label_of).or_else(|| read.id.filter(|_| answers).and_then(label_of)) {
         // What a tool answered is kept as it came.
         parts = vec![Part::ToolResult { id: Some(id), name: turn.name.take(), result: content }];
+        parts.extend(beside_a_result(&turn.role));
     } else if answers && content.is_some() && !parts.iter().any(|part| matches!(part, Part::ToolResult { .. })) {
         parts = vec![Part::ToolResult { id: None, name: turn.name.take(), result: content }];
     }
     if let Some(reasoning) = read.reasoning_content.filter(|raw| !is_null(raw)) {
         parts.insert(0, text_of(reasoning).map_or(Part::Other(reasoning), Part::Reasoning));
     }
-    if let Some(refusal) = read.refusal.and_then(text_of) {
-        parts.push(Part::Refusal(refusal));
+    parts.extend(read.user.map(parts_of).unwrap_or_default());
+    if let Some(refusal) = read.refusal.filter(|raw| !is_null(raw)) {
+        parts.push(text_of(refusal).map_or(Part::Other(refusal), Part::Refusal));
     }
     if let Some(call) = read.function_call.filter(|raw| !is_null(raw)) {
         parts.push(tool_call(call).unwrap_or(Part::Other(call)));
@@ -192,7 +194,7 @@ pub(crate) fn tool_call(raw: &RawValue) -> Option<Part<'_>> {
         Some(function) if is_object(function) => object(function)?,
         _ => call,
     };
-    if of.name.is_none() && of.arguments.is_none() {
+    if id.is_none() && of.name.is_none() && of.arguments.is_none() {
         return None;
     }
     let arguments = of.arguments.filter(|raw| !is_null(raw));

@@ -85,10 +85,10 @@ impl<'v, V: SpanView> Reading<'v, V> {
                 messages.entry(belongs).or_default().push(MessageEvent::new(event));
             }
         }
-        slots.gather();
         for ((rank, slot), said) in messages {
             slots.put(slot, Held { rank: rank + DIALECTS.len(), attribute: None, value: Value::json(&said) });
         }
+        slots.gather();
         if !genai {
             slots.without_guests();
         }
@@ -190,8 +190,10 @@ impl<'v, V: SpanView> Reading<'v, V> {
         metadata.refusal = said.answer.refusal;
         metadata.truncated = slots.cut.get().then_some(true);
         metadata.vision = said.vision;
-        if metadata.finish_reasons.is_none() && !said.answer.finish_reasons.is_empty() {
-            metadata.finish_reasons = Some(said.answer.finish_reasons);
+        match &metadata.finish_reasons {
+            Some(stated) => slots.keep_reasons(stated),
+            None if said.answer.finish_reasons.is_empty() => {}
+            None => metadata.finish_reasons = Some(said.answer.finish_reasons),
         }
 
         let answered = slots.tell_label(Slot::ResponseModel).or_else(|| slots.tell_label(Slot::Model));

@@ -277,14 +277,23 @@ impl<'a> Slots<'a> {
         self.many.iter().enumerate().filter(move |(at, one)| best.get(one.key) == Some(at)).map(|(_, one)| one)
     }
 
+    /// Reasons to stop that a flattened answer has, other than those that are stated, stay attributes.
+    pub(crate) fn keep_reasons(&self, stated: &[String]) {
+        let reasons = self.flat.iter().filter(|flat| flat.key.ends_with(".finish_reason"));
+        for flat in reasons.filter(|flat| !stated.iter().any(|one| flat.value.as_text() == Some(one))) {
+            flat.used.set(false);
+        }
+    }
+
     /// Whether the record has this part of a flattened value.
     fn has(&self, flat: &Flat<'_>) -> bool {
         flat.used.get() && self.is_told(flat.slot)
     }
 
-    /// Whether the record has this value as part of a flattened one.
-    pub(crate) fn has_part(&self, key: &str, value: &Value<'_>) -> bool {
-        self.flat.iter().any(|flat| flat.key == key && flat.value == *value && self.has(flat))
+    /// The parts of flattened values that events said and the record has, by what follows the prefix.
+    pub(crate) fn told_parts(&self) -> HashMap<&str, &Value<'a>> {
+        let parts = self.flat.iter().filter(|flat| flat.attribute.is_none() && self.has(flat));
+        parts.map(|flat| (flat.key, &flat.value)).collect()
     }
 }
 

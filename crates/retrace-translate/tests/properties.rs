@@ -11,7 +11,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use retrace_protocol::Json;
 use retrace_translate::{Options, Recorder, RecorderLimits, Resource, SpanSelection, Value};
-use support::any::{KEYS, any_selection, any_span};
+use support::any::{EVENTS, KEYS, any_selection, any_span};
 use support::*;
 
 proptest! {
@@ -66,7 +66,14 @@ proptest! {
     #[test]
     fn every_value_of_every_span_is_somewhere_in_the_run(
         spans in prop::collection::vec(
-            (prop::collection::btree_map(prop::sample::select(KEYS), 0_usize..12, 0..12), 0_u64..5, 0_u8..3, any::<bool>()),
+            (
+                prop::collection::btree_map(prop::sample::select(KEYS), 0_usize..14, 0..12),
+                0_u64..5,
+                0_u8..3,
+                any::<bool>(),
+                prop::sample::select(EVENTS),
+                prop::sample::select(&["", "chat", "execute_tool", "invoke_agent"][..]),
+            ),
             1..5,
         ),
     ) {
@@ -76,8 +83,11 @@ proptest! {
             marks.last().copied().unwrap()
         };
         let mut recorded = Vec::new();
-        for (n, (attributes, parent, status, raised)) in (1_u64..).zip(spans) {
+        for (n, (attributes, parent, status, raised, said, operation)) in (1_u64..).zip(spans) {
             let mut span = span(n, if parent < n { parent } else { 0 }, &format!("name {}", mark()));
+            if !operation.is_empty() {
+                span = span.with("gen_ai.operation.name", operation);
+            }
             let mut event = Vec::new();
             for (key, shape) in attributes {
                 let mark = mark();
@@ -93,6 +103,8 @@ proptest! {
                     9 => Value::Str(format!(r#"{{"input":{mark},"total_tokens":{mark}}}"#).into()),
                     10 => Value::Str(format!(r#"{{"choices":[{{"message":{{"role":"assistant","content":"{mark}"}}}}]}}"#).into()),
                     11 => Value::Str(format!(r#"[{{"role":"user","content":"cut {mark} and what follo"#).into()),
+                    12 => Value::Str(format!(r#"[{{"role":"tool","content":[{{"type":"text","text":"{mark}"}}]}}]"#).into()),
+                    13 => Value::Float(f64::from(u32::try_from(mark).unwrap())),
                     _ => Value::Str(format!("text {mark}").into()),
                 };
                 if shape == 2 && n % 2 == 0 {
@@ -110,6 +122,9 @@ proptest! {
             } else if !event.is_empty() {
                 span.events.push(("gen_ai.client.inference.operation.details".to_owned(), event));
             }
+            span.events.push((said.to_owned(), vec![("content".to_owned(), Value::Str(format!("said {}", mark()).into()))]));
+            span = span.record(said, Value::Json(format!(r#"{{"content":"recorded {}"}}"#, mark()).into()));
+            span = span.record(said, Value::Str(format!("text {}", mark()).into()));
             recorded.push(span);
         }
         let mut options = Options::default();

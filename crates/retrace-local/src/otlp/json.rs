@@ -21,7 +21,7 @@ use self::number::{double, hex, text, whole};
 /// A request with spans, with log records, or with both.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct Request {
+pub(crate) struct Request {
     #[serde(deserialize_with = "plain")]
     pub(super) resource_spans: Vec<ResourceSpans>,
     #[serde(deserialize_with = "plain")]

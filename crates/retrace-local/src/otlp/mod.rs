@@ -1,5 +1,6 @@
 //! Spans that come over OTLP, read like those of the SDK.
 
+mod held;
 mod json;
 mod request;
 mod trace;
@@ -10,7 +11,9 @@ use std::collections::BTreeMap;
 use retrace_protocol::{Timestamp, Trace};
 use retrace_translate::Options;
 
+pub(crate) use self::held::{Due, HeldLimits, HeldTraces, Part, Telling, Told};
 pub use self::request::OtlpError;
+pub(crate) use self::request::OtlpRequest;
 use self::request::requests;
 use self::trace::OtlpTrace;
 

@@ -12,7 +12,7 @@ use prost::Message as _;
 use retrace_translate::Resource;
 use thiserror::Error;
 
-use super::json;
+use super::json::Request as JsonRequest;
 use super::trace::{OtlpEvent, OtlpSpan};
 use super::view::attributes;
 
@@ -98,10 +98,9 @@ impl OtlpRequest {
         request.add_events(scopes.flat_map(|of_scope| of_scope.log_records));
         Ok(request)
     }
-}
 
-impl From<json::Request> for OtlpRequest {
-    fn from(read: json::Request) -> Self {
+    /// Either, or both in one.
+    pub(crate) fn from_json(read: JsonRequest) -> Self {
         let mut request = Self::default();
         for of_resource in read.resource_spans {
             request.malformed += of_resource.scope_spans.iter().map(|of_scope| of_scope.spans.left_out).sum::<u64>();
@@ -121,8 +120,8 @@ pub(super) fn requests(input: &[u8]) -> Result<Vec<OtlpRequest>, OtlpError> {
     match text.iter().find(|byte| !byte.is_ascii_whitespace()) {
         None => Ok(Vec::new()),
         Some(b'{') => serde_json::Deserializer::from_slice(text)
-            .into_iter::<json::Request>()
-            .map(|request| request.map(OtlpRequest::from))
+            .into_iter::<JsonRequest>()
+            .map(|request| request.map(OtlpRequest::from_json))
             .collect::<Result<_, serde_json::Error>>()
             .map_err(|error| OtlpError::new("JSON", &error)),
         Some(_) => Ok(vec![protobuf(input)?]),

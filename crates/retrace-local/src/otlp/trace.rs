@@ -1,12 +1,14 @@
 //! The spans of one trace, whoever sent them, and the log records tied to them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message as _;
+use retrace_protocol::Id;
 use retrace_translate::{Options, Output, Recorder, RecorderLimits, Resource, Run};
 
 use super::view::{self, View};
@@ -63,16 +65,42 @@ impl OtlpEvent {
 }
 
 impl OtlpTrace {
-    pub(crate) fn add_span(&mut self, span: OtlpSpan) {
+    /// Adds a span; tells how many bytes it takes, roughly.
+    pub(crate) fn add_span(&mut self, span: OtlpSpan) -> usize {
+        let weight = size_of::<OtlpSpan>() + span.span.encoded_len();
         self.spans.push(span);
+        weight
     }
 
-    /// Events of a span are told in the order of their times, whichever came first.
-    pub(crate) fn add_event(&mut self, event: OtlpEvent) {
+    /// Adds an event of a span; tells how many bytes it takes, roughly. Events are told in the order of their times,
+    /// whichever came first.
+    pub(crate) fn add_event(&mut self, event: OtlpEvent) -> usize {
+        let weight = size_of::<OtlpEvent>() + event.record.encoded_len();
         let records = self.events.entry(event.span_id).or_default();
         let at = view::time(&event.record);
         let place = records.partition_point(|earlier| view::time(earlier) <= at);
         records.insert(place, event.record);
+        weight
+    }
+
+    /// How many spans have come.
+    pub(crate) fn spans(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// The spans that hang from one that has not come, by the ids that a run has for them.
+    pub(crate) fn orphans(&self) -> Vec<(Id, Id)> {
+        let here: HashSet<[u8; 8]> = self.spans.iter().map(|span| span.span_id).collect();
+        let orphans = self.spans.iter().filter_map(|span| {
+            let parent = span_id(&span.span.parent_span_id).filter(|parent| !here.contains(parent))?;
+            Some((Id::from_otel_span(span.trace_id, span.span_id), Id::from_otel_span(span.trace_id, parent)))
+        });
+        orphans.collect()
+    }
+
+    /// Whether the span has come above which there is none.
+    pub(crate) fn has_root(&self) -> bool {
+        self.spans.iter().any(|span| span_id(&span.span.parent_span_id).is_none())
     }
 
     /// The run that these spans make, as the exporter would send it; `None` when nobody selected any of them. And how many

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use retrace_translate::Options;
+
 use super::Server;
 use super::auth::{ApiKey, KeyError};
 use crate::store::OpenError;
@@ -28,6 +30,8 @@ pub struct ServerBuilder {
     pub(super) api_key: Option<Secret>,
     pub(super) max_body_bytes: u64,
     pub(super) patience: Duration,
+    pub(super) otlp: Options,
+    pub(super) otlp_bytes: usize,
 }
 
 /// A key before it is checked.
@@ -46,6 +50,9 @@ impl ServerBuilder {
     /// How long a client may take unless another time is set: 60 s.
     pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
 
+    /// How much of the traces that come over OTLP is held unless another limit is set: 64 MiB.
+    pub const DEFAULT_OTLP_BYTES: usize = 64 * 1024 * 1024;
+
     pub(super) fn new() -> Self {
         Self {
             addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -55,6 +62,8 @@ impl ServerBuilder {
             api_key: None,
             max_body_bytes: Self::DEFAULT_MAX_BODY_BYTES,
             patience: Self::DEFAULT_PATIENCE,
+            otlp: Options::default(),
+            otlp_bytes: Self::DEFAULT_OTLP_BYTES,
         }
     }
 
@@ -107,6 +116,33 @@ impl ServerBuilder {
     /// Default [`ServerBuilder::DEFAULT_PATIENCE`]. An idle connection is closed after this time too.
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// How spans that come over OTLP are translated: which of them become part of a run, whether with their content, and
+    /// under which project and environment. Runs that come over the Retrace wire are taken as they are.
+    ///
+    /// ```
+    /// use retrace_local::Server;
+    /// use retrace_translate::{Options, SpanSelection};
+    ///
+    /// let mut options = Options::default();
+    /// options.selection = SpanSelection::All;
+    /// let server = Server::builder().with_otlp_options(options).start()?;
+    /// # Ok::<(), retrace_local::StartError>(())
+    /// ```
+    pub fn with_otlp_options(mut self, options: Options) -> Self {
+        self.otlp = options;
+        self
+    }
+
+    /// How much of the traces that come over OTLP is held, in bytes, roughly. Default
+    /// [`ServerBuilder::DEFAULT_OTLP_BYTES`].
+    ///
+    /// A trace is held for ten minutes after the last of it came, so that what comes later finds its place. When there are
+    /// more, those that were silent longest are forgotten; they are stored before, and what comes of them later is added.
+    pub fn with_otlp_bytes(mut self, bytes: usize) -> Self {
+        self.otlp_bytes = bytes;
         self
     }
 

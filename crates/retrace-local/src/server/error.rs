@@ -22,6 +22,14 @@ impl ApiError {
         Self { status, refusal: Refusal { error: reason.into(), field: None } }
     }
 
+    pub(super) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) const fn refusal(&self) -> &Refusal {
+        &self.refusal
+    }
+
     pub(super) fn not_found(reason: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, reason)
     }
@@ -54,7 +62,7 @@ impl IntoResponse for ApiError {
         let mut response = answer(self.status, &self.refusal);
         let headers = response.headers_mut();
         match self.status {
-            StatusCode::SERVICE_UNAVAILABLE => {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
                 headers.insert(header::RETRY_AFTER, RETRY_AFTER);
             }
             StatusCode::UNAUTHORIZED => {

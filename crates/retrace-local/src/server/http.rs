@@ -7,7 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::request::Parts as RequestParts;
-use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -24,6 +24,7 @@ use super::body::Bodies;
 use super::changes;
 use super::error::ApiError;
 use super::guard::{Hosts, Stranger};
+use super::otlp::{self, Recording};
 use super::page;
 use super::stream::{self, Live};
 use crate::ingest;
@@ -60,11 +61,20 @@ pub(super) struct App {
     pub(super) streams: Arc<Semaphore>,
     /// True once the server is stopping.
     pub(super) closing: watch::Sender<bool>,
+    /// Takes what comes over OTLP.
+    pub(super) recording: Recording,
     large: Arc<Semaphore>,
 }
 
 impl App {
-    pub(super) fn new(writer: Writer, reader: Reader, bodies: Bodies, key: Option<ApiKey>, hosts: Hosts) -> Self {
+    pub(super) fn new(
+        writer: Writer,
+        reader: Reader,
+        bodies: Bodies,
+        key: Option<ApiKey>,
+        hosts: Hosts,
+        recording: Recording,
+    ) -> Self {
         Self {
             writer,
             reader,
@@ -74,6 +84,7 @@ impl App {
             live: Arc::default(),
             streams: stream::places(),
             closing: watch::Sender::new(false),
+            recording,
             large: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
         }
     }
@@ -98,6 +109,9 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .merge(api)
         .merge(page::router())
         .route(endpoint::TELEMETRY, post(telemetry))
+        .route(otlp::TRACES, post(otlp::traces))
+        .route(otlp::LOGS, post(otlp::logs))
+        .route(otlp::METRICS, post(otlp::metrics))
         .route(endpoint::STREAM, get(stream::upgrade))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
@@ -137,6 +151,8 @@ async fn patch(State(app): Shared, PathId(id): PathId, request: Request) -> Answ
 }
 
 async fn delete(State(app): Shared, PathId(id): PathId) -> Answer {
+    // What is held of it would bring it back.
+    app.recording.forget(&id).await;
     changed(&id, app.writer.write(Change::Delete(id.clone()), None).await?)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -251,10 +267,14 @@ async fn wrong_method() -> ApiError {
 }
 
 async fn require_key(State(app): Shared, request: Request, next: Next) -> Answer {
-    if let Some(key) = &app.key {
-        key.admit(request.headers()).map_err(|denied| ApiError::new(StatusCode::UNAUTHORIZED, denied.to_string()))?;
-    }
+    check_key(&app, request.headers())?;
     Ok(next.run(request).await)
+}
+
+/// Whether a request shows the key, where one is asked for.
+pub(super) fn check_key(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
+    let Some(key) = &app.key else { return Ok(()) };
+    key.admit(headers).map_err(|denied| ApiError::new(StatusCode::UNAUTHORIZED, denied.to_string()))
 }
 
 async fn keep_strangers_out(State(app): Shared, request: Request, next: Next) -> Response {

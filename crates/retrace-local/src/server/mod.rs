@@ -4,10 +4,12 @@ mod auth;
 mod body;
 mod builder;
 mod changes;
+mod compression;
 mod error;
 mod guard;
 mod http;
 mod listener;
+mod otlp;
 mod page;
 mod patience;
 mod stream;
@@ -26,7 +28,7 @@ pub use builder::{ServerBuilder, StartError};
 use http::{App, answer};
 
 use crate::query::TraceQuery;
-use crate::store::{self, Reader, StoreError};
+use crate::store::{self, Reader, StoreError, Writer};
 
 /// How long reads that are still running when the server stops may take to end.
 const READS_GRACE: Duration = Duration::from_secs(1);
@@ -91,7 +93,9 @@ impl Server {
             store::open(settings.db.as_deref()).map_err(|error| StartError::db(settings.db.clone(), &error))?;
         let bodies = body::Bodies::new(settings.max_body_bytes, settings.patience);
         let hosts = guard::Hosts::new(addr.ip(), settings.host_names.clone());
-        let app = App::new(writer, reader.clone(), bodies, key, hosts);
+        let (recording, recorder) = otlp::record(settings.otlp.clone(), settings.otlp_bytes);
+        let recorder = (recorder, writer.clone());
+        let app = App::new(writer, reader.clone(), bodies, key, hosts, recording);
 
         let (stop, asked_to_stop) = oneshot::channel();
         let (started, wait_for_start) = mpsc::channel();
@@ -100,7 +104,7 @@ impl Server {
         thread::Builder::new()
             .name("retrace-local".into())
             .spawn(move || {
-                run(listener, app, patience, asked_to_stop, &started);
+                run(listener, app, recorder, patience, asked_to_stop, &started);
                 // All writers are gone now, so this thread ends when what they handed over is stored.
                 let _ = writing.join();
                 let _ = done.send(());
@@ -122,6 +126,19 @@ impl Server {
     #[must_use]
     pub fn ws_url(&self) -> String {
         format!("ws://{}{}", reachable(self.addr), endpoint::STREAM)
+    }
+
+    /// Where OTLP goes, for `OTEL_EXPORTER_OTLP_ENDPOINT`: the same as [`Server::url`], below which exporters find `/v1/traces`
+    /// and `/v1/logs`.
+    ///
+    /// ```
+    /// let server = retrace_local::Server::start()?;
+    /// println!("OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf OTEL_EXPORTER_OTLP_ENDPOINT={}", server.otlp_url());
+    /// # Ok::<(), retrace_local::StartError>(())
+    /// ```
+    #[must_use]
+    pub fn otlp_url(&self) -> &str {
+        &self.url
     }
 
     /// Where it listens.
@@ -211,6 +228,7 @@ const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 fn run(
     listener: TcpListener,
     app: App,
+    (recorder, writer): (otlp::Recorder, Writer),
     patience: Duration,
     asked_to_stop: oneshot::Receiver<()>,
     started: &mpsc::Sender<std::io::Result<()>>,
@@ -227,7 +245,12 @@ fn run(
             Ok(listener) => {
                 let _ = started.send(Ok(()));
                 let stop = async { drop(asked_to_stop.await) };
+                let (finish, asked_to_finish) = oneshot::channel();
+                let recording = tokio::spawn(recorder.run(writer, app.live.teller(), asked_to_finish));
                 listener::serve(listener, app, patience, stop).await;
+                // Requests that were answered are recorded by now, and told before this ends.
+                let _ = finish.send(());
+                let _ = recording.await;
             }
             Err(error) => drop(started.send(Err(error))),
         }

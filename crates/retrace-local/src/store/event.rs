@@ -23,15 +23,16 @@ pub(super) fn store(database: &Connection, told: &Numbered, version: i64) -> Res
     }
 }
 
-/// Lays an upload over a run that began over a WebSocket and has not ended; false when there is no such run.
+/// Lays an upload over a run that began over a WebSocket and has not ended, or that only OTLP has told; false when there is
+/// no such run.
 pub(super) fn merge_upload(database: &Connection, upload: &Upload, version: i64) -> Result<bool, StoreError> {
     let trace = &upload.trace;
-    let known: Option<(bool, Option<String>)> = database
-        .prepare_cached("SELECT streamed, head FROM traces WHERE id = ?1")?
-        .query_row([trace.id.as_text()], |row| Ok((row.get(0)?, row.get(1)?)))
+    let known: Option<(bool, bool, String)> = database
+        .prepare_cached("SELECT streamed, otlp, head FROM traces WHERE id = ?1")?
+        .query_row([trace.id.as_text()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    let Some((true, Some(head))) = known else { return Ok(false) };
-    if read::has_ended(&serde_json::from_str(&head)?) {
+    let Some((true, only_otlp, head)) = known else { return Ok(false) };
+    if !only_otlp && read::has_ended(&serde_json::from_str(&head)?) {
         return Ok(false);
     }
     let event = Told { database, seq: None, version };
@@ -75,10 +76,10 @@ struct Told<'a> {
 }
 
 /// A row that is to be laid over.
-struct Known {
+pub(super) struct Known {
     key: i64,
-    fields: Fields,
-    clocks: Clocks,
+    pub(super) fields: Fields,
+    pub(super) clocks: Clocks,
 }
 
 impl Told<'_> {
@@ -128,7 +129,7 @@ impl Told<'_> {
         ];
         let statement = if is_known {
             "UPDATE traces SET started_micros = ?2, status = ?3, head = ?4, input = ?5, output = ?6, metadata = ?7,
-                 clocks = ?8, version = ?9 WHERE id = ?1"
+                 clocks = ?8, version = ?9, otlp = 0 WHERE id = ?1"
         } else {
             "INSERT INTO traces (id, started_micros, status, head, input, output, metadata, clocks, version, streamed)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 1)"
@@ -237,7 +238,7 @@ impl Told<'_> {
         let Content { input, output, metadata } = &content;
         self.database
             .prepare_cached(
-                "UPDATE spans SET head = ?2, input = ?3, output = ?4, metadata = ?5, clocks = ?6, version = ?7
+                "UPDATE spans SET head = ?2, input = ?3, output = ?4, metadata = ?5, clocks = ?6, version = ?7, otlp = 0
                  WHERE key = ?1",
             )?
             .execute(params![
@@ -274,7 +275,7 @@ impl Told<'_> {
 }
 
 impl Known {
-    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
+    pub(super) fn read(row: &Row<'_>) -> Result<Self, StoreError> {
         let head: String = row.get(1)?;
         let content =
             Content { input: read::json(row, 2)?, output: read::json(row, 3)?, metadata: read::json(row, 4)? };

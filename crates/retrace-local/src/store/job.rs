@@ -3,6 +3,7 @@
 use retrace_protocol::{Id, Json, TracePatch};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
+use super::otlp::OtlpRun;
 use super::{StoreError, event, read};
 use crate::ingest::{Content, Numbered, TraceRow, Upload};
 
@@ -19,6 +20,8 @@ pub(crate) enum Change {
     Golden(Id, bool),
     /// Store what a run tells, event by event, each as often as it likes.
     Events(Vec<Numbered>),
+    /// Store what has come of a run over OTLP.
+    Otlp(Box<OtlpRun>),
 }
 
 /// What became of a change.
@@ -47,6 +50,7 @@ impl Change {
             Self::Events(events) => {
                 events.iter().try_for_each(|told| event::store(database, told, version)).map(|()| Outcome::Done)
             }
+            Self::Otlp(run) => run.store(database, version),
         }
     }
 }
@@ -81,7 +85,7 @@ fn merge(database: &Connection, id: &Id, patch: &TracePatch, version: i64) -> Re
     trace.apply(patch.clone().into_ended(id.clone()));
     let mut update = database.prepare_cached(
         "UPDATE traces SET started_micros = ?2, status = ?3, head = ?4, input = ?5, output = ?6, metadata = ?7,
-             version = ?8
+             version = ?8, otlp = 0
          WHERE id = ?1",
     )?;
     write_trace(&mut update, &TraceRow::new(id.clone(), trace)?, version)?;

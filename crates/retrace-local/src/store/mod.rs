@@ -6,6 +6,7 @@
 
 mod event;
 mod job;
+mod otlp;
 mod read;
 mod schema;
 mod writer;
@@ -19,6 +20,7 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 pub(crate) use job::{Change, Outcome};
+pub(crate) use otlp::OtlpRun;
 pub(crate) use read::ended_trace;
 pub(crate) use schema::OpenError;
 pub(crate) use writer::Writer;

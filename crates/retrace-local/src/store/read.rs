@@ -154,6 +154,11 @@ fn head_of_span(row: &Row<'_>) -> Result<Stored<Span>, StoreError> {
     Ok(Stored { record, stored_spans: None, live: None, golden: None, content_bytes: content_bytes(row)? })
 }
 
+/// The spans of a trace without content.
+pub(super) fn span_heads(database: &Connection, id: &Id) -> Result<Vec<Span>, StoreError> {
+    spans(database, id, HEAD, |row| Ok(head_of_span(row)?.record))
+}
+
 fn spans<T>(
     database: &Connection,
     id: &Id,

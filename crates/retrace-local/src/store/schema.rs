@@ -6,11 +6,14 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 /// The steps from an empty database to the current one, in order, each with the `user_version` that it leads to.
-const MIGRATIONS: &[(u32, &str)] =
-    &[(1, include_str!("migrations/0001_traces.sql")), (2, include_str!("migrations/0002_streams.sql"))];
+const MIGRATIONS: &[(u32, &str)] = &[
+    (1, include_str!("migrations/0001_traces.sql")),
+    (2, include_str!("migrations/0002_streams.sql")),
+    (3, include_str!("migrations/0003_otlp.sql")),
+];
 
 /// The version that the last step leads to.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Marks a database as ours: `retl` in ASCII.
 const APPLICATION_ID: i32 = 0x7265_746C;

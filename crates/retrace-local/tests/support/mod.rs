@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::needless_pass_by_value)]
 
+pub mod otlp;
 pub mod ws;
 
 use std::io::{Read as _, Write as _};
@@ -18,11 +19,12 @@ pub const HANG: Duration = Duration::from_secs(30);
 
 pub const AT: &str = "2026-01-02T03:04:05.678901Z";
 
-/// An answer: its status, its headers, and its body as text and as JSON (`null` when it is none).
+/// An answer: its status, its headers, and its body as it is, as text and as JSON (`null` when it is none).
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
+    pub bytes: Vec<u8>,
     pub text: String,
     pub json: Value,
 }
@@ -80,9 +82,10 @@ impl Client {
         let mut response = sent.unwrap_or_else(|error| panic!("{method} {path}: {error}"));
         let headers = response.headers().iter();
         let headers = headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
-        let text = response.body_mut().with_config().limit(1 << 30).read_to_string().unwrap();
+        let bytes = response.body_mut().with_config().limit(1 << 30).read_to_vec().unwrap();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
         let json = serde_json::from_str(&text).unwrap_or_default();
-        Answer { status: response.status().as_u16(), headers, text, json }
+        Answer { status: response.status().as_u16(), headers, bytes, text, json }
     }
 
     pub fn get(&self, path: &str) -> Answer {
@@ -152,5 +155,6 @@ pub fn parse(text: &str) -> Answer {
     let mut lines = head.lines();
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     let headers = lines.map(|line| line.split_once(": ").unwrap()).map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
-    Answer { status, headers, text: body.to_owned(), json: serde_json::from_str(body).unwrap_or_default() }
+    let json = serde_json::from_str(body).unwrap_or_default();
+    Answer { status, headers, bytes: body.into(), text: body.to_owned(), json }
 }

@@ -17,14 +17,19 @@ pub(in crate::server) struct Live {
     news: watch::Sender<()>,
 }
 
-/// What one connection tells. Its runs are no longer live through it when it is dropped.
+/// What one connection tells, or everything that comes over OTLP. Its runs are no longer live through it when it is dropped.
 #[derive(Debug)]
-pub(super) struct Teller {
+pub(in crate::server) struct Teller {
     live: Arc<Live>,
     runs: HashSet<Id>,
 }
 
 impl Live {
+    /// Somebody who tells runs.
+    pub(in crate::server) fn teller(self: &Arc<Self>) -> Teller {
+        Teller { live: Arc::clone(self), runs: HashSet::new() }
+    }
+
     /// Says of a run that may be live whether it is.
     pub(in crate::server) fn mark(&self, trace: &mut Stored<Trace>) {
         if let (Some(live), Some(id)) = (&mut trace.live, &trace.record.id) {
@@ -43,12 +48,8 @@ impl Live {
 }
 
 impl Teller {
-    pub(super) fn new(live: Arc<Live>) -> Self {
-        Self { live, runs: HashSet::new() }
-    }
-
     /// The connection has sent an event of this run.
-    pub(super) fn tells(&mut self, run: &Id) {
+    pub(in crate::server) fn tells(&mut self, run: &Id) {
         if self.runs.contains(run) || self.runs.len() >= MAX_RUNS {
             return;
         }
@@ -58,7 +59,7 @@ impl Teller {
     }
 
     /// The run has ended.
-    pub(super) fn ends(&mut self, run: &Id) {
+    pub(in crate::server) fn ends(&mut self, run: &Id) {
         if self.runs.remove(run) {
             self.live.leave(std::iter::once(run));
         }
@@ -102,7 +103,7 @@ mod tests {
     fn a_run_is_live_while_anyone_tells_it() {
         let live = Arc::new(Live::default());
         let mut news = live.news();
-        let (mut one, mut other) = (Teller::new(Arc::clone(&live)), Teller::new(Arc::clone(&live)));
+        let (mut one, mut other) = (live.teller(), live.teller());
         one.tells(&"t".into());
         one.tells(&"t".into());
         other.tells(&"t".into());
@@ -121,7 +122,7 @@ mod tests {
     #[test]
     fn a_run_that_cannot_be_live_is_not() {
         let live = Arc::new(Live::default());
-        let mut teller = Teller::new(Arc::clone(&live));
+        let mut teller = live.teller();
         teller.tells(&"t".into());
         let mut ended = Stored { record: Trace { id: Some("t".into()), ..Trace::default() }, ..Stored::default() };
         live.mark(&mut ended);

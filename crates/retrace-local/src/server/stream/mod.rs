@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::Semaphore;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-pub(super) use live::Live;
+pub(super) use live::{Live, Teller};
 use session::Session;
 
 use super::error::ApiError;

@@ -173,7 +173,7 @@ impl Session {
                 end = read(stream, queue, &signs) => end,
             }
         };
-        let teller = Teller::new(Arc::clone(&self.live));
+        let teller = self.live.teller();
         let telling = Telling { writer: &self.writer, acks, teller, signs: &signs, sink, mute: false }.run(waiting);
         tokio::pin!(reading, telling);
         tokio::select! {

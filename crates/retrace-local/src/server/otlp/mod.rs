@@ -1,0 +1,92 @@
+//! OTLP over HTTP (OTLP specification, "OTLP/HTTP"): spans and log records of any language.
+
+mod answer;
+mod recording;
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::Response;
+use retrace_protocol::read::Refusal;
+
+use self::answer::{Encoding, Signal};
+pub(super) use self::recording::{Recorder, Recording, record};
+use super::error::ApiError;
+use super::http::{App, check_key};
+use crate::ingest;
+use crate::otlp::OtlpRequest;
+
+/// Where exporters send what, below their endpoint.
+pub(super) const TRACES: &str = "/v1/traces";
+pub(super) const LOGS: &str = "/v1/logs";
+pub(super) const METRICS: &str = "/v1/metrics";
+
+type Shared = State<Arc<App>>;
+
+/// Spans.
+pub(super) async fn traces(State(app): Shared, request: Request) -> Response {
+    exported(&app, Signal::Traces, request).await
+}
+
+/// Log records, of which those are kept that are events of a span.
+pub(super) async fn logs(State(app): Shared, request: Request) -> Response {
+    exported(&app, Signal::Logs, request).await
+}
+
+/// Metrics are none of ours: they are taken, so that exporters of all signals do not complain, and thrown away.
+pub(super) async fn metrics(State(app): Shared, request: Request) -> Response {
+    let encoding = Encoding::of(request.headers());
+    let taken = async {
+        let encoding = encoding.ok_or_else(wrong_type)?;
+        check_key(&app, request.headers())?;
+        app.bodies.any(request).await?;
+        Ok(encoding.taken(Signal::Metrics, 0))
+    };
+    taken.await.unwrap_or_else(|error| encoding.unwrap_or_default().refused(error))
+}
+
+/// Answers in the encoding of the request, also what is refused.
+async fn exported(app: &App, signal: Signal, request: Request) -> Response {
+    let encoding = Encoding::of(request.headers());
+    let taken = async {
+        let encoding = encoding.ok_or_else(wrong_type)?;
+        check_key(app, request.headers())?;
+        let malformed = take(app, signal, encoding, request).await?;
+        Ok(encoding.taken(signal, malformed))
+    };
+    taken.await.unwrap_or_else(|error| encoding.unwrap_or_default().refused(error))
+}
+
+/// Has a request recorded; tells how many spans of it belong to nothing.
+async fn take(app: &App, signal: Signal, encoding: Encoding, request: Request) -> Result<u64, ApiError> {
+    let body = app.bodies.compressed(request).await?;
+    let (request, room) = body.parse(reader(signal, encoding)).await?;
+    let malformed = request.malformed;
+    app.recording.take(request, room).await?;
+    Ok(malformed)
+}
+
+fn reader(signal: Signal, encoding: Encoding) -> fn(&[u8]) -> Result<OtlpRequest, Refusal> {
+    match (encoding, signal) {
+        (Encoding::Json, _) => |body| ingest::json(body).map(OtlpRequest::from_json),
+        (Encoding::Protobuf, Signal::Logs) => |body| OtlpRequest::logs_from_protobuf(body).map_err(no_protobuf),
+        (Encoding::Protobuf, _) => |body| OtlpRequest::spans_from_protobuf(body).map_err(no_protobuf),
+    }
+}
+
+#[allow(clippy::needless_pass_by_value)] // it maps an error
+fn no_protobuf(error: impl ToString) -> Refusal {
+    Refusal { error: format!("the body is not protobuf of OTLP: {}", error.to_string()), field: None }
+}
+
+fn wrong_type() -> ApiError {
+    let reason = "the body must be sent as `content-type: application/x-protobuf` or `application/json`";
+    ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason)
+}
+
+/// The media type of a body, without parameters.
+fn media_type(headers: &HeaderMap) -> &str {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim()
+}

@@ -1,0 +1,158 @@
+//! The task that holds what came over OTLP and tells it to the store.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use retrace_protocol::Id;
+use retrace_translate::Options;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::super::error::ApiError;
+use super::super::stream::Teller;
+use crate::otlp::{Due, HeldLimits, HeldTraces, OtlpRequest, Told};
+use crate::store::{Change, OtlpRun, Outcome, Writer};
+
+/// Requests that may wait for the task.
+const QUEUE: usize = 64;
+/// How long a request waits for a place among them: less than exporters wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait after something could not be stored. Nothing is taken meanwhile.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Hands requests to the task.
+#[derive(Clone, Debug)]
+pub(in crate::server) struct Recording {
+    messages: mpsc::Sender<Message>,
+}
+
+/// What the task is told.
+#[derive(Debug)]
+enum Message {
+    /// Record this.
+    Request(OtlpRequest, Option<OwnedSemaphorePermit>),
+    /// The run is deleted: forget what is held of it, and say when that is done.
+    Forget(Id, oneshot::Sender<()>),
+}
+
+/// What the task works with.
+#[derive(Debug)]
+pub(in crate::server) struct Recorder {
+    messages: mpsc::Receiver<Message>,
+    options: Options,
+    traces: HeldTraces,
+    began: Instant,
+}
+
+/// Makes the task's two ends. Within a runtime.
+pub(in crate::server) fn record(options: Options, bytes: usize) -> (Recording, Recorder) {
+    let (sender, messages) = mpsc::channel(QUEUE);
+    let traces = HeldTraces::new(HeldLimits { bytes, ..HeldLimits::default() });
+    (Recording { messages: sender }, Recorder { messages, options, traces, began: Instant::now() })
+}
+
+impl Recording {
+    /// Has a request recorded. `room` is given back when it is.
+    pub(in crate::server) async fn take(
+        &self,
+        request: OtlpRequest,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), ApiError> {
+        match timeout(PATIENCE, self.messages.reserve()).await {
+            Ok(Ok(place)) => {
+                place.send(Message::Request(request, room));
+                Ok(())
+            }
+            Ok(Err(_)) => Err(ApiError::busy("the receiver is stopping")),
+            Err(_) => {
+                Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, "the receiver has more than it can store in time"))
+            }
+        }
+    }
+
+    /// Has a run forgotten. When this returns, nothing of it is being stored any more.
+    pub(in crate::server) async fn forget(&self, id: &Id) {
+        let (done, forgotten) = oneshot::channel();
+        if self.messages.send(Message::Forget(id.clone(), done)).await.is_ok() {
+            let _ = forgotten.await;
+        }
+    }
+}
+
+impl Recorder {
+    /// Records until `stop`, and then tells what was not told yet.
+    pub(in crate::server) async fn run(mut self, writer: Writer, mut teller: Teller, mut stop: oneshot::Receiver<()>) {
+        loop {
+            let now = self.began.elapsed();
+            while let Some(due) = self.traces.next_due(now) {
+                if !self.tell(due, &writer, &mut teller).await {
+                    tokio::select! {
+                        () = sleep(PAUSE) => {}
+                        _ = &mut stop => return self.finish(&writer, &mut teller).await,
+                    }
+                }
+            }
+            for id in self.traces.forgotten() {
+                teller.ends(&id);
+            }
+            let deadline = self.traces.next_deadline().map(|deadline| self.began + deadline);
+            tokio::select! {
+                message = self.messages.recv() => match message {
+                    Some(message) => self.take(message),
+                    None => return self.finish(&writer, &mut teller).await,
+                },
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {}
+                _ = &mut stop => return self.finish(&writer, &mut teller).await,
+            }
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Request(request, _room) => self.traces.take(request, self.began.elapsed()),
+            Message::Forget(id, done) => {
+                self.traces.forget(&id);
+                let _ = done.send(());
+            }
+        }
+    }
+
+    /// Tells one trace, and takes it back; false when it could not be stored.
+    async fn tell(&mut self, mut due: Due, writer: &Writer, teller: &mut Teller) -> bool {
+        let options = self.options.clone();
+        // A large trace takes a while to be translated, and the server goes on meanwhile.
+        let told = tokio::task::spawn_blocking(move || {
+            let telling = due.tell(&options);
+            let ended = telling.as_ref().is_none_or(crate::otlp::Telling::has_ended);
+            let id = telling.as_ref().and_then(|telling| telling.run.trace.id.clone());
+            (due, telling.map(OtlpRun::new).transpose(), id, ended)
+        });
+        // A translation that panics takes its trace along, and nothing else; one that is given up is so with the server.
+        let Ok((due, run, id, ended)) = told.await else { return true };
+        let how = match run {
+            Ok(Some(run)) => match writer.write(Change::Otlp(Box::new(run)), None).await {
+                Ok(Outcome::Merged) => Told::Added,
+                Ok(_) => Told::Stored,
+                Err(_) => Told::Failed,
+            },
+            // Nothing of it is of interest, or, which cannot be, it cannot be written.
+            Ok(None) | Err(_) => Told::Stored,
+        };
+        if let Some(id) = &id {
+            if ended { teller.ends(id) } else { teller.tells(id) }
+        }
+        self.traces.told(due, how, self.began.elapsed());
+        how != Told::Failed
+    }
+
+    /// Tells once what is not told yet.
+    async fn finish(mut self, writer: &Writer, teller: &mut Teller) {
+        self.messages.close();
+        while let Ok(message) = self.messages.try_recv() {
+            self.take(message);
+        }
+        for due in self.traces.settle() {
+            self.tell(due, writer, teller).await;
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Runs that come over OTLP: told anew whenever more of them has come, each time all that is held of them.
+//!
+//! What only OTLP has told is replaced. What the Retrace wire told of the same trace stays as it is, and is added to; so
+//! is what an earlier process told, or this one before it forgot it.
+
+use std::collections::HashMap;
+
+use retrace_protocol::{Id, Span, Timestamp, Trace};
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::StoreError;
+use super::event::Known;
+use super::job::{Outcome, text};
+use super::read::{self, has_ended};
+use crate::ingest::{Content, SpanRow, TraceRow, Upload, Word, fields_of};
+use crate::otlp::{Part, Telling};
+
+/// A run that came over OTLP, as rows.
+#[derive(Debug)]
+pub(crate) struct OtlpRun {
+    upload: Upload,
+    /// Where each span stands among all.
+    places: Vec<i64>,
+    gone: Vec<Id>,
+    orphans: HashMap<Id, Id>,
+    has_root: bool,
+    part: Part,
+}
+
+impl OtlpRun {
+    pub(crate) fn new(telling: Telling) -> Result<Self, serde_json::Error> {
+        let Telling { run, gone, orphans, has_root, part } = telling;
+        let spans: Vec<Span> = run.spans.into_iter().map(|recorded| recorded.span).collect();
+        // Those of one moment stay in their order.
+        let mut next = 0;
+        let mut place = |span: &Span| {
+            let place = micros(Some(&span.started_at)).unwrap_or(0).max(next);
+            next = place.saturating_add(1);
+            place
+        };
+        let places = spans.iter().map(&mut place).collect();
+        let id = run.trace.id.clone().unwrap_or_else(|| "".into());
+        let trace = TraceRow::new(id, run.trace)?;
+        let spans = spans.into_iter().map(SpanRow::new).collect::<Result<_, _>>()?;
+        let orphans = orphans.into_iter().collect();
+        Ok(Self { upload: Upload { trace, spans }, places, gone, orphans, has_root, part })
+    }
+
+    /// [`Outcome::Merged`] when the trace was there otherwise, and has taken this up.
+    pub(super) fn store(&self, database: &Connection, version: i64) -> Result<Outcome, StoreError> {
+        self.store_spans(database, version)?;
+        let id = self.upload.trace.id.as_text();
+        let known: Option<(bool, Known)> = database
+            .prepare_cached("SELECT key, head, input, output, metadata, clocks, otlp FROM traces WHERE id = ?1")?
+            .query_row([&id], |row| Ok((row.get(6)?, Known::read(row))))
+            .optional()?
+            .map(|(otlp, known)| known.map(|known| (otlp, known)))
+            .transpose()?;
+        let Some((is_ours, known)) = known else {
+            self.insert_trace(database, version)?;
+            return Ok(Outcome::Done);
+        };
+        if is_ours && self.part == Part::Whole {
+            let Content { input, output, metadata } = &self.upload.trace.content;
+            update(database, &id, &self.upload.trace.head, [input, output, metadata].map(text), version)?;
+            return Ok(Outcome::Done);
+        }
+        self.add_to(database, known, is_ours, version)?;
+        Ok(Outcome::Merged)
+    }
+
+    fn store_spans(&self, database: &Connection, version: i64) -> Result<(), StoreError> {
+        let trace_id = self.upload.trace.id.as_text();
+        let mut insert = database.prepare_cached(
+            "INSERT INTO spans (trace_id, id, head, input, output, metadata, seq, version, otlp)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1)
+             ON CONFLICT (trace_id, id) DO UPDATE SET
+                 (head, input, output, metadata, seq, version) =
+                 (excluded.head, excluded.input, excluded.output, excluded.metadata, excluded.seq, excluded.version)
+             WHERE otlp AND (head, input, output, metadata)
+                 IS NOT (excluded.head, excluded.input, excluded.output, excluded.metadata)",
+        )?;
+        for (span, place) in self.upload.spans.iter().zip(&self.places) {
+            let Content { input, output, metadata } = &span.content;
+            let (input, output, metadata) = (text(input), text(output), text(metadata));
+            let adopted = self.adopted(database, span)?;
+            let head = adopted.as_ref().unwrap_or(&span.head);
+            insert.execute(params![trace_id, span.id.as_text(), head, input, output, metadata, place, version])?;
+        }
+        let mut delete = database.prepare_cached("DELETE FROM spans WHERE trace_id = ?1 AND id = ?2 AND otlp")?;
+        for id in &self.gone {
+            delete.execute([&trace_id, &id.as_text()])?;
+        }
+        Ok(())
+    }
+
+    /// The head of a span that hangs from one that is not held but stored.
+    fn adopted(&self, database: &Connection, row: &SpanRow) -> Result<Option<String>, StoreError> {
+        let Some(parent) = self.orphans.get(&row.id).filter(|_| self.part != Part::Whole) else { return Ok(None) };
+        let mut known =
+            database.prepare_cached("SELECT EXISTS (SELECT 1 FROM spans WHERE trace_id = ?1 AND id = ?2)")?;
+        let is_stored: bool = known.query_row([self.upload.trace.id.as_text(), parent.as_text()], |row| row.get(0))?;
+        let mut span: Span = serde_json::from_str(&row.head)?;
+        if !is_stored || span.parent_id.is_some() {
+            return Ok(None);
+        }
+        span.parent_id = Some(parent.clone());
+        Ok(Some(serde_json::to_string(&span)?))
+    }
+
+    fn insert_trace(&self, database: &Connection, version: i64) -> Result<(), StoreError> {
+        let TraceRow { id, started_micros, status, head, content } = &self.upload.trace;
+        let Content { input, output, metadata } = content;
+        let status = status.map(retrace_protocol::Status::as_str);
+        database
+            .prepare_cached(
+                "INSERT INTO traces (id, started_micros, status, head, input, output, metadata, version, streamed, otlp)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, 1)",
+            )?
+            .execute(params![
+                id.as_text(),
+                started_micros,
+                status,
+                head,
+                text(input),
+                text(output),
+                text(metadata),
+                version
+            ])?;
+        Ok(())
+    }
+
+    /// Says of a trace that is there already what nobody has said of it; all, where the root came only now or the end did.
+    fn add_to(&self, database: &Connection, known: Known, is_ours: bool, version: i64) -> Result<(), StoreError> {
+        let row = &self.upload.trace;
+        let Known { mut fields, mut clocks, .. } = known;
+        let before: Trace = serde_json::from_str(&Content::split(fields.clone())?.0)?;
+        let said = row.content.clone().into_trace(&row.head)?;
+        let mut word = Word::new(fields_of(&said)?, None);
+        if !(is_ours && (self.has_root || !has_ended(&before) && has_ended(&said))) {
+            word.weak = word.fields.keys().cloned().collect();
+        }
+        word.lay_over(&mut fields, &mut clocks);
+        if is_ours {
+            fields.extend(fields_of(&totals(database, &row.id, before.span_count.or(said.span_count).is_some())?)?);
+        }
+        let (head, content) = Content::split(fields)?;
+        let Content { input, output, metadata } = &content;
+        update(database, &row.id.as_text(), &head, [input, output, metadata].map(text), version)
+    }
+}
+
+/// Lays a row over a trace, if it says anything new.
+fn update(
+    database: &Connection,
+    id: &str,
+    head: &str,
+    [input, output, metadata]: [Option<&str>; 3],
+    version: i64,
+) -> Result<(), StoreError> {
+    let record: Trace = serde_json::from_str(head)?;
+    let status = record.status.map(retrace_protocol::Status::as_str);
+    database
+        .prepare_cached(
+            "UPDATE traces SET started_micros = ?2, status = ?3, head = ?4, input = ?5, output = ?6, metadata = ?7,
+                 version = ?8
+             WHERE id = ?1 AND (head, input, output, metadata) IS NOT (?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![id, micros(record.started_at.as_ref()), status, head, input, output, metadata, version])?;
+    Ok(())
+}
+
+/// What the spans of a trace come to. Each has only what counts: what is repeated stands in its metadata.
+fn totals(database: &Connection, id: &Id, with_count: bool) -> Result<Trace, StoreError> {
+    let (mut tokens, mut cost, mut count) = (0_u64, 0.0, 0);
+    for span in read::span_heads(database, id)? {
+        let used = span.input_tokens.unwrap_or(0).saturating_add(span.output_tokens.unwrap_or(0));
+        (tokens, cost, count) = (tokens.saturating_add(used), cost + span.cost.unwrap_or(0.0), count + 1);
+    }
+    Ok(Trace {
+        total_tokens: Some(tokens),
+        // What adding fractions leaves behind is no cost.
+        total_cost: Some((cost * 1e12_f64).round() / 1e12),
+        span_count: with_count.then_some(count),
+        ..Trace::default()
+    })
+}
+
+fn micros(at: Option<&Timestamp>) -> Option<i64> {
+    at.and_then(Timestamp::unix_micros).and_then(|micros| i64::try_from(micros).ok())
+}
