@@ -310,11 +310,11 @@ impl<'v, V: SpanView> Reading<'v, V> {
     /// The provider, by the name that the conventions have for it. What else its name said stays an attribute.
     fn provider(&self, slot: Slot) -> Option<String> {
         let told = self.slots.label(slot)?;
-        let current = provider::current(&told).into_owned();
-        if current == told {
+        let (current, is_all) = provider::current(&told);
+        if is_all {
             self.slots.mark_told(slot);
         }
-        Some(current)
+        Some(current.to_owned())
     }
 
     /// Whether the operation is one that streams.

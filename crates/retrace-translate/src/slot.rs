@@ -189,13 +189,18 @@ impl<'a> Slots<'a> {
         }
     }
 
-    /// Puts flattened values together and in their places, unless something that is trusted as much has been there. To be
-    /// called once, when all attributes have been put.
+    /// Puts flattened values together and in their places, unless a dialect that is trusted more has been there. Of one
+    /// dialect the place that its table names first holds, and keys outweigh a value that is whole. To be called once, when
+    /// all attributes have been put.
     pub(crate) fn gather(&mut self) {
         for (parts, value) in gathered(&mut self.flat) {
             let Some((rank, slot)) = parts.first().map(|flat| (flat.rank, flat.slot)) else { continue };
             match self.held.get_mut(slot as usize) {
-                Some(place) if place.as_ref().is_none_or(|old| rank < old.rank) => {
+                Some(place)
+                    if place
+                        .as_ref()
+                        .is_none_or(|old| rank < old.rank || (rank == old.rank && old.attribute.is_some())) =>
+                {
                     *place = Some(Held { rank, attribute: None, value });
                 }
                 _ => parts.iter().for_each(|flat| flat.used.set(false)),

@@ -244,7 +244,7 @@ fn openllmetry_before_its_move_is_read_from_indexed_keys() {
         metadata(told),
         value!({
             "operation": "chat",
-            "provider": "Anthropic",
+            "provider": "anthropic",
             "finish_reasons": ["end_turn"],
             "streaming": true,
             "tool_schemas": {"pet": {"type": "object"}},
@@ -394,6 +394,13 @@ fn a_span_that_speaks_two_dialects_is_read_field_by_field() {
             "gen_ai.prompt.0.content": "asked otherwise",
         })
     );
+    // Messages outweigh the prompt that they were made from.
+    let told = span_of(
+        &with(span(1, 0, "llm"), &[("openinference.span.kind", "LLM"), ("llm.input_messages.0.message.content", "hi")])
+            .with_value("llm.prompts", Value::Json(r#"["Human: hi"]"#.into())),
+    );
+    assert_eq!(messages(&told), value!([{"role": "user", "content": "hi"}]));
+    assert_eq!(metadata(&told)["attributes"], value!({"llm.prompts": ["Human: hi"]}));
     // A whole value of a dialect that is trusted less does not outweigh keys of one that is trusted more.
     let told = span_of(&with(
         span(1, 0, "llm"),

@@ -61,7 +61,8 @@ class Answer(Handler):
             return
         call = CALLS.get(question) if "tools" in request and messages[-1]["role"] == "user" else None
         answer = ANSWERS.get(question, "Hello there!")
-        base = {"id": "chatcmpl-1", "created": 1_795_345_548, "model": request["model"]}
+        # A real provider never gives the same id twice.
+        base = {"id": f"chatcmpl-{len(messages)}", "created": 1_795_345_548, "model": request["model"]}
         if request.get("stream"):
             self.stream((None, event) for event in openai_chunks(base, request, call))
             return
