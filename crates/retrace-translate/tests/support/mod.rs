@@ -136,7 +136,14 @@ impl TestSpan {
 }
 
 fn borrowed<'a>(attributes: &'a [(String, Value<'static>)]) -> impl Iterator<Item = (&'a str, Value<'a>)> {
-    attributes.iter().map(|(key, value)| (key.as_str(), value.clone()))
+    attributes.iter().map(|(key, value)| {
+        let value = match value {
+            Value::Str(text) => Value::Str(text.as_ref().into()),
+            Value::Json(text) => Value::Json(text.as_ref().into()),
+            other => other.clone(),
+        };
+        (key.as_str(), value)
+    })
 }
 
 impl SpanView for TestSpan {
