@@ -9,15 +9,17 @@
 //! hold makes it fail or panic, and what it writes is JSON that a strict reader takes.
 //!
 //! MAPPING.md, which this documentation cites, is the table of what becomes what. A dialect is one file under
-//! `src/dialect/`: a table of attribute keys, and the little code that the shape of its messages needs.
+//! `src/dialect/`: a table of attribute keys, and the little code that the shape of its messages needs. It speaks those of
+//! OpenTelemetry in all their generations, OpenInference, OpenLLMetry, the Vercel AI SDK, pydantic-ai and Logfire,
+//! Langfuse, MLflow and LiveKit, besides `retrace.*`.
 //!
 //! # Features
 //! `prices` (default): the cost of a model call is computed from a bundled price table when no attribute states it.
 //!
 //! # What this does not do
-//! It speaks one GenAI dialect so far: OpenTelemetry's conventions as they stand (v1.37 and later), besides `retrace.*`.
-//! A recorder does not shorten: content is as long as it came, but for inline media above [`INLINE_MEDIA_CHARS`]. Who
-//! must make something smaller calls [`shorten()`].
+//! It does not guess: a count of tokens is changed only where other counts prove that parts stand beside it, and what
+//! nobody recorded stays unknown. A recorder does not shorten: content is as long as it came, but for inline media above
+//! [`INLINE_MEDIA_CHARS`]. Who must make something smaller calls [`shorten()`].
 
 mod chat;
 mod classify;
