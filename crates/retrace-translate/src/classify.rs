@@ -57,9 +57,11 @@ fn class_of(slots: &Slots<'_>) -> Option<Class> {
     }
 }
 
-/// What its dialect calls an operation or a kind of span.
+/// What its dialect calls an operation or a kind of span; of a word that it does not have, what others mean by it.
 fn class_in(held: &Held<'_>) -> Option<Class> {
-    (DIALECTS.get(held.rank % DIALECTS.len())?.operation)(held.value.as_text()?)
+    let name = held.value.as_text()?;
+    let own = DIALECTS.get(held.rank % DIALECTS.len()).and_then(|dialect| (dialect.operation)(name));
+    own.or_else(|| DIALECTS.iter().find_map(|dialect| (dialect.operation)(name)))
 }
 
 #[cfg(test)]
@@ -97,6 +99,13 @@ mod tests {
             (&[("gen_ai.operation.name", "new"), ("gen_ai.tool.name", "t")], ToolCall),
             (&[("gen_ai.tool.name", "t")], ToolCall),
             (&[("gen_ai.operation.name", "new")], Action),
+            (&[("gen_ai.operation.name", "execute_task")], Reasoning),
+            (&[("openinference.span.kind", "LLM")], LlmCall),
+            (&[("openinference.span.kind", "UNKNOWN"), ("llm.model_name", "m"), ("llm.system", "s")], LlmCall),
+            (&[("openinference.span.kind", "RETRIEVER")], Action),
+            (&[("traceloop.span.kind", "tool")], ToolCall),
+            (&[("traceloop.span.kind", "task"), ("gen_ai.operation.name", "chat")], LlmCall),
+            (&[("llm.request.type", "rerank"), ("gen_ai.system", "p"), ("gen_ai.request.model", "m")], Action),
             (&[], Action),
         ] {
             assert_eq!(of(attributes), expected, "{attributes:?}");
