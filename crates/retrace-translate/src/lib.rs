@@ -9,9 +9,13 @@
 //! hold makes it fail or panic, and what it writes is JSON that a strict reader takes.
 //!
 //! MAPPING.md, which this documentation cites, is the table of what becomes what. A dialect is one file under
-//! `src/dialect/`: a table of attribute keys, and the little code that the shape of its messages needs. It speaks those of
-//! OpenTelemetry in all their generations, OpenInference, OpenLLMetry, the Vercel AI SDK, pydantic-ai and Logfire,
-//! Langfuse, MLflow and LiveKit, besides `retrace.*`.
+//! `src/dialect/`: a table of attribute keys, and the little code that the shape of its messages needs.
+//!
+//! It speaks OpenTelemetry's conventions in their generations (attributes, an event for each message, an event with all
+//! details), OpenInference, OpenLLMetry, the Vercel AI SDK, pydantic-ai and Logfire, Langfuse, MLflow, LiveKit and
+//! `retrace.*`. What a dialect flattened into keys such as
+//! `llm.input_messages.0.message.role` is put together again; where only the request or the answer of a provider's API was
+//! recorded, its messages are read.
 //!
 //! # Features
 //! `prices` (default): the cost of a model call is computed from a bundled price table when no attribute states it.

@@ -464,3 +464,39 @@ fn hostile_indices_cost_no_more_than_their_keys() {
     assert_eq!(messages(&told).as_array().unwrap().len(), 4);
     assert_eq!(metadata(&told)["attributes"].as_object().unwrap().len(), 20_000 + 4);
 }
+
+#[test]
+fn without_content_no_dialect_tells_any() {
+    let secret = "canary-7f3a";
+    let mut call = span(1, 0, "llm").with("openinference.span.kind", "LLM").with("traceloop.span.kind", "tool");
+    for key in [
+        "llm.input_messages.0.message.content",
+        "llm.input_messages.0.message.contents.0.message_content.image.image.url",
+        "llm.output_messages.0.message.tool_calls.0.tool_call.function.arguments",
+        "gen_ai.prompt.0.content",
+        "gen_ai.completion.0.content",
+        "gen_ai.completion.0.refusal",
+        "llm.tools.0.tool.json_schema",
+        "llm.request.functions.0.description",
+        "retrieval.documents.0.document.content",
+        "embedding.embeddings.0.embedding.text",
+        "input.value",
+        "output.value",
+        "traceloop.entity.input",
+        "traceloop.entity.output",
+        "traceloop.association.properties.note",
+        "llm.prompt_template.template",
+    ] {
+        call = call.with(key, secret);
+    }
+    let call = call
+        .with("metadata", r#"{"note": "canary-7f3a"}"#)
+        .event("gen_ai.user.message", &[("content", secret)])
+        .event("gen_ai.content.prompt", &[("gen_ai.prompt", secret)])
+        .record("gen_ai.choice", Value::Json(r#"{"message": {"content": "canary-7f3a"}}"#.into()))
+        .record("something.else", Value::Str(secret.into()));
+    let mut options = retrace_translate::Options::default();
+    options.capture_content = false;
+    let told = format!("{:?}", record_with(options, &[call]).runs);
+    assert!(!told.contains(secret), "{told}");
+}

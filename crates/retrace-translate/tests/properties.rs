@@ -14,6 +14,15 @@ use retrace_translate::{Options, Recorder, RecorderLimits, Resource, SpanSelecti
 use support::any::{EVENTS, KEYS, any_selection, any_span};
 use support::*;
 
+/// How dialects say what a span is: the key, a call, an agent, and the key of the tokens that went in.
+const DIALECTS: &[(&str, &str, &str, &str)] = &[
+    ("gen_ai.operation.name", "chat", "invoke_agent", "gen_ai.usage.input_tokens"),
+    ("gen_ai.operation.name", "text_completion", "invoke_workflow", "gen_ai.usage.prompt_tokens"),
+    ("openinference.span.kind", "LLM", "AGENT", "llm.token_count.prompt"),
+    ("llm.request.type", "chat", "workflow", "llm.usage.prompt_tokens"),
+    ("traceloop.span.kind", "chat", "task", "gen_ai.usage.input_tokens"),
+];
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
@@ -145,6 +154,7 @@ proptest! {
     fn pain_25_totals_are_the_sum_over_leaves(
         parents in prop::collection::vec(0_usize..8, 1..12),
         usage in prop::collection::vec(prop::option::of(1_i64..1_000), 12),
+        dialects in prop::collection::vec(0_usize..DIALECTS.len(), 12),
     ) {
         // Node 0 is the root; each other hangs from one before it. Inner nodes are agents, leaves are calls.
         let parents: Vec<usize> = parents.iter().enumerate().map(|(i, parent)| *parent % (i + 1)).collect();
@@ -154,10 +164,11 @@ proptest! {
         for at in (0..count).rev() {
             let parent = if at == 0 { 0 } else { parents[at - 1] as u64 + 1 };
             let (n, end) = (at as u64 + 1, 1_000 - at as u64);
-            let span = if is_leaf(at) { chat(n, parent) } else { agent(n, parent, "a") };
-            let span = span.during(n, end);
+            // Each span in a dialect of its own.
+            let (kind, call, agent, input_tokens) = DIALECTS[dialects[at]];
+            let span = span(n, parent, "s").with(kind, if is_leaf(at) { call } else { agent }).during(n, end);
             spans.push(match usage[at] {
-                Some(tokens) => span.with_value("gen_ai.usage.input_tokens", Value::Int(tokens)),
+                Some(tokens) => span.with_value(input_tokens, Value::Int(tokens)),
                 None => span,
             });
         }
