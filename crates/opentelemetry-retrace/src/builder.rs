@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use retrace_protocol::Signal;
-use retrace_translate::{Options, RecorderLimits, SpanSelection};
+use retrace_translate::{Options, RecorderLimits, SpanFacts, SpanSelection};
 
 use crate::config::{BuildError, Config, Settings, Transport, UnknownTransport};
 use crate::engine::{Engine, EngineConfig};
@@ -107,6 +107,22 @@ impl<P: WayIn> Builder<P> {
     pub fn with_span_selection(mut self, selection: SpanSelection) -> Self {
         self.settings.selection = Some(selection);
         self
+    }
+
+    /// Which spans are sent, decided by the application: those for which `policy` says yes, and the root above them. A span
+    /// whose parent is left out hangs from its nearest ancestor that is not.
+    ///
+    /// It runs on the worker's thread and should be quick; when it panics, the default decides.
+    ///
+    /// ```
+    /// use opentelemetry_retrace::RetraceExporter;
+    ///
+    /// // GenAI spans as by default, and the queries around them.
+    /// let builder = RetraceExporter::builder()
+    ///     .with_span_policy(|span| span.is_genai || span.attribute("db.system.name").is_some());
+    /// ```
+    pub fn with_span_policy(self, policy: impl Fn(&SpanFacts<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.with_span_selection(SpanSelection::policy(policy))
     }
 
     /// How runs are sent: a [`Transport`] or its name. `RETRACE_TRANSPORT`; [`Transport::Auto`] by default.
@@ -276,7 +292,7 @@ impl<P> fmt::Debug for Builder<P> {
 
 fn engine_config(config: &Config, redaction: Redaction) -> EngineConfig {
     let mut options = Options::default();
-    options.selection = config.selection;
+    options.selection = config.selection.clone();
     options.capture_content = config.capture_content;
     options.project_id.clone_from(&config.project_id);
     options.environment.clone_from(&config.environment);

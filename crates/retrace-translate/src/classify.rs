@@ -2,7 +2,7 @@
 
 use retrace_protocol::SpanType;
 
-use crate::dialect::{Class, DIALECTS};
+use crate::dialect::{Class, DIALECTS, of_rank};
 use crate::slot::{Held, Slot, Slots};
 
 /// What a span is, and what Retrace calls it.
@@ -12,8 +12,9 @@ pub(crate) struct Classified {
     pub span_type: SpanType,
 }
 
-pub(crate) fn classify(slots: &Slots<'_>) -> Classified {
-    let class = class_of(slots);
+/// What the span is. `hinted` is asked when it names no operation.
+pub(crate) fn classify(slots: &Slots<'_>, hinted: impl FnOnce() -> Option<Class>) -> Classified {
+    let class = class_of(slots, hinted);
     let stated = slots.text(Slot::SpanType).and_then(SpanType::from_wire);
     let span_type = stated.unwrap_or(match class {
         Some(Class::Model) => SpanType::LlmCall,
@@ -32,7 +33,7 @@ pub(crate) fn classify(slots: &Slots<'_>) -> Classified {
     }
 }
 
-fn class_of(slots: &Slots<'_>) -> Option<Class> {
+fn class_of(slots: &Slots<'_>, hinted: impl FnOnce() -> Option<Class>) -> Option<Class> {
     let operation = slots.get(Slot::Operation);
     let stated = operation
         .and_then(class_in)
@@ -52,15 +53,18 @@ fn class_of(slots: &Slots<'_>) -> Option<Class> {
         Some(Class::Model)
     } else if slots.get(Slot::ToolName).is_some() {
         Some(Class::Tool)
+    } else if slots.get(Slot::Conversation).is_some() {
+        // Who knows all that was said, and called no model itself, led the conversation.
+        Some(Class::Agent)
     } else {
-        None
+        hinted()
     }
 }
 
 /// What its dialect calls an operation or a kind of span; of a word that it does not have, what others mean by it.
 fn class_in(held: &Held<'_>) -> Option<Class> {
     let name = held.value.as_text()?;
-    let own = DIALECTS.get(held.rank % DIALECTS.len()).and_then(|dialect| (dialect.operation)(name));
+    let own = of_rank(held.rank).and_then(|dialect| (dialect.operation)(name));
     own.or_else(|| DIALECTS.iter().find_map(|dialect| (dialect.operation)(name)))
 }
 
@@ -76,7 +80,7 @@ mod tests {
             let Meaning::One(rank, slot) = meaning(key) else { panic!("{key}") };
             slots.put(slot, Held { rank, attribute: Some(i), value: Value::from(*value) });
         }
-        classify(&slots).span_type
+        classify(&slots, || None).span_type
     }
 
     #[test]

@@ -19,7 +19,7 @@ struct Request<'a> {
     #[serde(borrow)]
     contents: Option<&'a RawValue>,
     /// Those of OpenAI's responses, and texts to embed.
-    #[serde(borrow)]
+    #[serde(borrow, alias = "inputs")]
     input: Option<&'a RawValue>,
     #[serde(borrow)]
     prompt: Option<&'a RawValue>,
@@ -30,7 +30,7 @@ struct Request<'a> {
 /// The messages of a request; `None` when it is none.
 pub(crate) fn request(json: &str) -> Option<Vec<Turn<'_>>> {
     if json.trim_start().starts_with('[') {
-        return messages(json);
+        return texts(serde_json::from_str(json).ok()?).or_else(|| messages(json));
     }
     let request: Request<'_> = object(json)?;
     let said = request.messages.or(request.contents).or(request.input).or(request.prompt)?;
@@ -49,7 +49,8 @@ pub(crate) fn request(json: &str) -> Option<Vec<Turn<'_>>> {
 /// A list of texts, each of which is a message.
 fn texts(raw: &RawValue) -> Option<Vec<Turn<'_>>> {
     let list: Vec<&RawValue> = serde_json::from_str(raw.get()).ok()?;
-    list.into_iter().map(|raw| text_of(raw).map(user)).collect()
+    let texts = list.into_iter().map(|raw| text_of(raw).map(user)).collect::<Option<Vec<_>>>()?;
+    (!texts.is_empty()).then_some(texts)
 }
 
 fn user(text: Text<'_>) -> Turn<'_> {
@@ -79,6 +80,9 @@ struct Response<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow)]
     status: Option<&'a RawValue>,
+    /// What is left of a streamed answer, or of a completion.
+    #[serde(borrow, alias = "combined_chunk_content")]
+    text: Option<&'a RawValue>,
     #[serde(borrow, alias = "stop_reason")]
     finish_reason: Option<&'a RawValue>,
 }
@@ -131,7 +135,11 @@ pub(crate) fn response(json: &str) -> Option<Vec<Turn<'_>>> {
     match response.choices.or(response.candidates).or(response.messages) {
         Some(list) => list.into_iter().map(message).collect(),
         None if response.role.is_some() || response.message.is_some() => messages(json),
-        None => None,
+        None => {
+            let parts = vec![Part::Text(text_of(response.text?)?)];
+            let finish_reason = response.finish_reason.and_then(label_of);
+            Some(vec![Turn { role: Cow::Borrowed("assistant"), parts, finish_reason, ..Turn::default() }])
+        }
     }
 }
 

@@ -29,11 +29,14 @@ pub(crate) fn is_exception(event: &str) -> bool {
 /// unless it is what made an operation fail.
 pub(crate) fn failure<V: SpanView>(span: &V, slots: &Slots<'_>) -> Option<String> {
     let stated = slots.label(Slot::ErrorType);
+    let is_level = slots.text(Slot::Level).is_some_and(|level| level.eq_ignore_ascii_case("error"));
+    let message = slots.text(Slot::StatusMessage).unwrap_or_default();
     let description = match span.status() {
+        StatusView::Error("") => message,
         StatusView::Error(description) => description,
-        StatusView::Unset if span.events().any(|event| event.name == OPERATION_EXCEPTION) => "",
-        StatusView::Unset | StatusView::Ok if stated.is_none() => return None,
-        StatusView::Ok | StatusView::Unset => "",
+        StatusView::Unset if span.events().any(|event| event.name == OPERATION_EXCEPTION) => message,
+        StatusView::Unset | StatusView::Ok if stated.is_none() && !is_level => return None,
+        StatusView::Ok | StatusView::Unset => message,
     };
     let exception = span.events().filter(|event| is_exception(event.name)).last();
     let of = |key| exception.as_ref().and_then(|event| attribute(event, key));

@@ -1,16 +1,6 @@
 //! What the user decides about the translation.
 
-/// Which spans become part of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SpanSelection {
-    /// Runs that contain a GenAI span; of them the GenAI spans and the local root, with every parent re-pointed to its
-    /// nearest kept ancestor. The default.
-    #[default]
-    GenAi,
-    /// Every span.
-    All,
-}
+use crate::selection::SpanSelection;
 
 /// How spans are translated.
 #[derive(Clone, Debug)]

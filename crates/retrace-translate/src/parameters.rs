@@ -24,15 +24,28 @@ pub(crate) struct Parameters {
 }
 
 impl Parameters {
-    /// What stands under keys of its own comes first. The object is told when nothing is in it but what is read here.
-    pub(crate) fn of(slots: &Slots<'_>) -> Self {
+    /// What stands under keys of its own comes first, then the object, then, of a call of a model, the request if that was
+    /// recorded whole. The object is told when nothing is in it but what is read here.
+    pub(crate) fn of(slots: &Slots<'_>, is_call: bool) -> Self {
         let mut own = Self { sampling: sampling(slots), ..Self::default() };
-        let Some(text) = slots.value(Slot::Parameters).and_then(Value::as_json_text).filter(|text| is_strict(text))
-        else {
-            return own;
+        if own.hear(slots, Slot::Parameters) {
+            slots.mark_told(Slot::Parameters);
+        }
+        if is_call {
+            own.hear(slots, Slot::Input);
+        }
+        own
+    }
+
+    /// Takes in what an object says; whether nothing else is in it.
+    fn hear(&mut self, slots: &Slots<'_>, slot: Slot) -> bool {
+        let text = slots.value(slot).and_then(Value::as_json_text);
+        let Some(text) = text.filter(|text| text.trim_start().starts_with('{') && is_strict(text)) else {
+            return false;
         };
-        let Ok(parameters) = serde_json::from_str::<BTreeMap<String, &RawValue>>(text) else { return own };
+        let Ok(parameters) = serde_json::from_str::<BTreeMap<String, &RawValue>>(text) else { return false };
         let mut rest = Rest(parameters);
+        let own = self;
         let sampling = &mut own.sampling;
         rest.take(&["temperature"], &mut sampling.temperature);
         rest.take(&["top_p"], &mut sampling.top_p);
@@ -47,10 +60,7 @@ impl Parameters {
         rest.take(&["stream"], &mut own.streaming);
         rest.take(&["user"], &mut own.user);
         rest.take(&["conversation"], &mut own.conversation);
-        if rest.0.is_empty() {
-            slots.mark_told(Slot::Parameters);
-        }
-        own
+        rest.0.is_empty()
     }
 }
 
@@ -100,7 +110,7 @@ mod tests {
         if let Some(temperature) = temperature {
             slots.put(Slot::Temperature, Held { rank: 1, attribute: Some(1), value: Value::Float(temperature) });
         }
-        (Parameters::of(&slots), slots.is_told(Slot::Parameters))
+        (Parameters::of(&slots, false), slots.is_told(Slot::Parameters))
     }
 
     #[test]

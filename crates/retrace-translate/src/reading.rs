@@ -5,30 +5,37 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use retrace_protocol::json::{is_strict, without_nul};
-use retrace_protocol::metadata::{SpanMetadata, TraceMetadata, Usage};
+use retrace_protocol::metadata::{SpanMetadata, TraceMetadata};
 use retrace_protocol::{Id, Json, Span, SpanType, Timestamp};
 use serde_json::Value as JsonValue;
 
 use crate::classify::{Classified, classify};
-use crate::dialect::{Class, DIALECTS, Meaning, MessageEvent, is_content_event, meaning, message_event};
+use crate::dialect::{Class, DIALECTS, Meaning, MessageEvent, is_content_event, meaning, message_event, of_rank};
 use crate::exchange::Answered;
 use crate::failure::failure;
 use crate::indexed::Flat;
+use crate::members::Members;
 use crate::messages::SeenTool;
 use crate::options::Options;
 use crate::parameters::Parameters;
 use crate::slot::{Held, Many, Slot, Slots};
-use crate::tools;
+use crate::talk::Mended;
+use crate::tools::Offered;
 use crate::view::{SpanView, Value};
+use crate::{provider, tools, usage};
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 const MILLIS_PER_SECOND: f64 = 1_000.0;
+/// What asks for an answer in a format: of the conventions, of those that were, and of the Vercel AI SDK.
+const STRUCTURED: [&str; 6] = ["json", "json_object", "json_schema", "object", "array", "enum"];
 
 /// A span whose attributes stand in their places.
 #[derive(Debug)]
 pub(crate) struct Reading<'v, V> {
     pub(crate) view: &'v V,
     pub(crate) slots: Slots<'v>,
+    /// Messages that arrived cut, closed.
+    pub(crate) mended: Mended,
     genai: bool,
     classified: Classified,
     parameters: Parameters,
@@ -82,12 +89,15 @@ impl<'v, V: SpanView> Reading<'v, V> {
             slots.put(slot, Held { rank: rank + DIALECTS.len(), attribute: None, value: Value::json(&said) });
         }
         slots.gather();
-        let classified = classify(&slots);
-        let parameters = Parameters::of(&slots);
+        if !genai {
+            slots.without_guests();
+        }
+        let classified = classify(&slots, || hinted(view));
         let is_call = classified.class == Some(Class::Model);
+        let parameters = Parameters::of(&slots, is_call);
         let whole = slots.value(Slot::Output).filter(|_| is_call).and_then(Value::as_json_text);
         let answered = whole.and_then(Answered::read);
-        Self { view, slots, genai, classified, parameters, answered }
+        Self { view, slots, mended: Mended::default(), genai, classified, parameters, answered }
     }
 
     pub(crate) fn is_genai(&self) -> bool {
@@ -96,6 +106,10 @@ impl<'v, V: SpanView> Reading<'v, V> {
 
     pub(crate) fn class(&self) -> Option<Class> {
         self.classified.class
+    }
+
+    pub(crate) fn span_type(&self) -> SpanType {
+        self.classified.span_type
     }
 
     pub(crate) fn agent(&self) -> Option<Agent> {
@@ -174,6 +188,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
             metadata.tool_calls = said.answer.tool_calls.as_ref().map(without_arguments);
         }
         metadata.refusal = said.answer.refusal;
+        metadata.truncated = slots.cut.get().then_some(true);
         metadata.vision = said.vision;
         match &metadata.finish_reasons {
             Some(stated) => slots.keep_reasons(stated),
@@ -184,9 +199,9 @@ impl<'v, V: SpanView> Reading<'v, V> {
         let answered = slots.tell_label(Slot::ResponseModel).or_else(|| slots.tell_label(Slot::Model));
         span.model = answered.or_else(|| asked.clone());
         metadata.request_model = asked.filter(|asked| span.model.as_ref() != Some(asked));
-        span.input_tokens = slots.tell_count(Slot::InputTokens);
-        span.output_tokens = slots.tell_count(Slot::OutputTokens);
-        span.cost = slots.tell_number(Slot::Cost).or_else(|| self.list_price(&span, &metadata));
+        let used = usage::used(slots, class == Some(Class::Model));
+        (span.input_tokens, span.output_tokens, metadata.usage) = (used.input, used.output, used.parts);
+        span.cost = usage::cost(slots).or_else(|| self.list_price(&span, &metadata));
         span.token_ids = slots.tell(Slot::TokenIds, list);
         span.logprobs = slots.tell(Slot::Logprobs, list);
 
@@ -254,35 +269,60 @@ impl<'v, V: SpanView> Reading<'v, V> {
     fn metadata(&self, options: &Options) -> SpanMetadata {
         let slots = &self.slots;
         let read = |value: &Value<'_>| value.as_json_text().filter(|text| is_strict(text)).and_then(tools::offered);
-        let offered = options.capture_content.then(|| slots.tell(Slot::ToolDefinitions, read)).flatten();
+        let offered =
+            options.capture_content.then(|| slots.tell(Slot::ToolDefinitions, read).or_else(|| self.requested_tools()));
+        let offered = offered.flatten();
         let offered = offered.unwrap_or_default();
         SpanMetadata {
             tool_call_id: slots.tell_label(Slot::ToolCallId),
             operation: [Slot::Operation, Slot::McpMethod, Slot::Kind]
                 .into_iter()
                 .find_map(|slot| slots.tell_label(slot)),
-            provider: slots.tell_label(Slot::Provider).or_else(|| slots.tell_label(Slot::System)),
+            provider: [Slot::Provider, Slot::System].into_iter().find_map(|slot| self.provider(slot)),
             response_id: slots.tell_label(Slot::ResponseId).or_else(|| self.answered.as_ref()?.id.clone()),
             finish_reasons: self.finish_reasons(),
-            streaming: slots.tell(Slot::Streaming, Value::to_bool).or(self.parameters.streaming),
+            streaming: slots
+                .tell(Slot::Streaming, Value::to_bool)
+                .or(self.parameters.streaming)
+                .or_else(|| self.streams().then_some(true)),
             sampling: self.parameters.sampling.clone(),
             time_to_first_chunk_ms: slots
                 .tell_number(Slot::TimeToFirstChunk)
-                .map(|seconds| seconds * MILLIS_PER_SECOND),
+                .map(|seconds| seconds * MILLIS_PER_SECOND)
+                .or_else(|| slots.tell_number(Slot::FirstChunkMillis)),
             tool_schemas: offered.schemas,
             tool_descriptions: offered.descriptions,
             provider_tools: offered.provided,
             structured_output: slots
-                .tell(Slot::OutputType, |value| (value.as_text() == Some("json")).then_some(()))
+                .tell(Slot::OutputType, |value| STRUCTURED.contains(&value.as_text()?).then_some(()))
                 .is_some(),
-            usage: Usage {
-                cache_read_tokens: slots.tell_count(Slot::CacheReadTokens),
-                cache_creation_tokens: slots.tell_count(Slot::CacheCreationTokens),
-                reasoning_tokens: slots.tell_count(Slot::ReasoningTokens),
-                ..Usage::default()
-            },
             ..SpanMetadata::default()
         }
+    }
+
+    /// The tools in a request that was recorded whole.
+    fn requested_tools(&self) -> Option<Offered> {
+        let input = self.slots.value(Slot::Input).filter(|_| self.class() == Some(Class::Model))?.as_json_text()?;
+        let request = Members::read(input).filter(|_| is_strict(input))?;
+        tools::offered(request.get(&["tools", "functions"])?.get())
+    }
+
+    /// The provider, by the name that the conventions have for it. What else its name said stays an attribute.
+    fn provider(&self, slot: Slot) -> Option<String> {
+        let told = self.slots.label(slot)?;
+        let (current, is_all) = provider::current(&told);
+        if is_all {
+            self.slots.mark_told(slot);
+        }
+        Some(current.to_owned())
+    }
+
+    /// Whether the operation is one that streams.
+    fn streams(&self) -> bool {
+        let operation = self.slots.get(Slot::Operation);
+        operation.is_some_and(|held| {
+            of_rank(held.rank).zip(held.value.as_text()).is_some_and(|(dialect, name)| (dialect.streams)(name))
+        })
     }
 
     /// Why the model stopped. Where only one of several choices was asked for its reason, the whole answer says all.
@@ -298,7 +338,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
     /// What the user added; a key that has a meaning of its own is left to the attributes.
     fn user_metadata(&self, options: &Options) -> serde_json::Map<String, JsonValue> {
         let mut added = serde_json::Map::new();
-        let many = self.slots.many.iter().filter(|many| many.slot == Slot::UserMetadata && is_free(many.key));
+        let many = self.slots.chosen().filter(|many| many.slot == Slot::UserMetadata && is_free(many.key));
         for many in many.filter(|many| many.rank == 0 || options.capture_content) {
             if let Ok(value) = serde_json::to_value(&many.value) {
                 added.insert(many.key.to_owned(), value);
@@ -333,7 +373,17 @@ fn place<'a>(
     let meaning = meaning(key);
     let value = if meaning == Meaning::Unknown { value } else { value.readable() };
     match meaning {
-        Meaning::One(rank, slot) => slots.put(slot, Held { rank: rank + less_trust, attribute, value }),
+        Meaning::One(rank, slot) => {
+            let is_quoted = of_rank(rank).is_some_and(|dialect| dialect.quoted);
+            let value = if is_quoted { value.unquoted() } else { value };
+            slots.put(slot, Held { rank: rank + less_trust, attribute, value });
+        }
+        Meaning::Nest(rank, table) => {
+            let nested = of_rank(rank).and_then(|dialect| dialect.nested.get(table));
+            for (slot, value) in nested.map(|nested| nested.read(&value)).unwrap_or_default() {
+                slots.put(slot, Held { rank: rank + less_trust, attribute: None, value });
+            }
+        }
         Meaning::Many(rank, slot, key) => {
             slots.many.push(Many { rank: rank + less_trust, slot, key, attribute, value, told: Cell::new(false) });
         }
@@ -347,6 +397,14 @@ fn place<'a>(
         Meaning::Mark | Meaning::Unknown => {}
     }
     meaning.is_genai()
+}
+
+/// What the keys of a span show it to be, where it names no operation.
+fn hinted<V: SpanView>(view: &V) -> Option<Class> {
+    view.attributes().find_map(|(key, _)| {
+        let mut hints = DIALECTS.iter().flat_map(|dialect| dialect.hints);
+        hints.find(|(hint, _)| *hint == key).map(|(_, class)| *class)
+    })
 }
 
 /// A list of texts, or one text.

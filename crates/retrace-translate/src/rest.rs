@@ -8,7 +8,7 @@ use retrace_protocol::{Json, Span, Timestamp};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::dialect::{Meaning, is_content_event, is_message_key, meaning};
+use crate::dialect::{Meaning, is_content_event, is_message_key, meaning, of_rank};
 use crate::failure::{UNNAMED, is_exception};
 use crate::hex;
 use crate::options::Options;
@@ -44,6 +44,8 @@ impl<V: SpanView> Reading<'_, V> {
             (Slot::AgentName, true),
             (Slot::SessionId, true),
             (Slot::UserId, true),
+            (Slot::Bookkeeping, true),
+            (Slot::StatusMessage, self.slots.label(Slot::StatusMessage).is_some_and(|words| says(&draft.span, &words))),
             (
                 Slot::ErrorType,
                 self.slots.label(Slot::ErrorType).is_some_and(|kind| kind == UNNAMED || says(&draft.span, &kind)),
@@ -109,8 +111,14 @@ impl<V: SpanView> Reading<'_, V> {
 
     fn repeats(&self, key: &str, value: &Value<'_>) -> bool {
         matches!(value, Value::Str(text) if text.is_empty())
-            || matches!(meaning(key), Meaning::One(_, slot)
-                if self.slots.is_told(slot) && self.slots.value(slot) == Some(value))
+            || match meaning(key) {
+                Meaning::One(_, slot) => self.slots.is_told(slot) && self.slots.value(slot) == Some(value),
+                Meaning::Nest(rank, table) => {
+                    let nested = of_rank(rank).and_then(|dialect| dialect.nested.get(table));
+                    nested.is_some_and(|nested| nested.is_told(value, &self.slots))
+                }
+                _ => false,
+            }
     }
 
     /// Events, less what was read from them already.

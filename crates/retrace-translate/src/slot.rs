@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
+use crate::dialect::of_rank;
 use crate::indexed::{Flat, gathered};
 use crate::view::Value;
 
@@ -41,10 +42,20 @@ slots! {
     CacheReadTokens,
     CacheCreationTokens,
     ReasoningTokens,
+    /// Input and output together.
+    TotalTokens,
+    /// Usage in the words of the provider: an object, or something that has one in it.
+    ProviderUsage,
+    /// Usage by kinds that add up: an object of counts.
+    UsageByKind,
     Cost,
+    /// Cost by kinds that add up: an object of sums.
+    CostByKind,
     SystemInstructions,
     InputMessages,
     OutputMessages,
+    /// What was said from first to last, the answer included.
+    Conversation,
     ToolDefinitions,
     ToolName,
     ToolCallId,
@@ -73,19 +84,32 @@ slots! {
     StopSequences,
     ChoiceCount,
     Streaming,
+    /// In seconds.
     TimeToFirstChunk,
+    /// In milliseconds.
+    FirstChunkMillis,
     OutputType,
     RetrievalQuery,
     RetrievalDocuments,
     ErrorType,
+    /// How serious what happened is, in words.
+    Level,
+    /// What happened.
+    StatusMessage,
     /// What a span of any type was given, stated as such.
     Input,
     /// What a span of any type returned, stated as such.
     Output,
+    /// What the whole run was given.
+    RunInput,
+    /// What the whole run returned.
+    RunOutput,
     InputMimeType,
     OutputMimeType,
     TokenIds,
     Logprobs,
+    /// What a library notes for itself, such as the types of its attributes. It is not carried.
+    Bookkeeping,
     /// Metadata of the user's: many keys share a prefix.
     UserMetadata,
     /// Metadata of the user's, as an object.
@@ -111,6 +135,8 @@ pub(crate) struct Slots<'a> {
     held: [Option<Held<'a>>; Slot::COUNT],
     /// A bit for each slot whose value the record has.
     told: Cell<u128>,
+    /// Something in them arrived cut.
+    pub cut: Cell<bool>,
     /// Values of keys that share a prefix, with what follows the prefix.
     pub many: Vec<Many<'a>>,
     /// Keys of flattened values.
@@ -133,7 +159,13 @@ pub(crate) struct Many<'a> {
 impl<'a> Slots<'a> {
     pub(crate) fn new() -> Self {
         const { assert!(Slot::COUNT <= u128::BITS as usize, "a bit for each slot") };
-        Self { held: [const { None }; Slot::COUNT], told: Cell::new(0), many: Vec::new(), flat: Vec::new() }
+        Self {
+            held: [const { None }; Slot::COUNT],
+            told: Cell::new(0),
+            cut: Cell::new(false),
+            many: Vec::new(),
+            flat: Vec::new(),
+        }
     }
 
     /// Puts a value in its place, unless a dialect that is trusted more has been there. Of one dialect the later value
@@ -146,6 +178,14 @@ impl<'a> Slots<'a> {
             && place.as_ref().is_none_or(|old| new.rank <= old.rank)
         {
             *place = Some(new);
+        }
+    }
+
+    /// Takes back what dialects said whose keys mean something on GenAI spans only.
+    pub(crate) fn without_guests(&mut self) {
+        let is_guest = |rank| of_rank(rank).is_some_and(|dialect| dialect.guest);
+        for place in &mut self.held {
+            place.take_if(|held| is_guest(held.rank));
         }
     }
 
@@ -227,6 +267,19 @@ impl<'a> Slots<'a> {
         let many = self.many.iter().filter(|many| many.told.get()).filter_map(|many| many.attribute);
         let flat = self.flat.iter().filter(|flat| self.has(flat)).filter_map(|flat| flat.attribute);
         one.chain(many).chain(flat).collect()
+    }
+
+    /// Of values that share a place those that hold: of two with the same rest of a key the one that is trusted more, then
+    /// the later one.
+    pub(crate) fn chosen(&self) -> impl Iterator<Item = &Many<'a>> {
+        let mut best: HashMap<&str, usize> = HashMap::new();
+        for (at, one) in self.many.iter().enumerate().filter(|(_, one)| !one.key.is_empty()) {
+            let place = best.entry(one.key).or_insert(at);
+            if self.many.get(*place).is_some_and(|old| one.rank <= old.rank) {
+                *place = at;
+            }
+        }
+        self.many.iter().enumerate().filter(move |(at, one)| best.get(one.key) == Some(at)).map(|(_, one)| one)
     }
 
     /// Reasons to stop that a flattened answer has, other than those that are stated, stay attributes.

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use retrace_protocol::Json;
+use retrace_protocol::json::is_strict;
+use retrace_protocol::message::decode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -49,6 +51,12 @@ struct Wrapped<'a> {
 /// Reads a list of tool definitions; `None` when it is in no shape known here.
 pub(crate) fn offered(json: &str) -> Option<Offered> {
     let definitions: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+    if !definitions.is_empty() && definitions.iter().all(|raw| raw.get().starts_with('"')) {
+        // Each definition is a JSON text: the list is one of texts, as an attribute can have it.
+        let each: Vec<_> = definitions.into_iter().map(decode).collect();
+        let list = format!("[{}]", each.join(","));
+        return (each.iter().all(|text| text.starts_with('{')) && is_strict(&list)).then(|| offered(&list)).flatten();
+    }
     let mut schemas = BTreeMap::new();
     let mut descriptions = BTreeMap::new();
     let mut provided = Vec::new();
@@ -111,8 +119,16 @@ mod tests {
     }
 
     #[test]
+    fn definitions_may_be_texts() {
+        let texts = r#"["{\"name\":\"a\",\"parameters\":{\"x\":1}}","{\"type\":\"web_search\"}"]"#;
+        let offered = offered(texts).unwrap();
+        assert_eq!(offered.schemas.unwrap().as_str(), r#"{"a":{"x":1}}"#);
+        assert_eq!(offered.provided.unwrap().as_str(), r#"[{"type":"web_search"}]"#);
+    }
+
+    #[test]
     fn other_shapes_are_left_alone() {
-        for other in ["", "{}", "[1]", r#"["a"]"#, r#"[{"type":"function"}]"#] {
+        for other in ["", "{}", "[1]", r#"["a"]"#, r#"["{}, 1"]"#, r#"["{"]"#, r#"[{"type":"function"}]"#] {
             assert!(offered(other).is_none(), "{other}");
         }
     }

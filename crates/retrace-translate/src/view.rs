@@ -262,6 +262,28 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The text in a value that is a JSON string; any other value as it is.
+    #[must_use]
+    pub(crate) fn unquoted(self) -> Self {
+        let text = match &self {
+            Self::Str(text) if text.starts_with('"') => serde_json::from_str::<String>(text).ok(),
+            _ => None,
+        };
+        text.map_or(self, |text| Self::Str(Cow::Owned(text)))
+    }
+
+    /// The value with a copy of what it borrows.
+    #[must_use]
+    pub(crate) fn into_owned(self) -> Value<'static> {
+        match self {
+            Self::Str(text) => Value::Str(Cow::Owned(text.into_owned())),
+            Self::Bool(value) => Value::Bool(value),
+            Self::Int(value) => Value::Int(value),
+            Self::Float(value) => Value::Float(value),
+            Self::Json(text) => Value::Json(Cow::Owned(text.into_owned())),
+        }
+    }
+
     /// Bytes that the value takes, roughly: the basis of bounds.
     #[must_use]
     pub fn weight(&self) -> usize {

@@ -244,7 +244,7 @@ fn openllmetry_before_its_move_is_read_from_indexed_keys() {
         metadata(told),
         value!({
             "operation": "chat",
-            "provider": "Anthropic",
+            "provider": "anthropic",
             "finish_reasons": ["end_turn"],
             "streaming": true,
             "tool_schemas": {"pet": {"type": "object"}},

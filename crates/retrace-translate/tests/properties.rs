@@ -11,7 +11,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use retrace_protocol::Json;
 use retrace_translate::{Options, Recorder, RecorderLimits, Resource, SpanSelection, Value};
-use support::any::{EVENTS, KEYS, any_span};
+use support::any::{EVENTS, KEYS, any_selection, any_span};
 use support::*;
 
 /// How dialects say what a span is: the key, a call, an agent, and the key of the tokens that went in.
@@ -29,12 +29,12 @@ proptest! {
     #[test]
     fn whatever_comes_in_comes_out_once_valid_and_whole(
         spans in prop::collection::vec(any_span(), 1..16),
-        all: bool,
+        selection in any_selection(),
         capture_content: bool,
         pauses in prop::collection::vec(0_u64..400, 16),
     ) {
         let mut options = Options::default();
-        options.selection = if all { SpanSelection::All } else { SpanSelection::GenAi };
+        options.selection = selection;
         options.capture_content = capture_content;
         let mut recorder = Recorder::new(options, RecorderLimits::default());
         let mut said = Said::default();
@@ -76,7 +76,7 @@ proptest! {
     fn every_value_of_every_span_is_somewhere_in_the_run(
         spans in prop::collection::vec(
             (
-                prop::collection::btree_map(prop::sample::select(KEYS), 0_usize..9, 0..12),
+                prop::collection::btree_map(prop::sample::select(KEYS), 0_usize..14, 0..12),
                 0_u64..5,
                 0_u8..3,
                 any::<bool>(),
@@ -107,8 +107,13 @@ proptest! {
                     3 => Value::Str(format!(r#"[{{"role":"user","parts":[{{"type":"text","content":"{mark}"}}]}}]"#).into()),
                     4 => Value::Str(format!(r#"[{{"type":"function","name":"f{mark}","parameters":{{}}}}]"#).into()),
                     5 => Value::Str(format!(r#"{{"a{mark}": 1}}"#).into()),
-                    7 => Value::Str(format!(r#"[{{"role":"tool","content":[{{"type":"text","text":"{mark}"}}]}}]"#).into()),
-                    8 => Value::Float(f64::from(u32::try_from(mark).unwrap())),
+                    7 => Value::Str(format!(r#"{{"messages":[{{"role":"user","content":"{mark}"}}],"model":"m"}}"#).into()),
+                    8 => Value::Str(format!(r#"[{{"role":"user","content":[{{"type":"text","text":"{mark}"}}]}}]"#).into()),
+                    9 => Value::Str(format!(r#"{{"input":{mark},"total_tokens":{mark}}}"#).into()),
+                    10 => Value::Str(format!(r#"{{"choices":[{{"message":{{"role":"assistant","content":"{mark}"}}}}]}}"#).into()),
+                    11 => Value::Str(format!(r#"[{{"role":"user","content":"cut {mark} and what follo"#).into()),
+                    12 => Value::Str(format!(r#"[{{"role":"tool","content":[{{"type":"text","text":"{mark}"}}]}}]"#).into()),
+                    13 => Value::Float(f64::from(u32::try_from(mark).unwrap())),
                     _ => Value::Str(format!("text {mark}").into()),
                 };
                 if shape == 2 && n % 2 == 0 {

@@ -4,13 +4,18 @@
 //! [`Slot`]s that all dialects share. [`DIALECTS`] is the order of trust: per slot, the first dialect that says something
 //! holds, so a span that speaks two at once is not confused. Adding one touches its own file and that list.
 
+mod langfuse;
+mod livekit;
+mod mlflow;
 mod openinference;
 mod openllmetry;
 mod otel;
 mod otel_events;
 mod otel_legacy;
 mod plain;
+mod pydantic_ai;
 mod retrace;
+mod vercel;
 
 pub(crate) use self::otel_events::{MessageEvent, is_message_key};
 
@@ -21,14 +26,21 @@ use serde_json::value::RawValue;
 
 use crate::indexed::Indexed;
 use crate::messages::Turn;
+use crate::nested::Nested;
 use crate::slot::Slot;
 
 /// How one family of libraries names things.
 pub(crate) struct Dialect {
     /// Whether a span that uses one of these keys is a GenAI span.
     pub genai: bool,
+    /// Whether its keys mean something on GenAI spans only: names so common that others use them for other things.
+    pub guest: bool,
+    /// Whether it writes every value as a JSON text, so that a text stands in quotes.
+    pub quoted: bool,
     /// Attribute keys and the places they fill.
     pub keys: &'static [(&'static str, Slot)],
+    /// Keys of JSON objects whose members fill places.
+    pub nested: &'static [Nested],
     /// Beginnings of keys that share a place.
     pub prefixes: &'static [(&'static str, Slot)],
     /// Places whose value is flattened into many keys.
@@ -41,6 +53,10 @@ pub(crate) struct Dialect {
     pub marks: &'static [&'static str],
     /// What an operation of this dialect is.
     pub operation: fn(&str) -> Option<Class>,
+    /// Whether such an operation streams its answer.
+    pub streams: fn(&str) -> bool,
+    /// Keys that only one class of span has, where it names no operation.
+    pub hints: &'static [(&'static str, Class)],
     /// Reads messages from their JSON text; `None` when they are not in this dialect's shape. Keys that were flattened
     /// come as the JSON that they are together.
     pub turns: for<'a> fn(&'a str) -> Option<Vec<Turn<'a>>>,
@@ -53,13 +69,18 @@ impl Dialect {
     /// Says nothing at all.
     const SILENT: Self = Self {
         genai: false,
+        guest: false,
+        quoted: false,
         keys: &[],
+        nested: &[],
         prefixes: &[],
         indexed: &[],
         events: &[],
         message_events: &[],
         marks: &[],
         operation: |_| None,
+        streams: |_| false,
+        hints: &[],
         turns: |_| None,
         unwrapped: |_| None,
     };
@@ -87,15 +108,24 @@ pub(crate) static DIALECTS: &[&Dialect] = &[
     &otel_events::DIALECT,
     &openinference::DIALECT,
     &openllmetry::DIALECT,
+    &vercel::DIALECT,
+    &pydantic_ai::DIALECT,
+    &pydantic_ai::PLAIN,
+    &langfuse::DIALECT,
+    &mlflow::DIALECT,
+    &livekit::DIALECT,
     &plain::DIALECT,
 ];
 
-/// Where a key leads: the rank of its dialect, and the place.
-static KEYS: LazyLock<HashMap<&'static str, (usize, Slot)>> = LazyLock::new(|| {
+/// Where a whole key leads.
+static KEYS: LazyLock<HashMap<&'static str, Meaning<'static>>> = LazyLock::new(|| {
     let mut keys = HashMap::new();
     for (rank, dialect) in DIALECTS.iter().enumerate() {
         for (key, slot) in dialect.keys {
-            keys.entry(*key).or_insert((rank, *slot));
+            keys.entry(*key).or_insert(Meaning::One(rank, *slot));
+        }
+        for (table, nested) in dialect.nested.iter().enumerate() {
+            keys.entry(nested.key).or_insert(Meaning::Nest(rank, table));
         }
     }
     keys
@@ -108,6 +138,8 @@ pub(crate) enum Meaning<'k> {
     One(usize, Slot),
     /// It is one of many that share a place; the rest of the key tells them apart.
     Many(usize, Slot, &'k str),
+    /// It is an object whose members have places: which of the dialect's.
+    Nest(usize, usize),
     /// It may be a part of a flattened value: of which of the dialect's, and the rest of the key.
     Part(usize, usize, &'k str),
     /// It marks the span as GenAI and is otherwise unknown.
@@ -120,7 +152,7 @@ impl Meaning<'_> {
     /// Whether a span with such a key is a GenAI span.
     pub(crate) fn is_genai(self) -> bool {
         match self {
-            Self::One(rank, _) | Self::Many(rank, ..) | Self::Part(rank, ..) => {
+            Self::One(rank, _) | Self::Nest(rank, _) | Self::Many(rank, ..) | Self::Part(rank, ..) => {
                 DIALECTS.get(rank).is_some_and(|dialect| dialect.genai)
             }
             Self::Mark => true,
@@ -134,6 +166,11 @@ pub(crate) fn is_content_event(name: &str) -> bool {
     DIALECTS.iter().any(|dialect| dialect.events.contains(&name))
 }
 
+/// The dialect that a rank is of, whether the span or an event said it.
+pub(crate) fn of_rank(rank: usize) -> Option<&'static Dialect> {
+    DIALECTS.get(rank % DIALECTS.len()).copied()
+}
+
 /// Where the message that this event is belongs: the rank of its dialect, and the place.
 pub(crate) fn message_event(name: &str) -> Option<(usize, Slot)> {
     DIALECTS.iter().enumerate().find_map(|(rank, dialect)| {
@@ -144,8 +181,8 @@ pub(crate) fn message_event(name: &str) -> Option<(usize, Slot)> {
 
 /// Looks a key up in all dialects.
 pub(crate) fn meaning(key: &str) -> Meaning<'_> {
-    if let Some((rank, slot)) = KEYS.get(key) {
-        return Meaning::One(*rank, *slot);
+    if let Some(meaning) = KEYS.get(key) {
+        return *meaning;
     }
     for (rank, dialect) in DIALECTS.iter().enumerate() {
         for (prefix, slot) in dialect.prefixes {
@@ -173,8 +210,9 @@ mod tests {
     fn no_key_stands_in_two_tables() {
         let mut seen = HashMap::new();
         for (rank, dialect) in DIALECTS.iter().enumerate() {
-            for (key, _) in dialect.keys {
-                assert_eq!(seen.insert(*key, rank), None, "{key}");
+            let nested = dialect.nested.iter().map(|nested| nested.key);
+            for key in dialect.keys.iter().map(|(key, _)| *key).chain(nested) {
+                assert_eq!(seen.insert(key, rank), None, "{key}");
             }
         }
     }

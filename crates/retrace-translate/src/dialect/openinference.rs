@@ -28,6 +28,7 @@ pub(super) static DIALECT: Dialect = Dialect {
         ("embedding.invocation_parameters", Slot::Parameters),
         ("llm.finish_reason", Slot::FinishReasons),
         ("llm.token_count.prompt", Slot::InputTokens),
+        ("llm.token_count.total", Slot::TotalTokens),
         ("llm.token_count.completion", Slot::OutputTokens),
         ("llm.token_count.prompt_details.cache_read", Slot::CacheReadTokens),
         ("llm.token_count.prompt_details.cache_write", Slot::CacheCreationTokens),

@@ -50,6 +50,8 @@ pub(super) static DIALECT: Dialect = Dialect {
         ("llm.presence_penalty", Slot::PresencePenalty),
         ("llm.chat.stop_sequences", Slot::StopSequences),
         ("llm.watsonx.random_seed", Slot::Seed),
+        ("llm.usage.total_tokens", Slot::TotalTokens),
+        ("gen_ai.usage.total_tokens", Slot::TotalTokens),
         ("llm.usage.prompt_tokens", Slot::InputTokens),
         ("llm.usage.completion_tokens", Slot::OutputTokens),
         ("llm.usage.reasoning_tokens", Slot::ReasoningTokens),

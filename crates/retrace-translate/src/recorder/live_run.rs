@@ -8,7 +8,7 @@ use retrace_protocol::metadata::{SpanMetadata, TraceMetadata, Usage};
 use retrace_protocol::{Id, Json, Span, SpanType, Trace, TracePatch};
 
 use crate::dialect::Class;
-use crate::options::{Options, SpanSelection};
+use crate::options::Options;
 use crate::reading::{Draft, Reading};
 use crate::recorder::claim::{Claims, Rank};
 use crate::recorder::live_tools::{LiveTools, light, light_weight};
@@ -20,6 +20,7 @@ use crate::recorder::tools::{Shower, derived_id};
 use crate::recorder::totals::{Totals, set_apart};
 use crate::recorder::{Correction, Live, LiveEvent, Output, Recorded};
 use crate::resource::Resource;
+use crate::selection::SpanSelection;
 use crate::view::SpanView;
 
 /// A run whose local root was seen to begin.
@@ -165,7 +166,7 @@ impl LiveRun {
         // no model any more.
         match step.draft.class {
             Some(Class::Model) => self.hold(at, step),
-            None if voice.options.selection == SpanSelection::GenAi => self.hold(at, step),
+            None if voice.options.selection != SpanSelection::All => self.hold(at, step),
             _ => self.tell_begin(at, step, voice),
         }
     }
@@ -230,7 +231,7 @@ impl LiveRun {
 
     /// Takes what a span says of itself into its node; tells whether it shows that the run is to be told.
     fn know<V: SpanView>(&mut self, at: usize, reading: &Reading<'_, V>, options: &Options) -> bool {
-        let selected = reading.is_genai() || options.selection == SpanSelection::All;
+        let selected = options.selection.selects(reading);
         let Some(node) = self.tree.get_mut(at) else { return selected };
         let before = node.label_weight();
         node.kept |= selected;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::options::{Options, SpanSelection};
+use crate::options::Options;
 use crate::reading::Reading;
 use crate::recorder::node::Node;
 use crate::recorder::tools::{SeenTools, Shower};
@@ -59,7 +59,7 @@ impl OpenRun {
         now: Duration,
     ) {
         let reading = Reading::new(span);
-        let kept = reading.is_genai() || options.selection == SpanSelection::All;
+        let kept = options.selection.selects(&reading);
         self.genai |= kept;
         self.last_seen = now;
         self.sources += 1;
