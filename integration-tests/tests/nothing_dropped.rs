@@ -18,6 +18,15 @@ const FORM: &[&str] = &[
     // Told as milliseconds, and as that structured output was asked for.
     "gen_ai.response.time_to_first_chunk",
     "gen_ai.output.type",
+    "gen_ai.openai.request.response_format",
+    // The sum of what is told.
+    "total_tokens",
+    "totalTokens",
+    "total",
+    // Which message an event is shows in its role.
+    "event.name",
+    // What a provider calls a part of a message, for itself.
+    "itemId",
     // Of two spellings of one reason, that of a message and that of the span, the latter is told.
     "finish_reason",
 ];
