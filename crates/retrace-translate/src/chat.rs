@@ -9,7 +9,7 @@ use retrace_protocol::message::Text;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::messages::{Part, Source, Turn, label_of, text_of};
+use crate::messages::{Part, Source, Turn, beside_a_result, label_of, text_of};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -140,20 +140,22 @@ fn said<'a>(read: &RawMessage<'a>, otherwise: &'static str) -> Option<Turn<'a>> 
     let role = role.or_else(by_type);
     let mut turn = Turn { role: role.unwrap_or(Cow::Borrowed(otherwise)), ..Turn::default() };
     turn.name = read.name.and_then(label_of);
-    let content = read.content.or(read.parts).or(read.text).or(read.user).filter(|raw| !is_null(raw));
+    let content = read.content.or(read.parts).or(read.text).filter(|raw| !is_null(raw));
     let mut parts = content.map(parts_of).unwrap_or_default();
     let answers = matches!(&*turn.role, "tool" | "function");
     if let Some(id) = read.tool_call_id.and_then(label_of).or_else(|| read.id.filter(|_| answers).and_then(label_of)) {
         // What a tool answered is kept as it came.
         parts = vec![Part::ToolResult { id: Some(id), name: turn.name.take(), result: content }];
+        parts.extend(beside_a_result(&turn.role));
     } else if answers && content.is_some() && !parts.iter().any(|part| matches!(part, Part::ToolResult { .. })) {
         parts = vec![Part::ToolResult { id: None, name: turn.name.take(), result: content }];
     }
     if let Some(reasoning) = read.reasoning_content.filter(|raw| !is_null(raw)) {
         parts.insert(0, text_of(reasoning).map_or(Part::Other(reasoning), Part::Reasoning));
     }
-    if let Some(refusal) = read.refusal.and_then(text_of) {
-        parts.push(Part::Refusal(refusal));
+    parts.extend(read.user.map(parts_of).unwrap_or_default());
+    if let Some(refusal) = read.refusal.filter(|raw| !is_null(raw)) {
+        parts.push(text_of(refusal).map_or(Part::Other(refusal), Part::Refusal));
     }
     if let Some(call) = read.function_call.filter(|raw| !is_null(raw)) {
         parts.push(tool_call(call).unwrap_or(Part::Other(call)));
@@ -192,7 +194,7 @@ pub(crate) fn tool_call(raw: &RawValue) -> Option<Part<'_>> {
         Some(function) if is_object(function) => object(function)?,
         _ => call,
     };
-    if of.name.is_none() && of.arguments.is_none() {
+    if id.is_none() && of.name.is_none() && of.arguments.is_none() {
         return None;
     }
     let arguments = of.arguments.filter(|raw| !is_null(raw));
@@ -363,4 +365,77 @@ fn is_object(raw: &RawValue) -> bool {
 
 fn is_null(raw: &RawValue) -> bool {
     raw.get() == "null"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::messages::conversation;
+
+    fn read(json: &str) -> serde_json::Value {
+        serde_json::to_value(conversation(Vec::new(), messages(json).unwrap())).unwrap()["messages"].take()
+    }
+
+    #[test]
+    fn the_parts_of_every_provider_are_read() {
+        let image = serde_json::json!({"type": "image", "uri": "https://example.org/a.png"});
+        let inline = serde_json::json!({"type": "image", "mime_type": "image/png", "data": "aGk="});
+        for (part, expected) in [
+            (r#"{"type":"image_url","image_url":{"url":"https://example.org/a.png","detail":"low"}}"#, &image),
+            (r#"{"type":"input_image","image_url":"https://example.org/a.png"}"#, &image),
+            (r#"{"type":"image","source":{"type":"url","url":"https://example.org/a.png"}}"#, &image),
+            (r#"{"type":"image","source":{"type":"base64","media_type":"image/png","data":"aGk="}}"#, &inline),
+            (r#"{"type":"image_url","image_url":{"url":"data:image/png;base64,aGk="}}"#, &inline),
+            (r#"{"inlineData":{"mimeType":"image/png","data":"aGk="}}"#, &inline),
+        ] {
+            assert_eq!(read(&format!(r#"{{"role":"user","content":[{part}]}}"#))[0]["content"][0], *expected, "{part}");
+        }
+        let odd = r#"{"role":"user","content":[{"type":"hologram","x":1}]}"#;
+        assert_eq!(read(odd)[0]["content"][0], serde_json::json!({"type": "hologram", "x": 1}));
+        let json = r#"{"role":"user","content":{"city":"Rome"}}"#;
+        assert_eq!(read(json)[0]["content"], r#"{"city":"Rome"}"#, "content that happens to be JSON is a text");
+    }
+
+    #[test]
+    fn calls_and_results_of_every_provider_are_tied() {
+        let expected = serde_json::json!([
+            {"role": "assistant", "content": "", "tool_calls": [{"id": "c", "name": "f", "arguments": {"a": 1}}]},
+            {"role": "tool", "content": "18", "tool_call_id": "c"},
+        ]);
+        for json in [
+            r#"[{"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]},
+                {"role":"tool","tool_call_id":"c","content":"18"}]"#,
+            r#"[{"role":"assistant","content":[{"type":"tool_use","id":"c","name":"f","input":{"a":1}}]},
+                {"role":"user","content":[{"type":"tool_result","tool_use_id":"c","content":"18"}]}]"#,
+            r#"[{"type":"function_call","id":"fc_1","call_id":"c","name":"f","arguments":"{\"a\":1}"},
+                {"type":"function_call_output","call_id":"c","output":"18"}]"#,
+            r#"[{"role":"model","parts":[{"functionCall":{"id":"c","name":"f","args":{"a":1}}}]},
+                {"role":"user","parts":[{"functionResponse":{"id":"c","response":"18"}}]}]"#,
+            r#"[{"role":"assistant","content":[{"toolUse":{"toolUseId":"c","name":"f","input":{"a":1}}}]},
+                {"role":"user","content":[{"toolResult":{"toolUseId":"c","content":"18"}}]}]"#,
+        ] {
+            assert_eq!(read(json), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn thoughts_and_refusals_are_told_apart() {
+        let json = r#"{"role":"assistant","reasoning_content":"hm","content":"yes","refusal":null}"#;
+        assert_eq!(read(json)[0], serde_json::json!({"role": "assistant", "content": "yes", "reasoning": "hm"}));
+        let refused = messages(r#"{"role":"assistant","content":null,"refusal":"no"}"#).unwrap();
+        assert!(matches!(refused[0].parts.as_slice(), [Part::Refusal(_)]), "{refused:?}");
+        let human = r#"[{"type":"human","content":"hi"},{"type":"ai","content":"ho"}]"#;
+        assert_eq!(
+            read(human),
+            serde_json::json!([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}])
+        );
+    }
+
+    #[test]
+    fn what_is_no_message_is_left_to_others() {
+        for other in ["", "hi", "7", "{}", "[7]", r#"[{"type":"function","name":"f"}]"#, r#"{"a":1}"#] {
+            assert!(messages(other).is_none(), "{other}");
+        }
+        assert!(messages("[]").unwrap().is_empty());
+    }
 }

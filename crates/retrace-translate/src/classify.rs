@@ -2,7 +2,7 @@
 
 use retrace_protocol::SpanType;
 
-use crate::dialect::{Class, of_rank};
+use crate::dialect::{Class, DIALECTS, of_rank};
 use crate::slot::{Held, Slot, Slots};
 
 /// What a span is, and what Retrace calls it.
@@ -61,9 +61,11 @@ fn class_of(slots: &Slots<'_>, hinted: impl FnOnce() -> Option<Class>) -> Option
     }
 }
 
-/// What its dialect calls an operation or a kind of span.
+/// What its dialect calls an operation or a kind of span; of a word that it does not have, what others mean by it.
 fn class_in(held: &Held<'_>) -> Option<Class> {
-    (of_rank(held.rank)?.operation)(held.value.as_text()?)
+    let name = held.value.as_text()?;
+    let own = of_rank(held.rank).and_then(|dialect| (dialect.operation)(name));
+    own.or_else(|| DIALECTS.iter().find_map(|dialect| (dialect.operation)(name)))
 }
 
 #[cfg(test)]
@@ -101,6 +103,13 @@ mod tests {
             (&[("gen_ai.operation.name", "new"), ("gen_ai.tool.name", "t")], ToolCall),
             (&[("gen_ai.tool.name", "t")], ToolCall),
             (&[("gen_ai.operation.name", "new")], Action),
+            (&[("gen_ai.operation.name", "execute_task")], Reasoning),
+            (&[("openinference.span.kind", "LLM")], LlmCall),
+            (&[("openinference.span.kind", "UNKNOWN"), ("llm.model_name", "m"), ("llm.system", "s")], LlmCall),
+            (&[("openinference.span.kind", "RETRIEVER")], Action),
+            (&[("traceloop.span.kind", "tool")], ToolCall),
+            (&[("traceloop.span.kind", "task"), ("gen_ai.operation.name", "chat")], LlmCall),
+            (&[("llm.request.type", "rerank"), ("gen_ai.system", "p"), ("gen_ai.request.model", "m")], Action),
             (&[], Action),
         ] {
             assert_eq!(of(attributes), expected, "{attributes:?}");

@@ -55,6 +55,11 @@ impl Part<'_> {
     }
 }
 
+/// What stands beside a result so that a role that results do not have is not lost.
+pub(crate) fn beside_a_result(role: &str) -> Option<Part<'static>> {
+    (!matches!(role, "tool" | "function" | "user" | "assistant")).then_some(Part::Empty)
+}
+
 /// Where the bytes of a medium are.
 #[derive(Clone, Debug)]
 pub(crate) enum Source<'a> {

@@ -85,10 +85,10 @@ impl<'v, V: SpanView> Reading<'v, V> {
                 messages.entry(belongs).or_default().push(MessageEvent::new(event));
             }
         }
-        slots.gather();
         for ((rank, slot), said) in messages {
             slots.put(slot, Held { rank: rank + DIALECTS.len(), attribute: None, value: Value::json(&said) });
         }
+        slots.gather();
         if !genai {
             slots.without_guests();
         }
@@ -190,8 +190,10 @@ impl<'v, V: SpanView> Reading<'v, V> {
         metadata.refusal = said.answer.refusal;
         metadata.truncated = slots.cut.get().then_some(true);
         metadata.vision = said.vision;
-        if metadata.finish_reasons.is_none() && !said.answer.finish_reasons.is_empty() {
-            metadata.finish_reasons = Some(said.answer.finish_reasons);
+        match &metadata.finish_reasons {
+            Some(stated) => slots.keep_reasons(stated),
+            None if said.answer.finish_reasons.is_empty() => {}
+            None => metadata.finish_reasons = Some(said.answer.finish_reasons),
         }
 
         let answered = slots.tell_label(Slot::ResponseModel).or_else(|| slots.tell_label(Slot::Model));
@@ -308,11 +310,11 @@ impl<'v, V: SpanView> Reading<'v, V> {
     /// The provider, by the name that the conventions have for it. What else its name said stays an attribute.
     fn provider(&self, slot: Slot) -> Option<String> {
         let told = self.slots.label(slot)?;
-        let current = provider::current(&told).into_owned();
-        if current == told {
+        let (current, is_all) = provider::current(&told);
+        if is_all {
             self.slots.mark_told(slot);
         }
-        Some(current)
+        Some(current.to_owned())
     }
 
     /// Whether the operation is one that streams.

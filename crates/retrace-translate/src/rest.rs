@@ -27,7 +27,7 @@ impl<V: SpanView> Reading<'_, V> {
     pub(crate) fn with_the_rest(&self, mut draft: Draft, options: &Options, name: &str) -> Draft {
         for (slot, told) in [
             (Slot::SpanType, self.slots.text(Slot::SpanType) == Some(draft.span.span_type.as_str())),
-            // The run names its agents, its session and its user.
+            (Slot::System, self.slots.label(Slot::System) == draft.metadata.provider),
             (
                 Slot::InputMimeType,
                 self.slots.is_told(Slot::Input) && is_mime_type(self.slots.text(Slot::InputMimeType)),
@@ -36,6 +36,10 @@ impl<V: SpanView> Reading<'_, V> {
                 Slot::OutputMimeType,
                 self.slots.is_told(Slot::Output) && is_mime_type(self.slots.text(Slot::OutputMimeType)),
             ),
+            // The span is called so.
+            (Slot::EntityName, self.slots.label(Slot::EntityName).is_some_and(|own| own == draft.span.name)),
+            (Slot::WorkflowName, self.slots.label(Slot::WorkflowName).is_some_and(|own| own == draft.span.name)),
+            // The run names its agents, its session and its user.
             (Slot::AgentId, true),
             (Slot::AgentName, true),
             (Slot::SessionId, true),
@@ -114,15 +118,16 @@ impl<V: SpanView> Reading<'_, V> {
                     let nested = of_rank(rank).and_then(|dialect| dialect.nested.get(table));
                     nested.is_some_and(|nested| nested.is_told(value, &self.slots))
                 }
-                Meaning::Part(_, _, rest) => self.slots.has_part(rest, value),
                 _ => false,
             }
     }
 
     /// Events, less what was read from them already.
     fn events(&self, options: &Options) -> Vec<SpanEvent> {
+        let parts = self.slots.told_parts();
+        let is_part = |key: &str, value: &Value<'_>| matches!(meaning(key), Meaning::Part(_, _, rest) if parts.get(rest).is_some_and(|told| is_same(told, value)));
         let keep = |event: &EventView<'_>, key: &str, value: &Value<'_>| {
-            if is_content_event(event.name) && self.repeats(key, value) {
+            if is_content_event(event.name) && (self.repeats(key, value) || is_part(key, value)) {
                 return false;
             }
             options.capture_content || is_structural(key, value) || key == "exception.type"
@@ -155,6 +160,11 @@ impl<V: SpanView> Reading<'_, V> {
 /// Whether it is a type that a value shows by itself.
 fn is_mime_type(name: Option<&str>) -> bool {
     matches!(name, Some("text/plain" | "application/json"))
+}
+
+/// Whether two values are the same, though one of them was taken for the JSON that the other holds as a text.
+fn is_same(told: &Value<'_>, value: &Value<'_>) -> bool {
+    told == value || told.as_json_text().is_some_and(|text| value.as_json_text() == Some(text))
 }
 
 /// Whether a convention gives this name to an event.

@@ -189,13 +189,18 @@ impl<'a> Slots<'a> {
         }
     }
 
-    /// Puts flattened values together and in their places, unless something that is trusted as much has been there. To be
-    /// called once, when all attributes have been put.
+    /// Puts flattened values together and in their places, unless a dialect that is trusted more has been there. Of one
+    /// dialect the place that its table names first holds, and keys outweigh a value that is whole. To be called once, when
+    /// all attributes have been put.
     pub(crate) fn gather(&mut self) {
         for (parts, value) in gathered(&mut self.flat) {
             let Some((rank, slot)) = parts.first().map(|flat| (flat.rank, flat.slot)) else { continue };
             match self.held.get_mut(slot as usize) {
-                Some(place) if place.as_ref().is_none_or(|old| rank < old.rank) => {
+                Some(place)
+                    if place
+                        .as_ref()
+                        .is_none_or(|old| rank < old.rank || (rank == old.rank && old.attribute.is_some())) =>
+                {
                     *place = Some(Held { rank, attribute: None, value });
                 }
                 _ => parts.iter().for_each(|flat| flat.used.set(false)),
@@ -277,14 +282,23 @@ impl<'a> Slots<'a> {
         self.many.iter().enumerate().filter(move |(at, one)| best.get(one.key) == Some(at)).map(|(_, one)| one)
     }
 
+    /// Reasons to stop that a flattened answer has, other than those that are stated, stay attributes.
+    pub(crate) fn keep_reasons(&self, stated: &[String]) {
+        let reasons = self.flat.iter().filter(|flat| flat.key.ends_with(".finish_reason"));
+        for flat in reasons.filter(|flat| !stated.iter().any(|one| flat.value.as_text() == Some(one))) {
+            flat.used.set(false);
+        }
+    }
+
     /// Whether the record has this part of a flattened value.
     fn has(&self, flat: &Flat<'_>) -> bool {
         flat.used.get() && self.is_told(flat.slot)
     }
 
-    /// Whether the record has this value as part of a flattened one.
-    pub(crate) fn has_part(&self, key: &str, value: &Value<'_>) -> bool {
-        self.flat.iter().any(|flat| flat.key == key && flat.value == *value && self.has(flat))
+    /// The parts of flattened values that events said and the record has, by what follows the prefix.
+    pub(crate) fn told_parts(&self) -> HashMap<&str, &Value<'a>> {
+        let parts = self.flat.iter().filter(|flat| flat.attribute.is_none() && self.has(flat));
+        parts.map(|flat| (flat.key, &flat.value)).collect()
     }
 }
 

@@ -36,6 +36,8 @@ pub enum Verdict {
 }
 
 struct Scorer<'t> {
+    /// All spans, those too that were made up from messages.
+    all: Vec<&'t Span>,
     spans: BTreeMap<String, &'t Span>,
     findings: Vec<Finding>,
 }
@@ -43,9 +45,9 @@ struct Scorer<'t> {
 /// Compares the runs of a scenario with its truth.
 #[must_use]
 pub fn score(truth: &Value, traces: &[Trace]) -> Vec<Finding> {
-    let spans = traces.iter().flat_map(|trace| trace.spans.as_deref().unwrap_or_default());
-    let spans = spans.filter_map(|span| Some((hex(&span.id.to_otel_span()?), span))).collect();
-    let mut scorer = Scorer { spans, findings: Vec::new() };
+    let all: Vec<_> = traces.iter().flat_map(|trace| trace.spans.as_deref().unwrap_or_default()).collect();
+    let spans = all.iter().filter_map(|span| Some((hex(&span.id.to_otel_span()?), *span))).collect();
+    let mut scorer = Scorer { all, spans, findings: Vec::new() };
     let recorded = &truth["recorded"];
     for (at, call) in list(&truth["llm_calls"]).enumerate() {
         scorer.call(at, call, &told_of(&recorded["llm_calls"][at]));
@@ -210,6 +212,13 @@ impl Scorer<'_> {
         if recorded["result"] == true && !tool["result"].is_null() {
             self.compare("tool result", at, tool["result"].clone(), value(&span.output));
         }
+        let again = self.all.iter().filter(|other| other.id != span.id && other.span_type == span.span_type);
+        let again = again.filter(|other| {
+            let metadata = other.metadata.as_ref().map_or(Value::Null, |metadata| metadata.to_value().unwrap());
+            tool["tool_call_id"].is_string() && metadata["tool_call_id"] == tool["tool_call_id"]
+        });
+        let again = again.count();
+        self.compare("tool told once", at, json!(0), json!(again));
         if recorded["error"] == true && recorded["span_status_error"] == true {
             let message = tool["error"].as_str().unwrap_or_default();
             let found = span.error.as_ref().map_or(Value::Null, |told| json!(told.contains(message)));

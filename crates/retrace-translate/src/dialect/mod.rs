@@ -131,6 +131,24 @@ static KEYS: LazyLock<HashMap<&'static str, Meaning<'static>>> = LazyLock::new(|
     keys
 });
 
+/// Where the beginnings of keys lead, in the order in which they are tried, by their first byte: a span has many keys that
+/// mean nothing here.
+static BEGINNINGS: LazyLock<HashMap<u8, Vec<(&'static str, Meaning<'static>)>>> = LazyLock::new(|| {
+    let places = DIALECTS.iter().enumerate().flat_map(|(rank, dialect)| {
+        let many = dialect.prefixes.iter().map(move |(prefix, slot)| (*prefix, Meaning::Many(rank, *slot, "")));
+        let parts = dialect.indexed.iter().enumerate();
+        many.chain(parts.map(move |(table, indexed)| (indexed.prefix, Meaning::Part(rank, table, ""))))
+    });
+    let marks = DIALECTS.iter().flat_map(|dialect| dialect.marks).map(|mark| (*mark, Meaning::Mark));
+    let mut beginnings: HashMap<u8, Vec<_>> = HashMap::new();
+    for (prefix, meaning) in places.chain(marks) {
+        if let Some(first) = prefix.as_bytes().first() {
+            beginnings.entry(*first).or_default().push((prefix, meaning));
+        }
+    }
+    beginnings
+});
+
 /// What a key means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meaning<'k> {
@@ -184,20 +202,15 @@ pub(crate) fn meaning(key: &str) -> Meaning<'_> {
     if let Some(meaning) = KEYS.get(key) {
         return *meaning;
     }
-    for (rank, dialect) in DIALECTS.iter().enumerate() {
-        for (prefix, slot) in dialect.prefixes {
-            if let Some(rest) = key.strip_prefix(prefix) {
-                return Meaning::Many(rank, *slot, rest);
-            }
+    let begins = key.as_bytes().first().and_then(|first| BEGINNINGS.get(first));
+    for (prefix, meaning) in begins.into_iter().flatten() {
+        if let Some(rest) = key.strip_prefix(prefix) {
+            return match *meaning {
+                Meaning::Many(rank, slot, _) => Meaning::Many(rank, slot, rest),
+                Meaning::Part(rank, table, _) => Meaning::Part(rank, table, rest),
+                other => other,
+            };
         }
-        for (table, indexed) in dialect.indexed.iter().enumerate() {
-            if let Some(rest) = key.strip_prefix(indexed.prefix) {
-                return Meaning::Part(rank, table, rest);
-            }
-        }
-    }
-    if DIALECTS.iter().any(|dialect| dialect.marks.iter().any(|mark| key.starts_with(mark))) {
-        return Meaning::Mark;
     }
     Meaning::Unknown
 }

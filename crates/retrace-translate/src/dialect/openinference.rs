@@ -38,7 +38,6 @@ pub(super) static DIALECT: Dialect = Dialect {
         ("llm.output_messages", Slot::OutputMessages),
         ("llm.prompts", Slot::InputMessages),
         ("llm.choices", Slot::OutputMessages),
-        ("llm.function_call", Slot::OutputMessages),
         ("llm.tools", Slot::ToolDefinitions),
         ("tool.name", Slot::ToolName),
         ("tool.id", Slot::ToolCallId),

@@ -102,10 +102,10 @@ const ANSWERED: &[(&str, Leaf)] = &[
 
 fn operation(name: &str) -> Option<Class> {
     Some(match name {
-        "chat" | "completion" | "embedding" => Class::Model,
+        "chat" | "completion" | "embedding" | "llm_request" => Class::Model,
         "tool" => Class::Tool,
-        "workflow" | "task" | "agent" => Class::Agent,
-        "rerank" => Class::Action,
+        "workflow" | "task" | "agent" | "execute_task" => Class::Agent,
+        "rerank" | "vector_db_retrieve" => Class::Action,
         _ => return None,
     })
 }

@@ -15,6 +15,7 @@ mod node;
 mod record;
 mod run;
 mod tell;
+mod tied_tools;
 mod told;
 mod tools;
 mod totals;

@@ -7,6 +7,7 @@ use crate::options::Options;
 use crate::recorder::node::Node;
 use crate::recorder::record::{End, Origin, Own, Place, Said, Top, infer_io, last_user_message, outlived_id};
 use crate::recorder::run::OpenRun;
+use crate::recorder::tied_tools::tie;
 use crate::recorder::told::ToldRun;
 use crate::recorder::tools::{Call, Executed, derived_id, missing};
 use crate::recorder::totals::{counted, settle};
@@ -51,6 +52,7 @@ impl Telling<'_> {
             None => said.clone(),
         };
         let totals = settle(&mut run.nodes, &counts);
+        tie(&mut run.nodes, &order, &run.tools);
 
         let top = self.top(&run, root, &order);
         let mut trace = self.origin.trace(&top, &said, totals, self.options);

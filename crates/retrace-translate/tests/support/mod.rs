@@ -31,6 +31,8 @@ pub struct TestSpan {
     pub error: Option<String>,
     pub attributes: Attributes,
     pub events: Vec<(String, Attributes)>,
+    /// Log records that are events of the span, with their bodies.
+    pub records: Vec<(String, Attributes, Value<'static>)>,
     pub links: Vec<([u8; 16], [u8; 8], Attributes)>,
     pub dropped: Dropped,
     pub caller: Option<Caller>,
@@ -52,6 +54,7 @@ pub fn span(n: u64, parent: u64, name: &str) -> TestSpan {
         error: None,
         attributes: Vec::new(),
         events: Vec::new(),
+        records: Vec::new(),
         links: Vec::new(),
         dropped: Dropped::default(),
         caller: None,
@@ -115,6 +118,11 @@ impl TestSpan {
         self
     }
 
+    pub fn record(mut self, name: &str, body: Value<'static>) -> Self {
+        self.records.push((name.to_owned(), Vec::new(), body));
+        self
+    }
+
     pub fn link(mut self, trace_id: [u8; 16], span_id: [u8; 8], attributes: &[(&str, &'static str)]) -> Self {
         let attributes = attributes.iter().map(|(key, value)| ((*key).to_owned(), Value::from(*value))).collect();
         self.links.push((trace_id, span_id, attributes));
@@ -123,7 +131,7 @@ impl TestSpan {
 
     /// The span as it is when it begins: its end, its events and its failure are not known, nor are these attributes.
     pub fn begun_without(&self, later: &[&str]) -> Self {
-        let mut begun = Self { end: 0, error: None, events: Vec::new(), ..self.clone() };
+        let mut begun = Self { end: 0, error: None, events: Vec::new(), records: Vec::new(), ..self.clone() };
         begun.attributes.retain(|(key, _)| !later.contains(&key.as_str()));
         begun
     }
@@ -135,7 +143,14 @@ impl TestSpan {
 }
 
 fn borrowed<'a>(attributes: &'a [(String, Value<'static>)]) -> impl Iterator<Item = (&'a str, Value<'a>)> {
-    attributes.iter().map(|(key, value)| (key.as_str(), value.clone()))
+    attributes.iter().map(|(key, value)| {
+        let value = match value {
+            Value::Str(text) => Value::Str(text.as_ref().into()),
+            Value::Json(text) => Value::Json(text.as_ref().into()),
+            other => other.clone(),
+        };
+        (key.as_str(), value)
+    })
 }
 
 impl SpanView for TestSpan {
@@ -167,12 +182,15 @@ impl SpanView for TestSpan {
         borrowed(&self.attributes)
     }
     fn events(&self) -> impl Iterator<Item = EventView<'_>> {
-        self.events.iter().map(|(name, attributes)| EventView {
+        let event = |name, attributes, body| EventView {
             name,
             unix_nanos: self.start,
             attributes: borrowed(attributes).collect(),
-            body: None,
-        })
+            body,
+        };
+        let events = self.events.iter().map(move |(name, attributes)| event(name, attributes, None));
+        let records = self.records.iter();
+        events.chain(records.map(move |(name, attributes, body)| event(name, attributes, Some(body.clone()))))
     }
     fn links(&self) -> impl Iterator<Item = LinkView<'_>> {
         self.links.iter().map(|(trace_id, span_id, attributes)| LinkView {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::chat;
-use crate::messages::{Part, Source, Turn, label_of, text_of};
+use crate::messages::{Part, Source, Turn, beside_a_result, label_of, text_of};
 
 /// Reads a list of messages, prompts, choices, or texts that were embedded.
 pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
@@ -136,9 +136,13 @@ fn turn(raw: &RawValue) -> Option<Turn<'_>> {
     if let Some(text) = element.text.or_else(|| element.prompt?.text) {
         return Some(said("user", vec![text_of(text).map_or(Part::Other(text), Part::Text)]));
     }
-    let message: RawMessage<'_> = serde_json::from_str(element.message.unwrap_or(raw).get()).ok()?;
+    let dotted = || Some(raw).filter(|raw| raw.get().contains("\"message."));
+    let message: RawMessage<'_> = serde_json::from_str(element.message.or_else(dotted)?.get()).ok()?;
     let is_empty = message.content.is_none() && message.contents.is_empty() && message.tool_calls.is_empty();
-    if is_empty && message.role.is_none() && message.function_call_name.is_none() {
+    if is_empty
+        && message.role.is_none()
+        && message.function_call_name.or(message.function_call_arguments_json).is_none()
+    {
         return None;
     }
     let role = message.role.and_then(label_of).unwrap_or(Cow::Borrowed("user"));
@@ -148,6 +152,7 @@ fn turn(raw: &RawValue) -> Option<Turn<'_>> {
     let mut parts = Vec::new();
     if id.is_some() || (matches!(&*role, "tool" | "function") && content.is_some() && message.contents.is_empty()) {
         parts.push(Part::ToolResult { id, name: name.clone(), result: content });
+        parts.extend(beside_a_result(&role));
     } else {
         parts.extend(content.map(|content| text_of(content).map_or(Part::Other(content), Part::Text)));
     }
@@ -158,9 +163,10 @@ fn turn(raw: &RawValue) -> Option<Turn<'_>> {
             parts.push(call);
         }
     }
-    if let Some(function) = message.function_call_name.and_then(label_of) {
-        let arguments = message.function_call_arguments_json;
-        parts.push(Part::ToolCall { id: None, name: function, arguments });
+    let (function, arguments) = (message.function_call_name, message.function_call_arguments_json);
+    if function.or(arguments).is_some() {
+        let name = function.and_then(label_of).unwrap_or_default();
+        parts.push(Part::ToolCall { id: None, name, arguments });
     }
     Some(Turn { role, name, parts, finish_reason: None })
 }
@@ -217,7 +223,7 @@ impl<'a> Called<'a> {
         let call = self.tool_call.unwrap_or_default();
         let (id, name) = (self.id.or(call.id), self.name.or(call.function.name));
         let arguments = self.arguments.or(call.function.arguments);
-        let is_there = name.is_some() || arguments.is_some();
+        let is_there = id.is_some() || name.is_some() || arguments.is_some();
         is_there.then(|| Part::ToolCall {
             id: id.and_then(label_of),
             name: name.and_then(label_of).unwrap_or_default(),
