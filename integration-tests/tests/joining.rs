@@ -65,7 +65,9 @@ impl Service {
     }
 
     fn chat(&self, parent: &Context) {
-        self.span(parent, "chat m", &[("gen_ai.operation.name", "chat"), ("gen_ai.request.model", "m")]).span().end();
+        let chat = self.span(parent, "chat m", &[("gen_ai.operation.name", "chat"), ("gen_ai.request.model", "m")]);
+        chat.span().set_attribute(KeyValue::new("gen_ai.usage.output_tokens", 10));
+        chat.span().end();
     }
 
     fn stop(self) {
@@ -131,6 +133,7 @@ fn what_is_announced_is_one_run_whatever_the_way() {
         let [run] = &runs[..] else { panic!("{caller_by}/{callee_by}: {runs:?}") };
         assert_eq!((run.name.as_deref(), run.status), (Some("planner"), Some(Status::Completed)));
         assert_eq!((run.session_id.as_deref(), run.lossy), (Some("s-1"), None));
+        assert_eq!(run.total_tokens, Some(20), "of both services");
         let (tools, requests, chats) = (named(run, "ask"), named(run, "POST /ask"), named(run, "chat m"));
         assert_eq!((tools.len(), requests.len(), chats.len()), (2, 2, 2), "{caller_by}/{callee_by} {way:?}: {run:?}");
         for request in &requests {

@@ -4,12 +4,15 @@
 //! lifecycle event, started or ended. Spans are kept from the first moment, and are seen when their trace appears. An
 //! end whose span has not started waits in `early_ends` and is no span before it has.
 
-use retrace_protocol::{Event, Id, Span, SpanEnded, Status, Timestamp, Trace, TraceEnded, TracePatch};
+use retrace_protocol::metadata::SpanOrigin;
+use retrace_protocol::{Event, Id, Json, Span, SpanEnded, Status, Timestamp, Trace, TraceEnded, TracePatch};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde::Deserialize;
 
 use super::StoreError;
 use super::job::text;
 use super::read;
+use super::totals::mark_joined;
 use crate::ingest::{Clocks, Content, Fields, Numbered, SpanRow, Upload, Word, fields_of};
 
 /// Stores one event (PROTOCOL.md sections 5 and 22).
@@ -71,6 +74,18 @@ pub(super) fn add_spans(database: &Connection, upload: &Upload, version: i64) ->
         event.span_started(&row.content.clone().into_span(&row.head)?)?;
     }
     Ok(())
+}
+
+/// Whether another process than the one that began the run took it up with this span.
+fn is_taken_up(span: &Span) -> bool {
+    #[derive(Deserialize)]
+    struct Metadata {
+        otel: Option<SpanOrigin>,
+    }
+    // Most spans are told apart without a parse.
+    let metadata = span.metadata.as_ref().filter(|json| json.as_str().contains("\"service\":"));
+    let read = |json: &Json| serde_json::from_str::<Metadata>(json.as_str()).ok();
+    metadata.and_then(read).and_then(|metadata| metadata.otel).is_some_and(|otel| otel.service.is_some())
 }
 
 /// Whether anything is known of the spans of a trace.
@@ -189,6 +204,9 @@ impl Told<'_> {
                 .prepare_cached("UPDATE spans SET seq = ?2 WHERE key = ?1 AND seq > ?2")?
                 .execute(params![key, place])?;
             return Ok(());
+        }
+        if is_taken_up(span) {
+            mark_joined(self.database, &trace_id)?;
         }
         let mut row = SpanRow::new(span.clone())?;
         let mut clocks = Clocks::all(self.seq);

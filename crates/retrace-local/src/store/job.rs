@@ -109,6 +109,7 @@ fn delete(database: &Connection, id: &Id) -> Result<Outcome, StoreError> {
     database.prepare_cached("DELETE FROM spans WHERE trace_id = ?1")?.execute([&id])?;
     database.prepare_cached("DELETE FROM early_ends WHERE trace_id = ?1")?.execute([&id])?;
     database.prepare_cached("DELETE FROM golden WHERE trace_id = ?1")?.execute([&id])?;
+    database.prepare_cached("DELETE FROM joined WHERE trace_id = ?1")?.execute([&id])?;
     Ok(Outcome::Done)
 }
 

@@ -9,6 +9,7 @@ mod job;
 mod otlp;
 mod read;
 mod schema;
+mod totals;
 mod writer;
 
 use std::path::Path;

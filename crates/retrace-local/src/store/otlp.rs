@@ -11,7 +11,8 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::StoreError;
 use super::event::Known;
 use super::job::{Outcome, text};
-use super::read::{self, has_ended};
+use super::read::has_ended;
+use super::totals::totals;
 use crate::ingest::{Content, SpanRow, TraceRow, Upload, Word, fields_of};
 use crate::otlp::{Part, Telling};
 
@@ -168,22 +169,6 @@ fn update(
         )?
         .execute(params![id, micros(record.started_at.as_ref()), status, head, input, output, metadata, version])?;
     Ok(())
-}
-
-/// What the spans of a trace come to. Each has only what counts: what is repeated stands in its metadata.
-fn totals(database: &Connection, id: &Id, with_count: bool) -> Result<Trace, StoreError> {
-    let (mut tokens, mut cost, mut count) = (0_u64, 0.0, 0);
-    for span in read::span_heads(database, id)? {
-        let used = span.input_tokens.unwrap_or(0).saturating_add(span.output_tokens.unwrap_or(0));
-        (tokens, cost, count) = (tokens.saturating_add(used), cost + span.cost.unwrap_or(0.0), count + 1);
-    }
-    Ok(Trace {
-        total_tokens: Some(tokens),
-        // What adding fractions leaves behind is no cost.
-        total_cost: Some((cost * 1e12_f64).round() / 1e12),
-        span_count: with_count.then_some(count),
-        ..Trace::default()
-    })
 }
 
 fn micros(at: Option<&Timestamp>) -> Option<i64> {

@@ -5,6 +5,7 @@ use retrace_protocol::{Id, Json, Span, Status, Trace};
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 use serde_json::value::RawValue;
 
+use super::totals::over_all;
 use super::{Reader, StoreError};
 use crate::ingest::Content;
 use crate::query::TraceQuery;
@@ -75,9 +76,10 @@ fn page(database: &Connection, query: &TraceQuery) -> Result<TracePage<Stored<Tr
             break;
         }
         let spans: i64 = row.get(5)?;
-        let beside =
-            Stored { stored_spans: Some(spans.unsigned_abs()), golden: golden(row.get(6)?), ..head_of_trace(row)? };
-        traces.push(beside);
+        let trace = head_of_trace(row)?;
+        let record = over_all(database, trace.record)?;
+        let (stored_spans, golden) = (Some(spans.unsigned_abs()), golden(row.get(6)?));
+        traces.push(Stored { record, stored_spans, golden, ..trace });
     }
     Ok(TracePage { traces, total: total.unsigned_abs(), limit: u64::from(query.limit()), offset: query.offset() })
 }
@@ -92,7 +94,8 @@ pub(super) fn trace_record(database: &Connection, id: &Id) -> Result<Option<Trac
 fn trace(database: &Connection, id: &Id, with_spans: bool) -> Result<Option<Stored<Trace>>, StoreError> {
     let sql = format!("SELECT {RECORD}, streamed = 1 FROM traces WHERE id = ?1");
     let whole = |row: &Row<'_>| Ok((content(row)?.into_trace(head(row)?)?, row.get(4)?));
-    let Some((mut record, streamed)) = one(database, &sql, params![id.as_text()], whole)? else { return Ok(None) };
+    let Some((record, streamed)) = one(database, &sql, params![id.as_text()], whole)? else { return Ok(None) };
+    let mut record = over_all(database, record)?;
     if with_spans {
         record.spans = Some(spans(database, id, RECORD, whole_span)?);
     }
@@ -144,7 +147,9 @@ fn changes(database: &Connection, id: &Id, after: u64) -> Result<Option<Changes>
 fn trace_head(database: &Connection, id: &Id) -> Result<Option<Stored<Trace>>, StoreError> {
     let sql = format!("SELECT {TRACE_HEAD} FROM traces WHERE id = ?1");
     let trace = one(database, &sql, params![id.as_text()], head_of_trace)?;
-    trace.map(|trace| Ok(Stored { golden: is_golden(database, id)?, ..trace })).transpose()
+    let Some(trace) = trace else { return Ok(None) };
+    let record = over_all(database, trace.record)?;
+    Ok(Some(Stored { record, golden: is_golden(database, id)?, ..trace }))
 }
 
 fn head_of_span(row: &Row<'_>) -> Result<Stored<Span>, StoreError> {

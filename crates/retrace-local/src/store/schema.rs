@@ -10,10 +10,11 @@ const MIGRATIONS: &[(u32, &str)] = &[
     (1, include_str!("migrations/0001_traces.sql")),
     (2, include_str!("migrations/0002_streams.sql")),
     (3, include_str!("migrations/0003_otlp.sql")),
+    (4, include_str!("migrations/0004_joined.sql")),
 ];
 
 /// The version that the last step leads to.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// Marks a database as ours: `retl` in ASCII.
 const APPLICATION_ID: i32 = 0x7265_746C;

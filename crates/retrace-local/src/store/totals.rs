@@ -1,0 +1,40 @@
+//! What the spans of a trace come to.
+
+use retrace_protocol::{Id, Trace};
+use rusqlite::{Connection, params};
+
+use super::{StoreError, read};
+
+/// Each span has only what counts: what is repeated stands in its metadata.
+pub(super) fn totals(database: &Connection, id: &Id, with_count: bool) -> Result<Trace, StoreError> {
+    let (mut tokens, mut cost, mut count) = (0_u64, 0.0, 0);
+    for span in read::span_heads(database, id)? {
+        let used = span.input_tokens.unwrap_or(0).saturating_add(span.output_tokens.unwrap_or(0));
+        (tokens, cost, count) = (tokens.saturating_add(used), cost + span.cost.unwrap_or(0.0), count + 1);
+    }
+    Ok(Trace {
+        total_tokens: Some(tokens),
+        // What adding fractions leaves behind is no cost.
+        total_cost: Some((cost * 1e12_f64).round() / 1e12),
+        span_count: with_count.then_some(count),
+        ..Trace::default()
+    })
+}
+
+/// Notes that several processes tell a trace.
+pub(super) fn mark_joined(database: &Connection, trace_id: &str) -> Result<(), StoreError> {
+    let mut insert = database.prepare_cached("INSERT INTO joined (trace_id) VALUES (?1) ON CONFLICT DO NOTHING")?;
+    insert.execute(params![trace_id])?;
+    Ok(())
+}
+
+/// Of a trace that several processes tell, what all of them come to in place of what the one says that began it.
+pub(super) fn over_all(database: &Connection, mut trace: Trace) -> Result<Trace, StoreError> {
+    let Some(id) = trace.id.clone() else { return Ok(trace) };
+    let mut joined = database.prepare_cached("SELECT EXISTS (SELECT 1 FROM joined WHERE trace_id = ?1)")?;
+    if joined.query_row([id.as_text()], |row| row.get(0))? {
+        let all = totals(database, &id, trace.span_count.is_some())?;
+        (trace.total_tokens, trace.total_cost, trace.span_count) = (all.total_tokens, all.total_cost, all.span_count);
+    }
+    Ok(trace)
+}
