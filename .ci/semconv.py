@@ -3,10 +3,12 @@
 usage: semconv.py CONVENTIONS RETRACE_LOCAL [SEED]
 
 CONVENTIONS is the folder of the semantic conventions that has `model/` and `docs/gen-ai/`; RETRACE_LOCAL the built
-command of that name. Two things are checked:
+command of that name. Three things are checked:
 
 * every `gen_ai.*` and `mcp.*` key in our tables is in the registry: current keys in `otel.rs`, deprecated ones in
   `otel_legacy.rs`;
+* every attribute of the registries, current or deprecated, is in the record of a span that has it, and a deprecated one
+  says what the one says that replaced it; providers are called what they are called now;
 * whatever the JSON schemas allow as messages, instructions, tool definitions or documents is understood: a span that
   carries it becomes a record that has every text of it. Values are made from the schemas, by a seed that is printed.
 """
@@ -27,6 +29,9 @@ BESIDE_THE_REGISTRY = {
     "gen_ai.usage.cache_write.input_tokens",
     "gen_ai.usage.reasoning_tokens",
 }
+
+# Told in milliseconds.
+SECONDS = {"gen_ai.response.time_to_first_chunk"}
 
 SCHEMAS = {
     "gen_ai.input.messages": "gen-ai-input-messages.json",
@@ -64,6 +69,89 @@ def check_keys(conventions):
     wrong = tabled("otel_legacy.rs") - deprecated - BESIDE_THE_REGISTRY
     assert not wrong, f"otel_legacy.rs has keys that were never registered: {sorted(wrong)}"
     print(f"{len(tabled('otel.rs'))} current keys and {len(tabled('otel_legacy.rs'))} older ones are registered")
+
+
+def attributes(file):
+    """From the attributes that a registry file defines to their type, the values of an enumeration, and the successor."""
+    found = {}
+    blocks = re.split(r"^      - id: (?=\S+\.\S+$)", file.read_text(), flags=re.MULTILINE)[1:]
+    for block in blocks:
+        key, body = block.split("\n", 1)
+        kind = re.search(r"^        type: *(\S*)", body, re.MULTILINE).group(1)
+        members = re.findall(r'^              value: "?([^"\n]*)"?', body, re.MULTILINE)
+        successor = re.search(r"^          renamed_to: *\"?([^\"\n]+)", body, re.MULTILINE)
+        found[key] = (kind, members, successor and successor.group(1))
+    return found
+
+
+def example(key, kind, members, number):
+    """An OTLP value for an attribute, and a text by which it is found again."""
+    mark = f"mark{number}"
+    match kind:
+        case "int":
+            return {"intValue": str(1000000 + number)}, str(1000000 + number)
+        case "double":
+            value = number + 0.25
+            return {"doubleValue": value}, str(value * (1000 if key in SECONDS else 1))
+        case "boolean":
+            return {"boolValue": True}, "true"
+        case "string[]":
+            return {"arrayValue": {"values": [{"stringValue": mark}]}}, mark
+        case "string" | "any":
+            return {"stringValue": mark}, mark
+        case "" if members:
+            return {"stringValue": members[0]}, members[0]
+        case other:
+            sys.exit(f"{key} has the type {other!r}, which this check cannot make yet")
+
+
+def record_of(command, *pairs):
+    """The record of a span with these attributes."""
+    span = {"traceId": "1" * 32, "spanId": "1" * 16, "name": "a span"}
+    span |= {"startTimeUnixNano": "1760000000000000000", "endTimeUnixNano": "1760000001000000000"}
+    span["attributes"] = [{"key": key, "value": value} for key, value in pairs]
+    request = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]})
+    answer = subprocess.run([command, "translate", "-"], input=request, capture_output=True, text=True, check=True)
+    [trace] = json.loads(answer.stdout)["traces"]
+    return trace["spans"][0] | {"session": trace.get("session_id")}
+
+
+def check_attributes(conventions, command):
+    model = conventions / "model"
+    current = attributes(model / "gen-ai/registry.yaml") | attributes(model / "mcp/registry.yaml")
+    deprecated = attributes(model / "gen-ai/deprecated/registry-deprecated.yaml")
+    files = [model / "gen-ai/registry.yaml", model / "mcp/registry.yaml", *(model / "gen-ai/deprecated").glob("*.yaml")]
+    unread = {key for key in registered(*files) - set(current) - set(deprecated) if not key.endswith(".attributes")}
+    assert not unread, f"these rows were not read: {sorted(unread)}"
+    chat = ("gen_ai.operation.name", {"stringValue": "chat"})
+    successors = 0
+    for number, (key, (kind, members, successor)) in enumerate((current | deprecated).items()):
+        value, mark = example(key, kind, members, number)
+        beside = () if key == chat[0] else (chat,)
+        record = record_of(command, *beside, (key, value))
+        if mark not in json.dumps(record):
+            sys.exit(f"{key}: the record lacks {mark}\nrecord: {json.dumps(record)}")
+        if successor in current:
+            successors += 1
+            for member in members or [None]:
+                value = {"stringValue": member} if member else value
+                old = record_of(command, *beside, (key, value))
+                if successor == "gen_ai.output.type":
+                    expected = member != "text"
+                    assert old.get("metadata", {}).get("structured_output", False) == expected, f"{key}={member}: {old}"
+                elif successor == "gen_ai.provider.name":
+                    assert old["metadata"]["provider"] in current[successor][1], f"{key}={member}: {old}"
+                else:
+                    new = record_of(command, *beside, (successor, value))
+                    assert old == new, f"{key} says other than {successor}\nold: {old}\nnew: {new}"
+    text = (model / "gen-ai/deprecated/registry-deprecated.yaml").read_text()
+    renamed = re.findall(r'value: "([^"]+)"\n(?:(?! +- id:).*\n)*? +renamed_to: "?([^"\n]+)', text)
+    assert renamed, "no renamed value was read"
+    for old, new in renamed:
+        if new in current["gen_ai.provider.name"][1]:
+            record = record_of(command, chat, ("gen_ai.system", {"stringValue": old}))
+            assert record["metadata"]["provider"] == new, f"{old} became {record['metadata']['provider']}, not {new}"
+    print(f"{len(current)} current and {len(deprecated)} deprecated attributes are told, {successors} as their successors")
 
 
 class Maker:
@@ -234,6 +322,7 @@ def main():
     conventions, command = pathlib.Path(sys.argv[1]), sys.argv[2]
     seed = int(sys.argv[3]) if len(sys.argv) == 4 else 20251
     check_keys(conventions)
+    check_attributes(conventions, command)
     for key, file in SCHEMAS.items():
         check_schema(conventions, command, key, file, seed)
 

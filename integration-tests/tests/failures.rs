@@ -156,14 +156,24 @@ fn a_redirect_is_not_followed() {
 }
 
 #[test]
-fn a_conflict_of_a_first_attempt_is_ended_by_patch() {
-    let peer = ScriptedPeer::playing([Act::status(409), Act::status(200)]);
+fn a_conflict_of_a_first_attempt_is_solved_by_an_id_of_its_own() {
+    let peer = ScriptedPeer::playing([Act::status(409), Act::status(201)]);
+    let outcome = run_against(&peer.url(), plain);
+    let requests = peer.requests();
+    assert_ne!(requests[1].body["id"], requests[0].body["id"]);
+    assert_eq!(requests[1].body["metadata"]["otel"]["continues"], requests[0].body["id"]);
+    assert_eq!((outcome.stats.delivered, codes(&outcome)), (4, vec![SignalCode::Conflict]));
+}
+
+#[test]
+fn a_receiver_that_takes_no_run_at_all_gets_the_end_of_it_by_patch() {
+    let peer = ScriptedPeer::playing([Act::status(409), Act::status(409), Act::status(200)]);
     let outcome = run_against(&peer.url(), plain);
     let requests = peer.requests();
     let id = requests[0].body["id"].as_str().unwrap();
-    assert_eq!((requests[1].method.as_str(), requests[1].path.as_str()), ("PATCH", &*format!("/api/v1/traces/{id}")));
-    assert_eq!((&requests[1].body["status"], &requests[1].body["lossy"]), (&"completed".into(), &true.into()));
-    assert_eq!((outcome.stats.lost.by(LossReason::Conflict), codes(&outcome)), (4, vec![SignalCode::Conflict]));
+    assert_eq!((requests[2].method.as_str(), requests[2].path.as_str()), ("PATCH", &*format!("/api/v1/traces/{id}")));
+    assert_eq!((&requests[2].body["status"], &requests[2].body["lossy"]), (&"completed".into(), &true.into()));
+    assert_eq!((outcome.stats.lost.by(LossReason::Conflict), codes(&outcome)), (4, vec![SignalCode::Conflict; 2]));
 }
 
 /// P11: the write landed, the reply did not.

@@ -36,6 +36,12 @@ fn one_call_sets_everything_up_and_its_guard_flushes() {
     let mut headers = std::collections::HashMap::new();
     global::get_text_map_propagator(|propagator| propagator.inject_context(&context, &mut headers));
     assert!(headers["traceparent"].contains(&id.trace_id().to_string()), "{headers:?}");
+    assert!(headers["tracestate"].starts_with("retrace=1;p:"), "the next service is told: {headers:?}");
+    let mut by_hand = axum::http::HeaderMap::new();
+    let attached = context.clone().attach();
+    opentelemetry_retrace::traceparent::inject_traceparent(&mut by_hand);
+    drop(attached);
+    assert_eq!(by_hand["tracestate"], headers["tracestate"].as_str());
     context.span().end();
     assert_eq!(memory.get_finished_spans().unwrap().len(), 1, "beside another exporter");
     drop(guard);

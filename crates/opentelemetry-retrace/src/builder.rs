@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use retrace_protocol::Signal;
-use retrace_translate::{Options, RecorderLimits, SpanSelection};
+use retrace_translate::{Options, RecorderLimits, SpanFacts, SpanSelection};
 
 use crate::config::{BuildError, Config, Settings, Transport, UnknownTransport};
 use crate::engine::{Engine, EngineConfig};
@@ -109,6 +109,22 @@ impl<P: WayIn> Builder<P> {
         self
     }
 
+    /// Which spans are sent, decided by the application: those for which `policy` says yes, and the root above them. A span
+    /// whose parent is left out hangs from its nearest ancestor that is not.
+    ///
+    /// It runs on the worker's thread and should be quick; when it panics, the default decides.
+    ///
+    /// ```
+    /// use opentelemetry_retrace::RetraceExporter;
+    ///
+    /// // GenAI spans as by default, and the queries around them.
+    /// let builder = RetraceExporter::builder()
+    ///     .with_span_policy(|span| span.is_genai || span.attribute("db.system.name").is_some());
+    /// ```
+    pub fn with_span_policy(self, policy: impl Fn(&SpanFacts<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.with_span_selection(SpanSelection::policy(policy))
+    }
+
     /// How runs are sent: a [`Transport`] or its name. `RETRACE_TRANSPORT`; [`Transport::Auto`] by default.
     ///
     /// ```
@@ -202,6 +218,17 @@ impl<P: WayIn> Builder<P> {
         self
     }
 
+    /// Whether spans join the run of a caller that says it records the trace ([`crate::RecordedRun`]); so says what our
+    /// propagator wrote into `tracestate`, and a `traceparent` as Retrace's other SDKs write it. Yes by default. A service
+    /// that strangers call says no: then each of its requests is a run of its own.
+    ///
+    /// What is joined is sent whatever [`Builder::with_sample_rate`] says, so that the caller's run is whole. A receiver that
+    /// takes no spans of a run that another process began gets them as a run of their own, which names the caller's.
+    pub fn with_joined_runs(mut self, joined_runs: bool) -> Self {
+        self.settings.join = Some(joined_runs);
+        self
+    }
+
     /// Sees each record before it leaves, after translation; returns it, changed or not, or `None` to keep it back.
     ///
     /// Called on the worker's thread, once for a run and once for each span. Ids stay what they are. A record on which it
@@ -276,10 +303,11 @@ impl<P> fmt::Debug for Builder<P> {
 
 fn engine_config(config: &Config, redaction: Redaction) -> EngineConfig {
     let mut options = Options::default();
-    options.selection = config.selection;
+    options.selection = config.selection.clone();
     options.capture_content = config.capture_content;
     options.project_id.clone_from(&config.project_id);
     options.environment.clone_from(&config.environment);
+    options.join = config.join;
     let mut recorder = RecorderLimits::default();
     recorder.linger = config.linger;
     recorder.bytes = config.buffer_bytes / 4;

@@ -76,12 +76,21 @@ impl Delivery {
 
     /// Takes a whole run, to be sent by one request.
     pub(crate) fn push_run(&mut self, trace: Trace, chunks: Vec<Chunk>, now: Duration) {
+        self.push(trace, chunks, false, now);
+    }
+
+    /// Takes steps of a run that belongs to another process, to be sent by one request.
+    pub(crate) fn push_joined(&mut self, trace: Trace, chunks: Vec<Chunk>, now: Duration) {
+        self.push(trace, chunks, true, now);
+    }
+
+    fn push(&mut self, trace: Trace, chunks: Vec<Chunk>, joined: bool, now: Duration) {
         if self.refused {
             let spans = chunks.iter().map(|chunk| u64::from(chunk.sources)).sum();
             return self.outbox.account.lose(LossReason::Unauthorized, spans);
         }
         self.route.passed_by();
-        self.outbox.push_run(trace, chunks, now);
+        self.outbox.push(trace, chunks, joined, now);
         self.make_room();
     }
 
@@ -94,6 +103,22 @@ impl Delivery {
     pub(crate) fn begin(&mut self, id: &Id, trace: Trace) {
         if !self.refused {
             self.stream.begin(id, trace);
+            self.make_room();
+        }
+    }
+
+    /// Steps come of a run that belongs to another process; `trace` is what it would be if it began with them.
+    pub(crate) fn join(&mut self, id: &Id, trace: Trace) {
+        if !self.refused {
+            self.stream.join(id, trace);
+            self.make_room();
+        }
+    }
+
+    /// Nothing more comes for now of a run that belongs to another process.
+    pub(crate) fn leave(&mut self, id: &Id, trace: Trace, now: Duration) {
+        if !self.refused {
+            self.stream.leave(id, trace, now);
             self.make_room();
         }
     }
@@ -204,7 +229,13 @@ impl Delivery {
 
     fn request_rest(&mut self, id: Id, now: Duration) {
         let Some(mut rest) = self.stream.take(&id) else { return };
-        if rest.written && rest.trace.ended_at.is_none() {
+        if rest.joined && rest.chunks.is_empty() {
+            if rest.trace.lossy == Some(true) {
+                self.say_lossy(id, now);
+            }
+            return;
+        }
+        if rest.written && !rest.joined && rest.trace.ended_at.is_none() {
             if rest.begun && rest.chunks.is_empty() {
                 // The receiver has all that there is, and there is no end to say.
                 if rest.trace.lossy == Some(true) {

@@ -92,7 +92,7 @@ struct Wait {
 impl Engine {
     pub(crate) fn new(config: EngineConfig) -> Self {
         Self {
-            gate: Gate::new(config.rule.clone(), config.failures, config.gate),
+            gate: Gate::new(config.rule.clone(), config.failures, config.gate).with_joins(config.options.join),
             recorder: Recorder::new(config.options.clone(), config.recorder),
             delivery: Delivery::new(config.transport, config.outbox, config.seed),
             kept_back: KeptBack::default(),

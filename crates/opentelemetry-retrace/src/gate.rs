@@ -9,6 +9,7 @@ use std::time::Duration;
 use opentelemetry::trace::{SpanId, Status};
 use opentelemetry_sdk::trace::SpanData;
 
+use crate::propagator::RecordedRun;
 use crate::sampler::Rule;
 use crate::view::weight;
 
@@ -55,6 +56,8 @@ pub(crate) struct Gate {
     rule: Option<Rule>,
     failures: Failures,
     limits: GateLimits,
+    /// Whether the runs of callers are joined; those are sent whatever the rule.
+    joins: bool,
     runs: HashMap<[u8; 16], Run>,
     by_age: BTreeSet<(Duration, [u8; 16])>,
     weight: usize,
@@ -103,6 +106,12 @@ fn is_local_root(span: &SpanData) -> bool {
     span.parent_span_id == SpanId::INVALID || span.parent_span_is_remote
 }
 
+/// Whether the span, or its root, was called by somebody who records the trace. A root hands the caller's entry down.
+fn belongs_to_caller(span: &SpanData) -> bool {
+    let by_sdk = || span.parent_span_is_remote && trace_id(span).starts_with(&span.parent_span_id.to_bytes());
+    RecordedRun::in_state(span.span_context.trace_state()).is_some() || by_sdk()
+}
+
 fn has_failed(span: &SpanData) -> bool {
     matches!(span.status, Status::Error { .. })
 }
@@ -113,11 +122,18 @@ impl Gate {
             rule,
             failures,
             limits,
+            joins: true,
             runs: HashMap::new(),
             by_age: BTreeSet::new(),
             weight: 0,
             decided: Decided::default(),
         }
+    }
+
+    /// Whether the runs of callers are joined. By default they are.
+    pub(crate) fn with_joins(mut self, joins: bool) -> Self {
+        self.joins = joins;
+        self
     }
 
     /// Whether a span that begins belongs to a run that is sampled.
@@ -141,6 +157,11 @@ impl Gate {
         let Some(rule) = &self.rule else { return Some(span.span_context.is_sampled()) };
         if !span.span_context.is_sampled() {
             return Some(false);
+        }
+        // A run of which some spans are sent is to be whole.
+        if self.joins && belongs_to_caller(span) {
+            self.decided.note(trace_id(span), true);
+            return Some(true);
         }
         if !rule.wants_name() {
             return Some(rule.keeps(span.span_context.trace_id(), "", span.span_context.trace_state()));
@@ -320,6 +341,24 @@ mod tests {
             };
             assert_eq!(gate.ended(root, secs(0)), expected, "{failures:?} {child_fails} {root_fails}");
             assert_eq!((gate.held(), gate.weight), (0, 0));
+        }
+    }
+
+    #[test]
+    fn what_a_caller_records_goes_through_whatever_the_rule() {
+        let rule = || Some(Rule::new(0.0, None));
+        let called = |state: &str| {
+            let mut span = span_data(2, 1, "s");
+            let context = &span.span_context;
+            let state = state.parse().unwrap();
+            span.span_context =
+                SpanContext::new(context.trace_id(), context.span_id(), TraceFlags::SAMPLED, false, state);
+            span
+        };
+        let by_sdk = || SpanData { parent_span_is_remote: true, ..in_trace(span_data(2, 9, "s"), 9 << 64 | 7) };
+        for (span, passes) in [(called("retrace=1;s:a"), true), (called("other=1"), false), (by_sdk(), true)] {
+            assert_eq!(Gate::new(rule(), Failures::Off, LIMITS).lets_begin(&span), passes);
+            assert!(!Gate::new(rule(), Failures::Off, LIMITS).with_joins(false).lets_begin(&span));
         }
     }
 

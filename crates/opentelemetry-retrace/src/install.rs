@@ -40,7 +40,8 @@ pub fn install() -> Result<Guard, BuildError> {
 /// * a [`crate::RetraceSampler`], a [`RetraceIdGenerator`] and a [`RetraceSpanProcessor`],
 /// * what [`Installer::with_provider`] adds: other exporters, limits, another sampler;
 ///
-/// and the global propagator that `OTEL_PROPAGATORS` names ([`RetracePropagator::compose_from_env`]). With
+/// and the global propagator that `OTEL_PROPAGATORS` names ([`RetracePropagator::compose_from_env`]), which tells the next
+/// service of the runs that are sent ([`RetraceSpanProcessor::announcer`]). With
 /// `OTEL_SDK_DISABLED=true`, or with `RETRACE_ENABLED=false` and nothing added, there is no provider and spans cost
 /// nothing; propagation goes on.
 #[must_use = "an installer does nothing until install() is called"]
@@ -89,7 +90,8 @@ impl Installer {
         let sampler = if retrace.is_enabled() { self.sampler } else { self.sampler.with_failures(false) };
         let sampler = sampler.build()?;
         let ids = RetraceIdGenerator::builder().build()?;
-        let propagator = RetracePropagator::builder().with_random_ids(true).build()?;
+        let propagator = RetracePropagator::builder().with_random_ids(true).with_runs(retrace.announcer()).build()?;
+        propagator.clone().set_installed();
         global::set_text_map_propagator(propagator.compose_from_env());
         let provider = if is_sdk_disabled() || (!retrace.is_enabled() && self.provider.is_none()) {
             None

@@ -72,6 +72,7 @@
 //! understood in OpenTelemetry's GenAI conventions and as `retrace.*` attributes; other dialects are carried as plain
 //! attributes.
 
+mod announcer;
 mod builder;
 mod config;
 mod delivery;
@@ -102,8 +103,8 @@ mod waiter;
 
 pub use opentelemetry;
 pub use opentelemetry_sdk;
-pub use retrace_protocol::{Json, Signal, SignalCode, Span, Trace};
-pub use retrace_translate::SpanSelection;
+pub use retrace_protocol::{Json, Signal, SignalCode, Span, SpanType, Trace};
+pub use retrace_translate::{SpanFacts, SpanPolicy, SpanSelection};
 
 pub use crate::builder::{Builder, RetraceExporterBuilder, RetraceSpanProcessorBuilder};
 pub use crate::config::{BuildError, Transport, UnknownTransport, VARIABLES, Variable};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 
+use crate::announcer::Announcer;
 use crate::config::Config;
 use crate::gate::Failures;
 use crate::inbox::{Closed, Inbox, Message};
@@ -17,7 +18,7 @@ use crate::waiter::{Waited, Waiter};
 /// Longest wait of an export: `BatchSpanProcessor` gives a flush up after five seconds and would not hear the answer.
 const LONGEST_EXPORT_WAIT: Duration = Duration::from_secs(4);
 /// What a caller adds to its own timeout for the worker's answer to arrive.
-const GRACE: Duration = Duration::from_millis(50);
+const GRACE: Duration = Duration::from_millis(150);
 
 /// What a [`crate::Builder`] can build.
 pub trait WayIn: Sized {
@@ -34,6 +35,7 @@ pub struct Pipeline {
     pub(crate) batch_size: usize,
     /// Whether spans that were not sampled are wanted, in case their run fails.
     pub(crate) takes_unsampled: bool,
+    pub(crate) announcer: Arc<Announcer>,
     is_shut_down: AtomicBool,
 }
 
@@ -44,6 +46,7 @@ impl Pipeline {
             flush_timeout: config.flush_timeout,
             batch_size: config.batch_size,
             takes_unsampled: config.failures != Failures::Off,
+            announcer: Arc::new(Announcer::new(config.selection.clone(), config.rule.clone())),
             is_shut_down: AtomicBool::new(false),
         }
     }
@@ -56,6 +59,7 @@ impl Pipeline {
             flush_timeout: Duration::ZERO,
             batch_size: 1,
             takes_unsampled: true,
+            announcer: Arc::new(Announcer::new(retrace_translate::SpanSelection::GenAi, None)),
             is_shut_down: AtomicBool::new(false),
         }
     }

@@ -13,7 +13,7 @@ mod tests;
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
 use opentelemetry::Context;
 use opentelemetry::propagation::text_map_propagator::FieldIter;
@@ -28,6 +28,8 @@ use crate::config::BuildError;
 
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
+/// What [`crate::install()`] set up, for functions that have no propagator of their own.
+static INSTALLED: RwLock<Option<RetracePropagator>> = RwLock::new(None);
 static FIELDS: LazyLock<[String; 2]> = LazyLock::new(|| [TRACEPARENT.to_owned(), TRACESTATE.to_owned()]);
 
 /// Carries traces from service to service: W3C Trace Context level 2, and in it who records the trace in Retrace.
@@ -57,8 +59,8 @@ static FIELDS: LazyLock<[String; 2]> = LazyLock::new(|| [TRACEPARENT.to_owned(),
 ///
 /// # Runs
 /// [`RecordedRun`] is what it tells the next service of a trace that Retrace records. It says nothing on its own, because
-/// whether a trace is recorded is not to be seen from a span: [`RetracePropagatorBuilder::with_runs`] or
-/// [`RecordedRun::announce`] say it.
+/// whether a trace is recorded is not to be seen from a span: [`RetracePropagatorBuilder::with_runs`] with
+/// [`RetraceSpanProcessor::announcer`](crate::RetraceSpanProcessor::announcer) says it, and [`RecordedRun::announce`].
 #[derive(Clone, Default)]
 pub struct RetracePropagator {
     settings: RetracePropagatorBuilder,
@@ -81,8 +83,9 @@ impl RetracePropagatorBuilder {
     /// know of the run. Asked on the thread that calls, and only when the span is sampled; what it says comes before
     /// [`RecordedRun::announce`]. If it panics, nothing is said. Default: no trace is, unless announced.
     ///
-    /// Say it only of a run that is really sent: the next service leaves it to this one to begin and end it. Where every
-    /// sampled span is exported, that is all of them:
+    /// Say it only of a run that is really sent: the next service leaves it to this one to begin and end it.
+    /// [`RetraceSpanProcessor::announcer`](crate::RetraceSpanProcessor::announcer) knows. Beside an exporter, where every run
+    /// is sent, it is all of them:
     ///
     /// ```
     /// use opentelemetry_retrace::{RecordedRun, RetracePropagator};
@@ -135,6 +138,15 @@ impl RetracePropagator {
     /// Configures a propagator.
     pub fn builder() -> RetracePropagatorBuilder {
         RetracePropagatorBuilder::default()
+    }
+
+    pub(crate) fn set_installed(self) {
+        *INSTALLED.write().unwrap_or_else(PoisonError::into_inner) = Some(self);
+    }
+
+    /// The one that [`crate::install()`] set up, else one without settings.
+    pub(crate) fn installed() -> Self {
+        INSTALLED.read().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
     }
 
     /// The `traceparent` for a call from this `Context`.

@@ -70,19 +70,20 @@ pub fn format_traceparent(span: &SpanContext) -> Option<String> {
 /// The `traceparent` of the current `Context`; `None` when it has no valid span.
 #[must_use]
 pub fn get_traceparent() -> Option<String> {
-    Context::map_current(|cx| RetracePropagator::default().traceparent(cx)).map(|parent| parent.to_string())
+    Context::map_current(|cx| RetracePropagator::installed().traceparent(cx)).map(|parent| parent.to_string())
 }
 
-/// Writes the current `Context` into the headers of a request, `tracestate` too. Without a valid span nothing is changed.
+/// Writes the current `Context` into the headers of a request, `tracestate` too. Without a valid span nothing is changed. After
+/// [`crate::install()`] it tells of runs that are sent, as the global propagator does.
 pub fn inject_traceparent(headers: &mut HeaderMap) {
-    RetracePropagator::default().inject_headers(headers);
+    RetracePropagator::installed().inject_headers(headers);
 }
 
 /// Reads the headers of a request into a `Context` made from the current one; that is what it stays when they hold no valid
 /// `traceparent`.
 #[must_use]
 pub fn extract_traceparent(headers: &HeaderMap) -> Context {
-    RetracePropagator::default().extract_headers(headers)
+    RetracePropagator::installed().extract_headers(headers)
 }
 
 /// Makes a trace of Retrace the current one, until the guard is dropped. What is started then belongs to it, and outgoing

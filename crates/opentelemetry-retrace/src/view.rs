@@ -6,7 +6,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry::{Array, KeyValue, Value as OtelValue};
 use opentelemetry_sdk::trace::SpanData;
-use retrace_translate::{Dropped, EventView, Kind, LinkView, Parent, Resource, ScopeView, SpanView, StatusView, Value};
+use retrace_translate::{
+    Caller, Dropped, EventView, Kind, LinkView, Parent, Resource, ScopeView, SpanView, StatusView, Value,
+};
+
+use crate::propagator::RecordedRun;
 
 /// A span that has ended.
 #[derive(Debug)]
@@ -85,6 +89,15 @@ impl SpanView for SdkSpan<'_> {
         ScopeView { name: scope.name(), version: scope.version().unwrap_or_default() }
     }
 
+    fn caller(&self) -> Option<Caller> {
+        let run = RecordedRun::in_state(self.0.span_context.trace_state())?;
+        Some(Caller {
+            span_id: run.span_id().map(SpanId::to_bytes),
+            session_id: run.session_id().map(str::to_owned),
+            agent_id: run.agent_id().map(str::to_owned),
+        })
+    }
+
     fn dropped(&self) -> Dropped {
         Dropped {
             attributes: self.0.dropped_attributes_count,
@@ -130,7 +143,7 @@ fn attributes(pairs: &[KeyValue]) -> impl Iterator<Item = (&str, Value<'_>)> {
     pairs.iter().map(|pair| (pair.key.as_str(), value(&pair.value)))
 }
 
-fn value(value: &OtelValue) -> Value<'_> {
+pub(crate) fn value(value: &OtelValue) -> Value<'_> {
     match value {
         OtelValue::Bool(value) => Value::Bool(*value),
         OtelValue::I64(value) => Value::Int(*value),

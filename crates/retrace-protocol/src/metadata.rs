@@ -52,6 +52,11 @@ pub struct TraceMetadata {
     pub other: Map<String, Value>,
 }
 
+impl TraceMetadata {
+    /// The keys that have a meaning; any other is the user's.
+    pub const KEYS: [&str; 6] = ["environment", "service", "user_id", "tags", "inferred_io", "otel"];
+}
+
 /// The service that ran a trace, from the OpenTelemetry resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
@@ -82,6 +87,9 @@ pub struct TraceOrigin {
     /// The Retrace trace that holds what came before, where one was sent already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub continues: Option<Id>,
+    /// The run belongs to another process, which says its beginning and its end: here are some of its spans.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub joined: bool,
 }
 
 /// The metadata of a span.
@@ -165,6 +173,37 @@ pub struct SpanMetadata {
     /// What the user added.
     #[serde(flatten)]
     pub other: Map<String, Value>,
+}
+
+impl SpanMetadata {
+    /// The keys that have a meaning; any other is the user's.
+    pub const KEYS: [&str; 25] = [
+        "tool_call_id",
+        "operation",
+        "provider",
+        "request_model",
+        "response_id",
+        "sampling",
+        "finish_reasons",
+        "streaming",
+        "time_to_first_chunk_ms",
+        "tool_schemas",
+        "tool_descriptions",
+        "provider_tools",
+        "tool_calls",
+        "reasoning",
+        "refusal",
+        "structured_output",
+        "vision",
+        "usage",
+        "truncated",
+        "truncated_bytes",
+        "partial",
+        "capture_complete",
+        "otel",
+        "events",
+        "attributes",
+    ];
 }
 
 /// How a model was asked to choose its words.
@@ -259,6 +298,9 @@ pub struct SpanOrigin {
     /// The span of another process that called this one, 16 hex digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote_parent: Option<String>,
+    /// The service that ran it and what it called, where that is not the trace's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Service>,
     /// The spans it points to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<SpanLink>,
@@ -341,5 +383,16 @@ mod tests {
         let metadata: SpanMetadata = serde_json::from_str(text).unwrap();
         assert_eq!(metadata.sampling.seed, Some(7));
         assert_eq!(serde_json::to_string(&metadata).unwrap(), text);
+    }
+
+    #[test]
+    fn every_key_that_has_a_meaning_is_named() {
+        for (keys, all) in [
+            (&SpanMetadata::KEYS[..], serde_json::from_str::<SpanMetadata>("{}").map(|m| format!("{m:?}"))),
+            (&TraceMetadata::KEYS[..], serde_json::from_str::<TraceMetadata>("{}").map(|m| format!("{m:?}"))),
+        ] {
+            let all = all.unwrap();
+            assert!(keys.iter().all(|key| all.contains(&format!("{key}: "))), "{all}");
+        }
     }
 }

@@ -2,8 +2,8 @@
 
 use retrace_protocol::SpanType;
 
-use crate::dialect::{Class, DIALECTS};
-use crate::slot::{Slot, Slots};
+use crate::dialect::{Class, DIALECTS, of_rank};
+use crate::slot::{Held, Slot, Slots};
 
 /// What a span is, and what Retrace calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,8 +12,9 @@ pub(crate) struct Classified {
     pub span_type: SpanType,
 }
 
-pub(crate) fn classify(slots: &Slots<'_>) -> Classified {
-    let class = class_of(slots);
+/// What the span is. `hinted` is asked when it names no operation.
+pub(crate) fn classify(slots: &Slots<'_>, hinted: impl FnOnce() -> Option<Class>) -> Classified {
+    let class = class_of(slots, hinted);
     let stated = slots.text(Slot::SpanType).and_then(SpanType::from_wire);
     let span_type = stated.unwrap_or(match class {
         Some(Class::Model) => SpanType::LlmCall,
@@ -32,35 +33,45 @@ pub(crate) fn classify(slots: &Slots<'_>) -> Classified {
     }
 }
 
-fn class_of(slots: &Slots<'_>) -> Option<Class> {
+fn class_of(slots: &Slots<'_>, hinted: impl FnOnce() -> Option<Class>) -> Option<Class> {
     let operation = slots.get(Slot::Operation);
     let stated = operation
-        .and_then(|held| (DIALECTS.get(held.rank % DIALECTS.len())?.operation)(held.value.as_text()?))
+        .and_then(class_in)
         .into_iter()
         .chain(slots.text(Slot::McpMethod).map(|method| match method {
             "tools/call" => Class::Tool,
             _ => Class::Action,
         }))
         .min();
+    let stated = stated.or_else(|| class_in(slots.get(Slot::Kind)?));
     if stated.is_some() {
         return stated;
     }
-    let model = slots.get(Slot::RequestModel).or_else(|| slots.get(Slot::ResponseModel)).is_some();
+    let model = [Slot::RequestModel, Slot::ResponseModel, Slot::Model].iter().any(|slot| slots.get(*slot).is_some());
     // An operation that nobody knows is told by what it works with; without any, a provider says that a model was called.
-    if model && (operation.is_some() || slots.get(Slot::Provider).is_some()) {
+    if model && (operation.is_some() || [Slot::Provider, Slot::System].iter().any(|slot| slots.get(*slot).is_some())) {
         Some(Class::Model)
     } else if slots.get(Slot::ToolName).is_some() {
         Some(Class::Tool)
+    } else if slots.get(Slot::Conversation).is_some() {
+        // Who knows all that was said, and called no model itself, led the conversation.
+        Some(Class::Agent)
     } else {
-        None
+        hinted()
     }
+}
+
+/// What its dialect calls an operation or a kind of span; of a word that it does not have, what others mean by it.
+fn class_in(held: &Held<'_>) -> Option<Class> {
+    let name = held.value.as_text()?;
+    let own = of_rank(held.rank).and_then(|dialect| (dialect.operation)(name));
+    own.or_else(|| DIALECTS.iter().find_map(|dialect| (dialect.operation)(name)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dialect::{Meaning, meaning};
-    use crate::slot::Held;
     use crate::view::Value;
 
     fn of(attributes: &[(&'static str, &'static str)]) -> SpanType {
@@ -69,7 +80,7 @@ mod tests {
             let Meaning::One(rank, slot) = meaning(key) else { panic!("{key}") };
             slots.put(slot, Held { rank, attribute: Some(i), value: Value::from(*value) });
         }
-        classify(&slots).span_type
+        classify(&slots, || None).span_type
     }
 
     #[test]
@@ -92,6 +103,13 @@ mod tests {
             (&[("gen_ai.operation.name", "new"), ("gen_ai.tool.name", "t")], ToolCall),
             (&[("gen_ai.tool.name", "t")], ToolCall),
             (&[("gen_ai.operation.name", "new")], Action),
+            (&[("gen_ai.operation.name", "execute_task")], Reasoning),
+            (&[("openinference.span.kind", "LLM")], LlmCall),
+            (&[("openinference.span.kind", "UNKNOWN"), ("llm.model_name", "m"), ("llm.system", "s")], LlmCall),
+            (&[("openinference.span.kind", "RETRIEVER")], Action),
+            (&[("traceloop.span.kind", "tool")], ToolCall),
+            (&[("traceloop.span.kind", "task"), ("gen_ai.operation.name", "chat")], LlmCall),
+            (&[("llm.request.type", "rerank"), ("gen_ai.system", "p"), ("gen_ai.request.model", "m")], Action),
             (&[], Action),
         ] {
             assert_eq!(of(attributes), expected, "{attributes:?}");

@@ -9,24 +9,36 @@ use crate::slot::{Slot, Slots};
 use crate::view::{EventView, SpanView, StatusView};
 
 /// The event in which the conventions record an exception.
-pub(crate) const EXCEPTION: &str = "exception";
+const EXCEPTION: &str = "exception";
+/// The event that says why an operation of a GenAI client failed.
+const OPERATION_EXCEPTION: &str = "gen_ai.client.operation.exception";
 const EXCEPTION_TYPE: &str = "exception.type";
 const EXCEPTION_MESSAGE: &str = "exception.message";
 /// What the conventions call an error whose type has no name.
 pub(crate) const UNNAMED: &str = "_OTHER";
 
+/// Whether an event records an exception.
+pub(crate) fn is_exception(event: &str) -> bool {
+    matches!(event, EXCEPTION | OPERATION_EXCEPTION)
+}
+
 /// `Type: message`, for a span whose status is an error or that names an error type; at most [`ERROR_CHARS`] characters.
 ///
 /// The last exception event says it best, then `error.type` and the description of the status. An exception that was
-/// recorded on a span that did not fail is no failure.
+/// recorded on a span that did not fail is no failure,
+/// unless it is what made an operation fail.
 pub(crate) fn failure<V: SpanView>(span: &V, slots: &Slots<'_>) -> Option<String> {
     let stated = slots.label(Slot::ErrorType);
+    let is_level = slots.text(Slot::Level).is_some_and(|level| level.eq_ignore_ascii_case("error"));
+    let message = slots.text(Slot::StatusMessage).unwrap_or_default();
     let description = match span.status() {
+        StatusView::Error("") => message,
         StatusView::Error(description) => description,
-        StatusView::Unset | StatusView::Ok if stated.is_none() => return None,
-        StatusView::Ok | StatusView::Unset => "",
+        StatusView::Unset if span.events().any(|event| event.name == OPERATION_EXCEPTION) => message,
+        StatusView::Unset | StatusView::Ok if stated.is_none() && !is_level => return None,
+        StatusView::Ok | StatusView::Unset => message,
     };
-    let exception = span.events().filter(|event| event.name == EXCEPTION).last();
+    let exception = span.events().filter(|event| is_exception(event.name)).last();
     let of = |key| exception.as_ref().and_then(|event| attribute(event, key));
     let kind = of(EXCEPTION_TYPE).or(stated.filter(|kind| kind != UNNAMED));
     let message = of(EXCEPTION_MESSAGE).or_else(|| Some(description.to_owned())).filter(|text| !text.is_empty());

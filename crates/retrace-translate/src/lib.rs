@@ -11,36 +11,60 @@
 //! MAPPING.md, which this documentation cites, is the table of what becomes what. A dialect is one file under
 //! `src/dialect/`: a table of attribute keys, and the little code that the shape of its messages needs.
 //!
+//! It speaks OpenTelemetry's conventions in their generations (attributes, an event for each message, an event with all
+//! details), OpenInference, OpenLLMetry, the Vercel AI SDK, pydantic-ai and Logfire, Langfuse, MLflow, LiveKit and
+//! `retrace.*`. What a dialect flattened into keys such as
+//! `llm.input_messages.0.message.role` is put together again; where only the request or the answer of a provider's API was
+//! recorded, its messages are read.
+//!
 //! # Features
 //! `prices` (default): the cost of a model call is computed from a bundled price table when no attribute states it.
 //!
 //! # What this does not do
-//! It speaks one GenAI dialect so far: OpenTelemetry's conventions as they stand (v1.37 and later), besides `retrace.*`.
-//! A recorder does not shorten: content is as long as it came, but for inline media above [`INLINE_MEDIA_CHARS`]. Who
-//! must make something smaller calls [`shorten()`].
+//! It does not guess: a count of tokens is changed only where other counts prove that parts stand beside it, and what
+//! nobody recorded stays unknown. A recorder does not shorten: content is as long as it came, but for inline media above
+//! [`INLINE_MEDIA_CHARS`]. Who must make something smaller calls [`shorten()`].
 
+mod chat;
 mod classify;
 mod cost;
 mod dialect;
+mod exchange;
 mod failure;
+mod glance;
+mod indexed;
 mod media;
+mod members;
 mod messages;
+mod nested;
 mod options;
+mod parameters;
+mod provider;
 mod reading;
 mod recorder;
+mod repair;
 mod resource;
 mod rest;
+mod said;
+mod selection;
 mod shorten;
 mod slot;
+mod stand_alone;
+mod talk;
 mod tools;
+mod usage;
 mod view;
 
+pub use glance::{Glance, glance};
 pub use media::INLINE_MEDIA_CHARS;
-pub use options::{Options, SpanSelection};
+pub use options::Options;
 pub use recorder::{Correction, Live, LiveEvent, Output, Recorded, Recorder, RecorderLimits, Run};
+pub use repair::repair;
 pub use resource::Resource;
+pub use selection::{SpanFacts, SpanPolicy, SpanSelection};
 pub use shorten::{Shortened, shorten};
-pub use view::{Dropped, EventView, Kind, LinkView, Parent, ScopeView, SpanView, StatusView, Value};
+pub use stand_alone::stand_alone;
+pub use view::{Caller, Dropped, EventView, Kind, LinkView, Parent, ScopeView, SpanView, StatusView, Value};
 
 /// Lower-case hex digits.
 fn hex(bytes: &[u8]) -> String {

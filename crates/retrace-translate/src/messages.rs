@@ -55,6 +55,11 @@ impl Part<'_> {
     }
 }
 
+/// What stands beside a result so that a role that results do not have is not lost.
+pub(crate) fn beside_a_result(role: &str) -> Option<Part<'static>> {
+    (!matches!(role, "tool" | "function" | "user" | "assistant")).then_some(Part::Empty)
+}
+
 /// Where the bytes of a medium are.
 #[derive(Clone, Debug)]
 pub(crate) enum Source<'a> {
@@ -230,7 +235,9 @@ pub(crate) fn answer(turns: Vec<Turn<'_>>) -> Answer {
     for mut turn in turns {
         answer.finish_reasons.extend(turn.finish_reason.iter().map(|reason| reason.clone().into_owned()));
         answer.refusal |= turn.parts.iter().any(|part| matches!(part, Part::Refusal(_)));
+        let ended = turn.finish_reason.is_some();
         let had_parts = !turn.parts.is_empty();
+        let is_thought = had_parts && turn.parts.iter().all(|part| matches!(part, Part::Reasoning(_) | Part::Empty));
         turn.parts = turn.parts.into_iter().filter_map(answered).collect();
         if had_parts && turn.parts.is_empty() {
             continue;
@@ -239,13 +246,20 @@ pub(crate) fn answer(turns: Vec<Turn<'_>>) -> Answer {
         messages_of(turn, &mut messages);
         for message in messages {
             let silent = matches!(&message.content, Content::Text(text) if text.is_empty());
-            choices.push(match (silent, message.tool_calls.is_empty()) {
-                (true, false) => Content::Text(Text::Plain(Cow::Owned(tool_calls_text(&message.tool_calls)))),
-                _ => message.content,
-            });
+            match (silent, message.tool_calls.is_empty()) {
+                (true, false) if ended => choices.push(only_calls(&message.tool_calls)),
+                // Calls that stand alone without a reason to stop are an answer together with what stands beside them.
+                (true, false) => {}
+                // A thought is no choice: it stands before the answer that it led to.
+                (true, true) if is_thought => {}
+                _ => choices.push(message.content),
+            }
             all_calls.extend(message.tool_calls);
             all_reasoning.extend(message.reasoning);
         }
+    }
+    if choices.is_empty() && !all_calls.is_empty() {
+        choices.push(only_calls(&all_calls));
     }
     answer.output = match choices.as_slice() {
         [] => None,
@@ -256,6 +270,10 @@ pub(crate) fn answer(turns: Vec<Turn<'_>>) -> Answer {
     answer.tool_calls = (!all_calls.is_empty()).then(|| Json::from_serialize(&all_calls));
     answer.reasoning = joined(all_reasoning).map(|text| Json::from_serialize(&text));
     answer
+}
+
+fn only_calls<'a>(calls: &[ToolCall<'_>]) -> Content<'a> {
+    Content::Text(Text::Plain(Cow::Owned(tool_calls_text(calls))))
 }
 
 /// A part as it counts in an answer. What a provider's own tools returned within it is found as tools, not as its text;
@@ -296,6 +314,38 @@ pub(crate) fn tools_in<'t, 'a>(turns: &'t [Turn<'a>]) -> impl Iterator<Item = Se
         }
         _ => None,
     })
+}
+
+/// Ties results that do not say which call they answer: as many as the calls of the turn before them, in their order.
+pub(crate) fn tie_results(turns: &mut [Turn<'_>]) {
+    let call_ids = |turn: &Turn<'_>| -> Option<Vec<_>> {
+        let calls = turn.parts.iter().filter_map(|part| match part {
+            Part::ToolCall { id, .. } => Some(id.as_ref().map(|id| Cow::Owned(id.clone().into_owned()))),
+            _ => None,
+        });
+        calls.collect()
+    };
+    let mut at = 0;
+    while let Some((asking, after)) = turns.get_mut(at..).and_then(<[_]>::split_first_mut) {
+        at += 1;
+        if after.first_mut().and_then(untied_result).is_none() {
+            continue;
+        }
+        let Some(ids) = call_ids(asking).filter(|ids| !ids.is_empty()) else { continue };
+        let answers = after.iter_mut().map_while(untied_result);
+        let mut places: Vec<_> = answers.collect();
+        if places.len() == ids.len() {
+            places.iter_mut().zip(ids).for_each(|(place, id)| **place = Some(id));
+        }
+    }
+}
+
+/// The place for the id in a turn that is one result without it.
+fn untied_result<'t, 'a>(turn: &'t mut Turn<'a>) -> Option<&'t mut Option<Cow<'a, str>>> {
+    match turn.parts.as_mut_slice() {
+        [Part::ToolResult { id: id @ None, .. }] => Some(id),
+        _ => None,
+    }
 }
 
 /// Whether images are among what the turns hold.
@@ -385,7 +435,45 @@ mod tests {
         let two = answer(vec![turn("assistant", vec![text("a")]), turn("assistant", vec![text("b"), text("c")])]);
         assert_eq!(two.output.unwrap().as_str(), r#"["a","b\nc"]"#);
         assert_eq!(answer(vec![turn("assistant", vec![Part::Empty])]).output, None);
+    }
+
+    #[test]
+    fn the_items_of_one_answer_are_no_choices() {
+        let call = |name: &'static str| {
+            let part = Part::ToolCall { id: None, name: name.into(), arguments: None };
+            turn("assistant", vec![part])
+        };
+        let thought = || turn("assistant", vec![Part::Reasoning(Text::Plain(Cow::Borrowed("hm")))]);
+        let said = answer(vec![thought(), turn("assistant", vec![text("so")]), call("f")]);
+        assert_eq!((said.output.unwrap(), said.reasoning.unwrap()), (Json::text("so"), Json::text("hm")));
+        assert_eq!(said.tool_calls.unwrap().as_str(), r#"[{"name":"f"}]"#);
+        let calls = answer(vec![thought(), call("f"), call("g")]);
+        assert_eq!(calls.output.unwrap(), Json::text("[tool calls] f(); g()"));
+        let ended = |turn| Turn { finish_reason: Some(Cow::Borrowed("stop")), ..turn };
+        let choices = answer(vec![ended(call("f")), ended(turn("assistant", vec![text("so")]))]);
+        assert_eq!(choices.output.unwrap().as_str(), r#"["[tool calls] f()","so"]"#);
         assert!(answer(vec![turn("assistant", vec![Part::Refusal(Text::Plain("no".into()))])]).refusal);
+    }
+
+    #[test]
+    fn results_without_an_id_answer_the_calls_before_them() {
+        let asking = |ids: &[&'static str]| {
+            let calls =
+                ids.iter().map(|id| Part::ToolCall { id: Some((*id).into()), name: "f".into(), arguments: None });
+            turn("assistant", calls.collect())
+        };
+        let result = |id: Option<&'static str>| {
+            turn("tool", vec![Part::ToolResult { id: id.map(Cow::Borrowed), name: None, result: Some(raw("1")) }])
+        };
+        let ids = |mut turns: Vec<Turn<'static>>| {
+            tie_results(&mut turns);
+            let results = tools_in(&turns).filter(|tool| matches!(tool.kind, Seen::Result { .. }));
+            results.map(|tool| tool.id.into_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(vec![asking(&["a", "b"]), result(None), result(None), turn("user", vec![])]), ["a", "b"]);
+        assert_eq!(ids(vec![asking(&["a"]), result(None), asking(&["b"]), result(None)]), ["a", "b"]);
+        assert_eq!(ids(vec![asking(&["a", "b"]), result(None)]), Vec::<String>::new(), "nobody knows which");
+        assert_eq!(ids(vec![asking(&["a", "b"]), result(Some("b")), result(None)]), ["b"]);
     }
 
     #[test]

@@ -1,16 +1,6 @@
 //! What the user decides about the translation.
 
-/// Which spans become part of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SpanSelection {
-    /// Runs that contain a GenAI span; of them the GenAI spans and the local root, with every parent re-pointed to its
-    /// nearest kept ancestor. The default.
-    #[default]
-    GenAi,
-    /// Every span.
-    All,
-}
+use crate::selection::SpanSelection;
 
 /// How spans are translated.
 #[derive(Clone, Debug)]
@@ -25,11 +15,14 @@ pub struct Options {
     pub project_id: Option<String>,
     /// The deployment environment of runs; without it the resource's.
     pub environment: Option<String>,
+    /// Whether spans join the run of a caller that records the trace ([`crate::SpanView::caller`]); otherwise every local root
+    /// begins a run.
+    pub join: bool,
 }
 
 impl Default for Options {
-    /// GenAI runs, with their content, without a project.
+    /// GenAI runs, with their content, without a project, joined to those of callers.
     fn default() -> Self {
-        Self { selection: SpanSelection::GenAi, capture_content: true, project_id: None, environment: None }
+        Self { selection: SpanSelection::GenAi, capture_content: true, project_id: None, environment: None, join: true }
     }
 }

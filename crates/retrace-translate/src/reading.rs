@@ -1,33 +1,46 @@
 //! One span, read: its attributes put in their places, and from there what the recorder wants to know.
 
 use std::borrow::Cow;
+use std::cell::Cell;
+use std::collections::BTreeMap;
 
 use retrace_protocol::json::{is_strict, without_nul};
-use retrace_protocol::message::Text;
-use retrace_protocol::metadata::{Sampling, SpanMetadata, Usage};
+use retrace_protocol::metadata::{SpanMetadata, TraceMetadata};
 use retrace_protocol::{Id, Json, Span, SpanType, Timestamp};
 use serde_json::Value as JsonValue;
-use serde_json::value::RawValue;
 
 use crate::classify::{Classified, classify};
-use crate::dialect::{Class, DIALECTS, Meaning, is_content_event, meaning};
+use crate::dialect::{Class, DIALECTS, Meaning, MessageEvent, is_content_event, meaning, message_event, of_rank};
+use crate::exchange::Answered;
 use crate::failure::failure;
-use crate::messages::{Answer, Part, SeenTool, Turn, answer, conversation, has_images, text_of, tools_in};
+use crate::indexed::Flat;
+use crate::members::Members;
+use crate::messages::SeenTool;
 use crate::options::Options;
+use crate::parameters::Parameters;
 use crate::slot::{Held, Many, Slot, Slots};
-use crate::tools;
+use crate::talk::Mended;
+use crate::tools::Offered;
 use crate::view::{SpanView, Value};
+use crate::{provider, tools, usage};
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 const MILLIS_PER_SECOND: f64 = 1_000.0;
+/// What asks for an answer in a format: of the conventions, of those that were, and of the Vercel AI SDK.
+const STRUCTURED: [&str; 6] = ["json", "json_object", "json_schema", "object", "array", "enum"];
 
 /// A span whose attributes stand in their places.
 #[derive(Debug)]
 pub(crate) struct Reading<'v, V> {
     pub(crate) view: &'v V,
     pub(crate) slots: Slots<'v>,
+    /// Messages that arrived cut, closed.
+    pub(crate) mended: Mended,
     genai: bool,
     classified: Classified,
+    parameters: Parameters,
+    /// What an answer that was recorded whole says.
+    answered: Option<Answered>,
 }
 
 /// An agent, as a span names it.
@@ -63,13 +76,28 @@ impl<'v, V: SpanView> Reading<'v, V> {
         for (i, (key, value)) in view.attributes().enumerate() {
             genai |= place(&mut slots, 0, Some(i), key, value);
         }
+        let mut messages: BTreeMap<(usize, Slot), Vec<MessageEvent<'v>>> = BTreeMap::new();
         for event in view.events().filter(|event| is_content_event(event.name)) {
-            for (key, value) in event.attributes {
-                genai |= place(&mut slots, DIALECTS.len(), None, key, value);
+            for (key, value) in &event.attributes {
+                genai |= place(&mut slots, DIALECTS.len(), None, key, value.clone());
+            }
+            if let Some(belongs) = message_event(event.name) {
+                messages.entry(belongs).or_default().push(MessageEvent::new(event));
             }
         }
-        let classified = classify(&slots);
-        Self { view, slots, genai, classified }
+        for ((rank, slot), said) in messages {
+            slots.put(slot, Held { rank: rank + DIALECTS.len(), attribute: None, value: Value::json(&said) });
+        }
+        slots.gather();
+        if !genai {
+            slots.without_guests();
+        }
+        let classified = classify(&slots, || hinted(view));
+        let is_call = classified.class == Some(Class::Model);
+        let parameters = Parameters::of(&slots, is_call);
+        let whole = slots.value(Slot::Output).filter(|_| is_call).and_then(Value::as_json_text);
+        let answered = whole.and_then(Answered::read);
+        Self { view, slots, mended: Mended::default(), genai, classified, parameters, answered }
     }
 
     pub(crate) fn is_genai(&self) -> bool {
@@ -80,18 +108,23 @@ impl<'v, V: SpanView> Reading<'v, V> {
         self.classified.class
     }
 
+    pub(crate) fn span_type(&self) -> SpanType {
+        self.classified.span_type
+    }
+
     pub(crate) fn agent(&self) -> Option<Agent> {
-        let role = self.slots.label(Slot::AgentName);
+        let named = || self.slots.label(Slot::EntityName).filter(|_| self.slots.text(Slot::Kind) == Some("agent"));
+        let role = self.slots.label(Slot::AgentName).or_else(named);
         let id = self.slots.label(Slot::AgentId).or_else(|| role.clone())?;
         Some(Agent { id, role })
     }
 
     pub(crate) fn session(&self) -> Option<String> {
-        self.slots.label(Slot::SessionId)
+        self.slots.label(Slot::SessionId).or_else(|| self.parameters.conversation.clone())
     }
 
     pub(crate) fn user(&self) -> Option<String> {
-        self.slots.label(Slot::UserId)
+        self.slots.label(Slot::UserId).or_else(|| self.parameters.user.clone())
     }
 
     /// The id of the tool call that this span executes.
@@ -99,13 +132,28 @@ impl<'v, V: SpanView> Reading<'v, V> {
         self.slots.label(Slot::ToolCallId).filter(|_| self.classified.span_type == SpanType::ToolCall)
     }
 
-    /// The provider's id of the answer, which two spans of one call share.
-    pub(crate) fn response_id(&self) -> Option<String> {
-        self.slots.label(Slot::ResponseId)
+    /// Whether the message that this event is, is in the record.
+    pub(crate) fn has_message(&self, event: &str) -> bool {
+        message_event(event).is_some_and(|(rank, slot)| {
+            self.slots.is_told(slot) && self.slots.get(slot).is_some_and(|held| held.rank == rank + DIALECTS.len())
+        })
     }
 
+    /// The provider's id of the answer, which two spans of one call share.
+    pub(crate) fn response_id(&self) -> Option<String> {
+        self.slots.label(Slot::ResponseId).or_else(|| self.answered.as_ref()?.id.clone())
+    }
+
+    /// What two spans of one call have in common, whatever their dialects call it.
     pub(crate) fn operation(&self) -> Option<String> {
-        self.slots.label(Slot::Operation)
+        let stated = self.slots.label(Slot::Operation).or_else(|| self.slots.label(Slot::Kind));
+        match self.classified.class {
+            Some(Class::Model) => Some(match stated {
+                Some(name) if name.to_ascii_lowercase().contains("embed") => "embeddings".to_owned(),
+                _ => "chat".to_owned(),
+            }),
+            _ => stated,
+        }
     }
 
     /// Translates the span. Every tool that its messages show is handed to `seen`, in order, with whether it stood in the
@@ -117,6 +165,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
         let started = view.start_unix_nanos();
         let ended = view.end_unix_nanos().max(started);
         let name = self.name();
+        let asked = slots.tell_label(Slot::RequestModel).or_else(|| self.parameters.model.clone());
         let mut metadata = self.metadata(options);
         let mut span = Span::new(
             Id::from_otel_span(trace_id, view.span_id()),
@@ -139,17 +188,20 @@ impl<'v, V: SpanView> Reading<'v, V> {
             metadata.tool_calls = said.answer.tool_calls.as_ref().map(without_arguments);
         }
         metadata.refusal = said.answer.refusal;
+        metadata.truncated = slots.cut.get().then_some(true);
         metadata.vision = said.vision;
-        if metadata.finish_reasons.is_none() && !said.answer.finish_reasons.is_empty() {
-            metadata.finish_reasons = Some(said.answer.finish_reasons);
+        match &metadata.finish_reasons {
+            Some(stated) => slots.keep_reasons(stated),
+            None if said.answer.finish_reasons.is_empty() => {}
+            None => metadata.finish_reasons = Some(said.answer.finish_reasons),
         }
 
-        let asked = slots.tell_label(Slot::RequestModel);
-        span.model = slots.tell_label(Slot::ResponseModel).or_else(|| asked.clone());
+        let answered = slots.tell_label(Slot::ResponseModel).or_else(|| slots.tell_label(Slot::Model));
+        span.model = answered.or_else(|| asked.clone());
         metadata.request_model = asked.filter(|asked| span.model.as_ref() != Some(asked));
-        span.input_tokens = slots.tell_count(Slot::InputTokens);
-        span.output_tokens = slots.tell_count(Slot::OutputTokens);
-        span.cost = slots.tell_number(Slot::Cost).or_else(|| self.list_price(&span, &metadata));
+        let used = usage::used(slots, class == Some(Class::Model));
+        (span.input_tokens, span.output_tokens, metadata.usage) = (used.input, used.output, used.parts);
+        span.cost = usage::cost(slots).or_else(|| self.list_price(&span, &metadata));
         span.token_ids = slots.tell(Slot::TokenIds, list);
         span.logprobs = slots.tell(Slot::Logprobs, list);
 
@@ -160,7 +212,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
                 .or_else(|| own(Slot::AgentName).filter(|_| class == Some(Class::Agent)))
                 .unwrap_or_else(|| span.name.clone()),
             tags: slots.tell(Slot::Tags, |tags| Some(Json::from_serialize(tags))),
-            user_metadata: self.user_metadata(),
+            user_metadata: self.user_metadata(options),
             class,
             span,
             metadata,
@@ -174,14 +226,19 @@ impl<'v, V: SpanView> Reading<'v, V> {
         let own = |slot| self.slots.tell_label(slot).map(Cow::Owned);
         own(Slot::Name)
             .or_else(|| match self.classified.class {
-                Some(Class::Tool) => own(Slot::ToolName),
-                Some(Class::Agent) if self.slots.text(Slot::Operation).is_some_and(|o| o.contains("workflow")) => {
-                    own(Slot::WorkflowName).or_else(|| own(Slot::AgentName))
+                Some(Class::Tool) => own(Slot::ToolName).or_else(|| own(Slot::EntityName)),
+                Some(Class::Agent) if self.is_workflow() => {
+                    own(Slot::WorkflowName).or_else(|| own(Slot::EntityName)).or_else(|| own(Slot::AgentName))
                 }
-                Some(Class::Agent) => own(Slot::AgentName),
+                // A step of an agent's has a name of its own.
+                Some(Class::Agent) => own(Slot::EntityName).or_else(|| own(Slot::AgentName)),
                 _ => None,
             })
             .unwrap_or_else(|| without_nul(self.view.name()))
+    }
+
+    fn is_workflow(&self) -> bool {
+        [Slot::Operation, Slot::Kind].iter().any(|slot| self.slots.text(*slot).is_some_and(|o| o.contains("workflow")))
     }
 
     #[cfg(feature = "prices")]
@@ -212,136 +269,97 @@ impl<'v, V: SpanView> Reading<'v, V> {
     fn metadata(&self, options: &Options) -> SpanMetadata {
         let slots = &self.slots;
         let read = |value: &Value<'_>| value.as_json_text().filter(|text| is_strict(text)).and_then(tools::offered);
-        let offered = options.capture_content.then(|| slots.tell(Slot::ToolDefinitions, read)).flatten();
+        let offered =
+            options.capture_content.then(|| slots.tell(Slot::ToolDefinitions, read).or_else(|| self.requested_tools()));
+        let offered = offered.flatten();
         let offered = offered.unwrap_or_default();
         SpanMetadata {
             tool_call_id: slots.tell_label(Slot::ToolCallId),
-            operation: slots.tell_label(Slot::Operation).or_else(|| slots.tell_label(Slot::McpMethod)),
-            provider: slots.tell_label(Slot::Provider),
-            response_id: slots.tell_label(Slot::ResponseId),
-            sampling: self.sampling(),
-            finish_reasons: slots.tell(Slot::FinishReasons, texts),
-            streaming: slots.tell(Slot::Streaming, Value::to_bool),
+            operation: [Slot::Operation, Slot::McpMethod, Slot::Kind]
+                .into_iter()
+                .find_map(|slot| slots.tell_label(slot)),
+            provider: [Slot::Provider, Slot::System].into_iter().find_map(|slot| self.provider(slot)),
+            response_id: slots.tell_label(Slot::ResponseId).or_else(|| self.answered.as_ref()?.id.clone()),
+            finish_reasons: self.finish_reasons(),
+            streaming: slots
+                .tell(Slot::Streaming, Value::to_bool)
+                .or(self.parameters.streaming)
+                .or_else(|| self.streams().then_some(true)),
+            sampling: self.parameters.sampling.clone(),
             time_to_first_chunk_ms: slots
                 .tell_number(Slot::TimeToFirstChunk)
-                .map(|seconds| seconds * MILLIS_PER_SECOND),
+                .map(|seconds| seconds * MILLIS_PER_SECOND)
+                .or_else(|| slots.tell_number(Slot::FirstChunkMillis)),
             tool_schemas: offered.schemas,
             tool_descriptions: offered.descriptions,
             provider_tools: offered.provided,
             structured_output: slots
-                .tell(Slot::OutputType, |value| (value.as_text() == Some("json")).then_some(()))
+                .tell(Slot::OutputType, |value| STRUCTURED.contains(&value.as_text()?).then_some(()))
                 .is_some(),
-            usage: Usage {
-                cache_read_tokens: slots.tell_count(Slot::CacheReadTokens),
-                cache_creation_tokens: slots.tell_count(Slot::CacheCreationTokens),
-                reasoning_tokens: slots.tell_count(Slot::ReasoningTokens),
-                ..Usage::default()
-            },
             ..SpanMetadata::default()
         }
     }
 
-    fn sampling(&self) -> Sampling {
-        let slots = &self.slots;
-        Sampling {
-            temperature: slots.tell_number(Slot::Temperature),
-            top_p: slots.tell_number(Slot::TopP),
-            top_k: slots.tell_number(Slot::TopK),
-            seed: slots.tell(Slot::Seed, |value| match value {
-                Value::Int(seed) => Some(*seed),
-                other => other.to_count().and_then(|seed| i64::try_from(seed).ok()),
-            }),
-            max_tokens: slots.tell_count(Slot::MaxTokens),
-            frequency_penalty: slots.tell_number(Slot::FrequencyPenalty),
-            presence_penalty: slots.tell_number(Slot::PresencePenalty),
-            stop: slots.tell(Slot::StopSequences, |stop| Some(Json::from_serialize(stop))),
-            n: slots.tell_count(Slot::ChoiceCount),
+    /// The tools in a request that was recorded whole.
+    fn requested_tools(&self) -> Option<Offered> {
+        let input = self.slots.value(Slot::Input).filter(|_| self.class() == Some(Class::Model))?.as_json_text()?;
+        let request = Members::read(input).filter(|_| is_strict(input))?;
+        tools::offered(request.get(&["tools", "functions"])?.get())
+    }
+
+    /// The provider, by the name that the conventions have for it. What else its name said stays an attribute.
+    fn provider(&self, slot: Slot) -> Option<String> {
+        let told = self.slots.label(slot)?;
+        let (current, is_all) = provider::current(&told);
+        if is_all {
+            self.slots.mark_told(slot);
+        }
+        Some(current.to_owned())
+    }
+
+    /// Whether the operation is one that streams.
+    fn streams(&self) -> bool {
+        let operation = self.slots.get(Slot::Operation);
+        operation.is_some_and(|held| {
+            of_rank(held.rank).zip(held.value.as_text()).is_some_and(|(dialect, name)| (dialect.streams)(name))
+        })
+    }
+
+    /// Why the model stopped. Where only one of several choices was asked for its reason, the whole answer says all.
+    fn finish_reasons(&self) -> Option<Vec<String>> {
+        let stated = self.slots.tell(Slot::FinishReasons, texts);
+        let said = self.answered.as_ref().map_or(&[][..], |answered| &answered.finish_reasons);
+        match stated {
+            Some(stated) if stated.len() >= said.len() || stated.iter().any(|one| !said.contains(one)) => Some(stated),
+            _ => (!said.is_empty()).then(|| said.to_vec()),
         }
     }
 
-    fn user_metadata(&self) -> serde_json::Map<String, JsonValue> {
-        let users = self.slots.many.iter().filter(|many| many.slot == Slot::UserMetadata && !many.key.is_empty());
-        users.filter_map(|many| Some((many.key.to_owned(), serde_json::to_value(&many.value).ok()?))).collect()
+    /// What the user added; a key that has a meaning of its own is left to the attributes.
+    fn user_metadata(&self, options: &Options) -> serde_json::Map<String, JsonValue> {
+        let mut added = serde_json::Map::new();
+        let many = self.slots.chosen().filter(|many| many.slot == Slot::UserMetadata && is_free(many.key));
+        for many in many.filter(|many| many.rank == 0 || options.capture_content) {
+            if let Ok(value) = serde_json::to_value(&many.value) {
+                added.insert(many.key.to_owned(), value);
+                many.told.set(true);
+            }
+        }
+        if options.capture_content {
+            let object = self.slots.tell(Slot::UserMetadataObject, |value| {
+                let text = value.as_json_text().filter(|text| text.starts_with('{') && is_strict(text))?;
+                let object: serde_json::Map<String, JsonValue> = serde_json::from_str(text).ok()?;
+                object.iter().all(|(key, _)| is_free(key) && !added.contains_key(key)).then_some(object)
+            });
+            added.extend(object.unwrap_or_default());
+        }
+        added
     }
 }
 
-/// What a span was given and what it answered.
-#[derive(Debug, Default)]
-struct Said {
-    input: Option<Json>,
-    answer: Answer,
-    vision: bool,
-}
-
-impl<'v, V: SpanView> Reading<'v, V> {
-    fn said(&self, class: Option<Class>, seen: &mut impl FnMut(SeenTool<'_>, bool)) -> Said {
-        let mut said = Said::default();
-        let instructions = self.turns(Slot::SystemInstructions);
-        let history = self.turns(Slot::InputMessages);
-        let answered = self.turns(Slot::OutputMessages);
-        if class == Some(Class::Model) {
-            history.iter().for_each(|turns| tools_in(turns).for_each(|tool| seen(tool, false)));
-            answered.iter().for_each(|turns| tools_in(turns).for_each(|tool| seen(tool, true)));
-            said.vision = history.as_deref().is_some_and(has_images);
-        }
-
-        let conversed = [(Slot::SystemInstructions, instructions.is_some()), (Slot::InputMessages, history.is_some())];
-        let answers = answered.is_some();
-        let asked = (instructions.is_some() || history.is_some()).then(|| {
-            Json::from_serialize(&conversation(instructions.unwrap_or_default(), history.unwrap_or_default()))
-        });
-        said.answer = answered.map(answer).unwrap_or_default();
-
-        let (given, returned) = match class {
-            Some(Class::Model) => (None, None),
-            Some(Class::Tool) => (Some(Slot::ToolArguments), Some(Slot::ToolResult)),
-            _ => (Some(Slot::RetrievalQuery), Some(Slot::RetrievalDocuments)),
-        };
-        let ahead = |stated, own: Option<Slot>| self.outright(stated).or_else(|| self.stated(own?));
-        said.input = ahead(Slot::Input, given).or_else(|| {
-            conversed.iter().filter(|(_, read)| *read).for_each(|(slot, _)| self.slots.mark_told(*slot));
-            asked.or_else(|| self.stated(Slot::Input))
-        });
-        said.answer.output = ahead(Slot::Output, returned).or_else(|| {
-            answers.then(|| self.slots.mark_told(Slot::OutputMessages));
-            said.answer.output.take().or_else(|| self.stated(Slot::Output))
-        });
-        said
-    }
-
-    /// The messages in a place, read by the dialect that put them there.
-    ///
-    /// What it cannot read is one message: bare text is recorded too, and JSON that arrives cut is still worth reading.
-    fn turns(&self, slot: Slot) -> Option<Vec<Turn<'_>>> {
-        let held = self.slots.get(slot)?;
-        let text = held.value.as_json_text()?;
-        let strict = is_strict(text);
-        let dialect = DIALECTS.get(held.rank % DIALECTS.len())?;
-        if let Some(turns) = strict.then(|| (dialect.turns)(text)).flatten() {
-            return Some(turns);
-        }
-        let whole = strict.then(|| serde_json::from_str::<&RawValue>(text).ok()).flatten();
-        let part = match whole {
-            Some(raw) => text_of(raw).map_or(Part::Other(raw), Part::Text),
-            None => Part::Text(Text::Plain(Cow::Borrowed(text))),
-        };
-        let role = match slot {
-            Slot::SystemInstructions => "system",
-            Slot::OutputMessages => "assistant",
-            _ => "user",
-        };
-        Some(vec![Turn { role: Cow::Borrowed(role), parts: vec![part], ..Turn::default() }])
-    }
-
-    /// The value in a place, as JSON where it is JSON, else as text.
-    fn stated(&self, slot: Slot) -> Option<Json> {
-        self.slots.tell(slot, |value| Some(json_or_text(value)))
-    }
-
-    /// The same, when the application itself stated it.
-    fn outright(&self, slot: Slot) -> Option<Json> {
-        self.stated(self.slots.get(slot).filter(|held| held.rank == 0).map(|_| slot)?)
-    }
+/// Whether metadata gives no meaning of its own to a key.
+fn is_free(key: &str) -> bool {
+    !key.is_empty() && !SpanMetadata::KEYS.contains(&key) && !TraceMetadata::KEYS.contains(&key)
 }
 
 /// Puts an attribute in its place; tells whether its key belongs to a GenAI dialect.
@@ -355,18 +373,38 @@ fn place<'a>(
     let meaning = meaning(key);
     let value = if meaning == Meaning::Unknown { value } else { value.readable() };
     match meaning {
-        Meaning::One(rank, slot) => slots.put(slot, Held { rank: rank + less_trust, attribute, value }),
-        Meaning::Many(_, slot, key) => slots.many.push(Many { slot, key, attribute, value }),
+        Meaning::One(rank, slot) => {
+            let is_quoted = of_rank(rank).is_some_and(|dialect| dialect.quoted);
+            let value = if is_quoted { value.unquoted() } else { value };
+            slots.put(slot, Held { rank: rank + less_trust, attribute, value });
+        }
+        Meaning::Nest(rank, table) => {
+            let nested = of_rank(rank).and_then(|dialect| dialect.nested.get(table));
+            for (slot, value) in nested.map(|nested| nested.read(&value)).unwrap_or_default() {
+                slots.put(slot, Held { rank: rank + less_trust, attribute: None, value });
+            }
+        }
+        Meaning::Many(rank, slot, key) => {
+            slots.many.push(Many { rank: rank + less_trust, slot, key, attribute, value, told: Cell::new(false) });
+        }
+        Meaning::Part(rank, table, key) => {
+            let indexed = DIALECTS.get(rank).and_then(|dialect| dialect.indexed.get(table));
+            if let Some((slot, value)) = indexed.and_then(|indexed| Some((indexed.slot, indexed.read(key, value)?))) {
+                let (rank, used) = (rank + less_trust, Cell::new(false));
+                slots.flat.push(Flat { rank, table, slot, key, attribute, value, used });
+            }
+        }
         Meaning::Mark | Meaning::Unknown => {}
     }
     meaning.is_genai()
 }
 
-fn json_or_text(value: &Value<'_>) -> Json {
-    match value {
-        Value::Str(text) => Json::parse_strict(text).unwrap_or_else(|| Json::text(text)),
-        other => Json::from_serialize(other),
-    }
+/// What the keys of a span show it to be, where it names no operation.
+fn hinted<V: SpanView>(view: &V) -> Option<Class> {
+    view.attributes().find_map(|(key, _)| {
+        let mut hints = DIALECTS.iter().flat_map(|dialect| dialect.hints);
+        hints.find(|(hint, _)| *hint == key).map(|(_, class)| *class)
+    })
 }
 
 /// A list of texts, or one text.

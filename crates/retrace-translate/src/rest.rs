@@ -8,8 +8,8 @@ use retrace_protocol::{Json, Span, Timestamp};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use crate::dialect::{Meaning, is_content_event, meaning};
-use crate::failure::{EXCEPTION, UNNAMED};
+use crate::dialect::{Meaning, is_content_event, is_message_key, meaning, of_rank};
+use crate::failure::{UNNAMED, is_exception};
 use crate::hex;
 use crate::options::Options;
 use crate::reading::{Draft, Reading};
@@ -27,11 +27,25 @@ impl<V: SpanView> Reading<'_, V> {
     pub(crate) fn with_the_rest(&self, mut draft: Draft, options: &Options, name: &str) -> Draft {
         for (slot, told) in [
             (Slot::SpanType, self.slots.text(Slot::SpanType) == Some(draft.span.span_type.as_str())),
+            (Slot::System, self.slots.label(Slot::System) == draft.metadata.provider),
+            (
+                Slot::InputMimeType,
+                self.slots.is_told(Slot::Input) && is_mime_type(self.slots.text(Slot::InputMimeType)),
+            ),
+            (
+                Slot::OutputMimeType,
+                self.slots.is_told(Slot::Output) && is_mime_type(self.slots.text(Slot::OutputMimeType)),
+            ),
+            // The span is called so.
+            (Slot::EntityName, self.slots.label(Slot::EntityName).is_some_and(|own| own == draft.span.name)),
+            (Slot::WorkflowName, self.slots.label(Slot::WorkflowName).is_some_and(|own| own == draft.span.name)),
             // The run names its agents, its session and its user.
             (Slot::AgentId, true),
             (Slot::AgentName, true),
             (Slot::SessionId, true),
             (Slot::UserId, true),
+            (Slot::Bookkeeping, true),
+            (Slot::StatusMessage, self.slots.label(Slot::StatusMessage).is_some_and(|words| says(&draft.span, &words))),
             (
                 Slot::ErrorType,
                 self.slots.label(Slot::ErrorType).is_some_and(|kind| kind == UNNAMED || says(&draft.span, &kind)),
@@ -67,6 +81,7 @@ impl<V: SpanView> Reading<'_, V> {
             span_id: None,
             status_description: None,
             remote_parent: None,
+            service: None,
             links: view
                 .links()
                 .map(|link| SpanLink {
@@ -97,14 +112,22 @@ impl<V: SpanView> Reading<'_, V> {
 
     fn repeats(&self, key: &str, value: &Value<'_>) -> bool {
         matches!(value, Value::Str(text) if text.is_empty())
-            || matches!(meaning(key), Meaning::One(_, slot)
-                if self.slots.is_told(slot) && self.slots.value(slot) == Some(value))
+            || match meaning(key) {
+                Meaning::One(_, slot) => self.slots.is_told(slot) && self.slots.value(slot) == Some(value),
+                Meaning::Nest(rank, table) => {
+                    let nested = of_rank(rank).and_then(|dialect| dialect.nested.get(table));
+                    nested.is_some_and(|nested| nested.is_told(value, &self.slots))
+                }
+                _ => false,
+            }
     }
 
     /// Events, less what was read from them already.
     fn events(&self, options: &Options) -> Vec<SpanEvent> {
+        let parts = self.slots.told_parts();
+        let is_part = |key: &str, value: &Value<'_>| matches!(meaning(key), Meaning::Part(_, _, rest) if parts.get(rest).is_some_and(|told| is_same(told, value)));
         let keep = |event: &EventView<'_>, key: &str, value: &Value<'_>| {
-            if is_content_event(event.name) && self.repeats(key, value) {
+            if is_content_event(event.name) && (self.repeats(key, value) || is_part(key, value)) {
                 return false;
             }
             options.capture_content || is_structural(key, value) || key == "exception.type"
@@ -112,10 +135,14 @@ impl<V: SpanView> Reading<'_, V> {
         self.view
             .events()
             .filter_map(|event| {
-                let kept = event.attributes.iter().filter(|(key, value)| keep(&event, key, value));
-                let attributes = object(kept.map(|(key, value)| (*key, value)));
+                let has_message = self.has_message(event.name);
+                let said = |key: &str| has_message && is_message_key(key);
+                let body = event.body.as_ref().filter(|_| !has_message && options.capture_content);
+                let kept = event.attributes.iter().filter(|(key, value)| !said(key) && keep(&event, key, value));
+                let attributes =
+                    object(body.map(|body| ("body", body)).into_iter().chain(kept.map(|(key, value)| (*key, value))));
                 // What was read whole has been said.
-                if attributes.is_none() && (is_content_event(event.name) || event.name == EXCEPTION) {
+                if attributes.is_none() && (is_content_event(event.name) || is_exception(event.name)) {
                     return None;
                 }
                 // A logging library puts the message where the name belongs.
@@ -130,9 +157,19 @@ impl<V: SpanView> Reading<'_, V> {
     }
 }
 
+/// Whether it is a type that a value shows by itself.
+fn is_mime_type(name: Option<&str>) -> bool {
+    matches!(name, Some("text/plain" | "application/json"))
+}
+
+/// Whether two values are the same, though one of them was taken for the JSON that the other holds as a text.
+fn is_same(told: &Value<'_>, value: &Value<'_>) -> bool {
+    told == value || told.as_json_text().is_some_and(|text| value.as_json_text() == Some(text))
+}
+
 /// Whether a convention gives this name to an event.
 fn is_known(name: &str) -> bool {
-    name == EXCEPTION || is_content_event(name) || meaning(name).is_genai()
+    is_exception(name) || is_content_event(name) || meaning(name).is_genai()
 }
 
 /// Whether the span's error has these words.

@@ -1,14 +1,14 @@
 //! Making content smaller without breaking it.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use retrace_protocol::Json;
 use retrace_protocol::message::decode;
-use serde::de::{MapAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeSeq};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+
+use crate::members::Members;
 
 /// Content that was made smaller.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,9 +64,8 @@ impl<'a> Node<'a> {
                 Self::List(elements.into_iter().map(Self::read).collect::<Option<_>>()?)
             }
             b'{' => {
-                let Entries(entries) = serde_json::from_str(raw.get()).ok()?;
                 let read = |(key, value)| Some((key, Self::read(value)?));
-                Self::Map(entries.into_iter().map(read).collect::<Option<_>>()?)
+                Self::Map(Members::read(raw.get())?.into_entries().into_iter().map(read).collect::<Option<_>>()?)
             }
             _ => Self::Other(raw),
         })
@@ -131,29 +130,6 @@ impl<'a> Text<'a> {
         let note = format!("…[{} bytes cut]", self.text.len() - kept.len());
         let length = escaped + note.len();
         (length < self.length).then_some(Cut { kept, note, length })
-    }
-}
-
-/// The entries of an object, in order.
-struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Entries<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries<'de>, A::Error> {
-                let mut entries = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    entries.push(entry);
-                }
-                Ok(Entries(entries))
-            }
-        }
-        deserializer.deserialize_map(InOrder)
     }
 }
 

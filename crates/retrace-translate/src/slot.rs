@@ -1,14 +1,16 @@
 //! The places that attributes fill: one for each thing that a span can say, whatever the dialect calls it.
 
 use std::cell::Cell;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
+use crate::dialect::of_rank;
+use crate::indexed::{Flat, gathered};
 use crate::view::Value;
 
 macro_rules! slots {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// One thing that a span can say.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub(crate) enum Slot { $($(#[$doc])* $name,)* }
 
         impl Slot {
@@ -21,23 +23,39 @@ macro_rules! slots {
 slots! {
     /// What is done, in the dialect's words.
     Operation,
+    /// What kind of span it is, in the dialect's words.
+    Kind,
     /// A wire value of `span_type`, stated outright.
     SpanType,
     /// The span's name in Retrace, stated outright.
     Name,
     Provider,
+    /// The product whose model it is, where that is not who serves it.
+    System,
     RequestModel,
     ResponseModel,
+    /// The model, asked for or answering.
+    Model,
     ResponseId,
     InputTokens,
     OutputTokens,
     CacheReadTokens,
     CacheCreationTokens,
     ReasoningTokens,
+    /// Input and output together.
+    TotalTokens,
+    /// Usage in the words of the provider: an object, or something that has one in it.
+    ProviderUsage,
+    /// Usage by kinds that add up: an object of counts.
+    UsageByKind,
     Cost,
+    /// Cost by kinds that add up: an object of sums.
+    CostByKind,
     SystemInstructions,
     InputMessages,
     OutputMessages,
+    /// What was said from first to last, the answer included.
+    Conversation,
     ToolDefinitions,
     ToolName,
     ToolCallId,
@@ -46,12 +64,16 @@ slots! {
     AgentId,
     AgentName,
     WorkflowName,
+    /// What the span is about, be it a tool, an agent or a step.
+    EntityName,
     McpMethod,
     SessionId,
     UserId,
     Tags,
     TraceName,
     FinishReasons,
+    /// All parameters of the request, as an object.
+    Parameters,
     Temperature,
     TopP,
     TopK,
@@ -62,19 +84,36 @@ slots! {
     StopSequences,
     ChoiceCount,
     Streaming,
+    /// In seconds.
     TimeToFirstChunk,
+    /// In milliseconds.
+    FirstChunkMillis,
     OutputType,
     RetrievalQuery,
     RetrievalDocuments,
     ErrorType,
+    /// How serious what happened is, in words.
+    Level,
+    /// What happened.
+    StatusMessage,
     /// What a span of any type was given, stated as such.
     Input,
     /// What a span of any type returned, stated as such.
     Output,
+    /// What the whole run was given.
+    RunInput,
+    /// What the whole run returned.
+    RunOutput,
+    InputMimeType,
+    OutputMimeType,
     TokenIds,
     Logprobs,
+    /// What a library notes for itself, such as the types of its attributes. It is not carried.
+    Bookkeeping,
     /// Metadata of the user's: many keys share a prefix.
     UserMetadata,
+    /// Metadata of the user's, as an object.
+    UserMetadataObject,
 }
 
 /// A value in its place.
@@ -82,7 +121,7 @@ slots! {
 pub(crate) struct Held<'a> {
     /// Which dialect said it, by its place in the order of trust; lower is trusted more.
     pub rank: usize,
-    /// Which attribute of the span it is; `None` when an event said it.
+    /// Which attribute of the span it is; `None` when an event said it, or several attributes together.
     pub attribute: Option<usize>,
     pub value: Value<'a>,
 }
@@ -95,24 +134,38 @@ pub(crate) struct Held<'a> {
 pub(crate) struct Slots<'a> {
     held: [Option<Held<'a>>; Slot::COUNT],
     /// A bit for each slot whose value the record has.
-    told: Cell<u64>,
+    told: Cell<u128>,
+    /// Something in them arrived cut.
+    pub cut: Cell<bool>,
     /// Values of keys that share a prefix, with what follows the prefix.
     pub many: Vec<Many<'a>>,
+    /// Keys of flattened values.
+    pub flat: Vec<Flat<'a>>,
 }
 
 /// One of several values of a slot, told apart by the rest of its key.
 #[derive(Debug)]
 pub(crate) struct Many<'a> {
+    /// How much its dialect is trusted.
+    pub rank: usize,
     pub slot: Slot,
     pub key: &'a str,
     pub attribute: Option<usize>,
     pub value: Value<'a>,
+    /// The record has it.
+    pub told: Cell<bool>,
 }
 
 impl<'a> Slots<'a> {
     pub(crate) fn new() -> Self {
-        const { assert!(Slot::COUNT <= u64::BITS as usize, "a bit for each slot") };
-        Self { held: [const { None }; Slot::COUNT], told: Cell::new(0), many: Vec::new() }
+        const { assert!(Slot::COUNT <= u128::BITS as usize, "a bit for each slot") };
+        Self {
+            held: [const { None }; Slot::COUNT],
+            told: Cell::new(0),
+            cut: Cell::new(false),
+            many: Vec::new(),
+            flat: Vec::new(),
+        }
     }
 
     /// Puts a value in its place, unless a dialect that is trusted more has been there. Of one dialect the later value
@@ -125,6 +178,33 @@ impl<'a> Slots<'a> {
             && place.as_ref().is_none_or(|old| new.rank <= old.rank)
         {
             *place = Some(new);
+        }
+    }
+
+    /// Takes back what dialects said whose keys mean something on GenAI spans only.
+    pub(crate) fn without_guests(&mut self) {
+        let is_guest = |rank| of_rank(rank).is_some_and(|dialect| dialect.guest);
+        for place in &mut self.held {
+            place.take_if(|held| is_guest(held.rank));
+        }
+    }
+
+    /// Puts flattened values together and in their places, unless a dialect that is trusted more has been there. Of one
+    /// dialect the place that its table names first holds, and keys outweigh a value that is whole. To be called once, when
+    /// all attributes have been put.
+    pub(crate) fn gather(&mut self) {
+        for (parts, value) in gathered(&mut self.flat) {
+            let Some((rank, slot)) = parts.first().map(|flat| (flat.rank, flat.slot)) else { continue };
+            match self.held.get_mut(slot as usize) {
+                Some(place)
+                    if place
+                        .as_ref()
+                        .is_none_or(|old| rank < old.rank || (rank == old.rank && old.attribute.is_some())) =>
+                {
+                    *place = Some(Held { rank, attribute: None, value });
+                }
+                _ => parts.iter().for_each(|flat| flat.used.set(false)),
+            }
         }
     }
 
@@ -182,9 +262,43 @@ impl<'a> Slots<'a> {
 
     /// The numbers of the attributes that the record has.
     pub(crate) fn told_attributes(&self) -> HashSet<usize> {
-        let told = (0..).zip(&self.held).filter(|(slot, _)| self.told.get() & (1_u64 << slot) != 0);
+        let told = (0..).zip(&self.held).filter(|(slot, _)| self.told.get() & (1_u128 << slot) != 0);
         let one = told.filter_map(|(_, held)| held.as_ref()?.attribute);
-        one.chain(self.many.iter().filter(|many| !many.key.is_empty()).filter_map(|many| many.attribute)).collect()
+        let many = self.many.iter().filter(|many| many.told.get()).filter_map(|many| many.attribute);
+        let flat = self.flat.iter().filter(|flat| self.has(flat)).filter_map(|flat| flat.attribute);
+        one.chain(many).chain(flat).collect()
+    }
+
+    /// Of values that share a place those that hold: of two with the same rest of a key the one that is trusted more, then
+    /// the later one.
+    pub(crate) fn chosen(&self) -> impl Iterator<Item = &Many<'a>> {
+        let mut best: HashMap<&str, usize> = HashMap::new();
+        for (at, one) in self.many.iter().enumerate().filter(|(_, one)| !one.key.is_empty()) {
+            let place = best.entry(one.key).or_insert(at);
+            if self.many.get(*place).is_some_and(|old| one.rank <= old.rank) {
+                *place = at;
+            }
+        }
+        self.many.iter().enumerate().filter(move |(at, one)| best.get(one.key) == Some(at)).map(|(_, one)| one)
+    }
+
+    /// Reasons to stop that a flattened answer has, other than those that are stated, stay attributes.
+    pub(crate) fn keep_reasons(&self, stated: &[String]) {
+        let reasons = self.flat.iter().filter(|flat| flat.key.ends_with(".finish_reason"));
+        for flat in reasons.filter(|flat| !stated.iter().any(|one| flat.value.as_text() == Some(one))) {
+            flat.used.set(false);
+        }
+    }
+
+    /// Whether the record has this part of a flattened value.
+    fn has(&self, flat: &Flat<'_>) -> bool {
+        flat.used.get() && self.is_told(flat.slot)
+    }
+
+    /// The parts of flattened values that events said and the record has, by what follows the prefix.
+    pub(crate) fn told_parts(&self) -> HashMap<&str, &Value<'a>> {
+        let parts = self.flat.iter().filter(|flat| flat.attribute.is_none() && self.has(flat));
+        parts.map(|flat| (flat.key, &flat.value)).collect()
     }
 }
 

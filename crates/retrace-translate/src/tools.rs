@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use retrace_protocol::Json;
+use retrace_protocol::json::is_strict;
+use retrace_protocol::message::decode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -33,16 +35,36 @@ struct Definition<'a> {
     /// The definition itself, in the shape of OpenAI's API.
     #[serde(borrow, default)]
     function: Option<&'a RawValue>,
+    /// The same in that of OpenInference.
+    #[serde(borrow, default)]
+    tool: Option<Wrapped<'a>>,
+    #[serde(borrow, default, rename = "tool.json_schema")]
+    dotted: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Wrapped<'a> {
+    #[serde(borrow, default)]
+    json_schema: Option<&'a RawValue>,
 }
 
 /// Reads a list of tool definitions; `None` when it is in no shape known here.
 pub(crate) fn offered(json: &str) -> Option<Offered> {
     let definitions: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+    if !definitions.is_empty() && definitions.iter().all(|raw| raw.get().starts_with('"')) {
+        // Each definition is a JSON text: the list is one of texts, as an attribute can have it.
+        let each: Vec<_> = definitions.into_iter().map(decode).collect();
+        let list = format!("[{}]", each.join(","));
+        return (each.iter().all(|text| text.starts_with('{')) && is_strict(&list)).then(|| offered(&list)).flatten();
+    }
     let mut schemas = BTreeMap::new();
     let mut descriptions = BTreeMap::new();
     let mut provided = Vec::new();
     for raw in definitions {
         let mut definition: Definition<'_> = serde_json::from_str(raw.get()).ok()?;
+        if let Some(inner) = definition.dotted.or_else(|| definition.tool?.json_schema) {
+            definition = serde_json::from_str(inner.get()).ok()?;
+        }
         let kind = definition.kind.and_then(label_of);
         if definition.parameters.is_none() && kind.is_some_and(|kind| kind != "function") {
             provided.push(raw);
@@ -79,13 +101,15 @@ mod tests {
             {"type":"function","name":"b","inputSchema":{"type":"string"}},
             {"type":"function","function":{"name":"c","parameters":{"x":1}}},
             {"name":"d","input_schema":{},"description":null},
+            {"tool":{"json_schema":{"type":"function","function":{"name":"f","parameters":{"y":1}}}}},
+            {"tool.json_schema":{"name":"g","input_schema":{}}},
             {"type":"web_search","name":"e"},
             {"type":"code_interpreter"}
         ]"#;
         let offered = offered(json).unwrap();
         assert_eq!(
             offered.schemas.unwrap().as_str(),
-            r#"{"a":{"type":"object"},"b":{"type":"string"},"c":{"x":1},"d":{}}"#
+            r#"{"a":{"type":"object"},"b":{"type":"string"},"c":{"x":1},"d":{},"f":{"y":1},"g":{}}"#
         );
         assert_eq!(
             offered.provided.unwrap().as_str(),
@@ -95,8 +119,16 @@ mod tests {
     }
 
     #[test]
+    fn definitions_may_be_texts() {
+        let texts = r#"["{\"name\":\"a\",\"parameters\":{\"x\":1}}","{\"type\":\"web_search\"}"]"#;
+        let offered = offered(texts).unwrap();
+        assert_eq!(offered.schemas.unwrap().as_str(), r#"{"a":{"x":1}}"#);
+        assert_eq!(offered.provided.unwrap().as_str(), r#"[{"type":"web_search"}]"#);
+    }
+
+    #[test]
     fn other_shapes_are_left_alone() {
-        for other in ["", "{}", "[1]", r#"["a"]"#, r#"[{"type":"function"}]"#] {
+        for other in ["", "{}", "[1]", r#"["a"]"#, r#"["{}, 1"]"#, r#"["{"]"#, r#"[{"type":"function"}]"#] {
             assert!(offered(other).is_none(), "{other}");
         }
     }

@@ -37,6 +37,22 @@ pub trait SpanView {
     fn scope(&self) -> ScopeView<'_>;
     /// Attributes, events and links that were dropped before it came here.
     fn dropped(&self) -> Dropped;
+    /// What the process that called this one says of the run that it records; asked of spans with a remote parent. None
+    /// by default.
+    fn caller(&self) -> Option<Caller> {
+        None
+    }
+}
+
+/// A caller that records the trace in Retrace, so that the spans it leads to belong to its run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// Its span under which they stand; without one it is the remote parent.
+    pub span_id: Option<[u8; 8]>,
+    /// The session of the run.
+    pub session_id: Option<String>,
+    /// The agent that called.
+    pub agent_id: Option<String>,
 }
 
 /// The span around a span.
@@ -259,6 +275,28 @@ impl<'a> Value<'a> {
             (Self::Str(_), Some(mended)) => Self::Str(Cow::Owned(mended)),
             (Self::Json(_), Some(mended)) => Self::Json(Cow::Owned(mended)),
             (value, _) => value,
+        }
+    }
+
+    /// The text in a value that is a JSON string; any other value as it is.
+    #[must_use]
+    pub(crate) fn unquoted(self) -> Self {
+        let text = match &self {
+            Self::Str(text) if text.starts_with('"') => serde_json::from_str::<String>(text).ok(),
+            _ => None,
+        };
+        text.map_or(self, |text| Self::Str(Cow::Owned(text)))
+    }
+
+    /// The value with a copy of what it borrows.
+    #[must_use]
+    pub(crate) fn into_owned(self) -> Value<'static> {
+        match self {
+            Self::Str(text) => Value::Str(Cow::Owned(text.into_owned())),
+            Self::Bool(value) => Value::Bool(value),
+            Self::Int(value) => Value::Int(value),
+            Self::Float(value) => Value::Float(value),
+            Self::Json(text) => Value::Json(Cow::Owned(text.into_owned())),
         }
     }
 

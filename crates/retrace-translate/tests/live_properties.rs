@@ -11,8 +11,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use retrace_protocol::{Json, Span, Status, Trace};
-use retrace_translate::{Live, LiveEvent, Options, Parent, Recorder, RecorderLimits, Resource, SpanSelection, Value};
-use support::any::{any_span, any_value};
+use retrace_translate::{Live, LiveEvent, Options, Parent, Recorder, RecorderLimits, Resource, Value};
+use support::any::{any_selection, any_span, any_value};
 use support::*;
 
 /// A live run, put together from what was said of it.
@@ -29,7 +29,7 @@ struct Composed {
 /// Puts runs together; fails where the order of events is wrong.
 fn composed(live: &[Live]) -> Result<BTreeMap<String, Composed>, TestCaseError> {
     let mut runs: BTreeMap<String, Composed> = BTreeMap::new();
-    for Live { run: id, event } in live {
+    for Live { run: id, event, .. } in live {
         let run = runs.entry(id.to_string()).or_default();
         prop_assert!(run.ended.is_none(), "nothing comes after the end: {:?}", event);
         prop_assert!(
@@ -128,7 +128,7 @@ proptest! {
     fn whatever_comes_in_comes_out_once_in_order_and_whole(
         spans in prop::collection::vec((any_span(), 0_u8..4, 1_u8..3), 16),
         acts in prop::collection::vec(any_act(), 1..60),
-        all: bool,
+        selection in any_selection(),
         capture_content: bool,
         tight: bool,
     ) {
@@ -141,7 +141,7 @@ proptest! {
             span.in_trace(u128::from(trace).to_be_bytes())
         }).collect();
         let mut options = Options::default();
-        options.selection = if all { SpanSelection::All } else { SpanSelection::GenAi };
+        options.selection = selection;
         options.capture_content = capture_content;
         let mut limits = RecorderLimits::default();
         if tight {
@@ -349,9 +349,9 @@ proptest! {
     /// * Several local roots: live the first is the root, whole the one without a parent, or that began first.
     /// * The same span id twice with different content: live the second is set aside, whole it gets another id.
     #[test]
-    fn a_run_told_live_is_the_run_told_whole(tree in any_tree(), all: bool, capture_content: bool) {
+    fn a_run_told_live_is_the_run_told_whole(tree in any_tree(), selection in any_selection(), capture_content: bool) {
         let mut options = Options::default();
-        options.selection = if all { SpanSelection::All } else { SpanSelection::GenAi };
+        options.selection = selection;
         options.capture_content = capture_content;
         let resource = Arc::new(Resource::from_attributes([("service.name", Value::from("shop"))]));
         let (mut live, mut whole) = (

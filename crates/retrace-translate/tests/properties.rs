@@ -11,8 +11,17 @@ use std::time::Duration;
 use proptest::prelude::*;
 use retrace_protocol::Json;
 use retrace_translate::{Options, Recorder, RecorderLimits, Resource, SpanSelection, Value};
-use support::any::{KEYS, any_span};
+use support::any::{EVENTS, KEYS, any_selection, any_span};
 use support::*;
+
+/// How dialects say what a span is: the key, a call, an agent, and the key of the tokens that went in.
+const DIALECTS: &[(&str, &str, &str, &str)] = &[
+    ("gen_ai.operation.name", "chat", "invoke_agent", "gen_ai.usage.input_tokens"),
+    ("gen_ai.operation.name", "text_completion", "invoke_workflow", "gen_ai.usage.prompt_tokens"),
+    ("openinference.span.kind", "LLM", "AGENT", "llm.token_count.prompt"),
+    ("llm.request.type", "chat", "workflow", "llm.usage.prompt_tokens"),
+    ("traceloop.span.kind", "chat", "task", "gen_ai.usage.input_tokens"),
+];
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
@@ -20,12 +29,12 @@ proptest! {
     #[test]
     fn whatever_comes_in_comes_out_once_valid_and_whole(
         spans in prop::collection::vec(any_span(), 1..16),
-        all: bool,
+        selection in any_selection(),
         capture_content: bool,
         pauses in prop::collection::vec(0_u64..400, 16),
     ) {
         let mut options = Options::default();
-        options.selection = if all { SpanSelection::All } else { SpanSelection::GenAi };
+        options.selection = selection;
         options.capture_content = capture_content;
         let mut recorder = Recorder::new(options, RecorderLimits::default());
         let mut said = Said::default();
@@ -66,7 +75,14 @@ proptest! {
     #[test]
     fn every_value_of_every_span_is_somewhere_in_the_run(
         spans in prop::collection::vec(
-            (prop::collection::btree_map(prop::sample::select(KEYS), 0_usize..7, 0..12), 0_u64..5, 0_u8..3, any::<bool>()),
+            (
+                prop::collection::btree_map(prop::sample::select(KEYS), 0_usize..14, 0..12),
+                0_u64..5,
+                0_u8..3,
+                any::<bool>(),
+                prop::sample::select(EVENTS),
+                prop::sample::select(&["", "chat", "execute_tool", "invoke_agent"][..]),
+            ),
             1..5,
         ),
     ) {
@@ -76,8 +92,11 @@ proptest! {
             marks.last().copied().unwrap()
         };
         let mut recorded = Vec::new();
-        for (n, (attributes, parent, status, raised)) in (1_u64..).zip(spans) {
+        for (n, (attributes, parent, status, raised, said, operation)) in (1_u64..).zip(spans) {
             let mut span = span(n, if parent < n { parent } else { 0 }, &format!("name {}", mark()));
+            if !operation.is_empty() {
+                span = span.with("gen_ai.operation.name", operation);
+            }
             let mut event = Vec::new();
             for (key, shape) in attributes {
                 let mark = mark();
@@ -88,6 +107,13 @@ proptest! {
                     3 => Value::Str(format!(r#"[{{"role":"user","parts":[{{"type":"text","content":"{mark}"}}]}}]"#).into()),
                     4 => Value::Str(format!(r#"[{{"type":"function","name":"f{mark}","parameters":{{}}}}]"#).into()),
                     5 => Value::Str(format!(r#"{{"a{mark}": 1}}"#).into()),
+                    7 => Value::Str(format!(r#"{{"messages":[{{"role":"user","content":"{mark}"}}],"model":"m"}}"#).into()),
+                    8 => Value::Str(format!(r#"[{{"role":"user","content":[{{"type":"text","text":"{mark}"}}]}}]"#).into()),
+                    9 => Value::Str(format!(r#"{{"input":{mark},"total_tokens":{mark}}}"#).into()),
+                    10 => Value::Str(format!(r#"{{"choices":[{{"message":{{"role":"assistant","content":"{mark}"}}}}]}}"#).into()),
+                    11 => Value::Str(format!(r#"[{{"role":"user","content":"cut {mark} and what follo"#).into()),
+                    12 => Value::Str(format!(r#"[{{"role":"tool","content":[{{"type":"text","text":"{mark}"}}]}}]"#).into()),
+                    13 => Value::Float(f64::from(u32::try_from(mark).unwrap())),
                     _ => Value::Str(format!("text {mark}").into()),
                 };
                 if shape == 2 && n % 2 == 0 {
@@ -105,6 +131,9 @@ proptest! {
             } else if !event.is_empty() {
                 span.events.push(("gen_ai.client.inference.operation.details".to_owned(), event));
             }
+            span.events.push((said.to_owned(), vec![("content".to_owned(), Value::Str(format!("said {}", mark()).into()))]));
+            span = span.record(said, Value::Json(format!(r#"{{"content":"recorded {}"}}"#, mark()).into()));
+            span = span.record(said, Value::Str(format!("text {}", mark()).into()));
             recorded.push(span);
         }
         let mut options = Options::default();
@@ -125,6 +154,7 @@ proptest! {
     fn pain_25_totals_are_the_sum_over_leaves(
         parents in prop::collection::vec(0_usize..8, 1..12),
         usage in prop::collection::vec(prop::option::of(1_i64..1_000), 12),
+        dialects in prop::collection::vec(0_usize..DIALECTS.len(), 12),
     ) {
         // Node 0 is the root; each other hangs from one before it. Inner nodes are agents, leaves are calls.
         let parents: Vec<usize> = parents.iter().enumerate().map(|(i, parent)| *parent % (i + 1)).collect();
@@ -134,10 +164,11 @@ proptest! {
         for at in (0..count).rev() {
             let parent = if at == 0 { 0 } else { parents[at - 1] as u64 + 1 };
             let (n, end) = (at as u64 + 1, 1_000 - at as u64);
-            let span = if is_leaf(at) { chat(n, parent) } else { agent(n, parent, "a") };
-            let span = span.during(n, end);
+            // Each span in a dialect of its own.
+            let (kind, call, agent, input_tokens) = DIALECTS[dialects[at]];
+            let span = span(n, parent, "s").with(kind, if is_leaf(at) { call } else { agent }).during(n, end);
             spans.push(match usage[at] {
-                Some(tokens) => span.with_value("gen_ai.usage.input_tokens", Value::Int(tokens)),
+                Some(tokens) => span.with_value(input_tokens, Value::Int(tokens)),
                 None => span,
             });
         }

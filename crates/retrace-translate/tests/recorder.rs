@@ -97,6 +97,36 @@ fn everything_is_sent_when_everything_is_selected() {
     assert_eq!(said.one_run().1.len(), 2);
 }
 
+/// P21, P22: what is sent is the application's decision, and the tree stays whole.
+#[test]
+fn pain_21_a_policy_selects_and_what_hangs_from_others_moves_up() {
+    let mut options = Options::default();
+    options.selection = SpanSelection::policy(|span| {
+        span.attribute("db.system.name").is_some_and(|system| system.as_text() == Some("b")) || span.name == "a"
+    });
+    let query = |n, parent| span(n, parent, "SELECT").with("db.system.name", "a").with("db.system.name", "b");
+    let spans =
+        [query(5, 4), chat(4, 3), agent(3, 2, "a"), span(2, 1, "handler"), span(6, 1, "SELECT"), span(1, 0, "GET /")];
+    let spans = spans.map(|span| if span.span_id == id(3) { TestSpan { name: "a".to_owned(), ..span } } else { span });
+    let said = record_with(options.clone(), &spans);
+    assert_eq!(said.set_aside, 3);
+    let (_, spans) = said.one_run();
+    let told: Vec<_> = spans.iter().map(|span| (span.name.as_str(), span.parent_id.clone())).collect();
+    let uuid = |n| Some(Id::from_otel_span(TRACE, id(n)));
+    assert_eq!(told, [("GET /", None), ("a", uuid(1)), ("SELECT", uuid(3))]);
+
+    let said = record_with(options, &[chat(2, 1), span(1, 0, "GET /")]);
+    assert_eq!((said.runs.len(), said.set_aside), (0, 2), "a run without a selected span is not told");
+}
+
+#[test]
+fn a_policy_that_panics_leaves_the_decision_to_the_default() {
+    let mut options = Options::default();
+    options.selection = SpanSelection::policy(|span| panic!("{}", span.name));
+    let said = record_with(options, &[chat(2, 1), span(3, 1, "SELECT"), span(1, 0, "GET /")]);
+    assert_eq!((said.set_aside, said.one_run().1.len()), (1, 2));
+}
+
 #[test]
 fn the_parent_in_another_process_is_noted_and_not_pointed_to() {
     let (trace, spans) = run_of(&[chat(2, 1), agent(1, 0, "a").remote(77)]);

@@ -226,12 +226,28 @@ fn a_part_whose_content_was_not_captured_leaves_its_role() {
     assert_eq!(span.output, None);
 }
 
+/// P28: what arrives cut is read as far as it goes, and says so.
 #[test]
-fn messages_that_are_cut_or_of_another_shape_are_kept_as_text() {
-    let cut = r#"[{"role":"user","parts":[{"type":"text","content":"hel"#;
-    let span = span_of(&chat(1, 0).with("gen_ai.input.messages", cut).with("gen_ai.output.messages", cut));
-    assert_eq!(json(span.input.as_ref())["messages"][0], value!({"role": "user", "content": cut}));
-    assert_eq!(json(span.output.as_ref()), cut);
+fn pain_28_messages_that_are_cut_are_closed() {
+    let asked = r#"[{"role":"user","parts":[{"type":"text","content":"hel"#;
+    let answered = r#"[{"role":"assistant","parts":[{"type":"text","content":"so"}],"finish_rea"#;
+    let span = span_of(&chat(1, 0).with("gen_ai.input.messages", asked).with("gen_ai.output.messages", answered));
+    assert_eq!(json(span.input.as_ref()), value!({"messages": [{"role": "user", "content": "hel"}]}));
+    assert_eq!(json(span.output.as_ref()), "so");
+    assert_eq!(metadata(&span)["truncated"], true);
+    let given = r#"{"city":"Paris","days":[1,2,3],"unit":"cel"#;
+    let span = span_of(&tool(1, 0, "f", "c").with("gen_ai.tool.call.arguments", given));
+    assert_eq!(json(span.input.as_ref()), value!({"city": "Paris", "days": [1, 2, 3], "unit": "cel"}));
+    assert_eq!(metadata(&span)["truncated"], true);
+}
+
+#[test]
+fn messages_of_another_shape_are_kept_as_text() {
+    let other = r#"[{"role":"user","parts":}]"#;
+    let span = span_of(&chat(1, 0).with("gen_ai.input.messages", other).with("gen_ai.output.messages", "[note] hm"));
+    assert_eq!(json(span.input.as_ref())["messages"][0], value!({"role": "user", "content": other}));
+    assert_eq!(json(span.output.as_ref()), "[note] hm");
+    assert_eq!(metadata(&span).get("truncated"), None);
     let span = span_of(&chat(1, 0).with("gen_ai.system_instructions", "be terse"));
     assert_eq!(json(span.input.as_ref()), value!({"messages": [{"role": "system", "content": "be terse"}]}));
 }

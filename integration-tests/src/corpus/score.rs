@@ -36,6 +36,8 @@ pub enum Verdict {
 }
 
 struct Scorer<'t> {
+    /// All spans, those too that were made up from messages.
+    all: Vec<&'t Span>,
     spans: BTreeMap<String, &'t Span>,
     findings: Vec<Finding>,
 }
@@ -43,12 +45,12 @@ struct Scorer<'t> {
 /// Compares the runs of a scenario with its truth.
 #[must_use]
 pub fn score(truth: &Value, traces: &[Trace]) -> Vec<Finding> {
-    let spans = traces.iter().flat_map(|trace| trace.spans.as_deref().unwrap_or_default());
-    let spans = spans.filter_map(|span| Some((hex(&span.id.to_otel_span()?), span))).collect();
-    let mut scorer = Scorer { spans, findings: Vec::new() };
+    let all: Vec<_> = traces.iter().flat_map(|trace| trace.spans.as_deref().unwrap_or_default()).collect();
+    let spans = all.iter().filter_map(|span| Some((hex(&span.id.to_otel_span()?), *span))).collect();
+    let mut scorer = Scorer { all, spans, findings: Vec::new() };
     let recorded = &truth["recorded"];
     for (at, call) in list(&truth["llm_calls"]).enumerate() {
-        scorer.call(at, call, &recorded["llm_calls"][at]["on_span"]);
+        scorer.call(at, call, &told_of(&recorded["llm_calls"][at]));
     }
     for (at, tool) in list(&truth["tool_executions"]).enumerate() {
         scorer.tool(at, tool, &recorded["tool_executions"][at]["on_span"]);
@@ -110,6 +112,7 @@ impl Scorer<'_> {
             ("max_tokens", "max_tokens", &metadata["sampling"]["max_tokens"]),
             ("seed", "seed", &metadata["sampling"]["seed"]),
             ("cached tokens", "cached_input_tokens", &metadata["usage"]["cache_read_tokens"]),
+            ("cache-writing tokens", "cache_creation_input_tokens", &metadata["usage"]["cache_creation_tokens"]),
             ("reasoning tokens", "reasoning_tokens", &metadata["usage"]["reasoning_tokens"]),
         ] {
             if has(truth) && !call[truth].is_null() {
@@ -209,6 +212,13 @@ impl Scorer<'_> {
         if recorded["result"] == true && !tool["result"].is_null() {
             self.compare("tool result", at, tool["result"].clone(), value(&span.output));
         }
+        let again = self.all.iter().filter(|other| other.id != span.id && other.span_type == span.span_type);
+        let again = again.filter(|other| {
+            let metadata = other.metadata.as_ref().map_or(Value::Null, |metadata| metadata.to_value().unwrap());
+            tool["tool_call_id"].is_string() && metadata["tool_call_id"] == tool["tool_call_id"]
+        });
+        let again = again.count();
+        self.compare("tool told once", at, json!(0), json!(again));
         if recorded["error"] == true && recorded["span_status_error"] == true {
             let message = tool["error"].as_str().unwrap_or_default();
             let found = span.error.as_ref().map_or(Value::Null, |told| json!(told.contains(message)));
@@ -234,7 +244,7 @@ impl Scorer<'_> {
         let calls = list(&truth["llm_calls"]).zip(list(&truth["recorded"]["llm_calls"]));
         let complete = calls.into_iter().all(|(call, recorded)| {
             let used = |field: &str, total: &str| {
-                let is_recorded = |field: &str| recorded["on_span"][field] == true;
+                let is_recorded = |field: &str| told_of(recorded)[field] == true;
                 call[field].is_null() || call[field] == 0 || is_recorded(field) || is_recorded(total)
             };
             used("input_tokens", "input_tokens_total") && used("output_tokens", "output_tokens_total")
@@ -285,6 +295,32 @@ fn number(value: &Value) -> Value {
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
+}
+
+/// What was recorded of a call: on its span, or in log records tied to that.
+fn told_of(recorded: &Value) -> Value {
+    either(&recorded["on_span"], &recorded["in_logs"])
+}
+
+/// What one of the two has.
+fn either(one: &Value, other: &Value) -> Value {
+    match (one, other) {
+        (Value::Bool(one), Value::Bool(other)) => json!(one | other),
+        (Value::Object(one), Value::Object(other)) => {
+            let keys = one.keys().chain(other.keys().filter(|key| !one.contains_key(*key)));
+            keys.map(|key| {
+                let of = |map: &serde_json::Map<String, Value>| map.get(key).cloned().unwrap_or_default();
+                (key.clone(), either(&of(one), &of(other)))
+            })
+            .collect()
+        }
+        (Value::Array(one), Value::Array(other)) if one.len() == other.len() && one.iter().all(Value::is_object) => {
+            one.iter().zip(other).map(|(one, other)| either(one, other)).collect()
+        }
+        (Value::Array(one), Value::Array(other)) => one.iter().chain(other).cloned().collect(),
+        (Value::Null, other) => other.clone(),
+        (one, _) => one.clone(),
+    }
 }
 
 /// Whether `recorded` says that something was found: `true`, or the places where.

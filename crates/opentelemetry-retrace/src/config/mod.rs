@@ -94,6 +94,7 @@ pub(crate) struct Settings {
     pub sample_rate: Option<f64>,
     pub sample_seed: Option<String>,
     pub failures: Option<Failures>,
+    pub join: Option<bool>,
 }
 
 /// Every setting, decided.
@@ -121,6 +122,7 @@ pub(crate) struct Config {
     /// Which of the runs that reach us are sent; all without.
     pub rule: Option<Rule>,
     pub failures: Failures,
+    pub join: bool,
 }
 
 /// Values that hold where nothing else is set.
@@ -235,6 +237,7 @@ impl Settings {
                 None => None,
             },
             failures: self.failures.unwrap_or_default(),
+            join: self.join.unwrap_or(true),
         }))
     }
 }

@@ -88,7 +88,7 @@ impl Engine {
         };
         let id = trace.id.clone().filter(|_| self.delivery.tells_events());
         if let Some(id) = &id {
-            self.delivery.begin(id, Trace { lossy: None, ..trace.clone() });
+            self.begin(id, Trace { lossy: None, ..trace.clone() }, run.joined);
         }
         let mut chunks = Vec::new();
         let mut removed = Removed::default();
@@ -118,8 +118,25 @@ impl Engine {
         }
         trace.span_count = trace.span_count.map(|_| sent);
         match id {
-            Some(id) => self.delivery.end(&id, trace, now),
+            Some(id) => self.end(&id, trace, run.joined, now),
+            None if run.joined => self.delivery.push_joined(trace, chunks, now),
             None => self.delivery.push_run(trace, chunks, now),
+        }
+    }
+
+    fn begin(&mut self, id: &Id, trace: Trace, joined: bool) {
+        if joined {
+            self.delivery.join(id, trace);
+        } else {
+            self.delivery.begin(id, trace);
+        }
+    }
+
+    fn end(&mut self, id: &Id, trace: Trace, joined: bool, now: Duration) {
+        if joined {
+            self.delivery.leave(id, trace, now);
+        } else {
+            self.delivery.end(id, trace, now);
         }
     }
 
@@ -133,7 +150,7 @@ impl Engine {
 
     /// Passes something on of a run that is told while it happens.
     pub(super) fn put_live(&mut self, live: Live, now: Duration) {
-        let id = live.run;
+        let (id, joined) = (live.run, live.joined);
         if let Some(reason) = self.kept_back.runs.get(&id).and_then(|of_run| of_run.whole) {
             match live.event {
                 LiveEvent::SpanEnded(recorded) => self.lose(reason, u64::from(recorded.sources)),
@@ -144,7 +161,7 @@ impl Engine {
         }
         match live.event {
             LiveEvent::Began(trace) => match self.config.redaction.trace(trace) {
-                Decision::Send(trace) => self.delivery.begin(&id, trace),
+                Decision::Send(trace) => self.begin(&id, trace, joined),
                 Decision::KeepBack => self.kept_back.of(&id).whole = Some(LossReason::BeforeSend),
                 Decision::Panicked => self.kept_back.of(&id).whole = Some(LossReason::BeforeSendPanicked),
             },
@@ -177,7 +194,7 @@ impl Engine {
                     trace.lossy = trace.lossy.or(of_run.lossy.then_some(true));
                 }
                 match self.config.redaction.trace(trace) {
-                    Decision::Send(trace) => self.delivery.end(&id, trace, now),
+                    Decision::Send(trace) => self.end(&id, trace, joined, now),
                     // Its steps are out; that it is over is all that is left to say.
                     Decision::KeepBack | Decision::Panicked => self.delivery.end_untold(&id, now),
                 }

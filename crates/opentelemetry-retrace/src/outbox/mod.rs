@@ -110,31 +110,27 @@ impl Outbox {
         }
     }
 
-    /// Puts in a run. May drop spans of older ones to stay within the limits.
-    pub(crate) fn push_run(&mut self, trace: Trace, chunks: Vec<Chunk>, now: Duration) {
+    /// Puts in a run, or steps of one that belongs to another process. May drop spans of older ones to stay within the limits.
+    pub(crate) fn push(&mut self, trace: Trace, chunks: Vec<Chunk>, joined: bool, now: Duration) {
         let Some(id) = trace.id.clone() else { return };
-        self.push(id, Request::Create { trace: Box::new(trace), chunks }, now);
+        self.insert(Post { joined, ..Post::new(id, Request::Create { trace: Box::new(trace), chunks }, now) });
     }
 
     /// Puts in a change of a run that was put in before.
     pub(crate) fn push_patch(&mut self, id: Id, patch: TracePatch, now: Duration) {
-        self.push(id, Request::Patch { patch: Box::new(patch), missing: 0 }, now);
+        self.insert(Post::new(id, Request::Patch { patch: Box::new(patch), missing: 0 }, now));
     }
 
     /// Puts in the rest of a run that was begun over a stream.
     pub(crate) fn push_rest(&mut self, id: Id, rest: Rest, now: Duration) {
-        let Rest { trace, chunks, written, begun, first_frame } = rest;
+        let Rest { trace, chunks, written, begun, joined, first_frame } = rest;
         // The receiver has all but the end.
-        let request = if begun && chunks.is_empty() {
+        let request = if begun && !joined && chunks.is_empty() {
             Request::Patch { patch: Box::new(TracePatch::of(&trace)), missing: 0 }
         } else {
             Request::Create { trace: Box::new(trace), chunks }
         };
-        self.insert(Post { begun: written, first_frame, ..Post::new(id, request, now) });
-    }
-
-    fn push(&mut self, id: Id, request: Request, now: Duration) {
-        self.insert(Post::new(id, request, now));
+        self.insert(Post { begun: written && !joined, joined, first_frame, ..Post::new(id, request, now) });
     }
 
     fn insert(&mut self, post: Post) {
@@ -230,9 +226,16 @@ impl Outbox {
             (Verdict::Delivered, Request::Create { .. }) => self.remove(serial, None),
             // The answer to an earlier attempt was lost on its way; the run was not. Of one that was begun over a stream nobody
             // can tell which part of it the receiver means.
-            (Verdict::Conflict, Request::Create { .. }) if landed_before && !post.begun => self.remove(serial, None),
+            (Verdict::Conflict, Request::Create { .. }) if landed_before && !post.begun && !post.joined => {
+                self.remove(serial, None);
+            }
             (Verdict::Conflict, Request::Create { .. }) if post.begun && self.returns => self.give_back(serial),
+            // Somebody else has the id: another service that records the same trace.
+            (Verdict::Conflict, Request::Create { .. }) if !post.begun && post.taken.is_none() => {
+                self.set_alone(serial, said)
+            }
             (Verdict::Conflict, Request::Create { trace, chunks }) => {
+                let id = post.taken.clone().unwrap_or(id);
                 let text = format!("run {id} exists already and is not ours; {sources} spans cannot be added to it");
                 self.notices.push(said.notice(SignalCode::Conflict, &text));
                 let lossy = trace.lossy.or((!chunks.is_empty()).then_some(true));
@@ -241,6 +244,7 @@ impl Outbox {
                     Some(Status::Running) => TracePatch { lossy, ..TracePatch::default() },
                     _ => TracePatch { lossy, ..TracePatch::of(trace) },
                 };
+                post.id = id;
                 self.replace(serial, Request::Patch { patch: Box::new(patch), missing: sources });
             }
             (Verdict::TooLarge, Request::Create { .. }) => {
@@ -269,11 +273,26 @@ impl Outbox {
         }
     }
 
+    /// Lets a run stand under an id of its own, that says to which one it belongs.
+    fn set_alone(&mut self, serial: u64, said: Said) {
+        let Some(post) = self.posts.get_mut(&serial) else { return };
+        let before = post.weight();
+        let taken = post.id.clone();
+        let lost = post.stand_alone();
+        let text = format!("run {taken} exists already; what is here of it is sent as a run of its own, {}", post.id);
+        self.notices.push(said.notice(SignalCode::Conflict, &text));
+        self.weight = self.weight - before + post.weight();
+        self.lose(LossReason::Internal, lost, LossReason::Internal.as_str());
+        // To say where it belongs takes room.
+        self.make_room(self.limits.bytes);
+    }
+
     fn give_back(&mut self, serial: u64) {
         let Some(post) = self.posts.remove(&serial) else { return };
         self.weight -= post.weight();
         if let Request::Create { trace, chunks } = post.request {
-            let rest = Rest { trace: *trace, chunks, written: true, begun: true, first_frame: post.first_frame };
+            let first_frame = post.first_frame;
+            let rest = Rest { trace: *trace, chunks, written: true, begun: true, joined: false, first_frame };
             self.returned.push((post.id, rest));
         }
     }

@@ -1,7 +1,9 @@
 //! One thing to be sent: a run, or a change of one that was sent.
 
 use bytes::Bytes;
-use retrace_protocol::{Id, Json, Span, Trace, TracePatch};
+use retrace_protocol::metadata::{TraceMetadata, TraceOrigin};
+use retrace_protocol::{Id, Json, Span, Timestamp, Trace, TracePatch};
+use retrace_translate::stand_alone;
 use std::time::Duration;
 
 use crate::outbox::body::Body;
@@ -60,6 +62,10 @@ pub(crate) struct Post {
     pub may_have_landed: bool,
     /// The run was begun over a stream: the receiver may know it, and what is here is the rest of it.
     pub begun: bool,
+    /// The run belongs to another process: what is here are steps of it.
+    pub joined: bool,
+    /// The id that this run had first, under which the receiver has another one.
+    pub taken: Option<Id>,
     /// The number of the first frame that said what is here, if frames did.
     pub first_frame: Option<u64>,
 }
@@ -74,6 +80,8 @@ impl Post {
             in_flight: false,
             may_have_landed: false,
             begun: false,
+            joined: false,
+            taken: None,
             first_frame: None,
         }
     }
@@ -93,6 +101,22 @@ impl Post {
 
     pub(crate) fn has_spans(&self) -> bool {
         matches!(&self.request, Request::Create { chunks, .. } if !chunks.is_empty())
+    }
+
+    /// Gives the run an id of its own; tells how many accepted spans are lost by that.
+    pub(crate) fn stand_alone(&mut self) -> u64 {
+        (self.joined, self.may_have_landed, self.taken) = (false, false, Some(self.id.clone()));
+        let Request::Create { trace, chunks } = &mut self.request else { return 0 };
+        let (sources, spans): (Vec<u32>, Vec<Span>) =
+            chunks.iter().filter_map(|chunk| Some((chunk.sources, chunk.read()?))).unzip();
+        let before: u64 = chunks.iter().map(|chunk| u64::from(chunk.sources)).sum();
+        let (moved, spans) = stand_alone(std::mem::take(&mut **trace), spans);
+        **trace = moved;
+        if let Some(id) = &trace.id {
+            self.id = id.clone();
+        }
+        *chunks = spans.iter().zip(sources).filter_map(|(span, sources)| Chunk::new(span, sources)).collect();
+        before - chunks.iter().map(|chunk| u64::from(chunk.sources)).sum::<u64>()
     }
 
     /// Drops the spans; tells how many accepted ones they were.
@@ -144,7 +168,8 @@ impl Post {
         match &self.request {
             Request::Patch { patch, .. } => body.push(serde_json::to_vec(patch).unwrap_or_default().into()),
             Request::Create { trace, chunks } => {
-                let mut head = serde_json::to_vec(trace).unwrap_or_default();
+                let head = if self.joined { joined_head(trace) } else { serde_json::to_vec(trace) };
+                let mut head = head.unwrap_or_default();
                 head.pop();
                 head.extend_from_slice(br#","spans":["#);
                 body.push(head.into());
@@ -158,10 +183,29 @@ impl Post {
     }
 }
 
+/// Of a run that belongs to another process: which one it is, and what it shows until that process says more.
+fn joined_head(trace: &Trace) -> serde_json::Result<Vec<u8>> {
+    let id = trace.id.clone().unwrap_or_else(|| Id::from(String::new()));
+    let started = trace.started_at.clone().unwrap_or_else(|| Timestamp::from_unix_nanos(0));
+    let trace_id = id.as_text().replace('-', "");
+    let metadata = TraceMetadata {
+        otel: Some(TraceOrigin { trace_id, continues: None, joined: true }),
+        ..TraceMetadata::default()
+    };
+    serde_json::to_vec(&Trace {
+        name: trace.name.clone(),
+        session_id: trace.session_id.clone(),
+        project_id: trace.project_id.clone(),
+        metadata: Some(Json::from_serialize(&metadata)),
+        lossy: trace.lossy,
+        ..Trace::started(id, started)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use retrace_protocol::{SpanType, Timestamp};
+    use retrace_protocol::SpanType;
 
     pub(crate) fn post(spans: usize) -> Post {
         let at = Timestamp::from_unix_micros(1);

@@ -38,7 +38,7 @@ fn outbox() -> Outbox {
 /// An outbox with one run of three spans, whose first attempt got this answer.
 fn answered(answer: Answer) -> Outbox {
     let mut outbox = outbox();
-    outbox.push_run(trace("t"), chunks(3, 10), secs(0));
+    outbox.push(trace("t"), chunks(3, 10), false, secs(0));
     let sending = outbox.next(secs(0), |_| false).unwrap();
     outbox.answer(sending.serial, answer, secs(0));
     outbox
@@ -106,7 +106,7 @@ fn nothing_is_sent_before_the_receiver_wants_it() {
     let mut outbox =
         answered(Answer::Status { status: StatusCode::TOO_MANY_REQUESTS, retry_after: Some(secs(7)), words: None });
     assert_eq!(codes(&mut outbox), [SignalCode::RateLimited]);
-    outbox.push_run(trace("u"), chunks(1, 1), secs(1));
+    outbox.push(trace("u"), chunks(1, 1), false, secs(1));
     outbox.hurry(secs(1));
     assert!(outbox.next(secs(6), |_| false).is_none());
     assert_eq!(outbox.next_deadline(), Some(secs(7)));
@@ -125,47 +125,85 @@ fn a_conflict_after_an_attempt_that_may_have_landed_is_a_delivery() {
 }
 
 #[test]
-fn a_conflict_of_a_first_attempt_ends_the_run_by_patch_and_counts_its_spans() {
-    for first in [None, Some(status(429)), Some(Answer::NotSent { cause: "refused".into() })] {
+fn a_run_whose_id_is_taken_stands_alone_and_says_where_it_belongs() {
+    for (first, running) in [
+        (None, false),
+        (None, true),
+        (Some(status(429)), false),
+        (Some(Answer::NotSent { cause: "refused".into() }), false),
+    ] {
         let mut outbox = match first {
             Some(first) => answered(first),
             None => {
                 let mut outbox = outbox();
-                outbox.push_run(trace("t"), chunks(3, 10), secs(0));
+                let status = if running { Status::Running } else { Status::Completed };
+                outbox.push(Trace { status: Some(status), ..trace("t") }, chunks(3, 10), false, secs(0));
                 outbox
             }
         };
         outbox.take_notices();
         let sending = outbox.next(secs(30), |_| false).unwrap();
         outbox.answer(sending.serial, status(409), secs(30));
-        assert_eq!(codes(&mut outbox), [SignalCode::Conflict]);
+        assert_eq!((codes(&mut outbox), outbox.pending()), (vec![SignalCode::Conflict], 3));
         let sending = outbox.next(secs(30), |_| false).unwrap();
-        assert_eq!((sending.method, &sending.id), (Method::Patch, &Id::from("t")));
-        let patch: serde_json::Value = serde_json::from_str(&sending.body.to_text()).unwrap();
-        assert_eq!(
-            patch,
-            serde_json::json!({"status": "completed", "output": "done", "total_tokens": 0, "total_cost": 0.0,
-                "total_duration_ms": 0, "lossy": true})
-        );
-        outbox.answer(sending.serial, status(200), secs(30));
-        assert_eq!((outbox.account.delivered, outbox.account.lost.by(LossReason::Conflict)), (0, 3));
+        let sent: Trace = serde_json::from_str(&sending.body.to_text()).unwrap();
+        assert_eq!((sending.method, sent.id.as_ref()), (Method::Create, Some(&sending.id)));
+        assert!(sending.id != "t".into() && sent.spans.unwrap().iter().all(|span| span.trace_id == sending.id));
+        assert!(sent.metadata.unwrap().as_str().contains(r#""continues":"t""#));
+        outbox.answer(sending.serial, status(201), secs(30));
+        assert_eq!((outbox.account.delivered, outbox.account.lost.total()), (3, 0));
     }
 }
 
 #[test]
-fn a_run_without_an_end_has_nothing_to_patch() {
+fn a_run_that_cannot_stand_alone_either_ends_by_patch_and_counts_its_spans() {
     let mut outbox = outbox();
-    outbox.push_run(Trace { status: Some(Status::Running), ..trace("t") }, chunks(2, 1), secs(0));
+    outbox.push(trace("t"), chunks(3, 10), false, secs(0));
+    for _ in 0..2 {
+        let sending = outbox.next(secs(0), |_| false).unwrap();
+        outbox.answer(sending.serial, status(409), secs(0));
+    }
     let sending = outbox.next(secs(0), |_| false).unwrap();
-    outbox.answer(sending.serial, status(409), secs(0));
-    assert!(outbox.is_empty());
-    assert_eq!(outbox.account.lost.by(LossReason::Conflict), 2);
+    assert_eq!((sending.method, &sending.id), (Method::Patch, &Id::from("t")));
+    let patch: serde_json::Value = serde_json::from_str(&sending.body.to_text()).unwrap();
+    assert_eq!(
+        patch,
+        serde_json::json!({"status": "completed", "output": "done", "total_tokens": 0, "total_cost": 0.0,
+            "total_duration_ms": 0, "lossy": true})
+    );
+    outbox.answer(sending.serial, status(200), secs(0));
+    assert_eq!((outbox.account.delivered, outbox.account.lost.by(LossReason::Conflict)), (0, 3));
+}
+
+#[test]
+fn steps_of_the_run_of_another_process_say_so_and_stand_alone_where_they_are_not_taken() {
+    for earlier in [None, Some(status(500))] {
+        let mut outbox = outbox();
+        outbox.push(trace("0af76519-16cd-43dd-8448-eb211c80319c"), chunks(2, 10), true, secs(0));
+        if let Some(earlier) = earlier {
+            let sending = outbox.next(secs(0), |_| false).unwrap();
+            outbox.answer(sending.serial, earlier, secs(0));
+        }
+        let sending = outbox.next(secs(30), |_| false).unwrap();
+        let body: serde_json::Value = serde_json::from_str(&sending.body.to_text()).unwrap();
+        assert_eq!((&body["status"], &body["ended_at"]), (&"running".into(), &serde_json::Value::Null));
+        assert_eq!(body["metadata"]["otel"]["joined"], true);
+        assert_eq!(body["spans"].as_array().unwrap().len(), 2);
+        // Nobody knows whether the receiver has them, or only the run of the other process.
+        outbox.answer(sending.serial, status(409), secs(30));
+        let sending = outbox.next(secs(30), |_| false).unwrap();
+        let alone: serde_json::Value = serde_json::from_str(&sending.body.to_text()).unwrap();
+        assert_eq!((&alone["status"], &alone["output"]), (&"completed".into(), &"done".into()));
+        assert_eq!(alone["metadata"]["otel"]["continues"], "0af76519-16cd-43dd-8448-eb211c80319c");
+        outbox.answer(sending.serial, status(201), secs(30));
+        assert_eq!((outbox.account.delivered, outbox.account.lost.total()), (2, 0));
+    }
 }
 
 #[test]
 fn a_run_that_is_too_large_is_shortened_until_it_fits() {
     let mut outbox = outbox();
-    outbox.push_run(trace("t"), chunks(3, 100_000), secs(0));
+    outbox.push(trace("t"), chunks(3, 100_000), false, secs(0));
     let mut last = u64::MAX;
     loop {
         let sending = outbox.next(secs(0), |_| false).unwrap();
@@ -184,7 +222,7 @@ fn a_run_that_is_too_large_is_shortened_until_it_fits() {
 #[test]
 fn a_receiver_that_takes_no_size_gets_nothing() {
     let mut outbox = outbox();
-    outbox.push_run(trace("t"), chunks(50, 1_000), secs(0));
+    outbox.push(trace("t"), chunks(50, 1_000), false, secs(0));
     while let Some(sending) = outbox.next(secs(0), |_| false) {
         outbox.answer(sending.serial, status(413), secs(0));
     }
@@ -195,7 +233,7 @@ fn a_receiver_that_takes_no_size_gets_nothing() {
 #[test]
 fn a_run_beyond_the_limit_is_shortened_before_it_is_sent() {
     let mut outbox = Outbox::new(OutboxLimits { body_bytes: 10_000, ..LIMITS }, 7);
-    outbox.push_run(trace("t"), chunks(3, 100_000), secs(0));
+    outbox.push(trace("t"), chunks(3, 100_000), false, secs(0));
     assert!(outbox.next(secs(0), |_| false).unwrap().body.length() <= 10_000);
 }
 
@@ -203,7 +241,7 @@ fn a_run_beyond_the_limit_is_shortened_before_it_is_sent() {
 fn the_oldest_spans_go_first_and_their_traces_stay() {
     let mut outbox = Outbox::new(OutboxLimits { bytes: 20_000, ..LIMITS }, 7);
     for n in 0..10 {
-        outbox.push_run(trace(&n.to_string()), chunks(2, 2_000), secs(n));
+        outbox.push(trace(&n.to_string()), chunks(2, 2_000), false, secs(n));
         assert!(outbox.weight <= 20_000);
     }
     assert_eq!(outbox.pending() + outbox.account.lost.by(LossReason::BufferFull), 20);
@@ -217,9 +255,10 @@ fn the_oldest_spans_go_first_and_their_traces_stay() {
 fn even_traces_are_bounded() {
     let mut outbox = Outbox::new(OutboxLimits { bytes: 20_000, posts: 5, ..LIMITS }, 7);
     for n in 0..100 {
-        outbox.push_run(
+        outbox.push(
             Trace { input: Some(Json::text(&"x".repeat(9_000))), ..trace(&n.to_string()) },
             chunks(1, 1),
+            false,
             secs(n),
         );
         assert!(outbox.weight <= 20_000 && outbox.posts.len() <= 5);
@@ -235,7 +274,7 @@ fn what_waits_too_long_is_given_up_after_it_was_tried() {
     outbox.expire(secs(60));
     assert_eq!((outbox.account.lost.by(LossReason::Expired), outbox.is_empty()), (3, true));
     let mut never_tried = self::outbox();
-    never_tried.push_run(trace("t"), chunks(1, 1), secs(0));
+    never_tried.push(trace("t"), chunks(1, 1), false, secs(0));
     never_tried.expire(secs(3_600));
     assert_eq!(never_tried.pending(), 1);
 }
@@ -243,9 +282,9 @@ fn what_waits_too_long_is_given_up_after_it_was_tried() {
 #[test]
 fn a_change_waits_for_the_run_it_changes() {
     let mut outbox = outbox();
-    outbox.push_run(trace("t"), chunks(1, 1), secs(0));
+    outbox.push(trace("t"), chunks(1, 1), false, secs(0));
     outbox.push_patch("t".into(), TracePatch { lossy: Some(true), ..TracePatch::default() }, secs(0));
-    outbox.push_run(trace("u"), chunks(1, 1), secs(0));
+    outbox.push(trace("u"), chunks(1, 1), false, secs(0));
     let (first, second) = (outbox.next(secs(0), |_| false).unwrap(), outbox.next(secs(0), |_| false).unwrap());
     assert_eq!((first.id, second.id), ("t".into(), "u".into()));
     assert!(outbox.next(secs(0), |_| false).is_none());
@@ -257,7 +296,7 @@ fn a_change_waits_for_the_run_it_changes() {
 #[test]
 fn requests_of_a_worker_that_is_gone_are_made_again() {
     let mut outbox = outbox();
-    outbox.push_run(trace("t"), chunks(1, 1), secs(0));
+    outbox.push(trace("t"), chunks(1, 1), false, secs(0));
     outbox.next(secs(0), |_| false).unwrap();
     outbox.forget_in_flight();
     let again = outbox.next(secs(0), |_| false).unwrap();
@@ -280,7 +319,7 @@ proptest! {
                     let spans = size % 5;
                     accepted += spans as u64;
                     let status = if size % 7 == 0 { Status::Running } else { Status::Completed };
-                    outbox.push_run(Trace { status: Some(status), ..trace(&n.to_string()) }, chunks(spans, size), now);
+                    outbox.push(Trace { status: Some(status), ..trace(&n.to_string()) }, chunks(spans, size), false, now);
                 }
                 4 => outbox.push_patch(n.to_string().into(), TracePatch::default(), now),
                 5..=7 => serials.extend(outbox.next(now, |_| false).map(|sending| sending.serial)),
@@ -308,7 +347,7 @@ fn what_closes_a_run_that_the_receiver_shows_as_open_goes_last() {
     let patch = TracePatch { lossy: Some(true), ..TracePatch::default() };
     outbox.push_patch("open".into(), patch, secs(0));
     for run in ["a", "b", "c", "d"] {
-        outbox.push_run(trace(run), Vec::new(), secs(0));
+        outbox.push(trace(run), Vec::new(), false, secs(0));
     }
     let left: Vec<String> = outbox.posts.values().map(|post| post.id.to_string()).collect();
     assert_eq!(left, ["open", "c", "d"]);

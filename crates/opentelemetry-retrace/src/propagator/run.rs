@@ -46,9 +46,10 @@ const ENCODED: &AsciiSet =
 /// recorded.
 ///
 /// # Receiving
-/// [`RecordedRun::received`] finds it in the `Context` that the propagator extracted and in those made from it,
-/// [`RecordedRun::in_state`] in the state of a span that has ended. It is a claim of whoever calls: a service that strangers
-/// call switches it off ([`RetracePropagatorBuilder::with_recorded_runs`](crate::RetracePropagatorBuilder::with_recorded_runs)).
+/// Exporter and processor find it in the state of each span, whichever propagator extracted it, and let the spans join the
+/// caller's run. [`RecordedRun::received`] finds it in the `Context` that our propagator extracted and in those made from it,
+/// [`RecordedRun::in_state`] in the state of a span. It is a claim of whoever calls: a service that strangers call switches it
+/// off ([`Builder::with_joined_runs`](crate::Builder::with_joined_runs)).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecordedRun {
     span_id: Option<SpanId>,

@@ -78,6 +78,8 @@ pub(crate) struct Rest {
     pub written: bool,
     /// The receiver is known to have the beginning of the run.
     pub begun: bool,
+    /// The run belongs to another process.
+    pub joined: bool,
     /// The number of its first frame.
     pub first_frame: Option<u64>,
 }
@@ -110,6 +112,23 @@ impl Stream {
         if !self.is_unwritten(said) {
             let seq = self.enqueue(id, Says::TraceStarted);
             self.change(id, |run| run.start = seq);
+        }
+    }
+
+    /// Steps come of a run that belongs to another process; `trace` is what it would be if it began with them. Of a run that
+    /// began here and comes back this way, only steps are said too.
+    pub(crate) fn join(&mut self, id: &Id, trace: Trace) {
+        let is_known = self.runs.contains_key(id);
+        let mut key = None;
+        self.change(id, |run| {
+            run.joined |= !is_known;
+            if run.joined {
+                run.begins_with(trace);
+            }
+            key = std::mem::take(&mut run.over).then_some((run.over_since, run.serial));
+        });
+        if let Some(key) = key {
+            self.over.remove(&key);
         }
     }
 
@@ -151,17 +170,35 @@ impl Stream {
     /// Nothing more comes of a run. One that is told as running has not ended, and no end of it is said.
     pub(crate) fn end(&mut self, id: &Id, trace: Trace, now: Duration) {
         let ended = trace.status != Some(Status::Running);
-        let mut key = (now, 0);
-        self.change(id, |run| {
-            run.begins_with(trace);
-            (run.over, run.over_since) = (true, now);
-            key.1 = run.serial;
-        });
-        self.over.insert(key);
+        self.is_over(id, |run| run.begins_with(trace), now);
         if ended {
             self.say_end(id);
         }
         self.forget_if_done(id);
+    }
+
+    /// Nothing more comes for now of a run that belongs to another process.
+    pub(crate) fn leave(&mut self, id: &Id, trace: Trace, now: Duration) {
+        self.is_over(
+            id,
+            |run| {
+                if run.joined {
+                    run.begins_with(trace);
+                }
+            },
+            now,
+        );
+        self.forget_if_done(id);
+    }
+
+    fn is_over(&mut self, id: &Id, change: impl FnOnce(&mut Run), now: Duration) {
+        let mut key = (now, 0);
+        self.change(id, |run| {
+            change(run);
+            (run.over, run.over_since) = (true, now);
+            key.1 = run.serial;
+        });
+        self.over.insert(key);
     }
 
     fn say_end(&mut self, id: &Id) {
@@ -292,7 +329,7 @@ impl Stream {
         let begun = run.written && run.start.is_none();
         let chunks: Vec<Chunk> = run.steps.into_values().filter_map(|step| step.chunk).collect();
         let trace = if run.trace.missing_field().is_none() { run.trace } else { headless(id, &chunks) };
-        let rest = Rest { trace, chunks, written: run.written, begun, first_frame };
+        let rest = Rest { trace, chunks, written: run.written, begun, joined: run.joined, first_frame };
         self.pending -= rest.sources();
         Some(rest)
     }

@@ -24,6 +24,8 @@ pub(crate) struct Run {
     pub end: Option<u64>,
     /// All frames of it that are not confirmed, those included that later ones replace.
     pub frames: BTreeSet<u64>,
+    /// It belongs to another process, which says its beginning and its end.
+    pub joined: bool,
     /// Nothing more comes of it.
     pub over: bool,
     /// Since when nothing more comes.
@@ -65,6 +67,7 @@ impl Run {
             start: None,
             end: None,
             frames: BTreeSet::new(),
+            joined: false,
             over: false,
             over_since: Duration::ZERO,
             written: false,
@@ -131,7 +134,7 @@ impl Run {
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        self.over && self.trace.status != Some(Status::Running)
+        self.over && !self.joined && self.trace.status != Some(Status::Running)
     }
 
     /// Whether the receiver has all of it, and nothing more comes.

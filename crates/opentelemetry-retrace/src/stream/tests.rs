@@ -297,3 +297,34 @@ fn what_the_receiver_refuses_is_not_said_again() {
     );
     assert!(again[3].contains(r#""lossy":true"#));
 }
+
+#[test]
+fn of_the_run_of_another_process_only_steps_are_said() {
+    let mut stream = Stream::new(true);
+    stream.join(&id(), trace());
+    stream.step_began(&id(), &begun("a"));
+    end_step(&mut stream, &done("a"));
+    stream.leave(&id(), ended(), secs(0));
+    let texts = written(&mut stream);
+    assert_eq!(said(&texts), [("span_started", "a".to_owned(), 1), ("span_ended", "a".to_owned(), 2)]);
+    // Another call of the same run comes before the first is confirmed.
+    stream.join(&id(), trace());
+    assert_eq!(ack(&mut stream, 1) + ack(&mut stream, 2), 1);
+    end_step(&mut stream, &done("b"));
+    assert_eq!(stream.over().count(), 0);
+    stream.leave(&id(), Trace { lossy: Some(true), ..ended() }, secs(1));
+    assert_eq!(said(&written(&mut stream)).len(), 2);
+    assert_eq!(ack(&mut stream, 3) + ack(&mut stream, 4), 1);
+    assert_eq!((stream.len(), stream.weight(), stream.pending()), (0, 0, 0));
+    assert_eq!(stream.take_lossy_without_end(), [id()], "nobody else says that it is not whole");
+}
+
+#[test]
+fn what_is_left_of_the_run_of_another_process_is_what_it_would_be_alone() {
+    let mut stream = Stream::new(false);
+    stream.join(&id(), trace());
+    end_step(&mut stream, &done("a"));
+    stream.leave(&id(), ended(), secs(0));
+    let rest = stream.take(&id()).unwrap();
+    assert!(rest.joined && rest.trace.status == Some(Status::Completed) && rest.chunks.len() == 1);
+}

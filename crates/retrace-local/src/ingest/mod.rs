@@ -28,6 +28,8 @@ pub(crate) struct Upload {
     pub(crate) trace: TraceRow,
     /// Its spans, in the order they were sent.
     pub(crate) spans: Vec<SpanRow>,
+    /// The run belongs to another process, which says its beginning and its end (`metadata.otel.joined`).
+    pub(crate) joined: bool,
 }
 
 /// A refusal that blames one field.

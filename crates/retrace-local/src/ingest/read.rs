@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 
 use retrace_protocol::json::{non_finite_to_null, without_lone_surrogates};
+use retrace_protocol::metadata::TraceOrigin;
 use retrace_protocol::read::Refusal;
 use retrace_protocol::{Id, Span, Trace, TracePatch};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{SpanRow, TraceRow, Upload, check};
@@ -25,11 +27,26 @@ pub(crate) fn upload(body: &[u8]) -> Result<Upload, Refusal> {
     rows(id, trace, spans).map_err(|error| whole(error.to_string()))
 }
 
-fn rows(id: Id, trace: Trace, spans: Vec<Span>) -> Result<Upload, serde_json::Error> {
+fn rows(id: Id, mut trace: Trace, spans: Vec<Span>) -> Result<Upload, serde_json::Error> {
+    let joined = is_joined(&trace);
+    if joined {
+        // It says how the spans got here, and nothing of the run.
+        trace.metadata = None;
+    }
     Ok(Upload {
+        joined,
         trace: TraceRow::new(id, trace)?,
         spans: spans.into_iter().map(SpanRow::new).collect::<Result<_, _>>()?,
     })
+}
+
+fn is_joined(trace: &Trace) -> bool {
+    #[derive(Deserialize)]
+    struct Metadata {
+        otel: Option<TraceOrigin>,
+    }
+    let metadata = trace.metadata.as_ref().and_then(|json| serde_json::from_str::<Metadata>(json.as_str()).ok());
+    metadata.and_then(|metadata| metadata.otel).is_some_and(|otel| otel.joined)
 }
 
 /// Reads the body of `PATCH /api/v1/traces/:id` (PROTOCOL.md section 9.3).

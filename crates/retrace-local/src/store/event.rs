@@ -14,7 +14,7 @@ use crate::ingest::{Clocks, Content, Fields, Numbered, SpanRow, Upload, Word, fi
 
 /// Stores one event (PROTOCOL.md sections 5 and 22).
 pub(super) fn store(database: &Connection, told: &Numbered, version: i64) -> Result<(), StoreError> {
-    let event = Told { database, seq: told.seq, version };
+    let event = Told { database, seq: told.seq, version, way: Way::Stream };
     match &told.event {
         Event::TraceStarted(trace) => event.trace_started(trace),
         Event::SpanStarted(span) => event.span_started(span),
@@ -23,8 +23,26 @@ pub(super) fn store(database: &Connection, told: &Numbered, version: i64) -> Res
     }
 }
 
-/// Lays an upload over a run that began over a WebSocket and has not ended, or that only OTLP has told; false when there is
-/// no such run.
+/// Adds spans to a run that another process records; false when nothing is known of it yet. Then it shows what the upload
+/// says, until that process says more.
+pub(super) fn join_upload(database: &Connection, upload: &Upload, version: i64) -> Result<bool, StoreError> {
+    let id = upload.trace.id.as_text();
+    let mut update = database.prepare_cached(
+        "UPDATE traces SET version = ?2, head = CASE WHEN ?3 THEN json_set(head, '$.lossy', json('true')) ELSE head END
+         WHERE id = ?1",
+    )?;
+    let sent = upload.trace.content.clone().into_trace(&upload.trace.head)?;
+    let is_known = update.execute(params![id, version, sent.lossy == Some(true)])? > 0;
+    if !is_known {
+        let event = Told { database, seq: None, version, way: Way::Joined };
+        event.trace(&upload.trace.id, Word::new(fields_of(&sent)?, None))?;
+    }
+    add_spans(database, upload, version)?;
+    Ok(is_known)
+}
+
+/// Lays an upload over a run that began over a WebSocket, or of which only spans of other processes are known, and that has not
+/// ended, or over one that only OTLP has told; false when there is no such run.
 pub(super) fn merge_upload(database: &Connection, upload: &Upload, version: i64) -> Result<bool, StoreError> {
     let trace = &upload.trace;
     let known: Option<(bool, bool, String)> = database
@@ -35,7 +53,7 @@ pub(super) fn merge_upload(database: &Connection, upload: &Upload, version: i64)
     if !only_otlp && read::has_ended(&serde_json::from_str(&head)?) {
         return Ok(false);
     }
-    let event = Told { database, seq: None, version };
+    let event = Told { database, seq: None, version, way: Way::Upload };
     let sent = trace.content.clone().into_trace(&trace.head)?;
     let mut word = Word::new(fields_of(&sent)?, None);
     if !read::has_ended(&sent) {
@@ -48,7 +66,7 @@ pub(super) fn merge_upload(database: &Connection, upload: &Upload, version: i64)
 
 /// Stores the spans of an upload where some of them may be known from before.
 pub(super) fn add_spans(database: &Connection, upload: &Upload, version: i64) -> Result<(), StoreError> {
-    let event = Told { database, seq: None, version };
+    let event = Told { database, seq: None, version, way: Way::Upload };
     for row in &upload.spans {
         event.span_started(&row.content.clone().into_span(&row.head)?)?;
     }
@@ -73,6 +91,18 @@ struct Told<'a> {
     database: &'a Connection,
     seq: Option<u64>,
     version: i64,
+    way: Way,
+}
+
+/// How what is told of a trace came; the numbers stand in the column `streamed`.
+#[derive(Clone, Copy)]
+enum Way {
+    /// By requests, as the process that records it sends it.
+    Upload = 0,
+    /// Over a WebSocket: whether it is under way is seen from the connection.
+    Stream = 1,
+    /// With spans of another process than the one that records it.
+    Joined = 2,
 }
 
 /// A row that is to be laid over.
@@ -125,14 +155,15 @@ impl Told<'_> {
             text(output),
             text(metadata),
             clocks,
-            self.version
+            self.version,
+            self.way as i64
         ];
         let statement = if is_known {
             "UPDATE traces SET started_micros = ?2, status = ?3, head = ?4, input = ?5, output = ?6, metadata = ?7,
-                 clocks = ?8, version = ?9, otlp = 0 WHERE id = ?1"
+                 clocks = ?8, version = ?9, otlp = 0, streamed = CASE streamed WHEN 2 THEN ?10 ELSE streamed END WHERE id = ?1"
         } else {
             "INSERT INTO traces (id, started_micros, status, head, input, output, metadata, clocks, version, streamed)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 1)"
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
         };
         self.database.prepare_cached(statement)?.execute(row)?;
         Ok(())

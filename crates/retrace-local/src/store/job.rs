@@ -10,7 +10,8 @@ use crate::ingest::{Content, Numbered, TraceRow, Upload};
 /// One change.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// Store a new trace with its spans, or complete one that began over a WebSocket and has not ended.
+    /// Store a new trace with its spans, complete one that began over a WebSocket and has not ended, or add spans to one that
+    /// another process records.
     Create(Box<Upload>),
     /// Lay an end over a stored trace.
     Patch(Id, Box<TracePatch>),
@@ -56,6 +57,10 @@ impl Change {
 }
 
 fn create(database: &Connection, upload: &Upload, version: i64) -> Result<Outcome, StoreError> {
+    if upload.joined {
+        let is_known = event::join_upload(database, upload, version)?;
+        return Ok(if is_known { Outcome::Merged } else { Outcome::Done });
+    }
     let trace = &upload.trace;
     let mut insert = database.prepare_cached(
         "INSERT INTO traces (id, started_micros, status, head, input, output, metadata, version)

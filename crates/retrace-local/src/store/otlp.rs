@@ -43,7 +43,7 @@ impl OtlpRun {
         let trace = TraceRow::new(id, run.trace)?;
         let spans = spans.into_iter().map(SpanRow::new).collect::<Result<_, _>>()?;
         let orphans = orphans.into_iter().collect();
-        Ok(Self { upload: Upload { trace, spans }, places, gone, orphans, has_root, part })
+        Ok(Self { upload: Upload { trace, spans, joined: false }, places, gone, orphans, has_root, part })
     }
 
     /// [`Outcome::Merged`] when the trace was there otherwise, and has taken this up.

@@ -12,7 +12,7 @@ use crate::query::TraceQuery;
 /// The columns of a head with the sizes of its content. Sizes come from the record's header: the content is not read.
 const HEAD: &str = "head, octet_length(input), octet_length(output), octet_length(metadata)";
 /// The same of a trace, and whether it began over a WebSocket.
-const TRACE_HEAD: &str = "head, octet_length(input), octet_length(output), octet_length(metadata), streamed";
+const TRACE_HEAD: &str = "head, octet_length(input), octet_length(output), octet_length(metadata), streamed = 1";
 /// A page of a list ends early when its heads come to more than this, in bytes. A usual one has some hundred.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// The columns of a whole record.
@@ -90,7 +90,7 @@ pub(super) fn trace_record(database: &Connection, id: &Id) -> Result<Option<Trac
 
 /// A trace whole, with its spans unless they are not wanted.
 fn trace(database: &Connection, id: &Id, with_spans: bool) -> Result<Option<Stored<Trace>>, StoreError> {
-    let sql = format!("SELECT {RECORD}, streamed FROM traces WHERE id = ?1");
+    let sql = format!("SELECT {RECORD}, streamed = 1 FROM traces WHERE id = ?1");
     let whole = |row: &Row<'_>| Ok((content(row)?.into_trace(head(row)?)?, row.get(4)?));
     let Some((mut record, streamed)) = one(database, &sql, params![id.as_text()], whole)? else { return Ok(None) };
     if with_spans {

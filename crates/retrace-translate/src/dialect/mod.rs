@@ -4,33 +4,86 @@
 //! [`Slot`]s that all dialects share. [`DIALECTS`] is the order of trust: per slot, the first dialect that says something
 //! holds, so a span that speaks two at once is not confused. Adding one touches its own file and that list.
 
+mod langfuse;
+mod livekit;
+mod mlflow;
+mod openinference;
+mod openllmetry;
 mod otel;
+mod otel_events;
 mod otel_legacy;
 mod plain;
+mod pydantic_ai;
 mod retrace;
+mod vercel;
+
+pub(crate) use self::otel_events::{MessageEvent, is_message_key};
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use serde_json::value::RawValue;
+
+use crate::indexed::Indexed;
 use crate::messages::Turn;
+use crate::nested::Nested;
 use crate::slot::Slot;
 
 /// How one family of libraries names things.
 pub(crate) struct Dialect {
     /// Whether a span that uses one of these keys is a GenAI span.
     pub genai: bool,
+    /// Whether its keys mean something on GenAI spans only: names so common that others use them for other things.
+    pub guest: bool,
+    /// Whether it writes every value as a JSON text, so that a text stands in quotes.
+    pub quoted: bool,
     /// Attribute keys and the places they fill.
     pub keys: &'static [(&'static str, Slot)],
+    /// Keys of JSON objects whose members fill places.
+    pub nested: &'static [Nested],
     /// Beginnings of keys that share a place.
     pub prefixes: &'static [(&'static str, Slot)],
+    /// Places whose value is flattened into many keys.
+    pub indexed: &'static [Indexed],
     /// Events whose attributes are read as if they were the span's own, with less trust than those.
     pub events: &'static [&'static str],
+    /// Events that are one message each, and where those belong. They are content events too.
+    pub message_events: &'static [(&'static str, Slot)],
     /// Beginnings of keys that mark a span as GenAI although this translation gives them no place.
     pub marks: &'static [&'static str],
     /// What an operation of this dialect is.
     pub operation: fn(&str) -> Option<Class>,
-    /// Reads messages from their JSON text; `None` when they are not in this dialect's shape.
+    /// Whether such an operation streams its answer.
+    pub streams: fn(&str) -> bool,
+    /// Keys that only one class of span has, where it names no operation.
+    pub hints: &'static [(&'static str, Class)],
+    /// Reads messages from their JSON text; `None` when they are not in this dialect's shape. Keys that were flattened
+    /// come as the JSON that they are together.
     pub turns: for<'a> fn(&'a str) -> Option<Vec<Turn<'a>>>,
+    /// The thing itself in a JSON text that wraps what a span was given or returned; `None` when there is nothing to
+    /// unwrap.
+    pub unwrapped: for<'a> fn(&'a str) -> Option<&'a RawValue>,
+}
+
+impl Dialect {
+    /// Says nothing at all.
+    const SILENT: Self = Self {
+        genai: false,
+        guest: false,
+        quoted: false,
+        keys: &[],
+        nested: &[],
+        prefixes: &[],
+        indexed: &[],
+        events: &[],
+        message_events: &[],
+        marks: &[],
+        operation: |_| None,
+        streams: |_| false,
+        hints: &[],
+        turns: |_| None,
+        unwrapped: |_| None,
+    };
 }
 
 /// What a span is, in the order in which the rules are asked (MAPPING.md, "`span_type`").
@@ -47,17 +100,53 @@ pub(crate) enum Class {
 }
 
 /// All dialects, most trusted first.
-pub(crate) static DIALECTS: [&Dialect; 4] = [&retrace::DIALECT, &otel::DIALECT, &otel_legacy::DIALECT, &plain::DIALECT];
+pub(crate) static DIALECTS: &[&Dialect] = &[
+    // One a line.
+    &retrace::DIALECT,
+    &otel::DIALECT,
+    &otel_legacy::DIALECT,
+    &otel_events::DIALECT,
+    &openinference::DIALECT,
+    &openllmetry::DIALECT,
+    &vercel::DIALECT,
+    &pydantic_ai::DIALECT,
+    &pydantic_ai::PLAIN,
+    &langfuse::DIALECT,
+    &mlflow::DIALECT,
+    &livekit::DIALECT,
+    &plain::DIALECT,
+];
 
-/// Where a key leads: the rank of its dialect, and the place.
-static KEYS: LazyLock<HashMap<&'static str, (usize, Slot)>> = LazyLock::new(|| {
+/// Where a whole key leads.
+static KEYS: LazyLock<HashMap<&'static str, Meaning<'static>>> = LazyLock::new(|| {
     let mut keys = HashMap::new();
     for (rank, dialect) in DIALECTS.iter().enumerate() {
         for (key, slot) in dialect.keys {
-            keys.entry(*key).or_insert((rank, *slot));
+            keys.entry(*key).or_insert(Meaning::One(rank, *slot));
+        }
+        for (table, nested) in dialect.nested.iter().enumerate() {
+            keys.entry(nested.key).or_insert(Meaning::Nest(rank, table));
         }
     }
     keys
+});
+
+/// Where the beginnings of keys lead, in the order in which they are tried, by their first byte: a span has many keys that
+/// mean nothing here.
+static BEGINNINGS: LazyLock<HashMap<u8, Vec<(&'static str, Meaning<'static>)>>> = LazyLock::new(|| {
+    let places = DIALECTS.iter().enumerate().flat_map(|(rank, dialect)| {
+        let many = dialect.prefixes.iter().map(move |(prefix, slot)| (*prefix, Meaning::Many(rank, *slot, "")));
+        let parts = dialect.indexed.iter().enumerate();
+        many.chain(parts.map(move |(table, indexed)| (indexed.prefix, Meaning::Part(rank, table, ""))))
+    });
+    let marks = DIALECTS.iter().flat_map(|dialect| dialect.marks).map(|mark| (*mark, Meaning::Mark));
+    let mut beginnings: HashMap<u8, Vec<_>> = HashMap::new();
+    for (prefix, meaning) in places.chain(marks) {
+        if let Some(first) = prefix.as_bytes().first() {
+            beginnings.entry(*first).or_default().push((prefix, meaning));
+        }
+    }
+    beginnings
 });
 
 /// What a key means.
@@ -67,6 +156,10 @@ pub(crate) enum Meaning<'k> {
     One(usize, Slot),
     /// It is one of many that share a place; the rest of the key tells them apart.
     Many(usize, Slot, &'k str),
+    /// It is an object whose members have places: which of the dialect's.
+    Nest(usize, usize),
+    /// It may be a part of a flattened value: of which of the dialect's, and the rest of the key.
+    Part(usize, usize, &'k str),
     /// It marks the span as GenAI and is otherwise unknown.
     Mark,
     /// Nothing.
@@ -77,7 +170,9 @@ impl Meaning<'_> {
     /// Whether a span with such a key is a GenAI span.
     pub(crate) fn is_genai(self) -> bool {
         match self {
-            Self::One(rank, _) | Self::Many(rank, ..) => DIALECTS.get(rank).is_some_and(|dialect| dialect.genai),
+            Self::One(rank, _) | Self::Nest(rank, _) | Self::Many(rank, ..) | Self::Part(rank, ..) => {
+                DIALECTS.get(rank).is_some_and(|dialect| dialect.genai)
+            }
             Self::Mark => true,
             Self::Unknown => false,
         }
@@ -89,19 +184,32 @@ pub(crate) fn is_content_event(name: &str) -> bool {
     DIALECTS.iter().any(|dialect| dialect.events.contains(&name))
 }
 
+/// The dialect that a rank is of, whether the span or an event said it.
+pub(crate) fn of_rank(rank: usize) -> Option<&'static Dialect> {
+    DIALECTS.get(rank % DIALECTS.len()).copied()
+}
+
+/// Where the message that this event is belongs: the rank of its dialect, and the place.
+pub(crate) fn message_event(name: &str) -> Option<(usize, Slot)> {
+    DIALECTS.iter().enumerate().find_map(|(rank, dialect)| {
+        let (_, slot) = dialect.message_events.iter().find(|(event, _)| *event == name)?;
+        Some((rank, *slot))
+    })
+}
+
 /// Looks a key up in all dialects.
 pub(crate) fn meaning(key: &str) -> Meaning<'_> {
-    if let Some((rank, slot)) = KEYS.get(key) {
-        return Meaning::One(*rank, *slot);
+    if let Some(meaning) = KEYS.get(key) {
+        return *meaning;
     }
-    for (rank, dialect) in DIALECTS.iter().enumerate() {
-        for (prefix, slot) in dialect.prefixes {
-            if let Some(rest) = key.strip_prefix(prefix) {
-                return Meaning::Many(rank, *slot, rest);
-            }
-        }
-        if dialect.marks.iter().any(|mark| key.starts_with(mark)) {
-            return Meaning::Mark;
+    let begins = key.as_bytes().first().and_then(|first| BEGINNINGS.get(first));
+    for (prefix, meaning) in begins.into_iter().flatten() {
+        if let Some(rest) = key.strip_prefix(prefix) {
+            return match *meaning {
+                Meaning::Many(rank, slot, _) => Meaning::Many(rank, slot, rest),
+                Meaning::Part(rank, table, _) => Meaning::Part(rank, table, rest),
+                other => other,
+            };
         }
     }
     Meaning::Unknown
@@ -115,8 +223,9 @@ mod tests {
     fn no_key_stands_in_two_tables() {
         let mut seen = HashMap::new();
         for (rank, dialect) in DIALECTS.iter().enumerate() {
-            for (key, _) in dialect.keys {
-                assert_eq!(seen.insert(*key, rank), None, "{key}");
+            let nested = dialect.nested.iter().map(|nested| nested.key);
+            for key in dialect.keys.iter().map(|(key, _)| *key).chain(nested) {
+                assert_eq!(seen.insert(key, rank), None, "{key}");
             }
         }
     }

@@ -54,11 +54,11 @@ pub(super) static DIALECT: Dialect = Dialect {
         ("gen_ai.output.messages", Slot::OutputMessages),
         ("mcp.method.name", Slot::McpMethod),
     ],
-    prefixes: &[],
     events: &["gen_ai.client.inference.operation.details"],
     marks: &["gen_ai.", "mcp."],
     operation,
     turns,
+    ..Dialect::SILENT
 };
 
 fn operation(name: &str) -> Option<Class> {
@@ -74,7 +74,7 @@ fn operation(name: &str) -> Option<Class> {
 
 /// Reads `gen_ai.input.messages`, `gen_ai.output.messages` (a list of messages) or `gen_ai.system_instructions` (a list
 /// of parts), each as a JSON text.
-fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
+pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     let elements: Vec<&RawValue> = serde_json::from_str(json).ok()?;
     if let Some(parts) = elements.iter().map(|element| part_alone(element)).collect::<Option<Vec<_>>>()
         && !parts.is_empty()

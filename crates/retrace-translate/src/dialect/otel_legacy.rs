@@ -3,7 +3,8 @@
 //!
 //! The deprecated registry of commit 953276ff has what was renamed or removed; real libraries write them to this day.
 
-use super::{Class, Dialect};
+use super::Dialect;
+use crate::chat;
 use crate::slot::Slot;
 
 pub(super) static DIALECT: Dialect = Dialect {
@@ -22,9 +23,7 @@ pub(super) static DIALECT: Dialect = Dialect {
         ("gen_ai.openai.request.seed", Slot::Seed),
         ("gen_ai.openai.request.response_format", Slot::OutputType),
     ],
-    prefixes: &[],
-    events: &[],
-    marks: &[],
-    operation: |_| None::<Class>,
-    turns: |_| None,
+    events: &["gen_ai.content.prompt", "gen_ai.content.completion"],
+    turns: chat::messages,
+    ..Dialect::SILENT
 };

@@ -4,16 +4,14 @@ use super::Dialect;
 use crate::slot::Slot;
 
 pub(super) static DIALECT: Dialect = Dialect {
-    genai: false,
     keys: &[
         ("error.type", Slot::ErrorType),
         ("session.id", Slot::SessionId),
         ("user.id", Slot::UserId),
         ("enduser.id", Slot::UserId),
+        ("agent.name", Slot::AgentName),
+        ("tag.tags", Slot::Tags),
+        ("metadata", Slot::UserMetadataObject),
     ],
-    prefixes: &[],
-    events: &[],
-    marks: &[],
-    operation: |_| None,
-    turns: |_| None,
+    ..Dialect::SILENT
 };

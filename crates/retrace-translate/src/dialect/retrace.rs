@@ -25,8 +25,6 @@ pub(super) static DIALECT: Dialect = Dialect {
         ("retrace.logprobs", Slot::Logprobs),
     ],
     prefixes: &[("retrace.metadata.", Slot::UserMetadata)],
-    events: &[],
     marks: &["retrace."],
-    operation: |_| None,
-    turns: |_| None,
+    ..Dialect::SILENT
 };

@@ -9,6 +9,8 @@ use crate::recorder::Recorded;
 pub struct Live {
     /// The Retrace trace.
     pub run: Id,
+    /// The run belongs to the process that called this one, which says its beginning and its end.
+    pub joined: bool,
     /// What happened.
     pub event: LiveEvent,
 }
@@ -17,6 +19,9 @@ pub struct Live {
 ///
 /// Of one run, [`LiveEvent::Began`] comes first and [`LiveEvent::Ended`] last. A run that is let go before its local roots
 /// have ended, for lack of room or of any sign of life, never gets the latter: it stays as it was told.
+///
+/// Of a run that belongs to another process, [`LiveEvent::Began`] and [`LiveEvent::Ended`] say what would stand in its trace
+/// if it began with these spans: only for a receiver that takes the spans in no other way.
 #[derive(Debug)]
 pub enum LiveEvent {
     /// The run began: running, no totals, no spans. Comes once more, when the telling ends, if by then more is known of what

@@ -8,9 +8,10 @@ use retrace_protocol::metadata::{SpanMetadata, TraceMetadata, Usage};
 use retrace_protocol::{Id, Json, Span, SpanType, Trace, TracePatch};
 
 use crate::dialect::Class;
-use crate::options::{Options, SpanSelection};
+use crate::options::Options;
 use crate::reading::{Draft, Reading};
 use crate::recorder::claim::{Claims, Rank};
+use crate::recorder::joined::Joined;
 use crate::recorder::live_tools::{LiveTools, light, light_weight};
 use crate::recorder::live_totals::LiveTotals;
 use crate::recorder::live_tree::{LiveTree, ROOT};
@@ -20,6 +21,7 @@ use crate::recorder::tools::{Shower, derived_id};
 use crate::recorder::totals::{Totals, set_apart};
 use crate::recorder::{Correction, Live, LiveEvent, Output, Recorded};
 use crate::resource::Resource;
+use crate::selection::SpanSelection;
 use crate::view::SpanView;
 
 /// A run whose local root was seen to begin.
@@ -81,8 +83,8 @@ pub(crate) struct Voice<'r> {
 }
 
 impl Voice<'_> {
-    fn say(&mut self, run: &Id, event: LiveEvent) {
-        self.outputs.push_back(Output::Live(Box::new(Live { run: run.clone(), event })));
+    fn say(&mut self, run: &Origin, event: LiveEvent) {
+        self.outputs.push_back(Output::Live(Box::new(Live { run: run.id.clone(), joined: run.joined, event })));
     }
 
     fn set_aside(&mut self, spans: u64) {
@@ -165,7 +167,7 @@ impl LiveRun {
         // no model any more.
         match step.draft.class {
             Some(Class::Model) => self.hold(at, step),
-            None if voice.options.selection == SpanSelection::GenAi => self.hold(at, step),
+            None if voice.options.selection != SpanSelection::All => self.hold(at, step),
             _ => self.tell_begin(at, step, voice),
         }
     }
@@ -225,12 +227,21 @@ impl LiveRun {
 
     fn add<V: SpanView>(&mut self, span: &V, voice: &Voice<'_>) -> usize {
         let is_outlived = voice.before.is_some_and(|before| before.has_begun(&span.span_id()));
-        self.tree.add(span.span_id(), span.parent(), span.start_unix_nanos(), is_outlived)
+        let at = self.tree.add(span.span_id(), span.parent(), span.start_unix_nanos(), is_outlived);
+        if let Some(joined) = Joined::of(span, voice.options) {
+            self.tree.weigh(joined.weight());
+            if let Some(node) = self.tree.get_mut(at) {
+                // Its run is told: the place where this process takes over is a step of it.
+                node.kept |= self.origin.joined && self.began.is_some();
+                node.joined = Some(Box::new(joined));
+            }
+        }
+        at
     }
 
     /// Takes what a span says of itself into its node; tells whether it shows that the run is to be told.
     fn know<V: SpanView>(&mut self, at: usize, reading: &Reading<'_, V>, options: &Options) -> bool {
-        let selected = reading.is_genai() || options.selection == SpanSelection::All;
+        let selected = options.selection.selects(reading);
         let Some(node) = self.tree.get_mut(at) else { return selected };
         let before = node.label_weight();
         node.kept |= selected;
@@ -267,7 +278,7 @@ impl LiveRun {
         self.claims.tell();
         let (began, _) = self.trace(voice.options);
         self.began = Some(fingerprint(&began));
-        voice.say(&self.origin.id, LiveEvent::Began(began));
+        voice.say(&self.origin, LiveEvent::Began(began));
         match self.root.take() {
             Some(root) if self.top.end.is_some() => self.tell_end(ROOT, root, voice),
             Some(root) if root.draft.class == Some(Class::Model) => self.hold(ROOT, root),
@@ -294,7 +305,7 @@ impl LiveRun {
             self.tools.begun(&call_id, &span);
         }
         self.mark_told(at);
-        voice.say(&self.origin.id, LiveEvent::SpanBegan(span));
+        voice.say(&self.origin, LiveEvent::SpanBegan(span));
     }
 
     /// The record of a span that has not ended.
@@ -323,24 +334,40 @@ impl LiveRun {
             self.tools.shown_by(node.span_id, &span);
         }
         let result = executed_call.and_then(|call_id| self.tools.ended(self.origin.trace_id, &call_id, &span));
-        voice.say(&self.origin.id, LiveEvent::SpanEnded(Recorded { span, sources: 1 }));
+        voice.say(&self.origin, LiveEvent::SpanEnded(Recorded { span, sources: 1 }));
         self.tell_made(result, voice);
     }
 
     fn tell_made(&mut self, made: impl IntoIterator<Item = Span>, voice: &mut Voice<'_>) {
         for span in made {
             self.told_spans += 1;
-            voice.say(&self.origin.id, LiveEvent::SpanEnded(Recorded { span, sources: 0 }));
+            voice.say(&self.origin, LiveEvent::SpanEnded(Recorded { span, sources: 0 }));
         }
     }
 
     fn span(&self, at: usize, step: Step, place: Place) -> Span {
         let is_root = at == ROOT;
-        // What the root says now, the trace will say.
-        let said = if is_root { self.claims.current() } else { self.claims.told() };
-        let span_id = self.tree.get(at).map(|node| node.span_id).unwrap_or_default();
-        let own = Own { span_id, is_root, session: step.session.as_deref(), user: step.user.as_deref() };
+        let said = match self.joined() {
+            // Of a run of another process it is known what the caller said.
+            Some(joined) => Said { session: joined.session.clone(), ..Said::default() },
+            // What the root says now, the trace will say.
+            None if is_root => self.claims.current(),
+            None => self.claims.told(),
+        };
+        let node = self.tree.get(at);
+        let own = Own {
+            span_id: node.map(|node| node.span_id).unwrap_or_default(),
+            is_root,
+            service: node.filter(|node| self.origin.joined && node.joined.is_some()).map(|_| &self.resource.service),
+            session: step.session.as_deref(),
+            user: step.user.as_deref(),
+        };
         self.origin.span(step.draft, own, place, &said)
+    }
+
+    /// The run of another process that it belongs to.
+    fn joined(&self) -> Option<&Joined> {
+        self.tree.get(ROOT)?.joined.as_deref().filter(|_| self.origin.joined)
     }
 
     fn mark_told(&mut self, at: usize) {
@@ -408,7 +435,7 @@ impl LiveRun {
             voice.outputs.push_back(Output::Correction(Box::new(correction)));
         }
         if self.began.as_ref() != Some(&fingerprint(&began)) {
-            voice.say(&self.origin.id, LiveEvent::Began(began));
+            voice.say(&self.origin, LiveEvent::Began(began));
         }
         let told = Told {
             id: self.origin.id.clone(),
@@ -416,9 +443,10 @@ impl LiveRun {
             ended,
             trace_tokens: trace.total_tokens,
             trace_cost: trace.total_cost,
+            joined: self.joined().cloned(),
         };
         if ended {
-            voice.say(&self.origin.id, LiveEvent::Ended(trace));
+            voice.say(&self.origin, LiveEvent::Ended(trace));
         } else if self.lossy {
             let patch = TracePatch { lossy: Some(true), ..TracePatch::default() };
             voice.outputs.push_back(Output::Correction(Box::new(Correction { id: self.origin.id.clone(), patch })));
@@ -437,7 +465,7 @@ impl LiveRun {
             for at in chain.into_iter().rev() {
                 let Some(waiting) = self.tree.get_mut(at).and_then(|node| node.waiting.take()) else { continue };
                 self.mark_told(at);
-                voice.say(&self.origin.id, LiveEvent::SpanBegan(*waiting));
+                voice.say(&self.origin, LiveEvent::SpanBegan(*waiting));
             }
         }
     }

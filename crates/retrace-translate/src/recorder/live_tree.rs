@@ -6,6 +6,7 @@ use retrace_protocol::{Id, Span};
 
 use crate::dialect::Class;
 use crate::reading::Agent;
+use crate::recorder::joined::Joined;
 use crate::recorder::record::{Place, outlived_id};
 use crate::view::Parent;
 
@@ -17,6 +18,8 @@ pub(crate) struct LiveNode {
     pub start: u64,
     /// An earlier run of the same trace told it as begun, under the id that belongs to it.
     pub is_outlived: bool,
+    /// What stands above it in another process.
+    pub joined: Option<Box<Joined>>,
     pub class: Option<Class>,
     pub agent: Option<Agent>,
     pub operation: Option<String>,
@@ -86,6 +89,7 @@ impl LiveTree {
             parent,
             start,
             is_outlived,
+            joined: None,
             class: None,
             agent: None,
             operation: None,
@@ -185,10 +189,11 @@ impl LiveTree {
         let parent = self.parent(at, path).map(|parent| self.id(trace_id, parent));
         let mut named =
             std::iter::once(at).chain(path.iter().copied()).filter_map(|at| self.nodes.get(at)?.agent.as_ref());
-        let agent = named.next();
-        let above = agent.and_then(|own| named.find(|other| other.id != own.id));
+        let agents = named.next().map(|own| (own, named.find(|other| other.id != own.id)));
         let stated = self.nodes.get(at).map_or(Parent::None, |node| node.parent);
-        Place::new(self.id(trace_id, at), parent, stated, agent, above)
+        let topmost = self.nodes.get(path.last().copied().unwrap_or(at));
+        let joined = topmost.and_then(|node| node.joined.as_deref());
+        Place::new(self.id(trace_id, at), trace_id, parent, stated, agents, joined)
     }
 
     fn id(&self, trace_id: [u8; 16], at: usize) -> Id {

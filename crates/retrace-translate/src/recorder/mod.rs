@@ -3,6 +3,7 @@
 //! A state machine: spans and times go in, [`Output`]s come out. It knows no clock and no socket.
 
 mod claim;
+mod joined;
 mod limits;
 mod live;
 mod live_run;
@@ -14,6 +15,7 @@ mod node;
 mod record;
 mod run;
 mod tell;
+mod tied_tools;
 mod told;
 mod tools;
 mod totals;
@@ -25,6 +27,7 @@ use std::time::Duration;
 
 use retrace_protocol::{Id, Span, Trace, TracePatch};
 
+use self::joined::Joined;
 pub use self::limits::RecorderLimits;
 pub use self::live::{Live, LiveEvent};
 use self::live_run::{LiveRun, Voice};
@@ -33,6 +36,7 @@ use self::record::Origin;
 use self::run::OpenRun;
 use self::tell::Telling;
 use self::told::{Told, ToldRun, ToldRuns};
+pub(crate) use self::tools::derived_id;
 use crate::options::Options;
 use crate::resource::Resource;
 use crate::view::{Parent, SpanView};
@@ -62,6 +66,9 @@ pub struct Run {
     pub spans: Vec<Recorded>,
     /// Spans of the run that are not sent because nobody selected them.
     pub set_aside: u64,
+    /// The run belongs to the process that called this one: these are some of its spans, and its beginning and end are not
+    /// this trace's to say.
+    pub joined: bool,
 }
 
 /// A span of a run.
@@ -159,7 +166,8 @@ impl Recorder {
             // What was collected of the trace goes first: one trace is collected, or told live.
             self.let_go(trace_id);
             let before = self.told.get(&trace_id).and_then(|told| told.told.as_ref());
-            let run = LiveRun::new(Origin::after(trace_id, before, span_id), Arc::clone(resource), now);
+            let joins = Joined::of(span, &self.options).is_some();
+            let run = LiveRun::new(Origin::after(trace_id, before, span_id, joins), Arc::clone(resource), now);
             self.live.put(trace_id, run, &self.limits);
         }
         self.with_live(trace_id, |run, voice| run.start(span, now, voice));
@@ -170,20 +178,24 @@ impl Recorder {
     pub fn record<V: SpanView>(&mut self, span: &V, resource: &Arc<Resource>, now: Duration) {
         let trace_id = span.trace_id();
         let mut begins = span.parent().is_local_root();
+        let mut joined = Joined::of(span, &self.options);
         if let Some(told) = self.told.get(&trace_id) {
             if told.has(&span.span_id()) {
                 // Once more what was told already.
                 self.outputs.push_back(Output::SetAside { spans: 1 });
                 return;
             }
-            begins |= matches!(span.parent(), Parent::Local(parent) if told.has(&parent));
+            if matches!(span.parent(), Parent::Local(parent) if told.has(&parent)) {
+                begins = true;
+                joined = told.told.as_ref().and_then(|told| told.joined.clone());
+            }
         }
         if self.live.contains(&trace_id) {
             self.with_live(trace_id, |run, voice| run.end(span, now, voice));
             return self.make_room();
         }
         let mut run = self.take(trace_id).unwrap_or_else(|| OpenRun::new(Arc::clone(resource), now));
-        run.add(span, begins, resource, &self.options, now);
+        run.add(span, begins, joined, resource, &self.options, now);
         let is_full = run.nodes.len() >= self.limits.run_spans;
         self.put(trace_id, run);
 
@@ -370,13 +382,15 @@ impl Recorder {
             self.told.insert(trace_id, ToldRun::new(told, span_ids));
             return;
         }
-        let origin = Origin::after(trace_id, before, run.first_span().unwrap_or_default());
+        let joined = run.joined();
+        let origin = Origin::after(trace_id, before, run.first_span().unwrap_or_default(), joined.is_some());
         let (id, part) = (origin.id.clone(), origin.part);
         let run = Telling { origin, before: earlier, ended, options: &self.options }.tell(run);
         if let Some(correction) = before.and_then(|before| before.corrected_by(&run.trace)) {
             self.outputs.push_back(Output::Correction(Box::new(correction)));
         }
-        let told = Told { id, part, ended, trace_tokens: run.trace.total_tokens, trace_cost: run.trace.total_cost };
+        let (trace_tokens, trace_cost) = (run.trace.total_tokens, run.trace.total_cost);
+        let told = Told { id, part, ended, trace_tokens, trace_cost, joined };
         self.told.insert(trace_id, ToldRun::new(Some(told), span_ids));
         self.outputs.push_back(Output::Run(Box::new(run)));
     }

@@ -4,6 +4,7 @@ use retrace_protocol::{Json, SpanType};
 
 use crate::dialect::Class;
 use crate::reading::{Agent, Draft, Reading};
+use crate::recorder::joined::Joined;
 use crate::view::{Parent, SpanView};
 
 /// A span of an open run. Spans that will not be sent are kept as the links between those that will.
@@ -23,20 +24,16 @@ pub(crate) struct Node {
     pub draft: Option<Box<Draft>>,
     /// A GenAI span, or one of a run of which every span is wanted.
     pub kept: bool,
-    /// Nothing above it belongs to its run.
+    /// Nothing above it belongs to its run, as far as this process knows.
     pub begins: bool,
+    /// What stands above it in another process.
+    pub joined: Option<Box<Joined>>,
     /// Spans that were accepted and are told as this one.
     pub sources: u32,
 }
 
 impl Node {
-    pub(crate) fn new<V: SpanView>(
-        span: &V,
-        reading: &Reading<'_, V>,
-        draft: Option<Draft>,
-        kept: bool,
-        begins: bool,
-    ) -> Self {
+    pub(crate) fn new<V: SpanView>(span: &V, reading: &Reading<'_, V>, draft: Option<Draft>, kept: bool) -> Self {
         Self {
             span_id: span.span_id(),
             parent: span.parent(),
@@ -50,7 +47,8 @@ impl Node {
             executed_call: reading.executed_call(),
             draft: draft.map(Box::new),
             kept,
-            begins,
+            begins: false,
+            joined: None,
             sources: 1,
         }
     }
@@ -73,7 +71,8 @@ impl Node {
     pub(crate) fn weight(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         let labels = text(&self.session) + text(&self.user) + text(&self.response_id) + text(&self.operation);
-        size_of::<Self>() + labels + self.draft.as_ref().map_or(0, |draft| draft.weight())
+        let joined = self.joined.as_ref().map_or(0, |joined| joined.weight());
+        size_of::<Self>() + labels + joined + self.draft.as_ref().map_or(0, |draft| draft.weight())
     }
 }
 

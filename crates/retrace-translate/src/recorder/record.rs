@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use retrace_protocol::metadata::{SpanMetadata, TraceMetadata, TraceOrigin};
+use retrace_protocol::metadata::{Service, SpanMetadata, TraceMetadata, TraceOrigin};
 use retrace_protocol::{Id, Json, Span, Status, Timestamp, Trace};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -11,6 +11,7 @@ use crate::cost::without_noise;
 use crate::hex;
 use crate::options::Options;
 use crate::reading::{Agent, Draft};
+use crate::recorder::joined::Joined;
 use crate::recorder::told::Told;
 use crate::recorder::tools::derived_id;
 use crate::recorder::totals::Totals;
@@ -30,6 +31,8 @@ pub(crate) struct Origin {
     pub part: u32,
     /// The Retrace trace that holds what came before.
     pub continues: Option<Id>,
+    /// The run belongs to another process.
+    pub joined: bool,
 }
 
 /// What the place of a span in its run tells of it.
@@ -58,6 +61,8 @@ pub(crate) struct Said {
 pub(crate) struct Own<'n> {
     pub span_id: [u8; 8],
     pub is_root: bool,
+    /// What ran it, where the run does not say so.
+    pub service: Option<&'n Service>,
     pub session: Option<&'n str>,
     pub user: Option<&'n str>,
 }
@@ -82,13 +87,22 @@ pub(crate) struct End {
 }
 
 impl Place {
+    /// `joined` is what stands above the topmost span above it.
     pub(crate) fn new(
         id: Id,
+        trace_id: [u8; 16],
         parent: Option<Id>,
         stated: Parent,
-        agent: Option<&Agent>,
-        parent_agent: Option<&Agent>,
+        agents: Option<(&Agent, Option<&Agent>)>,
+        joined: Option<&Joined>,
     ) -> Self {
+        let outside = || joined?.parent.map(|span_id| Id::from_otel_span(trace_id, span_id));
+        let parent = parent.or_else(outside);
+        let calling = joined.and_then(|joined| joined.agent.as_ref());
+        let (agent, parent_agent) = match agents {
+            Some((own, above)) => (Some(own), above.or_else(|| calling.filter(|calling| calling.id != own.id))),
+            None => (calling, None),
+        };
         Self {
             id,
             agent_id: agent.map(|agent| agent.id.clone()),
@@ -140,14 +154,18 @@ impl End {
 }
 
 impl Origin {
-    /// The run that begins with `first`, after what was told of its trace already.
-    pub(crate) fn after(trace_id: [u8; 16], before: Option<&Told>, first: [u8; 8]) -> Self {
+    /// The run that begins with `first`, after what was told of its trace already; or the one of another process that it
+    /// `joins`, which takes more at any time.
+    pub(crate) fn after(trace_id: [u8; 16], before: Option<&Told>, first: [u8; 8], joins: bool) -> Self {
+        if joins {
+            return Self { trace_id, id: Id::from_otel_trace(trace_id), part: 0, continues: None, joined: true };
+        }
         let part = before.map_or(0, |before| before.part + 1);
         let id = match part {
             0 => Id::from_otel_trace(trace_id),
             part => derived_id(&[&trace_id, b"run:", &first, &part.to_be_bytes()]),
         };
-        Self { trace_id, id, part, continues: before.map(|before| before.id.clone()) }
+        Self { trace_id, id, part, continues: before.map(|before| before.id.clone()), joined: false }
     }
 
     /// The record of a span.
@@ -161,6 +179,7 @@ impl Origin {
         span.parent_agent_id = place.parent_agent_id;
         let mut metadata = draft.metadata;
         metadata.otel.remote_parent = place.remote_parent;
+        metadata.otel.service = own.service.filter(|service| !service.is_empty()).cloned();
         if span.id.to_otel_span() != Some(own.span_id) {
             metadata.otel.span_id = Some(hex(&own.span_id));
         }
@@ -218,8 +237,11 @@ impl Origin {
             user_id: said.user.clone(),
             tags: said.tags.clone(),
             inferred_io: false,
-            otel: (self.id.to_otel_trace() != Some(self.trace_id))
-                .then(|| TraceOrigin { trace_id: hex(&self.trace_id), continues: self.continues.clone() }),
+            otel: (self.id.to_otel_trace() != Some(self.trace_id)).then(|| TraceOrigin {
+                trace_id: hex(&self.trace_id),
+                continues: self.continues.clone(),
+                joined: false,
+            }),
             other: top.user_metadata.clone(),
         }
     }

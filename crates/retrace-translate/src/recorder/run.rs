@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::options::{Options, SpanSelection};
+use crate::options::Options;
 use crate::reading::Reading;
+use crate::recorder::joined::Joined;
 use crate::recorder::node::Node;
 use crate::recorder::tools::{SeenTools, Shower};
 use crate::recorder::tree::Tree;
@@ -49,17 +50,19 @@ impl OpenRun {
         }
     }
 
-    /// Takes a span in. `begins` says that nothing above it belongs to this run.
+    /// Takes a span in. `begins` says that nothing above it was collected with this run, `joined` what stands above it
+    /// elsewhere.
     pub(crate) fn add<V: SpanView>(
         &mut self,
         span: &V,
         begins: bool,
+        joined: Option<Joined>,
         resource: &Arc<Resource>,
         options: &Options,
         now: Duration,
     ) {
         let reading = Reading::new(span);
-        let kept = reading.is_genai() || options.selection == SpanSelection::All;
+        let kept = options.selection.selects(&reading);
         self.genai |= kept;
         self.last_seen = now;
         self.sources += 1;
@@ -74,7 +77,7 @@ impl OpenRun {
         let draft =
             (kept || begins).then(|| reading.draft(options, |tool, answered| seen += tools.note(&tool, by, answered)));
         self.weight += seen;
-        self.push(Node::new(span, &reading, draft, kept, begins));
+        self.push(Node { begins, joined: joined.map(Box::new), ..Node::new(span, &reading, draft, kept) });
     }
 
     fn push(&mut self, node: Node) {
@@ -99,6 +102,11 @@ impl OpenRun {
         let roots = self.nodes.iter().enumerate().filter(|(_, node)| node.begins);
         let (at, _) = roots.min_by_key(|(_, node)| (node.parent != Parent::None, node.start))?;
         Some(at)
+    }
+
+    /// The run of another process that it belongs to.
+    pub(crate) fn joined(&self) -> Option<Joined> {
+        self.nodes.get(self.root()?)?.joined.as_deref().cloned()
     }
 
     /// The span that names the run when the trace alone does not: its root, else what began first.

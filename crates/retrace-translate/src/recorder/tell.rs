@@ -7,6 +7,7 @@ use crate::options::Options;
 use crate::recorder::node::Node;
 use crate::recorder::record::{End, Origin, Own, Place, Said, Top, infer_io, last_user_message, outlived_id};
 use crate::recorder::run::OpenRun;
+use crate::recorder::tied_tools::tie;
 use crate::recorder::told::ToldRun;
 use crate::recorder::tools::{Call, Executed, derived_id, missing};
 use crate::recorder::totals::{counted, settle};
@@ -28,13 +29,14 @@ pub(crate) struct Telling<'o> {
 impl Telling<'_> {
     pub(crate) fn tell(&self, mut run: OpenRun) -> Run {
         let root = run.root();
-        if let Some(root) = root.and_then(|at| run.nodes.get_mut(at)) {
-            root.kept = root.draft.is_some();
+        let is_top = |at: usize, node: &Node| root == Some(at) || (self.origin.joined && node.begins);
+        for (_, top) in run.nodes.iter_mut().enumerate().filter(|(at, node)| is_top(*at, node)) {
+            top.kept = top.draft.is_some();
         }
         let tree = Tree::new(&run.nodes, root);
         let counts = counted(&run.nodes, &tree);
         let ids = self.ids(&run.nodes);
-        let places: Vec<Place> = (0..run.nodes.len()).map(|at| place(&run.nodes, &tree, &ids, at)).collect();
+        let places: Vec<Place> = (0..run.nodes.len()).map(|at| self.place(&run.nodes, &tree, &ids, at)).collect();
         let order = order(&run.nodes, &tree);
         let said = Said {
             session: root_down(&run.nodes, &tree, root, |node| node.session.clone()),
@@ -43,7 +45,14 @@ impl Telling<'_> {
             tags: tags(&run, root),
         };
         drop(tree);
+        let joined = run.joined();
+        // Of a run of another process it is known what the caller said.
+        let said_of_run = match &joined {
+            Some(joined) => Said { session: joined.session.clone(), ..Said::default() },
+            None => said.clone(),
+        };
         let totals = settle(&mut run.nodes, &counts);
+        tie(&mut run.nodes, &order, &run.tools);
 
         let top = self.top(&run, root, &order);
         let mut trace = self.origin.trace(&top, &said, totals, self.options);
@@ -69,10 +78,11 @@ impl Telling<'_> {
             let own = Own {
                 span_id: node.span_id,
                 is_root: root == Some(at),
+                service: joined.as_ref().filter(|_| node.begins).map(|_| &run.resource.service),
                 session: node.session.as_deref(),
                 user: node.user.as_deref(),
             };
-            let span = self.origin.span(*draft, own, place, &said);
+            let span = self.origin.span(*draft, own, place, &said_of_run);
             if let Some(call_id) = &node.executed_call {
                 executed_calls.push((call_id.clone(), spans.len()));
             }
@@ -102,7 +112,7 @@ impl Telling<'_> {
         if self.ended {
             trace.span_count = Some(spans.len() as u64);
         }
-        Run { trace, spans, set_aside: run.sources - kept_sources }
+        Run { trace, spans, set_aside: run.sources - kept_sources, joined: self.origin.joined }
     }
 
     /// What the run says of itself. Without a root that is only what it is called, after the span that began first.
@@ -117,6 +127,19 @@ impl Telling<'_> {
             top.end = Some(End::new(node.end, node.draft.as_deref()));
         }
         top
+    }
+
+    fn place(&self, nodes: &[Node], tree: &Tree<'_>, ids: &[Id], at: usize) -> Place {
+        let kept = |at: usize| nodes.get(at).is_some_and(|node| node.kept);
+        let topmost = nodes.get(tree.above(at).last().unwrap_or(at));
+        Place::new(
+            ids.get(at).cloned().unwrap_or_else(|| "".into()),
+            self.origin.trace_id,
+            tree.kept_parent(at, kept).and_then(|parent| ids.get(parent)).cloned(),
+            nodes.get(at).map_or(Parent::None, |node| node.parent),
+            tree.agents(at),
+            topmost.and_then(|node| node.joined.as_deref()),
+        )
     }
 
     /// The Retrace id of each node. Of several spans under one id the later ones get another.
@@ -143,19 +166,6 @@ impl Telling<'_> {
 fn tags(run: &OpenRun, root: Option<usize>) -> Option<Json> {
     let of = |node: &Node| node.draft.as_ref()?.tags.clone();
     root.and_then(|at| run.nodes.get(at)).and_then(of).or_else(|| run.nodes.iter().find_map(of))
-}
-
-fn place(nodes: &[Node], tree: &Tree<'_>, ids: &[Id], at: usize) -> Place {
-    let kept = |at: usize| nodes.get(at).is_some_and(|node| node.kept);
-    let parent = tree.kept_parent(at, kept).and_then(|parent| ids.get(parent)).cloned();
-    let agents = tree.agents(at);
-    Place::new(
-        ids.get(at).cloned().unwrap_or_else(|| "".into()),
-        parent,
-        nodes.get(at).map_or(Parent::None, |node| node.parent),
-        agents.map(|(agent, _)| agent),
-        agents.and_then(|(_, above)| above),
-    )
 }
 
 /// The places of the kept spans, in the order in which they began, parents before children.

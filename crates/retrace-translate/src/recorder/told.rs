@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use retrace_protocol::{Id, Status, Trace, TracePatch};
 
 use crate::recorder::Correction;
+use crate::recorder::joined::Joined;
 
 /// Runs that are remembered.
 const RUNS: usize = 4_096;
@@ -36,13 +37,18 @@ pub(crate) struct Told {
     pub ended: bool,
     pub trace_tokens: Option<u64>,
     pub trace_cost: Option<f64>,
+    /// The run belongs to another process.
+    pub joined: Option<Joined>,
 }
 
 impl Told {
     /// What a run that continues this one says about it: at least that it was not all, and how it ended if that was open.
     ///
-    /// The tokens stay those of the spans it has.
+    /// The tokens stay those of the spans it has. A run of another process takes more spans at any time.
     pub(crate) fn corrected_by(&self, after: &Trace) -> Option<Correction> {
+        if self.joined.is_some() {
+            return None;
+        }
         let patch = if self.ended {
             TracePatch { lossy: Some(true), ..TracePatch::default() }
         } else if after.status == Some(Status::Running) {

@@ -43,7 +43,25 @@ pub(crate) struct Shower {
     pub capture_content: bool,
 }
 
+/// A call that messages showed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ShownCall<'s> {
+    pub id: &'s str,
+    pub name: &'s str,
+    pub arguments: Option<&'s Json>,
+    /// The model call whose messages showed it.
+    pub by: [u8; 8],
+}
+
 impl SeenTools {
+    /// The calls that have a name.
+    pub(crate) fn calls(&self) -> impl Iterator<Item = ShownCall<'_>> {
+        self.by_id.iter().filter_map(|(id, tool)| {
+            let call = tool.call.as_ref()?;
+            Some(ShownCall { id, name: call.name.as_deref()?, arguments: call.content.as_ref(), by: call.by })
+        })
+    }
+
     /// Notes a tool, unless it is known already; returns the bytes that were added.
     pub(crate) fn note(&mut self, tool: &SeenTool<'_>, by: Shower, answered: bool) -> usize {
         let known = self.by_id.get(&*tool.id);

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use retrace_protocol::{Span, Trace};
 use retrace_translate::{
-    Dropped, EventView, Kind, LinkView, Live, LiveEvent, Options, Output, Parent, Recorder, RecorderLimits, Resource,
-    Run, ScopeView, SpanView, StatusView, Value,
+    Caller, Dropped, EventView, Kind, LinkView, Live, LiveEvent, Options, Output, Parent, Recorder, RecorderLimits,
+    Resource, Run, ScopeView, SpanView, StatusView, Value,
 };
 
 pub const TRACE: [u8; 16] = 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c_u128.to_be_bytes();
@@ -31,8 +31,11 @@ pub struct TestSpan {
     pub error: Option<String>,
     pub attributes: Attributes,
     pub events: Vec<(String, Attributes)>,
+    /// Log records that are events of the span, with their bodies.
+    pub records: Vec<(String, Attributes, Value<'static>)>,
     pub links: Vec<([u8; 16], [u8; 8], Attributes)>,
     pub dropped: Dropped,
+    pub caller: Option<Caller>,
 }
 
 pub fn id(n: u64) -> [u8; 8] {
@@ -51,8 +54,10 @@ pub fn span(n: u64, parent: u64, name: &str) -> TestSpan {
         error: None,
         attributes: Vec::new(),
         events: Vec::new(),
+        records: Vec::new(),
         links: Vec::new(),
         dropped: Dropped::default(),
+        caller: None,
     }
 }
 
@@ -97,6 +102,11 @@ impl TestSpan {
         self
     }
 
+    pub fn called_by(mut self, caller: Caller) -> Self {
+        self.caller = Some(caller);
+        self
+    }
+
     pub fn failed(mut self, description: &str) -> Self {
         self.error = Some(description.to_owned());
         self
@@ -108,6 +118,11 @@ impl TestSpan {
         self
     }
 
+    pub fn record(mut self, name: &str, body: Value<'static>) -> Self {
+        self.records.push((name.to_owned(), Vec::new(), body));
+        self
+    }
+
     pub fn link(mut self, trace_id: [u8; 16], span_id: [u8; 8], attributes: &[(&str, &'static str)]) -> Self {
         let attributes = attributes.iter().map(|(key, value)| ((*key).to_owned(), Value::from(*value))).collect();
         self.links.push((trace_id, span_id, attributes));
@@ -116,7 +131,7 @@ impl TestSpan {
 
     /// The span as it is when it begins: its end, its events and its failure are not known, nor are these attributes.
     pub fn begun_without(&self, later: &[&str]) -> Self {
-        let mut begun = Self { end: 0, error: None, events: Vec::new(), ..self.clone() };
+        let mut begun = Self { end: 0, error: None, events: Vec::new(), records: Vec::new(), ..self.clone() };
         begun.attributes.retain(|(key, _)| !later.contains(&key.as_str()));
         begun
     }
@@ -128,7 +143,14 @@ impl TestSpan {
 }
 
 fn borrowed<'a>(attributes: &'a [(String, Value<'static>)]) -> impl Iterator<Item = (&'a str, Value<'a>)> {
-    attributes.iter().map(|(key, value)| (key.as_str(), value.clone()))
+    attributes.iter().map(|(key, value)| {
+        let value = match value {
+            Value::Str(text) => Value::Str(text.as_ref().into()),
+            Value::Json(text) => Value::Json(text.as_ref().into()),
+            other => other.clone(),
+        };
+        (key.as_str(), value)
+    })
 }
 
 impl SpanView for TestSpan {
@@ -160,12 +182,15 @@ impl SpanView for TestSpan {
         borrowed(&self.attributes)
     }
     fn events(&self) -> impl Iterator<Item = EventView<'_>> {
-        self.events.iter().map(|(name, attributes)| EventView {
+        let event = |name, attributes, body| EventView {
             name,
             unix_nanos: self.start,
             attributes: borrowed(attributes).collect(),
-            body: None,
-        })
+            body,
+        };
+        let events = self.events.iter().map(move |(name, attributes)| event(name, attributes, None));
+        let records = self.records.iter();
+        events.chain(records.map(move |(name, attributes, body)| event(name, attributes, Some(body.clone()))))
     }
     fn links(&self) -> impl Iterator<Item = LinkView<'_>> {
         self.links.iter().map(|(trace_id, span_id, attributes)| LinkView {
@@ -179,6 +204,9 @@ impl SpanView for TestSpan {
     }
     fn dropped(&self) -> Dropped {
         self.dropped
+    }
+    fn caller(&self) -> Option<Caller> {
+        self.caller.clone()
     }
 }
 

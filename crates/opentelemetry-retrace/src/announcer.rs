@@ -1,0 +1,268 @@
+//! What the next service is told of a run that is recorded here: which span of it calls, in which session and as which agent.
+//!
+//! Threads of the application write it where spans begin and end, and read it where they call: a short lock on one of several
+//! parts, and only once somebody asks at all.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanId, TraceContextExt as _, TraceId};
+use opentelemetry_sdk::trace::SpanData;
+use retrace_translate::{SpanSelection, glance};
+
+use crate::propagator::RecordedRun;
+use crate::sampler::Rule;
+use crate::view::{SdkSpan, value};
+
+/// Parts with a lock of their own, so that threads seldom meet.
+const PARTS: usize = 16;
+/// Traces in one part. Beyond these the oldest is forgotten: of it nothing is announced.
+const TRACES: usize = 1_024;
+/// Spans of one trace. What hangs from others is announced under the root.
+const SPANS: usize = 4_096;
+/// Longer ids would not fit into an entry.
+const ID_BYTES: usize = 128;
+
+/// The runs that are under way, as far as the next service is to know of them.
+#[derive(Debug)]
+pub(crate) struct Announcer {
+    is_asked: AtomicBool,
+    selection: SpanSelection,
+    rule: Option<Rule>,
+    parts: [Mutex<Part>; PARTS],
+}
+
+#[derive(Debug, Default)]
+struct Part {
+    traces: HashMap<TraceId, Open>,
+    order: VecDeque<TraceId>,
+}
+
+/// A trace with a local root here.
+#[derive(Debug)]
+struct Open {
+    root: SpanId,
+    /// What the caller announced; its run is joined.
+    caller: Option<RecordedRun>,
+    /// A span showed that the run is sent.
+    is_sent: bool,
+    session: Option<Arc<str>>,
+    spans: HashMap<SpanId, Stand>,
+}
+
+/// Where what a span calls has its place.
+#[derive(Clone, Debug)]
+struct Stand {
+    /// The nearest span that is sent, itself included.
+    sent: SpanId,
+    agent: Option<Arc<str>>,
+}
+
+impl Announcer {
+    pub(crate) fn new(selection: SpanSelection, rule: Option<Rule>) -> Self {
+        Self { is_asked: AtomicBool::new(false), selection, rule, parts: Default::default() }
+    }
+
+    /// From now on somebody asks.
+    pub(crate) fn watch(&self) {
+        self.is_asked.store(true, Ordering::Relaxed);
+    }
+
+    /// A span has begun.
+    pub(crate) fn began(&self, span: &SpanData) {
+        if !self.is_asked.load(Ordering::Relaxed) || !span.span_context.is_sampled() {
+            return;
+        }
+        let (trace_id, span_id) = (span.span_context.trace_id(), span.span_context.span_id());
+        let is_root = span.parent_span_id == SpanId::INVALID || span.parent_span_is_remote;
+        let seen = glance(span.attributes.iter().map(|pair| (pair.key.as_str(), || value(&pair.value))));
+        let label = |id: Option<String>| id.filter(|id| id.len() <= ID_BYTES).map(Arc::from);
+
+        let mut part = self.part(trace_id);
+        if is_root && !part.traces.contains_key(&trace_id) {
+            let caller = RecordedRun::in_state(span.span_context.trace_state());
+            let state = span.span_context.trace_state();
+            if caller.is_none() && self.rule.as_ref().is_some_and(|rule| !rule.keeps(trace_id, &span.name, state)) {
+                return;
+            }
+            part.begin(trace_id, Open { root: span_id, caller, is_sent: false, session: None, spans: HashMap::new() });
+        }
+        let Some(open) = part.traces.get_mut(&trace_id) else { return };
+        let is_selected = match &self.selection {
+            SpanSelection::GenAi => seen.genai,
+            SpanSelection::All => true,
+            policy => policy.selects_span(&SdkSpan(span)),
+        };
+        let above = open.spans.get(&span.parent_span_id);
+        let stand = Stand {
+            sent: match above {
+                Some(above) if !is_selected => above.sent,
+                None if !is_selected && !is_root => open.root,
+                _ => span_id,
+            },
+            agent: label(seen.agent_id).or_else(|| above.and_then(|above| above.agent.clone())),
+        };
+        open.is_sent |= is_selected;
+        open.session = open.session.take().or_else(|| label(seen.session_id));
+        if open.spans.len() < SPANS {
+            open.spans.insert(span_id, stand);
+        }
+    }
+
+    /// A span has ended.
+    pub(crate) fn ended(&self, span: &SpanData) {
+        if !self.is_asked.load(Ordering::Relaxed) {
+            return;
+        }
+        let trace_id = span.span_context.trace_id();
+        let mut part = self.part(trace_id);
+        let Some(open) = part.traces.get_mut(&trace_id) else { return };
+        open.spans.remove(&span.span_context.span_id());
+        if open.spans.is_empty() {
+            part.traces.remove(&trace_id);
+        }
+    }
+
+    /// What there is to announce of the span that is current; `None` when its run is not sent, or not known to be.
+    pub(crate) fn run(&self, cx: &Context) -> Option<RecordedRun> {
+        let span = cx.span();
+        let (trace_id, span_id) = (span.span_context().trace_id(), span.span_context().span_id());
+        let part = self.part(trace_id);
+        let open = part.traces.get(&trace_id).filter(|open| open.is_sent)?;
+        let stand = open.spans.get(&span_id);
+        let caller = open.caller.as_ref();
+        let session = caller.and_then(RecordedRun::session_id).or(open.session.as_deref());
+        let agent = stand.and_then(|stand| stand.agent.as_deref());
+        let agent = agent.or_else(|| caller.and_then(RecordedRun::agent_id));
+        let mut run = RecordedRun::new().with_span_id(stand.map_or(open.root, |stand| stand.sent));
+        if let Some(session) = session {
+            run = run.with_session_id(session);
+        }
+        if let Some(agent) = agent {
+            run = run.with_agent_id(agent);
+        }
+        Some(run)
+    }
+
+    fn part(&self, trace_id: TraceId) -> MutexGuard<'_, Part> {
+        let [.., last] = trace_id.to_bytes();
+        let [first, ..] = &self.parts;
+        let part = self.parts.get(usize::from(last) % PARTS).unwrap_or(first);
+        // Nothing of ours panics while it holds the lock; if it did, what it guards is still whole.
+        part.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Part {
+    fn begin(&mut self, trace_id: TraceId, open: Open) {
+        if self.order.len() >= 2 * TRACES {
+            self.order.retain(|trace_id| self.traces.contains_key(trace_id));
+        }
+        while self.traces.len() >= TRACES {
+            let Some(oldest) = self.order.pop_front() else { break };
+            self.traces.remove(&oldest);
+        }
+        self.order.push_back(trace_id);
+        self.traces.insert(trace_id, open);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{chat, in_trace, span_data};
+    use opentelemetry::KeyValue;
+    use opentelemetry::trace::SpanContext;
+
+    fn asked(selection: SpanSelection, rule: Option<Rule>) -> Announcer {
+        let announcer = Announcer::new(selection, rule);
+        announcer.watch();
+        announcer
+    }
+
+    fn told(announcer: &Announcer, span: &SpanData) -> Option<(u64, Option<String>, Option<String>)> {
+        let cx = Context::new().with_remote_span_context(span.span_context.clone());
+        let run = announcer.run(&cx)?;
+        let span_id = u64::from_be_bytes(run.span_id()?.to_bytes());
+        Some((span_id, run.session_id().map(str::to_owned), run.agent_id().map(str::to_owned)))
+    }
+
+    fn with(mut span: SpanData, key: &'static str, value: &'static str) -> SpanData {
+        span.attributes.push(KeyValue::new(key, value));
+        span
+    }
+
+    #[test]
+    fn a_call_is_placed_under_the_nearest_span_that_is_sent() {
+        let announcer = asked(SpanSelection::GenAi, None);
+        let root = span_data(1, 0, "POST /ask");
+        announcer.began(&root);
+        assert_eq!(told(&announcer, &root), None, "nothing shows yet that it is sent");
+        let agent = with(with(span_data(2, 1, "agent"), "gen_ai.agent.name", "planner"), "gen_ai.conversation.id", "s");
+        announcer.began(&agent);
+        let http = span_data(3, 2, "GET");
+        announcer.began(&http);
+        let of_agent = || (Some("s".to_owned()), Some("planner".to_owned()));
+        assert_eq!(told(&announcer, &http), Some((2, of_agent().0, of_agent().1)));
+        announcer.began(&chat(4, 2));
+        announcer.began(&span_data(5, 4, "POST"));
+        assert_eq!(told(&announcer, &span_data(5, 4, "POST")), Some((4, of_agent().0, of_agent().1)));
+        let side = span_data(6, 1, "GET");
+        announcer.began(&side);
+        assert_eq!(told(&announcer, &side), Some((1, of_agent().0, None)));
+    }
+
+    #[test]
+    fn what_has_ended_is_forgotten_and_what_nobody_asks_for_is_not_kept() {
+        let announcer = asked(SpanSelection::GenAi, None);
+        announcer.began(&chat(1, 0));
+        announcer.ended(&chat(1, 0));
+        assert_eq!(told(&announcer, &chat(1, 0)), None);
+        assert!(announcer.parts.iter().all(|part| part.lock().unwrap().traces.is_empty()));
+        let unasked = Announcer::new(SpanSelection::All, None);
+        unasked.began(&chat(1, 0));
+        assert_eq!(told(&unasked, &chat(1, 0)), None);
+    }
+
+    #[test]
+    fn a_run_that_is_not_sampled_here_is_not_announced_unless_a_caller_records_it() {
+        let announcer = asked(SpanSelection::All, Some(Rule::new(0.0, None)));
+        announcer.began(&chat(1, 0));
+        assert_eq!(told(&announcer, &chat(1, 0)), None);
+        let mut called = chat(1, 9);
+        let context = called.span_context.clone();
+        called.parent_span_is_remote = true;
+        let state = "retrace=1;p:00000000000000aa;s:theirs;a:caller".parse().unwrap();
+        called.span_context =
+            SpanContext::new(context.trace_id(), context.span_id(), context.trace_flags(), false, state);
+        announcer.began(&called);
+        assert_eq!(told(&announcer, &called), Some((1, Some("theirs".into()), Some("caller".into()))));
+    }
+
+    #[test]
+    fn a_policy_says_which_spans_are_sent() {
+        let announcer = asked(SpanSelection::policy(|span| span.name == "step"), None);
+        announcer.began(&chat(1, 0));
+        assert_eq!(told(&announcer, &chat(1, 0)), None);
+        announcer.began(&span_data(2, 1, "step"));
+        assert_eq!(told(&announcer, &span_data(2, 1, "step")).map(|(span, ..)| span), Some(2));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let announcer = asked(SpanSelection::All, None);
+        // All in one part, for its number is the last byte.
+        for trace in 0..TRACES as u128 + 10 {
+            announcer.began(&in_trace(chat(1, 0), (trace + 1) << 8));
+        }
+        assert_eq!(announcer.part(TraceId::from(0)).traces.len(), TRACES);
+        assert_eq!(told(&announcer, &in_trace(chat(1, 0), 1 << 8)), None);
+        for span in 2..SPANS as u64 + 10 {
+            announcer.began(&in_trace(chat(span, 1), 1_000 << 8));
+        }
+        let last = in_trace(chat(SPANS as u64 + 9, 1), 1_000 << 8);
+        assert_eq!(told(&announcer, &last).map(|(span, ..)| span), Some(1));
+    }
+}

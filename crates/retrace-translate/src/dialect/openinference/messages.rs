@@ -1,0 +1,309 @@
+//! The messages of OpenInference, whose keys are nested, or dotted as its specification shows them.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::chat;
+use crate::messages::{Part, Source, Turn, beside_a_result, label_of, text_of};
+
+/// Reads a list of messages, prompts, choices, or texts that were embedded.
+pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
+    let elements: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+    elements.into_iter().map(turn).collect::<Option<_>>().or_else(|| chat::messages(json))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawElement<'a> {
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow, alias = "completion", alias = "embedding")]
+    prompt: Option<RawText<'a>>,
+    #[serde(borrow, rename = "prompt.text", alias = "completion.text", alias = "embedding.text")]
+    text: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawText<'a> {
+    #[serde(borrow)]
+    text: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawMessage<'a> {
+    #[serde(borrow, alias = "message.role")]
+    role: Option<&'a RawValue>,
+    #[serde(borrow, alias = "message.name")]
+    name: Option<&'a RawValue>,
+    #[serde(borrow, alias = "message.content")]
+    content: Option<&'a RawValue>,
+    #[serde(borrow, alias = "message.contents")]
+    contents: Vec<&'a RawValue>,
+    #[serde(borrow, alias = "message.tool_call_id")]
+    tool_call_id: Option<&'a RawValue>,
+    #[serde(borrow, alias = "message.tool_calls")]
+    tool_calls: Vec<Called<'a>>,
+    #[serde(borrow, alias = "message.function_call_name")]
+    function_call_name: Option<&'a RawValue>,
+    #[serde(borrow, alias = "message.function_call_arguments_json")]
+    function_call_arguments_json: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Called<'a> {
+    #[serde(borrow)]
+    tool_call: Option<RawCall<'a>>,
+    #[serde(borrow, rename = "tool_call.id")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, rename = "tool_call.function.name")]
+    name: Option<&'a RawValue>,
+    #[serde(borrow, rename = "tool_call.function.arguments")]
+    arguments: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawCall<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    function: RawFunction<'a>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawFunction<'a> {
+    #[serde(borrow)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    arguments: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawItem<'a> {
+    #[serde(borrow)]
+    message_content: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawContent<'a> {
+    #[serde(borrow, rename = "type", alias = "message_content.type")]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow, alias = "message_content.text")]
+    text: Option<&'a RawValue>,
+    #[serde(borrow, alias = "message_content.image")]
+    image: Option<RawMedium<'a>>,
+    #[serde(borrow, alias = "message_content.audio")]
+    audio: Option<RawMedium<'a>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawMedium<'a> {
+    #[serde(borrow, alias = "audio")]
+    image: Option<RawPlace<'a>>,
+    #[serde(borrow, rename = "image.url", alias = "audio.url")]
+    url: Option<&'a RawValue>,
+    #[serde(borrow, rename = "audio.mime_type")]
+    mime_type: Option<&'a RawValue>,
+    #[serde(borrow, rename = "audio.transcript")]
+    transcript: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RawPlace<'a> {
+    #[serde(borrow)]
+    url: Option<&'a RawValue>,
+    #[serde(borrow)]
+    mime_type: Option<&'a RawValue>,
+    #[serde(borrow)]
+    transcript: Option<&'a RawValue>,
+}
+
+fn turn(raw: &RawValue) -> Option<Turn<'_>> {
+    if let Some(text) = text_of(raw) {
+        return Some(said("user", vec![Part::Text(text)]));
+    }
+    let element: RawElement<'_> = serde_json::from_str(raw.get()).ok()?;
+    if let Some(text) = element.text.or_else(|| element.prompt?.text) {
+        return Some(said("user", vec![text_of(text).map_or(Part::Other(text), Part::Text)]));
+    }
+    let dotted = || Some(raw).filter(|raw| raw.get().contains("\"message."));
+    let message: RawMessage<'_> = serde_json::from_str(element.message.or_else(dotted)?.get()).ok()?;
+    let is_empty = message.content.is_none() && message.contents.is_empty() && message.tool_calls.is_empty();
+    if is_empty
+        && message.role.is_none()
+        && message.function_call_name.or(message.function_call_arguments_json).is_none()
+    {
+        return None;
+    }
+    let role = message.role.and_then(label_of).unwrap_or(Cow::Borrowed("user"));
+    let name = message.name.and_then(label_of);
+    let content = message.content.filter(|content| content.get() != "null");
+    let id = message.tool_call_id.and_then(label_of);
+    let mut parts = Vec::new();
+    if id.is_some() || (matches!(&*role, "tool" | "function") && content.is_some() && message.contents.is_empty()) {
+        parts.push(Part::ToolResult { id, name: name.clone(), result: content });
+        parts.extend(beside_a_result(&role));
+    } else {
+        parts.extend(content.map(|content| text_of(content).map_or(Part::Other(content), Part::Text)));
+    }
+    message.contents.into_iter().for_each(|item| parts_of(item, &mut parts));
+    // Calls that stand among the contents, for their order, stand beside them too.
+    for call in message.tool_calls.into_iter().filter_map(Called::part) {
+        if !parts.iter().any(|part| is_same_call(part, &call)) {
+            parts.push(call);
+        }
+    }
+    let (function, arguments) = (message.function_call_name, message.function_call_arguments_json);
+    if function.or(arguments).is_some() {
+        let name = function.and_then(label_of).unwrap_or_default();
+        parts.push(Part::ToolCall { id: None, name, arguments });
+    }
+    Some(Turn { role, name, parts, finish_reason: None })
+}
+
+fn said<'a>(role: &'static str, parts: Vec<Part<'a>>) -> Turn<'a> {
+    Turn { role: Cow::Borrowed(role), parts, ..Turn::default() }
+}
+
+/// What one of the contents of a message holds: whatever of text, media and calls it names.
+fn parts_of<'a>(raw: &'a RawValue, parts: &mut Vec<Part<'a>>) {
+    let before = parts.len();
+    let item: RawItem<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
+    let content = serde_json::from_str::<RawContent<'_>>(item.message_content.unwrap_or(raw).get());
+    let call = serde_json::from_str(raw.get()).ok().and_then(Called::part);
+    let Ok(content) = content else {
+        parts.push(Part::Other(raw));
+        return;
+    };
+    let kind = content.kind.and_then(label_of);
+    let is_reasoning = matches!(kind.as_deref(), Some("reasoning" | "thinking" | "redacted_thinking"));
+    let is_known =
+        is_reasoning || matches!(kind.as_deref(), None | Some("text" | "image" | "audio" | "tool_use" | "refusal"));
+    if let Some(text) = content.text {
+        parts.push(match text_of(text) {
+            Some(text) if is_reasoning => Part::Reasoning(text),
+            Some(text) if kind.as_deref() == Some("refusal") => Part::Refusal(text),
+            Some(text) => Part::Text(text),
+            None => Part::Other(text),
+        });
+    }
+    for (modality, medium) in [("image", content.image), ("audio", content.audio)] {
+        parts.extend(medium.into_iter().flat_map(|medium| medium.parts(modality)));
+    }
+    parts.extend(call);
+    if !is_known {
+        parts.truncate(before);
+        parts.push(Part::Other(raw));
+    }
+}
+
+impl<'a> RawMedium<'a> {
+    fn parts(self, modality: &'static str) -> impl Iterator<Item = Part<'a>> {
+        let place = self.image.unwrap_or_default();
+        let mime_type = self.mime_type.or(place.mime_type).and_then(label_of);
+        let source = self.url.or(place.url).and_then(label_of).map(Source::Uri);
+        let medium = source.map(|source| Part::Media { modality: Some(Cow::Borrowed(modality)), mime_type, source });
+        let transcript = self.transcript.or(place.transcript).and_then(text_of).map(Part::Text);
+        medium.into_iter().chain(transcript)
+    }
+}
+
+impl<'a> Called<'a> {
+    fn part(self) -> Option<Part<'a>> {
+        let call = self.tool_call.unwrap_or_default();
+        let (id, name) = (self.id.or(call.id), self.name.or(call.function.name));
+        let arguments = self.arguments.or(call.function.arguments);
+        let is_there = id.is_some() || name.is_some() || arguments.is_some();
+        is_there.then(|| Part::ToolCall {
+            id: id.and_then(label_of),
+            name: name.and_then(label_of).unwrap_or_default(),
+            arguments,
+        })
+    }
+}
+
+fn is_same_call(one: &Part<'_>, other: &Part<'_>) -> bool {
+    let call = |part: &Part<'_>| match part {
+        Part::ToolCall { id, name, arguments } => Some((
+            id.clone().map(Cow::into_owned),
+            name.clone().into_owned(),
+            arguments.map(|raw| raw.get().to_owned()),
+        )),
+        _ => None,
+    };
+    call(one).is_some_and(|one| call(other) == Some(one))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::messages::conversation;
+
+    fn read(json: &str) -> serde_json::Value {
+        serde_json::to_value(conversation(Vec::new(), turns(json).unwrap())).unwrap()["messages"].take()
+    }
+
+    #[test]
+    fn keys_are_nested_or_dotted() {
+        let expected = serde_json::json!([
+            {"role": "user", "content": [
+                {"type": "text", "text": "what is this?"},
+                {"type": "image", "mime_type": "image/png", "data": "aGk="},
+            ]},
+            {"role": "assistant", "content": "", "tool_calls": [{"id": "c1", "name": "f", "arguments": {"a": 1}}]},
+            {"role": "tool", "content": "18", "tool_call_id": "c1"},
+        ]);
+        let nested = r#"[
+            {"message": {"role": "user", "contents": [
+                {"message_content": {"type": "text", "text": "what is this?"}},
+                {"message_content": {"type": "image", "image": {"image": {"url": "data:image/png;base64,aGk="}}}}]}},
+            {"message": {"role": "assistant", "content": null, "tool_calls": [
+                {"tool_call": {"id": "c1", "function": {"name": "f", "arguments": "{\"a\":1}"}}}]}},
+            {"message": {"role": "tool", "content": "18", "tool_call_id": "c1"}}]"#;
+        let dotted = r#"[
+            {"message.role": "user", "message.contents": [
+                {"message_content.type": "text", "message_content.text": "what is this?"},
+                {"message_content.type": "image", "message_content.image": {"image.url": "data:image/png;base64,aGk="}}]},
+            {"message.role": "assistant", "message.content": null, "message.tool_calls": [
+                {"tool_call.id": "c1", "tool_call.function.name": "f", "tool_call.function.arguments": "{\"a\":1}"}]},
+            {"message.role": "tool", "message.content": "18", "message.tool_call_id": "c1"}]"#;
+        assert_eq!(read(nested), expected);
+        assert_eq!(read(dotted), expected);
+    }
+
+    #[test]
+    fn parts_keep_their_order_and_calls_are_said_once() {
+        let json = r#"[{"message": {"role": "assistant", "contents": [
+                {"message_content": {"type": "reasoning", "text": "hm"}},
+                {"message_content": {"type": "tool_use"}, "tool_call": {"id": "c", "function": {"name": "f"}}},
+                {"message_content": {"type": "hologram", "text": "?"}}],
+            "tool_calls": [{"tool_call": {"id": "c", "function": {"name": "f"}}}, {"tool_call": {"id": "d", "function": {"name": "g"}}}]}}]"#;
+        let turns = turns(json).unwrap();
+        let shapes = turns[0].parts.iter().map(|part| match part {
+            Part::Reasoning(_) => "reasoning",
+            Part::ToolCall { name, .. } if name == "f" => "f",
+            Part::ToolCall { .. } => "g",
+            Part::Other(_) => "other",
+            _ => "?",
+        });
+        assert_eq!(shapes.collect::<Vec<_>>(), ["reasoning", "f", "other", "g"]);
+    }
+
+    #[test]
+    fn prompts_and_choices_are_texts() {
+        for json in [r#"[{"prompt": {"text": "go"}}]"#, r#"[{"completion.text": "go"}]"#, r#"["go"]"#] {
+            assert_eq!(read(json), serde_json::json!([{"role": "user", "content": "go"}]), "{json}");
+        }
+        assert!(turns(r#"[{"else": 1}]"#).is_none() && turns("7").is_none());
+    }
+}

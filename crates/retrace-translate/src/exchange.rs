@@ -1,0 +1,221 @@
+//! Requests and answers as the APIs of providers have them, for spans that record nothing but those.
+
+use std::borrow::Cow;
+
+use retrace_protocol::message::Text;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::chat::{message, messages, parts_of};
+use crate::messages::{Part, Turn, label_of, text_of};
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Request<'a> {
+    /// OpenAI's and Anthropic's messages.
+    #[serde(borrow)]
+    messages: Option<&'a RawValue>,
+    /// Gemini's.
+    #[serde(borrow)]
+    contents: Option<&'a RawValue>,
+    /// Those of OpenAI's responses, and texts to embed.
+    #[serde(borrow, alias = "inputs")]
+    input: Option<&'a RawValue>,
+    #[serde(borrow)]
+    prompt: Option<&'a RawValue>,
+    #[serde(borrow, alias = "instructions", alias = "systemInstruction", alias = "system_instruction")]
+    system: Option<&'a RawValue>,
+}
+
+/// The messages of a request; `None` when it is none.
+pub(crate) fn request(json: &str) -> Option<Vec<Turn<'_>>> {
+    if json.trim_start().starts_with('[') {
+        return texts(serde_json::from_str(json).ok()?).or_else(|| messages(json));
+    }
+    let request: Request<'_> = object(json)?;
+    let said = request.messages.or(request.contents).or(request.input).or(request.prompt)?;
+    let mut turns = Vec::new();
+    if let Some(system) = request.system.filter(|raw| raw.get() != "null") {
+        let parts = message(system).map_or_else(|| parts_of(system), |turn| turn.parts);
+        turns.push(Turn { role: Cow::Borrowed("system"), parts, ..Turn::default() });
+    }
+    match text_of(said) {
+        Some(text) => turns.push(user(text)),
+        None => turns.extend(texts(said).or_else(|| messages(said.get()))?),
+    }
+    Some(turns)
+}
+
+/// A list of texts, each of which is a message.
+fn texts(raw: &RawValue) -> Option<Vec<Turn<'_>>> {
+    let list: Vec<&RawValue> = serde_json::from_str(raw.get()).ok()?;
+    let texts = list.into_iter().map(|raw| text_of(raw).map(user)).collect::<Option<Vec<_>>>()?;
+    (!texts.is_empty()).then_some(texts)
+}
+
+fn user(text: Text<'_>) -> Turn<'_> {
+    Turn { role: Cow::Borrowed("user"), parts: vec![Part::Text(text)], ..Turn::default() }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Response<'a> {
+    /// OpenAI's choices.
+    #[serde(borrow)]
+    choices: Option<Vec<&'a RawValue>>,
+    /// Gemini's.
+    #[serde(borrow)]
+    candidates: Option<Vec<&'a RawValue>>,
+    /// The items of OpenAI's responses.
+    #[serde(borrow)]
+    output: Option<Vec<&'a RawValue>>,
+    #[serde(borrow)]
+    messages: Option<Vec<&'a RawValue>>,
+    /// Anthropic's, or a message alone.
+    #[serde(borrow)]
+    role: Option<&'a RawValue>,
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow, alias = "responseId", alias = "response_id")]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
+    /// What is left of a streamed answer, or of a completion.
+    #[serde(borrow, alias = "combined_chunk_content")]
+    text: Option<&'a RawValue>,
+    #[serde(borrow, alias = "stop_reason")]
+    finish_reason: Option<&'a RawValue>,
+}
+
+/// What an answer says beside its messages.
+#[derive(Debug, Default)]
+pub(crate) struct Answered {
+    /// The provider's id of it.
+    pub id: Option<String>,
+    /// Why the model stopped, for each choice that says so.
+    pub finish_reasons: Vec<String>,
+}
+
+impl Answered {
+    /// `None` when the JSON is no answer.
+    pub(crate) fn read(json: &str) -> Option<Self> {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Choice<'a> {
+            #[serde(borrow, alias = "finishReason")]
+            finish_reason: Option<&'a RawValue>,
+        }
+        let response: Response<'_> = object(json)?;
+        let of_choices = response.choices.or(response.candidates);
+        let alone = match (&of_choices, &response.output) {
+            (None, Some(_)) => response.status,
+            (None, None) if response.role.is_some() => response.finish_reason,
+            (Some(_), _) => None,
+            (None, None) => return None,
+        };
+        let choices = of_choices.unwrap_or_default().into_iter();
+        let choices = choices.filter_map(|raw| serde_json::from_str::<Choice<'_>>(raw.get()).ok()?.finish_reason);
+        let finish_reasons = choices.chain(alone).filter_map(label_of).map(Cow::into_owned).collect();
+        Some(Self { id: response.id.and_then(label_of).map(Cow::into_owned), finish_reasons })
+    }
+}
+
+/// The messages of an answer, one for each choice; `None` when it is none.
+pub(crate) fn response(json: &str) -> Option<Vec<Turn<'_>>> {
+    if json.trim_start().starts_with('[') {
+        return messages(json);
+    }
+    let response: Response<'_> = object(json)?;
+    if let Some(items) = response.output {
+        // Its items are one answer together.
+        let turns = items.into_iter().map(message).collect::<Option<Vec<_>>>()?;
+        let parts = turns.into_iter().flat_map(|turn| turn.parts).collect();
+        return Some(vec![Turn { role: Cow::Borrowed("assistant"), parts, ..Turn::default() }]);
+    }
+    match response.choices.or(response.candidates).or(response.messages) {
+        Some(list) => list.into_iter().map(message).collect(),
+        None if response.role.is_some() || response.message.is_some() => messages(json),
+        None => {
+            let parts = vec![Part::Text(text_of(response.text?)?)];
+            let finish_reason = response.finish_reason.and_then(label_of);
+            Some(vec![Turn { role: Cow::Borrowed("assistant"), parts, finish_reason, ..Turn::default() }])
+        }
+    }
+}
+
+fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
+    if json.trim_start().starts_with('{') { serde_json::from_str(json).ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::messages::{answer, conversation};
+
+    fn asked(json: &str) -> serde_json::Value {
+        serde_json::to_value(conversation(Vec::new(), request(json).unwrap())).unwrap()["messages"].take()
+    }
+
+    #[test]
+    fn requests_of_every_provider_are_read() {
+        let expected =
+            serde_json::json!([{"role": "system", "content": "be terse"}, {"role": "user", "content": "hi"}]);
+        for json in [
+            r#"{"model":"m","messages":[{"role":"system","content":"be terse"},{"role":"user","content":"hi"}]}"#,
+            r#"{"system":"be terse","messages":[{"role":"user","content":[{"type":"text","text":"hi"}]}],"max_tokens":9}"#,
+            r#"{"instructions":"be terse","input":"hi"}"#,
+            r#"{"instructions":"be terse","input":[{"type":"message","role":"user","content":[{"type":"input_text","text":"hi"}]}]}"#,
+            r#"{"systemInstruction":{"parts":[{"text":"be terse"}]},"contents":[{"role":"user","parts":[{"text":"hi"}]}]}"#,
+        ] {
+            assert_eq!(asked(json), expected, "{json}");
+        }
+        assert_eq!(asked(r#"{"input":["a","b"]}"#).as_array().unwrap().len(), 2);
+        for other in ["hi", "7", "{}", r#"{"query":"hi"}"#, r#"{"messages":[7]}"#] {
+            assert!(request(other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn answers_of_every_provider_are_read() {
+        for json in [
+            r#"{"choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"yes"}}]}"#,
+            r#"{"choices":[{"text":"yes","finish_reason":"stop"}]}"#,
+            r#"{"role":"assistant","content":[{"type":"text","text":"yes"}],"stop_reason":"stop"}"#,
+            r#"{"candidates":[{"content":{"role":"model","parts":[{"text":"yes"}]},"finishReason":"stop"}]}"#,
+        ] {
+            let answer = answer(response(json).unwrap());
+            assert_eq!(answer.output.unwrap().as_str(), "\"yes\"", "{json}");
+            assert_eq!(answer.finish_reasons, ["stop"], "{json}");
+        }
+        let items = r#"{"output":[{"type":"reasoning","summary":[{"type":"summary_text","text":"hm"}]},
+            {"type":"message","role":"assistant","content":[{"type":"output_text","text":"yes"}]},
+            {"type":"function_call","id":"fc_1","call_id":"call_1","name":"f","arguments":"{}"}]}"#;
+        let answer = answer(response(items).unwrap());
+        assert_eq!((answer.output.unwrap().as_str(), answer.reasoning.unwrap().as_str()), ("\"yes\"", "\"hm\""));
+        assert_eq!(answer.tool_calls.unwrap().as_str(), r#"[{"id":"call_1","name":"f","arguments":{}}]"#);
+        assert!(response("{}").is_none() && response("yes").is_none());
+    }
+
+    #[test]
+    fn an_answer_has_an_id_and_reasons_to_stop() {
+        for (json, id, reasons) in [
+            (
+                r#"{"id":"c","choices":[{"finish_reason":"stop"},{"finish_reason":"length"}]}"#,
+                "c",
+                &["stop", "length"][..],
+            ),
+            (r#"{"id":"m","role":"assistant","content":[],"stop_reason":"end_turn"}"#, "m", &["end_turn"]),
+            (r#"{"responseId":"g","candidates":[{"finishReason":"STOP"}]}"#, "g", &["STOP"]),
+            (r#"{"id":"r","output":[],"status":"completed"}"#, "r", &["completed"]),
+        ] {
+            let answered = Answered::read(json).unwrap();
+            assert_eq!(
+                (answered.id.as_deref(), answered.finish_reasons),
+                (Some(id), reasons.iter().map(|r| (*r).to_owned()).collect())
+            );
+        }
+        for other in [r#"{"id":"x"}"#, "[]", "text", r#"{"id":"x","status":"done"}"#] {
+            assert!(Answered::read(other).is_none(), "{other}");
+        }
+    }
+}

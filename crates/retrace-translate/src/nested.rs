@@ -1,0 +1,83 @@
+//! Values that a dialect nests in one: usage, cost, or the parameters of a model as one JSON object.
+
+use std::borrow::Cow;
+
+use retrace_protocol::message::decode;
+use serde_json::value::RawValue;
+
+use crate::members::Members;
+use crate::slot::{Slot, Slots};
+use crate::view::Value;
+
+/// A key whose value is an object, and the places that members of it fill.
+#[derive(Debug)]
+pub(crate) struct Nested {
+    pub key: &'static str,
+    pub members: &'static [(&'static str, Slot)],
+}
+
+impl Nested {
+    /// The members that have a place; none when the value is no object.
+    pub(crate) fn read<'a>(&self, value: &Value<'a>) -> Vec<(Slot, Value<'a>)> {
+        match value {
+            Value::Str(Cow::Borrowed(text)) | Value::Json(Cow::Borrowed(text)) => self.placed(text).collect(),
+            Value::Str(Cow::Owned(text)) | Value::Json(Cow::Owned(text)) => {
+                self.placed(text).map(|(slot, value)| (slot, value.into_owned())).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether the record has every member of the value.
+    pub(crate) fn is_told(&self, value: &Value<'_>, slots: &Slots<'_>) -> bool {
+        let Some(members) = value.as_json_text().and_then(Members::read) else { return false };
+        members.into_entries().iter().all(|(name, raw)| {
+            let slot = self.members.iter().find(|(member, _)| member == name).map(|(_, slot)| *slot);
+            slot.is_some_and(|slot| slots.is_told(slot) && slots.value(slot) == plain(raw).as_ref())
+        })
+    }
+
+    fn placed<'a>(&self, text: &'a str) -> impl Iterator<Item = (Slot, Value<'a>)> {
+        let members = Members::read(text);
+        self.members.iter().filter_map(move |(member, slot)| Some((*slot, plain(members.as_ref()?.get(&[member])?)?)))
+    }
+}
+
+/// The value as an attribute would have it; `None` for `null`.
+fn plain(raw: &RawValue) -> Option<Value<'_>> {
+    let text = raw.get();
+    Some(match text.as_bytes().first()? {
+        b'"' => Value::Str(decode(raw)),
+        b'{' | b'[' => Value::Json(Cow::Borrowed(text)),
+        b't' => Value::Bool(true),
+        b'f' => Value::Bool(false),
+        b'n' => return None,
+        _ => match text.parse() {
+            Ok(number) => Value::Int(number),
+            Err(_) => Value::Float(text.parse().ok()?),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USAGE: Nested = Nested {
+        key: "usage",
+        members: &[("in", Slot::InputTokens), ("input", Slot::InputTokens), ("why", Slot::FinishReasons)],
+    };
+
+    #[test]
+    fn members_come_out_as_attributes_would() {
+        let read = USAGE.read(&Value::from(r#"{"in":7,"input":null,"why":["a"],"other":1}"#));
+        assert_eq!(read, [(Slot::InputTokens, Value::Int(7)), (Slot::FinishReasons, Value::Json(r#"["a"]"#.into())),]);
+        for other in [Value::from("text"), Value::from("[1]"), Value::from(r#"{"in":"#), Value::Int(1)] {
+            assert!(USAGE.read(&other).is_empty(), "{other:?}");
+        }
+        assert_eq!(
+            USAGE.read(&Value::Json(r#"{"why":"a\nb"}"#.to_owned().into())),
+            [(Slot::FinishReasons, "a\nb".into())]
+        );
+    }
+}

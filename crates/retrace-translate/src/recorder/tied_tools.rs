@@ -1,0 +1,75 @@
+//! Spans of tools that do not say which call they execute: tied to the calls that messages show.
+//!
+//! Many instrumentations know a tool by its name only. A call of that name with the same arguments, which no other span
+//! executes, is the one; and so is the only call of that name that is left, for the only span.
+
+use std::collections::{HashMap, HashSet};
+
+use retrace_protocol::{Json, SpanType};
+use serde_json::Value;
+
+use crate::recorder::node::Node;
+use crate::recorder::tools::SeenTools;
+
+/// A call that no span claims so far.
+struct Open<'s> {
+    id: &'s str,
+    arguments: Option<Value>,
+    is_taken: bool,
+}
+
+/// Ties the nodes in `order` that execute a tool without saying for which call.
+pub(crate) fn tie(nodes: &mut [Node], order: &[usize], seen: &SeenTools) {
+    let is_untied = |at: &usize| nodes.get(*at).is_some_and(is_untied);
+    let untied: Vec<usize> = order.iter().copied().filter(is_untied).collect();
+    if untied.is_empty() {
+        return;
+    }
+    let mut ends: HashMap<[u8; 8], u64> = HashMap::new();
+    let mut claimed: HashSet<&str> = HashSet::new();
+    for node in nodes.iter() {
+        ends.insert(node.span_id, node.end);
+        claimed.extend(node.executed_call.as_deref());
+    }
+    let mut shown: Vec<_> = seen.calls().filter(|call| !claimed.contains(call.id)).collect();
+    shown.sort_by_key(|call| ends.get(&call.by).copied());
+    let mut open: HashMap<&str, Vec<Open<'_>>> = HashMap::new();
+    for call in shown {
+        let arguments = call.arguments.and_then(|json| json.to_value().ok());
+        open.entry(call.name).or_default().push(Open { id: call.id, arguments, is_taken: false });
+    }
+
+    let mut ties: Vec<(usize, String)> = Vec::new();
+    let mut left: HashMap<&str, Vec<usize>> = HashMap::new();
+    for at in untied {
+        let Some(span) = nodes.get(at).and_then(|node| Some(&node.draft.as_ref()?.span)) else { continue };
+        let Some(calls) = open.get_mut(span.name.as_str()) else { continue };
+        let given = span.input.as_ref().and_then(|json: &Json| json.to_value().ok());
+        let same = calls.iter_mut().find(|call| !call.is_taken && given.is_some() && call.arguments == given);
+        match same {
+            Some(call) => {
+                call.is_taken = true;
+                ties.push((at, call.id.to_owned()));
+            }
+            None => left.entry(span.name.as_str()).or_default().push(at),
+        }
+    }
+    for (name, spans) in left {
+        let calls: Vec<_> = open.get(name).into_iter().flatten().filter(|call| !call.is_taken).collect();
+        if let ([at], [call]) = (spans.as_slice(), calls.as_slice()) {
+            ties.push((*at, call.id.to_owned()));
+        }
+    }
+    for (at, call_id) in ties {
+        let Some(node) = nodes.get_mut(at) else { continue };
+        if let Some(draft) = node.draft.as_mut() {
+            draft.metadata.tool_call_id = Some(call_id.clone());
+        }
+        node.executed_call = Some(call_id);
+    }
+}
+
+fn is_untied(node: &Node) -> bool {
+    let is_tool = node.draft.as_ref().is_some_and(|draft| draft.span.span_type == SpanType::ToolCall);
+    node.kept && is_tool && node.executed_call.is_none()
+}

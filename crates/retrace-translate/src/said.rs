@@ -1,0 +1,177 @@
+//! What a span was given and what it answered, from whichever of its attributes say it.
+
+use std::borrow::Cow;
+
+use retrace_protocol::Json;
+use retrace_protocol::json::is_strict;
+use retrace_protocol::message::Text;
+use serde_json::value::RawValue;
+
+use crate::dialect::{Class, of_rank};
+use crate::exchange;
+use crate::messages::{Answer, Part, SeenTool, Turn, answer, conversation, has_images, text_of, tie_results, tools_in};
+use crate::reading::Reading;
+use crate::repair::repair;
+use crate::slot::Slot;
+use crate::view::{SpanView, Value};
+
+/// A text shorter than this was not cut by any limit, however it begins.
+const LEAST_CUT: usize = 32;
+
+/// What a span was given and what it answered.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
+    pub input: Option<Json>,
+    pub answer: Answer,
+    /// Images are among what it was given.
+    pub vision: bool,
+}
+
+impl<V: SpanView> Reading<'_, V> {
+    pub(crate) fn said(&self, class: Option<Class>, seen: &mut impl FnMut(SeenTool<'_>, bool)) -> Said {
+        let mut said = Said::default();
+        let instructions = self.turns(Slot::SystemInstructions);
+        let told = self.conversed(class == Some(Class::Model));
+        let history = self.turns(Slot::InputMessages);
+        let answered = self.turns(Slot::OutputMessages);
+        let conversed = [
+            (Slot::SystemInstructions, instructions.is_some()),
+            (Slot::InputMessages, history.is_some()),
+            (Slot::Conversation, told.whole),
+        ];
+        let answers = answered.is_some();
+        let mut history = history
+            .or(told.asked)
+            .or_else(|| self.exchanged(Slot::Input, exchange::request))
+            .or_else(|| instructions.as_ref().and_then(|_| self.bare(Slot::Input)));
+        history.iter_mut().for_each(|turns| tie_results(turns));
+        let is_said = |turns: &Vec<Turn<'_>>| turns.iter().any(|turn| !turn.parts.is_empty());
+        let answered = answered.or(told.answered);
+        // Of what its messages do not show, such as a refusal, the whole answer is the only record.
+        let answered = match answered.as_ref().is_some_and(is_said) {
+            true => answered,
+            false => self.exchanged(Slot::Output, exchange::response).or(answered),
+        };
+        if class == Some(Class::Model) {
+            history.iter().for_each(|turns| tools_in(turns).for_each(|tool| seen(tool, false)));
+            answered.iter().for_each(|turns| tools_in(turns).for_each(|tool| seen(tool, true)));
+            said.vision = history.as_deref().is_some_and(has_images);
+        }
+
+        let asked = (instructions.is_some() || history.is_some()).then(|| {
+            Json::from_serialize(&conversation(instructions.unwrap_or_default(), history.unwrap_or_default()))
+        });
+        said.answer = answered.map(answer).unwrap_or_default();
+
+        let (given, returned) = match class {
+            Some(Class::Model) => (None, None),
+            Some(Class::Tool) => (Some(Slot::ToolArguments), Some(Slot::ToolResult)),
+            _ => (Some(Slot::RetrievalQuery), Some(Slot::RetrievalDocuments)),
+        };
+        let of_run = |slot| self.view.parent().is_local_root().then(|| self.stated(slot)).flatten();
+        let ahead = |stated, own: Option<Slot>| self.outright(stated).or_else(|| self.stated(own?));
+        said.input = ahead(Slot::Input, given).or_else(|| {
+            conversed.iter().filter(|(_, read)| *read).for_each(|(slot, _)| self.slots.mark_told(*slot));
+            asked.or_else(|| self.stated(Slot::Input)).or_else(|| of_run(Slot::RunInput))
+        });
+        said.answer.output = ahead(Slot::Output, returned).or_else(|| {
+            answers.then(|| self.slots.mark_told(Slot::OutputMessages));
+            said.answer.output.take().or_else(|| self.stated(Slot::Output)).or_else(|| of_run(Slot::RunOutput))
+        });
+        said
+    }
+
+    /// The messages in a place. What its dialect cannot read is one message: bare text is recorded too.
+    fn turns(&self, slot: Slot) -> Option<Vec<Turn<'_>>> {
+        if let Some(turns) = self.read(slot) {
+            return Some(turns);
+        }
+        let text = self.slots.value(slot)?.as_json_text()?;
+        let whole = is_strict(text).then(|| serde_json::from_str::<&RawValue>(text).ok()).flatten();
+        let part = match whole {
+            Some(raw) => text_of(raw).map_or(Part::Other(raw), Part::Text),
+            None => Part::Text(Text::Plain(Cow::Borrowed(text))),
+        };
+        Some(vec![Turn { role: Cow::Borrowed(otherwise(slot)), parts: vec![part], ..Turn::default() }])
+    }
+
+    /// The messages of a model call of which only the request or the answer was recorded, whole or as its text.
+    ///
+    /// A whole one has more than messages, so that it is kept as it is too.
+    fn exchanged(&self, slot: Slot, read: for<'a> fn(&'a str) -> Option<Vec<Turn<'a>>>) -> Option<Vec<Turn<'_>>> {
+        let held = self.slots.get(slot).filter(|held| held.rank > 0 && self.class() == Some(Class::Model))?;
+        let text = held.value.as_json_text()?;
+        if !is_structured(text) {
+            return self.bare(slot);
+        }
+        let turns = is_strict(text).then(|| read(text)).flatten()?;
+        // A list is of messages, and of nothing else.
+        if text.trim_start().starts_with('[') {
+            self.slots.mark_told(slot);
+        }
+        Some(turns)
+    }
+
+    /// A text in a place as the one message that it is.
+    fn bare(&self, slot: Slot) -> Option<Vec<Turn<'_>>> {
+        let held = self.slots.get(slot).filter(|held| held.rank > 0)?;
+        let text = held.value.as_text().filter(|text| !is_structured(text))?;
+        self.slots.mark_told(slot);
+        let part = Part::Text(Text::Plain(Cow::Borrowed(text)));
+        Some(vec![Turn { role: Cow::Borrowed(otherwise(slot)), parts: vec![part], ..Turn::default() }])
+    }
+
+    /// The value in a place, as JSON where it is JSON, else as text.
+    fn stated(&self, slot: Slot) -> Option<Json> {
+        let dialect = of_rank(self.slots.get(slot)?.rank)?;
+        let inner = |value: &Value<'_>| {
+            let raw = (dialect.unwrapped)(value.as_json_text()?)?;
+            is_strict(raw.get()).then(|| Json::from(raw.to_owned()))
+        };
+        let is_text = self.is_text(slot);
+        self.slots.tell(slot, |value| {
+            let text = value.as_text().filter(|_| is_text).map(Json::text);
+            let whole = || inner(value).or_else(|| Json::parse_strict(value.as_json_text()?));
+            let cut = || repair(value.as_json_text().filter(|text| text.len() >= LEAST_CUT)?);
+            let cut = || cut().inspect(|_| self.slots.cut.set(true));
+            Some(text.or_else(whole).or_else(cut).unwrap_or_else(|| json_or_text(value)))
+        })
+    }
+
+    /// Whether a value is declared to be a text; what a tool was given or returned is JSON where it looks like it.
+    fn is_text(&self, slot: Slot) -> bool {
+        let mime_type = match slot {
+            Slot::Input => self.slots.text(Slot::InputMimeType),
+            Slot::Output => self.slots.text(Slot::OutputMimeType),
+            _ => None,
+        };
+        let is_structured = || self.slots.text(slot).is_some_and(|text| text.starts_with(['{', '[']));
+        mime_type == Some("text/plain") && !(self.class() == Some(Class::Tool) && is_structured())
+    }
+
+    /// The same, when the application itself stated it.
+    fn outright(&self, slot: Slot) -> Option<Json> {
+        self.stated(self.slots.get(slot).filter(|held| held.rank == 0).map(|_| slot)?)
+    }
+}
+
+/// Whose a message is that does not say.
+fn otherwise(slot: Slot) -> &'static str {
+    match slot {
+        Slot::SystemInstructions => "system",
+        Slot::OutputMessages | Slot::Output => "assistant",
+        _ => "user",
+    }
+}
+
+/// Whether a text is JSON with more than one value in it.
+fn is_structured(text: &str) -> bool {
+    text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<&RawValue>(text).is_ok()
+}
+
+fn json_or_text(value: &Value<'_>) -> Json {
+    match value {
+        Value::Str(text) => Json::parse_strict(text).unwrap_or_else(|| Json::text(text)),
+        other => Json::from_serialize(other),
+    }
+}

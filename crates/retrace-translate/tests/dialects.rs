@@ -1,0 +1,502 @@
+//! Spans as libraries of other dialects write them.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use retrace_protocol::SpanType;
+use retrace_translate::Value;
+use serde_json::{Value as Json, json as value};
+use support::*;
+
+fn with(mut span: TestSpan, attributes: &[(&str, &'static str)]) -> TestSpan {
+    for (key, value) in attributes {
+        span = span.with(key, value);
+    }
+    span
+}
+
+fn messages(span: &retrace_protocol::Span) -> Json {
+    json(span.input.as_ref())["messages"].take()
+}
+
+#[test]
+fn an_openinference_call_is_read_from_its_keys_in_any_order() {
+    let call = with(
+        span(1, 0, "ChatAnthropic"),
+        &[
+            ("llm.input_messages.10.message.content", "and now?"),
+            ("llm.input_messages.10.message.role", "user"),
+            ("llm.input_messages.2.message.role", "assistant"),
+            ("llm.input_messages.2.message.contents.0.message_content.type", "reasoning"),
+            ("llm.input_messages.2.message.contents.0.message_content.text", "hm"),
+            ("llm.input_messages.2.message.contents.1.message_content.type", "tool_use"),
+            ("llm.input_messages.2.message.contents.1.tool_call.id", "c1"),
+            ("llm.input_messages.2.message.contents.1.tool_call.function.name", "look"),
+            ("llm.input_messages.2.message.contents.1.tool_call.function.arguments", r#"{"q": "x"}"#),
+            ("llm.input_messages.3.message.role", "tool"),
+            ("llm.input_messages.3.message.tool_call_id", "c1"),
+            ("llm.input_messages.3.message.content", "[1, 2]"),
+            ("llm.input_messages.0.message.role", "system"),
+            ("llm.input_messages.0.message.content", "be terse"),
+            ("llm.output_messages.0.message.role", "assistant"),
+            ("llm.output_messages.0.message.content", "done"),
+            ("llm.output_messages.0.message.contents.0.message_content.signature", "sig"),
+            ("openinference.span.kind", "LLM"),
+            ("llm.provider", "anthropic"),
+            ("llm.system", "anthropic"),
+            ("llm.model_name", "claude"),
+            ("llm.invocation_parameters", r#"{"max_tokens": 64, "temperature": 0.5, "model": "claude"}"#),
+            ("tag.tags", "blue"),
+            ("metadata", r#"{"tenant": "t-1"}"#),
+        ],
+    );
+    let call = call
+        .with_value("llm.token_count.prompt", Value::Int(7))
+        .with_value("llm.token_count.completion", Value::Int(3))
+        .with_value("llm.token_count.prompt_details.cache_read", Value::Int(2))
+        .with_value("llm.token_count.prompt_details.cache_write", Value::Int(1))
+        .with_value("llm.token_count.completion_details.reasoning", Value::Int(1))
+        .with_value("llm.cost.total", Value::Float(0.25));
+    let (trace, spans) = run_of(&[call]);
+    let told = &spans[0];
+    assert_eq!((told.span_type, told.model.as_deref(), told.cost), (SpanType::LlmCall, Some("claude"), Some(0.25)));
+    assert_eq!((told.input_tokens, told.output_tokens, trace.total_tokens), (Some(7), Some(3), Some(10)));
+    assert_eq!(
+        messages(told),
+        value!([
+            {"role": "system", "content": "be terse"},
+            {"role": "assistant", "content": "", "reasoning": "hm",
+                "tool_calls": [{"id": "c1", "name": "look", "arguments": {"q": "x"}}]},
+            {"role": "tool", "content": "[1, 2]", "tool_call_id": "c1"},
+            {"role": "user", "content": "and now?"},
+        ])
+    );
+    assert_eq!(json(told.output.as_ref()), "done");
+    assert_eq!(
+        metadata(told),
+        value!({
+            "operation": "LLM",
+            "provider": "anthropic",
+            "sampling": {"max_tokens": 64, "temperature": 0.5},
+            "usage": {"cache_read_tokens": 2, "cache_creation_tokens": 1, "reasoning_tokens": 1},
+            "attributes": {"llm.output_messages.0.message.contents.0.message_content.signature": "sig"},
+        })
+    );
+    let of_run = trace.metadata.unwrap().to_value().unwrap();
+    assert_eq!((&of_run["tenant"], &of_run["tags"]), (&value!("t-1"), &value!("blue")));
+}
+
+#[test]
+fn openinference_spans_of_other_kinds_keep_what_they_were_given_and_returned() {
+    let retriever = with(
+        span(1, 0, "VectorStoreRetriever"),
+        &[
+            ("openinference.span.kind", "RETRIEVER"),
+            ("input.value", "how?"),
+            ("input.mime_type", "text/plain"),
+            ("retrieval.documents.1.document.content", "second"),
+            ("retrieval.documents.0.document.content", "first"),
+            ("retrieval.documents.0.document.metadata", r#"{"page": 3}"#),
+        ],
+    );
+    let told = span_of(&retriever.with_value("retrieval.documents.0.document.score", Value::Float(0.5)));
+    assert_eq!((told.span_type, json(told.input.as_ref())), (SpanType::Action, "how?".into()));
+    assert_eq!(
+        json(told.output.as_ref()),
+        value!([
+            {"document": {"content": "first", "metadata": {"page": 3}, "score": 0.5}},
+            {"document": {"content": "second"}},
+        ])
+    );
+    assert_eq!(metadata(&told), value!({"operation": "RETRIEVER"}));
+
+    let tool = with(
+        span(1, 0, "run"),
+        &[
+            ("openinference.span.kind", "TOOL"),
+            ("tool.name", "look"),
+            ("tool_call.id", "c1"),
+            ("input.value", r#"{"q": 1}"#),
+            ("output.value", "42"),
+            ("output.mime_type", "text/plain"),
+        ],
+    );
+    let (_, spans) = run_of(&[tool]);
+    assert_eq!((spans[0].span_type, spans[0].name.as_str()), (SpanType::ToolCall, "look"));
+    assert_eq!((json(spans[0].input.as_ref()), json(spans[0].output.as_ref())), (value!({"q": 1}), "42".into()));
+    assert_eq!(spans[1].span_type, SpanType::ToolResult);
+
+    for (kind, span_type) in
+        [("CHAIN", SpanType::Reasoning), ("AGENT", SpanType::Reasoning), ("GUARDRAIL", SpanType::Action)]
+    {
+        assert_eq!(span_of(&span(1, 0, "x").with("openinference.span.kind", kind)).span_type, span_type, "{kind}");
+    }
+    let agent = with(span(1, 0, "run"), &[("openinference.span.kind", "AGENT"), ("agent.name", "planner")]);
+    let told = span_of(&agent);
+    assert_eq!((told.name.as_str(), told.agent_role.as_deref()), ("planner", Some("planner")));
+}
+
+#[test]
+fn texts_to_embed_and_prompts_are_messages() {
+    let embedding = with(
+        span(1, 0, "CreateEmbeddings"),
+        &[
+            ("openinference.span.kind", "EMBEDDING"),
+            ("embedding.model_name", "e-1"),
+            ("embedding.embeddings.0.embedding.text", "one"),
+            ("embedding.embeddings.1.embedding.text", "two"),
+        ],
+    );
+    let told = span_of(&embedding);
+    assert_eq!((told.span_type, told.model.as_deref()), (SpanType::LlmCall, Some("e-1")));
+    assert_eq!(messages(&told), value!([{"role": "user", "content": "one"}, {"role": "user", "content": "two"}]));
+    let completion = with(
+        span(1, 0, "Completion"),
+        &[
+            ("openinference.span.kind", "LLM"),
+            ("llm.prompts.0.prompt.text", "go"),
+            ("llm.choices.0.completion.text", "a"),
+            ("llm.choices.1.completion.text", "b"),
+        ],
+    );
+    let told = span_of(&completion);
+    assert_eq!(
+        (messages(&told), json(told.output.as_ref())),
+        (value!([{"role": "user", "content": "go"}]), value!(["a", "b"]))
+    );
+}
+
+#[test]
+fn a_call_that_recorded_only_its_request_and_answer_is_read_from_those() {
+    let call = with(
+        span(1, 0, "llm"),
+        &[
+            ("openinference.span.kind", "LLM"),
+            ("input.value", r#"{"messages": [{"role": "user", "content": "hi"}], "temperature": 0}"#),
+            (
+                "output.value",
+                r#"{"id": "r-1", "choices": [{"message": {"role": "assistant", "content": "ho"}, "finish_reason": "stop"}]}"#,
+            ),
+        ],
+    );
+    let told = span_of(&call);
+    assert_eq!(
+        (messages(&told), json(told.output.as_ref())),
+        (value!([{"role": "user", "content": "hi"}]), "ho".into())
+    );
+    let own = metadata(&told);
+    assert_eq!((&own["response_id"], &own["finish_reasons"]), (&value!("r-1"), &value!(["stop"])));
+    assert!(own["attributes"]["input.value"].is_string(), "the rest of the request is kept: {own}");
+    let bare =
+        with(span(1, 0, "llm"), &[("openinference.span.kind", "LLM"), ("input.value", "hi"), ("output.value", "ho")]);
+    let told = span_of(&bare);
+    assert_eq!(
+        (messages(&told), json(told.output.as_ref())),
+        (value!([{"role": "user", "content": "hi"}]), "ho".into())
+    );
+    assert_eq!(metadata(&told), value!({"operation": "LLM"}));
+}
+
+#[test]
+fn openllmetry_before_its_move_is_read_from_indexed_keys() {
+    let call = with(
+        span(1, 0, "anthropic.chat"),
+        &[
+            ("llm.request.type", "chat"),
+            ("gen_ai.system", "Anthropic"),
+            ("gen_ai.request.model", "claude"),
+            ("gen_ai.prompt.0.user", "what is this?"),
+            ("gen_ai.prompt.1.role", "user"),
+            (
+                "gen_ai.prompt.1.content",
+                r#"[{"type": "text", "text": "and this?"}, {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}]"#,
+            ),
+            ("gen_ai.completion.0.role", "assistant"),
+            ("gen_ai.completion.0.content", "a cat"),
+            ("gen_ai.completion.0.finish_reason", "end_turn"),
+            ("gen_ai.completion.0.tool_calls.0.id", "c1"),
+            ("gen_ai.completion.0.tool_calls.0.name", "pet"),
+            ("gen_ai.completion.0.tool_calls.0.arguments", r#"{"softly": true}"#),
+            ("llm.request.functions.0.name", "pet"),
+            ("llm.request.functions.0.description", "pets"),
+            ("llm.request.functions.0.parameters", r#"{"type": "object"}"#),
+            ("gen_ai.prompt.prompt_filter_results", "none"),
+            ("llm.user", "u-1"),
+        ],
+    );
+    let call =
+        call.with_value("llm.is_streaming", Value::Bool(true)).with_value("gen_ai.usage.prompt_tokens", Value::Int(5));
+    let (trace, spans) = run_of(&[call]);
+    let told = &spans[0];
+    assert_eq!(
+        messages(told),
+        value!([
+            {"role": "user", "content": "what is this?"},
+            {"role": "user", "content": [
+                {"type": "text", "text": "and this?"},
+                {"type": "image", "uri": "https://example.org/a.png"},
+            ]},
+        ])
+    );
+    assert_eq!((json(told.output.as_ref()), told.input_tokens), ("a cat".into(), Some(5)));
+    assert_eq!(
+        metadata(told),
+        value!({
+            "operation": "chat",
+            "provider": "anthropic",
+            "finish_reasons": ["end_turn"],
+            "streaming": true,
+            "tool_schemas": {"pet": {"type": "object"}},
+            "tool_descriptions": {"pet": "pets"},
+            "tool_calls": [{"id": "c1", "name": "pet", "arguments": {"softly": true}}],
+            "vision": true,
+            "attributes": {"gen_ai.prompt.prompt_filter_results": "none"},
+        })
+    );
+    assert_eq!(trace.metadata.unwrap().to_value().unwrap()["user_id"], "u-1");
+    assert_eq!(spans[1].span_type, SpanType::ToolCall, "shown by messages only");
+}
+
+#[test]
+fn traceloop_entities_are_workflows_agents_and_tools() {
+    let session = "traceloop.association.properties.session_id";
+    let root = with(
+        span(1, 0, "trip.workflow"),
+        &[
+            ("traceloop.span.kind", "workflow"),
+            ("traceloop.entity.name", "trip"),
+            ("traceloop.workflow.name", "trip"),
+            ("traceloop.entity.input", r#"{"args": ["Rome?"], "kwargs": {}}"#),
+            ("traceloop.entity.output", r#""booked""#),
+            (session, "s-1"),
+            ("traceloop.association.properties.plan", "gold"),
+        ],
+    );
+    let agent =
+        with(span(2, 1, "guide.agent"), &[("traceloop.span.kind", "agent"), ("traceloop.entity.name", "guide")]);
+    let tool = with(
+        span(3, 2, "book.tool"),
+        &[
+            ("traceloop.span.kind", "tool"),
+            ("traceloop.entity.name", "book"),
+            ("traceloop.entity.input", r#"{"args": [], "kwargs": {"city": "Rome"}}"#),
+            ("traceloop.entity.output", "true"),
+        ],
+    );
+    let (trace, spans) = run_of(&[tool, agent, root]);
+    assert_eq!((trace.name.as_deref(), trace.session_id.as_deref()), (Some("trip"), Some("s-1")));
+    assert_eq!((json(trace.input.as_ref()), json(trace.output.as_ref())), ("Rome?".into(), "booked".into()));
+    assert_eq!(trace.metadata.unwrap().to_value().unwrap()["plan"], "gold");
+    let shapes: Vec<_> =
+        spans.iter().map(|span| (span.span_type, span.name.as_str(), span.agent_role.as_deref())).collect();
+    assert_eq!(
+        shapes,
+        [
+            (SpanType::Reasoning, "trip", None),
+            (SpanType::Reasoning, "guide", Some("guide")),
+            (SpanType::ToolCall, "book", Some("guide")),
+        ]
+    );
+    assert_eq!(
+        (json(spans[2].input.as_ref()), json(spans[2].output.as_ref())),
+        (value!({"city": "Rome"}), true.into())
+    );
+}
+
+#[test]
+fn messages_come_as_events_of_the_span_too() {
+    let call = chat(1, 0)
+        .event("gen_ai.system.message", &[("gen_ai.event.content", r#"{"role": "system", "content": "be terse"}"#)])
+        .event("gen_ai.user.message", &[("content", "hi"), ("gen_ai.system", "az.ai.inference")])
+        .event(
+            "gen_ai.choice",
+            &[("gen_ai.event.content", r#"{"index": 0, "finish_reason": "stop", "message": {"content": "ho"}}"#)],
+        );
+    let told = span_of(&call);
+    assert_eq!(messages(&told), value!([{"role": "system", "content": "be terse"}, {"role": "user", "content": "hi"}]));
+    assert_eq!(json(told.output.as_ref()), "ho");
+    let own = metadata(&told);
+    assert_eq!((&own["finish_reasons"], own.get("events")), (&value!(["stop"]), None));
+
+    // Of two sources the span itself is believed; the event is kept.
+    let own = r#"[{"role": "user", "parts": [{"type": "text", "content": "mine"}]}]"#;
+    let both =
+        span_of(&chat(1, 0).with("gen_ai.input.messages", own).event("gen_ai.user.message", &[("content", "hi")]));
+    assert_eq!(messages(&both), value!([{"role": "user", "content": "mine"}]));
+    assert_eq!(metadata(&both)["events"][0]["attributes"], value!({"content": "hi"}));
+
+    let oldest = chat(1, 0)
+        .event("gen_ai.content.prompt", &[("gen_ai.prompt", r#"[{"role": "user", "content": "hi"}]"#)])
+        .event("gen_ai.content.completion", &[("gen_ai.completion", r#"[{"role": "assistant", "content": "ho"}]"#)]);
+    let told = span_of(&oldest);
+    assert_eq!(
+        (messages(&told), json(told.output.as_ref())),
+        (value!([{"role": "user", "content": "hi"}]), "ho".into())
+    );
+    assert_eq!(metadata(&told).get("events"), None);
+}
+
+#[test]
+fn bodies_of_log_records_are_messages() {
+    let call = chat(1, 0)
+        .record("gen_ai.user.message", Value::Json(r#"{"content": "hi"}"#.into()))
+        .record(
+            "gen_ai.choice",
+            Value::Json(r#"{"index": 0, "finish_reason": "stop", "message": {"content": "ho"}}"#.into()),
+        )
+        .record("something.else", Value::Json(r#"{"kept": 1}"#.into()));
+    let told = span_of(&call);
+    assert_eq!(
+        (messages(&told), json(told.output.as_ref())),
+        (value!([{"role": "user", "content": "hi"}]), "ho".into())
+    );
+    let events = metadata(&told)["events"].take();
+    assert_eq!(
+        (events[0]["name"].as_str(), &events[0]["attributes"]),
+        (Some("something.else"), &value!({"body": {"kept": 1}}))
+    );
+    assert_eq!(events.as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn an_exception_of_an_operation_is_its_failure() {
+    let exception = [("exception.type", "RateLimit"), ("exception.message", "slow down")];
+    let told = span_of(&chat(1, 0).event("gen_ai.client.operation.exception", &exception));
+    assert_eq!(told.error.as_deref(), Some("RateLimit: slow down"));
+}
+
+#[test]
+fn a_span_that_speaks_two_dialects_is_read_field_by_field() {
+    let told = span_of(&with(
+        span(1, 0, "llm"),
+        &[
+            ("openinference.span.kind", "CHAIN"),
+            ("gen_ai.operation.name", "chat"),
+            ("gen_ai.output.messages", r#"[{"role": "assistant", "parts": [{"type": "text", "content": "current"}]}]"#),
+            ("llm.output_messages.0.message.content", "inference"),
+            ("gen_ai.completion.0.content", "metry"),
+            ("llm.input_messages.0.message.content", "asked"),
+            ("gen_ai.prompt.0.content", "asked otherwise"),
+        ],
+    ));
+    assert_eq!(told.span_type, SpanType::LlmCall);
+    assert_eq!(
+        (messages(&told), json(told.output.as_ref())),
+        (value!([{"role": "user", "content": "asked"}]), "current".into())
+    );
+    assert_eq!(
+        metadata(&told)["attributes"],
+        value!({
+            "openinference.span.kind": "CHAIN",
+            "llm.output_messages.0.message.content": "inference",
+            "gen_ai.completion.0.content": "metry",
+            "gen_ai.prompt.0.content": "asked otherwise",
+        })
+    );
+    // Messages outweigh the prompt that they were made from.
+    let told = span_of(
+        &with(span(1, 0, "llm"), &[("openinference.span.kind", "LLM"), ("llm.input_messages.0.message.content", "hi")])
+            .with_value("llm.prompts", Value::Json(r#"["Human: hi"]"#.into())),
+    );
+    assert_eq!(messages(&told), value!([{"role": "user", "content": "hi"}]));
+    assert_eq!(metadata(&told)["attributes"], value!({"llm.prompts": ["Human: hi"]}));
+    // A whole value of a dialect that is trusted less does not outweigh keys of one that is trusted more.
+    let told = span_of(&with(
+        span(1, 0, "llm"),
+        &[
+            ("openinference.span.kind", "LLM"),
+            ("llm.completions", r#"[{"content": "whole"}]"#),
+            ("llm.output_messages.0.message.content", "keys"),
+        ],
+    ));
+    assert_eq!(json(told.output.as_ref()), "keys");
+}
+
+#[test]
+fn two_dialects_that_tell_one_call_are_counted_once() {
+    let outer = with(span(1, 0, "ChatOpenAI"), &[("openinference.span.kind", "LLM")])
+        .with_value("llm.token_count.prompt", Value::Int(9));
+    let inner = chat(2, 1).usage(9, 0);
+    assert_eq!(run_of(&[inner, outer]).0.total_tokens, Some(9));
+}
+
+#[test]
+fn a_tool_span_that_names_no_call_is_the_call_that_messages_show() {
+    let answer = r#"[{"role":"assistant","parts":[
+        {"type":"tool_call","id":"c1","name":"look","arguments":{"q":1}},
+        {"type":"tool_call","id":"c2","name":"look","arguments":{"q":2}},
+        {"type":"tool_call","id":"c3","name":"note"}]}]"#;
+    let root = agent(1, 0, "a").during(1, 9);
+    let call = chat(2, 1).with("gen_ai.output.messages", answer).during(2, 3);
+    let run = |n, name, arguments| {
+        let tool = span(n, 1, "t").with("gen_ai.operation.name", "execute_tool").with("gen_ai.tool.name", name);
+        tool.with("gen_ai.tool.call.arguments", arguments).with("gen_ai.tool.call.result", "ok").during(n, n + 1)
+    };
+    let (_, spans) = run_of(&[
+        root,
+        call,
+        run(4, "look", r#"{"q": 2}"#),
+        run(5, "look", r#"{"q": 1}"#),
+        run(6, "note", "x"),
+        run(7, "other", "y"),
+    ]);
+    let calls = spans.iter().filter(|span| span.span_type == SpanType::ToolCall);
+    let calls: Vec<_> = calls
+        .map(|span| (span.name.as_str(), metadata(span)["tool_call_id"].as_str().unwrap_or("-").to_owned()))
+        .collect();
+    let expected = [("look", "c2"), ("look", "c1"), ("note", "c3"), ("other", "-")];
+    assert_eq!(calls, expected.map(|(name, id)| (name, id.to_owned())));
+    assert_eq!(spans.iter().filter(|span| span.span_type == SpanType::ToolResult).count(), 3);
+}
+
+#[test]
+fn hostile_indices_cost_no_more_than_their_keys() {
+    let mut call = span(1, 0, "llm").with("openinference.span.kind", "LLM");
+    for index in ["999999999", "00000000000000000000001", "18446744073709551616", "1", "-1", "1e9", ""] {
+        call = call.with(&format!("llm.input_messages.{index}.message.content"), "x");
+    }
+    call = call.with(&format!("llm.input_messages{}", ".0".repeat(50_000)), "deep");
+    for n in (0..20_000).rev() {
+        call = call.with(&format!("gen_ai.prompt.{n}.content"), "y");
+    }
+    let told = span_of(&call);
+    assert_eq!(messages(&told).as_array().unwrap().len(), 4);
+    assert_eq!(metadata(&told)["attributes"].as_object().unwrap().len(), 20_000 + 4);
+}
+
+#[test]
+fn without_content_no_dialect_tells_any() {
+    let secret = "canary-7f3a";
+    let mut call = span(1, 0, "llm").with("openinference.span.kind", "LLM").with("traceloop.span.kind", "tool");
+    for key in [
+        "llm.input_messages.0.message.content",
+        "llm.input_messages.0.message.contents.0.message_content.image.image.url",
+        "llm.output_messages.0.message.tool_calls.0.tool_call.function.arguments",
+        "gen_ai.prompt.0.content",
+        "gen_ai.completion.0.content",
+        "gen_ai.completion.0.refusal",
+        "llm.tools.0.tool.json_schema",
+        "llm.request.functions.0.description",
+        "retrieval.documents.0.document.content",
+        "embedding.embeddings.0.embedding.text",
+        "input.value",
+        "output.value",
+        "traceloop.entity.input",
+        "traceloop.entity.output",
+        "traceloop.association.properties.note",
+        "llm.prompt_template.template",
+    ] {
+        call = call.with(key, secret);
+    }
+    let call = call
+        .with("metadata", r#"{"note": "canary-7f3a"}"#)
+        .event("gen_ai.user.message", &[("content", secret)])
+        .event("gen_ai.content.prompt", &[("gen_ai.prompt", secret)])
+        .record("gen_ai.choice", Value::Json(r#"{"message": {"content": "canary-7f3a"}}"#.into()))
+        .record("something.else", Value::Str(secret.into()));
+    let mut options = retrace_translate::Options::default();
+    options.capture_content = false;
+    let told = format!("{:?}", record_with(options, &[call]).runs);
+    assert!(!told.contains(secret), "{told}");
+}
