@@ -68,9 +68,7 @@
 //! # What this does not do
 //! Model calls are told when they end, not while they run, for the protocol cannot add to them what is known only then. Of a
 //! run by the exporter, or over HTTP, nothing is told before its root has ended, and then a process that is killed loses it.
-//! Nothing is kept on disk. A receiver that asks for a replay is not heard. Spans are
-//! understood in OpenTelemetry's GenAI conventions and as `retrace.*` attributes; other dialects are carried as plain
-//! attributes.
+//! Nothing is kept on disk. A receiver that asks for a replay is not heard.
 
 mod announcer;
 mod builder;
