@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use memchr::{memchr, memchr2, memmem};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -170,7 +171,7 @@ pub fn is_strict(json: &str) -> bool {
 /// What follows the string that begins at `rest`; `None` when the string holds an escape that a strict reader refuses.
 fn after_strict_string(mut rest: &[u8]) -> Option<&[u8]> {
     loop {
-        let at = rest.iter().position(|b| matches!(b, b'"' | b'\\'))?;
+        let at = memchr2(b'"', b'\\', rest)?;
         rest = match rest.get(at..)? {
             [b'"', tail @ ..] => return Some(tail),
             [b'\\', b'u', tail @ ..] => match hex4(tail)? {
@@ -263,12 +264,15 @@ pub fn without_refused_escapes(text: &str) -> Cow<'_, str> {
 fn without_escapes(text: &str, nul: bool) -> Cow<'_, str> {
     const REPLACEMENT: &str = "\\ufffd";
 
+    if memmem::find(text.as_bytes(), b"\\u").is_none() {
+        return Cow::Borrowed(text);
+    }
     let mut out = String::new();
     let mut copied = 0;
     let mut at = 0;
     let bytes = text.as_bytes();
     // Outside of strings JSON has no backslash, so that every one begins an escape.
-    while let Some(found) = bytes.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == b'\\')) {
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr(b'\\', rest)) {
         let escape = at + found;
         let code = |at: usize| match bytes.get(at..)? {
             [b'\\', b'u', rest @ ..] => Some(hex4(rest)?.0),

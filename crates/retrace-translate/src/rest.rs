@@ -105,7 +105,9 @@ impl<V: SpanView> Reading<'_, V> {
     fn attributes(&self, options: &Options) -> Option<Json> {
         let told = self.slots.told_attributes();
         let untold = self.view.attributes().enumerate().filter(|(i, (key, value))| {
-            !told.contains(i) && !self.repeats(key, value) && (options.capture_content || is_structural(key, value))
+            !told.get(*i).is_some_and(|told| *told)
+                && !self.repeats(key, value)
+                && (options.capture_content || is_structural(key, value))
         });
         object(untold.map(|(_, attribute)| attribute))
     }
@@ -193,14 +195,24 @@ fn object<'a, V: Serialize>(attributes: impl Iterator<Item = (&'a str, V)>) -> O
             map.end()
         }
     }
+    /// So many are compared one by one; more are looked up.
+    const FEW: usize = 32;
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     let mut entries: Vec<(&str, V)> = Vec::new();
     for (key, value) in attributes {
-        match places.get(key).and_then(|at| entries.get_mut(*at)) {
+        let known = match entries.len() {
+            ..=FEW => entries.iter().position(|(known, _)| *known == key),
+            _ => places.get(key).copied(),
+        };
+        match known.and_then(|at| entries.get_mut(at)) {
             Some(entry) => entry.1 = value,
             None => {
-                places.insert(key, entries.len());
                 entries.push((key, value));
+                if entries.len() == FEW + 1 {
+                    places.extend(entries.iter().enumerate().map(|(at, (key, _))| (*key, at)));
+                } else if entries.len() > FEW {
+                    places.insert(key, entries.len() - 1);
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The places that attributes fill: one for each thing that a span can say, whatever the dialect calls it.
 
 use std::cell::Cell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use crate::dialect::of_rank;
 use crate::indexed::{Flat, gathered};
@@ -116,6 +116,9 @@ slots! {
     UserMetadataObject,
 }
 
+/// Attributes that a span has at most, mostly.
+const USUAL: usize = 24;
+
 /// A value in its place.
 #[derive(Debug)]
 pub(crate) struct Held<'a> {
@@ -132,7 +135,7 @@ pub(crate) struct Held<'a> {
 /// keeps the rest asks [`Slots::told_attributes`].
 #[derive(Debug)]
 pub(crate) struct Slots<'a> {
-    held: [Option<Held<'a>>; Slot::COUNT],
+    placed: Placed<'a>,
     /// A bit for each slot whose value the record has.
     told: Cell<u128>,
     /// Something in them arrived cut.
@@ -141,6 +144,38 @@ pub(crate) struct Slots<'a> {
     pub many: Vec<Many<'a>>,
     /// Keys of flattened values.
     pub flat: Vec<Flat<'a>>,
+}
+
+/// What holds each slot. Most slots of a span are empty.
+#[derive(Debug)]
+struct Placed<'a> {
+    /// For each slot where in `held` it is, counted from 1; 0 when nothing holds it.
+    places: [u8; Slot::COUNT],
+    held: Vec<Held<'a>>,
+}
+
+impl<'a> Placed<'a> {
+    /// What holds the slot with this number.
+    fn at(&self, slot: usize) -> Option<&Held<'a>> {
+        self.held.get(usize::from(*self.places.get(slot)?).checked_sub(1)?)
+    }
+
+    fn put(&mut self, slot: Slot, new: Held<'a>) {
+        const { assert!(Slot::COUNT < u8::MAX as usize, "a number for each slot") };
+        let Some(place) = self.places.get_mut(slot as usize) else { return };
+        if let Some(held) = usize::from(*place).checked_sub(1).and_then(|at| self.held.get_mut(at)) {
+            *held = new;
+        } else if let Ok(at) = u8::try_from(self.held.len() + 1) {
+            self.held.push(new);
+            *place = at;
+        }
+    }
+
+    fn clear(&mut self, slot: usize) {
+        if let Some(place) = self.places.get_mut(slot) {
+            *place = 0;
+        }
+    }
 }
 
 /// One of several values of a slot, told apart by the rest of its key.
@@ -160,7 +195,7 @@ impl<'a> Slots<'a> {
     pub(crate) fn new() -> Self {
         const { assert!(Slot::COUNT <= u128::BITS as usize, "a bit for each slot") };
         Self {
-            held: [const { None }; Slot::COUNT],
+            placed: Placed { places: [0; Slot::COUNT], held: Vec::with_capacity(USUAL) },
             told: Cell::new(0),
             cut: Cell::new(false),
             many: Vec::new(),
@@ -174,18 +209,18 @@ impl<'a> Slots<'a> {
         if matches!(&new.value, Value::Str(text) if text.is_empty()) {
             return;
         }
-        if let Some(place) = self.held.get_mut(slot as usize)
-            && place.as_ref().is_none_or(|old| new.rank <= old.rank)
-        {
-            *place = Some(new);
+        if self.get(slot).is_none_or(|old| new.rank <= old.rank) {
+            self.placed.put(slot, new);
         }
     }
 
     /// Takes back what dialects said whose keys mean something on GenAI spans only.
     pub(crate) fn without_guests(&mut self) {
         let is_guest = |rank| of_rank(rank).is_some_and(|dialect| dialect.guest);
-        for place in &mut self.held {
-            place.take_if(|held| is_guest(held.rank));
+        for slot in 0..Slot::COUNT {
+            if self.placed.at(slot).is_some_and(|held| is_guest(held.rank)) {
+                self.placed.clear(slot);
+            }
         }
     }
 
@@ -195,21 +230,17 @@ impl<'a> Slots<'a> {
     pub(crate) fn gather(&mut self) {
         for (parts, value) in gathered(&mut self.flat) {
             let Some((rank, slot)) = parts.first().map(|flat| (flat.rank, flat.slot)) else { continue };
-            match self.held.get_mut(slot as usize) {
-                Some(place)
-                    if place
-                        .as_ref()
-                        .is_none_or(|old| rank < old.rank || (rank == old.rank && old.attribute.is_some())) =>
-                {
-                    *place = Some(Held { rank, attribute: None, value });
-                }
-                _ => parts.iter().for_each(|flat| flat.used.set(false)),
+            let outweighs = |old: &Held<'_>| rank < old.rank || (rank == old.rank && old.attribute.is_some());
+            if self.placed.at(slot as usize).is_none_or(outweighs) {
+                self.placed.put(slot, Held { rank, attribute: None, value });
+            } else {
+                parts.iter().for_each(|flat| flat.used.set(false));
             }
         }
     }
 
     pub(crate) fn get(&self, slot: Slot) -> Option<&Held<'a>> {
-        self.held.get(slot as usize)?.as_ref()
+        self.placed.at(slot as usize)
     }
 
     pub(crate) fn value(&self, slot: Slot) -> Option<&Value<'a>> {
@@ -260,13 +291,22 @@ impl<'a> Slots<'a> {
         self.told.get() & (1 << slot as u32) != 0
     }
 
-    /// The numbers of the attributes that the record has.
-    pub(crate) fn told_attributes(&self) -> HashSet<usize> {
-        let told = (0..).zip(&self.held).filter(|(slot, _)| self.told.get() & (1_u128 << slot) != 0);
-        let one = told.filter_map(|(_, held)| held.as_ref()?.attribute);
+    /// For each attribute whether the record has it; it does not have those beyond the end.
+    pub(crate) fn told_attributes(&self) -> Vec<bool> {
+        let told = (0..Slot::COUNT).filter(|slot| self.told.get() & (1_u128 << slot) != 0);
+        let one = told.filter_map(|slot| self.placed.at(slot)?.attribute);
         let many = self.many.iter().filter(|many| many.told.get()).filter_map(|many| many.attribute);
         let flat = self.flat.iter().filter(|flat| self.has(flat)).filter_map(|flat| flat.attribute);
-        one.chain(many).chain(flat).collect()
+        let mut told = Vec::with_capacity(USUAL);
+        for attribute in one.chain(many).chain(flat) {
+            if attribute >= told.len() {
+                told.resize(attribute + 1, false);
+            }
+            if let Some(told) = told.get_mut(attribute) {
+                *told = true;
+            }
+        }
+        told
     }
 
     /// Of values that share a place those that hold: of two with the same rest of a key the one that is trusted more, then
