@@ -1,0 +1,51 @@
+//! A middleware for [`reqwest_middleware`](https://docs.rs/reqwest-middleware).
+//!
+//! ```
+//! # use opentelemetry_instrumentation_genai::{Instrumentation, reqwest_middleware::GenAiMiddleware};
+//! let client = reqwest_middleware::ClientBuilder::new(reqwest::Client::new())
+//!     .with(GenAiMiddleware::new(Instrumentation::new()))
+//!     .build();
+//! ```
+
+use async_trait::async_trait;
+use http::Extensions;
+use opentelemetry::trace::FutureExt as _;
+use reqwest::{Request, Response};
+use reqwest_middleware::{Error, Middleware, Next, Result};
+
+use crate::adapter::reqwest::{error_type, respond, start};
+use crate::instrumentation::Instrumentation;
+
+/// Makes spans of the model calls among a client's requests.
+#[derive(Clone, Debug)]
+pub struct GenAiMiddleware {
+    instrumentation: Instrumentation,
+}
+
+impl GenAiMiddleware {
+    /// With this instrumentation.
+    #[must_use]
+    pub fn new(instrumentation: Instrumentation) -> Self {
+        Self { instrumentation }
+    }
+}
+
+#[async_trait]
+impl Middleware for GenAiMiddleware {
+    async fn handle(&self, mut request: Request, extensions: &mut Extensions, next: Next<'_>) -> Result<Response> {
+        let Some(call) = start(&self.instrumentation, &mut request) else {
+            return next.run(request, extensions).await;
+        };
+        let context = call.context().clone();
+        match next.run(request, extensions).with_context(context).await {
+            Ok(response) => Ok(respond(call, response)),
+            Err(error) => {
+                call.fail(match &error {
+                    Error::Reqwest(error) => error_type(error),
+                    Error::Middleware(_) => "reqwest_middleware::Error",
+                });
+                Err(error)
+            }
+        }
+    }
+}
