@@ -199,9 +199,10 @@ impl Sieve {
 
     /// Whether a value that begins here is kept.
     fn keeps(&self) -> bool {
-        self.deeper == 0
-            && self.out.len() < self.mesh.document
-            && self.frames.last().is_none_or(|frame| frame.kept && !(frame.object && self.key_too_long))
+        self.frames.last().is_none_or(|frame| {
+            let room = self.deeper == 0 && self.out.len() < self.mesh.document;
+            room && frame.kept && !(frame.object && self.key_too_long)
+        })
     }
 
     fn dull_key(&self) -> bool {
@@ -440,3 +441,6 @@ pub(crate) fn bytes_cut(text: &str) -> Option<(&str, u64)> {
 pub(crate) fn elements_cut(text: &str) -> Option<u64> {
     text.strip_prefix("…[")?.strip_suffix(" more]")?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests;
