@@ -1,19 +1,21 @@
 //! The metrics of the conventions.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod support;
 
 use std::collections::BTreeMap;
 
 use http::HeaderMap;
 use opentelemetry_instrumentation_genai::{Instrumentation, Request};
-use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics, ScopeMetrics};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 
 /// Each series: the metric and what it is of, with how many values it has and, of tokens, their sum.
 fn series(metrics: &[ResourceMetrics]) -> BTreeMap<String, (u64, u64)> {
     let mut series = BTreeMap::new();
-    for metric in metrics.iter().flat_map(ResourceMetrics::scope_metrics).flat_map(|scope| scope.metrics()) {
+    for metric in metrics.iter().flat_map(ResourceMetrics::scope_metrics).flat_map(ScopeMetrics::metrics) {
         let mut note = |attributes: String, count: u64, sum: u64| {
             series.insert(format!("{} {} {attributes}", metric.name(), metric.unit()), (count, sum));
         };

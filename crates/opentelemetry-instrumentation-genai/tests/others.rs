@@ -1,5 +1,7 @@
 //! Gemini, Ollama, Cohere, Bedrock and the rest.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod support;
 
 use serde_json::{Value, json};

@@ -1,9 +1,11 @@
 //! What is recorded when, and what a span is below.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod support;
 
 use http::HeaderMap;
-use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _, TracerProvider as _};
+use opentelemetry::trace::{SpanKind, TraceContextExt as _, TraceState, Tracer as _, TracerProvider as _};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_instrumentation_genai::{
     Api, Capture, Instrumentation, Json, Kind, Message, Operation, Request, RequestFacts, ResponseFacts, Route, Target,
@@ -76,7 +78,7 @@ impl ShouldSample for Watch {
             ["operation.name=chat", "provider.name=openai", "request.model=m"].map(|each| format!("gen_ai.{each}"));
         assert_eq!(told[..3], expected);
         assert_eq!(told[3..], ["server.address=api.openai.com", "server.port=443"]);
-        SamplingResult { decision: SamplingDecision::Drop, attributes: Vec::new(), trace_state: Default::default() }
+        SamplingResult { decision: SamplingDecision::Drop, attributes: Vec::new(), trace_state: TraceState::default() }
     }
 }
 

@@ -12,17 +12,26 @@ use crate::call::Call;
 pin_project! {
     /// A body whose call ends when the body ends, fails or is dropped.
     #[derive(Debug)]
-    pub struct InstrumentedBody<B> {
+    pub struct InstrumentedBody<B>
+    where
+        B: Body,
+    {
         #[pin]
         inner: B,
         call: Option<Call>,
+        name: fn(&B::Error) -> &'static str,
     }
 }
 
 impl<B: Body> InstrumentedBody<B> {
-    /// Reads `inner` along for `call`; without one it is passed through.
+    /// Reads `inner` along for `call`; without one it is passed through. An error of the body is named by its type.
     pub fn new(inner: B, call: Option<Call>) -> Self {
-        let mut body = Self { inner, call };
+        Self::with_error_names(inner, call, |_| std::any::type_name::<B::Error>())
+    }
+
+    /// The same, with names of few values for errors.
+    pub fn with_error_names(inner: B, call: Option<Call>, name: fn(&B::Error) -> &'static str) -> Self {
+        let mut body = Self { inner, call, name };
         if body.inner.is_end_stream() {
             body.call.take().into_iter().for_each(Call::end); // nobody may ever poll it
         }
@@ -55,9 +64,9 @@ impl<B: Body> Body for InstrumentedBody<B> {
                     this.call.take().into_iter().for_each(Call::end);
                 }
             }
-            Poll::Ready(Some(Err(_))) => {
+            Poll::Ready(Some(Err(error))) => {
                 if let Some(call) = this.call.take() {
-                    call.fail(std::any::type_name::<B::Error>());
+                    call.fail((this.name)(error));
                 }
             }
             Poll::Ready(None) => this.call.take().into_iter().for_each(Call::end),

@@ -47,7 +47,7 @@ pub(crate) fn respond(mut call: Call, response: Response) -> Response {
     if let Ok(url) = url {
         parts.extensions.extend(url.into_parts().0.extensions);
     }
-    let body = Body::wrap(InstrumentedBody::new(body, Some(call)));
+    let body = Body::wrap(InstrumentedBody::with_error_names(body, Some(call), error_type));
     http::Response::from_parts(parts, body).into()
 }
 

@@ -12,18 +12,18 @@ use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData
 use serde_json::{Value as Json, json};
 
 /// Where spans go, and an instrumentation that records content.
-pub struct Rig {
-    pub genai: Instrumentation,
-    pub spans: InMemorySpanExporter,
-    pub provider: SdkTracerProvider,
+pub(crate) struct Rig {
+    pub(crate) genai: Instrumentation,
+    pub(crate) spans: InMemorySpanExporter,
+    pub(crate) provider: SdkTracerProvider,
 }
 
 impl Rig {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(|builder| builder.with_capture(Capture::SpanOnly))
     }
 
-    pub fn with(configure: impl FnOnce(Builder) -> Builder) -> Self {
+    pub(crate) fn with(configure: impl FnOnce(Builder) -> Builder) -> Self {
         let spans = InMemorySpanExporter::default();
         let provider = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
         let builder = Instrumentation::builder().with_tracer_provider(&provider).with_capture(Capture::NoContent);
@@ -31,14 +31,14 @@ impl Rig {
     }
 
     /// The spans that have ended since.
-    pub fn take(&self) -> Vec<SpanData> {
+    pub(crate) fn take(&self) -> Vec<SpanData> {
         let spans = self.spans.get_finished_spans().unwrap();
         self.spans.reset();
         spans
     }
 
     /// The one span that has ended since.
-    pub fn one(&self) -> Json {
+    pub(crate) fn one(&self) -> Json {
         let spans = self.take();
         assert_eq!(spans.len(), 1, "one span for each call");
         told(&spans[0])
@@ -47,30 +47,30 @@ impl Rig {
 
 /// One exchange.
 #[derive(Clone, Debug)]
-pub struct Exchange<'a> {
-    pub url: &'a str,
-    pub request: String,
-    pub status: u16,
-    pub headers: Vec<(&'static str, &'static str)>,
-    pub response: String,
+pub(crate) struct Exchange<'a> {
+    pub(crate) url: &'a str,
+    pub(crate) request: String,
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(&'static str, &'static str)>,
+    pub(crate) response: String,
 }
 
 impl<'a> Exchange<'a> {
-    pub fn new(url: &'a str, request: &Json, response: impl Into<String>) -> Self {
+    pub(crate) fn new(url: &'a str, request: &Json, response: impl Into<String>) -> Self {
         Self { url, request: request.to_string(), status: 200, headers: Vec::new(), response: response.into() }
     }
 
-    pub fn status(self, status: u16) -> Self {
+    pub(crate) fn status(self, status: u16) -> Self {
         Self { status, ..self }
     }
 
-    pub fn header(mut self, name: &'static str, value: &'static str) -> Self {
+    pub(crate) fn header(mut self, name: &'static str, value: &'static str) -> Self {
         self.headers.push((name, value));
         self
     }
 
     /// Its span: the same however the response is cut.
-    pub fn span(&self) -> Json {
+    pub(crate) fn span(&self) -> Json {
         let rig = Rig::new();
         let whole = self.through(&rig, &[self.response.as_bytes()]);
         let bytes: Vec<&[u8]> = self.response.as_bytes().chunks(1).collect();
@@ -99,12 +99,12 @@ impl<'a> Exchange<'a> {
 }
 
 /// An event stream of these events.
-pub fn sse(events: &[Json]) -> String {
+pub(crate) fn sse(events: &[Json]) -> String {
     events.iter().map(|event| format!("data: {event}\n\n")).collect()
 }
 
 /// What a span says: its attributes, content as JSON, its name, and why it failed.
-pub fn told(span: &SpanData) -> Json {
+pub(crate) fn told(span: &SpanData) -> Json {
     let mut told = BTreeMap::new();
     for attribute in &span.attributes {
         let value = match &attribute.value {
@@ -134,13 +134,13 @@ pub fn told(span: &SpanData) -> Json {
 
 /// What is expected, and nothing is said of the rest; null is what must not be there.
 #[track_caller]
-pub fn expect(span: &Json, expected: &Json) {
+pub(crate) fn expect(span: &Json, expected: &Json) {
     for (key, value) in expected.as_object().unwrap() {
         assert_eq!(&span[key], value, "{key} of {span:#}");
     }
 }
 
 /// The parts of the first answer.
-pub fn parts(span: &Json) -> &Json {
+pub(crate) fn parts(span: &Json) -> &Json {
     &span["gen_ai.output.messages"][0]["parts"]
 }
