@@ -80,10 +80,10 @@ impl Body {
             };
         }
         let Self { format, sieve, seen, unread } = self;
-        let mut document = |bytes: &[u8]| read(bytes, seen, unread, tell);
+        let mut document = |bytes: &[u8], strict: bool| read(bytes, strict, seen, unread, tell);
         match format {
             Format::Unknown => {}
-            Format::Documents => sieve.push(bytes, &mut document),
+            Format::Documents => sift(bytes, sieve, &mut document),
             Format::Events { reader, head } => {
                 let mut done = false;
                 reader.push(bytes, &mut |piece| event(piece, head, sieve, &mut document, &mut done));
@@ -98,10 +98,10 @@ impl Body {
     pub(crate) fn finish(&mut self, tell: &mut dyn FnMut(Found<'_>)) {
         let Self { format, sieve, seen, unread } = self;
         let mut done = false;
-        let mut document = |bytes: &[u8]| read(bytes, seen, unread, tell);
+        let mut document = |bytes: &[u8], strict: bool| read(bytes, strict, seen, unread, tell);
         match format {
             Format::Unknown => {}
-            Format::Documents => sieve.finish(&mut document),
+            Format::Documents => sieve.finish(&mut |bytes| _ = document(bytes, false)),
             // Half an event is none: what it says may be half a number.
             Format::Events { reader, head } => {
                 reader.finish(&mut |piece| event(piece, head, sieve, &mut document, &mut done));
@@ -113,28 +113,40 @@ impl Body {
     }
 }
 
-fn read(bytes: &[u8], seen: &mut u64, unread: &mut u64, tell: &mut dyn FnMut(Found<'_>)) {
-    let lossy = match std::str::from_utf8(bytes) {
-        Ok(_) => None,
-        Err(_) => Some(String::from_utf8_lossy(bytes).into_owned()),
-    };
-    match Json::parse(lossy.as_ref().map_or(bytes, |text| text.as_bytes())) {
-        Some(json) => {
-            *seen += 1;
-            tell(Found::Document(json));
-        }
-        None => *unread += 1,
+/// Takes one document, and says whether it was one; what is not strict counts as one that could not be read.
+type Take<'a> = &'a mut dyn FnMut(&[u8], bool) -> bool;
+
+fn read(bytes: &[u8], strict: bool, seen: &mut u64, unread: &mut u64, tell: &mut dyn FnMut(Found<'_>)) -> bool {
+    let mut json = Json::parse(bytes);
+    let lossy;
+    if json.is_none() && !strict {
+        lossy = String::from_utf8_lossy(bytes).into_owned();
+        json = Json::parse(lossy.as_bytes());
+        *unread += u64::from(json.is_none());
+    }
+    let Some(json) = json else { return false };
+    *seen += 1;
+    tell(Found::Document(json));
+    true
+}
+
+/// What comes whole and short, as most of a stream does, needs no sieve.
+fn sift(bytes: &[u8], sieve: &mut Sieve, document: Take<'_>) {
+    let trimmed = bytes.trim_ascii();
+    let whole = sieve.is_between() && trimmed.starts_with(b"{") && trimmed.ends_with(b"}");
+    if !(whole && sieve.is_short(trimmed.len()) && document(trimmed, true)) {
+        sieve.push(bytes, &mut |bytes| _ = document(bytes, false));
     }
 }
 
-fn event(piece: sse::Piece<'_>, head: &mut Head, sieve: &mut Sieve, document: &mut dyn FnMut(&[u8]), done: &mut bool) {
+fn event(piece: sse::Piece<'_>, head: &mut Head, sieve: &mut Sieve, document: Take<'_>, done: &mut bool) {
     match piece {
         sse::Piece::Data(data) => {
             for (place, byte) in head.bytes.iter_mut().skip(head.length).zip(data) {
                 *place = *byte;
                 head.length += 1;
             }
-            sieve.push(data, document);
+            sift(data, sieve, document);
         }
         sse::Piece::End => {
             *done |= head.bytes.get(..head.length).is_some_and(|bytes| bytes.trim_ascii() == DONE);

@@ -229,9 +229,13 @@ impl Open {
 
 /// What is kept of a document of a request or a response.
 pub(crate) fn mesh(instrumentation: &Inner, answer: bool) -> Mesh {
-    let text = if instrumentation.capture.is_on() { instrumentation.limits.text } else { crate::Limits::NAME };
+    // What is short has no text that would be cut; where no content is kept it only has to be short.
+    let (text, short) = match instrumentation.capture.is_on() {
+        true => (instrumentation.limits.text, instrumentation.limits.text.min(instrumentation.limits.attribute)),
+        false => (crate::Limits::NAME, 4096),
+    };
     // A document holds more than one attribute: the messages, the tools, the answer.
-    Mesh { text, document: instrumentation.limits.attribute.saturating_mul(4), answer }
+    Mesh { text, document: instrumentation.limits.attribute.saturating_mul(4), short, answer }
 }
 
 impl fmt::Debug for Call {

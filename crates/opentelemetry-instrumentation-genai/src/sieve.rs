@@ -14,6 +14,8 @@ pub(crate) struct Mesh {
     pub text: usize,
     /// Of each document: values that begin beyond it are left out.
     pub document: usize,
+    /// A document up to this long that comes in one piece needs no sieve.
+    pub short: usize,
     /// Whether to leave out what only answers have and nobody reads: embeddings, alternative tokens.
     pub answer: bool,
 }
@@ -99,6 +101,16 @@ impl Sieve {
             text: Text::default(),
             cut: 0,
         }
+    }
+
+    /// Whether nothing has begun.
+    pub(crate) fn is_between(&self) -> bool {
+        self.state == State::Top
+    }
+
+    /// Whether a document of this length needs no sieve, if it is whole.
+    pub(crate) fn is_short(&self, length: usize) -> bool {
+        length <= self.mesh.short
     }
 
     /// Bytes of texts that were left out so far.

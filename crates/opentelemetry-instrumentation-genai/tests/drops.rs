@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt as _, Full};
+use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry_instrumentation_genai::Capture;
 use opentelemetry_instrumentation_genai::tower::{GenAiLayer, RequestBody};
 use serde_json::json;
@@ -184,9 +185,13 @@ async fn requests_and_responses_pass_untouched() {
     let answer = json!({ "id": "c1", "choices": [] }).to_string();
     let inner = service_fn(|request: Request<RequestBody<Full<Bytes>>>| {
         let answer = answer.clone();
+        let current = opentelemetry::Context::current();
+        assert!(current.span().span_context().is_valid(), "also while the call is made");
         async move {
             let length = Body::size_hint(request.body()).exact();
             let headers = request.headers().clone();
+            let current = opentelemetry::Context::current();
+            assert!(current.span().span_context().is_valid(), "what is opened below is below the call");
             let body = request.into_body().collect().await.unwrap().to_bytes();
             assert_eq!(
                 (length, headers.len()),

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const WIDE: Mesh = Mesh { text: 1 << 20, document: 1 << 20, answer: false };
+const WIDE: Mesh = Mesh { text: 1 << 20, document: 1 << 20, short: 0, answer: false };
 
 fn documents<'a>(mesh: Mesh, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Value> {
     let mut sieve = Sieve::new(mesh);
@@ -130,7 +130,7 @@ proptest! {
 
     #[test]
     fn anything_becomes_json_within_its_bounds(bytes in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(&b"{}[]\":,\\u0dD8 \n1tn"[..])], 0..300), text in 0_usize..40, document in 0_usize..100) {
-        let mesh = Mesh { text, document, answer: true };
+        let mesh = Mesh { text, document, short: 0, answer: true };
         let whole = documents(mesh, [&bytes[..]]);
         prop_assert_eq!(documents(mesh, bytes.chunks(1)), whole);
     }
