@@ -136,6 +136,19 @@ fn time_to_first_chunk_is_that_of_streams() {
 }
 
 #[test]
+fn an_answer_that_was_seen_whole_is_whole_though_nobody_waits_for_the_end() {
+    let rig = Rig::new();
+    let body = body();
+    for (read, partial) in [(answer().len(), json!(null)), (answer().len() - 1, json!(true))] {
+        let mut call = rig.genai.start(&Request { method: "POST", url: URL, body: Some(body.as_bytes()) }).unwrap();
+        call.chunk(&answer().as_bytes()[..read]);
+        assert_eq!(call.is_complete(), partial.is_null());
+        drop(call);
+        expect(&rig.one(), &json!({ "retrace.partial": partial, "gen_ai.response.id": "c1" }));
+    }
+}
+
+#[test]
 fn usage_is_asked_for_only_on_request() {
     let rig = Rig::with(|builder| builder.with_include_usage(true));
     let altered = |body: &str| {
