@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use opentelemetry::trace::{Status, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
 
@@ -87,6 +88,12 @@ impl Call {
     pub fn response(&mut self, status: u16, headers: &HeaderMap) {
         let Some(open) = &mut self.open else { return };
         open.status = Some(status);
+        // A body that cannot be read does not show that it was cut.
+        let says = |name, what: &str| {
+            headers.get(name).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains(what))
+        };
+        let compressed = headers.contains_key(CONTENT_ENCODING) && !says(CONTENT_ENCODING, "identity");
+        open.facts.open_ended |= compressed || says(CONTENT_TYPE, "vnd.amazon.eventstream");
         if let Some(api) = &open.api {
             api.api().headers(headers, &mut open.facts);
         }

@@ -160,8 +160,13 @@ fn bedrock_speaks_in_many_tongues() {
     let refused = Exchange::new(&url, &request, json!({ "message": "Too many." }).to_string()).status(429);
     let span = refused.header("x-amzn-errortype", "ThrottlingException:http://internal/").span();
     expect(&span, &json!({ "error.type": "ThrottlingException", "failed": "Too many." }));
-    let stream = Exchange::new(&format!("{host}/x/converse-stream"), &request, "\u{0}\u{0}\u{1}binary{\"a\":1}").span();
-    expect(&stream, &json!({ "gen_ai.request.stream": true, "gen_ai.request.model": "x", "error.type": null }));
+    let url = format!("{host}/x/converse-stream");
+    let frames = Exchange::new(&url, &request, "\u{0}\u{0}\u{1}binary{\"a\":1}");
+    let span = frames.header("content-type", "application/vnd.amazon.eventstream").span();
+    expect(
+        &span,
+        &json!({ "gen_ai.request.stream": true, "gen_ai.request.model": "x", "error.type": null, "retrace.partial": null }),
+    );
 }
 
 #[test]

@@ -7,21 +7,6 @@ use crate::adapter::http_body::InstrumentedBody;
 use crate::call::Call;
 use crate::instrumentation::Instrumentation;
 
-/// Begins the call of a request, and alters the request where that was asked for.
-pub(crate) fn start(instrumentation: &Instrumentation, request: &mut Request) -> Option<Call> {
-    let method = request.method().as_str();
-    if !instrumentation.is_candidate(method, request.url().as_str()) {
-        return None;
-    }
-    let body = request.body().and_then(Body::as_bytes);
-    let seen = crate::Request { method, url: request.url().as_str(), body };
-    let call = instrumentation.start(&seen)?;
-    let altered = instrumentation.altered(&seen);
-    alter(request, altered);
-    inject(instrumentation, &call, request.headers_mut());
-    Some(call)
-}
-
 /// Puts an altered body in the place of the request's own.
 pub(crate) fn alter(request: &mut Request, altered: Option<Vec<u8>>) {
     if let Some(altered) = altered {

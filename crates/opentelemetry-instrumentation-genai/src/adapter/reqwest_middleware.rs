@@ -13,7 +13,8 @@ use opentelemetry::trace::FutureExt as _;
 use reqwest::{Request, Response};
 use reqwest_middleware::{Error, Middleware, Next, Result};
 
-use crate::adapter::reqwest::{error_type, respond, start};
+use crate::adapter::reqwest::{alter, error_type, inject, respond};
+use crate::call::Call;
 use crate::instrumentation::Instrumentation;
 
 /// Makes spans of the model calls among a client's requests.
@@ -48,4 +49,19 @@ impl Middleware for GenAiMiddleware {
             }
         }
     }
+}
+
+/// Begins the call of a request, and alters the request where that was asked for.
+fn start(instrumentation: &Instrumentation, request: &mut Request) -> Option<Call> {
+    let method = request.method().as_str();
+    if !instrumentation.is_candidate(method, request.url().as_str()) {
+        return None;
+    }
+    let body = request.body().and_then(reqwest::Body::as_bytes);
+    let seen = crate::Request { method, url: request.url().as_str(), body };
+    let call = instrumentation.start(&seen)?;
+    let altered = instrumentation.altered(&seen);
+    alter(request, altered);
+    inject(instrumentation, &call, request.headers_mut());
+    Some(call)
 }
