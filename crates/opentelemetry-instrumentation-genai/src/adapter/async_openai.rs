@@ -1,0 +1,129 @@
+//! A layer for the HTTP service of [`async-openai`](https://docs.rs/async-openai), its feature `middleware`.
+//!
+//! ```
+//! # use opentelemetry_instrumentation_genai::{Instrumentation, async_openai::GenAiLayer};
+//! # use tower_layer::Layer as _;
+//! use async_openai::middleware::ReqwestService;
+//!
+//! let service = GenAiLayer::new(Instrumentation::new()).layer(ReqwestService::new(reqwest::Client::new()));
+//! let client = async_openai::Client::new().with_http_service(service);
+//! ```
+//!
+//! Outside of its retry layer a span covers all attempts, inside there is one for each.
+
+use std::any::type_name;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use async_openai::error::OpenAIError;
+use async_openai::middleware::HttpRequestFactory;
+use opentelemetry::trace::FutureExt as _;
+use reqwest::Response;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::adapter::reqwest::{alter, error_type, inject, respond};
+use crate::instrumentation::Instrumentation;
+
+/// Makes a service one whose model calls become spans.
+#[derive(Clone, Debug)]
+pub struct GenAiLayer {
+    instrumentation: Instrumentation,
+}
+
+impl GenAiLayer {
+    /// With this instrumentation.
+    #[must_use]
+    pub fn new(instrumentation: Instrumentation) -> Self {
+        Self { instrumentation }
+    }
+}
+
+impl<S> Layer<S> for GenAiLayer {
+    type Service = GenAiService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        GenAiService { inner, instrumentation: self.instrumentation.clone() }
+    }
+}
+
+/// A service whose model calls become spans.
+#[derive(Clone, Debug)]
+pub struct GenAiService<S> {
+    inner: S,
+    instrumentation: Instrumentation,
+}
+
+impl<S> Service<HttpRequestFactory> for GenAiService<S>
+where
+    S: Service<HttpRequestFactory, Response = Response> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: From<OpenAIError> + Send + 'static,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, factory: HttpRequestFactory) -> Self::Future {
+        let instrumentation = self.instrumentation.clone();
+        // The one that was ready makes the call.
+        let next = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, next);
+        let parent = opentelemetry::Context::current();
+        Box::pin(async move {
+            // Built once to be looked at; below it is built anew for every attempt.
+            let request = factory.build().await?;
+            let (method, url) = (request.method().as_str(), request.url().as_str());
+            let body = request.body().and_then(reqwest::Body::as_bytes);
+            let seen = crate::Request { method, url, body };
+            let Some(call) = instrumentation.start_in(&parent, &seen) else {
+                return inner.call(factory).await;
+            };
+            let altered = instrumentation.altered(&seen);
+            let factory = if altered.is_some() || instrumentation.propagates() {
+                let mut headers = http::HeaderMap::new();
+                inject(&instrumentation, &call, &mut headers);
+                rewritten(factory, altered, headers)
+            } else {
+                factory
+            };
+            let context = call.context().clone();
+            let sent = {
+                let _current = context.clone().attach();
+                inner.call(factory)
+            };
+            match sent.with_context(context).await {
+                Ok(response) => Ok(respond(call, response)),
+                Err(error) => {
+                    call.fail(named(&error));
+                    Err(error)
+                }
+            }
+        })
+    }
+}
+
+/// Requests that differ in what was asked to be altered.
+fn rewritten(factory: HttpRequestFactory, body: Option<Vec<u8>>, headers: http::HeaderMap) -> HttpRequestFactory {
+    HttpRequestFactory::new(move || {
+        let (factory, body, headers) = (factory.clone(), body.clone(), headers.clone());
+        async move {
+            let mut request = factory.build().await?;
+            alter(&mut request, body);
+            request.headers_mut().extend(headers);
+            Ok(request)
+        }
+    })
+}
+
+fn named<E: 'static>(error: &E) -> &'static str {
+    match (error as &dyn std::any::Any).downcast_ref::<OpenAIError>() {
+        Some(OpenAIError::Reqwest(error)) => error_type(error),
+        _ => type_name::<E>(),
+    }
+}

@@ -1,0 +1,14 @@
+//! Where calls are seen: one file for each client that lets itself be watched, each a feature.
+
+#[cfg(feature = "async-openai")]
+pub mod async_openai;
+#[cfg(feature = "http-body")]
+pub mod http_body;
+#[cfg(feature = "_reqwest")]
+pub(crate) mod reqwest;
+#[cfg(feature = "reqwest-middleware")]
+pub mod reqwest_middleware;
+#[cfg(feature = "rig")]
+pub mod rig;
+#[cfg(feature = "tower")]
+pub mod tower;

@@ -1,0 +1,222 @@
+//! Anthropic's messages: <https://docs.anthropic.com/en/api/messages>, also on Bedrock and Vertex, and what came before.
+
+use serde_json::Value;
+
+use super::{Api, Route, failure, openai, owned, texts};
+use crate::json::Json;
+use crate::message::{Message, Part, role};
+use crate::request::{Operation, RequestFacts};
+use crate::response::{Kind, ResponseFacts, Usage, function_tool};
+use crate::url::{Target, decoded};
+
+#[derive(Debug)]
+pub(super) struct Messages;
+
+impl Api for Messages {
+    fn route(&self, target: &Target<'_>) -> Option<Route> {
+        let last = target.from_end(0);
+        let messages = last == "messages" && target.from_end(1) == "v1";
+        // Vertex: `/publishers/anthropic/models/claude-…:streamRawPredict`
+        let vertex =
+            target.from_end(2) == "anthropic" && (last.ends_with(":rawPredict") || last.ends_with(":streamRawPredict"));
+        (messages || vertex).then(|| Route::new(Operation::Chat, "anthropic"))
+    }
+
+    fn accepts(&self, body: &Json<'_>) -> bool {
+        body.get("messages").is_array()
+    }
+
+    fn request(&self, target: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
+        request(body, facts);
+        let last = target.from_end(0);
+        if facts.model.is_none() && last.contains(':') {
+            facts.model = last.rsplit_once(':').map(|(model, _)| decoded(model).into_owned());
+        }
+        facts.stream |= last.ends_with(":streamRawPredict");
+    }
+
+    fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
+        response(document, facts);
+    }
+}
+
+pub(super) fn request(body: &Json<'_>, facts: &mut RequestFacts) {
+    facts.model = owned(body.get("model"));
+    facts.stream = body.get("stream").as_bool() == Some(true);
+    facts.max_tokens = body.first(&["max_tokens", "max_tokens_to_sample"]).as_i64();
+    facts.temperature = body.get("temperature").as_f64();
+    facts.top_p = body.get("top_p").as_f64();
+    facts.top_k = body.get("top_k").as_f64();
+    facts.stop_sequences = texts(body.get("stop_sequences"));
+    let format = body.first(&["output_format"]);
+    let format = if format.is_null() { body.get("output_config").get("format") } else { format };
+    facts.output_type = openai::output_type(format);
+    content(body.get("system"), &mut facts.system);
+    for message in body.get("messages").items() {
+        let mut parts = Vec::new();
+        content(message.get("content"), &mut parts);
+        facts.messages.push(Message::of(role(message.get("role").as_str()), parts));
+    }
+    facts.tools = body.get("tools").items().iter().map(tool).collect();
+}
+
+fn tool(tool: &Json<'_>) -> Value {
+    let name = tool.get("name").as_str();
+    match (tool.get("type").as_str(), name) {
+        (None | Some("custom"), Some(name)) => {
+            function_tool(name, tool.get("description").as_str(), Some(tool.get("input_schema").to_value()))
+        }
+        (kind, name) => openai::named(tool, kind.unwrap_or("tool"), name),
+    }
+}
+
+fn content(json: &Json<'_>, parts: &mut Vec<Part>) {
+    if let Some(text) = json.as_str() {
+        parts.push(Part::Text(text.to_owned()));
+    }
+    parts.extend(json.items().iter().map(block));
+}
+
+fn block(block: &Json<'_>) -> Part {
+    let text = |key: &str| block.get(key).as_str().unwrap_or_default().to_owned();
+    match block.get("type").as_str() {
+        Some("text") => Part::Text(text("text")),
+        Some("thinking") => Part::Reasoning(text("thinking")),
+        Some("tool_use") => Part::ToolCall {
+            id: owned(block.get("id")),
+            name: text("name"),
+            arguments: openai::arguments(block.get("input")),
+        },
+        Some("tool_result") => {
+            Part::ToolResponse { id: owned(block.get("tool_use_id")), response: openai::result(block.get("content")) }
+        }
+        Some("server_tool_use" | "mcp_tool_use") => {
+            Part::ServerToolCall { id: owned(block.get("id")), name: text("name"), call: block.to_value() }
+        }
+        Some(kind) if kind.ends_with("_tool_result") => {
+            Part::ServerToolResponse { id: owned(block.get("tool_use_id")), response: block.to_value() }
+        }
+        Some(kind @ ("image" | "document")) => {
+            let source = block.get("source");
+            let mime = source.get("media_type").as_str();
+            let modality = if kind == "image" { "image" } else { "document" };
+            match source.get("type").as_str() {
+                Some("base64") => Part::blob(mime, Some(modality), source.get("data").as_str().unwrap_or_default()),
+                Some("url") => Part::media_at(source.get("url").as_str().unwrap_or_default(), modality),
+                Some("file") => Part::File {
+                    modality: modality.to_owned(),
+                    mime_type: mime.map(ToOwned::to_owned),
+                    file_id: source.get("file_id").as_str().unwrap_or_default().to_owned(),
+                },
+                Some("text") => Part::Text(source.get("data").as_str().unwrap_or_default().to_owned()),
+                _ => Part::other(block, kind),
+            }
+        }
+        kind => Part::other(block, kind.unwrap_or("other")),
+    }
+}
+
+/// The whole of an answer, or an event of a stream: each says what it is.
+pub(super) fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
+    match document.get("type").as_str() {
+        Some("message_start") => message(document.get("message"), facts),
+        Some("content_block_start") => {
+            let key = document.get("index").as_u64().unwrap_or(0);
+            begin(key, document.get("content_block"), facts);
+        }
+        Some("content_block_delta") => {
+            let key = document.get("index").as_u64().unwrap_or(0);
+            delta(key, document.get("delta"), facts);
+        }
+        Some("message_delta") => {
+            facts.choice(0).finish(document.get("delta").get("stop_reason").as_str());
+            usage(document.get("usage"), facts);
+        }
+        Some("message_stop") => facts.complete = true,
+        Some("content_block_stop" | "ping") => {}
+        Some("error") => failure(document.get("error"), facts),
+        Some("completion") => {
+            facts.set_id(document.get("id").as_str());
+            facts.set_model(document.get("model").as_str());
+            facts.choice(0).append(Kind::Text, document.get("completion").as_str().unwrap_or_default());
+            facts.choice(0).finish(document.get("stop_reason").as_str());
+            facts.complete |= !document.get("stop_reason").is_null();
+        }
+        _ => {
+            message(document, facts);
+            failure(document.get("error"), facts);
+        }
+    }
+}
+
+fn message(message: &Json<'_>, facts: &mut ResponseFacts) {
+    facts.set_id(message.get("id").as_str());
+    facts.set_model(message.get("model").as_str());
+    usage(message.get("usage"), facts);
+    for (key, block) in message.get("content").items().iter().enumerate() {
+        begin(key as u64, block, facts);
+    }
+    facts.choice(0).finish(message.get("stop_reason").as_str());
+}
+
+/// A block, whole or the beginning of it.
+fn begin(key: u64, json: &Json<'_>, facts: &mut ResponseFacts) {
+    let mut answer = facts.choice(0);
+    match block(json) {
+        Part::Text(text) => answer.text(key, Kind::Text, &text),
+        Part::Reasoning(text) => answer.text(key, Kind::Reasoning, &text),
+        Part::ToolCall { id, name, arguments } => {
+            // A stream begins with an empty object and sends the text of the real one.
+            let arguments = Some(&*arguments).filter(|arguments| *arguments != "{}");
+            answer.tool_call(key, id.as_deref(), Some(&name), arguments);
+        }
+        part => answer.put(key, part),
+    }
+}
+
+fn delta(key: u64, delta: &Json<'_>, facts: &mut ResponseFacts) {
+    let mut answer = facts.choice(0);
+    match delta.get("type").as_str() {
+        Some("text_delta") => answer.text(key, Kind::Text, delta.get("text").as_str().unwrap_or_default()),
+        Some("thinking_delta") => answer.text(key, Kind::Reasoning, delta.get("thinking").as_str().unwrap_or_default()),
+        Some("input_json_delta") => answer.tool_call(key, None, None, delta.get("partial_json").as_str()),
+        _ => {} // signatures and citations
+    }
+}
+
+/// Input tokens are counted without those of the cache. Later reports are totals, not additions.
+pub(super) fn usage(usage: &Json<'_>, facts: &mut ResponseFacts) {
+    facts.usage.merge(Usage {
+        input: usage.get("input_tokens").as_u64(),
+        output: usage.get("output_tokens").as_u64(),
+        cache_read: usage.get("cache_read_input_tokens").as_u64(),
+        cache_creation: usage.get("cache_creation_input_tokens").as_u64(),
+        reasoning: usage.get("output_tokens_details").first(&["thinking_tokens", "reasoning_tokens"]).as_u64(),
+        input_without_cache: true,
+        ..Usage::default()
+    });
+}
+
+/// The text completions that came before messages.
+#[derive(Debug)]
+pub(super) struct Complete;
+
+impl Api for Complete {
+    fn route(&self, target: &Target<'_>) -> Option<Route> {
+        let here = target.from_end(0) == "complete" && target.from_end(1) == "v1";
+        here.then(|| Route::new(Operation::TextCompletion, "anthropic"))
+    }
+
+    fn accepts(&self, body: &Json<'_>) -> bool {
+        !body.get("prompt").is_null() && !body.get("max_tokens_to_sample").is_null()
+    }
+
+    fn request(&self, _: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
+        request(body, facts);
+        facts.messages.extend(body.get("prompt").as_str().map(|prompt| Message::text("user", prompt)));
+    }
+
+    fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
+        response(document, facts);
+    }
+}

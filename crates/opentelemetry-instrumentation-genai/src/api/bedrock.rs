@@ -1,0 +1,270 @@
+//! Amazon Bedrock's runtime: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_Operations_Amazon_Bedrock_Runtime.html>.
+//!
+//! The model stands in the URL, the counts of some families only in headers, the kind of an error too. Streams are frames
+//! of `application/vnd.amazon.eventstream`, which are not read: their spans have what the request and the head say.
+
+use http::HeaderMap;
+use serde_json::Value;
+
+use super::{Api, Route, anthropic, cohere, count, openai, openai_chat, owned, texts};
+use crate::json::Json;
+use crate::message::{Message, Part, role};
+use crate::request::{Operation, RequestFacts};
+use crate::response::{Kind, ResponseFacts, Usage, function_tool};
+use crate::url::Target;
+
+const PROVIDER: &str = "aws.bedrock";
+
+fn here(target: &Target<'_>, names: [&str; 2]) -> bool {
+    names.contains(&target.from_end(0)) && target.after("model").is_some()
+}
+
+fn headers(headers: &HeaderMap, facts: &mut ResponseFacts) {
+    facts.usage.merge(Usage {
+        input: count(headers, "x-amzn-bedrock-input-token-count"),
+        output: count(headers, "x-amzn-bedrock-output-token-count"),
+        cache_read: count(headers, "x-amzn-bedrock-cache-read-input-token-count"),
+        cache_creation: count(headers, "x-amzn-bedrock-cache-write-input-token-count"),
+        ..Usage::default()
+    });
+    let kind = headers.get("x-amzn-errortype").and_then(|kind| kind.to_str().ok());
+    if let Some(kind) = kind.and_then(|kind| kind.split(':').next()) {
+        facts.fail(None, Some(kind), None);
+    }
+}
+
+/// An error is a message, its kind was in a header.
+fn refused(document: &Json<'_>, facts: &mut ResponseFacts) {
+    let message = document.first(&["message", "Message"]).filled().map(ToOwned::to_owned);
+    match &mut facts.failure {
+        Some(failure) => failure.message = failure.message.take().or(message),
+        None => {
+            if let Some(message) = message {
+                facts.fail(None, document.get("__type").as_str(), Some(&message));
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Converse;
+
+impl Api for Converse {
+    fn route(&self, target: &Target<'_>) -> Option<Route> {
+        here(target, ["converse", "converse-stream"]).then(|| Route::new(Operation::Chat, PROVIDER))
+    }
+
+    fn request(&self, target: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
+        facts.model = target.after("model").map(Into::into);
+        facts.stream = target.from_end(0) == "converse-stream";
+        configuration(body.get("inferenceConfig"), facts);
+        let more = body.get("additionalModelRequestFields");
+        facts.top_k = more.first(&["top_k", "topK"]).as_f64();
+        conversation(body, facts);
+        let tools = body.get("toolConfig").get("tools");
+        facts.tools = tools.items().iter().map(tool).collect();
+    }
+
+    fn headers(&self, head: &HeaderMap, facts: &mut ResponseFacts) {
+        headers(head, facts);
+    }
+
+    fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
+        converse(document, facts);
+    }
+}
+
+/// Parameters, as Converse and Nova name them.
+fn configuration(config: &Json<'_>, facts: &mut RequestFacts) {
+    facts.max_tokens = config.first(&["maxTokens", "max_new_tokens", "max_tokens"]).as_i64();
+    facts.temperature = config.get("temperature").as_f64();
+    facts.top_p = config.first(&["topP", "top_p"]).as_f64();
+    facts.top_k = config.first(&["topK", "top_k"]).as_f64();
+    facts.stop_sequences = texts(config.first(&["stopSequences", "stop_sequences"]));
+}
+
+fn conversation(body: &Json<'_>, facts: &mut RequestFacts) {
+    facts.system.extend(body.get("system").items().iter().map(block));
+    for message in body.get("messages").items() {
+        let parts = message.get("content").items().iter().map(block).collect();
+        facts.messages.push(Message::of(role(message.get("role").as_str()), parts));
+    }
+}
+
+fn tool(tool: &Json<'_>) -> Value {
+    let spec = tool.get("toolSpec");
+    match spec.get("name").as_str() {
+        Some(name) => {
+            let schema = spec.get("inputSchema").get("json").to_value();
+            function_tool(name, spec.get("description").as_str(), Some(schema))
+        }
+        None => openai::named(tool, tool.members().first().map_or("tool", |(key, _)| key), None),
+    }
+}
+
+fn block(block: &Json<'_>) -> Part {
+    if let Some(text) = block.get("text").as_str() {
+        return Part::Text(text.to_owned());
+    }
+    let call = block.get("toolUse");
+    if call.is_object() {
+        return Part::ToolCall {
+            id: owned(call.get("toolUseId")),
+            name: owned(call.get("name")).unwrap_or_default(),
+            arguments: openai::arguments(call.get("input")),
+        };
+    }
+    let result = block.get("toolResult");
+    if result.is_object() {
+        let response = match result.get("content").items() {
+            [one] if !one.first(&["json", "text"]).is_null() => one.first(&["json", "text"]).to_value(),
+            _ => result.get("content").to_value(),
+        };
+        return Part::ToolResponse { id: owned(result.get("toolUseId")), response };
+    }
+    let reasoning = block.get("reasoningContent").get("reasoningText").get("text");
+    if let Some(text) = reasoning.as_str() {
+        return Part::Reasoning(text.to_owned());
+    }
+    for kind in ["image", "video", "audio", "document"] {
+        let media = block.get(kind);
+        if let Some(data) = media.get("source").get("bytes").as_str() {
+            let mime = media.get("format").as_str().map(|format| format!("{kind}/{format}"));
+            return Part::blob(mime.as_deref().filter(|_| kind != "document"), Some(kind), data);
+        }
+        if let Some(uri) = media.get("source").get("s3Location").get("uri").as_str() {
+            return Part::Uri { modality: kind.to_owned(), mime_type: None, uri: uri.to_owned() };
+        }
+    }
+    Part::other(block, block.members().first().map_or("other", |(key, _)| key))
+}
+
+/// The answer of Converse, which is Nova's own too.
+fn converse(document: &Json<'_>, facts: &mut ResponseFacts) {
+    for part in document.get("output").get("message").get("content").items() {
+        let mut answer = facts.choice(0);
+        match block(part) {
+            Part::ToolCall { id, name, arguments } => {
+                let key = answer.next_key();
+                answer.tool_call(key, id.as_deref(), Some(&name), Some(&arguments));
+            }
+            Part::Text(text) => {
+                let key = answer.next_key();
+                answer.text(key, Kind::Text, &text);
+            }
+            part => answer.push(part),
+        }
+    }
+    facts.choice(0).finish(document.get("stopReason").as_str());
+    let usage = document.get("usage");
+    let count = |keys: &[&str]| usage.first(keys).as_u64();
+    let mut read = Usage {
+        input: count(&["inputTokens"]),
+        output: count(&["outputTokens"]),
+        cache_read: count(&["cacheReadInputTokens", "cacheReadInputTokenCount"]),
+        cache_creation: count(&["cacheWriteInputTokens", "cacheWriteInputTokenCount"]),
+        total: count(&["totalTokens"]),
+        ..Usage::default()
+    };
+    // Cached tokens stand beside the others, unless the sum says that they are among them.
+    let plain = read.input.unwrap_or(0).saturating_add(read.output.unwrap_or(0));
+    read.input_without_cache = read.total != Some(plain);
+    facts.usage.merge(read);
+    refused(document, facts);
+}
+
+#[derive(Debug)]
+pub(super) struct Invoke;
+
+impl Api for Invoke {
+    fn route(&self, target: &Target<'_>) -> Option<Route> {
+        here(target, ["invoke", "invoke-with-response-stream"]).then(|| Route::new(Operation::TextCompletion, PROVIDER))
+    }
+
+    /// The body is that of the model's own house: told by its keys.
+    fn request(&self, target: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
+        let has = |key: &str| !body.get(key).is_null();
+        let model = target.after("model").map(String::from);
+        if has("anthropic_version") {
+            facts.operation = Some(Operation::Chat);
+            anthropic::request(body, facts);
+            facts.messages.extend(body.get("prompt").filled().map(|text| Message::text("user", text)));
+        } else if has("inferenceConfig") || body.get("schemaVersion").as_str().is_some() {
+            facts.operation = Some(Operation::Chat);
+            configuration(body.get("inferenceConfig"), facts);
+            conversation(body, facts);
+            facts.tools = body.get("toolConfig").get("tools").items().iter().map(tool).collect();
+        } else if has("message") {
+            facts.operation = Some(Operation::Chat);
+            cohere::request(body, facts);
+        } else if body.get("messages").is_array() {
+            facts.operation = Some(Operation::Chat);
+            openai_chat::request(target, body, facts);
+            facts.openai_api = None;
+        } else {
+            if model.as_deref().is_some_and(|model| model.contains("embed")) {
+                facts.operation = Some(Operation::Embeddings);
+            }
+            let config = body.get("textGenerationConfig");
+            let config = if config.is_object() { config } else { body };
+            facts.max_tokens = config
+                .first(&["max_gen_len", "maxTokenCount", "max_tokens_to_sample", "max_tokens", "maxTokens"])
+                .as_i64();
+            facts.temperature = config.get("temperature").as_f64();
+            facts.top_p = config.first(&["top_p", "topP", "p"]).as_f64();
+            facts.top_k = config.first(&["top_k", "topK", "k"]).as_f64();
+            facts.stop_sequences = texts(config.first(&["stop", "stopSequences", "stop_sequences"]));
+            facts.dimensions = body.get("dimensions").as_i64();
+            let prompt = body.first(&["prompt", "inputText", "texts"]);
+            facts.messages = super::openai_embeddings::inputs(prompt);
+        }
+        facts.model = model;
+        facts.stream = target.from_end(0) == "invoke-with-response-stream";
+    }
+
+    fn headers(&self, head: &HeaderMap, facts: &mut ResponseFacts) {
+        headers(head, facts);
+    }
+
+    fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
+        let has = |key: &str| !document.get(key).is_null();
+        let text = |json: &Json<'_>| json.as_str().unwrap_or_default().to_owned();
+        if document.get("type").as_str().is_some() || has("stop_sequence") {
+            anthropic::response(document, facts);
+        } else if document.get("output").is_object() {
+            converse(document, facts);
+        } else if document.get("choices").is_array() {
+            openai_chat::response(document, facts);
+        } else if has("generation") {
+            facts.choice(0).append(Kind::Text, &text(document.get("generation"))); // Llama
+            facts.choice(0).finish(document.get("stop_reason").as_str());
+            facts.usage.merge(Usage {
+                input: document.get("prompt_token_count").as_u64(),
+                output: document.get("generation_token_count").as_u64(),
+                ..Usage::default()
+            });
+        } else if has("results") || has("outputs") {
+            let answers = document.first(&["results", "outputs"]).items(); // Titan, Mistral
+            for (index, answer) in answers.iter().enumerate() {
+                facts.choice(index as u64).append(Kind::Text, &text(answer.first(&["outputText", "text"])));
+                facts.choice(index as u64).finish(answer.first(&["completionReason", "stop_reason"]).as_str());
+            }
+            let output: Option<u64> =
+                answers.iter().filter_map(|answer| answer.get("tokenCount").as_u64()).reduce(u64::saturating_add);
+            let input = document.get("inputTextTokenCount").as_u64();
+            facts.usage.merge(Usage { input, output, ..Usage::default() });
+        } else if has("completion") {
+            facts.choice(0).append(Kind::Text, &text(document.get("completion"))); // Claude before messages
+            facts.choice(0).finish(document.get("stop_reason").as_str());
+        } else if has("generation_id") || has("event_type") {
+            cohere::response(document, facts);
+        } else if has("embedding") || has("embeddings") {
+            let first = document.get("embeddings").items().first().unwrap_or(document.get("embedding"));
+            facts.dimensions = super::openai_embeddings::dimensions(first);
+            let input = document.get("inputTextTokenCount").as_u64();
+            facts.usage.merge(Usage { input, ..Usage::default() });
+        } else {
+            refused(document, facts);
+        }
+    }
+}

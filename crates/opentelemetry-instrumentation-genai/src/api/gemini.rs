@@ -1,0 +1,269 @@
+//! Gemini, on its own host and on Vertex: <https://ai.google.dev/api/generate-content>.
+//!
+//! Fields come in camel case, in snake case from some clients, and enums as names or as numbers.
+
+use serde_json::Value;
+
+use super::{Api, Route, failure, openai, owned, texts};
+use crate::json::Json;
+use crate::message::{Message, Part, role};
+use crate::request::{Operation, RequestFacts};
+use crate::response::{Kind, ResponseFacts, Usage, function_tool};
+use crate::url::{Target, decoded};
+
+#[derive(Debug)]
+pub(super) struct GenerateContent;
+
+/// The model and the method of `…/models/gemini-2.5-pro:generateContent`.
+fn method<'a>(target: &Target<'a>) -> Option<(&'a str, &'a str)> {
+    let last = target.from_end(0);
+    // A client may have written the colon as %3A.
+    last.rsplit_once(':').or_else(|| last.rsplit_once("%3A")).or_else(|| last.rsplit_once("%3a"))
+}
+
+impl Api for GenerateContent {
+    fn route(&self, target: &Target<'_>) -> Option<Route> {
+        matches!(method(target)?.1, "generateContent" | "streamGenerateContent")
+            .then(|| Route::new(Operation::GenerateContent, "gcp.gen_ai"))
+    }
+
+    fn request(&self, target: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
+        if let Some((model, method)) = method(target) {
+            facts.model = Some(decoded(model).into_owned());
+            facts.stream = method == "streamGenerateContent";
+        }
+        let config = body.first(&["generationConfig", "generation_config"]);
+        facts.max_tokens = config.first(&["maxOutputTokens", "max_output_tokens"]).as_i64();
+        facts.choice_count = config.first(&["candidateCount", "candidate_count"]).as_i64();
+        facts.temperature = config.get("temperature").as_f64();
+        facts.top_p = config.first(&["topP", "top_p"]).as_f64();
+        facts.top_k = config.first(&["topK", "top_k"]).as_f64();
+        facts.stop_sequences = texts(config.first(&["stopSequences", "stop_sequences"]));
+        facts.frequency_penalty = config.first(&["frequencyPenalty", "frequency_penalty"]).as_f64();
+        facts.presence_penalty = config.first(&["presencePenalty", "presence_penalty"]).as_f64();
+        facts.seed = config.get("seed").as_i64();
+        facts.output_type = output_type(config);
+        let system = body.first(&["systemInstruction", "system_instruction"]);
+        match system.as_str() {
+            Some(text) => facts.system.push(Part::Text(text.to_owned())),
+            None => facts.system.extend(system.get("parts").items().iter().map(part)),
+        }
+        let contents = body.get("contents");
+        let contents = if contents.is_object() { std::slice::from_ref(contents) } else { contents.items() };
+        for content in contents {
+            let parts = content.get("parts");
+            let parts = if parts.is_object() { std::slice::from_ref(parts) } else { parts.items() };
+            facts.messages.push(Message::of(role(content.get("role").as_str()), parts.iter().map(part).collect()));
+        }
+        facts.tools = body.get("tools").items().iter().flat_map(tools).collect();
+    }
+
+    fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
+        facts.set_id(document.first(&["responseId", "response_id"]).as_str());
+        facts.set_model(document.first(&["modelVersion", "model_version"]).as_str());
+        usage(document.first(&["usageMetadata", "usage_metadata"]), facts);
+        failure(document.get("error"), facts);
+        for (place, candidate) in document.get("candidates").items().iter().enumerate() {
+            let index = candidate.get("index").as_u64().unwrap_or(place as u64);
+            for part in candidate.get("content").get("parts").items() {
+                answer_part(index, part, facts);
+            }
+            let reason = candidate.first(&["finishReason", "finish_reason"]);
+            facts.choice(index).finish(finish_reason(reason));
+            if index == 0 {
+                let chosen = candidate.get("logprobsResult").get("chosenCandidates");
+                for token in chosen.items() {
+                    facts.token(token.get("tokenId").as_i64(), token.get("logProbability").as_f64());
+                }
+            }
+        }
+        let blocked = document.get("promptFeedback").first(&["blockReason", "block_reason"]);
+        if let Some(reason) = blocked.filled() {
+            facts.choice(0).finish(Some(reason));
+        }
+    }
+}
+
+fn output_type(config: &Json<'_>) -> Option<&'static str> {
+    let modalities = config.first(&["responseModalities", "response_modalities"]).items();
+    let wants =
+        |name: &str| modalities.iter().any(|each| each.as_str().is_some_and(|each| each.eq_ignore_ascii_case(name)));
+    if wants("audio") {
+        return Some("speech");
+    }
+    if wants("image") {
+        return Some("image");
+    }
+    match config.first(&["responseMimeType", "response_mime_type"]).as_str()? {
+        "application/json" | "text/x.enum" => Some("json"),
+        "text/plain" => Some("text"),
+        _ => None,
+    }
+}
+
+fn tools(tool: &Json<'_>) -> Vec<Value> {
+    let declared = tool.first(&["functionDeclarations", "function_declarations"]).items().iter().map(|function| {
+        let parameters = function.first(&["parameters", "parametersJsonSchema", "parameters_json_schema"]);
+        let name = function.get("name").as_str().unwrap_or_default();
+        function_tool(name, function.get("description").as_str(), Some(schema(parameters)))
+    });
+    let own =
+        tool.members().iter().filter(|(key, _)| !matches!(&**key, "functionDeclarations" | "function_declarations"));
+    declared.chain(own.map(|(key, value)| openai::named(value, key, None))).collect()
+}
+
+/// A schema whose types are in capitals, or numbers, as one of JSON Schema.
+fn schema(json: &Json<'_>) -> Value {
+    const TYPES: [&str; 8] = ["", "string", "number", "integer", "boolean", "array", "object", "null"];
+    let mut value = json.to_value();
+    let mut open = vec![&mut value];
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Object(members) => {
+                for (key, value) in members {
+                    if key == "type" {
+                        let name = match value {
+                            Value::String(name) => TYPES.iter().find(|known| known.eq_ignore_ascii_case(name)),
+                            Value::Number(number) => {
+                                number.as_u64().and_then(|place| TYPES.get(usize::try_from(place).ok()?))
+                            }
+                            _ => None,
+                        };
+                        if let Some(name) = name.filter(|name| !name.is_empty()) {
+                            *value = (*name).into();
+                        }
+                    }
+                    open.push(value);
+                }
+            }
+            Value::Array(items) => open.extend(items),
+            _ => {}
+        }
+    }
+    value
+}
+
+fn part(part: &Json<'_>) -> Part {
+    let thought = part.get("thought").as_bool() == Some(true);
+    if let Some(text) = part.get("text").as_str() {
+        return if thought { Part::Reasoning(text.to_owned()) } else { Part::Text(text.to_owned()) };
+    }
+    let call = part.first(&["functionCall", "function_call"]);
+    if call.is_object() {
+        return Part::ToolCall {
+            id: owned(call.get("id")),
+            name: owned(call.get("name")).unwrap_or_default(),
+            arguments: openai::arguments(call.get("args")),
+        };
+    }
+    let response = part.first(&["functionResponse", "function_response"]);
+    if response.is_object() {
+        let id = owned(response.first(&["id", "name"]));
+        return Part::ToolResponse { id, response: response.get("response").to_value() };
+    }
+    let data = part.first(&["inlineData", "inline_data"]);
+    if data.is_object() {
+        let mime = data.first(&["mimeType", "mime_type"]).as_str();
+        return Part::blob(mime, None, data.get("data").as_str().unwrap_or_default());
+    }
+    let file = part.first(&["fileData", "file_data"]);
+    if file.is_object() {
+        let mime_type = owned(file.first(&["mimeType", "mime_type"]));
+        let modality = crate::message::modality_of(mime_type.as_deref(), None);
+        let uri = owned(file.first(&["fileUri", "file_uri"])).unwrap_or_default();
+        return Part::Uri { modality, mime_type, uri };
+    }
+    let code = part.first(&["executableCode", "executable_code"]);
+    if code.is_object() {
+        return Part::ServerToolCall { id: None, name: "code_execution".to_owned(), call: code.to_value() };
+    }
+    let result = part.first(&["codeExecutionResult", "code_execution_result"]);
+    if result.is_object() {
+        return Part::ServerToolResponse { id: None, response: result.to_value() };
+    }
+    Part::other(part, "other")
+}
+
+fn answer_part(index: u64, json: &Json<'_>, facts: &mut ResponseFacts) {
+    let mut answer = facts.choice(index);
+    match part(json) {
+        Part::Text(text) => answer.append(Kind::Text, &text),
+        Part::Reasoning(text) => answer.append(Kind::Reasoning, &text),
+        Part::ToolCall { id, name, arguments } => {
+            let key = answer.next_key();
+            answer.tool_call(key, id.as_deref(), Some(&name), Some(&arguments));
+        }
+        Part::Other(value) if value.get("thoughtSignature").is_some() => {}
+        part => answer.push(part),
+    }
+}
+
+/// The names of the enum, whose numbers some clients ask for.
+fn finish_reason<'a>(reason: &'a Json<'_>) -> Option<&'a str> {
+    const NAMES: [&str; 17] = [
+        "FINISH_REASON_UNSPECIFIED",
+        "STOP",
+        "MAX_TOKENS",
+        "SAFETY",
+        "RECITATION",
+        "OTHER",
+        "BLOCKLIST",
+        "PROHIBITED_CONTENT",
+        "SPII",
+        "MALFORMED_FUNCTION_CALL",
+        "MODEL_ARMOR",
+        "IMAGE_SAFETY",
+        "IMAGE_PROHIBITED_CONTENT",
+        "IMAGE_RECITATION",
+        "IMAGE_OTHER",
+        "UNEXPECTED_TOOL_CALL",
+        "NO_IMAGE",
+    ];
+    let named = || NAMES.get(usize::try_from(reason.as_u64()?).ok()?).copied();
+    reason.as_str().or_else(named).filter(|name| *name != "FINISH_REASON_UNSPECIFIED")
+}
+
+/// The prompt includes what the cache held; what tools of the provider's brought into it, and thoughts, stand beside.
+fn usage(usage: &Json<'_>, facts: &mut ResponseFacts) {
+    let count = |camel: &str, snake: &str| usage.first(&[camel, snake]).as_u64();
+    let prompt = count("promptTokenCount", "prompt_token_count");
+    let tools = count("toolUsePromptTokenCount", "tool_use_prompt_token_count").unwrap_or(0);
+    facts.usage.merge(Usage {
+        input: prompt.map(|prompt| prompt.saturating_add(tools)),
+        output: count("candidatesTokenCount", "candidates_token_count"),
+        cache_read: count("cachedContentTokenCount", "cached_content_token_count"),
+        reasoning: count("thoughtsTokenCount", "thoughts_token_count"),
+        total: count("totalTokenCount", "total_token_count"),
+        output_without_reasoning: true,
+        ..Usage::default()
+    });
+}
+
+/// Embeddings of one content or several.
+#[derive(Debug)]
+pub(super) struct Embed;
+
+impl Api for Embed {
+    fn route(&self, target: &Target<'_>) -> Option<Route> {
+        matches!(method(target)?.1, "embedContent" | "batchEmbedContents")
+            .then(|| Route::new(Operation::Embeddings, "gcp.gen_ai"))
+    }
+
+    fn request(&self, target: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
+        facts.model = method(target).map(|(model, _)| decoded(model).into_owned());
+        let batch = body.get("requests").items();
+        let requests = if batch.is_empty() { std::slice::from_ref(body) } else { batch };
+        for request in requests {
+            facts.dimensions = request.first(&["outputDimensionality", "output_dimensionality"]).as_i64();
+            let parts = request.get("content").get("parts").items().iter().map(part).collect();
+            facts.messages.push(Message::of("user", parts));
+        }
+    }
+
+    fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
+        usage(document.first(&["usageMetadata", "usage_metadata"]), facts);
+        failure(document.get("error"), facts);
+        let first = document.get("embeddings").items().first().unwrap_or(document.get("embedding"));
+        facts.dimensions = super::openai_embeddings::dimensions(first.get("values"));
+    }
+}

@@ -1,0 +1,141 @@
+//! The APIs of providers: one file each, all behind [`Api`].
+
+mod anthropic;
+mod bedrock;
+mod cohere;
+mod gemini;
+mod ollama;
+mod openai;
+mod openai_chat;
+mod openai_completions;
+mod openai_embeddings;
+mod openai_responses;
+mod text_generation;
+
+use std::fmt;
+
+use http::HeaderMap;
+
+use crate::json::Json;
+use crate::request::{Operation, RequestFacts};
+use crate::response::ResponseFacts;
+use crate::url::Target;
+
+/// How an API of a provider is read.
+///
+/// Nothing here sees a socket or keeps a state: what a call has said so far is in the facts.
+///
+/// ```
+/// use opentelemetry_instrumentation_genai::{Api, Json, Operation, RequestFacts, ResponseFacts, Route, Target};
+///
+/// /// A house of its own: `POST /ask` with `{"question": …}` is answered by `{"answer": …, "cost": {"in": …, "out": …}}`.
+/// #[derive(Debug)]
+/// struct Oracle;
+///
+/// impl Api for Oracle {
+///     fn route(&self, target: &Target<'_>) -> Option<Route> {
+///         (target.path() == "/ask").then(|| Route::new(Operation::Chat, "oracle"))
+///     }
+///
+///     fn request(&self, _: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
+///         facts.model = Some("oracle-1".to_owned());
+///         facts.messages = body.get("question").filled()
+///             .map(|text| opentelemetry_instrumentation_genai::Message::text("user", text)).into_iter().collect();
+///     }
+///
+///     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
+///         facts.usage.input = document.get("cost").get("in").as_u64();
+///         facts.usage.output = document.get("cost").get("out").as_u64();
+///         facts.choice(0).append(opentelemetry_instrumentation_genai::Kind::Text, document.get("answer").as_str().unwrap_or(""));
+///     }
+/// }
+/// ```
+pub trait Api: fmt::Debug + Send + Sync {
+    /// Whether a `POST` to this URL is a call of this API. Asked for every request, so it must be cheap.
+    fn route(&self, target: &Target<'_>) -> Option<Route>;
+
+    /// Whether the body is one of this API, where the URL alone does not tell it from others.
+    fn accepts(&self, body: &Json<'_>) -> bool {
+        let _ = body;
+        true
+    }
+
+    /// Reads a request. The body is null where it could not be read.
+    fn request(&self, target: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts);
+
+    /// Reads the head of a response.
+    fn headers(&self, headers: &HeaderMap, facts: &mut ResponseFacts) {
+        let _ = (headers, facts);
+    }
+
+    /// Reads a document of a response: the whole of it, or one event or line of a stream, or an error.
+    fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts);
+}
+
+/// What a URL says of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// What is done.
+    pub operation: Operation,
+    /// The provider, where the host is not one that is known.
+    pub provider: &'static str,
+}
+
+impl Route {
+    /// A route to this operation, at this provider unless the host says otherwise.
+    #[must_use]
+    pub fn new(operation: Operation, provider: &'static str) -> Self {
+        Self { operation, provider }
+    }
+}
+
+/// The APIs that are known, the more special first.
+pub(crate) static KNOWN: &[&dyn Api] = &[
+    &bedrock::Converse,
+    &bedrock::Invoke,
+    &anthropic::Messages,
+    &anthropic::Complete,
+    &gemini::GenerateContent,
+    &gemini::Embed,
+    &ollama::Chat,
+    &ollama::Generate,
+    &ollama::Embed,
+    &cohere::V2Chat,
+    &cohere::V1Chat,
+    &cohere::Embed,
+    &cohere::Rerank,
+    &text_generation::Watsonx,
+    &text_generation::HuggingFace,
+    &openai_responses::Responses,
+    &openai_chat::Chat,
+    &openai_completions::Completions,
+    &openai_embeddings::Embeddings,
+];
+
+/// A header's value as a number.
+fn count(headers: &HeaderMap, name: &str) -> Option<u64> {
+    headers.get(name)?.to_str().ok()?.trim().parse().ok()
+}
+
+fn owned(json: &Json<'_>) -> Option<String> {
+    json.filled().map(ToOwned::to_owned)
+}
+
+/// A list of texts, or one text.
+fn texts(json: &Json<'_>) -> Vec<String> {
+    match json.as_str() {
+        Some(text) => vec![text.to_owned()],
+        None => json.items().iter().filter_map(Json::as_str).map(ToOwned::to_owned).collect(),
+    }
+}
+
+/// Reads `error` and its kin: an object with `code`, `type` or `status` and `message`, or a text.
+fn failure(error: &Json<'_>, facts: &mut ResponseFacts) {
+    if let Some(text) = error.as_str() {
+        facts.fail(None, None, Some(text));
+    } else if error.is_object() {
+        let number = error.get("code").as_i64().map(|code| code.to_string());
+        let code = error.get("code").as_str().or(number.as_deref());
+        facts.fail(code, error.first(&["type", "status"]).as_str(), error.get("message").as_str());
+    }
+}

@@ -1,0 +1,245 @@
+//! What the APIs in OpenAI's manner have in common.
+
+use serde_json::{Map, Value};
+
+use super::{owned, texts};
+use crate::json::Json;
+use crate::message::{Message, Part, role};
+use crate::request::RequestFacts;
+use crate::response::{ResponseFacts, Usage, function_tool};
+use crate::url::Target;
+
+/// The parameters that all of them name alike. Null and absent are the same.
+pub(super) fn parameters(target: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
+    // Azure has the deployment in the URL, and what is in the body need not be read there. watsonx has `model_id`.
+    let model = owned(body.first(&["model", "model_id"]));
+    facts.model = model.or_else(|| target.after("deployments").map(Into::into));
+    facts.stream = body.get("stream").as_bool() == Some(true);
+    facts.max_tokens = body.first(&["max_completion_tokens", "max_tokens", "max_output_tokens"]).as_i64();
+    facts.choice_count = body.get("n").as_i64();
+    facts.temperature = body.get("temperature").as_f64();
+    facts.top_p = body.get("top_p").as_f64();
+    facts.top_k = body.get("top_k").as_f64();
+    facts.stop_sequences = texts(body.get("stop"));
+    facts.frequency_penalty = body.get("frequency_penalty").as_f64();
+    facts.presence_penalty = body.get("presence_penalty").as_f64();
+    facts.seed = body.first(&["seed", "random_seed"]).as_i64();
+    facts.service_tier = owned(body.get("service_tier")).filter(|tier| tier != "auto");
+}
+
+/// What a message says: a text, or parts.
+pub(super) fn content(json: &Json<'_>, parts: &mut Vec<Part>) {
+    if let Some(text) = json.as_str() {
+        parts.push(Part::Text(text.to_owned()));
+    }
+    parts.extend(json.items().iter().map(content_part));
+}
+
+fn content_part(part: &Json<'_>) -> Part {
+    let text = |json: &Json<'_>| json.as_str().unwrap_or_default().to_owned();
+    if let Some(text) = part.as_str() {
+        return Part::Text(text.to_owned());
+    }
+    match part.get("type").as_str() {
+        Some("text" | "input_text" | "output_text") => Part::Text(text(part.get("text"))),
+        Some("refusal") => Part::Refusal(text(part.get("refusal"))),
+        Some("thinking") => match part.get("thinking") {
+            inner @ Json::Array(_) => Part::Reasoning(joined(inner)), // Mistral's
+            inner => Part::Reasoning(text(inner)),
+        },
+        Some(kind @ ("image_url" | "input_image" | "video_url" | "audio_url")) => {
+            let place = part.first(&["image_url", "video_url", "audio_url"]);
+            let modality = match kind {
+                "video_url" => "video",
+                "audio_url" => "audio",
+                _ => "image",
+            };
+            match (place.get("url").as_str().or(place.as_str()), part.get("file_id").as_str()) {
+                (Some(url), _) => Part::media_at(url, modality),
+                (None, Some(id)) => file(id, modality),
+                (None, None) => Part::other(part, kind),
+            }
+        }
+        Some("input_audio") => {
+            let audio = part.get("input_audio");
+            let mime = audio.get("format").as_str().map(|format| format!("audio/{format}"));
+            Part::blob(mime.as_deref(), Some("audio"), audio.get("data").as_str().unwrap_or_default())
+        }
+        Some(kind @ ("file" | "input_file")) => {
+            let inner = if part.get("file").is_object() { part.get("file") } else { part };
+            match (inner.get("file_id").as_str(), inner.get("file_data").as_str(), inner.get("file_url").as_str()) {
+                (Some(id), _, _) => file(id, "file"),
+                (None, Some(data), _) => Part::media_at(data, "file"),
+                (None, None, Some(url)) => Part::media_at(url, "file"),
+                _ => Part::other(part, kind),
+            }
+        }
+        kind => Part::other(part, kind.unwrap_or("other")),
+    }
+}
+
+fn file(id: &str, modality: &str) -> Part {
+    Part::File { modality: modality.to_owned(), mime_type: None, file_id: id.to_owned() }
+}
+
+/// The texts of a list of parts, one after the other.
+pub(super) fn joined(parts: &Json<'_>) -> String {
+    parts.items().iter().filter_map(|part| part.as_str().or(part.get("text").as_str())).collect()
+}
+
+/// What a tool returned, as text where it is text.
+pub(super) fn result(json: &Json<'_>) -> Value {
+    if json.is_array() && json.items().iter().all(|part| part.get("text").as_str().is_some()) {
+        return joined(json).into();
+    }
+    json.to_value()
+}
+
+/// A message of the conversation, as the chat API writes it.
+pub(super) fn message(message: &Json<'_>) -> Message {
+    let said = message.get("role").as_str();
+    let mut parts = Vec::new();
+    if let Some(reasoning) = message.first(&["reasoning_content", "reasoning"]).filled() {
+        parts.push(Part::Reasoning(reasoning.to_owned()));
+    }
+    if matches!(said, Some("tool" | "function")) {
+        let id = owned(message.first(&["tool_call_id", "name"]));
+        parts.push(Part::ToolResponse { id, response: result(message.get("content")) });
+    } else {
+        content(message.get("content"), &mut parts);
+    }
+    if let Some(refusal) = message.get("refusal").filled() {
+        parts.push(Part::Refusal(refusal.to_owned()));
+    }
+    parts.extend(message.get("tool_calls").items().iter().map(|call| {
+        let function = if call.get("function").is_null() { call.get("custom") } else { call.get("function") };
+        Part::ToolCall {
+            id: owned(call.get("id")),
+            name: owned(function.get("name")).unwrap_or_default(),
+            arguments: arguments(function.first(&["arguments", "input"])),
+        }
+    }));
+    let call = message.get("function_call");
+    if call.is_object() {
+        let name = owned(call.get("name")).unwrap_or_default();
+        parts.push(Part::ToolCall { id: None, name, arguments: arguments(call.get("arguments")) });
+    }
+    Message { name: owned(message.get("name")), ..Message::of(role(said), parts) }
+}
+
+/// What a tool is given, as JSON.
+pub(super) fn arguments(json: &Json<'_>) -> String {
+    match json {
+        Json::Null => String::new(),
+        Json::Text(text) => text.to_string(),
+        other => other.to_value().to_string(),
+    }
+}
+
+/// Definitions of tools: functions, or what the provider has itself.
+pub(super) fn tools(list: &Json<'_>) -> Vec<Value> {
+    list.items()
+        .iter()
+        .map(|tool| {
+            let inner = if tool.get("function").is_object() { tool.get("function") } else { tool };
+            match (tool.get("type").as_str(), inner.get("name").as_str()) {
+                (Some("function") | None, Some(name)) => {
+                    let parameters = inner.first(&["parameters", "parameter_definitions"]).to_value();
+                    function_tool(name, inner.get("description").as_str(), Some(parameters))
+                }
+                (kind, name) => named(tool, kind.unwrap_or("tool"), name),
+            }
+        })
+        .collect()
+}
+
+/// A tool that is no function: as it is, with the type and the name that the schema asks for.
+pub(super) fn named(tool: &Json<'_>, kind: &str, name: Option<&str>) -> Value {
+    let mut members = match tool.to_value() {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    };
+    members.insert("type".to_owned(), kind.into());
+    members.insert("name".to_owned(), name.unwrap_or(kind).into());
+    Value::Object(members)
+}
+
+/// `gen_ai.output.type` of a response format.
+pub(super) fn output_type(format: &Json<'_>) -> Option<&'static str> {
+    match format.get("type").as_str().or(format.as_str())? {
+        "text" => Some("text"),
+        "json_object" | "json_schema" | "json" => Some("json"),
+        _ => None,
+    }
+}
+
+/// Counts, as chat and completions name them, and as responses do.
+pub(super) fn usage(usage: &Json<'_>, facts: &mut ResponseFacts) {
+    if !usage.is_object() {
+        return;
+    }
+    let input = usage.first(&["prompt_tokens_details", "input_tokens_details", "prompt_token_details"]);
+    let output = usage.first(&["completion_tokens_details", "output_tokens_details"]);
+    // DeepSeek and Moonshot have what the cache held beside the details.
+    let cached = input.get("cached_tokens").as_u64();
+    let cached = cached.or_else(|| usage.first(&["prompt_cache_hit_tokens", "cached_tokens"]).as_u64());
+    let mut read = Usage {
+        input: usage.first(&["prompt_tokens", "input_tokens"]).as_u64(),
+        output: usage.first(&["completion_tokens", "output_tokens"]).as_u64(),
+        cache_read: cached,
+        cache_creation: input.first(&["cache_write_tokens", "cache_creation_tokens"]).as_u64(),
+        reasoning: output.get("reasoning_tokens").as_u64().or_else(|| usage.get("reasoning_tokens").as_u64()),
+        total: usage.get("total_tokens").as_u64(),
+        ..Usage::default()
+    };
+    // xAI counts reasoning beside the output: the sum tells.
+    if let (Some(input), Some(output), Some(reasoning @ 1..), Some(total)) =
+        (read.input, read.output, read.reasoning, read.total)
+    {
+        read.output_without_reasoning =
+            Some(total) == input.checked_add(output).and_then(|sum| sum.checked_add(reasoning));
+    }
+    facts.usage.merge(read);
+}
+
+/// Tokens with their log-probabilities, as chat, responses, llama.cpp and Ollama list them.
+pub(super) fn logprobs(list: &Json<'_>, facts: &mut ResponseFacts) {
+    for token in list.items() {
+        // vLLM writes the id in the place of the text when it is asked to.
+        let id = token.first(&["id", "token_id"]).as_i64().or_else(|| token_id(token.get("token").as_str()?));
+        facts.token(id, token.get("logprob").as_f64());
+    }
+}
+
+pub(super) fn token_id(token: &str) -> Option<i64> {
+    token.strip_prefix("token_id:")?.parse().ok()
+}
+
+/// What every answer in OpenAI's manner says of itself.
+pub(super) fn head(document: &Json<'_>, facts: &mut ResponseFacts) {
+    facts.set_id(document.get("id").as_str());
+    facts.set_model(document.first(&["model", "model_id"]).as_str());
+    if let Some(tier) = document.get("service_tier").filled() {
+        facts.service_tier = Some(tier.to_owned());
+    }
+    if let Some(fingerprint) = document.get("system_fingerprint").filled() {
+        facts.system_fingerprint = Some(fingerprint.to_owned());
+    }
+    usage(document.get("usage"), facts);
+    usage(document.get("x_groq").get("usage"), facts);
+    super::failure(document.get("error"), facts);
+    super::failure(document.get("x_groq").get("error"), facts);
+    refused(document, facts);
+}
+
+/// Errors that stand alone: `{"code": …, "message": …}`, `{"detail": …}`.
+fn refused(document: &Json<'_>, facts: &mut ResponseFacts) {
+    if !document.get("choices").is_null() || !document.get("data").is_null() || !document.get("output").is_null() {
+        return;
+    }
+    if document.get("object").as_str() == Some("error") || document.get("type").as_str() == Some("error") {
+        super::failure(document, facts);
+    } else if let Some(detail) = document.get("detail").as_str() {
+        facts.fail(None, None, Some(detail));
+    }
+}

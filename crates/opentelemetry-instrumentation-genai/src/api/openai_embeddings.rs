@@ -1,0 +1,68 @@
+//! Embeddings: <https://platform.openai.com/docs/api-reference/embeddings>, and everybody who speaks it.
+
+use super::openai::{self, head};
+use super::{Api, Route, owned};
+use crate::json::Json;
+use crate::message::{Message, Part};
+use crate::request::{Operation, RequestFacts};
+use crate::response::ResponseFacts;
+use crate::sieve::bytes_cut;
+use crate::url::Target;
+
+#[derive(Debug)]
+pub(super) struct Embeddings;
+
+impl Api for Embeddings {
+    fn route(&self, target: &Target<'_>) -> Option<Route> {
+        let here = matches!(target.from_end(0), "embeddings" | "multimodalembeddings");
+        here.then(|| Route::new(Operation::Embeddings, "openai"))
+    }
+
+    fn accepts(&self, body: &Json<'_>) -> bool {
+        !body.first(&["input", "inputs"]).is_null()
+    }
+
+    fn request(&self, target: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
+        openai::parameters(target, body, facts);
+        facts.encoding_formats = owned(body.get("encoding_format")).into_iter().collect();
+        facts.dimensions = body.first(&["dimensions", "output_dimension"]).as_i64();
+        facts.messages = inputs(body.first(&["input", "inputs"]));
+    }
+
+    fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
+        head(document, facts);
+        // Voyage counts the whole only, and the whole is input.
+        facts.usage.input = facts.usage.input.or(facts.usage.total);
+        facts.usage.output = None;
+        facts.dimensions = document.get("data").items().first().and_then(|first| dimensions(first.get("embedding")));
+        facts.complete |= document.get("data").is_array();
+    }
+}
+
+/// What is to be embedded: one text or several.
+pub(super) fn inputs(input: &Json<'_>) -> Vec<Message> {
+    match input.as_str() {
+        Some(text) => vec![Message::text("user", text)],
+        None => input
+            .items()
+            .iter()
+            .filter(|each| !matches!(each, Json::Number(_)))
+            .map(|each| match each.as_str() {
+                Some(text) => Message::text("user", text),
+                None => Message::of("user", vec![Part::other(each, "tokens")]),
+            })
+            .collect(),
+    }
+}
+
+/// The length of a vector: of a list of numbers, or of 32-bit floats in base64.
+pub(super) fn dimensions(vector: &Json<'_>) -> Option<i64> {
+    let count = match vector.as_str() {
+        Some(text) => {
+            let (kept, cut) = bytes_cut(text).unwrap_or((text, 0));
+            (kept.len() as u64).saturating_add(cut) / 4 * 3 / 4
+        }
+        None => vector.count()?,
+    };
+    i64::try_from(count).ok().filter(|count| *count > 0)
+}

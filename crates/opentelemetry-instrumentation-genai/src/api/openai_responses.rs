@@ -1,0 +1,201 @@
+//! Responses: <https://platform.openai.com/docs/api-reference/responses>.
+
+use super::openai::{self, head, logprobs};
+use super::{Api, Route, owned};
+use crate::json::Json;
+use crate::message::{Message, Part, role};
+use crate::request::{Operation, RequestFacts};
+use crate::response::{Kind, ResponseFacts};
+use crate::url::Target;
+
+#[derive(Debug)]
+pub(super) struct Responses;
+
+impl Api for Responses {
+    fn route(&self, target: &Target<'_>) -> Option<Route> {
+        (target.from_end(0) == "responses").then(|| Route::new(Operation::Chat, "openai"))
+    }
+
+    fn accepts(&self, body: &Json<'_>) -> bool {
+        !body.first(&["input", "prompt"]).is_null() && !body.first(&["model", "prompt"]).is_null()
+    }
+
+    fn request(&self, target: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
+        openai::parameters(target, body, facts);
+        facts.openai_api = Some("responses");
+        facts.output_type = openai::output_type(body.get("text").get("format"));
+        let conversation = body.get("conversation");
+        facts.conversation_id = owned(conversation).or_else(|| owned(conversation.get("id")));
+        if let Some(instructions) = body.get("instructions").filled() {
+            facts.system.push(Part::Text(instructions.to_owned()));
+        }
+        let input = body.get("input");
+        match input.as_str() {
+            Some(text) => facts.messages.push(Message::text("user", text)),
+            None => facts.messages.extend(input.items().iter().map(item)),
+        }
+        facts.tools = openai::tools(body.get("tools"));
+    }
+
+    fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
+        match document.get("type").as_str() {
+            Some(event) => read_event(event, document, facts),
+            None => read_response(document, facts),
+        }
+    }
+}
+
+/// An item of the input.
+fn item(item: &Json<'_>) -> Message {
+    let text = |key: &str| item.get(key).as_str().map(ToOwned::to_owned);
+    let response = |id: Option<String>| Part::ToolResponse { id, response: openai::result(item.get("output")) };
+    match item.get("type").as_str() {
+        None | Some("message") => {
+            let mut parts = Vec::new();
+            openai::content(item.get("content"), &mut parts);
+            Message::of(role(item.get("role").as_str()), parts)
+        }
+        Some("function_call_output" | "custom_tool_call_output") => {
+            Message::of("tool", vec![response(text("call_id"))])
+        }
+        Some(kind) if kind.ends_with("_output") => Message::of("tool", vec![response(text("call_id"))]),
+        Some(_) => Message::of("assistant", part(item).into_iter().collect()),
+    }
+}
+
+/// An item that the model made, as a part; a message has several.
+fn part(item: &Json<'_>) -> Option<Part> {
+    let kind = item.get("type").as_str()?;
+    let id = || owned(item.first(&["call_id", "id"]));
+    Some(match kind {
+        "function_call" | "custom_tool_call" => Part::ToolCall {
+            id: id(),
+            name: owned(item.get("name")).unwrap_or_default(),
+            arguments: openai::arguments(item.first(&["arguments", "input"])),
+        },
+        "reasoning" => {
+            let told = if item.get("content").items().is_empty() { item.get("summary") } else { item.get("content") };
+            let text = openai::joined(told);
+            if text.is_empty() {
+                return None;
+            }
+            Part::Reasoning(text)
+        }
+        "image_generation_call" => {
+            let format = item.get("output_format").as_str().unwrap_or("png");
+            Part::blob(Some(&format!("image/{format}")), Some("image"), item.get("result").as_str()?)
+        }
+        kind if kind.ends_with("_call") => Part::ServerToolCall {
+            id: id(),
+            name: owned(item.get("name")).unwrap_or_else(|| kind.trim_end_matches("_call").to_owned()),
+            call: item.to_value(),
+        },
+        kind => Part::other(item, kind),
+    })
+}
+
+/// Keys of parts: the place of the item, and the place in the item.
+fn key(item: &Json<'_>, inner: &Json<'_>) -> u64 {
+    let place = |json: &Json<'_>| json.as_u64().unwrap_or(0).min(0xFFFF);
+    (place(item) << 16) | place(inner)
+}
+
+const SUMMARY: u64 = 1 << 40; // a reasoning item may have a summary and content
+
+fn read_response(response: &Json<'_>, facts: &mut ResponseFacts) {
+    head(response, facts);
+    facts.conversation_id = owned(response.get("conversation").get("id")).or(facts.conversation_id.take());
+    let status = response.get("status").as_str();
+    let ended = match status {
+        Some("incomplete") => response.get("incomplete_details").get("reason").filled().or(status),
+        Some("completed" | "failed" | "cancelled") => status,
+        _ => None,
+    };
+    if let Some(reason) = ended {
+        facts.choice(0).finish(Some(reason));
+        facts.complete = true;
+    }
+    if status == Some("failed") && facts.failure.is_none() {
+        facts.fail(None, Some("failed"), None);
+    }
+    if response.get("object").as_str() == Some("response") {
+        for (place, item) in response.get("output").items().iter().enumerate() {
+            read_item(place as u64, item, facts);
+        }
+    }
+}
+
+/// A whole item of the output: what has come in pieces is there already.
+fn read_item(place: u64, item: &Json<'_>, facts: &mut ResponseFacts) {
+    let base = place.min(0xFFFF) << 16;
+    match item.get("type").as_str() {
+        Some("message") => {
+            for (inner, content) in item.get("content").items().iter().enumerate() {
+                let key = base | (inner as u64).min(0xFFFF);
+                if facts.choice(0).has(key) {
+                    continue;
+                }
+                logprobs(content.get("logprobs"), facts);
+                let text = content.first(&["text", "refusal"]).as_str().unwrap_or_default();
+                let kind = if content.get("refusal").is_null() { Kind::Text } else { Kind::Refusal };
+                facts.choice(0).text(key, kind, text);
+            }
+        }
+        Some("function_call" | "custom_tool_call") => {
+            let id = item.first(&["call_id", "id"]).as_str();
+            facts.choice(0).tool_call(base, id, item.get("name").filled(), None);
+            facts.choice(0).whole_arguments(base, &openai::arguments(item.first(&["arguments", "input"])));
+        }
+        Some("reasoning") => {
+            let answer = facts.choice(0);
+            let told = answer.has(base) || answer.has(base | SUMMARY);
+            if let Some(part) = part(item).filter(|_| !told) {
+                facts.choice(0).put(base, part);
+            }
+        }
+        _ => {
+            if let Some(part) = part(item) {
+                facts.choice(0).put(base, part);
+            }
+        }
+    }
+}
+
+fn read_event(event: &str, document: &Json<'_>, facts: &mut ResponseFacts) {
+    let delta = document.get("delta").as_str().unwrap_or_default();
+    let output = document.get("output_index");
+    let content = key(output, document.get("content_index"));
+    let mut answer = facts.choice(0);
+    match event {
+        "response.output_text.delta" => {
+            answer.text(content, Kind::Text, delta);
+            logprobs(document.get("logprobs"), facts);
+        }
+        "response.refusal.delta" => answer.text(content, Kind::Refusal, delta),
+        "response.reasoning_text.delta" => answer.text(content, Kind::Reasoning, delta),
+        "response.reasoning_summary_text.delta" => {
+            answer.text(key(output, document.get("summary_index")) | SUMMARY, Kind::Reasoning, delta);
+        }
+        "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta" => {
+            answer.tool_call(key(output, &Json::Null), None, None, Some(delta));
+        }
+        "response.output_item.added" => {
+            let item = document.get("item");
+            if matches!(item.get("type").as_str(), Some("function_call" | "custom_tool_call")) {
+                let id = item.first(&["call_id", "id"]).as_str();
+                answer.tool_call(key(output, &Json::Null), id, item.get("name").filled(), None);
+            }
+        }
+        "response.output_item.done" => read_item(output.as_u64().unwrap_or(0), document.get("item"), facts),
+        "error" => {
+            let nested = document.get("error");
+            super::failure(if nested.is_object() { nested } else { document }, facts);
+        }
+        event if document.get("response").is_object() => {
+            // What came in events is not read again; what did not, is.
+            read_response(document.get("response"), facts);
+            facts.complete |= matches!(event, "response.completed" | "response.incomplete" | "response.failed");
+        }
+        _ => {}
+    }
+}

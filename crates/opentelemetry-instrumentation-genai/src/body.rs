@@ -1,0 +1,157 @@
+//! A response body as it arrives: documents out of it, whatever it calls itself.
+//!
+//! What a body is shows in its first byte, not in its content type: providers answer errors of a stream as plain JSON, send
+//! lines of JSON as `application/json`, and event streams as `text/plain`.
+
+use crate::json::Json;
+use crate::sieve::{Mesh, Sieve};
+use crate::sse;
+
+/// What ends the event streams of many providers; it is no JSON.
+const DONE: &[u8] = b"[DONE]";
+
+/// What a body has shown.
+#[derive(Debug)]
+pub(crate) enum Found<'a> {
+    /// A document.
+    Document(Json<'a>),
+    /// The stream has said that it is over.
+    Done,
+}
+
+#[derive(Debug)]
+enum Format {
+    /// Nothing but blanks so far.
+    Unknown,
+    /// A document, lines of documents, or a list of them.
+    Documents,
+    Events {
+        reader: sse::Reader,
+        head: Head,
+    },
+}
+
+/// The first bytes of an event's data, to know `[DONE]` by.
+#[derive(Debug, Default)]
+struct Head {
+    bytes: [u8; 8],
+    length: usize,
+}
+
+/// The reader.
+#[derive(Debug)]
+pub(crate) struct Body {
+    format: Format,
+    sieve: Sieve,
+    seen: u64,
+    unread: u64,
+}
+
+impl Body {
+    pub(crate) fn new(mesh: Mesh) -> Self {
+        Self { format: Format::Unknown, sieve: Sieve::new(mesh), seen: 0, unread: 0 }
+    }
+
+    /// Whether it is a stream of events.
+    pub(crate) fn is_events(&self) -> bool {
+        matches!(self.format, Format::Events { .. })
+    }
+
+    /// Bytes of texts that were left out.
+    pub(crate) fn cut(&self) -> u64 {
+        self.sieve.cut()
+    }
+
+    /// Documents read so far.
+    pub(crate) fn documents(&self) -> u64 {
+        self.seen
+    }
+
+    /// Reads on.
+    pub(crate) fn push(&mut self, mut bytes: &[u8], tell: &mut dyn FnMut(Found<'_>)) {
+        if let Format::Unknown = self.format {
+            // A byte order mark, or blanks.
+            let skip = bytes.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | 0xEF | 0xBB | 0xBF));
+            let Some(skip) = skip else { return };
+            bytes = bytes.get(skip..).unwrap_or_default();
+            self.format = match bytes.first() {
+                Some(b'{' | b'[') => Format::Documents,
+                _ => Format::Events { reader: sse::Reader::new(), head: Head::default() },
+            };
+        }
+        let Self { format, sieve, seen, unread } = self;
+        let mut document = |bytes: &[u8], strict: bool| read(bytes, strict, seen, unread, tell);
+        match format {
+            Format::Unknown => {}
+            Format::Documents => sift(bytes, sieve, &mut document),
+            Format::Events { reader, head } => {
+                let mut done = false;
+                reader.push(bytes, &mut |piece| event(piece, head, sieve, &mut document, &mut done));
+                if done {
+                    tell(Found::Done);
+                }
+            }
+        }
+    }
+
+    /// Nothing more comes: gives what is there of what has begun.
+    pub(crate) fn finish(&mut self, tell: &mut dyn FnMut(Found<'_>)) {
+        let Self { format, sieve, seen, unread } = self;
+        let mut done = false;
+        let mut document = |bytes: &[u8], strict: bool| read(bytes, strict, seen, unread, tell);
+        match format {
+            Format::Unknown => {}
+            Format::Documents => sieve.finish(&mut |bytes| _ = document(bytes, false)),
+            // Half an event is none: what it says may be half a number.
+            Format::Events { reader, head } => {
+                reader.finish(&mut |piece| event(piece, head, sieve, &mut document, &mut done));
+            }
+        }
+        if done {
+            tell(Found::Done);
+        }
+    }
+}
+
+/// Takes one document, and says whether it was one; what is not strict counts as one that could not be read.
+type Take<'a> = &'a mut dyn FnMut(&[u8], bool) -> bool;
+
+fn read(bytes: &[u8], strict: bool, seen: &mut u64, unread: &mut u64, tell: &mut dyn FnMut(Found<'_>)) -> bool {
+    let mut json = Json::parse(bytes);
+    let lossy;
+    if json.is_none() && !strict {
+        lossy = String::from_utf8_lossy(bytes).into_owned();
+        json = Json::parse(lossy.as_bytes());
+        *unread += u64::from(json.is_none());
+    }
+    let Some(json) = json else { return false };
+    *seen += 1;
+    tell(Found::Document(json));
+    true
+}
+
+/// What comes whole and short, as most of a stream does, needs no sieve.
+fn sift(bytes: &[u8], sieve: &mut Sieve, document: Take<'_>) {
+    let trimmed = bytes.trim_ascii();
+    let whole = sieve.is_between() && trimmed.starts_with(b"{") && trimmed.ends_with(b"}");
+    if !(whole && sieve.is_short(trimmed.len()) && document(trimmed, true)) {
+        sieve.push(bytes, &mut |bytes| _ = document(bytes, false));
+    }
+}
+
+fn event(piece: sse::Piece<'_>, head: &mut Head, sieve: &mut Sieve, document: Take<'_>, done: &mut bool) {
+    match piece {
+        sse::Piece::Data(data) => {
+            for (place, byte) in head.bytes.iter_mut().skip(head.length).zip(data) {
+                *place = *byte;
+                head.length += 1;
+            }
+            sift(data, sieve, document);
+        }
+        sse::Piece::End => {
+            *done |= head.bytes.get(..head.length).is_some_and(|bytes| bytes.trim_ascii() == DONE);
+            head.length = 0;
+            sieve.reset();
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! One call: what was asked is known, what is answered comes in, and at the end, whichever it is, there is one span.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use opentelemetry::trace::{Status, TraceContextExt as _};
+use opentelemetry::{Context, KeyValue};
+
+use crate::api::Api;
+use crate::attributes::{self, Omitted};
+use crate::body::{Body, Found};
+use crate::instrumentation::Inner;
+use crate::response::ResponseFacts;
+use crate::sieve::Mesh;
+
+/// A model call that goes on.
+///
+/// Feed it what comes: [`Call::response`], then each [`Call::chunk`], then [`Call::end`] or [`Call::fail`]. A call that is
+/// dropped instead ends its span as well, marked `retrace.partial` unless the whole answer has been seen: so a future that
+/// is dropped, a task that is aborted and a stream that nobody reads to its end all leave one finished span.
+///
+/// Cost: one pass over the bytes, no copy of a large body. Where the span is not recorded, nothing is read at all.
+pub struct Call {
+    open: Option<Box<Open>>,
+    context: Context,
+}
+
+pub(crate) enum Known {
+    Ours(&'static dyn Api),
+    Own(Arc<dyn Api>),
+}
+
+impl Known {
+    pub(crate) fn api(&self) -> &dyn Api {
+        match self {
+            Self::Ours(api) => *api,
+            Self::Own(api) => &**api,
+        }
+    }
+}
+
+/// What is read only while somebody records it.
+pub(crate) struct Open {
+    pub(crate) instrumentation: Arc<Inner>,
+    pub(crate) api: Option<Known>,
+    pub(crate) body: Body,
+    pub(crate) facts: ResponseFacts,
+    /// Whether the request asked for a stream.
+    pub(crate) stream: bool,
+    pub(crate) status: Option<u16>,
+    pub(crate) started: Instant,
+    pub(crate) first_chunk: Option<Duration>,
+    /// Content of the request that was not kept.
+    pub(crate) omitted: Omitted,
+    /// What the metrics are about.
+    #[cfg_attr(not(feature = "metrics"), allow(dead_code))]
+    pub(crate) dimensions: Vec<KeyValue>,
+}
+
+/// How a call came to its end.
+enum End<'a> {
+    Complete,
+    Failed(&'a str),
+    Dropped,
+}
+
+impl Call {
+    pub(crate) fn new(context: Context, open: Option<Box<Open>>) -> Self {
+        Self { open, context }
+    }
+
+    /// The context with the call's span: what is opened while it is current becomes a child.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Whether anybody records it. Where nobody does, nothing else needs to be called.
+    #[must_use]
+    pub fn is_recording(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// The head of the response has come.
+    pub fn response(&mut self, status: u16, headers: &HeaderMap) {
+        let Some(open) = &mut self.open else { return };
+        open.status = Some(status);
+        // A body that cannot be read does not show that it was cut.
+        let says = |name, what: &str| {
+            headers.get(name).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains(what))
+        };
+        let compressed = headers.contains_key(CONTENT_ENCODING) && !says(CONTENT_ENCODING, "identity");
+        open.facts.open_ended |= compressed || says(CONTENT_TYPE, "vnd.amazon.eventstream");
+        if let Some(api) = &open.api {
+            api.api().headers(headers, &mut open.facts);
+        }
+    }
+
+    /// Bytes of the body have come, in pieces of any length.
+    pub fn chunk(&mut self, bytes: &[u8]) {
+        self.chunk_at(bytes, Instant::now);
+    }
+
+    pub(crate) fn chunk_at(&mut self, bytes: &[u8], now: impl FnOnce() -> Instant) {
+        let Some(open) = &mut self.open else { return };
+        open.read(|body, tell| body.push(bytes, tell));
+        if open.first_chunk.is_none() && open.body.documents() > 0 {
+            open.first_chunk = Some(now().saturating_duration_since(open.started));
+        }
+    }
+
+    /// What the response has said so far, to be read or added to by hand. `None` where nobody records it.
+    pub fn facts(&mut self) -> Option<&mut ResponseFacts> {
+        self.open.as_deref_mut().map(|open| &mut open.facts)
+    }
+
+    /// Whether the whole answer has been seen, though the body may go on.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.facts.complete)
+    }
+
+    /// The body has ended.
+    pub fn end(mut self) {
+        self.finish(&End::Complete);
+    }
+
+    /// The call failed before the body had ended. The error is a name of few values: `timeout`, a type.
+    pub fn fail(mut self, error: &str) {
+        self.finish(&End::Failed(error));
+    }
+
+    fn finish(&mut self, end: &End<'_>) {
+        let span = self.context.span();
+        if let Some(open) = self.open.take() {
+            open.finish(end, &span);
+        }
+        span.end();
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if self.open.is_some() {
+            self.finish(&End::Dropped);
+        } else {
+            self.context.span().end();
+        }
+    }
+}
+
+impl Open {
+    fn read(&mut self, feed: impl FnOnce(&mut Body, &mut dyn FnMut(Found<'_>))) {
+        let Self { api, body, facts, stream, .. } = self;
+        let Some(api) = api else { return };
+        let mut whole = false;
+        feed(body, &mut |found| match found {
+            Found::Document(json) => {
+                api.api().response(&json, facts);
+                whole = true;
+            }
+            Found::Done => facts.complete = true,
+        });
+        // One document, where none is to follow.
+        facts.complete |= whole && !*stream && !body.is_events();
+    }
+
+    fn finish(mut self: Box<Self>, end: &End<'_>, span: &opentelemetry::trace::SpanRef<'_>) {
+        let complete = self.facts.complete;
+        self.read(Body::finish);
+        let failed_status = self.status.filter(|status| *status >= 400);
+        let facts = &self.facts;
+        let error = match end {
+            End::Failed(error) => Some((*error).to_owned()),
+            _ => facts
+                .failure
+                .as_ref()
+                .map(|failure| {
+                    let named = |text: &&String| !text.bytes().all(|byte| byte.is_ascii_digit());
+                    let said = failure.code.as_ref().filter(named).or(failure.kind.as_ref().filter(named));
+                    let status = || failed_status.map(|status| status.to_string());
+                    said.or(failure.code.as_ref()).cloned().or_else(status).unwrap_or_else(|| "_OTHER".to_owned())
+                })
+                .or_else(|| failed_status.map(|status| status.to_string())),
+        };
+        // A stream that ends without saying so was cut, unless it is of a kind that never says.
+        let partial = match end {
+            End::Complete => {
+                let streamed = self.body.is_events() || (self.stream && self.body.documents() > 1);
+                streamed && error.is_none() && !(facts.complete || facts.all_finished() || facts.open_ended)
+            }
+            End::Failed(_) | End::Dropped => !complete,
+        };
+        let limit = self.instrumentation.limits.attribute;
+        let mut attributes = Vec::with_capacity(16);
+        attributes::response(facts, &mut attributes);
+        if let Some(first) = self.first_chunk.filter(|_| self.stream) {
+            attributes.push(KeyValue::new("gen_ai.response.time_to_first_chunk", first.as_secs_f64()));
+        }
+        if let Some(status) = self.status {
+            attributes.push(KeyValue::new("http.response.status_code", i64::from(status)));
+        }
+        let mut omitted = Omitted(self.omitted.0);
+        if facts.captures() {
+            attributes.extend(attributes::output(facts, error.is_some(), limit, &mut omitted));
+            omitted.0 += facts.cut() + self.body.cut();
+        }
+        if omitted.0 > 0 {
+            attributes.push(KeyValue::new("retrace.omitted_bytes", i64::try_from(omitted.0).unwrap_or(i64::MAX)));
+        }
+        if partial {
+            attributes.push(KeyValue::new("retrace.partial", true));
+        }
+        if let Some(error) = &error {
+            attributes.push(KeyValue::new("error.type", error.clone()));
+            // What a provider says may quote what it was told.
+            let message = facts.failure.as_ref().and_then(|failure| failure.message.clone());
+            span.set_status(Status::error(message.filter(|_| facts.captures()).unwrap_or_else(|| error.clone())));
+        }
+        #[cfg(feature = "metrics")]
+        self.measure(error.as_deref());
+        span.set_attributes(attributes);
+    }
+
+    #[cfg(feature = "metrics")]
+    fn measure(&self, error: Option<&str>) {
+        if let Some(metrics) = &self.instrumentation.metrics {
+            let first = self.first_chunk.filter(|_| self.stream);
+            metrics.record(&self.dimensions, &self.facts, self.started.elapsed(), first, error);
+        }
+    }
+}
+
+/// What is kept of a document of a request or a response.
+pub(crate) fn mesh(instrumentation: &Inner, answer: bool) -> Mesh {
+    // What is short has no text that would be cut; where no content is kept it only has to be short.
+    let (text, short) = match instrumentation.capture.is_on() {
+        true => (instrumentation.limits.text, instrumentation.limits.text.min(instrumentation.limits.attribute)),
+        false => (crate::Limits::NAME, 4096),
+    };
+    // A document holds more than one attribute: the messages, the tools, the answer.
+    Mesh { text, document: instrumentation.limits.attribute.saturating_mul(4), short, answer }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Call").field("recording", &self.is_recording()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,71 @@
+//! Whether content is recorded, and how much of it.
+
+/// The variable that decides where no code does, as in the other languages' instrumentations.
+pub const CAPTURE_VARIABLE: &str = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT";
+
+/// What becomes of what models are told and what they say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Capture {
+    /// It is not recorded: the default.
+    #[default]
+    NoContent,
+    /// It is recorded on spans, as `gen_ai.input.messages` and its kin.
+    SpanOnly,
+}
+
+impl Capture {
+    /// Reads a value of [`CAPTURE_VARIABLE`], in any case: `SPAN_ONLY`, `SPAN_AND_EVENT` and `true` record content on spans;
+    /// `NO_CONTENT`, `EVENT_ONLY` (there are no events here), `false` and everything else do not.
+    #[must_use]
+    pub fn parse(value: &str) -> Self {
+        match value.trim().to_ascii_lowercase().as_str() {
+            "span_only" | "span_and_event" | "true" | "1" => Self::SpanOnly,
+            _ => Self::NoContent,
+        }
+    }
+
+    pub(crate) fn is_on(self) -> bool {
+        self == Self::SpanOnly
+    }
+}
+
+/// How much of the content is kept, in bytes. What is beyond is cut and counted (`retrace.omitted_bytes`), and the JSON of
+/// what is kept stays whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Of each text, such as a message or a picture in base64. Default: [`Limits::TEXT`].
+    pub text: usize,
+    /// Of each attribute that holds content. Default: [`Limits::ATTRIBUTE`].
+    pub attribute: usize,
+}
+
+impl Limits {
+    /// 128 KiB
+    pub const TEXT: usize = 128 * 1024;
+    /// 1 MiB
+    pub const ATTRIBUTE: usize = 1024 * 1024;
+    /// Of a text where content is not recorded: names and ids are shorter.
+    pub(crate) const NAME: usize = 512;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { text: Self::TEXT, attribute: Self::ATTRIBUTE }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_understood_records_nothing() {
+        for on in ["SPAN_ONLY", "span_and_event", " true "] {
+            assert_eq!(Capture::parse(on), Capture::SpanOnly, "{on}");
+        }
+        for off in ["", "NO_CONTENT", "EVENT_ONLY", "false", "yes please"] {
+            assert_eq!(Capture::parse(off), Capture::NoContent, "{off}");
+        }
+    }
+}

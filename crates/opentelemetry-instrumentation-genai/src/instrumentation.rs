@@ -1,0 +1,364 @@
+//! What watches: the tracer, what is recorded, which APIs are known.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use opentelemetry::global::{self, BoxedTracer, ObjectSafeTracer};
+use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _, TracerProvider};
+use opentelemetry::{Context, InstrumentationScope, KeyValue};
+
+use crate::api::{Api, KNOWN, Route};
+use crate::attributes::{self, Omitted};
+use crate::body::Body;
+use crate::call::{Call, Known, Open, mesh};
+use crate::capture::{CAPTURE_VARIABLE, Capture, Limits};
+use crate::host;
+use crate::json::Json;
+use crate::request::{Operation, RequestFacts};
+use crate::response::ResponseFacts;
+use crate::sieve::Sieve;
+use crate::url::Target;
+
+/// The name of the instrumentation scope of the spans.
+pub const SCOPE: &str = "opentelemetry-instrumentation-genai";
+
+/// A request that may be a model call.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The URL, absolute.
+    pub url: &'a str,
+    /// The body, whole; `None` where it cannot be had without waiting or copying.
+    pub body: Option<&'a [u8]>,
+}
+
+/// Makes spans of model calls. Cheap to clone.
+///
+/// ```
+/// use opentelemetry_instrumentation_genai::{Instrumentation, Request};
+///
+/// let genai = Instrumentation::new();
+/// let body = br#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hi"}]}"#;
+/// let url = "https://api.openai.com/v1/chat/completions";
+/// let mut call = genai.start(&Request { method: "POST", url, body: Some(body) }).unwrap();
+/// call.response(200, &http::HeaderMap::new());
+/// call.chunk(br#"{"id":"chatcmpl-1","choices":[{"index":0,"finish_reason":"#);
+/// call.chunk(br#""stop","message":{"role":"assistant","content":"Hello!"}}]}"#);
+/// call.end();
+/// assert!(genai.start(&Request { method: "GET", url: "https://example.com/", body: None }).is_none());
+/// ```
+#[derive(Clone)]
+pub struct Instrumentation {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    tracer: Option<BoxedTracer>,
+    pub(crate) capture: Capture,
+    pub(crate) limits: Limits,
+    apis: Vec<Arc<dyn Api>>,
+    providers: Vec<(String, String)>,
+    pub(crate) include_usage: bool,
+    pub(crate) propagate: bool,
+    #[cfg(feature = "metrics")]
+    pub(crate) metrics: Option<crate::metrics::Metrics>,
+}
+
+/// Configures an [`Instrumentation`].
+#[must_use]
+pub struct Builder {
+    inner: Inner,
+    capture: Option<Capture>,
+}
+
+fn scope() -> InstrumentationScope {
+    InstrumentationScope::builder(SCOPE)
+        .with_version(env!("CARGO_PKG_VERSION"))
+        .with_schema_url("https://opentelemetry.io/schemas/1.41.0")
+        .build()
+}
+
+impl Default for Instrumentation {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Instrumentation {
+    /// With the global tracer provider, and content recorded as [`CAPTURE_VARIABLE`] says.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Configures one.
+    pub fn builder() -> Builder {
+        let inner = Inner {
+            tracer: None,
+            capture: Capture::NoContent,
+            limits: Limits::default(),
+            apis: Vec::new(),
+            providers: Vec::new(),
+            include_usage: false,
+            propagate: false,
+            #[cfg(feature = "metrics")]
+            metrics: None,
+        };
+        Builder { inner, capture: None }
+    }
+
+    /// Begins the span of a model call, below the current one. `None` for what is no model call.
+    ///
+    /// What goes to a known path (`/chat/completions`) and has a body of its shape is one, whatever the host.
+    #[must_use]
+    pub fn start(&self, request: &Request<'_>) -> Option<Call> {
+        self.start_in(&Context::current(), request)
+    }
+
+    /// The same, below the span of this context.
+    #[must_use]
+    pub fn start_in(&self, parent: &Context, request: &Request<'_>) -> Option<Call> {
+        if request.method != "POST" || parent.is_telemetry_suppressed() {
+            return None;
+        }
+        let target = Target::of(request.url);
+        let own = self.inner.apis.iter().find_map(|api| Some((Known::Own(Arc::clone(api)), api.route(&target)?)));
+        let ours = || KNOWN.iter().filter_map(|api| Some((Known::Ours(*api), api.route(&target)?)));
+        let known = own.into_iter().chain(ours());
+        let Some(bytes) = request.body else {
+            // Where the body cannot be read, only a known host tells a model call from another.
+            let (api, route) = known.into_iter().next().filter(|_| self.provider(&target).is_some())?;
+            let mut facts = RequestFacts::default();
+            api.api().request(&target, &Json::Null, &mut facts);
+            return Some(self.open(parent, Some(api), route, &target, facts, 0));
+        };
+        let mut known = known.peekable();
+        known.peek()?;
+        let mut sieve = Sieve::new(mesh(&self.inner, false));
+        let mut document = Vec::new();
+        let mut keep = |bytes: &[u8]| bytes.clone_into(&mut document);
+        sieve.push(bytes, &mut keep);
+        sieve.finish(&mut keep);
+        let lossy = String::from_utf8_lossy(&document);
+        let json = Json::parse(lossy.as_bytes()).unwrap_or(Json::Null);
+        let (api, route) = known.find(|(api, _)| api.api().accepts(&json))?;
+        let mut facts = RequestFacts::default();
+        api.api().request(&target, &json, &mut facts);
+        let cut = if self.inner.capture.is_on() { sieve.cut() } else { 0 };
+        Some(self.open(parent, Some(api), route, &target, facts, cut))
+    }
+
+    /// Begins the span of a call that no request shows, for clients that let nobody see theirs: fill in what is known, and
+    /// what the answer says into [`Call::facts`].
+    ///
+    /// ```
+    /// use opentelemetry_instrumentation_genai::{Instrumentation, Kind, Message, Operation, RequestFacts, Route};
+    ///
+    /// let genai = Instrumentation::new();
+    /// let request = RequestFacts {
+    ///     model: Some("house-1".into()),
+    ///     messages: vec![Message::text("user", "hi")],
+    ///     ..RequestFacts::default()
+    /// };
+    /// let mut call = genai.start_by_hand(Route::new(Operation::Chat, "house"), "http://localhost:7000", request);
+    /// if let Some(facts) = call.facts() {
+    ///     facts.usage.output = Some(3);
+    ///     facts.choice(0).append(Kind::Text, "Hello!");
+    ///     facts.choice(0).finish(Some("stop"));
+    /// }
+    /// call.end();
+    /// ```
+    #[must_use]
+    pub fn start_by_hand(&self, route: Route, url: &str, facts: RequestFacts) -> Call {
+        self.open(&Context::current(), None, route, &Target::of(url), facts, 0)
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
+    pub(crate) fn own_route(&self, target: &Target<'_>) -> bool {
+        self.inner.apis.iter().any(|api| api.route(target).is_some())
+    }
+
+    fn provider(&self, target: &Target<'_>) -> Option<String> {
+        let stated = self.inner.providers.iter().find(|(place, _)| {
+            let (host, port) = place.rsplit_once(':').unwrap_or((place, ""));
+            host == target.host() && (port.is_empty() || port.parse() == Ok(target.port().unwrap_or(0)))
+                || place == target.host()
+        });
+        stated.map(|(_, name)| name.clone()).or_else(|| host::provider(target).map(ToOwned::to_owned))
+    }
+
+    fn open(
+        &self,
+        parent: &Context,
+        api: Option<Known>,
+        route: Route,
+        target: &Target<'_>,
+        facts: RequestFacts,
+        cut: u64,
+    ) -> Call {
+        let inner = &self.inner;
+        let operation: Operation = facts.operation.unwrap_or(route.operation);
+        let provider = self.provider(target).unwrap_or_else(|| route.provider.to_owned());
+        let name = match &facts.model {
+            Some(model) => format!("{} {model}", operation.as_str()),
+            None => operation.as_str().to_owned(),
+        };
+        let mut attributes = vec![
+            KeyValue::new("gen_ai.operation.name", operation.as_str()),
+            KeyValue::new("gen_ai.provider.name", provider),
+        ];
+        if let Some(model) = &facts.model {
+            attributes.push(KeyValue::new("gen_ai.request.model", model.clone()));
+        }
+        if !target.host().is_empty() {
+            attributes.push(KeyValue::new("server.address", target.host().to_owned()));
+            attributes.extend(target.port().map(|port| KeyValue::new("server.port", i64::from(port))));
+        }
+        let measured = inner.measures();
+        let dimensions = if measured { attributes.clone() } else { Vec::new() };
+        attributes::request(&facts, &mut attributes);
+        let global;
+        let tracer = match &inner.tracer {
+            Some(tracer) => tracer,
+            None => {
+                global = global::tracer_with_scope(scope());
+                &global
+            }
+        };
+        let started = Instant::now();
+        let span = tracer
+            .span_builder(name)
+            .with_kind(SpanKind::Client)
+            .with_attributes(attributes)
+            .start_with_context(tracer, parent);
+        let context = parent.with_span(span);
+        let recording = context.span().is_recording();
+        if !recording && !measured {
+            return Call::new(context, None);
+        }
+        let capture = inner.capture.is_on() && recording;
+        let stream = facts.stream;
+        let mut omitted = Omitted(cut);
+        if capture {
+            let mut content = Vec::new();
+            attributes::input(facts, inner.limits.attribute, &mut content, &mut omitted);
+            context.span().set_attributes(content);
+        }
+        let open = Open {
+            instrumentation: Arc::clone(inner),
+            api,
+            body: Body::new(mesh(inner, true)),
+            facts: ResponseFacts::new(capture, inner.limits.attribute),
+            stream,
+            status: None,
+            started,
+            first_chunk: None,
+            omitted,
+            dimensions,
+        };
+        Call::new(context, Some(Box::new(open)))
+    }
+}
+
+impl Inner {
+    fn measures(&self) -> bool {
+        #[cfg(feature = "metrics")]
+        return self.metrics.is_some();
+        #[cfg(not(feature = "metrics"))]
+        false
+    }
+}
+
+impl Builder {
+    /// Spans of this provider instead of the global one, which is asked anew at every call.
+    pub fn with_tracer_provider<P>(mut self, provider: &P) -> Self
+    where
+        P: TracerProvider,
+        P::Tracer: ObjectSafeTracer + Send + Sync + 'static,
+    {
+        self.inner.tracer = Some(BoxedTracer::new(Box::new(provider.tracer_with_scope(scope()))));
+        self
+    }
+
+    /// Whether content is recorded. Default: what [`CAPTURE_VARIABLE`] says, and without it nothing.
+    pub fn with_capture(mut self, capture: Capture) -> Self {
+        self.capture = Some(capture);
+        self
+    }
+
+    /// How many bytes of each text are kept. Default: [`Limits::TEXT`].
+    pub fn with_text_limit(mut self, bytes: usize) -> Self {
+        self.inner.limits.text = bytes;
+        self
+    }
+
+    /// How many bytes of each attribute with content are kept. Default: [`Limits::ATTRIBUTE`].
+    pub fn with_attribute_limit(mut self, bytes: usize) -> Self {
+        self.inner.limits.attribute = bytes;
+        self
+    }
+
+    /// Another API, asked before those that are known.
+    pub fn with_api(mut self, api: impl Api + 'static) -> Self {
+        self.inner.apis.push(Arc::new(api));
+        self
+    }
+
+    /// The provider behind a host, or a host and port: `("localhost:8000", "vllm")`. Without it a host that is not known
+    /// has the name of the house whose API it speaks.
+    pub fn with_provider(mut self, host: impl Into<String>, provider: impl Into<String>) -> Self {
+        self.inner.providers.push((host.into().to_ascii_lowercase(), provider.into()));
+        self
+    }
+
+    /// Asks chat streams in OpenAI's manner for their token counts (`stream_options.include_usage`) where the caller did
+    /// not. Default: off, requests are never altered.
+    ///
+    /// The stream then has one more chunk at its end, with empty `choices`; the caller sees it.
+    pub fn with_include_usage(mut self, include: bool) -> Self {
+        self.inner.include_usage = include;
+        self
+    }
+
+    /// Injects the context into the headers of the call, by the global propagator. Default: off, since providers are third
+    /// parties. For a gateway of one's own.
+    pub fn with_propagation(mut self, propagate: bool) -> Self {
+        self.inner.propagate = propagate;
+        self
+    }
+
+    /// Records the metrics of the conventions with this meter provider: token usage, duration, time to first chunk.
+    #[cfg(feature = "metrics")]
+    pub fn with_meter_provider(mut self, provider: &dyn opentelemetry::metrics::MeterProvider) -> Self {
+        self.inner.metrics = Some(crate::metrics::Metrics::new(&provider.meter_with_scope(scope())));
+        self
+    }
+
+    /// Builds it.
+    #[must_use]
+    pub fn build(self) -> Instrumentation {
+        let mut inner = self.inner;
+        let environment = || std::env::var(CAPTURE_VARIABLE).map(|value| Capture::parse(&value)).unwrap_or_default();
+        inner.capture = self.capture.unwrap_or_else(environment);
+        Instrumentation { inner: Arc::new(inner) }
+    }
+}
+
+impl fmt::Debug for Instrumentation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { capture, limits, apis, .. } = &*self.inner;
+        let mut formatter = formatter.debug_struct("Instrumentation");
+        formatter.field("capture", capture).field("limits", limits).field("apis", apis).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Builder").field("capture", &self.capture).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,281 @@
+//! Messages in the shape of the conventions: a role and parts.
+//!
+//! The shapes are those of the JSON schemas beside the GenAI conventions (`gen-ai-input-messages.json` and its kin).
+
+use serde_json::{Map, Value, json};
+
+use crate::json::Json;
+use crate::sieve::bytes_cut;
+
+/// One message of a conversation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Message {
+    /// Who speaks, in the conventions' words where they have one: `system`, `user`, `assistant`, `tool`.
+    pub role: String,
+    /// What is said.
+    pub parts: Vec<Part>,
+    /// The name of the participant, where one is given.
+    pub name: Option<String>,
+}
+
+/// A part of a message.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Part {
+    /// Text.
+    Text(String),
+    /// What the model thought, as far as the provider tells it.
+    Reasoning(String),
+    /// Why the model refuses.
+    Refusal(String),
+    /// A call that the model asks for.
+    ToolCall {
+        /// The id of the call.
+        id: Option<String>,
+        /// The name of the tool.
+        name: String,
+        /// What the tool is given: JSON, or what there is of it.
+        arguments: String,
+    },
+    /// What a tool returned.
+    ToolResponse {
+        /// The id of the call that it answers.
+        id: Option<String>,
+        /// What was returned.
+        response: Value,
+    },
+    /// A tool that the provider ran itself.
+    ServerToolCall {
+        /// The id of the call.
+        id: Option<String>,
+        /// The name of the tool.
+        name: String,
+        /// The call as the provider tells it.
+        call: Value,
+    },
+    /// What a tool that the provider ran returned.
+    ServerToolResponse {
+        /// The id of the call that it answers.
+        id: Option<String>,
+        /// What was returned, as the provider tells it.
+        response: Value,
+    },
+    /// Data in the message itself.
+    Blob {
+        /// `image`, `audio`, `video`, or what the media type begins with.
+        modality: String,
+        /// The media type.
+        mime_type: Option<String>,
+        /// The data in base64.
+        content: String,
+    },
+    /// Data that the message refers to by an address.
+    Uri {
+        /// As for a blob.
+        modality: String,
+        /// The media type.
+        mime_type: Option<String>,
+        /// The address.
+        uri: String,
+    },
+    /// A file that the provider holds.
+    File {
+        /// As for a blob.
+        modality: String,
+        /// The media type.
+        mime_type: Option<String>,
+        /// Its id.
+        file_id: String,
+    },
+    /// A part that has no shape in the conventions: an object with a `type`.
+    Other(Value),
+}
+
+impl Message {
+    /// A message of one text.
+    pub fn text(role: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::of(role, vec![Part::Text(text.into())])
+    }
+
+    /// A message of these parts.
+    pub fn of(role: impl Into<String>, parts: Vec<Part>) -> Self {
+        Self { role: role.into(), parts, name: None }
+    }
+
+    pub(crate) fn to_value(&self) -> Value {
+        let mut message = Map::new();
+        message.insert("role".to_owned(), self.role.clone().into());
+        message.insert("parts".to_owned(), self.parts.iter().map(Part::to_value).collect());
+        if let Some(name) = &self.name {
+            message.insert("name".to_owned(), name.clone().into());
+        }
+        Value::Object(message)
+    }
+}
+
+impl Part {
+    /// Media at a URL, or in it: a `data:` URL becomes a blob.
+    #[must_use]
+    pub fn media_at(url: &str, modality: &str) -> Self {
+        let inline = url.strip_prefix("data:").and_then(|rest| rest.split_once(','));
+        match inline {
+            Some((head, content)) => {
+                let mime = head.split(';').next().filter(|mime| !mime.is_empty());
+                Self::blob(mime, Some(modality), content)
+            }
+            None => Self::Uri { modality: modality.to_owned(), mime_type: None, uri: url.to_owned() },
+        }
+    }
+
+    /// Data in base64.
+    #[must_use]
+    pub fn blob(mime_type: Option<&str>, modality: Option<&str>, content: &str) -> Self {
+        Self::Blob {
+            modality: modality_of(mime_type, modality),
+            mime_type: mime_type.map(ToOwned::to_owned),
+            content: content.to_owned(),
+        }
+    }
+
+    /// A part as the provider wrote it; `type` is added where it has none.
+    #[must_use]
+    pub fn other(json: &Json<'_>, kind: &str) -> Self {
+        let mut value = json.to_value();
+        if let Value::Object(members) = &mut value {
+            if !members.get("type").is_some_and(Value::is_string) {
+                members.insert("type".to_owned(), kind.into());
+            }
+            Self::Other(value)
+        } else {
+            Self::Other(json!({ "type": kind, "content": value }))
+        }
+    }
+
+    /// Bytes of text in it, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::Text(text) | Self::Reasoning(text) | Self::Refusal(text) => text.len(),
+            Self::ToolCall { name, arguments, .. } => name.len() + arguments.len(),
+            Self::ToolResponse { response, .. } | Self::ServerToolResponse { response, .. } => weight(response),
+            Self::ServerToolCall { call, .. } => weight(call),
+            Self::Blob { content, .. } => content.len(),
+            Self::Uri { uri, .. } => uri.len(),
+            Self::File { file_id, .. } => file_id.len(),
+            Self::Other(value) => weight(value),
+        }
+    }
+
+    pub(crate) fn to_value(&self) -> Value {
+        let typed = |kind: &str, id: &Option<String>, rest: Value| {
+            let mut members = Map::new();
+            members.insert("type".to_owned(), kind.into());
+            if let Some(id) = id {
+                members.insert("id".to_owned(), id.clone().into());
+            }
+            if let Value::Object(rest) = rest {
+                members.extend(rest);
+            }
+            Value::Object(members)
+        };
+        match self {
+            Self::Text(text) => json!({ "type": "text", "content": text }),
+            Self::Reasoning(text) => json!({ "type": "reasoning", "content": text }),
+            Self::Refusal(text) => json!({ "type": "refusal", "content": text }),
+            Self::ToolCall { id, name, arguments } => match parsed(arguments) {
+                Some(arguments) => typed("tool_call", id, json!({ "name": name, "arguments": arguments })),
+                None => typed("tool_call", id, json!({ "name": name })),
+            },
+            Self::ToolResponse { id, response } => typed("tool_call_response", id, json!({ "response": response })),
+            Self::ServerToolCall { id, name, call } => {
+                typed("server_tool_call", id, json!({ "name": name, "server_tool_call": with_type(call, name) }))
+            }
+            Self::ServerToolResponse { id, response } => typed(
+                "server_tool_call_response",
+                id,
+                json!({ "server_tool_call_response": with_type(response, "result") }),
+            ),
+            // Half of something in base64 is of no use to anyone.
+            Self::Blob { modality, mime_type, content } => match bytes_cut(content) {
+                Some((kept, cut)) => {
+                    let characters = (kept.len() as u64).saturating_add(cut);
+                    media(
+                        "blob",
+                        modality,
+                        mime_type,
+                        json!({ "content": "", "omitted_base64_characters": characters }),
+                    )
+                }
+                None => media("blob", modality, mime_type, json!({ "content": content })),
+            },
+            Self::Uri { modality, mime_type, uri } => media("uri", modality, mime_type, json!({ "uri": uri })),
+            Self::File { modality, mime_type, file_id } => {
+                media("file", modality, mime_type, json!({ "file_id": file_id }))
+            }
+            Self::Other(value) => with_type(value, "other"),
+        }
+    }
+}
+
+/// Arguments as what they say, where they are JSON; none where nothing was given.
+fn parsed(arguments: &str) -> Option<Value> {
+    if arguments.trim().is_empty() {
+        return None;
+    }
+    Some(serde_json::from_str(arguments).unwrap_or_else(|_| arguments.into()))
+}
+
+fn with_type(value: &Value, kind: &str) -> Value {
+    match value {
+        Value::Object(members) if members.get("type").is_some_and(Value::is_string) => value.clone(),
+        Value::Object(members) => {
+            let mut members = members.clone();
+            members.insert("type".to_owned(), kind.into());
+            Value::Object(members)
+        }
+        other => json!({ "type": kind, "content": other }),
+    }
+}
+
+fn media(kind: &str, modality: &str, mime_type: &Option<String>, rest: Value) -> Value {
+    let mut members = Map::new();
+    members.insert("type".to_owned(), kind.into());
+    members.insert("modality".to_owned(), modality.into());
+    if let Some(mime_type) = mime_type {
+        members.insert("mime_type".to_owned(), mime_type.clone().into());
+    }
+    if let Value::Object(rest) = rest {
+        members.extend(rest);
+    }
+    Value::Object(members)
+}
+
+/// `image`, `audio` or `video`, else what the media type begins with.
+pub(crate) fn modality_of(mime_type: Option<&str>, stated: Option<&str>) -> String {
+    let kind = mime_type.and_then(|mime| mime.split('/').next()).filter(|kind| !kind.is_empty());
+    match (kind, stated) {
+        (Some(kind @ ("image" | "audio" | "video")), _) => kind.to_owned(),
+        (_, Some(stated)) => stated.to_owned(),
+        (Some(kind), None) => kind.to_owned(),
+        (None, None) => "file".to_owned(),
+    }
+}
+
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 8,
+        Value::String(text) => text.len() + 2,
+        Value::Array(items) => items.iter().map(|item| weight(item) + 1).sum(),
+        Value::Object(members) => members.iter().map(|(key, value)| key.len() + weight(value) + 4).sum(),
+    }
+}
+
+/// The conventions' word for a role.
+pub(crate) fn role(provider: Option<&str>) -> &str {
+    match provider {
+        Some("model" | "CHATBOT" | "Chatbot" | "assistant") => "assistant",
+        Some("developer" | "SYSTEM" | "System" | "system") => "system",
+        Some("USER" | "User" | "user") | None => "user",
+        Some("function" | "TOOL" | "Tool" | "tool") => "tool",
+        Some(other) => other,
+    }
+}

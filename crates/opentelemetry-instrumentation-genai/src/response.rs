@@ -1,0 +1,402 @@
+//! What a response says, piece by piece.
+
+use serde_json::Value;
+
+use crate::message::Part;
+
+/// Token counts, as far as the provider tells them. What is not told stays unknown, never zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Input tokens as the provider counts them.
+    pub input: Option<u64>,
+    /// Output tokens as the provider counts them.
+    pub output: Option<u64>,
+    /// Input tokens read from a cache.
+    pub cache_read: Option<u64>,
+    /// Input tokens written to a cache.
+    pub cache_creation: Option<u64>,
+    /// Output tokens spent on reasoning.
+    pub reasoning: Option<u64>,
+    /// All tokens, where the provider adds them up.
+    pub total: Option<u64>,
+    /// Whether `input` is without those of the cache, as Anthropic counts.
+    pub input_without_cache: bool,
+    /// Whether `output` is without those of reasoning, as Gemini counts.
+    pub output_without_reasoning: bool,
+}
+
+impl Usage {
+    /// All input tokens, cached ones included.
+    #[must_use]
+    pub fn all_input(&self) -> Option<u64> {
+        let cache = self.cache_read.unwrap_or(0).saturating_add(self.cache_creation.unwrap_or(0));
+        match (self.input, self.input_without_cache) {
+            (Some(input), true) => Some(input.saturating_add(cache)),
+            (input, _) => input,
+        }
+    }
+
+    /// All output tokens, those of reasoning included.
+    #[must_use]
+    pub fn all_output(&self) -> Option<u64> {
+        match (self.output, self.reasoning) {
+            (output, Some(reasoning)) if self.output_without_reasoning => {
+                Some(output.unwrap_or(0).saturating_add(reasoning))
+            }
+            (output, _) => output,
+        }
+    }
+
+    /// Takes over what a later report says; what it does not say stays.
+    pub fn merge(&mut self, later: Self) {
+        let take = |place: &mut Option<u64>, value: Option<u64>| *place = value.or(*place);
+        take(&mut self.input, later.input);
+        take(&mut self.output, later.output);
+        take(&mut self.cache_read, later.cache_read);
+        take(&mut self.cache_creation, later.cache_creation);
+        take(&mut self.reasoning, later.reasoning);
+        take(&mut self.total, later.total);
+        self.input_without_cache |= later.input_without_cache;
+        self.output_without_reasoning |= later.output_without_reasoning;
+    }
+}
+
+/// Why a call failed, as the provider says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failure {
+    /// The provider's code: `model_not_found`.
+    pub code: Option<String>,
+    /// The provider's type: `invalid_request_error`.
+    pub kind: Option<String>,
+    /// What the provider says. It may quote the request.
+    pub message: Option<String>,
+}
+
+/// Which part of an answer a piece belongs to: the number that the provider gives it, or one of ours.
+pub type PartKey = u64;
+
+/// One answer of possibly several.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Choice {
+    /// The number that the provider gives it.
+    pub index: u64,
+    /// Why it ended, in the provider's words.
+    pub finish_reason: Option<String>,
+    parts: Vec<(PartKey, Part)>,
+}
+
+/// What a response says, as far as it has come.
+#[derive(Debug, Default)]
+pub struct ResponseFacts {
+    /// `gen_ai.response.id`
+    pub id: Option<String>,
+    /// `gen_ai.response.model`
+    pub model: Option<String>,
+    /// Token counts.
+    pub usage: Usage,
+    /// What went wrong.
+    pub failure: Option<Failure>,
+    /// `openai.response.service_tier`
+    pub service_tier: Option<String>,
+    /// `openai.response.system_fingerprint`
+    pub system_fingerprint: Option<String>,
+    /// `gen_ai.embeddings.dimension.count`, as answered.
+    pub dimensions: Option<i64>,
+    /// `gen_ai.conversation.id`, where the response tells it.
+    pub conversation_id: Option<String>,
+    /// The answer is whole: nothing that belongs to it can follow.
+    pub complete: bool,
+    /// An answer of this kind does not say why it ended, so the end of the stream is its end.
+    pub open_ended: bool,
+    choices: Vec<Choice>,
+    token_ids: Vec<i64>,
+    logprobs: Vec<f64>,
+    tokens_cut: bool,
+    room: usize,
+    cut: u64,
+    capture: bool,
+}
+
+/// Answers that one response may hold before further ones are left out.
+const MAX_CHOICES: usize = 128;
+/// Parts that one answer may hold before further ones are left out.
+const MAX_PARTS: usize = 4096;
+/// Tokens whose ids or log-probabilities are kept, of one call: 16 bytes each.
+const MAX_TOKENS: usize = 65_536;
+
+impl ResponseFacts {
+    /// Keeps at most this many bytes of content; none without capture.
+    pub(crate) fn new(capture: bool, room: usize) -> Self {
+        Self { room, capture, ..Self::default() }
+    }
+
+    /// Whether content is kept. Where it is not, adding parts does nothing, so a provider need not ask.
+    #[must_use]
+    pub fn captures(&self) -> bool {
+        self.capture
+    }
+
+    /// Sets the id, unless an earlier one said something.
+    pub fn set_id(&mut self, id: Option<&str>) {
+        set(&mut self.id, id);
+    }
+
+    /// Sets the model, unless an earlier one said something.
+    pub fn set_model(&mut self, model: Option<&str>) {
+        set(&mut self.model, model);
+    }
+
+    /// Notes a failure; the first one stays.
+    pub fn fail(&mut self, code: Option<&str>, kind: Option<&str>, message: Option<&str>) {
+        let own = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(ToOwned::to_owned);
+        if self.failure.is_none() {
+            self.failure = Some(Failure { code: own(code), kind: own(kind), message: own(message) });
+        }
+    }
+
+    /// The answer with this number, and a new one where it is the first of it.
+    pub fn choice(&mut self, index: u64) -> ChoiceMut<'_> {
+        let place = self.choices.iter().position(|choice| choice.index == index).unwrap_or_else(|| {
+            if self.choices.len() < MAX_CHOICES {
+                self.choices.push(Choice { index, ..Choice::default() });
+            }
+            self.choices.len() - 1
+        });
+        ChoiceMut {
+            choice: self.choices.get_mut(place),
+            room: &mut self.room,
+            cut: &mut self.cut,
+            capture: self.capture,
+        }
+    }
+
+    /// The answers, in the order of their numbers.
+    #[must_use]
+    pub fn choices(&self) -> Vec<&Choice> {
+        let mut choices: Vec<&Choice> = self.choices.iter().collect();
+        choices.sort_by_key(|choice| choice.index);
+        choices
+    }
+
+    /// Adds a token of the first answer, in order.
+    pub fn token(&mut self, id: Option<i64>, logprob: Option<f64>) {
+        if self.token_ids.len().max(self.logprobs.len()) >= MAX_TOKENS {
+            self.tokens_cut = true;
+            return;
+        }
+        self.token_ids.extend(id.filter(|_| self.capture));
+        self.logprobs.extend(logprob.filter(|logprob| logprob.is_finite()));
+    }
+
+    /// Ids of the tokens of the first answer: content in another spelling, so only where content is kept.
+    #[must_use]
+    pub fn token_ids(&self) -> &[i64] {
+        // Ids of some tokens only would stand beside the wrong log-probabilities.
+        let fits = self.logprobs.is_empty() || self.logprobs.len() == self.token_ids.len();
+        if fits { &self.token_ids } else { &[] }
+    }
+
+    /// Log-probabilities of the tokens of the first answer.
+    #[must_use]
+    pub fn logprobs(&self) -> &[f64] {
+        &self.logprobs
+    }
+
+    /// Bytes of content that were not kept.
+    pub(crate) fn cut(&self) -> u64 {
+        self.cut
+    }
+
+    pub(crate) fn tokens_cut(&self) -> bool {
+        self.tokens_cut
+    }
+
+    /// Whether every answer has said why it ended.
+    pub(crate) fn all_finished(&self) -> bool {
+        !self.choices.is_empty() && self.choices.iter().all(|choice| choice.finish_reason.is_some())
+    }
+}
+
+fn set(place: &mut Option<String>, value: Option<&str>) {
+    if place.is_none() {
+        *place = value.filter(|value| !value.is_empty()).map(ToOwned::to_owned);
+    }
+}
+
+impl Choice {
+    /// Its parts, in the order in which they began.
+    pub fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.parts.iter().map(|(_, part)| part)
+    }
+}
+
+/// An answer that goes on.
+#[derive(Debug)]
+pub struct ChoiceMut<'a> {
+    choice: Option<&'a mut Choice>,
+    room: &'a mut usize,
+    cut: &'a mut u64,
+    capture: bool,
+}
+
+/// What a text is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The answer itself.
+    Text,
+    /// Reasoning.
+    Reasoning,
+    /// A refusal.
+    Refusal,
+}
+
+impl ChoiceMut<'_> {
+    /// Says why it ended.
+    pub fn finish(&mut self, reason: Option<&str>) {
+        if let (Some(choice), Some(reason)) = (&mut self.choice, reason.filter(|reason| !reason.is_empty())) {
+            choice.finish_reason = Some(reason.to_owned());
+        }
+    }
+
+    /// Adds text to a part.
+    pub fn text(&mut self, key: PartKey, kind: Kind, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        let kept = self.take(text);
+        let part = self.part(key, || match kind {
+            Kind::Text => Part::Text(String::new()),
+            Kind::Reasoning => Part::Reasoning(String::new()),
+            Kind::Refusal => Part::Refusal(String::new()),
+        });
+        if let Some(Part::Text(place) | Part::Reasoning(place) | Part::Refusal(place)) = part {
+            place.push_str(kept);
+        }
+    }
+
+    /// Adds text to the last part if it is of the same kind, else begins a part.
+    pub fn append(&mut self, kind: Kind, text: &str) {
+        let last = self.choice.as_ref().and_then(|choice| choice.parts.last());
+        let key = match (last, kind) {
+            (Some((key, Part::Text(_))), Kind::Text)
+            | (Some((key, Part::Reasoning(_))), Kind::Reasoning)
+            | (Some((key, Part::Refusal(_))), Kind::Refusal) => *key,
+            _ => self.next_key(),
+        };
+        self.text(key, kind, text);
+    }
+
+    /// Adds to a tool call: whatever of it is known now.
+    pub fn tool_call(&mut self, key: PartKey, id: Option<&str>, name: Option<&str>, arguments: Option<&str>) {
+        let kept = arguments.map(|arguments| self.take(arguments)).unwrap_or_default();
+        let part = self.part(key, || Part::ToolCall { id: None, name: String::new(), arguments: String::new() });
+        if let Some(Part::ToolCall { id: place, name: called, arguments }) = part {
+            set(place, id);
+            if let Some(name) = name.filter(|_| called.is_empty()) {
+                name.clone_into(called);
+            }
+            arguments.push_str(kept);
+        }
+    }
+
+    /// Replaces the arguments of a tool call by the whole of them, where none came in pieces.
+    pub fn whole_arguments(&mut self, key: PartKey, arguments: &str) {
+        let missing = self.choice.as_ref().and_then(|choice| {
+            let part = choice.parts.iter().find(|(own, _)| *own == key);
+            part.map(|(_, part)| matches!(part, Part::ToolCall { arguments, .. } if arguments.is_empty()))
+        });
+        if missing == Some(true) {
+            self.tool_call(key, None, None, Some(arguments));
+        }
+    }
+
+    /// Adds a part that comes whole.
+    pub fn push(&mut self, part: Part) {
+        let key = self.next_key();
+        self.put(key, part);
+    }
+
+    /// Puts a part that comes whole in the place of what was there under this key.
+    pub fn put(&mut self, key: PartKey, part: Part) {
+        if !self.capture {
+            return;
+        }
+        let weight = part.weight();
+        if weight > *self.room {
+            *self.cut += weight as u64;
+            return;
+        }
+        *self.room -= weight;
+        let mut part = Some(part);
+        if let Some(place) = self.part(key, || part.take().unwrap_or(Part::Text(String::new())))
+            && let Some(part) = part
+        {
+            *place = part;
+        }
+    }
+
+    /// Whether there is a part under this key.
+    #[must_use]
+    pub fn has(&self, key: PartKey) -> bool {
+        self.choice.as_ref().is_some_and(|choice| choice.parts.iter().any(|(own, _)| *own == key))
+    }
+
+    /// A key that no part has.
+    #[must_use]
+    pub fn next_key(&self) -> PartKey {
+        const OURS: PartKey = 1 << 48; // beyond the numbers of providers
+        let parts = self.choice.as_ref().map_or(0, |choice| choice.parts.len());
+        OURS + parts as u64
+    }
+
+    fn part(&mut self, key: PartKey, begin: impl FnOnce() -> Part) -> Option<&mut Part> {
+        if !self.capture {
+            return None;
+        }
+        let choice = self.choice.as_deref_mut()?;
+        // The part that goes on is mostly the last one.
+        let place = choice.parts.iter().rposition(|(own, _)| *own == key);
+        let place = match place {
+            Some(place) => place,
+            None if choice.parts.len() < MAX_PARTS => {
+                choice.parts.push((key, begin()));
+                choice.parts.len() - 1
+            }
+            None => return None,
+        };
+        choice.parts.get_mut(place).map(|(_, part)| part)
+    }
+
+    /// As much of a text as there is room for; the rest is counted.
+    fn take<'t>(&mut self, text: &'t str) -> &'t str {
+        if !self.capture {
+            return "";
+        }
+        let mut end = text.len().min(*self.room);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        let (kept, cut) = text.split_at_checked(end).unwrap_or((text, ""));
+        *self.room -= kept.len();
+        if !cut.is_empty() {
+            *self.cut += cut.len() as u64;
+            *self.room = 0; // what follows would stand in the wrong place
+        }
+        kept
+    }
+}
+
+/// A tool definition in the conventions' shape.
+#[must_use]
+pub fn function_tool(name: &str, description: Option<&str>, parameters: Option<Value>) -> Value {
+    let mut tool = serde_json::Map::new();
+    tool.insert("type".to_owned(), "function".into());
+    tool.insert("name".to_owned(), name.into());
+    if let Some(description) = description {
+        tool.insert("description".to_owned(), description.into());
+    }
+    if let Some(parameters) = parameters.filter(Value::is_object) {
+        tool.insert("parameters".to_owned(), parameters);
+    }
+    Value::Object(tool)
+}

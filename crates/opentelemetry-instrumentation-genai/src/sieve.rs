@@ -1,0 +1,458 @@
+//! One pass over JSON that may be huge, cut anywhere, or no JSON at all: out come small documents.
+//!
+//! Bytes go in as they arrive. What comes out, one by one, are the objects at the top: of a body that is one, of lines
+//! that each are one, of a list of them. In each, long texts are cut, lists of numbers that nobody reads (embeddings) are
+//! only counted, and what JSON does not allow but servers write (`NaN`, half a surrogate pair, a raw line break in a text)
+//! is mended. Memory is bounded whatever comes in.
+
+use std::ops::Range;
+
+/// What a document may keep, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mesh {
+    /// Of each text.
+    pub text: usize,
+    /// Of each document: values that begin beyond it are left out.
+    pub document: usize,
+    /// A document up to this long that comes in one piece needs no sieve.
+    pub short: usize,
+    /// Whether to leave out what only answers have and nobody reads: embeddings, alternative tokens.
+    pub answer: bool,
+}
+
+const MAX_DEPTH: usize = 96; // below the 128 at which serde_json gives up
+const MAX_KEY: usize = 256;
+const MAX_TOKEN: usize = 64;
+/// A text that a stream breaks off in is kept from this length on: shorter ones are names, and half a name is wrong.
+const WORTH_KEEPING: usize = 64;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Between documents.
+    Top,
+    /// After something that is no JSON: nothing until the line ends.
+    Lost,
+    Value,
+    ValueOrEnd,
+    Key,
+    KeyOrEnd,
+    Colon,
+    Next,
+    Text {
+        key: bool,
+    },
+    Token,
+}
+
+#[derive(Debug)]
+struct Frame {
+    object: bool,
+    kept: bool,
+    /// Whether nothing was written into it yet.
+    empty: bool,
+    /// Whether numbers in it are counted only.
+    dull: bool,
+    /// Numbers left out.
+    cut: u64,
+}
+
+/// The reader. [`Sieve::push`] calls back with each document.
+#[derive(Debug)]
+pub(crate) struct Sieve {
+    mesh: Mesh,
+    state: State,
+    frames: Vec<Frame>,
+    /// Containers open beyond the deepest that is tracked.
+    deeper: u64,
+    out: Vec<u8>,
+    key: Vec<u8>,
+    key_too_long: bool,
+    token: Vec<u8>,
+    text: Text,
+    /// Bytes of texts that were left out, of all documents.
+    cut: u64,
+}
+
+/// A text being read.
+#[derive(Debug, Default)]
+struct Text {
+    /// Where in `out` it, and what belongs to it, began.
+    span: Range<usize>,
+    kept: bool,
+    limit: usize,
+    cut: u64,
+    /// An escape begun: the backslash and what followed.
+    escape: Vec<u8>,
+    /// The first half of a surrogate pair, whose second half must follow.
+    high: Option<[u8; 6]>,
+}
+
+impl Sieve {
+    pub(crate) fn new(mesh: Mesh) -> Self {
+        Self {
+            mesh,
+            state: State::Top,
+            frames: Vec::new(),
+            deeper: 0,
+            out: Vec::new(),
+            key: Vec::new(),
+            key_too_long: false,
+            token: Vec::new(),
+            text: Text::default(),
+            cut: 0,
+        }
+    }
+
+    /// Whether nothing has begun.
+    pub(crate) fn is_between(&self) -> bool {
+        self.state == State::Top
+    }
+
+    /// Whether a document of this length needs no sieve, if it is whole.
+    pub(crate) fn is_short(&self, length: usize) -> bool {
+        length <= self.mesh.short
+    }
+
+    /// Bytes of texts that were left out so far.
+    pub(crate) fn cut(&self) -> u64 {
+        self.cut
+    }
+
+    /// Reads on, and gives each document that ends here.
+    pub(crate) fn push(&mut self, mut bytes: &[u8], found: &mut dyn FnMut(&[u8])) {
+        while let Some((&byte, rest)) = bytes.split_first() {
+            match self.state {
+                State::Text { key } => {
+                    bytes = self.text(bytes, key);
+                    continue;
+                }
+                State::Token => {
+                    if byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.') {
+                        if self.token.len() < MAX_TOKEN {
+                            self.token.push(byte);
+                        }
+                    } else {
+                        self.end_token();
+                        continue; // the byte is looked at again
+                    }
+                }
+                State::Lost => {
+                    if byte == b'\n' {
+                        self.reset();
+                    }
+                }
+                _ => self.structure(byte, found),
+            }
+            bytes = rest;
+        }
+    }
+
+    /// Forgets a document that has begun.
+    pub(crate) fn reset(&mut self) {
+        self.state = State::Top;
+        self.frames.clear();
+        self.deeper = 0;
+        self.out.clear();
+    }
+
+    /// Gives what is there of a document that will not go on.
+    pub(crate) fn finish(&mut self, found: &mut dyn FnMut(&[u8])) {
+        if let State::Text { key: false } = self.state
+            && self.text.kept
+        {
+            if self.out.len() - self.text.span.end >= WORTH_KEEPING {
+                self.end_text();
+            } else {
+                self.out.truncate(self.text.span.start);
+            }
+        }
+        while let Some(frame) = self.frames.pop() {
+            self.close(&frame);
+        }
+        if !self.out.is_empty() {
+            found(&self.out);
+        }
+        self.reset();
+    }
+
+    fn structure(&mut self, byte: u8, found: &mut dyn FnMut(&[u8])) {
+        if matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+            return;
+        }
+        match (self.state, byte) {
+            (State::Top, b'{') => self.open(true),
+            (State::Top, _) => {}
+            (State::Value | State::ValueOrEnd, b'{') => self.open(true),
+            (State::Value | State::ValueOrEnd, b'[') => self.open(false),
+            (State::Value | State::ValueOrEnd, b'"') => self.begin_text(),
+            (State::KeyOrEnd | State::Key, b'"') => {
+                self.key.clear();
+                self.key_too_long = false;
+                self.text.escape.clear();
+                self.state = State::Text { key: true };
+            }
+            (State::Colon, b':') => self.state = State::Value,
+            (State::Next, b',') => self.state = if self.in_object() { State::Key } else { State::Value },
+            (State::ValueOrEnd | State::KeyOrEnd | State::Next | State::Key, b'}' | b']') => self.end(found),
+            (State::Value, b']') => self.end(found), // a comma too many
+            (State::Value | State::ValueOrEnd, other) if other.is_ascii_alphanumeric() || b"+-.".contains(&other) => {
+                self.token.clear();
+                self.token.push(other);
+                self.state = State::Token;
+            }
+            _ => self.state = State::Lost,
+        }
+    }
+
+    fn in_object(&self) -> bool {
+        // Beyond the deepest that is tracked it does not matter: nothing is kept there.
+        self.deeper == 0 && self.frames.last().is_some_and(|frame| frame.object)
+    }
+
+    /// Whether a value that begins here is kept.
+    fn keeps(&self) -> bool {
+        self.frames.last().is_none_or(|frame| {
+            let room = self.deeper == 0 && self.out.len() < self.mesh.document;
+            room && frame.kept && !(frame.object && self.key_too_long)
+        })
+    }
+
+    fn dull_key(&self) -> bool {
+        self.mesh.answer
+            && self.in_object()
+            && matches!(
+                &*self.key,
+                b"embedding" | b"embeddings" | b"values" | b"context" | b"bytes" | b"prompt_token_ids"
+            )
+    }
+
+    fn skipped_key(&self) -> bool {
+        self.mesh.answer && self.in_object() && matches!(&*self.key, b"top_logprobs" | b"topCandidates" | b"top_tokens")
+    }
+
+    /// Writes what stands before a value: a comma, a key.
+    fn lead(&mut self) {
+        let Some(frame) = self.frames.last_mut() else { return };
+        if !std::mem::replace(&mut frame.empty, false) {
+            self.out.push(b',');
+        }
+        if frame.object {
+            self.out.push(b'"');
+            self.out.extend_from_slice(&self.key);
+            self.out.extend_from_slice(b"\":");
+        }
+    }
+
+    fn open(&mut self, object: bool) {
+        self.state = if object { State::KeyOrEnd } else { State::ValueOrEnd };
+        if self.frames.len() >= MAX_DEPTH {
+            self.deeper += 1;
+            return;
+        }
+        let kept = self.keeps() && !self.skipped_key();
+        let dull = self.dull_key() || self.frames.last().is_some_and(|frame| !frame.object && frame.dull);
+        if kept {
+            self.lead();
+            self.out.push(if object { b'{' } else { b'[' });
+        }
+        self.frames.push(Frame { object, kept, empty: true, dull, cut: 0 });
+    }
+
+    fn end(&mut self, found: &mut dyn FnMut(&[u8])) {
+        self.state = State::Next;
+        if self.deeper > 0 {
+            self.deeper -= 1;
+            return;
+        }
+        let Some(frame) = self.frames.pop() else { return self.reset() };
+        self.close(&frame);
+        if self.frames.is_empty() {
+            found(&self.out);
+            self.reset();
+        }
+    }
+
+    fn close(&mut self, frame: &Frame) {
+        if !frame.kept {
+            return;
+        }
+        if frame.cut > 0 && !frame.object {
+            if !frame.empty {
+                self.out.push(b',');
+            }
+            self.out.extend_from_slice(format!("\"…[{} more]\"", frame.cut).as_bytes());
+        }
+        self.out.push(if frame.object { b'}' } else { b']' });
+    }
+
+    fn end_token(&mut self) {
+        self.state = State::Next;
+        if !self.keeps() {
+            return;
+        }
+        let number = std::str::from_utf8(&self.token).ok().and_then(|token| token.parse::<f64>().ok());
+        if number.is_some()
+            && let Some(frame) = self.frames.last_mut()
+            && frame.dull
+            && !frame.object
+        {
+            frame.cut += 1;
+            return;
+        }
+        self.lead();
+        // What Rust takes for a number need not be one in JSON.
+        let number =
+            number.is_some_and(f64::is_finite) && serde_json::from_slice::<serde_json::Number>(&self.token).is_ok();
+        let word: &[u8] = if number || matches!(&*self.token, b"true" | b"false") { &self.token } else { b"null" };
+        self.out.extend_from_slice(word);
+    }
+
+    fn begin_text(&mut self) {
+        let kept = self.keeps();
+        let start = self.out.len();
+        // An embedding in base64.
+        let unread = self.mesh.answer && self.in_object() && self.key == b"embedding";
+        let limit = if unread { 0 } else { self.mesh.text };
+        if kept {
+            self.lead();
+            self.out.push(b'"');
+        }
+        let escape = std::mem::take(&mut self.text.escape);
+        self.text = Text { span: start..self.out.len(), kept, limit, cut: 0, escape, high: None };
+        self.text.escape.clear();
+        self.state = State::Text { key: false };
+    }
+
+    /// Reads of a text what is here of it, and says what comes after.
+    fn text<'b>(&mut self, bytes: &'b [u8], key: bool) -> &'b [u8] {
+        if !self.text.escape.is_empty() {
+            return self.escape(bytes, key);
+        }
+        let special = bytes.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
+        let (run, rest) = bytes.split_at(special.unwrap_or(bytes.len()));
+        if !run.is_empty() {
+            self.unit(run, key);
+        }
+        let Some((&byte, rest)) = rest.split_first() else { return rest };
+        match byte {
+            b'"' if key => self.state = State::Colon,
+            b'"' => {
+                if self.text.kept {
+                    self.end_text();
+                }
+                self.state = State::Next;
+            }
+            b'\\' => self.text.escape.push(byte),
+            control => self.unit(format!("\\u{control:04x}").as_bytes(), key),
+        }
+        rest
+    }
+
+    fn escape<'b>(&mut self, bytes: &'b [u8], key: bool) -> &'b [u8] {
+        let Some((&byte, rest)) = bytes.split_first() else { return bytes };
+        let unicode = self.text.escape.get(1) == Some(&b'u');
+        if unicode && !byte.is_ascii_hexdigit() {
+            self.text.escape.clear();
+            self.unit(b"\\ufffd", key);
+            return bytes;
+        }
+        self.text.escape.push(byte);
+        if !(unicode || byte == b'u') {
+            let known = matches!(byte, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't');
+            self.text.escape.clear();
+            if known {
+                self.unit(&[b'\\', byte], key);
+            } else {
+                self.unit(b"\\ufffd", key);
+            }
+            return rest;
+        }
+        if let Ok(escape) = <[u8; 6]>::try_from(&*self.text.escape) {
+            self.text.escape.clear();
+            let [_, _, first, second, ..] = escape.map(|byte| byte.to_ascii_lowercase());
+            match (first, second) {
+                (b'd', b'8'..=b'b') => {
+                    self.lone_half(key);
+                    self.text.high = Some(escape);
+                }
+                (b'd', b'c'..=b'f') => match self.text.high.take() {
+                    Some(high) => self.unit(&[high, escape].concat(), key),
+                    None => self.unit(b"\\ufffd", key),
+                },
+                _ => self.unit(&escape, key),
+            }
+        }
+        rest
+    }
+
+    fn lone_half(&mut self, key: bool) {
+        if self.text.high.take().is_some() {
+            self.unit(b"\\ufffd", key);
+        }
+    }
+
+    /// Adds to a text what may not be torn apart, or a run of plain bytes.
+    fn unit(&mut self, unit: &[u8], key: bool) {
+        self.lone_half(key);
+        if key {
+            if self.key.len() + unit.len() > MAX_KEY {
+                self.key_too_long = true;
+            } else {
+                self.key.extend_from_slice(unit);
+            }
+            return;
+        }
+        if !self.text.kept {
+            return;
+        }
+        let room = self.text.limit.saturating_sub(self.out.len() - self.text.span.end);
+        let escaped = unit.first() == Some(&b'\\');
+        let kept = match () {
+            () if self.text.cut > 0 => 0,
+            () if unit.len() <= room => unit.len(),
+            () if escaped => 0,
+            () => room,
+        };
+        let (kept, cut) = unit.split_at(kept);
+        self.out.extend_from_slice(kept);
+        self.text.cut += if escaped { u64::from(!cut.is_empty()) } else { cut.len() as u64 };
+    }
+
+    fn end_text(&mut self) {
+        self.text.escape.clear();
+        self.lone_half(false);
+        if self.text.cut > 0 {
+            // A character may stand across the edge.
+            let kept = self.out.get(self.text.span.end..).unwrap_or_default();
+            if let Err(error) = std::str::from_utf8(kept)
+                && error.error_len().is_none()
+            {
+                let valid = self.text.span.end + error.valid_up_to();
+                self.text.cut += (self.out.len() - valid) as u64;
+                self.out.truncate(valid);
+            }
+            self.cut += self.text.cut;
+            self.out.extend_from_slice(cut_mark(self.text.cut).as_bytes());
+        }
+        self.out.push(b'"');
+    }
+}
+
+/// What stands at the end of a text that was cut.
+pub(crate) fn cut_mark(bytes: u64) -> String {
+    format!("…[{bytes} bytes more]")
+}
+
+/// How many bytes were cut off a text, and what is left of it.
+pub(crate) fn bytes_cut(text: &str) -> Option<(&str, u64)> {
+    let (kept, mark) = text.rsplit_once("…[")?;
+    Some((kept, mark.strip_suffix(" bytes more]")?.parse().ok()?))
+}
+
+/// How many elements the last element of a list stands for.
+pub(crate) fn elements_cut(text: &str) -> Option<u64> {
+    text.strip_prefix("…[")?.strip_suffix(" more]")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

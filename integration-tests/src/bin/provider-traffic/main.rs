@@ -1,0 +1,95 @@
+//! Recorded traffic of model providers, replayed through every adapter of the instrumentation from a local server.
+//!
+//! usage: provider-traffic FOLDER [CONVENTIONS] [SEED]
+//!
+//! FOLDER has the recordings and `truth.json`, the facts that each span must carry; it is not part of this repository.
+//! CONVENTIONS is a copy of the semantic conventions: with it, what spans hold is checked against the JSON schemas there.
+//! Every exchange goes through every adapter, its response cut in four ways. The facts must be those of the truth, and the
+//! bytes at the caller those of the recording. Printed is what was right, wrong and missing, by provider and by field.
+
+// Indexing JSON does not panic: what is not there is null.
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::indexing_slicing)]
+
+mod adapters;
+mod exchange;
+mod schema;
+mod server;
+mod spans;
+mod tally;
+mod truth;
+
+use std::error::Error;
+use std::path::Path;
+use std::process::ExitCode;
+
+use opentelemetry_instrumentation_genai::{Capture, Instrumentation};
+
+use crate::adapters::{ADAPTERS, Seen};
+use crate::exchange::Split;
+use crate::server::Server;
+use crate::spans::Spans;
+use crate::tally::Tally;
+
+const SEED: u64 = 7;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some(folder) = arguments.first() else {
+        eprintln!("usage: provider-traffic FOLDER [CONVENTIONS] [SEED]");
+        return ExitCode::from(2);
+    };
+    let seed = arguments.get(2).and_then(|seed| seed.parse().ok()).unwrap_or(SEED);
+    match run(Path::new(folder), arguments.get(1).map(Path::new), seed).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(folder: &Path, conventions: Option<&Path>, seed: u64) -> Result<bool, Box<dyn Error>> {
+    let exchanges = exchange::read(folder)?;
+    let schemas = conventions.map(schema::Schemas::read).transpose()?;
+    let server = Server::start(&exchanges, seed).await?;
+    let (spans, provider) = Spans::new();
+    let genai = Instrumentation::builder().with_tracer_provider(&provider).with_capture(Capture::SpanOnly).build();
+    let mut tally = Tally::default();
+    for (place, exchange) in exchanges.iter().enumerate() {
+        for adapter in ADAPTERS {
+            for split in Split::ALL {
+                let seen = adapter.send(&genai, exchange, &server.url(place, split), split, seed).await?;
+                let caller = format!("{} {adapter:?} {split:?}", exchange.name);
+                check_caller(&caller, exchange, &seen, &mut tally);
+                match spans.take().as_slice() {
+                    [span] => {
+                        truth::compare(exchange, span, &mut tally, &caller);
+                        if let Some(schemas) = &schemas {
+                            schemas.check(span, &mut tally, &caller);
+                        }
+                    }
+                    other => tally.fault(&caller, &format!("{} spans", other.len())),
+                }
+            }
+        }
+    }
+    println!(
+        "{} exchanges, {} adapters, {} ways to cut, seed {seed}",
+        exchanges.len(),
+        ADAPTERS.len(),
+        Split::ALL.len()
+    );
+    tally.print();
+    Ok(tally.is_clean())
+}
+
+fn check_caller(caller: &str, exchange: &exchange::Exchange, seen: &Seen, tally: &mut Tally) {
+    if seen.status != exchange.status {
+        tally.fault(caller, &format!("status {} at the caller, {} recorded", seen.status, exchange.status));
+    }
+    if seen.bytes != exchange.response {
+        tally.fault(caller, "other bytes at the caller");
+    }
+}
