@@ -8,27 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use retrace_protocol::Signal;
-use retrace_translate::{Options, RecorderLimits, SpanSelection};
+use retrace_translate::SpanSelection;
 
+use crate::blueprint::Blueprint;
 use crate::config::{BuildError, Config, Settings, Transport, UnknownTransport};
-use crate::engine::{Engine, EngineConfig};
 use crate::exporter::RetraceExporter;
-use crate::gate::{Failures, GateLimits};
-use crate::inbox::Inbox;
+use crate::gate::Failures;
 use crate::log;
-use crate::outbox::OutboxLimits;
-use crate::pipeline::{self, Pipeline, WayIn};
+use crate::pipeline::{Pipeline, WayIn};
 use crate::processor::RetraceSpanProcessor;
-use crate::redact::{BeforeSend, Record, Redaction};
+use crate::redact::{BeforeSend, Record};
 use crate::secret::ApiKey;
-use crate::transport::http::Http;
-use crate::transport::worker::{OnError, Worker};
-use crate::transport::ws::Ws;
-
-/// Requests under way at once.
-const IN_FLIGHT: usize = 4;
-/// Runs that wait to be sent; more than these are hardly worth their names.
-const WAITING_RUNS: usize = 10_000;
+use crate::transport::worker::OnError;
 
 /// Configures a [`RetraceExporter`].
 pub type RetraceExporterBuilder = Builder<RetraceExporter>;
@@ -259,13 +250,9 @@ impl<P: WayIn> Builder<P> {
             log::info("disabled", "nothing is recorded: Retrace is switched off");
             return Ok(P::into(None));
         };
-        let http = Http::new(&config)?;
-        let ws = if config.transport == Transport::Http { None } else { Some(Ws::new(&config)?) };
-        let inbox = Arc::new(Inbox::new(config.buffer_bytes / 4));
-        let engine = Engine::new(engine_config(&config, Redaction::new(self.before_send)));
         say_what_leaves(&config);
-        Worker { inbox: Arc::clone(&inbox), engine, http, ws, on_error: self.on_error }.start()?;
-        let pipeline = Pipeline::new(inbox, &config);
+        let blueprint = Blueprint { config, before_send: self.before_send, on_error: self.on_error };
+        let pipeline = Pipeline::start(blueprint)?;
         Ok(P::into(Some(Arc::new(pipeline))))
     }
 }
@@ -282,37 +269,6 @@ impl RetraceExporterBuilder {
 impl<P> fmt::Debug for Builder<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder").finish_non_exhaustive()
-    }
-}
-
-fn engine_config(config: &Config, redaction: Redaction) -> EngineConfig {
-    let mut options = Options::default();
-    options.selection = config.selection;
-    options.capture_content = config.capture_content;
-    options.project_id.clone_from(&config.project_id);
-    options.environment.clone_from(&config.environment);
-    options.join = config.join;
-    let mut recorder = RecorderLimits::default();
-    recorder.linger = config.linger;
-    recorder.bytes = config.buffer_bytes / 4;
-    EngineConfig {
-        options,
-        recorder,
-        outbox: OutboxLimits {
-            bytes: config.buffer_bytes / 2,
-            posts: WAITING_RUNS,
-            body_bytes: config.body_bytes,
-            in_flight: IN_FLIGHT,
-            keep: config.keep,
-        },
-        transport: config.transport,
-        rule: config.rule.clone(),
-        failures: config.failures,
-        gate: GateLimits { bytes: config.buffer_bytes / 4, idle: recorder.idle },
-        redaction,
-        export_wait: pipeline::export_wait(config.flush_timeout),
-        flush_wait: config.flush_timeout,
-        seed: fastrand::u64(..),
     }
 }
 

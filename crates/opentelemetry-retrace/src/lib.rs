@@ -38,7 +38,11 @@
 //! * Over a WebSocket each event is kept until the receiver has confirmed it, and sent again, in order, over the next
 //!   connection. A run that began over a WebSocket that is gone is completed over HTTP ([`Transport::Auto`], and every
 //!   shutdown).
-//! * A process that is killed loses what was not confirmed, at most.
+//! * A process that is killed loses what was not confirmed, at most. One that is stopped and goes on loses nothing: its
+//!   deadlines stand still with it.
+//! * The child of a fork records runs of its own, by a worker of its own that its first span starts; what its parent had in
+//!   memory it leaves to the parent. It keeps the parent's sockets open, unused, for as long as it lives. With the SDK's own
+//!   id generator both go on with the same ids: use [`RetraceIdGenerator`], as [`install()`] does.
 //! * Failures that pass are tried again: 408, 429, every 5xx but 501 and 505, and connections that fail, with exponential
 //!   backoff, full jitter and `Retry-After`, for 15 minutes. What is refused is not repeated; redirects are not followed.
 //! * Memory is bounded in bytes, time by timeouts, and nothing that a span or a receiver can hold makes it panic.
@@ -73,11 +77,13 @@
 //! attributes.
 
 mod announcer;
+mod blueprint;
 mod builder;
 mod config;
 mod delivery;
 mod engine;
 mod exporter;
+mod fork;
 mod gate;
 mod id_generator;
 mod inbox;

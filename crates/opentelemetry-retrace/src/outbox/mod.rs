@@ -232,7 +232,7 @@ impl Outbox {
             (Verdict::Conflict, Request::Create { .. }) if post.begun && self.returns => self.give_back(serial),
             // Somebody else has the id: another service that records the same trace.
             (Verdict::Conflict, Request::Create { .. }) if !post.begun && post.taken.is_none() => {
-                self.set_alone(serial, said)
+                self.set_alone(serial, said);
             }
             (Verdict::Conflict, Request::Create { trace, chunks }) => {
                 let id = post.taken.clone().unwrap_or(id);

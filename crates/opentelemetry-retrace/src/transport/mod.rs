@@ -1,5 +1,6 @@
 //! The way to the receiver: the one place with sockets and a thread.
 
+mod clock;
 mod connect;
 pub(crate) mod http;
 #[cfg(feature = "_rustls")]

@@ -19,6 +19,7 @@ use crate::engine::Engine;
 use crate::inbox::Inbox;
 use crate::log::{self, Throttle};
 use crate::outbox::Answer;
+use crate::transport::clock::Clock;
 use crate::transport::http::Http;
 use crate::transport::suppress;
 use crate::transport::ws::{CloseReason, Closed, Incoming, Link, Ws};
@@ -65,7 +66,8 @@ impl Worker {
 
     fn run(self, runtime: &Runtime) {
         let Self { inbox, engine, http, ws, on_error } = self;
-        let mut state = State { inbox, engine, on_error, throttle: Throttle::default(), began: Instant::now() };
+        let clock = Clock::new(Instant::now());
+        let mut state = State { inbox, engine, on_error, throttle: Throttle::default(), clock };
         // What a panic interrupts is in the engine, which accounts for it before it goes on.
         while catch_unwind(AssertUnwindSafe(|| runtime.block_on(state.work(&http, ws.as_ref())))).is_err() {
             let now = state.now();
@@ -91,12 +93,18 @@ struct State {
     engine: Engine,
     on_error: Option<OnError>,
     throttle: Throttle,
-    began: Instant,
+    clock: Clock,
 }
 
 impl State {
     fn now(&self) -> Duration {
-        self.began.elapsed()
+        self.clock.at(Instant::now())
+    }
+
+    /// The time after a sleep that was to end at `until`.
+    fn woke(&mut self, until: Option<Instant>) -> Duration {
+        self.clock.woke(Instant::now(), until);
+        self.now()
     }
 
     async fn work(&mut self, http: &Http, ws: Option<&Ws>) {
@@ -124,11 +132,11 @@ impl State {
                 return leave(link).await;
             }
             let outgoing = link.as_ref().map(|link| link.outgoing.clone());
-            let until = self.engine.next_deadline().map(|deadline| self.began + deadline);
+            let until = self.engine.next_deadline().map(|deadline| self.clock.instant(deadline));
             tokio::select! {
                 () = self.inbox.something_came() => {}
                 Some(joined) = requests.join_next() => {
-                    let now = self.now();
+                    let now = self.woke(until);
                     if let Ok((serial, answer)) = joined {
                         self.engine.answer(serial, answer, now);
                     } else {
@@ -138,7 +146,7 @@ impl State {
                     }
                 },
                 incoming = read(link.as_mut()) => {
-                    let now = self.now();
+                    let now = self.woke(until);
                     let mut incoming = incoming.unwrap_or_else(broken_off);
                     // What else has come is taken along: an ack is small, a turn of this loop is not.
                     loop {
@@ -155,6 +163,7 @@ impl State {
                 () = room(outgoing.as_ref()), if writes_on => {}
                 () = sleep_until(until) => {}
             }
+            self.woke(until);
         }
     }
 
