@@ -11,7 +11,7 @@ use retrace_protocol::Signal;
 use retrace_translate::SpanSelection;
 
 use crate::blueprint::Blueprint;
-use crate::config::{BuildError, Config, Settings, Transport, UnknownTransport};
+use crate::config::{BuildError, Compression, Config, Settings, Transport, UnknownTransport};
 use crate::exporter::RetraceExporter;
 use crate::gate::Failures;
 use crate::log;
@@ -127,6 +127,13 @@ impl<P: WayIn> Builder<P> {
     /// default.
     pub fn with_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.settings.timeout = Some(timeout.into());
+        self
+    }
+
+    /// How bodies of HTTP requests are packed. `OTEL_EXPORTER_RETRACE_COMPRESSION`; by default not at all, for nobody knows
+    /// which receivers take it. One that answers 415 gets that body again as it is, and no packed one any more.
+    pub fn with_compression(mut self, compression: Compression) -> Self {
+        self.settings.compression = Some(compression);
         self
     }
 

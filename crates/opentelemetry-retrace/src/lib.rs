@@ -62,6 +62,7 @@
 //! |---|---|---|
 //! | `rustls-aws-lc-rs` | yes | HTTPS, with the cryptography of AWS-LC, the default of rustls |
 //! | `rustls-ring` | | HTTPS, with the cryptography of ring; with both, AWS-LC is used |
+//! | `gzip` | | bodies of requests can be compressed ([`Builder::with_compression`]) |
 //! | `prices` | yes | the cost of a call from a bundled price table |
 //! | `internal-logs` | yes | says what goes wrong through OpenTelemetry's internal logging |
 //!
@@ -113,7 +114,7 @@ pub use retrace_protocol::{Json, Signal, SignalCode, Span, Trace};
 pub use retrace_translate::SpanSelection;
 
 pub use crate::builder::{Builder, RetraceExporterBuilder, RetraceSpanProcessorBuilder};
-pub use crate::config::{BuildError, Transport, UnknownTransport, VARIABLES, Variable};
+pub use crate::config::{BuildError, Compression, Transport, UnknownTransport, VARIABLES, Variable};
 pub use crate::exporter::RetraceExporter;
 pub use crate::gate::Failures;
 pub use crate::id_generator::{RetraceIdGenerator, RetraceIdGeneratorBuilder};

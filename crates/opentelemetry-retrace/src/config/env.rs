@@ -64,6 +64,9 @@ variables! {
         "none", "`name=value,…`, values percent-encoded";
     CERTIFICATE = "OTEL_EXPORTER_RETRACE_CERTIFICATE",
         "Certificate authorities to trust instead of the operating system's.", "none", "path of a PEM file";
+    COMPRESSION = "OTEL_EXPORTER_RETRACE_COMPRESSION",
+        "How bodies of HTTP requests are packed, with the feature `gzip`. A receiver that does not take it gets them plain.",
+        "`none`", "`gzip`, `none`";
     BATCH_SIZE = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
         "Read to tell a full batch, which does not wait for delivery, from a flush, which does.", "`512`", "a whole number from 1";
 }
@@ -82,6 +85,11 @@ impl<'a> Environment<'a> {
     /// What to tell the user about variables that were ignored.
     pub(crate) fn into_warnings(self) -> Vec<String> {
         self.warnings
+    }
+
+    /// Something else to tell the user.
+    pub(crate) fn warn(&mut self, text: &str) {
+        self.warnings.push(text.to_owned());
     }
 
     /// The text of a variable; empty is unset.

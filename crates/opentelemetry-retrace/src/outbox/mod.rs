@@ -46,7 +46,7 @@ static GIVES: [Give; 2] = [(Post::has_spans, Post::drop_spans), (Post::has_conte
 type Give = (fn(&Post) -> bool, fn(&mut Post) -> u64);
 
 /// A request to make now.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Sending {
     /// To say later what became of it.
     pub serial: u64,

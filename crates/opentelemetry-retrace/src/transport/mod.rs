@@ -1,6 +1,7 @@
 //! The way to the receiver: the one place with sockets and a thread.
 
 mod clock;
+mod compress;
 mod connect;
 pub(crate) mod http;
 #[cfg(feature = "_rustls")]

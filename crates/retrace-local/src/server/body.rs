@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::compression::{Compression, Unpacked};
 use super::error::ApiError;
 
 /// Bodies up to this size are not counted against the room for bodies, and are parsed where they arrive: so a small run
@@ -57,7 +58,7 @@ impl Bodies {
         usize::try_from(self.limit).unwrap_or(usize::MAX)
     }
 
-    /// Reads a JSON body.
+    /// Reads a JSON body, which may be compressed.
     ///
     /// A browser sends this content type to another site only after asking, and no answer here ever allows it.
     pub(super) async fn json(&self, request: Request) -> Result<Received, ApiError> {
@@ -65,11 +66,43 @@ impl Bodies {
             let reason = "the body must be sent as `content-type: application/json`";
             return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
         }
-        if request.headers().get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-            let reason = "the body must be sent without `content-encoding`";
-            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
-        }
+        self.compressed(request).await
+    }
+
+    /// Reads a body of any kind.
+    pub(super) async fn any(&self, request: Request) -> Result<Received, ApiError> {
         self.read(request.into_body(), self.limit).await
+    }
+
+    /// Reads a body of any kind that may be compressed. The limit holds for what it is unpacked, too.
+    pub(super) async fn compressed(&self, request: Request) -> Result<Received, ApiError> {
+        let Some(compression) = Compression::of(request.headers()) else {
+            let reason = "the body must be sent without `content-encoding`, or with `gzip` or `deflate`";
+            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
+        };
+        let received = self.any(request).await?;
+        if compression == Compression::None {
+            return Ok(received);
+        }
+        let Received { bytes, room: _room } = received;
+        // What is small is unpacked at once. Nothing says how large the rest is: it gets the room of the largest.
+        let small = usize::try_from(SMALL_BYTES.min(self.limit)).unwrap_or(usize::MAX);
+        let (room, unpacked) = match compression.unpack(&bytes, small) {
+            Unpacked::TooLarge if (small as u64) < self.limit => {
+                let room = self.reserve(self.limit).await?;
+                let limit = self.limit();
+                let unpacked = tokio::task::spawn_blocking(move || compression.unpack(&bytes, limit)).await;
+                (room, unpacked.map_err(|_| ApiError::busy("the receiver is stopping"))?)
+            }
+            unpacked => (None, unpacked),
+        };
+        match unpacked {
+            Unpacked::Whole(bytes) => Ok(Received { bytes, room }),
+            Unpacked::TooLarge => Err(too_large(self.limit)),
+            Unpacked::Damaged => {
+                Err(ApiError::new(StatusCode::BAD_REQUEST, "the body is not what its `content-encoding` says"))
+            }
+        }
     }
 
     /// Reads a small body of any kind and throws it away.
@@ -78,13 +111,9 @@ impl Bodies {
     }
 
     async fn read(&self, body: Body, limit: u64) -> Result<Received, ApiError> {
-        let too_large = || {
-            let reason = format!("the body is larger than {limit} bytes, the most that this receiver takes");
-            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, reason)
-        };
         let declared = body.size_hint().exact();
         if declared.is_some_and(|bytes| bytes > limit) {
-            return Err(too_large());
+            return Err(too_large(limit));
         }
         let room = self.reserve(declared.unwrap_or(limit)).await?;
         let collected = timeout(self.timeout, collect(body, declared, limit)).await.map_err(|_| {
@@ -93,7 +122,7 @@ impl Bodies {
         })?;
         match collected {
             Ok(Some(bytes)) => Ok(Received { bytes, room }),
-            Ok(None) => Err(too_large()),
+            Ok(None) => Err(too_large(limit)),
             Err(error) => {
                 Err(ApiError::new(StatusCode::BAD_REQUEST, format!("the body did not arrive whole: {error}")))
             }
@@ -141,6 +170,11 @@ impl Received {
         let parsed = parsed.map_err(|_| ApiError::busy("the receiver is stopping"))?;
         Ok((parsed?, room))
     }
+}
+
+fn too_large(limit: u64) -> ApiError {
+    let reason = format!("the body is larger than {limit} bytes, the most that this receiver takes");
+    ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, reason)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -4,6 +4,7 @@ mod auth;
 mod body;
 mod builder;
 mod changes;
+mod compression;
 mod error;
 mod guard;
 mod http;
