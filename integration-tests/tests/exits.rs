@@ -86,6 +86,25 @@ fn pain_05_what_an_agent_said_right_before_its_end_arrives() {
     }
 }
 
+/// The receiver is away at the end, and there at the next start.
+#[test]
+fn pain_05_with_a_spool_the_next_start_sends_what_the_end_could_not() {
+    for (transport, way, code) in [("auto", "return", 0), ("ws", "panic", 101), ("http", "return", 0)] {
+        let dir = tempfile::tempdir().unwrap();
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let start = |way: &str, url: &str| {
+            let mut command = agent(way, url, transport);
+            command.env("RETRACE_SPOOL_DIR", dir.path()).env("RETRACE_FLUSH_TIMEOUT", "2");
+            Running(command.stderr(Stdio::null()).spawn().unwrap()).end().code()
+        };
+        assert_eq!(start(way, &format!("http://{nobody}")), Some(code));
+        let server = Server::start().unwrap();
+        assert_eq!(start(way, server.url()), Some(code), "{transport}");
+        let runs = stored(&server);
+        assert!(runs.len() == 2 && runs.iter().all(is_whole), "{transport} {way}: {runs:?}");
+    }
+}
+
 /// Nothing can be promised of it but that it ends, and that what arrived is true.
 #[test]
 fn pain_05_an_exit_at_once_waits_for_nothing() {

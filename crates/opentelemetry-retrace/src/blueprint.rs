@@ -13,6 +13,7 @@ use crate::outbox::OutboxLimits;
 use crate::pipeline;
 use crate::redact::{BeforeSend, Redaction};
 use crate::transport::http::Http;
+use crate::transport::spool::Spool;
 use crate::transport::worker::{OnError, Worker};
 use crate::transport::ws::Ws;
 
@@ -36,7 +37,8 @@ impl Blueprint {
         let ws = if config.transport == Transport::Http { None } else { Some(Ws::new(config)?) };
         let inbox = Arc::new(Inbox::new(config.buffer_bytes / 4));
         let engine = Engine::new(engine_config(config, Redaction::new(self.before_send.clone())));
-        Worker { inbox: Arc::clone(&inbox), engine, http, ws, on_error: self.on_error.clone() }.start()?;
+        let spool = config.spool.clone().map(Spool::new);
+        Worker { inbox: Arc::clone(&inbox), engine, http, ws, spool, on_error: self.on_error.clone() }.start()?;
         Ok(inbox)
     }
 }
@@ -75,5 +77,6 @@ fn engine_config(config: &Config, redaction: Redaction) -> EngineConfig {
         export_wait: pipeline::export_wait(config.flush_timeout),
         flush_wait: config.flush_timeout,
         seed: fastrand::u64(..),
+        spools: config.spool.is_some(),
     }
 }

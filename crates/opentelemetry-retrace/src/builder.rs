@@ -163,6 +163,36 @@ impl<P: WayIn> Builder<P> {
         self
     }
 
+    /// A directory in which runs wait for the next start that could not be delivered: at a shutdown, when the buffer is
+    /// full, or after [`Builder::with_retry_deadline`]. `RETRACE_SPOOL_DIR`; none by default.
+    ///
+    /// **What is kept there is what would have been sent, inputs and outputs included, in clear text**, after
+    /// [`Builder::with_before_send`]; never the API key. On Unix the directory is made for its owner alone (mode 0700), its
+    /// files too (0600); elsewhere what the system does by default holds. Give each receiver a directory of its own: what is
+    /// in it is sent to whichever is configured then.
+    ///
+    /// Several processes may share one. All of them write; the first that holds its lock sends what is there, oldest first,
+    /// and deletes each run when it is confirmed or refused. A run that was read once and is found again, as its reader died,
+    /// is taken for delivered if the receiver has it. Records are checksummed, so one that a crash of the machine left
+    /// damaged is counted ([`crate::LossReason::Damaged`]) and passed over; nothing is synced to the platter. A disk that
+    /// takes no more costs what was to be written. Everything happens on the worker's thread.
+    pub fn with_spool(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.settings.spool = Some(dir.into());
+        self
+    }
+
+    /// Bytes of everything in the spool; 256 MiB by default. When it is full the oldest runs go first.
+    pub fn with_spool_bytes(mut self, bytes: u64) -> Self {
+        self.settings.spool_bytes = Some(bytes);
+        self
+    }
+
+    /// How long a run is kept in the spool; a week by default.
+    pub fn with_spool_age(mut self, age: Duration) -> Self {
+        self.settings.spool_age = Some(age);
+        self
+    }
+
     /// How long a run whose root has ended waits for spans that end after it; a quarter of a second by default.
     pub fn with_linger(mut self, linger: Duration) -> Self {
         self.settings.linger = Some(linger);

@@ -45,6 +45,8 @@
 //!   id generator both go on with the same ids: use [`RetraceIdGenerator`], as [`install()`] does.
 //! * Failures that pass are tried again: 408, 429, every 5xx but 501 and 505, and connections that fail, with exponential
 //!   backoff, full jitter and `Retry-After`, for 15 minutes. What is refused is not repeated; redirects are not followed.
+//! * With a spool ([`Builder::with_spool`]) what could not be delivered is kept on disk, **content included**, and delivered by
+//!   the next start.
 //! * Memory is bounded in bytes, time by timeouts, and nothing that a span or a receiver can hold makes it panic.
 //! * Our own traffic makes no spans, whatever subscriber is installed.
 //!
@@ -73,7 +75,8 @@
 //! # What this does not do
 //! Model calls are told when they end, not while they run, for the protocol cannot add to them what is known only then. Of a
 //! run by the exporter, or over HTTP, nothing is told before its root has ended, and then a process that is killed loses it.
-//! Nothing is kept on disk. A receiver that asks for a replay is not heard. Spans are
+//! Nothing is kept on disk unless [`Builder::with_spool`] names a directory, and then only what a process that still runs
+//! gave up: one that is killed writes nothing. A receiver that asks for a replay is not heard. Spans are
 //! understood in OpenTelemetry's GenAI conventions and as `retrace.*` attributes; other dialects are carried as plain
 //! attributes.
 

@@ -115,6 +115,9 @@ pub(crate) struct Settings {
     pub sample_seed: Option<String>,
     pub failures: Option<Failures>,
     pub join: Option<bool>,
+    pub spool: Option<PathBuf>,
+    pub spool_bytes: Option<u64>,
+    pub spool_age: Option<Duration>,
 }
 
 /// Every setting, decided.
@@ -144,6 +147,15 @@ pub(crate) struct Config {
     pub rule: Option<Rule>,
     pub failures: Failures,
     pub join: bool,
+    pub spool: Option<SpoolSettings>,
+}
+
+/// Where what could not be delivered is kept, and how much of it for how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SpoolSettings {
+    pub dir: PathBuf,
+    pub max_bytes: u64,
+    pub max_age: Duration,
 }
 
 /// Values that hold where nothing else is set.
@@ -161,6 +173,10 @@ pub(crate) mod defaults {
     pub(crate) const KEEP: Duration = Duration::from_secs(15 * 60);
     /// The batch size of OpenTelemetry's batch processor.
     pub(crate) const BATCH_SIZE: usize = 512;
+    /// Bytes of the spool.
+    pub(crate) const SPOOL_BYTES: u64 = 256 * 1024 * 1024;
+    /// How long a run is kept in the spool.
+    pub(crate) const SPOOL_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
     /// Smallest buffer that still works: less than that and single spans do not fit.
     pub(crate) const SMALLEST_BUFFER: usize = 64 * 1024;
 }
@@ -269,6 +285,11 @@ impl Settings {
             },
             failures: self.failures.unwrap_or_default(),
             join: self.join.unwrap_or(true),
+            spool: self.spool.or_else(|| env.path(env::SPOOL_DIR)).map(|dir| SpoolSettings {
+                dir,
+                max_bytes: self.spool_bytes.unwrap_or(defaults::SPOOL_BYTES),
+                max_age: self.spool_age.unwrap_or(defaults::SPOOL_AGE),
+            }),
         }))
     }
 }
