@@ -65,6 +65,7 @@
 //! | `rustls-aws-lc-rs` | yes | HTTPS, with the cryptography of AWS-LC, the default of rustls |
 //! | `rustls-ring` | | HTTPS, with the cryptography of ring; with both, AWS-LC is used |
 //! | `gzip` | | bodies of requests can be compressed ([`Builder::with_compression`]) |
+//! | `metrics` | | what becomes of spans, by OpenTelemetry's names, through the global meter there is when a way in is built: `otel.sdk.exporter.span.exported` and `otel.sdk.exporter.span.inflight` |
 //! | `prices` | yes | the cost of a call from a bundled price table |
 //! | `internal-logs` | yes | says what goes wrong through OpenTelemetry's internal logging |
 //!
@@ -93,6 +94,8 @@ mod id_generator;
 mod inbox;
 mod install;
 mod log;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod outbox;
 mod pipeline;
 mod processor;

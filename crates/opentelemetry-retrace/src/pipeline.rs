@@ -34,7 +34,7 @@ pub trait WayIn: Sized {
 /// Shared by the clones of a way in. What is left is flushed when the last is dropped.
 #[derive(Debug)]
 pub struct Pipeline {
-    running: PerProcess<Running>,
+    running: Arc<PerProcess<Running>>,
     /// Nothing in tests without a worker.
     blueprint: Option<Blueprint>,
     /// What spans say about the process, for workers to come.
@@ -70,8 +70,14 @@ impl Pipeline {
     /// Starts the worker.
     pub(crate) fn start(blueprint: Blueprint) -> Result<Self, BuildError> {
         let config = &blueprint.config;
+        let running = Arc::new(PerProcess::new(Running::new(blueprint.start_worker()?)));
+        #[cfg(feature = "metrics")]
+        {
+            let running = Arc::downgrade(&running);
+            crate::metrics::observe(move || Some(running.upgrade()?.present()?.inbox.stats()));
+        }
         Ok(Self {
-            running: PerProcess::new(Running::new(blueprint.start_worker()?)),
+            running,
             resource: Mutex::new(None),
             flush_timeout: config.flush_timeout,
             batch_size: config.batch_size,
@@ -85,7 +91,7 @@ impl Pipeline {
     #[cfg(test)]
     pub(crate) fn alone(inbox: Arc<Inbox>) -> Self {
         Self {
-            running: PerProcess::new(Running::new(inbox)),
+            running: Arc::new(PerProcess::new(Running::new(inbox))),
             blueprint: None,
             resource: Mutex::new(None),
             flush_timeout: Duration::ZERO,
