@@ -6,4 +6,5 @@ pub mod agent;
 pub mod corpus;
 pub mod faulty;
 pub mod scripted;
+pub mod soak;
 pub mod workload;

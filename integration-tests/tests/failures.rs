@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use integration_tests::agent;
 use integration_tests::scripted::{Act, ScriptedPeer};
-use opentelemetry_retrace::{LossReason, RetraceExporter, RetraceExporterBuilder, SignalCode, Stats};
+use opentelemetry_retrace::{Compression, LossReason, RetraceExporter, RetraceExporterBuilder, SignalCode, Stats};
 use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanExporter as _};
 
@@ -266,4 +266,34 @@ fn while_the_receiver_is_away_nothing_is_lost_and_flushes_end_soon() {
     };
     assert_eq!(delivered, 4);
     assert!(flushes <= 3 && peer.requests().len() == 4);
+}
+
+#[test]
+fn what_is_packed_is_understood_and_what_is_refused_for_it_is_sent_plain() {
+    let gzip = |builder: RetraceExporterBuilder| builder.with_compression(Compression::Gzip);
+    let server = retrace_local::Server::start().unwrap();
+    let outcome = run_against(server.url(), gzip);
+    assert_eq!((outcome.stats.delivered, outcome.signals.len()), (4, 0));
+    let page = server.traces(&retrace_local::TraceQuery::default()).unwrap();
+    let stored = server.trace(page.traces[0].id.as_ref().unwrap()).unwrap().unwrap();
+    assert_eq!(stored.spans.unwrap().len(), 5);
+
+    let peer = ScriptedPeer::playing([Act::status(415), Act::status(201), Act::status(201)]);
+    let exporter = gzip(RetraceExporter::builder().with_api_key("rt_x"))
+        .with_base_url(peer.url())
+        .with_transport("http")
+        .build()
+        .unwrap();
+    let provider = SdkTracerProvider::builder().with_batch_exporter(exporter.clone()).build();
+    for _ in 0..2 {
+        agent::run(&provider);
+        provider.force_flush().unwrap();
+    }
+    let requests = peer.requests();
+    let encodings: Vec<_> = requests.iter().map(|request| request.headers.get("content-encoding")).collect();
+    assert_eq!(encodings, [Some(&"gzip".to_owned()), None, None]);
+    let lengths: Vec<u64> = requests.iter().map(|request| request.headers["content-length"].parse().unwrap()).collect();
+    assert!(lengths[0] * 2 < lengths[1], "{lengths:?}");
+    assert_eq!((&requests[0].body, &requests[1].body["name"]), (&serde_json::Value::Null, &"weather".into()));
+    assert_eq!((exporter.stats().delivered, exporter.stats().lost.total()), (8, 0));
 }

@@ -12,6 +12,7 @@ use opentelemetry::trace::{SpanId, TraceContextExt as _, TraceId};
 use opentelemetry_sdk::trace::SpanData;
 use retrace_translate::{SpanSelection, glance};
 
+use crate::fork::PerProcess;
 use crate::propagator::RecordedRun;
 use crate::sampler::Rule;
 use crate::view::{SdkSpan, value};
@@ -31,7 +32,8 @@ pub(crate) struct Announcer {
     is_asked: AtomicBool,
     selection: SpanSelection,
     rule: Option<Rule>,
-    parts: [Mutex<Part>; PARTS],
+    /// The child of a fork knows of no runs: locks that its parent's threads held stay held.
+    parts: PerProcess<[Mutex<Part>; PARTS]>,
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +64,12 @@ struct Stand {
 
 impl Announcer {
     pub(crate) fn new(selection: SpanSelection, rule: Option<Rule>) -> Self {
-        Self { is_asked: AtomicBool::new(false), selection, rule, parts: Default::default() }
+        Self {
+            is_asked: AtomicBool::new(false),
+            selection,
+            rule,
+            parts: PerProcess::new(<[Mutex<Part>; PARTS]>::default()),
+        }
     }
 
     /// From now on somebody asks.
@@ -148,8 +155,9 @@ impl Announcer {
 
     fn part(&self, trace_id: TraceId) -> MutexGuard<'_, Part> {
         let [.., last] = trace_id.to_bytes();
-        let [first, ..] = &self.parts;
-        let part = self.parts.get(usize::from(last) % PARTS).unwrap_or(first);
+        let parts = self.parts.here(|_| <[Mutex<Part>; PARTS]>::default());
+        let [first, ..] = parts;
+        let part = parts.get(usize::from(last) % PARTS).unwrap_or(first);
         // Nothing of ours panics while it holds the lock; if it did, what it guards is still whole.
         part.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -220,7 +228,7 @@ mod tests {
         announcer.began(&chat(1, 0));
         announcer.ended(&chat(1, 0));
         assert_eq!(told(&announcer, &chat(1, 0)), None);
-        assert!(announcer.parts.iter().all(|part| part.lock().unwrap().traces.is_empty()));
+        assert!(announcer.parts.present().unwrap().iter().all(|part| part.lock().unwrap().traces.is_empty()));
         let unasked = Announcer::new(SpanSelection::All, None);
         unasked.began(&chat(1, 0));
         assert_eq!(told(&unasked, &chat(1, 0)), None);

@@ -8,27 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use retrace_protocol::Signal;
-use retrace_translate::{Options, RecorderLimits, SpanFacts, SpanSelection};
+use retrace_translate::{SpanFacts, SpanSelection};
 
-use crate::config::{BuildError, Config, Settings, Transport, UnknownTransport};
-use crate::engine::{Engine, EngineConfig};
+use crate::blueprint::Blueprint;
+use crate::config::{BuildError, Compression, Config, Settings, Transport, UnknownTransport};
 use crate::exporter::RetraceExporter;
-use crate::gate::{Failures, GateLimits};
-use crate::inbox::Inbox;
+use crate::gate::Failures;
 use crate::log;
-use crate::outbox::OutboxLimits;
-use crate::pipeline::{self, Pipeline, WayIn};
+use crate::pipeline::{Pipeline, WayIn};
 use crate::processor::RetraceSpanProcessor;
-use crate::redact::{BeforeSend, Record, Redaction};
+use crate::redact::{BeforeSend, Record};
 use crate::secret::ApiKey;
-use crate::transport::http::Http;
-use crate::transport::worker::{OnError, Worker};
-use crate::transport::ws::Ws;
-
-/// Requests under way at once.
-const IN_FLIGHT: usize = 4;
-/// Runs that wait to be sent; more than these are hardly worth their names.
-const WAITING_RUNS: usize = 10_000;
+use crate::transport::worker::OnError;
 
 /// Configures a [`RetraceExporter`].
 pub type RetraceExporterBuilder = Builder<RetraceExporter>;
@@ -155,6 +146,13 @@ impl<P: WayIn> Builder<P> {
         self
     }
 
+    /// How bodies of HTTP requests are packed. `OTEL_EXPORTER_RETRACE_COMPRESSION`; by default not at all, for nobody knows
+    /// which receivers take it. One that answers 415 gets that body again as it is, and no packed one any more.
+    pub fn with_compression(mut self, compression: Compression) -> Self {
+        self.settings.compression = Some(compression);
+        self
+    }
+
     /// A further header of every request, besides those of `OTEL_EXPORTER_RETRACE_HEADERS`. Its value is kept secret.
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.headers.push((name.into(), value.into()));
@@ -178,6 +176,36 @@ impl<P: WayIn> Builder<P> {
     /// Bytes of one request; 32 MiB by default, 64 KiB at least. The longest contents of a larger run are cut.
     pub fn with_body_bytes(mut self, bytes: usize) -> Self {
         self.settings.body_bytes = Some(bytes);
+        self
+    }
+
+    /// A directory in which runs wait for the next start that could not be delivered: at a shutdown, when the buffer is
+    /// full, or after [`Builder::with_retry_deadline`]. `RETRACE_SPOOL_DIR`; none by default.
+    ///
+    /// **What is kept there is what would have been sent, inputs and outputs included, in clear text**, after
+    /// [`Builder::with_before_send`]; never the API key. On Unix the directory is made for its owner alone (mode 0700), its
+    /// files too (0600); elsewhere what the system does by default holds. Give each receiver a directory of its own: what is
+    /// in it is sent to whichever is configured then.
+    ///
+    /// Several processes may share one. All of them write; the first that holds its lock sends what is there, oldest first,
+    /// and deletes each run when it is confirmed or refused. A run that was read once and is found again, as its reader died,
+    /// is taken for delivered if the receiver has it. Records are checksummed, so one that a crash of the machine left
+    /// damaged is counted ([`crate::LossReason::Damaged`]) and passed over; nothing is synced to the platter. A disk that
+    /// takes no more costs what was to be written. Everything happens on the worker's thread.
+    pub fn with_spool(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.settings.spool = Some(dir.into());
+        self
+    }
+
+    /// Bytes of everything in the spool; 256 MiB by default. When it is full the oldest runs go first.
+    pub fn with_spool_bytes(mut self, bytes: u64) -> Self {
+        self.settings.spool_bytes = Some(bytes);
+        self
+    }
+
+    /// How long a run is kept in the spool; a week by default.
+    pub fn with_spool_age(mut self, age: Duration) -> Self {
+        self.settings.spool_age = Some(age);
         self
     }
 
@@ -275,13 +303,9 @@ impl<P: WayIn> Builder<P> {
             log::info("disabled", "nothing is recorded: Retrace is switched off");
             return Ok(P::into(None));
         };
-        let http = Http::new(&config)?;
-        let ws = if config.transport == Transport::Http { None } else { Some(Ws::new(&config)?) };
-        let inbox = Arc::new(Inbox::new(config.buffer_bytes / 4));
-        let engine = Engine::new(engine_config(&config, Redaction::new(self.before_send)));
         say_what_leaves(&config);
-        Worker { inbox: Arc::clone(&inbox), engine, http, ws, on_error: self.on_error }.start()?;
-        let pipeline = Pipeline::new(inbox, &config);
+        let blueprint = Blueprint { config, before_send: self.before_send, on_error: self.on_error };
+        let pipeline = Pipeline::start(blueprint)?;
         Ok(P::into(Some(Arc::new(pipeline))))
     }
 }
@@ -298,37 +322,6 @@ impl RetraceExporterBuilder {
 impl<P> fmt::Debug for Builder<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder").finish_non_exhaustive()
-    }
-}
-
-fn engine_config(config: &Config, redaction: Redaction) -> EngineConfig {
-    let mut options = Options::default();
-    options.selection = config.selection.clone();
-    options.capture_content = config.capture_content;
-    options.project_id.clone_from(&config.project_id);
-    options.environment.clone_from(&config.environment);
-    options.join = config.join;
-    let mut recorder = RecorderLimits::default();
-    recorder.linger = config.linger;
-    recorder.bytes = config.buffer_bytes / 4;
-    EngineConfig {
-        options,
-        recorder,
-        outbox: OutboxLimits {
-            bytes: config.buffer_bytes / 2,
-            posts: WAITING_RUNS,
-            body_bytes: config.body_bytes,
-            in_flight: IN_FLIGHT,
-            keep: config.keep,
-        },
-        transport: config.transport,
-        rule: config.rule.clone(),
-        failures: config.failures,
-        gate: GateLimits { bytes: config.buffer_bytes / 4, idle: recorder.idle },
-        redaction,
-        export_wait: pipeline::export_wait(config.flush_timeout),
-        flush_wait: config.flush_timeout,
-        seed: fastrand::u64(..),
     }
 }
 

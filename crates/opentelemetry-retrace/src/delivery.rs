@@ -19,6 +19,9 @@ use crate::transport::ws::{CloseReason, Closed};
 /// its last words (PROTOCOL.md section 10).
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// What a shutdown keeps back for writing to the spool.
+const LAST_WRITE: Duration = Duration::from_millis(500);
+
 /// Connections that fail in a shutdown before what is left goes by requests.
 const LAST_ATTEMPTS: u64 = 2;
 
@@ -67,6 +70,14 @@ impl Delivery {
             closing: None,
             remarks: Vec::new(),
         }
+    }
+
+    /// With a spool nothing that could be delivered later is given up.
+    pub(crate) fn with_spool(mut self, spools: bool) -> Self {
+        if spools {
+            self.outbox.spools();
+        }
+        self
     }
 
     /// Whether a run that has ended is to be told event by event, rather than pushed whole.
@@ -183,7 +194,7 @@ impl Delivery {
         }
         if let Some(closing) = self.closing {
             if now >= closing.end {
-                self.abandon(LossReason::Shutdown);
+                self.abandon(LossReason::Shutdown, now);
             } else {
                 let failures = self.route.failures_seen() - closing.failures;
                 if now >= closing.requests_from || (!self.route.is_open() && failures >= LAST_ATTEMPTS) {
@@ -260,6 +271,9 @@ impl Delivery {
             .take_while(|(_, run)| run.over_since + self.limits.keep <= now)
             .map(|(id, _)| id.clone())
             .collect();
+        if self.outbox.has_spool() {
+            return old.into_iter().for_each(|id| self.spool(id, LossReason::Expired, now));
+        }
         let spans = old.iter().filter_map(|id| self.stream.take(id)).map(|rest| rest.sources()).sum();
         let text = format!("the receiver did not confirm them for {:?}", self.limits.keep);
         self.outbox.lose(LossReason::Expired, spans, &text);
@@ -268,6 +282,13 @@ impl Delivery {
     fn make_room(&mut self) {
         let bytes = self.limits.bytes;
         let mut lost = 0;
+        // Runs that have ended can wait on the disk.
+        while self.outbox.has_spool() && self.stream.weight() + self.outbox.weight() > bytes {
+            let Some((id, since)) = self.stream.over().next().map(|(id, run)| (id.clone(), run.over_since)) else {
+                break;
+            };
+            self.spool(id, LossReason::BufferFull, since);
+        }
         while self.stream.len() > self.limits.posts {
             lost += self.stream.drop_oldest_run().unwrap_or(0);
         }
@@ -285,9 +306,19 @@ impl Delivery {
         self.outbox.lose(LossReason::BufferFull, lost, "the buffer is full");
     }
 
-    fn abandon(&mut self, reason: LossReason) {
-        self.outbox.abandon(reason);
+    /// Lets what the stream has of a run go to the disk.
+    fn spool(&mut self, id: Id, reason: LossReason, now: Duration) {
+        let first = self.outbox.next_serial();
+        self.request_rest(id, now);
+        self.outbox.spool_from(first, reason);
+    }
+
+    fn abandon(&mut self, reason: LossReason, now: Duration) {
         let ids: Vec<Id> = self.stream.all().map(|(id, _)| id.clone()).collect();
+        if reason == LossReason::Shutdown && self.outbox.has_spool() {
+            ids.iter().for_each(|id| self.request_rest(id.clone(), now));
+        }
+        self.outbox.abandon(reason);
         let spans = ids.iter().filter_map(|id| self.stream.take(id)).map(|rest| rest.sources()).sum();
         self.outbox.lose(reason, spans, reason.as_str());
     }
@@ -323,7 +354,7 @@ impl Delivery {
             let said = Said { text: format!("{}: check RETRACE_API_KEY", said.text), ..said };
             self.outbox.notice(said.notice(SignalCode::Unauthorized, "nothing is sent"));
             self.refused = true;
-            self.abandon(LossReason::Unauthorized);
+            self.abandon(LossReason::Unauthorized, now);
         } else if self.route.is_failing() {
             if is_news {
                 let kept = self.pending();
@@ -420,6 +451,8 @@ impl Delivery {
     /// Nothing comes any more, and there is no time after `end`.
     pub(crate) fn close(&mut self, now: Duration, end: Duration) {
         let within = end.saturating_sub(now);
+        // The disk has a share of the time.
+        let end = if self.outbox.has_spool() { end.saturating_sub(LAST_WRITE.min(within / 4)) } else { end };
         self.closing = Some(Closing {
             requests_from: end.saturating_sub(LAST_WORDS.min(within / 2)),
             end,

@@ -3,6 +3,7 @@
 //! Messages, answers and times go in; requests, signals and ended waits come out. It knows no clock, no socket and no
 //! thread, so that flushes, losses and shutdowns are tested as plain function calls.
 
+mod spool;
 mod told;
 
 use std::collections::{HashSet, VecDeque};
@@ -47,6 +48,8 @@ pub(crate) struct EngineConfig {
     pub flush_wait: Duration,
     /// For the jitter of retries.
     pub seed: u64,
+    /// What could not be delivered is handed over to be written to disk.
+    pub spools: bool,
 }
 
 /// The pipeline from spans to requests.
@@ -94,7 +97,7 @@ impl Engine {
         Self {
             gate: Gate::new(config.rule.clone(), config.failures, config.gate).with_joins(config.options.join),
             recorder: Recorder::new(config.options.clone(), config.recorder),
-            delivery: Delivery::new(config.transport, config.outbox, config.seed),
+            delivery: Delivery::new(config.transport, config.outbox, config.seed).with_spool(config.spools),
             kept_back: KeptBack::default(),
             halted: false,
             resource: Arc::default(),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,7 +104,7 @@ impl SpanExporter for RetraceExporter {
             } else {
                 (None, None)
             };
-            let refused = pipeline.inbox.push_spans(batch, wait);
+            let refused = pipeline.push_spans(batch, wait);
             let refused = refused.map_err(|Closed| OTelSdkError::AlreadyShutdown)?;
             if refused > 0 {
                 let text = format!("{refused} spans lost: {}", LossReason::QueueFull);
@@ -144,7 +145,8 @@ impl fmt::Debug for RetraceExporter {
 ///
 /// `SimpleSpanProcessor` drives an export from the thread that ends the span, by a blocking executor.
 /// `BatchSpanProcessor` does the same on a thread of its own, where it suppresses telemetry; the processors of async
-/// runtimes use no blocking executor.
+/// runtimes use no blocking executor. A thread that is torn down has no context any more, and is the application's.
 fn is_application_thread() -> bool {
-    futures_executor::enter().is_err() && !opentelemetry::Context::is_current_telemetry_suppressed()
+    let is_suppressed = || catch_unwind(opentelemetry::Context::is_current_telemetry_suppressed).unwrap_or(false);
+    futures_executor::enter().is_err() && !is_suppressed()
 }

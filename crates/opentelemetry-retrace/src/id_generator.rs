@@ -13,6 +13,7 @@ use rand::rngs::SmallRng;
 use rand::{RngCore as _, SeedableRng as _};
 
 use crate::config::BuildError;
+use crate::fork::Process;
 
 /// Makes trace ids and span ids whose Retrace forms are valid UUIDs.
 ///
@@ -33,8 +34,8 @@ use crate::config::BuildError;
 /// them: the SDK leaves no place to say so, [`RetracePropagatorBuilder::with_random_ids`] does. No id is zero.
 ///
 /// Each thread has a generator of its own, seeded once by the operating system, so an id costs a few nanoseconds, no lock
-/// and no system call; version 7 reads the clock as well. The ids are not secrets: who sees enough of them can tell the next. A process that forks and goes on
-/// making ids on both sides makes the same on both: nothing is seeded anew.
+/// and no system call; version 7 reads the clock as well. The child of a fork seeds anew, so that it makes other ids than its
+/// parent. The ids are not secrets: who sees enough of them can tell the next.
 ///
 /// [`RetracePropagatorBuilder::with_random_ids`]: crate::RetracePropagatorBuilder::with_random_ids
 #[derive(Clone, Debug, Default)]
@@ -127,13 +128,20 @@ fn version_7(since_epoch: Duration, random: u64) -> u128 {
 }
 
 thread_local! {
-    static RANDOM: RefCell<SmallRng> = RefCell::new(seeded_by_system());
+    static RANDOM: RefCell<(Process, SmallRng)> = RefCell::new((Process::current(), seeded_by_system()));
 }
 
 fn random_of_thread<const N: usize>() -> [u64; N] {
     let draw = |random: &mut SmallRng| [(); N].map(|()| random.next_u64());
+    let drawn = RANDOM.try_with(|random| {
+        let (process, random) = &mut *random.borrow_mut();
+        if process.is_left() {
+            (*process, *random) = (Process::current(), seeded_by_system());
+        }
+        draw(random)
+    });
     // A span may begin while its thread is torn down, when there is nothing left to keep a generator in.
-    RANDOM.try_with(|random| draw(&mut random.borrow_mut())).unwrap_or_else(|_| draw(&mut seeded_by_system()))
+    drawn.unwrap_or_else(|_| draw(&mut seeded_by_system()))
 }
 
 fn seeded_by_system() -> SmallRng {

@@ -172,6 +172,11 @@ impl Inbox {
         Ok(())
     }
 
+    /// Takes nothing in from now on.
+    pub(crate) fn close(&self) {
+        lock(&self.state).closed = true;
+    }
+
     /// Everything that came since the last time.
     pub(crate) fn take(&self) -> Taken {
         let mut state = lock(&self.state);

@@ -38,9 +38,15 @@
 //! * Over a WebSocket each event is kept until the receiver has confirmed it, and sent again, in order, over the next
 //!   connection. A run that began over a WebSocket that is gone is completed over HTTP ([`Transport::Auto`], and every
 //!   shutdown).
-//! * A process that is killed loses what was not confirmed, at most.
+//! * A process that is killed loses what was not confirmed, at most. One that is stopped and goes on loses nothing: its
+//!   deadlines stand still with it.
+//! * The child of a fork records runs of its own, by a worker of its own that its first span starts; what its parent had in
+//!   memory it leaves to the parent. It keeps the parent's sockets open, unused, for as long as it lives. With the SDK's own
+//!   id generator both go on with the same ids: use [`RetraceIdGenerator`], as [`install()`] does.
 //! * Failures that pass are tried again: 408, 429, every 5xx but 501 and 505, and connections that fail, with exponential
 //!   backoff, full jitter and `Retry-After`, for 15 minutes. What is refused is not repeated; redirects are not followed.
+//! * With a spool ([`Builder::with_spool`]) what could not be delivered is kept on disk, **content included**, and delivered by
+//!   the next start.
 //! * Memory is bounded in bytes, time by timeouts, and nothing that a span or a receiver can hold makes it panic.
 //! * Our own traffic makes no spans, whatever subscriber is installed.
 //!
@@ -58,6 +64,8 @@
 //! |---|---|---|
 //! | `rustls-aws-lc-rs` | yes | HTTPS, with the cryptography of AWS-LC, the default of rustls |
 //! | `rustls-ring` | | HTTPS, with the cryptography of ring; with both, AWS-LC is used |
+//! | `gzip` | | bodies of requests can be compressed ([`Builder::with_compression`]) |
+//! | `metrics` | | what becomes of spans, by OpenTelemetry's names, through the global meter there is when a way in is built: `otel.sdk.exporter.span.exported` and `otel.sdk.exporter.span.inflight` |
 //! | `prices` | yes | the cost of a call from a bundled price table |
 //! | `internal-logs` | yes | says what goes wrong through OpenTelemetry's internal logging |
 //!
@@ -68,19 +76,24 @@
 //! # What this does not do
 //! Model calls are told when they end, not while they run, for the protocol cannot add to them what is known only then. Of a
 //! run by the exporter, or over HTTP, nothing is told before its root has ended, and then a process that is killed loses it.
-//! Nothing is kept on disk. A receiver that asks for a replay is not heard.
+//! Nothing is kept on disk unless [`Builder::with_spool`] names a directory, and then only what a process that still runs
+//! gave up: one that is killed writes nothing. A receiver that asks for a replay is not heard.
 
 mod announcer;
+mod blueprint;
 mod builder;
 mod config;
 mod delivery;
 mod engine;
 mod exporter;
+mod fork;
 mod gate;
 mod id_generator;
 mod inbox;
 mod install;
 mod log;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod outbox;
 mod pipeline;
 mod processor;
@@ -105,7 +118,7 @@ pub use retrace_protocol::{Json, Signal, SignalCode, Span, SpanType, Trace};
 pub use retrace_translate::{SpanFacts, SpanPolicy, SpanSelection};
 
 pub use crate::builder::{Builder, RetraceExporterBuilder, RetraceSpanProcessorBuilder};
-pub use crate::config::{BuildError, Transport, UnknownTransport, VARIABLES, Variable};
+pub use crate::config::{BuildError, Compression, Transport, UnknownTransport, VARIABLES, Variable};
 pub use crate::exporter::RetraceExporter;
 pub use crate::gate::Failures;
 pub use crate::id_generator::{RetraceIdGenerator, RetraceIdGeneratorBuilder};

@@ -1,16 +1,20 @@
 //! The pipeline behind a way in: a queue, and a worker that empties it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
 
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+use opentelemetry_sdk::trace::SpanData;
 
 use crate::announcer::Announcer;
-use crate::config::Config;
+use crate::blueprint::Blueprint;
+use crate::config::BuildError;
+use crate::fork::PerProcess;
 use crate::gate::Failures;
-use crate::inbox::{Closed, Inbox, Message};
+use crate::inbox::{Closed, Inbox, Message, Seen};
+use crate::log;
 use crate::stats::{LossReason, Stats};
 use crate::view;
 use crate::waiter::{Waited, Waiter};
@@ -30,42 +34,112 @@ pub trait WayIn: Sized {
 /// Shared by the clones of a way in. What is left is flushed when the last is dropped.
 #[derive(Debug)]
 pub struct Pipeline {
-    pub(crate) inbox: Arc<Inbox>,
+    running: Arc<PerProcess<Running>>,
+    /// Nothing in tests without a worker.
+    blueprint: Option<Blueprint>,
+    /// What spans say about the process, for workers to come.
+    resource: Mutex<Option<Arc<retrace_translate::Resource>>>,
     pub(crate) flush_timeout: Duration,
     pub(crate) batch_size: usize,
     /// Whether spans that were not sampled are wanted, in case their run fails.
     pub(crate) takes_unsampled: bool,
     pub(crate) announcer: Arc<Announcer>,
+}
+
+/// A worker, seen from outside.
+#[derive(Debug)]
+struct Running {
+    inbox: Arc<Inbox>,
     is_shut_down: AtomicBool,
 }
 
+impl Running {
+    fn new(inbox: Arc<Inbox>) -> Self {
+        Self { inbox, is_shut_down: AtomicBool::new(false) }
+    }
+
+    /// One that is over before it began.
+    fn over() -> Self {
+        let inbox = Arc::new(Inbox::new(0));
+        inbox.close();
+        Self { inbox, is_shut_down: AtomicBool::new(true) }
+    }
+}
+
 impl Pipeline {
-    pub(crate) fn new(inbox: Arc<Inbox>, config: &Config) -> Self {
-        Self {
-            inbox,
+    /// Starts the worker.
+    pub(crate) fn start(blueprint: Blueprint) -> Result<Self, BuildError> {
+        let config = &blueprint.config;
+        let running = Arc::new(PerProcess::new(Running::new(blueprint.start_worker()?)));
+        #[cfg(feature = "metrics")]
+        {
+            let running = Arc::downgrade(&running);
+            crate::metrics::observe(move || Some(running.upgrade()?.present()?.inbox.stats()));
+        }
+        Ok(Self {
+            running,
+            resource: Mutex::new(None),
             flush_timeout: config.flush_timeout,
             batch_size: config.batch_size,
             takes_unsampled: config.failures != Failures::Off,
             announcer: Arc::new(Announcer::new(config.selection.clone(), config.rule.clone())),
-            is_shut_down: AtomicBool::new(false),
-        }
+            blueprint: Some(blueprint),
+        })
     }
 
     /// One without a worker.
     #[cfg(test)]
     pub(crate) fn alone(inbox: Arc<Inbox>) -> Self {
         Self {
-            inbox,
+            running: Arc::new(PerProcess::new(Running::new(inbox))),
+            blueprint: None,
+            resource: Mutex::new(None),
             flush_timeout: Duration::ZERO,
             batch_size: 1,
             takes_unsampled: true,
             announcer: Arc::new(Announcer::new(retrace_translate::SpanSelection::GenAi, None)),
-            is_shut_down: AtomicBool::new(false),
         }
     }
 
+    /// The worker of this process. The first call in the child of a fork starts one: what the parent's has is the parent's.
+    fn running(&self) -> &Running {
+        self.running.here(|_| self.begin_afresh())
+    }
+
+    #[cold]
+    fn begin_afresh(&self) -> Running {
+        let Some(blueprint) = &self.blueprint else { return Running::over() };
+        match blueprint.start_worker() {
+            Ok(inbox) => {
+                log::info("forked", "this process is the child of a fork: it records runs of its own");
+                let resource = match self.resource.try_lock() {
+                    Ok(resource) => resource.clone(),
+                    Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().clone(),
+                    // A thread of the parent held it, and is not here to give it back.
+                    Err(TryLockError::WouldBlock) => None,
+                };
+                if let Some(resource) = resource {
+                    let _ = inbox.push(Message::Resource(resource));
+                }
+                Running::new(inbox)
+            }
+            Err(error) => {
+                log::warn("forked", &format!("the child of a fork records nothing: {error}"), 0);
+                Running::over()
+            }
+        }
+    }
+
+    pub(crate) fn push_spans(&self, spans: Vec<SpanData>, wait: Option<Waiter>) -> Result<u64, Closed> {
+        self.running().inbox.push_spans(spans, wait)
+    }
+
+    pub(crate) fn push_seen(&self, seen: Seen) -> Result<bool, Closed> {
+        self.running().inbox.push_seen(seen)
+    }
+
     pub(crate) fn stats(&self) -> Stats {
-        self.inbox.stats()
+        self.running.present().map_or_else(Stats::default, |running| running.inbox.stats())
     }
 
     pub(crate) fn export_wait(&self) -> Duration {
@@ -74,29 +148,41 @@ impl Pipeline {
 
     /// Waits until all that can be delivered is, or is lost.
     pub(crate) fn force_flush(&self) -> OTelSdkResult {
+        let Some(running) = self.running.present() else { return Ok(()) };
         let (waiter, blocked) = Waiter::blocking();
-        self.inbox.push(Message::Flush(waiter)).map_err(|Closed| OTelSdkError::AlreadyShutdown)?;
+        running.inbox.push(Message::Flush(waiter)).map_err(|Closed| OTelSdkError::AlreadyShutdown)?;
         result(blocked.wait(self.flush_timeout + GRACE), self.flush_timeout)
     }
 
     /// The same without blocking a thread.
     pub(crate) async fn flush(&self) -> OTelSdkResult {
+        let Some(running) = self.running.present() else { return Ok(()) };
         let (waiter, waited) = Waiter::future();
-        self.inbox.push(Message::Flush(waiter)).map_err(|Closed| OTelSdkError::AlreadyShutdown)?;
+        running.inbox.push(Message::Flush(waiter)).map_err(|Closed| OTelSdkError::AlreadyShutdown)?;
         result(waited.await.ok(), self.flush_timeout)
     }
 
     pub(crate) fn set_resource(&self, resource: &Resource) {
+        let resource = Arc::new(view::resource(resource));
+        if let Ok(mut last) = self.resource.try_lock() {
+            *last = Some(Arc::clone(&resource));
+        }
         // After a shutdown there is nobody left to tell.
-        let _ = self.inbox.push(Message::Resource(Arc::new(view::resource(resource))));
+        let _ = self.running().inbox.push(Message::Resource(resource));
     }
 
     pub(crate) fn shut_down(&self, within: Duration) -> OTelSdkResult {
+        if self.running.present().is_none() {
+            // A child of a fork that has nothing to say needs no worker to say so.
+            self.running.here(|_| Running::over());
+            return Ok(());
+        }
+        let running = self.running();
         let (waiter, blocked) = Waiter::blocking();
-        if self.is_shut_down.swap(true, Ordering::AcqRel) {
+        if running.is_shut_down.swap(true, Ordering::AcqRel) {
             return Err(OTelSdkError::AlreadyShutdown);
         }
-        self.inbox.push(Message::Shutdown { within, waiter }).map_err(|Closed| OTelSdkError::AlreadyShutdown)?;
+        running.inbox.push(Message::Shutdown { within, waiter }).map_err(|Closed| OTelSdkError::AlreadyShutdown)?;
         result(blocked.wait(within + GRACE), within)
     }
 }

@@ -131,7 +131,7 @@ impl SpanProcessor for RetraceSpanProcessor {
         if let Some(data) = span.exported_data() {
             pipeline.announcer.began(&data);
             // What finds no room, or comes after a shutdown, is told when it ends, or counted then.
-            let _ = pipeline.inbox.push_seen(Seen::Began(data));
+            let _ = pipeline.push_seen(Seen::Began(data));
         }
     }
 
@@ -143,7 +143,7 @@ impl SpanProcessor for RetraceSpanProcessor {
                 span.status = Status::error(UNWOUND);
             }
             // After a shutdown nothing is recorded; that is the caller's doing.
-            let _ = pipeline.inbox.push_seen(Seen::Ended(span));
+            let _ = pipeline.push_seen(Seen::Ended(span));
         }
     }
 

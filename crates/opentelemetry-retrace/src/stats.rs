@@ -30,11 +30,13 @@ pub enum LossReason {
     Shutdown,
     /// A bug in this crate.
     Internal,
+    /// Its record in the spool is damaged.
+    Damaged,
 }
 
 impl LossReason {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::QueueFull,
         Self::BufferFull,
         Self::Expired,
@@ -47,6 +49,7 @@ impl LossReason {
         Self::Halted,
         Self::Shutdown,
         Self::Internal,
+        Self::Damaged,
     ];
 
     /// A short name, as in log lines.
@@ -65,6 +68,7 @@ impl LossReason {
             Self::Halted => "halted",
             Self::Shutdown => "shutdown",
             Self::Internal => "internal",
+            Self::Damaged => "damaged",
         }
     }
 }
@@ -128,7 +132,7 @@ impl fmt::Debug for Lost {
 
 /// What became of every span so far.
 ///
-/// At every moment `delivered + lost + pending = accepted`.
+/// At every moment `delivered + lost + pending + spooled = accepted`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -140,6 +144,10 @@ pub struct Stats {
     pub lost: Lost,
     /// Spans on their way: in a run that has not ended, waiting to be sent, or sent and not confirmed.
     pub pending: u64,
+    /// Spans that could not be delivered and were put into the spool, for a later process to deliver.
+    pub spooled: u64,
+    /// Spans of earlier processes that were read from the spool. They are among those accepted.
+    pub recovered: u64,
     /// Spans that nobody selected: they belong to runs without GenAI, or say nothing of the agent in one that has some.
     pub set_aside: u64,
     /// Times that the worker failed and was started again. More than 0 is a bug worth reporting.
@@ -151,6 +159,8 @@ pub struct Stats {
 pub(crate) struct Account {
     pub delivered: u64,
     pub lost: Lost,
+    pub spooled: u64,
+    pub recovered: u64,
     pub set_aside: u64,
     pub restarts: u64,
 }
@@ -163,12 +173,14 @@ impl Account {
     /// Together with what was taken in, and what was refused at the door.
     pub(crate) fn stats(&self, taken: u64, refused: &Lost) -> Stats {
         let lost = self.lost.plus(refused);
-        let accepted = (taken + refused.total()).saturating_sub(self.set_aside);
+        let accepted = (taken + refused.total() + self.recovered).saturating_sub(self.set_aside);
         Stats {
             accepted,
             delivered: self.delivered,
             lost,
-            pending: accepted.saturating_sub(self.delivered + lost.total()),
+            pending: accepted.saturating_sub(self.delivered + lost.total() + self.spooled),
+            spooled: self.spooled,
+            recovered: self.recovered,
             set_aside: self.set_aside,
             restarts: self.restarts,
         }

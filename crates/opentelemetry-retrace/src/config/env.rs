@@ -1,6 +1,7 @@
 //! Reading the environment: one table of variables, one place that parses them.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// One environment variable that this crate reads.
@@ -64,6 +65,12 @@ variables! {
         "none", "`name=value,…`, values percent-encoded";
     CERTIFICATE = "OTEL_EXPORTER_RETRACE_CERTIFICATE",
         "Certificate authorities to trust instead of the operating system's.", "none", "path of a PEM file";
+    COMPRESSION = "OTEL_EXPORTER_RETRACE_COMPRESSION",
+        "How bodies of HTTP requests are packed, with the feature `gzip`. A receiver that does not take it gets them plain.",
+        "`none`", "`gzip`, `none`";
+    SPOOL_DIR = "RETRACE_SPOOL_DIR",
+        "A directory where runs that could not be delivered wait for the next start, **inputs and outputs included**.",
+        "none", "path of a directory, of this receiver alone";
     BATCH_SIZE = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
         "Read to tell a full batch, which does not wait for delivery, from a flush, which does.", "`512`", "a whole number from 1";
 }
@@ -82,6 +89,16 @@ impl<'a> Environment<'a> {
     /// What to tell the user about variables that were ignored.
     pub(crate) fn into_warnings(self) -> Vec<String> {
         self.warnings
+    }
+
+    /// Something else to tell the user.
+    pub(crate) fn warn(&mut self, text: &str) {
+        self.warnings.push(text.to_owned());
+    }
+
+    /// A path, in whatever encoding; empty is unset.
+    pub(crate) fn path(&mut self, name: &'static str) -> Option<PathBuf> {
+        (self.read)(name).filter(|path| !path.is_empty()).map(PathBuf::from)
     }
 
     /// The text of a variable; empty is unset.

@@ -62,6 +62,10 @@ pub enum BuildError {
         url: String,
     },
 
+    /// Compression is asked for, and the crate was built without.
+    #[error("with_compression(Gzip) needs the feature `gzip` of opentelemetry-retrace: enable it")]
+    NoCompression,
+
     /// There is no such transport.
     #[error("the transport {value:?} from {source_name} does not exist: use {allowed}")]
     UnknownTransport {

@@ -71,6 +71,25 @@ impl TryFrom<&str> for Transport {
     }
 }
 
+/// How the bodies of HTTP requests are packed. What goes over a WebSocket is not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// By gzip, at its fastest, from 1 KiB on. Needs the feature `gzip`.
+    Gzip,
+}
+
+impl Compression {
+    fn named(name: &str) -> Option<Self> {
+        [("none", Self::None), ("gzip", Self::Gzip)]
+            .into_iter()
+            .find_map(|(known, compression)| name.eq_ignore_ascii_case(known).then_some(compression))
+    }
+}
+
 /// What was set in code; what was not is `None`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
@@ -84,6 +103,7 @@ pub(crate) struct Settings {
     pub transport: Option<Result<Transport, UnknownTransport>>,
     pub flush_timeout: Option<Duration>,
     pub timeout: Option<Option<Duration>>,
+    pub compression: Option<Compression>,
     pub headers: Vec<(String, String)>,
     pub certificate: Option<PathBuf>,
     pub buffer_bytes: Option<usize>,
@@ -95,6 +115,9 @@ pub(crate) struct Settings {
     pub sample_seed: Option<String>,
     pub failures: Option<Failures>,
     pub join: Option<bool>,
+    pub spool: Option<PathBuf>,
+    pub spool_bytes: Option<u64>,
+    pub spool_age: Option<Duration>,
 }
 
 /// Every setting, decided.
@@ -110,6 +133,7 @@ pub(crate) struct Config {
     pub flush_timeout: Duration,
     /// Of one request; `None` for no limit.
     pub timeout: Option<Duration>,
+    pub compression: Compression,
     /// Further headers; their values are secrets.
     pub headers: HeaderMap,
     #[cfg_attr(not(any(test, feature = "_rustls")), expect(dead_code, reason = "only TLS has authorities to trust"))]
@@ -123,6 +147,15 @@ pub(crate) struct Config {
     pub rule: Option<Rule>,
     pub failures: Failures,
     pub join: bool,
+    pub spool: Option<SpoolSettings>,
+}
+
+/// Where what could not be delivered is kept, and how much of it for how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SpoolSettings {
+    pub dir: PathBuf,
+    pub max_bytes: u64,
+    pub max_age: Duration,
 }
 
 /// Values that hold where nothing else is set.
@@ -140,6 +173,10 @@ pub(crate) mod defaults {
     pub(crate) const KEEP: Duration = Duration::from_secs(15 * 60);
     /// The batch size of OpenTelemetry's batch processor.
     pub(crate) const BATCH_SIZE: usize = 512;
+    /// Bytes of the spool.
+    pub(crate) const SPOOL_BYTES: u64 = 256 * 1024 * 1024;
+    /// How long a run is kept in the spool.
+    pub(crate) const SPOOL_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
     /// Smallest buffer that still works: less than that and single spans do not fit.
     pub(crate) const SMALLEST_BUFFER: usize = 64 * 1024;
 }
@@ -202,6 +239,15 @@ impl Settings {
             },
         }?;
 
+        // A word in the environment that this build cannot follow costs bytes, not spans.
+        let compression = match self.compression {
+            Some(Compression::Gzip) if !cfg!(feature = "gzip") => return Err(BuildError::NoCompression),
+            Some(compression) => compression,
+            None => env.parsed(env::COMPRESSION, Compression::named).unwrap_or_default(),
+        };
+        if compression == Compression::Gzip && !cfg!(feature = "gzip") {
+            env.warn("OTEL_EXPORTER_RETRACE_COMPRESSION=gzip is ignored: it needs the feature `gzip`");
+        }
         let mut map = header_map(&headers, env::HEADERS)?;
         map.extend(header_map(&self.headers, "with_header")?);
         let certificate = self.certificate.map(|path| (path, "with_certificate"));
@@ -221,6 +267,7 @@ impl Settings {
                 .timeout
                 .or_else(|| env.parsed(env::TIMEOUT, env::limit_millis))
                 .unwrap_or(Some(defaults::TIMEOUT)),
+            compression,
             headers: map,
             certificate: certificate
                 .or_else(|| env.text(env::CERTIFICATE).map(|path| (PathBuf::from(path), env::CERTIFICATE))),
@@ -238,6 +285,11 @@ impl Settings {
             },
             failures: self.failures.unwrap_or_default(),
             join: self.join.unwrap_or(true),
+            spool: self.spool.or_else(|| env.path(env::SPOOL_DIR)).map(|dir| SpoolSettings {
+                dir,
+                max_bytes: self.spool_bytes.unwrap_or(defaults::SPOOL_BYTES),
+                max_age: self.spool_age.unwrap_or(defaults::SPOOL_AGE),
+            }),
         }))
     }
 }

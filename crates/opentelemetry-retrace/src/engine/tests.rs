@@ -5,6 +5,8 @@ use crate::waiter::Blocked;
 use http::StatusCode;
 use proptest::prelude::*;
 
+mod spool;
+
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
@@ -22,6 +24,7 @@ fn config(redaction: Redaction) -> EngineConfig {
         export_wait: ms(4_000),
         flush_wait: ms(5_000),
         seed: 7,
+        spools: false,
     }
 }
 

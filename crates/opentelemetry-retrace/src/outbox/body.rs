@@ -23,6 +23,11 @@ impl Body {
         }
     }
 
+    #[cfg(feature = "gzip")]
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = &Bytes> {
+        self.pieces.iter()
+    }
+
     pub(crate) fn length(&self) -> u64 {
         self.length
     }

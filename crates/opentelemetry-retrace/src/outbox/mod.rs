@@ -7,6 +7,8 @@ mod body;
 mod fit;
 mod notice;
 mod post;
+mod record;
+mod spooling;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,6 +21,9 @@ pub(crate) use self::fit::{fit, shorter};
 pub(crate) use self::notice::{Notice, Said};
 pub(crate) use self::post::Chunk;
 use self::post::{Post, Request};
+pub(crate) use self::record::RecordName;
+pub(crate) use self::spooling::Leaving;
+use self::spooling::Spooling;
 use crate::stats::{Account, LossReason};
 use crate::stream::Rest;
 use crate::transport::retry::{Backoff, Verdict, verdict};
@@ -46,7 +51,7 @@ static GIVES: [Give; 2] = [(Post::has_spans, Post::drop_spans), (Post::has_conte
 type Give = (fn(&Post) -> bool, fn(&mut Post) -> u64);
 
 /// A request to make now.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Sending {
     /// To say later what became of it.
     pub serial: u64,
@@ -89,6 +94,8 @@ pub(crate) struct Outbox {
     /// Whether the rest of a run that the receiver knows already is given back, rather than cut down to its end.
     pub(crate) returns: bool,
     returned: Vec<(Id, Rest)>,
+    /// There when there is a spool.
+    spooling: Option<Spooling>,
     pub(crate) account: Account,
     notices: Vec<Notice>,
 }
@@ -105,6 +112,7 @@ impl Outbox {
             failures_seen: 0,
             returns: false,
             returned: Vec::new(),
+            spooling: None,
             account: Account::default(),
             notices: Vec::new(),
         }
@@ -229,7 +237,9 @@ impl Outbox {
             (Verdict::Conflict, Request::Create { .. }) if landed_before && !post.begun && !post.joined => {
                 self.remove(serial, None);
             }
-            (Verdict::Conflict, Request::Create { .. }) if post.begun && self.returns => self.give_back(serial),
+            (Verdict::Conflict, Request::Create { .. }) if post.begun && self.returns && post.spooled_as.is_none() => {
+                self.give_back(serial);
+            }
             // Somebody else has the id: another service that records the same trace.
             (Verdict::Conflict, Request::Create { .. }) if !post.begun && post.taken.is_none() => {
                 self.set_alone(serial, said);
@@ -312,8 +322,9 @@ impl Outbox {
 
     /// Takes a post out; its spans are delivered, or lost for the reason given.
     fn remove(&mut self, serial: u64, lost: Option<LossReason>) {
-        let Some(post) = self.posts.remove(&serial) else { return };
+        let Some(mut post) = self.posts.remove(&serial) else { return };
         self.weight -= post.weight();
+        self.is_settled(post.spooled_as.take());
         match lost {
             None => self.account.delivered += post.sources(),
             Some(reason) => self.account.lose(reason, post.sources()),
@@ -349,6 +360,12 @@ impl Outbox {
         let mut lost = 0;
         while self.weight > bytes || self.posts.len() > self.limits.posts {
             let too_many = self.posts.len() > self.limits.posts;
+            if self.spooling.is_some()
+                && let Some(serial) = self.oldest_waiting(|_| true)
+            {
+                self.spool(serial, LossReason::BufferFull);
+                continue;
+            }
             let giving = GIVES.iter().filter(|_| !too_many);
             let giving = giving.filter_map(|(can_give, give)| Some((self.oldest_waiting(*can_give)?, give))).next();
             if let Some((serial, give)) = giving
@@ -396,6 +413,9 @@ impl Outbox {
             .filter(|(_, post)| !post.in_flight && post.attempts > 0)
             .map(|(serial, _)| *serial)
             .collect();
+        if self.spooling.is_some() {
+            return old.into_iter().for_each(|serial| self.spool(serial, LossReason::Expired));
+        }
         let spans: u64 = old.iter().filter_map(|serial| self.posts.get(serial)).map(Post::sources).sum();
         for serial in &old {
             self.remove(*serial, Some(LossReason::Expired));
@@ -408,8 +428,12 @@ impl Outbox {
 
     /// Gives up everything.
     pub(crate) fn abandon(&mut self, reason: LossReason) {
-        let spans = self.pending();
-        for serial in self.posts.keys().copied().collect::<Vec<_>>() {
+        let all = self.posts.keys().copied().collect::<Vec<_>>();
+        if reason == LossReason::Shutdown && self.spooling.is_some() {
+            return all.into_iter().for_each(|serial| self.spool(serial, reason));
+        }
+        let spans = self.posts.values().map(Post::sources).sum::<u64>();
+        for serial in all {
             self.remove(serial, Some(reason));
         }
         if spans > 0 {
@@ -472,7 +496,7 @@ impl Outbox {
 
     /// Accepted spans that wait.
     pub(crate) fn pending(&self) -> u64 {
-        self.posts.values().map(Post::sources).sum()
+        self.posts.values().map(Post::sources).sum::<u64>() + self.leaving()
     }
 
     /// Whether what a frame below this number said is still here.

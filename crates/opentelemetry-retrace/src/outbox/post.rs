@@ -7,6 +7,7 @@ use retrace_translate::stand_alone;
 use std::time::Duration;
 
 use crate::outbox::body::Body;
+use crate::outbox::record::RecordName;
 
 /// A span as it will stand in a body.
 #[derive(Clone, Debug)]
@@ -22,6 +23,11 @@ impl Chunk {
         let mut json = vec![b','];
         serde_json::to_writer(&mut json, span).ok()?;
         Some(Self { json: Bytes::from(json), sources })
+    }
+
+    /// Of the JSON of a span.
+    pub(crate) fn of_data(data: &[u8], sources: u32) -> Self {
+        Self { json: [b",", data].concat().into(), sources }
     }
 
     /// The span again, to change it.
@@ -66,6 +72,8 @@ pub(crate) struct Post {
     pub joined: bool,
     /// The id that this run had first, under which the receiver has another one.
     pub taken: Option<Id>,
+    /// Where it stands in the spool, if it came from there.
+    pub spooled_as: Option<RecordName>,
     /// The number of the first frame that said what is here, if frames did.
     pub first_frame: Option<u64>,
 }
@@ -82,6 +90,7 @@ impl Post {
             begun: false,
             joined: false,
             taken: None,
+            spooled_as: None,
             first_frame: None,
         }
     }

@@ -4,8 +4,8 @@ use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::config::{BaseUrl, BuildError, Config};
 use crate::outbox::{Answer, Body, Method, Sending};
 use crate::secret::ApiKey;
+use crate::transport::compress::Compressor;
 use crate::transport::connect::Connector;
 use crate::transport::words::{causes, reason};
 
@@ -35,6 +36,7 @@ pub(crate) struct Http {
     timeout: Option<Duration>,
     base_url: BaseUrl,
     api_key: ApiKey,
+    compressor: Compressor,
 }
 
 impl Http {
@@ -50,20 +52,36 @@ impl Http {
             timeout: config.timeout,
             base_url: config.base_url.clone(),
             api_key: config.api_key.clone(),
+            compressor: Compressor::new(config.compression),
         })
     }
 
-    /// Makes one request and reads its answer.
+    /// Makes one request and reads its answer. A body that is refused for how it is packed is sent once more, as it is.
     pub(crate) async fn send(&self, sending: Sending) -> Answer {
+        if let Some(packed) = self.compressor.pack(&sending.body).await {
+            let encoding = Some(self.compressor.encoding());
+            let answer = self.request(&Sending { body: packed, ..sending.clone() }, encoding).await;
+            if !matches!(answer, Answer::Status { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, .. }) {
+                return answer;
+            }
+            self.compressor.refused();
+        }
+        self.request(&sending, None).await
+    }
+
+    async fn request(&self, sending: &Sending, encoding: Option<HeaderValue>) -> Answer {
         let (method, url) = match sending.method {
             Method::Create => (http::Method::POST, self.base_url.join(endpoint::TRACES)),
             Method::Patch => (http::Method::PATCH, self.base_url.join(&endpoint::trace(&sending.id))),
         };
-        let mut request = match Request::builder().method(method).uri(url).body(sending.body) {
+        let mut request = match Request::builder().method(method).uri(url).body(sending.body.clone()) {
             Ok(request) => request,
             Err(error) => return Answer::NotSent { cause: error.to_string() },
         };
         request.headers_mut().clone_from(&self.headers);
+        if let Some(encoding) = encoding {
+            request.headers_mut().insert(CONTENT_ENCODING, encoding);
+        }
         let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         match before(deadline, self.client.request(request)).await {
             Some(Ok(response)) => self.answer(response, deadline).await,

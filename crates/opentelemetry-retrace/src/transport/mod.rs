@@ -1,10 +1,13 @@
 //! The way to the receiver: the one place with sockets and a thread.
 
+mod clock;
+mod compress;
 mod connect;
 pub(crate) mod http;
 #[cfg(feature = "_rustls")]
 mod proxy;
 pub(crate) mod retry;
+pub(crate) mod spool;
 pub(crate) mod suppress;
 #[cfg(feature = "_rustls")]
 mod tls;

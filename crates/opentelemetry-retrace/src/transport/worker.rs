@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use retrace_protocol::Signal;
 use tokio::runtime::{Builder, Runtime};
@@ -19,7 +19,10 @@ use crate::engine::Engine;
 use crate::inbox::Inbox;
 use crate::log::{self, Throttle};
 use crate::outbox::Answer;
+use crate::stats::LossReason;
+use crate::transport::clock::Clock;
 use crate::transport::http::Http;
+use crate::transport::spool::Spool;
 use crate::transport::suppress;
 use crate::transport::ws::{CloseReason, Closed, Incoming, Link, Ws};
 
@@ -39,6 +42,7 @@ pub(crate) struct Worker {
     pub http: Http,
     /// There unless the transport is HTTP alone.
     pub ws: Option<Ws>,
+    pub spool: Option<Spool>,
     pub on_error: Option<OnError>,
 }
 
@@ -64,8 +68,9 @@ impl Worker {
     }
 
     fn run(self, runtime: &Runtime) {
-        let Self { inbox, engine, http, ws, on_error } = self;
-        let mut state = State { inbox, engine, on_error, throttle: Throttle::default(), began: Instant::now() };
+        let Self { inbox, engine, http, ws, spool, on_error } = self;
+        let clock = Clock::new(Instant::now());
+        let mut state = State { inbox, engine, spool, on_error, throttle: Throttle::default(), clock };
         // What a panic interrupts is in the engine, which accounts for it before it goes on.
         while catch_unwind(AssertUnwindSafe(|| runtime.block_on(state.work(&http, ws.as_ref())))).is_err() {
             let now = state.now();
@@ -89,14 +94,21 @@ fn runtime() -> std::io::Result<Runtime> {
 struct State {
     inbox: Arc<Inbox>,
     engine: Engine,
+    spool: Option<Spool>,
     on_error: Option<OnError>,
     throttle: Throttle,
-    began: Instant,
+    clock: Clock,
 }
 
 impl State {
     fn now(&self) -> Duration {
-        self.began.elapsed()
+        self.clock.at(Instant::now())
+    }
+
+    /// The time after a sleep that was to end at `until`.
+    fn woke(&mut self, until: Option<Instant>) -> Duration {
+        self.clock.woke(Instant::now(), until);
+        self.now()
     }
 
     async fn work(&mut self, http: &Http, ws: Option<&Ws>) {
@@ -104,6 +116,8 @@ impl State {
         let mut link: Option<Link> = None;
         loop {
             let now = self.now();
+            // First, so that a process that ends at once sends what it found.
+            self.take_from_spool(now);
             let taken = self.inbox.take();
             self.engine.take(taken, now);
             if let Some(closed) = self.engine.gives_up_link(now) {
@@ -124,11 +138,13 @@ impl State {
                 return leave(link).await;
             }
             let outgoing = link.as_ref().map(|link| link.outgoing.clone());
-            let until = self.engine.next_deadline().map(|deadline| self.began + deadline);
+            let due = self.engine.next_deadline().map(|deadline| self.clock.instant(deadline));
+            let look = self.spool.as_ref().filter(|_| self.engine.wants_recovered()).and_then(Spool::looks_at);
+            let until = due.into_iter().chain(look).min();
             tokio::select! {
                 () = self.inbox.something_came() => {}
                 Some(joined) = requests.join_next() => {
-                    let now = self.now();
+                    let now = self.woke(until);
                     if let Ok((serial, answer)) = joined {
                         self.engine.answer(serial, answer, now);
                     } else {
@@ -138,7 +154,7 @@ impl State {
                     }
                 },
                 incoming = read(link.as_mut()) => {
-                    let now = self.now();
+                    let now = self.woke(until);
                     let mut incoming = incoming.unwrap_or_else(broken_off);
                     // What else has come is taken along: an ack is small, a turn of this loop is not.
                     loop {
@@ -155,6 +171,7 @@ impl State {
                 () = room(outgoing.as_ref()), if writes_on => {}
                 () = sleep_until(until) => {}
             }
+            self.woke(until);
         }
     }
 
@@ -173,8 +190,43 @@ impl State {
         false
     }
 
+    /// Writes what could not be delivered, and removes what was.
+    fn put_into_spool(&mut self) {
+        let Some(spool) = &mut self.spool else { return };
+        for leaving in self.engine.take_leaving() {
+            match spool.write(&leaving.bytes, leaving.spans, SystemTime::now()) {
+                Ok(dropped) => {
+                    self.engine.spooled(leaving.spans);
+                    self.engine.dropped_from_spool(LossReason::BufferFull, dropped.no_room);
+                }
+                Err(error) => {
+                    let why = format!("{}, and the spool cannot be written: {}", leaving.reason, error.kind());
+                    self.engine.not_spooled(leaving.reason, leaving.spans, &why);
+                }
+            }
+        }
+        for name in self.engine.take_settled() {
+            spool.settle(&name);
+        }
+    }
+
+    /// Reads what earlier processes could not deliver, as far as there is room.
+    fn take_from_spool(&mut self, now: Duration) {
+        let Some(spool) = self.spool.as_mut().filter(|_| self.engine.wants_recovered()) else { return };
+        match spool.look(SystemTime::now()) {
+            Ok(dropped) => self.engine.dropped_from_spool(LossReason::Expired, dropped.too_old),
+            Err(error) => log::info("spool", &format!("the spool cannot be read: {}", error.kind())),
+        }
+        while self.engine.wants_recovered()
+            && let Some((name, bytes)) = spool.next()
+        {
+            self.engine.recover_record(name, &bytes, now);
+        }
+    }
+
     /// Tells the world what the engine has to say.
     fn report(&mut self) {
+        self.put_into_spool();
         self.inbox.publish(self.engine.account());
         let now = self.now();
         for notice in self.engine.take_notices() {

@@ -58,7 +58,7 @@ impl Bodies {
         usize::try_from(self.limit).unwrap_or(usize::MAX)
     }
 
-    /// Reads a JSON body.
+    /// Reads a JSON body, which may be compressed.
     ///
     /// A browser sends this content type to another site only after asking, and no answer here ever allows it.
     pub(super) async fn json(&self, request: Request) -> Result<Received, ApiError> {
@@ -66,11 +66,7 @@ impl Bodies {
             let reason = "the body must be sent as `content-type: application/json`";
             return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
         }
-        if request.headers().get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-            let reason = "the body must be sent without `content-encoding`";
-            return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
-        }
-        self.read(request.into_body(), self.limit).await
+        self.compressed(request).await
     }
 
     /// Reads a body of any kind.

@@ -1,0 +1,82 @@
+//! What a pipeline is built by, once for each process.
+
+use std::fmt;
+use std::sync::Arc;
+
+use retrace_translate::{Options, RecorderLimits};
+
+use crate::config::{BuildError, Config, Transport};
+use crate::engine::{Engine, EngineConfig};
+use crate::gate::GateLimits;
+use crate::inbox::Inbox;
+use crate::outbox::OutboxLimits;
+use crate::pipeline;
+use crate::redact::{BeforeSend, Redaction};
+use crate::transport::http::Http;
+use crate::transport::spool::Spool;
+use crate::transport::worker::{OnError, Worker};
+use crate::transport::ws::Ws;
+
+/// Requests under way at once.
+const IN_FLIGHT: usize = 4;
+/// Runs that wait to be sent; more than these are hardly worth their names.
+const WAITING_RUNS: usize = 10_000;
+
+/// Everything that a worker is started with. The child of a fork starts one of its own by it.
+pub(crate) struct Blueprint {
+    pub config: Config,
+    pub before_send: Option<BeforeSend>,
+    pub on_error: Option<OnError>,
+}
+
+impl Blueprint {
+    /// Starts a worker, and gives the way to it.
+    pub(crate) fn start_worker(&self) -> Result<Arc<Inbox>, BuildError> {
+        let config = &self.config;
+        let http = Http::new(config)?;
+        let ws = if config.transport == Transport::Http { None } else { Some(Ws::new(config)?) };
+        let inbox = Arc::new(Inbox::new(config.buffer_bytes / 4));
+        let engine = Engine::new(engine_config(config, Redaction::new(self.before_send.clone())));
+        let spool = config.spool.clone().map(Spool::new);
+        Worker { inbox: Arc::clone(&inbox), engine, http, ws, spool, on_error: self.on_error.clone() }.start()?;
+        Ok(inbox)
+    }
+}
+
+impl fmt::Debug for Blueprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blueprint").finish_non_exhaustive()
+    }
+}
+
+fn engine_config(config: &Config, redaction: Redaction) -> EngineConfig {
+    let mut options = Options::default();
+    options.selection = config.selection.clone();
+    options.capture_content = config.capture_content;
+    options.project_id.clone_from(&config.project_id);
+    options.environment.clone_from(&config.environment);
+    options.join = config.join;
+    let mut recorder = RecorderLimits::default();
+    recorder.linger = config.linger;
+    recorder.bytes = config.buffer_bytes / 4;
+    EngineConfig {
+        options,
+        recorder,
+        outbox: OutboxLimits {
+            bytes: config.buffer_bytes / 2,
+            posts: WAITING_RUNS,
+            body_bytes: config.body_bytes,
+            in_flight: IN_FLIGHT,
+            keep: config.keep,
+        },
+        transport: config.transport,
+        rule: config.rule.clone(),
+        failures: config.failures,
+        gate: GateLimits { bytes: config.buffer_bytes / 4, idle: recorder.idle },
+        redaction,
+        export_wait: pipeline::export_wait(config.flush_timeout),
+        flush_wait: config.flush_timeout,
+        seed: fastrand::u64(..),
+        spools: config.spool.is_some(),
+    }
+}

@@ -1,0 +1,59 @@
+//! The time of the worker, which stands still while the process does.
+//!
+//! A process that is stopped, as a function between two calls or a job by its shell, wakes up after all its deadlines. What
+//! waited to be tried again would be given up then without having been tried.
+
+use std::time::{Duration, Instant};
+
+/// A worker that wakes later than this after it wanted to was stopped.
+const LATE: Duration = Duration::from_millis(500);
+
+/// Tells the time since the worker began, less what it was stopped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    /// When it began, later by every stop.
+    began: Instant,
+}
+
+impl Clock {
+    pub(crate) fn new(began: Instant) -> Self {
+        Self { began }
+    }
+
+    pub(crate) fn at(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.began)
+    }
+
+    /// When so much time will have passed.
+    pub(crate) fn instant(&self, at: Duration) -> Instant {
+        self.began + at
+    }
+
+    /// The worker woke up, and wanted to at `until`. Without a deadline nothing expires by a stop.
+    pub(crate) fn woke(&mut self, now: Instant, until: Option<Instant>) {
+        let late = until.map_or(Duration::ZERO, |until| now.saturating_duration_since(until));
+        if late > LATE {
+            self.began += late;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_takes_no_time_and_waiting_does() {
+        let began = Instant::now();
+        let mut clock = Clock::new(began);
+        let secs = Duration::from_secs;
+        clock.woke(began + secs(60), None);
+        assert_eq!(clock.at(began + secs(60)), secs(60), "idle, with nothing to be late for");
+        let until = clock.instant(secs(70));
+        clock.woke(until + LATE, Some(until));
+        assert_eq!(clock.at(until), secs(70), "a busy machine");
+        clock.woke(until + secs(600), Some(until));
+        assert_eq!(clock.at(until + secs(600)), secs(70));
+        assert_eq!(clock.instant(secs(71)), until + secs(601));
+    }
+}

@@ -1,0 +1,180 @@
+//! What could not be delivered survives the process, and is delivered by the next one.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use integration_tests::agent;
+use opentelemetry_retrace::{LossReason, RetraceSpanProcessor, RetraceSpanProcessorBuilder, Stats, Transport};
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanProcessor as _};
+use retrace_local::{Server, TraceQuery};
+use retrace_protocol::{Status, Trace};
+
+const TRANSPORTS: [Transport; 3] = [Transport::Auto, Transport::Ws, Transport::Http];
+/// Room for four runs of the longest outage.
+const SMALL: usize = 256 * 1024;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn builder(url: impl Into<String>, transport: Transport, dir: &Path) -> RetraceSpanProcessorBuilder {
+    RetraceSpanProcessor::builder()
+        .with_api_key("rt_local")
+        .with_base_url(url)
+        .with_transport(transport)
+        .with_spool(dir.join("spool"))
+}
+
+fn nobody() -> String {
+    format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap())
+}
+
+fn check(stats: &Stats) {
+    assert_eq!(stats.delivered + stats.lost.total() + stats.pending + stats.spooled, stats.accepted, "{stats:?}");
+}
+
+/// Runs the agent while nobody is there, and shuts down.
+fn in_vain(builder: RetraceSpanProcessorBuilder, runs: usize) -> Stats {
+    let processor = builder.build().unwrap();
+    let provider = SdkTracerProvider::builder().with_span_processor(processor.clone()).build();
+    for _ in 0..runs {
+        agent::run(&provider);
+    }
+    stop(&provider, &processor)
+}
+
+/// Gives up soon. The worker may be slower to write than whoever waits for it is ready to wait.
+fn stop(provider: &SdkTracerProvider, processor: &RetraceSpanProcessor) -> Stats {
+    let _ = provider.shutdown_with_timeout(Duration::from_millis(300));
+    let began = Instant::now();
+    while processor.stats().pending > 0 && began.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    check(&processor.stats());
+    processor.stats()
+}
+
+/// Waits until `processors` have settled so many spans of earlier processes between them.
+fn settle(processors: &[&RetraceSpanProcessor], spans: u64) {
+    let began = Instant::now();
+    let settled = |processor: &&RetraceSpanProcessor| {
+        let stats = processor.stats();
+        check(&stats);
+        stats.delivered + stats.lost.total()
+    };
+    while processors.iter().map(settled).sum::<u64>() < spans {
+        assert!(began.elapsed() < PATIENCE, "{processors:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn stored(server: &Server) -> Vec<Trace> {
+    let page = server.traces(&TraceQuery::default()).unwrap();
+    page.traces.iter().map(|trace| server.trace(trace.id.as_ref().unwrap()).unwrap().unwrap()).collect()
+}
+
+fn all_whole(runs: &[Trace]) -> bool {
+    runs.iter().all(|run| {
+        let spans = run.spans.as_deref().unwrap_or_default();
+        run.status == Some(Status::Completed) && run.lossy.is_none() && run.span_count == Some(spans.len() as u64)
+    })
+}
+
+fn records(dir: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(dir.join("spool")).unwrap().map(|entry| entry.unwrap().path());
+    let mut records: Vec<_> = entries.filter(|path| !path.ends_with("lock")).collect();
+    records.sort();
+    records
+}
+
+#[test]
+fn pain_14_what_nobody_took_is_delivered_by_the_next_start() {
+    for transport in TRANSPORTS {
+        let dir = tempfile::tempdir().unwrap();
+        let stats = in_vain(builder(nobody(), transport, dir.path()), 3);
+        assert_eq!((stats.spooled, stats.lost.total(), stats.pending), (12, 0, 0), "{transport:?}: {stats:?}");
+        assert_eq!(records(dir.path()).len(), 3);
+
+        let server = Server::start().unwrap();
+        let processor = builder(server.url(), transport, dir.path()).build().unwrap();
+        settle(&[&processor], 12);
+        processor.shutdown_with_timeout(PATIENCE).unwrap();
+        let stats = processor.stats();
+        assert_eq!((stats.recovered, stats.accepted, stats.delivered), (12, 12, 12), "{transport:?}");
+        let runs = stored(&server);
+        assert!(runs.len() == 3 && all_whole(&runs), "{transport:?}: {runs:?}");
+        assert!(records(dir.path()).is_empty());
+    }
+}
+
+#[test]
+fn pain_14_of_two_that_start_at_once_one_delivers() {
+    let dir = tempfile::tempdir().unwrap();
+    in_vain(builder(nobody(), Transport::Http, dir.path()), 10);
+    let server = Server::start().unwrap();
+    let processors: Vec<_> = std::thread::scope(|scope| {
+        let start = || builder(server.url(), Transport::Http, dir.path()).build().unwrap();
+        let starting: Vec<_> = (0..2).map(|_| scope.spawn(start)).collect();
+        starting.into_iter().map(|starting| starting.join().unwrap()).collect()
+    });
+    settle(&[&processors[0], &processors[1]], 40);
+    let mut recovered = [0, 1].map(|at| processors[at].stats().recovered);
+    recovered.sort_unstable();
+    assert_eq!(recovered, [0, 40]);
+    assert!(stored(&server).len() == 10 && all_whole(&stored(&server)));
+}
+
+#[test]
+fn pain_14_a_damaged_record_costs_itself_and_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    in_vain(builder(nobody(), Transport::Http, dir.path()), 3);
+    let records = records(dir.path());
+    let mut bytes = std::fs::read(&records[1]).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&records[1], bytes).unwrap();
+    let server = Server::start().unwrap();
+    let processor = builder(server.url(), Transport::Http, dir.path()).build().unwrap();
+    settle(&[&processor], 12);
+    let stats = processor.stats();
+    assert_eq!((stats.delivered, stats.lost.by(LossReason::Damaged), stats.recovered), (8, 4, 12));
+    assert!(stored(&server).len() == 2 && all_whole(&stored(&server)));
+}
+
+#[test]
+fn pain_14_an_outage_longer_than_memory_loses_nothing() {
+    for transport in TRANSPORTS {
+        let dir = tempfile::tempdir().unwrap();
+        let processor = builder(nobody(), transport, dir.path())
+            .with_buffer_bytes(SMALL)
+            .with_flush_timeout(Duration::from_millis(50))
+            .build()
+            .unwrap();
+        let provider = SdkTracerProvider::builder().with_span_processor(processor.clone()).build();
+        let text = serde_json::json!({ "text": "x".repeat(10_000) }).to_string();
+        for _ in 0..30 {
+            agent::run_reading(&provider, &text);
+            let _ = processor.force_flush();
+            check(&processor.stats());
+        }
+        let stats = stop(&provider, &processor);
+        assert_eq!((stats.spooled, stats.lost.total()), (120, 0), "{transport:?}: {stats:?}");
+
+        let server = Server::start().unwrap();
+        let next = builder(server.url(), transport, dir.path()).with_buffer_bytes(SMALL).build().unwrap();
+        settle(&[&next], 120);
+        assert_eq!(next.stats().delivered, 120, "{transport:?}: {:?}", next.stats());
+        assert!(stored(&server).len() == 30 && all_whole(&stored(&server)), "{transport:?}");
+    }
+}
+
+#[test]
+fn a_disk_that_takes_nothing_costs_what_was_to_be_written() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("spool"), b"no directory").unwrap();
+    let processor = builder(nobody(), Transport::Http, dir.path()).build().unwrap();
+    let provider = SdkTracerProvider::builder().with_span_processor(processor.clone()).build();
+    agent::run(&provider);
+    let stats = stop(&provider, &processor);
+    assert_eq!((stats.lost.by(LossReason::Shutdown), stats.spooled), (4, 0));
+}
