@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use opentelemetry_otlp::{HttpExporterBuilderSet, SpanExporterBuilder, WithExportConfig as _};
+use opentelemetry_otlp::{HttpExporterBuilderSet, Protocol, SpanExporterBuilder, WithExportConfig as _};
 use opentelemetry_retrace::{RetraceExporterBuilder, Stats};
 use retrace_local::{Server, TraceQuery};
 use retrace_protocol::{Id, Trace};
@@ -31,7 +31,7 @@ impl Backends {
         exporter: SpanExporterBuilder<HttpExporterBuilderSet>,
     ) -> SpanExporterBuilder<HttpExporterBuilderSet> {
         match &self.collector {
-            Some(collector) => exporter.with_endpoint(collector.url()),
+            Some(collector) => exporter.with_endpoint(collector.url()).with_protocol(Protocol::HttpBinary),
             None => exporter,
         }
     }
