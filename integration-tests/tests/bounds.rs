@@ -94,7 +94,7 @@ fn a_huge_span_is_shortened_and_everything_else_arrives_whole() {
 }
 
 #[test]
-fn a_hook_that_drops_or_panics_costs_the_spans_it_was_asked_about() {
+fn pain_30_a_hook_that_drops_or_panics_costs_the_spans_it_was_asked_about() {
     let server = Server::start().unwrap();
     let seen = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&seen);

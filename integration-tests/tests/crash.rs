@@ -82,7 +82,7 @@ fn live(server: &Server, id: &Id) -> Option<bool> {
 }
 
 #[test]
-fn what_a_killed_agent_was_confirmed_is_stored_and_its_run_is_interrupted() {
+fn pain_31_what_a_killed_agent_was_confirmed_is_stored_and_its_run_is_interrupted() {
     let server = Server::start().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_endless-agent"));
     let mut agent = Mortal::start(command.env("RETRACE_BASE_URL", server.url()).env("RETRACE_API_KEY", "rt_local"));

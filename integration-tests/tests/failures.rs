@@ -108,7 +108,7 @@ fn connections_are_used_again() {
 }
 
 #[test]
-fn a_passing_failure_is_waited_out() {
+fn pain_10_a_passing_failure_is_waited_out() {
     for failure in [Act::status(503), Act::status(500), Act::status(408), Act::Close, Act::Garbage, Act::ResetMidBody] {
         let peer = ScriptedPeer::playing([failure.clone(), Act::status(201)]);
         let outcome = run_against(&peer.url(), plain);

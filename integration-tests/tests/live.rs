@@ -83,7 +83,7 @@ fn however_a_run_is_sent_the_same_is_stored() {
 }
 
 #[test]
-fn a_run_is_seen_while_it_runs() {
+fn pain_31_a_run_is_seen_while_it_runs() {
     let server = Server::start().unwrap();
     let signals = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&signals);

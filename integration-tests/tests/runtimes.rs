@@ -70,7 +70,7 @@ fn workers(threads: usize) -> Runtime {
 
 /// P01 and P02: no runtime, every runtime, inside and outside of it.
 #[test]
-fn pain_01_it_works_wherever_it_is_built_used_and_dropped() {
+fn pain_01_pain_02_it_works_wherever_it_is_built_used_and_dropped() {
     count_panics();
     for processor in [Processor::Simple, Processor::Batch] {
         whole_life(processor, "without a runtime");

@@ -304,7 +304,7 @@ fn spans_refused_at_the_door_mark_their_run() {
 }
 
 #[test]
-fn after_a_panic_what_was_in_hand_is_lost_and_the_rest_goes_on() {
+fn pain_09_after_a_panic_what_was_in_hand_is_lost_and_the_rest_goes_on() {
     let mut stage = Stage::new(Redaction::default());
     stage.spans(vec![chat(1, 0), in_trace(chat(2, 9), 8)], 0);
     stage.engine.advance(ms(250));
