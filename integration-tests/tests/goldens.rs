@@ -4,11 +4,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use integration_tests::corpus::{Scenario, scenarios};
 use retrace_translate::Options;
+use serde_json::Value;
 
 /// Instrumentation and scenario, one for each dialect.
 const GOLDENS: &[(&str, &str)] = &[
@@ -51,7 +53,7 @@ fn what_a_run_becomes_does_not_change_by_itself() {
     for (name, inputs) in of_corpus.chain(made) {
         let inputs: Vec<_> = inputs.iter().map(|path| fs::read(path).unwrap()).collect();
         let told = retrace_local::translate(inputs.iter().map(Vec::as_slice), Options::default()).unwrap();
-        let told = serde_json::to_string_pretty(&serde_json::to_value(&told.traces).unwrap()).unwrap() + "\n";
+        let told = serde_json::to_string_pretty(&sorted(serde_json::to_value(&told.traces).unwrap())).unwrap() + "\n";
         let file = folder.join(format!("{name}.json"));
         if rewrite {
             fs::create_dir_all(&folder).unwrap();
@@ -63,6 +65,18 @@ fn what_a_run_becomes_does_not_change_by_itself() {
         }
     }
     assert!(changed.is_empty(), "{changed:#?}");
+}
+
+/// The same with the members of objects in the order of their names: in which they come depends on what else is built.
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Array(list) => list.into_iter().map(sorted).collect(),
+        Value::Object(members) => {
+            let members: BTreeMap<String, Value> = members.into_iter().collect();
+            members.into_iter().map(|(name, value)| (name, sorted(value))).collect()
+        }
+        other => other,
+    }
 }
 
 /// The first line, from 1, in which two texts differ.
