@@ -1,0 +1,85 @@
+//! Calls of models: any request and any answer under the path of any API, whole and in pieces.
+#![no_main]
+
+use arbitrary::Arbitrary;
+use http::{HeaderMap, HeaderValue};
+use libfuzzer_sys::fuzz_target;
+use opentelemetry::KeyValue;
+use opentelemetry_instrumentation_genai::{Capture, Instrumentation, Request};
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
+
+/// One address of each API, and a request that it takes for a call.
+const APIS: &[(&str, &str)] = &[
+    ("https://api.openai.com/v1/chat/completions", r#"{"model":"m","stream":true,"messages":[{"role":"user","content":"a"}]}"#),
+    ("https://api.openai.com/v1/responses", r#"{"model":"m","stream":true,"input":"a"}"#),
+    ("https://api.openai.com/v1/completions", r#"{"model":"m","prompt":"a"}"#),
+    ("https://api.openai.com/v1/embeddings", r#"{"model":"m","input":["a"]}"#),
+    ("https://api.anthropic.com/v1/messages", r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"a"}]}"#),
+    ("https://api.anthropic.com/v1/complete", r#"{"model":"m","max_tokens_to_sample":9,"prompt":"a"}"#),
+    (
+        "https://generativelanguage.googleapis.com/v1beta/models/m:streamGenerateContent?alt=sse",
+        r#"{"contents":[{"role":"user","parts":[{"text":"a"}]}]}"#,
+    ),
+    ("http://localhost:11434/api/chat", r#"{"model":"m","messages":[{"role":"user","content":"a"}]}"#),
+    ("https://api.cohere.com/v2/chat", r#"{"model":"m","messages":[{"role":"user","content":"a"}]}"#),
+    ("https://api.cohere.com/v1/chat", r#"{"model":"m","message":"a"}"#),
+    (
+        "https://bedrock-runtime.us-east-1.amazonaws.com/model/anthropic.claude-3/converse",
+        r#"{"messages":[{"role":"user","content":[{"text":"a"}]}]}"#,
+    ),
+    (
+        "https://bedrock-runtime.us-east-1.amazonaws.com/model/amazon.titan-text/invoke",
+        r#"{"inputText":"a"}"#,
+    ),
+    ("http://localhost:8080/generate", r#"{"inputs":"a"}"#),
+];
+
+#[derive(Arbitrary, Debug)]
+struct Exchange<'a> {
+    api: u8,
+    status: u16,
+    /// Instead of the request above.
+    request: Option<&'a [u8]>,
+    content_type: Option<&'a str>,
+    ends: bool,
+    cuts: Vec<u8>,
+    answer: &'a [u8],
+}
+
+fuzz_target!(|exchange: Exchange<'_>| {
+    let whole = told(&exchange, false);
+    assert_eq!(whole, told(&exchange, true), "in pieces it says the same");
+});
+
+/// What the spans of the exchange say.
+fn told(exchange: &Exchange<'_>, in_pieces: bool) -> Vec<Vec<KeyValue>> {
+    let spans = InMemorySpanExporter::default();
+    let provider = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
+    let builder = Instrumentation::builder().with_tracer_provider(&provider);
+    let genai = builder.with_capture(Capture::SpanOnly).build();
+    let (url, usual) = APIS[usize::from(exchange.api) % APIS.len()];
+    let body = exchange.request.unwrap_or(usual.as_bytes());
+    let call = genai.start(&Request { method: "POST", url, body: Some(body) });
+    assert!(call.is_some() || exchange.request.is_some(), "{url} is known");
+    if let Some(mut call) = call {
+        let mut headers = HeaderMap::new();
+        if let Some(value) = exchange.content_type.and_then(|text| HeaderValue::from_str(text).ok()) {
+            headers.insert("content-type", value);
+        }
+        call.response(exchange.status, &headers);
+        let mut rest = exchange.answer;
+        for cut in exchange.cuts.iter().filter(|_| in_pieces) {
+            let (piece, after) = rest.split_at(usize::from(*cut).min(rest.len()));
+            call.chunk(piece);
+            rest = after;
+        }
+        call.chunk(rest);
+        if exchange.ends {
+            call.end();
+        }
+    }
+    let spans = spans.get_finished_spans().expect("the exporter is there");
+    assert!(spans.len() <= 1, "one span for each call");
+    let timeless = |pair: &KeyValue| pair.key.as_str() != "gen_ai.response.time_to_first_chunk";
+    spans.into_iter().map(|span| span.attributes.into_iter().filter(timeless).collect()).collect()
+}
