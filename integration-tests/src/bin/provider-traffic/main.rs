@@ -1,6 +1,6 @@
 //! Recorded traffic of model providers, replayed through every adapter of the instrumentation from a local server.
 //!
-//! usage: provider-traffic FOLDER [CONVENTIONS] [SEED]
+//! `provider-traffic FOLDER [CONVENTIONS] [SEED]`
 //!
 //! FOLDER has the recordings and `truth.json`, the facts that each span must carry; it is not part of this repository.
 //! CONVENTIONS is a copy of the semantic conventions: with it, what spans hold is checked against the JSON schemas there.
