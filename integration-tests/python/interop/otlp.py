@@ -35,7 +35,7 @@ def check(name, receiver, environment):
     expect("status", run["status"], "completed")
     expect("service", run["metadata"]["service"]["name"], f"otlp-{name}")
     expect("total_tokens", run["total_tokens"], sum(map(sum, TOKENS)))
-    expect("input", run["input"], QUESTION)
+    expect("input", question_of(run["input"]), QUESTION)
     expect("output", run["output"], ANSWER)
 
     calls = [span for span in run["spans"] if span["span_type"] == "llm_call"]
@@ -97,6 +97,13 @@ def wait_for_run(receiver, before):
 def value(said):
     """What a text holds that is JSON; anything else as it is."""
     return json.loads(said) if isinstance(said, str) and said.startswith("{") else said
+
+
+def question_of(given):
+    """What a run was asked: the text itself, or the one message that its agent was given."""
+    if isinstance(given, dict) and len(given.get("messages", [])) == 1:
+        return given["messages"][0]["content"]
+    return given
 
 
 def expect(what, found, wanted):
