@@ -42,7 +42,9 @@
 //!   deadlines stand still with it.
 //! * The child of a fork records runs of its own, by a worker of its own that its first span starts; what its parent had in
 //!   memory it leaves to the parent. It keeps the parent's sockets open, unused, for as long as it lives. With the SDK's own
-//!   id generator both go on with the same ids: use [`RetraceIdGenerator`], as [`install()`] does.
+//!   id generator both go on with the same ids: use [`RetraceIdGenerator`], as [`install()`] does. A fork in the moment in
+//!   which the worker reads its tables, with the first spans of the process, leaves a child that sends nothing: fork before
+//!   them, or after a flush.
 //! * Failures that pass are tried again: 408, 429, every 5xx but 501 and 505, and connections that fail, with exponential
 //!   backoff, full jitter and `Retry-After`, for 15 minutes. What is refused is not repeated; redirects are not followed.
 //! * With a spool ([`Builder::with_spool`]) what could not be delivered is kept on disk, **content included**, and delivered by
