@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body, Frame};
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full};
 use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry_instrumentation_genai::Capture;
@@ -212,4 +212,36 @@ async fn requests_and_responses_pass_untouched() {
     let other = Request::post("https://example.com/upload").body(Full::<Bytes>::from("{}")).unwrap();
     GenAiLayer::new(rig.genai.clone()).layer(inner).oneshot(other).await.unwrap();
     assert!(rig.take().is_empty(), "what is no model call makes no span");
+}
+
+/// A request body that says how long it is, and breaks off.
+struct Short(Scripted);
+
+impl Body for Short {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        Pin::new(&mut self.0).poll_frame(context)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(1_000)
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_breaks_off_breaks_off_for_who_sends_it_too() {
+    let rig = Rig::new();
+    let sent = service_fn(|request: Request<RequestBody<Short>>| async move {
+        let mut body = request.into_body();
+        let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        assert_eq!(first, r#"{"model":"#);
+        assert!(!body.is_end_stream());
+        assert_eq!(body.frame().await.unwrap().unwrap_err(), Broken);
+        Err::<Response<Full<Bytes>>, _>(Broken)
+    });
+    let steps = VecDeque::from([Step::Data(r#"{"model":"#.to_owned()), Step::Fail, Step::End]);
+    let request = Request::post(URL).body(Short(Scripted(steps))).unwrap();
+    assert_eq!(GenAiLayer::new(rig.genai.clone()).layer(sent).oneshot(request).await.unwrap_err(), Broken);
 }

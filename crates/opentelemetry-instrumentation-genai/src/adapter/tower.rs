@@ -11,6 +11,7 @@
 //! Put it outside of what decompresses responses, and inside of what repeats requests if each attempt is to have a span.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -165,17 +166,24 @@ where
 }
 
 /// A request body that may have been looked at: the frames that were, then the rest.
-#[derive(Debug)]
-pub struct RequestBody<B> {
+pub struct RequestBody<B: Body> {
     seen: VecDeque<Frame<Bytes>>,
     length: usize,
+    /// What looking failed of; whoever sends it is told.
+    failed: Option<B::Error>,
     inner: Option<B>,
     ended: bool,
 }
 
+impl<B: Body> fmt::Debug for RequestBody<B> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("RequestBody").field("ended", &self.ended).finish_non_exhaustive()
+    }
+}
+
 impl<B: Body<Data = Bytes> + Unpin> RequestBody<B> {
     fn new(inner: B) -> Self {
-        Self { seen: VecDeque::new(), length: 0, inner: Some(inner), ended: false }
+        Self { seen: VecDeque::new(), length: 0, failed: None, inner: Some(inner), ended: false }
     }
 
     /// Takes what is there without waiting. Bytes are shared, not copied.
@@ -192,8 +200,11 @@ impl<B: Body<Data = Bytes> + Unpin> RequestBody<B> {
                     self.seen.push_back(frame);
                 }
                 Poll::Ready(None) => break,
-                // A body whose length is known does not fail; one that does, is polled again by the one who sends.
-                Poll::Ready(Some(Err(_))) | Poll::Pending => return,
+                Poll::Ready(Some(Err(error))) => {
+                    self.failed = Some(error);
+                    return;
+                }
+                Poll::Pending => return,
             }
         }
         self.ended = true;
@@ -222,6 +233,9 @@ impl<B: Body<Data = Bytes> + Unpin> RequestBody<B> {
     }
 }
 
+/// The error of a body is not pinned: it is handed on by value.
+impl<B: Body + Unpin> Unpin for RequestBody<B> {}
+
 impl<B: Body<Data = Bytes> + Unpin> Body for RequestBody<B> {
     type Data = Bytes;
     type Error = B::Error;
@@ -231,6 +245,9 @@ impl<B: Body<Data = Bytes> + Unpin> Body for RequestBody<B> {
             self.length -= frame.data_ref().map_or(0, Bytes::len);
             return Poll::Ready(Some(Ok(frame)));
         }
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         match &mut self.inner {
             Some(inner) => Pin::new(inner).poll_frame(context),
             None => Poll::Ready(None),
@@ -238,7 +255,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for RequestBody<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.seen.is_empty() && self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.seen.is_empty() && self.failed.is_none() && self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
