@@ -23,6 +23,8 @@ const PARTS: usize = 16;
 const TRACES: usize = 1_024;
 /// Spans of one trace. What hangs from others is announced under the root.
 const SPANS: usize = 4_096;
+/// Spans of all traces in one part, 16 MiB of all parts together. Beyond these the oldest trace is forgotten.
+const PART_SPANS: usize = 8_192;
 /// Longer ids would not fit into an entry.
 const ID_BYTES: usize = 128;
 
@@ -40,6 +42,7 @@ pub(crate) struct Announcer {
 struct Part {
     traces: HashMap<TraceId, Open>,
     order: VecDeque<TraceId>,
+    spans: usize,
 }
 
 /// A trace with a local root here.
@@ -113,8 +116,9 @@ impl Announcer {
         };
         open.is_sent |= is_selected;
         open.session = open.session.take().or_else(|| label(seen.session_id));
-        if open.spans.len() < SPANS {
-            open.spans.insert(span_id, stand);
+        if open.spans.len() < SPANS && open.spans.insert(span_id, stand).is_none() {
+            part.spans += 1;
+            part.make_room(trace_id);
         }
     }
 
@@ -126,8 +130,10 @@ impl Announcer {
         let trace_id = span.span_context.trace_id();
         let mut part = self.part(trace_id);
         let Some(open) = part.traces.get_mut(&trace_id) else { return };
-        open.spans.remove(&span.span_context.span_id());
-        if open.spans.is_empty() {
+        let is_known = open.spans.remove(&span.span_context.span_id()).is_some();
+        let is_over = open.spans.is_empty();
+        part.spans -= usize::from(is_known);
+        if is_over {
             part.traces.remove(&trace_id);
         }
     }
@@ -170,10 +176,25 @@ impl Part {
         }
         while self.traces.len() >= TRACES {
             let Some(oldest) = self.order.pop_front() else { break };
-            self.traces.remove(&oldest);
+            self.forget(oldest);
         }
         self.order.push_back(trace_id);
         self.traces.insert(trace_id, open);
+    }
+
+    /// Forgets the oldest traces, all but this one, which is never too large alone, until there are few enough spans.
+    fn make_room(&mut self, trace_id: TraceId) {
+        while self.spans > PART_SPANS {
+            match self.order.pop_front() {
+                None => break,
+                Some(oldest) if oldest == trace_id => self.order.push_back(oldest),
+                Some(oldest) => self.forget(oldest),
+            }
+        }
+    }
+
+    fn forget(&mut self, trace_id: TraceId) {
+        self.spans -= self.traces.remove(&trace_id).map_or(0, |open| open.spans.len());
     }
 }
 
@@ -272,5 +293,15 @@ mod tests {
         }
         let last = in_trace(chat(SPANS as u64 + 9, 1), 1_000 << 8);
         assert_eq!(told(&announcer, &last).map(|(span, ..)| span), Some(1));
+        // Two more of that size, and the first of them is forgotten, with all the small ones.
+        for trace in [2_000_u128, 3_000] {
+            for span in 1..SPANS as u64 + 1 {
+                announcer.began(&in_trace(chat(span, 0), trace << 8));
+            }
+        }
+        assert_eq!(told(&announcer, &last), None);
+        let part = announcer.part(TraceId::from(0));
+        let held: usize = part.traces.values().map(|open| open.spans.len()).sum();
+        assert!(part.spans == held && held <= PART_SPANS && held > SPANS, "{held}");
     }
 }

@@ -101,7 +101,7 @@ impl RetraceSpanProcessor {
     ///
     /// A run is known to be sent from when a span of it began that is sent ([`crate::SpanSelection`]) by what is known of it
     /// then. From the first call of this function on, each sampled span costs one more look at its attributes and one short
-    /// lock at either end. What it needs is bounded: 16,384 runs and 4,096 spans of each.
+    /// lock at either end. What it needs is bounded: 16,384 runs, 4,096 spans of each and 131,072 of all together.
     pub fn announcer(&self) -> impl Fn(&Context) -> Option<RecordedRun> + Clone + Send + Sync + use<> {
         let announcer = self.pipeline.as_ref().map(|pipeline| Arc::clone(&pipeline.announcer));
         if let Some(announcer) = &announcer {
@@ -202,7 +202,7 @@ mod tests {
             }));
             assert!(unwound.is_err());
         }
-        let messages = inbox.take().messages;
+        let messages = inbox.take(std::time::Instant::now()).messages;
         let [Message::Seen(seen)] = &messages[..] else { panic!("four spans ended") };
         let statuses: Vec<_> = seen
             .iter()
