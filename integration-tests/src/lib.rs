@@ -5,6 +5,7 @@
 pub mod agent;
 pub mod corpus;
 pub mod faulty;
+pub mod nobody;
 pub mod scripted;
 pub mod soak;
 pub mod workload;

@@ -182,10 +182,10 @@ fn what_ends_after_the_shutdown_is_nobodys_business() {
 #[test]
 fn a_flush_from_inside_on_error_ends() {
     static PROCESSOR: OnceLock<RetraceSpanProcessor> = OnceLock::new();
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = integration_tests::nobody::Nobody::new();
     let flushed = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&flushed);
-    let processor = builder(format!("http://{nobody}"), Transport::Ws)
+    let processor = builder(nobody.url(), Transport::Ws)
         .with_flush_timeout(Duration::from_millis(50))
         .with_on_error(move |_| {
             if let Some(processor) = PROCESSOR.get() {

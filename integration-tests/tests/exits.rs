@@ -5,12 +5,12 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpListener;
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use integration_tests::agent;
+use integration_tests::nobody::Nobody;
 use retrace_local::{Server, TraceQuery};
 use retrace_protocol::{Status, Trace};
 
@@ -91,17 +91,26 @@ fn pain_05_what_an_agent_said_right_before_its_end_arrives() {
 fn pain_05_with_a_spool_the_next_start_sends_what_the_end_could_not() {
     for (transport, way, code) in [("auto", "return", 0), ("ws", "panic", 101), ("http", "return", 0)] {
         let dir = tempfile::tempdir().unwrap();
-        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let nobody = Nobody::new();
         let start = |way: &str, url: &str| {
             let mut command = agent(way, url, transport);
             command.env("RETRACE_SPOOL_DIR", dir.path()).env("RETRACE_FLUSH_TIMEOUT", "2");
-            Running(command.stderr(Stdio::null()).spawn().unwrap()).end().code()
+            let mut running = Running(command.stderr(Stdio::piped()).spawn().unwrap());
+            let ended = running.end().code();
+            let said = std::io::read_to_string(running.0.stderr.take().unwrap()).unwrap();
+            let spooled = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            (ended, spooled, said)
         };
-        assert_eq!(start(way, &format!("http://{nobody}")), Some(code));
+        let first: (_, Vec<_>, _) = start(way, &nobody.url());
         let server = Server::start().unwrap();
-        assert_eq!(start(way, server.url()), Some(code), "{transport}");
+        let second = start(way, server.url());
+        assert_eq!((first.0, second.0), (Some(code), Some(code)), "{transport} {way}");
         let runs = stored(&server);
-        assert!(runs.len() == 2 && runs.iter().all(is_whole), "{transport} {way}: {runs:?}");
+        assert!(
+            runs.len() == 2 && runs.iter().all(is_whole),
+            "{transport} {way}: {first:?}, then {second:?}\n{} {runs:?}",
+            runs.len()
+        );
     }
 }
 
@@ -199,12 +208,12 @@ fn pain_06_a_process_that_is_stopped_between_two_flushes_goes_on() {
 /// It keeps a run for three seconds, and is stopped for longer.
 #[test]
 fn pain_06_a_stopped_clock_expires_nothing() {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut agent = Listening::start(format!("http://{address}"), "http", "1");
+    let nobody = Nobody::new();
+    let mut agent = Listening::start(nobody.url(), "http", "1");
     agent.tell("work");
     assert_eq!(agent.tell("flush"), "flushed false accepted 4 delivered 0 lost 0", "nobody is there");
     agent.freeze(Duration::from_millis(3_500));
-    let server = Server::builder().with_addr(address).start().unwrap();
+    let server = Server::builder().with_listener(nobody.arrives()).start().unwrap();
     let ended = (0..20).map(|_| agent.tell("flush")).find(|said| !said.ends_with("delivered 0 lost 0"));
     assert_eq!(ended.as_deref(), Some("flushed true accepted 4 delivered 4 lost 0"));
     assert!(is_whole(&stored(&server)[0]));

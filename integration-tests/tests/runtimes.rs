@@ -155,11 +155,11 @@ fn pain_03_shutdown_ends_in_time_on_a_current_thread_runtime() {
 /// P04: the simple processor exports on the application's thread, and the receiver is dead.
 #[test]
 fn pain_04_ending_a_span_costs_an_enqueue() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = integration_tests::nobody::Nobody::new();
     let exporter = RetraceExporter::builder()
         .with_transport("http")
         .with_api_key("rt_x")
-        .with_base_url(format!("http://{nobody}"))
+        .with_base_url(nobody.url())
         .with_flush_timeout(Duration::from_millis(1))
         .build()
         .unwrap();

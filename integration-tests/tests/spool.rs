@@ -2,11 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::net::TcpListener;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use integration_tests::agent;
+use integration_tests::nobody::Nobody;
 use opentelemetry_retrace::{LossReason, RetraceSpanProcessor, RetraceSpanProcessorBuilder, Stats, Transport};
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanProcessor as _};
 use retrace_local::{Server, TraceQuery};
@@ -26,7 +27,8 @@ fn builder(url: impl Into<String>, transport: Transport, dir: &Path) -> RetraceS
 }
 
 fn nobody() -> String {
-    format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap())
+    static NOBODY: LazyLock<Nobody> = LazyLock::new(Nobody::new);
+    NOBODY.url()
 }
 
 fn check(stats: &Stats) {

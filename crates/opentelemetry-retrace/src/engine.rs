@@ -138,7 +138,7 @@ impl Engine {
                     self.recorder.settle();
                     self.wait(waiter, self.config.flush_wait, now);
                 }
-                Message::Shutdown { within, waiter } => {
+                Message::Shutdown { within, waiter, .. } => {
                     self.finish(now);
                     self.wait(waiter, within, now);
                     self.closing = Some(now + within);
@@ -322,6 +322,11 @@ impl Engine {
             .chain(self.delivery.next_deadline())
             .chain(self.closing)
             .min()
+    }
+
+    /// Whether nothing more comes, and somebody waits for the end.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.is_some()
     }
 
     /// Whether everything is over.

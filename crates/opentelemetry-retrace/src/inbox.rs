@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use opentelemetry_sdk::trace::SpanData;
 use retrace_translate::Resource;
@@ -37,8 +37,8 @@ pub(crate) enum Message {
     Resource(Arc<Resource>),
     /// Somebody waits until all before this is delivered or lost.
     Flush(Waiter),
-    /// The same, and nothing comes after it.
-    Shutdown { within: Duration, waiter: Waiter },
+    /// The same, and nothing comes after it. Whoever asked at this time goes when the rest of it is over.
+    Shutdown { asked: Instant, within: Duration, waiter: Waiter },
 }
 
 /// What the worker takes at once.
@@ -177,11 +177,16 @@ impl Inbox {
         lock(&self.state).closed = true;
     }
 
-    /// Everything that came since the last time.
-    pub(crate) fn take(&self) -> Taken {
+    /// Everything that came since the last time. What waited here while the worker was busy has waited.
+    pub(crate) fn take(&self, now: Instant) -> Taken {
         let mut state = lock(&self.state);
         state.weight = 0;
-        std::mem::take(&mut state.taken)
+        let mut taken = std::mem::take(&mut state.taken);
+        drop(state);
+        if let Some(Message::Shutdown { asked, within, .. }) = taken.messages.last_mut() {
+            *within = within.saturating_sub(now.saturating_duration_since(*asked));
+        }
+        taken
     }
 
     /// Resolves when something has come since the last [`Inbox::take`].
@@ -220,7 +225,7 @@ mod tests {
         assert_eq!(inbox.push_spans(spans(3..6), None), Ok(2));
         let stats = inbox.stats();
         assert_eq!((stats.accepted, stats.pending, stats.lost.by(LossReason::QueueFull)), (5, 3, 2));
-        let taken = inbox.take();
+        let taken = inbox.take(Instant::now());
         assert_eq!((taken.messages.len(), taken.incomplete.len()), (2, 1));
         assert_eq!(inbox.push_spans(spans(6..8), None), Ok(0), "what was taken makes room");
     }
@@ -251,10 +256,14 @@ mod tests {
     fn nothing_comes_in_after_the_end() {
         let inbox = Inbox::new(1_000_000);
         let (waiter, _) = Waiter::blocking();
-        inbox.push(Message::Shutdown { within: Duration::ZERO, waiter }).unwrap();
+        let asked = Instant::now();
+        inbox.push(Message::Shutdown { asked, within: Duration::from_secs(5), waiter }).unwrap();
         assert_eq!(inbox.push_spans(vec![span_data(1, 0, "s")], None), Err(Closed));
         let (waiter, _) = Waiter::blocking();
         assert_eq!(inbox.push(Message::Flush(waiter)).err(), Some(Closed));
         assert_eq!(inbox.stats().accepted, 0);
+        let taken = inbox.take(asked + Duration::from_secs(2));
+        let [Message::Shutdown { within, .. }] = &taken.messages[..] else { panic!("one message") };
+        assert_eq!(*within, Duration::from_secs(3), "a busy worker has the less time for it");
     }
 }

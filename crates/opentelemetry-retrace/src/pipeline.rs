@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
@@ -21,8 +21,9 @@ use crate::waiter::{Waited, Waiter};
 
 /// Longest wait of an export: `BatchSpanProcessor` gives a flush up after five seconds and would not hear the answer.
 const LONGEST_EXPORT_WAIT: Duration = Duration::from_secs(4);
-/// What a caller adds to its own timeout for the worker's answer to arrive.
-const GRACE: Duration = Duration::from_millis(150);
+/// What a caller adds to its own timeout for the worker's answer to arrive: a machine that is busy lets the worker write
+/// what is left into the spool late.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// What a [`crate::Builder`] can build.
 pub trait WayIn: Sized {
@@ -182,7 +183,10 @@ impl Pipeline {
         if running.is_shut_down.swap(true, Ordering::AcqRel) {
             return Err(OTelSdkError::AlreadyShutdown);
         }
-        running.inbox.push(Message::Shutdown { within, waiter }).map_err(|Closed| OTelSdkError::AlreadyShutdown)?;
+        running
+            .inbox
+            .push(Message::Shutdown { asked: Instant::now(), within, waiter })
+            .map_err(|Closed| OTelSdkError::AlreadyShutdown)?;
         result(blocked.wait(within + GRACE), within)
     }
 }

@@ -4,6 +4,7 @@ use crate::testing::{chat, in_trace, span_data};
 use crate::waiter::Blocked;
 use http::StatusCode;
 use proptest::prelude::*;
+use std::time::Instant;
 
 mod spool;
 
@@ -210,7 +211,7 @@ fn a_shutdown_sends_open_runs_as_far_as_they_came_and_gives_up_in_time() {
     let mut stage = Stage::new(Redaction::default());
     stage.spans(vec![chat(2, 1), in_trace(chat(1, 0), 8)], 0);
     let (waiter, blocked) = Waiter::blocking();
-    stage.messages(vec![Message::Shutdown { within: ms(1_000), waiter }], 0);
+    stage.messages(vec![Message::Shutdown { asked: Instant::now(), within: ms(1_000), waiter }], 0);
     let first = stage.engine.next_sending(ms(0)).unwrap();
     let second = stage.engine.next_sending(ms(0)).unwrap();
     let status = |body: &crate::outbox::Body| {
@@ -232,7 +233,7 @@ fn a_shutdown_retries_soon_and_not_at_all_when_the_receiver_wants_it_later() {
     let mut stage = Stage::new(Redaction::default());
     stage.spans(vec![chat(1, 0)], 0);
     let (waiter, blocked) = Waiter::blocking();
-    stage.messages(vec![Message::Shutdown { within: ms(5_000), waiter }], 0);
+    stage.messages(vec![Message::Shutdown { asked: Instant::now(), within: ms(5_000), waiter }], 0);
     for at in [0, 500, 1_000] {
         stage.engine.advance(ms(at));
         assert_eq!(stage.answer_all(503, at).len(), 1, "at {at} ms");
@@ -361,7 +362,7 @@ proptest! {
             prop_assert_eq!(stats.accepted + stats.set_aside, stage.taken);
         }
         let (waiter, blocked) = Waiter::blocking();
-        stage.messages(vec![Message::Shutdown { within: ms(0), waiter }], now);
+        stage.messages(vec![Message::Shutdown { asked: Instant::now(), within: ms(0), waiter }], now);
         let stats = stage.stats();
         prop_assert_eq!((stats.pending, stats.delivered + stats.lost.total()), (0, stats.accepted));
         prop_assert!(matches!(stage.answered(blocked), Some(Waited::Done(_))));

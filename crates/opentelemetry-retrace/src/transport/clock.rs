@@ -29,9 +29,10 @@ impl Clock {
         self.began + at
     }
 
-    /// The worker woke up, and wanted to at `until`. Without a deadline nothing expires by a stop.
-    pub(crate) fn woke(&mut self, now: Instant, until: Option<Instant>) {
-        let late = until.map_or(Duration::ZERO, |until| now.saturating_duration_since(until));
+    /// The worker woke up; it fell asleep at `asleep`, and wanted to wake at `until`. Without a deadline nothing expires by a
+    /// stop, and what it was late for before it fell asleep is its own doing.
+    pub(crate) fn woke(&mut self, now: Instant, asleep: Instant, until: Option<Instant>) {
+        let late = until.map_or(Duration::ZERO, |until| now.saturating_duration_since(until.max(asleep)));
         if late > LATE {
             self.began += late;
         }
@@ -47,12 +48,15 @@ mod tests {
         let began = Instant::now();
         let mut clock = Clock::new(began);
         let secs = Duration::from_secs;
-        clock.woke(began + secs(60), None);
+        let asleep = began + secs(1);
+        clock.woke(began + secs(60), asleep, None);
         assert_eq!(clock.at(began + secs(60)), secs(60), "idle, with nothing to be late for");
         let until = clock.instant(secs(70));
-        clock.woke(until + LATE, Some(until));
+        clock.woke(until + LATE, asleep, Some(until));
         assert_eq!(clock.at(until), secs(70), "a busy machine");
-        clock.woke(until + secs(600), Some(until));
+        clock.woke(until + secs(3), until + secs(3), Some(until));
+        assert_eq!(clock.at(until), secs(70), "a worker that was busy");
+        clock.woke(until + secs(600), asleep, Some(until));
         assert_eq!(clock.at(until + secs(600)), secs(70));
         assert_eq!(clock.instant(secs(71)), until + secs(601));
     }

@@ -105,9 +105,12 @@ impl State {
         self.clock.at(Instant::now())
     }
 
-    /// The time after a sleep that was to end at `until`.
-    fn woke(&mut self, until: Option<Instant>) -> Duration {
-        self.clock.woke(Instant::now(), until);
+    /// The time after a sleep that was to end at `until`; only the first call counts what it was late. Who waits for the end of the worker has a clock that never stands
+    /// still.
+    fn woke(&mut self, asleep: Instant, until: &mut Option<Instant>) -> Duration {
+        if !self.engine.is_closing() {
+            self.clock.woke(Instant::now(), asleep, until.take());
+        }
         self.now()
     }
 
@@ -118,7 +121,7 @@ impl State {
             let now = self.now();
             // First, so that a process that ends at once sends what it found.
             self.take_from_spool(now);
-            let taken = self.inbox.take();
+            let taken = self.inbox.take(Instant::now());
             self.engine.take(taken, now);
             if let Some(closed) = self.engine.gives_up_link(now) {
                 link = None;
@@ -140,11 +143,12 @@ impl State {
             let outgoing = link.as_ref().map(|link| link.outgoing.clone());
             let due = self.engine.next_deadline().map(|deadline| self.clock.instant(deadline));
             let look = self.spool.as_ref().filter(|_| self.engine.wants_recovered()).and_then(Spool::looks_at);
-            let until = due.into_iter().chain(look).min();
+            let mut until = due.into_iter().chain(look).min();
+            let asleep = Instant::now();
             tokio::select! {
                 () = self.inbox.something_came() => {}
                 Some(joined) = requests.join_next() => {
-                    let now = self.woke(until);
+                    let now = self.woke(asleep, &mut until);
                     if let Ok((serial, answer)) = joined {
                         self.engine.answer(serial, answer, now);
                     } else {
@@ -154,7 +158,7 @@ impl State {
                     }
                 },
                 incoming = read(link.as_mut()) => {
-                    let now = self.woke(until);
+                    let now = self.woke(asleep, &mut until);
                     let mut incoming = incoming.unwrap_or_else(broken_off);
                     // What else has come is taken along: an ack is small, a turn of this loop is not.
                     loop {
@@ -171,7 +175,7 @@ impl State {
                 () = room(outgoing.as_ref()), if writes_on => {}
                 () = sleep_until(until) => {}
             }
-            self.woke(until);
+            self.woke(asleep, &mut until);
         }
     }
 

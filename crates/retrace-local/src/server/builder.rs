@@ -1,8 +1,9 @@
 //! Settings of a server, and what can be wrong with them.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use retrace_translate::Options;
@@ -23,7 +24,8 @@ use crate::store::OpenError;
 #[derive(Clone, Debug)]
 #[must_use = "a server runs once it is started"]
 pub struct ServerBuilder {
-    pub(super) addr: SocketAddr,
+    addr: SocketAddr,
+    listener: Option<Arc<TcpListener>>,
     pub(super) allow_remote: bool,
     pub(super) host_names: Vec<String>,
     pub(super) db: Option<PathBuf>,
@@ -56,6 +58,7 @@ impl ServerBuilder {
     pub(super) fn new() -> Self {
         Self {
             addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            listener: None,
             allow_remote: false,
             host_names: Vec::new(),
             db: None,
@@ -72,6 +75,13 @@ impl ServerBuilder {
     /// An address that is not loopback is refused unless [`ServerBuilder::with_allow_remote`] is set.
     pub fn with_addr(mut self, addr: SocketAddr) -> Self {
         self.addr = addr;
+        self
+    }
+
+    /// Listens on this socket, which somebody else bound: a service manager, or a test that must know the address before
+    /// anybody answers there. It takes the place of [`ServerBuilder::with_addr`], and the same addresses are refused.
+    pub fn with_listener(mut self, listener: TcpListener) -> Self {
+        self.listener = Some(Arc::new(listener));
         self
     }
 
@@ -162,13 +172,27 @@ impl ServerBuilder {
         key.map_err(|problem: KeyError| StartError::ApiKey { problem: problem.to_string() })
     }
 
-    pub(super) fn checked_addr(&self) -> Result<SocketAddr, StartError> {
+    /// Binds, once it is clear that the address is a safe one.
+    pub(super) fn listen(&self) -> Result<TcpListener, StartError> {
+        match &self.listener {
+            Some(listener) => {
+                self.check(listener.local_addr().map_err(StartError::System)?)?;
+                listener.try_clone().map_err(StartError::System)
+            }
+            None => {
+                self.check(self.addr)?;
+                TcpListener::bind(self.addr).map_err(|error| StartError::bind(self.addr, error))
+            }
+        }
+    }
+
+    fn check(&self, addr: SocketAddr) -> Result<(), StartError> {
         // Other machines reach neither loopback nor an address in its mapped form.
-        let loopback = match self.addr.ip() {
+        let loopback = match addr.ip() {
             IpAddr::V4(ip) => ip.is_loopback(),
             IpAddr::V6(ip) => ip.to_canonical().is_loopback(),
         };
-        if loopback || self.allow_remote { Ok(self.addr) } else { Err(StartError::NotLoopback { addr: self.addr }) }
+        if loopback || self.allow_remote { Ok(()) } else { Err(StartError::NotLoopback { addr }) }
     }
 }
 
@@ -237,15 +261,28 @@ mod tests {
 
     #[test]
     fn only_loopback_needs_no_leave() {
-        let at = |addr: &str| Server::builder().with_addr(addr.parse().unwrap());
+        let check = |builder: &ServerBuilder, addr: &str| builder.check(addr.parse().unwrap());
+        let (guarded, open) = (Server::builder(), Server::builder().with_allow_remote(true));
         for loopback in ["127.0.0.1:0", "127.3.2.1:80", "[::1]:0", "[::ffff:127.0.0.1]:0"] {
-            assert!(at(loopback).checked_addr().is_ok(), "{loopback}");
+            assert!(check(&guarded, loopback).is_ok(), "{loopback}");
         }
         for reachable in ["0.0.0.0:0", "[::]:0", "192.168.1.5:0", "[::ffff:10.0.0.1]:0"] {
-            let error = at(reachable).checked_addr().unwrap_err();
+            let error = check(&guarded, reachable).unwrap_err();
             assert!(matches!(error, StartError::NotLoopback { .. }), "{reachable}");
-            assert!(at(reachable).with_allow_remote(true).checked_addr().is_ok());
+            assert!(check(&open, reachable).is_ok());
         }
+        let error = Server::builder().with_addr("0.0.0.0:0".parse().unwrap()).start().unwrap_err();
+        assert!(matches!(error, StartError::NotLoopback { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_socket_that_somebody_else_bound_is_under_the_same_rule() {
+        let bound = |addr: &str| TcpListener::bind(addr).unwrap();
+        let listener = bound("127.0.0.1:0");
+        let addr = listener.local_addr().unwrap();
+        assert_eq!(Server::builder().with_listener(listener).start().unwrap().addr(), addr);
+        let error = Server::builder().with_listener(bound("0.0.0.0:0")).start().unwrap_err();
+        assert!(matches!(error, StartError::NotLoopback { .. }), "{error}");
     }
 
     #[test]

@@ -85,8 +85,7 @@ impl Server {
 
     fn with(settings: &ServerBuilder) -> Result<Self, StartError> {
         let key = settings.checked_key()?;
-        let addr = settings.checked_addr()?;
-        let listener = TcpListener::bind(addr).map_err(|error| StartError::bind(addr, error))?;
+        let listener = settings.listen()?;
         let addr = listener.local_addr().map_err(StartError::System)?;
         listener.set_nonblocking(true).map_err(StartError::System)?;
         let (writer, reader, writing) =

@@ -13,7 +13,7 @@ fn sum(stats: &crate::Stats) -> u64 {
 
 fn shut_down(stage: &mut Stage, at: u64) -> Blocked {
     let (waiter, blocked) = Waiter::blocking();
-    stage.messages(vec![Message::Shutdown { within: ms(10), waiter }], at);
+    stage.messages(vec![Message::Shutdown { asked: Instant::now(), within: ms(10), waiter }], at);
     stage.engine.advance(ms(at + 10));
     blocked
 }
