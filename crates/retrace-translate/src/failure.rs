@@ -28,7 +28,7 @@ pub(crate) fn is_exception(event: &str) -> bool {
 /// recorded on a span that did not fail is no failure,
 /// unless it is what made an operation fail.
 pub(crate) fn failure<V: SpanView>(span: &V, slots: &Slots<'_>) -> Option<String> {
-    let stated = slots.label(Slot::ErrorType);
+    let stated = slots.words(Slot::ErrorType);
     let is_level = slots.text(Slot::Level).is_some_and(|level| level.eq_ignore_ascii_case("error"));
     let message = slots.text(Slot::StatusMessage).unwrap_or_default();
     let description = match span.status() {
@@ -40,7 +40,7 @@ pub(crate) fn failure<V: SpanView>(span: &V, slots: &Slots<'_>) -> Option<String
     };
     let exception = span.events().filter(|event| is_exception(event.name)).last();
     let of = |key| exception.as_ref().and_then(|event| attribute(event, key));
-    let kind = of(EXCEPTION_TYPE).or(stated.filter(|kind| kind != UNNAMED));
+    let kind = of(EXCEPTION_TYPE).map(Cow::Owned).or(stated.filter(|kind| kind != UNNAMED));
     let message = of(EXCEPTION_MESSAGE).or_else(|| Some(description.to_owned())).filter(|text| !text.is_empty());
     Some(compose(kind.as_deref(), message.as_deref()))
 }

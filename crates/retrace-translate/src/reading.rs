@@ -60,8 +60,8 @@ pub(crate) struct Draft {
     pub metadata: SpanMetadata,
     /// What it is, so that its tokens are counted once.
     pub class: Option<Class>,
-    /// What a run that begins with this span is called.
-    pub trace_name: String,
+    /// What a run that begins with this span is called, where that is not the span's name.
+    pub trace_name: Option<String>,
     /// What the run is called if anybody says so.
     pub stated_trace_name: Option<String>,
     pub tags: Option<Json>,
@@ -92,7 +92,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
         if !genai {
             slots.without_guests();
         }
-        let classified = classify(&slots, || hinted(view));
+        let classified = classify(&slots, || genai.then(|| hinted(view)).flatten());
         let is_call = classified.class == Some(Class::Model);
         let parameters = Parameters::of(&slots, is_call);
         let whole = slots.value(Slot::Output).filter(|_| is_call).and_then(Value::as_json_text);
@@ -210,7 +210,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
             stated_trace_name: slots.tell_label(Slot::TraceName),
             trace_name: own(Slot::WorkflowName)
                 .or_else(|| own(Slot::AgentName).filter(|_| class == Some(Class::Agent)))
-                .unwrap_or_else(|| span.name.clone()),
+                .filter(|name| *name != span.name),
             tags: slots.tell(Slot::Tags, |tags| Some(Json::from_serialize(tags))),
             user_metadata: self.user_metadata(options),
             class,
@@ -309,7 +309,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
 
     /// The provider, by the name that the conventions have for it. What else its name said stays an attribute.
     fn provider(&self, slot: Slot) -> Option<String> {
-        let told = self.slots.label(slot)?;
+        let told = self.slots.words(slot)?;
         let (current, is_all) = provider::current(&told);
         if is_all {
             self.slots.mark_told(slot);

@@ -27,7 +27,7 @@ impl<V: SpanView> Reading<'_, V> {
     pub(crate) fn with_the_rest(&self, mut draft: Draft, options: &Options, name: &str) -> Draft {
         for (slot, told) in [
             (Slot::SpanType, self.slots.text(Slot::SpanType) == Some(draft.span.span_type.as_str())),
-            (Slot::System, self.slots.label(Slot::System) == draft.metadata.provider),
+            (Slot::System, self.slots.words(Slot::System).as_deref() == draft.metadata.provider.as_deref()),
             (
                 Slot::InputMimeType,
                 self.slots.is_told(Slot::Input) && is_mime_type(self.slots.text(Slot::InputMimeType)),
@@ -37,21 +37,21 @@ impl<V: SpanView> Reading<'_, V> {
                 self.slots.is_told(Slot::Output) && is_mime_type(self.slots.text(Slot::OutputMimeType)),
             ),
             // The span is called so.
-            (Slot::EntityName, self.slots.label(Slot::EntityName).is_some_and(|own| own == draft.span.name)),
-            (Slot::WorkflowName, self.slots.label(Slot::WorkflowName).is_some_and(|own| own == draft.span.name)),
+            (Slot::EntityName, self.slots.words(Slot::EntityName).is_some_and(|own| own == draft.span.name)),
+            (Slot::WorkflowName, self.slots.words(Slot::WorkflowName).is_some_and(|own| own == draft.span.name)),
             // The run names its agents, its session and its user.
             (Slot::AgentId, true),
             (Slot::AgentName, true),
             (Slot::SessionId, true),
             (Slot::UserId, true),
             (Slot::Bookkeeping, true),
-            (Slot::StatusMessage, self.slots.label(Slot::StatusMessage).is_some_and(|words| says(&draft.span, &words))),
+            (Slot::StatusMessage, self.slots.words(Slot::StatusMessage).is_some_and(|words| says(&draft.span, &words))),
             (
                 Slot::ErrorType,
-                self.slots.label(Slot::ErrorType).is_some_and(|kind| kind == UNNAMED || says(&draft.span, &kind)),
+                self.slots.words(Slot::ErrorType).is_some_and(|kind| kind == UNNAMED || says(&draft.span, &kind)),
             ),
         ] {
-            if told && self.slots.label(slot).is_some() {
+            if told && self.slots.words(slot).is_some() {
                 self.slots.mark_told(slot);
             }
         }

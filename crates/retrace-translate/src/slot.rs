@@ -1,7 +1,10 @@
 //! The places that attributes fill: one for each thing that a span can say, whatever the dialect calls it.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashMap;
+
+use retrace_protocol::json::without_nul;
 
 use crate::dialect::of_rank;
 use crate::indexed::{Flat, gathered};
@@ -253,8 +256,17 @@ impl<'a> Slots<'a> {
     }
 
     /// A text, or the text form of a number.
+    pub(crate) fn words(&self, slot: Slot) -> Option<Cow<'_, str>> {
+        Some(match self.value(slot)?.to_label()? {
+            Cow::Borrowed(text) => without_nul(text),
+            // Of a number.
+            owned @ Cow::Owned(_) => owned,
+        })
+    }
+
+    /// [`Slots::words`], to keep.
     pub(crate) fn label(&self, slot: Slot) -> Option<String> {
-        self.value(slot)?.to_label().map(|label| retrace_protocol::json::without_nul(&label).into_owned())
+        self.words(slot).map(Cow::into_owned)
     }
 
     /// What `read` makes of the value; when it can read it, the record has it.

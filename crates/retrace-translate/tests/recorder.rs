@@ -120,6 +120,16 @@ fn pain_21_a_policy_selects_and_what_hangs_from_others_moves_up() {
 }
 
 #[test]
+fn pain_25_a_tool_that_is_not_sent_stands_between_two_calls() {
+    let mut options = Options::default();
+    options.selection = SpanSelection::policy(|span| span.name.starts_with("chat"));
+    let tool = span(2, 1, "look").with("gen_ai.operation.name", "execute_tool");
+    let said = record_with(options, &[chat(3, 2).usage(1, 2), tool, chat(1, 0).usage(10, 20)]);
+    let (trace, spans) = said.one_run();
+    assert_eq!((trace.total_tokens, spans.len()), (Some(33), 2));
+}
+
+#[test]
 fn a_policy_that_panics_leaves_the_decision_to_the_default() {
     let mut options = Options::default();
     options.selection = SpanSelection::policy(|span| panic!("{}", span.name));

@@ -20,6 +20,8 @@ pub(crate) struct Node {
     pub response_id: Option<String>,
     pub operation: Option<String>,
     pub executed_call: Option<String>,
+    /// What it is, sent or not.
+    pub class: Option<Class>,
     /// There for spans that may be sent.
     pub draft: Option<Box<Draft>>,
     /// A GenAI span, or one of a run of which every span is wanted.
@@ -45,16 +47,13 @@ impl Node {
             response_id: reading.response_id(),
             operation: reading.operation(),
             executed_call: reading.executed_call(),
+            class: reading.class(),
             draft: draft.map(Box::new),
             kept,
             begins: false,
             joined: None,
             sources: 1,
         }
-    }
-
-    pub(crate) fn class(&self) -> Option<Class> {
-        self.draft.as_ref()?.class
     }
 
     pub(crate) fn is_model_call(&self) -> bool {

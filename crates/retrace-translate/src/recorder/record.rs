@@ -135,7 +135,9 @@ impl Top {
     pub(crate) fn new(start: u64, draft: Option<&Draft>) -> Self {
         Self {
             start,
-            name: draft.map(|draft| draft.trace_name.clone()).filter(|name| !name.is_empty()),
+            name: draft
+                .map(|draft| draft.trace_name.as_ref().unwrap_or(&draft.span.name).clone())
+                .filter(|name| !name.is_empty()),
             input: draft.and_then(|draft| draft.span.input.clone()),
             user_metadata: draft.map(|draft| draft.user_metadata.clone()).unwrap_or_default(),
             end: None,

@@ -45,7 +45,7 @@ pub(crate) fn counted(nodes: &[Node], tree: &Tree<'_>) -> Vec<bool> {
         let mut same_call = is_call(node);
         for above in tree.above(at) {
             let Some(outer) = nodes.get(above) else { break };
-            match outer.class() {
+            match outer.class {
                 None => {}
                 Some(Class::Model) if same_call && reports(outer) && outer.operation == node.operation => {
                     outer_call.get_or_insert(above);
@@ -78,7 +78,7 @@ pub(crate) fn counted(nodes: &[Node], tree: &Tree<'_>) -> Vec<bool> {
 }
 
 fn is_call(node: &Node) -> bool {
-    node.class() == Some(Class::Model)
+    node.class == Some(Class::Model)
 }
 
 /// Whether one span knows what was said, and the other does not.
