@@ -74,12 +74,14 @@ impl<'v, V: SpanView> Reading<'v, V> {
         let mut slots = Slots::new();
         let mut genai = false;
         for (i, (key, value)) in view.attributes().enumerate() {
-            genai |= place(&mut slots, 0, Some(i), key, value);
+            let meaning = meaning(key);
+            slots.note(i, meaning != Meaning::Unknown);
+            genai |= place(&mut slots, 0, Some(i), meaning, value);
         }
         let mut messages: BTreeMap<(usize, Slot), Vec<MessageEvent<'v>>> = BTreeMap::new();
         for event in view.events().filter(|event| is_content_event(event.name)) {
             for (key, value) in &event.attributes {
-                genai |= place(&mut slots, DIALECTS.len(), None, key, value.clone());
+                genai |= place(&mut slots, DIALECTS.len(), None, meaning(key), value.clone());
             }
             if let Some(belongs) = message_event(event.name) {
                 messages.entry(belongs).or_default().push(MessageEvent::new(event));
@@ -362,15 +364,14 @@ fn is_free(key: &str) -> bool {
     !key.is_empty() && !SpanMetadata::KEYS.contains(&key) && !TraceMetadata::KEYS.contains(&key)
 }
 
-/// Puts an attribute in its place; tells whether its key belongs to a GenAI dialect.
+/// Puts an attribute in its place; tells whether its key, of this meaning, belongs to a GenAI dialect.
 fn place<'a>(
     slots: &mut Slots<'a>,
     less_trust: usize,
     attribute: Option<usize>,
-    key: &'a str,
+    meaning: Meaning<'a>,
     value: Value<'a>,
 ) -> bool {
-    let meaning = meaning(key);
     let value = if meaning == Meaning::Unknown { value } else { value.readable() };
     match meaning {
         Meaning::One(rank, slot) => {

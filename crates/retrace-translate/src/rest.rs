@@ -106,14 +106,15 @@ impl<V: SpanView> Reading<'_, V> {
         let told = self.slots.told_attributes();
         let untold = self.view.attributes().enumerate().filter(|(i, (key, value))| {
             !told.get(*i).is_some_and(|told| *told)
-                && !self.repeats(key, value)
+                && !is_empty(value)
+                && !(self.slots.may_mean(*i) && self.repeats(key, value))
                 && (options.capture_content || is_structural(key, value))
         });
         object(untold.map(|(_, attribute)| attribute))
     }
 
     fn repeats(&self, key: &str, value: &Value<'_>) -> bool {
-        matches!(value, Value::Str(text) if text.is_empty())
+        is_empty(value)
             || match meaning(key) {
                 Meaning::One(_, slot) => self.slots.is_told(slot) && self.slots.value(slot) == Some(value),
                 Meaning::Nest(rank, table) => {
@@ -159,6 +160,10 @@ impl<V: SpanView> Reading<'_, V> {
     }
 }
 
+fn is_empty(value: &Value<'_>) -> bool {
+    matches!(value, Value::Str(text) if text.is_empty())
+}
+
 /// Whether it is a type that a value shows by itself.
 fn is_mime_type(name: Option<&str>) -> bool {
     matches!(name, Some("text/plain" | "application/json"))
@@ -198,12 +203,17 @@ fn object<'a, V: Serialize>(attributes: impl Iterator<Item = (&'a str, V)>) -> O
     /// So many are compared one by one; more are looked up.
     const FEW: usize = 32;
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut entries: Vec<(&str, V)> = Vec::new();
+    let mut entries: Vec<(&str, V)> = Vec::with_capacity(FEW);
+    // A bit for each kind of key that came: of most kinds there is one key, and it need not be looked for.
+    let mut kinds = 0_u128;
     for (key, value) in attributes {
+        let kind = 1 << (kind_of(key) % u128::BITS);
         let known = match entries.len() {
+            _ if kinds & kind == 0 => None,
             ..=FEW => entries.iter().position(|(known, _)| *known == key),
             _ => places.get(key).copied(),
         };
+        kinds |= kind;
         match known.and_then(|at| entries.get_mut(at)) {
             Some(entry) => entry.1 = value,
             None => {
@@ -217,4 +227,12 @@ fn object<'a, V: Serialize>(attributes: impl Iterator<Item = (&'a str, V)>) -> O
         }
     }
     (!entries.is_empty()).then(|| Json::from_serialize(&Object(entries)))
+}
+
+/// Keys that differ are mostly of different kinds: their lengths, or their last letters, are different.
+fn kind_of(key: &str) -> u32 {
+    let last = key.bytes().rev().take(2);
+    last.fold(u32::try_from(key.len()).unwrap_or_default(), |kind, byte| {
+        kind.wrapping_mul(31).wrapping_add(u32::from(byte))
+    })
 }

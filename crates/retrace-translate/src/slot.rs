@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::collections::HashMap;
 
+use foldhash::{HashMap, HashMapExt as _};
 use retrace_protocol::json::without_nul;
 
 use crate::dialect::of_rank;
@@ -141,6 +141,8 @@ pub(crate) struct Slots<'a> {
     placed: Placed<'a>,
     /// A bit for each slot whose value the record has.
     told: Cell<u128>,
+    /// A bit for each of the first attributes of the span whose key means something.
+    meant: u128,
     /// Something in them arrived cut.
     pub cut: Cell<bool>,
     /// Values of keys that share a prefix, with what follows the prefix.
@@ -200,10 +202,23 @@ impl<'a> Slots<'a> {
         Self {
             placed: Placed { places: [0; Slot::COUNT], held: Vec::with_capacity(USUAL) },
             told: Cell::new(0),
+            meant: 0,
             cut: Cell::new(false),
             many: Vec::new(),
             flat: Vec::new(),
         }
+    }
+
+    /// Notes whether the key of an attribute means anything.
+    pub(crate) fn note(&mut self, attribute: usize, means_something: bool) {
+        if attribute < u128::BITS as usize {
+            self.meant |= u128::from(means_something) << attribute;
+        }
+    }
+
+    /// Whether the key of an attribute may mean something.
+    pub(crate) fn may_mean(&self, attribute: usize) -> bool {
+        attribute >= u128::BITS as usize || self.meant & (1 << attribute) != 0
     }
 
     /// Puts a value in its place, unless a dialect that is trusted more has been there. Of one dialect the later value

@@ -9,6 +9,9 @@ use std::time::Duration;
 use crate::outbox::body::Body;
 use crate::outbox::record::RecordName;
 
+/// Bytes that the JSON of a span mostly takes beside its input, output and metadata.
+const SMALL_FIELDS: usize = 512;
+
 /// A span as it will stand in a body.
 #[derive(Clone, Debug)]
 pub(crate) struct Chunk {
@@ -20,7 +23,10 @@ pub(crate) struct Chunk {
 
 impl Chunk {
     pub(crate) fn new(span: &Span, sources: u32) -> Option<Self> {
-        let mut json = vec![b','];
+        let length = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
+        let large = length(&span.input) + length(&span.output) + length(&span.metadata);
+        let mut json = Vec::with_capacity(large + SMALL_FIELDS);
+        json.push(b',');
         serde_json::to_writer(&mut json, span).ok()?;
         Some(Self { json: Bytes::from(json), sources })
     }

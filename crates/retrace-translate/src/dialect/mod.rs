@@ -19,9 +19,9 @@ mod vercel;
 
 pub(crate) use self::otel_events::{MessageEvent, is_message_key};
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use foldhash::{HashMap, HashMapExt as _};
 use serde_json::value::RawValue;
 
 use crate::indexed::Indexed;
@@ -133,17 +133,18 @@ static KEYS: LazyLock<HashMap<&'static str, Meaning<'static>>> = LazyLock::new(|
 
 /// Where the beginnings of keys lead, in the order in which they are tried, by their first byte: a span has many keys that
 /// mean nothing here.
-static BEGINNINGS: LazyLock<HashMap<u8, Vec<(&'static str, Meaning<'static>)>>> = LazyLock::new(|| {
+static BEGINNINGS: LazyLock<[Vec<(&'static str, Meaning<'static>)>; 256]> = LazyLock::new(|| {
     let places = DIALECTS.iter().enumerate().flat_map(|(rank, dialect)| {
         let many = dialect.prefixes.iter().map(move |(prefix, slot)| (*prefix, Meaning::Many(rank, *slot, "")));
         let parts = dialect.indexed.iter().enumerate();
         many.chain(parts.map(move |(table, indexed)| (indexed.prefix, Meaning::Part(rank, table, ""))))
     });
     let marks = DIALECTS.iter().flat_map(|dialect| dialect.marks).map(|mark| (*mark, Meaning::Mark));
-    let mut beginnings: HashMap<u8, Vec<_>> = HashMap::new();
+    let mut beginnings = [const { Vec::new() }; 256];
     for (prefix, meaning) in places.chain(marks) {
-        if let Some(first) = prefix.as_bytes().first() {
-            beginnings.entry(*first).or_default().push((prefix, meaning));
+        let first = prefix.as_bytes().first().map(|first| usize::from(*first));
+        if let Some(begins) = first.and_then(|first| beginnings.get_mut(first)) {
+            begins.push((prefix, meaning));
         }
     }
     beginnings
@@ -202,7 +203,7 @@ pub(crate) fn meaning(key: &str) -> Meaning<'_> {
     if let Some(meaning) = KEYS.get(key) {
         return *meaning;
     }
-    let begins = key.as_bytes().first().and_then(|first| BEGINNINGS.get(first));
+    let begins = key.as_bytes().first().and_then(|first| BEGINNINGS.get(usize::from(*first)));
     for (prefix, meaning) in begins.into_iter().flatten() {
         if let Some(rest) = key.strip_prefix(prefix) {
             return match *meaning {

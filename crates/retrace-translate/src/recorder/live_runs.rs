@@ -1,6 +1,8 @@
 //! The runs that are told while they happen, by when something is due.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+
+use foldhash::HashMap;
 use std::time::Duration;
 
 use crate::recorder::RecorderLimits;

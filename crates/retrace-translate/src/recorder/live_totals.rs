@@ -3,7 +3,7 @@
 //! The rules are those of [`super::totals`], where they can be: what was told as counting stays counting. So of two
 //! tellings of one call the first counts, even when the later one says more.
 
-use std::collections::HashSet;
+use foldhash::HashSet;
 
 use retrace_protocol::Span;
 

@@ -1,6 +1,6 @@
 //! The spans of a live run, without what they said: who stands above whom, and what later spans must know of them.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use retrace_protocol::{Id, Span};
 

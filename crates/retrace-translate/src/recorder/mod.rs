@@ -21,9 +21,11 @@ mod tools;
 mod totals;
 mod tree;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use retrace_protocol::{Id, Span, Trace, TracePatch};
 

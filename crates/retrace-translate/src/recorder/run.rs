@@ -1,6 +1,6 @@
 //! A run that is being collected.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt as _};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! From collected spans to a run as Retrace wants it told.
 
+use foldhash::{HashSet, HashSetExt as _};
 use retrace_protocol::metadata::TraceMetadata;
 use retrace_protocol::{Id, Json};
 
@@ -145,7 +146,7 @@ impl Telling<'_> {
     /// The Retrace id of each node. Of several spans under one id the later ones get another.
     fn ids(&self, nodes: &[Node]) -> Vec<Id> {
         let trace_id = self.origin.trace_id;
-        let mut taken = std::collections::HashSet::with_capacity(nodes.len());
+        let mut taken = HashSet::with_capacity(nodes.len());
         nodes
             .iter()
             .enumerate()

@@ -3,7 +3,7 @@
 //! Many instrumentations know a tool by its name only. A call of that name with the same arguments, which no other span
 //! executes, is the one; and so is the only call of that name that is left, for the only span.
 
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 
 use retrace_protocol::{Json, SpanType};
 use serde_json::Value;

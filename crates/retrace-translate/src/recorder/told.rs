@@ -1,6 +1,8 @@
 //! Runs that were told already, remembered for what comes after.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+
+use foldhash::HashMap;
 
 use retrace_protocol::{Id, Status, Trace, TracePatch};
 

@@ -3,7 +3,7 @@
 //! Agents and outer spans repeat what their children used, and two libraries may record the same call. What is repeated
 //! stays readable on its span, as `metadata.usage`, but does not count.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt as _};
 
 use retrace_protocol::Span;
 use retrace_protocol::metadata::Usage;

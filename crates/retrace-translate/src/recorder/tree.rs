@@ -1,6 +1,6 @@
 //! Who stands above whom, once spans that are not sent are gone.
 
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt as _};
 
 use crate::reading::Agent;
 use crate::recorder::node::Node;
