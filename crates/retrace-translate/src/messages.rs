@@ -130,7 +130,14 @@ fn role_of(role: Cow<'_, str>) -> Cow<'_, str> {
 }
 
 /// Results of tools stand as messages of their own, tied to the call by its id; the rest of the turn is one message.
-fn messages_of<'a>(turn: Turn<'a>, out: &mut Vec<Message<'a>>) {
+fn messages_of<'a>(mut turn: Turn<'a>, out: &mut Vec<Message<'a>>) {
+    // Most messages are one text.
+    if let [Part::Text(text) | Part::Refusal(text)] = turn.parts.as_mut_slice() {
+        let content = Content::Text(std::mem::replace(text, Text::Plain(Cow::Borrowed(""))));
+        let role = role_of(turn.role);
+        let (tool_calls, tool_call_id, reasoning) = (Vec::new(), None, None);
+        return out.push(Message { role, name: turn.name, content, tool_calls, tool_call_id, reasoning });
+    }
     let mut tool_calls = Vec::new();
     let mut reasoning = Vec::new();
     let mut content = Vec::new();

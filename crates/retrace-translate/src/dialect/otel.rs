@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::{Class, Dialect};
@@ -75,6 +76,23 @@ fn operation(name: &str) -> Option<Class> {
 /// Reads `gen_ai.input.messages`, `gen_ai.output.messages` (a list of messages) or `gen_ai.system_instructions` (a list
 /// of parts), each as a JSON text.
 pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
+    at_once(json).or_else(|| one_by_one(json))
+}
+
+/// Messages all of whose parts are of kinds that are known, in one pass; `None` for anything else.
+fn at_once(json: &str) -> Option<Vec<Turn<'_>>> {
+    let turns: Vec<KnownTurn<'_>> = serde_json::from_str(json).ok()?;
+    let turns = turns.into_iter().map(|turn| Turn {
+        role: turn.role.and_then(label_of).unwrap_or(Cow::Borrowed("user")),
+        name: turn.name.and_then(label_of),
+        parts: turn.parts.into_iter().map(|KnownPart(part)| part).collect(),
+        finish_reason: turn.finish_reason.and_then(label_of),
+    });
+    Some(turns.collect())
+}
+
+/// The same, each piece by itself: what nobody knows is kept as it came.
+fn one_by_one(json: &str) -> Option<Vec<Turn<'_>>> {
     let elements: Vec<&RawValue> = serde_json::from_str(json).ok()?;
     if let Some(parts) = elements.iter().map(|element| part_alone(element)).collect::<Option<Vec<_>>>()
         && !parts.is_empty()
@@ -82,6 +100,33 @@ pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
         return Some(vec![Turn { role: Cow::Borrowed("system"), parts, ..Turn::default() }]);
     }
     elements.into_iter().map(turn).collect()
+}
+
+/// [`RawTurn`], when it has parts and all of them are known.
+#[derive(Deserialize)]
+struct KnownTurn<'a> {
+    #[serde(borrow, default)]
+    role: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    parts: Vec<KnownPart<'a>>,
+    #[serde(default, rename = "content")]
+    _content: IgnoredAny,
+    #[serde(borrow, default)]
+    finish_reason: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(try_from = "RawPart<'a>")]
+struct KnownPart<'a>(#[serde(borrow)] Part<'a>);
+
+impl<'a> TryFrom<RawPart<'a>> for KnownPart<'a> {
+    type Error = &'static str;
+
+    fn try_from(part: RawPart<'a>) -> Result<Self, Self::Error> {
+        known(part).map(Self).ok_or("a part of a kind that nobody knows")
+    }
 }
 
 #[derive(Deserialize)]
@@ -153,11 +198,10 @@ struct RawPart<'a> {
 }
 
 fn part(raw: &RawValue) -> Part<'_> {
-    known_part(raw).unwrap_or(Part::Other(raw))
+    serde_json::from_str(raw.get()).ok().and_then(known).unwrap_or(Part::Other(raw))
 }
 
-fn known_part(raw: &RawValue) -> Option<Part<'_>> {
-    let part: RawPart<'_> = serde_json::from_str(raw.get()).ok()?;
+fn known(part: RawPart<'_>) -> Option<Part<'_>> {
     let kind = part.kind.and_then(label_of)?;
     Some(match &*kind {
         // Without content the text was not captured: there is nothing to say.
@@ -234,6 +278,30 @@ mod tests {
     fn other_shapes_are_left_to_others() {
         for other in ["", "{}", "\"text\"", r#"["text"]"#, r#"[{"role":"user"}]"#, r#"[{"role":"user","parts":7}]"#] {
             assert!(turns(other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_at_once_is_what_is_read_one_by_one() {
+        let read = |json| (at_once(json).map(|turns| format!("{turns:?}")), format!("{:?}", one_by_one(json).unwrap()));
+        for json in [
+            "[]",
+            r#"[{"role":"user","parts":[],"content":{"a":1}},{"parts":[{"type":"text"}],"finish_reason":"stop"}]"#,
+            r#"[{"role":"assistant","name":"a","parts":[{"type":"text","content":"a\nb","x":[1]},
+                {"type":"reasoning","content":"so"},{"type":"tool_call","id":7,"name":"look","arguments":{"a":"[]"}}]},
+                {"role":"tool","parts":[{"type":"tool_call_response","id":"c","result":[1]}]},
+                {"role":"user","parts":[{"type":"blob","mime_type":"image/png","content":"aGk="}]}]"#,
+        ] {
+            let (at_once, one_by_one) = read(json);
+            assert_eq!(at_once, Some(one_by_one), "{json}");
+        }
+        for json in [
+            r#"[{"type":"text","content":"be terse"}]"#,
+            r#"[{"role":"user","content":"hi"}]"#,
+            r#"[{"role":"user","parts":[{"type":"text","content":"a"},{"type":"new"}]}]"#,
+            r#"[{"role":"user","parts":[{"type":"text","content":7}]}]"#,
+        ] {
+            assert_eq!(read(json).0, None, "{json}");
         }
     }
 
