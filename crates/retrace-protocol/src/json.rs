@@ -129,7 +129,10 @@ pub(crate) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
 /// `text` with every U+0000 replaced by U+FFFD; borrowed when there is none.
 #[must_use]
 pub fn without_nul(text: &str) -> Cow<'_, str> {
-    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{FFFD}")) } else { Cow::Borrowed(text) }
+    match memchr(0, text.as_bytes()) {
+        Some(_) => Cow::Owned(text.replace('\0', "\u{FFFD}")),
+        None => Cow::Borrowed(text),
+    }
 }
 
 /// Whether a strict reader takes this JSON: no U+0000, no lone surrogate, no number beyond `f64`, nesting of at most

@@ -160,7 +160,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
 
     /// Translates the span. Every tool that its messages show is handed to `seen`, in order, with whether it stood in the
     /// answer.
-    pub(crate) fn draft(&self, options: &Options, mut seen: impl FnMut(SeenTool<'_>, bool)) -> Draft {
+    pub(crate) fn draft(&self, options: &Options, mut seen: impl FnMut(SeenTool<'_>, bool)) -> Box<Draft> {
         let (view, slots) = (self.view, &self.slots);
         let Classified { class, span_type } = self.classified;
         let trace_id = view.trace_id();
@@ -208,7 +208,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
         span.logprobs = slots.tell(Slot::Logprobs, list);
 
         let own = |slot| slots.label(slot);
-        let draft = Draft {
+        let mut draft = Box::new(Draft {
             stated_trace_name: slots.tell_label(Slot::TraceName),
             trace_name: own(Slot::WorkflowName)
                 .or_else(|| own(Slot::AgentName).filter(|_| class == Some(Class::Agent)))
@@ -218,9 +218,10 @@ impl<'v, V: SpanView> Reading<'v, V> {
             class,
             span,
             metadata,
-        };
+        });
         // Last, because it keeps what the record does not have by then.
-        self.with_the_rest(draft, options, &name)
+        self.tell_the_rest(&mut draft, options, &name);
+        draft
     }
 
     /// The name in Retrace: that of the tool or the agent, where there is one.

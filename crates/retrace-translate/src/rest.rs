@@ -23,8 +23,8 @@ const STRUCTURAL: &[&str] =
 const UNTOLD_EVENT: &str = "event";
 
 impl<V: SpanView> Reading<'_, V> {
-    /// The draft with where the span comes from, its events, and the attributes that found no place so far.
-    pub(crate) fn with_the_rest(&self, mut draft: Draft, options: &Options, name: &str) -> Draft {
+    /// Tells where the span comes from, its events, and the attributes that found no place so far.
+    pub(crate) fn tell_the_rest(&self, draft: &mut Draft, options: &Options, name: &str) {
         for (slot, told) in [
             (Slot::SpanType, self.slots.text(Slot::SpanType) == Some(draft.span.span_type.as_str())),
             (Slot::System, self.slots.words(Slot::System).as_deref() == draft.metadata.provider.as_deref()),
@@ -64,7 +64,6 @@ impl<V: SpanView> Reading<'_, V> {
         };
         draft.metadata.events = self.events(options);
         draft.metadata.attributes = self.attributes(options);
-        draft
     }
 
     fn origin(&self, name: &str, options: &Options) -> SpanOrigin {

@@ -320,7 +320,12 @@ impl<'a> Slots<'a> {
 
     /// For each attribute whether the record has it; it does not have those beyond the end.
     pub(crate) fn told_attributes(&self) -> Vec<bool> {
-        let told = (0..Slot::COUNT).filter(|slot| self.told.get() & (1_u128 << slot) != 0);
+        let mut left = self.told.get();
+        let told = std::iter::from_fn(|| {
+            let slot = (left != 0).then_some(left.trailing_zeros())?;
+            left &= left - 1;
+            Some(slot as usize)
+        });
         let one = told.filter_map(|slot| self.placed.at(slot)?.attribute);
         let many = self.many.iter().filter(|many| many.told.get()).filter_map(|many| many.attribute);
         let flat = self.flat.iter().filter(|flat| self.has(flat)).filter_map(|flat| flat.attribute);

@@ -63,7 +63,7 @@ type CallRank = (u64, usize, usize);
 /// A span that is told, or held until it can be.
 #[derive(Debug)]
 struct Step {
-    draft: Draft,
+    draft: Box<Draft>,
     session: Option<String>,
     user: Option<String>,
     response_id: Option<String>,
@@ -95,7 +95,7 @@ impl Voice<'_> {
 }
 
 impl Step {
-    fn new<V: SpanView>(reading: &Reading<'_, V>, draft: Draft, showed: bool) -> Self {
+    fn new<V: SpanView>(reading: &Reading<'_, V>, draft: Box<Draft>, showed: bool) -> Self {
         Self {
             session: reading.session(),
             user: reading.user(),
@@ -152,11 +152,11 @@ impl LiveRun {
         let kept = node.kept;
         self.open_steps += usize::from(kept);
         let draft = (kept || begins).then(|| reading.draft(voice.options, |_, _| {}));
-        self.hear(at, &reading, draft.as_ref());
+        self.hear(at, &reading, draft.as_deref());
 
         let mut step = draft.filter(|_| kept).map(|draft| Step::new(&reading, draft, false));
         if at == ROOT {
-            self.top = Top::new(span.start_unix_nanos(), step.as_ref().map(|step| &step.draft));
+            self.top = Top::new(span.start_unix_nanos(), step.as_ref().map(|step| &*step.draft));
             self.root = step.take();
         }
         if selected {
@@ -202,7 +202,7 @@ impl LiveRun {
             let by = Shower { span_id: span.span_id(), capture_content: voice.options.capture_content };
             reading.draft(voice.options, |tool, answered| showed |= self.tools.note(&tool, by, answered))
         });
-        self.hear(at, &reading, draft.as_ref());
+        self.hear(at, &reading, draft.as_deref());
         let Some(draft) = draft.filter(|_| kept) else {
             if self.began.is_some() {
                 voice.set_aside(1);
@@ -362,7 +362,7 @@ impl LiveRun {
             session: step.session.as_deref(),
             user: step.user.as_deref(),
         };
-        self.origin.span(step.draft, own, place, &said)
+        self.origin.span(*step.draft, own, place, &said)
     }
 
     /// The run of another process that it belongs to.

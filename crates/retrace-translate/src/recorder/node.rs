@@ -35,7 +35,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new<V: SpanView>(span: &V, reading: &Reading<'_, V>, draft: Option<Draft>, kept: bool) -> Self {
+    pub(crate) fn new<V: SpanView>(span: &V, reading: &Reading<'_, V>, draft: Option<Box<Draft>>, kept: bool) -> Self {
         Self {
             span_id: span.span_id(),
             parent: span.parent(),
@@ -48,7 +48,7 @@ impl Node {
             operation: reading.operation(),
             executed_call: reading.executed_call(),
             class: reading.class(),
-            draft: draft.map(Box::new),
+            draft,
             kept,
             begins: false,
             joined: None,
