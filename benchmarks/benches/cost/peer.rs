@@ -22,18 +22,21 @@ pub(crate) enum Peer {
     All,
     /// The same with its default selection: the HTTP spans are not sent.
     GenAi,
+    /// Drops the batches, and sends bodies as large and as many as `All` does: what requests alone cost.
+    Requests,
     /// Drops the batches.
     Nobody,
 }
 
 impl Peer {
-    pub(crate) const EVERY: [Self; 4] = [Self::Nobody, Self::Otlp, Self::All, Self::GenAi];
+    pub(crate) const EVERY: [Self; 5] = [Self::Nobody, Self::Requests, Self::Otlp, Self::All, Self::GenAi];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Otlp => "otlp",
             Self::All => "retrace-all",
             Self::GenAi => "retrace",
+            Self::Requests => "requests",
             Self::Nobody => "nobody",
         }
     }
@@ -100,6 +103,7 @@ pub(crate) fn export(arguments: &[String], heap: fn() -> (u64, u64)) {
             assert_eq!((stats.delivered + stats.set_aside, stats.lost.total()), (spans as u64, 0), "{stats:?}");
             cost
         }
+        Peer::Requests => crate::requests::send(url, size, batches, heap),
         Peer::Nobody => measured(heap, || drop(batches)),
     };
     let mut line = format!("{spans}");
@@ -126,7 +130,7 @@ fn deliver(exporter: &impl SpanExporter, batch: Vec<SpanData>) {
     exporter.force_flush().unwrap();
 }
 
-fn measured(heap: fn() -> (u64, u64), work: impl FnOnce()) -> Cost {
+pub(crate) fn measured(heap: fn() -> (u64, u64), work: impl FnOnce()) -> Cost {
     let (before, _) = heap();
     let (cpu, wall) = (cpu_seconds(), Instant::now());
     work();

@@ -20,14 +20,16 @@ pub(crate) struct Size {
     pub name: &'static str,
     /// Bytes of messages in and out.
     pub messages: usize,
+    /// Bytes that a run takes as `RetraceExporter` sends it.
+    pub body: usize,
     /// Spans to export; enough for a second or so, and whole runs in whole batches.
     pub spans: usize,
 }
 
 pub(crate) const SIZES: [Size; 3] = [
-    Size { name: "0.4 KB", messages: 400, spans: 102_400 },
-    Size { name: "16 KB", messages: 16_000, spans: 20_480 },
-    Size { name: "200 KB", messages: 200_000, spans: 2_560 },
+    Size { name: "0.4 KB", messages: 400, body: 12_074, spans: 102_400 },
+    Size { name: "16 KB", messages: 16_000, body: 57_608, spans: 20_480 },
+    Size { name: "200 KB", messages: 200_000, body: 602_988, spans: 2_560 },
 ];
 
 /// The spans of so many batches, of each run the children before the root.

@@ -8,6 +8,8 @@
 #[path = "../cost/peer.rs"]
 #[allow(dead_code)] // Times are not printed here.
 mod peer;
+#[path = "../cost/requests.rs"]
+mod requests;
 #[path = "../cost/sink.rs"]
 mod sink;
 #[path = "../cost/spans.rs"]
