@@ -104,10 +104,9 @@ impl<V: SpanView> Reading<'_, V> {
     fn attributes(&self, options: &Options) -> Option<Json> {
         let told = self.slots.told_attributes();
         let untold = self.view.attributes().enumerate().filter(|(i, (key, value))| {
-            !told.get(*i).is_some_and(|told| *told)
-                && !is_empty(value)
-                && !(self.slots.may_mean(*i) && self.repeats(key, value))
-                && (options.capture_content || is_structural(key, value))
+            let is_told = told.get(*i).is_some_and(|told| *told);
+            let repeats = || is_empty(value) || (self.slots.may_mean(*i) && self.repeats(key, value));
+            !is_told && !repeats() && (options.capture_content || is_structural(key, value))
         });
         object(untold.map(|(_, attribute)| attribute))
     }

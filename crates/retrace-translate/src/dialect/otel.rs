@@ -125,7 +125,7 @@ impl<'a> TryFrom<RawPart<'a>> for KnownPart<'a> {
     type Error = &'static str;
 
     fn try_from(part: RawPart<'a>) -> Result<Self, Self::Error> {
-        known(part).map(Self).ok_or("a part of a kind that nobody knows")
+        known(&part).map(Self).ok_or("a part of a kind that nobody knows")
     }
 }
 
@@ -198,10 +198,10 @@ struct RawPart<'a> {
 }
 
 fn part(raw: &RawValue) -> Part<'_> {
-    serde_json::from_str(raw.get()).ok().and_then(known).unwrap_or(Part::Other(raw))
+    serde_json::from_str(raw.get()).ok().and_then(|part| known(&part)).unwrap_or(Part::Other(raw))
 }
 
-fn known(part: RawPart<'_>) -> Option<Part<'_>> {
+fn known<'a>(part: &RawPart<'a>) -> Option<Part<'a>> {
     let kind = part.kind.and_then(label_of)?;
     Some(match &*kind {
         // Without content the text was not captured: there is nothing to say.
