@@ -4,6 +4,7 @@
 //! refused because the inbox is full is counted here.
 
 use std::collections::HashSet;
+use std::collections::hash_map::{Entry, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,12 +12,22 @@ use opentelemetry_sdk::trace::SpanData;
 use retrace_translate::Resource;
 use tokio::sync::Notify;
 
+use crate::light::is_local_root;
 use crate::stats::{Account, LossReason, Lost, Stats};
 use crate::view::weight;
 use crate::waiter::Waiter;
 
 /// Traces remembered as incomplete until the worker takes note; of more than these the rest is not marked.
 const REFUSED_TRACES: usize = 1_024;
+/// How long after the last message the worker looks for more by itself. To wake it is a system call, which the thread pays
+/// that ends the span; and so late, at most, is a span told that does not wake it.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+/// Spans that are handed over in one piece: memory that is used again, and never moved while it grows.
+const CHUNK: usize = 64;
+/// Pieces that are kept to be used again, about 1 MB.
+const SPARE: usize = 32;
+/// Traces of which it is known that their local root is under way.
+const ROOTS: usize = 16_384;
 
 /// What a processor sees of a span.
 #[derive(Debug)]
@@ -25,6 +36,14 @@ pub(crate) enum Seen {
     Began(SpanData),
     /// It has ended.
     Ended(SpanData),
+}
+
+impl Seen {
+    fn span(&self) -> &SpanData {
+        match self {
+            Self::Began(span) | Self::Ended(span) => span,
+        }
+    }
 }
 
 /// Something for the worker.
@@ -47,6 +66,8 @@ pub(crate) struct Taken {
     pub messages: Vec<Message>,
     /// Traces of which spans were refused.
     pub incomplete: HashSet<[u8; 16]>,
+    /// When to look again: until then not every span wakes who sleeps.
+    pub look_again: Option<Instant>,
 }
 
 /// Shared by all clones of an exporter and by the worker.
@@ -66,6 +87,59 @@ struct State {
     /// Spans taken in since the beginning.
     accepted: u64,
     refused: Lost,
+    /// When the worker will look by itself; nothing when it sleeps until it is woken.
+    watched_until: Option<Instant>,
+    /// Of each trace how many local roots have begun, in the order of the messages, and not ended.
+    roots: HashMap<[u8; 16], u32>,
+    /// Emptied, to be filled again.
+    spare: Vec<Vec<Seen>>,
+}
+
+impl State {
+    /// Whether there is room for a span. One that has ended and finds none is counted, and its trace remembered.
+    fn admits(&mut self, span: &SpanData, has_ended: bool, weight: usize, limit_bytes: usize) -> Result<bool, Closed> {
+        if self.closed {
+            return Err(Closed);
+        }
+        let alone = self.weight == 0 && has_ended;
+        let fits = alone || self.weight + weight <= limit_bytes;
+        // That it began is not worth a loss: it is told when it ends.
+        if !fits && has_ended {
+            self.refused.add(LossReason::QueueFull, 1);
+            if self.taken.incomplete.len() < REFUSED_TRACES {
+                self.taken.incomplete.insert(trace_id(span));
+            }
+        }
+        Ok(fits)
+    }
+
+    fn push_seen(&mut self, seen: Seen) {
+        match self.taken.messages.last_mut() {
+            Some(Message::Seen(chunk)) if chunk.len() < chunk.capacity() => chunk.push(seen),
+            _ => {
+                let mut chunk = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(CHUNK));
+                chunk.push(seen);
+                self.taken.messages.push(Message::Seen(chunk));
+            }
+        }
+    }
+
+    fn note_root(&mut self, trace_id: [u8; 16]) {
+        // Who is forgotten is told whole.
+        if self.roots.len() >= ROOTS {
+            self.roots.clear();
+        }
+        *self.roots.entry(trace_id).or_default() += 1;
+    }
+
+    fn forget_root(&mut self, trace_id: [u8; 16]) {
+        if let Entry::Occupied(mut roots) = self.roots.entry(trace_id) {
+            *roots.get_mut() -= 1;
+            if *roots.get() == 0 {
+                roots.remove();
+            }
+        }
+    }
 }
 
 impl std::fmt::Debug for State {
@@ -126,36 +200,65 @@ impl Inbox {
 
     /// Takes in that a span began or has ended; tells whether there was room.
     pub(crate) fn push_seen(&self, seen: Seen) -> Result<bool, Closed> {
-        // That a span began leaves room for its end, which says all of it again.
-        let (span, accepted, limit_bytes) = match &seen {
-            Seen::Began(span) => (span, 0, self.limit_bytes / 2),
-            Seen::Ended(span) => (span, 1, self.limit_bytes),
-        };
-        let weight = weight(span);
-        let trace_id = span.span_context.trace_id().to_bytes();
-        let mut state = lock(&self.state);
-        if state.closed {
-            return Err(Closed);
-        }
-        let alone = state.weight == 0 && accepted > 0;
-        if !alone && state.weight + weight > limit_bytes {
-            // That it began is not worth a loss: it is told when it ends.
-            if accepted > 0 {
-                state.refused.add(LossReason::QueueFull, accepted);
-                if state.taken.incomplete.len() < REFUSED_TRACES {
-                    state.taken.incomplete.insert(trace_id);
-                }
+        let weight = weight(seen.span());
+        self.put(lock(&self.state), seen, weight)
+    }
+
+    /// Takes in a copy of a span that has ended; tells whether there was room. While the local root of its trace is under way
+    /// a `light` one will do. Of what finds no room no copy is made.
+    pub(crate) fn push_copy(
+        &self,
+        span: &SpanData,
+        light: Option<SpanData>,
+        copy: impl FnOnce() -> SpanData,
+    ) -> Result<bool, Closed> {
+        if let Some(light) = light {
+            let weight = weight(&light);
+            let state = lock(&self.state);
+            if state.roots.contains_key(&trace_id(span)) {
+                return self.put(state, Seen::Ended(light), weight);
             }
+        }
+        let weight = weight(span);
+        if !lock(&self.state).admits(span, true, weight, self.limit_bytes)? {
             return Ok(false);
         }
-        state.weight += weight;
-        state.accepted += accepted;
-        match state.taken.messages.last_mut() {
-            Some(Message::Seen(more)) => more.push(seen),
-            _ => state.taken.messages.push(Message::Seen(vec![seen])),
+        let copy = Seen::Ended(copy());
+        self.put(lock(&self.state), copy, weight)
+    }
+
+    /// The local root of a trace began which comes in when it has ended.
+    pub(crate) fn root_began(&self, trace_id: [u8; 16]) {
+        lock(&self.state).note_root(trace_id);
+    }
+
+    fn put(&self, mut state: MutexGuard<'_, State>, seen: Seen, weight: usize) -> Result<bool, Closed> {
+        // That a span began leaves room for its end, which says all of it again.
+        let (has_ended, limit_bytes) = match &seen {
+            Seen::Began(_) => (false, self.limit_bytes / 2),
+            Seen::Ended(_) => (true, self.limit_bytes),
+        };
+        let span = seen.span();
+        if has_ended && is_local_root(span) {
+            state.forget_root(trace_id(span));
         }
+        if !state.admits(span, has_ended, weight, limit_bytes)? {
+            drop(state);
+            return Ok(false);
+        }
+        if !has_ended && is_local_root(span) {
+            state.note_root(trace_id(span));
+        }
+        let had_room = state.weight <= self.limit_bytes / 2;
+        state.weight += weight;
+        state.accepted += u64::from(has_ended);
+        state.push_seen(seen);
+        // Who looks by itself is woken only when it would come late.
+        let wakes = state.watched_until.is_none() || (had_room && state.weight > self.limit_bytes / 2);
         drop(state);
-        self.wake.notify_one();
+        if wakes {
+            self.wake.notify_one();
+        }
         Ok(true)
     }
 
@@ -178,10 +281,19 @@ impl Inbox {
     }
 
     /// Everything that came since the last time. What waited here while the worker was busy has waited.
+    ///
+    /// While spans come one after the other nobody is woken by each: who takes some is to look again when
+    /// [`Taken::look_again`] says so.
     pub(crate) fn take(&self, now: Instant) -> Taken {
         let mut state = lock(&self.state);
         state.weight = 0;
         let mut taken = std::mem::take(&mut state.taken);
+        if !taken.messages.is_empty() {
+            state.watched_until = Some(now + LOOK_AGAIN);
+        } else if state.watched_until.is_some_and(|until| until <= now) {
+            state.watched_until = None;
+        }
+        taken.look_again = state.watched_until;
         drop(state);
         if let Some(Message::Shutdown { asked, within, .. }) = taken.messages.last_mut() {
             *within = within.saturating_sub(now.saturating_duration_since(*asked));
@@ -189,7 +301,17 @@ impl Inbox {
         taken
     }
 
-    /// Resolves when something has come since the last [`Inbox::take`].
+    /// Gives back what the spans came in, to be filled again.
+    pub(crate) fn give_back(&self, emptied: impl IntoIterator<Item = Vec<Seen>>) {
+        let mut state = lock(&self.state);
+        for chunk in emptied {
+            if state.spare.len() < SPARE && chunk.is_empty() && chunk.capacity() >= CHUNK {
+                state.spare.push(chunk);
+            }
+        }
+    }
+
+    /// Resolves when something has come since the last [`Inbox::take`] and nobody is expected to look by itself.
     pub(crate) async fn something_came(&self) {
         self.wake.notified().await;
     }
@@ -204,6 +326,10 @@ impl Inbox {
         let account = *lock(&self.account);
         account.stats(state.accepted, &state.refused)
     }
+}
+
+fn trace_id(span: &SpanData) -> [u8; 16] {
+    span.span_context.trace_id().to_bytes()
 }
 
 /// Nothing of ours panics while it holds one of these locks; if it did, what they guard is still whole.
@@ -265,5 +391,101 @@ mod tests {
         let taken = inbox.take(asked + Duration::from_secs(2));
         let [Message::Shutdown { within, .. }] = &taken.messages[..] else { panic!("one message") };
         assert_eq!(*within, Duration::from_secs(3), "a busy worker has the less time for it");
+    }
+
+    /// Whether somebody was woken since the last time.
+    fn is_woken(inbox: &Inbox) -> bool {
+        use futures_util::FutureExt as _;
+        inbox.something_came().now_or_never().is_some()
+    }
+
+    #[test]
+    fn the_first_of_many_spans_wakes_the_worker_which_then_looks_by_itself() {
+        let inbox = Inbox::new(1 << 20);
+        let began = Instant::now();
+        let at = |micros| began + Duration::from_micros(micros);
+        let push = |n| inbox.push_seen(Seen::Ended(span_data(n, 1, "s"))).unwrap();
+        assert_eq!(inbox.take(at(0)).look_again, None);
+        push(2);
+        assert!(is_woken(&inbox));
+        let taken = inbox.take(at(10));
+        assert_eq!((taken.messages.len(), taken.look_again), (1, Some(at(10) + LOOK_AGAIN)));
+        push(3);
+        push(4);
+        assert!(!is_woken(&inbox), "it looks again by itself");
+        let until = at(300) + LOOK_AGAIN;
+        assert_eq!(inbox.take(at(300)).look_again, Some(until));
+        assert_eq!(inbox.take(at(400)).look_again, Some(until), "an early look finds nothing");
+        assert_eq!(inbox.take(until).look_again, None);
+        push(5);
+        assert!(is_woken(&inbox), "and sleeps");
+        // What is no span never waits, nor does what would fill the queue.
+        inbox.take(until);
+        let (waiter, _) = Waiter::blocking();
+        inbox.push(Message::Flush(waiter)).unwrap();
+        assert!(is_woken(&inbox));
+        inbox.take(until);
+        let mut large = span_data(6, 1, "s");
+        large.attributes = vec![opentelemetry::KeyValue::new("k", "x".repeat(600_000))];
+        inbox.push_seen(Seen::Ended(large)).unwrap();
+        assert!(is_woken(&inbox));
+    }
+
+    #[test]
+    fn what_spans_come_in_is_used_again() {
+        let inbox = Inbox::new(1 << 20);
+        let push = |count: u64| {
+            (0..count).for_each(|n| assert_eq!(inbox.push_seen(Seen::Ended(span_data(n, 1, "s"))), Ok(true)));
+            let chunks = inbox.take(Instant::now()).messages.into_iter().map(|message| match message {
+                Message::Seen(chunk) => chunk,
+                _ => panic!("only spans came"),
+            });
+            chunks.collect::<Vec<_>>()
+        };
+        let mut chunks = push(2 * CHUNK as u64 + 1);
+        assert_eq!(chunks.iter().map(Vec::len).collect::<Vec<_>>(), [CHUNK, CHUNK, 1]);
+        let places: HashSet<_> = chunks.iter().map(Vec::as_ptr).collect();
+        chunks.iter_mut().for_each(Vec::clear);
+        inbox.give_back(chunks.into_iter().chain([Vec::new()]));
+        assert!(push(2 * CHUNK as u64 + 1).iter().all(|chunk| places.contains(&chunk.as_ptr())));
+    }
+
+    #[test]
+    fn a_light_copy_will_do_while_the_root_is_under_way() {
+        let inbox = Inbox::new(1 << 20);
+        let span = || span_data(2, 1, "s");
+        let light = || Some(span_data(2, 1, ""));
+        // Of what was pushed last, whether it was the light one.
+        let is_light = || {
+            inbox.push_copy(&span(), light(), span).unwrap();
+            let messages = inbox.take(Instant::now()).messages;
+            let Some(Message::Seen(seen)) = messages.last() else { panic!("a span came") };
+            seen.last().unwrap().span().name.is_empty()
+        };
+        assert!(!is_light(), "its root was never seen");
+        inbox.push_seen(Seen::Began(span_data(1, 0, "root"))).unwrap();
+        inbox.push_seen(Seen::Began(span_data(3, 1, "child"))).unwrap();
+        assert!(is_light());
+        inbox.root_began(trace_id(&span()));
+        inbox.push_seen(Seen::Ended(span_data(1, 0, "root"))).unwrap();
+        assert!(is_light(), "another root is under way");
+        inbox.push_seen(Seen::Ended(SpanData { parent_span_is_remote: true, ..span_data(4, 9, "root") })).unwrap();
+        assert!(!is_light(), "its run may have been told by now");
+        // A beginning that found no room is not known, and too many roots are forgotten.
+        let full = Inbox::new(10);
+        assert_eq!(full.push_seen(Seen::Began(span_data(1, 0, "root"))), Ok(false));
+        assert!(lock(&full.state).roots.is_empty());
+        (0..=ROOTS as u128).for_each(|trace| inbox.root_began(trace.to_be_bytes()));
+        assert_eq!(lock(&inbox.state).roots.len(), 1);
+    }
+
+    #[test]
+    fn of_what_finds_no_room_no_copy_is_made() {
+        let inbox = Inbox::new(weight(&span_data(2, 1, "s")));
+        inbox.push_seen(Seen::Ended(span_data(2, 1, "s"))).unwrap();
+        assert_eq!(inbox.push_copy(&span_data(3, 1, "s"), None, || panic!("a copy")), Ok(false));
+        assert_eq!((inbox.stats().accepted, inbox.stats().lost.by(LossReason::QueueFull)), (2, 1));
+        inbox.close();
+        assert_eq!(inbox.push_copy(&span_data(3, 1, "s"), None, || panic!("a copy")), Err(Closed));
     }
 }

@@ -82,6 +82,7 @@
 //! gave up: one that is killed writes nothing. A receiver that asks for a replay is not heard.
 
 mod announcer;
+mod around;
 mod blueprint;
 mod builder;
 mod config;
@@ -93,6 +94,7 @@ mod gate;
 mod id_generator;
 mod inbox;
 mod install;
+mod light;
 mod log;
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -119,6 +121,7 @@ pub use opentelemetry_sdk;
 pub use retrace_protocol::{Json, Signal, SignalCode, Span, SpanType, Trace};
 pub use retrace_translate::{SpanFacts, SpanPolicy, SpanSelection};
 
+pub use crate::around::Around;
 pub use crate::builder::{Builder, RetraceExporterBuilder, RetraceSpanProcessorBuilder};
 pub use crate::config::{BuildError, Compression, Transport, UnknownTransport, VARIABLES, Variable};
 pub use crate::exporter::RetraceExporter;

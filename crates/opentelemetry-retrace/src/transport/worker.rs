@@ -122,7 +122,9 @@ impl State {
             // First, so that a process that ends at once sends what it found.
             self.take_from_spool(now);
             let taken = self.inbox.take(Instant::now());
+            let look_again = taken.look_again;
             self.engine.take(taken, now);
+            self.inbox.give_back(self.engine.take_emptied());
             if let Some(closed) = self.engine.gives_up_link(now) {
                 link = None;
                 self.engine.incoming(Incoming::Closed(closed), now);
@@ -143,7 +145,7 @@ impl State {
             let outgoing = link.as_ref().map(|link| link.outgoing.clone());
             let due = self.engine.next_deadline().map(|deadline| self.clock.instant(deadline));
             let look = self.spool.as_ref().filter(|_| self.engine.wants_recovered()).and_then(Spool::looks_at);
-            let mut until = due.into_iter().chain(look).min();
+            let mut until = due.into_iter().chain(look).chain(look_again).min();
             let asleep = Instant::now();
             tokio::select! {
                 () = self.inbox.something_came() => {}
