@@ -60,6 +60,22 @@ pub(crate) enum Message {
     Shutdown { asked: Instant, within: Duration, waiter: Waiter },
 }
 
+/// The queue as it is now.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "metrics"), allow(dead_code))]
+pub(crate) struct Queue {
+    /// Spans that are in it, those that began among them.
+    pub size: u64,
+    /// The most spans that fit: it is bounded in bytes, so these are as small as spans can be.
+    pub capacity: u64,
+    /// Spans that have ended and were taken by the worker.
+    pub processed: u64,
+    /// Spans that found no room.
+    pub refused: u64,
+    /// Spans that ended after the shutdown.
+    pub too_late: u64,
+}
+
 /// What the worker takes at once.
 #[derive(Default)]
 pub(crate) struct Taken {
@@ -86,7 +102,13 @@ struct State {
     closed: bool,
     /// Spans taken in since the beginning.
     accepted: u64,
+    /// Those of them that the worker has taken.
+    processed: u64,
+    /// Spans that wait, those that began among them.
+    waiting: u64,
     refused: Lost,
+    /// Spans that ended when nothing was taken in any more.
+    too_late: u64,
     /// When the worker will look by itself; nothing when it sleeps until it is woken.
     watched_until: Option<Instant>,
     /// Of each trace how many local roots have begun, in the order of the messages, and not ended.
@@ -99,6 +121,7 @@ impl State {
     /// Whether there is room for a span. One that has ended and finds none is counted, and its trace remembered.
     fn admits(&mut self, span: &SpanData, has_ended: bool, weight: usize, limit_bytes: usize) -> Result<bool, Closed> {
         if self.closed {
+            self.too_late += u64::from(has_ended);
             return Err(Closed);
         }
         let alone = self.weight == 0 && has_ended;
@@ -191,6 +214,7 @@ impl Inbox {
         state.refused.add(LossReason::QueueFull, missing);
         state.weight += weights.iter().take(fits).sum::<usize>();
         state.accepted += spans.len() as u64;
+        state.waiting += spans.len() as u64;
         state.taken.messages.push(Message::Spans { spans, wait });
         drop(state);
         self.wake.notify_one();
@@ -252,6 +276,7 @@ impl Inbox {
         let had_room = state.weight <= self.limit_bytes / 2;
         state.weight += weight;
         state.accepted += u64::from(has_ended);
+        state.waiting += 1;
         state.push_seen(seen);
         // Who looks by itself is woken only when it would come late.
         let wakes = state.watched_until.is_none() || (had_room && state.weight > self.limit_bytes / 2);
@@ -286,7 +311,7 @@ impl Inbox {
     /// [`Taken::look_again`] says so.
     pub(crate) fn take(&self, now: Instant) -> Taken {
         let mut state = lock(&self.state);
-        state.weight = 0;
+        (state.weight, state.waiting, state.processed) = (0, 0, state.accepted);
         let mut taken = std::mem::take(&mut state.taken);
         if !taken.messages.is_empty() {
             state.watched_until = Some(now + LOOK_AGAIN);
@@ -319,6 +344,18 @@ impl Inbox {
     /// Says what the worker has done.
     pub(crate) fn publish(&self, account: Account) {
         *lock(&self.account) = account;
+    }
+
+    /// How full it is, and what passed through.
+    pub(crate) fn queue(&self) -> Queue {
+        let state = lock(&self.state);
+        Queue {
+            size: state.waiting,
+            capacity: (self.limit_bytes / size_of::<SpanData>()) as u64,
+            processed: state.processed,
+            refused: state.refused.by(LossReason::QueueFull),
+            too_late: state.too_late,
+        }
     }
 
     pub(crate) fn stats(&self) -> Stats {

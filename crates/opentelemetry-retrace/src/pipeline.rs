@@ -29,6 +29,10 @@ const GRACE: Duration = Duration::from_millis(500);
 
 /// What a [`crate::Builder`] can build.
 pub trait WayIn: Sized {
+    /// Whether it is a span processor, whose queue is its own.
+    #[doc(hidden)]
+    const IS_PROCESSOR: bool;
+
     /// Makes it; without a pipeline it does nothing.
     #[doc(hidden)]
     fn into(pipeline: Option<Arc<Pipeline>>) -> Self;
@@ -75,14 +79,14 @@ impl Running {
 
 impl Pipeline {
     /// Starts the worker.
-    pub(crate) fn start(blueprint: Blueprint) -> Result<Self, BuildError> {
+    pub(crate) fn start(blueprint: Blueprint, is_processor: bool) -> Result<Self, BuildError> {
         let config = &blueprint.config;
         let running = Arc::new(PerProcess::new(Running::new(blueprint.start_worker()?)));
-        #[cfg(feature = "metrics")]
-        {
-            let running = Arc::downgrade(&running);
-            crate::metrics::observe(move || Some(running.upgrade()?.present()?.inbox.stats()));
-        }
+        let (of_stats, of_queue) = (Arc::downgrade(&running), Arc::downgrade(&running));
+        blueprint.metrics.observe(
+            move || Some(of_stats.upgrade()?.present()?.inbox.stats()),
+            is_processor.then_some(move || Some(of_queue.upgrade()?.present()?.inbox.queue())),
+        );
         Ok(Self {
             running,
             resource: Mutex::new(None),

@@ -62,6 +62,8 @@ pub struct RetraceSpanProcessor {
 }
 
 impl WayIn for RetraceSpanProcessor {
+    const IS_PROCESSOR: bool = true;
+
     fn into(pipeline: Option<Arc<Pipeline>>) -> Self {
         Self { pipeline }
     }

@@ -18,6 +18,7 @@ use crate::config::BuildError;
 use crate::engine::Engine;
 use crate::inbox::Inbox;
 use crate::log::{self, Throttle};
+use crate::metrics::Metrics;
 use crate::outbox::Answer;
 use crate::stats::LossReason;
 use crate::transport::clock::Clock;
@@ -44,6 +45,7 @@ pub(crate) struct Worker {
     pub ws: Option<Ws>,
     pub spool: Option<Spool>,
     pub on_error: Option<OnError>,
+    pub metrics: Metrics,
 }
 
 impl Worker {
@@ -68,9 +70,9 @@ impl Worker {
     }
 
     fn run(self, runtime: &Runtime) {
-        let Self { inbox, engine, http, ws, spool, on_error } = self;
+        let Self { inbox, engine, http, ws, spool, on_error, metrics } = self;
         let clock = Clock::new(Instant::now());
-        let mut state = State { inbox, engine, spool, on_error, throttle: Throttle::default(), clock };
+        let mut state = State { inbox, engine, spool, on_error, metrics, throttle: Throttle::default(), clock };
         // What a panic interrupts is in the engine, which accounts for it before it goes on.
         while catch_unwind(AssertUnwindSafe(|| runtime.block_on(state.work(&http, ws.as_ref())))).is_err() {
             let now = state.now();
@@ -96,6 +98,7 @@ struct State {
     engine: Engine,
     spool: Option<Spool>,
     on_error: Option<OnError>,
+    metrics: Metrics,
     throttle: Throttle,
     clock: Clock,
 }
@@ -134,8 +137,8 @@ impl State {
                 link = Some(ws.open());
             }
             while let Some(sending) = self.engine.next_sending(now) {
-                let http = http.clone();
-                requests.spawn(async move { (sending.serial, http.send(sending).await) });
+                let (http, metrics) = (http.clone(), self.metrics.clone());
+                requests.spawn(async move { (sending.serial, metrics.timed(http.send(sending)).await) });
             }
             let writes_on = link.as_mut().is_some_and(|link| self.write(link, now));
             self.report();
