@@ -14,6 +14,8 @@ pub(crate) fn is_local_root(span: &SpanData) -> bool {
 
 /// The copy, of a span that is neither a GenAI span nor a local root; of others all is wanted.
 ///
+/// It stands for the span when that begins, and when it ends while its local root is under way.
+///
 /// What is read of such a span by [`retrace_translate::SpanSelection::GenAi`] is where it stands in its run, its times,
 /// whether it failed, and attributes that mean something on any span: of a name, other attributes, events and links nothing is
 /// ever told. Unless its run has been told when it ends: then it may head what comes after, and all of it is. Its trace state
@@ -59,8 +61,13 @@ fn without_state(context: &SpanContext) -> SpanContext {
 mod tests {
     use super::*;
     use crate::testing::{chat, span_data};
+    use crate::view::SdkSpan;
     use opentelemetry::trace::Event;
-    use std::time::UNIX_EPOCH;
+    use proptest::prelude::*;
+    use retrace_translate::{Options, Recorder, RecorderLimits};
+    use std::collections::HashSet;
+    use std::sync::Arc;
+    use std::time::{Duration, UNIX_EPOCH};
 
     #[test]
     fn of_a_span_that_is_not_told_only_what_others_need_is_copied() {
@@ -91,5 +98,68 @@ mod tests {
         let mut telling = span_data(2, 1, "step");
         telling.events.events.push(Event::new("gen_ai.user.message", UNIX_EPOCH, Vec::new(), 0));
         assert_eq!(light(&telling, true), None);
+    }
+
+    /// What happens to one span: it begins, or ends if it is under way.
+    type Step = (u64, u64, usize, u64);
+
+    fn span(id: u64, parent: u64, kind: usize, has_ended: bool) -> SpanData {
+        let pair = |key: &'static str, value: &'static str| KeyValue::new(key, value);
+        let mut span = span_data(id, parent, "step");
+        span.attributes = vec![pair("server.address", "localhost")];
+        span.attributes.extend(match kind {
+            0 => vec![pair("gen_ai.operation.name", "invoke_agent"), pair("gen_ai.agent.name", "planner")],
+            1 => vec![pair("gen_ai.operation.name", "execute_tool"), pair("gen_ai.tool.name", "search")],
+            2 => vec![pair("gen_ai.operation.name", "chat"), pair("gen_ai.request.model", "m")],
+            3 if has_ended => vec![pair("gen_ai.operation.name", "chat"), pair("gen_ai.request.model", "late")],
+            4 => vec![pair("session.id", "s"), pair("agent.name", "a")],
+            5 if has_ended => vec![pair("user.id", "u"), pair("error.type", "E")],
+            _ => vec![],
+        });
+        if kind == 6 && has_ended {
+            span.status = Status::error("no");
+            span.events.events.push(Event::new("log", UNIX_EPOCH, vec![pair("k", "v")], 0));
+        }
+        span
+    }
+
+    /// All that a recorder says of the steps; `lightens` as a processor around another does.
+    fn said(steps: &[Step], lightens: bool) -> Vec<String> {
+        let mut recorder = Recorder::new(Options::default(), RecorderLimits::default());
+        let (resource, mut now) = (Arc::default(), Duration::ZERO);
+        let (mut begun, mut open) = (HashSet::new(), HashSet::new());
+        let copy = |span: SpanData, may: bool| if may { light(&span, false).unwrap_or(span) } else { span };
+        for (id, parent, kind, gap) in steps.iter().copied() {
+            now += Duration::from_millis(gap);
+            // The first is the root; the others stand under another, which may have ended or was never seen.
+            let parent = if id == 1 { 0 } else { parent };
+            if begun.insert(id) {
+                open.insert(id);
+                let span = copy(span(id, parent, kind, false), lightens);
+                recorder.start(&SdkSpan(&span), &resource, now);
+            } else if open.contains(&id) {
+                let span = copy(span(id, parent, kind, true), lightens && open.contains(&1));
+                open.remove(&id);
+                recorder.record(&SdkSpan(&span), &resource, now);
+            }
+            recorder.advance(now);
+        }
+        recorder.finish();
+        std::iter::from_fn(|| recorder.next_output()).map(|output| format!("{output:?}")).collect()
+    }
+
+    proptest! {
+        /// Each span keeps its parent and its kind; its steps may come in any order.
+        #[test]
+        fn a_recorder_says_the_same_of_light_spans(
+            spans in prop::collection::vec((1_u64..12, 0_usize..8), 12),
+            order in prop::collection::vec((1_u64..=12, 0_u64..300), 1..60),
+        ) {
+            let steps: Vec<Step> = [(1, 0)].into_iter().chain(order).map(|(id, gap)| {
+                let (parent, kind) = spans[usize::try_from(id).unwrap() - 1];
+                (id, if parent == id { 1 } else { parent }, kind, gap)
+            }).collect();
+            prop_assert_eq!(said(&steps, true), said(&steps, false));
+        }
     }
 }
