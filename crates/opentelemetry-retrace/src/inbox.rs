@@ -136,6 +136,7 @@ impl State {
         Ok(fits)
     }
 
+    #[inline]
     fn push_seen(&mut self, seen: Seen) {
         match self.taken.messages.last_mut() {
             Some(Message::Seen(chunk)) if chunk.len() < chunk.capacity() => chunk.push(seen),
@@ -256,6 +257,7 @@ impl Inbox {
         lock(&self.state).note_root(trace_id);
     }
 
+    #[inline] // A span is large: each call between costs a copy of it.
     fn put(&self, mut state: MutexGuard<'_, State>, seen: Seen, weight: usize) -> Result<bool, Closed> {
         // That a span began leaves room for its end, which says all of it again.
         let (has_ended, limit_bytes) = match &seen {

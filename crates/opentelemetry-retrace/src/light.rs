@@ -14,7 +14,7 @@ pub(crate) fn is_local_root(span: &SpanData) -> bool {
 
 /// The copy, of a span that is neither a GenAI span nor a local root; of others all is wanted.
 ///
-/// It stands for the span when that begins, and when it ends while its local root is under way.
+/// It stands for the end of the span, while its local root is under way.
 ///
 /// What is read of such a span by [`retrace_translate::SpanSelection::GenAi`] is where it stands in its run, its times,
 /// whether it failed, and attributes that mean something on any span: of a name, other attributes, events and links nothing is
@@ -135,8 +135,7 @@ mod tests {
             let parent = if id == 1 { 0 } else { parent };
             if begun.insert(id) {
                 open.insert(id);
-                let span = copy(span(id, parent, kind, false), lightens);
-                recorder.start(&SdkSpan(&span), &resource, now);
+                recorder.start(&SdkSpan(&span(id, parent, kind, false)), &resource, now);
             } else if open.contains(&id) {
                 let span = copy(span(id, parent, kind, true), lightens && open.contains(&1));
                 open.remove(&id);

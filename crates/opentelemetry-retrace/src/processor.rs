@@ -142,8 +142,8 @@ impl RetraceSpanProcessor {
     /// # Ok::<(), opentelemetry_retrace::BuildError>(())
     /// ```
     ///
-    /// When a span begins, the SDK shows nothing of it but as a copy: that of a span that nobody selected is made and thrown
-    /// away.
+    /// When a span begins, the SDK shows nothing of it but as a copy: that of a span that nobody selected is made all the
+    /// same, once.
     ///
     /// A span that is not copied whole is told nowhere, with one exception: a run is let go while its root is still under way
     /// (after half an hour of silence, or 50,000 spans, or when memory is short), and then such a span ends after its parent
@@ -208,9 +208,6 @@ impl SpanProcessor for RetraceSpanProcessor {
         }
         if let Some(data) = span.exported_data() {
             pipeline.announcer.began(&data);
-            // What is thrown away is freed by the thread that made it, which costs that less than new memory.
-            let light = if pipeline.lightens { light(&data, pipeline.reads_state) } else { None };
-            let data = light.unwrap_or(data);
             // What finds no room, or comes after a shutdown, is told when it ends, or counted then.
             let _ = pipeline.push_seen(Seen::Began(data));
         }
