@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use opentelemetry::trace::{TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_retrace::{Installer, RetraceSpanProcessor};
-use opentelemetry_sdk::trace::InMemorySpanExporter;
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SimpleSpanProcessor};
 use retrace_local::{Server, TraceQuery};
 use retrace_protocol::{Status, Trace};
 
@@ -25,9 +25,13 @@ fn last(server: &Server) -> Trace {
 #[test]
 fn one_call_sets_everything_up_and_its_guard_flushes() {
     let server = Server::start().unwrap();
-    let memory = InMemorySpanExporter::default();
+    let (memory, inner) = (InMemorySpanExporter::default(), InMemorySpanExporter::default());
     let other = memory.clone();
-    let guard = installer(&server).with_provider(|provider| provider.with_simple_exporter(other)).install().unwrap();
+    let guard = installer(&server)
+        .with_span_processor(SimpleSpanProcessor::new(inner.clone()))
+        .with_provider(|provider| provider.with_simple_exporter(other))
+        .install()
+        .unwrap();
     let attributes = || [KeyValue::new("gen_ai.operation.name", "invoke_agent")];
     let tracer = global::tracer("application");
     let span = tracer.span_builder("agent").with_attributes(attributes()).start(&tracer);
@@ -44,6 +48,7 @@ fn one_call_sets_everything_up_and_its_guard_flushes() {
     assert_eq!(by_hand["tracestate"], headers["tracestate"].as_str());
     context.span().end();
     assert_eq!(memory.get_finished_spans().unwrap().len(), 1, "beside another exporter");
+    assert_eq!(inner.get_finished_spans().unwrap().len(), 1, "around another processor");
     drop(guard);
     let run = last(&server);
     assert_eq!((run.status, run.name.as_deref()), (Some(Status::Completed), Some("agent")));
@@ -65,6 +70,16 @@ fn one_call_sets_everything_up_and_its_guard_flushes() {
     // Switched off, without anything else that would want spans.
     let off = Installer::new().with_processor(RetraceSpanProcessor::builder().with_enabled(false)).install().unwrap();
     assert!(off.provider().is_none());
+    off.shutdown().unwrap();
+    // With another backend that does.
+    let inner = InMemorySpanExporter::default();
+    let off = Installer::new()
+        .with_processor(RetraceSpanProcessor::builder().with_enabled(false))
+        .with_span_processor(SimpleSpanProcessor::new(inner.clone()))
+        .install()
+        .unwrap();
+    global::tracer("application").in_span("step", |_| {});
+    assert_eq!(inner.get_finished_spans().unwrap().len(), 1);
     off.shutdown().unwrap();
     // A setting that is wrong sets up nothing.
     assert!(

@@ -62,3 +62,22 @@ pub(crate) fn tool() -> Vec<KeyValue> {
         KeyValue::new("gen_ai.tool.call.arguments", r#"{"to":"Oslo","day":"Friday"}"#),
     ]
 }
+
+/// What a client of a service says of one request: nothing of an agent.
+pub(crate) fn request() -> Vec<KeyValue> {
+    let order = "8c1d7f9e";
+    vec![
+        KeyValue::new("http.request.method", "GET"),
+        KeyValue::new("http.response.status_code", 200),
+        KeyValue::new("url.full", format!("http://orders.internal:8080/orders/{order}?expand=lines")),
+        KeyValue::new("url.scheme", "http"),
+        KeyValue::new("url.template", "/orders/{id}"),
+        KeyValue::new("server.address", "orders.internal".to_owned()),
+        KeyValue::new("server.port", 8080),
+        KeyValue::new("network.protocol.version", "1.1"),
+        KeyValue::new("network.peer.address", format!("10.0.3.{}", order.len())),
+        KeyValue::new("http.request.resend_count", 0),
+        KeyValue::new("user_agent.original", "orders-client/2.1"),
+        KeyValue::new("order.id", order.to_owned()),
+    ]
+}

@@ -10,6 +10,9 @@ mod application;
 mod figures;
 mod latency;
 mod machine;
+#[path = "../../../integration-tests/src/nobody.rs"]
+#[allow(dead_code, unreachable_pub)] // Here nobody ever arrives, and nobody else sees it.
+mod nobody;
 mod receiver;
 mod throughput;
 

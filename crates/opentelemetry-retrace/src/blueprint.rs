@@ -9,6 +9,7 @@ use crate::config::{BuildError, Config, Transport};
 use crate::engine::{Engine, EngineConfig};
 use crate::gate::GateLimits;
 use crate::inbox::Inbox;
+use crate::metrics::Metrics;
 use crate::outbox::OutboxLimits;
 use crate::pipeline;
 use crate::redact::{BeforeSend, Redaction};
@@ -27,6 +28,7 @@ pub(crate) struct Blueprint {
     pub config: Config,
     pub before_send: Option<BeforeSend>,
     pub on_error: Option<OnError>,
+    pub metrics: Metrics,
 }
 
 impl Blueprint {
@@ -38,7 +40,8 @@ impl Blueprint {
         let inbox = Arc::new(Inbox::new(config.buffer_bytes / 4));
         let engine = Engine::new(engine_config(config, Redaction::new(self.before_send.clone())));
         let spool = config.spool.clone().map(Spool::new);
-        Worker { inbox: Arc::clone(&inbox), engine, http, ws, spool, on_error: self.on_error.clone() }.start()?;
+        let (on_error, metrics) = (self.on_error.clone(), self.metrics.clone());
+        Worker { inbox: Arc::clone(&inbox), engine, http, ws, spool, on_error, metrics }.start()?;
         Ok(inbox)
     }
 }

@@ -15,6 +15,7 @@ use crate::config::{BuildError, Compression, Config, Settings, Transport, Unknow
 use crate::exporter::RetraceExporter;
 use crate::gate::Failures;
 use crate::log;
+use crate::metrics::Metrics;
 use crate::pipeline::{Pipeline, WayIn};
 use crate::processor::RetraceSpanProcessor;
 use crate::redact::{BeforeSend, Record};
@@ -304,8 +305,9 @@ impl<P: WayIn> Builder<P> {
             return Ok(P::into(None));
         };
         say_what_leaves(&config);
-        let blueprint = Blueprint { config, before_send: self.before_send, on_error: self.on_error };
-        let pipeline = Pipeline::start(blueprint)?;
+        let metrics = Metrics::new(&config.base_url);
+        let blueprint = Blueprint { config, before_send: self.before_send, on_error: self.on_error, metrics };
+        let pipeline = Pipeline::start(blueprint, P::IS_PROCESSOR)?;
         Ok(P::into(Some(Arc::new(pipeline))))
     }
 }

@@ -66,6 +66,8 @@ pub(crate) struct Engine {
     resource: Arc<Resource>,
     /// Spans that were taken from the inbox and not read yet.
     queue: VecDeque<Seen>,
+    /// What they came in.
+    emptied: Vec<Vec<Seen>>,
     /// Traces of which spans were refused, and of which nothing else was seen.
     incomplete: HashSet<[u8; 16]>,
     /// Spans that were taken from the queue, ever.
@@ -102,6 +104,7 @@ impl Engine {
             halted: false,
             resource: Arc::default(),
             queue: VecDeque::new(),
+            emptied: Vec::new(),
             incomplete: HashSet::new(),
             read: 0,
             set_aside: 0,
@@ -129,8 +132,9 @@ impl Engine {
                         self.wait(waiter, self.config.export_wait, now);
                     }
                 }
-                Message::Seen(seen) => {
-                    self.queue.extend(seen);
+                Message::Seen(mut seen) => {
+                    self.queue.extend(seen.drain(..));
+                    self.emptied.push(seen);
                     self.read_queue(now);
                 }
                 Message::Resource(resource) => self.resource = resource,
@@ -153,6 +157,11 @@ impl Engine {
     /// Spans of a trace may be refused before another of them is read: the mark waits for that.
     fn mark_incomplete(&mut self) {
         self.incomplete.retain(|trace_id| !self.recorder.mark_lossy(*trace_id));
+    }
+
+    /// What spans came in and was emptied, to be filled again.
+    pub(crate) fn take_emptied(&mut self) -> Vec<Vec<Seen>> {
+        std::mem::take(&mut self.emptied)
     }
 
     fn read_queue(&mut self, now: Duration) {

@@ -56,6 +56,8 @@ pub struct RetraceExporter {
 }
 
 impl WayIn for RetraceExporter {
+    const IS_PROCESSOR: bool = false;
+
     fn into(pipeline: Option<Arc<Pipeline>>) -> Self {
         Self { pipeline }
     }

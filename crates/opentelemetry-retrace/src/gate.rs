@@ -6,9 +6,10 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
-use opentelemetry::trace::{SpanId, Status};
+use opentelemetry::trace::Status;
 use opentelemetry_sdk::trace::SpanData;
 
+use crate::light::is_local_root;
 use crate::propagator::RecordedRun;
 use crate::sampler::Rule;
 use crate::view::weight;
@@ -100,10 +101,6 @@ impl Decided {
 
 fn trace_id(span: &SpanData) -> [u8; 16] {
     span.span_context.trace_id().to_bytes()
-}
-
-fn is_local_root(span: &SpanData) -> bool {
-    span.parent_span_id == SpanId::INVALID || span.parent_span_is_remote
 }
 
 /// Whether the span, or its root, was called by somebody who records the trace. A root hands the caller's entry down.

@@ -4,6 +4,7 @@
 //! refused because the inbox is full is counted here.
 
 use std::collections::HashSet;
+use std::collections::hash_map::{Entry, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,12 +12,22 @@ use opentelemetry_sdk::trace::SpanData;
 use retrace_translate::Resource;
 use tokio::sync::Notify;
 
+use crate::light::is_local_root;
 use crate::stats::{Account, LossReason, Lost, Stats};
 use crate::view::weight;
 use crate::waiter::Waiter;
 
 /// Traces remembered as incomplete until the worker takes note; of more than these the rest is not marked.
 const REFUSED_TRACES: usize = 1_024;
+/// How long after the last message the worker looks for more by itself. To wake it is a system call, which the thread pays
+/// that ends the span; and so late, at most, is a span told that does not wake it.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+/// Spans that are handed over in one piece: memory that is used again, and never moved while it grows.
+const CHUNK: usize = 64;
+/// Pieces that are kept to be used again, about 1 MB.
+const SPARE: usize = 32;
+/// Traces of which it is known that their local root is under way.
+const ROOTS: usize = 16_384;
 
 /// What a processor sees of a span.
 #[derive(Debug)]
@@ -25,6 +36,14 @@ pub(crate) enum Seen {
     Began(SpanData),
     /// It has ended.
     Ended(SpanData),
+}
+
+impl Seen {
+    fn span(&self) -> &SpanData {
+        match self {
+            Self::Began(span) | Self::Ended(span) => span,
+        }
+    }
 }
 
 /// Something for the worker.
@@ -41,12 +60,30 @@ pub(crate) enum Message {
     Shutdown { asked: Instant, within: Duration, waiter: Waiter },
 }
 
+/// The queue as it is now.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "metrics"), allow(dead_code))]
+pub(crate) struct Queue {
+    /// Spans that are in it, those that began among them.
+    pub size: u64,
+    /// The most spans that fit: it is bounded in bytes, so these are as small as spans can be.
+    pub capacity: u64,
+    /// Spans that have ended and were taken by the worker.
+    pub processed: u64,
+    /// Spans that found no room.
+    pub refused: u64,
+    /// Spans that ended after the shutdown.
+    pub too_late: u64,
+}
+
 /// What the worker takes at once.
 #[derive(Default)]
 pub(crate) struct Taken {
     pub messages: Vec<Message>,
     /// Traces of which spans were refused.
     pub incomplete: HashSet<[u8; 16]>,
+    /// When to look again: until then not every span wakes who sleeps.
+    pub look_again: Option<Instant>,
 }
 
 /// Shared by all clones of an exporter and by the worker.
@@ -65,7 +102,68 @@ struct State {
     closed: bool,
     /// Spans taken in since the beginning.
     accepted: u64,
+    /// Those of them that the worker has taken.
+    processed: u64,
+    /// Spans that wait, those that began among them.
+    waiting: u64,
     refused: Lost,
+    /// Spans that ended when nothing was taken in any more.
+    too_late: u64,
+    /// When the worker will look by itself; nothing when it sleeps until it is woken.
+    watched_until: Option<Instant>,
+    /// Of each trace how many local roots have begun, in the order of the messages, and not ended.
+    roots: HashMap<[u8; 16], u32>,
+    /// Emptied, to be filled again.
+    spare: Vec<Vec<Seen>>,
+}
+
+impl State {
+    /// Whether there is room for a span. One that has ended and finds none is counted, and its trace remembered.
+    fn admits(&mut self, span: &SpanData, has_ended: bool, weight: usize, limit_bytes: usize) -> Result<bool, Closed> {
+        if self.closed {
+            self.too_late += u64::from(has_ended);
+            return Err(Closed);
+        }
+        let alone = self.weight == 0 && has_ended;
+        let fits = alone || self.weight + weight <= limit_bytes;
+        // That it began is not worth a loss: it is told when it ends.
+        if !fits && has_ended {
+            self.refused.add(LossReason::QueueFull, 1);
+            if self.taken.incomplete.len() < REFUSED_TRACES {
+                self.taken.incomplete.insert(trace_id(span));
+            }
+        }
+        Ok(fits)
+    }
+
+    #[inline]
+    fn push_seen(&mut self, seen: Seen) {
+        match self.taken.messages.last_mut() {
+            Some(Message::Seen(chunk)) if chunk.len() < chunk.capacity() => chunk.push(seen),
+            _ => {
+                let mut chunk = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(CHUNK));
+                chunk.push(seen);
+                self.taken.messages.push(Message::Seen(chunk));
+            }
+        }
+    }
+
+    fn note_root(&mut self, trace_id: [u8; 16]) {
+        // Who is forgotten is told whole.
+        if self.roots.len() >= ROOTS {
+            self.roots.clear();
+        }
+        *self.roots.entry(trace_id).or_default() += 1;
+    }
+
+    fn forget_root(&mut self, trace_id: [u8; 16]) {
+        if let Entry::Occupied(mut roots) = self.roots.entry(trace_id) {
+            *roots.get_mut() -= 1;
+            if *roots.get() == 0 {
+                roots.remove();
+            }
+        }
+    }
 }
 
 impl std::fmt::Debug for State {
@@ -117,6 +215,7 @@ impl Inbox {
         state.refused.add(LossReason::QueueFull, missing);
         state.weight += weights.iter().take(fits).sum::<usize>();
         state.accepted += spans.len() as u64;
+        state.waiting += spans.len() as u64;
         state.taken.messages.push(Message::Spans { spans, wait });
         drop(state);
         self.wake.notify_one();
@@ -126,36 +225,67 @@ impl Inbox {
 
     /// Takes in that a span began or has ended; tells whether there was room.
     pub(crate) fn push_seen(&self, seen: Seen) -> Result<bool, Closed> {
-        // That a span began leaves room for its end, which says all of it again.
-        let (span, accepted, limit_bytes) = match &seen {
-            Seen::Began(span) => (span, 0, self.limit_bytes / 2),
-            Seen::Ended(span) => (span, 1, self.limit_bytes),
-        };
-        let weight = weight(span);
-        let trace_id = span.span_context.trace_id().to_bytes();
-        let mut state = lock(&self.state);
-        if state.closed {
-            return Err(Closed);
-        }
-        let alone = state.weight == 0 && accepted > 0;
-        if !alone && state.weight + weight > limit_bytes {
-            // That it began is not worth a loss: it is told when it ends.
-            if accepted > 0 {
-                state.refused.add(LossReason::QueueFull, accepted);
-                if state.taken.incomplete.len() < REFUSED_TRACES {
-                    state.taken.incomplete.insert(trace_id);
-                }
+        let weight = weight(seen.span());
+        self.put(lock(&self.state), seen, weight)
+    }
+
+    /// Takes in a copy of a span that has ended; tells whether there was room. While the local root of its trace is under way
+    /// a `light` one will do. Of what finds no room no copy is made.
+    pub(crate) fn push_copy(
+        &self,
+        span: &SpanData,
+        light: Option<SpanData>,
+        copy: impl FnOnce() -> SpanData,
+    ) -> Result<bool, Closed> {
+        if let Some(light) = light {
+            let weight = weight(&light);
+            let state = lock(&self.state);
+            if state.roots.contains_key(&trace_id(span)) {
+                return self.put(state, Seen::Ended(light), weight);
             }
+        }
+        let weight = weight(span);
+        if !lock(&self.state).admits(span, true, weight, self.limit_bytes)? {
             return Ok(false);
         }
-        state.weight += weight;
-        state.accepted += accepted;
-        match state.taken.messages.last_mut() {
-            Some(Message::Seen(more)) => more.push(seen),
-            _ => state.taken.messages.push(Message::Seen(vec![seen])),
+        let copy = Seen::Ended(copy());
+        self.put(lock(&self.state), copy, weight)
+    }
+
+    /// The local root of a trace began which comes in when it has ended.
+    pub(crate) fn root_began(&self, trace_id: [u8; 16]) {
+        lock(&self.state).note_root(trace_id);
+    }
+
+    #[inline] // A span is large: each call between costs a copy of it.
+    fn put(&self, mut state: MutexGuard<'_, State>, seen: Seen, weight: usize) -> Result<bool, Closed> {
+        // That a span began leaves room for its end, which says all of it again.
+        let (has_ended, limit_bytes) = match &seen {
+            Seen::Began(_) => (false, self.limit_bytes / 2),
+            Seen::Ended(_) => (true, self.limit_bytes),
+        };
+        let span = seen.span();
+        if has_ended && is_local_root(span) {
+            state.forget_root(trace_id(span));
         }
+        if !state.admits(span, has_ended, weight, limit_bytes)? {
+            drop(state);
+            return Ok(false);
+        }
+        if !has_ended && is_local_root(span) {
+            state.note_root(trace_id(span));
+        }
+        let had_room = state.weight <= self.limit_bytes / 2;
+        state.weight += weight;
+        state.accepted += u64::from(has_ended);
+        state.waiting += 1;
+        state.push_seen(seen);
+        // Who looks by itself is woken only when it would come late.
+        let wakes = state.watched_until.is_none() || (had_room && state.weight > self.limit_bytes / 2);
         drop(state);
-        self.wake.notify_one();
+        if wakes {
+            self.wake.notify_one();
+        }
         Ok(true)
     }
 
@@ -178,10 +308,19 @@ impl Inbox {
     }
 
     /// Everything that came since the last time. What waited here while the worker was busy has waited.
+    ///
+    /// While spans come one after the other nobody is woken by each: who takes some is to look again when
+    /// [`Taken::look_again`] says so.
     pub(crate) fn take(&self, now: Instant) -> Taken {
         let mut state = lock(&self.state);
-        state.weight = 0;
+        (state.weight, state.waiting, state.processed) = (0, 0, state.accepted);
         let mut taken = std::mem::take(&mut state.taken);
+        if !taken.messages.is_empty() {
+            state.watched_until = Some(now + LOOK_AGAIN);
+        } else if state.watched_until.is_some_and(|until| until <= now) {
+            state.watched_until = None;
+        }
+        taken.look_again = state.watched_until;
         drop(state);
         if let Some(Message::Shutdown { asked, within, .. }) = taken.messages.last_mut() {
             *within = within.saturating_sub(now.saturating_duration_since(*asked));
@@ -189,7 +328,17 @@ impl Inbox {
         taken
     }
 
-    /// Resolves when something has come since the last [`Inbox::take`].
+    /// Gives back what the spans came in, to be filled again.
+    pub(crate) fn give_back(&self, emptied: impl IntoIterator<Item = Vec<Seen>>) {
+        let mut state = lock(&self.state);
+        for chunk in emptied {
+            if state.spare.len() < SPARE && chunk.is_empty() && chunk.capacity() >= CHUNK {
+                state.spare.push(chunk);
+            }
+        }
+    }
+
+    /// Resolves when something has come since the last [`Inbox::take`] and nobody is expected to look by itself.
     pub(crate) async fn something_came(&self) {
         self.wake.notified().await;
     }
@@ -199,11 +348,27 @@ impl Inbox {
         *lock(&self.account) = account;
     }
 
+    /// How full it is, and what passed through.
+    pub(crate) fn queue(&self) -> Queue {
+        let state = lock(&self.state);
+        Queue {
+            size: state.waiting,
+            capacity: (self.limit_bytes / size_of::<SpanData>()) as u64,
+            processed: state.processed,
+            refused: state.refused.by(LossReason::QueueFull),
+            too_late: state.too_late,
+        }
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         let state = lock(&self.state);
         let account = *lock(&self.account);
         account.stats(state.accepted, &state.refused)
     }
+}
+
+fn trace_id(span: &SpanData) -> [u8; 16] {
+    span.span_context.trace_id().to_bytes()
 }
 
 /// Nothing of ours panics while it holds one of these locks; if it did, what they guard is still whole.
@@ -212,58 +377,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::span_data;
-
-    #[test]
-    fn what_does_not_fit_is_refused_and_counted_and_its_trace_is_known() {
-        let one = weight(&span_data(1, 0, "s"));
-        let inbox = Inbox::new(one * 3);
-        let spans = |range: std::ops::Range<u64>| range.map(|n| span_data(n, 0, "s")).collect::<Vec<_>>();
-        assert_eq!(inbox.push_spans(spans(1..3), None), Ok(0));
-        assert_eq!(inbox.push_spans(spans(3..6), None), Ok(2));
-        let stats = inbox.stats();
-        assert_eq!((stats.accepted, stats.pending, stats.lost.by(LossReason::QueueFull)), (5, 3, 2));
-        let taken = inbox.take(Instant::now());
-        assert_eq!((taken.messages.len(), taken.incomplete.len()), (2, 1));
-        assert_eq!(inbox.push_spans(spans(6..8), None), Ok(0), "what was taken makes room");
-    }
-
-    #[test]
-    fn a_span_larger_than_the_inbox_gets_through_alone() {
-        let inbox = Inbox::new(10);
-        assert_eq!(inbox.push_spans(vec![span_data(1, 0, "s"), span_data(2, 0, "s")], None), Ok(1));
-        assert_eq!(inbox.push_spans(vec![span_data(3, 0, "s")], None), Ok(1));
-    }
-
-    #[test]
-    fn that_a_large_span_began_does_not_keep_its_end_out() {
-        let large = || {
-            let mut span = span_data(1, 0, "s");
-            span.attributes = vec![opentelemetry::KeyValue::new("k", "x".repeat(10_000))];
-            span
-        };
-        for (limit, begins) in [(15_000, false), (25_000, true), (9_000, false)] {
-            let inbox = Inbox::new(limit);
-            assert_eq!(inbox.push_seen(Seen::Began(large())), Ok(begins), "{limit}");
-            assert_eq!(inbox.push_seen(Seen::Ended(large())), Ok(true), "{limit}");
-            assert_eq!((inbox.stats().accepted, inbox.stats().lost.total()), (1, 0));
-        }
-    }
-
-    #[test]
-    fn nothing_comes_in_after_the_end() {
-        let inbox = Inbox::new(1_000_000);
-        let (waiter, _) = Waiter::blocking();
-        let asked = Instant::now();
-        inbox.push(Message::Shutdown { asked, within: Duration::from_secs(5), waiter }).unwrap();
-        assert_eq!(inbox.push_spans(vec![span_data(1, 0, "s")], None), Err(Closed));
-        let (waiter, _) = Waiter::blocking();
-        assert_eq!(inbox.push(Message::Flush(waiter)).err(), Some(Closed));
-        assert_eq!(inbox.stats().accepted, 0);
-        let taken = inbox.take(asked + Duration::from_secs(2));
-        let [Message::Shutdown { within, .. }] = &taken.messages[..] else { panic!("one message") };
-        assert_eq!(*within, Duration::from_secs(3), "a busy worker has the less time for it");
-    }
-}
+mod tests;

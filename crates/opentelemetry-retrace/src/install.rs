@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use opentelemetry::global;
 use opentelemetry_sdk::error::OTelSdkResult;
-use opentelemetry_sdk::trace::{SdkTracerProvider, TracerProviderBuilder};
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanProcessor, TracerProviderBuilder};
 use retrace_protocol::limits::FLUSH_TIMEOUT;
 
 use crate::builder::RetraceSpanProcessorBuilder;
@@ -38,7 +38,8 @@ pub fn install() -> Result<Guard, BuildError> {
 /// It makes a tracer provider and sets it as the global one, with
 /// * the resource that `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` name, as the SDK reads them,
 /// * a [`crate::RetraceSampler`], a [`RetraceIdGenerator`] and a [`RetraceSpanProcessor`],
-/// * what [`Installer::with_provider`] adds: other exporters, limits, another sampler;
+/// * around what [`Installer::with_span_processor`] names: the way to another backend,
+/// * what [`Installer::with_provider`] adds: limits, another sampler, further processors;
 ///
 /// and the global propagator that `OTEL_PROPAGATORS` names ([`RetracePropagator::compose_from_env`]), which tells the next
 /// service of the runs that are sent ([`RetraceSpanProcessor::announcer`]). With
@@ -48,15 +49,22 @@ pub fn install() -> Result<Guard, BuildError> {
 pub struct Installer {
     processor: RetraceSpanProcessorBuilder,
     sampler: RetraceSamplerBuilder,
+    around: Option<AddProcessor>,
     provider: Option<ChangeProvider>,
 }
 
+type AddProcessor = Box<dyn FnOnce(&RetraceSpanProcessor, TracerProviderBuilder) -> TracerProviderBuilder>;
 type ChangeProvider = Box<dyn FnOnce(TracerProviderBuilder) -> TracerProviderBuilder>;
 
 impl Installer {
     /// One that changes nothing of what the environment and the defaults say.
     pub fn new() -> Self {
-        Self { processor: RetraceSpanProcessor::builder(), sampler: RetraceSamplerBuilder::default(), provider: None }
+        Self {
+            processor: RetraceSpanProcessor::builder(),
+            sampler: RetraceSamplerBuilder::default(),
+            around: None,
+            provider: None,
+        }
     }
 
     /// Settings of the way to Retrace.
@@ -71,7 +79,33 @@ impl Installer {
         self
     }
 
-    /// Adds to the provider, or changes it: other exporters and processors, a resource, limits.
+    /// The processor of another backend, such as a `BatchSpanProcessor` to a collector. The one to Retrace stands around it
+    /// ([`RetraceSpanProcessor::around`]), which costs less than beside it. The last one that is set holds.
+    ///
+    /// ```no_run
+    /// # use opentelemetry_sdk::error::OTelSdkResult;
+    /// # use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+    /// use opentelemetry_retrace::Installer;
+    /// use opentelemetry_sdk::trace::BatchSpanProcessor;
+    /// # #[derive(Debug)]
+    /// # struct Otlp;
+    /// # impl SpanExporter for Otlp {
+    /// #     async fn export(&self, _: Vec<SpanData>) -> OTelSdkResult {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// # let exporter = Otlp;
+    ///
+    /// let batches = BatchSpanProcessor::builder(exporter).build();
+    /// let _retrace = Installer::new().with_span_processor(batches).install()?;
+    /// # Ok::<(), opentelemetry_retrace::BuildError>(())
+    /// ```
+    pub fn with_span_processor(mut self, other: impl SpanProcessor + 'static) -> Self {
+        self.around = Some(Box::new(|retrace, builder| builder.with_span_processor(retrace.around(other))));
+        self
+    }
+
+    /// Adds to the provider, or changes it: further processors and exporters, a resource, limits.
     pub fn with_provider(
         mut self,
         change: impl FnOnce(TracerProviderBuilder) -> TracerProviderBuilder + 'static,
@@ -93,13 +127,15 @@ impl Installer {
         let propagator = RetracePropagator::builder().with_random_ids(true).with_runs(retrace.announcer()).build()?;
         propagator.clone().set_installed();
         global::set_text_map_propagator(propagator.compose_from_env());
-        let provider = if is_sdk_disabled() || (!retrace.is_enabled() && self.provider.is_none()) {
+        let is_alone = self.provider.is_none() && self.around.is_none();
+        let provider = if is_sdk_disabled() || (!retrace.is_enabled() && is_alone) {
             None
         } else {
-            let builder = SdkTracerProvider::builder()
-                .with_sampler(sampler)
-                .with_id_generator(ids)
-                .with_span_processor(retrace.clone());
+            let builder = SdkTracerProvider::builder().with_sampler(sampler).with_id_generator(ids);
+            let builder = match self.around {
+                Some(around) => around(&retrace, builder),
+                None => builder.with_span_processor(retrace.clone()),
+            };
             let builder = match self.provider {
                 Some(change) => change(builder),
                 None => builder,

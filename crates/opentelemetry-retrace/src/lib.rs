@@ -67,7 +67,7 @@
 //! | `rustls-aws-lc-rs` | yes | HTTPS, with the cryptography of AWS-LC, the default of rustls |
 //! | `rustls-ring` | | HTTPS, with the cryptography of ring; with both, AWS-LC is used |
 //! | `gzip` | | bodies of requests can be compressed ([`Builder::with_compression`]) |
-//! | `metrics` | | what becomes of spans, by OpenTelemetry's names, through the global meter there is when a way in is built: `otel.sdk.exporter.span.exported` and `otel.sdk.exporter.span.inflight` |
+//! | `metrics` | | what becomes of spans, by OpenTelemetry's names, through the global meter there is when a way in is built: `otel.sdk.exporter.span.exported`, `otel.sdk.exporter.span.inflight`, of HTTP requests `otel.sdk.exporter.operation.duration`, and of a span processor `otel.sdk.processor.span.processed`, `otel.sdk.processor.span.queue.size` and `otel.sdk.processor.span.queue.capacity` |
 //! | `prices` | yes | the cost of a call from a bundled price table |
 //! | `internal-logs` | yes | says what goes wrong through OpenTelemetry's internal logging |
 //!
@@ -82,6 +82,7 @@
 //! gave up: one that is killed writes nothing. A receiver that asks for a replay is not heard.
 
 mod announcer;
+mod around;
 mod blueprint;
 mod builder;
 mod config;
@@ -93,8 +94,9 @@ mod gate;
 mod id_generator;
 mod inbox;
 mod install;
+mod light;
 mod log;
-#[cfg(feature = "metrics")]
+#[cfg_attr(not(feature = "metrics"), path = "unmeasured.rs")]
 mod metrics;
 mod outbox;
 mod pipeline;
@@ -119,6 +121,7 @@ pub use opentelemetry_sdk;
 pub use retrace_protocol::{Json, Signal, SignalCode, Span, SpanType, Trace};
 pub use retrace_translate::{SpanFacts, SpanPolicy, SpanSelection};
 
+pub use crate::around::Around;
 pub use crate::builder::{Builder, RetraceExporterBuilder, RetraceSpanProcessorBuilder};
 pub use crate::config::{BuildError, Compression, Transport, UnknownTransport, VARIABLES, Variable};
 pub use crate::exporter::RetraceExporter;

@@ -1,113 +1,176 @@
 //! What becomes of spans, as metrics by the names of OpenTelemetry (semantic conventions, "SDK metrics").
 //!
-//! They are read when somebody collects them, from what is counted anyway: nothing is added where spans pass, and nothing of
-//! it passes through the pipeline that it is about.
+//! All but the duration of requests is read when somebody collects it, from what is counted anyway: nothing is added where
+//! spans pass, and nothing of it passes through the pipeline that it is about. A request is timed where it is made, on the
+//! worker.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use http::Uri;
+use opentelemetry::metrics::{Histogram, Meter};
 use opentelemetry::{KeyValue, global};
 
+use crate::config::BaseUrl;
+use crate::inbox::Queue;
+use crate::outbox::Answer;
 use crate::stats::Stats;
 
 /// The meter, as that of the SDK's own components.
 const METER: &str = "otel.sdk";
-const COMPONENT: &str = "retrace_exporter";
+const EXPORTER: &str = "retrace_exporter";
+const PROCESSOR: &str = "retrace_span_processor";
+const ERROR: &str = "error.type";
+const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
 
-/// Has the global meter read `stats` from now on, until it gives none.
-pub(crate) fn observe(stats: impl Fn() -> Option<Stats> + Clone + Send + Sync + 'static) {
-    static INSTANCES: AtomicU64 = AtomicU64::new(0);
-    let instance = INSTANCES.fetch_add(1, Ordering::Relaxed);
-    let component = [
-        KeyValue::new("otel.component.type", COMPONENT),
-        KeyValue::new("otel.component.name", format!("{COMPONENT}/{instance}")),
-    ];
-    let meter = global::meter(METER);
-    let (read, whose) = (stats.clone(), component.clone());
+fn component(kind: &'static str, instance: u64) -> Vec<KeyValue> {
+    vec![KeyValue::new("otel.component.type", kind), KeyValue::new("otel.component.name", format!("{kind}/{instance}"))]
+}
+
+fn with(attributes: &[KeyValue], more: KeyValue) -> Vec<KeyValue> {
+    attributes.iter().cloned().chain([more]).collect()
+}
+
+/// The metrics of one pipeline.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    /// Tells the components of one pipeline from those of others.
+    instance: u64,
+    component: Vec<KeyValue>,
+    durations: Histogram<f64>,
+    /// The component, and whom it asks.
+    whom: Vec<KeyValue>,
+}
+
+impl Metrics {
+    /// Takes the global meter that there is now.
+    pub(crate) fn new(base_url: &BaseUrl) -> Self {
+        static INSTANCES: AtomicU64 = AtomicU64::new(0);
+        let instance = INSTANCES.fetch_add(1, Ordering::Relaxed);
+        let component = component(EXPORTER, instance);
+        let durations = global::meter(METER)
+            .f64_histogram("otel.sdk.exporter.operation.duration")
+            .with_description("The duration of exporting a batch of telemetry records.")
+            .with_unit("s")
+            .build();
+        let mut whom = component.clone();
+        if let Some(authority) = base_url.as_str().parse::<Uri>().ok().and_then(|uri| uri.into_parts().authority) {
+            let port = authority.port_u16().unwrap_or(if base_url.is_secure() { HTTPS_PORT } else { HTTP_PORT });
+            whom.push(KeyValue::new("server.address", authority.host().to_owned()));
+            whom.push(KeyValue::new("server.port", i64::from(port)));
+        }
+        Self { instance, component, durations, whom }
+    }
+
+    /// Makes a request, and says how long that took and what came of it.
+    pub(crate) async fn timed(&self, request: impl Future<Output = Answer>) -> Answer {
+        let began = Instant::now();
+        let answer = request.await;
+        self.answered(began.elapsed(), &answer);
+        answer
+    }
+
+    fn answered(&self, took: Duration, answer: &Answer) {
+        let mut attributes = self.whom.clone();
+        match answer {
+            Answer::Status { status, .. } => {
+                attributes.push(KeyValue::new("http.response.status_code", i64::from(status.as_u16())));
+                if !status.is_success() {
+                    attributes.push(KeyValue::new(ERROR, status.as_str().to_owned()));
+                }
+            }
+            Answer::NotSent { .. } => attributes.push(KeyValue::new(ERROR, "not_sent")),
+            Answer::Broken { .. } => attributes.push(KeyValue::new(ERROR, "no_answer")),
+        }
+        self.durations.record(took.as_secs_f64(), &attributes);
+    }
+
+    /// Has the global meter read what became of spans from now on, until `stats` gives none; of a span processor its queue too.
+    pub(crate) fn observe(
+        &self,
+        stats: impl Fn() -> Option<Stats> + Clone + Send + Sync + 'static,
+        queue: Option<impl Fn() -> Option<Queue> + Clone + Send + Sync + 'static>,
+    ) {
+        let meter = global::meter(METER);
+        let (read, whose) = (stats.clone(), self.component.clone());
+        meter
+            .u64_observable_counter("otel.sdk.exporter.span.exported")
+            .with_description("The number of spans for which the export has finished, either successful or failed.")
+            .with_unit("{span}")
+            .with_callback(move |observer| {
+                let Some(stats) = read() else { return };
+                observer.observe(stats.delivered, &whose);
+                for (reason, spans) in stats.lost.iter() {
+                    observer.observe(spans, &with(&whose, KeyValue::new(ERROR, reason.as_str())));
+                }
+            })
+            .build();
+        let whose = self.component.clone();
+        meter
+            .i64_observable_up_down_counter("otel.sdk.exporter.span.inflight")
+            .with_description("The number of spans that were taken over and are neither delivered nor lost yet.")
+            .with_unit("{span}")
+            .with_callback(move |observer| {
+                if let Some(stats) = stats() {
+                    observer.observe(signed(stats.pending), &whose);
+                }
+            })
+            .build();
+        if let Some(queue) = queue {
+            observe_queue(&meter, component(PROCESSOR, self.instance), queue);
+        }
+    }
+}
+
+fn observe_queue(
+    meter: &Meter,
+    component: Vec<KeyValue>,
+    queue: impl Fn() -> Option<Queue> + Clone + Send + Sync + 'static,
+) {
+    let (read, whose) = (queue.clone(), component.clone());
     meter
-        .u64_observable_counter("otel.sdk.exporter.span.exported")
-        .with_description("The number of spans for which the export has finished, either successful or failed.")
+        .u64_observable_counter("otel.sdk.processor.span.processed")
+        .with_description("The number of spans for which the processing has finished, either successful or failed.")
         .with_unit("{span}")
         .with_callback(move |observer| {
-            let Some(stats) = read() else { return };
-            observer.observe(stats.delivered, &whose);
-            for (reason, spans) in stats.lost.iter() {
-                let [kind, name] = whose.clone();
-                observer.observe(spans, &[kind, name, KeyValue::new("error.type", reason.as_str())]);
+            let Some(queue) = read() else { return };
+            observer.observe(queue.processed, &whose);
+            for (error, spans) in [("queue_full", queue.refused), ("already_shutdown", queue.too_late)] {
+                if spans > 0 {
+                    observer.observe(spans, &with(&whose, KeyValue::new(ERROR, error)));
+                }
+            }
+        })
+        .build();
+    let (read, whose) = (queue.clone(), component.clone());
+    meter
+        .i64_observable_up_down_counter("otel.sdk.processor.span.queue.size")
+        .with_description("The number of spans in the queue of a given instance of an SDK span processor.")
+        .with_unit("{span}")
+        .with_callback(move |observer| {
+            if let Some(queue) = read() {
+                observer.observe(signed(queue.size), &whose);
             }
         })
         .build();
     meter
-        .i64_observable_up_down_counter("otel.sdk.exporter.span.inflight")
-        .with_description("The number of spans that were taken over and are neither delivered nor lost yet.")
+        .i64_observable_up_down_counter("otel.sdk.processor.span.queue.capacity")
+        .with_description(
+            "The maximum number of spans the queue of a given instance of an SDK span processor can hold.",
+        )
         .with_unit("{span}")
         .with_callback(move |observer| {
-            if let Some(stats) = stats() {
-                observer.observe(i64::try_from(stats.pending).unwrap_or(i64::MAX), &component);
+            if let Some(queue) = queue() {
+                observer.observe(signed(queue.capacity), &component);
             }
         })
         .build();
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
-mod tests {
-    use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ScopeMetrics};
-    use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
-
-    use super::*;
-    use crate::stats::{LossReason, Lost};
-
-    /// Name, component, error and value of every point.
-    fn points(exporter: &InMemoryMetricExporter) -> Vec<(String, String, Option<String>, i64)> {
-        let mut points = Vec::new();
-        for resource in exporter.get_finished_metrics().unwrap() {
-            for metric in resource.scope_metrics().flat_map(ScopeMetrics::metrics) {
-                let mut point = |attributes: &mut dyn Iterator<Item = &KeyValue>, value| {
-                    let attributes: Vec<_> = attributes.cloned().collect();
-                    let of = |key| {
-                        attributes.iter().find(|pair| pair.key.as_str() == key).map(|pair| pair.value.to_string())
-                    };
-                    points.push((
-                        metric.name().to_owned(),
-                        of("otel.component.name").unwrap(),
-                        of("error.type"),
-                        value,
-                    ));
-                };
-                match metric.data() {
-                    AggregatedMetrics::U64(MetricData::Sum(sum)) => {
-                        for it in sum.data_points() {
-                            point(&mut it.attributes(), i64::try_from(it.value()).unwrap());
-                        }
-                    }
-                    AggregatedMetrics::I64(MetricData::Sum(sum)) => {
-                        sum.data_points().for_each(|it| point(&mut it.attributes(), it.value()));
-                    }
-                    other => panic!("{other:?}"),
-                }
-            }
-        }
-        points.sort();
-        points
-    }
-
-    #[test]
-    fn what_is_counted_is_told_by_the_standard_names() {
-        let exporter = InMemoryMetricExporter::default();
-        let provider = SdkMeterProvider::builder().with_periodic_exporter(exporter.clone()).build();
-        global::set_meter_provider(provider.clone());
-        let mut lost = Lost::default();
-        lost.add(LossReason::QueueFull, 2);
-        let stats = Stats { accepted: 10, delivered: 5, pending: 3, lost, ..Stats::default() };
-        observe(move || Some(stats));
-        observe(|| None);
-        provider.force_flush().unwrap();
-        let points = points(&exporter);
-        let name = points[0].1.clone();
-        assert!(name.starts_with("retrace_exporter/"), "{points:?}");
-        let (exported, inflight) = ("otel.sdk.exporter.span.exported", "otel.sdk.exporter.span.inflight");
-        let point =
-            |of: &str, error: Option<&str>, value| (of.to_owned(), name.clone(), error.map(str::to_owned), value);
-        let expected = [point(exported, None, 5), point(exported, Some("queue_full"), 2), point(inflight, None, 3)];
-        assert_eq!(points, expected, "and nothing of a pipeline that is gone");
-    }
-}
+mod tests;

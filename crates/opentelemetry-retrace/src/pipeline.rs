@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::{Duration, Instant};
 
+use opentelemetry::trace::TraceId;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::SpanData;
+use retrace_translate::SpanSelection;
 
 use crate::announcer::Announcer;
 use crate::blueprint::Blueprint;
@@ -27,6 +29,10 @@ const GRACE: Duration = Duration::from_millis(500);
 
 /// What a [`crate::Builder`] can build.
 pub trait WayIn: Sized {
+    /// Whether it is a span processor, whose queue is its own.
+    #[doc(hidden)]
+    const IS_PROCESSOR: bool;
+
     /// Makes it; without a pipeline it does nothing.
     #[doc(hidden)]
     fn into(pipeline: Option<Arc<Pipeline>>) -> Self;
@@ -44,6 +50,10 @@ pub struct Pipeline {
     pub(crate) batch_size: usize,
     /// Whether spans that were not sampled are wanted, in case their run fails.
     pub(crate) takes_unsampled: bool,
+    /// Whether a light copy will do of a span that is no GenAI span.
+    pub(crate) lightens: bool,
+    /// Whether the trace state of a span says if its run is sent.
+    pub(crate) reads_state: bool,
     pub(crate) announcer: Arc<Announcer>,
 }
 
@@ -69,20 +79,22 @@ impl Running {
 
 impl Pipeline {
     /// Starts the worker.
-    pub(crate) fn start(blueprint: Blueprint) -> Result<Self, BuildError> {
+    pub(crate) fn start(blueprint: Blueprint, is_processor: bool) -> Result<Self, BuildError> {
         let config = &blueprint.config;
         let running = Arc::new(PerProcess::new(Running::new(blueprint.start_worker()?)));
-        #[cfg(feature = "metrics")]
-        {
-            let running = Arc::downgrade(&running);
-            crate::metrics::observe(move || Some(running.upgrade()?.present()?.inbox.stats()));
-        }
+        let (of_stats, of_queue) = (Arc::downgrade(&running), Arc::downgrade(&running));
+        blueprint.metrics.observe(
+            move || Some(of_stats.upgrade()?.present()?.inbox.stats()),
+            is_processor.then_some(move || Some(of_queue.upgrade()?.present()?.inbox.queue())),
+        );
         Ok(Self {
             running,
             resource: Mutex::new(None),
             flush_timeout: config.flush_timeout,
             batch_size: config.batch_size,
             takes_unsampled: config.failures != Failures::Off,
+            lightens: config.selection == SpanSelection::GenAi,
+            reads_state: config.rule.is_some(),
             announcer: Arc::new(Announcer::new(config.selection.clone(), config.rule.clone())),
             blueprint: Some(blueprint),
         })
@@ -98,7 +110,9 @@ impl Pipeline {
             flush_timeout: Duration::ZERO,
             batch_size: 1,
             takes_unsampled: true,
-            announcer: Arc::new(Announcer::new(retrace_translate::SpanSelection::GenAi, None)),
+            lightens: true,
+            reads_state: false,
+            announcer: Arc::new(Announcer::new(SpanSelection::GenAi, None)),
         }
     }
 
@@ -139,6 +153,21 @@ impl Pipeline {
         self.running().inbox.push_seen(seen)
     }
 
+    /// Hands over the end of a span that belongs to somebody else: a copy, or where that will do, a light one.
+    pub(crate) fn push_copy(
+        &self,
+        span: &SpanData,
+        light: Option<SpanData>,
+        copy: impl FnOnce() -> SpanData,
+    ) -> Result<bool, Closed> {
+        self.running().inbox.push_copy(span, light, copy)
+    }
+
+    /// The local root of a trace began of which nothing else is told.
+    pub(crate) fn root_began(&self, trace_id: TraceId) {
+        self.running().inbox.root_began(trace_id.to_bytes());
+    }
+
     pub(crate) fn stats(&self) -> Stats {
         self.running.present().map_or_else(Stats::default, |running| running.inbox.stats())
     }
@@ -149,10 +178,17 @@ impl Pipeline {
 
     /// Waits until all that can be delivered is, or is lost.
     pub(crate) fn force_flush(&self) -> OTelSdkResult {
-        let Some(running) = self.running.present() else { return Ok(()) };
+        self.flush_while(|| ()).0
+    }
+
+    /// The same, with something else to do meanwhile.
+    pub(crate) fn flush_while<R>(&self, meanwhile: impl FnOnce() -> R) -> (OTelSdkResult, R) {
+        let Some(running) = self.running.present() else { return (Ok(()), meanwhile()) };
         let (waiter, blocked) = Waiter::blocking();
-        running.inbox.push(Message::Flush(waiter)).map_err(|Closed| OTelSdkError::AlreadyShutdown)?;
-        result(blocked.wait(self.flush_timeout + GRACE), self.flush_timeout)
+        let asked = running.inbox.push(Message::Flush(waiter)).map_err(|Closed| OTelSdkError::AlreadyShutdown);
+        let done = meanwhile();
+        let flushed = asked.and_then(|()| result(blocked.wait(self.flush_timeout + GRACE), self.flush_timeout));
+        (flushed, done)
     }
 
     /// The same without blocking a thread.
@@ -173,21 +209,26 @@ impl Pipeline {
     }
 
     pub(crate) fn shut_down(&self, within: Duration) -> OTelSdkResult {
+        self.shut_down_while(within, || ()).0
+    }
+
+    /// The same, with something else to do meanwhile.
+    pub(crate) fn shut_down_while<R>(&self, within: Duration, meanwhile: impl FnOnce() -> R) -> (OTelSdkResult, R) {
         if self.running.present().is_none() {
             // A child of a fork that has nothing to say needs no worker to say so.
             self.running.here(|_| Running::over());
-            return Ok(());
+            return (Ok(()), meanwhile());
         }
         let running = self.running();
         let (waiter, blocked) = Waiter::blocking();
-        if running.is_shut_down.swap(true, Ordering::AcqRel) {
-            return Err(OTelSdkError::AlreadyShutdown);
-        }
-        running
-            .inbox
-            .push(Message::Shutdown { asked: Instant::now(), within, waiter })
-            .map_err(|Closed| OTelSdkError::AlreadyShutdown)?;
-        result(blocked.wait(within + GRACE), within)
+        let asked = if running.is_shut_down.swap(true, Ordering::AcqRel) {
+            Err(Closed)
+        } else {
+            running.inbox.push(Message::Shutdown { asked: Instant::now(), within, waiter })
+        };
+        let done = meanwhile();
+        let stopped = asked.map_err(|Closed| OTelSdkError::AlreadyShutdown);
+        (stopped.and_then(|()| result(blocked.wait(within + GRACE), within)), done)
     }
 }
 

@@ -6,13 +6,15 @@ use std::thread;
 use std::time::Duration;
 
 use opentelemetry::Context;
-use opentelemetry::trace::{Span as _, Status};
+use opentelemetry::trace::{Span as _, Status, TraceContextExt as _};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
+use crate::around::Around;
 use crate::builder::RetraceSpanProcessorBuilder;
 use crate::inbox::Seen;
+use crate::light::light;
 use crate::pipeline::{Pipeline, WayIn};
 use crate::propagator::RecordedRun;
 use crate::stats::Stats;
@@ -22,7 +24,8 @@ const UNWOUND: &str = "the thread panicked";
 
 /// Sends the runs among the spans of a pipeline to Retrace, while they happen.
 ///
-/// An ordinary [`SpanProcessor`]: it stands beside any other processor and exporter. A run shows up the moment its first
+/// An ordinary [`SpanProcessor`]: it stands beside any other processor and exporter, or, at less cost, around one
+/// ([`RetraceSpanProcessor::around`]). A run shows up the moment its first
 /// GenAI span begins; tools and agents show as running, model calls when they end. What [`crate::RetraceExporter`] does
 /// with spans that have ended, this does from their start; use one of the two, not both.
 ///
@@ -40,7 +43,8 @@ const UNWOUND: &str = "the thread panicked";
 ///
 /// # What the application's threads do
 /// A span that begins or ends is put into a queue bounded in bytes: one copy of the span and one short lock that nobody
-/// holds while waiting. When the queue is full a beginning is left out, and told with the end; an end that finds no room is
+/// holds while waiting. The worker is woken by the first span after a pause, and then looks by itself every millisecond
+/// until there is another pause. When the queue is full a beginning is left out, and told with the end; an end that finds no room is
 /// counted as lost. Of a span that is recorded and not sampled only the end is taken, in case its run fails
 /// ([`crate::Builder::with_failures`]).
 ///
@@ -58,6 +62,8 @@ pub struct RetraceSpanProcessor {
 }
 
 impl WayIn for RetraceSpanProcessor {
+    const IS_PROCESSOR: bool = true;
+
     fn into(pipeline: Option<Arc<Pipeline>>) -> Self {
         Self { pipeline }
     }
@@ -110,6 +116,74 @@ impl RetraceSpanProcessor {
         move |cx| announcer.as_ref()?.run(cx)
     }
 
+    /// Puts this processor around another one, for a pipeline that has both.
+    ///
+    /// To two processors side by side the SDK gives a copy of every span, of each attribute and event. Around another, only
+    /// what is sent is copied: GenAI spans, and the root above them. Of the others a few words are taken that say where they
+    /// stand, so that the tree stays whole. The runs are the same. [`SpanSelection::All`] and policies still copy every span.
+    ///
+    /// ```no_run
+    /// use opentelemetry_retrace::RetraceSpanProcessor;
+    /// use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracerProvider};
+    /// # use opentelemetry_sdk::error::OTelSdkResult;
+    /// # use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+    /// # #[derive(Debug)]
+    /// # struct Otlp;
+    /// # impl SpanExporter for Otlp {
+    /// #     async fn export(&self, _: Vec<SpanData>) -> OTelSdkResult {
+    /// #         Ok(())
+    /// #     }
+    /// # }
+    /// # let exporter = Otlp;
+    ///
+    /// let batches = BatchSpanProcessor::builder(exporter).build(); // to the backend that you have
+    /// let retrace = RetraceSpanProcessor::builder().build()?;
+    /// let provider = SdkTracerProvider::builder().with_span_processor(retrace.around(batches)).build();
+    /// # Ok::<(), opentelemetry_retrace::BuildError>(())
+    /// ```
+    ///
+    /// When a span begins, the SDK shows nothing of it but as a copy: that of a span that nobody selected is made all the
+    /// same, once.
+    ///
+    /// A span that is not copied whole is told nowhere, with one exception: a run is let go while its root is still under way
+    /// (after half an hour of silence, or 50,000 spans, or when memory is short), and then such a span ends after its parent
+    /// and with GenAI spans below it. It heads what is told from there on, without attributes, events and links of its own.
+    ///
+    /// [`SpanSelection::All`]: crate::SpanSelection::All
+    pub fn around<P: SpanProcessor>(&self, other: P) -> Around<P> {
+        Around::new(self.clone(), other)
+    }
+
+    /// A span has ended that somebody else goes on with.
+    pub(crate) fn copy_end(&self, span: &SpanData) {
+        let Some(pipeline) = self.ended(span) else { return };
+        let light = if pipeline.lightens { light(span, pipeline.reads_state) } else { None };
+        let _ = pipeline.push_copy(span, light.map(unwound), || unwound(span.clone()));
+    }
+
+    /// Takes note of the end of a span; gives the pipeline if it wants the span.
+    fn ended(&self, span: &SpanData) -> Option<&Pipeline> {
+        let pipeline = self.pipeline.as_ref()?;
+        pipeline.announcer.ended(span);
+        (pipeline.takes_unsampled || span.span_context.is_sampled()).then_some(pipeline)
+    }
+
+    /// Flushes, and does something else meanwhile.
+    pub(crate) fn flush_while<R>(&self, meanwhile: impl FnOnce() -> R) -> (OTelSdkResult, R) {
+        match &self.pipeline {
+            Some(pipeline) => pipeline.flush_while(meanwhile),
+            None => (Ok(()), meanwhile()),
+        }
+    }
+
+    /// Shuts down, and does something else meanwhile.
+    pub(crate) fn shut_down_while<R>(&self, within: Duration, meanwhile: impl FnOnce() -> R) -> (OTelSdkResult, R) {
+        match &self.pipeline {
+            Some(pipeline) => pipeline.shut_down_while(within, meanwhile),
+            None => (Ok(()), meanwhile()),
+        }
+    }
+
     /// [`SpanProcessor::force_flush`] for async code: does not block a thread, and runs on any executor.
     ///
     /// # Errors
@@ -123,9 +197,13 @@ impl RetraceSpanProcessor {
 }
 
 impl SpanProcessor for RetraceSpanProcessor {
-    fn on_start(&self, span: &mut Span, _: &Context) {
+    fn on_start(&self, span: &mut Span, cx: &Context) {
         let Some(pipeline) = &self.pipeline else { return };
         if !span.span_context().is_sampled() {
+            let parent = cx.span();
+            if pipeline.takes_unsampled && (!parent.span_context().is_valid() || parent.span_context().is_remote()) {
+                pipeline.root_began(span.span_context().trace_id());
+            }
             return;
         }
         if let Some(data) = span.exported_data() {
@@ -135,27 +213,21 @@ impl SpanProcessor for RetraceSpanProcessor {
         }
     }
 
-    fn on_end(&self, mut span: SpanData) {
-        let Some(pipeline) = &self.pipeline else { return };
-        pipeline.announcer.ended(&span);
-        if pipeline.takes_unsampled || span.span_context.is_sampled() {
-            if span.status == Status::Unset && thread::panicking() {
-                span.status = Status::error(UNWOUND);
-            }
-            // After a shutdown nothing is recorded; that is the caller's doing.
-            let _ = pipeline.push_seen(Seen::Ended(span));
-        }
+    fn on_end(&self, span: SpanData) {
+        let Some(pipeline) = self.ended(&span) else { return };
+        // After a shutdown nothing is recorded; that is the caller's doing.
+        let _ = pipeline.push_seen(Seen::Ended(unwound(span)));
     }
 
     /// Waits until all that was said so far is confirmed or lost, for as long as the flush timeout allows. Over HTTP, runs
     /// that have not ended stay open and are not waited for.
     fn force_flush(&self) -> OTelSdkResult {
-        self.pipeline.as_ref().map_or(Ok(()), |pipeline| pipeline.force_flush())
+        self.flush_while(|| ()).0
     }
 
     /// Flushes and stops, within `timeout`. What is not delivered by then is counted as lost.
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.pipeline.as_ref().map_or(Ok(()), |pipeline| pipeline.shut_down(timeout))
+        self.shut_down_while(timeout, || ()).0
     }
 
     fn set_resource(&mut self, resource: &Resource) {
@@ -163,6 +235,14 @@ impl SpanProcessor for RetraceSpanProcessor {
             pipeline.set_resource(resource);
         }
     }
+}
+
+/// The span, failed if a panic ended it and it does not say otherwise.
+fn unwound(mut span: SpanData) -> SpanData {
+    if span.status == Status::Unset && thread::panicking() {
+        span.status = Status::error(UNWOUND);
+    }
+    span
 }
 
 impl fmt::Debug for RetraceSpanProcessor {
@@ -180,7 +260,9 @@ mod tests {
 
     use super::*;
     use crate::inbox::{Inbox, Message};
-    use crate::testing::span_data;
+    use crate::testing::{chat, span_data};
+    use opentelemetry::{KeyValue, StringValue};
+    use retrace_translate::SpanSelection;
 
     #[test]
     fn a_span_that_a_panic_ends_has_failed_unless_it_says_otherwise() {
@@ -211,5 +293,40 @@ mod tests {
             })
             .collect();
         assert_eq!(statuses, [Status::Unset, Status::error(UNWOUND), Status::Ok, Status::error("mine")]);
+    }
+
+    /// A span with an attribute whose copies can be counted.
+    fn counted(span: SpanData) -> (SpanData, Arc<str>) {
+        let value: Arc<str> = Arc::from("value");
+        let attribute = KeyValue::new("http.route", StringValue::from(Arc::clone(&value)));
+        (SpanData { attributes: [span.attributes, vec![attribute]].concat(), ..span }, value)
+    }
+
+    #[test]
+    fn around_another_only_what_is_sent_is_copied() {
+        let of = |selection: SpanSelection| {
+            let inbox = Arc::new(Inbox::new(1 << 20));
+            let mut pipeline = Pipeline::alone(inbox);
+            pipeline.lightens = selection == SpanSelection::GenAi;
+            RetraceSpanProcessor { pipeline: Some(Arc::new(pipeline)) }
+        };
+        let copies = |processor: &RetraceSpanProcessor, span: SpanData| {
+            let (span, value) = counted(span);
+            processor.copy_end(&span);
+            // The span's own, and ours.
+            Arc::strong_count(&value) - 2
+        };
+        let processor = of(SpanSelection::GenAi);
+        processor.pipeline.as_ref().unwrap().push_seen(Seen::Began(span_data(1, 0, "root"))).unwrap();
+        assert_eq!(copies(&processor, span_data(2, 1, "GET")), 0);
+        assert_eq!(copies(&processor, chat(3, 1)), 1);
+        assert_eq!(copies(&processor, span_data(1, 0, "root")), 1);
+        assert_eq!(copies(&processor, span_data(4, 1, "GET")), 1, "it may head what is told after the run");
+        assert_eq!(copies(&of(SpanSelection::All), span_data(2, 1, "GET")), 1);
+        let shut = of(SpanSelection::All);
+        shut.shutdown_with_timeout(Duration::ZERO).unwrap_err();
+        assert_eq!(copies(&shut, chat(2, 1)), 0);
+        let off = RetraceSpanProcessor { pipeline: None };
+        assert_eq!(copies(&off, chat(2, 1)), 0);
     }
 }

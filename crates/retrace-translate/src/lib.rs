@@ -25,6 +25,7 @@
 //! nobody recorded stays unknown. A recorder does not shorten: content is as long as it came, but for inline media above
 //! [`INLINE_MEDIA_CHARS`]. Who must make something smaller calls [`shorten()`].
 
+mod bearing;
 mod chat;
 mod classify;
 mod cost;
@@ -55,6 +56,7 @@ mod tools;
 mod usage;
 mod view;
 
+pub use bearing::{Bearing, bearing, event_bears};
 pub use glance::{Glance, glance};
 pub use media::INLINE_MEDIA_CHARS;
 pub use options::Options;

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use opentelemetry_otlp::{HttpExporterBuilderSet, Protocol, SpanExporterBuilder, WithExportConfig as _};
-use opentelemetry_retrace::{RetraceExporterBuilder, Stats};
+use opentelemetry_retrace::{RetraceSpanProcessorBuilder, Stats};
 use retrace_local::{Server, TraceQuery};
 use retrace_protocol::{Id, Trace};
 
@@ -36,11 +36,11 @@ impl Backends {
         }
     }
 
-    /// Points an exporter to the Retrace that is played here, if one is.
-    pub(crate) fn retrace(&self, exporter: RetraceExporterBuilder) -> RetraceExporterBuilder {
+    /// Points a processor to the Retrace that is played here, if one is.
+    pub(crate) fn retrace(&self, processor: RetraceSpanProcessorBuilder) -> RetraceSpanProcessorBuilder {
         match &self.receiver {
-            Some(receiver) => exporter.with_api_key("rt_local").with_base_url(receiver.url()),
-            None => exporter,
+            Some(receiver) => processor.with_api_key("rt_local").with_base_url(receiver.url()),
+            None => processor,
         }
     }
 

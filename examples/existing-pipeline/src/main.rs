@@ -1,4 +1,5 @@
-//! An application that already exports its spans to an OTLP backend gets Retrace by three lines more.
+//! An application that already exports its spans to an OTLP backend gets Retrace by three lines, one of them in place of
+//! `.with_batch_exporter(otlp)`.
 //!
 //! One provider, the same spans: the OTLP backend gets all of them, Retrace the runs of agents among them. Offline, both
 //! backends are played on this machine. With `OTEL_EXPORTER_OTLP_ENDPOINT` set the spans go to that OTLP backend instead,
@@ -15,9 +16,9 @@ use std::error::Error;
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::SpanExporter;
-use opentelemetry_retrace::RetraceExporter; //                                                    1
+use opentelemetry_retrace::RetraceSpanProcessor; //                                               1
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracerProvider};
 
 use backends::Backends;
 
@@ -25,11 +26,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let backends = Backends::start()?;
 
     let otlp = backends.otlp(SpanExporter::builder().with_http()).build()?;
-    let retrace = backends.retrace(RetraceExporter::builder()).build()?; //                       2
+    let retrace = backends.retrace(RetraceSpanProcessor::builder()).build()?; //                  2
     let provider = SdkTracerProvider::builder()
         .with_resource(Resource::builder().with_service_name("support").build())
-        .with_batch_exporter(otlp)
-        .with_batch_exporter(retrace.clone()) //                                                  3
+        .with_span_processor(retrace.around(BatchSpanProcessor::builder(otlp).build())) //        3
         .build();
 
     let tracer = provider.tracer("support");

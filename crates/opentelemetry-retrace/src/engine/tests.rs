@@ -127,9 +127,9 @@ fn a_run_says_that_spans_were_refused_also_when_that_is_known_before_anything_el
         let incomplete = [span.span_context.trace_id().to_bytes()].into();
         let messages = vec![Message::Spans { spans: vec![span], wait: None }];
         if together {
-            stage.engine.take(Taken { messages, incomplete }, ms(0));
+            stage.engine.take(Taken { messages, incomplete, ..Taken::default() }, ms(0));
         } else {
-            stage.engine.take(Taken { messages: Vec::new(), incomplete }, ms(0));
+            stage.engine.take(Taken { incomplete, ..Taken::default() }, ms(0));
             stage.messages(messages, 1);
         }
         let _blocked = stage.flush(2);
@@ -298,7 +298,7 @@ fn spans_refused_at_the_door_mark_their_run() {
     let mut stage = Stage::new(Redaction::default());
     stage.spans(vec![chat(2, 1)], 0);
     let incomplete = HashSet::from([7_u128.to_be_bytes()]);
-    stage.engine.take(Taken { messages: Vec::new(), incomplete }, ms(0));
+    stage.engine.take(Taken { incomplete, ..Taken::default() }, ms(0));
     stage.spans(vec![span_data(1, 0, "root")], 0);
     stage.flush(0);
     assert_eq!(stage.answer_all(201, 0)[0]["lossy"], true);

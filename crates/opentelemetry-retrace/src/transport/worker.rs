@@ -18,6 +18,7 @@ use crate::config::BuildError;
 use crate::engine::Engine;
 use crate::inbox::Inbox;
 use crate::log::{self, Throttle};
+use crate::metrics::Metrics;
 use crate::outbox::Answer;
 use crate::stats::LossReason;
 use crate::transport::clock::Clock;
@@ -44,6 +45,7 @@ pub(crate) struct Worker {
     pub ws: Option<Ws>,
     pub spool: Option<Spool>,
     pub on_error: Option<OnError>,
+    pub metrics: Metrics,
 }
 
 impl Worker {
@@ -68,9 +70,9 @@ impl Worker {
     }
 
     fn run(self, runtime: &Runtime) {
-        let Self { inbox, engine, http, ws, spool, on_error } = self;
+        let Self { inbox, engine, http, ws, spool, on_error, metrics } = self;
         let clock = Clock::new(Instant::now());
-        let mut state = State { inbox, engine, spool, on_error, throttle: Throttle::default(), clock };
+        let mut state = State { inbox, engine, spool, on_error, metrics, throttle: Throttle::default(), clock };
         // What a panic interrupts is in the engine, which accounts for it before it goes on.
         while catch_unwind(AssertUnwindSafe(|| runtime.block_on(state.work(&http, ws.as_ref())))).is_err() {
             let now = state.now();
@@ -96,6 +98,7 @@ struct State {
     engine: Engine,
     spool: Option<Spool>,
     on_error: Option<OnError>,
+    metrics: Metrics,
     throttle: Throttle,
     clock: Clock,
 }
@@ -122,7 +125,9 @@ impl State {
             // First, so that a process that ends at once sends what it found.
             self.take_from_spool(now);
             let taken = self.inbox.take(Instant::now());
+            let look_again = taken.look_again;
             self.engine.take(taken, now);
+            self.inbox.give_back(self.engine.take_emptied());
             if let Some(closed) = self.engine.gives_up_link(now) {
                 link = None;
                 self.engine.incoming(Incoming::Closed(closed), now);
@@ -132,8 +137,8 @@ impl State {
                 link = Some(ws.open());
             }
             while let Some(sending) = self.engine.next_sending(now) {
-                let http = http.clone();
-                requests.spawn(async move { (sending.serial, http.send(sending).await) });
+                let (http, metrics) = (http.clone(), self.metrics.clone());
+                requests.spawn(async move { (sending.serial, metrics.timed(http.send(sending)).await) });
             }
             let writes_on = link.as_mut().is_some_and(|link| self.write(link, now));
             self.report();
@@ -143,7 +148,7 @@ impl State {
             let outgoing = link.as_ref().map(|link| link.outgoing.clone());
             let due = self.engine.next_deadline().map(|deadline| self.clock.instant(deadline));
             let look = self.spool.as_ref().filter(|_| self.engine.wants_recovered()).and_then(Spool::looks_at);
-            let mut until = due.into_iter().chain(look).min();
+            let mut until = due.into_iter().chain(look).chain(look_again).min();
             let asleep = Instant::now();
             tokio::select! {
                 () = self.inbox.something_came() => {}

@@ -1,0 +1,149 @@
+use super::*;
+use crate::testing::span_data;
+
+#[test]
+fn what_does_not_fit_is_refused_and_counted_and_its_trace_is_known() {
+    let one = weight(&span_data(1, 0, "s"));
+    let inbox = Inbox::new(one * 3);
+    let spans = |range: std::ops::Range<u64>| range.map(|n| span_data(n, 0, "s")).collect::<Vec<_>>();
+    assert_eq!(inbox.push_spans(spans(1..3), None), Ok(0));
+    assert_eq!(inbox.push_spans(spans(3..6), None), Ok(2));
+    let stats = inbox.stats();
+    assert_eq!((stats.accepted, stats.pending, stats.lost.by(LossReason::QueueFull)), (5, 3, 2));
+    let taken = inbox.take(Instant::now());
+    assert_eq!((taken.messages.len(), taken.incomplete.len()), (2, 1));
+    assert_eq!(inbox.push_spans(spans(6..8), None), Ok(0), "what was taken makes room");
+}
+
+#[test]
+fn a_span_larger_than_the_inbox_gets_through_alone() {
+    let inbox = Inbox::new(10);
+    assert_eq!(inbox.push_spans(vec![span_data(1, 0, "s"), span_data(2, 0, "s")], None), Ok(1));
+    assert_eq!(inbox.push_spans(vec![span_data(3, 0, "s")], None), Ok(1));
+}
+
+#[test]
+fn that_a_large_span_began_does_not_keep_its_end_out() {
+    let large = || {
+        let mut span = span_data(1, 0, "s");
+        span.attributes = vec![opentelemetry::KeyValue::new("k", "x".repeat(10_000))];
+        span
+    };
+    for (limit, begins) in [(15_000, false), (25_000, true), (9_000, false)] {
+        let inbox = Inbox::new(limit);
+        assert_eq!(inbox.push_seen(Seen::Began(large())), Ok(begins), "{limit}");
+        assert_eq!(inbox.push_seen(Seen::Ended(large())), Ok(true), "{limit}");
+        assert_eq!((inbox.stats().accepted, inbox.stats().lost.total()), (1, 0));
+    }
+}
+
+#[test]
+fn nothing_comes_in_after_the_end() {
+    let inbox = Inbox::new(1_000_000);
+    let (waiter, _) = Waiter::blocking();
+    let asked = Instant::now();
+    inbox.push(Message::Shutdown { asked, within: Duration::from_secs(5), waiter }).unwrap();
+    assert_eq!(inbox.push_spans(vec![span_data(1, 0, "s")], None), Err(Closed));
+    let (waiter, _) = Waiter::blocking();
+    assert_eq!(inbox.push(Message::Flush(waiter)).err(), Some(Closed));
+    assert_eq!(inbox.stats().accepted, 0);
+    let taken = inbox.take(asked + Duration::from_secs(2));
+    let [Message::Shutdown { within, .. }] = &taken.messages[..] else { panic!("one message") };
+    assert_eq!(*within, Duration::from_secs(3), "a busy worker has the less time for it");
+}
+
+/// Whether somebody was woken since the last time.
+fn is_woken(inbox: &Inbox) -> bool {
+    use futures_util::FutureExt as _;
+    inbox.something_came().now_or_never().is_some()
+}
+
+#[test]
+fn the_first_of_many_spans_wakes_the_worker_which_then_looks_by_itself() {
+    let inbox = Inbox::new(1 << 20);
+    let began = Instant::now();
+    let at = |micros| began + Duration::from_micros(micros);
+    let push = |n| inbox.push_seen(Seen::Ended(span_data(n, 1, "s"))).unwrap();
+    assert_eq!(inbox.take(at(0)).look_again, None);
+    push(2);
+    assert!(is_woken(&inbox));
+    let taken = inbox.take(at(10));
+    assert_eq!((taken.messages.len(), taken.look_again), (1, Some(at(10) + LOOK_AGAIN)));
+    push(3);
+    push(4);
+    assert!(!is_woken(&inbox), "it looks again by itself");
+    let until = at(300) + LOOK_AGAIN;
+    assert_eq!(inbox.take(at(300)).look_again, Some(until));
+    assert_eq!(inbox.take(at(400)).look_again, Some(until), "an early look finds nothing");
+    assert_eq!(inbox.take(until).look_again, None);
+    push(5);
+    assert!(is_woken(&inbox), "and sleeps");
+    // What is no span never waits, nor does what would fill the queue.
+    inbox.take(until);
+    let (waiter, _) = Waiter::blocking();
+    inbox.push(Message::Flush(waiter)).unwrap();
+    assert!(is_woken(&inbox));
+    inbox.take(until);
+    let mut large = span_data(6, 1, "s");
+    large.attributes = vec![opentelemetry::KeyValue::new("k", "x".repeat(600_000))];
+    inbox.push_seen(Seen::Ended(large)).unwrap();
+    assert!(is_woken(&inbox));
+}
+
+#[test]
+fn what_spans_come_in_is_used_again() {
+    let inbox = Inbox::new(1 << 20);
+    let push = |count: u64| {
+        (0..count).for_each(|n| assert_eq!(inbox.push_seen(Seen::Ended(span_data(n, 1, "s"))), Ok(true)));
+        let chunks = inbox.take(Instant::now()).messages.into_iter().map(|message| match message {
+            Message::Seen(chunk) => chunk,
+            _ => panic!("only spans came"),
+        });
+        chunks.collect::<Vec<_>>()
+    };
+    let mut chunks = push(2 * CHUNK as u64 + 1);
+    assert_eq!(chunks.iter().map(Vec::len).collect::<Vec<_>>(), [CHUNK, CHUNK, 1]);
+    let places: HashSet<_> = chunks.iter().map(Vec::as_ptr).collect();
+    chunks.iter_mut().for_each(Vec::clear);
+    inbox.give_back(chunks.into_iter().chain([Vec::new()]));
+    assert!(push(2 * CHUNK as u64 + 1).iter().all(|chunk| places.contains(&chunk.as_ptr())));
+}
+
+#[test]
+fn a_light_copy_will_do_while_the_root_is_under_way() {
+    let inbox = Inbox::new(1 << 20);
+    let span = || span_data(2, 1, "s");
+    let light = || Some(span_data(2, 1, ""));
+    // Of what was pushed last, whether it was the light one.
+    let is_light = || {
+        inbox.push_copy(&span(), light(), span).unwrap();
+        let messages = inbox.take(Instant::now()).messages;
+        let Some(Message::Seen(seen)) = messages.last() else { panic!("a span came") };
+        seen.last().unwrap().span().name.is_empty()
+    };
+    assert!(!is_light(), "its root was never seen");
+    inbox.push_seen(Seen::Began(span_data(1, 0, "root"))).unwrap();
+    inbox.push_seen(Seen::Began(span_data(3, 1, "child"))).unwrap();
+    assert!(is_light());
+    inbox.root_began(trace_id(&span()));
+    inbox.push_seen(Seen::Ended(span_data(1, 0, "root"))).unwrap();
+    assert!(is_light(), "another root is under way");
+    inbox.push_seen(Seen::Ended(SpanData { parent_span_is_remote: true, ..span_data(4, 9, "root") })).unwrap();
+    assert!(!is_light(), "its run may have been told by now");
+    // A beginning that found no room is not known, and too many roots are forgotten.
+    let full = Inbox::new(10);
+    assert_eq!(full.push_seen(Seen::Began(span_data(1, 0, "root"))), Ok(false));
+    assert!(lock(&full.state).roots.is_empty());
+    (0..=ROOTS as u128).for_each(|trace| inbox.root_began(trace.to_be_bytes()));
+    assert_eq!(lock(&inbox.state).roots.len(), 1);
+}
+
+#[test]
+fn of_what_finds_no_room_no_copy_is_made() {
+    let inbox = Inbox::new(weight(&span_data(2, 1, "s")));
+    inbox.push_seen(Seen::Ended(span_data(2, 1, "s"))).unwrap();
+    assert_eq!(inbox.push_copy(&span_data(3, 1, "s"), None, || panic!("a copy")), Ok(false));
+    assert_eq!((inbox.stats().accepted, inbox.stats().lost.by(LossReason::QueueFull)), (2, 1));
+    inbox.close();
+    assert_eq!(inbox.push_copy(&span_data(3, 1, "s"), None, || panic!("a copy")), Err(Closed));
+}

@@ -1,0 +1,164 @@
+//! A copy of a span that nobody selected: what it still says for others, and nothing else.
+
+use std::borrow::Cow;
+
+use opentelemetry::trace::{SpanContext, SpanId, Status, TraceState};
+use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
+use retrace_translate::{Bearing, bearing, event_bears};
+
+/// Whether nothing of its process stands above it, as far as this process knows.
+pub(crate) fn is_local_root(span: &SpanData) -> bool {
+    span.parent_span_id == SpanId::INVALID || span.parent_span_is_remote
+}
+
+/// The copy, of a span that is neither a GenAI span nor a local root; of others all is wanted.
+///
+/// It stands for the end of the span, while its local root is under way.
+///
+/// What is read of such a span by [`retrace_translate::SpanSelection::GenAi`] is where it stands in its run, its times,
+/// whether it failed, and attributes that mean something on any span: of a name, other attributes, events and links nothing is
+/// ever told. Unless its run has been told when it ends: then it may head what comes after, and all of it is. Its trace state
+/// is read where a rule decides which runs are sent.
+pub(crate) fn light(span: &SpanData, reads_state: bool) -> Option<SpanData> {
+    if is_local_root(span) || span.events.iter().any(|event| event_bears(&event.name)) {
+        return None;
+    }
+    let mut general: Vec<KeyValue> = Vec::new();
+    for pair in &span.attributes {
+        match bearing(pair.key.as_str()) {
+            Bearing::GenAi => return None,
+            Bearing::General => general.push(pair.clone()),
+            Bearing::None => {}
+        }
+    }
+    Some(SpanData {
+        span_context: if reads_state { span.span_context.clone() } else { without_state(&span.span_context) },
+        parent_span_id: span.parent_span_id,
+        parent_span_is_remote: false,
+        span_kind: span.span_kind.clone(),
+        name: Cow::Borrowed(""),
+        start_time: span.start_time,
+        end_time: span.end_time,
+        attributes: general,
+        dropped_attributes_count: 0,
+        events: SpanEvents::default(),
+        links: SpanLinks::default(),
+        status: match &span.status {
+            Status::Error { .. } => Status::error(""),
+            status => status.clone(),
+        },
+        instrumentation_scope: InstrumentationScope::default(),
+    })
+}
+
+fn without_state(context: &SpanContext) -> SpanContext {
+    let (trace_id, span_id, flags) = (context.trace_id(), context.span_id(), context.trace_flags());
+    SpanContext::new(trace_id, span_id, flags, context.is_remote(), TraceState::NONE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{chat, span_data};
+    use crate::view::SdkSpan;
+    use opentelemetry::trace::Event;
+    use proptest::prelude::*;
+    use retrace_translate::{Options, Recorder, RecorderLimits};
+    use std::collections::HashSet;
+    use std::sync::Arc;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    #[test]
+    fn of_a_span_that_is_not_told_only_what_others_need_is_copied() {
+        let mut span = span_data(2, 1, "GET");
+        let pair = |key: &'static str| KeyValue::new(key, "v");
+        span.attributes = vec![pair("url.full"), pair("session.id"), pair("server.address"), pair("error.type")];
+        span.status = Status::error("a long story");
+        span.dropped_attributes_count = 3;
+        span.events.events.push(Event::new("log", UNIX_EPOCH, Vec::new(), 0));
+        let copy = light(&span, true).unwrap();
+        assert_eq!(copy.attributes, [pair("session.id"), pair("error.type")]);
+        assert_eq!((&*copy.name, copy.status, copy.events.len()), ("", Status::error(""), 0));
+        assert_eq!((&copy.span_context, copy.parent_span_id), (&span.span_context, span.parent_span_id));
+        let context = &span.span_context;
+        let state = "ot=th:8".parse().unwrap();
+        span.span_context =
+            SpanContext::new(context.trace_id(), context.span_id(), context.trace_flags(), false, state);
+        assert_eq!(light(&span, true).unwrap().span_context, span.span_context);
+        assert_eq!(light(&span, false).unwrap().span_context, copy.span_context);
+        assert_eq!((copy.start_time, copy.end_time), (span.start_time, span.end_time));
+    }
+
+    #[test]
+    fn of_roots_and_genai_spans_all_is_wanted() {
+        assert_eq!(light(&span_data(1, 0, "POST /chat"), true), None);
+        assert_eq!(light(&SpanData { parent_span_is_remote: true, ..span_data(2, 1, "POST /chat") }, true), None);
+        assert_eq!(light(&chat(2, 1), true), None);
+        let mut telling = span_data(2, 1, "step");
+        telling.events.events.push(Event::new("gen_ai.user.message", UNIX_EPOCH, Vec::new(), 0));
+        assert_eq!(light(&telling, true), None);
+    }
+
+    /// What happens to one span: it begins, or ends if it is under way.
+    type Step = (u64, u64, usize, u64);
+
+    fn span(id: u64, parent: u64, kind: usize, has_ended: bool) -> SpanData {
+        let pair = |key: &'static str, value: &'static str| KeyValue::new(key, value);
+        let mut span = span_data(id, parent, "step");
+        span.attributes = vec![pair("server.address", "localhost")];
+        span.attributes.extend(match kind {
+            0 => vec![pair("gen_ai.operation.name", "invoke_agent"), pair("gen_ai.agent.name", "planner")],
+            1 => vec![pair("gen_ai.operation.name", "execute_tool"), pair("gen_ai.tool.name", "search")],
+            2 => vec![pair("gen_ai.operation.name", "chat"), pair("gen_ai.request.model", "m")],
+            3 if has_ended => vec![pair("gen_ai.operation.name", "chat"), pair("gen_ai.request.model", "late")],
+            4 => vec![pair("session.id", "s"), pair("agent.name", "a")],
+            5 if has_ended => vec![pair("user.id", "u"), pair("error.type", "E")],
+            _ => vec![],
+        });
+        if kind == 6 && has_ended {
+            span.status = Status::error("no");
+            span.events.events.push(Event::new("log", UNIX_EPOCH, vec![pair("k", "v")], 0));
+        }
+        span
+    }
+
+    /// All that a recorder says of the steps; `lightens` as a processor around another does.
+    fn said(steps: &[Step], lightens: bool) -> Vec<String> {
+        let mut recorder = Recorder::new(Options::default(), RecorderLimits::default());
+        let (resource, mut now) = (Arc::default(), Duration::ZERO);
+        let (mut begun, mut open) = (HashSet::new(), HashSet::new());
+        let copy = |span: SpanData, may: bool| if may { light(&span, false).unwrap_or(span) } else { span };
+        for (id, parent, kind, gap) in steps.iter().copied() {
+            now += Duration::from_millis(gap);
+            // The first is the root; the others stand under another, which may have ended or was never seen.
+            let parent = if id == 1 { 0 } else { parent };
+            if begun.insert(id) {
+                open.insert(id);
+                recorder.start(&SdkSpan(&span(id, parent, kind, false)), &resource, now);
+            } else if open.contains(&id) {
+                let span = copy(span(id, parent, kind, true), lightens && open.contains(&1));
+                open.remove(&id);
+                recorder.record(&SdkSpan(&span), &resource, now);
+            }
+            recorder.advance(now);
+        }
+        recorder.finish();
+        std::iter::from_fn(|| recorder.next_output()).map(|output| format!("{output:?}")).collect()
+    }
+
+    proptest! {
+        /// Each span keeps its parent and its kind; its steps may come in any order.
+        #[test]
+        fn a_recorder_says_the_same_of_light_spans(
+            spans in prop::collection::vec((1_u64..12, 0_usize..8), 12),
+            order in prop::collection::vec((1_u64..=12, 0_u64..300), 1..60),
+        ) {
+            let steps: Vec<Step> = [(1, 0)].into_iter().chain(order).map(|(id, gap)| {
+                let (parent, kind) = spans[usize::try_from(id).unwrap() - 1];
+                (id, if parent == id { 1 } else { parent }, kind, gap)
+            }).collect();
+            prop_assert_eq!(said(&steps, true), said(&steps, false));
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What the key of an attribute tells of its span, faster than by looking the key up.
+//!
+//! Most keys of most spans mean nothing here. That is seen by their first byte and their length, and only what could mean
+//! something is looked up.
+
+use std::sync::LazyLock;
+
+use crate::dialect::{DIALECTS, Meaning, is_content_event, meaning};
+
+/// What an attribute tells of the span that has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bearing {
+    /// It is a GenAI span.
+    GenAi,
+    /// Something that holds for any span: a session, a user, an error.
+    General,
+    /// Nothing that a run is told of, unless the span itself is.
+    None,
+}
+
+/// By the first byte of a key: the lengths of the keys that mean something, a bit for each, and whether a longer key may
+/// begin like that.
+struct Table([u64; 256]);
+
+/// The bit of all lengths from here on, and of beginnings.
+const LONG: usize = 63;
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    let mut table = [0; 256];
+    let mut note = |key: &str, is_beginning: bool| {
+        let first = key.as_bytes().first().copied().unwrap_or_default();
+        if let Some(lengths) = table.get_mut(usize::from(first)) {
+            // Of a beginning every length from its own on.
+            *lengths |= if is_beginning { u64::MAX << key.len().min(LONG) } else { 1 << key.len().min(LONG) };
+        }
+    };
+    for dialect in DIALECTS {
+        dialect.keys.iter().for_each(|(key, _)| note(key, false));
+        dialect.nested.iter().for_each(|nested| note(nested.key, false));
+        dialect.hints.iter().for_each(|(key, _)| note(key, false));
+        dialect.prefixes.iter().for_each(|(prefix, _)| note(prefix, true));
+        dialect.indexed.iter().for_each(|indexed| note(indexed.prefix, true));
+        dialect.marks.iter().for_each(|mark| note(mark, true));
+    }
+    Table(table)
+});
+
+/// What an attribute of this key tells of its span. A few nanoseconds for a key that means nothing.
+#[must_use]
+pub fn bearing(key: &str) -> Bearing {
+    let first = key.as_bytes().first().copied().unwrap_or_default();
+    let lengths = TABLE.0.get(usize::from(first)).copied().unwrap_or_default();
+    if lengths & (1 << key.len().min(LONG)) == 0 {
+        return Bearing::None;
+    }
+    match meaning(key) {
+        meaning if meaning.is_genai() => Bearing::GenAi,
+        Meaning::Unknown if !is_hint(key) => Bearing::None,
+        _ => Bearing::General,
+    }
+}
+
+fn is_hint(key: &str) -> bool {
+    DIALECTS.iter().flat_map(|dialect| dialect.hints).any(|(hint, _)| *hint == key)
+}
+
+/// Whether an event of this name may say what the attributes of its span say: then it is read with them.
+#[must_use]
+pub fn event_bears(name: &str) -> bool {
+    is_content_event(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What is said of a key by who looks it up.
+    fn looked_up(key: &str) -> Bearing {
+        match meaning(key) {
+            meaning if meaning.is_genai() => Bearing::GenAi,
+            Meaning::Unknown if !is_hint(key) => Bearing::None,
+            _ => Bearing::General,
+        }
+    }
+
+    #[test]
+    fn no_key_of_any_dialect_is_overlooked() {
+        for dialect in DIALECTS {
+            let whole = dialect.keys.iter().map(|(key, _)| *key);
+            let whole = whole.chain(dialect.nested.iter().map(|nested| nested.key));
+            for key in whole.chain(dialect.hints.iter().map(|(key, _)| *key)) {
+                assert_ne!(bearing(key), Bearing::None, "{key}");
+                assert_eq!(bearing(key), looked_up(key), "{key}");
+            }
+            let begin = dialect.prefixes.iter().map(|(prefix, _)| *prefix).chain(dialect.marks.iter().copied());
+            for prefix in begin.chain(dialect.indexed.iter().map(|indexed| indexed.prefix)) {
+                for rest in ["", "x", &"x".repeat(100)] {
+                    let key = format!("{prefix}{rest}");
+                    assert_eq!(bearing(&key), looked_up(&key), "{key}");
+                }
+            }
+        }
+        assert_eq!(bearing("gen_ai.request.model"), Bearing::GenAi);
+        assert_eq!(bearing("session.id"), Bearing::General);
+        assert_eq!((bearing("http.request.method"), bearing("")), (Bearing::None, Bearing::None));
+    }
+
+    proptest! {
+        #[test]
+        fn it_says_what_looking_up_says(
+            first in prop::sample::select(vec!["", "gen_ai.", "llm.", "lk.", "ai.", "session.", "input.", "metadata", "http."]),
+            rest in "[a-z_.0-9]{0,70}",
+        ) {
+            let key = format!("{first}{rest}");
+            prop_assert_eq!(bearing(&key), looked_up(&key));
+        }
+    }
+}
