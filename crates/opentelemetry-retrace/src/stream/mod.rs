@@ -244,13 +244,20 @@ impl Stream {
 
     fn text(&self, seq: u64, frame: &Frame) -> Option<Utf8Bytes> {
         let run = self.runs.get(&frame.run)?;
+        let made;
         let data = match frame.says {
-            Says::TraceStarted => serde_json::to_vec(&run.beginning()).ok()?,
-            Says::TraceEnded => serde_json::to_vec(&run.ending()?).ok()?,
-            Says::SpanStarted(place) => run.steps.get(&place)?.chunk.as_ref()?.data().to_vec(),
-            Says::SpanEnded(place) => run.steps.get(&place)?.end_data.as_ref()?.to_vec(),
+            Says::TraceStarted => {
+                made = serde_json::to_vec(&run.beginning()).ok()?;
+                made.as_slice()
+            }
+            Says::TraceEnded => {
+                made = serde_json::to_vec(&run.ending()?).ok()?;
+                made.as_slice()
+            }
+            Says::SpanStarted(place) => run.steps.get(&place)?.chunk.as_ref()?.data(),
+            Says::SpanEnded(place) => run.steps.get(&place)?.end_data.as_ref()?,
         };
-        Some(Utf8Bytes::from(ClientFrame::event_text(frame.says.kind(), &String::from_utf8(data).ok()?, seq)))
+        Some(Utf8Bytes::from(ClientFrame::event_text(frame.says.kind(), std::str::from_utf8(data).ok()?, seq)))
     }
 
     /// A frame is confirmed; tells how many accepted spans are delivered by that.

@@ -287,15 +287,7 @@ impl<'a> Told<'a> {
                 )?
                 .query_row([&trace_id.as_text(), &id], |row| Ok(Known::read(row)))
                 .optional()?,
-            // The latest of that name, should there be several.
-            None => self
-                .database
-                .prepare_cached(
-                    "SELECT key, head, input, output, metadata, clocks FROM spans INDEXED BY spans_by_id
-                     WHERE id = ?1 AND clocks IS NOT NULL ORDER BY key DESC LIMIT 1",
-                )?
-                .query_row([&id], |row| Ok(Known::read(row)))
-                .optional()?,
+            None => self.latest_span(&id)?,
         };
         let word = Word::new(fields_of(&alone(end))?, seq);
         if let Some(known) = found {
@@ -331,6 +323,19 @@ impl<'a> Told<'a> {
         let found = statement.query_row([], |row| row.get(0))?;
         self.early_ends.set(Some(found));
         Ok(found)
+    }
+
+    /// The span that an end means which does not say its trace: the latest of that name, should there be several.
+    fn latest_span(&self, id: &str) -> Result<Option<Result<Known, StoreError>>, StoreError> {
+        // There only where such an end came before.
+        self.database
+            .prepare_cached("CREATE INDEX IF NOT EXISTS spans_by_id ON spans (id) WHERE clocks IS NOT NULL")?
+            .execute([])?;
+        let mut latest = self.database.prepare_cached(
+            "SELECT key, head, input, output, metadata, clocks FROM spans INDEXED BY spans_by_id
+             WHERE id = ?1 AND clocks IS NOT NULL ORDER BY key DESC LIMIT 1",
+        )?;
+        Ok(latest.query_row([id], |row| Ok(Known::read(row))).optional()?)
     }
 
     fn update_span(&self, key: i64, fields: Fields, clocks: &Clocks) -> Result<(), StoreError> {
