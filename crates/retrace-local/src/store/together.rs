@@ -82,7 +82,7 @@ mod tests {
                     2 => event("span_started", &format!("{of},{name},{started}{output}{model}"), seq),
                     // Older clients do not say the trace.
                     3 if one && two && three => {
-                        event("span_ended", &format!(r#""id":"s{span}","ended_at":"{AT}""#), seq)
+                        event("span_ended", &format!(r#""id":"s{span}","ended_at":"{AT}"{output}"#), seq)
                     }
                     _ => event("span_ended", &format!(r#"{of},"ended_at":"{AT}"{output}{error}"#), seq),
                 }
@@ -148,5 +148,13 @@ mod tests {
             })
             .collect();
         assert_eq!(places, [vec![0, 8], vec![1], vec![2, 4], vec![3, 7], vec![5, 6]]);
+        // What finds its span, or brings it, in another way keeps its place among the others.
+        let untold = event("span_ended", &format!(r#""id":"a","ended_at":"{AT}""#), None);
+        let whole = r#"{"id":"a","trace_id":"t","name":"","span_type":"action","started_at":"2026-01-02T03:04:05Z"}"#;
+        let bringing = event("trace_started", &format!(r#""id":"t","started_at":"{AT}","spans":[{whole}]"#), None);
+        for other in [untold, bringing] {
+            let events = [start("a"), other, end("a")];
+            assert!(together(&events).iter().map(Vec::len).eq([1, 1, 1]));
+        }
     }
 }
