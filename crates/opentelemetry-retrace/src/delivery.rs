@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use retrace_protocol::{Id, ServerFrame, Signal, SignalCode, Span, Trace, TracePatch};
+use retrace_protocol::{Ack, Id, ServerFrame, Signal, SignalCode, Span, Trace, TracePatch};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::config::Transport;
@@ -381,13 +381,16 @@ impl Delivery {
         })
     }
 
+    /// The receiver confirms frames.
+    pub(crate) fn acks(&mut self, acks: &[Ack], now: Duration) {
+        self.route.confirmed();
+        self.outbox.account.delivered += acks.iter().map(|ack| self.stream.ack(ack, now)).sum::<u64>();
+    }
+
     /// The receiver says something. A `halt` is not for here.
     pub(crate) fn frame(&mut self, frame: ServerFrame, now: Duration) {
         match frame {
-            ServerFrame::Ack(ack) => {
-                self.route.confirmed();
-                self.outbox.account.delivered += self.stream.ack(&ack, now);
-            }
+            ServerFrame::Ack(ack) => self.acks(&[ack], now),
             ServerFrame::Error { error, other } => {
                 let signal = Signal::from_error(error.as_deref());
                 let said = Said { text: "the receiver reports an error".to_owned(), words: Some(signal.message) };
@@ -436,10 +439,10 @@ impl Delivery {
     /// count.
     pub(crate) fn is_done_before(&self, mark: Mark) -> bool {
         let by_stream = !self.route.is_by_request() && self.stream.has_frames_before(mark.frame);
-        self.outbox.is_done_before(mark.post)
+        !by_stream
+            && self.outbox.is_done_before(mark.post)
             && !self.outbox.has_rests_before(mark.frame)
             && !self.stream.has_stream_only_before(mark.frame)
-            && !by_stream
     }
 
     /// Somebody waits: try now.

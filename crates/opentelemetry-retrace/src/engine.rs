@@ -240,7 +240,9 @@ impl Engine {
     }
 
     fn end_waits(&mut self, now: Duration) {
-        let still_lingering = self.recorder.earliest_end();
+        // Costs a look at every run that is open.
+        let unmarked = self.waits.iter().any(|wait| wait.mark.is_none());
+        let still_lingering = if unmarked { self.recorder.earliest_end() } else { None };
         for wait in std::mem::take(&mut self.waits) {
             let mut wait = wait;
             if wait.mark.is_none() && still_lingering.is_none_or(|ended| ended > wait.ended_by) {
@@ -286,6 +288,7 @@ impl Engine {
     pub(crate) fn incoming(&mut self, incoming: Incoming, now: Duration) {
         match incoming {
             Incoming::Open => self.delivery.link_opened(),
+            Incoming::Acks(acks) => self.delivery.acks(&acks, now),
             Incoming::Frame(ServerFrame::Halt { reason, .. }) => self.halt(reason.as_deref(), now),
             Incoming::Frame(frame) => self.delivery.frame(frame, now),
             Incoming::Odd(what) => self.delivery.remark(what),

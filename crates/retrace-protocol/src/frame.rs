@@ -102,7 +102,9 @@ impl ClientFrame {
     /// without reading the data.
     #[must_use]
     pub fn event_text(kind: EventKind, data: &str, seq: u64) -> String {
-        format!(r#"{{"type":"{}","data":{data},"seq":{seq}}}"#, kind.as_str())
+        let seq = seq.to_string();
+        // In one piece of memory, and none too much: a frame is kept until it is confirmed.
+        [r#"{"type":""#, kind.as_str(), r#"","data":"#, data, r#","seq":"#, &seq, "}"].concat()
     }
 }
 
@@ -209,8 +211,24 @@ impl ServerFrame {
     /// Text that is no JSON object with a string `type`. A frame of a known type with an unexpected shape is no error: it
     /// comes as [`ServerFrame::Unknown`].
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        // There is one for every event, and nearly all are as plain as that.
+        if text.starts_with('{')
+            && let Ok(PlainAck { kind: "ack", id, seq }) = serde_json::from_str(text)
+        {
+            return Ok(Self::Ack(Ack::new(id, Some(seq))));
+        }
         serde_json::from_str(text)
     }
+}
+
+/// An ack as receivers write it, read without a map.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainAck<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    id: &'a str,
+    seq: u64,
 }
 
 impl<'de> Deserialize<'de> for ServerFrame {
@@ -399,6 +417,35 @@ mod tests {
         let ended = r#"{"type":"span_ended","data":{"id":"s","ended_at":"2026-01-02T03:04:05Z"}}"#;
         let ClientFrame::Event { event, .. } = ClientFrame::parse(ended).unwrap() else { panic!("no event") };
         assert_eq!(event.trace_id(), None);
+    }
+
+    #[test]
+    fn an_ack_is_read_the_same_however_plain_it_is() {
+        for text in [
+            r#"{"type":"ack","id":"a","seq":7}"#,
+            r#" { "seq" : 7 , "id" : "a" , "type" : "ack" } "#,
+            r#"{"type":"ack","id":"\u0061","seq":7}"#,
+            r#"{"type":"ack","id":"a","seq":7,"more":[1]}"#,
+            r#"{"type":"ack","id":"a","seq":7,"seq":8}"#,
+            r#"{"type":"ack","id":"a","seq":"7"}"#,
+            r#"{"type":"ack","id":"a","seq":7.0}"#,
+            r#"{"type":"ack","id":"a","seq":-7}"#,
+            r#"{"type":"ack","id":"a","seq":null}"#,
+            r#"{"type":"ack","id":null,"seq":7}"#,
+            r#"{"type":"ack","id":"a"}"#,
+            r#"{"type":"ack","seq":7}"#,
+            r#"{"type":"pack","id":"a","seq":7}"#,
+            r#"["ack","a",7]"#,
+            r#"{"type":"ack","id":"a","seq":7"#,
+            r#"{"type":"ack","id":"a","seq":7}]"#,
+        ] {
+            let whole = serde_json::from_str::<ServerFrame>(text);
+            assert_eq!(ServerFrame::parse(text).ok(), whole.ok(), "{text}");
+        }
+        let Ok(ServerFrame::Ack(ack)) = ServerFrame::parse(r#"{"type":"ack","id":"a","seq":7}"#) else {
+            panic!("no ack")
+        };
+        assert_eq!(ack, Ack::new("a", Some(7)));
     }
 
     #[test]

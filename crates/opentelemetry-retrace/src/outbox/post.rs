@@ -9,9 +9,6 @@ use std::time::Duration;
 use crate::outbox::body::Body;
 use crate::outbox::record::RecordName;
 
-/// Bytes that the JSON of a span mostly takes beside its input, output and metadata.
-const SMALL_FIELDS: usize = 512;
-
 /// A span as it will stand in a body.
 #[derive(Clone, Debug)]
 pub(crate) struct Chunk {
@@ -21,11 +18,14 @@ pub(crate) struct Chunk {
     pub sources: u32,
 }
 
+/// Bytes of a span beside its content, usually.
+const SMALL_SPAN: usize = 512;
+
 impl Chunk {
     pub(crate) fn new(span: &Span, sources: u32) -> Option<Self> {
-        let length = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
-        let large = length(&span.input) + length(&span.output) + length(&span.metadata);
-        let mut json = Vec::with_capacity(large + SMALL_FIELDS);
+        // Found out by growing, it would cost as much as the writing.
+        let content = [&span.input, &span.output, &span.metadata].into_iter().flatten().map(|json| json.as_str().len());
+        let mut json = Vec::with_capacity(SMALL_SPAN + content.sum::<usize>());
         json.push(b',');
         serde_json::to_writer(&mut json, span).ok()?;
         Some(Self { json: Bytes::from(json), sources })

@@ -39,6 +39,8 @@ pub(crate) struct Stream {
     /// Runs that the receiver has as far as they came, and of which only an end could say that they are not whole.
     lossy_without_end: Vec<Id>,
     next_run: u64,
+    /// Runs that only the stream can complete.
+    stream_only: usize,
     frames: BTreeMap<u64, Frame>,
     next_seq: u64,
     /// Frames from here on were not written to the present connection.
@@ -94,6 +96,7 @@ impl Stream {
             dropped: VecDeque::new(),
             lossy_without_end: Vec::new(),
             next_run: 0,
+            stream_only: 0,
             frames: BTreeMap::new(),
             next_seq: 1,
             cursor: 0,
@@ -241,13 +244,20 @@ impl Stream {
 
     fn text(&self, seq: u64, frame: &Frame) -> Option<Utf8Bytes> {
         let run = self.runs.get(&frame.run)?;
+        let made;
         let data = match frame.says {
-            Says::TraceStarted => serde_json::to_vec(&run.beginning()).ok()?,
-            Says::TraceEnded => serde_json::to_vec(&run.ending()?).ok()?,
-            Says::SpanStarted(place) => run.steps.get(&place)?.chunk.as_ref()?.data().to_vec(),
-            Says::SpanEnded(place) => run.steps.get(&place)?.end_data.as_ref()?.to_vec(),
+            Says::TraceStarted => {
+                made = serde_json::to_vec(&run.beginning()).ok()?;
+                made.as_slice()
+            }
+            Says::TraceEnded => {
+                made = serde_json::to_vec(&run.ending()?).ok()?;
+                made.as_slice()
+            }
+            Says::SpanStarted(place) => run.steps.get(&place)?.chunk.as_ref()?.data(),
+            Says::SpanEnded(place) => run.steps.get(&place)?.end_data.as_ref()?,
         };
-        Some(Utf8Bytes::from(ClientFrame::event_text(frame.says.kind(), &String::from_utf8(data).ok()?, seq)))
+        Some(Utf8Bytes::from(ClientFrame::event_text(frame.says.kind(), std::str::from_utf8(data).ok()?, seq)))
     }
 
     /// A frame is confirmed; tells how many accepted spans are delivered by that.
@@ -338,7 +348,12 @@ impl Stream {
     pub(crate) fn put_back(&mut self, id: &Id, rest: Rest, now: Duration) {
         let Rest { trace, chunks, first_frame, .. } = rest;
         let first_frame = first_frame.unwrap_or(self.next_seq);
-        self.change(id, |run| (run.written, run.stream_only) = (true, Some(first_frame)));
+        let mut is_news = false;
+        self.change(id, |run| {
+            run.written = true;
+            is_news = run.stream_only.replace(first_frame).is_none();
+        });
+        self.stream_only += usize::from(is_news);
         self.begin(id, trace.clone());
         for chunk in chunks {
             if let Some(span) = chunk.read() {
@@ -459,7 +474,7 @@ impl Stream {
 
     /// Whether a run that only the stream can complete lacks what a frame with a smaller number said.
     pub(crate) fn has_stream_only_before(&self, seq: u64) -> bool {
-        self.over().any(|(_, run)| run.stream_only.is_some_and(|first| first < seq))
+        self.stream_only > 0 && self.over().any(|(_, run)| run.stream_only.is_some_and(|first| first < seq))
     }
 
     pub(crate) fn next_seq(&self) -> u64 {
@@ -547,6 +562,7 @@ impl Stream {
     fn remove_run(&mut self, id: &Id) -> Option<Run> {
         let run = self.runs.remove(id)?;
         self.by_age.remove(&run.serial);
+        self.stream_only -= usize::from(run.stream_only.is_some());
         self.over.remove(&(run.over_since, run.serial));
         self.weight -= run.weight() + run.steps.values().map(Step::weight).sum::<usize>();
         Some(run)

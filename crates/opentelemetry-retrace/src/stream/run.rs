@@ -185,9 +185,10 @@ impl Step {
 /// What only a `span_started` can say of a span (PROTOCOL.md section 5.3), as one number.
 fn condensed(span: &Span) -> u64 {
     let mut hasher = DefaultHasher::new();
-    let json = |json: &Option<Json>| json.as_ref().map(|json| json.as_str().to_owned());
+    let json = |json: &'_ Option<Json>| json.as_ref().map(Json::as_str).hash(&mut hasher);
+    [&span.input, &span.metadata].into_iter().for_each(json);
     (&span.name, span.span_type.as_str(), span.started_at.as_text(), span.parent_id.as_ref()).hash(&mut hasher);
-    (&span.model, json(&span.input), json(&span.metadata), span.input_tokens).hash(&mut hasher);
-    (&span.agent_id, &span.agent_role, &span.parent_agent_id, &span.token_ids).hash(&mut hasher);
+    (&span.model, span.input_tokens, &span.agent_id, &span.agent_role, &span.parent_agent_id, &span.token_ids)
+        .hash(&mut hasher);
     hasher.finish()
 }

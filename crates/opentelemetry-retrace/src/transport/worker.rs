@@ -12,7 +12,6 @@ use retrace_protocol::Signal;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::config::BuildError;
 use crate::engine::Engine;
@@ -25,7 +24,7 @@ use crate::transport::clock::Clock;
 use crate::transport::http::Http;
 use crate::transport::spool::Spool;
 use crate::transport::suppress;
-use crate::transport::ws::{CloseReason, Closed, Incoming, Link, Ws};
+use crate::transport::ws::{BATCH_BYTES, Batch, CloseReason, Closed, Incoming, Link, Ws};
 
 /// Called with what the user should know.
 pub(crate) type OnError = Arc<dyn Fn(&Signal) + Send + Sync>;
@@ -188,10 +187,17 @@ impl State {
     fn write(&mut self, link: &mut Link, now: Duration) -> bool {
         loop {
             let Ok(place) = link.outgoing.try_reserve() else { return !link.outgoing.is_closed() };
-            match self.engine.next_frame(now) {
-                Some(frame) => place.send(frame),
-                None => break,
+            let (mut batch, mut bytes) = (Batch::new(), 0);
+            while bytes < BATCH_BYTES
+                && let Some(frame) = self.engine.next_frame(now)
+            {
+                bytes += frame.len();
+                batch.push(frame);
             }
+            if batch.is_empty() {
+                break;
+            }
+            place.send(batch);
         }
         if self.engine.leaves_link() {
             link.close();
@@ -263,8 +269,8 @@ async fn read(link: Option<&mut Link>) -> Option<Incoming> {
     }
 }
 
-/// Resolves when a frame can be written.
-async fn room(outgoing: Option<&Sender<Utf8Bytes>>) {
+/// Resolves when frames can be written.
+async fn room(outgoing: Option<&Sender<Batch>>) {
     match outgoing {
         Some(outgoing) => drop(outgoing.reserve().await),
         None => std::future::pending().await,

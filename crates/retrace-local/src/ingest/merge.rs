@@ -49,6 +49,11 @@ impl Clocks {
         Self { base: seq.unwrap_or(0), fields: BTreeMap::new() }
     }
 
+    /// These fields were said with this number.
+    pub(crate) fn say<'f>(&mut self, fields: impl Iterator<Item = &'f String>, seq: Option<u64>) {
+        fields.for_each(|field| self.set(field, seq.unwrap_or(0)));
+    }
+
     fn of(&self, field: &str) -> u64 {
         self.fields.get(field).copied().unwrap_or(self.base)
     }

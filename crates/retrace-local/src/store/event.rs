@@ -4,26 +4,32 @@
 //! lifecycle event, started or ended. Spans are kept from the first moment, and are seen when their trace appears. An
 //! end whose span has not started waits in `early_ends` and is no span before it has.
 
+use std::cell::Cell;
+
 use retrace_protocol::metadata::SpanOrigin;
-use retrace_protocol::{Event, Id, Json, Span, SpanEnded, Status, Timestamp, Trace, TraceEnded, TracePatch};
+use retrace_protocol::{Event, Id, Json, Span, SpanEnded, Status, Timestamp, Trace, TracePatch};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::Deserialize;
 
 use super::StoreError;
 use super::job::text;
 use super::read;
+use super::together::together;
 use super::totals::mark_joined;
 use crate::ingest::{Clocks, Content, Fields, Numbered, SpanRow, Upload, Word, fields_of};
 
-/// Stores one event (PROTOCOL.md sections 5 and 22).
-pub(super) fn store(database: &Connection, told: &Numbered, version: i64) -> Result<(), StoreError> {
-    let event = Told { database, seq: told.seq, version, way: Way::Stream };
-    match &told.event {
-        Event::TraceStarted(trace) => event.trace_started(trace),
-        Event::SpanStarted(span) => event.span_started(span),
-        Event::SpanEnded(end) => event.span_ended(end),
-        Event::TraceEnded(end) => event.trace_ended(end),
+/// Stores events (PROTOCOL.md sections 5 and 22). A record that several of them are about is written once.
+pub(super) fn store(database: &Connection, events: &[Numbered], version: i64) -> Result<(), StoreError> {
+    let told = Told::new(database, version, Way::Stream);
+    for group in together(events) {
+        let Some((first, rest)) = group.split_first() else { continue };
+        match &first.event {
+            Event::SpanStarted(span) => told.span_started(span, first.seq, rest)?,
+            Event::SpanEnded(end) => told.span_ended(end, first.seq)?,
+            Event::TraceStarted(_) | Event::TraceEnded(_) => told.trace_told(&group)?,
+        }
     }
+    Ok(())
 }
 
 /// Adds spans to a run that another process records; false when nothing is known of it yet. Then it shows what the upload
@@ -37,8 +43,8 @@ pub(super) fn join_upload(database: &Connection, upload: &Upload, version: i64) 
     let sent = upload.trace.content.clone().into_trace(&upload.trace.head)?;
     let is_known = update.execute(params![id, version, sent.lossy == Some(true)])? > 0;
     if !is_known {
-        let event = Told { database, seq: None, version, way: Way::Joined };
-        event.trace(&upload.trace.id, Word::new(fields_of(&sent)?, None))?;
+        let event = Told::new(database, version, Way::Joined);
+        event.trace(&upload.trace.id, vec![Word::new(fields_of(&sent)?, None)])?;
     }
     add_spans(database, upload, version)?;
     Ok(is_known)
@@ -56,22 +62,22 @@ pub(super) fn merge_upload(database: &Connection, upload: &Upload, version: i64)
     if !only_otlp && read::has_ended(&serde_json::from_str(&head)?) {
         return Ok(false);
     }
-    let event = Told { database, seq: None, version, way: Way::Upload };
+    let event = Told::new(database, version, Way::Upload);
     let sent = trace.content.clone().into_trace(&trace.head)?;
     let mut word = Word::new(fields_of(&sent)?, None);
     if !read::has_ended(&sent) {
         word.weak = end_of(&sent)?;
     }
-    event.trace(&trace.id, word)?;
+    event.trace(&trace.id, vec![word])?;
     add_spans(database, upload, version)?;
     Ok(true)
 }
 
 /// Stores the spans of an upload where some of them may be known from before.
 pub(super) fn add_spans(database: &Connection, upload: &Upload, version: i64) -> Result<(), StoreError> {
-    let event = Told { database, seq: None, version, way: Way::Upload };
+    let event = Told::new(database, version, Way::Upload);
     for row in &upload.spans {
-        event.span_started(&row.content.clone().into_span(&row.head)?)?;
+        event.span_started(&row.content.clone().into_span(&row.head)?, None, &[])?;
     }
     Ok(())
 }
@@ -101,12 +107,13 @@ fn end_of(trace: &Trace) -> Result<Vec<String>, StoreError> {
     Ok(fields_of(&TracePatch::of(trace))?.into_keys().collect())
 }
 
-/// One event on its way into the tables.
+/// Events on their way into the tables.
 struct Told<'a> {
     database: &'a Connection,
-    seq: Option<u64>,
     version: i64,
     way: Way,
+    /// Whether ends wait for their spans, once that was asked.
+    early_ends: Cell<Option<bool>>,
 }
 
 /// How what is told of a trace came; the numbers stand in the column `streamed`.
@@ -127,22 +134,35 @@ pub(super) struct Known {
     pub(super) clocks: Clocks,
 }
 
-impl Told<'_> {
-    fn trace_started(&self, trace: &Trace) -> Result<(), StoreError> {
+impl<'a> Told<'a> {
+    fn new(database: &'a Connection, version: i64, way: Way) -> Self {
+        Self { database, version, way, early_ends: Cell::new(None) }
+    }
+
+    /// What is told of one trace, in the order in which it came.
+    fn trace_told(&self, group: &[&Numbered]) -> Result<(), StoreError> {
         // Checked before it came here: a start has an id.
-        let Some(id) = &trace.id else { return Ok(()) };
-        let alone = Trace { spans: None, ..trace.clone() };
-        // That it runs, and that it has cost nothing yet, is no news once anything else is known.
-        let weak = end_of(&alone)?;
-        self.trace(id, Word { weak, ..Word::new(fields_of(&alone)?, self.seq) })?;
-        trace.spans.iter().flatten().try_for_each(|span| self.span_started(span))
+        let Some(id) = group.first().and_then(|told| told.event.id()) else { return Ok(()) };
+        let mut words = Vec::with_capacity(group.len());
+        let mut spans = Vec::new();
+        for told in group {
+            match &told.event {
+                Event::TraceStarted(trace) => {
+                    let alone = Trace { spans: None, ..(**trace).clone() };
+                    // That it runs, and that it has cost nothing yet, is no news once anything else is known.
+                    let weak = end_of(&alone)?;
+                    words.push(Word { weak, ..Word::new(fields_of(&alone)?, told.seq) });
+                    spans.extend(trace.spans.iter().flatten().map(|span| (span, told.seq)));
+                }
+                Event::TraceEnded(end) => words.push(Word::new(fields_of(end)?, told.seq)),
+                Event::SpanStarted(_) | Event::SpanEnded(_) => {}
+            }
+        }
+        self.trace(id, words)?;
+        spans.into_iter().try_for_each(|(span, seq)| self.span_started(span, seq, &[]))
     }
 
-    fn trace_ended(&self, end: &TraceEnded) -> Result<(), StoreError> {
-        self.trace(&end.id, Word::new(fields_of(end)?, self.seq))
-    }
-
-    fn trace(&self, id: &Id, word: Word) -> Result<(), StoreError> {
+    fn trace(&self, id: &Id, words: Vec<Word>) -> Result<(), StoreError> {
         let known = self
             .database
             .prepare_cached("SELECT key, head, input, output, metadata, clocks FROM traces WHERE id = ?1")?
@@ -151,7 +171,11 @@ impl Told<'_> {
             .transpose()?;
         let is_known = known.is_some();
         let (mut fields, mut clocks) = known.map(|known| (known.fields, known.clocks)).unwrap_or_default();
-        if !word.lay_over(&mut fields, &mut clocks) && is_known {
+        let mut is_news = false;
+        for word in words {
+            is_news |= word.lay_over(&mut fields, &mut clocks);
+        }
+        if !is_news && is_known {
             return Ok(());
         }
         let (head, content) = Content::split(fields)?;
@@ -184,8 +208,16 @@ impl Told<'_> {
         Ok(())
     }
 
-    fn span_started(&self, span: &Span) -> Result<(), StoreError> {
+    /// A span began, and perhaps has ended already.
+    fn span_started(&self, span: &Span, seq: Option<u64>, ends: &[&Numbered]) -> Result<(), StoreError> {
         let (trace_id, id) = (span.trace_id.as_text(), span.id.as_text());
+        // Nearly every span is new, and nothing was told of it before.
+        if !self.has_early_ends()? {
+            let (row, clocks) = begun(span, seq, ends)?;
+            if self.insert_span(span, seq, &row, &clocks)? {
+                return Ok(());
+            }
+        }
         let known = self
             .database
             .prepare_cached(
@@ -194,48 +226,58 @@ impl Told<'_> {
             .query_row([&trace_id, &id], |row| Ok(Known::read(row)))
             .optional()?
             .transpose()?;
-        // Spans are listed by the number of their start; those of an upload come after all that have one.
-        let place = self.seq.map_or(i64::MAX, |seq| i64::try_from(seq).unwrap_or(i64::MAX));
-        if let Some(Known { key, mut fields, mut clocks }) = known {
-            if Word::new(fields_of(span)?, self.seq).lay_over(&mut fields, &mut clocks) {
-                self.update_span(key, fields, &clocks)?;
-            }
-            self.database
-                .prepare_cached("UPDATE spans SET seq = ?2 WHERE key = ?1 AND seq > ?2")?
-                .execute(params![key, place])?;
-            return Ok(());
+        let (key, mut fields, mut clocks) = match known {
+            Some(Known { key, fields, clocks }) => (Some(key), fields, clocks),
+            None => (None, Fields::new(), Clocks::all(seq)),
+        };
+        let mut is_news = Word::new(fields_of(span)?, seq).lay_over(&mut fields, &mut clocks);
+        let early = if key.is_none() { self.early_ends(&trace_id, &id)? } else { Vec::new() };
+        let ends = ends.iter().filter_map(|told| end_word(told).transpose());
+        for word in early.into_iter().map(Ok).chain(ends) {
+            is_news |= word?.lay_over(&mut fields, &mut clocks);
         }
-        if is_taken_up(span) {
-            mark_joined(self.database, &trace_id)?;
+        let Some(key) = key else {
+            let (head, content) = Content::split(fields)?;
+            let row = SpanRow { id: span.id.clone(), head, content };
+            return self.insert_span(span, seq, &row, &clocks).map(drop);
+        };
+        if is_news {
+            self.update_span(key, fields, &clocks)?;
         }
-        let mut row = SpanRow::new(span.clone())?;
-        let mut clocks = Clocks::all(self.seq);
-        for early in self.early_ends(&trace_id, &id)? {
-            let mut fields = row.content.into_fields(&row.head)?;
-            early.lay_over(&mut fields, &mut clocks);
-            (row.head, row.content) = Content::split(fields)?;
-        }
-        let Content { input, output, metadata } = &row.content;
         self.database
+            .prepare_cached("UPDATE spans SET seq = ?2 WHERE key = ?1 AND seq > ?2")?
+            .execute(params![key, place(seq)])?;
+        Ok(())
+    }
+
+    /// Adds a span; false when there is one of that name already.
+    fn insert_span(&self, span: &Span, seq: Option<u64>, row: &SpanRow, clocks: &Clocks) -> Result<bool, StoreError> {
+        let trace_id = span.trace_id.as_text();
+        let Content { input, output, metadata } = &row.content;
+        let added = self
+            .database
             .prepare_cached(
                 "INSERT INTO spans (trace_id, id, head, input, output, metadata, clocks, seq, version)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (trace_id, id) DO NOTHING",
             )?
             .execute(params![
                 trace_id,
-                id,
+                row.id.as_text(),
                 row.head,
                 text(input),
                 text(output),
                 text(metadata),
-                serde_json::to_string(&clocks)?,
-                place,
+                serde_json::to_string(clocks)?,
+                place(seq),
                 self.version
             ])?;
-        Ok(())
+        if added > 0 && is_taken_up(span) {
+            mark_joined(self.database, &trace_id)?;
+        }
+        Ok(added > 0)
     }
 
-    fn span_ended(&self, end: &SpanEnded) -> Result<(), StoreError> {
+    fn span_ended(&self, end: &SpanEnded, seq: Option<u64>) -> Result<(), StoreError> {
         let id = end.id.as_text();
         let found = match &end.trace_id {
             Some(trace_id) => self
@@ -245,19 +287,9 @@ impl Told<'_> {
                 )?
                 .query_row([&trace_id.as_text(), &id], |row| Ok(Known::read(row)))
                 .optional()?,
-            // The latest of that name, should there be several.
-            None => self
-                .database
-                .prepare_cached(
-                    "SELECT key, head, input, output, metadata, clocks FROM spans INDEXED BY spans_by_id
-                     WHERE id = ?1 AND clocks IS NOT NULL ORDER BY key DESC LIMIT 1",
-                )?
-                .query_row([&id], |row| Ok(Known::read(row)))
-                .optional()?,
+            None => self.latest_span(&id)?,
         };
-        // Whose end it is, the span knows already.
-        let alone = SpanEnded { trace_id: None, ..end.clone() };
-        let word = Word::new(fields_of(&alone)?, self.seq);
+        let word = Word::new(fields_of(&alone(end))?, seq);
         if let Some(known) = found {
             let Known { key, mut fields, mut clocks } = known?;
             if word.lay_over(&mut fields, &mut clocks) {
@@ -279,7 +311,31 @@ impl Told<'_> {
         self.database
             .prepare_cached("INSERT OR REPLACE INTO early_ends (trace_id, id, fields, clocks) VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![trace_id, id, serde_json::to_string(&fields)?, serde_json::to_string(&clocks)?])?;
+        self.early_ends.set(Some(true));
         Ok(())
+    }
+
+    fn has_early_ends(&self) -> Result<bool, StoreError> {
+        if let Some(known) = self.early_ends.get() {
+            return Ok(known);
+        }
+        let mut statement = self.database.prepare_cached("SELECT EXISTS (SELECT 1 FROM early_ends)")?;
+        let found = statement.query_row([], |row| row.get(0))?;
+        self.early_ends.set(Some(found));
+        Ok(found)
+    }
+
+    /// The span that an end means which does not say its trace: the latest of that name, should there be several.
+    fn latest_span(&self, id: &str) -> Result<Option<Result<Known, StoreError>>, StoreError> {
+        // There only where such an end came before.
+        self.database
+            .prepare_cached("CREATE INDEX IF NOT EXISTS spans_by_id ON spans (id) WHERE clocks IS NOT NULL")?
+            .execute([])?;
+        let mut latest = self.database.prepare_cached(
+            "SELECT key, head, input, output, metadata, clocks FROM spans INDEXED BY spans_by_id
+             WHERE id = ?1 AND clocks IS NOT NULL ORDER BY key DESC LIMIT 1",
+        )?;
+        Ok(latest.query_row([id], |row| Ok(Known::read(row))).optional()?)
     }
 
     fn update_span(&self, key: i64, fields: Fields, clocks: &Clocks) -> Result<(), StoreError> {
@@ -321,6 +377,50 @@ impl Told<'_> {
         }
         Ok(words)
     }
+}
+
+/// The row of a span of which nothing was told before, and that may have ended already.
+fn begun(span: &Span, seq: Option<u64>, ends: &[&Numbered]) -> Result<(SpanRow, Clocks), StoreError> {
+    let mut clocks = Clocks::all(seq);
+    if seq.is_some() && std::iter::once(seq).chain(ends.iter().map(|told| told.seq)).is_sorted() {
+        // Each end holds over all before it: no field has to be weighed.
+        let mut span = span.clone();
+        for told in ends {
+            if let Event::SpanEnded(end) = &told.event {
+                let output = end.output.as_ref().map(|_| Json::null());
+                let says = fields_of(&SpanEnded { output, ..alone(end) })?;
+                clocks.say(says.keys(), told.seq);
+                span.apply(SpanEnded::clone(end));
+            }
+        }
+        return Ok((SpanRow::new(span)?, clocks));
+    }
+    let mut fields = fields_of(span)?;
+    for told in ends {
+        if let Some(word) = end_word(told)? {
+            word.lay_over(&mut fields, &mut clocks);
+        }
+    }
+    let (head, content) = Content::split(fields)?;
+    Ok((SpanRow { id: span.id.clone(), head, content }, clocks))
+}
+
+/// What an end says of its span.
+fn end_word(told: &Numbered) -> Result<Option<Word>, StoreError> {
+    match &told.event {
+        Event::SpanEnded(end) => Ok(Some(Word::new(fields_of(&alone(end))?, told.seq))),
+        _ => Ok(None),
+    }
+}
+
+/// Whose end it is, the span knows already.
+fn alone(end: &SpanEnded) -> SpanEnded {
+    SpanEnded { trace_id: None, ..end.clone() }
+}
+
+/// Spans are listed by the number of their start; those of an upload come after all that have one.
+fn place(seq: Option<u64>) -> i64 {
+    seq.map_or(i64::MAX, |seq| i64::try_from(seq).unwrap_or(i64::MAX))
 }
 
 impl Known {

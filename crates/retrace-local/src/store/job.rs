@@ -48,9 +48,7 @@ impl Change {
             Self::Patch(id, patch) => merge(database, id, patch, version),
             Self::Delete(id) => delete(database, id),
             Self::Golden(id, golden) => mark(database, id, *golden, version),
-            Self::Events(events) => {
-                events.iter().try_for_each(|told| event::store(database, told, version)).map(|()| Outcome::Done)
-            }
+            Self::Events(events) => event::store(database, events, version).map(|()| Outcome::Done),
             Self::Otlp(run) => run.store(database, version),
         }
     }

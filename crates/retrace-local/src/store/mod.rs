@@ -9,6 +9,7 @@ mod job;
 mod otlp;
 mod read;
 mod schema;
+mod together;
 mod totals;
 mod writer;
 

@@ -12,6 +12,8 @@ use super::{Change, Commits, Outcome, Shared, StoreError, lock};
 const QUEUE: usize = 256;
 /// Most jobs that are committed together: a commit costs about as much as a hundred small changes.
 const GROUP: usize = 256;
+/// Statements that are kept prepared: more than there are kinds of them, those of a reader on the same connection included.
+const STATEMENTS: usize = 64;
 
 /// Hands changes to the writing thread. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -47,6 +49,7 @@ pub(super) fn start(
     connection: Shared,
     commits: Arc<Commits>,
 ) -> Result<(Writer, thread::JoinHandle<()>), std::io::Error> {
+    lock(&connection).set_prepared_statement_cache_capacity(STATEMENTS);
     let (jobs, waiting) = mpsc::channel(QUEUE);
     let thread = thread::Builder::new()
         .name("retrace-local-writer".into())
@@ -96,6 +99,12 @@ fn make_all(
     version: i64,
 ) -> Result<Vec<Result<Outcome, StoreError>>, StoreError> {
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if let [alone] = changes {
+        // The transaction is all the protection that it needs; a part of one costs a second journal.
+        let outcome = alone.make(&transaction, version)?;
+        transaction.commit()?;
+        return Ok(vec![Ok(outcome)]);
+    }
     let mut results = Vec::with_capacity(changes.len());
     for change in changes {
         let part = transaction.savepoint()?;

@@ -9,9 +9,10 @@ mod tests;
 mod upgrade;
 mod wire;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use retrace_protocol::{ServerFrame, endpoint};
+use retrace_protocol::{Ack, ServerFrame, endpoint};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
@@ -25,10 +26,15 @@ use crate::config::{BuildError, Config};
 use crate::secret::ApiKey;
 use crate::transport::connect::Connector;
 
-/// Frames that wait to be taken for writing. Few, because each may be as large as a body; the sender reserves a place first.
+/// Batches that wait to be taken for writing. Few, because each may be as large as a body; the sender reserves a place first.
 const OUTGOING: usize = 8;
-/// Frames that wait for their reader.
+/// A batch is complete with the frame that brings it to so many bytes.
+pub(crate) const BATCH_BYTES: usize = 16 * 1024;
+/// What waits for its reader: frames, and batches of acks.
 const INCOMING: usize = 16;
+
+/// Text frames, each complete, that are handed over together.
+pub(crate) type Batch = Vec<Utf8Bytes>;
 
 /// How to reach the receiver's stream.
 #[derive(Clone, Debug)]
@@ -84,7 +90,7 @@ where
             opened = opening => opened,
         };
         let (held, closed) = match opened {
-            Err(closed) => (None, closed),
+            Err(closed) => (VecDeque::new(), closed),
             Ok(mut socket) => {
                 let _ = read.send(Incoming::Open).await;
                 Pump::new(&mut socket, &mut to_write, &read, &api_key).run(&closing).await
@@ -105,8 +111,8 @@ where
 /// reading itself, and is given up for it.
 #[derive(Debug)]
 pub(crate) struct Link {
-    /// Each a text frame, complete.
-    pub outgoing: mpsc::Sender<Utf8Bytes>,
+    /// Written in the order in which they are put in.
+    pub outgoing: mpsc::Sender<Batch>,
     /// Ends with [`Incoming::Closed`], unless a panic ended the connection.
     pub incoming: mpsc::Receiver<Incoming>,
     close: Arc<Notify>,
@@ -137,7 +143,9 @@ impl Drop for Task {
 pub(crate) enum Incoming {
     /// The key was taken.
     Open,
-    /// A frame other than `auth_ok` and `ping`.
+    /// Acks that came together, in their order.
+    Acks(Vec<Ack>),
+    /// A frame other than `auth_ok`, `ping` and `ack`.
     Frame(ServerFrame),
     /// Something that is no frame, in our words.
     Odd(String),

@@ -1,9 +1,11 @@
 //! An upgraded connection at work: the key first, then frames both ways until it ends.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
-use retrace_protocol::{Auth, ClientFrame, ServerFrame};
+use retrace_protocol::{Ack, Auth, ClientFrame, ServerFrame};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
@@ -12,16 +14,16 @@ use tokio_tungstenite::tungstenite::protocol::frame::Utf8Bytes;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::Incoming;
 use super::closed::{CloseReason, Closed, complaint};
 use super::socket::{PARTING, Socket, Step};
+use super::{BATCH_BYTES, Batch, Incoming};
 use crate::secret::ApiKey;
 use crate::transport::words::words;
 
 /// How long the receiver may take to say that it takes the key.
 pub(super) const AUTH_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes that are taken for writing before those taken earlier are written. They are what a pong waits for; a single frame
-/// may be longer.
+/// and the last batch may be longer.
 pub(super) const AHEAD_BYTES: usize = 64 * 1024;
 /// After this long without a byte from the receiver it is asked whether it is there, and after as long again it is not.
 pub(super) const SILENCE: Duration = Duration::from_secs(15);
@@ -82,14 +84,17 @@ fn text(frame: &ClientFrame) -> Option<Utf8Bytes> {
 #[derive(Debug)]
 pub(super) struct Pump<'a, S> {
     socket: &'a mut Socket<S>,
-    outgoing: &'a mut mpsc::Receiver<Utf8Bytes>,
+    outgoing: &'a mut mpsc::Receiver<Batch>,
     incoming: &'a mpsc::Sender<Incoming>,
     api_key: &'a ApiKey,
     pong: Utf8Bytes,
+    /// Acks that were read and not given yet, and the bytes that they came in.
+    acks: Vec<Ack>,
+    ack_bytes: usize,
     /// What there was no place for in `incoming`. While there is something, nothing is read: the receiver is slowed down as
     /// the reader is, and its silence means nothing. What waits to be written goes on, and if the receiver, slowed down,
     /// takes nothing either, this ends after [`STALL`]; so nobody waits for ever.
-    held: Option<Incoming>,
+    held: VecDeque<Incoming>,
     /// When the receiver was last asked whether it is there; answered if something was heard since.
     asked: Option<Instant>,
     closing: Closing,
@@ -113,22 +118,33 @@ enum Closing {
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Pump<'a, S> {
     pub(super) fn new(
         socket: &'a mut Socket<S>,
-        outgoing: &'a mut mpsc::Receiver<Utf8Bytes>,
+        outgoing: &'a mut mpsc::Receiver<Batch>,
         incoming: &'a mpsc::Sender<Incoming>,
         api_key: &'a ApiKey,
     ) -> Self {
         let pong = text(&ClientFrame::Pong).unwrap_or_default();
-        Self { socket, outgoing, incoming, api_key, pong, held: None, asked: None, closing: Closing::Open }
+        Self {
+            socket,
+            outgoing,
+            incoming,
+            api_key,
+            pong,
+            acks: Vec::new(),
+            ack_bytes: 0,
+            held: VecDeque::new(),
+            asked: None,
+            closing: Closing::Open,
+        }
     }
 
     /// Works until the connection ends. What is still held then comes with how it ended.
-    pub(super) async fn run(mut self, close: &Notify) -> (Option<Incoming>, Closed) {
+    pub(super) async fn run(mut self, close: &Notify) -> (VecDeque<Incoming>, Closed) {
         let closed = loop {
             self.feed();
             if let Some(closed) = self.overdue() {
                 break closed;
             }
-            let read = self.held.is_none();
+            let read = self.held.is_empty();
             let room = self.takes_more() && !self.outgoing.is_closed();
             let wake = self.wake();
             tokio::select! {
@@ -138,15 +154,15 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Pump<'a, S> {
                     self.closing = Closing::Wanted;
                 }
                 step = poll_fn(|cx| self.socket.poll(cx, read)) => {
-                    if let Some(closed) = self.step(step) {
+                    if let Some(closed) = self.steps(step).await {
                         break closed;
                     }
                 }
-                place = self.incoming.reserve(), if !read => match (place, self.held.take()) {
+                place = self.incoming.reserve(), if !read => match (place, self.held.pop_front()) {
                     (Ok(place), Some(held)) => place.send(held),
                     _ => break Closed::ended(),
                 },
-                Some(frame) = self.outgoing.recv(), if room => self.socket.put(&frame),
+                Some(batch) = self.outgoing.recv(), if room => batch.iter().for_each(|frame| self.socket.put(frame)),
                 () = sleep_until(wake) => if let Some(closed) = self.silent() {
                     break closed;
                 }
@@ -164,7 +180,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Pump<'a, S> {
     fn feed(&mut self) {
         while self.takes_more() {
             match (self.outgoing.try_recv(), &self.closing) {
-                (Ok(frame), _) => self.socket.put(&frame),
+                (Ok(batch), _) => batch.iter().for_each(|frame| self.socket.put(frame)),
                 (Err(_), Closing::Wanted) => {
                     self.socket.close(CloseCode::Normal);
                     self.closing = Closing::Said;
@@ -172,6 +188,26 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Pump<'a, S> {
                 (Err(_), _) => return,
             }
         }
+    }
+
+    /// What happened, and what else is there already: a turn of the loop costs more than a small frame.
+    async fn steps(&mut self, first: Step) -> Option<Closed> {
+        let mut next = Some(first);
+        while let Some(step) = next {
+            if let Some(closed) = self.step(step) {
+                // What was confirmed before the end is confirmed.
+                return self.give_acks().or(Some(closed));
+            }
+            if !self.held.is_empty() {
+                break;
+            }
+            next = poll_fn(|cx| match self.socket.poll(cx, true) {
+                Poll::Ready(step) => Poll::Ready(Some(step)),
+                Poll::Pending => Poll::Ready(None),
+            })
+            .await;
+        }
+        self.give_acks()
     }
 
     fn step(&mut self, step: Step) -> Option<Closed> {
@@ -210,6 +246,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Pump<'a, S> {
                     }
                     None
                 }
+                Ok(ServerFrame::Ack(ack)) => {
+                    self.acks.push(ack);
+                    self.ack_bytes += text.len();
+                    if self.ack_bytes < BATCH_BYTES { None } else { self.give_acks() }
+                }
                 Ok(frame) => self.give(Incoming::Frame(frame)),
                 Err(_) => self.give(Incoming::Odd(format!("a text of {} bytes that is no frame", text.len()))),
             },
@@ -224,10 +265,24 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Pump<'a, S> {
     }
 
     fn give(&mut self, incoming: Incoming) -> Option<Closed> {
+        self.give_acks().or_else(|| self.pass(incoming))
+    }
+
+    fn give_acks(&mut self) -> Option<Closed> {
+        self.ack_bytes = 0;
+        let acks = std::mem::take(&mut self.acks);
+        if acks.is_empty() { None } else { self.pass(Incoming::Acks(acks)) }
+    }
+
+    fn pass(&mut self, incoming: Incoming) -> Option<Closed> {
+        if !self.held.is_empty() {
+            self.held.push_back(incoming);
+            return None;
+        }
         match self.incoming.try_send(incoming) {
             Ok(()) => None,
             Err(TrySendError::Full(incoming)) => {
-                self.held = Some(incoming);
+                self.held.push_back(incoming);
                 None
             }
             Err(TrySendError::Closed(_)) => Some(Closed::ended()),
@@ -243,7 +298,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Pump<'a, S> {
             _ if wire.is_idle() => None,
             _ => Some(wire.moved() + STALL),
         };
-        let heard = self.held.is_none().then(|| self.unanswered().unwrap_or(wire.heard()) + SILENCE);
+        let heard = self.held.is_empty().then(|| self.unanswered().unwrap_or(wire.heard()) + SILENCE);
         match (written, heard) {
             (Some(written), Some(heard)) => written.min(heard),
             (Some(at), None) | (None, Some(at)) => at,
@@ -275,7 +330,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Pump<'a, S> {
     fn silent(&mut self) -> Option<Closed> {
         let now = Instant::now();
         let since = self.unanswered().unwrap_or(self.socket.wire().heard());
-        if self.held.is_some() || now < since + SILENCE {
+        if !self.held.is_empty() || now < since + SILENCE {
             return None;
         }
         if self.unanswered().is_some() {

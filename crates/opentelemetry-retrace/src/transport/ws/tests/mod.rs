@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use http::HeaderMap;
-use retrace_protocol::endpoint;
+use retrace_protocol::{Ack, endpoint};
 use serde_json::{Value, json};
 use tokio::io::DuplexStream;
 use tokio::time::{Instant, timeout};
@@ -101,7 +101,18 @@ fn close_frame(code: u16, reason: &str) -> Message {
 }
 
 async fn put(link: &Link, text: &str) {
-    link.outgoing.send(text.into()).await.unwrap();
+    link.outgoing.send(vec![text.into()]).await.unwrap();
+}
+
+/// The numbers of so many acks, which come next and in as many pieces as they like.
+async fn acked(link: &mut Link, count: usize) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    while numbers.len() < count {
+        let Incoming::Acks(acks) = next(link).await else { panic!("no ack") };
+        numbers.extend(acks.iter().filter_map(Ack::seq_number));
+    }
+    assert_eq!(numbers.len(), count);
+    numbers
 }
 
 /// A text frame of about so many bytes, with a number in it.

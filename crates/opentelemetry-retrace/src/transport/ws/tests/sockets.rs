@@ -34,12 +34,10 @@ async fn a_connection_over_tcp() {
     let outgoing = link.outgoing.clone();
     let sending = tokio::spawn(async move {
         for number in 0..200 {
-            outgoing.send(frame(number, 50_000).into()).await.unwrap();
+            outgoing.send(vec![frame(number, 50_000).into()]).await.unwrap();
         }
     });
-    for _ in 0..200 {
-        assert!(matches!(next(&mut link).await, Incoming::Frame(_)));
-    }
+    assert!(acked(&mut link, 200).await.into_iter().eq(0..200));
     sending.await.unwrap();
     link.close();
     assert_eq!(closed(&mut link).await.0.reason, CloseReason::Ended);

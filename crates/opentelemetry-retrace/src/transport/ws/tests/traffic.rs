@@ -4,7 +4,7 @@ use retrace_protocol::ServerFrame;
 
 use super::*;
 use crate::transport::ws::pump::{AHEAD_BYTES, STALL};
-use crate::transport::ws::{INCOMING, OUTGOING};
+use crate::transport::ws::{BATCH_BYTES, INCOMING, OUTGOING};
 
 const PING: &str = r#"{"type":"ping"}"#;
 const PONG: &str = r#"{"type":"pong"}"#;
@@ -44,7 +44,7 @@ async fn what_the_receiver_says_is_read_and_what_is_no_frame_harms_nobody() {
     receiver.send(Message::Pong(vec![7].into())).await.unwrap();
     say(&mut receiver, r#"{"type":"error","error":"e"}"#).await;
 
-    assert!(matches!(next(&mut link).await, Incoming::Frame(ServerFrame::Ack(_))));
+    assert_eq!(acked(&mut link, 1).await, [1]);
     assert!(matches!(next(&mut link).await, Incoming::Frame(ServerFrame::Unknown(_))));
     for _ in 0..2 {
         let Incoming::Odd(odd) = next(&mut link).await else { panic!("a frame") };
@@ -54,6 +54,35 @@ async fn what_the_receiver_says_is_read_and_what_is_no_frame_harms_nobody() {
     let Incoming::Odd(odd) = next(&mut link).await else { panic!("a frame") };
     assert_eq!(odd, "a binary message of 2 bytes");
     assert!(matches!(next(&mut link).await, Incoming::Frame(ServerFrame::Error { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn acks_come_together_in_their_order_before_what_was_said_after_them() {
+    let (mut link, mut receiver) = opened().await;
+    // Too many for one piece.
+    let count = 3 * BATCH_BYTES as u64 / 40;
+    let saying = tokio::spawn(async move {
+        for number in 0..count {
+            say(&mut receiver, &format!(r#"{{"type":"ack","id":"a","seq":{number}}}"#)).await;
+        }
+        say(&mut receiver, r#"{"type":"halt"}"#).await;
+        receiver
+    });
+    let (mut numbers, mut pieces) = (Vec::new(), 0);
+    let last = loop {
+        match next(&mut link).await {
+            Incoming::Acks(acks) => {
+                assert!(acks.len() <= BATCH_BYTES / 30, "{}", acks.len());
+                numbers.extend(acks.iter().filter_map(Ack::seq_number));
+                pieces += 1;
+            }
+            other => break other,
+        }
+    };
+    assert!(numbers.iter().copied().eq(0..count), "{numbers:?}");
+    assert!(pieces < count / 10, "{pieces}");
+    assert!(matches!(last, Incoming::Frame(ServerFrame::Halt { .. })));
+    saying.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -75,7 +104,7 @@ fn flat_out(link: &Link, bytes: usize) -> tokio::task::JoinHandle<()> {
     let outgoing = link.outgoing.clone();
     tokio::spawn(async move {
         for number in 0.. {
-            if outgoing.send(frame(number, bytes).into()).await.is_err() {
+            if outgoing.send(vec![frame(number, bytes).into()]).await.is_err() {
                 return;
             }
         }
@@ -110,7 +139,7 @@ async fn a_receiver_that_talks_without_reading_is_read() {
     for number in 0..2_000 {
         say(&mut receiver, PING).await;
         say(&mut receiver, &format!(r#"{{"type":"ack","id":"a","seq":{number}}}"#)).await;
-        assert!(matches!(next(&mut link).await, Incoming::Frame(ServerFrame::Ack(_))));
+        assert_eq!(acked(&mut link, 1).await, [number]);
     }
     sending.abort();
     let mut pongs = 0;
@@ -133,9 +162,9 @@ async fn what_waits_is_bounded() {
 #[tokio::test(start_paused = true)]
 async fn while_nobody_reads_what_came_the_rest_goes_on() {
     let (mut link, mut receiver) = opened().await;
-    let ack = |number: usize| format!(r#"{{"type":"ack","id":"a","seq":{number}}}"#);
+    let news = |number: usize| format!(r#"{{"type":"news","seq":{number}}}"#);
     let (mut said, mut sent) = (0, 0);
-    while timeout(Duration::from_secs(1), say(&mut receiver, &ack(said))).await.is_ok() {
+    while timeout(Duration::from_secs(1), say(&mut receiver, &news(said))).await.is_ok() {
         said += 1;
     }
     assert!(said > INCOMING, "{said}");
@@ -148,8 +177,8 @@ async fn while_nobody_reads_what_came_the_rest_goes_on() {
     }
     tokio::time::sleep(STALL * 5).await;
     for expected in 0..said {
-        let Incoming::Frame(ServerFrame::Ack(ack)) = next(&mut link).await else { panic!("no ack") };
-        assert_eq!(ack.seq_number(), Some(expected as u64));
+        let Incoming::Frame(ServerFrame::Unknown(news)) = next(&mut link).await else { panic!("no news") };
+        assert_eq!(news.get("seq").and_then(Value::as_u64), Some(expected as u64));
     }
 }
 
