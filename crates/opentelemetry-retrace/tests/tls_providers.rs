@@ -2,7 +2,7 @@
 //!
 //! Which provider that is, the features say: `.ci/run providers_of_tls` runs this with each choice.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[cfg(any(feature = "rustls-aws-lc-rs", feature = "rustls-ring"))]
 mod with_tls {

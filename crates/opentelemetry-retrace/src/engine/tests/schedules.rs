@@ -394,7 +394,8 @@ impl Walk {
         }
         self.sums.add(&stats);
         let on_disk: u64 = self.disk.iter().map(|record| record.0.spans).sum();
-        assert_eq!(self.sums.recovered + on_disk, self.sums.spooled, "what was spooled came back or is there");
+        // A record that was read and goes back lacks what was lost of it meanwhile, and on the disk it is whole.
+        assert!(self.sums.recovered + on_disk >= self.sums.spooled, "what was spooled came back or is there");
         self.disk.iter_mut().for_each(|record| record.2 = false);
         self.stage = process(&mut self.random, self.transport, self.spools);
         self.before = crate::Stats::default();
