@@ -1,6 +1,6 @@
 //! P17: with whatever TLS provider the build has, one, two or none, nothing panics and none is installed for the process.
 //!
-//! Which provider that is, the features say: `.ci/run providers_of_tls` runs this with each choice.
+//! Which provider that is, the features say: `.ci/run tls` runs this with each choice.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
