@@ -40,7 +40,7 @@ fn pain_27_what_any_key_ever_said_is_told() {
         // Each key takes texts or numbers, and what it does not take travels as it is.
         let text = told(key, &json!({"stringValue": "canary-of-words"})).contains("canary-of-words");
         let number = told(key, &json!({"intValue": "7031"})).contains("7031");
-        if !(text && number) && !OF_OTHERS.contains(&key.as_str()) {
+        if !(text && number || OF_OTHERS.contains(&key.as_str())) {
             silent.push((key, text, number));
         }
     }
