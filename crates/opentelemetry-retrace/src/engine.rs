@@ -352,9 +352,9 @@ impl Engine {
         self.recorder = Recorder::new(self.config.options.clone(), self.config.recorder);
         self.delivery.forget_in_flight(now);
         let account = self.account();
-        let known =
-            account.delivered + account.lost.total() + account.set_aside + self.delivery.pending() + self.gate.held();
-        let missing = self.read.saturating_sub(known);
+        let ended = account.delivered + account.lost.total() + account.spooled + account.set_aside;
+        let known = ended + self.delivery.pending() + self.gate.held();
+        let missing = (self.read + account.recovered).saturating_sub(known);
         self.delivery.outbox.lose(LossReason::Internal, missing, "the worker failed and was started again");
     }
 

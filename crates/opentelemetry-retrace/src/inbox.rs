@@ -216,7 +216,10 @@ impl Inbox {
         state.weight += weights.iter().take(fits).sum::<usize>();
         state.accepted += spans.len() as u64;
         state.waiting += spans.len() as u64;
-        state.taken.messages.push(Message::Spans { spans, wait });
+        // Nothing is said of nothing: what is refused must not pile up either.
+        if !spans.is_empty() || wait.is_some() {
+            state.taken.messages.push(Message::Spans { spans, wait });
+        }
         drop(state);
         self.wake.notify_one();
         drop(refused);

@@ -6,6 +6,7 @@ use http::StatusCode;
 use proptest::prelude::*;
 use std::time::Instant;
 
+mod schedules;
 mod spool;
 
 fn ms(ms: u64) -> Duration {

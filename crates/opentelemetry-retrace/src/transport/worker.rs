@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::config::BuildError;
 use crate::engine::Engine;
-use crate::inbox::Inbox;
+use crate::inbox::{Inbox, Taken};
 use crate::log::{self, Throttle};
 use crate::metrics::Metrics;
 use crate::outbox::Answer;
@@ -32,6 +32,11 @@ pub(crate) type OnError = Arc<dyn Fn(&Signal) + Send + Sync>;
 const THREAD_NAME: &str = "retrace-worker";
 /// How long a receiver has for its half of the farewell.
 const LEAVE: Duration = Duration::from_millis(100);
+/// After a turn of the worker that took so long, requests under way go before what came meanwhile.
+const LONG_TURN: Duration = Duration::from_millis(5);
+const LONGEST_REST: Duration = Duration::from_millis(100);
+/// How often a connection is let write before it is looked at what came meanwhile.
+const WRITES: usize = 64;
 /// Shortest time between two starts after failures: a worker that always fails is no busy loop.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
@@ -107,8 +112,8 @@ impl State {
         self.clock.at(Instant::now())
     }
 
-    /// The time after a sleep that was to end at `until`; only the first call counts what it was late. Who waits for the end of the worker has a clock that never stands
-    /// still.
+    /// The time after a sleep that was to end at `until`; only the first call counts what it was late. Who waits for the end
+    /// of the worker has a clock that never stands still.
     fn woke(&mut self, asleep: Instant, until: &mut Option<Instant>) -> Duration {
         if !self.engine.is_closing() {
             self.clock.woke(Instant::now(), asleep, until.take());
@@ -119,14 +124,17 @@ impl State {
     async fn work(&mut self, http: &Http, ws: Option<&Ws>) {
         let mut requests: JoinSet<(u64, Answer)> = JoinSet::new();
         let mut link: Option<Link> = None;
+        let mut rest: Option<Instant> = None;
         loop {
-            let now = self.now();
+            let (began, now) = (Instant::now(), self.now());
             // First, so that a process that ends at once sends what it found.
             self.take_from_spool(now);
-            let taken = self.inbox.take(Instant::now());
+            rest = rest.filter(|rest| began < *rest);
+            let taken = if rest.is_none() { self.inbox.take(began) } else { Taken::default() };
             let look_again = taken.look_again;
             self.engine.take(taken, now);
             self.inbox.give_back(self.engine.take_emptied());
+            let took = began.elapsed();
             if let Some(closed) = self.engine.gives_up_link(now) {
                 link = None;
                 self.engine.incoming(Incoming::Closed(closed), now);
@@ -139,7 +147,11 @@ impl State {
                 let (http, metrics) = (http.clone(), self.metrics.clone());
                 requests.spawn(async move { (sending.serial, metrics.timed(http.send(sending)).await) });
             }
-            let writes_on = link.as_mut().is_some_and(|link| self.write(link, now));
+            // Where more has always come, requests get as much time as taking it in took.
+            if rest.is_none() && took >= LONG_TURN && !requests.is_empty() {
+                rest = Some(Instant::now() + took.min(LONGEST_REST));
+            }
+            let writes_on = self.pass_on(&mut link).await;
             self.report();
             if self.engine.is_finished() {
                 return leave(link).await;
@@ -147,10 +159,11 @@ impl State {
             let outgoing = link.as_ref().map(|link| link.outgoing.clone());
             let due = self.engine.next_deadline().map(|deadline| self.clock.instant(deadline));
             let look = self.spool.as_ref().filter(|_| self.engine.wants_recovered()).and_then(Spool::looks_at);
-            let mut until = due.into_iter().chain(look).chain(look_again).min();
+            let mut until = due.into_iter().chain(look).chain(look_again).chain(rest).min();
             let asleep = Instant::now();
             tokio::select! {
-                () = self.inbox.something_came() => {}
+                // Connections have their turn here, also where something has always come.
+                () = something_came(&self.inbox, rest) => tokio::task::yield_now().await,
                 Some(joined) = requests.join_next() => {
                     let now = self.woke(asleep, &mut until);
                     if let Ok((serial, answer)) = joined {
@@ -162,24 +175,46 @@ impl State {
                     }
                 },
                 incoming = read(link.as_mut()) => {
-                    let now = self.woke(asleep, &mut until);
-                    let mut incoming = incoming.unwrap_or_else(broken_off);
+                    self.woke(asleep, &mut until);
                     // What else has come is taken along: an ack is small, a turn of this loop is not.
-                    loop {
-                        if matches!(incoming, Incoming::Closed(_)) {
-                            link = None;
-                        }
-                        self.engine.incoming(incoming, now);
-                        match link.as_mut().map(|link| link.incoming.try_recv()) {
-                            Some(Ok(more)) => incoming = more,
-                            _ => break,
-                        }
-                    }
+                    self.hear(&mut link, Some(incoming.unwrap_or_else(broken_off)));
                 }
                 () = room(outgoing.as_ref()), if writes_on => {}
-                () = sleep_until(until) => {}
+                () = sleep_until(until) => tokio::task::yield_now().await,
             }
             self.woke(asleep, &mut until);
+        }
+    }
+
+    /// Writes as much as the connection takes at once, for what was taken in goes before what is to be taken in: a flood is
+    /// refused at the door, and does not push out what is here. Tells whether there is more.
+    async fn pass_on(&mut self, link: &mut Option<Link>) -> bool {
+        for _ in 0..WRITES {
+            let now = self.now();
+            let Some(open) = link.as_mut() else { return false };
+            if !self.write(open, now) {
+                return false;
+            }
+            tokio::task::yield_now().await;
+            self.hear(link, None);
+            if link.as_ref().is_some_and(|link| link.outgoing.capacity() == 0) {
+                return true;
+            }
+        }
+        true
+    }
+
+    /// Takes in what came out of the connection: the first of it, if that was waited for, and what else has come.
+    fn hear(&mut self, link: &mut Option<Link>, first: Option<Incoming>) {
+        let now = self.now();
+        let mut next = first;
+        loop {
+            let more = || link.as_mut().and_then(|link| link.incoming.try_recv().ok());
+            let Some(incoming) = next.take().or_else(more) else { return };
+            if matches!(incoming, Incoming::Closed(_)) {
+                *link = None;
+            }
+            self.engine.incoming(incoming, now);
         }
     }
 
@@ -260,6 +295,14 @@ impl State {
             waiter.answer(waited);
         }
     }
+}
+
+/// Resolves when something has come, and not before this time.
+async fn something_came(inbox: &Inbox, rest: Option<Instant>) {
+    if rest.is_some() {
+        sleep_until(rest).await;
+    }
+    inbox.something_came().await;
 }
 
 async fn read(link: Option<&mut Link>) -> Option<Incoming> {

@@ -48,6 +48,25 @@ fn pain_14_what_a_shutdown_leaves_is_delivered_by_the_next_start() {
 }
 
 #[test]
+fn after_a_panic_what_is_on_the_disk_is_not_lost_and_what_came_from_there_hides_nothing() {
+    let mut first = stage(Transport::Http);
+    first.spans(vec![chat(1, 0)], 0);
+    shut_down(&mut first, 0);
+    let leaving = first.engine.take_leaving();
+    first.engine.spooled(leaving[0].spans);
+    first.engine.recover(ms(10));
+    assert_eq!((first.stats().spooled, first.stats().lost.total(), sum(&first.stats())), (1, 0, 1));
+
+    let mut next = stage(Transport::Http);
+    next.engine.recover_record(name(1, 1), &leaving[0].bytes, ms(0));
+    next.answer_all(201, 0);
+    next.spans(vec![in_trace(chat(2, 9), 8)], 0);
+    next.engine.recover(ms(0));
+    let stats = next.stats();
+    assert_eq!((stats.delivered, stats.lost.by(LossReason::Internal), stats.pending), (1, 1, 0));
+}
+
+#[test]
 fn what_was_read_and_is_not_delivered_stays_where_it_is() {
     let mut first = stage(Transport::Http);
     first.spans(vec![chat(1, 0)], 0);
