@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """What it costs to depend on this: crates in the tree, and the CPU time of a clean release build.
 
-    benchmarks/build.py        # one build of each
-    benchmarks/build.py 3      # three, by turns, and the medians
+    benches/build.py        # one build of each
+    benches/build.py 3      # three, by turns, and the medians
 
 Of `opentelemetry-retrace` with its default features, TLS included, and of `opentelemetry-otlp` as one takes it for the same:
 http/protobuf, traces, rustls. Each is what an otherwise empty package depends on. Versions are those of the workspace's

@@ -1,6 +1,6 @@
 //! What a live run costs, measured through the public API against a receiver in the same process.
 //!
-//! `cargo bench --package benchmarks --bench stream` prints the tables of BENCHMARKS.md; `-- --quick` takes a tenth of the samples,
+//! `cargo bench --package benchmarks --bench stream` prints the tables of README.md; `-- --quick` takes a tenth of the samples,
 //! `-- latency`, `-- throughput` and `-- application` print one table.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
