@@ -140,10 +140,10 @@ fn a_slow_reader_does_not_hold_a_shutdown_up() {
     runs(&provider, 100);
     let began = Instant::now();
     let _ = provider.shutdown_with_timeout(Duration::from_secs(1));
-    assert!(began.elapsed() < Duration::from_millis(1_300), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_millis(2_500), "{:?}", began.elapsed());
     // The worker counts what is left when the time is over, which is when the wait for it ends.
     while processor.stats().pending > 0 {
-        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", processor.stats());
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", processor.stats());
         std::thread::sleep(Duration::from_millis(5));
     }
     let stats = processor.stats();

