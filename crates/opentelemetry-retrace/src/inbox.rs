@@ -310,6 +310,11 @@ impl Inbox {
         lock(&self.state).closed = true;
     }
 
+    /// Whether nothing has come since the last [`Inbox::take`].
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.state).taken.messages.is_empty()
+    }
+
     /// Everything that came since the last time. What waited here while the worker was busy has waited.
     ///
     /// While spans come one after the other nobody is woken by each: who takes some is to look again when

@@ -129,7 +129,7 @@ impl State {
             let (began, now) = (Instant::now(), self.now());
             // First, so that a process that ends at once sends what it found.
             self.take_from_spool(now);
-            rest = rest.filter(|rest| began < *rest);
+            rest = rest.filter(|rest| began < *rest && !requests.is_empty());
             let taken = if rest.is_none() { self.inbox.take(began) } else { Taken::default() };
             let look_again = taken.look_again;
             self.engine.take(taken, now);
@@ -148,7 +148,7 @@ impl State {
                 requests.spawn(async move { (sending.serial, metrics.timed(http.send(sending)).await) });
             }
             // Where more has always come, requests get as much time as taking it in took.
-            if rest.is_none() && took >= LONG_TURN && !requests.is_empty() {
+            if rest.is_none() && took >= LONG_TURN && !requests.is_empty() && !self.inbox.is_empty() {
                 rest = Some(Instant::now() + took.min(LONGEST_REST));
             }
             let writes_on = self.pass_on(&mut link).await;
