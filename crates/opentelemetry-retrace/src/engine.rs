@@ -139,8 +139,14 @@ impl Engine {
                 }
                 Message::Resource(resource) => self.resource = resource,
                 Message::Flush(waiter) => {
-                    self.recorder.settle();
                     self.wait(waiter, self.config.flush_wait, now);
+                    self.recorder.settle();
+                    self.pass_on(now);
+                    // Runs that end later are none of its business, at the same time or not.
+                    let mark = self.delivery.mark();
+                    if let Some(wait) = self.waits.last_mut() {
+                        wait.mark = Some(mark);
+                    }
                 }
                 Message::Shutdown { within, waiter, .. } => {
                     self.finish(now);
@@ -222,11 +228,8 @@ impl Engine {
         });
     }
 
-    /// Does what is due by now.
-    pub(crate) fn advance(&mut self, now: Duration) {
-        self.read_queue(now);
-        self.set_aside += self.gate.advance(now);
-        self.recorder.advance(now);
+    /// Passes on what the recorder has to say.
+    fn pass_on(&mut self, now: Duration) {
         while let Some(output) = self.recorder.next_output() {
             match output {
                 Output::Run(run) => self.put_run(*run, now),
@@ -235,6 +238,14 @@ impl Engine {
                 Output::Live(live) => self.put_live(*live, now),
             }
         }
+    }
+
+    /// Does what is due by now.
+    pub(crate) fn advance(&mut self, now: Duration) {
+        self.read_queue(now);
+        self.set_aside += self.gate.advance(now);
+        self.recorder.advance(now);
+        self.pass_on(now);
         self.delivery.advance(now);
         self.end_waits(now);
     }

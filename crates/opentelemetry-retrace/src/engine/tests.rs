@@ -192,6 +192,15 @@ fn a_first_failure_is_waited_out_and_a_lasting_one_is_not() {
 }
 
 #[test]
+fn a_flush_does_not_wait_for_what_comes_after_it() {
+    let mut stage = Stage::new(Redaction::default());
+    let (waiter, blocked) = Waiter::blocking();
+    let after = Message::Spans { spans: vec![chat(1, 0)], wait: None };
+    stage.messages(vec![Message::Flush(waiter), after], 0);
+    assert_eq!(stage.answered(blocked), Some(Waited::Done(Lost::default())), "though both were taken in at once");
+}
+
+#[test]
 fn a_wait_ends_with_its_time() {
     let mut stage = Stage::new(Redaction::default());
     stage.spans(vec![chat(1, 0)], 0);
