@@ -142,6 +142,8 @@ impl Engine {
                     self.wait(waiter, self.config.flush_wait, now);
                     self.recorder.settle();
                     self.pass_on(now);
+                    // A run that goes by a request is one from here on.
+                    self.delivery.advance(now);
                     // Runs that end later are none of its business, at the same time or not.
                     let mark = self.delivery.mark();
                     if let Some(wait) = self.waits.last_mut() {

@@ -201,6 +201,17 @@ fn a_flush_does_not_wait_for_what_comes_after_it() {
 }
 
 #[test]
+fn a_flush_waits_for_the_answer_to_a_run_that_was_seen_to_begin() {
+    let mut stage = Stage::new(Redaction::default());
+    stage.taken += 1;
+    stage.messages(vec![Message::Seen(vec![Seen::Began(chat(1, 0)), Seen::Ended(chat(1, 0))])], 0);
+    let blocked = stage.flush(1);
+    assert!(stage.engine.take_ended_waits().is_empty(), "it is under way");
+    assert_eq!(stage.answer_all(201, 1).len(), 1);
+    assert_eq!(stage.answered(blocked), Some(Waited::Done(Lost::default())));
+}
+
+#[test]
 fn a_wait_ends_with_its_time() {
     let mut stage = Stage::new(Redaction::default());
     stage.spans(vec![chat(1, 0)], 0);
