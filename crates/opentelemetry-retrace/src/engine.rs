@@ -87,6 +87,8 @@ struct Wait {
     until: Duration,
     /// Runs whose root had ended by then are waited for.
     ended_by: Duration,
+    /// They were told when the wait began.
+    settled: bool,
     /// What was handed over before is waited for; not known while runs still linger.
     mark: Option<Mark>,
     lost_before: Lost,
@@ -139,15 +141,11 @@ impl Engine {
                 }
                 Message::Resource(resource) => self.resource = resource,
                 Message::Flush(waiter) => {
-                    self.wait(waiter, self.config.flush_wait, now);
                     self.recorder.settle();
-                    self.pass_on(now);
-                    // A run that goes by a request is one from here on.
-                    self.delivery.advance(now);
+                    self.wait(waiter, self.config.flush_wait, now);
                     // Runs that end later are none of its business, at the same time or not.
-                    let mark = self.delivery.mark();
                     if let Some(wait) = self.waits.last_mut() {
-                        wait.mark = Some(mark);
+                        wait.settled = true;
                     }
                 }
                 Message::Shutdown { within, waiter, .. } => {
@@ -224,6 +222,7 @@ impl Engine {
             waiter,
             until: now + at_most,
             ended_by: now,
+            settled: false,
             mark: None,
             lost_before: self.delivery.outbox.account.lost,
             failing_since: self.delivery.is_failing().then(|| self.delivery.failures_seen()),
@@ -258,7 +257,8 @@ impl Engine {
         let still_lingering = if unmarked { self.recorder.earliest_end() } else { None };
         for wait in std::mem::take(&mut self.waits) {
             let mut wait = wait;
-            if wait.mark.is_none() && still_lingering.is_none_or(|ended| ended > wait.ended_by) {
+            let settled = wait.settled || still_lingering.is_none_or(|ended| ended > wait.ended_by);
+            if wait.mark.is_none() && settled {
                 wait.mark = Some(self.delivery.mark());
             }
             let waited = if wait.mark.is_some_and(|mark| self.delivery.is_done_before(mark)) {
