@@ -74,7 +74,6 @@ fn what_a_small_buffer_drops_is_counted_and_its_runs_say_so() {
         Ok(missing) => assert!(missing > 0 && missing <= stats.lost.total(), "{missing} are missing, {stats:?}"),
         // A known defect, in about one of ten such floods: a run whose end was lost stays open, and does not say that spans of
         // it are missing. They are counted all the same.
-        Err(what) if what.ends_with("it is Some(Running) and not lossy") => {}
         Err(what) => panic!("{what}\n{stats:?}\n{:?}", codes.lock().unwrap()),
     }
 }

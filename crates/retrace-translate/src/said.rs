@@ -34,16 +34,17 @@ impl<V: SpanView> Reading<'_, V> {
         let told = self.conversed(class == Some(Class::Model));
         let history = self.turns(Slot::InputMessages);
         let answered = self.turns(Slot::OutputMessages);
-        let conversed = [
+        let (has_history, answers) = (history.is_some(), answered.is_some());
+        let history = history.or(told.asked).or_else(|| self.exchanged(Slot::Input, exchange::request));
+        // Beside instructions a bare text is what was asked.
+        let prompt = self.bare(Slot::Input).filter(|_| history.is_none() && instructions.is_some());
+        let asked_with = [
             (Slot::SystemInstructions, instructions.is_some()),
-            (Slot::InputMessages, history.is_some()),
+            (Slot::InputMessages, has_history),
             (Slot::Conversation, told.whole),
+            (Slot::Input, prompt.is_some()),
         ];
-        let answers = answered.is_some();
-        let mut history = history
-            .or(told.asked)
-            .or_else(|| self.exchanged(Slot::Input, exchange::request))
-            .or_else(|| instructions.as_ref().and_then(|_| self.bare(Slot::Input)));
+        let mut history = history.or(prompt);
         history.iter_mut().for_each(|turns| tie_results(turns));
         let is_said = |turns: &Vec<Turn<'_>>| turns.iter().any(|turn| !turn.parts.is_empty());
         let answered = answered.or(told.answered);
@@ -71,7 +72,7 @@ impl<V: SpanView> Reading<'_, V> {
         let of_run = |slot| self.view.parent().is_local_root().then(|| self.stated(slot)).flatten();
         let ahead = |stated, own: Option<Slot>| self.outright(stated).or_else(|| self.stated(own?));
         said.input = ahead(Slot::Input, given).or_else(|| {
-            conversed.iter().filter(|(_, read)| *read).for_each(|(slot, _)| self.slots.mark_told(*slot));
+            asked_with.iter().filter(|(_, read)| *read).for_each(|(slot, _)| self.slots.mark_told(*slot));
             asked.or_else(|| self.stated(Slot::Input)).or_else(|| of_run(Slot::RunInput))
         });
         said.answer.output = ahead(Slot::Output, returned).or_else(|| {
@@ -102,7 +103,7 @@ impl<V: SpanView> Reading<'_, V> {
         let held = self.slots.get(slot).filter(|held| held.rank > 0 && self.class() == Some(Class::Model))?;
         let text = held.value.as_json_text()?;
         if !is_structured(text) {
-            return self.bare(slot);
+            return self.bare(slot).inspect(|_| self.slots.mark_told(slot));
         }
         let turns = is_strict(text).then(|| read(text)).flatten()?;
         // A list is of messages, and of nothing else.
@@ -116,7 +117,6 @@ impl<V: SpanView> Reading<'_, V> {
     fn bare(&self, slot: Slot) -> Option<Vec<Turn<'_>>> {
         let held = self.slots.get(slot).filter(|held| held.rank > 0)?;
         let text = held.value.as_text().filter(|text| !is_structured(text))?;
-        self.slots.mark_told(slot);
         let part = Part::Text(Text::Plain(Cow::Borrowed(text)));
         Some(vec![Turn { role: Cow::Borrowed(otherwise(slot)), parts: vec![part], ..Turn::default() }])
     }

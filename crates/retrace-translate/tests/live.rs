@@ -500,6 +500,30 @@ fn a_run_that_lost_spans_says_so() {
 }
 
 #[test]
+fn what_was_lost_of_a_trace_that_was_set_aside_is_said_by_the_run_that_is_told_of_it() {
+    let lossy_ends = |stage: &Stage| stage.last_end().lossy == Some(true);
+    let mut stage = Stage::new();
+    stage.starts(&span(1, 0, "GET /")).ends(&span(1, 0, "GET /")).at(250);
+    stage.recorder.mark_lossy(TRACE);
+    stage.starts(&agent(2, 0, "a")).ends(&agent(2, 0, "a")).at(500);
+    assert!(lossy_ends(&stage), "lost after it");
+    let mut stage = Stage::new();
+    stage.starts(&span(1, 0, "GET /"));
+    stage.recorder.mark_lossy(TRACE);
+    stage.ends(&span(1, 0, "GET /")).at(250);
+    stage.starts(&span(2, 0, "GET /")).ends(&span(2, 0, "GET /")).at(500);
+    stage.starts(&agent(3, 0, "a")).ends(&agent(3, 0, "a")).at(750);
+    assert!(lossy_ends(&stage), "lost in it");
+    let mut stage = Stage::new();
+    stage.starts(&agent(2, 0, "a")).ends(&agent(2, 0, "a")).at(250);
+    assert!(!lossy_ends(&stage) && stage.said.corrections.is_empty());
+    stage.starts(&span(3, 0, "GET /"));
+    stage.recorder.mark_lossy(TRACE);
+    stage.ends(&span(3, 0, "GET /")).at(500);
+    assert_eq!(stage.said.corrections[0].patch.lossy, Some(true), "what was told before is corrected");
+}
+
+#[test]
 fn a_silent_run_is_let_go_and_completed_later() {
     let mut stage = Stage::new();
     let idle = u64::try_from(RecorderLimits::IDLE.as_millis()).unwrap();

@@ -122,8 +122,6 @@ fn any_act() -> impl Strategy<Value = Act> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
-
     #[test]
     fn whatever_comes_in_comes_out_once_in_order_and_whole(
         spans in prop::collection::vec((any_span(), 0_u8..4, 1_u8..3), 16),
@@ -335,8 +333,6 @@ fn grown(at: usize, parent: usize, seed: &Seed, content: bool) -> TestSpan {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
-
     /// Who sees a run happen ends up with the same as who is told it whole.
     ///
     /// The spans have their attributes when they begin, and end before what they are in. Even so there are cases in which

@@ -24,8 +24,6 @@ const DIALECTS: &[(&str, &str, &str, &str)] = &[
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
-
     #[test]
     fn whatever_comes_in_comes_out_once_valid_and_whole(
         spans in prop::collection::vec(any_span(), 1..16),

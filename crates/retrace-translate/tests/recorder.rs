@@ -64,6 +64,15 @@ fn settling_does_not_wait_but_leaves_open_what_has_not_ended() {
 }
 
 #[test]
+fn what_was_lost_of_a_trace_that_was_set_aside_is_said_by_the_run_that_is_told_of_it() {
+    let mut stage = Stage::new(RecorderLimits::default());
+    stage.ends(&span(1, 0, "GET /"), 0).at(250);
+    assert!(stage.recorder.mark_lossy(TRACE));
+    stage.ends(&agent(2, 0, "a"), 300).at(600);
+    assert_eq!(stage.said.runs[0].trace.lossy, Some(true));
+}
+
+#[test]
 fn a_trace_without_genai_costs_nothing() {
     let said = record(&[span(2, 1, "SELECT"), span(1, 0, "GET /")]);
     assert!(said.runs.is_empty());

@@ -339,3 +339,15 @@ fn a_span_with_very_much_in_it_is_told_whole() {
     let Json::Object(attributes) = metadata(&span)["attributes"].take() else { panic!("no attributes") };
     assert_eq!(attributes.len(), 50_000);
 }
+
+#[test]
+fn a_tool_with_arguments_and_instructions_keeps_the_text_it_was_asked_with() {
+    let run = tool(1, 0, "look", "c1")
+        .with("gen_ai.tool.call.arguments", r#"{"q":"x"}"#)
+        .with("gen_ai.system_instructions", "be brief")
+        .with("request_data", "look for x");
+    let span = span_of(&run);
+    assert_eq!(span.input.as_ref().unwrap().as_str(), r#"{"q":"x"}"#);
+    let attributes = metadata(&span)["attributes"].take();
+    assert_eq!(attributes, value!({"gen_ai.system_instructions": "be brief", "request_data": "look for x"}));
+}

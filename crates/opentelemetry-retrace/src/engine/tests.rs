@@ -349,8 +349,6 @@ fn the_resource_holds_from_when_it_was_said() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
     /// P13: at every step of any schedule, delivered + lost + pending = accepted, and pending is what is really there.
     #[test]
     fn pain_13_the_sum_holds_at_every_step(

@@ -305,8 +305,6 @@ fn requests_of_a_worker_that_is_gone_are_made_again() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
-
     /// P13: whatever happens, every span that went in is delivered, lost for a reason, or still there.
     #[test]
     fn pain_13_the_sum_holds_whatever_happens(steps in prop::collection::vec((0_u8..14, 0_usize..2_500, 1_u64..40), 1..120)) {

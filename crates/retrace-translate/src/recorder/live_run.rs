@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use retrace_protocol::metadata::{SpanMetadata, TraceMetadata, Usage};
-use retrace_protocol::{Id, Json, Span, SpanType, Trace, TracePatch};
+use retrace_protocol::{Id, Json, Span, SpanType, Trace};
 
 use crate::dialect::Class;
 use crate::options::Options;
@@ -19,7 +19,7 @@ use crate::recorder::record::{End, Origin, Own, Place, Said, Top, infer_io, last
 use crate::recorder::told::{Told, ToldRun};
 use crate::recorder::tools::{Shower, derived_id};
 use crate::recorder::totals::{Totals, set_apart};
-use crate::recorder::{Correction, Live, LiveEvent, Output, Recorded};
+use crate::recorder::{Live, LiveEvent, Output, Recorded};
 use crate::resource::Resource;
 use crate::selection::SpanSelection;
 use crate::view::SpanView;
@@ -420,7 +420,7 @@ impl LiveRun {
         if self.began.is_none() {
             voice.set_aside(self.sources());
             let told = voice.before.and_then(|before| before.told.clone());
-            return ToldRun::new(told, ids(|node| node.has_ended, &self.tree));
+            return ToldRun::set_aside(told, ids(|node| node.has_ended, &self.tree), self.lossy, voice.outputs);
         }
         let ended = self.over.is_some();
         if !ended {
@@ -448,8 +448,7 @@ impl LiveRun {
         if ended {
             voice.say(&self.origin, LiveEvent::Ended(trace));
         } else if self.lossy {
-            let patch = TracePatch { lossy: Some(true), ..TracePatch::default() };
-            voice.outputs.push_back(Output::Correction(Box::new(Correction { id: self.origin.id.clone(), patch })));
+            voice.outputs.push_back(told.not_all());
         }
         ToldRun::new(Some(told), ids(|node| node.has_ended, &self.tree))
             .with_begun(ids(|node| node.is_told && !node.has_ended, &self.tree))

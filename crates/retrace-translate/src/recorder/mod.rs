@@ -169,7 +169,8 @@ impl Recorder {
             self.let_go(trace_id);
             let before = self.told.get(&trace_id).and_then(|told| told.told.as_ref());
             let joins = Joined::of(span, &self.options).is_some();
-            let run = LiveRun::new(Origin::after(trace_id, before, span_id, joins), Arc::clone(resource), now);
+            let mut run = LiveRun::new(Origin::after(trace_id, before, span_id, joins), Arc::clone(resource), now);
+            run.lossy = self.told.get(&trace_id).is_some_and(|told| told.lossy);
             self.live.put(trace_id, run, &self.limits);
         }
         self.with_live(trace_id, |run, voice| run.start(span, now, voice));
@@ -197,6 +198,7 @@ impl Recorder {
             return self.make_room();
         }
         let mut run = self.take(trace_id).unwrap_or_else(|| OpenRun::new(Arc::clone(resource), now));
+        run.lossy |= self.told.get(&trace_id).is_some_and(|told| told.lossy);
         run.add(span, begins, joined, resource, &self.options, now);
         let is_full = run.nodes.len() >= self.limits.run_spans;
         self.put(trace_id, run);
@@ -249,18 +251,15 @@ impl Recorder {
     /// Notes that spans of this trace were lost before they came here, so that its run says so; tells whether anything is
     /// known of it.
     ///
-    /// A run that was told already is corrected. A trace of which nothing is known yet is not remembered: nobody could
+    /// A run that was told already is corrected. Where all of a trace was set aside, what is still told of it says so. A trace of which nothing is known yet is not remembered: nobody could
     /// say when to forget it again.
     pub fn mark_lossy(&mut self, trace_id: [u8; 16]) -> bool {
         if let Some(run) = self.open.get_mut(&trace_id) {
             run.lossy = true;
         } else if let Some(run) = self.live.get_mut(&trace_id) {
             run.lossy = true;
-        } else if let Some(told) = self.told.get(&trace_id) {
-            if let Some(told) = &told.told {
-                let patch = TracePatch { lossy: Some(true), ..TracePatch::default() };
-                self.outputs.push_back(Output::Correction(Box::new(Correction { id: told.id.clone(), patch })));
-            }
+        } else if let Some(told) = self.told.get_mut(&trace_id) {
+            told.mark_lossy(&mut self.outputs);
         } else {
             return false;
         }
@@ -381,7 +380,7 @@ impl Recorder {
         if !run.genai {
             let told = before.cloned();
             self.outputs.push_back(Output::SetAside { spans: run.sources });
-            self.told.insert(trace_id, ToldRun::new(told, span_ids));
+            self.told.insert(trace_id, ToldRun::set_aside(told, span_ids, run.lossy, &mut self.outputs));
             return;
         }
         let joined = run.joined();

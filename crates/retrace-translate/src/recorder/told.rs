@@ -6,7 +6,7 @@ use foldhash::HashMap;
 
 use retrace_protocol::{Id, Status, Trace, TracePatch};
 
-use crate::recorder::Correction;
+use crate::recorder::{Correction, Output};
 use crate::recorder::joined::Joined;
 
 /// Runs that are remembered.
@@ -26,6 +26,8 @@ pub(crate) struct ToldRun {
     span_ids: Vec<[u8; 8]>,
     /// Spans that were told as begun and have not ended, sorted.
     begun: Vec<[u8; 8]>,
+    /// Spans of it were lost, and nothing was told that could say so.
+    pub lossy: bool,
 }
 
 /// What was told of a run.
@@ -66,12 +68,41 @@ impl Told {
         };
         Some(Correction { id: self.id.clone(), patch })
     }
+
+    /// That it is not all.
+    pub(crate) fn not_all(&self) -> Output {
+        let patch = TracePatch { lossy: Some(true), ..TracePatch::default() };
+        Output::Correction(Box::new(Correction { id: self.id.clone(), patch }))
+    }
 }
 
 impl ToldRun {
     pub(crate) fn new(told: Option<Told>, mut span_ids: Vec<[u8; 8]>) -> Self {
         span_ids.sort_unstable();
-        Self { told, span_ids, begun: Vec::new() }
+        Self { told, span_ids, begun: Vec::new(), lossy: false }
+    }
+
+    /// Of spans that were set aside, in a trace of which `told` was told before. When spans of it were lost, what was told
+    /// says so, or what will be.
+    pub(crate) fn set_aside(
+        told: Option<Told>,
+        span_ids: Vec<[u8; 8]>,
+        lossy: bool,
+        outputs: &mut VecDeque<Output>,
+    ) -> Self {
+        let mut run = Self::new(told, span_ids);
+        if lossy {
+            run.mark_lossy(outputs);
+        }
+        run
+    }
+
+    /// Notes that spans of the trace were lost.
+    pub(crate) fn mark_lossy(&mut self, outputs: &mut VecDeque<Output>) {
+        match &self.told {
+            Some(told) => outputs.push_back(told.not_all()),
+            None => self.lossy = true,
+        }
     }
 
     /// The same, when these spans were told as begun and their end was not.
@@ -83,6 +114,7 @@ impl ToldRun {
 
     /// Adds the spans of an earlier part of the same trace.
     fn after(&mut self, earlier: Self) {
+        self.lossy |= earlier.lossy && self.told.is_none();
         if self.spans() + earlier.spans() <= TRACE_SPANS {
             self.span_ids.extend(earlier.span_ids);
             self.span_ids.sort_unstable();
@@ -116,6 +148,10 @@ pub(crate) struct ToldRuns {
 impl ToldRuns {
     pub(crate) fn get(&self, trace_id: &[u8; 16]) -> Option<&ToldRun> {
         self.runs.get(trace_id)
+    }
+
+    pub(crate) fn get_mut(&mut self, trace_id: &[u8; 16]) -> Option<&mut ToldRun> {
+        self.runs.get_mut(trace_id)
     }
 
     /// Remembers a run; the oldest are forgotten when there are too many.

@@ -215,8 +215,6 @@ fn status(code: u16) -> Answer {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
     /// Whatever the net does, once it works again the receiver has every span of every run, once.
     #[test]
     fn nothing_is_lost_between_stream_and_requests(

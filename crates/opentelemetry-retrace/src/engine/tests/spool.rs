@@ -92,8 +92,6 @@ fn what_a_reader_that_died_may_have_sent_is_not_sent_as_somebody_elses() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
     /// P13, P14: with a disk that takes what it likes, the sum holds at every step, and nothing is there twice.
     #[test]
     fn pain_13_the_sum_holds_with_a_spool(
