@@ -12,7 +12,7 @@ use crate::config::Transport;
 use crate::outbox::{Answer, Chunk, Notice, Outbox, OutboxLimits, Said, Sending, shorter};
 use crate::route::Route;
 use crate::stats::LossReason;
-use crate::stream::Stream;
+use crate::stream::{Incomplete, Rest, Stream};
 use crate::transport::ws::{CloseReason, Closed};
 
 /// What a shutdown keeps back for requests when the stream does not confirm in time; what the official client takes for
@@ -172,10 +172,11 @@ impl Delivery {
         }
     }
 
-    /// Nothing more comes of a run, and what its end was is not to be said.
-    pub(crate) fn end_untold(&mut self, id: &Id, now: Duration) {
+    /// Nothing more comes of a run, and what its end was is not to be said; that it is `lossy` is.
+    pub(crate) fn end_untold(&mut self, id: &Id, lossy: bool, now: Duration) {
         if let Some(trace) = self.stream.told_of(id) {
-            self.stream.end(id, trace, now);
+            let lossy = lossy.then_some(true);
+            self.stream.end(id, Trace { lossy, ..trace }, now);
         }
     }
 
@@ -186,8 +187,8 @@ impl Delivery {
         for (id, rest) in self.outbox.take_returned() {
             self.stream.put_back(&id, rest, now);
         }
-        for id in self.stream.take_lossy_without_end() {
-            self.say_lossy(id, now);
+        for run in self.stream.take_lossy_without_end() {
+            self.outbox.push_incomplete(run, now);
         }
         if self.route.is_by_request() {
             self.hand_over(now);
@@ -241,18 +242,12 @@ impl Delivery {
     fn request_rest(&mut self, id: Id, now: Duration) {
         let Some(mut rest) = self.stream.take(&id) else { return };
         if rest.joined && rest.chunks.is_empty() {
-            if rest.trace.lossy == Some(true) {
-                self.say_lossy(id, now);
-            }
-            return;
+            return self.leave_incomplete(id, &rest, now);
         }
         if rest.written && !rest.joined && rest.trace.ended_at.is_none() {
             if rest.begun && rest.chunks.is_empty() {
                 // The receiver has all that there is, and there is no end to say.
-                if rest.trace.lossy == Some(true) {
-                    self.say_lossy(id, now);
-                }
-                return;
+                return self.leave_incomplete(id, &rest, now);
             }
             rest.trace.lossy = Some(true);
         }
@@ -260,8 +255,10 @@ impl Delivery {
         self.outbox.push_rest(id, rest, now);
     }
 
-    fn say_lossy(&mut self, id: Id, now: Duration) {
-        self.outbox.push_patch(id, TracePatch { lossy: Some(true), ..TracePatch::default() }, now);
+    fn leave_incomplete(&mut self, id: Id, rest: &Rest, now: Duration) {
+        if rest.trace.lossy == Some(true) {
+            self.outbox.push_incomplete(Incomplete { id, first_frame: rest.first_frame }, now);
+        }
     }
 
     fn expire(&mut self, now: Duration) {
@@ -441,7 +438,7 @@ impl Delivery {
         let by_stream = !self.route.is_by_request() && self.stream.has_frames_before(mark.frame);
         !by_stream
             && self.outbox.is_done_before(mark.post)
-            && !self.outbox.has_rests_before(mark.frame)
+            && !self.outbox.has_rests_before(mark.frame, |id| self.stream.has(id))
             && !self.stream.has_stream_only_before(mark.frame)
     }
 

@@ -92,6 +92,7 @@ impl Stage {
             }
             LiveEvent::SpanEnded(recorded) => format!("< {}", recorded.span.name),
             LiveEvent::Ended(trace) => format!("ended {}", trace.status.unwrap().as_str()),
+            LiveEvent::LetGo => "let go".to_owned(),
         });
         let news = news.collect();
         self.read = self.said.live.len();
@@ -361,7 +362,7 @@ fn at_shutdown_runs_whose_root_ended_end_and_others_stay() {
     stage.starts(&agent(3, 0, "c").in_trace(other));
     stage.news();
     stage.finish();
-    assert_eq!(stage.news(), ["ended completed"]);
+    assert_eq!(stage.news(), ["ended completed", "let go"]);
 }
 
 #[test]
@@ -530,7 +531,7 @@ fn a_silent_run_is_let_go_and_completed_later() {
     stage.starts(&agent(1, 0, "a")).ends(&chat(2, 1).usage(5, 2)).at(idle - 1).starts(&chat(3, 1)).at(idle);
     assert_eq!(stage.recorder.next_deadline(), Some(ms(2 * idle - 1)), "a start is a sign of life");
     stage.at(2 * idle);
-    assert_eq!(stage.news(), ["began a", "> a", "< chat m"]);
+    assert_eq!(stage.news(), ["began a", "> a", "< chat m", "let go"]);
     assert_eq!(stage.recorder.weight(), 0);
     stage.ends(&chat(3, 1).usage(1, 1)).ends(&agent(1, 0, "a").failed("no")).at(3 * idle);
     assert_eq!(stage.news(), NOTHING);

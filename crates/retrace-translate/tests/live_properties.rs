@@ -24,6 +24,7 @@ struct Composed {
     spans: BTreeMap<String, Span>,
     /// Spans whose end was told.
     done: HashSet<String>,
+    let_go: bool,
 }
 
 /// Puts runs together; fails where the order of events is wrong.
@@ -31,7 +32,7 @@ fn composed(live: &[Live]) -> Result<BTreeMap<String, Composed>, TestCaseError> 
     let mut runs: BTreeMap<String, Composed> = BTreeMap::new();
     for Live { run: id, event, .. } in live {
         let run = runs.entry(id.to_string()).or_default();
-        prop_assert!(run.ended.is_none(), "nothing comes after the end: {:?}", event);
+        prop_assert!(run.ended.is_none() && !run.let_go, "nothing comes after the end: {:?}", event);
         prop_assert!(
             run.began.is_some() || matches!(event, LiveEvent::Began(_)),
             "the beginning is first: {:?}",
@@ -69,6 +70,7 @@ fn composed(live: &[Live]) -> Result<BTreeMap<String, Composed>, TestCaseError> 
                 prop_assert_eq!(trace.span_count, Some(run.spans.len() as u64));
                 run.ended = Some(trace.clone());
             }
+            LiveEvent::LetGo => run.let_go = true,
         }
     }
     Ok(runs)

@@ -251,10 +251,43 @@ fn a_run_without_an_end_says_what_it_lost_when_all_of_it_is_told() {
     delivery.begin(&run, trace(&run));
     delivery.end(&run, Trace { lossy: Some(true), ..trace(&run) }, secs(0));
     open(&mut delivery, secs(0));
+    let mark = delivery.mark();
     stream_all(&mut delivery, &mut receiver, secs(0));
     delivery.advance(secs(0));
+    assert!(!delivery.is_done_before(mark), "who waits for the run waits for that too");
     assert_eq!(request_all(&mut delivery, &mut receiver, secs(0)), [Method::Patch]);
-    assert!(receiver.runs["t"].lossy && delivery.is_empty());
+    assert!(receiver.runs["t"].lossy && delivery.is_done_before(mark) && delivery.is_empty());
+}
+
+#[test]
+fn a_run_that_is_dropped_when_some_of_it_is_out_says_so() {
+    let told = |frames: usize, arrived: usize| {
+        let mut delivery = Delivery::new(Transport::Ws, LIMITS, 7);
+        let (mut receiver, run) = (Receiver::default(), Id::from("t"));
+        delivery.begin(&run, trace(&run));
+        delivery.step_began(&run, &span(&run, 0));
+        open(&mut delivery, secs(0));
+        for text in
+            std::iter::from_fn(|| delivery.next_frame(secs(0))).take(frames).collect::<Vec<_>>().iter().take(arrived)
+        {
+            receiver.read(text.as_str());
+        }
+        assert_eq!(delivery.stream.drop_oldest_run(), Some(0));
+        let mark = delivery.mark();
+        // More comes of it: what it is waits for that, and nobody waits for both.
+        delivery.step_began(&run, &span(&run, 1));
+        delivery.advance(secs(0));
+        assert_eq!(request_all(&mut delivery, &mut receiver, secs(0)), []);
+        assert!(delivery.is_done_before(mark));
+        assert_eq!(delivery.stream.drop_oldest_run(), Some(0));
+        delivery.advance(secs(0));
+        let requests = request_all(&mut delivery, &mut receiver, secs(0));
+        assert!(delivery.is_empty() && codes(&mut delivery).is_empty());
+        (receiver.runs.get("t").map(|run| run.lossy), requests)
+    };
+    assert_eq!(told(2, 2), (Some(true), vec![Method::Patch]));
+    assert_eq!(told(2, 0), (None, vec![Method::Patch]), "what did not arrive is no news");
+    assert_eq!(told(0, 0), (None, vec![]));
 }
 
 #[test]

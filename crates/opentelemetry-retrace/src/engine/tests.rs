@@ -415,6 +415,23 @@ fn a_run_is_told_while_it_happens_and_a_flush_waits_for_what_was_said() {
 }
 
 #[test]
+fn of_a_run_that_is_let_go_nothing_waits_for_more() {
+    let mut limits = config(Redaction::default());
+    (limits.transport, limits.recorder.runs) = (Transport::Ws, 1);
+    let mut stage = Stage { engine: Engine::new(limits), taken: 0 };
+    stage.seen(vec![Seen::Began(span_data(1, 0, "root")), Seen::Began(tool(2, 1))], 0);
+    // Another run takes its room, and then it is known that spans of it were refused.
+    stage.seen(vec![Seen::Began(in_trace(tool(3, 0), 8))], 1);
+    let incomplete = [7_u128.to_be_bytes()].into();
+    stage.engine.take(Taken { incomplete, ..Taken::default() }, ms(1));
+    let blocked = stage.flush(1);
+    let said = ["trace_started", "span_started", "span_started", "trace_started", "span_started"];
+    assert_eq!(kinds(&stage.stream_all(1)), said);
+    assert_eq!(stage.answer_all(200, 1), [serde_json::json!({"lossy": true})]);
+    assert_eq!(stage.answered(blocked), Some(Waited::Done(Lost::default())));
+}
+
+#[test]
 fn over_http_a_flush_does_not_wait_for_a_run_under_way() {
     let mut stage = Stage::new(Redaction::default());
     stage.seen(vec![Seen::Began(span_data(1, 0, "root")), Seen::Began(tool(2, 1)), Seen::Ended(tool(2, 1))], 0);

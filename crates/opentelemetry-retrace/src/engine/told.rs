@@ -154,7 +154,7 @@ impl Engine {
         if let Some(reason) = self.kept_back.runs.get(&id).and_then(|of_run| of_run.whole) {
             match live.event {
                 LiveEvent::SpanEnded(recorded) => self.lose(reason, u64::from(recorded.sources)),
-                LiveEvent::Ended(_) => drop(self.kept_back.forget(&id)),
+                LiveEvent::Ended(_) | LiveEvent::LetGo => drop(self.kept_back.forget(&id)),
                 LiveEvent::Began(_) | LiveEvent::SpanBegan(_) => {}
             }
             return;
@@ -193,11 +193,16 @@ impl Engine {
                     trace.span_count = trace.span_count.map(|count| count.saturating_sub(of_run.ended));
                     trace.lossy = trace.lossy.or(of_run.lossy.then_some(true));
                 }
+                let lossy = trace.lossy == Some(true);
                 match self.config.redaction.trace(trace) {
                     Decision::Send(trace) => self.end(&id, trace, joined, now),
                     // Its steps are out; that it is over is all that is left to say.
-                    Decision::KeepBack | Decision::Panicked => self.delivery.end_untold(&id, now),
+                    Decision::KeepBack | Decision::Panicked => self.delivery.end_untold(&id, lossy, now),
                 }
+            }
+            LiveEvent::LetGo => {
+                let lossy = self.kept_back.forget(&id).is_some_and(|of_run| of_run.lossy);
+                self.delivery.end_untold(&id, lossy, now);
             }
         }
     }

@@ -25,7 +25,7 @@ pub(crate) use self::record::RecordName;
 pub(crate) use self::spooling::Leaving;
 use self::spooling::Spooling;
 use crate::stats::{Account, LossReason};
-use crate::stream::Rest;
+use crate::stream::{Incomplete, Rest};
 use crate::transport::retry::{Backoff, Verdict, verdict};
 
 /// Bounds of an [`Outbox`].
@@ -127,6 +127,13 @@ impl Outbox {
     /// Puts in a change of a run that was put in before.
     pub(crate) fn push_patch(&mut self, id: Id, patch: TracePatch, now: Duration) {
         self.insert(Post::new(id, Request::Patch { patch: Box::new(patch), missing: 0 }, now));
+    }
+
+    /// Puts in that a run which was told over a stream is not whole.
+    pub(crate) fn push_incomplete(&mut self, run: Incomplete, now: Duration) {
+        let Incomplete { id, first_frame } = run;
+        let patch = Box::new(TracePatch { lossy: Some(true), ..TracePatch::default() });
+        self.insert(Post { first_frame, ..Post::new(id, Request::Patch { patch, missing: 0 }, now) });
     }
 
     /// Puts in the rest of a run that was begun over a stream.
@@ -268,6 +275,10 @@ impl Outbox {
                     }
                     self.shorten(serial, usize::try_from(length / 2).unwrap_or(usize::MAX));
                 }
+            }
+            // That a run is not whole, of which the receiver has nothing.
+            (_, Request::Patch { missing: 0, .. }) if status == StatusCode::NOT_FOUND && post.first_frame.is_some() => {
+                self.remove(serial, None);
             }
             (Verdict::Unauthorized, _) => {
                 let said = Said { text: format!("{}: check RETRACE_API_KEY", said.text), ..said };
@@ -499,9 +510,11 @@ impl Outbox {
         self.posts.values().map(Post::sources).sum::<u64>() + self.leaving()
     }
 
-    /// Whether what a frame below this number said is still here.
-    pub(crate) fn has_rests_before(&self, frame: u64) -> bool {
-        self.posts.values().any(|post| post.first_frame.is_some_and(|first| first < frame))
+    /// Whether something is still here of a run that a frame below this number told of. What changes a run that
+    /// `is_elsewhere` waits for more than that.
+    pub(crate) fn has_rests_before(&self, frame: u64, is_elsewhere: impl Fn(&Id) -> bool) -> bool {
+        let mut rests = self.posts.values().filter(|post| post.first_frame.is_some_and(|first| first < frame));
+        rests.any(|post| matches!(post.request, Request::Create { .. }) || !is_elsewhere(&post.id))
     }
 
     /// Bytes that everything here takes, roughly.

@@ -4,14 +4,16 @@
 //! number and its bytes until it is confirmed; whatever was written to a connection that is gone is written again, in
 //! order, to the next. A frame is made when it is written, so that what waits is held once.
 
+mod rest;
 mod run;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
-use retrace_protocol::{Ack, ClientFrame, EventKind, Id, Span, Status, Timestamp, Trace};
+use retrace_protocol::{Ack, ClientFrame, EventKind, Id, Span, Status, Trace};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+pub(crate) use self::rest::{Incomplete, Rest};
 use self::run::{Run, Step};
 use crate::outbox::Chunk;
 
@@ -36,8 +38,8 @@ pub(crate) struct Stream {
     over: BTreeSet<(Duration, u64)>,
     /// The runs that were dropped last: what still comes of them is not all.
     dropped: VecDeque<Id>,
-    /// Runs that the receiver has as far as they came, and of which only an end could say that they are not whole.
-    lossy_without_end: Vec<Id>,
+    /// Runs of which the receiver has what it ever will, and of which only an end could say that they are not whole.
+    lossy_without_end: Vec<Incomplete>,
     next_run: u64,
     /// Runs that only the stream can complete.
     stream_only: usize,
@@ -69,21 +71,6 @@ enum Says {
     SpanStarted(u64),
     SpanEnded(u64),
     TraceEnded,
-}
-
-/// What is left of a run, taken out to be sent in another way.
-#[derive(Debug)]
-pub(crate) struct Rest {
-    pub trace: Trace,
-    pub chunks: Vec<Chunk>,
-    /// The receiver may have some of the run.
-    pub written: bool,
-    /// The receiver is known to have the beginning of the run.
-    pub begun: bool,
-    /// The run belongs to another process.
-    pub joined: bool,
-    /// The number of its first frame.
-    pub first_frame: Option<u64>,
 }
 
 impl Stream {
@@ -329,40 +316,6 @@ impl Stream {
         (self.unconfirmed > 0).then(|| self.progress + UNCONFIRMED)
     }
 
-    /// Takes the rest of a run out.
-    pub(crate) fn take(&mut self, id: &Id) -> Option<Rest> {
-        let first_frame = self.runs.get(id)?.frames.first().copied();
-        for seq in self.runs.get(id)?.frames.clone() {
-            self.take_frame(seq);
-        }
-        let run = self.remove_run(id)?;
-        let begun = run.written && run.start.is_none();
-        let chunks: Vec<Chunk> = run.steps.into_values().filter_map(|step| step.chunk).collect();
-        let trace = if run.trace.missing_field().is_none() { run.trace } else { headless(id, &chunks) };
-        let rest = Rest { trace, chunks, written: run.written, begun, joined: run.joined, first_frame };
-        self.pending -= rest.sources();
-        Some(rest)
-    }
-
-    /// Puts the rest of a run back: the receiver does not take it in another way.
-    pub(crate) fn put_back(&mut self, id: &Id, rest: Rest, now: Duration) {
-        let Rest { trace, chunks, first_frame, .. } = rest;
-        let first_frame = first_frame.unwrap_or(self.next_seq);
-        let mut is_news = false;
-        self.change(id, |run| {
-            run.written = true;
-            is_news = run.stream_only.replace(first_frame).is_none();
-        });
-        self.stream_only += usize::from(is_news);
-        self.begin(id, trace.clone());
-        for chunk in chunks {
-            if let Some(span) = chunk.read() {
-                self.step_ended(id, &span, chunk);
-            }
-        }
-        self.end(id, trace, now);
-    }
-
     /// Drops the oldest step of which the receiver lacks something; of a trace its beginning and its end stay. Tells how many
     /// accepted spans are lost; `None` when there is no step left.
     pub(crate) fn drop_oldest_step(&mut self) -> Option<u64> {
@@ -424,7 +377,13 @@ impl Stream {
     /// Drops the oldest run; tells how many accepted spans are lost by that.
     pub(crate) fn drop_oldest_run(&mut self) -> Option<u64> {
         let id = self.by_age.values().next()?.clone();
-        let lost = self.take(&id)?.sources();
+        let first_frame = self.runs.get(&id)?.first_frame;
+        let rest = self.take(&id)?;
+        let lost = rest.sources();
+        if rest.written {
+            // More may come of it, or not.
+            self.lossy_without_end.push(Incomplete { id: id.clone(), first_frame });
+        }
         if self.dropped.len() >= DROPPED_RUNS {
             self.dropped.pop_front();
         }
@@ -433,7 +392,7 @@ impl Stream {
     }
 
     /// Runs that are not whole, have no end to say so, and have left since the last time.
-    pub(crate) fn take_lossy_without_end(&mut self) -> Vec<Id> {
+    pub(crate) fn take_lossy_without_end(&mut self) -> Vec<Incomplete> {
         std::mem::take(&mut self.lossy_without_end)
     }
 
@@ -525,7 +484,9 @@ impl Stream {
         self.next_seq += 1;
         self.frames.insert(seq, Frame { run: id.clone(), says, text: None });
         self.weight += size_of::<Frame>();
-        self.run(id).frames.insert(seq);
+        let run = self.run(id);
+        run.frames.insert(seq);
+        run.first_frame.get_or_insert(seq);
         Some(seq)
     }
 
@@ -555,7 +516,7 @@ impl Stream {
             && !run.has_ended()
             && run.trace.lossy == Some(true)
         {
-            self.lossy_without_end.push(id.clone());
+            self.lossy_without_end.push(Incomplete { id: id.clone(), first_frame: run.first_frame });
         }
     }
 
@@ -566,20 +527,6 @@ impl Stream {
         self.over.remove(&(run.over_since, run.serial));
         self.weight -= run.weight() + run.steps.values().map(Step::weight).sum::<usize>();
         Some(run)
-    }
-}
-
-/// The trace of a run whose beginning was dropped: it began with the first step that is left.
-fn headless(id: &Id, chunks: &[Chunk]) -> Trace {
-    let started = chunks.iter().find_map(|chunk| Some(chunk.read()?.started_at));
-    let started = started.unwrap_or_else(|| Timestamp::from_unix_nanos(0));
-    Trace { lossy: Some(true), ..Trace::started(id.clone(), started) }
-}
-
-impl Rest {
-    /// Accepted spans in it.
-    pub(crate) fn sources(&self) -> u64 {
-        self.chunks.iter().map(|chunk| u64::from(chunk.sources)).sum()
     }
 }
 

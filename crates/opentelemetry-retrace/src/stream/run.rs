@@ -24,6 +24,8 @@ pub(crate) struct Run {
     pub end: Option<u64>,
     /// All frames of it that are not confirmed, those included that later ones replace.
     pub frames: BTreeSet<u64>,
+    /// The number of the first frame of all that there were.
+    pub first_frame: Option<u64>,
     /// It belongs to another process, which says its beginning and its end.
     pub joined: bool,
     /// Nothing more comes of it.
@@ -67,6 +69,7 @@ impl Run {
             start: None,
             end: None,
             frames: BTreeSet::new(),
+            first_frame: None,
             joined: false,
             over: false,
             over_since: Duration::ZERO,

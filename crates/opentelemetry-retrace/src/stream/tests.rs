@@ -316,7 +316,11 @@ fn of_the_run_of_another_process_only_steps_are_said() {
     assert_eq!(said(&written(&mut stream)).len(), 2);
     assert_eq!(ack(&mut stream, 3) + ack(&mut stream, 4), 1);
     assert_eq!((stream.len(), stream.weight(), stream.pending()), (0, 0, 0));
-    assert_eq!(stream.take_lossy_without_end(), [id()], "nobody else says that it is not whole");
+    assert_eq!(
+        stream.take_lossy_without_end(),
+        [Incomplete { id: id(), first_frame: Some(1) }],
+        "nobody else says that it is not whole"
+    );
 }
 
 #[test]

@@ -17,8 +17,7 @@ pub struct Live {
 
 /// What happened in a run.
 ///
-/// Of one run, [`LiveEvent::Began`] comes first and [`LiveEvent::Ended`] last. A run that is let go before its local roots
-/// have ended, for lack of room or of any sign of life, never gets the latter: it stays as it was told.
+/// Of one run, [`LiveEvent::Began`] comes first and [`LiveEvent::Ended`] or [`LiveEvent::LetGo`] last.
 ///
 /// Of a run that belongs to another process, [`LiveEvent::Began`] and [`LiveEvent::Ended`] say what would stand in its trace
 /// if it began with these spans: only for a receiver that takes the spans in no other way.
@@ -37,4 +36,7 @@ pub enum LiveEvent {
     SpanEnded(Recorded),
     /// The run ended: all that `Began` said, and its end.
     Ended(Trace),
+    /// Nothing more comes of the run, though its local roots have not ended: it was let go for lack of room or of any sign
+    /// of life. It stays as it was told.
+    LetGo,
 }

@@ -447,8 +447,11 @@ impl LiveRun {
         };
         if ended {
             voice.say(&self.origin, LiveEvent::Ended(trace));
-        } else if self.lossy {
-            voice.outputs.push_back(told.not_all());
+        } else {
+            voice.say(&self.origin, LiveEvent::LetGo);
+            if self.lossy {
+                voice.outputs.push_back(told.not_all());
+            }
         }
         ToldRun::new(Some(told), ids(|node| node.has_ended, &self.tree))
             .with_begun(ids(|node| node.is_told && !node.has_ended, &self.tree))

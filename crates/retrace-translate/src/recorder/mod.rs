@@ -251,8 +251,8 @@ impl Recorder {
     /// Notes that spans of this trace were lost before they came here, so that its run says so; tells whether anything is
     /// known of it.
     ///
-    /// A run that was told already is corrected. Where all of a trace was set aside, what is still told of it says so. A trace of which nothing is known yet is not remembered: nobody could
-    /// say when to forget it again.
+    /// A run that was told already is corrected. Where all of a trace was set aside, what is told of it later says so. A trace
+    /// of which nothing is known yet is not remembered: nobody could say when to forget it again.
     pub fn mark_lossy(&mut self, trace_id: [u8; 16]) -> bool {
         if let Some(run) = self.open.get_mut(&trace_id) {
             run.lossy = true;

@@ -6,8 +6,8 @@ use foldhash::HashMap;
 
 use retrace_protocol::{Id, Status, Trace, TracePatch};
 
-use crate::recorder::{Correction, Output};
 use crate::recorder::joined::Joined;
+use crate::recorder::{Correction, Output};
 
 /// Runs that are remembered.
 const RUNS: usize = 4_096;
@@ -53,10 +53,8 @@ impl Told {
         if self.joined.is_some() {
             return None;
         }
-        let patch = if self.ended {
+        let patch = if self.ended || after.status == Some(Status::Running) {
             TracePatch { lossy: Some(true), ..TracePatch::default() }
-        } else if after.status == Some(Status::Running) {
-            return None;
         } else {
             TracePatch {
                 total_tokens: self.trace_tokens,
