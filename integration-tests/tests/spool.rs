@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::path::Path;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
@@ -71,7 +73,7 @@ fn settle(processors: &[&RetraceSpanProcessor], spans: u64) {
 }
 
 fn stored(server: &Server) -> Vec<Trace> {
-    let page = server.traces(&TraceQuery::default()).unwrap();
+    let page = server.traces(&TraceQuery::default().with_limit(TraceQuery::MAX_LIMIT)).unwrap();
     page.traces.iter().map(|trace| server.trace(trace.id.as_ref().unwrap()).unwrap().unwrap()).collect()
 }
 
@@ -82,11 +84,55 @@ fn all_whole(runs: &[Trace]) -> bool {
     })
 }
 
-fn records(dir: &Path) -> Vec<std::path::PathBuf> {
-    let entries = std::fs::read_dir(dir.join("spool")).unwrap().map(|entry| entry.unwrap().path());
-    let mut records: Vec<_> = entries.filter(|path| !path.ends_with("lock")).collect();
+/// What is in the spool, beside its lock; nothing before there is one.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir.join("spool")).into_iter().flatten().map(|entry| entry.unwrap().path());
+    entries.filter(|path| !path.ends_with("lock")).collect()
+}
+
+/// The records that are whole.
+fn records(dir: &Path) -> Vec<PathBuf> {
+    let mut records = files(dir);
+    records.retain(|path| path.extension().is_none_or(|end| end != "tmp"));
     records.sort();
     records
+}
+
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// An agent in a process of its own, which does what it is told and keeps what is not delivered for three seconds. Killed
+/// when dropped.
+struct Agent(Child);
+
+impl Agent {
+    fn start(command: &mut Command, url: &str, dir: &Path) -> Self {
+        command.env("RETRACE_BASE_URL", url).env("RETRACE_API_KEY", "rt_local").env("RETRACE_TRANSPORT", "http");
+        command.env("RETRACE_SPOOL_DIR", dir.join("spool")).stdin(Stdio::piped()).stdout(Stdio::piped());
+        Self(command.spawn().unwrap())
+    }
+
+    fn is_told(&mut self, line: &str) {
+        writeln!(self.0.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn listening() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mortal-agent"));
+    command.arg("listen");
+    command
 }
 
 #[test]
@@ -179,4 +225,65 @@ fn a_disk_that_takes_nothing_costs_what_was_to_be_written() {
     agent::run(&provider);
     let stats = stop(&provider, &processor);
     assert_eq!((stats.lost.by(LossReason::Shutdown), stats.spooled), (4, 0));
+}
+
+/// By SIGKILL: one while it writes, the next one while it sends.
+#[cfg(unix)]
+#[test]
+fn pain_14_what_is_on_the_disk_survives_that_processes_are_killed() {
+    const RUNS: usize = 400;
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = Agent::start(&mut listening(), &nobody(), dir.path());
+    for _ in 0..RUNS {
+        first.is_told("work");
+    }
+    until("nothing is written", || records(dir.path()).len() >= RUNS / 8);
+    drop(first);
+    let left = records(dir.path()).len();
+
+    let server = Server::start().unwrap();
+    let count = || server.traces(&TraceQuery::default()).unwrap().total;
+    let second = Agent::start(&mut listening(), server.url(), dir.path());
+    until("nothing is sent", || count() >= RUNS as u64 / 16);
+    drop(second);
+    let unsettled = records(dir.path()).len();
+
+    let third = builder(server.url(), Transport::Http, dir.path()).build().unwrap();
+    until("the rest is not sent", || records(dir.path()).is_empty());
+    third.shutdown_with_timeout(PATIENCE).unwrap();
+    let stats = third.stats();
+    check(&stats);
+    assert_eq!((stats.recovered, stats.lost.total()), (unsettled as u64 * 4, 0), "{stats:?}");
+    assert_eq!(count(), left as u64, "{unsettled} of {RUNS} were left to the last");
+    assert!(all_whole(&stored(&server)));
+}
+
+/// The disk takes the beginning of a record and no more of it.
+#[cfg(unix)]
+#[test]
+fn a_disk_that_is_full_costs_what_was_to_be_written_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    // The kernel refuses what makes a file longer than this; the signal that comes with it is not for us.
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"trap "" XFSZ; ulimit -f 1; exec "$0" listen"#, env!("CARGO_BIN_EXE_mortal-agent")]);
+    let mut agent = Agent::start(&mut command, &nobody(), dir.path());
+    let mut said = BufReader::new(agent.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    for _ in 0..3 {
+        agent.is_told("work");
+        assert_eq!(said.next().unwrap(), "worked");
+    }
+    let began = Instant::now();
+    loop {
+        agent.is_told("flush");
+        match said.next().unwrap().as_str() {
+            "flushed true accepted 12 delivered 0 lost 12" | "flushed false accepted 12 delivered 0 lost 12" => break,
+            other => assert!(began.elapsed() < PATIENCE, "{other}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(files(dir.path()), [] as [PathBuf; 0], "what was begun is taken away again");
+    agent.is_told("work");
+    assert_eq!(said.next().unwrap(), "worked");
+    agent.is_told("end");
+    assert!(agent.0.wait().unwrap().success());
 }

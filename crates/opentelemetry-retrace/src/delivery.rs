@@ -480,12 +480,12 @@ impl Delivery {
     }
 
     /// When [`Delivery::advance`] will next have something to do.
-    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+    pub(crate) fn next_deadline(&self, now: Duration) -> Option<Duration> {
         let closing = self.closing.map(|closing| closing.requests_from).filter(|_| self.route.has_stream());
         let confirmed = self.stream.confirmed_until().filter(|_| self.route.is_open());
         let expiry = self.stream.over().next().map(|(_, run)| run.over_since + self.limits.keep);
         let route = self.route.next_deadline(self.stream.has_frames());
-        self.outbox.next_deadline().into_iter().chain(closing).chain(confirmed).chain(expiry).chain(route).min()
+        self.outbox.next_deadline(now).into_iter().chain(closing).chain(confirmed).chain(expiry).chain(route).min()
     }
 
     /// After a panic of the worker: nobody knows what was under way.

@@ -338,13 +338,13 @@ impl Engine {
         self.finish(now);
     }
 
-    /// When [`Engine::advance`] will next have something to do.
-    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+    /// When after `now` [`Engine::advance`] will next have something to do, when it did what was due then.
+    pub(crate) fn next_deadline(&self, now: Duration) -> Option<Duration> {
         let waits = self.waits.iter().map(|wait| wait.until);
         waits
             .chain(self.recorder.next_deadline())
             .chain(self.gate.next_deadline())
-            .chain(self.delivery.next_deadline())
+            .chain(self.delivery.next_deadline(now))
             .chain(self.closing)
             .min()
     }

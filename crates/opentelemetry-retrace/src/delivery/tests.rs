@@ -466,7 +466,7 @@ fn a_receiver_that_confirms_nothing_is_given_up() {
     open(&mut delivery, secs(0));
     while delivery.next_frame(secs(0)).is_some() {}
     assert!(delivery.gives_up_link(secs(29)).is_none());
-    assert_eq!(delivery.next_deadline(), Some(secs(30)));
+    assert_eq!(delivery.next_deadline(secs(0)), Some(secs(30)));
     assert_eq!(delivery.gives_up_link(secs(30)).map(|closed| closed.reason), Some(CloseReason::Lost));
 }
 

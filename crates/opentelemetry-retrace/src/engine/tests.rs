@@ -146,7 +146,7 @@ fn an_export_waits_through_the_linger() {
     stage.messages(vec![Message::Spans { spans: vec![chat(1, 0)], wait: Some(waiter) }], 1_000);
     assert!(stage.engine.next_sending(ms(1_249)).is_none());
     assert!(stage.engine.take_ended_waits().is_empty());
-    assert_eq!(stage.engine.next_deadline(), Some(ms(1_250)));
+    assert_eq!(stage.engine.next_deadline(ms(0)), Some(ms(1_250)));
     stage.engine.advance(ms(1_250));
     assert_eq!(stage.answer_all(201, 1_250).len(), 1);
     assert_eq!(stage.answered(blocked), Some(Waited::Done(Lost::default())));
@@ -176,7 +176,7 @@ fn a_first_failure_is_waited_out_and_a_lasting_one_is_not() {
     let blocked = stage.flush(0);
     stage.answer_all(503, 0);
     assert!(stage.engine.take_ended_waits().is_empty(), "it is tried again within the time");
-    let retry = stage.engine.next_deadline().unwrap();
+    let retry = stage.engine.next_deadline(ms(0)).unwrap();
     assert!(retry <= ms(500));
     stage.engine.advance(ms(500));
     stage.answer_all(201, 500);
@@ -242,7 +242,7 @@ fn a_shutdown_sends_open_runs_as_far_as_they_came_and_gives_up_in_time() {
     let ok = Answer::Status { status: StatusCode::CREATED, retry_after: None, words: None };
     stage.engine.answer(first.serial, ok, ms(10));
     assert!(!stage.engine.is_finished());
-    assert_eq!(stage.engine.next_deadline(), Some(ms(1_000)));
+    assert_eq!(stage.engine.next_deadline(ms(0)), Some(ms(1_000)));
     stage.engine.advance(ms(1_000));
     let Some(Waited::Done(lost)) = stage.answered(blocked) else { panic!("no end") };
     assert_eq!((lost.by(LossReason::Shutdown), stage.stats().delivered), (1, 1));

@@ -421,7 +421,7 @@ impl Outbox {
             .posts
             .iter()
             .take_while(|(_, post)| post.since + self.limits.keep <= now)
-            .filter(|(_, post)| !post.in_flight && post.attempts > 0)
+            .filter(|(_, post)| !post.in_flight && self.expires_at(post).is_some_and(|at| at <= now))
             .map(|(serial, _)| *serial)
             .collect();
         if self.spooling.is_some() {
@@ -452,12 +452,21 @@ impl Outbox {
         }
     }
 
-    /// When there will be something to do without anything going in.
-    pub(crate) fn next_deadline(&self) -> Option<Duration> {
-        let waits = self.posts.values().any(|post| !post.in_flight);
-        let retry = self.backoff.until().filter(|_| waits && self.in_flight == 0);
-        let expiry = self.posts.values().next().map(|post| post.since + self.limits.keep);
-        retry.into_iter().chain(expiry).min()
+    /// When after `now` there will be something to do without anything going in, when all that is due has been done.
+    pub(crate) fn next_deadline(&self, now: Duration) -> Option<Duration> {
+        let waits = self.posts.values().find(|post| !post.in_flight);
+        let retry = self.backoff.until().filter(|_| waits.is_some() && self.in_flight == 0);
+        // The first has waited longest; when it has no turn yet, neither has another.
+        let expiry = waits.and_then(|post| self.expires_at(post));
+        // What changes a run may wait for that run, whatever the time.
+        retry.into_iter().chain(expiry).filter(|at| *at > now).min()
+    }
+
+    /// When a post is kept no longer. While one is tried the others wait, and what was not tried itself is given up only
+    /// when the receiver has taken nothing for as long.
+    fn expires_at(&self, post: &Post) -> Option<Duration> {
+        let since = if post.attempts > 0 { post.since } else { post.since.max(self.backoff.failing_since()?) };
+        Some(since + self.limits.keep)
     }
 
     /// Requests whose answer is still due after a worker that is gone: they are made again.

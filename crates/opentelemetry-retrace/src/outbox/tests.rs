@@ -87,18 +87,39 @@ fn the_words_of_the_receiver_go_to_the_callback_and_not_into_the_log() {
 fn a_passing_failure_is_tried_again_and_said_once() {
     let mut outbox = answered(status(503));
     assert_eq!(codes(&mut outbox), [SignalCode::Unreachable]);
-    for attempt in 0..5 {
-        let now = outbox.next_deadline().unwrap();
-        assert!(now > secs(0) || attempt > 0);
+    let mut now = secs(0);
+    for _ in 0..5 {
+        now = outbox.next_deadline(now).unwrap();
         let sending = outbox.next(now, |_| false).unwrap();
         outbox.answer(sending.serial, Answer::NotSent { cause: "refused".into() }, now);
         assert_eq!((outbox.pending(), codes(&mut outbox)), (3, vec![]));
     }
-    let now = outbox.next_deadline().unwrap();
+    now = outbox.next_deadline(now).unwrap();
     let sending = outbox.next(now, |_| false).unwrap();
     outbox.answer(sending.serial, status(201), now);
     assert_eq!(outbox.account.delivered, 3);
     assert!(!outbox.is_failing());
+}
+
+#[test]
+fn in_an_outage_what_had_no_turn_is_given_up_too_and_nobody_wakes_for_it_before() {
+    let mut outbox = answered(Answer::NotSent { cause: "refused".into() });
+    for id in ["u", "v"] {
+        outbox.push(trace(id), chunks(1, 1), false, secs(1));
+    }
+    // What is tried goes by itself, what came before the outage as long after its beginning.
+    let keep = LIMITS.keep;
+    outbox.expire(keep);
+    assert_eq!((outbox.account.lost.by(LossReason::Expired), outbox.pending()), (3, 2));
+    assert_eq!(outbox.next_deadline(keep), Some(keep + secs(1)));
+    outbox.expire(keep + secs(1));
+    assert_eq!((outbox.account.lost.by(LossReason::Expired), outbox.pending()), (5, 0));
+    assert_eq!(outbox.next_deadline(keep + secs(1)), None);
+    // A receiver that answers, however slowly, is not given up.
+    let mut outbox = answered(status(201));
+    outbox.push(trace("u"), chunks(1, 1), false, secs(1));
+    outbox.expire(keep + secs(1));
+    assert_eq!((outbox.pending(), outbox.next_deadline(keep + secs(1))), (1, None));
 }
 
 #[test]
@@ -109,7 +130,7 @@ fn nothing_is_sent_before_the_receiver_wants_it() {
     outbox.push(trace("u"), chunks(1, 1), false, secs(1));
     outbox.hurry(secs(1));
     assert!(outbox.next(secs(6), |_| false).is_none());
-    assert_eq!(outbox.next_deadline(), Some(secs(7)));
+    assert_eq!(outbox.next_deadline(secs(6)), Some(secs(7)));
     assert!(outbox.next(secs(7), |_| false).is_some());
     assert!(outbox.next(secs(7), |_| false).is_none(), "one attempt shows whether it is over");
 }

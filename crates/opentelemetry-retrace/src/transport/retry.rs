@@ -41,6 +41,8 @@ pub(crate) fn verdict(status: StatusCode) -> Verdict {
 #[derive(Debug)]
 pub(crate) struct Backoff {
     failures: u32,
+    /// Since when there was no other answer.
+    since: Option<Duration>,
     until: Option<Duration>,
     /// The receiver itself asked for the pause.
     asked: bool,
@@ -56,7 +58,7 @@ impl Backoff {
     pub(crate) const LONGEST_ASKED: Duration = Duration::from_secs(5 * 60);
 
     pub(crate) fn new(seed: u64) -> Self {
-        Self { failures: 0, until: None, asked: false, random: fastrand::Rng::with_seed(seed) }
+        Self { failures: 0, since: None, until: None, asked: false, random: fastrand::Rng::with_seed(seed) }
     }
 
     /// An attempt failed; `retry_after` is what the receiver asked for. Attempts that were under way together fail
@@ -70,17 +72,23 @@ impl Backoff {
         }
         let longest = Self::FIRST.saturating_mul(2_u32.saturating_pow(self.failures)).min(Self::LONGEST);
         self.failures = self.failures.saturating_add(1);
+        self.since.get_or_insert(now);
         self.until = Some(now + longest.mul_f64(self.random.f64())).max(asked_until);
     }
 
     /// The receiver answers again.
     pub(crate) fn succeeded(&mut self) {
-        (self.failures, self.until, self.asked) = (0, None, false);
+        (self.failures, self.since, self.until, self.asked) = (0, None, None, false);
     }
 
     /// Whether attempts fail at present.
     pub(crate) fn is_failing(&self) -> bool {
         self.failures > 0
+    }
+
+    /// Since when all attempts failed.
+    pub(crate) fn failing_since(&self) -> Option<Duration> {
+        self.since
     }
 
     /// Until when nothing is to be sent.

@@ -157,7 +157,7 @@ impl State {
                 return leave(link).await;
             }
             let outgoing = link.as_ref().map(|link| link.outgoing.clone());
-            let due = self.engine.next_deadline().map(|deadline| self.clock.instant(deadline));
+            let due = self.engine.next_deadline(now).map(|deadline| self.clock.instant(deadline));
             let look = self.spool.as_ref().filter(|_| self.engine.wants_recovered()).and_then(Spool::looks_at);
             let mut until = due.into_iter().chain(look).chain(look_again).chain(rest).min();
             let asleep = Instant::now();
