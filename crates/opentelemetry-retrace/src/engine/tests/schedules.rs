@@ -232,10 +232,15 @@ impl Walk {
     }
 
     fn write_frames(&mut self) {
+        let frames = self.random.u16(1..20);
+        self.write(frames);
+    }
+
+    fn write(&mut self, frames: u16) {
         if self.link != Link::Open {
             return;
         }
-        for _ in 0..self.random.u8(1..20) {
+        for _ in 0..frames {
             let Some(text) = self.stage.engine.next_frame(ms(self.now)) else { return };
             let (_, rest) = text.as_str().split_once("\"seq\":").unwrap();
             let (seq, _) = rest.split_once(|c: char| !c.is_ascii_digit()).unwrap();
@@ -305,6 +310,25 @@ impl Walk {
         self.link = Link::Closed;
     }
 
+    /// What the worker does before it sleeps. Then there is nothing left to wake for at once.
+    fn turn(&mut self) {
+        let now = ms(self.now);
+        self.stage.engine.advance(now);
+        if let Some(closed) = self.stage.engine.gives_up_link(now) {
+            self.link = Link::Closed;
+            self.stage.engine.incoming(Incoming::Closed(closed), now);
+        }
+        if self.link == Link::Closed && self.stage.engine.wants_link(now) {
+            self.connect();
+        }
+        while let Some(sending) = self.stage.engine.next_sending(now) {
+            self.requests.push(sending.serial);
+        }
+        self.write(u16::MAX);
+        let next = self.stage.engine.next_deadline(now);
+        assert!(next.is_none_or(|at| at > now), "woken at once, at {next:?}: {:?}", self.stage.engine);
+    }
+
     fn step(&mut self) {
         self.steps += 1;
         self.now += self.random.u64(0..20);
@@ -324,6 +348,7 @@ impl Walk {
             920..940 => self.read_disk(),
             940..942 => self.expire_disk(),
             942..944 => self.restart_worker(),
+            948..952 => self.turn(),
             944..946 => self.now += self.random.u64(0..2 * KEEP),
             946..948 => {
                 let within = self.random.u64(0..5_000);
