@@ -3,10 +3,11 @@
 //! Threads of the application write it where spans begin and end, and read it where they call: a short lock on one of several
 //! parts, and only once somebody asks at all.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use foldhash::HashMap;
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanId, TraceContextExt as _, TraceId};
 use opentelemetry_sdk::trace::SpanData;
@@ -97,7 +98,10 @@ impl Announcer {
             if caller.is_none() && self.rule.as_ref().is_some_and(|rule| !rule.keeps(trace_id, &span.name, state)) {
                 return;
             }
-            part.begin(trace_id, Open { root: span_id, caller, is_sent: false, session: None, spans: HashMap::new() });
+            part.begin(
+                trace_id,
+                Open { root: span_id, caller, is_sent: false, session: None, spans: HashMap::default() },
+            );
         }
         let Some(open) = part.traces.get_mut(&trace_id) else { return };
         let is_selected = match &self.selection {

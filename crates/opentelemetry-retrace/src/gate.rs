@@ -3,9 +3,10 @@
 //! Pure. The spans of a run that was not sampled are held as they came, untranslated, until its root has ended; then they
 //! are let through if the run failed, and dropped otherwise.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
+use foldhash::HashMap;
 use opentelemetry::trace::Status;
 use opentelemetry_sdk::trace::SpanData;
 
@@ -120,7 +121,7 @@ impl Gate {
             failures,
             limits,
             joins: true,
-            runs: HashMap::new(),
+            runs: HashMap::default(),
             by_age: BTreeSet::new(),
             weight: 0,
             decided: Decided::default(),

@@ -4,10 +4,11 @@
 //! refused because the inbox is full is counted here.
 
 use std::collections::HashSet;
-use std::collections::hash_map::{Entry, HashMap};
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use foldhash::HashMap;
 use opentelemetry_sdk::trace::SpanData;
 use retrace_translate::Resource;
 use tokio::sync::Notify;

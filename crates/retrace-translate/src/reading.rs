@@ -162,20 +162,12 @@ impl<'v, V: SpanView> Reading<'v, V> {
     /// answer.
     pub(crate) fn draft(&self, options: &Options, mut seen: impl FnMut(SeenTool<'_>, bool)) -> Box<Draft> {
         let (view, slots) = (self.view, &self.slots);
-        let Classified { class, span_type } = self.classified;
-        let trace_id = view.trace_id();
+        let (mut draft, name, asked) = self.outline(options);
+        let Draft { span, metadata, class, .. } = &mut *draft;
+        let class = *class;
         let started = view.start_unix_nanos();
         let ended = view.end_unix_nanos().max(started);
-        let name = self.name();
-        let asked = slots.tell_label(Slot::RequestModel).or_else(|| self.parameters.model.clone());
-        let mut metadata = self.metadata(options);
-        let mut span = Span::new(
-            Id::from_otel_span(trace_id, view.span_id()),
-            Id::from_otel_trace(trace_id),
-            span_type,
-            name.clone().into_owned(),
-            Timestamp::from_unix_nanos(started),
-        );
+        *metadata = self.metadata(options);
         span.ended_at = Some(Timestamp::from_unix_nanos(ended));
         span.duration_ms = Some((ended - started) / NANOS_PER_MILLI);
         span.error = failure(view, slots);
@@ -198,17 +190,40 @@ impl<'v, V: SpanView> Reading<'v, V> {
             None => metadata.finish_reasons = Some(said.answer.finish_reasons),
         }
 
-        let answered = slots.tell_label(Slot::ResponseModel).or_else(|| slots.tell_label(Slot::Model));
-        span.model = answered.or_else(|| asked.clone());
         metadata.request_model = asked.filter(|asked| span.model.as_ref() != Some(asked));
         let used = usage::used(slots, class == Some(Class::Model));
         (span.input_tokens, span.output_tokens, metadata.usage) = (used.input, used.output, used.parts);
-        span.cost = usage::cost(slots).or_else(|| self.list_price(&span, &metadata));
+        span.cost = usage::cost(slots).or_else(|| self.list_price(span, metadata));
         span.token_ids = slots.tell(Slot::TokenIds, list);
         span.logprobs = slots.tell(Slot::Logprobs, list);
+        // Last, because it keeps what the record does not have by then.
+        self.tell_the_rest(&mut draft, options, &name);
+        draft
+    }
 
+    /// What is told of a span under way that is told when it ends, should it never do so: who it is, and no content.
+    pub(crate) fn sketch(&self, options: &Options) -> Box<Draft> {
+        self.outline(options).0
+    }
+
+    /// A draft without metadata, content and end; the span's name, and the model that was asked for.
+    fn outline(&self, options: &Options) -> (Box<Draft>, Cow<'v, str>, Option<String>) {
+        let slots = &self.slots;
+        let Classified { class, span_type } = self.classified;
+        let trace_id = self.view.trace_id();
+        let name = self.name();
+        let asked = slots.tell_label(Slot::RequestModel).or_else(|| self.parameters.model.clone());
+        let mut span = Span::new(
+            Id::from_otel_span(trace_id, self.view.span_id()),
+            Id::from_otel_trace(trace_id),
+            span_type,
+            name.clone().into_owned(),
+            Timestamp::from_unix_nanos(self.view.start_unix_nanos()),
+        );
+        let answered = slots.tell_label(Slot::ResponseModel).or_else(|| slots.tell_label(Slot::Model));
+        span.model = answered.or_else(|| asked.clone());
         let own = |slot| slots.label(slot);
-        let mut draft = Box::new(Draft {
+        let draft = Draft {
             stated_trace_name: slots.tell_label(Slot::TraceName),
             trace_name: own(Slot::WorkflowName)
                 .or_else(|| own(Slot::AgentName).filter(|_| class == Some(Class::Agent)))
@@ -217,11 +232,9 @@ impl<'v, V: SpanView> Reading<'v, V> {
             user_metadata: self.user_metadata(options),
             class,
             span,
-            metadata,
-        });
-        // Last, because it keeps what the record does not have by then.
-        self.tell_the_rest(&mut draft, options, &name);
-        draft
+            metadata: SpanMetadata::default(),
+        };
+        (Box::new(draft), name, asked)
     }
 
     /// The name in Retrace: that of the tool or the agent, where there is one.

@@ -1,8 +1,9 @@
 //! Runs passed through the user's hook and on, whole or while they happen.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
+use foldhash::HashMap;
 use retrace_protocol::{Id, Span, Trace, TracePatch};
 use retrace_translate::{Live, LiveEvent, Recorded, Run};
 

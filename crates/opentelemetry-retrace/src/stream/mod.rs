@@ -7,9 +7,10 @@
 mod rest;
 mod run;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use foldhash::HashMap;
 use retrace_protocol::{Ack, ClientFrame, EventKind, Id, Span, Status, Trace};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
@@ -77,7 +78,7 @@ impl Stream {
     pub(crate) fn new(frames_wanted: bool) -> Self {
         Self {
             frames_wanted,
-            runs: HashMap::new(),
+            runs: HashMap::default(),
             by_age: BTreeMap::new(),
             over: BTreeSet::new(),
             dropped: VecDeque::new(),

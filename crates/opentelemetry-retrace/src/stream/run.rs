@@ -1,10 +1,12 @@
 //! A run that is told event by event: what of it the receiver may still lack.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use bytes::Bytes;
+use foldhash::HashMap;
+use foldhash::fast::FixedState;
 use retrace_protocol::{Id, Json, Span, Status, Timestamp, Trace, TraceEnded, TracePatch};
 
 use crate::outbox::Chunk;
@@ -41,6 +43,9 @@ pub(crate) struct Run {
     pub serial: u64,
 }
 
+/// Bytes that the data of a `span_ended` has beside its output and its error.
+const END: usize = 256;
+
 /// A span of a run.
 #[derive(Debug)]
 pub(crate) struct Step {
@@ -64,7 +69,7 @@ impl Run {
         Self {
             trace: Trace::default(),
             steps: BTreeMap::new(),
-            places: HashMap::new(),
+            places: HashMap::default(),
             next_place: 0,
             start: None,
             end: None,
@@ -169,7 +174,12 @@ impl Step {
     pub(crate) fn ends(&mut self, chunk: Chunk, span: &Span) -> bool {
         let now = condensed(span);
         self.sources += chunk.sources;
-        self.end_data = span.to_ended().and_then(|end| serde_json::to_vec(&end).ok()).map(Bytes::from);
+        self.end_data = span.to_ended().and_then(|end| {
+            let output = end.output.as_ref().map_or(0, |output| output.as_str().len());
+            let mut data = Vec::with_capacity(END + output + end.error.as_ref().map_or(0, String::len));
+            serde_json::to_writer(&mut data, &end).ok()?;
+            Some(data.into())
+        });
         self.chunk = Some(chunk);
         self.said.replace(now) != Some(now)
     }
@@ -187,7 +197,7 @@ impl Step {
 
 /// What only a `span_started` can say of a span (PROTOCOL.md section 5.3), as one number.
 fn condensed(span: &Span) -> u64 {
-    let mut hasher = DefaultHasher::new();
+    let mut hasher = FixedState::default().build_hasher();
     let json = |json: &'_ Option<Json>| json.as_ref().map(Json::as_str).hash(&mut hasher);
     [&span.input, &span.metadata].into_iter().for_each(json);
     (&span.name, span.span_type.as_str(), span.started_at.as_text(), span.parent_id.as_ref()).hash(&mut hasher);

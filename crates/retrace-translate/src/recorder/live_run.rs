@@ -151,7 +151,16 @@ impl LiveRun {
         node.is_open = true;
         let kept = node.kept;
         self.open_steps += usize::from(kept);
-        let draft = (kept || begins).then(|| reading.draft(voice.options, |_, _| {}));
+        // A model call is told when it ends, and so is what may turn out to be one: a step that was told as begun takes
+        // no model any more.
+        let is_held = match reading.class() {
+            Some(class) => class == Class::Model,
+            None => voice.options.selection != SpanSelection::All,
+        };
+        let draft = (kept || begins).then(|| match at != ROOT && (is_held || !kept) {
+            true => reading.sketch(voice.options),
+            false => reading.draft(voice.options, |_, _| {}),
+        });
         self.hear(at, &reading, draft.as_deref());
 
         let mut step = draft.filter(|_| kept).map(|draft| Step::new(&reading, draft, false));
@@ -163,12 +172,9 @@ impl LiveRun {
             self.announce(voice);
         }
         let Some(step) = step else { return };
-        // A model call is told when it ends, and so is what may turn out to be one: a step that was told as begun takes
-        // no model any more.
-        match step.draft.class {
-            Some(Class::Model) => self.hold(at, step),
-            None if voice.options.selection != SpanSelection::All => self.hold(at, step),
-            _ => self.tell_begin(at, step, voice),
+        match is_held {
+            true => self.hold(at, step),
+            false => self.tell_begin(at, step, voice),
         }
     }
 
