@@ -20,13 +20,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve() / "build-cost"
 OTLP = '{ version = "0.33", default-features = false, features = ["http-proto", "reqwest-rustls", "trace"] }'
-OURS = f'{{ path = "{ROOT / "crates" / "opentelemetry-retrace"}" }}'
-PACKAGES = {"opentelemetry-otlp": OTLP, "opentelemetry-retrace": OURS}
+OURS = f'path = "{ROOT / "crates" / "opentelemetry-retrace"}"'
+NO_PRICES = f'{OURS}, default-features = false, features = ["rustls-aws-lc-rs", "internal-logs"]'
+PACKAGES = {
+    "opentelemetry-otlp": OTLP,
+    "opentelemetry-retrace": f"{{ {OURS} }}",
+    "opentelemetry-retrace without `prices`": f"{{ {NO_PRICES} }}",
+}
 
 
 def package(name: str, dependency: str) -> Path:
     """An empty library that depends on this and on nothing else."""
-    folder = TARGET / name
+    name, *variant = name.split(" ", 1)
+    folder = TARGET / (f"{name}-other" if variant else name)
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "src").mkdir(parents=True)
     (folder / "src" / "lib.rs").touch()
