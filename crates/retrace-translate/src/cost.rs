@@ -1,5 +1,7 @@
 //! What a model call cost.
 
+#[cfg(all(test, feature = "prices"))]
+pub(crate) use list::look_up;
 #[cfg(feature = "prices")]
 pub(crate) use list::price;
 
@@ -17,6 +19,8 @@ mod list {
     use genai_prices::{PriceRequest, Usage, UsageKey};
     use retrace_protocol::metadata;
 
+    use crate::rates::{self, Tokens};
+
     /// The price in US dollars of a call of `model`, at the rates of the moment it was made.
     ///
     /// `None` for a model that the bundled table does not know: unknown is not free. The first call decodes the table, which
@@ -29,21 +33,36 @@ mod list {
         parts: &metadata::Usage,
         started_unix_nanos: u64,
     ) -> Option<f64> {
+        let tokens = [
+            input_tokens,
+            output_tokens,
+            parts.cache_read_tokens.unwrap_or(0),
+            parts.cache_creation_tokens.unwrap_or(0),
+        ];
+        let provider = provider.map(price_list);
+        rates::price(provider, model, started_unix_nanos, tokens, |tokens| {
+            look_up(provider, model, tokens, started_unix_nanos)
+        })
+    }
+
+    /// The same, from the list itself, under its own name for the provider.
+    pub(crate) fn look_up(provider: Option<&str>, model: &str, tokens: Tokens, unix_nanos: u64) -> Option<f64> {
+        let [input, output, read, written] = tokens;
         let mut usage = Usage::new();
-        let mut put = |key, tokens: Option<u64>| {
+        for (key, tokens) in [
+            (UsageKey::INPUT_TOKENS, Some(input)),
+            (UsageKey::OUTPUT_TOKENS, Some(output)),
+            (UsageKey::CACHE_READ_TOKENS, Some(read).filter(|read| *read > 0)),
+            (UsageKey::CACHE_WRITE_TOKENS, Some(written).filter(|written| *written > 0)),
+        ] {
             if let Some(tokens) = tokens {
                 #[allow(clippy::cast_precision_loss)] // nobody uses 2^53 tokens in a call
                 usage.insert(key, tokens as f64);
             }
-        };
-        put(UsageKey::INPUT_TOKENS, Some(input_tokens));
-        put(UsageKey::OUTPUT_TOKENS, Some(output_tokens));
-        put(UsageKey::CACHE_READ_TOKENS, parts.cache_read_tokens);
-        put(UsageKey::CACHE_WRITE_TOKENS, parts.cache_creation_tokens);
-        let request =
-            PriceRequest::new(model, &usage).with_timestamp(UNIX_EPOCH + Duration::from_nanos(started_unix_nanos));
+        }
+        let request = PriceRequest::new(model, &usage).with_timestamp(UNIX_EPOCH + Duration::from_nanos(unix_nanos));
         let request = match provider {
-            Some(provider) => request.with_provider_id(price_list(provider)),
+            Some(provider) => request.with_provider_id(provider),
             None => request,
         };
         let price = genai_prices::calculate(&request).ok()?.total_price;

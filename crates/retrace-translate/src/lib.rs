@@ -41,6 +41,8 @@ mod nested;
 mod options;
 mod parameters;
 mod provider;
+#[cfg(any(feature = "prices", test))]
+mod rates;
 mod reading;
 mod recorder;
 mod repair;
