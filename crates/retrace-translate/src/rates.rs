@@ -10,6 +10,8 @@ pub(crate) type Tokens = [u64; 4];
 
 /// Models whose rates are kept, on each thread.
 const MODELS: usize = 16;
+/// Bytes that the names of one of them have at most.
+const NAMES: usize = 512;
 /// A price is looked up so often before its rates are worked out, which takes as long as that.
 const LOOKUPS: u32 = 16;
 /// Up to how many tokens of each kind rates may hold: from some number on many lists ask for more.
@@ -51,6 +53,9 @@ pub(crate) fn price(
     tokens: Tokens,
     look_up: impl Fn(Tokens) -> Option<f64>,
 ) -> Option<f64> {
+    if model.len() + provider.map_or(0, str::len) > NAMES {
+        return look_up(tokens);
+    }
     let minute = unix_nanos / NANOS_PER_MINUTE;
     let known = KEPT.try_with(|kept| {
         let mut kept = kept.try_borrow_mut().ok()?;
@@ -143,6 +148,8 @@ mod tests {
             ask(&format!("o{other}"), 0, tokens);
         }
         assert_eq!(ask("m", 0, tokens), 1, "the oldest is forgotten");
+        let long = "m".repeat(NAMES);
+        (0..=LOOKUPS).for_each(|_| assert_eq!(ask(&long, 0, tokens), 1, "a name without bound is not kept"));
         assert!(KEPT.with_borrow(Vec::len) <= MODELS);
     }
 
