@@ -245,6 +245,17 @@ fn a_run_that_never_ends_is_let_go_by_age_and_completed_later() {
 }
 
 #[test]
+fn an_open_run_that_another_open_one_continues_is_not_all() {
+    let mut stage = Stage::new(RecorderLimits::default());
+    let idle = u64::try_from(RecorderLimits::IDLE.as_millis()).unwrap();
+    stage.ends(&chat(2, 1), 0).at(idle).ends(&chat(3, 1), idle).at(2 * idle);
+    let told: Vec<_> = stage.said.runs.iter().map(|run| run.trace.status).collect();
+    assert_eq!(told, [Some(Status::Running); 2]);
+    assert_eq!(stage.said.corrections[0].id, Id::from_otel_trace(TRACE));
+    assert_eq!(serde_json::to_value(&stage.said.corrections[0].patch).unwrap(), serde_json::json!({"lossy": true}));
+}
+
+#[test]
 fn the_run_that_was_silent_longest_goes_when_there_are_too_many() {
     let mut limits = RecorderLimits::default();
     limits.runs = 2;
