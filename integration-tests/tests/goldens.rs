@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use integration_tests::corpus::{Scenario, scenarios};
 use retrace_translate::Options;
@@ -38,33 +38,80 @@ const GOLDENS: &[(&str, &str)] = &[
 /// Spans in dialects that the corpus has not, made after the sources of the libraries: `golden/*.otlp.json`.
 const MADE: &[&str] = &["langfuse", "livekit", "logfire", "mcp", "mlflow", "vercel-v4"];
 
+/// What rig and its half-filled spans become, streaming and not, as it is and as it was.
+const RIG: &[(&str, &str)] = &[
+    ("rig", "tool_call_stream"),
+    ("rig", "chat_stream"),
+    ("rig.v0.30", "tool_call_roundtrip"),
+    ("rig.v0.30", "tool_call_stream"),
+    ("rig.v0.30", "chat_stream"),
+];
+
 #[test]
 fn what_a_run_becomes_does_not_change_by_itself() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
-    let rewrite = std::env::var_os("RETRACE_REWRITE_GOLDENS").is_some();
     let scenarios = scenarios();
-    let of_corpus = GOLDENS.iter().map(|(variant, name)| {
-        let is_meant = |scenario: &&Scenario| scenario.variant == *variant && scenario.name == *name;
-        let scenario = scenarios.iter().find(is_meant).unwrap();
-        (*variant, std::iter::once(&scenario.spans).chain(&scenario.logs).cloned().collect::<Vec<_>>())
-    });
-    let made = MADE.iter().map(|name| (*name, vec![folder.join(format!("{name}.otlp.json"))]));
+    let of_corpus = GOLDENS.iter().map(|(variant, name)| ((*variant).to_owned(), spans(&scenarios, variant, name)));
+    let made = MADE.iter().map(|name| ((*name).to_owned(), vec![folder().join(format!("{name}.otlp.json"))]));
+    compare(of_corpus.chain(made));
+}
+
+#[test]
+fn pain_36_what_rig_says_is_read_and_what_it_leaves_out_is_unknown() {
+    let scenarios = scenarios();
+    let told =
+        compare(RIG.iter().map(|(variant, name)| (format!("{variant}.{name}"), spans(&scenarios, variant, name))));
+    for ((variant, name), traces) in RIG.iter().zip(told) {
+        let calls: Vec<&Value> = traces
+            .iter()
+            .flat_map(|trace| trace["spans"].as_array().unwrap())
+            .filter(|span| span["span_type"] == "llm_call")
+            .collect();
+        assert!(!calls.is_empty(), "{variant} {name} shows no call of a model");
+        // The elder one declares which model answered and what it said, and never fills it in.
+        let is_filled = *variant == "rig";
+        for call in calls {
+            for member in ["model", "cost", "output"] {
+                assert_eq!(!call[member].is_null(), is_filled, "{variant} {name}, {member}: {call}");
+            }
+            for member in ["input_tokens", "output_tokens"] {
+                assert!(call[member].as_u64() > Some(0), "{variant} {name}, {member}: {call}");
+            }
+        }
+    }
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
+}
+
+fn spans(scenarios: &[Scenario], variant: &str, name: &str) -> Vec<PathBuf> {
+    let scenario = scenarios.iter().find(|scenario| scenario.variant == variant && scenario.name == name).unwrap();
+    std::iter::once(&scenario.spans).chain(&scenario.logs).cloned().collect()
+}
+
+/// The runs that each becomes, when they are those in the file of its name.
+fn compare(inputs: impl Iterator<Item = (String, Vec<PathBuf>)>) -> Vec<Vec<Value>> {
+    let rewrite = std::env::var_os("RETRACE_REWRITE_GOLDENS").is_some();
     let mut changed = Vec::new();
-    for (name, inputs) in of_corpus.chain(made) {
+    let mut all = Vec::new();
+    for (name, inputs) in inputs {
         let inputs: Vec<_> = inputs.iter().map(|path| fs::read(path).unwrap()).collect();
         let told = retrace_local::translate(inputs.iter().map(Vec::as_slice), Options::default()).unwrap();
-        let told = serde_json::to_string_pretty(&sorted(serde_json::to_value(&told.traces).unwrap())).unwrap() + "\n";
-        let file = folder.join(format!("{name}.json"));
+        let traces = sorted(serde_json::to_value(&told.traces).unwrap());
+        let told = serde_json::to_string_pretty(&traces).unwrap() + "\n";
+        let file = folder().join(format!("{name}.json"));
         if rewrite {
-            fs::create_dir_all(&folder).unwrap();
+            fs::create_dir_all(folder()).unwrap();
             fs::write(&file, &told).unwrap();
         }
         let golden = fs::read_to_string(&file).unwrap_or_default();
         if let Some(line) = first_difference(&golden, &told) {
             changed.push(format!("{name}, line {line}"));
         }
+        all.push(traces.as_array().unwrap().clone());
     }
     assert!(changed.is_empty(), "{changed:#?}");
+    all
 }
 
 /// The same with the members of objects in the order of their names: in which they come depends on what else is built.

@@ -50,7 +50,7 @@ const PROMISES: [Kept; 39] = [
     Numbered,
     By("agents_sessions_and_users_are_inherited"),
     By("requests_and_responses_pass_untouched"),
-    By("the_run_of_a_rig_agent_is_read_back_whole"),
+    Numbered,
     Numbered,
     Numbered,
     Numbered,

@@ -9,6 +9,7 @@
 #[path = "../stream/machine.rs"]
 mod machine;
 mod peer;
+mod plain;
 mod requests;
 mod sink;
 mod spans;

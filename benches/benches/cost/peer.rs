@@ -24,12 +24,14 @@ pub(crate) enum Peer {
     GenAi,
     /// Drops the batches, and sends bodies as large and as many as `All` does: what requests alone cost.
     Requests,
+    /// Writes each run as JSON by `serde_json`, reading nothing, and sends it: what this wire costs.
+    Plain,
     /// Drops the batches.
     Nobody,
 }
 
 impl Peer {
-    pub(crate) const EVERY: [Self; 5] = [Self::Nobody, Self::Requests, Self::Otlp, Self::All, Self::GenAi];
+    pub(crate) const EVERY: [Self; 6] = [Self::Nobody, Self::Requests, Self::Plain, Self::Otlp, Self::All, Self::GenAi];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -37,6 +39,7 @@ impl Peer {
             Self::All => "retrace-all",
             Self::GenAi => "retrace",
             Self::Requests => "requests",
+            Self::Plain => "plain",
             Self::Nobody => "nobody",
         }
     }
@@ -104,6 +107,7 @@ pub(crate) fn export(arguments: &[String], heap: fn() -> (u64, u64)) {
             cost
         }
         Peer::Requests => crate::requests::send(url, size, batches, heap),
+        Peer::Plain => crate::requests::send_plain(url, batches, heap),
         Peer::Nobody => measured(heap, || drop(batches)),
     };
     let mut line = format!("{spans}");

@@ -8,6 +8,8 @@
 #[path = "../cost/peer.rs"]
 #[allow(dead_code)] // Times are not printed here.
 mod peer;
+#[path = "../cost/plain.rs"]
+mod plain;
 #[path = "../cost/requests.rs"]
 mod requests;
 #[path = "../cost/sink.rs"]

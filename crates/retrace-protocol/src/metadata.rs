@@ -2,6 +2,8 @@
 //!
 //! Everything else in `metadata` is the user's. Keys that begin with `_` are reserved for Retrace.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -285,7 +287,7 @@ pub struct SpanOrigin {
     pub name: Option<String>,
     /// Its kind, unless it is `internal`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
+    pub kind: Option<Cow<'static, str>>,
     /// The instrumentation scope.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<SpanScope>,

@@ -27,6 +27,11 @@ enum Repr {
     Text(Box<str>),
 }
 
+/// Of a time with a fraction, in bytes.
+const LENGTH: usize = "2026-11-22T11:05:48.254518Z".len();
+/// Before the fraction or the `Z`.
+const LENGTH_OF_SECONDS: usize = "2026-11-22T11:05:48".len();
+const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
 const NANOS_PER_MICRO: u64 = 1_000;
 const MICROS_PER_SECOND: u64 = 1_000_000;
 /// The last microsecond of the year 9999, the last one that has a four-digit year.
@@ -62,6 +67,52 @@ impl Timestamp {
             Repr::Text(text) => Cow::Borrowed(text),
         }
     }
+}
+
+/// Writes a time of the wire's range. Each span has two: through the formatter of a library it costs six times as much.
+fn written(micros: u64, text: &mut [u8; LENGTH]) -> &str {
+    let (seconds, fraction) = (micros / MICROS_PER_SECOND, micros % MICROS_PER_SECOND);
+    let (days, second) = (seconds / SECONDS_PER_DAY, seconds % SECONDS_PER_DAY);
+    let (year, month, day) = civil(days);
+    *text = *b"0000-00-00T00:00:00.000000Z";
+    for (at, digits, number) in [
+        (0, 4, year),
+        (5, 2, month),
+        (8, 2, day),
+        (11, 2, second / 3600),
+        (14, 2, second / 60 % 60),
+        (17, 2, second % 60),
+        (20, 6, fraction),
+    ] {
+        let mut left = number;
+        for digit in text.iter_mut().skip(at).take(digits).rev() {
+            *digit += u8::try_from(left % 10).unwrap_or_default();
+            left /= 10;
+        }
+    }
+    let length = match text.get_mut(LENGTH_OF_SECONDS) {
+        Some(point) if fraction == 0 => {
+            *point = b'Z';
+            LENGTH_OF_SECONDS + 1
+        }
+        _ => LENGTH,
+    };
+    text.get(..length).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
+}
+
+/// Year, month and day of a day since 1970. Counted in years that begin in March, a leap day is the last of its year, and
+/// the days before each month follow a straight line: 153 in five months.
+const fn civil(days: u64) -> (u64, u64, u64) {
+    const DAYS_BEFORE_1970: u64 = 719_468; // since March of the year 0
+    const DAYS_PER_400_YEARS: u64 = 146_097;
+    let days = days + DAYS_BEFORE_1970;
+    let (era, day) = (days / DAYS_PER_400_YEARS, days % DAYS_PER_400_YEARS);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, later) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (400 * era + year + later, month, day)
 }
 
 /// Reads RFC 3339 with 0 to 9 fraction digits, with `Z`, an offset in `±hh:mm`, or no zone at all.
@@ -111,14 +162,7 @@ impl From<&str> for Timestamp {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Repr::Micros(micros) => {
-                let time = UNIX_EPOCH + Duration::from_micros(*micros);
-                if micros % MICROS_PER_SECOND == 0 {
-                    humantime::format_rfc3339_seconds(time).fmt(f)
-                } else {
-                    humantime::format_rfc3339_micros(time).fmt(f)
-                }
-            }
+            Repr::Micros(micros) => f.write_str(written(*micros, &mut [0; LENGTH])),
             Repr::Text(text) => f.write_str(text),
         }
     }
@@ -133,7 +177,7 @@ impl fmt::Debug for Timestamp {
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.0 {
-            Repr::Micros(_) => serializer.collect_str(self),
+            Repr::Micros(micros) => serializer.serialize_str(written(*micros, &mut [0; LENGTH])),
             Repr::Text(text) => serializer.serialize_str(text),
         }
     }
@@ -200,6 +244,18 @@ mod tests {
             let back: Timestamp = serde_json::from_str(&serde_json::to_string(&t).unwrap()).unwrap();
             prop_assert_eq!(&back, &t);
             prop_assert_eq!(back.unix_micros(), Some(micros));
+        }
+
+        #[test]
+        fn every_day_is_written_as_the_calendar_has_it(days in 0..=MAX_MICROS / MICROS_PER_SECOND / SECONDS_PER_DAY, rest in 0..SECONDS_PER_DAY * MICROS_PER_SECOND) {
+            for micros in [days * SECONDS_PER_DAY * MICROS_PER_SECOND, days * SECONDS_PER_DAY * MICROS_PER_SECOND + rest] {
+                let time = UNIX_EPOCH + Duration::from_micros(micros);
+                let expected = match micros % MICROS_PER_SECOND {
+                    0 => humantime::format_rfc3339_seconds(time).to_string(),
+                    _ => humantime::format_rfc3339_micros(time).to_string(),
+                };
+                prop_assert_eq!(Timestamp::from_unix_micros(micros).to_string(), expected);
+            }
         }
 
         #[test]

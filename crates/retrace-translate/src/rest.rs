@@ -72,7 +72,7 @@ impl<V: SpanView> Reading<'_, V> {
         let text = |text: &str| without_nul(text).into_owned();
         SpanOrigin {
             name: (view.name() != name).then(|| text(view.name())),
-            kind: (view.kind() != Kind::Internal).then(|| view.kind().as_str().to_owned()),
+            kind: (view.kind() != Kind::Internal).then(|| view.kind().as_str().into()),
             scope: (!scope.name.is_empty()).then(|| SpanScope {
                 name: text(scope.name),
                 version: (!scope.version.is_empty()).then(|| text(scope.version)),
@@ -201,7 +201,7 @@ fn object<'a, V: Serialize>(attributes: impl Iterator<Item = (&'a str, V)>) -> O
     /// So many are compared one by one; more are looked up.
     const FEW: usize = 32;
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut entries: Vec<(&str, V)> = Vec::with_capacity(FEW);
+    let mut entries: Vec<(&str, V)> = Vec::with_capacity(attributes.size_hint().1.unwrap_or(FEW).min(FEW));
     // A bit for each kind of key that came: of most kinds there is one key, and it need not be looked for.
     let mut kinds = 0_u128;
     for (key, value) in attributes {

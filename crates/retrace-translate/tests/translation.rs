@@ -354,7 +354,8 @@ fn a_tool_with_arguments_and_instructions_keeps_the_text_it_was_asked_with() {
 
 #[test]
 fn a_tool_with_instructions_alone_is_told_once_what_it_was_asked_with() {
-    let run = tool(1, 0, "look", "c1").with("gen_ai.system_instructions", "be brief").with("request_data", "look for x");
+    let run =
+        tool(1, 0, "look", "c1").with("gen_ai.system_instructions", "be brief").with("request_data", "look for x");
     let span = span_of(&run);
     assert_eq!(span.input.as_ref().unwrap().as_str().matches("look for x").count(), 1);
     assert_eq!(metadata(&span)["attributes"].take(), Json::Null);
