@@ -115,3 +115,45 @@ fn pain_31_a_run_is_seen_while_it_runs() {
     assert_eq!(processor.stats().delivered, 2);
     assert!(signals.lock().unwrap().is_empty(), "{signals:?}");
 }
+
+#[test]
+fn pain_34_who_works_and_for_whom_is_inherited_on_other_threads_and_after_the_parent_has_ended() {
+    for transport in [Transport::Ws, Transport::Http] {
+        let server = Server::start().unwrap();
+        let processor = processor(&server, transport);
+        let provider = SdkTracerProvider::builder().with_span_processor(processor.clone()).build();
+        let tracer = provider.tracer("agent");
+        let agent = |name: &'static str, more: Vec<KeyValue>, above: &Context| {
+            let own =
+                [KeyValue::new("gen_ai.operation.name", "invoke_agent"), KeyValue::new("gen_ai.agent.name", name)];
+            let attributes = own.into_iter().chain(more);
+            above.with_span(tracer.span_builder(name).with_attributes(attributes).start_with_context(&tracer, above))
+        };
+        let whom = vec![KeyValue::new("gen_ai.conversation.id", "s-1"), KeyValue::new("user.id", "u-1")];
+        let outer = agent("outer", whom, &Context::new());
+        let inner = agent("inner", Vec::new(), &outer);
+        inner.span().end();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let call = KeyValue::new("gen_ai.operation.name", "chat");
+                    tracer.span_builder("chat").with_attributes([call]).start_with_context(&tracer, &inner).end();
+                });
+            }
+        });
+        outer.span().end();
+        provider.shutdown().unwrap();
+        assert_eq!((processor.stats().delivered, processor.stats().lost.total()), (6, 0), "{transport:?}");
+
+        let runs = stored(&server);
+        let [run] = &runs[..] else { panic!("{transport:?}: {runs:?}") };
+        assert_eq!(run.session_id.as_deref(), Some("s-1"), "{transport:?}");
+        assert_eq!(run.metadata.as_ref().unwrap().to_value().unwrap()["user_id"], "u-1", "{transport:?}");
+        let calls: Vec<_> = run.spans.iter().flatten().filter(|span| span.name == "chat").collect();
+        assert_eq!(calls.len(), 4, "{transport:?}");
+        for call in calls {
+            let agents = (call.agent_id.as_deref(), call.agent_role.as_deref(), call.parent_agent_id.as_deref());
+            assert_eq!(agents, (Some("inner"), Some("inner"), Some("outer")), "{transport:?}");
+        }
+    }
+}

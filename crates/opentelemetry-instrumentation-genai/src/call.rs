@@ -190,7 +190,8 @@ impl Open {
         let partial = match end {
             End::Complete => {
                 let streamed = self.body.is_events() || (self.stream && self.body.documents() > 1);
-                streamed && error.is_none() && !(facts.complete || facts.all_finished() || facts.open_ended)
+                let unsaid = streamed && error.is_none();
+                facts.given_up || unsaid && !(facts.complete || facts.all_finished() || facts.open_ended)
             }
             End::Failed(_) | End::Dropped => !complete,
         };

@@ -8,7 +8,7 @@ use opentelemetry::global::{self, BoxedTracer, ObjectSafeTracer};
 use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _, TracerProvider};
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
 
-use crate::api::{Api, KNOWN, Route};
+use crate::api::{Api, Guarded, KNOWN, Route};
 use crate::attributes::{self, Omitted};
 use crate::body::Body;
 use crate::call::{Call, Known, Open, mesh};
@@ -305,7 +305,7 @@ impl Builder {
 
     /// Another API, asked before those that are known.
     pub fn with_api(mut self, api: impl Api + 'static) -> Self {
-        self.inner.apis.push(Arc::new(api));
+        self.inner.apis.push(Arc::new(Guarded(api)));
         self
     }
 

@@ -115,6 +115,8 @@ pub struct ResponseFacts {
     room: usize,
     cut: u64,
     capture: bool,
+    /// Who reads the answer has panicked.
+    pub(crate) given_up: bool,
 }
 
 /// Answers that one response may hold before further ones are left out.

@@ -77,7 +77,7 @@ async fn respond(rig: &Rig, steps: Vec<Step>) -> impl Body<Data = Bytes, Error =
 }
 
 #[tokio::test]
-async fn a_future_that_is_dropped_before_the_head() {
+async fn pain_23_a_future_that_is_dropped_before_the_head() {
     let rig = Rig::new();
     for polled in [false, true] {
         let inner = service_fn(|_: Request<_>| std::future::pending::<Result<Response<Full<Bytes>>, Infallible>>());
@@ -99,7 +99,7 @@ fn futures_poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
 }
 
 #[tokio::test]
-async fn a_body_that_is_dropped_after_some_chunks() {
+async fn pain_23_a_body_that_is_dropped_after_some_chunks() {
     let rig = Rig::new();
     for read in 0..4 {
         let words = ["one ", "two ", "three "];
@@ -117,7 +117,7 @@ async fn a_body_that_is_dropped_after_some_chunks() {
 }
 
 #[tokio::test]
-async fn a_body_that_fails() {
+async fn pain_23_a_body_that_fails() {
     let rig = Rig::new();
     let mut body = respond(&rig, vec![chunk("one "), Step::Data("data: {\"cho".to_owned()), Step::Fail]).await;
     body.frame().await.unwrap().unwrap();
@@ -160,7 +160,7 @@ async fn a_body_that_is_read_to_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_that_is_aborted_and_a_timeout() {
+async fn pain_23_a_task_that_is_aborted_and_a_timeout() {
     let rig = Rig::new();
     let mut body = respond(&rig, vec![chunk("one ")]).await;
     let task = tokio::spawn(async move { while body.frame().await.is_some() {} });
@@ -180,7 +180,7 @@ async fn a_task_that_is_aborted_and_a_timeout() {
 }
 
 #[tokio::test]
-async fn requests_and_responses_pass_untouched() {
+async fn pain_35_requests_and_responses_pass_untouched() {
     let rig = Rig::with(|builder| builder.with_capture(Capture::SpanOnly));
     let answer = json!({ "id": "c1", "choices": [] }).to_string();
     let inner = service_fn(|request: Request<RequestBody<Full<Bytes>>>| {

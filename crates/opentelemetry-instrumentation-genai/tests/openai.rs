@@ -127,7 +127,7 @@ fn a_stream_that_is_cut_is_partial_and_one_that_ends_is_not() {
 }
 
 #[test]
-fn usage_wherever_it_is() {
+fn pain_24_usage_wherever_it_is() {
     let usage = json!({ "prompt_tokens": 10, "completion_tokens": 4, "total_tokens": 19,
         "completion_tokens_details": { "reasoning_tokens": 5 }, "prompt_cache_hit_tokens": 6 });
     for stream in [

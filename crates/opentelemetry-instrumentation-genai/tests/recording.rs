@@ -205,6 +205,74 @@ fn apis_and_providers_can_be_added() {
     expect(&rig.one(), &json!({ "gen_ai.provider.name": "openai" }));
 }
 
+/// Panics at one of the things that it is asked.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Broken {
+    Route,
+    Accepts,
+    Request,
+    Headers,
+    Response,
+}
+
+impl Api for Broken {
+    fn route(&self, target: &Target<'_>) -> Option<Route> {
+        assert_ne!(*self, Self::Route);
+        Oracle.route(target)
+    }
+
+    fn accepts(&self, _: &Json<'_>) -> bool {
+        assert_ne!(*self, Self::Accepts);
+        true
+    }
+
+    fn request(&self, target: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
+        facts.model = Some("pythia".to_owned());
+        assert_ne!(*self, Self::Request);
+        Oracle.request(target, body, facts);
+    }
+
+    fn headers(&self, _: &HeaderMap, facts: &mut ResponseFacts) {
+        facts.id = Some("r1".to_owned());
+        assert_ne!(*self, Self::Headers);
+    }
+
+    fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
+        Oracle.response(document, facts);
+        facts.usage.output = Some(facts.usage.output.unwrap_or(0) + 1);
+        assert_ne!(*self, Self::Response);
+    }
+}
+
+#[test]
+fn pain_35_an_api_of_the_users_that_panics_breaks_no_call() {
+    let call = |broken: Broken| {
+        let rig = Rig::with(|builder| builder.with_api(broken).with_capture(Capture::SpanOnly));
+        let request = Request { method: "POST", url: "http://delphi/ask", body: Some(br#"{"question":"Why?"}"#) };
+        assert_eq!(rig.genai.is_candidate("POST", "http://delphi/ask"), broken != Broken::Route);
+        let mut call = rig.genai.start(&request)?;
+        call.response(200, &HeaderMap::new());
+        for _ in 0..3 {
+            call.chunk(b"data: {\"answer\":\"Because.\"}\n\n");
+        }
+        call.end();
+        Some(rig.one())
+    };
+    for broken in [Broken::Route, Broken::Accepts] {
+        assert_eq!(call(broken), None, "{broken:?}: no model call");
+    }
+    let read = |broken: Broken, documents: Option<i64>| {
+        let expected = json!({
+            "name": "chat pythia", "gen_ai.response.id": "r1", "gen_ai.usage.output_tokens": documents,
+            "retrace.partial": true,
+        });
+        expect(&call(broken).unwrap(), &expected);
+    };
+    read(Broken::Request, Some(3));
+    read(Broken::Headers, None);
+    read(Broken::Response, Some(1));
+}
+
 #[test]
 fn sampling_of_the_sdk_is_followed() {
     let provider = SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOff).build();

@@ -237,6 +237,26 @@ mod tests {
         assert_eq!(Timestamp::from_unix_nanos(u64::MAX).to_string(), "2554-07-21T23:34:33.709551Z");
     }
 
+    #[test]
+    fn each_day_is_the_one_after_the_day_before() {
+        let (mut year, mut month, mut day) = (1970, 1, 1);
+        for days in 0..=MAX_MICROS / MICROS_PER_SECOND / SECONDS_PER_DAY {
+            assert_eq!(civil(days), (year, month, day));
+            let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+            let last = match month {
+                2 => 28 + u64::from(is_leap),
+                4 | 6 | 9 | 11 => 30,
+                _ => 31,
+            };
+            (year, month, day) = match (month, day) {
+                (12, 31) => (year + 1, 1, 1),
+                (_, day) if day == last => (year, month + 1, 1),
+                _ => (year, month, day + 1),
+            };
+        }
+        assert_eq!((year, month, day), (10_000, 1, 1));
+    }
+
     proptest! {
         #[test]
         fn every_microsecond_comes_back(micros in 0..=MAX_MICROS) {

@@ -65,7 +65,8 @@ impl SpanSelection {
 /// A decision of the application's about one span.
 ///
 /// It is asked on the worker's thread when a span has ended, and in live runs when it begins too; there a span that was
-/// selected once stays. Where runs are announced to other services it is also asked on the thread that begins the span. A policy that panics decides nothing: the span is then selected if it is a GenAI span.
+/// selected once stays. Where runs are announced to other services it is also asked on the thread that begins the span. A
+/// policy that panics decides nothing: the span is then selected if it is a GenAI span.
 #[derive(Clone)]
 pub struct SpanPolicy(Arc<dyn Fn(&SpanFacts<'_>) -> bool + Send + Sync>);
 

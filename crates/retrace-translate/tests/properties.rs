@@ -25,7 +25,7 @@ const DIALECTS: &[(&str, &str, &str, &str)] = &[
 
 proptest! {
     #[test]
-    fn whatever_comes_in_comes_out_once_valid_and_whole(
+    fn pain_22_whatever_comes_in_comes_out_once_valid_and_whole(
         spans in prop::collection::vec(any_span(), 1..16),
         selection in any_selection(),
         capture_content: bool,

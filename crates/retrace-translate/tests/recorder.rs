@@ -80,7 +80,7 @@ fn a_trace_without_genai_costs_nothing() {
 }
 
 #[test]
-fn genai_spans_and_the_root_are_sent_under_their_nearest_sent_ancestor() {
+fn pain_22_genai_spans_and_the_root_are_sent_under_their_nearest_sent_ancestor() {
     let said = record(&[
         chat(5, 4),
         span(4, 3, "retry"),
@@ -295,7 +295,7 @@ fn a_circle_of_parents_is_told_in_the_end() {
 }
 
 #[test]
-fn agents_sessions_and_users_are_inherited() {
+fn pain_34_agents_sessions_and_users_are_inherited() {
     let (trace, spans) = run_of(&[
         chat(4, 3),
         agent(3, 2, "inner").with("gen_ai.agent.id", "id-inner"),

@@ -4,6 +4,7 @@ mod anthropic;
 mod bedrock;
 mod cohere;
 mod gemini;
+mod guarded;
 mod ollama;
 mod openai;
 mod openai_chat;
@@ -21,9 +22,12 @@ use crate::request::{Operation, RequestFacts};
 use crate::response::ResponseFacts;
 use crate::url::Target;
 
+pub(crate) use guarded::Guarded;
+
 /// How an API of a provider is read.
 ///
-/// Nothing here sees a socket or keeps a state: what a call has said so far is in the facts.
+/// Nothing here sees a socket or keeps a state: what a call has said so far is in the facts. Where one of its own panics, the
+/// call goes on untouched: its URL is then no model call, and its answer is not read any further.
 ///
 /// ```
 /// use opentelemetry_instrumentation_genai::{Api, Json, Operation, RequestFacts, ResponseFacts, Route, Target};

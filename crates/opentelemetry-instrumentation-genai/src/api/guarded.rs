@@ -1,0 +1,50 @@
+//! An API of the application's: where it panics, the call goes on as if it had not been asked.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use http::HeaderMap;
+
+use crate::api::{Api, Route};
+use crate::json::Json;
+use crate::request::RequestFacts;
+use crate::response::ResponseFacts;
+use crate::url::Target;
+
+/// Asks an API, and takes a panic for no answer. What it had filled in by then stays.
+pub(crate) struct Guarded<A>(pub(crate) A);
+
+fn asked<T>(ask: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(ask)).ok()
+}
+
+impl<A: Api> Api for Guarded<A> {
+    fn route(&self, target: &Target<'_>) -> Option<Route> {
+        asked(|| self.0.route(target)).flatten()
+    }
+
+    fn accepts(&self, body: &Json<'_>) -> bool {
+        asked(|| self.0.accepts(body)).unwrap_or(false)
+    }
+
+    fn request(&self, target: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
+        let _ = asked(|| self.0.request(target, body, facts));
+    }
+
+    fn headers(&self, headers: &HeaderMap, facts: &mut ResponseFacts) {
+        facts.given_up = asked(|| self.0.headers(headers, facts)).is_none();
+    }
+
+    fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
+        // Once is enough: a stream has a thousand documents.
+        if !facts.given_up {
+            facts.given_up = asked(|| self.0.response(document, facts)).is_none();
+        }
+    }
+}
+
+impl<A: fmt::Debug> fmt::Debug for Guarded<A> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
