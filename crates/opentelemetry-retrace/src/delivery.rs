@@ -12,7 +12,7 @@ use crate::config::Transport;
 use crate::outbox::{Answer, Chunk, Notice, Outbox, OutboxLimits, Said, Sending, shorter};
 use crate::route::Route;
 use crate::stats::LossReason;
-use crate::stream::{Incomplete, Rest, Stream};
+use crate::stream::{Incomplete, Rest, Stream, Written};
 use crate::transport::ws::{CloseReason, Closed};
 
 /// What a shutdown keeps back for requests when the stream does not confirm in time; what the official client takes for
@@ -366,6 +366,11 @@ impl Delivery {
     /// The next frame to write, if the connection is open and one may be written now.
     pub(crate) fn next_frame(&mut self, now: Duration) -> Option<Utf8Bytes> {
         if self.route.is_open() { self.stream.next(now) } else { None }
+    }
+
+    /// Which frames the present connection has, and of those which are confirmed.
+    pub(crate) fn written(&self) -> Written {
+        self.stream.written()
     }
 
     /// Why the present connection is to be given up, if it is.

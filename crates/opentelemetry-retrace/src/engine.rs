@@ -23,6 +23,7 @@ use crate::outbox::{Answer, Notice, OutboxLimits, Said, Sending};
 use crate::redact::Redaction;
 use crate::sampler::Rule;
 use crate::stats::{Account, LossReason, Lost};
+use crate::stream::Written;
 use crate::transport::ws::{Closed, Incoming};
 use crate::view::SdkSpan;
 use crate::waiter::{Waited, Waiter};
@@ -318,6 +319,11 @@ impl Engine {
     /// Whether the connection has done its work for good.
     pub(crate) fn leaves_link(&self) -> bool {
         (self.halted || self.closing.is_some()) && self.delivery.is_empty()
+    }
+
+    /// Which frames the present connection has, and of those which are confirmed.
+    pub(crate) fn written(&self) -> Written {
+        self.delivery.written()
     }
 
     /// The next frame to write to the connection, if one may be written now.

@@ -58,8 +58,8 @@
 //!
 //! # Across services
 //! [`RetracePropagator`] carries traces from service to service, [`RetraceIdGenerator`] makes their ids, and the module
-//! [`traceparent`] does by hand what no instrumentation does. Spans that come with a caller's [`RecordedRun`] are not yet
-//! joined to the caller's run.
+//! [`traceparent`] does by hand what no instrumentation does. Spans below a caller that says it records the trace
+//! ([`RecordedRun`]) become part of the caller's run ([`Builder::with_joined_runs`]).
 //!
 //! # Features
 //! | feature | default | what for |
@@ -67,7 +67,7 @@
 //! | `rustls-aws-lc-rs` | yes | HTTPS, with the cryptography of AWS-LC, the default of rustls |
 //! | `rustls-ring` | | HTTPS, with the cryptography of ring; with both, AWS-LC is used |
 //! | `gzip` | | bodies of requests can be compressed ([`Builder::with_compression`]) |
-//! | `metrics` | | what becomes of spans, by OpenTelemetry's names, through the global meter there is when a way in is built: `otel.sdk.exporter.span.exported`, `otel.sdk.exporter.span.inflight`, of HTTP requests `otel.sdk.exporter.operation.duration`, and of a span processor `otel.sdk.processor.span.processed`, `otel.sdk.processor.span.queue.size` and `otel.sdk.processor.span.queue.capacity` |
+//! | `metrics` | | what becomes of spans, by OpenTelemetry's names, through the global meter there is when a way in is built: `otel.sdk.exporter.span.exported`, `otel.sdk.exporter.span.inflight`, of requests, and of batches of frames until they are confirmed, `otel.sdk.exporter.operation.duration`, and of a span processor `otel.sdk.processor.span.processed`, `otel.sdk.processor.span.queue.size` and `otel.sdk.processor.span.queue.capacity` |
 //! | `prices` | yes | the cost of a call from a bundled price table |
 //! | `internal-logs` | yes | says what goes wrong through OpenTelemetry's internal logging |
 //!

@@ -1,9 +1,10 @@
 //! What becomes of spans, as metrics by the names of OpenTelemetry (semantic conventions, "SDK metrics").
 //!
-//! All but the duration of requests is read when somebody collects it, from what is counted anyway: nothing is added where
-//! spans pass, and nothing of it passes through the pipeline that it is about. A request is timed where it is made, on the
-//! worker.
+//! All but durations is read when somebody collects it, from what is counted anyway: nothing is added where spans pass, and
+//! nothing of it passes through the pipeline that it is about. Requests, and batches of frames until all of them are confirmed,
+//! are timed where they are sent, on the worker.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -15,12 +16,15 @@ use crate::config::BaseUrl;
 use crate::inbox::Queue;
 use crate::outbox::Answer;
 use crate::stats::Stats;
+use crate::stream::Written;
 
 /// The meter, as that of the SDK's own components.
 const METER: &str = "otel.sdk";
 const EXPORTER: &str = "retrace_exporter";
 const PROCESSOR: &str = "retrace_span_processor";
 const ERROR: &str = "error.type";
+/// Batches that are timed at once. There are more only where a receiver confirms them all but an early one.
+const MOST_BATCHES: usize = 4096;
 const HTTP_PORT: u16 = 80;
 const HTTPS_PORT: u16 = 443;
 
@@ -61,6 +65,11 @@ impl Metrics {
             whom.push(KeyValue::new("server.port", i64::from(port)));
         }
         Self { instance, component, durations, whom }
+    }
+
+    /// Times what is written to a connection.
+    pub(crate) fn batches(&self) -> Batches {
+        Batches { durations: self.durations.clone(), whom: self.whom.clone(), waiting: VecDeque::new() }
     }
 
     /// Makes a request, and says how long that took and what came of it.
@@ -119,6 +128,47 @@ impl Metrics {
             .build();
         if let Some(queue) = queue {
             observe_queue(&meter, component(PROCESSOR, self.instance), queue);
+        }
+    }
+}
+
+/// Batches of frames that wait for being confirmed.
+#[derive(Debug)]
+pub(crate) struct Batches {
+    durations: Histogram<f64>,
+    whom: Vec<KeyValue>,
+    /// Below which number the frames of a batch are, and when it was written.
+    waiting: VecDeque<(u64, Instant)>,
+}
+
+impl Batches {
+    /// One more batch was written.
+    pub(crate) fn written(&mut self, written: impl FnOnce() -> Written) {
+        if self.waiting.len() == MOST_BATCHES {
+            self.waiting.pop_front();
+        }
+        self.waiting.push_back((written().before, Instant::now()));
+    }
+
+    /// Something may have been confirmed: says of each batch that is, how long that took.
+    pub(crate) fn confirmed(&mut self, written: impl FnOnce() -> Written) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let confirmed_before = written().confirmed_before;
+        while let Some((before, began)) = self.waiting.front()
+            && *before <= confirmed_before
+        {
+            self.durations.record(began.elapsed().as_secs_f64(), &self.whom);
+            self.waiting.pop_front();
+        }
+    }
+
+    /// The connection is gone: what waits is written anew, to another one.
+    pub(crate) fn broken_off(&mut self) {
+        let whom = with(&self.whom, KeyValue::new(ERROR, "no_answer"));
+        for (_, began) in self.waiting.drain(..) {
+            self.durations.record(began.elapsed().as_secs_f64(), &whom);
         }
     }
 }

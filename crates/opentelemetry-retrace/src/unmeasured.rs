@@ -4,6 +4,7 @@ use crate::config::BaseUrl;
 use crate::inbox::Queue;
 use crate::outbox::Answer;
 use crate::stats::Stats;
+use crate::stream::Written;
 
 /// The metrics of one pipeline.
 #[derive(Clone, Debug)]
@@ -14,10 +15,28 @@ impl Metrics {
         Self
     }
 
+    #[expect(clippy::unused_self, reason = "there are metrics that are somebody's")]
+    pub(crate) fn batches(&self) -> Batches {
+        Batches
+    }
+
     pub(crate) async fn timed(&self, request: impl Future<Output = Answer>) -> Answer {
         request.await
     }
 
     #[expect(clippy::unused_self, reason = "there are metrics that are somebody's")]
     pub(crate) fn observe(&self, _: impl Fn() -> Option<Stats>, _: Option<impl Fn() -> Option<Queue>>) {}
+}
+
+/// Batches of frames that wait for being confirmed.
+#[derive(Debug)]
+pub(crate) struct Batches;
+
+#[expect(clippy::unused_self, reason = "there are batches that are timed")]
+impl Batches {
+    pub(crate) fn written(&mut self, _: impl FnOnce() -> Written) {}
+
+    pub(crate) fn confirmed(&mut self, _: impl FnOnce() -> Written) {}
+
+    pub(crate) fn broken_off(&mut self) {}
 }

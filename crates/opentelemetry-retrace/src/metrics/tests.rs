@@ -160,3 +160,33 @@ fn requests_are_timed_by_what_came_of_them() {
         ]
     );
 }
+
+#[test]
+fn batches_are_timed_until_all_of_them_is_confirmed() {
+    let (whose, points) = collected(|| {
+        let metrics = metrics();
+        let mut batches = metrics.batches();
+        let at = |before, confirmed_before| move || Written { before, confirmed_before };
+        batches.written(at(3, 0));
+        batches.written(at(5, 0));
+        batches.confirmed(at(5, 2));
+        assert_eq!(batches.waiting.len(), 2, "the first one lacks a frame");
+        batches.confirmed(at(5, 4));
+        assert_eq!(batches.waiting.len(), 1);
+        batches.written(at(9, 4));
+        batches.confirmed(at(9, 9));
+        batches.written(at(12, 9));
+        batches.broken_off();
+        batches.confirmed(|| unreachable!("nothing waits"));
+        for before in 0..2 * MOST_BATCHES as u64 {
+            batches.written(at(before, 0));
+        }
+        assert_eq!(batches.waiting.len(), MOST_BATCHES);
+        metrics
+    });
+    let whom = "server.address=api.example.com server.port=443";
+    assert_eq!(
+        of(&points, "otel.sdk.exporter.operation.duration", EXPORTER, &whose),
+        [(format!("error.type=no_answer {whom}"), 1), (whom.to_owned(), 3)]
+    );
+}

@@ -312,6 +312,12 @@ impl Stream {
         (self.cursor, self.unconfirmed, self.unconfirmed_bytes) = (0, 0, 0);
     }
 
+    /// Which frames the present connection has, and of those which are confirmed.
+    pub(crate) fn written(&self) -> Written {
+        let unconfirmed = self.frames.range(..self.cursor).next().map(|(seq, _)| *seq);
+        Written { before: self.cursor, confirmed_before: unconfirmed.unwrap_or(self.cursor) }
+    }
+
     /// When the present connection is to be given up unless something is confirmed.
     pub(crate) fn confirmed_until(&self) -> Option<Duration> {
         (self.unconfirmed > 0).then(|| self.progress + UNCONFIRMED)
@@ -529,6 +535,15 @@ impl Stream {
         self.weight -= run.weight() + run.steps.values().map(Step::weight).sum::<usize>();
         Some(run)
     }
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// Every frame below this number was written.
+    pub before: u64,
+    /// Every frame below this number is confirmed.
+    pub confirmed_before: u64,
 }
 
 impl Says {

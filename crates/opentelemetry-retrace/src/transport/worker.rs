@@ -17,7 +17,7 @@ use crate::config::BuildError;
 use crate::engine::Engine;
 use crate::inbox::{Inbox, Taken};
 use crate::log::{self, Throttle};
-use crate::metrics::Metrics;
+use crate::metrics::{Batches, Metrics};
 use crate::outbox::Answer;
 use crate::stats::LossReason;
 use crate::transport::clock::Clock;
@@ -76,10 +76,12 @@ impl Worker {
     fn run(self, runtime: &Runtime) {
         let Self { inbox, engine, http, ws, spool, on_error, metrics } = self;
         let clock = Clock::new(Instant::now());
-        let mut state = State { inbox, engine, spool, on_error, metrics, throttle: Throttle::default(), clock };
+        let (batches, throttle) = (metrics.batches(), Throttle::default());
+        let mut state = State { inbox, engine, spool, on_error, metrics, batches, throttle, clock };
         // What a panic interrupts is in the engine, which accounts for it before it goes on.
         while catch_unwind(AssertUnwindSafe(|| runtime.block_on(state.work(&http, ws.as_ref())))).is_err() {
             let now = state.now();
+            state.batches.broken_off();
             state.engine.recover(now);
             state.report();
             thread::sleep(RESTART_PAUSE);
@@ -103,6 +105,7 @@ struct State {
     spool: Option<Spool>,
     on_error: Option<OnError>,
     metrics: Metrics,
+    batches: Batches,
     throttle: Throttle,
     clock: Clock,
 }
@@ -137,6 +140,7 @@ impl State {
             let took = began.elapsed();
             if let Some(closed) = self.engine.gives_up_link(now) {
                 link = None;
+                self.batches.broken_off();
                 self.engine.incoming(Incoming::Closed(closed), now);
             }
             if let Some(ws) = ws.filter(|_| link.is_none() && self.engine.wants_link(now)) {
@@ -210,12 +214,14 @@ impl State {
         let mut next = first;
         loop {
             let more = || link.as_mut().and_then(|link| link.incoming.try_recv().ok());
-            let Some(incoming) = next.take().or_else(more) else { return };
+            let Some(incoming) = next.take().or_else(more) else { break };
             if matches!(incoming, Incoming::Closed(_)) {
                 *link = None;
+                self.batches.broken_off();
             }
             self.engine.incoming(incoming, now);
         }
+        self.batches.confirmed(|| self.engine.written());
     }
 
     /// Writes what may be written now; tells whether there is more than there is room for.
@@ -233,6 +239,7 @@ impl State {
                 break;
             }
             place.send(batch);
+            self.batches.written(|| self.engine.written());
         }
         if self.engine.leaves_link() {
             link.close();
