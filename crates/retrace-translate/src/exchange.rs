@@ -25,6 +25,16 @@ struct Request<'a> {
     prompt: Option<&'a RawValue>,
     #[serde(borrow, alias = "instructions", alias = "systemInstruction", alias = "system_instruction")]
     system: Option<&'a RawValue>,
+    /// Where Gemini's SDKs keep what is no message.
+    #[serde(borrow)]
+    config: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Config<'a> {
+    #[serde(borrow, alias = "systemInstruction")]
+    system_instruction: Option<&'a RawValue>,
 }
 
 /// The messages of a request; `None` when it is none.
@@ -35,7 +45,8 @@ pub(crate) fn request(json: &str) -> Option<Vec<Turn<'_>>> {
     let request: Request<'_> = object(json)?;
     let said = request.messages.or(request.contents).or(request.input).or(request.prompt)?;
     let mut turns = Vec::new();
-    if let Some(system) = request.system.filter(|raw| raw.get() != "null") {
+    let configured = || object::<Config<'_>>(request.config?.get())?.system_instruction;
+    if let Some(system) = request.system.or_else(configured).filter(|raw| raw.get() != "null") {
         let parts = message(system).map_or_else(|| parts_of(system), |turn| turn.parts);
         turns.push(Turn { role: Cow::Borrowed("system"), parts, ..Turn::default() });
     }
@@ -71,6 +82,9 @@ struct Response<'a> {
     output: Option<Vec<&'a RawValue>>,
     #[serde(borrow)]
     messages: Option<Vec<&'a RawValue>>,
+    /// Of one candidate of Gemini's alone.
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
     /// Anthropic's, or a message alone.
     #[serde(borrow)]
     role: Option<&'a RawValue>,
@@ -83,8 +97,16 @@ struct Response<'a> {
     /// What is left of a streamed answer, or of a completion.
     #[serde(borrow, alias = "combined_chunk_content")]
     text: Option<&'a RawValue>,
-    #[serde(borrow, alias = "stop_reason")]
+    #[serde(borrow, alias = "stop_reason", alias = "finishReason")]
     finish_reason: Option<&'a RawValue>,
+}
+
+impl Response<'_> {
+    /// Whether it is one message, and no list of any.
+    fn is_message(&self) -> bool {
+        let is_candidate = || self.content.is_some_and(|content| content.get().starts_with('{'));
+        self.role.is_some() || self.message.is_some() || is_candidate()
+    }
 }
 
 /// What an answer says beside its messages.
@@ -106,10 +128,11 @@ impl Answered {
             finish_reason: Option<&'a RawValue>,
         }
         let response: Response<'_> = object(json)?;
+        let is_message = response.is_message();
         let of_choices = response.choices.or(response.candidates);
         let alone = match (&of_choices, &response.output) {
             (None, Some(_)) => response.status,
-            (None, None) if response.role.is_some() => response.finish_reason,
+            (None, None) if is_message => response.finish_reason,
             (Some(_), _) => None,
             (None, None) => return None,
         };
@@ -132,9 +155,10 @@ pub(crate) fn response(json: &str) -> Option<Vec<Turn<'_>>> {
         let parts = turns.into_iter().flat_map(|turn| turn.parts).collect();
         return Some(vec![Turn { role: Cow::Borrowed("assistant"), parts, ..Turn::default() }]);
     }
+    let is_message = response.is_message();
     match response.choices.or(response.candidates).or(response.messages) {
         Some(list) => list.into_iter().map(message).collect(),
-        None if response.role.is_some() || response.message.is_some() => messages(json),
+        None if is_message => messages(json),
         None => {
             let parts = vec![Part::Text(text_of(response.text?)?)];
             let finish_reason = response.finish_reason.and_then(label_of);
@@ -166,6 +190,7 @@ mod tests {
             r#"{"instructions":"be terse","input":"hi"}"#,
             r#"{"instructions":"be terse","input":[{"type":"message","role":"user","content":[{"type":"input_text","text":"hi"}]}]}"#,
             r#"{"systemInstruction":{"parts":[{"text":"be terse"}]},"contents":[{"role":"user","parts":[{"text":"hi"}]}]}"#,
+            r#"{"config":{"system_instruction":"be terse","top_p":1},"contents":[{"role":"user","parts":[{"text":"hi"}]}]}"#,
         ] {
             assert_eq!(asked(json), expected, "{json}");
         }
@@ -182,6 +207,7 @@ mod tests {
             r#"{"choices":[{"text":"yes","finish_reason":"stop"}]}"#,
             r#"{"role":"assistant","content":[{"type":"text","text":"yes"}],"stop_reason":"stop"}"#,
             r#"{"candidates":[{"content":{"role":"model","parts":[{"text":"yes"}]},"finishReason":"stop"}]}"#,
+            r#"{"content":{"role":"model","parts":[{"text":"yes"}]},"finish_reason":"stop","usage_metadata":{}}"#,
         ] {
             let answer = answer(response(json).unwrap());
             assert_eq!(answer.output.unwrap().as_str(), "\"yes\"", "{json}");
@@ -207,6 +233,7 @@ mod tests {
             (r#"{"id":"m","role":"assistant","content":[],"stop_reason":"end_turn"}"#, "m", &["end_turn"]),
             (r#"{"responseId":"g","candidates":[{"finishReason":"STOP"}]}"#, "g", &["STOP"]),
             (r#"{"id":"r","output":[],"status":"completed"}"#, "r", &["completed"]),
+            (r#"{"id":"a","content":{"parts":[]},"finishReason":"STOP"}"#, "a", &["STOP"]),
         ] {
             let answered = Answered::read(json).unwrap();
             assert_eq!(

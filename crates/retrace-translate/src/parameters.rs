@@ -40,26 +40,36 @@ impl Parameters {
     /// Takes in what an object says; whether nothing else is in it.
     fn hear(&mut self, slots: &Slots<'_>, slot: Slot) -> bool {
         let text = slots.value(slot).and_then(Value::as_json_text);
-        let Some(text) = text.filter(|text| text.trim_start().starts_with('{') && is_strict(text)) else {
-            return false;
-        };
-        let Ok(parameters) = serde_json::from_str::<BTreeMap<String, &RawValue>>(text) else { return false };
+        text.is_some_and(|text| text.trim_start().starts_with('{') && is_strict(text) && self.read(text, true))
+    }
+
+    /// Reads an object, and where Gemini has them the parameters in it; whether nothing else is in it.
+    fn read(&mut self, json: &str, deeper: bool) -> bool {
+        let Ok(parameters) = serde_json::from_str::<BTreeMap<String, &RawValue>>(json) else { return false };
         let mut rest = Rest(parameters);
         let own = self;
         let sampling = &mut own.sampling;
         rest.take(&["temperature"], &mut sampling.temperature);
-        rest.take(&["top_p"], &mut sampling.top_p);
-        rest.take(&["top_k"], &mut sampling.top_k);
+        rest.take(&["top_p", "topP"], &mut sampling.top_p);
+        rest.take(&["top_k", "topK"], &mut sampling.top_k);
         rest.take(&["seed"], &mut sampling.seed);
-        rest.take(&["max_tokens", "max_completion_tokens", "max_output_tokens"], &mut sampling.max_tokens);
-        rest.take(&["frequency_penalty"], &mut sampling.frequency_penalty);
-        rest.take(&["presence_penalty"], &mut sampling.presence_penalty);
-        rest.take(&["stop", "stop_sequences"], &mut sampling.stop);
-        rest.take(&["n", "candidate_count"], &mut sampling.n);
+        rest.take(
+            &["max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens"],
+            &mut sampling.max_tokens,
+        );
+        rest.take(&["frequency_penalty", "frequencyPenalty"], &mut sampling.frequency_penalty);
+        rest.take(&["presence_penalty", "presencePenalty"], &mut sampling.presence_penalty);
+        rest.take(&["stop", "stop_sequences", "stopSequences"], &mut sampling.stop);
+        rest.take(&["n", "candidate_count", "candidateCount"], &mut sampling.n);
         rest.take(&["model", "model_name"], &mut own.model);
         rest.take(&["stream"], &mut own.streaming);
         rest.take(&["user"], &mut own.user);
         rest.take(&["conversation"], &mut own.conversation);
+        for name in ["config", "generationConfig", "generation_config"].into_iter().filter(|_| deeper) {
+            if rest.0.get(name).is_some_and(|raw| own.read(raw.get(), false)) {
+                rest.0.remove(name);
+            }
+        }
         rest.0.is_empty()
     }
 }

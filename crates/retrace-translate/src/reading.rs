@@ -320,7 +320,9 @@ impl<'v, V: SpanView> Reading<'v, V> {
     fn requested_tools(&self) -> Option<Offered> {
         let input = self.slots.value(Slot::Input).filter(|_| self.class() == Some(Class::Model))?.as_json_text()?;
         let request = Members::read(input).filter(|_| is_strict(input))?;
-        tools::offered(request.get(&["tools", "functions"])?.get())
+        let tools = ["tools", "functions"];
+        let offered = request.get(&tools).or_else(|| request.object(&["config"])?.get(&tools));
+        tools::offered(offered?.get())
     }
 
     /// The provider, by the name that the conventions have for it. What else its name said stays an attribute.

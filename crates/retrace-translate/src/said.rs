@@ -9,7 +9,9 @@ use serde_json::value::RawValue;
 
 use crate::dialect::{Class, of_rank};
 use crate::exchange;
-use crate::messages::{Answer, Part, SeenTool, Turn, answer, conversation, has_images, text_of, tie_results, tools_in};
+use crate::messages::{
+    Answer, Part, SeenTool, Turn, answer, conversation, embedded, has_images, text_of, tie_results, tools_in,
+};
 use crate::reading::Reading;
 use crate::repair::repair;
 use crate::slot::Slot;
@@ -59,8 +61,18 @@ impl<V: SpanView> Reading<'_, V> {
             said.vision = history.as_deref().is_some_and(has_images);
         }
 
-        let asked = (instructions.is_some() || history.is_some()).then(|| {
-            Json::from_serialize(&conversation(instructions.unwrap_or_default(), history.unwrap_or_default()))
+        // On the span of a tool that answered, the message of the tool is what it was asked with.
+        let called_with = match history.as_deref() {
+            Some([turn]) if class == Some(Class::Tool) && instructions.is_none() && answered.is_some() => {
+                only_result(turn)
+            }
+            _ => None,
+        };
+        let asked = called_with.map(|raw| Json::from_serialize(&embedded(raw)));
+        let asked = asked.or_else(|| {
+            (instructions.is_some() || history.is_some()).then(|| {
+                Json::from_serialize(&conversation(instructions.unwrap_or_default(), history.unwrap_or_default()))
+            })
         });
         said.answer = answered.map(answer).unwrap_or_default();
 
@@ -165,6 +177,14 @@ fn otherwise(slot: Slot) -> &'static str {
 }
 
 /// Whether a text is JSON with more than one value in it.
+/// What a message has that is the result of a tool and nothing else.
+fn only_result<'a>(turn: &Turn<'a>) -> Option<&'a RawValue> {
+    match turn.parts.as_slice() {
+        [Part::ToolResult { result, .. }] => *result,
+        _ => None,
+    }
+}
+
 fn is_structured(text: &str) -> bool {
     text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<&RawValue>(text).is_ok()
 }

@@ -40,12 +40,25 @@ struct Definition<'a> {
     tool: Option<Wrapped<'a>>,
     #[serde(borrow, default, rename = "tool.json_schema")]
     dotted: Option<&'a RawValue>,
+    /// Several, in the shape of Gemini's API.
+    #[serde(borrow, default, alias = "functionDeclarations")]
+    function_declarations: Option<Vec<&'a RawValue>>,
 }
 
 #[derive(Deserialize)]
 struct Wrapped<'a> {
     #[serde(borrow, default)]
     json_schema: Option<&'a RawValue>,
+}
+
+/// The definitions, those that stand together one by one.
+fn each(definitions: Vec<&RawValue>) -> Vec<&RawValue> {
+    let together = |raw: &&RawValue| raw.get().contains("eclarations\"");
+    if !definitions.iter().any(together) {
+        return definitions;
+    }
+    let declared = |raw| serde_json::from_str::<Definition<'_>>(RawValue::get(raw)).ok()?.function_declarations;
+    definitions.into_iter().flat_map(|raw| declared(raw).unwrap_or_else(|| vec![raw])).collect()
 }
 
 /// Reads a list of tool definitions; `None` when it is in no shape known here.
@@ -60,7 +73,7 @@ pub(crate) fn offered(json: &str) -> Option<Offered> {
     let mut schemas = BTreeMap::new();
     let mut descriptions = BTreeMap::new();
     let mut provided = Vec::new();
-    for raw in definitions {
+    for raw in each(definitions) {
         let mut definition: Definition<'_> = serde_json::from_str(raw.get()).ok()?;
         if let Some(inner) = definition.dotted.or_else(|| definition.tool?.json_schema) {
             definition = serde_json::from_str(inner.get()).ok()?;
@@ -104,12 +117,14 @@ mod tests {
             {"tool":{"json_schema":{"type":"function","function":{"name":"f","parameters":{"y":1}}}}},
             {"tool.json_schema":{"name":"g","input_schema":{}}},
             {"type":"web_search","name":"e"},
-            {"type":"code_interpreter"}
+            {"type":"code_interpreter"},
+            {"functionDeclarations":[{"name":"h","parameters":{"type":"OBJECT"}},{"name":"i"}]},
+            {"function_declarations":[{"name":"j","parameters_json_schema":{"z":1}}]}
         ]"#;
         let offered = offered(json).unwrap();
         assert_eq!(
             offered.schemas.unwrap().as_str(),
-            r#"{"a":{"type":"object"},"b":{"type":"string"},"c":{"x":1},"d":{},"f":{"y":1},"g":{}}"#
+            r#"{"a":{"type":"object"},"b":{"type":"string"},"c":{"x":1},"d":{},"f":{"y":1},"g":{},"h":{"type":"OBJECT"},"i":{},"j":{"z":1}}"#
         );
         assert_eq!(
             offered.provided.unwrap().as_str(),

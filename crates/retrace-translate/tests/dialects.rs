@@ -21,6 +21,40 @@ fn messages(span: &retrace_protocol::Span) -> Json {
 }
 
 #[test]
+fn what_libraries_add_beside_the_registry_is_read() {
+    for key in ["gen_ai.usage.cost", "gen_ai.usage.total_cost", "gen_ai.usage.cost_usd", "gen_ai.cost.total_tokens"] {
+        let told = span_of(&chat(1, 0).with("gen_ai.request.model", "gpt-4o-mini").with_value(key, Value::Float(0.25)));
+        assert_eq!(told.cost, Some(0.25), "{key}");
+        assert!(metadata(&told)["attributes"].get(key).is_none(), "{key} is said once");
+    }
+    let call = chat(1, 0)
+        .with("gen_ai.request.messages", r#"[{"role":"user","content":"hi"}]"#)
+        .with("gen_ai.response.text", "yes")
+        .with_value("gen_ai.usage.input_tokens", Value::Int(9))
+        .with_value("gen_ai.usage.input_tokens.cached", Value::Int(4))
+        .with_value("gen_ai.response.streaming", Value::Bool(true));
+    let told = span_of(&call);
+    assert_eq!(messages(&told), value!([{"role": "user", "content": "hi"}]));
+    assert_eq!(told.output.as_ref().unwrap().as_str(), "\"yes\"");
+    let said = metadata(&told);
+    assert_eq!((&said["usage"]["cache_read_tokens"], &said["streaming"]), (&value!(4), &value!(true)));
+}
+
+#[test]
+fn the_message_of_a_tool_on_its_own_span_is_what_it_was_asked_with() {
+    let asked = |span: TestSpan| {
+        let message = [("content", r#"{"city": "Oslo"}"#), ("id", "c1"), ("role", "tool")];
+        span.event("gen_ai.tool.message", &message)
+    };
+    let answered = |span: TestSpan| span.event("gen_ai.choice", &[("message", r#"[{"text": "4 C"}]"#), ("id", "c1")]);
+    let told = span_of(&answered(asked(tool(1, 0, "look", "c1"))));
+    assert_eq!(json(told.input.as_ref()), value!({"city": "Oslo"}));
+    assert_eq!(told.output.as_ref().unwrap().as_str(), "\"4 C\"");
+    let told = span_of(&asked(tool(1, 0, "look", "c1")));
+    assert_eq!(messages(&told)[0]["role"], "tool", "one that has not answered may have been told an answer");
+}
+
+#[test]
 fn an_openinference_call_is_read_from_its_keys_in_any_order() {
     let call = with(
         span(1, 0, "ChatAnthropic"),

@@ -4,6 +4,7 @@
 //! [`Slot`]s that all dialects share. [`DIALECTS`] is the order of trust: per slot, the first dialect that says something
 //! holds, so a span that speaks two at once is not confused. Adding one touches its own file and that list.
 
+mod adk;
 mod langfuse;
 mod livekit;
 mod mlflow;
@@ -114,6 +115,7 @@ pub(crate) static DIALECTS: &[&Dialect] = &[
     &langfuse::DIALECT,
     &mlflow::DIALECT,
     &livekit::DIALECT,
+    &adk::DIALECT,
     &plain::DIALECT,
 ];
 

@@ -1,0 +1,22 @@
+//! Google's Agent Development Kit: `gcp.vertex.agent.*`, beside OpenTelemetry's conventions.
+//!
+//! Keys follow `google.adk.telemetry`. A request and an answer are Gemini's, in the words of its Python SDK; on the spans of
+//! tools both are empty objects.
+
+use super::Dialect;
+use crate::slot::Slot;
+
+pub(super) static DIALECT: Dialect = Dialect {
+    genai: true,
+    keys: &[
+        ("gcp.vertex.agent.llm_request", Slot::Input),
+        ("gcp.vertex.agent.llm_response", Slot::Output),
+        ("gcp.vertex.agent.data", Slot::InputMessages),
+        ("gcp.vertex.agent.tool_call_args", Slot::ToolArguments),
+        ("gcp.vertex.agent.tool_response", Slot::ToolResult),
+        ("gcp.vertex.agent.session_id", Slot::SessionId),
+    ],
+    marks: &["gcp.vertex.agent."],
+    turns: crate::chat::messages,
+    ..Dialect::SILENT
+};
