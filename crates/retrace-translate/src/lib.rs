@@ -12,10 +12,9 @@
 //! `src/dialect/`: a table of attribute keys, and the little code that the shape of its messages needs.
 //!
 //! It speaks OpenTelemetry's conventions in their generations (attributes, an event for each message, an event with all
-//! details), OpenInference, OpenLLMetry, the Vercel AI SDK, pydantic-ai and Logfire, Langfuse, MLflow, LiveKit and
-//! `retrace.*`. What a dialect flattened into keys such as
-//! `llm.input_messages.0.message.role` is put together again; where only the request or the answer of a provider's API was
-//! recorded, its messages are read.
+//! details), OpenInference, OpenLLMetry, the Vercel AI SDK, pydantic-ai and Logfire, Langfuse, MLflow, LiveKit, Google's ADK
+//! and `retrace.*`. What a dialect flattened into keys such as `llm.input_messages.0.message.role` is put together again;
+//! where only the request or the answer of a provider's API was recorded, its messages are read.
 //!
 //! # Features
 //! `prices` (default): the cost of a model call is computed from a bundled price table when no attribute states it.
