@@ -36,7 +36,19 @@ const GOLDENS: &[(&str, &str)] = &[
 ];
 
 /// Spans in dialects that the corpus has not, made after the sources of the libraries: `golden/*.otlp.json`.
-const MADE: &[&str] = &["adk", "langfuse", "livekit", "logfire", "mcp", "mlflow", "vercel-v4"];
+const MADE: &[&str] = &[
+    "adk",
+    "genkit",
+    "langfuse",
+    "langsmith",
+    "livekit",
+    "logfire",
+    "mcp",
+    "mlflow",
+    "spring-ai",
+    "strands",
+    "vercel-v4",
+];
 
 /// What rig and its half-filled spans become, streaming and not, as it is and as it was.
 const RIG: &[(&str, &str)] = &[

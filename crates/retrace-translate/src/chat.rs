@@ -176,7 +176,7 @@ fn said<'a>(read: &RawMessage<'a>, otherwise: &'static str) -> Option<Turn<'a>> 
 struct RawCall<'a> {
     #[serde(borrow)]
     id: Option<&'a RawValue>,
-    #[serde(borrow, alias = "tool_call_id", alias = "toolUseId")]
+    #[serde(borrow, alias = "tool_call_id", alias = "toolUseId", alias = "ref")]
     call_id: Option<&'a RawValue>,
     #[serde(borrow, alias = "tool_name")]
     name: Option<&'a RawValue>,
@@ -235,7 +235,14 @@ struct RawPart<'a> {
     source: Option<&'a RawValue>,
     #[serde(borrow, alias = "audio")]
     input_audio: Option<&'a RawValue>,
-    #[serde(borrow, alias = "inlineData", alias = "inline_data", alias = "fileData", alias = "file_data")]
+    #[serde(
+        borrow,
+        alias = "inlineData",
+        alias = "inline_data",
+        alias = "fileData",
+        alias = "file_data",
+        alias = "media"
+    )]
     file: Option<&'a RawValue>,
     #[serde(borrow)]
     file_id: Option<&'a RawValue>,
@@ -243,10 +250,10 @@ struct RawPart<'a> {
     function_call: Option<&'a RawValue>,
     #[serde(borrow, alias = "functionResponse")]
     function_response: Option<&'a RawValue>,
-    /// Bedrock's.
-    #[serde(borrow, rename = "toolUse")]
+    /// Bedrock's, and Genkit's.
+    #[serde(borrow, rename = "toolUse", alias = "toolRequest")]
     tool_use: Option<&'a RawValue>,
-    #[serde(borrow, rename = "toolResult")]
+    #[serde(borrow, rename = "toolResult", alias = "toolResponse")]
     tool_result: Option<&'a RawValue>,
     #[serde(borrow, alias = "tool_call_id")]
     tool_use_id: Option<&'a RawValue>,
@@ -287,16 +294,16 @@ fn part(raw: &RawValue) -> Option<Part<'_>> {
     })
 }
 
-/// A part of Gemini's or Bedrock's, which says what it is by the key it has.
+/// A part of Gemini's, Bedrock's or Genkit's, which says what it is by the key it has.
 fn untyped<'a>(part: &RawPart<'a>) -> Option<Part<'a>> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Response<'a> {
-        #[serde(borrow, alias = "toolUseId")]
+        #[serde(borrow, alias = "toolUseId", alias = "ref")]
         id: Option<&'a RawValue>,
         #[serde(borrow)]
         name: Option<&'a RawValue>,
-        #[serde(borrow, alias = "content")]
+        #[serde(borrow, alias = "content", alias = "output")]
         response: Option<&'a RawValue>,
     }
     if let Some(call) = part.function_call {
@@ -326,7 +333,7 @@ fn located(raw: &RawValue) -> Option<(Option<Cow<'_, str>>, Source<'_>)> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Located<'a> {
-        #[serde(borrow, alias = "mimeType", alias = "mime_type")]
+        #[serde(borrow, alias = "mimeType", alias = "mime_type", alias = "contentType")]
         media_type: Option<&'a RawValue>,
         #[serde(borrow, alias = "uri", alias = "fileUri", alias = "file_uri")]
         url: Option<&'a RawValue>,

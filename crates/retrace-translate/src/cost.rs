@@ -39,7 +39,10 @@ mod list {
             parts.cache_read_tokens.unwrap_or(0),
             parts.cache_creation_tokens.unwrap_or(0),
         ];
-        let provider = provider.map(price_list);
+        let (provider, model) = match (provider, model.split_once('/')) {
+            (None, Some((house, named))) => named_by(house).map_or((None, model), |provider| (Some(provider), named)),
+            (provider, _) => (provider.map(price_list), model),
+        };
         rates::price(provider, model, started_unix_nanos, tokens, |tokens| {
             look_up(provider, model, tokens, started_unix_nanos)
         })
@@ -67,6 +70,24 @@ mod list {
         };
         let price = genai_prices::calculate(&request).ok()?.total_price;
         (price.is_finite() && price >= 0.0).then(|| super::without_noise(price))
+    }
+
+    /// The price list's name for a provider that stands before the name of a model, as `LiteLLM` and Genkit write it.
+    fn named_by(house: &str) -> Option<&'static str> {
+        Some(match house {
+            "openai" => "openai",
+            "anthropic" => "anthropic",
+            "googleai" | "gemini" | "vertexai" | "vertex_ai" => "google",
+            "bedrock" => "aws",
+            "azure" => "azure",
+            "mistral" => "mistral",
+            "groq" => "groq",
+            "cohere" => "cohere",
+            "deepseek" => "deepseek",
+            "xai" => "x-ai",
+            "perplexity" => "perplexity",
+            _ => return None,
+        })
     }
 
     /// The price list's name for a provider of the GenAI conventions; others are asked for under their own name.
@@ -100,6 +121,24 @@ mod tests {
         let known = of("openai", "gpt-4o-mini-2024-07-18", &parts).unwrap();
         assert!((known - 0.21).abs() < 1e-9, "{known}");
         assert_eq!(of("openai", "no-such-model", &parts), None);
+    }
+
+    #[test]
+    fn a_provider_may_stand_before_the_name_of_a_model() {
+        let of = |provider, model| price(provider, model, 1_000_000, 0, &metadata::Usage::default(), OCTOBER_2026);
+        for (model, alone) in [
+            ("openai/gpt-4o-mini", of(Some("openai"), "gpt-4o-mini")),
+            ("googleai/gemini-2.5-flash", of(Some("gcp.gemini"), "gemini-2.5-flash")),
+            (
+                "bedrock/anthropic.claude-3-5-sonnet-20240620-v1:0",
+                of(Some("aws.bedrock"), "anthropic.claude-3-5-sonnet-20240620-v1:0"),
+            ),
+        ] {
+            assert!(alone.is_some(), "{model}");
+            assert_eq!(of(None, model), alone, "{model}");
+        }
+        assert_eq!(of(None, "ollama/llama3.1"), None, "nobody knows what that costs");
+        assert_eq!(of(None, "Qwen/Qwen2.5-7B-Instruct"), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@
 //!
 //! It speaks OpenTelemetry's conventions in their generations (attributes, an event for each message, an event with all
 //! details), OpenInference, OpenLLMetry, the Vercel AI SDK, pydantic-ai and Logfire, Langfuse, MLflow, LiveKit, Google's ADK
-//! and `retrace.*`. What a dialect flattened into keys such as `llm.input_messages.0.message.role` is put together again;
+//! and Genkit, Spring AI, and `retrace.*`. What a dialect flattened into keys such as `llm.input_messages.0.message.role` is put together again;
 //! where only the request or the answer of a provider's API was recorded, its messages are read.
 //!
 //! # Features

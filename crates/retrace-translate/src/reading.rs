@@ -220,7 +220,9 @@ impl<'v, V: SpanView> Reading<'v, V> {
             name.clone().into_owned(),
             Timestamp::from_unix_nanos(self.view.start_unix_nanos()),
         );
+        let callee = || (class == Some(Class::Model)).then(|| slots.tell_label(Slot::Callee)).flatten();
         let answered = slots.tell_label(Slot::ResponseModel).or_else(|| slots.tell_label(Slot::Model));
+        let answered = answered.or_else(callee);
         span.model = answered.or_else(|| asked.clone());
         let own = |slot| slots.label(slot);
         let draft = Draft {
@@ -242,7 +244,9 @@ impl<'v, V: SpanView> Reading<'v, V> {
         let own = |slot| self.slots.tell_label(slot).map(Cow::Owned);
         own(Slot::Name)
             .or_else(|| match self.classified.class {
-                Some(Class::Tool) => own(Slot::ToolName).or_else(|| own(Slot::EntityName)),
+                Some(Class::Tool) => {
+                    own(Slot::ToolName).or_else(|| own(Slot::EntityName)).or_else(|| own(Slot::Callee))
+                }
                 Some(Class::Agent) if self.is_workflow() => {
                     own(Slot::WorkflowName).or_else(|| own(Slot::EntityName)).or_else(|| own(Slot::AgentName))
                 }

@@ -38,6 +38,7 @@ impl<V: SpanView> Reading<'_, V> {
             ),
             // The span is called so.
             (Slot::EntityName, self.slots.words(Slot::EntityName).is_some_and(|own| own == draft.span.name)),
+            (Slot::Callee, self.slots.words(Slot::Callee).is_some_and(|own| own == draft.span.name)),
             (Slot::WorkflowName, self.slots.words(Slot::WorkflowName).is_some_and(|own| own == draft.span.name)),
             // The run names its agents, its session and its user.
             (Slot::AgentId, true),

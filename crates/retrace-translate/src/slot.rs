@@ -69,6 +69,8 @@ slots! {
     WorkflowName,
     /// What the span is about, be it a tool, an agent or a step.
     EntityName,
+    /// What is called, be it a model, a tool or a flow.
+    Callee,
     McpMethod,
     SessionId,
     UserId,

@@ -199,12 +199,16 @@ fn of(usage: &Members<'_>) -> Option<Reported> {
     let input_details = ["prompt_tokens_details", "input_tokens_details", "input_token_details"];
     let output_details = ["completion_tokens_details", "output_tokens_details", "output_token_details"];
     let parts = Usage {
-        cache_read_tokens: detail(&input_details, &["cached_tokens", "cache_read"]),
+        cache_read_tokens: detail(&input_details, &["cached_tokens", "cache_read"])
+            .or_else(|| count(&["cachedContentTokens"])),
         cache_creation_tokens: detail(&input_details, &["cache_creation", "cache_write_tokens"]),
-        reasoning_tokens: detail(&output_details, &["reasoning_tokens", "reasoning"]),
+        reasoning_tokens: detail(&output_details, &["reasoning_tokens", "reasoning"])
+            .or_else(|| count(&["thoughtsTokens"])),
         ..Usage::default()
     };
-    Some(Reported { used: Used { input, output, parts }, bare_input: input, bare_output: output })
+    let mut used = Used { input, output, parts };
+    used.complete(count(&["total_tokens", "totalTokens"]));
+    Some(Reported { used, bare_input: input, bare_output: output })
 }
 
 /// Reads usage by kinds that add up, as Langfuse has it: everything whose name has `input` in it is input, `output` output,

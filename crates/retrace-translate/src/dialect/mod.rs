@@ -5,6 +5,7 @@
 //! holds, so a span that speaks two at once is not confused. Adding one touches its own file and that list.
 
 mod adk;
+mod genkit;
 mod langfuse;
 mod livekit;
 mod mlflow;
@@ -16,6 +17,7 @@ mod otel_legacy;
 mod plain;
 mod pydantic_ai;
 mod retrace;
+mod spring_ai;
 mod vercel;
 
 pub(crate) use self::otel_events::{MessageEvent, is_message_key};
@@ -116,6 +118,8 @@ pub(crate) static DIALECTS: &[&Dialect] = &[
     &mlflow::DIALECT,
     &livekit::DIALECT,
     &adk::DIALECT,
+    &genkit::DIALECT,
+    &spring_ai::DIALECT,
     &plain::DIALECT,
 ];
 

@@ -4,8 +4,9 @@
 //! The deprecated registry of commit 953276ff has what was renamed or removed; real libraries write them to this day.
 
 use super::Dialect;
-use crate::chat;
+use crate::messages::Turn;
 use crate::slot::Slot;
+use crate::{chat, exchange};
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
@@ -43,6 +44,11 @@ pub(super) static DIALECT: Dialect = Dialect {
         ("gen_ai.openai.request.response_format", Slot::OutputType),
     ],
     events: &["gen_ai.content.prompt", "gen_ai.content.completion"],
-    turns: chat::messages,
+    turns,
     ..Dialect::SILENT
 };
+
+/// Messages, or a request or an answer of a provider's API that has them in it.
+fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
+    chat::messages(json).or_else(|| exchange::request(json)).or_else(|| exchange::response(json))
+}
