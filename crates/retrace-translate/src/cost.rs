@@ -43,9 +43,21 @@ mod list {
             (None, Some((house, named))) => named_by(house).map_or((None, model), |provider| (Some(provider), named)),
             (provider, _) => (provider.map(price_list), model),
         };
-        rates::price(provider, model, started_unix_nanos, tokens, |tokens| {
-            look_up(provider, model, tokens, started_unix_nanos)
-        })
+        let of = |provider| {
+            rates::price(provider, model, started_unix_nanos, tokens, |tokens| {
+                look_up(provider, model, tokens, started_unix_nanos)
+            })
+        };
+        of(provider).or_else(|| is_of_bedrock(model).then(|| of(Some("aws"))).flatten())
+    }
+
+    /// Whether a model is called as Bedrock calls it, whoever is said to provide it: `us.anthropic.claude-…`.
+    fn is_of_bedrock(model: &str) -> bool {
+        const PLACES: [&str; 6] = ["us", "eu", "apac", "global", "jp", "au"];
+        const HOUSES: [&str; 10] =
+            ["anthropic", "amazon", "meta", "mistral", "cohere", "ai21", "deepseek", "openai", "qwen", "writer"];
+        let model = model.split_once('.').filter(|(place, _)| PLACES.contains(place)).map_or(model, |(_, model)| model);
+        model.split_once('.').is_some_and(|(house, _)| HOUSES.contains(&house))
     }
 
     /// The same, from the list itself, under its own name for the provider.
@@ -136,6 +148,11 @@ mod tests {
         ] {
             assert!(alone.is_some(), "{model}");
             assert_eq!(of(None, model), alone, "{model}");
+        }
+        let bedrock = "us.anthropic.claude-sonnet-4-20250514-v1:0";
+        assert!(of(Some("aws.bedrock"), bedrock).is_some());
+        for framework in [Some("strands-agents"), None] {
+            assert_eq!(of(framework, bedrock), of(Some("aws.bedrock"), bedrock));
         }
         assert_eq!(of(None, "ollama/llama3.1"), None, "nobody knows what that costs");
         assert_eq!(of(None, "Qwen/Qwen2.5-7B-Instruct"), None);
