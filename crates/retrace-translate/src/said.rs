@@ -64,7 +64,7 @@ impl<V: SpanView> Reading<'_, V> {
         // On the span of a tool that answered, the message of the tool is what it was asked with.
         let called_with = match history.as_deref() {
             Some([turn]) if class == Some(Class::Tool) && instructions.is_none() && answered.is_some() => {
-                only_result(turn)
+                only_result(turn, self.slots.words(Slot::ToolCallId).as_deref())
             }
             _ => None,
         };
@@ -177,10 +177,12 @@ fn otherwise(slot: Slot) -> &'static str {
 }
 
 /// Whether a text is JSON with more than one value in it.
-/// What a message has that is the result of a tool and nothing else.
-fn only_result<'a>(turn: &Turn<'a>) -> Option<&'a RawValue> {
+/// What a message has that is about one call of a tool and says nothing else.
+fn only_result<'a>(turn: &Turn<'a>, call_id: Option<&str>) -> Option<&'a RawValue> {
     match turn.parts.as_slice() {
-        [Part::ToolResult { result, .. }] => *result,
+        [Part::ToolResult { id, name: None, result }] if turn.name.is_none() => {
+            result.filter(|_| id.is_none() || id.as_deref() == call_id)
+        }
         _ => None,
     }
 }

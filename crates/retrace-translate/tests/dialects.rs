@@ -52,6 +52,8 @@ fn the_message_of_a_tool_on_its_own_span_is_what_it_was_asked_with() {
     assert_eq!(told.output.as_ref().unwrap().as_str(), "\"4 C\"");
     let told = span_of(&asked(tool(1, 0, "look", "c1")));
     assert_eq!(messages(&told)[0]["role"], "tool", "one that has not answered may have been told an answer");
+    let told = span_of(&answered(asked(tool(1, 0, "look", "c2"))));
+    assert_eq!(messages(&told)[0]["tool_call_id"], "c1", "a message about another call is that");
 }
 
 #[test]
