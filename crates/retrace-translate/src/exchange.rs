@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::chat::{message, messages, parts_of};
+use crate::members::Members;
 use crate::messages::{Part, Turn, label_of, text_of};
 
 #[derive(Default, Deserialize)]
@@ -55,6 +56,21 @@ pub(crate) fn request(json: &str) -> Option<Vec<Turn<'_>>> {
         None => turns.extend(texts(said).or_else(|| messages(said.get()))?),
     }
     Some(turns)
+}
+
+/// Whether a JSON text is a request or an answer, and no message, that has more in it than what [`request`] and [`response`]
+/// read.
+pub(crate) fn has_more(json: &str) -> bool {
+    const SAID: [&str; 7] = ["messages", "contents", "input", "inputs", "prompt", "choices", "candidates"];
+    const SYSTEM: [&str; 4] = ["system", "instructions", "systemInstruction", "system_instruction"];
+    if !json.trim_start().starts_with('{') || messages(json).is_some() {
+        return false;
+    }
+    let Some(members) = Members::read(json).map(Members::into_entries) else { return false };
+    let count = |names: &[&str]| members.iter().filter(|(name, _)| names.contains(&&**name)).count();
+    let (said, system) = (count(&SAID), count(&SYSTEM));
+    let is_read = said <= 1 && system <= 1 && said + system == members.len();
+    !is_read && (request(json).is_some() || response(json).is_some())
 }
 
 /// A list of texts, each of which is a message.
@@ -197,6 +213,28 @@ mod tests {
         assert_eq!(asked(r#"{"input":["a","b"]}"#).as_array().unwrap().len(), 2);
         for other in ["hi", "7", "{}", r#"{"query":"hi"}"#, r#"{"messages":[7]}"#] {
             assert!(request(other).is_none(), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_is_beside_the_messages_is_noticed() {
+        for whole in [
+            r#"{"messages":[{"role":"user","content":"hi"}],"temperature":1}"#,
+            r#"{"system":"be terse","messages":[{"role":"user","content":"hi"}],"tools":[]}"#,
+            r#"{"messages":[{"role":"user","content":"hi"}],"input":"and this"}"#,
+            r#"{"choices":[{"message":{"role":"assistant","content":"yes"}}],"usage":{}}"#,
+        ] {
+            assert!(has_more(whole), "{whole}");
+        }
+        for read in [
+            r#"{"messages":[{"role":"user","content":"hi"}]}"#,
+            r#"{"system":"be terse","prompt":"hi"}"#,
+            r#"{"role":"user","content":"hi"}"#,
+            r#"{"query":"hi"}"#,
+            r#"[{"role":"user","content":"hi"}]"#,
+            "hi",
+        ] {
+            assert!(!has_more(read), "{read}");
         }
     }
 

@@ -36,14 +36,16 @@ impl<V: SpanView> Reading<'_, V> {
         let told = self.conversed(class == Some(Class::Model));
         let history = self.turns(Slot::InputMessages);
         let answered = self.turns(Slot::OutputMessages);
-        let (has_history, answers) = (history.is_some(), answered.is_some());
+        let is_told = |slot, read| read && !self.is_exchange(slot);
+        let has_history = is_told(Slot::InputMessages, history.is_some());
+        let answers = is_told(Slot::OutputMessages, answered.is_some());
         let history = history.or(told.asked).or_else(|| self.exchanged(Slot::Input, exchange::request));
         // Beside instructions a bare text is what was asked.
         let prompt = self.bare(Slot::Input).filter(|_| history.is_none() && instructions.is_some());
         let asked_with = [
-            (Slot::SystemInstructions, instructions.is_some()),
+            (Slot::SystemInstructions, is_told(Slot::SystemInstructions, instructions.is_some())),
             (Slot::InputMessages, has_history),
-            (Slot::Conversation, told.whole),
+            (Slot::Conversation, is_told(Slot::Conversation, told.whole)),
             (Slot::Input, prompt.is_some()),
         ];
         let mut history = history.or(prompt);
@@ -123,6 +125,11 @@ impl<V: SpanView> Reading<'_, V> {
             self.slots.mark_told(slot);
         }
         Some(turns)
+    }
+
+    /// Whether what stands for messages is a whole request or answer that has more than those, and is kept as it is too.
+    fn is_exchange(&self, slot: Slot) -> bool {
+        self.slots.value(slot).and_then(Value::as_json_text).is_some_and(exchange::has_more)
     }
 
     /// A text in a place as the one message that it is.

@@ -105,6 +105,7 @@ proptest! {
                     3 => Value::Str(format!(r#"[{{"role":"user","parts":[{{"type":"text","content":"{mark}"}}]}}]"#).into()),
                     4 => Value::Str(format!(r#"[{{"type":"function","name":"f{mark}","parameters":{{}}}}]"#).into()),
                     5 => Value::Str(format!(r#"{{"a{mark}": 1}}"#).into()),
+                    7 if n % 2 == 0 => Value::Str(format!(r#"{{"messages":[{{"role":"user","content":"hi"}}],"store":{mark}}}"#).into()),
                     7 => Value::Str(format!(r#"{{"messages":[{{"role":"user","content":"{mark}"}}],"model":"m"}}"#).into()),
                     8 => Value::Str(format!(r#"[{{"role":"user","content":[{{"type":"text","text":"{mark}"}}]}}]"#).into()),
                     9 => Value::Str(format!(r#"{{"input":{mark},"total_tokens":{mark}}}"#).into()),
