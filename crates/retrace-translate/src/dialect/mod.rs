@@ -12,6 +12,7 @@ mod mlflow;
 mod openinference;
 mod openllmetry;
 mod otel;
+mod otel_beside;
 mod otel_events;
 mod otel_legacy;
 mod plain;
@@ -108,6 +109,7 @@ pub(crate) static DIALECTS: &[&Dialect] = &[
     &retrace::DIALECT,
     &otel::DIALECT,
     &otel_legacy::DIALECT,
+    &otel_beside::DIALECT,
     &otel_events::DIALECT,
     &openinference::DIALECT,
     &openllmetry::DIALECT,

@@ -1,0 +1,31 @@
+//! Names under `gen_ai.*` that no registry ever had: what libraries write where OpenTelemetry's conventions have nothing, or
+//! had nothing yet. What a thing costs, above all.
+
+use super::{Dialect, otel_legacy};
+use crate::slot::Slot;
+
+pub(super) static DIALECT: Dialect = Dialect {
+    genai: true,
+    keys: &[
+        ("gen_ai.usage.cached_tokens", Slot::CacheReadTokens),
+        ("gen_ai.usage.cached_input_tokens", Slot::CacheReadTokens),
+        ("gen_ai.usage.input_tokens.cached", Slot::CacheReadTokens),
+        ("gen_ai.usage.input_tokens.cache_write", Slot::CacheCreationTokens),
+        ("gen_ai.usage.output_tokens.reasoning", Slot::ReasoningTokens),
+        ("gen_ai.usage.cost", Slot::Cost),
+        ("gen_ai.usage.cost.total", Slot::Cost),
+        ("gen_ai.usage.cost_usd", Slot::Cost),
+        ("gen_ai.usage.total_cost", Slot::Cost),
+        ("gen_ai.usage.total_cost_usd", Slot::Cost),
+        ("gen_ai.cost.total_tokens", Slot::Cost),
+        ("gen_ai.request.is_stream", Slot::Streaming),
+        ("gen_ai.response.streaming", Slot::Streaming),
+        ("gen_ai.request.available_tools", Slot::ToolDefinitions),
+        ("gen_ai.request.messages", Slot::InputMessages),
+        ("gen_ai.response.text", Slot::OutputMessages),
+        ("gen_ai.tool.input", Slot::ToolArguments),
+        ("gen_ai.tool.output", Slot::ToolResult),
+    ],
+    turns: otel_legacy::turns,
+    ..Dialect::SILENT
+};
