@@ -14,7 +14,7 @@ use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanProcessor as _};
 use retrace_local::Server;
 
-/// What one pipeline did in its life, `spans` and operations by the error they ended with.
+/// What one pipeline did: spans exported and lost, operations that went well and that failed.
 #[derive(Debug, Default, PartialEq)]
 struct Told {
     exported: u64,

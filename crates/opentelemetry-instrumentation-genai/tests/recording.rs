@@ -251,8 +251,8 @@ fn pain_35_an_api_of_the_users_that_panics_breaks_no_call() {
         let request = Request { method: "POST", url: "http://delphi/ask", body: Some(br#"{"question":"Why?"}"#) };
         assert_eq!(rig.genai.is_candidate("POST", "http://delphi/ask"), broken != Broken::Route);
         let mut call = rig.genai.start(&request)?;
-        call.response(200, &HeaderMap::new());
         for _ in 0..3 {
+            call.response(200, &HeaderMap::new());
             call.chunk(b"data: {\"answer\":\"Because.\"}\n\n");
         }
         call.end();

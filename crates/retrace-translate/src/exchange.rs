@@ -63,14 +63,14 @@ pub(crate) fn request(json: &str) -> Option<Vec<Turn<'_>>> {
 pub(crate) fn has_more(json: &str) -> bool {
     const SAID: [&str; 7] = ["messages", "contents", "input", "inputs", "prompt", "choices", "candidates"];
     const SYSTEM: [&str; 4] = ["system", "instructions", "systemInstruction", "system_instruction"];
-    if !json.trim_start().starts_with('{') || messages(json).is_some() {
+    if !json.trim_start().starts_with('{') {
         return false;
     }
     let Some(members) = Members::read(json).map(Members::into_entries) else { return false };
     let count = |names: &[&str]| members.iter().filter(|(name, _)| names.contains(&&**name)).count();
     let (said, system) = (count(&SAID), count(&SYSTEM));
     let is_read = said <= 1 && system <= 1 && said + system == members.len();
-    !is_read && (request(json).is_some() || response(json).is_some())
+    !is_read && messages(json).is_none() && (request(json).is_some() || response(json).is_some())
 }
 
 /// A list of texts, each of which is a message.

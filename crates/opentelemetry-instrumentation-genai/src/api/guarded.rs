@@ -32,7 +32,8 @@ impl<A: Api> Api for Guarded<A> {
     }
 
     fn headers(&self, headers: &HeaderMap, facts: &mut ResponseFacts) {
-        facts.given_up = asked(|| self.0.headers(headers, facts)).is_none();
+        let panicked = asked(|| self.0.headers(headers, facts)).is_none();
+        facts.given_up |= panicked;
     }
 
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {

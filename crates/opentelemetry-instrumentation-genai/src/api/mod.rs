@@ -26,8 +26,9 @@ pub(crate) use guarded::Guarded;
 
 /// How an API of a provider is read.
 ///
-/// Nothing here sees a socket or keeps a state: what a call has said so far is in the facts. Where one of its own panics, the
-/// call goes on untouched: its URL is then no model call, and its answer is not read any further.
+/// Nothing here sees a socket or keeps a state: what a call has said so far is in the facts. Where an API that the application
+/// added panics, the call itself goes on untouched. A panic over the URL, or over whose body it is, says that the call is none
+/// of that API's; after one over an answer nothing more of that answer is read, and the span is marked `retrace.partial`.
 ///
 /// ```
 /// use opentelemetry_instrumentation_genai::{Api, Json, Operation, RequestFacts, ResponseFacts, Route, Target};
