@@ -32,12 +32,14 @@ fn what_libraries_add_beside_the_registry_is_read() {
         .with("gen_ai.response.text", "yes")
         .with_value("gen_ai.usage.input_tokens", Value::Int(9))
         .with_value("gen_ai.usage.input_tokens.cached", Value::Int(4))
+        .with_value("gen_ai.usage.cache_write_input_tokens", Value::Int(2))
         .with_value("gen_ai.response.streaming", Value::Bool(true));
     let told = span_of(&call);
     assert_eq!(messages(&told), value!([{"role": "user", "content": "hi"}]));
     assert_eq!(told.output.as_ref().unwrap().as_str(), "\"yes\"");
     let said = metadata(&told);
     assert_eq!((&said["usage"]["cache_read_tokens"], &said["streaming"]), (&value!(4), &value!(true)));
+    assert_eq!(said["usage"]["cache_creation_tokens"], 2);
 }
 
 #[test]

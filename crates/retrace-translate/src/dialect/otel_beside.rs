@@ -11,6 +11,7 @@ pub(super) static DIALECT: Dialect = Dialect {
         ("gen_ai.usage.cached_input_tokens", Slot::CacheReadTokens),
         ("gen_ai.usage.input_tokens.cached", Slot::CacheReadTokens),
         ("gen_ai.usage.input_tokens.cache_write", Slot::CacheCreationTokens),
+        ("gen_ai.usage.cache_write_input_tokens", Slot::CacheCreationTokens),
         ("gen_ai.usage.output_tokens.reasoning", Slot::ReasoningTokens),
         ("gen_ai.usage.cost", Slot::Cost),
         ("gen_ai.usage.cost.total", Slot::Cost),

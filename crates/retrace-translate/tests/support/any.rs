@@ -449,6 +449,7 @@ pub const KEYS: &[&str] = &[
     "gen_ai.tool.type",
     "gen_ai.usage.cached_input_tokens",
     "gen_ai.usage.cached_tokens",
+    "gen_ai.usage.cache_write_input_tokens",
     "gen_ai.usage.cost",
     "gen_ai.usage.cost.total",
     "gen_ai.usage.cost_usd",
