@@ -35,7 +35,7 @@ const GOLDENS: &[(&str, &str)] = &[
     ("rig.v0.30", "chat_basic"),
 ];
 
-/// Spans in dialects that the corpus has not, made after the sources of the libraries: `golden/*.otlp.json`.
+/// Spans as libraries write them that the corpus has not, made by hand: `golden/*.otlp.json`.
 const MADE: &[&str] = &[
     "adk",
     "genkit",
