@@ -124,7 +124,7 @@ mod tests {
             Record::Span(mut span) => {
                 span.name = "edited\0".to_owned();
                 span.id = "other".into();
-                span.input = Some(Json::from_serialize(&"a\0b"));
+                span.input = serde_json::from_str(r#""a\u0000b""#).ok();
                 Some(Record::Span(span))
             }
             record => Some(record),

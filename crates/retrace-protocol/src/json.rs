@@ -4,13 +4,15 @@
 //! as the text it arrived in: embedding it costs a copy instead of a parse, and numbers keep every digit.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 
 use memchr::{memchr, memchr2, memmem};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
 use crate::limits;
+use crate::write::{self, VERBATIM};
 
 /// One JSON value, kept as its text.
 ///
@@ -22,27 +24,45 @@ use crate::limits;
 /// assert_eq!(Json::text("tab\there").as_str(), r#""tab\there""#);
 /// ```
 #[derive(Clone)]
-pub struct Json(Box<RawValue>);
+pub struct Json(Box<str>);
+
+/// Most bytes of memory that a thread keeps to write the next value in.
+const SCRATCH: usize = 64 * 1024;
+
+thread_local! {
+    /// A value is written here first, and then kept in as much memory as it takes; a long one is kept where it was written.
+    static SPARE: Cell<String> = const { Cell::new(String::new()) };
+}
 
 impl Json {
     /// The value `null`.
     #[must_use]
     pub fn null() -> Self {
-        Self(RawValue::NULL.to_owned())
+        Self("null".into())
     }
 
-    /// A JSON string. U+0000, which many stores refuse, becomes U+FFFD.
+    /// A JSON string. U+0000 becomes U+FFFD.
     #[must_use]
     pub fn text(text: &str) -> Self {
-        Self::from_serialize(without_nul(text).as_ref())
+        Self::from_serialize(text)
     }
 
-    /// Whatever serde can write as JSON. Floats that JSON has no form for become `null`, as everywhere in serde.
+    /// Whatever serde can write as JSON. Floats that JSON has no form for become `null`, as everywhere in serde; U+0000 in a
+    /// text, which many stores refuse, becomes U+FFFD.
     ///
     /// A value that refuses to be serialised (a map with keys that are no strings) becomes `null` too.
     #[must_use]
     pub fn from_serialize<T: Serialize + ?Sized>(value: &T) -> Self {
-        to_raw_value(value).map_or_else(|_| Self::null(), Self)
+        let mut text = SPARE.try_with(Cell::take).unwrap_or_default();
+        let written = write::append_without_nul(&mut text, value);
+        if text.capacity() > SCRATCH {
+            return written.map_or_else(|_| Self::null(), |()| Self(text.into_boxed_str()));
+        }
+        let json = written.map_or_else(|_| Self::null(), |()| Self(text.as_str().into()));
+        text.clear();
+        // A thread that ends keeps nothing.
+        let _ = SPARE.try_with(|spare| spare.set(text));
+        json
     }
 
     /// The value that `text` holds, when a strict reader will take it: see [`is_strict`].
@@ -51,18 +71,12 @@ impl Json {
     #[must_use]
     pub fn parse_strict(text: &str) -> Option<Self> {
         let raw: &RawValue = serde_json::from_str(text).ok()?;
-        is_strict(raw.get()).then(|| Self(raw.to_owned()))
+        is_strict(raw.get()).then(|| Self(raw.get().into()))
     }
 
     /// The JSON text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        self.0.get()
-    }
-
-    /// The raw value, to embed it in something that is serialised.
-    #[must_use]
-    pub fn as_raw(&self) -> &RawValue {
         &self.0
     }
 
@@ -84,7 +98,7 @@ impl Json {
 
 impl From<Box<RawValue>> for Json {
     fn from(raw: Box<RawValue>) -> Self {
-        Self(raw)
+        Self(raw.into())
     }
 }
 
@@ -111,13 +125,29 @@ impl fmt::Debug for Json {
 
 impl Serialize for Json {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        serialize_verbatim(&self.0, serializer)
     }
+}
+
+/// Writes a text that is JSON as it is. [`write`] copies it, other JSON serialisers look whether it is JSON, and a format that
+/// is no text gets it as a string.
+pub(crate) fn serialize_verbatim<S: Serializer>(json: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    struct Verbatim<'a>(&'a str);
+    impl Serialize for Verbatim<'_> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            if !serializer.is_human_readable() {
+                return serializer.serialize_str(self.0);
+            }
+            let raw: &RawValue = serde_json::from_str(self.0).map_err(serde::ser::Error::custom)?;
+            raw.serialize(serializer)
+        }
+    }
+    serializer.serialize_newtype_struct(VERBATIM, &Verbatim(json))
 }
 
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Box::<RawValue>::deserialize(deserializer).map(Self)
+        Box::<RawValue>::deserialize(deserializer).map(Self::from)
     }
 }
 

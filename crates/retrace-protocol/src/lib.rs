@@ -43,6 +43,7 @@ mod signal;
 mod span;
 mod time;
 mod trace;
+pub mod write;
 
 pub use event::{Event, EventKind};
 pub use frame::{Ack, Auth, ClientFrame, Envelope, ServerFrame};

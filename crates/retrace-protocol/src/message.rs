@@ -8,6 +8,8 @@ use std::borrow::Cow;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::json::serialize_verbatim;
+
 /// The `input` of a model call.
 #[derive(Clone, Debug, Serialize)]
 pub struct Conversation<'a> {
@@ -143,17 +145,21 @@ impl<'a> Text<'a> {
 /// The text of a JSON string token: borrowed when it has no escapes.
 #[must_use]
 pub fn decode(raw: &RawValue) -> Cow<'_, str> {
-    let plain = raw.get().strip_prefix('"').and_then(|t| t.strip_suffix('"')).filter(|t| !t.contains('\\'));
+    decode_token(raw.get())
+}
+
+fn decode_token(token: &str) -> Cow<'_, str> {
+    let plain = token.strip_prefix('"').and_then(|t| t.strip_suffix('"')).filter(|t| !t.contains('\\'));
     match plain {
         Some(text) => Cow::Borrowed(text),
-        None => Cow::Owned(serde_json::from_str(raw.get()).unwrap_or_default()),
+        None => Cow::Owned(serde_json::from_str(token).unwrap_or_default()),
     }
 }
 
 impl Serialize for Text<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Token(raw) => raw.serialize(serializer),
+            Self::Token(raw) => serialize_verbatim(raw.get(), serializer),
             Self::Plain(text) => serializer.serialize_str(&crate::json::without_nul(text)),
         }
     }
@@ -187,7 +193,7 @@ impl<'a> Embedded<'a> {
         match self {
             Self::Raw(raw) if raw.get().starts_with('"') => decode(raw),
             Self::Raw(raw) => Cow::Borrowed(raw.get()),
-            Self::Owned(json) if json.as_str().starts_with('"') => decode(json.as_raw()),
+            Self::Owned(json) if json.as_str().starts_with('"') => decode_token(json.as_str()),
             Self::Owned(json) => Cow::Borrowed(json.as_str()),
             Self::Text(text) => Cow::Borrowed(text),
         }
@@ -197,7 +203,7 @@ impl<'a> Embedded<'a> {
 impl Serialize for Embedded<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Raw(raw) => raw.serialize(serializer),
+            Self::Raw(raw) => serialize_verbatim(raw.get(), serializer),
             Self::Owned(json) => json.serialize(serializer),
             Self::Text(text) => serializer.serialize_str(&crate::json::without_nul(text)),
         }

@@ -1,7 +1,7 @@
 //! What the key of an attribute tells of its span, faster than by looking the key up.
 //!
-//! Most keys of most spans mean nothing here. That is seen by their first byte and their length, and only what could mean
-//! something is looked up.
+//! Most keys of most spans mean nothing here. That is seen by their first two bytes and their length, and only what could
+//! mean something is looked up.
 
 use std::sync::LazyLock;
 
@@ -18,20 +18,27 @@ pub enum Bearing {
     None,
 }
 
-/// By the first byte of a key: the lengths of the keys that mean something, a bit for each, and whether a longer key may
-/// begin like that.
-struct Table([u64; 256]);
+/// By how a key begins: the lengths of the keys that mean something, a bit for each, and whether a longer key may begin like
+/// that.
+struct Table([u64; BEGINNINGS]);
+
+/// Five bits of each of the first two bytes, which tell lower-case letters apart.
+const BEGINNINGS: usize = 1 << 10;
 
 /// The bit of all lengths from here on, and of beginnings.
 const LONG: usize = 63;
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
-    let mut table = [0; 256];
+    let mut table = [0; BEGINNINGS];
     let mut note = |key: &str, is_beginning: bool| {
-        let first = key.as_bytes().first().copied().unwrap_or_default();
-        if let Some(lengths) = table.get_mut(usize::from(first)) {
-            // Of a beginning every length from its own on.
-            *lengths |= if is_beginning { u64::MAX << key.len().min(LONG) } else { 1 << key.len().min(LONG) };
+        // Of a beginning every length from its own on.
+        let lengths = if is_beginning { u64::MAX << key.len().min(LONG) } else { 1 << key.len().min(LONG) };
+        let (place, is_whole) = (beginning(key), key.len() >= 2 || !is_beginning);
+        // A beginning of one byte leaves the second one open.
+        for (at, known) in table.iter_mut().enumerate() {
+            if at == place || (!is_whole && at >> 5 == place >> 5) {
+                *known |= lengths;
+            }
         }
     };
     for dialect in DIALECTS {
@@ -45,12 +52,21 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     Table(table)
 });
 
+/// Whether some dialect may have the key: `false` for most that none has.
+pub(crate) fn may_mean(key: &str) -> bool {
+    let lengths = TABLE.0.get(beginning(key)).copied().unwrap_or_default();
+    lengths & (1 << key.len().min(LONG)) != 0
+}
+
+fn beginning(key: &str) -> usize {
+    let byte = |at: usize| usize::from(key.as_bytes().get(at).copied().unwrap_or_default() & 0b1_1111);
+    byte(0) << 5 | byte(1)
+}
+
 /// What an attribute of this key tells of its span. A few nanoseconds for a key that means nothing.
 #[must_use]
 pub fn bearing(key: &str) -> Bearing {
-    let first = key.as_bytes().first().copied().unwrap_or_default();
-    let lengths = TABLE.0.get(usize::from(first)).copied().unwrap_or_default();
-    if lengths & (1 << key.len().min(LONG)) == 0 {
+    if !may_mean(key) {
         return Bearing::None;
     }
     match meaning(key) {
@@ -73,11 +89,12 @@ pub fn event_bears(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::meaning_of_any;
     use proptest::prelude::*;
 
     /// What is said of a key by who looks it up.
     fn looked_up(key: &str) -> Bearing {
-        match meaning(key) {
+        match meaning_of_any(key) {
             meaning if meaning.is_genai() => Bearing::GenAi,
             Meaning::Unknown if !is_hint(key) => Bearing::None,
             _ => Bearing::General,

@@ -7,6 +7,7 @@ use retrace_protocol::metadata::{SpanEvent, SpanLink, SpanOrigin, SpanScope};
 use retrace_protocol::{Json, Span, Timestamp};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+use smallvec::SmallVec;
 
 use crate::dialect::{Meaning, is_content_event, is_message_key, meaning, of_rank};
 use crate::failure::{UNNAMED, is_exception};
@@ -105,9 +106,8 @@ impl<V: SpanView> Reading<'_, V> {
     fn attributes(&self, options: &Options) -> Option<Json> {
         let told = self.slots.told_attributes();
         let untold = self.view.attributes().enumerate().filter(|(i, (key, value))| {
-            let is_told = told.get(*i).is_some_and(|told| *told);
-            let repeats = || is_empty(value) || (self.slots.may_mean(*i) && self.repeats(key, value));
-            !is_told && !repeats() && (options.capture_content || is_structural(key, value))
+            let repeats = || is_empty(value) || (self.slots.has_meaning(*i) && self.repeats(key, value));
+            !told.has(*i) && !repeats() && (options.capture_content || is_structural(key, value))
         });
         object(untold.map(|(_, attribute)| attribute))
     }
@@ -189,20 +189,20 @@ fn is_structural(key: &str, value: &Value<'_>) -> bool {
 
 /// A JSON object of attributes; of a key that comes twice the later value holds. `None` when there are none.
 fn object<'a, V: Serialize>(attributes: impl Iterator<Item = (&'a str, V)>) -> Option<Json> {
-    struct Object<V>(Vec<V>);
-    impl<V: Serialize> Serialize for Object<(&str, V)> {
+    struct Object<'e, K, V>(&'e [(K, V)]);
+    impl<V: Serialize> Serialize for Object<'_, &str, V> {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             let mut map = serializer.serialize_map(Some(self.0.len()))?;
-            for (key, value) in &self.0 {
-                map.serialize_entry(&*without_nul(key), value)?;
+            for (key, value) in self.0 {
+                map.serialize_entry(key, value)?;
             }
             map.end()
         }
     }
-    /// So many are compared one by one; more are looked up.
-    const FEW: usize = 32;
+    /// So many are compared one by one, and take no memory of their own; more are looked up.
+    const FEW: usize = 24;
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut entries: Vec<(&str, V)> = Vec::with_capacity(attributes.size_hint().1.unwrap_or(FEW).min(FEW));
+    let mut entries: SmallVec<[(&str, V); FEW]> = SmallVec::new();
     // A bit for each kind of key that came: of most kinds there is one key, and it need not be looked for.
     let mut kinds = 0_u128;
     for (key, value) in attributes {
@@ -225,7 +225,7 @@ fn object<'a, V: Serialize>(attributes: impl Iterator<Item = (&'a str, V)>) -> O
             }
         }
     }
-    (!entries.is_empty()).then(|| Json::from_serialize(&Object(entries)))
+    (!entries.is_empty()).then(|| Json::from_serialize(&Object(&entries)))
 }
 
 /// Keys that differ are mostly of different kinds: their lengths, or their last letters, are different.

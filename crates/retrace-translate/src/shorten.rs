@@ -40,7 +40,9 @@ pub fn shorten(json: &Json, max_bytes: usize) -> Option<Shortened> {
     if before <= max_bytes {
         return None;
     }
-    let json = Node::read(json.as_raw())
+    let json = serde_json::from_str(json.as_str())
+        .ok()
+        .and_then(Node::read)
         .and_then(|tree| shortest_cut(tree, max_bytes))
         .unwrap_or_else(|| beginning(json.as_str(), max_bytes));
     let removed_bytes = before.saturating_sub(json.as_str().len()) as u64;
@@ -278,7 +280,7 @@ mod tests {
         #[test]
         fn pain_28_what_is_cut_parses_fits_and_begins_like_the_whole(value in any_json(), max_bytes in 2_usize..600) {
             let json = Json::from(&value);
-            let length = Node::read(json.as_raw()).unwrap().length(usize::MAX);
+            let length = Node::read(serde_json::from_str(json.as_str()).unwrap()).unwrap().length(usize::MAX);
             prop_assert_eq!(length, json.as_str().len(), "lengths are counted as serde writes them");
             if let Some(short) = shorten(&json, max_bytes) {
                 prop_assert!(short.json.as_str().len() <= max_bytes, "{:?}", short.json);

@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::collections::BTreeSet;
 
 use foldhash::{HashMap, HashMapExt as _};
 use retrace_protocol::json::without_nul;
+use smallvec::SmallVec;
 
 use crate::dialect::of_rank;
 use crate::indexed::{Flat, gathered};
@@ -121,7 +123,7 @@ slots! {
     UserMetadataObject,
 }
 
-/// Places that the attributes of a span take at most, mostly: so many fit what allocators keep at hand, 1 KiB.
+/// Places that the attributes of a span take at most, mostly: 1 KiB.
 const USUAL: usize = 18;
 
 /// A value in its place.
@@ -143,8 +145,8 @@ pub(crate) struct Slots<'a> {
     placed: Placed<'a>,
     /// A bit for each slot whose value the record has.
     told: Cell<u128>,
-    /// A bit for each of the first attributes of the span whose key means something.
-    meant: u128,
+    /// Attributes of the span whose key means something.
+    meant: Places,
     /// Something in them arrived cut.
     pub cut: Cell<bool>,
     /// Values of keys that share a prefix, with what follows the prefix.
@@ -153,12 +155,34 @@ pub(crate) struct Slots<'a> {
     pub flat: Vec<Flat<'a>>,
 }
 
+/// A set of attributes, by their places. Most spans have few.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    first: u128,
+    /// Those beyond the first.
+    beyond: BTreeSet<usize>,
+}
+
+impl Places {
+    fn add(&mut self, place: usize) {
+        if place < u128::BITS as usize {
+            self.first |= 1 << place;
+        } else {
+            self.beyond.insert(place);
+        }
+    }
+
+    pub(crate) fn has(&self, place: usize) -> bool {
+        if place < u128::BITS as usize { self.first & (1 << place) != 0 } else { self.beyond.contains(&place) }
+    }
+}
+
 /// What holds each slot. Most slots of a span are empty.
 #[derive(Debug)]
 struct Placed<'a> {
     /// For each slot where in `held` it is, counted from 1; 0 when nothing holds it.
     places: [u8; Slot::COUNT],
-    held: Vec<Held<'a>>,
+    held: SmallVec<[Held<'a>; USUAL]>,
 }
 
 impl<'a> Placed<'a> {
@@ -202,9 +226,9 @@ impl<'a> Slots<'a> {
     pub(crate) fn new() -> Self {
         const { assert!(Slot::COUNT <= u128::BITS as usize, "a bit for each slot") };
         Self {
-            placed: Placed { places: [0; Slot::COUNT], held: Vec::with_capacity(USUAL) },
+            placed: Placed { places: [0; Slot::COUNT], held: SmallVec::new() },
             told: Cell::new(0),
-            meant: 0,
+            meant: Places::default(),
             cut: Cell::new(false),
             many: Vec::new(),
             flat: Vec::new(),
@@ -213,14 +237,14 @@ impl<'a> Slots<'a> {
 
     /// Notes whether the key of an attribute means anything.
     pub(crate) fn note(&mut self, attribute: usize, means_something: bool) {
-        if attribute < u128::BITS as usize {
-            self.meant |= u128::from(means_something) << attribute;
+        if means_something {
+            self.meant.add(attribute);
         }
     }
 
-    /// Whether the key of an attribute may mean something.
-    pub(crate) fn may_mean(&self, attribute: usize) -> bool {
-        attribute >= u128::BITS as usize || self.meant & (1 << attribute) != 0
+    /// Whether the key of an attribute means something.
+    pub(crate) fn has_meaning(&self, attribute: usize) -> bool {
+        self.meant.has(attribute)
     }
 
     /// Puts a value in its place, unless a dialect that is trusted more has been there. Of one dialect the later value
@@ -320,8 +344,8 @@ impl<'a> Slots<'a> {
         self.told.get() & (1 << slot as u32) != 0
     }
 
-    /// For each attribute whether the record has it; it does not have those beyond the end.
-    pub(crate) fn told_attributes(&self) -> Vec<bool> {
+    /// The attributes that the record has.
+    pub(crate) fn told_attributes(&self) -> Places {
         let mut left = self.told.get();
         let told = std::iter::from_fn(|| {
             let slot = (left != 0).then_some(left.trailing_zeros())?;
@@ -331,15 +355,8 @@ impl<'a> Slots<'a> {
         let one = told.filter_map(|slot| self.placed.at(slot)?.attribute);
         let many = self.many.iter().filter(|many| many.told.get()).filter_map(|many| many.attribute);
         let flat = self.flat.iter().filter(|flat| self.has(flat)).filter_map(|flat| flat.attribute);
-        let mut told = Vec::with_capacity(USUAL);
-        for attribute in one.chain(many).chain(flat) {
-            if attribute >= told.len() {
-                told.resize(attribute + 1, false);
-            }
-            if let Some(told) = told.get_mut(attribute) {
-                *told = true;
-            }
-        }
+        let mut told = Places::default();
+        one.chain(many).chain(flat).for_each(|attribute| told.add(attribute));
         told
     }
 

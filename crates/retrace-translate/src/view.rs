@@ -5,7 +5,8 @@
 
 use std::borrow::Cow;
 
-use retrace_protocol::json::{is_strict, without_nul, without_refused_escapes};
+use retrace_protocol::json::{is_strict, without_refused_escapes};
+use retrace_protocol::write;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -188,7 +189,11 @@ impl<'a> Value<'a> {
     /// A structured value.
     #[must_use]
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Self {
-        Self::Json(Cow::Owned(serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())))
+        let mut text = String::new();
+        match write::append_without_nul(&mut text, value) {
+            Ok(()) => Self::Json(Cow::Owned(text)),
+            Err(_) => Self::Json(Cow::Borrowed("null")),
+        }
     }
 
     /// The text, when it is a text that is not empty.
@@ -316,11 +321,12 @@ impl<'a> From<&'a str> for Value<'a> {
     }
 }
 
-/// Writes the value as it is kept when nothing is known about its meaning: text as text, structure as structure.
+/// Writes the value as it is kept when nothing is known about its meaning: text as text, structure as structure. Of U+0000
+/// who writes takes care: see [`Json::from_serialize`](retrace_protocol::Json::from_serialize).
 impl Serialize for Value<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Str(text) => serializer.serialize_str(&without_nul(text)),
+            Self::Str(text) => serializer.serialize_str(text),
             Self::Bool(value) => serializer.serialize_bool(*value),
             Self::Int(value) => serializer.serialize_i64(*value),
             Self::Float(value) if value.is_finite() => serializer.serialize_f64(*value),
@@ -328,7 +334,7 @@ impl Serialize for Value<'_> {
             Self::Float(value) => serializer.collect_str(value),
             Self::Json(text) => match serde_json::from_str::<&RawValue>(&without_refused_escapes(text)) {
                 Ok(raw) if is_strict(raw.get()) => raw.serialize(serializer),
-                _ => serializer.serialize_str(&without_nul(text)),
+                _ => serializer.serialize_str(text),
             },
         }
     }
@@ -359,7 +365,7 @@ mod tests {
 
     #[test]
     fn values_are_written_as_what_they_are() {
-        let json = |value: &Value<'_>| serde_json::to_string(value).unwrap();
+        let json = |value: &Value<'_>| retrace_protocol::Json::from_serialize(value).as_str().to_owned();
         assert_eq!(json(&Value::Json(r#"["a",{"b":1}]"#.into())), r#"["a",{"b":1}]"#);
         assert_eq!(json(&Value::Json(r#"["\ud800"]"#.into())), r#"["\ufffd"]"#);
         assert_eq!(json(&Value::Json("[1e999]".into())), r#""[1e999]""#);

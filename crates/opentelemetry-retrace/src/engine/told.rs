@@ -8,7 +8,7 @@ use retrace_protocol::{Id, Span, Trace, TracePatch};
 use retrace_translate::{Live, LiveEvent, Recorded, Run};
 
 use crate::engine::Engine;
-use crate::outbox::Chunk;
+use crate::outbox::Chunks;
 use crate::redact::Decision;
 use crate::stats::LossReason;
 
@@ -91,7 +91,9 @@ impl Engine {
         if let Some(id) = &id {
             self.begin(id, Trace { lossy: None, ..trace.clone() }, run.joined);
         }
-        let mut chunks = Vec::new();
+        // Over a stream each step is told by itself.
+        let written = run.spans.iter().map(|recorded| &recorded.span).filter(|_| id.is_none());
+        let mut chunks = Chunks::with_room_for(written);
         let mut removed = Removed::default();
         let mut sent = 0;
         for recorded in run.spans {
@@ -103,7 +105,8 @@ impl Engine {
                     sent += 1;
                     match &id {
                         Some(id) => self.delivery.step_ended(id, &span, sources),
-                        None => chunks.extend(self.chunk(&span, sources)),
+                        None if chunks.push(&span, sources) => {}
+                        None => self.lose(LossReason::Internal, u64::from(sources)),
                     }
                     continue;
                 }
@@ -120,8 +123,8 @@ impl Engine {
         trace.span_count = trace.span_count.map(|_| sent);
         match id {
             Some(id) => self.end(&id, trace, run.joined, now),
-            None if run.joined => self.delivery.push_joined(trace, chunks, now),
-            None => self.delivery.push_run(trace, chunks, now),
+            None if run.joined => self.delivery.push_joined(trace, chunks.finish(), now),
+            None => self.delivery.push_run(trace, chunks.finish(), now),
         }
     }
 
@@ -139,14 +142,6 @@ impl Engine {
         } else {
             self.delivery.end(id, trace, now);
         }
-    }
-
-    fn chunk(&mut self, span: &Span, sources: u32) -> Option<Chunk> {
-        let chunk = Chunk::new(span, sources);
-        if chunk.is_none() {
-            self.lose(LossReason::Internal, u64::from(sources));
-        }
-        chunk
     }
 
     /// Passes something on of a run that is told while it happens.

@@ -32,6 +32,12 @@ impl Body {
         self.length
     }
 
+    /// How many pieces there are.
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.pieces.len()
+    }
+
     #[cfg(test)]
     pub(crate) fn to_text(&self) -> String {
         String::from_utf8(self.pieces.iter().flatten().copied().collect()).unwrap()

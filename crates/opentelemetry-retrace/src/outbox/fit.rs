@@ -1,10 +1,10 @@
 //! Making a run small enough for its receiver.
 
 use retrace_protocol::metadata::SpanMetadata;
-use retrace_protocol::{Json, Span, Trace};
+use retrace_protocol::{Json, Span, Trace, write};
 use retrace_translate::shorten;
 
-use crate::outbox::post::Chunk;
+use crate::outbox::chunk::Chunk;
 
 /// Shortest piece of content that is still worth sending, in bytes of JSON.
 const SHORTEST: usize = 64;
@@ -38,6 +38,9 @@ pub(crate) fn fit(trace: &mut Trace, chunks: &mut Vec<Chunk>, max_bytes: usize) 
     if spans + trace_length(trace) > max_bytes && !chunks.is_empty() {
         trace.lossy = Some(true);
         fitted.lost = drop_longest(chunks, max_bytes.saturating_sub(trace_length(trace)));
+    }
+    if fitted != Fitted::default() {
+        chunks.iter_mut().for_each(Chunk::stand_alone);
     }
     fitted
 }
@@ -86,7 +89,7 @@ fn height(mut lengths: Vec<usize>, max_bytes: usize) -> Option<usize> {
 }
 
 fn trace_length(trace: &Trace) -> usize {
-    serde_json::to_vec(trace).map_or(0, |json| json.len())
+    write::to_string(trace).map_or(0, |json| json.len())
 }
 
 /// The span with its contents cut so that it takes `height` bytes, or as near as that goes, and a note of it.

@@ -4,6 +4,7 @@
 //! is bounded in bytes and in time, and every accepted span in it ends as delivered or as lost for a reason.
 
 mod body;
+mod chunk;
 mod fit;
 mod notice;
 mod post;
@@ -17,9 +18,9 @@ use http::StatusCode;
 use retrace_protocol::{Id, SignalCode, Status, Trace, TracePatch};
 
 pub(crate) use self::body::Body;
+pub(crate) use self::chunk::{Chunk, Chunks};
 pub(crate) use self::fit::{fit, shorter};
 pub(crate) use self::notice::{Notice, Said};
-pub(crate) use self::post::Chunk;
 use self::post::{Post, Request};
 pub(crate) use self::record::RecordName;
 pub(crate) use self::spooling::Leaving;

@@ -2,54 +2,13 @@
 
 use bytes::Bytes;
 use retrace_protocol::metadata::{TraceMetadata, TraceOrigin};
-use retrace_protocol::{Id, Json, Span, Timestamp, Trace, TracePatch};
+use retrace_protocol::{Id, Json, Span, Timestamp, Trace, TracePatch, write};
 use retrace_translate::stand_alone;
 use std::time::Duration;
 
 use crate::outbox::body::Body;
+use crate::outbox::chunk::{self, Chunk};
 use crate::outbox::record::RecordName;
-
-/// A span as it will stand in a body.
-#[derive(Clone, Debug)]
-pub(crate) struct Chunk {
-    /// The JSON of the span, behind a comma: the first one in a body goes without.
-    json: Bytes,
-    /// Accepted spans that it stands for.
-    pub sources: u32,
-}
-
-/// Bytes of a span beside its content, usually.
-const SMALL_SPAN: usize = 512;
-
-impl Chunk {
-    pub(crate) fn new(span: &Span, sources: u32) -> Option<Self> {
-        // Found out by growing, it would cost as much as the writing.
-        let content = [&span.input, &span.output, &span.metadata].into_iter().flatten().map(|json| json.as_str().len());
-        let mut json = Vec::with_capacity(SMALL_SPAN + content.sum::<usize>());
-        json.push(b',');
-        serde_json::to_writer(&mut json, span).ok()?;
-        Some(Self { json: Bytes::from(json), sources })
-    }
-
-    /// Of the JSON of a span.
-    pub(crate) fn of_data(data: &[u8], sources: u32) -> Self {
-        Self { json: [b",", data].concat().into(), sources }
-    }
-
-    /// The span again, to change it.
-    pub(crate) fn read(&self) -> Option<Span> {
-        serde_json::from_slice(self.data()).ok()
-    }
-
-    pub(crate) fn length(&self) -> usize {
-        self.json.len()
-    }
-
-    /// The JSON of the span.
-    pub(crate) fn data(&self) -> &[u8] {
-        self.json.get(1..).unwrap_or_default()
-    }
-}
 
 /// What a post asks of the receiver.
 #[derive(Clone, Debug)]
@@ -181,16 +140,14 @@ impl Post {
     pub(crate) fn body(&self) -> Body {
         let mut body = Body::default();
         match &self.request {
-            Request::Patch { patch, .. } => body.push(serde_json::to_vec(patch).unwrap_or_default().into()),
+            Request::Patch { patch, .. } => body.push(write::to_string(patch).unwrap_or_default().into()),
             Request::Create { trace, chunks } => {
-                let head = if self.joined { joined_head(trace) } else { serde_json::to_vec(trace) };
+                let head = if self.joined { joined_head(trace) } else { write::to_string(&**trace) };
                 let mut head = head.unwrap_or_default();
                 head.pop();
-                head.extend_from_slice(br#","spans":["#);
+                head.push_str(r#","spans":["#);
                 body.push(head.into());
-                for (at, chunk) in chunks.iter().enumerate() {
-                    body.push(if at == 0 { chunk.json.slice(1..) } else { chunk.json.clone() });
-                }
+                chunk::fill(&mut body, chunks);
                 body.push(Bytes::from_static(b"]}"));
             }
         }
@@ -199,7 +156,7 @@ impl Post {
 }
 
 /// Of a run that belongs to another process: which one it is, and what it shows until that process says more.
-fn joined_head(trace: &Trace) -> serde_json::Result<Vec<u8>> {
+fn joined_head(trace: &Trace) -> serde_json::Result<String> {
     let id = trace.id.clone().unwrap_or_else(|| Id::from(String::new()));
     let started = trace.started_at.clone().unwrap_or_else(|| Timestamp::from_unix_nanos(0));
     let trace_id = id.as_text().replace('-', "");
@@ -207,7 +164,7 @@ fn joined_head(trace: &Trace) -> serde_json::Result<Vec<u8>> {
         otel: Some(TraceOrigin { trace_id, continues: None, joined: true }),
         ..TraceMetadata::default()
     };
-    serde_json::to_vec(&Trace {
+    write::to_string(&Trace {
         name: trace.name.clone(),
         session_id: trace.session_id.clone(),
         project_id: trace.project_id.clone(),
@@ -246,12 +203,5 @@ mod tests {
             assert_eq!(post.sources(), spans as u64);
             assert!(post.weight() as u64 >= post.body().length() / 2);
         }
-    }
-
-    #[test]
-    fn a_chunk_can_be_read_again() {
-        let post = post(1);
-        let Request::Create { chunks, .. } = &post.request else { panic!("no run") };
-        assert_eq!(chunks[0].read().unwrap().id, "0".into());
     }
 }

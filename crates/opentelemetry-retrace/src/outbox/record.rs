@@ -7,7 +7,8 @@ use retrace_protocol::{Id, Trace, TracePatch};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::outbox::post::{Chunk, Post, Request};
+use crate::outbox::chunk::Chunk;
+use crate::outbox::post::{Post, Request};
 
 /// What every record begins with; its last byte is the version.
 const MAGIC: &[u8; 8] = b"RETRACE\x01";

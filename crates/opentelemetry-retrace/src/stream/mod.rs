@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use foldhash::HashMap;
-use retrace_protocol::{Ack, ClientFrame, EventKind, Id, Span, Status, Trace};
+use retrace_protocol::{Ack, ClientFrame, EventKind, Id, Span, Status, Trace, write};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 pub(crate) use self::rest::{Incomplete, Rest};
@@ -235,17 +235,17 @@ impl Stream {
         let made;
         let data = match frame.says {
             Says::TraceStarted => {
-                made = serde_json::to_vec(&run.beginning()).ok()?;
-                made.as_slice()
+                made = write::to_string(&run.beginning()).ok()?;
+                made.as_str()
             }
             Says::TraceEnded => {
-                made = serde_json::to_vec(&run.ending()?).ok()?;
-                made.as_slice()
+                made = write::to_string(&run.ending()?).ok()?;
+                made.as_str()
             }
-            Says::SpanStarted(place) => run.steps.get(&place)?.chunk.as_ref()?.data(),
-            Says::SpanEnded(place) => run.steps.get(&place)?.end_data.as_ref()?,
+            Says::SpanStarted(place) => std::str::from_utf8(run.steps.get(&place)?.chunk.as_ref()?.data()).ok()?,
+            Says::SpanEnded(place) => std::str::from_utf8(run.steps.get(&place)?.end_data.as_ref()?).ok()?,
         };
-        Some(Utf8Bytes::from(ClientFrame::event_text(frame.says.kind(), std::str::from_utf8(data).ok()?, seq)))
+        Some(Utf8Bytes::from(ClientFrame::event_text(frame.says.kind(), data, seq)))
     }
 
     /// A frame is confirmed; tells how many accepted spans are delivered by that.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use foldhash::HashMap;
 use foldhash::fast::FixedState;
-use retrace_protocol::{Id, Json, Span, Status, Timestamp, Trace, TraceEnded, TracePatch};
+use retrace_protocol::{Id, Json, Span, Status, Timestamp, Trace, TraceEnded, TracePatch, write};
 
 use crate::outbox::Chunk;
 
@@ -176,8 +176,8 @@ impl Step {
         self.sources += chunk.sources;
         self.end_data = span.to_ended().and_then(|end| {
             let output = end.output.as_ref().map_or(0, |output| output.as_str().len());
-            let mut data = Vec::with_capacity(END + output + end.error.as_ref().map_or(0, String::len));
-            serde_json::to_writer(&mut data, &end).ok()?;
+            let mut data = String::with_capacity(END + output + end.error.as_ref().map_or(0, String::len));
+            write::append(&mut data, &end).ok()?;
             Some(data.into())
         });
         self.chunk = Some(chunk);

@@ -7,11 +7,11 @@
 
 use std::collections::BTreeMap;
 
+use retrace_protocol::{Json, write};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 /// The fields of a record, each as JSON text.
-pub(crate) type Fields = BTreeMap<String, Box<RawValue>>;
+pub(crate) type Fields = BTreeMap<String, Json>;
 
 /// The numbers that a record's fields were said with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ pub(crate) struct Word {
 
 /// The fields that the protocol crate writes for a record.
 pub(crate) fn fields_of<T: Serialize>(record: &T) -> Result<Fields, serde_json::Error> {
-    serde_json::from_str(&serde_json::to_string(record)?)
+    serde_json::from_str(&write::to_string(record)?)
 }
 
 impl Clocks {
@@ -88,7 +88,7 @@ impl Word {
                 changed |= clocks.of(&name) != number;
                 clocks.set(&name, number);
             }
-            if known.is_none_or(|known| known.get() != value.get()) {
+            if known.is_none_or(|known| *known != value) {
                 record.insert(name, value);
                 changed = true;
             }

@@ -5,7 +5,7 @@
 //! is read when somebody looks at it. Neither is looked into by the database, so a new field of the protocol needs no
 //! new column, and what comes back is what was sent.
 
-use retrace_protocol::{Id, Json, Span, Status, Timestamp, Trace};
+use retrace_protocol::{Id, Json, Span, Status, Timestamp, Trace, write};
 
 use super::Fields;
 
@@ -47,7 +47,7 @@ impl TraceRow {
             Content { input: trace.input.take(), output: trace.output.take(), metadata: trace.metadata.take() };
         let micros = trace.started_at.as_ref().and_then(Timestamp::unix_micros);
         Ok(Self {
-            head: serde_json::to_string(&trace)?,
+            head: write::to_string(&trace)?,
             started_micros: micros.and_then(|micros| i64::try_from(micros).ok()),
             status: trace.status,
             id,
@@ -60,7 +60,7 @@ impl SpanRow {
     /// The row of a span.
     pub(crate) fn new(mut span: Span) -> Result<Self, serde_json::Error> {
         let content = Content { input: span.input.take(), output: span.output.take(), metadata: span.metadata.take() };
-        Ok(Self { head: serde_json::to_string(&span)?, id: span.id, content })
+        Ok(Self { head: write::to_string(&span)?, id: span.id, content })
     }
 }
 
@@ -75,15 +75,15 @@ impl Content {
     pub(crate) fn into_fields(self, head: &str) -> Result<Fields, serde_json::Error> {
         let mut fields: Fields = serde_json::from_str(head)?;
         for (name, json) in CONTENT.into_iter().zip([self.input, self.output, self.metadata]) {
-            fields.extend(json.map(|json| (name.to_owned(), json.as_raw().to_owned())));
+            fields.extend(json.map(|json| (name.to_owned(), json)));
         }
         Ok(fields)
     }
 
     /// Splits fields into a head and this.
     pub(crate) fn split(mut fields: Fields) -> Result<(String, Self), serde_json::Error> {
-        let [input, output, metadata] = CONTENT.map(|name| fields.remove(name).map(Json::from));
-        Ok((serde_json::to_string(&fields)?, Self { input, output, metadata }))
+        let [input, output, metadata] = CONTENT.map(|name| fields.remove(name));
+        Ok((write::to_string(&fields)?, Self { input, output, metadata }))
     }
 
     /// The span that `head` and this content were split from.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
+use retrace_protocol::write;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::error::ApiError;
@@ -45,7 +46,7 @@ pub(super) async fn changes(State(app): State<Arc<App>>, PathId(id): PathId, uri
     let read = move |reader: &Reader| {
         let Some(mut changes) = reader.changes(&id, since.after)? else { return Ok(None) };
         live.mark(&mut changes.trace);
-        Ok(Some(serde_json::to_vec(&changes)?))
+        Ok(Some(write::to_string(&changes)?))
     };
     large(&app, read).await?.ok_or(missing)
 }

@@ -11,11 +11,11 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use retrace_protocol::Id;
 use retrace_protocol::endpoint::{self, route};
 use retrace_protocol::enforcement::{EnforcementCheck, EnforcementVerdict};
 use retrace_protocol::golden::GoldenMark;
 use retrace_protocol::read::{Created, Done};
+use retrace_protocol::{Id, write};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -121,7 +121,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
 
 /// A JSON answer.
 pub(super) fn answer<T: Serialize>(status: StatusCode, body: &T) -> Response {
-    match serde_json::to_vec(body) {
+    match write::to_string(body) {
         Ok(text) => json(status, Body::from(text)),
         // Nothing that is answered here can fail to be written; were it to, saying so is all that is left.
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
@@ -190,12 +190,12 @@ async fn trace(State(app): Shared, PathId(id): PathId, uri: Uri) -> Answer {
         Ok(if parts.content {
             reader.trace(&id, parts.spans)?.map(|mut trace| {
                 live.mark(&mut trace);
-                serde_json::to_vec(&trace)
+                write::to_string(&trace)
             })
         } else {
             reader.outline(&id, parts.spans)?.map(|mut outline| {
                 live.mark(&mut outline.trace);
-                serde_json::to_vec(&outline)
+                write::to_string(&outline)
             })
         }
         .transpose()?)
@@ -209,7 +209,7 @@ async fn span(State(app): Shared, path: Result<Path<(String, String)>, PathRejec
     let missing = ApiError::not_found(format!("there is no span {id} in a trace {trace_id}"));
     let read = move |reader: &Reader| {
         let span = reader.span(&trace_id, &id)?;
-        Ok(span.map(|span| serde_json::to_vec(&span)).transpose()?)
+        Ok(span.map(|span| write::to_string(&span)).transpose()?)
     };
     large(&app, read).await?.ok_or(missing)
 }
@@ -217,7 +217,7 @@ async fn span(State(app): Shared, path: Result<Path<(String, String)>, PathRejec
 /// Answers with a text that may be large, of which there are never many at once.
 pub(super) async fn large(
     app: &App,
-    text: impl FnOnce(&Reader) -> Result<Option<Vec<u8>>, StoreError> + Send + 'static,
+    text: impl FnOnce(&Reader) -> Result<Option<String>, StoreError> + Send + 'static,
 ) -> Result<Option<Response>, ApiError> {
     let permit = Arc::clone(&app.large).acquire_owned().await;
     let permit = permit.map_err(|_| ApiError::busy("the receiver is stopping"))?;
@@ -311,12 +311,12 @@ fn bad_path(_: PathRejection) -> ApiError {
 
 /// An answer that counts as being in memory until the last of it is sent or given up.
 struct Counted {
-    text: Vec<u8>,
+    text: String,
     _permit: OwnedSemaphorePermit,
 }
 
 impl AsRef<[u8]> for Counted {
     fn as_ref(&self) -> &[u8] {
-        &self.text
+        self.text.as_bytes()
     }
 }

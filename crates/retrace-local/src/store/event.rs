@@ -7,7 +7,7 @@
 use std::cell::Cell;
 
 use retrace_protocol::metadata::SpanOrigin;
-use retrace_protocol::{Event, Id, Json, Span, SpanEnded, Status, Timestamp, Trace, TracePatch};
+use retrace_protocol::{Event, Id, Json, Span, SpanEnded, Status, Timestamp, Trace, TracePatch, write};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::Deserialize;
 
@@ -183,7 +183,7 @@ impl<'a> Told<'a> {
         let micros = record.started_at.as_ref().and_then(Timestamp::unix_micros);
         let micros = micros.and_then(|micros| i64::try_from(micros).ok());
         let status = record.status.map(Status::as_str);
-        let clocks = serde_json::to_string(&clocks)?;
+        let clocks = write::to_string(&clocks)?;
         let Content { input, output, metadata } = &content;
         let row = params![
             id.as_text(),
@@ -267,7 +267,7 @@ impl<'a> Told<'a> {
                 text(input),
                 text(output),
                 text(metadata),
-                serde_json::to_string(clocks)?,
+                write::to_string(clocks)?,
                 place(seq),
                 self.version
             ])?;
@@ -310,7 +310,7 @@ impl<'a> Told<'a> {
         word.lay_over(&mut fields, &mut clocks);
         self.database
             .prepare_cached("INSERT OR REPLACE INTO early_ends (trace_id, id, fields, clocks) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![trace_id, id, serde_json::to_string(&fields)?, serde_json::to_string(&clocks)?])?;
+            .execute(params![trace_id, id, write::to_string(&fields)?, write::to_string(&clocks)?])?;
         self.early_ends.set(Some(true));
         Ok(())
     }
@@ -352,7 +352,7 @@ impl<'a> Told<'a> {
                 text(input),
                 text(output),
                 text(metadata),
-                serde_json::to_string(clocks)?,
+                write::to_string(clocks)?,
                 self.version
             ])?;
         Ok(())

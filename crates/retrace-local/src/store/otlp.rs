@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use retrace_protocol::{Id, Span, Timestamp, Trace};
+use retrace_protocol::{Id, Span, Timestamp, Trace, write};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::StoreError;
@@ -106,7 +106,7 @@ impl OtlpRun {
             return Ok(None);
         }
         span.parent_id = Some(parent.clone());
-        Ok(Some(serde_json::to_string(&span)?))
+        Ok(Some(write::to_string(&span)?))
     }
 
     fn insert_trace(&self, database: &Connection, version: i64) -> Result<(), StoreError> {

@@ -28,6 +28,7 @@ use std::sync::LazyLock;
 use foldhash::{HashMap, HashMapExt as _};
 use serde_json::value::RawValue;
 
+use crate::bearing::may_mean;
 use crate::indexed::Indexed;
 use crate::messages::Turn;
 use crate::nested::Nested;
@@ -208,6 +209,11 @@ pub(crate) fn message_event(name: &str) -> Option<(usize, Slot)> {
 
 /// Looks a key up in all dialects.
 pub(crate) fn meaning(key: &str) -> Meaning<'_> {
+    if may_mean(key) { meaning_of_any(key) } else { Meaning::Unknown }
+}
+
+/// The same, without a look at what kinds of keys there are.
+pub(crate) fn meaning_of_any(key: &str) -> Meaning<'_> {
     if let Some(meaning) = KEYS.get(key) {
         return *meaning;
     }

@@ -21,6 +21,7 @@ mod tools;
 mod totals;
 mod tree;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +36,7 @@ pub use self::live::{Live, LiveEvent};
 use self::live_run::{LiveRun, Voice};
 use self::live_runs::LiveRuns;
 use self::record::Origin;
-use self::run::OpenRun;
+use self::run::{OpenRun, Standing};
 use self::tell::Telling;
 use self::told::{Told, ToldRun, ToldRuns};
 pub(crate) use self::tools::derived_id;
@@ -197,11 +198,18 @@ impl Recorder {
             self.with_live(trace_id, |run, voice| run.end(span, now, voice));
             return self.make_room();
         }
-        let mut run = self.take(trace_id).unwrap_or_else(|| OpenRun::new(Arc::clone(resource), now));
+        let (run, before) = match self.open.entry(trace_id) {
+            Entry::Occupied(run) => {
+                let run = run.into_mut();
+                let before = run.standing();
+                (run, Some(before))
+            }
+            Entry::Vacant(place) => (place.insert(OpenRun::new(Arc::clone(resource), now)), None),
+        };
         run.lossy |= self.told.get(&trace_id).is_some_and(|told| told.lossy);
         run.add(span, begins, joined, resource, &self.options, now);
-        let is_full = run.nodes.len() >= self.limits.run_spans;
-        self.put(trace_id, run);
+        let (after, is_full) = (run.standing(), run.nodes.len() >= self.limits.run_spans);
+        self.note(trace_id, before, Some(after));
 
         if is_full {
             self.let_go(trace_id);
@@ -337,23 +345,24 @@ impl Recorder {
 
     fn take(&mut self, trace_id: [u8; 16]) -> Option<OpenRun> {
         let run = self.open.remove(&trace_id)?;
-        self.by_age.remove(&(run.last_seen, trace_id));
-        if let Some(ended) = run.root_ended {
-            self.by_end.remove(&(ended, trace_id));
-        }
-        self.sources -= run.sources;
-        self.weight -= run.weight;
+        self.note(trace_id, Some(run.standing()), None);
         Some(run)
     }
 
     fn put(&mut self, trace_id: [u8; 16], run: OpenRun) {
-        self.by_age.insert((run.last_seen, trace_id));
-        if let Some(ended) = run.root_ended {
-            self.by_end.insert((ended, trace_id));
-        }
-        self.sources += run.sources;
-        self.weight += run.weight;
+        self.note(trace_id, None, Some(run.standing()));
         self.open.insert(trace_id, run);
+    }
+
+    /// Keeps the orders and the sums of open runs true, of which one came, went or changed.
+    fn note(&mut self, trace_id: [u8; 16], before: Option<Standing>, after: Option<Standing>) {
+        let seen = |standing: Standing| standing.last_seen;
+        reorder(&mut self.by_age, trace_id, before.map(seen), after.map(seen));
+        let ended = |standing: Standing| standing.root_ended;
+        reorder(&mut self.by_end, trace_id, before.and_then(ended), after.and_then(ended));
+        let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
+        self.sources = self.sources - before.sources + after.sources;
+        self.weight = self.weight - before.weight + after.weight;
     }
 
     /// Tells a run whose root has ended. What hangs below a span that has not ended stays open.
@@ -395,4 +404,21 @@ impl Recorder {
         self.told.insert(trace_id, ToldRun::new(Some(told), span_ids));
         self.outputs.push_back(Output::Run(Box::new(run)));
     }
+}
+
+/// Moves a run from the time that it had in an order to the one that it has.
+fn reorder(
+    order: &mut BTreeSet<(Duration, [u8; 16])>,
+    trace_id: [u8; 16],
+    before: Option<Duration>,
+    after: Option<Duration>,
+) {
+    // Spans come many at a time, so that mostly nothing moves.
+    if before == after {
+        return;
+    }
+    if let Some(before) = before {
+        order.remove(&(before, trace_id));
+    }
+    order.extend(after.map(|after| (after, trace_id)));
 }

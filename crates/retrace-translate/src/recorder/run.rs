@@ -34,7 +34,21 @@ pub(crate) struct OpenRun {
     places: HashMap<[u8; 8], usize>,
 }
 
+/// What the recorder orders open runs by, and sums up over them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Standing {
+    pub last_seen: Duration,
+    pub root_ended: Option<Duration>,
+    pub sources: u64,
+    pub weight: usize,
+}
+
 impl OpenRun {
+    pub(crate) fn standing(&self) -> Standing {
+        let Self { last_seen, root_ended, sources, weight, .. } = *self;
+        Standing { last_seen, root_ended, sources, weight }
+    }
+
     pub(crate) fn new(resource: Arc<Resource>, last_seen: Duration) -> Self {
         Self {
             nodes: Vec::new(),

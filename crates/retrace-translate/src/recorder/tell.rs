@@ -84,8 +84,8 @@ impl Telling<'_> {
                 user: node.user.as_deref(),
             };
             let span = self.origin.span(*draft, own, place, &said_of_run);
-            if let Some(call_id) = &node.executed_call {
-                executed_calls.push((call_id.clone(), spans.len()));
+            if let Some(call_id) = node.executed_call.take() {
+                executed_calls.push((call_id, spans.len()));
             }
             if is_model_call {
                 model_calls.push((node.span_id, spans.len()));

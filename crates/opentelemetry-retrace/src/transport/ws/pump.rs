@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
-use retrace_protocol::{Ack, Auth, ClientFrame, ServerFrame};
+use retrace_protocol::{Ack, Auth, ClientFrame, ServerFrame, write};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
@@ -77,7 +77,7 @@ fn first_frame(text: &str, api_key: &ApiKey) -> Result<(), Closed> {
 }
 
 fn text(frame: &ClientFrame) -> Option<Utf8Bytes> {
-    serde_json::to_string(frame).ok().map(Utf8Bytes::from)
+    write::to_string(frame).ok().map(Utf8Bytes::from)
 }
 
 /// An open connection.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use retrace_protocol::limits::{AUTH_TIMEOUT, PING_INTERVAL};
-use retrace_protocol::{Ack, Event, ServerFrame, Status};
+use retrace_protocol::{Ack, Event, ServerFrame, Status, write};
 use serde_json::{Map, Value};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -349,7 +349,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Telling<'_, S> {
 
 fn text_of(frame: &ServerFrame) -> Message {
     // A frame of ours can always be written; were one not, an empty text is something that clients pass over.
-    Message::text(serde_json::to_string(frame).unwrap_or_default())
+    Message::text(write::to_string(frame).unwrap_or_default())
 }
 
 /// How to end a connection that failed; nothing is left to say when the client is gone.

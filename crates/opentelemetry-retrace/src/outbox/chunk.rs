@@ -1,0 +1,171 @@
+//! Spans as they will stand in a body.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use retrace_protocol::{Json, Span, write};
+
+use crate::outbox::body::Body;
+
+/// Bytes of a span beside its content, usually.
+const SMALL_SPAN: usize = 512;
+
+/// A span as it will stand in a body.
+#[derive(Clone, Debug)]
+pub(crate) struct Chunk {
+    /// What it stands in, alone or with others of its run.
+    memory: Bytes,
+    /// Where its JSON is, and the comma before it: the first one in a body goes without.
+    at: Range<usize>,
+    /// Accepted spans that it stands for.
+    pub sources: u32,
+}
+
+impl Chunk {
+    pub(crate) fn new(span: &Span, sources: u32) -> Option<Self> {
+        let mut chunks = Chunks::with_room_for([span]);
+        chunks.push(span, sources);
+        chunks.finish().pop()
+    }
+
+    /// Of the JSON of a span.
+    pub(crate) fn of_data(data: &[u8], sources: u32) -> Self {
+        let memory: Bytes = [b",", data].concat().into();
+        Self { at: 0..memory.len(), memory, sources }
+    }
+
+    /// The span again, to change it.
+    pub(crate) fn read(&self) -> Option<Span> {
+        serde_json::from_slice(self.data()).ok()
+    }
+
+    pub(crate) fn length(&self) -> usize {
+        self.at.len()
+    }
+
+    /// The JSON of the span.
+    pub(crate) fn data(&self) -> &[u8] {
+        self.memory.get(self.at.start + 1..self.at.end).unwrap_or_default()
+    }
+
+    /// Whether it begins where the other ends, in the same memory.
+    fn follows(&self, other: &Self) -> bool {
+        self.memory.as_ptr() == other.memory.as_ptr() && self.at.start == other.at.end
+    }
+
+    /// Lets go of the memory that it stands in with others.
+    pub(crate) fn stand_alone(&mut self) {
+        if self.length() < self.memory.len() {
+            *self = Self::of_data(self.data(), self.sources);
+        }
+    }
+}
+
+/// The spans of a run while they are written, into one piece of memory.
+#[derive(Debug)]
+pub(crate) struct Chunks {
+    text: String,
+    /// Where each ends, and what it stands for.
+    ends: Vec<(usize, u32)>,
+}
+
+impl Chunks {
+    /// With room for spans like these: found out by growing, it would cost as much as the writing.
+    pub(crate) fn with_room_for<'s>(spans: impl IntoIterator<Item = &'s Span>) -> Self {
+        let length = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
+        let room = |span: &Span| SMALL_SPAN + length(&span.input) + length(&span.output) + length(&span.metadata);
+        Self { text: String::with_capacity(spans.into_iter().map(room).sum()), ends: Vec::new() }
+    }
+
+    /// Writes a span; tells whether it could be written.
+    pub(crate) fn push(&mut self, span: &Span, sources: u32) -> bool {
+        let begin = self.text.len();
+        self.text.push(',');
+        if write::append(&mut self.text, span).is_err() {
+            self.text.truncate(begin);
+            return false;
+        }
+        self.ends.push((self.text.len(), sources));
+        true
+    }
+
+    pub(crate) fn finish(self) -> Vec<Chunk> {
+        let memory = Bytes::from(self.text);
+        let begins = std::iter::once(0).chain(self.ends.iter().map(|(end, _)| *end));
+        let chunk = |(begin, (end, sources)): (usize, &(usize, u32))| Chunk {
+            memory: memory.clone(),
+            at: begin..*end,
+            sources: *sources,
+        };
+        begins.zip(&self.ends).map(chunk).collect()
+    }
+}
+
+/// Puts spans into a body. Those that stand behind each other in memory are one piece of it.
+pub(super) fn fill(body: &mut Body, chunks: &[Chunk]) {
+    let pieces = chunks.chunk_by(|one, next| next.follows(one));
+    for (at, piece) in pieces.enumerate() {
+        if let [first, ..] = piece
+            && let [.., last] = piece
+        {
+            let begin = first.at.start + usize::from(at == 0);
+            body.push(first.memory.slice(begin..last.at.end));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use retrace_protocol::{SpanType, Timestamp};
+
+    fn span(name: &str) -> Span {
+        Span::new("s".into(), "t".into(), SpanType::Action, name, Timestamp::from_unix_micros(1))
+    }
+
+    fn of(spans: &[Span]) -> Vec<Chunk> {
+        let mut chunks = Chunks::with_room_for(spans);
+        assert!(spans.iter().all(|span| chunks.push(span, 1)));
+        chunks.finish()
+    }
+
+    fn body(chunks: &[Chunk]) -> Body {
+        let mut body = Body::default();
+        fill(&mut body, chunks);
+        body
+    }
+
+    #[test]
+    fn the_spans_of_a_run_are_one_piece_until_one_of_them_changes() {
+        let spans = ["a", "b", "c", "d"].map(span);
+        let expected = spans.iter().map(|span| serde_json::to_string(span).unwrap()).collect::<Vec<_>>().join(",");
+        let mut chunks = of(&spans);
+        assert_eq!((body(&chunks).to_text(), body(&chunks).count()), (expected.clone(), 1));
+        chunks[1] = Chunk::new(&spans[1], 1).unwrap();
+        assert_eq!((body(&chunks).to_text(), body(&chunks).count()), (expected.clone(), 3));
+        chunks.remove(1);
+        assert_eq!(body(&chunks).count(), 2, "what stood between is not sent");
+        chunks.remove(0);
+        assert_eq!(
+            body(&chunks).to_text(),
+            expected
+                .split_once(r#",{"id":"s","trace_id":"t","parent_id":null,"span_type":"action","name":"c""#)
+                .map(|(_, rest)| format!(
+                    r#"{{"id":"s","trace_id":"t","parent_id":null,"span_type":"action","name":"c"{rest}"#
+                ))
+                .unwrap()
+        );
+        let read: Vec<Span> = chunks.iter().map(|chunk| chunk.read().unwrap()).collect();
+        assert_eq!(read, spans[2..]);
+    }
+
+    #[test]
+    fn what_is_left_of_a_run_does_not_hold_the_memory_of_all() {
+        let mut chunks = of(&["a", "b"].map(span));
+        let mut left = chunks.pop().unwrap();
+        let before = left.data().to_owned();
+        assert!(left.memory.len() > left.length());
+        left.stand_alone();
+        assert_eq!((left.memory.len(), left.data()), (left.length(), &*before));
+    }
+}

@@ -1,0 +1,511 @@
+//! Records as JSON text: byte for byte what `serde_json` writes, at a third of the instructions.
+//!
+//! A span is mostly names, short texts, and JSON that was written before. What that costs in `serde_json` is a look at every
+//! byte of every text, and a call for every comma. Here texts are looked at sixteen bytes at a time, and [`crate::Json`] is
+//! copied. Floats are left to `serde_json`.
+
+use std::fmt::Display;
+
+use serde::{Serialize, Serializer, ser};
+use serde_json::Error;
+
+/// As a newtype struct of this name [`crate::Json`] hands its text over, to be copied as it is.
+pub(crate) const VERBATIM: &str = "$retrace_protocol::Verbatim";
+/// How the names of structs begin as which `serde_json` hands JSON over that is text already: raw values, and numbers with
+/// its feature `arbitrary_precision`.
+const PRIVATE: &str = "$serde_json::private::";
+/// Characters of the longest float.
+const NUMBER: usize = 32;
+/// U+0000 as JSON has it.
+const NUL: &str = "\\u0000";
+
+/// The value as JSON.
+///
+/// # Errors
+/// As `serde_json`: a map whose keys are no strings, or what the value's own `Serialize` says.
+///
+/// ```
+/// use retrace_protocol::{Span, SpanType, Timestamp, write};
+///
+/// let span = Span::new("s".into(), "t".into(), SpanType::Action, "say \"hi\"", Timestamp::from_unix_micros(1));
+/// assert_eq!(write::to_string(&span)?, serde_json::to_string(&span)?);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+pub fn to_string<T: Serialize + ?Sized>(value: &T) -> Result<String, Error> {
+    let mut out = String::with_capacity(128);
+    append(&mut out, value)?;
+    Ok(out)
+}
+
+/// Puts the value as JSON behind what is there; after an error part of it is.
+///
+/// # Errors
+/// As [`to_string`].
+pub fn append<T: Serialize + ?Sized>(out: &mut String, value: &T) -> Result<(), Error> {
+    value.serialize(&mut Writer { out, verbatim: false, nul: NUL })
+}
+
+/// The same, with every U+0000 in a text replaced by U+FFFD, which stores take that refuse the other.
+///
+/// # Errors
+/// As [`to_string`].
+pub fn append_without_nul<T: Serialize + ?Sized>(out: &mut String, value: &T) -> Result<(), Error> {
+    value.serialize(&mut Writer { out, verbatim: false, nul: "\u{FFFD}" })
+}
+
+#[derive(Debug)]
+struct Writer<'o> {
+    out: &'o mut String,
+    /// The next text is JSON already.
+    verbatim: bool,
+    /// What stands for U+0000.
+    nul: &'static str,
+}
+
+impl Writer<'_> {
+    fn text(&mut self, text: &str) {
+        let out = &mut *self.out;
+        out.reserve(text.len() + 2);
+        out.push('"');
+        let mut rest = text;
+        while let Some((clean, tail)) = first_escaped(rest.as_bytes()).and_then(|at| rest.split_at_checked(at)) {
+            out.push_str(clean);
+            let mut tail = tail.chars();
+            match tail.next() {
+                Some('\0') => out.push_str(self.nul),
+                escaped => escaped.into_iter().for_each(|escaped| escape(out, escaped)),
+            }
+            rest = tail.as_str();
+        }
+        out.push_str(rest);
+        out.push('"');
+    }
+
+    /// A number that `serde_json` writes in its own way.
+    fn number<T: Serialize>(&mut self, number: T) -> Result<(), Error> {
+        let mut digits = [0; NUMBER];
+        let mut left = &mut digits[..];
+        serde_json::to_writer(&mut left, &number)?;
+        let length = NUMBER - left.len();
+        self.out.push_str(digits.get(..length).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or("null"));
+        Ok(())
+    }
+}
+
+/// Where the first character is that JSON has an escape for.
+fn first_escaped(text: &[u8]) -> Option<usize> {
+    const AT_ONCE: usize = 16;
+    let (pieces, rest) = text.as_chunks::<AT_ONCE>();
+    let clean = pieces.iter().take_while(|piece| is_clean(piece)).count();
+    // What is left is looked at once more together with what stands before it, which is one look instead of many.
+    if clean == pieces.len() && (rest.is_empty() || is_end_clean(text)) {
+        return None;
+    }
+    let clean = clean * AT_ONCE;
+    let at = text.get(clean..)?.iter().position(|byte| is_escaped(*byte))?;
+    Some(clean + at)
+}
+
+fn is_end_clean(text: &[u8]) -> bool {
+    if let Some(end) = text.last_chunk::<16>() {
+        is_clean(end)
+    } else if let (Some(begin), Some(end)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        is_clean(begin) & is_clean(end)
+    } else if let (Some(begin), Some(end)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        is_clean(begin) & is_clean(end)
+    } else {
+        !text.iter().any(|byte| is_escaped(*byte))
+    }
+}
+
+const fn is_escaped(byte: u8) -> bool {
+    (byte < b' ') | (byte == b'"') | (byte == b'\\')
+}
+
+/// Without a branch, so that all bytes are looked at together.
+#[inline]
+fn is_clean<const N: usize>(piece: &[u8; N]) -> bool {
+    !piece.iter().fold(false, |any, byte| any | is_escaped(*byte))
+}
+
+fn escape(out: &mut String, escaped: char) {
+    match escaped {
+        '"' => out.push_str("\\\""),
+        '\\' => out.push_str("\\\\"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        '\u{8}' => out.push_str("\\b"),
+        '\u{c}' => out.push_str("\\f"),
+        other => {
+            out.push_str("\\u00");
+            let code = u32::from(other);
+            out.extend([code >> 4, code & 0xF].into_iter().filter_map(|digit| char::from_digit(digit, 16)));
+        }
+    }
+}
+
+/// A list or an object that is being written.
+#[derive(Debug)]
+struct Parts<'w, 'o> {
+    writer: &'w mut Writer<'o>,
+    is_first: bool,
+    /// It is a struct that only wraps a text.
+    verbatim: bool,
+    end: &'static str,
+}
+
+impl<'w, 'o> Parts<'w, 'o> {
+    fn new(writer: &'w mut Writer<'o>, begin: &str, end: &'static str) -> Self {
+        writer.out.push_str(begin);
+        Self { writer, is_first: true, verbatim: false, end }
+    }
+
+    /// One of the variants of an enum, by its name.
+    fn of_variant(writer: &'w mut Writer<'o>, variant: &str, begin: &str, end: &'static str) -> Self {
+        writer.out.push('{');
+        writer.text(variant);
+        writer.out.push(':');
+        Self::new(writer, begin, end)
+    }
+
+    #[inline]
+    fn comma(&mut self) {
+        if !std::mem::take(&mut self.is_first) {
+            self.writer.out.push(',');
+        }
+    }
+
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        self.comma();
+        value.serialize(&mut *self.writer)
+    }
+
+    fn field<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<(), Error> {
+        if self.verbatim {
+            self.writer.verbatim = true;
+            let written = value.serialize(&mut *self.writer);
+            self.writer.verbatim = false;
+            return written;
+        }
+        self.comma();
+        self.writer.text(key);
+        self.writer.out.push(':');
+        value.serialize(&mut *self.writer)
+    }
+
+    fn finish(self) {
+        self.writer.out.push_str(self.end);
+    }
+}
+
+macro_rules! integers {
+    ($($name:ident: $type:ty,)*) => { $(
+        fn $name(self, value: $type) -> Result<(), Error> {
+            self.out.push_str(itoa::Buffer::new().format(value));
+            Ok(())
+        }
+    )* };
+}
+
+impl<'w, 'o> Serializer for &'w mut Writer<'o> {
+    type Ok = ();
+    type Error = Error;
+    type SerializeSeq = Parts<'w, 'o>;
+    type SerializeTuple = Parts<'w, 'o>;
+    type SerializeTupleStruct = Parts<'w, 'o>;
+    type SerializeTupleVariant = Parts<'w, 'o>;
+    type SerializeMap = Parts<'w, 'o>;
+    type SerializeStruct = Parts<'w, 'o>;
+    type SerializeStructVariant = Parts<'w, 'o>;
+
+    integers! {
+        serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64, serialize_i128: i128,
+        serialize_u8: u8, serialize_u16: u16, serialize_u32: u32, serialize_u64: u64, serialize_u128: u128,
+    }
+
+    fn serialize_f32(self, value: f32) -> Result<(), Error> {
+        self.number(value)
+    }
+
+    fn serialize_f64(self, value: f64) -> Result<(), Error> {
+        self.number(value)
+    }
+
+    fn serialize_bool(self, value: bool) -> Result<(), Error> {
+        self.out.push_str(if value { "true" } else { "false" });
+        Ok(())
+    }
+
+    fn serialize_char(self, value: char) -> Result<(), Error> {
+        self.text(value.encode_utf8(&mut [0; 4]));
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_str(self, value: &str) -> Result<(), Error> {
+        if std::mem::take(&mut self.verbatim) {
+            self.out.push_str(value);
+        } else {
+            self.text(value);
+        }
+        Ok(())
+    }
+
+    fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), Error> {
+        self.serialize_str(&value.to_string())
+    }
+
+    fn serialize_bytes(self, value: &[u8]) -> Result<(), Error> {
+        value.serialize(self)
+    }
+
+    fn serialize_none(self) -> Result<(), Error> {
+        self.serialize_unit()
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Error> {
+        value.serialize(self)
+    }
+
+    fn serialize_unit(self) -> Result<(), Error> {
+        self.out.push_str("null");
+        Ok(())
+    }
+
+    fn serialize_unit_struct(self, _: &'static str) -> Result<(), Error> {
+        self.serialize_unit()
+    }
+
+    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<(), Error> {
+        self.serialize_str(variant)
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), Error> {
+        self.verbatim = name == VERBATIM;
+        value.serialize(self)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Result<(), Error> {
+        let mut parts = Parts::new(self, "{", "}");
+        parts.field(variant, value)?;
+        parts.finish();
+        Ok(())
+    }
+
+    fn serialize_seq(self, _: Option<usize>) -> Result<Parts<'w, 'o>, Error> {
+        Ok(Parts::new(self, "[", "]"))
+    }
+
+    fn serialize_tuple(self, _: usize) -> Result<Parts<'w, 'o>, Error> {
+        Ok(Parts::new(self, "[", "]"))
+    }
+
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Parts<'w, 'o>, Error> {
+        Ok(Parts::new(self, "[", "]"))
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Parts<'w, 'o>, Error> {
+        Ok(Parts::of_variant(self, variant, "[", "]}"))
+    }
+
+    fn serialize_map(self, _: Option<usize>) -> Result<Parts<'w, 'o>, Error> {
+        Ok(Parts::new(self, "{", "}"))
+    }
+
+    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Parts<'w, 'o>, Error> {
+        if name.starts_with(PRIVATE) {
+            return Ok(Parts { verbatim: true, ..Parts::new(self, "", "") });
+        }
+        Ok(Parts::new(self, "{", "}"))
+    }
+
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Parts<'w, 'o>, Error> {
+        Ok(Parts::of_variant(self, variant, "{", "}}"))
+    }
+
+    /// Asked by [`crate::Json`] alone, to see whether its text is copied as it is.
+    fn is_human_readable(&self) -> bool {
+        !self.verbatim
+    }
+}
+
+macro_rules! lists {
+    ($($trait:ident :: $method:ident,)*) => { $(
+        impl ser::$trait for Parts<'_, '_> {
+            type Ok = ();
+            type Error = Error;
+
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+                self.element(value)
+            }
+
+            fn end(self) -> Result<(), Error> {
+                self.finish();
+                Ok(())
+            }
+        }
+    )* };
+}
+
+lists! {
+    SerializeSeq::serialize_element,
+    SerializeTuple::serialize_element,
+    SerializeTupleStruct::serialize_field,
+    SerializeTupleVariant::serialize_field,
+}
+
+macro_rules! structs {
+    ($($trait:ident,)*) => { $(
+        impl ser::$trait for Parts<'_, '_> {
+            type Ok = ();
+            type Error = Error;
+
+            #[inline]
+            fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Error> {
+                self.field(key, value)
+            }
+
+            fn end(self) -> Result<(), Error> {
+                self.finish();
+                Ok(())
+            }
+        }
+    )* };
+}
+
+structs! { SerializeStruct, SerializeStructVariant, }
+
+impl ser::SerializeMap for Parts<'_, '_> {
+    type Ok = ();
+    type Error = Error;
+
+    /// A number or a truth value gets quotes, as in `serde_json`.
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Error> {
+        self.comma();
+        let at = self.writer.out.len();
+        key.serialize(&mut *self.writer)?;
+        let out = &mut *self.writer.out;
+        match out.as_bytes().get(at) {
+            Some(b'"') => {}
+            Some(b'0'..=b'9' | b'-' | b't' | b'f') => {
+                out.insert(at, '"');
+                out.push('"');
+            }
+            _ => return Err(ser::Error::custom("key must be a string")),
+        }
+        Ok(())
+    }
+
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
+        self.writer.out.push(':');
+        value.serialize(&mut *self.writer)
+    }
+
+    fn end(self) -> Result<(), Error> {
+        self.finish();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Json;
+    use proptest::prelude::*;
+    use serde_json::value::RawValue;
+    use std::collections::BTreeMap;
+
+    #[derive(Serialize)]
+    enum Variant {
+        Unit,
+        Newtype(u8),
+        Tuple(i64, char),
+        Struct { a: Option<f32>, b: () },
+    }
+
+    #[derive(Serialize)]
+    struct Unit;
+
+    #[derive(Serialize)]
+    struct Newtype(i8);
+
+    #[derive(Serialize)]
+    struct Tuple(u16, i128);
+
+    /// As `serde_json` hands over a number with its feature `arbitrary_precision`.
+    #[derive(Serialize)]
+    #[serde(rename = "$serde_json::private::Number")]
+    struct Number {
+        #[serde(rename = "$serde_json::private::Number")]
+        digits: &'static str,
+    }
+
+    fn check<T: Serialize + ?Sized>(value: &T) {
+        assert_eq!(to_string(value).unwrap(), serde_json::to_string(value).unwrap());
+    }
+
+    #[test]
+    fn every_shape_is_written_as_serde_json_writes_it() {
+        check(&[Variant::Unit, Variant::Newtype(7), Variant::Tuple(-1, '"'), Variant::Struct { a: Some(0.1), b: () }]);
+        check(&(Unit, Newtype(-8), Tuple(9, i128::MIN), u128::MAX, i64::MIN, u64::MAX, f32::MAX));
+        check(&[f64::MAX, f64::MIN_POSITIVE, -0.0, 1e16, 1.5, f64::NAN, f64::INFINITY]);
+        check(&(None::<u8>, Some(""), std::net::Ipv4Addr::LOCALHOST, [(); 0], BTreeMap::<u8, u8>::new()));
+        check(&BTreeMap::from([(1_u64, "a"), (2, "b")]));
+        check(&BTreeMap::from([(true, 1)]));
+        check(&BTreeMap::from([('\n', Variant::Unit)]));
+        assert!(
+            to_string(&BTreeMap::from([((), 1)])).is_err()
+                && serde_json::to_string(&BTreeMap::from([((), 1)])).is_err()
+        );
+        assert!(to_string(&BTreeMap::from([(vec![1], 1)])).is_err());
+    }
+
+    #[test]
+    fn what_is_json_already_is_copied() {
+        let text = r#"{"b": [1e2,  "\u00e9"]}"#;
+        let raw: &RawValue = serde_json::from_str(text).unwrap();
+        let json = Json::parse_strict(text).unwrap();
+        check(&(raw, &json, BTreeMap::from([("k", &json)]), "after"));
+        assert_eq!(to_string(&(raw, json, "\n")).unwrap(), format!(r#"[{text},{text},"\n"]"#));
+        assert_eq!(to_string(&[Number { digits: "1e999" }]).unwrap(), "[1e999]");
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_is_written_as_serde_json_writes_it(text: String, ascii in "[ -~\n\t\"\\\\\u{0}-\u{1f}\u{7f}é]{0,80}") {
+            for text in [text, ascii] {
+                prop_assert_eq!(to_string(&text).unwrap(), serde_json::to_string(&text).unwrap());
+                let (mut clean, mut of_clean) = (String::new(), String::new());
+                append_without_nul(&mut clean, &text).unwrap();
+                append(&mut of_clean, &text.replace('\0', "\u{FFFD}")).unwrap();
+                prop_assert_eq!(clean, of_clean);
+                prop_assert_eq!(to_string(&BTreeMap::from([(&text, 1)])).unwrap(), serde_json::to_string(&BTreeMap::from([(&text, 1)])).unwrap());
+            }
+        }
+
+        #[test]
+        fn every_number_is_written_as_serde_json_writes_it(float: f64, single: f32, integer: i64, wide: i128) {
+            let all = (float, single, integer, wide);
+            prop_assert_eq!(to_string(&all).unwrap(), serde_json::to_string(&all).unwrap());
+        }
+    }
+}
