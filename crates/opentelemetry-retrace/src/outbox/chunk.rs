@@ -9,6 +9,8 @@ use crate::outbox::body::Body;
 
 /// Bytes of a span beside its content, usually.
 const SMALL_SPAN: usize = 512;
+/// Spans from here on stand in memory of their own: fresh memory in large pieces costs more than the writing.
+const LARGE_SPAN: usize = 16 * 1024;
 
 /// A span as it will stand in a body.
 #[derive(Clone, Debug)]
@@ -61,24 +63,30 @@ impl Chunk {
     }
 }
 
-/// The spans of a run while they are written, into one piece of memory.
+/// The spans of a run while they are written: small ones into one piece of memory.
 #[derive(Debug)]
 pub(crate) struct Chunks {
+    finished: Vec<Chunk>,
     text: String,
-    /// Where each ends, and what it stands for.
+    /// Where each of those in the text ends, and what it stands for.
     ends: Vec<(usize, u32)>,
 }
 
 impl Chunks {
     /// With room for spans like these: found out by growing, it would cost as much as the writing.
     pub(crate) fn with_room_for<'s>(spans: impl IntoIterator<Item = &'s Span>) -> Self {
-        let length = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
-        let room = |span: &Span| SMALL_SPAN + length(&span.input) + length(&span.output) + length(&span.metadata);
-        Self { text: String::with_capacity(spans.into_iter().map(room).sum()), ends: Vec::new() }
+        let rooms = spans.into_iter().map(room).filter(|room| *room < LARGE_SPAN);
+        let (count, bytes) = rooms.fold((0, 0), |(count, bytes), room| (count + 1, bytes + room));
+        Self { finished: Vec::new(), text: String::with_capacity(bytes), ends: Vec::with_capacity(count) }
     }
 
     /// Writes a span; tells whether it could be written.
     pub(crate) fn push(&mut self, span: &Span, sources: u32) -> bool {
+        let room = room(span);
+        if room >= LARGE_SPAN {
+            self.gather();
+            self.text.reserve(room);
+        }
         let begin = self.text.len();
         self.text.push(',');
         if write::append(&mut self.text, span).is_err() {
@@ -86,19 +94,35 @@ impl Chunks {
             return false;
         }
         self.ends.push((self.text.len(), sources));
+        if room >= LARGE_SPAN {
+            self.gather();
+        }
         true
     }
 
-    pub(crate) fn finish(self) -> Vec<Chunk> {
-        let memory = Bytes::from(self.text);
-        let begins = std::iter::once(0).chain(self.ends.iter().map(|(end, _)| *end));
-        let chunk = |(begin, (end, sources)): (usize, &(usize, u32))| Chunk {
-            memory: memory.clone(),
-            at: begin..*end,
-            sources: *sources,
-        };
-        begins.zip(&self.ends).map(chunk).collect()
+    pub(crate) fn finish(mut self) -> Vec<Chunk> {
+        self.gather();
+        self.finished
     }
+
+    /// Makes chunks of what is in the text.
+    fn gather(&mut self) {
+        if self.ends.is_empty() {
+            return;
+        }
+        let memory = Bytes::from(std::mem::take(&mut self.text));
+        let mut begin = 0;
+        self.finished.extend(self.ends.drain(..).map(|(end, sources)| {
+            let at = std::mem::replace(&mut begin, end)..end;
+            Chunk { memory: memory.clone(), at, sources }
+        }));
+    }
+}
+
+/// Bytes that a span takes, roughly.
+fn room(span: &Span) -> usize {
+    let length = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
+    SMALL_SPAN + length(&span.input) + length(&span.output) + length(&span.metadata)
 }
 
 /// Puts spans into a body. Those that stand behind each other in memory are one piece of it.
@@ -157,6 +181,21 @@ mod tests {
         );
         let read: Vec<Span> = chunks.iter().map(|chunk| chunk.read().unwrap()).collect();
         assert_eq!(read, spans[2..]);
+    }
+
+    #[test]
+    fn a_large_span_stands_alone() {
+        let names = ["a".to_owned(), "b".to_owned(), "l".repeat(2 * LARGE_SPAN), "c".to_owned(), "d".to_owned()];
+        let spans = names.map(|name| {
+            let mut span = span("s");
+            span.input = Some(Json::text(&name));
+            span
+        });
+        let chunks = of(&spans);
+        assert_eq!(body(&chunks).count(), 3);
+        let read: Vec<Span> = chunks.iter().map(|chunk| chunk.read().unwrap()).collect();
+        assert_eq!(read, spans);
+        assert_eq!(chunks[2].memory.len(), chunks[2].length());
     }
 
     #[test]
