@@ -51,9 +51,11 @@ impl Redaction {
         for json in [&mut span.input, &mut span.output, &mut span.metadata].into_iter().flatten() {
             make_strict(json);
         }
-        let texts =
-            [&mut span.model, &mut span.error, &mut span.agent_id, &mut span.agent_role, &mut span.parent_agent_id];
-        texts.into_iter().flatten().chain([&mut span.name]).for_each(remove_nul);
+        [&mut span.model, &mut span.error].into_iter().flatten().chain([&mut span.name]).for_each(remove_nul);
+        let agents = [&mut span.agent_id, &mut span.agent_role, &mut span.parent_agent_id];
+        for agent in agents.into_iter().flatten().filter(|agent| agent.contains('\0')) {
+            *agent = without_nul(agent).into();
+        }
         Decision::Send(span)
     }
 

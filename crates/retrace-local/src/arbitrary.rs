@@ -97,10 +97,11 @@ prop_compose! {
         metadata in option::of(metadata()),
         (input_tokens, output_tokens, duration_ms) in any::<(Option<u64>, Option<u64>, Option<u64>)>(),
         cost in option::of(number()),
-        (agent_id, parent_agent_id, agent_role) in any::<(Option<String>, Option<String>, Option<String>)>(),
+        agents in any::<[Option<String>; 3]>(),
         token_ids in option::of(prop::collection::vec(any::<i64>(), 0..4)),
         logprobs in option::of(prop::collection::vec(number(), 0..4)),
     ) -> Span {
+        let [agent_id, parent_agent_id, agent_role] = agents.map(|agent| agent.map(Into::into));
         Span {
             parent_id, model, input, input_tokens, output_tokens, cost, metadata, agent_id, parent_agent_id, agent_role,
             ended_at, output, duration_ms, error, token_ids, logprobs,

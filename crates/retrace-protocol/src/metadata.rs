@@ -3,6 +3,7 @@
 //! Everything else in `metadata` is the user's. Keys that begin with `_` are reserved for Retrace.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -288,9 +289,9 @@ pub struct SpanOrigin {
     /// Its kind, unless it is `internal`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<Cow<'static, str>>,
-    /// The instrumentation scope.
+    /// The instrumentation scope, which many spans share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scope: Option<SpanScope>,
+    pub scope: Option<Arc<SpanScope>>,
     /// What its status says, where the span's error does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_description: Option<String>,

@@ -1,5 +1,7 @@
 //! Spans: one step of a run.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::json::present;
@@ -89,15 +91,15 @@ pub struct Span {
     /// A JSON object; the keys with a meaning are in [`crate::metadata`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Json>,
-    /// The agent that did this (section 15).
+    /// The agent that did this (section 15). Many spans of a run share it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub agent_id: Option<String>,
+    pub agent_id: Option<Arc<str>>,
     /// The agent above that one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parent_agent_id: Option<String>,
+    pub parent_agent_id: Option<Arc<str>>,
     /// The agent's role or name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub agent_role: Option<String>,
+    pub agent_role: Option<Arc<str>>,
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,

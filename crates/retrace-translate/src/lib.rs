@@ -48,6 +48,7 @@ mod repair;
 mod resource;
 mod rest;
 mod said;
+mod scopes;
 mod selection;
 mod shorten;
 mod slot;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use retrace_protocol::json::{is_strict, without_nul};
 use retrace_protocol::metadata::{SpanMetadata, TraceMetadata};
@@ -18,6 +19,7 @@ use crate::members::Members;
 use crate::messages::SeenTool;
 use crate::options::Options;
 use crate::parameters::Parameters;
+use crate::scopes::Scopes;
 use crate::slot::{Held, Many, Slot, Slots};
 use crate::talk::Mended;
 use crate::tools::Offered;
@@ -28,6 +30,9 @@ const NANOS_PER_MILLI: u64 = 1_000_000;
 const MILLIS_PER_SECOND: f64 = 1_000.0;
 /// What asks for an answer in a format: of the conventions, of those that were, and of the Vercel AI SDK.
 const STRUCTURED: [&str; 6] = ["json", "json_object", "json_schema", "object", "array", "enum"];
+
+/// Operations that most spans have; they take no memory of their own.
+const COMMON: [&str; 4] = ["execute_tool", "invoke_agent", "create_agent", "invoke_workflow"];
 
 /// A span whose attributes stand in their places.
 #[derive(Debug)]
@@ -47,9 +52,9 @@ pub(crate) struct Reading<'v, V> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Agent {
     /// Its id, else its name.
-    pub id: String,
+    pub id: Arc<str>,
     /// Its name.
-    pub role: Option<String>,
+    pub role: Option<Arc<str>>,
 }
 
 /// A span in Retrace's terms, but for what only its place in the run can tell.
@@ -115,9 +120,10 @@ impl<'v, V: SpanView> Reading<'v, V> {
     }
 
     pub(crate) fn agent(&self) -> Option<Agent> {
-        let named = || self.slots.label(Slot::EntityName).filter(|_| self.slots.text(Slot::Kind) == Some("agent"));
-        let role = self.slots.label(Slot::AgentName).or_else(named);
-        let id = self.slots.label(Slot::AgentId).or_else(|| role.clone())?;
+        let shared = |slot| self.slots.words(slot).map(Arc::<str>::from);
+        let named = || shared(Slot::EntityName).filter(|_| self.slots.text(Slot::Kind) == Some("agent"));
+        let role = shared(Slot::AgentName).or_else(named);
+        let id = shared(Slot::AgentId).or_else(|| role.clone())?;
         Some(Agent { id, role })
     }
 
@@ -147,20 +153,28 @@ impl<'v, V: SpanView> Reading<'v, V> {
     }
 
     /// What two spans of one call have in common, whatever their dialects call it.
-    pub(crate) fn operation(&self) -> Option<String> {
-        let stated = self.slots.label(Slot::Operation).or_else(|| self.slots.label(Slot::Kind));
+    pub(crate) fn operation(&self) -> Option<Cow<'static, str>> {
+        let stated = self.slots.words(Slot::Operation).or_else(|| self.slots.words(Slot::Kind));
         match self.classified.class {
-            Some(Class::Model) => Some(match stated {
-                Some(name) if name.to_ascii_lowercase().contains("embed") => "embeddings".to_owned(),
-                _ => "chat".to_owned(),
+            Some(Class::Model) => Some(Cow::Borrowed(match stated {
+                Some(name) if name.to_ascii_lowercase().contains("embed") => "embeddings",
+                _ => "chat",
+            })),
+            _ => stated.map(|stated| match COMMON.iter().find(|common| **common == stated) {
+                Some(common) => Cow::Borrowed(*common),
+                None => Cow::Owned(stated.into_owned()),
             }),
-            _ => stated,
         }
     }
 
     /// Translates the span. Every tool that its messages show is handed to `seen`, in order, with whether it stood in the
     /// answer.
-    pub(crate) fn draft(&self, options: &Options, mut seen: impl FnMut(SeenTool<'_>, bool)) -> Box<Draft> {
+    pub(crate) fn draft(
+        &self,
+        options: &Options,
+        scopes: &mut Scopes,
+        mut seen: impl FnMut(SeenTool<'_>, bool),
+    ) -> Box<Draft> {
         let (view, slots) = (self.view, &self.slots);
         let (mut draft, name, asked) = self.outline(options);
         let Draft { span, metadata, class, .. } = &mut *draft;
@@ -198,6 +212,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
         span.logprobs = slots.tell(Slot::Logprobs, list);
         // Last, because it keeps what the record does not have by then.
         self.tell_the_rest(&mut draft, options, &name);
+        draft.metadata.otel.scope = scopes.shared(view.scope());
         draft
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use retrace_protocol::json::without_nul;
-use retrace_protocol::metadata::{SpanEvent, SpanLink, SpanOrigin, SpanScope};
+use retrace_protocol::metadata::{SpanEvent, SpanLink, SpanOrigin};
 use retrace_protocol::{Json, Span, Timestamp};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -70,15 +70,12 @@ impl<V: SpanView> Reading<'_, V> {
 
     fn origin(&self, name: &str, options: &Options) -> SpanOrigin {
         let view = self.view;
-        let (scope, dropped) = (view.scope(), view.dropped());
+        let dropped = view.dropped();
         let text = |text: &str| without_nul(text).into_owned();
         SpanOrigin {
             name: (view.name() != name).then(|| text(view.name())),
             kind: (view.kind() != Kind::Internal).then(|| view.kind().as_str().into()),
-            scope: (!scope.name.is_empty()).then(|| SpanScope {
-                name: text(scope.name),
-                version: (!scope.version.is_empty()).then(|| text(scope.version)),
-            }),
+            scope: None,
             span_id: None,
             status_description: None,
             remote_parent: None,

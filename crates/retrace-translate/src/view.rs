@@ -185,11 +185,14 @@ pub enum Value<'a> {
     Json(Cow<'a, str>),
 }
 
+/// Bytes that a structured value takes as JSON at first; most are short lists.
+const SMALL: usize = 64;
+
 impl<'a> Value<'a> {
     /// A structured value.
     #[must_use]
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Self {
-        let mut text = String::new();
+        let mut text = String::with_capacity(SMALL);
         match write::append_without_nul(&mut text, value) {
             Ok(()) => Self::Json(Cow::Owned(text)),
             Err(_) => Self::Json(Cow::Borrowed("null")),

@@ -21,6 +21,7 @@ use crate::recorder::tools::{Shower, derived_id};
 use crate::recorder::totals::{Totals, set_apart};
 use crate::recorder::{Live, LiveEvent, Output, Recorded};
 use crate::resource::Resource;
+use crate::scopes::Scopes;
 use crate::selection::SpanSelection;
 use crate::view::SpanView;
 
@@ -35,6 +36,7 @@ pub(crate) struct LiveRun {
     /// The root, while it is not known whether the run will be told.
     root: Option<Step>,
     tools: LiveTools,
+    scopes: Scopes,
     totals: LiveTotals,
     /// What the model call that began first was asked.
     asked: Option<(CallRank, Option<Json>)>,
@@ -118,6 +120,7 @@ impl LiveRun {
             top: Top::default(),
             root: None,
             tools: LiveTools::default(),
+            scopes: Scopes::default(),
             totals: LiveTotals::default(),
             asked: None,
             answered: None,
@@ -159,7 +162,7 @@ impl LiveRun {
         };
         let draft = (kept || begins).then(|| match at != ROOT && (is_held || !kept) {
             true => reading.sketch(voice.options),
-            false => reading.draft(voice.options, |_, _| {}),
+            false => reading.draft(voice.options, &mut self.scopes, |_, _| {}),
         });
         self.hear(at, &reading, draft.as_deref());
 
@@ -206,7 +209,8 @@ impl LiveRun {
         let mut showed = false;
         let draft = (kept || span.parent().is_local_root()).then(|| {
             let by = Shower { span_id: span.span_id(), capture_content: voice.options.capture_content };
-            reading.draft(voice.options, |tool, answered| showed |= self.tools.note(&tool, by, answered))
+            let (tools, scopes) = (&mut self.tools, &mut self.scopes);
+            reading.draft(voice.options, scopes, |tool, answered| showed |= tools.note(&tool, by, answered))
         });
         self.hear(at, &reading, draft.as_deref());
         let Some(draft) = draft.filter(|_| kept) else {

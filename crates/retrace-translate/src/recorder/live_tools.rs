@@ -89,7 +89,9 @@ pub(crate) fn light(span: &Span) -> Span {
 
 /// Bytes that the same takes, roughly.
 pub(crate) fn light_weight(span: &Span) -> usize {
-    let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-    let agents = text(&span.agent_id) + text(&span.parent_agent_id) + text(&span.agent_role);
-    size_of::<Span>() + span.name.len() + text(&span.model) + text(&span.error) + agents
+    let text = |text: Option<&str>| text.map_or(0, str::len);
+    let [agent, above, role] =
+        [&span.agent_id, &span.parent_agent_id, &span.agent_role].map(|shared| text(shared.as_deref()));
+    let own = text(span.model.as_deref()) + text(span.error.as_deref());
+    size_of::<Span>() + span.name.len() + own + agent + above + role
 }

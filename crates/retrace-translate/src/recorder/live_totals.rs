@@ -3,6 +3,8 @@
 //! The rules are those of [`super::totals`], where they can be: what was told as counting stays counting. So of two
 //! tellings of one call the first counts, even when the later one says more.
 
+use std::borrow::Cow;
+
 use foldhash::HashSet;
 
 use retrace_protocol::Span;
@@ -54,7 +56,7 @@ impl LiveTotals {
                 }
             }
             if same_call && !outer.has_ended && !outer.calls_inside.contains(&operation) {
-                added += size_of::<Option<String>>() + operation.as_ref().map_or(0, String::len);
+                added += size_of::<Option<Cow<'_, str>>>() + operation.as_ref().map_or(0, |operation| operation.len());
                 outer.calls_inside.push(operation.clone());
             }
         }

@@ -1,5 +1,7 @@
 //! The spans of a live run, without what they said: who stands above whom, and what later spans must know of them.
 
+use std::borrow::Cow;
+
 use foldhash::HashMap;
 
 use retrace_protocol::{Id, Span};
@@ -22,7 +24,7 @@ pub(crate) struct LiveNode {
     pub joined: Option<Box<Joined>>,
     pub class: Option<Class>,
     pub agent: Option<Agent>,
-    pub operation: Option<String>,
+    pub operation: Option<Cow<'static, str>>,
     /// It is told, or will be.
     pub kept: bool,
     /// A local root whose start was seen and whose end was not.
@@ -39,7 +41,7 @@ pub(crate) struct LiveNode {
     /// Something below it reported usage.
     pub repeats: bool,
     /// The operations of reporting calls below it, down to the next agent or tool.
-    pub calls_inside: Vec<Option<String>>,
+    pub calls_inside: Vec<Option<Cow<'static, str>>>,
     /// What is told of it if it never ends and something hangs from it; for a step that is not told when it begins.
     pub waiting: Option<Box<Span>>,
     above: Link,
@@ -50,8 +52,9 @@ pub(crate) struct LiveNode {
 impl LiveNode {
     /// Bytes of its names.
     pub(crate) fn label_weight(&self) -> usize {
-        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        text(&self.operation) + self.agent.as_ref().map_or(0, |agent| agent.id.len() + text(&agent.role))
+        let text = |text: Option<&str>| text.map_or(0, str::len);
+        let agent = self.agent.as_ref().map_or(0, |agent| agent.id.len() + text(agent.role.as_deref()));
+        text(self.operation.as_deref()) + agent
     }
 }
 

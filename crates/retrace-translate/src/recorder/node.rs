@@ -1,5 +1,7 @@
 //! A span in its run: what is known of it before the run is told.
 
+use std::borrow::Cow;
+
 use retrace_protocol::{Json, SpanType};
 
 use crate::dialect::Class;
@@ -18,7 +20,7 @@ pub(crate) struct Node {
     pub session: Option<String>,
     pub user: Option<String>,
     pub response_id: Option<String>,
-    pub operation: Option<String>,
+    pub operation: Option<Cow<'static, str>>,
     pub executed_call: Option<String>,
     /// What it is, sent or not.
     pub class: Option<Class>,
@@ -69,7 +71,10 @@ impl Node {
     /// Bytes that it takes, roughly.
     pub(crate) fn weight(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        let labels = text(&self.session) + text(&self.user) + text(&self.response_id) + text(&self.operation);
+        let labels = text(&self.session)
+            + text(&self.user)
+            + text(&self.response_id)
+            + self.operation.as_ref().map_or(0, |own| own.len());
         let joined = self.joined.as_ref().map_or(0, |joined| joined.weight());
         size_of::<Self>() + labels + joined + self.draft.as_ref().map_or(0, |draft| draft.weight())
     }

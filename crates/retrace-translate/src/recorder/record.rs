@@ -1,6 +1,7 @@
 //! The records of a run, however it is told: what its spans and its trace say.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use retrace_protocol::metadata::{Service, SpanMetadata, TraceMetadata, TraceOrigin};
 use retrace_protocol::{Id, Json, Span, Status, Timestamp, Trace};
@@ -40,9 +41,9 @@ pub(crate) struct Origin {
 pub(crate) struct Place {
     pub id: Id,
     pub parent: Option<Id>,
-    agent_id: Option<String>,
-    agent_role: Option<String>,
-    parent_agent_id: Option<String>,
+    agent_id: Option<Arc<str>>,
+    agent_role: Option<Arc<str>>,
+    parent_agent_id: Option<Arc<str>>,
     remote_parent: Option<String>,
 }
 

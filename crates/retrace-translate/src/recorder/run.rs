@@ -11,6 +11,7 @@ use crate::recorder::node::Node;
 use crate::recorder::tools::{SeenTools, Shower};
 use crate::recorder::tree::Tree;
 use crate::resource::Resource;
+use crate::scopes::Scopes;
 use crate::view::{Parent, SpanView};
 
 /// What has arrived of one OpenTelemetry trace and was not told yet.
@@ -18,6 +19,7 @@ use crate::view::{Parent, SpanView};
 pub(crate) struct OpenRun {
     pub nodes: Vec<Node>,
     pub tools: SeenTools,
+    scopes: Scopes,
     /// Some span of it is a GenAI span.
     pub genai: bool,
     /// The process of the local root, or of the first span while that is unknown.
@@ -53,6 +55,7 @@ impl OpenRun {
         Self {
             nodes: Vec::new(),
             tools: SeenTools::default(),
+            scopes: Scopes::default(),
             genai: false,
             resource,
             last_seen,
@@ -87,9 +90,9 @@ impl OpenRun {
 
         let by = Shower { span_id: span.span_id(), capture_content: options.capture_content };
         let mut seen = 0;
-        let tools = &mut self.tools;
-        let draft =
-            (kept || begins).then(|| reading.draft(options, |tool, answered| seen += tools.note(&tool, by, answered)));
+        let (tools, scopes) = (&mut self.tools, &mut self.scopes);
+        let draft = (kept || begins)
+            .then(|| reading.draft(options, scopes, |tool, answered| seen += tools.note(&tool, by, answered)));
         self.weight += seen;
         self.push(Node { begins, joined: joined.map(Box::new), ..Node::new(span, &reading, draft, kept) });
     }

@@ -1,0 +1,52 @@
+//! Instrumentation scopes, each kept once for the spans that it made.
+
+use std::sync::Arc;
+
+use retrace_protocol::json::without_nul;
+use retrace_protocol::metadata::SpanScope;
+
+use crate::view::ScopeView;
+
+/// The scope that was seen last; most spans of a run come from one.
+#[derive(Debug, Default)]
+pub(crate) struct Scopes {
+    last: Option<Arc<SpanScope>>,
+}
+
+impl Scopes {
+    /// The scope as it is told; `None` for one without a name.
+    pub(crate) fn shared(&mut self, scope: ScopeView<'_>) -> Option<Arc<SpanScope>> {
+        if scope.name.is_empty() {
+            return None;
+        }
+        let (name, version) = (without_nul(scope.name), without_nul(scope.version));
+        let is_last =
+            |last: &&Arc<SpanScope>| last.name == name && last.version.as_deref().unwrap_or_default() == version;
+        if let Some(last) = self.last.as_ref().filter(is_last) {
+            return Some(Arc::clone(last));
+        }
+        let version = (!version.is_empty()).then(|| version.into_owned());
+        self.last = Some(Arc::new(SpanScope { name: name.into_owned(), version }));
+        self.last.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_of_one_scope_share_it() {
+        let mut scopes = Scopes::default();
+        let of = |name, version| ScopeView { name, version };
+        let first = scopes.shared(of("agent", "1.0")).unwrap();
+        assert_eq!((first.name.as_str(), first.version.as_deref()), ("agent", Some("1.0")));
+        assert!(Arc::ptr_eq(&first, &scopes.shared(of("agent", "1.0")).unwrap()));
+        for (name, version) in [("agent", "1.1"), ("other", ""), ("agent", "")] {
+            let next = scopes.shared(of(name, version)).unwrap();
+            assert_eq!((next.name.as_str(), next.version.as_deref().unwrap_or_default()), (name, version));
+        }
+        assert_eq!(scopes.shared(of("", "1.0")), None);
+        assert_eq!(scopes.shared(of("a\0", "")).unwrap().name, "a\u{FFFD}");
+    }
+}
