@@ -8,8 +8,9 @@ use std::borrow::Cow;
 use retrace_protocol::message::Text;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use smallvec::smallvec;
 
-use crate::messages::{Part, Source, Turn, beside_a_result, label_of, text_of};
+use crate::messages::{Part, Parts, Source, Turn, beside_a_result, label_of, text_of};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -119,7 +120,7 @@ fn item<'a>(read: &RawMessage<'a>, role: &'static str) -> Option<Turn<'a>> {
         }
         _ => return said(read, role),
     };
-    Some(Turn { role: Cow::Borrowed(role), parts: vec![part], ..Turn::default() })
+    Some(Turn { role: Cow::Borrowed(role), parts: smallvec![part], ..Turn::default() })
 }
 
 fn said<'a>(read: &RawMessage<'a>, otherwise: &'static str) -> Option<Turn<'a>> {
@@ -145,10 +146,10 @@ fn said<'a>(read: &RawMessage<'a>, otherwise: &'static str) -> Option<Turn<'a>> 
     let answers = matches!(&*turn.role, "tool" | "function");
     if let Some(id) = read.tool_call_id.and_then(label_of).or_else(|| read.id.filter(|_| answers).and_then(label_of)) {
         // What a tool answered is kept as it came.
-        parts = vec![Part::ToolResult { id: Some(id), name: turn.name.take(), result: content }];
+        parts = smallvec![Part::ToolResult { id: Some(id), name: turn.name.take(), result: content }];
         parts.extend(beside_a_result(&turn.role));
     } else if answers && content.is_some() && !parts.iter().any(|part| matches!(part, Part::ToolResult { .. })) {
-        parts = vec![Part::ToolResult { id: None, name: turn.name.take(), result: content }];
+        parts = smallvec![Part::ToolResult { id: None, name: turn.name.take(), result: content }];
     }
     if let Some(reasoning) = read.reasoning_content.filter(|raw| !is_null(raw)) {
         parts.insert(0, text_of(reasoning).map_or(Part::Other(reasoning), Part::Reasoning));
@@ -202,17 +203,17 @@ pub(crate) fn tool_call(raw: &RawValue) -> Option<Part<'_>> {
 }
 
 /// What a content holds: a text, a list of parts, or something that is kept as it came.
-pub(crate) fn parts_of(content: &RawValue) -> Vec<Part<'_>> {
+pub(crate) fn parts_of(content: &RawValue) -> Parts<'_> {
     if let Some(text) = text_of(content) {
-        return vec![Part::Text(text)];
+        return smallvec![Part::Text(text)];
     }
     let listed = serde_json::from_str::<Vec<&RawValue>>(content.get()).ok();
     let listed = listed.filter(|parts| parts.iter().all(|part| is_object(part) || part.get().starts_with('"')));
     match listed {
         Some(parts) => parts.into_iter().map(|raw| part(raw).unwrap_or(Part::Other(raw))).collect(),
         // Content that is JSON and no list of parts is a text that happens to be JSON.
-        None if content.get() == "null" => Vec::new(),
-        None => vec![Part::Text(Text::Plain(Cow::Borrowed(content.get())))],
+        None if content.get() == "null" => Parts::new(),
+        None => smallvec![Part::Text(Text::Plain(Cow::Borrowed(content.get())))],
     }
 }
 

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use retrace_protocol::message::Text;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use smallvec::smallvec;
 
 use crate::chat::{message, messages, parts_of};
 use crate::members::Members;
@@ -81,7 +82,7 @@ fn texts(raw: &RawValue) -> Option<Vec<Turn<'_>>> {
 }
 
 fn user(text: Text<'_>) -> Turn<'_> {
-    Turn { role: Cow::Borrowed("user"), parts: vec![Part::Text(text)], ..Turn::default() }
+    Turn { role: Cow::Borrowed("user"), parts: smallvec![Part::Text(text)], ..Turn::default() }
 }
 
 #[derive(Default, Deserialize)]
@@ -176,7 +177,7 @@ pub(crate) fn response(json: &str) -> Option<Vec<Turn<'_>>> {
         Some(list) => list.into_iter().map(message).collect(),
         None if is_message => messages(json),
         None => {
-            let parts = vec![Part::Text(text_of(response.text?)?)];
+            let parts = smallvec![Part::Text(text_of(response.text?)?)];
             let finish_reason = response.finish_reason.and_then(label_of);
             Some(vec![Turn { role: Cow::Borrowed("assistant"), parts, finish_reason, ..Turn::default() }])
         }

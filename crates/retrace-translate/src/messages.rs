@@ -10,6 +10,7 @@ use retrace_protocol::message::{
     Content, ContentPart, Conversation, Embedded, Media, Message, Text, ToolCall, decode, tool_calls_text,
 };
 use serde_json::value::RawValue;
+use smallvec::SmallVec;
 
 use crate::media;
 
@@ -18,9 +19,12 @@ use crate::media;
 pub(crate) struct Turn<'a> {
     pub role: Cow<'a, str>,
     pub name: Option<Cow<'a, str>>,
-    pub parts: Vec<Part<'a>>,
+    pub parts: Parts<'a>,
     pub finish_reason: Option<Cow<'a, str>>,
 }
+
+/// The pieces of a message, in order. Most messages have one, which takes no memory of its own.
+pub(crate) type Parts<'a> = SmallVec<[Part<'a>; 1]>;
 
 /// A piece of a message.
 #[derive(Clone, Debug)]
@@ -378,10 +382,11 @@ mod tests {
     }
 
     fn turn<'a>(role: &'a str, parts: Vec<Part<'a>>) -> Turn<'a> {
+        let parts = parts.into();
         Turn { role: Cow::Borrowed(role), parts, ..Turn::default() }
     }
 
-    fn input(instructions: Vec<Turn<'_>>, history: Vec<Turn<'_>>) -> serde_json::Value {
+    fn input<'a>(instructions: Vec<Turn<'a>>, history: Vec<Turn<'a>>) -> serde_json::Value {
         serde_json::to_value(conversation(instructions, history)).unwrap()["messages"].take()
     }
 

@@ -6,6 +6,7 @@ use retrace_protocol::Json;
 use retrace_protocol::json::is_strict;
 use retrace_protocol::message::Text;
 use serde_json::value::RawValue;
+use smallvec::smallvec;
 
 use crate::dialect::{Class, of_rank};
 use crate::exchange;
@@ -107,7 +108,7 @@ impl<V: SpanView> Reading<'_, V> {
             Some(raw) => text_of(raw).map_or(Part::Other(raw), Part::Text),
             None => Part::Text(Text::Plain(Cow::Borrowed(text))),
         };
-        Some(vec![Turn { role: Cow::Borrowed(otherwise(slot)), parts: vec![part], ..Turn::default() }])
+        Some(vec![Turn { role: Cow::Borrowed(otherwise(slot)), parts: smallvec![part], ..Turn::default() }])
     }
 
     /// The messages of a model call of which only the request or the answer was recorded, whole or as its text.
@@ -137,7 +138,7 @@ impl<V: SpanView> Reading<'_, V> {
         let held = self.slots.get(slot).filter(|held| held.rank > 0)?;
         let text = held.value.as_text().filter(|text| !is_structured(text))?;
         let part = Part::Text(Text::Plain(Cow::Borrowed(text)));
-        Some(vec![Turn { role: Cow::Borrowed(otherwise(slot)), parts: vec![part], ..Turn::default() }])
+        Some(vec![Turn { role: Cow::Borrowed(otherwise(slot)), parts: smallvec![part], ..Turn::default() }])
     }
 
     /// The value in a place, as JSON where it is JSON, else as text.

@@ -7,7 +7,7 @@ use super::{Class, Dialect};
 use crate::chat;
 use crate::indexed::{Indexed, Leaf};
 use crate::members::{Members, elements};
-use crate::messages::{Part, Turn, text_of};
+use crate::messages::{Part, Parts, Turn, text_of};
 use crate::nested::Nested;
 use crate::slot::Slot;
 
@@ -76,7 +76,7 @@ fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     if let Some(items) = members.list(&["items"]) {
         return items.into_iter().map(chat::message).collect();
     }
-    let mut parts = Vec::new();
+    let mut parts = Parts::new();
     parts.extend(members.get(&["text"]).map(|raw| text_of(raw).map_or(Part::Other(raw), Part::Text)));
     if let Some(raw) = members.get(&["function_calls"]) {
         let calls = elements(raw).unwrap_or_else(|| vec![raw]);

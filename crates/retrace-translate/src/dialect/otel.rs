@@ -8,9 +8,10 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+use smallvec::{SmallVec, smallvec};
 
 use super::{Class, Dialect};
-use crate::messages::{Part, Source, Turn, label_of, text_of};
+use crate::messages::{Part, Parts, Source, Turn, label_of, text_of};
 use crate::slot::Slot;
 
 pub(super) static DIALECT: Dialect = Dialect {
@@ -94,7 +95,7 @@ fn at_once(json: &str) -> Option<Vec<Turn<'_>>> {
 /// The same, each piece by itself: what nobody knows is kept as it came.
 fn one_by_one(json: &str) -> Option<Vec<Turn<'_>>> {
     let elements: Vec<&RawValue> = serde_json::from_str(json).ok()?;
-    if let Some(parts) = elements.iter().map(|element| part_alone(element)).collect::<Option<Vec<_>>>()
+    if let Some(parts) = elements.iter().map(|element| part_alone(element)).collect::<Option<Parts<'_>>>()
         && !parts.is_empty()
     {
         return Some(vec![Turn { role: Cow::Borrowed("system"), parts, ..Turn::default() }]);
@@ -110,7 +111,7 @@ struct KnownTurn<'a> {
     #[serde(borrow, default)]
     name: Option<&'a RawValue>,
     #[serde(borrow)]
-    parts: Vec<KnownPart<'a>>,
+    parts: SmallVec<[KnownPart<'a>; 1]>,
     #[serde(default, rename = "content")]
     _content: IgnoredAny,
     #[serde(borrow, default)]
@@ -147,7 +148,7 @@ fn turn(raw: &RawValue) -> Option<Turn<'_>> {
     let turn: RawTurn<'_> = serde_json::from_str(raw.get()).ok()?;
     let parts = match (turn.parts, turn.content) {
         (Some(parts), _) => parts.into_iter().map(part).collect(),
-        (None, Some(content)) => vec![text_of(content).map_or(Part::Other(content), Part::Text)],
+        (None, Some(content)) => smallvec![text_of(content).map_or(Part::Other(content), Part::Text)],
         (None, None) => return None,
     };
     Some(Turn {

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::Dialect;
 use crate::chat::{message_of, parts_of};
 use crate::indexed::structured;
-use crate::messages::Turn;
+use crate::messages::{Parts, Turn};
 use crate::slot::Slot;
 use crate::view::{EventView, Value};
 
@@ -106,7 +106,7 @@ fn turn<'a>(event: &RawEvent<'a>) -> Turn<'a> {
         _ => "assistant",
     };
     message_of(event.body, role).unwrap_or_else(|| {
-        let parts = if event.body.get() == "{}" { Vec::new() } else { parts_of(event.body) };
+        let parts = if event.body.get() == "{}" { Parts::new() } else { parts_of(event.body) };
         Turn { role: Cow::Borrowed(role), parts, ..Turn::default() }
     })
 }

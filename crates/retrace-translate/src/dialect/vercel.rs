@@ -7,11 +7,12 @@ use std::borrow::Cow;
 
 use retrace_protocol::message::{Text, decode};
 use serde_json::value::RawValue;
+use smallvec::smallvec;
 
 use super::{Class, Dialect};
 use crate::indexed::{Indexed, Leaf};
 use crate::members::{Members, elements};
-use crate::messages::{Part, Source, Turn, label_of, text_of};
+use crate::messages::{Part, Parts, Source, Turn, label_of, text_of};
 use crate::slot::Slot;
 
 pub(super) static DIALECT: Dialect = Dialect {
@@ -113,11 +114,11 @@ fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     }
     let raw: &RawValue = serde_json::from_str(json).ok()?;
     if let Some(text) = text_of(raw) {
-        return Some(vec![said("user", vec![Part::Text(text)])]);
+        return Some(vec![said("user", smallvec![Part::Text(text)])]);
     }
     let listed = elements(raw).filter(|listed| !listed.is_empty())?;
     if listed.iter().all(|raw| raw.get().starts_with('"')) {
-        return Some(listed.into_iter().map(|raw| said("user", vec![Part::Text(embedded_text(raw))])).collect());
+        return Some(listed.into_iter().map(|raw| said("user", smallvec![Part::Text(embedded_text(raw))])).collect());
     }
     listed.into_iter().map(message).collect()
 }
@@ -128,7 +129,7 @@ fn embedded_text(raw: &RawValue) -> Text<'_> {
     Text::Plain(serde_json::from_str::<String>(&text).map_or(text, Cow::Owned))
 }
 
-fn said<'a>(role: &'static str, parts: Vec<Part<'a>>) -> Turn<'a> {
+fn said<'a>(role: &'static str, parts: Parts<'a>) -> Turn<'a> {
     Turn { role: Cow::Borrowed(role), parts, ..Turn::default() }
 }
 
@@ -147,7 +148,7 @@ fn prompt<'a>(members: &Members<'a>) -> Option<Vec<Turn<'a>>> {
 
 /// An answer that was recorded in pieces.
 fn answer<'a>(members: &Members<'a>) -> Option<Turn<'a>> {
-    let mut parts = Vec::new();
+    let mut parts = Parts::new();
     parts.extend(members.get(&["reasoning"]).map(|raw| text_of(raw).map_or(Part::Other(raw), Part::Reasoning)));
     for name in ["text", "object"] {
         parts.extend(members.get(&[name]).map(|raw| text_of(raw).map_or(Part::Other(raw), Part::Text)));
@@ -167,15 +168,15 @@ fn message(raw: &RawValue) -> Option<Turn<'_>> {
 }
 
 /// A content: a text, a list of parts, or, as instructions may be, a message.
-fn parts(content: &RawValue) -> Vec<Part<'_>> {
+fn parts(content: &RawValue) -> Parts<'_> {
     if let Some(text) = text_of(content) {
-        return vec![Part::Text(text)];
+        return smallvec![Part::Text(text)];
     }
     if let Some(listed) = elements(content) {
         return listed.into_iter().map(|raw| part(raw).unwrap_or(Part::Other(raw))).collect();
     }
     let inner = Members::read(content.get()).and_then(|message| message.get(&["content"]));
-    inner.map_or_else(|| vec![Part::Other(content)], parts)
+    inner.map_or_else(|| smallvec![Part::Other(content)], parts)
 }
 
 fn part(raw: &RawValue) -> Option<Part<'_>> {

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use smallvec::smallvec;
 
 use crate::chat;
-use crate::messages::{Part, Source, Turn, beside_a_result, label_of, text_of};
+use crate::messages::{Part, Parts, Source, Turn, beside_a_result, label_of, text_of};
 
 /// Reads a list of messages, prompts, choices, or texts that were embedded.
 pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
@@ -130,11 +131,11 @@ struct RawPlace<'a> {
 
 fn turn(raw: &RawValue) -> Option<Turn<'_>> {
     if let Some(text) = text_of(raw) {
-        return Some(said("user", vec![Part::Text(text)]));
+        return Some(said("user", smallvec![Part::Text(text)]));
     }
     let element: RawElement<'_> = serde_json::from_str(raw.get()).ok()?;
     if let Some(text) = element.text.or_else(|| element.prompt?.text) {
-        return Some(said("user", vec![text_of(text).map_or(Part::Other(text), Part::Text)]));
+        return Some(said("user", smallvec![text_of(text).map_or(Part::Other(text), Part::Text)]));
     }
     let dotted = || Some(raw).filter(|raw| raw.get().contains("\"message."));
     let message: RawMessage<'_> = serde_json::from_str(element.message.or_else(dotted)?.get()).ok()?;
@@ -149,7 +150,7 @@ fn turn(raw: &RawValue) -> Option<Turn<'_>> {
     let name = message.name.and_then(label_of);
     let content = message.content.filter(|content| content.get() != "null");
     let id = message.tool_call_id.and_then(label_of);
-    let mut parts = Vec::new();
+    let mut parts = Parts::new();
     if id.is_some() || (matches!(&*role, "tool" | "function") && content.is_some() && message.contents.is_empty()) {
         parts.push(Part::ToolResult { id, name: name.clone(), result: content });
         parts.extend(beside_a_result(&role));
@@ -171,12 +172,12 @@ fn turn(raw: &RawValue) -> Option<Turn<'_>> {
     Some(Turn { role, name, parts, finish_reason: None })
 }
 
-fn said<'a>(role: &'static str, parts: Vec<Part<'a>>) -> Turn<'a> {
+fn said<'a>(role: &'static str, parts: Parts<'a>) -> Turn<'a> {
     Turn { role: Cow::Borrowed(role), parts, ..Turn::default() }
 }
 
 /// What one of the contents of a message holds: whatever of text, media and calls it names.
-fn parts_of<'a>(raw: &'a RawValue, parts: &mut Vec<Part<'a>>) {
+fn parts_of<'a>(raw: &'a RawValue, parts: &mut Parts<'a>) {
     let before = parts.len();
     let item: RawItem<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
     let content = serde_json::from_str::<RawContent<'_>>(item.message_content.unwrap_or(raw).get());
