@@ -1,7 +1,8 @@
 //! JSON values carried as text, and what may be in them.
 //!
 //! Inputs, outputs and metadata are any JSON at all, often large, and mostly just passed on. [`Json`] keeps such a value
-//! as the text it arrived in: embedding it costs a copy instead of a parse, and numbers keep every digit.
+//! as the text it arrived in: numbers keep every digit, and to write it again costs a copy, by [`crate::write`], or a look
+//! whether it is JSON, by another serialiser.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -129,7 +130,7 @@ impl Serialize for Json {
     }
 }
 
-/// Writes a text that is JSON as it is. [`write`] copies it, other JSON serialisers look whether it is JSON, and a format that
+/// Writes a text that is JSON as it is. [`crate::write`] copies it, other JSON serialisers look whether it is JSON, and a format that
 /// is no text gets it as a string.
 pub(crate) fn serialize_verbatim<S: Serializer>(json: &str, serializer: S) -> Result<S::Ok, S::Error> {
     struct Verbatim<'a>(&'a str);

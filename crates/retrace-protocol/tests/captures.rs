@@ -10,14 +10,18 @@ use retrace_protocol::command::ForkClaim;
 use retrace_protocol::enforcement::{EnforcementCheck, EnforcementVerdict, TelemetryReport};
 use retrace_protocol::golden::GoldenMark;
 use retrace_protocol::json::non_finite_to_null;
-use retrace_protocol::{ClientFrame, ServerFrame, Trace, TracePatch};
+use retrace_protocol::{ClientFrame, ServerFrame, Trace, TracePatch, write};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 fn again<T: Serialize + DeserializeOwned>(text: &str) -> Value {
-    let typed: T = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
-    serde_json::to_value(&typed).unwrap()
+    value_of(&serde_json::from_str::<T>(text).unwrap_or_else(|error| panic!("{error}: {text}")))
+}
+
+fn value_of<T: Serialize>(typed: &T) -> Value {
+    assert_eq!(write::to_string(typed).unwrap(), serde_json::to_string(typed).unwrap());
+    serde_json::to_value(typed).unwrap()
 }
 
 /// The JSON text of the line's frame or body. Where the capture says that the text was no JSON, the words that JSON
@@ -55,9 +59,9 @@ fn every_captured_frame_and_body_comes_back() {
             let from_client = line["dir"] == "client";
             if let Some(text) = text_of(&line, "frame").filter(|_| line["transport"] == "ws") {
                 let back = if from_client {
-                    serde_json::to_value(ClientFrame::parse(&text).unwrap()).unwrap()
+                    value_of(&ClientFrame::parse(&text).unwrap())
                 } else {
-                    serde_json::to_value(ServerFrame::parse(&text).unwrap()).unwrap()
+                    value_of(&ServerFrame::parse(&text).unwrap())
                 };
                 assert_eq!(back, serde_json::from_str::<Value>(&text).unwrap(), "{}", path.display());
                 *seen.entry(if from_client { "client frames" } else { "server frames" }).or_default() += 1;

@@ -56,7 +56,7 @@ impl Chunk {
     }
 
     /// Lets go of the memory that it stands in with others.
-    pub(crate) fn stand_alone(&mut self) {
+    pub(crate) fn unshare(&mut self) {
         if self.length() < self.memory.len() {
             *self = Self::of_data(self.data(), self.sources);
         }
@@ -204,7 +204,7 @@ mod tests {
         let mut left = chunks.pop().unwrap();
         let before = left.data().to_owned();
         assert!(left.memory.len() > left.length());
-        left.stand_alone();
+        left.unshare();
         assert_eq!((left.memory.len(), left.data()), (left.length(), &*before));
     }
 }

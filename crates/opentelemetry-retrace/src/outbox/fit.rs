@@ -40,7 +40,7 @@ pub(crate) fn fit(trace: &mut Trace, chunks: &mut Vec<Chunk>, max_bytes: usize) 
         fitted.lost = drop_longest(chunks, max_bytes.saturating_sub(trace_length(trace)));
     }
     if fitted != Fitted::default() {
-        chunks.iter_mut().for_each(Chunk::stand_alone);
+        chunks.iter_mut().for_each(Chunk::unshare);
     }
     fitted
 }

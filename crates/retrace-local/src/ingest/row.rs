@@ -101,6 +101,12 @@ mod tests {
 
     proptest! {
         #[test]
+        fn records_are_written_as_serde_json_writes_them(span in arbitrary::span("t".into()), trace in arbitrary::trace()) {
+            prop_assert_eq!(write::to_string(&span).unwrap(), serde_json::to_string(&span).unwrap());
+            prop_assert_eq!(write::to_string(&trace).unwrap(), serde_json::to_string(&trace).unwrap());
+        }
+
+        #[test]
         fn a_trace_is_what_its_row_says(trace in arbitrary::trace()) {
             let row = TraceRow::new(trace.id.clone().unwrap(), trace.clone()).unwrap();
             prop_assert_eq!(row.status, trace.status);
