@@ -402,6 +402,14 @@ mod tests {
     }
 
     #[test]
+    fn any_number_of_attributes_has_places() {
+        let mut places = Places::default();
+        [0, 127, 128, 5_000].into_iter().for_each(|place| places.add(place));
+        assert!([0, 127, 128, 5_000].into_iter().all(|place| places.has(place)));
+        assert!(![1, 126, 129, 4_999, 5_001].into_iter().any(|place| places.has(place)));
+    }
+
+    #[test]
     fn trust_comes_first_then_the_later_value() {
         let mut slots = Slots::new();
         slots.put(Slot::Provider, held(2, "c"));

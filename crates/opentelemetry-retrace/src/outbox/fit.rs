@@ -149,6 +149,7 @@ fn cut(json: &mut Json, max_bytes: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outbox::Chunks;
     use proptest::prelude::*;
     use retrace_protocol::{Id, SpanType, Timestamp};
 
@@ -197,11 +198,14 @@ mod tests {
     #[test]
     fn what_cannot_be_cut_is_dropped_and_counted() {
         let mut trace = trace();
-        let mut chunks: Vec<_> = (0..10).map(|n| chunk(n, 10)).collect();
+        let mut written = Chunks::with_room_for([]);
+        assert!((0..10).all(|n| written.push(&chunk(n, 10).read().unwrap(), 1)));
+        let mut chunks = written.finish();
         let fitted = fit(&mut trace, &mut chunks, 1_500);
         assert!(fitted.lost > 0 && chunks.len() + usize::try_from(fitted.lost).unwrap() == 10);
         assert_eq!(trace.lossy, Some(true));
         assert!(length(&trace, &chunks) <= 1_500);
+        assert!(chunks.iter().all(|chunk| chunk.held() == chunk.length()), "what was dropped is free");
     }
 
     #[test]
