@@ -3,6 +3,7 @@
 //! Everything that a client of Retrace sends and everything it must understand, as serde types: [`Trace`] and [`Span`],
 //! the four [`Event`]s, [`ClientFrame`] and [`ServerFrame`], the bodies of the HTTP calls, and the [`sampling`] hash. This
 //! is the one place where a field name of the wire is written; sender and receiver share it.
+//! [`mod@write`] puts them into JSON as `serde_json` does, and faster.
 //!
 //! No I/O, no clock, no async, no OpenTelemetry. Section numbers in this documentation are those of PROTOCOL.md, the
 //! description of the official SDK's traffic that this crate follows.
