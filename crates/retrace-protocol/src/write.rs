@@ -348,40 +348,15 @@ impl<'w, 'o> Serializer for &'w mut Writer<'o> {
     }
 }
 
-macro_rules! lists {
-    ($($trait:ident :: $method:ident,)*) => { $(
-        impl ser::$trait for Parts<'_, '_> {
-            type Ok = ();
-            type Error = Error;
-
-            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-                self.element(value)
-            }
-
-            fn end(self) -> Result<(), Error> {
-                self.finish();
-                Ok(())
-            }
-        }
-    )* };
-}
-
-lists! {
-    SerializeSeq::serialize_element,
-    SerializeTuple::serialize_element,
-    SerializeTupleStruct::serialize_field,
-    SerializeTupleVariant::serialize_field,
-}
-
-macro_rules! structs {
-    ($($trait:ident,)*) => { $(
+macro_rules! parts {
+    ($($trait:ident::$method:ident($($key:ident)?) => $part:ident,)*) => { $(
         impl ser::$trait for Parts<'_, '_> {
             type Ok = ();
             type Error = Error;
 
             #[inline]
-            fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Error> {
-                self.field(key, value)
+            fn $method<T: Serialize + ?Sized>(&mut self, $($key: &'static str,)? value: &T) -> Result<(), Error> {
+                self.$part($($key,)? value)
             }
 
             fn end(self) -> Result<(), Error> {
@@ -392,7 +367,14 @@ macro_rules! structs {
     )* };
 }
 
-structs! { SerializeStruct, SerializeStructVariant, }
+parts! {
+    SerializeSeq::serialize_element() => element,
+    SerializeTuple::serialize_element() => element,
+    SerializeTupleStruct::serialize_field() => element,
+    SerializeTupleVariant::serialize_field() => element,
+    SerializeStruct::serialize_field(key) => field,
+    SerializeStructVariant::serialize_field(key) => field,
+}
 
 impl ser::SerializeMap for Parts<'_, '_> {
     type Ok = ();
@@ -459,6 +441,31 @@ mod tests {
         digits: &'static str,
     }
 
+    /// Written by the calls that no derived type makes.
+    struct ByHand;
+
+    impl Serialize for ByHand {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            use ser::SerializeTuple as _;
+            struct Bytes;
+            impl Serialize for Bytes {
+                fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                    serializer.serialize_bytes(&[0, 255])
+                }
+            }
+            struct Shown;
+            impl Serialize for Shown {
+                fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                    serializer.collect_str(&format_args!("a {} b", "\"\n"))
+                }
+            }
+            let mut both = serializer.serialize_tuple(2)?;
+            both.serialize_element(&Bytes)?;
+            both.serialize_element(&Shown)?;
+            both.end()
+        }
+    }
+
     fn check<T: Serialize + ?Sized>(value: &T) {
         assert_eq!(to_string(value).unwrap(), serde_json::to_string(value).unwrap());
     }
@@ -469,6 +476,7 @@ mod tests {
         check(&(Unit, Newtype(-8), Tuple(9, i128::MIN), u128::MAX, i64::MIN, u64::MAX, f32::MAX));
         check(&[f64::MAX, f64::MIN_POSITIVE, -0.0, 1e16, 1.5, f64::NAN, f64::INFINITY]);
         check(&(None::<u8>, Some(""), std::net::Ipv4Addr::LOCALHOST, [(); 0], BTreeMap::<u8, u8>::new()));
+        check(&ByHand);
         check(&BTreeMap::from([(1_u64, "a"), (2, "b")]));
         check(&BTreeMap::from([(true, 1)]));
         check(&BTreeMap::from([('\n', Variant::Unit)]));

@@ -33,12 +33,9 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let mut note = |key: &str, is_beginning: bool| {
         // Of a beginning every length from its own on.
         let lengths = if is_beginning { u64::MAX << key.len().min(LONG) } else { 1 << key.len().min(LONG) };
-        let (place, is_whole) = (beginning(key), key.len() >= 2 || !is_beginning);
-        // A beginning of one byte leaves the second one open.
-        for (at, known) in table.iter_mut().enumerate() {
-            if at == place || (!is_whole && at >> 5 == place >> 5) {
-                *known |= lengths;
-            }
+        // No beginning is so short that it leaves the second byte open.
+        if let Some(known) = table.get_mut(beginning(key)) {
+            *known |= lengths;
         }
     };
     for dialect in DIALECTS {

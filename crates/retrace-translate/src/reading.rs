@@ -211,8 +211,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
         span.token_ids = slots.tell(Slot::TokenIds, list);
         span.logprobs = slots.tell(Slot::Logprobs, list);
         // Last, because it keeps what the record does not have by then.
-        self.tell_the_rest(&mut draft, options, &name);
-        draft.metadata.otel.scope = scopes.shared(view.scope());
+        self.tell_the_rest(&mut draft, options, scopes, &name);
         draft
     }
 

@@ -14,6 +14,7 @@ use crate::failure::{UNNAMED, is_exception};
 use crate::hex;
 use crate::options::Options;
 use crate::reading::{Draft, Reading};
+use crate::scopes::Scopes;
 use crate::slot::Slot;
 use crate::view::{EventView, Kind, SpanView, StatusView, Value};
 
@@ -25,7 +26,7 @@ const UNTOLD_EVENT: &str = "event";
 
 impl<V: SpanView> Reading<'_, V> {
     /// Tells where the span comes from, its events, and the attributes that found no place so far.
-    pub(crate) fn tell_the_rest(&self, draft: &mut Draft, options: &Options, name: &str) {
+    pub(crate) fn tell_the_rest(&self, draft: &mut Draft, options: &Options, scopes: &mut Scopes, name: &str) {
         for (slot, told) in [
             (Slot::SpanType, self.slots.text(Slot::SpanType) == Some(draft.span.span_type.as_str())),
             (Slot::System, self.slots.words(Slot::System).as_deref() == draft.metadata.provider.as_deref()),
@@ -57,7 +58,7 @@ impl<V: SpanView> Reading<'_, V> {
                 self.slots.mark_told(slot);
             }
         }
-        draft.metadata.otel = self.origin(name, options);
+        draft.metadata.otel = self.origin(name, options, scopes);
         draft.metadata.otel.status_description = match self.view.status() {
             StatusView::Error(description) if !says(&draft.span, description) => {
                 Some(without_nul(description).into_owned())
@@ -68,14 +69,14 @@ impl<V: SpanView> Reading<'_, V> {
         draft.metadata.attributes = self.attributes(options);
     }
 
-    fn origin(&self, name: &str, options: &Options) -> SpanOrigin {
+    fn origin(&self, name: &str, options: &Options, scopes: &mut Scopes) -> SpanOrigin {
         let view = self.view;
         let dropped = view.dropped();
         let text = |text: &str| without_nul(text).into_owned();
         SpanOrigin {
             name: (view.name() != name).then(|| text(view.name())),
             kind: (view.kind() != Kind::Internal).then(|| view.kind().as_str().into()),
-            scope: None,
+            scope: scopes.shared(view.scope()),
             span_id: None,
             status_description: None,
             remote_parent: None,

@@ -492,3 +492,45 @@ fn what_the_process_and_the_user_say_is_on_the_trace() {
         })
     );
 }
+
+/// Bounds in bytes are worth what the bytes are that are counted.
+#[test]
+fn what_a_span_says_has_its_weight_whatever_it_is() {
+    const LONG: usize = 100_000;
+    let long = || "x".repeat(LONG);
+    let mut uncounted = Vec::new();
+    for operation in ["chat", "execute_tool", "invoke_agent"] {
+        let one = || span(1, 0, "s").with("gen_ai.operation.name", operation);
+        let object = format!("{{\"k\":[\"{}\"]}}", long());
+        let values = [Value::Str(long().into()), Value::Json(object.into())];
+        let said = any::KEYS.iter().flat_map(|key| values.iter().map(move |value| (*key, value.clone())));
+        for (key, value) in said.filter(|(key, _)| *key != "gen_ai.operation.name") {
+            let mut stage = Stage::new(RecorderLimits::default());
+            stage.ends(&one().with_value(key, value), 0);
+            let held = stage.recorder.weight();
+            stage.recorder.finish();
+            stage.said.take(&mut stage.recorder);
+            let (trace, spans) = stage.said.one_run();
+            let told = serde_json::to_string(&trace).unwrap().len() + serde_json::to_string(&spans).unwrap().len();
+            // The trace repeats what its root was given, returned and is called.
+            if 3 * held + 20_000 < told {
+                uncounted.push(format!("{operation} {key}: {told} of {held}"));
+            }
+        }
+    }
+    assert!(uncounted.is_empty(), "{}", uncounted.join("\n"));
+}
+
+#[test]
+fn what_is_kept_of_a_call_under_way_has_its_weight() {
+    let mut recorder = Recorder::new(Options::default(), RecorderLimits::default());
+    let resource = Arc::new(Resource::default());
+    recorder.start(&agent(1, 0, "planner"), &resource, ms(0));
+    let before = recorder.weight();
+    let call = chat(2, 1).with_value("retrace.metadata.note", Value::Str("x".repeat(100_000).into()));
+    recorder.start(&call, &resource, ms(1));
+    let during = recorder.weight();
+    assert!(during - before > 100_000, "{}", during - before);
+    recorder.record(&call, &resource, ms(2));
+    assert!(recorder.weight() < during - 100_000, "what is told is free");
+}

@@ -39,6 +39,7 @@ pub(crate) fn fit(trace: &mut Trace, chunks: &mut Vec<Chunk>, max_bytes: usize) 
         trace.lossy = Some(true);
         fitted.lost = drop_longest(chunks, max_bytes.saturating_sub(trace_length(trace)));
     }
+    // What was dropped or cut is to be free, though others stood in the same memory.
     if fitted != Fitted::default() {
         chunks.iter_mut().for_each(Chunk::unshare);
     }

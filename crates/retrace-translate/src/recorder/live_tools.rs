@@ -93,5 +93,6 @@ pub(crate) fn light_weight(span: &Span) -> usize {
     let [agent, above, role] =
         [&span.agent_id, &span.parent_agent_id, &span.agent_role].map(|shared| text(shared.as_deref()));
     let own = text(span.model.as_deref()) + text(span.error.as_deref());
-    size_of::<Span>() + span.name.len() + own + agent + above + role
+    let metadata = span.metadata.as_ref().map_or(0, |metadata| metadata.as_str().len());
+    size_of::<Span>() + span.name.len() + own + agent + above + role + metadata
 }

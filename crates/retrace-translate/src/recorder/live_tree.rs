@@ -52,9 +52,7 @@ pub(crate) struct LiveNode {
 impl LiveNode {
     /// Bytes of its names.
     pub(crate) fn label_weight(&self) -> usize {
-        let text = |text: Option<&str>| text.map_or(0, str::len);
-        let agent = self.agent.as_ref().map_or(0, |agent| agent.id.len() + text(agent.role.as_deref()));
-        text(self.operation.as_deref()) + agent
+        self.operation.as_ref().map_or(0, |operation| operation.len()) + self.agent.as_ref().map_or(0, Agent::weight)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use retrace_protocol::{Json, SpanType};
+use serde_json::Value as JsonValue;
 
 use crate::dialect::Class;
 use crate::reading::{Agent, Draft, Reading};
@@ -70,35 +71,93 @@ impl Node {
 
     /// Bytes that it takes, roughly.
     pub(crate) fn weight(&self) -> usize {
-        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        let labels = text(&self.session)
-            + text(&self.user)
-            + text(&self.response_id)
-            + self.operation.as_ref().map_or(0, |own| own.len());
+        let labels = [&self.session, &self.user, &self.response_id, &self.executed_call];
+        let operation = self.operation.as_ref().map_or(0, |operation| operation.len());
         let joined = self.joined.as_ref().map_or(0, |joined| joined.weight());
-        size_of::<Self>() + labels + joined + self.draft.as_ref().map_or(0, |draft| draft.weight())
+        let agent = self.agent.as_ref().map_or(0, Agent::weight);
+        let draft = self.draft.as_ref().map_or(0, |draft| draft.weight());
+        size_of::<Self>() + texts(labels) + operation + joined + agent + draft
+    }
+}
+
+impl Agent {
+    /// Bytes of its names.
+    pub(crate) fn weight(&self) -> usize {
+        self.id.len() + self.role.as_ref().map_or(0, |role| role.len())
     }
 }
 
 impl Draft {
-    /// Bytes that it takes, roughly.
+    /// Bytes that it takes, roughly: everything whose length others decide.
     pub(crate) fn weight(&self) -> usize {
-        let json = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
         let (span, metadata) = (&self.span, &self.metadata);
-        let events: usize = metadata.events.iter().map(|event| event.name.len() + json(&event.attributes)).sum();
+        let origin = &metadata.otel;
+        let texts = texts([
+            &span.model,
+            &span.error,
+            &self.trace_name,
+            &self.stated_trace_name,
+            &metadata.tool_call_id,
+            &metadata.operation,
+            &metadata.provider,
+            &metadata.request_model,
+            &metadata.response_id,
+            &origin.name,
+            &origin.status_description,
+        ]);
+        let contents = [
+            &span.input,
+            &span.output,
+            &self.tags,
+            &metadata.attributes,
+            &metadata.tool_calls,
+            &metadata.tool_schemas,
+            &metadata.tool_descriptions,
+            &metadata.provider_tools,
+            &metadata.reasoning,
+            &metadata.sampling.stop,
+        ];
+        let events =
+            metadata.events.iter().map(|event| size_of_val(event) + event.name.len() + json(&event.attributes));
+        let links = origin.links.iter().map(|link| size_of_val(link) + json(&link.attributes));
+        let reasons = metadata.finish_reasons.iter().flatten().map(|reason| size_of_val(reason) + reason.len());
+        let scope = origin.scope.as_ref().map_or(0, |scope| scope.name.len() + text(&scope.version));
+        let numbers = span.token_ids.as_ref().map_or(0, |ids| size_of_val(ids.as_slice()))
+            + span.logprobs.as_ref().map_or(0, |logprobs| size_of_val(logprobs.as_slice()));
         size_of::<Self>()
             + span.name.len()
-            + span.error.as_ref().map_or(0, String::len)
-            + json(&span.input)
-            + json(&span.output)
-            + json(&metadata.attributes)
-            + json(&metadata.tool_calls)
-            + json(&metadata.tool_schemas)
-            + json(&metadata.tool_descriptions)
-            + json(&metadata.provider_tools)
-            + json(&metadata.reasoning)
-            + span.token_ids.as_ref().map_or(0, |ids| size_of_val(ids.as_slice()))
-            + span.logprobs.as_ref().map_or(0, |logprobs| size_of_val(logprobs.as_slice()))
-            + events
+            + texts
+            + contents.into_iter().map(json).sum::<usize>()
+            + events.chain(links).chain(reasons).sum::<usize>()
+            + scope
+            + numbers
+            + members(&self.user_metadata)
     }
+}
+
+fn texts<const N: usize>(texts: [&Option<String>; N]) -> usize {
+    texts.into_iter().map(text).sum()
+}
+
+fn text(text: &Option<String>) -> usize {
+    text.as_ref().map_or(0, String::len)
+}
+
+fn json(json: &Option<Json>) -> usize {
+    json.as_ref().map_or(0, |json| json.as_str().len())
+}
+
+/// Bytes that the members of an object take, roughly.
+pub(crate) fn members(members: &serde_json::Map<String, JsonValue>) -> usize {
+    members.iter().map(|(key, value)| key.len() + tree(value)).sum()
+}
+
+fn tree(value: &JsonValue) -> usize {
+    let inside = match value {
+        JsonValue::String(text) => text.len(),
+        JsonValue::Array(list) => list.iter().map(tree).sum(),
+        JsonValue::Object(object) => members(object),
+        JsonValue::Null | JsonValue::Bool(_) | JsonValue::Number(_) => 0,
+    };
+    size_of_val(value) + inside
 }

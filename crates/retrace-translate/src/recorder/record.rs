@@ -13,6 +13,7 @@ use crate::hex;
 use crate::options::Options;
 use crate::reading::{Agent, Draft};
 use crate::recorder::joined::Joined;
+use crate::recorder::node::members;
 use crate::recorder::told::Told;
 use crate::recorder::tools::derived_id;
 use crate::recorder::totals::Totals;
@@ -129,8 +130,7 @@ impl Top {
     pub(crate) fn weight(&self) -> usize {
         let json = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
         let end = self.end.as_ref().map_or(0, |end| json(&end.output));
-        let added = self.user_metadata.iter().map(|(key, value)| key.len() + value.as_str().map_or(8, str::len));
-        self.name.as_ref().map_or(0, String::len) + json(&self.input) + end + added.sum::<usize>()
+        self.name.as_ref().map_or(0, String::len) + json(&self.input) + end + members(&self.user_metadata)
     }
 
     pub(crate) fn new(start: u64, draft: Option<&Draft>) -> Self {
