@@ -142,7 +142,15 @@ pub(crate) fn measure(rounds: usize) {
         Row::new("`BatchSpanProcessor`, `RetraceSpanProcessor` around it", |builder| {
             builder.with_span_processor(live().around(batches()))
         }),
-        Row::new("the same, its receiver dead", |builder| builder.with_span_processor(dead.around(batches()))),
+        Row::new("`BatchSpanProcessor`, and `RetraceSampler`", |builder| {
+            builder.with_sampler(sampler(1.0, true)).with_span_processor(batches())
+        }),
+        Row::new("the same, `RetraceSpanProcessor` around it", |builder| {
+            builder.with_sampler(sampler(1.0, true)).with_span_processor(live().around(batches()))
+        }),
+        Row::new("the same, its receiver dead", |builder| {
+            builder.with_sampler(sampler(1.0, true)).with_span_processor(dead.around(batches()))
+        }),
         Row::new("the same, `RETRACE_ENABLED=false`", |builder| builder.with_span_processor(off.around(batches()))),
     ];
     table(&REQUESTS, &mut requests, rounds);
@@ -156,8 +164,11 @@ fn batches() -> BatchSpanProcessor {
 
 /// A sampler that keeps no run.
 fn left_out(builder: TracerProviderBuilder, retrace: RetraceSpanProcessor, failures: bool) -> TracerProviderBuilder {
-    let sampler = RetraceSampler::builder().with_sample_rate(0.0).with_failures(failures).build().unwrap();
-    builder.with_sampler(sampler).with_span_processor(retrace)
+    builder.with_sampler(sampler(0.0, failures)).with_span_processor(retrace)
+}
+
+fn sampler(rate: f64, failures: bool) -> RetraceSampler {
+    RetraceSampler::builder().with_sample_rate(rate).with_failures(failures).build().unwrap()
 }
 
 fn table(spans: &Spans, rows: &mut [Row], rounds: usize) {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::HashMap;
 use opentelemetry::Context;
-use opentelemetry::trace::{SpanId, TraceContextExt as _, TraceId};
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceId};
 use opentelemetry_sdk::trace::SpanData;
 use retrace_translate::{SpanSelection, glance};
 
@@ -120,10 +120,19 @@ impl Announcer {
         };
         open.is_sent |= is_selected;
         open.session = open.session.take().or_else(|| label(seen.session_id));
-        if open.spans.len() < SPANS && open.spans.insert(span_id, stand).is_none() {
-            part.spans += 1;
-            part.make_room(trace_id);
+        part.stands(trace_id, span_id, stand);
+    }
+
+    /// A span has begun, below one of this process, that says nothing and is not selected.
+    pub(crate) fn began_unselected(&self, span: &SpanContext, parent: SpanId) {
+        if !self.is_asked.load(Ordering::Relaxed) || !span.is_sampled() {
+            return;
         }
+        let mut part = self.part(span.trace_id());
+        let Some(open) = part.traces.get_mut(&span.trace_id()) else { return };
+        let above = open.spans.get(&parent).cloned();
+        let stand = above.unwrap_or(Stand { sent: open.root, agent: None });
+        part.stands(span.trace_id(), span.span_id(), stand);
     }
 
     /// A span has ended.
@@ -186,6 +195,14 @@ impl Part {
         self.traces.insert(trace_id, open);
     }
 
+    fn stands(&mut self, trace_id: TraceId, span_id: SpanId, stand: Stand) {
+        let open = self.traces.get_mut(&trace_id).filter(|open| open.spans.len() < SPANS);
+        if open.is_some_and(|open| open.spans.insert(span_id, stand).is_none()) {
+            self.spans += 1;
+            self.make_room(trace_id);
+        }
+    }
+
     /// Forgets the oldest traces, all but this one, which is never too large alone, until there are few enough spans.
     fn make_room(&mut self, trace_id: TraceId) {
         while self.spans > PART_SPANS {
@@ -207,7 +224,6 @@ mod tests {
     use super::*;
     use crate::testing::{chat, in_trace, span_data};
     use opentelemetry::KeyValue;
-    use opentelemetry::trace::SpanContext;
 
     fn asked(selection: SpanSelection, rule: Option<Rule>) -> Announcer {
         let announcer = Announcer::new(selection, rule);
@@ -245,6 +261,26 @@ mod tests {
         let side = span_data(6, 1, "GET");
         announcer.began(&side);
         assert_eq!(told(&announcer, &side), Some((1, of_agent().0, None)));
+    }
+
+    #[test]
+    fn what_is_not_selected_stands_where_it_would_if_it_were_read() {
+        let announcer = asked(SpanSelection::GenAi, None);
+        let unselected = |id, parent| {
+            let span = span_data(id, parent, "");
+            announcer.began_unselected(&span.span_context, span.parent_span_id);
+            told(&announcer, &span)
+        };
+        assert_eq!(unselected(3, 2), None, "its trace is not known");
+        announcer.began(&span_data(1, 0, "POST /ask"));
+        let agent = with(with(span_data(2, 1, "agent"), "gen_ai.agent.name", "planner"), "gen_ai.conversation.id", "s");
+        announcer.began(&agent);
+        let agent = Some("planner".to_owned());
+        assert_eq!(unselected(3, 2), Some((2, Some("s".to_owned()), agent.clone())));
+        assert_eq!(unselected(4, 3), Some((2, Some("s".to_owned()), agent)));
+        assert_eq!(unselected(5, 1), Some((1, Some("s".to_owned()), None)));
+        (1..=5).for_each(|id| announcer.ended(&span_data(id, 0, "")));
+        assert!(announcer.parts.present().unwrap().iter().all(|part| part.lock().unwrap().traces.is_empty()));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Application threads only push: a lock that nobody holds for longer than a push or a swap, no wait, no I/O. What is
 //! refused because the inbox is full is counted here.
 
+mod seen;
+
 use std::collections::HashSet;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +15,8 @@ use opentelemetry_sdk::trace::SpanData;
 use retrace_translate::Resource;
 use tokio::sync::Notify;
 
-use crate::light::is_local_root;
+pub(crate) use self::seen::{Chunk, Seen};
+use crate::light::{Light, is_local_root};
 use crate::stats::{Account, LossReason, Lost, Stats};
 use crate::view::weight;
 use crate::waiter::Waiter;
@@ -23,34 +26,15 @@ const REFUSED_TRACES: usize = 1_024;
 /// How long after the last message the worker looks for more by itself. To wake it is a system call, which the thread pays
 /// that ends the span; and so late, at most, is a span told that does not wake it.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
-/// Spans that are handed over in one piece: memory that is used again, and never moved while it grows.
-const CHUNK: usize = 64;
 /// Pieces that are kept to be used again, about 1 MB.
 const SPARE: usize = 32;
 /// Traces of which it is known that their local root is under way.
 const ROOTS: usize = 16_384;
 
-/// What a processor sees of a span.
-#[derive(Debug)]
-pub(crate) enum Seen {
-    /// It began; as far as it is known then.
-    Began(SpanData),
-    /// It has ended.
-    Ended(SpanData),
-}
-
-impl Seen {
-    fn span(&self) -> &SpanData {
-        match self {
-            Self::Began(span) | Self::Ended(span) => span,
-        }
-    }
-}
-
 /// Something for the worker.
 pub(crate) enum Message {
     /// Spans, each at one of its ends.
-    Seen(Vec<Seen>),
+    Seen(Chunk),
     /// Spans that have ended, and who waits for their delivery.
     Spans { spans: Vec<SpanData>, wait: Option<Waiter> },
     /// What spans say about the process from now on.
@@ -115,37 +99,38 @@ struct State {
     /// Of each trace how many local roots have begun, in the order of the messages, and not ended.
     roots: HashMap<[u8; 16], u32>,
     /// Emptied, to be filled again.
-    spare: Vec<Vec<Seen>>,
+    spare: Vec<Chunk>,
 }
 
 impl State {
     /// Whether there is room for a span. One that has ended and finds none is counted, and its trace remembered.
-    fn admits(&mut self, span: &SpanData, has_ended: bool, weight: usize, limit_bytes: usize) -> Result<bool, Closed> {
+    fn admits(&mut self, trace_id: [u8; 16], has_ended: bool, weight: usize, limit: usize) -> Result<bool, Closed> {
         if self.closed {
             self.too_late += u64::from(has_ended);
             return Err(Closed);
         }
         let alone = self.weight == 0 && has_ended;
-        let fits = alone || self.weight + weight <= limit_bytes;
+        let fits = alone || self.weight + weight <= limit;
         // That it began is not worth a loss: it is told when it ends.
         if !fits && has_ended {
             self.refused.add(LossReason::QueueFull, 1);
             if self.taken.incomplete.len() < REFUSED_TRACES {
-                self.taken.incomplete.insert(trace_id(span));
+                self.taken.incomplete.insert(trace_id);
             }
         }
         Ok(fits)
     }
 
+    /// The piece that the next span goes into.
     #[inline]
-    fn push_seen(&mut self, seen: Seen) {
+    fn chunk(&mut self) -> Option<&mut Chunk> {
+        if !matches!(self.taken.messages.last(), Some(Message::Seen(chunk)) if !chunk.is_full()) {
+            let chunk = self.spare.pop().unwrap_or_else(Chunk::new);
+            self.taken.messages.push(Message::Seen(chunk));
+        }
         match self.taken.messages.last_mut() {
-            Some(Message::Seen(chunk)) if chunk.len() < chunk.capacity() => chunk.push(seen),
-            _ => {
-                let mut chunk = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(CHUNK));
-                chunk.push(seen);
-                self.taken.messages.push(Message::Seen(chunk));
-            }
+            Some(Message::Seen(chunk)) => Some(chunk),
+            _ => None,
         }
     }
 
@@ -228,9 +213,33 @@ impl Inbox {
     }
 
     /// Takes in that a span began or has ended; tells whether there was room.
+    #[inline] // A span is large: each call between costs a copy of it.
     pub(crate) fn push_seen(&self, seen: Seen) -> Result<bool, Closed> {
-        let weight = weight(seen.span());
-        self.put(lock(&self.state), seen, weight)
+        let (span, has_ended) = (seen.span(), matches!(seen, Seen::Ended(_)));
+        let (trace_id, is_root, weight) = (trace_id(span), is_local_root(span), weight(span));
+        let mut state = lock(&self.state);
+        if is_root && has_ended {
+            state.forget_root(trace_id);
+        }
+        let admitted = state.admits(trace_id, has_ended, weight, self.limit(has_ended))?;
+        if !admitted {
+            // Whoever ends it is not kept waiting by what becomes of it.
+            drop(state);
+            return Ok(false);
+        }
+        if is_root && !has_ended {
+            state.note_root(trace_id);
+        }
+        if let Some(chunk) = state.chunk() {
+            chunk.push(seen);
+        }
+        self.came_in(state, has_ended, weight);
+        Ok(true)
+    }
+
+    /// Takes in that a span began below one of this process, of which no more is to be told than where it stands.
+    pub(crate) fn push_beginning(&self, light: Light) -> Result<bool, Closed> {
+        self.put_light(lock(&self.state), light, false)
     }
 
     /// Takes in a copy of a span that has ended; tells whether there was room. While the local root of its trace is under way
@@ -238,22 +247,20 @@ impl Inbox {
     pub(crate) fn push_copy(
         &self,
         span: &SpanData,
-        light: Option<SpanData>,
+        light: Option<Light>,
         copy: impl FnOnce() -> SpanData,
     ) -> Result<bool, Closed> {
+        let trace_id = trace_id(span);
         if let Some(light) = light {
-            let weight = weight(&light);
             let state = lock(&self.state);
-            if state.roots.contains_key(&trace_id(span)) {
-                return self.put(state, Seen::Ended(light), weight);
+            if state.roots.contains_key(&trace_id) {
+                return self.put_light(state, light, true);
             }
         }
-        let weight = weight(span);
-        if !lock(&self.state).admits(span, true, weight, self.limit_bytes)? {
+        if !lock(&self.state).admits(trace_id, true, weight(span), self.limit(true))? {
             return Ok(false);
         }
-        let copy = Seen::Ended(copy());
-        self.put(lock(&self.state), copy, weight)
+        self.push_seen(Seen::Ended(copy()))
     }
 
     /// The local root of a trace began which comes in when it has ended.
@@ -261,36 +268,36 @@ impl Inbox {
         lock(&self.state).note_root(trace_id);
     }
 
-    #[inline] // A span is large: each call between costs a copy of it.
-    fn put(&self, mut state: MutexGuard<'_, State>, seen: Seen, weight: usize) -> Result<bool, Closed> {
-        // That a span began leaves room for its end, which says all of it again.
-        let (has_ended, limit_bytes) = match &seen {
-            Seen::Began(_) => (false, self.limit_bytes / 2),
-            Seen::Ended(_) => (true, self.limit_bytes),
-        };
-        let span = seen.span();
-        if has_ended && is_local_root(span) {
-            state.forget_root(trace_id(span));
+    fn put_light(&self, mut state: MutexGuard<'_, State>, light: Light, has_ended: bool) -> Result<bool, Closed> {
+        let weight = light.weight();
+        let admitted = state.admits(light.trace_id(), has_ended, weight, self.limit(has_ended))?;
+        if admitted {
+            if let Some(chunk) = state.chunk() {
+                chunk.push_light(light, has_ended);
+            }
+            self.came_in(state, has_ended, weight);
         }
-        if !state.admits(span, has_ended, weight, limit_bytes)? {
-            drop(state);
-            return Ok(false);
-        }
-        if !has_ended && is_local_root(span) {
-            state.note_root(trace_id(span));
-        }
+        Ok(admitted)
+    }
+
+    /// Bytes that may be in it with what comes: that a span began leaves room for its end, which says all of it again.
+    fn limit(&self, has_ended: bool) -> usize {
+        if has_ended { self.limit_bytes } else { self.limit_bytes / 2 }
+    }
+
+    /// Counts what came in, and wakes who is to look at it.
+    #[inline]
+    fn came_in(&self, mut state: MutexGuard<'_, State>, has_ended: bool, weight: usize) {
         let had_room = state.weight <= self.limit_bytes / 2;
         state.weight += weight;
         state.accepted += u64::from(has_ended);
         state.waiting += 1;
-        state.push_seen(seen);
         // Who looks by itself is woken only when it would come late.
         let wakes = state.watched_until.is_none() || (had_room && state.weight > self.limit_bytes / 2);
         drop(state);
         if wakes {
             self.wake.notify_one();
         }
-        Ok(true)
     }
 
     /// Hands over anything else.
@@ -338,10 +345,10 @@ impl Inbox {
     }
 
     /// Gives back what the spans came in, to be filled again.
-    pub(crate) fn give_back(&self, emptied: impl IntoIterator<Item = Vec<Seen>>) {
+    pub(crate) fn give_back(&self, emptied: impl IntoIterator<Item = Chunk>) {
         let mut state = lock(&self.state);
         for chunk in emptied {
-            if state.spare.len() < SPARE && chunk.is_empty() && chunk.capacity() >= CHUNK {
+            if state.spare.len() < SPARE && chunk.is_empty() {
                 state.spare.push(chunk);
             }
         }

@@ -89,6 +89,7 @@ mod config;
 mod delivery;
 mod engine;
 mod exporter;
+mod forecast;
 mod fork;
 mod gate;
 mod id_generator;

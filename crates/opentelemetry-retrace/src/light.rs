@@ -1,55 +1,129 @@
 //! A copy of a span that nobody selected: what it still says for others, and nothing else.
 
 use std::borrow::Cow;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use opentelemetry::trace::{SpanContext, SpanId, Status, TraceState};
+use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use retrace_translate::{Bearing, bearing, event_bears};
+
+use crate::view::weight_of;
 
 /// Whether nothing of its process stands above it, as far as this process knows.
 pub(crate) fn is_local_root(span: &SpanData) -> bool {
     span.parent_span_id == SpanId::INVALID || span.parent_span_is_remote
 }
 
-/// The copy, of a span that is neither a GenAI span nor a local root; of others all is wanted.
-///
-/// It stands for the end of the span, while its local root is under way.
+/// What a span that nobody selected says for others.
 ///
 /// What is read of such a span by [`retrace_translate::SpanSelection::GenAi`] is where it stands in its run, its times,
 /// whether it failed, and attributes that mean something on any span: of a name, other attributes, events and links nothing is
-/// ever told. Unless its run has been told when it ends: then it may head what comes after, and all of it is. Its trace state
-/// is read where a rule decides which runs are sent.
-pub(crate) fn light(span: &SpanData, reads_state: bool) -> Option<SpanData> {
-    if is_local_root(span) || span.events.iter().any(|event| event_bears(&event.name)) {
-        return None;
+/// ever told. Its trace state is read where a rule decides which runs are sent.
+#[derive(Debug)]
+pub(crate) struct Light {
+    context: SpanContext,
+    parent: SpanId,
+    kind: SpanKind,
+    start: SystemTime,
+    end: SystemTime,
+    /// Without a description.
+    status: LightStatus,
+    /// Attributes that mean something on any span.
+    general: Vec<KeyValue>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum LightStatus {
+    Unset,
+    Ok,
+    Failed,
+}
+
+impl Light {
+    /// Of a span that is neither a GenAI span nor a local root; of others all is wanted.
+    ///
+    /// It stands for the beginning of the span, and, while its local root is under way, for its end. Once its run has been told
+    /// it may head what comes after, and all of it is wanted.
+    pub(crate) fn of(span: &SpanData, reads_state: bool) -> Option<Self> {
+        if is_local_root(span) || span.events.iter().any(|event| event_bears(&event.name)) {
+            return None;
+        }
+        let mut general: Vec<KeyValue> = Vec::new();
+        for pair in &span.attributes {
+            match bearing(pair.key.as_str()) {
+                Bearing::GenAi => return None,
+                Bearing::General => general.push(pair.clone()),
+                Bearing::None => {}
+            }
+        }
+        Some(Self {
+            kind: span.span_kind.clone(),
+            start: span.start_time,
+            end: span.end_time,
+            status: match &span.status {
+                Status::Unset => LightStatus::Unset,
+                Status::Ok => LightStatus::Ok,
+                Status::Error { .. } => LightStatus::Failed,
+            },
+            general,
+            ..Self::beginning(&span.span_context, span.parent_span_id, reads_state)
+        })
     }
-    let mut general: Vec<KeyValue> = Vec::new();
-    for pair in &span.attributes {
-        match bearing(pair.key.as_str()) {
-            Bearing::GenAi => return None,
-            Bearing::General => general.push(pair.clone()),
-            Bearing::None => {}
+
+    /// Of a span that begins below one of this process, with attributes that mean nothing. Of its times nobody asks before it
+    /// ends.
+    pub(crate) fn beginning(context: &SpanContext, parent: SpanId, reads_state: bool) -> Self {
+        Self {
+            context: if reads_state { context.clone() } else { without_state(context) },
+            parent,
+            kind: SpanKind::Internal,
+            start: UNIX_EPOCH,
+            end: UNIX_EPOCH,
+            status: LightStatus::Unset,
+            general: Vec::new(),
         }
     }
-    Some(SpanData {
-        span_context: if reads_state { span.span_context.clone() } else { without_state(&span.span_context) },
-        parent_span_id: span.parent_span_id,
-        parent_span_is_remote: false,
-        span_kind: span.span_kind.clone(),
-        name: Cow::Borrowed(""),
-        start_time: span.start_time,
-        end_time: span.end_time,
-        attributes: general,
-        dropped_attributes_count: 0,
-        events: SpanEvents::default(),
-        links: SpanLinks::default(),
-        status: match &span.status {
-            Status::Error { .. } => Status::error(""),
-            status => status.clone(),
-        },
-        instrumentation_scope: InstrumentationScope::default(),
-    })
+
+    pub(crate) fn trace_id(&self) -> [u8; 16] {
+        self.context.trace_id().to_bytes()
+    }
+
+    /// Notes that it failed, if it does not say how it went.
+    pub(crate) fn unwound(&mut self) {
+        if matches!(self.status, LightStatus::Unset) {
+            self.status = LightStatus::Failed;
+        }
+    }
+
+    /// Bytes that it takes once it is a span again, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        size_of::<SpanData>() + weight_of(&self.general)
+    }
+}
+
+impl From<Light> for SpanData {
+    fn from(light: Light) -> Self {
+        Self {
+            span_context: light.context,
+            parent_span_id: light.parent,
+            parent_span_is_remote: false,
+            span_kind: light.kind,
+            name: Cow::Borrowed(""),
+            start_time: light.start,
+            end_time: light.end,
+            attributes: light.general,
+            dropped_attributes_count: 0,
+            events: SpanEvents::default(),
+            links: SpanLinks::default(),
+            status: match light.status {
+                LightStatus::Unset => Status::Unset,
+                LightStatus::Ok => Status::Ok,
+                LightStatus::Failed => Status::error(""),
+            },
+            instrumentation_scope: InstrumentationScope::default(),
+        }
+    }
 }
 
 fn without_state(context: &SpanContext) -> SpanContext {
@@ -61,7 +135,7 @@ fn without_state(context: &SpanContext) -> SpanContext {
 mod tests {
     use super::*;
     use crate::testing::{chat, span_data};
-    use crate::view::SdkSpan;
+    use crate::view::{SdkSpan, weight};
     use opentelemetry::trace::Event;
     use proptest::prelude::*;
     use retrace_translate::{Options, Recorder, RecorderLimits};
@@ -77,7 +151,8 @@ mod tests {
         span.status = Status::error("a long story");
         span.dropped_attributes_count = 3;
         span.events.events.push(Event::new("log", UNIX_EPOCH, Vec::new(), 0));
-        let copy = light(&span, true).unwrap();
+        let of = |span: &SpanData, reads_state| Light::of(span, reads_state).map(SpanData::from);
+        let copy = of(&span, true).unwrap();
         assert_eq!(copy.attributes, [pair("session.id"), pair("error.type")]);
         assert_eq!((&*copy.name, copy.status, copy.events.len()), ("", Status::error(""), 0));
         assert_eq!((&copy.span_context, copy.parent_span_id), (&span.span_context, span.parent_span_id));
@@ -85,19 +160,39 @@ mod tests {
         let state = "ot=th:8".parse().unwrap();
         span.span_context =
             SpanContext::new(context.trace_id(), context.span_id(), context.trace_flags(), false, state);
-        assert_eq!(light(&span, true).unwrap().span_context, span.span_context);
-        assert_eq!(light(&span, false).unwrap().span_context, copy.span_context);
+        assert_eq!(of(&span, true).unwrap().span_context, span.span_context);
+        assert_eq!(of(&span, false).unwrap().span_context, copy.span_context);
         assert_eq!((copy.start_time, copy.end_time), (span.start_time, span.end_time));
     }
 
     #[test]
     fn of_roots_and_genai_spans_all_is_wanted() {
-        assert_eq!(light(&span_data(1, 0, "POST /chat"), true), None);
-        assert_eq!(light(&SpanData { parent_span_is_remote: true, ..span_data(2, 1, "POST /chat") }, true), None);
-        assert_eq!(light(&chat(2, 1), true), None);
+        let wants_all = |span: &SpanData| Light::of(span, true).is_none();
+        assert!(wants_all(&span_data(1, 0, "POST /chat")));
+        assert!(wants_all(&SpanData { parent_span_is_remote: true, ..span_data(2, 1, "POST /chat") }));
+        assert!(wants_all(&chat(2, 1)));
         let mut telling = span_data(2, 1, "step");
         telling.events.events.push(Event::new("gen_ai.user.message", UNIX_EPOCH, Vec::new(), 0));
-        assert_eq!(light(&telling, true), None);
+        assert!(wants_all(&telling));
+    }
+
+    #[test]
+    fn a_light_copy_weighs_what_the_span_does_that_it_becomes() {
+        let mut span = span_data(2, 1, "");
+        span.attributes = vec![KeyValue::new("session.id", "s"), KeyValue::new("http.route", "/")];
+        let light = Light::of(&span, false).unwrap();
+        assert_eq!(light.weight(), weight(&SpanData::from(light)));
+    }
+
+    #[test]
+    fn a_panic_fails_what_does_not_say_how_it_went() {
+        for (status, expected) in
+            [(Status::Unset, Status::error("")), (Status::Ok, Status::Ok), (Status::error("mine"), Status::error(""))]
+        {
+            let mut light = Light::of(&SpanData { status, ..span_data(2, 1, "s") }, false).unwrap();
+            light.unwound();
+            assert_eq!(SpanData::from(light).status, expected);
+        }
     }
 
     /// What happens to one span: it begins, or ends if it is under way.
@@ -128,14 +223,24 @@ mod tests {
         let mut recorder = Recorder::new(Options::default(), RecorderLimits::default());
         let (resource, mut now) = (Arc::default(), Duration::ZERO);
         let (mut begun, mut open) = (HashSet::new(), HashSet::new());
-        let copy = |span: SpanData, may: bool| if may { light(&span, false).unwrap_or(span) } else { span };
+        let copy = |span: SpanData, may: bool| match Light::of(&span, false).filter(|_| may) {
+            Some(light) => light.into(),
+            None => span,
+        };
+        let begins = |span: SpanData| match &span.attributes[..] {
+            // What the sampler says is that nothing in the attributes means anything.
+            [other] if lightens && !is_local_root(&span) && bearing(other.key.as_str()) == Bearing::None => {
+                Light::beginning(&span.span_context, span.parent_span_id, false).into()
+            }
+            _ => copy(span, lightens),
+        };
         for (id, parent, kind, gap) in steps.iter().copied() {
             now += Duration::from_millis(gap);
             // The first is the root; the others stand under another, which may have ended or was never seen.
             let parent = if id == 1 { 0 } else { parent };
             if begun.insert(id) {
                 open.insert(id);
-                recorder.start(&SdkSpan(&span(id, parent, kind, false)), &resource, now);
+                recorder.start(&SdkSpan(&begins(span(id, parent, kind, false))), &resource, now);
             } else if open.contains(&id) {
                 let span = copy(span(id, parent, kind, true), lightens && open.contains(&1));
                 open.remove(&id);

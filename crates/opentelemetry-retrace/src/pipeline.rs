@@ -13,9 +13,11 @@ use retrace_translate::SpanSelection;
 use crate::announcer::Announcer;
 use crate::blueprint::Blueprint;
 use crate::config::BuildError;
+use crate::forecast;
 use crate::fork::PerProcess;
 use crate::gate::Failures;
 use crate::inbox::{Closed, Inbox, Message, Seen};
+use crate::light::Light;
 use crate::log;
 use crate::stats::{LossReason, Stats};
 use crate::view;
@@ -87,13 +89,17 @@ impl Pipeline {
             move || Some(of_stats.upgrade()?.present()?.inbox.stats()),
             is_processor.then_some(move || Some(of_queue.upgrade()?.present()?.inbox.queue())),
         );
+        let lightens = config.selection == SpanSelection::GenAi;
+        if is_processor && lightens {
+            forecast::watch();
+        }
         Ok(Self {
             running,
             resource: Mutex::new(None),
             flush_timeout: config.flush_timeout,
             batch_size: config.batch_size,
             takes_unsampled: config.failures != Failures::Off,
-            lightens: config.selection == SpanSelection::GenAi,
+            lightens,
             reads_state: config.rule.is_some(),
             announcer: Arc::new(Announcer::new(config.selection.clone(), config.rule.clone())),
             blueprint: Some(blueprint),
@@ -153,11 +159,15 @@ impl Pipeline {
         self.running().inbox.push_seen(seen)
     }
 
+    pub(crate) fn push_beginning(&self, light: Light) -> Result<bool, Closed> {
+        self.running().inbox.push_beginning(light)
+    }
+
     /// Hands over the end of a span that belongs to somebody else: a copy, or where that will do, a light one.
     pub(crate) fn push_copy(
         &self,
         span: &SpanData,
-        light: Option<SpanData>,
+        light: Option<Light>,
         copy: impl FnOnce() -> SpanData,
     ) -> Result<bool, Closed> {
         self.running().inbox.push_copy(span, light, copy)

@@ -13,8 +13,9 @@ use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
 use crate::around::Around;
 use crate::builder::RetraceSpanProcessorBuilder;
+use crate::forecast;
 use crate::inbox::Seen;
-use crate::light::light;
+use crate::light::Light;
 use crate::pipeline::{Pipeline, WayIn};
 use crate::propagator::RecordedRun;
 use crate::stats::Stats;
@@ -43,7 +44,7 @@ const UNWOUND: &str = "the thread panicked";
 ///
 /// # What the application's threads do
 /// A span that begins or ends is put into a queue bounded in bytes: one copy of the span and one short lock that nobody
-/// holds while waiting. The worker is woken by the first span after a pause, and then looks by itself every millisecond
+/// holds while waiting. Of the beginning of a span that nobody selects only a few words are kept. The worker is woken by the first span after a pause, and then looks by itself every millisecond
 /// until there is another pause. When the queue is full a beginning is left out, and told with the end; an end that finds no room is
 /// counted as lost. Of a span that is recorded and not sampled only the end is taken, in case its run fails
 /// ([`crate::Builder::with_failures`]).
@@ -142,8 +143,9 @@ impl RetraceSpanProcessor {
     /// # Ok::<(), opentelemetry_retrace::BuildError>(())
     /// ```
     ///
-    /// When a span begins, the SDK shows nothing of it but as a copy: that of a span that nobody selected is made all the
-    /// same, once.
+    /// When a span begins, the SDK shows nothing of it but as a copy, which is made once and dropped again. With a
+    /// [`RetraceSampler`](crate::RetraceSampler) in the provider there is none of a span that nobody selects: the sampler has
+    /// seen its attributes. [`crate::install()`] sets up both.
     ///
     /// A span that is not copied whole is told nowhere, with one exception: a run is let go while its root is still under way
     /// (after half an hour of silence, or 50,000 spans, or when memory is short), and then such a span ends after its parent
@@ -157,8 +159,11 @@ impl RetraceSpanProcessor {
     /// A span has ended that somebody else goes on with.
     pub(crate) fn copy_end(&self, span: &SpanData) {
         let Some(pipeline) = self.ended(span) else { return };
-        let light = if pipeline.lightens { light(span, pipeline.reads_state) } else { None };
-        let _ = pipeline.push_copy(span, light.map(unwound), || unwound(span.clone()));
+        let mut light = if pipeline.lightens { Light::of(span, pipeline.reads_state) } else { None };
+        if let Some(light) = light.as_mut().filter(|_| thread::panicking()) {
+            light.unwound();
+        }
+        let _ = pipeline.push_copy(span, light, || unwound(span.clone()));
     }
 
     /// Takes note of the end of a span; gives the pipeline if it wants the span.
@@ -199,18 +204,28 @@ impl RetraceSpanProcessor {
 impl SpanProcessor for RetraceSpanProcessor {
     fn on_start(&self, span: &mut Span, cx: &Context) {
         let Some(pipeline) = &self.pipeline else { return };
-        if !span.span_context().is_sampled() {
-            let parent = cx.span();
-            if pipeline.takes_unsampled && (!parent.span_context().is_valid() || parent.span_context().is_remote()) {
-                pipeline.root_began(span.span_context().trace_id());
+        let (parent, context) = (cx.span(), span.span_context());
+        let parent = parent.span_context();
+        let says_nothing = forecast::says_nothing(parent);
+        if !context.is_sampled() {
+            if pipeline.takes_unsampled && (!parent.is_valid() || parent.is_remote()) {
+                pipeline.root_began(context.trace_id());
             }
             return;
         }
-        if let Some(data) = span.exported_data() {
-            pipeline.announcer.began(&data);
-            // What finds no room, or comes after a shutdown, is told when it ends, or counted then.
-            let _ = pipeline.push_seen(Seen::Began(data));
+        // What finds no room, or comes after a shutdown, is told when it ends, or counted then.
+        if says_nothing && pipeline.lightens {
+            pipeline.announcer.began_unselected(context, parent.span_id());
+            let _ = pipeline.push_beginning(Light::beginning(context, parent.span_id(), pipeline.reads_state));
+            return;
         }
+        let Some(data) = span.exported_data() else { return };
+        pipeline.announcer.began(&data);
+        let light = if pipeline.lightens { Light::of(&data, pipeline.reads_state) } else { None };
+        let _ = match light {
+            Some(light) => pipeline.push_beginning(light),
+            None => pipeline.push_seen(Seen::Began(data)),
+        };
     }
 
     fn on_end(&self, span: SpanData) {
@@ -259,10 +274,14 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
+    use crate::RetraceSampler;
     use crate::inbox::{Inbox, Message};
     use crate::testing::{chat, span_data};
+    use opentelemetry::trace::{SpanBuilder, Tracer as _, TracerProvider as _};
     use opentelemetry::{KeyValue, StringValue};
+    use opentelemetry_sdk::trace::SdkTracerProvider;
     use retrace_translate::SpanSelection;
+    use std::time::UNIX_EPOCH;
 
     #[test]
     fn a_span_that_a_panic_ends_has_failed_unless_it_says_otherwise() {
@@ -284,12 +303,12 @@ mod tests {
             }));
             assert!(unwound.is_err());
         }
-        let messages = inbox.take(std::time::Instant::now()).messages;
-        let [Message::Seen(seen)] = &messages[..] else { panic!("four spans ended") };
+        let mut messages = inbox.take(std::time::Instant::now()).messages;
+        let [Message::Seen(seen)] = &mut messages[..] else { panic!("four spans ended") };
         let statuses: Vec<_> = seen
-            .iter()
+            .drain()
             .map(|seen| match seen {
-                Seen::Ended(span) | Seen::Began(span) => span.status.clone(),
+                Seen::Ended(span) | Seen::Began(span) => span.status,
             })
             .collect();
         assert_eq!(statuses, [Status::Unset, Status::error(UNWOUND), Status::Ok, Status::error("mine")]);
@@ -328,5 +347,44 @@ mod tests {
         assert_eq!(copies(&shut, chat(2, 1)), 0);
         let off = RetraceSpanProcessor { pipeline: None };
         assert_eq!(copies(&off, chat(2, 1)), 0);
+    }
+
+    #[test]
+    fn of_a_beginning_that_says_nothing_no_copy_is_made_where_the_sampler_is_ours() {
+        forecast::watch();
+        let begun = |sampled_by_us: bool, attributes: Vec<KeyValue>| {
+            let inbox = Arc::new(Inbox::new(1 << 20));
+            let pipeline = Pipeline::alone(Arc::clone(&inbox));
+            let processor = RetraceSpanProcessor { pipeline: Some(Arc::new(pipeline)) };
+            let builder = SdkTracerProvider::builder().with_span_processor(processor);
+            let provider = match sampled_by_us {
+                true => builder.with_sampler(RetraceSampler::builder().with_sample_rate(1.0).build().unwrap()).build(),
+                false => builder.build(),
+            };
+            let tracer = provider.tracer("test");
+            let root = Context::new().with_span(tracer.start_with_context("root", &Context::new()));
+            let child = tracer.build_with_context(SpanBuilder::from_name("child").with_attributes(attributes), &root);
+            let mut messages = inbox.take(std::time::Instant::now()).messages;
+            let seen = messages.iter_mut().filter_map(|message| match message {
+                Message::Seen(seen) => Some(seen.drain().collect::<Vec<_>>()),
+                _ => None,
+            });
+            let [Seen::Began(first), Seen::Began(second)] = &seen.flatten().collect::<Vec<_>>()[..] else { panic!() };
+            assert_eq!((&*first.name, first.start_time > UNIX_EPOCH), ("root", true));
+            let (context, parent) = (child.span_context(), root.span().span_context().span_id());
+            assert_eq!((second.span_context.span_id(), second.parent_span_id), (context.span_id(), parent));
+            assert_eq!(second.span_context.trace_id(), context.trace_id());
+            // A copy knows when the span began.
+            (second.start_time > UNIX_EPOCH, second.name.to_string())
+        };
+        let http = || vec![KeyValue::new("http.route", "/")];
+        let chat = || vec![KeyValue::new("gen_ai.operation.name", "chat")];
+        let session = || vec![KeyValue::new("session.id", "s")];
+        assert_eq!(begun(true, http()), (false, String::new()));
+        assert_eq!(begun(true, Vec::new()), (false, String::new()));
+        assert_eq!(begun(true, chat()), (true, "child".to_owned()));
+        assert_eq!(begun(true, session()), (true, String::new()));
+        assert_eq!(begun(false, http()), (true, String::new()));
+        assert_eq!(begun(false, chat()), (true, "child".to_owned()));
     }
 }

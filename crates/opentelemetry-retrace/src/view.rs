@@ -114,11 +114,14 @@ pub(crate) fn resource(resource: &opentelemetry_sdk::Resource) -> Resource {
 
 /// Bytes that a span takes, roughly.
 pub(crate) fn weight(span: &SpanData) -> usize {
-    let pairs =
-        |pairs: &[KeyValue]| pairs.iter().map(|pair| size_of::<KeyValue>() + value_weight(&pair.value)).sum::<usize>();
-    let events: usize = span.events.iter().map(|event| event.name.len() + pairs(&event.attributes)).sum();
-    let links: usize = span.links.iter().map(|link| size_of_val(link) + pairs(&link.attributes)).sum();
-    size_of::<SpanData>() + span.name.len() + pairs(&span.attributes) + events + links
+    let events: usize = span.events.iter().map(|event| event.name.len() + weight_of(&event.attributes)).sum();
+    let links: usize = span.links.iter().map(|link| size_of_val(link) + weight_of(&link.attributes)).sum();
+    size_of::<SpanData>() + span.name.len() + weight_of(&span.attributes) + events + links
+}
+
+/// Bytes that attributes take, roughly.
+pub(crate) fn weight_of(attributes: &[KeyValue]) -> usize {
+    attributes.iter().map(|pair| size_of::<KeyValue>() + value_weight(&pair.value)).sum()
 }
 
 fn value_weight(value: &OtelValue) -> usize {

@@ -47,7 +47,7 @@ impl Stage {
 
     fn seen(&mut self, seen: Vec<Seen>, at: u64) {
         self.taken += seen.iter().filter(|seen| matches!(seen, Seen::Ended(_))).count() as u64;
-        self.messages(vec![Message::Seen(seen)], at);
+        self.messages(vec![Message::Seen(seen.into_iter().collect())], at);
     }
 
     /// Opens the connection, and confirms every frame that is written to it; what they say.
@@ -204,7 +204,7 @@ fn a_flush_does_not_wait_for_what_comes_after_it() {
 fn a_flush_waits_for_the_answer_to_a_run_that_was_seen_to_begin() {
     let mut stage = Stage::new(Redaction::default());
     stage.taken += 1;
-    stage.messages(vec![Message::Seen(vec![Seen::Began(chat(1, 0)), Seen::Ended(chat(1, 0))])], 0);
+    stage.seen(vec![Seen::Began(chat(1, 0)), Seen::Ended(chat(1, 0))], 0);
     let blocked = stage.flush(1);
     assert!(stage.engine.take_ended_waits().is_empty(), "it is under way");
     assert_eq!(stage.answer_all(201, 1).len(), 1);

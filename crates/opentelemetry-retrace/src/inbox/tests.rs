@@ -101,25 +101,29 @@ fn what_spans_come_in_is_used_again() {
         });
         chunks.collect::<Vec<_>>()
     };
-    let mut chunks = push(2 * CHUNK as u64 + 1);
-    assert_eq!(chunks.iter().map(Vec::len).collect::<Vec<_>>(), [CHUNK, CHUNK, 1]);
-    let places: HashSet<_> = chunks.iter().map(Vec::as_ptr).collect();
-    chunks.iter_mut().for_each(Vec::clear);
-    inbox.give_back(chunks.into_iter().chain([Vec::new()]));
-    assert!(push(2 * CHUNK as u64 + 1).iter().all(|chunk| places.contains(&chunk.as_ptr())));
+    let more_than_two = 2 * Chunk::SIZE as u64 + 1;
+    let mut chunks = push(more_than_two);
+    let places: HashSet<_> = chunks.iter().map(Chunk::place).collect();
+    let held = chunks.iter_mut().map(|chunk| chunk.drain().count());
+    assert_eq!(held.collect::<Vec<_>>(), [Chunk::SIZE, Chunk::SIZE, 1]);
+    inbox.give_back(chunks);
+    let again = push(more_than_two);
+    assert!(again.iter().all(|chunk| places.contains(&chunk.place())));
+    inbox.give_back(again);
+    assert!(lock(&inbox.state).spare.is_empty(), "what is not empty holds spans");
 }
 
 #[test]
 fn a_light_copy_will_do_while_the_root_is_under_way() {
     let inbox = Inbox::new(1 << 20);
     let span = || span_data(2, 1, "s");
-    let light = || Some(span_data(2, 1, ""));
+    let light = || Light::of(&span(), false);
     // Of what was pushed last, whether it was the light one.
     let is_light = || {
         inbox.push_copy(&span(), light(), span).unwrap();
-        let messages = inbox.take(Instant::now()).messages;
-        let Some(Message::Seen(seen)) = messages.last() else { panic!("a span came") };
-        seen.last().unwrap().span().name.is_empty()
+        let mut messages = inbox.take(Instant::now()).messages;
+        let Some(Message::Seen(seen)) = messages.last_mut() else { panic!("a span came") };
+        seen.drain().last().unwrap().span().name.is_empty()
     };
     assert!(!is_light(), "its root was never seen");
     inbox.push_seen(Seen::Began(span_data(1, 0, "root"))).unwrap();
@@ -146,4 +150,28 @@ fn of_what_finds_no_room_no_copy_is_made() {
     assert_eq!((inbox.stats().accepted, inbox.stats().lost.by(LossReason::QueueFull)), (2, 1));
     inbox.close();
     assert_eq!(inbox.push_copy(&span_data(3, 1, "s"), None, || panic!("a copy")), Err(Closed));
+}
+
+#[test]
+fn light_and_whole_spans_come_out_in_the_order_in_which_they_went_in() {
+    let inbox = Inbox::new(1 << 20);
+    let light = |id, parent| Light::of(&span_data(id, parent, "s"), false).unwrap();
+    inbox.push_seen(Seen::Began(span_data(1, 0, "root"))).unwrap();
+    inbox.push_beginning(light(2, 1)).unwrap();
+    inbox.push_seen(Seen::Began(span_data(3, 2, "s"))).unwrap();
+    inbox.push_copy(&span_data(2, 1, "s"), Some(light(2, 1)), || panic!("a copy")).unwrap();
+    inbox.push_seen(Seen::Ended(span_data(1, 0, "root"))).unwrap();
+    let mut messages = inbox.take(Instant::now()).messages;
+    let [Message::Seen(seen)] = &mut messages[..] else { panic!("one piece") };
+    let id = |span: &SpanData| u64::from_be_bytes(span.span_context.span_id().to_bytes());
+    let order = seen.drain().map(|seen| match &seen {
+        Seen::Began(span) => (id(span), false),
+        Seen::Ended(span) => (id(span), true),
+    });
+    assert_eq!(order.collect::<Vec<_>>(), [(1, false), (2, false), (3, false), (2, true), (1, true)]);
+    assert_eq!(inbox.stats().accepted, 2);
+    let full = Inbox::new(light(2, 1).weight());
+    assert_eq!(full.push_beginning(light(2, 1)), Ok(false), "its end needs the room");
+    full.close();
+    assert_eq!(full.push_beginning(light(2, 1)), Err(Closed));
 }
