@@ -271,6 +271,9 @@ impl Delivery {
         if self.outbox.has_spool() {
             return old.into_iter().for_each(|id| self.spool(id, LossReason::Expired, now));
         }
+        if old.is_empty() {
+            return;
+        }
         let spans = old.iter().filter_map(|id| self.stream.take(id)).map(|rest| rest.sources()).sum();
         let text = format!("the receiver did not confirm them for {:?}", self.limits.keep);
         self.outbox.lose(LossReason::Expired, spans, &text);

@@ -9,6 +9,7 @@ use opentelemetry_sdk::trace::SpanData;
 use retrace_translate::{
     Caller, Dropped, EventView, Kind, LinkView, Parent, Resource, ScopeView, SpanView, StatusView, Value,
 };
+use serde::{Serialize, Serializer};
 
 use crate::propagator::RecordedRun;
 
@@ -155,14 +156,21 @@ pub(crate) fn value(value: &OtelValue) -> Value<'_> {
         OtelValue::Array(Array::Bool(list)) => Value::json(list),
         OtelValue::Array(Array::I64(list)) => Value::json(list),
         // A list may hold what JSON lacks; each number says for itself what it is.
-        OtelValue::Array(Array::F64(list)) => {
-            Value::json(&list.iter().map(|number| Value::Float(*number)).collect::<Vec<_>>())
-        }
+        OtelValue::Array(Array::F64(list)) => Value::json(&List(|| list.iter().map(|number| Value::Float(*number)))),
         OtelValue::Array(Array::String(list)) => {
-            Value::json(&list.iter().map(opentelemetry::StringValue::as_str).collect::<Vec<_>>())
+            Value::json(&List(|| list.iter().map(opentelemetry::StringValue::as_str)))
         }
         // Kinds that OpenTelemetry may add.
         other => Value::Str(Cow::Owned(other.to_string())),
+    }
+}
+
+/// What an iterator gives, as a list.
+struct List<F>(F);
+
+impl<F: Fn() -> I, I: Iterator<Item: Serialize>> Serialize for List<F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((self.0)())
     }
 }
 

@@ -103,10 +103,10 @@ pub struct SpanMetadata {
     pub tool_call_id: Option<String>,
     /// What was done, in the words of the instrumentation, such as `chat` or `embeddings`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub operation: Option<String>,
+    pub operation: Option<Cow<'static, str>>,
     /// Who serves the model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub provider: Option<String>,
+    pub provider: Option<Cow<'static, str>>,
     /// The model that was asked for, where another one answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_model: Option<String>,

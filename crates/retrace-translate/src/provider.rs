@@ -59,20 +59,21 @@ const OTHER: &[(&str, &str)] = &[
     ("xai", "x_ai"),
 ];
 
-/// The name that the conventions have for a provider, and whether that is all that was said; any other stays as it is.
+/// The name that the conventions have for a provider, and whether that is all that was said; `None` for one that they do not
+/// know.
 ///
 /// What a library appends to it, such as the API in `openai.chat`, is no part of the name.
-pub(crate) fn current(name: &str) -> (&str, bool) {
-    if CURRENT.contains(&name) {
-        return (name, true);
+pub(crate) fn current(name: &str) -> (Option<&'static str>, bool) {
+    if let Some(current) = CURRENT.iter().find(|current| **current == name) {
+        return (Some(current), true);
     }
     let mut plain: String = name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     let mut rest = name;
     loop {
         if let Some((_, current)) = OTHER.iter().find(|(other, _)| *other == plain) {
-            return (current, rest.len() == name.len());
+            return (Some(current), rest.len() == name.len());
         }
-        let Some((head, api)) = rest.rsplit_once('.') else { return (name, true) };
+        let Some((head, api)) = rest.rsplit_once('.') else { return (None, true) };
         plain.truncate(plain.len() - api.bytes().filter(u8::is_ascii_alphanumeric).count());
         rest = head;
     }
@@ -104,17 +105,17 @@ mod tests {
             ("xai.chat", "x_ai"),
             ("Mistral AI", "mistral_ai"),
         ] {
-            assert_eq!(current(name).0, expected, "{name}");
+            assert_eq!(current(name).0, Some(expected), "{name}");
         }
         assert_eq!((current("OpenAI").1, current("openai.chat").1, current("az.ai.openai").1), (true, false, true));
-        assert!(CURRENT.iter().all(|name| current(name) == (*name, true)));
+        assert!(CURRENT.iter().all(|name| current(name) == (Some(*name), true)));
         assert!(OTHER.iter().all(|(_, to)| CURRENT.contains(to)), "every other name is one of a current one");
     }
 
     #[test]
-    fn names_that_nobody_knows_stay() {
+    fn names_that_nobody_knows_have_no_other() {
         for name in ["", ".", "..chat", "my-company", "fireworks.chat", "é.ü", "azure"] {
-            assert_eq!(current(name), (name, true));
+            assert_eq!(current(name), (None, true));
         }
     }
 }

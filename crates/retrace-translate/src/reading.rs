@@ -29,10 +29,20 @@ use crate::{provider, tools, usage};
 const NANOS_PER_MILLI: u64 = 1_000_000;
 const MILLIS_PER_SECOND: f64 = 1_000.0;
 /// What asks for an answer in a format: of the conventions, of those that were, and of the Vercel AI SDK.
+const EMBED: &[u8] = b"embed";
 const STRUCTURED: [&str; 6] = ["json", "json_object", "json_schema", "object", "array", "enum"];
 
 /// Operations that most spans have; they take no memory of their own.
-const COMMON: [&str; 4] = ["execute_tool", "invoke_agent", "create_agent", "invoke_workflow"];
+const COMMON: [&str; 8] = [
+    "chat",
+    "execute_tool",
+    "invoke_agent",
+    "embeddings",
+    "generate_content",
+    "text_completion",
+    "create_agent",
+    "invoke_workflow",
+];
 
 /// A span whose attributes stand in their places.
 #[derive(Debug)]
@@ -157,13 +167,12 @@ impl<'v, V: SpanView> Reading<'v, V> {
         let stated = self.slots.words(Slot::Operation).or_else(|| self.slots.words(Slot::Kind));
         match self.classified.class {
             Some(Class::Model) => Some(Cow::Borrowed(match stated {
-                Some(name) if name.to_ascii_lowercase().contains("embed") => "embeddings",
+                Some(name) if name.as_bytes().windows(EMBED.len()).any(|part| part.eq_ignore_ascii_case(EMBED)) => {
+                    "embeddings"
+                }
                 _ => "chat",
             })),
-            _ => stated.map(|stated| match COMMON.iter().find(|common| **common == stated) {
-                Some(common) => Cow::Borrowed(*common),
-                None => Cow::Owned(stated.into_owned()),
-            }),
+            _ => stated.map(shared),
         }
     }
 
@@ -204,7 +213,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
             None => metadata.finish_reasons = Some(said.answer.finish_reasons),
         }
 
-        metadata.request_model = asked.filter(|asked| span.model.as_ref() != Some(asked));
+        metadata.request_model = asked.filter(|asked| span.model.as_deref() != Some(asked)).map(Cow::into_owned);
         let used = usage::used(slots, class == Some(Class::Model));
         (span.input_tokens, span.output_tokens, metadata.usage) = (used.input, used.output, used.parts);
         span.cost = usage::cost(slots).or_else(|| self.list_price(span, metadata));
@@ -221,12 +230,13 @@ impl<'v, V: SpanView> Reading<'v, V> {
     }
 
     /// A draft without metadata, content and end; the span's name, and the model that was asked for.
-    fn outline(&self, options: &Options) -> (Box<Draft>, Cow<'v, str>, Option<String>) {
+    fn outline(&self, options: &Options) -> (Box<Draft>, Cow<'v, str>, Option<Cow<'_, str>>) {
         let slots = &self.slots;
         let Classified { class, span_type } = self.classified;
         let trace_id = self.view.trace_id();
         let name = self.name();
-        let asked = slots.tell_label(Slot::RequestModel).or_else(|| self.parameters.model.clone());
+        let asked =
+            slots.tell_words(Slot::RequestModel).or_else(|| self.parameters.model.as_deref().map(Cow::Borrowed));
         let mut span = Span::new(
             Id::from_otel_span(trace_id, self.view.span_id()),
             Id::from_otel_trace(trace_id),
@@ -237,7 +247,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
         let callee = || (class == Some(Class::Model)).then(|| slots.tell_label(Slot::Callee)).flatten();
         let answered = slots.tell_label(Slot::ResponseModel).or_else(|| slots.tell_label(Slot::Model));
         let answered = answered.or_else(callee);
-        span.model = answered.or_else(|| asked.clone());
+        span.model = answered.or_else(|| asked.as_deref().map(str::to_owned));
         let own = |slot| slots.label(slot);
         let draft = Draft {
             stated_trace_name: slots.tell_label(Slot::TraceName),
@@ -311,7 +321,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
             tool_call_id: slots.tell_label(Slot::ToolCallId),
             operation: [Slot::Operation, Slot::McpMethod, Slot::Kind]
                 .into_iter()
-                .find_map(|slot| slots.tell_label(slot)),
+                .find_map(|slot| slots.tell_words(slot).map(shared)),
             provider: [Slot::Provider, Slot::System].into_iter().find_map(|slot| self.provider(slot)),
             response_id: slots.tell_label(Slot::ResponseId).or_else(|| self.answered.as_ref()?.id.clone()),
             finish_reasons: self.finish_reasons(),
@@ -344,13 +354,13 @@ impl<'v, V: SpanView> Reading<'v, V> {
     }
 
     /// The provider, by the name that the conventions have for it. What else its name said stays an attribute.
-    fn provider(&self, slot: Slot) -> Option<String> {
+    fn provider(&self, slot: Slot) -> Option<Cow<'static, str>> {
         let told = self.slots.words(slot)?;
         let (current, is_all) = provider::current(&told);
         if is_all {
             self.slots.mark_told(slot);
         }
-        Some(current.to_owned())
+        Some(current.map_or_else(|| Cow::Owned(told.into_owned()), Cow::Borrowed))
     }
 
     /// Whether the operation is one that streams.
@@ -432,6 +442,14 @@ fn place<'a>(
         Meaning::Mark | Meaning::Unknown => {}
     }
     meaning.is_genai()
+}
+
+/// The words, to keep: of an operation that is common no copy is made.
+fn shared(words: Cow<'_, str>) -> Cow<'static, str> {
+    match COMMON.iter().find(|common| **common == words) {
+        Some(common) => Cow::Borrowed(*common),
+        None => Cow::Owned(words.into_owned()),
+    }
 }
 
 /// What the keys of a span show it to be, where it names no operation.

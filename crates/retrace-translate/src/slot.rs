@@ -317,11 +317,16 @@ impl<'a> Slots<'a> {
         Some(told)
     }
 
+    /// [`Slots::words`], for the record.
+    pub(crate) fn tell_words(&self, slot: Slot) -> Option<Cow<'_, str>> {
+        let words = self.words(slot)?;
+        self.mark_told(slot);
+        Some(words)
+    }
+
     /// [`Slots::label`], for the record.
     pub(crate) fn tell_label(&self, slot: Slot) -> Option<String> {
-        let label = self.label(slot)?;
-        self.mark_told(slot);
-        Some(label)
+        self.tell_words(slot).map(Cow::into_owned)
     }
 
     /// [`Value::to_count`], for the record.

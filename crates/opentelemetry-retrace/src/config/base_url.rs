@@ -1,6 +1,7 @@
 //! Where the receiver is, checked before anything is sent there.
 
 use http::Uri;
+use retrace_protocol::endpoint;
 
 use crate::config::error::BuildError;
 
@@ -8,6 +9,7 @@ use crate::config::error::BuildError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BaseUrl {
     text: String,
+    traces: Uri,
     secure: bool,
     #[cfg(any(test, feature = "_rustls"))]
     loopback: bool,
@@ -35,8 +37,10 @@ impl BaseUrl {
         if !secure && !loopback {
             return Err(BuildError::CleartextUrl { source_name, url: url.to_owned() });
         }
+        let text = url.trim_end_matches('/').to_owned();
         Ok(Self {
-            text: url.trim_end_matches('/').to_owned(),
+            traces: join(&text, endpoint::TRACES).parse().map_err(|_| invalid("is no URL"))?,
+            text,
             secure,
             #[cfg(any(test, feature = "_rustls"))]
             loopback,
@@ -45,7 +49,12 @@ impl BaseUrl {
 
     /// The URL of a path of the API.
     pub(crate) fn join(&self, path: &str) -> String {
-        format!("{}{path}", self.text)
+        join(&self.text, path)
+    }
+
+    /// Where runs are made.
+    pub(crate) fn traces(&self) -> &Uri {
+        &self.traces
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -62,6 +71,10 @@ impl BaseUrl {
     pub(crate) fn is_loopback(&self) -> bool {
         self.loopback
     }
+}
+
+fn join(base: &str, path: &str) -> String {
+    format!("{base}{path}")
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -29,7 +29,7 @@ pub(super) const US: HeaderValue =
     HeaderValue::from_static(concat!("opentelemetry-retrace/", env!("CARGO_PKG_VERSION")));
 
 /// The client. It follows no redirects, so that the API key goes nowhere but to the receiver.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Http {
     client: Client<Connector, Body>,
     headers: HeaderMap,
@@ -71,14 +71,15 @@ impl Http {
 
     async fn request(&self, sending: &Sending, encoding: Option<HeaderValue>) -> Answer {
         let (method, url) = match sending.method {
-            Method::Create => (http::Method::POST, self.base_url.join(endpoint::TRACES)),
-            Method::Patch => (http::Method::PATCH, self.base_url.join(&endpoint::trace(&sending.id))),
+            Method::Create => (http::Method::POST, Ok(self.base_url.traces().clone())),
+            Method::Patch => (http::Method::PATCH, self.base_url.join(&endpoint::trace(&sending.id)).try_into()),
         };
-        let mut request = match Request::builder().method(method).uri(url).body(sending.body.clone()) {
-            Ok(request) => request,
-            Err(error) => return Answer::NotSent { cause: error.to_string() },
+        let mut request = Request::new(sending.body.clone());
+        (*request.method_mut(), *request.headers_mut()) = (method, self.headers.clone());
+        *request.uri_mut() = match url {
+            Ok(url) => url,
+            Err(error) => return Answer::NotSent { cause: http::uri::InvalidUri::to_string(&error) },
         };
-        request.headers_mut().clone_from(&self.headers);
         if let Some(encoding) = encoding {
             request.headers_mut().insert(CONTENT_ENCODING, encoding);
         }

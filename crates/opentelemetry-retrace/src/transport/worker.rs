@@ -75,7 +75,7 @@ impl Worker {
 
     fn run(self, runtime: &Runtime) {
         let Self { inbox, engine, http, ws, spool, on_error, metrics } = self;
-        let clock = Clock::new(Instant::now());
+        let (http, clock) = (Arc::new(http), Clock::new(Instant::now()));
         let (batches, throttle) = (metrics.batches(), Throttle::default());
         let mut state = State { inbox, engine, spool, on_error, metrics, batches, throttle, clock };
         // What a panic interrupts is in the engine, which accounts for it before it goes on.
@@ -124,7 +124,7 @@ impl State {
         self.now()
     }
 
-    async fn work(&mut self, http: &Http, ws: Option<&Ws>) {
+    async fn work(&mut self, http: &Arc<Http>, ws: Option<&Ws>) {
         let mut requests: JoinSet<(u64, Answer)> = JoinSet::new();
         let mut link: Option<Link> = None;
         let mut rest: Option<Instant> = None;
@@ -148,7 +148,7 @@ impl State {
                 link = Some(ws.open());
             }
             while let Some(sending) = self.engine.next_sending(now) {
-                let (http, metrics) = (http.clone(), self.metrics.clone());
+                let (http, metrics) = (Arc::clone(http), self.metrics.clone());
                 requests.spawn(async move { (sending.serial, metrics.timed(http.send(sending)).await) });
             }
             // Where more has always come, requests get as much time as taking it in took.

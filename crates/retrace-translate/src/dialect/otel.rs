@@ -82,14 +82,24 @@ pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
 
 /// Messages all of whose parts are of kinds that are known, in one pass; `None` for anything else.
 fn at_once(json: &str) -> Option<Vec<Turn<'_>>> {
-    let turns: Vec<KnownTurn<'_>> = serde_json::from_str(json).ok()?;
-    let turns = turns.into_iter().map(|turn| Turn {
-        role: turn.role.and_then(label_of).unwrap_or(Cow::Borrowed("user")),
-        name: turn.name.and_then(label_of),
-        parts: turn.parts.into_iter().map(|KnownPart(part)| part).collect(),
-        finish_reason: turn.finish_reason.and_then(label_of),
-    });
-    Some(turns.collect())
+    /// As large as what is in it, so that a list of them becomes one of turns where it is.
+    #[derive(Deserialize)]
+    #[serde(from = "KnownTurn<'a>")]
+    struct Known<'a>(#[serde(borrow)] Turn<'a>);
+
+    impl<'a> From<KnownTurn<'a>> for Known<'a> {
+        fn from(turn: KnownTurn<'a>) -> Self {
+            Self(Turn {
+                role: turn.role.and_then(label_of).unwrap_or(Cow::Borrowed("user")),
+                name: turn.name.and_then(label_of),
+                parts: turn.parts.into_iter().map(|KnownPart(part)| part).collect(),
+                finish_reason: turn.finish_reason.and_then(label_of),
+            })
+        }
+    }
+
+    let turns: Vec<Known<'_>> = serde_json::from_str(json).ok()?;
+    Some(turns.into_iter().map(|Known(turn)| turn).collect())
 }
 
 /// The same, each piece by itself: what nobody knows is kept as it came.

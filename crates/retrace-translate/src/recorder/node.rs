@@ -20,6 +20,7 @@ pub(crate) struct Node {
     pub agent: Option<Agent>,
     pub session: Option<String>,
     pub user: Option<String>,
+    /// The provider's id of the answer, where no draft says it.
     pub response_id: Option<String>,
     pub operation: Option<Cow<'static, str>>,
     pub executed_call: Option<String>,
@@ -47,7 +48,7 @@ impl Node {
             agent: reading.agent(),
             session: reading.session(),
             user: reading.user(),
-            response_id: reading.response_id(),
+            response_id: if draft.is_some() { None } else { reading.response_id() },
             operation: reading.operation(),
             executed_call: reading.executed_call(),
             class: reading.class(),
@@ -57,6 +58,11 @@ impl Node {
             joined: None,
             sources: 1,
         }
+    }
+
+    /// The provider's id of the answer.
+    pub(crate) fn response_id(&self) -> Option<&str> {
+        self.draft.as_ref().map_or(&self.response_id, |draft| &draft.metadata.response_id).as_deref()
     }
 
     pub(crate) fn is_model_call(&self) -> bool {
@@ -98,13 +104,12 @@ impl Draft {
             &self.trace_name,
             &self.stated_trace_name,
             &metadata.tool_call_id,
-            &metadata.operation,
-            &metadata.provider,
             &metadata.request_model,
             &metadata.response_id,
             &origin.name,
             &origin.status_description,
         ]);
+        let words = [&metadata.operation, &metadata.provider].into_iter().flatten().map(|words| words.len());
         let contents = [
             &span.input,
             &span.output,
@@ -127,6 +132,7 @@ impl Draft {
         size_of::<Self>()
             + span.name.len()
             + texts
+            + words.sum::<usize>()
             + contents.into_iter().map(json).sum::<usize>()
             + events.chain(links).chain(reasons).sum::<usize>()
             + scope

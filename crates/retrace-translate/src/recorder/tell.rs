@@ -171,7 +171,8 @@ fn tags(run: &OpenRun, root: Option<usize>) -> Option<Json> {
 
 /// The places of the kept spans, in the order in which they began, parents before children.
 fn order(nodes: &[Node], tree: &Tree<'_>) -> Vec<usize> {
-    let mut order: Vec<usize> = nodes.iter().enumerate().filter(|(_, node)| node.kept).map(|(at, _)| at).collect();
+    let mut order = Vec::with_capacity(nodes.len());
+    order.extend(nodes.iter().enumerate().filter(|(_, node)| node.kept).map(|(at, _)| at));
     order.sort_by_cached_key(|at| (nodes.get(*at).map(|node| node.start), tree.depth(*at), *at));
     order
 }

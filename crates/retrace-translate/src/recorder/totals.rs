@@ -4,6 +4,7 @@
 //! stays readable on its span, as `metadata.usage`, but does not count.
 
 use foldhash::{HashMap, HashMapExt as _};
+use smallvec::{SmallVec, smallvec};
 
 use retrace_protocol::Span;
 use retrace_protocol::metadata::Usage;
@@ -27,17 +28,17 @@ pub(crate) fn counted(nodes: &[Node], tree: &Tree<'_>) -> Vec<bool> {
     innermost_first.sort_by_cached_key(|at| std::cmp::Reverse(tree.depth(*at)));
 
     // What stands for the calls inside of each call, so far.
-    let mut inside: HashMap<usize, Vec<usize>> = HashMap::new();
+    let mut inside: HashMap<usize, SmallVec<[usize; 2]>> = HashMap::new();
     for at in innermost_first {
         let Some(node) = nodes.get(at) else { continue };
-        let mut stand_for = vec![at];
+        let mut stand_for: SmallVec<[usize; 2]> = smallvec![at];
         match inside.remove(&at).as_deref() {
             None => {}
             // One call told twice: the telling that knows what was said counts, else the inner one.
             Some([inner]) if says_more(nodes, at, *inner) => set(&mut counts, *inner, false),
             Some(inner) => {
                 set(&mut counts, at, false);
-                stand_for = inner.to_vec();
+                stand_for = inner.into();
             }
         }
         // A call around the same call repeats it, unless an agent or a tool stands between the two.
@@ -65,7 +66,7 @@ pub(crate) fn counted(nodes: &[Node], tree: &Tree<'_>) -> Vec<bool> {
     // Two libraries that saw the same answer, side by side.
     let mut answers: HashMap<&str, usize> = HashMap::new();
     for (at, node) in nodes.iter().enumerate().filter(|(_, node)| is_call(node)) {
-        let Some(id) = node.response_id.as_deref().filter(|_| counts.get(at) == Some(&true)) else { continue };
+        let Some(id) = node.response_id().filter(|_| counts.get(at) == Some(&true)) else { continue };
         let best = *answers.entry(id).or_insert(at);
         if best == at {
             continue;
