@@ -54,7 +54,16 @@ impl Json {
     /// A value that refuses to be serialised (a map with keys that are no strings) becomes `null` too.
     #[must_use]
     pub fn from_serialize<T: Serialize + ?Sized>(value: &T) -> Self {
-        let mut text = SPARE.try_with(Cell::take).unwrap_or_default();
+        Self::from_serialize_of_about(0, value)
+    }
+
+    /// The same, of a value that takes about so many bytes: to find that out by growing costs as much as the writing.
+    #[must_use]
+    pub fn from_serialize_of_about<T: Serialize + ?Sized>(bytes: usize, value: &T) -> Self {
+        let mut text = match bytes > SCRATCH {
+            true => String::with_capacity(bytes),
+            false => SPARE.try_with(Cell::take).unwrap_or_default(),
+        };
         let written = write::append_without_nul(&mut text, value);
         if text.capacity() > SCRATCH {
             return written.map_or_else(|_| Self::null(), |()| Self(text.into_boxed_str()));
@@ -94,6 +103,13 @@ impl Json {
     /// 128.
     pub fn to_value(&self) -> Result<serde_json::Value, serde_json::Error> {
         serde_json::from_str(self.as_str())
+    }
+}
+
+/// The text, where it stands.
+impl From<Json> for Box<str> {
+    fn from(json: Json) -> Self {
+        json.0
     }
 }
 
@@ -341,6 +357,18 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use serde_json::Value;
+
+    #[test]
+    fn a_value_is_the_same_however_long_it_was_held_to_be() {
+        for length in [10, SCRATCH - 100, SCRATCH + 100, 5 * SCRATCH] {
+            let value = ["\0".repeat(9), "x".repeat(length)];
+            let json = Json::from_serialize(&value);
+            assert!(json.as_str().len() > length && !json.as_str().contains("u0000"));
+            for about in [1, length / 2, length, 2 * length] {
+                assert_eq!(Json::from_serialize_of_about(about, &value), json);
+            }
+        }
+    }
 
     #[test]
     fn what_a_strict_reader_refuses_is_found() {

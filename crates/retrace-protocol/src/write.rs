@@ -42,7 +42,35 @@ pub fn to_string<T: Serialize + ?Sized>(value: &T) -> Result<String, Error> {
 /// # Errors
 /// As [`to_string`].
 pub fn append<T: Serialize + ?Sized>(out: &mut String, value: &T) -> Result<(), Error> {
-    value.serialize(&mut Writer { out, verbatim: false, nul: NUL })
+    value.serialize(&mut Writer { out, verbatim: false, nul: NUL, leaves_out: None })
+}
+
+/// The same, but for what `leaves_out` wants to put there by itself: it is told of each text that is JSON already, such as
+/// that of a [`Json`](crate::Json), and of its place, counted from the beginning of `out`. Where it says yes nothing is put.
+///
+/// So a large value need not be copied: it can be sent from where it stands.
+///
+/// ```
+/// use retrace_protocol::{Json, write};
+///
+/// let (mut out, mut places) = (String::new(), Vec::new());
+/// write::append_but(&mut out, &[Json::text("short"), Json::text("very long")], &mut |at, text| {
+///     let is_long = text.len() > 8;
+///     places.extend(is_long.then_some(at));
+///     is_long
+/// })?;
+/// assert_eq!((out.as_str(), places), (r#"["short",]"#, vec![9]));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`to_string`].
+pub fn append_but<T: Serialize + ?Sized>(
+    out: &mut String,
+    value: &T,
+    leaves_out: &mut dyn FnMut(usize, &str) -> bool,
+) -> Result<(), Error> {
+    value.serialize(&mut Writer { out, verbatim: false, nul: NUL, leaves_out: Some(leaves_out) })
 }
 
 /// The same, with every U+0000 in a text replaced by U+FFFD, which stores take that refuse the other.
@@ -50,16 +78,17 @@ pub fn append<T: Serialize + ?Sized>(out: &mut String, value: &T) -> Result<(), 
 /// # Errors
 /// As [`to_string`].
 pub fn append_without_nul<T: Serialize + ?Sized>(out: &mut String, value: &T) -> Result<(), Error> {
-    value.serialize(&mut Writer { out, verbatim: false, nul: "\u{FFFD}" })
+    value.serialize(&mut Writer { out, verbatim: false, nul: "\u{FFFD}", leaves_out: None })
 }
 
-#[derive(Debug)]
 struct Writer<'o> {
     out: &'o mut String,
     /// The next text is JSON already.
     verbatim: bool,
     /// What stands for U+0000.
     nul: &'static str,
+    /// Says of a text that is JSON, and of its place, that it is not to be put there.
+    leaves_out: Option<&'o mut dyn FnMut(usize, &str) -> bool>,
 }
 
 impl Writer<'_> {
@@ -146,7 +175,6 @@ fn escape(out: &mut String, escaped: char) {
 }
 
 /// A list or an object that is being written.
-#[derive(Debug)]
 struct Parts<'w, 'o> {
     writer: &'w mut Writer<'o>,
     is_first: bool,
@@ -245,7 +273,9 @@ impl<'w, 'o> Serializer for &'w mut Writer<'o> {
     #[inline]
     fn serialize_str(self, value: &str) -> Result<(), Error> {
         if std::mem::take(&mut self.verbatim) {
-            self.out.push_str(value);
+            if !self.leaves_out.as_mut().is_some_and(|leaves_out| leaves_out(self.out.len(), value)) {
+                self.out.push_str(value);
+            }
         } else {
             self.text(value);
         }

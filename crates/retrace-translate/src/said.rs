@@ -74,7 +74,9 @@ impl<V: SpanView> Reading<'_, V> {
         let asked = called_with.map(|raw| Json::from_serialize(&embedded(raw)));
         let asked = asked.or_else(|| {
             (instructions.is_some() || history.is_some()).then(|| {
-                Json::from_serialize(&conversation(instructions.unwrap_or_default(), history.unwrap_or_default()))
+                let bytes = asked_with.iter().map(|(slot, _)| self.slots.value(*slot).map_or(0, Value::weight)).sum();
+                let said = conversation(instructions.unwrap_or_default(), history.unwrap_or_default());
+                Json::from_serialize_of_about(bytes, &said)
             })
         });
         said.answer = answered.map(answer).unwrap_or_default();

@@ -105,7 +105,7 @@ impl Engine {
                     sent += 1;
                     match &id {
                         Some(id) => self.delivery.step_ended(id, &span, sources),
-                        None if chunks.push(&span, sources) => {}
+                        None if chunks.push(span, sources) => {}
                         None => self.lose(LossReason::Internal, u64::from(sources)),
                     }
                     continue;

@@ -23,7 +23,6 @@ impl Body {
         }
     }
 
-    #[cfg(feature = "gzip")]
     pub(crate) fn pieces(&self) -> impl Iterator<Item = &Bytes> {
         self.pieces.iter()
     }
@@ -40,7 +39,7 @@ impl Body {
 
     #[cfg(test)]
     pub(crate) fn to_text(&self) -> String {
-        String::from_utf8(self.pieces.iter().flatten().copied().collect()).unwrap()
+        String::from_utf8(self.pieces().flatten().copied().collect()).unwrap()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Spans as they will stand in a body.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -9,8 +10,8 @@ use crate::outbox::body::Body;
 
 /// Bytes of a span beside its content, usually.
 const SMALL_SPAN: usize = 512;
-/// Spans from here on stand in memory of their own: fresh memory in large pieces costs more than the writing.
-const LARGE_SPAN: usize = 16 * 1024;
+/// Values from here on are sent from where they stand: fresh memory in large pieces costs more than the writing.
+const LARGE: usize = 16 * 1024;
 
 /// A span as it will stand in a body.
 #[derive(Clone, Debug)]
@@ -19,129 +20,154 @@ pub(crate) struct Chunk {
     memory: Bytes,
     /// Where its JSON is, and the comma before it: the first one in a body goes without.
     at: Range<usize>,
+    /// Large values in it, each with its place in the memory, in order.
+    large: Vec<(usize, Bytes)>,
     /// Accepted spans that it stands for.
     pub sources: u32,
 }
 
 impl Chunk {
+    /// In one piece.
     pub(crate) fn new(span: &Span, sources: u32) -> Option<Self> {
-        let mut chunks = Chunks::with_room_for([span]);
-        chunks.push(span, sources);
-        chunks.finish().pop()
+        let mut text = String::with_capacity(room(span, usize::MAX));
+        text.push(',');
+        write::append(&mut text, span).ok()?;
+        Some(Self::of_text(text, sources))
     }
 
     /// Of the JSON of a span.
-    pub(crate) fn of_data(data: &[u8], sources: u32) -> Self {
-        let memory: Bytes = [b",", data].concat().into();
-        Self { at: 0..memory.len(), memory, sources }
+    pub(crate) fn of_data(data: &str, sources: u32) -> Self {
+        Self::of_text([",", data].concat(), sources)
+    }
+
+    fn of_text(text: String, sources: u32) -> Self {
+        Self { at: 0..text.len(), memory: text.into(), large: Vec::new(), sources }
     }
 
     /// The span again, to change it.
     pub(crate) fn read(&self) -> Option<Span> {
-        serde_json::from_slice(self.data()).ok()
+        serde_json::from_str(&self.data()?).ok()
     }
 
     pub(crate) fn length(&self) -> usize {
-        self.at.len()
+        self.at.len() + self.large.iter().map(|(_, value)| value.len()).sum::<usize>()
     }
 
-    /// The JSON of the span.
-    pub(crate) fn data(&self) -> &[u8] {
-        self.memory.get(self.at.start + 1..self.at.end).unwrap_or_default()
+    /// The JSON of the span; a copy where it has large values.
+    pub(crate) fn data(&self) -> Option<Cow<'_, str>> {
+        if self.large.is_empty() {
+            return std::str::from_utf8(self.memory.get(self.at.start + 1..self.at.end)?).ok().map(Cow::Borrowed);
+        }
+        let mut body = Body::default();
+        fill(&mut body, std::slice::from_ref(self));
+        let pieces: Vec<&[u8]> = body.pieces().map(AsRef::as_ref).collect();
+        String::from_utf8(pieces.concat()).ok().map(Cow::Owned)
     }
 
     /// Bytes of the memory that it keeps from being free.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.memory.len()
-    }
-
-    /// Whether it begins where the other ends, in the same memory.
-    fn follows(&self, other: &Self) -> bool {
-        self.memory.as_ptr() == other.memory.as_ptr() && self.at.start == other.at.end
+        self.memory.len() + self.large.iter().map(|(_, value)| value.len()).sum::<usize>()
     }
 
     /// Lets go of the memory that it stands in with others.
     pub(crate) fn unshare(&mut self) {
-        if self.length() < self.memory.len() {
-            *self = Self::of_data(self.data(), self.sources);
+        if self.at.len() < self.memory.len() {
+            let memory = self.memory.get(self.at.clone()).map(Bytes::copy_from_slice).unwrap_or_default();
+            self.large.iter_mut().for_each(|(at, _)| *at -= self.at.start);
+            (self.at, self.memory) = (0..memory.len(), memory);
         }
     }
 }
 
-/// The spans of a run while they are written: small ones into one piece of memory.
+/// The spans of a run while they are written: into one piece of memory, but for what is large.
 #[derive(Debug)]
 pub(crate) struct Chunks {
-    finished: Vec<Chunk>,
     text: String,
-    /// Where each of those in the text ends, and what it stands for.
-    ends: Vec<(usize, u32)>,
+    /// Those in the text, without memory.
+    chunks: Vec<Chunk>,
 }
 
 impl Chunks {
     /// With room for spans like these: found out by growing, it would cost as much as the writing.
     pub(crate) fn with_room_for<'s>(spans: impl IntoIterator<Item = &'s Span>) -> Self {
-        let rooms = spans.into_iter().map(room).filter(|room| *room < LARGE_SPAN);
-        let (count, bytes) = rooms.fold((0, 0), |(count, bytes), room| (count + 1, bytes + room));
-        Self { finished: Vec::new(), text: String::with_capacity(bytes), ends: Vec::with_capacity(count) }
+        let (count, bytes) =
+            spans.into_iter().fold((0, 0), |(count, bytes), span| (count + 1, bytes + room(span, LARGE)));
+        Self { text: String::with_capacity(bytes), chunks: Vec::with_capacity(count) }
     }
 
     /// Writes a span; tells whether it could be written.
-    pub(crate) fn push(&mut self, span: &Span, sources: u32) -> bool {
-        let room = room(span);
-        if room >= LARGE_SPAN {
-            self.gather();
-            self.text.reserve(room);
-        }
+    pub(crate) fn push(&mut self, span: Span, sources: u32) -> bool {
         let begin = self.text.len();
         self.text.push(',');
-        if write::append(&mut self.text, span).is_err() {
+        let mut places = [None; 3];
+        let values = [&span.input, &span.output, &span.metadata];
+        let written = write::append_but(&mut self.text, &span, &mut |at, text| {
+            let is_it = |value: &&Option<Json>| value.as_ref().is_some_and(|json| std::ptr::eq(json.as_str(), text));
+            let place = values.iter().position(is_it).and_then(|value| places.get_mut(value));
+            place.filter(|_| text.len() >= LARGE).is_some_and(|place| place.replace(at).is_none())
+        });
+        if written.is_err() {
             self.text.truncate(begin);
             return false;
         }
-        self.ends.push((self.text.len(), sources));
-        if room >= LARGE_SPAN {
-            self.gather();
-        }
+        let values = [span.input, span.output, span.metadata].into_iter().zip(places);
+        let bytes = |json: Json| Bytes::from(Box::<str>::from(json).into_boxed_bytes());
+        let mut large: Vec<_> = values.filter_map(|(json, place)| Some((place?, bytes(json?)))).collect();
+        large.sort_by_key(|(place, _)| *place);
+        self.chunks.push(Chunk { memory: Bytes::new(), at: begin..self.text.len(), large, sources });
         true
     }
 
     pub(crate) fn finish(mut self) -> Vec<Chunk> {
-        self.gather();
-        self.finished
-    }
-
-    /// Makes chunks of what is in the text.
-    fn gather(&mut self) {
-        if self.ends.is_empty() {
-            return;
-        }
-        let memory = Bytes::from(std::mem::take(&mut self.text));
-        let mut begin = 0;
-        self.finished.extend(self.ends.drain(..).map(|(end, sources)| {
-            let at = std::mem::replace(&mut begin, end)..end;
-            Chunk { memory: memory.clone(), at, sources }
-        }));
+        let memory = Bytes::from(self.text);
+        self.chunks.iter_mut().for_each(|chunk| chunk.memory = memory.clone());
+        self.chunks
     }
 }
 
-/// Bytes that a span takes, roughly.
-fn room(span: &Span) -> usize {
+/// Bytes that a span takes, roughly, without values of `large` bytes and more.
+fn room(span: &Span, large: usize) -> usize {
     let length = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
-    SMALL_SPAN + length(&span.input) + length(&span.output) + length(&span.metadata)
+    let lengths = [&span.input, &span.output, &span.metadata].map(length);
+    SMALL_SPAN + lengths.into_iter().filter(|length| *length < large).sum::<usize>()
 }
 
-/// Puts spans into a body. Those that stand behind each other in memory are one piece of it.
+/// Puts spans into a body. Text that stands together in memory is one piece of it.
 pub(super) fn fill(body: &mut Body, chunks: &[Chunk]) {
-    let pieces = chunks.chunk_by(|one, next| next.follows(one));
-    for (at, piece) in pieces.enumerate() {
-        if let [first, ..] = piece
-            && let [.., last] = piece
-        {
-            let begin = first.at.start + usize::from(at == 0);
-            body.push(first.memory.slice(begin..last.at.end));
+    /// Text that was not put yet.
+    struct Pending<'c>(&'c Bytes, Range<usize>);
+
+    impl<'c> Pending<'c> {
+        fn add(&mut self, memory: &'c Bytes, at: Range<usize>, body: &mut Body) {
+            if self.0.as_ptr() == memory.as_ptr() && self.1.end == at.start {
+                self.1.end = at.end;
+            } else {
+                self.put(body);
+                *self = Self(memory, at);
+            }
+        }
+
+        fn put(&mut self, body: &mut Body) {
+            body.push(self.0.slice(self.1.clone()));
+            self.1.start = self.1.end;
         }
     }
+
+    let Some(first) = chunks.first() else { return };
+    // The comma before the first one is left out.
+    let mut text = Pending(&first.memory, first.at.start + 1..first.at.start + 1);
+    for (n, chunk) in chunks.iter().enumerate() {
+        let mut begin = chunk.at.start + usize::from(n == 0);
+        for (at, value) in &chunk.large {
+            text.add(&chunk.memory, begin..*at, body);
+            text.put(body);
+            body.push(value.clone());
+            begin = *at;
+        }
+        text.add(&chunk.memory, begin..chunk.at.end, body);
+    }
+    text.put(body);
 }
 
 #[cfg(test)]
@@ -155,7 +181,7 @@ mod tests {
 
     fn of(spans: &[Span]) -> Vec<Chunk> {
         let mut chunks = Chunks::with_room_for(spans);
-        assert!(spans.iter().all(|span| chunks.push(span, 1)));
+        assert!(spans.iter().all(|span| chunks.push(span.clone(), 1)));
         chunks.finish()
     }
 
@@ -181,28 +207,46 @@ mod tests {
         assert_eq!(read, spans[2..]);
     }
 
+    /// With values of these lengths as its input, its output and its metadata.
+    fn with(lengths: [Option<usize>; 3]) -> Span {
+        let [input, output, metadata] = lengths.map(|length| Some(Json::text(&"l".repeat(length?))));
+        Span { input, output, metadata, ..span("s") }
+    }
+
     #[test]
-    fn a_large_span_stands_alone() {
-        let names = ["a".to_owned(), "b".to_owned(), "l".repeat(2 * LARGE_SPAN), "c".to_owned(), "d".to_owned()];
-        let spans = names.map(|name| {
-            let mut span = span("s");
-            span.input = Some(Json::text(&name));
-            span
-        });
-        let chunks = of(&spans);
-        assert_eq!(body(&chunks).count(), 3);
+    fn large_values_are_sent_from_where_they_stand() {
+        let (none, long) = ([None; 3], Some(2 * LARGE));
+        let lengths =
+            [none, [Some(9), long, None], none, none, [long; 3], [None, None, long], [Some(LARGE - 2), None, None]];
+        let spans = lengths.map(with);
+        let standing = spans.clone();
+        let places: Vec<_> =
+            standing.iter().map(|span| span.output.as_ref().map(|json| json.as_str().as_ptr())).collect();
+        let mut chunks = Chunks::with_room_for(&spans);
+        assert!(standing.into_iter().all(|span| chunks.push(span, 1)));
+        let chunks = chunks.finish();
+        let json = |spans: &[Span]| write::to_string(spans).unwrap();
+        assert_eq!(format!("[{}]", body(&chunks).to_text()), json(&spans));
+        // What stands around six values.
+        assert_eq!(body(&chunks).count(), 13);
         let read: Vec<Span> = chunks.iter().map(|chunk| chunk.read().unwrap()).collect();
         assert_eq!(read, spans);
-        assert_eq!(chunks[2].held(), chunks[2].length());
+        assert!(chunks.iter().zip(&spans).all(|(chunk, span)| chunk.length() == 1 + json(&[span.clone()]).len() - 2));
+        let sent = |place: Option<*const u8>| {
+            chunks.iter().flat_map(|chunk| &chunk.large).any(|(_, v)| Some(v.as_ptr()) == place)
+        };
+        assert_eq!(places.into_iter().map(sent).collect::<Vec<_>>(), [false, true, false, false, true, false, false]);
     }
 
     #[test]
     fn what_is_left_of_a_run_does_not_hold_the_memory_of_all() {
-        let mut chunks = of(&["a", "b"].map(span));
-        let mut left = chunks.pop().unwrap();
-        let before = left.data().to_owned();
-        assert!(left.held() > left.length());
-        left.unshare();
-        assert_eq!((left.held(), left.data()), (left.length(), &*before));
+        let spans = [with([None; 3]), with([None, Some(LARGE), Some(LARGE)])];
+        for at in [0, 1] {
+            let mut left = of(&spans).remove(at);
+            assert!(left.held() > left.length());
+            left.unshare();
+            assert_eq!((left.held(), left.read()), (left.length(), spans.get(at).cloned()));
+            assert_eq!(body(&[left]).to_text(), write::to_string(&spans[at]).unwrap());
+        }
     }
 }

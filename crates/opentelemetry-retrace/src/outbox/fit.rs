@@ -200,7 +200,7 @@ mod tests {
     fn what_cannot_be_cut_is_dropped_and_counted() {
         let mut trace = trace();
         let mut written = Chunks::with_room_for([]);
-        assert!((0..10).all(|n| written.push(&chunk(n, 10).read().unwrap(), 1)));
+        assert!((0..10).all(|n| written.push(chunk(n, 10).read().unwrap(), 1)));
         let mut chunks = written.finish();
         let fitted = fit(&mut trace, &mut chunks, 1_500);
         assert!(fitted.lost > 0 && chunks.len() + usize::try_from(fitted.lost).unwrap() == 10);

@@ -143,7 +143,7 @@ impl Post {
         match &self.request {
             Request::Patch { patch, .. } => body.push(write::to_string(patch).unwrap_or_default().into()),
             Request::Create { trace, chunks } => {
-                let mut head = String::with_capacity(HEAD + contents(trace));
+                let mut head = String::with_capacity(HEAD);
                 // Nothing in a trace is anything that JSON cannot say.
                 let _ = match self.joined {
                     true => write::append(&mut head, &joined_head(trace)),

@@ -83,7 +83,7 @@ pub(crate) fn encode(post: &Post) -> Option<Vec<u8>> {
     match &post.request {
         Request::Create { trace, chunks } => {
             written.trace = Some((**trace).clone());
-            let span = |chunk: &Chunk| Some((chunk.sources, serde_json::from_slice(chunk.data()).ok()?));
+            let span = |chunk: &Chunk| Some((chunk.sources, serde_json::from_str(&chunk.data()?).ok()?));
             written.spans = chunks.iter().map(span).collect::<Option<_>>()?;
         }
         Request::Patch { patch, missing } => (written.patch, written.missing) = (Some((**patch).clone()), *missing),
@@ -107,7 +107,7 @@ pub(crate) fn decode(bytes: &[u8], name: RecordName, now: Duration) -> Option<Po
     let request = match (trace, patch) {
         (Some(trace), None) => Request::Create {
             trace: Box::new(trace),
-            chunks: spans.iter().map(|(sources, span)| Chunk::of_data(span.get().as_bytes(), *sources)).collect(),
+            chunks: spans.iter().map(|(sources, span)| Chunk::of_data(span.get(), *sources)).collect(),
         },
         (None, Some(patch)) => Request::Patch { patch: Box::new(patch), missing },
         _ => return None,

@@ -232,7 +232,7 @@ impl Stream {
 
     fn text(&self, seq: u64, frame: &Frame) -> Option<Utf8Bytes> {
         let run = self.runs.get(&frame.run)?;
-        let made;
+        let (made, written);
         let data = match frame.says {
             Says::TraceStarted => {
                 made = write::to_string(&run.beginning()).ok()?;
@@ -242,7 +242,10 @@ impl Stream {
                 made = write::to_string(&run.ending()?).ok()?;
                 made.as_str()
             }
-            Says::SpanStarted(place) => std::str::from_utf8(run.steps.get(&place)?.chunk.as_ref()?.data()).ok()?,
+            Says::SpanStarted(place) => {
+                written = run.steps.get(&place)?.chunk.as_ref()?.data()?;
+                &*written
+            }
             Says::SpanEnded(place) => std::str::from_utf8(run.steps.get(&place)?.end_data.as_ref()?).ok()?,
         };
         Some(Utf8Bytes::from(ClientFrame::event_text(frame.says.kind(), data, seq)))
