@@ -80,6 +80,8 @@ pub(crate) struct Draft {
     /// What the run is called if anybody says so.
     pub stated_trace_name: Option<String>,
     pub tags: Option<Json>,
+    /// The input is a conversation, as this crate writes it.
+    pub has_conversation: bool,
     /// What the user added, keys without their prefix.
     pub user_metadata: serde_json::Map<String, JsonValue>,
 }
@@ -186,7 +188,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
     ) -> Box<Draft> {
         let (view, slots) = (self.view, &self.slots);
         let (mut draft, name, asked) = self.outline(options);
-        let Draft { span, metadata, class, .. } = &mut *draft;
+        let Draft { span, metadata, class, has_conversation, .. } = &mut *draft;
         let class = *class;
         let started = view.start_unix_nanos();
         let ended = view.end_unix_nanos().max(started);
@@ -197,7 +199,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
 
         let said = self.said(class, &mut seen);
         if options.capture_content {
-            span.input = said.input;
+            (span.input, *has_conversation) = (said.input, said.has_conversation);
             span.output = said.answer.output;
             metadata.reasoning = said.answer.reasoning;
             metadata.tool_calls = said.answer.tool_calls;
@@ -259,6 +261,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
             class,
             span,
             metadata: SpanMetadata::default(),
+            has_conversation: false,
         };
         (Box::new(draft), name, asked)
     }

@@ -25,6 +25,8 @@ const LEAST_CUT: usize = 32;
 #[derive(Debug, Default)]
 pub(crate) struct Said {
     pub input: Option<Json>,
+    /// That is a conversation, as it is written here.
+    pub has_conversation: bool,
     pub answer: Answer,
     /// Images are among what it was given.
     pub vision: bool,
@@ -71,9 +73,10 @@ impl<V: SpanView> Reading<'_, V> {
             }
             _ => None,
         };
+        said.has_conversation = called_with.is_none() && (instructions.is_some() || history.is_some());
         let asked = called_with.map(|raw| Json::from_serialize(&embedded(raw)));
         let asked = asked.or_else(|| {
-            (instructions.is_some() || history.is_some()).then(|| {
+            said.has_conversation.then(|| {
                 let bytes = asked_with.iter().map(|(slot, _)| self.slots.value(*slot).map_or(0, Value::weight)).sum();
                 let said = conversation(instructions.unwrap_or_default(), history.unwrap_or_default());
                 Json::from_serialize_of_about(bytes, &said)
@@ -88,7 +91,9 @@ impl<V: SpanView> Reading<'_, V> {
         };
         let of_run = |slot| self.view.parent().is_local_root().then(|| self.stated(slot)).flatten();
         let ahead = |stated, own: Option<Slot>| self.outright(stated).or_else(|| self.stated(own?));
-        said.input = ahead(Slot::Input, given).or_else(|| {
+        said.input = ahead(Slot::Input, given);
+        said.has_conversation &= said.input.is_none();
+        said.input = said.input.take().or_else(|| {
             asked_with.iter().filter(|(_, read)| *read).for_each(|(slot, _)| self.slots.mark_told(*slot));
             asked.or_else(|| self.stated(Slot::Input)).or_else(|| of_run(Slot::RunInput))
         });

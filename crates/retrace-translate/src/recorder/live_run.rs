@@ -10,12 +10,13 @@ use retrace_protocol::{Id, Json, Span, SpanType, Trace};
 use crate::dialect::Class;
 use crate::options::Options;
 use crate::reading::{Draft, Reading};
+use crate::recorder::asked::last_user_message;
 use crate::recorder::claim::{Claims, Rank};
 use crate::recorder::joined::Joined;
 use crate::recorder::live_tools::{LiveTools, light, light_weight};
 use crate::recorder::live_totals::LiveTotals;
 use crate::recorder::live_tree::{LiveTree, ROOT};
-use crate::recorder::record::{End, Origin, Own, Place, Said, Top, infer_io, last_user_message};
+use crate::recorder::record::{End, Origin, Own, Place, Said, Top, infer_io};
 use crate::recorder::told::{Told, ToldRun};
 use crate::recorder::tools::{Shower, derived_id};
 use crate::recorder::totals::{Totals, set_apart};
@@ -393,7 +394,7 @@ impl LiveRun {
         let Some(node) = self.tree.get(at).filter(|_| step.draft.span.span_type == SpanType::LlmCall) else { return };
         let rank = (node.start, depth, at);
         if self.asked.as_ref().is_none_or(|(first, _)| rank < *first) {
-            self.asked = Some((rank, step.draft.span.input.as_ref().and_then(last_user_message)));
+            self.asked = Some((rank, last_user_message(&step.draft)));
         }
         if self.answered.as_ref().is_none_or(|(end, last, _)| (*end, *last) < (step.end, rank)) {
             self.answered = Some((step.end, rank, step.draft.span.output.clone()));

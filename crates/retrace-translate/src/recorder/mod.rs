@@ -2,6 +2,7 @@
 //!
 //! A state machine: spans and times go in, [`Output`]s come out. It knows no clock and no socket.
 
+mod asked;
 mod claim;
 mod joined;
 mod limits;

@@ -1,17 +1,15 @@
 //! The records of a run, however it is told: what its spans and its trace say.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use retrace_protocol::metadata::{Service, SpanMetadata, TraceMetadata, TraceOrigin};
 use retrace_protocol::{Id, Json, Span, Status, Timestamp, Trace};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 use crate::cost::without_noise;
 use crate::hex;
 use crate::options::Options;
 use crate::reading::{Agent, Draft};
+use crate::recorder::asked::asks_something;
 use crate::recorder::joined::Joined;
 use crate::recorder::node::members;
 use crate::recorder::told::Told;
@@ -277,32 +275,4 @@ pub(crate) fn infer_io(
         inferred = true;
     }
     inferred
-}
-
-#[derive(Deserialize)]
-struct AskedMessages<'a> {
-    #[serde(borrow)]
-    messages: Vec<AskedMessage<'a>>,
-}
-
-#[derive(Deserialize)]
-struct AskedMessage<'a> {
-    #[serde(borrow)]
-    role: Cow<'a, str>,
-    #[serde(borrow)]
-    content: &'a RawValue,
-}
-
-/// Whether an input is more than the instructions of an agent.
-fn asks_something(input: &Json) -> bool {
-    serde_json::from_str::<AskedMessages<'_>>(input.as_str())
-        .map_or(true, |asked| asked.messages.iter().any(|message| message.role != "system"))
-}
-
-/// What the user said last before a model answered.
-pub(crate) fn last_user_message(input: &Json) -> Option<Json> {
-    let Ok(asked) = serde_json::from_str::<AskedMessages<'_>>(input.as_str()) else { return Some(input.clone()) };
-    let is_said = |message: &&AskedMessage<'_>| message.role == "user" && message.content.get() != "\"\"";
-    let last = asked.messages.iter().rev().find(is_said)?;
-    Some(Json::from(last.content.to_owned()))
 }

@@ -5,8 +5,9 @@ use retrace_protocol::metadata::TraceMetadata;
 use retrace_protocol::{Id, Json};
 
 use crate::options::Options;
+use crate::recorder::asked::last_user_message;
 use crate::recorder::node::Node;
-use crate::recorder::record::{End, Origin, Own, Place, Said, Top, infer_io, last_user_message, outlived_id};
+use crate::recorder::record::{End, Origin, Own, Place, Said, Top, infer_io, outlived_id};
 use crate::recorder::run::OpenRun;
 use crate::recorder::tied_tools::tie;
 use crate::recorder::told::ToldRun;
@@ -61,7 +62,7 @@ impl Telling<'_> {
         let calls = || order.iter().filter_map(|at| run.nodes.get(*at)).filter(|node| node.is_model_call());
         metadata.inferred_io = infer_io(
             &mut trace,
-            || last_user_message(calls().next()?.draft.as_ref()?.span.input.as_ref()?),
+            || last_user_message(calls().next()?.draft.as_ref()?),
             || calls().max_by_key(|node| node.end)?.draft.as_ref()?.span.output.clone(),
         );
 
