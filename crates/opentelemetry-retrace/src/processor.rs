@@ -44,10 +44,10 @@ const UNWOUND: &str = "the thread panicked";
 ///
 /// # What the application's threads do
 /// A span that begins or ends is put into a queue bounded in bytes: one copy of the span and one short lock that nobody
-/// holds while waiting. Of the beginning of a span that nobody selects only a few words are kept. The worker is woken by the first span after a pause, and then looks by itself every millisecond
-/// until there is another pause. When the queue is full a beginning is left out, and told with the end; an end that finds no room is
-/// counted as lost. Of a span that is recorded and not sampled only the end is taken, in case its run fails
-/// ([`crate::Builder::with_failures`]).
+/// holds while waiting. Of the beginning of a span that nobody selects only a few words are kept. The worker is woken by the
+/// first span after a pause, and then looks by itself every millisecond until there is another pause. When the queue is full a
+/// beginning is left out, and told with the end; an end that finds no room is counted as lost. Of a span that is recorded and
+/// not sampled only the end is taken, in case its run fails ([`crate::Builder::with_failures`]).
 ///
 /// # Panics of the application
 /// A span that ends while a panic unwinds its thread, and has no status, counts as failed. That includes one that a

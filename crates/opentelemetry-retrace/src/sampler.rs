@@ -39,9 +39,9 @@ use crate::threshold::{ProbabilityState, Threshold};
 /// [`RetraceSamplerBuilder::with_failures`] switches it off.
 ///
 /// # Cost
-/// What is kept by trace id has a `th` in its `tracestate`, at a rate of 1 too, which the SDK copies with every span: about 0.2 µs
-/// each. Beside a [`crate::RetraceSpanProcessor`] it looks at the keys of the attributes that a span begins with, so that
-/// the processor need not have a copy made.
+/// What is kept by trace id has a `th` in its `tracestate`, at a rate of 1 too, which the SDK copies with every span: about
+/// 0.2 µs each. Beside a [`crate::RetraceSpanProcessor`] it looks at the keys of the attributes that a span begins with, so
+/// that the processor need not have a copy made.
 #[derive(Clone)]
 pub struct RetraceSampler(Arc<Inner>);
 
