@@ -65,11 +65,7 @@ pub fn append<T: Serialize + ?Sized>(out: &mut String, value: &T) -> Result<(), 
 ///
 /// # Errors
 /// As [`to_string`].
-pub fn append_but<T: Serialize + ?Sized>(
-    out: &mut String,
-    value: &T,
-    leaves_out: &mut dyn FnMut(usize, &str) -> bool,
-) -> Result<(), Error> {
+pub fn append_but<T: Serialize + ?Sized>(out: &mut String, value: &T, leaves_out: LeavesOut<'_>) -> Result<(), Error> {
     value.serialize(&mut Writer { out, verbatim: false, nul: NUL, leaves_out: Some(leaves_out) })
 }
 
@@ -81,14 +77,16 @@ pub fn append_without_nul<T: Serialize + ?Sized>(out: &mut String, value: &T) ->
     value.serialize(&mut Writer { out, verbatim: false, nul: "\u{FFFD}", leaves_out: None })
 }
 
+/// Whether a text that is JSON is not to be put at its place.
+type LeavesOut<'o> = &'o mut dyn FnMut(usize, &str) -> bool;
+
 struct Writer<'o> {
     out: &'o mut String,
     /// The next text is JSON already.
     verbatim: bool,
     /// What stands for U+0000.
     nul: &'static str,
-    /// Says of a text that is JSON, and of its place, that it is not to be put there.
-    leaves_out: Option<&'o mut dyn FnMut(usize, &str) -> bool>,
+    leaves_out: Option<LeavesOut<'o>>,
 }
 
 impl Writer<'_> {

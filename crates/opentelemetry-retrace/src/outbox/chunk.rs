@@ -231,7 +231,12 @@ mod tests {
         assert_eq!(body(&chunks).count(), 13);
         let read: Vec<Span> = chunks.iter().map(|chunk| chunk.read().unwrap()).collect();
         assert_eq!(read, spans);
-        assert!(chunks.iter().zip(&spans).all(|(chunk, span)| chunk.length() == 1 + json(&[span.clone()]).len() - 2));
+        assert!(
+            chunks
+                .iter()
+                .zip(&spans)
+                .all(|(chunk, span)| chunk.length() == 1 + json(std::slice::from_ref(span)).len() - 2)
+        );
         let sent = |place: Option<*const u8>| {
             chunks.iter().flat_map(|chunk| &chunk.large).any(|(_, v)| Some(v.as_ptr()) == place)
         };
