@@ -65,7 +65,11 @@ pub fn append<T: Serialize + ?Sized>(out: &mut String, value: &T) -> Result<(), 
 ///
 /// # Errors
 /// As [`to_string`].
-pub fn append_but<T: Serialize + ?Sized>(out: &mut String, value: &T, leaves_out: LeavesOut<'_>) -> Result<(), Error> {
+pub fn append_but<T: Serialize + ?Sized>(
+    out: &mut String,
+    value: &T,
+    leaves_out: &mut dyn FnMut(usize, &str) -> bool,
+) -> Result<(), Error> {
     value.serialize(&mut Writer { out, verbatim: false, nul: NUL, leaves_out: Some(leaves_out) })
 }
 
