@@ -18,7 +18,7 @@ use crate::config::Transport;
 use crate::delivery::{Delivery, Mark};
 use crate::engine::told::KeptBack;
 use crate::gate::{Failures, Gate, GateLimits, Passed};
-use crate::inbox::{Chunk, Message, Seen, Taken};
+use crate::inbox::{Message, Piece, Seen, Taken};
 use crate::outbox::{Answer, Notice, OutboxLimits, Said, Sending};
 use crate::redact::Redaction;
 use crate::sampler::Rule;
@@ -68,7 +68,7 @@ pub(crate) struct Engine {
     /// Spans that were taken from the inbox and not read yet.
     queue: VecDeque<Seen>,
     /// What they came in.
-    emptied: Vec<Chunk>,
+    emptied: Vec<Piece>,
     /// Traces of which spans were refused, and of which nothing else was seen.
     incomplete: HashSet<[u8; 16]>,
     /// Spans that were taken from the queue, ever.
@@ -167,7 +167,7 @@ impl Engine {
     }
 
     /// What spans came in and was emptied, to be filled again.
-    pub(crate) fn take_emptied(&mut self) -> Vec<Chunk> {
+    pub(crate) fn take_emptied(&mut self) -> Vec<Piece> {
         std::mem::take(&mut self.emptied)
     }
 

@@ -15,7 +15,7 @@ use opentelemetry_sdk::trace::SpanData;
 use retrace_translate::Resource;
 use tokio::sync::Notify;
 
-pub(crate) use self::seen::{Chunk, Seen};
+pub(crate) use self::seen::{Piece, Seen};
 use crate::light::{Light, is_local_root};
 use crate::stats::{Account, LossReason, Lost, Stats};
 use crate::view::weight;
@@ -34,7 +34,7 @@ const ROOTS: usize = 16_384;
 /// Something for the worker.
 pub(crate) enum Message {
     /// Spans, each at one of its ends.
-    Seen(Chunk),
+    Seen(Piece),
     /// Spans that have ended, and who waits for their delivery.
     Spans { spans: Vec<SpanData>, wait: Option<Waiter> },
     /// What spans say about the process from now on.
@@ -99,7 +99,7 @@ struct State {
     /// Of each trace how many local roots have begun, in the order of the messages, and not ended.
     roots: HashMap<[u8; 16], u32>,
     /// Emptied, to be filled again.
-    spare: Vec<Chunk>,
+    spare: Vec<Piece>,
 }
 
 impl State {
@@ -123,13 +123,13 @@ impl State {
 
     /// The piece that the next span goes into.
     #[inline]
-    fn chunk(&mut self) -> Option<&mut Chunk> {
-        if !matches!(self.taken.messages.last(), Some(Message::Seen(chunk)) if !chunk.is_full()) {
-            let chunk = self.spare.pop().unwrap_or_else(Chunk::new);
-            self.taken.messages.push(Message::Seen(chunk));
+    fn piece(&mut self) -> Option<&mut Piece> {
+        if !matches!(self.taken.messages.last(), Some(Message::Seen(piece)) if !piece.is_full()) {
+            let piece = self.spare.pop().unwrap_or_else(Piece::new);
+            self.taken.messages.push(Message::Seen(piece));
         }
         match self.taken.messages.last_mut() {
-            Some(Message::Seen(chunk)) => Some(chunk),
+            Some(Message::Seen(piece)) => Some(piece),
             _ => None,
         }
     }
@@ -230,8 +230,8 @@ impl Inbox {
         if is_root && !has_ended {
             state.note_root(trace_id);
         }
-        if let Some(chunk) = state.chunk() {
-            chunk.push(seen);
+        if let Some(piece) = state.piece() {
+            piece.push(seen);
         }
         self.came_in(state, has_ended, weight);
         Ok(true)
@@ -272,8 +272,8 @@ impl Inbox {
         let weight = light.weight();
         let admitted = state.admits(light.trace_id(), has_ended, weight, self.limit(has_ended))?;
         if admitted {
-            if let Some(chunk) = state.chunk() {
-                chunk.push_light(light, has_ended);
+            if let Some(piece) = state.piece() {
+                piece.push_light(light, has_ended);
             }
             self.came_in(state, has_ended, weight);
         }
@@ -345,11 +345,11 @@ impl Inbox {
     }
 
     /// Gives back what the spans came in, to be filled again.
-    pub(crate) fn give_back(&self, emptied: impl IntoIterator<Item = Chunk>) {
+    pub(crate) fn give_back(&self, emptied: impl IntoIterator<Item = Piece>) {
         let mut state = lock(&self.state);
-        for chunk in emptied {
-            if state.spare.len() < SPARE && chunk.is_empty() {
-                state.spare.push(chunk);
+        for piece in emptied {
+            if state.spare.len() < SPARE && piece.is_empty() {
+                state.spare.push(piece);
             }
         }
     }

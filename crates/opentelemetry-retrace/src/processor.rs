@@ -144,8 +144,8 @@ impl RetraceSpanProcessor {
     /// ```
     ///
     /// When a span begins, the SDK shows nothing of it but as a copy, which is made once and dropped again. With a
-    /// [`RetraceSampler`](crate::RetraceSampler) in the provider there is none of a span that nobody selects: the sampler has
-    /// seen its attributes. [`crate::install()`] sets up both.
+    /// [`RetraceSampler`](crate::RetraceSampler) in the provider there is none of a span whose attributes mean nothing: the
+    /// sampler has seen them. [`crate::install()`] sets up both.
     ///
     /// A span that is not copied whole is told nowhere, with one exception: a run is let go while its root is still under way
     /// (after half an hour of silence, or 50,000 spans, or when memory is short), and then such a span ends after its parent

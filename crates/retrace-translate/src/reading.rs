@@ -29,9 +29,10 @@ use crate::{provider, tools, usage};
 const NANOS_PER_MILLI: u64 = 1_000_000;
 const MILLIS_PER_SECOND: f64 = 1_000.0;
 /// What asks for an answer in a format: of the conventions, of those that were, and of the Vercel AI SDK.
-const EMBED: &[u8] = b"embed";
 const STRUCTURED: [&str; 6] = ["json", "json_object", "json_schema", "object", "array", "enum"];
 
+/// What the names of operations have in common that embed, in any case.
+const EMBED: &[u8] = b"embed";
 /// Operations that most spans have; they take no memory of their own.
 const COMMON: [&str; 8] = [
     "chat",
@@ -174,7 +175,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
                 }
                 _ => "chat",
             })),
-            _ => stated.map(shared),
+            _ => stated.map(operation_to_keep),
         }
     }
 
@@ -324,7 +325,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
             tool_call_id: slots.tell_label(Slot::ToolCallId),
             operation: [Slot::Operation, Slot::McpMethod, Slot::Kind]
                 .into_iter()
-                .find_map(|slot| slots.tell_words(slot).map(shared)),
+                .find_map(|slot| slots.tell_words(slot).map(operation_to_keep)),
             provider: [Slot::Provider, Slot::System].into_iter().find_map(|slot| self.provider(slot)),
             response_id: slots.tell_label(Slot::ResponseId).or_else(|| self.answered.as_ref()?.id.clone()),
             finish_reasons: self.finish_reasons(),
@@ -447,8 +448,8 @@ fn place<'a>(
     meaning.is_genai()
 }
 
-/// The words, to keep: of an operation that is common no copy is made.
-fn shared(words: Cow<'_, str>) -> Cow<'static, str> {
+/// The name of an operation: of one that is common no copy is made.
+fn operation_to_keep(words: Cow<'_, str>) -> Cow<'static, str> {
     match COMMON.iter().find(|common| **common == words) {
         Some(common) => Cow::Borrowed(*common),
         None => Cow::Owned(words.into_owned()),

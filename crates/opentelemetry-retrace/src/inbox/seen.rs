@@ -24,7 +24,7 @@ impl Seen {
 /// Spans that are handed over in one piece: memory that is used again, and never moved while it grows. What is light stands
 /// apart, because the memory of a span is much of what it costs to hand one over.
 #[derive(Debug)]
-pub(crate) struct Chunk {
+pub(crate) struct Piece {
     order: Vec<Kind>,
     whole: Vec<SpanData>,
     light: Vec<Light>,
@@ -38,7 +38,7 @@ enum Kind {
     EndedLight,
 }
 
-impl Chunk {
+impl Piece {
     /// Spans that go into one.
     pub(super) const SIZE: usize = 64;
 
@@ -86,7 +86,7 @@ impl Chunk {
 }
 
 #[cfg(test)]
-impl Chunk {
+impl Piece {
     /// Where its memory is.
     pub(super) fn place(&self) -> *const SpanData {
         self.whole.as_ptr()
@@ -94,10 +94,10 @@ impl Chunk {
 }
 
 #[cfg(test)]
-impl FromIterator<Seen> for Chunk {
+impl FromIterator<Seen> for Piece {
     fn from_iter<I: IntoIterator<Item = Seen>>(seen: I) -> Self {
-        let mut chunk = Self::new();
-        seen.into_iter().for_each(|seen| chunk.push(seen));
-        chunk
+        let mut piece = Self::new();
+        seen.into_iter().for_each(|seen| piece.push(seen));
+        piece
     }
 }

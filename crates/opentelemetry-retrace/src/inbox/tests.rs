@@ -95,20 +95,20 @@ fn what_spans_come_in_is_used_again() {
     let inbox = Inbox::new(1 << 20);
     let push = |count: u64| {
         (0..count).for_each(|n| assert_eq!(inbox.push_seen(Seen::Ended(span_data(n, 1, "s"))), Ok(true)));
-        let chunks = inbox.take(Instant::now()).messages.into_iter().map(|message| match message {
-            Message::Seen(chunk) => chunk,
+        let pieces = inbox.take(Instant::now()).messages.into_iter().map(|message| match message {
+            Message::Seen(piece) => piece,
             _ => panic!("only spans came"),
         });
-        chunks.collect::<Vec<_>>()
+        pieces.collect::<Vec<_>>()
     };
-    let more_than_two = 2 * Chunk::SIZE as u64 + 1;
-    let mut chunks = push(more_than_two);
-    let places: HashSet<_> = chunks.iter().map(Chunk::place).collect();
-    let held = chunks.iter_mut().map(|chunk| chunk.drain().count());
-    assert_eq!(held.collect::<Vec<_>>(), [Chunk::SIZE, Chunk::SIZE, 1]);
-    inbox.give_back(chunks);
+    let more_than_two = 2 * Piece::SIZE as u64 + 1;
+    let mut pieces = push(more_than_two);
+    let places: HashSet<_> = pieces.iter().map(Piece::place).collect();
+    let held = pieces.iter_mut().map(|piece| piece.drain().count());
+    assert_eq!(held.collect::<Vec<_>>(), [Piece::SIZE, Piece::SIZE, 1]);
+    inbox.give_back(pieces);
     let again = push(more_than_two);
-    assert!(again.iter().all(|chunk| places.contains(&chunk.place())));
+    assert!(again.iter().all(|piece| places.contains(&piece.place())));
     inbox.give_back(again);
     assert!(lock(&inbox.state).spare.is_empty(), "what is not empty holds spans");
 }
