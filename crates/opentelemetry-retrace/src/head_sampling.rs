@@ -4,11 +4,14 @@
 
 use std::sync::Arc;
 
-use opentelemetry::trace::{TraceId, TraceState};
-use opentelemetry_sdk::trace::IdGenerator as _;
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{Span as _, TraceId, TraceState};
+use opentelemetry_sdk::trace::{IdGenerator as _, Span};
+use retrace_translate::glance;
 
 use crate::id_generator::{RetraceIdGenerator, preset_trace_id};
 use crate::sampler::RetraceSampler;
+use crate::view::value;
 
 /// Decides on roots as the sampler of a provider does, without a span.
 #[derive(Clone, Debug)]
@@ -69,4 +72,26 @@ pub struct AgentScope {
     pub role: Option<Arc<str>>,
     /// The id of the agent that called it.
     pub parent: Option<Arc<str>>,
+}
+
+impl AgentScope {
+    /// The attributes by which a span names the agent.
+    pub fn attributes(&self) -> impl Iterator<Item = KeyValue> {
+        let pairs = [
+            ("retrace.agent_id", Some(&self.id)),
+            ("retrace.agent_role", self.role.as_ref()),
+            ("retrace.parent_agent_id", self.parent.as_ref()),
+        ];
+        pairs.into_iter().filter_map(|(key, value)| Some(KeyValue::new(key, Arc::clone(value?))))
+    }
+
+    /// Names the agent on a GenAI span that begins and names none. The nearest span above it that names an agent may stand
+    /// outside of the scope.
+    pub(crate) fn name_on(&self, span: &mut Span) {
+        let Some(data) = span.exported_data() else { return };
+        let seen = glance(data.attributes.iter().map(|pair| (pair.key.as_str(), || value(&pair.value))));
+        if seen.genai && seen.agent_id.is_none() {
+            span.set_attributes(self.attributes());
+        }
+    }
 }

@@ -14,6 +14,7 @@ use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 use crate::around::Around;
 use crate::builder::RetraceSpanProcessorBuilder;
 use crate::forecast;
+use crate::head_sampling::AgentScope;
 use crate::inbox::Seen;
 use crate::light::Light;
 use crate::pipeline::{Pipeline, WayIn};
@@ -211,6 +212,9 @@ impl RetraceSpanProcessor {
 impl SpanProcessor for RetraceSpanProcessor {
     fn on_start(&self, span: &mut Span, cx: &Context) {
         let Some(pipeline) = &self.pipeline else { return };
+        if let Some(agent) = cx.get::<AgentScope>() {
+            agent.name_on(span);
+        }
         let (parent, context) = (cx.span(), span.span_context());
         let parent = parent.span_context();
         let says_nothing = forecast::says_nothing(parent);

@@ -8,9 +8,9 @@ use opentelemetry_retrace::__private::AgentScope;
 
 use crate::carry::InContext;
 
-/// The scope of an agent below a context; the agent of the context is its parent.
-pub(crate) fn nested(parent: &Context, id: Arc<str>, role: Option<Arc<str>>) -> AgentScope {
-    AgentScope { id, role, parent: parent.get::<AgentScope>().map(|agent| Arc::clone(&agent.id)) }
+/// The scope of an agent inside of another one, which is its parent.
+pub(crate) fn nested(above: Option<&AgentScope>, id: Arc<str>, role: Option<Arc<str>>) -> AgentScope {
+    AgentScope { id, role, parent: above.map(|agent| Arc::clone(&agent.id)) }
 }
 
 /// Begins an agent scope: every span that begins below it is done by this agent. Scopes nest; the agent of the enclosing one
@@ -69,7 +69,7 @@ impl AgentBuilder {
 
     fn context(self) -> Context {
         Context::map_current(|cx| {
-            let scope = nested(cx, self.id, self.role);
+            let scope = nested(cx.get(), self.id, self.role);
             cx.with_value(AgentScope { parent: self.parent.or(scope.parent), ..scope })
         })
     }

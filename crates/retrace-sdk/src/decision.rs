@@ -5,7 +5,7 @@ use std::sync::Arc;
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanBuilder, SpanContext, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 use opentelemetry_retrace::RetraceIdGenerator;
-use opentelemetry_retrace::__private::{Head, HeadSampler};
+use opentelemetry_retrace::__private::{AgentScope, Head, HeadSampler};
 
 use opentelemetry_sdk::trace::IdGenerator as _;
 
@@ -28,6 +28,8 @@ pub(crate) enum Decision {
 pub(crate) struct Place {
     pub(crate) installed: Arc<Installed>,
     pub(crate) parent: Context,
+    /// The agent of the current context, else of the parent.
+    pub(crate) agent: Option<AgentScope>,
     /// A span of this process stands above it.
     pub(crate) has_parent: bool,
     /// A run or a step of this crate stands above it.
@@ -57,11 +59,16 @@ impl Decision {
 
     /// Decides on a run or a step of this name that is current below the current context.
     pub(crate) fn here(name: &str) -> Self {
-        Context::map_current(|parent| Self::below(parent, name))
+        Context::map_current(|parent| Self::of(parent, || parent.get::<AgentScope>().cloned(), name))
     }
 
-    /// Decides on a run or a step of this name below a context.
+    /// Decides on a run or a step of this name below a context. An agent scope around the caller holds all the same.
     pub(crate) fn below(parent: &Context, name: &str) -> Self {
+        let agent = || Context::map_current(|cx| cx.get().cloned()).or_else(|| parent.get().cloned());
+        Self::of(parent, agent, name)
+    }
+
+    fn of(parent: &Context, agent: impl FnOnce() -> Option<AgentScope>, name: &str) -> Self {
         Installed::with(|installed| {
             if !installed.is_enabled || parent.is_telemetry_suppressed() {
                 return Self::Nothing;
@@ -81,6 +88,7 @@ impl Decision {
             Self::Record(Place {
                 installed: Arc::clone(installed),
                 parent: parent.clone(),
+                agent: agent(),
                 has_parent,
                 has_recorded_parent: has_parent && parent.get::<Innermost>().is_some(),
                 is_certain,

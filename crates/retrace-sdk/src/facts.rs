@@ -49,6 +49,20 @@ impl Facts {
         }
     }
 
+    /// The status that was stated since the start.
+    pub(crate) fn status(&self) -> Option<&str> {
+        let status = self.attributes.iter().find(|pair| pair.key.as_str() == attributes::STATUS);
+        status.and_then(|pair| match &pair.value {
+            Attribute::String(status) => Some(status.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Adds attributes that are not there yet.
+    pub(crate) fn add(&mut self, attributes: impl Iterator<Item = KeyValue>) {
+        self.attributes.extend(attributes);
+    }
+
     /// Adds what was stated elsewhere. Of what both state the other's holds.
     pub(crate) fn merge(&mut self, other: Self) {
         for pair in other.attributes {

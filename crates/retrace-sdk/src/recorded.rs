@@ -31,6 +31,14 @@ struct Open {
     failure: Option<Failure>,
 }
 
+/// A context with an agent scope, unless it has that one.
+fn with_agent(cx: Context, agent: Option<AgentScope>) -> Context {
+    match agent {
+        Some(agent) if cx.get::<AgentScope>() != Some(&agent) => cx.with_value(agent),
+        _ => cx,
+    }
+}
+
 /// Innermost run or step of a context.
 #[derive(Clone, Debug)]
 pub(crate) struct Innermost(pub(crate) Arc<Recorded>);
@@ -67,22 +75,16 @@ impl Recorded {
         if start.is_resumable {
             facts.metadata("_resumable".to_owned(), Value::serialize(&true));
         }
-        let in_parent = place.parent.get::<AgentScope>().cloned();
-        if let Some(agent) = start.agent.or(in_parent) {
-            facts.set(attributes::AGENT_ID, agent.id);
-            if let Some(role) = agent.role {
-                facts.set(attributes::AGENT_ROLE, role);
-            }
-            if let Some(parent) = agent.parent {
-                facts.set(attributes::PARENT_AGENT_ID, parent);
-            }
+        let agent = start.agent.or_else(|| place.agent.clone());
+        if let Some(agent) = &agent {
+            facts.add(agent.attributes());
         }
         let mut describe = Some(describe);
         if place.is_certain && let Some(describe) = describe.take() {
             describe(&mut facts, captures_content);
         }
         let builder = SpanBuilder::from_name(start.name).with_attributes(facts.take());
-        let cx = place.start(builder);
+        let cx = with_agent(place.start(builder), agent);
         if !cx.span().is_recording() {
             return Err(cx);
         }
@@ -141,7 +143,12 @@ impl Recorded {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut open) = open else { return };
         let span = self.cx.span();
-        if let Some(failure) = open.failure {
+        let failure = match open.facts.status() {
+            Some("completed") => None,
+            Some("failed") => open.failure.or_else(|| Some(Failure::message("failed"))),
+            _ => open.failure,
+        };
+        if let Some(failure) = failure {
             if let Some(kind) = failure.kind {
                 open.facts.set(attributes::ERROR_TYPE, kind);
             }

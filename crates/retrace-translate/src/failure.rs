@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use retrace_protocol::Status;
 use retrace_protocol::json::without_nul;
 use retrace_protocol::limits::ERROR_CHARS;
 
@@ -17,6 +18,24 @@ const EXCEPTION_MESSAGE: &str = "exception.message";
 /// What the conventions call an error whose type has no name.
 pub(crate) const UNNAMED: &str = "_OTHER";
 
+/// How a span ended, where it states that outright.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Completed,
+    Failed,
+}
+
+impl Ending {
+    /// The ending that a status of the protocol names.
+    pub(crate) fn from_wire(status: &str) -> Option<Self> {
+        match Status::from_wire(status)? {
+            Status::Completed => Some(Self::Completed),
+            Status::Failed => Some(Self::Failed),
+            Status::Running => None,
+        }
+    }
+}
+
 /// Whether an event records an exception.
 pub(crate) fn is_exception(event: &str) -> bool {
     matches!(event, EXCEPTION | OPERATION_EXCEPTION)
@@ -28,6 +47,14 @@ pub(crate) fn is_exception(event: &str) -> bool {
 /// recorded on a span that did not fail is no failure,
 /// unless it is what made an operation fail.
 pub(crate) fn failure<V: SpanView>(span: &V, slots: &Slots<'_>) -> Option<String> {
+    let ending = slots.text(Slot::Status).and_then(Ending::from_wire);
+    let error = slots.words(Slot::StatedError).filter(|error| !error.is_empty());
+    if ending == Some(Ending::Completed) {
+        return None;
+    }
+    if let Some(error) = error {
+        return Some(compose(slots.words(Slot::ErrorType).filter(|kind| kind != UNNAMED).as_deref(), Some(&error)));
+    }
     let stated = slots.words(Slot::ErrorType);
     let is_level = slots.text(Slot::Level).is_some_and(|level| level.eq_ignore_ascii_case("error"));
     let message = slots.text(Slot::StatusMessage).unwrap_or_default();
@@ -35,7 +62,7 @@ pub(crate) fn failure<V: SpanView>(span: &V, slots: &Slots<'_>) -> Option<String
         StatusView::Error("") => message,
         StatusView::Error(description) => description,
         StatusView::Unset if span.events().any(|event| event.name == OPERATION_EXCEPTION) => message,
-        StatusView::Unset | StatusView::Ok if stated.is_none() && !is_level => return None,
+        StatusView::Unset | StatusView::Ok if stated.is_none() && !is_level && ending.is_none() => return None,
         StatusView::Ok | StatusView::Unset => message,
     };
     let exception = span.events().filter(|event| is_exception(event.name)).last();

@@ -13,7 +13,7 @@ use serde_json::Value as JsonValue;
 use crate::classify::{Classified, classify};
 use crate::dialect::{Class, DIALECTS, Meaning, MessageEvent, is_content_event, meaning, message_event, of_rank};
 use crate::exchange::Answered;
-use crate::failure::failure;
+use crate::failure::{Ending, failure};
 use crate::indexed::Flat;
 use crate::members::Members;
 use crate::messages::SeenTool;
@@ -28,6 +28,8 @@ use crate::{provider, tools, usage};
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 const MILLIS_PER_SECOND: f64 = 1_000.0;
+/// Metadata of a run that routes it; what the run states comes before the configuration.
+pub(crate) const ENVIRONMENT: &str = "environment";
 /// What asks for an answer in a format: of the conventions, of those that were, and of the Vercel AI SDK.
 const STRUCTURED: [&str; 6] = ["json", "json_object", "json_schema", "object", "array", "enum"];
 
@@ -66,6 +68,8 @@ pub(crate) struct Agent {
     pub id: Arc<str>,
     /// Its name.
     pub role: Option<Arc<str>>,
+    /// The agent that called it, where the span states it.
+    pub parent: Option<Arc<str>>,
 }
 
 /// A span in Retrace's terms, but for what only its place in the run can tell.
@@ -76,6 +80,8 @@ pub(crate) struct Draft {
     pub metadata: SpanMetadata,
     /// What it is, so that its tokens are counted once.
     pub class: Option<Class>,
+    /// It states that it is a run: what it states holds for the run if the root does not state it.
+    pub is_run: bool,
     /// What a run that begins with this span is called, where that is not the span's name.
     pub trace_name: Option<String>,
     /// What the run is called if anybody says so.
@@ -137,7 +143,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
         let named = || shared(Slot::EntityName).filter(|_| self.slots.text(Slot::Kind) == Some("agent"));
         let role = shared(Slot::AgentName).or_else(named);
         let id = shared(Slot::AgentId).or_else(|| role.clone())?;
-        Some(Agent { id, role })
+        Some(Agent { id, role, parent: shared(Slot::ParentAgentId) })
     }
 
     pub(crate) fn session(&self) -> Option<String> {
@@ -208,7 +214,9 @@ impl<'v, V: SpanView> Reading<'v, V> {
             metadata.tool_calls = said.answer.tool_calls.as_ref().map(without_arguments);
         }
         metadata.refusal = said.answer.refusal;
-        metadata.truncated = slots.cut.get().then_some(true);
+        let stated = |slot| slots.tell(slot, Value::to_bool).filter(|is_so| *is_so);
+        metadata.truncated = stated(Slot::Truncated).or_else(|| slots.cut.get().then_some(true));
+        metadata.partial = stated(Slot::Partial);
         metadata.vision = said.vision;
         match &metadata.finish_reasons {
             Some(stated) => slots.keep_reasons(stated),
@@ -253,6 +261,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
         span.model = answered.or_else(|| asked.as_deref().map(str::to_owned));
         let own = |slot| slots.label(slot);
         let draft = Draft {
+            is_run: self.is_run(),
             stated_trace_name: slots.tell_label(Slot::TraceName),
             trace_name: own(Slot::WorkflowName)
                 .or_else(|| own(Slot::AgentName).filter(|_| class == Some(Class::Agent)))
@@ -283,6 +292,11 @@ impl<'v, V: SpanView> Reading<'v, V> {
                 _ => None,
             })
             .unwrap_or_else(|| without_nul(self.view.name()))
+    }
+
+    /// Whether the span states that it is a run.
+    fn is_run(&self) -> bool {
+        self.slots.get(Slot::TraceName).is_some_and(|held| held.rank == 0)
     }
 
     fn is_workflow(&self) -> bool {
@@ -388,7 +402,10 @@ impl<'v, V: SpanView> Reading<'v, V> {
     /// What the user added; a key that has a meaning of its own is left to the attributes.
     fn user_metadata(&self, options: &Options) -> serde_json::Map<String, JsonValue> {
         let mut added = serde_json::Map::new();
-        let many = self.slots.chosen().filter(|many| many.slot == Slot::UserMetadata && is_free(many.key));
+        let is_run = self.view.parent().is_local_root() || self.is_run();
+        let is_free_here = |key: &str| is_free(key) || (is_run && is_free_on_runs(key));
+        let many = self.slots.chosen().filter(|many| many.slot == Slot::UserMetadata);
+        let many = many.filter(|many| is_free(many.key) || (many.rank == 0 && is_free_here(many.key)));
         for many in many.filter(|many| many.rank == 0 || options.capture_content) {
             if let Ok(value) = serde_json::to_value(&many.value) {
                 added.insert(many.key.to_owned(), value);
@@ -403,6 +420,16 @@ impl<'v, V: SpanView> Reading<'v, V> {
             });
             added.extend(object.unwrap_or_default());
         }
+        let stated = self.slots.tell(Slot::StatedMetadata, |value| {
+            let text = value.as_json_text().filter(|text| is_strict(text))?;
+            serde_json::from_str::<serde_json::Map<String, JsonValue>>(text).ok()
+        });
+        added.extend(stated.unwrap_or_default().into_iter().filter(|(key, _)| is_free_here(key)));
+        // A status that the protocol does not have.
+        if let Some(status) = self.slots.label(Slot::Status).filter(|status| Ending::from_wire(status).is_none()) {
+            self.slots.mark_told(Slot::Status);
+            added.entry("status").or_insert_with(|| status.into());
+        }
         added
     }
 }
@@ -410,6 +437,11 @@ impl<'v, V: SpanView> Reading<'v, V> {
 /// Whether metadata gives no meaning of its own to a key.
 fn is_free(key: &str) -> bool {
     !key.is_empty() && !SpanMetadata::KEYS.contains(&key) && !TraceMetadata::KEYS.contains(&key)
+}
+
+/// Whether the metadata of a run gives no meaning of its own to a key, or one that a run may state.
+fn is_free_on_runs(key: &str) -> bool {
+    !key.is_empty() && (key == ENVIRONMENT || !TraceMetadata::KEYS.contains(&key))
 }
 
 /// Puts an attribute in its place; tells whether its key, of this meaning, belongs to a GenAI dialect.

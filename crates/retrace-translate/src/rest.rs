@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use smallvec::SmallVec;
 
 use crate::dialect::{Meaning, is_content_event, is_message_key, meaning, of_rank};
-use crate::failure::{UNNAMED, is_exception};
+use crate::failure::{Ending, UNNAMED, is_exception};
 use crate::hex;
 use crate::options::Options;
 use crate::reading::{Draft, Reading};
@@ -45,6 +45,9 @@ impl<V: SpanView> Reading<'_, V> {
             // The run names its agents, its session and its user.
             (Slot::AgentId, true),
             (Slot::AgentName, true),
+            (Slot::ParentAgentId, true),
+            (Slot::Status, self.slots.text(Slot::Status).and_then(Ending::from_wire).is_some()),
+            (Slot::StatedError, self.slots.words(Slot::StatedError).is_some_and(|error| says(&draft.span, &error))),
             (Slot::SessionId, true),
             (Slot::UserId, true),
             (Slot::Bookkeeping, true),

@@ -68,6 +68,8 @@ slots! {
     ToolResult,
     AgentId,
     AgentName,
+    /// The agent that called the agent.
+    ParentAgentId,
     WorkflowName,
     /// What the span is about, be it a tool, an agent or a step.
     EntityName,
@@ -107,6 +109,14 @@ slots! {
     Input,
     /// What a span of any type returned, stated as such.
     Output,
+    /// How it ended, stated outright.
+    Status,
+    /// Why it failed, stated outright.
+    StatedError,
+    /// The answer was not read to its end.
+    Partial,
+    /// Content was cut before it was recorded.
+    Truncated,
     /// What the whole run was given.
     RunInput,
     /// What the whole run returned.
@@ -121,6 +131,8 @@ slots! {
     UserMetadata,
     /// Metadata of the user's, as an object.
     UserMetadataObject,
+    /// Metadata of the user's, as an object whose members replace metadata of the same keys.
+    StatedMetadata,
 }
 
 /// Places that the attributes of a span take at most, mostly: 1 KiB.

@@ -9,7 +9,6 @@ use std::task::{Context as TaskContext, Poll, ready};
 use std::thread;
 
 use opentelemetry::Context;
-use opentelemetry_retrace::__private::AgentScope;
 use pin_project_lite::pin_project;
 
 use super::outcome::{Ended, Outcome};
@@ -93,7 +92,7 @@ pub fn begin(function: &'static Function, describe: impl FnOnce(&mut Details)) -
         Decision::Unsampled => Call(State::Unsampled(Context::map_current(unsampled))),
         Decision::Record(place) => {
             let agent = function.agent.map(|agent| {
-                nested(&place.parent, agent.id.into(), agent.role.map(Into::into))
+                nested(place.agent.as_ref(), agent.id.into(), agent.role.map(Into::into))
             });
             let start = Start {
                 name: Cow::Borrowed(function.name),
@@ -102,7 +101,7 @@ pub fn begin(function: &'static Function, describe: impl FnOnce(&mut Details)) -
                     FunctionKind::Step(span_type) => Some(span_type),
                 },
                 is_resumable: function.resumable,
-                agent: agent.clone(),
+                agent,
             };
             let recorded = Recorded::start(place, start, |facts, captures_content| {
                 let mut details = Details { facts: std::mem::take(facts), arguments: Arguments::default() };
@@ -116,18 +115,10 @@ pub fn begin(function: &'static Function, describe: impl FnOnce(&mut Details)) -
                 }
             });
             match recorded {
-                Ok(recorded) => Call(State::Recorded(Running { cx: with_agent(recorded.context(), agent), recorded })),
+                Ok(recorded) => Call(State::Recorded(Running { cx: recorded.context(), recorded })),
                 Err(cx) => Call(State::Unsampled(cx)),
             }
         }
-    }
-}
-
-/// A context with an agent scope.
-pub(crate) fn with_agent(cx: Context, agent: Option<AgentScope>) -> Context {
-    match agent {
-        Some(agent) => cx.with_value(agent),
-        None => cx,
     }
 }
 

@@ -36,6 +36,14 @@ impl<T> Default for Claim<T> {
 }
 
 impl<T: Clone> Claim<T> {
+    /// Hears what the root says, which holds whatever was told before: the trace is told once more when the run ends.
+    fn hear_root(&mut self, rank: Rank, value: Option<T>) {
+        match value {
+            Some(value) if !rank.is_below_root => self.by = Some((rank, value)),
+            value => self.hear(rank, value),
+        }
+    }
+
     fn hear(&mut self, rank: Rank, value: Option<T>) {
         let Some(value) = value.filter(|_| !self.is_told) else { return };
         if self.by.as_ref().is_none_or(|(heard, _)| rank.at == heard.at || rank < *heard) {
@@ -61,7 +69,7 @@ impl Claims {
         self.session.hear(rank, said.session);
         self.user.hear(rank, said.user);
         self.name.hear(rank, said.name);
-        self.tags.hear(rank, said.tags);
+        self.tags.hear_root(rank, said.tags);
     }
 
     /// What was said so far is told now.

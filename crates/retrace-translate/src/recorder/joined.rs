@@ -30,7 +30,7 @@ impl Joined {
             Some(caller) => Some(Self {
                 parent: Some(caller.span_id.unwrap_or(parent)).filter(|parent| trace != Some(*parent)),
                 session: caller.session_id,
-                agent: caller.agent_id.map(|id| Agent { id: id.into(), role: None }),
+                agent: caller.agent_id.map(|id| Agent { id: id.into(), role: None, parent: None }),
             }),
             None => (trace == Some(parent)).then_some(Self { parent: None, session: None, agent: None }),
         }

@@ -34,6 +34,8 @@ pub(crate) struct LiveRun {
     tree: LiveTree,
     claims: Claims,
     top: Top,
+    /// What the span says that states to be a run, where it is not the root.
+    stated_run: Option<(Rank, Top)>,
     /// The root, while it is not known whether the run will be told.
     root: Option<Step>,
     tools: LiveTools,
@@ -119,6 +121,7 @@ impl LiveRun {
             tree: LiveTree::default(),
             claims: Claims::default(),
             top: Top::default(),
+            stated_run: None,
             root: None,
             tools: LiveTools::default(),
             scopes: Scopes::default(),
@@ -166,6 +169,7 @@ impl LiveRun {
             false => reading.draft(voice.options, &mut self.scopes, |_, _| {}),
         });
         self.hear(at, &reading, draft.as_deref());
+        self.hear_run(at, span, draft.as_deref(), false);
 
         let mut step = draft.filter(|_| kept).map(|draft| Step::new(&reading, draft, false));
         if at == ROOT {
@@ -214,6 +218,7 @@ impl LiveRun {
             reading.draft(voice.options, scopes, |tool, answered| showed |= tools.note(&tool, by, answered))
         });
         self.hear(at, &reading, draft.as_deref());
+        self.hear_run(at, span, draft.as_deref(), true);
         let Some(draft) = draft.filter(|_| kept) else {
             if self.began.is_some() {
                 voice.set_aside(1);
@@ -278,6 +283,18 @@ impl LiveRun {
             let (depth, start) = (self.tree.depth(at), reading.view.start_unix_nanos());
             self.claims.hear(Rank { is_below_root: at != ROOT, depth, start, at }, said);
         }
+    }
+
+    /// Keeps what a span below the root says that states to be a run; of several the one nearest to the root.
+    fn hear_run<V: SpanView>(&mut self, at: usize, span: &V, draft: Option<&Draft>, has_ended: bool) {
+        let Some(draft) = draft.filter(|draft| draft.is_run && at != ROOT) else { return };
+        let rank = Rank { is_below_root: true, depth: self.tree.depth(at), start: span.start_unix_nanos(), at };
+        if self.stated_run.as_ref().is_some_and(|(held, _)| *held < rank && held.at != at) {
+            return;
+        }
+        let mut top = Top::new(span.start_unix_nanos(), Some(draft));
+        top.end = has_ended.then(|| End::new(span.end_unix_nanos(), Some(draft)));
+        self.stated_run = Some((rank, top));
     }
 
     /// Tells that there is such a run, unless that was told: what it began with, and its root.
@@ -404,8 +421,10 @@ impl LiveRun {
     /// What the run began with, and the same with its end as far as it is known.
     fn trace(&self, options: &Options) -> (Trace, Trace) {
         let said = self.claims.current();
-        let mut ended = self.origin.trace(&self.top, &said, self.totals.sum, options);
-        let mut metadata = self.origin.trace_metadata(&self.top, &said, &self.resource, options);
+        let stated = self.stated_run.as_ref().map(|(_, top)| self.top.clone().or(Some(top)));
+        let top = stated.as_ref().unwrap_or(&self.top);
+        let mut ended = self.origin.trace(top, &said, self.totals.sum, options);
+        let mut metadata = self.origin.trace_metadata(top, &said, &self.resource, options);
         metadata.inferred_io = infer_io(
             &mut ended,
             || self.asked.as_ref().and_then(|(_, asked)| asked.clone()),
@@ -507,6 +526,7 @@ impl LiveRun {
             + self.totals.weight()
             + self.claims.weight()
             + self.top.weight()
+            + self.stated_run.as_ref().map_or(0, |(_, top)| top.weight())
             + self.root.as_ref().map_or(0, |root| root.draft.weight())
             + self.asked.as_ref().map_or(0, |(_, asked)| json(asked))
             + self.answered.as_ref().map_or(0, |(.., answered)| json(answered))

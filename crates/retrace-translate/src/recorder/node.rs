@@ -1,6 +1,7 @@
 //! A span in its run: what is known of it before the run is told.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use retrace_protocol::{Json, SpanType};
 use serde_json::Value as JsonValue;
@@ -89,7 +90,8 @@ impl Node {
 impl Agent {
     /// Bytes of its names.
     pub(crate) fn weight(&self) -> usize {
-        self.id.len() + self.role.as_ref().map_or(0, |role| role.len())
+        let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
+        self.id.len() + text(&self.role) + text(&self.parent)
     }
 }
 

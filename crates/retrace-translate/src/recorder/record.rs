@@ -8,7 +8,7 @@ use retrace_protocol::{Id, Json, Span, Status, Timestamp, Trace};
 use crate::cost::without_noise;
 use crate::hex;
 use crate::options::Options;
-use crate::reading::{Agent, Draft};
+use crate::reading::{Agent, Draft, ENVIRONMENT};
 use crate::recorder::asked::asks_something;
 use crate::recorder::joined::Joined;
 use crate::recorder::node::members;
@@ -68,18 +68,20 @@ pub(crate) struct Own<'n> {
 }
 
 /// What the span at the top of a run says of the run.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Top {
     start: u64,
     name: Option<String>,
     pub input: Option<Json>,
     pub user_metadata: serde_json::Map<String, serde_json::Value>,
+    /// The environment that the run states.
+    environment: Option<String>,
     /// There when the run is told as ended.
     pub end: Option<End>,
 }
 
 /// How a run ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct End {
     at: u64,
     pub output: Option<Json>,
@@ -107,7 +109,9 @@ impl Place {
             id,
             agent_id: agent.map(|agent| agent.id.clone()),
             agent_role: agent.and_then(|agent| agent.role.clone()),
-            parent_agent_id: parent_agent.map(|agent| agent.id.clone()),
+            parent_agent_id: agent
+                .and_then(|agent| agent.parent.clone())
+                .or_else(|| parent_agent.map(|agent| agent.id.clone())),
             remote_parent: match stated {
                 Parent::Remote(id) if parent.is_none() => Some(hex(&id)),
                 _ => None,
@@ -128,19 +132,38 @@ impl Top {
     pub(crate) fn weight(&self) -> usize {
         let json = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
         let end = self.end.as_ref().map_or(0, |end| json(&end.output));
-        self.name.as_ref().map_or(0, String::len) + json(&self.input) + end + members(&self.user_metadata)
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        text(&self.name) + text(&self.environment) + json(&self.input) + end + members(&self.user_metadata)
     }
 
     pub(crate) fn new(start: u64, draft: Option<&Draft>) -> Self {
+        let mut user_metadata = draft.map(|draft| draft.user_metadata.clone()).unwrap_or_default();
+        let environment = user_metadata.remove(ENVIRONMENT).and_then(|stated| stated.as_str().map(str::to_owned));
         Self {
             start,
+            environment,
             name: draft
                 .map(|draft| draft.trace_name.as_ref().unwrap_or(&draft.span.name).clone())
                 .filter(|name| !name.is_empty()),
             input: draft.and_then(|draft| draft.span.input.clone()),
-            user_metadata: draft.map(|draft| draft.user_metadata.clone()).unwrap_or_default(),
+            user_metadata,
             end: None,
         }
+    }
+
+    /// What it says, and where it says nothing, what a span below it says that states to be a run.
+    pub(crate) fn or(mut self, run: Option<&Self>) -> Self {
+        let Some(run) = run else { return self };
+        self.input = self.input.or_else(|| run.input.clone());
+        self.environment = self.environment.or_else(|| run.environment.clone());
+        for (key, value) in &run.user_metadata {
+            self.user_metadata.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+        if let (Some(end), Some(of_run)) = (&mut self.end, &run.end) {
+            end.output = end.output.take().or_else(|| of_run.output.clone());
+            end.error = end.error.take().or_else(|| of_run.error.clone());
+        }
+        self
     }
 }
 
@@ -185,7 +208,13 @@ impl Origin {
             metadata.otel.span_id = Some(hex(&own.span_id));
         }
         if !own.is_root {
-            metadata.other = draft.user_metadata;
+            let has_meaning = |key: &String| SpanMetadata::KEYS.contains(&key.as_str());
+            let (taken, free): (serde_json::Map<_, _>, _) =
+                draft.user_metadata.into_iter().partition(|(key, _)| has_meaning(key));
+            metadata.other = free;
+            if !taken.is_empty() {
+                metadata.other.insert("metadata".to_owned(), taken.into());
+            }
         }
         for (key, own, of_run) in [
             ("session_id", own.session, &said.session),
@@ -233,7 +262,11 @@ impl Origin {
         options: &Options,
     ) -> TraceMetadata {
         TraceMetadata {
-            environment: options.environment.clone().or_else(|| resource.environment.clone()),
+            environment: top
+                .environment
+                .clone()
+                .or_else(|| options.environment.clone())
+                .or_else(|| resource.environment.clone()),
             service: resource.service.clone(),
             user_id: said.user.clone(),
             tags: said.tags.clone(),

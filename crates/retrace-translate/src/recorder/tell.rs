@@ -46,6 +46,7 @@ impl Telling<'_> {
             name: root_down(&run.nodes, &tree, root, |node| node.draft.as_ref()?.stated_trace_name.clone()),
             tags: tags(&run, root),
         };
+        let stated_run = stated_run(&run.nodes, &tree, root);
         drop(tree);
         let joined = run.joined();
         // Of a run of another process it is known what the caller said.
@@ -56,7 +57,7 @@ impl Telling<'_> {
         let totals = settle(&mut run.nodes, &counts);
         tie(&mut run.nodes, &order, &run.tools);
 
-        let top = self.top(&run, root, &order);
+        let top = self.top(&run, root, &order).or(stated_run.as_ref());
         let mut trace = self.origin.trace(&top, &said, totals, self.options);
         let mut metadata = self.origin.trace_metadata(&top, &said, &run.resource, self.options);
         let calls = || order.iter().filter_map(|at| run.nodes.get(*at)).filter(|node| node.is_model_call());
@@ -162,6 +163,17 @@ impl Telling<'_> {
             })
             .collect()
     }
+}
+
+/// What the span says that states to be a run, of several the one nearest to the root.
+fn stated_run(nodes: &[Node], tree: &Tree<'_>, root: Option<usize>) -> Option<Top> {
+    let stating = nodes.iter().enumerate().filter(|(at, node)| {
+        root != Some(*at) && node.draft.as_ref().is_some_and(|draft| draft.is_run)
+    });
+    let (_, node) = stating.min_by_key(|(at, node)| (tree.depth(*at), node.start, *at))?;
+    let mut top = Top::new(node.start, node.draft.as_deref());
+    top.end = Some(End::new(node.end, node.draft.as_deref()));
+    Some(top)
 }
 
 /// The tags of the root, else those that came first.
