@@ -1,6 +1,6 @@
 //! Ids of OpenTelemetry that are ids of Retrace too.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::Arc;
@@ -92,6 +92,9 @@ impl RetraceIdGenerator {
 
 impl IdGenerator for RetraceIdGenerator {
     fn new_trace_id(&self) -> TraceId {
+        if let Some(trace_id) = PRESET.try_with(Cell::take).ok().flatten() {
+            return trace_id;
+        }
         let [high, low] = self.random();
         TraceId::from(if self.settings.time_ordered {
             let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -125,6 +128,25 @@ fn version_7(since_epoch: Duration, random: u64) -> u128 {
     let millis = since_epoch.as_secs().wrapping_mul(1_000).wrapping_add(u64::from(since_epoch.subsec_millis()));
     let fraction = u64::from(since_epoch.subsec_nanos()) % NANOS * 4_096 / NANOS;
     uuid(7, millis << 16 | fraction, random)
+}
+
+thread_local! {
+    /// Trace id of the next root of this thread, drawn before its span.
+    static PRESET: Cell<Option<TraceId>> = const { Cell::new(None) };
+}
+
+/// Runs `start`; the first trace id that a generator makes on this thread meanwhile is `trace_id`.
+pub(crate) fn preset_trace_id<R>(trace_id: TraceId, start: impl FnOnce() -> R) -> R {
+    /// Clears the preset, also when `start` panics.
+    struct Clear;
+    impl Drop for Clear {
+        fn drop(&mut self) {
+            let _ = PRESET.try_with(Cell::take);
+        }
+    }
+    let _ = PRESET.try_with(|preset| preset.set(Some(trace_id)));
+    let _clear = Clear;
+    start()
 }
 
 thread_local! {

@@ -10,6 +10,7 @@ use retrace_protocol::limits::FLUSH_TIMEOUT;
 
 use crate::builder::RetraceSpanProcessorBuilder;
 use crate::config::{BuildError, is_sdk_disabled};
+use crate::head_sampling::HeadSampler;
 use crate::id_generator::RetraceIdGenerator;
 use crate::processor::RetraceSpanProcessor;
 use crate::propagator::RetracePropagator;
@@ -124,6 +125,8 @@ impl Installer {
         let sampler = if retrace.is_enabled() { self.sampler } else { self.sampler.with_failures(false) };
         let sampler = sampler.build()?;
         let ids = RetraceIdGenerator::builder().build()?;
+        // A change of the provider may set another sampler.
+        let head = self.provider.is_none().then(|| HeadSampler::new(sampler.clone(), ids.clone()));
         let propagator = RetracePropagator::builder().with_random_ids(true).with_runs(retrace.announcer()).build()?;
         propagator.clone().set_installed();
         global::set_text_map_propagator(propagator.compose_from_env());
@@ -145,7 +148,7 @@ impl Installer {
         if let Some(provider) = &provider {
             global::set_tracer_provider(provider.clone());
         }
-        Ok(Guard { provider, retrace })
+        Ok(Guard { provider, retrace, head })
     }
 }
 
@@ -167,9 +170,23 @@ impl fmt::Debug for Installer {
 pub struct Guard {
     provider: Option<SdkTracerProvider>,
     retrace: RetraceSpanProcessor,
+    head: Option<HeadSampler>,
 }
 
 impl Guard {
+    /// The processor that sends to Retrace.
+    #[must_use]
+    pub fn processor(&self) -> &RetraceSpanProcessor {
+        &self.retrace
+    }
+
+    /// Decides as the sampler of the provider does; `None` where that is not known.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn head_sampler(&self) -> Option<&HeadSampler> {
+        self.head.as_ref()
+    }
+
     /// The provider, also the global one; `None` when nothing records.
     #[must_use]
     pub fn provider(&self) -> Option<&SdkTracerProvider> {

@@ -92,6 +92,7 @@ mod exporter;
 mod forecast;
 mod fork;
 mod gate;
+mod head_sampling;
 mod id_generator;
 mod inbox;
 mod install;
@@ -121,6 +122,12 @@ pub use opentelemetry;
 pub use opentelemetry_sdk;
 pub use retrace_protocol::{Json, Signal, SignalCode, Span, SpanType, Trace};
 pub use retrace_translate::{SpanFacts, SpanPolicy, SpanSelection};
+
+/// Interface of the crate `retrace-sdk`; not part of the public API.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::head_sampling::{AgentScope, Head, HeadSampler};
+}
 
 pub use crate::around::Around;
 pub use crate::builder::{Builder, RetraceExporterBuilder, RetraceSpanProcessorBuilder};

@@ -88,6 +88,13 @@ impl RetraceSpanProcessor {
         self.pipeline.is_some()
     }
 
+    /// Returns true if inputs and outputs are sent.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn captures_content(&self) -> bool {
+        self.pipeline.as_ref().is_some_and(|pipeline| pipeline.capture_content)
+    }
+
     pub(crate) fn flush_timeout(&self) -> Option<Duration> {
         Some(self.pipeline.as_ref()?.flush_timeout)
     }

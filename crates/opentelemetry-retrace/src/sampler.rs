@@ -93,6 +93,21 @@ impl RetraceSampler {
         RetraceSamplerBuilder::default()
     }
 
+    /// Returns true if every root is recorded, sampled or not.
+    pub(crate) fn records_all(&self) -> bool {
+        self.0.failures || (self.0.rule.rate >= 1.0)
+    }
+
+    /// Returns true if the name of a root decides on it.
+    pub(crate) fn decides_by_name(&self) -> bool {
+        self.0.rule.wants_name()
+    }
+
+    /// Returns true if a root is sampled.
+    pub(crate) fn keeps_root(&self, trace_id: TraceId, name: &str, state: &TraceState) -> bool {
+        self.0.rule.keeps(trace_id, name, state)
+    }
+
     fn root(&self, trace_id: TraceId, name: &str, state: &TraceState) -> SamplingResult {
         let rule = &self.0.rule;
         let probability = ProbabilityState::of(state);

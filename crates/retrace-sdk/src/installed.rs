@@ -1,0 +1,113 @@
+//! The pipeline that this crate records with: the installed one, else the global tracer provider.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+
+use opentelemetry::trace::{SpanBuilder, Tracer as _, TracerProvider as _};
+use opentelemetry::{Context, InstrumentationScope, global};
+use opentelemetry::trace::TraceContextExt as _;
+use opentelemetry_retrace::__private::HeadSampler;
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+
+/// Instrumentation scope of the spans that this crate makes.
+pub const SCOPE: &str = "retrace-sdk";
+
+/// How this crate records.
+#[derive(Debug)]
+pub(crate) struct Installed {
+    /// Makes the spans; without it the global tracer provider does.
+    tracer: Option<SdkTracer>,
+    /// Decides on roots before their spans are made, where the sampler of the provider is known.
+    pub(crate) head: Option<HeadSampler>,
+    /// Inputs and outputs are recorded.
+    pub(crate) captures_content: bool,
+    /// Anything is recorded.
+    pub(crate) is_enabled: bool,
+}
+
+static CURRENT: LazyLock<RwLock<Arc<Installed>>> = LazyLock::new(|| RwLock::new(Arc::new(Installed::from_environment())));
+static GENERATION: AtomicU64 = AtomicU64::new(1);
+
+thread_local! {
+    /// Copy of `CURRENT` of a generation, so that a call takes no lock.
+    static CACHED: RefCell<(u64, Option<Arc<Installed>>)> = const { RefCell::new((0, None)) };
+}
+
+fn scope() -> InstrumentationScope {
+    InstrumentationScope::builder(SCOPE).with_version(env!("CARGO_PKG_VERSION")).build()
+}
+
+impl Installed {
+    pub(crate) fn new(provider: Option<&SdkTracerProvider>, head: Option<HeadSampler>, captures_content: bool) -> Self {
+        let tracer = provider.map(|provider| provider.tracer_with_scope(scope()));
+        Self { tracer, head, captures_content, is_enabled: true }
+    }
+
+    pub(crate) fn disabled() -> Self {
+        Self { tracer: None, head: None, captures_content: false, is_enabled: false }
+    }
+
+    /// Without an installed pipeline: the application may have set a provider of its own.
+    fn from_environment() -> Self {
+        Self { tracer: None, head: None, captures_content: captures_content(), is_enabled: true }
+    }
+
+    /// Starts a span below `parent`; gives the context of the span, without the values of this crate.
+    pub(crate) fn start(&self, builder: SpanBuilder, parent: &Context) -> Context {
+        match &self.tracer {
+            Some(tracer) => parent.with_span(tracer.build_with_context(builder, parent)),
+            None => {
+                let tracer = global::tracer_provider().tracer_with_scope(scope());
+                parent.with_span(tracer.build_with_context(builder, parent))
+            }
+        }
+    }
+
+    /// Makes this the one to record with, until it is replaced; gives its generation.
+    pub(crate) fn install(self) -> u64 {
+        let mut current = CURRENT.write().unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(self);
+        GENERATION.fetch_add(1, Ordering::Release) + 1
+    }
+
+    /// Stops recording, if nothing else was installed meanwhile.
+    pub(crate) fn remove(generation: u64) {
+        let mut current = CURRENT.write().unwrap_or_else(PoisonError::into_inner);
+        if GENERATION.load(Ordering::Acquire) == generation {
+            *current = Arc::new(Self::from_environment());
+            GENERATION.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// The one to record with.
+    pub(crate) fn current() -> Arc<Self> {
+        Self::with(Arc::clone)
+    }
+
+    /// Calls `with` with the one to record with, without a lock in most cases.
+    pub(crate) fn with<R>(with: impl FnOnce(&Arc<Self>) -> R) -> R {
+        let cached = CACHED.try_with(|cached| {
+            let mut cached = cached.try_borrow_mut().ok()?;
+            let generation = GENERATION.load(Ordering::Acquire);
+            if cached.0 != generation || cached.1.is_none() {
+                *cached = (generation, Some(Self::locked()));
+            }
+            cached.1.clone()
+        });
+        // A thread that ends has no such place any more.
+        let current = cached.ok().flatten().unwrap_or_else(Self::locked);
+        with(&current)
+    }
+
+    fn locked() -> Arc<Self> {
+        Arc::clone(&CURRENT.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Reads `RETRACE_CAPTURE_CONTENT` as the exporter does: on, and off for a value that is not understood.
+fn captures_content() -> bool {
+    std::env::var_os("RETRACE_CAPTURE_CONTENT")
+        .filter(|value| !value.is_empty())
+        .is_none_or(|value| matches!(value.to_string_lossy().trim().to_ascii_lowercase().as_str(), "true" | "1" | "yes" | "on"))
+}

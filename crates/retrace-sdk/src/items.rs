@@ -1,0 +1,37 @@
+//! Items of a stream, collected as JSON within a bound.
+
+use crate::value::{VALUE_BYTES, Value};
+
+/// The beginning of a JSON list.
+#[derive(Debug, Default)]
+pub(crate) struct Items {
+    text: String,
+    /// More items came than there was room for.
+    is_cut: bool,
+}
+
+impl Items {
+    /// Adds an item, if there is room for it.
+    pub(crate) fn push(&mut self, item: &Value) {
+        let room = VALUE_BYTES.saturating_sub(self.text.len());
+        if self.is_cut || item.len() + 2 > room {
+            self.is_cut = true;
+            return;
+        }
+        let item = item.as_json_text();
+        self.text.push(if self.text.is_empty() { '[' } else { ',' });
+        self.text.push_str(&item);
+    }
+
+    /// The list; `None` if nothing was read.
+    pub(crate) fn into_output(mut self) -> Option<Value> {
+        if self.text.is_empty() {
+            return self.is_cut.then(Value::unreadable);
+        }
+        self.text.push(']');
+        Some(match self.is_cut {
+            true => Value::cut_json_text(self.text),
+            false => Value::from_json_text(self.text),
+        })
+    }
+}

@@ -1,0 +1,245 @@
+//! A recorded call: from the evaluation of its arguments to its end.
+
+use std::borrow::Cow;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
+use std::thread;
+
+use opentelemetry::Context;
+use opentelemetry_retrace::__private::AgentScope;
+use pin_project_lite::pin_project;
+
+use super::outcome::{Ended, Outcome};
+use super::{Function, FunctionKind};
+use crate::agent::nested;
+use crate::attributes;
+use crate::decision::{Decision, unsampled};
+use crate::failure::Failure;
+use crate::facts::Facts;
+use crate::input::Arguments;
+use crate::recorded::{Recorded, Start};
+use crate::value::Value;
+
+/// A call that was begun. Dropped before it is made it is recorded as cancelled.
+#[derive(Debug)]
+pub struct Call(State);
+
+#[derive(Debug)]
+enum State {
+    /// It is not recorded.
+    Nothing,
+    /// Nor is anything below it.
+    Unsampled(Context),
+    Recorded(Running),
+}
+
+/// A recorded call. Dropped before its end it is cancelled.
+#[derive(Debug)]
+pub(crate) struct Running {
+    pub(crate) recorded: Arc<Recorded>,
+    pub(crate) cx: Context,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let failure = if thread::panicking() { Failure::unwound() } else { Failure::cancelled() };
+        self.recorded.end_failed(failure);
+    }
+}
+
+/// What describes a call. Evaluated only if the call is recorded.
+#[derive(Debug)]
+pub struct Details {
+    facts: Facts,
+    arguments: Arguments,
+}
+
+impl Details {
+    /// An argument of the function.
+    pub fn argument(&mut self, name: &'static str, value: Value) {
+        self.arguments.push(name, value);
+    }
+
+    /// The input, in place of the arguments.
+    pub fn input(&mut self, value: Value) {
+        self.arguments.replace(value);
+    }
+
+    /// The session of the run.
+    pub fn session(&mut self, value: Value) {
+        self.facts.set(attributes::SESSION_ID, value.into_plain());
+    }
+
+    /// The user on whose behalf it runs.
+    pub fn user(&mut self, value: Value) {
+        self.facts.set(attributes::USER_ID, value.into_plain());
+    }
+
+    /// Metadata.
+    pub fn metadata(&mut self, key: &'static str, value: Value) {
+        self.facts.metadata(key.to_owned(), value);
+    }
+}
+
+/// Starts the span of a call below the current context. `describe` runs only if the span is recorded; a panic in it is
+/// recorded as an unreadable input.
+pub fn begin(function: &'static Function, describe: impl FnOnce(&mut Details)) -> Call {
+    match Decision::here(function.name) {
+        Decision::Nothing => Call(State::Nothing),
+        Decision::Unsampled => Call(State::Unsampled(Context::map_current(unsampled))),
+        Decision::Record(place) => {
+            let agent = function.agent.map(|agent| {
+                nested(&place.parent, agent.id.into(), agent.role.map(Into::into))
+            });
+            let start = Start {
+                name: Cow::Borrowed(function.name),
+                span_type: match function.kind {
+                    FunctionKind::Auto | FunctionKind::Run => None,
+                    FunctionKind::Step(span_type) => Some(span_type),
+                },
+                is_resumable: function.resumable,
+                agent: agent.clone(),
+            };
+            let recorded = Recorded::start(place, start, |facts, captures_content| {
+                let mut details = Details { facts: std::mem::take(facts), arguments: Arguments::default() };
+                function.tags.iter().for_each(|tag| details.facts.tag((*tag).to_owned()));
+                if catch_unwind(AssertUnwindSafe(|| describe(&mut details))).is_err() {
+                    details.arguments.replace(Value::unreadable());
+                }
+                *facts = details.facts;
+                if let Some(input) = details.arguments.into_input(function.resumable).filter(|_| captures_content) {
+                    facts.set_value(attributes::INPUT, input);
+                }
+            });
+            match recorded {
+                Ok(recorded) => Call(State::Recorded(Running { cx: with_agent(recorded.context(), agent), recorded })),
+                Err(cx) => Call(State::Unsampled(cx)),
+            }
+        }
+    }
+}
+
+/// A context with an agent scope.
+pub(crate) fn with_agent(cx: Context, agent: Option<AgentScope>) -> Context {
+    match agent {
+        Some(agent) => cx.with_value(agent),
+        None => cx,
+    }
+}
+
+/// Records what `outcome` gives for a value, and ends the span.
+fn finish(running: &Running, outcome: impl FnOnce() -> Outcome) {
+    let recorded = &running.recorded;
+    match catch_unwind(AssertUnwindSafe(outcome)) {
+        Ok(Outcome(Ended::Returned(Some(value)))) => recorded.set_content(attributes::OUTPUT, || value),
+        Ok(Outcome(Ended::Returned(None))) => {}
+        Ok(Outcome(Ended::Failed(failure))) => recorded.fail(failure),
+        Err(_) => recorded.set_content(attributes::OUTPUT, Value::unreadable),
+    }
+    recorded.end();
+}
+
+/// Calls `body` with the span current. A panic is recorded, and goes on.
+pub fn call_sync<T>(call: Call, body: impl FnOnce() -> T, outcome: impl FnOnce(&T) -> Outcome) -> T {
+    match call.0 {
+        State::Nothing => body(),
+        State::Unsampled(cx) => {
+            let _current = cx.attach();
+            body()
+        }
+        State::Recorded(running) => {
+            let returned = {
+                let _current = running.cx.clone().attach();
+                catch_unwind(AssertUnwindSafe(body))
+            };
+            match returned {
+                Ok(value) => {
+                    finish(&running, || outcome(&value));
+                    value
+                }
+                Err(payload) => {
+                    running.recorded.end_failed(Failure::panicked(&*payload));
+                    resume_unwind(payload)
+                }
+            }
+        }
+    }
+}
+
+/// The future of a call, with the span current while it is polled. Dropped before it is done the call is cancelled.
+pub fn call_async<F: Future>(
+    call: Call,
+    body: F,
+    outcome: impl FnOnce(&F::Output) -> Outcome,
+) -> impl Future<Output = F::Output> {
+    CallFuture { call, body: Some(body), outcome: Some(outcome) }
+}
+
+pin_project! {
+    struct CallFuture<F, O> {
+        call: Call,
+        // Nothing once it is done, or dropped with its context.
+        #[pin]
+        body: Option<F>,
+        outcome: Option<O>,
+    }
+
+    impl<F, O> PinnedDrop for CallFuture<F, O> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            if this.body.is_some() {
+                let _current = this.call.context().map(Context::attach);
+                this.body.set(None);
+            }
+        }
+    }
+}
+
+impl Call {
+    /// The context of what is below it.
+    pub(crate) fn context(&self) -> Option<Context> {
+        match &self.0 {
+            State::Nothing => None,
+            State::Unsampled(cx) => Some(cx.clone()),
+            State::Recorded(running) => Some(running.cx.clone()),
+        }
+    }
+
+    pub(crate) fn running(&self) -> Option<&Running> {
+        match &self.0 {
+            State::Recorded(running) => Some(running),
+            State::Nothing | State::Unsampled(_) => None,
+        }
+    }
+}
+
+impl<F: Future, O: FnOnce(&F::Output) -> Outcome> Future for CallFuture<F, O> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<F::Output> {
+        let mut this = self.project();
+        #[expect(clippy::panic, reason = "a future that is done must not be polled, as for any async function")]
+        let Some(body) = this.body.as_mut().as_pin_mut() else { panic!("`async fn` resumed after completion") };
+        let _current = this.call.context().map(Context::attach);
+        let Some(running) = this.call.running() else { return body.poll(task) };
+        match catch_unwind(AssertUnwindSafe(|| body.poll(task))) {
+            Ok(polled) => {
+                let value = ready!(polled);
+                this.body.set(None);
+                if let Some(outcome) = this.outcome.take() {
+                    finish(running, || outcome(&value));
+                }
+                Poll::Ready(value)
+            }
+            Err(payload) => {
+                running.recorded.fail(Failure::panicked(&*payload));
+                this.body.set(None);
+                running.recorded.end();
+                resume_unwind(payload)
+            }
+        }
+    }
+}

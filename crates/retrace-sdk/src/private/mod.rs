@@ -1,0 +1,75 @@
+//! What the macros of `retrace-sdk-macros` expand to. Not part of the public API.
+
+mod call;
+mod capture;
+mod outcome;
+mod stream;
+
+pub use futures_core::Stream;
+pub use std::future::Future;
+
+pub use self::call::{Call, Details, begin, call_async, call_sync};
+pub use self::capture::{Capture, ViaDebug, ViaName, ViaSerialize};
+pub use self::outcome::{
+    ErrorOf, Outcome, Plain, Returned, Shape, ViaDebugError, ViaDisplay, ViaDynError, ViaError, ViaNameError, ViaPlain, ViaShape,
+};
+pub use self::stream::{Recording, call_stream};
+pub use crate::value::Value;
+pub use crate::{__capture as capture, __outcome as outcome, SpanType};
+
+/// Static description of a recorded function.
+#[derive(Clone, Copy, Debug)]
+pub struct Function {
+    /// Name of the run or the step.
+    pub name: &'static str,
+    /// What it is recorded as.
+    pub kind: FunctionKind,
+    /// A fork may run it again.
+    pub resumable: bool,
+    /// Its recorded result is used in a replay.
+    pub replay: bool,
+    /// Whether it may run again after a fork.
+    pub effects: Effects,
+    /// Labels of the run.
+    pub tags: &'static [&'static str],
+    /// The agent scope around it.
+    pub agent: Option<Agent>,
+    /// `module_path!()`
+    pub module: &'static str,
+    /// `file!()`
+    pub file: &'static str,
+    /// `line!()`
+    pub line: u32,
+}
+
+/// What a function is recorded as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FunctionKind {
+    /// A run where no recorded span is current, else a reasoning step.
+    Auto,
+    /// A run; inside of another one a reasoning step.
+    Run,
+    /// A step of this type.
+    Step(SpanType),
+}
+
+/// Effects of a function on the world.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Effects {
+    /// None.
+    None,
+    /// Running it again changes nothing.
+    Idempotent,
+    /// Running it again does it again.
+    #[default]
+    External,
+}
+
+/// An agent scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agent {
+    /// Its id.
+    pub id: &'static str,
+    /// Its role.
+    pub role: Option<&'static str>,
+}

@@ -1,0 +1,159 @@
+//! A run or a step that is recorded: one OpenTelemetry span, and what is stated of it until it ends.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use opentelemetry::trace::{SpanBuilder, Status, TraceContextExt as _};
+use opentelemetry::Context;
+use opentelemetry_retrace::SpanType;
+use opentelemetry_retrace::__private::AgentScope;
+
+use crate::attributes;
+use crate::decision::Place;
+use crate::failure::Failure;
+use crate::facts::Facts;
+use crate::value::Value;
+
+/// A run or a step. Shared by its guard, its handles and the contexts below it.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    /// Context of the span. It does not hold this, which would be a circle.
+    cx: Context,
+    captures_content: bool,
+    is_resumable: bool,
+    /// Facts that are not in attributes yet; `None` once it has ended.
+    open: Mutex<Option<Open>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    facts: Facts,
+    failure: Option<Failure>,
+}
+
+/// Innermost run or step of a context.
+#[derive(Clone, Debug)]
+pub(crate) struct Innermost(pub(crate) Arc<Recorded>);
+
+/// What a span is started with.
+pub(crate) struct Start {
+    pub(crate) name: Cow<'static, str>,
+    /// The type of a step; `None` for a run, which is a reasoning step inside of another one.
+    pub(crate) span_type: Option<SpanType>,
+    pub(crate) is_resumable: bool,
+    pub(crate) agent: Option<AgentScope>,
+}
+
+impl Recorded {
+    /// Starts the span. `describe` adds what is known at the start, and runs only if the span is recorded.
+    ///
+    /// # Errors
+    /// The context of the span if it is not recorded.
+    pub(crate) fn start(
+        place: Place,
+        start: Start,
+        describe: impl FnOnce(&mut Facts, bool),
+    ) -> Result<Arc<Self>, Context> {
+        let captures_content = place.installed.captures_content;
+        let mut facts = Facts::default();
+        // A step below the span of a library is a step of the library's run.
+        let names_run = !place.has_recorded_parent && (start.span_type.is_none() || !place.has_parent);
+        let span_type = start.span_type.unwrap_or(SpanType::Reasoning);
+        facts.set(attributes::SPAN_TYPE, span_type.as_str());
+        facts.set(attributes::NAME, start.name.clone());
+        if names_run {
+            facts.set(attributes::TRACE_NAME, start.name.clone());
+        }
+        if start.is_resumable {
+            facts.metadata("_resumable".to_owned(), Value::serialize(&true));
+        }
+        let in_parent = place.parent.get::<AgentScope>().cloned();
+        if let Some(agent) = start.agent.or(in_parent) {
+            facts.set(attributes::AGENT_ID, agent.id);
+            if let Some(role) = agent.role {
+                facts.set(attributes::AGENT_ROLE, role);
+            }
+            if let Some(parent) = agent.parent {
+                facts.set(attributes::PARENT_AGENT_ID, parent);
+            }
+        }
+        let mut describe = Some(describe);
+        if place.is_certain && let Some(describe) = describe.take() {
+            describe(&mut facts, captures_content);
+        }
+        let builder = SpanBuilder::from_name(start.name).with_attributes(facts.take());
+        let cx = place.start(builder);
+        if !cx.span().is_recording() {
+            return Err(cx);
+        }
+        if let Some(describe) = describe {
+            describe(&mut facts, captures_content);
+            cx.span().set_attributes(facts.take());
+        }
+        let open = Mutex::new(Some(Open { facts, failure: None }));
+        Ok(Arc::new(Self { cx, captures_content, is_resumable: start.is_resumable, open }))
+    }
+
+    /// Context in which this is current.
+    pub(crate) fn context(self: &Arc<Self>) -> Context {
+        self.cx.with_value(Innermost(Arc::clone(self)))
+    }
+
+    /// Returns true if inputs and outputs are recorded.
+    pub(crate) fn captures_content(&self) -> bool {
+        self.captures_content
+    }
+
+    /// Returns true if a fork may run this again.
+    pub(crate) fn is_resumable(&self) -> bool {
+        self.is_resumable
+    }
+
+    /// Changes the facts, unless it has ended.
+    pub(crate) fn state(&self, change: impl FnOnce(&mut Facts)) {
+        if let Some(open) = self.open.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            change(&mut open.facts);
+        }
+    }
+
+    /// States an attribute.
+    pub(crate) fn set(&self, key: &'static str, value: impl Into<opentelemetry::Value>) {
+        self.state(|facts| facts.set(key, value));
+    }
+
+    /// States content. `capture` runs only if content is recorded.
+    pub(crate) fn set_content(&self, key: &'static str, capture: impl FnOnce() -> Value) {
+        if self.captures_content {
+            let value = capture();
+            self.state(|facts| facts.set_value(key, value));
+        }
+    }
+
+    /// States that it failed. The first failure holds.
+    pub(crate) fn fail(&self, failure: Failure) {
+        if let Some(open) = self.open.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            open.failure.get_or_insert(failure);
+        }
+    }
+
+    /// Ends the span. Does nothing if it has ended.
+    pub(crate) fn end(&self) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut open) = open else { return };
+        let span = self.cx.span();
+        if let Some(failure) = open.failure {
+            if let Some(kind) = failure.kind {
+                open.facts.set(attributes::ERROR_TYPE, kind);
+            }
+            span.set_status(Status::error(failure.message));
+        }
+        span.set_attributes(open.facts.take());
+        span.end();
+    }
+
+    /// Ends the span as failed, unless it has ended.
+    pub(crate) fn end_failed(&self, failure: Failure) {
+        self.fail(failure);
+        self.end();
+    }
+}
