@@ -143,7 +143,7 @@ impl Arguments {
         if let (Some(span), None) = (self.given("role"), self.given("agent")) {
             errors.add(span, "`role` is the role of an agent: add `agent = \"id\"`");
         }
-        let kind = self.kind.as_ref().map(|kind| kind.word);
+        let kind = self.kind;
         // A value of `type` that was not understood is reported where it stands.
         let known = self.kind.is_some() || self.given("type").is_none();
         if let Some(span) = self.replay.filter(|_| known && kind != Some("tool_call")) {

@@ -211,12 +211,7 @@ impl<'a> Expansion<'a> {
         match returned(&self.function.signature) {
             Returned::Opaque => body.to_token_stream(),
             Returned::Type(declared) => guided(body, Some(&declared)),
-            Returned::Never => quote_spanned! {span=> {
-                #[allow(unreachable_code)]
-                let never: ::core::convert::Infallible = #body;
-                #[allow(unreachable_code)]
-                never
-            }},
+            Returned::Never => guided(body, Some(&quote_spanned!(span=> ::core::convert::Infallible))),
         }
     }
 }
@@ -232,8 +227,8 @@ fn guided(body: &Group, declared: Option<&TokenStream>) -> TokenStream {
     match declared {
         None => body.to_token_stream(),
         Some(declared) => quote_spanned! {span=> {
-            if let ::core::option::Option::Some(never) = ::core::option::Option::None::<#declared> {
-                return never;
+            if let ::core::option::Option::Some(unreachable) = ::core::option::Option::None::<#declared> {
+                return unreachable;
             }
             #body
         }},
@@ -245,8 +240,8 @@ fn constant(arguments: &Arguments, function: &Function, private: &TokenStream) -
     let span = site();
     let own_name = syn::ext::IdentExt::unraw(&function.signature.ident).to_string();
     let name = arguments.name.as_ref().map_or_else(|| own_name.to_token_stream(), |name| name.to_token_stream());
-    let kind = function_kind(arguments.kind.as_ref(), private);
-    let effects = effects(arguments.effects.as_ref(), private);
+    let kind = function_kind(arguments.kind, private);
+    let effects = effects(arguments.effects, private);
     let (resumable, replay) = (arguments.resumable.is_some(), arguments.replay.is_some());
     let tags = &arguments.tags;
     let agent = match (&arguments.agent, &arguments.role) {

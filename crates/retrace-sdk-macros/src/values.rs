@@ -8,11 +8,8 @@ use syn::{LitStr, Token};
 
 use crate::nearest::nearest;
 
-/// A value of a fixed set, where it stands.
-pub(crate) struct Choice {
-    pub(crate) word: &'static str,
-    pub(crate) span: Span,
-}
+/// A value of a fixed set, as it is written.
+pub(crate) type Choice = &'static str;
 
 /// Values of `type`, and what each is in `__private`.
 const TYPES: &[(&str, &str)] = &[
@@ -40,11 +37,11 @@ pub(crate) fn parse_effects(input: ParseStream<'_>) -> syn::Result<Choice> {
 }
 
 /// Returns the `FunctionKind` of a value of `type`.
-pub(crate) fn function_kind(kind: Option<&Choice>, private: &TokenStream) -> TokenStream {
+pub(crate) fn function_kind(kind: Option<Choice>, private: &TokenStream) -> TokenStream {
     let span = Span::mixed_site();
     match kind {
         None => quote_spanned!(span=> #private::FunctionKind::Auto),
-        Some(Choice { word: "run", .. }) => quote_spanned!(span=> #private::FunctionKind::Run),
+        Some("run") => quote_spanned!(span=> #private::FunctionKind::Run),
         Some(choice) => {
             let variant = Ident::new(variant(choice, TYPES), span);
             quote_spanned!(span=> #private::FunctionKind::Step(#private::SpanType::#variant))
@@ -53,14 +50,14 @@ pub(crate) fn function_kind(kind: Option<&Choice>, private: &TokenStream) -> Tok
 }
 
 /// Returns the `Effects` of a value of `effects`.
-pub(crate) fn effects(effects: Option<&Choice>, private: &TokenStream) -> TokenStream {
+pub(crate) fn effects(effects: Option<Choice>, private: &TokenStream) -> TokenStream {
     let span = Span::mixed_site();
     let variant = Ident::new(effects.map_or("External", |choice| variant(choice, EFFECTS)), span);
     quote_spanned!(span=> #private::Effects::#variant)
 }
 
-fn variant(choice: &Choice, values: &'static [(&str, &str)]) -> &'static str {
-    values.iter().find(|(word, _)| *word == choice.word).map_or("", |(_, variant)| variant)
+fn variant(choice: Choice, values: &'static [(&str, &str)]) -> &'static str {
+    values.iter().find(|(word, _)| *word == choice).map_or("", |(_, variant)| variant)
 }
 
 /// Reads a word of a fixed set, written as an identifier or as a string.
@@ -68,7 +65,7 @@ fn parse_choice(input: ParseStream<'_>, argument: &str, values: &[(&'static str,
     let (word, span) = if input.peek(LitStr) {
         let literal: LitStr = input.parse()?;
         (literal.value(), literal.span())
-    } else if input.peek(syn::Ident::peek_any) {
+    } else if input.peek(Ident::peek_any) {
         let ident = input.call(Ident::parse_any)?;
         (ident.unraw().to_string(), ident.span())
     } else {
@@ -81,7 +78,7 @@ fn parse_choice(input: ParseStream<'_>, argument: &str, values: &[(&'static str,
     };
     let known: Vec<&'static str> = values.iter().map(|(word, _)| *word).collect();
     match known.iter().find(|known| **known == word) {
-        Some(word) => Ok(Choice { word, span }),
+        Some(word) => Ok(word),
         None => {
             let hint = nearest(&word, &known).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             Err(syn::Error::new(span, format!("`{word}` is no value of `{argument}`, which is one of {}{hint}", list(values))))

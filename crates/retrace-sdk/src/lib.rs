@@ -15,6 +15,7 @@ mod recorded;
 mod value;
 
 pub use opentelemetry_retrace::SpanType;
+pub use retrace_sdk_macros::record;
 
 pub use crate::facts::METADATA_KEYS;
 pub use crate::value::VALUE_BYTES;

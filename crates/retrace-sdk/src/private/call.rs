@@ -169,6 +169,22 @@ pub fn call_sync<T>(call: Call, body: impl FnOnce() -> T, outcome: impl FnOnce(&
     }
 }
 
+/// Calls `body` with the span current, and leaves the call open for what it returned. A panic is recorded, and goes on.
+pub fn call_entered<T>(call: Call, body: impl FnOnce() -> T) -> (Call, T) {
+    let _current = call.context().map(Context::attach);
+    let Some(running) = call.running() else {
+        let value = body();
+        return (call, value);
+    };
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(value) => (call, value),
+        Err(payload) => {
+            running.recorded.end_failed(Failure::panicked(&*payload));
+            resume_unwind(payload)
+        }
+    }
+}
+
 /// The future of a call, with the span current while it is polled. Dropped before it is done the call is cancelled.
 pub fn call_async<F: Future>(
     call: Call,
@@ -199,6 +215,13 @@ pin_project! {
 }
 
 impl Call {
+    /// Records what `outcome` gives, and ends the span.
+    pub(crate) fn finish(self, outcome: impl FnOnce() -> Outcome) {
+        if let Some(running) = self.running() {
+            finish(running, outcome);
+        }
+    }
+
     /// The context of what is below it.
     pub(crate) fn context(&self) -> Option<Context> {
         match &self.0 {
