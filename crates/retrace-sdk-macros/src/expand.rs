@@ -8,7 +8,7 @@ use crate::arguments::{self, Arguments};
 use crate::async_tail::{AsyncTail, async_tail};
 use crate::describe::describe;
 use crate::errors::Errors;
-use crate::function::{self, Function};
+use crate::function::{self, Function, split_inner_attributes};
 use crate::return_type::{FutureOutput, Returned, future_output, projected_output, returned};
 use crate::values::{effects, function_kind};
 
@@ -224,15 +224,19 @@ fn async_move() -> TokenStream {
 /// Writes a block that returns this type. A `return` that is never reached makes the type known before the body is checked.
 fn guided(body: &Group, declared: Option<&TokenStream>) -> TokenStream {
     let span = site();
-    match declared {
-        None => body.to_token_stream(),
-        Some(declared) => quote_spanned! {span=> {
-            if let ::core::option::Option::Some(unreachable) = ::core::option::Option::None::<#declared> {
-                return unreachable;
-            }
-            #body
-        }},
-    }
+    let Some(declared) = declared else {
+        return body.to_token_stream();
+    };
+    let (mut statements, body) = split_inner_attributes(body);
+    statements.extend(quote_spanned! {span=>
+        if let ::core::option::Option::Some(unreachable) = ::core::option::Option::None::<#declared> {
+            return unreachable;
+        }
+    });
+    statements.extend(body.stream());
+    let mut block = Group::new(Delimiter::Brace, statements);
+    block.set_span(body.span());
+    block.to_token_stream()
 }
 
 /// Writes the static description of the function.

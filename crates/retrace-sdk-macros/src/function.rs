@@ -100,8 +100,8 @@ fn braces(token: TokenTree) -> Option<Group> {
     }
 }
 
-/// Separates the inner attributes at the beginning of a body from the rest.
-fn split_inner_attributes(body: &Group) -> (TokenStream, Group) {
+/// Separates the inner attributes at the beginning of a block from the rest of it.
+pub(crate) fn split_inner_attributes(body: &Group) -> (TokenStream, Group) {
     let mut inner = TokenStream::new();
     let mut tokens = body.stream().into_iter().peekable();
     let mut rest: Vec<TokenTree> = Vec::new();

@@ -55,7 +55,7 @@ mod values;
 ///
 /// A value is recorded by `Serialize`, else by `Debug`, else as the name of its type. No bound is required. Expressions
 /// and arguments are evaluated only for calls that are recorded. Expressions of the attribute see the arguments and
-/// `self` as they are when the call begins.
+/// `self` as they are when the call begins, and leave them to the body: several arguments are `input = (&a, &b)`.
 ///
 /// # When a call begins and ends
 ///

@@ -59,7 +59,7 @@ fn described(page: &Page) -> u32 {
     page.size
 }
 
-#[retrace::record(input = (title, size), skip_output)]
+#[retrace::record(input = (title, *size), skip_output)]
 fn replaced(title: &str, size: &mut u32) {
     *size = size.saturating_add(u32::try_from(title.len()).unwrap_or_default());
 }
