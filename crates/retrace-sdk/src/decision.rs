@@ -45,6 +45,16 @@ impl Place {
 }
 
 impl Decision {
+    /// Returns true if it may be recorded.
+    pub(crate) fn records(&self) -> bool {
+        matches!(self, Self::Record(_))
+    }
+
+    /// Returns true if it may be recorded with its inputs and outputs.
+    pub(crate) fn records_content(&self) -> bool {
+        matches!(self, Self::Record(place) if place.installed.captures_content)
+    }
+
     /// Decides on a run or a step of this name that is current below the current context.
     pub(crate) fn here(name: &str) -> Self {
         Context::map_current(|parent| Self::below(parent, name))

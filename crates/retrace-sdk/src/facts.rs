@@ -42,6 +42,29 @@ impl Facts {
         }
     }
 
+    /// Sets an attribute that counts something.
+    pub(crate) fn set_count(&mut self, key: &'static str, count: Option<u64>) {
+        if let Some(count) = count.and_then(|count| i64::try_from(count).ok()) {
+            self.set(key, count);
+        }
+    }
+
+    /// Adds what was stated elsewhere. Of what both state the other's holds.
+    pub(crate) fn merge(&mut self, other: Self) {
+        for pair in other.attributes {
+            match self.attributes.iter_mut().find(|own| own.key == pair.key) {
+                Some(own) => own.value = pair.value,
+                None => self.attributes.push(pair),
+            }
+        }
+        for (key, value) in other.metadata {
+            self.metadata.insert(key.clone(), value);
+            self.changed.insert(key);
+        }
+        other.tags.into_iter().for_each(|tag| self.tag(tag));
+        self.is_truncated |= other.is_truncated;
+    }
+
     /// Sets an attribute that holds recorded content.
     pub(crate) fn set_value(&mut self, key: &'static str, value: Value) {
         self.is_truncated |= value.is_cut();

@@ -106,7 +106,7 @@ impl Installed {
 }
 
 /// Reads `RETRACE_CAPTURE_CONTENT` as the exporter does: on, and off for a value that is not understood.
-fn captures_content() -> bool {
+pub(crate) fn captures_content() -> bool {
     std::env::var_os("RETRACE_CAPTURE_CONTENT")
         .filter(|value| !value.is_empty())
         .is_none_or(|value| matches!(value.to_string_lossy().trim().to_ascii_lowercase().as_str(), "true" | "1" | "yes" | "on"))

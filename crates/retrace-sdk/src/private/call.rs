@@ -18,6 +18,7 @@ use crate::agent::nested;
 use crate::attributes;
 use crate::decision::{Decision, unsampled};
 use crate::failure::Failure;
+use crate::handle::SpanHandle;
 use crate::facts::Facts;
 use crate::input::Arguments;
 use crate::recorded::{Recorded, Start};
@@ -220,6 +221,15 @@ impl Call {
         if let Some(running) = self.running() {
             finish(running, outcome);
         }
+    }
+
+    /// The call of what a handle stands for.
+    pub(crate) fn of(handle: &SpanHandle) -> Self {
+        let cx = handle.context().clone();
+        Self(match handle.recorded() {
+            Some(recorded) => State::Recorded(Running { recorded: Arc::clone(recorded), cx }),
+            None => State::Unsampled(cx),
+        })
     }
 
     /// The context of what is below it.

@@ -1,0 +1,156 @@
+//! Runs, steps and agents around futures.
+
+use std::fmt::Display;
+use std::future::Future;
+use std::marker::PhantomData;
+
+use crate::__private::{Call, Outcome, call_async};
+use crate::builder::{Builder, RunBuilder, StepBuilder};
+use crate::handle::SpanHandle;
+
+/// What a step or an agent can be around: a future, or an async closure that takes the handle.
+///
+/// The parameter of a closure needs its type, `async |step: SpanHandle| …`, unless it is not used;
+/// [`Builder::scope_with`](crate::Builder::scope_with) needs none. `M` tells the two apart and is always inferred.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is neither a future nor an async closure that takes a `SpanHandle`",
+    note = "write `.scope(async {{ … }})` or `.scope_with(async |step| {{ … }})`"
+)]
+pub trait ScopeBody<M> {
+    /// What it gives.
+    type Output;
+
+    /// The future to be run.
+    #[doc(hidden)]
+    fn into_future(self, handle: SpanHandle) -> impl Future<Output = Self::Output>;
+}
+
+/// A body that is a future.
+#[derive(Debug)]
+pub enum ByFuture {}
+
+/// A body that is an async closure.
+#[derive(Debug)]
+pub struct ByClosure<T>(PhantomData<fn() -> T>);
+
+impl<F: Future> ScopeBody<ByFuture> for F {
+    type Output = F::Output;
+
+    fn into_future(self, _: SpanHandle) -> impl Future<Output = F::Output> {
+        self
+    }
+}
+
+impl<T, F: AsyncFnOnce(SpanHandle) -> T> ScopeBody<ByClosure<T>> for F {
+    type Output = T;
+
+    fn into_future(self, handle: SpanHandle) -> impl Future<Output = T> {
+        async move { self(handle).await }
+    }
+}
+
+impl RunBuilder {
+    /// Runs an async closure with the run current. The run starts when the future is first polled, and ends with it: a panic is
+    /// recorded and goes on, and a future that is dropped before is recorded as cancelled.
+    ///
+    /// ```
+    /// # async fn search(question: &str) -> String { question.to_owned() }
+    /// # async fn example() {
+    /// let answer = retrace::run("pipeline")
+    ///     .scope(async |run| {
+    ///         let answer = search("tides").await;
+    ///         run.output(&answer);
+    ///         answer
+    ///     })
+    ///     .await;
+    /// # }
+    /// ```
+    ///
+    /// For a future that is there already: [`Builder::instrument`].
+    pub fn scope<T, F: AsyncFnOnce(SpanHandle) -> T>(self, body: F) -> impl Future<Output = T> {
+        self.scope_with(body)
+    }
+}
+
+impl StepBuilder {
+    /// Runs a future, or an async closure, with the step current. The step starts when the future is first polled, and ends
+    /// with it: a panic is recorded and goes on, and a future that is dropped before is recorded as cancelled.
+    ///
+    /// ```
+    /// use retrace::SpanType;
+    ///
+    /// # async fn search(question: &str) -> String { question.to_owned() }
+    /// # async fn example() {
+    /// let found = retrace::step("web_search", SpanType::ToolCall).scope(async { search("tides").await }).await;
+    /// # }
+    /// ```
+    pub fn scope<M, B: ScopeBody<M>>(self, body: B) -> impl Future<Output = B::Output> {
+        async move {
+            let handle = self.begin();
+            let call = Call::of(&handle);
+            call_async(call, body.into_future(handle), |_| Outcome::unrecorded()).await
+        }
+    }
+}
+
+impl<K> Builder<K> {
+    /// Runs an async closure that takes the handle, with the run or the step current.
+    ///
+    /// ```
+    /// use retrace::SpanType;
+    ///
+    /// # async fn example() {
+    /// let plan = retrace::step("plan", SpanType::Reasoning).scope_with(async |step| {
+    ///     step.output("ask the harbour master");
+    /// }).await;
+    /// # }
+    /// ```
+    pub fn scope_with<T, F: AsyncFnOnce(SpanHandle) -> T>(self, body: F) -> impl Future<Output = T> {
+        async move {
+            let handle = self.begin();
+            let call = Call::of(&handle);
+            call_async(call, async move { body(handle).await }, |_| Outcome::unrecorded()).await
+        }
+    }
+
+    /// Runs a future with the run or the step current.
+    ///
+    /// ```
+    /// # async fn agent() -> u32 { 1 }
+    /// # async fn example() {
+    /// let answer = retrace::run("pipeline").instrument(agent()).await;
+    /// # }
+    /// ```
+    pub fn instrument<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
+        async move {
+            let call = Call::of(&self.begin());
+            call_async(call, future, |_| Outcome::unrecorded()).await
+        }
+    }
+
+    /// [`Builder::scope_with`] for a body that may fail: an `Err` is recorded as a failure.
+    ///
+    /// ```
+    /// # async fn search(question: &str) -> Result<String, std::io::Error> { Ok(question.to_owned()) }
+    /// # async fn example() -> Result<(), std::io::Error> {
+    /// let answer = retrace::run("pipeline").try_scope(async |run| {
+    ///     let answer = search("tides").await?;
+    ///     run.output(&answer);
+    ///     Ok::<_, std::io::Error>(answer)
+    /// }).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn try_scope<T, E: Display, F>(self, body: F) -> impl Future<Output = Result<T, E>>
+    where
+        F: AsyncFnOnce(SpanHandle) -> Result<T, E>,
+    {
+        self.scope_with(async move |handle| {
+            let run = handle.clone();
+            body(handle).await.inspect_err(|error| {
+                run.fail(error);
+            })
+        })
+    }
+}
+
