@@ -69,14 +69,18 @@ impl Details {
         self.arguments.replace(value);
     }
 
-    /// The session of the run.
+    /// The session of the run; none for `null`, such as `None`.
     pub fn session(&mut self, value: Value) {
-        self.facts.set(attributes::SESSION_ID, value.into_plain());
+        if !value.is_null() {
+            self.facts.set(attributes::SESSION_ID, value.into_plain());
+        }
     }
 
-    /// The user on whose behalf it runs.
+    /// The user on whose behalf it runs; none for `null`, such as `None`.
     pub fn user(&mut self, value: Value) {
-        self.facts.set(attributes::USER_ID, value.into_plain());
+        if !value.is_null() {
+            self.facts.set(attributes::USER_ID, value.into_plain());
+        }
     }
 
     /// Metadata.
