@@ -2,14 +2,14 @@
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens as _, quote_spanned};
-use syn::Expr;
+use syn::{Expr, ExprClosure, Pat};
 
 use crate::arguments::{self, Arguments};
 use crate::async_tail::{AsyncTail, async_tail};
 use crate::describe::describe;
 use crate::errors::Errors;
 use crate::function::{self, Function, split_inner_attributes};
-use crate::return_type::{FutureOutput, Returned, future_output, projected_output, returned};
+use crate::return_type::{FutureOutput, Returned, future_output, projected_output, returned, stream_item};
 use crate::values::{effects, function_kind};
 
 /// Expands the attribute. With an error, the function is left as it is, so that uses of it do not fail as well.
@@ -130,7 +130,7 @@ impl<'a> Expansion<'a> {
         let (begin, call, private) = (&self.begin, &self.call, &self.private);
         let span = site();
         if self.arguments.stream.is_some() {
-            let outcome = self.outcome(None);
+            let outcome = self.outcome(stream_item(&self.function.signature).as_ref());
             return quote_spanned! {span=>
                 #begin
                 let (call, value) = #private::call_until(#call, #keywords #body).await;
@@ -162,7 +162,8 @@ impl<'a> Expansion<'a> {
 
     /// Writes the call of a function that returns a stream: it begins at once.
     fn streaming(&self) -> TokenStream {
-        let (entered, private, outcome) = (self.entered(), &self.private, self.outcome(None));
+        let item = stream_item(&self.function.signature);
+        let (entered, private, outcome) = (self.entered(), &self.private, self.outcome(item.as_ref()));
         let span = site();
         quote_spanned! {span=>
             #entered
@@ -193,16 +194,12 @@ impl<'a> Expansion<'a> {
             Some(output) => quote_spanned!(span=> #value: &#output),
             None => value.to_token_stream(),
         };
-        if self.arguments.skip_output.is_some() {
-            return quote_spanned!(span=> |#parameter| #private::outcome!(#value, skip));
-        }
-        match &self.arguments.output {
-            Some(function) => {
-                let function: &Expr = function;
-                quote_spanned!(span=> |#parameter| #private::outcome!(#value, #function))
-            }
-            None => quote_spanned!(span=> |#parameter| #private::outcome!(#value)),
-        }
+        let recorded = match (self.arguments.skip_output, &self.arguments.output) {
+            (Some(_), _) => quote_spanned!(span=> , skip),
+            (None, Some(function)) => output_closure(function),
+            (None, None) => TokenStream::new(),
+        };
+        quote_spanned!(span=> |#parameter| #private::outcome!(#value #recorded))
     }
 
     /// Writes the body of an `async fn` so that its type is the declared one.
@@ -213,6 +210,18 @@ impl<'a> Expansion<'a> {
             Returned::Type(declared) => guided(body, Some(&declared)),
             Returned::Never => guided(body, Some(&quote_spanned!(span=> ::core::convert::Infallible))),
         }
+    }
+}
+
+/// Writes the function of `output` as a closure whose parameter has no type.
+fn output_closure(function: &Expr) -> TokenStream {
+    let span = site();
+    let Expr::Closure(ExprClosure { inputs, body, .. }) = function else {
+        return quote_spanned!(span=> , |out| (#function)(out));
+    };
+    match inputs.first() {
+        Some(Pat::Type(typed)) => quote_spanned!(span=> , |out| { let #typed = out; #body }),
+        pattern => quote_spanned!(span=> , |#pattern| #body),
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) fn future_output(signature: &Signature) -> Option<FutureOutput> {
     };
     let declared = peeled(declared);
     match declared {
-        Type::ImplTrait(opaque) => bound_output(opaque.bounds.iter()),
+        Type::ImplTrait(opaque) => associated(opaque.bounds.iter(), "Future", "Output").map(FutureOutput),
         Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident.to_string().ends_with("BoxFuture")) => {
             Some(projected(declared))
         }
@@ -68,8 +68,8 @@ fn projected(declared: &Type) -> FutureOutput {
 /// Looks through `Pin<_>` and `Box<_>` for a trait object or opaque type that is a future.
 fn boxed_output(declared: &Type) -> Option<FutureOutput> {
     match peeled(declared) {
-        Type::TraitObject(object) => bound_output(object.bounds.iter()),
-        Type::ImplTrait(opaque) => bound_output(opaque.bounds.iter()),
+        Type::TraitObject(object) => associated(object.bounds.iter(), "Future", "Output").map(FutureOutput),
+        Type::ImplTrait(opaque) => associated(opaque.bounds.iter(), "Future", "Output").map(FutureOutput),
         Type::Path(path) => {
             let last = path.path.segments.last()?;
             let PathArguments::AngleBracketed(arguments) = &last.arguments else {
@@ -87,24 +87,40 @@ fn boxed_output(declared: &Type) -> Option<FutureOutput> {
     }
 }
 
-/// Returns the `Output` of the bound that is `Future`.
-fn bound_output<'a>(mut bounds: impl Iterator<Item = &'a TypeParamBound>) -> Option<FutureOutput> {
+/// Returns the item of the `impl Stream` that stands in a return type, as far as it is written.
+pub(crate) fn stream_item(signature: &Signature) -> Option<TokenStream> {
+    let ReturnType::Type(_, declared) = &signature.output else {
+        return None;
+    };
+    let mut item = None;
+    each_type(&mut declared.clone(), &mut |inner| {
+        if let (Type::ImplTrait(opaque), None) = (&*inner, &item) {
+            item = associated(opaque.bounds.iter(), "Stream", "Item").flatten();
+        }
+    });
+    item
+}
+
+/// Looks for a bound by this trait. Returns its associated type, as far as it can be written.
+fn associated<'a>(
+    mut bounds: impl Iterator<Item = &'a TypeParamBound>,
+    of: &str,
+    name: &str,
+) -> Option<Option<TokenStream>> {
     bounds.find_map(|bound| {
         let TypeParamBound::Trait(bound) = bound else {
             return None;
         };
-        let last = bound.path.segments.last().filter(|last| last.ident == "Future")?;
+        let last = bound.path.segments.last().filter(|last| last.ident == of)?;
         let PathArguments::AngleBracketed(arguments) = &last.arguments else {
-            return Some(FutureOutput(None));
+            return Some(None);
         };
-        let output = arguments.args.iter().find_map(|argument| match argument {
-            GenericArgument::AssocType(output) if output.ident == "Output" => Some(&output.ty),
+        let written = arguments.args.iter().find_map(|argument| match argument {
+            GenericArgument::AssocType(written) if written.ident == name => Some(peeled(&written.ty)),
             _ => None,
         });
-        Some(FutureOutput(output.and_then(|output| match peeled(output) {
-            Type::ImplTrait(_) | Type::Never(_) => None,
-            output => Some(erased(output)),
-        })))
+        let written = written.filter(|written| !matches!(written, Type::ImplTrait(_) | Type::Never(_)));
+        Some(written.map(erased))
     })
 }
 
@@ -217,6 +233,21 @@ mod tests {
             let found = future_output(&signature(text));
             let found = found.map(|FutureOutput(output)| output.map(|tokens| tokens.to_string().replace(' ', "")));
             assert_eq!(found, expected.map(|output| output.map(str::to_owned)), "{text}");
+        }
+    }
+
+    #[test]
+    fn items_of_streams_are_found_in_what_is_returned() {
+        for (text, expected) in [
+            ("fn f() -> impl Stream<Item = Result<u8, E>> + Send", Some("Result<u8,E>")),
+            ("fn f() -> Result<Pin<Box<impl futures::Stream<Item = u8>>>, E>", Some("u8")),
+            ("fn f() -> impl Stream<Item = impl Display>", None),
+            ("fn f() -> Pin<Box<dyn Stream<Item = u8>>>", None),
+            ("fn f() -> impl Iterator<Item = u8>", None),
+            ("fn f()", None),
+        ] {
+            let found = stream_item(&signature(text)).map(|tokens| tokens.to_string().replace(' ', ""));
+            assert_eq!(found.as_deref(), expected, "{text}");
         }
     }
 }

@@ -331,7 +331,7 @@ mod elsewhere {
 fn by_another_path() {}
 
 #[test]
-fn r#crate() {
+fn path_of_the_crate() {
     let pipeline = start();
     by_another_path();
     pipeline.run("crate");

@@ -9,7 +9,7 @@ use std::fmt;
 use std::future::{pending, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 use serde_json::{Value, json};

@@ -7,6 +7,7 @@ mod counting;
 
 use opentelemetry::trace::{TraceContextExt as _, Tracer as _, TracerProvider as _};
 use opentelemetry::{Context, trace::SpanContext};
+use retrace::Failures;
 use retrace_local::{Server, TraceQuery};
 
 use crate::counting::{call_all, evaluations};
@@ -18,7 +19,7 @@ fn nothing_is_evaluated_when_nothing_is_sampled() {
         .with_api_key("rt_local")
         .with_base_url(server.url())
         .with_sample_rate(0.0)
-        .with_failures(false)
+        .with_failures(Failures::Off)
         .install()
         .unwrap();
     call_all();

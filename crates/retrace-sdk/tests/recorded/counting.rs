@@ -12,19 +12,19 @@ thread_local! {
 }
 
 /// Counts an evaluation on this thread.
-pub fn evaluated<T>(value: T) -> T {
+pub(crate) fn evaluated<T>(value: T) -> T {
     READ.with(|read| read.set(read.get() + 1));
     value
 }
 
 /// Returns the number of evaluations on this thread since the last call.
-pub fn evaluations() -> usize {
+pub(crate) fn evaluations() -> usize {
     READ.with(|read| read.replace(0))
 }
 
 /// Read by `Serialize`.
 #[derive(Clone, Copy)]
-pub struct Serialised;
+pub(crate) struct Serialised;
 
 impl Serialize for Serialised {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -34,7 +34,7 @@ impl Serialize for Serialised {
 
 /// Read by `Debug`, and by `Display` as an error.
 #[derive(Clone, Copy)]
-pub struct Formatted;
+pub(crate) struct Formatted;
 
 impl fmt::Debug for Formatted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -91,7 +91,7 @@ fn steps(first: Serialised) -> Serialised {
 }
 
 /// Calls functions of every kind with values that count how often they are read.
-pub fn call_all() {
+pub(crate) fn call_all() {
     sync(Serialised, Formatted);
     expressions();
     assert!(fails_later(Serialised, Formatted).now_or_never().unwrap().is_err());

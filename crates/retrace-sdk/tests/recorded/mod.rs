@@ -10,9 +10,9 @@ use retrace_protocol::{Json, Span, Trace};
 use serde_json::Value;
 
 /// The pipeline of a test program: everything it records goes to a receiver of its own.
-pub struct Pipeline {
-    pub server: Server,
-    pub guard: retrace::Guard,
+pub(crate) struct Pipeline {
+    pub(crate) server: Server,
+    pub(crate) guard: retrace::Guard,
 }
 
 static PIPELINE: LazyLock<Pipeline> = LazyLock::new(|| {
@@ -22,7 +22,7 @@ static PIPELINE: LazyLock<Pipeline> = LazyLock::new(|| {
 });
 
 /// Starts recording. Every test calls it first, because recording begins with it.
-pub fn start() -> &'static Pipeline {
+pub(crate) fn start() -> &'static Pipeline {
     &PIPELINE
 }
 
@@ -32,14 +32,14 @@ impl Pipeline {
     }
 
     /// Returns the only run of this name, with its spans.
-    pub fn run(&self, name: &str) -> Run {
+    pub(crate) fn run(&self, name: &str) -> Run {
         let mut runs = self.runs(name);
         assert_eq!(runs.len(), 1, "runs named {name}");
         runs.remove(0)
     }
 
     /// Returns the runs of this name, newest first.
-    pub fn runs(&self, name: &str) -> Vec<Run> {
+    pub(crate) fn runs(&self, name: &str) -> Vec<Run> {
         self.provider().force_flush().unwrap();
         let query = TraceQuery::new().with_limit(TraceQuery::MAX_LIMIT);
         let traces = self.server.traces(&query).unwrap().traces;
@@ -50,11 +50,11 @@ impl Pipeline {
 
 /// A run as the receiver has it.
 #[derive(Debug)]
-pub struct Run(pub Trace);
+pub(crate) struct Run(pub(crate) Trace);
 
 impl Run {
     /// Returns the only span of this name.
-    pub fn span(&self, name: &str) -> &Span {
+    pub(crate) fn span(&self, name: &str) -> &Span {
         let mut spans = self.spans().iter().filter(|span| span.name == name);
         let span = spans.next().unwrap_or_else(|| panic!("no span named {name} in {:#?}", self.0));
         assert!(spans.next().is_none(), "several spans named {name}");
@@ -62,40 +62,40 @@ impl Run {
     }
 
     /// Returns the span of the run itself.
-    pub fn root(&self) -> &Span {
+    pub(crate) fn root(&self) -> &Span {
         let mut roots = self.spans().iter().filter(|span| span.parent_id.is_none());
         let root = roots.next().unwrap();
         assert!(roots.next().is_none());
         root
     }
 
-    pub fn spans(&self) -> &[Span] {
+    pub(crate) fn spans(&self) -> &[Span] {
         self.0.spans.as_deref().unwrap()
     }
 
-    pub fn status(&self) -> &str {
+    pub(crate) fn status(&self) -> &str {
         self.0.status.as_ref().unwrap().as_str()
     }
 
-    pub fn error(&self) -> Option<&str> {
+    pub(crate) fn error(&self) -> Option<&str> {
         self.root().error.as_deref()
     }
 
-    pub fn input(&self) -> Value {
+    pub(crate) fn input(&self) -> Value {
         json(self.root().input.as_ref())
     }
 
-    pub fn output(&self) -> Value {
+    pub(crate) fn output(&self) -> Value {
         json(self.root().output.as_ref())
     }
 
-    pub fn metadata(&self) -> Value {
+    pub(crate) fn metadata(&self) -> Value {
         json(self.0.metadata.as_ref())
     }
 }
 
 /// Returns a value of the receiver, `null` where there is none.
-pub fn json(value: Option<&Json>) -> Value {
+pub(crate) fn json(value: Option<&Json>) -> Value {
     value.map_or(Value::Null, |value| value.to_value().unwrap())
 }
 
