@@ -8,6 +8,8 @@ pub(crate) struct Items {
     text: String,
     /// More items came than there was room for.
     is_cut: bool,
+    /// Items came that are not recorded.
+    is_left_out: bool,
 }
 
 impl Items {
@@ -21,6 +23,18 @@ impl Items {
         let item = item.as_json_text();
         self.text.push(if self.text.is_empty() { '[' } else { ',' });
         self.text.push_str(&item);
+    }
+
+    /// States that an item came that is not recorded.
+    pub(crate) fn leave_out(&mut self) {
+        self.is_left_out = true;
+    }
+
+    /// States that no more items come: a list without items is an empty one.
+    pub(crate) fn complete(&mut self) {
+        if self.text.is_empty() && !self.is_cut && !self.is_left_out {
+            self.text.push('[');
+        }
     }
 
     /// The list; `None` if nothing was read.

@@ -25,6 +25,7 @@ mod value;
 pub use opentelemetry;
 pub use opentelemetry_retrace::*;
 pub use opentelemetry_sdk;
+pub use retrace_sdk_macros::record;
 
 pub use crate::agent::{AgentBuilder, AgentGuard, agent};
 pub use crate::builder::{Builder, Run, RunBuilder, Step, StepBuilder, fork_point, run, step};

@@ -128,6 +128,11 @@ impl Value {
         Self { text, is_json: true, is_cut: true }
     }
 
+    /// Returns true for JSON `null`.
+    pub(crate) fn is_null(&self) -> bool {
+        self.is_json && self.text == "null"
+    }
+
     /// Returns true for a JSON object.
     pub(crate) fn is_object(&self) -> bool {
         self.is_json && self.text.starts_with('{')

@@ -68,14 +68,18 @@ impl Details {
         self.arguments.replace(value);
     }
 
-    /// The session of the run.
+    /// The session of the run; none for `null`, such as `None`.
     pub fn session(&mut self, value: Value) {
-        self.facts.set(attributes::SESSION_ID, value.into_plain());
+        if !value.is_null() {
+            self.facts.set(attributes::SESSION_ID, value.into_plain());
+        }
     }
 
-    /// The user on whose behalf it runs.
+    /// The user on whose behalf it runs; none for `null`, such as `None`.
     pub fn user(&mut self, value: Value) {
-        self.facts.set(attributes::USER_ID, value.into_plain());
+        if !value.is_null() {
+            self.facts.set(attributes::USER_ID, value.into_plain());
+        }
     }
 
     /// Metadata.
@@ -161,6 +165,22 @@ pub fn call_sync<T>(call: Call, body: impl FnOnce() -> T, outcome: impl FnOnce(&
     }
 }
 
+/// Calls `body` with the span current, and leaves the call open for what it returned. A panic is recorded, and goes on.
+pub fn call_entered<T>(call: Call, body: impl FnOnce() -> T) -> (Call, T) {
+    let _current = call.context().map(Context::attach);
+    let Some(running) = call.running() else {
+        let value = body();
+        return (call, value);
+    };
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(value) => (call, value),
+        Err(payload) => {
+            running.recorded.end_failed(Failure::panicked(&*payload));
+            resume_unwind(payload)
+        }
+    }
+}
+
 /// The future of a call, with the span current while it is polled. Dropped before it is done the call is cancelled.
 pub fn call_async<F: Future>(
     call: Call,
@@ -191,6 +211,13 @@ pin_project! {
 }
 
 impl Call {
+    /// Records what `outcome` gives, and ends the span.
+    pub(crate) fn finish(self, outcome: impl FnOnce() -> Outcome) {
+        if let Some(running) = self.running() {
+            finish(running, outcome);
+        }
+    }
+
     /// The call of what a handle stands for.
     pub(crate) fn of(handle: &SpanHandle) -> Self {
         let cx = handle.context().clone();

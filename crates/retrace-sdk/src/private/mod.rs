@@ -3,19 +3,25 @@
 mod call;
 mod capture;
 mod outcome;
+mod returned;
 mod stream;
+mod until;
 
 pub use futures_core::Stream;
 pub use std::future::Future;
 
-pub use self::call::{Call, Details, begin, call_async, call_sync};
+pub use self::call::{Call, Details, begin, call_async, call_entered, call_sync};
 pub use self::capture::{Capture, ViaDebug, ViaName, ViaSerialize};
 pub use self::outcome::{
     ErrorOf, Outcome, Plain, Returned, Shape, ViaDebugError, ViaDisplay, ViaDynError, ViaError, ViaNameError, ViaPlain, ViaShape,
 };
+pub use self::returned::{Futures, Holders, Probe, RecordableStream, Streams, probe};
 pub use self::stream::{Recording, call_stream};
+pub use self::until::call_until;
 pub use crate::value::Value;
-pub use crate::{__capture as capture, __outcome as outcome, SpanType};
+pub use crate::{
+    __capture as capture, __failed as failed, __future as future, __outcome as outcome, __stream as stream, SpanType,
+};
 
 /// Static description of a recorded function.
 #[derive(Clone, Copy, Debug)]

@@ -209,20 +209,33 @@ macro_rules! __outcome {
         match $value {
             __value => {
                 #[allow(unused_imports)]
-                use $crate::__private::{
-                    ViaDebugError as _, ViaDisplay as _, ViaDynError as _, ViaError as _, ViaNameError as _, ViaPlain as _,
-                    ViaShape as _,
-                };
+                use $crate::__private::{ViaPlain as _, ViaShape as _};
                 #[allow(clippy::needless_borrow)]
                 match (&&$crate::__private::Returned(__value)).shape() {
                     $crate::__private::Shape::Value($out) => $returned,
                     $crate::__private::Shape::Nothing => {
                         $crate::__private::Outcome::returned($crate::__private::Value::null())
                     }
-                    $crate::__private::Shape::Failed(__error) => $crate::__private::Outcome::failed(
-                        (&&&&&$crate::__private::ErrorOf(__error)).failure(),
-                    ),
+                    $crate::__private::Shape::Failed(__error) => $crate::__failed!(__error),
                 }
+            }
+        }
+    };
+}
+
+/// The outcome of a call from a reference to its error.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __failed {
+    ($error:expr) => {
+        match $error {
+            __error => {
+                #[allow(unused_imports)]
+                use $crate::__private::{
+                    ViaDebugError as _, ViaDisplay as _, ViaDynError as _, ViaError as _, ViaNameError as _,
+                };
+                #[allow(clippy::needless_borrow)]
+                $crate::__private::Outcome::failed((&&&&&$crate::__private::ErrorOf(__error)).failure())
             }
         }
     };

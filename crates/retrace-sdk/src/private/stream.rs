@@ -79,12 +79,13 @@ impl<S: Stream, O: FnMut(&S::Item) -> Outcome> Stream for Recording<S, O> {
                 match &item {
                     Some(item) => match catch_unwind(AssertUnwindSafe(|| (this.item)(item))) {
                         Ok(Outcome(Ended::Returned(Some(value)))) if recorded.captures_content() => this.items.push(&value),
-                        Ok(Outcome(Ended::Returned(_))) => {}
+                        Ok(Outcome(Ended::Returned(_))) => this.items.leave_out(),
                         Ok(Outcome(Ended::Failed(failure))) => recorded.fail(failure),
                         Err(_) => this.items.push(&Value::unreadable()),
                     },
                     None => {
                         this.body.set(None);
+                        this.items.complete();
                         end(recorded, this.items);
                     }
                 }
