@@ -77,14 +77,14 @@ impl Decision {
             let (is_certain, trace_id) = match above {
                 Above::Unrecorded => return Self::Nothing,
                 Above::Recording => (true, None),
-                Above::Remote => (false, None),
+                Above::Ended | Above::Remote => (false, None),
                 Above::Nothing => match installed.head.as_ref().map(|head| head.decide(name)) {
                     Some(Head::Drop) => return Self::Unsampled,
                     Some(Head::Record(trace_id)) => (true, trace_id),
                     None => (false, None),
                 },
             };
-            let has_parent = matches!(above, Above::Recording);
+            let has_parent = matches!(above, Above::Recording | Above::Ended);
             Self::Record(Place {
                 installed: Arc::clone(installed),
                 parent: parent.clone(),
@@ -103,6 +103,8 @@ enum Above {
     Nothing,
     Remote,
     Recording,
+    /// It has ended, and was recorded: what begins below it late still belongs there.
+    Ended,
     Unrecorded,
 }
 
@@ -117,6 +119,7 @@ impl Above {
             (false, _) => Self::Nothing,
             (true, true) => Self::Remote,
             (true, false) if span.is_recording() => Self::Recording,
+            (true, false) if context.is_sampled() || parent.get::<Innermost>().is_some() => Self::Ended,
             (true, false) => Self::Unrecorded,
         }
     }
