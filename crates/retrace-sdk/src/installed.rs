@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
+use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry::trace::{SpanBuilder, Tracer as _, TracerProvider as _};
 use opentelemetry::{Context, InstrumentationScope, global};
-use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry_retrace::__private::HeadSampler;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 
@@ -26,7 +26,8 @@ pub(crate) struct Installed {
     pub(crate) is_enabled: bool,
 }
 
-static CURRENT: LazyLock<RwLock<Arc<Installed>>> = LazyLock::new(|| RwLock::new(Arc::new(Installed::from_environment())));
+static CURRENT: LazyLock<RwLock<Arc<Installed>>> =
+    LazyLock::new(|| RwLock::new(Arc::new(Installed::from_environment())));
 static GENERATION: AtomicU64 = AtomicU64::new(1);
 
 thread_local! {
@@ -107,7 +108,7 @@ impl Installed {
 
 /// Reads `RETRACE_CAPTURE_CONTENT` as the exporter does: on, and off for a value that is not understood.
 pub(crate) fn captures_content() -> bool {
-    std::env::var_os("RETRACE_CAPTURE_CONTENT")
-        .filter(|value| !value.is_empty())
-        .is_none_or(|value| matches!(value.to_string_lossy().trim().to_ascii_lowercase().as_str(), "true" | "1" | "yes" | "on"))
+    std::env::var_os("RETRACE_CAPTURE_CONTENT").filter(|value| !value.is_empty()).is_none_or(|value| {
+        matches!(value.to_string_lossy().trim().to_ascii_lowercase().as_str(), "true" | "1" | "yes" | "on")
+    })
 }
