@@ -178,10 +178,10 @@ fn resumable() {
     retrace::run("pipeline").resumable().input(json!({ "topic": "tides" })).start().end();
     retrace::run("pipeline").input("tides").resumable().start().end();
     let runs = recording.runs();
-    for (run, input) in runs.iter().zip([
-        json!({ "args": [], "kwargs": { "topic": "tides" } }),
-        json!({ "args": ["tides"], "kwargs": {} }),
-    ]) {
+    for (run, input) in runs
+        .iter()
+        .zip([json!({ "args": [], "kwargs": { "topic": "tides" } }), json!({ "args": ["tides"], "kwargs": {} })])
+    {
         assert_eq!((metadata(run, "_resumable"), value(&run.input)), (json!(true), input));
     }
 }
