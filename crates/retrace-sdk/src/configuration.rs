@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use opentelemetry_retrace::__private::HeadSampler;
 use opentelemetry_retrace::{
-    ApiKey, BuildError, Compression, Failures, Installer, Record, RetraceIdGenerator, RetraceSampler, RetraceSamplerBuilder,
-    RetraceSpanProcessor, RetraceSpanProcessorBuilder, Signal, SpanFacts, SpanSelection, Transport, UnknownTransport,
+    ApiKey, BuildError, Compression, Failures, Installer, Record, RetraceIdGenerator, RetraceSampler,
+    RetraceSamplerBuilder, RetraceSpanProcessor, RetraceSpanProcessorBuilder, Signal, SpanFacts, SpanSelection,
+    Transport, UnknownTransport,
 };
 use opentelemetry_sdk::trace::{SpanProcessor, TracerProviderBuilder};
 

@@ -2,14 +2,14 @@
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+use std::time::Duration;
 
+use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry::trace::{SpanBuilder, Tracer as _, TracerProvider as _};
 use opentelemetry::{Context, InstrumentationScope, global};
-use opentelemetry::trace::TraceContextExt as _;
-use opentelemetry_retrace::RetraceSpanProcessor;
 use opentelemetry_retrace::__private::HeadSampler;
+use opentelemetry_retrace::RetraceSpanProcessor;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, SpanProcessor as _};
 
 /// Instrumentation scope of the spans that this crate makes.
@@ -36,7 +36,8 @@ struct Pipeline {
     processor: RetraceSpanProcessor,
 }
 
-static CURRENT: LazyLock<RwLock<Arc<Installed>>> = LazyLock::new(|| RwLock::new(Arc::new(Installed::from_environment())));
+static CURRENT: LazyLock<RwLock<Arc<Installed>>> =
+    LazyLock::new(|| RwLock::new(Arc::new(Installed::from_environment())));
 static GENERATION: AtomicU64 = AtomicU64::new(1);
 
 thread_local! {
@@ -139,7 +140,7 @@ impl Installed {
 
 /// Reads `RETRACE_CAPTURE_CONTENT` as the exporter does: on, and off for a value that is not understood.
 pub(crate) fn captures_content() -> bool {
-    std::env::var_os("RETRACE_CAPTURE_CONTENT")
-        .filter(|value| !value.is_empty())
-        .is_none_or(|value| matches!(value.to_string_lossy().trim().to_ascii_lowercase().as_str(), "true" | "1" | "yes" | "on"))
+    std::env::var_os("RETRACE_CAPTURE_CONTENT").filter(|value| !value.is_empty()).is_none_or(|value| {
+        matches!(value.to_string_lossy().trim().to_ascii_lowercase().as_str(), "true" | "1" | "yes" | "on")
+    })
 }

@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use opentelemetry::trace::{SpanBuilder, Status, TraceContextExt as _};
 use opentelemetry::Context;
-use opentelemetry_retrace::SpanType;
+use opentelemetry::trace::{SpanBuilder, Status, TraceContextExt as _};
 use opentelemetry_retrace::__private::AgentScope;
+use opentelemetry_retrace::SpanType;
 
 use crate::attributes;
 use crate::decision::Place;
-use crate::failure::Failure;
 use crate::facts::Facts;
+use crate::failure::Failure;
 use crate::open::{self, Ticket};
 use crate::value::Value;
 
@@ -82,7 +82,9 @@ impl Recorded {
             facts.add(agent.attributes());
         }
         let mut describe = Some(describe);
-        if place.is_certain && let Some(describe) = describe.take() {
+        if place.is_certain
+            && let Some(describe) = describe.take()
+        {
             describe(&mut facts, captures_content);
         }
         let builder = SpanBuilder::from_name(start.name).with_attributes(facts.take());

@@ -14,14 +14,24 @@ fn a_scope_ends_with_its_body() {
     let recording = record();
     let answer = block_on(retrace::run("pipeline").scope(async |run| {
         pause().await;
-        let found = run.step("search", SpanType::ToolCall).scope(async { pause().await; 2 }).await;
+        let found = run
+            .step("search", SpanType::ToolCall)
+            .scope(async {
+                pause().await;
+                2
+            })
+            .await;
         let told = retrace::step("plan", SpanType::Reasoning).scope(async |step: retrace::SpanHandle| {
             pause().await;
             step.output("done");
             1
         });
         let told = told.await;
-        retrace::step("act", SpanType::Action).scope_with(async |step| { step.output(true); }).await;
+        retrace::step("act", SpanType::Action)
+            .scope_with(async |step| {
+                step.output(true);
+            })
+            .await;
         retrace::fork_point("after");
         retrace::current().metadata("from", "anywhere");
         run.output(found + told);
@@ -83,10 +93,12 @@ fn a_panic_fails_it_and_goes_on() {
             let _run = retrace::run("guard").start();
             panic!("as intended")
         }),
-        ("future", &|| block_on(retrace::run("future").scope(async |_| {
-            pause().await;
-            panic!("as intended")
-        }))),
+        ("future", &|| {
+            block_on(retrace::run("future").scope(async |_| {
+                pause().await;
+                panic!("as intended")
+            }))
+        }),
         ("open", &|| {
             let _run = retrace::run("open").open();
             panic!("as intended")
@@ -126,7 +138,10 @@ fn what_is_open_when_recording_stops_has_failed() {
     let run = retrace::run("pipeline").start();
     let step = run.step("wait", SpanType::Action).open();
     let stored = recording.run();
-    assert_eq!((stored.status, stored.error.as_deref()), (Some(Status::Failed), Some("not ended when recording stopped")));
+    assert_eq!(
+        (stored.status, stored.error.as_deref()),
+        (Some(Status::Failed), Some("not ended when recording stopped"))
+    );
     assert!(spans(&stored).iter().all(|span| span.ended_at.is_some()));
     // Later ends change nothing.
     step.end();

@@ -1,9 +1,9 @@
 //! Pipelines of the application, and spans of libraries.
 
+use retrace::SpanType;
 use retrace::opentelemetry::trace::{Span as _, TraceContextExt as _, Tracer as _, TracerProvider as _};
 use retrace::opentelemetry::{Context, KeyValue, global};
 use retrace::opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
-use retrace::SpanType;
 use retrace_local::Server;
 use retrace_protocol::Status;
 use serde_json::json;

@@ -69,7 +69,9 @@ fn an_unsampled_run_records_nothing_and_evaluates_nothing() {
         assert!(cx.span().span_context().is_valid(), "a call that leaves the process states the decision");
         assert!(!cx.span().span_context().is_sampled());
         block_on(async {
-            retrace::spawn(async { assert!(!retrace::step("task", SpanType::Action).start().is_recorded()) }).await.unwrap();
+            retrace::spawn(async { assert!(!retrace::step("task", SpanType::Action).start().is_recorded()) })
+                .await
+                .unwrap();
         });
         7
     });

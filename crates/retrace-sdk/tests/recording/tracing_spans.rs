@@ -10,9 +10,8 @@ use crate::{block_on, pause};
 #[test]
 fn spans_of_tracing_and_steps_make_one_tree() {
     use retrace::SpanSelection;
-    let recording = record_with(|configuration| {
-        configuration.with_span_selection(SpanSelection::All).with_transport("http")
-    });
+    let recording =
+        record_with(|configuration| configuration.with_span_selection(SpanSelection::All).with_transport("http"));
     let tracer = recording.guard.as_ref().unwrap().provider().unwrap().tracer("tracing");
     let subscriber = tracing_subscriber::registry().with(tracing_opentelemetry::layer().with_tracer(tracer));
     tracing::subscriber::with_default(subscriber, || {
