@@ -13,8 +13,24 @@ use crate::values::{Choice, parse_effects, parse_type};
 
 /// Every argument there is, for suggestions.
 const KNOWN: &[&str] = &[
-    "agent", "crate", "effects", "input", "metadata", "name", "output", "replay", "resumable", "role", "session", "skip",
-    "skip_all", "skip_output", "stream", "tags", "type", "user",
+    "agent",
+    "crate",
+    "effects",
+    "input",
+    "metadata",
+    "name",
+    "output",
+    "replay",
+    "resumable",
+    "role",
+    "session",
+    "skip",
+    "skip_all",
+    "skip_output",
+    "stream",
+    "tags",
+    "type",
+    "user",
 ];
 
 /// Arguments as they are written. An argument that is `None` or empty was not given.
@@ -88,38 +104,43 @@ impl Arguments {
             self.given.push((argument.clone(), span));
         }
         match argument.as_str() {
-            "name" => self.name = Some(text(input, "name", "…")?),
+            "name" => self.name = Some(text(input, "name", "…", span)?),
             "type" => {
-                equals(input, "type", "tool_call")?;
+                equals(input, "type", "tool_call", span)?;
                 self.kind = Some(parse_type(input)?);
             }
-            "input" => self.input = Some(expression(input, "input", "expr")?),
-            "skip" => self.skip = idents(input)?,
+            "input" => self.input = Some(expression(input, "input", "expr", span)?),
+            "skip" => self.skip = idents(input, span)?,
             "skip_all" => self.skip_all = Some(flag(input, "skip_all", span)?),
-            "output" => self.output = Some(function(input)?),
+            "output" => self.output = Some(function(input, span)?),
             "skip_output" => self.skip_output = Some(flag(input, "skip_output", span)?),
-            "session" => self.session = Some(expression(input, "session", "expr")?),
-            "user" => self.user = Some(expression(input, "user", "expr")?),
-            "tags" => self.tags = tags(input)?,
-            "metadata" => self.metadata = metadata(input)?,
-            "agent" => self.agent = Some(text(input, "agent", "id")?),
-            "role" => self.role = Some(text(input, "role", "…")?),
+            "session" => self.session = Some(expression(input, "session", "expr", span)?),
+            "user" => self.user = Some(expression(input, "user", "expr", span)?),
+            "tags" => self.tags = tags(input, span)?,
+            "metadata" => self.metadata = metadata(input, span)?,
+            "agent" => self.agent = Some(text(input, "agent", "id", span)?),
+            "role" => self.role = Some(text(input, "role", "…", span)?),
             "resumable" => self.resumable = Some(flag(input, "resumable", span)?),
             "replay" => self.replay = Some(flag(input, "replay", span)?),
             "effects" => {
-                equals(input, "effects", "none")?;
+                equals(input, "effects", "none", span)?;
                 self.effects = Some(parse_effects(input)?);
             }
             "stream" => self.stream = Some(flag(input, "stream", span)?),
             "crate" => {
-                equals(input, "crate", "path::to::retrace")?;
+                equals(input, "crate", "path::to::retrace", span)?;
                 self.krate = Some(input.call(Path::parse_mod_style).map_err(|error| {
                     syn::Error::new(error.span(), "`crate` is a path: write `crate = path::to::retrace`")
                 })?);
             }
             _ => {
                 let hint = nearest(&argument, KNOWN).map_or_else(
-                    || format!("; there are {}", KNOWN.iter().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", ")),
+                    || {
+                        format!(
+                            "; there are {}",
+                            KNOWN.iter().map(|known| format!("`{known}`")).collect::<Vec<_>>().join(", ")
+                        )
+                    },
                     |near| format!("; did you mean `{near}`?"),
                 );
                 return Err(syn::Error::new(span, format!("`#[record]` has no argument `{argument}`{hint}")));
@@ -135,7 +156,9 @@ impl Arguments {
 
     /// Refuses arguments that contradict each other.
     fn check(&self, errors: &mut Errors) {
-        for (argument, other) in [("skip", "skip_all"), ("skip", "input"), ("skip_all", "input"), ("skip_output", "output")] {
+        for (argument, other) in
+            [("skip", "skip_all"), ("skip", "input"), ("skip_all", "input"), ("skip_output", "output")]
+        {
             if let (Some(span), Some(_)) = (self.given(argument), self.given(other)) {
                 errors.add(span, format!("`{argument}` and `{other}` contradict each other"));
             }
@@ -166,37 +189,50 @@ fn skip_to_comma(input: ParseStream<'_>) -> syn::Result<()> {
     Ok(())
 }
 
-/// Reads the `=` of an argument.
-fn equals(input: ParseStream<'_>, argument: &str, example: &str) -> syn::Result<()> {
-    if input.peek(Token![=]) {
-        input.parse::<Token![=]>()?;
-        return Ok(());
+/// Returns an error at the next token, or at `argument` where there is none.
+fn error_at(input: ParseStream<'_>, argument: Span, message: impl std::fmt::Display) -> syn::Error {
+    let span = if input.is_empty() || input.peek(Token![,]) { argument } else { input.span() };
+    syn::Error::new(span, message)
+}
+
+/// Reads the `=` of an argument, which stands at `span`.
+fn equals(input: ParseStream<'_>, argument: &str, example: &str, span: Span) -> syn::Result<()> {
+    if !input.peek(Token![=]) {
+        return Err(error_at(input, span, format!("`{argument}` takes a value: write `{argument} = {example}`")));
     }
-    Err(input.error(format!("`{argument}` takes a value: write `{argument} = {example}`")))
+    input.parse::<Token![=]>()?;
+    if input.is_empty() || input.peek(Token![,]) {
+        return Err(syn::Error::new(span, format!("`{argument}` has no value: write `{argument} = {example}`")));
+    }
+    Ok(())
 }
 
 /// Reads `= expr`.
-fn expression(input: ParseStream<'_>, argument: &str, example: &str) -> syn::Result<Expr> {
-    equals(input, argument, example)?;
+fn expression(input: ParseStream<'_>, argument: &str, example: &str, span: Span) -> syn::Result<Expr> {
+    equals(input, argument, example, span)?;
     input.parse()
 }
 
 /// Reads `= "…"` or a constant.
-fn text(input: ParseStream<'_>, argument: &str, example: &str) -> syn::Result<Expr> {
-    let value = expression(input, argument, &format!("{example:?}"))?;
+fn text(input: ParseStream<'_>, argument: &str, example: &str, span: Span) -> syn::Result<Expr> {
+    let value = expression(input, argument, &format!("{example:?}"), span)?;
     let Expr::Lit(ExprLit { lit, .. }) = &value else {
         return Ok(value);
     };
     match lit {
-        Lit::Str(text) if text.value().is_empty() => Err(syn::Error::new(text.span(), format!("`{argument}` is empty"))),
+        Lit::Str(text) if text.value().is_empty() => {
+            Err(syn::Error::new(text.span(), format!("`{argument}` is empty")))
+        }
         Lit::Str(_) => Ok(value),
-        other => Err(syn::Error::new(other.span(), format!("`{argument}` is a string: write `{argument} = {example:?}`"))),
+        other => {
+            Err(syn::Error::new(other.span(), format!("`{argument}` is a string: write `{argument} = {example:?}`")))
+        }
     }
 }
 
 /// Reads `= |out| expr` or `= path::to::function`.
-fn function(input: ParseStream<'_>) -> syn::Result<Expr> {
-    let value = expression(input, "output", "|out| …")?;
+fn function(input: ParseStream<'_>, span: Span) -> syn::Result<Expr> {
+    let value = expression(input, "output", "|out| …", span)?;
     match &value {
         Expr::Closure(closure) if closure.inputs.len() == 1 => Ok(value),
         Expr::Path(_) => Ok(value),
@@ -216,16 +252,15 @@ fn flag(input: ParseStream<'_>, argument: &str, span: Span) -> syn::Result<Span>
 }
 
 /// Reads `(a, b)`.
-fn idents(input: ParseStream<'_>) -> syn::Result<Vec<Ident>> {
-    let content = list(input, "skip", "skip(a, b)")?;
-    let names = content.call(|content| Punctuated::<Ident, Token![,]>::parse_terminated_with(content, Ident::parse_any))?;
-    Ok(names.into_iter().collect())
+fn idents(input: ParseStream<'_>, span: Span) -> syn::Result<Vec<Ident>> {
+    let read =
+        |content: ParseStream<'_>| Punctuated::<Ident, Token![,]>::parse_terminated_with(content, Ident::parse_any);
+    Ok(list(input, "skip", "skip(a, b)", span, read)?.into_iter().collect())
 }
 
 /// Reads `("a", "b")`.
-fn tags(input: ParseStream<'_>) -> syn::Result<Vec<Expr>> {
-    let content = list(input, "tags", "tags(\"a\", \"b\")")?;
-    let tags = content.call(Punctuated::<Expr, Token![,]>::parse_terminated)?;
+fn tags(input: ParseStream<'_>, span: Span) -> syn::Result<Vec<Expr>> {
+    let tags = list(input, "tags", "tags(\"a\", \"b\")", span, Punctuated::<Expr, Token![,]>::parse_terminated)?;
     for tag in &tags {
         if let Expr::Lit(ExprLit { lit, .. }) = tag
             && !matches!(lit, Lit::Str(_))
@@ -237,47 +272,54 @@ fn tags(input: ParseStream<'_>) -> syn::Result<Vec<Expr>> {
 }
 
 /// Reads `(key = expr, dotted.key = expr, "any key" = expr)`.
-fn metadata(input: ParseStream<'_>) -> syn::Result<Vec<(LitStr, Expr)>> {
-    let content = list(input, "metadata", "metadata(key = expr)")?;
-    let mut entries: Vec<(LitStr, Expr)> = Vec::new();
-    while !content.is_empty() {
-        let key = metadata_key(&content)?;
-        if entries.iter().any(|(other, _)| other.value() == key.value()) {
-            return Err(syn::Error::new(key.span(), format!("`{}` is given twice", key.value())));
+fn metadata(input: ParseStream<'_>, span: Span) -> syn::Result<Vec<(LitStr, Expr)>> {
+    list(input, "metadata", "metadata(key = expr)", span, |content| {
+        let mut entries: Vec<(LitStr, Expr)> = Vec::new();
+        for (key, value) in Punctuated::<_, Token![,]>::parse_terminated_with(content, metadata_entry)? {
+            if entries.iter().any(|(other, _)| other.value() == key.value()) {
+                return Err(syn::Error::new(key.span(), format!("`{}` is given twice", key.value())));
+            }
+            entries.push((key, value));
         }
-        content.parse::<Token![=]>()?;
-        entries.push((key, content.parse()?));
-        if content.is_empty() {
-            break;
-        }
-        content.parse::<Token![,]>()?;
-    }
-    Ok(entries)
+        Ok(entries)
+    })
 }
 
-fn metadata_key(input: ParseStream<'_>) -> syn::Result<LitStr> {
-    if input.peek(LitStr) {
-        return input.parse();
-    }
-    let first = input.call(Ident::parse_any)?;
-    let mut key = first.unraw().to_string();
-    while input.peek(Token![.]) {
-        input.parse::<Token![.]>()?;
-        key.push('.');
-        key.push_str(&input.call(Ident::parse_any)?.unraw().to_string());
-    }
-    Ok(LitStr::new(&key, first.span()))
+fn metadata_entry(input: ParseStream<'_>) -> syn::Result<(LitStr, Expr)> {
+    let key: LitStr = if input.peek(LitStr) {
+        input.parse()?
+    } else {
+        let first = input.call(Ident::parse_any)?;
+        let mut key = first.unraw().to_string();
+        while input.peek(Token![.]) {
+            input.parse::<Token![.]>()?;
+            key.push('.');
+            key.push_str(&input.call(Ident::parse_any)?.unraw().to_string());
+        }
+        LitStr::new(&key, first.span())
+    };
+    let value = expression(input, &key.value(), "expr", key.span())?;
+    Ok((key, value))
 }
 
-/// Reads the parentheses of a list, which is not empty.
-fn list<'a>(input: ParseStream<'a>, argument: &str, example: &str) -> syn::Result<syn::parse::ParseBuffer<'a>> {
+/// Reads the parentheses of a list, which is not empty, and `content` in them.
+fn list<T>(
+    input: ParseStream<'_>,
+    argument: &str,
+    example: &str,
+    span: Span,
+    read: impl FnOnce(ParseStream<'_>) -> syn::Result<T>,
+) -> syn::Result<T> {
     if !input.peek(syn::token::Paren) {
-        return Err(input.error(format!("`{argument}` takes a list: write `{example}`")));
+        return Err(error_at(input, span, format!("`{argument}` takes a list: write `{example}`")));
     }
     let content;
     let parentheses = parenthesized!(content in input);
     if content.is_empty() {
         return Err(syn::Error::new(parentheses.span.join(), format!("`{argument}` is empty: write `{example}`")));
     }
-    Ok(content)
+    read(&content).inspect_err(|_| {
+        // Tokens that are left would be an error of their own.
+        let _ = content.parse::<TokenStream>();
+    })
 }

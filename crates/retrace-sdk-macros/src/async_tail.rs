@@ -39,7 +39,8 @@ fn async_block(tokens: &[TokenTree]) -> Option<(TokenStream, Group)> {
         return None;
     };
     let words: Vec<String> = keywords.iter().map(ToString::to_string).collect();
-    let is_async = matches!(words.iter().map(String::as_str).collect::<Vec<_>>().as_slice(), ["async"] | ["async", "move"]);
+    let is_async =
+        matches!(words.iter().map(String::as_str).collect::<Vec<_>>().as_slice(), ["async"] | ["async", "move"]);
     (is_async && block.delimiter() == Delimiter::Brace).then(|| (keywords.iter().cloned().collect(), block.clone()))
 }
 

@@ -10,7 +10,12 @@ use crate::nearest::nearest;
 use crate::parameters::{Parameter, bound};
 
 /// Writes the `describe` closure.
-pub(crate) fn describe(arguments: &Arguments, signature: &Signature, private: &TokenStream, errors: &mut Errors) -> TokenStream {
+pub(crate) fn describe(
+    arguments: &Arguments,
+    signature: &Signature,
+    private: &TokenStream,
+    errors: &mut Errors,
+) -> TokenStream {
     let span = Span::mixed_site();
     let parameters = bound(signature);
     check_skipped(arguments, signature, &parameters, errors);
@@ -20,7 +25,10 @@ pub(crate) fn describe(arguments: &Arguments, signature: &Signature, private: &T
     } else if arguments.skip_all.is_none() {
         for parameter in parameters.iter().filter(|parameter| !arguments.skip.contains(parameter.ident)) {
             let (name, ident, cfg) = (parameter.name(), parameter.ident, &parameter.cfg);
-            statements.extend(quote_spanned!(span=> #(#cfg)* details.argument(#name, #private::capture!(#ident));));
+            // An argument that the function does not use is recorded as any other.
+            let allow = name.starts_with('_').then(|| quote_spanned!(span=> #[allow(clippy::used_underscore_binding)]));
+            statements
+                .extend(quote_spanned!(span=> #(#cfg)* #allow details.argument(#name, #private::capture!(#ident));));
         }
     }
     if let Some(session) = &arguments.session {
@@ -47,7 +55,8 @@ fn check_skipped(arguments: &Arguments, signature: &Signature, parameters: &[Par
         if arguments.skip.iter().take(index).any(|other| other == skipped) {
             errors.add(skipped.span(), format!("`{skipped}` is skipped twice"));
         } else if !known && !(skipped == "self" && signature.receiver().is_some()) {
-            let hint = nearest(&skipped.to_string(), &names).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+            let hint = nearest(&skipped.to_string(), &names)
+                .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             errors.add(skipped.span(), format!("`{}` has no argument `{skipped}`{hint}", signature.ident));
         }
     }

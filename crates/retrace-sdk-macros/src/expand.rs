@@ -2,6 +2,7 @@
 
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
 use quote::{ToTokens as _, quote_spanned};
+use syn::spanned::Spanned as _;
 use syn::{Expr, ExprClosure, Pat};
 
 use crate::arguments::{self, Arguments};
@@ -9,7 +10,9 @@ use crate::async_tail::{AsyncTail, async_tail};
 use crate::describe::describe;
 use crate::errors::Errors;
 use crate::function::{self, Function, split_inner_attributes};
-use crate::return_type::{FutureOutput, Returned, future_output, projected_output, returned, stream_item};
+use crate::return_type::{
+    FutureOutput, Returned, future_output, projected_output, returned, returned_span, stream_item,
+};
 use crate::values::{effects, function_kind};
 
 /// Expands the attribute. With an error, the function is left as it is, so that uses of it do not fail as well.
@@ -107,20 +110,20 @@ impl<'a> Expansion<'a> {
     /// Writes the call of a function that returns a value.
     fn sync(&self) -> TokenStream {
         let (begin, call, private) = (&self.begin, &self.call, &self.private);
-        let (body, outcome) = (&self.function.body, self.outcome(None));
+        let (body, outcome, closure) = (&self.function.body, self.outcome(None), self.closure());
         let span = site();
         match returned(&self.function.signature) {
             Returned::Never => quote_spanned! {span=>
                 #begin
-                match #private::call_sync(#call, move || -> ::core::convert::Infallible #body, #outcome) {}
+                #private::call_sync(#call, #closure -> ! #body, #outcome)
             },
             Returned::Opaque => quote_spanned! {span=>
                 #begin
-                #private::call_sync(#call, move || #body, #outcome)
+                #private::call_sync(#call, #closure #body, #outcome)
             },
             Returned::Type(declared) => quote_spanned! {span=>
                 #begin
-                #private::call_sync(#call, move || -> #declared #body, #outcome)
+                #private::call_sync::<#declared>(#call, #closure #body, #outcome)
             },
         }
     }
@@ -154,9 +157,10 @@ impl<'a> Expansion<'a> {
     fn returning_future(&self, output: Option<&TokenStream>) -> TokenStream {
         let (entered, private, outcome) = (self.entered(), &self.private, self.outcome(output));
         let span = site();
+        let output = output.map_or_else(|| quote_spanned!(span=> _), TokenStream::clone);
         quote_spanned! {span=>
             #entered
-            #private::future!(call, value, #outcome)
+            #private::future!(call, value, #output, #outcome)
         }
     }
 
@@ -171,17 +175,24 @@ impl<'a> Expansion<'a> {
         }
     }
 
+    /// Writes the beginning of the closure around the body. A body without a value is reported at the return type.
+    fn closure(&self) -> TokenStream {
+        let span = site().located_at(returned_span(&self.function.signature));
+        quote_spanned!(span=> move ||)
+    }
+
     /// Runs the body inside the call and keeps the call open.
     fn entered(&self) -> TokenStream {
         let (begin, call, private, body) = (&self.begin, &self.call, &self.private, &self.function.body);
+        let closure = self.closure();
         let span = site();
         let declared = match returned(&self.function.signature) {
-            Returned::Type(declared) => quote_spanned!(span=> -> #declared),
+            Returned::Type(declared) => quote_spanned!(span=> ::<#declared>),
             Returned::Never | Returned::Opaque => TokenStream::new(),
         };
         quote_spanned! {span=>
             #begin
-            let (call, value) = #private::call_entered(#call, move || #declared #body);
+            let (call, value) = #private::call_entered #declared (#call, #closure #body);
         }
     }
 
@@ -237,6 +248,7 @@ fn guided(body: &Group, declared: Option<&TokenStream>) -> TokenStream {
         return body.to_token_stream();
     };
     let (mut statements, body) = split_inner_attributes(body);
+    let span = span.located_at(declared.span());
     statements.extend(quote_spanned! {span=>
         if let ::core::option::Option::Some(unreachable) = ::core::option::Option::None::<#declared> {
             return unreachable;

@@ -78,7 +78,9 @@ fn other_item(input: ParseStream<'_>) -> Option<syn::Error> {
     })?;
     let message = match kind {
         "fn" => return None,
-        "a trait" | "an `impl` block" => format!("`#[record]` records functions; put it on the methods of {kind} instead"),
+        "a trait" | "an `impl` block" => {
+            format!("`#[record]` records functions; put it on the methods of {kind} instead")
+        }
         _ => format!("`#[record]` records functions, and this is {kind}"),
     };
     Some(syn::Error::new(span, message))
@@ -137,7 +139,10 @@ mod tests {
 
     #[test]
     fn head_and_body_are_separated() {
-        let function = read(tokens("/// Doc.\n#[inline] pub(crate) unsafe extern \"C\" fn f<T: Copy>(a: T) -> T where T: Send { a }")).unwrap();
+        let function = read(tokens(
+            "/// Doc.\n#[inline] pub(crate) unsafe extern \"C\" fn f<T: Copy>(a: T) -> T where T: Send { a }",
+        ))
+        .unwrap();
         assert_eq!(function.signature.ident, "f");
         assert_eq!(function.body.to_string(), "{ a }");
         assert!(function.inner.is_empty());
@@ -146,7 +151,8 @@ mod tests {
 
     #[test]
     fn inner_attributes_leave_the_body() {
-        let function = read(tokens("fn f() { #![allow(unused)] #![deny(dead_code)] #[cfg(all())] let x = 1; }")).unwrap();
+        let function =
+            read(tokens("fn f() { #![allow(unused)] #![deny(dead_code)] #[cfg(all())] let x = 1; }")).unwrap();
         assert_eq!(function.inner.to_string().replace(' ', ""), "#![allow(unused)]#![deny(dead_code)]");
         assert_eq!(function.body.to_string().replace(' ', ""), "{#[cfg(all())]letx=1;}");
     }

@@ -25,7 +25,8 @@ pub(crate) fn bound(signature: &Signature) -> Vec<Parameter<'_>> {
         if let FnArg::Typed(typed) = input {
             let mut idents = Vec::new();
             collect(&typed.pat, &mut idents);
-            let cfg: Vec<&Attribute> = typed.attrs.iter().filter(|attribute| attribute.path().is_ident("cfg")).collect();
+            let cfg: Vec<&Attribute> =
+                typed.attrs.iter().filter(|attribute| attribute.path().is_ident("cfg")).collect();
             parameters.extend(idents.into_iter().map(|ident| Parameter { ident, cfg: cfg.clone() }));
         }
     }

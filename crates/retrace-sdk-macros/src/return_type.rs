@@ -30,6 +30,14 @@ pub(crate) fn returned(signature: &Signature) -> Returned {
     }
 }
 
+/// Returns the place of the return type; without one that of the function's name.
+pub(crate) fn returned_span(signature: &Signature) -> Span {
+    match &signature.output {
+        ReturnType::Default => signature.ident.span(),
+        ReturnType::Type(_, declared) => declared.span(),
+    }
+}
+
 /// The output of a function that returns a future, as far as its type is written.
 pub(crate) struct FutureOutput(pub(crate) Option<TokenStream>);
 
@@ -42,7 +50,9 @@ pub(crate) fn future_output(signature: &Signature) -> Option<FutureOutput> {
     let declared = peeled(declared);
     match declared {
         Type::ImplTrait(opaque) => associated(opaque.bounds.iter(), "Future", "Output").map(FutureOutput),
-        Type::Path(path) if path.path.segments.last().is_some_and(|last| last.ident.to_string().ends_with("BoxFuture")) => {
+        Type::Path(path)
+            if path.path.segments.last().is_some_and(|last| last.ident.to_string().ends_with("BoxFuture")) =>
+        {
             Some(projected(declared))
         }
         _ => boxed_output(declared),
@@ -60,9 +70,7 @@ pub(crate) fn projected_output(signature: &Signature) -> FutureOutput {
 fn projected(declared: &Type) -> FutureOutput {
     let written = declared.to_token_stream();
     let span = Span::mixed_site().located_at(declared.span());
-    FutureOutput(
-        (!has_impl(declared)).then(|| quote_spanned!(span=> <#written as ::core::future::Future>::Output)),
-    )
+    FutureOutput((!has_impl(declared)).then(|| quote_spanned!(span=> <#written as ::core::future::Future>::Output)))
 }
 
 /// Looks through `Pin<_>` and `Box<_>` for a trait object or opaque type that is a future.
@@ -222,7 +230,10 @@ mod tests {
             ("fn f() -> impl Send + std::future::Future<Output = Result<u8, E>> + use<>", Some(Some("Result<u8,E>"))),
             ("fn f() -> impl Future<Output = impl Display>", Some(None)),
             ("fn f() -> Pin<Box<dyn Future<Output = u8> + Send + '_>>", Some(Some("u8"))),
-            ("fn f() -> ::std::pin::Pin<::std::boxed::Box<dyn (::core::future::Future<Output = u8>)>>", Some(Some("u8"))),
+            (
+                "fn f() -> ::std::pin::Pin<::std::boxed::Box<dyn (::core::future::Future<Output = u8>)>>",
+                Some(Some("u8")),
+            ),
             ("fn f() -> Pin<Box<impl Future<Output = u8>>>", Some(Some("u8"))),
             ("fn f() -> Box<dyn Future<Output = u8> + Unpin>", Some(Some("u8"))),
             ("fn f() -> BoxFuture<'static, u8>", Some(Some("<BoxFuture<'static,u8>as::core::future::Future>::Output"))),

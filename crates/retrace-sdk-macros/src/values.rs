@@ -2,9 +2,9 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote_spanned;
+use syn::LitStr;
 use syn::ext::IdentExt as _;
 use syn::parse::ParseStream;
-use syn::{LitStr, Token};
 
 use crate::nearest::nearest;
 
@@ -69,19 +69,17 @@ fn parse_choice(input: ParseStream<'_>, argument: &str, values: &[(&'static str,
         let ident = input.call(Ident::parse_any)?;
         (ident.unraw().to_string(), ident.span())
     } else {
-        let message = format!("`{argument}` is one of {}", list(values));
-        return Err(if input.is_empty() || input.peek(Token![,]) {
-            input.error(message)
-        } else {
-            syn::Error::new(input.span(), message)
-        });
+        return Err(syn::Error::new(input.span(), format!("`{argument}` is one of {}", list(values))));
     };
     let known: Vec<&'static str> = values.iter().map(|(word, _)| *word).collect();
     match known.iter().find(|known| **known == word) {
         Some(word) => Ok(word),
         None => {
             let hint = nearest(&word, &known).map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-            Err(syn::Error::new(span, format!("`{word}` is no value of `{argument}`, which is one of {}{hint}", list(values))))
+            Err(syn::Error::new(
+                span,
+                format!("`{word}` is no value of `{argument}`, which is one of {}{hint}", list(values)),
+            ))
         }
     }
 }

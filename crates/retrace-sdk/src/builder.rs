@@ -109,12 +109,7 @@ impl RunBuilder {
 }
 
 impl<K> Builder<K> {
-    fn new(
-        name: Cow<'static, str>,
-        span_type: Option<SpanType>,
-        decision: Decision,
-        below: Option<Context>,
-    ) -> Self {
+    fn new(name: Cow<'static, str>, span_type: Option<SpanType>, decision: Decision, below: Option<Context>) -> Self {
         Self {
             name,
             span_type,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanBuilder, SpanContext, TraceContextExt as _, TraceFlags, TraceId, TraceState};
-use opentelemetry_retrace::RetraceIdGenerator;
 use opentelemetry_retrace::__private::{AgentScope, Head, HeadSampler};
+use opentelemetry_retrace::RetraceIdGenerator;
 
 use opentelemetry_sdk::trace::IdGenerator as _;
 

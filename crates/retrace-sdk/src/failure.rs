@@ -23,10 +23,18 @@ impl Failure {
         Self { kind: None, message: "cancelled".to_owned() }
     }
 
+    /// Recording stopped before the end.
+    pub(crate) fn unfinished() -> Self {
+        Self { kind: None, message: "not ended when recording stopped".to_owned() }
+    }
+
     /// A panic with this payload.
     pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Self {
         let message = payload.downcast_ref::<&str>().copied().or_else(|| Some(payload.downcast_ref::<String>()?));
-        Self { kind: Some("panic".to_owned()), message: bounded(format_args!("{}", message.unwrap_or("unknown payload"))) }
+        Self {
+            kind: Some("panic".to_owned()),
+            message: bounded(format_args!("{}", message.unwrap_or("unknown payload"))),
+        }
     }
 
     /// A panic whose payload is not known.
@@ -77,7 +85,8 @@ fn chain<E: Error + ?Sized>(error: &E) -> String {
 /// The name of a type without its path; `None` for types that only wrap some error.
 fn short_name(name: &str) -> Option<String> {
     let path = name.split('<').next().unwrap_or(name).trim_start_matches('&');
-    let is_wrapper = name.starts_with("dyn ") || path.ends_with("::boxed::Box") || path == "str" || path.ends_with("::String");
+    let is_wrapper =
+        name.starts_with("dyn ") || path.ends_with("::boxed::Box") || path == "str" || path.ends_with("::String");
     let short = path.rsplit("::").next().filter(|_| !is_wrapper)?;
     let is_generic_name = short.is_empty() || !short.chars().all(|c| c.is_alphanumeric() || c == '_');
     (!is_generic_name && !matches!(path, "anyhow::Error" | "eyre::Report")).then(|| short.to_owned())

@@ -6,15 +6,15 @@ use std::fmt::{self, Display};
 use std::sync::Arc;
 
 use opentelemetry::Context;
-use opentelemetry_retrace::SpanType;
 use opentelemetry::trace::TraceContextExt as _;
+use opentelemetry_retrace::SpanType;
 use retrace_protocol::Id;
 use serde::Serialize;
 
 use crate::attributes;
 use crate::builder::StepBuilder;
-use crate::failure::Failure;
 use crate::facts::Facts;
+use crate::failure::Failure;
 use crate::input::resumable;
 use crate::recorded::{Innermost, Recorded};
 use crate::setters::setters;

@@ -1,6 +1,7 @@
 //! How recorded calls end.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::manual_async_fn)] // Each form is a kind of its own.
 
 mod recorded;
 
@@ -318,7 +319,10 @@ fn a_stream_may_come_from_a_future() {
     assert_eq!(stream.collect::<Vec<_>>().now_or_never().unwrap(), [0, 1]);
     assert_eq!(pipeline.run("perhaps a stream").output(), json!([0, 1]));
     assert!(counts_perhaps(true).now_or_never().unwrap().is_err());
-    assert_failed(&pipeline.runs("perhaps a stream").into_iter().find(|run| run.status() == "failed").unwrap(), &["no answer"]);
+    assert_failed(
+        &pipeline.runs("perhaps a stream").into_iter().find(|run| run.status() == "failed").unwrap(),
+        &["no answer"],
+    );
 
     let stream = counts_perhaps_opaquely(false).now_or_never().unwrap().ok().unwrap();
     assert_eq!(stream.collect::<Vec<_>>().now_or_never().unwrap(), [0, 1]);

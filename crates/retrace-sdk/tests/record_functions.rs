@@ -1,6 +1,7 @@
 //! Every kind of function below `#[record]`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::manual_async_fn)] // Each form is a kind of its own.
 
 mod recorded;
 
@@ -288,6 +289,7 @@ struct Point {
 }
 
 #[retrace::record(name = "patterns")]
+#[allow(clippy::toplevel_ref_arg, clippy::needless_pass_by_value)]
 fn patterns(
     Point { x, y: (mut left, _) }: Point,
     [first, .., last]: [u8; 3],
@@ -302,7 +304,7 @@ fn patterns(
 }
 
 #[retrace::record(name = "cfg")]
-fn conditional(kept: u8, #[cfg(any())] gone: Gone, #[cfg(all())] also_kept: u8) -> u8 {
+fn conditional(kept: u8, #[cfg(not(test))] gone: Gone, #[cfg(test)] also_kept: u8) -> u8 {
     kept + also_kept
 }
 

@@ -2,8 +2,23 @@
 //!
 //! What is checked here is checked by `cargo clippy --all-targets`.
 
-#![deny(warnings, future_incompatible, let_underscore, nonstandard_style, rust_2018_idioms, rust_2024_compatibility, unused)]
-#![deny(missing_docs, single_use_lifetimes, trivial_casts, trivial_numeric_casts, unused_lifetimes, unused_qualifications)]
+#![deny(
+    warnings,
+    future_incompatible,
+    let_underscore,
+    nonstandard_style,
+    rust_2018_idioms,
+    rust_2024_compatibility,
+    unused
+)]
+#![deny(
+    missing_docs,
+    single_use_lifetimes,
+    trivial_casts,
+    trivial_numeric_casts,
+    unused_lifetimes,
+    unused_qualifications
+)]
 #![deny(unused_results, variant_size_differences, elided_lifetimes_in_paths, explicit_outlives_requirements)]
 #![deny(clippy::all, clippy::pedantic, clippy::nursery, clippy::cargo)]
 #![deny(
@@ -82,11 +97,6 @@ async fn complex(
 }
 
 #[retrace::record]
-fn complex_now(title: &str) -> Vec<(String, Option<Box<dyn Fn(&str) -> Result<u32, std::fmt::Error> + Send + Sync>>)> {
-    vec![(title.to_owned(), None)]
-}
-
-#[retrace::record]
 fn opaque(title: &str) -> impl Display + use<> {
     title.len()
 }
@@ -161,6 +171,19 @@ impl Page {
     }
 }
 
+/// Has types that are complex where they are declared, not where they are implemented.
+trait Complex {
+    #[allow(clippy::type_complexity)]
+    fn complex_now(&self) -> Vec<(String, Option<Box<dyn Fn(&str) -> Result<u32, std::fmt::Error> + Send + Sync>>)>;
+}
+
+impl Complex for Page {
+    #[retrace::record]
+    fn complex_now(&self) -> Vec<(String, Option<Box<dyn Fn(&str) -> Result<u32, std::fmt::Error> + Send + Sync>>)> {
+        vec![(self.title.clone(), None)]
+    }
+}
+
 #[async_trait]
 trait Search {
     async fn search(&self, query: &str) -> Result<Vec<Page>, std::fmt::Error>;
@@ -189,7 +212,7 @@ fn functions_that_are_linted_run() {
     assert_eq!(generic(&[1, 2], (3, None)), [1, 2, 3]);
     assert_eq!(one_statement(&page), "tides");
     unit();
-    assert_eq!(complex_now("tides").len(), 1);
+    assert_eq!(page.complex_now().len(), 1);
     let pointers: (fn(i32) -> !, usize) = (never, size_of_val(&never_later(0)));
     assert!(pointers.1 > 0);
     let all = async {

@@ -16,9 +16,9 @@ use super::{Function, FunctionKind};
 use crate::agent::nested;
 use crate::attributes;
 use crate::decision::{Decision, unsampled};
+use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::handle::SpanHandle;
-use crate::facts::Facts;
 use crate::input::Arguments;
 use crate::recorded::{Recorded, Start};
 use crate::value::Value;
@@ -95,9 +95,8 @@ pub fn begin(function: &'static Function, describe: impl FnOnce(&mut Details)) -
         Decision::Nothing => Call(State::Nothing),
         Decision::Unsampled => Call(State::Unsampled(Context::map_current(unsampled))),
         Decision::Record(place) => {
-            let agent = function.agent.map(|agent| {
-                nested(place.agent.as_ref(), agent.id.into(), agent.role.map(Into::into))
-            });
+            let agent =
+                function.agent.map(|agent| nested(place.agent.as_ref(), agent.id.into(), agent.role.map(Into::into)));
             let start = Start {
                 name: Cow::Borrowed(function.name),
                 span_type: match function.kind {

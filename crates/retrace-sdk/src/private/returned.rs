@@ -5,6 +5,7 @@
 //! type, and of what the probe derefs to for any other type.
 
 use std::future::Future;
+use std::marker::PhantomData;
 use std::ops::Deref;
 use std::pin::Pin;
 
@@ -13,7 +14,6 @@ use futures_core::Stream;
 use super::call::{Call, call_async};
 use super::outcome::{Outcome, Plain};
 use super::stream::{Recording, call_stream};
-use std::marker::PhantomData;
 
 /// Finds out how a value of a type is recorded.
 #[derive(Debug)]
@@ -57,9 +57,26 @@ pub struct Unboxed;
     message = "`#[record(stream)]` needs a function that returns a stream, and `{Self}` is none",
     label = "not a stream"
 )]
-pub trait RecordableStream: Stream {}
+pub trait RecordableStream {
+    /// Items of the stream.
+    type Item;
+    /// The recorded stream.
+    type Recorded<O>;
 
-impl<S: Stream> RecordableStream for S {}
+    /// Records the stream.
+    fn recorded<O: FnMut(&Self::Item) -> Outcome>(self, call: Call, item: O) -> Self::Recorded<O>;
+}
+
+// Without the attribute the error would be that there is no `Stream`, and lists some.
+#[diagnostic::do_not_recommend]
+impl<S: Stream> RecordableStream for S {
+    type Item = S::Item;
+    type Recorded<O> = Recording<S, O>;
+
+    fn recorded<O: FnMut(&S::Item) -> Outcome>(self, call: Call, item: O) -> Recording<S, O> {
+        call_stream(call, self, item)
+    }
+}
 
 impl<T> Fallback<Futures, T> {
     /// The way in which the future is recorded.
@@ -79,12 +96,12 @@ impl<T> Fallback<Streams, T> {
 
 impl Unboxed {
     /// Records a future.
-    pub fn future<F: Future, O: FnOnce(&F::Output) -> Outcome>(
+    pub fn future<T>(
         self,
         call: Call,
-        future: F,
-        outcome: O,
-    ) -> impl Future<Output = F::Output> {
+        future: impl Future<Output = T>,
+        outcome: impl FnOnce(&T) -> Outcome,
+    ) -> impl Future<Output = T> {
         call_async(call, future, outcome)
     }
 
@@ -94,8 +111,8 @@ impl Unboxed {
         call: Call,
         stream: S,
         item: O,
-    ) -> Recording<S, O> {
-        call_stream(call, stream, item)
+    ) -> S::Recorded<O> {
+        stream.recorded(call, item)
     }
 }
 
@@ -211,7 +228,13 @@ impl<T> Probe<Holders, Option<T>> {
 
 impl Bare {
     /// Records the stream.
-    pub fn each<T, R>(self, call: Call, value: T, stream: impl FnOnce(Call, T) -> R, _: impl FnOnce(&Plain) -> Outcome) -> R {
+    pub fn each<T, R>(
+        self,
+        call: Call,
+        value: T,
+        stream: impl FnOnce(Call, T) -> R,
+        _: impl FnOnce(&Plain) -> Outcome,
+    ) -> R {
         stream(call, value)
     }
 }
@@ -255,15 +278,15 @@ impl Optional {
     }
 }
 
-/// The future of a call that goes on: `future!(call, future, |value| outcome)`.
+/// The future of a call that goes on: `future!(call, future, Output, |value| outcome)`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __future {
-    ($call:expr, $future:expr, $outcome:expr) => {
+    ($call:expr, $future:expr, $output:ty, $outcome:expr) => {
         match $future {
             __future => {
                 let __way = $crate::__private::probe::<$crate::__private::Futures, _>(&__future).way();
-                __way.future($call, __future, $outcome)
+                __way.future::<$output>($call, __future, $outcome)
             }
         }
     };

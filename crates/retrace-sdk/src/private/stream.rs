@@ -78,7 +78,9 @@ impl<S: Stream, O: FnMut(&S::Item) -> Outcome> Stream for Recording<S, O> {
                 let item = ready!(polled);
                 match &item {
                     Some(item) => match catch_unwind(AssertUnwindSafe(|| (this.item)(item))) {
-                        Ok(Outcome(Ended::Returned(Some(value)))) if recorded.captures_content() => this.items.push(&value),
+                        Ok(Outcome(Ended::Returned(Some(value)))) if recorded.captures_content() => {
+                            this.items.push(&value)
+                        }
                         Ok(Outcome(Ended::Returned(_))) => this.items.leave_out(),
                         Ok(Outcome(Ended::Failed(failure))) => recorded.fail(failure),
                         Err(_) => this.items.push(&Value::unreadable()),

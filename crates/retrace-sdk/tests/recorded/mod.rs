@@ -98,4 +98,3 @@ impl Run {
 pub(crate) fn json(value: Option<&Json>) -> Value {
     value.map_or(Value::Null, |value| value.to_value().unwrap())
 }
-

@@ -167,9 +167,10 @@ impl Telling<'_> {
 
 /// What the span says that states to be a run, of several the one nearest to the root.
 fn stated_run(nodes: &[Node], tree: &Tree<'_>, root: Option<usize>) -> Option<Top> {
-    let stating = nodes.iter().enumerate().filter(|(at, node)| {
-        root != Some(*at) && node.draft.as_ref().is_some_and(|draft| draft.is_run)
-    });
+    let stating = nodes
+        .iter()
+        .enumerate()
+        .filter(|(at, node)| root != Some(*at) && node.draft.as_ref().is_some_and(|draft| draft.is_run));
     let (_, node) = stating.min_by_key(|(at, node)| (tree.depth(*at), node.start, *at))?;
     let mut top = Top::new(node.start, node.draft.as_deref());
     top.end = Some(End::new(node.end, node.draft.as_deref()));
