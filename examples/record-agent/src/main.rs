@@ -18,7 +18,7 @@ use retrace_local::{Server, TraceQuery};
 const QUESTION: &str = "When is high water in Bergen?";
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let receiver = if std::env::var_os("RETRACE_API_KEY").is_none() { Some(Server::start()?) } else { None };
 
     // An application needs one line: `let retrace = retrace::install()?;`

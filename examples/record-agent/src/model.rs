@@ -18,7 +18,7 @@ enum Reply {
 }
 
 /// Starts the server on a free port of this machine and returns its base URL.
-pub(crate) async fn start() -> Result<String, Box<dyn Error>> {
+pub(crate) async fn start() -> Result<String, Box<dyn Error + Send + Sync>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}/v1", listener.local_addr()?);
     let router = Router::new().route("/v1/chat/completions", post(chat));
