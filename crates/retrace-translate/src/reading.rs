@@ -424,7 +424,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
             let text = value.as_json_text().filter(|text| is_strict(text))?;
             serde_json::from_str::<serde_json::Map<String, JsonValue>>(text).ok()
         });
-        added.extend(stated.unwrap_or_default().into_iter().filter(|(key, _)| is_free_here(key)));
+        added.extend(stated.unwrap_or_default().into_iter().filter(|(key, _)| !key.is_empty()));
         // A status that the protocol does not have.
         if let Some(status) = self.slots.label(Slot::Status).filter(|status| Ending::from_wire(status).is_none()) {
             self.slots.mark_told(Slot::Status);
