@@ -1,7 +1,7 @@
 //! Starts of spans that are described once the sampler has decided.
 //!
-//! What describes a run can be costly to evaluate, and is not evaluated unless the run is recorded. With a sampler of the
-//! application's that is known only when the span has started. So its start is held back until the attributes are there.
+//! The description of a run can be costly to evaluate, and is evaluated only if the run is recorded. With a sampler of the
+//! application's that is known only when the span has started, so its start is held back until the attributes are there.
 
 use std::cell::RefCell;
 

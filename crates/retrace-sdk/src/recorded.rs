@@ -45,7 +45,7 @@ fn with_agent(cx: Context, agent: Option<AgentScope>) -> Context {
 #[derive(Clone, Debug)]
 pub(crate) struct Innermost(pub(crate) Arc<Recorded>);
 
-/// What a span is started with.
+/// Facts that a span is started with.
 pub(crate) struct Start {
     pub(crate) name: Cow<'static, str>,
     /// The type of a step; `None` for a run, which is a reasoning step inside of another one.

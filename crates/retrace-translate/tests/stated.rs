@@ -1,4 +1,4 @@
-//! What an application states outright, by `retrace.*`.
+//! Facts that an application states outright, by `retrace.*`.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 

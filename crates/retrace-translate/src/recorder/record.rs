@@ -165,7 +165,7 @@ impl Top {
         }
     }
 
-    /// What it says, and where it says nothing, what a span below it says that states to be a run.
+    /// Completes the facts of the root by those of a span below it that states to be a run.
     pub(crate) fn or(mut self, run: Option<&Self>) -> Self {
         let Some(run) = run else { return self };
         self.input = self.input.or_else(|| run.input.clone());
