@@ -12,10 +12,10 @@ use opentelemetry_sdk::trace::IdGenerator as _;
 use crate::installed::Installed;
 use crate::recorded::Innermost;
 
-/// What becomes of a run or a step.
+/// Decision on a run or a step.
 #[derive(Debug)]
 pub(crate) enum Decision {
-    /// Nothing records it, and what is below it need not know.
+    /// It is not recorded, and spans below it need not be marked.
     Nothing,
     /// A run that was not sampled: so is everything below it.
     Unsampled,

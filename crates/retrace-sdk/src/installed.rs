@@ -29,7 +29,7 @@ pub(crate) struct Installed {
     pub(crate) is_enabled: bool,
 }
 
-/// What is to be flushed at the end.
+/// Pipeline to be flushed at the end.
 #[derive(Debug)]
 struct Pipeline {
     provider: Option<SdkTracerProvider>,
@@ -74,7 +74,7 @@ impl Installed {
     /// Flushes and stops, within the flush timeout.
     pub(crate) fn shut_down(&self) {
         let Some(pipeline) = &self.pipeline else { return };
-        // What is lost is in the log.
+        // Losses are in the log.
         let _ = match &pipeline.provider {
             Some(provider) => provider.shutdown_with_timeout(self.flush_timeout()),
             None => pipeline.processor.shutdown_with_timeout(self.flush_timeout()),

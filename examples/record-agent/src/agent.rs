@@ -29,14 +29,14 @@ async fn research(client: &OpenAi, question: &str) -> Result<String, Failed> {
         let message = chat(client, &messages, Some(tools::schemas())).await?;
         let calls = message["tool_calls"].as_array().cloned().unwrap_or_default();
         if calls.is_empty() {
-            return Ok(message["content"].as_str().unwrap_or_default().to_owned());
+            return Ok(text(&message["content"]).to_owned());
         }
         messages.push(message);
         for call in &calls {
             let function = &call["function"];
-            let arguments: Value = serde_json::from_str(function["arguments"].as_str().unwrap_or_default())?;
-            let name = function["name"].as_str().unwrap_or_default();
-            let result = tools::execute(name, arguments["port"].as_str().unwrap_or_default()).await;
+            let arguments: Value = serde_json::from_str(text(&function["arguments"]))?;
+            let [id, name, port] = [&call["id"], &function["name"], &arguments["port"]].map(text);
+            let result = tools::execute(id, name, port).await;
             // A tool that fails is no end of the run: the model reads the error.
             let content = result.map_or_else(|error| format!("error: {error}"), |value| value.to_string());
             messages.push(json!({ "role": "tool", "tool_call_id": call["id"], "content": content }));
@@ -49,7 +49,7 @@ async fn research(client: &OpenAi, question: &str) -> Result<String, Failed> {
 async fn write(client: &OpenAi, question: &str, notes: &str) -> Result<String, Failed> {
     let prompt = format!("Answer in one sentence: {question}\n{notes}");
     let message = chat(client, &[json!({ "role": "user", "content": prompt })], None).await?;
-    Ok(message["content"].as_str().unwrap_or_default().to_owned())
+    Ok(text(&message["content"]).to_owned())
 }
 
 /// Streams one reply of the model, and returns the whole message. It needs no attribute: the client records the call.
@@ -60,17 +60,22 @@ async fn chat(client: &OpenAi, messages: &[Value], tools: Option<Value>) -> Resu
     }
     let request: CreateChatCompletionRequest = serde_json::from_value(body)?;
     let mut stream = client.chat().create_stream(request).await?;
-    let (mut text, mut calls) = (String::new(), Vec::new());
+    let (mut content, mut calls) = (String::new(), Vec::new());
     while let Some(chunk) = stream.next().await {
         for delta in chunk?.choices.into_iter().map(|choice| choice.delta) {
-            text.extend(delta.content);
+            content.extend(delta.content);
             calls.extend(delta.tool_calls.unwrap_or_default());
         }
     }
-    let mut message = json!({ "role": "assistant", "content": text });
+    let mut message = json!({ "role": "assistant", "content": content });
     if !calls.is_empty() {
         // The scripted server sends each call in one piece.
         message["tool_calls"] = serde_json::to_value(calls)?;
     }
     Ok(message)
+}
+
+/// The text of a JSON string; empty for anything else.
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
 }

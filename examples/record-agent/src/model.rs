@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::response::Sse;
 use axum::response::sse::Event;
@@ -10,6 +11,9 @@ use axum::{Json, Router};
 use futures_util::{Stream, stream};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+
+/// Replies so far: each has an id of its own.
+static REPLIES: AtomicU32 = AtomicU32::new(1);
 
 /// One reply of the script: text, or calls of tools by name and arguments.
 enum Reply {
@@ -52,8 +56,9 @@ async fn chat(Json(request): Json<Value>) -> Sse<impl Stream<Item = Result<Event
     let mut chunks: Vec<Value> = deltas.into_iter().map(|delta| json!([choice(delta, Value::Null)])).collect();
     chunks.push(json!([choice(json!({}), json!(reason))]));
     let usage = json!({ "prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output });
-    let mut data: Vec<String> = chunks.iter().map(|choices| chunk(choices, &Value::Null)).collect();
-    data.push(chunk(&json!([]), &usage));
+    let id = format!("chatcmpl-{}", REPLIES.fetch_add(1, Ordering::Relaxed));
+    let mut data: Vec<String> = chunks.iter().map(|choices| chunk(&id, choices, &Value::Null)).collect();
+    data.push(chunk(&id, &json!([]), &usage));
     data.push("[DONE]".to_owned());
     Sse::new(stream::iter(data.into_iter().map(|data| Ok(Event::default().data(data)))))
 }
@@ -68,8 +73,8 @@ fn choice(delta: Value, reason: Value) -> Value {
     json!({ "index": 0, "delta": delta, "finish_reason": reason })
 }
 
-fn chunk(choices: &Value, usage: &Value) -> String {
-    let head = json!({ "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1_795_345_548,
+fn chunk(id: &str, choices: &Value, usage: &Value) -> String {
+    let head = json!({ "id": id, "object": "chat.completion.chunk", "created": 1_795_345_548,
         "model": "gpt-4o-mini-2024-07-18", "choices": choices, "usage": usage });
     head.to_string()
 }

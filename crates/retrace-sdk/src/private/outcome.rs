@@ -1,4 +1,4 @@
-//! What a recorded function returned, recognised by the type of the value.
+//! The outcome of a recorded function, recognised by the type of the value.
 
 use std::error::Error;
 use std::fmt::{Debug, Display};
@@ -52,9 +52,9 @@ pub enum Shape<'a, T: ?Sized, E: ?Sized> {
 #[derive(Debug)]
 pub struct Returned<'a, T: ?Sized>(pub &'a T);
 
-/// Of a `Result` or an `Option`.
+/// Recognises a `Result` or an `Option`.
 pub trait ViaShape<'a> {
-    /// What it holds.
+    /// Type of the value that it holds.
     type Value: ?Sized + 'a;
     /// Its error.
     type Error: ?Sized + 'a;
@@ -94,7 +94,7 @@ impl Display for Plain {
     }
 }
 
-/// Of any other type.
+/// Takes any other type as it is.
 pub trait ViaPlain<'a> {
     /// The type itself.
     type Value: ?Sized + 'a;
@@ -113,7 +113,7 @@ impl<'a, T: ?Sized> ViaPlain<'a> for Returned<'a, T> {
 #[derive(Debug)]
 pub struct ErrorOf<'a, E: ?Sized>(pub &'a E);
 
-/// Of boxed errors.
+/// By the boxed error.
 pub trait ViaDynError {
     /// Describes the error.
     fn failure(&self) -> Failure;
