@@ -49,7 +49,6 @@ pub struct Pipeline {
     /// What spans say about the process, for workers to come.
     resource: Mutex<Option<Arc<retrace_translate::Resource>>>,
     pub(crate) flush_timeout: Duration,
-    pub(crate) capture_content: bool,
     pub(crate) batch_size: usize,
     /// Whether spans that were not sampled are wanted, in case their run fails.
     pub(crate) takes_unsampled: bool,
@@ -98,7 +97,6 @@ impl Pipeline {
             running,
             resource: Mutex::new(None),
             flush_timeout: config.flush_timeout,
-            capture_content: config.capture_content,
             batch_size: config.batch_size,
             takes_unsampled: config.failures != Failures::Off,
             lightens,
@@ -116,7 +114,6 @@ impl Pipeline {
             blueprint: None,
             resource: Mutex::new(None),
             flush_timeout: Duration::ZERO,
-            capture_content: true,
             batch_size: 1,
             takes_unsampled: true,
             lightens: true,

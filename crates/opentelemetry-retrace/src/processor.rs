@@ -89,14 +89,10 @@ impl RetraceSpanProcessor {
         self.pipeline.is_some()
     }
 
-    /// Returns true if inputs and outputs are sent.
+    /// How long a flush may take.
     #[doc(hidden)]
     #[must_use]
-    pub fn captures_content(&self) -> bool {
-        self.pipeline.as_ref().is_some_and(|pipeline| pipeline.capture_content)
-    }
-
-    pub(crate) fn flush_timeout(&self) -> Option<Duration> {
+    pub fn flush_timeout(&self) -> Option<Duration> {
         Some(self.pipeline.as_ref()?.flush_timeout)
     }
 

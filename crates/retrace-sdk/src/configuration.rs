@@ -12,6 +12,7 @@ use opentelemetry_retrace::{
 };
 use opentelemetry_sdk::trace::{SpanProcessor, TracerProviderBuilder};
 
+use crate::exit;
 use crate::install::Guard;
 use crate::installed::{Installed, captures_content};
 
@@ -197,9 +198,10 @@ impl Configuration {
         let content = self.captures_content.unwrap_or_else(captures_content);
         let guard = self.installer.with_processor(self.processor).with_sampler(self.sampler).install()?;
         let installed = match guard.provider() {
-            Some(provider) => Installed::new(Some(provider), guard.head_sampler().cloned(), content),
+            Some(provider) => Installed::new(Some(provider), guard.processor(), guard.head_sampler().cloned(), content),
             None => Installed::disabled(),
         };
+        exit::watch();
         Ok(Guard::installed(guard, installed.install()))
     }
 
@@ -231,7 +233,8 @@ impl Configuration {
             head = Some(HeadSampler::new(sampler, ids));
         }
         let builder = builder.with_span_processor(processor.clone());
-        let generation = Installed::new(None, head, content).install();
+        let generation = Installed::new(None, &processor, head, content).install();
+        exit::watch();
         Ok((builder, Guard::layered(processor, generation)))
     }
 }

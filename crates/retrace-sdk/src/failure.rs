@@ -23,6 +23,11 @@ impl Failure {
         Self { kind: None, message: "cancelled".to_owned() }
     }
 
+    /// Recording stopped before the end.
+    pub(crate) fn unfinished() -> Self {
+        Self { kind: None, message: "not ended when recording stopped".to_owned() }
+    }
+
     /// A panic with this payload.
     pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Self {
         let message = payload.downcast_ref::<&str>().copied().or_else(|| Some(payload.downcast_ref::<String>()?));

@@ -5,6 +5,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanProcessor as _};
 
 use crate::installed::Installed;
+use crate::open;
 
 /// Keeps what [`install`](crate::install) set up. Dropping it, also when a panic unwinds, ends the runs that are under way as
 /// failed, flushes within the flush timeout, and stops recording.
@@ -87,6 +88,7 @@ impl Guard {
     }
 
     fn stop(&mut self) -> OTelSdkResult {
+        open::end_all();
         Installed::remove(self.generation);
         match &mut self.pipeline {
             Pipeline::Own(guard) => guard.take().map_or(Ok(()), opentelemetry_retrace::Guard::shutdown),

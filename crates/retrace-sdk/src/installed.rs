@@ -3,12 +3,14 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
+use std::time::Duration;
 
 use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry::trace::{SpanBuilder, Tracer as _, TracerProvider as _};
 use opentelemetry::{Context, InstrumentationScope, global};
 use opentelemetry_retrace::__private::HeadSampler;
-use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use opentelemetry_retrace::RetraceSpanProcessor;
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, SpanProcessor as _};
 
 /// Instrumentation scope of the spans that this crate makes.
 pub const SCOPE: &str = "retrace-sdk";
@@ -18,12 +20,20 @@ pub const SCOPE: &str = "retrace-sdk";
 pub(crate) struct Installed {
     /// Makes the spans; without it the global tracer provider does.
     tracer: Option<SdkTracer>,
+    pipeline: Option<Pipeline>,
     /// Decides on roots before their spans are made, where the sampler of the provider is known.
     pub(crate) head: Option<HeadSampler>,
     /// Inputs and outputs are recorded.
     pub(crate) captures_content: bool,
     /// Anything is recorded.
     pub(crate) is_enabled: bool,
+}
+
+/// What is to be flushed at the end.
+#[derive(Debug)]
+struct Pipeline {
+    provider: Option<SdkTracerProvider>,
+    processor: RetraceSpanProcessor,
 }
 
 static CURRENT: LazyLock<RwLock<Arc<Installed>>> =
@@ -40,18 +50,44 @@ fn scope() -> InstrumentationScope {
 }
 
 impl Installed {
-    pub(crate) fn new(provider: Option<&SdkTracerProvider>, head: Option<HeadSampler>, captures_content: bool) -> Self {
+    pub(crate) fn new(
+        provider: Option<&SdkTracerProvider>,
+        processor: &RetraceSpanProcessor,
+        head: Option<HeadSampler>,
+        captures_content: bool,
+    ) -> Self {
         let tracer = provider.map(|provider| provider.tracer_with_scope(scope()));
-        Self { tracer, head, captures_content, is_enabled: true }
+        let pipeline = Pipeline { provider: provider.cloned(), processor: processor.clone() };
+        Self { tracer, pipeline: Some(pipeline), head, captures_content, is_enabled: true }
+    }
+
+    /// Returns true if there is something to be flushed at the end.
+    pub(crate) fn has_pipeline(&self) -> bool {
+        self.pipeline.is_some()
+    }
+
+    /// How long a flush may take.
+    pub(crate) fn flush_timeout(&self) -> Duration {
+        self.pipeline.as_ref().and_then(|pipeline| pipeline.processor.flush_timeout()).unwrap_or_default()
+    }
+
+    /// Flushes and stops, within the flush timeout.
+    pub(crate) fn shut_down(&self) {
+        let Some(pipeline) = &self.pipeline else { return };
+        // What is lost is in the log.
+        let _ = match &pipeline.provider {
+            Some(provider) => provider.shutdown_with_timeout(self.flush_timeout()),
+            None => pipeline.processor.shutdown_with_timeout(self.flush_timeout()),
+        };
     }
 
     pub(crate) fn disabled() -> Self {
-        Self { tracer: None, head: None, captures_content: false, is_enabled: false }
+        Self { tracer: None, pipeline: None, head: None, captures_content: false, is_enabled: false }
     }
 
     /// Without an installed pipeline: the application may have set a provider of its own.
     fn from_environment() -> Self {
-        Self { tracer: None, head: None, captures_content: captures_content(), is_enabled: true }
+        Self { tracer: None, pipeline: None, head: None, captures_content: captures_content(), is_enabled: true }
     }
 
     /// Starts a span below `parent`; gives the context of the span, without the values of this crate.
@@ -81,11 +117,6 @@ impl Installed {
         }
     }
 
-    /// The one to record with.
-    pub(crate) fn current() -> Arc<Self> {
-        Self::with(Arc::clone)
-    }
-
     /// Calls `with` with the one to record with, without a lock in most cases.
     pub(crate) fn with<R>(with: impl FnOnce(&Arc<Self>) -> R) -> R {
         let cached = CACHED.try_with(|cached| {
@@ -101,7 +132,8 @@ impl Installed {
         with(&current)
     }
 
-    fn locked() -> Arc<Self> {
+    /// The one to record with, without thread-local storage.
+    pub(crate) fn locked() -> Arc<Self> {
         Arc::clone(&CURRENT.read().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -1,4 +1,46 @@
-//! Records runs of AI agents for Retrace.
+#![doc = include_str!("../README.md")]
+//!
+//! # Runs and steps
+//! A run is an OpenTelemetry trace with what it was given and returned; a step is a span in it. [`run()`] and [`step()`] give
+//! builders. A step without a run around it is a run, and a run inside of another one is a reasoning step of that one.
+//!
+//! | form | current | for |
+//! |---|---|---|
+//! | [`.in_scope(closure)`](Builder::in_scope) | while the closure runs | sync code |
+//! | [`.scope(async closure)`](RunBuilder::scope), of a step also [`.scope(future)`](StepBuilder::scope) | while the future is polled | async code |
+//! | [`.start()`](Builder::start) | until the guard is dropped, on this thread | sync code in between |
+//! | [`.open()`](Builder::open) | never | what goes from thread to thread |
+//!
+//! Each has one end. A panic and a future that is dropped end it as failed; an `Err` does so in
+//! [`try_scope`](Builder::try_scope), [`try_in_scope`](Builder::try_in_scope) and `#[record]`, elsewhere by
+//! [`fail`](SpanHandle::fail). When the guard of [`install()`] is dropped, and on Unix when the process exits with it alive, what
+//! is under way ends as failed and is delivered.
+//!
+//! # Values
+//! Input, output and metadata are any `Serialize`, by value or by reference, and are recorded as JSON of at most
+//! [`VALUE_BYTES`] each. A longer one is cut and marked `truncated`. One that fails to serialize, or panics, is recorded as
+//! a text that states so.
+//!
+//! # Sampling
+//! With [`install()`] the sampler decides once for a run, before its span is made: a run that is not sampled costs a few
+//! nanoseconds, evaluates no arguments, and nothing below it is recorded. That holds with [`Failures::Off`]; by default runs
+//! that are not sampled are recorded in this process until they end, and sent if they failed.
+//!
+//! Where the application has a sampler of its own, what describes a root is evaluated once that has decided, so that a live run
+//! shows its input when it ends.
+//!
+//! # Content
+//! `RETRACE_CAPTURE_CONTENT=false` or [`Configuration::with_capture_content`] is one switch for everything recorded here and by
+//! [`clients`]: without content, inputs, outputs and token ids do not reach any span. Metadata, names, tags and errors do.
+//!
+//! # Features
+//! | feature | default | what for |
+//! |---|---|---|
+//! | `rustls-aws-lc-rs`, `rustls-ring` | the first | HTTPS, and whose cryptography |
+//! | `prices` | yes | the cost of a model call from a bundled price table |
+//! | `internal-logs` | yes | problems are logged through OpenTelemetry's internal logging |
+//! | `gzip`, `metrics` | | as in `opentelemetry-retrace` |
+//! | `reqwest`, `tower`, `async-openai`, `rig` | | model clients: [`clients`] |
 
 #[doc(hidden)]
 #[path = "private/mod.rs"]
@@ -7,8 +49,10 @@ mod agent;
 mod attributes;
 mod builder;
 mod carry;
+pub mod clients;
 mod configuration;
 mod decision;
+mod exit;
 mod facts;
 mod failure;
 mod guard;
@@ -17,6 +61,7 @@ mod input;
 mod install;
 mod installed;
 mod items;
+mod open;
 mod recorded;
 mod scope;
 mod setters;

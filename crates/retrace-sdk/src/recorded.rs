@@ -12,6 +12,7 @@ use crate::attributes;
 use crate::decision::Place;
 use crate::facts::Facts;
 use crate::failure::Failure;
+use crate::open::{self, Ticket};
 use crate::value::Value;
 
 /// A run or a step. Shared by its guard, its handles and the contexts below it.
@@ -19,10 +20,11 @@ use crate::value::Value;
 pub(crate) struct Recorded {
     /// Context of the span. It does not hold this, which would be a circle.
     cx: Context,
+    ticket: Ticket,
     captures_content: bool,
     is_resumable: bool,
     /// Facts that are not in attributes yet; `None` once it has ended.
-    open: Mutex<Option<Open>>,
+    state: Mutex<Option<Open>>,
 }
 
 #[derive(Debug)]
@@ -94,8 +96,11 @@ impl Recorded {
             describe(&mut facts, captures_content);
             cx.span().set_attributes(facts.take());
         }
-        let open = Mutex::new(Some(Open { facts, failure: None }));
-        Ok(Arc::new(Self { cx, captures_content, is_resumable: start.is_resumable, open }))
+        let state = Mutex::new(Some(Open { facts, failure: None }));
+        let ticket = Ticket::next();
+        let recorded = Arc::new(Self { cx, ticket, captures_content, is_resumable: start.is_resumable, state });
+        open::add(ticket, &recorded);
+        Ok(recorded)
     }
 
     /// Context in which this is current.
@@ -115,14 +120,9 @@ impl Recorded {
 
     /// Changes the facts, unless it has ended.
     pub(crate) fn state(&self, change: impl FnOnce(&mut Facts)) {
-        if let Some(open) = self.open.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        if let Some(open) = self.state.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             change(&mut open.facts);
         }
-    }
-
-    /// States an attribute.
-    pub(crate) fn set(&self, key: &'static str, value: impl Into<opentelemetry::Value>) {
-        self.state(|facts| facts.set(key, value));
     }
 
     /// States content. `capture` runs only if content is recorded.
@@ -135,15 +135,16 @@ impl Recorded {
 
     /// States that it failed. The first failure holds.
     pub(crate) fn fail(&self, failure: Failure) {
-        if let Some(open) = self.open.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        if let Some(open) = self.state.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             open.failure.get_or_insert(failure);
         }
     }
 
     /// Ends the span. Does nothing if it has ended.
     pub(crate) fn end(&self) {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let open = self.state.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut open) = open else { return };
+        open::remove(self.ticket);
         let span = self.cx.span();
         let failure = match open.facts.status() {
             Some("completed") => None,

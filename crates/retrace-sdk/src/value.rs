@@ -147,6 +147,8 @@ pub(crate) fn quoted(text: &str) -> String {
 fn reads_as_json(text: &str) -> bool {
     match text.trim_start().bytes().next() {
         Some(b'{' | b'[' | b'"') => true,
+        // An attribute without text states nothing.
+        None => text.is_empty(),
         Some(b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok(),
         _ => false,
     }

@@ -3,10 +3,106 @@
 
 mod support;
 
+use std::process::Command;
+
 use retrace::{SpanType, Trace};
+use retrace_local::Server;
 use retrace_protocol::Status;
 use serde_json::{Value, json};
-use support::{above, metadata, record, record_with, span, spans, value};
+use support::{above, metadata, record, record_with, span, spans, stored, value};
+
+/// Tells a process of this program where to record.
+const RECEIVER: &str = "RETRACE_TEST_PARITY";
+
+#[test]
+fn configure_by_code() {
+    let recording = record_with(|configuration| {
+        configuration
+            .with_environment("staging")
+            .with_project_id("p-1")
+            .with_transport(retrace::Transport::Http)
+            .with_sample_rate(1.0)
+            .with_enabled(true)
+    });
+    retrace::run("pipeline").start().end();
+    assert!(recording.guard.as_ref().unwrap().stats().accepted > 0);
+    let run = recording.run();
+    assert_eq!(run.project_id.as_deref(), Some("p-1"));
+    assert_eq!(metadata(&run, "environment"), json!("staging"));
+}
+
+#[test]
+fn configure_by_environment() {
+    if std::env::var_os(RECEIVER).is_some() {
+        let _retrace = retrace::install().unwrap();
+        retrace::run("pipeline").input("secret").start().end();
+        return;
+    }
+    for transport in ["http", "ws", "auto"] {
+        let server = Server::start().unwrap();
+        let mut process = Command::new(std::env::current_exe().unwrap());
+        process.args(["--exact", "configure_by_environment"]).env(RECEIVER, "");
+        process.env("RETRACE_API_KEY", "rt_local").env("RETRACE_BASE_URL", server.url());
+        process.env("RETRACE_ENVIRONMENT", "staging").env("RETRACE_PROJECT_ID", "p-1");
+        process.env("RETRACE_TRANSPORT", transport).env("RETRACE_CAPTURE_CONTENT", "false");
+        assert!(process.output().unwrap().status.success());
+        let run = stored(&server).remove(0);
+        assert_eq!((run.name.as_deref(), run.project_id.as_deref()), (Some("pipeline"), Some("p-1")));
+        assert_eq!((metadata(&run, "environment"), value(&run.input)), (json!("staging"), Value::Null));
+    }
+}
+
+#[retrace::record(name = "research-agent")]
+fn research(topic: &str) -> String {
+    search(topic, 2).unwrap().join(", ")
+}
+
+#[retrace::record(type = tool_call)]
+fn search(query: &str, count: usize) -> Result<Vec<String>, std::num::ParseIntError> {
+    if query.is_empty() {
+        query.parse::<u8>()?;
+    }
+    Ok(vec![query.to_owned(); count])
+}
+
+#[retrace::record]
+async fn research_async(topic: String) -> Result<String, std::num::ParseIntError> {
+    Ok(search(&topic, 1)?.concat())
+}
+
+#[test]
+fn decorator_sync() {
+    let recording = record();
+    assert_eq!(research("tides"), "tides, tides");
+    let run = recording.run();
+    assert_eq!((run.name.as_deref(), run.status), (Some("research-agent"), Some(Status::Completed)));
+    assert_eq!((value(&run.input), value(&run.output)), (json!({ "topic": "tides" }), json!("tides, tides")));
+    let step = span(&run, "search");
+    assert_eq!((step.span_type, above(&run, "search")), (SpanType::ToolCall, Some("research-agent")));
+    assert_eq!(value(&step.input), json!({ "query": "tides", "count": 2 }));
+    assert_eq!(value(&step.output), json!(["tides", "tides"]));
+}
+
+#[test]
+fn decorator_async() {
+    let recording = record();
+    let runtime = tokio::runtime::Builder::new_multi_thread().build().unwrap();
+    let answer = runtime.block_on(async { tokio::spawn(research_async("tides".to_owned())).await.unwrap() });
+    assert_eq!(answer.unwrap(), "tides");
+    let run = recording.run();
+    assert_eq!((run.name.as_deref(), value(&run.output)), (Some("research_async"), json!("tides")));
+    assert_eq!(above(&run, "search"), Some("research_async"));
+}
+
+#[test]
+fn decorator_failing() {
+    let recording = record();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(research_async(String::new())).unwrap_err();
+    let run = recording.run();
+    assert_eq!(run.status, Some(Status::Failed));
+    assert_eq!(run.error.as_deref(), Some("ParseIntError: cannot parse integer from empty string"));
+}
 
 #[test]
 fn context_manager_output() {
@@ -208,6 +304,75 @@ fn failures_always() {
     let run = recording.run();
     assert_eq!((run.name.as_deref(), run.status), (Some("bad"), Some(Status::Failed)));
     assert_eq!(run.error.as_deref(), Some("no"));
+}
+
+#[test]
+fn providers_streaming() {
+    let recording = record();
+    let run = retrace::run("pipeline").start();
+    for (url, request, content_type, response) in [
+        (
+            "https://api.openai.com/v1/chat/completions",
+            r#"{"model":"gpt-4o-mini","stream":true,"messages":[{"role":"user","content":"hi"}]}"#,
+            "text/event-stream",
+            concat!(
+                "data: {\"id\":\"c-1\",\"model\":\"gpt-4o-mini\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hel\"}}]}\n\n",
+                "data: {\"id\":\"c-1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"lo\"},\"finish_reason\":\"stop\"}]}\n\n",
+                "data: {\"id\":\"c-1\",\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":2}}\n\n",
+                "data: [DONE]\n\n",
+            ),
+        ),
+        (
+            "https://api.anthropic.com/v1/messages",
+            r#"{"model":"claude-sonnet-4-5","max_tokens":9,"messages":[{"role":"user","content":"hi"}]}"#,
+            "application/json",
+            r#"{"id":"m-1","type":"message","role":"assistant","model":"claude-sonnet-4-5","content":[{"type":"text","text":"Hello"}],"stop_reason":"end_turn","usage":{"input_tokens":9,"output_tokens":2}}"#,
+        ),
+        (
+            "https://generativelanguage.googleapis.com/v1beta/models/gemini-2.0-flash:generateContent",
+            r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}]}"#,
+            "application/json",
+            r#"{"candidates":[{"content":{"role":"model","parts":[{"text":"Hello"}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":9,"candidatesTokenCount":2},"modelVersion":"gemini-2.0-flash"}"#,
+        ),
+    ] {
+        let genai = retrace::clients::instrumentation();
+        let request = retrace::clients::genai::Request { method: "POST", url, body: Some(request.as_bytes()) };
+        let mut call = genai.start(&request).unwrap();
+        let headers = http::HeaderMap::from_iter([(http::header::CONTENT_TYPE, content_type.parse().unwrap())]);
+        call.response(200, &headers);
+        response.as_bytes().chunks(7).for_each(|chunk| call.chunk(chunk));
+        call.end();
+    }
+    run.end();
+    let run = recording.run();
+    let calls: Vec<_> = spans(&run).iter().filter(|span| span.span_type == SpanType::LlmCall).collect();
+    assert_eq!(calls.len(), 3);
+    for call in calls {
+        assert_eq!((call.input_tokens, call.output_tokens, value(&call.output)), (Some(9), Some(2), json!("Hello")));
+        assert_eq!(value(&call.input), json!({ "messages": [{ "role": "user", "content": "hi" }] }));
+        assert!(call.parent_id.is_some() && call.model.is_some());
+    }
+    assert_eq!(run.total_tokens, Some(33));
+}
+
+#[test]
+fn traceparent() {
+    use retrace::traceparent::{extract_traceparent, get_traceparent, inject_traceparent};
+    let recording = record();
+    let mut headers = http::HeaderMap::new();
+    let caller = retrace::run("caller").in_scope(|run| {
+        assert!(get_traceparent().is_some());
+        inject_traceparent(&mut headers);
+        run.run_id().unwrap()
+    });
+    let callee = {
+        let _caller = extract_traceparent(&headers).attach();
+        let run = retrace::run("callee").start();
+        run.run_id().unwrap()
+    };
+    assert_eq!(caller, callee);
+    let runs = recording.runs();
+    assert!(runs.iter().any(|run| spans(run).iter().any(|span| span.name == "callee")));
 }
 
 #[test]

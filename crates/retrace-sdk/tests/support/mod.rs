@@ -58,7 +58,7 @@ impl Recording {
 }
 
 pub fn stored(server: &Server) -> Vec<Trace> {
-    let page = server.traces(&TraceQuery::default()).unwrap();
+    let page = server.traces(&TraceQuery::new().with_limit(TraceQuery::MAX_LIMIT)).unwrap();
     let mut runs: Vec<Trace> =
         page.traces.iter().map(|trace| server.trace(trace.id.as_ref().unwrap()).unwrap().unwrap()).collect();
     runs.sort_by_key(|run| run.started_at.as_ref().map(|at| at.unix_micros()));

@@ -1,0 +1,55 @@
+//! Cost of a run that is not sampled, of one where nothing is installed, and of a step below an unsampled run.
+#![allow(clippy::print_stdout, missing_docs, clippy::unwrap_used)]
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use retrace::__private::{Effects, Function, FunctionKind, Outcome, begin, call_sync, capture};
+use retrace::Failures;
+
+const CALLS: u32 = 2_000_000;
+
+static FUNCTION: Function = Function {
+    name: "research-agent",
+    kind: FunctionKind::Auto,
+    resumable: false,
+    replay: false,
+    effects: Effects::External,
+    tags: &[],
+    agent: None,
+    module: module_path!(),
+    file: file!(),
+    line: line!(),
+};
+
+/// What `#[record]` makes of a function.
+fn recorded(n: u32) -> u32 {
+    let call = begin(&FUNCTION, |details| details.argument("n", capture!(n)));
+    call_sync(call, || black_box(n), |_| Outcome::unrecorded())
+}
+
+fn measure(what: &str, call: impl Fn(u32) -> u32) {
+    let best = (0..7).map(|_| {
+        let began = Instant::now();
+        (0..CALLS).for_each(|n| {
+            black_box(call(black_box(n)));
+        });
+        began.elapsed().as_secs_f64() * 1e9 / f64::from(CALLS)
+    });
+    println!("{what:<44} {:6.1} ns", best.fold(f64::INFINITY, f64::min));
+}
+
+fn main() {
+    measure("a plain call", black_box);
+    {
+        let _off = retrace::configure().with_enabled(false).install().unwrap();
+        measure("#[record], switched off", recorded);
+    }
+    let configuration = retrace::configure().with_api_key("rt_bench").with_base_url("http://127.0.0.1:9");
+    let _on = configuration.with_sample_rate(0.0).with_failures(Failures::Off).install().unwrap();
+    measure("#[record], a run that is not sampled", recorded);
+    measure("run().in_scope(), not sampled", |n| retrace::run("research-agent").input(n).in_scope(|_| n));
+    retrace::run("research-agent").in_scope(|_| {
+        measure("#[record], a step of a run not sampled", recorded);
+    });
+}
