@@ -158,6 +158,7 @@ impl<'a> Expansion<'a> {
         let (entered, private, outcome) = (self.entered(), &self.private, self.outcome(output));
         let span = site();
         let output = output.map_or_else(|| quote_spanned!(span=> _), TokenStream::clone);
+        let span = span.located_at(returned_span(&self.function.signature));
         quote_spanned! {span=>
             #entered
             #private::future!(call, value, #output, #outcome)
@@ -168,7 +169,7 @@ impl<'a> Expansion<'a> {
     fn streaming(&self) -> TokenStream {
         let item = stream_item(&self.function.signature);
         let (entered, private, outcome) = (self.entered(), &self.private, self.outcome(item.as_ref()));
-        let span = site();
+        let span = site().located_at(returned_span(&self.function.signature));
         quote_spanned! {span=>
             #entered
             #private::stream!(call, value, #outcome)

@@ -13,9 +13,10 @@ use crate::installed::Installed;
 use crate::recorded::Innermost;
 
 /// Decision on a run or a step.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) enum Decision {
     /// It is not recorded, and spans below it need not be marked.
+    #[default]
     Nothing,
     /// A run that was not sampled: so is everything below it.
     Unsampled,

@@ -59,8 +59,9 @@ pub struct Details {
 
 impl Details {
     /// An argument of the function.
+    #[expect(clippy::needless_pass_by_value, reason = "as the other methods, for the macro")]
     pub fn argument(&mut self, name: &'static str, value: Value) {
-        self.arguments.push(name, value);
+        self.arguments.push(name, &value);
     }
 
     /// The input, in place of the arguments.
@@ -106,7 +107,7 @@ pub fn begin(function: &'static Function, describe: impl FnOnce(&mut Details)) -
                 is_resumable: function.resumable,
                 agent,
             };
-            let recorded = Recorded::start(place, start, |facts, captures_content| {
+            let recorded = Recorded::start(&place, start, |facts, captures_content| {
                 let mut details = Details { facts: std::mem::take(facts), arguments: Arguments::default() };
                 function.tags.iter().for_each(|tag| details.facts.tag((*tag).to_owned()));
                 if catch_unwind(AssertUnwindSafe(|| describe(&mut details))).is_err() {

@@ -1,48 +1,71 @@
 //! Capture of values by the best means that their type has: `Serialize`, else `Debug`, else the name of the type.
+//!
+//! Each means is an inherent `capture()` of a wrapper that derefs to the wrapper of the next one: the compiler takes the first
+//! whose bound holds.
 
 use std::fmt::Debug;
+use std::ops::Deref;
 
 use serde::Serialize;
 
 use crate::value::Value;
 
-/// A value to be captured. `(&&&Capture(&value)).capture()` picks the best of [`ViaSerialize`], [`ViaDebug`] and [`ViaName`].
+/// A value to be captured, by `Serialize` or else.
 #[derive(Debug)]
-pub struct Capture<'a, T: ?Sized>(pub &'a T);
+pub struct Capture<'a, T: ?Sized>(ViaDebug<'a, T>);
 
-/// By `Serialize`.
-pub trait ViaSerialize {
-    /// Records the value.
-    fn capture(&self) -> Value;
+/// A value to be captured by `Debug` or else.
+#[derive(Debug)]
+pub struct ViaDebug<'a, T: ?Sized>(ViaName<'a, T>);
+
+/// A value to be captured as the name of its type.
+#[derive(Debug)]
+pub struct ViaName<'a, T: ?Sized>(&'a T);
+
+impl<'a, T: ?Sized> Capture<'a, T> {
+    /// Wraps a value.
+    pub fn of(value: &'a T) -> Self {
+        Self(ViaDebug(ViaName(value)))
+    }
 }
 
-/// By `Debug`.
-pub trait ViaDebug {
+impl<T: Serialize + ?Sized> Capture<'_, T> {
     /// Records the value.
-    fn capture(&self) -> Value;
+    #[must_use]
+    pub fn capture(&self) -> Value {
+        Value::serialize(self.0.0.0)
+    }
 }
 
-/// By the name of the type.
-pub trait ViaName {
+impl<T: Debug + ?Sized> ViaDebug<'_, T> {
+    /// Records the value.
+    #[must_use]
+    pub fn capture(&self) -> Value {
+        Value::debug(self.0.0)
+    }
+}
+
+impl<T: ?Sized> ViaName<'_, T> {
     /// Records the name of the type.
-    fn capture(&self) -> Value;
-}
-
-impl<T: Serialize + ?Sized> ViaSerialize for &&Capture<'_, T> {
-    fn capture(&self) -> Value {
-        Value::serialize(self.0)
-    }
-}
-
-impl<T: Debug + ?Sized> ViaDebug for &Capture<'_, T> {
-    fn capture(&self) -> Value {
-        Value::debug(self.0)
-    }
-}
-
-impl<T: ?Sized> ViaName for Capture<'_, T> {
-    fn capture(&self) -> Value {
+    #[must_use]
+    pub fn capture(&self) -> Value {
         Value::type_name::<T>()
+    }
+}
+
+impl<'a, T: ?Sized> Deref for Capture<'a, T> {
+    type Target = ViaDebug<'a, T>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<'a, T: ?Sized> Deref for ViaDebug<'a, T> {
+    type Target = ViaName<'a, T>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
     }
 }
 
@@ -51,13 +74,6 @@ impl<T: ?Sized> ViaName for Capture<'_, T> {
 #[macro_export]
 macro_rules! __capture {
     ($value:expr $(,)?) => {
-        match &$value {
-            __value => {
-                #[allow(unused_imports)]
-                use $crate::__private::{ViaDebug as _, ViaName as _, ViaSerialize as _};
-                #[allow(clippy::needless_borrow)]
-                (&&&$crate::__private::Capture(__value)).capture()
-            }
-        }
+        $crate::__private::Capture::of(&$value).capture()
     };
 }

@@ -11,10 +11,9 @@ pub use futures_core::Stream;
 pub use std::future::Future;
 
 pub use self::call::{Call, Details, begin, call_async, call_entered, call_sync};
-pub use self::capture::{Capture, ViaDebug, ViaName, ViaSerialize};
+pub use self::capture::{Capture, ViaDebug, ViaName};
 pub use self::outcome::{
-    ErrorOf, Outcome, Plain, Returned, Shape, ViaDebugError, ViaDisplay, ViaDynError, ViaError, ViaNameError, ViaPlain,
-    ViaShape,
+    AnyReturned, ErrorOf, Outcome, Plain, Returned, Shape, ViaDebugError, ViaDisplay, ViaError, ViaNameError,
 };
 pub use self::returned::{Futures, Holders, Probe, RecordableStream, Streams, probe};
 pub use self::stream::{Recording, call_stream};

@@ -1,7 +1,8 @@
-//! The outcome of a recorded function, recognised by the type of the value.
+//! What a recorded function returned, recognised by the type of the value.
 
 use std::error::Error;
 use std::fmt::{Debug, Display};
+use std::ops::Deref;
 
 use crate::failure::Failure;
 use crate::value::Value;
@@ -30,6 +31,12 @@ impl Outcome {
         Self(Ended::Returned(None))
     }
 
+    /// It returned `None`.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self::returned(Value::null())
+    }
+
     /// It failed.
     #[must_use]
     pub fn failed(failure: Failure) -> Self {
@@ -48,39 +55,56 @@ pub enum Shape<'a, T: ?Sized, E: ?Sized> {
     Failed(&'a E),
 }
 
-/// A returned value. `(&&Returned(&value)).shape()` recognises `Result` and `Option`.
+/// A returned value. Its `shape()` recognises `Result` and `Option`; that of any other type is the one of [`AnyReturned`].
 #[derive(Debug)]
-pub struct Returned<'a, T: ?Sized>(pub &'a T);
+pub struct Returned<'a, T: ?Sized>(AnyReturned<'a, T>);
 
-/// Recognises a `Result` or an `Option`.
-pub trait ViaShape<'a> {
-    /// Type of the value that it holds.
-    type Value: ?Sized + 'a;
-    /// Its error.
-    type Error: ?Sized + 'a;
-    /// The value, seen as what it is.
-    fn shape(&self) -> Shape<'a, Self::Value, Self::Error>;
+/// A returned value of any type.
+#[derive(Debug)]
+pub struct AnyReturned<'a, T: ?Sized>(&'a T);
+
+impl<'a, T: ?Sized> Returned<'a, T> {
+    /// Wraps a value.
+    pub fn of(value: &'a T) -> Self {
+        Self(AnyReturned(value))
+    }
 }
 
-impl<'a, T, E> ViaShape<'a> for &Returned<'a, Result<T, E>> {
-    type Value = T;
-    type Error = E;
-    fn shape(&self) -> Shape<'a, T, E> {
-        match self.0 {
+impl<'a, T, E> Returned<'a, Result<T, E>> {
+    /// The value, seen as what it is.
+    #[must_use]
+    pub fn shape(&self) -> Shape<'a, T, E> {
+        match self.0.0 {
             Ok(value) => Shape::Value(value),
             Err(error) => Shape::Failed(error),
         }
     }
 }
 
-impl<'a, T> ViaShape<'a> for &Returned<'a, Option<T>> {
-    type Value = T;
-    type Error = Plain;
-    fn shape(&self) -> Shape<'a, T, Plain> {
-        match self.0 {
+impl<'a, T> Returned<'a, Option<T>> {
+    /// The value, seen as what it is.
+    #[must_use]
+    pub fn shape(&self) -> Shape<'a, T, Plain> {
+        match self.0.0 {
             Some(value) => Shape::Value(value),
             None => Shape::Nothing,
         }
+    }
+}
+
+impl<'a, T: ?Sized> AnyReturned<'a, T> {
+    /// The value, seen as what it is.
+    #[must_use]
+    pub fn shape(&self) -> Shape<'a, T, Plain> {
+        Shape::Value(self.0)
+    }
+}
+
+impl<'a, T: ?Sized> Deref for Returned<'a, T> {
+    type Target = AnyReturned<'a, T>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
     }
 }
 
@@ -94,95 +118,105 @@ impl Display for Plain {
     }
 }
 
-/// Takes any other type as it is.
-pub trait ViaPlain<'a> {
-    /// The type itself.
-    type Value: ?Sized + 'a;
-    /// The value, seen as what it is.
-    fn shape(&self) -> Shape<'a, Self::Value, Plain>;
-}
-
-impl<'a, T: ?Sized> ViaPlain<'a> for Returned<'a, T> {
-    type Value = T;
-    fn shape(&self) -> Shape<'a, T, Plain> {
-        Shape::Value(self.0)
-    }
-}
-
-/// An error value. `(&&&&&ErrorOf(&error)).failure()` picks the best description that its type has.
+/// An error value. Its `failure()` is the best description that its type has: that of a boxed error, else that of the first
+/// of the wrappers below it whose bound holds.
 #[derive(Debug)]
-pub struct ErrorOf<'a, E: ?Sized>(pub &'a E);
+pub struct ErrorOf<'a, E: ?Sized>(ViaError<'a, E>);
 
-/// By the boxed error.
-pub trait ViaDynError {
+impl<'a, E: ?Sized> ErrorOf<'a, E> {
+    /// Wraps an error.
+    pub fn of(error: &'a E) -> Self {
+        Self(ViaError(ViaDisplay(ViaDebugError(ViaNameError(error)))))
+    }
+
+    fn error(&self) -> &'a E {
+        self.0.0.0.0.0
+    }
+}
+
+/// An error value that is described by `Error` or else.
+#[derive(Debug)]
+pub struct ViaError<'a, E: ?Sized>(ViaDisplay<'a, E>);
+
+/// An error value that is described by `Display` or else.
+#[derive(Debug)]
+pub struct ViaDisplay<'a, E: ?Sized>(ViaDebugError<'a, E>);
+
+/// An error value that is described by `Debug` or else.
+#[derive(Debug)]
+pub struct ViaDebugError<'a, E: ?Sized>(ViaNameError<'a, E>);
+
+/// An error value that is described by the name of its type.
+#[derive(Debug)]
+pub struct ViaNameError<'a, E: ?Sized>(&'a E);
+
+macro_rules! boxed_errors {
+    ($($of:ty;)*) => { $(
+        impl ErrorOf<'_, $of> {
+            /// Describes the error.
+            #[must_use]
+            pub fn failure(&self) -> Failure {
+                Failure::dynamic(&**self.error())
+            }
+        }
+    )* };
+}
+
+boxed_errors! {
+    Box<dyn Error>;
+    Box<dyn Error + Send>;
+    Box<dyn Error + Send + Sync>;
+}
+
+impl<E: Error + ?Sized> ViaError<'_, E> {
     /// Describes the error.
-    fn failure(&self) -> Failure;
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        Failure::error(self.0.0.0.0)
+    }
 }
 
-/// By `Error`.
-pub trait ViaError {
+impl<E: Display + ?Sized> ViaDisplay<'_, E> {
     /// Describes the error.
-    fn failure(&self) -> Failure;
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        Failure::message(self.0.0.0)
+    }
 }
 
-/// By `Display`.
-pub trait ViaDisplay {
+impl<E: Debug + ?Sized> ViaDebugError<'_, E> {
     /// Describes the error.
-    fn failure(&self) -> Failure;
+    #[must_use]
+    pub fn failure(&self) -> Failure {
+        Failure::debug(self.0.0)
+    }
 }
 
-/// By `Debug`.
-pub trait ViaDebugError {
+impl<E: ?Sized> ViaNameError<'_, E> {
     /// Describes the error.
-    fn failure(&self) -> Failure;
-}
-
-/// By the name of the type.
-pub trait ViaNameError {
-    /// Describes the error.
-    fn failure(&self) -> Failure;
-}
-
-impl ViaDynError for &&&&ErrorOf<'_, Box<dyn Error>> {
-    fn failure(&self) -> Failure {
-        Failure::dynamic(&**self.0)
-    }
-}
-
-impl ViaDynError for &&&&ErrorOf<'_, Box<dyn Error + Send>> {
-    fn failure(&self) -> Failure {
-        Failure::dynamic(&**self.0)
-    }
-}
-
-impl ViaDynError for &&&&ErrorOf<'_, Box<dyn Error + Send + Sync>> {
-    fn failure(&self) -> Failure {
-        Failure::dynamic(&**self.0)
-    }
-}
-
-impl<E: Error + ?Sized> ViaError for &&&ErrorOf<'_, E> {
-    fn failure(&self) -> Failure {
-        Failure::error(self.0)
-    }
-}
-
-impl<E: Display + ?Sized> ViaDisplay for &&ErrorOf<'_, E> {
-    fn failure(&self) -> Failure {
-        Failure::message(self.0)
-    }
-}
-
-impl<E: Debug + ?Sized> ViaDebugError for &ErrorOf<'_, E> {
-    fn failure(&self) -> Failure {
-        Failure::debug(self.0)
-    }
-}
-
-impl<E: ?Sized> ViaNameError for ErrorOf<'_, E> {
-    fn failure(&self) -> Failure {
+    #[must_use]
+    pub fn failure(&self) -> Failure {
         Failure::type_name::<E>()
     }
+}
+
+macro_rules! falls_back {
+    ($($from:ident => $to:ident;)*) => { $(
+        impl<'a, E: ?Sized> Deref for $from<'a, E> {
+            type Target = $to<'a, E>;
+
+            fn deref(&self) -> &Self::Target {
+                &self.0
+            }
+        }
+    )* };
+}
+
+falls_back! {
+    ErrorOf => ViaError;
+    ViaError => ViaDisplay;
+    ViaDisplay => ViaDebugError;
+    ViaDebugError => ViaNameError;
 }
 
 /// The outcome of a call from a reference to the value that it returned: `outcome!(value)`, `outcome!(value, |out| expr)`
@@ -191,34 +225,27 @@ impl<E: ?Sized> ViaNameError for ErrorOf<'_, E> {
 #[macro_export]
 macro_rules! __outcome {
     ($value:expr $(,)?) => {
-        $crate::__outcome!(@ $value, __out => $crate::__private::Outcome::returned($crate::__capture!(*__out)))
+        match $crate::__private::Returned::of($value).shape() {
+            $crate::__private::Shape::Value(__out) => {
+                $crate::__private::Outcome::returned($crate::__private::Capture::of(__out).capture())
+            }
+            $crate::__private::Shape::Nothing => $crate::__private::Outcome::nothing(),
+            $crate::__private::Shape::Failed(__error) => $crate::__failed!(__error),
+        }
     };
     ($value:expr, skip $(,)?) => {
-        $crate::__outcome!(@ $value, __out => {
-            let _ = __out;
-            $crate::__private::Outcome::unrecorded()
-        })
+        match $crate::__private::Returned::of($value).shape() {
+            $crate::__private::Shape::Value(_) | $crate::__private::Shape::Nothing => {
+                $crate::__private::Outcome::unrecorded()
+            }
+            $crate::__private::Shape::Failed(__error) => $crate::__failed!(__error),
+        }
     };
     ($value:expr, |$out:pat_param| $output:expr $(,)?) => {
-        $crate::__outcome!(@ $value, __out => {
-            let $out = __out;
-            $crate::__private::Outcome::returned($crate::__capture!($output))
-        })
-    };
-    (@ $value:expr, $out:ident => $returned:expr) => {
-        match $value {
-            __value => {
-                #[allow(unused_imports)]
-                use $crate::__private::{ViaPlain as _, ViaShape as _};
-                #[allow(clippy::needless_borrow)]
-                match (&&$crate::__private::Returned(__value)).shape() {
-                    $crate::__private::Shape::Value($out) => $returned,
-                    $crate::__private::Shape::Nothing => {
-                        $crate::__private::Outcome::returned($crate::__private::Value::null())
-                    }
-                    $crate::__private::Shape::Failed(__error) => $crate::__failed!(__error),
-                }
-            }
+        match $crate::__private::Returned::of($value).shape() {
+            $crate::__private::Shape::Value($out) => $crate::__private::Outcome::returned($crate::__capture!($output)),
+            $crate::__private::Shape::Nothing => $crate::__private::Outcome::nothing(),
+            $crate::__private::Shape::Failed(__error) => $crate::__failed!(__error),
         }
     };
 }
@@ -228,15 +255,6 @@ macro_rules! __outcome {
 #[macro_export]
 macro_rules! __failed {
     ($error:expr) => {
-        match $error {
-            __error => {
-                #[allow(unused_imports)]
-                use $crate::__private::{
-                    ViaDebugError as _, ViaDisplay as _, ViaDynError as _, ViaError as _, ViaNameError as _,
-                };
-                #[allow(clippy::needless_borrow)]
-                $crate::__private::Outcome::failed((&&&&&$crate::__private::ErrorOf(__error)).failure())
-            }
-        }
+        $crate::__private::Outcome::failed($crate::__private::ErrorOf::of($error).failure())
     };
 }

@@ -1,0 +1,169 @@
+//! Cost of `#[record]` over the OpenTelemetry span that it makes.
+//!
+//! `cargo bench --package benchmarks --bench record` prints the table; `-- --quick` takes a tenth of the samples. The spans
+//! go to a processor that does nothing, so that what is measured is the recording alone. A sample is the mean of a batch of
+//! calls, and the cases take turns.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
+
+#[path = "../stream/figures.rs"]
+#[allow(dead_code)] // Only a part of the figures is needed.
+mod figures;
+#[path = "../stream/machine.rs"]
+mod machine;
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use opentelemetry::trace::{Span as _, TraceContextExt as _, Tracer as _, TracerProvider as _};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span, SpanData, SpanProcessor};
+use retrace::{Failures, Guard};
+
+use crate::figures::Figures;
+
+/// Calls of a sample.
+const BATCH: u32 = 64;
+/// Samples of a case.
+const SAMPLES: usize = 20_000;
+
+/// A processor that does nothing.
+#[derive(Debug)]
+struct Idle;
+
+impl SpanProcessor for Idle {
+    fn on_start(&self, _: &mut Span, _: &Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        black_box(span);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+#[retrace::record(name = "empty")]
+fn recorded(topic: &str, count: u32, is_final: bool) {
+    black_box((topic, count, is_final));
+}
+
+#[retrace::record(name = "empty", skip_all, skip_output)]
+fn recorded_without_content(topic: &str, count: u32, is_final: bool) {
+    black_box((topic, count, is_final));
+}
+
+#[inline(never)]
+fn plain(topic: &str, count: u32, is_final: bool) {
+    black_box((topic, count, is_final));
+}
+
+/// A span of this name that is current meanwhile.
+fn bare(tracer: &SdkTracer, topic: &str, count: u32, is_final: bool) {
+    let span = tracer.start("empty");
+    let _current = Context::current_with_span(span).attach();
+    plain(topic, count, is_final);
+}
+
+/// The same with the attributes that `#[record]` sets, their values built by hand.
+fn with_attributes(tracer: &SdkTracer, topic: &str, count: u32, is_final: bool) {
+    let builder = tracer.span_builder("empty").with_attributes([
+        KeyValue::new("retrace.span_type", "reasoning"),
+        KeyValue::new("retrace.name", "empty"),
+        KeyValue::new("retrace.input", format!(r#"{{"topic":"{topic}","count":{count},"is_final":{is_final}}}"#)),
+    ]);
+    let mut span = builder.start(tracer);
+    span.set_attribute(KeyValue::new("retrace.output", "null"));
+    let _current = Context::current_with_span(span).attach();
+    plain(topic, count, is_final);
+}
+
+/// A case, and its samples so far in nanoseconds of one call.
+struct Case<'a> {
+    name: &'static str,
+    call: Box<dyn FnMut(&str, u32, bool) + 'a>,
+    samples: Vec<Duration>,
+}
+
+impl<'a> Case<'a> {
+    fn new(name: &'static str, call: impl FnMut(&str, u32, bool) + 'a) -> Self {
+        Self { name, call: Box::new(call), samples: Vec::new() }
+    }
+
+    fn sample(&mut self) {
+        let began = Instant::now();
+        for count in 0..BATCH {
+            (self.call)(black_box("research the tides"), black_box(count), black_box(true));
+        }
+        self.samples.push(began.elapsed() / BATCH);
+    }
+}
+
+/// Measures the cases by turns, and prints each beside the first.
+fn measure(table: &str, samples: usize, mut cases: Vec<Case<'_>>) {
+    for _ in 0..samples {
+        cases.iter_mut().for_each(Case::sample);
+    }
+    println!("\n{table}\n\n| call | p50 ns | p99 ns | p50 over the first |\n|---|---|---|---|");
+    let mut first = None;
+    for case in cases {
+        let figures = Figures::new(case.samples.split_off_warm_up());
+        let median = figures.percentile(50);
+        let over = median.as_nanos().cast_signed() - first.get_or_insert(median).as_nanos().cast_signed();
+        println!("| {} | {} | {} | {over} |", case.name, median.as_nanos(), figures.percentile(99).as_nanos());
+    }
+}
+
+/// Samples without those of the beginning, when caches were cold.
+trait WarmUp {
+    fn split_off_warm_up(self) -> Self;
+}
+
+impl WarmUp for Vec<Duration> {
+    fn split_off_warm_up(mut self) -> Self {
+        self.split_off(self.len() / 10)
+    }
+}
+
+/// Records through a provider with an idle processor.
+fn install(rate: Option<f64>) -> Guard {
+    let mut configuration = retrace::configure().with_api_key("rt_bench").with_base_url("http://127.0.0.1:9");
+    if let Some(rate) = rate {
+        configuration = configuration.with_sample_rate(rate).with_failures(Failures::Off);
+    }
+    configuration.with_provider(|_| SdkTracerProvider::builder().with_span_processor(Idle)).install().unwrap()
+}
+
+fn main() {
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    let samples = if quick { SAMPLES / 10 } else { SAMPLES };
+    println!("{}", machine::facts());
+    {
+        let retrace = install(None);
+        let tracer = retrace.provider().unwrap().tracer("bench");
+        let cases = || {
+            vec![
+                Case::new("a bare span, current", |topic, count, is_final| bare(&tracer, topic, count, is_final)),
+                Case::new("a span with the same attributes", |topic, count, is_final| {
+                    with_attributes(&tracer, topic, count, is_final);
+                }),
+                Case::new("`#[record]`", recorded),
+                Case::new("`#[record(skip_all, skip_output)]`", recorded_without_content),
+            ]
+        };
+        measure("A run, sampled.", samples, cases());
+        retrace::run("run").in_scope(|_| measure("A step of a run, sampled.", samples, cases()));
+    }
+    let _retrace = install(Some(0.0));
+    let cases = vec![Case::new("a plain call", plain), Case::new("`#[record]`", recorded)];
+    measure("A run, not sampled, failures off.", samples, cases);
+    retrace::run("run").in_scope(|_| {
+        let cases = vec![Case::new("a plain call", plain), Case::new("`#[record]`", recorded)];
+        measure("A step of a run that is not sampled.", samples, cases);
+    });
+}
