@@ -46,9 +46,7 @@ fn reply(request: &Value) -> Reply {
 
 async fn chat(Json(request): Json<Value>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let (deltas, reason) = match reply(&request) {
-        Reply::Text(text) => {
-            (text.split_inclusive(' ').map(|word| json!({ "content": word })).collect(), "stop")
-        }
+        Reply::Text(text) => (text.split_inclusive(' ').map(|word| json!({ "content": word })).collect(), "stop"),
         Reply::Calls(calls) => (calls.iter().enumerate().map(call).collect::<Vec<_>>(), "tool_calls"),
     };
     let output = deltas.len();

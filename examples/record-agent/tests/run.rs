@@ -4,7 +4,8 @@ use std::process::Command;
 
 #[test]
 fn readme_shows_what_the_example_prints() {
-    let run = Command::new(env!("CARGO_BIN_EXE_example-record-agent")).env_clear().output().expect("the example starts");
+    let run =
+        Command::new(env!("CARGO_BIN_EXE_example-record-agent")).env_clear().output().expect("the example starts");
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     let printed = String::from_utf8(run.stdout).expect("UTF-8");
 

@@ -33,7 +33,8 @@ async fn openai(axum::Json(request): axum::Json<Value>) -> impl IntoResponse {
             "choices": choices, "usage": usage });
         format!("data: {chunk}\n\n")
     };
-    let delta = |text: &str, reason: Value| json!([{ "index": 0, "delta": { "content": text }, "finish_reason": reason }]);
+    let delta =
+        |text: &str, reason: Value| json!([{ "index": 0, "delta": { "content": text }, "finish_reason": reason }]);
     let events = [
         chunk(delta("Hel", Value::Null), Value::Null),
         chunk(delta("lo", json!("stop")), Value::Null),
@@ -45,12 +46,16 @@ async fn openai(axum::Json(request): axum::Json<Value>) -> impl IntoResponse {
 
 async fn anthropic() -> impl IntoResponse {
     let content = json!([{ "type": "text", "text": "Hello" }]);
-    axum::Json(json!({ "id": "m-1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5", "content": content,
-        "stop_reason": "end_turn", "usage": { "input_tokens": 9, "output_tokens": 2 } }))
+    axum::Json(
+        json!({ "id": "m-1", "type": "message", "role": "assistant", "model": "claude-sonnet-4-5", "content": content,
+        "stop_reason": "end_turn", "usage": { "input_tokens": 9, "output_tokens": 2 } }),
+    )
 }
 
 async fn gemini() -> impl IntoResponse {
     let content = json!({ "role": "model", "parts": [{ "text": "Hello" }] });
-    axum::Json(json!({ "candidates": [{ "content": content, "finishReason": "STOP" }], "modelVersion": "gemini-2.0-flash",
-        "usageMetadata": { "promptTokenCount": 9, "candidatesTokenCount": 2 } }))
+    axum::Json(
+        json!({ "candidates": [{ "content": content, "finishReason": "STOP" }], "modelVersion": "gemini-2.0-flash",
+        "usageMetadata": { "promptTokenCount": 9, "candidatesTokenCount": 2 } }),
+    )
 }

@@ -19,9 +19,13 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Records what `program` does, and reads the runs back.
-async fn recorded(change: impl FnOnce(Configuration) -> Configuration, program: impl Future<Output = ()>) -> Vec<Trace> {
+async fn recorded(
+    change: impl FnOnce(Configuration) -> Configuration,
+    program: impl Future<Output = ()>,
+) -> Vec<Trace> {
     let server = Server::start().unwrap();
-    let configuration = retrace::configure().with_api_key("rt_local").with_base_url(server.url()).with_flush_timeout(LIMIT);
+    let configuration =
+        retrace::configure().with_api_key("rt_local").with_base_url(server.url()).with_flush_timeout(LIMIT);
     let retrace = change(configuration).install().unwrap();
     program.await;
     retrace.shutdown().unwrap();

@@ -26,7 +26,8 @@ fn read(path: &str) -> String {
 /// The rows of the table, without its head.
 fn rows() -> Vec<Row> {
     let readme = read("README.md");
-    let (_, section) = readme.split_once("| | Python | Rust |\n| --- | --- | --- |\n").expect("README.md has the table");
+    let (_, section) =
+        readme.split_once("| | Python | Rust |\n| --- | --- | --- |\n").expect("README.md has the table");
     let lines = section.lines().take_while(|line| line.starts_with('|'));
     let rows = lines.map(|line| {
         let line = line.replace("\\|", "\u{1}");
@@ -44,11 +45,8 @@ fn bare(code: &str) -> String {
 
 #[test]
 fn every_rust_cell_compiles() {
-    let rows: Vec<(String, String)> = rows()
-        .iter()
-        .filter(|row| row.rust != "not there yet")
-        .map(|row| (row.test(), bare(&row.rust)))
-        .collect();
+    let rows: Vec<(String, String)> =
+        rows().iter().filter(|row| row.rust != "not there yet").map(|row| (row.test(), bare(&row.rust))).collect();
     let cells: Vec<(String, String)> = CELLS.iter().map(|(test, code)| ((*test).to_owned(), bare(code))).collect();
     for (row, cell) in rows.iter().zip(&cells) {
         assert_eq!(row, cell, "a row of README.md, and the cell of tests/parity/cells.rs");
@@ -64,4 +62,23 @@ fn every_row_has_a_test_of_its_name() {
             || tests.contains(&format!("#[tokio::test]\nasync fn {}()", row.test()));
         assert_eq!(has_test, row.rust != "not there yet", "{}", row.label);
     }
+}
+
+/// The first block of a language in the README.
+fn block(language: &str) -> String {
+    let readme = read("README.md");
+    let (_, after) = readme.split_once(&format!("```{language}\n")).expect("README.md has such a block");
+    after.split_once("```").expect("the block ends").0.to_owned()
+}
+
+#[test]
+fn the_first_program_is_a_doc_test() {
+    let of_crate = read("crates/retrace-sdk/README.md");
+    assert!(of_crate.contains(&block("rust,no_run")), "crates/retrace-sdk/README.md has the same program");
+}
+
+#[test]
+fn the_stranger_depends_on_the_crate_as_the_readme_does() {
+    let manifest = read("integration-tests/stranger/Cargo.toml");
+    assert!(manifest.contains(&block("toml")), "{manifest}");
 }

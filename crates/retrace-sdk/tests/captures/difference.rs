@@ -38,7 +38,9 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         rust: "the span of the run",
         why: "the tree has one root",
         is: |field, python, rust| {
-            field.ends_with(".parent_id") && python.is_null() && rust.as_str().is_some_and(|name| name == "reasoning nested")
+            field.ends_with(".parent_id")
+                && python.is_null()
+                && rust.as_str().is_some_and(|name| name == "reasoning nested")
         },
     },
     Difference {

@@ -37,7 +37,9 @@ fn flatten(label: &str, record: &Value, spans: &[Value], fields: &mut BTreeMap<S
                 }
                 continue;
             }
-            "parent_id" => spans.iter().find(|span| span["id"] == *value).map_or(Value::Null, |span| self::label(span).into()),
+            "parent_id" => {
+                spans.iter().find(|span| span["id"] == *value).map_or(Value::Null, |span| self::label(span).into())
+            }
             "started_at" | "ended_at" => {
                 let time = value.as_str().unwrap();
                 assert!(time.ends_with('Z') && time.len() >= 20, "{label}.{key} is a time: {time}");

@@ -38,7 +38,8 @@ fn compare(transport: &str) -> BTreeSet<&'static str> {
     for (name, configure, program) in PROGRAMS {
         let recording = record_with(|configuration| configure(configuration).with_transport(transport));
         program();
-        let ours = fields::of_runs(&recording.runs().iter().map(|run| serde_json::to_value(run).unwrap()).collect::<Vec<_>>());
+        let ours =
+            fields::of_runs(&recording.runs().iter().map(|run| serde_json::to_value(run).unwrap()).collect::<Vec<_>>());
         let official = fields::of_runs(&official::runs(&format!("{transport}-{name}")));
         for field in official.keys().chain(ours.keys()).collect::<BTreeSet<_>>() {
             let (python, rust) = (official.get(field), ours.get(field));
