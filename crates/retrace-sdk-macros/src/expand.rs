@@ -295,3 +295,53 @@ fn constant(arguments: &Arguments, function: &Function, private: &TokenStream) -
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expanded(arguments: &str, item: &str) -> String {
+        record(arguments.parse().unwrap(), item.parse().unwrap()).to_string()
+    }
+
+    fn normal(item: &str) -> String {
+        item.parse::<TokenStream>().unwrap().to_string()
+    }
+
+    #[test]
+    fn an_expansion_has_no_unsafe_code_of_its_own() {
+        for item in [
+            "fn f(a: u8) -> u8 { a }",
+            "async fn f(a: u8) -> ! { loop {} }",
+            "fn f() -> impl Future<Output = u8> { let a = 1; async move { a } }",
+            "fn f() -> Pin<Box<dyn Future<Output = u8>>> { Box::pin(async move { 1 }) }",
+        ] {
+            assert!(!expanded("", item).contains("unsafe"), "{item}");
+        }
+        assert_eq!(expanded("", "unsafe fn f() { unsafe { g() } }").matches("unsafe").count(), 2);
+        assert!(!expanded("stream", "fn f() -> impl Stream<Item = u8> { g() }").contains("unsafe"));
+    }
+
+    #[test]
+    fn head_and_body_stay_as_they_are_written() {
+        let head = "/// Doc.\n#[must_use] #[inline(never)] pub(crate) fn f<'a, T: Copy>(a: &'a T, mut b: u8) -> T where T: Send";
+        let body = "{ b += 1; let = broken.; *a }";
+        let written = expanded("", &format!("{head} {body}"));
+        assert!(written.starts_with(&normal(head)), "{written}");
+        assert!(written.contains(&normal(body)), "{written}");
+    }
+
+    #[test]
+    fn an_item_with_an_error_is_left_as_it_is() {
+        for (arguments, item) in [
+            ("nmae = 1", "fn f() { 1 }"),
+            ("", "const fn f() { 1 }"),
+            ("", "struct S { a: u8 }"),
+            ("skip(b)", "fn f(a: u8) { x. }"),
+            ("", "fn f(a: ) { 1 }"),
+        ] {
+            let written = expanded(arguments, item);
+            assert!(written.contains("compile_error") && written.ends_with(&normal(item)), "{written}");
+        }
+    }
+}
