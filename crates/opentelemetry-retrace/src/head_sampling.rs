@@ -23,7 +23,7 @@ pub struct HeadSampler {
 /// Decision on a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Head {
-    /// Nothing is recorded.
+    /// The root and everything below it are not recorded.
     Drop,
     /// The span is recorded, under this trace id if there is one.
     Record(Option<TraceId>),
@@ -93,5 +93,44 @@ impl AgentScope {
         if seen.genai && seen.agent_id.is_none() {
             span.set_attributes(self.attributes());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opentelemetry::trace::{Tracer as _, TracerProvider as _};
+    use opentelemetry_sdk::trace::SdkTracerProvider;
+
+    #[test]
+    fn decisions_are_those_of_the_provider() {
+        let rated = RetraceSampler::builder().with_failures(false).with_sample_rate(0.5);
+        for sampler in [rated.clone().build().unwrap(), rated.with_sample_seed("seed").build().unwrap()] {
+            let ids = RetraceIdGenerator::default();
+            let head = HeadSampler::new(sampler.clone(), ids.clone());
+            let provider = SdkTracerProvider::builder().with_sampler(sampler).with_id_generator(ids).build();
+            let tracer = provider.tracer("test");
+            let mut recorded = 0;
+            for name in (0..200).map(|n| format!("agent-{n}")) {
+                let Head::Record(trace_id) = head.decide(&name) else { continue };
+                let span = HeadSampler::with_trace_id(trace_id, || tracer.start(name));
+                assert!(span.is_recording());
+                assert!(trace_id.is_none_or(|trace_id| trace_id == span.span_context().trace_id()));
+                recorded += 1;
+            }
+            // Six standard deviations.
+            assert!((58..=142).contains(&recorded), "{recorded}");
+        }
+    }
+
+    #[test]
+    fn a_trace_id_is_used_once_and_gone_after_a_panic() {
+        let ids = RetraceIdGenerator::default();
+        let trace_id = TraceId::from(7_u128);
+        let made = HeadSampler::with_trace_id(Some(trace_id), || [ids.new_trace_id(), ids.new_trace_id()]);
+        assert!(made[0] == trace_id && made[1] != trace_id);
+        let panics = || HeadSampler::with_trace_id(Some(trace_id), || std::panic::resume_unwind(Box::new(())));
+        assert!(std::panic::catch_unwind(panics).is_err());
+        assert_ne!(ids.new_trace_id(), trace_id);
     }
 }

@@ -93,6 +93,7 @@ mod forecast;
 mod fork;
 mod gate;
 mod head_sampling;
+mod held_start;
 mod id_generator;
 mod inbox;
 mod install;
@@ -127,6 +128,7 @@ pub use retrace_translate::{SpanFacts, SpanPolicy, SpanSelection};
 #[doc(hidden)]
 pub mod __private {
     pub use crate::head_sampling::{AgentScope, Head, HeadSampler};
+    pub use crate::held_start::HeldStart;
 }
 
 pub use crate::around::Around;

@@ -15,6 +15,7 @@ use crate::around::Around;
 use crate::builder::RetraceSpanProcessorBuilder;
 use crate::forecast;
 use crate::head_sampling::AgentScope;
+use crate::held_start;
 use crate::inbox::Seen;
 use crate::light::Light;
 use crate::pipeline::{Pipeline, WayIn};
@@ -160,6 +161,17 @@ impl RetraceSpanProcessor {
         Around::new(self.clone(), other)
     }
 
+    /// The start of a sampled span.
+    pub(crate) fn began(&self, data: SpanData) {
+        let Some(pipeline) = &self.pipeline else { return };
+        pipeline.announcer.began(&data);
+        let light = if pipeline.lightens { Light::of(&data, pipeline.reads_state) } else { None };
+        let _ = match light {
+            Some(light) => pipeline.push_beginning(light),
+            None => pipeline.push_seen(Seen::Began(data)),
+        };
+    }
+
     /// A span has ended that somebody else goes on with.
     pub(crate) fn copy_end(&self, span: &SpanData) {
         let Some(pipeline) = self.ended(span) else { return };
@@ -227,12 +239,9 @@ impl SpanProcessor for RetraceSpanProcessor {
             return;
         }
         let Some(data) = span.exported_data() else { return };
-        pipeline.announcer.began(&data);
-        let light = if pipeline.lightens { Light::of(&data, pipeline.reads_state) } else { None };
-        let _ = match light {
-            Some(light) => pipeline.push_beginning(light),
-            None => pipeline.push_seen(Seen::Began(data)),
-        };
+        if let Some(data) = held_start::hold(self, data) {
+            self.began(data);
+        }
     }
 
     fn on_end(&self, span: SpanData) {

@@ -22,7 +22,7 @@ static FUNCTION: Function = Function {
     line: line!(),
 };
 
-/// What `#[record]` makes of a function.
+/// Expansion of `#[record]` on a function.
 fn recorded(n: u32) -> u32 {
     let call = begin(&FUNCTION, |details| details.argument("n", capture!(n)));
     call_sync(call, || black_box(n), |_| Outcome::unrecorded())

@@ -14,7 +14,7 @@ pin_project! {
     #[derive(Debug)]
     #[must_use = "futures and streams do nothing unless polled"]
     pub struct InContext<T> {
-        // Nothing once it is done, or dropped with its context.
+        // `None` once it is done, or dropped with its context.
         #[pin]
         inner: Option<T>,
         cx: Context,

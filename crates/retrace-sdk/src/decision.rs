@@ -12,10 +12,11 @@ use opentelemetry_sdk::trace::IdGenerator as _;
 use crate::installed::Installed;
 use crate::recorded::Innermost;
 
-/// What becomes of a run or a step.
-#[derive(Debug)]
+/// Decision on a run or a step.
+#[derive(Debug, Default)]
 pub(crate) enum Decision {
-    /// Nothing records it, and what is below it need not know.
+    /// It is not recorded, and spans below it need not be marked.
+    #[default]
     Nothing,
     /// A run that was not sampled: so is everything below it.
     Unsampled,

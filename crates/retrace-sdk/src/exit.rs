@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::installed::Installed;
 use crate::open;
 
-/// What the helper thread may take longer than the flush.
+/// Time that the helper thread may take longer than the flush.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Ends and delivers what is under way when the process exits, if a guard is alive then.

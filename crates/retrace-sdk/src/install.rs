@@ -51,7 +51,7 @@ impl Guard {
         }
     }
 
-    /// What became of every span so far.
+    /// Returns the counts of spans accepted, delivered and lost so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.processor().map(RetraceSpanProcessor::stats).unwrap_or_default()

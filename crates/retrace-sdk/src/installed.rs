@@ -29,7 +29,7 @@ pub(crate) struct Installed {
     pub(crate) is_enabled: bool,
 }
 
-/// What is to be flushed at the end.
+/// Pipeline to be flushed at the end.
 #[derive(Debug)]
 struct Pipeline {
     provider: Option<SdkTracerProvider>,
@@ -74,7 +74,7 @@ impl Installed {
     /// Flushes and stops, within the flush timeout.
     pub(crate) fn shut_down(&self) {
         let Some(pipeline) = &self.pipeline else { return };
-        // What is lost is in the log.
+        // Losses are in the log.
         let _ = match &pipeline.provider {
             Some(provider) => provider.shutdown_with_timeout(self.flush_timeout()),
             None => pipeline.processor.shutdown_with_timeout(self.flush_timeout()),
@@ -117,19 +117,19 @@ impl Installed {
         }
     }
 
-    /// Calls `with` with the one to record with, without a lock in most cases.
-    pub(crate) fn with<R>(with: impl FnOnce(&Arc<Self>) -> R) -> R {
-        let cached = CACHED.try_with(|cached| {
-            let mut cached = cached.try_borrow_mut().ok()?;
+    /// Calls `with` with the one to record with, in most cases without a lock and without a count that threads share.
+    pub(crate) fn with<R: Default>(with: impl FnOnce(&Arc<Self>) -> R) -> R {
+        let mut with = Some(with);
+        let mut call = |current: &Arc<Self>| with.take().map(|with| with(current));
+        let done = CACHED.try_with(|cached| {
             let generation = GENERATION.load(Ordering::Acquire);
-            if cached.0 != generation || cached.1.is_none() {
-                *cached = (generation, Some(Self::locked()));
+            if cached.borrow().0 != generation {
+                *cached.try_borrow_mut().ok()? = (generation, Some(Self::locked()));
             }
-            cached.1.clone()
+            call(cached.borrow().1.as_ref()?)
         });
         // A thread that ends has no such place any more.
-        let current = cached.ok().flatten().unwrap_or_else(Self::locked);
-        with(&current)
+        done.ok().flatten().or_else(|| call(&Self::locked())).unwrap_or_default()
     }
 
     /// The one to record with, without thread-local storage.

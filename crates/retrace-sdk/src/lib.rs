@@ -26,8 +26,7 @@
 //! nanoseconds, evaluates no arguments, and nothing below it is recorded. That holds with [`Failures::Off`]; by default runs
 //! that are not sampled are recorded in this process until they end, and sent if they failed.
 //!
-//! Where the application has a sampler of its own, what describes a root is evaluated once that has decided, so that a live run
-//! shows its input when it ends.
+//! Where the application has a sampler of its own, what describes a run is evaluated once that has decided.
 //!
 //! # Content
 //! `RETRACE_CAPTURE_CONTENT=false` or [`Configuration::with_capture_content`] is one switch for everything recorded here and by

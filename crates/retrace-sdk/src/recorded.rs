@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanBuilder, Status, TraceContextExt as _};
-use opentelemetry_retrace::__private::AgentScope;
+use opentelemetry_retrace::__private::{AgentScope, HeldStart};
 use opentelemetry_retrace::SpanType;
 
 use crate::attributes;
@@ -45,7 +45,7 @@ fn with_agent(cx: Context, agent: Option<AgentScope>) -> Context {
 #[derive(Clone, Debug)]
 pub(crate) struct Innermost(pub(crate) Arc<Recorded>);
 
-/// What a span is started with.
+/// Facts that a span is started with.
 pub(crate) struct Start {
     pub(crate) name: Cow<'static, str>,
     /// The type of a step; `None` for a run, which is a reasoning step inside of another one.
@@ -88,13 +88,21 @@ impl Recorded {
             describe(&mut facts, captures_content);
         }
         let builder = SpanBuilder::from_name(start.name).with_attributes(facts.take());
-        let cx = with_agent(place.start(builder), agent);
+        let cx = match describe {
+            None => with_agent(place.start(builder), agent),
+            Some(describe) => {
+                let (cx, start) = HeldStart::around(|| with_agent(place.start(builder), agent));
+                if cx.span().is_recording() {
+                    describe(&mut facts, captures_content);
+                    let attributes = facts.take();
+                    start.release(&attributes);
+                    cx.span().set_attributes(attributes);
+                }
+                cx
+            }
+        };
         if !cx.span().is_recording() {
             return Err(cx);
-        }
-        if let Some(describe) = describe {
-            describe(&mut facts, captures_content);
-            cx.span().set_attributes(facts.take());
         }
         let state = Mutex::new(Some(Open { facts, failure: None }));
         let ticket = Ticket::next();

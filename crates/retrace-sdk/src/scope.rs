@@ -8,16 +8,16 @@ use crate::__private::{Call, Outcome, call_async};
 use crate::builder::{Builder, RunBuilder, StepBuilder};
 use crate::handle::SpanHandle;
 
-/// What a step or an agent can be around: a future, or an async closure that takes the handle.
+/// Body of a step: a future, or an async closure that takes the handle.
 ///
 /// The parameter of a closure needs its type, `async |step: SpanHandle| …`, unless it is not used;
-/// [`Builder::scope_with`](crate::Builder::scope_with) needs none. `M` tells the two apart and is always inferred.
+/// [`Builder::scope_with`](crate::Builder::scope_with) needs none. `M` distinguishes the two and is always inferred.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is neither a future nor an async closure that takes a `SpanHandle`",
     note = "write `.scope(async {{ … }})` or `.scope_with(async |step| {{ … }})`"
 )]
 pub trait ScopeBody<M> {
-    /// What it gives.
+    /// Output of the future.
     type Output;
 
     /// The future to be run.

@@ -1,4 +1,4 @@
-//! What the official Python SDK offers, row by row, recorded from Rust and read back from a receiver.
+//! Features of the official Python SDK, row by row, recorded from Rust and read back from a receiver.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;
@@ -11,7 +11,7 @@ use retrace_protocol::Status;
 use serde_json::{Value, json};
 use support::{above, metadata, record, record_with, span, spans, stored, value};
 
-/// Tells a process of this program where to record.
+/// Marks a process of this program that records.
 const RECEIVER: &str = "RETRACE_TEST_PARITY";
 
 #[test]

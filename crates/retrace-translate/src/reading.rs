@@ -294,7 +294,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
             .unwrap_or_else(|| without_nul(self.view.name()))
     }
 
-    /// Whether the span states that it is a run.
+    /// Returns true if the span states that it is a run.
     fn is_run(&self) -> bool {
         self.slots.get(Slot::TraceName).is_some_and(|held| held.rank == 0)
     }
@@ -424,7 +424,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
             let text = value.as_json_text().filter(|text| is_strict(text))?;
             serde_json::from_str::<serde_json::Map<String, JsonValue>>(text).ok()
         });
-        added.extend(stated.unwrap_or_default().into_iter().filter(|(key, _)| is_free_here(key)));
+        added.extend(stated.unwrap_or_default().into_iter().filter(|(key, _)| !key.is_empty()));
         // A status that the protocol does not have.
         if let Some(status) = self.slots.label(Slot::Status).filter(|status| Ending::from_wire(status).is_none()) {
             self.slots.mark_told(Slot::Status);
@@ -439,7 +439,7 @@ fn is_free(key: &str) -> bool {
     !key.is_empty() && !SpanMetadata::KEYS.contains(&key) && !TraceMetadata::KEYS.contains(&key)
 }
 
-/// Whether the metadata of a run gives no meaning of its own to a key, or one that a run may state.
+/// Returns true for a key to which the metadata of a run gives no meaning, or one that a run may state.
 fn is_free_on_runs(key: &str) -> bool {
     !key.is_empty() && (key == ENVIRONMENT || !TraceMetadata::KEYS.contains(&key))
 }

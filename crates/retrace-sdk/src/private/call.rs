@@ -50,7 +50,7 @@ impl Drop for Running {
     }
 }
 
-/// What describes a call. Evaluated only if the call is recorded.
+/// Description of a call. Evaluated only if the call is recorded.
 #[derive(Debug)]
 pub struct Details {
     facts: Facts,
@@ -200,7 +200,7 @@ pub fn call_async<F: Future>(
 pin_project! {
     struct CallFuture<F, O> {
         call: Call,
-        // Nothing once it is done, or dropped with its context.
+        // `None` once it is done, or dropped with its context.
         #[pin]
         body: Option<F>,
         outcome: Option<O>,

@@ -1,4 +1,4 @@
-//! What the macros of `retrace-sdk-macros` expand to. Not part of the public API.
+//! Interface of the macros of `retrace-sdk-macros`. Not part of the public API.
 
 mod call;
 mod capture;
@@ -28,13 +28,13 @@ pub use crate::{
 pub struct Function {
     /// Name of the run or the step.
     pub name: &'static str,
-    /// What it is recorded as.
+    /// The kind of span that it becomes.
     pub kind: FunctionKind,
     /// A fork may run it again.
     pub resumable: bool,
     /// Its recorded result is used in a replay.
     pub replay: bool,
-    /// Whether it may run again after a fork.
+    /// Its effects, which decide if it may run again after a fork.
     pub effects: Effects,
     /// Labels of the run.
     pub tags: &'static [&'static str],
@@ -48,7 +48,7 @@ pub struct Function {
     pub line: u32,
 }
 
-/// What a function is recorded as.
+/// The kind of span that a function becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FunctionKind {
     /// A run where no recorded span is current, else a reasoning step.

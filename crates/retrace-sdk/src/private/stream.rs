@@ -28,7 +28,7 @@ pin_project! {
     #[must_use = "streams do nothing unless polled"]
     pub struct Recording<S, O> {
         call: Call,
-        // Nothing once it has ended, or is dropped with its context.
+        // `None` once it has ended, or is dropped with its context.
         #[pin]
         body: Option<S>,
         item: O,

@@ -19,9 +19,9 @@ pub fn call_until<F: Future>(call: Call, body: F) -> impl Future<Output = (Call,
 
 pin_project! {
     struct CallUntil<F> {
-        // Nothing once it is done.
+        // `None` once it is done.
         call: Option<Call>,
-        // Nothing once it is done, or dropped with its context.
+        // `None` once it is done, or dropped with its context.
         #[pin]
         body: Option<F>,
     }

@@ -1,4 +1,4 @@
-//! What is recorded of values: whole, bounded, marked, or not at all.
+//! Values are recorded whole, bounded, marked, or not at all.
 
 use retrace::{Record, SpanType, VALUE_BYTES};
 use serde::{Serialize, Serializer};

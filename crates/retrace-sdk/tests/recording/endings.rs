@@ -21,12 +21,12 @@ fn a_scope_ends_with_its_body() {
                 2
             })
             .await;
-        let told = retrace::step("plan", SpanType::Reasoning).scope(async |step: retrace::SpanHandle| {
+        let plan = retrace::step("plan", SpanType::Reasoning).scope(async |step: retrace::SpanHandle| {
             pause().await;
             step.output("done");
             1
         });
-        let told = told.await;
+        let plan = plan.await;
         retrace::step("act", SpanType::Action)
             .scope_with(async |step| {
                 step.output(true);
@@ -34,8 +34,8 @@ fn a_scope_ends_with_its_body() {
             .await;
         retrace::fork_point("after");
         retrace::current().metadata("from", "anywhere");
-        run.output(found + told);
-        found + told
+        run.output(found + plan);
+        found + plan
     }));
     assert_eq!(answer, 3);
     let run = recording.run();

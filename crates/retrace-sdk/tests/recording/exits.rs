@@ -9,10 +9,10 @@ use serde_json::json;
 
 use crate::support::{span, spans, stored, value};
 
-/// Tells the process that it is the one that exits, and where to record.
+/// Address of the receiver, for the process that exits.
 const RECEIVER: &str = "RETRACE_TEST_EXITS_TO";
 
-/// What the process does that exits.
+/// Body of the process that exits.
 #[test]
 fn a_process_that_exits() {
     let Ok(url) = std::env::var(RECEIVER) else { return };

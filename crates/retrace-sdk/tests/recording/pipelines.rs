@@ -1,6 +1,8 @@
 //! Pipelines of the application, and spans of libraries.
 
 use retrace::SpanType;
+use std::time::{Duration, Instant};
+
 use retrace::opentelemetry::trace::{Span as _, TraceContextExt as _, Tracer as _, TracerProvider as _};
 use retrace::opentelemetry::{Context, KeyValue, global};
 use retrace::opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
@@ -8,7 +10,7 @@ use retrace_local::Server;
 use retrace_protocol::Status;
 use serde_json::json;
 
-use crate::support::{above, alone, metadata, record, record_with, span, spans, stored, value};
+use crate::support::{LIMIT, above, alone, metadata, record, record_with, span, spans, stored, value};
 
 /// A span as a library makes it.
 fn library_span(name: &'static str, attributes: &[(&'static str, &'static str)]) -> Context {
@@ -76,6 +78,13 @@ fn a_pipeline_that_is_there_takes_retrace_in() {
     let provider = builder.build();
     global::set_tracer_provider(provider.clone());
     retrace::run("pipeline").input("tides").in_scope(|run| {
+        let began = Instant::now();
+        while stored(&server).is_empty() {
+            assert!(began.elapsed() < LIMIT);
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let live = &stored(&server)[0];
+        assert_eq!((live.status, value(&live.input)), (Some(Status::Running), json!("tides")));
         provider.tracer("library").start("chat").end();
         run.output("spring");
     });

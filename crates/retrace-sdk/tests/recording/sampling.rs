@@ -1,4 +1,4 @@
-//! What is not sampled is not recorded, with everything below it, and is not evaluated.
+//! A run that is not sampled is not recorded, with everything below it, and is not evaluated.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

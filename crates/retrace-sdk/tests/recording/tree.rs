@@ -33,7 +33,7 @@ struct Plan {
     inside: Vec<Plan>,
 }
 
-/// What is expected of a span: the name of its parent, its agent, and whether it failed.
+/// Expected facts of a span: the name of its parent, its agent, and whether it failed.
 #[derive(Clone, Debug, PartialEq)]
 struct Expected {
     parent: Option<String>,

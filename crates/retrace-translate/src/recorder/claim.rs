@@ -36,7 +36,7 @@ impl<T> Default for Claim<T> {
 }
 
 impl<T: Clone> Claim<T> {
-    /// Hears what the root says, which holds whatever was told before: the trace is told once more when the run ends.
+    /// Takes the value of the root, which replaces an earlier one: the trace is sent once more when the run ends.
     fn hear_root(&mut self, rank: Rank, value: Option<T>) {
         match value {
             Some(value) if !rank.is_below_root => self.by = Some((rank, value)),

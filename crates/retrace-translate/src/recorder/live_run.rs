@@ -34,7 +34,7 @@ pub(crate) struct LiveRun {
     tree: LiveTree,
     claims: Claims,
     top: Top,
-    /// What the span says that states to be a run, where it is not the root.
+    /// Facts of the span that states to be a run, where it is not the root.
     stated_run: Option<(Rank, Top)>,
     /// The root, while it is not known whether the run will be told.
     root: Option<Step>,
@@ -285,7 +285,7 @@ impl LiveRun {
         }
     }
 
-    /// Keeps what a span below the root says that states to be a run; of several the one nearest to the root.
+    /// Keeps the facts of a span below the root that states to be a run; of several the one nearest to the root.
     fn hear_run<V: SpanView>(&mut self, at: usize, span: &V, draft: Option<&Draft>, has_ended: bool) {
         let Some(draft) = draft.filter(|draft| draft.is_run && at != ROOT) else { return };
         let rank = Rank { is_below_root: true, depth: self.tree.depth(at), start: span.start_unix_nanos(), at };

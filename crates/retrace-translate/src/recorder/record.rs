@@ -121,6 +121,19 @@ impl Place {
     }
 }
 
+/// Metadata of the user's, with the keys to which the protocol gives a meaning in an object of their own.
+fn apart(
+    metadata: serde_json::Map<String, serde_json::Value>,
+    keys: &[&str],
+) -> serde_json::Map<String, serde_json::Value> {
+    let has_meaning = |key: &String| keys.contains(&key.as_str());
+    let (taken, mut free): (serde_json::Map<_, _>, _) = metadata.into_iter().partition(|(key, _)| has_meaning(key));
+    if !taken.is_empty() {
+        free.insert("metadata".to_owned(), taken.into());
+    }
+    free
+}
+
 impl Said {
     pub(crate) fn is_empty(&self) -> bool {
         self.session.is_none() && self.user.is_none() && self.name.is_none() && self.tags.is_none()
@@ -139,6 +152,7 @@ impl Top {
     pub(crate) fn new(start: u64, draft: Option<&Draft>) -> Self {
         let mut user_metadata = draft.map(|draft| draft.user_metadata.clone()).unwrap_or_default();
         let environment = user_metadata.remove(ENVIRONMENT).and_then(|stated| stated.as_str().map(str::to_owned));
+        let user_metadata = apart(user_metadata, &TraceMetadata::KEYS);
         Self {
             start,
             environment,
@@ -151,7 +165,7 @@ impl Top {
         }
     }
 
-    /// What it says, and where it says nothing, what a span below it says that states to be a run.
+    /// Completes the facts of the root by those of a span below it that states to be a run.
     pub(crate) fn or(mut self, run: Option<&Self>) -> Self {
         let Some(run) = run else { return self };
         self.input = self.input.or_else(|| run.input.clone());
@@ -208,13 +222,7 @@ impl Origin {
             metadata.otel.span_id = Some(hex(&own.span_id));
         }
         if !own.is_root {
-            let has_meaning = |key: &String| SpanMetadata::KEYS.contains(&key.as_str());
-            let (taken, free): (serde_json::Map<_, _>, _) =
-                draft.user_metadata.into_iter().partition(|(key, _)| has_meaning(key));
-            metadata.other = free;
-            if !taken.is_empty() {
-                metadata.other.insert("metadata".to_owned(), taken.into());
-            }
+            metadata.other = apart(draft.user_metadata, &SpanMetadata::KEYS);
         }
         for (key, own, of_run) in [
             ("session_id", own.session, &said.session),

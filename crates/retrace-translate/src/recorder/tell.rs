@@ -165,7 +165,7 @@ impl Telling<'_> {
     }
 }
 
-/// What the span says that states to be a run, of several the one nearest to the root.
+/// Facts of the span that states to be a run, of several the one nearest to the root.
 fn stated_run(nodes: &[Node], tree: &Tree<'_>, root: Option<usize>) -> Option<Top> {
     let stating = nodes
         .iter()
