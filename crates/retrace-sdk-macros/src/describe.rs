@@ -54,10 +54,11 @@ fn check_skipped(arguments: &Arguments, signature: &Signature, parameters: &[Par
     let names: Vec<String> = parameters.iter().map(Parameter::name).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     for (index, skipped) in arguments.skip.iter().enumerate() {
-        let known = parameters.iter().any(|parameter| parameter.ident == skipped);
+        let is_receiver = skipped == "self" && signature.receiver().is_some();
+        let known = is_receiver || parameters.iter().any(|parameter| parameter.ident == skipped);
         if arguments.skip.iter().take(index).any(|other| other == skipped) {
             errors.add(skipped.span(), format!("`{skipped}` is skipped twice"));
-        } else if !known && !(skipped == "self" && signature.receiver().is_some()) {
+        } else if !known {
             let hint = nearest(&skipped.to_string(), &names)
                 .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             errors.add(skipped.span(), format!("`{}` has no argument `{skipped}`{hint}", signature.ident));

@@ -265,7 +265,7 @@ fn guided(body: &Group, declared: Option<&TokenStream>) -> TokenStream {
 fn constant(arguments: &Arguments, function: &Function, private: &TokenStream) -> TokenStream {
     let span = site();
     let own_name = syn::ext::IdentExt::unraw(&function.signature.ident).to_string();
-    let name = arguments.name.as_ref().map_or_else(|| own_name.to_token_stream(), |name| name.to_token_stream());
+    let name = arguments.name.as_ref().map_or_else(|| own_name.to_token_stream(), Expr::to_token_stream);
     let kind = function_kind(arguments.kind, private);
     let effects = effects(arguments.effects, private);
     let (resumable, replay) = (arguments.resumable.is_some(), arguments.replay.is_some());
