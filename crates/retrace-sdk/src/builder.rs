@@ -162,10 +162,10 @@ impl<K> Builder<K> {
             Decision::Unsampled => SpanHandle::new(unsampled(&parent()), None),
             Decision::Record(place) => {
                 let start = Start { name, span_type, is_resumable, agent: None };
-                let recorded = Recorded::start(place, start, |facts, captures_content| {
+                let recorded = Recorded::start(&place, start, |facts, captures_content| {
                     facts.merge(stated);
                     if let Some(input) = input.filter(|_| captures_content) {
-                        facts.set_value(attributes::INPUT, if is_resumable { resumable(input) } else { input });
+                        facts.set_value(attributes::INPUT, if is_resumable { resumable(&input) } else { input });
                     }
                 });
                 match recorded {

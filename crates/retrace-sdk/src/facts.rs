@@ -14,7 +14,7 @@ pub const METADATA_KEYS: usize = 1_024;
 /// of a span.
 const OWN_ATTRIBUTES: usize = 32;
 /// Most tags of one run or step. Further tags are dropped.
-pub const TAGS: usize = 256;
+pub(crate) const TAGS: usize = 256;
 
 /// Facts that were stated and are not in attributes yet.
 #[derive(Debug, Default)]

@@ -121,7 +121,7 @@ impl SpanHandle {
     fn edit_input(&self, capture: impl FnOnce() -> Value) {
         let Some(recorded) = &self.recorded else { return };
         recorded.set_content(attributes::INPUT, || match recorded.is_resumable() {
-            true => resumable(capture()),
+            true => resumable(&capture()),
             false => capture(),
         });
     }

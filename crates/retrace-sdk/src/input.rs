@@ -13,7 +13,7 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     /// Adds an argument. One for which there is no room is left out.
-    pub(crate) fn push(&mut self, name: &str, value: Value) {
+    pub(crate) fn push(&mut self, name: &str, value: &Value) {
         self.is_cut |= value.is_cut();
         let value = value.as_json_text();
         // Quotes, colon and comma.
@@ -42,7 +42,7 @@ impl Arguments {
     /// The input: an object of the arguments; for a call that can be run again the arguments as the protocol has them.
     pub(crate) fn into_input(mut self, is_resumable: bool) -> Option<Value> {
         if let Some(value) = self.replaced {
-            return Some(if is_resumable { resumable(value) } else { value });
+            return Some(if is_resumable { resumable(&value) } else { value });
         }
         if self.members.is_empty() && !is_resumable {
             return None;
@@ -55,7 +55,7 @@ impl Arguments {
 }
 
 /// The input of a run that can be run again: an object as arguments by name, anything else as the first positional one.
-pub(crate) fn resumable(value: Value) -> Value {
+pub(crate) fn resumable(value: &Value) -> Value {
     let is_cut = value.is_cut();
     let text = match value.is_object() && !is_cut {
         true => format!(r#"{{"args":[],"kwargs":{}}}"#, value.as_json_text()),

@@ -60,7 +60,7 @@ impl Recorded {
     /// # Errors
     /// The context of the span if it is not recorded.
     pub(crate) fn start(
-        place: Place,
+        place: &Place,
         start: Start,
         describe: impl FnOnce(&mut Facts, bool),
     ) -> Result<Arc<Self>, Context> {

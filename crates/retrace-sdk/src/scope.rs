@@ -44,8 +44,8 @@ impl<F: Future> ScopeBody<ByFuture> for F {
 impl<T, F: AsyncFnOnce(SpanHandle) -> T> ScopeBody<ByClosure<T>> for F {
     type Output = T;
 
-    fn into_future(self, handle: SpanHandle) -> impl Future<Output = T> {
-        async move { self(handle).await }
+    async fn into_future(self, handle: SpanHandle) -> T {
+        self(handle).await
     }
 }
 
@@ -67,8 +67,8 @@ impl RunBuilder {
     /// ```
     ///
     /// For a future that is there already: [`Builder::instrument`].
-    pub fn scope<T, F: AsyncFnOnce(SpanHandle) -> T>(self, body: F) -> impl Future<Output = T> {
-        self.scope_with(body)
+    pub async fn scope<T, F: AsyncFnOnce(SpanHandle) -> T>(self, body: F) -> T {
+        self.scope_with(body).await
     }
 }
 
@@ -84,12 +84,10 @@ impl StepBuilder {
     /// let found = retrace::step("web_search", SpanType::ToolCall).scope(async { search("tides").await }).await;
     /// # }
     /// ```
-    pub fn scope<M, B: ScopeBody<M>>(self, body: B) -> impl Future<Output = B::Output> {
-        async move {
-            let handle = self.begin();
-            let call = Call::of(&handle);
-            call_async(call, body.into_future(handle), |_| Outcome::unrecorded()).await
-        }
+    pub async fn scope<M, B: ScopeBody<M>>(self, body: B) -> B::Output {
+        let handle = self.begin();
+        let call = Call::of(&handle);
+        call_async(call, body.into_future(handle), |_| Outcome::unrecorded()).await
     }
 }
 
@@ -105,12 +103,10 @@ impl<K> Builder<K> {
     /// }).await;
     /// # }
     /// ```
-    pub fn scope_with<T, F: AsyncFnOnce(SpanHandle) -> T>(self, body: F) -> impl Future<Output = T> {
-        async move {
-            let handle = self.begin();
-            let call = Call::of(&handle);
-            call_async(call, async move { body(handle).await }, |_| Outcome::unrecorded()).await
-        }
+    pub async fn scope_with<T, F: AsyncFnOnce(SpanHandle) -> T>(self, body: F) -> T {
+        let handle = self.begin();
+        let call = Call::of(&handle);
+        call_async(call, async move { body(handle).await }, |_| Outcome::unrecorded()).await
     }
 
     /// Runs a future with the run or the step current.
@@ -121,11 +117,9 @@ impl<K> Builder<K> {
     /// let answer = retrace::run("pipeline").instrument(agent()).await;
     /// # }
     /// ```
-    pub fn instrument<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
-        async move {
-            let call = Call::of(&self.begin());
-            call_async(call, future, |_| Outcome::unrecorded()).await
-        }
+    pub async fn instrument<F: Future>(self, future: F) -> F::Output {
+        let call = Call::of(&self.begin());
+        call_async(call, future, |_| Outcome::unrecorded()).await
     }
 
     /// [`Builder::scope_with`] for a body that may fail: an `Err` is recorded as a failure.

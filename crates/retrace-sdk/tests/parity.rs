@@ -109,7 +109,7 @@ fn context_manager_output() {
     let recording = record();
     {
         let run = retrace::run("pipeline").input("tides").start();
-        run.output(&json!({ "answer": 42 }));
+        run.output(json!({ "answer": 42 }));
     }
     let run = recording.run();
     assert_eq!(run.name.as_deref(), Some("pipeline"));

@@ -66,8 +66,9 @@ impl Details {
     }
 
     /// An argument of the function.
+    #[expect(clippy::needless_pass_by_value, reason = "as the other methods, for the macro")]
     pub fn argument(&mut self, name: &'static str, value: Value) {
-        self.arguments.push(name, value);
+        self.arguments.push(name, &value);
     }
 
     /// The input, in place of the arguments.
@@ -113,7 +114,7 @@ pub fn begin(function: &'static Function, describe: impl FnOnce(&mut Details)) -
                 is_resumable: function.resumable,
                 agent,
             };
-            let recorded = Recorded::start(place, start, |facts, captures_content| {
+            let recorded = Recorded::start(&place, start, |facts, captures_content| {
                 let arguments = Arguments::default();
                 let mut details = Details { facts: std::mem::take(facts), arguments, captures_content };
                 function.tags.iter().for_each(|tag| details.facts.tag((*tag).to_owned()));

@@ -79,7 +79,7 @@ impl<S: Stream, O: FnMut(&S::Item) -> Outcome> Stream for Recording<S, O> {
                 match &item {
                     Some(item) => match catch_unwind(AssertUnwindSafe(|| (this.item)(item))) {
                         Ok(Outcome(Ended::Returned(Some(value)))) if recorded.captures_content() => {
-                            this.items.push(&value)
+                            this.items.push(&value);
                         }
                         Ok(Outcome(Ended::Returned(_))) => this.items.leave_out(),
                         Ok(Outcome(Ended::Failed(failure))) => recorded.fail(failure),

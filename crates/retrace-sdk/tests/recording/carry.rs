@@ -45,3 +45,20 @@ fn a_run_goes_along() {
     }
     assert_eq!(span(&runs[0], "agent").agent_id.as_deref(), Some("writer"));
 }
+
+/// Compiles only for futures that may move between threads.
+fn sendable<F: Future + Send>(future: F) -> F {
+    future
+}
+
+#[test]
+fn futures_stay_send() {
+    let name = String::from("pipeline");
+    drop(sendable(retrace::run("a").scope(async |run| run.output(&name).end())));
+    drop(sendable(retrace::step("b", SpanType::Action).scope(async { crate::pause().await })));
+    drop(sendable(retrace::step("c", SpanType::Action).scope_with(async |step| step.output(&name).end())));
+    drop(sendable(retrace::run("d").instrument(crate::pause())));
+    drop(sendable(retrace::run("e").try_scope(async |_| Ok::<_, String>(1))));
+    drop(sendable(retrace::agent("f").scope(crate::pause())));
+    drop(sendable(crate::pause().in_run()));
+}

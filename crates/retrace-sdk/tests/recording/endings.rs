@@ -97,7 +97,7 @@ fn a_panic_fails_it_and_goes_on() {
             block_on(retrace::run("future").scope(async |_| {
                 pause().await;
                 panic!("as intended")
-            }))
+            }));
         }),
         ("open", &|| {
             let _run = retrace::run("open").open();

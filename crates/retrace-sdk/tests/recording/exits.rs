@@ -16,8 +16,7 @@ const RECEIVER: &str = "RETRACE_TEST_EXITS_TO";
 #[test]
 fn a_process_that_exits() {
     let Ok(url) = std::env::var(RECEIVER) else { return };
-    let guard = retrace::configure().with_api_key("rt_local").with_base_url(url).install().unwrap();
-    std::mem::forget(guard);
+    let _guard = retrace::configure().with_api_key("rt_local").with_base_url(url).install().unwrap();
     retrace::run("first").in_scope(|run| run.output("done").end());
     let run = retrace::run("second").input("tides").start();
     let _step = run.step("wait", SpanType::Action).start();

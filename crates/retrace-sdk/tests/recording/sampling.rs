@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use retrace::opentelemetry::trace::noop::NoopTracerProvider;
 use retrace::opentelemetry::trace::{Span as _, TraceContextExt as _, Tracer as _};
 use retrace::opentelemetry::{Context, global};
 use retrace::opentelemetry_sdk::error::OTelSdkResult;
@@ -112,5 +113,5 @@ fn a_sampler_of_the_application_decides_as_well() {
     });
     assert_eq!(counted.0.load(Ordering::Relaxed), 0);
     provider.shutdown().unwrap();
-    global::set_tracer_provider(retrace::opentelemetry::trace::noop::NoopTracerProvider::new());
+    global::set_tracer_provider(NoopTracerProvider::new());
 }

@@ -1,5 +1,5 @@
 //! A receiver, and a pipeline to it.
-#![allow(dead_code, reason = "each test program uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "each test program uses a part")]
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -61,7 +61,7 @@ pub fn stored(server: &Server) -> Vec<Trace> {
     let page = server.traces(&TraceQuery::new().with_limit(TraceQuery::MAX_LIMIT)).unwrap();
     let mut runs: Vec<Trace> =
         page.traces.iter().map(|trace| server.trace(trace.id.as_ref().unwrap()).unwrap().unwrap()).collect();
-    runs.sort_by_key(|run| run.started_at.as_ref().map(|at| at.unix_micros()));
+    runs.sort_by_key(|run| run.started_at.as_ref().map(retrace_protocol::Timestamp::unix_micros));
     runs
 }
 
