@@ -114,7 +114,7 @@ fn assert_returned(lines: &[String], expected: &[&str]) {
 fn a_subscriber_that_comes_after_the_provider_gets_what_was_logged_before() {
     let server = Server::start().unwrap();
     for how in ["processor", "exporter", "install", "dropped", "two"] {
-        let mut agent = Agent::start(how, "after", &server.url(), &BROKEN);
+        let mut agent = Agent::start(how, "after", server.url(), &BROKEN);
         // While the application works, not when it ends.
         for text in WARNINGS.into_iter().chain([NOTICE]) {
             agent.wait_for(text);
@@ -134,7 +134,7 @@ fn a_subscriber_that_comes_after_the_provider_gets_what_was_logged_before() {
 fn without_a_subscriber_standard_error_gets_the_warnings_once() {
     let server = Server::start().unwrap();
     for how in ["processor", "exporter", "install", "dropped", "unused", "two"] {
-        let (lines, errors) = Agent::start(how, "none", &server.url(), &BROKEN).end();
+        let (lines, errors) = Agent::start(how, "none", server.url(), &BROKEN).end();
         assert_eq!(errors.len(), WARNINGS.len() + 1, "{how}: {errors:#?}");
         for text in WARNINGS.into_iter().chain([NOTICE]) {
             let line = format!("opentelemetry-retrace: {text}");
@@ -153,7 +153,7 @@ fn without_a_subscriber_standard_error_gets_the_warnings_once() {
 fn a_subscriber_that_is_there_first_gets_them_once() {
     let server = Server::start().unwrap();
     for how in ["processor", "exporter", "install", "dropped"] {
-        let (lines, errors) = Agent::start(how, "first", &server.url(), &BROKEN).end();
+        let (lines, errors) = Agent::start(how, "first", server.url(), &BROKEN).end();
         let logged = logged(&lines);
         for text in WARNINGS.into_iter().chain([NOTICE]) {
             assert_eq!(count(&logged, text), 1, "{how}: {text} in {logged:#?}");
@@ -168,7 +168,7 @@ fn a_subscriber_that_is_there_first_gets_them_once() {
 fn a_subscriber_that_filters_them_out_does_not_take_them() {
     let server = Server::start().unwrap();
     for subscriber in ["errors-only", "not-ours"] {
-        let (lines, errors) = Agent::start("processor", subscriber, &server.url(), &BROKEN).end();
+        let (lines, errors) = Agent::start("processor", subscriber, server.url(), &BROKEN).end();
         assert!(WARNINGS.iter().all(|text| count(&errors, text) == 1), "{subscriber}: {errors:#?}");
         assert!(logged(&lines).is_empty(), "{subscriber}: {lines:#?}");
         assert_returned(&lines, &WARNINGS);
@@ -181,7 +181,7 @@ fn settings_that_are_right_write_nothing_to_standard_error() {
     let right = [("RETRACE_TRANSPORT", "http"), ("RETRACE_SAMPLE_RATE", "100 %"), ("RETRACE_ENABLED", " On ")];
     for how in ["processor", "exporter", "install", "dropped"] {
         for subscriber in ["none", "not-ours"] {
-            let (lines, errors) = Agent::start(how, subscriber, &server.url(), &right).end();
+            let (lines, errors) = Agent::start(how, subscriber, server.url(), &right).end();
             assert!(errors.is_empty(), "{how} {subscriber}: {errors:#?}");
             assert_returned(&lines, &[]);
         }
@@ -195,7 +195,7 @@ fn a_switch_that_cannot_be_read_switches_off_and_its_warning_arrives() {
     let server = Server::start().unwrap();
     let broken = [("RETRACE_ENABLED", "offf"), ("RETRACE_SAMPLE_RATE", "half")];
     for how in ["processor", "exporter", "dropped"] {
-        let mut agent = Agent::start(how, "after", &server.url(), &broken);
+        let mut agent = Agent::start(how, "after", server.url(), &broken);
         agent.wait_for(ENABLED);
         agent.wait_for(RATE);
         let (lines, errors) = agent.end();
@@ -204,12 +204,12 @@ fn a_switch_that_cannot_be_read_switches_off_and_its_warning_arrives() {
         assert_returned(&lines, &[ENABLED, RATE]);
     }
     for how in ["processor", "exporter", "install", "dropped", "unused"] {
-        let (lines, errors) = Agent::start(how, "none", &server.url(), &broken).end();
+        let (lines, errors) = Agent::start(how, "none", server.url(), &broken).end();
         assert!([ENABLED, RATE].iter().all(|text| count(&errors, text) == 1), "{how}: {errors:#?}");
         assert_returned(&lines, &[ENABLED, RATE]);
     }
     // There is no provider that could see spans, so the shutdown brings it.
-    let (lines, errors) = Agent::start("install", "after", &server.url(), &broken).end();
+    let (lines, errors) = Agent::start("install", "after", server.url(), &broken).end();
     assert!([ENABLED, RATE].iter().all(|text| count(&logged(&lines), text) == 1), "{lines:#?}");
     assert!(errors.is_empty(), "{errors:#?}");
     assert!(server.traces(&retrace_local::TraceQuery::default()).unwrap().traces.is_empty(), "something was sent");
@@ -219,7 +219,7 @@ fn a_switch_that_cannot_be_read_switches_off_and_its_warning_arrives() {
 fn off_by_any_word_for_it_sends_nothing_and_is_silent() {
     let server = Server::start().unwrap();
     for off in ["off", "Disabled", " n ", "0", "FALSE", "no"] {
-        let (lines, errors) = Agent::start("exporter", "none", &server.url(), &[("RETRACE_ENABLED", off)]).end();
+        let (lines, errors) = Agent::start("exporter", "none", server.url(), &[("RETRACE_ENABLED", off)]).end();
         assert!(errors.is_empty(), "{off}: {errors:#?}");
         assert_eq!(count(&lines, "accepted 0 delivered 0"), 1, "{off}: {lines:#?}");
     }

@@ -81,15 +81,15 @@ impl<P: WayIn> Builder<P> {
         self
     }
 
-    /// Whether anything is recorded. `RETRACE_ENABLED`; on by default, off if the variable cannot be read. Off needs no API
-    /// key, starts no thread and costs a check for each batch. Only a warning that is still to be logged, as of a variable that
-    /// cannot be read, has a short-lived thread log it once a subscriber exists.
+    /// Switches recording on or off. `RETRACE_ENABLED`; on by default, off if the variable cannot be read. Off needs no API
+    /// key, starts no thread and costs a check for each batch. Only a warning that no subscriber took yet has a short-lived
+    /// thread, which logs it once a subscriber exists.
     pub fn with_enabled(mut self, enabled: bool) -> Self {
         self.settings.enabled = Some(enabled);
         self
     }
 
-    /// Whether inputs and outputs are sent. `RETRACE_CAPTURE_CONTENT`; on by default, for they are what a run is replayed
+    /// Sends inputs and outputs, or leaves them out. `RETRACE_CAPTURE_CONTENT`; on by default, for they are what a run is replayed
     /// from, and off if the variable cannot be read. Without them structure, names, tokens, cost and errors remain.
     pub fn with_capture_content(mut self, capture: bool) -> Self {
         self.settings.capture_content = Some(capture);

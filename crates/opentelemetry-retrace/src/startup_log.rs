@@ -42,7 +42,7 @@ pub struct StartupLog {
     process: Process,
     /// True once a thread was started to offer the lines of a pipeline that has no worker.
     is_detached: AtomicBool,
-    /// That thread. The last attempt waits for it.
+    /// The thread itself. The last attempt waits for it.
     detached: Mutex<Option<JoinHandle<()>>>,
 }
 

@@ -9,9 +9,11 @@ use crate::fork::PerProcess;
 /// Texts of which it is known that they were taken or written.
 const TEXTS_KEPT: usize = 256;
 
-/// Hashes of texts, true if the text was taken or written, false while a thread offers it. With them several pipelines of one
-/// process do not repeat each other.
-static TEXTS: LazyLock<PerProcess<Mutex<Vec<(u64, bool)>>>> = LazyLock::new(|| PerProcess::new(Mutex::default()));
+/// Hashes of texts; true if the text was taken or written, false while a thread offers it.
+type Texts = Mutex<Vec<(u64, bool)>>;
+
+/// Keeps several pipelines of one process from repeating each other.
+static TEXTS: LazyLock<PerProcess<Texts>> = LazyLock::new(|| PerProcess::new(Mutex::default()));
 
 /// Result of [`claim`].
 #[derive(Debug, PartialEq, Eq)]
