@@ -19,7 +19,7 @@ use crate::pipeline::{Pipeline, WayIn};
 use crate::processor::RetraceSpanProcessor;
 use crate::redact::{BeforeSend, Record};
 use crate::secret::ApiKey;
-use crate::startup_log::StartupLog;
+use crate::startup_log::{STARTED, StartupLog};
 use crate::transport::worker::OnError;
 
 /// Configures a [`RetraceExporter`].
@@ -305,7 +305,7 @@ impl<P: WayIn> Builder<P> {
             startup_log.note("disabled", "nothing is recorded: Retrace is switched off");
             return Ok(P::into(None, Arc::new(startup_log)));
         };
-        startup_log.note("started", &start_notice(&config));
+        startup_log.note(STARTED, &start_notice(&config));
         let startup_log = Arc::new(startup_log);
         let metrics = Metrics::new(&config.base_url);
         let blueprint = Blueprint {

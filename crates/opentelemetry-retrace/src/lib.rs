@@ -67,8 +67,8 @@
 //!
 //! [`RetraceExporter::warnings`], [`RetraceSpanProcessor::warnings`] and [`Guard::warnings`] return the warnings in any case.
 //! Those that no subscriber has taken when the pipeline is shut down, or its last handle is dropped, are written to standard
-//! error, a line each that begins with `opentelemetry-retrace: `, followed by the notice. Without a warning nothing is written
-//! there. A process that ends without a shutdown or a drop, as by [`std::process::exit`], writes nothing either. A sampler or
+//! error, a line each that begins with `opentelemetry-retrace: `, followed by the notice. The notice alone is written there
+//! only where no subscriber exists. A process that ends without a shutdown or a drop, as by [`std::process::exit`], writes nothing either. A sampler or
 //! a propagator has no worker: its warnings are logged and written by the exporter or processor of the same process.
 //!
 //! # Across services

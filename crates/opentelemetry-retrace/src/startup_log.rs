@@ -2,7 +2,7 @@
 //!
 //! `tracing-opentelemetry` needs the tracer provider before the subscriber exists, so in the usual set-up nothing receives
 //! the lines that `build()` logs. Each is therefore kept and offered again: by the worker whenever it takes work from its
-//! queue, and by a shutdown. Warnings that are left at the shutdown, or when the last handle is dropped, go to standard error.
+//! queue, and by a shutdown. Lines that are left at the shutdown, or when the last handle is dropped, go to standard error.
 //!
 //! A line is *taken* when its event was enabled in a `tracing` subscriber, or, where `tracing` has its feature `log` and no
 //! subscriber was ever set, in a `log` logger. A subscriber that filters the target `opentelemetry-retrace` or the level does
@@ -26,6 +26,8 @@ use crate::fork::Process;
 /// Lines kept of one `build()`, and as many of all builders without a worker.
 const LINES: usize = 32;
 const PREFIX: &str = "opentelemetry-retrace: ";
+/// Cause of the notice of where runs are sent and with what.
+pub(crate) const STARTED: &str = "started";
 
 /// Lines that are never freed, filled from the front.
 type Slots = [OnceLock<Line>];
@@ -33,7 +35,7 @@ type Slots = [OnceLock<Line>];
 /// Lines of builders that make no worker: of samplers and propagators. Each text is kept once; any worker offers them.
 static SHARED: [OnceLock<Line>; LINES] = [const { OnceLock::new() }; LINES];
 
-/// The lines of one `build()`, shared by the clones of what it built. When the last is dropped, warnings that no subscriber
+/// The lines of one `build()`, shared by the clones of what it built. When the last is dropped, lines that no subscriber
 /// took are written to standard error.
 #[derive(Debug)]
 pub struct StartupLog {
@@ -113,7 +115,7 @@ impl StartupLog {
         *slot = thread::Builder::new().name("retrace-log".to_owned()).spawn(retry).ok();
     }
 
-    /// Offers pending lines a last time, and writes the warnings that are left to standard error.
+    /// Offers pending lines a last time, and writes those that are left to standard error.
     pub(crate) fn finish(&self) {
         // The child of a fork leaves the parent's thread and lines to the parent.
         if self.process.is_left() {
@@ -132,7 +134,7 @@ impl StartupLog {
         if self.process.is_left() {
             return;
         }
-        let text = self.take_left();
+        let text = self.take_left(LevelFilter::current() != LevelFilter::OFF);
         if !text.is_empty() {
             // The only place where this crate writes to a stream of the process. A closed stream is no error: `eprint!` would
             // panic.
@@ -140,11 +142,13 @@ impl StartupLog {
         }
     }
 
-    /// Settles the pending lines, and returns them as they are written to standard error; empty without a warning.
-    fn take_left(&self) -> String {
+    /// Settles the pending lines, and returns them as they are written to standard error. Without a warning only the start
+    /// notice is written, and only if `has_subscriber` is false: a subscriber that filters it out is a decision against it.
+    fn take_left(&self, has_subscriber: bool) -> String {
         let mut text = String::new();
         for level in [Level::Warning, Level::Notice] {
-            if level == Level::Notice && text.is_empty() {
+            let is_start = self.lines.iter().any(|line| line.cause == STARTED);
+            if level == Level::Notice && text.is_empty() && (has_subscriber || !is_start) {
                 break;
             }
             for line in self.lines().filter(|line| line.level == level && line.settle()) {
@@ -207,7 +211,8 @@ mod tests {
     use super::*;
 
     fn log_of(lines: &[(Level, &str)]) -> StartupLog {
-        let lines = lines.iter().map(|(level, text)| Line::new(*level, "setting", text)).collect();
+        let cause = |level| if level == Level::Notice { STARTED } else { "setting" };
+        let lines = lines.iter().map(|(level, text)| Line::new(*level, cause(*level), text)).collect();
         StartupLog {
             lines,
             shared: &[],
@@ -221,27 +226,30 @@ mod tests {
     fn what_is_left_is_written_once() {
         let log = log_of(&[(Level::Warning, "left a"), (Level::Warning, "taken"), (Level::Notice, "left b")]);
         log.lines[1].offer(|_| true);
-        assert_eq!(log.take_left(), "opentelemetry-retrace: left a\nopentelemetry-retrace: left b\n");
-        assert_eq!(log.take_left(), "");
+        assert_eq!(log.take_left(true), "opentelemetry-retrace: left a\nopentelemetry-retrace: left b\n");
+        assert_eq!(log.take_left(true), "");
         assert_eq!(log.warnings(), ["left a", "taken"]);
     }
 
     #[test]
-    fn a_notice_alone_is_not_written() {
-        let log = log_of(&[(Level::Notice, "alone")]);
-        assert_eq!(log.take_left(), "");
+    fn a_notice_alone_is_written_where_there_is_no_subscriber() {
+        let log = log_of(&[(Level::Notice, "alone without a subscriber")]);
+        assert_eq!(log.take_left(true), "");
+        assert_eq!(log.take_left(false), "opentelemetry-retrace: alone without a subscriber\n");
+        assert_eq!(log.take_left(false), "");
         let log = log_of(&[(Level::Warning, "taken before"), (Level::Notice, "alone")]);
         log.lines[0].offer(|_| true);
-        assert_eq!(log.take_left(), "");
+        assert_eq!(log.take_left(true), "");
+        log.lines[1].settle();
     }
 
     #[test]
     fn two_pipelines_do_not_repeat_each_other() {
         let lines = [(Level::Warning, "of both"), (Level::Notice, "of both too")];
         let (first, second) = (log_of(&lines), log_of(&lines));
-        assert!(first.take_left().contains("of both"));
+        assert!(first.take_left(true).contains("of both"));
         assert_eq!(claim("of both"), Claim::Done);
-        assert_eq!(second.take_left(), "");
+        assert_eq!(second.take_left(true), "");
         assert_eq!(second.warnings(), ["of both"]);
     }
 
@@ -271,7 +279,7 @@ mod tests {
         (first.shared, second.shared) = (&SLOTS, &SLOTS);
         assert_eq!(second.warnings(), ["of a processor", "of a sampler", "of a propagator"]);
         keep(line("of a propagator"), &SLOTS, |_| true);
-        assert_eq!(first.take_left(), "opentelemetry-retrace: of a sampler\n");
-        assert_eq!(second.take_left(), "opentelemetry-retrace: of a processor\n");
+        assert_eq!(first.take_left(true), "opentelemetry-retrace: of a sampler\n");
+        assert_eq!(second.take_left(true), "opentelemetry-retrace: of a processor\n");
     }
 }

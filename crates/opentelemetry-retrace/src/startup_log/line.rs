@@ -25,7 +25,7 @@ const SETTLED: u8 = 2;
 #[derive(Debug)]
 pub(super) struct Line {
     pub level: Level,
-    cause: &'static str,
+    pub(super) cause: &'static str,
     pub text: String,
     state: AtomicU8,
 }
