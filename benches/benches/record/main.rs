@@ -131,12 +131,15 @@ impl WarmUp for Vec<Duration> {
 }
 
 /// Records through a provider with an idle processor.
-fn install(rate: Option<f64>) -> Guard {
-    let mut configuration = retrace::configure().with_api_key("rt_bench").with_base_url("http://127.0.0.1:9");
-    if let Some(rate) = rate {
-        configuration = configuration.with_sample_rate(rate).with_failures(Failures::Off);
-    }
+fn install() -> Guard {
+    let configuration = retrace::configure().with_api_key("rt_bench").with_base_url("http://127.0.0.1:9");
     configuration.with_provider(|_| SdkTracerProvider::builder().with_span_processor(Idle)).install().unwrap()
+}
+
+/// Records nothing: no run is sampled, and failures are not kept.
+fn install_unsampled() -> Guard {
+    let configuration = retrace::configure().with_api_key("rt_bench").with_base_url("http://127.0.0.1:9");
+    configuration.with_sample_rate(0.0).with_failures(Failures::Off).install().unwrap()
 }
 
 fn main() {
@@ -144,7 +147,7 @@ fn main() {
     let samples = if quick { SAMPLES / 10 } else { SAMPLES };
     println!("{}", machine::facts());
     {
-        let retrace = install(None);
+        let retrace = install();
         let tracer = retrace.provider().unwrap().tracer("bench");
         let cases = || {
             vec![
@@ -159,7 +162,7 @@ fn main() {
         measure("A run, sampled.", samples, cases());
         retrace::run("run").in_scope(|_| measure("A step of a run, sampled.", samples, cases()));
     }
-    let _retrace = install(Some(0.0));
+    let _retrace = install_unsampled();
     let cases = vec![Case::new("a plain call", plain), Case::new("`#[record]`", recorded)];
     measure("A run, not sampled, failures off.", samples, cases);
     retrace::run("run").in_scope(|_| {

@@ -1,5 +1,7 @@
 //! Whether content is recorded, and how much of it.
 
+use std::ffi::OsString;
+
 /// The variable that decides where no code does, as in the other languages' instrumentations.
 pub const CAPTURE_VARIABLE: &str = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT";
 
@@ -22,6 +24,11 @@ impl Capture {
             "span_only" | "span_and_event" | "true" | "1" => Self::SpanOnly,
             _ => Self::NoContent,
         }
+    }
+
+    /// Reads the value of [`CAPTURE_VARIABLE`] as the environment has it; one that is not valid UTF-8 records no content.
+    pub(crate) fn from_environment(value: Option<OsString>) -> Self {
+        value.and_then(|value| value.into_string().ok()).map_or(Self::NoContent, |value| Self::parse(&value))
     }
 
     pub(crate) fn is_on(self) -> bool {
@@ -66,6 +73,14 @@ mod tests {
         }
         for off in ["", "NO_CONTENT", "EVENT_ONLY", "false", "yes please"] {
             assert_eq!(Capture::parse(off), Capture::NoContent, "{off}");
+        }
+        assert_eq!(Capture::from_environment(None), Capture::NoContent);
+        assert_eq!(Capture::from_environment(Some("Span_Only".into())), Capture::SpanOnly);
+        #[cfg(unix)]
+        {
+            use std::os::unix::ffi::OsStringExt as _;
+            let value = OsString::from_vec(b"true\xff".to_vec());
+            assert_eq!(Capture::from_environment(Some(value)), Capture::NoContent);
         }
     }
 }

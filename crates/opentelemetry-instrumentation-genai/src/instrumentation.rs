@@ -343,7 +343,7 @@ impl Builder {
     #[must_use]
     pub fn build(self) -> Instrumentation {
         let mut inner = self.inner;
-        let environment = || std::env::var(CAPTURE_VARIABLE).map(|value| Capture::parse(&value)).unwrap_or_default();
+        let environment = || Capture::from_environment(std::env::var_os(CAPTURE_VARIABLE));
         inner.capture = self.capture.unwrap_or_else(environment);
         Instrumentation { inner: Arc::new(inner) }
     }

@@ -1,7 +1,7 @@
 //! What a pipeline is built by, once for each process.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use retrace_translate::{Options, RecorderLimits};
 
@@ -13,6 +13,7 @@ use crate::metrics::Metrics;
 use crate::outbox::OutboxLimits;
 use crate::pipeline;
 use crate::redact::{BeforeSend, Redaction};
+use crate::startup_log::StartupLog;
 use crate::transport::http::Http;
 use crate::transport::spool::Spool;
 use crate::transport::worker::{OnError, Worker};
@@ -29,6 +30,8 @@ pub(crate) struct Blueprint {
     pub before_send: Option<BeforeSend>,
     pub on_error: Option<OnError>,
     pub metrics: Metrics,
+    /// Weak, so that the last handle writes what is left of it.
+    pub startup_log: Weak<StartupLog>,
 }
 
 impl Blueprint {
@@ -41,7 +44,8 @@ impl Blueprint {
         let engine = Engine::new(engine_config(config, Redaction::new(self.before_send.clone())));
         let spool = config.spool.clone().map(Spool::new);
         let (on_error, metrics) = (self.on_error.clone(), self.metrics.clone());
-        Worker { inbox: Arc::clone(&inbox), engine, http, ws, spool, on_error, metrics }.start()?;
+        let startup_log = Weak::clone(&self.startup_log);
+        Worker { inbox: Arc::clone(&inbox), engine, http, ws, spool, on_error, metrics, startup_log }.start()?;
         Ok(inbox)
     }
 }

@@ -14,12 +14,12 @@ use crate::blueprint::Blueprint;
 use crate::config::{BuildError, Compression, Config, Settings, Transport, UnknownTransport};
 use crate::exporter::RetraceExporter;
 use crate::gate::Failures;
-use crate::log;
 use crate::metrics::Metrics;
 use crate::pipeline::{Pipeline, WayIn};
 use crate::processor::RetraceSpanProcessor;
 use crate::redact::{BeforeSend, Record};
 use crate::secret::ApiKey;
+use crate::startup_log::{STARTED, StartupLog};
 use crate::transport::worker::OnError;
 
 /// Configures a [`RetraceExporter`].
@@ -81,15 +81,16 @@ impl<P: WayIn> Builder<P> {
         self
     }
 
-    /// Whether anything is recorded. `RETRACE_ENABLED`; on by default. Off needs no API key, starts no thread and costs a
-    /// check for each batch.
+    /// Switches recording on or off. `RETRACE_ENABLED`; on by default, off if the variable cannot be read. Off needs no API
+    /// key, starts no thread and costs a check for each batch. Only a warning that no subscriber took yet has a short-lived
+    /// thread, which logs it once a subscriber exists.
     pub fn with_enabled(mut self, enabled: bool) -> Self {
         self.settings.enabled = Some(enabled);
         self
     }
 
-    /// Whether inputs and outputs are sent. `RETRACE_CAPTURE_CONTENT`; on by default, for they are what a run is replayed
-    /// from. Without them structure, names, tokens, cost and errors remain.
+    /// Sends inputs and outputs, or leaves them out. `RETRACE_CAPTURE_CONTENT`; on by default, for they are what a run is replayed
+    /// from, and off if the variable cannot be read. Without them structure, names, tokens, cost and errors remain.
     pub fn with_capture_content(mut self, capture: bool) -> Self {
         self.settings.capture_content = Some(capture);
         self
@@ -290,25 +291,32 @@ impl<P: WayIn> Builder<P> {
     ///
     /// # Errors
     /// A setting that is missing, malformed or unsafe, or an operating system that gives no thread. A number or a switch
-    /// in the environment that cannot be read is no error: it is logged and left out.
+    /// in the environment that cannot be read is no error: a switch that protects is off, everything else keeps its default,
+    /// and `warnings()` of what was built has a line about it.
     pub fn build(self) -> Result<P, BuildError> {
         self.build_from(&|name| std::env::var_os(name))
     }
 
     fn build_from(self, environment: &dyn Fn(&str) -> Option<OsString>) -> Result<P, BuildError> {
         let (config, warnings) = self.settings.resolve(environment);
-        for warning in warnings {
-            log::warn("setting", &warning, 0);
-        }
+        let mut startup_log = StartupLog::default();
+        startup_log.warn("setting", warnings);
         let Some(config) = config? else {
-            log::info("disabled", "nothing is recorded: Retrace is switched off");
-            return Ok(P::into(None));
+            startup_log.note("disabled", "nothing is recorded: Retrace is switched off");
+            return Ok(P::into(None, Arc::new(startup_log)));
         };
-        say_what_leaves(&config);
+        startup_log.note(STARTED, &start_notice(&config));
+        let startup_log = Arc::new(startup_log);
         let metrics = Metrics::new(&config.base_url);
-        let blueprint = Blueprint { config, before_send: self.before_send, on_error: self.on_error, metrics };
+        let blueprint = Blueprint {
+            config,
+            before_send: self.before_send,
+            on_error: self.on_error,
+            metrics,
+            startup_log: Arc::downgrade(&startup_log),
+        };
         let pipeline = Pipeline::start(blueprint, P::IS_PROCESSOR)?;
-        Ok(P::into(Some(Arc::new(pipeline))))
+        Ok(P::into(Some(Arc::new(pipeline)), startup_log))
     }
 }
 
@@ -327,9 +335,9 @@ impl<P> fmt::Debug for Builder<P> {
     }
 }
 
-/// Content leaves by default, so that is said where the application's logs are.
-fn say_what_leaves(config: &Config) {
-    let text = if config.capture_content {
+/// Describes where runs are sent and with what. Content leaves by default, so the application's log has a line about it.
+fn start_notice(config: &Config) -> String {
+    if config.capture_content {
         format!(
             "runs are sent to {} with the inputs and outputs of models and tools; RETRACE_CAPTURE_CONTENT=false sends \
              structure, names, tokens, cost and errors only",
@@ -337,6 +345,5 @@ fn say_what_leaves(config: &Config) {
         )
     } else {
         format!("runs are sent to {} without inputs and outputs", config.base_url.as_str())
-    };
-    log::info("started", &text);
+    }
 }

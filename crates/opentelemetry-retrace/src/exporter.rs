@@ -13,6 +13,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use crate::builder::RetraceExporterBuilder;
 use crate::inbox::Closed;
 use crate::pipeline::{Pipeline, WayIn, result};
+use crate::startup_log::StartupLog;
 use crate::stats::{LossReason, Stats};
 use crate::waiter::Waiter;
 
@@ -53,13 +54,15 @@ use crate::waiter::Waiter;
 pub struct RetraceExporter {
     /// Nothing when recording is switched off.
     pipeline: Option<Arc<Pipeline>>,
+    /// After the pipeline, which is shut down when it is dropped.
+    startup_log: Arc<StartupLog>,
 }
 
 impl WayIn for RetraceExporter {
     const IS_PROCESSOR: bool = false;
 
-    fn into(pipeline: Option<Arc<Pipeline>>) -> Self {
-        Self { pipeline }
+    fn into(pipeline: Option<Arc<Pipeline>>, startup_log: Arc<StartupLog>) -> Self {
+        Self { pipeline, startup_log }
     }
 }
 
@@ -73,6 +76,16 @@ impl RetraceExporter {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.pipeline.as_ref().map_or_else(Stats::default, |pipeline| pipeline.stats())
+    }
+
+    /// Warnings about settings in the environment that could not be read, in the order in which they were found: those of
+    /// this build, then those of the samplers and propagators that were built in this process. At most 64 lines of about
+    /// 512 bytes; no key, no content.
+    ///
+    /// They are logged as well. The crate's documentation has what happens where no subscriber takes them.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.startup_log.warnings()
     }
 
     /// Whether anything is recorded; see `RETRACE_ENABLED`.
@@ -97,6 +110,9 @@ impl RetraceExporter {
 impl SpanExporter for RetraceExporter {
     fn export(&self, batch: Vec<SpanData>) -> impl Future<Output = OTelSdkResult> + Send {
         let pipeline = self.pipeline.clone();
+        if pipeline.is_none() {
+            self.startup_log.retry_detached();
+        }
         async move {
             let Some(pipeline) = pipeline else { return Ok(()) };
             let waits = batch.len() < pipeline.batch_size && !is_application_thread();
@@ -121,7 +137,9 @@ impl SpanExporter for RetraceExporter {
 
     /// Flushes and stops, within `timeout`. What is not delivered by then is counted as lost.
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.pipeline.as_ref().map_or(Ok(()), |pipeline| pipeline.shut_down(timeout))
+        let stopped = self.pipeline.as_ref().map_or(Ok(()), |pipeline| pipeline.shut_down(timeout));
+        self.startup_log.finish();
+        stopped
     }
 
     /// Waits until all runs that have ended are delivered or lost, for as long as the flush timeout allows. Runs that

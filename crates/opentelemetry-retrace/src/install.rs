@@ -199,6 +199,13 @@ impl Guard {
         self.retrace.stats()
     }
 
+    /// Warnings about settings in the environment that could not be read, as [`RetraceSpanProcessor::warnings`] returns them:
+    /// of the processor, the sampler and the propagators.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.retrace.warnings()
+    }
+
     /// Flushes and stops, and tells what a drop would keep to itself.
     ///
     /// # Errors
@@ -209,7 +216,10 @@ impl Guard {
 
     fn stop(&mut self) -> OTelSdkResult {
         let within = self.retrace.flush_timeout().unwrap_or(FLUSH_TIMEOUT).max(SHORTEST);
-        self.provider.take().map_or(Ok(()), |provider| provider.shutdown_with_timeout(within))
+        let stopped = self.provider.take().map_or(Ok(()), |provider| provider.shutdown_with_timeout(within));
+        // Without a provider nothing else does.
+        self.retrace.finish_log();
+        stopped
     }
 }
 

@@ -56,6 +56,21 @@
 //! In code by [`RetraceExporter::builder`]; what is not set there comes from the environment ([`VARIABLES`]), then from
 //! the defaults that each setter names.
 //!
+//! A variable that cannot be read is no error. A switch that protects (`RETRACE_ENABLED`, `RETRACE_CAPTURE_CONTENT`) is then
+//! off, everything else keeps its default, and a warning is logged. An API key or a URL that cannot be used is an error.
+//!
+//! # Warnings about settings
+//! Where `tracing-opentelemetry` is used the subscriber is set up after the provider, so it does not receive what `build()`
+//! logs: the warnings, and the notice of where runs are sent and with what. Lines that no subscriber took are therefore logged
+//! again when the worker has work, and no later than at the shutdown. A subscriber takes a line if it has the event enabled;
+//! one that filters out its level, or the target `opentelemetry-retrace`, does not.
+//!
+//! [`RetraceExporter::warnings`], [`RetraceSpanProcessor::warnings`] and [`Guard::warnings`] return the warnings in any case.
+//! Those that no subscriber has taken when the pipeline is shut down, or its last handle is dropped, are written to standard
+//! error, a line each that begins with `opentelemetry-retrace: `, followed by the notice. The notice alone is written there
+//! only where no subscriber exists. A process that ends without a shutdown or a drop, as by [`std::process::exit`], writes nothing either. A sampler or
+//! a propagator has no worker: its warnings are logged and written by the exporter or processor of the same process.
+//!
 //! # Across services
 //! [`RetracePropagator`] carries traces from service to service, [`RetraceIdGenerator`] makes their ids, and the module
 //! [`traceparent`] does by hand what no instrumentation does. Spans below a caller that says it records the trace
@@ -69,7 +84,7 @@
 //! | `gzip` | | bodies of requests can be compressed ([`Builder::with_compression`]) |
 //! | `metrics` | | what becomes of spans, by OpenTelemetry's names, through the global meter there is when a way in is built: `otel.sdk.exporter.span.exported`, `otel.sdk.exporter.span.inflight`, of requests, and of batches of frames until they are confirmed, `otel.sdk.exporter.operation.duration`, and of a span processor `otel.sdk.processor.span.processed`, `otel.sdk.processor.span.queue.size` and `otel.sdk.processor.span.queue.capacity` |
 //! | `prices` | yes | the cost of a call from a bundled price table |
-//! | `internal-logs` | yes | says what goes wrong through OpenTelemetry's internal logging |
+//! | `internal-logs` | yes | logs through OpenTelemetry's internal logging, with `tracing`; without it warnings about settings are only in `warnings()` and on standard error |
 //!
 //! A rustls provider that the application has installed for its process is used in place of the built-in one; none is
 //! ever installed. The proxy that `HTTPS_PROXY` or `ALL_PROXY` names is used unless `NO_PROXY` names the receiver's host;
@@ -109,6 +124,7 @@ mod redact;
 mod route;
 mod sampler;
 mod secret;
+mod startup_log;
 mod stats;
 mod stream;
 #[cfg(test)]

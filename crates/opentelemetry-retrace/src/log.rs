@@ -3,8 +3,14 @@
 //! One line per cause and five seconds at most, with the number of lines left out. Never a key, never content of a span,
 //! never the words of a peer.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::time::Duration;
+
+use tracing_core::dispatcher;
+use tracing_core::subscriber::NoSubscriber;
+
+use crate::transport::suppress;
 
 /// Shortest time between two lines of one cause.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -37,16 +43,58 @@ impl Throttle {
 
 /// Writes a warning.
 pub(crate) fn warn(cause: &'static str, message: &str, left_out: u64) {
-    crate::transport::suppress::unmuted(|| {
-        opentelemetry::otel_warn!(name: "Retrace.Warning", cause = cause, message = message, left_out = left_out);
-    });
+    offer_warning(cause, message, left_out);
 }
 
 /// Writes a notice.
 pub(crate) fn info(cause: &'static str, message: &str) {
-    crate::transport::suppress::unmuted(|| {
-        opentelemetry::otel_info!(name: "Retrace.Notice", cause = cause, message = message);
+    offer_notice(cause, message);
+}
+
+/// Writes a warning; returns true if a subscriber took it.
+pub(crate) fn offer_warning(cause: &'static str, message: &str, left_out: u64) -> bool {
+    is_taken(|evaluated| {
+        opentelemetry::otel_warn!(
+            name: "Retrace.Warning",
+            cause = cause,
+            message = {
+                evaluated.set(true);
+                message
+            },
+            left_out = left_out
+        );
+    })
+}
+
+/// Writes a notice; returns true if a subscriber took it.
+pub(crate) fn offer_notice(cause: &'static str, message: &str) -> bool {
+    is_taken(|evaluated| {
+        opentelemetry::otel_info!(
+            name: "Retrace.Notice",
+            cause = cause,
+            message = {
+                evaluated.set(true);
+                message
+            }
+        );
+    })
+}
+
+/// Returns true if the event that `write` emits reaches a subscriber that has it enabled.
+///
+/// The fields of an event are evaluated only if it is enabled. That holds for the `log` logger too that `tracing` falls back
+/// to, with its feature `log`, while no subscriber was ever set. An event that every subscriber of the process wants is
+/// evaluated on threads that have none as well.
+fn is_taken(write: impl FnOnce(&Cell<bool>)) -> bool {
+    let evaluated = Cell::new(false);
+    let mut has_receiver = false;
+    suppress::unmuted(|| {
+        let falls_back_to_log = !dispatcher::has_been_set();
+        write(&evaluated);
+        has_receiver = falls_back_to_log || dispatcher::get_default(|current| !current.is::<NoSubscriber>());
     });
+    // Without the feature the macros evaluate the fields and emit nothing.
+    cfg!(feature = "internal-logs") && evaluated.get() && has_receiver
 }
 
 #[cfg(test)]

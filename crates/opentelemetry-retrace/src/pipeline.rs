@@ -19,6 +19,7 @@ use crate::gate::Failures;
 use crate::inbox::{Closed, Inbox, Message, Seen};
 use crate::light::Light;
 use crate::log;
+use crate::startup_log::StartupLog;
 use crate::stats::{LossReason, Stats};
 use crate::view;
 use crate::waiter::{Waited, Waiter};
@@ -37,7 +38,7 @@ pub trait WayIn: Sized {
 
     /// Makes it; without a pipeline it does nothing.
     #[doc(hidden)]
-    fn into(pipeline: Option<Arc<Pipeline>>) -> Self;
+    fn into(pipeline: Option<Arc<Pipeline>>, startup_log: Arc<StartupLog>) -> Self;
 }
 
 /// Shared by the clones of a way in. What is left is flushed when the last is dropped.

@@ -20,6 +20,7 @@ use crate::inbox::Seen;
 use crate::light::Light;
 use crate::pipeline::{Pipeline, WayIn};
 use crate::propagator::RecordedRun;
+use crate::startup_log::StartupLog;
 use crate::stats::Stats;
 
 /// What a span failed of that ended because a panic unwound through it; the SDK says nothing of that.
@@ -62,13 +63,15 @@ const UNWOUND: &str = "the thread panicked";
 pub struct RetraceSpanProcessor {
     /// Nothing when recording is switched off.
     pipeline: Option<Arc<Pipeline>>,
+    /// After the pipeline, which is shut down when it is dropped.
+    startup_log: Arc<StartupLog>,
 }
 
 impl WayIn for RetraceSpanProcessor {
     const IS_PROCESSOR: bool = true;
 
-    fn into(pipeline: Option<Arc<Pipeline>>) -> Self {
-        Self { pipeline }
+    fn into(pipeline: Option<Arc<Pipeline>>, startup_log: Arc<StartupLog>) -> Self {
+        Self { pipeline, startup_log }
     }
 }
 
@@ -84,10 +87,25 @@ impl RetraceSpanProcessor {
         self.pipeline.as_ref().map_or_else(Stats::default, |pipeline| pipeline.stats())
     }
 
+    /// Warnings about settings in the environment that could not be read, in the order in which they were found: those of
+    /// this build, then those of the samplers and propagators that were built in this process. At most 64 lines of about
+    /// 512 bytes; no key, no content.
+    ///
+    /// They are logged as well. The crate's documentation has what happens where no subscriber takes them.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.startup_log.warnings()
+    }
+
     /// Whether anything is recorded; see `RETRACE_ENABLED`.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.pipeline.is_some()
+    }
+
+    /// Writes the warnings that no subscriber took.
+    pub(crate) fn finish_log(&self) {
+        self.startup_log.finish();
     }
 
     /// How long a flush may take.
@@ -199,10 +217,12 @@ impl RetraceSpanProcessor {
 
     /// Shuts down, and does something else meanwhile.
     pub(crate) fn shut_down_while<R>(&self, within: Duration, meanwhile: impl FnOnce() -> R) -> (OTelSdkResult, R) {
-        match &self.pipeline {
+        let stopped = match &self.pipeline {
             Some(pipeline) => pipeline.shut_down_while(within, meanwhile),
             None => (Ok(()), meanwhile()),
-        }
+        };
+        self.startup_log.finish();
+        stopped
     }
 
     /// [`SpanProcessor::force_flush`] for async code: does not block a thread, and runs on any executor.
@@ -219,7 +239,7 @@ impl RetraceSpanProcessor {
 
 impl SpanProcessor for RetraceSpanProcessor {
     fn on_start(&self, span: &mut Span, cx: &Context) {
-        let Some(pipeline) = &self.pipeline else { return };
+        let Some(pipeline) = &self.pipeline else { return self.startup_log.retry_detached() };
         if let Some(agent) = cx.get::<AgentScope>() {
             agent.name_on(span);
         }
@@ -309,7 +329,7 @@ mod tests {
         }
         let inbox = Arc::new(Inbox::new(1 << 20));
         let pipeline = Pipeline::alone(Arc::clone(&inbox));
-        let processor = RetraceSpanProcessor { pipeline: Some(Arc::new(pipeline)) };
+        let processor = <RetraceSpanProcessor as WayIn>::into(Some(Arc::new(pipeline)), Arc::default());
         drop(EndsWhenDropped(processor.clone(), Status::Unset));
         for status in [Status::Unset, Status::Ok, Status::error("mine")] {
             let span = EndsWhenDropped(processor.clone(), status);
@@ -343,7 +363,7 @@ mod tests {
             let inbox = Arc::new(Inbox::new(1 << 20));
             let mut pipeline = Pipeline::alone(inbox);
             pipeline.lightens = selection == SpanSelection::GenAi;
-            RetraceSpanProcessor { pipeline: Some(Arc::new(pipeline)) }
+            <RetraceSpanProcessor as WayIn>::into(Some(Arc::new(pipeline)), Arc::default())
         };
         let copies = |processor: &RetraceSpanProcessor, span: SpanData| {
             let (span, value) = counted(span);
@@ -361,7 +381,7 @@ mod tests {
         let shut = of(SpanSelection::All);
         shut.shutdown_with_timeout(Duration::ZERO).unwrap_err();
         assert_eq!(copies(&shut, chat(2, 1)), 0);
-        let off = RetraceSpanProcessor { pipeline: None };
+        let off = <RetraceSpanProcessor as WayIn>::into(None, Arc::default());
         assert_eq!(copies(&off, chat(2, 1)), 0);
     }
 
@@ -371,7 +391,7 @@ mod tests {
         let begun = |sampled_by_us: bool, attributes: Vec<KeyValue>| {
             let inbox = Arc::new(Inbox::new(1 << 20));
             let pipeline = Pipeline::alone(Arc::clone(&inbox));
-            let processor = RetraceSpanProcessor { pipeline: Some(Arc::new(pipeline)) };
+            let processor = <RetraceSpanProcessor as WayIn>::into(Some(Arc::new(pipeline)), Arc::default());
             let builder = SdkTracerProvider::builder().with_span_processor(processor);
             let provider = match sampled_by_us {
                 true => builder.with_sampler(RetraceSampler::builder().with_sample_rate(1.0).build().unwrap()).build(),

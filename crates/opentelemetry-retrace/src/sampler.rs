@@ -10,7 +10,7 @@ use retrace_protocol::sampling::is_sampled;
 
 use crate::config::{BuildError, Sampling};
 use crate::forecast;
-use crate::log;
+use crate::startup_log;
 use crate::threshold::{ProbabilityState, Threshold};
 
 /// Records a share of all runs, and those that fail.
@@ -203,12 +203,11 @@ impl RetraceSamplerBuilder {
     /// Builds the sampler.
     ///
     /// # Errors
-    /// A rate set in code that is none from 0 to 1. One in the environment is logged and left out.
+    /// A rate set in code that is none from 0 to 1. One in the environment that cannot be read keeps the default, with a
+    /// warning that the exporter or processor of the process also returns by `warnings()`.
     pub fn build(self) -> Result<RetraceSampler, BuildError> {
         let (from_environment, warnings) = Sampling::read(&|name| std::env::var_os(name));
-        for warning in warnings {
-            log::warn("setting", &warning, 0);
-        }
+        startup_log::warn_shared("setting", warnings);
         self.build_with(from_environment)
     }
 

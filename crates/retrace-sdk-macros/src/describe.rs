@@ -19,17 +19,20 @@ pub(crate) fn describe(
     let span = Span::mixed_site();
     let parameters = bound(signature);
     check_skipped(arguments, signature, &parameters, errors);
-    let mut statements = TokenStream::new();
-    if let Some(input) = &arguments.input {
-        statements.extend(quote_spanned!(span=> details.input(#private::capture!(#input));));
+    let mut input = TokenStream::new();
+    if let Some(expression) = &arguments.input {
+        input.extend(quote_spanned!(span=> details.input(#private::capture!(#expression));));
     } else if arguments.skip_all.is_none() {
         for parameter in parameters.iter().filter(|parameter| !arguments.skip.contains(parameter.ident)) {
             let (name, ident, cfg) = (parameter.name(), parameter.ident, &parameter.cfg);
             // An argument that the function does not use is recorded as any other.
             let allow = name.starts_with('_').then(|| quote_spanned!(span=> #[allow(clippy::used_underscore_binding)]));
-            statements
-                .extend(quote_spanned!(span=> #(#cfg)* #allow details.argument(#name, #private::capture!(#ident));));
+            input.extend(quote_spanned!(span=> #(#cfg)* #allow details.argument(#name, #private::capture!(#ident));));
         }
+    }
+    let mut statements = TokenStream::new();
+    if !input.is_empty() {
+        statements.extend(quote_spanned!(span=> if details.takes_input() { #input }));
     }
     if let Some(session) = &arguments.session {
         statements.extend(quote_spanned!(span=> details.session(#private::capture!(#session));));
@@ -51,10 +54,11 @@ fn check_skipped(arguments: &Arguments, signature: &Signature, parameters: &[Par
     let names: Vec<String> = parameters.iter().map(Parameter::name).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     for (index, skipped) in arguments.skip.iter().enumerate() {
-        let known = parameters.iter().any(|parameter| parameter.ident == skipped);
+        let is_receiver = skipped == "self" && signature.receiver().is_some();
+        let known = is_receiver || parameters.iter().any(|parameter| parameter.ident == skipped);
         if arguments.skip.iter().take(index).any(|other| other == skipped) {
             errors.add(skipped.span(), format!("`{skipped}` is skipped twice"));
-        } else if !known && !(skipped == "self" && signature.receiver().is_some()) {
+        } else if !known {
             let hint = nearest(&skipped.to_string(), &names)
                 .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
             errors.add(skipped.span(), format!("`{}` has no argument `{skipped}`{hint}", signature.ident));

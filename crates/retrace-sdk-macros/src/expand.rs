@@ -265,7 +265,7 @@ fn guided(body: &Group, declared: Option<&TokenStream>) -> TokenStream {
 fn constant(arguments: &Arguments, function: &Function, private: &TokenStream) -> TokenStream {
     let span = site();
     let own_name = syn::ext::IdentExt::unraw(&function.signature.ident).to_string();
-    let name = arguments.name.as_ref().map_or_else(|| own_name.to_token_stream(), |name| name.to_token_stream());
+    let name = arguments.name.as_ref().map_or_else(|| own_name.to_token_stream(), Expr::to_token_stream);
     let kind = function_kind(arguments.kind, private);
     let effects = effects(arguments.effects, private);
     let (resumable, replay) = (arguments.resumable.is_some(), arguments.replay.is_some());
@@ -292,6 +292,56 @@ fn constant(arguments: &Arguments, function: &Function, private: &TokenStream) -
             module: ::core::module_path!(),
             file: ::core::file!(),
             line: ::core::line!(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expanded(arguments: &str, item: &str) -> String {
+        record(arguments.parse().unwrap(), item.parse().unwrap()).to_string()
+    }
+
+    fn normal(item: &str) -> String {
+        item.parse::<TokenStream>().unwrap().to_string()
+    }
+
+    #[test]
+    fn an_expansion_has_no_unsafe_code_of_its_own() {
+        for item in [
+            "fn f(a: u8) -> u8 { a }",
+            "async fn f(a: u8) -> ! { loop {} }",
+            "fn f() -> impl Future<Output = u8> { let a = 1; async move { a } }",
+            "fn f() -> Pin<Box<dyn Future<Output = u8>>> { Box::pin(async move { 1 }) }",
+        ] {
+            assert!(!expanded("", item).contains("unsafe"), "{item}");
+        }
+        assert_eq!(expanded("", "unsafe fn f() { unsafe { g() } }").matches("unsafe").count(), 2);
+        assert!(!expanded("stream", "fn f() -> impl Stream<Item = u8> { g() }").contains("unsafe"));
+    }
+
+    #[test]
+    fn head_and_body_stay_as_they_are_written() {
+        let head = "/// Doc.\n#[must_use] #[inline(never)] pub(crate) fn f<'a, T: Copy>(a: &'a T, mut b: u8) -> T where T: Send";
+        let body = "{ b += 1; let = broken.; *a }";
+        let written = expanded("", &format!("{head} {body}"));
+        assert!(written.starts_with(&normal(head)), "{written}");
+        assert!(written.contains(&normal(body)), "{written}");
+    }
+
+    #[test]
+    fn an_item_with_an_error_is_left_as_it_is() {
+        for (arguments, item) in [
+            ("nmae = 1", "fn f() { 1 }"),
+            ("", "const fn f() { 1 }"),
+            ("", "struct S { a: u8 }"),
+            ("skip(b)", "fn f(a: u8) { x. }"),
+            ("", "fn f(a: ) { 1 }"),
+        ] {
+            let written = expanded(arguments, item);
+            assert!(written.contains("compile_error") && written.ends_with(&normal(item)), "{written}");
         }
     }
 }

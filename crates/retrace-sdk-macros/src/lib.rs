@@ -4,7 +4,6 @@
 //! where it stands. Their expansion calls `retrace::__private` and contains no unsafe code.
 
 #![forbid(unsafe_code)]
-#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod arguments;
 mod async_tail;

@@ -5,7 +5,7 @@ use crate::value::{VALUE_BYTES, Value, quoted};
 /// Arguments of a call by name, or one value in place of them.
 #[derive(Debug, Default)]
 pub(crate) struct Arguments {
-    /// The members of a JSON object.
+    /// A JSON object without its closing brace; empty without an argument.
     members: String,
     is_cut: bool,
     replaced: Option<Value>,
@@ -14,14 +14,24 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Adds an argument. One for which there is no room is left out.
     pub(crate) fn push(&mut self, name: &str, value: &Value) {
-        let separator = if self.members.is_empty() { "" } else { "," };
-        let member = format!("{separator}{}:{}", quoted(name), value.as_json_text());
         self.is_cut |= value.is_cut();
-        if self.members.len() + member.len() > VALUE_BYTES {
+        let value = value.as_json_text();
+        // Quotes, colon and comma.
+        if self.members.len() + name.len() + value.len() + 4 > VALUE_BYTES {
             self.is_cut = true;
-        } else {
-            self.members.push_str(&member);
+            return;
         }
+        self.members.reserve(name.len() + value.len() + 5);
+        self.members.push(if self.members.is_empty() { '{' } else { ',' });
+        if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            self.members.push('"');
+            self.members.push_str(name);
+            self.members.push('"');
+        } else {
+            self.members.push_str(&quoted(name));
+        }
+        self.members.push(':');
+        self.members.push_str(&value);
     }
 
     /// States the input, in place of the arguments.
@@ -30,14 +40,15 @@ impl Arguments {
     }
 
     /// The input: an object of the arguments; for a call that can be run again the arguments as the protocol has them.
-    pub(crate) fn into_input(self, is_resumable: bool) -> Option<Value> {
+    pub(crate) fn into_input(mut self, is_resumable: bool) -> Option<Value> {
         if let Some(value) = self.replaced {
             return Some(if is_resumable { resumable(&value) } else { value });
         }
         if self.members.is_empty() && !is_resumable {
             return None;
         }
-        let object = format!("{{{}}}", self.members);
+        self.members.push_str(if self.members.is_empty() { "{}" } else { "}" });
+        let object = self.members;
         let text = if is_resumable { format!(r#"{{"args":[],"kwargs":{object}}}"#) } else { object };
         Some(if self.is_cut { Value::cut_json_text(text) } else { Value::from_json_text(text) })
     }

@@ -57,6 +57,12 @@ impl Guard {
         self.processor().map(RetraceSpanProcessor::stats).unwrap_or_default()
     }
 
+    /// Returns the warnings about settings in the environment that could not be read.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.processor().map(RetraceSpanProcessor::warnings).unwrap_or_default()
+    }
+
     /// Waits until everything that has ended is delivered or lost, for as long as the flush timeout allows. Blocks the thread.
     ///
     /// # Errors

@@ -138,9 +138,10 @@ impl Installed {
     }
 }
 
-/// Reads `RETRACE_CAPTURE_CONTENT` as the exporter does: on, and off for a value that is not understood.
+/// Reads `RETRACE_CAPTURE_CONTENT` as the exporter does: on where it is unset, and off for a value that is not understood.
 pub(crate) fn captures_content() -> bool {
-    std::env::var_os("RETRACE_CAPTURE_CONTENT").filter(|value| !value.is_empty()).is_none_or(|value| {
-        matches!(value.to_string_lossy().trim().to_ascii_lowercase().as_str(), "true" | "1" | "yes" | "on")
-    })
+    const ON: [&str; 6] = ["true", "1", "yes", "on", "y", "enabled"];
+    let Some(value) = std::env::var_os("RETRACE_CAPTURE_CONTENT") else { return true };
+    let Some(text) = value.to_str().map(str::trim) else { return false };
+    text.is_empty() || ON.iter().any(|on| text.eq_ignore_ascii_case(on))
 }

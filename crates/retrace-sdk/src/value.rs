@@ -1,6 +1,7 @@
 //! Recorded values: bounded JSON text.
 
 use std::any::type_name;
+use std::borrow::Cow;
 use std::fmt::{self, Debug, Write as _};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -106,10 +107,10 @@ impl Value {
     }
 
     /// JSON text that stands inside of other JSON.
-    pub(crate) fn as_json_text(&self) -> String {
+    pub(crate) fn as_json_text(&self) -> Cow<'_, str> {
         match self.is_json && !self.is_cut {
-            true => self.text.clone(),
-            false => quoted(&self.text),
+            true => Cow::Borrowed(&self.text),
+            false => Cow::Owned(quoted(&self.text)),
         }
     }
 

@@ -4,6 +4,7 @@ use http::Uri;
 use retrace_protocol::endpoint;
 
 use crate::config::error::BuildError;
+use crate::config::{NOT_UTF_8, Value};
 
 /// A base URL that the API key may be sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +46,16 @@ impl BaseUrl {
             #[cfg(any(test, feature = "_rustls"))]
             loopback,
         })
+    }
+
+    /// Checks the value of a variable. One that is not valid UTF-8 is an error: the default is another receiver.
+    pub(crate) fn from_value(value: Value, source_name: &'static str) -> Result<Self, BuildError> {
+        match value {
+            Value::Text(url) => Self::parse(&url, source_name),
+            Value::Unreadable => {
+                Err(BuildError::InvalidBaseUrl { source_name, url: "…".to_owned(), problem: NOT_UTF_8 })
+            }
+        }
     }
 
     /// The URL of a path of the API.

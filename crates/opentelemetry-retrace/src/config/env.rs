@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::secret::ApiKey;
+
 /// One environment variable that this crate reads.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -38,23 +40,24 @@ variables! {
     ENVIRONMENT = "RETRACE_ENVIRONMENT", "The deployment environment of runs.",
         "the resource's `deployment.environment.name`", "any text";
     ENABLED = "RETRACE_ENABLED", "Whether anything is recorded. Off needs no API key.", "on",
-        "`false`, `0` and `no` switch off";
+        "`true`, `1`, `yes`, `on`, `y`, `enabled`; `false`, `0`, `no`, `off`, `n`, `disabled`; anything else switches off";
     SDK_DISABLED = "OTEL_SDK_DISABLED", "Switches off as well.", "`false`", "`true`, `false`";
     CAPTURE_CONTENT = "RETRACE_CAPTURE_CONTENT",
         "Whether inputs and outputs are sent. Without them structure, names, tokens, cost and errors remain.", "on",
-        "`true`, `1`, `yes`, `on`; `false`, `0`, `no`, `off`; anything else switches off";
+        "as `RETRACE_ENABLED`";
     SPAN_SELECTION = "RETRACE_SPAN_SELECTION",
         "Which spans are sent: those of GenAI and the root above them, or all.", "`genai`", "`genai`, `all`";
     TRANSPORT = "RETRACE_TRANSPORT",
         "How runs are sent: live over a WebSocket, each by one HTTP request when it has ended, or whichever works.", "`auto`",
         "`auto`, `ws`, `http`";
-    SAMPLE_RATE = "RETRACE_SAMPLE_RATE", "The share of runs that `RetraceSampler` keeps.", "`1`", "a number from `0` to `1`";
+    SAMPLE_RATE = "RETRACE_SAMPLE_RATE", "The share of runs that `RetraceSampler` keeps.", "`1`",
+        "a number from `0` to `1`, or a percentage such as `1%`";
     SAMPLE_SEED = "RETRACE_SAMPLE_SEED",
         "Decides by the name of the root span and this seed, as Retrace's other SDKs do, instead of by the trace id.", "none",
         "any text";
     TRACES_SAMPLER = "OTEL_TRACES_SAMPLER", "Read where `RETRACE_SAMPLE_RATE` is unset.", "unset",
         "`always_on`, `always_off`, `traceidratio`, and each with `parentbased_` before it";
-    TRACES_SAMPLER_ARG = "OTEL_TRACES_SAMPLER_ARG", "The share for `traceidratio`.", "`1`", "a number from `0` to `1`";
+    TRACES_SAMPLER_ARG = "OTEL_TRACES_SAMPLER_ARG", "The share for `traceidratio`.", "`1`", "as `RETRACE_SAMPLE_RATE`";
     PROPAGATORS = "OTEL_PROPAGATORS", "What `compose_from_env()` and `install()` put into headers of requests.",
         "`retrace,baggage`", "a list of `tracecontext`, `baggage`, `retrace`; `none`";
     FLUSH_TIMEOUT = "RETRACE_FLUSH_TIMEOUT", "How long a flush, an export that must wait, and a drop may take.", "`5`",
@@ -75,25 +78,65 @@ variables! {
         "Read to tell a full batch, which does not wait for delivery, from a flush, which does.", "`512`", "a whole number from 1";
 }
 
+/// Words that switch a switch of Retrace's on, and those that switch it off.
+const ON: [&str; 6] = ["true", "1", "yes", "on", "y", "enabled"];
+const OFF: [&str; 6] = ["false", "0", "no", "off", "n", "disabled"];
+/// Variables whose value is, or holds, a secret.
+const SECRET: [&str; 2] = [API_KEY, HEADERS];
+/// Longest value that a warning repeats, in bytes. A longer one is more likely a key, or text, than a setting.
+const SHOWN_BYTES: usize = 32;
+/// Shortest key that is looked for in values, in bytes. A shorter one, as for a local receiver, could be any word.
+const KEY_BYTES: usize = 8;
+
+/// Value of a variable that is set and not empty.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Value {
+    Text(String),
+    /// Bytes that are not valid UTF-8.
+    Unreadable,
+}
+
 /// An environment, and what was wrong with it.
 pub(crate) struct Environment<'a> {
     read: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The API key set in code.
+    key: Option<ApiKey>,
     warnings: Vec<String>,
 }
 
 impl<'a> Environment<'a> {
     pub(crate) fn new(read: &'a dyn Fn(&str) -> Option<OsString>) -> Self {
-        Self { read, warnings: Vec::new() }
+        Self { read, key: None, warnings: Vec::new() }
     }
 
-    /// What to tell the user about variables that were ignored.
+    /// Keeps this key out of warnings, as the one in the environment is.
+    pub(crate) fn with_key(self, key: Option<ApiKey>) -> Self {
+        Self { key, ..self }
+    }
+
+    /// Warnings about variables that are ignored, in the order in which they were read.
     pub(crate) fn into_warnings(self) -> Vec<String> {
         self.warnings
     }
 
-    /// Something else to tell the user.
-    pub(crate) fn warn(&mut self, text: &str) {
-        self.warnings.push(text.to_owned());
+    /// Adds a warning. It must hold no value but one that [`Environment::shown`] returns.
+    pub(crate) fn warn(&mut self, text: impl Into<String>) {
+        self.warnings.push(text.into());
+    }
+
+    /// A value as a warning repeats it: in quotes, or `…` if it is long or could be a key.
+    pub(crate) fn shown(&self, text: &str) -> String {
+        let holds = |key: &str| key.len() >= KEY_BYTES && text.contains(key);
+        let is_key = text.to_ascii_lowercase().contains("rt_")
+            || self.key.as_ref().is_some_and(|key| holds(key.expose()))
+            || (self.read)(API_KEY).and_then(|key| key.into_string().ok()).is_some_and(|key| holds(key.trim()));
+        if is_key || text.len() > SHOWN_BYTES { "…".to_owned() } else { format!("{text:?}") }
+    }
+
+    /// The value of a variable; `None` if it is unset or empty.
+    pub(crate) fn value(&self, name: &'static str) -> Option<Value> {
+        let value = (self.read)(name).filter(|value| !value.is_empty())?;
+        Some(value.into_string().map_or(Value::Unreadable, Value::Text))
     }
 
     /// A path, in whatever encoding; empty is unset.
@@ -101,13 +144,13 @@ impl<'a> Environment<'a> {
         (self.read)(name).filter(|path| !path.is_empty()).map(PathBuf::from)
     }
 
-    /// The text of a variable; empty is unset.
+    /// The text of a variable; empty is unset. For settings whose default is safe: a value that is not valid UTF-8 is ignored
+    /// with a warning.
     pub(crate) fn text(&mut self, name: &'static str) -> Option<String> {
-        match (self.read)(name)?.into_string() {
-            Ok(text) if text.is_empty() => None,
-            Ok(text) => Some(text),
-            Err(_) => {
-                self.warnings.push(format!("{name} is ignored: it is no valid UTF-8"));
+        match self.value(name)? {
+            Value::Text(text) => Some(text),
+            Value::Unreadable => {
+                self.warn(format!("{name} is ignored: it is not valid UTF-8"));
                 None
             }
         }
@@ -116,47 +159,64 @@ impl<'a> Environment<'a> {
     /// A variable that `parse` understands; another text is ignored with a warning.
     pub(crate) fn parsed<T>(&mut self, name: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         let text = self.text(name)?;
-        let parsed = parse(text.trim());
+        let text = text.trim();
+        if text.is_empty() {
+            return None;
+        }
+        let parsed = parse(text);
         if parsed.is_none() {
-            let accepted = VARIABLES.iter().find(|v| v.name == name).map_or("", |variable| variable.accepted);
-            self.warnings.push(format!("{name}={text:?} is ignored: use {accepted}"));
+            let shown = if SECRET.contains(&name) { "…".to_owned() } else { self.shown(text) };
+            self.warn(format!("{name}={shown} is ignored: use {}", accepted(name)));
         }
         parsed
     }
 
-    /// A switch of Retrace's, on unless it is said to be off. The rule is that of its other SDKs, so that one environment
-    /// serves all.
-    pub(crate) fn is_off(&mut self, name: &'static str) -> bool {
-        let off = |text: &str| ["false", "0", "no"].iter().any(|off| text.eq_ignore_ascii_case(off));
-        let on = |text: &str| ["true", "1", "yes"].iter().any(|on| text.eq_ignore_ascii_case(on));
-        let Some(text) = self.text(name) else { return false };
-        if !on(&text) && !off(&text) {
-            self.warnings.push(format!("{name}={text:?} leaves it on: only false, 0 and no switch it off"));
-        }
-        off(&text)
-    }
-
-    /// A switch of OpenTelemetry's: only `true` is true.
-    pub(crate) fn is_true(&mut self, name: &'static str) -> bool {
-        let Some(text) = self.text(name) else { return false };
-        if !text.eq_ignore_ascii_case("true") && !text.eq_ignore_ascii_case("false") {
-            self.warnings.push(format!("{name}={text:?} counts as false: use true or false"));
-        }
-        text.eq_ignore_ascii_case("true")
-    }
-
-    /// A switch that guards content: what nobody understands switches it off.
-    pub(crate) fn guard(&mut self, name: &'static str) -> Option<bool> {
-        let text = self.text(name)?;
-        let is = |words: [&str; 4]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
-        if is(["true", "1", "yes", "on"]) {
-            return Some(true);
-        }
-        if !is(["false", "0", "no", "off"]) {
-            self.warnings.push(format!("{name}={text:?} switches it off: use true or false"));
-        }
+    /// A switch of Retrace's that protects: a value that is neither on nor off switches it off, with a warning.
+    pub(crate) fn switch(&mut self, name: &'static str) -> Option<bool> {
+        let problem = match self.value(name)? {
+            Value::Text(text) => {
+                let text = text.trim();
+                let is = |words: [&str; 6]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+                if text.is_empty() {
+                    return None;
+                }
+                if is(ON) || is(OFF) {
+                    return Some(is(ON));
+                }
+                format!("={} is neither on nor off", self.shown(text))
+            }
+            Value::Unreadable => " is not valid UTF-8".to_owned(),
+        };
+        self.warn(format!("{name}{problem}, which switches it off: use true or false"));
         Some(false)
     }
+
+    /// A switch of OpenTelemetry's. By its specification everything but `true`, in any case, is false.
+    pub(crate) fn is_true(&mut self, name: &'static str) -> bool {
+        let problem = match self.value(name) {
+            None => return false,
+            Some(Value::Text(text)) => {
+                let text = text.trim();
+                let is = |word: &str| text.eq_ignore_ascii_case(word);
+                if text.is_empty() || is("true") || is("false") {
+                    return is("true");
+                }
+                format!("={}", self.shown(text))
+            }
+            Some(Value::Unreadable) => ", which is not valid UTF-8,".to_owned(),
+        };
+        self.warn(format!("{name}{problem} counts as false: use true or false"));
+        false
+    }
+}
+
+/// The values that [`VARIABLES`] lists for a variable.
+fn accepted(name: &str) -> &'static str {
+    VARIABLES.iter().find(|variable| variable.name == name).map_or("", |variable| {
+        // The table refers to another row where both accept the same.
+        let same = variable.accepted.strip_prefix("as `").and_then(|rest| rest.strip_suffix('`'));
+        same.map_or(variable.accepted, accepted)
+    })
 }
 
 /// Seconds, with a fraction.
@@ -195,19 +255,78 @@ mod tests {
     }
 
     #[test]
-    fn switches_of_retrace_follow_its_sdks() {
-        for (text, off, warnings) in [
-            ("false", true, 0),
-            ("FALSE", true, 0),
-            ("0", true, 0),
-            ("No", true, 0),
-            ("true", false, 0),
-            ("", false, 0),
-            ("off", false, 1),
-            ("n", false, 1),
-        ] {
-            assert_eq!(with(text, |env| env.is_off(ENABLED)), (off, warnings), "{text}");
+    fn a_switch_that_protects_is_off_unless_it_is_clearly_on() {
+        for name in [ENABLED, CAPTURE_CONTENT] {
+            for word in ON {
+                for text in [word.to_owned(), word.to_uppercase(), format!(" {word}\t")] {
+                    assert_eq!(with(&text, |env| env.switch(name)), (Some(true), 0), "{text:?}");
+                }
+            }
+            for word in OFF {
+                for text in [word.to_owned(), word.to_uppercase(), format!("\t{word} \n")] {
+                    assert_eq!(with(&text, |env| env.switch(name)), (Some(false), 0), "{text:?}");
+                }
+            }
+            for text in ["offf", "flase", "none", "2", "-1", "\"true\"", "'on'", "true;", "null", "оff"] {
+                assert_eq!(with(text, |env| env.switch(name)), (Some(false), 1), "{text:?}");
+            }
+            for text in ["", " ", "\t\n"] {
+                assert_eq!(with(text, |env| env.switch(name)), (None, 0), "{text:?}");
+            }
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_switch_that_is_no_text_is_unreadable() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let source = |_: &str| Some(OsString::from_vec(b"true\xff".to_vec()));
+        let mut environment = Environment::new(&source);
+        assert_eq!(environment.switch(ENABLED), Some(false));
+        assert!(!environment.is_true(SDK_DISABLED));
+        let warnings = environment.into_warnings();
+        assert!(warnings[0].contains("RETRACE_ENABLED is not valid UTF-8, which switches it off"), "{warnings:?}");
+        assert!(warnings[1].contains("OTEL_SDK_DISABLED, which is not valid UTF-8, counts as false"), "{warnings:?}");
+    }
+
+    #[test]
+    fn a_warning_repeats_no_key() {
+        let warning = |name: &'static str, value: &str, code: Option<&str>| {
+            let source = |asks: &str| {
+                let value = if asks == API_KEY { "hunter22" } else { value };
+                Some(OsString::from(value))
+            };
+            let mut environment = Environment::new(&source).with_key(code.map(ApiKey::from));
+            let _: Option<()> = environment.parsed(name, |_| None);
+            let _ = environment.switch(name);
+            environment.into_warnings().join("; ")
+        };
+        for (name, value, code) in [
+            (TRANSPORT, "hunter22", None),
+            (TRANSPORT, "key=hunter22", None),
+            (TRANSPORT, "rt_live_0123", None),
+            (SAMPLE_RATE, "RT_LIVE_0123", None),
+            (ENABLED, "set in code", Some("set in code")),
+            (TRANSPORT, "0123456789abcdef0123456789abcdef01", None),
+            (HEADERS, "x-retrace-key", None),
+        ] {
+            let warning = warning(name, value, code);
+            assert!(warning.contains(&format!("{name}=…")), "{warning}");
+            assert!(warning.contains("use "), "{warning}");
+            assert!(name == HEADERS || !warning.contains(value), "{warning}");
+        }
+        assert!(warning(TRANSPORT, "wss", None).contains("RETRACE_TRANSPORT=\"wss\" is ignored"));
+    }
+
+    #[test]
+    fn a_warning_lists_what_is_accepted_where_the_table_refers_to_another_row() {
+        let source = |_: &str| Some(OsString::from("half"));
+        let mut environment = Environment::new(&source);
+        let _: Option<()> = environment.parsed(TRACES_SAMPLER_ARG, |_| None);
+        assert_eq!(
+            environment.into_warnings(),
+            ["OTEL_TRACES_SAMPLER_ARG=\"half\" is ignored: use a number from `0` to `1`, or a percentage such as `1%`"]
+        );
     }
 
     #[test]
@@ -215,26 +334,14 @@ mod tests {
         for (text, on, warnings) in [
             ("true", true, 0),
             ("True", true, 0),
+            (" TRUE ", true, 0),
             ("false", false, 0),
             ("", false, 0),
+            (" ", false, 0),
             ("1", false, 1),
             ("yes", false, 1),
         ] {
             assert_eq!(with(text, |env| env.is_true(SDK_DISABLED)), (on, warnings), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_guard_that_is_not_understood_is_closed() {
-        for (text, open, warnings) in [
-            ("true", Some(true), 0),
-            ("ON", Some(true), 0),
-            ("off", Some(false), 0),
-            ("0", Some(false), 0),
-            ("flase", Some(false), 1),
-            ("", None, 0),
-        ] {
-            assert_eq!(with(text, |env| env.guard(CAPTURE_CONTENT)), (open, warnings), "{text}");
         }
     }
 

@@ -15,7 +15,7 @@ use retrace_protocol::limits;
 use retrace_translate::SpanSelection;
 
 pub(crate) use self::base_url::BaseUrl;
-pub(crate) use self::env::{Environment, PROPAGATORS};
+pub(crate) use self::env::{Environment, PROPAGATORS, Value};
 pub use self::env::{VARIABLES, Variable};
 pub use self::error::BuildError;
 pub(crate) use self::sampling::Sampling;
@@ -183,6 +183,8 @@ pub(crate) mod defaults {
 
 const CODE_KEY: &str = "with_api_key";
 const CODE_URL: &str = "with_base_url";
+/// Problem of a key or a URL whose bytes are no text.
+const NOT_UTF_8: &str = "is not valid UTF-8";
 
 /// Whether the environment switches the whole SDK off.
 pub(crate) fn is_sdk_disabled() -> bool {
@@ -195,14 +197,15 @@ impl Settings {
         self,
         read: &dyn Fn(&str) -> Option<OsString>,
     ) -> (Result<Option<Config>, BuildError>, Vec<String>) {
-        let mut env = Environment::new(read);
+        let mut env = Environment::new(read).with_key(self.api_key.clone());
         let config = self.decide(&mut env);
         (config, env.into_warnings())
     }
 
     fn decide(self, env: &mut Environment<'_>) -> Result<Option<Config>, BuildError> {
-        let disabled = env.is_true(env::SDK_DISABLED) || env.is_off(env::ENABLED);
-        if !self.enabled.unwrap_or(!disabled) {
+        let by_environment =
+            |env: &mut Environment<'_>| !env.is_true(env::SDK_DISABLED) && env.switch(env::ENABLED).unwrap_or(true);
+        if !self.enabled.unwrap_or_else(|| by_environment(env)) {
             return Ok(None);
         }
         let transport = match self.transport {
@@ -219,8 +222,11 @@ impl Settings {
         let from_headers = from_headers.map(|at| headers.swap_remove(at).1);
         let api_key = match self.api_key {
             Some(key) => (key, CODE_KEY),
-            None => match (env.text(env::API_KEY), from_headers) {
-                (Some(key), _) => (ApiKey::from(key), env::API_KEY),
+            None => match (env.value(env::API_KEY), from_headers) {
+                (Some(Value::Text(key)), _) => (ApiKey::from(key), env::API_KEY),
+                (Some(Value::Unreadable), _) => {
+                    return Err(BuildError::InvalidApiKey { source_name: env::API_KEY, problem: NOT_UTF_8 });
+                }
                 (None, Some(key)) => (ApiKey::from(key), env::HEADERS),
                 (None, None) => return Err(BuildError::MissingApiKey),
             },
@@ -232,9 +238,9 @@ impl Settings {
         // A typing error must not send content to another place than was meant, so a bad URL is no default.
         let base_url = match self.base_url {
             Some(url) => BaseUrl::parse(&url, CODE_URL),
-            None => match (env.text(env::BASE_URL), env.text(env::ENDPOINT)) {
-                (Some(url), _) => BaseUrl::parse(&url, env::BASE_URL),
-                (None, Some(url)) => BaseUrl::parse(&url, env::ENDPOINT),
+            None => match (env.value(env::BASE_URL), env.value(env::ENDPOINT)) {
+                (Some(url), _) => BaseUrl::from_value(url, env::BASE_URL),
+                (None, Some(url)) => BaseUrl::from_value(url, env::ENDPOINT),
                 (None, None) => BaseUrl::parse(DEFAULT_BASE_URL, "the default"),
             },
         }?;
@@ -256,7 +262,7 @@ impl Settings {
             base_url,
             project_id: self.project_id.or_else(|| env.text(env::PROJECT_ID)),
             environment: self.environment.or_else(|| env.text(env::ENVIRONMENT)),
-            capture_content: self.capture_content.or_else(|| env.guard(env::CAPTURE_CONTENT)).unwrap_or(true),
+            capture_content: self.capture_content.or_else(|| env.switch(env::CAPTURE_CONTENT)).unwrap_or(true),
             selection: self.selection.or_else(|| env.parsed(env::SPAN_SELECTION, selection)).unwrap_or_default(),
             transport: transport.unwrap_or_default(),
             flush_timeout: self
@@ -269,8 +275,7 @@ impl Settings {
                 .unwrap_or(Some(defaults::TIMEOUT)),
             compression,
             headers: map,
-            certificate: certificate
-                .or_else(|| env.text(env::CERTIFICATE).map(|path| (PathBuf::from(path), env::CERTIFICATE))),
+            certificate: certificate.or_else(|| env.path(env::CERTIFICATE).map(|path| (path, env::CERTIFICATE))),
             buffer_bytes: at_least("with_buffer_bytes", self.buffer_bytes, defaults::BUFFER_BYTES)?,
             body_bytes: at_least("with_body_bytes", self.body_bytes, defaults::BODY_BYTES)?,
             linger: self.linger.unwrap_or(retrace_translate::RecorderLimits::LINGER),

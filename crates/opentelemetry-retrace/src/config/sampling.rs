@@ -46,8 +46,18 @@ fn otel(env: &mut Environment<'_>) -> Sampling {
     Sampling { rate: Some(rate), seed: None, parent_based: Some(parent_based) }
 }
 
+/// A rate from 0 to 1, also as a percentage: `0.01` and `1%` are the same.
 fn rate(text: &str) -> Option<f64> {
-    text.parse().ok().filter(|rate| is_rate(*rate))
+    let rate: f64 = match text.strip_suffix('%') {
+        Some(percent) => {
+            let percent = percent.trim_end();
+            // Moved by two digits in text, so that it is the number that the fraction would be. A number with an exponent is
+            // divided.
+            format!("{percent}e-2").parse().or_else(|_| percent.parse::<f64>().map(|percent| percent / 100.0)).ok()?
+        }
+        None => text.parse().ok()?,
+    };
+    is_rate(rate).then_some(rate)
 }
 
 fn is_rate(rate: f64) -> bool {
@@ -90,8 +100,48 @@ mod tests {
     }
 
     #[test]
+    fn a_percentage_is_the_same_as_its_fraction() {
+        for (text, expected) in [
+            ("1%", 0.01),
+            ("50 %", 0.5),
+            (" 7 % ", 0.07),
+            ("0%", 0.0),
+            ("100%", 1.0),
+            ("0.1%", 0.001),
+            ("12.5%", 0.125),
+            ("+5%", 0.05),
+            ("5.%", 0.05),
+            (".5%", 0.005),
+            ("1e1%", 0.1),
+            ("1", 1.0),
+            (" 0.25 ", 0.25),
+            ("1e-3", 0.001),
+        ] {
+            assert_eq!(read(&[("RETRACE_SAMPLE_RATE", text)]), (sampling(Some(expected), None, None), 0), "{text:?}");
+            let otel = [("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", text)];
+            assert_eq!(read(&otel), (sampling(Some(expected), None, Some(false)), 0), "{text:?}");
+        }
+    }
+
+    #[test]
     fn what_is_none_is_left_out_with_a_warning() {
-        for text in ["1.5", "-0.1", "NaN", "inf", "half"] {
+        for text in [
+            "1.5",
+            "-0.1",
+            "NaN",
+            "inf",
+            "half",
+            "%",
+            " % ",
+            "101%",
+            "-1%",
+            "NaN%",
+            "inf%",
+            "5%%",
+            "%5",
+            "0,5",
+            "5 percent",
+        ] {
             assert_eq!(read(&[("RETRACE_SAMPLE_RATE", text)]), (Sampling::default(), 1), "{text}");
             let otel = [("OTEL_TRACES_SAMPLER", "traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", text)];
             assert_eq!(read(&otel), (sampling(Some(1.0), None, Some(false)), 1), "{text}");

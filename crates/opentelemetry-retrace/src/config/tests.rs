@@ -67,13 +67,61 @@ fn a_transport_is_named_as_in_the_other_sdks() {
 
 #[test]
 fn switched_off_needs_nothing() {
-    for env in [("RETRACE_ENABLED", "false"), ("OTEL_SDK_DISABLED", "TRUE")] {
+    for env in [("RETRACE_ENABLED", "false"), ("RETRACE_ENABLED", "off"), ("OTEL_SDK_DISABLED", "TRUE")] {
         assert!(resolve(Settings::default(), &[env]).0.unwrap().is_none(), "{env:?}");
         let on = Settings { enabled: Some(true), ..keyed() };
         assert!(resolve(on, &[env]).0.unwrap().is_some(), "code comes first");
     }
     let off = Settings { enabled: Some(false), ..Settings::default() };
     assert!(resolve(off, &[("RETRACE_BASE_URL", "nonsense")]).0.unwrap().is_none());
+}
+
+#[test]
+fn a_switch_that_cannot_be_read_protects() {
+    let (config, warnings) = resolve(keyed(), &[("RETRACE_ENABLED", "offf")]);
+    assert!(config.unwrap().is_none());
+    assert_eq!(warnings, ["RETRACE_ENABLED=\"offf\" is neither on nor off, which switches it off: use true or false"]);
+    let (config, warnings) = resolve(keyed(), &[("RETRACE_CAPTURE_CONTENT", "ture")]);
+    assert!(!config.unwrap().unwrap().capture_content);
+    assert!(warnings[0].contains("RETRACE_CAPTURE_CONTENT=\"ture\""), "{warnings:?}");
+    let code = || Settings { enabled: Some(true), capture_content: Some(true), ..keyed() };
+    let (config, warnings) = resolve(code(), &[("RETRACE_ENABLED", "offf"), ("RETRACE_CAPTURE_CONTENT", "ture")]);
+    assert!(config.unwrap().unwrap().capture_content);
+    assert!(warnings.is_empty(), "what code decides needs no variable: {warnings:?}");
+    for unset in ["", " "] {
+        let (config, warnings) = resolve(keyed(), &[("RETRACE_ENABLED", unset), ("RETRACE_CAPTURE_CONTENT", unset)]);
+        assert!(config.unwrap().unwrap().capture_content && warnings.is_empty(), "{unset:?}: {warnings:?}");
+    }
+}
+
+/// Ignoring one of these would send content, or the key, to another place than was meant.
+#[cfg(unix)]
+#[test]
+fn a_value_that_is_no_text_does_not_become_a_default_that_is_less_safe() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let resolve = |settings: Settings, broken: &str| {
+        settings.resolve(&|name| (name == broken).then(|| OsString::from_vec(b"https://\xff".to_vec()))).0
+    };
+    for (settings, broken) in [
+        (keyed(), "RETRACE_BASE_URL"),
+        (keyed(), "OTEL_EXPORTER_RETRACE_ENDPOINT"),
+        (Settings::default(), "RETRACE_API_KEY"),
+    ] {
+        let error = resolve(settings, broken).unwrap_err().to_string();
+        assert!(error.contains(broken) && error.contains("UTF-8"), "{error}");
+    }
+    assert!(resolve(keyed(), "RETRACE_ENABLED").unwrap().is_none());
+    assert!(!resolve(keyed(), "RETRACE_CAPTURE_CONTENT").unwrap().unwrap().capture_content);
+    let (path, _) = resolve(keyed(), "OTEL_EXPORTER_RETRACE_CERTIFICATE").unwrap().unwrap().certificate.unwrap();
+    assert_eq!(path.into_os_string().into_vec(), b"https://\xff");
+}
+
+#[test]
+fn a_warning_about_headers_repeats_no_value() {
+    let (config, warnings) = resolve(keyed(), &[("OTEL_EXPORTER_RETRACE_HEADERS", "x-retrace-key=hunter2,x")]);
+    assert!(config.is_ok());
+    assert!(warnings[0].contains("OTEL_EXPORTER_RETRACE_HEADERS=… is ignored"), "{warnings:?}");
+    assert!(!format!("{warnings:?}").contains("hunter2"), "{warnings:?}");
 }
 
 #[test]

@@ -6,8 +6,8 @@ use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
 use opentelemetry_sdk::propagation::BaggagePropagator;
 
 use crate::config::{Environment, PROPAGATORS};
-use crate::log;
 use crate::propagator::RetracePropagator;
+use crate::startup_log;
 
 type Boxed = Box<dyn TextMapPropagator + Send + Sync>;
 
@@ -35,7 +35,8 @@ impl RetracePropagator {
     /// same and [`RecordedRun`](crate::RecordedRun), by this propagator), `baggage` (the SDK's) and `none`. Unset:
     /// `retrace,baggage`.
     ///
-    /// A name that is not known is ignored with a warning, a repeated one counts once, case does not matter. `retrace`
+    /// A name that is not known is ignored with a warning, which the exporter or processor of the process also returns by
+    /// `warnings()`; a repeated one counts once, case does not matter. `retrace`
     /// includes `tracecontext`; `none` leaves nothing whatever stands beside it.
     ///
     /// ```
@@ -47,9 +48,7 @@ impl RetracePropagator {
     #[must_use]
     pub fn compose_from_env(self) -> TextMapCompositePropagator {
         let (names, warnings) = named(&|name| std::env::var_os(name));
-        for warning in warnings {
-            log::warn("propagators", &warning, 0);
-        }
+        startup_log::warn_shared("propagators", warnings);
         self.compose(&names)
     }
 
@@ -73,7 +72,6 @@ impl RetracePropagator {
 fn named(read: &dyn Fn(&str) -> Option<OsString>) -> (Vec<Name>, Vec<String>) {
     let mut environment = Environment::new(read);
     let text = environment.text(PROPAGATORS).unwrap_or_default();
-    let mut warnings = environment.into_warnings();
     let mut names = Vec::new();
     let mut none = false;
     for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
@@ -84,16 +82,16 @@ fn named(read: &dyn Fn(&str) -> Option<OsString>) -> (Vec<Name>, Vec<String>) {
                 names.push(*name);
             }
         } else {
-            warnings.push(format!(
-                "{PROPAGATORS}: {word:?} is ignored: use `tracecontext`, `baggage`, `retrace` or `none`"
-            ));
+            let shown = environment.shown(word);
+            environment
+                .warn(format!("{PROPAGATORS}: {shown} is ignored: use `tracecontext`, `baggage`, `retrace` or `none`"));
         }
     }
     if none {
         if !names.is_empty() {
-            warnings.push(format!("{PROPAGATORS}={text:?} names none and others: none it is"));
+            environment.warn(format!("{PROPAGATORS} names `none` and others: only `none` counts"));
         }
-        return (Vec::new(), warnings);
+        return (Vec::new(), environment.into_warnings());
     }
     if names.contains(&Name::Retrace) {
         names.retain(|name| *name != Name::TraceContext);
@@ -101,7 +99,7 @@ fn named(read: &dyn Fn(&str) -> Option<OsString>) -> (Vec<Name>, Vec<String>) {
     if names.is_empty() {
         names.extend(Name::DEFAULT);
     }
-    (names, warnings)
+    (names, environment.into_warnings())
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 //! It owns every socket. The application may have any runtime or none, and may build and drop us inside or outside of it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,6 +19,7 @@ use crate::inbox::{Inbox, Taken};
 use crate::log::{self, Throttle};
 use crate::metrics::{Batches, Metrics};
 use crate::outbox::Answer;
+use crate::startup_log::StartupLog;
 use crate::stats::LossReason;
 use crate::transport::clock::Clock;
 use crate::transport::http::Http;
@@ -50,6 +51,7 @@ pub(crate) struct Worker {
     pub spool: Option<Spool>,
     pub on_error: Option<OnError>,
     pub metrics: Metrics,
+    pub startup_log: Weak<StartupLog>,
 }
 
 impl Worker {
@@ -74,10 +76,10 @@ impl Worker {
     }
 
     fn run(self, runtime: &Runtime) {
-        let Self { inbox, engine, http, ws, spool, on_error, metrics } = self;
+        let Self { inbox, engine, http, ws, spool, on_error, metrics, startup_log } = self;
         let (http, clock) = (Arc::new(http), Clock::new(Instant::now()));
         let (batches, throttle) = (metrics.batches(), Throttle::default());
-        let mut state = State { inbox, engine, spool, on_error, metrics, batches, throttle, clock };
+        let mut state = State { inbox, engine, spool, on_error, metrics, batches, throttle, clock, startup_log };
         // What a panic interrupts is in the engine, which accounts for it before it goes on.
         while catch_unwind(AssertUnwindSafe(|| runtime.block_on(state.work(&http, ws.as_ref())))).is_err() {
             let now = state.now();
@@ -108,6 +110,7 @@ struct State {
     batches: Batches,
     throttle: Throttle,
     clock: Clock,
+    startup_log: Weak<StartupLog>,
 }
 
 impl State {
@@ -135,6 +138,12 @@ impl State {
             rest = rest.filter(|rest| began < *rest && !requests.is_empty());
             let taken = if rest.is_none() { self.inbox.take(began) } else { Taken::default() };
             let look_again = taken.look_again;
+            if !taken.messages.is_empty()
+                && let Some(startup_log) = self.startup_log.upgrade()
+            {
+                // By the time there is work, the application's subscriber most likely exists.
+                startup_log.retry();
+            }
             self.engine.take(taken, now);
             self.inbox.give_back(self.engine.take_emptied());
             let took = began.elapsed();

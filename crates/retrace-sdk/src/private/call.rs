@@ -55,9 +55,16 @@ impl Drop for Running {
 pub struct Details {
     facts: Facts,
     arguments: Arguments,
+    captures_content: bool,
 }
 
 impl Details {
+    /// Returns true if inputs are recorded: arguments need not be evaluated otherwise.
+    #[must_use]
+    pub fn takes_input(&self) -> bool {
+        self.captures_content
+    }
+
     /// An argument of the function.
     #[expect(clippy::needless_pass_by_value, reason = "as the other methods, for the macro")]
     pub fn argument(&mut self, name: &'static str, value: Value) {
@@ -108,7 +115,8 @@ pub fn begin(function: &'static Function, describe: impl FnOnce(&mut Details)) -
                 agent,
             };
             let recorded = Recorded::start(&place, start, |facts, captures_content| {
-                let mut details = Details { facts: std::mem::take(facts), arguments: Arguments::default() };
+                let arguments = Arguments::default();
+                let mut details = Details { facts: std::mem::take(facts), arguments, captures_content };
                 function.tags.iter().for_each(|tag| details.facts.tag((*tag).to_owned()));
                 if catch_unwind(AssertUnwindSafe(|| describe(&mut details))).is_err() {
                     details.arguments.replace(Value::unreadable());

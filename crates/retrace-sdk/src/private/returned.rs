@@ -21,7 +21,7 @@ pub struct Probe<K, T>(Fallback<K, T>);
 
 /// A value of a type that no probe knows.
 #[derive(Debug)]
-pub struct Fallback<K, T>(PhantomData<(fn() -> K, fn() -> T)>);
+pub struct Fallback<K, T>(PhantomData<fn() -> (K, T)>);
 
 impl<K, T> Deref for Probe<K, T> {
     type Target = Fallback<K, T>;

@@ -1,0 +1,285 @@
+//! Log lines about settings, kept until a subscriber takes them.
+//!
+//! `tracing-opentelemetry` needs the tracer provider before the subscriber exists, so in the usual set-up nothing receives
+//! the lines that `build()` logs. Each is therefore kept and offered again: by the worker whenever it takes work from its
+//! queue, and by a shutdown. Lines that are left at the shutdown, or when the last handle is dropped, go to standard error.
+//!
+//! A line is *taken* when its event was enabled in a `tracing` subscriber, or, where `tracing` has its feature `log` and no
+//! subscriber was ever set, in a `log` logger. A subscriber that filters the target `opentelemetry-retrace` or the level does
+//! not take it; one that takes it may still show it to nobody. Without the feature `internal-logs` no line is ever taken.
+
+mod claims;
+mod line;
+
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::{self, JoinHandle};
+
+use tracing_core::LevelFilter;
+
+use self::claims::{Claim, claim, end_claim};
+use self::line::{Level, Line};
+use crate::fork::Process;
+
+/// Lines kept of one `build()`, and as many of all builders without a worker.
+const LINES: usize = 32;
+const PREFIX: &str = "opentelemetry-retrace: ";
+/// Cause of the notice of where runs are sent and with what.
+pub(crate) const STARTED: &str = "started";
+
+/// Lines that are never freed, filled from the front.
+type Slots = [OnceLock<Line>];
+
+/// Lines of builders that make no worker: of samplers and propagators. Each text is kept once; any worker offers them.
+static SHARED: [OnceLock<Line>; LINES] = [const { OnceLock::new() }; LINES];
+
+/// The lines of one `build()`, shared by the clones of what it built. When the last is dropped, lines that no subscriber
+/// took are written to standard error.
+#[derive(Debug)]
+pub struct StartupLog {
+    lines: Vec<Line>,
+    shared: &'static Slots,
+    process: Process,
+    /// True once a thread was started to offer the lines of a pipeline that has no worker.
+    is_detached: AtomicBool,
+    /// The thread itself. The last attempt waits for it.
+    detached: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Default for StartupLog {
+    fn default() -> Self {
+        Self {
+            lines: Vec::new(),
+            shared: &SHARED,
+            process: Process::current(),
+            is_detached: AtomicBool::new(false),
+            detached: Mutex::new(None),
+        }
+    }
+}
+
+impl StartupLog {
+    /// Logs warnings, and keeps them.
+    pub(crate) fn warn(&mut self, cause: &'static str, warnings: Vec<String>) {
+        for text in bounded(warnings) {
+            self.add(Line::new(Level::Warning, cause, &text));
+        }
+    }
+
+    /// Logs a notice, and keeps it.
+    pub(crate) fn note(&mut self, cause: &'static str, text: &str) {
+        self.add(Line::new(Level::Notice, cause, text));
+    }
+
+    fn add(&mut self, line: Line) {
+        line.offer(Line::emit);
+        if self.lines.len() < LINES {
+            self.lines.push(line);
+        }
+    }
+
+    /// Returns the warnings of this build, then those of samplers and propagators that were built in this process.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.lines().filter(|line| line.level == Level::Warning).map(|line| line.text.clone()).collect()
+    }
+
+    /// Offers pending lines to the subscriber of this thread. Costs a few loads when there is none, or nothing is pending.
+    pub(crate) fn retry(&self) {
+        for line in self.lines().filter(|line| line.is_pending()) {
+            line.offer(Line::emit_again);
+        }
+    }
+
+    /// Does what [`StartupLog::retry`] does on a thread of its own, at most once, if a warning is pending and a subscriber may take it. For span
+    /// callbacks where no worker runs: a subscriber that makes the span may hold a lock that logging needs.
+    pub(crate) fn retry_detached(self: &Arc<Self>) {
+        if LevelFilter::current() < LevelFilter::WARN
+            || !self.lines().any(|line| line.level == Level::Warning && line.is_pending())
+            || self.is_detached.load(Ordering::Acquire)
+        {
+            return;
+        }
+        let Ok(mut slot) = self.detached.try_lock() else { return };
+        if self.is_detached.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let this = Arc::downgrade(self);
+        let retry = move || {
+            if let Some(this) = this.upgrade() {
+                this.retry();
+            }
+        };
+        // Without a thread the lines stay pending until the shutdown.
+        *slot = thread::Builder::new().name("retrace-log".to_owned()).spawn(retry).ok();
+    }
+
+    /// Offers pending lines a last time, and writes those that are left to standard error.
+    pub(crate) fn finish(&self) {
+        // The child of a fork leaves the parent's thread and lines to the parent.
+        if self.process.is_left() {
+            return;
+        }
+        let detached = self.detached.lock().ok().and_then(|mut detached| detached.take());
+        if let Some(detached) = detached {
+            let _ = detached.join();
+        }
+        // A thread that is torn down may be unable to log.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.retry()));
+        self.write_to_stderr();
+    }
+
+    fn write_to_stderr(&self) {
+        if self.process.is_left() {
+            return;
+        }
+        let text = self.take_left(LevelFilter::current() != LevelFilter::OFF);
+        if !text.is_empty() {
+            // The only place where this crate writes to a stream of the process. A closed stream is no error: `eprint!` would
+            // panic.
+            let _ = std::io::stderr().lock().write_all(text.as_bytes());
+        }
+    }
+
+    /// Settles the pending lines, and returns them as they are written to standard error. Without a warning only the start
+    /// notice is written, and only if `has_subscriber` is false: a subscriber that filters it out is a decision against it.
+    fn take_left(&self, has_subscriber: bool) -> String {
+        let mut text = String::new();
+        for level in [Level::Warning, Level::Notice] {
+            let is_start = self.lines.iter().any(|line| line.cause == STARTED);
+            if level == Level::Notice && text.is_empty() && (has_subscriber || !is_start) {
+                break;
+            }
+            for line in self.lines().filter(|line| line.level == level && line.settle()) {
+                if claim(&line.text) == Claim::Mine {
+                    end_claim(&line.text, true);
+                    text.extend([PREFIX, &line.text, "\n"]);
+                }
+            }
+        }
+        text
+    }
+
+    fn lines(&self) -> impl Iterator<Item = &Line> {
+        self.lines.iter().chain(self.shared.iter().map_while(OnceLock::get))
+    }
+}
+
+impl Drop for StartupLog {
+    fn drop(&mut self) {
+        self.write_to_stderr();
+    }
+}
+
+/// Logs warnings of a builder that makes no worker, and keeps them for the workers of this process.
+pub(crate) fn warn_shared(cause: &'static str, warnings: Vec<String>) {
+    for text in bounded(warnings) {
+        keep(Line::new(Level::Warning, cause, &text), &SHARED, Line::emit);
+    }
+}
+
+/// Offers a line and keeps it, unless there is one of its text or no slot is free.
+fn keep(mut line: Line, slots: &Slots, emit: impl Fn(&Line) -> bool) {
+    line.offer(&emit);
+    if let Some(kept) = slots.iter().map_while(OnceLock::get).find(|kept| kept.text == line.text) {
+        if !line.is_pending() {
+            kept.settle();
+        }
+        return;
+    }
+    for slot in slots {
+        match slot.set(line) {
+            Ok(()) => break,
+            Err(returned) => line = returned,
+        }
+    }
+}
+
+/// As many warnings as are kept; the last one counts those that are left out.
+fn bounded(mut warnings: Vec<String>) -> Vec<String> {
+    if warnings.len() > LINES {
+        let more = warnings.len() - LINES + 1;
+        warnings.truncate(LINES - 1);
+        warnings.push(format!("{more} further warnings are left out"));
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log_of(lines: &[(Level, &str)]) -> StartupLog {
+        let cause = |level| if level == Level::Notice { STARTED } else { "setting" };
+        let lines = lines.iter().map(|(level, text)| Line::new(*level, cause(*level), text)).collect();
+        StartupLog {
+            lines,
+            shared: &[],
+            process: Process::current(),
+            is_detached: AtomicBool::new(false),
+            detached: Mutex::new(None),
+        }
+    }
+
+    #[test]
+    fn what_is_left_is_written_once() {
+        let log = log_of(&[(Level::Warning, "left a"), (Level::Warning, "taken"), (Level::Notice, "left b")]);
+        log.lines[1].offer(|_| true);
+        assert_eq!(log.take_left(true), "opentelemetry-retrace: left a\nopentelemetry-retrace: left b\n");
+        assert_eq!(log.take_left(true), "");
+        assert_eq!(log.warnings(), ["left a", "taken"]);
+    }
+
+    #[test]
+    fn a_notice_alone_is_written_where_there_is_no_subscriber() {
+        let log = log_of(&[(Level::Notice, "alone without a subscriber")]);
+        assert_eq!(log.take_left(true), "");
+        assert_eq!(log.take_left(false), "opentelemetry-retrace: alone without a subscriber\n");
+        assert_eq!(log.take_left(false), "");
+        let log = log_of(&[(Level::Warning, "taken before"), (Level::Notice, "alone")]);
+        log.lines[0].offer(|_| true);
+        assert_eq!(log.take_left(true), "");
+        log.lines[1].settle();
+    }
+
+    #[test]
+    fn two_pipelines_do_not_repeat_each_other() {
+        let lines = [(Level::Warning, "of both"), (Level::Notice, "of both too")];
+        let (first, second) = (log_of(&lines), log_of(&lines));
+        assert!(first.take_left(true).contains("of both"));
+        assert_eq!(claim("of both"), Claim::Done);
+        assert_eq!(second.take_left(true), "");
+        assert_eq!(second.warnings(), ["of both"]);
+    }
+
+    #[test]
+    fn lines_are_bounded_in_number() {
+        let many: Vec<String> = (0..100).map(|number| format!("warning {number}")).collect();
+        let kept = bounded(many.clone());
+        assert_eq!((kept.len(), kept[LINES - 1].as_str()), (LINES, "69 further warnings are left out"));
+        assert_eq!(bounded(many[..LINES].to_vec()), many[..LINES]);
+        let mut log = log_of(&[]);
+        log.warn("setting", many.clone());
+        log.warn("setting", many);
+        assert!(log.lines.len() == LINES);
+        for line in &log.lines {
+            line.settle();
+        }
+    }
+
+    #[test]
+    fn lines_without_a_worker_of_their_own_are_kept_once_for_all() {
+        static SLOTS: [OnceLock<Line>; 2] = [const { OnceLock::new() }; 2];
+        let line = |text: &str| Line::new(Level::Warning, "setting", text);
+        for text in ["of a sampler", "of a sampler", "of a propagator", "one too many"] {
+            keep(line(text), &SLOTS, |_| false);
+        }
+        let (mut first, mut second) = (log_of(&[]), log_of(&[(Level::Warning, "of a processor")]));
+        (first.shared, second.shared) = (&SLOTS, &SLOTS);
+        assert_eq!(second.warnings(), ["of a processor", "of a sampler", "of a propagator"]);
+        keep(line("of a propagator"), &SLOTS, |_| true);
+        assert_eq!(first.take_left(true), "opentelemetry-retrace: of a sampler\n");
+        assert_eq!(second.take_left(true), "opentelemetry-retrace: of a processor\n");
+    }
+}
