@@ -10,7 +10,9 @@ use support::{above, record, record_with};
 fn run_with_late_step() -> retrace::OpenSpan {
     let run = retrace::run("pipeline").open();
     let late = run.step("early", SpanType::Action).in_scope(|_| {
-        retrace::bind(|| retrace::step("late", SpanType::ToolCall).input("tides").start().output("spring"))
+        retrace::bind(|| {
+            retrace::step("late", SpanType::ToolCall).input("tides").start().output("spring");
+        })
     });
     late();
     run
