@@ -6,11 +6,12 @@
 
 #![allow(clippy::print_stdout)]
 
+use std::collections::BTreeMap;
 use std::error::Error;
 
 use retrace::SpanType;
 use retrace_local::{Server, TraceQuery};
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let receiver = if std::env::var_os("RETRACE_API_KEY").is_none() { Some(Server::start()?) } else { None };
@@ -34,7 +35,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     for head in runs {
         if let Some(run) = head.id.and_then(|id| receiver.trace(&id).transpose()).transpose()? {
             run_tree::print(&run)?;
-            println!("metadata {}\n", run.metadata.as_ref().map_or("{}", retrace::Json::as_str));
+            let metadata = run.metadata.as_ref().map_or("{}", retrace::Json::as_str);
+            for (key, value) in serde_json::from_str::<BTreeMap<String, Value>>(metadata)? {
+                println!("metadata {key}: {value}");
+            }
+            println!();
         }
     }
     Ok(())

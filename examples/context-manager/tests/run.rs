@@ -34,7 +34,10 @@ trace ID · session harbour-7
 │ out one source only
 └─ action send_reply TIME
 in {"to":"harbour-7"}
-metadata {"tags":["beta","short"],"customer":{"id":7,"plan":"free"},"status":"needs_review","version":"1.2.0"}
+metadata customer: {"id":7,"plan":"free"}
+metadata status: "needs_review"
+metadata tags: ["beta","short"]
+metadata version: "1.2.0"
 
 tide-pipeline · failed · TIME
 trace ID · session harbour-7
@@ -43,7 +46,6 @@ trace ID · session harbour-7
 │ error no tide table
 └─ tool_call tide_table TIME
 in {"port":"Tromsø"}
-error TimeoutError: no answer from the tide table
-metadata {}"#;
+error TimeoutError: no answer from the tide table"#;
     assert_eq!(printed.trim(), expected.trim());
 }
