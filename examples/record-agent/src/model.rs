@@ -51,8 +51,8 @@ async fn chat(Json(request): Json<Value>) -> Sse<impl Stream<Item = Result<Event
     };
     let output = deltas.len();
     let input = request.get("messages").map_or(0, |messages| messages.to_string().len() / 4);
-    let mut chunks: Vec<Value> = deltas.into_iter().map(|delta| json!([choice(delta, Value::Null)])).collect();
-    chunks.push(json!([choice(json!({}), json!(reason))]));
+    let mut chunks: Vec<Value> = deltas.into_iter().map(|delta| json!([choice(&delta, &Value::Null)])).collect();
+    chunks.push(json!([choice(&json!({}), &json!(reason))]));
     let usage = json!({ "prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output });
     let id = format!("chatcmpl-{}", REPLIES.fetch_add(1, Ordering::Relaxed));
     let mut data: Vec<String> = chunks.iter().map(|choices| chunk(&id, choices, &Value::Null)).collect();
@@ -67,7 +67,7 @@ fn call((at, (name, arguments)): (usize, &(&str, &str))) -> Value {
     json!({ "tool_calls": [{ "index": at, "id": format!("call_{}", at + 1), "type": "function", "function": function }] })
 }
 
-fn choice(delta: Value, reason: Value) -> Value {
+fn choice(delta: &Value, reason: &Value) -> Value {
     json!({ "index": 0, "delta": delta, "finish_reason": reason })
 }
 
