@@ -6,12 +6,14 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+type Record = Map<String, Value>;
+
 /// The runs of a capture of `retrace-protocol`, in the order in which they began.
 pub(crate) fn runs(capture: &str) -> Vec<Value> {
     let captures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../retrace-protocol/tests/captures");
     let text = fs::read_to_string(captures.join(format!("{capture}.jsonl"))).unwrap();
     let mut runs = Vec::new();
-    let mut live: BTreeMap<String, (Map<String, Value>, Vec<Map<String, Value>>)> = BTreeMap::new();
+    let mut live: BTreeMap<String, (Record, Vec<Record>)> = BTreeMap::new();
     for line in text.lines() {
         let line: Value = serde_json::from_str(line).unwrap();
         if line["dir"] != "client" {
