@@ -15,6 +15,7 @@ use crate::body::{Body, Found};
 use crate::instrumentation::Inner;
 use crate::response::ResponseFacts;
 use crate::sieve::Mesh;
+use crate::unread::UnreadPath;
 
 /// A model call that goes on.
 ///
@@ -236,14 +237,14 @@ impl Open {
 }
 
 /// What is kept of a document of a request or a response.
-pub(crate) fn mesh(instrumentation: &Inner, answer: bool) -> Mesh {
+pub(crate) fn mesh(instrumentation: &Inner, unread: &'static [UnreadPath]) -> Mesh {
     // What is short has no text that would be cut; where no content is kept it only has to be short.
     let (text, short) = match instrumentation.capture.is_on() {
         true => (instrumentation.limits.text, instrumentation.limits.text.min(instrumentation.limits.attribute)),
         false => (crate::Limits::NAME, 4096),
     };
     // A document holds more than one attribute: the messages, the tools, the answer.
-    Mesh { text, document: instrumentation.limits.attribute.saturating_mul(4), short, answer }
+    Mesh { text, document: instrumentation.limits.attribute.saturating_mul(4), short, unread }
 }
 
 impl fmt::Debug for Call {

@@ -9,7 +9,14 @@ use crate::json::Json;
 use crate::message::{Message, Part, role};
 use crate::request::{Operation, RequestFacts};
 use crate::response::{Kind, ResponseFacts, Usage, function_tool};
+use crate::unread::UnreadPath;
 use crate::url::{Target, decoded};
+
+/// Vectors.
+const UNREAD_OF_EMBED: &[UnreadPath] = &[&["embedding", "values"], &["embeddings", "*", "values"]];
+
+/// Alternatives to tokens.
+const UNREAD: &[UnreadPath] = &[&["candidates", "*", "logprobsResult", "topCandidates"]];
 
 #[derive(Debug)]
 pub(super) struct GenerateContent;
@@ -56,6 +63,10 @@ impl Api for GenerateContent {
             facts.messages.push(Message::of(role(content.get("role").as_str()), parts.iter().map(part).collect()));
         }
         facts.tools = body.get("tools").items().iter().flat_map(tools).collect();
+    }
+
+    fn unread(&self) -> &'static [UnreadPath] {
+        UNREAD
     }
 
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
@@ -258,6 +269,10 @@ impl Api for Embed {
             let parts = request.get("content").get("parts").items().iter().map(part).collect();
             facts.messages.push(Message::of("user", parts));
         }
+    }
+
+    fn unread(&self) -> &'static [UnreadPath] {
+        UNREAD_OF_EMBED
     }
 
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
