@@ -1,0 +1,190 @@
+//! Positions in a document: where a credential may stand, and where a text is somebody's own.
+
+use std::borrow::Cow;
+
+use crate::MARKER;
+use crate::keys::{Match, is_credential, matched};
+use crate::{json, text};
+
+/// Position of a value in a request, a response, an error or a span.
+///
+/// [`Place::member`] and [`Place::element`] lead to the values inside; [`Place::text`] redacts a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A request, a response or a tool definition. Credentials are known by their names, in texts by their form; the
+    /// conversation inside is [`Place::Content`].
+    Body,
+    /// What an application gave to or got from its own code: credentials are known by their names only.
+    Payload,
+    /// A conversation. Members that are credentials by name are redacted, and credentials in URLs of media; texts stay.
+    Content,
+    /// Arguments and results of tools: nothing is redacted.
+    Verbatim,
+    /// An error. In texts credentials are known by their form and by the words before them.
+    Error,
+    /// A text of an application such as a description: credentials are known by their form.
+    Label,
+    /// The URL of media.
+    Url,
+    /// A credential, or all inside is.
+    Credential,
+    /// An object of which the values are credentials.
+    Environment,
+    /// An object whose keys are chosen by an application, such as the parameters of a function.
+    Names,
+    /// The member of [`Place::Names`] that is called as a credential is: a schema, or a credential.
+    Named,
+    /// An error's text, or a message of a conversation.
+    Message,
+    /// A request or a response as JSON, or what was said in a conversation.
+    Recorded,
+}
+
+impl Place {
+    /// Returns the place of the value of an attribute of a span.
+    #[must_use]
+    pub fn of_attribute(key: &str) -> Self {
+        const HEADER: &str = "header.";
+        let last = key.rsplit('.').next().unwrap_or(key);
+        let in_headers = || key.split('.').rev().skip(1).any(|segment| segment.ends_with("headers"));
+        let secret_header = || {
+            let name = key.split_once(HEADER).map_or("", |(_, name)| name).to_ascii_lowercase();
+            ["auth", "key", "token", "secret", "cookie", "signature", "password"].iter().any(|part| name.contains(part))
+        };
+        if is_credential(last) || in_headers() || secret_header() {
+            return Self::Credential;
+        }
+        match last {
+            "stacktrace" | "message" | "status_message" | "description" => Self::Error,
+            "arguments" => Self::Verbatim,
+            "value" => Self::Recorded,
+            _ => match Self::Body.member(last) {
+                Self::Content | Self::Message => Self::Recorded,
+                other => other,
+            },
+        }
+    }
+
+    /// Returns the place of a member of an object that stands here.
+    #[must_use]
+    pub fn member(self, name: &str) -> Self {
+        match self {
+            Self::Verbatim | Self::Label | Self::Url => self,
+            Self::Environment => Self::Credential,
+            Self::Credential if matches!(name, "type" | "auth_type" | "authType") => Self::Verbatim,
+            Self::Credential => self,
+            Self::Names if is_credential(name) => Self::Named,
+            Self::Names => Self::Body,
+            Self::Named if matches!(name, "default" | "const" | "enum" | "example" | "examples") => Self::Credential,
+            Self::Named => Self::Body.member(name),
+            Self::Message => Self::Content.member(name),
+            Self::Recorded => Self::Body.member(name),
+            Self::Content => of_content(name),
+            Self::Body | Self::Payload | Self::Error => match matched(name) {
+                Some(Match::Members) => Self::Environment,
+                Some(_) => Self::Credential,
+                None => self.of_envelope(name),
+            },
+        }
+    }
+
+    /// Returns the place of an element of a list that stands here.
+    #[must_use]
+    pub fn element(self) -> Self {
+        match self {
+            Self::Names | Self::Named => Self::Body,
+            Self::Message | Self::Recorded => Self::Content,
+            other => other,
+        }
+    }
+
+    fn of_envelope(self, name: &str) -> Self {
+        match name {
+            "properties"
+            | "$defs"
+            | "definitions"
+            | "patternProperties"
+            | "parameter_definitions"
+            | "dependentRequired"
+            | "dependentSchemas"
+            | "dependencies" => Self::Names,
+            "error" | "errors" | "detail" | "error_message" | "errorMessage" | "exception" | "traceback" => Self::Error,
+            "message" | "Message" if self != Self::Error => Self::Message,
+            "messages" | "contents" | "input" | "inputs" | "prompt" | "prompts" | "system" | "instructions"
+            | "systemInstruction" | "system_instruction" | "choices" | "candidates" | "output" | "outputs"
+            | "completion" | "content" | "parts" | "text" | "chat_history" | "documents" | "query" | "texts"
+            | "preamble" | "generated_text" | "generation" | "item" | "delta" | "content_block" | "input_messages"
+            | "output_messages" | "tool_results"
+                if self != Self::Error =>
+            {
+                Self::Content
+            }
+            "arguments" => Self::Verbatim,
+            _ => self,
+        }
+    }
+
+    /// Returns the text with its credentials replaced, or `None` where it has none. A text that is a JSON object or list is
+    /// read as that.
+    #[must_use]
+    pub fn text(self, text: &str) -> Option<String> {
+        let inner = |place| text.trim_start().starts_with(['{', '[']).then(|| json(text, place)).flatten();
+        match self {
+            Self::Credential | Self::Named => (!text.is_empty() && text != MARKER).then(|| MARKER.to_owned()),
+            Self::Body | Self::Environment => inner(Self::Body).or_else(|| text::by_form(text)),
+            Self::Error | Self::Message => inner(Self::Error).or_else(|| text::by_words(text)),
+            Self::Payload | Self::Recorded => inner(self),
+            Self::Label => text::by_form(text),
+            Self::Url => match text::url(text) {
+                Cow::Owned(redacted) => Some(redacted),
+                Cow::Borrowed(_) => None,
+            },
+            Self::Content | Self::Verbatim | Self::Names => None,
+        }
+    }
+
+    /// Returns true if a number here is a credential.
+    pub(crate) fn hides_numbers(self) -> bool {
+        self == Self::Credential
+    }
+}
+
+fn of_content(name: &str) -> Place {
+    match name {
+        "arguments" | "args" | "input" | "parameters" | "partial_json" | "partialArgs" | "response" | "result"
+        | "results" | "output" | "outputs" | "toolResult" | "tool_result" | "functionResponse"
+        | "function_response" => Place::Verbatim,
+        "url" | "uri" | "image_url" | "video_url" | "audio_url" | "file_url" | "fileUri" | "file_uri" | "image" => {
+            Place::Url
+        }
+        _ if is_credential(name) => Place::Credential,
+        _ => Place::Content,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_attributes_lead_to_places() {
+        for key in [
+            "http.request.header.authorization",
+            "http.request.header.x-my-auth",
+            "llm.headers",
+            "llm.headers.x",
+            "a.api_key",
+        ] {
+            assert_eq!(Place::of_attribute(key), Place::Credential, "{key}");
+        }
+        for (key, place) in [
+            ("exception.message", Place::Error),
+            ("input.value", Place::Recorded),
+            ("gen_ai.prompt", Place::Recorded),
+            ("http.request.header.accept", Place::Body),
+            ("gen_ai.tool.call.arguments", Place::Verbatim),
+        ] {
+            assert_eq!(Place::of_attribute(key), place, "{key}");
+        }
+    }
+}
