@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::MARKER;
 use crate::keys::{CREDENTIALS, Match, ends_with, is_credential_parameter};
+use crate::{MARKER, Place};
 
 /// Beginnings of keys and tokens, each with who issues them. What follows must look random.
 static FORMS: &[(&str, &str)] = &[
@@ -55,10 +55,10 @@ const SHORTEST: usize = 6;
 const LONG: usize = 20;
 
 /// Redacts the text of an error: credentials in URLs, those of a known form, and what follows words such as `API key
-/// provided:`.
+/// provided:`. A text that is JSON is read as that.
 #[must_use]
 pub fn error(text: &str) -> Cow<'_, str> {
-    by_words(text).map_or(Cow::Borrowed(text), Cow::Owned)
+    Place::Error.text(text).map_or(Cow::Borrowed(text), Cow::Owned)
 }
 
 /// Redacts a URL: the user before its host and the parameters that are credentials.

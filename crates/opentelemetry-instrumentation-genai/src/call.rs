@@ -187,6 +187,8 @@ impl Open {
                 })
                 .or_else(|| failed_status.map(|status| status.to_string())),
         };
+        // An error echoes keys and URLs.
+        let error = error.map(|error| genai_redact::error(&error).into_owned());
         // A stream that ends without saying so was cut, unless it is of a kind that never says.
         let partial = match end {
             End::Complete => {
@@ -219,8 +221,9 @@ impl Open {
         if let Some(error) = &error {
             attributes.push(KeyValue::new("error.type", error.clone()));
             // What a provider says may quote what it was told.
-            let message = facts.failure.as_ref().and_then(|failure| failure.message.clone());
-            span.set_status(Status::error(message.filter(|_| facts.captures()).unwrap_or_else(|| error.clone())));
+            let message = facts.failure.as_ref().and_then(|failure| failure.message.as_deref());
+            let message = message.filter(|_| facts.captures()).map(|message| genai_redact::error(message).into_owned());
+            span.set_status(Status::error(message.unwrap_or_else(|| error.clone())));
         }
         #[cfg(feature = "metrics")]
         self.measure(error.as_deref());

@@ -2,6 +2,7 @@
 //!
 //! Fields come in camel case, in snake case from some clients, and enums as names or as numbers.
 
+use genai_redact::Place;
 use serde_json::Value;
 
 use super::{Api, Route, failure, openai, owned, texts};
@@ -120,7 +121,10 @@ fn tools(tool: &Json<'_>) -> Vec<Value> {
     });
     let own =
         tool.members().iter().filter(|(key, _)| !matches!(&**key, "functionDeclarations" | "function_declarations"));
-    declared.chain(own.map(|(key, value)| openai::named(value, key, None))).collect()
+    // The key becomes the name of the tool, so what it says of the value is known here only.
+    let is_secret = |key: &str| matches!(Place::Body.member(key), Place::Credential | Place::Environment);
+    let shown = |key: &str, value| if is_secret(key) { &Json::Null } else { value };
+    declared.chain(own.map(|(key, value)| openai::named(shown(key, value), key, None))).collect()
 }
 
 /// A schema whose types are in capitals, or numbers, as one of JSON Schema.
