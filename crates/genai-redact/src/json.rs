@@ -16,11 +16,29 @@ use crate::{MARKER, Place};
 /// credential is read once more for each level of nesting.
 #[must_use]
 pub fn json(text: &str, place: Place) -> Option<String> {
+    if has_credential(text, place)? { rewritten(text, place) } else { None }
+}
+
+/// [`json`] for a text that begins as JSON does: one that was cut is redacted by the words in it.
+pub(crate) fn part(text: &str, place: Place) -> Option<String> {
+    match has_credential(text, place) {
+        Some(true) => rewritten(text, place),
+        Some(false) => None,
+        None => crate::text::by_words(text),
+    }
+}
+
+/// Returns `None` for a text that is no JSON.
+fn has_credential(text: &str, place: Place) -> Option<bool> {
     let found = Cell::new(false);
     let mut deserializer = serde_json::Deserializer::from_str(text);
     Find { place, found: &found }.deserialize(&mut deserializer).ok()?;
     deserializer.end().ok()?;
-    let raw: &RawValue = found.get().then(|| serde_json::from_str(text).ok()).flatten()?;
+    Some(found.get())
+}
+
+fn rewritten(text: &str, place: Place) -> Option<String> {
+    let raw: &RawValue = serde_json::from_str(text).ok()?;
     serde_json::to_string(&Redacted { raw, place }).ok()
 }
 

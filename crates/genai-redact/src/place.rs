@@ -38,6 +38,14 @@ pub enum Place {
     Message,
     /// A request or a response as JSON, or what was said in a conversation.
     Recorded,
+    /// An element of a list that stands at [`Place::Recorded`], or a part of a message of unknown kind.
+    Item,
+    /// Messages in the shape of Retrace: parts of an unknown kind are [`Place::Item`], all else was said.
+    Conversation,
+    /// The content of a message in a [`Place::Conversation`]: a text, or a list of parts.
+    Parts,
+    /// An object of attributes of a span, by their keys: see [`Place::of_attribute`].
+    Attributes,
 }
 
 impl Place {
@@ -58,8 +66,10 @@ impl Place {
             "stacktrace" | "message" | "status_message" | "description" => Self::Error,
             "arguments" => Self::Verbatim,
             "value" => Self::Recorded,
+            "query" if key.starts_with("url.") => Self::Url,
             _ => match Self::Body.member(last) {
                 Self::Content | Self::Message => Self::Recorded,
+                Self::Names => Self::Body,
                 other => other,
             },
         }
@@ -78,7 +88,23 @@ impl Place {
             Self::Named if matches!(name, "default" | "const" | "enum" | "example" | "examples") => Self::Credential,
             Self::Named => Self::Body.member(name),
             Self::Message => Self::Content.member(name),
-            Self::Recorded => Self::Body.member(name),
+            Self::Conversation => match name {
+                "content" => Self::Parts,
+                "tool_calls" | "reasoning" => Self::Verbatim,
+                _ => self,
+            },
+            Self::Item if of_content(name) == Self::Verbatim => Self::Verbatim,
+            Self::Item
+                if matches!(
+                    name,
+                    "thinking" | "reasoning" | "refusal" | "transcript" | "data" | "bytes" | "signature" | "summary"
+                ) =>
+            {
+                Self::Content
+            }
+            Self::Parts => Self::Item.member(name),
+            Self::Recorded | Self::Item => Self::Body.member(name),
+            Self::Attributes => Self::of_attribute(name),
             Self::Content => of_content(name),
             Self::Body | Self::Payload | Self::Error => match matched(name) {
                 Some(Match::Members) => Self::Environment,
@@ -93,7 +119,8 @@ impl Place {
     pub fn element(self) -> Self {
         match self {
             Self::Names | Self::Named => Self::Body,
-            Self::Message | Self::Recorded => Self::Content,
+            Self::Message => Self::Content,
+            Self::Recorded | Self::Parts => Self::Item,
             other => other,
         }
     }
@@ -125,21 +152,21 @@ impl Place {
     }
 
     /// Returns the text with its credentials replaced, or `None` where it has none. A text that is a JSON object or list is
-    /// read as that.
+    /// read as that, and one that begins so but was cut by the words in it.
     #[must_use]
     pub fn text(self, text: &str) -> Option<String> {
-        let inner = |place| text.trim_start().starts_with(['{', '[']).then(|| json(text, place)).flatten();
+        let inner = |place| if begins_json(text) { json::part(text, place) } else { None };
         match self {
             Self::Credential | Self::Named => (!text.is_empty() && text != MARKER).then(|| MARKER.to_owned()),
             Self::Body | Self::Environment => inner(Self::Body).or_else(|| text::by_form(text)),
             Self::Error | Self::Message => inner(Self::Error).or_else(|| text::by_words(text)),
-            Self::Payload | Self::Recorded => inner(self),
+            Self::Payload | Self::Recorded | Self::Item => inner(self),
             Self::Label => text::by_form(text),
             Self::Url => match text::url(text) {
                 Cow::Owned(redacted) => Some(redacted),
                 Cow::Borrowed(_) => None,
             },
-            Self::Content | Self::Verbatim | Self::Names => None,
+            Self::Content | Self::Verbatim | Self::Names | Self::Attributes | Self::Conversation | Self::Parts => None,
         }
     }
 
@@ -149,14 +176,21 @@ impl Place {
     }
 }
 
+/// Returns true if a text begins as a JSON object or a list of values does.
+fn begins_json(text: &str) -> bool {
+    let mut bytes = text.bytes().filter(|byte| !byte.is_ascii_whitespace());
+    matches!(bytes.next(), Some(b'{' | b'[')) && matches!(bytes.next(), Some(b'"' | b'{' | b'['))
+}
+
 fn of_content(name: &str) -> Place {
     match name {
         "arguments" | "args" | "input" | "parameters" | "partial_json" | "partialArgs" | "response" | "result"
         | "results" | "output" | "outputs" | "toolResult" | "tool_result" | "functionResponse"
         | "function_response" => Place::Verbatim,
-        "url" | "uri" | "image_url" | "video_url" | "audio_url" | "file_url" | "fileUri" | "file_uri" | "image" => {
-            Place::Url
-        }
+        "url" | "uri" | "image_url" | "video_url" | "audio_url" | "file_url" | "fileUri" | "file_uri" | "image"
+        | "server_url" => Place::Url,
+        "error" | "errors" => Place::Error,
+        "tools" | "functions" | "mcp_servers" | "data_sources" => Place::Body,
         _ if is_credential(name) => Place::Credential,
         _ => Place::Content,
     }

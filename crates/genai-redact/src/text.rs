@@ -108,6 +108,8 @@ impl Scan<'_> {
             let range = match byte {
                 b':' if self.is_url && self.rest(at).starts_with("://") => self.user(at + 3),
                 b'?' | b'&' | b'#' if self.is_url => self.parameter(at + 1),
+                // A query alone.
+                _ if at == 0 && self.is_url && !self.has_forms => self.parameter(0),
                 _ => None,
             };
             let starts = !is_word(before) && is_word(byte);

@@ -44,6 +44,7 @@ mod provider;
 mod rates;
 mod reading;
 mod recorder;
+mod redact;
 mod repair;
 mod resource;
 mod rest;

@@ -359,6 +359,11 @@ fn untied_result<'t, 'a>(turn: &'t mut Turn<'a>) -> Option<&'t mut Option<Cow<'a
     }
 }
 
+/// Returns true if the turns hold parts that are passed on as they came.
+pub(crate) fn has_others(turns: &[Turn<'_>]) -> bool {
+    turns.iter().flat_map(|turn| &turn.parts).any(|part| matches!(part, Part::Other(_)))
+}
+
 /// Whether images are among what the turns hold.
 pub(crate) fn has_images(turns: &[Turn<'_>]) -> bool {
     turns.iter().flat_map(|turn| &turn.parts).any(|part| match part {

@@ -224,12 +224,15 @@ impl<'v, V: SpanView> Reading<'v, V> {
         span.logprobs = slots.tell(Slot::Logprobs, list);
         // Last, because it keeps what the record does not have by then.
         self.tell_the_rest(&mut draft, options, scopes, &name);
+        draft.redact();
         draft
     }
 
     /// What is told of a span under way that is told when it ends, should it never do so: who it is, and no content.
     pub(crate) fn sketch(&self, options: &Options) -> Box<Draft> {
-        self.outline(options).0
+        let mut draft = self.outline(options).0;
+        draft.redact();
+        draft
     }
 
     /// A draft without metadata, content and end; the span's name, and the model that was asked for.
