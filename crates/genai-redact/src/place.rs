@@ -52,14 +52,8 @@ impl Place {
     /// Returns the place of the value of an attribute of a span.
     #[must_use]
     pub fn of_attribute(key: &str) -> Self {
-        const HEADER: &str = "header.";
         let last = key.rsplit('.').next().unwrap_or(key);
-        let in_headers = || key.split('.').rev().skip(1).any(|segment| segment.ends_with("headers"));
-        let secret_header = || {
-            let name = key.split_once(HEADER).map_or("", |(_, name)| name).to_ascii_lowercase();
-            ["auth", "key", "token", "secret", "cookie", "signature", "password"].iter().any(|part| name.contains(part))
-        };
-        if is_credential(last) || in_headers() || secret_header() {
+        if is_credential(last) || is_secret_header(key) {
             return Self::Credential;
         }
         match last {
@@ -157,7 +151,10 @@ impl Place {
     pub fn text(self, text: &str) -> Option<String> {
         let inner = |place| if begins_json(text) { json::part(text, place) } else { None };
         match self {
-            Self::Credential | Self::Named => (!text.is_empty() && text != MARKER).then(|| MARKER.to_owned()),
+            // Python and JavaScript write what is not there as a text.
+            Self::Credential | Self::Named => {
+                (!matches!(text, "" | MARKER | "None" | "null" | "undefined")).then(|| MARKER.to_owned())
+            }
             Self::Body | Self::Environment => inner(Self::Body).or_else(|| text::by_form(text)),
             Self::Error | Self::Message => inner(Self::Error).or_else(|| text::by_words(text)),
             Self::Payload | Self::Recorded | Self::Item => inner(self),
@@ -173,6 +170,34 @@ impl Place {
     /// Returns true if a number here is a credential.
     pub(crate) fn hides_numbers(self) -> bool {
         self == Self::Credential
+    }
+}
+
+/// Returns true if the key of an attribute is that of one header that may be a credential.
+fn is_secret_header(key: &str) -> bool {
+    /// Headers of requests that are none.
+    const PLAIN: [&str; 12] = [
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "anthropic-beta",
+        "anthropic-version",
+        "connection",
+        "content-length",
+        "content-type",
+        "host",
+        "openai-beta",
+        "user-agent",
+        "x-request-id",
+    ];
+    const SECRET: [&str; 7] = ["auth", "key", "token", "secret", "cookie", "signature", "password"];
+    let named = |name: &str| SECRET.iter().any(|part| name.to_ascii_lowercase().contains(part));
+    match key.split_once("headers.") {
+        Some((before, name)) if !before.contains("response") => {
+            !PLAIN.iter().any(|plain| plain.eq_ignore_ascii_case(name))
+        }
+        Some((_, name)) => named(name),
+        None => key.split_once("header.").is_some_and(|(_, name)| named(name)),
     }
 }
 
@@ -216,6 +241,7 @@ mod tests {
             ("input.value", Place::Recorded),
             ("gen_ai.prompt", Place::Recorded),
             ("http.request.header.accept", Place::Body),
+            ("ai.request.headers.user-agent", Place::Body),
             ("gen_ai.tool.call.arguments", Place::Verbatim),
         ] {
             assert_eq!(Place::of_attribute(key), place, "{key}");
