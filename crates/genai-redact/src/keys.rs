@@ -158,7 +158,7 @@ pub static CREDENTIALS: &[Credential] = &[
     row("credential", End, "AWS `X-Amz-Credential`, `Credential=` of SigV4; LiteLLM `litellm_credential`"),
     row("credentials", End, "LiteLLM `vertex_credentials`: docs.litellm.ai/docs/providers/vertex"),
     row("privatekey", End, "Google service accounts `private_key`: cloud.google.com/iam/docs/keys-create-delete"),
-    // Of any service.
+    // Any service.
     row("auth", Whole, "MCP clients and HTTP clients `auth`"),
     row(
         "secret",
@@ -224,7 +224,7 @@ fn holds(row: &Credential, name: &str) -> bool {
         .is_some_and(|rest| row.by == End || !rest.bytes().any(|byte| byte.is_ascii_alphanumeric()))
 }
 
-/// What of a name stands before this end, which is compared without regard to case and separators.
+/// Returns the part of a name before this end, which is compared without regard to case and separators.
 pub(crate) fn ends_with<'n>(name: &'n str, end: &str) -> Option<&'n str> {
     let mut letters = name.bytes().enumerate().rev().filter(|(_, byte)| byte.is_ascii_alphanumeric());
     let mut at = name.len();

@@ -1,4 +1,4 @@
-//! Positions in a document: where a credential may stand, and where a text is somebody's own.
+//! Positions in a document: where a credential may stand, and where a text is left as it is.
 
 use std::borrow::Cow;
 
@@ -14,8 +14,6 @@ pub enum Place {
     /// A request, a response or a tool definition. Credentials are known by their names, in texts by their form; the
     /// conversation inside is [`Place::Content`].
     Body,
-    /// What an application gave to or got from its own code: credentials are known by their names only.
-    Payload,
     /// A conversation. Members that are credentials by name are redacted, and credentials in URLs of media; texts stay.
     Content,
     /// Arguments and results of tools: nothing is redacted.
@@ -36,11 +34,11 @@ pub enum Place {
     Named,
     /// An error's text, or a message of a conversation.
     Message,
-    /// A request or a response as JSON, or what was said in a conversation.
+    /// A request or a response as JSON, or a text of a conversation.
     Recorded,
     /// An element of a list that stands at [`Place::Recorded`], or a part of a message of unknown kind.
     Item,
-    /// Messages in the shape of Retrace: parts of an unknown kind are [`Place::Item`], all else was said.
+    /// Messages in the shape of Retrace: parts of an unknown kind are [`Place::Item`], all else is text of the conversation.
     Conversation,
     /// The content of a message in a [`Place::Conversation`]: a text, or a list of parts.
     Parts,
@@ -100,7 +98,7 @@ impl Place {
             Self::Recorded | Self::Item => Self::Body.member(name),
             Self::Attributes => Self::of_attribute(name),
             Self::Content => of_content(name),
-            Self::Body | Self::Payload | Self::Error => match matched(name) {
+            Self::Body | Self::Error => match matched(name) {
                 Some(Match::Members) => Self::Environment,
                 Some(_) => Self::Credential,
                 None => self.of_envelope(name),
@@ -157,7 +155,7 @@ impl Place {
             }
             Self::Body | Self::Environment => inner(Self::Body).or_else(|| text::by_form(text)),
             Self::Error | Self::Message => inner(Self::Error).or_else(|| text::by_words(text)),
-            Self::Payload | Self::Recorded | Self::Item => inner(self),
+            Self::Recorded | Self::Item => inner(self),
             Self::Label => text::by_form(text),
             Self::Url => match text::url(text) {
                 Cow::Owned(redacted) => Some(redacted),

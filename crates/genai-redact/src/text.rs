@@ -238,7 +238,7 @@ fn ends_url(byte: u8) -> bool {
     byte.is_ascii_whitespace() || byte.is_ascii_control() || b"\"'`<>(){}|\\^,".contains(&byte)
 }
 
-/// Whether a text looks like a key rather than a word.
+/// Returns true if a text looks like a key rather than a word.
 fn is_random(text: &str) -> bool {
     text.len() >= SHORTEST && text.bytes().any(|byte| byte.is_ascii_digit() || byte == b'*') || text.len() >= LONG
 }

@@ -191,7 +191,7 @@ fn a_marker_stands_where_a_credential_stood() {
 
 #[test]
 fn the_conversation_stays_as_it_is() {
-    let said = "My password: hunter2, my key sk-abcdef123456789, https://u:p@h/?key=1";
+    let text = "My password: hunter2, my key sk-abcdef123456789, https://u:p@h/?key=1";
     let given = json!({ "api_key": "sk-abcdef123456789", "headers": { "Authorization": "Bearer abcdef123456" }, "url": "https://u:p@h/?key=1" });
     let mut seen = 0;
     for known in known(&given) {
@@ -204,8 +204,8 @@ fn the_conversation_stays_as_it_is() {
     }
     assert!(seen > 8, "{seen}");
     let messages =
-        json!([{ "role": "user", "content": said }, { "role": "tool", "tool_call_id": "c", "content": said }]);
-    let answer = json!({ "choices": [{ "message": { "content": said } }] });
+        json!([{ "role": "user", "content": text }, { "role": "tool", "tool_call_id": "c", "content": text }]);
+    let answer = json!({ "choices": [{ "message": { "content": text } }] });
     let span = Exchange::new(
         "https://api.openai.com/v1/chat/completions",
         &json!({ "model": "m", "messages": messages }),
@@ -217,7 +217,7 @@ fn the_conversation_stays_as_it_is() {
         &span["gen_ai.input.messages"][1]["parts"][0]["response"],
         &support::parts(&span)[0]["content"],
     ] {
-        assert_eq!(place, said);
+        assert_eq!(place, text);
     }
 }
 

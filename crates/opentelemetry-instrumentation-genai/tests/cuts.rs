@@ -13,7 +13,7 @@ use support::{Exchange, Rig};
 /// Names that embeddings, tokens and their alternatives have in answers, and others.
 const NAMES: &str = "(values|context|bytes|embedding|embeddings|prompt_token_ids|top_logprobs|topCandidates|top_tokens|float|data|logprobs|content|x|\u{e9}{30})";
 
-/// What a tool is given: objects with those names, lists of numbers, long texts and numbers, deep nesting.
+/// Arguments of a tool: objects with those names, lists of numbers, long texts and numbers, deep nesting.
 fn any_arguments() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

@@ -121,7 +121,7 @@ fn tools(tool: &Json<'_>) -> Vec<Value> {
     });
     let own =
         tool.members().iter().filter(|(key, _)| !matches!(&**key, "functionDeclarations" | "function_declarations"));
-    // The key becomes the name of the tool, so what it says of the value is known here only.
+    // The key becomes the name of the tool, so only here is it known to hold a credential.
     let is_secret = |key: &str| matches!(Place::Body.member(key), Place::Credential | Place::Environment);
     let shown = |key: &str, value| if is_secret(key) { &Json::Null } else { value };
     declared.chain(own.map(|(key, value)| openai::named(shown(key, value), key, None))).collect()

@@ -103,11 +103,11 @@ fn sent(probe: &Probe) -> String {
     let reading = Reading::new(probe);
     let draft = reading.draft(&options, &mut Scopes::default(), |_, _| {});
     let sketch = reading.sketch(&options);
-    let told = |draft: &crate::reading::Draft| {
+    let written = |draft: &crate::reading::Draft| {
         json!([draft.span, draft.metadata, draft.user_metadata, draft.tags, draft.trace_name, draft.stated_trace_name])
             .to_string()
     };
-    format!("{}{}", told(&draft), told(&sketch))
+    format!("{}{}", written(&draft), written(&sketch))
 }
 
 #[track_caller]
@@ -291,23 +291,23 @@ fn no_credential_of_an_error_is_sent_whatever_the_dialect() {
 }
 
 #[test]
-fn what_was_said_and_what_tools_were_given_stays() {
-    let said = r#"{"api_key":"sk-abcdef123456789","url":"https://u:p@h/?key=1"}"#;
+fn texts_of_the_conversation_and_arguments_of_tools_stay() {
+    let text = r#"{"api_key":"sk-abcdef123456789","url":"https://u:p@h/?key=1"}"#;
     let attribute = |key: &str, value: &str| (key.to_owned(), Value::Str(value.to_owned().into()));
     let tool = Probe {
         attributes: vec![
             attribute("gen_ai.operation.name", "execute_tool"),
-            attribute("gen_ai.tool.call.arguments", said),
-            attribute("gen_ai.tool.call.result", said),
+            attribute("gen_ai.tool.call.arguments", text),
+            attribute("gen_ai.tool.call.result", text),
         ],
         ..Probe::default()
     };
     let reading = Reading::new(&tool);
     let draft = reading.draft(&Options::default(), &mut Scopes::default(), |_, _| {});
     let [input, output] = [&draft.span.input, &draft.span.output].map(|json| json.as_ref().unwrap().as_str());
-    assert_eq!((input, output), (said, said));
+    assert_eq!((input, output), (text, text));
 
-    let messages = json!([{ "role": "user", "parts": [{ "type": "text", "content": said }, { "type": "uri", "modality": "image", "uri": "https://h/a?Signature=x&b=1" }] },
+    let messages = json!([{ "role": "user", "parts": [{ "type": "text", "content": text }, { "type": "uri", "modality": "image", "uri": "https://h/a?Signature=x&b=1" }] },
         { "role": "assistant", "parts": [{ "type": "tool_call", "id": "c", "name": "f", "arguments": { "api_key": "sk-abcdef123456789" } }] }]);
     let chat = Probe {
         attributes: vec![
@@ -319,7 +319,7 @@ fn what_was_said_and_what_tools_were_given_stays() {
     let reading = Reading::new(&chat);
     let draft = reading.draft(&Options::default(), &mut Scopes::default(), |_, _| {});
     let input = draft.span.input.unwrap().to_value().unwrap();
-    assert_eq!(input["messages"][0]["content"][0]["text"], said);
+    assert_eq!(input["messages"][0]["content"][0]["text"], text);
     assert_eq!(input["messages"][0]["content"][1]["uri"], "https://h/a?Signature=[redacted]&b=1");
     assert_eq!(input["messages"][1]["tool_calls"][0]["arguments"], json!({ "api_key": "sk-abcdef123456789" }));
 }
