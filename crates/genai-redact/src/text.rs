@@ -161,14 +161,19 @@ impl Scan<'_> {
 
     /// A key or token of a known form that begins here.
     fn form(&self, at: usize) -> Option<Range<usize>> {
-        let rest = self.rest(at);
-        let scheme =
-            SCHEMES.iter().find(|scheme| rest.get(..scheme.len()).is_some_and(|own| own.eq_ignore_ascii_case(scheme)));
+        let first = self.text.as_bytes().get(at)?;
+        let scheme = if matches!(first, b'b' | b'B') { scheme_of(self.rest(at)) } else { None };
         if let Some(scheme) = scheme {
             let token = self.token(at + scheme.len());
             return is_random(self.text.get(token.clone())?).then_some(token);
         }
-        let (begin, _) = FORMS.iter().find(|(begin, _)| rest.starts_with(begin))?;
+        // Most words are shorter.
+        if !self.text.as_bytes().get(at..at + SHORTEST + 2)?.iter().all(|byte| is_token(*byte)) {
+            return None;
+        }
+        let rest = self.rest(at);
+        let (begin, _) =
+            FORMS.iter().find(|(begin, _)| begin.as_bytes().first() == Some(first) && rest.starts_with(begin))?;
         let token = self.token(at);
         let after = self.text.get(at + begin.len()..token.end)?;
         is_random(after).then_some(token)
@@ -213,17 +218,18 @@ impl Scan<'_> {
         }
         let mut value =
             self.run(at, |byte| matches!(byte, b':' | b'=' | b' ' | b'"' | b'\'' | b'`' | b'[' | b'(' | b'<')).end;
-        let rest = self.rest(value);
-        if let Some(scheme) =
-            SCHEMES.iter().find(|scheme| rest.get(..scheme.len()).is_some_and(|own| own.eq_ignore_ascii_case(scheme)))
-        {
+        if let Some(scheme) = scheme_of(self.rest(value)) {
             value += scheme.len();
         }
         let token = self.token(value);
         let text = self.text.get(token.clone())?;
-        // After a quote alone the words must be right before it.
         (text != "redacted" && (is_strong && text.len() > 2 || is_random(text))).then_some(token)
     }
+}
+
+/// The scheme that a text begins with.
+fn scheme_of(text: &str) -> Option<&'static str> {
+    SCHEMES.into_iter().find(|scheme| text.get(..scheme.len()).is_some_and(|own| own.eq_ignore_ascii_case(scheme)))
 }
 
 fn is_word(byte: u8) -> bool {
