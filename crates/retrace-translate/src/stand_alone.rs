@@ -69,7 +69,11 @@ mod tests {
             span
         };
         let trace = || Trace::started(Id::from_otel_trace(trace_id), at.clone());
-        let spans = || vec![span(1, Some(9)), span(2, Some(1))];
+        let spans = || {
+            let mut joined = span(1, Some(9));
+            joined.metadata = Json::parse_strict(r#"{"otel":{"joined":true}}"#);
+            vec![joined, span(2, Some(1))]
+        };
         let (alone, moved) = stand_alone(trace(), spans());
         let id = alone.id.clone().unwrap();
         assert!(id != Id::from_otel_trace(trace_id) && id.is_rfc4122());

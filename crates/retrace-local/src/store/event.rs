@@ -63,9 +63,6 @@ pub(super) fn merge_upload(database: &Connection, upload: &Upload, version: i64)
     if !only_otlp && read::has_ended(&serde_json::from_str(&head)?) {
         return Ok(false);
     }
-    if only_otlp {
-        mark_joined(database, &trace.id.as_text())?;
-    }
     let event = Told::new(database, version, Way::Upload);
     let sent = trace.content.clone().into_trace(&trace.head)?;
     let mut word = Word::new(fields_of(&sent)?, None);

@@ -12,7 +12,7 @@ use super::StoreError;
 use super::event::Known;
 use super::job::{Outcome, text};
 use super::read::has_ended;
-use super::totals::{mark_joined, totals};
+use super::totals::totals;
 use crate::ingest::{Content, SpanRow, TraceRow, Upload, Word, fields_of};
 use crate::otlp::{Part, Telling};
 
@@ -65,9 +65,6 @@ impl OtlpRun {
             let Content { input, output, metadata } = &self.upload.trace.content;
             update(database, &id, &self.upload.trace.head, [input, output, metadata].map(text), version)?;
             return Ok(Outcome::Done);
-        }
-        if !is_ours {
-            mark_joined(database, &id)?;
         }
         self.add_to(database, known, is_ours, version)?;
         Ok(Outcome::Merged)

@@ -102,7 +102,7 @@ impl SeenTools {
         }
         let mut bytes = 0;
         if matches!(tool.kind, Seen::Call { .. }) && position != Position::Answer {
-            let entry = self.by_id.entry(tool.id.clone().into_owned()).or_default();
+            let entry = self.entry(&tool.id);
             bytes += if entry.called_in.replace(by).is_none() { tool.id.len() } else { 0 };
         }
         let known = self.by_id.get(&*tool.id);
@@ -118,7 +118,7 @@ impl SeenTools {
             return bytes;
         }
         let raw = raw.filter(|_| capture_content);
-        let entry = self.by_id.entry(tool.id.clone().into_owned()).or_default();
+        let entry = self.entry(&tool.id);
         if position == Position::BeforeUser {
             return entry.note_earlier(name.map(|name| &**name), raw, by, tool.id.len());
         }
@@ -131,6 +131,10 @@ impl SeenTools {
             Seen::Result { .. } => entry.result = Some(shown),
         }
         bytes
+    }
+
+    fn entry(&mut self, id: &str) -> &mut Tool {
+        self.by_id.entry(id.to_owned()).or_default()
     }
 
     /// Bytes that it takes, roughly: the sum of what [`SeenTools::note`] said.
