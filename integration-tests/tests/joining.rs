@@ -156,7 +156,7 @@ fn what_is_announced_is_one_run_whatever_the_way() {
 #[test]
 fn the_totals_of_a_joined_run_need_no_names() {
     let names = [(Some("caller"), Some("callee")), (Some("caller"), None), (None, Some("callee")), (None, None)];
-    let transports = ["ws", "http", "auto"];
+    let transports = ["ws", "http"];
     for ((of_caller, of_callee), way) in
         names.into_iter().flat_map(|names| [WayIn::Processor, WayIn::Exporter].map(|way| (names, way)))
     {
