@@ -17,7 +17,7 @@ fn user(text: &str) -> Json {
     json!({"role": "user", "parts": [{"type": "text", "content": text}]})
 }
 
-fn says(text: &str) -> Json {
+fn words(text: &str) -> Json {
     json!({"role": "assistant", "parts": [{"type": "text", "content": text}]})
 }
 
@@ -99,12 +99,12 @@ fn root() -> TestSpan {
 
 #[test]
 fn the_tools_of_the_turn_before_are_history() {
-    let history = [user("hi"), calls(&["a", "b"]), result("tool", "a", "1"), result("tool", "b", "2"), says("there")];
+    let history = [user("hi"), calls(&["a", "b"]), result("tool", "a", "1"), result("tool", "b", "2"), words("there")];
     let second = [&history[..], &[user("and now?")]].concat();
-    check(&[model_call(2, &second, &says("done")), root()], &[]);
+    check(&[model_call(2, &second, &words("done")), root()], &[]);
     // The run may call tools of its own, in the same conversation.
     let third = [&second[..], &[calls(&["c"]), result("tool", "c", "3")]].concat();
-    let spans = [model_call(2, &second, &calls(&["c"])), model_call(3, &third, &says("done")), root()];
+    let spans = [model_call(2, &second, &calls(&["c"])), model_call(3, &third, &words("done")), root()];
     check(&spans, &[("c", Some("3"))]);
 }
 
@@ -112,19 +112,19 @@ fn the_tools_of_the_turn_before_are_history() {
 fn a_run_that_resumes_within_a_tool_loop_shows_it() {
     let history = [user("hi"), calls(&["a"]), result("tool", "a", "1"), user("go on"), calls(&["b"])];
     let resumed = [&history[..], &[result("tool", "b", "2")]].concat();
-    check(&[model_call(2, &resumed, &says("done")), root()], &[("b", Some("2"))]);
-    // In Anthropic's manner a result is carried by a message of the user's that says nothing else.
+    check(&[model_call(2, &resumed, &words("done")), root()], &[("b", Some("2"))]);
+    // In Anthropic's manner a result is carried by a message of the user without any other part.
     let resumed = [&history[..], &[result("user", "b", "2")]].concat();
-    check(&[model_call(2, &resumed, &says("done")), root()], &[("b", Some("2"))]);
+    check(&[model_call(2, &resumed, &words("done")), root()], &[("b", Some("2"))]);
     // Without any user message all of the history is of this run.
-    check(&[model_call(2, &[calls(&["a"]), result("tool", "a", "1")], &says("done")), root()], &[("a", Some("1"))]);
+    check(&[model_call(2, &[calls(&["a"]), result("tool", "a", "1")], &words("done")), root()], &[("a", Some("1"))]);
 }
 
 #[test]
 fn a_user_message_that_the_run_adds_does_not_end_it() {
     let first = [user("hi")];
     let second = [user("hi"), calls(&["a"]), result("tool", "a", "1"), user("hurry up")];
-    let spans = [model_call(2, &first, &calls(&["a"])), model_call(3, &second, &says("done")), root()];
+    let spans = [model_call(2, &first, &calls(&["a"])), model_call(3, &second, &words("done")), root()];
     check(&spans, &[("a", Some("1"))]);
     let [ended, _] = both_ways(&spans);
     let result = ended.iter().find(|span| span.span_type.as_str() == "tool_result").unwrap();
@@ -133,12 +133,12 @@ fn a_user_message_that_the_run_adds_does_not_end_it() {
 
 #[test]
 fn an_earlier_turn_may_have_used_the_same_id() {
-    let before = [user("hi"), calls(&["a"]), result("tool", "a", "old"), says("so"), user("again")];
+    let before = [user("hi"), calls(&["a"]), result("tool", "a", "old"), words("so"), user("again")];
     // The run's own call was not answered.
     check(&[model_call(2, &before, &calls(&["a"])), root()], &[("a", None)]);
     // It was, and a user message was added after that.
     let after = [&before[..], &[calls(&["a"]), result("tool", "a", "new"), user("hurry up")]].concat();
-    let spans = [model_call(2, &before, &calls(&["a"])), model_call(3, &after, &says("done")), root()];
+    let spans = [model_call(2, &before, &calls(&["a"])), model_call(3, &after, &words("done")), root()];
     check(&spans, &[("a", Some("new"))]);
     let reversed: Vec<_> = spans.iter().rev().cloned().collect();
     assert_eq!(made(&run_of(&reversed).1), expected(&[("a", Some("new"))]), "in whatever order the spans come");
@@ -148,7 +148,7 @@ fn an_earlier_turn_may_have_used_the_same_id() {
 fn a_tool_that_a_span_executes_is_of_this_run() {
     let after = [user("hi"), calls(&["a"]), result("tool", "a", "broke"), user("hurry up")];
     let failed = tool(2, 1, "look", "a").failed("boom");
-    for spans in both_ways(&[failed, model_call(3, &after, &says("done")), root()]) {
+    for spans in both_ways(&[failed, model_call(3, &after, &words("done")), root()]) {
         let of_tool: Vec<_> = spans.iter().filter(|span| metadata(span)["tool_call_id"] == "a").collect();
         assert_eq!(of_tool.len(), 2, "{of_tool:?}");
         let result = of_tool.iter().find(|span| span.span_type.as_str() == "tool_result").unwrap();
@@ -202,7 +202,7 @@ fn results_in_the_words_of_every_api_are_no_user_messages() {
 /// Something that happens in a conversation.
 #[derive(Clone, Debug)]
 enum Step {
-    /// The user says something.
+    /// The user writes something.
     User,
     /// The model answers in words.
     Words,
@@ -224,7 +224,7 @@ fn any_step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Adds what a step says to a conversation; `model` is there for each answer of the model's.
+/// Adds the messages of a step to a conversation; `model` is there for each answer of the model's.
 fn take(messages: &mut Vec<Json>, step: &Step, at: usize, of: &str, mut model: impl FnMut(&[Json], &Json)) {
     let mut answer = |messages: &mut Vec<Json>, said: Json| {
         model(messages, &said);
@@ -232,7 +232,7 @@ fn take(messages: &mut Vec<Json>, step: &Step, at: usize, of: &str, mut model: i
     };
     match step {
         Step::User => messages.push(user(&format!("{of} {at}"))),
-        Step::Words => answer(messages, says(&format!("{of} {at}"))),
+        Step::Words => answer(messages, words(&format!("{of} {at}"))),
         Step::Tools { ids, in_user_message, answered } => {
             let ids: Vec<&str> = ids.iter().map(|id| IDS[*id]).collect();
             answer(messages, calls(&ids));
@@ -256,7 +256,7 @@ fn run_after(earlier: &[Step], steps: &[Step]) -> Vec<TestSpan> {
         take(&mut messages, step, at, "now", |history, answer| spans.push(model_call(n, history, answer)));
     }
     let n = spans.len() as u64 + 2;
-    spans.push(model_call(n, &messages, &says("done")));
+    spans.push(model_call(n, &messages, &words("done")));
     spans.push(root());
     spans
 }

@@ -55,7 +55,7 @@ fn what_a_caller_records_is_joined() {
     assert_eq!(agents, [(Some("planner"), None), (Some("helper"), Some("planner")), (Some("helper"), Some("planner"))]);
     assert_eq!(metadata(spans[0])["otel"]["service"]["name"], "callee");
     let joined: Vec<_> = spans.iter().map(|span| metadata(span)["otel"]["joined"] == true).collect();
-    assert_eq!(joined, [true, false, false], "where it joins, it says so");
+    assert_eq!(joined, [true, false, false], "the span where it joins is marked");
     assert!(metadata(spans[2]).get("session_id").is_none(), "the caller said it");
     assert_eq!(run.trace.session_id.as_deref(), Some("s-1"));
 }

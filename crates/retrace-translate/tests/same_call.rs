@@ -96,7 +96,7 @@ fn a_third_telling_finds_the_call_it_tells() {
         answered(5, 1, "r").during(9, 10),
         root(),
     ];
-    check(&calls, 33, "of three calls one is told twice");
+    check(&calls, 33, "of three calls one is recorded twice");
     for order in [[3, 2, 1, 0, 4], [1, 3, 0, 2, 4], [4, 2, 0, 3, 1]] {
         let spans = order.map(|at: usize| calls[at].clone());
         assert_eq!(run_of(&spans).0.total_tokens, Some(33), "in whatever order the spans come");

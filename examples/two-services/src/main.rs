@@ -1,8 +1,8 @@
 //! Two services and a client. The planner asks the researcher over HTTP; Retrace shows one run, the spans of both in one tree.
 //!
 //! Offline, with no account: the runs go to a receiver on this machine. Each service is a process of its own that knows of
-//! Retrace what `install()` reads from the environment; with `NAMELESS` set, not even its own name. What ties them together are the headers `traceparent` and
-//! `tracestate` of the call between them.
+//! Retrace what `install()` reads from the environment; with `NAMELESS` set, not even its own name. What ties them together
+//! are the headers `traceparent` and `tracestate` of the call between them.
 
 #![allow(clippy::print_stdout)]
 

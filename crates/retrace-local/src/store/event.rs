@@ -84,7 +84,7 @@ pub(super) fn add_spans(database: &Connection, upload: &Upload, version: i64) ->
 }
 
 /// Returns true if another process than the one that began the run joined it with this span. Clients before
-/// `metadata.otel.joined` said so by naming a service alone.
+/// `metadata.otel.joined` only name a service.
 fn joins(span: &Span) -> bool {
     #[derive(Deserialize)]
     struct Metadata {

@@ -160,7 +160,7 @@ fn head_of_span(row: &Row<'_>) -> Result<Stored<Span>, StoreError> {
     Ok(Stored { record, stored_spans: None, live: None, golden: None, content_bytes: content_bytes(row)? })
 }
 
-/// The spans of a trace without content, with what their metadata says of their usage.
+/// The spans of a trace without content, with what their metadata adds to their usage.
 pub(super) fn counted_spans(database: &Connection, id: &Id) -> Result<Vec<Counted>, StoreError> {
     /// Metadata is what a client sent: some of it no JSON function reads.
     const OF_METADATA: &str = "json_extract(CASE WHEN json_valid(metadata) THEN metadata END,

@@ -116,7 +116,7 @@ impl Step {
         }
     }
 
-    /// What tells whether it records the same call as a span above or below it.
+    /// The features by which it is compared with a span above or below it.
     fn identity(&self, operation: Option<Cow<'static, str>>) -> CallIdentity<'_> {
         let Draft { span, metadata, .. } = &*self.draft;
         CallIdentity {

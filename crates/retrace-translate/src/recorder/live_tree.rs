@@ -43,7 +43,7 @@ pub(crate) struct LiveNode {
     pub repeats: bool,
     /// The operations of reporting calls below it, down to the next agent or tool.
     pub calls_inside: Vec<Option<Cow<'static, str>>>,
-    /// What tells whether another span records the same call, of a call that counts.
+    /// The features by which it is compared with other spans; set on calls that count.
     pub identity: Option<Box<CallIdentity<'static>>>,
     /// Spans of kind SERVER below it that count, down to the next tool.
     pub served_inside: Vec<ServedCall>,

@@ -76,7 +76,7 @@ impl Node {
         (self.start, self.end)
     }
 
-    /// What tells whether it records the same call as a span above or below it.
+    /// The features by which it is compared with a span above or below it.
     pub(crate) fn identity(&self) -> CallIdentity<'_> {
         let draft = self.draft.as_ref();
         let span = draft.map(|draft| &draft.span);

@@ -40,7 +40,7 @@ pub(crate) fn is_one_answer(line: Line, one: Interval, other: Interval) -> bool 
     }
 }
 
-/// What of a span tells whether it records the same call as one above it.
+/// The features by which a span is compared with one above it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CallIdentity<'a> {
     /// The span is of kind SERVER.

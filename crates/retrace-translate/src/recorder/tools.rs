@@ -292,9 +292,9 @@ pub(crate) fn missing(
         let call = executed.or(made.as_ref());
         // A tool that ran and returned says best what it returned; of one that failed the model was told something.
         let result = executed.and_then(|span| returned(trace_id, call_id, span)).or_else(|| {
-            let told = shown.result(executed)?;
-            let mut result = shown_by(trace_id, call_id, SpanType::ToolResult, &told, shower(told.by)?, call);
-            result.output.clone_from(&told.half.content);
+            let found = shown.result(executed)?;
+            let mut result = shown_by(trace_id, call_id, SpanType::ToolResult, &found, shower(found.by)?, call);
+            result.output.clone_from(&found.half.content);
             result.error = call.and_then(|call| call.error.clone());
             Some(result)
         });

@@ -91,7 +91,7 @@ fn is_echo(nodes: &[Node], tree: &Tree<'_>, at: usize) -> bool {
 }
 
 /// Of two spans with the same response id that are one call, such as those of two libraries side by side, one counts: the one
-/// that knows what was said, else the one that ended first.
+/// that has content, else the one that ended first.
 fn count_answers_once(nodes: &[Node], tree: &Tree<'_>, counts: &mut [bool]) {
     let mut calls: Vec<usize> = (0..nodes.len())
         .filter(|at| counts.get(*at) == Some(&true))
@@ -124,7 +124,7 @@ fn count_answers_once(nodes: &[Node], tree: &Tree<'_>, counts: &mut [bool]) {
 }
 
 /// Those of `counting`, sorted by their ends, that are one call with `at`, which ended last and has the same response id.
-/// `is_above` says that some call with that id stands below it.
+/// `is_above` is true if some call with that id stands below it.
 fn same_answers(
     nodes: &[Node],
     tree: &Tree<'_>,
