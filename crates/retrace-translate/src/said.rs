@@ -12,8 +12,8 @@ use smallvec::smallvec;
 use crate::dialect::{Class, of_rank};
 use crate::exchange;
 use crate::messages::{
-    Answer, Part, SeenTool, Turn, answer, conversation, embedded, has_images, has_others, text_of, tie_results,
-    tools_in,
+    Answer, Part, Position, SeenTool, Turn, answer, conversation, embedded, has_images, has_others, text_of, tie_results,
+    tools_in, tools_in_history,
 };
 use crate::reading::Reading;
 use crate::redact::{redacted, redacted_text};
@@ -36,7 +36,7 @@ pub(crate) struct Said {
 }
 
 impl<V: SpanView> Reading<'_, V> {
-    pub(crate) fn said(&self, class: Option<Class>, seen: &mut impl FnMut(SeenTool<'_>, bool)) -> Said {
+    pub(crate) fn said(&self, class: Option<Class>, seen: &mut impl FnMut(SeenTool<'_>, Position)) -> Said {
         let mut said = Said::default();
         let instructions = self.turns(Slot::SystemInstructions);
         let told = self.conversed(class == Some(Class::Model));
@@ -64,8 +64,8 @@ impl<V: SpanView> Reading<'_, V> {
             false => self.exchanged(Slot::Output, exchange::response).or(answered),
         };
         if class == Some(Class::Model) {
-            history.iter().for_each(|turns| tools_in(turns).for_each(|tool| seen(tool, false)));
-            answered.iter().for_each(|turns| tools_in(turns).for_each(|tool| seen(tool, true)));
+            history.iter().flat_map(|turns| tools_in_history(turns)).for_each(|(tool, position)| seen(tool, position));
+            answered.iter().flat_map(|turns| tools_in(turns)).for_each(|tool| seen(tool, Position::Answer));
             said.vision = history.as_deref().is_some_and(has_images);
         }
 
