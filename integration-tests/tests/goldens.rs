@@ -38,6 +38,8 @@ const GOLDENS: &[(&str, &str)] = &[
 /// Spans as libraries write them that the corpus has not, made by hand: `golden/*.otlp.json`.
 const MADE: &[&str] = &[
     "adk",
+    "cache-read-tokens-key",
+    "gemini-tool-use-tokens",
     "genkit",
     "langfuse",
     "langsmith",
@@ -48,6 +50,7 @@ const MADE: &[&str] = &[
     "spring-ai",
     "strands",
     "vercel-v4",
+    "vllm-server-span",
 ];
 
 /// What rig and its half-filled spans become, streaming and not, as it is and as it was.

@@ -28,10 +28,14 @@ enum WayIn {
 }
 
 impl Service {
-    fn new(name: &'static str, server: &Server, way: WayIn, transport: &'static str, rate: f64) -> Self {
+    /// Without a name the resource is the SDK's own, as that of an application that sets none.
+    fn new(name: Option<&'static str>, server: &Server, way: WayIn, transport: &'static str, rate: f64) -> Self {
         let provider = |add: &dyn Fn(TracerProviderBuilder) -> TracerProviderBuilder| {
-            let resource = Resource::builder_empty().with_service_name(name).build();
-            add(SdkTracerProvider::builder().with_resource(resource)).build()
+            let resource = match name {
+                Some(name) => Resource::builder_empty().with_service_name(name),
+                None => Resource::builder_empty().with_attribute(KeyValue::new("service.name", "unknown_service")),
+            };
+            add(SdkTracerProvider::builder().with_resource(resource.build())).build()
         };
         let configured = (server.url(), "rt_local");
         match way {
@@ -119,9 +123,9 @@ fn what_is_announced_is_one_run_whatever_the_way() {
         ("http", "http", WayIn::Exporter),
     ] {
         let server = Server::start().unwrap();
-        let caller = Service::new("caller", &server, WayIn::Processor, caller_by, 1.0);
+        let caller = Service::new(Some("caller"), &server, WayIn::Processor, caller_by, 1.0);
         // What a caller records is recorded, whatever is sampled here.
-        let callee = Service::new("callee", &server, way, callee_by, 0.0);
+        let callee = Service::new(Some("callee"), &server, way, callee_by, 0.0);
         call(&caller, &callee, |cx| {
             let mut headers = HashMap::new();
             caller.propagator.inject_context(cx, &mut headers);
@@ -147,12 +151,49 @@ fn what_is_announced_is_one_run_whatever_the_way() {
     }
 }
 
+/// The totals of a joined run are those of all its spans, whether its services have names or not, however they send and in
+/// whatever order they stop.
+#[test]
+fn the_totals_of_a_joined_run_need_no_names() {
+    let names = [(Some("caller"), Some("callee")), (Some("caller"), None), (None, Some("callee")), (None, None)];
+    let transports = ["ws", "http"];
+    for ((of_caller, of_callee), way) in
+        names.into_iter().flat_map(|names| [WayIn::Processor, WayIn::Exporter].map(|way| (names, way)))
+    {
+        for (caller_by, callee_by) in transports.into_iter().flat_map(|by| transports.map(|other| (by, other))) {
+            for caller_stops_first in [false, true] {
+                let server = Server::start().unwrap();
+                let caller = Service::new(of_caller, &server, WayIn::Processor, caller_by, 1.0);
+                let callee = Service::new(of_callee, &server, way, callee_by, 0.0);
+                call(&caller, &callee, |cx| {
+                    let mut headers = HashMap::new();
+                    caller.propagator.inject_context(cx, &mut headers);
+                    headers
+                });
+                let (first, last) = if caller_stops_first { (caller, callee) } else { (callee, caller) };
+                first.stop();
+                last.stop();
+                let what = format!(
+                    "{of_caller:?} by {caller_by}, {of_callee:?} by {callee_by} {way:?}, first: {caller_stops_first}"
+                );
+                let [run] = &runs(&server)[..] else { panic!("{what}: {:?}", runs(&server)) };
+                let spans = run.spans.as_ref().unwrap().len() as u64;
+                assert_eq!((run.total_tokens, run.span_count), (Some(20), Some(spans)), "{what}");
+                assert_eq!((spans, run.status), (7, Some(Status::Completed)), "{what}: {run:?}");
+                let page = server.traces(&TraceQuery::default()).unwrap();
+                let listed = page.traces.first().unwrap();
+                assert_eq!((listed.total_tokens, listed.span_count), (Some(20), Some(spans)), "{what}, in the list");
+            }
+        }
+    }
+}
+
 /// With a propagator that says nothing of runs, both have a right to the id of the trace.
 #[test]
 fn what_nobody_announces_is_two_runs_and_nothing_is_lost() {
     let server = Server::start().unwrap();
-    let caller = Service::new("caller", &server, WayIn::Exporter, "http", 1.0);
-    let callee = Service::new("callee", &server, WayIn::Exporter, "http", 1.0);
+    let caller = Service::new(Some("caller"), &server, WayIn::Exporter, "http", 1.0);
+    let callee = Service::new(Some("callee"), &server, WayIn::Exporter, "http", 1.0);
     call(&caller, &callee, |cx| {
         let mut headers = HashMap::new();
         TraceContextPropagator::new().inject_context(cx, &mut headers);

@@ -1,5 +1,6 @@
 //! Facts as attributes, by the names of the GenAI conventions.
 
+use genai_redact::Place;
 use opentelemetry::{Array, KeyValue, StringValue, Value};
 use serde_json::Value as Json;
 
@@ -36,6 +37,7 @@ pub(crate) fn request(facts: &RequestFacts, attributes: &mut Vec<KeyValue>) {
 /// What was asked, where content is recorded.
 pub(crate) fn input(facts: RequestFacts, limit: usize, attributes: &mut Vec<KeyValue>, omitted: &mut Omitted) {
     let RequestFacts { mut system, mut messages, tools, .. } = facts;
+    system.iter_mut().for_each(Part::redact);
     if !system.is_empty() {
         let cap = cap(&system, limit, |part, cap| part.weight().min(cap) + OVERHEAD);
         system.iter_mut().for_each(|part| shorten(part, cap, omitted));
@@ -47,7 +49,11 @@ pub(crate) fn input(facts: RequestFacts, limit: usize, attributes: &mut Vec<KeyV
     }
     if !tools.is_empty() {
         let mut room = limit;
-        let whole: Vec<Json> = tools.into_iter().map(|tool| within(tool, &mut room, omitted)).collect();
+        let redacted = tools.into_iter().map(|mut tool| {
+            genai_redact::value(&mut tool, Place::Body);
+            tool
+        });
+        let whole: Vec<Json> = redacted.map(|tool| within(tool, &mut room, omitted)).collect();
         attributes.push(json("gen_ai.tool.definitions", &whole.into()));
     }
 }
@@ -143,12 +149,13 @@ const OVERHEAD: usize = 48;
 /// Below this cut texts say nothing, and messages are left out instead.
 const SHORTEST: usize = 64;
 
-/// Makes messages small enough: the longest texts are cut first; if that is not enough, the oldest messages are left out,
+/// Removes credentials and makes messages small enough: the longest texts are cut first; if that is not enough, the oldest messages are left out,
 /// but for the first.
 fn fit(messages: &mut Vec<Message>, limit: usize, omitted: &mut Omitted) {
     let size = |message: &Message, cap: usize| -> usize {
         OVERHEAD + message.parts.iter().map(|part| part.weight().min(cap) + OVERHEAD).sum::<usize>()
     };
+    messages.iter_mut().flat_map(|message| &mut message.parts).for_each(Part::redact);
     let cap = cap(messages, limit, size);
     for part in messages.iter_mut().flat_map(|message| &mut message.parts) {
         shorten(part, cap, omitted);

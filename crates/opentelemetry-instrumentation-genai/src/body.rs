@@ -80,7 +80,7 @@ impl Body {
             };
         }
         let Self { format, sieve, seen, unread } = self;
-        let mut document = |bytes: &[u8], strict: bool| read(bytes, strict, seen, unread, tell);
+        let mut document = |bytes: &[u8], whole: Option<&Sieve>| read(bytes, whole, seen, unread, tell);
         match format {
             Format::Unknown => {}
             Format::Documents => sift(bytes, sieve, &mut document),
@@ -98,10 +98,10 @@ impl Body {
     pub(crate) fn finish(&mut self, tell: &mut dyn FnMut(Found<'_>)) {
         let Self { format, sieve, seen, unread } = self;
         let mut done = false;
-        let mut document = |bytes: &[u8], strict: bool| read(bytes, strict, seen, unread, tell);
+        let mut document = |bytes: &[u8], whole: Option<&Sieve>| read(bytes, whole, seen, unread, tell);
         match format {
             Format::Unknown => {}
-            Format::Documents => sieve.finish(&mut |bytes| _ = document(bytes, false)),
+            Format::Documents => sieve.finish(&mut |bytes| _ = document(bytes, None)),
             // Half an event is none: what it says may be half a number.
             Format::Events { reader, head } => {
                 reader.finish(&mut |piece| event(piece, head, sieve, &mut document, &mut done));
@@ -113,13 +113,22 @@ impl Body {
     }
 }
 
-/// Takes one document, and says whether it was one; what is not strict counts as one that could not be read.
-type Take<'a> = &'a mut dyn FnMut(&[u8], bool) -> bool;
+/// Takes one document and returns true if it was one. With a sieve the document has not been through it, and is taken only
+/// if that makes no difference; without one, a document that cannot be read is counted.
+type Take<'a> = &'a mut dyn FnMut(&[u8], Option<&Sieve>) -> bool;
 
-fn read(bytes: &[u8], strict: bool, seen: &mut u64, unread: &mut u64, tell: &mut dyn FnMut(Found<'_>)) -> bool {
+fn read(
+    bytes: &[u8],
+    whole: Option<&Sieve>,
+    seen: &mut u64,
+    unread: &mut u64,
+    tell: &mut dyn FnMut(Found<'_>),
+) -> bool {
     let mut json = Json::parse(bytes);
     let lossy;
-    if json.is_none() && !strict {
+    if let Some(sieve) = whole {
+        json = json.filter(|json| sieve.keeps_all(json, bytes.len()));
+    } else if json.is_none() {
         lossy = String::from_utf8_lossy(bytes).into_owned();
         json = Json::parse(lossy.as_bytes());
         *unread += u64::from(json.is_none());
@@ -134,8 +143,8 @@ fn read(bytes: &[u8], strict: bool, seen: &mut u64, unread: &mut u64, tell: &mut
 fn sift(bytes: &[u8], sieve: &mut Sieve, document: Take<'_>) {
     let trimmed = bytes.trim_ascii();
     let whole = sieve.is_between() && trimmed.starts_with(b"{") && trimmed.ends_with(b"}");
-    if !(whole && sieve.is_short(trimmed.len()) && document(trimmed, true)) {
-        sieve.push(bytes, &mut |bytes| _ = document(bytes, false));
+    if !(whole && sieve.is_short(trimmed.len()) && document(trimmed, Some(&*sieve))) {
+        sieve.push(bytes, &mut |bytes| _ = document(bytes, None));
     }
 }
 

@@ -15,6 +15,7 @@ use crate::body::{Body, Found};
 use crate::instrumentation::Inner;
 use crate::response::ResponseFacts;
 use crate::sieve::Mesh;
+use crate::unread::UnreadPath;
 
 /// A model call that goes on.
 ///
@@ -186,6 +187,8 @@ impl Open {
                 })
                 .or_else(|| failed_status.map(|status| status.to_string())),
         };
+        // An error echoes keys and URLs.
+        let error = error.map(|error| genai_redact::error(&error).into_owned());
         // A stream that ends without saying so was cut, unless it is of a kind that never says.
         let partial = match end {
             End::Complete => {
@@ -218,8 +221,9 @@ impl Open {
         if let Some(error) = &error {
             attributes.push(KeyValue::new("error.type", error.clone()));
             // What a provider says may quote what it was told.
-            let message = facts.failure.as_ref().and_then(|failure| failure.message.clone());
-            span.set_status(Status::error(message.filter(|_| facts.captures()).unwrap_or_else(|| error.clone())));
+            let message = facts.failure.as_ref().and_then(|failure| failure.message.as_deref());
+            let message = message.filter(|_| facts.captures()).map(|message| genai_redact::error(message).into_owned());
+            span.set_status(Status::error(message.unwrap_or_else(|| error.clone())));
         }
         #[cfg(feature = "metrics")]
         self.measure(error.as_deref());
@@ -236,14 +240,14 @@ impl Open {
 }
 
 /// What is kept of a document of a request or a response.
-pub(crate) fn mesh(instrumentation: &Inner, answer: bool) -> Mesh {
+pub(crate) fn mesh(instrumentation: &Inner, unread: &'static [UnreadPath]) -> Mesh {
     // What is short has no text that would be cut; where no content is kept it only has to be short.
     let (text, short) = match instrumentation.capture.is_on() {
         true => (instrumentation.limits.text, instrumentation.limits.text.min(instrumentation.limits.attribute)),
         false => (crate::Limits::NAME, 4096),
     };
     // A document holds more than one attribute: the messages, the tools, the answer.
-    Mesh { text, document: instrumentation.limits.attribute.saturating_mul(4), short, answer }
+    Mesh { text, document: instrumentation.limits.attribute.saturating_mul(4), short, unread }
 }
 
 impl fmt::Debug for Call {

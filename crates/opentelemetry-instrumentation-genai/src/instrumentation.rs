@@ -136,7 +136,7 @@ impl Instrumentation {
         };
         let mut known = known.peekable();
         known.peek()?;
-        let mut sieve = Sieve::new(mesh(&self.inner, false));
+        let mut sieve = Sieve::new(mesh(&self.inner, &[]));
         let mut document = Vec::new();
         let mut keep = |bytes: &[u8]| bytes.clone_into(&mut document);
         sieve.push(bytes, &mut keep);
@@ -249,10 +249,11 @@ impl Instrumentation {
             attributes::input(facts, inner.limits.attribute, &mut content, &mut omitted);
             context.span().set_attributes(content);
         }
+        let unread = api.as_ref().map(|api| api.api().unread()).unwrap_or_default();
         let open = Open {
             instrumentation: Arc::clone(inner),
             api,
-            body: Body::new(mesh(inner, true)),
+            body: Body::new(mesh(inner, unread)),
             facts: ResponseFacts::new(capture, inner.limits.attribute),
             stream,
             status: None,

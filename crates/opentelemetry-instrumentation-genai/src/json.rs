@@ -8,7 +8,7 @@ use serde_json::{Number, Value};
 
 use crate::sieve;
 
-/// A JSON value as a provider sent it, after long texts and long lists of numbers were cut.
+/// A JSON value as a provider sent it, after long texts were cut, and lists at the paths of [`Api::unread`](crate::Api::unread).
 ///
 /// Whatever is not there, or is of another type than asked for, is [`Json::Null`] or `None`: providers leave out, rename
 /// and lie, and a reader of their answers only wants to know what is there.

@@ -17,6 +17,7 @@ mod request;
 mod response;
 mod sieve;
 mod sse;
+mod unread;
 mod url;
 
 #[cfg(feature = "async-openai")]
@@ -37,4 +38,5 @@ pub use json::Json;
 pub use message::{Message, Part};
 pub use request::{Operation, RequestFacts};
 pub use response::{Choice, ChoiceMut, Failure, Kind, PartKey, ResponseFacts, Usage, function_tool};
+pub use unread::UnreadPath;
 pub use url::Target;

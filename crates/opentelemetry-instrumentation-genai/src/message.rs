@@ -2,6 +2,7 @@
 //!
 //! The shapes are those of the JSON schemas beside the GenAI conventions (`gen-ai-input-messages.json` and its kin).
 
+use genai_redact::Place;
 use serde_json::{Map, Value, json};
 
 use crate::json::Json;
@@ -148,6 +149,22 @@ impl Part {
             Self::Other(value)
         } else {
             Self::Other(json!({ "type": kind, "content": value }))
+        }
+    }
+
+    /// Removes credentials from what is no text of the conversation: the URL of media, and members of parts that are kept
+    /// as the provider wrote them. Arguments and results of tools stay.
+    pub(crate) fn redact(&mut self) {
+        match self {
+            Self::Uri { uri, .. } => {
+                if let Some(redacted) = Place::Url.text(uri) {
+                    *uri = redacted;
+                }
+            }
+            Self::Other(value)
+            | Self::ServerToolCall { call: value, .. }
+            | Self::ServerToolResponse { response: value, .. } => genai_redact::value(value, Place::Content),
+            _ => {}
         }
     }
 

@@ -47,9 +47,10 @@ impl Usage {
         }
     }
 
-    /// Takes over what a later report says; what it does not say stays.
+    /// Merges a later report of the same answer. Reports are cumulative, so a count never falls: of two values the larger one
+    /// holds, and a missing value changes nothing.
     pub fn merge(&mut self, later: Self) {
-        let take = |place: &mut Option<u64>, value: Option<u64>| *place = value.or(*place);
+        let take = |place: &mut Option<u64>, value: Option<u64>| *place = (*place).max(value);
         take(&mut self.input, later.input);
         take(&mut self.output, later.output);
         take(&mut self.cache_read, later.cache_read);

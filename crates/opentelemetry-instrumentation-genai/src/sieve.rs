@@ -1,11 +1,14 @@
 //! One pass over JSON that may be huge, cut anywhere, or no JSON at all: out come small documents.
 //!
 //! Bytes go in as they arrive. What comes out, one by one, are the objects at the top: of a body that is one, of lines
-//! that each are one, of a list of them. In each, long texts are cut, lists of numbers that nobody reads (embeddings) are
+//! that each are one, of a list of them. In each, long texts are cut, values at the paths that an API names (embeddings) are
 //! only counted, and what JSON does not allow but servers write (`NaN`, half a surrogate pair, a raw line break in a text)
 //! is mended. Memory is bounded whatever comes in.
 
 use std::ops::Range;
+
+use crate::json::Json;
+use crate::unread::{ANY, UnreadPath, Ways};
 
 /// What a document may keep, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -16,8 +19,8 @@ pub(crate) struct Mesh {
     pub document: usize,
     /// A document up to this long that comes in one piece needs no sieve.
     pub short: usize,
-    /// Whether to leave out what only answers have and nobody reads: embeddings, alternative tokens.
-    pub answer: bool,
+    /// Paths whose lists and texts are counted and not kept.
+    pub unread: &'static [UnreadPath],
 }
 
 const MAX_DEPTH: usize = 96; // below the 128 at which serde_json gives up
@@ -50,9 +53,11 @@ struct Frame {
     kept: bool,
     /// Whether nothing was written into it yet.
     empty: bool,
-    /// Whether numbers in it are counted only.
-    dull: bool,
-    /// Numbers left out.
+    /// Paths that the way to it has followed.
+    ways: Ways,
+    /// Its elements are counted only.
+    unread: bool,
+    /// Elements left out.
     cut: u64,
 }
 
@@ -79,6 +84,8 @@ struct Text {
     /// Where in `out` it, and what belongs to it, began.
     span: Range<usize>,
     kept: bool,
+    /// It is no content, such as an embedding in base64.
+    unread: bool,
     limit: usize,
     cut: u64,
     /// An escape begun: the backslash and what followed.
@@ -108,9 +115,23 @@ impl Sieve {
         self.state == State::Top
     }
 
-    /// Whether a document of this length needs no sieve, if it is whole.
+    /// Returns true if a whole document of this length may be parsed as it is. [`Sieve::keeps_all`] then decides.
     pub(crate) fn is_short(&self, length: usize) -> bool {
         length <= self.mesh.short
+    }
+
+    /// Returns true if the sieve would keep all of a short document, so that parsing it as it is gives the same.
+    ///
+    /// May return false for a document of which all would be kept. Costs one walk and no allocation.
+    pub(crate) fn keeps_all(&self, document: &Json<'_>, length: usize) -> bool {
+        // A text is never longer than its document.
+        let text = if length <= self.mesh.text { usize::MAX } else { self.mesh.text };
+        plain(document, Ways::all(self.mesh.unread), 0, (self.mesh.unread, text))
+    }
+
+    /// Longest key that is kept: in a document that may be parsed as it is no key is longer.
+    fn max_key(&self) -> usize {
+        self.mesh.short.max(MAX_KEY)
     }
 
     /// Bytes of texts that were left out so far.
@@ -128,7 +149,8 @@ impl Sieve {
                 }
                 State::Token => {
                     if byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.') {
-                        if self.token.len() < MAX_TOKEN {
+                        // In a document that may be parsed as it is no token is longer.
+                        if self.token.len() < self.mesh.short.max(MAX_TOKEN) {
                             self.token.push(byte);
                         }
                     } else {
@@ -217,17 +239,23 @@ impl Sieve {
         })
     }
 
-    fn dull_key(&self) -> bool {
-        self.mesh.answer
-            && self.in_object()
-            && matches!(
-                &*self.key,
-                b"embedding" | b"embeddings" | b"values" | b"context" | b"bytes" | b"prompt_token_ids"
-            )
+    /// Paths that the way to a value that begins here has followed, and whether one of them ends here.
+    fn ways(&self) -> (Ways, bool) {
+        let Some(frame) = self.frames.last() else { return (Ways::all(self.mesh.unread), false) };
+        if frame.ways == Ways::NONE {
+            return (Ways::NONE, false);
+        }
+        let depth = self.frames.len();
+        let step = if frame.object { &self.key } else { ANY.as_bytes() };
+        let ways = frame.ways.step(self.mesh.unread, depth - 1, step);
+        (ways, ways.end(self.mesh.unread, depth))
     }
 
-    fn skipped_key(&self) -> bool {
-        self.mesh.answer && self.in_object() && matches!(&*self.key, b"top_logprobs" | b"topCandidates" | b"top_tokens")
+    /// Counts an element of a list whose elements are not kept; returns false for any other value.
+    fn count(&mut self) -> bool {
+        let Some(frame) = self.frames.last_mut().filter(|frame| frame.unread && self.deeper == 0) else { return false };
+        frame.cut += 1;
+        true
     }
 
     /// Writes what stands before a value: a comma, a key.
@@ -249,13 +277,14 @@ impl Sieve {
             self.deeper += 1;
             return;
         }
-        let kept = self.keeps() && !self.skipped_key();
-        let dull = self.dull_key() || self.frames.last().is_some_and(|frame| !frame.object && frame.dull);
+        let (ways, is_end) = self.ways();
+        let kept = self.keeps() && !self.count();
         if kept {
             self.lead();
             self.out.push(if object { b'{' } else { b'[' });
         }
-        self.frames.push(Frame { object, kept, empty: true, dull, cut: 0 });
+        let (ways, unread) = if kept { (ways, is_end && !object) } else { (Ways::NONE, false) };
+        self.frames.push(Frame { object, kept, empty: true, ways, unread, cut: 0 });
     }
 
     fn end(&mut self, found: &mut dyn FnMut(&[u8])) {
@@ -287,18 +316,10 @@ impl Sieve {
 
     fn end_token(&mut self) {
         self.state = State::Next;
-        if !self.keeps() {
+        if !self.keeps() || self.count() {
             return;
         }
         let number = std::str::from_utf8(&self.token).ok().and_then(|token| token.parse::<f64>().ok());
-        if number.is_some()
-            && let Some(frame) = self.frames.last_mut()
-            && frame.dull
-            && !frame.object
-        {
-            frame.cut += 1;
-            return;
-        }
         self.lead();
         // What Rust takes for a number need not be one in JSON.
         let number =
@@ -308,17 +329,16 @@ impl Sieve {
     }
 
     fn begin_text(&mut self) {
-        let kept = self.keeps();
+        let (_, unread) = self.ways();
+        let kept = self.keeps() && !self.count();
         let start = self.out.len();
-        // An embedding in base64.
-        let unread = self.mesh.answer && self.in_object() && self.key == b"embedding";
         let limit = if unread { 0 } else { self.mesh.text };
         if kept {
             self.lead();
             self.out.push(b'"');
         }
         let escape = std::mem::take(&mut self.text.escape);
-        self.text = Text { span: start..self.out.len(), kept, limit, cut: 0, escape, high: None };
+        self.text = Text { span: start..self.out.len(), kept, unread, limit, cut: 0, escape, high: None };
         self.text.escape.clear();
         self.state = State::Text { key: false };
     }
@@ -395,7 +415,7 @@ impl Sieve {
     fn unit(&mut self, unit: &[u8], key: bool) {
         self.lone_half(key);
         if key {
-            if self.key.len() + unit.len() > MAX_KEY {
+            if self.key.len() + unit.len() > self.max_key() {
                 self.key_too_long = true;
             } else {
                 self.key.extend_from_slice(unit);
@@ -431,10 +451,32 @@ impl Sieve {
                 self.text.cut += (self.out.len() - valid) as u64;
                 self.out.truncate(valid);
             }
-            self.cut += self.text.cut;
+            if !self.text.unread {
+                self.cut += self.text.cut;
+            }
             self.out.extend_from_slice(cut_mark(self.text.cut).as_bytes());
         }
         self.out.push(b'"');
+    }
+}
+
+/// Returns true if nothing of a value is counted, cut or nested too deep; `depth` containers are around it.
+fn plain(value: &Json<'_>, ways: Ways, depth: usize, limits: (&[UnreadPath], usize)) -> bool {
+    /// Most bytes that an escape takes for one byte.
+    const ESCAPE: usize = r"\u0000".len();
+    let (paths, text) = limits;
+    let is_unread = || depth > 0 && ways.end(paths, depth);
+    let step = |name: &str| if ways == Ways::NONE { ways } else { ways.step(paths, depth, name.as_bytes()) };
+    match value {
+        Json::Null | Json::Bool(_) | Json::Number(_) => true,
+        Json::Text(own) => own.len() <= text / ESCAPE && !is_unread(),
+        Json::Array(items) => {
+            let ways = step(ANY);
+            depth < MAX_DEPTH && !is_unread() && items.iter().all(|item| plain(item, ways, depth + 1, limits))
+        }
+        Json::Object(members) => {
+            depth < MAX_DEPTH && members.iter().all(|(name, value)| plain(value, step(name), depth + 1, limits))
+        }
     }
 }
 

@@ -58,6 +58,50 @@ fn they_are_there_whichever_comes_first() {
     }
 }
 
+/// Of a run of several processes the totals are those of all its spans, and each usage counts once.
+#[test]
+fn the_totals_are_those_of_all_spans() {
+    for callee_first in [true, false] {
+        let server = Server::start().unwrap();
+        let client = Client::of(&server);
+        let mut callee = joined("x1");
+        callee["spans"][0]["parent_id"] = json!("b");
+        let mut call = callee["spans"][0].clone();
+        (call["id"], call["parent_id"], call["span_type"]) = (json!("x2"), json!("x1"), json!("llm_call"));
+        (call["input_tokens"], call["output_tokens"], call["cost"]) = (json!(20), json!(3), json!(0.5));
+        callee["spans"].as_array_mut().unwrap().push(call);
+        let mut caller = whole();
+        (caller["total_tokens"], caller["total_cost"]) = (json!(0), json!(0));
+        let own = caller["spans"].as_array().unwrap().len();
+        caller["span_count"] = json!(own);
+        let usage = |span: &Value| ["input_tokens", "output_tokens"].map(|name| span[name].as_u64().unwrap_or(0));
+        let tokens: u64 = caller["spans"].as_array().unwrap().iter().flat_map(usage).sum();
+        let bodies = if callee_first { [&callee, &caller] } else { [&caller, &callee] };
+        bodies.into_iter().for_each(|body| assert!(client.post("/api/v1/traces", body).status < 300));
+        for trace in [&client.get("/api/v1/traces/t").json, &client.get("/api/v1/traces").json["traces"][0]] {
+            assert_eq!((&trace["total_tokens"], &trace["span_count"]), (&json!(tokens + 23), &json!(own + 2)));
+        }
+    }
+}
+
+/// A service records the call of its client, which another process records.
+#[tokio::test]
+async fn a_server_repeats_the_call_of_its_client() {
+    let server = Server::start().unwrap();
+    let (mut one, mut other) = (Ws::open(&server).await, Ws::open(&server).await);
+    let mut call = joined("a")["spans"][0].clone();
+    (call["parent_id"], call["span_type"]) = (Value::Null, json!("llm_call"));
+    (call["input_tokens"], call["metadata"]) = (json!(100), json!({"response_id": "r"}));
+    one.tell(&[trace_started(1, "t"), event("span_started", 2, call)]).await;
+    let mut served = joined("x")["spans"][0].clone();
+    served["input_tokens"] = json!(103);
+    served["metadata"] = json!({"otel": {"kind": "server", "joined": true}, "attributes": {"gen_ai.request.id": "r"}});
+    other.tell(&[event("span_started", 1, served)]).await;
+    one.tell(&[trace_ended(3, "t")]).await;
+    let trace = Client::of(&server).get("/api/v1/traces/t").json;
+    assert_eq!((&trace["total_tokens"], ids(&trace)), (&json!(100), vec!["a", "x"]));
+}
+
 #[tokio::test]
 async fn a_caller_that_streams_is_joined_as_well() {
     let server = Server::start().unwrap();

@@ -304,6 +304,10 @@ pub struct SpanOrigin {
     /// The service that ran it and what it called, where that is not the trace's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<Service>,
+    /// The span is where a process joins a run that another process records; set on the topmost spans of the joining process.
+    /// A receiver takes from it that the totals of the run are those of all its spans.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub joined: bool,
     /// The spans it points to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<SpanLink>,

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use smallvec::smallvec;
 
 use crate::messages::{Part, Parts, Source, Turn, beside_a_result, label_of, text_of};
+use crate::redact::redacted_text;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -74,6 +75,9 @@ pub(crate) fn message(raw: &RawValue) -> Option<Turn<'_>> {
 /// The same; `role` is whose it is when it does not say.
 pub(crate) fn message_of<'a>(raw: &'a RawValue, role: &'static str) -> Option<Turn<'a>> {
     let mut read: RawMessage<'_> = object(raw)?;
+    if read.role.is_none() && read.kind.and_then(label_of).as_deref() == Some("error") {
+        return None; // its text is a provider's, and no message
+    }
     let finish_reason = read.finish_reason.and_then(label_of);
     match read.message {
         Some(inner) if is_object(inner) => {
@@ -213,7 +217,7 @@ pub(crate) fn parts_of(content: &RawValue) -> Parts<'_> {
         Some(parts) => parts.into_iter().map(|raw| part(raw).unwrap_or(Part::Other(raw))).collect(),
         // Content that is JSON and no list of parts is a text that happens to be JSON.
         None if content.get() == "null" => Parts::new(),
-        None => smallvec![Part::Text(Text::Plain(Cow::Borrowed(content.get())))],
+        None => smallvec![Part::Text(Text::Plain(redacted_text(content.get())))],
     }
 }
 

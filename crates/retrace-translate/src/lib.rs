@@ -20,6 +20,9 @@
 //! `prices` (default): the cost of a model call is computed from a bundled price table when no attribute states it.
 //!
 //! # What this does not do
+//! It does not send credentials: what a request, an error or an attribute has of them becomes `[redacted]`
+//! ([`genai_redact`]); messages, and what tools are given and return, stay.
+//!
 //! It does not guess: a count of tokens is changed only where other counts prove that parts stand beside it, and what
 //! nobody recorded stays unknown. A recorder does not shorten: content is as long as it came, but for inline media above
 //! [`INLINE_MEDIA_CHARS`]. Who must make something smaller calls [`shorten()`].
@@ -44,6 +47,7 @@ mod provider;
 mod rates;
 mod reading;
 mod recorder;
+mod redact;
 mod repair;
 mod resource;
 mod rest;

@@ -40,7 +40,11 @@ pub(crate) fn reference<'a>(kind: Cow<'a, str>, mime_type: Option<Cow<'a, str>>,
     let data = match source {
         Source::Uri(uri) => {
             let Some((mime, data)) = split_data_uri(&uri) else {
-                media.uri = Some(uri);
+                // The signature of a URL is a credential.
+                media.uri = Some(match genai_redact::url(&uri) {
+                    Cow::Owned(redacted) => Cow::Owned(redacted),
+                    Cow::Borrowed(_) => uri,
+                });
                 return media;
             };
             media.mime_type = media.mime_type.or(mime);

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
 use crate::media;
+use crate::members::Members;
 
 /// One message as a dialect read it.
 #[derive(Clone, Debug, Default)]
@@ -314,8 +315,19 @@ pub(crate) enum Seen<'a> {
     Result { name: Option<Cow<'a, str>>, result: Option<&'a RawValue> },
 }
 
+/// Position of a tool call or a tool result among the messages of a model call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Position {
+    /// In the answer.
+    Answer,
+    /// In the history, after its last user message.
+    AfterUser,
+    /// In the history, within its last user message or before it.
+    BeforeUser,
+}
+
 /// The tools in these turns, in order. Without an id a call cannot be tied to anything and is not seen.
-pub(crate) fn tools_in<'t, 'a>(turns: &'t [Turn<'a>]) -> impl Iterator<Item = SeenTool<'a>> + use<'t, 'a> {
+pub(crate) fn tools_in<'t, 'a>(turns: &'t [Turn<'a>]) -> impl DoubleEndedIterator<Item = SeenTool<'a>> + use<'t, 'a> {
     turns.iter().flat_map(|turn| &turn.parts).filter_map(|part| match part {
         Part::ToolCall { id: Some(id), name, arguments } => {
             Some(SeenTool { id: id.clone(), kind: Seen::Call { name: name.clone(), arguments: *arguments } })
@@ -325,6 +337,47 @@ pub(crate) fn tools_in<'t, 'a>(turns: &'t [Turn<'a>]) -> impl Iterator<Item = Se
         }
         _ => None,
     })
+}
+
+/// The tools in a history with their positions: first those after the last user message, in order, then those before it,
+/// the latest first.
+pub(crate) fn tools_in_history<'t, 'a>(
+    turns: &'t [Turn<'a>],
+) -> impl Iterator<Item = (SeenTool<'a>, Position)> + use<'t, 'a> {
+    let after = turns.iter().rposition(is_user_message).map_or(0, |at| at + 1);
+    let (before, after) = turns.split_at_checked(after).unwrap_or((&[], turns));
+    let after = tools_in(after).map(|tool| (tool, Position::AfterUser));
+    after.chain(tools_in(before).rev().map(|tool| (tool, Position::BeforeUser)))
+}
+
+/// Returns true if the user speaks in a turn. Several APIs carry the results of tools in turns of the user (Anthropic, Gemini,
+/// Bedrock): a turn that consists only of results is not a message of the user's. One without parts is: its content was not
+/// captured.
+fn is_user_message(turn: &Turn<'_>) -> bool {
+    if !matches!(&*turn.role, "user" | "human") {
+        return false;
+    }
+    let mut is_empty = true;
+    for part in &turn.parts {
+        match part {
+            Part::Empty => {}
+            Part::ToolResult { .. } => is_empty = false,
+            Part::Other(raw) if is_machinery(raw) => is_empty = false,
+            _ => return true,
+        }
+    }
+    is_empty
+}
+
+/// Returns true for a part or an item of an unknown kind that is part of a tool loop, such as the result of a provider's own
+/// tool or a cache point, rather than something that the user writes.
+fn is_machinery(raw: &RawValue) -> bool {
+    const ENDINGS: [&str; 8] =
+        ["_call", "_output", "_result", "-result", "_response", "-response", "-return", "_reference"];
+    let Some(members) = Members::read(raw.get()) else { return false };
+    let kind = members.label(&["type"]);
+    kind.is_some_and(|kind| ENDINGS.iter().any(|ending| kind.ends_with(ending)))
+        || members.get(&["cachePoint", "cache_point"]).is_some()
 }
 
 /// Ties results that do not say which call they answer: as many as the calls of the turn before them, in their order.
@@ -357,6 +410,11 @@ fn untied_result<'t, 'a>(turn: &'t mut Turn<'a>) -> Option<&'t mut Option<Cow<'a
         [Part::ToolResult { id: id @ None, .. }] => Some(id),
         _ => None,
     }
+}
+
+/// Returns true if the turns hold parts that are passed on as they came.
+pub(crate) fn has_others(turns: &[Turn<'_>]) -> bool {
+    turns.iter().flat_map(|turn| &turn.parts).any(|part| matches!(part, Part::Other(_)))
 }
 
 /// Whether images are among what the turns hold.

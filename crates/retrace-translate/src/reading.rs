@@ -16,7 +16,7 @@ use crate::exchange::Answered;
 use crate::failure::{Ending, failure};
 use crate::indexed::Flat;
 use crate::members::Members;
-use crate::messages::SeenTool;
+use crate::messages::{Position, SeenTool};
 use crate::options::Options;
 use crate::parameters::Parameters;
 use crate::scopes::Scopes;
@@ -171,6 +171,11 @@ impl<'v, V: SpanView> Reading<'v, V> {
         self.slots.label(Slot::ResponseId).or_else(|| self.answered.as_ref()?.id.clone())
     }
 
+    /// The id under which a server handled the request.
+    pub(crate) fn request_id(&self) -> Option<String> {
+        self.slots.label(Slot::RequestId)
+    }
+
     /// What two spans of one call have in common, whatever their dialects call it.
     pub(crate) fn operation(&self) -> Option<Cow<'static, str>> {
         let stated = self.slots.words(Slot::Operation).or_else(|| self.slots.words(Slot::Kind));
@@ -185,13 +190,12 @@ impl<'v, V: SpanView> Reading<'v, V> {
         }
     }
 
-    /// Translates the span. Every tool that its messages show is handed to `seen`, in order, with whether it stood in the
-    /// answer.
+    /// Translates the span. Every tool that its messages show is handed to `seen` with its position in them.
     pub(crate) fn draft(
         &self,
         options: &Options,
         scopes: &mut Scopes,
-        mut seen: impl FnMut(SeenTool<'_>, bool),
+        mut seen: impl FnMut(SeenTool<'_>, Position),
     ) -> Box<Draft> {
         let (view, slots) = (self.view, &self.slots);
         let (mut draft, name, asked) = self.outline(options);
@@ -232,12 +236,15 @@ impl<'v, V: SpanView> Reading<'v, V> {
         span.logprobs = slots.tell(Slot::Logprobs, list);
         // Last, because it keeps what the record does not have by then.
         self.tell_the_rest(&mut draft, options, scopes, &name);
+        draft.redact();
         draft
     }
 
     /// What is told of a span under way that is told when it ends, should it never do so: who it is, and no content.
     pub(crate) fn sketch(&self, options: &Options) -> Box<Draft> {
-        self.outline(options).0
+        let mut draft = self.outline(options).0;
+        draft.redact();
+        draft
     }
 
     /// A draft without metadata, content and end; the span's name, and the model that was asked for.

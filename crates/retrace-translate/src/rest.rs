@@ -84,6 +84,7 @@ impl<V: SpanView> Reading<'_, V> {
             status_description: None,
             remote_parent: None,
             service: None,
+            joined: false,
             links: view
                 .links()
                 .map(|link| SpanLink {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use genai_redact::Place;
 use retrace_protocol::Json;
 use retrace_protocol::json::is_strict;
 use retrace_protocol::message::Text;
@@ -11,9 +12,11 @@ use smallvec::smallvec;
 use crate::dialect::{Class, of_rank};
 use crate::exchange;
 use crate::messages::{
-    Answer, Part, SeenTool, Turn, answer, conversation, embedded, has_images, text_of, tie_results, tools_in,
+    Answer, Part, Position, SeenTool, Turn, answer, conversation, embedded, has_images, has_others, text_of,
+    tie_results, tools_in, tools_in_history,
 };
 use crate::reading::Reading;
+use crate::redact::{redacted, redacted_text};
 use crate::repair::repair;
 use crate::slot::Slot;
 use crate::view::{SpanView, Value};
@@ -33,7 +36,7 @@ pub(crate) struct Said {
 }
 
 impl<V: SpanView> Reading<'_, V> {
-    pub(crate) fn said(&self, class: Option<Class>, seen: &mut impl FnMut(SeenTool<'_>, bool)) -> Said {
+    pub(crate) fn said(&self, class: Option<Class>, seen: &mut impl FnMut(SeenTool<'_>, Position)) -> Said {
         let mut said = Said::default();
         let instructions = self.turns(Slot::SystemInstructions);
         let told = self.conversed(class == Some(Class::Model));
@@ -61,8 +64,8 @@ impl<V: SpanView> Reading<'_, V> {
             false => self.exchanged(Slot::Output, exchange::response).or(answered),
         };
         if class == Some(Class::Model) {
-            history.iter().for_each(|turns| tools_in(turns).for_each(|tool| seen(tool, false)));
-            answered.iter().for_each(|turns| tools_in(turns).for_each(|tool| seen(tool, true)));
+            history.iter().flat_map(|turns| tools_in_history(turns)).for_each(|(tool, position)| seen(tool, position));
+            answered.iter().flat_map(|turns| tools_in(turns)).for_each(|tool| seen(tool, Position::Answer));
             said.vision = history.as_deref().is_some_and(has_images);
         }
 
@@ -75,14 +78,21 @@ impl<V: SpanView> Reading<'_, V> {
         };
         said.has_conversation = called_with.is_none() && (instructions.is_some() || history.is_some());
         let asked = called_with.map(|raw| Json::from_serialize(&embedded(raw)));
+        let has_others = |turns: &Option<Vec<Turn<'_>>>| turns.as_deref().is_some_and(has_others);
+        let is_foreign = has_others(&instructions) || has_others(&history);
         let asked = asked.or_else(|| {
             said.has_conversation.then(|| {
                 let bytes = asked_with.iter().map(|(slot, _)| self.slots.value(*slot).map_or(0, Value::weight)).sum();
                 let said = conversation(instructions.unwrap_or_default(), history.unwrap_or_default());
-                Json::from_serialize_of_about(bytes, &said)
+                let json = Json::from_serialize_of_about(bytes, &said);
+                if is_foreign { redacted(json, Place::Conversation) } else { json }
             })
         });
+        let is_foreign = has_others(&answered);
         said.answer = answered.map(answer).unwrap_or_default();
+        if is_foreign {
+            said.answer.output = said.answer.output.map(|json| redacted(json, Place::Parts));
+        }
 
         let (given, returned) = match class {
             Some(Class::Model) => (None, None),
@@ -113,7 +123,7 @@ impl<V: SpanView> Reading<'_, V> {
         let whole = is_strict(text).then(|| serde_json::from_str::<&RawValue>(text).ok()).flatten();
         let part = match whole {
             Some(raw) => text_of(raw).map_or(Part::Other(raw), Part::Text),
-            None => Part::Text(Text::Plain(Cow::Borrowed(text))),
+            None => Part::Text(Text::Plain(redacted_text(text))),
         };
         Some(vec![Turn { role: Cow::Borrowed(otherwise(slot)), parts: smallvec![part], ..Turn::default() }])
     }
@@ -161,8 +171,18 @@ impl<V: SpanView> Reading<'_, V> {
             let whole = || inner(value).or_else(|| Json::parse_strict(value.as_json_text()?));
             let cut = || repair(value.as_json_text().filter(|text| text.len() >= LEAST_CUT)?);
             let cut = || cut().inspect(|_| self.slots.cut.set(true));
-            Some(text.or_else(whole).or_else(cut).unwrap_or_else(|| json_or_text(value)))
+            let stated = text.or_else(whole).or_else(cut).unwrap_or_else(|| json_or_text(value));
+            Some(redacted(stated, self.place(slot)))
         })
+    }
+
+    /// Where in a span the value of a slot stands: what a tool was given and returned stays as it is.
+    fn place(&self, slot: Slot) -> Place {
+        match slot {
+            Slot::RunInput | Slot::RunOutput => Place::Recorded,
+            Slot::Input | Slot::Output if self.class() != Some(Class::Tool) => Place::Recorded,
+            _ => Place::Verbatim,
+        }
     }
 
     /// Whether a value is declared to be a text; what a tool was given or returned is JSON where it looks like it.

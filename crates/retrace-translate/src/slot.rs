@@ -42,6 +42,8 @@ slots! {
     /// The model, asked for or answering.
     Model,
     ResponseId,
+    /// The id under which a server handles the request. It is carried among the attributes.
+    RequestId,
     InputTokens,
     OutputTokens,
     CacheReadTokens,

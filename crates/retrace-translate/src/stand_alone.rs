@@ -34,11 +34,17 @@ pub fn stand_alone(mut trace: Trace, mut spans: Vec<Span>) -> (Trace, Vec<Span>)
     let here: HashSet<Id> = spans.iter().map(|span| span.id.clone()).collect();
     for span in &mut spans {
         span.trace_id = id.clone();
-        if let Some(parent) = span.parent_id.take_if(|parent| !here.contains(parent)) {
-            let mut metadata: SpanMetadata = read(span.metadata.as_ref());
-            metadata.otel.remote_parent = parent.to_otel_span().map(|span_id| hex(&span_id));
-            span.metadata = Some(Json::from_serialize(&metadata));
+        let parent = span.parent_id.take_if(|parent| !here.contains(parent));
+        let says_joined = span.metadata.as_ref().is_some_and(|json| json.as_str().contains(r#""joined":true"#));
+        if parent.is_none() && !says_joined {
+            continue;
         }
+        let mut metadata: SpanMetadata = read(span.metadata.as_ref());
+        metadata.otel.joined = false;
+        if let Some(parent) = parent {
+            metadata.otel.remote_parent = parent.to_otel_span().map(|span_id| hex(&span_id));
+        }
+        span.metadata = (metadata != SpanMetadata::default()).then(|| Json::from_serialize(&metadata));
     }
     (trace, spans)
 }
@@ -63,7 +69,11 @@ mod tests {
             span
         };
         let trace = || Trace::started(Id::from_otel_trace(trace_id), at.clone());
-        let spans = || vec![span(1, Some(9)), span(2, Some(1))];
+        let spans = || {
+            let mut joined = span(1, Some(9));
+            joined.metadata = Json::parse_strict(r#"{"otel":{"joined":true}}"#);
+            vec![joined, span(2, Some(1))]
+        };
         let (alone, moved) = stand_alone(trace(), spans());
         let id = alone.id.clone().unwrap();
         assert!(id != Id::from_otel_trace(trace_id) && id.is_rfc4122());

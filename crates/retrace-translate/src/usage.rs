@@ -153,21 +153,34 @@ fn below(json: &str, depth: usize) -> Option<Reported> {
 
 /// Reads one usage object.
 fn of(usage: &Members<'_>) -> Option<Reported> {
-    let count = |names: &[&str]| usage.get(names).and_then(|raw| raw.get().parse::<u64>().ok());
+    // Gateways write one count under several names, and zero under those that are not their own: the largest holds.
+    let count = |names: &[&str]| {
+        names.iter().filter_map(|name| usage.get(&[name])).filter_map(|raw| raw.get().parse::<u64>().ok()).max()
+    };
     let detail = |objects: &[&str], names: &[&str]| usage.object(objects)?.get(names)?.get().parse::<u64>().ok();
 
-    // Gemini: cached input is part of the input, thinking is beside the candidates.
+    // Gemini: cached input is part of the input, thinking is beside the candidates, and so is what the provider's own tools
+    // brought into the prompt.
     let input = count(&["promptTokenCount", "prompt_token_count"]);
     let candidates = count(&["candidatesTokenCount", "candidates_token_count"]);
     if input.is_some() || candidates.is_some() {
         let thought = count(&["thoughtsTokenCount", "thoughts_token_count"]);
+        let tools = count(&["toolUsePromptTokenCount", "tool_use_prompt_token_count"]).unwrap_or(0);
         let parts = Usage {
             cache_read_tokens: count(&["cachedContentTokenCount", "cached_content_token_count"]),
             reasoning_tokens: thought,
             ..Usage::default()
         };
-        let output = candidates.map(|candidates| candidates.saturating_add(thought.unwrap_or(0)));
-        return Some(Reported { used: Used { input, output, parts }, bare_input: input, bare_output: candidates });
+        let output = match (candidates, thought) {
+            (None, None) => None,
+            (candidates, thought) => Some(candidates.unwrap_or(0).saturating_add(thought.unwrap_or(0))),
+        };
+        let whole = input.map(|input| input.saturating_add(tools));
+        return Some(Reported {
+            used: Used { input: whole, output, parts },
+            bare_input: input,
+            bare_output: candidates,
+        });
     }
 
     // Anthropic and Bedrock: what goes through a cache is beside the input.
@@ -183,8 +196,8 @@ fn of(usage: &Members<'_>) -> Option<Reported> {
     }
 
     // OpenAI, and all who follow it: parts are parts.
-    let input = input.or_else(|| count(&["prompt_tokens", "promptTokens"]));
-    let output = output.or_else(|| count(&["completion_tokens", "completionTokens"]));
+    let input = input.max(count(&["prompt_tokens", "promptTokens"]));
+    let output = output.max(count(&["completion_tokens", "completionTokens"]));
     if input.is_none() && output.is_none() {
         // What the Vercel AI SDK keeps of an answer beside its usage.
         let parts = Usage {

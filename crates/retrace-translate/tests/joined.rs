@@ -54,6 +54,8 @@ fn what_a_caller_records_is_joined() {
     let agents: Vec<_> = spans.iter().map(|span| (span.agent_id.as_deref(), span.parent_agent_id.as_deref())).collect();
     assert_eq!(agents, [(Some("planner"), None), (Some("helper"), Some("planner")), (Some("helper"), Some("planner"))]);
     assert_eq!(metadata(spans[0])["otel"]["service"]["name"], "callee");
+    let joined: Vec<_> = spans.iter().map(|span| metadata(span)["otel"]["joined"] == true).collect();
+    assert_eq!(joined, [true, false, false], "the span where it joins is marked");
     assert!(metadata(spans[2]).get("session_id").is_none(), "the caller said it");
     assert_eq!(run.trace.session_id.as_deref(), Some("s-1"));
 }
@@ -76,6 +78,7 @@ fn a_parent_that_is_the_trace_itself_is_none() {
 fn who_says_nothing_is_not_joined_nor_when_it_is_switched_off() {
     let run = ended(&[chat(2, 1), span(1, 0, "POST /ask").remote(9)], Options::default());
     assert!(!run.joined && run.spans[0].span.parent_id.is_none());
+    assert!(metadata(&run.spans[0].span)["otel"].get("joined").is_none());
     let mut options = Options::default();
     options.join = false;
     let run = ended(&[chat(2, 1), served(1)], options);
@@ -115,6 +118,13 @@ fn while_it_happens_the_same() {
     said.take(&mut recorder);
     assert_eq!(said.sources(), 5);
     assert!(said.live.iter().all(|live| live.joined && live.run == Id::from_otel_trace(TRACE)));
+    for live in &said.live {
+        if let LiveEvent::SpanBegan(span) | LiveEvent::SpanEnded(retrace_translate::Recorded { span, .. }) = &live.event
+        {
+            let joins = [of_trace(1), of_trace(5)].contains(&span.id);
+            assert_eq!(metadata(span)["otel"]["joined"] == true, joins, "{span:?}");
+        }
+    }
     let mut parents: Vec<_> = said
         .live
         .iter()

@@ -429,7 +429,7 @@ fn tokens_are_counted_once() {
     let (root, inner) = (agent(1, 0, "outer").usage(30, 3), agent(2, 1, "a").usage(30, 3));
     stage.starts(&root).starts(&inner).starts(&chat(5, 2));
     stage.ends(&chat(3, 2).usage(10, 1).with("gen_ai.response.id", "r-1"));
-    stage.ends(&chat(4, 2).usage(10, 1).with("gen_ai.response.id", "r-1"));
+    stage.ends(&chat(4, 2).usage(10, 1).with("gen_ai.response.id", "r-1").during(3, 5));
     stage.starts(&chat(6, 5)).ends(&chat(6, 5).usage(20, 2)).ends(&chat(5, 2).usage(20, 2)).ends(&inner).ends(&root);
     stage.at(250);
     let counted: Vec<_> = (1..=6).map(|n| stage.span(n).input_tokens).collect();

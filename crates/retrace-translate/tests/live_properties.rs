@@ -341,6 +341,7 @@ proptest! {
     /// the two differ, for what was told cannot be taken back. None of them loses anything:
     ///
     /// * Two tellings of one call of which only the later one has content: live the first counts, whole the later.
+    /// * A server's record of a call that ends before the span of its client: live the server's usage counts, whole the client's.
     /// * A session, user, trace name or tags that not the root says: live the run keeps what it knew when it was first told,
     ///   and a span that says something else, or says it first later on, has it in its own metadata.
     /// * Several spans that execute one tool call: live the result of the first that returned is told, whole the last one's.

@@ -334,7 +334,7 @@ fn tokens_are_counted_once() {
     // The agent repeats its calls; a second library saw the first call too; an outer call wraps the second one.
     let (trace, spans) = run_of(&[
         chat(3, 2).usage(10, 1).with("gen_ai.response.id", "r-1"),
-        chat(4, 2).usage(10, 1).with("gen_ai.response.id", "r-1").during(4, 9),
+        chat(4, 2).usage(10, 1).with("gen_ai.response.id", "r-1").during(3, 9),
         chat(6, 5).usage(20, 2),
         chat(5, 2).usage(20, 2),
         agent(2, 1, "a").usage(30, 3),
@@ -363,10 +363,10 @@ fn of_one_call_told_twice_the_telling_with_content_counts() {
         agent(1, 0, "a"),
     ]);
     assert_eq!((trace.total_tokens, spans[1].input_tokens, spans[2].input_tokens), (Some(11), Some(10), None));
-    // Side by side, under one response id.
+    // Side by side at one time, under one response id.
     let (trace, spans) = run_of(&[
         chat(2, 1).usage(10, 1).with("gen_ai.response.id", "r"),
-        chat(3, 1).usage(10, 1).with("gen_ai.response.id", "r").with("gen_ai.output.messages", said),
+        chat(3, 1).usage(10, 1).with("gen_ai.response.id", "r").with("gen_ai.output.messages", said).during(2, 4),
         agent(1, 0, "a"),
     ]);
     assert_eq!((trace.total_tokens, spans[1].input_tokens, spans[2].input_tokens), (Some(11), None, Some(10)));

@@ -310,6 +310,33 @@ fn pain_26_mlflow() {
 }
 
 #[test]
+fn of_several_names_for_one_count_the_largest_holds() {
+    for usage in [
+        r#"{"choices":[],"usage":{"prompt_tokens":15,"completion_tokens":7,"input_tokens":0,"output_tokens":0}}"#,
+        r#"{"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":0,"input_tokens":15,"output_tokens":7}}"#,
+    ] {
+        check("a gateway", &[("mlflow.spanOutputs", usage)], [Some(15), Some(7), None, None, None]);
+    }
+}
+
+#[test]
+fn gemini_counts_its_tools_and_its_thoughts_beside() {
+    for (usage, expected) in [
+        (
+            r#"{"candidates":[],"usageMetadata":{"promptTokenCount":500,"toolUsePromptTokenCount":300,
+            "candidatesTokenCount":120,"thoughtsTokenCount":10,"totalTokenCount":930}}"#,
+            [Some(800), Some(130), None, None, Some(10)],
+        ),
+        (
+            r#"{"candidates":[],"usageMetadata":{"promptTokenCount":40,"thoughtsTokenCount":60,"totalTokenCount":100}}"#,
+            [Some(40), Some(60), None, None, Some(60)],
+        ),
+    ] {
+        check("Gemini", &[("mlflow.spanOutputs", usage)], expected);
+    }
+}
+
+#[test]
 fn pain_26_livekit() {
     check(
         "OpenAI",

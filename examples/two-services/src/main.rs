@@ -1,8 +1,8 @@
 //! Two services and a client. The planner asks the researcher over HTTP; Retrace shows one run, the spans of both in one tree.
 //!
 //! Offline, with no account: the runs go to a receiver on this machine. Each service is a process of its own that knows of
-//! Retrace what `install()` reads from the environment. What ties them together are the headers `traceparent` and
-//! `tracestate` of the call between them.
+//! Retrace what `install()` reads from the environment; with `NAMELESS` set, not even its own name. What ties them together
+//! are the headers `traceparent` and `tracestate` of the call between them.
 
 #![allow(clippy::print_stdout)]
 
@@ -15,7 +15,7 @@ use std::error::Error;
 use std::process::Stdio;
 
 use retrace_local::{Server, TraceQuery};
-use retrace_protocol::{Id, Trace};
+use retrace_protocol::{Id, Span, Trace};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
@@ -54,13 +54,19 @@ async fn all() -> Result<(), Box<dyn Error>> {
     is_one_tree(&run)
 }
 
-/// An error unless the spans hang together: one at the top, every other under one that is there.
+/// An error unless the spans hang together, one at the top and every other under one that is there, and the totals of the run
+/// are those of both services.
 fn is_one_tree(run: &Trace) -> Result<(), Box<dyn Error>> {
     let spans = run.spans.as_deref().unwrap_or_default();
     let is_here = |id: &Id| spans.iter().any(|span| span.id == *id);
     let loose = spans.iter().filter(|span| !span.parent_id.as_ref().is_some_and(is_here)).count();
     if loose != 1 || spans.len() != planner::SPANS + researcher::SPANS {
         return Err(format!("{} spans, {loose} of them at the top: {run:?}", spans.len()).into());
+    }
+    let used = |span: &Span| span.input_tokens.unwrap_or(0) + span.output_tokens.unwrap_or(0);
+    let tokens: u64 = spans.iter().map(used).sum();
+    if run.total_tokens != Some(tokens) || run.span_count != Some(spans.len() as u64) {
+        return Err(format!("{tokens} tokens in {} spans: {run:?}", spans.len()).into());
     }
     Ok(())
 }
@@ -75,7 +81,7 @@ impl Service {
     async fn start(name: &str, retrace: &str, environment: &[(&str, &str)]) -> Result<Self, Box<dyn Error>> {
         let mut process = Command::new(std::env::current_exe()?)
             .arg(name)
-            .env("OTEL_SERVICE_NAME", name)
+            .envs(std::env::var_os("NAMELESS").is_none().then_some(("OTEL_SERVICE_NAME", name)))
             .env("RETRACE_API_KEY", "rt_local")
             .env("RETRACE_BASE_URL", retrace)
             .envs(environment.iter().copied())

@@ -14,3 +14,11 @@ fn two_services_are_one_run() {
         assert!(tree.contains(line), "{line} is in the tree:\n{printed}");
     }
 }
+
+/// It compares the totals as well, which need no names of services.
+#[test]
+fn services_without_names_are_one_run_too() {
+    let mut example = Command::new(env!("CARGO_BIN_EXE_example-two-services"));
+    let run = example.env_clear().env("NAMELESS", "true").output().expect("the example starts");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+}

@@ -11,7 +11,25 @@ use crate::json::Json;
 use crate::message::{Message, Part, role};
 use crate::request::{Operation, RequestFacts};
 use crate::response::{Kind, ResponseFacts, Usage, function_tool};
+use crate::unread::UnreadPath;
 use crate::url::Target;
+
+/// Vectors of Titan, Cohere and Nova, and alternatives to tokens.
+const UNREAD_OF_INVOKE: &[UnreadPath] = &[
+    &["embedding"],
+    &["embeddingsByType", "float"],
+    &["embeddingsByType", "binary"],
+    &["embeddings", "*"],
+    &["embeddings", "float", "*"],
+    &["embeddings", "int8", "*"],
+    &["embeddings", "uint8", "*"],
+    &["embeddings", "binary", "*"],
+    &["embeddings", "ubinary", "*"],
+    &["embeddings", "base64", "*"],
+    &["embeddings", "*", "embedding"],
+    &["choices", "*", "logprobs", "content", "*", "bytes"],
+    &["choices", "*", "logprobs", "content", "*", "top_logprobs"],
+];
 
 const PROVIDER: &str = "aws.bedrock";
 
@@ -224,6 +242,10 @@ impl Api for Invoke {
 
     fn headers(&self, head: &HeaderMap, facts: &mut ResponseFacts) {
         headers(head, facts);
+    }
+
+    fn unread(&self) -> &'static [UnreadPath] {
+        UNREAD_OF_INVOKE
     }
 
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {

@@ -7,7 +7,19 @@ use crate::json::Json;
 use crate::message::{Message, Part, role};
 use crate::request::{Operation, RequestFacts};
 use crate::response::{Kind, ResponseFacts, Usage, function_tool};
+use crate::unread::UnreadPath;
 use crate::url::Target;
+
+/// Vectors, of one kind or of several.
+const UNREAD_OF_EMBED: &[UnreadPath] = &[
+    &["embeddings", "*"],
+    &["embeddings", "float", "*"],
+    &["embeddings", "int8", "*"],
+    &["embeddings", "uint8", "*"],
+    &["embeddings", "binary", "*"],
+    &["embeddings", "ubinary", "*"],
+    &["embeddings", "base64", "*"],
+];
 
 fn parameters(body: &Json<'_>, facts: &mut RequestFacts) {
     facts.model = owned(body.get("model"));
@@ -251,6 +263,10 @@ impl Api for Embed {
         facts.encoding_formats = texts(body.get("embedding_types"));
         facts.dimensions = body.get("output_dimension").as_i64();
         facts.messages = super::openai_embeddings::inputs(body.get("texts"));
+    }
+
+    fn unread(&self) -> &'static [UnreadPath] {
+        UNREAD_OF_EMBED
     }
 
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {

@@ -2,6 +2,7 @@
 //!
 //! Fields come in camel case, in snake case from some clients, and enums as names or as numbers.
 
+use genai_redact::Place;
 use serde_json::Value;
 
 use super::{Api, Route, failure, openai, owned, texts};
@@ -9,7 +10,14 @@ use crate::json::Json;
 use crate::message::{Message, Part, role};
 use crate::request::{Operation, RequestFacts};
 use crate::response::{Kind, ResponseFacts, Usage, function_tool};
+use crate::unread::UnreadPath;
 use crate::url::{Target, decoded};
+
+/// Vectors.
+const UNREAD_OF_EMBED: &[UnreadPath] = &[&["embedding", "values"], &["embeddings", "*", "values"]];
+
+/// Alternatives to tokens.
+const UNREAD: &[UnreadPath] = &[&["candidates", "*", "logprobsResult", "topCandidates"]];
 
 #[derive(Debug)]
 pub(super) struct GenerateContent;
@@ -56,6 +64,10 @@ impl Api for GenerateContent {
             facts.messages.push(Message::of(role(content.get("role").as_str()), parts.iter().map(part).collect()));
         }
         facts.tools = body.get("tools").items().iter().flat_map(tools).collect();
+    }
+
+    fn unread(&self) -> &'static [UnreadPath] {
+        UNREAD
     }
 
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
@@ -109,7 +121,10 @@ fn tools(tool: &Json<'_>) -> Vec<Value> {
     });
     let own =
         tool.members().iter().filter(|(key, _)| !matches!(&**key, "functionDeclarations" | "function_declarations"));
-    declared.chain(own.map(|(key, value)| openai::named(value, key, None))).collect()
+    // The key becomes the name of the tool, so only here is it known to hold a credential.
+    let is_secret = |key: &str| matches!(Place::Body.member(key), Place::Credential | Place::Environment);
+    let shown = |key: &str, value| if is_secret(key) { &Json::Null } else { value };
+    declared.chain(own.map(|(key, value)| openai::named(shown(key, value), key, None))).collect()
 }
 
 /// A schema whose types are in capitals, or numbers, as one of JSON Schema.
@@ -258,6 +273,10 @@ impl Api for Embed {
             let parts = request.get("content").get("parts").items().iter().map(part).collect();
             facts.messages.push(Message::of("user", parts));
         }
+    }
+
+    fn unread(&self) -> &'static [UnreadPath] {
+        UNREAD_OF_EMBED
     }
 
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {

@@ -9,6 +9,7 @@ use crate::api::{Api, Route};
 use crate::json::Json;
 use crate::request::RequestFacts;
 use crate::response::ResponseFacts;
+use crate::unread::UnreadPath;
 use crate::url::Target;
 
 /// Asks an API, and takes a panic for no answer. What it had filled in by then stays.
@@ -29,6 +30,10 @@ impl<A: Api> Api for Guarded<A> {
 
     fn request(&self, target: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
         let _ = asked(|| self.0.request(target, body, facts));
+    }
+
+    fn unread(&self) -> &'static [UnreadPath] {
+        asked(|| self.0.unread()).unwrap_or_default()
     }
 
     fn headers(&self, headers: &HeaderMap, facts: &mut ResponseFacts) {

@@ -20,6 +20,7 @@ use http::HeaderMap;
 use crate::json::Json;
 use crate::request::{Operation, RequestFacts};
 use crate::response::ResponseFacts;
+use crate::unread::UnreadPath;
 use crate::url::Target;
 
 pub(crate) use guarded::Guarded;
@@ -67,6 +68,16 @@ pub trait Api: fmt::Debug + Send + Sync {
 
     /// Reads a request. The body is null where it could not be read.
     fn request(&self, target: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts);
+
+    /// Paths of a response document whose values are not read but for their length: vectors, alternatives to the tokens that
+    /// were chosen. `"*"` stands for each element of a list. At the end of a path a list becomes the count of its elements
+    /// ([`Json::count`]) and a text that of its bytes, so that they take no memory; other values are kept. Default: none.
+    ///
+    /// At most 64 paths are followed. A path leads from the top of the document, so a member of the same name elsewhere, such
+    /// as in the arguments of a tool, is not touched.
+    fn unread(&self) -> &'static [UnreadPath] {
+        &[]
+    }
 
     /// Reads the head of a response.
     fn headers(&self, headers: &HeaderMap, facts: &mut ResponseFacts) {

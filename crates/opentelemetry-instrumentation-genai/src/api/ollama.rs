@@ -5,7 +5,18 @@ use crate::json::Json;
 use crate::message::{Message, Part};
 use crate::request::{Operation, RequestFacts};
 use crate::response::{Kind, ResponseFacts, Usage};
+use crate::unread::UnreadPath;
 use crate::url::Target;
+
+/// Vectors.
+const UNREAD_OF_EMBED: &[UnreadPath] = &[&["embedding"], &["embeddings", "*"]];
+
+/// The same, and the conversation as tokens.
+const UNREAD_OF_GENERATE: &[UnreadPath] =
+    &[&["logprobs", "*", "bytes"], &["logprobs", "*", "top_logprobs"], &["context"]];
+
+/// Alternatives to tokens.
+const UNREAD_OF_CHAT: &[UnreadPath] = &[&["logprobs", "*", "bytes"], &["logprobs", "*", "top_logprobs"]];
 
 fn here(target: &Target<'_>, names: &[&str]) -> bool {
     names.contains(&target.from_end(0)) && target.from_end(1) == "api"
@@ -76,6 +87,10 @@ impl Api for Chat {
         facts.tools = openai::tools(body.get("tools"));
     }
 
+    fn unread(&self) -> &'static [UnreadPath] {
+        UNREAD_OF_CHAT
+    }
+
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
         response(document, facts);
         let message = document.get("message");
@@ -114,6 +129,10 @@ impl Api for Generate {
         }
     }
 
+    fn unread(&self) -> &'static [UnreadPath] {
+        UNREAD_OF_GENERATE
+    }
+
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
         response(document, facts);
         facts.choice(0).append(Kind::Reasoning, document.get("thinking").as_str().unwrap_or_default());
@@ -138,6 +157,10 @@ impl Api for Embed {
         facts.stream = false;
         facts.dimensions = body.get("dimensions").as_i64();
         facts.messages = super::openai_embeddings::inputs(body.first(&["input", "prompt"]));
+    }
+
+    fn unread(&self) -> &'static [UnreadPath] {
+        UNREAD_OF_EMBED
     }
 
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {

@@ -183,9 +183,11 @@ pub(super) fn usage(usage: &Json<'_>, facts: &mut ResponseFacts) {
     // DeepSeek and Moonshot have what the cache held beside the details.
     let cached = input.get("cached_tokens").as_u64();
     let cached = cached.or_else(|| usage.first(&["prompt_cache_hit_tokens", "cached_tokens"]).as_u64());
+    // Gateways write both names, and zero under the one that is not theirs.
+    let either = |names: [&str; 2]| names.iter().filter_map(|name| usage.get(name).as_u64()).max();
     let mut read = Usage {
-        input: usage.first(&["prompt_tokens", "input_tokens"]).as_u64(),
-        output: usage.first(&["completion_tokens", "output_tokens"]).as_u64(),
+        input: either(["prompt_tokens", "input_tokens"]),
+        output: either(["completion_tokens", "output_tokens"]),
         cache_read: cached,
         cache_creation: input.first(&["cache_write_tokens", "cache_creation_tokens"]).as_u64(),
         reasoning: output.get("reasoning_tokens").as_u64().or_else(|| usage.get("reasoning_tokens").as_u64()),

@@ -6,7 +6,19 @@ use crate::json::Json;
 use crate::message::Part;
 use crate::request::{Operation, RequestFacts};
 use crate::response::{ChoiceMut, Kind, ResponseFacts};
+use crate::unread::UnreadPath;
 use crate::url::Target;
+
+/// Alternatives to tokens, and what vLLM repeats of the prompt.
+const UNREAD: &[UnreadPath] = &[
+    &["choices", "*", "logprobs", "content", "*", "bytes"],
+    &["choices", "*", "logprobs", "content", "*", "top_logprobs"],
+    &["choices", "*", "logprobs", "refusal"],
+    &["choices", "*", "prompt_token_ids"],
+    &["choices", "*", "prompt_logprobs"],
+    &["prompt_token_ids"],
+    &["prompt_logprobs"],
+];
 
 /// Parts of an answer have no numbers of the provider's; tool calls have, from here on.
 const CONTENT: u64 = 1;
@@ -33,6 +45,10 @@ impl Api for Chat {
 
     fn request(&self, target: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
         request(target, body, facts);
+    }
+
+    fn unread(&self) -> &'static [UnreadPath] {
+        UNREAD
     }
 
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {

@@ -6,7 +6,21 @@ use crate::json::Json;
 use crate::message::{Message, Part};
 use crate::request::{Operation, RequestFacts};
 use crate::response::{Kind, ResponseFacts};
+use crate::unread::UnreadPath;
 use crate::url::Target;
+
+/// As in chat, whose answers some gateways mix in.
+const UNREAD: &[UnreadPath] = &[
+    &["choices", "*", "logprobs", "content", "*", "bytes"],
+    &["choices", "*", "logprobs", "content", "*", "top_logprobs"],
+    &["choices", "*", "logprobs", "refusal"],
+    &["choices", "*", "prompt_token_ids"],
+    &["choices", "*", "prompt_logprobs"],
+    &["prompt_token_ids"],
+    &["prompt_logprobs"],
+    &["choices", "*", "logprobs", "top_logprobs"],
+    &["choices", "*", "logprobs", "text_offset"],
+];
 
 #[derive(Debug)]
 pub(super) struct Completions;
@@ -32,6 +46,10 @@ impl Api for Completions {
                 None => Message::of("user", vec![Part::other(each, "tokens")]),
             })),
         }
+    }
+
+    fn unread(&self) -> &'static [UnreadPath] {
+        UNREAD
     }
 
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {

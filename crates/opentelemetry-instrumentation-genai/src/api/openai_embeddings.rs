@@ -7,7 +7,11 @@ use crate::message::{Message, Part};
 use crate::request::{Operation, RequestFacts};
 use crate::response::ResponseFacts;
 use crate::sieve::bytes_cut;
+use crate::unread::UnreadPath;
 use crate::url::Target;
+
+/// Vectors, as numbers or in base64; several for a text where each token has one.
+const UNREAD: &[UnreadPath] = &[&["data", "*", "embedding"], &["data", "*", "embeddings"], &["embedding"]];
 
 #[derive(Debug)]
 pub(super) struct Embeddings;
@@ -27,6 +31,10 @@ impl Api for Embeddings {
         facts.encoding_formats = owned(body.get("encoding_format")).into_iter().collect();
         facts.dimensions = body.first(&["dimensions", "output_dimension"]).as_i64();
         facts.messages = inputs(body.first(&["input", "inputs"]));
+    }
+
+    fn unread(&self) -> &'static [UnreadPath] {
+        UNREAD
     }
 
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {

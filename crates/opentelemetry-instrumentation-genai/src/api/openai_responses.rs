@@ -6,7 +6,22 @@ use crate::json::Json;
 use crate::message::{Message, Part, role};
 use crate::request::{Operation, RequestFacts};
 use crate::response::{Kind, ResponseFacts};
+use crate::unread::UnreadPath;
 use crate::url::Target;
+
+/// Alternatives to tokens, in the answer and in each event that has some.
+const UNREAD: &[UnreadPath] = &[
+    &["logprobs", "*", "bytes"],
+    &["logprobs", "*", "top_logprobs"],
+    &["part", "logprobs", "*", "bytes"],
+    &["part", "logprobs", "*", "top_logprobs"],
+    &["item", "content", "*", "logprobs", "*", "bytes"],
+    &["item", "content", "*", "logprobs", "*", "top_logprobs"],
+    &["output", "*", "content", "*", "logprobs", "*", "bytes"],
+    &["output", "*", "content", "*", "logprobs", "*", "top_logprobs"],
+    &["response", "output", "*", "content", "*", "logprobs", "*", "bytes"],
+    &["response", "output", "*", "content", "*", "logprobs", "*", "top_logprobs"],
+];
 
 #[derive(Debug)]
 pub(super) struct Responses;
@@ -35,6 +50,10 @@ impl Api for Responses {
             None => facts.messages.extend(input.items().iter().map(item)),
         }
         facts.tools = openai::tools(body.get("tools"));
+    }
+
+    fn unread(&self) -> &'static [UnreadPath] {
+        UNREAD
     }
 
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {

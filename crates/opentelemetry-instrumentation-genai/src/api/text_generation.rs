@@ -7,7 +7,21 @@ use crate::json::Json;
 use crate::message::Message;
 use crate::request::{Operation, RequestFacts};
 use crate::response::{Kind, ResponseFacts, Usage};
+use crate::unread::UnreadPath;
 use crate::url::Target;
+
+/// Alternatives to tokens, and the tokens of the prompt.
+const UNREAD_OF_WATSONX: &[UnreadPath] =
+    &[&["results", "*", "input_tokens"], &["results", "*", "generated_tokens", "*", "top_tokens"]];
+
+/// Alternatives to tokens, and the tokens of the prompt.
+const UNREAD_OF_HUGGING_FACE: &[UnreadPath] = &[
+    &["top_tokens"],
+    &["prefill"],
+    &["details", "top_tokens"],
+    &["details", "prefill"],
+    &["details", "best_of_sequences"],
+];
 
 /// <https://huggingface.co/docs/text-generation-inference/reference/api_reference>
 #[derive(Debug)]
@@ -50,6 +64,10 @@ impl Api for HuggingFace {
             output: count(headers, "x-generated-tokens"),
             ..Usage::default()
         });
+    }
+
+    fn unread(&self) -> &'static [UnreadPath] {
+        UNREAD_OF_HUGGING_FACE
     }
 
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
@@ -102,6 +120,10 @@ impl Api for Watsonx {
     }
 
     /// Counts of a stream are sums so far, and the input is told once, and zero after.
+    fn unread(&self) -> &'static [UnreadPath] {
+        UNREAD_OF_WATSONX
+    }
+
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
         facts.set_model(document.get("model_id").as_str());
         facts.set_id(document.get("id").as_str());

@@ -3,7 +3,10 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const WIDE: Mesh = Mesh { text: 1 << 20, document: 1 << 20, short: 0, answer: false };
+/// Paths as an API names them.
+const UNREAD: &[UnreadPath] = &[&["data", "*", "embedding"], &["embeddings", "*"], &["context"], &["top_logprobs"]];
+
+const WIDE: Mesh = Mesh { text: 1 << 20, document: 1 << 20, short: 0, unread: &[] };
 
 fn documents<'a>(mesh: Mesh, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Value> {
     let mut sieve = Sieve::new(mesh);
@@ -64,13 +67,18 @@ fn texts_are_cut_between_characters_and_counted() {
 
 #[test]
 fn what_nobody_reads_of_answers_is_counted() {
-    let mesh = Mesh { answer: true, ..WIDE };
-    let text = r#"{"data":[{"embedding":[0.1,2,3e-4]}],"embeddings":[[1,2],[3,4]],"context":[1,2],"top_logprobs":[{"a":1}],"note":[1]}"#;
-    let expected = json!({ "data": [{ "embedding": ["…[3 more]"] }], "embeddings": [["…[2 more]"], ["…[2 more]"]], "context": ["…[2 more]"], "note": [1] });
+    let mesh = Mesh { unread: UNREAD, ..WIDE };
+    let text = r#"{"data":[{"embedding":[0.1,2,3e-4,NaN]},{"embedding":"QUJD"}],"embeddings":[[1,2],[3,4]],"context":[1,{"a":2}],"top_logprobs":[{"a":1}],"note":[1]}"#;
+    let expected = json!({ "data": [{ "embedding": ["…[4 more]"] }, { "embedding": "…[4 bytes more]" }], "embeddings": [["…[2 more]"], ["…[2 more]"]],
+        "context": ["…[2 more]"], "top_logprobs": ["…[1 more]"], "note": [1] });
     assert_eq!(read(mesh, text), [expected]);
-    assert_eq!(read(mesh, r#"{"embedding":"QUJD"}"#), [json!({ "embedding": "…[4 bytes more]" })]);
-    let kept: Value = serde_json::from_str(r#"{"context":["of","texts"],"top_logprobs":1}"#).unwrap();
-    assert_eq!(read(mesh, &kept.to_string()), [json!({ "context": ["of", "texts"], "top_logprobs": 1 })]);
+    // The same names elsewhere, and other values there, mean nothing.
+    let kept = json!({ "input": { "context": [1], "embedding": "QUJD", "data": [{ "embedding": [2] }] }, "embeddings": { "a": [1] }, "top_logprobs": 1,
+        "context": { "b": [1] }, "data": { "embedding": [3] } });
+    assert_eq!(read(mesh, &kept.to_string()), [kept]);
+    let mut sieve = Sieve::new(mesh);
+    sieve.push(br#"{"data":[{"embedding":"QUJD"}]}"#, &mut |_| {});
+    assert_eq!(sieve.cut(), 0, "it is no content");
 }
 
 #[test]
@@ -130,7 +138,7 @@ proptest! {
 
     #[test]
     fn anything_becomes_json_within_its_bounds(bytes in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(&b"{}[]\":,\\u0dD8 \n1tn"[..])], 0..300), text in 0_usize..40, document in 0_usize..100) {
-        let mesh = Mesh { text, document, short: 0, answer: true };
+        let mesh = Mesh { text, document, short: 0, unread: UNREAD };
         let whole = documents(mesh, [&bytes[..]]);
         prop_assert_eq!(documents(mesh, bytes.chunks(1)), whole);
     }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // not every test uses all of it
 
+pub(crate) mod apis;
+
 use std::collections::BTreeMap;
 
 use http::{HeaderMap, HeaderName};
@@ -82,7 +84,7 @@ impl<'a> Exchange<'a> {
         whole
     }
 
-    fn through(&self, rig: &Rig, pieces: &[&[u8]]) -> Json {
+    pub(crate) fn through(&self, rig: &Rig, pieces: &[&[u8]]) -> Json {
         let request = Request { method: "POST", url: self.url, body: Some(self.request.as_bytes()) };
         let mut call = rig.genai.start(&request).expect("a model call");
         let mut headers = HeaderMap::new();

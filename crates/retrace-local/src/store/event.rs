@@ -46,6 +46,7 @@ pub(super) fn join_upload(database: &Connection, upload: &Upload, version: i64) 
         let event = Told::new(database, version, Way::Joined);
         event.trace(&upload.trace.id, vec![Word::new(fields_of(&sent)?, None)])?;
     }
+    mark_joined(database, &id)?;
     add_spans(database, upload, version)?;
     Ok(is_known)
 }
@@ -82,16 +83,18 @@ pub(super) fn add_spans(database: &Connection, upload: &Upload, version: i64) ->
     Ok(())
 }
 
-/// Whether another process than the one that began the run took it up with this span.
-fn is_taken_up(span: &Span) -> bool {
+/// Returns true if another process than the one that began the run joined it with this span. Clients before
+/// `metadata.otel.joined` only name a service.
+fn joins(span: &Span) -> bool {
     #[derive(Deserialize)]
     struct Metadata {
         otel: Option<SpanOrigin>,
     }
     // Most spans are told apart without a parse.
-    let metadata = span.metadata.as_ref().filter(|json| json.as_str().contains("\"service\":"));
+    let is_candidate = |json: &&Json| json.as_str().contains("\"service\":") || json.as_str().contains("\"joined\":");
     let read = |json: &Json| serde_json::from_str::<Metadata>(json.as_str()).ok();
-    metadata.and_then(read).and_then(|metadata| metadata.otel).is_some_and(|otel| otel.service.is_some())
+    let origin = span.metadata.as_ref().filter(is_candidate).and_then(read).and_then(|metadata| metadata.otel);
+    origin.is_some_and(|otel| otel.joined || otel.service.is_some())
 }
 
 /// Whether anything is known of the spans of a trace.
@@ -271,7 +274,7 @@ impl<'a> Told<'a> {
                 place(seq),
                 self.version
             ])?;
-        if added > 0 && is_taken_up(span) {
+        if added > 0 && joins(span) {
             mark_joined(self.database, &trace_id)?;
         }
         Ok(added > 0)

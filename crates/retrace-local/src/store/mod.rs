@@ -4,6 +4,7 @@
 //! together; each is answered after its commit. [`Reader`] reads in the caller's thread. A file has separate connections
 //! for the two, so that a long write holds up no read; a database in memory has one, which they share.
 
+mod count_once;
 mod event;
 mod job;
 mod otlp;

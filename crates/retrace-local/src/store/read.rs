@@ -5,6 +5,7 @@ use retrace_protocol::{Id, Json, Span, Status, Trace};
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 use serde_json::value::RawValue;
 
+use super::count_once::Counted;
 use super::totals::over_all;
 use super::{Reader, StoreError};
 use crate::ingest::Content;
@@ -159,9 +160,24 @@ fn head_of_span(row: &Row<'_>) -> Result<Stored<Span>, StoreError> {
     Ok(Stored { record, stored_spans: None, live: None, golden: None, content_bytes: content_bytes(row)? })
 }
 
-/// The spans of a trace without content.
-pub(super) fn span_heads(database: &Connection, id: &Id) -> Result<Vec<Span>, StoreError> {
-    spans(database, id, HEAD, |row| Ok(head_of_span(row)?.record))
+/// The spans of a trace without content, with what their metadata adds to their usage.
+pub(super) fn counted_spans(database: &Connection, id: &Id) -> Result<Vec<Counted>, StoreError> {
+    /// Metadata is what a client sent: some of it no JSON function reads.
+    const OF_METADATA: &str = "json_extract(CASE WHEN json_valid(metadata) THEN metadata END,
+        '$.otel.kind', '$.operation', '$.response_id', '$.attributes.\"gen_ai.request.id\"')";
+    spans(database, id, &format!("head, {OF_METADATA}"), |row| {
+        let span = Content::default().into_span(head(row)?)?;
+        let said: Option<String> = row.get(1)?;
+        let said: [Option<serde_json::Value>; 4] =
+            said.and_then(|said| serde_json::from_str(&said).ok()).unwrap_or_default();
+        let [kind, operation, response_id, request_id] = said.map(|said| said?.as_str().map(str::to_owned));
+        Ok(Counted {
+            span,
+            is_server: kind.as_deref() == Some("server"),
+            embeds: operation.is_some_and(|operation| operation.to_ascii_lowercase().contains("embed")),
+            ids: [response_id, request_id],
+        })
+    })
 }
 
 fn spans<T>(

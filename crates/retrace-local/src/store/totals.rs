@@ -3,14 +3,19 @@
 use retrace_protocol::{Id, Trace};
 use rusqlite::{Connection, params};
 
+use super::count_once::{Counted, counted};
 use super::{StoreError, read};
 
-/// Each span has only what counts: what is repeated stands in its metadata.
+/// Sums over the spans of a trace, each usage once: within a process each span has only what counts, and across processes
+/// [`counted`] decides.
 pub(super) fn totals(database: &Connection, id: &Id, with_count: bool) -> Result<Trace, StoreError> {
-    let (mut tokens, mut cost, mut count) = (0_u64, 0.0, 0);
-    for span in read::span_heads(database, id)? {
+    let spans = read::counted_spans(database, id)?;
+    let count = spans.len() as u64;
+    let counts = counted(&spans);
+    let (mut tokens, mut cost) = (0_u64, 0.0);
+    for Counted { span, .. } in spans.iter().zip(counts).filter(|(_, counts)| *counts).map(|(span, _)| span) {
         let used = span.input_tokens.unwrap_or(0).saturating_add(span.output_tokens.unwrap_or(0));
-        (tokens, cost, count) = (tokens.saturating_add(used), cost + span.cost.unwrap_or(0.0), count + 1);
+        (tokens, cost) = (tokens.saturating_add(used), cost + span.cost.unwrap_or(0.0));
     }
     Ok(Trace {
         total_tokens: Some(tokens),

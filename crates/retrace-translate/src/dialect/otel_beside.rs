@@ -7,7 +7,11 @@ use crate::slot::Slot;
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
     keys: &[
+        ("gen_ai.request.id", Slot::RequestId),
         ("gen_ai.usage.cached_tokens", Slot::CacheReadTokens),
+        ("gen_ai.usage.cache_read_tokens", Slot::CacheReadTokens),
+        ("gen_ai.usage.cache_write_tokens", Slot::CacheCreationTokens),
+        ("gen_ai.usage.cache_creation_tokens", Slot::CacheCreationTokens),
         ("gen_ai.usage.cached_input_tokens", Slot::CacheReadTokens),
         ("gen_ai.usage.input_tokens.cached", Slot::CacheReadTokens),
         ("gen_ai.usage.input_tokens.cache_write", Slot::CacheCreationTokens),

@@ -1,5 +1,6 @@
 //! A run that is told while it happens.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::recorder::live_tools::{LiveTools, light, light_weight};
 use crate::recorder::live_totals::LiveTotals;
 use crate::recorder::live_tree::{LiveTree, ROOT};
 use crate::recorder::record::{End, Origin, Own, Place, Said, Top, infer_io};
+use crate::recorder::same_call::CallIdentity;
 use crate::recorder::told::{Told, ToldRun};
 use crate::recorder::tools::{Shower, derived_id};
 use crate::recorder::totals::{Totals, set_apart};
@@ -24,7 +26,7 @@ use crate::recorder::{Live, LiveEvent, Output, Recorded};
 use crate::resource::Resource;
 use crate::scopes::Scopes;
 use crate::selection::SpanSelection;
-use crate::view::SpanView;
+use crate::view::{Kind, SpanView};
 
 /// A run whose local root was seen to begin.
 #[derive(Debug)]
@@ -72,6 +74,8 @@ struct Step {
     session: Option<String>,
     user: Option<String>,
     response_id: Option<String>,
+    request_id: Option<String>,
+    is_server: bool,
     executed_call: Option<String>,
     end: u64,
     /// Its messages showed tools that were not known.
@@ -105,10 +109,24 @@ impl Step {
             session: reading.session(),
             user: reading.user(),
             response_id: reading.response_id(),
+            request_id: reading.request_id(),
+            is_server: reading.view.kind() == Kind::Server,
             executed_call: reading.executed_call(),
             end: reading.view.end_unix_nanos(),
             draft,
             showed,
+        }
+    }
+
+    /// The features by which it is compared with a span above or below it.
+    fn identity(&self, operation: Option<Cow<'static, str>>) -> CallIdentity<'_> {
+        let Draft { span, metadata, .. } = &*self.draft;
+        CallIdentity {
+            is_server: self.is_server,
+            ids: [self.response_id.as_deref(), self.request_id.as_deref()].map(|text| text.map(Cow::Borrowed)),
+            models: [span.model.as_deref(), metadata.request_model.as_deref()].map(|text| text.map(Cow::Borrowed)),
+            operation,
+            tokens: [span.input_tokens, span.output_tokens],
         }
     }
 }
@@ -213,9 +231,10 @@ impl LiveRun {
         let kept = self.tree.get(at).is_some_and(|node| node.kept);
         let mut showed = false;
         let draft = (kept || span.parent().is_local_root()).then(|| {
-            let by = Shower { span_id: span.span_id(), capture_content: voice.options.capture_content };
+            let by = Shower { span_id: span.span_id(), start: span.start_unix_nanos() };
+            let capture = voice.options.capture_content;
             let (tools, scopes) = (&mut self.tools, &mut self.scopes);
-            reading.draft(voice.options, scopes, |tool, answered| showed |= tools.note(&tool, by, answered))
+            reading.draft(voice.options, scopes, |tool, at| showed |= tools.note(&tool, by, at, capture))
         });
         self.hear(at, &reading, draft.as_deref());
         self.hear_run(at, span, draft.as_deref(), true);
@@ -349,8 +368,8 @@ impl LiveRun {
 
     fn tell_end(&mut self, at: usize, mut step: Step, voice: &mut Voice<'_>) {
         let path = self.tree.path(at);
-        let response_id = step.response_id.as_deref();
-        if !self.totals.take(&mut self.tree, at, &path, response_id, &step.draft.span) {
+        let call = step.identity(self.tree.get(at).and_then(|node| node.operation.clone()));
+        if !self.totals.take(&mut self.tree, at, &path, call, &step.draft.span, step.end) {
             set_apart(&mut step.draft);
         }
         self.note_call(at, path.len(), &step);
@@ -383,10 +402,12 @@ impl LiveRun {
             None => self.claims.told(),
         };
         let node = self.tree.get(at);
+        let joins = self.origin.joined && node.is_some_and(|node| node.joined.is_some());
         let own = Own {
             span_id: node.map(|node| node.span_id).unwrap_or_default(),
             is_root,
-            service: node.filter(|node| self.origin.joined && node.joined.is_some()).map(|_| &self.resource.service),
+            joins,
+            service: joins.then_some(&self.resource.service),
             session: step.session.as_deref(),
             user: step.user.as_deref(),
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use retrace_protocol::Span;
 
-use crate::messages::SeenTool;
+use crate::messages::{Position, SeenTool};
 use crate::recorder::tools::{Call, Executed, SeenTools, Shower, missing, returned};
 
 /// What is known of the tools of a live run.
@@ -20,8 +20,8 @@ pub(crate) struct LiveTools {
 
 impl LiveTools {
     /// Notes what the messages of a model call show; returns whether it is news.
-    pub(crate) fn note(&mut self, tool: &SeenTool<'_>, by: Shower, answered: bool) -> bool {
-        let bytes = self.seen.note(tool, by, answered);
+    pub(crate) fn note(&mut self, tool: &SeenTool<'_>, by: Shower, position: Position, capture_content: bool) -> bool {
+        let bytes = self.seen.note(tool, by, position, capture_content);
         self.weight += bytes;
         bytes > 0
     }

@@ -1,38 +1,56 @@
 //! Tokens and cost of a live run, each call once, decided when a span is told.
 //!
 //! The rules are those of [`super::totals`], where they can be: what was told as counting stays counting. So of two
-//! tellings of one call the first counts, even when the later one says more.
+//! tellings of one call the first counts, even when the later one says more, and a server's record of a call counts when it
+//! ends before its client's, whose usage is set apart then.
 
 use std::borrow::Cow;
 
-use foldhash::HashSet;
+use foldhash::HashMap;
 
 use retrace_protocol::Span;
 
 use crate::dialect::Class;
-use crate::recorder::live_tree::LiveTree;
+use crate::recorder::live_tree::{LiveTree, ServedCall};
+use crate::recorder::same_call::{CallIdentity, Interval, Line, is_one_answer};
 use crate::recorder::totals::{Totals, has_usage};
 
 /// Sums over what was told.
 #[derive(Debug, Default)]
 pub(crate) struct LiveTotals {
     pub sum: Totals,
-    /// The provider's ids of answers that count.
-    answers: HashSet<String>,
+    /// The calls that count, by the provider's id of their answer, sorted by their ends.
+    answers: HashMap<String, Vec<Answer>>,
     weight: usize,
 }
 
+/// A model call that counts.
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    at: usize,
+    interval: Interval,
+}
+
+impl Answer {
+    fn end(&self) -> u64 {
+        self.interval.1.max(self.interval.0)
+    }
+}
+
 impl LiveTotals {
-    /// Whether the usage of an ended span counts; if so, it is added. `path` is what stands above it.
+    /// Returns true if the usage of an ended span counts, and adds it then. `path` is what stands above it, `end` the end of
+    /// the span in nanoseconds since 1970 UTC.
     pub(crate) fn take(
         &mut self,
         tree: &mut LiveTree,
         at: usize,
         path: &[usize],
-        response_id: Option<&str>,
+        call: CallIdentity<'_>,
         span: &Span,
+        end: u64,
     ) -> bool {
-        let Some(node) = tree.get(at).filter(|_| has_usage(span)) else { return true };
+        let Some(node) = tree.get_mut(at).filter(|_| has_usage(span)) else { return true };
+        let interval = (node.start, end);
         let operation = node.operation.clone();
         let is_call = node.class == Some(Class::Model);
         let mut counts = match node.class {
@@ -40,6 +58,12 @@ impl LiveTotals {
             Some(Class::Tool | Class::Agent | Class::Action) => !node.repeats,
             None => true,
         };
+        let served = std::mem::take(&mut node.served_inside);
+        if is_call || call.is_server {
+            counts &= !served.iter().any(|inner| inner.call.serves(&call, inner.is_direct));
+        }
+        tree.lighten(served.iter().map(ServedCall::weight).sum());
+        counts &= !is_echo(tree, path, &call);
 
         let mut added = 0;
         // A call around the same call repeats it, unless an agent or a tool stands between the two.
@@ -62,22 +86,102 @@ impl LiveTotals {
         }
         tree.weigh(added);
 
-        // Two libraries that saw the same answer, side by side.
-        if let Some(id) = response_id.filter(|_| is_call && counts) {
-            counts = self.answers.insert(id.to_owned());
-            self.weight += if counts { id.len() + size_of::<String>() } else { 0 };
+        if let Some(id) = call.ids.first().and_then(Option::as_deref).filter(|_| is_call && counts) {
+            counts = self.note_answer(tree, path, id, Answer { at, interval });
         }
         if counts {
             self.sum.add(span);
+            announce_server(tree, path, &call);
+            let identity = (is_call || call.is_server).then(|| Box::new(call.into_owned()));
+            tree.weigh(identity.as_ref().map_or(0, |identity| identity.weight()));
             if let Some(node) = tree.get_mut(at) {
                 node.counts = true;
+                node.identity = identity;
             }
         }
         counts
+    }
+
+    /// Returns true if no call that counts is the same as this one, and notes it then.
+    fn note_answer(&mut self, tree: &LiveTree, path: &[usize], id: &str, answer: Answer) -> bool {
+        if let Some(known) = self.answers.get_mut(id) {
+            // Calls below it are only looked for where there are some.
+            let is_above = tree.get(answer.at).is_some_and(|node| node.repeats);
+            let recent = known.iter().rev().take_while(|other| is_above || other.end() > answer.interval.0);
+            let is_one =
+                |other: &Answer| is_one_answer(line(tree, path, answer.at, other.at), answer.interval, other.interval);
+            if recent.copied().any(|other| is_one(&other)) || has_answer_above(tree, path, id) {
+                return false;
+            }
+            let place = known.partition_point(|other| other.end() <= answer.end());
+            known.insert(place, answer);
+        } else {
+            self.answers.insert(id.to_owned(), vec![answer]);
+            self.weight += id.len() + size_of::<(String, Vec<Answer>)>();
+        }
+        self.weight += size_of::<Answer>();
+        true
     }
 
     /// Bytes that it takes, roughly.
     pub(crate) fn weight(&self) -> usize {
         self.weight
     }
+}
+
+/// Returns true if a span is a server's record of a call that counts already: its client's, above it.
+fn is_echo(tree: &LiveTree, path: &[usize], call: &CallIdentity<'_>) -> bool {
+    let mut is_direct = true;
+    for outer in path.iter().filter_map(|above| tree.get(*above)).take_while(|outer| outer.class != Some(Class::Tool)) {
+        is_direct &= outer.class != Some(Class::Agent);
+        if outer.counts && outer.identity.as_ref().is_some_and(|client| call.serves(client, is_direct)) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Lets the calls above a server's record that counts know of it, but for those of which a tool makes it.
+fn announce_server(tree: &mut LiveTree, path: &[usize], call: &CallIdentity<'_>) {
+    let mut is_direct = true;
+    for above in path.iter().filter(|_| call.is_server) {
+        let Some(outer) = tree.get_mut(*above).filter(|outer| outer.class != Some(Class::Tool)) else { break };
+        is_direct &= outer.class != Some(Class::Agent);
+        if outer.has_ended {
+            continue;
+        }
+        let served = ServedCall { call: Box::new(call.clone().into_owned()), is_direct };
+        let bytes = served.weight();
+        outer.served_inside.push(served);
+        tree.weigh(bytes);
+    }
+}
+
+/// Returns true if a call with this response id counts that stands above, with no tool in between.
+fn has_answer_above(tree: &LiveTree, path: &[usize], id: &str) -> bool {
+    let above = path.iter().filter_map(|above| tree.get(*above)).take_while(|outer| outer.class != Some(Class::Tool));
+    let mut calls = above.filter(|outer| outer.counts && outer.class == Some(Class::Model));
+    calls.any(|outer| {
+        outer.identity.as_ref().is_some_and(|call| call.ids.first().and_then(Option::as_deref) == Some(id))
+    })
+}
+
+/// How a node with this path stands to another one.
+fn line(tree: &LiveTree, path: &[usize], at: usize, other: usize) -> Line {
+    let is_tool = |at: &usize| tree.get(*at).is_some_and(|node| node.class == Some(Class::Tool));
+    let of = |is_through: bool| if is_through { Line::ThroughTool } else { Line::One };
+    if let Some(place) = path.iter().position(|above| *above == other) {
+        return of(path.iter().take(place).any(is_tool));
+    }
+    if !tree.get(at).is_some_and(|node| node.repeats) {
+        return Line::Apart;
+    }
+    let mut is_through = false;
+    for above in tree.above(other) {
+        if above == at {
+            return of(is_through);
+        }
+        is_through |= is_tool(&above);
+    }
+    Line::Apart
 }

@@ -10,6 +10,7 @@ use crate::dialect::Class;
 use crate::reading::Agent;
 use crate::recorder::joined::Joined;
 use crate::recorder::record::{Place, outlived_id};
+use crate::recorder::same_call::CallIdentity;
 use crate::view::Parent;
 
 /// A span of a live run.
@@ -42,6 +43,10 @@ pub(crate) struct LiveNode {
     pub repeats: bool,
     /// The operations of reporting calls below it, down to the next agent or tool.
     pub calls_inside: Vec<Option<Cow<'static, str>>>,
+    /// The features by which it is compared with other spans; set on calls that count.
+    pub identity: Option<Box<CallIdentity<'static>>>,
+    /// Spans of kind SERVER below it that count, down to the next tool.
+    pub served_inside: Vec<ServedCall>,
     /// What is told of it if it never ends and something hangs from it; for a step that is not told when it begins.
     pub waiting: Option<Box<Span>>,
     above: Link,
@@ -53,6 +58,21 @@ impl LiveNode {
     /// Bytes of its names.
     pub(crate) fn label_weight(&self) -> usize {
         self.operation.as_ref().map_or(0, |operation| operation.len()) + self.agent.as_ref().map_or(0, Agent::weight)
+    }
+}
+
+/// A span of kind SERVER with usage that counts.
+#[derive(Debug)]
+pub(crate) struct ServedCall {
+    pub call: Box<CallIdentity<'static>>,
+    /// No agent stands between.
+    pub is_direct: bool,
+}
+
+impl ServedCall {
+    /// Bytes that it takes, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        size_of::<Self>() + self.call.weight()
     }
 }
 
@@ -103,6 +123,8 @@ impl LiveTree {
             counts: false,
             repeats: false,
             calls_inside: Vec::new(),
+            identity: None,
+            served_inside: Vec::new(),
             waiting: None,
             above: Link::Unknown,
             placed: Link::Unknown,
@@ -150,9 +172,14 @@ impl LiveTree {
         self.weight
     }
 
+    /// The nodes above this one, nearest first, as far as is known.
+    pub(crate) fn above(&self, at: usize) -> impl Iterator<Item = usize> {
+        std::iter::successors(self.look_up(at), |at| self.look_up(*at)).take(self.nodes.len())
+    }
+
     /// How many stand above this one, as far as is known.
     pub(crate) fn depth(&self, at: usize) -> usize {
-        std::iter::successors(self.look_up(at), |at| self.look_up(*at)).take(self.nodes.len()).count()
+        self.above(at).count()
     }
 
     /// The nodes above this one, nearest first. From now on nothing else will stand there.

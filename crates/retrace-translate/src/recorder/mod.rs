@@ -15,6 +15,7 @@ mod live_tree;
 mod node;
 mod record;
 mod run;
+mod same_call;
 mod tell;
 mod tied_tools;
 mod told;

@@ -9,7 +9,8 @@ use serde_json::Value as JsonValue;
 use crate::dialect::Class;
 use crate::reading::{Agent, Draft, Reading};
 use crate::recorder::joined::Joined;
-use crate::view::{Parent, SpanView};
+use crate::recorder::same_call::{CallIdentity, Interval};
+use crate::view::{Kind, Parent, SpanView};
 
 /// A span of an open run. Spans that will not be sent are kept as the links between those that will.
 #[derive(Debug)]
@@ -23,6 +24,10 @@ pub(crate) struct Node {
     pub user: Option<String>,
     /// The provider's id of the answer, where no draft says it.
     pub response_id: Option<String>,
+    /// The id under which a server handled the request.
+    pub request_id: Option<String>,
+    /// The span is of kind SERVER.
+    pub is_server: bool,
     pub operation: Option<Cow<'static, str>>,
     pub executed_call: Option<String>,
     /// What it is, sent or not.
@@ -50,6 +55,8 @@ impl Node {
             session: reading.session(),
             user: reading.user(),
             response_id: if draft.is_some() { None } else { reading.response_id() },
+            request_id: reading.request_id(),
+            is_server: span.kind() == Kind::Server,
             operation: reading.operation(),
             executed_call: reading.executed_call(),
             class: reading.class(),
@@ -66,6 +73,24 @@ impl Node {
         self.draft.as_ref().map_or(&self.response_id, |draft| &draft.metadata.response_id).as_deref()
     }
 
+    pub(crate) fn interval(&self) -> Interval {
+        (self.start, self.end)
+    }
+
+    /// The features by which it is compared with a span above or below it.
+    pub(crate) fn identity(&self) -> CallIdentity<'_> {
+        let draft = self.draft.as_ref();
+        let span = draft.map(|draft| &draft.span);
+        let requested = draft.and_then(|draft| draft.metadata.request_model.as_deref());
+        CallIdentity {
+            is_server: self.is_server,
+            ids: [self.response_id().map(Cow::Borrowed), self.request_id.as_deref().map(Cow::Borrowed)],
+            models: [span.and_then(|span| span.model.as_deref()), requested].map(|model| model.map(Cow::Borrowed)),
+            operation: self.operation.clone(),
+            tokens: [span.and_then(|span| span.input_tokens), span.and_then(|span| span.output_tokens)],
+        }
+    }
+
     pub(crate) fn is_model_call(&self) -> bool {
         self.draft.as_ref().is_some_and(|draft| draft.span.span_type == SpanType::LlmCall)
     }
@@ -78,7 +103,7 @@ impl Node {
 
     /// Bytes that it takes, roughly.
     pub(crate) fn weight(&self) -> usize {
-        let labels = [&self.session, &self.user, &self.response_id, &self.executed_call];
+        let labels = [&self.session, &self.user, &self.response_id, &self.request_id, &self.executed_call];
         let operation = self.operation.as_ref().map_or(0, |operation| operation.len());
         let joined = self.joined.as_ref().map_or(0, |joined| joined.weight());
         let agent = self.agent.as_ref().map_or(0, Agent::weight);

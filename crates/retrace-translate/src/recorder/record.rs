@@ -61,6 +61,8 @@ pub(crate) struct Said {
 pub(crate) struct Own<'n> {
     pub span_id: [u8; 8],
     pub is_root: bool,
+    /// The process joins the run of another one with this span.
+    pub joins: bool,
     /// What ran it, where the run does not say so.
     pub service: Option<&'n Service>,
     pub session: Option<&'n str>,
@@ -218,6 +220,7 @@ impl Origin {
         let mut metadata = draft.metadata;
         metadata.otel.remote_parent = place.remote_parent;
         metadata.otel.service = own.service.filter(|service| !service.is_empty()).cloned();
+        metadata.otel.joined = own.joins;
         if span.id.to_otel_span() != Some(own.span_id) {
             metadata.otel.span_id = Some(hex(&own.span_id));
         }

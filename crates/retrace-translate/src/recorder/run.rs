@@ -88,11 +88,12 @@ impl OpenRun {
             self.resource = Arc::clone(resource);
         }
 
-        let by = Shower { span_id: span.span_id(), capture_content: options.capture_content };
+        let by = Shower { span_id: span.span_id(), start: span.start_unix_nanos() };
         let mut seen = 0;
         let (tools, scopes) = (&mut self.tools, &mut self.scopes);
-        let draft = (kept || begins)
-            .then(|| reading.draft(options, scopes, |tool, answered| seen += tools.note(&tool, by, answered)));
+        let draft = (kept || begins).then(|| {
+            reading.draft(options, scopes, |tool, at| seen += tools.note(&tool, by, at, options.capture_content))
+        });
         self.weight += seen;
         self.push(Node { begins, joined: joined.map(Box::new), ..Node::new(span, &reading, draft, kept) });
     }

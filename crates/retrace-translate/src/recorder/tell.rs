@@ -78,10 +78,12 @@ impl Telling<'_> {
             };
             let is_model_call = node.is_model_call();
             let Some(draft) = node.draft.take() else { continue };
+            let joins = joined.is_some() && node.begins;
             let own = Own {
                 span_id: node.span_id,
                 is_root: root == Some(at),
-                service: joined.as_ref().filter(|_| node.begins).map(|_| &run.resource.service),
+                joins,
+                service: joins.then_some(&run.resource.service),
                 session: node.session.as_deref(),
                 user: node.user.as_deref(),
             };

@@ -2,13 +2,20 @@
 //!
 //! Retrace's detectors work on `tool_call` and `tool_result` spans tied by `metadata.tool_call_id` (MAPPING.md, "Tools
 //! seen only inside messages").
+//!
+//! A history also holds the tools of earlier turns of the conversation, which are not of this run. A call is of this run when
+//! an answer of the run contains it, when it stands after the last user message of a history, or when a span of the run
+//! executes it. A result is of this run when it stands after the last user message of a history, within an answer, or in the
+//! history of a model call that began after a call of this run with its id.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use retrace_protocol::metadata::SpanMetadata;
 use retrace_protocol::{Id, Json, Span, SpanType, Timestamp};
+use serde_json::value::RawValue;
 
-use crate::messages::{Seen, SeenTool, embedded};
+use crate::messages::{Position, Seen, SeenTool, embedded};
 
 /// What messages showed of the tools of one run. Histories are sent again and again; what was seen first holds.
 #[derive(Debug, Default)]
@@ -19,28 +26,51 @@ pub(crate) struct SeenTools {
 /// One tool call.
 #[derive(Debug, Default)]
 struct Tool {
+    /// The call, where the messages show that it is of this run.
     call: Option<Shown>,
+    /// The result, where its position alone shows that it is of this run.
     result: Option<Shown>,
+    /// Results before the last user message of a history: of an earlier turn, or of this run when the run itself added that
+    /// message.
+    earlier: Vec<Earlier>,
+    /// The model call in whose history a call with this id was met last. Histories are read from their end, but for what
+    /// follows the last user message: a result that is met after the call answers an earlier call with the same id.
+    called_in: Option<Shower>,
     /// All of it was told.
     is_settled: bool,
 }
 
-/// Where and how one half of a call was shown.
-#[derive(Debug)]
+/// One half of a call, and the model call whose messages showed it.
+#[derive(Clone, Debug)]
 struct Shown {
-    name: Option<String>,
-    content: Option<Json>,
-    /// The model call whose messages showed it.
-    by: [u8; 8],
+    half: Half,
+    by: Shower,
     /// Whether the model answered with it; otherwise it was told.
     answered: bool,
 }
 
+/// Name and content of a call or of a result.
+#[derive(Clone, Debug)]
+struct Half {
+    name: Option<String>,
+    content: Option<Json>,
+}
+
+/// A result that histories repeat, with the model calls that have it in their history.
+#[derive(Debug)]
+struct Earlier {
+    name: Option<String>,
+    /// The content as it came. Histories are long and seldom needed: it is read when it is.
+    raw: Option<Box<RawValue>>,
+    by: Vec<Shower>,
+}
+
 /// A model call whose messages are read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shower {
     pub span_id: [u8; 8],
-    pub capture_content: bool,
+    /// Start of its span, in nanoseconds since 1970 UTC.
+    pub start: u64,
 }
 
 /// A call that messages showed.
@@ -54,30 +84,48 @@ pub(crate) struct ShownCall<'s> {
 }
 
 impl SeenTools {
-    /// The calls that have a name.
+    /// The calls of this run that have a name.
     pub(crate) fn calls(&self) -> impl Iterator<Item = ShownCall<'_>> {
         self.by_id.iter().filter_map(|(id, tool)| {
             let call = tool.call.as_ref()?;
-            Some(ShownCall { id, name: call.name.as_deref()?, arguments: call.content.as_ref(), by: call.by })
+            let name = call.half.name.as_deref()?;
+            Some(ShownCall { id, name, arguments: call.half.content.as_ref(), by: call.by.span_id })
         })
     }
 
-    /// Notes a tool, unless it is known already; returns the bytes that were added.
-    pub(crate) fn note(&mut self, tool: &SeenTool<'_>, by: Shower, answered: bool) -> usize {
+    /// Notes a tool, unless it is known already; returns the bytes that were added. Without `capture_content` only its name
+    /// is kept.
+    pub(crate) fn note(&mut self, tool: &SeenTool<'_>, by: Shower, position: Position, capture_content: bool) -> usize {
+        let known = self.by_id.get(&*tool.id);
+        if known.is_some_and(|tool| tool.is_settled) {
+            return 0;
+        }
+        let mut bytes = 0;
+        if matches!(tool.kind, Seen::Call { .. }) && position != Position::Answer {
+            let entry = self.entry(&tool.id);
+            bytes += if entry.called_in.replace(by).is_none() { tool.id.len() } else { 0 };
+        }
         let known = self.by_id.get(&*tool.id);
         let (name, raw, is_known) = match &tool.kind {
+            // A call of an earlier turn is history.
+            Seen::Call { .. } if position == Position::BeforeUser => return bytes,
             Seen::Call { name, arguments } => {
                 (Some(name).filter(|name| !name.is_empty()), *arguments, known.is_some_and(|tool| tool.call.is_some()))
             }
             Seen::Result { name, result } => (name.as_ref(), *result, known.is_some_and(|tool| tool.result.is_some())),
         };
-        if is_known || known.is_some_and(|tool| tool.is_settled) {
-            return 0;
+        if is_known {
+            return bytes;
         }
-        let content = raw.filter(|_| by.capture_content).map(|raw| embedded(raw).to_json());
-        let shown = Shown { name: name.map(|name| name.clone().into_owned()), content, by: by.span_id, answered };
-        let bytes = shown.weight() + tool.id.len();
-        let entry = self.by_id.entry(tool.id.clone().into_owned()).or_default();
+        let raw = raw.filter(|_| capture_content);
+        let entry = self.entry(&tool.id);
+        if position == Position::BeforeUser {
+            return entry.note_earlier(name.map(|name| &**name), raw, by, tool.id.len());
+        }
+        let content = raw.map(|raw| embedded(raw).to_json());
+        let half = Half { name: name.map(|name| name.clone().into_owned()), content };
+        let shown = Shown { half, by, answered: position == Position::Answer };
+        bytes += shown.weight() + tool.id.len();
         match tool.kind {
             Seen::Call { .. } => entry.call = Some(shown),
             Seen::Result { .. } => entry.result = Some(shown),
@@ -85,25 +133,21 @@ impl SeenTools {
         bytes
     }
 
+    fn entry(&mut self, id: &str) -> &mut Tool {
+        self.by_id.entry(id.to_owned()).or_default()
+    }
+
     /// Bytes that it takes, roughly: the sum of what [`SeenTools::note`] said.
     pub(crate) fn weight(&self) -> usize {
-        let halves = |tool: &Tool| tool.call.iter().chain(&tool.result).map(Shown::weight).sum::<usize>();
-        self.by_id
-            .iter()
-            .map(|(id, tool)| {
-                halves(tool) + id.len() * (usize::from(tool.call.is_some()) + usize::from(tool.result.is_some()))
-            })
-            .sum()
+        self.by_id.iter().filter(|(_, tool)| !tool.is_settled).map(|(id, tool)| tool.weight(id.len())).sum()
     }
 
     /// All of this call was told: what was noted is not needed, and no more is noted. Returns the bytes that were given
     /// back, and those that were taken.
     pub(crate) fn settle(&mut self, call_id: &str) -> (usize, usize) {
         let tool = self.by_id.entry(call_id.to_owned()).or_default();
-        let halves = [tool.call.take(), tool.result.take()];
-        let freed = halves.iter().flatten().map(|shown| shown.weight() + call_id.len()).sum();
-        tool.is_settled = true;
-        (freed, size_of::<Tool>() + call_id.len())
+        let noted = std::mem::replace(tool, Tool { is_settled: true, ..Tool::default() });
+        (noted.weight(call_id.len()), size_of::<Tool>() + call_id.len())
     }
 
     pub(crate) fn is_settled(&self, call_id: &str) -> bool {
@@ -116,22 +160,96 @@ impl SeenTools {
         for (id, tool) in self.by_id {
             for (half, is_call) in [(tool.call, true), (tool.result, false)] {
                 let Some(shown) = half else { continue };
-                let side = if is_taken(&shown.by) { &mut taken } else { &mut rest };
+                let side = if is_taken(&shown.by.span_id) { &mut taken } else { &mut rest };
                 let entry = side.by_id.entry(id.clone()).or_default();
                 *(if is_call { &mut entry.call } else { &mut entry.result }) = Some(shown);
+            }
+            for Earlier { name, raw, by } in tool.earlier {
+                let (of_taken, of_rest): (Vec<_>, Vec<_>) = by.into_iter().partition(|by| is_taken(&by.span_id));
+                for (side, by) in [(&mut taken, of_taken), (&mut rest, of_rest)] {
+                    if !by.is_empty() {
+                        let earlier = Earlier { name: name.clone(), raw: raw.clone(), by };
+                        side.by_id.entry(id.clone()).or_default().earlier.push(earlier);
+                    }
+                }
             }
         }
         (rest, taken)
     }
 }
 
-impl Shown {
-    fn weight(&self) -> usize {
-        size_of::<Self>()
-            + self.content.as_ref().map_or(0, |json| json.as_str().len())
-            + self.name.as_ref().map_or(0, String::len)
+impl Tool {
+    /// Notes a result before the last user message of a history. Of several in one history, the first one noted holds, unless
+    /// a call was met before it.
+    fn note_earlier(&mut self, name: Option<&str>, raw: Option<&RawValue>, by: Shower, id_bytes: usize) -> usize {
+        if self.called_in == Some(by) || self.earlier.iter().any(|earlier| earlier.by.last() == Some(&by)) {
+            return 0;
+        }
+        let is_same = |earlier: &&mut Earlier| {
+            earlier.name.as_deref() == name && earlier.raw.as_deref().map(RawValue::get) == raw.map(RawValue::get)
+        };
+        if let Some(earlier) = self.earlier.iter_mut().find(is_same) {
+            earlier.by.push(by);
+            return size_of::<Shower>();
+        }
+        let earlier = Earlier { name: name.map(str::to_owned), raw: raw.map(RawValue::to_owned), by: vec![by] };
+        let bytes = earlier.weight() + id_bytes;
+        self.earlier.push(earlier);
+        bytes
+    }
+
+    /// Bytes that it takes, roughly, under an id of so many bytes.
+    fn weight(&self, id_bytes: usize) -> usize {
+        let halves = self.call.iter().chain(&self.result).map(|shown| shown.weight() + id_bytes);
+        let earlier = self.earlier.iter().map(|earlier| earlier.weight() + id_bytes);
+        let met = self.called_in.map_or(0, |_| id_bytes);
+        halves.chain(earlier).sum::<usize>() + met
+    }
+
+    /// The result of this run, with the model call that showed it first; `executed` is the span that executes the call.
+    ///
+    /// A result before the last user message of a history is of this run only when the model call with that history began
+    /// after the call that it answers: what an earlier model call had in its history is of an earlier turn, which may have
+    /// used the same id.
+    fn result(&self, executed: Option<&Span>) -> Option<Cow<'_, Shown>> {
+        if let Some(result) = &self.result {
+            return Some(Cow::Borrowed(result));
+        }
+        let called = self.call.as_ref().map(|call| call.by);
+        let since = match (executed, called) {
+            (Some(executed), _) => executed.started_at.unix_micros()?,
+            (None, Some(called)) => called.start / NANOS_PER_MICRO,
+            (None, None) => return None,
+        };
+        let showers = self.earlier.iter().flat_map(|earlier| earlier.by.iter().map(move |by| (earlier, *by)));
+        let later = showers.filter(|(_, by)| by.start / NANOS_PER_MICRO >= since && Some(*by) != called);
+        let (earlier, by) = later.min_by_key(|(_, by)| (by.start, by.span_id))?;
+        let content = earlier.raw.as_deref().map(|raw| embedded(raw).to_json());
+        let half = Half { name: earlier.name.clone(), content };
+        Some(Cow::Owned(Shown { half, by, answered: false }))
     }
 }
+
+impl Half {
+    fn weight(&self) -> usize {
+        self.content.as_ref().map_or(0, |json| json.as_str().len()) + self.name.as_ref().map_or(0, String::len)
+    }
+}
+
+impl Shown {
+    fn weight(&self) -> usize {
+        size_of::<Self>() + self.half.weight()
+    }
+}
+
+impl Earlier {
+    fn weight(&self) -> usize {
+        let raw = self.raw.as_ref().map_or(0, |raw| raw.get().len());
+        size_of::<Self>() + raw + self.name.as_ref().map_or(0, String::len) + self.by.len() * size_of::<Shower>()
+    }
+}
+
+const NANOS_PER_MICRO: u64 = 1_000;
 
 /// A span of the run that executes a tool, by the id of the call.
 #[derive(Clone, Copy, Debug)]
@@ -160,28 +278,26 @@ pub(crate) fn missing(
     for tool in executed {
         tools.entry(tool.call_id).or_insert((None, &nothing_shown)).0 = Some(tool.span);
     }
-    let shower = |shown: &Shown| calls.iter().find(|call| call.span_id == shown.by).map(|call| call.span);
+    let shower = |by: Shower| calls.iter().find(|call| call.span_id == by.span_id).map(|call| call.span);
     let mut spans = Vec::new();
     for (call_id, (executed, shown)) in tools {
         let asked = shown.call.as_ref().filter(|_| executed.is_none());
         let made = asked.and_then(|asked| {
-            let mut span = shown_by(trace_id, call_id, SpanType::ToolCall, asked, shower(asked)?, None);
-            span.input.clone_from(&asked.content);
-            span.model.clone_from(&shower(asked)?.model);
+            let by = shower(asked.by)?;
+            let mut span = shown_by(trace_id, call_id, SpanType::ToolCall, asked, by, None);
+            span.input.clone_from(&asked.half.content);
+            span.model.clone_from(&by.model);
             Some(span)
         });
         let call = executed.or(made.as_ref());
         // A tool that ran and returned says best what it returned; of one that failed the model was told something.
-        let result = match (executed.and_then(|span| returned(trace_id, call_id, span)), &shown.result) {
-            (Some(result), _) => Some(result),
-            (None, Some(told)) => shower(told).map(|by| {
-                let mut result = shown_by(trace_id, call_id, SpanType::ToolResult, told, by, call);
-                result.output.clone_from(&told.content);
-                result.error = call.and_then(|call| call.error.clone());
-                result
-            }),
-            (None, None) => None,
-        };
+        let result = executed.and_then(|span| returned(trace_id, call_id, span)).or_else(|| {
+            let found = shown.result(executed)?;
+            let mut result = shown_by(trace_id, call_id, SpanType::ToolResult, &found, shower(found.by)?, call);
+            result.output.clone_from(&found.half.content);
+            result.error = call.and_then(|call| call.error.clone());
+            Some(result)
+        });
         spans.extend(made);
         spans.extend(result);
     }
@@ -211,7 +327,7 @@ fn shown_by(
 ) -> Span {
     // What the model answers is known when the call ends, what it is told when the call begins.
     let at = by.ended_at.clone().filter(|_| shown.answered).unwrap_or_else(|| by.started_at.clone());
-    let name = shown.name.as_deref().or(call.map(|call| call.name.as_str())).unwrap_or(UNNAMED_TOOL);
+    let name = shown.half.name.as_deref().or(call.map(|call| call.name.as_str())).unwrap_or(UNNAMED_TOOL);
     instant(trace_id, call_id, span_type, name, at, call.unwrap_or(by))
 }
 

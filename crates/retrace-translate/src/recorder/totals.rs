@@ -1,9 +1,10 @@
 //! Tokens and cost of a run, each call once.
 //!
-//! Agents and outer spans repeat what their children used, and two libraries may record the same call. What is repeated
-//! stays readable on its span, as `metadata.usage`, but does not count.
+//! Agents and outer spans repeat what their children used, two libraries may record the same call, and a server may record the
+//! call of its client ([`super::same_call`] has the rules). What is repeated stays readable on its span, as `metadata.usage`, but
+//! does not count.
 
-use foldhash::{HashMap, HashMapExt as _};
+use foldhash::{HashMap, HashMapExt as _, HashSet};
 use smallvec::{SmallVec, smallvec};
 
 use retrace_protocol::Span;
@@ -12,6 +13,7 @@ use retrace_protocol::metadata::Usage;
 use crate::dialect::Class;
 use crate::reading::Draft;
 use crate::recorder::node::Node;
+use crate::recorder::same_call::{Line, is_one_answer};
 use crate::recorder::tree::Tree;
 
 /// Sums over a run.
@@ -26,6 +28,8 @@ pub(crate) fn counted(nodes: &[Node], tree: &Tree<'_>) -> Vec<bool> {
     let mut counts: Vec<bool> = nodes.iter().map(reports).collect();
     let mut innermost_first: Vec<usize> = (0..nodes.len()).filter(|at| counts.get(*at) == Some(&true)).collect();
     innermost_first.sort_by_cached_key(|at| std::cmp::Reverse(tree.depth(*at)));
+    let echoes: Vec<bool> = (0..nodes.len()).map(|at| is_echo(nodes, tree, at)).collect();
+    let echoes = |at: usize| echoes.get(at) == Some(&true);
 
     // What stands for the calls inside of each call, so far.
     let mut inside: HashMap<usize, SmallVec<[usize; 2]>> = HashMap::new();
@@ -33,6 +37,7 @@ pub(crate) fn counted(nodes: &[Node], tree: &Tree<'_>) -> Vec<bool> {
         let Some(node) = nodes.get(at) else { continue };
         let mut stand_for: SmallVec<[usize; 2]> = smallvec![at];
         match inside.remove(&at).as_deref() {
+            _ if echoes(at) => set(&mut counts, at, false),
             None => {}
             // One call told twice: the telling that knows what was said counts, else the inner one.
             Some([inner]) if says_more(nodes, at, *inner) => set(&mut counts, *inner, false),
@@ -43,13 +48,13 @@ pub(crate) fn counted(nodes: &[Node], tree: &Tree<'_>) -> Vec<bool> {
         }
         // A call around the same call repeats it, unless an agent or a tool stands between the two.
         let mut outer_call = None;
-        let mut same_call = is_call(node);
+        let mut same_call = is_call(node) && !echoes(at);
         for above in tree.above(at) {
             let Some(outer) = nodes.get(above) else { break };
             match outer.class {
                 None => {}
                 Some(Class::Model) if same_call && reports(outer) && outer.operation == node.operation => {
-                    outer_call.get_or_insert(above);
+                    outer_call = outer_call.or((!echoes(above)).then_some(above));
                 }
                 Some(Class::Model) => {}
                 Some(Class::Tool | Class::Agent | Class::Action) => {
@@ -62,20 +67,97 @@ pub(crate) fn counted(nodes: &[Node], tree: &Tree<'_>) -> Vec<bool> {
             inside.entry(outer).or_default().extend(stand_for);
         }
     }
-
-    // Two libraries that saw the same answer, side by side.
-    let mut answers: HashMap<&str, usize> = HashMap::new();
-    for (at, node) in nodes.iter().enumerate().filter(|(_, node)| is_call(node)) {
-        let Some(id) = node.response_id().filter(|_| counts.get(at) == Some(&true)) else { continue };
-        let best = *answers.entry(id).or_insert(at);
-        if best == at {
-            continue;
-        }
-        let (wins, loses) = if says_more(nodes, at, best) { (at, best) } else { (best, at) };
-        answers.insert(id, wins);
-        set(&mut counts, loses, false);
-    }
+    count_answers_once(nodes, tree, &mut counts);
     counts
+}
+
+/// Returns true if a span is a server's record of a call that a span above it records from the client's side.
+fn is_echo(nodes: &[Node], tree: &Tree<'_>, at: usize) -> bool {
+    let Some(node) = nodes.get(at).filter(|node| node.is_server && reports(node)) else { return false };
+    let own = node.identity();
+    let mut is_direct = true;
+    for outer in tree.above(at).filter_map(|above| nodes.get(above)) {
+        match outer.class {
+            // A call that a tool makes is another call.
+            Some(Class::Tool) => return false,
+            Some(Class::Agent) => is_direct = false,
+            _ => {}
+        }
+        if (is_call(outer) || outer.is_server) && reports(outer) && own.serves(&outer.identity(), is_direct) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Of two spans with the same response id that are one call, such as those of two libraries side by side, one counts: the one
+/// that has content, else the one that ended first.
+fn count_answers_once(nodes: &[Node], tree: &Tree<'_>, counts: &mut [bool]) {
+    let mut calls: Vec<usize> = (0..nodes.len())
+        .filter(|at| counts.get(*at) == Some(&true))
+        .filter(|at| nodes.get(*at).is_some_and(|node| is_call(node) && node.response_id().is_some()))
+        .collect();
+    calls.sort_by_cached_key(|at| (nodes.get(*at).map(|node| node.end.max(node.start)), *at));
+    let mut by_id: HashMap<&str, Vec<usize>> = HashMap::new();
+    for at in &calls {
+        if let Some(id) = nodes.get(*at).and_then(Node::response_id) {
+            by_id.entry(id).or_default().push(*at);
+        }
+    }
+    for calls in by_id.into_values().filter(|calls| calls.len() > 1) {
+        let above: HashSet<usize> = calls.iter().flat_map(|at| tree.above(*at)).collect();
+        // Those that count so far, by their ends.
+        let mut counting: Vec<usize> = Vec::with_capacity(calls.len());
+        for at in calls {
+            let same = same_answers(nodes, tree, &counting, at, above.contains(&at));
+            match same.as_slice() {
+                [] => counting.push(at),
+                [other] if says_more(nodes, at, *other) => {
+                    set(counts, *other, false);
+                    counting.retain(|counting| counting != other);
+                    counting.push(at);
+                }
+                _ => set(counts, at, false),
+            }
+        }
+    }
+}
+
+/// Those of `counting`, sorted by their ends, that are one call with `at`, which ended last and has the same response id.
+/// `is_above` is true if some call with that id stands below it.
+fn same_answers(
+    nodes: &[Node],
+    tree: &Tree<'_>,
+    counting: &[usize],
+    at: usize,
+    is_above: bool,
+) -> SmallVec<[usize; 2]> {
+    let Some(own) = nodes.get(at).map(Node::interval) else { return SmallVec::new() };
+    let interval = |at: usize| nodes.get(at).map_or((0, 0), Node::interval);
+    let end = |at: usize| interval(at).1.max(interval(at).0);
+    let recent = counting.iter().rev().take_while(|other| is_above || end(**other) > own.0).copied();
+    let is_one = |other: &usize| is_one_answer(line(nodes, tree, at, *other), own, interval(*other));
+    let mut same: SmallVec<[usize; 2]> = recent.filter(is_one).collect();
+    // One above it may have ended before it began.
+    let ended = tree.above(at).filter(|above| end(*above) <= own.0 && counting.contains(above));
+    let ended: SmallVec<[usize; 2]> = ended.filter(|above| is_one(above) && !same.contains(above)).collect();
+    same.extend(ended);
+    same
+}
+
+/// How two nodes stand to each other.
+fn line(nodes: &[Node], tree: &Tree<'_>, one: usize, other: usize) -> Line {
+    let walk = |lower: usize, upper: usize| {
+        let mut through_tool = false;
+        for above in tree.above(lower) {
+            if above == upper {
+                return Some(if through_tool { Line::ThroughTool } else { Line::One });
+            }
+            through_tool |= nodes.get(above).is_some_and(|node| node.class == Some(Class::Tool));
+        }
+        None
+    };
+    walk(one, other).or_else(|| walk(other, one)).unwrap_or(Line::Apart)
 }
 
 fn is_call(node: &Node) -> bool {

@@ -5,7 +5,8 @@
 //! FOLDER has the recordings and `truth.json`, the facts that each span must carry; it is not part of this repository.
 //! CONVENTIONS is a copy of the semantic conventions: with it, what spans hold is checked against the JSON schemas there.
 //! Every exchange goes through every adapter, its response cut in four ways. The facts must be those of the truth, and the
-//! bytes at the caller those of the recording. Printed is what was right, wrong and missing, by provider and by field.
+//! bytes at the caller those of the recording; the content must be the same for every cut, without credentials in tool
+//! definitions. Printed is what was right, wrong and missing, by provider and by field.
 
 // Indexing JSON does not panic: what is not there is null.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::indexing_slicing)]
@@ -22,7 +23,10 @@ use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 
+use genai_redact::Place;
 use opentelemetry_instrumentation_genai::{Capture, Instrumentation};
+use opentelemetry_sdk::trace::SpanData;
+use serde_json::Value as Json;
 
 use crate::adapters::{ADAPTERS, Seen};
 use crate::exchange::Split;
@@ -58,6 +62,7 @@ async fn run(folder: &Path, conventions: Option<&Path>, seed: u64) -> Result<boo
     let genai = Instrumentation::builder().with_tracer_provider(&provider).with_capture(Capture::SpanOnly).build();
     let mut tally = Tally::default();
     for (place, exchange) in exchanges.iter().enumerate() {
+        let mut first = None;
         for adapter in ADAPTERS {
             for split in Split::ALL {
                 let seen = adapter.send(&genai, exchange, &server.url(place, split), split, seed).await?;
@@ -66,6 +71,7 @@ async fn run(folder: &Path, conventions: Option<&Path>, seed: u64) -> Result<boo
                 match spans.take().as_slice() {
                     [span] => {
                         truth::compare(exchange, span, &mut tally, &caller);
+                        check_content(&caller, span, &mut first, &mut tally);
                         if let Some(schemas) = &schemas {
                             schemas.check(span, &mut tally, &caller);
                         }
@@ -83,6 +89,19 @@ async fn run(folder: &Path, conventions: Option<&Path>, seed: u64) -> Result<boo
     );
     tally.print();
     Ok(tally.is_clean())
+}
+
+/// Content is the same however the response was cut, and tool definitions hold no credential.
+fn check_content(caller: &str, span: &SpanData, first: &mut Option<[Json; 4]>, tally: &mut Tally) {
+    const CONTENT: [&str; 4] =
+        ["gen_ai.input.messages", "gen_ai.output.messages", "gen_ai.system_instructions", "gen_ai.tool.definitions"];
+    let content = CONTENT.map(|key| spans::attribute(span, key));
+    if content[3].as_str().is_some_and(|tools| genai_redact::json(tools, Place::Body).is_some()) {
+        tally.fault(caller, "a credential in gen_ai.tool.definitions");
+    }
+    if *first.get_or_insert_with(|| content.clone()) != content {
+        tally.fault(caller, "other content than when it was cut otherwise");
+    }
 }
 
 fn check_caller(caller: &str, exchange: &exchange::Exchange, seen: &Seen, tally: &mut Tally) {

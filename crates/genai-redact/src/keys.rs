@@ -1,0 +1,310 @@
+//! Names of members, headers and parameters whose value is a credential.
+
+/// How a name is compared. Case and everything but letters and digits are ignored: `x-api-key`, `xApiKey`, `X_API_KEY`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// The name is this.
+    Whole,
+    /// The name ends with this: `openai_api_key` with `apikey`.
+    End,
+    /// The name is this and the value an object, all of whose members may be credentials.
+    Members,
+    /// The name of a parameter of a URL is this.
+    Parameter,
+}
+
+/// A row of [`CREDENTIALS`].
+#[derive(Clone, Copy, Debug)]
+pub struct Credential {
+    /// The name, in lower case and without anything but letters and digits.
+    pub name: &'static str,
+    /// How it is compared.
+    pub by: Match,
+    /// An API that has it.
+    pub source: &'static str,
+}
+
+const fn row(name: &'static str, by: Match, source: &'static str) -> Credential {
+    Credential { name, by, source }
+}
+
+use Match::{End, Members, Parameter, Whole};
+
+/// Names whose value is a credential, and for each an API that has it.
+pub static CREDENTIALS: &[Credential] = &[
+    // Headers and tokens of tools that a provider calls.
+    row(
+        "authorization",
+        End,
+        "OpenAI Responses `tools[].authorization` (type mcp): platform.openai.com/docs/guides/tools-remote-mcp; xAI and Groq alike; the header of RFC 9110",
+    ),
+    row(
+        "headers",
+        End,
+        "OpenAI Responses `tools[].headers`, xAI `extra_headers`, LiteLLM `extra_headers`: docs.litellm.ai/docs/completion/input",
+    ),
+    row(
+        "authorizationtoken",
+        End,
+        "Anthropic `mcp_servers[].authorization_token`: docs.claude.com/en/docs/agents-and-tools/mcp-connector",
+    ),
+    row(
+        "domainsecrets",
+        End,
+        "OpenAI `container.network_policy.domain_secrets[].value`: platform.openai.com/docs/guides/tools-shell",
+    ),
+    row("useraccesstoken", End, "Cohere `connectors[].user_access_token`: docs.cohere.com/reference/chat-v1"),
+    row(
+        "env",
+        Members,
+        "MCP servers over stdio `mcpServers.*.env`: modelcontextprotocol.io/docs/develop/connect-local-servers",
+    ),
+    row("environmentvariables", Members, "the same, as some clients name it"),
+    // Keys of APIs.
+    row(
+        "apikey",
+        End,
+        "`x-api-key` (Anthropic), `x-goog-api-key` (Gemini), `api-key` (Azure), `api_key` (LiteLLM, Azure `data_sources`), `encoded_api_key` (Azure), `x-portkey-api-key`",
+    ),
+    row(
+        "apikeystring",
+        End,
+        "Vertex `apiAuth.apiKeyConfig.apiKeyString`: cloud.google.com/vertex-ai/docs/reference/rest/v1beta1/ApiAuth",
+    ),
+    row(
+        "apikeysecret",
+        End,
+        "Vertex `authConfig.apiKeyConfig.apiKeySecret`: cloud.google.com/vertex-ai/docs/reference/rest/v1beta1/AuthConfig",
+    ),
+    row(
+        "apitoken",
+        End,
+        "Cloudflare Workers AI `api_token`, Replicate: docs.litellm.ai/docs/providers/cloudflare_workers",
+    ),
+    row(
+        "subscriptionkey",
+        End,
+        "Azure API Management `Ocp-Apim-Subscription-Key`: learn.microsoft.com/azure/api-management/api-management-subscriptions",
+    ),
+    row(
+        "virtualkey",
+        End,
+        "Portkey `virtual_key`, `x-portkey-virtual-key`: portkey.ai/docs/api-reference/inference-api/headers",
+    ),
+    row("masterkey", End, "LiteLLM `master_key`: docs.litellm.ai/docs/proxy/virtual_keys"),
+    row("heliconeauth", End, "Helicone `Helicone-Auth`: docs.helicone.ai/helicone-headers/header-directory"),
+    row("byok", Whole, "Vercel AI Gateway `providerOptions.gateway.byok`: vercel.com/docs/ai-gateway/byok"),
+    // Tokens of OAuth and its kin.
+    row("accesstoken", End, "Azure `authentication.access_token`, Vertex `oauthConfig.accessToken`, RFC 6749"),
+    row("refreshtoken", End, "RFC 6749 `refresh_token`"),
+    row("idtoken", End, "Vertex `oidcConfig.idToken`"),
+    row("authtoken", End, "Anthropic SDKs `auth_token`: docs.claude.com/en/api/client-sdks"),
+    row("oauthtoken", End, "Claude Code `CLAUDE_CODE_OAUTH_TOKEN`: docs.claude.com/en/docs/claude-code/settings"),
+    row(
+        "bearertoken",
+        End,
+        "AWS `AWS_BEARER_TOKEN_BEDROCK`, `bearer_token`: docs.aws.amazon.com/bedrock/latest/userguide/api-keys.html",
+    ),
+    row(
+        "bearertokenbedrock",
+        End,
+        "AWS `AWS_BEARER_TOKEN_BEDROCK`: docs.aws.amazon.com/bedrock/latest/userguide/api-keys.html",
+    ),
+    row("adtoken", End, "LiteLLM and the Azure SDKs `azure_ad_token`: docs.litellm.ai/docs/providers/azure"),
+    row("githubtoken", End, "GitHub Models `GITHUB_TOKEN`: docs.github.com/en/github-models"),
+    row(
+        "hftoken",
+        End,
+        "Hugging Face `HF_TOKEN`: huggingface.co/docs/huggingface_hub/package_reference/environment_variables",
+    ),
+    row("sastoken", End, "Azure Storage `sas_token`: learn.microsoft.com/azure/storage/common/storage-sas-overview"),
+    row("jwt", Whole, "RFC 7519"),
+    // AWS, Azure and Google.
+    row(
+        "secretaccesskey",
+        End,
+        "AWS `secretAccessKey`, LiteLLM and Portkey `aws_secret_access_key`: docs.litellm.ai/docs/providers/bedrock",
+    ),
+    row("accesskeyid", End, "AWS `accessKeyId`, LiteLLM `aws_access_key_id`"),
+    row("accesskey", End, "AWS `access_key`; Azure Service Bus `SharedAccessKey`"),
+    row("sessiontoken", End, "AWS `sessionToken`, LiteLLM `aws_session_token`"),
+    row(
+        "securitytoken",
+        End,
+        "AWS `X-Amz-Security-Token`: docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html",
+    ),
+    row("identitytoken", End, "LiteLLM `aws_web_identity_token`: docs.litellm.ai/docs/providers/bedrock"),
+    row(
+        "accountkey",
+        End,
+        "Azure Storage `AccountKey`: learn.microsoft.com/azure/storage/common/storage-configure-connection-string",
+    ),
+    row(
+        "connectionstring",
+        End,
+        "Azure `data_sources[].parameters.authentication.connection_string`: learn.microsoft.com/azure/ai-services/openai/references/on-your-data",
+    ),
+    row(
+        "authentication",
+        Whole,
+        "Azure `data_sources[].parameters.authentication` (`key`, `key_id`, `username`, `password`): the same page",
+    ),
+    row("authconfig", End, "Gemini `tools[].googleMaps.authConfig`: ai.google.dev/api/caching; Vertex AuthConfig"),
+    row(
+        "apiauth",
+        End,
+        "Vertex `retrieval.externalApi.apiAuth`: cloud.google.com/vertex-ai/docs/reference/rest/v1beta1/ApiAuth",
+    ),
+    row("credential", End, "AWS `X-Amz-Credential`, `Credential=` of SigV4; LiteLLM `litellm_credential`"),
+    row("credentials", End, "LiteLLM `vertex_credentials`: docs.litellm.ai/docs/providers/vertex"),
+    row("privatekey", End, "Google service accounts `private_key`: cloud.google.com/iam/docs/keys-create-delete"),
+    // Any service.
+    row("auth", Whole, "MCP clients and HTTP clients `auth`"),
+    row(
+        "secret",
+        End,
+        "`client_secret` (RFC 6749, Azure), `azure_entra_client_secret` (Portkey), `signing_secret` (OpenAI webhooks)",
+    ),
+    row("secrets", End, "maps of the above"),
+    row("secretkey", End, "Langfuse `secret_key`: langfuse.com/docs/observability/sdk"),
+    row("signingkey", End, "Svix and Standard Webhooks `signing_key`: standardwebhooks.com"),
+    row("password", End, "Azure `authentication.password` (MongoDB); Vertex `httpBasicAuthConfig`"),
+    row("passwd", End, "the same, abbreviated"),
+    row("pwd", Whole, "the same, of ODBC connection strings"),
+    row("passphrase", End, "keys of TLS clients"),
+    row("cookie", End, "RFC 6265 `Cookie`, `Set-Cookie`"),
+    // Parameters of URLs.
+    row("key", Parameter, "Gemini and all of Google `?key=`: cloud.google.com/docs/authentication/api-keys-use"),
+    row("token", Parameter, "MCP servers with `?token=`"),
+    row("sig", Parameter, "Azure Storage SAS `sig`: learn.microsoft.com/azure/storage/common/storage-sas-overview"),
+    row(
+        "signature",
+        Parameter,
+        "CloudFront and S3 before SigV4 `Signature`: docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/private-content-signed-urls.html",
+    ),
+    row(
+        "xamzsignature",
+        Parameter,
+        "S3 `X-Amz-Signature`: docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html",
+    ),
+    row(
+        "xgoogsignature",
+        Parameter,
+        "Cloud Storage `X-Goog-Signature`: cloud.google.com/storage/docs/access-control/signed-urls",
+    ),
+    row(
+        "code",
+        Parameter,
+        "Azure Functions `?code=`: learn.microsoft.com/azure/azure-functions/function-keys-how-to; OAuth codes (RFC 6749)",
+    ),
+    row("hmac", Parameter, "CDN URLs signed with `hmac`"),
+];
+
+/// Returns how the member of this name is a credential.
+pub(crate) fn matched(name: &str) -> Option<Match> {
+    let last = name.bytes().rev().find(u8::is_ascii_alphanumeric)?.to_ascii_lowercase();
+    let rows = CREDENTIALS.iter().filter(|row| row.by != Parameter && row.name.as_bytes().last() == Some(&last));
+    rows.filter(|row| holds(row, name)).map(|row| row.by).next()
+}
+
+/// Returns true if the value of a member, header or attribute of this name is a credential.
+#[must_use]
+pub fn is_credential(name: &str) -> bool {
+    matches!(matched(name), Some(Whole | End))
+}
+
+/// Returns true if the value of a parameter of a URL of this name is a credential.
+#[must_use]
+pub fn is_credential_parameter(name: &str) -> bool {
+    is_credential(name) || CREDENTIALS.iter().any(|row| row.by == Parameter && holds(row, name))
+}
+
+fn holds(row: &Credential, name: &str) -> bool {
+    ends_with(name, row.name)
+        .is_some_and(|rest| row.by == End || !rest.bytes().any(|byte| byte.is_ascii_alphanumeric()))
+}
+
+/// Returns the part of a name before this end, which is compared without regard to case and separators.
+pub(crate) fn ends_with<'n>(name: &'n str, end: &str) -> Option<&'n str> {
+    let mut letters = name.bytes().enumerate().rev().filter(|(_, byte)| byte.is_ascii_alphanumeric());
+    let mut at = name.len();
+    for wanted in end.bytes().rev() {
+        let (place, byte) = letters.next()?;
+        if byte.to_ascii_lowercase() != wanted {
+            return None;
+        }
+        at = place;
+    }
+    name.get(..at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_is_known() {
+        for name in [
+            "authorization",
+            "Authorization",
+            "proxy-authorization",
+            "x-api-key",
+            "apiKey",
+            "api_key",
+            "OPENAI_API_KEY",
+            "x-goog-api-key",
+            "authorization_token",
+            "extra_headers",
+            "aws_secret_access_key",
+            "sessionToken",
+            "client_secret",
+            "azure_ad_token",
+            "Set-Cookie",
+            "authentication",
+            "vertex_credentials",
+            "connection_string",
+            "apiKeyString",
+        ] {
+            assert!(is_credential(name), "{name}");
+        }
+        for name in [
+            "max_tokens",
+            "token",
+            "next_page_token",
+            "key",
+            "type",
+            "authorized",
+            "author",
+            "signature",
+            "env",
+            "header",
+            "prompt_tokens",
+            "api_key_hash",
+            "",
+            "é",
+            "monkey",
+            "server_url",
+            "cookies_enabled",
+            "user_authentication",
+        ] {
+            assert!(!is_credential(name), "{name}");
+        }
+        assert!(
+            is_credential_parameter("key")
+                && is_credential_parameter("X-Amz-Signature")
+                && !is_credential_parameter("alt")
+        );
+        assert_eq!(matched("env"), Some(Members));
+    }
+
+    #[test]
+    fn the_table_is_normalized_and_has_sources() {
+        for row in CREDENTIALS {
+            assert!(
+                !row.name.is_empty() && row.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()),
+                "{row:?}"
+            );
+            assert!(!row.source.is_empty(), "{row:?}");
+        }
+    }
+}

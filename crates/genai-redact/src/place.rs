@@ -1,0 +1,248 @@
+//! Positions in a document: where a credential may stand, and where a text is left as it is.
+
+use std::borrow::Cow;
+
+use crate::MARKER;
+use crate::keys::{Match, is_credential, matched};
+use crate::{json, text};
+
+/// Position of a value in a request, a response, an error or a span.
+///
+/// [`Place::member`] and [`Place::element`] lead to the values inside; [`Place::text`] redacts a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A request, a response or a tool definition. Credentials are known by their names, in texts by their form; the
+    /// conversation inside is [`Place::Content`].
+    Body,
+    /// A conversation. Members that are credentials by name are redacted, and credentials in URLs of media; texts stay.
+    Content,
+    /// Arguments and results of tools: nothing is redacted.
+    Verbatim,
+    /// An error. In texts credentials are known by their form and by the words before them.
+    Error,
+    /// A text of an application such as a description: credentials are known by their form.
+    Label,
+    /// The URL of media.
+    Url,
+    /// A credential, or all inside is.
+    Credential,
+    /// An object of which the values are credentials.
+    Environment,
+    /// An object whose keys are chosen by an application, such as the parameters of a function.
+    Names,
+    /// The member of [`Place::Names`] that is called as a credential is: a schema, or a credential.
+    Named,
+    /// An error's text, or a message of a conversation.
+    Message,
+    /// A request or a response as JSON, or a text of a conversation.
+    Recorded,
+    /// An element of a list that stands at [`Place::Recorded`], or a part of a message of unknown kind.
+    Item,
+    /// Messages in the shape of Retrace: parts of an unknown kind are [`Place::Item`], all else is text of the conversation.
+    Conversation,
+    /// The content of a message in a [`Place::Conversation`]: a text, or a list of parts.
+    Parts,
+    /// An object of attributes of a span, by their keys: see [`Place::of_attribute`].
+    Attributes,
+}
+
+impl Place {
+    /// Returns the place of the value of an attribute of a span.
+    #[must_use]
+    pub fn of_attribute(key: &str) -> Self {
+        let last = key.rsplit('.').next().unwrap_or(key);
+        if is_credential(last) || is_secret_header(key) {
+            return Self::Credential;
+        }
+        match last {
+            "stacktrace" | "message" | "status_message" | "description" => Self::Error,
+            "arguments" => Self::Verbatim,
+            "value" => Self::Recorded,
+            "query" if key.starts_with("url.") => Self::Url,
+            _ => match Self::Body.member(last) {
+                Self::Content | Self::Message => Self::Recorded,
+                Self::Names => Self::Body,
+                other => other,
+            },
+        }
+    }
+
+    /// Returns the place of a member of an object that stands here.
+    #[must_use]
+    pub fn member(self, name: &str) -> Self {
+        match self {
+            Self::Verbatim | Self::Label | Self::Url => self,
+            Self::Environment => Self::Credential,
+            Self::Credential if matches!(name, "type" | "auth_type" | "authType") => Self::Verbatim,
+            Self::Credential => self,
+            Self::Names if is_credential(name) => Self::Named,
+            Self::Names => Self::Body,
+            Self::Named if matches!(name, "default" | "const" | "enum" | "example" | "examples") => Self::Credential,
+            Self::Named => Self::Body.member(name),
+            Self::Message => Self::Content.member(name),
+            Self::Conversation => match name {
+                "content" => Self::Parts,
+                "tool_calls" | "reasoning" => Self::Verbatim,
+                _ => self,
+            },
+            Self::Item if of_content(name) == Self::Verbatim => Self::Verbatim,
+            Self::Item
+                if matches!(
+                    name,
+                    "thinking" | "reasoning" | "refusal" | "transcript" | "data" | "bytes" | "signature" | "summary"
+                ) =>
+            {
+                Self::Content
+            }
+            Self::Parts => Self::Item.member(name),
+            Self::Recorded | Self::Item => Self::Body.member(name),
+            Self::Attributes => Self::of_attribute(name),
+            Self::Content => of_content(name),
+            Self::Body | Self::Error => match matched(name) {
+                Some(Match::Members) => Self::Environment,
+                Some(_) => Self::Credential,
+                None => self.of_envelope(name),
+            },
+        }
+    }
+
+    /// Returns the place of an element of a list that stands here.
+    #[must_use]
+    pub fn element(self) -> Self {
+        match self {
+            Self::Names | Self::Named => Self::Body,
+            Self::Message => Self::Content,
+            Self::Recorded | Self::Parts => Self::Item,
+            other => other,
+        }
+    }
+
+    fn of_envelope(self, name: &str) -> Self {
+        match name {
+            "properties"
+            | "$defs"
+            | "definitions"
+            | "patternProperties"
+            | "parameter_definitions"
+            | "dependentRequired"
+            | "dependentSchemas"
+            | "dependencies" => Self::Names,
+            "error" | "errors" | "detail" | "error_message" | "errorMessage" | "exception" | "traceback" => Self::Error,
+            "message" | "Message" if self != Self::Error => Self::Message,
+            "messages" | "contents" | "input" | "inputs" | "prompt" | "prompts" | "system" | "instructions"
+            | "systemInstruction" | "system_instruction" | "choices" | "candidates" | "output" | "outputs"
+            | "completion" | "content" | "parts" | "text" | "chat_history" | "documents" | "query" | "texts"
+            | "preamble" | "generated_text" | "generation" | "item" | "delta" | "content_block" | "input_messages"
+            | "output_messages" | "tool_results"
+                if self != Self::Error =>
+            {
+                Self::Content
+            }
+            "arguments" => Self::Verbatim,
+            _ => self,
+        }
+    }
+
+    /// Returns the text with its credentials replaced, or `None` where it has none. A text that is a JSON object or list is
+    /// read as that, and one that begins so but was cut by the words in it.
+    #[must_use]
+    pub fn text(self, text: &str) -> Option<String> {
+        let inner = |place| if begins_json(text) { json::part(text, place) } else { None };
+        match self {
+            // Python and JavaScript write what is not there as a text.
+            Self::Credential | Self::Named => {
+                (!matches!(text, "" | MARKER | "None" | "null" | "undefined")).then(|| MARKER.to_owned())
+            }
+            Self::Body | Self::Environment => inner(Self::Body).or_else(|| text::by_form(text)),
+            Self::Error | Self::Message => inner(Self::Error).or_else(|| text::by_words(text)),
+            Self::Recorded | Self::Item => inner(self),
+            Self::Label => text::by_form(text),
+            Self::Url => match text::url(text) {
+                Cow::Owned(redacted) => Some(redacted),
+                Cow::Borrowed(_) => None,
+            },
+            Self::Content | Self::Verbatim | Self::Names | Self::Attributes | Self::Conversation | Self::Parts => None,
+        }
+    }
+
+    /// Returns true if a number here is a credential.
+    pub(crate) fn hides_numbers(self) -> bool {
+        self == Self::Credential
+    }
+}
+
+/// Returns true if the key of an attribute is that of one header that may be a credential.
+fn is_secret_header(key: &str) -> bool {
+    /// Headers of requests that are none.
+    const PLAIN: [&str; 12] = [
+        "accept",
+        "accept-encoding",
+        "accept-language",
+        "anthropic-beta",
+        "anthropic-version",
+        "connection",
+        "content-length",
+        "content-type",
+        "host",
+        "openai-beta",
+        "user-agent",
+        "x-request-id",
+    ];
+    const SECRET: [&str; 7] = ["auth", "key", "token", "secret", "cookie", "signature", "password"];
+    let named = |name: &str| SECRET.iter().any(|part| name.to_ascii_lowercase().contains(part));
+    match key.split_once("headers.") {
+        Some((before, name)) if !before.contains("response") => {
+            !PLAIN.iter().any(|plain| plain.eq_ignore_ascii_case(name))
+        }
+        Some((_, name)) => named(name),
+        None => key.split_once("header.").is_some_and(|(_, name)| named(name)),
+    }
+}
+
+/// Returns true if a text begins as a JSON object or a list of values does.
+fn begins_json(text: &str) -> bool {
+    let mut bytes = text.bytes().filter(|byte| !byte.is_ascii_whitespace());
+    matches!(bytes.next(), Some(b'{' | b'[')) && matches!(bytes.next(), Some(b'"' | b'{' | b'['))
+}
+
+fn of_content(name: &str) -> Place {
+    match name {
+        "arguments" | "args" | "input" | "parameters" | "partial_json" | "partialArgs" | "response" | "result"
+        | "results" | "output" | "outputs" | "toolResult" | "tool_result" | "functionResponse"
+        | "function_response" => Place::Verbatim,
+        "url" | "uri" | "image_url" | "video_url" | "audio_url" | "file_url" | "fileUri" | "file_uri" | "image"
+        | "server_url" => Place::Url,
+        "error" | "errors" => Place::Error,
+        "tools" | "functions" | "mcp_servers" | "data_sources" => Place::Body,
+        _ if is_credential(name) => Place::Credential,
+        _ => Place::Content,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_attributes_lead_to_places() {
+        for key in [
+            "http.request.header.authorization",
+            "http.request.header.x-my-auth",
+            "llm.headers",
+            "llm.headers.x",
+            "a.api_key",
+        ] {
+            assert_eq!(Place::of_attribute(key), Place::Credential, "{key}");
+        }
+        for (key, place) in [
+            ("exception.message", Place::Error),
+            ("input.value", Place::Recorded),
+            ("gen_ai.prompt", Place::Recorded),
+            ("http.request.header.accept", Place::Body),
+            ("ai.request.headers.user-agent", Place::Body),
+            ("gen_ai.tool.call.arguments", Place::Verbatim),
+        ] {
+            assert_eq!(Place::of_attribute(key), place, "{key}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Decides whether two spans with usage record the same model call.
+//!
+//! Three kinds of evidence exist:
+//!
+//! * **Nesting.** A model call around a model call of the same operation, with no agent or tool between the two, is one call.
+//! * **The provider's id of the answer.** Two model calls with the same response id are one call when one stands above the other
+//!   with no tool in between, or when they overlap in time ([`overlap`]). Calls one after the other are several calls: fixtures and
+//!   caching gateways give one id to many answers.
+//! * **The server's own record.** A span of kind SERVER below the model call of its client repeats it ([`CallIdentity::serves`]).
+
+use std::borrow::Cow;
+
+/// Start and end of a span, in nanoseconds since 1970 UTC.
+pub(crate) type Interval = (u64, u64);
+
+/// Returns true if two spans share more than a point in time: each begins before the other ends.
+///
+/// A span without duration overlaps one that it lies strictly within. An end before the start counts as the start.
+pub(crate) fn overlap(one: Interval, other: Interval) -> bool {
+    one.0 < other.1.max(other.0) && other.0 < one.1.max(one.0)
+}
+
+/// How two spans stand to each other in the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// None is above the other.
+    Apart,
+    /// One is above the other.
+    One,
+    /// One is above the other, with a tool between the two: the call was made by a tool of another call.
+    ThroughTool,
+}
+
+/// Returns true if two model calls with the same response id are one call.
+pub(crate) fn is_one_answer(line: Line, one: Interval, other: Interval) -> bool {
+    match line {
+        Line::One => true,
+        Line::ThroughTool => false,
+        Line::Apart => overlap(one, other),
+    }
+}
+
+/// The features by which a span is compared with one above it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CallIdentity<'a> {
+    /// The span is of kind SERVER.
+    pub is_server: bool,
+    /// Ids of the answer and of the request.
+    pub ids: [Option<Cow<'a, str>>; 2],
+    /// The model that answered, and the one that was requested.
+    pub models: [Option<Cow<'a, str>>; 2],
+    pub operation: Option<Cow<'static, str>>,
+    /// Input and output tokens.
+    pub tokens: [Option<u64>; 2],
+}
+
+impl CallIdentity<'_> {
+    /// Returns true if this span, which stands below `client`, is a server's record of the call that `client` records.
+    ///
+    /// It is of kind SERVER, and has an id in common with the client's span; or the tokens of the two are equal and neither their
+    /// operations nor their models contradict each other. Equal tokens are no evidence when `is_direct` is false: an agent or a tool
+    /// stands between the two.
+    pub(crate) fn serves(&self, client: &CallIdentity<'_>, is_direct: bool) -> bool {
+        if !self.is_server {
+            return false;
+        }
+        let is_same = |one: &Cow<'_, str>, other: &Cow<'_, str>| one == other;
+        if shares(&self.ids, &client.ids, is_same) {
+            return true;
+        }
+        let is_known = |models: &[Option<Cow<'_, str>>; 2]| models.iter().any(Option::is_some);
+        let models = !is_known(&self.models)
+            || !is_known(&client.models)
+            || shares(&self.models, &client.models, |one, other| one.eq_ignore_ascii_case(other));
+        let operations = match (&self.operation, &client.operation) {
+            (Some(own), Some(other)) => own == other,
+            _ => true,
+        };
+        is_direct && operations && models && self.tokens == client.tokens && self.tokens.iter().any(Option::is_some)
+    }
+
+    pub(crate) fn into_owned(self) -> CallIdentity<'static> {
+        let owned = |texts: [Option<Cow<'_, str>>; 2]| texts.map(|text| text.map(|text| Cow::Owned(text.into_owned())));
+        CallIdentity {
+            is_server: self.is_server,
+            ids: owned(self.ids),
+            models: owned(self.models),
+            operation: self.operation,
+            tokens: self.tokens,
+        }
+    }
+
+    /// Bytes that it takes, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        let texts = self.ids.iter().chain(&self.models).flatten().map(|text| text.len()).sum::<usize>();
+        size_of::<Self>() + texts + self.operation.as_ref().map_or(0, |operation| operation.len())
+    }
+}
+
+fn shares<T>(own: &[Option<T>; 2], other: &[Option<T>; 2], is_same: impl Fn(&T, &T) -> bool) -> bool {
+    own.iter().flatten().any(|one| other.iter().flatten().any(|other| is_same(one, other)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn touching_spans_do_not_overlap() {
+        for (one, other, expected) in [
+            ((0, 10), (5, 15), true),
+            ((0, 10), (2, 3), true),
+            ((0, 10), (0, 10), true),
+            ((0, 10), (10, 20), false),
+            ((0, 10), (11, 20), false),
+            ((5, 5), (0, 10), true),
+            ((5, 5), (5, 10), false),
+            ((5, 5), (5, 5), false),
+            ((5, 1), (0, 10), true),
+        ] {
+            assert_eq!((overlap(one, other), overlap(other, one)), (expected, expected), "{one:?} {other:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_repeats_its_client_by_id_or_by_what_it_counts() {
+        let span = |id: &'static str, model: &'static str, tokens: u64| CallIdentity {
+            is_server: true,
+            ids: [Some(id.into()), None],
+            models: [Some(model.into()), None],
+            operation: Some("chat".into()),
+            tokens: [Some(tokens), Some(1)],
+        };
+        let client = span("a", "m", 7);
+        assert!(span("a", "other", 9).serves(&client, false));
+        assert!(span("b", "M", 7).serves(&client, true));
+        assert!(!span("b", "m", 7).serves(&client, false));
+        assert!(!span("b", "m", 8).serves(&client, true) && !span("b", "n", 7).serves(&client, true));
+        assert!(!CallIdentity { is_server: false, ..span("a", "m", 7) }.serves(&client, true));
+        let unnamed = CallIdentity { models: [None, None], operation: None, ..span("b", "", 7) };
+        assert!(unnamed.serves(&client, true));
+        let without_usage = CallIdentity { is_server: true, ..CallIdentity::default() };
+        assert!(!without_usage.serves(&CallIdentity::default(), true));
+    }
+}
