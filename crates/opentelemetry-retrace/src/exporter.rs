@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::catch_unwind;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
@@ -13,7 +13,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use crate::builder::RetraceExporterBuilder;
 use crate::inbox::Closed;
 use crate::pipeline::{Pipeline, WayIn, result};
-use crate::stats::{LossReason, Stats};
+use crate::stats::Stats;
 use crate::waiter::Waiter;
 
 /// Sends the runs among the spans of a pipeline to Retrace.
@@ -99,18 +99,24 @@ impl SpanExporter for RetraceExporter {
         let pipeline = self.pipeline.clone();
         async move {
             let Some(pipeline) = pipeline else { return Ok(()) };
-            let waits = batch.len() < pipeline.batch_size && !is_application_thread();
+            let is_simple = is_application_thread();
+            let waits = batch.len() < pipeline.batch_size && !is_simple;
+            // A simple processor exports one span at a time, on the thread that ended it.
+            let until = (batch.len() > 1 || !is_simple).then(|| Instant::now() + pipeline.export_wait());
             let (wait, waited) = if waits {
                 let (waiter, waited) = Waiter::future();
-                (Some(waiter), Some(waited))
+                (Some((waiter, pipeline.export_wait())), Some(waited))
             } else {
                 (None, None)
             };
-            let refused = pipeline.push_spans(batch, wait);
-            let refused = refused.map_err(|Closed| OTelSdkError::AlreadyShutdown)?;
-            if refused > 0 {
-                let text = format!("{refused} spans lost: {}", LossReason::QueueFull);
-                return Err(OTelSdkError::InternalFailure(text));
+            let mut admission = pipeline.admit(batch, wait, until);
+            let lost = match until.filter(|_| is_blocked_on()) {
+                Some(until) => admission.block(until),
+                None => admission.await,
+            };
+            let lost = lost.map_err(|Closed| OTelSdkError::AlreadyShutdown)?;
+            if let Some((reason, spans)) = lost.iter().next() {
+                return Err(OTelSdkError::InternalFailure(format!("{spans} spans lost: {reason}")));
             }
             match waited {
                 Some(waited) => result(waited.await.ok(), pipeline.export_wait()),
@@ -150,5 +156,11 @@ impl fmt::Debug for RetraceExporter {
 /// runtimes use no blocking executor. A thread that is torn down has no context any more, and is the application's.
 fn is_application_thread() -> bool {
     let is_suppressed = || catch_unwind(opentelemetry::Context::is_current_telemetry_suppressed).unwrap_or(false);
-    futures_executor::enter().is_err() && !is_suppressed()
+    is_blocked_on() && !is_suppressed()
+}
+
+/// Whether a thread drives this future by blocking, and has nothing else to do: both processors of the SDK that have no
+/// runtime do so.
+fn is_blocked_on() -> bool {
+    futures_executor::enter().is_err()
 }

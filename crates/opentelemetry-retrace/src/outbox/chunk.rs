@@ -89,10 +89,15 @@ pub(crate) struct Chunks {
 }
 
 impl Chunks {
-    /// With room for spans like these: found out by growing, it would cost as much as the writing.
-    pub(crate) fn with_room_for<'s>(spans: impl IntoIterator<Item = &'s Span>) -> Self {
+    /// With room for spans like these: found out by growing, it would cost as much as the writing. `makes_room` for so many
+    /// bytes first.
+    pub(crate) fn with_room_for<'s>(
+        spans: impl IntoIterator<Item = &'s Span>,
+        makes_room: impl FnOnce(usize),
+    ) -> Self {
         let (count, bytes) =
             spans.into_iter().fold((0, 0), |(count, bytes), span| (count + 1, bytes + room(span, LARGE)));
+        makes_room(bytes + count * size_of::<Chunk>());
         Self { text: String::with_capacity(bytes), chunks: Vec::with_capacity(count) }
     }
 
@@ -180,7 +185,7 @@ mod tests {
     }
 
     fn of(spans: &[Span]) -> Vec<Chunk> {
-        let mut chunks = Chunks::with_room_for(spans);
+        let mut chunks = Chunks::with_room_for(spans, |_| ());
         assert!(spans.iter().all(|span| chunks.push(span.clone(), 1)));
         chunks.finish()
     }
@@ -222,7 +227,7 @@ mod tests {
         let standing = spans.clone();
         let places: Vec<_> =
             standing.iter().map(|span| span.output.as_ref().map(|json| json.as_str().as_ptr())).collect();
-        let mut chunks = Chunks::with_room_for(&spans);
+        let mut chunks = Chunks::with_room_for(&spans, |_| ());
         assert!(standing.into_iter().all(|span| chunks.push(span, 1)));
         let chunks = chunks.finish();
         let json = |spans: &[Span]| write::to_string(spans).unwrap();

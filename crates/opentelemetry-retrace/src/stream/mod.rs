@@ -197,16 +197,20 @@ impl Stream {
         self.change(id, |run| run.end = seq);
     }
 
-    /// The next frame to write to the connection, if one may be written now.
-    pub(crate) fn next(&mut self, now: Duration) -> Option<Utf8Bytes> {
+    /// The next frame to write to the connection, if one may be written now. A frame is kept until it is confirmed, and takes no
+    /// more than `room` unless no other waits for that: to write it pushes nothing out.
+    pub(crate) fn next(&mut self, room: usize, now: Duration) -> Option<Utf8Bytes> {
         if self.unconfirmed >= WINDOW_FRAMES || self.unconfirmed_bytes >= WINDOW_BYTES {
             return None;
         }
         loop {
             let (seq, frame) = self.frames.range(self.cursor..).next()?;
-            let seq = *seq;
-            self.cursor = seq + 1;
+            let (seq, is_new) = (*seq, frame.text.is_none());
             let made = frame.text.clone().or_else(|| self.text(seq, frame));
+            if is_new && self.unconfirmed > 0 && made.as_ref().is_some_and(|text| text.len() > room) {
+                return None;
+            }
+            self.cursor = seq + 1;
             let Some(text) = made else {
                 // What it was about is gone.
                 self.take_frame(seq);
@@ -453,6 +457,20 @@ impl Stream {
     /// Accepted spans that are here.
     pub(crate) fn pending(&self) -> u64 {
         self.pending
+    }
+
+    /// Counts the spans that are here again, step by step: after a panic, and for tests.
+    pub(crate) fn count_spans(&self) -> u64 {
+        self.runs.values().flat_map(|run| run.steps.values()).map(|step| u64::from(step.sources)).sum()
+    }
+
+    /// Makes the counts what is really there, after a panic that may have come between a change and its count.
+    pub(crate) fn recount(&mut self) {
+        self.pending = self.count_spans();
+        let steps = |run: &Run| run.steps.values().map(Step::weight).sum::<usize>();
+        let frames = self.frames.values().map(|frame| frame.text.as_ref().map_or(0, |text| text.len()));
+        self.weight = self.runs.values().map(|run| run.weight() + steps(run)).sum::<usize>()
+            + frames.map(|length| size_of::<Frame>() + length).sum::<usize>();
     }
 
     /// Bytes that everything here takes, roughly.

@@ -171,9 +171,10 @@ impl Step {
     }
 
     /// It has ended; tells whether its beginning is to be said, as more is known of it than was said.
-    pub(crate) fn ends(&mut self, chunk: Chunk, span: &Span) -> bool {
+    pub(crate) fn ends(&mut self, mut chunk: Chunk, span: &Span) -> bool {
         let now = condensed(span);
         self.sources += chunk.sources;
+        chunk.sources = self.sources;
         self.end_data = span.to_ended().and_then(|end| {
             let output = end.output.as_ref().map_or(0, |output| output.as_str().len());
             let mut data = String::with_capacity(END + output + end.error.as_ref().map_or(0, String::len));

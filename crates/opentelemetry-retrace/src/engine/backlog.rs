@@ -1,0 +1,164 @@
+//! Messages that were taken from the queue and are not read yet, in their order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use std::vec;
+
+use opentelemetry_sdk::trace::SpanData;
+use retrace_translate::Resource;
+
+use crate::inbox::{Message, Piece, Seen};
+use crate::waiter::{Waited, Waiter};
+
+/// The messages, and what was read of them since the queue was given back its room.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    items: VecDeque<Item>,
+    /// Accepted spans in them.
+    spans: u64,
+    /// A shutdown is among them: all is to be read now.
+    is_urgent: bool,
+    /// Pieces that were read to their end.
+    emptied: Vec<Piece>,
+    /// Bytes of the other spans that were read.
+    read_bytes: usize,
+}
+
+#[derive(Debug)]
+enum Item {
+    Piece(Piece),
+    /// Spans of an export, and their bytes.
+    Spans(vec::IntoIter<SpanData>, usize),
+    Resource(Arc<Resource>),
+    Wait(Pause),
+    Shutdown(Pause),
+}
+
+/// Somebody who waits for what came before.
+#[derive(Debug)]
+pub(super) struct Pause {
+    pub waiter: Waiter,
+    pub until: Duration,
+    /// Runs that only linger are told first.
+    pub settles: bool,
+}
+
+/// What comes next.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "most are spans, and a box for each would cost more than the move")]
+pub(super) enum Next {
+    Seen(Seen),
+    Resource(Arc<Resource>),
+    Wait(Pause),
+    Shutdown(Pause),
+}
+
+impl Backlog {
+    /// Adds a message that was taken at `now`; a flush takes `flush_wait` at most.
+    pub(super) fn push(&mut self, message: Message, flush_wait: Duration, now: Duration) {
+        match message {
+            Message::Seen(piece) => {
+                self.spans += piece.ended();
+                self.items.push_back(Item::Piece(piece));
+            }
+            Message::Spans { spans, bytes, wait } => {
+                self.spans += spans.len() as u64;
+                self.items.push_back(Item::Spans(spans.into_iter(), bytes));
+                if let Some((waiter, within)) = wait {
+                    self.items.push_back(Item::Wait(Pause { waiter, until: now + within, settles: false }));
+                }
+            }
+            Message::Resource(resource) => self.items.push_back(Item::Resource(resource)),
+            Message::Flush(waiter) => {
+                self.items.push_back(Item::Wait(Pause { waiter, until: now + flush_wait, settles: true }));
+            }
+            Message::Shutdown { within, waiter, .. } => {
+                self.is_urgent = true;
+                self.items.push_back(Item::Shutdown(Pause { waiter, until: now + within, settles: true }));
+            }
+        }
+    }
+
+    /// Takes the next thing out.
+    pub(super) fn next(&mut self) -> Option<Next> {
+        loop {
+            match self.items.front_mut()? {
+                Item::Piece(piece) => {
+                    if let Some(seen) = piece.pop() {
+                        self.spans -= u64::from(matches!(seen, Seen::Ended(_)));
+                        return Some(Next::Seen(seen));
+                    }
+                }
+                Item::Spans(spans, _) => {
+                    if let Some(span) = spans.next() {
+                        self.spans -= 1;
+                        return Some(Next::Seen(Seen::Ended(span)));
+                    }
+                }
+                Item::Resource(_) | Item::Wait(_) | Item::Shutdown(_) => {}
+            }
+            match self.items.pop_front()? {
+                Item::Piece(piece) => self.emptied.push(piece),
+                Item::Spans(_, bytes) => self.read_bytes += bytes,
+                Item::Resource(resource) => return Some(Next::Resource(resource)),
+                Item::Wait(pause) => return Some(Next::Wait(pause)),
+                Item::Shutdown(pause) => return Some(Next::Shutdown(pause)),
+            }
+        }
+    }
+
+    /// Accepted spans in it.
+    pub(super) fn spans(&self) -> u64 {
+        self.spans
+    }
+
+    /// Counts them again, message by message: after a panic, and for tests.
+    pub(super) fn count_spans(&self) -> u64 {
+        let of = |item: &Item| match item {
+            Item::Piece(piece) => piece.ended(),
+            Item::Spans(spans, _) => spans.len() as u64,
+            Item::Resource(_) | Item::Wait(_) | Item::Shutdown(_) => 0,
+        };
+        self.items.iter().map(of).sum()
+    }
+
+    /// Makes the count what is really there, after a panic.
+    pub(super) fn recount(&mut self) {
+        self.spans = self.count_spans();
+    }
+
+    /// Messages that are not read to their end.
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(super) fn is_urgent(&self) -> bool {
+        self.is_urgent
+    }
+
+    /// When the first wait in it is over.
+    pub(super) fn next_end(&self) -> Option<Duration> {
+        let until = |item: &Item| if let Item::Wait(pause) = item { Some(pause.until) } else { None };
+        self.items.iter().filter_map(until).min()
+    }
+
+    /// Ends the waits in it whose time is over by now: what they wait for was not even read.
+    pub(super) fn expire(&mut self, now: Duration) -> Vec<(Waiter, Waited)> {
+        let mut over = Vec::new();
+        if self.next_end().is_some_and(|end| end <= now) {
+            for item in std::mem::take(&mut self.items) {
+                match item {
+                    Item::Wait(pause) if pause.until <= now => over.push((pause.waiter, Waited::TimedOut)),
+                    item => self.items.push_back(item),
+                }
+            }
+        }
+        over
+    }
+
+    /// The room that the queue has again: pieces that were read, and the bytes of other spans.
+    pub(super) fn take_read(&mut self) -> (Vec<Piece>, usize) {
+        (std::mem::take(&mut self.emptied), std::mem::take(&mut self.read_bytes))
+    }
+}
