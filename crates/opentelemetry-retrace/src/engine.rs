@@ -33,6 +33,9 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// Traces that wait to be marked; when there are so many, nothing is going to come of them.
 const INCOMPLETE: usize = 4_096;
+/// Their bytes, and the share of the bytes that they take at most: one in so many.
+const INCOMPLETE_BYTES: usize = 48;
+const INCOMPLETE_SHARE: usize = 32;
 
 /// How long the worker reads nothing while nothing is delivered, though the receiver does not fail.
 const HOLD: Duration = Duration::from_secs(30);
@@ -134,7 +137,7 @@ impl Engine {
 
     /// Takes what came from the application.
     pub(crate) fn take(&mut self, taken: Taken, now: Duration) {
-        if self.incomplete.len() >= INCOMPLETE {
+        if self.incomplete.len() >= INCOMPLETE.min(self.config.bytes / INCOMPLETE_SHARE / INCOMPLETE_BYTES) {
             self.incomplete.clear();
         }
         self.incomplete.extend(taken.incomplete);
@@ -177,7 +180,7 @@ impl Engine {
         let (mut messages, mut spans, mut too_late) = (0, 0, 0);
         self.reads_on = false;
         while !self.holds_back(now) {
-            self.reads_on = spans >= AT_ONCE && !self.backlog.is_urgent();
+            self.reads_on = spans >= AT_ONCE && !self.backlog.is_urgent(now);
             if self.reads_on {
                 break;
             }
@@ -223,7 +226,7 @@ impl Engine {
         let waits = self.delivery.weight() + self.recorder.weight() * GROWTH;
         let room = self.config.bytes.saturating_sub(self.gate.weight());
         let is_full = waits > room / 4 * 3 || self.delivery.is_crowded();
-        let is_over = self.halted || self.closing.is_some() || self.backlog.is_urgent();
+        let is_over = self.halted || self.closing.is_some() || self.backlog.is_urgent(now);
         if !is_full || is_over || !self.delivery.makes_progress() {
             self.held = None;
             return false;
@@ -421,7 +424,7 @@ impl Engine {
             .chain(self.recorder.next_deadline())
             .chain(self.gate.next_deadline())
             .chain(self.delivery.next_deadline(now))
-            .chain(self.backlog.next_end())
+            .chain(self.backlog.next_deadline())
             .chain(self.held.filter(|_| self.has_backlog()).map(|(since, _)| since + HOLD))
             .chain(self.closing)
             .min()
@@ -429,7 +432,7 @@ impl Engine {
 
     /// Whether nothing more comes, and somebody waits for the end.
     pub(crate) fn is_closing(&self) -> bool {
-        self.closing.is_some()
+        self.closing.is_some() || self.backlog.is_closing()
     }
 
     /// Whether everything is over.

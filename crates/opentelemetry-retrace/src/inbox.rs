@@ -27,8 +27,11 @@ use crate::stats::{Account, LossReason, Lost, Stats};
 use crate::view::weight;
 use crate::waiter::Waiter;
 
-/// Traces remembered as incomplete until the worker takes note; of more than these the rest is not marked.
+/// Traces remembered as incomplete until the worker takes note; of more than these the rest is not marked. Fewer in a small
+/// queue, of which they take this share.
 const REFUSED_TRACES: usize = 1_024;
+const REFUSED_SHARE: usize = 16;
+const REFUSED_BYTES: usize = 48;
 /// How long after the last message the worker looks for more by itself. To wake it is a system call, which the thread pays
 /// that ends the span; and so late, at most, is a span told that does not wake it.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
@@ -112,6 +115,8 @@ struct State {
     /// Spans that wait, those that began among them.
     waiting: u64,
     refused: Lost,
+    /// Traces that are remembered as incomplete at most.
+    refused_traces: usize,
     /// Spans that ended when nothing was taken in any more.
     too_late: u64,
     /// When the worker will look by itself; nothing when it sleeps until it is woken.
@@ -146,7 +151,7 @@ impl State {
 
     /// Remembers that spans of a trace were refused.
     fn is_incomplete(&mut self, trace_id: [u8; 16]) {
-        if self.taken.incomplete.len() < REFUSED_TRACES {
+        if self.taken.incomplete.len() < self.refused_traces {
             self.taken.incomplete.insert(trace_id);
         }
     }
@@ -213,7 +218,10 @@ impl Inbox {
     pub(crate) fn new(limit_bytes: usize) -> Self {
         Self {
             limit_bytes,
-            state: Mutex::new(State::default()),
+            state: Mutex::new(State {
+                refused_traces: REFUSED_TRACES.min(limit_bytes / REFUSED_SHARE / REFUSED_BYTES).max(1),
+                ..State::default()
+            }),
             wake: Notify::new(),
         }
     }

@@ -17,8 +17,8 @@ pub(super) struct Backlog {
     items: VecDeque<Item>,
     /// Accepted spans in them.
     spans: u64,
-    /// A shutdown is among them: all is to be read now.
-    is_urgent: bool,
+    /// From when all is to be read, whatever becomes of it: half of the time of a shutdown that is among them.
+    urgent_from: Option<Duration>,
     /// Pieces that were read to their end.
     emptied: Vec<Piece>,
     /// Bytes of the other spans that were read.
@@ -74,7 +74,7 @@ impl Backlog {
                 self.items.push_back(Item::Wait(Pause { waiter, until: now + flush_wait, settles: true }));
             }
             Message::Shutdown { within, waiter, .. } => {
-                self.is_urgent = true;
+                self.urgent_from = Some(now + within / 2);
                 self.items.push_back(Item::Shutdown(Pause { waiter, until: now + within, settles: true }));
             }
         }
@@ -133,12 +133,22 @@ impl Backlog {
         self.items.len()
     }
 
-    pub(super) fn is_urgent(&self) -> bool {
-        self.is_urgent
+    /// Returns true if a shutdown is among them, or was.
+    pub(super) fn is_closing(&self) -> bool {
+        self.urgent_from.is_some()
     }
 
-    /// When the first wait in it is over.
-    pub(super) fn next_end(&self) -> Option<Duration> {
+    /// Returns true if all is to be read now.
+    pub(super) fn is_urgent(&self, now: Duration) -> bool {
+        self.urgent_from.is_some_and(|from| from <= now)
+    }
+
+    /// When the first wait in it is over, or all of it is to be read.
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        self.next_end().into_iter().chain(self.urgent_from.filter(|_| !self.items.is_empty())).min()
+    }
+
+    fn next_end(&self) -> Option<Duration> {
         let until = |item: &Item| if let Item::Wait(pause) = item { Some(pause.until) } else { None };
         self.items.iter().filter_map(until).min()
     }

@@ -13,6 +13,9 @@ const SMALL_SPAN: usize = 512;
 /// Values from here on are sent from where they stand: fresh memory in large pieces costs more than the writing.
 const LARGE: usize = 16 * 1024;
 
+/// Bytes that shared memory takes beside what is in it, once a second place shares it.
+const SHARED: usize = 24;
+
 /// A span as it will stand in a body.
 #[derive(Clone, Debug)]
 pub(crate) struct Chunk {
@@ -32,6 +35,8 @@ impl Chunk {
         let mut text = String::with_capacity(room(span, usize::MAX));
         text.push(',');
         write::append(&mut text, span).ok()?;
+        // It is kept, and is counted by its length.
+        text.shrink_to_fit();
         Some(Self::of_text(text, sources))
     }
 
@@ -51,6 +56,11 @@ impl Chunk {
 
     pub(crate) fn length(&self) -> usize {
         self.at.len() + self.large.iter().map(|(_, value)| value.len()).sum::<usize>()
+    }
+
+    /// Bytes that it takes: itself, its JSON, and its places of large values.
+    pub(crate) fn weight(&self) -> usize {
+        size_of::<Self>() + SHARED + self.length() + self.large.capacity() * (size_of::<(usize, Bytes)>() + SHARED)
     }
 
     /// The JSON of the span; a copy where it has large values.
@@ -125,6 +135,8 @@ impl Chunks {
     }
 
     pub(crate) fn finish(mut self) -> Vec<Chunk> {
+        self.text.shrink_to_fit();
+        self.chunks.shrink_to_fit();
         let memory = Bytes::from(self.text);
         self.chunks.iter_mut().for_each(|chunk| chunk.memory = memory.clone());
         self.chunks

@@ -21,6 +21,7 @@ pub(crate) use self::body::Body;
 pub(crate) use self::chunk::{Chunk, Chunks};
 pub(crate) use self::fit::{fit, shorter};
 pub(crate) use self::notice::{Notice, Said};
+pub(crate) use self::post::trace_weight;
 use self::post::{Post, Request};
 pub(crate) use self::record::RecordName;
 pub(crate) use self::spooling::Leaving;
