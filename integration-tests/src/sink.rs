@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-/// What stands once in each span of a body.
+/// Text that each span of a body has once.
 const IN_EACH_SPAN: &[u8] = br#""span_type":"#;
 
 /// The receiver. Its threads end with the process.

@@ -33,16 +33,16 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// Traces that wait to be marked; when there are so many, nothing is going to come of them.
 const INCOMPLETE: usize = 4_096;
-/// Their bytes, and the share of the bytes that they take at most: one in so many.
+/// Bytes counted for one of them, and the divisor for the share of all bytes that they take at most.
 const INCOMPLETE_BYTES: usize = 48;
 const INCOMPLETE_SHARE: usize = 32;
 
-/// How long the worker reads nothing while nothing is delivered, though the receiver does not fail.
+/// Longest time without a delivery for which the worker reads nothing.
 const HOLD: Duration = Duration::from_secs(30);
 
-/// Spans that are read in one turn: after it the queue has its room again, and connections have their turn.
+/// Messages that are read in one turn. After each turn the queue gets its room back, and connections are served.
 const AT_ONCE: usize = 512;
-/// Times as many bytes that an open run may take when it is to be sent.
+/// Factor by which a run may grow from the recorder to delivery.
 const GROWTH: usize = 2;
 
 /// What an [`Engine`] is made from.
@@ -78,11 +78,11 @@ pub(crate) struct Engine {
     /// The receiver asked to stop recording.
     halted: bool,
     resource: Arc<Resource>,
-    /// What was taken from the queue and is not read yet.
+    /// Messages taken from the queue and not read yet.
     backlog: Backlog,
-    /// Since when nothing is read, and what was delivered by then.
+    /// The time since which nothing is read, and the spans that were delivered by then.
     held: Option<(Duration, u64)>,
-    /// A part of what may be read was read.
+    /// A part of the backlog was read, and the rest may be read at once.
     reads_on: bool,
     /// Traces of which spans were refused, and of which nothing else was seen.
     incomplete: HashSet<[u8; 16]>,
@@ -148,7 +148,7 @@ impl Engine {
         self.received += self.backlog.spans() - before;
         self.read(now);
         self.advance(now);
-        // What was sent on may have made room.
+        // Requests that were handed over may have made room.
         if self.has_backlog() && !self.reads_on && !self.holds_back(now) {
             self.read(now);
             self.advance(now);
@@ -160,22 +160,22 @@ impl Engine {
         self.incomplete.retain(|trace_id| !self.recorder.mark_lossy(*trace_id));
     }
 
-    /// The room that the queue has again, by what was read since the last time.
+    /// Takes what the queue gets back for the messages that were read: pieces, and the bytes of other spans.
     pub(crate) fn take_read(&mut self) -> (Vec<Piece>, usize) {
         self.backlog.take_read()
     }
 
-    /// Whether something that was taken over is not read yet.
+    /// Returns true if a message that was taken over is not read yet.
     pub(crate) fn has_backlog(&self) -> bool {
         self.backlog.len() > 0
     }
 
-    /// Whether the next turn goes on with what this one read a part of.
+    /// Returns true if the next turn reads on at once, because this one read a part only.
     pub(crate) fn reads_on(&self) -> bool {
         self.reads_on
     }
 
-    /// Reads a part of what was taken over, unless more waits than is good while it is being delivered.
+    /// Reads a part of the backlog. Reads nothing while delivery is under way and most of its room is taken.
     fn read(&mut self, now: Duration) {
         let (mut messages, mut spans, mut too_late) = (0, 0, 0);
         self.reads_on = false;
@@ -213,15 +213,15 @@ impl Engine {
                     self.delivery.close(now, end);
                 }
             }
-            // The records of one span are counted, and bounded, before the next one is read.
+            // The records of one span are counted and bounded before the next span is read.
             self.pass_on(now);
         }
         self.lose(LossReason::Halted, too_late);
         self.mark_incomplete();
     }
 
-    /// Returns true if nothing more is read for now: the receiver is at work on what is here, and that takes most of the room.
-    /// What is in the queue stays there, and new spans are refused when the queue is full, rather than push out older ones.
+    /// Returns true if nothing more is read for now: delivery is under way, and most of its room is taken.
+    /// Spans stay in the queue, and new spans are refused when the queue is full, rather than push out older ones.
     fn holds_back(&mut self, now: Duration) -> bool {
         let waits = self.delivery.weight() + self.recorder.weight() * GROWTH;
         let room = self.config.bytes.saturating_sub(self.gate.weight());
@@ -259,7 +259,7 @@ impl Engine {
         }
     }
 
-    /// Gives delivery the bytes that held spans leave it, and takes held spans back where what is under way needs them.
+    /// Divides the bytes between delivery and held spans. Held spans come first, except before requests under way.
     fn share(&mut self) {
         let bytes = self.config.bytes;
         self.delivery.set_bytes(bytes.saturating_sub(self.gate.weight()).min(self.config.outbox.bytes));
@@ -453,7 +453,7 @@ impl Engine {
         self.delivery.outbox.lose(LossReason::Internal, missing, "the worker failed and was started again");
     }
 
-    /// Accepted spans that are here, in whichever place.
+    /// Accepted spans that the worker holds, as each place counts them.
     fn pending(&self) -> u64 {
         self.backlog.spans() + self.gate.held() + self.recorder.open_spans() + self.delivery.pending()
     }

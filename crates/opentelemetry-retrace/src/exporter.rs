@@ -20,7 +20,8 @@ use crate::waiter::Waiter;
 ///
 /// An ordinary [`SpanExporter`]: it stands beside any other exporter, under `BatchSpanProcessor`, `SimpleSpanProcessor`
 /// or the processors of an async runtime, and needs no runtime itself. Spans are handed to one background thread, which
-/// translates, groups and sends them; a thread of the application waits for nothing but a queue.
+/// translates, groups and sends them; a thread of the application waits for nothing but a queue. A run may differ from
+/// that of a processor in [some cases](crate::RetraceSpanProcessor#differences-from-the-exporter).
 ///
 /// ```no_run
 /// use opentelemetry_retrace::RetraceExporter;
@@ -42,6 +43,16 @@ use crate::waiter::Waiter;
 /// thread of the application, where `SimpleSpanProcessor` exports. While the receiver takes nothing it ends with the next
 /// failed attempt. Whatever it says, spans that were accepted are kept and tried again, and appear in
 /// [`RetraceExporter::stats`] as delivered or as lost for a reason.
+///
+/// # Bursts
+/// An export that finds the queue full waits until the worker has made room, so that a burst is sent as fast as the receiver
+/// takes it, and no span is lost. It waits as long as the flush timeout, four seconds at most. Spans that find no room by then
+/// are counted as [`LossReason::QueueFull`](crate::LossReason::QueueFull), and no other export waits until there is room again.
+/// A shutdown ends the wait.
+///
+/// `BatchSpanProcessor` exports on a thread of its own, which blocks; under the processors of an async runtime the future
+/// waits and no thread is blocked. `SimpleSpanProcessor` exports each span on the thread of the application that ended it:
+/// there a span that finds no room is counted as lost at once, and nothing waits.
 ///
 /// # Clones
 /// Clones share one pipeline: keep one to read [`RetraceExporter::stats`] or to flush. When the last is dropped without a
@@ -159,8 +170,7 @@ fn is_application_thread() -> bool {
     is_blocked_on() && !is_suppressed()
 }
 
-/// Whether a thread drives this future by blocking, and has nothing else to do: both processors of the SDK that have no
-/// runtime do so.
+/// Returns true if a blocking executor drives this future. The SDK's processors without a runtime do so.
 fn is_blocked_on() -> bool {
     futures_executor::enter().is_err()
 }

@@ -271,7 +271,7 @@ impl Gate {
                 let held = |id| self.runs.get(id).is_some_and(|run| run.spans.is_empty() == is_empty);
                 self.by_age.iter().find(|(_, id)| held(id)).map(|(_, id)| *id)
             };
-            // That spans of a run were dropped is remembered, but not of any number of runs.
+            // A run without spans only remembers that some were dropped; the count of such runs is bounded.
             let emptied = oldest(true).filter(|_| self.emptied * RUN_BYTES > bytes / SHARE);
             let Some(oldest) = emptied.or_else(|| oldest(false)).or_else(|| oldest(true)) else { break };
             let Some(mut run) = self.take(&oldest) else { break };

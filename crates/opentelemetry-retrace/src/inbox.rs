@@ -102,11 +102,11 @@ struct State {
     line: Line,
     /// Accepted spans that are in it.
     queued: u64,
-    /// There is something in it that is more than spans.
+    /// More than spans came since the last take.
     pressing: bool,
     /// Accepted spans that the worker has taken, and that are not yet among those it counts.
     handed_over: u64,
-    /// What the worker published last.
+    /// The account that the worker published last.
     account: Account,
     /// Spans taken in since the beginning.
     accepted: u64,
@@ -135,7 +135,7 @@ impl State {
             self.too_late += u64::from(has_ended);
             return Err(Closed);
         }
-        // That a span began leaves room for its end, which says all of it again.
+        // A span that begins leaves room for its end.
         let limit = if has_ended { bytes } else { bytes / 2 };
         // The next piece is paid for when it is begun; one that was kept is paid for already.
         let more = if self.has_place() { 0 } else { self.spare.last().map_or(Piece::bytes_for(bytes), |_| 0) };
@@ -156,7 +156,7 @@ impl State {
         }
     }
 
-    /// Whether the last piece has a place for another span.
+    /// Returns true if the last piece has a place for another span.
     #[inline]
     fn has_place(&self) -> bool {
         matches!(self.taken.messages.last(), Some(Message::Seen(piece)) if !piece.is_full())
@@ -342,7 +342,7 @@ impl Inbox {
         lock(&self.state).closed = true;
     }
 
-    /// Takes nothing in from now on, for there is no worker any more. What is in it is lost; exports that wait are woken.
+    /// Closes the queue after the worker ended. Spans that are left are counted as lost; exports that wait are woken.
     pub(crate) fn abandon(&self) {
         let mut state = lock(&self.state);
         state.abandoned |= !state.closed;
@@ -355,11 +355,11 @@ impl Inbox {
         let (wakers, messages) = (state.line.everybody(), std::mem::take(&mut state.taken));
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
-        // Who waits for them learns that nobody answers.
+        // Dropped waiters end their waits.
         drop(messages);
     }
 
-    /// Whether there is something in it that is more than spans, since the last [`Inbox::take`].
+    /// Returns true if more than spans came since the last [`Inbox::take`].
     pub(crate) fn is_pressing(&self) -> bool {
         lock(&self.state).pressing
     }
@@ -391,8 +391,8 @@ impl Inbox {
         taken
     }
 
-    /// Gives back what was read: what spans came in, to be filled again, and the bytes of other spans. Ends the waits for
-    /// room whose time is over by now; gives when the next one is.
+    /// Gives back the room of what was read: pieces, to be filled again, and the bytes of other spans. Ends the waits for room
+    /// whose time is over by `now`, and returns when the next one ends.
     pub(crate) fn give_back(
         &self,
         emptied: impl IntoIterator<Item = Piece>,
@@ -427,7 +427,7 @@ impl Inbox {
         self.wake.notified().await;
     }
 
-    /// Says what the worker has done. All that it has taken is counted in that.
+    /// Publishes the worker's account, which counts every span that the worker has taken.
     pub(crate) fn publish(&self, account: Account) {
         let mut state = lock(&self.state);
         (state.account, state.handed_over) = (account, 0);

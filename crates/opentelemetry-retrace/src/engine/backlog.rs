@@ -11,13 +11,13 @@ use retrace_translate::Resource;
 use crate::inbox::{Message, Piece, Seen};
 use crate::waiter::{Waited, Waiter};
 
-/// The messages, and what was read of them since the queue was given back its room.
+/// The messages, and what was read since [`Backlog::take_read`].
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     items: VecDeque<Item>,
     /// Accepted spans in them.
     spans: u64,
-    /// From when all is to be read, whatever becomes of it: half of the time of a shutdown that is among them.
+    /// The time from which everything is read at once: a shutdown came, and half of its time is over.
     urgent_from: Option<Duration>,
     /// Pieces that were read to their end.
     emptied: Vec<Piece>,
@@ -35,16 +35,16 @@ enum Item {
     Shutdown(Pause),
 }
 
-/// Somebody who waits for what came before.
+/// A wait for everything before it.
 #[derive(Debug)]
 pub(super) struct Pause {
     pub waiter: Waiter,
     pub until: Duration,
-    /// Runs that only linger are told first.
+    /// Runs that only linger are closed first.
     pub settles: bool,
 }
 
-/// What comes next.
+/// The next thing to do.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "most are spans, and a box for each would cost more than the move")]
 pub(super) enum Next {
@@ -138,12 +138,12 @@ impl Backlog {
         self.urgent_from.is_some()
     }
 
-    /// Returns true if all is to be read now.
+    /// Returns true if everything is read at once.
     pub(super) fn is_urgent(&self, now: Duration) -> bool {
         self.urgent_from.is_some_and(|from| from <= now)
     }
 
-    /// When the first wait in it is over, or all of it is to be read.
+    /// When the first wait in it ends, or everything is read at once.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         self.next_end().into_iter().chain(self.urgent_from.filter(|_| !self.items.is_empty())).min()
     }
@@ -153,7 +153,7 @@ impl Backlog {
         self.items.iter().filter_map(until).min()
     }
 
-    /// Ends the waits in it whose time is over by now: what they wait for was not even read.
+    /// Ends the waits whose time is over by `now`.
     pub(super) fn expire(&mut self, now: Duration) -> Vec<(Waiter, Waited)> {
         let mut over = Vec::new();
         if self.next_end().is_some_and(|end| end <= now) {
@@ -167,7 +167,7 @@ impl Backlog {
         over
     }
 
-    /// The room that the queue has again: pieces that were read, and the bytes of other spans.
+    /// Takes the pieces that were read, and the bytes of other spans that were.
     pub(super) fn take_read(&mut self) -> (Vec<Piece>, usize) {
         (std::mem::take(&mut self.emptied), std::mem::take(&mut self.read_bytes))
     }

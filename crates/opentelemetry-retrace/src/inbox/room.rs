@@ -1,7 +1,7 @@
 //! Exports that wait for room in the queue, in the order in which they came.
 //!
-//! An export that may wait hands its spans over as room is made. It is woken by the worker that read what was in the queue,
-//! by the end of the queue, or when its time is over; it never looks by itself.
+//! An export that may wait hands its spans over as room is made. The worker wakes it after it has read spans, and when its time
+//! is over; a shutdown and the end of the worker wake it too. It does not poll.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -25,7 +25,7 @@ const SHARE: usize = 8;
 pub(super) struct Line {
     waiting: VecDeque<Place>,
     next_ticket: u64,
-    /// The last export whose time was over waited in vain, and no room was made since: others would wait in vain too.
+    /// An export waited in vain, and no room was made since: others do not wait.
     in_vain: bool,
 }
 
@@ -38,7 +38,7 @@ struct Place {
 }
 
 impl Line {
-    /// Whether an export may hand over spans now: those that came before it go first.
+    /// Returns true if an export may hand over spans now. Exports that came before it go first.
     fn is_first(&self, ticket: Option<u64>) -> bool {
         self.waiting.front().is_none_or(|first| Some(first.ticket) == ticket)
     }
@@ -60,7 +60,7 @@ impl Line {
         self.waiting.iter().any(|place| Some(place.ticket) == ticket && place.is_over)
     }
 
-    /// Leaves the line; gives what wakes the next export, which may find room.
+    /// Leaves the line; returns the waker of the next export, which may find room.
     fn leave(&mut self, ticket: u64) -> Option<Waker> {
         self.waiting.retain(|place| place.ticket != ticket);
         self.first()
@@ -70,13 +70,13 @@ impl Line {
         self.waiting.front().map(|first| first.waker.clone())
     }
 
-    /// There is more room; gives what wakes the first export.
+    /// Notes that there is more room; returns the waker of the first export.
     pub(super) fn has_room(&mut self) -> Option<Waker> {
         self.in_vain = false;
         self.first()
     }
 
-    /// Ends the waits whose time is over by now; gives what wakes them.
+    /// Ends the waits whose time is over by `now`; returns their wakers.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Waker> {
         let over = self.waiting.iter_mut().filter(|place| place.until <= now && !place.is_over);
         let wakers = over.map(|place| {
@@ -86,12 +86,12 @@ impl Line {
         wakers.collect()
     }
 
-    /// When the time of the next export is over.
+    /// When the next wait ends.
     pub(super) fn next_end(&self) -> Option<Instant> {
         self.waiting.iter().filter(|place| !place.is_over).map(|place| place.until).min()
     }
 
-    /// All that wait.
+    /// The wakers of all exports that wait.
     pub(super) fn everybody(&self) -> Vec<Waker> {
         self.waiting.iter().map(|place| place.waker.clone()).collect()
     }
@@ -113,7 +113,7 @@ impl Wake for Unpark {
 
 /// The spans of an export on their way into the queue: a future that is ready when each is in it or refused.
 ///
-/// Gives the spans that were refused, by reason; [`Closed`] when nothing is taken in any more, in which case nothing is
+/// Returns the spans that were refused, by reason, or [`Closed`] if the queue was closed before, in which case nothing is
 /// counted. Spans that are left when it is dropped are refused.
 #[derive(Debug)]
 pub(crate) struct Admission<'i> {
@@ -163,7 +163,7 @@ impl<'i> Admission<'i> {
         }
     }
 
-    /// Hands over as many spans as there is room for; tells whether all are handed over.
+    /// Hands over as many spans as there is room for; returns true if none is left.
     fn hand_over(&mut self, state: &mut State) -> bool {
         let limit = self.inbox.limit_bytes;
         while let Some(first) = self.weights.front() {
@@ -278,7 +278,7 @@ impl Future for Admission<'_> {
     }
 }
 
-/// Why spans are lost that waited when the queue was closed.
+/// The reason for which spans are lost that waited when the queue was closed.
 fn end_of(state: &State) -> LossReason {
     if state.abandoned { LossReason::Internal } else { LossReason::Shutdown }
 }
