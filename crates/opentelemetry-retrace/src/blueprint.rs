@@ -60,10 +60,10 @@ fn engine_config(config: &Config, redaction: Redaction) -> EngineConfig {
     options.join = config.join;
     let mut recorder = RecorderLimits::default();
     recorder.linger = config.linger;
-    // Sixteenths of all bytes: 4 for the queue, 3 for open runs, 7 for what waits for delivery and for spans that are held in
-    // case their run fails; 2 are left for what is being read or written at the moment.
+    // Sixteenths of all bytes: 4 for the queue, 3 for open runs, 8 for what waits for delivery and for spans that are held in
+    // case their run fails; 1 is left for what is being read or written at the moment.
     recorder.bytes = config.buffer_bytes / 16 * 3;
-    let waiting = config.buffer_bytes / 16 * 7;
+    let waiting = config.buffer_bytes / 16 * 8;
     EngineConfig {
         options,
         recorder,

@@ -169,9 +169,9 @@ impl<P: WayIn> Builder<P> {
 
     /// Bytes of everything that waits in memory; 64 MiB by default, 64 KiB at least.
     ///
-    /// A quarter is for the queue from the application, three sixteenths for runs that are open, seven sixteenths for records
+    /// A quarter is for the queue from the application, three sixteenths for runs that are open, a half for records
     /// that wait for delivery or confirmation, those read from the spool included, and for spans that are held in case their
-    /// run fails. An eighth is left for the spans that are read or written at the moment. Each span is counted with its texts,
+    /// run fails. A sixteenth is left for the spans that are read or written at the moment. Each span is counted with its texts,
     /// with the room that its lists keep, and with up to 1 KiB for its places in tables, until it leaves that part. Beside the
     /// buffer, each connection takes up to 64 KiB, and a span that takes more than a 64th of the buffer takes up to six times
     /// its size while it is translated.

@@ -7,6 +7,7 @@ use http::StatusCode;
 use proptest::prelude::*;
 use std::time::Instant;
 
+mod backlog;
 mod schedules;
 mod spool;
 
