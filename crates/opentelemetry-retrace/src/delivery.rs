@@ -280,7 +280,7 @@ impl Delivery {
     }
 
     /// Drops the oldest until what waits is within its bounds.
-    pub(crate) fn make_room(&mut self) {
+    fn make_room(&mut self) {
         self.make_room_for(0);
     }
 
@@ -499,10 +499,15 @@ impl Delivery {
         self.outbox.weight() + self.stream.weight()
     }
 
-    /// Sets the bytes that may wait. What is there already is dropped by the next [`Delivery::make_room`].
+    /// Sets the bytes that may wait, and makes room if they are fewer than before. A frame that was written is kept beside what
+    /// it was made from until it is confirmed, and pushes nothing out by that.
     pub(crate) fn set_bytes(&mut self, bytes: usize) {
+        let shrinks = bytes < self.limits.bytes;
         self.limits.bytes = bytes;
         self.outbox.set_bytes(bytes);
+        if shrinks {
+            self.make_room();
+        }
     }
 
     /// Returns true if half as many runs wait as may wait.

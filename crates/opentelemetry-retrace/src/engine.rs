@@ -263,7 +263,6 @@ impl Engine {
     fn share(&mut self) {
         let bytes = self.config.bytes;
         self.delivery.set_bytes(bytes.saturating_sub(self.gate.weight()).min(self.config.outbox.bytes));
-        self.delivery.make_room();
         let waits = self.delivery.weight();
         if waits + self.gate.weight() > bytes {
             self.set_aside += self.gate.make_room(bytes.saturating_sub(waits));
