@@ -135,8 +135,16 @@ fn allowance(buffer: usize, content: usize) -> usize {
 fn what_waits_takes_no_more_than_the_buffer() {
     use Case::{Mixed, NeverRead, Open, Unreachable, Unsampled};
 
-    let cases =
-        [Unreachable("http"), Unreachable("ws"), NeverRead("http"), NeverRead("ws"), Open, Unsampled, Mixed("http"), Mixed("ws")];
+    let cases = [
+        Unreachable("http"),
+        Unreachable("ws"),
+        NeverRead("http"),
+        NeverRead("ws"),
+        Open,
+        Unsampled,
+        Mixed("http"),
+        Mixed("ws"),
+    ];
     let mut too_much = Vec::new();
     for case in cases {
         for (buffer, contents) in [

@@ -136,7 +136,8 @@ fn a_burst_over_a_stream_is_stored_whole() {
     const RUNS: u64 = 40;
     const STEPS: u64 = 120;
     let server = Server::start().unwrap();
-    let exporter = builder(server.url(), "ws").with_buffer_bytes(1 << 20).with_max_export_batch_size(1).build().unwrap();
+    let exporter =
+        builder(server.url(), "ws").with_buffer_bytes(1 << 20).with_max_export_batch_size(1).build().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for run in 1..=RUNS {
         runtime.block_on(exporter.export(batch(run, STEPS))).unwrap();

@@ -86,7 +86,8 @@ fn however_a_run_is_sent_the_same_is_stored() {
 /// of the call.
 #[test]
 fn a_tool_span_without_a_call_id_is_tied_to_its_call_by_the_exporter_only() {
-    let asks = r#"[{"role":"assistant","parts":[{"type":"tool_call","id":"call_1","name":"search","arguments":{"q":1}}]}]"#;
+    let asks =
+        r#"[{"role":"assistant","parts":[{"type":"tool_call","id":"call_1","name":"search","arguments":{"q":1}}]}]"#;
     let run = |provider: &SdkTracerProvider| {
         let tracer = provider.tracer("t");
         let operation = |name: &'static str| KeyValue::new("gen_ai.operation.name", name);
@@ -110,8 +111,7 @@ fn a_tool_span_without_a_call_id_is_tied_to_its_call_by_the_exporter_only() {
         spans.iter().filter(|span| span.span_type.as_str() == "tool_call").count()
     };
     let server = Server::start().unwrap();
-    let exporter =
-        RetraceExporter::builder().with_api_key("rt_local").with_base_url(server.url()).build().unwrap();
+    let exporter = RetraceExporter::builder().with_api_key("rt_local").with_base_url(server.url()).build().unwrap();
     run(&SdkTracerProvider::builder().with_batch_exporter(exporter).build());
     assert_eq!(tool_calls(&server), 1);
     let server = Server::start().unwrap();

@@ -440,7 +440,8 @@ mod tests {
     #[test]
     fn what_is_held_is_bounded_and_a_failure_says_what_is_missing() {
         let one = weight(&child());
-        let mut gate = Gate::new(None, Failures::AnySpan, GateLimits { bytes: (one * 3 + RUN_BYTES * 4) * 8 / 7 + 8, ..LIMITS });
+        let mut gate =
+            Gate::new(None, Failures::AnySpan, GateLimits { bytes: (one * 3 + RUN_BYTES * 4) * 8 / 7 + 8, ..LIMITS });
         for n in 0..3_u8 {
             let span = unsampled(in_trace(span_data(2, 1, "child"), n.into()));
             assert_eq!(gate.ended(span, secs(n.into())), Passed::Nothing { dropped: 0 });

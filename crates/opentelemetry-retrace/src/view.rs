@@ -186,9 +186,7 @@ pub(crate) fn value(value: &OtelValue) -> Value<'_> {
         OtelValue::Array(Array::I64(list)) => Value::json(list),
         // A list may hold what JSON lacks; each number says for itself what it is.
         OtelValue::Array(Array::F64(list)) => Value::json(&List(|| list.iter().map(|number| Value::Float(*number)))),
-        OtelValue::Array(Array::String(list)) => {
-            Value::json(&List(|| list.iter().map(StringValue::as_str)))
-        }
+        OtelValue::Array(Array::String(list)) => Value::json(&List(|| list.iter().map(StringValue::as_str))),
         // Kinds that OpenTelemetry may add.
         other => Value::Str(Cow::Owned(other.to_string())),
     }

@@ -156,8 +156,7 @@ impl<'i> Admission<'i> {
     /// Ends the wait now: what finds no room is refused.
     fn end(&self) {
         if let Some(ticket) = self.ticket
-            && let Some(place) =
-                lock(&self.inbox.state).line.waiting.iter_mut().find(|place| place.ticket == ticket)
+            && let Some(place) = lock(&self.inbox.state).line.waiting.iter_mut().find(|place| place.ticket == ticket)
         {
             place.is_over = true;
         }
@@ -197,7 +196,8 @@ impl<'i> Admission<'i> {
     /// The wait for delivery, which has the time that the wait for room left it.
     fn take_wait(&mut self) -> Option<(Waiter, Duration)> {
         let (waiter, within) = self.wait.take()?;
-        let left = self.until.filter(|_| self.ticket.is_some()).map(|until| until.saturating_duration_since(Instant::now()));
+        let left =
+            self.until.filter(|_| self.ticket.is_some()).map(|until| until.saturating_duration_since(Instant::now()));
         Some((waiter, left.unwrap_or(within)))
     }
 

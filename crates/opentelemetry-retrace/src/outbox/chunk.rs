@@ -101,10 +101,7 @@ pub(crate) struct Chunks {
 impl Chunks {
     /// With room for spans like these: found out by growing, it would cost as much as the writing. `makes_room` for so many
     /// bytes first.
-    pub(crate) fn with_room_for<'s>(
-        spans: impl IntoIterator<Item = &'s Span>,
-        makes_room: impl FnOnce(usize),
-    ) -> Self {
+    pub(crate) fn with_room_for<'s>(spans: impl IntoIterator<Item = &'s Span>, makes_room: impl FnOnce(usize)) -> Self {
         let (count, bytes) =
             spans.into_iter().fold((0, 0), |(count, bytes), span| (count + 1, bytes + room(span, LARGE)));
         makes_room(bytes + count * size_of::<Chunk>());

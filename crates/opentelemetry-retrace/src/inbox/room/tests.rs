@@ -88,7 +88,8 @@ fn an_export_whose_time_is_over_is_refused_and_no_other_waits_until_there_is_roo
     assert_eq!((stats.accepted, stats.lost.by(LossReason::QueueFull), stats.pending), (4, 3, 1));
     assert_eq!(inbox.take(now).incomplete.len(), 1, "its run is marked");
     inbox.give_back([], one(), now);
-    let (mut takes_room, mut waits) = (inbox.admit(spans(1), None, Some(until)), inbox.admit(spans(1), None, Some(until)));
+    let (mut takes_room, mut waits) =
+        (inbox.admit(spans(1), None, Some(until)), inbox.admit(spans(1), None, Some(until)));
     assert_eq!(poll(&mut takes_room, &task), Poll::Ready(Ok(Lost::default())));
     assert!(poll(&mut waits, &task).is_pending());
 }
