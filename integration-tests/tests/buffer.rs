@@ -148,8 +148,8 @@ fn what_waits_takes_no_more_than_the_buffer() {
     let mut too_much = Vec::new();
     for case in cases {
         for (buffer, contents) in [
-            (64 * KIB, &[10, 2 * KIB, 20 * KIB][..]),
-            (256 * KIB, &[10, 2 * KIB, 20 * KIB, 200 * KIB]),
+            (64 * KIB, &[10, 2 * KIB][..]),
+            (256 * KIB, &[10, 2 * KIB, 20 * KIB]),
             (MIB, &[10, 2 * KIB, 200 * KIB]),
             (8 * MIB, &[10, 20 * KIB]),
             (64 * MIB, &[200 * KIB]),

@@ -173,7 +173,7 @@ impl<P: WayIn> Builder<P> {
     /// that wait for delivery or confirmation, those read from the spool included, and for spans that are held in case their
     /// run fails. A sixteenth is left for the spans that are read or written at the moment. Each span is counted with its texts,
     /// with the room that its lists keep, and with up to 1 KiB for its places in tables, until it leaves that part. Beside the
-    /// buffer, each connection takes up to 64 KiB, and a span that takes more than a 64th of the buffer takes up to eight times
+    /// buffer, each connection takes up to 64 KiB, and a span that takes more than a 64th of the buffer takes several times
     /// its size while it is translated.
     ///
     /// A receiver that takes spans, but slower than they come, is waited for: new spans are refused when the queue is full. While
