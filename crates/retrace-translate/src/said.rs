@@ -12,8 +12,8 @@ use smallvec::smallvec;
 use crate::dialect::{Class, of_rank};
 use crate::exchange;
 use crate::messages::{
-    Answer, Part, Position, SeenTool, Turn, answer, conversation, embedded, has_images, has_others, text_of, tie_results,
-    tools_in, tools_in_history,
+    Answer, Part, Position, SeenTool, Turn, answer, conversation, embedded, has_images, has_others, text_of,
+    tie_results, tools_in, tools_in_history,
 };
 use crate::reading::Reading;
 use crate::redact::{redacted, redacted_text};
