@@ -7,5 +7,6 @@ pub mod corpus;
 pub mod faulty;
 pub mod nobody;
 pub mod scripted;
+pub mod sink;
 pub mod soak;
 pub mod workload;

@@ -82,6 +82,43 @@ fn however_a_run_is_sent_the_same_is_stored() {
     }
 }
 
+/// One of the cases in which the two differ, as README has them: a model asks for a tool, and the span of the tool has no id
+/// of the call.
+#[test]
+fn a_tool_span_without_a_call_id_is_tied_to_its_call_by_the_exporter_only() {
+    let asks =
+        r#"[{"role":"assistant","parts":[{"type":"tool_call","id":"call_1","name":"search","arguments":{"q":1}}]}]"#;
+    let run = |provider: &SdkTracerProvider| {
+        let tracer = provider.tracer("t");
+        let operation = |name: &'static str| KeyValue::new("gen_ai.operation.name", name);
+        let agent = tracer.span_builder("agent").with_attributes([operation("invoke_agent")]).start(&tracer);
+        let agent = Context::new().with_span(agent);
+        let chat = [operation("chat"), KeyValue::new("gen_ai.output.messages", asks)];
+        tracer.span_builder("chat").with_attributes(chat).start_with_context(&tracer, &agent).end();
+        let tool = [
+            operation("execute_tool"),
+            KeyValue::new("gen_ai.tool.name", "search"),
+            KeyValue::new("gen_ai.tool.call.arguments", r#"{"q":1}"#),
+        ];
+        tracer.span_builder("search").with_attributes(tool).start_with_context(&tracer, &agent).end();
+        agent.span().end();
+        provider.shutdown().unwrap();
+    };
+    let tool_calls = |server: &Server| {
+        let runs = stored(server);
+        let [run] = &runs[..] else { panic!("{runs:?}") };
+        let spans = run.spans.as_ref().unwrap();
+        spans.iter().filter(|span| span.span_type.as_str() == "tool_call").count()
+    };
+    let server = Server::start().unwrap();
+    let exporter = RetraceExporter::builder().with_api_key("rt_local").with_base_url(server.url()).build().unwrap();
+    run(&SdkTracerProvider::builder().with_batch_exporter(exporter).build());
+    assert_eq!(tool_calls(&server), 1);
+    let server = Server::start().unwrap();
+    run(&SdkTracerProvider::builder().with_span_processor(processor(&server, Transport::Auto)).build());
+    assert_eq!(tool_calls(&server), 2);
+}
+
 #[test]
 fn pain_31_a_run_is_seen_while_it_runs() {
     let server = Server::start().unwrap();

@@ -11,7 +11,6 @@ use crate::gate::GateLimits;
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::outbox::OutboxLimits;
-use crate::pipeline;
 use crate::redact::{BeforeSend, Redaction};
 use crate::startup_log::StartupLog;
 use crate::transport::http::Http;
@@ -22,7 +21,7 @@ use crate::transport::ws::Ws;
 /// Requests under way at once.
 const IN_FLIGHT: usize = 4;
 /// Runs that wait to be sent; more than these are hardly worth their names.
-const WAITING_RUNS: usize = 10_000;
+const WAITING_RUNS: usize = 20_000;
 
 /// Everything that a worker is started with. The child of a fork starts one of its own by it.
 pub(crate) struct Blueprint {
@@ -65,12 +64,15 @@ fn engine_config(config: &Config, redaction: Redaction) -> EngineConfig {
     options.join = config.join;
     let mut recorder = RecorderLimits::default();
     recorder.linger = config.linger;
-    recorder.bytes = config.buffer_bytes / 4;
+    // Sixteenths of all bytes: 4 for the queue, 3 for open runs, 8 for what waits for delivery and for spans that are held in
+    // case their run fails; 1 is left for what is being read or written at the moment.
+    recorder.bytes = config.buffer_bytes / 16 * 3;
+    let waiting = config.buffer_bytes / 16 * 8;
     EngineConfig {
         options,
         recorder,
         outbox: OutboxLimits {
-            bytes: config.buffer_bytes / 2,
+            bytes: waiting,
             posts: WAITING_RUNS,
             body_bytes: config.body_bytes,
             in_flight: IN_FLIGHT,
@@ -81,7 +83,7 @@ fn engine_config(config: &Config, redaction: Redaction) -> EngineConfig {
         failures: config.failures,
         gate: GateLimits { bytes: config.buffer_bytes / 4, idle: recorder.idle },
         redaction,
-        export_wait: pipeline::export_wait(config.flush_timeout),
+        bytes: waiting,
         flush_wait: config.flush_timeout,
         seed: fastrand::u64(..),
         spools: config.spool.is_some(),

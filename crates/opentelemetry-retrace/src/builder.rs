@@ -168,8 +168,17 @@ impl<P: WayIn> Builder<P> {
         self
     }
 
-    /// Bytes of everything that waits in memory; 64 MiB by default, 64 KiB at least. When it is full the oldest spans go
-    /// first, are counted as lost, and their run says so.
+    /// Bytes of everything that waits in memory; 64 MiB by default, 64 KiB at least.
+    ///
+    /// A quarter is for the queue from the application, three sixteenths for runs that are open, a half for records
+    /// that wait for delivery or confirmation, those read from the spool included, and for spans that are held in case their
+    /// run fails. A sixteenth is left for the spans that are read or written at the moment. Each span is counted with its texts,
+    /// with the room that its lists keep, and with up to 1 KiB for its places in tables, until it leaves that part. Beside the
+    /// buffer, each connection takes up to 64 KiB, and a span that takes more than a 64th of the buffer takes several times
+    /// its size while it is translated.
+    ///
+    /// A receiver that takes spans, but slower than they come, is waited for: new spans are refused when the queue is full. While
+    /// it fails, the oldest spans that wait for delivery go first. Either are counted as lost, and their run is marked lossy.
     pub fn with_buffer_bytes(mut self, bytes: usize) -> Self {
         self.settings.buffer_bytes = Some(bytes);
         self
@@ -240,7 +249,7 @@ impl<P: WayIn> Builder<P> {
 
     /// Which runs that were not sampled are sent because they failed; by default all of which any span failed.
     ///
-    /// Their spans are held as they came, in a quarter of [`Builder::with_buffer_bytes`], until their root has ended. A
+    /// Their spans are held as they came, in up to a quarter of [`Builder::with_buffer_bytes`], until their root has ended. A
     /// pipeline shows runs that its sampler left out to a [`RetraceSpanProcessor`] only, and only if the sampler has them
     /// recorded, as [`crate::RetraceSampler`] does. Those that [`Builder::with_sample_rate`] leaves out both ways in see.
     pub fn with_failures(mut self, failures: Failures) -> Self {

@@ -279,8 +279,17 @@ impl Delivery {
         self.outbox.lose(LossReason::Expired, spans, &text);
     }
 
+    /// Drops the oldest until what waits is within its bounds.
     fn make_room(&mut self) {
-        let bytes = self.limits.bytes;
+        self.make_room_for(0);
+    }
+
+    /// Drops the oldest until so many bytes more are within the bounds.
+    pub(crate) fn make_room_for(&mut self, more: usize) {
+        let bytes = self.limits.bytes.saturating_sub(more);
+        if self.stream.weight() + self.outbox.weight() <= bytes && self.stream.len() <= self.limits.posts {
+            return;
+        }
         let mut lost = 0;
         // Runs that have ended can wait on the disk.
         while self.outbox.has_spool() && self.stream.weight() + self.outbox.weight() > bytes {
@@ -368,7 +377,8 @@ impl Delivery {
 
     /// The next frame to write, if the connection is open and one may be written now.
     pub(crate) fn next_frame(&mut self, now: Duration) -> Option<Utf8Bytes> {
-        if self.route.is_open() { self.stream.next(now) } else { None }
+        let room = self.limits.bytes.saturating_sub(self.weight());
+        if self.route.is_open() { self.stream.next(room, now) } else { None }
     }
 
     /// Which frames the present connection has, and of those which are confirmed.
@@ -478,6 +488,44 @@ impl Delivery {
         self.outbox.pending() + self.stream.pending()
     }
 
+    /// Counts the spans that wait again, place by place.
+    #[cfg(test)]
+    pub(crate) fn count_spans(&self) -> u64 {
+        self.outbox.count_spans() + self.stream.count_spans()
+    }
+
+    /// Bytes of everything that waits.
+    pub(crate) fn weight(&self) -> usize {
+        self.outbox.weight() + self.stream.weight()
+    }
+
+    /// Sets the bytes that may wait, and makes room if they are fewer than before. A frame that was written is kept beside what
+    /// it was made from until it is confirmed, and pushes nothing out by that.
+    pub(crate) fn set_bytes(&mut self, bytes: usize) {
+        let shrinks = bytes < self.limits.bytes;
+        self.limits.bytes = bytes;
+        self.outbox.set_bytes(bytes);
+        if shrinks {
+            self.make_room();
+        }
+    }
+
+    /// Returns true if half as many runs wait as may wait.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.outbox.len() + self.stream.len() > self.limits.posts / 2
+    }
+
+    /// Returns true while something of what waits is being delivered, or is about to be: a request or a frame is under way
+    /// or may be made, and the receiver is not failing.
+    pub(crate) fn makes_progress(&self) -> bool {
+        if self.refused || self.is_failing() {
+            return false;
+        }
+        let by_stream = self.route.has_stream() && self.stream.has_frames();
+        let is_over = || self.stream.over().any(|(_, run)| run.stream_only.is_none());
+        by_stream || self.outbox.can_send() || (self.route.is_by_request() && is_over())
+    }
+
     pub(crate) fn is_failing(&self) -> bool {
         self.outbox.is_failing() || self.route.is_failing()
     }
@@ -498,6 +546,8 @@ impl Delivery {
 
     /// After a panic of the worker: nobody knows what was under way.
     pub(crate) fn forget_in_flight(&mut self, now: Duration) {
+        self.outbox.recount();
+        self.stream.recount();
         self.outbox.forget_in_flight();
         self.link_closed(
             Closed { reason: CloseReason::Ended, cause: "the worker was started again".to_owned(), words: None },

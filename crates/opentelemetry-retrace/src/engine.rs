@@ -3,10 +3,11 @@
 //! Messages, answers and times go in; requests, signals and ended waits come out. It knows no clock, no socket and no
 //! thread, so that flushes, losses and shutdowns are tested as plain function calls.
 
+mod backlog;
 mod spool;
 mod told;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +17,10 @@ use retrace_translate::{Options, Output, Recorder, RecorderLimits, Resource};
 
 use crate::config::Transport;
 use crate::delivery::{Delivery, Mark};
+use crate::engine::backlog::{Backlog, Next, Pause};
 use crate::engine::told::KeptBack;
 use crate::gate::{Failures, Gate, GateLimits, Passed};
-use crate::inbox::{Message, Piece, Seen, Taken};
+use crate::inbox::{Piece, Seen, Taken};
 use crate::outbox::{Answer, Notice, OutboxLimits, Said, Sending};
 use crate::redact::Redaction;
 use crate::sampler::Rule;
@@ -31,6 +33,17 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// Traces that wait to be marked; when there are so many, nothing is going to come of them.
 const INCOMPLETE: usize = 4_096;
+/// Bytes counted for one of them, and the divisor for the share of all bytes that they take at most.
+const INCOMPLETE_BYTES: usize = 48;
+const INCOMPLETE_SHARE: usize = 32;
+
+/// Longest time without a delivery for which the worker reads nothing.
+const HOLD: Duration = Duration::from_secs(30);
+
+/// Messages that are read in one turn. After each turn the queue gets its room back, and connections are served.
+const AT_ONCE: usize = 512;
+/// Factor by which a run may grow from the recorder to delivery.
+const GROWTH: usize = 2;
 
 /// What an [`Engine`] is made from.
 #[derive(Debug)]
@@ -43,8 +56,8 @@ pub(crate) struct EngineConfig {
     pub failures: Failures,
     pub gate: GateLimits,
     pub redaction: Redaction,
-    /// How long an export waits for the delivery of what it handed over.
-    pub export_wait: Duration,
+    /// Bytes of everything that waits for delivery, and of spans that are held in case their run fails.
+    pub bytes: usize,
     /// How long a flush may take.
     pub flush_wait: Duration,
     /// For the jitter of retries.
@@ -65,14 +78,16 @@ pub(crate) struct Engine {
     /// The receiver asked to stop recording.
     halted: bool,
     resource: Arc<Resource>,
-    /// Spans that were taken from the inbox and not read yet.
-    queue: VecDeque<Seen>,
-    /// What they came in.
-    emptied: Vec<Piece>,
+    /// Messages taken from the queue and not read yet.
+    backlog: Backlog,
+    /// The time since which nothing is read, and the spans that were delivered by then.
+    held: Option<(Duration, u64)>,
+    /// A part of the backlog was read, and the rest may be read at once.
+    reads_on: bool,
     /// Traces of which spans were refused, and of which nothing else was seen.
     incomplete: HashSet<[u8; 16]>,
-    /// Spans that were taken from the queue, ever.
-    read: u64,
+    /// Spans that were taken over, ever.
+    received: u64,
     /// Spans that nobody selected.
     set_aside: u64,
     restarts: u64,
@@ -106,10 +121,11 @@ impl Engine {
             kept_back: KeptBack::default(),
             halted: false,
             resource: Arc::default(),
-            queue: VecDeque::new(),
-            emptied: Vec::new(),
+            backlog: Backlog::default(),
+            held: None,
+            reads_on: false,
             incomplete: HashSet::new(),
-            read: 0,
+            received: 0,
             set_aside: 0,
             restarts: 0,
             waits: Vec::new(),
@@ -121,44 +137,22 @@ impl Engine {
 
     /// Takes what came from the application.
     pub(crate) fn take(&mut self, taken: Taken, now: Duration) {
-        if self.incomplete.len() >= INCOMPLETE {
+        if self.incomplete.len() >= INCOMPLETE.min(self.config.bytes / INCOMPLETE_SHARE / INCOMPLETE_BYTES) {
             self.incomplete.clear();
         }
         self.incomplete.extend(taken.incomplete);
+        let before = self.backlog.spans();
         for message in taken.messages {
-            self.mark_incomplete();
-            match message {
-                Message::Spans { spans, wait } => {
-                    self.queue.extend(spans.into_iter().map(Seen::Ended));
-                    self.read_queue(now);
-                    if let Some(waiter) = wait {
-                        self.wait(waiter, self.config.export_wait, now);
-                    }
-                }
-                Message::Seen(mut seen) => {
-                    self.queue.extend(seen.drain());
-                    self.emptied.push(seen);
-                    self.read_queue(now);
-                }
-                Message::Resource(resource) => self.resource = resource,
-                Message::Flush(waiter) => {
-                    self.recorder.settle();
-                    self.wait(waiter, self.config.flush_wait, now);
-                    // Runs that end later are none of its business, at the same time or not.
-                    if let Some(wait) = self.waits.last_mut() {
-                        wait.settled = true;
-                    }
-                }
-                Message::Shutdown { within, waiter, .. } => {
-                    self.finish(now);
-                    self.wait(waiter, within, now);
-                    self.closing = Some(now + within);
-                    self.delivery.close(now, now + within);
-                }
-            }
+            self.backlog.push(message, self.config.flush_wait, now);
         }
-        self.mark_incomplete();
+        self.received += self.backlog.spans() - before;
+        self.read(now);
         self.advance(now);
+        // Requests that were handed over may have made room.
+        if self.has_backlog() && !self.reads_on && !self.holds_back(now) {
+            self.read(now);
+            self.advance(now);
+        }
     }
 
     /// Spans of a trace may be refused before another of them is read: the mark waits for that.
@@ -166,36 +160,113 @@ impl Engine {
         self.incomplete.retain(|trace_id| !self.recorder.mark_lossy(*trace_id));
     }
 
-    /// What spans came in and was emptied, to be filled again.
-    pub(crate) fn take_emptied(&mut self) -> Vec<Piece> {
-        std::mem::take(&mut self.emptied)
+    /// Takes what the queue gets back for the messages that were read: pieces, and the bytes of other spans.
+    pub(crate) fn take_read(&mut self) -> (Vec<Piece>, usize) {
+        self.backlog.take_read()
     }
 
-    fn read_queue(&mut self, now: Duration) {
-        let mut too_late = 0;
-        while let Some(span) = self.queue.pop_front() {
-            match span {
-                Seen::Began(_) if self.halted => {}
-                Seen::Began(span) => {
-                    if self.gate.lets_begin(&span) {
-                        self.recorder.start(&SdkSpan(&span), &self.resource, now);
+    /// Returns true if a message that was taken over is not read yet.
+    pub(crate) fn has_backlog(&self) -> bool {
+        self.backlog.len() > 0
+    }
+
+    /// Returns true if the next turn reads on at once, because this one read a part only.
+    pub(crate) fn reads_on(&self) -> bool {
+        self.reads_on
+    }
+
+    /// Reads a part of the backlog. Reads nothing while delivery is under way and most of its room is taken.
+    fn read(&mut self, now: Duration) {
+        let (mut messages, mut spans, mut too_late) = (0, 0, 0);
+        self.reads_on = false;
+        while !self.holds_back(now) {
+            self.reads_on = spans >= AT_ONCE && !self.backlog.is_urgent(now);
+            if self.reads_on {
+                break;
+            }
+            let Some(next) = self.backlog.next() else { break };
+            spans += 1;
+            if messages != self.backlog.len() {
+                messages = self.backlog.len();
+                self.mark_incomplete();
+            }
+            match next {
+                Next::Seen(seen) if self.halted => too_late += u64::from(matches!(seen, Seen::Ended(_))),
+                Next::Seen(seen) => self.read_span(seen, now),
+                Next::Resource(resource) => self.resource = resource,
+                Next::Wait(pause) => {
+                    let settles = pause.settles;
+                    if settles {
+                        self.recorder.settle();
+                    }
+                    self.wait(pause, now);
+                    // Runs that end later are none of its business, at the same time or not.
+                    if let Some(wait) = self.waits.last_mut() {
+                        wait.settled = settles;
                     }
                 }
-                Seen::Ended(span) => {
-                    self.read += 1;
-                    if self.halted {
-                        too_late += 1;
-                    } else {
-                        match self.gate.ended(span, now) {
-                            Passed::Span(span) => self.recorder.record(&SdkSpan(&span), &self.resource, now),
-                            Passed::Run { spans, incomplete } => self.record_run(&spans, incomplete, now),
-                            Passed::Nothing { dropped } => self.set_aside += dropped,
-                        }
-                    }
+                Next::Shutdown(pause) => {
+                    let end = pause.until;
+                    self.finish(now);
+                    self.wait(pause, now);
+                    self.closing = Some(end);
+                    self.delivery.close(now, end);
                 }
             }
+            // The records of one span are counted and bounded before the next span is read.
+            self.pass_on(now);
         }
         self.lose(LossReason::Halted, too_late);
+        self.mark_incomplete();
+    }
+
+    /// Returns true if nothing more is read for now: delivery is under way, and most of its room is taken.
+    /// Spans stay in the queue, and new spans are refused when the queue is full, rather than push out older ones.
+    fn holds_back(&mut self, now: Duration) -> bool {
+        let waits = self.delivery.weight() + self.recorder.weight() * GROWTH;
+        let room = self.config.bytes.saturating_sub(self.gate.weight());
+        let is_full = waits > room / 4 * 3 || self.delivery.is_crowded();
+        let is_over = self.halted || self.closing.is_some() || self.backlog.is_urgent(now);
+        if !is_full || is_over || !self.delivery.makes_progress() {
+            self.held = None;
+            return false;
+        }
+        let delivered = self.delivery.outbox.account.delivered;
+        match self.held {
+            Some((since, before)) if before == delivered => now < since + HOLD,
+            _ => {
+                self.held = Some((now, delivered));
+                true
+            }
+        }
+    }
+
+    fn read_span(&mut self, seen: Seen, now: Duration) {
+        match seen {
+            Seen::Began(span) => {
+                if self.gate.lets_begin(&span) {
+                    self.recorder.start(&SdkSpan(&span), &self.resource, now);
+                }
+            }
+            Seen::Ended(span) => match self.gate.ended(span, now) {
+                Passed::Span(span) => self.recorder.record(&SdkSpan(&span), &self.resource, now),
+                Passed::Run { spans, incomplete } => self.record_run(&spans, incomplete, now),
+                Passed::Nothing { dropped } => {
+                    self.set_aside += dropped;
+                    self.share();
+                }
+            },
+        }
+    }
+
+    /// Divides the bytes between delivery and held spans. Held spans come first, except before requests under way.
+    fn share(&mut self) {
+        let bytes = self.config.bytes;
+        self.delivery.set_bytes(bytes.saturating_sub(self.gate.weight()).min(self.config.outbox.bytes));
+        let waits = self.delivery.weight();
+        if waits + self.gate.weight() > bytes {
+            self.set_aside += self.gate.make_room(bytes.saturating_sub(waits));
+        }
     }
 
     fn record_run(&mut self, spans: &[SpanData], incomplete: bool, now: Duration) {
@@ -217,11 +288,11 @@ impl Engine {
         self.recorder.finish();
     }
 
-    fn wait(&mut self, waiter: Waiter, at_most: Duration, now: Duration) {
+    fn wait(&mut self, pause: Pause, now: Duration) {
         self.delivery.hurry(now);
         self.waits.push(Wait {
-            waiter,
-            until: now + at_most,
+            waiter: pause.waiter,
+            until: pause.until,
             ended_by: now,
             settled: false,
             mark: None,
@@ -244,11 +315,12 @@ impl Engine {
 
     /// Does what is due by now.
     pub(crate) fn advance(&mut self, now: Duration) {
-        self.read_queue(now);
         self.set_aside += self.gate.advance(now);
+        self.share();
         self.recorder.advance(now);
         self.pass_on(now);
         self.delivery.advance(now);
+        self.ended_waits.extend(self.backlog.expire(now));
         self.end_waits(now);
     }
 
@@ -351,13 +423,15 @@ impl Engine {
             .chain(self.recorder.next_deadline())
             .chain(self.gate.next_deadline())
             .chain(self.delivery.next_deadline(now))
+            .chain(self.backlog.next_deadline())
+            .chain(self.held.filter(|_| self.has_backlog()).map(|(since, _)| since + HOLD))
             .chain(self.closing)
             .min()
     }
 
     /// Whether nothing more comes, and somebody waits for the end.
     pub(crate) fn is_closing(&self) -> bool {
-        self.closing.is_some()
+        self.closing.is_some() || self.backlog.is_closing()
     }
 
     /// Whether everything is over.
@@ -369,17 +443,24 @@ impl Engine {
     pub(crate) fn recover(&mut self, now: Duration) {
         self.restarts += 1;
         self.recorder = Recorder::new(self.config.options.clone(), self.config.recorder);
+        self.gate.recount();
+        self.backlog.recount();
         self.delivery.forget_in_flight(now);
         let account = self.account();
         let ended = account.delivered + account.lost.total() + account.spooled + account.set_aside;
-        let known = ended + self.delivery.pending() + self.gate.held();
-        let missing = (self.read + account.recovered).saturating_sub(known);
+        let missing = (self.received + account.recovered).saturating_sub(ended + account.pending);
         self.delivery.outbox.lose(LossReason::Internal, missing, "the worker failed and was started again");
+    }
+
+    /// Accepted spans that the worker holds, as each place counts them.
+    fn pending(&self) -> u64 {
+        self.backlog.spans() + self.gate.held() + self.recorder.open_spans() + self.delivery.pending()
     }
 
     /// What became of the spans so far.
     pub(crate) fn account(&self) -> Account {
-        Account { set_aside: self.set_aside, restarts: self.restarts, ..self.delivery.outbox.account }
+        let (set_aside, restarts, pending) = (self.set_aside, self.restarts, self.pending());
+        Account { set_aside, restarts, pending, ..self.delivery.outbox.account }
     }
 
     /// What the user should know.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::panic::catch_unwind;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
@@ -14,14 +14,15 @@ use crate::builder::RetraceExporterBuilder;
 use crate::inbox::Closed;
 use crate::pipeline::{Pipeline, WayIn, result};
 use crate::startup_log::StartupLog;
-use crate::stats::{LossReason, Stats};
+use crate::stats::Stats;
 use crate::waiter::Waiter;
 
 /// Sends the runs among the spans of a pipeline to Retrace.
 ///
 /// An ordinary [`SpanExporter`]: it stands beside any other exporter, under `BatchSpanProcessor`, `SimpleSpanProcessor`
 /// or the processors of an async runtime, and needs no runtime itself. Spans are handed to one background thread, which
-/// translates, groups and sends them; a thread of the application waits for nothing but a queue.
+/// translates, groups and sends them; a thread of the application waits for nothing but a queue. A run may differ from
+/// that of a processor in [some cases](crate::RetraceSpanProcessor#differences-from-the-exporter).
 ///
 /// ```no_run
 /// use opentelemetry_retrace::RetraceExporter;
@@ -43,6 +44,16 @@ use crate::waiter::Waiter;
 /// thread of the application, where `SimpleSpanProcessor` exports. While the receiver takes nothing it ends with the next
 /// failed attempt. Whatever it says, spans that were accepted are kept and tried again, and appear in
 /// [`RetraceExporter::stats`] as delivered or as lost for a reason.
+///
+/// # Bursts
+/// An export that finds the queue full waits until the worker has made room, so that a burst is sent as fast as the receiver
+/// takes it, and no span is lost. It waits as long as the flush timeout, four seconds at most. Spans that find no room by then
+/// are counted as [`LossReason::QueueFull`](crate::LossReason::QueueFull), and no other export waits until there is room again.
+/// A shutdown ends the wait.
+///
+/// `BatchSpanProcessor` exports on a thread of its own, which blocks; under the processors of an async runtime the future
+/// waits and no thread is blocked. `SimpleSpanProcessor` exports each span on the thread of the application that ended it:
+/// there a span that finds no room is counted as lost at once, and nothing waits.
 ///
 /// # Clones
 /// Clones share one pipeline: keep one to read [`RetraceExporter::stats`] or to flush. When the last is dropped without a
@@ -115,18 +126,24 @@ impl SpanExporter for RetraceExporter {
         }
         async move {
             let Some(pipeline) = pipeline else { return Ok(()) };
-            let waits = batch.len() < pipeline.batch_size && !is_application_thread();
+            let is_simple = is_application_thread();
+            let waits = batch.len() < pipeline.batch_size && !is_simple;
+            // A simple processor exports one span at a time, on the thread that ended it.
+            let until = (batch.len() > 1 || !is_simple).then(|| Instant::now() + pipeline.export_wait());
             let (wait, waited) = if waits {
                 let (waiter, waited) = Waiter::future();
-                (Some(waiter), Some(waited))
+                (Some((waiter, pipeline.export_wait())), Some(waited))
             } else {
                 (None, None)
             };
-            let refused = pipeline.push_spans(batch, wait);
-            let refused = refused.map_err(|Closed| OTelSdkError::AlreadyShutdown)?;
-            if refused > 0 {
-                let text = format!("{refused} spans lost: {}", LossReason::QueueFull);
-                return Err(OTelSdkError::InternalFailure(text));
+            let mut admission = pipeline.admit(batch, wait, until);
+            let lost = match until.filter(|_| is_blocked_on()) {
+                Some(until) => admission.block(until),
+                None => admission.await,
+            };
+            let lost = lost.map_err(|Closed| OTelSdkError::AlreadyShutdown)?;
+            if let Some((reason, spans)) = lost.iter().next() {
+                return Err(OTelSdkError::InternalFailure(format!("{spans} spans lost: {reason}")));
             }
             match waited {
                 Some(waited) => result(waited.await.ok(), pipeline.export_wait()),
@@ -168,5 +185,10 @@ impl fmt::Debug for RetraceExporter {
 /// runtimes use no blocking executor. A thread that is torn down has no context any more, and is the application's.
 fn is_application_thread() -> bool {
     let is_suppressed = || catch_unwind(opentelemetry::Context::is_current_telemetry_suppressed).unwrap_or(false);
-    futures_executor::enter().is_err() && !is_suppressed()
+    is_blocked_on() && !is_suppressed()
+}
+
+/// Returns true if a blocking executor drives this future. The SDK's processors without a runtime do so.
+fn is_blocked_on() -> bool {
+    futures_executor::enter().is_err()
 }

@@ -18,6 +18,14 @@ use crate::view::weight;
 /// Runs of which the decision is remembered after their root has ended, and runs that are held.
 const RUNS: usize = 10_000;
 
+/// Bytes counted for a run that is held, beside its spans: its place in the table and in the order of age, which grow by
+/// doubling.
+const RUN_BYTES: usize = 256;
+/// Bytes counted for a decision that is remembered, likewise.
+const DECISION_BYTES: usize = 80;
+/// The share of the bytes that decisions may take, and that runs may take of which all spans were dropped: one in so many.
+const SHARE: usize = 8;
+
 /// Which failures are sent of runs that were not sampled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -34,7 +42,7 @@ pub enum Failures {
 /// Bounds of a [`Gate`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GateLimits {
-    /// Bytes of all spans that are held.
+    /// Bytes of everything that is held.
     pub bytes: usize,
     /// How long a run may go without a new span before it is dropped.
     pub idle: Duration,
@@ -63,6 +71,10 @@ pub(crate) struct Gate {
     runs: HashMap<[u8; 16], Run>,
     by_age: BTreeSet<(Duration, [u8; 16])>,
     weight: usize,
+    /// Spans that are held.
+    spans: u64,
+    /// Runs of which all spans were dropped.
+    emptied: usize,
     decided: Decided,
 }
 
@@ -70,10 +82,25 @@ pub(crate) struct Gate {
 #[derive(Debug, Default)]
 struct Run {
     spans: Vec<SpanData>,
+    /// Bytes of the spans, the room for more included.
     weight: usize,
     seen: Duration,
     failed: bool,
     incomplete: bool,
+}
+
+impl Run {
+    fn push(&mut self, span: SpanData) {
+        let (spans, slot) = (&mut self.spans, size_of::<SpanData>());
+        if spans.len() == spans.capacity() {
+            // By half: a span is large, and most runs have few.
+            let before = spans.capacity();
+            spans.reserve_exact(before / 2 + 1);
+            self.weight += (spans.capacity() - before) * slot;
+        }
+        self.weight += weight(&span).saturating_sub(slot);
+        spans.push(span);
+    }
 }
 
 /// What was decided of the runs that began or ended last.
@@ -88,11 +115,15 @@ impl Decided {
         self.passes.get(trace_id).copied()
     }
 
-    fn note(&mut self, trace_id: [u8; 16], passes: bool) {
+    fn weight(&self) -> usize {
+        self.order.len() * DECISION_BYTES
+    }
+
+    fn note(&mut self, trace_id: [u8; 16], passes: bool, at_most: usize) {
         if self.passes.insert(trace_id, passes).is_none() {
             self.order.push_back(trace_id);
         }
-        while self.order.len() > RUNS {
+        while self.order.len() > at_most {
             if let Some(oldest) = self.order.pop_front() {
                 self.passes.remove(&oldest);
             }
@@ -124,6 +155,8 @@ impl Gate {
             runs: HashMap::default(),
             by_age: BTreeSet::new(),
             weight: 0,
+            spans: 0,
+            emptied: 0,
             decided: Decided::default(),
         }
     }
@@ -158,16 +191,17 @@ impl Gate {
         }
         // A run of which some spans are sent is to be whole.
         if self.joins && belongs_to_caller(span) {
-            self.decided.note(trace_id(span), true);
+            self.decided.note(trace_id(span), true, self.decisions());
             return Some(true);
         }
         if !rule.wants_name() {
             return Some(rule.keeps(span.span_context.trace_id(), "", span.span_context.trace_state()));
         }
+        let at_most = self.decisions();
         // A name of its own run is known as soon as the root is.
         is_local_root(span).then(|| {
             let keeps = rule.keeps(span.span_context.trace_id(), &span.name, span.span_context.trace_state());
-            self.decided.note(trace_id(span), keeps);
+            self.decided.note(trace_id(span), keeps, at_most);
             keeps
         })
     }
@@ -181,11 +215,10 @@ impl Gate {
         }
         let mut run = self.take(&id).unwrap_or_default();
         run.failed |= has_failed(&span) && (is_root || self.failures == Failures::AnySpan);
-        run.weight += weight(&span);
         run.seen = now;
-        run.spans.push(span);
+        run.push(span);
         if sampled == Some(true) || (is_root && run.failed) {
-            self.decided.note(id, true);
+            self.decided.note(id, true, self.decisions());
             return Passed::Run { spans: run.spans, incomplete: run.incomplete };
         }
         if is_root {
@@ -193,36 +226,60 @@ impl Gate {
             return Passed::Nothing { dropped: run.spans.len() as u64 };
         }
         self.put(id, run);
-        Passed::Nothing { dropped: self.make_room() }
+        Passed::Nothing { dropped: self.make_room(usize::MAX) }
     }
 
     fn take(&mut self, id: &[u8; 16]) -> Option<Run> {
         let run = self.runs.remove(id)?;
         self.by_age.remove(&(run.seen, *id));
         self.weight -= run.weight;
+        self.spans -= run.spans.len() as u64;
+        self.emptied -= usize::from(run.spans.is_empty());
         Some(run)
     }
 
     fn put(&mut self, id: [u8; 16], run: Run) {
         self.by_age.insert((run.seen, id));
         self.weight += run.weight;
+        self.spans += run.spans.len() as u64;
+        self.emptied += usize::from(run.spans.is_empty());
         self.runs.insert(id, run);
     }
 
-    /// Drops the spans of the runs that were silent longest.
-    fn make_room(&mut self) -> u64 {
+    /// Bytes of everything that is held: spans, runs and decisions.
+    pub(crate) fn weight(&self) -> usize {
+        self.weight + self.runs.len() * RUN_BYTES + self.decided.weight()
+    }
+
+    /// Decisions that are remembered at most.
+    fn decisions(&self) -> usize {
+        RUNS.min(self.limits.bytes / SHARE / DECISION_BYTES)
+    }
+
+    /// Drops the spans of the runs that were silent longest until so many bytes are enough; returns the count of the spans.
+    pub(crate) fn make_room(&mut self, bytes: usize) -> u64 {
+        // Decisions have a share of their own.
+        let others = self.limits.bytes - self.limits.bytes / SHARE;
+        let bytes = bytes.saturating_sub(self.decided.weight()).min(others);
         let mut dropped = 0;
         while self.runs.len() > RUNS {
             let Some((_, oldest)) = self.by_age.first().copied() else { break };
             dropped += self.take(&oldest).map_or(0, |run| run.spans.len() as u64);
         }
-        while self.weight > self.limits.bytes {
-            let fullest = self.by_age.iter().find(|(_, id)| self.runs.get(id).is_some_and(|run| run.weight > 0));
-            let Some((_, oldest)) = fullest.copied() else { break };
+        while self.weight + self.runs.len() * RUN_BYTES > bytes {
+            let oldest = |is_empty: bool| {
+                let held = |id| self.runs.get(id).is_some_and(|run| run.spans.is_empty() == is_empty);
+                self.by_age.iter().find(|(_, id)| held(id)).map(|(_, id)| *id)
+            };
+            // A run without spans only remembers that some were dropped; the count of such runs is bounded.
+            let emptied = oldest(true).filter(|_| self.emptied * RUN_BYTES > bytes / SHARE);
+            let Some(oldest) = emptied.or_else(|| oldest(false)).or_else(|| oldest(true)) else { break };
             let Some(mut run) = self.take(&oldest) else { break };
-            dropped += run.spans.len() as u64;
-            (run.spans, run.weight, run.incomplete) = (Vec::new(), 0, true);
-            self.put(oldest, run);
+            if !run.spans.is_empty() {
+                dropped += run.spans.len() as u64;
+                (run.spans, run.weight, run.incomplete) = (Vec::new(), 0, true);
+                self.put(oldest, run);
+            }
         }
         dropped
     }
@@ -251,7 +308,7 @@ impl Gate {
                 dropped += run.spans.len() as u64;
             }
         }
-        self.weight = 0;
+        (self.weight, self.spans, self.emptied) = (0, 0, 0);
         (failed, dropped)
     }
 
@@ -262,7 +319,20 @@ impl Gate {
 
     /// Spans that are held.
     pub(crate) fn held(&self) -> u64 {
+        self.spans
+    }
+
+    /// Counts the spans that are held again, run by run: after a panic, and for tests.
+    pub(crate) fn count_spans(&self) -> u64 {
         self.runs.values().map(|run| run.spans.len() as u64).sum()
+    }
+
+    /// Makes the counts what is really there, after a panic that may have come between a change and its count.
+    pub(crate) fn recount(&mut self) {
+        self.spans = self.count_spans();
+        self.weight = self.runs.values().map(|run| run.weight).sum();
+        self.emptied = self.runs.values().filter(|run| run.spans.is_empty()).count();
+        self.by_age = self.runs.iter().map(|(id, run)| (run.seen, *id)).collect();
     }
 }
 
@@ -370,7 +440,8 @@ mod tests {
     #[test]
     fn what_is_held_is_bounded_and_a_failure_says_what_is_missing() {
         let one = weight(&child());
-        let mut gate = Gate::new(None, Failures::AnySpan, GateLimits { bytes: one * 3, ..LIMITS });
+        let mut gate =
+            Gate::new(None, Failures::AnySpan, GateLimits { bytes: (one * 3 + RUN_BYTES * 4) * 8 / 7 + 8, ..LIMITS });
         for n in 0..3_u8 {
             let span = unsampled(in_trace(span_data(2, 1, "child"), n.into()));
             assert_eq!(gate.ended(span, secs(n.into())), Passed::Nothing { dropped: 0 });
@@ -433,7 +504,8 @@ mod tests {
                     Passed::Nothing { dropped: more } => dropped += more,
                 }
                 dropped += gate.advance(secs(n as u64));
-                prop_assert!(gate.weight <= bytes);
+                prop_assert!(gate.weight() <= bytes);
+                prop_assert_eq!(gate.held(), gate.count_spans());
                 prop_assert_eq!(through + dropped + gate.held(), n as u64 + 1);
             }
             let (failed, more) = gate.finish();

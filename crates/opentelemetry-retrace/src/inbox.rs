@@ -1,13 +1,17 @@
 //! The door between the application's threads and the worker.
 //!
-//! Application threads only push: a lock that nobody holds for longer than a push or a swap, no wait, no I/O. What is
-//! refused because the inbox is full is counted here.
+//! Application threads only push: a lock that nobody holds for longer than a push or a swap, no wait, no I/O. The thread of a
+//! batch processor waits for room. What is refused because the inbox is full is counted here.
+//!
+//! The bytes of a span are taken until the worker has read it, not only until the worker has taken it over.
 
+mod room;
 mod seen;
 
 use std::collections::HashSet;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use foldhash::HashMap;
@@ -15,28 +19,35 @@ use opentelemetry_sdk::trace::SpanData;
 use retrace_translate::Resource;
 use tokio::sync::Notify;
 
+pub(crate) use self::room::Admission;
+use self::room::Line;
 pub(crate) use self::seen::{Piece, Seen};
 use crate::light::{Light, is_local_root};
 use crate::stats::{Account, LossReason, Lost, Stats};
 use crate::view::weight;
 use crate::waiter::Waiter;
 
-/// Traces remembered as incomplete until the worker takes note; of more than these the rest is not marked.
+/// Traces remembered as incomplete until the worker takes note; of more than these the rest is not marked. Fewer in a small
+/// queue, of which they take this share.
 const REFUSED_TRACES: usize = 1_024;
+const REFUSED_SHARE: usize = 16;
+const REFUSED_BYTES: usize = 48;
 /// How long after the last message the worker looks for more by itself. To wake it is a system call, which the thread pays
 /// that ends the span; and so late, at most, is a span told that does not wake it.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
-/// Pieces that are kept to be used again, about 1 MB.
+/// Pieces that are kept to be used again, about 1 MB; less in a small queue, of which they take this share at most.
 const SPARE: usize = 32;
-/// Traces of which it is known that their local root is under way.
+const SPARE_SHARE: usize = 8;
+/// Traces of which it is known that their local root is under way; fewer in a small queue, of which they take that share.
 const ROOTS: usize = 16_384;
+const ROOT_BYTES: usize = 64;
 
 /// Something for the worker.
 pub(crate) enum Message {
     /// Spans, each at one of its ends.
     Seen(Piece),
-    /// Spans that have ended, and who waits for their delivery.
-    Spans { spans: Vec<SpanData>, wait: Option<Waiter> },
+    /// Spans that have ended, their bytes, and who waits for their delivery for how long.
+    Spans { spans: Vec<SpanData>, bytes: usize, wait: Option<(Waiter, Duration)> },
     /// What spans say about the process from now on.
     Resource(Arc<Resource>),
     /// Somebody waits until all before this is delivered or lost.
@@ -76,15 +87,27 @@ pub(crate) struct Taken {
 pub(crate) struct Inbox {
     limit_bytes: usize,
     state: Mutex<State>,
-    account: Mutex<Account>,
     wake: Notify,
 }
 
 #[derive(Default)]
 struct State {
     taken: Taken,
-    weight: usize,
+    /// Bytes of what is in it, and of what the worker has taken and not read.
+    used: usize,
     closed: bool,
+    /// The worker is gone without a shutdown.
+    abandoned: bool,
+    /// Exports that wait for room.
+    line: Line,
+    /// Accepted spans that are in it.
+    queued: u64,
+    /// More than spans came since the last take.
+    pressing: bool,
+    /// Accepted spans that the worker has taken, and that are not yet among those it counts.
+    handed_over: u64,
+    /// The account that the worker published last.
+    account: Account,
     /// Spans taken in since the beginning.
     accepted: u64,
     /// Those of them that the worker has taken.
@@ -92,51 +115,80 @@ struct State {
     /// Spans that wait, those that began among them.
     waiting: u64,
     refused: Lost,
+    /// Traces that are remembered as incomplete at most.
+    refused_traces: usize,
     /// Spans that ended when nothing was taken in any more.
     too_late: u64,
     /// When the worker will look by itself; nothing when it sleeps until it is woken.
     watched_until: Option<Instant>,
     /// Of each trace how many local roots have begun, in the order of the messages, and not ended.
     roots: HashMap<[u8; 16], u32>,
-    /// Emptied, to be filled again.
+    /// Emptied, to be filled again, and their bytes.
     spare: Vec<Piece>,
+    spare_bytes: usize,
 }
 
 impl State {
     /// Whether there is room for a span. One that has ended and finds none is counted, and its trace remembered.
-    fn admits(&mut self, trace_id: [u8; 16], has_ended: bool, weight: usize, limit: usize) -> Result<bool, Closed> {
+    fn admits(&mut self, trace_id: [u8; 16], has_ended: bool, weight: usize, bytes: usize) -> Result<bool, Closed> {
         if self.closed {
             self.too_late += u64::from(has_ended);
             return Err(Closed);
         }
-        let alone = self.weight == 0 && has_ended;
-        let fits = alone || self.weight + weight <= limit;
+        // A span that begins leaves room for its end.
+        let limit = if has_ended { bytes } else { bytes / 2 };
+        // The next piece is paid for when it is begun; one that was kept is paid for already.
+        let more = if self.has_place() { 0 } else { self.spare.last().map_or(Piece::bytes_for(bytes), |_| 0) };
+        let alone = self.used == 0 && has_ended;
+        let fits = alone || self.used + self.spare_bytes + more + weight <= limit;
         // That it began is not worth a loss: it is told when it ends.
         if !fits && has_ended {
             self.refused.add(LossReason::QueueFull, 1);
-            if self.taken.incomplete.len() < REFUSED_TRACES {
-                self.taken.incomplete.insert(trace_id);
-            }
+            self.is_incomplete(trace_id);
         }
         Ok(fits)
     }
 
-    /// The piece that the next span goes into.
+    /// Remembers that spans of a trace were refused.
+    fn is_incomplete(&mut self, trace_id: [u8; 16]) {
+        if self.taken.incomplete.len() < self.refused_traces {
+            self.taken.incomplete.insert(trace_id);
+        }
+    }
+
+    /// Returns true if the last piece has a place for another span.
     #[inline]
-    fn piece(&mut self) -> Option<&mut Piece> {
-        if !matches!(self.taken.messages.last(), Some(Message::Seen(piece)) if !piece.is_full()) {
-            let piece = self.spare.pop().unwrap_or_else(Piece::new);
+    fn has_place(&self) -> bool {
+        matches!(self.taken.messages.last(), Some(Message::Seen(piece)) if !piece.is_full())
+    }
+
+    /// The piece that the next span goes into, which takes so many bytes beside the piece.
+    #[inline]
+    fn piece(&mut self, content: usize, queue_bytes: usize) -> Option<&mut Piece> {
+        if !self.has_place() {
+            let piece = match self.spare.pop() {
+                Some(piece) => {
+                    self.spare_bytes -= piece.memory();
+                    piece
+                }
+                None => Piece::of(queue_bytes),
+            };
+            self.used += piece.memory();
             self.taken.messages.push(Message::Seen(piece));
         }
+        self.used += content;
         match self.taken.messages.last_mut() {
-            Some(Message::Seen(piece)) => Some(piece),
+            Some(Message::Seen(piece)) => {
+                piece.content += content;
+                Some(piece)
+            }
             _ => None,
         }
     }
 
-    fn note_root(&mut self, trace_id: [u8; 16]) {
+    fn note_root(&mut self, trace_id: [u8; 16], queue_bytes: usize) {
         // Who is forgotten is told whole.
-        if self.roots.len() >= ROOTS {
+        if self.roots.len() >= ROOTS.min(queue_bytes / SPARE_SHARE / ROOT_BYTES) {
             self.roots.clear();
         }
         *self.roots.entry(trace_id).or_default() += 1;
@@ -154,7 +206,7 @@ impl State {
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("weight", &self.weight).field("closed", &self.closed).finish_non_exhaustive()
+        f.debug_struct("State").field("used", &self.used).field("closed", &self.closed).finish_non_exhaustive()
     }
 }
 
@@ -166,74 +218,47 @@ impl Inbox {
     pub(crate) fn new(limit_bytes: usize) -> Self {
         Self {
             limit_bytes,
-            state: Mutex::new(State::default()),
-            account: Mutex::new(Account::default()),
+            state: Mutex::new(State {
+                refused_traces: REFUSED_TRACES.min(limit_bytes / REFUSED_SHARE / REFUSED_BYTES).max(1),
+                ..State::default()
+            }),
             wake: Notify::new(),
         }
     }
 
-    /// Takes spans in, as many as there is room for; tells how many were refused.
-    pub(crate) fn push_spans(&self, mut spans: Vec<SpanData>, wait: Option<Waiter>) -> Result<u64, Closed> {
-        let weights: Vec<usize> = spans.iter().map(weight).collect();
-        let mut state = lock(&self.state);
-        if state.closed {
-            return Err(Closed);
-        }
-        let mut room = self.limit_bytes.saturating_sub(state.weight);
-        // One span larger than the whole inbox still gets through when nothing else is there.
-        let alone = state.weight == 0;
-        let fits = weights
-            .iter()
-            .enumerate()
-            .take_while(|(at, weight)| {
-                let fits = **weight <= room || (alone && *at == 0);
-                room = room.saturating_sub(**weight);
-                fits
-            })
-            .count();
-        let refused = spans.split_off(fits);
-        let missing = refused.len() as u64;
-        for span in &refused {
-            if state.taken.incomplete.len() < REFUSED_TRACES {
-                state.taken.incomplete.insert(span.span_context.trace_id().to_bytes());
-            }
-        }
-        state.refused.add(LossReason::QueueFull, missing);
-        state.weight += weights.iter().take(fits).sum::<usize>();
-        state.accepted += spans.len() as u64;
-        state.waiting += spans.len() as u64;
-        // Nothing is said of nothing: what is refused must not pile up either.
-        if !spans.is_empty() || wait.is_some() {
-            state.taken.messages.push(Message::Spans { spans, wait });
-        }
-        drop(state);
-        self.wake.notify_one();
-        drop(refused);
-        Ok(missing)
+    /// Takes spans in, as many as there is room for. With a time `until` which it may wait, the rest waits for room.
+    pub(crate) fn admit(
+        &self,
+        spans: Vec<SpanData>,
+        wait: Option<(Waiter, Duration)>,
+        until: Option<Instant>,
+    ) -> Admission<'_> {
+        Admission::new(self, spans, wait, until)
     }
 
     /// Takes in that a span began or has ended; tells whether there was room.
     #[inline] // A span is large: each call between costs a copy of it.
     pub(crate) fn push_seen(&self, seen: Seen) -> Result<bool, Closed> {
         let (span, has_ended) = (seen.span(), matches!(seen, Seen::Ended(_)));
-        let (trace_id, is_root, weight) = (trace_id(span), is_local_root(span), weight(span));
+        let (trace_id, is_root, content) = (trace_id(span), is_local_root(span), content(span));
         let mut state = lock(&self.state);
         if is_root && has_ended {
             state.forget_root(trace_id);
         }
-        let admitted = state.admits(trace_id, has_ended, weight, self.limit(has_ended))?;
+        let admitted = state.admits(trace_id, has_ended, content, self.limit_bytes)?;
         if !admitted {
             // Whoever ends it is not kept waiting by what becomes of it.
             drop(state);
             return Ok(false);
         }
         if is_root && !has_ended {
-            state.note_root(trace_id);
+            state.note_root(trace_id, self.limit_bytes);
         }
-        if let Some(piece) = state.piece() {
+        let before = state.used;
+        if let Some(piece) = state.piece(content, self.limit_bytes) {
             piece.push(seen);
         }
-        self.came_in(state, has_ended, weight);
+        self.came_in(state, has_ended, before);
         Ok(true)
     }
 
@@ -257,7 +282,7 @@ impl Inbox {
                 return self.put_light(state, light, true);
             }
         }
-        if !lock(&self.state).admits(trace_id, true, weight(span), self.limit(true))? {
+        if !lock(&self.state).admits(trace_id, true, content(span), self.limit_bytes)? {
             return Ok(false);
         }
         self.push_seen(Seen::Ended(copy()))
@@ -265,35 +290,31 @@ impl Inbox {
 
     /// The local root of a trace began which comes in when it has ended.
     pub(crate) fn root_began(&self, trace_id: [u8; 16]) {
-        lock(&self.state).note_root(trace_id);
+        lock(&self.state).note_root(trace_id, self.limit_bytes);
     }
 
     fn put_light(&self, mut state: MutexGuard<'_, State>, light: Light, has_ended: bool) -> Result<bool, Closed> {
-        let weight = light.weight();
-        let admitted = state.admits(light.trace_id(), has_ended, weight, self.limit(has_ended))?;
+        let content = light.content();
+        let admitted = state.admits(light.trace_id(), has_ended, content, self.limit_bytes)?;
         if admitted {
-            if let Some(piece) = state.piece() {
+            let before = state.used;
+            if let Some(piece) = state.piece(content, self.limit_bytes) {
                 piece.push_light(light, has_ended);
             }
-            self.came_in(state, has_ended, weight);
+            self.came_in(state, has_ended, before);
         }
         Ok(admitted)
     }
 
-    /// Bytes that may be in it with what comes: that a span began leaves room for its end, which says all of it again.
-    fn limit(&self, has_ended: bool) -> usize {
-        if has_ended { self.limit_bytes } else { self.limit_bytes / 2 }
-    }
-
-    /// Counts what came in, and wakes who is to look at it.
+    /// Counts what came in, and wakes who is to look at it. So many bytes were taken before.
     #[inline]
-    fn came_in(&self, mut state: MutexGuard<'_, State>, has_ended: bool, weight: usize) {
-        let had_room = state.weight <= self.limit_bytes / 2;
-        state.weight += weight;
+    fn came_in(&self, mut state: MutexGuard<'_, State>, has_ended: bool, before: usize) {
         state.accepted += u64::from(has_ended);
+        state.queued += u64::from(has_ended);
         state.waiting += 1;
         // Who looks by itself is woken only when it would come late.
-        let wakes = state.watched_until.is_none() || (had_room && state.weight > self.limit_bytes / 2);
+        let half = self.limit_bytes / 2;
+        let wakes = state.watched_until.is_none() || (before <= half && state.used > half);
         drop(state);
         if wakes {
             self.wake.notify_one();
@@ -307,15 +328,40 @@ impl Inbox {
             return Err(Closed);
         }
         state.closed = matches!(message, Message::Shutdown { .. });
+        state.pressing |= !matches!(message, Message::Seen(_) | Message::Spans { .. });
         state.taken.messages.push(message);
+        let wakers = if state.closed { state.line.everybody() } else { Vec::new() };
         drop(state);
         self.wake.notify_one();
+        wakers.into_iter().for_each(Waker::wake);
         Ok(())
     }
 
     /// Takes nothing in from now on.
     pub(crate) fn close(&self) {
         lock(&self.state).closed = true;
+    }
+
+    /// Closes the queue after the worker ended. Spans that are left are counted as lost; exports that wait are woken.
+    pub(crate) fn abandon(&self) {
+        let mut state = lock(&self.state);
+        state.abandoned |= !state.closed;
+        state.closed = true;
+        let left = state.queued + state.handed_over;
+        state.account.pending += left;
+        (state.queued, state.handed_over) = (0, 0);
+        let pending = std::mem::take(&mut state.account.pending);
+        state.account.lose(LossReason::Internal, pending);
+        let (wakers, messages) = (state.line.everybody(), std::mem::take(&mut state.taken));
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        // Dropped waiters end their waits.
+        drop(messages);
+    }
+
+    /// Returns true if more than spans came since the last [`Inbox::take`].
+    pub(crate) fn is_pressing(&self) -> bool {
+        lock(&self.state).pressing
     }
 
     /// Whether nothing has come since the last [`Inbox::take`].
@@ -329,7 +375,8 @@ impl Inbox {
     /// [`Taken::look_again`] says so.
     pub(crate) fn take(&self, now: Instant) -> Taken {
         let mut state = lock(&self.state);
-        (state.weight, state.waiting, state.processed) = (0, 0, state.accepted);
+        (state.waiting, state.processed, state.pressing) = (0, state.accepted, false);
+        (state.handed_over, state.queued) = (state.handed_over + state.queued, 0);
         let mut taken = std::mem::take(&mut state.taken);
         if !taken.messages.is_empty() {
             state.watched_until = Some(now + LOOK_AGAIN);
@@ -344,14 +391,35 @@ impl Inbox {
         taken
     }
 
-    /// Gives back what the spans came in, to be filled again.
-    pub(crate) fn give_back(&self, emptied: impl IntoIterator<Item = Piece>) {
+    /// Gives back the room of what was read: pieces, to be filled again, and the bytes of other spans. Ends the waits for room
+    /// whose time is over by `now`, and returns when the next one ends.
+    pub(crate) fn give_back(
+        &self,
+        emptied: impl IntoIterator<Item = Piece>,
+        bytes: usize,
+        now: Instant,
+    ) -> Option<Instant> {
         let mut state = lock(&self.state);
-        for piece in emptied {
-            if state.spare.len() < SPARE && piece.is_empty() {
+        let before = state.used;
+        state.used -= bytes;
+        for mut piece in emptied {
+            let memory = piece.memory();
+            state.used -= memory + piece.content;
+            let has_room = state.spare_bytes + memory <= self.limit_bytes / SPARE_SHARE;
+            if state.spare.len() < SPARE && has_room && piece.is_empty() {
+                piece.reset();
+                state.spare_bytes += memory;
                 state.spare.push(piece);
             }
         }
+        let mut wakers = state.line.expire(now);
+        if state.used < before {
+            wakers.extend(state.line.has_room());
+        }
+        let next = state.line.next_end();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        next
     }
 
     /// Resolves when something has come since the last [`Inbox::take`] and nobody is expected to look by itself.
@@ -359,9 +427,10 @@ impl Inbox {
         self.wake.notified().await;
     }
 
-    /// Says what the worker has done.
+    /// Publishes the worker's account, which counts every span that the worker has taken.
     pub(crate) fn publish(&self, account: Account) {
-        *lock(&self.account) = account;
+        let mut state = lock(&self.state);
+        (state.account, state.handed_over) = (account, 0);
     }
 
     /// How full it is, and what passed through.
@@ -378,9 +447,13 @@ impl Inbox {
 
     pub(crate) fn stats(&self) -> Stats {
         let state = lock(&self.state);
-        let account = *lock(&self.account);
-        account.stats(state.accepted, &state.refused)
+        state.account.stats(state.accepted, &state.refused, state.queued + state.handed_over)
     }
+}
+
+/// Bytes of a span beside its place in a piece.
+fn content(span: &SpanData) -> usize {
+    weight(span).saturating_sub(size_of::<SpanData>())
 }
 
 fn trace_id(span: &SpanData) -> [u8; 16] {

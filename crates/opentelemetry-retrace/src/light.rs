@@ -8,7 +8,7 @@ use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use retrace_translate::{Bearing, bearing, event_bears};
 
-use crate::view::weight_of;
+use crate::view::{trace_state, weight_of};
 
 /// Whether nothing of its process stands above it, as far as this process knows.
 pub(crate) fn is_local_root(span: &SpanData) -> bool {
@@ -96,9 +96,9 @@ impl Light {
         }
     }
 
-    /// Bytes that it takes once it is a span again, roughly.
-    pub(crate) fn weight(&self) -> usize {
-        size_of::<SpanData>() + weight_of(&self.general)
+    /// Bytes that it takes beside its place, also once it is a span again.
+    pub(crate) fn content(&self) -> usize {
+        weight_of(&self.general) + trace_state(&self.context)
     }
 }
 
@@ -181,7 +181,7 @@ mod tests {
         let mut span = span_data(2, 1, "");
         span.attributes = vec![KeyValue::new("session.id", "s"), KeyValue::new("http.route", "/")];
         let light = Light::of(&span, false).unwrap();
-        assert_eq!(light.weight(), weight(&SpanData::from(light)));
+        assert_eq!(size_of::<SpanData>() + light.content(), weight(&SpanData::from(light)));
     }
 
     #[test]

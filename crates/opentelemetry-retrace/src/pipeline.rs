@@ -16,7 +16,7 @@ use crate::config::BuildError;
 use crate::forecast;
 use crate::fork::PerProcess;
 use crate::gate::Failures;
-use crate::inbox::{Closed, Inbox, Message, Seen};
+use crate::inbox::{Admission, Closed, Inbox, Message, Seen};
 use crate::light::Light;
 use crate::log;
 use crate::startup_log::StartupLog;
@@ -152,8 +152,14 @@ impl Pipeline {
         }
     }
 
-    pub(crate) fn push_spans(&self, spans: Vec<SpanData>, wait: Option<Waiter>) -> Result<u64, Closed> {
-        self.running().inbox.push_spans(spans, wait)
+    /// Hands over spans that have ended; with a time `until` which it may wait, what finds no room waits for it.
+    pub(crate) fn admit(
+        &self,
+        spans: Vec<SpanData>,
+        wait: Option<(Waiter, Duration)>,
+        until: Option<Instant>,
+    ) -> Admission<'_> {
+        self.running().inbox.admit(spans, wait, until)
     }
 
     pub(crate) fn push_seen(&self, seen: Seen) -> Result<bool, Closed> {

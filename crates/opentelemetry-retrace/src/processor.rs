@@ -31,7 +31,8 @@ const UNWOUND: &str = "the thread panicked";
 /// An ordinary [`SpanProcessor`]: it stands beside any other processor and exporter, or, at less cost, around one
 /// ([`RetraceSpanProcessor::around`]). A run shows up the moment its first
 /// GenAI span begins; tools and agents show as running, model calls when they end. What [`crate::RetraceExporter`] does
-/// with spans that have ended, this does from their start; use one of the two, not both.
+/// with spans that have ended, this does from their start, with [some differences](#differences-from-the-exporter); use one
+/// of the two, not both.
 ///
 /// ```no_run
 /// use opentelemetry_retrace::RetraceSpanProcessor;
@@ -51,6 +52,21 @@ const UNWOUND: &str = "the thread panicked";
 /// first span after a pause, and then looks by itself every millisecond until there is another pause. When the queue is full a
 /// beginning is left out, and told with the end; an end that finds no room is counted as lost. Of a span that is recorded and
 /// not sampled only the end is taken, in case its run fails ([`crate::Builder::with_failures`]).
+///
+/// # Differences from the exporter
+/// A run that has ended is the same as [`crate::RetraceExporter`] sends it, except in these cases. The processor has sent a
+/// step before it sees what comes later.
+/// - Two spans report one model call, and only the later one has messages: the tokens count on the first span. The exporter
+///   counts them on the later one.
+/// - A span below the root sets the session, the user, the trace name or the tags: the run has what is set when its first
+///   record is sent, and a later value is in the metadata of its span. The exporter gives the values to the whole run.
+/// - Several spans execute one tool call: the result is that of the first span that returns one. The exporter takes that of
+///   the last span.
+/// - A trace has several local roots: the root is the one that begins first. The exporter takes the one without a parent,
+///   else the one that starts first.
+/// - Two different spans have one span id: the second one is set aside. The exporter sends it with another id.
+/// - A tool span has no call id: it is sent as it is, and the call that a message shows as another tool span. The exporter ties
+///   the two by name and arguments.
 ///
 /// # Panics of the application
 /// A span that ends while a panic unwinds its thread, and has no status, counts as failed. That includes one that a

@@ -142,7 +142,8 @@ pub struct Stats {
     pub delivered: u64,
     /// Spans that will not be delivered.
     pub lost: Lost,
-    /// Spans on their way: in a run that has not ended, waiting to be sent, or sent and not confirmed.
+    /// Spans on their way: in a queue, in a run that has not ended, waiting to be sent, or sent and not confirmed. This is a
+    /// count of the spans in these places; it is not derived from the other numbers.
     pub pending: u64,
     /// Spans that could not be delivered and were put into the spool, for a later process to deliver.
     pub spooled: u64,
@@ -163,6 +164,8 @@ pub(crate) struct Account {
     pub recovered: u64,
     pub set_aside: u64,
     pub restarts: u64,
+    /// Accepted spans that the worker holds, counted where they are held.
+    pub pending: u64,
 }
 
 impl Account {
@@ -170,15 +173,15 @@ impl Account {
         self.lost.add(reason, spans);
     }
 
-    /// Together with what was taken in, and what was refused at the door.
-    pub(crate) fn stats(&self, taken: u64, refused: &Lost) -> Stats {
+    /// Adds what the queue knows: spans that it accepted, spans that it refused, and accepted spans that it still counts.
+    pub(crate) fn stats(&self, taken: u64, refused: &Lost, queued: u64) -> Stats {
         let lost = self.lost.plus(refused);
         let accepted = (taken + refused.total() + self.recovered).saturating_sub(self.set_aside);
         Stats {
             accepted,
             delivered: self.delivered,
             lost,
-            pending: accepted.saturating_sub(self.delivered + lost.total() + self.spooled),
+            pending: self.pending + queued,
             spooled: self.spooled,
             recovered: self.recovered,
             set_aside: self.set_aside,
@@ -204,13 +207,16 @@ mod tests {
     }
 
     #[test]
-    fn the_sum_holds() {
-        let mut account = Account { delivered: 4, set_aside: 3, ..Account::default() };
+    fn what_is_pending_is_counted_and_not_what_is_left_over() {
+        let mut account = Account { delivered: 4, set_aside: 3, pending: 1, ..Account::default() };
         account.lose(LossReason::Rejected, 1);
         let mut refused = Lost::default();
         refused.add(LossReason::QueueFull, 2);
-        let stats = account.stats(10, &refused);
-        assert_eq!((stats.accepted, stats.pending), (9, 2));
-        assert_eq!(stats.delivered + stats.lost.total() + stats.pending, stats.accepted);
+        let sum = |stats: &Stats| stats.delivered + stats.lost.total() + stats.pending + stats.spooled;
+        let stats = account.stats(10, &refused, 1);
+        assert_eq!((stats.accepted, stats.pending, sum(&stats)), (9, 2, 9));
+        // A span that is in no place is missing from the sum.
+        let stats = account.stats(10, &refused, 0);
+        assert_eq!((stats.accepted, sum(&stats)), (9, 8));
     }
 }

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use opentelemetry::trace::{SpanId, SpanKind, Status};
-use opentelemetry::{Array, KeyValue, Value as OtelValue};
+use opentelemetry::trace::{Event, Link, SpanContext, SpanId, SpanKind, Status};
+use opentelemetry::{Array, InstrumentationScope, KeyValue, StringValue, Value as OtelValue};
 use opentelemetry_sdk::trace::SpanData;
 use retrace_translate::{
     Caller, Dropped, EventView, Kind, LinkView, Parent, Resource, ScopeView, SpanView, StatusView, Value,
@@ -113,29 +113,58 @@ pub(crate) fn resource(resource: &opentelemetry_sdk::Resource) -> Resource {
     Resource::from_attributes(resource.iter().map(|(key, value)| (key.as_str(), self::value(value))))
 }
 
-/// Bytes that a span takes, roughly.
+/// Bytes of the heap that a span takes, with the span itself.
+///
+/// Every length that others decide is counted by the room that is kept for it, and every shared text as if it were not
+/// shared, or static. What an allocator adds to each piece is not.
 pub(crate) fn weight(span: &SpanData) -> usize {
-    let events: usize = span.events.iter().map(|event| event.name.len() + weight_of(&event.attributes)).sum();
-    let links: usize = span.links.iter().map(|link| size_of_val(link) + weight_of(&link.attributes)).sum();
-    size_of::<SpanData>() + span.name.len() + weight_of(&span.attributes) + events + links
+    let events = span.events.events.capacity() * size_of::<Event>()
+        + span.events.iter().map(|event| event.name.len() + weight_of(&event.attributes)).sum::<usize>();
+    let of_link = |link: &Link| trace_state(&link.span_context) + weight_of(&link.attributes);
+    let links = span.links.links.capacity() * size_of::<Link>() + span.links.iter().map(of_link).sum::<usize>();
+    let status = if let Status::Error { description } = &span.status { description.len() } else { 0 };
+    size_of::<SpanData>()
+        + span.name.len()
+        + status
+        + weight_of(&span.attributes)
+        + events
+        + links
+        + scope(&span.instrumentation_scope)
+        + trace_state(&span.span_context)
 }
 
-/// Bytes that attributes take, roughly.
-pub(crate) fn weight_of(attributes: &[KeyValue]) -> usize {
-    attributes.iter().map(|pair| size_of::<KeyValue>() + value_weight(&pair.value)).sum()
+fn scope(scope: &InstrumentationScope) -> usize {
+    let texts = [Some(scope.name()), scope.version(), scope.schema_url()];
+    texts.into_iter().flatten().map(str::len).sum::<usize>()
+        + scope.attributes().map(|pair| size_of::<KeyValue>() + pair_weight(pair)).sum::<usize>()
+}
+
+/// Bytes that attributes take, with the room for more.
+pub(crate) fn weight_of(attributes: &Vec<KeyValue>) -> usize {
+    attributes.capacity() * size_of::<KeyValue>() + attributes.iter().map(pair_weight).sum::<usize>()
+}
+
+fn pair_weight(pair: &KeyValue) -> usize {
+    pair.key.as_str().len() + value_weight(&pair.value)
 }
 
 fn value_weight(value: &OtelValue) -> usize {
     match value {
         OtelValue::String(text) => text.as_str().len(),
         OtelValue::Array(Array::String(texts)) => {
-            texts.iter().map(|text| size_of_val(text) + text.as_str().len()).sum()
+            texts.capacity() * size_of::<StringValue>() + texts.iter().map(|text| text.as_str().len()).sum::<usize>()
         }
-        OtelValue::Array(Array::Bool(list)) => list.len(),
-        OtelValue::Array(Array::I64(list)) => size_of_val(list.as_slice()),
-        OtelValue::Array(Array::F64(list)) => size_of_val(list.as_slice()),
+        OtelValue::Array(Array::Bool(list)) => list.capacity(),
+        OtelValue::Array(Array::I64(list)) => list.capacity() * size_of::<i64>(),
+        OtelValue::Array(Array::F64(list)) => list.capacity() * size_of::<f64>(),
         _ => 0,
     }
+}
+
+/// Bytes of the entries of the trace state.
+pub(crate) fn trace_state(context: &SpanContext) -> usize {
+    let entry = |(key, value): (&str, &str)| size_of::<(String, String)>() + key.len() + value.len();
+    context.trace_state().into_iter().map(entry).sum()
 }
 
 /// A time before 1970 is a clock error; it becomes 1970.
@@ -157,9 +186,7 @@ pub(crate) fn value(value: &OtelValue) -> Value<'_> {
         OtelValue::Array(Array::I64(list)) => Value::json(list),
         // A list may hold what JSON lacks; each number says for itself what it is.
         OtelValue::Array(Array::F64(list)) => Value::json(&List(|| list.iter().map(|number| Value::Float(*number)))),
-        OtelValue::Array(Array::String(list)) => {
-            Value::json(&List(|| list.iter().map(opentelemetry::StringValue::as_str)))
-        }
+        OtelValue::Array(Array::String(list)) => Value::json(&List(|| list.iter().map(StringValue::as_str))),
         // Kinds that OpenTelemetry may add.
         other => Value::Str(Cow::Owned(other.to_string())),
     }

@@ -347,6 +347,9 @@ proptest! {
     /// * Several spans that execute one tool call: live the result of the first that returned is told, whole the last one's.
     /// * Several local roots: live the first is the root, whole the one without a parent, or that began first.
     /// * The same span id twice with different content: live the second is set aside, whole it gets another id.
+    /// * A tool span without a call id: whole it is tied to the call that a message shows, live the call is one more tool span.
+    ///
+    /// README and the documentation of `RetraceSpanProcessor` list the same cases.
     #[test]
     fn a_run_told_live_is_the_run_told_whole(tree in any_tree(), selection in any_selection(), capture_content: bool) {
         let mut options = Options::default();

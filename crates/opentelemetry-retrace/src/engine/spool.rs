@@ -19,7 +19,7 @@ impl Engine {
 
     /// They are not, for this reason.
     pub(crate) fn not_spooled(&mut self, reason: LossReason, spans: u64, why: &str) {
-        self.delivery.outbox.lose(reason, spans, why);
+        self.delivery.outbox.not_spooled(reason, spans, why);
     }
 
     /// Records that are not needed any more.

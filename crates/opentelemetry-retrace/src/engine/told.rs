@@ -93,7 +93,7 @@ impl Engine {
         }
         // Over a stream each step is told by itself.
         let written = run.spans.iter().map(|recorded| &recorded.span).filter(|_| id.is_none());
-        let mut chunks = Chunks::with_room_for(written);
+        let mut chunks = Chunks::with_room_for(written, |bytes| self.delivery.make_room_for(bytes));
         let mut removed = Removed::default();
         let mut sent = 0;
         for recorded in run.spans {

@@ -1,5 +1,7 @@
 //! What a processor sees, in the order in which it happened.
 
+use std::collections::VecDeque;
+
 use opentelemetry_sdk::trace::SpanData;
 
 use crate::light::Light;
@@ -25,9 +27,13 @@ impl Seen {
 /// apart, because the memory of a span is much of what it costs to hand one over.
 #[derive(Debug)]
 pub(crate) struct Piece {
-    order: Vec<Kind>,
-    whole: Vec<SpanData>,
-    light: Vec<Light>,
+    order: VecDeque<Kind>,
+    whole: VecDeque<SpanData>,
+    light: VecDeque<Light>,
+    /// Spans that fit.
+    size: usize,
+    /// Bytes of the spans that were put in since it was last emptied, beside the piece itself.
+    pub(super) content: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -39,20 +45,54 @@ enum Kind {
 }
 
 impl Piece {
-    /// Spans that go into one.
+    /// Most spans that go into one.
     pub(super) const SIZE: usize = 64;
+    /// Fewest.
+    const SMALLEST: usize = 4;
+    /// A piece takes no more than this share of a queue.
+    const SHARE: usize = 8;
 
-    pub(super) fn new() -> Self {
-        let [order, whole, light] = [Self::SIZE; 3];
-        Self { order: Vec::with_capacity(order), whole: Vec::with_capacity(whole), light: Vec::with_capacity(light) }
+    /// Spans that go into a piece of a queue of so many bytes.
+    fn size_for(queue_bytes: usize) -> usize {
+        (queue_bytes / Self::SHARE / Self::SLOT).clamp(Self::SMALLEST, Self::SIZE)
+    }
+
+    /// Bytes of a piece for a queue of so many bytes.
+    pub(super) fn bytes_for(queue_bytes: usize) -> usize {
+        Self::size_for(queue_bytes) * Self::SLOT
+    }
+
+    /// A piece for a queue of so many bytes.
+    pub(super) fn of(queue_bytes: usize) -> Self {
+        let size = Self::size_for(queue_bytes);
+        Self {
+            order: VecDeque::with_capacity(size),
+            whole: VecDeque::with_capacity(size),
+            light: VecDeque::with_capacity(size),
+            size,
+            content: 0,
+        }
+    }
+
+    /// Bytes of one place, which may be for a span or for a light one.
+    const SLOT: usize = size_of::<Kind>() + size_of::<SpanData>() + size_of::<Light>();
+
+    /// Bytes of the piece itself.
+    pub(super) fn memory(&self) -> usize {
+        self.size * Self::SLOT
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.order.len() >= Self::SIZE
+        self.order.len() >= self.size
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.order.is_empty()
+    }
+
+    /// Spans in it that have ended.
+    pub(crate) fn ended(&self) -> u64 {
+        self.order.iter().filter(|kind| matches!(kind, Kind::Ended | Kind::EndedLight)).count() as u64
     }
 
     #[inline] // A span is large: each call between costs a copy of it.
@@ -61,27 +101,33 @@ impl Piece {
             Seen::Began(span) => (Kind::Began, span),
             Seen::Ended(span) => (Kind::Ended, span),
         };
-        self.order.push(kind);
-        self.whole.push(span);
+        self.order.push_back(kind);
+        self.whole.push_back(span);
     }
 
     #[inline]
     pub(super) fn push_light(&mut self, light: Light, has_ended: bool) {
-        self.order.push(if has_ended { Kind::EndedLight } else { Kind::BeganLight });
-        self.light.push(light);
+        self.order.push_back(if has_ended { Kind::EndedLight } else { Kind::BeganLight });
+        self.light.push_back(light);
     }
 
-    /// Takes all out of it.
-    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Seen> {
-        let (mut whole, mut light) = (self.whole.drain(..), self.light.drain(..));
-        self.order.drain(..).filter_map(move |kind| {
-            Some(match kind {
-                Kind::Began => Seen::Began(whole.next()?),
-                Kind::Ended => Seen::Ended(whole.next()?),
-                Kind::BeganLight => Seen::Began(light.next()?.into()),
-                Kind::EndedLight => Seen::Ended(light.next()?.into()),
-            })
+    /// Takes the first out of it.
+    pub(crate) fn pop(&mut self) -> Option<Seen> {
+        Some(match self.order.pop_front()? {
+            Kind::Began => Seen::Began(self.whole.pop_front()?),
+            Kind::Ended => Seen::Ended(self.whole.pop_front()?),
+            Kind::BeganLight => Seen::Began(self.light.pop_front()?.into()),
+            Kind::EndedLight => Seen::Ended(self.light.pop_front()?.into()),
         })
+    }
+
+    /// Makes it ready to be filled again.
+    pub(super) fn reset(&mut self) {
+        // A ring that is cleared begins at its beginning, in one stretch of memory.
+        self.order.clear();
+        self.whole.clear();
+        self.light.clear();
+        self.content = 0;
     }
 }
 
@@ -89,14 +135,19 @@ impl Piece {
 impl Piece {
     /// Where its memory is.
     pub(super) fn place(&self) -> *const SpanData {
-        self.whole.as_ptr()
+        self.whole.as_slices().0.as_ptr()
+    }
+
+    /// Takes all out of it.
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = Seen> {
+        std::iter::from_fn(|| self.pop())
     }
 }
 
 #[cfg(test)]
 impl FromIterator<Seen> for Piece {
     fn from_iter<I: IntoIterator<Item = Seen>>(seen: I) -> Self {
-        let mut piece = Self::new();
+        let mut piece = Self::of(usize::MAX);
         seen.into_iter().for_each(|seen| piece.push(seen));
         piece
     }

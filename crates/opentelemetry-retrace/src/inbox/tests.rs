@@ -1,25 +1,36 @@
 use super::*;
 use crate::testing::span_data;
+use futures_util::FutureExt as _;
+
+/// Hands spans over without waiting; how many were refused.
+fn push_spans(inbox: &Inbox, spans: Vec<SpanData>) -> Result<u64, Closed> {
+    let lost = inbox.admit(spans, None, None).now_or_never().expect("it does not wait")?;
+    assert_eq!(lost.total(), lost.by(LossReason::QueueFull));
+    Ok(lost.total())
+}
 
 #[test]
 fn what_does_not_fit_is_refused_and_counted_and_its_trace_is_known() {
     let one = weight(&span_data(1, 0, "s"));
     let inbox = Inbox::new(one * 3);
     let spans = |range: std::ops::Range<u64>| range.map(|n| span_data(n, 0, "s")).collect::<Vec<_>>();
-    assert_eq!(inbox.push_spans(spans(1..3), None), Ok(0));
-    assert_eq!(inbox.push_spans(spans(3..6), None), Ok(2));
+    assert_eq!(push_spans(&inbox, spans(1..3)), Ok(0));
+    assert_eq!(push_spans(&inbox, spans(3..6)), Ok(2));
     let stats = inbox.stats();
     assert_eq!((stats.accepted, stats.pending, stats.lost.by(LossReason::QueueFull)), (5, 3, 2));
     let taken = inbox.take(Instant::now());
-    assert_eq!((taken.messages.len(), taken.incomplete.len()), (2, 1));
-    assert_eq!(inbox.push_spans(spans(6..8), None), Ok(0), "what was taken makes room");
+    assert_eq!(taken.incomplete.len(), 1);
+    assert_eq!(push_spans(&inbox, spans(6..8)), Ok(2), "what was taken and not read takes its room still");
+    let bytes = |message: &Message| if let Message::Spans { bytes, .. } = message { *bytes } else { 0 };
+    inbox.give_back([], taken.messages.iter().map(bytes).sum(), Instant::now());
+    assert_eq!(push_spans(&inbox, spans(6..8)), Ok(0), "what was read makes room");
 }
 
 #[test]
 fn a_span_larger_than_the_inbox_gets_through_alone() {
     let inbox = Inbox::new(10);
-    assert_eq!(inbox.push_spans(vec![span_data(1, 0, "s"), span_data(2, 0, "s")], None), Ok(1));
-    assert_eq!(inbox.push_spans(vec![span_data(3, 0, "s")], None), Ok(1));
+    assert_eq!(push_spans(&inbox, vec![span_data(1, 0, "s"), span_data(2, 0, "s")]), Ok(1));
+    assert_eq!(push_spans(&inbox, vec![span_data(3, 0, "s")]), Ok(1));
 }
 
 #[test]
@@ -29,7 +40,8 @@ fn that_a_large_span_began_does_not_keep_its_end_out() {
         span.attributes = vec![opentelemetry::KeyValue::new("k", "x".repeat(10_000))];
         span
     };
-    for (limit, begins) in [(15_000, false), (25_000, true), (9_000, false)] {
+    let piece = Piece::bytes_for(25_000);
+    for (limit, begins) in [(15_000, false), (20_500 + 2 * piece, true), (9_000, false)] {
         let inbox = Inbox::new(limit);
         assert_eq!(inbox.push_seen(Seen::Began(large())), Ok(begins), "{limit}");
         assert_eq!(inbox.push_seen(Seen::Ended(large())), Ok(true), "{limit}");
@@ -43,7 +55,7 @@ fn nothing_comes_in_after_the_end() {
     let (waiter, _) = Waiter::blocking();
     let asked = Instant::now();
     inbox.push(Message::Shutdown { asked, within: Duration::from_secs(5), waiter }).unwrap();
-    assert_eq!(inbox.push_spans(vec![span_data(1, 0, "s")], None), Err(Closed));
+    assert_eq!(push_spans(&inbox, vec![span_data(1, 0, "s")]), Err(Closed));
     let (waiter, _) = Waiter::blocking();
     assert_eq!(inbox.push(Message::Flush(waiter)).err(), Some(Closed));
     assert_eq!(inbox.stats().accepted, 0);
@@ -54,7 +66,6 @@ fn nothing_comes_in_after_the_end() {
 
 /// Whether somebody was woken since the last time.
 fn is_woken(inbox: &Inbox) -> bool {
-    use futures_util::FutureExt as _;
     inbox.something_came().now_or_never().is_some()
 }
 
@@ -106,10 +117,10 @@ fn what_spans_come_in_is_used_again() {
     let places: HashSet<_> = pieces.iter().map(Piece::place).collect();
     let held = pieces.iter_mut().map(|piece| piece.drain().count());
     assert_eq!(held.collect::<Vec<_>>(), [Piece::SIZE, Piece::SIZE, 1]);
-    inbox.give_back(pieces);
+    inbox.give_back(pieces, 0, Instant::now());
     let again = push(more_than_two);
     assert!(again.iter().all(|piece| places.contains(&piece.place())));
-    inbox.give_back(again);
+    inbox.give_back(again, 0, Instant::now());
     assert!(lock(&inbox.state).spare.is_empty(), "what is not empty holds spans");
 }
 
@@ -144,10 +155,12 @@ fn a_light_copy_will_do_while_the_root_is_under_way() {
 
 #[test]
 fn of_what_finds_no_room_no_copy_is_made() {
-    let inbox = Inbox::new(weight(&span_data(2, 1, "s")));
-    inbox.push_seen(Seen::Ended(span_data(2, 1, "s"))).unwrap();
+    let inbox = Inbox::new(Piece::bytes_for(0) + 10);
+    for _ in 0..4 {
+        inbox.push_seen(Seen::Ended(span_data(2, 1, "s"))).unwrap();
+    }
     assert_eq!(inbox.push_copy(&span_data(3, 1, "s"), None, || panic!("a copy")), Ok(false));
-    assert_eq!((inbox.stats().accepted, inbox.stats().lost.by(LossReason::QueueFull)), (2, 1));
+    assert_eq!((inbox.stats().accepted, inbox.stats().lost.by(LossReason::QueueFull)), (5, 1));
     inbox.close();
     assert_eq!(inbox.push_copy(&span_data(3, 1, "s"), None, || panic!("a copy")), Err(Closed));
 }
@@ -170,7 +183,7 @@ fn light_and_whole_spans_come_out_in_the_order_in_which_they_went_in() {
     });
     assert_eq!(order.collect::<Vec<_>>(), [(1, false), (2, false), (3, false), (2, true), (1, true)]);
     assert_eq!(inbox.stats().accepted, 2);
-    let full = Inbox::new(light(2, 1).weight());
+    let full = Inbox::new(Piece::bytes_for(0));
     assert_eq!(full.push_beginning(light(2, 1)), Ok(false), "its end needs the room");
     full.close();
     assert_eq!(full.push_beginning(light(2, 1)), Err(Closed));

@@ -13,6 +13,9 @@ const SMALL_SPAN: usize = 512;
 /// Values from here on are sent from where they stand: fresh memory in large pieces costs more than the writing.
 const LARGE: usize = 16 * 1024;
 
+/// Bytes that shared memory takes beside what is in it, once a second place shares it.
+const SHARED: usize = 24;
+
 /// A span as it will stand in a body.
 #[derive(Clone, Debug)]
 pub(crate) struct Chunk {
@@ -32,6 +35,8 @@ impl Chunk {
         let mut text = String::with_capacity(room(span, usize::MAX));
         text.push(',');
         write::append(&mut text, span).ok()?;
+        // It is kept, and is counted by its length.
+        text.shrink_to_fit();
         Some(Self::of_text(text, sources))
     }
 
@@ -51,6 +56,11 @@ impl Chunk {
 
     pub(crate) fn length(&self) -> usize {
         self.at.len() + self.large.iter().map(|(_, value)| value.len()).sum::<usize>()
+    }
+
+    /// Bytes that it takes: itself, its JSON, and its places of large values.
+    pub(crate) fn weight(&self) -> usize {
+        size_of::<Self>() + SHARED + self.length() + self.large.capacity() * (size_of::<(usize, Bytes)>() + SHARED)
     }
 
     /// The JSON of the span; a copy where it has large values.
@@ -89,10 +99,12 @@ pub(crate) struct Chunks {
 }
 
 impl Chunks {
-    /// With room for spans like these: found out by growing, it would cost as much as the writing.
-    pub(crate) fn with_room_for<'s>(spans: impl IntoIterator<Item = &'s Span>) -> Self {
+    /// With room for spans like these: found out by growing, it would cost as much as the writing. `makes_room` for so many
+    /// bytes first.
+    pub(crate) fn with_room_for<'s>(spans: impl IntoIterator<Item = &'s Span>, makes_room: impl FnOnce(usize)) -> Self {
         let (count, bytes) =
             spans.into_iter().fold((0, 0), |(count, bytes), span| (count + 1, bytes + room(span, LARGE)));
+        makes_room(bytes + count * size_of::<Chunk>());
         Self { text: String::with_capacity(bytes), chunks: Vec::with_capacity(count) }
     }
 
@@ -120,6 +132,8 @@ impl Chunks {
     }
 
     pub(crate) fn finish(mut self) -> Vec<Chunk> {
+        self.text.shrink_to_fit();
+        self.chunks.shrink_to_fit();
         let memory = Bytes::from(self.text);
         self.chunks.iter_mut().for_each(|chunk| chunk.memory = memory.clone());
         self.chunks
@@ -180,7 +194,7 @@ mod tests {
     }
 
     fn of(spans: &[Span]) -> Vec<Chunk> {
-        let mut chunks = Chunks::with_room_for(spans);
+        let mut chunks = Chunks::with_room_for(spans, |_| ());
         assert!(spans.iter().all(|span| chunks.push(span.clone(), 1)));
         chunks.finish()
     }
@@ -222,7 +236,7 @@ mod tests {
         let standing = spans.clone();
         let places: Vec<_> =
             standing.iter().map(|span| span.output.as_ref().map(|json| json.as_str().as_ptr())).collect();
-        let mut chunks = Chunks::with_room_for(&spans);
+        let mut chunks = Chunks::with_room_for(&spans, |_| ());
         assert!(standing.into_iter().all(|span| chunks.push(span, 1)));
         let chunks = chunks.finish();
         let json = |spans: &[Span]| write::to_string(spans).unwrap();

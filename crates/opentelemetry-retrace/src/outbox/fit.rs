@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn what_cannot_be_cut_is_dropped_and_counted() {
         let mut trace = trace();
-        let mut written = Chunks::with_room_for([]);
+        let mut written = Chunks::with_room_for([], |_| ());
         assert!((0..10).all(|n| written.push(chunk(n, 10).read().unwrap(), 1)));
         let mut chunks = written.finish();
         let fitted = fit(&mut trace, &mut chunks, 1_500);

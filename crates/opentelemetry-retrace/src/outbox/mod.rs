@@ -21,6 +21,7 @@ pub(crate) use self::body::Body;
 pub(crate) use self::chunk::{Chunk, Chunks};
 pub(crate) use self::fit::{fit, shorter};
 pub(crate) use self::notice::{Notice, Said};
+pub(crate) use self::post::trace_weight;
 use self::post::{Post, Request};
 pub(crate) use self::record::RecordName;
 pub(crate) use self::spooling::Leaving;
@@ -88,6 +89,8 @@ pub(crate) struct Outbox {
     posts: BTreeMap<u64, Post>,
     next_serial: u64,
     weight: usize,
+    /// Accepted spans in the posts, and in those given back.
+    spans: u64,
     in_flight: usize,
     backoff: Backoff,
     /// An attempt that began after this was set has failed.
@@ -108,6 +111,7 @@ impl Outbox {
             posts: BTreeMap::new(),
             next_serial: 0,
             weight: 0,
+            spans: 0,
             in_flight: 0,
             backoff: Backoff::new(seed),
             failures_seen: 0,
@@ -151,6 +155,7 @@ impl Outbox {
 
     fn insert(&mut self, post: Post) {
         self.weight += post.weight();
+        self.spans += post.sources();
         self.posts.insert(self.next_serial, post);
         self.next_serial += 1;
         self.make_room(self.limits.bytes);
@@ -304,6 +309,7 @@ impl Outbox {
         let text = format!("run {taken} exists already; what is here of it is sent as a run of its own, {}", post.id);
         self.notices.push(said.notice(SignalCode::Conflict, &text));
         self.weight = self.weight - before + post.weight();
+        self.spans -= lost;
         self.lose(LossReason::Internal, lost, LossReason::Internal.as_str());
         // To say where it belongs takes room.
         self.make_room(self.limits.bytes);
@@ -321,6 +327,7 @@ impl Outbox {
 
     /// Rests of runs that the receiver wants over the stream or not at all.
     pub(crate) fn take_returned(&mut self) -> Vec<(Id, Rest)> {
+        self.spans -= self.returned.iter().map(|(_, rest)| rest.sources()).sum::<u64>();
         std::mem::take(&mut self.returned)
     }
 
@@ -336,6 +343,7 @@ impl Outbox {
     fn remove(&mut self, serial: u64, lost: Option<LossReason>) {
         let Some(mut post) = self.posts.remove(&serial) else { return };
         self.weight -= post.weight();
+        self.spans -= post.sources();
         self.is_settled(post.spooled_as.take());
         match lost {
             None => self.account.delivered += post.sources(),
@@ -349,8 +357,10 @@ impl Outbox {
     fn replace(&mut self, serial: u64, request: Request) {
         let Some(post) = self.posts.get_mut(&serial) else { return };
         self.weight -= post.weight();
+        self.spans -= post.sources();
         post.request = request;
         self.weight += post.weight();
+        self.spans += post.sources();
     }
 
     /// Makes a run that waits no larger than `max_bytes`.
@@ -361,6 +371,7 @@ impl Outbox {
         let fitted = fit(trace, chunks, max_bytes);
         trace.span_count = trace.span_count.map(|_| chunks.len() as u64 + fitted.lost);
         self.weight = self.weight - before + post.weight();
+        self.spans -= fitted.lost;
         if fitted.lost > 0 {
             self.lose(LossReason::TooLarge, fitted.lost, "they were too large for the receiver");
         }
@@ -386,6 +397,7 @@ impl Outbox {
                 let before = post.weight();
                 let spans = give(post);
                 self.weight = self.weight - before + post.weight();
+                self.spans -= spans;
                 self.account.lose(LossReason::BufferFull, spans);
                 lost += spans;
             } else if let Some(serial) = self.oldest_waiting(Post::is_unknown).or_else(|| self.oldest_waiting(|_| true))
@@ -511,13 +523,31 @@ impl Outbox {
         self.posts.first_key_value().is_none_or(|(first, _)| *first >= serial)
     }
 
+    /// Posts that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.posts.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.posts.is_empty()
     }
 
-    /// Accepted spans that wait.
+    /// Accepted spans that wait, those on their way to the disk included.
     pub(crate) fn pending(&self) -> u64 {
-        self.posts.values().map(Post::sources).sum::<u64>() + self.leaving()
+        self.spans + self.leaving()
+    }
+
+    /// Counts the spans that wait again, one place after the other: after a panic, and for tests.
+    pub(crate) fn count_spans(&self) -> u64 {
+        let returned: u64 = self.returned.iter().map(|(_, rest)| rest.sources()).sum();
+        self.posts.values().map(Post::sources).sum::<u64>() + returned + self.count_leaving()
+    }
+
+    /// Makes the counts what is really there, after a panic that may have come between a change and its count.
+    pub(crate) fn recount(&mut self) {
+        self.recount_leaving();
+        self.spans = self.count_spans() - self.leaving();
+        self.weight = self.posts.values().map(Post::weight).sum();
     }
 
     /// Whether something is still here of a run that a frame below this number told of. What changes a run that
@@ -525,6 +555,16 @@ impl Outbox {
     pub(crate) fn has_rests_before(&self, frame: u64, is_elsewhere: impl Fn(&Id) -> bool) -> bool {
         let mut rests = self.posts.values().filter(|post| post.first_frame.is_some_and(|first| first < frame));
         rests.any(|post| matches!(post.request, Request::Create { .. }) || !is_elsewhere(&post.id))
+    }
+
+    /// Sets the bytes that may wait.
+    pub(crate) fn set_bytes(&mut self, bytes: usize) {
+        self.limits.bytes = bytes;
+    }
+
+    /// Returns true if a request is under way or may be made. A change of a run may have to wait for that run.
+    pub(crate) fn can_send(&self) -> bool {
+        self.in_flight > 0 || self.posts.values().any(|post| matches!(post.request, Request::Create { .. }))
     }
 
     /// Bytes that everything here takes, roughly.

@@ -127,14 +127,18 @@ impl Post {
         0
     }
 
-    /// Bytes that it holds, roughly.
+    /// Bytes that it takes, with its place in the outbox: a place in an ordered table takes up to twice its size.
     pub(crate) fn weight(&self) -> usize {
-        size_of::<Self>()
+        2 * size_of::<Self>()
             + match &self.request {
                 Request::Create { trace, chunks } => {
-                    size_of::<Trace>() + contents(trace) + chunks.iter().map(Chunk::length).sum::<usize>()
+                    let spare = chunks.capacity() - chunks.len();
+                    let chunks = chunks.iter().map(Chunk::weight).sum::<usize>() + spare * size_of::<Chunk>();
+                    size_of::<Trace>() + trace_weight(trace) + chunks
                 }
-                Request::Patch { patch, .. } => size_of::<TracePatch>() + length(&patch.output),
+                Request::Patch { patch, .. } => {
+                    size_of::<TracePatch>() + length(&patch.output) + patch.error.as_ref().map_or(0, String::len)
+                }
             }
     }
 
@@ -179,9 +183,11 @@ fn joined_head(trace: &Trace) -> Trace {
     }
 }
 
-/// Bytes of what the trace says in JSON.
-fn contents(trace: &Trace) -> usize {
-    length(&trace.input) + length(&trace.output) + length(&trace.metadata)
+/// Bytes of everything in a trace whose length others decide.
+pub(crate) fn trace_weight(trace: &Trace) -> usize {
+    let texts = [&trace.name, &trace.session_id, &trace.project_id, &trace.error];
+    let texts = texts.into_iter().flatten().map(String::len).sum::<usize>();
+    texts + length(&trace.input) + length(&trace.output) + length(&trace.metadata)
 }
 
 fn length(json: &Option<Json>) -> usize {

@@ -10,6 +10,8 @@ use crate::stats::LossReason;
 #[derive(Debug, Default)]
 pub(super) struct Spooling {
     leaving: Vec<Leaving>,
+    /// Accepted spans in `leaving`, and in what was taken out of it and is not yet known to be on the disk.
+    spans: u64,
     settled: Vec<RecordName>,
 }
 
@@ -42,10 +44,12 @@ impl Outbox {
             self.in_flight -= 1;
         }
         let spans = post.sources();
+        self.spans -= spans;
         if post.spooled_as.is_some() {
             self.account.spooled += spans;
         } else if let Some(bytes) = encode(&post) {
             spooling.leaving.push(Leaving { bytes, spans, reason });
+            spooling.spans += spans;
         } else {
             self.lose(LossReason::Internal, spans, LossReason::Internal.as_str());
         }
@@ -59,7 +63,26 @@ impl Outbox {
 
     /// Spans that are on their way to the disk.
     pub(super) fn leaving(&self) -> u64 {
+        self.spooling.as_ref().map_or(0, |spooling| spooling.spans)
+    }
+
+    /// The same, counted in the records that are still here.
+    pub(super) fn count_leaving(&self) -> u64 {
         self.spooling.iter().flat_map(|spooling| &spooling.leaving).map(|leaving| leaving.spans).sum()
+    }
+
+    /// Spans that were taken to be written to the disk, and of which nothing was heard yet.
+    #[cfg(test)]
+    pub(crate) fn leaving_elsewhere(&self) -> u64 {
+        self.leaving() - self.count_leaving()
+    }
+
+    /// Forgets records that were taken and of which nothing was heard.
+    pub(super) fn recount_leaving(&mut self) {
+        let spans = self.count_leaving();
+        if let Some(spooling) = &mut self.spooling {
+            spooling.spans = spans;
+        }
     }
 
     /// What is to be written now. Whoever takes it says what came of it.
@@ -69,7 +92,20 @@ impl Outbox {
 
     /// Records are on the disk.
     pub(crate) fn spooled(&mut self, spans: u64) {
+        self.has_left(spans);
         self.account.spooled += spans;
+    }
+
+    /// Records are not on the disk, for this reason, and are lost.
+    pub(crate) fn not_spooled(&mut self, reason: LossReason, spans: u64, why: &str) {
+        self.has_left(spans);
+        self.lose(reason, spans, why);
+    }
+
+    fn has_left(&mut self, spans: u64) {
+        if let Some(spooling) = &mut self.spooling {
+            spooling.spans -= spans;
+        }
     }
 
     /// Records of earlier processes were given up: for their age, or for want of room.

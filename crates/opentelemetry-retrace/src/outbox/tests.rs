@@ -350,6 +350,7 @@ proptest! {
                 _ => outbox.expire(now),
             }
             prop_assert_eq!(outbox.account.delivered + outbox.account.lost.total() + outbox.pending(), accepted);
+            prop_assert_eq!(outbox.pending(), outbox.count_spans(), "the count is what is there");
             let in_flight: usize = outbox.posts.values().filter(|post| post.in_flight).map(Post::weight).sum();
             prop_assert!(outbox.weight <= limits.bytes + in_flight);
             prop_assert_eq!(outbox.weight, outbox.posts.values().map(Post::weight).sum::<usize>());

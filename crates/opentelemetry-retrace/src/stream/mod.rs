@@ -65,6 +65,11 @@ struct Frame {
     text: Option<Utf8Bytes>,
 }
 
+impl Frame {
+    /// Bytes counted for a frame without its text: its places in two ordered tables, which take up to twice as much.
+    const BYTES: usize = 2 * (size_of::<Self>() + 2 * size_of::<u64>());
+}
+
 /// What a frame says; of a span by its place in the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Says {
@@ -197,16 +202,20 @@ impl Stream {
         self.change(id, |run| run.end = seq);
     }
 
-    /// The next frame to write to the connection, if one may be written now.
-    pub(crate) fn next(&mut self, now: Duration) -> Option<Utf8Bytes> {
+    /// The next frame to write to the connection, if one may be written now. A frame is kept until it is confirmed, and takes no
+    /// more than `room` unless no other waits for that: to write it pushes nothing out.
+    pub(crate) fn next(&mut self, room: usize, now: Duration) -> Option<Utf8Bytes> {
         if self.unconfirmed >= WINDOW_FRAMES || self.unconfirmed_bytes >= WINDOW_BYTES {
             return None;
         }
         loop {
             let (seq, frame) = self.frames.range(self.cursor..).next()?;
-            let seq = *seq;
-            self.cursor = seq + 1;
+            let (seq, is_new) = (*seq, frame.text.is_none());
             let made = frame.text.clone().or_else(|| self.text(seq, frame));
+            if is_new && self.unconfirmed > 0 && made.as_ref().is_some_and(|text| text.len() > room) {
+                return None;
+            }
+            self.cursor = seq + 1;
             let Some(text) = made else {
                 // What it was about is gone.
                 self.take_frame(seq);
@@ -455,6 +464,20 @@ impl Stream {
         self.pending
     }
 
+    /// Counts the spans that are here again, step by step: after a panic, and for tests.
+    pub(crate) fn count_spans(&self) -> u64 {
+        self.runs.values().flat_map(|run| run.steps.values()).map(|step| u64::from(step.sources)).sum()
+    }
+
+    /// Makes the counts what is really there, after a panic that may have come between a change and its count.
+    pub(crate) fn recount(&mut self) {
+        self.pending = self.count_spans();
+        let steps = |run: &Run| run.steps.values().map(Step::weight).sum::<usize>();
+        let frames = self.frames.values().map(|frame| frame.text.as_ref().map_or(0, |text| text.len()));
+        self.weight = self.runs.values().map(|run| run.weight() + steps(run)).sum::<usize>()
+            + frames.map(|length| Frame::BYTES + length).sum::<usize>();
+    }
+
     /// Bytes that everything here takes, roughly.
     pub(crate) fn weight(&self) -> usize {
         self.weight
@@ -493,7 +516,7 @@ impl Stream {
         let seq = self.next_seq;
         self.next_seq += 1;
         self.frames.insert(seq, Frame { run: id.clone(), says, text: None });
-        self.weight += size_of::<Frame>();
+        self.weight += Frame::BYTES;
         let run = self.run(id);
         run.frames.insert(seq);
         run.first_frame.get_or_insert(seq);
@@ -507,7 +530,7 @@ impl Stream {
     fn take_frame(&mut self, seq: u64) -> Option<Frame> {
         let frame = self.frames.remove(&seq)?;
         let length = frame.text.as_ref().map_or(0, |text| text.len());
-        self.weight -= size_of::<Frame>() + length;
+        self.weight -= Frame::BYTES + length;
         if seq < self.cursor && frame.text.is_some() {
             self.unconfirmed = self.unconfirmed.saturating_sub(1);
             self.unconfirmed_bytes = self.unconfirmed_bytes.saturating_sub(length);

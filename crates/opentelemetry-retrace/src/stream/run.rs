@@ -9,7 +9,7 @@ use foldhash::HashMap;
 use foldhash::fast::FixedState;
 use retrace_protocol::{Id, Json, Span, Status, Timestamp, Trace, TraceEnded, TracePatch, write};
 
-use crate::outbox::Chunk;
+use crate::outbox::{Chunk, trace_weight};
 
 /// What has been said of a run and is not confirmed.
 #[derive(Debug)]
@@ -42,6 +42,12 @@ pub(crate) struct Run {
     /// Where it stands in the order of age.
     pub serial: u64,
 }
+
+/// Bytes counted for the places of a run beside the one that holds it. A table that grows by doubling, or an ordered one,
+/// takes up to twice the size of what is in it.
+const PLACES: usize = 192;
+/// Bytes counted for the place by which a step is found.
+const PLACE: usize = 96;
 
 /// Bytes that the data of a `span_ended` has beside its output and its error.
 const END: usize = 256;
@@ -84,10 +90,9 @@ impl Run {
         }
     }
 
-    /// Bytes that it takes without its steps, roughly.
+    /// Bytes that it takes without its steps, with its places in the tables of the stream.
     pub(crate) fn weight(&self) -> usize {
-        let json = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
-        size_of::<Self>() + json(&self.trace.input) + json(&self.trace.output) + json(&self.trace.metadata)
+        2 * size_of::<Self>() + PLACES + trace_weight(&self.trace)
     }
 
     pub(crate) fn place_of(&self, span: &Id) -> Option<u64> {
@@ -171,13 +176,15 @@ impl Step {
     }
 
     /// It has ended; tells whether its beginning is to be said, as more is known of it than was said.
-    pub(crate) fn ends(&mut self, chunk: Chunk, span: &Span) -> bool {
+    pub(crate) fn ends(&mut self, mut chunk: Chunk, span: &Span) -> bool {
         let now = condensed(span);
         self.sources += chunk.sources;
+        chunk.sources = self.sources;
         self.end_data = span.to_ended().and_then(|end| {
             let output = end.output.as_ref().map_or(0, |output| output.as_str().len());
             let mut data = String::with_capacity(END + output + end.error.as_ref().map_or(0, String::len));
             write::append(&mut data, &end).ok()?;
+            data.shrink_to_fit();
             Some(data.into())
         });
         self.chunk = Some(chunk);
@@ -189,9 +196,10 @@ impl Step {
         self.end_data.is_some() && self.start.is_none() && self.end.is_none()
     }
 
-    /// Bytes that it takes, roughly.
+    /// Bytes that it takes, with its places in the tables of its run.
     pub(crate) fn weight(&self) -> usize {
-        size_of::<Self>() + self.chunk.as_ref().map_or(0, Chunk::length) + self.end_data.as_ref().map_or(0, Bytes::len)
+        let chunk = self.chunk.as_ref().map_or(0, Chunk::weight);
+        2 * size_of::<Self>() + PLACE + chunk + self.end_data.as_ref().map_or(0, Bytes::len)
     }
 }
 

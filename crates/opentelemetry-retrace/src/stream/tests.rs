@@ -45,7 +45,7 @@ fn told(steps: &[&str]) -> Stream {
 }
 
 fn written(stream: &mut Stream) -> Vec<String> {
-    std::iter::from_fn(|| stream.next(secs(0))).map(|text| text.as_str().to_owned()).collect()
+    std::iter::from_fn(|| stream.next(usize::MAX, secs(0))).map(|text| text.as_str().to_owned()).collect()
 }
 
 /// What the frames say, in short: type, id, seq.
@@ -262,7 +262,7 @@ fn without_a_stream_runs_are_collected() {
     stream.step_began(&id(), &begun("a"));
     end_step(&mut stream, &done("a"));
     stream.step_began(&id(), &begun("b"));
-    assert!(stream.next(secs(0)).is_none() && stream.over().next().is_none());
+    assert!(stream.next(usize::MAX, secs(0)).is_none() && stream.over().next().is_none());
     stream.end(&id(), ended(), secs(0));
     assert_eq!(stream.over().count(), 1);
     let rest = stream.take(&id()).unwrap();

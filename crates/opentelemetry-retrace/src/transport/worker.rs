@@ -66,6 +66,7 @@ impl Worker {
             };
             drop(started.try_send(Ok(())));
             suppress::mute_this_thread();
+            let _end = Abandon(Arc::clone(&self.inbox));
             self.run(&runtime);
             // A lookup of names that hangs must not keep the thread.
             runtime.shutdown_background();
@@ -88,6 +89,15 @@ impl Worker {
             state.report();
             thread::sleep(RESTART_PAUSE);
         }
+    }
+}
+
+/// Closes the queue when the thread ends, in whichever way: nobody waits for a worker that is gone.
+struct Abandon(Arc<Inbox>);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        self.0.abandon();
     }
 }
 
@@ -136,16 +146,25 @@ impl State {
             // First, so that a process that ends at once sends what it found.
             self.take_from_spool(now);
             rest = rest.filter(|rest| began < *rest && !requests.is_empty());
-            let taken = if rest.is_none() { self.inbox.take(began) } else { Taken::default() };
-            let look_again = taken.look_again;
+            // While the engine does not read, spans wait in the queue; whoever waits is heard nevertheless.
+            let takes = rest.is_none() && (!self.engine.has_backlog() || self.inbox.is_pressing());
+            let mut taken = if takes { self.inbox.take(began) } else { Taken::default() };
+            let look_again = taken.look_again.take();
             if !taken.messages.is_empty()
                 && let Some(startup_log) = self.startup_log.upgrade()
             {
                 // By the time there is work, the application's subscriber most likely exists.
                 startup_log.retry();
             }
-            self.engine.take(taken, now);
-            self.inbox.give_back(self.engine.take_emptied());
+            if rest.is_none() {
+                self.engine.take(taken, now);
+            } else {
+                self.engine.advance(now);
+            }
+            // Also what came meanwhile to a queue that was left alone.
+            let reads_on = rest.is_none() && (self.engine.reads_on() || !(takes || self.engine.has_backlog()));
+            let (emptied, bytes) = self.engine.take_read();
+            let room_ends = self.inbox.give_back(emptied, bytes, began);
             let took = began.elapsed();
             if let Some(closed) = self.engine.gives_up_link(now) {
                 link = None;
@@ -161,7 +180,8 @@ impl State {
                 requests.spawn(async move { (sending.serial, metrics.timed(http.send(sending)).await) });
             }
             // Where more has always come, requests get as much time as taking it in took.
-            if rest.is_none() && took >= LONG_TURN && !requests.is_empty() && !self.inbox.is_empty() {
+            let more = self.engine.reads_on() || !self.inbox.is_empty();
+            if rest.is_none() && took >= LONG_TURN && !requests.is_empty() && more {
                 rest = Some(Instant::now() + took.min(LONGEST_REST));
             }
             let writes_on = self.pass_on(&mut link).await;
@@ -172,7 +192,9 @@ impl State {
             let outgoing = link.as_ref().map(|link| link.outgoing.clone());
             let due = self.engine.next_deadline(now).map(|deadline| self.clock.instant(deadline));
             let look = self.spool.as_ref().filter(|_| self.engine.wants_recovered()).and_then(Spool::looks_at);
-            let mut until = due.into_iter().chain(look).chain(look_again).chain(rest).min();
+            let at_once = reads_on.then_some(began);
+            let ends = look_again.into_iter().chain(room_ends).chain(rest).chain(at_once);
+            let mut until = due.into_iter().chain(look).chain(ends).min();
             let asleep = Instant::now();
             tokio::select! {
                 // Connections have their turn here, also where something has always come.

@@ -16,7 +16,7 @@ pub struct RecorderLimits {
     pub runs: usize,
     /// Spans of one run.
     pub run_spans: usize,
-    /// Bytes of all open runs together.
+    /// Bytes of all open runs together. What is remembered of runs that came out takes a quarter more at most.
     pub bytes: usize,
 }
 

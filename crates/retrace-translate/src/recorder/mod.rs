@@ -145,7 +145,7 @@ impl Recorder {
             by_age: BTreeSet::new(),
             by_end: BTreeSet::new(),
             live: LiveRuns::default(),
-            told: ToldRuns::default(),
+            told: ToldRuns::new(limits.bytes),
             outputs: VecDeque::new(),
             sources: 0,
             weight: 0,

@@ -13,6 +13,10 @@ use crate::recorder::{Correction, Output};
 const RUNS: usize = 4_096;
 /// Spans of them that are remembered, all runs together: 2 MiB of ids.
 const SPANS: usize = 256 * 1024;
+/// Bytes counted for a run that is remembered, without its spans.
+const RUN_BYTES: usize = 320;
+/// The runs, and likewise their spans, take no more than this share of the bytes of open runs: one in so many.
+const SHARE: usize = 8;
 /// Spans of one trace that are remembered. Traces that live for days have more; what hangs from the forgotten ones waits
 /// until it is let go.
 const TRACE_SPANS: usize = 64 * 1024;
@@ -136,14 +140,33 @@ impl ToldRun {
 }
 
 /// The runs that were told last, by OpenTelemetry trace.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ToldRuns {
     runs: HashMap<[u8; 16], ToldRun>,
     order: VecDeque<[u8; 16]>,
     spans: usize,
+    most_runs: usize,
+    most_spans: usize,
+}
+
+impl Default for ToldRuns {
+    fn default() -> Self {
+        Self::new(usize::MAX)
+    }
 }
 
 impl ToldRuns {
+    /// With bounds that suit a recorder whose open runs take so many bytes.
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self {
+            runs: HashMap::default(),
+            order: VecDeque::new(),
+            spans: 0,
+            most_runs: RUNS.min(bytes / SHARE / RUN_BYTES).max(1),
+            most_spans: SPANS.min(bytes / SHARE / size_of::<[u8; 8]>()),
+        }
+    }
+
     pub(crate) fn get(&self, trace_id: &[u8; 16]) -> Option<&ToldRun> {
         self.runs.get(trace_id)
     }
@@ -163,7 +186,7 @@ impl ToldRuns {
         }
         self.spans += run.spans();
         self.runs.insert(trace_id, run);
-        while self.order.len() > RUNS || (self.spans > SPANS && self.order.len() > 1) {
+        while self.order.len() > self.most_runs || (self.spans > self.most_spans && self.order.len() > 1) {
             let Some(oldest) = self.order.pop_front() else { break };
             if let Some(run) = self.runs.remove(&oldest) {
                 self.spans -= run.spans();
@@ -195,6 +218,14 @@ mod tests {
         assert!(told.get(&id(10)).is_some());
         told.insert(id(RUNS + 10), run(SPANS));
         assert_eq!(told.runs.len(), 1);
+    }
+
+    #[test]
+    fn a_small_recorder_remembers_less() {
+        let mut told = ToldRuns::new(64 * 1024);
+        (0..1_000).for_each(|n| told.insert(id(n), run(10)));
+        assert!(told.runs.len() * RUN_BYTES <= 64 * 1024 / SHARE && told.spans * 8 <= 64 * 1024 / SHARE);
+        assert!(told.get(&id(999)).is_some());
     }
 
     #[test]

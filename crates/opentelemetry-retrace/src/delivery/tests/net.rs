@@ -174,6 +174,7 @@ impl Play {
         self.delivery.advance(self.now);
         let account = &self.delivery.outbox.account;
         assert_eq!(account.delivered + account.lost.total() + self.delivery.pending(), self.sources, "the sum holds");
+        assert_eq!(self.delivery.pending(), self.delivery.count_spans(), "the count is what is there");
     }
 
     fn cut(&mut self, reason: CloseReason) {

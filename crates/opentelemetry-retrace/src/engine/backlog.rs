@@ -1,0 +1,174 @@
+//! Messages that were taken from the queue and are not read yet, in their order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use std::vec;
+
+use opentelemetry_sdk::trace::SpanData;
+use retrace_translate::Resource;
+
+use crate::inbox::{Message, Piece, Seen};
+use crate::waiter::{Waited, Waiter};
+
+/// The messages, and what was read since [`Backlog::take_read`].
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    items: VecDeque<Item>,
+    /// Accepted spans in them.
+    spans: u64,
+    /// The time from which everything is read at once: a shutdown came, and half of its time is over.
+    urgent_from: Option<Duration>,
+    /// Pieces that were read to their end.
+    emptied: Vec<Piece>,
+    /// Bytes of the other spans that were read.
+    read_bytes: usize,
+}
+
+#[derive(Debug)]
+enum Item {
+    Piece(Piece),
+    /// Spans of an export, and their bytes.
+    Spans(vec::IntoIter<SpanData>, usize),
+    Resource(Arc<Resource>),
+    Wait(Pause),
+    Shutdown(Pause),
+}
+
+/// A wait for everything before it.
+#[derive(Debug)]
+pub(super) struct Pause {
+    pub waiter: Waiter,
+    pub until: Duration,
+    /// Runs that only linger are closed first.
+    pub settles: bool,
+}
+
+/// The next thing to do.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "most are spans, and a box for each would cost more than the move")]
+pub(super) enum Next {
+    Seen(Seen),
+    Resource(Arc<Resource>),
+    Wait(Pause),
+    Shutdown(Pause),
+}
+
+impl Backlog {
+    /// Adds a message that was taken at `now`; a flush takes `flush_wait` at most.
+    pub(super) fn push(&mut self, message: Message, flush_wait: Duration, now: Duration) {
+        match message {
+            Message::Seen(piece) => {
+                self.spans += piece.ended();
+                self.items.push_back(Item::Piece(piece));
+            }
+            Message::Spans { spans, bytes, wait } => {
+                self.spans += spans.len() as u64;
+                self.items.push_back(Item::Spans(spans.into_iter(), bytes));
+                if let Some((waiter, within)) = wait {
+                    self.items.push_back(Item::Wait(Pause { waiter, until: now + within, settles: false }));
+                }
+            }
+            Message::Resource(resource) => self.items.push_back(Item::Resource(resource)),
+            Message::Flush(waiter) => {
+                self.items.push_back(Item::Wait(Pause { waiter, until: now + flush_wait, settles: true }));
+            }
+            Message::Shutdown { within, waiter, .. } => {
+                self.urgent_from = Some(now + within / 2);
+                self.items.push_back(Item::Shutdown(Pause { waiter, until: now + within, settles: true }));
+            }
+        }
+    }
+
+    /// Takes the next thing out.
+    pub(super) fn next(&mut self) -> Option<Next> {
+        loop {
+            match self.items.front_mut()? {
+                Item::Piece(piece) => {
+                    if let Some(seen) = piece.pop() {
+                        self.spans -= u64::from(matches!(seen, Seen::Ended(_)));
+                        return Some(Next::Seen(seen));
+                    }
+                }
+                Item::Spans(spans, _) => {
+                    if let Some(span) = spans.next() {
+                        self.spans -= 1;
+                        return Some(Next::Seen(Seen::Ended(span)));
+                    }
+                }
+                Item::Resource(_) | Item::Wait(_) | Item::Shutdown(_) => {}
+            }
+            match self.items.pop_front()? {
+                Item::Piece(piece) => self.emptied.push(piece),
+                Item::Spans(_, bytes) => self.read_bytes += bytes,
+                Item::Resource(resource) => return Some(Next::Resource(resource)),
+                Item::Wait(pause) => return Some(Next::Wait(pause)),
+                Item::Shutdown(pause) => return Some(Next::Shutdown(pause)),
+            }
+        }
+    }
+
+    /// Accepted spans in it.
+    pub(super) fn spans(&self) -> u64 {
+        self.spans
+    }
+
+    /// Counts them again, message by message: after a panic, and for tests.
+    pub(super) fn count_spans(&self) -> u64 {
+        let of = |item: &Item| match item {
+            Item::Piece(piece) => piece.ended(),
+            Item::Spans(spans, _) => spans.len() as u64,
+            Item::Resource(_) | Item::Wait(_) | Item::Shutdown(_) => 0,
+        };
+        self.items.iter().map(of).sum()
+    }
+
+    /// Makes the count what is really there, after a panic.
+    pub(super) fn recount(&mut self) {
+        self.spans = self.count_spans();
+    }
+
+    /// Messages that are not read to their end.
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Returns true if a shutdown is among them, or was.
+    pub(super) fn is_closing(&self) -> bool {
+        self.urgent_from.is_some()
+    }
+
+    /// Returns true if everything is read at once.
+    pub(super) fn is_urgent(&self, now: Duration) -> bool {
+        self.urgent_from.is_some_and(|from| from <= now)
+    }
+
+    /// When the first wait in it ends, or everything is read at once.
+    pub(super) fn next_deadline(&self) -> Option<Duration> {
+        self.next_end().into_iter().chain(self.urgent_from.filter(|_| !self.items.is_empty())).min()
+    }
+
+    fn next_end(&self) -> Option<Duration> {
+        let until = |item: &Item| if let Item::Wait(pause) = item { Some(pause.until) } else { None };
+        self.items.iter().filter_map(until).min()
+    }
+
+    /// Ends the waits whose time is over by `now`.
+    pub(super) fn expire(&mut self, now: Duration) -> Vec<(Waiter, Waited)> {
+        let mut over = Vec::new();
+        if self.next_end().is_some_and(|end| end <= now) {
+            for item in std::mem::take(&mut self.items) {
+                match item {
+                    Item::Wait(pause) if pause.until <= now => over.push((pause.waiter, Waited::TimedOut)),
+                    item => self.items.push_back(item),
+                }
+            }
+        }
+        over
+    }
+
+    /// Takes the pieces that were read, and the bytes of other spans that were.
+    pub(super) fn take_read(&mut self) -> (Vec<Piece>, usize) {
+        (std::mem::take(&mut self.emptied), std::mem::take(&mut self.read_bytes))
+    }
+}
