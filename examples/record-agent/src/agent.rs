@@ -21,7 +21,7 @@ pub(crate) async fn answer(client: &OpenAi, question: &str) -> Result<String, Fa
     write(client, question, &notes).await
 }
 
-/// Asks the model until it calls no more tools. A step, since the run is around it.
+/// Calls the model until it calls no more tools. A step, since the run is around it.
 #[retrace::record(skip(client))]
 async fn research(client: &OpenAi, question: &str) -> Result<String, Failed> {
     let mut messages = vec![json!({ "role": "user", "content": question })];

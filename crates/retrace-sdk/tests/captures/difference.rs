@@ -72,7 +72,7 @@ pub(crate) const DIFFERENCES: &[Difference] = &[
         field: "`metadata.otel` of spans",
         python: "absent",
         rust: "the instrumentation scope",
-        why: "tells spans of this crate from those of libraries",
+        why: "distinguishes spans of this crate from those of libraries",
         is: |field, python, rust| {
             field.ends_with(".metadata.otel") && *python == ABSENT && rust["scope"]["name"] == retrace::SCOPE
         },
