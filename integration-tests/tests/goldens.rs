@@ -39,6 +39,7 @@ const GOLDENS: &[(&str, &str)] = &[
 const MADE: &[&str] = &[
     "adk",
     "cache-read-tokens-key",
+    "claude-code",
     "gemini-tool-use-tokens",
     "genkit",
     "langfuse",

@@ -5,6 +5,7 @@
 //! holds, so a span that speaks two at once is not confused. Adding one touches its own file and that list.
 
 mod adk;
+mod claude_code;
 mod genkit;
 mod langfuse;
 mod livekit;
@@ -44,6 +45,16 @@ pub(crate) struct Dialect {
     pub quoted: bool,
     /// Attribute keys and the places they fill.
     pub keys: &'static [(&'static str, Slot)],
+    /// Beginnings of the names of its own spans: `claude_code.`. Such a span is a GenAI span, whatever its attributes are.
+    pub spans: &'static [&'static str],
+    /// Names of the instrumentation scopes of its own spans.
+    pub scopes: &'static [&'static str],
+    /// Keys without a namespace, and the places they fill on its own spans. On any other span they have no meaning.
+    pub own: &'static [(&'static str, Slot)],
+    /// Class of one of its own spans by the name of the span, for a span whose attributes state none.
+    pub named: fn(&str) -> Option<Class>,
+    /// Whether its input tokens exclude the tokens that were read from and written to a cache.
+    pub cache_beside: bool,
     /// Keys of JSON objects whose members fill places.
     pub nested: &'static [Nested],
     /// Beginnings of keys that share a place.
@@ -77,6 +88,11 @@ impl Dialect {
         guest: false,
         quoted: false,
         keys: &[],
+        spans: &[],
+        scopes: &[],
+        own: &[],
+        named: |_| None,
+        cache_beside: false,
         nested: &[],
         prefixes: &[],
         indexed: &[],
@@ -123,6 +139,7 @@ pub(crate) static DIALECTS: &[&Dialect] = &[
     &adk::DIALECT,
     &genkit::DIALECT,
     &spring_ai::DIALECT,
+    &claude_code::DIALECT,
     &plain::DIALECT,
 ];
 
@@ -205,6 +222,31 @@ pub(crate) fn message_event(name: &str) -> Option<(usize, Slot)> {
         let (_, slot) = dialect.message_events.iter().find(|(event, _)| *event == name)?;
         Some((rank, *slot))
     })
+}
+
+/// Ranks of the dialects that have spans of their own.
+static HOMES: LazyLock<Vec<usize>> = LazyLock::new(|| {
+    let has_own = |dialect: &Dialect| !dialect.spans.is_empty() || !dialect.scopes.is_empty();
+    DIALECTS.iter().enumerate().filter(|(_, dialect)| has_own(dialect)).map(|(rank, _)| rank).collect()
+});
+
+/// Rank of the dialect to which a span belongs by its name or its instrumentation scope; `None` for most spans. Compares the
+/// name with a few beginnings.
+pub(crate) fn home_of(span: &str, scope: &str) -> Option<usize> {
+    HOMES.iter().copied().find(|rank| {
+        DIALECTS.get(*rank).is_some_and(|dialect| {
+            dialect.spans.iter().any(|begin| span.starts_with(begin)) || dialect.scopes.contains(&scope)
+        })
+    })
+}
+
+/// Looks a key up, first among the keys that the dialect of this rank has on its own spans.
+pub(crate) fn meaning_at(home: Option<usize>, key: &str) -> Meaning<'_> {
+    let own = |rank: usize| {
+        let (_, slot) = DIALECTS.get(rank)?.own.iter().find(|(own, _)| *own == key)?;
+        Some(Meaning::One(rank, *slot))
+    };
+    home.and_then(own).unwrap_or_else(|| meaning(key))
 }
 
 /// Looks a key up in all dialects.
