@@ -10,7 +10,7 @@ use retrace_protocol::metadata::{SpanMetadata, TraceMetadata};
 use retrace_protocol::{Id, Json, Span, SpanType, Timestamp};
 use serde_json::Value as JsonValue;
 
-use crate::classify::{Classified, classify};
+use crate::classify::{Classified, classify, kind_leads};
 use crate::dialect::{
     Class, DIALECTS, Meaning, MessageEvent, home_of, is_content_event, meaning_at, message_event, of_rank,
 };
@@ -118,6 +118,10 @@ impl<'v, V: SpanView> Reading<'v, V> {
         }
         let classified = classify(&slots, || genai.then(|| hinted(view, home)).flatten());
         let is_call = classified.class == Some(Class::Model);
+        if !is_call && kind_leads(slots.get(Slot::Kind)) {
+            slots.move_to(Slot::InputMessages, Slot::Input);
+            slots.move_to(Slot::OutputMessages, Slot::Output);
+        }
         let parameters = Parameters::of(&slots, is_call);
         let whole = slots.value(Slot::Output).filter(|_| is_call).and_then(Value::as_json_text);
         let answered = whole.and_then(Answered::read);

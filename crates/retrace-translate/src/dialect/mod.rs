@@ -5,12 +5,19 @@
 //! holds, so a span that speaks two at once is not confused. Adding one touches its own file and that list.
 
 mod adk;
+mod agent_framework;
+mod braintrust;
 mod claude_code;
+mod crewai;
+mod dify;
 mod genkit;
+mod haystack;
 mod langfuse;
+mod langsmith;
 mod livekit;
 mod mlflow;
 mod openinference;
+mod openlit;
 mod openllmetry;
 mod otel;
 mod otel_beside;
@@ -21,6 +28,7 @@ mod pydantic_ai;
 mod retrace;
 mod spring_ai;
 mod vercel;
+mod vllm;
 
 pub(crate) use self::otel_events::{MessageEvent, is_message_key};
 
@@ -53,6 +61,9 @@ pub(crate) struct Dialect {
     pub own: &'static [(&'static str, Slot)],
     /// Class of one of its own spans by the name of the span, for a span whose attributes state none.
     pub named: fn(&str) -> Option<Class>,
+    /// Whether the kind outweighs the operation that a span states beside it. What such a span has for messages is its input
+    /// and output where it calls no model.
+    pub kind_leads: bool,
     /// Whether its input tokens exclude the tokens that were read from and written to a cache.
     pub cache_beside: bool,
     /// Keys of JSON objects whose members fill places.
@@ -76,6 +87,8 @@ pub(crate) struct Dialect {
     /// Reads messages from their JSON text; `None` when they are not in this dialect's shape. Keys that were flattened
     /// come as the JSON that they are together.
     pub turns: for<'a> fn(&'a str) -> Option<Vec<Turn<'a>>>,
+    /// Whether a JSON text that [`Dialect::turns`] reads has more than messages. Such a value stays an attribute too.
+    pub wraps: fn(&str) -> bool,
     /// The thing itself in a JSON text that wraps what a span was given or returned; `None` when there is nothing to
     /// unwrap.
     pub unwrapped: for<'a> fn(&'a str) -> Option<&'a RawValue>,
@@ -92,6 +105,7 @@ impl Dialect {
         scopes: &[],
         own: &[],
         named: |_| None,
+        kind_leads: false,
         cache_beside: false,
         nested: &[],
         prefixes: &[],
@@ -103,6 +117,7 @@ impl Dialect {
         streams: |_| false,
         hints: &[],
         turns: |_| None,
+        wraps: |_| false,
         unwrapped: |_| None,
     };
 }
@@ -140,6 +155,14 @@ pub(crate) static DIALECTS: &[&Dialect] = &[
     &genkit::DIALECT,
     &spring_ai::DIALECT,
     &claude_code::DIALECT,
+    &langsmith::DIALECT,
+    &openlit::DIALECT,
+    &crewai::DIALECT,
+    &agent_framework::DIALECT,
+    &haystack::DIALECT,
+    &braintrust::DIALECT,
+    &vllm::DIALECT,
+    &dify::DIALECT,
     &plain::DIALECT,
 ];
 
