@@ -35,21 +35,33 @@ const GOLDENS: &[(&str, &str)] = &[
     ("rig.v0.30", "chat_basic"),
 ];
 
-/// Spans as libraries write them that the corpus has not, made by hand: `golden/*.otlp.json`.
+/// Spans as libraries write them that the corpus has not, made by hand: `golden/*.otlp.json`. Each follows the source that the
+/// module of its dialect names.
 const MADE: &[&str] = &[
     "adk",
+    "agent-framework",
+    "braintrust",
     "cache-read-tokens-key",
+    "claude-code",
+    "claude-code-tools",
+    "crewai",
+    "crewai-traceloop",
+    "dify",
     "gemini-tool-use-tokens",
     "genkit",
+    "haystack",
     "langfuse",
     "langsmith",
+    "langsmith-langchain",
     "livekit",
     "logfire",
     "mcp",
     "mlflow",
+    "openlit",
     "spring-ai",
     "strands",
     "vercel-v4",
+    "vllm",
     "vllm-server-span",
 ];
 

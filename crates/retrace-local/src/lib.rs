@@ -91,8 +91,8 @@
 //! the last of it came, within [`ServerBuilder::with_otlp_bytes`]; what comes later, or after a restart, is added to the
 //! stored run. A run that the Retrace wire told as well keeps the words of the wire, and has the spans of both.
 //!
-//! Requests are answered as OTLP asks, in their own encoding: 200 with the number of spans whose ids are malformed, should
-//! there be any; 400, 401, 413 and 415 with a `Status` that says why; 429 and 503 with `Retry-After` while the receiver cannot
+//! Requests are answered as OTLP asks, in their own encoding: 200 with the number of spans whose ids are malformed and
+//! of records that cannot be read, and the reason, should there be any: such a record costs none of its neighbours; 400, 401, 413 and 415 with a `Status` that says why; 429 and 503 with `Retry-After` while the receiver cannot
 //! take more.
 //!
 //! [`translate`] turns OTLP data into the runs that the exporter of this project would send, by the same code; the command

@@ -170,7 +170,10 @@ impl Translate {
             format!("{file}: {error}")
         })?;
         if translated.malformed > 0 {
-            complain(&format!("{} spans are left out: their ids are malformed", translated.malformed));
+            complain(&format!(
+                "{} records are left out: their ids are malformed, or they cannot be read",
+                translated.malformed
+            ));
         }
         say(&serde_json::to_string_pretty(&Traces { traces: &translated.traces })?);
         Ok(())

@@ -117,13 +117,66 @@ fn what_cannot_be_read_is_refused_in_its_own_encoding() {
             assert!(reason.contains("content-encoding"), "{reason}");
         }
     }
-    let mut odd = spans(&[agent()]);
-    odd["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["kind"] = json!("SPAN_KIND_CLIENT");
-    let answer = send(&server, "/v1/traces", JSON, "", odd.to_string().as_bytes());
-    reason(&answer, 400, JSON);
-    let violation = &answer.json["details"][0]["fieldViolations"][0];
-    assert_eq!(violation["field"], json!("resourceSpans[0].scopeSpans[0].spans[0].kind"), "{violation}");
     assert_eq!(server.traces(&retrace_local::TraceQuery::new()).unwrap().total, 0);
+}
+
+/// Fields of a span that make it odd, and whether it is read nevertheless.
+const ODDITIES: [(&str, &str, bool); 14] = [
+    ("droppedAttributesCount", "-1", false),
+    ("kind", "\"CLIENT\"", false),
+    ("startTimeUnixNano", "\"soon\"", false),
+    ("traceId", "7", false),
+    ("attributes", "{}", false),
+    ("attributes", "[{\"key\":\"a\",\"value\":{\"bytesValue\":\"fbf\"}}]", false),
+    ("attributes", "[{\"key\":\"a\",\"value\":{\"intValue\":\"x\"}}]", false),
+    ("events", "[7]", false),
+    ("status", "\"ok\"", false),
+    ("kind", "\"SPAN_KIND_CLIENT\"", true),
+    ("dropped_events_count", "\"3\"", true),
+    ("name", "null", true),
+    ("unknown", "[{\"deep\":{}}]", true),
+    ("status", "{\"code\":\"STATUS_CODE_OK\"}", true),
+];
+
+#[test]
+fn one_odd_record_among_good_ones_costs_itself_wherever_it_is() {
+    for (key, value, is_read) in ODDITIES {
+        for place in [0, 2, 4] {
+            let server = Server::start().unwrap();
+            let mut all = vec![agent(), call(1), call(2), call(3)];
+            let mut odd = call(9);
+            odd[key] = serde_json::from_str(value).unwrap();
+            all.insert(place, odd);
+            let answer = send(&server, "/v1/traces", JSON, "", spans(&all).to_string().as_bytes());
+            assert_eq!(answer.status, 200, "{key}: {answer:?}");
+            let partial = &answer.json["partialSuccess"];
+            if is_read {
+                assert!(partial.is_null(), "{key}: {partial}");
+            } else {
+                assert_eq!(partial["rejectedSpans"], "1", "{key}: {partial}");
+                assert!(partial["errorMessage"].as_str().unwrap().contains(key), "{key}: {partial}");
+            }
+            let run = server.wait_for_end(&support::otlp::RUN.into(), HANG).unwrap().unwrap();
+            assert_eq!(run.spans.unwrap().len(), 4 + usize::from(is_read), "{key} {value} at {place}");
+        }
+    }
+}
+
+#[test]
+fn an_odd_log_record_or_resource_costs_itself() {
+    let server = Server::start().unwrap();
+    let mut odd = event("c000000000000001", "odd");
+    odd["droppedAttributesCount"] = json!(-1);
+    let request = logs(&[odd, event("c000000000000001", "good")]);
+    let answer = send(&server, "/v1/logs", JSON, "", request.to_string().as_bytes());
+    assert_eq!((answer.status, &answer.json["partialSuccess"]["rejectedLogRecords"]), (200, &json!("1")), "{answer:?}");
+    let mut request = spans(&[agent()]);
+    request["resourceSpans"][0]["resource"]["droppedAttributesCount"] = json!(-1);
+    let answer = send(&server, "/v1/traces", JSON, "", request.to_string().as_bytes());
+    let partial = &answer.json["partialSuccess"];
+    assert_eq!((answer.status, &partial["rejectedSpans"]), (200, &json!("0")), "{answer:?}");
+    assert!(partial["errorMessage"].as_str().unwrap().contains("droppedAttributesCount"), "{partial}");
+    assert!(server.wait_for_end(&support::otlp::RUN.into(), HANG).unwrap().is_some());
 }
 
 #[test]

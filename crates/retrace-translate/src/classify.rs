@@ -35,6 +35,9 @@ pub(crate) fn classify(slots: &Slots<'_>, hinted: impl FnOnce() -> Option<Class>
 
 fn class_of(slots: &Slots<'_>, hinted: impl FnOnce() -> Option<Class>) -> Option<Class> {
     let operation = slots.get(Slot::Operation);
+    if let Some(class) = slots.get(Slot::Kind).filter(|kind| kind_leads(Some(*kind))).and_then(class_in) {
+        return Some(class);
+    }
     let stated = operation
         .and_then(class_in)
         .into_iter()
@@ -59,6 +62,11 @@ fn class_of(slots: &Slots<'_>, hinted: impl FnOnce() -> Option<Class>) -> Option
     } else {
         hinted()
     }
+}
+
+/// Whether a kind outweighs the operation beside it.
+pub(crate) fn kind_leads(kind: Option<&Held<'_>>) -> bool {
+    kind.and_then(|held| of_rank(held.rank)).is_some_and(|dialect| dialect.kind_leads)
 }
 
 /// What its dialect calls an operation or a kind of span; of a word that it does not have, what others mean by it.

@@ -10,8 +10,10 @@ use retrace_protocol::metadata::{SpanMetadata, TraceMetadata};
 use retrace_protocol::{Id, Json, Span, SpanType, Timestamp};
 use serde_json::Value as JsonValue;
 
-use crate::classify::{Classified, classify};
-use crate::dialect::{Class, DIALECTS, Meaning, MessageEvent, is_content_event, meaning, message_event, of_rank};
+use crate::classify::{Classified, classify, kind_leads};
+use crate::dialect::{
+    Class, DIALECTS, Meaning, MessageEvent, home_of, is_content_event, meaning_at, message_event, of_rank,
+};
 use crate::exchange::Answered;
 use crate::failure::{Ending, failure};
 use crate::indexed::Flat;
@@ -96,16 +98,17 @@ pub(crate) struct Draft {
 impl<'v, V: SpanView> Reading<'v, V> {
     pub(crate) fn new(view: &'v V) -> Self {
         let mut slots = Slots::new();
-        let mut genai = false;
+        let home = home_of(view.name(), view.scope().name);
+        let mut genai = home.is_some();
         for (i, (key, value)) in view.attributes().enumerate() {
-            let meaning = meaning(key);
+            let meaning = meaning_at(home, key);
             slots.note(i, meaning != Meaning::Unknown);
             genai |= place(&mut slots, 0, Some(i), meaning, value);
         }
         let mut messages: BTreeMap<(usize, Slot), Vec<MessageEvent<'v>>> = BTreeMap::new();
         for event in view.events().filter(|event| is_content_event(event.name)) {
             for (key, value) in &event.attributes {
-                genai |= place(&mut slots, DIALECTS.len(), None, meaning(key), value.clone());
+                genai |= place(&mut slots, DIALECTS.len(), None, meaning_at(home, key), value.clone());
             }
             if let Some(belongs) = message_event(event.name) {
                 messages.entry(belongs).or_default().push(MessageEvent::new(event));
@@ -115,11 +118,16 @@ impl<'v, V: SpanView> Reading<'v, V> {
             slots.put(slot, Held { rank: rank + DIALECTS.len(), attribute: None, value: Value::json(&said) });
         }
         slots.gather();
+        add_cache(&mut slots);
         if !genai {
             slots.without_guests();
         }
-        let classified = classify(&slots, || genai.then(|| hinted(view)).flatten());
+        let classified = classify(&slots, || genai.then(|| hinted(view, home)).flatten());
         let is_call = classified.class == Some(Class::Model);
+        if !is_call && kind_leads(slots.get(Slot::Kind)) {
+            slots.move_to(Slot::InputMessages, Slot::Input);
+            slots.move_to(Slot::OutputMessages, Slot::Output);
+        }
         let parameters = Parameters::of(&slots, is_call);
         let whole = slots.value(Slot::Output).filter(|_| is_call).and_then(Value::as_json_text);
         let answered = whole.and_then(Answered::read);
@@ -495,8 +503,24 @@ fn operation_to_keep(words: Cow<'_, str>) -> Cow<'static, str> {
     }
 }
 
-/// What the keys of a span show it to be, where it names no operation.
-fn hinted<V: SpanView>(view: &V) -> Option<Class> {
+/// Adds the tokens that went through a cache to input tokens that exclude them by the definition of their dialect. The count
+/// as it was recorded stays an attribute.
+fn add_cache(slots: &mut Slots<'_>) {
+    let count = |slot| slots.value(slot).and_then(Value::to_count).unwrap_or(0);
+    let cached = count(Slot::CacheReadTokens).saturating_add(count(Slot::CacheCreationTokens));
+    let Some(held) = slots.get(Slot::InputTokens).filter(|_| cached > 0) else { return };
+    let rank = held.rank;
+    let sum = held.value.to_count().and_then(|input| i64::try_from(input.checked_add(cached)?).ok());
+    if let (Some(sum), true) = (sum, of_rank(rank).is_some_and(|dialect| dialect.cache_beside)) {
+        slots.put(Slot::InputTokens, Held { rank, attribute: None, value: Value::Int(sum) });
+    }
+}
+
+/// What the keys of a span show it to be, or its name, where it names no operation.
+fn hinted<V: SpanView>(view: &V, home: Option<usize>) -> Option<Class> {
+    if let Some(class) = home.and_then(of_rank).and_then(|dialect| (dialect.named)(view.name())) {
+        return Some(class);
+    }
     view.attributes().find_map(|(key, _)| {
         let mut hints = DIALECTS.iter().flat_map(|dialect| dialect.hints);
         hints.find(|(hint, _)| *hint == key).map(|(_, class)| *class)

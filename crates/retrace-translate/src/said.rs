@@ -147,7 +147,9 @@ impl<V: SpanView> Reading<'_, V> {
 
     /// Whether what stands for messages is a whole request or answer that has more than those, and is kept as it is too.
     fn is_exchange(&self, slot: Slot) -> bool {
-        self.slots.value(slot).and_then(Value::as_json_text).is_some_and(exchange::has_more)
+        let Some(held) = self.slots.get(slot) else { return false };
+        let wraps = |text| of_rank(held.rank).is_some_and(|dialect| (dialect.wraps)(text));
+        held.value.as_json_text().is_some_and(|text| exchange::has_more(text) || wraps(text))
     }
 
     /// A text in a place as the one message that it is.

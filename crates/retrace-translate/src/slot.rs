@@ -272,6 +272,15 @@ impl<'a> Slots<'a> {
         }
     }
 
+    /// Moves a value to another place, unless that has one.
+    pub(crate) fn move_to(&mut self, from: Slot, to: Slot) {
+        if self.get(to).is_none() {
+            let places = &mut self.placed.places;
+            let at = places.get_mut(from as usize).map(std::mem::take).unwrap_or_default();
+            places.get_mut(to as usize).into_iter().for_each(|place| *place = at);
+        }
+    }
+
     /// Takes back what dialects said whose keys mean something on GenAI spans only.
     pub(crate) fn without_guests(&mut self) {
         let is_guest = |rank| of_rank(rank).is_some_and(|dialect| dialect.guest);

@@ -43,6 +43,32 @@ fn what_libraries_add_beside_the_registry_is_read() {
 }
 
 #[test]
+fn keys_without_a_namespace_have_a_meaning_on_the_spans_of_their_dialect_alone() {
+    let keys =
+        [("tool_name", "Bash"), ("user_prompt", "hi"), ("error", "no"), ("input_tokens", "2"), ("span.type", "tool")];
+    let foreign = span_of(&with(chat(1, 0), &keys));
+    assert_eq!((foreign.span_type, foreign.input_tokens, &foreign.input), (SpanType::LlmCall, None, &None));
+    for (key, value) in keys {
+        assert_eq!(metadata(&foreign)["attributes"][key], value, "{key}");
+    }
+    let own = span_of(&with(span(1, 0, "claude_code.tool"), &keys));
+    assert_eq!((own.span_type, own.name.as_str()), (SpanType::ToolCall, "Bash"));
+}
+
+#[test]
+fn input_tokens_that_exclude_the_cache_contain_it_in_the_record() {
+    let call = |input, read| {
+        let span =
+            span(1, 0, "claude_code.llm_request").with("span.type", "llm_request").with("model", "claude-opus-4-5");
+        let span = span.with_value("input_tokens", Value::Int(input)).with_value("output_tokens", Value::Int(1));
+        span_of(&span.with_value("cache_read_tokens", Value::Int(read))).input_tokens
+    };
+    assert_eq!(call(2, 100), Some(102));
+    assert_eq!(call(100, 2), Some(102), "also when the cache is the smaller part");
+    assert_eq!(call(100, 0), Some(100));
+}
+
+#[test]
 fn the_message_of_a_tool_on_its_own_span_is_what_it_was_asked_with() {
     let asked = |span: TestSpan| {
         let message = [("content", r#"{"city": "Oslo"}"#), ("id", "c1"), ("role", "tool")];

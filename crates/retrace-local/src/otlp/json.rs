@@ -1,73 +1,72 @@
 //! OTLP as JSON (OTLP specification, "JSON Protobuf Encoding"): the JSON mapping of protobuf with ids in hex and enums as
 //! numbers.
 //!
-//! What the mapping allows and exporters do is read: a field may be missing or `null`, a number may be a text, names that
-//! are not known are passed over. Elements that say nothing (a span without ids, an attribute without a key) take no place,
+//! What the mapping allows and exporters do is read: a field may be missing or `null`, a number may be a text, an enum may be
+//! a name, names may be those of the definition (`trace_id`), an id may be base64, names that are not known are passed over.
+//! A record that cannot be read costs itself: the others of its request are taken. Elements that say nothing (a span without ids, an attribute without a key) take no place,
 //! so that what is read is never many times as large as its text.
 
+mod elements;
 mod number;
 mod value;
 
 use opentelemetry_proto::tonic::common::v1::{InstrumentationScope, KeyValue};
-use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, SeverityNumber};
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
+use opentelemetry_proto::tonic::trace::v1::span::{Event, Link, SpanKind};
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
-use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use self::number::{double, hex, text, whole};
+pub(crate) use self::elements::Odd;
+use self::elements::{Elements, Shared, list};
+use self::number::{double, hex, named, text, whole};
 
 /// A request with spans, with log records, or with both.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Request {
-    #[serde(deserialize_with = "list")]
-    pub(super) resource_spans: Vec<ResourceSpans>,
-    #[serde(deserialize_with = "list")]
-    pub(super) resource_logs: Vec<ResourceLogs>,
+    #[serde(alias = "resource_spans")]
+    pub(super) resource_spans: Elements<ResourceSpans>,
+    #[serde(alias = "resource_logs")]
+    pub(super) resource_logs: Elements<ResourceLogs>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ResourceSpans {
-    #[serde(deserialize_with = "maybe")]
-    pub(super) resource: Option<Resource>,
-    #[serde(deserialize_with = "list")]
-    pub(super) scope_spans: Vec<ScopeSpans>,
+    pub(super) resource: Shared<Resource>,
+    #[serde(alias = "scope_spans")]
+    pub(super) scope_spans: Elements<ScopeSpans>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ScopeSpans {
-    #[serde(deserialize_with = "maybe")]
-    pub(super) scope: Option<InstrumentationScope>,
+    pub(super) scope: Shared<InstrumentationScope>,
     pub(super) spans: Elements<Span>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ResourceLogs {
-    #[serde(deserialize_with = "list")]
-    pub(super) scope_logs: Vec<ScopeLogs>,
+    #[serde(alias = "scope_logs")]
+    pub(super) scope_logs: Elements<ScopeLogs>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct ScopeLogs {
+    #[serde(alias = "log_records")]
     pub(super) log_records: Elements<LogRecord>,
-}
-
-/// The elements of a list that say something, and how many do not.
-#[derive(Debug)]
-pub(super) struct Elements<T> {
-    pub(super) those: Vec<T>,
-    pub(super) left_out: u64,
 }
 
 /// A message of the protocol, read from its JSON.
 trait Message: Sized {
     fn read<'de, D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error>;
+
+    /// Whether it stands by itself: an error in it is no error of the list that it is in.
+    const IS_RECORD: bool = false;
 
     /// Whether it is worth a place in a list.
     fn says_something(&self) -> bool {
@@ -84,54 +83,16 @@ impl<'de, T: Message> Deserialize<'de> for Of<T> {
     }
 }
 
-impl<T> Default for Elements<T> {
-    fn default() -> Self {
-        Self { those: Vec::new(), left_out: 0 }
-    }
-}
-
-impl<'de, T: Message> Deserialize<'de> for Elements<T> {
-    fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
-        struct List<T>(Elements<T>);
-
-        impl<'de, T: Message> Visitor<'de> for List<T> {
-            type Value = Elements<T>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a list")
-            }
-
-            fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(self.0)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<Self::Value, A::Error> {
-                while let Some(element) = list.next_element::<Option<Of<T>>>()? {
-                    match element {
-                        Some(Of(element)) if element.says_something() => self.0.those.push(element),
-                        _ => self.0.left_out += 1,
-                    }
-                }
-                Ok(self.0)
-            }
-        }
-
-        reader.deserialize_any(List(Self::default()))
-    }
-}
-
-fn list<'de, D: Deserializer<'de>, T: Message>(reader: D) -> Result<Vec<T>, D::Error> {
-    Ok(Elements::deserialize(reader)?.those)
-}
-
 fn maybe<'de, D: Deserializer<'de>, T: Message>(reader: D) -> Result<Option<T>, D::Error> {
     Ok(Option::<Of<T>>::deserialize(reader)?.map(|Of(message)| message))
 }
 
 /// Makes a message readable by the definition that mirrors it.
 macro_rules! message {
-    ($message:ty, $definition:ident $(, |$each:ident| $says_something:expr)?) => {
+    (@ $message:ty, $definition:ident, $(const $is_record:ident: bool = $value:literal;)? $(, |$each:ident| $says_something:expr)?) => {
         impl Message for $message {
+            $(const $is_record: bool = $value;)?
+
             fn read<'de, D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
                 $definition::deserialize(reader)
             }
@@ -142,19 +103,25 @@ macro_rules! message {
             })?
         }
     };
+    (record $message:ty, $definition:ident, |$each:ident| $says_something:expr) => {
+        message!(@ $message, $definition, const IS_RECORD: bool = true;, |$each| $says_something);
+    };
+    ($message:ty, $definition:ident $(, |$each:ident| $says_something:expr)?) => {
+        message!(@ $message, $definition, $(, |$each| $says_something)?);
+    };
 }
 
-message!(ResourceSpans, ResourceSpans, |of_resource| !of_resource.scope_spans.is_empty());
-message!(ScopeSpans, ScopeSpans, |of_scope| !of_scope.spans.those.is_empty() || of_scope.spans.left_out > 0);
-message!(ResourceLogs, ResourceLogs, |of_resource| !of_resource.scope_logs.is_empty());
-message!(ScopeLogs, ScopeLogs, |of_scope| !of_scope.log_records.those.is_empty());
+message!(record ResourceSpans, ResourceSpans, |of_resource| of_resource.scope_spans.has_something());
+message!(record ScopeSpans, ScopeSpans, |of_scope| of_scope.spans.has_something());
+message!(record ResourceLogs, ResourceLogs, |of_resource| of_resource.scope_logs.has_something());
+message!(record ScopeLogs, ScopeLogs, |of_scope| of_scope.log_records.has_something());
 message!(Resource, ResourceFields);
 message!(InstrumentationScope, ScopeFields);
-message!(Span, SpanFields, |span| span.trace_id.len() == 16 && span.span_id.len() == 8);
+message!(record Span, SpanFields, |span| span.trace_id.len() == 16 && span.span_id.len() == 8);
 message!(Event, EventFields, |event| !event.name.is_empty());
 message!(Link, LinkFields, |link| link.trace_id.len() == 16 && link.span_id.len() == 8);
 message!(Status, StatusFields);
-message!(LogRecord, LogRecordFields, |record| record.trace_id.len() == 16 && record.span_id.len() == 8);
+message!(record LogRecord, LogRecordFields, |record| record.trace_id.len() == 16 && record.span_id.len() == 8);
 message!(KeyValue, KeyValueFields, |pair| !pair.key.is_empty());
 
 #[derive(Deserialize)]
@@ -162,7 +129,7 @@ message!(KeyValue, KeyValueFields, |pair| !pair.key.is_empty());
 struct ResourceFields {
     #[serde(deserialize_with = "list")]
     attributes: Vec<KeyValue>,
-    #[serde(deserialize_with = "whole")]
+    #[serde(deserialize_with = "whole", alias = "dropped_attributes_count")]
     dropped_attributes_count: u32,
     #[serde(skip)]
     entity_refs: Vec<opentelemetry_proto::tonic::common::v1::EntityRef>,
@@ -177,42 +144,42 @@ struct ScopeFields {
     version: String,
     #[serde(deserialize_with = "list")]
     attributes: Vec<KeyValue>,
-    #[serde(deserialize_with = "whole")]
+    #[serde(deserialize_with = "whole", alias = "dropped_attributes_count")]
     dropped_attributes_count: u32,
 }
 
 #[derive(Deserialize)]
 #[serde(remote = "Span", rename_all = "camelCase", default = "Default::default")]
 struct SpanFields {
-    #[serde(deserialize_with = "hex")]
+    #[serde(deserialize_with = "hex", alias = "trace_id")]
     trace_id: Vec<u8>,
-    #[serde(deserialize_with = "hex")]
+    #[serde(deserialize_with = "hex", alias = "span_id")]
     span_id: Vec<u8>,
-    #[serde(deserialize_with = "text")]
+    #[serde(deserialize_with = "text", alias = "trace_state")]
     trace_state: String,
-    #[serde(deserialize_with = "hex")]
+    #[serde(deserialize_with = "hex", alias = "parent_span_id")]
     parent_span_id: Vec<u8>,
     #[serde(deserialize_with = "whole")]
     flags: u32,
     #[serde(deserialize_with = "text")]
     name: String,
-    #[serde(deserialize_with = "whole")]
+    #[serde(deserialize_with = "named::<_, SpanKind>")]
     kind: i32,
-    #[serde(deserialize_with = "whole")]
+    #[serde(deserialize_with = "whole", alias = "start_time_unix_nano")]
     start_time_unix_nano: u64,
-    #[serde(deserialize_with = "whole")]
+    #[serde(deserialize_with = "whole", alias = "end_time_unix_nano")]
     end_time_unix_nano: u64,
     #[serde(deserialize_with = "list")]
     attributes: Vec<KeyValue>,
-    #[serde(deserialize_with = "whole")]
+    #[serde(deserialize_with = "whole", alias = "dropped_attributes_count")]
     dropped_attributes_count: u32,
     #[serde(deserialize_with = "list")]
     events: Vec<Event>,
-    #[serde(deserialize_with = "whole")]
+    #[serde(deserialize_with = "whole", alias = "dropped_events_count")]
     dropped_events_count: u32,
     #[serde(deserialize_with = "list")]
     links: Vec<Link>,
-    #[serde(deserialize_with = "whole")]
+    #[serde(deserialize_with = "whole", alias = "dropped_links_count")]
     dropped_links_count: u32,
     #[serde(deserialize_with = "maybe")]
     status: Option<Status>,
@@ -221,28 +188,28 @@ struct SpanFields {
 #[derive(Deserialize)]
 #[serde(remote = "Event", rename_all = "camelCase", default = "Default::default")]
 struct EventFields {
-    #[serde(deserialize_with = "whole")]
+    #[serde(deserialize_with = "whole", alias = "time_unix_nano")]
     time_unix_nano: u64,
     #[serde(deserialize_with = "text")]
     name: String,
     #[serde(deserialize_with = "list")]
     attributes: Vec<KeyValue>,
-    #[serde(deserialize_with = "whole")]
+    #[serde(deserialize_with = "whole", alias = "dropped_attributes_count")]
     dropped_attributes_count: u32,
 }
 
 #[derive(Deserialize)]
 #[serde(remote = "Link", rename_all = "camelCase", default = "Default::default")]
 struct LinkFields {
-    #[serde(deserialize_with = "hex")]
+    #[serde(deserialize_with = "hex", alias = "trace_id")]
     trace_id: Vec<u8>,
-    #[serde(deserialize_with = "hex")]
+    #[serde(deserialize_with = "hex", alias = "span_id")]
     span_id: Vec<u8>,
-    #[serde(deserialize_with = "text")]
+    #[serde(deserialize_with = "text", alias = "trace_state")]
     trace_state: String,
     #[serde(deserialize_with = "list")]
     attributes: Vec<KeyValue>,
-    #[serde(deserialize_with = "whole")]
+    #[serde(deserialize_with = "whole", alias = "dropped_attributes_count")]
     dropped_attributes_count: u32,
     #[serde(deserialize_with = "whole")]
     flags: u32,
@@ -253,34 +220,34 @@ struct LinkFields {
 struct StatusFields {
     #[serde(deserialize_with = "text")]
     message: String,
-    #[serde(deserialize_with = "whole")]
+    #[serde(deserialize_with = "named::<_, StatusCode>")]
     code: i32,
 }
 
 #[derive(Deserialize)]
 #[serde(remote = "LogRecord", rename_all = "camelCase", default = "Default::default")]
 struct LogRecordFields {
-    #[serde(deserialize_with = "whole")]
+    #[serde(deserialize_with = "whole", alias = "time_unix_nano")]
     time_unix_nano: u64,
-    #[serde(deserialize_with = "whole")]
+    #[serde(deserialize_with = "whole", alias = "observed_time_unix_nano")]
     observed_time_unix_nano: u64,
-    #[serde(deserialize_with = "whole")]
+    #[serde(deserialize_with = "named::<_, SeverityNumber>", alias = "severity_number")]
     severity_number: i32,
-    #[serde(deserialize_with = "text")]
+    #[serde(deserialize_with = "text", alias = "severity_text")]
     severity_text: String,
     #[serde(deserialize_with = "maybe")]
     body: Option<opentelemetry_proto::tonic::common::v1::AnyValue>,
     #[serde(deserialize_with = "list")]
     attributes: Vec<KeyValue>,
-    #[serde(deserialize_with = "whole")]
+    #[serde(deserialize_with = "whole", alias = "dropped_attributes_count")]
     dropped_attributes_count: u32,
     #[serde(deserialize_with = "whole")]
     flags: u32,
-    #[serde(deserialize_with = "hex")]
+    #[serde(deserialize_with = "hex", alias = "trace_id")]
     trace_id: Vec<u8>,
-    #[serde(deserialize_with = "hex")]
+    #[serde(deserialize_with = "hex", alias = "span_id")]
     span_id: Vec<u8>,
-    #[serde(deserialize_with = "text")]
+    #[serde(deserialize_with = "text", alias = "event_name")]
     event_name: String,
 }
 

@@ -13,6 +13,7 @@ use retrace_protocol::{Timestamp, Trace};
 use retrace_translate::Options;
 
 pub(crate) use self::held::{Due, HeldLimits, HeldTraces, Part, Telling, Told};
+pub(crate) use self::json::Odd;
 #[cfg(fuzzing)]
 pub(crate) use self::json::Request as JsonRequest;
 pub use self::request::OtlpError;
@@ -28,7 +29,7 @@ pub struct Translated {
     pub traces: Vec<Trace>,
     /// Spans that nobody selected.
     pub set_aside: u64,
-    /// Spans that belong to nothing, because their ids are malformed.
+    /// Records that are left out: spans whose ids are malformed, and records that cannot be read.
     pub malformed: u64,
 }
 
@@ -60,7 +61,7 @@ pub fn translate<'a>(inputs: impl IntoIterator<Item = &'a [u8]>, options: Option
     let mut traces: BTreeMap<[u8; 16], OtlpTrace> = BTreeMap::new();
     for (at, input) in inputs.into_iter().enumerate() {
         for request in requests(input).map_err(|error| error.in_input(at))? {
-            translated.malformed += request.malformed;
+            translated.malformed += request.malformed + request.odd.count;
             for span in request.spans {
                 traces.entry(span.trace_id).or_default().add_span(span);
             }

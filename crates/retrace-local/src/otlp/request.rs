@@ -12,7 +12,7 @@ use prost::Message as _;
 use retrace_translate::Resource;
 use thiserror::Error;
 
-use super::json::Request as JsonRequest;
+use super::json::{Odd, Request as JsonRequest};
 use super::trace::{OtlpEvent, OtlpSpan};
 use super::view::attributes;
 use super::weight::{self, Kind};
@@ -72,6 +72,8 @@ pub(crate) struct OtlpRequest {
     pub(crate) spans: Vec<OtlpSpan>,
     /// Spans that belong to nothing, because their ids are malformed.
     pub(crate) malformed: u64,
+    /// Records that cannot be read.
+    pub(crate) odd: Odd,
     /// Log records that are events of a span. Others are lines of a log, and nothing of a run.
     pub(crate) events: Vec<OtlpEvent>,
 }
@@ -123,13 +125,28 @@ impl OtlpRequest {
     /// Either, or both in one.
     pub(crate) fn from_json(read: JsonRequest) -> Self {
         let mut request = Self::default();
-        for of_resource in read.resource_spans {
-            request.malformed += of_resource.scope_spans.iter().map(|of_scope| of_scope.spans.left_out).sum::<u64>();
-            let scopes = of_resource.scope_spans.into_iter().map(|of_scope| (of_scope.scope, of_scope.spans.those));
-            request.add_spans(of_resource.resource.as_ref(), scopes);
+        let JsonRequest { resource_spans, resource_logs } = read;
+        request.odd.add(resource_spans.odd);
+        for of_resource in resource_spans.those {
+            request.odd.add(of_resource.resource.odd);
+            request.odd.add(of_resource.scope_spans.odd);
+            let mut scopes = Vec::new();
+            for of_scope in of_resource.scope_spans.those {
+                request.malformed += of_scope.spans.left_out;
+                request.odd.add(of_scope.scope.odd);
+                request.odd.add(of_scope.spans.odd);
+                scopes.push((of_scope.scope.message, of_scope.spans.those));
+            }
+            request.add_spans(of_resource.resource.message.as_ref(), scopes.into_iter());
         }
-        let scopes = read.resource_logs.into_iter().flat_map(|of_resource| of_resource.scope_logs);
-        request.add_events(scopes.flat_map(|of_scope| of_scope.log_records.those));
+        request.odd.add(resource_logs.odd);
+        for of_resource in resource_logs.those {
+            request.odd.add(of_resource.scope_logs.odd);
+            for of_scope in of_resource.scope_logs.those {
+                request.odd.add(of_scope.log_records.odd);
+                request.add_events(of_scope.log_records.those.into_iter());
+            }
+        }
         request
     }
 }

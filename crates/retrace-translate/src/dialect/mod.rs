@@ -5,11 +5,19 @@
 //! holds, so a span that speaks two at once is not confused. Adding one touches its own file and that list.
 
 mod adk;
+mod agent_framework;
+mod braintrust;
+mod claude_code;
+mod crewai;
+mod dify;
 mod genkit;
+mod haystack;
 mod langfuse;
+mod langsmith;
 mod livekit;
 mod mlflow;
 mod openinference;
+mod openlit;
 mod openllmetry;
 mod otel;
 mod otel_beside;
@@ -20,6 +28,7 @@ mod pydantic_ai;
 mod retrace;
 mod spring_ai;
 mod vercel;
+mod vllm;
 
 pub(crate) use self::otel_events::{MessageEvent, is_message_key};
 
@@ -44,6 +53,19 @@ pub(crate) struct Dialect {
     pub quoted: bool,
     /// Attribute keys and the places they fill.
     pub keys: &'static [(&'static str, Slot)],
+    /// Beginnings of the names of its own spans: `claude_code.`. Such a span is a GenAI span, whatever its attributes are.
+    pub spans: &'static [&'static str],
+    /// Names of the instrumentation scopes of its own spans.
+    pub scopes: &'static [&'static str],
+    /// Keys without a namespace, and the places they fill on its own spans. On any other span they have no meaning.
+    pub own: &'static [(&'static str, Slot)],
+    /// Class of one of its own spans by the name of the span, for a span whose attributes state none.
+    pub named: fn(&str) -> Option<Class>,
+    /// Whether the kind outweighs the operation that a span states beside it. What such a span has for messages is its input
+    /// and output where it calls no model.
+    pub kind_leads: bool,
+    /// Whether its input tokens exclude the tokens that were read from and written to a cache.
+    pub cache_beside: bool,
     /// Keys of JSON objects whose members fill places.
     pub nested: &'static [Nested],
     /// Beginnings of keys that share a place.
@@ -65,6 +87,8 @@ pub(crate) struct Dialect {
     /// Reads messages from their JSON text; `None` when they are not in this dialect's shape. Keys that were flattened
     /// come as the JSON that they are together.
     pub turns: for<'a> fn(&'a str) -> Option<Vec<Turn<'a>>>,
+    /// Whether a JSON text that [`Dialect::turns`] reads has more than messages. Such a value stays an attribute too.
+    pub wraps: fn(&str) -> bool,
     /// The thing itself in a JSON text that wraps what a span was given or returned; `None` when there is nothing to
     /// unwrap.
     pub unwrapped: for<'a> fn(&'a str) -> Option<&'a RawValue>,
@@ -77,6 +101,12 @@ impl Dialect {
         guest: false,
         quoted: false,
         keys: &[],
+        spans: &[],
+        scopes: &[],
+        own: &[],
+        named: |_| None,
+        kind_leads: false,
+        cache_beside: false,
         nested: &[],
         prefixes: &[],
         indexed: &[],
@@ -87,6 +117,7 @@ impl Dialect {
         streams: |_| false,
         hints: &[],
         turns: |_| None,
+        wraps: |_| false,
         unwrapped: |_| None,
     };
 }
@@ -123,6 +154,15 @@ pub(crate) static DIALECTS: &[&Dialect] = &[
     &adk::DIALECT,
     &genkit::DIALECT,
     &spring_ai::DIALECT,
+    &claude_code::DIALECT,
+    &langsmith::DIALECT,
+    &openlit::DIALECT,
+    &crewai::DIALECT,
+    &agent_framework::DIALECT,
+    &haystack::DIALECT,
+    &braintrust::DIALECT,
+    &vllm::DIALECT,
+    &dify::DIALECT,
     &plain::DIALECT,
 ];
 
@@ -205,6 +245,31 @@ pub(crate) fn message_event(name: &str) -> Option<(usize, Slot)> {
         let (_, slot) = dialect.message_events.iter().find(|(event, _)| *event == name)?;
         Some((rank, *slot))
     })
+}
+
+/// Ranks of the dialects that have spans of their own.
+static HOMES: LazyLock<Vec<usize>> = LazyLock::new(|| {
+    let has_own = |dialect: &Dialect| !dialect.spans.is_empty() || !dialect.scopes.is_empty();
+    DIALECTS.iter().enumerate().filter(|(_, dialect)| has_own(dialect)).map(|(rank, _)| rank).collect()
+});
+
+/// Rank of the dialect to which a span belongs by its name or its instrumentation scope; `None` for most spans. Compares the
+/// name with a few beginnings.
+pub(crate) fn home_of(span: &str, scope: &str) -> Option<usize> {
+    HOMES.iter().copied().find(|rank| {
+        DIALECTS.get(*rank).is_some_and(|dialect| {
+            dialect.spans.iter().any(|begin| span.starts_with(begin)) || dialect.scopes.contains(&scope)
+        })
+    })
+}
+
+/// Looks a key up, first among the keys that the dialect of this rank has on its own spans.
+pub(crate) fn meaning_at(home: Option<usize>, key: &str) -> Meaning<'_> {
+    let own = |rank: usize| {
+        let (_, slot) = DIALECTS.get(rank)?.own.iter().find(|(own, _)| *own == key)?;
+        Some(Meaning::One(rank, *slot))
+    };
+    home.and_then(own).unwrap_or_else(|| meaning(key))
 }
 
 /// Looks a key up in all dialects.

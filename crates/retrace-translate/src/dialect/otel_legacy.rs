@@ -3,7 +3,7 @@
 //!
 //! The deprecated registry of commit 953276ff has what was renamed or removed; real libraries write them to this day.
 
-use super::Dialect;
+use super::{Dialect, langsmith};
 use crate::messages::Turn;
 use crate::slot::Slot;
 use crate::{chat, exchange};
@@ -26,10 +26,12 @@ pub(super) static DIALECT: Dialect = Dialect {
     ],
     events: &["gen_ai.content.prompt", "gen_ai.content.completion"],
     turns,
+    wraps: langsmith::is_serialised,
     ..Dialect::SILENT
 };
 
 /// Messages, or a request or an answer of a provider's API that has them in it.
 pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
-    chat::messages(json).or_else(|| exchange::request(json)).or_else(|| exchange::response(json))
+    let read = chat::messages(json).or_else(|| exchange::request(json)).or_else(|| exchange::response(json));
+    read.or_else(|| langsmith::turns(json))
 }

@@ -1,5 +1,7 @@
 //! Scalars as the JSON mapping of protobuf writes them, and as exporters do.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::de::{Error, Unexpected};
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
@@ -17,18 +19,55 @@ enum Written<'a> {
 
 /// A whole number; 0 where nothing is said.
 pub(super) fn whole<'de, D: Deserializer<'de>, T: TryFrom<i128> + Default>(reader: D) -> Result<T, D::Error> {
-    let Some(written) = Option::<Written<'_>>::deserialize(reader)? else { return Ok(T::default()) };
-    let number = match written {
-        Written::Unsigned(number) => Some(i128::from(number)),
-        Written::Signed(number) => Some(i128::from(number)),
-        // `1e9` and `1.0` are whole numbers too.
-        Written::Float(number) => integral(number),
-        Written::Text(text) => text.parse().ok().or_else(|| integral(text.parse().ok()?)),
-    };
-    number
-        .and_then(|number| T::try_from(number).ok())
-        .ok_or_else(|| D::Error::invalid_value(Unexpected::Other("another value"), &"a whole number in range"))
+    Option::<Written<'_>>::deserialize(reader)?.map_or_else(|| Ok(T::default()), Written::whole)
 }
+
+impl Written<'_> {
+    fn whole<T: TryFrom<i128>, E: Error>(self) -> Result<T, E> {
+        let number = match self {
+            Self::Unsigned(number) => Some(i128::from(number)),
+            Self::Signed(number) => Some(i128::from(number)),
+            // `1e9` and `1.0` are whole numbers too.
+            Self::Float(number) => integral(number),
+            Self::Text(text) => text.parse().ok().or_else(|| integral(text.parse().ok()?)),
+        };
+        let number = number.and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| E::invalid_value(Unexpected::Other("another value"), &"a whole number in range"))
+    }
+}
+
+/// An enum, as its number or its name; 0 where nothing is said.
+pub(super) fn named<'de, D: Deserializer<'de>, E: Named>(reader: D) -> Result<i32, D::Error> {
+    let Some(written) = Option::<Written<'_>>::deserialize(reader)? else { return Ok(0) };
+    if let Written::Text(name) = &written
+        && let Some(number) = E::number(name)
+    {
+        return Ok(number);
+    }
+    written.whole()
+}
+
+/// An enum of the protocol.
+pub(super) trait Named {
+    /// The number that a name stands for.
+    fn number(name: &str) -> Option<i32>;
+}
+
+macro_rules! named {
+    ($($kind:ty),*) => {
+        $(impl Named for $kind {
+            fn number(name: &str) -> Option<i32> {
+                Self::from_str_name(name).map(|value| value as i32)
+            }
+        })*
+    };
+}
+
+named!(
+    opentelemetry_proto::tonic::trace::v1::span::SpanKind,
+    opentelemetry_proto::tonic::trace::v1::status::StatusCode,
+    opentelemetry_proto::tonic::logs::v1::SeverityNumber
+);
 
 fn integral(number: f64) -> Option<i128> {
     #[allow(clippy::cast_possible_truncation)] // whole; what is out of range becomes the nearest, and fails later
@@ -53,7 +92,11 @@ pub(super) fn text<'de, D: Deserializer<'de>>(reader: D) -> Result<String, D::Er
     Ok(Option::deserialize(reader)?.unwrap_or_default())
 }
 
-/// An id in hex, of either case. What is none becomes empty: that costs one span and not its neighbours.
+/// Lengths of ids in base64, padded: of a trace and of a span.
+const BASE64_CHARS: [usize; 2] = [24, 12];
+
+/// An id in hex, of either case, or in the base64 that protobuf has for bytes elsewhere. What is none becomes empty: that
+/// costs one span and not its neighbours.
 pub(super) fn hex<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<u8>, D::Error> {
     let text = Option::<Cow<'de, str>>::deserialize(reader)?.unwrap_or_default();
     let digits = text.as_bytes();
@@ -61,7 +104,9 @@ pub(super) fn hex<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<u8>, D::Er
         [high, low] => Some(digit(*high)? << 4 | digit(*low)?),
         _ => None,
     });
-    Ok(bytes.collect::<Option<_>>().unwrap_or_default())
+    let bytes = bytes.collect::<Option<_>>();
+    let base64 = || STANDARD.decode(&*text).ok().filter(|_| BASE64_CHARS.contains(&text.len()) && text.ends_with('='));
+    Ok(bytes.or_else(base64).unwrap_or_default())
 }
 
 fn digit(character: u8) -> Option<u8> {

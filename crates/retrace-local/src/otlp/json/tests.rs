@@ -8,7 +8,8 @@ const IDS: &str = r#""traceId":"5B8EFFF798038103D269B633813FC60C","spanId":"eee1
 fn read(span: &str) -> Result<Elements<Span>, serde_json::Error> {
     let text = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{span}]}}]}}]}}"#);
     let request: Request = serde_json::from_str(&text)?;
-    Ok(request.resource_spans.into_iter().next().unwrap().scope_spans.into_iter().next().unwrap().spans)
+    let of_resource = request.resource_spans.those.into_iter().next().unwrap_or_default();
+    Ok(of_resource.scope_spans.those.into_iter().next().unwrap_or_default().spans)
 }
 
 fn span(fields: &str) -> Span {
@@ -57,9 +58,87 @@ fn numbers_are_numbers_or_texts() {
     assert_eq!(span("\"endTimeUnixNano\":1.5e9").end_time_unix_nano, 1_500_000_000);
     assert_eq!(span("\"droppedEventsCount\":\"3\",\"kind\":2").dropped_events_count, 3);
     for bad in ["-1", "\"x\"", "1.5", "18446744073709551616", "\"\"", "true", "[]"] {
-        assert!(read(&format!("{{{IDS},\"endTimeUnixNano\":{bad}}}")).is_err(), "{bad}");
+        let read = read(&format!("{{{IDS},\"endTimeUnixNano\":{bad}}},{{{IDS}}}")).unwrap();
+        assert_eq!((read.those.len(), read.odd.count), (1, 1), "{bad}");
+        assert!(read.odd.reason.unwrap().contains("endTimeUnixNano"), "{bad}");
     }
-    assert!(read(&format!("{{{IDS},\"kind\":\"SPAN_KIND_SERVER\"}}")).is_err(), "names of enums are no JSON of OTLP");
+}
+
+#[test]
+fn enums_are_numbers_or_names() {
+    for (kind, number) in
+        [("\"SPAN_KIND_SERVER\"", 2), ("\"SPAN_KIND_CLIENT\"", 3), ("\"3\"", 3), ("3", 3), ("null", 0)]
+    {
+        assert_eq!(span(&format!("\"kind\":{kind}")).kind, number, "{kind}");
+    }
+    assert_eq!(span(r#""status":{"code":"STATUS_CODE_ERROR"}"#).status.unwrap().code, 2);
+    let read = read(&format!(r#"{{{IDS},"kind":"CLIENT"}},{{{IDS}}}"#)).unwrap();
+    assert_eq!((read.those.len(), read.odd.count), (1, 1));
+    let log = format!(
+        r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{{{IDS},"severityNumber":"SEVERITY_NUMBER_INFO"}}]}}]}}]}}"#
+    );
+    let request: Request = serde_json::from_str(&log).unwrap();
+    assert_eq!(request.resource_logs.those[0].scope_logs.those[0].log_records.those[0].severity_number, 9);
+}
+
+#[test]
+fn names_of_the_definition_are_read_as_well() {
+    let camel = format!(
+        r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{{IDS},"startTimeUnixNano":1,"droppedEventsCount":2,
+        "attributes":[{{"key":"a","value":{{"intValue":7}}}}],"events":[{{"name":"e","timeUnixNano":3}}]}}]}}]}}]}}"#
+    );
+    let mut snake = camel.clone();
+    for (name, other) in [
+        ("resourceSpans", "resource_spans"),
+        ("scopeSpans", "scope_spans"),
+        ("traceId", "trace_id"),
+        ("spanId", "span_id"),
+        ("startTimeUnixNano", "start_time_unix_nano"),
+        ("droppedEventsCount", "dropped_events_count"),
+        ("timeUnixNano", "time_unix_nano"),
+        ("intValue", "int_value"),
+    ] {
+        assert!(snake.contains(name), "{name}");
+        snake = snake.replace(&format!("\"{name}\""), &format!("\"{other}\""));
+    }
+    let spans = |text: &str| {
+        let request: Request = serde_json::from_str(text).unwrap();
+        request
+            .resource_spans
+            .those
+            .into_iter()
+            .next()
+            .unwrap()
+            .scope_spans
+            .those
+            .into_iter()
+            .next()
+            .unwrap()
+            .spans
+            .those
+    };
+    assert_eq!(spans(&snake), spans(&camel));
+    assert_eq!(spans(&snake)[0].attributes.len(), 1);
+}
+
+#[test]
+fn ids_may_be_base64() {
+    let read = read(r#"{"traceId":"W47/95gDgQPSabYzgT/GDA==","spanId":"7uGbfsPBsXQ="}"#).unwrap();
+    assert_eq!(read.those, [span("")]);
+}
+
+#[test]
+fn a_resource_that_cannot_be_read_costs_itself() {
+    for bad in ["7", "[]", r#"{"droppedAttributesCount":-1}"#, r#"{"attributes":[{"key":7}]}"#] {
+        let text = format!(
+            r#"{{"resourceSpans":[{{"resource":{bad},"scopeSpans":[{{"scope":{bad},"spans":[{{{IDS}}}]}}]}},7,{{"scopeSpans":8}}]}}"#
+        );
+        let request: Request = serde_json::from_str(&text).unwrap();
+        assert_eq!(request.resource_spans.odd.count, 2);
+        let of_resource = &request.resource_spans.those[0];
+        assert!(of_resource.resource.message.is_none() && of_resource.resource.odd.reason.is_some(), "{bad}");
+        assert_eq!(of_resource.scope_spans.those[0].spans.those.len(), 1, "{bad}");
+    }
 }
 
 #[test]
@@ -90,8 +169,8 @@ fn every_kind_of_value_is_read() {
 
 #[test]
 fn what_says_nothing_takes_no_place() {
-    let spans = read(&format!(r#"{{}},{{"traceId":"12"}},null,{{{IDS}}},{{"traceId":"zz","spanId":1}}"#));
-    assert!(spans.is_err(), "an id is a text");
+    let spans = read(&format!(r#"{{}},{{"traceId":"12"}},null,{{{IDS}}},{{"traceId":"zz","spanId":1}}"#)).unwrap();
+    assert_eq!((spans.those.len(), spans.left_out, spans.odd.count), (1, 3, 1), "an id is a text");
     let spans = read(&format!(r#"{{}},{{"traceId":"12"}},null,{{{IDS}}},{{"traceId":"zz","spanId":"0"}}"#)).unwrap();
     assert_eq!((spans.those.len(), spans.left_out), (1, 4));
     let span = span(r#""attributes":[{},{"key":"a"}],"events":[{},{"name":"e"}],"links":[{}]"#);
@@ -104,8 +183,9 @@ fn it_ends_where_nesting_ends() {
         let value = format!("{}{{}}{}", r#"{"arrayValue":{"values":["#.repeat(levels), "]}}".repeat(levels));
         read(&format!(r#"{{{IDS},"attributes":[{{"key":"a","value":{value}}}]}}"#))
     };
-    assert!(deep(30).is_ok());
-    assert!(deep(100_000).unwrap_err().to_string().contains("recursion limit"));
+    assert_eq!(deep(30).unwrap().those.len(), 1);
+    let odd = deep(100_000).unwrap().odd;
+    assert!(odd.count == 1 && odd.reason.unwrap().contains("recursion limit"));
 }
 
 #[test]

@@ -29,20 +29,26 @@ impl<'de> Visitor<'de> for Kinds {
         let mut value = None;
         while let Some(key) = map.next_key::<std::borrow::Cow<'de, str>>()? {
             let read = match &*key {
-                "stringValue" => map.next_value::<Option<Text>>()?.map(|Text(text)| Value::StringValue(text)),
-                "boolValue" => map.next_value::<Option<bool>>()?.map(Value::BoolValue),
-                "intValue" => map.next_value::<Option<Int>>()?.map(|Int(number)| Value::IntValue(number)),
-                "doubleValue" => map.next_value::<Option<Double>>()?.map(|Double(number)| Value::DoubleValue(number)),
-                "arrayValue" => map.next_value::<Option<Array>>()?.map(|array| {
+                "stringValue" | "string_value" => {
+                    map.next_value::<Option<Text>>()?.map(|Text(text)| Value::StringValue(text))
+                }
+                "boolValue" | "bool_value" => map.next_value::<Option<bool>>()?.map(Value::BoolValue),
+                "intValue" | "int_value" => map.next_value::<Option<Int>>()?.map(|Int(number)| Value::IntValue(number)),
+                "doubleValue" | "double_value" => {
+                    map.next_value::<Option<Double>>()?.map(|Double(number)| Value::DoubleValue(number))
+                }
+                "arrayValue" | "array_value" => map.next_value::<Option<Array>>()?.map(|array| {
                     // An element that says nothing is still one: the others keep their places.
                     let values = array.values.into_iter().flatten();
                     let values = values.map(|value| value.map_or_else(AnyValue::default, |Of(value)| value)).collect();
                     Value::ArrayValue(ArrayValue { values })
                 }),
-                "kvlistValue" => map
+                "kvlistValue" | "kvlist_value" => map
                     .next_value::<Option<Pairs>>()?
                     .map(|pairs| Value::KvlistValue(KeyValueList { values: pairs.values })),
-                "bytesValue" => map.next_value::<Option<Bytes>>()?.map(|Bytes(bytes)| Value::BytesValue(bytes)),
+                "bytesValue" | "bytes_value" => {
+                    map.next_value::<Option<Bytes>>()?.map(|Bytes(bytes)| Value::BytesValue(bytes))
+                }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                     None

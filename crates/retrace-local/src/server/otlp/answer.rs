@@ -7,6 +7,7 @@ use prost::Message as _;
 use serde_json::json;
 
 use super::media_type;
+use crate::otlp::Odd;
 use crate::server::error::ApiError;
 
 const PROTOBUF: &str = "application/x-protobuf";
@@ -75,20 +76,26 @@ impl Encoding {
         sent.eq_ignore_ascii_case(JSON).then_some(Self::Json)
     }
 
-    /// All was taken, but for so many spans that belong to nothing.
-    pub(super) fn taken(self, signal: Signal, malformed: u64) -> Response {
-        let rejected = i64::try_from(malformed).unwrap_or(i64::MAX);
-        let reason = "their trace id or span id is missing or malformed";
-        let is_partial = signal == Signal::Traces && malformed > 0;
+    /// All was taken, except spans that belong to nothing and records that cannot be read. A reason without any such record
+    /// is a warning.
+    pub(super) fn taken(self, signal: Signal, malformed: u64, odd: Odd) -> Response {
+        // Log records that belong to nothing are lines of a log, and no error.
+        let malformed = if signal == Signal::Traces { malformed } else { 0 };
+        let rejected = i64::try_from(malformed.saturating_add(odd.count)).unwrap_or(i64::MAX);
+        let ids = (malformed > 0).then(|| "their trace id or span id is missing or malformed".to_owned());
+        let reason: Vec<_> = ids.into_iter().chain(odd.reason).collect();
+        let is_partial = !reason.is_empty();
+        let reason = reason.join("; ");
         let body = match self {
-            // The other signals' answers are the same bytes: none.
+            // The answers of all signals have the same fields.
             Self::Protobuf => ExportTraceServiceResponse {
                 partial_success: is_partial
-                    .then(|| ExportTracePartialSuccess { rejected_spans: rejected, error_message: reason.into() }),
+                    .then_some(ExportTracePartialSuccess { rejected_spans: rejected, error_message: reason }),
             }
             .encode_to_vec(),
             Self::Json if is_partial => {
-                json!({"partialSuccess": {"rejectedSpans": rejected.to_string(), "errorMessage": reason}})
+                let count = if signal == Signal::Logs { "rejectedLogRecords" } else { "rejectedSpans" };
+                json!({"partialSuccess": {count: rejected.to_string(), "errorMessage": reason}})
                     .to_string()
                     .into_bytes()
             }

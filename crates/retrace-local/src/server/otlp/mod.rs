@@ -15,7 +15,7 @@ pub(super) use self::recording::{Recorder, Recording, record};
 use super::error::ApiError;
 use super::http::{App, check_key};
 use crate::ingest;
-use crate::otlp::OtlpRequest;
+use crate::otlp::{Odd, OtlpRequest};
 
 /// Where exporters send what, below their endpoint.
 pub(super) const TRACES: &str = "/v1/traces";
@@ -41,7 +41,7 @@ pub(super) async fn metrics(State(app): Shared, request: Request) -> Response {
         let encoding = encoding.ok_or_else(wrong_type)?;
         check_key(&app, request.headers())?;
         app.bodies.any(request).await?;
-        Ok(encoding.taken(Signal::Metrics, 0))
+        Ok(encoding.taken(Signal::Metrics, 0, Odd::default()))
     };
     taken.await.unwrap_or_else(|error| encoding.unwrap_or_default().refused(error))
 }
@@ -52,19 +52,19 @@ async fn exported(app: &App, signal: Signal, request: Request) -> Response {
     let taken = async {
         let encoding = encoding.ok_or_else(wrong_type)?;
         check_key(app, request.headers())?;
-        let malformed = take(app, signal, encoding, request).await?;
-        Ok(encoding.taken(signal, malformed))
+        let (malformed, odd) = take(app, signal, encoding, request).await?;
+        Ok(encoding.taken(signal, malformed, odd))
     };
     taken.await.unwrap_or_else(|error| encoding.unwrap_or_default().refused(error))
 }
 
-/// Has a request recorded; tells how many spans of it belong to nothing.
-async fn take(app: &App, signal: Signal, encoding: Encoding, request: Request) -> Result<u64, ApiError> {
+/// Has a request recorded. Returns the number of its spans that belong to nothing, and its records that cannot be read.
+async fn take(app: &App, signal: Signal, encoding: Encoding, request: Request) -> Result<(u64, Odd), ApiError> {
     let body = app.bodies.compressed(request).await?;
     let (request, room) = body.parse(reader(signal, encoding)).await?;
-    let malformed = request.malformed;
+    let left_out = (request.malformed, request.odd.clone());
     app.recording.take(request, room).await?;
-    Ok(malformed)
+    Ok(left_out)
 }
 
 fn reader(signal: Signal, encoding: Encoding) -> fn(&[u8]) -> Result<OtlpRequest, Refusal> {

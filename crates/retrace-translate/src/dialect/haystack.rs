@@ -1,0 +1,119 @@
+//! Haystack: `haystack.*`, every structured value a JSON text.
+//!
+//! Spans and tags follow `haystack/tracing` and `haystack/components/agents/agent.py` of its repository: those of components,
+//! and the steps of an agent that its version 3 writes instead. Inputs and outputs are there when its content tracing is on.
+//! The model and its usage stand in the metadata of a reply.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+use smallvec::smallvec;
+
+use super::{Class, Dialect};
+use crate::chat;
+use crate::members::{Members, elements};
+use crate::messages::{Part, Parts, Turn, text_of};
+use crate::nested::Nested;
+use crate::slot::Slot;
+
+pub(super) static DIALECT: Dialect = Dialect {
+    genai: true,
+    keys: &[
+        ("haystack.component.type", Slot::Kind),
+        ("haystack.component.name", Slot::EntityName),
+        ("haystack.tool.name", Slot::ToolName),
+        ("haystack.agent.step.tool.input", Slot::ToolArguments),
+        ("haystack.agent.step.tool.output", Slot::ToolResult),
+        ("haystack.pipeline.input_data", Slot::Input),
+        ("haystack.pipeline.output_data", Slot::Output),
+        ("haystack.agent.input", Slot::Input),
+        ("haystack.agent.output", Slot::Output),
+    ],
+    kind_leads: true,
+    spans: &["haystack."],
+    named,
+    nested: &[
+        Nested { key: "haystack.component.input", members: &[("", Slot::InputMessages)] },
+        Nested { key: "haystack.agent.step.llm.input", members: &[("", Slot::InputMessages)] },
+        Nested { key: "haystack.component.output", members: ANSWER },
+        Nested { key: "haystack.agent.step.llm.output", members: ANSWER },
+    ],
+    marks: &["haystack."],
+    operation,
+    turns,
+    wraps: |_| true,
+    ..Dialect::SILENT
+};
+
+const ANSWER: &[(&str, Slot)] = &[
+    ("", Slot::OutputMessages),
+    ("replies/0/meta/model", Slot::ResponseModel),
+    ("replies/0/meta/usage", Slot::ProviderUsage),
+    ("replies/0/meta/finish_reason", Slot::FinishReasons),
+    // Generators of texts keep the metadata beside the replies.
+    ("meta/0/model", Slot::ResponseModel),
+    ("meta/0/usage", Slot::ProviderUsage),
+    ("meta/0/finish_reason", Slot::FinishReasons),
+];
+
+/// Class of a component by the last word of its type.
+fn operation(kind: &str) -> Option<Class> {
+    let ends = |words: &[&str]| words.iter().any(|word| kind.ends_with(word));
+    Some(match kind {
+        _ if ends(&["Generator", "Embedder"]) => Class::Model,
+        "Agent" => Class::Agent,
+        _ if ends(&["Retriever", "Ranker", "Invoker", "Builder", "Writer", "Joiner", "Router", "Converter"]) => {
+            Class::Action
+        }
+        _ => return None,
+    })
+}
+
+fn named(span: &str) -> Option<Class> {
+    Some(match span {
+        "haystack.agent.step.llm" => Class::Model,
+        "haystack.agent.step.tool" => Class::Tool,
+        "haystack.pipeline.run" | "haystack.async_pipeline.run" | "haystack.agent.run" | "haystack.agent.step" => {
+            Class::Agent
+        }
+        _ => Class::Action,
+    })
+}
+
+/// Reads `{"messages":[...]}`, `{"replies":[...]}` or `{"prompt":"..."}`.
+fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
+    let members = Members::read(json)?;
+    if let Some(prompt) = members.text(&["prompt", "text"]) {
+        return Some(vec![Turn { role: "user".into(), parts: smallvec![Part::Text(prompt)], ..Turn::default() }]);
+    }
+    members.list(&["messages", "replies"])?.into_iter().map(message).collect()
+}
+
+fn message(raw: &RawValue) -> Option<Turn<'_>> {
+    if let Some(text) = text_of(raw) {
+        return Some(Turn { role: "assistant".into(), parts: smallvec![Part::Text(text)], ..Turn::default() });
+    }
+    let members = Members::read(raw.get())?;
+    let contents = members.get(&["content", "_content"])?;
+    let parts: Parts<'_> = match elements(contents) {
+        Some(contents) => contents.into_iter().map(part).collect(),
+        None => smallvec![text_of(contents).map_or(Part::Other(contents), Part::Text)],
+    };
+    let role = members.label(&["role", "_role"]).unwrap_or(Cow::Borrowed("user"));
+    let finish_reason = members.object(&["meta", "_meta"]).and_then(|meta| meta.label(&["finish_reason"]));
+    Some(Turn { role, name: members.label(&["name", "_name"]), parts, finish_reason })
+}
+
+fn part(raw: &RawValue) -> Part<'_> {
+    let Some(members) = Members::read(raw.get()) else { return Part::Other(raw) };
+    if let Some(text) = members.text(&["text"]) {
+        return Part::Text(text);
+    }
+    if let Some(call) = members.get(&["tool_call"]) {
+        return chat::tool_call(call).unwrap_or(Part::Other(raw));
+    }
+    let Some(result) = members.object(&["tool_call_result"]) else { return Part::Other(raw) };
+    let origin = result.object(&["origin"]);
+    let of_origin = |name: &str| origin.as_ref().and_then(|origin| origin.label(&[name]));
+    Part::ToolResult { id: of_origin("id"), name: of_origin("tool_name"), result: result.get(&["result"]) }
+}

@@ -1,0 +1,94 @@
+//! LangSmith's OTLP exporter: `langsmith.*`, beside OpenTelemetry's conventions as they were.
+//!
+//! Keys follow `python/langsmith/_internal/otel/_otel_exporter.py` and `js/src/experimental/otel/constants.ts` of its SDK.
+//! The operation is mapped from the kind of the run, and a retriever or a prompt becomes `embeddings` or `chat`: the kind
+//! outweighs it. `gen_ai.prompt` and `gen_ai.completion` are the inputs and outputs of any run; those of LangChain's models
+//! hold its messages as it serialises them.
+
+use serde_json::value::RawValue;
+
+use super::{Class, Dialect};
+use crate::chat;
+use crate::members::{Members, elements};
+use crate::messages::{Turn, label_of};
+use crate::nested::Nested;
+use crate::slot::Slot;
+
+pub(super) static DIALECT: Dialect = Dialect {
+    genai: true,
+    keys: &[
+        ("langsmith.span.kind", Slot::Kind),
+        ("langsmith.trace.name", Slot::EntityName),
+        ("langsmith.span.tags", Slot::Tags),
+        ("langsmith.request.streaming", Slot::Streaming),
+        ("langsmith.metadata.ls_provider", Slot::Provider),
+        ("langsmith.metadata.ls_model_name", Slot::RequestModel),
+        ("langsmith.metadata.ls_temperature", Slot::Temperature),
+        ("langsmith.metadata.ls_max_tokens", Slot::MaxTokens),
+        ("langsmith.metadata.session_id", Slot::SessionId),
+        ("langsmith.metadata.thread_id", Slot::SessionId),
+        ("langsmith.metadata.conversation_id", Slot::SessionId),
+        ("langsmith.metadata.user_id", Slot::UserId),
+    ],
+    kind_leads: true,
+    nested: &[
+        Nested { key: "langsmith.usage_metadata", members: &[("", Slot::ProviderUsage), ("total_cost", Slot::Cost)] },
+        Nested {
+            key: "gen_ai.usage.input_token_details",
+            members: &[("cache_read", Slot::CacheReadTokens), ("cache_creation", Slot::CacheCreationTokens)],
+        },
+        Nested { key: "gen_ai.usage.output_token_details", members: &[("reasoning", Slot::ReasoningTokens)] },
+    ],
+    prefixes: &[("langsmith.metadata.", Slot::UserMetadata)],
+    marks: &["langsmith."],
+    operation,
+    ..Dialect::SILENT
+};
+
+fn operation(kind: &str) -> Option<Class> {
+    Some(match kind {
+        "llm" | "embedding" => Class::Model,
+        "tool" => Class::Tool,
+        "chain" => Class::Agent,
+        "retriever" | "prompt" | "parser" => Class::Action,
+        _ => return None,
+    })
+}
+
+/// Whether a JSON text holds messages that LangChain serialised. Such a text has more than its messages.
+pub(super) fn is_serialised(json: &str) -> bool {
+    turns(json).is_some()
+}
+
+/// Reads the inputs of a model, `{"messages":[[...]]}`, or its outputs, `{"generations":[[...]]}`, as LangChain serialises
+/// them.
+pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
+    if !json.contains("\"lc\"") && !json.contains("\"generations\"") {
+        return None;
+    }
+    let members = Members::read(json)?;
+    let list = members.list(&["messages", "generations"])?;
+    let flat = list.into_iter().flat_map(|raw| elements(raw).unwrap_or_else(|| vec![raw]));
+    flat.map(message).collect()
+}
+
+/// One message, or one generation with a message or a text in it.
+fn message(raw: &RawValue) -> Option<Turn<'_>> {
+    let members = Members::read(raw.get())?;
+    if let Some(kwargs) = members.get(&["kwargs"]) {
+        let class = members.list(&["id"]).and_then(|path| path.last().copied()).and_then(label_of);
+        let role = match class.as_deref() {
+            Some("AIMessage" | "AIMessageChunk") => "assistant",
+            Some("SystemMessage") => "system",
+            _ => "user",
+        };
+        return chat::message_of(kwargs, role);
+    }
+    let mut turn = match members.get(&["message"]) {
+        Some(inner) => message(inner)?,
+        None => chat::message_of(raw, "assistant")?,
+    };
+    let reason = members.object(&["generation_info"]).and_then(|info| info.label(&["finish_reason", "stop_reason"]));
+    turn.finish_reason = turn.finish_reason.or(reason);
+    Some(turn)
+}
