@@ -8,6 +8,7 @@ use retrace_protocol::{Id, Json, Span, Status, Timestamp, Trace};
 use crate::cost::without_noise;
 use crate::hex;
 use crate::options::Options;
+use crate::reading::ENVIRONMENT;
 use crate::reading::{Agent, Draft};
 use crate::recorder::asked::asks_something;
 use crate::recorder::joined::Joined;
@@ -235,8 +236,10 @@ impl Origin {
         resource: &Resource,
         options: &Options,
     ) -> TraceMetadata {
+        let mut other = top.user_metadata.clone();
+        let stated = other.remove(ENVIRONMENT).and_then(|stated| stated.as_str().map(str::to_owned));
         TraceMetadata {
-            environment: options.environment.clone().or_else(|| resource.environment.clone()),
+            environment: stated.or_else(|| options.environment.clone()).or_else(|| resource.environment.clone()),
             service: resource.service.clone(),
             user_id: said.user.clone(),
             tags: said.tags.clone(),
@@ -246,7 +249,7 @@ impl Origin {
                 continues: self.continues.clone(),
                 joined: false,
             }),
-            other: top.user_metadata.clone(),
+            other,
         }
     }
 }
