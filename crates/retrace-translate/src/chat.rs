@@ -108,7 +108,7 @@ pub(crate) fn message_of<'a>(raw: &'a RawValue, role: &'static str) -> Option<Tu
     Some(turn)
 }
 
-/// Opens a message that LangChain serialized.
+/// Opens a message that `LangChain` serialized.
 fn raw_envelope(raw: &RawValue) -> Option<(&RawValue, &'static str)> {
     let text = raw.get();
     let may_be = text.starts_with('{') && (text.contains("\"data\"") || text.contains("\"kwargs\""));

@@ -1,6 +1,6 @@
 //! Envelopes: members that protocols and frameworks put around arguments, results and messages.
 //!
-//! Known are MCP requests and results, JSON-RPC, messages as LangChain serializes them, `toolUse` and `toolResult` of Bedrock
+//! Known are MCP requests and results, JSON-RPC, messages as `LangChain` serializes them, `toolUse` and `toolResult` of Bedrock
 //! and `tool_result` of Anthropic.
 
 use std::borrow::Cow;
@@ -20,7 +20,7 @@ const MCP: [&str; 8] =
     ["meta", "_meta", "content", "structuredContent", "structured_content", "isError", "is_error", "resultType"];
 /// Types of parts that are text.
 const TEXT: [&str; 3] = ["text", "input_text", "output_text"];
-/// Types that LangChain gives to its messages, with their roles.
+/// Types that `LangChain` gives to its messages, with their roles.
 const LANGCHAIN: [(&str, &str); 7] = [
     ("human", "user"),
     ("ai", "assistant"),
@@ -273,7 +273,7 @@ pub(crate) fn arguments<'a>(raw: &'a RawValue, tool: &str) -> Option<Opened<'a>>
     Some(Opened { content: Content::Raw(inner), call_id, is_error: false, is_whole })
 }
 
-/// Opens a message that LangChain serialized: `{"type":…,"data":{…}}` or a constructor with `kwargs`. Returns what it holds and
+/// Opens a message that `LangChain` serialized: `{"type":…,"data":{…}}` or a constructor with `kwargs`. Returns what it holds and
 /// its role.
 pub(crate) fn langchain<'a>(members: &Members<'a>) -> Option<(&'a RawValue, &'static str)> {
     let is_object = |raw: &&RawValue| raw.get().starts_with('{');
@@ -288,7 +288,7 @@ pub(crate) fn langchain<'a>(members: &Members<'a>) -> Option<(&'a RawValue, &'st
     Some((inner, langchain_role(&class)?))
 }
 
-/// The role of a type of LangChain's messages.
+/// The role of a type of `LangChain`'s messages.
 pub(crate) fn langchain_role(kind: &str) -> Option<&'static str> {
     let kind = kind.strip_suffix("Chunk").unwrap_or(kind);
     let kind = kind.strip_suffix("Message").unwrap_or(kind);

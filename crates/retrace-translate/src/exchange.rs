@@ -63,7 +63,7 @@ pub(crate) fn request(json: &str) -> Option<Vec<Turn<'_>>> {
     Some(turns)
 }
 
-/// The list of messages in a list that holds nothing else: a batch of one, as LangChain has it.
+/// The list of messages in a list that holds nothing else: a batch of one, as `LangChain` has it.
 fn batch(raw: &RawValue) -> &RawValue {
     let inner = elements(raw).and_then(|list| match list.as_slice() {
         [one] if one.get().starts_with('[') => Some(*one),
@@ -112,7 +112,7 @@ struct Response<'a> {
     output: Option<Vec<&'a RawValue>>,
     #[serde(borrow)]
     messages: Option<Vec<&'a RawValue>>,
-    /// LangChain's, a list for each prompt.
+    /// `LangChain`'s, a list for each prompt.
     #[serde(borrow)]
     generations: Option<&'a RawValue>,
     /// Of one candidate of Gemini's alone.

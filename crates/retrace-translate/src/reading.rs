@@ -34,7 +34,7 @@ const STRUCTURED: [&str; 6] = ["json", "json_object", "json_schema", "object", "
 
 /// Key of the environment among the metadata of a run.
 pub(crate) const ENVIRONMENT: &str = "environment";
-/// Keys under which the metadata of frameworks has the name of the agent: LangChain's, and what others call it.
+/// Keys under which the metadata of frameworks has the name of the agent: `LangChain`'s, and what others call it.
 const AGENT_NAMES: [&str; 3] = ["lc_agent_name", "agent_name", "agentName"];
 
 /// What the names of operations have in common that embed, in any case.

@@ -153,7 +153,7 @@ fn list_of(label: &str) -> Option<&'static str> {
         "voyage" => "voyageai",
         other => other,
     };
-    Calculator::bundled().find_provider(Some(id), None).ok().flatten().map(|list| list.id())
+    Calculator::bundled().find_provider(Some(id), None).ok().flatten().map(genai_prices::ProviderInfo::id)
 }
 
 /// Returns true if the list has a model with this id.
