@@ -137,6 +137,10 @@ pub struct SpanMetadata {
     /// The tool calls that the model asked for: a list of [`crate::message::ToolCall`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tool_calls: Option<Json>,
+    /// Parts and items of the answer that are neither text, media nor calls of offered tools, such as a search that the provider
+    /// ran: a list, each as it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_output: Option<Json>,
     /// What the model thought before it answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<Json>,
@@ -180,7 +184,7 @@ pub struct SpanMetadata {
 
 impl SpanMetadata {
     /// The keys that have a meaning; any other is the user's.
-    pub const KEYS: [&str; 25] = [
+    pub const KEYS: [&str; 26] = [
         "tool_call_id",
         "operation",
         "provider",
@@ -194,6 +198,7 @@ impl SpanMetadata {
         "tool_descriptions",
         "provider_tools",
         "tool_calls",
+        "other_output",
         "reasoning",
         "refusal",
         "structured_output",

@@ -75,9 +75,8 @@ mod tests {
             ("{ move || { 1 } }", None),
             ("{ }", None),
         ] {
-            let group = match body.parse::<TokenStream>().unwrap().into_iter().next() {
-                Some(TokenTree::Group(group)) => group,
-                _ => panic!("no group"),
+            let Some(TokenTree::Group(group)) = body.parse::<TokenStream>().unwrap().into_iter().next() else {
+                panic!("no group")
             };
             let found = async_tail(&group).map(|tail| (tail.boxed.is_some(), tail.keywords.to_string()));
             assert_eq!(found, expected.map(|(boxed, words)| (boxed, words.to_owned())), "{body}");

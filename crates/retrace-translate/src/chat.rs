@@ -10,8 +10,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use smallvec::smallvec;
 
-use crate::messages::{Part, Parts, Source, Turn, beside_a_result, label_of, text_of};
+use crate::members::Members;
+use crate::messages::{Part, Parts, Source, Turn, beside_a_result, label_of, role_label, text_of};
 use crate::redact::redacted_text;
+use crate::{envelope, lists};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -61,7 +63,7 @@ struct RawMessage<'a> {
 /// Reads a list of messages, or one; `None` when it is anything else.
 pub(crate) fn messages(json: &str) -> Option<Vec<Turn<'_>>> {
     match json.trim_start().as_bytes().first()? {
-        b'[' => serde_json::from_str::<Vec<&RawValue>>(json).ok()?.into_iter().map(message).collect(),
+        b'[' => lists::each(serde_json::from_str(json).ok()?, message),
         b'{' => Some(vec![message(serde_json::from_str(json).ok()?)?]),
         _ => None,
     }
@@ -74,6 +76,9 @@ pub(crate) fn message(raw: &RawValue) -> Option<Turn<'_>> {
 
 /// The same; `role` is whose it is when it does not say.
 pub(crate) fn message_of<'a>(raw: &'a RawValue, role: &'static str) -> Option<Turn<'a>> {
+    if let Some((inner, role)) = raw_envelope(raw) {
+        return message_of(inner, role).map(|turn| Turn { role: Cow::Borrowed(role), ..turn });
+    }
     let mut read: RawMessage<'_> = object(raw)?;
     if read.role.is_none() && read.kind.and_then(label_of).as_deref() == Some("error") {
         return None; // its text is a provider's, and no message
@@ -82,6 +87,9 @@ pub(crate) fn message_of<'a>(raw: &'a RawValue, role: &'static str) -> Option<Tu
     match read.message {
         Some(inner) if is_object(inner) => {
             let beside = read.tool_calls;
+            if raw_envelope(inner).is_some() {
+                return Some(Turn { finish_reason, ..message_of(inner, role)? });
+            }
             read = object(inner)?;
             read.tool_calls = read.tool_calls.or(beside);
         }
@@ -98,6 +106,13 @@ pub(crate) fn message_of<'a>(raw: &'a RawValue, role: &'static str) -> Option<Tu
     let mut turn = item(&read, role)?;
     turn.finish_reason = finish_reason.or_else(|| read.finish_reason.and_then(label_of));
     Some(turn)
+}
+
+/// Opens a message that `LangChain` serialized.
+fn raw_envelope(raw: &RawValue) -> Option<(&RawValue, &'static str)> {
+    let text = raw.get();
+    let may_be = text.starts_with('{') && (text.contains("\"data\"") || text.contains("\"kwargs\""));
+    may_be.then(|| envelope::langchain(&Members::read(text)?)).flatten()
 }
 
 /// A message, or an item of a response that stands where messages do.
@@ -136,9 +151,9 @@ fn said<'a>(read: &RawMessage<'a>, otherwise: &'static str) -> Option<Turn<'a>> 
         .or(read.refusal)
         .or(read.function_call)
         .or(read.user);
-    // LangChain tells the role by the type.
-    let by_type = || read.kind.and_then(label_of).filter(|kind| matches!(&**kind, "human" | "ai" | "system" | "tool"));
-    let role = read.role.and_then(label_of);
+    // A message of LangChain's has a type for a role.
+    let by_type = || envelope::langchain_role(&read.kind.and_then(label_of)?).map(Cow::Borrowed);
+    let role = read.role.and_then(role_label);
     if role.is_none() && is_said.is_none() {
         return None;
     }
@@ -168,12 +183,25 @@ fn said<'a>(read: &RawMessage<'a>, otherwise: &'static str) -> Option<Turn<'a>> 
     match read.tool_calls.filter(|raw| !is_null(raw)) {
         None => {}
         Some(calls) => match serde_json::from_str::<Vec<&RawValue>>(calls.get()) {
-            Ok(calls) => parts.extend(calls.into_iter().map(|call| tool_call(call).unwrap_or(Part::Other(call)))),
+            // Calls may stand among the parts of the content too.
+            Ok(calls) => calls.into_iter().map(|call| tool_call(call).unwrap_or(Part::Other(call))).for_each(|call| {
+                if !parts.iter().any(|part| is_same_call(part, &call)) {
+                    parts.push(call);
+                }
+            }),
             Err(_) => parts.push(Part::Other(calls)),
         },
     }
     turn.parts = parts;
     Some(turn)
+}
+
+fn is_same_call(one: &Part<'_>, other: &Part<'_>) -> bool {
+    let id = |part| match part {
+        &Part::ToolCall { id: Some(ref id), .. } => Some(id.clone()),
+        _ => None,
+    };
+    id(one).is_some_and(|one| id(other) == Some(one))
 }
 
 #[derive(Default, Deserialize)]
@@ -212,7 +240,10 @@ pub(crate) fn parts_of(content: &RawValue) -> Parts<'_> {
         return smallvec![Part::Text(text)];
     }
     let listed = serde_json::from_str::<Vec<&RawValue>>(content.get()).ok();
-    let listed = listed.filter(|parts| parts.iter().all(|part| is_object(part) || part.get().starts_with('"')));
+    let is_part = |raw: &&RawValue| is_object(raw) && part(raw).is_some();
+    let listed = listed.filter(|parts| {
+        parts.iter().all(|part| is_object(part) || part.get().starts_with('"')) || parts.iter().any(is_part)
+    });
     match listed {
         Some(parts) => parts.into_iter().map(|raw| part(raw).unwrap_or(Part::Other(raw))).collect(),
         // Content that is JSON and no list of parts is a text that happens to be JSON.

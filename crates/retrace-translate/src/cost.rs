@@ -20,6 +20,7 @@ mod list {
     use retrace_protocol::metadata;
 
     use crate::rates::{self, Tokens};
+    use crate::spelling;
 
     /// The price in US dollars of a call of `model`, at the rates of the moment it was made.
     ///
@@ -39,25 +40,9 @@ mod list {
             parts.cache_read_tokens.unwrap_or(0),
             parts.cache_creation_tokens.unwrap_or(0),
         ];
-        let (provider, model) = match (provider, model.split_once('/')) {
-            (None, Some((house, named))) => named_by(house).map_or((None, model), |provider| (Some(provider), named)),
-            (provider, _) => (provider.map(price_list), model),
-        };
-        let of = |provider| {
-            rates::price(provider, model, started_unix_nanos, tokens, |tokens| {
-                look_up(provider, model, tokens, started_unix_nanos)
-            })
-        };
-        of(provider).or_else(|| is_of_bedrock(model).then(|| of(Some("aws"))).flatten())
-    }
-
-    /// Whether a model is called as Bedrock calls it, whoever is said to provide it: `us.anthropic.claude-…`.
-    fn is_of_bedrock(model: &str) -> bool {
-        const PLACES: [&str; 6] = ["us", "eu", "apac", "global", "jp", "au"];
-        const HOUSES: [&str; 10] =
-            ["anthropic", "amazon", "meta", "mistral", "cohere", "ai21", "deepseek", "openai", "qwen", "writer"];
-        let model = model.split_once('.').filter(|(place, _)| PLACES.contains(place)).map_or(model, |(_, model)| model);
-        model.split_once('.').is_some_and(|(house, _)| HOUSES.contains(&house))
+        rates::price(provider, model, started_unix_nanos, tokens, |tokens| {
+            spelling::price(provider, model, |list, name| look_up(list, name, tokens, started_unix_nanos))
+        })
     }
 
     /// The same, from the list itself, under its own name for the provider.
@@ -82,36 +67,6 @@ mod list {
         };
         let price = genai_prices::calculate(&request).ok()?.total_price;
         (price.is_finite() && price >= 0.0).then(|| super::without_noise(price))
-    }
-
-    /// The price list's name for a provider that stands before the name of a model, as `LiteLLM` and Genkit write it.
-    fn named_by(house: &str) -> Option<&'static str> {
-        Some(match house {
-            "openai" => "openai",
-            "anthropic" => "anthropic",
-            "googleai" | "gemini" | "vertexai" | "vertex_ai" => "google",
-            "bedrock" => "aws",
-            "azure" => "azure",
-            "mistral" => "mistral",
-            "groq" => "groq",
-            "cohere" => "cohere",
-            "deepseek" => "deepseek",
-            "xai" => "x-ai",
-            "perplexity" => "perplexity",
-            _ => return None,
-        })
-    }
-
-    /// The price list's name for a provider of the GenAI conventions; others are asked for under their own name.
-    pub(super) fn price_list(provider: &str) -> &str {
-        match provider {
-            "gcp.gen_ai" | "gcp.vertex_ai" | "gcp.gemini" => "google",
-            "azure.ai.inference" | "azure.ai.openai" => "azure",
-            "aws.bedrock" => "aws",
-            "x_ai" => "x-ai",
-            "mistral_ai" => "mistral",
-            other => other,
-        }
     }
 }
 
@@ -164,28 +119,5 @@ mod tests {
         let cached = of("openai", "gpt-4o-mini", &parts).unwrap();
         // Half of the input at 0.075 USD a million.
         assert!((cached - 0.1725).abs() < 1e-9, "{cached}");
-    }
-
-    #[test]
-    fn every_provider_of_the_conventions_has_a_price_list() {
-        let lists = genai_prices::Calculator::bundled();
-        for provider in [
-            "openai",
-            "gcp.gen_ai",
-            "gcp.vertex_ai",
-            "gcp.gemini",
-            "anthropic",
-            "cohere",
-            "azure.ai.inference",
-            "azure.ai.openai",
-            "aws.bedrock",
-            "perplexity",
-            "x_ai",
-            "deepseek",
-            "groq",
-            "mistral_ai",
-        ] {
-            assert!(lists.find_provider(Some(price_list(provider)), None).unwrap().is_some(), "{provider}");
-        }
     }
 }

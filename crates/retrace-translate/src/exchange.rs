@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 use smallvec::smallvec;
 
 use crate::chat::{message, messages, parts_of};
-use crate::members::Members;
+use crate::lists;
+use crate::members::{Members, elements};
 use crate::messages::{Part, Turn, label_of, text_of};
 
 #[derive(Default, Deserialize)]
@@ -54,9 +55,21 @@ pub(crate) fn request(json: &str) -> Option<Vec<Turn<'_>>> {
     }
     match text_of(said) {
         Some(text) => turns.push(user(text)),
-        None => turns.extend(texts(said).or_else(|| messages(said.get()))?),
+        None => {
+            let said = batch(said);
+            turns.extend(texts(said).or_else(|| messages(said.get()))?);
+        }
     }
     Some(turns)
+}
+
+/// The list of messages in a list that holds nothing else: a batch of one, as `LangChain` has it.
+fn batch(raw: &RawValue) -> &RawValue {
+    let inner = elements(raw).and_then(|list| match list.as_slice() {
+        [one] if one.get().starts_with('[') => Some(*one),
+        _ => None,
+    });
+    inner.unwrap_or(raw)
 }
 
 /// Whether a JSON text is a request or an answer, and no message, that has more in it than what [`request`] and [`response`]
@@ -99,6 +112,9 @@ struct Response<'a> {
     output: Option<Vec<&'a RawValue>>,
     #[serde(borrow)]
     messages: Option<Vec<&'a RawValue>>,
+    /// `LangChain`'s, a list for each prompt.
+    #[serde(borrow)]
+    generations: Option<&'a RawValue>,
     /// Of one candidate of Gemini's alone.
     #[serde(borrow)]
     content: Option<&'a RawValue>,
@@ -168,13 +184,17 @@ pub(crate) fn response(json: &str) -> Option<Vec<Turn<'_>>> {
     let response: Response<'_> = object(json)?;
     if let Some(items) = response.output {
         // Its items are one answer together.
-        let turns = items.into_iter().map(message).collect::<Option<Vec<_>>>()?;
+        let turns = lists::each(items, message)?;
         let parts = turns.into_iter().flat_map(|turn| turn.parts).collect();
         return Some(vec![Turn { role: Cow::Borrowed("assistant"), parts, ..Turn::default() }]);
     }
     let is_message = response.is_message();
     match response.choices.or(response.candidates).or(response.messages) {
-        Some(list) => list.into_iter().map(message).collect(),
+        Some(list) => lists::each(list, message),
+        None if response.generations.is_some() => {
+            let batches = elements(response.generations?)?;
+            lists::each(batches.into_iter().flat_map(|one| elements(one).unwrap_or(vec![one])).collect(), message)
+        }
         None if is_message => messages(json),
         None => {
             let parts = smallvec![Part::Text(text_of(response.text?)?)];

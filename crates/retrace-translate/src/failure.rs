@@ -77,7 +77,8 @@ fn attribute(event: &EventView<'_>, key: &str) -> Option<String> {
     value.to_label().map(Cow::into_owned)
 }
 
-fn compose(kind: Option<&str>, message: Option<&str>) -> String {
+/// The line of an error: its type and its message, as far as they are known.
+pub(crate) fn compose(kind: Option<&str>, message: Option<&str>) -> String {
     let text = match (kind, message) {
         // Some libraries already put the type in front of the message.
         (Some(kind), Some(message)) if message.starts_with(kind) => message.to_owned(),

@@ -50,6 +50,16 @@ impl<'a> Members<'a> {
         elements(self.get(names)?)
     }
 
+    /// Number of members.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The members, in order.
+    pub(crate) fn entries(&self) -> &[(Cow<'a, str>, &'a RawValue)] {
+        &self.0
+    }
+
     /// All of them.
     pub(crate) fn into_entries(self) -> Vec<(Cow<'a, str>, &'a RawValue)> {
         self.0

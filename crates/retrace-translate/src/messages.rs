@@ -12,8 +12,9 @@ use retrace_protocol::message::{
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
-use crate::media;
+use crate::lists::is_unknown;
 use crate::members::Members;
+use crate::{envelope, media};
 
 /// One message as a dialect read it.
 #[derive(Clone, Debug, Default)]
@@ -89,6 +90,17 @@ pub(crate) fn label_of(raw: &RawValue) -> Option<Cow<'_, str>> {
     (!text.is_empty()).then_some(text)
 }
 
+/// The role that a message states. The roles of APIs are read in any case, and behind the name of an enumeration.
+pub(crate) fn role_label(raw: &RawValue) -> Option<Cow<'_, str>> {
+    const ROLES: [&str; 9] = ["user", "assistant", "system", "developer", "tool", "function", "model", "ai", "human"];
+    let role = label_of(raw)?;
+    let bare = role.rsplit('.').next().unwrap_or_default();
+    match ROLES.iter().find(|known| known.eq_ignore_ascii_case(bare)) {
+        Some(known) => Some(Cow::Borrowed(*known)),
+        None => Some(role),
+    }
+}
+
 /// Arguments or a result: a JSON string that itself holds an object or a list is read once more.
 pub(crate) fn embedded(raw: &RawValue) -> Embedded<'_> {
     if raw.get().starts_with('"') {
@@ -106,7 +118,8 @@ pub(crate) fn embedded(raw: &RawValue) -> Embedded<'_> {
 ///
 /// Instructions that the history repeats as its own first message are said once.
 pub(crate) fn conversation<'a>(instructions: Vec<Turn<'a>>, history: Vec<Turn<'a>>) -> Conversation<'a> {
-    let repeated = match (instructions.as_slice(), history.first()) {
+    let first = history.iter().find(|turn| !is_unknown(turn));
+    let repeated = match (instructions.as_slice(), first) {
         ([system], Some(first)) if is_system(&first.role) && system.parts.iter().all(Part::is_text) => {
             plain_text(system) == plain_text(first)
         }
@@ -150,7 +163,7 @@ fn messages_of<'a>(mut turn: Turn<'a>, out: &mut Vec<Message<'a>>) {
     let of_results = turn.name.as_ref().filter(|_| only_results);
     for part in turn.parts {
         if let Part::ToolResult { id, name, result } = part {
-            let text = result.map(|raw| text_of(raw).unwrap_or(Text::Plain(Cow::Borrowed(raw.get()))));
+            let text = result.map(result_text);
             out.push(Message {
                 role: Cow::Borrowed("tool"),
                 name: name.or_else(|| of_results.cloned()),
@@ -184,6 +197,16 @@ fn messages_of<'a>(mut turn: Turn<'a>, out: &mut Vec<Message<'a>>) {
             reasoning: joined(reasoning),
         });
     }
+}
+
+/// The text of a result, without the envelope that it came in.
+fn result_text(raw: &RawValue) -> Text<'_> {
+    let inner = match envelope::result(raw).map(|opened| opened.content) {
+        Some(envelope::Content::Text(text)) => return Text::Plain(Cow::Owned(text)),
+        Some(envelope::Content::Raw(inner)) => inner,
+        None => raw,
+    };
+    text_of(inner).unwrap_or(Text::Plain(Cow::Borrowed(inner.get())))
 }
 
 fn media_of<'a>(modality: Option<Cow<'a, str>>, mime_type: Option<Cow<'a, str>>, source: Source<'a>) -> Media<'a> {
@@ -236,6 +259,8 @@ pub(crate) struct Answer {
     pub finish_reasons: Vec<String>,
     /// The answer is a refusal.
     pub refusal: bool,
+    /// Parts and items of unknown kinds that stand beside the output: a list.
+    pub others: Option<Json>,
 }
 
 /// The output of a model call.
@@ -244,12 +269,24 @@ pub(crate) fn answer(turns: Vec<Turn<'_>>) -> Answer {
     let mut all_reasoning = Vec::new();
     let mut choices = Vec::with_capacity(turns.len());
     let mut answer = Answer::default();
+    let is_said = |part: &Part<'_>| !matches!(part, Part::Other(_) | Part::Empty | Part::Reasoning(_));
+    let has_said = turns.iter().flat_map(|turn| &turn.parts).any(is_said);
+    let mut others = Vec::new();
     for mut turn in turns {
         answer.finish_reasons.extend(turn.finish_reason.iter().map(|reason| reason.clone().into_owned()));
         answer.refusal |= turn.parts.iter().any(|part| matches!(part, Part::Refusal(_)));
         let ended = turn.finish_reason.is_some();
         let had_parts = !turn.parts.is_empty();
         let is_thought = had_parts && turn.parts.iter().all(|part| matches!(part, Part::Reasoning(_) | Part::Empty));
+        if has_said {
+            turn.parts.retain(|part| match part {
+                Part::Other(raw) => {
+                    others.push(*raw);
+                    false
+                }
+                _ => true,
+            });
+        }
         turn.parts = turn.parts.into_iter().filter_map(answered).collect();
         if had_parts && turn.parts.is_empty() {
             continue;
@@ -280,6 +317,7 @@ pub(crate) fn answer(turns: Vec<Turn<'_>>) -> Answer {
         several => Some(Json::from_serialize(several)),
     };
     answer.tool_calls = (!all_calls.is_empty()).then(|| Json::from_serialize(&all_calls));
+    answer.others = (!others.is_empty()).then(|| Json::from_serialize(&others));
     answer.reasoning = joined(all_reasoning).map(|text| Json::from_serialize(&text));
     answer
 }
@@ -389,14 +427,15 @@ pub(crate) fn tie_results(turns: &mut [Turn<'_>]) {
         });
         calls.collect()
     };
+    let mut turns: Vec<_> = turns.iter_mut().filter(|turn| !is_unknown(turn)).collect();
     let mut at = 0;
     while let Some((asking, after)) = turns.get_mut(at..).and_then(<[_]>::split_first_mut) {
         at += 1;
-        if after.first_mut().and_then(untied_result).is_none() {
+        if after.first_mut().and_then(|turn| untied_result(turn)).is_none() {
             continue;
         }
         let Some(ids) = call_ids(asking).filter(|ids| !ids.is_empty()) else { continue };
-        let answers = after.iter_mut().map_while(untied_result);
+        let answers = after.iter_mut().map_while(|turn| untied_result(turn));
         let mut places: Vec<_> = answers.collect();
         if places.len() == ids.len() {
             places.iter_mut().zip(ids).for_each(|(place, id)| **place = Some(id));

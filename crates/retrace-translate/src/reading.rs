@@ -14,8 +14,9 @@ use crate::classify::{Classified, classify, kind_leads};
 use crate::dialect::{
     Class, DIALECTS, Meaning, MessageEvent, home_of, is_content_event, meaning_at, message_event, of_rank,
 };
+use crate::envelope::Enveloped;
 use crate::exchange::Answered;
-use crate::failure::{Ending, failure};
+use crate::failure::{Ending, compose, failure};
 use crate::indexed::Flat;
 use crate::members::Members;
 use crate::messages::{Position, SeenTool};
@@ -34,6 +35,11 @@ const MILLIS_PER_SECOND: f64 = 1_000.0;
 pub(crate) const ENVIRONMENT: &str = "environment";
 /// What asks for an answer in a format: of the conventions, of those that were, and of the Vercel AI SDK.
 const STRUCTURED: [&str; 6] = ["json", "json_object", "json_schema", "object", "array", "enum"];
+
+/// Key of the environment among the metadata of a run.
+pub(crate) const ENVIRONMENT: &str = "environment";
+/// Keys under which the metadata of frameworks has the name of the agent: `LangChain`'s, and what others call it.
+const AGENT_NAMES: [&str; 3] = ["lc_agent_name", "agent_name", "agentName"];
 
 /// What the names of operations have in common that embed, in any case.
 const EMBED: &[u8] = b"embed";
@@ -61,6 +67,8 @@ pub(crate) struct Reading<'v, V> {
     parameters: Parameters,
     /// What an answer that was recorded whole says.
     answered: Option<Answered>,
+    /// What the envelopes around arguments and result of a tool state.
+    enveloped: Enveloped,
 }
 
 /// An agent, as a span names it.
@@ -131,7 +139,16 @@ impl<'v, V: SpanView> Reading<'v, V> {
         let parameters = Parameters::of(&slots, is_call);
         let whole = slots.value(Slot::Output).filter(|_| is_call).and_then(Value::as_json_text);
         let answered = whole.and_then(Answered::read);
-        Self { view, slots, mended: Mended::default(), genai, classified, parameters, answered }
+        let enveloped = match classified.class {
+            Some(Class::Tool) => Enveloped::of(&slots, &tool_name(&slots, view.name())),
+            _ => Enveloped::default(),
+        };
+        Self { view, slots, mended: Mended::default(), genai, classified, parameters, answered, enveloped }
+    }
+
+    /// The name of the tool that runs, as the span has it.
+    pub(crate) fn tool_name(&self) -> Cow<'_, str> {
+        tool_name(&self.slots, self.view.name())
     }
 
     pub(crate) fn is_genai(&self) -> bool {
@@ -149,9 +166,22 @@ impl<'v, V: SpanView> Reading<'v, V> {
     pub(crate) fn agent(&self) -> Option<Agent> {
         let shared = |slot| self.slots.words(slot).map(Arc::<str>::from);
         let named = || shared(Slot::EntityName).filter(|_| self.slots.text(Slot::Kind) == Some("agent"));
-        let role = shared(Slot::AgentName).or_else(named);
+        let role = shared(Slot::AgentName).or_else(named).or_else(|| self.agent_in_metadata().map(Arc::from));
         let id = shared(Slot::AgentId).or_else(|| role.clone())?;
         Some(Agent { id, role, parent: shared(Slot::ParentAgentId) })
+    }
+
+    /// The agent that a framework names in its metadata, one object or many keys.
+    fn agent_in_metadata(&self) -> Option<String> {
+        let is_name = |many: &&Many<'_>| many.slot == Slot::UserMetadata && AGENT_NAMES.contains(&many.key);
+        let one = self.slots.many.iter().rev().find(is_name).and_then(|many| many.value.as_text());
+        let text = self
+            .slots
+            .value(Slot::UserMetadataObject)
+            .and_then(Value::as_json_text)
+            .filter(|text| text.contains("gent"));
+        let in_object = || Members::read(text?)?.label(&AGENT_NAMES).map(Cow::into_owned);
+        one.map(str::to_owned).or_else(in_object).map(|name| without_nul(&name).into_owned())
     }
 
     pub(crate) fn session(&self) -> Option<String> {
@@ -164,7 +194,8 @@ impl<'v, V: SpanView> Reading<'v, V> {
 
     /// The id of the tool call that this span executes.
     pub(crate) fn executed_call(&self) -> Option<String> {
-        self.slots.label(Slot::ToolCallId).filter(|_| self.classified.span_type == SpanType::ToolCall)
+        let stated = self.slots.label(Slot::ToolCallId).or_else(|| self.enveloped.call_id.clone());
+        stated.filter(|_| self.classified.span_type == SpanType::ToolCall)
     }
 
     /// Whether the message that this event is, is in the record.
@@ -214,7 +245,10 @@ impl<'v, V: SpanView> Reading<'v, V> {
         *metadata = self.metadata(options);
         span.ended_at = Some(Timestamp::from_unix_nanos(ended));
         span.duration_ms = Some((ended - started) / NANOS_PER_MILLI);
-        span.error = failure(view, slots);
+        span.error = failure(view, slots).or_else(|| {
+            let error = self.enveloped.error.as_deref()?;
+            Some(compose(None, Some(error).filter(|error| options.capture_content && !error.is_empty())))
+        });
 
         let said = self.said(class, &mut seen);
         if options.capture_content {
@@ -222,6 +256,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
             span.output = said.answer.output;
             metadata.reasoning = said.answer.reasoning;
             metadata.tool_calls = said.answer.tool_calls;
+            metadata.other_output = said.answer.others;
         } else {
             metadata.tool_calls = said.answer.tool_calls.as_ref().map(without_arguments);
         }
@@ -351,7 +386,7 @@ impl<'v, V: SpanView> Reading<'v, V> {
         let offered = offered.flatten();
         let offered = offered.unwrap_or_default();
         SpanMetadata {
-            tool_call_id: slots.tell_label(Slot::ToolCallId),
+            tool_call_id: slots.tell_label(Slot::ToolCallId).or_else(|| self.enveloped.call_id.clone()),
             operation: [Slot::Operation, Slot::McpMethod, Slot::Kind]
                 .into_iter()
                 .find_map(|slot| slots.tell_words(slot).map(operation_to_keep)),
@@ -493,6 +528,12 @@ fn place<'a>(
         Meaning::Mark | Meaning::Unknown => {}
     }
     meaning.is_genai()
+}
+
+/// The name of the tool that runs, as its span has it.
+fn tool_name<'s>(slots: &'s Slots<'_>, span: &'s str) -> Cow<'s, str> {
+    let named = [Slot::ToolName, Slot::EntityName, Slot::Callee].into_iter().find_map(|slot| slots.words(slot));
+    named.unwrap_or(Cow::Borrowed(span))
 }
 
 /// The name of an operation: of one that is common no copy is made.

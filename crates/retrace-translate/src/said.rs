@@ -10,7 +10,6 @@ use serde_json::value::RawValue;
 use smallvec::smallvec;
 
 use crate::dialect::{Class, of_rank};
-use crate::exchange;
 use crate::messages::{
     Answer, Part, Position, SeenTool, Turn, answer, conversation, embedded, has_images, has_others, text_of,
     tie_results, tools_in, tools_in_history,
@@ -20,6 +19,7 @@ use crate::redact::{redacted, redacted_text};
 use crate::repair::repair;
 use crate::slot::Slot;
 use crate::view::{SpanView, Value};
+use crate::{envelope, exchange};
 
 /// A text shorter than this was not cut by any limit, however it begins.
 const LEAST_CUT: usize = 32;
@@ -92,6 +92,7 @@ impl<V: SpanView> Reading<'_, V> {
         said.answer = answered.map(answer).unwrap_or_default();
         if is_foreign {
             said.answer.output = said.answer.output.map(|json| redacted(json, Place::Parts));
+            said.answer.others = said.answer.others.map(|json| redacted(json, Place::Parts));
         }
 
         let (given, returned) = match class {
@@ -167,6 +168,9 @@ impl<V: SpanView> Reading<'_, V> {
             let raw = (dialect.unwrapped)(value.as_json_text()?)?;
             is_strict(raw.get()).then(|| Json::from(raw.to_owned()))
         };
+        if let Some(opened) = self.opened(slot) {
+            return Some(opened);
+        }
         let is_text = self.is_text(slot);
         self.slots.tell(slot, |value| {
             let text = value.as_text().filter(|_| is_text).map(Json::text);
@@ -176,6 +180,22 @@ impl<V: SpanView> Reading<'_, V> {
             let stated = text.or_else(whole).or_else(cut).unwrap_or_else(|| json_or_text(value));
             Some(redacted(stated, self.place(slot)))
         })
+    }
+
+    /// The content of the envelope in a place of a tool's span. An envelope that has more than that is kept as it is too.
+    fn opened(&self, slot: Slot) -> Option<Json> {
+        let held = self.slots.get(slot).filter(|held| held.rank > 0 && self.class() == Some(Class::Tool))?;
+        let raw = held.value.as_json_text().filter(|text| text.starts_with(['{', '[']) && is_strict(text))?;
+        let raw = serde_json::from_str(raw).ok()?;
+        let opened = match slot {
+            Slot::Input | Slot::ToolArguments => envelope::arguments(raw, &self.tool_name()),
+            Slot::Output | Slot::ToolResult => envelope::result(raw),
+            _ => None,
+        }?;
+        if opened.is_whole {
+            self.slots.mark_told(slot);
+        }
+        Some(opened.content.to_json())
     }
 
     /// Where in a span the value of a slot stands: what a tool was given and returned stays as it is.

@@ -369,3 +369,22 @@ fn pain_26_unknown_is_unknown_and_zero_is_zero() {
         [Some(10), None, Some(100), None, None],
     );
 }
+
+#[test]
+fn pain_26_spellings_of_libraries() {
+    fn keys(part: &str) -> [(&str, &str); 3] {
+        [("gen_ai.usage.input_tokens", "130"), ("gen_ai.usage.output_tokens", "50"), (part, "20")]
+    }
+    for read in ["input_cache_read_tokens", "input_cached_tokens", "cached_prompt_tokens", "cache_read"] {
+        let key = format!("gen_ai.usage.{read}");
+        check(read, &keys(&key), [Some(130), Some(50), Some(20), None, None]);
+    }
+    for written in ["input_cache_write_tokens", "cache_creation"] {
+        let key = format!("gen_ai.usage.{written}");
+        check(written, &keys(&key), [Some(130), Some(50), None, Some(20), None]);
+    }
+    for thought in ["output_reasoning_tokens", "thinking_tokens", "thoughts_tokens"] {
+        let key = format!("gen_ai.usage.{thought}");
+        check(thought, &keys(&key), [Some(130), Some(50), None, None, Some(20)]);
+    }
+}

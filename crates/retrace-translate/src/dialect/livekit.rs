@@ -4,12 +4,12 @@
 //! `lk.*` before. The library writes the GenAI conventions too, in part.
 
 use super::{Class, Dialect};
-use crate::chat;
 use crate::indexed::{Indexed, Leaf};
 use crate::members::{Members, elements};
 use crate::messages::{Part, Parts, Turn, text_of};
 use crate::nested::Nested;
 use crate::slot::Slot;
+use crate::{chat, lists};
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
@@ -74,7 +74,7 @@ const ANSWERED: &[(&str, Leaf)] = &[("text", Leaf::Any), ("function_calls", Leaf
 fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     let Some(members) = Members::read(json) else { return chat::messages(json) };
     if let Some(items) = members.list(&["items"]) {
-        return items.into_iter().map(chat::message).collect();
+        return lists::each(items, chat::message);
     }
     let mut parts = Parts::new();
     parts.extend(members.get(&["text"]).map(|raw| text_of(raw).map_or(Part::Other(raw), Part::Text)));

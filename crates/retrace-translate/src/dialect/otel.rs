@@ -11,8 +11,9 @@ use serde_json::value::RawValue;
 use smallvec::{SmallVec, smallvec};
 
 use super::{Class, Dialect};
-use crate::messages::{Part, Parts, Source, Turn, label_of, text_of};
+use crate::messages::{Part, Source, Turn, label_of, role_label, text_of};
 use crate::slot::Slot;
+use crate::{chat, lists};
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
@@ -90,7 +91,7 @@ fn at_once(json: &str) -> Option<Vec<Turn<'_>>> {
     impl<'a> From<KnownTurn<'a>> for Known<'a> {
         fn from(turn: KnownTurn<'a>) -> Self {
             Self(Turn {
-                role: turn.role.and_then(label_of).unwrap_or(Cow::Borrowed("user")),
+                role: turn.role.and_then(role_label).unwrap_or(Cow::Borrowed("user")),
                 name: turn.name.and_then(label_of),
                 parts: turn.parts.into_iter().map(|KnownPart(part)| part).collect(),
                 finish_reason: turn.finish_reason.and_then(label_of),
@@ -105,12 +106,24 @@ fn at_once(json: &str) -> Option<Vec<Turn<'_>>> {
 /// The same, each piece by itself: what nobody knows is kept as it came.
 fn one_by_one(json: &str) -> Option<Vec<Turn<'_>>> {
     let elements: Vec<&RawValue> = serde_json::from_str(json).ok()?;
-    if let Some(parts) = elements.iter().map(|element| part_alone(element)).collect::<Option<Parts<'_>>>()
-        && !parts.is_empty()
-    {
+    let are_messages = elements.iter().any(|raw| part_alone(raw).is_none() && turn(raw).is_some());
+    if !are_messages && elements.iter().any(|raw| part_alone(raw).is_some()) {
+        let parts = elements.into_iter().map(part).collect();
         return Some(vec![Turn { role: Cow::Borrowed("system"), parts, ..Turn::default() }]);
     }
-    elements.into_iter().map(turn).collect()
+    lists::each(elements, |raw| turn(raw).or_else(|| lone(raw)))
+}
+
+/// A part that stands where messages do.
+fn lone(raw: &RawValue) -> Option<Turn<'_>> {
+    let part = part_alone(raw)?;
+    let role = match &part {
+        Part::ToolResult { .. } => "tool",
+        Part::ToolCall { .. } | Part::Reasoning(_) | Part::Refusal(_) => "assistant",
+        Part::Other(_) => return None,
+        _ => "user",
+    };
+    Some(Turn { role: Cow::Borrowed(role), parts: smallvec![part], ..Turn::default() })
 }
 
 /// [`RawTurn`], when it has parts and all of them are known.
@@ -149,20 +162,18 @@ struct RawTurn<'a> {
     #[serde(borrow, default)]
     parts: Option<Vec<&'a RawValue>>,
     #[serde(borrow, default)]
-    content: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     finish_reason: Option<&'a RawValue>,
 }
 
 fn turn(raw: &RawValue) -> Option<Turn<'_>> {
     let turn: RawTurn<'_> = serde_json::from_str(raw.get()).ok()?;
-    let parts = match (turn.parts, turn.content) {
-        (Some(parts), _) => parts.into_iter().map(part).collect(),
-        (None, Some(content)) => smallvec![text_of(content).map_or(Part::Other(content), Part::Text)],
-        (None, None) => return None,
+    let Some(parts) = turn.parts else {
+        // A message or an item as an API has it.
+        return chat::message(raw).filter(|turn| !turn.parts.is_empty());
     };
+    let parts = parts.into_iter().map(part).collect();
     Some(Turn {
-        role: turn.role.and_then(label_of).unwrap_or(Cow::Borrowed("user")),
+        role: turn.role.and_then(role_label).unwrap_or(Cow::Borrowed("user")),
         name: turn.name.and_then(label_of),
         parts,
         finish_reason: turn.finish_reason.and_then(label_of),

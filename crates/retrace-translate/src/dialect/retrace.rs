@@ -12,6 +12,9 @@ pub(super) static DIALECT: Dialect = Dialect {
         ("retrace.session_id", Slot::SessionId),
         ("retrace.user_id", Slot::UserId),
         ("retrace.tags", Slot::Tags),
+        // Keys of a run's metadata that have a place of their own.
+        ("retrace.metadata.user_id", Slot::UserId),
+        ("retrace.metadata.tags", Slot::Tags),
         ("retrace.input", Slot::Input),
         ("retrace.output", Slot::Output),
         ("retrace.model", Slot::ResponseModel),

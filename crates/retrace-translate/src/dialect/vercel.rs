@@ -11,8 +11,9 @@ use smallvec::smallvec;
 
 use super::{Class, Dialect};
 use crate::indexed::{Indexed, Leaf};
+use crate::lists;
 use crate::members::{Members, elements};
-use crate::messages::{Part, Parts, Source, Turn, label_of, text_of};
+use crate::messages::{Part, Parts, Source, Turn, label_of, role_label, text_of};
 use crate::slot::Slot;
 
 pub(super) static DIALECT: Dialect = Dialect {
@@ -120,7 +121,7 @@ fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     if listed.iter().all(|raw| raw.get().starts_with('"')) {
         return Some(listed.into_iter().map(|raw| said("user", smallvec![Part::Text(embedded_text(raw))])).collect());
     }
-    listed.into_iter().map(message).collect()
+    lists::each(listed, message)
 }
 
 /// A text to embed: a JSON text in a text.
@@ -140,7 +141,7 @@ fn prompt<'a>(members: &Members<'a>) -> Option<Vec<Turn<'a>>> {
     turns.extend(content(&["system", "instructions"]).map(|parts| said("system", parts)));
     let asked = members.get(&["prompt", "messages"]);
     match asked.and_then(elements) {
-        Some(messages) => turns.extend(messages.into_iter().map(message).collect::<Option<Vec<_>>>()?),
+        Some(messages) => turns.extend(lists::each(messages, message)?),
         None => turns.extend(asked.map(|raw| said("user", parts(raw)))),
     }
     (!turns.is_empty()).then_some(turns)
@@ -164,7 +165,11 @@ fn answer<'a>(members: &Members<'a>) -> Option<Turn<'a>> {
 fn message(raw: &RawValue) -> Option<Turn<'_>> {
     let members = Members::read(raw.get())?;
     let content = members.get(&["content", "parts"]);
-    Some(Turn { role: members.label(&["role"])?, parts: content.map(parts).unwrap_or_default(), ..Turn::default() })
+    Some(Turn {
+        role: role_label(members.get(&["role"])?)?,
+        parts: content.map(parts).unwrap_or_default(),
+        ..Turn::default()
+    })
 }
 
 /// A content: a text, a list of parts, or, as instructions may be, a message.

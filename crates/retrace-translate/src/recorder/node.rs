@@ -147,6 +147,7 @@ impl Draft {
             &metadata.tool_descriptions,
             &metadata.provider_tools,
             &metadata.reasoning,
+            &metadata.other_output,
             &metadata.sampling.stop,
         ];
         let events =

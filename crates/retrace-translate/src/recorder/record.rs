@@ -272,10 +272,13 @@ impl Origin {
         resource: &Resource,
         options: &Options,
     ) -> TraceMetadata {
+        let mut other = top.user_metadata.clone();
+        let stated = other.remove(ENVIRONMENT).and_then(|stated| stated.as_str().map(str::to_owned));
         TraceMetadata {
             environment: top
                 .environment
                 .clone()
+                .or(stated)
                 .or_else(|| options.environment.clone())
                 .or_else(|| resource.environment.clone()),
             service: resource.service.clone(),
@@ -287,7 +290,7 @@ impl Origin {
                 continues: self.continues.clone(),
                 joined: false,
             }),
-            other: top.user_metadata.clone(),
+            other,
         }
     }
 }

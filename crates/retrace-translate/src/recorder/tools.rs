@@ -15,6 +15,7 @@ use retrace_protocol::metadata::SpanMetadata;
 use retrace_protocol::{Id, Json, Span, SpanType, Timestamp};
 use serde_json::value::RawValue;
 
+use crate::envelope::result_content;
 use crate::messages::{Position, Seen, SeenTool, embedded};
 
 /// What messages showed of the tools of one run. Histories are sent again and again; what was seen first holds.
@@ -122,7 +123,10 @@ impl SeenTools {
         if position == Position::BeforeUser {
             return entry.note_earlier(name.map(|name| &**name), raw, by, tool.id.len());
         }
-        let content = raw.map(|raw| embedded(raw).to_json());
+        let content = raw.map(|raw| match tool.kind {
+            Seen::Call { .. } => embedded(raw).to_json(),
+            Seen::Result { .. } => result_content(raw).to_json(),
+        });
         let half = Half { name: name.map(|name| name.clone().into_owned()), content };
         let shown = Shown { half, by, answered: position == Position::Answer };
         bytes += shown.weight() + tool.id.len();
@@ -224,7 +228,7 @@ impl Tool {
         let showers = self.earlier.iter().flat_map(|earlier| earlier.by.iter().map(move |by| (earlier, *by)));
         let later = showers.filter(|(_, by)| by.start / NANOS_PER_MICRO >= since && Some(*by) != called);
         let (earlier, by) = later.min_by_key(|(_, by)| (by.start, by.span_id))?;
-        let content = earlier.raw.as_deref().map(|raw| embedded(raw).to_json());
+        let content = earlier.raw.as_deref().map(|raw| result_content(raw).to_json());
         let half = Half { name: earlier.name.clone(), content };
         Some(Cow::Owned(Shown { half, by, answered: false }))
     }

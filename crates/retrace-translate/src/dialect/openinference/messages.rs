@@ -6,13 +6,13 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use smallvec::smallvec;
 
-use crate::chat;
-use crate::messages::{Part, Parts, Source, Turn, beside_a_result, label_of, text_of};
+use crate::messages::{Part, Parts, Source, Turn, beside_a_result, label_of, role_label, text_of};
+use crate::{chat, lists};
 
 /// Reads a list of messages, prompts, choices, or texts that were embedded.
 pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     let elements: Vec<&RawValue> = serde_json::from_str(json).ok()?;
-    elements.into_iter().map(turn).collect::<Option<_>>().or_else(|| chat::messages(json))
+    lists::each(elements, |raw| turn(raw).or_else(|| chat::message(raw)))
 }
 
 #[derive(Default, Deserialize)]
@@ -47,7 +47,7 @@ struct RawMessage<'a> {
     #[serde(borrow, alias = "message.tool_call_id")]
     tool_call_id: Option<&'a RawValue>,
     #[serde(borrow, alias = "message.tool_calls")]
-    tool_calls: Vec<Called<'a>>,
+    tool_calls: Vec<&'a RawValue>,
     #[serde(borrow, alias = "message.function_call_name")]
     function_call_name: Option<&'a RawValue>,
     #[serde(borrow, alias = "message.function_call_arguments_json")]
@@ -146,7 +146,7 @@ fn turn(raw: &RawValue) -> Option<Turn<'_>> {
     {
         return None;
     }
-    let role = message.role.and_then(label_of).unwrap_or(Cow::Borrowed("user"));
+    let role = message.role.and_then(role_label).unwrap_or(Cow::Borrowed("user"));
     let name = message.name.and_then(label_of);
     let content = message.content.filter(|content| content.get() != "null");
     let id = message.tool_call_id.and_then(label_of);
@@ -159,7 +159,7 @@ fn turn(raw: &RawValue) -> Option<Turn<'_>> {
     }
     message.contents.into_iter().for_each(|item| parts_of(item, &mut parts));
     // Calls that stand among the contents, for their order, stand beside them too.
-    for call in message.tool_calls.into_iter().filter_map(Called::part) {
+    for call in message.tool_calls.into_iter().filter_map(called) {
         if !parts.iter().any(|part| is_same_call(part, &call)) {
             parts.push(call);
         }
@@ -217,6 +217,12 @@ impl<'a> RawMedium<'a> {
         let transcript = self.transcript.or(place.transcript).and_then(text_of).map(Part::Text);
         medium.into_iter().chain(transcript)
     }
+}
+
+/// A call of a tool; an object of an unknown kind is kept as it is.
+fn called(raw: &RawValue) -> Option<Part<'_>> {
+    let call = serde_json::from_str(raw.get()).ok().and_then(Called::part);
+    call.or_else(|| (!matches!(raw.get(), "{}" | "null")).then_some(Part::Other(raw)))
 }
 
 impl<'a> Called<'a> {
