@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::CONTENT_ENCODING;
 use opentelemetry::trace::{Status, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
 
@@ -90,11 +90,8 @@ impl Call {
         let Some(open) = &mut self.open else { return };
         open.status = Some(status);
         // A body that cannot be read does not show that it was cut.
-        let says = |name, what: &str| {
-            headers.get(name).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains(what))
-        };
-        let compressed = headers.contains_key(CONTENT_ENCODING) && !says(CONTENT_ENCODING, "identity");
-        open.facts.open_ended |= compressed || says(CONTENT_TYPE, "vnd.amazon.eventstream");
+        let identity = |value: &http::HeaderValue| value.to_str().is_ok_and(|value| value.contains("identity"));
+        open.facts.open_ended |= headers.get(CONTENT_ENCODING).is_some_and(|value| !identity(value));
         if let Some(api) = &open.api {
             api.api().headers(headers, &mut open.facts);
         }
@@ -164,6 +161,8 @@ impl Open {
                 whole = true;
             }
             Found::Done => facts.complete = true,
+            #[cfg(feature = "bedrock")]
+            Found::Failed(kind, message) => facts.fail(None, Some(kind), message),
         });
         // One document, where none is to follow.
         facts.complete |= whole && !*stream && !body.is_events();
@@ -194,7 +193,8 @@ impl Open {
             End::Complete => {
                 let streamed = self.body.is_events() || (self.stream && self.body.documents() > 1);
                 let unsaid = streamed && error.is_none();
-                facts.given_up || unsaid && !(facts.complete || facts.all_finished() || facts.open_ended)
+                let broken = self.body.is_broken() && error.is_none();
+                facts.given_up || broken || unsaid && !(facts.complete || facts.all_finished() || facts.open_ended)
             }
             End::Failed(_) | End::Dropped => !complete,
         };
@@ -214,6 +214,9 @@ impl Open {
         }
         if omitted.0 > 0 {
             attributes.push(KeyValue::new("retrace.omitted_bytes", i64::try_from(omitted.0).unwrap_or(i64::MAX)));
+        }
+        if let Some(unread) = self.body.unread_type() {
+            attributes.push(KeyValue::new("retrace.unread_body", unread));
         }
         if partial {
             attributes.push(KeyValue::new("retrace.partial", true));

@@ -7,6 +7,8 @@ mod attributes;
 mod body;
 mod call;
 mod capture;
+#[cfg(feature = "bedrock")]
+mod eventstream;
 mod host;
 mod instrumentation;
 mod json;
