@@ -7,6 +7,7 @@ mod attributes;
 mod body;
 mod call;
 mod capture;
+mod coding;
 #[cfg(feature = "bedrock")]
 mod eventstream;
 mod host;
