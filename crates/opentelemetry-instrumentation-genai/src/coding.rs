@@ -61,10 +61,7 @@ impl Decoder {
 
     /// The coding, where the body is not read.
     pub(crate) fn unread_coding(&self) -> Option<&str> {
-        match self {
-            Self::Unread(name) => Some(name),
-            _ => None,
-        }
+        if let Self::Unread(name) = self { Some(name) } else { None }
     }
 
     /// Returns true if the body is damaged, breaks off, or is longer than what is decoded.
