@@ -31,6 +31,10 @@ const APIS: &[(&str, &str)] = &[
         "https://bedrock-runtime.us-east-1.amazonaws.com/model/amazon.titan-text/invoke",
         r#"{"inputText":"a"}"#,
     ),
+    (
+        "https://bedrock-runtime.us-east-1.amazonaws.com/model/amazon.nova-lite/converse-stream",
+        r#"{"messages":[{"role":"user","content":[{"text":"a"}]}]}"#,
+    ),
     ("http://localhost:8080/generate", r#"{"inputs":"a"}"#),
 ];
 

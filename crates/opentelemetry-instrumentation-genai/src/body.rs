@@ -3,12 +3,18 @@
 //! What a body is shows in its first byte, not in its content type: providers answer errors of a stream as plain JSON, send
 //! lines of JSON as `application/json`, and event streams as `text/plain`.
 
+#[cfg(feature = "bedrock")]
+use crate::eventstream;
 use crate::json::Json;
 use crate::sieve::{Mesh, Sieve};
 use crate::sse;
 
 /// What ends the event streams of many providers; it is no JSON.
 const DONE: &[u8] = b"[DONE]";
+
+/// The media type of frames, which begin with the first byte of a length below 16 MiB.
+#[cfg(not(feature = "bedrock"))]
+const FRAMES: &str = "application/vnd.amazon.eventstream";
 
 /// What a body has shown.
 #[derive(Debug)]
@@ -17,6 +23,9 @@ pub(crate) enum Found<'a> {
     Document(Json<'a>),
     /// The stream has said that it is over.
     Done,
+    /// The stream ends with an error of this type.
+    #[cfg(feature = "bedrock")]
+    Failed(&'a str, Option<&'a str>),
 }
 
 #[derive(Debug)]
@@ -29,6 +38,12 @@ enum Format {
         reader: sse::Reader,
         head: Head,
     },
+    /// Frames of an event stream of AWS.
+    #[cfg(feature = "bedrock")]
+    Frames(eventstream::Decoder),
+    /// The same, where they are not read.
+    #[cfg(not(feature = "bedrock"))]
+    Frames,
 }
 
 /// The first bytes of an event's data, to know `[DONE]` by.
@@ -54,12 +69,40 @@ impl Body {
 
     /// Whether it is a stream of events.
     pub(crate) fn is_events(&self) -> bool {
-        matches!(self.format, Format::Events { .. })
+        match self.format {
+            Format::Events { .. } => true,
+            #[cfg(feature = "bedrock")]
+            Format::Frames(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Returns true if the body is damaged or breaks off where it cannot end.
+    pub(crate) fn is_broken(&self) -> bool {
+        match &self.format {
+            #[cfg(feature = "bedrock")]
+            Format::Frames(decoder) => decoder.is_broken(),
+            _ => false,
+        }
+    }
+
+    /// The media type, where a body of it is not read.
+    pub(crate) fn unread_type(&self) -> Option<&'static str> {
+        match self.format {
+            #[cfg(not(feature = "bedrock"))]
+            Format::Frames => Some(FRAMES),
+            _ => None,
+        }
     }
 
     /// Bytes of texts that were left out.
     pub(crate) fn cut(&self) -> u64 {
-        self.sieve.cut()
+        let skipped = match &self.format {
+            #[cfg(feature = "bedrock")]
+            Format::Frames(decoder) => decoder.skipped(),
+            _ => 0,
+        };
+        self.sieve.cut().saturating_add(skipped)
     }
 
     /// Documents read so far.
@@ -76,13 +119,20 @@ impl Body {
             bytes = bytes.get(skip..).unwrap_or_default();
             self.format = match bytes.first() {
                 Some(b'{' | b'[') => Format::Documents,
+                #[cfg(feature = "bedrock")]
+                Some(0) => Format::Frames(eventstream::Decoder::default()),
+                #[cfg(not(feature = "bedrock"))]
+                Some(0) => Format::Frames,
                 _ => Format::Events { reader: sse::Reader::new(), head: Head::default() },
             };
         }
         let Self { format, sieve, seen, unread } = self;
+        #[cfg(feature = "bedrock")]
+        if let Format::Frames(decoder) = format {
+            return decoder.push(bytes, &mut |found| frame(&found, sieve, (seen, unread), tell));
+        }
         let mut document = |bytes: &[u8], whole: Option<&Sieve>| read(bytes, whole, seen, unread, tell);
         match format {
-            Format::Unknown => {}
             Format::Documents => sift(bytes, sieve, &mut document),
             Format::Events { reader, head } => {
                 let mut done = false;
@@ -91,6 +141,7 @@ impl Body {
                     tell(Found::Done);
                 }
             }
+            _ => {}
         }
     }
 
@@ -100,12 +151,12 @@ impl Body {
         let mut done = false;
         let mut document = |bytes: &[u8], whole: Option<&Sieve>| read(bytes, whole, seen, unread, tell);
         match format {
-            Format::Unknown => {}
             Format::Documents => sieve.finish(&mut |bytes| _ = document(bytes, None)),
             // Half an event is none: what it says may be half a number.
             Format::Events { reader, head } => {
                 reader.finish(&mut |piece| event(piece, head, sieve, &mut document, &mut done));
             }
+            _ => {}
         }
         if done {
             tell(Found::Done);
@@ -163,4 +214,51 @@ fn event(piece: sse::Piece<'_>, head: &mut Head, sieve: &mut Sieve, document: Ta
             sieve.reset();
         }
     }
+}
+
+/// A chunk of `invoke-with-response-stream`: a document of the model's own in base64.
+#[cfg(feature = "bedrock")]
+#[derive(serde::Deserialize)]
+struct Chunk<'a> {
+    #[serde(borrow)]
+    bytes: std::borrow::Cow<'a, str>,
+}
+
+/// Reads a frame. An event becomes an object whose one member has the name of the event, as the SDKs of AWS show it; a chunk
+/// becomes the document that it holds.
+#[cfg(feature = "bedrock")]
+fn frame(
+    frame: &eventstream::Frame<'_>,
+    sieve: &mut Sieve,
+    (seen, unread): (&mut u64, &mut u64),
+    tell: &mut dyn FnMut(Found<'_>),
+) {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    let chunk =
+        |bytes| serde_json::from_slice::<Chunk<'_>>(bytes).ok().and_then(|chunk| STANDARD.decode(&*chunk.bytes).ok());
+    match frame.message_type {
+        "event" if frame.name == "chunk" => match chunk(frame.payload) {
+            Some(bytes) => {
+                sift(&bytes, sieve, &mut |bytes, whole| read(bytes, whole, seen, unread, tell));
+            }
+            None => *unread += 1,
+        },
+        "event" => {
+            let mut named = |found: Found<'_>| match found {
+                Found::Document(json) => tell(Found::Document(Json::Object(vec![(frame.name.into(), json)]))),
+                found => tell(found),
+            };
+            sift(frame.payload, sieve, &mut |bytes, whole| read(bytes, whole, seen, unread, &mut named));
+        }
+        "exception" | "error" => {
+            let json = Json::parse(frame.payload).unwrap_or(Json::Null);
+            let message = json.first(&["message", "Message", "originalMessage"]).filled();
+            let name = if frame.name.is_empty() { frame.message_type } else { frame.name };
+            tell(Found::Failed(name, frame.error_message.or(message)));
+        }
+        _ => {}
+    }
+    sieve.reset();
 }

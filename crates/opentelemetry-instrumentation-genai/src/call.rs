@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use opentelemetry::trace::{Status, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
 
 use crate::api::Api;
 use crate::attributes::{self, Omitted};
 use crate::body::{Body, Found};
+use crate::coding;
 use crate::instrumentation::Inner;
 use crate::response::ResponseFacts;
 use crate::sieve::Mesh;
@@ -47,6 +47,7 @@ impl Known {
 pub(crate) struct Open {
     pub(crate) instrumentation: Arc<Inner>,
     pub(crate) api: Option<Known>,
+    pub(crate) coding: coding::Decoder,
     pub(crate) body: Body,
     pub(crate) facts: ResponseFacts,
     /// Whether the request asked for a stream.
@@ -89,12 +90,7 @@ impl Call {
     pub fn response(&mut self, status: u16, headers: &HeaderMap) {
         let Some(open) = &mut self.open else { return };
         open.status = Some(status);
-        // A body that cannot be read does not show that it was cut.
-        let says = |name, what: &str| {
-            headers.get(name).and_then(|value| value.to_str().ok()).is_some_and(|value| value.contains(what))
-        };
-        let compressed = headers.contains_key(CONTENT_ENCODING) && !says(CONTENT_ENCODING, "identity");
-        open.facts.open_ended |= compressed || says(CONTENT_TYPE, "vnd.amazon.eventstream");
+        open.coding = coding::Decoder::of(headers);
         if let Some(api) = &open.api {
             api.api().headers(headers, &mut open.facts);
         }
@@ -107,7 +103,9 @@ impl Call {
 
     pub(crate) fn chunk_at(&mut self, bytes: &[u8], now: impl FnOnce() -> Instant) {
         let Some(open) = &mut self.open else { return };
-        open.read(|body, tell| body.push(bytes, tell));
+        let mut coding = std::mem::take(&mut open.coding);
+        coding.push(bytes, &mut |bytes| open.read(|body, tell| body.push(bytes, tell)));
+        open.coding = coding;
         if open.first_chunk.is_none() && open.body.documents() > 0 {
             open.first_chunk = Some(now().saturating_duration_since(open.started));
         }
@@ -164,6 +162,8 @@ impl Open {
                 whole = true;
             }
             Found::Done => facts.complete = true,
+            #[cfg(feature = "bedrock")]
+            Found::Failed(kind, message) => facts.fail(None, Some(kind), message),
         });
         // One document, where none is to follow.
         facts.complete |= whole && !*stream && !body.is_events();
@@ -171,6 +171,8 @@ impl Open {
 
     fn finish(mut self: Box<Self>, end: &End<'_>, span: &opentelemetry::trace::SpanRef<'_>) {
         let complete = self.facts.complete;
+        let mut coding = std::mem::take(&mut self.coding);
+        coding.finish(&mut |bytes| self.read(|body, tell| body.push(bytes, tell)));
         self.read(Body::finish);
         let failed_status = self.status.filter(|status| *status >= 400);
         let facts = &self.facts;
@@ -194,7 +196,8 @@ impl Open {
             End::Complete => {
                 let streamed = self.body.is_events() || (self.stream && self.body.documents() > 1);
                 let unsaid = streamed && error.is_none();
-                facts.given_up || unsaid && !(facts.complete || facts.all_finished() || facts.open_ended)
+                let broken = (self.body.is_broken() || coding.is_broken()) && error.is_none();
+                facts.given_up || broken || unsaid && !(facts.complete || facts.all_finished() || facts.open_ended)
             }
             End::Failed(_) | End::Dropped => !complete,
         };
@@ -214,6 +217,9 @@ impl Open {
         }
         if omitted.0 > 0 {
             attributes.push(KeyValue::new("retrace.omitted_bytes", i64::try_from(omitted.0).unwrap_or(i64::MAX)));
+        }
+        if let Some(unread) = coding.unread_coding().or(self.body.unread_type()) {
+            attributes.push(KeyValue::new("retrace.unread_body", unread.to_owned()));
         }
         if partial {
             attributes.push(KeyValue::new("retrace.partial", true));

@@ -13,6 +13,7 @@ use crate::attributes::{self, Omitted};
 use crate::body::Body;
 use crate::call::{Call, Known, Open, mesh};
 use crate::capture::{CAPTURE_VARIABLE, Capture, Limits};
+use crate::coding;
 use crate::host;
 use crate::json::Json;
 use crate::request::{Operation, RequestFacts};
@@ -127,19 +128,26 @@ impl Instrumentation {
         let own = self.inner.apis.iter().find_map(|api| Some((Known::Own(Arc::clone(api)), api.route(&target)?)));
         let ours = || KNOWN.iter().filter_map(|api| Some((Known::Ours(*api), api.route(&target)?)));
         let known = own.into_iter().chain(ours());
-        let Some(bytes) = request.body else {
+        let mut coding = request.body.map(coding::Decoder::of_request).unwrap_or_default();
+        let unread = coding.unread_coding().map(ToOwned::to_owned);
+        let Some(bytes) = request.body.filter(|_| unread.is_none()) else {
             // Where the body cannot be read, only a known host tells a model call from another.
             let (api, route) = known.into_iter().next().filter(|_| self.provider(&target).is_some())?;
             let mut facts = RequestFacts::default();
             api.api().request(&target, &Json::Null, &mut facts);
-            return Some(self.open(parent, Some(api), route, &target, facts, 0));
+            let call = self.open(parent, Some(api), route, &target, facts, 0);
+            if let Some(unread) = unread {
+                call.context().span().set_attribute(KeyValue::new("retrace.unread_request_body", unread));
+            }
+            return Some(call);
         };
         let mut known = known.peekable();
         known.peek()?;
         let mut sieve = Sieve::new(mesh(&self.inner, &[]));
         let mut document = Vec::new();
         let mut keep = |bytes: &[u8]| bytes.clone_into(&mut document);
-        sieve.push(bytes, &mut keep);
+        coding.push(bytes, &mut |bytes| sieve.push(bytes, &mut keep));
+        coding.finish(&mut |bytes| sieve.push(bytes, &mut keep));
         sieve.finish(&mut keep);
         let lossy = String::from_utf8_lossy(&document);
         let json = Json::parse(lossy.as_bytes()).unwrap_or(Json::Null);
@@ -253,6 +261,7 @@ impl Instrumentation {
         let open = Open {
             instrumentation: Arc::clone(inner),
             api,
+            coding: coding::Decoder::default(),
             body: Body::new(mesh(inner, unread)),
             facts: ResponseFacts::new(capture, inner.limits.attribute),
             stream,

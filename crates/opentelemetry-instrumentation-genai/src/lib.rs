@@ -7,6 +7,9 @@ mod attributes;
 mod body;
 mod call;
 mod capture;
+mod coding;
+#[cfg(feature = "bedrock")]
+mod eventstream;
 mod host;
 mod instrumentation;
 mod json;

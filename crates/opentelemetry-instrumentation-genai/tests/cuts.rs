@@ -159,9 +159,29 @@ proptest! {
     }
 }
 
+#[cfg(feature = "bedrock")]
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn any_cuts_of_frames_give_the_same_span(given in any_arguments(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12), limits in 0..3_usize, lost in 0..99_usize, damaged in any::<prop::sample::Index>(), damage in 0..2_u8) {
+        let rig = &rigs()[limits];
+        let url = "https://bedrock-runtime.eu-west-1.amazonaws.com/model/m/converse-stream";
+        let exchange = Exchange::new(url, &json!({ "messages": [] }), "");
+        let mut bytes = support::frames::converse(&given).concat();
+        bytes.truncate(bytes.len() - lost);
+        let place = damaged.index(bytes.len());
+        bytes[place] ^= damage;
+        same_bytes(rig, &exchange, &bytes, &cuts);
+    }
+}
+
 /// The span is the same whole, at these cuts and byte by byte.
 fn same(rig: &Rig, exchange: &Exchange<'_>, cuts: &[prop::sample::Index]) {
-    let bytes = exchange.response.as_bytes();
+    same_bytes(rig, exchange, exchange.response.as_bytes(), cuts);
+}
+
+fn same_bytes(rig: &Rig, exchange: &Exchange<'_>, bytes: &[u8], cuts: &[prop::sample::Index]) {
     let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
     cuts.extend([0, bytes.len()]);
     cuts.sort_unstable();

@@ -36,8 +36,6 @@ pub(crate) const ENVIRONMENT: &str = "environment";
 /// What asks for an answer in a format: of the conventions, of those that were, and of the Vercel AI SDK.
 const STRUCTURED: [&str; 6] = ["json", "json_object", "json_schema", "object", "array", "enum"];
 
-/// Key of the environment among the metadata of a run.
-pub(crate) const ENVIRONMENT: &str = "environment";
 /// Keys under which the metadata of frameworks has the name of the agent: `LangChain`'s, and what others call it.
 const AGENT_NAMES: [&str; 3] = ["lc_agent_name", "agent_name", "agentName"];
 

@@ -1,12 +1,12 @@
 //! Amazon Bedrock's runtime: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_Operations_Amazon_Bedrock_Runtime.html>.
 //!
 //! The model stands in the URL, the counts of some families only in headers, the kind of an error too. Streams are frames
-//! of `application/vnd.amazon.eventstream`, which are not read: their spans have what the request and the head say.
+//! of `application/vnd.amazon.eventstream`; [`super::bedrock_stream`] reads their events.
 
 use http::HeaderMap;
 use serde_json::Value;
 
-use super::{Api, Route, anthropic, cohere, count, openai, openai_chat, owned, texts};
+use super::{Api, Route, anthropic, bedrock_stream, cohere, count, openai, openai_chat, owned, texts};
 use crate::json::Json;
 use crate::message::{Message, Part, role};
 use crate::request::{Operation, RequestFacts};
@@ -88,7 +88,9 @@ impl Api for Converse {
     }
 
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
-        converse(document, facts);
+        if !bedrock_stream::event(document, facts) {
+            converse(document, facts);
+        }
     }
 }
 
@@ -174,7 +176,11 @@ fn converse(document: &Json<'_>, facts: &mut ResponseFacts) {
         }
     }
     facts.choice(0).finish(document.get("stopReason").as_str());
-    let usage = document.get("usage");
+    usage(document.get("usage"), facts);
+    refused(document, facts);
+}
+
+pub(super) fn usage(usage: &Json<'_>, facts: &mut ResponseFacts) {
     let count = |keys: &[&str]| usage.first(keys).as_u64();
     let mut read = Usage {
         input: count(&["inputTokens"]),
@@ -188,7 +194,6 @@ fn converse(document: &Json<'_>, facts: &mut ResponseFacts) {
     let plain = read.input.unwrap_or(0).saturating_add(read.output.unwrap_or(0));
     read.input_without_cache = read.total != Some(plain);
     facts.usage.merge(read);
-    refused(document, facts);
 }
 
 #[derive(Debug)]
@@ -251,7 +256,9 @@ impl Api for Invoke {
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
         let has = |key: &str| !document.get(key).is_null();
         let text = |json: &Json<'_>| json.as_str().unwrap_or_default().to_owned();
-        if document.get("type").as_str().is_some() || has("stop_sequence") {
+        if bedrock_stream::event(document, facts) {
+            // Nova
+        } else if document.get("type").as_str().is_some() || has("stop_sequence") {
             anthropic::response(document, facts);
         } else if document.get("output").is_object() {
             converse(document, facts);
@@ -278,6 +285,14 @@ impl Api for Invoke {
         } else if has("completion") {
             facts.choice(0).append(Kind::Text, &text(document.get("completion"))); // Claude before messages
             facts.choice(0).finish(document.get("stop_reason").as_str());
+        } else if has("outputText") || has("is_finished") && !has("event_type") {
+            // Streams of Titan, and of Cohere's Command
+            let mut answer = facts.choice(document.get("index").as_u64().unwrap_or(0));
+            answer.append(Kind::Text, &text(document.first(&["outputText", "text"])));
+            answer.finish(document.first(&["completionReason", "finish_reason"]).as_str());
+            let input = document.get("inputTextTokenCount").as_u64();
+            let output = document.get("totalOutputTextTokenCount").as_u64();
+            facts.usage.merge(Usage { input, output, ..Usage::default() });
         } else if has("generation_id") || has("event_type") {
             cohere::response(document, facts);
         } else if has("embedding") || has("embeddings") {
@@ -288,5 +303,6 @@ impl Api for Invoke {
         } else {
             refused(document, facts);
         }
+        bedrock_stream::metrics(document.get("amazon-bedrock-invocationMetrics"), facts);
     }
 }

@@ -2,6 +2,7 @@
 
 mod anthropic;
 mod bedrock;
+mod bedrock_stream;
 mod cohere;
 mod gemini;
 mod guarded;
@@ -85,6 +86,8 @@ pub trait Api: fmt::Debug + Send + Sync {
     }
 
     /// Reads a document of a response: the whole of it, or one event or line of a stream, or an error.
+    ///
+    /// An event of an AWS event stream (feature `bedrock`) is an object with one member, which has the name of the event.
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts);
 }
 

@@ -3,6 +3,7 @@
 #![allow(dead_code)] // not every test uses all of it
 
 pub(crate) mod apis;
+pub(crate) mod frames;
 
 use std::collections::BTreeMap;
 

@@ -5,6 +5,8 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 /// One request with its response.
@@ -83,7 +85,12 @@ fn one(name: String, recorded: &Value, truth: Value) -> Result<Exchange, Box<dyn
         list.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
     };
     let stream = response.get("sse").or(response.get("ndjson")).and_then(Value::as_str);
-    let body = stream.map_or_else(|| serde_json::to_vec(&response["body"]), |text| Ok(text.as_bytes().to_vec()))?;
+    let frames = response.get("eventstream_base64").and_then(Value::as_str);
+    let body = match (stream, frames) {
+        (Some(text), _) => text.as_bytes().to_vec(),
+        (None, Some(frames)) => STANDARD.decode(frames)?,
+        (None, None) => serde_json::to_vec(&response["body"])?,
+    };
     Ok(Exchange {
         provider: name.split('/').next().unwrap_or_default().to_owned(),
         url: request["url"].as_str().ok_or("a request without a URL")?.to_owned(),
@@ -92,7 +99,7 @@ fn one(name: String, recorded: &Value, truth: Value) -> Result<Exchange, Box<dyn
         status: u16::try_from(response["status"].as_u64().ok_or("a response without a status")?)?,
         headers: headers(response),
         response: body,
-        streamed: stream.is_some(),
+        streamed: stream.or(frames).is_some(),
         truth,
         name,
     })

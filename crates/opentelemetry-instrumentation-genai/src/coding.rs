@@ -1,0 +1,94 @@
+//! Content codings: the copy of a body that is read is decoded, the bytes of the caller are not touched.
+//!
+//! Feature `decompress` has `gzip`, `deflate`, `br` and `zstd`. `gzip`, `deflate` and `br` are decoded as they arrive, 16 KiB at
+//! a time. `zstd` is decoded when the body has ended, since its decoder keeps a whole window back. A body of another coding, or of
+//! several, is not read.
+
+#[cfg(feature = "decompress")]
+mod inflate;
+
+use http::HeaderMap;
+use http::header::CONTENT_ENCODING;
+
+/// The longest name of a coding that is recorded, in bytes.
+const MAX_NAME: usize = 64;
+
+/// A decoder of one body.
+#[derive(Default)]
+pub(crate) enum Decoder {
+    /// The body is not coded.
+    #[default]
+    Identity,
+    /// The body is not read: the coding.
+    Unread(String),
+    #[cfg(feature = "decompress")]
+    Coded(inflate::Inflate),
+}
+
+impl Decoder {
+    /// The decoder that the head of a message asks for.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let values = headers.get_all(CONTENT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+        let named = values.flat_map(|value| value.split(',')).map(|name| name.trim().to_ascii_lowercase());
+        let names: Vec<String> = named.filter(|name| !name.is_empty() && name != "identity").collect();
+        match names.as_slice() {
+            [] => Self::Identity,
+            [name] => Self::named(name),
+            names => Self::unread(&names.join(", ")),
+        }
+    }
+
+    /// The decoder of a request body, whose head is not known: by the first bytes, with which no JSON begins.
+    pub(crate) fn of_request(body: &[u8]) -> Self {
+        match body {
+            [0x1F, 0x8B, ..] => Self::named("gzip"),
+            [0x28, 0xB5, 0x2F, 0xFD, ..] => Self::named("zstd"),
+            _ => Self::Identity,
+        }
+    }
+
+    fn named(name: &str) -> Self {
+        #[cfg(feature = "decompress")]
+        if let Some(inflate) = inflate::Inflate::named(name) {
+            return Self::Coded(inflate);
+        }
+        Self::unread(name)
+    }
+
+    fn unread(name: &str) -> Self {
+        Self::Unread(name.chars().take(MAX_NAME).collect())
+    }
+
+    /// The coding, where the body is not read.
+    pub(crate) fn unread_coding(&self) -> Option<&str> {
+        if let Self::Unread(name) = self { Some(name) } else { None }
+    }
+
+    /// Returns true if the body is damaged, breaks off, or is longer than what is decoded.
+    pub(crate) fn is_broken(&self) -> bool {
+        match self {
+            #[cfg(feature = "decompress")]
+            Self::Coded(inflate) => inflate.is_broken(),
+            _ => false,
+        }
+    }
+
+    /// Reads on, and gives what is decoded in pieces.
+    pub(crate) fn push(&mut self, bytes: &[u8], found: &mut dyn FnMut(&[u8])) {
+        match self {
+            Self::Identity => found(bytes),
+            Self::Unread(_) => {}
+            #[cfg(feature = "decompress")]
+            Self::Coded(inflate) => inflate.push(bytes, found),
+        }
+    }
+
+    /// Gives the rest: the body has ended.
+    pub(crate) fn finish(&mut self, found: &mut dyn FnMut(&[u8])) {
+        #[cfg(feature = "decompress")]
+        if let Self::Coded(inflate) = self {
+            inflate.finish(found);
+        }
+        let _ = found;
+    }
+}
