@@ -73,9 +73,6 @@ impl Api for Chat {
         parameters(body, facts);
         for message in body.get("messages").items() {
             let mut read = openai::message(message);
-            if let Some(thinking) = message.get("thinking").filled() {
-                read.parts.insert(0, Part::Reasoning(thinking.to_owned()));
-            }
             if let (Some(Part::ToolResponse { id, .. }), Some(tool)) =
                 (read.parts.first_mut(), owned(message.get("tool_name")))
             {
