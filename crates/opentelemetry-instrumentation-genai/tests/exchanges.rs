@@ -445,3 +445,242 @@ fn gemini_tools_and_media_of_results() {
         assert_eq!((&blob["type"], &blob["content"]), (&json!("blob"), &json!("AAAA")));
     }
 }
+
+const RESPONSES: &str = "https://api.openai.com/v1/responses";
+
+/// The messages that a request to the responses API has for these items.
+fn responses_input(items: &[Value]) -> Value {
+    let span = Exchange::new(RESPONSES, &json!({ "model": "m", "input": items }), "{}").span();
+    span["gen_ai.input.messages"].clone()
+}
+
+fn responses_output(items: &[Value]) -> Value {
+    let body = json!({ "id": "r1", "object": "response", "status": "completed", "output": items });
+    Exchange::new(RESPONSES, &json!({ "model": "m", "input": "hi" }), body.to_string()).span()
+}
+
+#[test]
+fn items_of_responses_without_output_or_text() {
+    let tools = json!([{ "type": "function", "name": "f" }]);
+    let found = json!({ "type": "tool_search_output", "call_id": "s1", "status": "completed", "tools": tools });
+    let hidden = json!({ "type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "xx" });
+    let messages = responses_input(&[json!({ "role": "user", "content": "hi" }), hidden, found.clone()]);
+    let expected =
+        json!([{ "role": "tool", "parts": [{ "type": "tool_call_response", "id": "s1", "response": tools }] }]);
+    assert_eq!(messages.as_array().unwrap()[1..], *expected.as_array().unwrap());
+    let span = responses_output(&[found]);
+    assert_eq!((&parts(&span)[0]["type"], &parts(&span)[0]["id"]), (&json!("server_tool_call_response"), &json!("s1")));
+}
+
+#[test]
+fn an_empty_call_id_is_none() {
+    let item = json!({ "type": "code_interpreter_call", "call_id": "", "id": "fc_1", "name": "code_execution", "arguments": "{}" });
+    let function = json!({ "type": "function_call", "call_id": "", "id": "fc_2", "name": "f", "arguments": "{}" });
+    let span = responses_output(&[item.clone(), function.clone()]);
+    assert_eq!((&parts(&span)[0]["id"], &parts(&span)[1]["id"]), (&json!("fc_1"), &json!("fc_2")));
+    let input = responses_input(&[item, function]);
+    assert_eq!((&input[0]["parts"][0]["id"], &input[1]["parts"][0]["id"]), (&json!("fc_1"), &json!("fc_2")));
+}
+
+#[test]
+fn cohere_documents_and_images() {
+    let documents = json!([{ "id": "d1", "data": { "text": "Dock Seven." } }, "Dock Three."]);
+    let v2 = json!({ "model": "m", "documents": documents, "messages": [{ "role": "user", "content": "which?" }] });
+    let v1 = json!({ "model": "m", "documents": documents, "message": "which?" });
+    for (url, request) in [("https://api.cohere.com/v2/chat", v2), ("https://api.cohere.com/v1/chat", v1)] {
+        let span = Exchange::new(url, &request, "{}").span();
+        let [read, asked] = span["gen_ai.input.messages"].as_array().unwrap().as_slice() else { panic!("{span:#}") };
+        assert_eq!(read["parts"][0]["data"]["text"], "Dock Seven.");
+        assert_eq!(read["parts"][1]["content"], "Dock Three.");
+        assert_eq!(asked["parts"][0]["content"], "which?");
+    }
+    let image = "data:image/gif;base64,AAAA";
+    let blob = json!({ "type": "blob", "modality": "image", "mime_type": "image/gif", "content": "AAAA" });
+    let parts_of = |body: Value| {
+        let span = Exchange::new("https://api.cohere.com/v2/embed", &body, "{}").span();
+        span["gen_ai.input.messages"][0]["parts"].clone()
+    };
+    assert_eq!(parts_of(json!({ "model": "m", "images": [image] })), json!([blob]));
+    let content = json!([{ "type": "text", "text": "a" }, { "type": "image_url", "image_url": { "url": image } }]);
+    let expected = json!([{ "type": "text", "content": "a" }, blob]);
+    assert_eq!(parts_of(json!({ "model": "m", "inputs": [{ "content": content }] })), expected);
+}
+
+#[test]
+fn prompts_that_a_gateway_holds_are_chats() {
+    let url = "https://api.portkey.ai/v1/prompts/pp-1/completions";
+    let body = json!({ "object": "chat.completion", "model": "m", "choices": [{ "message": { "content": "Hi" }, "finish_reason": "stop" }] });
+    let span = Exchange::new(url, &json!({ "variables": { "a": "b" } }), body.to_string()).span();
+    expect(&span, &json!({ "gen_ai.operation.name": "chat", "gen_ai.response.model": "m" }));
+    assert_eq!(parts(&span)[0]["content"], "Hi");
+}
+
+/// Inserts an item at each place of a list.
+fn inserted(list: &Value, item: &Value) -> Vec<Value> {
+    let list = list.as_array().unwrap();
+    let with = |place: usize| {
+        let mut longer = list.clone();
+        longer.insert(place, item.clone());
+        longer.into()
+    };
+    (0..=list.len()).map(with).collect()
+}
+
+/// The elements of a list that do not come from an inserted item, whose mark they would carry. Empty ones are left out.
+fn unmarked(list: &Value) -> Vec<Value> {
+    let elements = list.as_array().into_iter().flatten();
+    elements.filter(|each| !each.to_string().contains("unheard")).cloned().collect()
+}
+
+#[test]
+fn an_unknown_item_in_a_list_changes_nothing_else() {
+    let chat = "https://api.openai.com/v1/chat/completions";
+    let cases = [
+        (
+            chat,
+            "/messages",
+            json!({ "model": "m", "messages": [{ "role": "system", "content": "a" }, { "role": "user", "content": "b" }] }),
+        ),
+        (
+            chat,
+            "/messages/0/content",
+            json!({ "model": "m", "messages": [{ "role": "user", "content": [{ "type": "text", "text": "a" }, { "type": "text", "text": "b" }] }] }),
+        ),
+        (
+            RESPONSES,
+            "/input",
+            json!({ "model": "m", "input": [{ "role": "user", "content": "a" }, { "type": "function_call", "call_id": "c", "name": "f", "arguments": "{}" }] }),
+        ),
+        (
+            ANTHROPIC,
+            "/messages",
+            json!({ "model": "m", "messages": [{ "role": "user", "content": "a" }, { "role": "assistant", "content": "b" }] }),
+        ),
+        (
+            ANTHROPIC,
+            "/messages/0/content",
+            json!({ "model": "m", "messages": [{ "role": "user", "content": [{ "type": "text", "text": "a" }, { "type": "text", "text": "b" }] }] }),
+        ),
+        (
+            GEMINI,
+            "/contents",
+            json!({ "contents": [{ "role": "user", "parts": [{ "text": "a" }] }, { "role": "model", "parts": [{ "text": "b" }] }] }),
+        ),
+        (
+            GEMINI,
+            "/contents/0/parts",
+            json!({ "contents": [{ "role": "user", "parts": [{ "text": "a" }, { "text": "b" }] }] }),
+        ),
+    ];
+    let items = [json!(null), json!({ "type": "unheard_of", "x": [1, null] }), json!({ "unheard": { "y": "z" } })];
+    for (url, path, request) in &cases {
+        let whole = |request: &Value| Exchange::new(url, request, "{}").span()["gen_ai.input.messages"].clone();
+        let expected = whole(request);
+        for item in &items {
+            for list in inserted(request.pointer(path).unwrap(), item) {
+                let mut with = request.clone();
+                *with.pointer_mut(path).unwrap() = list;
+                let found = whole(&with);
+                let (found, expected) = match *path {
+                    "/messages" | "/input" | "/contents" => (found, expected.clone()),
+                    _ => (found[0]["parts"].clone(), expected[0]["parts"].clone()),
+                };
+                assert_eq!(unmarked(&found), *expected.as_array().unwrap(), "{item} at {path} of {url}");
+                assert_eq!(
+                    found.to_string().contains("unheard"),
+                    item.is_object(),
+                    "{item} is kept at {path} of {url}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn an_unknown_item_in_an_answer_changes_nothing_else() {
+    let call = json!({ "id": "c1", "type": "function", "function": { "name": "f", "arguments": "{}" } });
+    let text = |text: &str| json!({ "type": "text", "text": text });
+    let cases = [
+        (
+            CHAT,
+            "/choices",
+            false,
+            json!({ "choices": [{ "index": 0, "message": { "content": "a" }, "finish_reason": "stop" }, { "index": 1, "message": { "content": "b" }, "finish_reason": "stop" }] }),
+        ),
+        (
+            CHAT,
+            "/choices/0/message/content",
+            true,
+            json!({ "choices": [{ "index": 0, "message": { "content": [text("a"), { "type": "thinking", "thinking": [text("b")] }] }, "finish_reason": "stop" }] }),
+        ),
+        (
+            CHAT,
+            "/choices/0/message/tool_calls",
+            true,
+            json!({ "choices": [{ "index": 0, "message": { "content": "a", "tool_calls": [call] }, "finish_reason": "stop" }] }),
+        ),
+        (
+            RESPONSES,
+            "/output",
+            true,
+            json!({ "object": "response", "status": "completed", "output": [{ "type": "message", "content": [{ "type": "output_text", "text": "a" }] }, { "type": "function_call", "call_id": "c", "name": "f", "arguments": "{}" }] }),
+        ),
+        (
+            RESPONSES,
+            "/output/0/content",
+            true,
+            json!({ "object": "response", "status": "completed", "output": [{ "type": "message", "content": [{ "type": "output_text", "text": "a" }, { "type": "refusal", "refusal": "b" }] }] }),
+        ),
+        (
+            ANTHROPIC,
+            "/content",
+            true,
+            json!({ "type": "message", "content": [text("a"), { "type": "tool_use", "id": "t", "name": "f", "input": {} }], "stop_reason": "end_turn" }),
+        ),
+        (
+            GEMINI,
+            "/candidates",
+            false,
+            json!({ "candidates": [{ "content": { "parts": [{ "text": "a" }] }, "finishReason": "STOP" }, { "content": { "parts": [{ "text": "b" }] }, "finishReason": "STOP" }] }),
+        ),
+        (
+            GEMINI,
+            "/candidates/0/content/parts",
+            true,
+            json!({ "candidates": [{ "content": { "parts": [{ "text": "a" }, { "functionCall": { "name": "f", "args": {} } }] }, "finishReason": "STOP" }] }),
+        ),
+        (
+            "https://api.cohere.com/v2/chat",
+            "/message/content",
+            true,
+            json!({ "message": { "content": [text("a"), { "type": "thinking", "thinking": "b" }] }, "finish_reason": "COMPLETE" }),
+        ),
+    ];
+    let items = [json!(null), json!("unheard of"), json!({ "type": "unheard_of", "x": [1, null] })];
+    for (url, path, kept, response) in &cases {
+        let request = match *url {
+            GEMINI => json!({ "contents": [{ "parts": [{ "text": "hi" }] }] }),
+            RESPONSES => json!({ "model": "m", "input": "hi" }),
+            _ => chat_request(false),
+        };
+        let whole = |response: &Value| Exchange::new(url, &request, response.to_string()).span();
+        let expected = whole(response);
+        for item in &items {
+            if item.is_string() && path.ends_with("content") || item.is_string() && path.ends_with("parts") {
+                continue; // a text is a part of a known kind
+            }
+            for list in inserted(response.pointer(path).unwrap(), item) {
+                let mut with = response.clone();
+                *with.pointer_mut(path).unwrap() = list;
+                let found = whole(&with);
+                let place = format!("{item} at {path} of {url}: {found:#}");
+                assert_eq!(unmarked(parts(&found)), *parts(&expected).as_array().unwrap(), "{place}");
+                for key in ["gen_ai.response.finish_reasons", "retrace.partial", "error.type"] {
+                    assert_eq!(found[key], expected[key], "{place}");
+                }
+                let marked = parts(&found).to_string().contains("unheard");
+                assert_eq!(marked, *kept && item.is_object(), "{place}");
+            }
+        }
+    }
+}

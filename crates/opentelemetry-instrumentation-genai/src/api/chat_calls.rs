@@ -15,6 +15,10 @@ const NEXT: PartKey = INDEX + 1;
 /// Adds the calls of a whole message: each entry is a call.
 pub(super) fn whole(calls: &Json<'_>, answer: &mut ChoiceMut<'_>) {
     for (place, call) in calls.items().iter().enumerate().filter(|(_, call)| call.is_object()) {
+        if function(call).is_null() {
+            answer.push(Part::other(call, "tool_call"));
+            continue;
+        }
         let key = FIRST + (place as u64).min(INDEX - FIRST);
         add(key, call, answer);
     }
@@ -24,6 +28,10 @@ pub(super) fn whole(calls: &Json<'_>, answer: &mut ChoiceMut<'_>) {
 /// was opened last. Gateways send index 0 for every call, no index, or no id.
 pub(super) fn delta(calls: &Json<'_>, answer: &mut ChoiceMut<'_>) {
     for call in calls.items().iter().filter(|call| call.is_object()) {
+        if function(call).is_null() && call.first(&["id", "index"]).is_null() {
+            answer.push(Part::other(call, "tool_call"));
+            continue;
+        }
         let key = key(call, answer);
         add(key, call, answer);
     }
@@ -37,8 +45,13 @@ fn add(key: PartKey, call: &Json<'_>, answer: &mut ChoiceMut<'_>) {
     answer.tool_call(key, call.get("id").filled(), function.get("name").filled(), arguments);
 }
 
-fn function<'a, 'j>(call: &'a Json<'j>) -> &'a Json<'j> {
-    call.first(&["function", "custom"])
+/// The function of a call, or the call itself where it has the name or the arguments; null for a call of another kind.
+pub(super) fn function<'a, 'j>(call: &'a Json<'j>) -> &'a Json<'j> {
+    let flat = || if call.first(&["name", "arguments"]).is_null() { &Json::Null } else { call };
+    match call.first(&["function", "custom"]) {
+        Json::Null => flat(),
+        inner => inner,
+    }
 }
 
 fn key(call: &Json<'_>, answer: &ChoiceMut<'_>) -> PartKey {

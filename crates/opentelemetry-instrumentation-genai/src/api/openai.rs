@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{filled_of, owned, reasoning, texts};
+use super::{chat_calls, filled_of, owned, reasoning, texts};
 use crate::json::Json;
 use crate::message::{Message, Part, role};
 use crate::request::RequestFacts;
@@ -32,7 +32,7 @@ pub(super) fn content(json: &Json<'_>, parts: &mut Vec<Part>) {
     if let Some(text) = json.as_str() {
         parts.push(Part::Text(text.to_owned()));
     }
-    parts.extend(json.items().iter().map(content_part));
+    parts.extend(json.items().iter().filter(|part| !part.is_null()).map(content_part));
 }
 
 fn content_part(part: &Json<'_>) -> Part {
@@ -104,6 +104,16 @@ pub(super) fn result(json: &Json<'_>) -> Value {
     json.to_value()
 }
 
+/// The messages of a conversation. One of an unknown kind is kept as it is; null is none.
+pub(super) fn messages(list: &Json<'_>) -> Vec<Message> {
+    let known = |each: &Json<'_>| match each.as_str() {
+        Some(text) => Message::text("user", text),
+        None if each.is_object() => message(each),
+        None => Message::of("user", vec![Part::other(each, "message")]),
+    };
+    list.items().iter().filter(|each| !each.is_null()).map(known).collect()
+}
+
 /// A message of the conversation, as the chat API writes it.
 pub(super) fn message(message: &Json<'_>) -> Message {
     let said = message.get("role").as_str();
@@ -125,8 +135,11 @@ pub(super) fn message(message: &Json<'_>) -> Message {
     if let Some(refusal) = message.get("refusal").filled() {
         parts.push(Part::Refusal(refusal.to_owned()));
     }
-    parts.extend(message.get("tool_calls").items().iter().map(|call| {
-        let function = call.first(&["function", "custom"]);
+    parts.extend(message.get("tool_calls").items().iter().filter(|call| call.is_object()).map(|call| {
+        let function = chat_calls::function(call);
+        if function.is_null() {
+            return Part::other(call, "tool_call");
+        }
         Part::ToolCall {
             id: owned(call.get("id")),
             name: owned(function.get("name")).unwrap_or_default(),
@@ -137,6 +150,9 @@ pub(super) fn message(message: &Json<'_>) -> Message {
     if filled_of(call, &["name", "arguments"]).is_some() {
         let name = owned(call.get("name")).unwrap_or_default();
         parts.push(Part::ToolCall { id: None, name, arguments: arguments(call.get("arguments")) });
+    }
+    if parts.is_empty() && message.first(&["role", "content"]).is_null() {
+        parts.push(Part::other(message, "message"));
     }
     Message { name: owned(message.get("name")), ..Message::of(role(said), parts) }
 }
@@ -168,8 +184,9 @@ pub(super) fn arguments(json: &Json<'_>) -> String {
 
 /// Definitions of tools: functions, or what the provider has itself.
 pub(super) fn tools(list: &Json<'_>) -> Vec<Value> {
-    list.items()
+    super::one_or_more(list)
         .iter()
+        .filter(|tool| !tool.is_null())
         .map(|tool| {
             let inner = if tool.get("function").is_object() { tool.get("function") } else { tool };
             match (tool.get("type").as_str(), inner.get("name").as_str()) {
@@ -186,7 +203,7 @@ pub(super) fn tools(list: &Json<'_>) -> Vec<Value> {
 /// A tool that is no function: as it is, with the type and the name that the schema asks for.
 pub(super) fn named(tool: &Json<'_>, kind: &str, name: Option<&str>) -> Value {
     let mut members = match tool.to_value() {
-        Value::Object(members) => members,
+        Value::Object(members) => members.into_iter().filter(|(_, value)| !value.is_null()).collect(),
         _ => Map::new(),
     };
     members.insert("type".to_owned(), kind.into());

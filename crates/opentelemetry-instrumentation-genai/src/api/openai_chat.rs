@@ -36,12 +36,13 @@ impl Api for Chat {
         let [last, before] = [target.from_end(0), target.from_end(1)];
         let chat = (last == "completions" && matches!(before, "chat" | "fim"))
             || (last == "chat" && before == "v1" && target.host() == "api.writer.com")
-            || (matches!(last, "chat" | "chat_stream") && before == "text"); // watsonx
+            || (matches!(last, "chat" | "chat_stream") && before == "text") // watsonx
+            || is_prompt(target);
         chat.then(|| Route::new(Operation::Chat, "openai"))
     }
 
     fn accepts(&self, body: &Json<'_>) -> bool {
-        body.get("messages").is_array() || !body.get("prompt").is_null()
+        body.get("messages").is_array() || !body.get("prompt").is_null() || body.get("variables").is_object()
     }
 
     fn request(&self, target: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
@@ -57,6 +58,11 @@ impl Api for Chat {
     }
 }
 
+/// Returns true for a prompt that a gateway holds: `/v1/prompts/{id}/completions`.
+fn is_prompt(target: &Target<'_>) -> bool {
+    target.from_end(0) == "completions" && target.from_end(2) == "prompts"
+}
+
 pub(super) fn request(target: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
     openai::parameters(target, body, facts);
     facts.stream |= target.from_end(0) == "chat_stream";
@@ -66,7 +72,7 @@ pub(super) fn request(target: &Target<'_>, body: &Json<'_>, facts: &mut RequestF
     if modalities.iter().any(|modality| modality.as_str() == Some("audio")) {
         facts.output_type = Some("speech");
     }
-    facts.messages = body.get("messages").items().iter().map(openai::message).collect();
+    facts.messages = openai::messages(body.get("messages"));
     if let Some(prompt) = body.get("prompt").filled() {
         facts.messages.push(crate::message::Message::text("user", prompt)); // fill in the middle
     }
