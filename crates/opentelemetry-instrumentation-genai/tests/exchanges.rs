@@ -515,6 +515,27 @@ fn prompts_that_a_gateway_holds_are_chats() {
     assert_eq!(parts(&span)[0]["content"], "Hi");
 }
 
+#[test]
+fn embeddings_on_vertex_and_in_base64() {
+    let url = "https://aiplatform.googleapis.com/v1/projects/p/locations/global/publishers/google/models/gemini-embedding-001:predict";
+    let prediction =
+        |count: u64| json!({ "embeddings": { "values": [0.1, 0.2, 0.3], "statistics": { "token_count": count } } });
+    let body = json!({ "predictions": [prediction(4), prediction(3)] });
+    let request = json!({ "instances": [{ "content": "a" }, { "content": "b" }] });
+    let span = Exchange::new(url, &request, body.to_string()).span();
+    expect(
+        &span,
+        &json!({ "gen_ai.operation.name": "embeddings", "gen_ai.request.model": "gemini-embedding-001", "gen_ai.provider.name": "gcp.vertex_ai",
+            "gen_ai.embeddings.dimension.count": 3, "gen_ai.usage.input_tokens": 7, "retrace.omitted_bytes": null }),
+    );
+    assert_eq!(span["gen_ai.input.messages"][1]["parts"][0]["content"], "b");
+    let body =
+        json!({ "data": [{ "embedding": "LGqyvKvVET2BNay81bEcPQ==", "index": 0 }], "usage": { "total_tokens": 4 } });
+    let request = json!({ "model": "voyage-3.5", "input": ["a"], "encoding_format": "base64" });
+    let span = Exchange::new("https://api.voyageai.com/v1/embeddings", &request, body.to_string()).span();
+    expect(&span, &json!({ "retrace.omitted_bytes": null }));
+}
+
 /// Inserts an item at each place of a list.
 fn inserted(list: &Value, item: &Value) -> Vec<Value> {
     let list = list.as_array().unwrap();

@@ -129,7 +129,7 @@ impl Api for V2Chat {
                 logprobs(&Json::Array(vec![document.get("logprobs").clone()]), facts);
             }
             Some("tool-call-start" | "tool-call-delta") => tool_call(TOOLS + index, inner.get("tool_calls"), facts),
-            Some(_) => super::failure(document.get("error"), facts),
+            Some(_) => super::failure_in(document, facts),
         }
     }
 }

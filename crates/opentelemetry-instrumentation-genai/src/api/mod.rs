@@ -15,6 +15,7 @@ mod openai_embeddings;
 mod openai_responses;
 pub(crate) mod reasoning;
 mod text_generation;
+mod vertex;
 
 use std::fmt;
 
@@ -116,6 +117,7 @@ pub(crate) static KNOWN: &[&dyn Api] = &[
     &anthropic::Complete,
     &gemini::GenerateContent,
     &gemini::Embed,
+    &vertex::Predict,
     &ollama::Chat,
     &ollama::Generate,
     &ollama::Embed,

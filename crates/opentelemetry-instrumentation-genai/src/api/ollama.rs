@@ -51,7 +51,7 @@ fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
         output: document.get("eval_count").as_u64(),
         ..Usage::default()
     });
-    super::failure(document.get("error"), facts);
+    super::failure_in(document, facts);
     openai::logprobs(document.get("logprobs"), facts);
     facts.choice(0).finish(document.get("done_reason").as_str());
     facts.complete |= document.get("done").as_bool() == Some(true);
