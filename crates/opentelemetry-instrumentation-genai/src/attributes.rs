@@ -4,6 +4,7 @@ use genai_redact::Place;
 use opentelemetry::{Array, KeyValue, StringValue, Value};
 use serde_json::Value as Json;
 
+use crate::api::reasoning;
 use crate::message::{Message, Part};
 use crate::request::RequestFacts;
 use crate::response::{Choice, ResponseFacts};
@@ -42,6 +43,9 @@ pub(crate) fn input(facts: RequestFacts, limit: usize, attributes: &mut Vec<KeyV
         let cap = cap(&system, limit, |part, cap| part.weight().min(cap) + OVERHEAD);
         system.iter_mut().for_each(|part| shorten(part, cap, omitted));
         attributes.push(json("gen_ai.system_instructions", &system.iter().map(Part::to_value).collect()));
+    }
+    for message in messages.iter_mut().filter(|message| message.role == "assistant") {
+        message.parts = reasoning::split_think(std::mem::take(&mut message.parts));
     }
     if !messages.is_empty() {
         fit(&mut messages, limit, omitted);
@@ -102,7 +106,8 @@ pub(crate) fn output(facts: &ResponseFacts, failed: bool, limit: usize, omitted:
         .into_iter()
         .filter(|choice| choice.parts().next().is_some() || choice.finish_reason.is_some())
         .map(|choice: &Choice| {
-            (Message::of("assistant", choice.parts().cloned().collect()), choice.finish_reason.as_deref())
+            let parts = reasoning::split_think(choice.parts().cloned().collect());
+            (Message::of("assistant", parts), choice.finish_reason.as_deref())
         })
         .collect();
     let (mut messages, reasons): (Vec<Message>, Vec<Option<&str>>) = choices.into_iter().unzip();

@@ -20,7 +20,8 @@ use crate::unread::UnreadPath;
 /// A model call that goes on.
 ///
 /// Feed it what comes: [`Call::response`], then each [`Call::chunk`], then [`Call::end`] or [`Call::fail`]. A call that is
-/// dropped instead ends its span as well, marked `retrace.partial` unless the whole answer has been seen: so a future that
+/// dropped instead ends its span as well, marked `retrace.partial` unless the whole answer has been seen, which it has when
+/// each choice has its finish reason: so a future that
 /// is dropped, a task that is aborted and a stream that nobody reads to its end all leave one finished span.
 ///
 /// Cost: one pass over the bytes, no copy of a large body. Where the span is not recorded, nothing is read at all.
@@ -171,9 +172,12 @@ impl Open {
 
     fn finish(mut self: Box<Self>, end: &End<'_>, span: &opentelemetry::trace::SpanRef<'_>) {
         let complete = self.facts.complete;
+        // Before a document that arrived cut is closed: what closing it adds was not received.
+        let finished = self.facts.all_finished();
         let mut coding = std::mem::take(&mut self.coding);
         coding.finish(&mut |bytes| self.read(|body, tell| body.push(bytes, tell)));
         self.read(Body::finish);
+        self.facts.close();
         let failed_status = self.status.filter(|status| *status >= 400);
         let facts = &self.facts;
         let error = match end {
@@ -199,7 +203,7 @@ impl Open {
                 let broken = (self.body.is_broken() || coding.is_broken()) && error.is_none();
                 facts.given_up || broken || unsaid && !(facts.complete || facts.all_finished() || facts.open_ended)
             }
-            End::Failed(_) | End::Dropped => !complete,
+            End::Failed(_) | End::Dropped => !complete && !finished,
         };
         let limit = self.instrumentation.limits.attribute;
         let mut attributes = Vec::with_capacity(16);

@@ -57,8 +57,9 @@ pub(crate) fn provider(target: &Target<'_>) -> Option<&'static str> {
     if host.ends_with("aiplatform.googleapis.com") {
         return Some("gcp.vertex_ai"); // `us-central1-aiplatform`, `aiplatform`, `aiplatform.eu.rep`
     }
-    if host.starts_with("bedrock-runtime") && (host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn"))
-    {
+    // `bedrock-runtime.us-east-1.amazonaws.com`, `bedrock-mantle.us-east-1.api.aws`
+    let aws = [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|end| host.ends_with(end));
+    if aws && ["bedrock-runtime", "bedrock-mantle"].iter().any(|name| host.starts_with(name)) {
         return Some("aws.bedrock");
     }
     if target.port() == Some(11434) {
@@ -83,6 +84,9 @@ mod tests {
             ("https://europe-west4-aiplatform.googleapis.com/", Some("gcp.vertex_ai")),
             ("https://bedrock-runtime.us-east-1.amazonaws.com/", Some("aws.bedrock")),
             ("https://bedrock-runtime-fips.us-east-1.amazonaws.com/", Some("aws.bedrock")),
+            ("https://bedrock-mantle.us-east-1.api.aws/v1", Some("aws.bedrock")),
+            ("https://bedrock-runtime.us-east-1.api.aws/", Some("aws.bedrock")),
+            ("https://bedrock-mantle.example.com/v1", None),
             ("http://gpu-box:11434/v1/chat/completions", Some("ollama")),
             ("http://localhost:8000/", None),
         ] {

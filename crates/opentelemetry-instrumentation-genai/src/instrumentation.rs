@@ -251,6 +251,7 @@ impl Instrumentation {
         }
         let capture = inner.capture.is_on() && recording;
         let stream = facts.stream;
+        let choice_count = facts.choice_count;
         let mut omitted = Omitted(cut);
         if capture {
             let mut content = Vec::new();
@@ -258,12 +259,14 @@ impl Instrumentation {
             context.span().set_attributes(content);
         }
         let unread = api.as_ref().map(|api| api.api().unread()).unwrap_or_default();
+        let mut response = ResponseFacts::new(capture, inner.limits.attribute);
+        response.expect_choices(choice_count);
         let open = Open {
             instrumentation: Arc::clone(inner),
             api,
             coding: coding::Decoder::default(),
             body: Body::new(mesh(inner, unread)),
-            facts: ResponseFacts::new(capture, inner.limits.attribute),
+            facts: response,
             stream,
             status: None,
             started,

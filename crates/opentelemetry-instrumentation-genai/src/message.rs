@@ -143,6 +143,7 @@ impl Part {
     pub fn other(json: &Json<'_>, kind: &str) -> Self {
         let mut value = json.to_value();
         if let Value::Object(members) = &mut value {
+            members.retain(|_, value| !value.is_null());
             if !members.get("type").is_some_and(Value::is_string) {
                 members.insert("type".to_owned(), kind.into());
             }

@@ -84,6 +84,8 @@ pub struct Choice {
     /// Why it ended, in the provider's words.
     pub finish_reason: Option<String>,
     parts: Vec<(PartKey, Part)>,
+    /// Arguments that come in pieces, of parts that hold them as JSON.
+    pieces: Vec<(PartKey, Value)>,
 }
 
 /// What a response says, as far as it has come.
@@ -110,6 +112,7 @@ pub struct ResponseFacts {
     /// An answer of this kind does not say why it ended, so the end of the stream is its end.
     pub open_ended: bool,
     choices: Vec<Choice>,
+    expected: usize,
     token_ids: Vec<i64>,
     logprobs: Vec<f64>,
     tokens_cut: bool,
@@ -214,9 +217,22 @@ impl ResponseFacts {
         self.tokens_cut
     }
 
-    /// Whether every answer has said why it ended.
+    /// Returns true if every answer has its finish reason: each that has begun, and as many as the request asks for.
     pub(crate) fn all_finished(&self) -> bool {
-        !self.choices.is_empty() && self.choices.iter().all(|choice| choice.finish_reason.is_some())
+        self.choices.len() >= self.expected.clamp(1, MAX_CHOICES)
+            && self.choices.iter().all(|choice| choice.finish_reason.is_some())
+    }
+
+    /// Sets how many answers the request asks for.
+    pub(crate) fn expect_choices(&mut self, count: Option<i64>) {
+        self.expected = count.and_then(|count| usize::try_from(count).ok()).unwrap_or(1);
+    }
+
+    /// Completes the parts whose arguments came in pieces; no further pieces are added.
+    pub(crate) fn close(&mut self) {
+        for choice in &mut self.choices {
+            choice.close_all();
+        }
     }
 }
 
@@ -230,6 +246,29 @@ impl Choice {
     /// Its parts, in the order in which they began.
     pub fn parts(&self) -> impl Iterator<Item = &Part> {
         self.parts.iter().map(|(_, part)| part)
+    }
+
+    fn close_all(&mut self) {
+        for (key, arguments) in std::mem::take(&mut self.pieces) {
+            if let Some((_, part)) = self.parts.iter_mut().find(|(own, _)| *own == key) {
+                complete(part, arguments);
+            }
+        }
+    }
+}
+
+/// Gives a part the arguments that came in pieces: a JSON text, or a value built from paths.
+fn complete(part: &mut Part, arguments: Value) {
+    let arguments = match arguments {
+        Value::String(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
+        other => other,
+    };
+    match part {
+        Part::ToolCall { arguments: place, .. } => *place = arguments.to_string(),
+        Part::ServerToolCall { call: Value::Object(members), .. } | Part::Other(Value::Object(members)) => {
+            members.insert("input".to_owned(), arguments);
+        }
+        _ => {}
     }
 }
 
@@ -302,6 +341,78 @@ impl ChoiceMut<'_> {
         }
     }
 
+    /// Adds to the arguments of a part: the JSON text of a tool call, or the `input` of a part that is kept as it came.
+    pub(crate) fn input(&mut self, key: PartKey, text: &str) {
+        let found = self.choice.as_ref().and_then(|choice| choice.parts.iter().rfind(|(own, _)| *own == key));
+        if !matches!(found, Some((_, Part::ServerToolCall { .. } | Part::Other(_)))) {
+            return self.tool_call(key, None, None, Some(text));
+        }
+        let kept = self.take(text);
+        if let Some(Value::String(place)) = self.pieces(key, || Value::String(String::new())) {
+            place.push_str(kept);
+        }
+    }
+
+    /// Adds to the texts of a part that is kept as it came, such as the `content` of a compaction.
+    pub(crate) fn extend(&mut self, key: PartKey, member: &str, text: &str) {
+        let kept = self.take(text);
+        let Some(choice) = &mut self.choice else { return };
+        if let Some((_, Part::Other(Value::Object(members)))) = choice.parts.iter_mut().rfind(|(own, _)| *own == key) {
+            match members.get_mut(member) {
+                Some(Value::String(place)) => place.push_str(kept),
+                None | Some(Value::Null) => _ = members.insert(member.to_owned(), kept.into()),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// The arguments of a part that come in pieces; begun where there are none. `None` where content is not kept.
+    pub(crate) fn pieces(&mut self, key: PartKey, begin: impl FnOnce() -> Value) -> Option<&mut Value> {
+        if !self.has(key) {
+            return None;
+        }
+        let choice = self.choice.as_deref_mut()?;
+        let place = choice.pieces.iter().position(|(own, _)| *own == key).unwrap_or_else(|| {
+            choice.pieces.push((key, begin()));
+            choice.pieces.len() - 1
+        });
+        choice.pieces.get_mut(place).map(|(_, arguments)| arguments)
+    }
+
+    /// Completes arguments of this part that came in pieces, if any.
+    pub(crate) fn close_pieces(&mut self, key: PartKey) {
+        if self.choice.as_ref().is_some_and(|choice| choice.pieces.iter().any(|(own, _)| *own == key)) {
+            self.close(key);
+        }
+    }
+
+    /// Ends a part: completes arguments that came in pieces. A tool call without any has `{}`.
+    pub(crate) fn close(&mut self, key: PartKey) {
+        let Some(choice) = &mut self.choice else { return };
+        let Some((_, part)) = choice.parts.iter_mut().rfind(|(own, _)| *own == key) else { return };
+        if let Some(place) = choice.pieces.iter().position(|(own, _)| *own == key) {
+            let (_, arguments) = choice.pieces.swap_remove(place);
+            if arguments.as_str().is_none_or(|text| !text.is_empty()) {
+                complete(part, arguments);
+            }
+        } else if let Part::ToolCall { arguments, .. } = part
+            && arguments.is_empty()
+        {
+            arguments.push_str("{}");
+        }
+    }
+
+    /// The tool calls of this answer with their keys, in the order in which they began.
+    pub(crate) fn calls(&self) -> impl Iterator<Item = (PartKey, &Part)> {
+        let parts = self.choice.iter().flat_map(|choice| &choice.parts);
+        parts.filter(|(_, part)| matches!(part, Part::ToolCall { .. })).map(|(key, part)| (*key, part))
+    }
+
+    /// Returns true if the answer has no part yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.choice.as_ref().is_none_or(|choice| choice.parts.is_empty())
+    }
+
     /// Replaces the arguments of a tool call by the whole of them, where none came in pieces.
     pub fn whole_arguments(&mut self, key: PartKey, arguments: &str) {
         let missing = self.choice.as_ref().and_then(|choice| {
@@ -371,7 +482,7 @@ impl ChoiceMut<'_> {
     }
 
     /// As much of a text as there is room for; the rest is counted.
-    fn take<'t>(&mut self, text: &'t str) -> &'t str {
+    pub(crate) fn take<'t>(&mut self, text: &'t str) -> &'t str {
         if !self.capture {
             return "";
         }

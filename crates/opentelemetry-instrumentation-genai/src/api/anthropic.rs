@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Api, Route, failure, openai, owned, texts};
+use super::{Api, Route, failure_in, openai, owned, texts};
 use crate::json::Json;
 use crate::message::{Message, Part, role};
 use crate::request::{Operation, RequestFacts};
@@ -52,9 +52,12 @@ pub(super) fn request(body: &Json<'_>, facts: &mut RequestFacts) {
     let format = if format.is_null() { body.get("output_config").get("format") } else { format };
     facts.output_type = openai::output_type(format);
     content(body.get("system"), &mut facts.system);
-    for message in body.get("messages").items() {
+    for message in body.get("messages").items().iter().filter(|message| !message.is_null()) {
         let mut parts = Vec::new();
         content(message.get("content"), &mut parts);
+        if parts.is_empty() && message.get("role").is_null() && message.is_object() {
+            parts.push(Part::other(message, "message"));
+        }
         facts.messages.push(Message::of(role(message.get("role").as_str()), parts));
     }
     facts.tools = body.get("tools").items().iter().map(tool).collect();
@@ -74,11 +77,14 @@ fn content(json: &Json<'_>, parts: &mut Vec<Part>) {
     if let Some(text) = json.as_str() {
         parts.push(Part::Text(text.to_owned()));
     }
-    parts.extend(json.items().iter().map(block));
+    parts.extend(json.items().iter().filter(|block| !block.is_null()).map(block));
 }
 
 fn block(block: &Json<'_>) -> Part {
     let text = |key: &str| block.get(key).as_str().unwrap_or_default().to_owned();
+    if let Some(text) = block.as_str() {
+        return Part::Text(text.to_owned());
+    }
     match block.get("type").as_str() {
         Some("text") => Part::Text(text("text")),
         Some("thinking") => Part::Reasoning(text("thinking")),
@@ -90,7 +96,7 @@ fn block(block: &Json<'_>) -> Part {
         Some("tool_result") => {
             Part::ToolResponse { id: owned(block.get("tool_use_id")), response: openai::result(block.get("content")) }
         }
-        Some("server_tool_use" | "mcp_tool_use") => {
+        Some(kind) if kind.ends_with("_tool_use") => {
             Part::ServerToolCall { id: owned(block.get("id")), name: text("name"), call: block.to_value() }
         }
         Some(kind) if kind.ends_with("_tool_result") => {
@@ -133,8 +139,9 @@ pub(super) fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
             usage(document.get("usage"), facts);
         }
         Some("message_stop") => facts.complete = true,
-        Some("content_block_stop" | "ping") => {}
-        Some("error") => failure(document.get("error"), facts),
+        Some("content_block_stop") => facts.choice(0).close(document.get("index").as_u64().unwrap_or(0)),
+        Some("ping") => {}
+        Some("error") => failure_in(document, facts),
         Some("completion") => {
             facts.set_id(document.get("id").as_str());
             facts.set_model(document.get("model").as_str());
@@ -144,7 +151,13 @@ pub(super) fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
         }
         _ => {
             message(document, facts);
-            failure(document.get("error"), facts);
+            failure_in(document, facts);
+            // A whole answer: no arguments follow those that are there.
+            for (key, block) in document.get("content").items().iter().enumerate() {
+                if block.get("input").is_object() {
+                    facts.choice(0).close(key as u64);
+                }
+            }
         }
     }
 }
@@ -153,7 +166,7 @@ fn message(message: &Json<'_>, facts: &mut ResponseFacts) {
     facts.set_id(message.get("id").as_str());
     facts.set_model(message.get("model").as_str());
     usage(message.get("usage"), facts);
-    for (key, block) in message.get("content").items().iter().enumerate() {
+    for (key, block) in message.get("content").items().iter().enumerate().filter(|(_, block)| !block.is_null()) {
         begin(key as u64, block, facts);
     }
     facts.choice(0).finish(message.get("stop_reason").as_str());
@@ -179,8 +192,15 @@ fn delta(key: u64, delta: &Json<'_>, facts: &mut ResponseFacts) {
     match delta.get("type").as_str() {
         Some("text_delta") => answer.text(key, Kind::Text, delta.get("text").as_str().unwrap_or_default()),
         Some("thinking_delta") => answer.text(key, Kind::Reasoning, delta.get("thinking").as_str().unwrap_or_default()),
-        Some("input_json_delta") => answer.tool_call(key, None, None, delta.get("partial_json").as_str()),
-        _ => {} // signatures and citations
+        Some("input_json_delta") => answer.input(key, delta.get("partial_json").as_str().unwrap_or_default()),
+        // Signatures and citations are not kept; the rest belongs to blocks that are kept as they came.
+        _ => {
+            for (member, value) in delta.members().iter().filter(|(member, _)| member != "type") {
+                if let Some(text) = value.as_str() {
+                    answer.extend(key, member, text);
+                }
+            }
+        }
     }
 }
 

@@ -35,6 +35,18 @@ fn parameters(body: &Json<'_>, facts: &mut RequestFacts) {
     facts.output_type = openai::output_type(body.get("response_format"));
 }
 
+/// Documents that the model answers from: the first message.
+fn documents(list: &Json<'_>, facts: &mut RequestFacts) {
+    let part = |document: &Json<'_>| match document.as_str() {
+        Some(text) => Part::Text(text.to_owned()),
+        None => Part::other(document, "document"),
+    };
+    let parts: Vec<Part> = list.items().iter().filter(|document| !document.is_null()).map(part).collect();
+    if !parts.is_empty() {
+        facts.messages.push(Message::of("user", parts));
+    }
+}
+
 /// What was processed, where it is told; else what is billed.
 pub(super) fn usage(usage: &Json<'_>, facts: &mut ResponseFacts) {
     let (tokens, billed) = (usage.get("tokens"), usage.get("billed_units"));
@@ -77,7 +89,8 @@ impl Api for V2Chat {
 
     fn request(&self, _: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
         parameters(body, facts);
-        for message in body.get("messages").items() {
+        documents(body.get("documents"), facts);
+        for message in body.get("messages").items().iter().filter(|message| !message.is_null()) {
             let mut read = openai::message(message);
             if let Some(plan) = message.get("tool_plan").filled() {
                 read.parts.insert(0, Part::Reasoning(plan.to_owned()));
@@ -116,7 +129,7 @@ impl Api for V2Chat {
                 logprobs(&Json::Array(vec![document.get("logprobs").clone()]), facts);
             }
             Some("tool-call-start" | "tool-call-delta") => tool_call(TOOLS + index, inner.get("tool_calls"), facts),
-            Some(_) => super::failure(document.get("error"), facts),
+            Some(_) => super::failure_in(document, facts),
         }
     }
 }
@@ -135,7 +148,13 @@ fn tool_call(key: u64, call: &Json<'_>, facts: &mut ResponseFacts) {
 fn message(message: &Json<'_>, facts: &mut ResponseFacts) {
     facts.choice(0).text(PLAN, Kind::Reasoning, message.get("tool_plan").as_str().unwrap_or_default());
     for (place, part) in message.get("content").items().iter().enumerate() {
-        content(CONTENT + place as u64, part, facts);
+        let key = CONTENT + place as u64;
+        match part.first(&["text", "thinking"]) {
+            Json::Null if part.is_object() => {
+                facts.choice(0).put(key, Part::other(part, part.get("type").as_str().unwrap_or("other")));
+            }
+            _ => content(key, part, facts),
+        }
     }
     for (place, call) in message.get("tool_calls").items().iter().enumerate() {
         tool_call(TOOLS + place as u64, call, facts);
@@ -177,6 +196,7 @@ impl Api for V1Chat {
 pub(super) fn request(body: &Json<'_>, facts: &mut RequestFacts) {
     parameters(body, facts);
     facts.conversation_id = owned(body.get("conversation_id"));
+    documents(body.get("documents"), facts);
     facts.system.extend(body.get("preamble").filled().map(|text| Part::Text(text.to_owned())));
     for turn in body.get("chat_history").items() {
         let mut parts: Vec<Part> =
@@ -263,6 +283,19 @@ impl Api for Embed {
         facts.encoding_formats = texts(body.get("embedding_types"));
         facts.dimensions = body.get("output_dimension").as_i64();
         facts.messages = super::openai_embeddings::inputs(body.get("texts"));
+        let images = body.get("images").items().iter().filter_map(Json::as_str);
+        facts.messages.extend(images.map(|image| Message::of("user", vec![Part::media_at(image, "image")])));
+        // The second API has inputs of several parts.
+        for input in body.get("inputs").items().iter().filter(|input| !input.is_null()) {
+            match input.as_str() {
+                Some(text) => facts.messages.push(Message::text("user", text)),
+                None => {
+                    let mut parts = Vec::new();
+                    openai::content(input.get("content"), &mut parts);
+                    facts.messages.push(Message::of("user", parts));
+                }
+            }
+        }
     }
 
     fn unread(&self) -> &'static [UnreadPath] {

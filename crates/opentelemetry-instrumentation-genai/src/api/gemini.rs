@@ -5,7 +5,7 @@
 use genai_redact::Place;
 use serde_json::Value;
 
-use super::{Api, Route, failure, openai, owned, texts};
+use super::{Api, Route, failure_in, filled_of, gemini_pieces, one_or_more, openai, owned, texts};
 use crate::json::Json;
 use crate::message::{Message, Part, role};
 use crate::request::{Operation, RequestFacts};
@@ -54,16 +54,21 @@ impl Api for GenerateContent {
         let system = body.first(&["systemInstruction", "system_instruction"]);
         match system.as_str() {
             Some(text) => facts.system.push(Part::Text(text.to_owned())),
-            None => facts.system.extend(system.get("parts").items().iter().map(part)),
+            None => facts.system.extend(parts(system.get("parts"))),
         }
-        let contents = body.get("contents");
-        let contents = if contents.is_object() { std::slice::from_ref(contents) } else { contents.items() };
-        for content in contents {
-            let parts = content.get("parts");
-            let parts = if parts.is_object() { std::slice::from_ref(parts) } else { parts.items() };
-            facts.messages.push(Message::of(role(content.get("role").as_str()), parts.iter().map(part).collect()));
+        facts.messages.extend(body.get("contents").as_str().map(|text| Message::text("user", text)));
+        for content in one_or_more(body.get("contents")).iter().filter(|content| !content.is_null()) {
+            if let Some(text) = content.as_str() {
+                facts.messages.push(Message::text("user", text));
+                continue;
+            }
+            let mut parts = parts(content.get("parts"));
+            if parts.is_empty() && content.first(&["role", "parts"]).is_null() {
+                parts.push(Part::other(content, "content"));
+            }
+            facts.messages.push(Message::of(role(content.get("role").as_str()), parts));
         }
-        facts.tools = body.get("tools").items().iter().flat_map(tools).collect();
+        facts.tools = one_or_more(body.get("tools")).iter().flat_map(tools).collect();
     }
 
     fn unread(&self) -> &'static [UnreadPath] {
@@ -74,10 +79,12 @@ impl Api for GenerateContent {
         facts.set_id(document.first(&["responseId", "response_id"]).as_str());
         facts.set_model(document.first(&["modelVersion", "model_version"]).as_str());
         usage(document.first(&["usageMetadata", "usage_metadata"]), facts);
-        failure(document.get("error"), facts);
-        for (place, candidate) in document.get("candidates").items().iter().enumerate() {
+        failure_in(document, facts);
+        let known =
+            |candidate: &&Json<'_>| !candidate.first(&["content", "finishReason", "finish_reason", "index"]).is_null();
+        for (place, candidate) in document.get("candidates").items().iter().filter(known).enumerate() {
             let index = candidate.get("index").as_u64().unwrap_or(place as u64);
-            for part in candidate.get("content").get("parts").items() {
+            for part in one_or_more(candidate.get("content").get("parts")).iter().filter(|part| !part.is_null()) {
                 answer_part(index, part, facts);
             }
             let reason = candidate.first(&["finishReason", "finish_reason"]);
@@ -114,13 +121,16 @@ fn output_type(config: &Json<'_>) -> Option<&'static str> {
 }
 
 fn tools(tool: &Json<'_>) -> Vec<Value> {
-    let declared = tool.first(&["functionDeclarations", "function_declarations"]).items().iter().map(|function| {
+    let declared = one_or_more(tool.first(&["functionDeclarations", "function_declarations"])).iter().map(|function| {
         let parameters = function.first(&["parameters", "parametersJsonSchema", "parameters_json_schema"]);
         let name = function.get("name").as_str().unwrap_or_default();
         function_tool(name, function.get("description").as_str(), Some(schema(parameters)))
     });
-    let own =
-        tool.members().iter().filter(|(key, _)| !matches!(&**key, "functionDeclarations" | "function_declarations"));
+    // Clients write `"codeExecution": null` where a tool is not asked for.
+    let own = tool
+        .members()
+        .iter()
+        .filter(|(key, value)| !value.is_null() && !matches!(&**key, "functionDeclarations" | "function_declarations"));
     // The key becomes the name of the tool, so only here is it known to hold a credential.
     let is_secret = |key: &str| matches!(Place::Body.member(key), Place::Credential | Place::Environment);
     let shown = |key: &str, value| if is_secret(key) { &Json::Null } else { value };
@@ -158,7 +168,22 @@ fn schema(json: &Json<'_>) -> Value {
     value
 }
 
+/// Parts of a content: a list, or one.
+fn parts(list: &Json<'_>) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for json in one_or_more(list).iter().filter(|part| !part.is_null()) {
+        parts.push(part(json));
+        // Media of a function's result follow it.
+        let response = json.first(&["functionResponse", "function_response"]);
+        parts.extend(response.get("parts").items().iter().filter(|part| !part.is_null()).map(part));
+    }
+    parts
+}
+
 fn part(part: &Json<'_>) -> Part {
+    if let Some(text) = part.as_str() {
+        return Part::Text(text.to_owned());
+    }
     let thought = part.get("thought").as_bool() == Some(true);
     if let Some(text) = part.get("text").as_str() {
         return if thought { Part::Reasoning(text.to_owned()) } else { Part::Text(text.to_owned()) };
@@ -173,7 +198,7 @@ fn part(part: &Json<'_>) -> Part {
     }
     let response = part.first(&["functionResponse", "function_response"]);
     if response.is_object() {
-        let id = owned(response.first(&["id", "name"]));
+        let id = filled_of(response, &["id", "name"]).map(ToOwned::to_owned);
         return Part::ToolResponse { id, response: response.get("response").to_value() };
     }
     let data = part.first(&["inlineData", "inline_data"]);
@@ -188,6 +213,15 @@ fn part(part: &Json<'_>) -> Part {
         let uri = owned(file.first(&["fileUri", "file_uri"])).unwrap_or_default();
         return Part::Uri { modality, mime_type, uri };
     }
+    let call = part.first(&["toolCall", "tool_call"]);
+    if call.is_object() {
+        let name = filled_of(call, &["toolType", "tool_type", "name"]).unwrap_or("tool").to_owned();
+        return Part::ServerToolCall { id: owned(call.get("id")), name, call: call.to_value() };
+    }
+    let response = part.first(&["toolResponse", "tool_response"]);
+    if response.is_object() {
+        return Part::ServerToolResponse { id: owned(response.get("id")), response: response.to_value() };
+    }
     let code = part.first(&["executableCode", "executable_code"]);
     if code.is_object() {
         return Part::ServerToolCall { id: None, name: "code_execution".to_owned(), call: code.to_value() };
@@ -201,14 +235,18 @@ fn part(part: &Json<'_>) -> Part {
 
 fn answer_part(index: u64, json: &Json<'_>, facts: &mut ResponseFacts) {
     let mut answer = facts.choice(index);
+    let call = json.first(&["functionCall", "function_call"]);
+    if call.is_object() && json.get("text").is_null() {
+        return gemini_pieces::call(call, &mut answer);
+    }
     match part(json) {
         Part::Text(text) => answer.append(Kind::Text, &text),
         Part::Reasoning(text) => answer.append(Kind::Reasoning, &text),
-        Part::ToolCall { id, name, arguments } => {
-            let key = answer.next_key();
-            answer.tool_call(key, id.as_deref(), Some(&name), Some(&arguments));
-        }
-        Part::Other(value) if value.get("thoughtSignature").is_some() => {}
+        // A signature alone is no content.
+        Part::Other(Value::Object(members))
+            if members
+                .keys()
+                .all(|key| matches!(&**key, "type" | "thought" | "thoughtSignature" | "thought_signature")) => {}
         part => answer.push(part),
     }
 }
@@ -270,8 +308,7 @@ impl Api for Embed {
         let requests = if batch.is_empty() { std::slice::from_ref(body) } else { batch };
         for request in requests {
             facts.dimensions = request.first(&["outputDimensionality", "output_dimensionality"]).as_i64();
-            let parts = request.get("content").get("parts").items().iter().map(part).collect();
-            facts.messages.push(Message::of("user", parts));
+            facts.messages.push(Message::of("user", parts(request.get("content").get("parts"))));
         }
     }
 
@@ -281,7 +318,7 @@ impl Api for Embed {
 
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
         usage(document.first(&["usageMetadata", "usage_metadata"]), facts);
-        failure(document.get("error"), facts);
+        failure_in(document, facts);
         let first = document.get("embeddings").items().first().unwrap_or(document.get("embedding"));
         facts.dimensions = super::openai_embeddings::dimensions(first.get("values"));
     }

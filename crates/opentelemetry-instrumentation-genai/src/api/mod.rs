@@ -3,8 +3,10 @@
 mod anthropic;
 mod bedrock;
 mod bedrock_stream;
+mod chat_calls;
 mod cohere;
 mod gemini;
+mod gemini_pieces;
 mod guarded;
 mod ollama;
 mod openai;
@@ -12,7 +14,9 @@ mod openai_chat;
 mod openai_completions;
 mod openai_embeddings;
 mod openai_responses;
+pub(crate) mod reasoning;
 mod text_generation;
+mod vertex;
 
 use std::fmt;
 
@@ -116,6 +120,7 @@ pub(crate) static KNOWN: &[&dyn Api] = &[
     &anthropic::Complete,
     &gemini::GenerateContent,
     &gemini::Embed,
+    &vertex::Predict,
     &ollama::Chat,
     &ollama::Generate,
     &ollama::Embed,
@@ -140,6 +145,16 @@ fn owned(json: &Json<'_>) -> Option<String> {
     json.filled().map(ToOwned::to_owned)
 }
 
+/// The first of several members that is a text and not empty.
+fn filled_of<'a>(json: &'a Json<'_>, keys: &[&str]) -> Option<&'a str> {
+    keys.iter().find_map(|key| json.get(key).filled())
+}
+
+/// A list, or the one object that stands in the place of a list.
+fn one_or_more<'a, 'j>(json: &'a Json<'j>) -> &'a [Json<'j>] {
+    if json.is_object() { std::slice::from_ref(json) } else { json.items() }
+}
+
 /// A list of texts, or one text.
 fn texts(json: &Json<'_>) -> Vec<String> {
     match json.as_str() {
@@ -150,11 +165,26 @@ fn texts(json: &Json<'_>) -> Vec<String> {
 
 /// Reads `error` and its kin: an object with `code`, `type` or `status` and `message`, or a text.
 fn failure(error: &Json<'_>, facts: &mut ResponseFacts) {
-    if let Some(text) = error.as_str() {
+    if let Some(text) = error.filled() {
         facts.fail(None, None, Some(text));
     } else if error.is_object() {
         let number = error.get("code").as_i64().map(|code| code.to_string());
         let code = error.get("code").as_str().or(number.as_deref());
-        facts.fail(code, error.first(&["type", "status"]).as_str(), error.get("message").as_str());
+        let kind = filled_of(error, &["type", "status", "error_type"]).filter(|kind| *kind != "error");
+        facts.fail(code, kind, filled_of(error, &["message", "msg", "detail"]));
+    }
+}
+
+/// Reads the `error` of a document or a choice. Where it is a text, `code` and `type` stand beside it.
+fn failure_in(document: &Json<'_>, facts: &mut ResponseFacts) {
+    let error = document.get("error");
+    match error.filled() {
+        Some(text) => {
+            let number = document.get("code").as_i64().map(|code| code.to_string());
+            let code = document.get("code").filled().or(number.as_deref());
+            let kind = filled_of(document, &["type", "error_type", "status"]).filter(|kind| *kind != "error");
+            facts.fail(code, kind, document.get("message").filled().or(Some(text)));
+        }
+        None => failure(error, facts),
     }
 }

@@ -51,7 +51,7 @@ fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
         output: document.get("eval_count").as_u64(),
         ..Usage::default()
     });
-    super::failure(document.get("error"), facts);
+    super::failure_in(document, facts);
     openai::logprobs(document.get("logprobs"), facts);
     facts.choice(0).finish(document.get("done_reason").as_str());
     facts.complete |= document.get("done").as_bool() == Some(true);
@@ -73,9 +73,6 @@ impl Api for Chat {
         parameters(body, facts);
         for message in body.get("messages").items() {
             let mut read = openai::message(message);
-            if let Some(thinking) = message.get("thinking").filled() {
-                read.parts.insert(0, Part::Reasoning(thinking.to_owned()));
-            }
             if let (Some(Part::ToolResponse { id, .. }), Some(tool)) =
                 (read.parts.first_mut(), owned(message.get("tool_name")))
             {

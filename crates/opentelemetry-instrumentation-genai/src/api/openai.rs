@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{owned, texts};
+use super::{chat_calls, filled_of, owned, reasoning, texts};
 use crate::json::Json;
 use crate::message::{Message, Part, role};
 use crate::request::RequestFacts;
@@ -32,7 +32,7 @@ pub(super) fn content(json: &Json<'_>, parts: &mut Vec<Part>) {
     if let Some(text) = json.as_str() {
         parts.push(Part::Text(text.to_owned()));
     }
-    parts.extend(json.items().iter().map(content_part));
+    parts.extend(json.items().iter().filter(|part| !part.is_null()).map(content_part));
 }
 
 fn content_part(part: &Json<'_>) -> Part {
@@ -47,17 +47,26 @@ fn content_part(part: &Json<'_>) -> Part {
             inner @ Json::Array(_) => Part::Reasoning(joined(inner)), // Mistral's
             inner => Part::Reasoning(text(inner)),
         },
-        Some(kind @ ("image_url" | "input_image" | "video_url" | "audio_url")) => {
-            let place = part.first(&["image_url", "video_url", "audio_url"]);
+        Some(kind @ ("image_url" | "input_image" | "video_url" | "audio_url" | "document_url")) => {
+            let place = part.first(&["image_url", "video_url", "audio_url", "document_url"]);
             let modality = match kind {
                 "video_url" => "video",
                 "audio_url" => "audio",
+                "document_url" => "document",
                 _ => "image",
             };
             match (place.get("url").as_str().or(place.as_str()), part.get("file_id").as_str()) {
                 (Some(url), _) => Part::media_at(url, modality),
                 (None, Some(id)) => file(id, modality),
                 (None, None) => Part::other(part, kind),
+            }
+        }
+        // Mistral has the data itself in the place of the object.
+        Some("input_audio") if part.get("input_audio").as_str().is_some() => {
+            let data = text(part.get("input_audio"));
+            match data.contains(':') {
+                true => Part::media_at(&data, "audio"),
+                false => Part::blob(None, Some("audio"), &data),
             }
         }
         Some("input_audio") => {
@@ -95,12 +104,27 @@ pub(super) fn result(json: &Json<'_>) -> Value {
     json.to_value()
 }
 
+/// The messages of a conversation. One of an unknown kind is kept as it is; null is none.
+pub(super) fn messages(list: &Json<'_>) -> Vec<Message> {
+    let known = |each: &Json<'_>| match each.as_str() {
+        Some(text) => Message::text("user", text),
+        None if each.is_object() => message(each),
+        None => Message::of("user", vec![Part::other(each, "message")]),
+    };
+    list.items().iter().filter(|each| !each.is_null()).map(known).collect()
+}
+
 /// A message of the conversation, as the chat API writes it.
 pub(super) fn message(message: &Json<'_>) -> Message {
     let said = message.get("role").as_str();
     let mut parts = Vec::new();
-    if let Some(reasoning) = message.first(&["reasoning_content", "reasoning"]).filled() {
-        parts.push(Part::Reasoning(reasoning.to_owned()));
+    if let Some(reasoning) = reasoning::of(message) {
+        parts.push(Part::Reasoning(reasoning.into_owned()));
+    }
+    for tool in message.get("executed_tools").items().iter().filter(|tool| tool.is_object()) {
+        let (call, response) = executed_tool(tool);
+        parts.push(call);
+        parts.extend(response);
     }
     if matches!(said, Some("tool" | "function")) {
         let id = owned(message.first(&["tool_call_id", "name"]));
@@ -111,8 +135,11 @@ pub(super) fn message(message: &Json<'_>) -> Message {
     if let Some(refusal) = message.get("refusal").filled() {
         parts.push(Part::Refusal(refusal.to_owned()));
     }
-    parts.extend(message.get("tool_calls").items().iter().map(|call| {
-        let function = if call.get("function").is_null() { call.get("custom") } else { call.get("function") };
+    parts.extend(message.get("tool_calls").items().iter().filter(|call| call.is_object()).map(|call| {
+        let function = chat_calls::function(call);
+        if function.is_null() {
+            return Part::other(call, "tool_call");
+        }
         Part::ToolCall {
             id: owned(call.get("id")),
             name: owned(function.get("name")).unwrap_or_default(),
@@ -120,11 +147,30 @@ pub(super) fn message(message: &Json<'_>) -> Message {
         }
     }));
     let call = message.get("function_call");
-    if call.is_object() {
+    if filled_of(call, &["name", "arguments"]).is_some() {
         let name = owned(call.get("name")).unwrap_or_default();
         parts.push(Part::ToolCall { id: None, name, arguments: arguments(call.get("arguments")) });
     }
+    if parts.is_empty() && message.first(&["role", "content"]).is_null() {
+        parts.push(Part::other(message, "message"));
+    }
     Message { name: owned(message.get("name")), ..Message::of(role(said), parts) }
+}
+
+/// A tool that the provider ran, as Groq lists it, with its result where there is one.
+pub(super) fn executed_tool(tool: &Json<'_>) -> (Part, Option<Part>) {
+    const CALL: [&str; 5] = ["type", "name", "id", "index", "arguments"];
+    let of = |wanted: bool| -> Map<String, Value> {
+        let members = tool.members().iter().filter(|(_, value)| !value.is_null());
+        let members = members.filter(|(name, _)| CALL.contains(&&**name) == wanted);
+        members.map(|(name, value)| (name.to_string(), value.to_value())).collect()
+    };
+    let id = owned(tool.get("id"));
+    let name = filled_of(tool, &["name", "type"]).unwrap_or("tool").to_owned();
+    let response = Some(of(false)).filter(|members| !members.is_empty());
+    let response =
+        response.map(|members| Part::ServerToolResponse { id: id.clone(), response: Value::Object(members) });
+    (Part::ServerToolCall { id, name, call: Value::Object(of(true)) }, response)
 }
 
 /// What a tool is given, as JSON.
@@ -138,8 +184,9 @@ pub(super) fn arguments(json: &Json<'_>) -> String {
 
 /// Definitions of tools: functions, or what the provider has itself.
 pub(super) fn tools(list: &Json<'_>) -> Vec<Value> {
-    list.items()
+    super::one_or_more(list)
         .iter()
+        .filter(|tool| !tool.is_null())
         .map(|tool| {
             let inner = if tool.get("function").is_object() { tool.get("function") } else { tool };
             match (tool.get("type").as_str(), inner.get("name").as_str()) {
@@ -156,7 +203,7 @@ pub(super) fn tools(list: &Json<'_>) -> Vec<Value> {
 /// A tool that is no function: as it is, with the type and the name that the schema asks for.
 pub(super) fn named(tool: &Json<'_>, kind: &str, name: Option<&str>) -> Value {
     let mut members = match tool.to_value() {
-        Value::Object(members) => members,
+        Value::Object(members) => members.into_iter().filter(|(_, value)| !value.is_null()).collect(),
         _ => Map::new(),
     };
     members.insert("type".to_owned(), kind.into());
@@ -182,7 +229,8 @@ pub(super) fn usage(usage: &Json<'_>, facts: &mut ResponseFacts) {
     let output = usage.first(&["completion_tokens_details", "output_tokens_details"]);
     // DeepSeek and Moonshot have what the cache held beside the details.
     let cached = input.get("cached_tokens").as_u64();
-    let cached = cached.or_else(|| usage.first(&["prompt_cache_hit_tokens", "cached_tokens"]).as_u64());
+    let cached =
+        cached.or_else(|| usage.first(&["prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens"]).as_u64());
     // Gateways write both names, and zero under the one that is not theirs.
     let either = |names: [&str; 2]| names.iter().filter_map(|name| usage.get(name).as_u64()).max();
     let mut read = Usage {
@@ -194,6 +242,14 @@ pub(super) fn usage(usage: &Json<'_>, facts: &mut ResponseFacts) {
         total: usage.get("total_tokens").as_u64(),
         ..Usage::default()
     };
+    // Mistral counts audio beside the prompt: the sum shows it.
+    if let (Some(text), Some(audio @ 1..), Some(output), Some(total)) =
+        (read.input, input.get("audio_tokens").as_u64(), read.output, read.total)
+        && let Some(all) = text.checked_add(audio)
+        && all.checked_add(output) == Some(total)
+    {
+        read.input = Some(all);
+    }
     // xAI counts reasoning beside the output: the sum tells.
     if let (Some(input), Some(output), Some(reasoning @ 1..), Some(total)) =
         (read.input, read.output, read.reasoning, read.total)
@@ -229,19 +285,28 @@ pub(super) fn head(document: &Json<'_>, facts: &mut ResponseFacts) {
     }
     usage(document.get("usage"), facts);
     usage(document.get("x_groq").get("usage"), facts);
-    super::failure(document.get("error"), facts);
-    super::failure(document.get("x_groq").get("error"), facts);
+    super::failure_in(document, facts);
+    super::failure_in(document.get("x_groq"), facts);
     refused(document, facts);
 }
 
-/// Errors that stand alone: `{"code": …, "message": …}`, `{"detail": …}`.
+/// Errors that stand alone: `{"code": …, "message": …}`, `{"detail": …}`, `{"errors": […]}`.
 fn refused(document: &Json<'_>, facts: &mut ResponseFacts) {
     if !document.get("choices").is_null() || !document.get("data").is_null() || !document.get("output").is_null() {
         return;
     }
-    if document.get("object").as_str() == Some("error") || document.get("type").as_str() == Some("error") {
+    let named = |key: &str| document.get(key).as_str() == Some("error");
+    if named("object") || named("type") || document.get("message").filled().is_some() {
         super::failure(document, facts);
-    } else if let Some(detail) = document.get("detail").as_str() {
-        facts.fail(None, None, Some(detail));
+    }
+    for member in [document.get("detail"), document.get("errors")] {
+        match member {
+            Json::Null | Json::Bool(_) | Json::Number(_) => {}
+            Json::Array(list) => match list.first() {
+                Some(first) if first.is_object() || first.as_str().is_some() => super::failure(first, facts),
+                _ => {}
+            },
+            one => super::failure(one, facts),
+        }
     }
 }

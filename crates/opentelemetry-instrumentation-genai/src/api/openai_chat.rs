@@ -1,7 +1,7 @@
 //! Chat completions: <https://platform.openai.com/docs/api-reference/chat>, and everybody who speaks it.
 
 use super::openai::{self, head, logprobs};
-use super::{Api, Route, texts};
+use super::{Api, Route, chat_calls, filled_of, reasoning, texts};
 use crate::json::Json;
 use crate::message::Part;
 use crate::request::{Operation, RequestFacts};
@@ -20,12 +20,13 @@ const UNREAD: &[UnreadPath] = &[
     &["prompt_logprobs"],
 ];
 
-/// Parts of an answer have no numbers of the provider's; tool calls have, from here on.
+/// Keys of the parts of an answer, beside those of tool calls.
 const CONTENT: u64 = 1;
 const REASONING: u64 = 2;
 const REFUSAL: u64 = 3;
 const FUNCTION: u64 = 4;
-const TOOLS: u64 = 16;
+/// From here on two for each tool that the provider ran: the call and its result.
+const EXECUTED: u64 = 1 << 47;
 
 #[derive(Debug)]
 pub(super) struct Chat;
@@ -35,12 +36,13 @@ impl Api for Chat {
         let [last, before] = [target.from_end(0), target.from_end(1)];
         let chat = (last == "completions" && matches!(before, "chat" | "fim"))
             || (last == "chat" && before == "v1" && target.host() == "api.writer.com")
-            || (matches!(last, "chat" | "chat_stream") && before == "text"); // watsonx
+            || (matches!(last, "chat" | "chat_stream") && before == "text") // watsonx
+            || is_prompt(target);
         chat.then(|| Route::new(Operation::Chat, "openai"))
     }
 
     fn accepts(&self, body: &Json<'_>) -> bool {
-        body.get("messages").is_array() || !body.get("prompt").is_null()
+        body.get("messages").is_array() || !body.get("prompt").is_null() || body.get("variables").is_object()
     }
 
     fn request(&self, target: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
@@ -56,6 +58,11 @@ impl Api for Chat {
     }
 }
 
+/// Returns true for a prompt that a gateway holds: `/v1/prompts/{id}/completions`.
+fn is_prompt(target: &Target<'_>) -> bool {
+    target.from_end(0) == "completions" && target.from_end(2) == "prompts"
+}
+
 pub(super) fn request(target: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
     openai::parameters(target, body, facts);
     facts.stream |= target.from_end(0) == "chat_stream";
@@ -65,7 +72,7 @@ pub(super) fn request(target: &Target<'_>, body: &Json<'_>, facts: &mut RequestF
     if modalities.iter().any(|modality| modality.as_str() == Some("audio")) {
         facts.output_type = Some("speech");
     }
-    facts.messages = body.get("messages").items().iter().map(openai::message).collect();
+    facts.messages = openai::messages(body.get("messages"));
     if let Some(prompt) = body.get("prompt").filled() {
         facts.messages.push(crate::message::Message::text("user", prompt)); // fill in the middle
     }
@@ -77,7 +84,7 @@ pub(super) fn request(target: &Target<'_>, body: &Json<'_>, facts: &mut RequestF
 
 pub(super) fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
     head(document, facts);
-    for choice in document.get("choices").items() {
+    for choice in document.get("choices").items().iter().filter(|choice| choice.is_object()) {
         read(choice, facts);
     }
 }
@@ -85,39 +92,55 @@ pub(super) fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
 /// An answer, or what a chunk adds to it.
 pub(super) fn read(choice: &Json<'_>, facts: &mut ResponseFacts) {
     let index = choice.get("index").as_u64().unwrap_or(0);
-    let delta = if choice.get("delta").is_null() { choice.get("message") } else { choice.get("delta") };
+    super::failure_in(choice, facts);
     let mut answer = facts.choice(index);
-    answer.finish(choice.first(&["finish_reason", "native_finish_reason"]).as_str());
-    if let Some(text) = delta.first(&["reasoning_content", "reasoning"]).as_str() {
-        answer.text(REASONING, Kind::Reasoning, text);
+    answer.finish(filled_of(choice, &["finish_reason", "native_finish_reason"]));
+    added(choice.get("delta"), &mut answer, chat_calls::delta);
+    // Perplexity has the message so far beside each delta, and all of it beside an empty one.
+    if answer.is_empty() {
+        added(choice.get("message"), &mut answer, chat_calls::whole);
+    }
+    if index == 0 {
+        tokens(choice, facts);
+    }
+}
+
+/// What a delta or a whole message adds to an answer.
+fn added(delta: &Json<'_>, answer: &mut ChoiceMut<'_>, calls: impl FnOnce(&Json<'_>, &mut ChoiceMut<'_>)) {
+    if let Some(text) = reasoning::of(delta) {
+        answer.text(REASONING, Kind::Reasoning, &text);
+    }
+    for (place, tool) in delta.get("executed_tools").items().iter().enumerate().filter(|(_, tool)| tool.is_object()) {
+        let key = EXECUTED + tool.get("index").as_u64().unwrap_or(place as u64).min(0xFFFF) * 2;
+        let (call, response) = openai::executed_tool(tool);
+        answer.put(key, call);
+        response.into_iter().for_each(|response| answer.put(key + 1, response));
     }
     match delta.get("content") {
         Json::Text(text) => answer.text(CONTENT, Kind::Text, text),
-        parts => parts.items().iter().for_each(|part| content(part, &mut answer)),
+        parts => parts.items().iter().for_each(|part| content(part, answer)),
     }
     if let Some(refusal) = delta.get("refusal").as_str() {
         answer.text(REFUSAL, Kind::Refusal, refusal);
     }
-    for (place, call) in delta.get("tool_calls").items().iter().enumerate() {
-        tool_call(place, call, &mut answer);
-    }
+    calls(delta.get("tool_calls"), answer);
     let call = delta.get("function_call");
-    if call.is_object() {
+    if filled_of(call, &["name", "arguments"]).is_some() {
         answer.tool_call(FUNCTION, None, call.get("name").filled(), call.get("arguments").as_str());
     }
-    audio(delta.get("audio"), &mut answer);
-    if index == 0 {
-        // vLLM tells ids beside the answer, in the order of the tokens; then they stand in for those of the list.
-        let ids = choice.get("token_ids").items();
-        let listed = choice.get("logprobs").get("content");
-        if ids.is_empty() {
-            logprobs(listed, facts);
-        } else {
-            let probabilities = listed.items().iter().map(|token| token.get("logprob").as_f64());
-            for (id, logprob) in ids.iter().zip(probabilities.chain(std::iter::repeat(None))) {
-                facts.token(id.as_i64(), logprob);
-            }
-        }
+    audio(delta.get("audio"), answer);
+}
+
+/// vLLM writes ids beside the answer, in the order of the tokens; then they stand in for those of the list.
+fn tokens(choice: &Json<'_>, facts: &mut ResponseFacts) {
+    let ids = choice.get("token_ids").items();
+    let listed = choice.get("logprobs").get("content");
+    if ids.is_empty() {
+        return logprobs(listed, facts);
+    }
+    let probabilities = listed.items().iter().map(|token| token.get("logprob").as_f64());
+    for (id, logprob) in ids.iter().zip(probabilities.chain(std::iter::repeat(None))) {
+        facts.token(id.as_i64(), logprob);
     }
 }
 
@@ -132,19 +155,6 @@ fn content(part: &Json<'_>, answer: &mut ChoiceMut<'_>) {
             parts.into_iter().for_each(|part| answer.push(part));
         }
     }
-}
-
-fn tool_call(place: usize, call: &Json<'_>, answer: &mut ChoiceMut<'_>) {
-    let function = if call.get("function").is_null() { call.get("custom") } else { call.get("function") };
-    let id = call.get("id").filled();
-    let mut key = TOOLS + call.get("index").as_u64().unwrap_or(place as u64);
-    // Servers that number no calls send each whole: a second id is a second call.
-    if call.get("index").is_null() && answer.has(key) && id.is_some() {
-        key = answer.next_key();
-    }
-    let arguments = function.first(&["arguments", "input"]);
-    let written = if arguments.is_object() { Some(arguments.to_value().to_string()) } else { None };
-    answer.tool_call(key, id, function.get("name").filled(), written.as_deref().or(arguments.as_str()));
 }
 
 /// What is said aloud: its words as text, the sound only when it comes whole.

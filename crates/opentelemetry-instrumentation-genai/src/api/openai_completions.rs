@@ -58,7 +58,7 @@ impl Api for Completions {
             facts.open_ended = true; // Writer's chunks are this and nothing else
             facts.choice(0).append(Kind::Text, text);
         }
-        for choice in document.get("choices").items() {
+        for choice in document.get("choices").items().iter().filter(|choice| choice.is_object()) {
             let index = choice.get("index").as_u64().unwrap_or(0);
             if let Some(text) = choice.get("text").as_str() {
                 facts.choice(index).append(Kind::Text, text);

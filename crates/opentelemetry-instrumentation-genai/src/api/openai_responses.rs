@@ -1,7 +1,9 @@
 //! Responses: <https://platform.openai.com/docs/api-reference/responses>.
 
+use serde_json::Value;
+
 use super::openai::{self, head, logprobs};
-use super::{Api, Route, owned};
+use super::{Api, Route, filled_of, owned};
 use crate::json::Json;
 use crate::message::{Message, Part, role};
 use crate::request::{Operation, RequestFacts};
@@ -47,7 +49,7 @@ impl Api for Responses {
         let input = body.get("input");
         match input.as_str() {
             Some(text) => facts.messages.push(Message::text("user", text)),
-            None => facts.messages.extend(input.items().iter().map(item)),
+            None => facts.messages.extend(input.items().iter().filter_map(item)),
         }
         facts.tools = openai::tools(body.get("tools"));
     }
@@ -65,27 +67,48 @@ impl Api for Responses {
 }
 
 /// An item of the input.
-fn item(item: &Json<'_>) -> Message {
-    let text = |key: &str| item.get(key).as_str().map(ToOwned::to_owned);
-    let response = |id: Option<String>| Part::ToolResponse { id, response: openai::result(item.get("output")) };
-    match item.get("type").as_str() {
+///
+/// `None` for reasoning without text and for null.
+fn item(item: &Json<'_>) -> Option<Message> {
+    if let Some(text) = item.as_str() {
+        return Some(Message::text("user", text));
+    }
+    Some(match item.get("type").as_str() {
+        None if item.is_null() => return None,
+        None if item.first(&["role", "content"]).is_null() => {
+            let kind = item.get("type").as_str().unwrap_or("item");
+            Message::of("user", vec![Part::other(item, kind)])
+        }
         None | Some("message") => {
             let mut parts = Vec::new();
             openai::content(item.get("content"), &mut parts);
             Message::of(role(item.get("role").as_str()), parts)
         }
-        Some("function_call_output" | "custom_tool_call_output") => {
-            Message::of("tool", vec![response(text("call_id"))])
+        Some(kind) if kind.ends_with("_output") => {
+            let id = call_id(item).map(ToOwned::to_owned);
+            Message::of("tool", vec![Part::ToolResponse { id, response: found(item) }])
         }
-        Some(kind) if kind.ends_with("_output") => Message::of("tool", vec![response(text("call_id"))]),
-        Some(_) => Message::of("assistant", part(item).into_iter().collect()),
+        Some(_) => Message::of("assistant", vec![part(item)?]),
+    })
+}
+
+/// The id of the call that an item is, or belongs to. Some servers leave `call_id` empty.
+fn call_id<'a>(item: &'a Json<'_>) -> Option<&'a str> {
+    filled_of(item, &["call_id", "id"])
+}
+
+/// The result in an item: its output, what it found, or all of it.
+fn found(item: &Json<'_>) -> Value {
+    match item.first(&["output", "tools", "results", "result", "content"]) {
+        Json::Null => item.to_value(),
+        output => openai::result(output),
     }
 }
 
 /// An item that the model made, as a part; a message has several.
 fn part(item: &Json<'_>) -> Option<Part> {
     let kind = item.get("type").as_str()?;
-    let id = || owned(item.first(&["call_id", "id"]));
+    let id = || call_id(item).map(ToOwned::to_owned);
     Some(match kind {
         "function_call" | "custom_tool_call" => Part::ToolCall {
             id: id(),
@@ -93,8 +116,8 @@ fn part(item: &Json<'_>) -> Option<Part> {
             arguments: openai::arguments(item.first(&["arguments", "input"])),
         },
         "reasoning" => {
-            let told = if item.get("content").items().is_empty() { item.get("summary") } else { item.get("content") };
-            let text = openai::joined(told);
+            let content = openai::joined(item.get("content"));
+            let text = if content.is_empty() { openai::joined(item.get("summary")) } else { content };
             if text.is_empty() {
                 return None;
             }
@@ -109,6 +132,7 @@ fn part(item: &Json<'_>) -> Option<Part> {
             name: owned(item.get("name")).unwrap_or_else(|| kind.trim_end_matches("_call").to_owned()),
             call: item.to_value(),
         },
+        kind if kind.ends_with("_output") => Part::ServerToolResponse { id: id(), response: found(item) },
         kind => Part::other(item, kind),
     })
 }
@@ -155,13 +179,19 @@ fn read_item(place: u64, item: &Json<'_>, facts: &mut ResponseFacts) {
                     continue;
                 }
                 logprobs(content.get("logprobs"), facts);
-                let text = content.first(&["text", "refusal"]).as_str().unwrap_or_default();
-                let kind = if content.get("refusal").is_null() { Kind::Text } else { Kind::Refusal };
-                facts.choice(0).text(key, kind, text);
+                match (content.get("text").as_str(), content.get("refusal").as_str()) {
+                    (Some(text), _) => facts.choice(0).text(key, Kind::Text, text),
+                    (None, Some(text)) => facts.choice(0).text(key, Kind::Refusal, text),
+                    (None, None) if content.is_null() => {}
+                    (None, None) => {
+                        let kind = content.get("type").as_str().unwrap_or("other");
+                        facts.choice(0).put(key, Part::other(content, kind));
+                    }
+                }
             }
         }
         Some("function_call" | "custom_tool_call") => {
-            let id = item.first(&["call_id", "id"]).as_str();
+            let id = call_id(item);
             facts.choice(0).tool_call(base, id, item.get("name").filled(), None);
             facts.choice(0).whole_arguments(base, &openai::arguments(item.first(&["arguments", "input"])));
         }
@@ -201,7 +231,7 @@ fn read_event(event: &str, document: &Json<'_>, facts: &mut ResponseFacts) {
         "response.output_item.added" => {
             let item = document.get("item");
             if matches!(item.get("type").as_str(), Some("function_call" | "custom_tool_call")) {
-                let id = item.first(&["call_id", "id"]).as_str();
+                let id = call_id(item);
                 answer.tool_call(key(output, &Json::Null), id, item.get("name").filled(), None);
             }
         }

@@ -88,9 +88,7 @@ impl Api for HuggingFace {
             output: details.get("generated_tokens").as_u64(),
             ..Usage::default()
         });
-        if let Some(message) = document.get("error").as_str() {
-            facts.fail(None, document.get("error_type").as_str(), Some(message));
-        }
+        super::failure_in(document, facts);
     }
 }
 

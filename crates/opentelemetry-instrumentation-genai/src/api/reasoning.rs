@@ -1,0 +1,54 @@
+//! Reasoning under the names that servers of the chat API give it.
+
+use std::borrow::Cow;
+
+use crate::json::Json;
+use crate::message::Part;
+
+/// Members that hold reasoning, the more common first.
+const NAMES: [&str; 5] = ["reasoning_content", "reasoning", "thinking", "thinking_blocks", "reasoning_details"];
+/// Members of an entry that hold its text.
+const TEXTS: [&str; 5] = ["text", "thinking", "summary", "content", "reasoning"];
+
+/// Reasoning of a message or a delta: the first name that has some text, since gateways repeat it under several.
+pub(super) fn of<'a>(message: &'a Json<'_>) -> Option<Cow<'a, str>> {
+    NAMES.iter().map(|name| text(message.get(name))).find(|text| !text.is_empty())
+}
+
+/// A text, an entry with a text, or a list of them. Entries without text, such as encrypted ones, add none.
+fn text<'a>(json: &'a Json<'_>) -> Cow<'a, str> {
+    let entry = |entry: &'a Json<'_>| entry.as_str().or_else(|| TEXTS.iter().find_map(|name| entry.get(name).filled()));
+    match json {
+        Json::Array(entries) => entries.iter().filter_map(entry).collect::<String>().into(),
+        other => entry(other).unwrap_or_default().into(),
+    }
+}
+
+/// Splits `<think>…</think>` from the beginning of the text of an answer. A block that is not closed reaches to the end.
+pub(crate) fn split_think(parts: Vec<Part>) -> Vec<Part> {
+    let mut split = Vec::with_capacity(parts.len());
+    let mut begun = false;
+    for part in parts {
+        match part {
+            Part::Text(text) if !begun => {
+                begun = !text.trim().is_empty();
+                match text.trim_start().strip_prefix("<think>") {
+                    Some(rest) => {
+                        let (thought, answer) = rest.split_once("</think>").unwrap_or((rest, ""));
+                        let thought = thought.trim_matches(['\r', '\n']);
+                        let answer = answer.trim_start_matches(['\r', '\n']);
+                        if !thought.trim().is_empty() {
+                            split.push(Part::Reasoning(thought.to_owned()));
+                        }
+                        if !answer.is_empty() {
+                            split.push(Part::Text(answer.to_owned()));
+                        }
+                    }
+                    None => split.push(Part::Text(text)),
+                }
+            }
+            part => split.push(part),
+        }
+    }
+    split
+}
