@@ -8,4 +8,5 @@ pub mod faulty;
 pub mod nobody;
 pub mod scripted;
 pub mod soak;
+pub mod wait;
 pub mod workload;

@@ -4,14 +4,12 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
 
 use integration_tests::corpus::scenarios;
+use integration_tests::wait::HANG;
 use retrace_local::{Server, translate};
 use retrace_protocol::Trace;
 use retrace_translate::Options;
-
-const HANG: Duration = Duration::from_secs(60);
 
 #[test]
 fn the_corpus_gives_the_runs_that_translate_gives() {
