@@ -205,10 +205,8 @@ pub fn soak(
         over.store(true, Ordering::Relaxed);
     });
     proxy.heal();
-    until("every span is delivered or lost", || {
-        let _ = processor.force_flush();
-        (processor.stats().pending == 0).then_some(())
-    });
+    // Runs that lost their root to a full queue are open until the shutdown.
+    until("the runs that have ended are delivered", || processor.force_flush().ok());
     let end = Sample::now();
     let _ = provider.shutdown_with_timeout(HANG);
     let cuts = proxy.counts().cuts.load(Ordering::Relaxed);

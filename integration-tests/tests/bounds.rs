@@ -61,7 +61,7 @@ fn what_a_small_buffer_drops_is_counted_and_its_runs_say_so() {
     }
     proxy.heal();
     until("the receiver is back", || processor.force_flush().ok());
-    assert_eq!(processor.stats().pending, 0, "nothing is left to wait for");
+    // Runs that lost their root are open until then. It would be an error if there was anything to wait for in vain.
     provider.shutdown_with_timeout(HANG).unwrap();
     let stats = processor.stats();
     assert_eq!((sum(&stats), stats.pending, stats.restarts), (stats.accepted, 0, 0));
