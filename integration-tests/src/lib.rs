@@ -9,4 +9,5 @@ pub mod nobody;
 pub mod scripted;
 pub mod sink;
 pub mod soak;
+pub mod wait;
 pub mod workload;

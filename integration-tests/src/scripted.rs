@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::wait::HANG;
+
 /// What the receiver does with one request.
 #[derive(Clone, Debug)]
 pub enum Act {
@@ -148,12 +150,12 @@ impl ScriptedPeer {
     /// Waits until there were this many requests.
     ///
     /// # Panics
-    /// When they do not come within ten seconds.
+    /// When they do not come within [`HANG`].
     #[must_use]
     pub fn wait_for(&self, requests: usize) -> Vec<Request> {
         let (_, changed) = &*self.state;
         let enough = |state: &mut State| state.requests.len() < requests;
-        let (state, timeout) = changed.wait_timeout_while(self.lock(), Duration::from_secs(10), enough).unwrap();
+        let (state, timeout) = changed.wait_timeout_while(self.lock(), HANG, enough).unwrap();
         assert!(!timeout.timed_out(), "{} of {requests} requests came", state.requests.len());
         state.requests.clone()
     }

@@ -13,6 +13,7 @@ use opentelemetry_sdk::trace::{SdkTracerProvider, SpanProcessor as _};
 use retrace_local::{Server, TraceQuery};
 
 use crate::faulty::{FaultyProxy, Schedule};
+use crate::wait::{HANG, until};
 use crate::workload::{self, Shape};
 
 const AGENTS: u64 = 2;
@@ -24,6 +25,26 @@ const SAMPLE: Duration = Duration::from_millis(250);
 const FAULTS: usize = 50_000;
 /// A small one, so that it is full early and memory has a height to stay at.
 const BUFFER_BYTES: usize = 4 * 1024 * 1024;
+
+/// Length of a soak.
+#[derive(Clone, Copy, Debug)]
+pub enum Length {
+    /// However much is done in it.
+    Time(Duration),
+    /// Number of runs, however long they take.
+    Runs(u64),
+}
+
+impl Length {
+    /// Fraction that is over; above 1 at the end.
+    fn progress(self, elapsed: Duration, runs: u64) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "a fraction")]
+        match self {
+            Self::Time(length) => elapsed.as_secs_f64() / length.as_secs_f64(),
+            Self::Runs(length) => runs as f64 / length as f64,
+        }
+    }
+}
 
 /// What the process takes at a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -133,7 +154,7 @@ impl Drop for Receiver {
 
 /// Lets agents work for so long, against a receiver that `receiver` starts when given a file and an address.
 pub fn soak(
-    length: Duration,
+    length: Length,
     seed: u64,
     receiver: &mut Command,
     dir: &Path,
@@ -170,10 +191,12 @@ pub fn soak(
             });
         }
         let began = Instant::now();
-        while began.elapsed() < length {
+        let mut progress = 0.0;
+        while progress < 1.0 {
             thread::sleep(SAMPLE);
             let (sample, elapsed) = (Sample::now(), began.elapsed());
-            let quarter = (elapsed.as_secs_f64() / length.as_secs_f64() * 4.0).min(3.0);
+            progress = length.progress(elapsed, runs.load(Ordering::Relaxed));
+            let quarter = (progress * 4.0).min(3.0);
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is between 0 and 3")]
             let quarter = &mut quarters[quarter as usize];
             *quarter = quarter.max(sample);
@@ -182,12 +205,10 @@ pub fn soak(
         over.store(true, Ordering::Relaxed);
     });
     proxy.heal();
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while processor.stats().pending > 0 && Instant::now() < deadline {
-        let _ = processor.force_flush();
-    }
+    // Runs that lost their root to a full queue are open until the shutdown.
+    until("the runs that have ended are delivered", || processor.force_flush().ok());
     let end = Sample::now();
-    let _ = provider.shutdown();
+    let _ = provider.shutdown_with_timeout(HANG);
     let cuts = proxy.counts().cuts.load(Ordering::Relaxed);
     drop(receiver);
     let stored = Server::builder().with_db(&db).start().unwrap().traces(&TraceQuery::default()).unwrap().total;

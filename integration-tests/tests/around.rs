@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
+use integration_tests::wait::{HANG, flush};
 use opentelemetry::trace::{Span as _, SpanKind, Status, TraceContextExt as _, Tracer as _, TracerProvider as _};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_retrace::{Failures, RetraceSampler, RetraceSpanProcessor, SpanSelection, Transport};
@@ -34,7 +35,7 @@ fn processor(server: &Server, setup: &Setup) -> RetraceSpanProcessor {
         .with_failures(Failures::AnySpan)
         // Longer than the test: runs end when somebody flushes.
         .with_linger(Duration::from_secs(600))
-        .with_flush_timeout(Duration::from_secs(60));
+        .with_flush_timeout(HANG);
     match setup.own_rate {
         Some(rate) => builder.with_sample_rate(rate).with_sample_seed("seed"),
         None => builder,
@@ -159,12 +160,12 @@ fn compare(setup: &Setup, requests: u64) -> usize {
         .build();
     for seed in 0..requests {
         let mut random = Rng::with_seed(seed);
-        Request { tracer: provider.tracer("test"), random: &mut random }.serve(|| provider.force_flush().unwrap());
+        Request { tracer: provider.tracer("test"), random: &mut random }.serve(|| flush(&provider));
     }
-    provider.force_flush().unwrap();
+    flush(&provider);
     let [spans, spans_of_wrapped] = [&alone, &wrapped].map(|memory| memory.get_finished_spans().unwrap());
     assert!(spans == spans_of_wrapped && (setup.sampled < 1.0 || !spans.is_empty()), "{setup:?}");
-    provider.shutdown().unwrap();
+    provider.shutdown_with_timeout(HANG).unwrap();
     assert_eq!(beside.stats(), around.stats(), "{setup:?}");
     let (runs, runs_around) = (stored(&server_beside), stored(&server_around));
     assert_eq!(runs.len(), runs_around.len(), "{setup:?}");

@@ -7,8 +7,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
 
+use integration_tests::wait::{HANG, until};
 use integration_tests::workload::{self, Shape, Stored};
 use opentelemetry::trace::{TraceContextExt as _, Tracer as _, TracerProvider as _};
 use opentelemetry::{Context, KeyValue};
@@ -17,8 +17,6 @@ use opentelemetry_sdk::trace::{SdkTracerProvider, SpanProcessor as _};
 use retrace_local::{Server, TraceQuery};
 use retrace_protocol::{Id, Status, Trace};
 use tracing_subscriber::layer::SubscriberExt as _;
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Killed when dropped, so that a test that fails leaves nothing behind.
 struct Mortal(Child, BufReader<ChildStdout>);
@@ -50,17 +48,6 @@ impl Drop for Mortal {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(seen) = look() {
-            return seen;
-        }
-        assert!(Instant::now() < deadline, "{what} did not come");
-        thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -147,7 +134,7 @@ fn a_receiver_that_is_killed_and_started_again_lacks_nothing() {
             let _ = processor.force_flush();
             (processor.stats().pending == 0).then_some(())
         });
-        provider.shutdown().unwrap();
+        provider.shutdown_with_timeout(HANG).unwrap();
         let stats = processor.stats();
         assert_eq!((stats.lost.total(), stats.delivered), (0, stats.accepted), "{transport:?}");
         second.unwrap().0.kill();
@@ -175,7 +162,7 @@ fn panicking(work: impl FnOnce(&SdkTracerProvider) + Send) -> Trace {
         .unwrap();
     let provider = SdkTracerProvider::builder().with_span_processor(processor.clone()).build();
     thread::scope(|scope| assert!(scope.spawn(|| work(&provider)).join().is_err()));
-    provider.shutdown().unwrap();
+    provider.shutdown_with_timeout(HANG).unwrap();
     assert_eq!((processor.stats().accepted, processor.stats().delivered), (3, 3));
     stored(&server).remove(0)
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use integration_tests::agent;
+use integration_tests::wait::HANG;
 use opentelemetry_retrace::{RetraceExporter, Stats};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 
@@ -15,7 +16,7 @@ fn pain_37_switched_off_it_needs_nothing_and_starts_nothing() {
     agent::run(&provider);
     provider.force_flush().unwrap();
     assert_eq!(workers(), 0);
-    provider.shutdown().unwrap();
+    provider.shutdown_with_timeout(HANG).unwrap();
     assert_eq!(exporter.stats(), Stats::default());
 
     // That workers would be seen if there were any:

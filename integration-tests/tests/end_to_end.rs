@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use integration_tests::agent;
+use integration_tests::wait::{HANG, deliver};
 use opentelemetry::trace::{
     Event, SpanContext, SpanId, SpanKind, Status as SpanStatus, TraceFlags, TraceId, TraceState,
 };
@@ -27,7 +28,8 @@ fn exporter(
     server: &Server,
     configure: impl FnOnce(RetraceExporterBuilder) -> RetraceExporterBuilder,
 ) -> RetraceExporter {
-    configure(RetraceExporter::builder().with_api_key("rt_local").with_base_url(server.url())).build().unwrap()
+    let builder = RetraceExporter::builder().with_api_key("rt_local").with_base_url(server.url());
+    configure(builder.with_timeout(HANG).with_flush_timeout(HANG)).build().unwrap()
 }
 
 /// The only run that the receiver has.
@@ -46,7 +48,7 @@ fn a_run_is_stored_as_it_was_meant() {
         .with_batch_exporter(exporter.clone())
         .build();
     agent::run(&provider);
-    provider.shutdown().unwrap();
+    deliver(&provider, &exporter);
 
     let trace = stored(&server);
     assert_eq!((trace.name.as_deref(), trace.status), (Some("weather"), Some(Status::Completed)));
@@ -85,7 +87,7 @@ fn spans_of_the_sdk_and_of_otlp_are_told_alike() {
         .build();
     agent::run(&provider);
     let spans = memory.get_finished_spans().unwrap();
-    provider.shutdown().unwrap();
+    provider.shutdown_with_timeout(HANG).unwrap();
 
     let resource = ResourceAttributesWithSchema::from(&resource);
     let request = ExportTraceServiceRequest { resource_spans: group_spans_by_resource_and_scope(spans, &resource) };
@@ -128,7 +130,7 @@ fn sent(spans: Vec<SpanData>) -> (Trace, Vec<Span>) {
     let signals = exporter.clone();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(exporter.export(spans)).ok();
-    exporter.shutdown().unwrap();
+    exporter.shutdown_with_timeout(HANG).unwrap();
     let stats = signals.stats();
     assert_eq!((stats.delivered, stats.lost.total(), stats.pending), (count, 0, 0), "{stats:?}");
     let mut trace = stored(&server);

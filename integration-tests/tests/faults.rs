@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use integration_tests::faulty::{FaultyProxy, Receiver, Schedule};
+use integration_tests::wait::{HANG, until};
 use integration_tests::workload::{self, Made, Shape, Stored};
 use opentelemetry_retrace::{RetraceExporter, RetraceSpanProcessor, Stats, Transport};
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -152,12 +153,9 @@ fn run(seed: u64, is_exporter: bool, transport: Transport, db: &Path) -> Outcome
         assert!(there >= delivered, "{there} spans are stored, {delivered} count as delivered");
 
         proxy.heal();
-        let patience = Instant::now() + Duration::from_secs(4);
-        while way.stats().pending > 0 && Instant::now() < patience {
-            let _ = provider.force_flush();
-            let _ = way.flush();
-        }
-        let _ = provider.shutdown_with_timeout(Duration::from_secs(4));
+        // A flush of the batch processor that is complete has exported what ended before.
+        until("the runs that have ended are delivered", || provider.force_flush().and_then(|()| way.flush()).ok());
+        let _ = provider.shutdown_with_timeout(HANG);
         over.store(true, Ordering::Relaxed);
         assert!(watching.join().unwrap() > 0);
     });

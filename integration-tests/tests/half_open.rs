@@ -4,18 +4,12 @@
 
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use integration_tests::faulty::{Acks, FaultyProxy, Receiver, Schedule, StreamFault};
+use integration_tests::wait::{HANG, SPENT, settled};
 use integration_tests::workload::{self, Shape, Stored};
 use opentelemetry_retrace::{RetraceSpanProcessor, Transport};
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanProcessor as _};
-
-/// After fifteen seconds of silence the receiver is asked whether it is there, and given up fifteen seconds later. The rest
-/// is for a busy machine.
-const FOUND_OUT: Duration = Duration::from_secs(36);
-/// A flush that does not hold the test up.
-const FLUSH: Duration = Duration::from_millis(100);
 
 fn found_out(fault: StreamFault, transport: Transport) {
     let dir = tempfile::tempdir().unwrap();
@@ -25,7 +19,7 @@ fn found_out(fault: StreamFault, transport: Transport) {
         .with_api_key("rt_local")
         .with_base_url(proxy.url())
         .with_transport(transport)
-        .with_flush_timeout(FLUSH)
+        .with_flush_timeout(SPENT)
         .build()
         .unwrap();
     let provider = SdkTracerProvider::builder().with_span_processor(processor.clone()).build();
@@ -34,12 +28,9 @@ fn found_out(fault: StreamFault, transport: Transport) {
     let made: Vec<_> = (0..10).map(|_| workload::make(&provider, &mut random, shape, || {})).collect();
     assert!(processor.force_flush().is_err(), "nobody confirms anything");
     assert!(processor.stats().pending > 0);
-    let began = Instant::now();
-    while processor.stats().pending > 0 {
-        assert!(began.elapsed() < FOUND_OUT, "{:?}", processor.stats());
-        thread::sleep(Duration::from_millis(20));
-    }
-    provider.shutdown().unwrap();
+    // After fifteen seconds of silence the receiver is pinged, and fifteen seconds later the connection is given up.
+    settled(|| processor.stats());
+    provider.shutdown_with_timeout(HANG).unwrap();
     let stats = processor.stats();
     assert_eq!((stats.lost.total(), stats.delivered), (0, stats.accepted));
     assert_eq!(proxy.counts().streams.load(Ordering::Relaxed), 2);

@@ -4,6 +4,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use integration_tests::wait::HANG;
 use opentelemetry::trace::{TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_retrace::{Installer, RetraceSpanProcessor};
@@ -13,7 +14,7 @@ use retrace_protocol::{Status, Trace};
 
 fn installer(server: &Server) -> Installer {
     let retrace = RetraceSpanProcessor::builder().with_api_key("rt_local").with_base_url(server.url());
-    Installer::new().with_processor(retrace)
+    Installer::new().with_processor(retrace.with_flush_timeout(HANG))
 }
 
 fn last(server: &Server) -> Trace {

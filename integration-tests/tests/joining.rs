@@ -4,13 +4,15 @@
 
 use std::collections::HashMap;
 
+use integration_tests::wait::{HANG, flush};
 use opentelemetry::propagation::TextMapPropagator as _;
 use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _, TracerProvider as _};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_retrace::{RetraceExporter, RetracePropagator, RetraceSpanProcessor, Stats};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::{SdkTracerProvider, TracerProviderBuilder};
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanExporter as _, SpanProcessor as _, TracerProviderBuilder};
 use retrace_local::{Server, TraceQuery};
 use retrace_protocol::{Span, Status, Trace};
 
@@ -19,6 +21,8 @@ struct Service {
     provider: SdkTracerProvider,
     propagator: RetracePropagator,
     stats: Box<dyn Fn() -> Stats>,
+    /// Shuts the way in down: an exporter has five seconds when the SDK does.
+    shut_down: Box<dyn Fn() -> OTelSdkResult>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,20 +45,30 @@ impl Service {
         match way {
             WayIn::Processor => {
                 let builder = RetraceSpanProcessor::builder().with_base_url(configured.0).with_api_key(configured.1);
-                let processor = builder.with_transport(transport).with_sample_rate(rate).build().unwrap();
+                let processor =
+                    builder.with_transport(transport).with_sample_rate(rate).with_flush_timeout(HANG).build().unwrap();
                 Self {
                     provider: provider(&|builder| builder.with_span_processor(processor.clone())),
                     propagator: RetracePropagator::builder().with_runs(processor.announcer()).build().unwrap(),
-                    stats: Box::new(move || processor.stats()),
+                    stats: Box::new({
+                        let processor = processor.clone();
+                        move || processor.stats()
+                    }),
+                    shut_down: Box::new(move || processor.shutdown_with_timeout(HANG)),
                 }
             }
             WayIn::Exporter => {
                 let builder = RetraceExporter::builder().with_base_url(configured.0).with_api_key(configured.1);
-                let exporter = builder.with_transport(transport).with_sample_rate(rate).build().unwrap();
+                let exporter =
+                    builder.with_transport(transport).with_sample_rate(rate).with_flush_timeout(HANG).build().unwrap();
                 Self {
                     provider: provider(&|builder| builder.with_batch_exporter(exporter.clone())),
                     propagator: RetracePropagator::default(),
-                    stats: Box::new(move || exporter.stats()),
+                    stats: Box::new({
+                        let exporter = exporter.clone();
+                        move || exporter.stats()
+                    }),
+                    shut_down: Box::new(move || exporter.shutdown_with_timeout(HANG)),
                 }
             }
         }
@@ -75,7 +89,8 @@ impl Service {
     }
 
     fn stop(self) {
-        self.provider.shutdown().unwrap();
+        flush(&self.provider);
+        (self.shut_down)().unwrap();
         let stats = (self.stats)();
         assert_eq!((stats.delivered, stats.lost.total(), stats.pending), (stats.accepted, 0, 0), "{stats:?}");
     }

@@ -5,6 +5,7 @@
 use std::sync::{Arc, Mutex};
 
 use integration_tests::agent;
+use integration_tests::wait::{HANG, deliver};
 use opentelemetry::Context;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{Span as _, TraceContextExt as _, Tracer as _, TracerProvider as _};
@@ -18,7 +19,8 @@ fn processor(server: &Server, transport: Transport) -> RetraceSpanProcessor {
 }
 
 fn builder(server: &Server, transport: Transport) -> RetraceSpanProcessorBuilder {
-    RetraceSpanProcessor::builder().with_api_key("rt_local").with_base_url(server.url()).with_transport(transport)
+    let builder = RetraceSpanProcessor::builder().with_api_key("rt_local").with_base_url(server.url());
+    builder.with_transport(transport).with_flush_timeout(HANG)
 }
 
 fn stored(server: &Server) -> Vec<Trace> {
@@ -54,11 +56,12 @@ fn however_a_run_is_sent_the_same_is_stored() {
             .with_api_key("rt_local")
             .with_base_url(server.url())
             .with_transport(transport)
+            .with_flush_timeout(HANG)
             .build()
             .unwrap();
         let provider = SdkTracerProvider::builder().with_batch_exporter(exporter.clone()).build();
         agent::run(&provider);
-        provider.shutdown().unwrap();
+        deliver(&provider, &exporter);
         assert_eq!((exporter.stats().delivered, exporter.stats().pending), (agent::SPANS, 0), "{transport:?}");
         told.push((
             format!("exporter {transport:?}"),
@@ -68,7 +71,7 @@ fn however_a_run_is_sent_the_same_is_stored() {
         let processor = processor(&server, transport);
         let provider = SdkTracerProvider::builder().with_span_processor(processor.clone()).build();
         agent::run(&provider);
-        provider.shutdown().unwrap();
+        provider.shutdown_with_timeout(HANG).unwrap();
         assert_eq!((processor.stats().delivered, processor.stats().pending), (agent::SPANS, 0), "{transport:?}");
         told.push((
             format!("processor {transport:?}"),
@@ -146,7 +149,7 @@ fn pain_31_a_run_is_seen_while_it_runs() {
     assert_eq!(spans.iter().filter(|span| span.ended_at.is_some()).count(), 1);
     assert_eq!((processor.stats().delivered, processor.stats().pending), (1, 0));
     context.span().end();
-    provider.shutdown().unwrap();
+    provider.shutdown_with_timeout(HANG).unwrap();
     let run = &stored(&server)[0];
     assert_eq!((run.status, run.span_count, run.lossy), (Some(Status::Completed), Some(2), None));
     assert_eq!(processor.stats().delivered, 2);
@@ -179,7 +182,7 @@ fn pain_34_who_works_and_for_whom_is_inherited_on_other_threads_and_after_the_pa
             }
         });
         outer.span().end();
-        provider.shutdown().unwrap();
+        provider.shutdown_with_timeout(HANG).unwrap();
         assert_eq!((processor.stats().delivered, processor.stats().lost.total()), (6, 0), "{transport:?}");
 
         let runs = stored(&server);

@@ -4,7 +4,6 @@
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use async_openai::Client as OpenAiClient;
 use async_openai::config::OpenAIConfig;
@@ -18,12 +17,13 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use futures_util::{StreamExt as _, stream};
+use integration_tests::wait::{HANG, flush};
 use opentelemetry::Context;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{FutureExt as _, TraceContextExt as _, Tracer as _, TracerProvider as _};
 use opentelemetry_instrumentation_genai::{self as genai, Capture, Instrumentation};
 use opentelemetry_retrace::RetraceExporter;
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanExporter as _};
 use retrace_local::{Server, TraceQuery};
 use retrace_protocol::{Span, Trace};
 use rig::http_client::ReqwestClient;
@@ -127,6 +127,7 @@ async fn generate(Path(method): Path<String>) -> Json<Value> {
 struct Pipeline {
     receiver: Server,
     tracers: SdkTracerProvider,
+    exporter: RetraceExporter,
     genai: Instrumentation,
 }
 
@@ -135,9 +136,9 @@ impl Pipeline {
         let receiver = Server::start().unwrap();
         let exporter =
             RetraceExporter::builder().with_api_key("rt_local").with_base_url(receiver.url()).build().unwrap();
-        let tracers = SdkTracerProvider::builder().with_batch_exporter(exporter).build();
+        let tracers = SdkTracerProvider::builder().with_batch_exporter(exporter.clone()).build();
         let genai = Instrumentation::builder().with_tracer_provider(&tracers).with_capture(Capture::SpanOnly).build();
-        Self { receiver, tracers, genai }
+        Self { receiver, tracers, exporter, genai }
     }
 
     /// The context of an agent that begins.
@@ -154,7 +155,8 @@ impl Pipeline {
     async fn run(self, agent: Context) -> Trace {
         agent.span().end();
         tokio::task::spawn_blocking(move || {
-            self.tracers.shutdown_with_timeout(Duration::from_secs(20)).unwrap();
+            flush(&self.tracers);
+            self.exporter.shutdown_with_timeout(HANG).unwrap();
             let page = self.receiver.traces(&TraceQuery::default()).unwrap();
             assert_eq!(page.total, 1, "{page:?}");
             self.receiver.trace(page.traces[0].id.as_ref().unwrap()).unwrap().unwrap()
@@ -315,6 +317,14 @@ async fn plain_requests_to_anthropic_and_gemini() {
     assert!(!format!("{trace:?}").contains("sk-canary"), "no key is recorded");
 }
 
+/// Reads until two events of a stream have come.
+async fn read_two(response: &mut reqwest::Response) {
+    let mut seen = String::new();
+    while seen.matches("data:").count() < 2 {
+        seen += std::str::from_utf8(&response.chunk().await.unwrap().unwrap()).unwrap();
+    }
+}
+
 /// The way of every adapter that has a real socket below it: the caller goes, one span stays.
 #[tokio::test]
 async fn callers_that_go_early_leave_one_partial_span() {
@@ -355,33 +365,27 @@ async fn callers_that_go_early_leave_one_partial_span() {
     let middleware = genai::reqwest_middleware::GenAiMiddleware::new(genai.clone());
     let client = reqwest_middleware::ClientBuilder::new(reqwest::Client::new()).with(middleware).build();
     let send = |model: &str| client.post(&url).body(body(model)).send();
-    // Before the head.
-    assert!(tokio::time::timeout(Duration::from_millis(200), send("silence")).await.is_err());
+    // Before the head. While the clock is paused, it runs on when nothing else does: the provider is silent, and time is over.
+    tokio::time::pause();
+    assert!(tokio::time::timeout(HANG, send("silence")).await.is_err());
     one("", None);
+    tokio::time::resume();
     // After chunks.
     let mut response = send("m").await.unwrap();
-    let mut seen = String::new();
-    while seen.matches("data:").count() < 2 {
-        seen += std::str::from_utf8(&response.chunk().await.unwrap().unwrap()).unwrap();
-    }
+    read_two(&mut response).await;
     drop(response);
     one("one two ", None);
-    // The client's own time limit.
-    let error = client
-        .post(&url)
-        .body(body("m"))
-        .timeout(Duration::from_secs(2))
-        .send()
-        .await
-        .unwrap()
-        .text()
-        .await
-        .unwrap_err();
+    // The client's own time limit, after chunks and before the head.
+    let mut response = client.post(&url).body(body("m")).timeout(HANG).send().await.unwrap();
+    read_two(&mut response).await;
+    tokio::time::pause();
+    let error = response.text().await.unwrap_err();
     assert!(error.is_timeout(), "{error:?}");
     one("one two ", Some("timeout"));
-    let error = client.post(&url).body(body("silence")).timeout(Duration::from_millis(300)).send().await.unwrap_err();
+    let error = client.post(&url).body(body("silence")).timeout(HANG).send().await.unwrap_err();
     assert!(error.is_timeout(), "{error:?}");
     one("", Some("timeout"));
+    tokio::time::resume();
 
     let transport = genai::rig::GenAiHttpClient::new(ReqwestClient::default(), genai.clone());
     let request = || axum::http::Request::post(&url).body(body("m")).unwrap();
@@ -390,6 +394,7 @@ async fn callers_that_go_early_leave_one_partial_span() {
     drop(stream);
     one("one ", None);
     let sending = rig::http_client::HttpClientExt::send::<_, Bytes>(&transport, request().map(|_| body("silence")));
-    assert!(tokio::time::timeout(Duration::from_millis(200), sending).await.is_err());
+    tokio::time::pause();
+    assert!(tokio::time::timeout(HANG, sending).await.is_err());
     one("", None);
 }

@@ -4,14 +4,12 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
 
 use integration_tests::corpus::scenarios;
+use integration_tests::wait::{HANG, until};
 use retrace_local::{Server, translate};
 use retrace_protocol::Trace;
 use retrace_translate::Options;
-
-const HANG: Duration = Duration::from_secs(60);
 
 #[test]
 fn the_corpus_gives_the_runs_that_translate_gives() {
@@ -44,11 +42,15 @@ fn stored(server: &Server, expected: &Trace) -> Trace {
     if expected.ended_at.is_some() {
         return server.wait_for_end(id, HANG).unwrap().unwrap_or_else(|| panic!("{id} did not end"));
     }
-    server.trace(id).unwrap().unwrap()
+    until("the run is stored", || server.trace(id).unwrap().filter(|stored| stored == expected))
 }
 
-/// Sends a request of OTLP's JSON; the status of the answer.
+/// Sends a request of OTLP's JSON, again while the receiver has more than it can store; the status of the answer.
 fn post(server: &Server, path: &str, json: &[u8]) -> u16 {
+    until("the receiver has room", || Some(post_once(server, path, json)).filter(|status| *status != 429))
+}
+
+fn post_once(server: &Server, path: &str, json: &[u8]) -> u16 {
     let mut stream = TcpStream::connect(server.addr()).unwrap();
     write!(
         stream,

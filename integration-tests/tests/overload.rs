@@ -2,16 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use integration_tests::agent;
+use integration_tests::wait::{HANG, until};
 use opentelemetry_retrace::{LossReason, RetraceExporter, RetraceSpanProcessor, Stats};
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanProcessor as _};
 use retrace_local::{Server, TraceQuery};
 
-/// Long enough for any machine; what it waits for takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// More than could have been on its way.
 const MANY: u64 = 20;
 
@@ -19,17 +17,14 @@ const MANY: u64 = 20;
 fn gets_through(provider: &SdkTracerProvider, stats: impl Fn() -> Stats, through: impl Fn() -> u64) -> bool {
     // What the first run costs, as the table of prices, is not of the flood.
     agent::run(provider);
-    let until = Instant::now() + PATIENCE;
-    while stats().delivered < agent::SPANS && Instant::now() < until {
-        thread::yield_now();
-    }
-    let (long, until) = ("x".repeat(20_000), Instant::now() + PATIENCE);
+    until("the first run is delivered", || (stats().delivered >= agent::SPANS).then_some(()));
+    let (long, deadline) = ("x".repeat(20_000), Instant::now() + HANG);
     // The first turn of the worker after this has more than a moment's work before it, and so has each that follows.
     while stats().lost.by(LossReason::QueueFull) == 0 {
         agent::run_reading(provider, &long);
     }
     let before = through();
-    while through() < before + MANY && Instant::now() < until {
+    while through() < before + MANY && Instant::now() < deadline {
         for _ in 0..1_000 {
             agent::run_reading(provider, &long);
         }
@@ -50,7 +45,7 @@ fn pain_13_a_flood_does_not_keep_the_worker_from_its_connection() {
     let provider = SdkTracerProvider::builder().with_span_processor(processor.clone()).build();
     let delivered = || processor.stats().delivered;
     assert!(gets_through(&provider, || processor.stats(), delivered), "{:?}", processor.stats());
-    let _ = processor.shutdown_with_timeout(PATIENCE);
+    let _ = processor.shutdown_with_timeout(HANG);
 }
 
 #[test]
@@ -67,5 +62,5 @@ fn pain_13_a_flood_does_not_keep_the_worker_from_its_requests() {
     // What is sent first has lost its spans by then, and is a run nevertheless.
     let runs = || server.traces(&TraceQuery::default()).unwrap().total;
     assert!(gets_through(&provider, || exporter.stats(), runs), "{:?}", exporter.stats());
-    let _ = provider.shutdown_with_timeout(PATIENCE);
+    let _ = provider.shutdown_with_timeout(HANG);
 }

@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 
+use integration_tests::wait::{HANG, deliver};
 use opentelemetry::trace::{Span as _, SpanContext, Status, TraceContextExt as _, Tracer as _, TracerProvider as _};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_retrace::{Failures, RetraceExporter, RetraceSampler, RetraceSpanProcessor};
@@ -47,7 +48,8 @@ fn stored(server: &Server) -> HashSet<Id> {
 #[test]
 fn pain_33_one_per_cent_and_every_failure() {
     let server = Server::start().unwrap();
-    let retrace = RetraceSpanProcessor::builder().with_api_key("rt_local").with_base_url(server.url()).build().unwrap();
+    let builder = RetraceSpanProcessor::builder().with_api_key("rt_local").with_base_url(server.url());
+    let retrace = builder.with_flush_timeout(HANG).build().unwrap();
     let provider = SdkTracerProvider::builder()
         .with_sampler(RetraceSampler::builder().with_sample_rate(0.01).build().unwrap())
         .with_span_processor(retrace.clone())
@@ -66,7 +68,7 @@ fn pain_33_one_per_cent_and_every_failure() {
             provider.force_flush().unwrap();
         }
     }
-    provider.shutdown().unwrap();
+    provider.shutdown_with_timeout(HANG).unwrap();
     assert!((RUNS / 200..RUNS / 50).contains(&sampled), "{sampled}");
     assert_eq!(stored(&server), expected);
     let stats = retrace.stats();
@@ -87,6 +89,7 @@ fn a_share_for_retrace_alone() {
         .with_sample_rate(0.5)
         .with_sample_seed("seed")
         .with_failures(Failures::Root)
+        .with_flush_timeout(HANG)
         .build()
         .unwrap();
     let memory = opentelemetry_sdk::trace::InMemorySpanExporter::default();
@@ -96,7 +99,7 @@ fn a_share_for_retrace_alone() {
     let kept = run(&provider, "Agent", false);
     run(&provider, "agent", false);
     run(&provider, "agent", true);
-    provider.force_flush().unwrap();
+    deliver(&provider, &retrace);
     assert_eq!(memory.get_finished_spans().unwrap().len(), 6);
     assert_eq!(stored(&server), [Id::from_otel_trace(kept.trace_id().to_bytes())].into());
     assert_eq!((retrace.stats().delivered, retrace.stats().set_aside), (2, 4));

@@ -6,9 +6,10 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use integration_tests::scripted::{Act, ScriptedPeer};
+use integration_tests::wait::{HANG, flush};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_retrace::{RetraceExporter, SpanSelection};
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanExporter as _};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 #[derive(Clone, Default)]
@@ -67,7 +68,8 @@ fn pain_20_exporting_makes_no_spans_and_pain_19_no_log_line_tells() {
             let _ = provider.force_flush();
         }
     }
-    provider.shutdown().unwrap();
+    flush(&provider);
+    exporter.shutdown_with_timeout(HANG).unwrap();
 
     let stats = exporter.stats();
     assert_eq!((stats.accepted, stats.set_aside, stats.pending), (10, 0, 0), "{stats:?}");

@@ -6,10 +6,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use integration_tests::agent;
+use integration_tests::wait::{HANG, SPENT, settled};
 use opentelemetry_retrace::{BuildError, LossReason, RetraceExporter, SignalCode};
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanExporter as _};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
@@ -88,23 +89,29 @@ fn agent_behind(proxy: &str, authority: &str) -> (bool, String) {
         .env("RETRACE_API_KEY", "rt_x")
         .env("RETRACE_BASE_URL", "https://receiver.example")
         .env("RETRACE_TRANSPORT", "http")
-        .env("RETRACE_FLUSH_TIMEOUT", "2")
         .env("OTEL_EXPORTER_RETRACE_CERTIFICATE", path)
         .output()
         .unwrap();
     (output.status.success(), String::from_utf8(output.stdout).unwrap() + std::str::from_utf8(&output.stderr).unwrap())
 }
 
+/// Runs the agent against a receiver whose certificate is trusted or not. Without trust the shutdown begins when the first
+/// attempt has failed.
 fn run(address: SocketAddr, certificate: Option<&str>) -> (opentelemetry_retrace::Stats, Vec<String>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("authority.pem");
     let signals = Arc::new(std::sync::Mutex::new(Vec::new()));
     let heard = Arc::clone(&signals);
+    let (failing, failed) = channel();
     let mut builder = RetraceExporter::builder()
         .with_api_key("rt_x")
         .with_base_url(format!("https://localhost:{}", address.port()))
         .with_transport("http")
-        .with_on_error(move |signal| heard.lock().unwrap().push((signal.code, signal.message.clone())));
+        .with_timeout(HANG)
+        .with_on_error(move |signal| {
+            heard.lock().unwrap().push((signal.code, signal.message.clone()));
+            let _ = failing.send(());
+        });
     if let Some(pem) = certificate {
         std::fs::write(&path, pem).unwrap();
         builder = builder.with_certificate(&path);
@@ -112,11 +119,12 @@ fn run(address: SocketAddr, certificate: Option<&str>) -> (opentelemetry_retrace
     let exporter = builder.build().unwrap();
     let provider = SdkTracerProvider::builder().with_simple_exporter(exporter.clone()).build();
     agent::run(&provider);
-    let _ = exporter.shutdown_with_timeout(Duration::from_secs(2));
-    // On a machine that is busy the worker may count a little after its time was over.
-    let patience = Instant::now() + Duration::from_secs(20);
-    while exporter.stats().pending > 0 && Instant::now() < patience {
-        std::thread::sleep(Duration::from_millis(1));
+    if certificate.is_some() {
+        exporter.shutdown_with_timeout(HANG).unwrap();
+    } else {
+        failed.recv_timeout(HANG).unwrap();
+        let _ = exporter.shutdown_with_timeout(SPENT);
+        settled(|| exporter.stats());
     }
     let signals = signals.lock().unwrap();
     let texts = signals.iter().map(|(code, text)| format!("{}: {text}", code.as_str())).collect();

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use integration_tests::wait::HANG;
 use opentelemetry_retrace::opentelemetry::trace::{Span as _, Tracer as _, TracerProvider as _};
 use opentelemetry_retrace::opentelemetry_sdk::trace::{SdkTracerProvider, SpanProcessor as _};
 use opentelemetry_retrace::{RetraceSpanProcessor, opentelemetry as theirs};
@@ -45,7 +46,7 @@ fn pain_18_what_is_below_knows_no_version_of_opentelemetry() {
 fn pain_18_what_is_handed_on_is_enough() {
     let server = Server::start().unwrap();
     let builder = RetraceSpanProcessor::builder().with_api_key("rt_local").with_base_url(server.url());
-    let processor = builder.build().unwrap();
+    let processor = builder.with_flush_timeout(HANG).build().unwrap();
     let provider = SdkTracerProvider::builder().with_span_processor(processor.clone()).build();
     let mut span = provider.tracer("t").start("chat");
     span.set_attribute(theirs::KeyValue::new("gen_ai.operation.name", "chat"));
@@ -53,5 +54,5 @@ fn pain_18_what_is_handed_on_is_enough() {
     processor.force_flush().unwrap();
     assert_eq!(processor.stats().delivered, 1);
     let _: opentelemetry::KeyValue = theirs::KeyValue::new("it is", "the same type");
-    provider.shutdown().unwrap();
+    provider.shutdown_with_timeout(HANG).unwrap();
 }

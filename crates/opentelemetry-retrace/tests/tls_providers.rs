@@ -10,6 +10,7 @@ mod with_tls {
     use std::path::Path;
     use std::sync::Arc;
     use std::thread::{JoinHandle, spawn};
+    use std::time::Duration;
 
     use opentelemetry::trace::{Span as _, SpanBuilder, Tracer as _, TracerProvider as _};
     use opentelemetry_retrace::RetraceSpanProcessor;
@@ -19,6 +20,9 @@ mod with_tls {
     use rustls::pki_types::PrivateKeyDer;
     use rustls::{ServerConfig, ServerConnection, StreamOwned};
     use tokio_tungstenite::tungstenite::{Message, accept};
+
+    /// Limit of every wait, far above what the slowest machine takes.
+    const HANG: Duration = Duration::from_secs(120);
 
     /// Whichever there is.
     fn provider() -> CryptoProvider {
@@ -72,6 +76,7 @@ mod with_tls {
             .with_base_url(format!("https://localhost:{}", address.port()))
             .with_transport("ws")
             .with_certificate(certificate)
+            .with_flush_timeout(HANG)
             .build()
             .unwrap();
         let provider = SdkTracerProvider::builder().with_span_processor(processor.clone()).build();
@@ -81,7 +86,7 @@ mod with_tls {
         processor.force_flush().unwrap();
         let stats = processor.stats();
         assert_eq!((stats.delivered, stats.lost.total(), stats.restarts), (1, 0, 0), "{stats:?}");
-        provider.shutdown().unwrap();
+        provider.shutdown_with_timeout(HANG).unwrap();
         assert_eq!(served.join().unwrap(), ["auth", "trace_started", "span_started", "span_ended", "trace_ended"]);
     }
 

@@ -112,6 +112,8 @@ mod otlp;
 mod query;
 mod server;
 mod store;
+#[cfg(test)]
+mod testing;
 
 pub use otlp::{OtlpError, Translated, translate};
 pub use query::TraceQuery;

@@ -15,7 +15,7 @@ use support::HANG;
 fn exporter(server: &Server, protocol: Protocol, compression: Option<Compression>, key: &str) -> SpanExporter {
     let headers = [("authorization".to_owned(), format!("Bearer {key}"))].into();
     let exporter = SpanExporter::builder().with_http().with_protocol(protocol).with_headers(headers);
-    let exporter = exporter.with_endpoint(format!("{}/v1/traces", server.otlp_url()));
+    let exporter = exporter.with_endpoint(format!("{}/v1/traces", server.otlp_url())).with_timeout(HANG);
     match compression {
         Some(compression) => exporter.with_compression(compression).build().unwrap(),
         None => exporter.build().unwrap(),
@@ -50,7 +50,9 @@ fn the_exporter_is_understood_in_every_form() {
             let exporter = exporter(&server, protocol, compression, "rt_right");
             let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).build();
             let context = work(&provider);
-            provider.shutdown().unwrap_or_else(|error| panic!("{protocol:?} {compression:?}: {error}"));
+            provider
+                .shutdown_with_timeout(HANG)
+                .unwrap_or_else(|error| panic!("{protocol:?} {compression:?}: {error}"));
             let run = run_of(&server, &context);
             assert_eq!((run.status, run.total_tokens), (Some(Status::Completed), Some(23)), "{protocol:?}");
             assert_eq!(run.spans.unwrap().len(), 3);
@@ -74,8 +76,14 @@ fn a_wrong_key_is_told_to_the_exporter() {
     let provider = SdkTracerProvider::builder()
         .with_batch_exporter(exporter(&server, Protocol::HttpBinary, None, "rt_wrong"))
         .build();
-    work(&provider);
-    let error = provider.force_flush().unwrap_err().to_string();
+    // The processor gives a flush up after five seconds.
+    let error = loop {
+        work(&provider);
+        let error = provider.force_flush().unwrap_err().to_string();
+        if !error.contains("Timeout(") {
+            break error;
+        }
+    };
     assert!(error.contains("401"), "{error}");
     assert_eq!(server.traces(&retrace_local::TraceQuery::new()).unwrap().total, 0);
 }

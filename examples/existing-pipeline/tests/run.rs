@@ -1,11 +1,8 @@
 //! The example, run as its reader runs it.
 
-use std::process::Command;
-
 #[test]
 fn both_backends_get_what_they_should() {
-    let mut example = Command::new(env!("CARGO_BIN_EXE_example-existing-pipeline"));
-    let run = example.env_clear().output().expect("the example starts");
+    let run = run_tree::run_example(env!("CARGO_BIN_EXE_example-existing-pipeline")).expect("the example starts");
     // It compares what the backends got with what they should, and says so by its exit status.
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     let printed = run_tree::timeless(&String::from_utf8(run.stdout).expect("UTF-8"));

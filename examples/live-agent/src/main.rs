@@ -28,8 +28,8 @@ use crate::watch::Watch;
 /// The step during which the receiver stops, and the one during which it starts again.
 const STOPS_DURING: &str = "search_trains";
 const RETURNS_DURING: &str = "book_seats";
-/// How long the receiver may take to show something. A sender that found nobody waits longer from try to try.
-const SHOWN_WITHIN: Duration = Duration::from_secs(30);
+/// How long the receiver may take to show or to confirm something. A sender that found nobody waits longer from try to try.
+const SHOWN_WITHIN: Duration = Duration::from_secs(120);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let step = Duration::from_millis(if std::env::args().any(|argument| argument == "--fast") { 30 } else { 1_200 });
@@ -73,7 +73,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Ok(())
         }
     })?;
-    let shutdown = provider.shutdown();
+    let shutdown = provider.shutdown_with_timeout(SHOWN_WITHIN);
 
     let run = receiver.as_ref().map(|receiver| watch.look(receiver)).transpose()?.flatten();
     println!("\nagent: {answer}\n");

@@ -1,10 +1,8 @@
 //! The README shows what the quickstart prints.
 
-use std::process::Command;
-
 #[test]
 fn readme_shows_what_the_quickstart_prints() {
-    let run = Command::new(env!("CARGO_BIN_EXE_quickstart")).env_clear().output().expect("the quickstart starts");
+    let run = run_tree::run_example(env!("CARGO_BIN_EXE_quickstart")).expect("the quickstart starts");
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     let printed = String::from_utf8(run.stdout).expect("UTF-8");
 

@@ -1,10 +1,8 @@
 //! The example, run as its reader runs it.
 
-use std::process::Command;
-
 #[test]
 fn the_run_of_a_rig_agent_is_read_back_whole() {
-    let run = Command::new(env!("CARGO_BIN_EXE_example-rig-agent")).env_clear().output().expect("the example starts");
+    let run = run_tree::run_example(env!("CARGO_BIN_EXE_example-rig-agent")).expect("the example starts");
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     let printed = run_tree::timeless(&String::from_utf8(run.stdout).expect("UTF-8"));
     let (said, recorded) = printed.split_once("What the receiver has:").expect("there is a tree");

@@ -27,6 +27,7 @@
 //! It does not know how wide a terminal is, nor that some characters take two columns.
 
 mod amount;
+mod example;
 mod excerpt;
 mod row;
 mod style;
@@ -37,6 +38,7 @@ use std::io::{self, IsTerminal as _, Write};
 
 use retrace_protocol::Trace;
 
+pub use example::run_example;
 pub use style::Style;
 pub use timeless::timeless;
 

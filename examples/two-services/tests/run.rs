@@ -1,11 +1,8 @@
 //! The example, run as its reader runs it.
 
-use std::process::Command;
-
 #[test]
 fn two_services_are_one_run() {
-    let run =
-        Command::new(env!("CARGO_BIN_EXE_example-two-services")).env_clear().output().expect("the example starts");
+    let run = run_tree::run_example(env!("CARGO_BIN_EXE_example-two-services")).expect("the example starts");
     // It compares what the receiver has with what it should have, and says so by its exit status.
     let printed = String::from_utf8(run.stdout).expect("UTF-8");
     assert!(run.status.success(), "{printed}{}", String::from_utf8_lossy(&run.stderr));

@@ -12,11 +12,11 @@ def telemetry():
 
 def replay():
     """Waits for a command of the server, which is carried out in a thread of its own, and for its end."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while not (running := [thread for thread in threading.enumerate() if is_replay(thread)]):
         assert time.monotonic() < deadline
         time.sleep(0.001)
-    running[0].join(10)
+    running[0].join(120)
 
 
 def is_replay(thread):

@@ -13,6 +13,6 @@ with retrace.record(name="asks", input="When was the bridge built?") as run:
     inject_traceparent(headers)
     assert headers["traceparent"].endswith("-01"), headers
     request = urllib.request.Request(f"{os.environ['PLANNER_URL']}/ask", b"When was the bridge built?", headers)
-    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=20) as answer:
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=120) as answer:
         run.output = answer.read().decode()
     run.end_span(span, output=run.output)

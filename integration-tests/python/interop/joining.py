@@ -3,6 +3,7 @@
 import subprocess
 from contextlib import contextmanager
 
+from interop.limit import LIMIT_SECONDS
 from interop.scenarios import Failure, Scenario, execute
 
 # What the run has of each of the two: the request, the agent, two model calls, a tool and its result.
@@ -62,7 +63,7 @@ def service(program, name, environment):
     try:
         yield process.stdout.readline().strip()
         # It ends with its input, and says what became of its spans.
-        said, _ = process.communicate(timeout=30)
+        said, _ = process.communicate(timeout=LIMIT_SECONDS)
         if process.returncode != 0 or "0 lost" not in said:
             raise Failure(f"the {name}: exit status {process.returncode}, {said}")
     finally:

@@ -5,6 +5,7 @@ import subprocess
 from dataclasses import dataclass
 
 from interop import records
+from interop.limit import LIMIT_SECONDS
 from interop.scenarios import Failure, Scenario, execute
 
 # Stands for a field that is not there.
@@ -95,7 +96,7 @@ def check(receiver, environment, program):
     execute("agent", Scenario(), environment, None)
     of_sdk = receiver.ids() - before
     ours = {name: value for name, value in environment.items() if name.startswith("RETRACE_")}
-    done = subprocess.run([program], env=ours, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+    done = subprocess.run([program], env=ours, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT_SECONDS)
     if done.returncode != 0 or done.stderr:
         raise Failure(f"the exporter's agent: exit status {done.returncode}\n{done.stderr}")
     of_ours = receiver.ids() - before - of_sdk

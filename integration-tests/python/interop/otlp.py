@@ -5,7 +5,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from interop.scenarios import LIMIT_SECONDS, Failure
+from interop.limit import LIMIT_SECONDS
+from interop.scenarios import Failure
 
 CLIENTS = Path(__file__).parent.parent / "otlp"
 
@@ -82,7 +83,7 @@ def execute(name, environment):
 
 def wait_for_run(receiver, before):
     """The run that is new, once it has ended: spans are stored a moment after they came."""
-    until = time.monotonic() + 10
+    until = time.monotonic() + LIMIT_SECONDS
     while time.monotonic() < until:
         new = receiver.ids() - before
         if len(new) > 1:

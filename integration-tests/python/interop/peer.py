@@ -7,6 +7,8 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
+from interop.limit import LIMIT_SECONDS
+
 # Headers that belong to a connection or to the capture's machine, which the captures leave out too.
 NOT_COMPARED = ("host", "connection", "accept-encoding", "content-length")
 
@@ -60,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
 
 def forward(handler, receiver):
     """Has the receiver answer a request whose body was read."""
-    to = http.client.HTTPConnection(urlsplit(receiver.url).netloc, timeout=10)
+    to = http.client.HTTPConnection(urlsplit(receiver.url).netloc, timeout=LIMIT_SECONDS)
     headers = {name: value for name, value in handler.headers.items() if name.lower() != "host"}
     to.request(handler.command, handler.path, handler.raw, headers)
     answer = to.getresponse()

@@ -5,6 +5,8 @@ import re
 import subprocess
 import urllib.request
 
+from interop.limit import LIMIT_SECONDS
+
 # The receiver is on this machine, whatever proxy is set around this script.
 DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -32,17 +34,17 @@ class Receiver:
 
     def __exit__(self, *_):
         self.process.terminate()
-        self.process.wait(30)
+        self.process.wait(LIMIT_SECONDS)
         self.process.stdout.close()
 
     def get(self, path):
-        with DIRECT.open(f"{self.url}{path}", timeout=10) as answer:
+        with DIRECT.open(f"{self.url}{path}", timeout=LIMIT_SECONDS) as answer:
             return json.load(answer)
 
     def post(self, trace):
         request = urllib.request.Request(f"{self.url}/api/v1/traces", json.dumps(trace).encode(), method="POST")
         request.add_header("content-type", "application/json")
-        DIRECT.open(request, timeout=10).close()
+        DIRECT.open(request, timeout=LIMIT_SECONDS).close()
 
     def ids(self):
         """The ids of all traces."""

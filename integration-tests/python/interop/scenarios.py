@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from interop import captures, records
+from interop.limit import LIMIT_SECONDS
 from interop.peer import Peer
 from interop.stream import Stream
 
 CLIENTS = Path(__file__).parent.parent / "clients"
-# No program takes longer; one that does hangs.
-LIMIT_SECONDS = 30
 
 
 @dataclass
@@ -28,8 +27,6 @@ class Scenario:
     exit: int = 0
     # What the SDK must complain of on its standard error, or several such lines. It must complain of nothing else.
     complaint: str | tuple = ()
-    # The program must have ended after so many seconds.
-    within: float | None = None
     # The program says that it is ready, and is told to end.
     terminated: bool = False
     # Requests may come in any order.
@@ -54,8 +51,7 @@ SCENARIOS = {
     "f-openai-stream": Scenario(),
     "f-openai-tools": Scenario(),
     "g-anthropic": Scenario(),
-    # A second, and what a busy machine needs to start Python; a request alone would last ten.
-    "j-never-answers": Scenario(env={"RETRACE_FLUSH_TIMEOUT": "1"}, complaint="still in progress after 1.0s", within=6),
+    "j-never-answers": Scenario(env={"RETRACE_FLUSH_TIMEOUT": "1"}, complaint="still in progress after 1.0s"),
     "m-disabled": Scenario(client="m-off", env=OFF),
     "m-disabled-telemetry-on": Scenario(client="m-off", env=OFF | TELEMETRY),
     "m-unconfigured": Scenario(client="m-off", env={"RETRACE_API_KEY": None}),
@@ -228,8 +224,6 @@ def execute(name, scenario, environment, taken):
     expected = (scenario.complaint,) if isinstance(scenario.complaint, str) else scenario.complaint
     if len(lines) != len(expected) or not all(part in line for part, line in zip(expected, lines)):
         raise Failure(f"expected the complaints {expected!r}, found {complaints!r}")
-    if scenario.within is not None and took > scenario.within:
-        raise Failure(f"took {took:.1f} seconds, allowed are {scenario.within}")
 
 
 def compare_requests(exchanges, requests, unordered):

@@ -8,6 +8,7 @@ import time
 from urllib.parse import urlsplit
 
 from interop import frames
+from interop.limit import LIMIT_SECONDS
 from interop.peer import NOT_COMPARED, Handler, Local, forward
 
 HANDSHAKE = ("sec-websocket-key", "host", "connection", "upgrade")
@@ -86,7 +87,7 @@ class Stream(Local):
 
             def relay(self):
                 address = urlsplit(stream.receiver.url)
-                with socket.create_connection((address.hostname, address.port), timeout=30) as server:
+                with socket.create_connection((address.hostname, address.port), timeout=LIMIT_SECONDS) as server:
                     head = [f"{self.command} {self.path} HTTP/1.1", *(f"{n}: {v}" for n, v in self.headers.items())]
                     server.sendall("\r\n".join([*head, "", ""]).encode())
                     back = threading.Thread(target=self.back, args=(server,))
@@ -100,7 +101,7 @@ class Stream(Local):
                     except frames.Gone:
                         server.shutdown(socket.SHUT_WR)
                     finally:
-                        back.join(30)
+                        back.join(LIMIT_SECONDS)
 
             def back(self, server):
                 try:

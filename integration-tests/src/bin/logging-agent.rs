@@ -10,6 +10,7 @@ use std::error::Error;
 use std::io::Read as _;
 
 use integration_tests::agent;
+use integration_tests::wait::HANG;
 use opentelemetry::global;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_retrace::{
@@ -77,7 +78,7 @@ fn main() -> Outcome {
         drop(provider);
         guard.shutdown()?;
     } else {
-        provider.shutdown()?;
+        provider.shutdown_with_timeout(HANG)?;
         // A handle in a static is never dropped.
         let stats = Box::leak(Box::new(retrace)).stats();
         println!("accepted {} delivered {}", stats.accepted, stats.delivered);

@@ -1,11 +1,13 @@
 //! The agent of `python/clients/agent.py`, traced with OpenTelemetry: the same question, model, tool and answers.
 
 use std::error::Error;
+use std::sync::mpsc::channel;
 
+use integration_tests::wait::{HANG, SPENT, flush, until};
 use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer, TracerProvider as _};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_retrace::RetraceExporter;
-use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanExporter as _};
 
 const QUESTION: &str = r#"[{"role":"user","parts":[{"type":"text","content":"Weather in Oslo?"}]}]"#;
 const ASKS: &str = r#"[{"role":"assistant","parts":[{"type":"tool_call","id":"call_1","name":"get_weather","arguments":{"city":"Oslo"}}],"finish_reason":"tool_call"}]"#;
@@ -18,10 +20,18 @@ const TOOLS: &str = r#"[{"type":"function","name":"get_weather","parameters":{"t
 
 fn main() -> Result<(), Box<dyn Error>> {
     // Where to, and with which key, stands in the environment.
-    let exporter = RetraceExporter::builder().build()?;
+    let (failing, failed) = channel();
+    let exporter = RetraceExporter::builder()
+        .with_on_error(move |signal| failing.send(signal.code).unwrap_or_default())
+        .build()?;
     let provider = SdkTracerProvider::builder().with_batch_exporter(exporter.clone()).build();
     run(&provider);
-    provider.shutdown()?;
+    flush(&provider);
+    // It waits for a receiver that answers, and not for one whose attempts fail.
+    until("the spans are delivered, or an attempt has failed", || {
+        (exporter.stats().pending == 0 || failed.try_recv().is_ok()).then_some(())
+    });
+    exporter.shutdown_with_timeout(if exporter.stats().pending == 0 { HANG } else { SPENT })?;
     let stats = exporter.stats();
     if stats.delivered != stats.accepted {
         return Err(format!("not all was delivered: {stats:?}").into());

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use clap::Parser;
-use integration_tests::soak::soak;
+use integration_tests::soak::{Length, soak};
 use retrace_local::Server;
 
 /// Between two lines.
@@ -41,22 +41,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("   time     rss KiB  threads  descriptors   accepted  delivered   pending      lost");
     let next = Cell::new(Duration::ZERO);
     let mut receiver = Command::new(std::env::current_exe()?);
-    let outcome = soak(length, arguments.seed, receiver.arg("--receiver"), &dir, |elapsed, sample, stats| {
-        if elapsed >= next.get() {
-            next.set(elapsed + LINE);
-            println!(
-                "{:6.0}s {:>11} {:>8} {:>12} {:>10} {:>10} {:>9} {:>9}",
-                elapsed.as_secs_f64(),
-                sample.rss_kib,
-                sample.threads,
-                sample.descriptors,
-                stats.accepted,
-                stats.delivered,
-                stats.pending,
-                stats.lost.total()
-            );
-        }
-    });
+    let outcome =
+        soak(Length::Time(length), arguments.seed, receiver.arg("--receiver"), &dir, |elapsed, sample, stats| {
+            if elapsed >= next.get() {
+                next.set(elapsed + LINE);
+                println!(
+                    "{:6.0}s {:>11} {:>8} {:>12} {:>10} {:>10} {:>9} {:>9}",
+                    elapsed.as_secs_f64(),
+                    sample.rss_kib,
+                    sample.threads,
+                    sample.descriptors,
+                    stats.accepted,
+                    stats.delivered,
+                    stats.pending,
+                    stats.lost.total()
+                );
+            }
+        });
     std::fs::remove_dir_all(&dir)?;
     println!("{outcome:#?}");
     Ok(outcome.check()?)

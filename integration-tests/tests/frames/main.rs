@@ -9,6 +9,7 @@ mod receiver;
 mod shape;
 
 use difference::{Difference, check};
+use integration_tests::wait::HANG;
 use opentelemetry::Context;
 use opentelemetry_retrace::{RetraceSpanProcessor, Transport};
 use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -36,11 +37,12 @@ fn said(agent: Agent) -> Vec<Value> {
         .with_api_key("rt_local")
         .with_base_url(receiver.url())
         .with_transport(Transport::Ws)
+        .with_flush_timeout(HANG)
         .build()
         .unwrap();
     let provider = SdkTracerProvider::builder().with_span_processor(processor.clone()).build();
     let open = agent(&provider);
-    provider.shutdown().unwrap();
+    provider.shutdown_with_timeout(HANG).unwrap();
     drop(open);
     let stats = processor.stats();
     assert_eq!((stats.delivered, stats.lost.total()), (stats.accepted, 0), "{stats:?}");

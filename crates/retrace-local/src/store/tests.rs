@@ -2,6 +2,7 @@ use super::*;
 use crate::arbitrary;
 use crate::ingest;
 use crate::query::TraceQuery;
+use crate::testing::HANG;
 use proptest::prelude::*;
 use retrace_protocol::{Id, Span, SpanType, Status, Timestamp, Trace, TracePatch};
 use std::time::Duration;
@@ -271,7 +272,7 @@ fn who_waits_is_woken_by_the_commit() {
     let (writer, reader, _) = open(None).unwrap();
     let (looking, looked) = std::sync::mpsc::channel();
     let waiter = thread::spawn(move || {
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + HANG;
         let found = reader.wait_until(deadline, |database| {
             let found = ended_trace(database, &"t".into());
             looking.send(()).unwrap();

@@ -7,6 +7,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::store::{self, Reader};
+use crate::testing::HANG;
 
 type Client = WebSocketStream<DuplexStream>;
 
@@ -83,7 +84,7 @@ async fn a_client_that_takes_no_acks_is_given_up_and_what_it_said_is_stored() {
         peer.send(&started(seq, "in")).await;
     }
     // The store works in real time, so patience is measured in that too.
-    let patience = std::time::Instant::now() + Duration::from_secs(10);
+    let patience = std::time::Instant::now() + HANG;
     while !peer.session.is_finished() {
         assert!(std::time::Instant::now() < patience, "it does not end");
         tokio::time::sleep(Duration::from_secs(1)).await;

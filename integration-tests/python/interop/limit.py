@@ -1,0 +1,4 @@
+"""The limit of every wait."""
+
+# Far above what the slowest machine takes: what reaches it hangs.
+LIMIT_SECONDS = 120
