@@ -105,7 +105,7 @@ fn a_tool_span_without_a_call_id_is_tied_to_its_call_by_the_exporter_only() {
         ];
         tracer.span_builder("search").with_attributes(tool).start_with_context(&tracer, &agent).end();
         agent.span().end();
-        provider.shutdown().unwrap();
+        provider.shutdown_with_timeout(HANG).unwrap();
     };
     let tool_calls = |server: &Server| {
         let runs = stored(server);

@@ -83,10 +83,13 @@ fn with_attributes(tracer: &SdkTracer, topic: &str, count: u32, is_final: bool) 
     plain(topic, count, is_final);
 }
 
+/// A recorded function with three small arguments.
+type Call<'a> = Box<dyn FnMut(&str, u32, bool) + 'a>;
+
 /// A case, and its samples so far in nanoseconds of one call.
 struct Case<'a> {
     name: &'static str,
-    call: Box<dyn FnMut(&str, u32, bool) + 'a>,
+    call: Call<'a>,
     samples: Vec<Duration>,
 }
 

@@ -295,9 +295,9 @@ fn an_answer_is_whole_once_each_choice_has_its_finish_reason() {
         call.response(200, &http::HeaderMap::new());
         call.chunk(body.as_bytes());
         if fail {
-            call.fail("reset")
+            call.fail("reset");
         } else {
-            drop(call)
+            drop(call);
         }
         rig.one()
     };

@@ -1,5 +1,7 @@
 //! The example, run as its reader runs it.
 
+use std::process::Command;
+
 #[test]
 fn two_services_are_one_run() {
     let run = run_tree::run_example(env!("CARGO_BIN_EXE_example-two-services")).expect("the example starts");

@@ -70,8 +70,7 @@ async fn fails_later(first: Serialised, second: Formatted) -> Result<(), Formatt
 
 #[retrace::record(name = "counting")]
 fn future(first: Serialised) -> impl Future<Output = Serialised> {
-    let first = Some(first);
-    ready(first.unwrap())
+    ready(first)
 }
 
 #[retrace::record(name = "counting", stream)]

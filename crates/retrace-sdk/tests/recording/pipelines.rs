@@ -91,7 +91,7 @@ fn a_pipeline_that_is_there_takes_retrace_in() {
     let names: Vec<_> = elsewhere.get_finished_spans().unwrap().into_iter().map(|span| span.name).collect();
     assert_eq!(names, ["chat", "pipeline"]);
     guard.flush().unwrap();
-    provider.shutdown().unwrap();
+    provider.shutdown_with_timeout(LIMIT).unwrap();
     drop(guard);
     let runs = stored(&server);
     assert_eq!((runs.len(), value(&runs[0].input), value(&runs[0].output)), (1, json!("tides"), json!("spring")));

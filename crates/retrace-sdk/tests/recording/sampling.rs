@@ -112,6 +112,6 @@ fn a_sampler_of_the_application_decides_as_well() {
         assert!(!retrace::step("step", SpanType::Action).input(&counted).start().is_recorded());
     });
     assert_eq!(counted.0.load(Ordering::Relaxed), 0);
-    provider.shutdown().unwrap();
+    provider.shutdown_with_timeout(crate::support::LIMIT).unwrap();
     global::set_tracer_provider(NoopTracerProvider::new());
 }
