@@ -128,7 +128,7 @@ fn peak(case: Case, buffer: usize, content: usize) -> usize {
 /// written at the moment: as it came, as it is translated, and as it is sent, with copies of its content. In a buffer of 1 MiB
 /// and more these have room, unless a span takes more than a 64th of it.
 fn allowance(buffer: usize, content: usize) -> usize {
-    if buffer >= MIB && content <= buffer / 64 { 0 } else { 64 * KIB + 8 * (content + KIB) }
+    if buffer >= MIB && content <= buffer / 64 { 0 } else { 128 * KIB + 8 * (content + KIB) }
 }
 
 #[test]

@@ -133,8 +133,8 @@ fn a_burst_through_a_batch_processor_is_delivered_whole() {
 #[test]
 fn a_burst_over_a_stream_is_stored_whole() {
     // A run of so many is open as a whole, and two of them are more than may wait.
-    const RUNS: u64 = 40;
-    const STEPS: u64 = 120;
+    const RUNS: u64 = 48;
+    const STEPS: u64 = 90;
     let server = Server::start().unwrap();
     let exporter =
         builder(server.url(), "ws").with_buffer_bytes(1 << 20).with_max_export_batch_size(1).build().unwrap();

@@ -7,8 +7,9 @@ use std::path::Path;
 use retrace_translate::Options;
 use serde_json::{Value, json};
 
-/// Keys that say how others are written, and nothing of the call.
-const OF_OTHERS: &[&str] = &["logfire.json_schema"];
+/// Keys whose values are not sent: one describes how others are written, one holds the headers of a request, with its
+/// credentials.
+const OF_OTHERS: &[&str] = &["logfire.json_schema", "llm.headers"];
 
 /// The keys that spans of all dialects were seen with, one a line.
 fn keys() -> Vec<String> {

@@ -108,11 +108,13 @@ fn streams_that_are_cut_or_damaged_are_partial() {
 }
 
 #[test]
-fn streams_that_are_dropped_are_partial_until_the_counts_have_come() {
+fn streams_that_are_dropped_are_partial_until_the_reason_has_come() {
     let frames = converse(&json!({}));
     let rig = Rig::new();
     let url = format!("{HOST}/m/converse-stream");
-    for (seen, partial) in [(frames.len() - 1, json!(true)), (frames.len(), Json::Null)] {
+    // The last frame has the counts, the one before it the reason.
+    for (seen, partial) in [(frames.len() - 2, json!(true)), (frames.len() - 1, Json::Null), (frames.len(), Json::Null)]
+    {
         let request = Request { method: "POST", url: &url, body: Some(b"{\"messages\":[]}") };
         let mut call = rig.genai.start(&request).unwrap();
         call.response(200, &http::HeaderMap::new());

@@ -138,7 +138,7 @@ fn otlp_is_translated_from_files_and_from_the_standard_input_together() {
         (&run["name"], &run["output"], &run["metadata"]["environment"]),
         (&json!("GET /"), &json!("hi"), &json!("test"))
     );
-    assert!(complaints.contains("1 spans are left out"), "{complaints}");
+    assert!(complaints.contains("1 records are left out"), "{complaints}");
 
     let (runs, _) = translated(&["--no-content"], SPANS);
     assert_eq!(runs["traces"][0]["spans"][0].get("output"), None);

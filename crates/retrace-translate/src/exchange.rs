@@ -193,7 +193,7 @@ pub(crate) fn response(json: &str) -> Option<Vec<Turn<'_>>> {
         Some(list) => lists::each(list, message),
         None if response.generations.is_some() => {
             let batches = elements(response.generations?)?;
-            lists::each(batches.into_iter().flat_map(|one| elements(one).unwrap_or(vec![one])).collect(), message)
+            lists::each(batches.into_iter().flat_map(|one| elements(one).unwrap_or(vec![one])).collect(), generation)
         }
         None if is_message => messages(json),
         None => {
@@ -202,6 +202,16 @@ pub(crate) fn response(json: &str) -> Option<Vec<Turn<'_>>> {
             Some(vec![Turn { role: Cow::Borrowed("assistant"), parts, finish_reason, ..Turn::default() }])
         }
     }
+}
+
+/// The message of one generation of `LangChain`'s, with its finish reason.
+fn generation(raw: &RawValue) -> Option<Turn<'_>> {
+    let mut turn = message(raw)?;
+    if turn.finish_reason.is_none() {
+        let info = Members::read(raw.get()).and_then(|members| members.object(&["generation_info"]));
+        turn.finish_reason = info.and_then(|info| info.label(&["finish_reason", "stop_reason"]));
+    }
+    Some(turn)
 }
 
 fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {

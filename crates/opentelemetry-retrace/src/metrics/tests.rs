@@ -95,7 +95,7 @@ fn what_is_counted_is_told_by_the_standard_names() {
 
 #[test]
 fn the_queue_of_a_processor_is_told() {
-    let inbox = Arc::new(Inbox::new(3 * size_of::<opentelemetry_sdk::trace::SpanData>()));
+    let inbox = Arc::new(Inbox::new(6 * size_of::<opentelemetry_sdk::trace::SpanData>()));
     let queue = || {
         let inbox = Arc::clone(&inbox);
         Some(move || Some(inbox.queue()))
@@ -113,12 +113,12 @@ fn the_queue_of_a_processor_is_told() {
 
     let points = collected(|| {
         inbox.push_seen(Seen::Began(span_data(1, 0, ""))).unwrap();
-        let pushed: Vec<bool> = (2..6).map(|n| push(n).unwrap()).collect();
-        assert_eq!(pushed, [true, true, false, false]);
+        let pushed: Vec<bool> = (2..8).map(|n| push(n).unwrap()).collect();
+        assert_eq!(pushed, [true, true, true, true, false, false]);
         observe()
     });
-    assert_eq!(named(&points, "queue.capacity"), [(none(), 3)]);
-    assert_eq!(named(&points, "queue.size"), [(none(), 3)], "one that began, two that have ended");
+    assert_eq!(named(&points, "queue.capacity"), [(none(), 6)]);
+    assert_eq!(named(&points, "queue.size"), [(none(), 5)], "one that began, four that have ended");
     assert_eq!(named(&points, "processed"), [(none(), 0), ("error.type=queue_full".into(), 2)]);
 
     let points = collected(|| {
@@ -128,7 +128,7 @@ fn the_queue_of_a_processor_is_told() {
         observe()
     });
     assert_eq!(named(&points, "queue.size"), [(none(), 0)]);
-    let errors = [(none(), 2), ("error.type=already_shutdown".into(), 1), ("error.type=queue_full".into(), 2)];
+    let errors = [(none(), 4), ("error.type=already_shutdown".into(), 1), ("error.type=queue_full".into(), 2)];
     assert_eq!(named(&points, "processed"), errors);
 }
 
