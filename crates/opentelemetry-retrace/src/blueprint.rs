@@ -67,7 +67,7 @@ fn engine_config(config: &Config, redaction: Redaction) -> EngineConfig {
     // Sixteenths of all bytes: 4 for the queue, 3 for open runs, 8 for what waits for delivery and for spans that are held in
     // case their run fails; 1 is left for what is being read or written at the moment.
     recorder.bytes = config.buffer_bytes / 16 * 3;
-    let waiting = config.buffer_bytes / 4;
+    let waiting = config.buffer_bytes / 16 * 8;
     EngineConfig {
         options,
         recorder,

@@ -170,12 +170,14 @@ impl<P: WayIn> Builder<P> {
 
     /// Bytes of everything that waits in memory; 64 MiB by default, 64 KiB at least.
     ///
-    /// A quarter is for the queue from the application, three sixteenths for runs that are open, a quarter for records
+    /// A quarter is for the queue from the application, three sixteenths for runs that are open, a half for records
     /// that wait for delivery or confirmation, those read from the spool included, and for spans that are held in case their
-    /// run fails. The rest is left for the spans that are read or written at the moment and for tables that grow. Each span is
-    /// counted with its texts, with the room that its lists keep, and with up to 1 KiB for its places in tables, until it leaves
-    /// that part. A buffer of less than 1 MiB can be exceeded by 128 KiB for a connection that is made and for tables, and a span
-    /// that takes more than a 64th of the buffer takes several times its size while it is translated.
+    /// run fails. A sixteenth is left for the spans that are read or written at the moment. Each span is counted with its texts,
+    /// with the room that its lists keep, and with up to 1 KiB for its places in tables, until it leaves that part.
+    ///
+    /// The bound is held in a test by the allocator, with three exceptions: a buffer of less than 1 MiB can be exceeded by
+    /// 128 KiB, a span that takes more than a 64th of the buffer takes several times its size while it is translated, and
+    /// while no WebSocket can be opened (transport `ws`) a quarter more than the buffer can be taken.
     ///
     /// A receiver that takes spans, but slower than they come, is waited for: new spans are refused when the queue is full. While
     /// it fails, the oldest spans that wait for delivery go first. Either are counted as lost, and their run is marked lossy.
