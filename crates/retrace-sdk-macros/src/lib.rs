@@ -20,10 +20,10 @@ mod values;
 ///
 /// ```rust,ignore
 /// #[retrace::record(name = "research-agent")]
-/// async fn research(topic: &str) -> Result<String, Error> { … }
+/// async fn research(topic: &str) -> Result<String, Error> { answer(topic).await }
 ///
 /// #[retrace::record(type = tool_call, skip(client))]
-/// async fn search(client: &Client, query: &str) -> Result<Vec<Page>, Error> { … }
+/// async fn search(client: &Client, query: &str) -> Result<Vec<Page>, Error> { client.search(query).await }
 /// ```
 ///
 /// The attribute applies to functions, methods, associated functions and trait methods with a body: sync, `async`,
