@@ -1,6 +1,6 @@
 //! Paths of a response whose values are counted and not kept.
 
-/// Way from the top of a document to a value: names of members, and [`ANY`] for each element of a list.
+/// Way from the top of a document to a value: names of members, and `ANY` for each element of a list.
 pub type UnreadPath = &'static [&'static str];
 
 /// Stands for each element of a list in an [`UnreadPath`].
