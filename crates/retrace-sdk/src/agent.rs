@@ -23,7 +23,7 @@ pub(crate) fn nested(above: Option<&AgentScope>, id: Arc<str>, role: Option<Arc<
 /// # }
 /// ```
 ///
-/// Spans of libraries get the agent where [`install`](crate::install) set up the pipeline, or a
+/// Spans of libraries get the agent where [`install`](crate::install()) set up the pipeline, or a
 /// [`RetraceSpanProcessor`](crate::RetraceSpanProcessor) is in it.
 pub fn agent(id: impl Into<Arc<str>>) -> AgentBuilder {
     AgentBuilder { id: id.into(), role: None, parent: None }

@@ -37,7 +37,7 @@ pub enum Step {}
 
 /// Describes a run or a step before it starts.
 ///
-/// Where it stands, and with the sampler that [`install`](crate::install) sets up also whether it is recorded, is decided when
+/// Where it stands, and with the sampler that [`install`](crate::install()) sets up also whether it is recorded, is decided when
 /// the builder is made: arguments of its methods are not serialized for what is not recorded.
 #[must_use = "a builder does nothing until it is started"]
 pub struct Builder<K> {

@@ -2,7 +2,7 @@
 //!
 //! The adapters of [`opentelemetry_instrumentation_genai`], each in one line, with content recorded as
 //! `RETRACE_CAPTURE_CONTENT` and [`Configuration::with_capture_content`](crate::Configuration::with_capture_content) state it.
-//! Make clients after [`install`](crate::install).
+//! Make clients after [`install`](crate::install()).
 
 use opentelemetry_instrumentation_genai::{Builder, Capture, Instrumentation};
 

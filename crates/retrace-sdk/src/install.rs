@@ -7,7 +7,7 @@ use opentelemetry_sdk::trace::{SdkTracerProvider, SpanProcessor as _};
 use crate::installed::Installed;
 use crate::open;
 
-/// Keeps what [`install`](crate::install) set up. Dropping it, also when a panic unwinds, ends the runs that are under way as
+/// Keeps what [`install`](crate::install()) set up. Dropping it, also when a panic unwinds, ends the runs that are under way as
 /// failed, flushes within the flush timeout, and stops recording.
 #[derive(Debug)]
 #[must_use = "when it is dropped, recording stops"]
