@@ -118,7 +118,7 @@ fn the_queue_of_a_processor_is_told() {
         observe()
     });
     assert_eq!(named(&points, "queue.capacity"), [(none(), 6)]);
-    assert_eq!(named(&points, "queue.size"), [(none(), 4)], "beginnings give way to ends");
+    assert_eq!(named(&points, "queue.size"), [(none(), 4)]);
     assert_eq!(named(&points, "processed"), [(none(), 0), ("error.type=queue_full".into(), 2)]);
 
     let points = collected(|| {
