@@ -126,11 +126,9 @@ fn peak(case: Case, buffer: usize, content: usize) -> usize {
 
 /// The bound holds for everything that waits. Beside that there is a connection that is made, and a span that is read or
 /// written at the moment: as it came, as it is translated, and as it is sent, with copies of its content. In a buffer of 1 MiB
-/// and more these have room, unless a span takes more than a 64th of it. Frames of a WebSocket that cannot be opened take up to
-/// a quarter more; the rustdoc of `with_buffer_bytes` states it.
-fn allowance(case: Case, buffer: usize, content: usize) -> usize {
-    let frames = if matches!(case, Case::Unreachable("ws")) { buffer / 4 } else { 0 };
-    if buffer >= MIB && content <= buffer / 64 { frames } else { frames.max(128 * KIB) + 8 * (content + KIB) }
+/// and more these have room, unless a span takes more than a 64th of it.
+fn allowance(buffer: usize, content: usize) -> usize {
+    if buffer >= MIB && content <= buffer / 64 { 0 } else { 64 * KIB + 8 * (content + KIB) }
 }
 
 #[test]
@@ -158,7 +156,7 @@ fn what_waits_takes_no_more_than_the_buffer() {
         ] {
             for content in contents {
                 let peak = peak(case, buffer, *content);
-                if peak > buffer + allowance(case, buffer, *content) {
+                if peak > buffer + allowance(buffer, *content) {
                     too_much.push(format!("{case:?}, a buffer of {buffer}, spans of {content}: {peak}"));
                 }
             }

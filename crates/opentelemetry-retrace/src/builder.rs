@@ -175,9 +175,8 @@ impl<P: WayIn> Builder<P> {
     /// run fails. A sixteenth is left for the spans that are read or written at the moment. Each span is counted with its texts,
     /// with the room that its lists keep, and with up to 1 KiB for its places in tables, until it leaves that part.
     ///
-    /// The bound is held in a test by the allocator, with three exceptions: a buffer of less than 1 MiB can be exceeded by
-    /// 128 KiB, a span that takes more than a 64th of the buffer takes several times its size while it is translated, and
-    /// while no WebSocket can be opened (transport `ws`) a quarter more than the buffer can be taken.
+    /// A test at the allocator holds the bound, with two exceptions: a buffer of less than 1 MiB can be exceeded by 64 KiB, and a
+    /// span that takes more than a 64th of the buffer takes several times its size while it is translated.
     ///
     /// A receiver that takes spans, but slower than they come, is waited for: new spans are refused when the queue is full. While
     /// it fails, the oldest spans that wait for delivery go first. Either are counted as lost, and their run is marked lossy.

@@ -33,7 +33,7 @@ const DROPPED_RUNS: usize = 256;
 pub(crate) struct Stream {
     /// Whether frames are made at all; otherwise runs are only collected.
     frames_wanted: bool,
-    runs: HashMap<Id, Run>,
+    runs: HashMap<Id, Box<Run>>,
     by_age: BTreeMap<u64, Id>,
     /// Runs of which nothing more comes, by when that was known.
     over: BTreeSet<(Duration, u64)>,
@@ -418,12 +418,12 @@ impl Stream {
     /// Runs of which nothing more comes, in the order in which that was known.
     pub(crate) fn over(&self) -> impl Iterator<Item = (&Id, &Run)> {
         let ids = self.over.iter().filter_map(|(_, serial)| self.by_age.get(serial));
-        ids.filter_map(|id| Some((id, self.runs.get(id)?)))
+        ids.filter_map(|id| Some((id, &**self.runs.get(id)?)))
     }
 
     /// All runs, oldest first.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&Id, &Run)> {
-        self.by_age.values().filter_map(|id| Some((id, self.runs.get(id)?)))
+        self.by_age.values().filter_map(|id| Some((id, &**self.runs.get(id)?)))
     }
 
     /// What was told of the beginning of a run.
@@ -472,7 +472,7 @@ impl Stream {
     /// Makes the counts what is really there, after a panic that may have come between a change and its count.
     pub(crate) fn recount(&mut self) {
         self.pending = self.count_spans();
-        let steps = |run: &Run| run.steps.values().map(Step::weight).sum::<usize>();
+        let steps = |run: &Run| run.steps.values().map(|step| step.weight()).sum::<usize>();
         let frames = self.frames.values().map(|frame| frame.text.as_ref().map_or(0, |text| text.len()));
         self.weight = self.runs.values().map(|run| run.weight() + steps(run)).sum::<usize>()
             + frames.map(|length| Frame::BYTES + length).sum::<usize>();
@@ -485,7 +485,7 @@ impl Stream {
 
     fn run(&mut self, id: &Id) -> &mut Run {
         self.runs.entry(id.clone()).or_insert_with(|| {
-            let mut run = Run::new(self.next_run);
+            let mut run = Box::new(Run::new(self.next_run));
             run.trace.lossy = self.dropped.contains(id).then_some(true);
             self.by_age.insert(self.next_run, id.clone());
             self.next_run += 1;
@@ -543,7 +543,7 @@ impl Stream {
 
     fn forget_if_done(&mut self, id: &Id) {
         if self.frames_wanted
-            && self.runs.get(id).is_some_and(Run::is_done)
+            && self.runs.get(id).is_some_and(|run| run.is_done())
             && let Some(run) = self.remove_run(id)
             && run.written
             && !run.has_ended()
@@ -553,12 +553,12 @@ impl Stream {
         }
     }
 
-    fn remove_run(&mut self, id: &Id) -> Option<Run> {
+    fn remove_run(&mut self, id: &Id) -> Option<Box<Run>> {
         let run = self.runs.remove(id)?;
         self.by_age.remove(&run.serial);
         self.stream_only -= usize::from(run.stream_only.is_some());
         self.over.remove(&(run.over_since, run.serial));
-        self.weight -= run.weight() + run.steps.values().map(Step::weight).sum::<usize>();
+        self.weight -= run.weight() + run.steps.values().map(|step| step.weight()).sum::<usize>();
         Some(run)
     }
 }

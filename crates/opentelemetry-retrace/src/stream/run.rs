@@ -17,7 +17,8 @@ pub(crate) struct Run {
     /// Everything that is known of it, the end included.
     pub trace: Trace,
     /// Its steps of which something is to be said or confirmed, and those under way, in the order in which they were told.
-    pub steps: BTreeMap<u64, Step>,
+    /// Boxed, so that a table keeps no room for large values that it does not hold.
+    pub steps: BTreeMap<u64, Box<Step>>,
     places: HashMap<Id, u64>,
     next_place: u64,
     /// The number of the frame that says its beginning, while that is not confirmed.
@@ -43,11 +44,11 @@ pub(crate) struct Run {
     pub serial: u64,
 }
 
-/// Bytes counted for the places of a run beside the one that holds it. A table that grows by doubling, or an ordered one,
-/// takes up to twice the size of what is in it.
-const PLACES: usize = 192;
-/// Bytes counted for the place by which a step is found.
-const PLACE: usize = 96;
+/// Bytes counted for a run beside itself: its entries in the tables of the stream, a hash table that grows included, which
+/// exists twice for that time, and its own tables as small as they get.
+const TABLES: usize = 704;
+/// Bytes counted for the two entries of a step in the tables of its run.
+const ENTRIES: usize = 108;
 
 /// Bytes that the data of a `span_ended` has beside its output and its error.
 const END: usize = 256;
@@ -90,9 +91,9 @@ impl Run {
         }
     }
 
-    /// Bytes that it takes without its steps, with its places in the tables of the stream.
+    /// Bytes that it takes without its steps, with its entries in the tables of the stream.
     pub(crate) fn weight(&self) -> usize {
-        2 * size_of::<Self>() + PLACES + trace_weight(&self.trace)
+        size_of::<Self>() + TABLES + trace_weight(&self.trace)
     }
 
     pub(crate) fn place_of(&self, span: &Id) -> Option<u64> {
@@ -104,13 +105,16 @@ impl Run {
         let place = self.next_place;
         self.next_place += 1;
         self.places.insert(step.id.clone(), place);
-        self.steps.insert(place, step);
+        self.steps.insert(place, Box::new(step));
         place
     }
 
-    pub(crate) fn remove(&mut self, place: u64) -> Option<Step> {
+    pub(crate) fn remove(&mut self, place: u64) -> Option<Box<Step>> {
         let step = self.steps.remove(&place)?;
         self.places.remove(&step.id);
+        if self.places.len() < self.places.capacity() / 4 {
+            self.places.shrink_to(self.places.len() * 2);
+        }
         Some(step)
     }
 
@@ -196,10 +200,10 @@ impl Step {
         self.end_data.is_some() && self.start.is_none() && self.end.is_none()
     }
 
-    /// Bytes that it takes, with its places in the tables of its run.
+    /// Bytes that it takes, with its entries in the tables of its run.
     pub(crate) fn weight(&self) -> usize {
         let chunk = self.chunk.as_ref().map_or(0, Chunk::weight);
-        2 * size_of::<Self>() + PLACE + chunk + self.end_data.as_ref().map_or(0, Bytes::len)
+        size_of::<Self>() + ENTRIES + chunk + self.end_data.as_ref().map_or(0, Bytes::len)
     }
 }
 
@@ -212,4 +216,21 @@ fn condensed(span: &Span) -> u64 {
     (&span.model, span.input_tokens, &span.agent_id, &span.agent_role, &span.parent_agent_id, &span.token_ids)
         .hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_of_steps_gives_back_the_room_of_those_that_left() {
+        let mut run = Run::new(0);
+        let places: Vec<u64> = (0..1_000).map(|n: u32| run.place(Step::silent(&Id::from(n.to_string())))).collect();
+        let (last, others) = places.split_last().unwrap();
+        for place in others {
+            assert!(run.remove(*place).is_some());
+        }
+        assert!(run.places.capacity() < 8, "{}", run.places.capacity());
+        assert_eq!(run.place_of(&Id::from("999".to_owned())), Some(*last));
+    }
 }
