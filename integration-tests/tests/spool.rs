@@ -212,12 +212,24 @@ fn pain_14_an_outage_longer_than_memory_loses_nothing() {
 #[test]
 fn a_disk_that_takes_nothing_costs_what_was_to_be_written() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("spool"), b"no directory").unwrap();
     let processor = builder(nobody(), Transport::Http, dir.path()).build().unwrap();
+    std::fs::remove_dir_all(dir.path().join("spool")).unwrap();
+    std::fs::write(dir.path().join("spool"), b"no directory").unwrap();
     let provider = SdkTracerProvider::builder().with_span_processor(processor.clone()).build();
     agent::run(&provider);
     let stats = stop(&provider, &processor);
     assert_eq!((stats.lost.by(LossReason::Shutdown), stats.spooled), (4, 0));
+}
+
+#[test]
+fn a_spool_that_cannot_be_written_is_an_error_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("spool"), b"no directory").unwrap();
+    let error = builder(nobody(), Transport::Http, dir.path()).build().unwrap_err().to_string();
+    assert!(error.contains("with_spool") && error.contains("spool\"") && error.contains("cannot be used"), "{error}");
+    std::fs::remove_file(dir.path().join("spool")).unwrap();
+    let built = builder(nobody(), Transport::Http, dir.path()).build();
+    assert!(built.is_ok() && dir.path().join("spool").is_dir(), "{built:?}");
 }
 
 /// By SIGKILL: one while it writes, the next one while it sends.

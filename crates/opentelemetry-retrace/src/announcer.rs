@@ -95,7 +95,8 @@ impl Announcer {
         if is_root && !part.traces.contains_key(&trace_id) {
             let caller = RecordedRun::in_state(span.span_context.trace_state());
             let state = span.span_context.trace_state();
-            if caller.is_none() && self.rule.as_ref().is_some_and(|rule| !rule.keeps(trace_id, &span.name, state)) {
+            let leaves_out = |rule: &Rule| rule.applies() && !rule.keeps(trace_id, &span.name, state);
+            if caller.is_none() && self.rule.as_ref().is_some_and(leaves_out) {
                 return;
             }
             part.begin(

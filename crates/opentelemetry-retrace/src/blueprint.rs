@@ -79,6 +79,7 @@ fn engine_config(config: &Config, redaction: Redaction) -> EngineConfig {
             keep: config.keep,
         },
         transport: config.transport,
+        url: config.base_url.traces().to_string(),
         rule: config.rule.clone(),
         failures: config.failures,
         gate: GateLimits { bytes: config.buffer_bytes / 4, idle: recorder.idle },

@@ -4,14 +4,16 @@ use std::ffi::OsString;
 use std::fmt;
 use std::marker::PhantomData;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use retrace_protocol::Signal;
 use retrace_translate::{SpanFacts, SpanSelection};
 
 use crate::blueprint::Blueprint;
-use crate::config::{BuildError, Compression, Config, Settings, Transport, UnknownTransport};
+use crate::config::{
+    BuildError, Compression, Config, SAMPLE_RATE, Settings, Transport, UnknownTransport, unknown_variables,
+};
 use crate::exporter::RetraceExporter;
 use crate::gate::Failures;
 use crate::metrics::Metrics;
@@ -19,8 +21,12 @@ use crate::pipeline::{Pipeline, WayIn};
 use crate::processor::RetraceSpanProcessor;
 use crate::redact::{BeforeSend, Record};
 use crate::secret::ApiKey;
-use crate::startup_log::{STARTED, StartupLog};
+use crate::startup_log::{self, STARTED, StartupLog};
+use crate::transport::spool::Spool;
 use crate::transport::worker::OnError;
+
+/// Unknown variables are named once in a process.
+static NAMED: Once = Once::new();
 
 /// Configures a [`RetraceExporter`].
 pub type RetraceExporterBuilder = Builder<RetraceExporter>;
@@ -168,6 +174,15 @@ impl<P: WayIn> Builder<P> {
         self
     }
 
+    /// Allows `http` to a host other than this machine, named as the base URL names it (`receiver:3001`). May be called several
+    /// times. `RETRACE_ALLOW_CLEARTEXT_HOST`; none by default.
+    ///
+    /// The API key and all content go there in clear text. A warning at the start states it.
+    pub fn with_cleartext_host(mut self, host: impl Into<String>) -> Self {
+        self.settings.cleartext_hosts.push(host.into());
+        self
+    }
+
     /// Bytes of everything that waits in memory; 64 MiB by default, 64 KiB at least.
     ///
     /// A quarter is for the queue from the application, three sixteenths for runs that are open, a half for records
@@ -234,8 +249,10 @@ impl<P: WayIn> Builder<P> {
     }
 
     /// The share of runs that is sent to Retrace, from 0 to 1, decided when their root is known; the other exporters of the
-    /// pipeline keep theirs. All by default: to sample for the whole pipeline use [`crate::RetraceSampler`], which decides
-    /// alike.
+    /// pipeline keep theirs. To sample for the whole pipeline use [`crate::RetraceSampler`], which decides alike.
+    ///
+    /// Without it `RETRACE_SAMPLE_RATE` and `RETRACE_SAMPLE_SEED` decide, unless a [`crate::RetraceSampler`] decides in this
+    /// process: the rate is applied once. All by default.
     pub fn with_sample_rate(mut self, rate: f64) -> Self {
         self.settings.sample_rate = Some(rate);
         self
@@ -304,17 +321,25 @@ impl<P: WayIn> Builder<P> {
     /// in the environment that cannot be read is no error: a switch that protects is off, everything else keeps its default,
     /// and `warnings()` of what was built has a line about it.
     pub fn build(self) -> Result<P, BuildError> {
+        NAMED.call_once(|| {
+            let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+            startup_log::warn_shared("setting", unknown_variables(names));
+        });
         self.build_from(&|name| std::env::var_os(name))
     }
 
     fn build_from(self, environment: &dyn Fn(&str) -> Option<OsString>) -> Result<P, BuildError> {
         let (config, warnings) = self.settings.resolve(environment);
         let mut startup_log = StartupLog::default();
-        startup_log.warn("setting", warnings);
+        // A sampler reads the rate as well, and its warning is the same.
+        let (of_all, own) = warnings.into_iter().partition(|warning| warning.starts_with(SAMPLE_RATE));
+        startup_log::warn_shared("setting", of_all);
+        startup_log.warn("setting", own);
         let Some(config) = config? else {
             startup_log.note("disabled", "nothing is recorded: Retrace is switched off");
             return Ok(P::into(None, Arc::new(startup_log)));
         };
+        check_files(&config)?;
         startup_log.note(STARTED, &start_notice(&config));
         let startup_log = Arc::new(startup_log);
         let metrics = Metrics::new(&config.base_url);
@@ -343,6 +368,25 @@ impl<P> fmt::Debug for Builder<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder").finish_non_exhaustive()
     }
+}
+
+/// Checks that the files and directories of the settings can be used, also those that are not needed at once.
+fn check_files(config: &Config) -> Result<(), BuildError> {
+    // With TLS the connector reads the certificates.
+    if let Some((path, source_name)) = config.certificate.as_ref().filter(|_| !config.base_url.is_secure()) {
+        std::fs::File::open(path).map_err(|error| BuildError::Certificate {
+            source_name,
+            path: path.clone(),
+            problem: error.to_string(),
+        })?;
+    }
+    config.spool.as_ref().map_or(Ok(()), |spool| {
+        Spool::check(spool).map_err(|error| BuildError::Spool {
+            source_name: spool.source_name,
+            path: spool.dir.clone(),
+            problem: error.to_string(),
+        })
+    })
 }
 
 /// Describes where runs are sent and with what. Content leaves by default, so the application's log has a line about it.

@@ -25,6 +25,9 @@ const LAST_WRITE: Duration = Duration::from_millis(500);
 /// Connections that fail in a shutdown before what is left goes by requests.
 const LAST_ATTEMPTS: u64 = 2;
 
+/// How long a shutdown tries a receiver that was never reached.
+const NEVER_REACHED: Duration = Duration::from_secs(1);
+
 /// Remarks that wait to be made; what is beyond them would not be written anyway.
 const REMARKS: usize = 16;
 
@@ -45,12 +48,15 @@ pub(crate) struct Delivery {
     limits: OutboxLimits,
     /// The receiver does not take the key, and there is no other way.
     refused: bool,
+    /// The receiver accepted a connection or answered a request.
+    reached: bool,
     closing: Option<Closing>,
     remarks: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Closing {
+    began: Duration,
     /// From here on what is left goes by requests.
     requests_from: Duration,
     end: Duration,
@@ -67,6 +73,7 @@ impl Delivery {
             transport,
             limits,
             refused: false,
+            reached: false,
             closing: None,
             remarks: Vec::new(),
         }
@@ -77,6 +84,12 @@ impl Delivery {
         if spools {
             self.outbox.spools();
         }
+        self
+    }
+
+    /// With the URL that runs are sent to, for messages.
+    pub(crate) fn with_url(mut self, url: String) -> Self {
+        self.outbox.name_url(url);
         self
     }
 
@@ -193,6 +206,7 @@ impl Delivery {
         if self.route.is_by_request() {
             self.hand_over(now);
         }
+        self.shorten_closing();
         if let Some(closing) = self.closing {
             if now >= closing.end {
                 self.abandon(LossReason::Shutdown, now);
@@ -210,6 +224,18 @@ impl Delivery {
             }
         }
         self.outbox.returns = self.route.has_stream();
+    }
+
+    /// A shutdown waits less for a receiver that was never reached, once an attempt has failed.
+    fn shorten_closing(&mut self) {
+        if self.reached || self.failures_seen() == 0 {
+            return;
+        }
+        if let Some(closing) = &mut self.closing {
+            let end = closing.end.min(closing.began + NEVER_REACHED);
+            closing.requests_from = closing.requests_from.min(closing.began + (end - closing.began) / 2);
+            closing.end = end;
+        }
     }
 
     /// What no stream says goes by requests.
@@ -327,9 +353,15 @@ impl Delivery {
         if reason == LossReason::Shutdown && self.outbox.has_spool() {
             ids.iter().for_each(|id| self.request_rest(id.clone(), now));
         }
-        self.outbox.abandon(reason);
+        let why = match reason {
+            LossReason::Shutdown if !self.reached && self.failures_seen() > 0 => {
+                "the receiver was never reached before the shutdown; set RETRACE_SPOOL_DIR to keep them for the next start"
+            }
+            reason => reason.as_str(),
+        };
+        self.outbox.abandon(reason, why);
         let spans = ids.iter().filter_map(|id| self.stream.take(id)).map(|rest| rest.sources()).sum();
-        self.outbox.lose(reason, spans, reason.as_str());
+        self.outbox.lose(reason, spans, why);
     }
 }
 
@@ -345,6 +377,7 @@ impl Delivery {
     }
 
     pub(crate) fn link_opened(&mut self) {
+        self.reached = true;
         let was_by_request = self.route.is_by_request();
         self.route.opened();
         if was_by_request && !self.route.is_by_request() {
@@ -442,6 +475,7 @@ impl Delivery {
     }
 
     pub(crate) fn answer(&mut self, serial: u64, answer: Answer, now: Duration) {
+        self.reached |= matches!(answer, Answer::Status { .. });
         self.outbox.answer(serial, answer, now);
     }
 
@@ -472,6 +506,7 @@ impl Delivery {
         // The disk has a share of the time.
         let end = if self.outbox.has_spool() { end.saturating_sub(LAST_WRITE.min(within / 4)) } else { end };
         self.closing = Some(Closing {
+            began: now,
             requests_from: end.saturating_sub(LAST_WORDS.min(within / 2)),
             end,
             failures: self.route.failures_seen(),
@@ -537,7 +572,8 @@ impl Delivery {
 
     /// When [`Delivery::advance`] will next have something to do.
     pub(crate) fn next_deadline(&self, now: Duration) -> Option<Duration> {
-        let closing = self.closing.map(|closing| closing.requests_from).filter(|_| self.route.has_stream());
+        let requests = self.closing.map(|closing| closing.requests_from).filter(|_| self.route.has_stream());
+        let closing = requests.into_iter().chain(self.closing.map(|closing| closing.end));
         let confirmed = self.stream.confirmed_until().filter(|_| self.route.is_open());
         let expiry = self.stream.over().next().map(|(_, run)| run.over_since + self.limits.keep);
         let route = self.route.next_deadline(self.stream.has_frames());

@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use opentelemetry_sdk::trace::SpanData;
 use retrace_protocol::{ServerFrame, Signal, SignalCode};
-use retrace_translate::{Options, Output, Recorder, RecorderLimits, Resource};
+use retrace_translate::{Options, Output, Recorder, RecorderLimits, Resource, SpanSelection};
 
 use crate::config::Transport;
 use crate::delivery::{Delivery, Mark};
 use crate::engine::backlog::{Backlog, Next, Pause};
 use crate::engine::told::KeptBack;
 use crate::gate::{Failures, Gate, GateLimits, Passed};
-use crate::inbox::{Piece, Seen, Taken};
+use crate::inbox::{Message, Piece, Seen, Taken};
 use crate::outbox::{Answer, Notice, OutboxLimits, Said, Sending};
 use crate::redact::Redaction;
 use crate::sampler::Rule;
@@ -37,6 +37,8 @@ const INCOMPLETE: usize = 4_096;
 const INCOMPLETE_BYTES: usize = 48;
 const INCOMPLETE_SHARE: usize = 32;
 
+/// So many traces without a single run are a sign that no model call is instrumented.
+const TRACES_WITHOUT_RUN: u64 = 100;
 /// Longest time without a delivery for which the worker reads nothing.
 const HOLD: Duration = Duration::from_secs(30);
 
@@ -52,6 +54,8 @@ pub(crate) struct EngineConfig {
     pub recorder: RecorderLimits,
     pub outbox: OutboxLimits,
     pub transport: Transport,
+    /// The URL that runs are sent to, for messages.
+    pub url: String,
     pub rule: Option<Rule>,
     pub failures: Failures,
     pub gate: GateLimits,
@@ -91,9 +95,25 @@ pub(crate) struct Engine {
     /// Spans that nobody selected.
     set_aside: u64,
     restarts: u64,
+    /// A run was recorded.
+    has_recorded: bool,
+    /// A line about traces without GenAI spans, once.
+    hint: Hint,
+    /// The losses when a shutdown came.
+    lost_at_shutdown: Option<Lost>,
     waits: Vec<Wait>,
     ended_waits: Vec<(Waiter, Waited)>,
     closing: Option<Duration>,
+}
+
+/// Whether the log has a line about traces without GenAI spans.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Hint {
+    #[default]
+    None,
+    /// So many traces had ended.
+    Due(u64),
+    Given,
 }
 
 /// Somebody who waits.
@@ -117,7 +137,9 @@ impl Engine {
         Self {
             gate: Gate::new(config.rule.clone(), config.failures, config.gate).with_joins(config.options.join),
             recorder: Recorder::new(config.options.clone(), config.recorder),
-            delivery: Delivery::new(config.transport, config.outbox, config.seed).with_spool(config.spools),
+            delivery: Delivery::new(config.transport, config.outbox, config.seed)
+                .with_spool(config.spools)
+                .with_url(config.url.clone()),
             kept_back: KeptBack::default(),
             halted: false,
             resource: Arc::default(),
@@ -128,6 +150,9 @@ impl Engine {
             received: 0,
             set_aside: 0,
             restarts: 0,
+            has_recorded: false,
+            hint: Hint::default(),
+            lost_at_shutdown: None,
             waits: Vec::new(),
             ended_waits: Vec::new(),
             closing: None,
@@ -143,6 +168,9 @@ impl Engine {
         self.incomplete.extend(taken.incomplete);
         let before = self.backlog.spans();
         for message in taken.messages {
+            if matches!(message, Message::Shutdown { .. }) {
+                self.lost_at_shutdown = Some(self.delivery.outbox.account.lost);
+            }
             self.backlog.push(message, self.config.flush_wait, now);
         }
         self.received += self.backlog.spans() - before;
@@ -296,7 +324,7 @@ impl Engine {
             ended_by: now,
             settled: false,
             mark: None,
-            lost_before: self.delivery.outbox.account.lost,
+            lost_before: self.lost_at_shutdown.unwrap_or(self.delivery.outbox.account.lost),
             failing_since: self.delivery.is_failing().then(|| self.delivery.failures_seen()),
         });
     }
@@ -305,10 +333,16 @@ impl Engine {
     fn pass_on(&mut self, now: Duration) {
         while let Some(output) = self.recorder.next_output() {
             match output {
-                Output::Run(run) => self.put_run(*run, now),
+                Output::Run(run) => {
+                    self.has_recorded = true;
+                    self.put_run(*run, now);
+                }
                 Output::Correction(correction) => self.put_correction(correction.id, correction.patch, now),
                 Output::SetAside { spans } => self.set_aside += spans,
-                Output::Live(live) => self.put_live(*live, now),
+                Output::Live(live) => {
+                    self.has_recorded = true;
+                    self.put_live(*live, now);
+                }
             }
         }
     }
@@ -319,9 +353,33 @@ impl Engine {
         self.share();
         self.recorder.advance(now);
         self.pass_on(now);
+        self.look_for_hint();
         self.delivery.advance(now);
         self.ended_waits.extend(self.backlog.expire(now));
         self.end_waits(now);
+    }
+
+    /// Notes that many traces have ended and none of them was a run: the application is probably not instrumented.
+    fn look_for_hint(&mut self) {
+        let traces = self.recorder.unselected_runs();
+        let many = if self.closing.is_some() { 1 } else { TRACES_WITHOUT_RUN };
+        if traces >= many
+            && !self.has_recorded
+            && self.hint == Hint::None
+            && self.config.options.selection == SpanSelection::GenAi
+        {
+            self.hint = Hint::Due(traces);
+        }
+    }
+
+    /// A line for the log about traces that hold no GenAI span; at most once.
+    pub(crate) fn take_hint(&mut self) -> Option<String> {
+        let Hint::Due(traces) = self.hint else { return None };
+        self.hint = Hint::Given;
+        Some(format!(
+            "{traces} traces have ended and none had a span with a gen_ai.* attribute, so that nothing was sent: instrument \
+             the model calls (crate opentelemetry-instrumentation-genai), or send every trace with RETRACE_SPAN_SELECTION=all"
+        ))
     }
 
     fn end_waits(&mut self, now: Duration) {

@@ -17,6 +17,9 @@ use crate::startup_log::StartupLog;
 use crate::stats::Stats;
 use crate::waiter::Waiter;
 
+/// Longest time that a shutdown keeps back for its result and its log line.
+const LAST_WORD: Duration = Duration::from_millis(500);
+
 /// Sends the runs among the spans of a pipeline to Retrace.
 ///
 /// An ordinary [`SpanExporter`]: it stands beside any other exporter, under `BatchSpanProcessor`, `SimpleSpanProcessor`
@@ -152,9 +155,11 @@ impl SpanExporter for RetraceExporter {
         }
     }
 
-    /// Flushes and stops, within `timeout`. What is not delivered by then is counted as lost.
+    /// Flushes and stops, within nine tenths of `timeout`. What is not delivered by then is counted as lost, and the result is
+    /// an error. The rest of the time is for the result: a processor with the same limit would stop listening.
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        let stopped = self.pipeline.as_ref().map_or(Ok(()), |pipeline| pipeline.shut_down(timeout));
+        let within = timeout - (timeout / 10).min(LAST_WORD);
+        let stopped = self.pipeline.as_ref().map_or(Ok(()), |pipeline| pipeline.shut_down(within));
         self.startup_log.finish();
         stopped
     }

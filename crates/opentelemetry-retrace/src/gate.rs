@@ -185,7 +185,9 @@ impl Gate {
         if let Some(decided) = self.decided.of(&trace_id(span)) {
             return Some(decided);
         }
-        let Some(rule) = &self.rule else { return Some(span.span_context.is_sampled()) };
+        let Some(rule) = self.rule.as_ref().filter(|rule| rule.applies()) else {
+            return Some(span.span_context.is_sampled());
+        };
         if !span.span_context.is_sampled() {
             return Some(false);
         }
@@ -338,6 +340,8 @@ impl Gate {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
     use crate::testing::{in_trace, span_data};
     use opentelemetry::trace::{SpanContext, TraceFlags, TraceState};
@@ -461,6 +465,15 @@ mod tests {
         gate.ended(unsampled(in_trace(span_data(4, 3, "other"), 8)), secs(0));
         assert_eq!(gate.finish(), (vec![(vec![failed(child())], false)], 1));
         assert_eq!((gate.held(), gate.weight), (0, 0));
+    }
+
+    #[test]
+    fn a_rule_of_the_environment_yields_to_a_sampler() {
+        static DECIDES: AtomicBool = AtomicBool::new(false);
+        let mut gate = Gate::new(Some(Rule::new(0.0, None).yielding_to(&DECIDES)), Failures::Off, LIMITS);
+        assert!(!gate.lets_begin(&span_data(1, 0, "first")));
+        DECIDES.store(true, Ordering::Relaxed);
+        assert!(gate.lets_begin(&in_trace(span_data(1, 0, "second"), 2)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use opentelemetry::trace::{Link, SpanContext, SpanKind, TraceContextExt as _, TraceId, TraceState};
 use opentelemetry::{Context, KeyValue};
@@ -52,18 +53,38 @@ struct Inner {
     failures: bool,
 }
 
+/// A [`RetraceSampler`] has decided on a span of this process.
+static HAS_DECIDED: AtomicBool = AtomicBool::new(false);
+
 /// How the root of a run is decided on.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
     rate: f64,
     threshold: Option<Threshold>,
     seed: Option<String>,
+    /// While this is true, the rule does not apply.
+    yields_to: Option<&'static AtomicBool>,
 }
 
 impl Rule {
     /// An empty seed is none.
     pub(crate) fn new(rate: f64, seed: Option<String>) -> Self {
-        Self { rate, threshold: Threshold::of(rate), seed: seed.filter(|seed| !seed.is_empty()) }
+        Self { rate, threshold: Threshold::of(rate), seed: seed.filter(|seed| !seed.is_empty()), yields_to: None }
+    }
+
+    /// The rule applies only as long as no [`RetraceSampler`] decides in this process, so that one rate is not applied twice.
+    pub(crate) fn yielding_to_samplers(self) -> Self {
+        self.yielding_to(&HAS_DECIDED)
+    }
+
+    /// The rule applies only while `flag` is false.
+    pub(crate) fn yielding_to(self, flag: &'static AtomicBool) -> Self {
+        Self { yields_to: Some(flag), ..self }
+    }
+
+    /// Returns false if somebody else decides.
+    pub(crate) fn applies(&self) -> bool {
+        self.yields_to.is_none_or(|flag| !flag.load(Ordering::Relaxed))
     }
 
     /// Whether the name of the root decides.
@@ -148,6 +169,9 @@ impl ShouldSample for RetraceSampler {
         let parent: Option<&SpanContext> =
             parent.as_ref().map(opentelemetry::trace::SpanRef::span_context).filter(|p| p.is_valid());
         forecast::note(parent, attributes);
+        if !HAS_DECIDED.load(Ordering::Relaxed) {
+            HAS_DECIDED.store(true, Ordering::Relaxed);
+        }
         match parent {
             Some(parent) if self.0.parent_based => self.result(parent.is_sampled(), parent.trace_state().clone()),
             Some(parent) => self.root(trace_id, name, parent.trace_state()),

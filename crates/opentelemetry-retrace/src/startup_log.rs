@@ -172,22 +172,20 @@ impl Drop for StartupLog {
     }
 }
 
-/// Logs warnings of a builder that makes no worker, and keeps them for the workers of this process.
+/// Logs warnings that no handle keeps, and keeps them for all of this process: of builders without a worker, and of workers.
 pub(crate) fn warn_shared(cause: &'static str, warnings: Vec<String>) {
     for text in bounded(warnings) {
         keep(Line::new(Level::Warning, cause, &text), &SHARED, Line::emit);
     }
 }
 
-/// Offers a line and keeps it, unless there is one of its text or no slot is free.
+/// Offers a line and keeps it, unless no slot is free. Of several of one text the first is offered until it is taken.
 fn keep(mut line: Line, slots: &Slots, emit: impl Fn(&Line) -> bool) {
-    line.offer(&emit);
     if let Some(kept) = slots.iter().map_while(OnceLock::get).find(|kept| kept.text == line.text) {
-        if !line.is_pending() {
-            kept.settle();
-        }
+        kept.offer(&emit);
         return;
     }
+    line.offer(&emit);
     for slot in slots {
         match slot.set(line) {
             Ok(()) => break,

@@ -12,13 +12,13 @@ pub(crate) struct BaseUrl {
     text: String,
     traces: Uri,
     secure: bool,
-    #[cfg(any(test, feature = "_rustls"))]
     loopback: bool,
 }
 
 impl BaseUrl {
-    /// Checks a URL (PROTOCOL.md section 2): `https`, or `http` to this machine; a path is kept, a trailing slash is not.
-    pub(crate) fn parse(url: &str, source_name: &'static str) -> Result<Self, BuildError> {
+    /// Checks a URL (PROTOCOL.md section 2): `https`, or `http` to this machine or to a host in `cleartext_hosts`, each
+    /// `host[:port]`. A path is kept, a trailing slash is not.
+    pub(crate) fn parse(url: &str, source_name: &'static str, cleartext_hosts: &[String]) -> Result<Self, BuildError> {
         let invalid = |problem| BuildError::InvalidBaseUrl { source_name, url: without_credentials(url), problem };
         let uri: Uri = url.parse().map_err(|_| invalid("is no URL"))?;
         let secure = match uri.scheme_str() {
@@ -35,23 +35,28 @@ impl BaseUrl {
             return Err(invalid("has a query or a fragment"));
         }
         let loopback = is_loopback(authority.host());
-        if !secure && !loopback {
-            return Err(BuildError::CleartextUrl { source_name, url: url.to_owned() });
+        let is_allowed = || cleartext_hosts.iter().any(|host| host.eq_ignore_ascii_case(authority.as_str()));
+        if !secure && !loopback && !is_allowed() {
+            let host = authority.as_str().to_owned();
+            return Err(BuildError::CleartextUrl { source_name, url: url.to_owned(), host });
         }
         let text = url.trim_end_matches('/').to_owned();
         Ok(Self {
             traces: join(&text, endpoint::TRACES).parse().map_err(|_| invalid("is no URL"))?,
             text,
             secure,
-            #[cfg(any(test, feature = "_rustls"))]
             loopback,
         })
     }
 
     /// Checks the value of a variable. One that is not valid UTF-8 is an error: the default is another receiver.
-    pub(crate) fn from_value(value: Value, source_name: &'static str) -> Result<Self, BuildError> {
+    pub(crate) fn from_value(
+        value: Value,
+        source_name: &'static str,
+        cleartext_hosts: &[String],
+    ) -> Result<Self, BuildError> {
         match value {
-            Value::Text(url) => Self::parse(&url, source_name),
+            Value::Text(url) => Self::parse(&url, source_name, cleartext_hosts),
             Value::Unreadable => {
                 Err(BuildError::InvalidBaseUrl { source_name, url: "…".to_owned(), problem: NOT_UTF_8 })
             }
@@ -75,6 +80,11 @@ impl BaseUrl {
     /// Whether the connection is encrypted.
     pub(crate) fn is_secure(&self) -> bool {
         self.secure
+    }
+
+    /// Returns true if the connection is in clear text to another machine, which a setting allows.
+    pub(crate) fn is_cleartext_allowed(&self) -> bool {
+        !self.secure && !self.loopback
     }
 
     /// Whether the receiver is on this machine.
@@ -108,7 +118,7 @@ mod tests {
     use super::*;
 
     fn parse(url: &str) -> Result<BaseUrl, BuildError> {
-        BaseUrl::parse(url, "RETRACE_BASE_URL")
+        BaseUrl::parse(url, "RETRACE_BASE_URL", &[])
     }
 
     #[test]
@@ -133,6 +143,20 @@ mod tests {
             ["http://127.0.0.2", "http://0.0.0.0", "http://10.0.0.1", "http://localhost.evil.com", "http://example.org"]
         {
             assert!(matches!(parse(url), Err(BuildError::CleartextUrl { .. })), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_allowed_in_clear_text_by_its_exact_name_and_port() {
+        let allowed = ["receiver:3001".to_owned(), "Plain".to_owned()];
+        let parse = |url| BaseUrl::parse(url, "RETRACE_BASE_URL", &allowed);
+        for url in ["http://receiver:3001", "http://RECEIVER:3001/path", "http://plain"] {
+            assert!(parse(url).unwrap().is_cleartext_allowed(), "{url}");
+        }
+        assert!(!parse("https://receiver:3001").unwrap().is_cleartext_allowed());
+        for url in ["http://receiver", "http://receiver:3002", "http://receiver.evil:3001", "http://plain:80"] {
+            let error = parse(url).unwrap_err().to_string();
+            assert!(error.contains("RETRACE_ALLOW_CLEARTEXT_HOST="), "{error}");
         }
     }
 

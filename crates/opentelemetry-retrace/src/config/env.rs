@@ -35,6 +35,9 @@ variables! {
     API_KEY = "RETRACE_API_KEY", "The API key.", "none: required", "any text without blanks";
     BASE_URL = "RETRACE_BASE_URL", "Where Retrace is.", "`https://api.retraceai.tech`",
         "`https://host[:port][/path]`; `http://` only for this machine";
+    ALLOW_CLEARTEXT_HOST = "RETRACE_ALLOW_CLEARTEXT_HOST",
+        "Other hosts that `http://` is allowed to, for a receiver in a trusted network. The key and all content go there in clear text.",
+        "none", "`host[:port]`, several with commas";
     ENDPOINT = "OTEL_EXPORTER_RETRACE_ENDPOINT", "The same, in OTLP's style.", "unset", "as `RETRACE_BASE_URL`";
     PROJECT_ID = "RETRACE_PROJECT_ID", "The project that runs are filed under.", "none", "any text";
     ENVIRONMENT = "RETRACE_ENVIRONMENT", "The deployment environment of runs.",
@@ -50,7 +53,8 @@ variables! {
     TRANSPORT = "RETRACE_TRANSPORT",
         "How runs are sent: live over a WebSocket, each by one HTTP request when it has ended, or whichever works.", "`auto`",
         "`auto`, `ws`, `http`";
-    SAMPLE_RATE = "RETRACE_SAMPLE_RATE", "The share of runs that `RetraceSampler` keeps.", "`1`",
+    SAMPLE_RATE = "RETRACE_SAMPLE_RATE",
+        "The share of runs that `RetraceSampler` keeps; without one, the share that an exporter or a processor sends.", "`1`",
         "a number from `0` to `1`, or a percentage such as `1%`";
     SAMPLE_SEED = "RETRACE_SAMPLE_SEED",
         "Decides by the name of the root span and this seed, as Retrace's other SDKs do, instead of by the trace id.", "none",

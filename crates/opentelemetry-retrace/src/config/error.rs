@@ -44,13 +44,16 @@ pub enum BuildError {
     /// The base URL would send the API key in clear text over a network.
     #[error(
         "the base URL {url:?} from {source_name} would send the API key in clear text: use https, \
-         or a host that is this machine (localhost, 127.0.0.1, [::1])"
+         or a host that is this machine (localhost, 127.0.0.1, [::1]); for a receiver in a network that you trust, such as \
+         another container, set RETRACE_ALLOW_CLEARTEXT_HOST={host}"
     )]
     CleartextUrl {
         /// The setter or the variable.
         source_name: &'static str,
         /// The value.
         url: String,
+        /// Its host and port, as a setting that allows it names them.
+        host: String,
     },
 
     /// The base URL asks for TLS, and the crate was built without.
@@ -112,6 +115,20 @@ pub enum BuildError {
         problem: String,
     },
 
+    /// The spool cannot be written.
+    #[error(
+        "the spool {path:?} from {source_name} cannot be used: {problem}; give a directory that this process may make and \
+         write, or leave the setting out"
+    )]
+    Spool {
+        /// The setter or the variable.
+        source_name: &'static str,
+        /// The directory.
+        path: std::path::PathBuf,
+        /// The error of the operating system.
+        problem: String,
+    },
+
     /// The environment names a proxy that cannot be used.
     #[error(
         "the proxy {scheme}://{host} from HTTPS_PROXY or ALL_PROXY cannot be used: give one of the scheme http or https, \
@@ -124,8 +141,8 @@ pub enum BuildError {
         host: String,
     },
 
-    /// A share of runs that is none.
-    #[error("the rate {rate} from {source_name} is no share: use a number from 0 to 1")]
+    /// A sample rate is out of range.
+    #[error("the rate {rate} from {source_name} is not a sample rate: use a number from 0 to 1")]
     InvalidRate {
         /// The setter.
         source_name: &'static str,

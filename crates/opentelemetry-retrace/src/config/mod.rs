@@ -4,6 +4,7 @@ mod base_url;
 mod env;
 mod error;
 mod sampling;
+mod unknown;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -15,10 +16,11 @@ use retrace_protocol::limits;
 use retrace_translate::SpanSelection;
 
 pub(crate) use self::base_url::BaseUrl;
-pub(crate) use self::env::{Environment, PROPAGATORS, Value};
+pub(crate) use self::env::{Environment, PROPAGATORS, SAMPLE_RATE, Value};
 pub use self::env::{VARIABLES, Variable};
 pub use self::error::BuildError;
 pub(crate) use self::sampling::Sampling;
+pub(crate) use self::unknown::unknown_variables;
 use crate::gate::Failures;
 use crate::sampler::Rule;
 use crate::secret::ApiKey;
@@ -106,6 +108,7 @@ pub(crate) struct Settings {
     pub compression: Option<Compression>,
     pub headers: Vec<(String, String)>,
     pub certificate: Option<PathBuf>,
+    pub cleartext_hosts: Vec<String>,
     pub buffer_bytes: Option<usize>,
     pub body_bytes: Option<usize>,
     pub linger: Option<Duration>,
@@ -154,6 +157,8 @@ pub(crate) struct Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SpoolSettings {
     pub dir: PathBuf,
+    /// The setter or the variable that names it.
+    pub source_name: &'static str,
     pub max_bytes: u64,
     pub max_age: Duration,
 }
@@ -236,14 +241,23 @@ impl Settings {
         }
 
         // A typing error must not send content to another place than was meant, so a bad URL is no default.
+        let mut allowed = self.cleartext_hosts;
+        allowed.extend(env.parsed(env::ALLOW_CLEARTEXT_HOST, hosts).unwrap_or_default());
         let base_url = match self.base_url {
-            Some(url) => BaseUrl::parse(&url, CODE_URL),
+            Some(url) => BaseUrl::parse(&url, CODE_URL, &allowed),
             None => match (env.value(env::BASE_URL), env.value(env::ENDPOINT)) {
-                (Some(url), _) => BaseUrl::from_value(url, env::BASE_URL),
-                (None, Some(url)) => BaseUrl::from_value(url, env::ENDPOINT),
-                (None, None) => BaseUrl::parse(DEFAULT_BASE_URL, "the default"),
+                (Some(url), _) => BaseUrl::from_value(url, env::BASE_URL, &allowed),
+                (None, Some(url)) => BaseUrl::from_value(url, env::ENDPOINT, &allowed),
+                (None, None) => BaseUrl::parse(DEFAULT_BASE_URL, "the default", &allowed),
             },
         }?;
+        if base_url.is_cleartext_allowed() {
+            env.warn(format!(
+                "the API key and all content are sent to {} in clear text, as RETRACE_ALLOW_CLEARTEXT_HOST or \
+                 with_cleartext_host allows",
+                base_url.as_str()
+            ));
+        }
 
         // A word in the environment that this build cannot follow costs bytes, not spans.
         let compression = match self.compression {
@@ -257,6 +271,8 @@ impl Settings {
         let mut map = header_map(&headers, env::HEADERS)?;
         map.extend(header_map(&self.headers, "with_header")?);
         let certificate = self.certificate.map(|path| (path, "with_certificate"));
+        let spool = self.spool.map(|dir| (dir, "with_spool"));
+        let spool = spool.or_else(|| env.path(env::SPOOL_DIR).map(|dir| (dir, env::SPOOL_DIR)));
         Ok(Some(Config {
             api_key: api_key.0,
             base_url,
@@ -286,17 +302,26 @@ impl Settings {
                 .unwrap_or(defaults::BATCH_SIZE),
             rule: match self.sample_rate {
                 Some(rate) => Some(Rule::new(Sampling::checked(rate, "with_sample_rate")?, self.sample_seed)),
-                None => None,
+                None => env
+                    .parsed(SAMPLE_RATE, sampling::rate)
+                    .map(|rate| Rule::new(rate, env.text(env::SAMPLE_SEED)).yielding_to_samplers()),
             },
             failures: self.failures.unwrap_or_default(),
             join: self.join.unwrap_or(true),
-            spool: self.spool.or_else(|| env.path(env::SPOOL_DIR)).map(|dir| SpoolSettings {
+            spool: spool.map(|(dir, source_name)| SpoolSettings {
                 dir,
+                source_name,
                 max_bytes: self.spool_bytes.unwrap_or(defaults::SPOOL_BYTES),
                 max_age: self.spool_age.unwrap_or(defaults::SPOOL_AGE),
             }),
         }))
     }
+}
+
+/// Hosts, separated by commas.
+fn hosts(text: &str) -> Option<Vec<String>> {
+    let hosts = text.split(',').map(str::trim).filter(|host| !host.is_empty());
+    hosts.map(|host| (!host.contains(['/', '@', ' '])).then(|| host.to_owned())).collect()
 }
 
 fn selection(name: &str) -> Option<SpanSelection> {
@@ -324,11 +349,12 @@ fn header_map(headers: &[(String, String)], source_name: &'static str) -> Result
     let mut map = HeaderMap::new();
     for (name, value) in headers {
         let invalid = |problem| BuildError::InvalidHeader { source_name, name: name.clone(), problem };
-        let header = HeaderName::try_from(name).map_err(|_| invalid("has a name that is none"))?;
+        let header = HeaderName::try_from(name).map_err(|_| invalid("is not a valid header name"))?;
         if OURS.contains(&header.as_str()) {
             return Err(invalid("is set by this crate"));
         }
-        let mut value = HeaderValue::try_from(value).map_err(|_| invalid("has a value that no header can carry"))?;
+        let mut value = HeaderValue::try_from(value)
+            .map_err(|_| invalid("has a value with bytes that are not allowed in a header"))?;
         value.set_sensitive(true);
         map.append(header, value);
     }

@@ -47,7 +47,7 @@ fn otel(env: &mut Environment<'_>) -> Sampling {
 }
 
 /// A rate from 0 to 1, also as a percentage: `0.01` and `1%` are the same.
-fn rate(text: &str) -> Option<f64> {
+pub(super) fn rate(text: &str) -> Option<f64> {
     let rate: f64 = match text.strip_suffix('%') {
         Some(percent) => {
             let percent = percent.trim_end();

@@ -174,3 +174,30 @@ fn the_key_may_stand_among_the_headers() {
     assert_eq!(config.headers.len(), 1);
     assert!(!format!("{config:?}").contains("rt_h"));
 }
+
+#[test]
+fn the_rate_of_the_environment_holds_unless_code_sets_one() {
+    let debug = |settings: Settings, env: &[(&str, &str)]| format!("{:?}", config(settings, env).rule);
+    let env = [("RETRACE_SAMPLE_RATE", "25%"), ("RETRACE_SAMPLE_SEED", "s")];
+    let rule = debug(keyed(), &env);
+    assert!(rule.contains("rate: 0.25") && rule.contains("\"s\"") && rule.contains("yields_to: Some"), "{rule}");
+    let rule = debug(Settings { sample_rate: Some(0.5), ..keyed() }, &env);
+    assert!(rule.contains("rate: 0.5") && !rule.contains("\"s\"") && rule.contains("yields_to: None"), "{rule}");
+    assert_eq!(debug(keyed(), &[("RETRACE_SAMPLE_SEED", "s")]), "None");
+    let (built, warnings) = resolve(keyed(), &[("RETRACE_SAMPLE_RATE", "half")]);
+    assert!(built.unwrap().unwrap().rule.is_none());
+    assert!(warnings[0].starts_with("RETRACE_SAMPLE_RATE=\"half\" is ignored"), "{warnings:?}");
+}
+
+#[test]
+fn clear_text_to_another_host_is_allowed_by_name_and_warned_about() {
+    let url = ("RETRACE_BASE_URL", "http://receiver:3001");
+    let error = resolve(keyed(), &[url]).0.unwrap_err().to_string();
+    assert!(error.contains("set RETRACE_ALLOW_CLEARTEXT_HOST=receiver:3001"), "{error}");
+    let (built, warnings) = resolve(keyed(), &[url, ("RETRACE_ALLOW_CLEARTEXT_HOST", "other, receiver:3001")]);
+    assert_eq!(built.unwrap().unwrap().base_url.as_str(), "http://receiver:3001");
+    assert!(warnings[0].contains("http://receiver:3001 in clear text"), "{warnings:?}");
+    let by_code = Settings { cleartext_hosts: vec!["receiver:3001".to_owned()], ..keyed() };
+    assert!(resolve(by_code, &[url]).0.is_ok());
+    assert!(resolve(keyed(), &[url, ("RETRACE_ALLOW_CLEARTEXT_HOST", "http://receiver:3001")]).0.is_err());
+}

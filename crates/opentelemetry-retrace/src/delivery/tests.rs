@@ -505,3 +505,64 @@ fn everything_that_waits_is_bounded_together() {
     }
     assert!(delivery.outbox.account.lost.by(LossReason::BufferFull) > 0);
 }
+
+#[test]
+fn a_shutdown_waits_a_second_for_a_receiver_that_was_never_reached() {
+    for transport in [Transport::Auto, Transport::Http, Transport::Ws] {
+        let mut delivery = with_run(transport);
+        let fail = |delivery: &mut Delivery| {
+            if delivery.wants_link(secs(0)) {
+                delivery.link_opening();
+                delivery.link_closed(closed(CloseReason::NotConnected), secs(0));
+            }
+            delivery.advance(secs(0));
+            while let Some(sending) = delivery.next_sending(secs(0)) {
+                delivery.answer(sending.serial, Answer::NotSent { cause: "refused".to_owned() }, secs(0));
+            }
+        };
+        fail(&mut delivery);
+        delivery.close(secs(0), secs(5));
+        let almost = Duration::from_millis(999);
+        delivery.advance(almost);
+        assert_eq!(delivery.pending(), 2, "{transport:?}");
+        assert!(delivery.next_deadline(almost).unwrap() <= secs(1));
+        delivery.advance(secs(1));
+        assert_eq!((delivery.pending(), delivery.outbox.account.lost.by(LossReason::Shutdown)), (0, 2));
+        let notices = delivery.take_notices();
+        let text = &notices.last().unwrap().text;
+        assert!(text.contains("never reached") && text.contains("RETRACE_SPOOL_DIR"), "{text}");
+    }
+}
+
+#[test]
+fn a_shutdown_waits_its_whole_time_for_a_receiver_that_was_reached_once() {
+    let mut delivery = Delivery::new(Transport::Http, LIMITS, 7);
+    tell_whole(&mut delivery, &"first".into(), 1, secs(0));
+    let answer = |delivery: &mut Delivery, answer: Answer| {
+        let sending = delivery.next_sending(secs(0)).unwrap();
+        delivery.answer(sending.serial, answer, secs(0));
+    };
+    answer(&mut delivery, Answer::Status { status: StatusCode::CREATED, retry_after: None, words: None });
+    tell_whole(&mut delivery, &"second".into(), 1, secs(0));
+    answer(&mut delivery, Answer::NotSent { cause: "refused".to_owned() });
+    delivery.close(secs(0), secs(5));
+    delivery.advance(secs(4));
+    assert_eq!(delivery.pending(), 1);
+    delivery.advance(secs(5));
+    assert_eq!(delivery.pending(), 0);
+}
+
+#[test]
+fn an_answer_that_hints_at_a_wrong_url_names_it() {
+    for (status, names_it) in [(404, true), (301, true), (405, true), (400, false), (401, false)] {
+        let mut delivery =
+            Delivery::new(Transport::Http, LIMITS, 7).with_url("https://example.org/api/v1/traces".into());
+        tell_whole(&mut delivery, &"t".into(), 1, secs(0));
+        let sending = delivery.next_sending(secs(0)).unwrap();
+        let status = StatusCode::from_u16(status).unwrap();
+        delivery.answer(sending.serial, Answer::Status { status, retry_after: None, words: None }, secs(0));
+        let text = delivery.take_notices().remove(0).text;
+        assert_eq!(text.contains("https://example.org/api/v1/traces answered"), names_it, "{text}");
+        assert_eq!(text.contains("check the host and the path of RETRACE_BASE_URL"), names_it, "{text}");
+    }
+}

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use std::time::Instant;
 
 mod backlog;
+mod hint;
 mod schedules;
 mod spool;
 
@@ -21,6 +22,7 @@ fn config(redaction: Redaction) -> EngineConfig {
         recorder: RecorderLimits::default(),
         outbox: OutboxLimits { bytes: 1 << 20, posts: 100, body_bytes: 1 << 20, in_flight: 4, keep: ms(60_000) },
         transport: Transport::Http,
+        url: String::new(),
         rule: None,
         failures: Failures::default(),
         gate: GateLimits { bytes: 1 << 20, idle: ms(60_000) },

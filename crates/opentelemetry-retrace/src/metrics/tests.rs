@@ -53,7 +53,7 @@ fn collected<M>(happens: impl FnOnce() -> M) -> (M, Vec<Point>) {
 }
 
 fn metrics() -> Metrics {
-    Metrics::new(&BaseUrl::parse("https://api.example.com/v1", "test").unwrap())
+    Metrics::new(&BaseUrl::parse("https://api.example.com/v1", "test", &[]).unwrap())
 }
 
 /// The points of one instrument of a pipeline: all attributes but those of the component, and the value.

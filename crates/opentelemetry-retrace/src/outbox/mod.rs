@@ -86,6 +86,8 @@ pub(crate) enum Answer {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     limits: OutboxLimits,
+    /// The URL of the request that creates a run, for messages.
+    url: String,
     posts: BTreeMap<u64, Post>,
     next_serial: u64,
     weight: usize,
@@ -108,6 +110,7 @@ impl Outbox {
     pub(crate) fn new(limits: OutboxLimits, seed: u64) -> Self {
         Self {
             limits,
+            url: String::new(),
             posts: BTreeMap::new(),
             next_serial: 0,
             weight: 0,
@@ -120,6 +123,21 @@ impl Outbox {
             spooling: None,
             account: Account::default(),
             notices: Vec::new(),
+        }
+    }
+
+    /// Names the URL that runs are sent to in messages. It holds no credentials.
+    pub(crate) fn name_url(&mut self, url: String) {
+        self.url = url;
+    }
+
+    /// Describes an answer.
+    fn answered(&self, status: StatusCode) -> String {
+        match status.as_u16() {
+            300..=399 | 404 | 405 if !self.url.is_empty() => {
+                format!("{} answered {status}: check the host and the path of RETRACE_BASE_URL", self.url)
+            }
+            _ => format!("the receiver answered {status}"),
         }
     }
 
@@ -201,6 +219,7 @@ impl Outbox {
 
     /// Says what came of a request.
     pub(crate) fn answer(&mut self, serial: u64, answer: Answer, now: Duration) {
+        let answered = if let Answer::Status { status, .. } = &answer { self.answered(*status) } else { String::new() };
         let Some(post) = self.posts.get_mut(&serial).filter(|post| post.in_flight) else { return };
         post.in_flight = false;
         post.attempts = post.attempts.saturating_add(1);
@@ -213,7 +232,7 @@ impl Outbox {
             }
             Answer::Status { status, retry_after, words } => {
                 let verdict = verdict(status);
-                let said = Said { text: format!("the receiver answered {status}"), words };
+                let said = Said { text: answered, words };
                 if verdict == Verdict::Retry {
                     post.may_have_landed |= status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
                     let code = match status {
@@ -450,8 +469,8 @@ impl Outbox {
         }
     }
 
-    /// Gives up everything.
-    pub(crate) fn abandon(&mut self, reason: LossReason) {
+    /// Gives up everything, for a reason that is explained by `why`.
+    pub(crate) fn abandon(&mut self, reason: LossReason, why: &str) {
         let all = self.posts.keys().copied().collect::<Vec<_>>();
         if reason == LossReason::Shutdown && self.spooling.is_some() {
             return all.into_iter().for_each(|serial| self.spool(serial, reason));
@@ -461,7 +480,7 @@ impl Outbox {
             self.remove(serial, Some(reason));
         }
         if spans > 0 {
-            self.notices.push(Notice::lost(format!("{spans} spans lost: {reason}")));
+            self.notices.push(Notice::lost(format!("{spans} spans lost: {why}")));
         }
     }
 
@@ -499,7 +518,7 @@ impl Outbox {
     /// There is no time after `end`: retries come soon, and what the receiver wants later is given up now.
     pub(crate) fn close(&mut self, now: Duration, end: Duration) {
         if self.backoff.close(now, end) && self.in_flight == 0 {
-            self.abandon(LossReason::Shutdown);
+            self.abandon(LossReason::Shutdown, LossReason::Shutdown.as_str());
         }
     }
 

@@ -356,7 +356,7 @@ proptest! {
             prop_assert_eq!(outbox.weight, outbox.posts.values().map(Post::weight).sum::<usize>());
             prop_assert_eq!(outbox.in_flight, outbox.posts.values().filter(|post| post.in_flight).count());
         }
-        outbox.abandon(LossReason::Shutdown);
+        outbox.abandon(LossReason::Shutdown, "the end");
         prop_assert_eq!(outbox.account.delivered + outbox.account.lost.total(), accepted);
     }
 }

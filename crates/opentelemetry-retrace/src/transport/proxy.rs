@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     fn route(matcher: &Matcher, receiver: &str) -> Result<Route, BuildError> {
-        let receiver = BaseUrl::parse(receiver, "RETRACE_BASE_URL").unwrap();
+        let receiver = BaseUrl::parse(receiver, "RETRACE_BASE_URL", &[]).unwrap();
         Route::by(matcher, &receiver, HttpConnector::new(), &crate::transport::tls::client(None).unwrap())
     }
 

@@ -20,7 +20,7 @@ const ABANDONED: Duration = Duration::from_secs(60 * 60);
 /// How often the directory is looked at for what other processes left meanwhile.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// The directory. Nothing is done to it before it is needed.
+/// The directory.
 #[derive(Debug)]
 pub(crate) struct Spool {
     settings: SpoolSettings,
@@ -44,6 +44,14 @@ impl Spool {
     pub(crate) fn new(settings: SpoolSettings) -> Self {
         let (lock, to_read, read, looks_at) = (None, VecDeque::new(), HashSet::new(), None);
         Self { settings, lock, to_read, read, looks_at, random: fastrand::Rng::new() }
+    }
+
+    /// Makes the directory, and writes and removes a file in it.
+    pub(crate) fn check(settings: &SpoolSettings) -> io::Result<()> {
+        make_dir(&settings.dir)?;
+        let probe = settings.dir.join(format!("{:016x}.{UNFINISHED}", fastrand::u64(..)));
+        owners(OpenOptions::new().write(true).create_new(true)).open(&probe)?.write_all(b"\n")?;
+        fs::remove_file(&probe)
     }
 
     /// Writes a record; the oldest go when there is no room for it.

@@ -19,7 +19,7 @@ use crate::inbox::{Inbox, Taken};
 use crate::log::{self, Throttle};
 use crate::metrics::{Batches, Metrics};
 use crate::outbox::Answer;
-use crate::startup_log::StartupLog;
+use crate::startup_log::{self, StartupLog};
 use crate::stats::LossReason;
 use crate::transport::clock::Clock;
 use crate::transport::http::Http;
@@ -326,6 +326,8 @@ impl State {
                 let _ = catch_unwind(AssertUnwindSafe(|| on_error(&notice.signal())));
             }
         }
+        // Kept for a subscriber to come, or for standard error.
+        startup_log::warn_shared("selection", self.engine.take_hint().into_iter().collect());
         for remark in self.engine.take_remarks() {
             log::info("stream", &remark);
         }

@@ -132,6 +132,7 @@ pub struct Recorder {
     outputs: VecDeque<Output>,
     sources: u64,
     weight: usize,
+    unselected_runs: u64,
 }
 
 impl Recorder {
@@ -149,6 +150,7 @@ impl Recorder {
             outputs: VecDeque::new(),
             sources: 0,
             weight: 0,
+            unselected_runs: 0,
         }
     }
 
@@ -308,6 +310,12 @@ impl Recorder {
         self.sources + self.live.sources()
     }
 
+    /// Runs that were set aside whole, since no span of theirs was selected.
+    #[must_use]
+    pub fn unselected_runs(&self) -> u64 {
+        self.unselected_runs
+    }
+
     /// Bytes that open runs take, roughly.
     #[must_use]
     pub fn weight(&self) -> usize {
@@ -390,6 +398,7 @@ impl Recorder {
         let span_ids: Vec<[u8; 8]> = run.nodes.iter().map(|node| node.span_id).collect();
         if !run.genai {
             let told = before.cloned();
+            self.unselected_runs += 1;
             self.outputs.push_back(Output::SetAside { spans: run.sources });
             self.told.insert(trace_id, ToldRun::set_aside(told, span_ids, run.lossy, &mut self.outputs));
             return;

@@ -3,7 +3,12 @@ use super::*;
 const BYTES: u64 = 1_000;
 
 fn spool(dir: &std::path::Path) -> Spool {
-    Spool::new(SpoolSettings { dir: dir.join("spool"), max_bytes: BYTES, max_age: Duration::from_secs(60) })
+    Spool::new(SpoolSettings {
+        dir: dir.join("spool"),
+        source_name: "with_spool",
+        max_bytes: BYTES,
+        max_age: Duration::from_secs(60),
+    })
 }
 
 fn at(secs: u64) -> SystemTime {

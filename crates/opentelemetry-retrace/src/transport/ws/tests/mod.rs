@@ -35,7 +35,7 @@ fn config(settings: Settings) -> Config {
 }
 
 fn upgrade(headers: &HeaderMap) -> Upgrade {
-    let base = BaseUrl::parse("http://127.0.0.1:3001/base/", "test").unwrap();
+    let base = BaseUrl::parse("http://127.0.0.1:3001/base/", "test", &[]).unwrap();
     Upgrade::new(&base, endpoint::STREAM, headers).unwrap()
 }
 
