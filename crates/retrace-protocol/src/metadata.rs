@@ -47,6 +47,10 @@ pub struct TraceMetadata {
     /// Input and output were not stated by the run itself but taken from its first and last model call.
     #[serde(default, skip_serializing_if = "is_false")]
     pub inferred_io: bool,
+    /// Name of the server span that the run began with, such as `POST /ask`, where the run has the name of an agent or a
+    /// model call below it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry_span: Option<String>,
     /// The OpenTelemetry trace, where the id of the Retrace trace does not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otel: Option<TraceOrigin>,
@@ -57,7 +61,7 @@ pub struct TraceMetadata {
 
 impl TraceMetadata {
     /// The keys that have a meaning; any other is the user's.
-    pub const KEYS: [&str; 6] = ["environment", "service", "user_id", "tags", "inferred_io", "otel"];
+    pub const KEYS: [&str; 7] = ["environment", "service", "user_id", "tags", "inferred_io", "entry_span", "otel"];
 }
 
 /// The service that ran a trace, from the OpenTelemetry resource.

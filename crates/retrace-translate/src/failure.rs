@@ -6,6 +6,7 @@ use retrace_protocol::Status;
 use retrace_protocol::json::without_nul;
 use retrace_protocol::limits::ERROR_CHARS;
 
+use crate::rest::is_by_tracing;
 use crate::slot::{Slot, Slots};
 use crate::view::{EventView, SpanView, StatusView};
 
@@ -66,10 +67,23 @@ pub(crate) fn failure<V: SpanView>(span: &V, slots: &Slots<'_>) -> Option<String
         StatusView::Ok | StatusView::Unset => message,
     };
     let exception = span.events().filter(|event| is_exception(event.name)).last();
+    let logged = || if exception.is_none() && description.is_empty() { logged_error(span) } else { None };
     let of = |key| exception.as_ref().and_then(|event| attribute(event, key));
     let kind = of(EXCEPTION_TYPE).map(Cow::Owned).or(stated.filter(|kind| kind != UNNAMED));
     let message = of(EXCEPTION_MESSAGE).or_else(|| Some(description.to_owned())).filter(|text| !text.is_empty());
+    let message = message.or_else(logged);
     Some(compose(kind.as_deref(), message.as_deref()))
+}
+
+/// The error that the application logged last on the span, by `tracing::error!` or `#[instrument(err)]`: its field `error`, else
+/// its message.
+fn logged_error<V: SpanView>(span: &V) -> Option<String> {
+    let is_error = |event: &EventView<'_>| {
+        is_by_tracing(event) && attribute(event, "level").is_some_and(|level| level.eq_ignore_ascii_case("error"))
+    };
+    let event = span.events().filter(is_error).last()?;
+    let stated = ["error", "err", "exception.message"].iter().find_map(|key| attribute(&event, key));
+    stated.or_else(|| Some(event.name.to_owned())).filter(|text| !text.is_empty())
 }
 
 fn attribute(event: &EventView<'_>, key: &str) -> Option<String> {

@@ -21,6 +21,13 @@ use crate::view::{EventView, Kind, SpanView, StatusView, Value};
 /// Attribute keys that are kept when content is not: they say where and how, never what.
 const STRUCTURAL: &[&str] =
     &["server.", "network.", "service.", "code.", "thread.", "http.route", "http.request.method", "url.scheme"];
+/// Attributes of an event of `tracing`.
+const LEVEL: &str = "level";
+const TARGET: &str = "target";
+/// The field in which `#[tracing::instrument(ret)]` records what a function returned.
+const RETURN: &str = "return";
+/// Most events below the level `info` that a span keeps.
+const FINE_EVENTS: usize = 8;
 /// The name of an event whose own name is not sent, as it may be content.
 const UNTOLD_EVENT: &str = "event";
 
@@ -68,7 +75,11 @@ impl<V: SpanView> Reading<'_, V> {
             }
             _ => None,
         };
-        draft.metadata.events = self.events(options);
+        let returned = if draft.span.output.is_none() && options.capture_content { self.returned() } else { None };
+        let (events, left_out) = self.events(options, returned.is_some());
+        draft.span.output = draft.span.output.take().or(returned);
+        draft.metadata.events = events;
+        draft.metadata.otel.dropped_events = draft.metadata.otel.dropped_events.saturating_add(left_out);
         draft.metadata.attributes = self.attributes(options);
     }
 
@@ -126,18 +137,41 @@ impl<V: SpanView> Reading<'_, V> {
             }
     }
 
-    /// Events, less what was read from them already.
-    fn events(&self, options: &Options) -> Vec<SpanEvent> {
+    /// The value that a function returned, as `#[tracing::instrument(ret)]` records it.
+    fn returned(&self) -> Option<Json> {
+        let events = self.view.events().filter(|event| is_by_tracing(event)).collect::<SmallVec<[_; 8]>>();
+        let returned = events.iter().rev().find_map(|event| attribute(event, RETURN))?;
+        Some(match returned.as_json_text() {
+            Some(json) => Json::parse_strict(json).unwrap_or_else(|| Json::text(json)),
+            None => Json::from_serialize(returned),
+        })
+    }
+
+    /// Events, less what was read from them already, and how many are left out. Events of logging libraries below the level
+    /// `info` are bounded: they are mostly of other libraries, and dozens of them hide what the span is about.
+    fn events(&self, options: &Options, is_output: bool) -> (Vec<SpanEvent>, u32) {
+        let (mut fine, mut left_out) = (0, 0);
         let parts = self.slots.told_parts();
         let is_part = |key: &str, value: &Value<'_>| matches!(meaning(key), Meaning::Part(_, _, rest) if parts.get(rest).is_some_and(|told| is_same(told, value)));
         let keep = |event: &EventView<'_>, key: &str, value: &Value<'_>| {
             if is_content_event(event.name) && (self.repeats(key, value) || is_part(key, value)) {
                 return false;
             }
+            if is_output && key == RETURN && is_by_tracing(event) {
+                return false;
+            }
             options.capture_content || is_structural(key, value) || key == "exception.type"
         };
-        self.view
+        let events = self
+            .view
             .events()
+            .filter(|event| {
+                let is_fine = is_below_info(event);
+                fine += usize::from(is_fine);
+                let keeps = !is_fine || fine <= FINE_EVENTS;
+                left_out += u32::from(!keeps);
+                keeps
+            })
             .filter_map(|event| {
                 let has_message = self.has_message(event.name);
                 let said = |key: &str| has_message && is_message_key(key);
@@ -157,8 +191,24 @@ impl<V: SpanView> Reading<'_, V> {
                     attributes,
                 })
             })
-            .collect()
+            .collect();
+        (events, left_out)
     }
+}
+
+fn attribute<'e, 'v>(event: &'e EventView<'v>, key: &str) -> Option<&'e Value<'v>> {
+    event.attributes.iter().rev().find(|(name, _)| *name == key).map(|(_, value)| value)
+}
+
+/// Whether the event is one of `tracing`, as `tracing-opentelemetry` writes it.
+pub(crate) fn is_by_tracing(event: &EventView<'_>) -> bool {
+    attribute(event, LEVEL).is_some() && attribute(event, TARGET).is_some()
+}
+
+fn is_below_info(event: &EventView<'_>) -> bool {
+    let level = attribute(event, LEVEL).and_then(Value::to_label);
+    is_by_tracing(event)
+        && level.is_some_and(|level| ["TRACE", "DEBUG"].iter().any(|fine| level.eq_ignore_ascii_case(fine)))
 }
 
 fn is_empty(value: &Value<'_>) -> bool {

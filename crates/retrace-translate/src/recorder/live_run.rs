@@ -18,6 +18,7 @@ use crate::recorder::live_tools::{LiveTools, light, light_weight};
 use crate::recorder::live_totals::LiveTotals;
 use crate::recorder::live_tree::{LiveTree, ROOT};
 use crate::recorder::record::{End, Origin, Own, Place, Said, Top, infer_io};
+use crate::recorder::run_name::{FirstCall, RunName};
 use crate::recorder::same_call::CallIdentity;
 use crate::recorder::told::{Told, ToldRun};
 use crate::recorder::tools::{Shower, derived_id};
@@ -36,6 +37,9 @@ pub(crate) struct LiveRun {
     tree: LiveTree,
     claims: Claims,
     top: Top,
+    /// The root is the span of a server that names no run.
+    is_entry: bool,
+    first_call: FirstCall,
     /// Facts of the span that states to be a run, where it is not the root.
     stated_run: Option<(Rank, Top)>,
     /// The root, while it is not known whether the run will be told.
@@ -139,6 +143,8 @@ impl LiveRun {
             tree: LiveTree::default(),
             claims: Claims::default(),
             top: Top::default(),
+            is_entry: false,
+            first_call: FirstCall::default(),
             stated_run: None,
             root: None,
             tools: LiveTools::default(),
@@ -188,6 +194,7 @@ impl LiveRun {
         });
         self.hear(at, &reading, draft.as_deref());
         self.hear_run(at, span, draft.as_deref(), false);
+        self.hear_name(at, span, &reading, draft.as_deref());
 
         let mut step = draft.filter(|_| kept).map(|draft| Step::new(&reading, draft, false));
         if at == ROOT {
@@ -238,6 +245,7 @@ impl LiveRun {
         });
         self.hear(at, &reading, draft.as_deref());
         self.hear_run(at, span, draft.as_deref(), true);
+        self.hear_name(at, span, &reading, draft.as_deref());
         let Some(draft) = draft.filter(|_| kept) else {
             if self.began.is_some() {
                 voice.set_aside(1);
@@ -314,6 +322,17 @@ impl LiveRun {
         let mut top = Top::new(span.start_unix_nanos(), Some(draft));
         top.end = has_ended.then(|| End::new(span.end_unix_nanos(), Some(draft)));
         self.stated_run = Some((rank, top));
+    }
+
+    /// Takes note of what may name the run.
+    fn hear_name<V: SpanView>(&mut self, at: usize, span: &V, reading: &Reading<'_, V>, draft: Option<&Draft>) {
+        let is_genai = reading.class().is_some();
+        if at == ROOT {
+            let has_trace_name = draft.is_some_and(|draft| draft.trace_name.is_some());
+            self.is_entry = span.kind() == Kind::Server && !is_genai && !has_trace_name;
+        } else if let Some(draft) = draft.filter(|_| is_genai) {
+            self.first_call.note((span.start_unix_nanos(), self.tree.depth(at), at), draft);
+        }
     }
 
     /// Tells that there is such a run, unless that was told: what it began with, and its root.
@@ -444,8 +463,9 @@ impl LiveRun {
         let said = self.claims.current();
         let stated = self.stated_run.as_ref().map(|(_, top)| self.top.clone().or(Some(top)));
         let top = stated.as_ref().unwrap_or(&self.top);
-        let mut ended = self.origin.trace(top, &said, self.totals.sum, options);
-        let mut metadata = self.origin.trace_metadata(top, &said, &self.resource, options);
+        let name = RunName::new(said.name.as_deref(), top.name.as_deref(), self.is_entry, &self.first_call);
+        let mut ended = self.origin.trace(top, &name, &said, self.totals.sum, options);
+        let mut metadata = self.origin.trace_metadata(top, &name, &said, &self.resource, options);
         metadata.inferred_io = infer_io(
             &mut ended,
             || self.asked.as_ref().and_then(|(_, asked)| asked.clone()),
@@ -454,7 +474,8 @@ impl LiveRun {
         ended.metadata = (metadata != TraceMetadata::default()).then(|| Json::from_serialize(&metadata));
         ended.lossy = self.lossy.then_some(true);
         ended.span_count = Some(self.told_spans);
-        let mut began = self.origin.trace(&Top::default(), &Said::default(), Totals::default(), options);
+        let mut began =
+            self.origin.trace(&Top::default(), &RunName::default(), &Said::default(), Totals::default(), options);
         began.started_at.clone_from(&ended.started_at);
         began.name.clone_from(&ended.name);
         began.input.clone_from(&ended.input);
@@ -547,6 +568,7 @@ impl LiveRun {
             + self.totals.weight()
             + self.claims.weight()
             + self.top.weight()
+            + self.first_call.weight()
             + self.stated_run.as_ref().map_or(0, |(_, top)| top.weight())
             + self.root.as_ref().map_or(0, |root| root.draft.weight())
             + self.asked.as_ref().map_or(0, |(_, asked)| json(asked))

@@ -15,6 +15,7 @@ mod live_tree;
 mod node;
 mod record;
 mod run;
+mod run_name;
 mod same_call;
 mod tell;
 mod tied_tools;

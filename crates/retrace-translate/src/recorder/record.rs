@@ -12,6 +12,7 @@ use crate::reading::{Agent, Draft, ENVIRONMENT};
 use crate::recorder::asked::asks_something;
 use crate::recorder::joined::Joined;
 use crate::recorder::node::members;
+use crate::recorder::run_name::RunName;
 use crate::recorder::told::Told;
 use crate::recorder::tools::derived_id;
 use crate::recorder::totals::Totals;
@@ -73,7 +74,7 @@ pub(crate) struct Own<'n> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Top {
     start: u64,
-    name: Option<String>,
+    pub name: Option<String>,
     pub input: Option<Json>,
     pub user_metadata: serde_json::Map<String, serde_json::Value>,
     /// The environment that the run states.
@@ -246,9 +247,9 @@ impl Origin {
     }
 
     /// The record of the trace, but for its metadata and what is only known of it once its spans are.
-    pub(crate) fn trace(&self, top: &Top, said: &Said, totals: Totals, options: &Options) -> Trace {
+    pub(crate) fn trace(&self, top: &Top, name: &RunName, said: &Said, totals: Totals, options: &Options) -> Trace {
         let mut trace = Trace::started(self.id.clone(), Timestamp::from_unix_nanos(top.start));
-        trace.name = said.name.clone().or_else(|| top.name.clone());
+        trace.name.clone_from(&name.name);
         trace.session_id.clone_from(&said.session);
         trace.project_id.clone_from(&options.project_id);
         trace.input.clone_from(&top.input);
@@ -268,6 +269,7 @@ impl Origin {
     pub(crate) fn trace_metadata(
         &self,
         top: &Top,
+        name: &RunName,
         said: &Said,
         resource: &Resource,
         options: &Options,
@@ -285,6 +287,7 @@ impl Origin {
             user_id: said.user.clone(),
             tags: said.tags.clone(),
             inferred_io: false,
+            entry_span: name.entry_span.clone(),
             otel: (self.id.to_otel_trace() != Some(self.trace_id)).then(|| TraceOrigin {
                 trace_id: hex(&self.trace_id),
                 continues: self.continues.clone(),

@@ -9,6 +9,7 @@ use crate::recorder::asked::last_user_message;
 use crate::recorder::node::Node;
 use crate::recorder::record::{End, Origin, Own, Place, Said, Top, infer_io, outlived_id};
 use crate::recorder::run::OpenRun;
+use crate::recorder::run_name::{FirstCall, RunName};
 use crate::recorder::tied_tools::tie;
 use crate::recorder::told::ToldRun;
 use crate::recorder::tools::{Call, Executed, derived_id, missing};
@@ -47,6 +48,8 @@ impl Telling<'_> {
             tags: tags(&run, root),
         };
         let stated_run = stated_run(&run.nodes, &tree, root);
+        let is_entry = root.and_then(|at| run.nodes.get(at)).is_some_and(is_entry);
+        let first_call = if is_entry { first_call(&run.nodes, &tree, root) } else { FirstCall::default() };
         drop(tree);
         let joined = run.joined();
         // Of a run of another process it is known what the caller said.
@@ -58,8 +61,9 @@ impl Telling<'_> {
         tie(&mut run.nodes, &order, &run.tools);
 
         let top = self.top(&run, root, &order).or(stated_run.as_ref());
-        let mut trace = self.origin.trace(&top, &said, totals, self.options);
-        let mut metadata = self.origin.trace_metadata(&top, &said, &run.resource, self.options);
+        let name = RunName::new(said.name.as_deref(), top.name.as_deref(), is_entry, &first_call);
+        let mut trace = self.origin.trace(&top, &name, &said, totals, self.options);
+        let mut metadata = self.origin.trace_metadata(&top, &name, &said, &run.resource, self.options);
         let calls = || order.iter().filter_map(|at| run.nodes.get(*at)).filter(|node| node.is_model_call());
         metadata.inferred_io = infer_io(
             &mut trace,
@@ -165,6 +169,22 @@ impl Telling<'_> {
             })
             .collect()
     }
+}
+
+/// Returns true for the span of a server that is no GenAI span and has no name for its run but its own.
+fn is_entry(node: &Node) -> bool {
+    let has_trace_name = || node.draft.as_ref().is_some_and(|draft| draft.trace_name.is_some());
+    node.is_server && node.class.is_none() && !has_trace_name()
+}
+
+fn first_call(nodes: &[Node], tree: &Tree<'_>, root: Option<usize>) -> FirstCall {
+    let mut first = FirstCall::default();
+    for (at, node) in nodes.iter().enumerate().filter(|(at, node)| root != Some(*at) && node.class.is_some()) {
+        if let Some(draft) = &node.draft {
+            first.note((node.start, tree.depth(at), at), draft);
+        }
+    }
+    first
 }
 
 /// Facts of the span that states to be a run, of several the one nearest to the root.
