@@ -579,3 +579,18 @@ fn a_told_span_leaves_little_behind() {
     let each = (stage.recorder.weight() - before) / 100;
     assert!(each < 600, "{each} bytes for a span");
 }
+
+#[test]
+fn the_genai_span_that_begins_first_names_a_run_that_a_server_began() {
+    let mut server = span(1, 0, "POST /ask");
+    server.kind = retrace_translate::Kind::Server;
+    let (planner, call) = (agent(2, 1, "planner"), chat(3, 2));
+    let mut stage = Stage::new();
+    stage.starts(&server).starts(&planner).starts(&call).ends(&call).ends(&planner).ends(&server).finish();
+    let (began, ended) = (stage.last_beginning(), stage.last_end());
+    let whole = run_of(&[server, planner, call]).0;
+    assert_eq!((&began.name, &ended.name), (&whole.name, &whole.name));
+    assert!(whole.name.as_deref().is_some_and(|name| name.contains("planner")), "{:?}", whole.name);
+    assert_eq!(json(ended.metadata.as_ref())["entry_span"], "POST /ask");
+    assert_eq!(json(began.metadata.as_ref())["entry_span"], "POST /ask");
+}
