@@ -20,11 +20,17 @@ use crate::stats::Stats;
 /// Sets up tracing to Retrace for an application that has no pipeline yet, by what the environment says.
 ///
 /// ```no_run
-/// use opentelemetry::global;
-/// use opentelemetry::trace::{Tracer as _, TracerProvider as _};
+/// use opentelemetry::trace::Tracer as _;
+/// use opentelemetry::{KeyValue, global};
 ///
 /// let _retrace = opentelemetry_retrace::install()?; // RETRACE_API_KEY from the environment
-/// global::tracer("agent").in_span("invoke_agent", |_| { /* … */ });
+/// let tracer = global::tracer("agent");
+/// // A span is sent if it is a GenAI span: it has an attribute of the GenAI conventions.
+/// let agent = tracer.span_builder("invoke_agent planner").with_attributes([
+///     KeyValue::new("gen_ai.operation.name", "invoke_agent"),
+///     KeyValue::new("gen_ai.agent.name", "planner"),
+/// ]);
+/// tracer.in_span_with_builder(agent, |_| { /* … */ });
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///

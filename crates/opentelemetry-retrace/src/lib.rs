@@ -137,8 +137,8 @@ mod waiter;
 
 pub use opentelemetry;
 pub use opentelemetry_sdk;
-pub use retrace_protocol::{Json, Signal, SignalCode, Span, SpanType, Trace};
-pub use retrace_translate::{SpanFacts, SpanPolicy, SpanSelection};
+pub use retrace_protocol::{Id, Json, Signal, SignalCode, Span, SpanType, Status, Timestamp, Trace};
+pub use retrace_translate::{Kind, Parent, SpanFacts, SpanPolicy, SpanSelection, Value, attributes};
 
 /// Interface of the crate `retrace-sdk`; not part of the public API.
 #[doc(hidden)]

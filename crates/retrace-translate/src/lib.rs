@@ -27,6 +27,7 @@
 //! nobody recorded stays unknown. A recorder does not shorten: content is as long as it came, but for inline media above
 //! [`INLINE_MEDIA_CHARS`]. Who must make something smaller calls [`shorten()`].
 
+pub mod attributes;
 mod bearing;
 mod chat;
 mod classify;

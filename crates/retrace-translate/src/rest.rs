@@ -35,7 +35,12 @@ impl<V: SpanView> Reading<'_, V> {
     /// Tells where the span comes from, its events, and the attributes that found no place so far.
     pub(crate) fn tell_the_rest(&self, draft: &mut Draft, options: &Options, scopes: &mut Scopes, name: &str) {
         for (slot, told) in [
-            (Slot::SpanType, self.slots.text(Slot::SpanType) == Some(draft.span.span_type.as_str())),
+            (
+                Slot::SpanType,
+                self.slots
+                    .text(Slot::SpanType)
+                    .is_some_and(|stated| stated.trim().eq_ignore_ascii_case(draft.span.span_type.as_str())),
+            ),
             (Slot::System, self.slots.words(Slot::System).as_deref() == draft.metadata.provider.as_deref()),
             (
                 Slot::InputMimeType,

@@ -87,3 +87,20 @@ fn a_run_below_the_span_of_a_server_gives_what_that_does_not_state() {
     assert_eq!((metadata(&trace.input), metadata(&trace.output)), (value!("tides"), value!("spring")));
     assert_eq!((trace.status, &metadata(&trace.metadata)["version"]), (Some(Status::Failed), &value!("1")));
 }
+
+#[test]
+fn a_type_is_read_in_any_case_and_an_unknown_one_is_kept() {
+    use retrace_protocol::SpanType;
+    for (stated, expected) in [
+        ("tool_call", SpanType::ToolCall),
+        ("TOOL_CALL", SpanType::ToolCall),
+        (" Reasoning ", SpanType::Reasoning),
+        ("Fork_Point", SpanType::ForkPoint),
+    ] {
+        let (_, spans) = run_of(&[run(1, 0), span(2, 1, "step").with("retrace.span_type", stated)]);
+        assert_eq!(spans[1].span_type, expected, "{stated}");
+        assert_eq!(metadata(&spans[1].metadata)["attributes"], value!(null), "{stated}");
+    }
+    let (_, spans) = run_of(&[run(1, 0), span(2, 1, "step").with("retrace.span_type", "thought")]);
+    assert_eq!(metadata(&spans[1].metadata)["attributes"]["retrace.span_type"], "thought");
+}
