@@ -17,6 +17,7 @@ pub struct TraceQuery {
     limit: u32,
     offset: u64,
     status: Option<Status>,
+    failed_spans: Option<bool>,
 }
 
 impl TraceQuery {
@@ -29,7 +30,7 @@ impl TraceQuery {
     /// The newest traces of any status.
     #[must_use]
     pub const fn new() -> Self {
-        Self { limit: Self::DEFAULT_LIMIT, offset: 0, status: None }
+        Self { limit: Self::DEFAULT_LIMIT, offset: 0, status: None, failed_spans: None }
     }
 
     /// At most so many traces. 0 counts as 1, more than [`TraceQuery::MAX_LIMIT`] as that.
@@ -53,6 +54,13 @@ impl TraceQuery {
         self
     }
 
+    /// Only traces with a failed span, or only those without. A trace can complete although a span of it failed.
+    #[must_use]
+    pub const fn with_failed_spans(mut self, failed_spans: bool) -> Self {
+        self.failed_spans = Some(failed_spans);
+        self
+    }
+
     /// How many traces at most.
     #[must_use]
     pub const fn limit(&self) -> u32 {
@@ -71,10 +79,16 @@ impl TraceQuery {
         self.status
     }
 
+    /// Whether a span of the traces must have failed.
+    #[must_use]
+    pub const fn failed_spans(&self) -> Option<bool> {
+        self.failed_spans
+    }
+
     /// Reads the part of an address after `?`. Parameters that are not known are passed over.
     pub(crate) fn parse(text: &str) -> Result<Self, Refusal> {
         let mut query = Self::new();
-        for (name, value) in parameters(text, &[read::LIMIT, read::OFFSET, read::STATUS])? {
+        for (name, value) in parameters(text, &[read::LIMIT, read::OFFSET, read::STATUS, read::FAILED_SPANS])? {
             match name {
                 read::LIMIT => {
                     query.limit = value
@@ -85,6 +99,10 @@ impl TraceQuery {
                 }
                 read::OFFSET => {
                     query.offset = value.parse().map_err(|_| bad(name, "expected a number from 0 on"))?;
+                }
+                read::FAILED_SPANS => {
+                    let wanted = value.parse().map_err(|_| bad(name, "expected `true` or `false`"))?;
+                    query.failed_spans = Some(wanted);
                 }
                 _ => {
                     let status = Status::from_wire(&value);
@@ -176,6 +194,7 @@ mod tests {
             TraceQuery::parse("offset=20&limit=10&status=failed&project=x"),
             Ok(TraceQuery::new().with_limit(10).with_offset(20).with_status(Status::Failed))
         );
+        assert_eq!(TraceQuery::parse("failed_spans=true"), Ok(TraceQuery::new().with_failed_spans(true)));
         assert_eq!(Parts::parse("content=false"), Ok(Parts { content: false, spans: true }));
         assert_eq!(Since::parse("live=true&after=7"), Ok(Since { after: 7, live: Some(true) }));
         assert_eq!(Parts::parse("spans=false&content=true"), Ok(Parts { content: true, spans: false }));
@@ -192,6 +211,7 @@ mod tests {
             ("offset=18446744073709551616", "offset"),
             ("status=done", "status"),
             ("status=running&status=failed", "status"),
+            ("failed_spans=1", "failed_spans"),
         ] {
             let refusal = TraceQuery::parse(text).unwrap_err();
             assert_eq!(refusal.field.as_deref(), Some(name), "{text}");

@@ -107,6 +107,43 @@ fn the_list_pages_through_the_newest_first_without_their_spans() {
 }
 
 #[test]
+fn a_run_in_which_something_failed_is_marked_and_found_though_it_completed() {
+    let server = Server::start().unwrap();
+    let client = Client::of(&server);
+    let at = "2026-01-02T03:04:05Z";
+    let step = |id: &str, name: &str, error: Option<&str>| {
+        let mut span = json!({"id": id, "trace_id": "t", "span_type": "action", "name": name, "started_at": at});
+        if let Some(error) = error {
+            span["error"] = error.into();
+        }
+        span
+    };
+    let run = |id: &str, spans: &[Value]| {
+        let spans: Vec<Value> = spans
+            .iter()
+            .map(|span| {
+                let mut span = span.clone();
+                span["trace_id"] = id.into();
+                span
+            })
+            .collect();
+        json!({"id": id, "started_at": at, "status": "completed", "spans": spans})
+    };
+    client.upload(&run("fine", &[step("a", r#"a name with "error":"#, None)]));
+    client.upload(&run("handled", &[step("b", "s", Some("no")), step("c", "s", Some("")), step("d", "s", None)]));
+    let listed = |query: &str| {
+        let page = client.get(&format!("{TRACES}{query}")).json;
+        let of = |trace: &Value| (trace["id"].as_str().unwrap().to_owned(), trace["failed_spans"].clone());
+        (page["traces"].as_array().unwrap().iter().map(of).collect::<Vec<_>>(), page["total"].as_u64().unwrap())
+    };
+    let handled = ("handled".to_owned(), json!(2));
+    let fine = ("fine".to_owned(), Value::Null);
+    assert_eq!(listed("?failed_spans=true&status=completed"), (vec![handled.clone()], 1));
+    assert_eq!(listed("?failed_spans=false"), (vec![fine.clone()], 1));
+    assert_eq!(listed(""), (vec![handled, fine], 2));
+}
+
+#[test]
 fn a_patch_lays_an_end_over_a_trace() {
     let server = Server::start().unwrap();
     let client = Client::of(&server);

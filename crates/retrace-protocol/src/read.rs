@@ -14,6 +14,8 @@ pub const LIMIT: &str = "limit";
 pub const OFFSET: &str = "offset";
 /// Query parameter of a list: only traces that stand so, a [`crate::Status`].
 pub const STATUS: &str = "status";
+/// Query parameter of a list: `true` for traces with a failed span only, `false` for those without.
+pub const FAILED_SPANS: &str = "failed_spans";
 /// Query parameter of a trace: `false` leaves out input, output and metadata and says their sizes instead.
 pub const CONTENT: &str = "content";
 /// Query parameter of a trace: `false` leaves out the spans.
@@ -71,6 +73,9 @@ pub struct Stored<T> {
     /// Spans of this trace that are stored; `span_count` is what the client says it sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stored_spans: Option<u64>,
+    /// Spans of this trace that have an error, whether the trace has one or not; absent when there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed_spans: Option<u64>,
     /// Of a trace that began over a WebSocket and has not ended: whether a connection that has sent events of it is open.
     /// `false` means that the run is interrupted; it goes on when its client comes back. Absent for all others.
     #[serde(skip_serializing_if = "Option::is_none")]

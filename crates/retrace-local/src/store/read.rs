@@ -17,6 +17,8 @@ const HEAD: &str = "head, octet_length(input), octet_length(output), octet_lengt
 const TRACE_HEAD: &str = "head, octet_length(input), octet_length(output), octet_length(metadata), streamed = 1";
 /// A page of a list ends early when its heads come to more than this, in bytes. A usual one has some hundred.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
+/// The condition of the index of spans that failed.
+const FAILED: &str = r#"instr(head, '"error":') > 0"#;
 /// The columns of a whole record.
 const RECORD: &str = "head, input, output, metadata";
 
@@ -57,13 +59,19 @@ impl Reader {
 
 fn page(database: &Connection, query: &TraceQuery) -> Result<TracePage<Stored<Trace>>, StoreError> {
     let status = query.status().map(Status::as_str);
-    let filter = if status.is_some() { "WHERE status = ?1" } else { "WHERE ?1 IS NULL" };
+    let of_status = if status.is_some() { "status = ?1" } else { "?1 IS NULL" };
+    let filter = match query.failed_spans() {
+        None => format!("WHERE {of_status}"),
+        Some(true) => format!("WHERE {of_status} AND id IN (SELECT trace_id FROM spans WHERE {FAILED})"),
+        Some(false) => format!("WHERE {of_status} AND id NOT IN (SELECT trace_id FROM spans WHERE {FAILED})"),
+    };
     let total: i64 = database
         .prepare_cached(&format!("SELECT count(*) FROM traces {filter}"))?
         .query_row([status], |row| row.get(0))?;
     let sql = format!(
         "SELECT {TRACE_HEAD}, (SELECT count(*) FROM spans WHERE trace_id = traces.id),
-            EXISTS (SELECT 1 FROM golden WHERE trace_id = traces.id)
+            EXISTS (SELECT 1 FROM golden WHERE trace_id = traces.id),
+            (SELECT count(*) FROM spans WHERE trace_id = traces.id AND {FAILED})
          FROM traces {filter} ORDER BY started_micros DESC, key DESC LIMIT ?2 OFFSET ?3"
     );
     // An offset that no database reaches yields an empty page.
@@ -80,7 +88,9 @@ fn page(database: &Connection, query: &TraceQuery) -> Result<TracePage<Stored<Tr
         let trace = head_of_trace(row)?;
         let record = over_all(database, trace.record)?;
         let (stored_spans, golden) = (Some(spans.unsigned_abs()), golden(row.get(6)?));
-        traces.push(Stored { record, stored_spans, golden, ..trace });
+        let failed: i64 = row.get(7)?;
+        let failed_spans = (failed > 0).then_some(failed.unsigned_abs());
+        traces.push(Stored { record, stored_spans, failed_spans, golden, ..trace });
     }
     Ok(TracePage { traces, total: total.unsigned_abs(), limit: u64::from(query.limit()), offset: query.offset() })
 }
@@ -157,7 +167,14 @@ fn head_of_span(row: &Row<'_>) -> Result<Stored<Span>, StoreError> {
     let record = Content::default().into_span(head(row)?)?;
     // Nothing that is drawn, and as long as what a model wrote.
     let record = Span { token_ids: None, logprobs: None, ..record };
-    Ok(Stored { record, stored_spans: None, live: None, golden: None, content_bytes: content_bytes(row)? })
+    Ok(Stored {
+        record,
+        stored_spans: None,
+        failed_spans: None,
+        live: None,
+        golden: None,
+        content_bytes: content_bytes(row)?,
+    })
 }
 
 /// The spans of a trace without content, with what their metadata adds to their usage.

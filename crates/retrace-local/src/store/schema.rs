@@ -12,10 +12,11 @@ const MIGRATIONS: &[(u32, &str)] = &[
     (3, include_str!("migrations/0003_otlp.sql")),
     (4, include_str!("migrations/0004_joined.sql")),
     (5, include_str!("migrations/0005_by_id.sql")),
+    (6, include_str!("migrations/0006_failed_spans.sql")),
 ];
 
 /// The version that the last step leads to.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 
 /// Marks a database as ours: `retl` in ASCII.
 const APPLICATION_ID: i32 = 0x7265_746C;

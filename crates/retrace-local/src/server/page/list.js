@@ -8,11 +8,13 @@ const EVERY = 3000;
 
 export function show(root, parameters) {
   const status = parameters.get('status') ?? '';
+  const errors = parameters.get('failed_spans') === 'true';
   const offset = Math.max(0, Number.parseInt(parameters.get('offset') ?? '0', 10) || 0);
   const body = el('tbody');
   const empty = el('div', { className: 'empty', hidden: true });
   const pages = el('nav', { className: 'pages' });
-  const filters = ['', 'running', 'completed', 'failed'].map((each) => filter(each, status));
+  const filters = ['', 'running', 'completed', 'failed'].map((each) => filter(each, errors ? null : status));
+  filters.push(el('a', { href: '#/?failed_spans=true', className: errors ? 'current' : '' }, 'with errors'));
   root.append(
     el('nav', { className: 'filter', ariaLabel: 'Status' }, ...filters),
     el('div', { className: 'wide' }, el('table', { className: 'runs' }, head(), body)),
@@ -27,15 +29,16 @@ export function show(root, parameters) {
   const refresh = async () => {
     const query = new URLSearchParams({ limit: PAGE, offset });
     if (status) query.set('status', status);
+    if (errors) query.set('failed_spans', 'true');
     const text = await get(`/api/v1/traces?${query}`);
     if (left) return;
     if (text !== null && text !== shown) {
       shown = text;
       const page = JSON.parse(text);
       body.replaceChildren(...page.traces.map(row));
-      pages.replaceChildren(...paging(page, status));
+      pages.replaceChildren(...paging(page, status, errors));
       empty.hidden = page.traces.length > 0;
-      empty.replaceChildren(...nothing(status));
+      empty.replaceChildren(...nothing(status, errors));
     }
     timer = setTimeout(tick, EVERY);
   };
@@ -94,7 +97,9 @@ export function statusMark(trace) {
 // What a reader should know before trusting that a run is whole.
 export function marks(trace) {
   const mark = (is, kind, name, title) => (is ? el('span', { className: `mark ${kind}`, title }, name) : null);
+  const failed = trace.failed_spans;
   return [
+    mark(failed, 'warn', `${number(failed ?? 0)} failed`, 'Spans of this run that have an error'),
     mark(trace.golden, 'golden', 'golden', 'Marked as the run that later ones are compared with'),
     mark(trace.lossy, 'warn', 'lossy', 'The client lost track of parts of this run'),
     mark(trace.terminated_early, 'warn', 'cut short', 'The end was made up, not seen'),
@@ -102,7 +107,8 @@ export function marks(trace) {
 }
 
 export function spanCount(trace, stored) {
-  if (trace.span_count === undefined || trace.span_count === stored) return number(stored);
+  // More than the client counts are stored where other services have added theirs.
+  if (trace.span_count === undefined || trace.span_count <= stored) return number(stored);
   const title = 'Stored here, and sent as the client says';
   return el('span', { className: 'mark warn', title }, `${number(stored)} of ${number(trace.span_count)}`);
 }
@@ -113,8 +119,9 @@ export function runDuration(trace) {
   return start !== null && end !== null ? duration(Math.max(0, end - start)) : '';
 }
 
-function paging(page, status) {
-  const to = (offset) => `#/?${new URLSearchParams(status ? { status, offset } : { offset })}`;
+function paging(page, status, errors) {
+  const filters = { ...(status && { status }), ...(errors && { failed_spans: true }) };
+  const to = (offset) => `#/?${new URLSearchParams({ ...filters, offset })}`;
   const last = page.offset + page.traces.length;
   return [
     page.offset > 0 ? el('a', { href: to(Math.max(0, page.offset - PAGE)) }, '← newer') : null,
@@ -123,10 +130,12 @@ function paging(page, status) {
   ].filter(Boolean);
 }
 
-function nothing(status) {
+function nothing(status, errors) {
+  if (errors) return [el('p', {}, 'No run has a failed span.')];
   if (status) return [el('p', {}, `No run is ${status}.`)];
   return [
     el('p', {}, 'No runs yet. Point a client here:'),
     el('pre', {}, `RETRACE_BASE_URL=${location.origin}\nRETRACE_API_KEY=${hasKey() ? '…' : 'rt_local'}`),
+    el('p', {}, 'Traces without a span that has a gen_ai.* attribute are not sent; RETRACE_SPAN_SELECTION=all sends them.'),
   ];
 }

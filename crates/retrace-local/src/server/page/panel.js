@@ -42,7 +42,8 @@ async function load(content, path) {
     return;
   }
   const found = new Map(members(text));
-  const parts = ['input', 'output', 'metadata'].filter((name) => found.has(name));
+  // An output of `null` is none.
+  const parts = ['input', 'output', 'metadata'].filter((name) => found.has(name) && found.get(name) !== 'null');
   content.replaceChildren(...parts.map((name) => section(name, found.get(name))));
 }
 
