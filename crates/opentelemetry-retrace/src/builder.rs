@@ -236,7 +236,8 @@ impl<P: WayIn> Builder<P> {
         self
     }
 
-    /// How long a run whose root has ended waits for spans that end after it; a quarter of a second by default.
+    /// How long a run whose root has ended waits for spans that end after it; a quarter of a second by default. It does not
+    /// wait while a flush waits, or the export of a batch that is not full.
     pub fn with_linger(mut self, linger: Duration) -> Self {
         self.settings.linger = Some(linger);
         self

@@ -121,11 +121,7 @@ enum Hint {
 struct Wait {
     waiter: Waiter,
     until: Duration,
-    /// Runs whose root had ended by then are waited for.
-    ended_by: Duration,
-    /// They were told when the wait began.
-    settled: bool,
-    /// What was handed over before is waited for; not known while runs still linger.
+    /// What was handed over before is waited for; taken once delivery has put runs that ended among its requests.
     mark: Option<Mark>,
     lost_before: Lost,
     /// Failed attempts when the wait began, when the receiver was failing already.
@@ -223,19 +219,15 @@ impl Engine {
                 Next::Seen(seen) => self.read_span(seen, now),
                 Next::Resource(resource) => self.resource = resource,
                 Next::Wait(pause) => {
-                    let settles = pause.settles;
-                    if settles {
-                        self.recorder.settle();
-                    }
+                    // A run whose root has ended does not linger while somebody waits for it.
+                    self.recorder.settle();
+                    self.pass_on(now);
                     self.wait(pause, now);
-                    // Runs that end later are none of its business, at the same time or not.
-                    if let Some(wait) = self.waits.last_mut() {
-                        wait.settled = settles;
-                    }
                 }
                 Next::Shutdown(pause) => {
                     let end = pause.until;
                     self.finish(now);
+                    self.pass_on(now);
                     self.wait(pause, now);
                     self.closing = Some(end);
                     self.delivery.close(now, end);
@@ -321,8 +313,6 @@ impl Engine {
         self.waits.push(Wait {
             waiter: pause.waiter,
             until: pause.until,
-            ended_by: now,
-            settled: false,
             mark: None,
             lost_before: self.lost_at_shutdown.unwrap_or(self.delivery.outbox.account.lost),
             failing_since: self.delivery.is_failing().then(|| self.delivery.failures_seen()),
@@ -383,16 +373,9 @@ impl Engine {
     }
 
     fn end_waits(&mut self, now: Duration) {
-        // Costs a look at every run that is open.
-        let unmarked = self.waits.iter().any(|wait| wait.mark.is_none());
-        let still_lingering = if unmarked { self.recorder.earliest_end() } else { None };
-        for wait in std::mem::take(&mut self.waits) {
-            let mut wait = wait;
-            let settled = wait.settled || still_lingering.is_none_or(|ended| ended > wait.ended_by);
-            if wait.mark.is_none() && settled {
-                wait.mark = Some(self.delivery.mark());
-            }
-            let waited = if wait.mark.is_some_and(|mark| self.delivery.is_done_before(mark)) {
+        for mut wait in std::mem::take(&mut self.waits) {
+            let mark = *wait.mark.get_or_insert_with(|| self.delivery.mark());
+            let waited = if self.delivery.is_done_before(mark) {
                 Waited::Done(self.delivery.outbox.account.lost.since(&wait.lost_before))
             } else if now >= wait.until {
                 Waited::TimedOut

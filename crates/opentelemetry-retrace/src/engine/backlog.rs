@@ -40,8 +40,6 @@ enum Item {
 pub(super) struct Pause {
     pub waiter: Waiter,
     pub until: Duration,
-    /// Runs that only linger are closed first.
-    pub settles: bool,
 }
 
 /// The next thing to do.
@@ -66,16 +64,16 @@ impl Backlog {
                 self.spans += spans.len() as u64;
                 self.items.push_back(Item::Spans(spans.into_iter(), bytes));
                 if let Some((waiter, within)) = wait {
-                    self.items.push_back(Item::Wait(Pause { waiter, until: now + within, settles: false }));
+                    self.items.push_back(Item::Wait(Pause { waiter, until: now + within }));
                 }
             }
             Message::Resource(resource) => self.items.push_back(Item::Resource(resource)),
             Message::Flush(waiter) => {
-                self.items.push_back(Item::Wait(Pause { waiter, until: now + flush_wait, settles: true }));
+                self.items.push_back(Item::Wait(Pause { waiter, until: now + flush_wait }));
             }
             Message::Shutdown { within, waiter, .. } => {
                 self.urgent_from = Some(now + within / 2);
-                self.items.push_back(Item::Shutdown(Pause { waiter, until: now + within, settles: true }));
+                self.items.push_back(Item::Shutdown(Pause { waiter, until: now + within }));
             }
         }
     }

@@ -253,14 +253,6 @@ impl Recorder {
         end.into_iter().chain(age).chain(due).min()
     }
 
-    /// When the root of a run first ended that nothing but the linger keeps from being told; `None` when there is no such
-    /// run. A live run that waits for steps that outlive its root does not count.
-    #[must_use]
-    pub fn earliest_end(&self) -> Option<Duration> {
-        let live = self.live.lingering().map(|(over, _)| over);
-        self.by_end.first().map(|(ended, _)| *ended).into_iter().chain(live).min()
-    }
-
     /// Notes that spans of this trace were lost before they came here, so that its run says so; tells whether anything is
     /// known of it.
     ///
