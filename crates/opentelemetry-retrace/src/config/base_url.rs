@@ -20,7 +20,7 @@ impl BaseUrl {
     /// `host[:port]`. A path is kept, a trailing slash is not.
     pub(crate) fn parse(url: &str, source_name: &'static str, cleartext_hosts: &[String]) -> Result<Self, BuildError> {
         let invalid = |problem| BuildError::InvalidBaseUrl { source_name, url: without_credentials(url), problem };
-        let uri: Uri = url.parse().map_err(|_| invalid("is no URL"))?;
+        let uri: Uri = url.parse().map_err(|_| invalid("is not a URL"))?;
         let secure = match uri.scheme_str() {
             Some("https") => true,
             Some("http") => false,
@@ -42,7 +42,7 @@ impl BaseUrl {
         }
         let text = url.trim_end_matches('/').to_owned();
         Ok(Self {
-            traces: join(&text, endpoint::TRACES).parse().map_err(|_| invalid("is no URL"))?,
+            traces: join(&text, endpoint::TRACES).parse().map_err(|_| invalid("is not a URL"))?,
             text,
             secure,
             loopback,
