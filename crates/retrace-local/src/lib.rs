@@ -99,8 +99,8 @@
 //! `retrace-local translate` prints them. It is also how a mapping is looked into.
 //!
 //! # What this does not do
-//! Forks, replays (it never sends `halt`, `resume` or `replay`), enforcement policies, and OTLP over gRPC. It encrypts
-//! nothing: where others can reach it, put something in front of it that does.
+//! Forks, replays (it never sends `halt`, `resume` or `replay`), enforcement policies, and OTLP over gRPC. Without
+//! [`ServerBuilder::with_tls`] it encrypts nothing.
 
 #[cfg(test)]
 mod arbitrary;

@@ -98,6 +98,16 @@ struct Serve {
     #[arg(long, value_name = "NAME")]
     host_name: Vec<String>,
 
+    /// Speak HTTPS with the certificate in this PEM file.
+    #[cfg(feature = "tls")]
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+
+    /// The private key of the certificate, a PEM file.
+    #[cfg(feature = "tls")]
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+
     #[command(flatten, next_help_heading = "Of spans that come over OTLP")]
     translation: Translation,
 }
@@ -126,6 +136,10 @@ impl Serve {
         for name in self.host_name {
             server = server.with_host_name(name);
         }
+        #[cfg(feature = "tls")]
+        if let (Some(certificate), Some(key)) = (self.tls_cert, self.tls_key) {
+            server = server.with_tls(certificate, key);
+        }
         let has_key = self.api_key.is_some();
         if let Some(key) = self.api_key {
             server = server.with_api_key(key);
@@ -152,7 +166,8 @@ impl Serve {
         ));
         if !server.addr().ip().is_loopback() {
             let open = if has_key { "" } else { ", and no key is asked for" };
-            complain(&format!("other machines can reach this receiver{open}; nothing is encrypted"));
+            let plain = if server.url().starts_with("https:") { "" } else { "; nothing is encrypted" };
+            complain(&format!("other machines can reach this receiver{open}{plain}"));
         }
 
         runtime.block_on(stop.asked());

@@ -10,6 +10,9 @@ use retrace_translate::Options;
 
 use super::Server;
 use super::auth::{ApiKey, KeyError};
+use super::listener::Encryption;
+#[cfg(feature = "tls")]
+use super::tls::TlsFiles;
 use crate::store::OpenError;
 
 /// What a server is started with; made by [`Server::builder`].
@@ -34,6 +37,8 @@ pub struct ServerBuilder {
     pub(super) patience: Duration,
     pub(super) otlp: Options,
     pub(super) otlp_bytes: usize,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<TlsFiles>,
 }
 
 /// A key before it is checked.
@@ -67,6 +72,8 @@ impl ServerBuilder {
             patience: Self::DEFAULT_PATIENCE,
             otlp: Options::default(),
             otlp_bytes: Self::DEFAULT_OTLP_BYTES,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 
@@ -98,6 +105,14 @@ impl ServerBuilder {
     /// addresses of loopback and the bound address are always allowed, requests under other names are refused.
     pub fn with_host_name(mut self, name: impl Into<String>) -> Self {
         self.host_names.push(name.into());
+        self
+    }
+
+    /// Speaks HTTPS, and only that, with the certificate chain and the private key in these PEM files. They are read once. Needs
+    /// the feature `tls`.
+    #[cfg(feature = "tls")]
+    pub fn with_tls(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.tls = Some(TlsFiles { certificate: certificate.into(), key: key.into() });
         self
     }
 
@@ -172,6 +187,14 @@ impl ServerBuilder {
         key.map_err(|problem: KeyError| StartError::ApiKey { problem: problem.to_string() })
     }
 
+    /// Reads certificate and key, if there are any.
+    pub(super) fn encryption(&self) -> Result<Encryption, StartError> {
+        #[cfg(feature = "tls")]
+        return self.tls.as_ref().map(TlsFiles::acceptor).transpose();
+        #[cfg(not(feature = "tls"))]
+        Ok(None)
+    }
+
     /// Binds, once it is clear that the address is a safe one.
     pub(super) fn listen(&self) -> Result<TcpListener, StartError> {
         match &self.listener {
@@ -235,6 +258,14 @@ pub enum StartError {
         /// The file; empty for a database in memory.
         path: PathBuf,
         /// What is wrong and what to do.
+        problem: String,
+    },
+    /// The certificate or its key cannot be used.
+    #[error("cannot use {} for HTTPS: {problem}; give PEM files of a certificate and of its private key", path.display())]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
         problem: String,
     },
     /// The system gives us no thread, or no way to wait for sockets.

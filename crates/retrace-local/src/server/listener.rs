@@ -15,6 +15,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tower_service::Service as _;
@@ -32,12 +33,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Serves until `stop` ends, then lets requests end that have begun, and WebSockets say goodbye.
-pub(super) async fn serve(listener: TcpListener, app: App, patience: Duration, stop: impl Future<Output = ()>) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    app: App,
+    patience: Duration,
+    encryption: Encryption,
+    stop: impl Future<Output = ()>,
+) {
     let app = Arc::new(app);
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
     tokio::select! {
         () = stop => {}
-        () = accept(listener, &app, patience, &connections) => {}
+        () = accept(listener, &app, patience, &encryption, &connections) => {}
     }
     app.closing.send_replace(true);
     // A connection leaves its place when it is over, a WebSocket when all that it has read is stored.
@@ -45,7 +52,13 @@ pub(super) async fn serve(listener: TcpListener, app: App, patience: Duration, s
     let _ = tokio::time::timeout(GRACE, over).await;
 }
 
-async fn accept(listener: TcpListener, app: &Arc<App>, patience: Duration, connections: &Arc<Semaphore>) {
+async fn accept(
+    listener: TcpListener,
+    app: &Arc<App>,
+    patience: Duration,
+    encryption: &Encryption,
+    connections: &Arc<Semaphore>,
+) {
     let router = http::router(Arc::clone(app));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(patience);
@@ -56,23 +69,59 @@ async fn accept(listener: TcpListener, app: &Arc<App>, patience: Duration, conne
         };
         // Answers are written whole, so there is nothing to gain from waiting for more.
         let _ = stream.set_nodelay(true);
-        let stream = TokioIo::new(Patient::new(stream, patience));
-        let router = router.clone();
-        let service = service_fn(move |request| answer(router.clone(), request));
-        let connection = http.serve_connection(stream, service).with_upgrades();
-        let mut closing = app.closing.subscribe();
+        let stream = Patient::new(stream, patience);
+        let connection = Connection { http: http.clone(), router: router.clone(), closing: app.closing.subscribe() };
+        let encryption = encryption.clone();
         tokio::spawn(async move {
-            tokio::pin!(connection);
-            // How a connection ends is the client's business: what was stored was answered.
-            tokio::select! {
-                _ = connection.as_mut() => {}
-                () = asked(&mut closing) => {
-                    connection.as_mut().graceful_shutdown();
-                    let _ = connection.await;
+            match encryption {
+                None => connection.serve(stream).await,
+                #[cfg(feature = "tls")]
+                Some(acceptor) => {
+                    // A client that does not complete the handshake is let go.
+                    if let Ok(Ok(stream)) = tokio::time::timeout(patience, acceptor.accept(stream)).await {
+                        connection.serve(stream).await;
+                    }
                 }
+                #[cfg(not(feature = "tls"))]
+                Some(never) => match never {},
             }
             drop(place);
         });
+    }
+}
+
+/// How connections are encrypted, if they are.
+#[cfg(feature = "tls")]
+pub(super) type Encryption = Option<tokio_rustls::TlsAcceptor>;
+#[cfg(not(feature = "tls"))]
+pub(super) type Encryption = Option<Never>;
+
+/// Without the feature `tls` nothing is encrypted.
+#[cfg(not(feature = "tls"))]
+#[derive(Clone, Debug)]
+pub(super) enum Never {}
+
+/// What one connection is served with.
+struct Connection {
+    http: http1::Builder,
+    router: Router,
+    closing: watch::Receiver<bool>,
+}
+
+impl Connection {
+    async fn serve(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let router = self.router;
+        let service = service_fn(move |request| answer(router.clone(), request));
+        let connection = self.http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        tokio::pin!(connection);
+        // How a connection ends is the client's business: what was stored was answered.
+        tokio::select! {
+            _ = connection.as_mut() => {}
+            () = asked(&mut self.closing) => {
+                connection.as_mut().graceful_shutdown();
+                let _ = connection.await;
+            }
+        }
     }
 }
 

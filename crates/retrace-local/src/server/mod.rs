@@ -13,6 +13,8 @@ mod otlp;
 mod page;
 mod patience;
 mod stream;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::error::Error;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -85,6 +87,8 @@ impl Server {
 
     fn with(settings: &ServerBuilder) -> Result<Self, StartError> {
         let key = settings.checked_key()?;
+        let encryption = settings.encryption()?;
+        let is_secure = encryption.is_some();
         let listener = settings.listen()?;
         let addr = listener.local_addr().map_err(StartError::System)?;
         listener.set_nonblocking(true).map_err(StartError::System)?;
@@ -103,7 +107,7 @@ impl Server {
         thread::Builder::new()
             .name("retrace-local".into())
             .spawn(move || {
-                run(listener, app, recorder, patience, asked_to_stop, &started);
+                run(listener, app, recorder, (patience, encryption), asked_to_stop, &started);
                 // All writers are gone now, so this thread ends when what they handed over is stored.
                 let _ = writing.join();
                 let _ = done.send(());
@@ -111,7 +115,7 @@ impl Server {
             .map_err(StartError::System)?;
         let lost = || Err(std::io::Error::other("the server's thread ended"));
         wait_for_start.recv().unwrap_or_else(|_| lost()).map_err(StartError::System)?;
-        let url = format!("http://{}", reachable(addr));
+        let url = format!("{}://{}", if is_secure { "https" } else { "http" }, reachable(addr));
         Ok(Self { addr, url, reader, stop: Some(stop), stopped: Mutex::new(stopped) })
     }
 
@@ -124,7 +128,7 @@ impl Server {
     /// Where its WebSocket is, such as `ws://127.0.0.1:3001/ws/v1/stream` (PROTOCOL.md section 4).
     #[must_use]
     pub fn ws_url(&self) -> String {
-        format!("ws://{}{}", reachable(self.addr), endpoint::STREAM)
+        format!("{}{}", self.url.replacen("http", "ws", 1), endpoint::STREAM)
     }
 
     /// Where OTLP goes, for `OTEL_EXPORTER_OTLP_ENDPOINT`: the same as [`Server::url`], below which exporters find `/v1/traces`
@@ -228,7 +232,7 @@ fn run(
     listener: TcpListener,
     app: App,
     (recorder, writer): (otlp::Recorder, Writer),
-    patience: Duration,
+    (patience, encryption): (Duration, listener::Encryption),
     asked_to_stop: oneshot::Receiver<()>,
     started: &mpsc::Sender<std::io::Result<()>>,
 ) {
@@ -246,7 +250,7 @@ fn run(
                 let stop = async { drop(asked_to_stop.await) };
                 let (finish, asked_to_finish) = oneshot::channel();
                 let recording = tokio::spawn(recorder.run(writer, app.live.teller(), asked_to_finish));
-                listener::serve(listener, app, patience, stop).await;
+                listener::serve(listener, app, patience, encryption, stop).await;
                 // Requests that were answered are recorded by now, and told before this ends.
                 let _ = finish.send(());
                 let _ = recording.await;

@@ -1,0 +1,50 @@
+//! HTTPS: a certificate and its key, read once at the start.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+
+use super::builder::StartError;
+
+/// Where certificate and key are.
+#[derive(Clone, Debug)]
+pub(super) struct TlsFiles {
+    pub(super) certificate: PathBuf,
+    pub(super) key: PathBuf,
+}
+
+impl TlsFiles {
+    pub(super) fn acceptor(&self) -> Result<TlsAcceptor, StartError> {
+        let certificates = certificates(&self.certificate)?;
+        let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?)
+            .map_err(|_| problem(&self.key, "it has no private key in PEM form".to_owned()))?;
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .and_then(|config| config.with_no_client_auth().with_single_cert(certificates, key))
+            .map_err(|error| problem(&self.key, format!("it does not fit the certificate: {error}")))?;
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
+    let pem = read(path)?;
+    let found = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    let found = found.map_err(|error| problem(path, error.to_string()))?;
+    if found.is_empty() {
+        return Err(problem(path, "it has no certificate in PEM form".to_owned()));
+    }
+    Ok(found)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, StartError> {
+    std::fs::read(path).map_err(|error| problem(path, error.to_string()))
+}
+
+fn problem(path: &Path, problem: String) -> StartError {
+    StartError::Tls { path: path.to_owned(), problem }
+}
