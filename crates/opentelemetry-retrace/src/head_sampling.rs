@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use opentelemetry::KeyValue;
-use opentelemetry::trace::{Span as _, TraceId, TraceState};
-use opentelemetry_sdk::trace::{IdGenerator as _, Span};
+use opentelemetry::trace::{Span as _, SpanContext, TraceFlags, TraceId, TraceState};
+use opentelemetry_sdk::trace::Span;
 use retrace_translate::glance;
 
 use crate::id_generator::{RetraceIdGenerator, preset_trace_id};
@@ -21,10 +21,10 @@ pub struct HeadSampler {
 }
 
 /// Decision on a root.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Head {
-    /// The root and everything below it are not recorded.
-    Drop,
+    /// The root and everything below it are not recorded. The span is the one that stands above what is below it.
+    Drop(SpanContext),
     /// The span is recorded, under this trace id if there is one.
     Record(Option<TraceId>),
 }
@@ -39,19 +39,16 @@ impl HeadSampler {
     /// Decides on a root of this name. A trace id that was drawn for the decision must be the one of the span:
     /// [`HeadSampler::with_trace_id`].
     #[must_use]
+    #[inline]
     pub fn decide(&self, name: &str) -> Head {
         if self.sampler.records_all() {
             return Head::Record(None);
         }
-        if self.sampler.decides_by_name() {
-            let keeps = self.sampler.keeps_root(TraceId::INVALID, name, &TraceState::NONE);
-            return if keeps { Head::Record(None) } else { Head::Drop };
+        let (trace_id, span_id) = self.ids.new_root_ids();
+        if self.sampler.keeps_root(trace_id, name) {
+            return Head::Record(Some(trace_id));
         }
-        let trace_id = self.ids.new_trace_id();
-        match self.sampler.keeps_root(trace_id, name, &TraceState::NONE) {
-            true => Head::Record(Some(trace_id)),
-            false => Head::Drop,
-        }
+        Head::Drop(SpanContext::new(trace_id, span_id, TraceFlags::default(), false, TraceState::NONE))
     }
 
     /// Runs `start`; the first trace id that a [`RetraceIdGenerator`] makes on this thread meanwhile is `trace_id`.

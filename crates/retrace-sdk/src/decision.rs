@@ -3,13 +3,10 @@
 use std::sync::Arc;
 
 use opentelemetry::Context;
-use opentelemetry::trace::{SpanBuilder, SpanContext, TraceContextExt as _, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{SpanBuilder, SpanContext, TraceContextExt as _, TraceId};
 use opentelemetry_retrace::__private::{AgentScope, Head, HeadSampler};
-use opentelemetry_retrace::RetraceIdGenerator;
 
-use opentelemetry_sdk::trace::IdGenerator as _;
-
-use crate::installed::Installed;
+use crate::installed::{Installed, Started};
 use crate::recorded::Innermost;
 
 /// Decision on a run or a step.
@@ -18,8 +15,8 @@ pub(crate) enum Decision {
     /// It is not recorded, and spans below it need not be marked.
     #[default]
     Nothing,
-    /// A run that was not sampled: so is everything below it.
-    Unsampled,
+    /// A run that was not sampled, and its place in traces: nothing below it is sampled either.
+    Unsampled(SpanContext),
     /// It is recorded, or the sampler of the provider decides.
     Record(Place),
 }
@@ -33,16 +30,16 @@ pub(crate) struct Place {
     pub(crate) agent: Option<AgentScope>,
     /// A span of this process stands above it.
     pub(crate) has_parent: bool,
-    /// A run or a step of this crate stands above it.
-    pub(crate) has_recorded_parent: bool,
+    /// How many runs and steps of this crate stand above it, if the nearest is in this process.
+    pub(crate) depth: u32,
     /// The span will be recorded: what describes it can be evaluated before it is made.
     pub(crate) is_certain: bool,
     trace_id: Option<TraceId>,
 }
 
 impl Place {
-    /// Makes the span; gives its context.
-    pub(crate) fn start(&self, builder: SpanBuilder) -> Context {
+    /// Makes the span.
+    pub(crate) fn start(&self, builder: SpanBuilder) -> Started {
         HeadSampler::with_trace_id(self.trace_id, || self.installed.start(builder, &self.parent))
     }
 }
@@ -60,6 +57,9 @@ impl Decision {
 
     /// Decides on a run or a step of this name that is current below the current context.
     pub(crate) fn here(name: &str) -> Self {
+        if Installed::is_off() {
+            return Self::Nothing;
+        }
         Context::map_current(|parent| Self::of(parent, || parent.get::<AgentScope>().cloned(), name))
     }
 
@@ -80,7 +80,7 @@ impl Decision {
                 Above::Recording => (true, None),
                 Above::Ended | Above::Remote => (false, None),
                 Above::Nothing => match installed.head.as_ref().map(|head| head.decide(name)) {
-                    Some(Head::Drop) => return Self::Unsampled,
+                    Some(Head::Drop(span)) => return Self::Unsampled(span),
                     Some(Head::Record(trace_id)) => (true, trace_id),
                     None => (false, None),
                 },
@@ -91,7 +91,10 @@ impl Decision {
                 parent: parent.clone(),
                 agent: agent(),
                 has_parent,
-                has_recorded_parent: has_parent && parent.get::<Innermost>().is_some(),
+                depth: match parent.get::<Innermost>() {
+                    Some(above) if has_parent => above.0.depth().saturating_add(1),
+                    _ => 0,
+                },
                 is_certain,
                 trace_id,
             })
@@ -124,12 +127,4 @@ impl Above {
             (true, false) => Self::Unrecorded,
         }
     }
-}
-
-/// Context of a run that was not sampled: spans below it are not sampled either.
-pub(crate) fn unsampled(parent: &Context) -> Context {
-    let ids = RetraceIdGenerator::default();
-    let (trace_id, span_id) = (ids.new_trace_id(), ids.new_span_id());
-    let span = SpanContext::new(trace_id, span_id, TraceFlags::default(), false, TraceState::NONE);
-    parent.with_remote_span_context(span)
 }

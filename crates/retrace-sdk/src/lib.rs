@@ -63,6 +63,7 @@ mod items;
 mod open;
 mod recorded;
 mod scope;
+mod scratch;
 mod setters;
 mod value;
 

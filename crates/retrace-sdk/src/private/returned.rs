@@ -64,7 +64,7 @@ pub trait RecordableStream {
     type Recorded<O>;
 
     /// Records the stream.
-    fn recorded<O: FnMut(&Self::Item) -> Outcome>(self, call: Call, item: O) -> Self::Recorded<O>;
+    fn recorded<O: FnMut(&Self::Item, bool) -> Outcome>(self, call: Call, item: O) -> Self::Recorded<O>;
 }
 
 // Without the attribute the error would be that there is no `Stream`, and lists some.
@@ -73,7 +73,7 @@ impl<S: Stream> RecordableStream for S {
     type Item = S::Item;
     type Recorded<O> = Recording<S, O>;
 
-    fn recorded<O: FnMut(&S::Item) -> Outcome>(self, call: Call, item: O) -> Recording<S, O> {
+    fn recorded<O: FnMut(&S::Item, bool) -> Outcome>(self, call: Call, item: O) -> Recording<S, O> {
         call_stream(call, self, item)
     }
 }
@@ -100,13 +100,13 @@ impl Unboxed {
         self,
         call: Call,
         future: impl Future<Output = T>,
-        outcome: impl FnOnce(&T) -> Outcome,
+        outcome: impl FnOnce(&T, bool) -> Outcome,
     ) -> impl Future<Output = T> {
         call_async(call, future, outcome)
     }
 
     /// Records a stream.
-    pub fn stream<S: RecordableStream, O: FnMut(&S::Item) -> Outcome>(
+    pub fn stream<S: RecordableStream, O: FnMut(&S::Item, bool) -> Outcome>(
         self,
         call: Call,
         stream: S,
@@ -137,7 +137,7 @@ macro_rules! boxed_futures {
                 self,
                 call: Call,
                 future: $of,
-                outcome: impl FnOnce(&T) -> Outcome $($bound)* + 'a,
+                outcome: impl FnOnce(&T, bool) -> Outcome $($bound)* + 'a,
             ) -> $of {
                 $boxed(call_async(call, $pinned(future), outcome))
             }
@@ -176,7 +176,7 @@ macro_rules! boxed_streams {
                 self,
                 call: Call,
                 stream: $of,
-                item: impl FnMut(&T) -> Outcome $($bound)* + 'a,
+                item: impl FnMut(&T, bool) -> Outcome $($bound)* + 'a,
             ) -> $of {
                 Box::pin(call_stream(call, stream, item))
             }
@@ -278,7 +278,7 @@ impl Optional {
     }
 }
 
-/// The future of a call that goes on: `future!(call, future, Output, |value| outcome)`.
+/// The future of a call that goes on: `future!(call, future, Output, |value, content| outcome)`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __future {
@@ -292,7 +292,7 @@ macro_rules! __future {
     };
 }
 
-/// The stream of a call that goes on: `stream!(call, stream, |item| outcome)`. The stream may be in a `Result` or an `Option`.
+/// The stream of a call that goes on: `stream!(call, stream, |item, content| outcome)`. The stream may be in a `Result` or an `Option`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __stream {
