@@ -95,9 +95,11 @@ impl AgentScope {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
     use opentelemetry::trace::{Tracer as _, TracerProvider as _};
-    use opentelemetry_sdk::trace::SdkTracerProvider;
+    use opentelemetry_sdk::trace::{IdGenerator as _, SdkTracerProvider};
 
     #[test]
     fn decisions_are_those_of_the_provider() {
@@ -107,9 +109,17 @@ mod tests {
             let head = HeadSampler::new(sampler.clone(), ids.clone());
             let provider = SdkTracerProvider::builder().with_sampler(sampler).with_id_generator(ids).build();
             let tracer = provider.tracer("test");
-            let mut recorded = 0;
+            let (mut recorded, mut dropped) = (0, HashSet::new());
             for name in (0..200).map(|n| format!("agent-{n}")) {
-                let Head::Record(trace_id) = head.decide(&name) else { continue };
+                let trace_id = match head.decide(&name) {
+                    Head::Record(trace_id) => trace_id,
+                    Head::Drop(span) => {
+                        // What is below it is on its way to other services with these ids.
+                        assert!(span.is_valid() && !span.is_remote() && !span.is_sampled());
+                        assert!(dropped.insert(span.trace_id()), "each run has an id of its own");
+                        continue;
+                    }
+                };
                 let span = HeadSampler::with_trace_id(trace_id, || tracer.start(name));
                 assert!(span.is_recording());
                 assert!(trace_id.is_none_or(|trace_id| trace_id == span.span_context().trace_id()));
