@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use opentelemetry::KeyValue;
-use opentelemetry::trace::{Span as _, SpanContext, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{Span as _, SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
+use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::Span;
 use retrace_translate::glance;
 
@@ -21,12 +21,29 @@ pub struct HeadSampler {
 }
 
 /// Decision on a root.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Head {
-    /// The root and everything below it are not recorded. The span is the one that stands above what is below it.
-    Drop(SpanContext),
+    /// The root and everything below it are not recorded.
+    Drop(Unsampled),
     /// The span is recorded, under this trace id if there is one.
     Record(Option<TraceId>),
+}
+
+/// A root that is not recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsampled {
+    trace_id: TraceId,
+    span_id: SpanId,
+}
+
+impl Unsampled {
+    /// A context for everything below the root: spans there are not sampled either, in this process and in others.
+    #[must_use]
+    pub fn below(self, parent: &Context) -> Context {
+        let Self { trace_id, span_id } = self;
+        let span = SpanContext::new(trace_id, span_id, TraceFlags::default(), false, TraceState::NONE);
+        parent.with_remote_span_context(span)
+    }
 }
 
 impl HeadSampler {
@@ -48,7 +65,7 @@ impl HeadSampler {
         if self.sampler.keeps_root(trace_id, name) {
             return Head::Record(Some(trace_id));
         }
-        Head::Drop(SpanContext::new(trace_id, span_id, TraceFlags::default(), false, TraceState::NONE))
+        Head::Drop(Unsampled { trace_id, span_id })
     }
 
     /// Runs `start`; the first trace id that a [`RetraceIdGenerator`] makes on this thread meanwhile is `trace_id`.
@@ -113,7 +130,9 @@ mod tests {
             for name in (0..200).map(|n| format!("agent-{n}")) {
                 let trace_id = match head.decide(&name) {
                     Head::Record(trace_id) => trace_id,
-                    Head::Drop(span) => {
+                    Head::Drop(unsampled) => {
+                        let below = unsampled.below(&Context::new());
+                        let span = below.span().span_context().clone();
                         // What is below it is on its way to other services with these ids.
                         assert!(span.is_valid() && !span.is_remote() && !span.is_sampled());
                         assert!(dropped.insert(span.trace_id()), "each run has an id of its own");

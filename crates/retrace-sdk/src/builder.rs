@@ -6,7 +6,6 @@ use std::fmt::{self, Display};
 use std::marker::PhantomData;
 
 use opentelemetry::Context;
-use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry_retrace::SpanType;
 use serde::Serialize;
 
@@ -160,7 +159,7 @@ impl<K> Builder<K> {
         let parent = || below.unwrap_or_else(Context::current);
         match decision {
             Decision::Nothing => SpanHandle::new(parent(), None),
-            Decision::Unsampled(span) => SpanHandle::new(parent().with_remote_span_context(span), None),
+            Decision::Unsampled(unsampled) => SpanHandle::new(unsampled.below(&parent()), None),
             Decision::Record(place) => {
                 let start = Start { name, span_type, is_resumable, agent: None };
                 let mut stated = Some((stated, input));

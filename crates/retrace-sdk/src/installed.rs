@@ -180,6 +180,11 @@ impl Installed {
         done.ok().flatten().or_else(|| call(&Self::locked())).unwrap_or_default()
     }
 
+    /// The one to record with.
+    pub(crate) fn current() -> Arc<Self> {
+        Self::with(|installed| Some(Arc::clone(installed))).unwrap_or_else(Self::locked)
+    }
+
     /// The one to record with, without thread-local storage.
     pub(crate) fn locked() -> Arc<Self> {
         Arc::clone(&CURRENT.read().unwrap_or_else(PoisonError::into_inner))

@@ -11,7 +11,7 @@ use crate::recorded::Recorded;
 /// Parts with a lock of their own. A thread has one of them, so that threads seldom meet.
 const PARTS: usize = 32;
 
-static OPEN: [Mutex<Part>; PARTS] = [const { Mutex::new(Part { seats: Vec::new(), free: Vec::new() }) }; PARTS];
+static OPEN: [Mutex<Part>; PARTS] = [const { Mutex::new(Seats::new()) }; PARTS];
 /// Process in which the first run began.
 static PROCESS: OnceLock<u32> = OnceLock::new();
 static NEXT_HOME: AtomicUsize = AtomicUsize::new(0);
@@ -21,11 +21,38 @@ thread_local! {
     static HOME: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
+type Part = Seats<Weak<Recorded>>;
+
+/// Entries at places that stay theirs until they leave. Places are used again.
 #[derive(Debug)]
-struct Part {
-    seats: Vec<Option<Weak<Recorded>>>,
-    /// Seats that nobody has.
+struct Seats<T> {
+    entries: Vec<Option<T>>,
     free: Vec<usize>,
+}
+
+impl<T> Seats<T> {
+    const fn new() -> Self {
+        Self { entries: Vec::new(), free: Vec::new() }
+    }
+
+    /// The place of the next entry.
+    fn next(&self) -> usize {
+        self.free.last().copied().unwrap_or(self.entries.len())
+    }
+
+    /// Adds an entry at the next place.
+    fn enter(&mut self, entry: T) {
+        match self.free.pop().and_then(|at| self.entries.get_mut(at)) {
+            Some(seat) => *seat = Some(entry),
+            None => self.entries.push(Some(entry)),
+        }
+    }
+
+    fn leave(&mut self, at: usize) {
+        if self.entries.get_mut(at).is_some_and(|seat| seat.take().is_some()) {
+            self.free.push(at);
+        }
+    }
 }
 
 /// Place of a run or a step among those that are under way.
@@ -39,23 +66,15 @@ pub(crate) struct Seat {
 pub(crate) fn add(make: impl FnOnce(Option<Seat>) -> Recorded) -> Arc<Recorded> {
     let part = home();
     let Some(mut open) = OPEN.get(part).and_then(locked) else { return Arc::new(make(None)) };
-    let at = open.free.pop().unwrap_or(open.seats.len());
-    let recorded = Arc::new(make(Some(Seat { part, at })));
-    let entry = Some(Arc::downgrade(&recorded));
-    match open.seats.get_mut(at) {
-        Some(seat) => *seat = entry,
-        None => open.seats.push(entry),
-    }
+    let recorded = Arc::new(make(Some(Seat { part, at: open.next() })));
+    open.enter(Arc::downgrade(&recorded));
     recorded
 }
 
 /// Notes that it has ended.
 pub(crate) fn remove(seat: Seat) {
-    if let Some(mut open) = OPEN.get(seat.part).and_then(locked)
-        && let Some(entry) = open.seats.get_mut(seat.at)
-        && entry.take().is_some()
-    {
-        open.free.push(seat.at);
+    if let Some(mut open) = OPEN.get(seat.part).and_then(locked) {
+        open.leave(seat.at);
     }
 }
 
@@ -64,7 +83,7 @@ pub(crate) fn end_all() {
     let mut open = Vec::new();
     for part in &OPEN {
         let part = part.lock().unwrap_or_else(PoisonError::into_inner);
-        open.extend(part.seats.iter().flatten().filter_map(Weak::upgrade));
+        open.extend(part.entries.iter().flatten().filter_map(Weak::upgrade));
     }
     open.sort_by_key(|recorded| std::cmp::Reverse(recorded.depth()));
     for recorded in open {
@@ -99,4 +118,28 @@ fn locked(part: &'static Mutex<Part>) -> Option<MutexGuard<'static, Part>> {
 /// Notes which process this is, before any part is locked.
 pub(crate) fn note_process() {
     PROCESS.get_or_init(process::id);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_used_again_and_belong_to_one_entry() {
+        let mut seats = Seats::new();
+        for round in 0..100 {
+            let places: Vec<usize> = (0..3)
+                .map(|entry| {
+                    let at = seats.next();
+                    seats.enter((round, entry));
+                    assert_eq!(seats.entries.get(at), Some(&Some((round, entry))));
+                    at
+                })
+                .collect();
+            assert!(places.iter().enumerate().all(|(n, at)| !places.iter().skip(n + 1).any(|other| other == at)));
+            // Leaving twice frees a place once.
+            places.iter().chain(&places).for_each(|at| seats.leave(*at));
+        }
+        assert_eq!((seats.entries.len(), seats.free.len()), (3, 3));
+    }
 }

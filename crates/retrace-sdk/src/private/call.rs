@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::thread;
 
-use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry::{Context, ContextGuard};
 use pin_project_lite::pin_project;
 
@@ -118,8 +117,8 @@ pub fn begin(function: &'static Function, describe: impl FnOnce(&mut Details)) -
 fn begin_recording(function: &'static Function, describe: &mut dyn FnMut(&mut Details)) -> Call {
     match Decision::here(function.name) {
         Decision::Nothing => Call(State::Nothing),
-        Decision::Unsampled(span) => {
-            Call(State::Unsampled(Context::map_current(|parent| parent.with_remote_span_context(span))))
+        Decision::Unsampled(unsampled) => {
+            Call(State::Unsampled(Context::map_current(|parent| unsampled.below(parent))))
         }
         Decision::Record(place) => begin_recorded(function, &place, describe),
     }

@@ -21,7 +21,19 @@ pub struct Probe<K, T>(Fallback<K, T>);
 
 /// A value of a type that no probe knows.
 #[derive(Debug)]
-pub struct Fallback<K, T>(PhantomData<fn() -> (K, T)>);
+pub struct Fallback<K, T>(Other<K, T>);
+
+/// A value that is not of the kind it should be.
+#[derive(Debug)]
+pub struct Other<K, T>(PhantomData<fn() -> (K, T)>);
+
+impl<K, T> Deref for Fallback<K, T> {
+    type Target = Other<K, T>;
+
+    fn deref(&self) -> &Other<K, T> {
+        &self.0
+    }
+}
 
 impl<K, T> Deref for Probe<K, T> {
     type Target = Fallback<K, T>;
@@ -33,7 +45,7 @@ impl<K, T> Deref for Probe<K, T> {
 
 /// Returns the probe of a value.
 pub fn probe<K, T>(_: &T) -> Probe<K, T> {
-    Probe(Fallback(PhantomData))
+    Probe(Fallback(Other(PhantomData)))
 }
 
 /// Values that are futures.
@@ -86,11 +98,30 @@ impl<T> Fallback<Futures, T> {
     }
 }
 
-impl<T> Fallback<Streams, T> {
+impl<T: Stream> Fallback<Streams, T> {
     /// The way in which the stream is recorded.
     #[must_use]
     pub fn way(&self) -> Unboxed {
         Unboxed
+    }
+}
+
+impl<T> Other<Streams, T> {
+    /// The way of a value that is no stream.
+    #[must_use]
+    pub fn way(&self) -> NoStream {
+        NoStream
+    }
+}
+
+/// A value where a stream should be. Its type never has the bound, so that this is the one error that the compiler shows.
+#[derive(Clone, Copy, Debug)]
+pub struct NoStream;
+
+impl NoStream {
+    /// Returns the value.
+    pub fn stream<S: RecordableStream>(self, _: Call, value: S, _: impl FnMut(&Plain, bool) -> Outcome) -> S {
+        value
     }
 }
 
