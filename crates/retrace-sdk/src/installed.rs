@@ -55,6 +55,7 @@ fn scope() -> InstrumentationScope {
 
 /// A span that was started and is in no context yet.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it goes into a context at once; a box would be one more allocation")]
 pub(crate) enum Started {
     Own(Span),
     Global(BoxedSpan),
