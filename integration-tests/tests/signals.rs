@@ -54,7 +54,8 @@ fn a_program_that_serves() {
             pending::<()>().await;
         });
         if env::var(HANDLER).is_err() {
-            return serve(&retrace).await;
+            serve(&retrace).await;
+            return;
         }
         let mut terminate = signal(SignalKind::terminate()).unwrap();
         tokio::select! {
