@@ -35,7 +35,7 @@ async fn serve(retrace: &Guard) {
     });
     retrace.flush_async().await.unwrap();
     println!("{READY}");
-    pending().await
+    pending::<()>().await;
 }
 
 /// The program.
