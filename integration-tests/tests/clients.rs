@@ -13,6 +13,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use integration_tests::scripted::{Act, ScriptedPeer};
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SimpleSpanProcessor};
 use retrace::{Span, SpanType, Trace};
 use retrace_local::{Server, TraceQuery};
 use rig::http_client::ReqwestClient;
@@ -79,7 +80,10 @@ async fn asked(adapter: &str, question: &str, provider: &str) -> String {
 #[test]
 fn a_program_that_calls_models() {
     let (Ok(receiver), Ok(provider)) = (env::var(RECEIVER), env::var(PROVIDER)) else { return };
-    let retrace = retrace::configure().with_api_key("rt_local").with_base_url(receiver).install().unwrap();
+    // Another backend sees the spans as they are.
+    let spans = InMemorySpanExporter::default();
+    let configuration = retrace::configure().with_api_key("rt_local").with_base_url(receiver);
+    let retrace = configuration.with_span_processor(SimpleSpanProcessor::new(spans.clone())).install().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         for adapter in ADAPTERS {
@@ -88,6 +92,9 @@ fn a_program_that_calls_models() {
             assert!(answer.contains(ANSWER), "{adapter}: {answer}");
         }
     });
+    let seen = format!("{:?}", spans.get_finished_spans().unwrap());
+    let captures_content = env::var_os("RETRACE_CAPTURE_CONTENT").is_none();
+    assert_eq!((seen.contains(QUESTION), seen.contains(ANSWER)), (captures_content, captures_content), "{seen}");
     retrace.shutdown().unwrap();
 }
 
