@@ -1,6 +1,7 @@
 //! Cost of `#[record]` over the OpenTelemetry span that it makes.
 //!
-//! `cargo bench --package benchmarks --bench record` prints the table; `-- --quick` takes a tenth of the samples. The spans
+//! `cargo bench --package benchmarks --bench record` prints the tables; `-- --quick` takes a tenth of the samples, and
+//! `-- --only=TEXT` prints the tables that have the text in their heading. The spans
 //! go to a processor that does nothing, so that what is measured is the recording alone. A sample is the mean of a batch of
 //! calls, and the cases take turns.
 
@@ -15,7 +16,9 @@ mod machine;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use opentelemetry::trace::{Span as _, TraceContextExt as _, Tracer as _, TracerProvider as _};
+use opentelemetry::trace::{
+    Span as _, SpanContext, TraceContextExt as _, TraceFlags, TraceState, Tracer as _, TracerProvider as _,
+};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span, SpanData, SpanProcessor};
@@ -83,6 +86,24 @@ fn with_attributes(tracer: &SdkTracer, topic: &str, count: u32, is_final: bool) 
     plain(topic, count, is_final);
 }
 
+/// What OpenTelemetry itself takes to make a context current that has a span of another process.
+fn unsampled_context(span: &SpanContext, topic: &str, count: u32, is_final: bool) {
+    let _current = Context::map_current(|cx| cx.with_remote_span_context(span.clone())).attach();
+    plain(topic, count, is_final);
+}
+
+/// What OpenTelemetry itself takes to make a context current that exists.
+fn attached(cx: &Context, topic: &str, count: u32, is_final: bool) {
+    let _current = cx.clone().attach();
+    plain(topic, count, is_final);
+}
+
+/// What OpenTelemetry itself takes to look at what is current.
+fn looked_at(topic: &str, count: u32, is_final: bool) {
+    black_box(Context::map_current(|cx| cx.span().span_context().is_sampled()));
+    plain(topic, count, is_final);
+}
+
 /// A recorded function with three small arguments.
 type Call<'a> = Box<dyn FnMut(&str, u32, bool) + 'a>;
 
@@ -109,6 +130,10 @@ impl<'a> Case<'a> {
 
 /// Measures the cases by turns, and prints each beside the first.
 fn measure(table: &str, samples: usize, mut cases: Vec<Case<'_>>) {
+    let only = std::env::args().find_map(|argument| Some(argument.strip_prefix("--only=")?.to_owned()));
+    if only.is_some_and(|only| !table.contains(&only)) {
+        return;
+    }
     for _ in 0..samples {
         cases.iter_mut().for_each(Case::sample);
     }
@@ -165,11 +190,23 @@ fn main() {
         measure("A run, sampled.", samples, cases());
         retrace::run("run").in_scope(|_| measure("A step of a run, sampled.", samples, cases()));
     }
-    let _retrace = install_unsampled();
-    let cases = vec![Case::new("a plain call", plain), Case::new("`#[record]`", recorded)];
-    measure("A run, not sampled, failures off.", samples, cases);
-    retrace::run("run").in_scope(|_| {
-        let cases = vec![Case::new("a plain call", plain), Case::new("`#[record]`", recorded)];
-        measure("A step of a run that is not sampled.", samples, cases);
-    });
+    let retrace = install_unsampled();
+    let span = SpanContext::new(1_u128.into(), 1.into(), TraceFlags::default(), false, TraceState::NONE);
+    let remote = Context::new().with_remote_span_context(span.clone());
+    let cases = || {
+        vec![
+            Case::new("a plain call", plain),
+            Case::new("a look at the current context", looked_at),
+            Case::new("a context made current", |topic, count, is_final| attached(&remote, topic, count, is_final)),
+            Case::new("a context made and made current", |topic, count, is_final| {
+                unsampled_context(&span, topic, count, is_final);
+            }),
+            Case::new("`#[record]`", recorded),
+        ]
+    };
+    measure("A run, not sampled, failures off.", samples, cases());
+    retrace::run("run").in_scope(|_| measure("A step of a run that is not sampled.", samples, cases()));
+    drop(retrace);
+    let _retrace = retrace::configure().with_enabled(false).install().unwrap();
+    measure("Recording is switched off.", samples, cases());
 }

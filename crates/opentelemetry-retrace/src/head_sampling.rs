@@ -4,9 +4,9 @@
 
 use std::sync::Arc;
 
-use opentelemetry::KeyValue;
-use opentelemetry::trace::{Span as _, TraceId, TraceState};
-use opentelemetry_sdk::trace::{IdGenerator as _, Span};
+use opentelemetry::trace::{Span as _, SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_sdk::trace::Span;
 use retrace_translate::glance;
 
 use crate::id_generator::{RetraceIdGenerator, preset_trace_id};
@@ -24,9 +24,26 @@ pub struct HeadSampler {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Head {
     /// The root and everything below it are not recorded.
-    Drop,
+    Drop(Unsampled),
     /// The span is recorded, under this trace id if there is one.
     Record(Option<TraceId>),
+}
+
+/// A root that is not recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsampled {
+    trace_id: TraceId,
+    span_id: SpanId,
+}
+
+impl Unsampled {
+    /// A context for everything below the root: spans there are not sampled either, in this process and in others.
+    #[must_use]
+    pub fn below(self, parent: &Context) -> Context {
+        let Self { trace_id, span_id } = self;
+        let span = SpanContext::new(trace_id, span_id, TraceFlags::default(), false, TraceState::NONE);
+        parent.with_remote_span_context(span)
+    }
 }
 
 impl HeadSampler {
@@ -39,19 +56,16 @@ impl HeadSampler {
     /// Decides on a root of this name. A trace id that was drawn for the decision must be the one of the span:
     /// [`HeadSampler::with_trace_id`].
     #[must_use]
+    #[inline]
     pub fn decide(&self, name: &str) -> Head {
         if self.sampler.records_all() {
             return Head::Record(None);
         }
-        if self.sampler.decides_by_name() {
-            let keeps = self.sampler.keeps_root(TraceId::INVALID, name, &TraceState::NONE);
-            return if keeps { Head::Record(None) } else { Head::Drop };
+        let (trace_id, span_id) = self.ids.new_root_ids();
+        if self.sampler.keeps_root(trace_id, name) {
+            return Head::Record(Some(trace_id));
         }
-        let trace_id = self.ids.new_trace_id();
-        match self.sampler.keeps_root(trace_id, name, &TraceState::NONE) {
-            true => Head::Record(Some(trace_id)),
-            false => Head::Drop,
-        }
+        Head::Drop(Unsampled { trace_id, span_id })
     }
 
     /// Runs `start`; the first trace id that a [`RetraceIdGenerator`] makes on this thread meanwhile is `trace_id`.
@@ -98,9 +112,11 @@ impl AgentScope {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
     use opentelemetry::trace::{Tracer as _, TracerProvider as _};
-    use opentelemetry_sdk::trace::SdkTracerProvider;
+    use opentelemetry_sdk::trace::{IdGenerator as _, SdkTracerProvider};
 
     #[test]
     fn decisions_are_those_of_the_provider() {
@@ -110,9 +126,19 @@ mod tests {
             let head = HeadSampler::new(sampler.clone(), ids.clone());
             let provider = SdkTracerProvider::builder().with_sampler(sampler).with_id_generator(ids).build();
             let tracer = provider.tracer("test");
-            let mut recorded = 0;
+            let (mut recorded, mut dropped) = (0, HashSet::new());
             for name in (0..200).map(|n| format!("agent-{n}")) {
-                let Head::Record(trace_id) = head.decide(&name) else { continue };
+                let trace_id = match head.decide(&name) {
+                    Head::Record(trace_id) => trace_id,
+                    Head::Drop(unsampled) => {
+                        let below = unsampled.below(&Context::new());
+                        let span = below.span().span_context().clone();
+                        // What is below it is on its way to other services with these ids.
+                        assert!(span.is_valid() && !span.is_remote() && !span.is_sampled());
+                        assert!(dropped.insert(span.trace_id()), "each run has an id of its own");
+                        continue;
+                    }
+                };
                 let span = HeadSampler::with_trace_id(trace_id, || tracer.start(name));
                 assert!(span.is_recording());
                 assert!(trace_id.is_none_or(|trace_id| trace_id == span.span_context().trace_id()));

@@ -88,14 +88,8 @@ impl RetraceIdGenerator {
             None => random_of_thread(),
         }
     }
-}
 
-impl IdGenerator for RetraceIdGenerator {
-    fn new_trace_id(&self) -> TraceId {
-        if let Some(trace_id) = PRESET.try_with(Cell::take).ok().flatten() {
-            return trace_id;
-        }
-        let [high, low] = self.random();
+    fn trace_id(&self, high: u64, low: u64) -> TraceId {
         TraceId::from(if self.settings.time_ordered {
             let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             version_7(since_epoch, low)
@@ -104,11 +98,31 @@ impl IdGenerator for RetraceIdGenerator {
         })
     }
 
+    /// Makes the ids of a root in one draw.
+    pub(crate) fn new_root_ids(&self) -> (TraceId, SpanId) {
+        let [high, low, span] = self.random();
+        (self.trace_id(high, low), span_id(span))
+    }
+}
+
+impl IdGenerator for RetraceIdGenerator {
+    fn new_trace_id(&self) -> TraceId {
+        if let Some(trace_id) = PRESET.try_with(Cell::take).ok().flatten() {
+            return trace_id;
+        }
+        let [high, low] = self.random();
+        self.trace_id(high, low)
+    }
+
     fn new_span_id(&self) -> SpanId {
         let [random] = self.random();
-        // The second half, with the variant, is made of the trace id when the span is sent.
-        SpanId::from(with_version(4, random))
+        span_id(random)
     }
+}
+
+/// The second half, with the variant, is made of the trace id when the span is sent.
+fn span_id(random: u64) -> SpanId {
+    SpanId::from(with_version(4, random))
 }
 
 /// A UUID: the first 64 bits with the version in them, the last with the variant.

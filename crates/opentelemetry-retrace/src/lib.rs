@@ -143,7 +143,7 @@ pub use retrace_translate::{Kind, Parent, SpanFacts, SpanPolicy, SpanSelection, 
 /// Interface of the crate `retrace-sdk`; not part of the public API.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::head_sampling::{AgentScope, Head, HeadSampler};
+    pub use crate::head_sampling::{AgentScope, Head, HeadSampler, Unsampled};
     pub use crate::held_start::HeldStart;
 }
 

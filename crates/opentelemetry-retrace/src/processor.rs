@@ -65,8 +65,9 @@ const UNWOUND: &str = "the thread panicked";
 /// - A trace has several local roots: the root is the one that begins first. The exporter takes the one without a parent,
 ///   else the one that starts first.
 /// - Two different spans have one span id: the second one is set aside. The exporter sends it with another id.
-/// - A tool span has no call id: it is sent as it is, and the call that a message shows as another tool span. The exporter ties
-///   the two by name and arguments.
+/// - A tool span has no call id, and when it begins and ends no model call has requested a tool of that name with the same
+///   arguments: it is sent as it is, and a call that a message shows later as another tool span. The exporter ties the two
+///   where both are all that is left of that name.
 ///
 /// # Panics of the application
 /// A span that ends while a panic unwinds its thread, and has no status, counts as failed. That includes one that a

@@ -119,14 +119,13 @@ impl RetraceSampler {
         self.0.failures || (self.0.rule.rate >= 1.0)
     }
 
-    /// Returns true if the name of a root decides on it.
-    pub(crate) fn decides_by_name(&self) -> bool {
-        self.0.rule.wants_name()
-    }
-
-    /// Returns true if a root is sampled.
-    pub(crate) fn keeps_root(&self, trace_id: TraceId, name: &str, state: &TraceState) -> bool {
-        self.0.rule.keeps(trace_id, name, state)
+    /// Returns true if a root of a new trace is sampled.
+    pub(crate) fn keeps_root(&self, trace_id: TraceId, name: &str) -> bool {
+        let Rule { rate, threshold, seed, yields_to: _ } = &self.0.rule;
+        match seed {
+            Some(seed) => is_sampled(*rate, seed, name),
+            None => threshold.is_some_and(|threshold| threshold.keeps(trailing_56_bits(trace_id))),
+        }
     }
 
     fn root(&self, trace_id: TraceId, name: &str, state: &TraceState) -> SamplingResult {

@@ -140,6 +140,7 @@ mod tests {
             spans: vec![Stored {
                 record: span.clone(),
                 stored_spans: None,
+                failed_spans: None,
                 live: None,
                 golden: None,
                 content_bytes: Some(ContentBytes { output: Some(4), ..ContentBytes::default() }),

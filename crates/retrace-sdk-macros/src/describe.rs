@@ -27,7 +27,9 @@ pub(crate) fn describe(
             let (name, ident, cfg) = (parameter.name(), parameter.ident, &parameter.cfg);
             // An argument that the function does not use is recorded as any other.
             let allow = name.starts_with('_').then(|| quote_spanned!(span=> #[allow(clippy::used_underscore_binding)]));
-            input.extend(quote_spanned!(span=> #(#cfg)* #allow details.argument(#name, #private::capture!(#ident));));
+            input.extend(
+                quote_spanned!(span=> #(#cfg)* #allow #private::Capture::of(&#ident).argument(details, #name);),
+            );
         }
     }
     let mut statements = TokenStream::new();

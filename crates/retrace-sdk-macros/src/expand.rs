@@ -206,12 +206,11 @@ impl<'a> Expansion<'a> {
             Some(output) => quote_spanned!(span=> #value: &#output),
             None => value.to_token_stream(),
         };
-        let recorded = match (self.arguments.skip_output, &self.arguments.output) {
-            (Some(_), _) => quote_spanned!(span=> , skip),
-            (None, Some(function)) => output_closure(function),
-            (None, None) => TokenStream::new(),
-        };
-        quote_spanned!(span=> |#parameter| #private::outcome!(#value #recorded))
+        if self.arguments.skip_output.is_some() {
+            return quote_spanned!(span=> |#parameter, _| #private::outcome!(#value, false, skip));
+        }
+        let recorded = self.arguments.output.as_ref().map(output_closure);
+        quote_spanned!(span=> |#parameter, content| #private::outcome!(#value, content #recorded))
     }
 
     /// Writes the body of an `async fn` so that its type is the declared one.

@@ -4,29 +4,14 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use retrace::__private::{Effects, Function, FunctionKind, Outcome, begin, call_sync, capture};
 use retrace::Failures;
 
 /// Few enough that most samples are not interrupted.
 const CALLS: u32 = 20_000;
 
-static FUNCTION: Function = Function {
-    name: "research-agent",
-    kind: FunctionKind::Auto,
-    resumable: false,
-    replay: false,
-    effects: Effects::External,
-    tags: &[],
-    agent: None,
-    module: module_path!(),
-    file: file!(),
-    line: line!(),
-};
-
-/// Expansion of `#[record]` on a function.
+#[retrace::record(name = "research-agent", skip_output)]
 fn recorded(n: u32) -> u32 {
-    let call = begin(&FUNCTION, |details| details.argument("n", capture!(n)));
-    call_sync(call, || black_box(n), |_| Outcome::unrecorded())
+    black_box(n)
 }
 
 fn measure(what: &str, call: impl Fn(u32) -> u32) {

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::__private::{Call, Outcome, call_sync};
 use crate::attributes;
-use crate::decision::{Decision, unsampled};
+use crate::decision::Decision;
 use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::guard::{OpenSpan, SpanGuard};
@@ -138,7 +138,7 @@ impl<K> Builder<K> {
     /// Starts it, and calls `body` with it current. A panic in `body` is recorded, and goes on.
     pub fn in_scope<T>(self, body: impl FnOnce(SpanHandle) -> T) -> T {
         let handle = self.begin();
-        call_sync(Call::of(&handle), || body(handle), |_| Outcome::unrecorded())
+        call_sync(Call::of(&handle), || body(handle), |_, _| Outcome::unrecorded())
     }
 
     /// [`Builder::in_scope`] for a body that may fail: an `Err` is recorded as a failure.
@@ -159,10 +159,12 @@ impl<K> Builder<K> {
         let parent = || below.unwrap_or_else(Context::current);
         match decision {
             Decision::Nothing => SpanHandle::new(parent(), None),
-            Decision::Unsampled => SpanHandle::new(unsampled(&parent()), None),
+            Decision::Unsampled(unsampled) => SpanHandle::new(unsampled.below(&parent()), None),
             Decision::Record(place) => {
                 let start = Start { name, span_type, is_resumable, agent: None };
-                let recorded = Recorded::start(&place, start, |facts, captures_content| {
+                let mut stated = Some((stated, input));
+                let recorded = Recorded::start(&place, start, &mut |facts, captures_content| {
+                    let Some((stated, input)) = stated.take() else { return };
                     facts.merge(stated);
                     if let Some(input) = input.filter(|_| captures_content) {
                         facts.set_value(attributes::INPUT, if is_resumable { resumable(&input) } else { input });

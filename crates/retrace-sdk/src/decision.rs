@@ -3,13 +3,10 @@
 use std::sync::Arc;
 
 use opentelemetry::Context;
-use opentelemetry::trace::{SpanBuilder, SpanContext, TraceContextExt as _, TraceFlags, TraceId, TraceState};
-use opentelemetry_retrace::__private::{AgentScope, Head, HeadSampler};
-use opentelemetry_retrace::RetraceIdGenerator;
+use opentelemetry::trace::{SpanBuilder, TraceContextExt as _, TraceId};
+use opentelemetry_retrace::__private::{AgentScope, Head, HeadSampler, Unsampled};
 
-use opentelemetry_sdk::trace::IdGenerator as _;
-
-use crate::installed::Installed;
+use crate::installed::{Installed, Started};
 use crate::recorded::Innermost;
 
 /// Decision on a run or a step.
@@ -18,8 +15,8 @@ pub(crate) enum Decision {
     /// It is not recorded, and spans below it need not be marked.
     #[default]
     Nothing,
-    /// A run that was not sampled: so is everything below it.
-    Unsampled,
+    /// A run that was not sampled, and its place in traces: nothing below it is sampled either.
+    Unsampled(Unsampled),
     /// It is recorded, or the sampler of the provider decides.
     Record(Place),
 }
@@ -33,16 +30,25 @@ pub(crate) struct Place {
     pub(crate) agent: Option<AgentScope>,
     /// A span of this process stands above it.
     pub(crate) has_parent: bool,
-    /// A run or a step of this crate stands above it.
-    pub(crate) has_recorded_parent: bool,
+    /// How many runs and steps of this crate stand above it, if the nearest is in this process.
+    pub(crate) depth: u32,
     /// The span will be recorded: what describes it can be evaluated before it is made.
     pub(crate) is_certain: bool,
     trace_id: Option<TraceId>,
 }
 
 impl Place {
-    /// Makes the span; gives its context.
-    pub(crate) fn start(&self, builder: SpanBuilder) -> Context {
+    fn new(record: Record, parent: &Context, agent: Option<AgentScope>) -> Self {
+        let Record { has_parent, is_certain, trace_id } = record;
+        let depth = match parent.get::<Innermost>() {
+            Some(above) if has_parent => above.0.depth().saturating_add(1),
+            _ => 0,
+        };
+        Self { installed: Installed::current(), parent: parent.clone(), agent, has_parent, depth, is_certain, trace_id }
+    }
+
+    /// Makes the span.
+    pub(crate) fn start(&self, builder: SpanBuilder) -> Started {
         HeadSampler::with_trace_id(self.trace_id, || self.installed.start(builder, &self.parent))
     }
 }
@@ -60,41 +66,69 @@ impl Decision {
 
     /// Decides on a run or a step of this name that is current below the current context.
     pub(crate) fn here(name: &str) -> Self {
-        Context::map_current(|parent| Self::of(parent, || parent.get::<AgentScope>().cloned(), name))
+        if Installed::is_off() {
+            return Self::Nothing;
+        }
+        match Context::map_current(|parent| Verdict::of(parent, name)) {
+            Verdict::Nothing => Self::Nothing,
+            Verdict::Unsampled(span) => Self::Unsampled(span),
+            Verdict::Record(record) => {
+                let place = |parent: &Context| Place::new(record, parent, parent.get::<AgentScope>().cloned());
+                Self::Record(Context::map_current(place))
+            }
+        }
     }
 
     /// Decides on a run or a step of this name below a context. An agent scope around the caller holds all the same.
     pub(crate) fn below(parent: &Context, name: &str) -> Self {
-        let agent = || Context::map_current(|cx| cx.get().cloned()).or_else(|| parent.get().cloned());
-        Self::of(parent, agent, name)
-    }
-
-    fn of(parent: &Context, agent: impl FnOnce() -> Option<AgentScope>, name: &str) -> Self {
-        Installed::with(|installed| {
-            if !installed.is_enabled || parent.is_telemetry_suppressed() {
-                return Self::Nothing;
+        if Installed::is_off() {
+            return Self::Nothing;
+        }
+        match Verdict::of(parent, name) {
+            Verdict::Nothing => Self::Nothing,
+            Verdict::Unsampled(span) => Self::Unsampled(span),
+            Verdict::Record(record) => {
+                let agent = Context::map_current(|cx| cx.get().cloned()).or_else(|| parent.get().cloned());
+                Self::Record(Place::new(record, parent, agent))
             }
-            let above = Above::of(parent);
-            let (is_certain, trace_id) = match above {
-                Above::Unrecorded => return Self::Nothing,
-                Above::Recording => (true, None),
-                Above::Ended | Above::Remote => (false, None),
-                Above::Nothing => match installed.head.as_ref().map(|head| head.decide(name)) {
-                    Some(Head::Drop) => return Self::Unsampled,
-                    Some(Head::Record(trace_id)) => (true, trace_id),
-                    None => (false, None),
-                },
-            };
-            let has_parent = matches!(above, Above::Recording | Above::Ended);
-            Self::Record(Place {
-                installed: Arc::clone(installed),
-                parent: parent.clone(),
-                agent: agent(),
-                has_parent,
-                has_recorded_parent: has_parent && parent.get::<Innermost>().is_some(),
-                is_certain,
-                trace_id,
-            })
+        }
+    }
+}
+
+/// Decision before a place is made for what is recorded. It is small: what is not recorded has nothing to carry.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Nothing,
+    Unsampled(Unsampled),
+    Record(Record),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Record {
+    has_parent: bool,
+    is_certain: bool,
+    trace_id: Option<TraceId>,
+}
+
+impl Verdict {
+    #[inline]
+    fn of(parent: &Context, name: &str) -> Self {
+        if parent.is_telemetry_suppressed() {
+            return Self::Nothing;
+        }
+        let record = |has_parent, is_certain| Record { has_parent, is_certain, trace_id: None };
+        Self::Record(match Above::of(parent) {
+            Above::Unrecorded => return Self::Nothing,
+            Above::Recording => record(true, true),
+            Above::Ended => record(true, false),
+            Above::Remote => record(false, false),
+            Above::Nothing => {
+                match Installed::with(|installed| installed.head.as_ref().map(|head| head.decide(name))) {
+                    Some(Head::Drop(span)) => return Self::Unsampled(span),
+                    Some(Head::Record(trace_id)) => Record { trace_id, ..record(false, true) },
+                    None => record(false, false),
+                }
+            }
         })
     }
 }
@@ -124,12 +158,4 @@ impl Above {
             (true, false) => Self::Unrecorded,
         }
     }
-}
-
-/// Context of a run that was not sampled: spans below it are not sampled either.
-pub(crate) fn unsampled(parent: &Context) -> Context {
-    let ids = RetraceIdGenerator::default();
-    let (trace_id, span_id) = (ids.new_trace_id(), ids.new_span_id());
-    let span = SpanContext::new(trace_id, span_id, TraceFlags::default(), false, TraceState::NONE);
-    parent.with_remote_span_context(span)
 }

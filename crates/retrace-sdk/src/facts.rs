@@ -20,6 +20,14 @@ pub(crate) const TAGS: usize = 256;
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     attributes: Vec<KeyValue>,
+    is_truncated: bool,
+    /// Most runs and steps have neither metadata nor tags.
+    labels: Option<Box<Labels>>,
+}
+
+/// Metadata and tags. They are kept when they become attributes, to be merged with later ones.
+#[derive(Debug, Default)]
+struct Labels {
     metadata: Map<String, Json>,
     tags: Vec<String>,
     /// Metadata that was stated since the last time.
@@ -29,10 +37,14 @@ pub(crate) struct Facts {
     /// Metadata that stands in the shared attribute.
     shared: BTreeSet<String>,
     has_new_tags: bool,
-    is_truncated: bool,
 }
 
 impl Facts {
+    /// Facts with room for so many attributes.
+    pub(crate) fn with_capacity(attributes: usize) -> Self {
+        Self { attributes: Vec::with_capacity(attributes), ..Self::default() }
+    }
+
     /// Sets an attribute, in place of an earlier value that was not taken yet.
     pub(crate) fn set(&mut self, key: &'static str, value: impl Into<Attribute>) {
         let value = value.into();
@@ -59,7 +71,7 @@ impl Facts {
     }
 
     /// Adds attributes that are not there yet.
-    pub(crate) fn add(&mut self, attributes: impl Iterator<Item = KeyValue>) {
+    pub(crate) fn add(&mut self, attributes: impl IntoIterator<Item = KeyValue>) {
         self.attributes.extend(attributes);
     }
 
@@ -71,11 +83,14 @@ impl Facts {
                 None => self.attributes.push(pair),
             }
         }
-        for (key, value) in other.metadata {
-            self.metadata.insert(key.clone(), value);
-            self.changed.insert(key);
+        if let Some(other) = other.labels {
+            let labels = self.labels.get_or_insert_default();
+            for (key, value) in other.metadata {
+                labels.metadata.insert(key.clone(), value);
+                labels.changed.insert(key);
+            }
+            other.tags.into_iter().for_each(|tag| self.tag(tag));
         }
-        other.tags.into_iter().for_each(|tag| self.tag(tag));
         self.is_truncated |= other.is_truncated;
     }
 
@@ -86,30 +101,42 @@ impl Facts {
     }
 
     pub(crate) fn metadata(&mut self, key: String, value: Value) {
-        if key.is_empty() || (self.metadata.len() >= METADATA_KEYS && !self.metadata.contains_key(&key)) {
+        let labels = self.labels.get_or_insert_default();
+        if key.is_empty() || (labels.metadata.len() >= METADATA_KEYS && !labels.metadata.contains_key(&key)) {
             return;
         }
         self.is_truncated |= value.is_cut();
-        self.metadata.insert(key.clone(), value.into_json());
-        self.changed.insert(key);
+        labels.metadata.insert(key.clone(), value.into_json());
+        labels.changed.insert(key);
     }
 
     pub(crate) fn tag(&mut self, tag: String) {
-        if self.tags.len() < TAGS && !self.tags.contains(&tag) {
-            self.tags.push(tag);
-            self.has_new_tags = true;
+        let labels = self.labels.get_or_insert_default();
+        if labels.tags.len() < TAGS && !labels.tags.contains(&tag) {
+            labels.tags.push(tag);
+            labels.has_new_tags = true;
         }
     }
 
     /// Attributes for everything that was stated since the last call. Metadata and tags are kept, to be merged with later ones.
     pub(crate) fn take(&mut self) -> Vec<KeyValue> {
         let mut attributes = std::mem::take(&mut self.attributes);
-        if std::mem::take(&mut self.has_new_tags) {
-            let tags = self.tags.iter().cloned().map(StringValue::from).collect();
-            attributes.push(KeyValue::new(attributes::TAGS, Attribute::Array(Array::String(tags))));
+        if let Some(labels) = &mut self.labels {
+            labels.take(&mut attributes);
         }
         if std::mem::take(&mut self.is_truncated) {
             attributes.push(KeyValue::new(attributes::TRUNCATED, true));
+        }
+        attributes
+    }
+}
+
+impl Labels {
+    /// Adds attributes for what was stated since the last call.
+    fn take(&mut self, attributes: &mut Vec<KeyValue>) {
+        if std::mem::take(&mut self.has_new_tags) {
+            let tags = self.tags.iter().cloned().map(StringValue::from).collect();
+            attributes.push(KeyValue::new(attributes::TAGS, Attribute::Array(Array::String(tags))));
         }
         let mut has_shared = false;
         for key in std::mem::take(&mut self.changed) {
@@ -131,7 +158,6 @@ impl Facts {
             let shared: Map<String, Json> = self.shared.iter().filter_map(of).collect();
             attributes.push(KeyValue::new(attributes::METADATA, Json::Object(shared).to_string()));
         }
-        attributes
     }
 }
 

@@ -1,19 +1,33 @@
 //! The input of a run or a step.
 
-use crate::value::{VALUE_BYTES, Value, quoted};
+use serde::Serialize;
+
+use crate::scratch::Scratch;
+use crate::value::{VALUE_BYTES, Value, Written};
 
 /// Arguments of a call by name, or one value in place of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Arguments {
     /// A JSON object without its closing brace; empty without an argument.
-    members: String,
+    members: Scratch,
     is_cut: bool,
     replaced: Option<Value>,
 }
 
 impl Arguments {
-    /// Adds an argument. One for which there is no room is left out.
-    pub(crate) fn push(&mut self, name: &str, value: &Value) {
+    pub(crate) fn new() -> Self {
+        Self { members: Scratch::new(), is_cut: false, replaced: None }
+    }
+
+    /// Writes what stands before the value of an argument. An identifier has nothing that JSON escapes.
+    fn name(&mut self, name: &'static str) {
+        self.members.push_str(if self.members.is_empty() { "{\"" } else { ",\"" });
+        self.members.push_str(name);
+        self.members.push_str("\":");
+    }
+
+    /// Adds an argument, whose name is an identifier of Rust. One for which there is no room is left out.
+    pub(crate) fn push(&mut self, name: &'static str, value: &Value) {
         self.is_cut |= value.is_cut();
         let value = value.as_json_text();
         // Quotes, colon and comma.
@@ -21,17 +35,31 @@ impl Arguments {
             self.is_cut = true;
             return;
         }
-        self.members.reserve(name.len() + value.len() + 5);
-        self.members.push(if self.members.is_empty() { '{' } else { ',' });
-        if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-            self.members.push('"');
-            self.members.push_str(name);
-            self.members.push('"');
-        } else {
-            self.members.push_str(&quoted(name));
-        }
-        self.members.push(':');
+        self.name(name);
         self.members.push_str(&value);
+    }
+
+    /// Adds an argument by its `Serialize`, without a text of its own.
+    pub(crate) fn serialize<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) {
+        let before = self.members.len();
+        self.name(name);
+        let written = Written::by(&mut self.members, VALUE_BYTES, value);
+        self.settle(name, before, written);
+    }
+
+    /// Takes back what was written of an argument that is not whole.
+    fn settle(&mut self, name: &'static str, before: usize, written: Written) {
+        match written {
+            Written::Whole => {}
+            Written::Cut => {
+                self.members.truncate(before);
+                self.is_cut = true;
+            }
+            Written::Instead(value) => {
+                self.members.truncate(before);
+                self.push(name, &value);
+            }
+        }
     }
 
     /// States the input, in place of the arguments.
@@ -48,7 +76,7 @@ impl Arguments {
             return None;
         }
         self.members.push_str(if self.members.is_empty() { "{}" } else { "}" });
-        let object = self.members;
+        let object = self.members.into_text();
         let text = if is_resumable { format!(r#"{{"args":[],"kwargs":{object}}}"#) } else { object };
         Some(if self.is_cut { Value::cut_json_text(text) } else { Value::from_json_text(text) })
     }

@@ -1,16 +1,18 @@
 //! The pipeline that this crate records with: the installed one, else the global tracer provider.
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use opentelemetry::trace::TraceContextExt as _;
-use opentelemetry::trace::{SpanBuilder, Tracer as _, TracerProvider as _};
-use opentelemetry::{Context, InstrumentationScope, global};
+use opentelemetry::global::BoxedSpan;
+use opentelemetry::trace::{Span as _, SpanBuilder, TraceContextExt as _, Tracer as _, TracerProvider as _};
+use opentelemetry::{Context, InstrumentationScope, KeyValue, global};
 use opentelemetry_retrace::__private::HeadSampler;
 use opentelemetry_retrace::RetraceSpanProcessor;
-use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, SpanProcessor as _};
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span, SpanProcessor as _};
+
+use crate::open;
 
 /// Instrumentation scope of the spans that this crate makes.
 pub const SCOPE: &str = "retrace-sdk";
@@ -39,6 +41,8 @@ struct Pipeline {
 static CURRENT: LazyLock<RwLock<Arc<Installed>>> =
     LazyLock::new(|| RwLock::new(Arc::new(Installed::from_environment())));
 static GENERATION: AtomicU64 = AtomicU64::new(1);
+/// Recording is switched off. The first look of every call, so that it costs no more than this.
+static IS_OFF: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     /// Copy of `CURRENT` of a generation, so that a call takes no lock.
@@ -49,7 +53,45 @@ fn scope() -> InstrumentationScope {
     InstrumentationScope::builder(SCOPE).with_version(env!("CARGO_PKG_VERSION")).build()
 }
 
+/// A span that was started and is in no context yet.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it goes into a context at once; a box would be one more allocation")]
+pub(crate) enum Started {
+    Own(Span),
+    Global(BoxedSpan),
+}
+
+impl Started {
+    pub(crate) fn is_recording(&self) -> bool {
+        match self {
+            Self::Own(span) => span.is_recording(),
+            Self::Global(span) => span.is_recording(),
+        }
+    }
+
+    pub(crate) fn set_attributes(&mut self, attributes: Vec<KeyValue>) {
+        match self {
+            Self::Own(span) => span.set_attributes(attributes),
+            Self::Global(span) => span.set_attributes(attributes),
+        }
+    }
+
+    /// The context of the span below `parent`, without the values of this crate.
+    pub(crate) fn into_context(self, parent: &Context) -> Context {
+        match self {
+            Self::Own(span) => parent.with_span(span),
+            Self::Global(span) => parent.with_span(span),
+        }
+    }
+}
+
 impl Installed {
+    /// Returns true if recording is switched off.
+    #[inline]
+    pub(crate) fn is_off() -> bool {
+        IS_OFF.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn new(
         provider: Option<&SdkTracerProvider>,
         processor: &RetraceSpanProcessor,
@@ -90,31 +132,35 @@ impl Installed {
         Self { tracer: None, pipeline: None, head: None, captures_content: captures_content(), is_enabled: true }
     }
 
-    /// Starts a span below `parent`; gives the context of the span, without the values of this crate.
-    pub(crate) fn start(&self, builder: SpanBuilder, parent: &Context) -> Context {
+    /// Starts a span below `parent`.
+    pub(crate) fn start(&self, builder: SpanBuilder, parent: &Context) -> Started {
         match &self.tracer {
-            Some(tracer) => parent.with_span(tracer.build_with_context(builder, parent)),
+            Some(tracer) => Started::Own(tracer.build_with_context(builder, parent)),
             None => {
                 let tracer = global::tracer_provider().tracer_with_scope(scope());
-                parent.with_span(tracer.build_with_context(builder, parent))
+                Started::Global(tracer.build_with_context(builder, parent))
             }
         }
     }
 
     /// Makes this the one to record with, until it is replaced; gives its generation.
     pub(crate) fn install(self) -> u64 {
-        let mut current = CURRENT.write().unwrap_or_else(PoisonError::into_inner);
-        *current = Arc::new(self);
-        GENERATION.fetch_add(1, Ordering::Release) + 1
+        Self::replace(&mut CURRENT.write().unwrap_or_else(PoisonError::into_inner), self)
     }
 
     /// Stops recording, if nothing else was installed meanwhile.
     pub(crate) fn remove(generation: u64) {
         let mut current = CURRENT.write().unwrap_or_else(PoisonError::into_inner);
         if GENERATION.load(Ordering::Acquire) == generation {
-            *current = Arc::new(Self::from_environment());
-            GENERATION.fetch_add(1, Ordering::Release);
+            Self::replace(&mut current, Self::from_environment());
         }
+    }
+
+    fn replace(current: &mut Arc<Self>, next: Self) -> u64 {
+        open::note_process();
+        IS_OFF.store(!next.is_enabled, Ordering::Relaxed);
+        *current = Arc::new(next);
+        GENERATION.fetch_add(1, Ordering::Release) + 1
     }
 
     /// Calls `with` with the one to record with, in most cases without a lock and without a count that threads share.
@@ -123,13 +169,21 @@ impl Installed {
         let mut call = |current: &Arc<Self>| with.take().map(|with| with(current));
         let done = CACHED.try_with(|cached| {
             let generation = GENERATION.load(Ordering::Acquire);
-            if cached.borrow().0 != generation {
-                *cached.try_borrow_mut().ok()? = (generation, Some(Self::locked()));
+            if let (of, Some(current)) = &*cached.borrow()
+                && *of == generation
+            {
+                return call(current);
             }
+            *cached.try_borrow_mut().ok()? = (generation, Some(Self::locked()));
             call(cached.borrow().1.as_ref()?)
         });
         // A thread that ends has no such place any more.
         done.ok().flatten().or_else(|| call(&Self::locked())).unwrap_or_default()
+    }
+
+    /// The one to record with.
+    pub(crate) fn current() -> Arc<Self> {
+        Self::with(|installed| Some(Arc::clone(installed))).unwrap_or_else(Self::locked)
     }
 
     /// The one to record with, without thread-local storage.

@@ -1,10 +1,11 @@
 //! A run or a step that is recorded: one OpenTelemetry span, and what is stated of it until it ends.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use opentelemetry::Context;
 use opentelemetry::trace::{SpanBuilder, Status, TraceContextExt as _};
+use opentelemetry::{Context, KeyValue};
 use opentelemetry_retrace::__private::{AgentScope, HeldStart};
 use opentelemetry_retrace::SpanType;
 
@@ -12,17 +13,23 @@ use crate::attributes;
 use crate::decision::Place;
 use crate::facts::Facts;
 use crate::failure::Failure;
-use crate::open::{self, Ticket};
+use crate::open::{self, Seat};
 use crate::value::Value;
+
+/// Attributes that most spans have in the end.
+const USUAL_ATTRIBUTES: usize = 6;
 
 /// A run or a step. Shared by its guard, its handles and the contexts below it.
 #[derive(Debug)]
 pub(crate) struct Recorded {
     /// Context of the span. It does not hold this, which would be a circle.
     cx: Context,
-    ticket: Ticket,
+    seat: Option<Seat>,
+    /// How many runs and steps stand above it.
+    depth: u32,
     captures_content: bool,
     is_resumable: bool,
+    has_ended: AtomicBool,
     /// Facts that are not in attributes yet; `None` once it has ended.
     state: Mutex<Option<Open>>,
 }
@@ -62,17 +69,19 @@ impl Recorded {
     pub(crate) fn start(
         place: &Place,
         start: Start,
-        describe: impl FnOnce(&mut Facts, bool),
+        describe: &mut dyn FnMut(&mut Facts, bool),
     ) -> Result<Arc<Self>, Context> {
         let captures_content = place.installed.captures_content;
-        let mut facts = Facts::default();
+        let mut facts = Facts::with_capacity(USUAL_ATTRIBUTES);
         // A step below the span of a library is a step of the library's run.
-        let names_run = !place.has_recorded_parent && (start.span_type.is_none() || !place.has_parent);
+        let names_run = place.depth == 0 && (start.span_type.is_none() || !place.has_parent);
         let span_type = start.span_type.unwrap_or(SpanType::Reasoning);
-        facts.set(attributes::SPAN_TYPE, span_type.as_str());
-        facts.set(attributes::NAME, start.name.clone());
+        facts.add([
+            KeyValue::new(attributes::SPAN_TYPE, span_type.as_str()),
+            KeyValue::new(attributes::NAME, start.name.clone()),
+        ]);
         if names_run {
-            facts.set(attributes::TRACE_NAME, start.name.clone());
+            facts.add([KeyValue::new(attributes::TRACE_NAME, start.name.clone())]);
         }
         if start.is_resumable {
             facts.metadata("_resumable".to_owned(), Value::serialize(&true));
@@ -81,34 +90,32 @@ impl Recorded {
         if let Some(agent) = &agent {
             facts.add(agent.attributes());
         }
-        let mut describe = Some(describe);
-        if place.is_certain
-            && let Some(describe) = describe.take()
-        {
+        if place.is_certain {
             describe(&mut facts, captures_content);
         }
         let builder = SpanBuilder::from_name(start.name).with_attributes(facts.take());
-        let cx = match describe {
-            None => with_agent(place.start(builder), agent),
-            Some(describe) => {
-                let (cx, start) = HeldStart::around(|| with_agent(place.start(builder), agent));
-                if cx.span().is_recording() {
+        let span = match place.is_certain {
+            true => place.start(builder),
+            false => {
+                let (mut span, start) = HeldStart::around(|| place.start(builder));
+                if span.is_recording() {
                     describe(&mut facts, captures_content);
                     let attributes = facts.take();
                     start.release(&attributes);
-                    cx.span().set_attributes(attributes);
+                    span.set_attributes(attributes);
                 }
-                cx
+                span
             }
         };
-        if !cx.span().is_recording() {
+        let is_recording = span.is_recording();
+        let cx = with_agent(span.into_context(&place.parent), agent);
+        if !is_recording {
             return Err(cx);
         }
+        let has_ended = AtomicBool::new(false);
         let state = Mutex::new(Some(Open { facts, failure: None }));
-        let ticket = Ticket::next();
-        let recorded = Arc::new(Self { cx, ticket, captures_content, is_resumable: start.is_resumable, state });
-        open::add(ticket, &recorded);
-        Ok(recorded)
+        let (depth, is_resumable) = (place.depth, start.is_resumable);
+        Ok(open::add(|seat| Self { cx, seat, depth, captures_content, is_resumable, has_ended, state }))
     }
 
     /// Context in which this is current.
@@ -124,6 +131,11 @@ impl Recorded {
     /// Returns true if a fork may run this again.
     pub(crate) fn is_resumable(&self) -> bool {
         self.is_resumable
+    }
+
+    /// Returns how many runs and steps stand above it.
+    pub(crate) fn depth(&self) -> u32 {
+        self.depth
     }
 
     /// Changes the facts, unless it has ended.
@@ -150,28 +162,50 @@ impl Recorded {
 
     /// Ends the span. Does nothing if it has ended.
     pub(crate) fn end(&self) {
-        let open = self.state.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(mut open) = open else { return };
-        open::remove(self.ticket);
-        let span = self.cx.span();
-        let failure = match open.facts.status() {
-            Some("completed") => None,
-            Some("failed") => open.failure.or_else(|| Some(Failure::message("failed"))),
-            _ => open.failure,
-        };
-        if let Some(failure) = failure {
-            if let Some(kind) = failure.kind {
-                open.facts.set(attributes::ERROR_TYPE, kind);
-            }
-            span.set_status(Status::error(failure.message));
-        }
-        span.set_attributes(open.facts.take());
-        span.end();
+        self.end_with(|_, _| {});
     }
 
     /// Ends the span as failed, unless it has ended.
     pub(crate) fn end_failed(&self, failure: Failure) {
-        self.fail(failure);
-        self.end();
+        self.end_with(|_, failed| {
+            failed.get_or_insert(failure);
+        });
+    }
+
+    /// Ends the span, unless it has ended, with what is stated last.
+    pub(crate) fn end_with(&self, last: impl FnOnce(&mut Facts, &mut Option<Failure>)) {
+        let open = self.state.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Open { mut facts, mut failure }) = open else { return };
+        self.has_ended.store(true, Ordering::Relaxed);
+        last(&mut facts, &mut failure);
+        self.finish(facts, failure);
+    }
+
+    /// Returns true if it has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Relaxed)
+    }
+
+    fn finish(&self, mut facts: Facts, failure: Option<Failure>) {
+        if let Some(seat) = self.seat {
+            open::remove(seat);
+        }
+        let span = self.cx.span();
+        let failure = match facts.status() {
+            Some("completed") => None,
+            Some("failed") => failure.or_else(|| Some(Failure::message("failed"))),
+            _ => failure,
+        };
+        if let Some(failure) = failure {
+            if let Some(kind) = failure.kind {
+                facts.set(attributes::ERROR_TYPE, kind);
+            }
+            span.set_status(Status::error(failure.message));
+        }
+        let attributes = facts.take();
+        if !attributes.is_empty() {
+            span.set_attributes(attributes);
+        }
+        span.end();
     }
 }

@@ -87,7 +87,7 @@ impl StepBuilder {
     pub async fn scope<M, B: ScopeBody<M>>(self, body: B) -> B::Output {
         let handle = self.begin();
         let call = Call::of(&handle);
-        call_async(call, body.into_future(handle), |_| Outcome::unrecorded()).await
+        call_async(call, body.into_future(handle), |_, _| Outcome::unrecorded()).await
     }
 }
 
@@ -106,7 +106,7 @@ impl<K> Builder<K> {
     pub async fn scope_with<T, F: AsyncFnOnce(SpanHandle) -> T>(self, body: F) -> T {
         let handle = self.begin();
         let call = Call::of(&handle);
-        call_async(call, async move { body(handle).await }, |_| Outcome::unrecorded()).await
+        call_async(call, async move { body(handle).await }, |_, _| Outcome::unrecorded()).await
     }
 
     /// Runs a future with the run or the step current.
@@ -119,7 +119,7 @@ impl<K> Builder<K> {
     /// ```
     pub async fn instrument<F: Future>(self, future: F) -> F::Output {
         let call = Call::of(&self.begin());
-        call_async(call, future, |_| Outcome::unrecorded()).await
+        call_async(call, future, |_, _| Outcome::unrecorded()).await
     }
 
     /// [`Builder::scope_with`] for a body that may fail: an `Err` is recorded as a failure.

@@ -3,11 +3,14 @@
 use std::any::type_name;
 use std::borrow::Cow;
 use std::fmt::{self, Debug, Write as _};
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
 
+use opentelemetry::StringValue;
 use serde::Serialize;
 use serde_json::Value as Json;
+
+use crate::scratch::Scratch;
 
 /// Most bytes of one recorded value. A longer value is cut there and marked `truncated`.
 pub const VALUE_BYTES: usize = 1024 * 1024;
@@ -18,7 +21,7 @@ const PANICKED: &str = "[unreadable: formatting panicked]";
 /// A value as it is recorded: JSON text, or plain text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Value {
-    text: String,
+    text: Cow<'static, str>,
     is_json: bool,
     is_cut: bool,
 }
@@ -26,14 +29,12 @@ pub struct Value {
 impl Value {
     /// Serializes a value. One that fails to serialize is recorded as a text that states the reason.
     pub fn serialize<T: Serialize + ?Sized>(value: &T) -> Self {
-        guarded(|| {
-            let mut writer = Bounded::new(VALUE_BYTES);
-            match serde_json::to_writer(&mut writer, value) {
-                Ok(()) => Self::json(writer),
-                Err(_) if writer.is_full => Self::json(writer),
-                Err(error) => Self::text(format_args!("[unreadable {}: {error}]", type_name::<T>())),
-            }
-        })
+        let mut text = Scratch::new();
+        match Written::by(&mut text, VALUE_BYTES, value) {
+            Written::Whole => Self::json(text),
+            Written::Cut => Self { is_cut: true, ..Self::json(text) },
+            Written::Instead(value) => value,
+        }
     }
 
     /// Formats a value with `Debug`.
@@ -48,16 +49,17 @@ impl Value {
 
     /// Records the text that `text` writes.
     pub fn text(text: fmt::Arguments<'_>) -> Self {
-        let mut writer = Bounded::new(VALUE_BYTES);
+        let mut scratch = Scratch::new();
+        let mut writer = scratch.bounded(VALUE_BYTES);
         // Fails only when the bound is reached, or when the value itself refuses: what was written until then is kept.
         let _ = writer.write_fmt(text);
-        let is_cut = writer.is_full;
-        Self { text: writer.into_text(), is_json: false, is_cut }
+        let is_cut = writer.is_full();
+        Self { text: scratch.into_text().into(), is_json: false, is_cut }
     }
 
     /// JSON `null`.
     pub fn null() -> Self {
-        Self { text: "null".to_owned(), is_json: true, is_cut: false }
+        Self { text: Cow::Borrowed("null"), is_json: true, is_cut: false }
     }
 
     /// Stands for a value whose capture panicked.
@@ -67,15 +69,21 @@ impl Value {
 
     /// The value as plain text: a string without its quotes.
     pub(crate) fn into_plain(self) -> String {
-        match self.is_json {
-            true => serde_json::from_str(&self.text).unwrap_or(self.text),
-            false => self.text,
+        match self.is_json.then(|| serde_json::from_str(&self.text)) {
+            Some(Ok(plain)) => plain,
+            _ => self.text.into_owned(),
         }
     }
 
-    fn json(writer: Bounded) -> Self {
-        let is_cut = writer.is_full;
-        Self { text: writer.into_text(), is_json: true, is_cut }
+    /// JSON text that is whole. The commonest texts are not allocated.
+    fn json(text: Scratch) -> Self {
+        let text = match text.as_bytes() {
+            b"null" => Cow::Borrowed("null"),
+            b"true" => Cow::Borrowed("true"),
+            b"false" => Cow::Borrowed("false"),
+            _ => Cow::Owned(text.into_text()),
+        };
+        Self { text, is_json: true, is_cut: false }
     }
 
     /// Returns true if the value was longer than its bound.
@@ -85,24 +93,25 @@ impl Value {
 
     /// The text of an attribute that is read back as this value: plain text as it is unless it reads as JSON, anything else
     /// as JSON.
-    pub(crate) fn into_attribute(self) -> String {
+    pub(crate) fn into_attribute(self) -> StringValue {
+        let text = self.text;
         if self.is_json {
-            if self.is_cut || !self.text.starts_with('"') {
-                return self.text;
+            if self.is_cut || !text.starts_with('"') {
+                return text.into();
             }
-            return match serde_json::from_str::<String>(&self.text) {
-                Ok(plain) if !reads_as_json(&plain) => plain,
-                _ => self.text,
+            return match unquoted(&text) {
+                Some(plain) if !reads_as_json(&plain) => plain.into_owned().into(),
+                _ => text.into(),
             };
         }
-        if reads_as_json(&self.text) { quoted(&self.text) } else { self.text }
+        if reads_as_json(&text) { quoted(&text).into() } else { text.into() }
     }
 
     /// The value as a JSON tree; a cut one as its text.
     pub(crate) fn into_json(self) -> Json {
-        match self.is_json {
-            true => serde_json::from_str(&self.text).unwrap_or(Json::String(self.text)),
-            false => Json::String(self.text),
+        match self.is_json.then(|| serde_json::from_str(&self.text)) {
+            Some(Ok(json)) => json,
+            _ => Json::String(self.text.into_owned()),
         }
     }
 
@@ -121,12 +130,12 @@ impl Value {
 
     /// JSON text that is whole.
     pub(crate) fn from_json_text(text: String) -> Self {
-        Self { text, is_json: true, is_cut: false }
+        Self { text: text.into(), is_json: true, is_cut: false }
     }
 
     /// JSON text that was cut at its bound.
     pub(crate) fn cut_json_text(text: String) -> Self {
-        Self { text, is_json: true, is_cut: true }
+        Self { text: text.into(), is_json: true, is_cut: true }
     }
 
     /// Returns true for JSON `null`.
@@ -138,6 +147,43 @@ impl Value {
     pub(crate) fn is_object(&self) -> bool {
         self.is_json && self.text.starts_with('{')
     }
+}
+
+/// Result of writing a value as JSON.
+pub(crate) enum Written {
+    Whole,
+    /// The value is longer than there was room for.
+    Cut,
+    /// The value cannot be serialized: this stands for it. A part of it may have been written.
+    Instead(Value),
+}
+
+impl Written {
+    /// Writes a value as JSON at the end of a text that is at most `limit` bytes long then.
+    pub(crate) fn by<T: Serialize + ?Sized>(text: &mut Scratch, limit: usize, value: &T) -> Self {
+        let mut writer = text.bounded(limit);
+        let result = catch_unwind(AssertUnwindSafe(|| serde_json::to_writer(&mut writer, value)));
+        let is_full = writer.is_full();
+        Self::of(result, is_full, type_name::<T>)
+    }
+
+    fn of(result: thread::Result<serde_json::Result<()>>, is_full: bool, type_name: fn() -> &'static str) -> Self {
+        match result {
+            Ok(Ok(())) => Self::Whole,
+            Ok(Err(_)) if is_full => Self::Cut,
+            Ok(Err(error)) => {
+                Self::Instead(guarded(|| Value::text(format_args!("[unreadable {}: {error}]", type_name()))))
+            }
+            Err(_) => Self::Instead(Value::unreadable()),
+        }
+    }
+}
+
+/// The text of a JSON string; `None` for what is no JSON string.
+fn unquoted(json: &str) -> Option<Cow<'_, str>> {
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+    // A quote in it has an escape before it.
+    if inner.contains('\\') { serde_json::from_str(json).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
 }
 
 pub(crate) fn quoted(text: &str) -> String {
@@ -158,56 +204,4 @@ fn reads_as_json(text: &str) -> bool {
 /// Runs code of the application; a panic gives the marker for unreadable values.
 fn guarded(capture: impl FnOnce() -> Value) -> Value {
     catch_unwind(AssertUnwindSafe(capture)).unwrap_or_else(|_| Value::unreadable())
-}
-
-/// A writer that takes so many bytes and no more.
-struct Bounded {
-    bytes: Vec<u8>,
-    limit: usize,
-    is_full: bool,
-}
-
-impl Bounded {
-    fn new(limit: usize) -> Self {
-        Self { bytes: Vec::new(), limit, is_full: false }
-    }
-
-    fn push(&mut self, bytes: &[u8]) -> bool {
-        let room = self.limit - self.bytes.len();
-        self.is_full |= bytes.len() > room;
-        self.bytes.extend(bytes.iter().take(room));
-        !self.is_full
-    }
-
-    fn into_text(self) -> String {
-        match String::from_utf8(self.bytes) {
-            Ok(text) => text,
-            // The bound may lie within a character.
-            Err(error) => {
-                let whole = error.utf8_error().valid_up_to();
-                let mut bytes = error.into_bytes();
-                bytes.truncate(whole);
-                String::from_utf8(bytes).unwrap_or_default()
-            }
-        }
-    }
-}
-
-impl io::Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.push(bytes) {
-            true => Ok(bytes.len()),
-            false => Err(io::ErrorKind::StorageFull.into()),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl fmt::Write for Bounded {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        if self.push(text.as_bytes()) { Ok(()) } else { Err(fmt::Error) }
-    }
 }

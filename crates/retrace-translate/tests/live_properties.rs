@@ -347,7 +347,8 @@ proptest! {
     /// * Several spans that execute one tool call: live the result of the first that returned is told, whole the last one's.
     /// * Several local roots: live the first is the root, whole the one without a parent, or that began first.
     /// * The same span id twice with different content: live the second is set aside, whole it gets another id.
-    /// * A tool span without a call id: whole it is tied to the call that a message shows, live the call is one more tool span.
+    /// * A tool span without a call id, with other arguments than the call that a message shows, or that ends before the model
+    ///   call does: whole the two are tied where they are all that is left, live the call is one more tool span.
     ///
     /// README and the documentation of `RetraceSpanProcessor` list the same cases.
     #[test]

@@ -3,17 +3,17 @@
 use retrace::{Span, SpanType, Trace};
 use serde_json::{Value, json};
 
-fn spans(run: &Trace) -> &[Span] {
+pub fn spans(run: &Trace) -> &[Span] {
     run.spans.as_deref().unwrap_or_default()
 }
 
-fn named<'a>(run: &'a Trace, name: &str) -> &'a Span {
+pub fn named<'a>(run: &'a Trace, name: &str) -> &'a Span {
     let found = spans(run).iter().find(|span| span.name == name);
     found.unwrap_or_else(|| panic!("no span {name} in {run:#?}"))
 }
 
 /// The names from a span up to the root.
-fn path(run: &Trace, name: &str) -> String {
+pub fn path(run: &Trace, name: &str) -> String {
     let mut names = vec![name];
     let mut at = named(run, name);
     while let Some(parent) = &at.parent_id {
@@ -23,7 +23,7 @@ fn path(run: &Trace, name: &str) -> String {
     names.join(" < ")
 }
 
-fn value(json: &Option<retrace::Json>) -> Value {
+pub fn value(json: &Option<retrace::Json>) -> Value {
     json.as_ref().map_or(Value::Null, |json| json.to_value().expect("JSON"))
 }
 

@@ -2,6 +2,7 @@
 //! they are not as expected.
 
 mod agent;
+mod callers_run;
 mod expected;
 mod spans;
 
@@ -31,6 +32,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         if transport == "ws" {
             spans::record_inside_of_tracing();
             spans::tracing_inside_of_record();
+            // `#[tokio::main]` makes a runtime of its own.
+            std::thread::spawn(callers_run::run).join().expect("the thread ends");
         }
         retrace.shutdown()?;
 
@@ -41,6 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         expected::agent(&runs);
         if transport == "ws" {
             expected::one_tree_with_tracing(&runs);
+            callers_run::check(&runs);
         }
         println!("{transport}: {} runs, as expected", runs.len());
     }

@@ -1,5 +1,6 @@
 //! A recorded call: from the evaluation of its arguments to its end.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -8,18 +9,19 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::thread;
 
-use opentelemetry::Context;
+use opentelemetry::{Context, ContextGuard};
 use pin_project_lite::pin_project;
 
 use super::outcome::{Ended, Outcome};
 use super::{Function, FunctionKind};
 use crate::agent::nested;
 use crate::attributes;
-use crate::decision::{Decision, unsampled};
+use crate::decision::{Decision, Place};
 use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::handle::SpanHandle;
 use crate::input::Arguments;
+use crate::installed::Installed;
 use crate::recorded::{Recorded, Start};
 use crate::value::Value;
 
@@ -45,8 +47,10 @@ pub(crate) struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let failure = if thread::panicking() { Failure::unwound() } else { Failure::cancelled() };
-        self.recorded.end_failed(failure);
+        if !self.recorded.has_ended() {
+            let failure = if thread::panicking() { Failure::unwound() } else { Failure::cancelled() };
+            self.recorded.end_failed(failure);
+        }
     }
 }
 
@@ -66,9 +70,8 @@ impl Details {
     }
 
     /// An argument of the function.
-    #[expect(clippy::needless_pass_by_value, reason = "as the other methods, for the macro")]
-    pub fn argument(&mut self, name: &'static str, value: Value) {
-        self.arguments.push(name, &value);
+    pub(crate) fn arguments(&mut self) -> &mut Arguments {
+        &mut self.arguments
     }
 
     /// The input, in place of the arguments.
@@ -98,78 +101,101 @@ impl Details {
 
 /// Starts the span of a call below the current context. `describe` runs only if the span is recorded; a panic in it is
 /// recorded as an unreadable input.
+#[inline]
 pub fn begin(function: &'static Function, describe: impl FnOnce(&mut Details)) -> Call {
+    if Installed::is_off() {
+        return Call(State::Nothing);
+    }
+    let mut describe = Some(describe);
+    begin_recording(function, &mut |details| {
+        if let Some(describe) = describe.take() {
+            describe(details);
+        }
+    })
+}
+
+fn begin_recording(function: &'static Function, describe: &mut dyn FnMut(&mut Details)) -> Call {
     match Decision::here(function.name) {
         Decision::Nothing => Call(State::Nothing),
-        Decision::Unsampled => Call(State::Unsampled(Context::map_current(unsampled))),
-        Decision::Record(place) => {
-            let agent =
-                function.agent.map(|agent| nested(place.agent.as_ref(), agent.id.into(), agent.role.map(Into::into)));
-            let start = Start {
-                name: Cow::Borrowed(function.name),
-                span_type: match function.kind {
-                    FunctionKind::Auto | FunctionKind::Run => None,
-                    FunctionKind::Step(span_type) => Some(span_type),
-                },
-                is_resumable: function.resumable,
-                agent,
-            };
-            let recorded = Recorded::start(&place, start, |facts, captures_content| {
-                let arguments = Arguments::default();
-                let mut details = Details { facts: std::mem::take(facts), arguments, captures_content };
-                function.tags.iter().for_each(|tag| details.facts.tag((*tag).to_owned()));
-                if catch_unwind(AssertUnwindSafe(|| describe(&mut details))).is_err() {
-                    details.arguments.replace(Value::unreadable());
-                }
-                *facts = details.facts;
-                if let Some(input) = details.arguments.into_input(function.resumable).filter(|_| captures_content) {
-                    facts.set_value(attributes::INPUT, input);
-                }
-            });
-            match recorded {
-                Ok(recorded) => Call(State::Recorded(Running { cx: recorded.context(), recorded })),
-                Err(cx) => Call(State::Unsampled(cx)),
-            }
+        Decision::Unsampled(unsampled) => {
+            Call(State::Unsampled(Context::map_current(|parent| unsampled.below(parent))))
         }
+        Decision::Record(place) => begin_recorded(function, &place, describe),
     }
 }
 
-/// Records what `outcome` gives for a value, and ends the span.
-fn finish(running: &Running, outcome: impl FnOnce() -> Outcome) {
-    let recorded = &running.recorded;
-    match catch_unwind(AssertUnwindSafe(outcome)) {
-        Ok(Outcome(Ended::Returned(Some(value)))) => recorded.set_content(attributes::OUTPUT, || value),
-        Ok(Outcome(Ended::Returned(None))) => {}
-        Ok(Outcome(Ended::Failed(failure))) => recorded.fail(failure),
-        Err(_) => recorded.set_content(attributes::OUTPUT, Value::unreadable),
+fn begin_recorded(function: &'static Function, place: &Place, describe: &mut dyn FnMut(&mut Details)) -> Call {
+    let agent = function.agent.map(|agent| nested(place.agent.as_ref(), agent.id.into(), agent.role.map(Into::into)));
+    let start = Start {
+        name: Cow::Borrowed(function.name),
+        span_type: match function.kind {
+            FunctionKind::Auto | FunctionKind::Run => None,
+            FunctionKind::Step(span_type) => Some(span_type),
+        },
+        is_resumable: function.resumable,
+        agent,
+    };
+    let recorded = Recorded::start(place, start, &mut |facts, captures_content| {
+        let mut details = Details { facts: std::mem::take(facts), arguments: Arguments::new(), captures_content };
+        function.tags.iter().for_each(|tag| details.facts.tag((*tag).to_owned()));
+        if catch_unwind(AssertUnwindSafe(|| describe(&mut details))).is_err() {
+            details.arguments.replace(Value::unreadable());
+        }
+        *facts = details.facts;
+        if captures_content && let Some(input) = details.arguments.into_input(function.resumable) {
+            facts.set_value(attributes::INPUT, input);
+        }
+    });
+    match recorded {
+        Ok(recorded) => Call(State::Recorded(Running { cx: recorded.context(), recorded })),
+        Err(cx) => Call(State::Unsampled(cx)),
     }
-    recorded.end();
+}
+
+impl Running {
+    /// Returns true if outputs are recorded.
+    fn captures_content(&self) -> bool {
+        self.recorded.captures_content()
+    }
+
+    /// Records the outcome of the call, and ends the span. Content is in it only where content is recorded.
+    fn finish(&self, outcome: thread::Result<Outcome>) {
+        let captures_content = self.captures_content();
+        self.recorded.end_with(|facts, failed| match outcome {
+            Ok(Outcome(Ended::Returned(value))) => {
+                if let Some(value) = value.filter(|_| captures_content) {
+                    facts.set_value(attributes::OUTPUT, value);
+                }
+            }
+            Ok(Outcome(Ended::Failed(failure))) => {
+                failed.get_or_insert(failure);
+            }
+            Err(_) if captures_content => facts.set_value(attributes::OUTPUT, Value::unreadable()),
+            Err(_) => {}
+        });
+    }
+
+    /// Records a panic, which goes on.
+    fn unwind(&self, payload: Box<dyn Any + Send>) -> ! {
+        self.recorded.end_failed(Failure::panicked(&*payload));
+        resume_unwind(payload)
+    }
 }
 
 /// Calls `body` with the span current. A panic is recorded, and goes on.
-pub fn call_sync<T>(call: Call, body: impl FnOnce() -> T, outcome: impl FnOnce(&T) -> Outcome) -> T {
-    match call.0 {
-        State::Nothing => body(),
-        State::Unsampled(cx) => {
-            let _current = cx.attach();
-            body()
+#[inline]
+pub fn call_sync<T>(call: Call, body: impl FnOnce() -> T, outcome: impl FnOnce(&T, bool) -> Outcome) -> T {
+    let (current, running) = call.enter();
+    let Some(running) = running else { return body() };
+    let returned = catch_unwind(AssertUnwindSafe(body));
+    drop(current);
+    match returned {
+        Ok(value) => {
+            let content = running.captures_content();
+            running.finish(catch_unwind(AssertUnwindSafe(|| outcome(&value, content))));
+            value
         }
-        State::Recorded(running) => {
-            let returned = {
-                let _current = running.cx.clone().attach();
-                catch_unwind(AssertUnwindSafe(body))
-            };
-            match returned {
-                Ok(value) => {
-                    finish(&running, || outcome(&value));
-                    value
-                }
-                Err(payload) => {
-                    running.recorded.end_failed(Failure::panicked(&*payload));
-                    resume_unwind(payload)
-                }
-            }
-        }
+        Err(payload) => running.unwind(payload),
     }
 }
 
@@ -182,10 +208,7 @@ pub fn call_entered<T>(call: Call, body: impl FnOnce() -> T) -> (Call, T) {
     };
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(value) => (call, value),
-        Err(payload) => {
-            running.recorded.end_failed(Failure::panicked(&*payload));
-            resume_unwind(payload)
-        }
+        Err(payload) => running.unwind(payload),
     }
 }
 
@@ -193,7 +216,7 @@ pub fn call_entered<T>(call: Call, body: impl FnOnce() -> T) -> (Call, T) {
 pub fn call_async<F: Future>(
     call: Call,
     body: F,
-    outcome: impl FnOnce(&F::Output) -> Outcome,
+    outcome: impl FnOnce(&F::Output, bool) -> Outcome,
 ) -> impl Future<Output = F::Output> {
     CallFuture { call, body: Some(body), outcome: Some(outcome) }
 }
@@ -219,10 +242,19 @@ pin_project! {
 }
 
 impl Call {
+    /// Makes the span current; gives the call if it is recorded.
+    fn enter(self) -> (Option<ContextGuard>, Option<Running>) {
+        match self.0 {
+            State::Nothing => (None, None),
+            State::Unsampled(cx) => (Some(cx.attach()), None),
+            State::Recorded(mut running) => (Some(std::mem::take(&mut running.cx).attach()), Some(running)),
+        }
+    }
+
     /// Records what `outcome` gives, and ends the span.
     pub(crate) fn finish(self, outcome: impl FnOnce() -> Outcome) {
         if let Some(running) = self.running() {
-            finish(running, outcome);
+            running.finish(catch_unwind(AssertUnwindSafe(outcome)));
         }
     }
 
@@ -252,7 +284,7 @@ impl Call {
     }
 }
 
-impl<F: Future, O: FnOnce(&F::Output) -> Outcome> Future for CallFuture<F, O> {
+impl<F: Future, O: FnOnce(&F::Output, bool) -> Outcome> Future for CallFuture<F, O> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<F::Output> {
@@ -266,7 +298,8 @@ impl<F: Future, O: FnOnce(&F::Output) -> Outcome> Future for CallFuture<F, O> {
                 let value = ready!(polled);
                 this.body.set(None);
                 if let Some(outcome) = this.outcome.take() {
-                    finish(running, || outcome(&value));
+                    let content = running.captures_content();
+                    running.finish(catch_unwind(AssertUnwindSafe(|| outcome(&value, content))));
                 }
                 Poll::Ready(value)
             }

@@ -8,6 +8,7 @@ use std::ops::Deref;
 
 use serde::Serialize;
 
+use super::call::Details;
 use crate::value::Value;
 
 /// A value to be captured, by `Serialize` or else.
@@ -35,6 +36,11 @@ impl<T: Serialize + ?Sized> Capture<'_, T> {
     pub fn capture(&self) -> Value {
         Value::serialize(self.0.0.0)
     }
+
+    /// Records the value as an argument of a call.
+    pub fn argument(&self, details: &mut Details, name: &'static str) {
+        details.arguments().serialize(name, self.0.0.0);
+    }
 }
 
 impl<T: Debug + ?Sized> ViaDebug<'_, T> {
@@ -43,6 +49,11 @@ impl<T: Debug + ?Sized> ViaDebug<'_, T> {
     pub fn capture(&self) -> Value {
         Value::debug(self.0.0)
     }
+
+    /// Records the value as an argument of a call.
+    pub fn argument(&self, details: &mut Details, name: &'static str) {
+        details.arguments().push(name, &self.capture());
+    }
 }
 
 impl<T: ?Sized> ViaName<'_, T> {
@@ -50,6 +61,11 @@ impl<T: ?Sized> ViaName<'_, T> {
     #[must_use]
     pub fn capture(&self) -> Value {
         Value::type_name::<T>()
+    }
+
+    /// Records the name of the type as an argument of a call.
+    pub fn argument(&self, details: &mut Details, name: &'static str) {
+        details.arguments().push(name, &self.capture());
     }
 }
 

@@ -219,33 +219,36 @@ falls_back! {
     ViaDebugError => ViaNameError;
 }
 
-/// The outcome of a call from a reference to the value that it returned: `outcome!(value)`, `outcome!(value, |out| expr)`
-/// with the `Ok` of a `Result` or the value as `out`, `outcome!(value, skip)`.
+/// The outcome of a call from a reference to the value that it returned, which is captured where `content` is true:
+/// `outcome!(value, content)`, `outcome!(value, content, |out| expr)` with the `Ok` of a `Result` or the value as `out`,
+/// `outcome!(value, content, skip)`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __outcome {
-    ($value:expr $(,)?) => {
+    ($value:expr, $content:expr $(,)?) => {
         match $crate::__private::Returned::of($value).shape() {
-            $crate::__private::Shape::Value(__out) => {
+            $crate::__private::Shape::Value(__out) if $content => {
                 $crate::__private::Outcome::returned($crate::__private::Capture::of(__out).capture())
             }
-            $crate::__private::Shape::Nothing => $crate::__private::Outcome::nothing(),
+            $crate::__private::Shape::Nothing if $content => $crate::__private::Outcome::nothing(),
             $crate::__private::Shape::Failed(__error) => $crate::__failed!(__error),
+            _ => $crate::__private::Outcome::unrecorded(),
         }
     };
-    ($value:expr, skip $(,)?) => {
+    ($value:expr, $content:expr, skip $(,)?) => {
         match $crate::__private::Returned::of($value).shape() {
-            $crate::__private::Shape::Value(_) | $crate::__private::Shape::Nothing => {
-                $crate::__private::Outcome::unrecorded()
+            $crate::__private::Shape::Failed(__error) => $crate::__failed!(__error),
+            _ => $crate::__private::Outcome::unrecorded(),
+        }
+    };
+    ($value:expr, $content:expr, |$out:pat_param| $output:expr $(,)?) => {
+        match $crate::__private::Returned::of($value).shape() {
+            $crate::__private::Shape::Value($out) if $content => {
+                $crate::__private::Outcome::returned($crate::__capture!($output))
             }
+            $crate::__private::Shape::Nothing if $content => $crate::__private::Outcome::nothing(),
             $crate::__private::Shape::Failed(__error) => $crate::__failed!(__error),
-        }
-    };
-    ($value:expr, |$out:pat_param| $output:expr $(,)?) => {
-        match $crate::__private::Returned::of($value).shape() {
-            $crate::__private::Shape::Value($out) => $crate::__private::Outcome::returned($crate::__capture!($output)),
-            $crate::__private::Shape::Nothing => $crate::__private::Outcome::nothing(),
-            $crate::__private::Shape::Failed(__error) => $crate::__failed!(__error),
+            _ => $crate::__private::Outcome::unrecorded(),
         }
     };
 }

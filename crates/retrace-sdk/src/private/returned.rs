@@ -21,7 +21,19 @@ pub struct Probe<K, T>(Fallback<K, T>);
 
 /// A value of a type that no probe knows.
 #[derive(Debug)]
-pub struct Fallback<K, T>(PhantomData<fn() -> (K, T)>);
+pub struct Fallback<K, T>(Other<K, T>);
+
+/// A value that is not of the kind it should be.
+#[derive(Debug)]
+pub struct Other<K, T>(PhantomData<fn() -> (K, T)>);
+
+impl<K, T> Deref for Fallback<K, T> {
+    type Target = Other<K, T>;
+
+    fn deref(&self) -> &Other<K, T> {
+        &self.0
+    }
+}
 
 impl<K, T> Deref for Probe<K, T> {
     type Target = Fallback<K, T>;
@@ -33,7 +45,7 @@ impl<K, T> Deref for Probe<K, T> {
 
 /// Returns the probe of a value.
 pub fn probe<K, T>(_: &T) -> Probe<K, T> {
-    Probe(Fallback(PhantomData))
+    Probe(Fallback(Other(PhantomData)))
 }
 
 /// Values that are futures.
@@ -64,7 +76,7 @@ pub trait RecordableStream {
     type Recorded<O>;
 
     /// Records the stream.
-    fn recorded<O: FnMut(&Self::Item) -> Outcome>(self, call: Call, item: O) -> Self::Recorded<O>;
+    fn recorded<O: FnMut(&Self::Item, bool) -> Outcome>(self, call: Call, item: O) -> Self::Recorded<O>;
 }
 
 // Without the attribute the error would be that there is no `Stream`, and lists some.
@@ -73,7 +85,7 @@ impl<S: Stream> RecordableStream for S {
     type Item = S::Item;
     type Recorded<O> = Recording<S, O>;
 
-    fn recorded<O: FnMut(&S::Item) -> Outcome>(self, call: Call, item: O) -> Recording<S, O> {
+    fn recorded<O: FnMut(&S::Item, bool) -> Outcome>(self, call: Call, item: O) -> Recording<S, O> {
         call_stream(call, self, item)
     }
 }
@@ -86,11 +98,30 @@ impl<T> Fallback<Futures, T> {
     }
 }
 
-impl<T> Fallback<Streams, T> {
+impl<T: Stream> Fallback<Streams, T> {
     /// The way in which the stream is recorded.
     #[must_use]
     pub fn way(&self) -> Unboxed {
         Unboxed
+    }
+}
+
+impl<T> Other<Streams, T> {
+    /// The way of a value that is no stream.
+    #[must_use]
+    pub fn way(&self) -> NoStream {
+        NoStream
+    }
+}
+
+/// A value where a stream should be. Its type never has the bound, so that this is the one error that the compiler shows.
+#[derive(Clone, Copy, Debug)]
+pub struct NoStream;
+
+impl NoStream {
+    /// Returns the value.
+    pub fn stream<S: RecordableStream>(self, _: Call, value: S, _: impl FnMut(&Plain, bool) -> Outcome) -> S {
+        value
     }
 }
 
@@ -100,13 +131,13 @@ impl Unboxed {
         self,
         call: Call,
         future: impl Future<Output = T>,
-        outcome: impl FnOnce(&T) -> Outcome,
+        outcome: impl FnOnce(&T, bool) -> Outcome,
     ) -> impl Future<Output = T> {
         call_async(call, future, outcome)
     }
 
     /// Records a stream.
-    pub fn stream<S: RecordableStream, O: FnMut(&S::Item) -> Outcome>(
+    pub fn stream<S: RecordableStream, O: FnMut(&S::Item, bool) -> Outcome>(
         self,
         call: Call,
         stream: S,
@@ -137,7 +168,7 @@ macro_rules! boxed_futures {
                 self,
                 call: Call,
                 future: $of,
-                outcome: impl FnOnce(&T) -> Outcome $($bound)* + 'a,
+                outcome: impl FnOnce(&T, bool) -> Outcome $($bound)* + 'a,
             ) -> $of {
                 $boxed(call_async(call, $pinned(future), outcome))
             }
@@ -176,7 +207,7 @@ macro_rules! boxed_streams {
                 self,
                 call: Call,
                 stream: $of,
-                item: impl FnMut(&T) -> Outcome $($bound)* + 'a,
+                item: impl FnMut(&T, bool) -> Outcome $($bound)* + 'a,
             ) -> $of {
                 Box::pin(call_stream(call, stream, item))
             }
@@ -278,7 +309,7 @@ impl Optional {
     }
 }
 
-/// The future of a call that goes on: `future!(call, future, Output, |value| outcome)`.
+/// The future of a call that goes on: `future!(call, future, Output, |value, content| outcome)`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __future {
@@ -292,7 +323,7 @@ macro_rules! __future {
     };
 }
 
-/// The stream of a call that goes on: `stream!(call, stream, |item| outcome)`. The stream may be in a `Result` or an `Option`.
+/// The stream of a call that goes on: `stream!(call, stream, |item, content| outcome)`. The stream may be in a `Result` or an `Option`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __stream {

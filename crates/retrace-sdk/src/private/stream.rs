@@ -18,7 +18,7 @@ use crate::value::Value;
 
 /// The stream of a call, with the span current while it is polled. Ends when the stream ends; dropped before that, what was
 /// read so far is the output, marked `partial`.
-pub fn call_stream<S: Stream, O: FnMut(&S::Item) -> Outcome>(call: Call, body: S, item: O) -> Recording<S, O> {
+pub fn call_stream<S: Stream, O: FnMut(&S::Item, bool) -> Outcome>(call: Call, body: S, item: O) -> Recording<S, O> {
     Recording { call, body: Some(body), item, items: Items::default() }
 }
 
@@ -64,7 +64,7 @@ fn end(recorded: &Recorded, items: &mut Items) {
     recorded.end();
 }
 
-impl<S: Stream, O: FnMut(&S::Item) -> Outcome> Stream for Recording<S, O> {
+impl<S: Stream, O: FnMut(&S::Item, bool) -> Outcome> Stream for Recording<S, O> {
     type Item = S::Item;
 
     fn poll_next(self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Option<S::Item>> {
@@ -77,14 +77,14 @@ impl<S: Stream, O: FnMut(&S::Item) -> Outcome> Stream for Recording<S, O> {
             Ok(polled) => {
                 let item = ready!(polled);
                 match &item {
-                    Some(item) => match catch_unwind(AssertUnwindSafe(|| (this.item)(item))) {
-                        Ok(Outcome(Ended::Returned(Some(value)))) if recorded.captures_content() => {
-                            this.items.push(&value);
+                    Some(item) => {
+                        match catch_unwind(AssertUnwindSafe(|| (this.item)(item, recorded.captures_content()))) {
+                            Ok(Outcome(Ended::Returned(Some(value)))) => this.items.push(&value),
+                            Ok(Outcome(Ended::Returned(None))) => this.items.leave_out(),
+                            Ok(Outcome(Ended::Failed(failure))) => recorded.fail(failure),
+                            Err(_) => this.items.push(&Value::unreadable()),
                         }
-                        Ok(Outcome(Ended::Returned(_))) => this.items.leave_out(),
-                        Ok(Outcome(Ended::Failed(failure))) => recorded.fail(failure),
-                        Err(_) => this.items.push(&Value::unreadable()),
-                    },
+                    }
                     None => {
                         this.body.set(None);
                         this.items.complete();

@@ -1,9 +1,13 @@
 //! Values are recorded whole, bounded, marked, or not at all.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use futures_util::{Stream, StreamExt as _, stream};
 use retrace::{Record, SpanType, VALUE_BYTES};
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
+use crate::block_on;
 use crate::support::{metadata, record, record_with, span, value};
 
 /// Refuses to be serialized.
@@ -112,6 +116,74 @@ fn without_content_structure_and_metadata_remain() {
     let run = recording.run();
     assert!(!serde_json::to_string(&run).unwrap().contains("secret"));
     assert_eq!((metadata(&run, "version"), &span(&run, "search").token_ids), (json!(1), &None));
+}
+
+/// Counts how often it is serialized.
+struct Counted<'a>(&'a AtomicU32);
+impl Serialize for Counted<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        serializer.serialize_str("secret")
+    }
+}
+
+#[retrace::record(input = input, output = |out| (out, "secret"))]
+fn mapped<'a>(input: &Counted<'a>) -> Counted<'a> {
+    Counted(input.0)
+}
+
+#[retrace::record]
+fn fallible<'a>(input: &Counted<'a>) -> Result<Counted<'a>, std::fmt::Error> {
+    Ok(Counted(input.0))
+}
+
+#[retrace::record]
+async fn later<'a>(input: &Counted<'a>) -> Option<Counted<'a>> {
+    Some(Counted(input.0))
+}
+
+#[retrace::record]
+fn failing(_input: &Counted<'_>) -> Result<(), std::fmt::Error> {
+    Err(std::fmt::Error)
+}
+
+#[retrace::record(stream)]
+fn items<'a>(input: &Counted<'a>) -> impl Stream<Item = Counted<'a>> {
+    stream::iter([Counted(input.0), Counted(input.0)])
+}
+
+/// Records what has content: two values of each function, and of the stream one more.
+fn with_content(serialized: &AtomicU32) {
+    let value = Counted(serialized);
+    retrace::run("pipeline").input(&value).in_scope(|run| {
+        run.output(&value);
+        mapped(&value);
+        let _ = (fallible(&value), failing(&value));
+        block_on(later(&value));
+        assert_eq!(block_on(items(&value).count()), 2);
+    });
+}
+
+#[test]
+fn without_content_nothing_is_serialized_and_a_failure_is_one_all_the_same() {
+    let serialized = AtomicU32::new(0);
+    let recording = record_with(|configuration| configuration.with_capture_content(false).with_transport("http"));
+    with_content(&serialized);
+    let run = recording.run();
+    assert_eq!(serialized.load(Ordering::Relaxed), 0);
+    assert!(!serde_json::to_string(&run).unwrap().contains("secret"), "{run:#?}");
+    assert_eq!(span(&run, "failing").error.as_deref(), Some("Error: an error occurred when formatting an argument"));
+    for name in ["mapped", "fallible", "later", "items"] {
+        let recorded = span(&run, name);
+        assert_eq!((&recorded.input, &recorded.output, &recorded.error), (&None, &None, &None), "{name}");
+    }
+
+    let recording = record();
+    with_content(&serialized);
+    let run = recording.run();
+    assert_eq!(serialized.load(Ordering::Relaxed), 12);
+    assert_eq!(value(&span(&run, "mapped").output), json!(["secret", "secret"]));
+    assert_eq!(value(&span(&run, "items").output), json!(["secret", "secret"]));
 }
 
 #[test]

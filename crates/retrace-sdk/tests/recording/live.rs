@@ -65,3 +65,57 @@ fn the_end_of_a_run_is_live_too() {
         drop(recording.run());
     }
 }
+
+/// The function of a tool: its name and arguments are those that the model gives.
+#[retrace::record(type = tool_call)]
+fn search(query: &str, limit: u32) -> Vec<String> {
+    vec![query.to_owned(); usize::try_from(limit).unwrap()]
+}
+
+/// A model call that requests the tool twice.
+fn model_requests_tools() {
+    let call = |id: &str, query: &str| {
+        let arguments = json!({ "query": query, "limit": 1 }).to_string();
+        json!({ "id": id, "type": "function", "function": { "name": "search", "arguments": arguments } })
+    };
+    let message =
+        json!({ "role": "assistant", "content": null, "tool_calls": [call("c1", "neap"), call("c2", "spring")] });
+    let choices = json!([{ "index": 0, "message": message, "finish_reason": "tool_calls" }]);
+    let answer =
+        json!({ "id": "r-1", "object": "chat.completion", "created": 0, "model": "gpt-4o-mini", "choices": choices });
+    let genai = retrace::clients::instrumentation();
+    let url = "https://api.openai.com/v1/chat/completions";
+    let body = br#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hi"}]}"#;
+    let mut call = genai.start(&retrace::clients::genai::Request { method: "POST", url, body: Some(body) }).unwrap();
+    let headers =
+        http::HeaderMap::from_iter([(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"))]);
+    call.response(200, &headers);
+    call.chunk(answer.to_string().as_bytes());
+    call.end();
+}
+
+#[test]
+fn the_function_of_a_tool_is_the_call_that_the_model_requested() {
+    for transport in ["ws", "http"] {
+        let recording = record_with(|configuration| configuration.with_transport(transport));
+        retrace::run("agent").in_scope(|_| {
+            model_requests_tools();
+            search("spring", 1);
+            search("neap", 1);
+        });
+        let run = recording.run();
+        let mut tools: Vec<_> = spans(&run)
+            .iter()
+            .filter(|span| span.name == "search")
+            .map(|span| (span.span_type.as_str(), value(&span.metadata)["tool_call_id"].clone(), value(&span.output)))
+            .collect();
+        tools.sort_by_key(|tool| (tool.0, tool.1.to_string()));
+        let expected = [
+            ("tool_call", json!("c1"), json!(["neap"])),
+            ("tool_call", json!("c2"), json!(["spring"])),
+            ("tool_result", json!("c1"), json!(["neap"])),
+            ("tool_result", json!("c2"), json!(["spring"])),
+        ];
+        assert_eq!(tools, expected, "{transport}");
+    }
+}

@@ -204,7 +204,8 @@ impl LiveRun {
         if selected {
             self.announce(voice);
         }
-        let Some(step) = step else { return };
+        let Some(mut step) = step else { return };
+        self.tie(at, &mut step);
         match is_held {
             true => self.hold(at, step),
             false => self.tell_begin(at, step, voice),
@@ -259,12 +260,25 @@ impl LiveRun {
             self.top.end = Some(End::new(span.end_unix_nanos(), Some(&draft)));
             self.root = None;
         }
-        let step = Step::new(&reading, draft, showed);
+        let mut step = Step::new(&reading, draft, showed);
+        self.tie(at, &mut step);
+        self.tools.untie(span.span_id());
         if selected || self.began.is_some() {
             self.announce(voice);
             self.tell_end(at, step, voice);
         } else {
             self.root = Some(step);
+        }
+    }
+
+    /// Finds the call of a tool span that states none.
+    fn tie(&mut self, at: usize, step: &mut Step) {
+        if step.executed_call.is_none()
+            && step.draft.span.span_type == SpanType::ToolCall
+            && let Some(node) = self.tree.get(at)
+        {
+            step.executed_call = self.tools.tie(node.span_id, &step.draft.span);
+            step.draft.metadata.tool_call_id.clone_from(&step.executed_call);
         }
     }
 

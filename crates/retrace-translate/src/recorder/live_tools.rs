@@ -1,16 +1,24 @@
 //! Tools of a live run that no span shows.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use retrace_protocol::Span;
+use retrace_protocol::{Json, Span};
 
 use crate::messages::{Position, SeenTool};
 use crate::recorder::tools::{Call, Executed, SeenTools, Shower, missing, returned};
+
+/// Calls of one tool, beginning with the last, among which that of a span without a call id is looked for.
+const CANDIDATES: usize = 128;
 
 /// What is known of the tools of a live run.
 #[derive(Debug, Default)]
 pub(crate) struct LiveTools {
     seen: SeenTools,
+    /// Ids of calls that no span was seen to execute, in the order in which they were shown, by the name of the tool.
+    open: BTreeMap<String, Vec<String>>,
+    /// Calls that were found for spans under way without a call id.
+    tied: BTreeMap<[u8; 8], String>,
     /// Model calls whose messages showed something first, without their content.
     showers: Vec<([u8; 8], Span)>,
     /// Spans that execute a tool and have returned nothing so far, without their content, by the id of the call.
@@ -21,9 +29,50 @@ pub(crate) struct LiveTools {
 impl LiveTools {
     /// Notes what the messages of a model call show; returns whether it is news.
     pub(crate) fn note(&mut self, tool: &SeenTool<'_>, by: Shower, position: Position, capture_content: bool) -> bool {
+        let was_shown = self.seen.call(&tool.id).is_some();
         let bytes = self.seen.note(tool, by, position, capture_content);
         self.weight += bytes;
+        if !was_shown && let Some(call) = self.seen.call(&tool.id) {
+            self.weight += call.name.len() + size_of::<String>() + tool.id.len();
+            self.open.entry(call.name.to_owned()).or_default().push(tool.id.clone().into_owned());
+        }
         bytes > 0
+    }
+
+    /// Finds the call that a tool span executes which states none: one of that name with the same arguments that was shown
+    /// already, and that neither a span nor a message has answered. Of several the first that the latest model call requested.
+    ///
+    /// A span has the same call at its end as at its beginning.
+    pub(crate) fn tie(&mut self, span_id: [u8; 8], span: &Span) -> Option<String> {
+        if let Some(call_id) = self.tied.get(&span_id) {
+            return Some(call_id.clone());
+        }
+        let open = self.open.get(span.name.as_str())?;
+        let given = span.input.as_ref().and_then(|json: &Json| json.to_value().ok());
+        let is_same = |arguments: Option<&Json>| match (arguments, &given) {
+            (Some(arguments), Some(given)) => arguments.to_value().is_ok_and(|arguments| arguments == *given),
+            // Without content the name is all there is.
+            (None, None) => true,
+            _ => false,
+        };
+        let calls = open.iter().enumerate().rev().take(CANDIDATES).filter_map(|(at, id)| {
+            let is_executed = self.executed.contains_key(id) || self.seen.is_settled(id);
+            let call =
+                self.seen.call(id).filter(|call| !is_executed && !call.is_answered && is_same(call.arguments))?;
+            Some((call.by.start, Reverse(at)))
+        });
+        let (_, Reverse(at)) = calls.max()?;
+        let call_id = self.open.get_mut(span.name.as_str())?.remove(at);
+        self.tied.insert(span_id, call_id.clone());
+        self.weight += size_of::<[u8; 8]>();
+        Some(call_id)
+    }
+
+    /// A span has ended: it is looked for no more.
+    pub(crate) fn untie(&mut self, span_id: [u8; 8]) {
+        if let Some(call_id) = self.tied.remove(&span_id) {
+            self.weight -= size_of::<[u8; 8]>() + size_of::<String>() + call_id.len();
+        }
     }
 
     /// A model call that showed something was told.

@@ -32,7 +32,7 @@ pub(crate) fn tie(nodes: &mut [Node], order: &[usize], seen: &SeenTools) {
         claimed.extend(node.executed_call.as_deref());
     }
     let mut shown: Vec<_> = seen.calls().filter(|call| !claimed.contains(call.id)).collect();
-    shown.sort_by_key(|call| ends.get(&call.by).copied());
+    shown.sort_by_key(|call| ends.get(&call.by.span_id).copied());
     let mut open: HashMap<&str, Vec<Open<'_>>> = HashMap::new();
     for call in shown {
         let arguments = call.arguments.and_then(|json| json.to_value().ok());

@@ -81,17 +81,20 @@ pub(crate) struct ShownCall<'s> {
     pub name: &'s str,
     pub arguments: Option<&'s Json>,
     /// The model call whose messages showed it.
-    pub by: [u8; 8],
+    pub by: Shower,
+    /// Messages showed its result as well.
+    pub is_answered: bool,
 }
 
 impl SeenTools {
     /// The calls of this run that have a name.
     pub(crate) fn calls(&self) -> impl Iterator<Item = ShownCall<'_>> {
-        self.by_id.iter().filter_map(|(id, tool)| {
-            let call = tool.call.as_ref()?;
-            let name = call.half.name.as_deref()?;
-            Some(ShownCall { id, name, arguments: call.half.content.as_ref(), by: call.by.span_id })
-        })
+        self.by_id.iter().filter_map(|(id, tool)| tool.shown_call(id))
+    }
+
+    /// The call of this run with this id, if it has a name.
+    pub(crate) fn call(&self, id: &str) -> Option<ShownCall<'_>> {
+        self.by_id.get_key_value(id).and_then(|(id, tool)| tool.shown_call(id))
     }
 
     /// Notes a tool, unless it is known already; returns the bytes that were added. Without `capture_content` only its name
@@ -183,6 +186,13 @@ impl SeenTools {
 }
 
 impl Tool {
+    fn shown_call<'s>(&'s self, id: &'s str) -> Option<ShownCall<'s>> {
+        let call = self.call.as_ref()?;
+        let name = call.half.name.as_deref()?;
+        let is_answered = self.result.is_some() || !self.earlier.is_empty();
+        Some(ShownCall { id, name, arguments: call.half.content.as_ref(), by: call.by, is_answered })
+    }
+
     /// Notes a result before the last user message of a history. Of several in one history, the first one noted holds, unless
     /// a call was met before it.
     fn note_earlier(&mut self, name: Option<&str>, raw: Option<&RawValue>, by: Shower, id_bytes: usize) -> usize {
