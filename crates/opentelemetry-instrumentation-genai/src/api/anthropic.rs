@@ -6,7 +6,7 @@ use super::{Api, Route, failure_in, openai, owned, texts};
 use crate::json::Json;
 use crate::message::{Message, Part, role};
 use crate::request::{Operation, RequestFacts};
-use crate::response::{Kind, ResponseFacts, Usage, function_tool};
+use crate::response::{Kind, ResponseFacts, function_tool};
 use crate::url::{Target, decoded};
 
 #[derive(Debug)]
@@ -136,7 +136,7 @@ pub(super) fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
         }
         Some("message_delta") => {
             facts.choice(0).finish(document.get("delta").get("stop_reason").as_str());
-            usage(document.get("usage"), facts);
+            super::usage(document.get("usage"), facts);
         }
         Some("message_stop") => facts.complete = true,
         Some("content_block_stop") => facts.choice(0).close(document.get("index").as_u64().unwrap_or(0)),
@@ -165,7 +165,7 @@ pub(super) fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
 fn message(message: &Json<'_>, facts: &mut ResponseFacts) {
     facts.set_id(message.get("id").as_str());
     facts.set_model(message.get("model").as_str());
-    usage(message.get("usage"), facts);
+    super::usage(message.get("usage"), facts);
     for (key, block) in message.get("content").items().iter().enumerate().filter(|(_, block)| !block.is_null()) {
         begin(key as u64, block, facts);
     }
@@ -202,19 +202,6 @@ fn delta(key: u64, delta: &Json<'_>, facts: &mut ResponseFacts) {
             }
         }
     }
-}
-
-/// Input tokens are counted without those of the cache. Later reports are totals, not additions.
-pub(super) fn usage(usage: &Json<'_>, facts: &mut ResponseFacts) {
-    facts.usage.merge(Usage {
-        input: usage.get("input_tokens").as_u64(),
-        output: usage.get("output_tokens").as_u64(),
-        cache_read: usage.get("cache_read_input_tokens").as_u64(),
-        cache_creation: usage.get("cache_creation_input_tokens").as_u64(),
-        reasoning: usage.get("output_tokens_details").first(&["thinking_tokens", "reasoning_tokens"]).as_u64(),
-        input_without_cache: true,
-        ..Usage::default()
-    });
 }
 
 /// The text completions that came before messages.

@@ -6,7 +6,7 @@ use super::{Api, Route, openai, owned, texts};
 use crate::json::Json;
 use crate::message::{Message, Part, role};
 use crate::request::{Operation, RequestFacts};
-use crate::response::{Kind, ResponseFacts, Usage, function_tool};
+use crate::response::{Kind, ResponseFacts, function_tool};
 use crate::unread::UnreadPath;
 use crate::url::Target;
 
@@ -45,18 +45,6 @@ fn documents(list: &Json<'_>, facts: &mut RequestFacts) {
     if !parts.is_empty() {
         facts.messages.push(Message::of("user", parts));
     }
-}
-
-/// What was processed, where it is told; else what is billed.
-pub(super) fn usage(usage: &Json<'_>, facts: &mut ResponseFacts) {
-    let (tokens, billed) = (usage.get("tokens"), usage.get("billed_units"));
-    let of = |key: &str| tokens.get(key).as_u64().or_else(|| billed.get(key).as_u64());
-    facts.usage.merge(Usage {
-        input: of("input_tokens"),
-        output: of("output_tokens"),
-        cache_read: usage.get("cached_tokens").as_u64(),
-        ..Usage::default()
-    });
 }
 
 /// Errors are an id and a message, and nothing else.
@@ -110,12 +98,12 @@ impl Api for V2Chat {
                 refused(document, facts);
                 message(document.get("message"), facts);
                 facts.choice(0).finish(document.get("finish_reason").as_str());
-                usage(document.get("usage"), facts);
+                super::usage(document.get("usage"), facts);
                 logprobs(document.get("logprobs"), facts);
             }
             Some("message-end") => {
                 facts.choice(0).finish(delta.get("finish_reason").as_str());
-                usage(delta.get("usage"), facts);
+                super::usage(delta.get("usage"), facts);
                 if let Some(error) = delta.get("error").as_str() {
                     facts.fail(delta.get("finish_reason").as_str(), None, Some(error));
                 }
@@ -237,7 +225,7 @@ pub(super) fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
             let generation = document.get("generation_id").as_str().or(whole.get("generation_id").as_str());
             facts.set_id(whole.get("response_id").as_str().or(generation));
             facts.choice(0).finish(document.get("finish_reason").as_str());
-            usage(whole.get("meta"), facts);
+            super::usage(whole.get("meta"), facts);
             if facts.choices().iter().all(|choice| choice.parts().next().is_none()) {
                 answer(whole, facts);
             }
@@ -250,7 +238,7 @@ pub(super) fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
             refused(document, facts);
             answer(document, facts);
             facts.choice(0).finish(document.get("finish_reason").as_str());
-            usage(document.get("meta"), facts);
+            super::usage(document.get("meta"), facts);
         }
     }
 }
@@ -282,20 +270,7 @@ impl Api for Embed {
         facts.model = owned(body.get("model"));
         facts.encoding_formats = texts(body.get("embedding_types"));
         facts.dimensions = body.get("output_dimension").as_i64();
-        facts.messages = super::openai_embeddings::inputs(body.get("texts"));
-        let images = body.get("images").items().iter().filter_map(Json::as_str);
-        facts.messages.extend(images.map(|image| Message::of("user", vec![Part::media_at(image, "image")])));
-        // The second API has inputs of several parts.
-        for input in body.get("inputs").items().iter().filter(|input| !input.is_null()) {
-            match input.as_str() {
-                Some(text) => facts.messages.push(Message::text("user", text)),
-                None => {
-                    let mut parts = Vec::new();
-                    openai::content(input.get("content"), &mut parts);
-                    facts.messages.push(Message::of("user", parts));
-                }
-            }
-        }
+        facts.messages = inputs(body);
     }
 
     fn unread(&self) -> &'static [UnreadPath] {
@@ -304,14 +279,46 @@ impl Api for Embed {
 
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
         facts.set_id(document.get("id").as_str());
-        usage(document.get("meta"), facts);
+        super::usage(document.get("meta"), facts);
         let embeddings = document.get("embeddings");
-        let vectors = if embeddings.is_array() { embeddings } else { embeddings.first(&["float", "int8", "uint8"]) };
-        facts.dimensions = vectors.items().first().and_then(super::openai_embeddings::dimensions);
+        facts.dimensions = dimensions(embeddings);
         if embeddings.is_null() {
             refused(document, facts);
         }
     }
+}
+
+/// What is to be embedded: texts, images, or inputs of several parts.
+pub(super) fn inputs(body: &Json<'_>) -> Vec<Message> {
+    let mut messages = super::openai_embeddings::inputs(body.get("texts"));
+    let images = body.get("images").items().iter().filter_map(Json::as_str);
+    messages.extend(images.map(|image| Message::of("user", vec![Part::media_at(image, "image")])));
+    // The second API has inputs of several parts.
+    for input in body.get("inputs").items().iter().filter(|input| !input.is_null()) {
+        match input.as_str() {
+            Some(text) => messages.push(Message::text("user", text)),
+            None => {
+                let mut parts = Vec::new();
+                openai::content(input.get("content"), &mut parts);
+                if parts.is_empty() {
+                    parts.push(Part::other(input, "input"));
+                }
+                messages.push(Message::of("user", parts));
+            }
+        }
+    }
+    messages
+}
+
+/// The length of the first vector: of a list of them, or of lists by the type of their numbers.
+pub(super) fn dimensions(embeddings: &Json<'_>) -> Option<i64> {
+    let first = |list: &Json<'_>| list.items().first().and_then(super::openai_embeddings::dimensions);
+    if embeddings.is_array() {
+        return first(embeddings);
+    }
+    // A byte of a binary vector holds eight of its numbers.
+    let packed = || first(embeddings.first(&["ubinary", "binary"])).and_then(|bytes| bytes.checked_mul(8));
+    first(embeddings.first(&["float", "int8", "uint8", "base64"])).or_else(packed)
 }
 
 /// Reranking, also as Jina and Voyage have it.
@@ -335,8 +342,8 @@ impl Api for Rerank {
 
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
         facts.set_id(document.get("id").as_str());
-        usage(document.get("meta"), facts);
-        openai::usage(document.get("usage"), facts);
+        super::usage(document.get("meta"), facts);
+        super::usage(document.get("usage"), facts);
         if document.first(&["results", "data"]).is_null() {
             refused(document, facts);
         }

@@ -4,7 +4,7 @@ use super::{Api, Route, openai, owned, texts};
 use crate::json::Json;
 use crate::message::{Message, Part};
 use crate::request::{Operation, RequestFacts};
-use crate::response::{Kind, ResponseFacts, Usage};
+use crate::response::{Kind, ResponseFacts};
 use crate::unread::UnreadPath;
 use crate::url::Target;
 
@@ -46,11 +46,9 @@ fn images(list: &Json<'_>, parts: &mut Vec<Part>) {
 /// What every answer and every line of one says; counts stand on the last.
 fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
     facts.set_model(document.get("model").as_str());
-    facts.usage.merge(Usage {
-        input: document.get("prompt_eval_count").as_u64(),
-        output: document.get("eval_count").as_u64(),
-        ..Usage::default()
-    });
+    if !document.first(&["eval_count", "prompt_eval_count"]).is_null() {
+        super::usage(document, facts);
+    }
     super::failure_in(document, facts);
     openai::logprobs(document.get("logprobs"), facts);
     facts.choice(0).finish(document.get("done_reason").as_str());

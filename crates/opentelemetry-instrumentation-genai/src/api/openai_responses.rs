@@ -30,7 +30,8 @@ pub(super) struct Responses;
 
 impl Api for Responses {
     fn route(&self, target: &Target<'_>) -> Option<Route> {
-        (target.from_end(0) == "responses").then(|| Route::new(Operation::Chat, "openai"))
+        let compact = target.from_end(0) == "compact" && target.from_end(1) == "responses";
+        (target.from_end(0) == "responses" || compact).then(|| Route::new(Operation::Chat, "openai"))
     }
 
     fn accepts(&self, body: &Json<'_>) -> bool {
@@ -161,7 +162,7 @@ fn read_response(response: &Json<'_>, facts: &mut ResponseFacts) {
     if status == Some("failed") && facts.failure.is_none() {
         facts.fail(None, Some("failed"), None);
     }
-    if response.get("object").as_str() == Some("response") {
+    if matches!(response.get("object").as_str(), Some("response" | "response.compaction")) {
         for (place, item) in response.get("output").items().iter().enumerate() {
             read_item(place as u64, item, facts);
         }
