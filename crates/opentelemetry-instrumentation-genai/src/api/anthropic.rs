@@ -60,7 +60,7 @@ pub(super) fn request(body: &Json<'_>, facts: &mut RequestFacts) {
         }
         facts.messages.push(Message::of(role(message.get("role").as_str()), parts));
     }
-    facts.tools = body.get("tools").items().iter().map(tool).collect();
+    facts.tools = body.get("tools").items().iter().filter(|tool| !tool.is_null()).map(tool).collect();
 }
 
 fn tool(tool: &Json<'_>) -> Value {
@@ -149,6 +149,8 @@ pub(super) fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
             facts.choice(0).finish(document.get("stop_reason").as_str());
             facts.complete |= !document.get("stop_reason").is_null();
         }
+        // An event of an unknown kind.
+        Some(kind) if kind != "message" && !document.get("content").is_array() => failure_in(document, facts),
         _ => {
             message(document, facts);
             failure_in(document, facts);

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Api, Route, openai, owned, texts};
+use super::{Api, Route, chat_calls, openai, owned, texts};
 use crate::json::Json;
 use crate::message::{Message, Part, role};
 use crate::request::{Operation, RequestFacts};
@@ -144,8 +144,11 @@ fn message(message: &Json<'_>, facts: &mut ResponseFacts) {
             _ => content(key, part, facts),
         }
     }
-    for (place, call) in message.get("tool_calls").items().iter().enumerate() {
-        tool_call(TOOLS + place as u64, call, facts);
+    for (place, call) in message.get("tool_calls").items().iter().enumerate().filter(|(_, call)| call.is_object()) {
+        match chat_calls::function(call) {
+            Json::Null => facts.choice(0).put(TOOLS + place as u64, Part::other(call, "tool_call")),
+            _ => tool_call(TOOLS + place as u64, call, facts),
+        }
     }
 }
 
@@ -186,32 +189,48 @@ pub(super) fn request(body: &Json<'_>, facts: &mut RequestFacts) {
     facts.conversation_id = owned(body.get("conversation_id"));
     documents(body.get("documents"), facts);
     facts.system.extend(body.get("preamble").filled().map(|text| Part::Text(text.to_owned())));
-    for turn in body.get("chat_history").items() {
+    for turn in body.get("chat_history").items().iter().filter(|turn| !turn.is_null()) {
         let mut parts: Vec<Part> =
             turn.get("message").filled().map(|text| Part::Text(text.to_owned())).into_iter().collect();
-        parts.extend(turn.get("tool_calls").items().iter().map(|call| Part::ToolCall {
-            id: None,
-            name: owned(call.get("name")).unwrap_or_default(),
-            arguments: openai::arguments(call.get("parameters")),
-        }));
-        parts.extend(turn.get("tool_results").items().iter().map(result));
+        parts.extend(turn.get("tool_calls").items().iter().filter(|call| !call.is_null()).map(called));
+        parts.extend(turn.get("tool_results").items().iter().filter(|result| !result.is_null()).map(result));
+        if parts.is_empty() && turn.first(&["role", "message"]).is_null() {
+            parts.push(Part::other(turn, "message"));
+        }
         facts.messages.push(Message::of(role(turn.get("role").as_str()), parts));
     }
-    let results: Vec<Part> = body.get("tool_results").items().iter().map(result).collect();
+    let results = body.get("tool_results").items().iter().filter(|result| !result.is_null());
+    let results: Vec<Part> = results.map(result).collect();
     if !results.is_empty() {
         facts.messages.push(Message::of("tool", results));
     }
     facts.messages.extend(body.get("message").filled().map(|text| Message::text("user", text)));
-    facts.tools = body.get("tools").items().iter().map(tool).collect();
+    facts.tools = body.get("tools").items().iter().filter(|tool| !tool.is_null()).map(tool).collect();
+}
+
+/// A call of the first API: a name and parameters.
+fn called(call: &Json<'_>) -> Part {
+    match call.get("name").filled() {
+        Some(name) => {
+            let arguments = openai::arguments(call.get("parameters"));
+            Part::ToolCall { id: None, name: name.to_owned(), arguments }
+        }
+        None => Part::other(call, "tool_call"),
+    }
 }
 
 fn result(result: &Json<'_>) -> Part {
+    if result.get("call").is_null() && result.get("outputs").is_null() {
+        return Part::other(result, "tool_result");
+    }
     Part::ToolResponse { id: owned(result.get("call").get("name")), response: result.get("outputs").to_value() }
 }
 
 fn tool(tool: &Json<'_>) -> Value {
-    let name = tool.get("name").as_str().unwrap_or_default();
-    function_tool(name, tool.get("description").as_str(), None)
+    match tool.get("name").as_str() {
+        Some(name) => function_tool(name, tool.get("description").as_str(), None),
+        None => openai::named(tool, tool.get("type").as_str().unwrap_or("tool"), None),
+    }
 }
 
 /// The first id is that of the generation: it comes first in a stream too.
@@ -231,9 +250,9 @@ pub(super) fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
             }
             facts.complete = true;
         }
-        Some("stream-start" | "tool-calls-chunk" | "citation-generation" | "search-results") => {}
         Some("tool-calls-generation") => answer(document, facts),
-        _ => {
+        Some(_) => super::failure_in(document, facts),
+        None => {
             facts.set_id(document.first(&["response_id", "generation_id"]).as_str());
             refused(document, facts);
             answer(document, facts);
@@ -245,8 +264,12 @@ pub(super) fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
 
 fn answer(document: &Json<'_>, facts: &mut ResponseFacts) {
     facts.choice(0).append(Kind::Text, document.get("text").as_str().unwrap_or_default());
-    for call in document.get("tool_calls").items() {
+    for call in document.get("tool_calls").items().iter().filter(|call| !call.is_null()) {
         let mut answer = facts.choice(0);
+        if call.get("name").filled().is_none() {
+            answer.push(called(call));
+            continue;
+        }
         let key = answer.next_key();
         let arguments = openai::arguments(call.get("parameters"));
         answer.tool_call(key, None, call.get("name").filled(), Some(&arguments));

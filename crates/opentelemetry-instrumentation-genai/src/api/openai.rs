@@ -96,9 +96,10 @@ pub(super) fn joined(parts: &Json<'_>) -> String {
     parts.items().iter().filter_map(|part| part.as_str().or(part.get("text").as_str())).collect()
 }
 
-/// What a tool returned, as text where it is text.
+/// What a tool returned, as text where all of it is text. With a part of another kind it is the list of its parts.
 pub(super) fn result(json: &Json<'_>) -> Value {
-    if json.is_array() && json.items().iter().all(|part| part.get("text").as_str().is_some()) {
+    let mut parts = json.items().iter().filter(|part| !part.is_null()).peekable();
+    if parts.peek().is_some() && parts.all(|part| part.get("text").as_str().is_some()) {
         return joined(json).into();
     }
     json.to_value()

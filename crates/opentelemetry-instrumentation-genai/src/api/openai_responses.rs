@@ -108,7 +108,10 @@ fn found(item: &Json<'_>) -> Value {
 
 /// An item that the model made, as a part; a message has several.
 fn part(item: &Json<'_>) -> Option<Part> {
-    let kind = item.get("type").as_str()?;
+    if !item.is_object() {
+        return None;
+    }
+    let kind = item.get("type").as_str().unwrap_or("item");
     let id = || call_id(item).map(ToOwned::to_owned);
     Some(match kind {
         "function_call" | "custom_tool_call" => Part::ToolCall {
