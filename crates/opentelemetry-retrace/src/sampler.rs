@@ -147,7 +147,7 @@ impl ShouldSample for RetraceSampler {
         let parent = parent_context.filter(|context| context.has_active_span()).map(|context| context.span());
         let parent: Option<&SpanContext> =
             parent.as_ref().map(opentelemetry::trace::SpanRef::span_context).filter(|p| p.is_valid());
-        forecast::note(parent, attributes);
+        forecast::note(parent, name, attributes);
         match parent {
             Some(parent) if self.0.parent_based => self.result(parent.is_sampled(), parent.trace_state().clone()),
             Some(parent) => self.root(trace_id, name, parent.trace_state()),

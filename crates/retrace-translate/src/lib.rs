@@ -66,8 +66,8 @@ mod tools;
 mod usage;
 mod view;
 
-pub use bearing::{Bearing, bearing, event_bears};
-pub use glance::{Glance, glance};
+pub use bearing::{Bearing, bearing, event_bears, is_own_span};
+pub use glance::{Glance, glance, glance_at};
 pub use media::INLINE_MEDIA_CHARS;
 pub use options::Options;
 pub use recorder::{Correction, Live, LiveEvent, Output, Recorded, Recorder, RecorderLimits, Run};
