@@ -9,6 +9,7 @@ use crate::{MARKER, Place};
 /// Beginnings of keys and tokens, each with who issues them. What follows must look random.
 static FORMS: &[(&str, &str)] = &[
     ("sk-", "OpenAI, Anthropic (sk-ant-), DeepSeek, OpenRouter (sk-or-), LiteLLM, Langfuse (sk-lf-)"),
+    ("ek_", "OpenAI ephemeral key of a realtime session"),
     ("AIza", "Google"),
     ("ya29.", "Google OAuth"),
     ("gsk_", "Groq"),
@@ -49,6 +50,8 @@ static FORMS: &[(&str, &str)] = &[
 
 /// Schemes of the header `Authorization`.
 const SCHEMES: [&str; 2] = ["bearer ", "basic "];
+/// Schemes that some APIs have besides, known only where the name of a header or member stands before them.
+const OTHER_SCHEMES: [&str; 6] = ["token ", "apikey ", "api-key ", "zenapikey ", "snowflake ", "digest "];
 /// Shortest part after a known beginning that may be a key.
 const SHORTEST: usize = 6;
 /// From this length on a part without a digit may be a key.
@@ -166,7 +169,7 @@ impl Scan<'_> {
     /// A key or token of a known form that begins here.
     fn form(&self, at: usize) -> Option<Range<usize>> {
         let first = self.text.as_bytes().get(at)?;
-        let scheme = if matches!(first, b'b' | b'B') { scheme_of(self.rest(at)) } else { None };
+        let scheme = if matches!(first, b'b' | b'B') { scheme_of(self.rest(at), &SCHEMES) } else { None };
         if let Some(scheme) = scheme {
             let token = self.token(at + scheme.len());
             return is_random(self.text.get(token.clone())?).then_some(token);
@@ -201,6 +204,7 @@ impl Scan<'_> {
         let words = words
             .rfind(['\n', ',', ';', '&', '?', '{', '('])
             .map_or(words, |end| words.get(end + 1..).unwrap_or_default());
+        let is_member = words.trim_end().ends_with(['"', '\'', '`']);
         let words = words.trim_end_matches([' ', '"', '\'', '`', ')', ']', '\\']);
         let words = [" provided", " supplied", " is", " was", " used"]
             .iter()
@@ -211,8 +215,12 @@ impl Scan<'_> {
         let is_strong = CREDENTIALS.iter().any(|row| {
             matches!(row.by, Match::End | Match::Whole)
                 && row.name.as_bytes().last() == Some(&last)
-                && !matches!(row.name, "headers" | "authentication" | "auth" | "secrets" | "credentials")
-                && named(row.name).is_some()
+                && named(row.name).is_some_and(|rest| {
+                    // Words of prose, unless they are the name of a member or a part of one.
+                    let is_prose =
+                        matches!(row.name, "headers" | "authentication" | "auth" | "secrets" | "credentials");
+                    !is_prose || is_member || rest.ends_with(['_', '-'])
+                })
         });
         let is_weak = || {
             ["token", "key", "signature", "auth"]
@@ -225,7 +233,8 @@ impl Scan<'_> {
         let mut value = self
             .run(at, |byte| matches!(byte, b':' | b'=' | b' ' | b'"' | b'\'' | b'`' | b'[' | b'(' | b'<' | b'\\'))
             .end;
-        if let Some(scheme) = scheme_of(self.rest(value)) {
+        let scheme = scheme_of(self.rest(value), &SCHEMES);
+        if let Some(scheme) = scheme.or_else(|| scheme_of(self.rest(value), &OTHER_SCHEMES).filter(|_| is_strong)) {
             value += scheme.len();
         }
         let token = self.token(value);
@@ -235,8 +244,8 @@ impl Scan<'_> {
 }
 
 /// The scheme that a text begins with.
-fn scheme_of(text: &str) -> Option<&'static str> {
-    SCHEMES.into_iter().find(|scheme| text.get(..scheme.len()).is_some_and(|own| own.eq_ignore_ascii_case(scheme)))
+fn scheme_of(text: &str, schemes: &[&'static str]) -> Option<&'static str> {
+    schemes.iter().copied().find(|scheme| text.get(..scheme.len()).is_some_and(|own| own.eq_ignore_ascii_case(scheme)))
 }
 
 const WORD: u8 = 1;
