@@ -24,17 +24,15 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Returns all input tokens, cached ones included.
+    /// Returns all input tokens, cached ones included. Where only those of the cache are known, all of them are unknown.
     #[must_use]
     pub fn all_input(&self) -> Option<u64> {
         let beside = if self.input_without_cache { self.cached() } else { 0 };
-        match (self.stated_input(), beside) {
-            (None, 0) => None,
-            (input, beside) => Some(input.unwrap_or(0).saturating_add(beside)),
-        }
+        Some(self.stated_input()?.saturating_add(beside))
     }
 
-    /// Returns all output tokens, those of reasoning included.
+    /// Returns all output tokens, those of reasoning included. Gemini leaves a zero out, so output that is not reported beside
+    /// reasoning is zero.
     #[must_use]
     pub fn all_output(&self) -> Option<u64> {
         match self.reasoning.filter(|_| self.output_without_reasoning) {

@@ -94,11 +94,13 @@ impl Shape {
         let has_no_room = counts.total.is_some() && counts.total == counts.sum();
         let proven = counts.proven();
         counts.input_without_cache = match self.cache {
-            Parts::Beside => counts.cached() > 0 && !has_no_room,
+            Parts::Beside => counts.cached() > 0 && (!has_no_room || proven.input_without_cache),
             Parts::Within => proven.input_without_cache,
         };
         counts.output_without_reasoning = match self.thought {
-            Parts::Beside => counts.reasoning.is_some_and(|count| count > 0) && !has_no_room,
+            Parts::Beside => {
+                counts.reasoning.is_some_and(|count| count > 0) && (!has_no_room || proven.output_without_reasoning)
+            }
             Parts::Within => proven.output_without_reasoning,
         };
         (!counts.is_empty()).then_some(counts)
