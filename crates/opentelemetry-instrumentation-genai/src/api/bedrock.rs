@@ -295,6 +295,14 @@ impl Api for Invoke {
             converse(document, facts);
         } else if document.get("choices").is_array() {
             openai_chat::response(document, facts);
+            // DeepSeek, whose choices are texts.
+            for (place, choice) in document.get("choices").items().iter().enumerate() {
+                if let Some(text) = choice.get("text").as_str() {
+                    let mut answer = facts.choice(choice.get("index").as_u64().unwrap_or(place as u64));
+                    answer.append(Kind::Text, text);
+                    answer.finish(choice.first(&["stop_reason", "finish_reason"]).as_str());
+                }
+            }
         } else if has("generation") {
             facts.choice(0).append(Kind::Text, &text(document.get("generation"))); // Llama
             facts.choice(0).finish(document.get("stop_reason").as_str());

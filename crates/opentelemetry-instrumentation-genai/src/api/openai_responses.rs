@@ -127,9 +127,10 @@ fn part(item: &Json<'_>) -> Option<Part> {
             }
             Part::Reasoning(text)
         }
-        "image_generation_call" => {
+        "image_generation_call" if item.get("result").filled().is_some() => {
             let format = item.get("output_format").as_str().unwrap_or("png");
-            Part::blob(Some(&format!("image/{format}")), Some("image"), item.get("result").as_str()?)
+            let data = item.get("result").as_str().unwrap_or_default();
+            Part::blob(Some(&format!("image/{format}")), Some("image"), data)
         }
         kind if kind.ends_with("_call") => Part::ServerToolCall {
             id: id(),

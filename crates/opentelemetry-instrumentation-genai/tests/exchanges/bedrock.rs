@@ -101,3 +101,12 @@ fn embeddings_of_every_house() {
         assert_eq!(span["gen_ai.input.messages"][0]["parts"], parts, "{request}");
     }
 }
+
+#[test]
+fn choices_that_are_texts() {
+    let body = json!({ "choices": [{ "text": "Hi", "stop_reason": "stop" }] });
+    let exchange_url = url("us.deepseek.r1-v1%3A0", "invoke");
+    let span = Exchange::new(&exchange_url, &json!({ "prompt": "hi", "max_tokens": 9 }), body.to_string()).span();
+    expect(&span, &json!({ "gen_ai.response.finish_reasons": ["stop"] }));
+    assert_eq!(parts(&span)[0]["content"], "Hi");
+}

@@ -195,3 +195,59 @@ fn prompts_that_a_gateway_holds_are_chats() {
     expect(&span, &json!({ "gen_ai.operation.name": "chat", "gen_ai.response.model": "m" }));
     assert_eq!(parts(&span)[0]["content"], "Hi");
 }
+
+#[test]
+fn a_call_whose_index_grows_with_each_delta_is_one() {
+    let delta = |index: u64, function: Value| json!({ "tool_calls": [{ "index": index, "function": function }] });
+    let begin = json!({ "tool_calls": [{ "index": 0, "id": "a", "function": { "name": "f", "arguments": "" } }] });
+    let second = json!({ "tool_calls": [{ "index": 4, "id": "b", "function": { "name": "g", "arguments": "{}" } }] });
+    let span = chat_stream(&[
+        begin,
+        delta(1, json!({ "arguments": "{\"x\"" })),
+        delta(2, json!({ "arguments": ":1" })),
+        delta(3, json!({ "arguments": "}" })),
+        second,
+    ]);
+    let expected = json!([
+        { "type": "tool_call", "id": "a", "name": "f", "arguments": { "x": 1 } },
+        { "type": "tool_call", "id": "b", "name": "g", "arguments": {} },
+    ]);
+    assert_eq!(parts(&span), &expected);
+}
+
+#[test]
+fn paths_of_hosts_that_take_chat_completions() {
+    let body = json!({ "choices": [{ "message": { "content": "Hi" }, "finish_reason": "stop" }], "usage": { "prompt_tokens": 5, "completion_tokens": 7 } });
+    let request = json!({ "messages": [{ "role": "user", "content": "hi" }] });
+    let vertex = "https://us-central1-aiplatform.googleapis.com/v1/projects/p/locations/l/publishers/mistralai/models";
+    for (url, provider, model, stream) in [
+        (
+            "https://dbc.cloud.databricks.com/serving-endpoints/my-llm/invocations".to_owned(),
+            "databricks",
+            json!("my-llm"),
+            json!(null),
+        ),
+        (
+            "https://a.snowflakecomputing.com/api/v2/cortex/inference:complete".to_owned(),
+            "snowflake",
+            json!(null),
+            json!(null),
+        ),
+        (format!("{vertex}/mistral-small-2503:rawPredict"), "gcp.vertex_ai", json!("mistral-small-2503"), json!(null)),
+        (
+            format!("{vertex}/mistral-small-2503:streamRawPredict"),
+            "gcp.vertex_ai",
+            json!("mistral-small-2503"),
+            json!(true),
+        ),
+        ("https://api.mistral.ai/v1/agents/completions".to_owned(), "mistral_ai", json!(null), json!(null)),
+    ] {
+        let span = Exchange::new(&url, &request, body.to_string()).span();
+        expect(
+            &span,
+            &json!({ "gen_ai.operation.name": "chat", "gen_ai.provider.name": provider, "gen_ai.request.model": model, "gen_ai.request.stream": stream,
+                "gen_ai.usage.input_tokens": 5 }),
+        );
+        assert_eq!(parts(&span)[0]["content"], "Hi");
+    }
+}
