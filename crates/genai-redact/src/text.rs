@@ -255,6 +255,7 @@ const ENDS_URL: u8 = 1 << 2;
 const NOTHING: u8 = 1 << 3;
 
 /// The classes of each byte.
+#[allow(clippy::indexing_slicing)] // a byte is a place among 256
 static CLASSES: [u8; 256] = {
     let mut classes = [0; 256];
     let mut byte = 0_u8;

@@ -1,4 +1,4 @@
-//! Embeddings on Bedrock: Titan, Cohere, Nova, TwelveLabs.
+//! Embeddings on Bedrock: Titan, Cohere and Nova.
 //!
 //! <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-embed-text.html> and
 //! <https://docs.aws.amazon.com/nova/latest/userguide/embeddings-schema.html>

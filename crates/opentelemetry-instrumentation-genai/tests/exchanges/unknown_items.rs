@@ -142,8 +142,11 @@ fn without_null(mut value: Value) -> Value {
     value
 }
 
-/// URLs, answers, the lists in them, and for each list if an unknown object is kept.
-fn answers() -> Vec<(&'static str, Value, Vec<(&'static str, bool)>)> {
+/// A list in an answer, and if an unknown object in it is kept.
+type Kept = (&'static str, bool);
+
+/// URLs, answers, and the lists in them.
+fn answers() -> Vec<(&'static str, Value, Vec<Kept>)> {
     let call = json!({ "id": "c1", "type": "function", "function": { "name": "f", "arguments": "{}" } });
     let text = |text: &str| json!({ "type": "text", "text": text });
     let choice = |index: u64, text: &str| json!({ "index": index, "message": { "content": text, "tool_calls": [call] }, "finish_reason": "stop" });
