@@ -11,6 +11,9 @@ use genai_redact::Place;
 
 const ROUNDS: u32 = 5;
 
+/// A name, and something to be measured that returns true if it finds a credential.
+type Work<'a> = (&'a str, Box<dyn Fn() -> bool + 'a>);
+
 /// A text of about this length out of one piece.
 fn of(piece: &str, length: usize) -> String {
     piece.repeat(length / piece.len() + 1)
@@ -36,7 +39,7 @@ fn main() {
         let document = document.to_string();
         let secret = serde_json::json!({ "metadata": prose, "api_key": "x" }).to_string();
         let separators = of("token=:'", length);
-        let words: [(&str, Box<dyn Fn() -> bool + '_>); 7] = [
+        let works: [Work<'_>; 7] = [
             ("an error of prose", Box::new(|| Place::Error.text(&prose).is_some())),
             ("an error of one word", Box::new(|| Place::Error.text(&one_word).is_some())),
             ("an error of JSON that is cut", Box::new(|| Place::Error.text(&json).is_some())),
@@ -45,7 +48,7 @@ fn main() {
             ("a document", Box::new(|| genai_redact::json(&document, Place::Body).is_some())),
             ("a document with a credential", Box::new(|| genai_redact::json(&secret, Place::Body).is_some())),
         ];
-        for (name, work) in &words {
+        for (name, work) in &works {
             let (seconds, found) = best(work);
             #[allow(clippy::cast_precision_loss)] // for a person to read
             let each = seconds * 1e9 / length as f64;
