@@ -218,18 +218,19 @@ pub static SHAPES: &[Shape] = &[
         ..Shape::NONE
     },
     Shape {
-        source: "Bedrock Converse: docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_TokenUsage.html. Cached tokens are beside",
+        source: "Bedrock Converse: docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_TokenUsage.html; what the Vercel AI SDK keeps of Anthropic's. Cached tokens are beside",
         marks: &[
             &["cacheReadInputTokens"],
             &["cacheWriteInputTokens"],
             &["cacheReadInputTokenCount"],
             &["cacheWriteInputTokenCount"],
+            &["cacheCreationInputTokens"],
         ],
         not: &[&["promptTokens"]],
         input: &[&["inputTokens"]],
         output: &[&["outputTokens"]],
         cache_read: &[&["cacheReadInputTokens"], &["cacheReadInputTokenCount"]],
-        cache_creation: &[&["cacheWriteInputTokens"], &["cacheWriteInputTokenCount"]],
+        cache_creation: &[&["cacheWriteInputTokens"], &["cacheWriteInputTokenCount"], &["cacheCreationInputTokens"]],
         total: &[&["totalTokens"]],
         cache: Parts::Beside,
         ..Shape::NONE
@@ -419,6 +420,9 @@ mod tests {
                 (counts.all_input(), counts.all_output(), counts.cache_read, counts.cache_creation, counts.reasoning);
             assert_eq!(found, expected, "{usage}");
         }
+        // What the Vercel AI SDK keeps of Anthropic's usage, beside its own.
+        let kept = of(&json!({ "cacheCreationInputTokens": 20, "cacheReadInputTokens": 100 })).unwrap();
+        assert_eq!((kept.cache_read, kept.cache_creation, kept.all_input()), (Some(100), Some(20), None));
         assert_eq!(of(&json!({ "usage": 7, "tokens": 3, "prompt_tokens": "7" })), None);
         let thoughts = of(&json!({ "promptTokenCount": 40, "thoughtsTokenCount": 60 })).unwrap();
         assert_eq!((thoughts.output, thoughts.all_output()), (None, Some(60)));
