@@ -20,6 +20,7 @@ STD = {"std", "core", "alloc"}
 # Whose types may be part of an interface: a new major version of one of these is a new major version of ours.
 EXTERNAL = {
     "genai_redact": {"serde_json"},
+    "genai_usage": set(),
     "opentelemetry_instrumentation_genai": {
         "async_openai", "bytes", "http", "http_body", "opentelemetry", "pin_project_lite", "reqwest",
         "reqwest_middleware", "rig_http", "serde_core", "serde_json", "tower_layer", "tower_service",

@@ -147,12 +147,14 @@ impl Place {
     /// read as that, and one that begins so but was cut by the words in it.
     #[must_use]
     pub fn text(self, text: &str) -> Option<String> {
-        let inner = |place| if begins_json(text) { json::part(text, place) } else { None };
+        self.text_in(text, json::DEPTH)
+    }
+
+    /// [`Place::text`], where `depth` JSON texts in each other are read as JSON.
+    pub(crate) fn text_in(self, text: &str, depth: u8) -> Option<String> {
+        let inner = |place| if begins_json(text) { json::part(text, place, depth) } else { None };
         match self {
-            // Python and JavaScript write what is not there as a text.
-            Self::Credential | Self::Named => {
-                (!matches!(text, "" | MARKER | "None" | "null" | "undefined")).then(|| MARKER.to_owned())
-            }
+            Self::Credential | Self::Named => is_stated(text).then(|| MARKER.to_owned()),
             Self::Body | Self::Environment => inner(Self::Body).or_else(|| text::by_form(text)),
             Self::Error | Self::Message => inner(Self::Error).or_else(|| text::by_words(text)),
             Self::Recorded | Self::Item => inner(self),
@@ -165,10 +167,26 @@ impl Place {
         }
     }
 
+    /// Returns true if [`Place::text_in`] finds a credential.
+    pub(crate) fn has_in(self, text: &str, depth: u8) -> bool {
+        let inner = |place| begins_json(text) && json::has_part(text, place, depth);
+        match self {
+            Self::Body | Self::Environment => inner(Self::Body) || text::by_form(text).is_some(),
+            Self::Error | Self::Message => inner(Self::Error) || text::by_words(text).is_some(),
+            Self::Recorded | Self::Item => inner(self),
+            _ => self.text_in(text, depth).is_some(),
+        }
+    }
+
     /// Returns true if a number here is a credential.
     pub(crate) fn hides_numbers(self) -> bool {
         self == Self::Credential
     }
+}
+
+/// Returns true if a text is a value. Python and JavaScript write what is not there as a text.
+fn is_stated(text: &str) -> bool {
+    !matches!(text, "" | MARKER | "None" | "null" | "undefined")
 }
 
 /// Returns true if the key of an attribute is that of one header that may be a credential.

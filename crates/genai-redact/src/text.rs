@@ -9,6 +9,7 @@ use crate::{MARKER, Place};
 /// Beginnings of keys and tokens, each with who issues them. What follows must look random.
 static FORMS: &[(&str, &str)] = &[
     ("sk-", "OpenAI, Anthropic (sk-ant-), DeepSeek, OpenRouter (sk-or-), LiteLLM, Langfuse (sk-lf-)"),
+    ("ek_", "OpenAI ephemeral key of a realtime session"),
     ("AIza", "Google"),
     ("ya29.", "Google OAuth"),
     ("gsk_", "Groq"),
@@ -49,6 +50,8 @@ static FORMS: &[(&str, &str)] = &[
 
 /// Schemes of the header `Authorization`.
 const SCHEMES: [&str; 2] = ["bearer ", "basic "];
+/// Schemes that some APIs have besides, known only where the name of a header or member stands before them.
+const OTHER_SCHEMES: [&str; 6] = ["token ", "apikey ", "api-key ", "zenapikey ", "snowflake ", "digest "];
 /// Shortest part after a known beginning that may be a key.
 const SHORTEST: usize = 6;
 /// From this length on a part without a digit may be a key.
@@ -99,21 +102,20 @@ struct Scan<'t> {
 }
 
 impl Scan<'_> {
-    /// The credentials, in order and apart from each other.
+    /// The credentials, in order and apart from each other. Costs one pass: what a word holds is looked at where it begins.
     fn ranges(&self) -> Vec<Range<usize>> {
         let bytes = self.text.as_bytes();
         let mut found = Vec::new();
         let (mut at, mut before) = (0, b' ');
         while let Some(&byte) = bytes.get(at) {
             let range = match byte {
-                b':' if self.is_url && self.rest(at).starts_with("://") => self.user(at + 3),
-                b'?' | b'&' | b'#' if self.is_url => self.parameter(at + 1),
                 // A query alone.
                 _ if at == 0 && self.is_url && !self.has_forms => self.parameter(0),
+                byte if is_word(byte) => self.has_forms.then(|| self.form(at)).flatten(),
+                b':' if self.is_url && self.rest(at).starts_with("://") => self.user(at + 3),
+                b'?' | b'&' | b'#' if self.is_url => self.parameter(at + 1),
                 _ => None,
             };
-            let starts = !is_word(before) && is_word(byte);
-            let range = range.or_else(|| self.form(at).filter(|_| self.has_forms && starts));
             let range = range.or_else(|| {
                 let separates = matches!(byte, b':' | b'=') || matches!(byte, b'"' | b'\'' | b'`') && before == b' ';
                 (self.has_words && separates).then(|| self.after_words(at)).flatten()
@@ -124,9 +126,14 @@ impl Scan<'_> {
                     before = b' ';
                     found.push(range);
                 }
-                None => {
-                    at += 1;
+                None if is_word(byte) => {
+                    at = self.run(at, is_word).end;
                     before = byte;
+                }
+                None => {
+                    // Most bytes between words mean nothing.
+                    at = self.run(at + 1, is_nothing).end;
+                    before = bytes.get(at.saturating_sub(1)).copied().unwrap_or(b' ');
                 }
             }
         }
@@ -162,7 +169,7 @@ impl Scan<'_> {
     /// A key or token of a known form that begins here.
     fn form(&self, at: usize) -> Option<Range<usize>> {
         let first = self.text.as_bytes().get(at)?;
-        let scheme = if matches!(first, b'b' | b'B') { scheme_of(self.rest(at)) } else { None };
+        let scheme = if matches!(first, b'b' | b'B') { scheme_of(self.rest(at), &SCHEMES) } else { None };
         if let Some(scheme) = scheme {
             let token = self.token(at + scheme.len());
             return is_random(self.text.get(token.clone())?).then_some(token);
@@ -197,16 +204,23 @@ impl Scan<'_> {
         let words = words
             .rfind(['\n', ',', ';', '&', '?', '{', '('])
             .map_or(words, |end| words.get(end + 1..).unwrap_or_default());
-        let words = words.trim_end_matches([' ', '"', '\'', '`', ')', ']']);
+        let is_member = words.trim_end().ends_with(['"', '\'', '`']);
+        let words = words.trim_end_matches([' ', '"', '\'', '`', ')', ']', '\\']);
         let words = [" provided", " supplied", " is", " was", " used"]
             .iter()
             .find_map(|filler| words.strip_suffix(filler))
             .unwrap_or(words);
+        let last = words.bytes().rev().find(u8::is_ascii_alphanumeric)?.to_ascii_lowercase();
         let named = |name| ends_with(words, name);
         let is_strong = CREDENTIALS.iter().any(|row| {
             matches!(row.by, Match::End | Match::Whole)
-                && !matches!(row.name, "headers" | "authentication" | "auth" | "secrets" | "credentials")
-                && named(row.name).is_some()
+                && row.name.as_bytes().last() == Some(&last)
+                && named(row.name).is_some_and(|rest| {
+                    // Words of prose, unless they are the name of a member or a part of one.
+                    let is_prose =
+                        matches!(row.name, "headers" | "authentication" | "auth" | "secrets" | "credentials");
+                    !is_prose || is_member || rest.ends_with(['_', '-'])
+                })
         });
         let is_weak = || {
             ["token", "key", "signature", "auth"]
@@ -216,9 +230,11 @@ impl Scan<'_> {
         if !is_strong && !is_weak() {
             return None;
         }
-        let mut value =
-            self.run(at, |byte| matches!(byte, b':' | b'=' | b' ' | b'"' | b'\'' | b'`' | b'[' | b'(' | b'<')).end;
-        if let Some(scheme) = scheme_of(self.rest(value)) {
+        let mut value = self
+            .run(at, |byte| matches!(byte, b':' | b'=' | b' ' | b'"' | b'\'' | b'`' | b'[' | b'(' | b'<' | b'\\'))
+            .end;
+        let scheme = scheme_of(self.rest(value), &SCHEMES);
+        if let Some(scheme) = scheme.or_else(|| scheme_of(self.rest(value), &OTHER_SCHEMES).filter(|_| is_strong)) {
             value += scheme.len();
         }
         let token = self.token(value);
@@ -228,20 +244,73 @@ impl Scan<'_> {
 }
 
 /// The scheme that a text begins with.
-fn scheme_of(text: &str) -> Option<&'static str> {
-    SCHEMES.into_iter().find(|scheme| text.get(..scheme.len()).is_some_and(|own| own.eq_ignore_ascii_case(scheme)))
+fn scheme_of(text: &str, schemes: &[&'static str]) -> Option<&'static str> {
+    schemes.iter().copied().find(|scheme| text.get(..scheme.len()).is_some_and(|own| own.eq_ignore_ascii_case(scheme)))
+}
+
+const WORD: u8 = 1;
+const TOKEN: u8 = 1 << 1;
+const ENDS_URL: u8 = 1 << 2;
+/// The byte stands between words and begins nothing.
+const NOTHING: u8 = 1 << 3;
+
+/// The classes of each byte.
+#[allow(clippy::indexing_slicing)] // a byte is a place among 256
+static CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut byte = 0_u8;
+    loop {
+        let mut class = 0;
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-') {
+            class |= WORD;
+        }
+        if byte.is_ascii_alphanumeric()
+            || matches!(
+                byte,
+                b'_' | b'-' | b'.' | b'~' | b'+' | b'/' | b'=' | b'*' | b'%' | b'!' | b'$' | b'^' | b'@' | b':' | b'#'
+            )
+        {
+            class |= TOKEN;
+        }
+        if byte.is_ascii_whitespace()
+            || byte.is_ascii_control()
+            || matches!(
+                byte,
+                b'"' | b'\'' | b'`' | b'<' | b'>' | b'(' | b')' | b'{' | b'}' | b'|' | b'\\' | b'^' | b','
+            )
+        {
+            class |= ENDS_URL;
+        }
+        if class & WORD == 0 && !matches!(byte, b':' | b'=' | b'?' | b'&' | b'#' | b'"' | b'\'' | b'`') {
+            class |= NOTHING;
+        }
+        classes[byte as usize] = class;
+        if byte == u8::MAX {
+            break;
+        }
+        byte += 1;
+    }
+    classes
+};
+
+fn is_of(byte: u8, class: u8) -> bool {
+    CLASSES.get(usize::from(byte)).is_some_and(|own| own & class != 0)
 }
 
 fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')
+    is_of(byte, WORD)
 }
 
 fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"_-.~+/=*%!$^@:#".contains(&byte)
+    is_of(byte, TOKEN)
 }
 
 fn ends_url(byte: u8) -> bool {
-    byte.is_ascii_whitespace() || byte.is_ascii_control() || b"\"'`<>(){}|\\^,".contains(&byte)
+    is_of(byte, ENDS_URL)
+}
+
+fn is_nothing(byte: u8) -> bool {
+    is_of(byte, NOTHING)
 }
 
 /// Returns true if a text looks like a key rather than a word.
@@ -319,6 +388,41 @@ mod tests {
         );
         for plain in ["https://h/a.png?w=1&h=2#top", "gs://bucket/a", "data:image/png;base64,QUJD", "file_1"] {
             assert_eq!(url(plain), plain);
+        }
+    }
+
+    /// Texts in which each byte could begin something. Were one of them read twice for each byte, this would not end.
+    #[test]
+    fn long_texts_are_read_in_linear_time() {
+        const LENGTH: usize = 40_000;
+        for piece in [
+            "x",
+            "=",
+            ":",
+            "?a",
+            "&key",
+            "sk-",
+            "sk-/",
+            "bearer ",
+            "key=",
+            "key:/",
+            "://",
+            "://a@",
+            "token ",
+            "'",
+            " \"",
+            "api_key: ",
+            "?key=",
+            "-",
+            "\u{e9}",
+        ] {
+            let text = piece.repeat(LENGTH / piece.len());
+            for text in [text.clone(), format!("{{\"{text}"), format!("token{text}"), format!("https://a?key={text}")] {
+                for place in [Place::Error, Place::Body, Place::Label, Place::Url] {
+                    let redacted = place.text(&text).unwrap_or_else(|| text.clone());
+                    assert!(redacted.len() <= text.len() * MARKER.len(), "{piece}");
+                }
+            }
         }
     }
 }

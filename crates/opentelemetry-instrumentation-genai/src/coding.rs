@@ -8,7 +8,7 @@
 mod inflate;
 
 use http::HeaderMap;
-use http::header::CONTENT_ENCODING;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 /// The longest name of a coding that is recorded, in bytes.
 const MAX_NAME: usize = 64;
@@ -27,7 +27,13 @@ pub(crate) enum Decoder {
 
 impl Decoder {
     /// The decoder that the head of a message asks for.
+    ///
+    /// Sound, images and video are not read: the media type stands in the place of the coding.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if ["audio/", "image/", "video/"].iter().any(|media| kind.starts_with(media)) {
+            return Self::unread(kind.split(';').next().unwrap_or_default().trim());
+        }
         let values = headers.get_all(CONTENT_ENCODING).iter().filter_map(|value| value.to_str().ok());
         let named = values.flat_map(|value| value.split(',')).map(|name| name.trim().to_ascii_lowercase());
         let names: Vec<String> = named.filter(|name| !name.is_empty() && name != "identity").collect();

@@ -53,6 +53,11 @@ impl<'a> Json<'a> {
         members.iter().rev().find_map(|(name, value)| (name == key).then_some(value)).unwrap_or(&NULL)
     }
 
+    /// The value at a path of names of members; null where it is not there.
+    pub(crate) fn at(&self, path: &[&str]) -> &Json<'a> {
+        path.iter().fold(self, |value, name| value.get(name))
+    }
+
     /// The first of several members that is there and not null.
     #[must_use]
     pub fn first(&self, keys: &[&str]) -> &Json<'a> {

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::json::Json;
 use crate::message::Part;
 
 /// Token counts, as far as the provider tells them. What is not told stays unknown, never zero.
@@ -59,6 +60,21 @@ impl Usage {
         take(&mut self.total, later.total);
         self.input_without_cache |= later.input_without_cache;
         self.output_without_reasoning |= later.output_without_reasoning;
+    }
+}
+
+impl From<genai_usage::Counts> for Usage {
+    fn from(counts: genai_usage::Counts) -> Self {
+        Self {
+            input: counts.stated_input(),
+            output: counts.output,
+            cache_read: counts.cache_read,
+            cache_creation: counts.cache_creation,
+            reasoning: counts.reasoning,
+            total: counts.total,
+            input_without_cache: counts.input_without_cache,
+            output_without_reasoning: counts.output_without_reasoning,
+        }
     }
 }
 
@@ -268,6 +284,9 @@ fn complete(part: &mut Part, arguments: Value) {
         Part::ServerToolCall { call: Value::Object(members), .. } | Part::Other(Value::Object(members)) => {
             members.insert("input".to_owned(), arguments);
         }
+        Part::ServerToolResponse { response: Value::Object(members), .. } => {
+            members.insert("content".to_owned(), arguments);
+        }
         _ => {}
     }
 }
@@ -350,6 +369,30 @@ impl ChoiceMut<'_> {
         let kept = self.take(text);
         if let Some(Value::String(place)) = self.pieces(key, || Value::String(String::new())) {
             place.push_str(kept);
+        }
+    }
+
+    /// Adds a piece to the `content` of the result of a tool that the provider ran. Texts that follow each other are joined.
+    pub(crate) fn result(&mut self, key: PartKey, piece: &Json<'_>) {
+        let text = piece.get("text").as_str();
+        let written = text.map_or_else(|| piece.to_value().to_string(), ToOwned::to_owned);
+        let kept = self.take(&written);
+        let Some(Value::Array(pieces)) = self.pieces(key, || Value::Array(Vec::new())) else { return };
+        match (text, pieces.last_mut().and_then(|last| last.get_mut("text"))) {
+            (Some(_), Some(Value::String(place))) => place.push_str(kept),
+            (Some(_), _) => pieces.push(serde_json::json!({ "text": kept })),
+            // Half a value is none; it is counted as cut.
+            (None, _) if kept.len() == written.len() => pieces.push(piece.to_value()),
+            (None, _) => {}
+        }
+    }
+
+    /// Adds to the data of a blob.
+    pub(crate) fn data(&mut self, key: PartKey, data: &str) {
+        let kept = self.take(data);
+        let part = self.part(key, || Part::blob(None, Some("image"), ""));
+        if let Some(Part::Blob { content, .. }) = part {
+            content.push_str(kept);
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanContext, SpanId, TraceId};
-use retrace_translate::{Bearing, bearing};
+use retrace_translate::{Bearing, bearing, is_own_span};
 
 /// Whether anybody makes use of it.
 static IS_ASKED: AtomicBool = AtomicBool::new(false);
@@ -23,12 +23,14 @@ pub(crate) fn watch() {
     IS_ASKED.store(true, Ordering::Relaxed);
 }
 
-/// A span is about to begin below `parent`, with these attributes. To be called for each, whatever is decided.
-pub(crate) fn note(parent: Option<&SpanContext>, attributes: &[KeyValue]) {
+/// A span with this name is about to begin below `parent`, with these attributes. To be called for each, whatever is decided.
+/// Its instrumentation scope is not known here; when the span ends it is.
+pub(crate) fn note(parent: Option<&SpanContext>, name: &str, attributes: &[KeyValue]) {
     if !IS_ASKED.load(Ordering::Relaxed) {
         return;
     }
-    let says_nothing = || attributes.iter().all(|pair| bearing(pair.key.as_str()) == Bearing::None);
+    let says_nothing =
+        || !is_own_span(name, "") && attributes.iter().all(|pair| bearing(pair.key.as_str()) == Bearing::None);
     // All is read of a local root.
     let below = parent.filter(|parent| !parent.is_remote() && says_nothing());
     // A thread that ends has no such place any more.
@@ -57,23 +59,25 @@ mod tests {
         watch();
         let (parent, remote) = (context(1, 1, false), context(1, 1, true));
         let http = [KeyValue::new("http.route", "/")];
-        note(Some(&parent), &http);
+        note(Some(&parent), "x", &http);
         assert!(says_nothing(&parent));
         assert!(!says_nothing(&parent), "that was of another");
-        note(Some(&parent), &[]);
+        note(Some(&parent), "x", &[]);
         assert!(!says_nothing(&context(1, 2, false)) && !says_nothing(&parent));
-        note(Some(&parent), &[]);
+        note(Some(&parent), "x", &[]);
         assert!(!says_nothing(&context(2, 1, false)));
         for attribute in [KeyValue::new("gen_ai.operation.name", "chat"), KeyValue::new("session.id", "s")] {
-            note(Some(&parent), &[]);
-            note(Some(&parent), &[http[0].clone(), attribute]);
+            note(Some(&parent), "x", &[]);
+            note(Some(&parent), "x", &[http[0].clone(), attribute]);
             assert!(!says_nothing(&parent), "it says something");
         }
-        note(None, &http);
+        note(Some(&parent), "claude_code.tool", &[KeyValue::new("tool_name", "Bash")]);
+        assert!(!says_nothing(&parent), "the name of the span says that its attributes mean something");
+        note(None, "x", &http);
         assert!(!says_nothing(&SpanContext::empty_context()));
-        note(Some(&remote), &http);
+        note(Some(&remote), "x", &http);
         assert!(!says_nothing(&remote), "all is wanted of a local root");
-        note(Some(&parent), &http);
+        note(Some(&parent), "x", &http);
         assert!(std::thread::scope(|scope| scope.spawn(|| !says_nothing(&parent)).join().unwrap()));
     }
 }

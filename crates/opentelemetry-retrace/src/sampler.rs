@@ -167,7 +167,7 @@ impl ShouldSample for RetraceSampler {
         let parent = parent_context.filter(|context| context.has_active_span()).map(|context| context.span());
         let parent: Option<&SpanContext> =
             parent.as_ref().map(opentelemetry::trace::SpanRef::span_context).filter(|p| p.is_valid());
-        forecast::note(parent, attributes);
+        forecast::note(parent, name, attributes);
         if !HAS_DECIDED.load(Ordering::Relaxed) {
             HAS_DECIDED.store(true, Ordering::Relaxed);
         }

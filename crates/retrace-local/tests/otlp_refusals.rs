@@ -4,6 +4,7 @@
 
 mod support;
 
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message as _;
 use retrace_local::Server;
@@ -160,6 +161,30 @@ fn one_odd_record_among_good_ones_costs_itself_wherever_it_is() {
             assert_eq!(run.spans.unwrap().len(), 4 + usize::from(is_read), "{key} {value} at {place}");
         }
     }
+}
+
+#[test]
+fn an_odd_record_of_protobuf_costs_itself() {
+    let around = |field: u8, inner: &[u8]| {
+        let mut message = vec![field << 3 | 2];
+        prost::encoding::encode_varint(inner.len() as u64, &mut message);
+        [&message, inner].concat()
+    };
+    // A span, or a log record, with a text in field 5 that is not UTF-8; and one that is cut.
+    let odd = around(1, &around(2, &[around(2, &around(5, b"\xff\xfe")), around(2, b"\x0a\x10abc")].concat()));
+    let server = Server::start().unwrap();
+    let good = body(&spans(&[agent()]), PROTOBUF, "");
+    let answer = send(&server, "/v1/traces", PROTOBUF, "", &[odd.clone(), good].concat());
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let partial = ExportTraceServiceResponse::decode(answer.bytes.as_slice()).unwrap().partial_success.unwrap();
+    assert_eq!(partial.rejected_spans, 2);
+    assert!(partial.error_message.contains("span 0 of its scope"), "{}", partial.error_message);
+    assert!(server.wait_for_end(&support::otlp::RUN.into(), HANG).unwrap().is_some());
+    let good = body(&logs(&[event("c000000000000001", "good")]), PROTOBUF, "");
+    let answer = send(&server, "/v1/logs", PROTOBUF, "", &[good, odd].concat());
+    let partial = ExportLogsServiceResponse::decode(answer.bytes.as_slice()).unwrap().partial_success.unwrap();
+    assert_eq!((answer.status, partial.rejected_log_records), (200, 2));
+    assert!(partial.error_message.contains("log record 0 of its scope"), "{}", partial.error_message);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use crate::dialect::{DIALECTS, Meaning, is_content_event, meaning};
+use crate::dialect::{DIALECTS, Meaning, home_of, is_content_event, meaning};
 
 /// What an attribute tells of the span that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +73,14 @@ pub fn bearing(key: &str) -> Bearing {
     }
 }
 
+/// Returns true for a span of a library that names its spans, such as `claude_code.llm_request`, or is known by its
+/// instrumentation scope. The attributes of such a span may have no namespace: all of them are of interest, whatever
+/// [`bearing`] returns for their keys. Costs a comparison with a few names. Where the scope is not known, `scope` is empty.
+#[must_use]
+pub fn is_own_span(name: &str, scope: &str) -> bool {
+    home_of(name, scope).is_some()
+}
+
 fn is_hint(key: &str) -> bool {
     DIALECTS.iter().flat_map(|dialect| dialect.hints).any(|(hint, _)| *hint == key)
 }
@@ -118,6 +126,21 @@ mod tests {
         assert_eq!(bearing("gen_ai.request.model"), Bearing::GenAi);
         assert_eq!(bearing("session.id"), Bearing::General);
         assert_eq!((bearing("http.request.method"), bearing("")), (Bearing::None, Bearing::None));
+    }
+
+    #[test]
+    fn spans_of_libraries_that_name_them_are_known() {
+        for (name, scope, expected) in [
+            ("claude_code.llm_request", "", true),
+            ("haystack.pipeline.run", "x", true),
+            ("run", "agent_framework", true),
+            ("claude_code", "", false),
+            ("GET /", "http", false),
+        ] {
+            assert_eq!(is_own_span(name, scope), expected, "{name} {scope}");
+        }
+        // Every key that such a library has on its own spans is overlooked by `bearing` alone.
+        assert_eq!(bearing("cache_read_tokens"), Bearing::None);
     }
 
     proptest! {

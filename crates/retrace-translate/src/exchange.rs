@@ -107,9 +107,9 @@ struct Response<'a> {
     /// Gemini's.
     #[serde(borrow)]
     candidates: Option<Vec<&'a RawValue>>,
-    /// The items of OpenAI's responses.
+    /// The items of OpenAI's responses, or the object with the message that Bedrock's Converse has.
     #[serde(borrow)]
-    output: Option<Vec<&'a RawValue>>,
+    output: Option<&'a RawValue>,
     #[serde(borrow)]
     messages: Option<Vec<&'a RawValue>>,
     /// `LangChain`'s, a list for each prompt.
@@ -130,11 +130,21 @@ struct Response<'a> {
     /// What is left of a streamed answer, or of a completion.
     #[serde(borrow, alias = "combined_chunk_content")]
     text: Option<&'a RawValue>,
-    #[serde(borrow, alias = "stop_reason", alias = "finishReason")]
+    #[serde(borrow, alias = "stop_reason", alias = "stopReason", alias = "finishReason")]
     finish_reason: Option<&'a RawValue>,
 }
 
-impl Response<'_> {
+impl<'a> Response<'a> {
+    /// The items of the output.
+    fn items(&self) -> Option<Vec<&'a RawValue>> {
+        elements(self.output?)
+    }
+
+    /// The message in the output.
+    fn output_message(&self) -> Option<&'a RawValue> {
+        Members::read(self.output?.get())?.get(&["message"])
+    }
+
     /// Whether it is one message, and no list of any.
     fn is_message(&self) -> bool {
         let is_candidate = || self.content.is_some_and(|content| content.get().starts_with('{'));
@@ -162,9 +172,12 @@ impl Answered {
         }
         let response: Response<'_> = object(json)?;
         let is_message = response.is_message();
+        let is_items = response.items().is_some();
+        let output = response.output.filter(|_| is_items || response.output_message().is_some());
         let of_choices = response.choices.or(response.candidates);
-        let alone = match (&of_choices, &response.output) {
-            (None, Some(_)) => response.status,
+        let alone = match (&of_choices, output) {
+            (None, Some(_)) if is_items => response.status,
+            (None, Some(_)) => response.finish_reason,
             (None, None) if is_message => response.finish_reason,
             (Some(_), _) => None,
             (None, None) => return None,
@@ -182,7 +195,11 @@ pub(crate) fn response(json: &str) -> Option<Vec<Turn<'_>>> {
         return messages(json);
     }
     let response: Response<'_> = object(json)?;
-    if let Some(items) = response.output {
+    if let Some(inner) = response.output_message() {
+        let finish_reason = response.finish_reason.and_then(label_of);
+        return Some(vec![Turn { finish_reason, ..message(inner)? }]);
+    }
+    if let Some(items) = response.items() {
         // Its items are one answer together.
         let turns = lists::each(items, message)?;
         let parts = turns.into_iter().flat_map(|turn| turn.parts).collect();
@@ -277,6 +294,7 @@ mod tests {
             r#"{"role":"assistant","content":[{"type":"text","text":"yes"}],"stop_reason":"stop"}"#,
             r#"{"candidates":[{"content":{"role":"model","parts":[{"text":"yes"}]},"finishReason":"stop"}]}"#,
             r#"{"content":{"role":"model","parts":[{"text":"yes"}]},"finish_reason":"stop","usage_metadata":{}}"#,
+            r#"{"output":{"message":{"role":"assistant","content":[{"text":"yes"}]}},"stopReason":"stop","usage":{}}"#,
         ] {
             let answer = answer(response(json).unwrap());
             assert_eq!(answer.output.unwrap().as_str(), "\"yes\"", "{json}");

@@ -19,6 +19,17 @@
 //! # Features
 //! `prices` (default): the cost of a model call is computed from a bundled price table when no attribute states it.
 //!
+//! # Decisions
+//! - A tool span shows what it recorded. Where it has no arguments, those of the call in the model's answer are not copied to it:
+//!   the call is shown with them by the model call, and `metadata.tool_call_id` ties the two.
+//! - Finish reasons stay in the words of the provider. A text that is a JSON list is that list; reasons that a gateway joined into one
+//!   text are one reason, as no API says how they would be joined.
+//! - A tool call whose parts were recorded under several indices is as many calls: once recorded, nothing tells it from several
+//!   calls. `opentelemetry-instrumentation-genai` joins the deltas of a stream, where ids and names show it.
+//! - A usage object of a provider is read by the table of [`genai_usage`], which `opentelemetry-instrumentation-genai` shares.
+//! - No list is all or nothing: an element of an unknown kind is kept, and everything around it is read. The result of a tool is a
+//!   text where all of it is text, else what it was.
+//!
 //! # What this does not do
 //! It does not send credentials: what a request, an error or an attribute has of them becomes `[redacted]`
 //! ([`genai_redact`]); messages, and what tools are given and return, stay.
@@ -67,8 +78,8 @@ mod tools;
 mod usage;
 mod view;
 
-pub use bearing::{Bearing, bearing, event_bears};
-pub use glance::{Glance, glance};
+pub use bearing::{Bearing, bearing, event_bears, is_own_span};
+pub use glance::{Glance, glance, glance_at};
 pub use media::INLINE_MEDIA_CHARS;
 pub use options::Options;
 pub use recorder::{Correction, Live, LiveEvent, Output, Recorded, Recorder, RecorderLimits, Run};

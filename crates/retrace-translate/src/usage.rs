@@ -76,33 +76,23 @@ pub(crate) fn cost(slots: &Slots<'_>) -> Option<f64> {
 }
 
 impl Used {
-    fn cached(&self) -> u64 {
-        let parts = &self.parts;
-        parts.cache_read_tokens.unwrap_or(0).saturating_add(parts.cache_creation_tokens.unwrap_or(0))
-    }
-
     fn sum(&self) -> Option<u64> {
         self.input?.checked_add(self.output?)
     }
 
-    /// Adds what the numbers prove to be missing from input and output: a part cannot be larger than the whole, and a total
-    /// that is larger than input and output by exactly the parts contains them beside those two.
+    /// Adds what the numbers prove to be missing from input and output.
     fn complete(&mut self, total: Option<u64>) {
-        let (cached, thought) = (self.cached(), self.parts.reasoning_tokens.unwrap_or(0));
-        let beside = self.sum().and_then(|sum| total?.checked_sub(sum)).filter(|beside| *beside > 0);
-        // Which of the two is beside: when both would explain the total alike, neither is proven.
-        let (cache_beside, thought_beside) = match beside {
-            Some(beside) if Some(beside) == cached.checked_add(thought) => (cached > 0, thought > 0),
-            Some(beside) => (beside == cached && cached != thought, beside == thought && cached != thought),
-            None => (false, false),
-        };
-        let add = |whole: &mut Option<u64>, parts: u64, is_beside: bool| {
-            if let Some(whole) = whole.as_mut().filter(|whole| is_beside || parts > **whole) {
-                *whole = whole.saturating_add(parts);
-            }
-        };
-        add(&mut self.input, cached, cache_beside);
-        add(&mut self.output, thought, thought_beside);
+        let counts = genai_usage::Counts {
+            input: self.input,
+            output: self.output,
+            cache_read: self.parts.cache_read_tokens,
+            cache_creation: self.parts.cache_creation_tokens,
+            reasoning: self.parts.reasoning_tokens,
+            total,
+            ..genai_usage::Counts::default()
+        }
+        .proven();
+        (self.input, self.output) = (counts.all_input(), counts.all_output());
     }
 
     /// Takes in what the provider itself reported. Where the span repeats a count of the provider's that leaves parts out,
@@ -151,77 +141,33 @@ fn below(json: &str, depth: usize) -> Option<Reported> {
     members.into_entries().into_iter().find_map(|(_, raw)| below(raw.get(), depth))
 }
 
-/// Reads one usage object.
+/// Reads one usage object, whoever's it is: [`genai_usage`] has the table.
 fn of(usage: &Members<'_>) -> Option<Reported> {
-    // Gateways write one count under several names, and zero under those that are not their own: the largest holds.
-    let count = |names: &[&str]| {
-        names.iter().filter_map(|name| usage.get(&[name])).filter_map(|raw| raw.get().parse::<u64>().ok()).max()
-    };
-    let detail = |objects: &[&str], names: &[&str]| usage.object(objects)?.get(names)?.get().parse::<u64>().ok();
+    genai_usage::read(|path| match path {
+        [name] => usage.get(&[name]).and_then(count_of),
+        [object, name] => usage.object(&[object])?.get(&[name]).and_then(count_of),
+        _ => None,
+    })
+    .map(|counts| Reported {
+        used: Used {
+            input: counts.all_input(),
+            output: counts.all_output(),
+            parts: Usage {
+                cache_read_tokens: counts.cache_read,
+                cache_creation_tokens: counts.cache_creation,
+                reasoning_tokens: counts.reasoning,
+                ..Usage::default()
+            },
+        },
+        bare_input: counts.input,
+        bare_output: counts.output,
+    })
+}
 
-    // Gemini: cached input is part of the input, thinking is beside the candidates, and so is what the provider's own tools
-    // brought into the prompt.
-    let input = count(&["promptTokenCount", "prompt_token_count"]);
-    let candidates = count(&["candidatesTokenCount", "candidates_token_count"]);
-    if input.is_some() || candidates.is_some() {
-        let thought = count(&["thoughtsTokenCount", "thoughts_token_count"]);
-        let tools = count(&["toolUsePromptTokenCount", "tool_use_prompt_token_count"]).unwrap_or(0);
-        let parts = Usage {
-            cache_read_tokens: count(&["cachedContentTokenCount", "cached_content_token_count"]),
-            reasoning_tokens: thought,
-            ..Usage::default()
-        };
-        let output = match (candidates, thought) {
-            (None, None) => None,
-            (candidates, thought) => Some(candidates.unwrap_or(0).saturating_add(thought.unwrap_or(0))),
-        };
-        let whole = input.map(|input| input.saturating_add(tools));
-        return Some(Reported {
-            used: Used { input: whole, output, parts },
-            bare_input: input,
-            bare_output: candidates,
-        });
-    }
-
-    // Anthropic and Bedrock: what goes through a cache is beside the input.
-    let input = count(&["input_tokens", "inputTokens"]);
-    let output = count(&["output_tokens", "outputTokens"]);
-    let read = count(&["cache_read_input_tokens", "cacheReadInputTokens"]);
-    let written = count(&["cache_creation_input_tokens", "cacheWriteInputTokens"]);
-    if let (Some(bare), true) = (input, read.is_some() || written.is_some()) {
-        let whole = bare.saturating_add(read.unwrap_or(0)).saturating_add(written.unwrap_or(0));
-        let parts = Usage { cache_read_tokens: read, cache_creation_tokens: written, ..Usage::default() };
-        let used = Used { input: Some(whole), output, parts };
-        return Some(Reported { used, bare_input: input, bare_output: output });
-    }
-
-    // OpenAI, and all who follow it: parts are parts.
-    let input = input.max(count(&["prompt_tokens", "promptTokens"]));
-    let output = output.max(count(&["completion_tokens", "completionTokens"]));
-    if input.is_none() && output.is_none() {
-        // What the Vercel AI SDK keeps of an answer beside its usage.
-        let parts = Usage {
-            cache_read_tokens: read.or_else(|| count(&["cachedPromptTokens", "cachedInputTokens"])),
-            cache_creation_tokens: written.or_else(|| count(&["cacheCreationInputTokens", "cacheWriteTokens"])),
-            reasoning_tokens: count(&["reasoningTokens"]),
-            ..Usage::default()
-        };
-        return (!parts.is_empty())
-            .then(|| Reported { used: Used { parts, ..Used::default() }, ..Reported::default() });
-    }
-    let input_details = ["prompt_tokens_details", "input_tokens_details", "input_token_details"];
-    let output_details = ["completion_tokens_details", "output_tokens_details", "output_token_details"];
-    let parts = Usage {
-        cache_read_tokens: detail(&input_details, &["cached_tokens", "cache_read"])
-            .or_else(|| count(&["cachedContentTokens"])),
-        cache_creation_tokens: detail(&input_details, &["cache_creation", "cache_write_tokens"]),
-        reasoning_tokens: detail(&output_details, &["reasoning_tokens", "reasoning"])
-            .or_else(|| count(&["thoughtsTokens"])),
-        ..Usage::default()
-    };
-    let mut used = Used { input, output, parts };
-    used.complete(count(&["total_tokens", "totalTokens"]));
-    Some(Reported { used, bare_input: input, bare_output: output })
+/// A count: a whole number, also one that is written with a fraction of zero.
+fn count_of(raw: &RawValue) -> Option<u64> {
+    let text = raw.get();
+    text.parse().ok().or_else(|| Value::Float(text.parse().ok()?).to_count())
 }
 
 /// Reads usage by kinds that add up, as Langfuse has it: everything whose name has `input` in it is input, `output` output,

@@ -6,7 +6,7 @@ use super::{Api, Route, failure_in, openai, owned, texts};
 use crate::json::Json;
 use crate::message::{Message, Part, role};
 use crate::request::{Operation, RequestFacts};
-use crate::response::{Kind, ResponseFacts, Usage, function_tool};
+use crate::response::{Kind, ResponseFacts, function_tool};
 use crate::url::{Target, decoded};
 
 #[derive(Debug)]
@@ -60,7 +60,7 @@ pub(super) fn request(body: &Json<'_>, facts: &mut RequestFacts) {
         }
         facts.messages.push(Message::of(role(message.get("role").as_str()), parts));
     }
-    facts.tools = body.get("tools").items().iter().map(tool).collect();
+    facts.tools = body.get("tools").items().iter().filter(|tool| !tool.is_null()).map(tool).collect();
 }
 
 fn tool(tool: &Json<'_>) -> Value {
@@ -136,7 +136,7 @@ pub(super) fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
         }
         Some("message_delta") => {
             facts.choice(0).finish(document.get("delta").get("stop_reason").as_str());
-            usage(document.get("usage"), facts);
+            super::usage(document.get("usage"), facts);
         }
         Some("message_stop") => facts.complete = true,
         Some("content_block_stop") => facts.choice(0).close(document.get("index").as_u64().unwrap_or(0)),
@@ -149,6 +149,8 @@ pub(super) fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
             facts.choice(0).finish(document.get("stop_reason").as_str());
             facts.complete |= !document.get("stop_reason").is_null();
         }
+        // An event of an unknown kind.
+        Some(kind) if kind != "message" && !document.get("content").is_array() => failure_in(document, facts),
         _ => {
             message(document, facts);
             failure_in(document, facts);
@@ -165,7 +167,7 @@ pub(super) fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
 fn message(message: &Json<'_>, facts: &mut ResponseFacts) {
     facts.set_id(message.get("id").as_str());
     facts.set_model(message.get("model").as_str());
-    usage(message.get("usage"), facts);
+    super::usage(message.get("usage"), facts);
     for (key, block) in message.get("content").items().iter().enumerate().filter(|(_, block)| !block.is_null()) {
         begin(key as u64, block, facts);
     }
@@ -202,19 +204,6 @@ fn delta(key: u64, delta: &Json<'_>, facts: &mut ResponseFacts) {
             }
         }
     }
-}
-
-/// Input tokens are counted without those of the cache. Later reports are totals, not additions.
-pub(super) fn usage(usage: &Json<'_>, facts: &mut ResponseFacts) {
-    facts.usage.merge(Usage {
-        input: usage.get("input_tokens").as_u64(),
-        output: usage.get("output_tokens").as_u64(),
-        cache_read: usage.get("cache_read_input_tokens").as_u64(),
-        cache_creation: usage.get("cache_creation_input_tokens").as_u64(),
-        reasoning: usage.get("output_tokens_details").first(&["thinking_tokens", "reasoning_tokens"]).as_u64(),
-        input_without_cache: true,
-        ..Usage::default()
-    });
 }
 
 /// The text completions that came before messages.

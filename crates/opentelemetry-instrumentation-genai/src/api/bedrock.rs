@@ -6,7 +6,9 @@
 use http::HeaderMap;
 use serde_json::Value;
 
-use super::{Api, Route, anthropic, bedrock_stream, cohere, count, openai, openai_chat, owned, texts};
+use super::{
+    Api, Route, anthropic, bedrock_embeddings, bedrock_stream, cohere, count, openai, openai_chat, owned, texts,
+};
 use crate::json::Json;
 use crate::message::{Message, Part, role};
 use crate::request::{Operation, RequestFacts};
@@ -77,10 +79,12 @@ impl Api for Converse {
         facts.stream = target.from_end(0) == "converse-stream";
         configuration(body.get("inferenceConfig"), facts);
         let more = body.get("additionalModelRequestFields");
-        facts.top_k = more.first(&["top_k", "topK"]).as_f64();
+        // Claude has it at the top, Nova below `inferenceConfig`.
+        let nested = more.get("inferenceConfig").first(&["topK", "top_k"]);
+        let top_k = more.first(&["top_k", "topK"]).as_f64().or_else(|| nested.as_f64());
+        facts.top_k = top_k.or(facts.top_k);
         conversation(body, facts);
-        let tools = body.get("toolConfig").get("tools");
-        facts.tools = tools.items().iter().map(tool).collect();
+        facts.tools = tools(body);
     }
 
     fn headers(&self, head: &HeaderMap, facts: &mut ResponseFacts) {
@@ -104,11 +108,24 @@ fn configuration(config: &Json<'_>, facts: &mut RequestFacts) {
 }
 
 fn conversation(body: &Json<'_>, facts: &mut RequestFacts) {
-    facts.system.extend(body.get("system").items().iter().map(block));
-    for message in body.get("messages").items() {
-        let parts = message.get("content").items().iter().map(block).collect();
-        facts.messages.push(Message::of(role(message.get("role").as_str()), parts));
+    let present = |block: &&Json<'_>| !block.is_null();
+    let system = body.get("system");
+    facts.system.extend(system.filled().map(|text| Part::Text(text.to_owned())));
+    facts.system.extend(system.items().iter().filter(present).map(|json| block(json, false)));
+    for message in body.get("messages").items().iter().filter(present) {
+        let role = role(message.get("role").as_str());
+        let content = message.get("content");
+        let mut parts: Vec<Part> = content.filled().map(|text| Part::Text(text.to_owned())).into_iter().collect();
+        parts.extend(content.items().iter().filter(present).map(|json| block(json, role == "assistant")));
+        if parts.is_empty() && message.first(&["role", "content"]).is_null() {
+            parts.push(Part::other(message, "message"));
+        }
+        facts.messages.push(Message::of(role, parts));
     }
+}
+
+fn tools(body: &Json<'_>) -> Vec<Value> {
+    body.get("toolConfig").get("tools").items().iter().filter(|tool| !tool.is_null()).map(tool).collect()
 }
 
 fn tool(tool: &Json<'_>) -> Value {
@@ -118,52 +135,79 @@ fn tool(tool: &Json<'_>) -> Value {
             let schema = spec.get("inputSchema").get("json").to_value();
             function_tool(name, spec.get("description").as_str(), Some(schema))
         }
-        None => openai::named(tool, tool.members().first().map_or("tool", |(key, _)| key), None),
+        None => {
+            let kind = tool.members().first().map_or("tool", |(key, _)| key);
+            openai::named(tool, kind, tool.get("systemTool").get("name").as_str())
+        }
     }
 }
 
-fn block(block: &Json<'_>) -> Part {
-    if let Some(text) = block.get("text").as_str() {
+/// A block of content. The result of a tool in a message of the model's is that of a tool which the provider ran.
+fn block(block: &Json<'_>, by_model: bool) -> Part {
+    if let Some(text) = block.get("text").as_str().or(block.as_str()) {
         return Part::Text(text.to_owned());
     }
     let call = block.get("toolUse");
     if call.is_object() {
-        return Part::ToolCall {
-            id: owned(call.get("toolUseId")),
-            name: owned(call.get("name")).unwrap_or_default(),
-            arguments: openai::arguments(call.get("input")),
-        };
+        return tool_use(call);
     }
     let result = block.get("toolResult");
     if result.is_object() {
-        let response = match result.get("content").items() {
-            [one] if !one.first(&["json", "text"]).is_null() => one.first(&["json", "text"]).to_value(),
-            _ => result.get("content").to_value(),
-        };
-        return Part::ToolResponse { id: owned(result.get("toolUseId")), response };
+        return tool_result(result, by_model);
     }
     let reasoning = block.get("reasoningContent").get("reasoningText").get("text");
     if let Some(text) = reasoning.as_str() {
         return Part::Reasoning(text.to_owned());
     }
-    for kind in ["image", "video", "audio", "document"] {
-        let media = block.get(kind);
-        if let Some(data) = media.get("source").get("bytes").as_str() {
-            let mime = media.get("format").as_str().map(|format| format!("{kind}/{format}"));
-            return Part::blob(mime.as_deref().filter(|_| kind != "document"), Some(kind), data);
-        }
-        if let Some(uri) = media.get("source").get("s3Location").get("uri").as_str() {
-            return Part::Uri { modality: kind.to_owned(), mime_type: None, uri: uri.to_owned() };
-        }
+    if let Some(media) = media(block) {
+        return media;
     }
     Part::other(block, block.members().first().map_or("other", |(key, _)| key))
 }
 
+/// Media: in the block itself, or in S3.
+pub(super) fn media(block: &Json<'_>) -> Option<Part> {
+    for kind in ["image", "video", "audio", "document"] {
+        let media = block.get(kind);
+        if let Some(data) = media.get("source").get("bytes").as_str() {
+            let mime = media.get("format").as_str().map(|format| format!("{kind}/{format}"));
+            return Some(Part::blob(mime.as_deref().filter(|_| kind != "document"), Some(kind), data));
+        }
+        if let Some(uri) = media.get("source").get("s3Location").get("uri").as_str() {
+            return Some(Part::Uri { modality: kind.to_owned(), mime_type: None, uri: uri.to_owned() });
+        }
+    }
+    None
+}
+
+/// A call of a tool: of the caller's, or of one that the provider runs.
+pub(super) fn tool_use(call: &Json<'_>) -> Part {
+    let (id, name) = (owned(call.get("toolUseId")), owned(call.get("name")).unwrap_or_default());
+    if call.get("type").as_str() == Some("server_tool_use") {
+        return Part::ServerToolCall { id, name, call: call.to_value() };
+    }
+    Part::ToolCall { id, name, arguments: openai::arguments(call.get("input")) }
+}
+
+/// The result of a tool: texts as one text, one JSON as itself, anything else as the list of what it holds.
+pub(super) fn tool_result(result: &Json<'_>, by_model: bool) -> Part {
+    let id = owned(result.get("toolUseId"));
+    if by_model || result.get("type").filled().is_some_and(|kind| kind != "tool_result") {
+        return Part::ServerToolResponse { id, response: result.to_value() };
+    }
+    let response = match result.get("content").items() {
+        [one] if !one.get("json").is_null() => one.get("json").to_value(),
+        _ => openai::result(result.get("content")),
+    };
+    Part::ToolResponse { id, response }
+}
+
 /// The answer of Converse, which is Nova's own too.
 fn converse(document: &Json<'_>, facts: &mut ResponseFacts) {
-    for part in document.get("output").get("message").get("content").items() {
+    let content = document.get("output").get("message").get("content");
+    for part in content.items().iter().filter(|part| !part.is_null()) {
         let mut answer = facts.choice(0);
-        match block(part) {
+        match block(part, true) {
             Part::ToolCall { id, name, arguments } => {
                 let key = answer.next_key();
                 answer.tool_call(key, id.as_deref(), Some(&name), Some(&arguments));
@@ -176,24 +220,8 @@ fn converse(document: &Json<'_>, facts: &mut ResponseFacts) {
         }
     }
     facts.choice(0).finish(document.get("stopReason").as_str());
-    usage(document.get("usage"), facts);
+    super::usage(document.get("usage"), facts);
     refused(document, facts);
-}
-
-pub(super) fn usage(usage: &Json<'_>, facts: &mut ResponseFacts) {
-    let count = |keys: &[&str]| usage.first(keys).as_u64();
-    let mut read = Usage {
-        input: count(&["inputTokens"]),
-        output: count(&["outputTokens"]),
-        cache_read: count(&["cacheReadInputTokens", "cacheReadInputTokenCount"]),
-        cache_creation: count(&["cacheWriteInputTokens", "cacheWriteInputTokenCount"]),
-        total: count(&["totalTokens"]),
-        ..Usage::default()
-    };
-    // Cached tokens stand beside the others, unless the sum says that they are among them.
-    let plain = read.input.unwrap_or(0).saturating_add(read.output.unwrap_or(0));
-    read.input_without_cache = read.total != Some(plain);
-    facts.usage.merge(read);
 }
 
 #[derive(Debug)]
@@ -208,7 +236,15 @@ impl Api for Invoke {
     fn request(&self, target: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
         let has = |key: &str| !body.get(key).is_null();
         let model = target.after("model").map(String::from);
-        if has("anthropic_version") {
+        // An inference profile has an ARN for a name, so the body counts as well.
+        let embeds = model.as_deref().is_some_and(|model| model.contains("embed"))
+            || has("singleEmbeddingParams")
+            || has("segmentedEmbeddingParams")
+            || has("texts") && has("input_type");
+        if embeds {
+            facts.operation = Some(Operation::Embeddings);
+            bedrock_embeddings::request(body, facts);
+        } else if has("anthropic_version") {
             facts.operation = Some(Operation::Chat);
             anthropic::request(body, facts);
             facts.messages.extend(body.get("prompt").filled().map(|text| Message::text("user", text)));
@@ -216,7 +252,7 @@ impl Api for Invoke {
             facts.operation = Some(Operation::Chat);
             configuration(body.get("inferenceConfig"), facts);
             conversation(body, facts);
-            facts.tools = body.get("toolConfig").get("tools").items().iter().map(tool).collect();
+            facts.tools = tools(body);
         } else if has("message") {
             facts.operation = Some(Operation::Chat);
             cohere::request(body, facts);
@@ -225,9 +261,6 @@ impl Api for Invoke {
             openai_chat::request(target, body, facts);
             facts.openai_api = None;
         } else {
-            if model.as_deref().is_some_and(|model| model.contains("embed")) {
-                facts.operation = Some(Operation::Embeddings);
-            }
             let config = body.get("textGenerationConfig");
             let config = if config.is_object() { config } else { body };
             facts.max_tokens = config
@@ -237,9 +270,7 @@ impl Api for Invoke {
             facts.top_p = config.first(&["top_p", "topP", "p"]).as_f64();
             facts.top_k = config.first(&["top_k", "topK", "k"]).as_f64();
             facts.stop_sequences = texts(config.first(&["stop", "stopSequences", "stop_sequences"]));
-            facts.dimensions = body.get("dimensions").as_i64();
-            let prompt = body.first(&["prompt", "inputText", "texts"]);
-            facts.messages = super::openai_embeddings::inputs(prompt);
+            facts.messages = super::openai_embeddings::inputs(body.first(&["prompt", "inputText"]));
         }
         facts.model = model;
         facts.stream = target.from_end(0) == "invoke-with-response-stream";
@@ -264,14 +295,18 @@ impl Api for Invoke {
             converse(document, facts);
         } else if document.get("choices").is_array() {
             openai_chat::response(document, facts);
+            // DeepSeek, whose choices are texts.
+            for (place, choice) in document.get("choices").items().iter().enumerate() {
+                if let Some(text) = choice.get("text").as_str() {
+                    let mut answer = facts.choice(choice.get("index").as_u64().unwrap_or(place as u64));
+                    answer.append(Kind::Text, text);
+                    answer.finish(choice.first(&["stop_reason", "finish_reason"]).as_str());
+                }
+            }
         } else if has("generation") {
             facts.choice(0).append(Kind::Text, &text(document.get("generation"))); // Llama
             facts.choice(0).finish(document.get("stop_reason").as_str());
-            facts.usage.merge(Usage {
-                input: document.get("prompt_token_count").as_u64(),
-                output: document.get("generation_token_count").as_u64(),
-                ..Usage::default()
-            });
+            super::usage(document, facts);
         } else if has("results") || has("outputs") {
             let answers = document.first(&["results", "outputs"]).items(); // Titan, Mistral
             for (index, answer) in answers.iter().enumerate() {
@@ -280,8 +315,8 @@ impl Api for Invoke {
             }
             let output: Option<u64> =
                 answers.iter().filter_map(|answer| answer.get("tokenCount").as_u64()).reduce(u64::saturating_add);
-            let input = document.get("inputTextTokenCount").as_u64();
-            facts.usage.merge(Usage { input, output, ..Usage::default() });
+            facts.usage.merge(Usage { output, ..Usage::default() });
+            super::usage(document, facts);
         } else if has("completion") {
             facts.choice(0).append(Kind::Text, &text(document.get("completion"))); // Claude before messages
             facts.choice(0).finish(document.get("stop_reason").as_str());
@@ -290,16 +325,11 @@ impl Api for Invoke {
             let mut answer = facts.choice(document.get("index").as_u64().unwrap_or(0));
             answer.append(Kind::Text, &text(document.first(&["outputText", "text"])));
             answer.finish(document.first(&["completionReason", "finish_reason"]).as_str());
-            let input = document.get("inputTextTokenCount").as_u64();
-            let output = document.get("totalOutputTextTokenCount").as_u64();
-            facts.usage.merge(Usage { input, output, ..Usage::default() });
+            super::usage(document, facts);
         } else if has("generation_id") || has("event_type") {
             cohere::response(document, facts);
-        } else if has("embedding") || has("embeddings") {
-            let first = document.get("embeddings").items().first().unwrap_or(document.get("embedding"));
-            facts.dimensions = super::openai_embeddings::dimensions(first);
-            let input = document.get("inputTextTokenCount").as_u64();
-            facts.usage.merge(Usage { input, ..Usage::default() });
+        } else if has("embedding") || has("embeddings") || has("embeddingsByType") {
+            bedrock_embeddings::response(document, facts);
         } else {
             refused(document, facts);
         }

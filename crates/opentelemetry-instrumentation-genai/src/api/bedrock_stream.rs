@@ -3,10 +3,10 @@
 //!
 //! An event is an object with one member, whose key is the type of the event.
 
-use super::{bedrock, owned};
+use super::bedrock;
 use crate::json::Json;
 use crate::message::Part;
-use crate::response::{Kind, ResponseFacts, Usage};
+use crate::response::{ChoiceMut, Kind, PartKey, ResponseFacts};
 
 /// Reads an event. Returns false for a document that is none.
 pub(super) fn event(document: &Json<'_>, facts: &mut ResponseFacts) -> bool {
@@ -28,30 +28,13 @@ pub(super) fn event(document: &Json<'_>, facts: &mut ResponseFacts) -> bool {
     let key = event.get("contentBlockIndex").as_u64().unwrap_or(0);
     let mut answer = facts.choice(0);
     match &**name {
-        "contentBlockStart" => {
-            let call = event.get("start").get("toolUse");
-            if call.get("type").as_str() == Some("server_tool_use") {
-                let name = owned(call.get("name")).unwrap_or_default();
-                answer.put(key, Part::ServerToolCall { id: owned(call.get("toolUseId")), name, call: call.to_value() });
-            } else if call.is_object() {
-                answer.tool_call(key, call.get("toolUseId").as_str(), call.get("name").as_str(), None);
-            }
-        }
-        "contentBlockDelta" => {
-            let delta = event.get("delta");
-            if let Some(text) = delta.get("text").as_str() {
-                answer.text(key, Kind::Text, text);
-            } else if let Some(text) = delta.get("reasoningContent").get("text").as_str() {
-                answer.text(key, Kind::Reasoning, text);
-            } else if let Some(input) = delta.get("toolUse").get("input").as_str() {
-                answer.tool_call(key, None, None, Some(input));
-            }
-        }
+        "contentBlockStart" => begin(key, event.get("start"), &mut answer),
+        "contentBlockDelta" => delta(key, event.get("delta"), &mut answer),
         // A tool that is given no arguments has no delta.
-        "contentBlockStop" => answer.whole_arguments(key, "{}"),
+        "contentBlockStop" => answer.close(key),
         "messageStop" => answer.finish(event.get("stopReason").as_str()),
         "metadata" => {
-            bedrock::usage(event.get("usage"), facts);
+            super::usage(event.get("usage"), facts);
             facts.complete = true;
         }
         _ => {}
@@ -60,17 +43,44 @@ pub(super) fn event(document: &Json<'_>, facts: &mut ResponseFacts) -> bool {
     true
 }
 
+fn begin(key: PartKey, start: &Json<'_>, answer: &mut ChoiceMut<'_>) {
+    let (call, result, image) = (start.get("toolUse"), start.get("toolResult"), start.get("image"));
+    if call.is_object() {
+        match bedrock::tool_use(call) {
+            Part::ToolCall { id, name, .. } => answer.tool_call(key, id.as_deref(), Some(&name), None),
+            part => answer.put(key, part),
+        }
+    } else if result.is_object() {
+        answer.put(key, bedrock::tool_result(result, true));
+    } else if image.is_object() {
+        let mime = image.get("format").filled().map(|format| format!("image/{format}"));
+        answer.put(key, Part::blob(mime.as_deref(), Some("image"), ""));
+    } else if start.is_object() {
+        // A kind that is not known, kept as it came.
+        let kind = start.members().first().map_or("other", |(key, _)| key);
+        answer.put(key, Part::other(start, kind));
+    }
+}
+
+fn delta(key: PartKey, delta: &Json<'_>, answer: &mut ChoiceMut<'_>) {
+    let result = delta.get("toolResult");
+    if let Some(text) = delta.get("text").as_str() {
+        answer.text(key, Kind::Text, text);
+    } else if let Some(text) = delta.get("reasoningContent").get("text").as_str() {
+        answer.text(key, Kind::Reasoning, text);
+    } else if let Some(input) = delta.get("toolUse").get("input").as_str() {
+        answer.input(key, input);
+    } else if result.is_array() {
+        result.items().iter().for_each(|piece| answer.result(key, piece));
+    } else if let Some(data) = delta.get("image").get("source").get("bytes").as_str() {
+        answer.data(key, data);
+    }
+}
+
 /// Reads the counts that the last chunk of `InvokeModelWithResponseStream` has beside the model's own document.
 pub(super) fn metrics(metrics: &Json<'_>, facts: &mut ResponseFacts) {
     if metrics.is_object() {
-        let count = |key: &str| metrics.get(key).as_u64();
-        facts.usage.merge(Usage {
-            input: count("inputTokenCount"),
-            output: count("outputTokenCount"),
-            cache_read: count("cacheReadInputTokenCount"),
-            cache_creation: count("cacheWriteInputTokenCount"),
-            ..Usage::default()
-        });
+        super::usage(metrics, facts);
         facts.complete = true;
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn whole(calls: &Json<'_>, answer: &mut ChoiceMut<'_>) {
 }
 
 /// Adds what a chunk has of calls. A new id with a name begins a call; a delta without id or index continues the call that
-/// was opened last. Gateways send index 0 for every call, no index, or no id.
+/// was opened last, and so does one whose index grows with each delta. Gateways send index 0 for every call, no index, or no id.
 pub(super) fn delta(calls: &Json<'_>, answer: &mut ChoiceMut<'_>) {
     for call in calls.items().iter().filter(|call| call.is_object()) {
         if function(call).is_null() && call.first(&["id", "index"]).is_null() {
@@ -68,6 +68,9 @@ fn key(call: &Json<'_>, answer: &ChoiceMut<'_>) -> PartKey {
         Some(_) => open.iter().rev().find(|(key, _)| key & INDEX == place),
         None => open.last(),
     };
+    // A call begins with an id or a name: without both, an index that no call has continues the call that was opened last.
+    let continues = id.is_none() && name.is_none();
+    let last = last.or_else(|| open.last().filter(|_| continues));
     match last {
         Some((key, part)) if !begins(part, id, name, index, function(call)) => *key,
         _ => open.iter().filter(|(key, _)| key & INDEX == place).map(|(key, _)| key + NEXT).max().unwrap_or(place),

@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::{Api, Route, openai, owned, texts};
+use super::{Api, Route, chat_calls, openai, owned, texts};
 use crate::json::Json;
 use crate::message::{Message, Part, role};
 use crate::request::{Operation, RequestFacts};
-use crate::response::{Kind, ResponseFacts, Usage, function_tool};
+use crate::response::{Kind, ResponseFacts, function_tool};
 use crate::unread::UnreadPath;
 use crate::url::Target;
 
@@ -45,18 +45,6 @@ fn documents(list: &Json<'_>, facts: &mut RequestFacts) {
     if !parts.is_empty() {
         facts.messages.push(Message::of("user", parts));
     }
-}
-
-/// What was processed, where it is told; else what is billed.
-pub(super) fn usage(usage: &Json<'_>, facts: &mut ResponseFacts) {
-    let (tokens, billed) = (usage.get("tokens"), usage.get("billed_units"));
-    let of = |key: &str| tokens.get(key).as_u64().or_else(|| billed.get(key).as_u64());
-    facts.usage.merge(Usage {
-        input: of("input_tokens"),
-        output: of("output_tokens"),
-        cache_read: usage.get("cached_tokens").as_u64(),
-        ..Usage::default()
-    });
 }
 
 /// Errors are an id and a message, and nothing else.
@@ -110,12 +98,12 @@ impl Api for V2Chat {
                 refused(document, facts);
                 message(document.get("message"), facts);
                 facts.choice(0).finish(document.get("finish_reason").as_str());
-                usage(document.get("usage"), facts);
+                super::usage(document.get("usage"), facts);
                 logprobs(document.get("logprobs"), facts);
             }
             Some("message-end") => {
                 facts.choice(0).finish(delta.get("finish_reason").as_str());
-                usage(delta.get("usage"), facts);
+                super::usage(delta.get("usage"), facts);
                 if let Some(error) = delta.get("error").as_str() {
                     facts.fail(delta.get("finish_reason").as_str(), None, Some(error));
                 }
@@ -156,8 +144,11 @@ fn message(message: &Json<'_>, facts: &mut ResponseFacts) {
             _ => content(key, part, facts),
         }
     }
-    for (place, call) in message.get("tool_calls").items().iter().enumerate() {
-        tool_call(TOOLS + place as u64, call, facts);
+    for (place, call) in message.get("tool_calls").items().iter().enumerate().filter(|(_, call)| call.is_object()) {
+        match chat_calls::function(call) {
+            Json::Null => facts.choice(0).put(TOOLS + place as u64, Part::other(call, "tool_call")),
+            _ => tool_call(TOOLS + place as u64, call, facts),
+        }
     }
 }
 
@@ -198,32 +189,48 @@ pub(super) fn request(body: &Json<'_>, facts: &mut RequestFacts) {
     facts.conversation_id = owned(body.get("conversation_id"));
     documents(body.get("documents"), facts);
     facts.system.extend(body.get("preamble").filled().map(|text| Part::Text(text.to_owned())));
-    for turn in body.get("chat_history").items() {
+    for turn in body.get("chat_history").items().iter().filter(|turn| !turn.is_null()) {
         let mut parts: Vec<Part> =
             turn.get("message").filled().map(|text| Part::Text(text.to_owned())).into_iter().collect();
-        parts.extend(turn.get("tool_calls").items().iter().map(|call| Part::ToolCall {
-            id: None,
-            name: owned(call.get("name")).unwrap_or_default(),
-            arguments: openai::arguments(call.get("parameters")),
-        }));
-        parts.extend(turn.get("tool_results").items().iter().map(result));
+        parts.extend(turn.get("tool_calls").items().iter().filter(|call| !call.is_null()).map(called));
+        parts.extend(turn.get("tool_results").items().iter().filter(|result| !result.is_null()).map(result));
+        if parts.is_empty() && turn.first(&["role", "message"]).is_null() {
+            parts.push(Part::other(turn, "message"));
+        }
         facts.messages.push(Message::of(role(turn.get("role").as_str()), parts));
     }
-    let results: Vec<Part> = body.get("tool_results").items().iter().map(result).collect();
+    let results = body.get("tool_results").items().iter().filter(|result| !result.is_null());
+    let results: Vec<Part> = results.map(result).collect();
     if !results.is_empty() {
         facts.messages.push(Message::of("tool", results));
     }
     facts.messages.extend(body.get("message").filled().map(|text| Message::text("user", text)));
-    facts.tools = body.get("tools").items().iter().map(tool).collect();
+    facts.tools = body.get("tools").items().iter().filter(|tool| !tool.is_null()).map(tool).collect();
+}
+
+/// A call of the first API: a name and parameters.
+fn called(call: &Json<'_>) -> Part {
+    match call.get("name").filled() {
+        Some(name) => {
+            let arguments = openai::arguments(call.get("parameters"));
+            Part::ToolCall { id: None, name: name.to_owned(), arguments }
+        }
+        None => Part::other(call, "tool_call"),
+    }
 }
 
 fn result(result: &Json<'_>) -> Part {
+    if result.get("call").is_null() && result.get("outputs").is_null() {
+        return Part::other(result, "tool_result");
+    }
     Part::ToolResponse { id: owned(result.get("call").get("name")), response: result.get("outputs").to_value() }
 }
 
 fn tool(tool: &Json<'_>) -> Value {
-    let name = tool.get("name").as_str().unwrap_or_default();
-    function_tool(name, tool.get("description").as_str(), None)
+    match tool.get("name").as_str() {
+        Some(name) => function_tool(name, tool.get("description").as_str(), None),
+        None => openai::named(tool, tool.get("type").as_str().unwrap_or("tool"), None),
+    }
 }
 
 /// The first id is that of the generation: it comes first in a stream too.
@@ -237,28 +244,32 @@ pub(super) fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
             let generation = document.get("generation_id").as_str().or(whole.get("generation_id").as_str());
             facts.set_id(whole.get("response_id").as_str().or(generation));
             facts.choice(0).finish(document.get("finish_reason").as_str());
-            usage(whole.get("meta"), facts);
+            super::usage(whole.get("meta"), facts);
             if facts.choices().iter().all(|choice| choice.parts().next().is_none()) {
                 answer(whole, facts);
             }
             facts.complete = true;
         }
-        Some("stream-start" | "tool-calls-chunk" | "citation-generation" | "search-results") => {}
         Some("tool-calls-generation") => answer(document, facts),
-        _ => {
+        Some(_) => super::failure_in(document, facts),
+        None => {
             facts.set_id(document.first(&["response_id", "generation_id"]).as_str());
             refused(document, facts);
             answer(document, facts);
             facts.choice(0).finish(document.get("finish_reason").as_str());
-            usage(document.get("meta"), facts);
+            super::usage(document.get("meta"), facts);
         }
     }
 }
 
 fn answer(document: &Json<'_>, facts: &mut ResponseFacts) {
     facts.choice(0).append(Kind::Text, document.get("text").as_str().unwrap_or_default());
-    for call in document.get("tool_calls").items() {
+    for call in document.get("tool_calls").items().iter().filter(|call| !call.is_null()) {
         let mut answer = facts.choice(0);
+        if call.get("name").filled().is_none() {
+            answer.push(called(call));
+            continue;
+        }
         let key = answer.next_key();
         let arguments = openai::arguments(call.get("parameters"));
         answer.tool_call(key, None, call.get("name").filled(), Some(&arguments));
@@ -282,20 +293,7 @@ impl Api for Embed {
         facts.model = owned(body.get("model"));
         facts.encoding_formats = texts(body.get("embedding_types"));
         facts.dimensions = body.get("output_dimension").as_i64();
-        facts.messages = super::openai_embeddings::inputs(body.get("texts"));
-        let images = body.get("images").items().iter().filter_map(Json::as_str);
-        facts.messages.extend(images.map(|image| Message::of("user", vec![Part::media_at(image, "image")])));
-        // The second API has inputs of several parts.
-        for input in body.get("inputs").items().iter().filter(|input| !input.is_null()) {
-            match input.as_str() {
-                Some(text) => facts.messages.push(Message::text("user", text)),
-                None => {
-                    let mut parts = Vec::new();
-                    openai::content(input.get("content"), &mut parts);
-                    facts.messages.push(Message::of("user", parts));
-                }
-            }
-        }
+        facts.messages = inputs(body);
     }
 
     fn unread(&self) -> &'static [UnreadPath] {
@@ -304,14 +302,46 @@ impl Api for Embed {
 
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
         facts.set_id(document.get("id").as_str());
-        usage(document.get("meta"), facts);
+        super::usage(document.get("meta"), facts);
         let embeddings = document.get("embeddings");
-        let vectors = if embeddings.is_array() { embeddings } else { embeddings.first(&["float", "int8", "uint8"]) };
-        facts.dimensions = vectors.items().first().and_then(super::openai_embeddings::dimensions);
+        facts.dimensions = dimensions(embeddings);
         if embeddings.is_null() {
             refused(document, facts);
         }
     }
+}
+
+/// What is to be embedded: texts, images, or inputs of several parts.
+pub(super) fn inputs(body: &Json<'_>) -> Vec<Message> {
+    let mut messages = super::openai_embeddings::inputs(body.get("texts"));
+    let images = body.get("images").items().iter().filter_map(Json::as_str);
+    messages.extend(images.map(|image| Message::of("user", vec![Part::media_at(image, "image")])));
+    // The second API has inputs of several parts.
+    for input in body.get("inputs").items().iter().filter(|input| !input.is_null()) {
+        match input.as_str() {
+            Some(text) => messages.push(Message::text("user", text)),
+            None => {
+                let mut parts = Vec::new();
+                openai::content(input.get("content"), &mut parts);
+                if parts.is_empty() {
+                    parts.push(Part::other(input, "input"));
+                }
+                messages.push(Message::of("user", parts));
+            }
+        }
+    }
+    messages
+}
+
+/// The length of the first vector: of a list of them, or of lists by the type of their numbers.
+pub(super) fn dimensions(embeddings: &Json<'_>) -> Option<i64> {
+    let first = |list: &Json<'_>| list.items().first().and_then(super::openai_embeddings::dimensions);
+    if embeddings.is_array() {
+        return first(embeddings);
+    }
+    // A byte of a binary vector holds eight of its numbers.
+    let packed = || first(embeddings.first(&["ubinary", "binary"])).and_then(|bytes| bytes.checked_mul(8));
+    first(embeddings.first(&["float", "int8", "uint8", "base64"])).or_else(packed)
 }
 
 /// Reranking, also as Jina and Voyage have it.
@@ -335,8 +365,8 @@ impl Api for Rerank {
 
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
         facts.set_id(document.get("id").as_str());
-        usage(document.get("meta"), facts);
-        openai::usage(document.get("usage"), facts);
+        super::usage(document.get("meta"), facts);
+        super::usage(document.get("usage"), facts);
         if document.first(&["results", "data"]).is_null() {
             refused(document, facts);
         }

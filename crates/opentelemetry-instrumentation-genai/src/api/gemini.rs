@@ -9,7 +9,7 @@ use super::{Api, Route, failure_in, filled_of, gemini_pieces, one_or_more, opena
 use crate::json::Json;
 use crate::message::{Message, Part, role};
 use crate::request::{Operation, RequestFacts};
-use crate::response::{Kind, ResponseFacts, Usage, function_tool};
+use crate::response::{Kind, ResponseFacts, function_tool};
 use crate::unread::UnreadPath;
 use crate::url::{Target, decoded};
 
@@ -78,7 +78,7 @@ impl Api for GenerateContent {
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
         facts.set_id(document.first(&["responseId", "response_id"]).as_str());
         facts.set_model(document.first(&["modelVersion", "model_version"]).as_str());
-        usage(document.first(&["usageMetadata", "usage_metadata"]), facts);
+        super::usage(document.first(&["usageMetadata", "usage_metadata"]), facts);
         failure_in(document, facts);
         let known =
             |candidate: &&Json<'_>| !candidate.first(&["content", "finishReason", "finish_reason", "index"]).is_null();
@@ -276,22 +276,6 @@ fn finish_reason<'a>(reason: &'a Json<'_>) -> Option<&'a str> {
     reason.as_str().or_else(named).filter(|name| *name != "FINISH_REASON_UNSPECIFIED")
 }
 
-/// The prompt includes what the cache held; what tools of the provider's brought into it, and thoughts, stand beside.
-fn usage(usage: &Json<'_>, facts: &mut ResponseFacts) {
-    let count = |camel: &str, snake: &str| usage.first(&[camel, snake]).as_u64();
-    let prompt = count("promptTokenCount", "prompt_token_count");
-    let tools = count("toolUsePromptTokenCount", "tool_use_prompt_token_count").unwrap_or(0);
-    facts.usage.merge(Usage {
-        input: prompt.map(|prompt| prompt.saturating_add(tools)),
-        output: count("candidatesTokenCount", "candidates_token_count"),
-        cache_read: count("cachedContentTokenCount", "cached_content_token_count"),
-        reasoning: count("thoughtsTokenCount", "thoughts_token_count"),
-        total: count("totalTokenCount", "total_token_count"),
-        output_without_reasoning: true,
-        ..Usage::default()
-    });
-}
-
 /// Embeddings of one content or several.
 #[derive(Debug)]
 pub(super) struct Embed;
@@ -317,7 +301,7 @@ impl Api for Embed {
     }
 
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
-        usage(document.first(&["usageMetadata", "usage_metadata"]), facts);
+        super::usage(document.first(&["usageMetadata", "usage_metadata"]), facts);
         failure_in(document, facts);
         let first = document.get("embeddings").items().first().unwrap_or(document.get("embedding"));
         facts.dimensions = super::openai_embeddings::dimensions(first.get("values"));

@@ -2,10 +2,12 @@
 
 mod anthropic;
 mod bedrock;
+mod bedrock_embeddings;
 mod bedrock_stream;
 mod chat_calls;
 mod cohere;
 mod gemini;
+mod gemini_interactions;
 mod gemini_pieces;
 mod guarded;
 mod ollama;
@@ -13,6 +15,7 @@ mod openai;
 mod openai_chat;
 mod openai_completions;
 mod openai_embeddings;
+mod openai_media;
 mod openai_responses;
 pub(crate) mod reasoning;
 mod text_generation;
@@ -120,6 +123,7 @@ pub(crate) static KNOWN: &[&dyn Api] = &[
     &anthropic::Complete,
     &gemini::GenerateContent,
     &gemini::Embed,
+    &gemini_interactions::Interactions,
     &vertex::Predict,
     &ollama::Chat,
     &ollama::Generate,
@@ -134,6 +138,8 @@ pub(crate) static KNOWN: &[&dyn Api] = &[
     &openai_chat::Chat,
     &openai_completions::Completions,
     &openai_embeddings::Embeddings,
+    &openai_media::Images,
+    &openai_media::Speech,
 ];
 
 /// A header's value as a number.
@@ -160,6 +166,15 @@ fn texts(json: &Json<'_>) -> Vec<String> {
     match json.as_str() {
         Some(text) => vec![text.to_owned()],
         None => json.items().iter().filter_map(Json::as_str).map(ToOwned::to_owned).collect(),
+    }
+}
+
+/// Reads a usage object, whoever's it is: [`genai_usage`] has the table.
+fn usage(usage: &Json<'_>, facts: &mut ResponseFacts) {
+    if usage.is_object()
+        && let Some(counts) = genai_usage::read(|path| usage.at(path).as_u64())
+    {
+        facts.usage.merge(counts.into());
     }
 }
 

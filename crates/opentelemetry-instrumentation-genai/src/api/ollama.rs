@@ -1,10 +1,10 @@
 //! Ollama's own API: <https://github.com/ollama/ollama/blob/main/docs/api.md>. It also speaks OpenAI's below `/v1`.
 
-use super::{Api, Route, openai, owned, texts};
+use super::{Api, Route, chat_calls, openai, owned, texts};
 use crate::json::Json;
 use crate::message::{Message, Part};
 use crate::request::{Operation, RequestFacts};
-use crate::response::{Kind, ResponseFacts, Usage};
+use crate::response::{Kind, ResponseFacts};
 use crate::unread::UnreadPath;
 use crate::url::Target;
 
@@ -46,11 +46,9 @@ fn images(list: &Json<'_>, parts: &mut Vec<Part>) {
 /// What every answer and every line of one says; counts stand on the last.
 fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
     facts.set_model(document.get("model").as_str());
-    facts.usage.merge(Usage {
-        input: document.get("prompt_eval_count").as_u64(),
-        output: document.get("eval_count").as_u64(),
-        ..Usage::default()
-    });
+    if !document.first(&["eval_count", "prompt_eval_count"]).is_null() {
+        super::usage(document, facts);
+    }
     super::failure_in(document, facts);
     openai::logprobs(document.get("logprobs"), facts);
     facts.choice(0).finish(document.get("done_reason").as_str());
@@ -71,7 +69,11 @@ impl Api for Chat {
 
     fn request(&self, _: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
         parameters(body, facts);
-        for message in body.get("messages").items() {
+        for message in body.get("messages").items().iter().filter(|message| !message.is_null()) {
+            if !message.is_object() {
+                facts.messages.push(Message::of("user", vec![Part::other(message, "message")]));
+                continue;
+            }
             let mut read = openai::message(message);
             if let (Some(Part::ToolResponse { id, .. }), Some(tool)) =
                 (read.parts.first_mut(), owned(message.get("tool_name")))
@@ -94,8 +96,12 @@ impl Api for Chat {
         let mut answer = facts.choice(0);
         answer.append(Kind::Reasoning, message.get("thinking").as_str().unwrap_or_default());
         answer.append(Kind::Text, message.get("content").as_str().unwrap_or_default());
-        for call in message.get("tool_calls").items() {
-            let function = call.get("function");
+        for call in message.get("tool_calls").items().iter().filter(|call| call.is_object()) {
+            let function = chat_calls::function(call);
+            if function.is_null() {
+                answer.push(Part::other(call, "tool_call"));
+                continue;
+            }
             let key = answer.next_key();
             let arguments = openai::arguments(function.get("arguments"));
             answer.tool_call(key, call.get("id").filled(), function.get("name").filled(), Some(&arguments));

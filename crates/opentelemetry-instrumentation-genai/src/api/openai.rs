@@ -6,7 +6,7 @@ use super::{chat_calls, filled_of, owned, reasoning, texts};
 use crate::json::Json;
 use crate::message::{Message, Part, role};
 use crate::request::RequestFacts;
-use crate::response::{ResponseFacts, Usage, function_tool};
+use crate::response::{ResponseFacts, function_tool};
 use crate::url::Target;
 
 /// The parameters that all of them name alike. Null and absent are the same.
@@ -96,9 +96,10 @@ pub(super) fn joined(parts: &Json<'_>) -> String {
     parts.items().iter().filter_map(|part| part.as_str().or(part.get("text").as_str())).collect()
 }
 
-/// What a tool returned, as text where it is text.
+/// What a tool returned, as text where all of it is text. With a part of another kind it is the list of its parts.
 pub(super) fn result(json: &Json<'_>) -> Value {
-    if json.is_array() && json.items().iter().all(|part| part.get("text").as_str().is_some()) {
+    let mut parts = json.items().iter().filter(|part| !part.is_null()).peekable();
+    if parts.peek().is_some() && parts.all(|part| part.get("text").as_str().is_some()) {
         return joined(json).into();
     }
     json.to_value()
@@ -220,46 +221,6 @@ pub(super) fn output_type(format: &Json<'_>) -> Option<&'static str> {
     }
 }
 
-/// Counts, as chat and completions name them, and as responses do.
-pub(super) fn usage(usage: &Json<'_>, facts: &mut ResponseFacts) {
-    if !usage.is_object() {
-        return;
-    }
-    let input = usage.first(&["prompt_tokens_details", "input_tokens_details", "prompt_token_details"]);
-    let output = usage.first(&["completion_tokens_details", "output_tokens_details"]);
-    // DeepSeek and Moonshot have what the cache held beside the details.
-    let cached = input.get("cached_tokens").as_u64();
-    let cached =
-        cached.or_else(|| usage.first(&["prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens"]).as_u64());
-    // Gateways write both names, and zero under the one that is not theirs.
-    let either = |names: [&str; 2]| names.iter().filter_map(|name| usage.get(name).as_u64()).max();
-    let mut read = Usage {
-        input: either(["prompt_tokens", "input_tokens"]),
-        output: either(["completion_tokens", "output_tokens"]),
-        cache_read: cached,
-        cache_creation: input.first(&["cache_write_tokens", "cache_creation_tokens"]).as_u64(),
-        reasoning: output.get("reasoning_tokens").as_u64().or_else(|| usage.get("reasoning_tokens").as_u64()),
-        total: usage.get("total_tokens").as_u64(),
-        ..Usage::default()
-    };
-    // Mistral counts audio beside the prompt: the sum shows it.
-    if let (Some(text), Some(audio @ 1..), Some(output), Some(total)) =
-        (read.input, input.get("audio_tokens").as_u64(), read.output, read.total)
-        && let Some(all) = text.checked_add(audio)
-        && all.checked_add(output) == Some(total)
-    {
-        read.input = Some(all);
-    }
-    // xAI counts reasoning beside the output: the sum tells.
-    if let (Some(input), Some(output), Some(reasoning @ 1..), Some(total)) =
-        (read.input, read.output, read.reasoning, read.total)
-    {
-        read.output_without_reasoning =
-            Some(total) == input.checked_add(output).and_then(|sum| sum.checked_add(reasoning));
-    }
-    facts.usage.merge(read);
-}
-
 /// Tokens with their log-probabilities, as chat, responses, llama.cpp and Ollama list them.
 pub(super) fn logprobs(list: &Json<'_>, facts: &mut ResponseFacts) {
     for token in list.items() {
@@ -283,8 +244,8 @@ pub(super) fn head(document: &Json<'_>, facts: &mut ResponseFacts) {
     if let Some(fingerprint) = document.get("system_fingerprint").filled() {
         facts.system_fingerprint = Some(fingerprint.to_owned());
     }
-    usage(document.get("usage"), facts);
-    usage(document.get("x_groq").get("usage"), facts);
+    super::usage(document.get("usage"), facts);
+    super::usage(document.get("x_groq").get("usage"), facts);
     super::failure_in(document, facts);
     super::failure_in(document.get("x_groq"), facts);
     refused(document, facts);

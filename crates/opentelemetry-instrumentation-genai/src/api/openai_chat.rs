@@ -34,7 +34,10 @@ pub(super) struct Chat;
 impl Api for Chat {
     fn route(&self, target: &Target<'_>) -> Option<Route> {
         let [last, before] = [target.from_end(0), target.from_end(1)];
-        let chat = (last == "completions" && matches!(before, "chat" | "fim"))
+        if let Some(provider) = hosted(target) {
+            return Some(Route::new(Operation::Chat, provider));
+        }
+        let chat = (last == "completions" && matches!(before, "chat" | "fim" | "agents"))
             || (last == "chat" && before == "v1" && target.host() == "api.writer.com")
             || (matches!(last, "chat" | "chat_stream") && before == "text") // watsonx
             || is_prompt(target);
@@ -58,6 +61,22 @@ impl Api for Chat {
     }
 }
 
+/// The provider behind a path of its own that takes the body of chat completions: Databricks' serving endpoints, Snowflake's
+/// Cortex, models of other houses than Anthropic on Vertex.
+fn hosted(target: &Target<'_>) -> Option<&'static str> {
+    let last = target.from_end(0);
+    let raw = last.ends_with(":rawPredict") || last.ends_with(":streamRawPredict");
+    if last == "invocations" && target.from_end(2) == "serving-endpoints" {
+        Some("databricks")
+    } else if last == "inference:complete" && target.from_end(1) == "cortex" {
+        Some("snowflake")
+    } else if raw && target.from_end(1) == "models" && target.from_end(3) == "publishers" {
+        Some("gcp.vertex_ai")
+    } else {
+        None
+    }
+}
+
 /// Returns true for a prompt that a gateway holds: `/v1/prompts/{id}/completions`.
 fn is_prompt(target: &Target<'_>) -> bool {
     target.from_end(0) == "completions" && target.from_end(2) == "prompts"
@@ -65,7 +84,14 @@ fn is_prompt(target: &Target<'_>) -> bool {
 
 pub(super) fn request(target: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
     openai::parameters(target, body, facts);
-    facts.stream |= target.from_end(0) == "chat_stream";
+    let last = target.from_end(0);
+    facts.stream |= last == "chat_stream" || last.ends_with(":streamRawPredict");
+    if facts.model.is_none() {
+        let of_method =
+            last.rsplit_once(':').filter(|(_, method)| method.ends_with("RawPredict") || *method == "rawPredict");
+        let in_path = of_method.map(|(model, _)| crate::url::decoded(model));
+        facts.model = in_path.or_else(|| target.after("serving-endpoints")).map(Into::into);
+    }
     facts.openai_api = Some("chat_completions");
     facts.output_type = openai::output_type(body.get("response_format"));
     let modalities = body.get("modalities").items();

@@ -30,7 +30,8 @@ pub(super) struct Responses;
 
 impl Api for Responses {
     fn route(&self, target: &Target<'_>) -> Option<Route> {
-        (target.from_end(0) == "responses").then(|| Route::new(Operation::Chat, "openai"))
+        let compact = target.from_end(0) == "compact" && target.from_end(1) == "responses";
+        (target.from_end(0) == "responses" || compact).then(|| Route::new(Operation::Chat, "openai"))
     }
 
     fn accepts(&self, body: &Json<'_>) -> bool {
@@ -107,7 +108,10 @@ fn found(item: &Json<'_>) -> Value {
 
 /// An item that the model made, as a part; a message has several.
 fn part(item: &Json<'_>) -> Option<Part> {
-    let kind = item.get("type").as_str()?;
+    if !item.is_object() {
+        return None;
+    }
+    let kind = item.get("type").as_str().unwrap_or("item");
     let id = || call_id(item).map(ToOwned::to_owned);
     Some(match kind {
         "function_call" | "custom_tool_call" => Part::ToolCall {
@@ -123,9 +127,10 @@ fn part(item: &Json<'_>) -> Option<Part> {
             }
             Part::Reasoning(text)
         }
-        "image_generation_call" => {
+        "image_generation_call" if item.get("result").filled().is_some() => {
             let format = item.get("output_format").as_str().unwrap_or("png");
-            Part::blob(Some(&format!("image/{format}")), Some("image"), item.get("result").as_str()?)
+            let data = item.get("result").as_str().unwrap_or_default();
+            Part::blob(Some(&format!("image/{format}")), Some("image"), data)
         }
         kind if kind.ends_with("_call") => Part::ServerToolCall {
             id: id(),
@@ -161,7 +166,7 @@ fn read_response(response: &Json<'_>, facts: &mut ResponseFacts) {
     if status == Some("failed") && facts.failure.is_none() {
         facts.fail(None, Some("failed"), None);
     }
-    if response.get("object").as_str() == Some("response") {
+    if matches!(response.get("object").as_str(), Some("response" | "response.compaction")) {
         for (place, item) in response.get("output").items().iter().enumerate() {
             read_item(place as u64, item, facts);
         }

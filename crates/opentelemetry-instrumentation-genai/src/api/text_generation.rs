@@ -83,11 +83,7 @@ impl Api for HuggingFace {
             openai::logprobs(details.get("tokens"), facts);
         }
         facts.choice(0).finish(details.get("finish_reason").as_str());
-        facts.usage.merge(Usage {
-            input: details.get("input_length").as_u64(),
-            output: details.get("generated_tokens").as_u64(),
-            ..Usage::default()
-        });
+        super::usage(details, facts);
         super::failure_in(document, facts);
     }
 }

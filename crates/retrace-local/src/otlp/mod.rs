@@ -2,6 +2,7 @@
 
 mod held;
 mod json;
+mod protobuf;
 mod request;
 mod trace;
 mod view;

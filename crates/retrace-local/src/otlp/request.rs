@@ -13,6 +13,7 @@ use retrace_translate::Resource;
 use thiserror::Error;
 
 use super::json::{Odd, Request as JsonRequest};
+use super::protobuf::salvage;
 use super::trace::{OtlpEvent, OtlpSpan};
 use super::view::attributes;
 use super::weight::{self, Kind};
@@ -101,24 +102,44 @@ impl OtlpRequest {
         self.events.extend(records.filter_map(OtlpEvent::new));
     }
 
-    /// An `ExportTraceServiceRequest`.
+    /// An `ExportTraceServiceRequest`. A span that cannot be decoded costs itself.
     pub(crate) fn spans_from_protobuf(bytes: &[u8]) -> Result<Self, NoProtobuf> {
         check_weight(Kind::Traces, bytes)?;
         let mut request = Self::default();
-        for of_resource in ExportTraceServiceRequest::decode(bytes)?.resource_spans {
-            let scopes = of_resource.scope_spans.into_iter().map(|of_scope| (of_scope.scope, of_scope.spans));
-            request.add_spans(of_resource.resource.as_ref(), scopes);
+        match ExportTraceServiceRequest::decode(bytes) {
+            Ok(whole) => {
+                for of_resource in whole.resource_spans {
+                    let scopes = of_resource.scope_spans.into_iter().map(|of_scope| (of_scope.scope, of_scope.spans));
+                    request.add_spans(of_resource.resource.as_ref(), scopes);
+                }
+            }
+            Err(error) => {
+                let salvaged = salvage::<Span>(bytes, "span", error)?;
+                request.odd.add(salvaged.odd);
+                for (resource, scopes) in salvaged.resources {
+                    request.add_spans(resource.as_ref(), scopes.into_iter());
+                }
+            }
         }
         Ok(request)
     }
 
-    /// An `ExportLogsServiceRequest`.
+    /// An `ExportLogsServiceRequest`. A record that cannot be decoded costs itself.
     pub(crate) fn logs_from_protobuf(bytes: &[u8]) -> Result<Self, NoProtobuf> {
         check_weight(Kind::Logs, bytes)?;
         let mut request = Self::default();
-        let resources = ExportLogsServiceRequest::decode(bytes)?.resource_logs.into_iter();
-        let scopes = resources.flat_map(|of_resource| of_resource.scope_logs);
-        request.add_events(scopes.flat_map(|of_scope| of_scope.log_records));
+        match ExportLogsServiceRequest::decode(bytes) {
+            Ok(whole) => {
+                let scopes = whole.resource_logs.into_iter().flat_map(|of_resource| of_resource.scope_logs);
+                request.add_events(scopes.flat_map(|of_scope| of_scope.log_records));
+            }
+            Err(error) => {
+                let salvaged = salvage::<LogRecord>(bytes, "log record", error)?;
+                request.odd.add(salvaged.odd);
+                let scopes = salvaged.resources.into_iter().flat_map(|(_, scopes)| scopes);
+                request.add_events(scopes.flat_map(|(_, records)| records));
+            }
+        }
         Ok(request)
     }
 
@@ -170,8 +191,18 @@ pub(super) fn requests(input: &[u8]) -> Result<Vec<OtlpRequest>, OtlpError> {
 /// log record's `span_id` is bytes where a span has a number (field 10), and a span's `trace_id` is bytes where a log record
 /// has a number (field 1). A request in which nothing tells them apart holds nothing that is of use.
 fn protobuf(input: &[u8]) -> Result<OtlpRequest, OtlpError> {
-    OtlpRequest::spans_from_protobuf(input)
-        .or_else(|error| OtlpRequest::logs_from_protobuf(input).map_err(|_| OtlpError::new("protobuf", &error)))
+    let spans = OtlpRequest::spans_from_protobuf(input);
+    if let Ok(request) = &spans
+        && request.odd.count == 0
+    {
+        return spans.map_err(|error| OtlpError::new("protobuf", &error));
+    }
+    // Of a damaged request, it is the kind of which more can be read.
+    match (spans, OtlpRequest::logs_from_protobuf(input)) {
+        (Ok(spans), Ok(logs)) if logs.odd.count >= spans.odd.count => Ok(spans),
+        (_, Ok(logs)) => Ok(logs),
+        (spans, Err(_)) => spans.map_err(|error| OtlpError::new("protobuf", &error)),
+    }
 }
 
 #[cfg(test)]

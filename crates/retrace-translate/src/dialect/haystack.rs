@@ -11,6 +11,7 @@ use smallvec::smallvec;
 
 use super::{Class, Dialect};
 use crate::chat;
+use crate::lists;
 use crate::members::{Members, elements};
 use crate::messages::{Part, Parts, Turn, text_of};
 use crate::nested::Nested;
@@ -86,7 +87,7 @@ fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     if let Some(prompt) = members.text(&["prompt", "text"]) {
         return Some(vec![Turn { role: "user".into(), parts: smallvec![Part::Text(prompt)], ..Turn::default() }]);
     }
-    members.list(&["messages", "replies"])?.into_iter().map(message).collect()
+    lists::each(members.list(&["messages", "replies"])?, message)
 }
 
 fn message(raw: &RawValue) -> Option<Turn<'_>> {

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{Class, Dialect};
 use crate::chat;
+use crate::lists;
 use crate::members::{Members, elements};
 use crate::messages::{Turn, label_of};
 use crate::nested::Nested;
@@ -69,7 +70,7 @@ pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     let members = Members::read(json)?;
     let list = members.list(&["messages", "generations"])?;
     let flat = list.into_iter().flat_map(|raw| elements(raw).unwrap_or_else(|| vec![raw]));
-    flat.map(message).collect()
+    lists::each(flat.collect(), message)
 }
 
 /// One message, or one generation with a message or a text in it.

@@ -6,7 +6,8 @@
 //! CONVENTIONS is a copy of the semantic conventions: with it, what spans hold is checked against the JSON schemas there.
 //! Every exchange goes through every adapter, its response cut in four ways. The facts must be those of the truth, and the
 //! bytes at the caller those of the recording; the content must be the same for every cut, without credentials in tool
-//! definitions. Printed is what was right, wrong and missing, by provider and by field.
+//! definitions. The usage object of each exchange is also read by the translation of spans, and must come to the same counts.
+//! Printed is what was right, wrong and missing, by provider and by field.
 
 // Indexing JSON does not panic: what is not there is null.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::indexing_slicing)]
@@ -17,6 +18,7 @@ mod schema;
 mod server;
 mod spans;
 mod tally;
+mod translated;
 mod truth;
 
 use std::error::Error;
@@ -62,6 +64,7 @@ async fn run(folder: &Path, conventions: Option<&Path>, seed: u64) -> Result<boo
     let genai = Instrumentation::builder().with_tracer_provider(&provider).with_capture(Capture::SpanOnly).build();
     let mut tally = Tally::default();
     for (place, exchange) in exchanges.iter().enumerate() {
+        translated::compare(exchange, &mut tally)?;
         let mut first = None;
         for adapter in ADAPTERS {
             for split in Split::ALL {

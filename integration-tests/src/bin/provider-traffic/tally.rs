@@ -68,6 +68,11 @@ impl Tally {
                 println!("{name:<30} {right:>9} {wrong:>9} {missing:>9} {excepted:>9}");
             }
         }
+        let total = |of: fn(&Counts) -> u64| self.fields.values().map(of).sum::<u64>();
+        let (right, all) = (total(|counts| counts.right), total(|counts| counts.right + counts.wrong + counts.missing));
+        #[allow(clippy::cast_precision_loss)] // for a person to read
+        let share = if all == 0 { 0.0 } else { right as f64 * 100.0 / all as f64 };
+        println!("\n{right} of {all} facts right: {share:.3} %");
         println!("\nExceptions:");
         for ((field, reason), count) in &self.exceptions {
             println!("{count:>6} {field}: {reason}");

@@ -26,7 +26,8 @@ impl Odd {
         self.reason = self.reason.take().or(other.reason);
     }
 
-    fn one(reason: &dyn fmt::Display) -> Self {
+    /// One record, with the reason.
+    pub(crate) fn one(reason: &dyn fmt::Display) -> Self {
         Self { count: 1, reason: Some(reason.to_string().chars().take(REASON_CHARS).collect()) }
     }
 }

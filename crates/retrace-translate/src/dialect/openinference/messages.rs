@@ -202,7 +202,9 @@ fn parts_of<'a>(raw: &'a RawValue, parts: &mut Parts<'a>) {
         parts.extend(medium.into_iter().flat_map(|medium| medium.parts(modality)));
     }
     parts.extend(call);
-    if !is_known {
+    // An object without a type and without anything that is known.
+    let is_odd = kind.is_none() && parts.len() == before && item.message_content.is_none();
+    if !is_known || is_odd && !matches!(raw.get(), "{}" | "null") {
         parts.truncate(before);
         parts.push(Part::Other(raw));
     }

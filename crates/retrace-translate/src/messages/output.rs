@@ -1,0 +1,100 @@
+//! Output of a model call, out of the turns of its answer.
+
+use std::borrow::Cow;
+
+use retrace_protocol::Json;
+use retrace_protocol::message::{Content, Text, ToolCall, tool_calls_text};
+
+use super::{Part, Turn, joined, messages_of, text_of};
+
+/// What a model answered.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    /// A text, or a list when there are several choices.
+    pub output: Option<Json>,
+    /// The calls it asks for, as metadata.
+    pub tool_calls: Option<Json>,
+    /// What it thought.
+    pub reasoning: Option<Json>,
+    /// Why it stopped, for each choice that says so.
+    pub finish_reasons: Vec<String>,
+    /// The answer is a refusal.
+    pub refusal: bool,
+    /// Parts and items of unknown kinds that stand beside the output: a list.
+    pub others: Option<Json>,
+}
+
+/// The output of a model call.
+pub(crate) fn answer(turns: Vec<Turn<'_>>) -> Answer {
+    let mut all_calls = Vec::new();
+    let mut all_reasoning = Vec::new();
+    let mut choices = Vec::with_capacity(turns.len());
+    let mut answer = Answer::default();
+    let is_said = |part: &Part<'_>| !matches!(part, Part::Other(_) | Part::Empty | Part::Reasoning(_));
+    let has_said = turns.iter().flat_map(|turn| &turn.parts).any(is_said);
+    let mut others = Vec::new();
+    for mut turn in turns {
+        answer.finish_reasons.extend(turn.finish_reason.iter().map(|reason| reason.clone().into_owned()));
+        answer.refusal |= turn.parts.iter().any(|part| matches!(part, Part::Refusal(_)));
+        let ended = turn.finish_reason.is_some();
+        let had_parts = !turn.parts.is_empty();
+        let is_thought = had_parts && turn.parts.iter().all(|part| matches!(part, Part::Reasoning(_) | Part::Empty));
+        if has_said {
+            turn.parts.retain(|part| match part {
+                Part::Other(raw) => {
+                    others.push(*raw);
+                    false
+                }
+                _ => true,
+            });
+        }
+        turn.parts = turn.parts.into_iter().filter_map(answered).collect();
+        if had_parts && turn.parts.is_empty() {
+            continue;
+        }
+        let mut messages = Vec::new();
+        messages_of(turn, &mut messages);
+        for message in messages {
+            let silent = matches!(&message.content, Content::Text(text) if text.is_empty());
+            match (silent, message.tool_calls.is_empty()) {
+                (true, false) if ended => choices.push(only_calls(&message.tool_calls)),
+                // Calls that stand alone without a reason to stop are an answer together with what stands beside them.
+                (true, false) => {}
+                // A thought is no choice: it stands before the answer that it led to.
+                (true, true) if is_thought => {}
+                _ => choices.push(message.content),
+            }
+            all_calls.extend(message.tool_calls);
+            all_reasoning.extend(message.reasoning);
+        }
+    }
+    if choices.is_empty() && !all_calls.is_empty() {
+        choices.push(only_calls(&all_calls));
+    }
+    answer.output = match choices.as_slice() {
+        [] => None,
+        [Content::Text(text)] if text.is_empty() => None,
+        [one] => Some(Json::from_serialize(one)),
+        several => Some(Json::from_serialize(several)),
+    };
+    answer.tool_calls = (!all_calls.is_empty()).then(|| Json::from_serialize(&all_calls));
+    answer.others = (!others.is_empty()).then(|| Json::from_serialize(&others));
+    answer.reasoning = joined(all_reasoning).map(|text| Json::from_serialize(&text));
+    answer
+}
+
+fn only_calls<'a>(calls: &[ToolCall<'_>]) -> Content<'a> {
+    Content::Text(Text::Plain(Cow::Owned(tool_calls_text(calls))))
+}
+
+/// A part as it counts in an answer. What a provider's own tools returned within it is found as tools, not as its text;
+/// but for a result that cannot be tied to a call.
+fn answered(part: Part<'_>) -> Option<Part<'_>> {
+    match part {
+        Part::ToolResult { id: Some(_), .. } => None,
+        Part::ToolResult { id: None, result, .. } => {
+            result.map(|raw| text_of(raw).map_or(Part::Other(raw), Part::Text))
+        }
+        other => Some(other),
+    }
+}

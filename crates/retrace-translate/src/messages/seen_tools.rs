@@ -1,0 +1,122 @@
+//! Tools that messages show, in order, and whose they are.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use super::{Part, Turn};
+use crate::lists::is_unknown;
+use crate::members::Members;
+
+/// A tool that messages show: that it was asked for, or what it answered.
+#[derive(Clone, Debug)]
+pub(crate) struct SeenTool<'a> {
+    /// The provider's id of the call.
+    pub id: Cow<'a, str>,
+    pub kind: Seen<'a>,
+}
+
+/// What was seen of a tool.
+#[derive(Clone, Debug)]
+pub(crate) enum Seen<'a> {
+    Call { name: Cow<'a, str>, arguments: Option<&'a RawValue> },
+    Result { name: Option<Cow<'a, str>>, result: Option<&'a RawValue> },
+}
+
+/// Position of a tool call or a tool result among the messages of a model call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Position {
+    /// In the answer.
+    Answer,
+    /// In the history, after its last user message.
+    AfterUser,
+    /// In the history, within its last user message or before it.
+    BeforeUser,
+}
+
+/// The tools in these turns, in order. Without an id a call cannot be tied to anything and is not seen.
+pub(crate) fn tools_in<'t, 'a>(turns: &'t [Turn<'a>]) -> impl DoubleEndedIterator<Item = SeenTool<'a>> + use<'t, 'a> {
+    turns.iter().flat_map(|turn| &turn.parts).filter_map(|part| match part {
+        Part::ToolCall { id: Some(id), name, arguments } => {
+            Some(SeenTool { id: id.clone(), kind: Seen::Call { name: name.clone(), arguments: *arguments } })
+        }
+        Part::ToolResult { id: Some(id), name, result } => {
+            Some(SeenTool { id: id.clone(), kind: Seen::Result { name: name.clone(), result: *result } })
+        }
+        _ => None,
+    })
+}
+
+/// The tools in a history with their positions: first those after the last user message, in order, then those before it,
+/// the latest first.
+pub(crate) fn tools_in_history<'t, 'a>(
+    turns: &'t [Turn<'a>],
+) -> impl Iterator<Item = (SeenTool<'a>, Position)> + use<'t, 'a> {
+    let after = turns.iter().rposition(is_user_message).map_or(0, |at| at + 1);
+    let (before, after) = turns.split_at_checked(after).unwrap_or((&[], turns));
+    let after = tools_in(after).map(|tool| (tool, Position::AfterUser));
+    after.chain(tools_in(before).rev().map(|tool| (tool, Position::BeforeUser)))
+}
+
+/// Returns true if the user speaks in a turn. Several APIs carry the results of tools in turns of the user (Anthropic, Gemini,
+/// Bedrock): a turn that consists only of results is not a message of the user's. One without parts is: its content was not
+/// captured.
+fn is_user_message(turn: &Turn<'_>) -> bool {
+    if !matches!(&*turn.role, "user" | "human") {
+        return false;
+    }
+    let mut is_empty = true;
+    for part in &turn.parts {
+        match part {
+            Part::Empty => {}
+            Part::ToolResult { .. } => is_empty = false,
+            Part::Other(raw) if is_machinery(raw) => is_empty = false,
+            _ => return true,
+        }
+    }
+    is_empty
+}
+
+/// Returns true for a part or an item of an unknown kind that is part of a tool loop, such as the result of a provider's own
+/// tool or a cache point, rather than something that the user writes.
+fn is_machinery(raw: &RawValue) -> bool {
+    const ENDINGS: [&str; 8] =
+        ["_call", "_output", "_result", "-result", "_response", "-response", "-return", "_reference"];
+    let Some(members) = Members::read(raw.get()) else { return false };
+    let kind = members.label(&["type"]);
+    kind.is_some_and(|kind| ENDINGS.iter().any(|ending| kind.ends_with(ending)))
+        || members.get(&["cachePoint", "cache_point"]).is_some()
+}
+
+/// Ties results that do not say which call they answer: as many as the calls of the turn before them, in their order.
+pub(crate) fn tie_results(turns: &mut [Turn<'_>]) {
+    let call_ids = |turn: &Turn<'_>| -> Option<Vec<_>> {
+        let calls = turn.parts.iter().filter_map(|part| match part {
+            Part::ToolCall { id, .. } => Some(id.as_ref().map(|id| Cow::Owned(id.clone().into_owned()))),
+            _ => None,
+        });
+        calls.collect()
+    };
+    let mut turns: Vec<_> = turns.iter_mut().filter(|turn| !is_unknown(turn)).collect();
+    let mut at = 0;
+    while let Some((asking, after)) = turns.get_mut(at..).and_then(<[_]>::split_first_mut) {
+        at += 1;
+        if after.first_mut().and_then(|turn| untied_result(turn)).is_none() {
+            continue;
+        }
+        let Some(ids) = call_ids(asking).filter(|ids| !ids.is_empty()) else { continue };
+        let answers = after.iter_mut().map_while(|turn| untied_result(turn));
+        let mut places: Vec<_> = answers.collect();
+        if places.len() == ids.len() {
+            places.iter_mut().zip(ids).for_each(|(place, id)| **place = Some(id));
+        }
+    }
+}
+
+/// The place for the id in a turn that is one result without it.
+fn untied_result<'t, 'a>(turn: &'t mut Turn<'a>) -> Option<&'t mut Option<Cow<'a, str>>> {
+    match turn.parts.as_mut_slice() {
+        [Part::ToolResult { id: id @ None, .. }] => Some(id),
+        _ => None,
+    }
+}
