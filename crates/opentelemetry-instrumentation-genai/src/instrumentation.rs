@@ -1,9 +1,13 @@
 //! What watches: the tracer, what is recorded, which APIs are known.
 
 use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http::HeaderMap;
 use opentelemetry::global::{self, BoxedTracer, ObjectSafeTracer};
 use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _, TracerProvider};
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
@@ -15,6 +19,9 @@ use crate::call::{Call, Known, Open, mesh};
 use crate::capture::{CAPTURE_VARIABLE, Capture, Limits};
 use crate::coding;
 use crate::host;
+use crate::interceptor::{
+    Action, CallId, CallView, Interceptor, Observer, Refusal, RequestContent, Timer, UnreadReason,
+};
 use crate::json::Json;
 use crate::request::{Operation, RequestFacts};
 use crate::response::ResponseFacts;
@@ -63,6 +70,8 @@ pub(crate) struct Inner {
     providers: Vec<(String, String)>,
     pub(crate) include_usage: bool,
     pub(crate) propagate: bool,
+    interceptor: Option<Arc<dyn Interceptor>>,
+    timer: Timer,
     #[cfg(feature = "metrics")]
     pub(crate) metrics: Option<crate::metrics::Metrics>,
 }
@@ -104,6 +113,8 @@ impl Instrumentation {
             providers: Vec::new(),
             include_usage: false,
             propagate: false,
+            interceptor: None,
+            timer: Timer::default(),
             #[cfg(feature = "metrics")]
             metrics: None,
         };
@@ -113,6 +124,7 @@ impl Instrumentation {
     /// Begins the span of a model call, below the current one. `None` for what is no model call.
     ///
     /// What goes to a known path (`/chat/completions`) and has a body of its shape is one, whatever the host.
+    /// The interceptor does not see the call; [`intercept`](Self::intercept) shows it.
     #[must_use]
     pub fn start(&self, request: &Request<'_>) -> Option<Call> {
         self.start_in(&Context::current(), request)
@@ -125,24 +137,144 @@ impl Instrumentation {
             return None;
         }
         let target = Target::of(request.url);
-        let own = self.inner.apis.iter().find_map(|api| Some((Known::Own(Arc::clone(api)), api.route(&target)?)));
-        let ours = || KNOWN.iter().filter_map(|api| Some((Known::Ours(*api), api.route(&target)?)));
-        let known = own.into_iter().chain(ours());
-        let mut coding = request.body.map(coding::Decoder::of_request).unwrap_or_default();
-        let unread = coding.unread_coding().map(ToOwned::to_owned);
-        let Some(bytes) = request.body.filter(|_| unread.is_none()) else {
-            // Where the body cannot be read, only a known host tells a model call from another.
-            let (api, route) = known.into_iter().next().filter(|_| self.provider(&target).is_some())?;
-            let mut facts = RequestFacts::default();
-            api.api().request(&target, &Json::Null, &mut facts);
-            let call = self.open(parent, Some(api), route, &target, facts, 0);
-            if let Some(unread) = unread {
-                call.context().span().set_attribute(KeyValue::new("retrace.unread_request_body", unread));
-            }
-            return Some(call);
+        let parsed = self.parse(&target, request.body).filter(|parsed| parsed.certain)?;
+        Some(self.open(parent, parsed, &target, Vec::new(), None))
+    }
+
+    /// Begins the span of a model call as [`start`](Self::start) does, and returns what becomes of the call: what the
+    /// interceptor decides, else [`Action::Pass`]. `None` for what is no model call. `headers` are those of the request.
+    ///
+    /// A client with an adapter of its own does what the action states:
+    ///
+    /// ```
+    /// use http::HeaderMap;
+    /// use opentelemetry_instrumentation_genai::interceptor::Action;
+    /// use opentelemetry_instrumentation_genai::{Instrumentation, Request};
+    ///
+    /// # fn send(_: &[u8]) -> Result<(u16, Vec<u8>), Box<dyn std::error::Error>> { Ok((200, b"{}".to_vec())) }
+    /// fn complete(genai: &Instrumentation, body: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    ///     let url = "https://api.openai.com/v1/chat/completions";
+    ///     let request = Request { method: "POST", url, body: Some(body) };
+    ///     let Some((mut call, action)) = genai.intercept(&request, &HeaderMap::new()) else {
+    ///         return Ok(send(body)?.1);
+    ///     };
+    ///     let (status, answer) = match action {
+    ///         Action::Answer(recorded) => (recorded.status.as_u16(), recorded.body().to_vec()),
+    ///         Action::Refuse(refusal) => {
+    ///             call.refuse(&refusal);
+    ///             return Err(refusal.into());
+    ///         }
+    ///         Action::PassAltered(altered) => send(&altered)?,
+    ///         _ => send(body)?,
+    ///     };
+    ///     call.response(status, &HeaderMap::new());
+    ///     call.chunk(&answer);
+    ///     call.end();
+    ///     Ok(answer)
+    /// }
+    /// # let body = br#"{"model":"gpt-4o-mini","messages":[]}"#;
+    /// # assert_eq!(complete(&Instrumentation::new(), body).unwrap(), b"{}");
+    /// ```
+    #[must_use]
+    pub fn intercept(&self, request: &Request<'_>, headers: &HeaderMap) -> Option<(Call, Action)> {
+        self.intercept_in(&Context::current(), request, headers, UnreadReason::Streaming)
+    }
+
+    /// The same, below the span of this context. `unread` is the reason for a body that is not here.
+    #[must_use]
+    pub fn intercept_in(
+        &self,
+        parent: &Context,
+        request: &Request<'_>,
+        headers: &HeaderMap,
+        unread: UnreadReason,
+    ) -> Option<(Call, Action)> {
+        let Some(interceptor) = &self.inner.interceptor else {
+            let call = self.start_in(parent, request)?;
+            let altered = self.altered(request).map(Bytes::from);
+            return Some((call, altered.map_or(Action::Pass, Action::PassAltered)));
         };
-        let mut known = known.peekable();
+        if request.method != "POST" {
+            return None;
+        }
+        let target = Target::of(request.url);
+        let mut parsed = self.parse(&target, request.body)?;
+        let id = CallId::next();
+        let provider = self.provider(&target).unwrap_or_else(|| parsed.route.provider.to_owned());
+        let view = CallView {
+            id,
+            method: request.method,
+            url: request.url,
+            headers,
+            body: request.body.map_or(RequestContent::Unread(unread), RequestContent::Whole),
+            api: parsed.api.api().name(),
+            provider: &provider,
+            operation: parsed.facts.operation.unwrap_or(parsed.route.operation),
+            model: parsed.facts.model.as_deref(),
+            facts: &parsed.facts,
+            context: parent,
+        };
+        let decided = catch_unwind(AssertUnwindSafe(|| interceptor.before(&view)));
+        let mut action = decided.unwrap_or_else(|_| {
+            Action::Refuse(Refusal::new("the interceptor panicked").with_error_type("interceptor_panic"))
+        });
+        if let Action::PassAltered(body) = &action {
+            // The span is that of the request that is sent. A body that is no longer of the API keeps the first facts.
+            parsed = self.parse(&target, Some(body)).unwrap_or(parsed);
+        }
+        let attributes = match &mut action {
+            Action::Answer(recorded) => std::mem::take(&mut recorded.attributes),
+            Action::Refuse(refusal) => refusal.attributes().to_vec(),
+            Action::Pass | Action::PassAltered(_) => Vec::new(),
+        };
+        let observer = match &action {
+            Action::Pass | Action::PassAltered(_) => Some(Observer::new(Arc::clone(interceptor), id)),
+            Action::Answer(_) | Action::Refuse(_) => None,
+        };
+        // A request that may be something else has no span while it is sent; nor has one that nobody wants a span of.
+        let call = if parent.is_telemetry_suppressed() || !parsed.certain && observer.is_some() {
+            Call::spanless(parent.clone(), observer)
+        } else {
+            self.open(parent, parsed, &target, attributes, observer)
+        };
+        let sent = match &action {
+            Action::Pass => request.body,
+            Action::PassAltered(body) => Some(&**body),
+            Action::Answer(_) | Action::Refuse(_) => None,
+        };
+        if let Some(altered) = self.altered(&Request { body: sent, ..*request }) {
+            action = Action::PassAltered(altered.into());
+        }
+        Some((call, action))
+    }
+
+    /// Returns true if an interceptor is set: bodies are worth waiting for.
+    #[cfg_attr(not(feature = "_reqwest"), allow(dead_code))]
+    pub(crate) fn intercepts(&self) -> bool {
+        self.inner.interceptor.is_some()
+    }
+
+    #[cfg_attr(not(any(feature = "http-body", feature = "rig")), allow(dead_code))]
+    pub(crate) fn timer(&self) -> Timer {
+        self.inner.timer.clone()
+    }
+
+    /// Reads a request to a known path; `None` for what is no model call.
+    fn parse(&self, target: &Target<'_>, body: Option<&[u8]>) -> Option<Parsed> {
+        let own = self.inner.apis.iter().find_map(|api| Some((Known::Own(Arc::clone(api)), api.route(target)?)));
+        let ours = || KNOWN.iter().filter_map(|api| Some((Known::Ours(*api), api.route(target)?)));
+        let mut known = own.into_iter().chain(ours()).peekable();
         known.peek()?;
+        let mut coding = body.map(coding::Decoder::of_request).unwrap_or_default();
+        let unread_coding = coding.unread_coding().map(ToOwned::to_owned);
+        let Some(bytes) = body.filter(|_| unread_coding.is_none()) else {
+            let (api, route) = known.next()?;
+            let mut facts = RequestFacts::default();
+            api.api().request(target, &Json::Null, &mut facts);
+            // Where the body cannot be read, only a known host tells a model call from another.
+            let certain = self.provider(target).is_some();
+            return Some(Parsed { api, route, facts, cut: 0, certain, unread_coding });
+        };
         let mut sieve = Sieve::new(mesh(&self.inner, &[]));
         let mut document = Vec::new();
         let mut keep = |bytes: &[u8]| bytes.clone_into(&mut document);
@@ -153,9 +285,9 @@ impl Instrumentation {
         let json = Json::parse(lossy.as_bytes()).unwrap_or(Json::Null);
         let (api, route) = known.find(|(api, _)| api.api().accepts(&json))?;
         let mut facts = RequestFacts::default();
-        api.api().request(&target, &json, &mut facts);
+        api.api().request(target, &json, &mut facts);
         let cut = if self.inner.capture.is_on() { sieve.cut() } else { 0 };
-        Some(self.open(parent, Some(api), route, &target, facts, cut))
+        Some(Parsed { api, route, facts, cut, certain: true, unread_coding: None })
     }
 
     /// Begins the span of a call that no request shows, for clients that let nobody see theirs: fill in what is known, and
@@ -180,7 +312,8 @@ impl Instrumentation {
     /// ```
     #[must_use]
     pub fn start_by_hand(&self, route: Route, url: &str, facts: RequestFacts) -> Call {
-        self.open(&Context::current(), None, route, &Target::of(url), facts, 0)
+        let parsed = Parsed { api: Known::None, route, facts, cut: 0, certain: true, unread_coding: None };
+        self.open(&Context::current(), parsed, &Target::of(url), Vec::new(), None)
     }
 
     pub(crate) fn inner(&self) -> &Inner {
@@ -203,13 +336,13 @@ impl Instrumentation {
     fn open(
         &self,
         parent: &Context,
-        api: Option<Known>,
-        route: Route,
+        parsed: Parsed,
         target: &Target<'_>,
-        facts: RequestFacts,
-        cut: u64,
+        given: Vec<KeyValue>,
+        observer: Option<Observer>,
     ) -> Call {
         let inner = &self.inner;
+        let Parsed { api, route, facts, cut, unread_coding, .. } = parsed;
         let operation: Operation = facts.operation.unwrap_or(route.operation);
         let provider = self.provider(target).unwrap_or_else(|| route.provider.to_owned());
         let name = match &facts.model {
@@ -230,6 +363,8 @@ impl Instrumentation {
         let measured = inner.measures();
         let dimensions = if measured { attributes.clone() } else { Vec::new() };
         attributes::request(&facts, &mut attributes);
+        attributes.extend(unread_coding.map(|coding| KeyValue::new("retrace.unread_request_body", coding)));
+        attributes.extend(given);
         let global;
         let tracer = match &inner.tracer {
             Some(tracer) => tracer,
@@ -246,8 +381,8 @@ impl Instrumentation {
             .start_with_context(tracer, parent);
         let context = parent.with_span(span);
         let recording = context.span().is_recording();
-        if !recording && !measured {
-            return Call::new(context, None);
+        if !recording && !measured && observer.is_none() {
+            return Call::new(context, None, None);
         }
         let capture = inner.capture.is_on() && recording;
         let stream = facts.stream;
@@ -258,7 +393,7 @@ impl Instrumentation {
             attributes::input(facts, inner.limits.attribute, &mut content, &mut omitted);
             context.span().set_attributes(content);
         }
-        let unread = api.as_ref().map(|api| api.api().unread()).unwrap_or_default();
+        let unread = api.api().unread();
         let mut response = ResponseFacts::new(capture, inner.limits.attribute);
         response.expect_choices(choice_count);
         let open = Open {
@@ -274,8 +409,21 @@ impl Instrumentation {
             omitted,
             dimensions,
         };
-        Call::new(context, Some(Box::new(open)))
+        Call::new(context, Some(Box::new(open)), observer)
     }
+}
+
+/// A request to a known path.
+struct Parsed {
+    api: Known,
+    route: Route,
+    facts: RequestFacts,
+    /// Bytes of content that are not in the facts.
+    cut: u64,
+    /// False where the request may be something else than a model call.
+    certain: bool,
+    /// The content coding, where the body was not read for it.
+    unread_coding: Option<String>,
 }
 
 impl Inner {
@@ -342,6 +490,22 @@ impl Builder {
     /// parties. For a gateway of one's own.
     pub fn with_propagation(mut self, propagate: bool) -> Self {
         self.inner.propagate = propagate;
+        self
+    }
+
+    /// Shows each model call to this interceptor before it is sent. Default: none.
+    pub fn with_interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.inner.interceptor = Some(Arc::new(interceptor));
+        self
+    }
+
+    /// Waits with this function between the chunks of a recorded response that has a [`Pace`](crate::interceptor::Pace):
+    /// `with_timer(tokio::time::sleep)`. Default: a timer that needs no runtime.
+    pub fn with_timer<F>(mut self, sleep: impl Fn(Duration) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.inner.timer = Timer::new(Arc::new(move |duration| Box::pin(sleep(duration))));
         self
     }
 

@@ -29,6 +29,10 @@ const UNREAD: &[UnreadPath] = &[
 pub(super) struct Responses;
 
 impl Api for Responses {
+    fn name(&self) -> &'static str {
+        "openai.responses"
+    }
+
     fn route(&self, target: &Target<'_>) -> Option<Route> {
         (target.from_end(0) == "responses").then(|| Route::new(Operation::Chat, "openai"))
     }
