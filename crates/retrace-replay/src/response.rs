@@ -16,8 +16,12 @@ pub struct Response {
     pub status: u16,
     /// Header names in lower case with their values, in order; only those of the allow list.
     pub headers: Vec<(String, String)>,
+    /// Time from the call's start to the head of the response, in milliseconds.
+    pub head_ms: u64,
     /// Body, in the chunks in which it arrived. A body that was read at once is one chunk.
     pub chunks: Vec<Chunk>,
+    /// Error that broke the body off after the last chunk; `None` where the body ended.
+    pub broken: Option<String>,
 }
 
 impl Response {

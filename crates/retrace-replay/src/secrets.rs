@@ -222,7 +222,7 @@ mod tests {
             for chunks in bodies.clone() {
                 let mut entry = Entry::new(SpanType::LlmCall, "chat", request.clone());
                 let headers = vec![("x-request-id".to_owned(), format!("id-{CANARY}"))];
-                entry.outcome = Outcome::Response(Response { status, headers, chunks });
+                entry.outcome = Outcome::Response(Response { status, headers, chunks, ..Response::default() });
                 entry.endpoint = Some(format!("POST https://h/v1?key={CANARY}&alt=sse"));
                 let file = written(entry).unwrap();
                 assert_clean(&file);

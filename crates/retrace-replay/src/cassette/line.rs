@@ -48,8 +48,17 @@ struct WrittenEntry<'a> {
 struct WrittenResponse<'a> {
     status: u16,
     headers: &'a [(String, String)],
+    #[serde(skip_serializing_if = "is_zero")]
+    head_ms: u64,
     #[serde(serialize_with = "write_chunks")]
     chunks: &'a [Chunk],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broken: Option<&'a str>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 fn write_chunks<S: Serializer>(chunks: &[Chunk], serializer: S) -> Result<S::Ok, S::Error> {
@@ -71,9 +80,13 @@ pub(super) fn write(entry: &Entry) -> serde_json::Result<String> {
         _ => None,
     };
     let response = match &entry.outcome {
-        Outcome::Response(Response { status, headers, chunks }) => {
-            Some(WrittenResponse { status: *status, headers, chunks })
-        }
+        Outcome::Response(Response { status, headers, head_ms, chunks, broken }) => Some(WrittenResponse {
+            status: *status,
+            headers,
+            head_ms: *head_ms,
+            chunks,
+            broken: broken.as_deref(),
+        }),
         _ => None,
     };
     serde_json::to_string(&WrittenEntry {
@@ -167,7 +180,11 @@ struct ReadResponse {
     #[serde(default)]
     headers: Vec<(String, String)>,
     #[serde(default)]
+    head_ms: u64,
+    #[serde(default)]
     chunks: Vec<ReadChunk>,
+    #[serde(default)]
+    broken: Option<String>,
 }
 
 /// Members of an entry that only its use needs.
@@ -196,9 +213,10 @@ pub(super) fn read(line: &str) -> Result<Entry, String> {
     let outcome = match (&key.response, &key.value, &key.error, &key.not_replayable) {
         (_, _, _, Some(reason)) => Outcome::NotReplayable(reason.clone().into_owned()),
         (Some(response), None, None, _) => {
-            let ReadResponse { status, headers, chunks } = serde_json::from_str(response.get()).map_err(text)?;
+            let ReadResponse { status, headers, head_ms, chunks, broken } =
+                serde_json::from_str(response.get()).map_err(text)?;
             let chunks = chunks.into_iter().map(|ReadChunk(chunk)| chunk).collect();
-            Outcome::Response(Response { status, headers, chunks })
+            Outcome::Response(Response { status, headers, head_ms, chunks, broken })
         }
         (None, Some(value), None, _) => Outcome::Value(json(value)),
         (None, None, Some(error), _) => Outcome::Error(error.clone().into_owned()),
