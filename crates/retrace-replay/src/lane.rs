@@ -30,7 +30,7 @@ pub struct Lane(Vec<Segment>);
 
 impl Lane {
     /// Lane outside of all steps.
-    pub(crate) const ROOT: Self = Self(Vec::new());
+    pub const ROOT: Self = Self(Vec::new());
 
     /// Returns the lane outside of all steps.
     #[must_use]

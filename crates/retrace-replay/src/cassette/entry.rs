@@ -52,6 +52,8 @@ pub struct Entry {
     pub ordinal: u64,
     /// Enclosing steps.
     pub lane: Lane,
+    /// Ordinal of a step among those of its name in its lane. What happened inside of it has the lane `lane/name#step`.
+    pub step: Option<u32>,
     /// Type of the span.
     pub span_type: SpanType,
     /// Name: the operation of a model call, such as `chat`; else the name of the step.
@@ -76,6 +78,8 @@ pub struct Entry {
     pub token_ids: Vec<u64>,
     /// Id of the span in Retrace, where it has one.
     pub span_id: Option<String>,
+    /// True if an equal call of the lane was under way when it began: which of them is which is not known.
+    pub concurrent: bool,
     /// True if redaction changed the response: its bytes are not those of the provider.
     pub redacted: bool,
 }
@@ -89,6 +93,7 @@ impl Entry {
         Self {
             ordinal: 0,
             lane: Lane::root(),
+            step: None,
             span_type,
             name,
             fingerprint,
@@ -101,6 +106,7 @@ impl Entry {
             cost_usd: None,
             token_ids: Vec::new(),
             span_id: None,
+            concurrent: false,
             redacted: false,
         }
     }

@@ -14,6 +14,8 @@ use crate::{Chunk, Fingerprint, Lane, Response};
 struct WrittenEntry<'a> {
     ordinal: u64,
     lane: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<u32>,
     span_type: &'static str,
     name: &'a str,
     fingerprint: String,
@@ -40,6 +42,8 @@ struct WrittenEntry<'a> {
     token_ids: &'a [u64],
     #[serde(skip_serializing_if = "Option::is_none")]
     span_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    concurrent: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     redacted: bool,
 }
@@ -92,6 +96,7 @@ pub(super) fn write(entry: &Entry) -> serde_json::Result<String> {
     serde_json::to_string(&WrittenEntry {
         ordinal: entry.ordinal,
         lane: entry.lane.to_string(),
+        step: entry.step,
         span_type: entry.span_type.as_str(),
         name: &entry.name,
         fingerprint: entry.fingerprint.to_string(),
@@ -113,6 +118,7 @@ pub(super) fn write(entry: &Entry) -> serde_json::Result<String> {
         cost_usd: entry.cost_usd,
         token_ids: &entry.token_ids,
         span_id: entry.span_id.as_deref(),
+        concurrent: entry.concurrent,
         redacted: entry.redacted,
     })
 }
@@ -123,6 +129,8 @@ pub(super) struct EntryKey<'a> {
     pub(super) ordinal: u64,
     #[serde(default, borrow)]
     pub(super) lane: Cow<'a, str>,
+    #[serde(default)]
+    pub(super) step: Option<u32>,
     #[serde(borrow)]
     span_type: Cow<'a, str>,
     #[serde(borrow)]
@@ -201,6 +209,8 @@ struct EntryRest {
     #[serde(default)]
     token_ids: Vec<u64>,
     #[serde(default)]
+    concurrent: bool,
+    #[serde(default)]
     redacted: bool,
 }
 
@@ -226,6 +236,7 @@ pub(super) fn read(line: &str) -> Result<Entry, String> {
     Ok(Entry {
         ordinal: key.ordinal,
         lane: Lane::parse(&key.lane),
+        step: key.step,
         span_type: key.span_type(),
         fingerprint: key.fingerprint()?,
         name: key.name.into_owned(),
@@ -238,6 +249,7 @@ pub(super) fn read(line: &str) -> Result<Entry, String> {
         cost_usd: rest.cost_usd,
         token_ids: rest.token_ids,
         span_id: key.span_id,
+        concurrent: rest.concurrent,
         redacted: rest.redacted,
     })
 }

@@ -25,6 +25,8 @@ pub struct IndexEntry {
     pub ordinal: u64,
     /// Number of the lane; equal for entries of one lane. See [`Cassette::lane`].
     pub lane: usize,
+    /// Ordinal of a step among those of its name in its lane.
+    pub step: Option<u32>,
     /// Type of the span.
     pub span_type: SpanType,
     /// Number of the name; equal for entries of one name. See [`Cassette::name`].
@@ -113,6 +115,7 @@ impl Cassette {
             index.push(IndexEntry {
                 ordinal: key.ordinal,
                 lane: lane_numbers.number(&key.lane, |text| lanes.push(Lane::parse(text))),
+                step: key.step,
                 span_type: key.span_type(),
                 name: name_numbers.number(&key.name, |text| names.push(text.into())),
                 fingerprint: key.fingerprint().map_err(malformed)?,
