@@ -47,11 +47,12 @@ use crate::request::{Operation, RequestFacts};
 use crate::response::ResponseFacts;
 
 pub(crate) use observer::Observer;
+#[cfg(any(feature = "http-body", feature = "rig"))]
 pub(crate) use playback::Playback;
 pub use playback::PlaybackError;
 pub use recorded::{Pace, RecordedResponse};
 pub use refusal::Refusal;
-pub(crate) use timer::Timer;
+pub(crate) use timer::{Sleep, Timer};
 
 /// Sees model calls before they are sent.
 ///

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -16,7 +16,8 @@ pub(crate) struct Playback {
     chunks: std::vec::IntoIter<(Duration, Bytes)>,
     /// Recorded time of what was delivered last.
     at: Duration,
-    waiting: Option<Sleep>,
+    /// Never locked: a mutex makes the wait `Sync`, as bodies of `reqwest` have to be.
+    waiting: Option<Mutex<Sleep>>,
     left: u64,
     broken: Option<String>,
     pace: Pace,
@@ -60,9 +61,10 @@ impl Playback {
         if let Some((at, _)) = self.chunks.as_slice().first() {
             let wait = self.pace.scale(at.saturating_sub(self.at));
             if !wait.is_zero() && self.waiting.is_none() {
-                self.waiting = Some(self.timer.sleep(wait));
+                self.waiting = Some(Mutex::new(self.timer.sleep(wait)));
             }
             if let Some(waiting) = &mut self.waiting {
+                let waiting = waiting.get_mut().unwrap_or_else(PoisonError::into_inner);
                 ready!(waiting.as_mut().poll(context));
                 self.waiting = None;
             }

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use opentelemetry::KeyValue;
 
+use super::timer::{Sleep, Timer};
+
 /// A response that an [`Interceptor`](super::Interceptor) gives in the place of the provider's.
 ///
 /// The client receives the status, the headers and the chunks as they are here, each chunk by itself.
@@ -41,6 +43,12 @@ impl RecordedResponse {
             pace: Pace::Instant,
             attributes: Vec::new(),
         }
+    }
+
+    /// The wait before the head is delivered, where the pace has one.
+    pub(crate) fn head_wait(&self, timer: &Timer) -> Option<Sleep> {
+        let wait = self.pace.scale(self.head_after);
+        (!wait.is_zero()).then(|| timer.sleep(wait))
     }
 
     /// Returns the body in one piece. Copies unless there is one chunk.

@@ -4,9 +4,14 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
 use opentelemetry::KeyValue;
+
+use super::RecordedResponse;
 
 /// Reason for which an [`Interceptor`](super::Interceptor) does not let a call out.
 ///
@@ -91,6 +96,17 @@ impl Refusal {
             };
         }
         None
+    }
+
+    /// Returns the response that stands for the refusal where the client has no error for it.
+    #[must_use]
+    pub fn response(&self) -> RecordedResponse {
+        let mut response = RecordedResponse::new(Self::STATUS);
+        response.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        // The SDKs of OpenAI and Anthropic do what it states.
+        response.headers.insert("x-should-retry", HeaderValue::from_static("false"));
+        response.chunks.push((Duration::ZERO, self.body()));
+        response
     }
 
     /// Returns the body of a response that stands for the refusal: a JSON object `error` with `message`, `type` and `code`.
