@@ -176,12 +176,14 @@ impl Instrumentation {
     /// # assert_eq!(complete(&Instrumentation::new(), body).unwrap(), b"{}");
     /// ```
     #[must_use]
+    #[inline]
     pub fn intercept(&self, request: &Request<'_>, headers: &HeaderMap) -> Option<(Call, Action)> {
         self.intercept_in(&Context::current(), request, headers, UnreadReason::Streaming)
     }
 
     /// The same, below the span of this context. `unread` is the reason for a body that is not here.
     #[must_use]
+    #[inline]
     pub fn intercept_in(
         &self,
         parent: &Context,
@@ -189,11 +191,26 @@ impl Instrumentation {
         headers: &HeaderMap,
         unread: UnreadReason,
     ) -> Option<(Call, Action)> {
-        let Some(interceptor) = &self.inner.interceptor else {
-            let call = self.start_in(parent, request)?;
-            let altered = self.altered(request).map(Bytes::from);
-            return Some((call, altered.map_or(Action::Pass, Action::PassAltered)));
-        };
+        match &self.inner.interceptor {
+            Some(interceptor) => self.show(interceptor, parent, request, headers, unread),
+            None => {
+                let call = self.start_in(parent, request)?;
+                let altered = self.altered(request).map(Bytes::from);
+                Some((call, altered.map_or(Action::Pass, Action::PassAltered)))
+            }
+        }
+    }
+
+    /// Shows a call to the interceptor. Kept out of the way of calls that have none.
+    #[inline(never)]
+    fn show(
+        &self,
+        interceptor: &Arc<dyn Interceptor>,
+        parent: &Context,
+        request: &Request<'_>,
+        headers: &HeaderMap,
+        unread: UnreadReason,
+    ) -> Option<(Call, Action)> {
         if request.method != "POST" {
             return None;
         }
