@@ -7,14 +7,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use opentelemetry_instrumentation_genai::interceptor::Pace;
+use retrace_protocol::Status;
 use retrace_replay::Tolerance;
 use retrace_replay::cassette::{Cassette, CassetteError, Header};
 use retrace_replay::replay::{Fork, ForkPoint, Mode, Normalize, Options, Refused, Replay, Substitutions};
+use retrace_replay::golden;
 use retrace_replay::report::Report;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::recorder::{Recorder, RedactHook};
+use super::replaced_file::ReplacedFile;
 use super::run::Entered;
 use super::session::Session;
 
@@ -363,6 +366,20 @@ impl RecordingBuilder {
 
     fn begin(self) -> Result<Recorder, CassetteError> {
         Recorder::begin(&self.path, Header::new(self.name), self.redact, self.normalize)
+    }
+}
+
+impl<T> RecordedCassette<T> {
+    /// Writes the official SDK's golden file, version 1, of this cassette: after its redaction.
+    ///
+    /// # Errors
+    /// A cassette that cannot be read, or a file that cannot be written: the file at the path is then what it was before.
+    pub fn write_golden(&self, path: impl AsRef<Path>) -> Result<(), CassetteError> {
+        let golden = golden::from_cassette(&mut open(&self.path)?, Status::Completed)?;
+        let path = path.as_ref();
+        let mut file = ReplacedFile::begin(path)?;
+        golden::write(&path.display().to_string(), &golden, file.writer())?;
+        file.finish()
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod position;
 mod price;
 mod recorder;
 mod refusal;
+mod replaced_file;
 mod run;
 mod session;
 mod values;

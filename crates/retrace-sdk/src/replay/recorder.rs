@@ -1,10 +1,8 @@
 //! Records the calls of a run into a cassette file.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
-use std::io::{self, BufWriter};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use retrace_protocol::{Json, SpanType};
 use retrace_replay::cassette::{CassetteError, CassetteWriter, Entry, Header, Outcome};
@@ -12,14 +10,15 @@ use retrace_replay::replay::Normalize;
 use retrace_replay::{Fingerprint, Lane, Secrets, redact};
 use serde_json::Value;
 
+use super::replaced_file::ReplacedFile;
+
 /// Hook that changes a request or a value before it is written.
 pub(crate) type RedactHook = Box<dyn Fn(&mut Value) + Send>;
 
 /// Writes entries in the order in which their calls began. An entry waits in memory until those before it have ended.
 pub(crate) struct Recorder {
     path: PathBuf,
-    temporary: PathBuf,
-    writer: Option<CassetteWriter<BufWriter<File>>>,
+    writer: Option<CassetteWriter<ReplacedFile>>,
     /// First error. Nothing is written after it.
     error: Option<CassetteError>,
     next: u64,
@@ -47,19 +46,8 @@ impl Recorder {
         redact: Option<RedactHook>,
         normalize: Option<Normalize>,
     ) -> Result<Self, CassetteError> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         let file = path.display().to_string();
-        let fail = |error| CassetteError::io(&*file, None, error);
-        if path.is_dir() {
-            return Err(fail(io::ErrorKind::IsADirectory.into()));
-        }
-        if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
-            fs::create_dir_all(directory).map_err(fail)?;
-        }
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(format!(".{}-{}.tmp", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
-        let temporary = PathBuf::from(temporary);
-        let opened = File::options().write(true).create_new(true).open(&temporary).map_err(fail)?;
+        let opened = ReplacedFile::begin(path)?;
         header.recorder = Some(concat!("retrace-sdk ", env!("CARGO_PKG_VERSION")).to_owned());
         header.recorded_at = Some(retrace_protocol::Timestamp::from(std::time::SystemTime::now()).to_string());
         header.normalized = normalize.is_some();
@@ -69,11 +57,10 @@ impl Recorder {
         let mut secrets = Secrets::default();
         let variables = std::env::vars_os();
         secrets.add_environment(variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))));
-        let writer = CassetteWriter::begin(&file, BufWriter::new(opened), &header, secrets);
-        let mut recorder = Self {
+        let writer = CassetteWriter::begin(&file, opened, &header, secrets)?;
+        Ok(Self {
             path: path.to_owned(),
-            temporary,
-            writer: None,
+            writer: Some(writer),
             error: None,
             next: 0,
             written: 0,
@@ -81,9 +68,7 @@ impl Recorder {
             under_way: HashMap::new(),
             redact,
             normalize,
-        };
-        recorder.writer = Some(writer?);
-        Ok(recorder)
+        })
     }
 
     /// Begins a call. `request` is redacted here.
@@ -163,29 +148,19 @@ impl Recorder {
 
     /// Writes what is left and puts the file in its place. Calls that have not ended are left out.
     pub(crate) fn finish(&mut self) -> Result<PathBuf, CassetteError> {
-        while !self.waiting.is_empty() {
+        while let Some(first) = self.waiting.keys().next() {
+            self.written = *first;
             self.write_waiting();
-            self.written += 1;
         }
         if let Some(error) = self.error.take() {
             return Err(error);
         }
-        let fail = |error| CassetteError::io(self.path.display().to_string(), None, error);
         let Some(writer) = self.writer.take() else {
-            return Err(fail(io::Error::other("the recording has ended already")));
+            let ended = io::Error::other("the recording has ended already");
+            return Err(CassetteError::io(self.path.display().to_string(), None, ended));
         };
-        let file = writer.finish()?.into_inner().map_err(|error| fail(error.into_error()))?;
-        file.sync_all().map_err(fail)?;
-        fs::rename(&self.temporary, &self.path).map_err(fail)?;
+        writer.finish()?.finish()?;
         Ok(self.path.clone())
-    }
-}
-
-impl Drop for Recorder {
-    /// Removes the temporary file. After a rename there is none.
-    fn drop(&mut self) {
-        self.writer = None;
-        let _ = fs::remove_file(&self.temporary);
     }
 }
 

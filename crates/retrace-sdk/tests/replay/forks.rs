@@ -7,7 +7,7 @@ use retrace::{ForkPoint, SpanType};
 use serde_json::json;
 
 use crate::provider::{AnyError, Provider};
-use crate::support::{record, span, spans};
+use crate::support::{named, record, span, spans};
 
 type Sent = Arc<AtomicUsize>;
 
@@ -37,15 +37,14 @@ async fn a_changed_message_at_the_second_call() {
     let live = Provider::new();
     let recording = record();
     let forked_path = directory.path().join("forked.jsonl");
-    let forked = retrace::replay(&path)
+    let fork = retrace::replay(&path)
         .from(ForkPoint::ModelCall(2))
         .set("messages.0.content", "changed")
         .parameter("temperature", 0.5)
         .record(retrace::record_cassette(&forked_path))
-        .run(agent(&live, &sent))
-        .await
-        .unwrap();
-    let run = recording.run();
+        .run(agent(&live, &sent));
+    let forked = retrace::run("forked at 2").instrument(fork).await.unwrap();
+    let run = named(recording.runs(), "forked at 2");
     assert_eq!(forked.value.unwrap(), "first: answer 1; sent to harbour; changed: answer 1; third after changed: answer 1: answer 2");
     assert_eq!(live.seen(), ["changed", "third after changed: answer 1"]);
     assert_eq!(live.requests()[0]["temperature"], json!(0.5));
