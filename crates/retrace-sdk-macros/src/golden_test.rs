@@ -11,7 +11,7 @@ use crate::function::{self, Function};
 /// Arguments of the attribute.
 #[derive(Default)]
 struct Arguments {
-    cassette: Option<LitStr>,
+    cassette: Option<Expr>,
     /// Pattern and rule; without a pattern the default.
     tolerance: Vec<(Option<LitStr>, Expr)>,
     krate: Option<Path>,
@@ -160,7 +160,7 @@ mod tests {
     fn mistakes_leave_the_function() {
         for (arguments, item) in [
             ("", "fn f() {}"),
-            ("cassette = 1", "fn f() {}"),
+            ("cassette", "fn f() {}"),
             ("cassete = \"a\"", "fn f() {}"),
             ("cassette = \"a\", tolerance(chat = exact)", "fn f() {}"),
             ("cassette = \"a\"", "fn f(a: u8) {}"),

@@ -92,7 +92,7 @@ pub fn record(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream)
 ///
 /// | argument | meaning | default |
 /// |---|---|---|
-/// | `cassette = "…"` | file, relative to the crate | needed |
+/// | `cassette = "…"` | file, relative to the crate; any constant of type `&'static str` | needed |
 /// | `tolerance(…)` | rules by the name of the call, in which `*` stands for any text, and `default`: `exact`, `shape`, or a function `fn(&Value, &Value, &Diff) -> bool` of the recorded and the live request and their differences | `exact` |
 /// | `crate = path` | path of the crate `retrace` | `::retrace` |
 ///
