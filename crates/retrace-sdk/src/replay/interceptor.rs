@@ -19,6 +19,7 @@ use super::REPLAYED;
 use super::limits::LimitState;
 use super::position::{self, Owner, Position};
 use super::recorder::Begun;
+use super::refusal::keep;
 use super::session::Session;
 
 /// Response headers that are recorded.
@@ -105,7 +106,7 @@ impl Interceptor for SessionInterceptor {
             }
             Decision::Refuse(refused) => {
                 let kind = refused.kind();
-                Action::Refuse(Refusal::new(refused.to_string()).with_error_type(kind).with_source(*refused))
+                Action::Refuse(keep(Refusal::new(refused.to_string()).with_error_type(kind).with_source(*refused)))
             }
             Decision::Live { altered, ticket } => self.pass(view, &position, Some((request, ticket)), altered),
             other => {
@@ -191,7 +192,7 @@ impl SessionInterceptor {
 }
 
 fn refuse(error: EnforcementError) -> Action {
-    Action::Refuse(Refusal::new(error.to_string()).with_error_type("enforcement").with_source(error))
+    Action::Refuse(keep(Refusal::new(error.to_string()).with_error_type("enforcement").with_source(error)))
 }
 
 /// Answers with a recorded response; a recorded error of the client is an error again.
