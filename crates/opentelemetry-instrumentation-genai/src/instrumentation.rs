@@ -1,10 +1,9 @@
 //! What watches: the tracer, what is recorded, which APIs are known.
 
 use std::fmt;
-use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -19,9 +18,9 @@ use crate::call::{Call, Known, Open, mesh};
 use crate::capture::{CAPTURE_VARIABLE, Capture, Limits};
 use crate::coding;
 use crate::host;
-use crate::interceptor::{
-    Action, CallId, CallView, Interceptor, Observer, Refusal, RequestContent, Timer, UnreadReason,
-};
+#[cfg(feature = "_playback")]
+use crate::interceptor::Timer;
+use crate::interceptor::{Action, CallId, CallView, Interceptor, Observer, Refusal, RequestContent, UnreadReason};
 use crate::json::Json;
 use crate::request::{Operation, RequestFacts};
 use crate::response::ResponseFacts;
@@ -71,6 +70,7 @@ pub(crate) struct Inner {
     pub(crate) include_usage: bool,
     pub(crate) propagate: bool,
     interceptor: Option<Arc<dyn Interceptor>>,
+    #[cfg(feature = "_playback")]
     timer: Timer,
     #[cfg(feature = "metrics")]
     pub(crate) metrics: Option<crate::metrics::Metrics>,
@@ -114,6 +114,7 @@ impl Instrumentation {
             include_usage: false,
             propagate: false,
             interceptor: None,
+            #[cfg(feature = "_playback")]
             timer: Timer::default(),
             #[cfg(feature = "metrics")]
             metrics: None,
@@ -266,12 +267,12 @@ impl Instrumentation {
     }
 
     /// Returns true if an interceptor is set: bodies are worth waiting for.
-    #[cfg_attr(not(feature = "_reqwest"), allow(dead_code))]
+    #[cfg(feature = "_reqwest")]
     pub(crate) fn intercepts(&self) -> bool {
         self.inner.interceptor.is_some()
     }
 
-    #[cfg_attr(not(any(feature = "http-body", feature = "rig")), allow(dead_code))]
+    #[cfg(any(feature = "_reqwest", feature = "rig", feature = "tower"))]
     pub(crate) fn timer(&self) -> Timer {
         self.inner.timer.clone()
     }
@@ -518,7 +519,8 @@ impl Builder {
 
     /// Waits with this function between the chunks of a recorded response that has a [`Pace`](crate::interceptor::Pace):
     /// `with_timer(tokio::time::sleep)`. Default: a timer that needs no runtime.
-    pub fn with_timer<F>(mut self, sleep: impl Fn(Duration) -> F + Send + Sync + 'static) -> Self
+    #[cfg(feature = "_playback")]
+    pub fn with_timer<F>(mut self, sleep: impl Fn(std::time::Duration) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {

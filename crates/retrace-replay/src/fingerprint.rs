@@ -139,7 +139,8 @@ impl<'a> Canonical<'a> {
             Value::Null => self.text.push('n'),
             Value::Bool(value) => self.text.push(if *value { 't' } else { 'f' }),
             Value::Number(number) => {
-                let integral = number.as_f64().filter(|_| number.is_f64()).filter(|n| n.fract() == 0.0 && n.abs() < 1e15);
+                let integral =
+                    number.as_f64().filter(|_| number.is_f64()).filter(|n| n.fract() == 0.0 && n.abs() < 1e15);
                 let _ = match integral {
                     Some(number) => write!(self.text, "{number:.0},"),
                     None => write!(self.text, "{number},"),
@@ -226,7 +227,8 @@ mod tests {
     #[test]
     fn credentials_are_redacted_by_name_and_by_form() {
         let key = "sk-proj-abcdefghijklmnopqrstuvwxyz0123456789ABCD";
-        let mut request = json!({"api_key": "hunter2hunter2", "messages": [{"role": "user", "content": format!("use {key} now")}]});
+        let mut request =
+            json!({"api_key": "hunter2hunter2", "messages": [{"role": "user", "content": format!("use {key} now")}]});
         redact(&mut request);
         let text = request.to_string();
         assert!(!text.contains(key) && !text.contains("hunter2"), "{text}");

@@ -79,7 +79,15 @@ pub fn from_cassette(cassette: &mut Cassette, status: Status) -> Result<GoldenCa
         };
         let input = Some(entry.request).filter(|request| !request.is_null());
         let index = steps.len() as u64;
-        steps.push(GoldenStep { index, span_type: entry.span_type, name: entry.name, model: entry.model, input, output, error });
+        steps.push(GoldenStep {
+            index,
+            span_type: entry.span_type,
+            name: entry.name,
+            model: entry.model,
+            input,
+            output,
+            error,
+        });
     }
     let name = if header.name.is_empty() { "trace".to_owned() } else { header.name };
     Ok(GoldenCassette {

@@ -52,7 +52,9 @@ impl Secrets {
             entry.request = request;
         }
         if let Some(endpoint) = &mut entry.endpoint {
-            *endpoint = self.redact_text(&genai_redact::url(endpoint)).unwrap_or_else(|| genai_redact::url(endpoint).into_owned());
+            *endpoint = self
+                .redact_text(&genai_redact::url(endpoint))
+                .unwrap_or_else(|| genai_redact::url(endpoint).into_owned());
         }
         match &mut entry.outcome {
             Outcome::Response(response) => {
@@ -190,7 +192,10 @@ mod tests {
 
     fn secrets() -> Secrets {
         let mut secrets = Secrets::default();
-        secrets.add_environment([("CANARY_API_KEY".to_owned(), CANARY.to_owned()), ("HOME".to_owned(), "/home/someone".to_owned())]);
+        secrets.add_environment([
+            ("CANARY_API_KEY".to_owned(), CANARY.to_owned()),
+            ("HOME".to_owned(), "/home/someone".to_owned()),
+        ]);
         secrets
     }
 
@@ -208,7 +213,8 @@ mod tests {
 
     #[test]
     fn a_secret_is_replaced_wherever_it_stands() {
-        let request = Json::from_serialize(&json!({"messages": [{"content": format!("my key is {CANARY}")}], CANARY: 1}));
+        let request =
+            Json::from_serialize(&json!({"messages": [{"content": format!("my key is {CANARY}")}], CANARY: 1}));
         let chunk = |bytes: Vec<u8>| Chunk { ms: 0, bytes };
         let (head, tail) = CANARY.as_bytes().split_at(6);
         let bodies = [

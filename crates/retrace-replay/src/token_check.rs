@@ -64,7 +64,8 @@ impl TokenCheck {
     #[must_use]
     pub fn finish(self) -> TokenReport {
         let Self { recorded, unchanged, mismatch } = self;
-        let missing = recorded.get(unchanged).map(|expected| Mismatch { at: unchanged, expected: Some(*expected), got: None });
+        let missing =
+            recorded.get(unchanged).map(|expected| Mismatch { at: unchanged, expected: Some(*expected), got: None });
         TokenReport { unchanged, recorded: recorded.len(), mismatch: mismatch.or(missing) }
     }
 }

@@ -100,11 +100,14 @@ fn entries_are_read_in_any_order() {
 }
 
 fn any_entry() -> impl Strategy<Value = Entry> {
-    let chunk = (0u64..9, prop_oneof![
-        proptest::collection::vec(any::<u8>(), 0..8),
-        Just(b"data: {\"a\":1}\n\n".to_vec()),
-        "\\PC{0,8}".prop_map(String::into_bytes),
-    ]);
+    let chunk = (
+        0u64..9,
+        prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..8),
+            Just(b"data: {\"a\":1}\n\n".to_vec()),
+            "\\PC{0,8}".prop_map(String::into_bytes),
+        ],
+    );
     let chunks = proptest::collection::vec(chunk.prop_map(|(ms, bytes)| Chunk { ms, bytes }), 0..4);
     let response = (200u16..400, proptest::collection::vec(("[a-z-]{1,5}", "\\PC{0,5}"), 0..3), 0u64..3, chunks)
         .prop_map(|(status, headers, head_ms, chunks)| Response { status, headers, head_ms, chunks, broken: None });

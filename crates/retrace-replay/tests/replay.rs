@@ -132,7 +132,8 @@ fn tolerance_answers_what_is_of_one_shape() {
 #[test]
 fn a_fork_replays_the_prefix_and_alters_the_call_at_its_point() {
     let edits = vec![("messages.0.content".to_owned(), json!("plan, storm"))];
-    let mut replay = replay(run(), forked(ForkPoint::ModelCall(2), Substitutions { edits, ..Substitutions::default() }));
+    let mut replay =
+        replay(run(), forked(ForkPoint::ModelCall(2), Substitutions { edits, ..Substitutions::default() }));
     assert_eq!(answer(replay.decide(model_call(ROOT, chat("plan")))), "call search");
     answer(replay.decide(tool_call(ROOT, "search", json!({"q": "tides"}), Effects::External)));
     let altered = live(replay.decide(model_call(ROOT, chat("plan, neap, spring")))).unwrap();
@@ -263,7 +264,13 @@ fn reports_are_text_and_json() {
     replay.end_live(ticket, Some(12), Some(0.5));
     let report = replay.report();
     let plain = report.to_text(Style::Plain);
-    for part in ["differs from the recording", "first divergence", "/messages/0/content", "12 tokens, $0.5000", "unused: entry 1"] {
+    for part in [
+        "differs from the recording",
+        "first divergence",
+        "/messages/0/content",
+        "12 tokens, $0.5000",
+        "unused: entry 1",
+    ] {
         assert!(plain.contains(part), "{part}: {plain}");
     }
     assert!(!plain.contains('\u{1b}') && report.to_text(Style::Ansi).contains('\u{1b}'));

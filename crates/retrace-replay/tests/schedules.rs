@@ -53,9 +53,8 @@ fn run(
         let at = rng.below(left.len());
         let (lane, branch, calls) = &mut left[at];
         // A branch enters its steps when it first runs, so ordinals are those of the schedule.
-        let lane = lane.get_or_insert_with(|| {
-            branch.steps.iter().fold(Arc::clone(&root), |lane, step| lane.enter(step))
-        });
+        let lane =
+            lane.get_or_insert_with(|| branch.steps.iter().fold(Arc::clone(&root), |lane, step| lane.enter(step)));
         match calls.pop_front() {
             Some(prompt) => {
                 answers.insert(prompt.clone(), call(lane, prompt));
@@ -79,10 +78,12 @@ fn ten_thousand_schedules_have_the_same_matches() {
     });
     let file = support::file(recorded);
     for schedule in 1..=10_000u64 {
-        let cassette = retrace_replay::cassette::Cassette::open("run.jsonl", std::io::Cursor::new(file.clone())).unwrap();
+        let cassette =
+            retrace_replay::cassette::Cassette::open("run.jsonl", std::io::Cursor::new(file.clone())).unwrap();
         let mut replay = retrace_replay::replay::Replay::new(cassette, Options::default()).unwrap();
         let mut rng = Rng(schedule.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let answers = run(&branches, &mut rng, |lane, prompt| answer(replay.decide(model_call(lane.lane(), chat(prompt)))));
+        let answers =
+            run(&branches, &mut rng, |lane, prompt| answer(replay.decide(model_call(lane.lane(), chat(prompt)))));
         assert_eq!(answers, expected, "schedule {schedule}");
         assert_eq!(replay.report().verdict(), Verdict::Same, "schedule {schedule}");
     }
@@ -99,9 +100,9 @@ fn a_branch_that_is_dropped_takes_nothing_from_the_others() {
     for dropped in 0..branches.len() {
         let mut fewer = branches.clone();
         fewer.remove(dropped);
-        let mut replay =
-            retrace_replay::replay::Replay::new(cassette(recorded.clone()), Options::default()).unwrap();
-        let answers = run(&fewer, &mut Rng(11), |lane, prompt| answer(replay.decide(model_call(lane.lane(), chat(prompt)))));
+        let mut replay = retrace_replay::replay::Replay::new(cassette(recorded.clone()), Options::default()).unwrap();
+        let answers =
+            run(&fewer, &mut Rng(11), |lane, prompt| answer(replay.decide(model_call(lane.lane(), chat(prompt)))));
         assert!(answers.iter().all(|(prompt, answer)| prompt == answer));
         assert_eq!(replay.report().unused.len(), 2, "the calls of the branch that was dropped");
     }

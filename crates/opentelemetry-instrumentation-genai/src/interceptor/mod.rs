@@ -31,9 +31,11 @@
 //! ```
 
 mod observer;
+#[cfg(feature = "_playback")]
 mod playback;
 mod recorded;
 mod refusal;
+#[cfg(feature = "_playback")]
 mod timer;
 
 use std::fmt;
@@ -47,11 +49,13 @@ use crate::request::{Operation, RequestFacts};
 use crate::response::ResponseFacts;
 
 pub(crate) use observer::Observer;
-#[cfg(any(feature = "http-body", feature = "rig"))]
+#[cfg(feature = "_playback")]
 pub(crate) use playback::Playback;
+#[cfg(feature = "_playback")]
 pub use playback::PlaybackError;
 pub use recorded::{Pace, RecordedResponse};
 pub use refusal::Refusal;
+#[cfg(feature = "_playback")]
 pub(crate) use timer::{Sleep, Timer};
 
 /// Sees model calls before they are sent.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use opentelemetry::KeyValue;
 
+#[cfg(feature = "_playback")]
 use super::timer::{Sleep, Timer};
 
 /// A response that an [`Interceptor`](super::Interceptor) gives in the place of the provider's.
@@ -22,7 +23,7 @@ pub struct RecordedResponse {
     /// The chunks of the body, each with the time from the sending of the request to its arrival.
     pub chunks: Vec<(Duration, Bytes)>,
     /// Name of the error that broke the body off after the last chunk; `None` where the body ended. Clients on `reqwest` and
-    /// `rig` receive [`PlaybackError`](super::PlaybackError); in `tower` the body ends early, since its error is of another type.
+    /// `rig` receive `PlaybackError`; in `tower` the body ends early, since its error is of another type.
     pub broken: Option<String>,
     /// How fast the response is delivered. Default: [`Pace::Instant`].
     pub pace: Pace,
@@ -46,6 +47,7 @@ impl RecordedResponse {
     }
 
     /// The wait before the head is delivered, where the pace has one.
+    #[cfg(feature = "_playback")]
     pub(crate) fn head_wait(&self, timer: &Timer) -> Option<Sleep> {
         let wait = self.pace.scale(self.head_after);
         (!wait.is_zero()).then(|| timer.sleep(wait))

@@ -190,7 +190,17 @@ mod tests {
     }
 
     const PARTS: [&[u8]; 11] = [
-        b"data: ", b"event: x\n", b"\n\n", b"\r\n", b"{\"a\":[1]}", b"{", b" ", b"[DONE]", b"\xff", "é".as_bytes(), b"event: ",
+        b"data: ",
+        b"event: x\n",
+        b"\n\n",
+        b"\r\n",
+        b"{\"a\":[1]}",
+        b"{",
+        b" ",
+        b"[DONE]",
+        b"\xff",
+        "é".as_bytes(),
+        b"event: ",
     ];
 
     proptest! {

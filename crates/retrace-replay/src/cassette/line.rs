@@ -84,13 +84,9 @@ pub(super) fn write(entry: &Entry) -> serde_json::Result<String> {
         _ => None,
     };
     let response = match &entry.outcome {
-        Outcome::Response(Response { status, headers, head_ms, chunks, broken }) => Some(WrittenResponse {
-            status: *status,
-            headers,
-            head_ms: *head_ms,
-            chunks,
-            broken: broken.as_deref(),
-        }),
+        Outcome::Response(Response { status, headers, head_ms, chunks, broken }) => {
+            Some(WrittenResponse { status: *status, headers, head_ms: *head_ms, chunks, broken: broken.as_deref() })
+        }
         _ => None,
     };
     serde_json::to_string(&WrittenEntry {

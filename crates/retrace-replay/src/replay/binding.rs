@@ -49,7 +49,8 @@ impl Bindings {
             recorded.iter().enumerate().filter(|(_, lane)| fits(lane)).map(|(at, _)| at).collect();
         // Of the ordinals those below the bound lane count: the others are given.
         let own = |at: &usize| {
-            let ordinals = |lane: &Lane| lane.segments().iter().skip(bound_depth).map(|s| s.ordinal).collect::<Vec<_>>();
+            let ordinals =
+                |lane: &Lane| lane.segments().iter().skip(bound_depth).map(|s| s.ordinal).collect::<Vec<_>>();
             recorded.get(*at).is_some_and(|lane| ordinals(lane) == ordinals(live))
         };
         fitting.sort_by_key(|at| (!own(at), recorded.get(*at).cloned()));

@@ -156,7 +156,8 @@ mod tests {
 
     #[test]
     fn substitutions_change_what_they_name() {
-        let mut request = json!({"model": "a", "messages": [{"role": "system"}, {"role": "user", "content": "hi"}], "seed": 1});
+        let mut request =
+            json!({"model": "a", "messages": [{"role": "system"}, {"role": "user", "content": "hi"}], "seed": 1});
         let substitutions = Substitutions {
             model: Some("b".to_owned()),
             parameters: json!({"temperature": 0.5}).as_object().cloned().unwrap(),

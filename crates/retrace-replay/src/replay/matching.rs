@@ -43,7 +43,8 @@ impl Replay {
             self.cassette.index().get(*at).is_some_and(|entry| entry.span_type == call.span_type && entry.name == name)
         };
         let all: Vec<usize> = (0..self.used.len()).filter(of_kind).collect();
-        let (unused, used): (Vec<usize>, Vec<usize>) = all.into_iter().partition(|at| self.used.get(*at) == Some(&false));
+        let (unused, used): (Vec<usize>, Vec<usize>) =
+            all.into_iter().partition(|at| self.used.get(*at) == Some(&false));
         let near_unused = self.nearest(&unused, call)?;
         let last_used: Vec<usize> = used.into_iter().rev().collect();
         Ok(Match::None(match near_unused {

@@ -211,11 +211,12 @@ impl Replay {
     fn unused(&self) -> impl Iterator<Item = CallId> {
         let entries = self.cassette.index().iter().zip(&self.used).enumerate();
         let is_replaced = |at: usize| self.has_forked && self.fork.is_some_and(|fork| at >= fork);
-        entries.filter(move |(at, (entry, used))| {
-            let lane = self.cassette.lane(entry);
-            !**used && entry.has_result && !is_replaced(*at) && !self.is_covered(lane)
-        })
-        .map(|(at, _)| self.recorded_id(at))
+        entries
+            .filter(move |(at, (entry, used))| {
+                let lane = self.cassette.lane(entry);
+                !**used && entry.has_result && !is_replaced(*at) && !self.is_covered(lane)
+            })
+            .map(|(at, _)| self.recorded_id(at))
     }
 
     fn is_covered(&self, lane: &Lane) -> bool {

@@ -98,7 +98,11 @@ impl Display for Refused {
                 if let (Some(expected), Some(diff)) = (expected, diff) {
                     write!(f, " in {expected}\n{}", side_by_side(diff))?;
                 }
-                write!(f, ". Allow it with `allow_external({:?})`, or state its effects as `none` or `idempotent`.", call.name)
+                write!(
+                    f,
+                    ". Allow it with `allow_external({:?})`, or state its effects as `none` or `idempotent`.",
+                    call.name
+                )
             }
             RefusalReason::Substitution(error) => write!(f, "{error}. Correct the substitution."),
             RefusalReason::Cassette(error) => f.write_str(error),
