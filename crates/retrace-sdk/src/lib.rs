@@ -62,6 +62,7 @@ mod installed;
 mod items;
 mod open;
 mod recorded;
+mod replay;
 mod scope;
 mod setters;
 mod value;
@@ -69,7 +70,12 @@ mod value;
 pub use opentelemetry;
 pub use opentelemetry_retrace::*;
 pub use opentelemetry_sdk;
-pub use retrace_sdk_macros::record;
+pub use retrace_replay as cassettes;
+pub use retrace_replay::cassette::{CassetteError, Effects};
+pub use retrace_replay::replay::ForkPoint;
+pub use retrace_replay::report::{Report, Style};
+pub use retrace_replay::{EnforcementError, Rule, Tolerance};
+pub use retrace_sdk_macros::{record, test};
 
 pub use crate::agent::{AgentBuilder, AgentGuard, agent};
 pub use crate::builder::{Builder, Run, RunBuilder, Step, StepBuilder, fork_point, run, step};
@@ -80,5 +86,9 @@ pub use crate::guard::{OpenSpan, SpanGuard};
 pub use crate::handle::{SpanHandle, current};
 pub use crate::install::Guard;
 pub use crate::installed::SCOPE;
+pub use crate::replay::{
+    LimitsBuilder, Pace, RecordedCassette, RecordingBuilder, RefusedCall, ReplayBuilder, ReplayError, Replayed, StepError,
+    limits, now, outside_replay, random, record_cassette, refusal, replay, uuid,
+};
 pub use crate::scope::ScopeBody;
 pub use crate::value::VALUE_BYTES;

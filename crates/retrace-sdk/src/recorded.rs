@@ -13,6 +13,7 @@ use crate::decision::Place;
 use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::open::{self, Ticket};
+use crate::replay::{self, position, position::Position};
 use crate::value::Value;
 
 /// A run or a step. Shared by its guard, its handles and the contexts below it.
@@ -51,6 +52,8 @@ pub(crate) struct Start {
     /// The type of a step; `None` for a run, which is a reasoning step inside of another one.
     pub(crate) span_type: Option<SpanType>,
     pub(crate) is_resumable: bool,
+    /// A replay gives its recorded result.
+    pub(crate) is_memoised: bool,
     pub(crate) agent: Option<AgentScope>,
 }
 
@@ -65,6 +68,8 @@ impl Recorded {
         describe: impl FnOnce(&mut Facts, bool),
     ) -> Result<Arc<Self>, Context> {
         let captures_content = place.installed.captures_content;
+        let position = Position::entered(&place.parent, &start.name);
+        replay::step_began(position.as_ref(), start.span_type, start.is_memoised);
         let mut facts = Facts::default();
         // A step below the span of a library is a step of the library's run.
         let names_run = !place.has_recorded_parent && (start.span_type.is_none() || !place.has_parent);
@@ -89,9 +94,10 @@ impl Recorded {
         }
         let builder = SpanBuilder::from_name(start.name).with_attributes(facts.take());
         let cx = match describe {
-            None => with_agent(place.start(builder), agent),
+            None => position::with(with_agent(place.start(builder), agent), position),
             Some(describe) => {
-                let (cx, start) = HeldStart::around(|| with_agent(place.start(builder), agent));
+                let (cx, start) =
+                    HeldStart::around(|| position::with(with_agent(place.start(builder), agent), position));
                 if cx.span().is_recording() {
                     describe(&mut facts, captures_content);
                     let attributes = facts.take();
@@ -154,6 +160,10 @@ impl Recorded {
         let Some(mut open) = open else { return };
         open::remove(self.ticket);
         let span = self.cx.span();
+        if let Some(message) = replay::poison(&self.cx) {
+            open.failure.get_or_insert_with(|| Failure::message(&message));
+            open.facts.set(attributes::STATUS, "failed");
+        }
         let failure = match open.facts.status() {
             Some("completed") => None,
             Some("failed") => open.failure.or_else(|| Some(Failure::message("failed"))),

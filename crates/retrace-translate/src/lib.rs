@@ -67,6 +67,8 @@ mod usage;
 mod view;
 
 pub use bearing::{Bearing, bearing, event_bears};
+#[cfg(feature = "prices")]
+pub use cost::call_price;
 pub use glance::{Glance, glance};
 pub use media::INLINE_MEDIA_CHARS;
 pub use options::Options;

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::matching::Match;
 use super::{Call, Decision, Mode, RefusalReason, Refused, Replay};
-use crate::cassette::{CassetteError, Effects, Outcome};
+use crate::cassette::{CassetteError, Effects, Entry, Outcome};
 use crate::report::{CallId, Divergence, LiveCall, LiveReason};
 use crate::{Diff, Fingerprint, Lane, redact};
 
@@ -41,14 +41,47 @@ impl Replay {
 
     /// Passes a place that is marked as a fork point. Never refused: a mark has no result.
     pub fn mark(&mut self, lane: &Lane, name: &str) {
-        let request = Value::Null;
-        let (effects, span_type) = (Effects::None, SpanType::ForkPoint);
-        let call = Call { lane, span_type, name, model: None, request, effects, inner: None };
-        let print = Fingerprint::of(name, None, &call.request);
-        if let Ok(Match::Equal(at)) = self.find(&call, print) {
-            self.take(at, &call);
+        if let Some(at) = self.find_value(lane, SpanType::ForkPoint, name) {
             self.has_forked |= self.fork.is_some_and(|fork| at >= fork);
         }
+    }
+
+    /// Returns the recorded value of a source that differs in each run, such as the clock. `None` where the recording has none
+    /// left and after the fork point; never refused, since making a value has no effects.
+    ///
+    /// # Errors
+    /// Those of [`Cassette::entry`](crate::cassette::Cassette::entry).
+    pub fn value(&mut self, lane: &Lane, name: &str) -> Result<Option<Entry>, CassetteError> {
+        match self.find_value(lane, SpanType::Action, name) {
+            Some(at) if self.fork.is_none_or(|fork| at < fork) => {
+                self.report.answered += 1;
+                self.cassette.entry(at)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Takes the next entry of a kind whose requests are all equal. It does not bind the lane: any lane has such entries.
+    fn find_value(&mut self, lane: &Lane, span_type: SpanType, name: &str) -> Option<usize> {
+        let request = Value::Null;
+        let call = Call { lane, span_type, name, model: None, request, effects: Effects::None, inner: None };
+        let at = self.first_unused(&call)?;
+        self.take(at, &call);
+        Some(at)
+    }
+
+    /// Refuses the run for an entry whose result the caller cannot use, for this reason.
+    pub fn poison(&mut self, entry: &Entry, reason: String) -> Refused {
+        let id = CallId {
+            ordinal: Some(entry.ordinal),
+            lane: entry.lane.to_string(),
+            span_type: entry.span_type.as_str(),
+            name: entry.name.clone(),
+        };
+        self.is_poisoned = true;
+        let refused = *self.refused(id, RefusalReason::NotReplayable(reason));
+        self.report.refusal.get_or_insert_with(|| refused.clone());
+        refused
     }
 
     /// Notes a step that is executed though the recording holds no result of it.
@@ -79,6 +112,11 @@ impl Replay {
             Match::Differs(at, diff) => {
                 let expected = self.recorded_id(at);
                 let is_tolerated = self.tolerates(at, call, &diff)?;
+                if self.options.mode == Mode::Update {
+                    self.take(at, call);
+                    self.report.divergences.push(Divergence { expected, got: id.clone(), diff });
+                    return Ok(Ok(self.live(id, LiveReason::Changed, None)));
+                }
                 if !is_tolerated && self.options.mode == Mode::Strict {
                     let divergence = Divergence { expected: expected.clone(), got: id.clone(), diff: diff.clone() };
                     self.report.divergences.push(divergence);
@@ -102,7 +140,7 @@ impl Replay {
                         Err(RefusalReason::External { expected: nearest_id, diff })
                     }
                     (true, _) => Ok(self.live(id, LiveReason::AfterFork, None)),
-                    (false, Mode::Lenient) => Ok(self.live(id, LiveReason::NothingLeft, None)),
+                    (false, Mode::Lenient | Mode::Update) => Ok(self.live(id, LiveReason::NothingLeft, None)),
                     (false, Mode::Strict) => Err(RefusalReason::NothingLeft { nearest: nearest_id, diff }),
                 }
             }

@@ -53,6 +53,13 @@ impl Replay {
         }))
     }
 
+    /// Returns the first unused entry of the call's kind, in the lane that it is bound to or may be bound to.
+    pub(super) fn first_unused(&mut self, call: &Call<'_>) -> Option<usize> {
+        let name = self.cassette.name_number(call.name)?;
+        let lanes = self.bindings.candidates(call.lane, self.cassette.lanes());
+        lanes.into_iter().find_map(|lane| self.unused_places(lane, call, name).first().copied())
+    }
+
     fn bind(&mut self, call: &Call<'_>, at: usize) {
         if let Some(entry) = self.cassette.index().get(at)
             && self.bindings.get(call.lane).is_none()

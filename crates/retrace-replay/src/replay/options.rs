@@ -22,6 +22,9 @@ pub enum Mode {
     Strict,
     /// It is answered by the next entry in order, or goes out where none is left; the report states it.
     Lenient,
+    /// It goes out, and so does one whose request differs: only what is unchanged is answered. For cassettes that are brought up
+    /// to date.
+    Update,
 }
 
 /// Settings of a replay.

@@ -73,6 +73,8 @@ pub enum LiveReason {
     ForkPoint,
     /// It comes after the fork point.
     AfterFork,
+    /// Its request differs from the recorded one, and the cassette is brought up to date.
+    Changed,
     /// No recorded call was left, and the replay is lenient.
     NothingLeft,
     /// The recorded call cannot be replayed, and the replay is lenient.
@@ -157,6 +159,12 @@ impl Report {
             executed: Vec::new(),
             ambiguities: Vec::new(),
         }
+    }
+
+    /// Makes the report of a run that no call was made in.
+    #[must_use]
+    pub fn empty(cassette: &str) -> Self {
+        Self::new(cassette, 0, &Options::default())
     }
 
     pub(crate) fn note_executed(&mut self, call: &CallId) {

@@ -93,6 +93,7 @@ impl Report {
                 LiveReason::ForkPoint if live.is_altered => "fork point, changed",
                 LiveReason::ForkPoint => "fork point",
                 LiveReason::AfterFork => "after the fork point",
+                LiveReason::Changed => "changed",
                 LiveReason::NothingLeft => "no entry left",
                 LiveReason::NotReplayable => "entry not replayable",
             };

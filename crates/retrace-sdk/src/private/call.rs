@@ -9,23 +9,31 @@ use std::task::{Context as TaskContext, Poll, ready};
 use std::thread;
 
 use opentelemetry::Context;
+use opentelemetry_retrace::SpanType;
 use pin_project_lite::pin_project;
 
 use super::outcome::{Ended, Outcome};
 use super::{Function, FunctionKind};
 use crate::agent::nested;
 use crate::attributes;
-use crate::decision::{Decision, unsampled};
+use crate::decision::{Decision, Place, unsampled};
 use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::handle::SpanHandle;
 use crate::input::Arguments;
 use crate::recorded::{Recorded, Start};
+use crate::replay::memo::{Codec, MemoCall, memoised, memoised_sync};
+use crate::replay::position::{self, Position};
+use crate::replay;
 use crate::value::Value;
 
 /// A call that was begun. Dropped before it is made it is recorded as cancelled.
 #[derive(Debug)]
-pub struct Call(State);
+pub struct Call {
+    state: State,
+    /// Set for a step whose recorded result is used, while a replay or a recording is under way.
+    memo: Option<Box<MemoCall>>,
+}
 
 #[derive(Debug)]
 enum State {
@@ -99,38 +107,95 @@ impl Details {
 /// Starts the span of a call below the current context. `describe` runs only if the span is recorded; a panic in it is
 /// recorded as an unreadable input.
 pub fn begin(function: &'static Function, describe: impl FnOnce(&mut Details)) -> Call {
-    match Decision::here(function.name) {
-        Decision::Nothing => Call(State::Nothing),
-        Decision::Unsampled => Call(State::Unsampled(Context::map_current(unsampled))),
-        Decision::Record(place) => {
-            let agent =
-                function.agent.map(|agent| nested(place.agent.as_ref(), agent.id.into(), agent.role.map(Into::into)));
-            let start = Start {
-                name: Cow::Borrowed(function.name),
-                span_type: match function.kind {
-                    FunctionKind::Auto | FunctionKind::Run => None,
-                    FunctionKind::Step(span_type) => Some(span_type),
-                },
-                is_resumable: function.resumable,
-                agent,
-            };
-            let recorded = Recorded::start(&place, start, |facts, captures_content| {
-                let arguments = Arguments::default();
-                let mut details = Details { facts: std::mem::take(facts), arguments, captures_content };
-                function.tags.iter().for_each(|tag| details.facts.tag((*tag).to_owned()));
-                if catch_unwind(AssertUnwindSafe(|| describe(&mut details))).is_err() {
-                    details.arguments.replace(Value::unreadable());
-                }
-                *facts = details.facts;
-                if let Some(input) = details.arguments.into_input(function.resumable).filter(|_| captures_content) {
-                    facts.set_value(attributes::INPUT, input);
-                }
-            });
-            match recorded {
-                Ok(recorded) => Call(State::Recorded(Running { cx: recorded.context(), recorded })),
-                Err(cx) => Call(State::Unsampled(cx)),
-            }
+    if position::is_active() {
+        return begin_positioned(function, describe);
+    }
+    let state = match Decision::here(function.name) {
+        Decision::Nothing => State::Nothing,
+        Decision::Unsampled => State::Unsampled(Context::map_current(unsampled)),
+        Decision::Record(place) => start(function, &place, |facts, captures_content| {
+            described(function, facts, captures_content, describe)
+        }),
+    };
+    Call { state, memo: None }
+}
+
+/// [`begin`] while something is replayed, recorded into a cassette or limited.
+fn begin_positioned(function: &'static Function, describe: impl FnOnce(&mut Details)) -> Call {
+    let decision = Decision::here(function.name);
+    let mut facts = Facts::default();
+    let mut input = None;
+    if function.replay || matches!(decision, Decision::Record(_)) {
+        input = described(function, &mut facts, true, describe);
+    }
+    let request = input.clone().filter(|_| function.replay).map(Value::into_json).unwrap_or_default();
+    let state = match decision {
+        Decision::Record(place) => start(function, &place, |stated, captures_content| {
+            stated.merge(facts);
+            input.filter(|_| captures_content)
+        }),
+        unrecorded => State::Unsampled(Context::map_current(|parent| {
+            let position = Position::entered(parent, function.name);
+            replay::step_began(position.as_ref(), span_type(function), function.replay);
+            let cx = if matches!(unrecorded, Decision::Unsampled) { unsampled(parent) } else { parent.clone() };
+            position::with(cx, position)
+        })),
+    };
+    let mut call = Call { state, memo: None };
+    if let (true, Some(cx)) = (function.replay, call.context()) {
+        let span_type = span_type(function).unwrap_or(SpanType::ToolCall);
+        call.memo = MemoCall::of(&cx, span_type, function.effects.into(), request).map(Box::new);
+    }
+    call
+}
+
+fn span_type(function: &Function) -> Option<SpanType> {
+    match function.kind {
+        FunctionKind::Auto | FunctionKind::Run => None,
+        FunctionKind::Step(span_type) => Some(span_type),
+    }
+}
+
+/// Evaluates the description of a call. Returns the input.
+fn described(
+    function: &Function,
+    facts: &mut Facts,
+    captures_content: bool,
+    describe: impl FnOnce(&mut Details),
+) -> Option<Value> {
+    let arguments = Arguments::default();
+    let mut details = Details { facts: std::mem::take(facts), arguments, captures_content };
+    function.tags.iter().for_each(|tag| details.facts.tag((*tag).to_owned()));
+    if catch_unwind(AssertUnwindSafe(|| describe(&mut details))).is_err() {
+        details.arguments.replace(Value::unreadable());
+    }
+    *facts = details.facts;
+    details.arguments.into_input(function.resumable).filter(|_| captures_content)
+}
+
+/// Starts the span of a call. `describe` returns the input.
+fn start(
+    function: &'static Function,
+    place: &Place,
+    describe: impl FnOnce(&mut Facts, bool) -> Option<Value>,
+) -> State {
+    let agent =
+        function.agent.map(|agent| nested(place.agent.as_ref(), agent.id.into(), agent.role.map(Into::into)));
+    let start = Start {
+        name: Cow::Borrowed(function.name),
+        span_type: span_type(function),
+        is_resumable: function.resumable,
+        is_memoised: function.replay,
+        agent,
+    };
+    let recorded = Recorded::start(place, start, |facts, captures_content| {
+        if let Some(input) = describe(facts, captures_content) {
+            facts.set_value(attributes::INPUT, input);
         }
+    });
+    match recorded {
+        Ok(recorded) => State::Recorded(Running { cx: recorded.context(), recorded }),
+        Err(cx) => State::Unsampled(cx),
     }
 }
 
@@ -148,7 +213,7 @@ fn finish(running: &Running, outcome: impl FnOnce() -> Outcome) {
 
 /// Calls `body` with the span current. A panic is recorded, and goes on.
 pub fn call_sync<T>(call: Call, body: impl FnOnce() -> T, outcome: impl FnOnce(&T) -> Outcome) -> T {
-    match call.0 {
+    match call.state {
         State::Nothing => body(),
         State::Unsampled(cx) => {
             let _current = cx.attach();
@@ -218,6 +283,28 @@ pin_project! {
     }
 }
 
+/// Calls the body of a step, or gives its recorded result. A panic is recorded, and goes on.
+pub fn replay_sync<T>(
+    mut call: Call,
+    body: impl FnOnce() -> T,
+    outcome: impl FnOnce(&T) -> Outcome,
+    codec: &impl Codec<T>,
+) -> T {
+    let memo = call.memo.take().map(|memo| *memo);
+    call_sync(call, || memoised_sync(memo, body, codec), outcome)
+}
+
+/// The future of a step, or its recorded result.
+pub fn replay_async<F: Future>(
+    mut call: Call,
+    body: F,
+    outcome: impl FnOnce(&F::Output) -> Outcome,
+    codec: impl Codec<F::Output>,
+) -> impl Future<Output = F::Output> {
+    let memo = call.memo.take().map(|memo| *memo);
+    call_async(call, memoised(memo, body, codec), outcome)
+}
+
 impl Call {
     /// Records what `outcome` gives, and ends the span.
     pub(crate) fn finish(self, outcome: impl FnOnce() -> Outcome) {
@@ -229,15 +316,16 @@ impl Call {
     /// The call of what a handle stands for.
     pub(crate) fn of(handle: &SpanHandle) -> Self {
         let cx = handle.context().clone();
-        Self(match handle.recorded() {
+        let state = match handle.recorded() {
             Some(recorded) => State::Recorded(Running { recorded: Arc::clone(recorded), cx }),
             None => State::Unsampled(cx),
-        })
+        };
+        Self { state, memo: None }
     }
 
     /// The context of what is below it.
     pub(crate) fn context(&self) -> Option<Context> {
-        match &self.0 {
+        match &self.state {
             State::Nothing => None,
             State::Unsampled(cx) => Some(cx.clone()),
             State::Recorded(running) => Some(running.cx.clone()),
@@ -245,7 +333,7 @@ impl Call {
     }
 
     pub(crate) fn running(&self) -> Option<&Running> {
-        match &self.0 {
+        match &self.state {
             State::Recorded(running) => Some(running),
             State::Nothing | State::Unsampled(_) => None,
         }
