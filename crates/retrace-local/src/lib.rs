@@ -104,17 +104,25 @@
 
 #[cfg(test)]
 mod arbitrary;
+#[cfg(feature = "replay")]
+mod cassette_export;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
 mod ingest;
 mod otlp;
+#[cfg(feature = "replay")]
+mod provider;
 mod query;
 mod server;
 mod store;
 #[cfg(test)]
 mod testing;
 
+#[cfg(feature = "replay")]
+pub use cassette_export::export_cassette;
 pub use otlp::{OtlpError, Translated, translate};
+#[cfg(feature = "replay")]
+pub use provider::{Pace, ReplayServer, ReplayServerError, ReplaySettings};
 pub use query::TraceQuery;
 pub use server::{ReadError, Server, ServerBuilder, StartError};
