@@ -93,6 +93,8 @@ async fn replay(recorded: RecordedResponse, pace: Pace) -> Response<Body> {
         _ => {
             let rest = chunks.into_iter();
             Body::from_stream(stream::unfold((rest, head_after, broken), move |(mut rest, last, broken)| async move {
+                // The connection flushes what it has when the body waits: each chunk leaves by itself, also before an error.
+                tokio::task::yield_now().await;
                 match (rest.next(), broken) {
                     (Some((at, bytes)), broken) => {
                         wait(scaled(at.saturating_sub(last))).await;
