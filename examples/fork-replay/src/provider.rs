@@ -85,7 +85,10 @@ async fn chat(State(requests): State<Arc<AtomicUsize>>, Json(request): Json<Valu
 fn events(words: &[&str]) -> Response {
     let event = |delta: Value, reason: Value| {
         let choices = json!([{"index": 0, "delta": delta, "finish_reason": reason}]);
-        format!("data: {}\n\n", json!({"id": "chatcmpl-2", "object": "chat.completion.chunk", "model": "gpt-4o-mini", "choices": choices}))
+        format!(
+            "data: {}\n\n",
+            json!({"id": "chatcmpl-2", "object": "chat.completion.chunk", "model": "gpt-4o-mini", "choices": choices})
+        )
     };
     let mut events: Vec<String> = words.iter().map(|word| event(json!({"content": word}), Value::Null)).collect();
     events.push(event(json!({}), "stop".into()));

@@ -65,7 +65,8 @@ pub async fn plain(url: &str, question: &str) -> Result<Outcome, AnyError> {
         }
     }
     let question = format!("Summarise: {}", texts[0]);
-    let request = json!({ "model": "gpt-4o-mini", "stream": true, "messages": [{ "role": "user", "content": question }] });
+    let request =
+        json!({ "model": "gpt-4o-mini", "stream": true, "messages": [{ "role": "user", "content": question }] });
     let mut response = post(request).await?;
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     let mut chunks = Vec::new();
@@ -126,8 +127,11 @@ async fn tide(
 #[retrace::record(name = "rig-agent")]
 pub async fn rig(url: &str, question: &str) -> Result<Outcome, AnyError> {
     let transport = retrace::clients::rig::client(ReqwestClient::default());
-    let models = rig::providers::openai::OpenAIConfig::new("sk-canary-key-0123456789abcdef").with_base_url(url).connect(transport);
-    let agent = AgentBuilder::new(models.chat("gpt-4o-mini")).name("harbour").preamble("Look it up.").tool(Tide).build();
+    let models = rig::providers::openai::OpenAIConfig::new("sk-canary-key-0123456789abcdef")
+        .with_base_url(url)
+        .connect(transport);
+    let agent =
+        AgentBuilder::new(models.chat("gpt-4o-mini")).name("harbour").preamble("Look it up.").tool(Tide).build();
     let answer = agent.prompt(question).max_turns(3).await?;
     let texts = vec![answer.output().to_owned()];
     let mut stream = agent.prompt(format!("Summarise: {}", texts[0])).max_turns(3).stream();

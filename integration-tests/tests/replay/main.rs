@@ -92,7 +92,8 @@ async fn a_changed_prompt_is_refused_and_no_client_retries() {
         assert_eq!((report.refused_later, canary.connections()), (0, 0), "{name}: nobody retries");
         let seen = seen.lock().unwrap().take().unwrap();
         assert!(seen.0, "{name}: the client's error holds the refusal: {}", seen.1);
-        let lenient = retrace::replay(&path).lenient().run(agent("http://127.0.0.1:9/v1", "When in Bergen?")).await.unwrap();
+        let lenient =
+            retrace::replay(&path).lenient().run(agent("http://127.0.0.1:9/v1", "When in Bergen?")).await.unwrap();
         assert!(!lenient.report.divergences.is_empty(), "{name}");
         lenient.value.unwrap();
     }

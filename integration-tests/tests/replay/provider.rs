@@ -79,10 +79,12 @@ async fn chat(State(provider): State<Provider>, Json(request): Json<Value>) -> R
     };
     let messages = request["messages"].as_array().unwrap();
     let has_result = messages.iter().any(|message| message["role"] == "tool");
-    let asked = messages.iter().rev().find(|message| message["role"] == "user").map(|message| message["content"].to_string());
+    let asked =
+        messages.iter().rev().find(|message| message["role"] == "user").map(|message| message["content"].to_string());
     let asked = asked.unwrap_or_default();
     if asked.contains("fail") {
-        let error = json!({ "error": { "message": "slow down", "type": "rate_limit_error", "param": null, "code": null } });
+        let error =
+            json!({ "error": { "message": "slow down", "type": "rate_limit_error", "param": null, "code": null } });
         return (axum::http::StatusCode::BAD_REQUEST, Json(error)).into_response();
     }
     let has_tools = request["tools"].as_array().is_some_and(|tools| !tools.is_empty());
@@ -102,7 +104,13 @@ async fn chat(State(provider): State<Provider>, Json(request): Json<Value>) -> R
         let (mut events, reason) = if has_tools && !has_result {
             (vec![event(json!({ "role": "assistant", "tool_calls": [call] }), Value::Null)], "tool_calls")
         } else {
-            (answer.split_inclusive(' ').map(|word| event(json!({ "role": "assistant", "content": word }), Value::Null)).collect(), "stop")
+            (
+                answer
+                    .split_inclusive(' ')
+                    .map(|word| event(json!({ "role": "assistant", "content": word }), Value::Null))
+                    .collect(),
+                "stop",
+            )
         };
         let mut last = event(json!({}), reason.into());
         last["usage"] = usage;

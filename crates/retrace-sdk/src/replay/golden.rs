@@ -47,15 +47,19 @@ impl Action {
             other => return Err(format!("RETRACE_CASSETTE={other:?}; use replay, record or update")),
         };
         match is_ci && action != Self::Replay {
-            true => Err("RETRACE_CASSETTE asks for model calls, which are refused where CI is set; record on your machine and \
+            true => Err(
+                "RETRACE_CASSETTE asks for model calls, which are refused where CI is set; record on your machine and \
                          commit the cassette"
-                .to_owned()),
+                    .to_owned(),
+            ),
             false => Ok(action),
         }
     }
 
     fn of_environment() -> Result<Self, String> {
-        let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "false" && value != "0");
+        let is_set = |name: &str| {
+            std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "false" && value != "0")
+        };
         Self::of(std::env::var("RETRACE_CASSETTE").ok().as_deref(), is_set("CI"))
     }
 }
@@ -71,7 +75,9 @@ impl GoldenTest {
         let session = match action {
             Action::Replay => replay(self.path()).tolerance(self.tolerance.clone()).begin(),
             Action::Record => recording().session(),
-            Action::Update => replay(self.path()).tolerance(self.tolerance.clone()).update().record(recording()).begin(),
+            Action::Update => {
+                replay(self.path()).tolerance(self.tolerance.clone()).update().record(recording()).begin()
+            }
         };
         match session {
             Ok(session) => Ok((action, session)),
@@ -81,8 +87,12 @@ impl GoldenTest {
 
     fn end<T>(&self, action: Action, session: &Session, value: Option<T>) -> Result<T, String> {
         match action {
-            Action::Record => recorded(session, value).map(|recorded| recorded.value).map_err(|error| error.to_string()),
-            Action::Update => replayed(session, value).map(|replayed| replayed.value).map_err(|error| error.to_string()),
+            Action::Record => {
+                recorded(session, value).map(|recorded| recorded.value).map_err(|error| error.to_string())
+            }
+            Action::Update => {
+                replayed(session, value).map(|replayed| replayed.value).map_err(|error| error.to_string())
+            }
             Action::Replay => match replayed(session, value) {
                 Ok(replayed) => self.check(replayed.value, &replayed.report),
                 Err(ReplayError::Refused { report, .. }) => Err(self.failure(&report)),
