@@ -10,12 +10,15 @@
 //!
 //! Each call is observed by an interceptor and then made once more, with the server gone: the interceptor answers. The caller
 //! must see the same status, bytes and chunks, the span must hold the same facts, and no connection may be made.
+//!
+//! Each response is rebuilt from its span, whole and as a stream, and read again: with the same answer and the same counts.
 
 // Indexing JSON does not panic: what is not there is null.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::indexing_slicing)]
 
 mod adapters;
 mod exchange;
+mod rendering;
 mod schema;
 mod server;
 mod spans;
@@ -35,6 +38,7 @@ use serde_json::Value as Json;
 
 use crate::adapters::{ADAPTERS, Seen};
 use crate::exchange::Split;
+use crate::rendering::Renderings;
 use crate::server::Server;
 use crate::spans::Spans;
 use crate::tally::Tally;
@@ -69,7 +73,7 @@ async fn run(folder: &Path, conventions: Option<&Path>, seed: u64) -> Result<boo
     let builder = Instrumentation::builder().with_tracer_provider(&provider).with_capture(Capture::SpanOnly);
     let genai = builder.with_interceptor(tape.clone()).build();
     let canary = Canary::new();
-    let mut tally = Tally::default();
+    let (mut tally, mut renderings) = (Tally::default(), Renderings::new());
     for (place, exchange) in exchanges.iter().enumerate() {
         let mut first = None;
         for adapter in ADAPTERS {
@@ -78,7 +82,10 @@ async fn run(folder: &Path, conventions: Option<&Path>, seed: u64) -> Result<boo
                 tape.record();
                 let seen = adapter.send(&genai, exchange, &server.url(place, split), split, seed).await?;
                 check_caller(&caller, exchange, &seen, &mut tally);
-                check_span(&caller, exchange, &spans, (&mut first, schemas.as_ref()), &mut tally);
+                let span = check_span(&caller, exchange, &spans, (&mut first, schemas.as_ref()), &mut tally);
+                if let Some(span) = span.filter(|_| split == Split::Whole && adapter == ADAPTERS[0]) {
+                    renderings.check(exchange, tape.api(), &span, &mut tally)?;
+                }
 
                 let caller = format!("{caller} replayed");
                 let recorded = tape.replay();
@@ -104,6 +111,7 @@ async fn run(folder: &Path, conventions: Option<&Path>, seed: u64) -> Result<boo
         Split::ALL.len()
     );
     tally.print();
+    renderings.print();
     Ok(tally.is_clean())
 }
 
@@ -114,8 +122,9 @@ fn check_span(
     spans: &Spans,
     (first, schemas): (&mut Option<[Json; 4]>, Option<&schema::Schemas>),
     tally: &mut Tally,
-) {
-    match spans.take().as_slice() {
+) -> Option<SpanData> {
+    let mut ended = spans.take();
+    match ended.as_slice() {
         [span] => {
             truth::compare(exchange, span, tally, caller);
             check_content(caller, span, first, tally);
@@ -125,6 +134,7 @@ fn check_span(
         }
         other => tally.fault(caller, &format!("{} spans", other.len())),
     }
+    ended.pop()
 }
 
 /// Content is the same however the response was cut, and tool definitions hold no credential.

@@ -16,6 +16,7 @@ pub(crate) struct Tape(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     replays: bool,
+    api: &'static str,
     request: Vec<u8>,
     recorded: Option<RecordedResponse>,
     fault: Option<String>,
@@ -29,6 +30,11 @@ impl Tape {
     /// Records the next call.
     pub(crate) fn record(&self) {
         *self.state() = State::default();
+    }
+
+    /// The API of the recorded call.
+    pub(crate) fn api(&self) -> &'static str {
+        self.state().api
     }
 
     /// Answers the next call as the last one. Returns the lengths of the chunks, or the reason for which there is no answer.
@@ -49,7 +55,7 @@ impl Interceptor for Tape {
             return Action::Pass;
         };
         if !state.replays {
-            state.request = body.to_vec();
+            (state.api, state.request) = (call.api, body.to_vec());
             return Action::Pass;
         }
         if state.request != body {
