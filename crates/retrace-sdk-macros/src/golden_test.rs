@@ -151,7 +151,8 @@ mod tests {
             "cassette = \"a.jsonl\", tolerance(default = shape, \"chat*\" = exact)",
             "#[ignore] async fn f() -> Result<(), E> { g().await }",
         );
-        for part in ["# [ignore] fn f () -> Result < () , E >", "\"a.jsonl\"", "Rule :: Shape", "\"chat*\"", "block_on"] {
+        for part in ["# [ignore] fn f () -> Result < () , E >", "\"a.jsonl\"", "Rule :: Shape", "\"chat*\"", "block_on"]
+        {
             assert!(written.contains(part), "{part}: {written}");
         }
     }

@@ -185,7 +185,8 @@ impl<K> Builder<K> {
 
     /// Starts it.
     pub(crate) fn begin(self) -> SpanHandle {
-        let Self { name, span_type, decision, below, facts: stated, input, failure, is_resumable, is_memoised, .. } = self;
+        let Self { name, span_type, decision, below, facts: stated, input, failure, is_resumable, is_memoised, .. } =
+            self;
         let parent = || below.unwrap_or_else(Context::current);
         let unrecorded = |parent: Context, is_unsampled: bool| {
             let position = Position::entered(&parent, &name);

@@ -87,8 +87,8 @@ pub use crate::handle::{SpanHandle, current};
 pub use crate::install::Guard;
 pub use crate::installed::SCOPE;
 pub use crate::replay::{
-    LimitsBuilder, Pace, RecordedCassette, RecordingBuilder, RefusedCall, ReplayBuilder, ReplayError, Replayed, StepError,
-    limits, now, outside_replay, random, record_cassette, refusal, replay, uuid,
+    LimitsBuilder, Pace, RecordedCassette, RecordingBuilder, RefusedCall, ReplayBuilder, ReplayError, Replayed,
+    StepError, limits, now, outside_replay, random, record_cassette, refusal, replay, uuid,
 };
 pub use crate::scope::ScopeBody;
 pub use crate::value::VALUE_BYTES;

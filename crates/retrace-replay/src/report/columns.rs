@@ -67,9 +67,28 @@ fn excerpts(expected: Option<&Value>, got: Option<&Value>) -> (String, String) {
     (excerpt(&expected), excerpt(&got))
 }
 
+/// Breaks a text into lines of a column, at a space where one is near.
 fn wrap(text: &str) -> Vec<String> {
-    let characters: Vec<char> = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    characters.chunks(WIDTH).map(|line| line.iter().collect()).collect()
+    let mut lines = vec![String::new()];
+    let mut width = 0;
+    for word in text.split_inclusive(' ') {
+        let length = word.chars().count();
+        if width > 0 && width + length > WIDTH && length <= WIDTH / 2 {
+            lines.push(String::new());
+            width = 0;
+        }
+        for character in word.chars() {
+            if width == WIDTH {
+                lines.push(String::new());
+                width = 0;
+            }
+            width += 1;
+            if let Some(line) = lines.last_mut() {
+                line.push(if character.is_control() { '\u{fffd}' } else { character });
+            }
+        }
+    }
+    lines
 }
 
 fn pad(text: &str, width: usize) -> String {

@@ -22,9 +22,9 @@ use crate::failure::Failure;
 use crate::handle::SpanHandle;
 use crate::input::Arguments;
 use crate::recorded::{Recorded, Start};
+use crate::replay;
 use crate::replay::memo::{Codec, MemoCall, memoised, memoised_sync};
 use crate::replay::position::{self, Position};
-use crate::replay;
 use crate::value::Value;
 
 /// A call that was begun. Dropped before it is made it is recorded as cancelled.
@@ -113,9 +113,9 @@ pub fn begin(function: &'static Function, describe: impl FnOnce(&mut Details)) -
     let state = match Decision::here(function.name) {
         Decision::Nothing => State::Nothing,
         Decision::Unsampled => State::Unsampled(Context::map_current(unsampled)),
-        Decision::Record(place) => start(function, &place, |facts, captures_content| {
-            described(function, facts, captures_content, describe)
-        }),
+        Decision::Record(place) => {
+            start(function, &place, |facts, captures_content| described(function, facts, captures_content, describe))
+        }
     };
     Call { state, memo: None }
 }
@@ -179,8 +179,7 @@ fn start(
     place: &Place,
     describe: impl FnOnce(&mut Facts, bool) -> Option<Value>,
 ) -> State {
-    let agent =
-        function.agent.map(|agent| nested(place.agent.as_ref(), agent.id.into(), agent.role.map(Into::into)));
+    let agent = function.agent.map(|agent| nested(place.agent.as_ref(), agent.id.into(), agent.role.map(Into::into)));
     let start = Start {
         name: Cow::Borrowed(function.name),
         span_type: span_type(function),

@@ -3,15 +3,19 @@
 use std::fmt::{self, Display};
 use std::fs::File;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 pub use opentelemetry_instrumentation_genai::interceptor::Pace;
-use retrace_protocol::Status;
+use opentelemetry_retrace::Record;
+use retrace_protocol::golden::GoldenStep;
+use retrace_protocol::{Id, Span, Status, Timestamp};
 use retrace_replay::Tolerance;
 use retrace_replay::cassette::{Cassette, CassetteError, Header};
-use retrace_replay::replay::{Fork, ForkPoint, Mode, Normalize, Options, Refused, Replay, Substitutions};
 use retrace_replay::golden;
+use retrace_replay::replay::{Fork, ForkPoint, Mode, Normalize, Options, Refused, Replay, Substitutions};
 use retrace_replay::report::Report;
 use serde::Serialize;
 use serde_json::Value;
@@ -20,6 +24,7 @@ use super::recorder::{Recorder, RedactHook};
 use super::replaced_file::ReplacedFile;
 use super::run::Entered;
 use super::session::Session;
+use crate::installed::{BeforeSend, Hook, Installed};
 
 /// Begins to describe a replay: model calls by [`clients`](crate::clients) and `replay` steps are answered from the cassette.
 ///
@@ -370,17 +375,36 @@ impl RecordingBuilder {
 }
 
 impl<T> RecordedCassette<T> {
-    /// Writes the official SDK's golden file, version 1, of this cassette: after its redaction.
+    /// Writes the official SDK's golden file, version 1, of this cassette: after its redaction, and through the hook that
+    /// [`with_before_send`](crate::Configuration::with_before_send) sets. A step that the hook keeps back is left out.
     ///
     /// # Errors
     /// A cassette that cannot be read, or a file that cannot be written: the file at the path is then what it was before.
     pub fn write_golden(&self, path: impl AsRef<Path>) -> Result<(), CassetteError> {
-        let golden = golden::from_cassette(&mut open(&self.path)?, Status::Completed)?;
+        let mut golden = golden::from_cassette(&mut open(&self.path)?, Status::Completed)?;
+        let hook = Installed::with(|installed| installed.before_send.clone());
+        if let Hook(Some(hook)) = hook {
+            let trace = golden.trace_id.clone();
+            golden.steps = golden.steps.into_iter().filter_map(|step| sent(step, &trace, &hook)).collect();
+        }
         let path = path.as_ref();
         let mut file = ReplacedFile::begin(path)?;
         golden::write(&path.display().to_string(), &golden, file.writer())?;
         file.finish()
     }
+}
+
+/// Shows a step to the hook, as the span that it is. `None` where the hook keeps it back or panics.
+fn sent(mut step: GoldenStep, trace: &Id, hook: &BeforeSend) -> Option<GoldenStep> {
+    let id = Id::from(step.index.to_string());
+    let started = Timestamp::from(SystemTime::now());
+    let mut span = Span::new(id, trace.clone(), step.span_type, step.name, started);
+    (span.model, span.input, span.output, span.error) = (step.model, step.input, step.output, step.error);
+    let record = catch_unwind(AssertUnwindSafe(|| hook(Record::Span(Box::new(span))))).ok()??;
+    let Record::Span(span) = record else { return None };
+    (step.name, step.model, step.input, step.output, step.error) =
+        (span.name, span.model, span.input, span.output, span.error);
+    Some(step)
 }
 
 pub(crate) fn recorded<T>(session: &Session, value: Option<T>) -> Result<RecordedCassette<T>, ReplayError> {
@@ -398,7 +422,11 @@ pub(crate) fn recorded<T>(session: &Session, value: Option<T>) -> Result<Recorde
 impl fmt::Debug for ReplayBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct("ReplayBuilder");
-        fields.field("cassette", &self.cassette).field("options", &self.options).field("at", &self.at).finish_non_exhaustive()
+        fields
+            .field("cassette", &self.cassette)
+            .field("options", &self.options)
+            .field("at", &self.at)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,9 +1,13 @@
 //! Golden tests: what `#[retrace::test]` runs.
 
-use std::future::Future;
+use std::any::Any;
+use std::future::{Future, poll_fn};
 use std::io::IsTerminal as _;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use retrace_replay::Tolerance;
 use retrace_replay::report::{Report, Style, Verdict};
@@ -43,15 +47,19 @@ impl Action {
             other => return Err(format!("RETRACE_CASSETTE={other:?}; use replay, record or update")),
         };
         match is_ci && action != Self::Replay {
-            true => Err("RETRACE_CASSETTE asks for model calls, which are refused where CI is set; record on your machine and \
+            true => Err(
+                "RETRACE_CASSETTE asks for model calls, which are refused where CI is set; record on your machine and \
                          commit the cassette"
-                .to_owned()),
+                    .to_owned(),
+            ),
             false => Ok(action),
         }
     }
 
     fn of_environment() -> Result<Self, String> {
-        let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "false" && value != "0");
+        let is_set = |name: &str| {
+            std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "false" && value != "0")
+        };
         Self::of(std::env::var("RETRACE_CASSETTE").ok().as_deref(), is_set("CI"))
     }
 }
@@ -67,7 +75,9 @@ impl GoldenTest {
         let session = match action {
             Action::Replay => replay(self.path()).tolerance(self.tolerance.clone()).begin(),
             Action::Record => recording().session(),
-            Action::Update => replay(self.path()).tolerance(self.tolerance.clone()).update().record(recording()).begin(),
+            Action::Update => {
+                replay(self.path()).tolerance(self.tolerance.clone()).update().record(recording()).begin()
+            }
         };
         match session {
             Ok(session) => Ok((action, session)),
@@ -77,13 +87,26 @@ impl GoldenTest {
 
     fn end<T>(&self, action: Action, session: &Session, value: Option<T>) -> Result<T, String> {
         match action {
-            Action::Record => recorded(session, value).map(|recorded| recorded.value).map_err(|error| error.to_string()),
-            Action::Update => replayed(session, value).map(|replayed| replayed.value).map_err(|error| error.to_string()),
+            Action::Record => {
+                recorded(session, value).map(|recorded| recorded.value).map_err(|error| error.to_string())
+            }
+            Action::Update => {
+                replayed(session, value).map(|replayed| replayed.value).map_err(|error| error.to_string())
+            }
             Action::Replay => match replayed(session, value) {
                 Ok(replayed) => self.check(replayed.value, &replayed.report),
                 Err(ReplayError::Refused { report, .. }) => Err(self.failure(&report)),
                 Err(error) => Err(error.to_string()),
             },
+        }
+    }
+
+    /// Ends a test whose body panicked. A refusal or a divergence is why it did: the report comes instead of the panic.
+    fn end_panicked(&self, action: Action, session: &Session, payload: Box<dyn Any + Send>) -> String {
+        let report = session.report().filter(|_| action == Action::Replay);
+        match report.filter(|report| report.refusal.is_some() || !report.divergences.is_empty()) {
+            Some(report) => self.failure(&report),
+            None => resume_unwind(payload),
         }
     }
 
@@ -103,7 +126,7 @@ impl GoldenTest {
     fn accept(&self) -> String {
         format!(
             "To accept the change, run the test once with model calls and commit the cassette:\n  \
-             RETRACE_CASSETTE=update cargo test {name}    # calls that changed\n  \
+             RETRACE_CASSETTE=update cargo test {name}    # the calls that changed\n  \
              RETRACE_CASSETTE=record cargo test {name}    # all calls",
             name = self.name
         )
@@ -117,8 +140,16 @@ impl GoldenTest {
 #[expect(clippy::panic, reason = "a test fails by a panic")]
 pub async fn run<F: Future>(test: &GoldenTest, body: F) -> F::Output {
     let (action, session) = test.begin().unwrap_or_else(|message| panic!("{message}"));
-    let value = Entered::new(Arc::clone(&session)).poll(body).await;
-    test.end(action, &session, value).unwrap_or_else(|message| panic!("{message}"))
+    let mut body = pin!(Entered::new(Arc::clone(&session)).poll(body));
+    let caught = poll_fn(|task| match catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(task))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
+        Err(payload) => Poll::Ready(Err(payload)),
+    });
+    match caught.await {
+        Ok(value) => test.end(action, &session, value).unwrap_or_else(|message| panic!("{message}")),
+        Err(payload) => panic!("{}", test.end_panicked(action, &session, payload)),
+    }
 }
 
 /// Runs a golden test that is not `async`.
@@ -128,8 +159,11 @@ pub async fn run<F: Future>(test: &GoldenTest, body: F) -> F::Output {
 #[expect(clippy::panic, reason = "a test fails by a panic")]
 pub fn run_sync<T>(test: &GoldenTest, body: impl FnOnce() -> T) -> T {
     let (action, session) = test.begin().unwrap_or_else(|message| panic!("{message}"));
-    let value = Entered::new(Arc::clone(&session)).call(body);
-    test.end(action, &session, value).unwrap_or_else(|message| panic!("{message}"))
+    let entered = Entered::new(Arc::clone(&session));
+    match catch_unwind(AssertUnwindSafe(|| entered.call(body))) {
+        Ok(value) => test.end(action, &session, value).unwrap_or_else(|message| panic!("{message}")),
+        Err(payload) => panic!("{}", test.end_panicked(action, &session, payload)),
+    }
 }
 
 /// Blocks on a golden test's future: on a runtime of this thread.

@@ -119,7 +119,10 @@ impl Interceptor for SessionInterceptor {
     fn response(&self, id: CallId, status: u16, headers: &HeaderMap, elapsed: Duration) {
         self.with(id, |observed| {
             let recorded = RECORDED_HEADERS.iter().flat_map(|name| {
-                headers.get_all(*name).iter().filter_map(|value| Some(((*name).to_owned(), value.to_str().ok()?.to_owned())))
+                headers
+                    .get_all(*name)
+                    .iter()
+                    .filter_map(|value| Some(((*name).to_owned(), value.to_str().ok()?.to_owned())))
             });
             observed.response =
                 Some(Response { status, headers: recorded.collect(), head_ms: millis(elapsed), ..Response::default() });
@@ -210,7 +213,8 @@ fn answer(entry: Entry, session: &Session) -> Action {
         }
     };
     let Ok(status) = StatusCode::from_u16(response.status) else {
-        let message = format!("entry {} of the cassette has status {}; record it again", entry.ordinal, response.status);
+        let message =
+            format!("entry {} of the cassette has status {}; record it again", entry.ordinal, response.status);
         return Action::Refuse(Refusal::new(message).with_error_type("replay_not_replayable"));
     };
     let mut recorded = RecordedResponse::new(status);

@@ -38,7 +38,9 @@ pub(crate) fn of_new_run() -> Option<Arc<LimitState>> {
     match &*DEFAULT.read().unwrap_or_else(PoisonError::into_inner) {
         Ok(limits) if limits.is_empty() => None,
         Ok(limits) => Some(LimitState::new(*limits)),
-        Err(error) => Some(Arc::new(LimitState { limits: Limits::default(), used: Mutex::default(), error: Some(error.clone()) })),
+        Err(error) => {
+            Some(Arc::new(LimitState { limits: Limits::default(), used: Mutex::default(), error: Some(error.clone()) }))
+        }
     }
 }
 
@@ -56,7 +58,13 @@ impl LimitState {
     pub(crate) fn begin(&self) -> Result<(), EnforcementError> {
         if let Some(error) = &self.error {
             let (verdict, reason) = (Verdict::Block, error.to_string());
-            return Err(EnforcementError { verdict, reason, limit: None, used: None, policy_id: Some("local".to_owned()) });
+            return Err(EnforcementError {
+                verdict,
+                reason,
+                limit: None,
+                used: None,
+                policy_id: Some("local".to_owned()),
+            });
         }
         self.limits.begin(&mut self.used.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -119,7 +119,9 @@ fn read<T: DeserializeOwned>(outcome: &Outcome) -> Result<T, String> {
         Outcome::Value(value) => {
             serde_json::from_str(value.as_str()).map_err(|error| format!("the recorded result does not fit: {error}"))
         }
-        Outcome::Error(error) => Err(format!("the recorded step failed, and its type has no error to state it by: {error}")),
+        Outcome::Error(error) => {
+            Err(format!("the recorded step failed, and its type has no error to state it by: {error}"))
+        }
         _ => Err("the entry holds no result".to_owned()),
     }
 }
@@ -277,7 +279,8 @@ impl MemoCall {
                 let outcome = Outcome::Value(Json::from_serialize(&value));
                 match codec.decode(&outcome) {
                     Ok(given) => {
-                        let execution = Execution::begin(&session, &lane, span_type, &own.name, request, own.ordinal, effects);
+                        let execution =
+                            Execution::begin(&session, &lane, span_type, &own.name, request, own.ordinal, effects);
                         execution.end(Ok(Recordable(outcome)));
                         Decided::Give(given)
                     }

@@ -84,7 +84,8 @@ impl Position {
         match parent.get::<Self>() {
             Some(position) => Some(Self { lane: position.lane.enter(name), ..position.clone() }),
             // A run begins: the ceilings of the environment are those of each run.
-            None => limits::of_new_run().map(|limits| Self { lane: LaneNode::root().enter(name), ..Self::root(None, Some(limits)) }),
+            None => limits::of_new_run()
+                .map(|limits| Self { lane: LaneNode::root().enter(name), ..Self::root(None, Some(limits)) }),
         }
     }
 

@@ -56,7 +56,9 @@ impl Recorder {
         }
         let mut secrets = Secrets::default();
         let variables = std::env::vars_os();
-        secrets.add_environment(variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))));
+        secrets.add_environment(
+            variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
+        );
         let writer = CassetteWriter::begin(&file, opened, &header, secrets)?;
         Ok(Self {
             path: path.to_owned(),

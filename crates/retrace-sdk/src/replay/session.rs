@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use opentelemetry_instrumentation_genai::interceptor::Pace;
-use retrace_replay::{Lane, LaneNode};
 use retrace_replay::cassette::{CassetteError, Entry};
 use retrace_replay::replay::{Call, Decision, Mode, RefusalReason, Refused, Replay};
 use retrace_replay::report::{CallId, Report};
+use retrace_replay::{Lane, LaneNode};
 
 use super::position::Activity;
 use super::recorder::Recorder;
@@ -120,7 +120,11 @@ impl Session {
     pub(crate) fn poison_with(&self, entry: &Entry, reason: String) -> Box<Refused> {
         let refused = Box::new(match &self.replay {
             Some(replay) => lock(replay).poison(entry, reason),
-            None => Refused { call: CallId::default(), cassette: String::new(), reason: RefusalReason::NotReplayable(reason) },
+            None => Refused {
+                call: CallId::default(),
+                cassette: String::new(),
+                reason: RefusalReason::NotReplayable(reason),
+            },
         });
         lock(&self.state).refusal.get_or_insert_with(|| refused.clone());
         refused

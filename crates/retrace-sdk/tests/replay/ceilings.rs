@@ -11,14 +11,18 @@ async fn the_provider_sees_as_many_requests_as_the_ceiling_states() {
     let refused = retrace::limits()
         .steps(5)
         .scope(async move {
-            let tasks: Vec<_> = (0..10).map(|_| {
-                let client = client.clone();
-                tokio::spawn(async move { client.chat("a").await }.in_run())
-            }).collect();
-            let threads: Vec<_> = (0..10).map(|_| {
-                let client = client.clone();
-                retrace::thread(move || client.chat_sync("b"))
-            }).collect();
+            let tasks: Vec<_> = (0..10)
+                .map(|_| {
+                    let client = client.clone();
+                    tokio::spawn(async move { client.chat("a").await }.in_run())
+                })
+                .collect();
+            let threads: Vec<_> = (0..10)
+                .map(|_| {
+                    let client = client.clone();
+                    retrace::thread(move || client.chat_sync("b"))
+                })
+                .collect();
             let mut refused = Vec::new();
             for task in tasks {
                 refused.extend(task.await.unwrap().err());
@@ -32,8 +36,12 @@ async fn the_provider_sees_as_many_requests_as_the_ceiling_states() {
     assert_eq!(provider.seen().len(), 5);
     assert_eq!(refused.len(), 15);
     for error in refused {
-        let enforcement = retrace::refusal(&*error).unwrap().enforcement().unwrap();
-        assert_eq!((enforcement.limit, enforcement.used, enforcement.policy_id.as_deref()), (Some(5.0), Some(6.0), Some("local")));
+        let refused = retrace::refusal(&*error).unwrap();
+        let enforcement = refused.enforcement().unwrap();
+        assert_eq!(
+            (enforcement.limit, enforcement.used, enforcement.policy_id.as_deref()),
+            (Some(5.0), Some(6.0), Some("local"))
+        );
     }
 }
 

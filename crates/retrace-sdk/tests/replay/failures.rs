@@ -57,7 +57,10 @@ async fn n3_the_request_of_a_model_call_is_changed() {
     let live = Provider::new();
     let fork = retrace::replay(&path).from(ForkPoint::ModelCall(1)).model("gpt-4o");
     fork.messages(json!([{"role": "user", "content": "plan storms"}])).run(agent(&live, "tides")).await.unwrap();
-    assert_eq!(live.requests()[0], json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "plan storms"}]}));
+    assert_eq!(
+        live.requests()[0],
+        json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "plan storms"}]})
+    );
     assert_eq!(live.seen()[1], "do plan storms: answer 1");
 }
 
@@ -81,10 +84,12 @@ async fn n5_threads_are_replayed_and_concurrent_equal_calls_get_one_entry_each()
     let path = directory.path().join("run.jsonl");
     let run = |provider: Provider| async move {
         let calls = join_all((0..4).map(|_| provider.chat("same"))).await;
-        let threads: Vec<_> = (0..4).map(|at| {
-            let provider = provider.clone();
-            retrace::thread(move || provider.chat_sync(&format!("thread {at}")).unwrap())
-        }).collect();
+        let threads: Vec<_> = (0..4)
+            .map(|at| {
+                let provider = provider.clone();
+                retrace::thread(move || provider.chat_sync(&format!("thread {at}")).unwrap())
+            })
+            .collect();
         let mut answers: Vec<String> = calls.into_iter().map(Result::unwrap).collect();
         answers.extend(threads.into_iter().map(|thread| thread.join().unwrap()));
         answers
@@ -148,8 +153,24 @@ async fn n8_the_golden_file_is_redacted() {
         .unwrap();
     recorded.write_golden(&golden).unwrap();
     let text = std::fs::read_to_string(&golden).unwrap();
-    assert!(text.contains("plan [hidden]") && text.starts_with("{\n  \"version\": 1,\n  \"name\": \"agent\""), "{text}");
+    assert!(
+        text.contains("plan [hidden]") && text.starts_with("{\n  \"version\": 1,\n  \"name\": \"agent\""),
+        "{text}"
+    );
     assert!(!json_inputs(&text).contains("canary"), "{text}");
+    // The answers quote the prompt: the hook of the exporter covers them.
+    let recording = record_with(|configuration| {
+        configuration.with_before_send(|mut record| {
+            if let retrace::Record::Span(span) = &mut record {
+                span.output = Some(retrace::Json::text("[hidden]"));
+            }
+            Some(record)
+        })
+    });
+    recorded.write_golden(&golden).unwrap();
+    drop(recording);
+    let text = std::fs::read_to_string(&golden).unwrap();
+    assert!(!text.contains("canary") && text.contains("\"output\": \"[hidden]\""), "{text}");
 }
 
 /// Inputs of the steps of a golden file: what the application's hook covers.
@@ -193,7 +214,8 @@ async fn n10_an_unsampled_run_sends_nothing_and_nested_functions_are_one_run() {
     });
     retrace::run("unsampled").scope(async |run| run.step("inner", SpanType::Action).in_scope(|_| ())).await;
     // Other tests record at the same time.
-    let named = |runs: &[retrace::Trace], name: &str| runs.iter().filter(|run| run.name.as_deref() == Some(name)).count();
+    let named =
+        |runs: &[retrace::Trace], name: &str| runs.iter().filter(|run| run.name.as_deref() == Some(name)).count();
     assert_eq!(named(&recording.runs(), "unsampled"), 0);
     let recording = record();
     let provider = Arc::new(Provider::new());

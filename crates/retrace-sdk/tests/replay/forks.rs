@@ -45,7 +45,10 @@ async fn a_changed_message_at_the_second_call() {
         .run(agent(&live, &sent));
     let forked = retrace::run("forked at 2").instrument(fork).await.unwrap();
     let run = named(recording.runs(), "forked at 2");
-    assert_eq!(forked.value.unwrap(), "first: answer 1; sent to harbour; changed: answer 1; third after changed: answer 1: answer 2");
+    assert_eq!(
+        forked.value.unwrap(),
+        "first: answer 1; sent to harbour; changed: answer 1; third after changed: answer 1: answer 2"
+    );
     assert_eq!(live.seen(), ["changed", "third after changed: answer 1"]);
     assert_eq!(live.requests()[0]["temperature"], json!(0.5));
     assert_eq!(sent.load(Ordering::SeqCst), 1, "the tool before the fork point is not executed");

@@ -1,7 +1,7 @@
 //! Steps whose recorded result is used.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use retrace::{Effects, ReplayError, SpanType, StepError};
 use serde::{Deserialize, Serialize};
@@ -53,8 +53,7 @@ async fn a_recorded_result_is_used() {
             let step = retrace::step("fetch", SpanType::ToolCall).input("a").effects(Effects::Idempotent);
             step.memo(async move { Some(count.fetch_add(1, Ordering::SeqCst)) }).await
         };
-        let tried: Result<u8, StepError> =
-            retrace::step("tried", SpanType::ToolCall).try_memo(async { Ok(7) }).await;
+        let tried: Result<u8, StepError> = retrace::step("tried", SpanType::ToolCall).try_memo(async { Ok(7) }).await;
         (found, failed, sum, by_hand, tried.unwrap(), coded(0).await, coded(2).await)
     };
     let count = Executed::default();

@@ -13,9 +13,9 @@ async fn research(provider: &Provider, topic: &str) -> Result<String, AnyError> 
         .scope(async {
             let branches = ["neap", "spring", "slack"].map(|part| {
                 let provider = provider.clone();
-                retrace::spawn(retrace::step("branch", SpanType::Reasoning).scope(async move {
-                    provider.chat(part).await
-                }))
+                retrace::spawn(
+                    retrace::step("branch", SpanType::Reasoning).scope(async move { provider.chat(part).await }),
+                )
             });
             let mut parts = Vec::new();
             for branch in branches {
@@ -63,7 +63,8 @@ async fn a_changed_prompt_fails_with_its_diff_though_the_agent_swallows_the_erro
     let ReplayError::Refused { report, .. } = &error else { panic!("{error}") };
     assert_eq!((report.divergences.len(), report.refused_later), (1, 1));
     assert_eq!(gone.seen(), [""; 0]);
-    let lenient = retrace::replay(&path).lenient().run(async { gone.chat("plan storms").await.unwrap() }).await.unwrap();
+    let lenient =
+        retrace::replay(&path).lenient().run(async { gone.chat("plan storms").await.unwrap() }).await.unwrap();
     assert_eq!(lenient.value, "plan tides: answer 1");
     assert_eq!(lenient.report.divergences.len(), 1);
 }
