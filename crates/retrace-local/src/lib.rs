@@ -98,6 +98,10 @@
 //! [`translate`] turns OTLP data into the runs that the exporter of this project would send, by the same code; the command
 //! `retrace-local translate` prints them. It is also how a mapping is looked into.
 //!
+//! # Cassettes
+//! With the feature `replay`, `export_cassette` writes a stored run as a cassette, and `ReplayServer` is a provider that answers
+//! clients of any language from one: `retrace-local cassette` and `retrace-local replay` are these two as commands.
+//!
 //! # What this does not do
 //! Forks, replays (it never sends `halt`, `resume` or `replay`), enforcement policies, and OTLP over gRPC. It encrypts
 //! nothing: where others can reach it, put something in front of it that does.
