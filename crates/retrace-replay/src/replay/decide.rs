@@ -17,13 +17,9 @@ impl Replay {
             self.report.refused_later += 1;
             return Decision::Refuse(self.refused(id, RefusalReason::Poisoned));
         }
-        let sent = call.request.clone();
-        redact(&mut call.request);
-        if let Some(normalize) = &self.options.normalize {
-            normalize(&mut call.request);
-        }
-        let print = Fingerprint::of(call.name, call.model, &call.request);
-        let decided = self.find(&call, print).and_then(|found| self.decide_match(&call, &id, found, sent));
+        // Only a fork changes what is sent.
+        let sent = if self.fork.is_some() { call.request.clone() } else { Value::Null };
+        let decided = self.find_redacted(&mut call).and_then(|found| self.decide_match(&call, &id, found, sent));
         match decided {
             Ok(Ok(decision)) => decision,
             Ok(Err(reason)) => self.refuse(id, reason),
@@ -87,6 +83,26 @@ impl Replay {
     /// Notes a step that is executed though the recording holds no result of it.
     pub fn note_executed(&mut self, call: &CallId) {
         self.report.note_executed(call);
+    }
+
+    /// Finds the entry of a call. The request is redacted if it is not equal to a recorded one as it is: most hold no credentials, and
+    /// to look for them costs more than all else.
+    fn find_redacted(&mut self, call: &mut Call<'_>) -> Result<Match, CassetteError> {
+        let normalize = self.options.normalize.clone();
+        let normalized = normalize.as_ref().map(|normalize| {
+            let mut request = call.request.clone();
+            normalize(&mut request);
+            request
+        });
+        let print = Fingerprint::of(call.name, call.model, normalized.as_ref().unwrap_or(&call.request));
+        if let Some(at) = self.find_equal(call, print) {
+            return Ok(Match::Equal(at));
+        }
+        redact(&mut call.request);
+        if let Some(normalize) = normalize {
+            normalize(&mut call.request);
+        }
+        self.find(call, Fingerprint::of(call.name, call.model, &call.request))
     }
 
     fn decide_match(
