@@ -1,4 +1,5 @@
 //! Cassette files: what is written is read, and bad files are refused with file, line and remedy.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

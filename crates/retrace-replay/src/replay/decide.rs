@@ -66,16 +66,10 @@ impl Replay {
         Some(at)
     }
 
-    /// Refuses the run for an entry whose result the caller cannot use, for this reason.
-    pub fn poison(&mut self, entry: &Entry, reason: String) -> Refused {
-        let id = CallId {
-            ordinal: Some(entry.ordinal),
-            lane: entry.lane.to_string(),
-            span_type: entry.span_type.as_str(),
-            name: entry.name.clone(),
-        };
+    /// Refuses the run for a reason that the caller finds, such as a recorded result that its type cannot hold.
+    pub fn poison(&mut self, call: CallId, reason: RefusalReason) -> Refused {
         self.is_poisoned = true;
-        let refused = *self.refused(id, RefusalReason::NotReplayable(reason));
+        let refused = *self.refused(call, reason);
         self.report.refusal.get_or_insert_with(|| refused.clone());
         refused
     }

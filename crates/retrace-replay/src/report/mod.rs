@@ -11,6 +11,7 @@ pub use columns::side_by_side;
 pub use text::Style;
 
 use crate::Diff;
+use crate::cassette::Entry;
 use crate::replay::{Call, Mode, Options, Refused};
 
 /// Most names of executed steps that a report lists.
@@ -31,6 +32,17 @@ pub struct CallId {
 }
 
 impl CallId {
+    /// Returns the identification of an entry.
+    #[must_use]
+    pub fn of_entry(entry: &Entry) -> Self {
+        Self {
+            ordinal: Some(entry.ordinal),
+            lane: entry.lane.to_string(),
+            span_type: entry.span_type.as_str(),
+            name: entry.name.clone(),
+        }
+    }
+
     /// Returns the identification of a live call.
     #[must_use]
     pub fn of(call: &Call<'_>) -> Self {

@@ -169,7 +169,7 @@ impl SessionInterceptor {
             return refuse(error);
         }
         let ticket = live.as_ref().map_or(usize::MAX, |(_, ticket)| *ticket);
-        let body = altered.as_ref().map(|altered| altered.to_string());
+        let body = altered.as_ref().map(ToString::to_string);
         let begun = position.session.as_ref().zip(live).and_then(|(session, (request, _))| {
             let request = altered.unwrap_or(request);
             let (lane, name) = (position.lane(), view.operation.as_str());

@@ -116,15 +116,11 @@ impl Session {
         lock(&self.state).refusal.as_ref().map(ToString::to_string)
     }
 
-    /// Refuses the run for an entry whose result cannot be used.
-    pub(crate) fn poison_with(&self, entry: &Entry, reason: String) -> Box<Refused> {
+    /// Refuses the run for a reason that the caller found.
+    pub(crate) fn poison_with(&self, call: CallId, reason: RefusalReason) -> Box<Refused> {
         let refused = Box::new(match &self.replay {
-            Some(replay) => lock(replay).poison(entry, reason),
-            None => Refused {
-                call: CallId::default(),
-                cassette: String::new(),
-                reason: RefusalReason::NotReplayable(reason),
-            },
+            Some(replay) => lock(replay).poison(call, reason),
+            None => Refused { call, cassette: String::new(), reason },
         });
         lock(&self.state).refusal.get_or_insert_with(|| refused.clone());
         refused
