@@ -113,6 +113,10 @@ impl Projected {
     }
 
     fn part(&mut self, part: &Value) {
+        // Of a projection already.
+        if part.is_string() || part.get("media").is_some() {
+            return self.texts.push(part.clone());
+        }
         let of = |name: &str| part.get(name).filter(|value| !value.is_null());
         let kind = part.get("type").and_then(Value::as_str);
         if let Some(call) = of("functionCall").or_else(|| of("function_call")) {
@@ -248,6 +252,8 @@ mod tests {
             with("a".into()),
             with(json!([{ "type": "text", "text": "a" }, { "type": "image_url", "image_url": {} }]))
         );
+        let projected = with(json!([{ "type": "text", "text": "a" }, { "type": "image_url", "image_url": {} }]));
+        assert_eq!(project(&projected), projected);
         let odd = json!({ "query": "tides" });
         assert_eq!(project(&odd), odd);
     }

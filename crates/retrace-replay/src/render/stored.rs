@@ -204,8 +204,10 @@ fn response(api: Api, span: &Span, metadata: &SpanMetadata) -> Result<Rebuilt, N
             "the answer has parts that are not rebuilt, such as tools that the provider ran",
         ));
     }
-    let answer = answer(span, metadata)?;
-    let answer = if is_embedding(api) { with_vectors(answer, span) } else { answer };
+    let answer = match is_embedding(api) {
+        true => with_vectors(heading(span, metadata), span),
+        false => Answer { choices: choices(span, metadata)?, ..heading(span, metadata) },
+    };
     render(api, &answer, metadata.streaming == Some(true)).map(Rebuilt::Response)
 }
 
@@ -233,7 +235,7 @@ struct StoredCall {
     arguments: Option<Value>,
 }
 
-fn answer(span: &Span, metadata: &SpanMetadata) -> Result<Answer, NotReplayable> {
+fn choices(span: &Span, metadata: &SpanMetadata) -> Result<Vec<Choice>, NotReplayable> {
     let calls: Vec<StoredCall> = value(metadata.tool_calls.as_ref())
         .map(serde_json::from_value)
         .transpose()
@@ -276,11 +278,16 @@ fn answer(span: &Span, metadata: &SpanMetadata) -> Result<Answer, NotReplayable>
         let parts = reasoning.take().map(Part::Reasoning).into_iter().chain(text).chain(calls).collect();
         Choice { parts, finish_reason: reasons.next() }
     });
+    Ok(choices.collect())
+}
+
+/// The answer without its choices.
+fn heading(span: &Span, metadata: &SpanMetadata) -> Answer {
     let text = |key: &str| attribute(metadata, key).and_then(|value| value.as_str().map(ToOwned::to_owned));
-    Ok(Answer {
+    Answer {
         id: metadata.response_id.clone(),
         model: span.model.clone(),
-        choices: choices.collect(),
+        choices: Vec::new(),
         usage: Usage {
             input: span.input_tokens.or(metadata.usage.input_tokens),
             output: span.output_tokens.or(metadata.usage.output_tokens),
@@ -296,5 +303,5 @@ fn answer(span: &Span, metadata: &SpanMetadata) -> Result<Answer, NotReplayable>
         embeddings: Vec::new(),
         created: span.started_at.unix_micros().unwrap_or(0) / 1_000_000,
         reasoning_in_content: metadata.provider.as_deref() == Some("mistral_ai"),
-    })
+    }
 }
