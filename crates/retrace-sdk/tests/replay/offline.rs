@@ -4,7 +4,10 @@ use std::fs;
 
 use retrace::{InRun as _, ReplayError, SpanType};
 
+use retrace_protocol::Status;
+
 use crate::provider::{AnyError, Provider, elsewhere};
+use crate::support::{named, record, spans, value};
 
 #[retrace::record(name = "research")]
 async fn research(provider: &Provider, topic: &str) -> Result<String, AnyError> {
@@ -161,4 +164,25 @@ async fn tasks_and_threads_carry_the_replay() {
     let gone = Provider::new();
     let replayed = retrace::replay(&path).run(run(gone.clone())).await.unwrap();
     assert_eq!((replayed.value, gone.seen().len(), replayed.report.answered), (recorded, 0, 3));
+}
+
+#[tokio::test]
+async fn a_swallowed_refusal_fails_the_run_in_the_receiver() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.jsonl");
+    let run = |provider: Provider, prompt: &'static str| async move {
+        let body = async |_| {
+            let _ = provider.chat(prompt).await;
+            "swallowed"
+        };
+        retrace::run("swallows").scope(body).await
+    };
+    retrace::record_cassette(&path).run(run(Provider::new(), "a")).await.unwrap();
+    let recording = record();
+    let error = retrace::replay(&path).run(run(Provider::new(), "b")).await.unwrap_err();
+    assert!(matches!(error, ReplayError::Refused { .. }));
+    let run = named(recording.runs(), "swallows");
+    assert_eq!(run.status, Some(Status::Failed));
+    let error = value(&run.metadata).to_string() + &format!("{:?}", spans(&run));
+    assert!(error.contains("the request differs"), "{run:#?}");
 }
