@@ -43,7 +43,7 @@
 //! refused as well, and [`ReplayBuilder::run`] returns [`ReplayError::Refused`] with the [`Report`]. [`ReplayBuilder::from`] makes the
 //! run live from a point on. [`test`](macro@test) makes a golden test of that.
 //!
-//! [`limits`] sets ceilings, by which no model call leaves beyond a number of steps, tokens or US dollars.
+//! [`limits()`] sets ceilings, by which no model call leaves beyond a number of steps, tokens or US dollars.
 //!
 //! # Features
 //! | feature | default | what for |

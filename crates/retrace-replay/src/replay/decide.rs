@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::matching::Match;
 use super::{Call, Decision, Mode, RefusalReason, Refused, Replay};
 use crate::cassette::{CassetteError, Effects, Entry, Outcome};
-use crate::report::{CallId, Divergence, LiveCall, LiveReason};
-use crate::{Diff, Fingerprint, Lane, redact};
+use crate::report::{CallId, Divergence, LiveCall, LiveReason, Verified};
+use crate::{Diff, Fingerprint, Lane, TokenReport, redact};
 
 impl Replay {
     /// Decides about a call. After the first refusal every call is refused.
@@ -64,6 +64,15 @@ impl Replay {
         let at = self.first_unused(&call)?;
         self.take(at, &call);
         Some(at)
+    }
+
+    /// States how many tokens of a live response are the recorded ones. After a mismatch every later call is refused.
+    pub fn end_verified(&mut self, ticket: usize, tokens: TokenReport) {
+        let Some(call) = self.report.live.get(ticket).map(|live| live.call.clone()) else { return };
+        if tokens.mismatch.is_some() {
+            self.poison(call.clone(), RefusalReason::Tokens(tokens));
+        }
+        self.report.verified.push(Verified { call, tokens });
     }
 
     /// Refuses the run for a reason that the caller finds, such as a recorded result that its type cannot hold.
@@ -217,6 +226,16 @@ impl Replay {
                 Ok(Err(RefusalReason::NotReplayable(reason.clone())))
             }
             Outcome::NotReplayable(_) => Ok(Ok(self.live(id, LiveReason::NotReplayable, None))),
+            Outcome::Response(_) if self.options.verify && entry.span_type == SpanType::LlmCall => {
+                let recorded_tokens = entry.token_ids;
+                if recorded_tokens.is_empty() {
+                    self.report.unverified.push(id.clone());
+                }
+                Ok(Ok(match self.live(id, LiveReason::Verified, None) {
+                    Decision::Live { altered, ticket, .. } => Decision::Live { altered, ticket, recorded_tokens },
+                    other => other,
+                }))
+            }
             _ => {
                 if entry.concurrent {
                     self.report.ambiguities.push(id.clone());
@@ -231,7 +250,7 @@ impl Replay {
         let is_altered = altered.is_some();
         let call = LiveCall { call: id.clone(), reason, is_altered, tokens: None, cost_usd: None };
         self.report.live.push(call);
-        Decision::Live { altered, ticket: self.report.live.len() - 1 }
+        Decision::Live { altered, ticket: self.report.live.len() - 1, recorded_tokens: Vec::new() }
     }
 
     /// Marks an entry as used, and what happened inside of its step as answered with it.

@@ -54,6 +54,8 @@ pub enum Decision {
         altered: Option<Value>,
         /// Number for [`Replay::end_live`].
         ticket: usize,
+        /// Token ids of the recorded response, for [`Replay::end_verified`]; empty unless they are to be compared.
+        recorded_tokens: Vec<u64>,
     },
     /// It does not go out.
     Refuse(Box<Refused>),

@@ -250,6 +250,13 @@ impl ReplayBuilder {
         self
     }
 
+    /// Makes the recorded model calls again, live, and compares the token ids of their responses with the recorded ones. At the first
+    /// mismatch the run fails: later calls are refused. It costs what the calls cost. Needs a provider that sends token ids.
+    pub fn verify(mut self) -> Self {
+        self.options.verify = true;
+        self
+    }
+
     /// Sets how fast responses are delivered. Default: at once.
     pub fn pace(mut self, pace: Pace) -> Self {
         self.pace = pace;

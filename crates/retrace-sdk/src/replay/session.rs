@@ -8,7 +8,7 @@ use opentelemetry_instrumentation_genai::interceptor::Pace;
 use retrace_replay::cassette::{CassetteError, Entry};
 use retrace_replay::replay::{Call, Decision, Mode, RefusalReason, Refused, Replay};
 use retrace_replay::report::{CallId, Report};
-use retrace_replay::{Lane, LaneNode};
+use retrace_replay::{Lane, LaneNode, TokenReport};
 
 use super::position::Activity;
 use super::recorder::Recorder;
@@ -67,7 +67,7 @@ impl Session {
     /// Decides about a call. In a recording alone every call goes out.
     pub(crate) fn decide(&self, call: Call<'_>) -> Decision {
         let Some(replay) = &self.replay else {
-            return Decision::Live { altered: None, ticket: usize::MAX };
+            return Decision::Live { altered: None, ticket: usize::MAX, recorded_tokens: Vec::new() };
         };
         let decision = lock(replay).decide(call);
         if let Decision::Refuse(refused) = &decision {
@@ -98,6 +98,16 @@ impl Session {
     pub(crate) fn end_live(&self, ticket: usize, tokens: Option<u64>, cost_usd: Option<f64>) {
         if let Some(replay) = &self.replay {
             lock(replay).end_live(ticket, tokens, cost_usd);
+        }
+    }
+
+    /// States how many tokens of a live response are the recorded ones.
+    pub(crate) fn end_verified(&self, ticket: usize, tokens: TokenReport) {
+        let Some(replay) = &self.replay else { return };
+        let mut replay = lock(replay);
+        replay.end_verified(ticket, tokens);
+        if let Some(refused) = replay.report().refusal {
+            lock(&self.state).refusal.get_or_insert_with(|| Box::new(refused));
         }
     }
 

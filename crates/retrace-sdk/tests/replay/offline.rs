@@ -96,6 +96,28 @@ async fn values_of_the_clock_and_of_chance_are_replayed() {
     assert_ne!(recorded.1, recorded.3);
 }
 
+#[tokio::test]
+async fn token_ids_are_verified() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.jsonl");
+    let run =
+        |provider: Provider| async move { [provider.chat("ab").await.is_ok(), provider.chat("cd").await.is_ok()] };
+    retrace::record_cassette(&path).run(run(Provider::new())).await.unwrap();
+    let live = Provider::new();
+    let verified = retrace::replay(&path).verify().run(run(live.clone())).await.unwrap();
+    assert_eq!(live.seen(), ["ab", "cd"]);
+    let report = verified.report;
+    let reports: Vec<String> = report.verified.iter().map(|verified| verified.tokens.to_string()).collect();
+    assert_eq!(reports, ["4 of 4 tokens unchanged", "4 of 4 tokens unchanged"], "{report}");
+    // Another token in the recording: the second call does not leave.
+    let text = std::fs::read_to_string(&path).unwrap().replace("\"token_ids\":[97,98,", "\"token_ids\":[97,99,");
+    std::fs::write(&path, text).unwrap();
+    let live = Provider::new();
+    let error = retrace::replay(&path).verify().run(run(live.clone())).await.unwrap_err();
+    assert!(error.to_string().contains("1 of 4 tokens unchanged"), "{error}");
+    assert_eq!(live.seen(), ["ab"]);
+}
+
 #[test]
 fn code_that_is_not_async() {
     let directory = tempfile::tempdir().unwrap();
