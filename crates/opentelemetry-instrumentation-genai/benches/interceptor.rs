@@ -4,7 +4,7 @@
 //! `cargo bench -p opentelemetry-instrumentation-genai --bench interceptor`
 
 // A bench prints, and ends on what it does not expect.
-#![allow(missing_docs, clippy::print_stdout, clippy::unwrap_used, clippy::cast_precision_loss)]
+#![allow(missing_docs, clippy::indexing_slicing, clippy::print_stdout)]
 
 use std::hint::black_box;
 use std::time::Instant;

@@ -1,6 +1,6 @@
 //! `retrace-local replay` and `retrace-local cassette`, as processes.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -14,6 +14,7 @@ use crate::interceptor::UnreadReason;
 pub(crate) const MAX_REQUEST: usize = 32 * 1024 * 1024;
 
 /// A request body that may have been looked at: the frames that were, then the rest.
+#[cfg_attr(not(feature = "tower"), allow(unreachable_pub))]
 pub struct RequestBody<B: Body> {
     seen: VecDeque<Frame<Bytes>>,
     length: usize,
@@ -41,7 +42,7 @@ impl<B: Body<Data = Bytes> + Unpin> RequestBody<B> {
         if inner.size_hint().exact().is_none_or(|size| size > MAX_REQUEST as u64) {
             return; // a body that does not know its length is one that waits
         }
-        let _ = self.poll_ahead(&mut Context::from_waker(Waker::noop()));
+        let _ = self.poll_ahead(&mut Context::from_waker(std::task::Waker::noop()));
     }
 
     /// Reads the body to its end, or to the limit. What was read is sent first.

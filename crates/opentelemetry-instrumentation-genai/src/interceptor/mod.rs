@@ -55,8 +55,10 @@ pub(crate) use playback::Playback;
 pub use playback::PlaybackError;
 pub use recorded::{Pace, RecordedResponse};
 pub use refusal::Refusal;
+#[cfg(any(feature = "rig", feature = "tower"))]
+pub(crate) use timer::Sleep;
 #[cfg(feature = "_playback")]
-pub(crate) use timer::{Sleep, Timer};
+pub(crate) use timer::Timer;
 
 /// Sees model calls before they are sent.
 ///

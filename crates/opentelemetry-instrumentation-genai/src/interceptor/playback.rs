@@ -41,13 +41,13 @@ impl Playback {
     }
 
     /// Returns the bytes that are still to be delivered.
-    #[must_use]
+    #[cfg(feature = "http-body")]
     pub(crate) fn remaining(&self) -> u64 {
         self.left
     }
 
     /// Returns true if nothing remains to be delivered, neither bytes nor an error.
-    #[must_use]
+    #[cfg(feature = "http-body")]
     pub(crate) fn is_finished(&self) -> bool {
         self.chunks.len() == 0 && self.broken.is_none()
     }

@@ -26,7 +26,7 @@ pub enum Api {
     OllamaChat,
     /// Ollama's `/api/embed`.
     OllamaEmbed,
-    /// Converse and ConverseStream of Amazon Bedrock.
+    /// `Converse` and `ConverseStream` of Amazon Bedrock.
     BedrockConverse,
 }
 

@@ -21,7 +21,7 @@ fn logprobs(answer: &Answer) -> Option<Value> {
     Some(json!({ "text": "", "token_ids": answer.token_ids, "logprobs": answer.logprobs }))
 }
 
-fn call(id: Option<&String>, name: &str, given: String) -> Value {
+fn call(id: Option<&String>, name: &str, given: &str) -> Value {
     let function = json!({ "name": name, "arguments": given });
     object([("id", text(id)), ("type", Some("function".into())), ("function", Some(function))])
 }
@@ -50,7 +50,7 @@ pub(super) fn render(answer: &Answer, streamed: bool) -> Result<Documents, NotRe
         return Ok(stream(answer, plan, &content, calls));
     }
     let contents = content.iter().map(|(kind, text)| json!({ "type": kind, *kind: text }));
-    let listed = calls.iter().map(|(id, name, given)| call(*id, name, given.clone()));
+    let listed = calls.iter().map(|(id, name, given)| call(*id, name, given));
     let message = object([
         ("role", Some("assistant".into())),
         ("tool_plan", plan.map(Value::from)),
@@ -103,7 +103,7 @@ fn stream(
         let mut at = |event: &str, call: Value| {
             events.push(json!({ "type": event, "index": index, "delta": { "message": { "tool_calls": call } } }));
         };
-        at("tool-call-start", call(id, name, String::new()));
+        at("tool-call-start", call(id, name, ""));
         pieces(&given).for_each(|piece| at("tool-call-delta", json!({ "function": { "arguments": piece } })));
         events.push(json!({ "type": "tool-call-end", "index": index }));
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::text::{arguments, count, object, pieces, text};
+use super::text::{arguments, count, object, pieces, set, text};
 use super::{Answer, Choice, Documents, NotReplayable, Part, Usage};
 
 /// A message takes one text of each kind, and then calls: in this order.
@@ -89,7 +89,7 @@ pub(super) fn render(answer: &Answer, streamed: bool) -> Result<Documents, NotRe
     if streamed { stream(answer) } else { whole(answer) }
 }
 
-fn call(id: Option<&String>, name: &str, arguments: String) -> Value {
+fn call(id: Option<&String>, name: &str, arguments: &str) -> Value {
     let function = json!({ "name": name, "arguments": arguments });
     object([("id", text(id)), ("type", Some("function".into())), ("function", Some(function))])
 }
@@ -107,7 +107,7 @@ fn whole(answer: &Answer) -> Result<Documents, NotReplayable> {
             }
             None => content.map_or(Value::Null, Value::from),
         };
-        let list = calls.iter().map(|(id, name, given)| call(*id, name, arguments(*given)));
+        let list = calls.iter().map(|(id, name, given)| call(*id, name, &arguments(*given)));
         let message = object([
             ("role", Some("assistant".into())),
             ("content", Some(content)),
@@ -147,8 +147,8 @@ fn stream(answer: &Answer) -> Result<Documents, NotReplayable> {
                 }),
                 Part::Reasoning(text) => pieces(text).for_each(|piece| add(json!({ "reasoning_content": piece }))),
                 Part::ToolCall { id, name, arguments: given } => {
-                    let mut begin = call(id.as_ref(), name, String::new());
-                    begin["index"] = calls.into();
+                    let mut begin = call(id.as_ref(), name, "");
+                    set(&mut begin, "index", calls.into());
                     add(json!({ "tool_calls": [begin] }));
                     for piece in pieces(&arguments(given.as_ref())) {
                         add(json!({ "tool_calls": [{ "index": calls, "function": { "arguments": piece } }] }));

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::openai_chat::tokens;
-use super::text::{arguments, count, object, pieces, text};
+use super::text::{arguments, count, object, pieces, set, text};
 use super::{Answer, Documents, NotReplayable, Part};
 
 fn usage(answer: &Answer) -> Option<Value> {
@@ -108,7 +108,7 @@ pub(super) fn render(answer: &Answer, streamed: bool) -> Result<Documents, NotRe
     let last = if status == "incomplete" { "response.incomplete" } else { "response.completed" };
     events.push(json!({ "type": last, "response": complete }));
     for (number, event) in events.iter_mut().enumerate() {
-        event["sequence_number"] = number.into();
+        set(event, "sequence_number", number.into());
     }
     Ok(Documents::events(&events, true))
 }
@@ -134,22 +134,22 @@ fn stream_item(place: usize, item: &Value, events: &mut Vec<Value>) {
         };
         let whole = content.get(member).and_then(Value::as_str).unwrap_or_default();
         let mut empty = content.clone();
-        empty[member] = "".into();
+        set(&mut empty, member, "".into());
         if empty.get("logprobs").is_some() {
-            empty["logprobs"] = json!([]);
+            set(&mut empty, "logprobs", json!([]));
         }
         events.push(at("response.content_part.added", "part", empty));
         let mut tokens = content.get("logprobs").cloned();
         for piece in pieces(whole) {
             let mut event = at(&format!("{kind}.delta"), "delta", piece.into());
             if member == "text" {
-                event["logprobs"] = tokens.take().unwrap_or_else(|| json!([]));
+                set(&mut event, "logprobs", tokens.take().unwrap_or_else(|| json!([])));
             }
             events.push(event);
         }
         let mut event = at(&format!("{kind}.done"), member, whole.into());
         if member == "text" {
-            event["logprobs"] = json!([]);
+            set(&mut event, "logprobs", json!([]));
         }
         events.push(event);
         events.push(at("response.content_part.done", "part", content));

@@ -41,6 +41,13 @@ pub(super) fn object<const N: usize>(members: [(&str, Option<Value>); N]) -> Val
     Value::Object(present.collect::<Map<_, _>>())
 }
 
+/// Sets a member of an object.
+pub(super) fn set(object: &mut Value, name: &str, value: Value) {
+    if let Value::Object(members) = object {
+        members.insert(name.to_owned(), value);
+    }
+}
+
 /// A text as a value.
 pub(super) fn text(text: Option<&String>) -> Option<Value> {
     text.map(|text| text.as_str().into())
