@@ -252,7 +252,7 @@ fn transports() {
 
 #[test]
 fn disabled() {
-    let _alone = support::alone();
+    let _alone = alone();
     let guard = retrace::configure().with_enabled(false).install().unwrap();
     let run = retrace::run("pipeline").input(Unread).start();
     run.output(Unread).metadata("k", Unread);

@@ -110,8 +110,8 @@ async fn token_ids_are_verified() {
     let reports: Vec<String> = report.verified.iter().map(|verified| verified.tokens.to_string()).collect();
     assert_eq!(reports, ["4 of 4 tokens unchanged", "4 of 4 tokens unchanged"], "{report}");
     // Another token in the recording: the second call does not leave.
-    let text = std::fs::read_to_string(&path).unwrap().replace("\"token_ids\":[97,98,", "\"token_ids\":[97,99,");
-    std::fs::write(&path, text).unwrap();
+    let text = fs::read_to_string(&path).unwrap().replace("\"token_ids\":[97,98,", "\"token_ids\":[97,99,");
+    fs::write(&path, text).unwrap();
     let live = Provider::new();
     let error = retrace::replay(&path).verify().run(run(live.clone())).await.unwrap_err();
     assert!(error.to_string().contains("1 of 4 tokens unchanged"), "{error}");
