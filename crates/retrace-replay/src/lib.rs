@@ -20,5 +20,5 @@ pub use lane::{Lane, LaneNode, Segment};
 pub use limits::{EnforcementError, Limits, LimitsError, Used, Verdict};
 pub use response::{Chunk, Response};
 pub use secrets::Secrets;
-pub use token_check::{Mismatch, TokenCheck, TokenReport};
+pub use token_check::{Mismatch, TokenCheck, TokenReport, response_tokens};
 pub use tolerance::{Check, Rule, Tolerance};

@@ -2,7 +2,46 @@
 
 use std::fmt::{self, Display};
 
+use memchr::memmem;
 use serde::Serialize;
+use serde_json::Value;
+
+use crate::Response;
+
+/// Returns the token ids of the first answer of a response; where it has none, the bytes of the tokens in its log-probabilities.
+/// Empty where it has neither. Reads the formats of OpenAI's chat and text completions and of those who follow them, whole or
+/// streamed. Costs a parse of the body only where it has one of the two.
+#[must_use]
+pub fn response_tokens(response: &Response) -> Vec<u64> {
+    let body = response.body();
+    let has = |name: &str| memmem::find(&body, name.as_bytes()).is_some();
+    if !has("\"token_ids\"") && !has("\"bytes\"") {
+        return Vec::new();
+    }
+    let documents: Vec<Value> = match serde_json::from_slice(&body) {
+        Ok(document) => vec![document],
+        Err(_) => {
+            let lines = body.split(|byte| *byte == b'\n');
+            lines.filter_map(|line| serde_json::from_slice(line.strip_prefix(b"data:")?).ok()).collect()
+        }
+    };
+    let first = |document: &Value| {
+        let choices = document.get("choices")?.as_array()?;
+        let is_first = |choice: &&Value| choice.get("index").is_none_or(|index| index.as_u64() == Some(0));
+        choices.iter().find(is_first).cloned()
+    };
+    let choices: Vec<Value> = documents.iter().filter_map(first).collect();
+    let ids: Vec<u64> = choices.iter().flat_map(|choice| numbers(choice.get("token_ids"))).collect();
+    if !ids.is_empty() {
+        return ids;
+    }
+    let tokens = choices.iter().filter_map(|choice| choice.pointer("/logprobs/content")?.as_array()).flatten();
+    tokens.flat_map(|token| numbers(token.get("bytes"))).collect()
+}
+
+fn numbers(list: Option<&Value>) -> Vec<u64> {
+    list.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_u64).collect()
+}
 
 /// Compares token ids as they arrive, and stops at the first mismatch. Equal tokens do not make a model deterministic.
 #[derive(Clone, Debug)]
@@ -89,6 +128,24 @@ mod tests {
         assert_eq!(check.push(&[3]), Err(mismatch));
         let report = check.finish();
         assert_eq!((report.to_string().as_str(), report.mismatch), ("2 of 4 tokens unchanged", Some(mismatch)));
+    }
+
+    #[test]
+    fn tokens_of_responses() {
+        let response = |chunks: &[&str]| {
+            let chunks = chunks.iter().map(|chunk| crate::Chunk { ms: 0, bytes: chunk.as_bytes().to_vec() }).collect();
+            Response { status: 200, chunks, ..Response::default() }
+        };
+        let streamed = [
+            "data: {\"choices\":[{\"index\":1,\"token_ids\":[9]},{\"index\":0,\"token_ids\":[1,2]}]}\n",
+            "\ndata: {\"choices\":[{\"index\":0,\"token_ids\":[3]}]}\n\ndata: [DONE]\n\n",
+        ];
+        assert_eq!(response_tokens(&response(&streamed)), [1, 2, 3]);
+        let logprobs =
+            r#"{"choices":[{"index":0,"logprobs":{"content":[{"bytes":[72,105]},{"bytes":[33]},{"bytes":null}]}}]}"#;
+        assert_eq!(response_tokens(&response(&[logprobs])), [72, 105, 33]);
+        assert_eq!(response_tokens(&response(&["{\"choices\":[]}"])), [0; 0]);
+        assert_eq!(response_tokens(&response(&["\"token_ids\""])), [0; 0]);
     }
 
     #[test]

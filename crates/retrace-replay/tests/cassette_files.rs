@@ -1,4 +1,6 @@
 //! Cassette files: what is written is read, and bad files are refused with file, line and remedy.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 
 mod support;
 
@@ -145,6 +147,23 @@ proptest! {
             entry.ordinal = at as u64;
             prop_assert_eq!(cassette.entry(at).unwrap().unwrap(), entry);
         }
+    }
+
+    #[test]
+    fn an_edited_cassette_is_read_or_refused(
+        edits in proptest::collection::vec((0.0..1.0f64, prop_oneof![Just(b'"'), Just(b'{'), Just(b'\n'), any::<u8>()]), 1..4)
+    ) {
+        let mut bytes = run();
+        for (place, byte) in edits {
+            let at = (place * bytes.len() as f64) as usize;
+            bytes[at] = byte;
+        }
+        if let Ok(mut cassette) = open(&bytes) {
+            for at in 0..cassette.index().len() {
+                let _ = cassette.entry(at);
+            }
+        }
+        let _ = retrace_replay::golden::read("golden.json", bytes.as_slice());
     }
 
     #[test]

@@ -1,4 +1,5 @@
 //! Concurrent branches: the same matches under every schedule.
+#![allow(clippy::indexing_slicing)]
 
 mod support;
 
@@ -39,6 +40,9 @@ fn branches() -> Vec<Branch> {
     steps.into_iter().enumerate().map(|(at, steps)| Branch { steps, calls: calls(at) }).collect()
 }
 
+/// A branch that goes on: its lane once it has begun, and its calls that are left.
+type Left<'a> = (Option<Arc<LaneNode>>, &'a Branch, VecDeque<&'a String>);
+
 /// Runs the branches in one order of their calls, and returns what each call was answered, by its prompt.
 fn run(
     branches: &[Branch],
@@ -46,8 +50,7 @@ fn run(
     mut call: impl FnMut(&Arc<LaneNode>, &str) -> String,
 ) -> BTreeMap<String, String> {
     let root = LaneNode::root();
-    let mut left: Vec<(Option<Arc<LaneNode>>, &Branch, VecDeque<&String>)> =
-        branches.iter().map(|branch| (None, branch, branch.calls.iter().collect())).collect();
+    let mut left: Vec<Left<'_>> = branches.iter().map(|branch| (None, branch, branch.calls.iter().collect())).collect();
     let mut answers = BTreeMap::new();
     while !left.is_empty() {
         let at = rng.below(left.len());

@@ -32,6 +32,19 @@
 //! `RETRACE_CAPTURE_CONTENT=false` or [`Configuration::with_capture_content`] is one switch for everything recorded here and by
 //! [`clients`]: without content, inputs, outputs and token ids do not reach any span. Metadata, names, tags and errors do.
 //!
+//! # Replay
+//! [`record_cassette`] writes the model calls of [`clients`] and the results of memoised steps into a file; [`replay()`] answers a
+//! later run from it, with no network. Memoised are `#[record(type = tool_call, replay)]`, [`StepBuilder::memo`] and its kin, [`now`],
+//! [`random`] and [`uuid`]; other steps are executed. The state is in the OpenTelemetry `Context`, as what is current is: [`InRun`] and
+//! [`spawn`] carry it along.
+//!
+//! A call is matched within its *lane*, the path of the named steps around it, with the first unused entry whose request states the
+//! same. A strict replay refuses any other call: the client returns an error in which [`refusal`] finds the reason, later calls are
+//! refused as well, and [`ReplayBuilder::run`] returns [`ReplayError::Refused`] with the [`Report`]. [`ReplayBuilder::from`] makes the
+//! run live from a point on. [`test`](macro@test) makes a golden test of that.
+//!
+//! [`limits()`] sets ceilings, by which no model call leaves beyond a number of steps, tokens or US dollars.
+//!
 //! # Features
 //! | feature | default | what for |
 //! |---|---|---|

@@ -1,4 +1,5 @@
 //! Golden tests: `#[retrace::test]`.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr)]
 
 #[path = "replay/provider.rs"]
 #[expect(dead_code, reason = "this program uses a part of it")]

@@ -12,7 +12,7 @@ use retrace::{SpanType, Trace};
 use retrace_local::Server;
 use retrace_protocol::Status;
 use serde_json::{Value, json};
-use support::{above, metadata, record, record_with, span, spans, stored, value};
+use support::{above, alone, metadata, record, record_with, span, spans, stored, value};
 
 /// Marks a process of this program that records.
 const RECEIVER: &str = "RETRACE_TEST_PARITY";
@@ -252,7 +252,7 @@ fn transports() {
 
 #[test]
 fn disabled() {
-    let _alone = support::alone();
+    let _alone = alone();
     let guard = retrace::configure().with_enabled(false).install().unwrap();
     let run = retrace::run("pipeline").input(Unread).start();
     run.output(Unread).metadata("k", Unread);
@@ -396,8 +396,12 @@ fn token_ids() {
     let _: Value = value(&run.output);
 }
 
+// The tests below wait for the others: a call without a context belongs to the only replay of the process.
+
+#[expect(clippy::await_holding_lock, reason = "the runtime is of this test alone")]
 #[tokio::test]
 async fn replay() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("research.jsonl");
     let provider = provider::Provider::new();
@@ -406,8 +410,10 @@ async fn replay() {
     assert_eq!((replayed.value.unwrap(), provider.seen().len()), (recorded, 1));
 }
 
+#[expect(clippy::await_holding_lock, reason = "the runtime is of this test alone")]
 #[tokio::test]
 async fn golden_cassettes() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let golden = directory.path().join("golden.json");
     let provider = provider::Provider::new();
@@ -426,8 +432,10 @@ async fn golden_cassettes() {
     assert_eq!(step["error"], Value::Null);
 }
 
+#[expect(clippy::await_holding_lock, reason = "the runtime is of this test alone")]
 #[tokio::test]
 async fn ceilings() {
+    let _alone = alone();
     if std::env::var_os("RETRACE_MAX_STEPS_PER_RUN").is_none() {
         let provider = provider::Provider::new();
         retrace::limits().steps(1).scope(async { provider.chat("a").await.unwrap() }).await;

@@ -90,12 +90,23 @@ impl Entry {
     pub fn new(span_type: SpanType, name: impl Into<String>, request: Json) -> Self {
         let name = name.into();
         let fingerprint = Fingerprint::of(&name, None, &request.to_value().unwrap_or_default());
+        Self::with_fingerprint(span_type, name, request, fingerprint)
+    }
+
+    /// [`Entry::new`] with a fingerprint that is known: nothing is parsed.
+    #[must_use]
+    pub fn with_fingerprint(
+        span_type: SpanType,
+        name: impl Into<String>,
+        request: Json,
+        fingerprint: Fingerprint,
+    ) -> Self {
         Self {
             ordinal: 0,
             lane: Lane::root(),
             step: None,
             span_type,
-            name,
+            name: name.into(),
             fingerprint,
             endpoint: None,
             model: None,

@@ -161,15 +161,7 @@ impl EntryKey<'_> {
 
     /// Fingerprint of the line, or that of its request where the line states none.
     pub(super) fn fingerprint(&self) -> Result<Fingerprint, String> {
-        match &self.fingerprint {
-            Some(text) => {
-                Fingerprint::parse(text).ok_or_else(|| "`fingerprint` is not 32 hexadecimal digits".to_owned())
-            }
-            None => {
-                let request = serde_json::from_str(self.request.get()).map_err(|error| error.to_string())?;
-                Ok(Fingerprint::of(&self.name, self.model.as_deref(), &request))
-            }
-        }
+        fingerprint(self.fingerprint.as_deref(), &self.name, self.model.as_deref(), self.request)
     }
 }
 
@@ -193,11 +185,33 @@ struct ReadResponse {
 
 /// Members of an entry that only its use needs.
 #[derive(Deserialize)]
-struct EntryRest {
+struct WholeEntry<'a> {
+    ordinal: u64,
+    #[serde(default, borrow)]
+    lane: Cow<'a, str>,
+    #[serde(default)]
+    step: Option<u32>,
+    #[serde(borrow)]
+    span_type: Cow<'a, str>,
+    name: String,
+    #[serde(default, borrow)]
+    fingerprint: Option<Cow<'a, str>>,
     #[serde(default)]
     endpoint: Option<String>,
     #[serde(default)]
+    model: Option<String>,
+    #[serde(default)]
     effects: Option<Effects>,
+    #[serde(borrow)]
+    request: &'a RawValue,
+    #[serde(default)]
+    response: Option<ReadResponse>,
+    #[serde(default, borrow, deserialize_with = "present")]
+    value: Option<&'a RawValue>,
+    #[serde(default)]
+    error: Option<String>,
+    #[serde(default)]
+    not_replayable: Option<String>,
     #[serde(default)]
     tokens: Option<TokenCount>,
     #[serde(default)]
@@ -205,49 +219,64 @@ struct EntryRest {
     #[serde(default)]
     token_ids: Vec<u64>,
     #[serde(default)]
+    span_id: Option<String>,
+    #[serde(default)]
     concurrent: bool,
     #[serde(default)]
     redacted: bool,
 }
 
-/// Reads the line of an entry. Members that it does not know are ignored.
+/// Reads the line of an entry, in one pass. Members that it does not know are ignored.
 pub(super) fn read(line: &str) -> Result<Entry, String> {
-    let text = |error: serde_json::Error| error.to_string();
-    let key: EntryKey<'_> = serde_json::from_str(line).map_err(text)?;
-    let rest: EntryRest = serde_json::from_str(line).map_err(text)?;
+    let whole: WholeEntry<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
     let json = |raw: &RawValue| Json::from(raw.to_owned());
-    let outcome = match (&key.response, &key.value, &key.error, &key.not_replayable) {
-        (_, _, _, Some(reason)) => Outcome::NotReplayable(reason.clone().into_owned()),
-        (Some(response), None, None, _) => {
-            let ReadResponse { status, headers, head_ms, chunks, broken } =
-                serde_json::from_str(response.get()).map_err(text)?;
+    let outcome = match (whole.response, whole.value, whole.error, whole.not_replayable) {
+        (_, _, _, Some(reason)) => Outcome::NotReplayable(reason),
+        (Some(ReadResponse { status, headers, head_ms, chunks, broken }), None, None, _) => {
             let chunks = chunks.into_iter().map(|ReadChunk(chunk)| chunk).collect();
             Outcome::Response(Response { status, headers, head_ms, chunks, broken })
         }
         (None, Some(value), None, _) => Outcome::Value(json(value)),
-        (None, None, Some(error), _) => Outcome::Error(error.clone().into_owned()),
+        (None, None, Some(error), _) => Outcome::Error(error),
         (None, None, None, None) => Outcome::Mark,
         _ => return Err("has more than one of `response`, `value` and `error`".to_owned()),
     };
+    let print = fingerprint(whole.fingerprint.as_deref(), &whole.name, whole.model.as_deref(), whole.request)?;
     Ok(Entry {
-        ordinal: key.ordinal,
-        lane: Lane::parse(&key.lane),
-        step: key.step,
-        span_type: key.span_type(),
-        fingerprint: key.fingerprint()?,
-        name: key.name.into_owned(),
-        endpoint: rest.endpoint,
-        model: key.model.map(Cow::into_owned),
-        request: json(key.request),
+        ordinal: whole.ordinal,
+        lane: Lane::parse(&whole.lane),
+        step: whole.step,
+        span_type: SpanType::from_wire(&whole.span_type).unwrap_or(SpanType::Action),
+        fingerprint: print,
+        name: whole.name,
+        endpoint: whole.endpoint,
+        model: whole.model,
+        request: json(whole.request),
         outcome,
-        effects: rest.effects,
-        tokens: rest.tokens,
-        cost_usd: rest.cost_usd,
-        token_ids: rest.token_ids,
-        span_id: key.span_id,
-        concurrent: rest.concurrent,
-        redacted: rest.redacted,
+        effects: whole.effects,
+        tokens: whole.tokens,
+        cost_usd: whole.cost_usd,
+        token_ids: whole.token_ids,
+        span_id: whole.span_id,
+        concurrent: whole.concurrent,
+        redacted: whole.redacted,
     })
+}
+
+/// Fingerprint that a line states, or that of its request where it states none.
+fn fingerprint(
+    stated: Option<&str>,
+    name: &str,
+    model: Option<&str>,
+    request: &RawValue,
+) -> Result<Fingerprint, String> {
+    match stated {
+        Some(text) => Fingerprint::parse(text).ok_or_else(|| "`fingerprint` is not 32 hexadecimal digits".to_owned()),
+        None => {
+            let request = serde_json::from_str(request.get()).map_err(|error| error.to_string())?;
+            Ok(Fingerprint::of(name, model, &request))
+        }
+    }
 }
 
 /// Last line of a cassette.

@@ -46,6 +46,8 @@ pub struct Cassette {
     file: String,
     header: Header,
     reader: BufReader<Box<dyn Source>>,
+    /// Offset of what the reader reads next, where it is known.
+    position: Option<u64>,
     index: Vec<IndexEntry>,
     lanes: Vec<Lane>,
     names: Vec<Box<str>>,
@@ -125,7 +127,7 @@ impl Cassette {
                 offset,
             });
         }
-        Ok(Self { file: file.to_owned(), header, reader, index, lanes, names })
+        Ok(Self { file: file.to_owned(), header, reader, position: None, index, lanes, names })
     }
 
     /// Name of the file.
@@ -179,16 +181,28 @@ impl Cassette {
         let Some(indexed) = self.index.get(at) else { return Ok(None) };
         let fail = |problem| CassetteError::new(&*self.file, Some(indexed.line), problem);
         let mut text = Vec::new();
-        self.reader
-            .seek(SeekFrom::Start(indexed.offset))
-            .map_err(|error| CassetteError::io(&*self.file, Some(indexed.line), error))?;
-        read_line(&mut self.reader, &mut text).map_err(|problem| on_line(&self.file, indexed.line, problem))?;
-        let line = std::str::from_utf8(&text).map_err(|_| fail(CassetteProblem::Changed))?;
-        let key: EntryKey<'_> = serde_json::from_str(line).map_err(|_| fail(CassetteProblem::Changed))?;
-        if key.ordinal != indexed.ordinal || key.fingerprint().ok() != Some(indexed.fingerprint) {
-            return Err(fail(CassetteProblem::Changed));
+        // A seek drops what is buffered; entries are mostly used in order.
+        if self.position != Some(indexed.offset) {
+            self.position = None;
+            let sought = self.reader.seek(SeekFrom::Start(indexed.offset));
+            sought.map_err(|error| CassetteError::io(&*self.file, Some(indexed.line), error))?;
         }
-        line::read(line).map(Some).map_err(|reason| fail(CassetteProblem::Malformed(reason)))
+        self.position = None;
+        read_line(&mut self.reader, &mut text).map_err(|problem| on_line(&self.file, indexed.line, problem))?;
+        self.position = Some(indexed.offset + text.len() as u64);
+        let line = std::str::from_utf8(&text).map_err(|_| fail(CassetteProblem::Changed))?;
+        match line::read(line) {
+            Ok(entry) if entry.ordinal == indexed.ordinal && entry.fingerprint == indexed.fingerprint => {
+                Ok(Some(entry))
+            }
+            // What was read as an index was an entry with this ordinal.
+            Err(reason)
+                if serde_json::from_str::<EntryKey<'_>>(line).is_ok_and(|key| key.ordinal == indexed.ordinal) =>
+            {
+                Err(fail(CassetteProblem::Malformed(reason)))
+            }
+            _ => Err(fail(CassetteProblem::Changed)),
+        }
     }
 
     /// Replaces the fingerprints by those that `compute` returns. Reads every entry once.

@@ -44,6 +44,7 @@ pub fn entries(trace: &Trace) -> Vec<StoredEntry> {
     for span in spans {
         let (mut entry, fidelity) = match span.span_type {
             SpanType::LlmCall => model_call(span),
+            SpanType::ToolCall if lanes.is_executed_elsewhere(span) => continue,
             SpanType::ToolCall => tool(span),
             _ => continue,
         };
@@ -72,6 +73,21 @@ impl<'t> Lanes<'t> {
             (&span.id, (*span, ordinal))
         });
         Self { by_id: by_id.collect() }
+    }
+
+    /// Returns true for a tool call that only a model's response shows, and that a step executes.
+    fn is_executed_elsewhere(&self, span: &Span) -> bool {
+        let is_shown = |span: &Span| {
+            let parent = span.parent_id.as_ref().and_then(|id| self.by_id.get(id));
+            parent.is_some_and(|(parent, _)| parent.span_type == SpanType::LlmCall)
+        };
+        let has_result = span.error.is_some() || span.output.as_ref().is_some_and(|output| !output.is_null());
+        !has_result
+            && is_shown(span)
+            && self.by_id.values().any(|(other, _)| {
+                let is_same = other.span_type == SpanType::ToolCall && other.name == span.name;
+                is_same && !is_shown(other) && value(other.input.as_ref()) == value(span.input.as_ref())
+            })
     }
 
     fn ordinal(&self, span: &Span) -> u32 {

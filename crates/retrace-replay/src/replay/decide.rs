@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::matching::Match;
 use super::{Call, Decision, Mode, RefusalReason, Refused, Replay};
 use crate::cassette::{CassetteError, Effects, Entry, Outcome};
-use crate::report::{CallId, Divergence, LiveCall, LiveReason};
-use crate::{Diff, Fingerprint, Lane, redact};
+use crate::report::{CallId, Divergence, LiveCall, LiveReason, Verified};
+use crate::{Diff, Fingerprint, Lane, TokenReport, redact};
 
 impl Replay {
     /// Decides about a call. After the first refusal every call is refused.
@@ -17,13 +17,9 @@ impl Replay {
             self.report.refused_later += 1;
             return Decision::Refuse(self.refused(id, RefusalReason::Poisoned));
         }
-        let sent = call.request.clone();
-        redact(&mut call.request);
-        if let Some(normalize) = &self.options.normalize {
-            normalize(&mut call.request);
-        }
-        let print = Fingerprint::of(call.name, call.model, &call.request);
-        let decided = self.find(&call, print).and_then(|found| self.decide_match(&call, &id, found, sent));
+        // Only a fork changes what is sent.
+        let sent = if self.fork.is_some() { call.request.clone() } else { Value::Null };
+        let decided = self.find_redacted(&mut call).and_then(|found| self.decide_match(&call, &id, found, sent));
         match decided {
             Ok(Ok(decision)) => decision,
             Ok(Err(reason)) => self.refuse(id, reason),
@@ -70,16 +66,19 @@ impl Replay {
         Some(at)
     }
 
-    /// Refuses the run for an entry whose result the caller cannot use, for this reason.
-    pub fn poison(&mut self, entry: &Entry, reason: String) -> Refused {
-        let id = CallId {
-            ordinal: Some(entry.ordinal),
-            lane: entry.lane.to_string(),
-            span_type: entry.span_type.as_str(),
-            name: entry.name.clone(),
-        };
+    /// States how many tokens of a live response are the recorded ones. After a mismatch every later call is refused.
+    pub fn end_verified(&mut self, ticket: usize, tokens: TokenReport) {
+        let Some(call) = self.report.live.get(ticket).map(|live| live.call.clone()) else { return };
+        if tokens.mismatch.is_some() {
+            self.poison(call.clone(), RefusalReason::Tokens(tokens));
+        }
+        self.report.verified.push(Verified { call, tokens });
+    }
+
+    /// Refuses the run for a reason that the caller finds, such as a recorded result that its type cannot hold.
+    pub fn poison(&mut self, call: CallId, reason: RefusalReason) -> Refused {
         self.is_poisoned = true;
-        let refused = *self.refused(id, RefusalReason::NotReplayable(reason));
+        let refused = *self.refused(call, reason);
         self.report.refusal.get_or_insert_with(|| refused.clone());
         refused
     }
@@ -87,6 +86,26 @@ impl Replay {
     /// Notes a step that is executed though the recording holds no result of it.
     pub fn note_executed(&mut self, call: &CallId) {
         self.report.note_executed(call);
+    }
+
+    /// Finds the entry of a call. The request is redacted if it is not equal to a recorded one as it is: most hold no credentials, and
+    /// to look for them costs more than all else.
+    fn find_redacted(&mut self, call: &mut Call<'_>) -> Result<Match, CassetteError> {
+        let normalize = self.options.normalize.clone();
+        let normalized = normalize.as_ref().map(|normalize| {
+            let mut request = call.request.clone();
+            normalize(&mut request);
+            request
+        });
+        let print = Fingerprint::of(call.name, call.model, normalized.as_ref().unwrap_or(&call.request));
+        if let Some(at) = self.find_equal(call, print) {
+            return Ok(Match::Equal(at));
+        }
+        redact(&mut call.request);
+        if let Some(normalize) = normalize {
+            normalize(&mut call.request);
+        }
+        self.find(call, Fingerprint::of(call.name, call.model, &call.request))
     }
 
     fn decide_match(
@@ -207,6 +226,16 @@ impl Replay {
                 Ok(Err(RefusalReason::NotReplayable(reason.clone())))
             }
             Outcome::NotReplayable(_) => Ok(Ok(self.live(id, LiveReason::NotReplayable, None))),
+            Outcome::Response(_) if self.options.verify && entry.span_type == SpanType::LlmCall => {
+                let recorded_tokens = entry.token_ids;
+                if recorded_tokens.is_empty() {
+                    self.report.unverified.push(id.clone());
+                }
+                Ok(Ok(match self.live(id, LiveReason::Verified, None) {
+                    Decision::Live { altered, ticket, .. } => Decision::Live { altered, ticket, recorded_tokens },
+                    other => other,
+                }))
+            }
             _ => {
                 if entry.concurrent {
                     self.report.ambiguities.push(id.clone());
@@ -221,7 +250,7 @@ impl Replay {
         let is_altered = altered.is_some();
         let call = LiveCall { call: id.clone(), reason, is_altered, tokens: None, cost_usd: None };
         self.report.live.push(call);
-        Decision::Live { altered, ticket: self.report.live.len() - 1 }
+        Decision::Live { altered, ticket: self.report.live.len() - 1, recorded_tokens: Vec::new() }
     }
 
     /// Marks an entry as used, and what happened inside of its step as answered with it.

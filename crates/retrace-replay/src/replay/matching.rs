@@ -20,17 +20,26 @@ pub(super) enum Match {
 }
 
 impl Replay {
-    /// Finds the entry of a call, and binds its lane.
-    pub(super) fn find(&mut self, call: &Call<'_>, print: Fingerprint) -> Result<Match, CassetteError> {
-        let lanes = self.bindings.candidates(call.lane, self.cassette.lanes());
-        let Some(name) = self.cassette.name_number(call.name) else { return Ok(Match::None(None)) };
-        for lane in &lanes {
-            let unused = self.unused_places(*lane, call, name);
+    /// Finds the first unused entry with an equal request, and binds the lane.
+    pub(super) fn find_equal(&mut self, call: &Call<'_>, print: Fingerprint) -> Option<usize> {
+        let name = self.cassette.name_number(call.name)?;
+        for lane in self.bindings.candidates(call.lane, self.cassette.lanes()) {
+            let unused = self.unused_places(lane, call, name);
             if let Some(at) = unused.into_iter().find(|at| self.fingerprint(*at) == Some(print)) {
                 self.bind(call, at);
-                return Ok(Match::Equal(at));
+                return Some(at);
             }
         }
+        None
+    }
+
+    /// Finds the entry of a call, and binds its lane.
+    pub(super) fn find(&mut self, call: &Call<'_>, print: Fingerprint) -> Result<Match, CassetteError> {
+        if let Some(at) = self.find_equal(call, print) {
+            return Ok(Match::Equal(at));
+        }
+        let lanes = self.bindings.candidates(call.lane, self.cassette.lanes());
+        let Some(name) = self.cassette.name_number(call.name) else { return Ok(Match::None(None)) };
         // The lane with its own ordinals comes first; a lane is taken from another one only where it has none.
         for lane in &lanes {
             let unused = self.unused_places(*lane, call, name);

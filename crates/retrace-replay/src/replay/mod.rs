@@ -54,6 +54,8 @@ pub enum Decision {
         altered: Option<Value>,
         /// Number for [`Replay::end_live`].
         ticket: usize,
+        /// Token ids of the recorded response, for [`Replay::end_verified`]; empty unless they are to be compared.
+        recorded_tokens: Vec<u64>,
     },
     /// It does not go out.
     Refuse(Box<Refused>),
@@ -138,7 +140,8 @@ impl Replay {
     /// A fork point that the cassette does not have. With `normalize` every entry is read once, and its errors are returned.
     pub fn new(mut cassette: Cassette, options: Options) -> Result<Self, ReplayError> {
         let normalized = match (&options.normalize, cassette.header().normalized) {
-            (None, false) => None,
+            // The fingerprints of the file are through no function, or through the one that is given again here.
+            (None, false) | (Some(_), true) => None,
             (normalize, _) => {
                 let normalize = normalize.clone();
                 Some(cassette.fingerprints_by(|entry| {

@@ -40,12 +40,18 @@ pub struct Options {
     pub allowed: BTreeSet<String>,
     /// Differences that are no divergence.
     pub tolerance: Tolerance,
+    /// Recorded model calls go out, and the token ids of their responses are compared with the recorded ones.
+    pub verify: bool,
 }
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct("Options");
         fields.field("mode", &self.mode).field("fork", &self.fork).field("allowed", &self.allowed);
-        fields.field("tolerance", &self.tolerance).field("normalize", &self.normalize.is_some()).finish()
+        fields
+            .field("tolerance", &self.tolerance)
+            .field("verify", &self.verify)
+            .field("normalize", &self.normalize.is_some())
+            .finish()
     }
 }

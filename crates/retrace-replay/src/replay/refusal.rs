@@ -4,8 +4,8 @@ use std::fmt::{self, Display};
 
 use serde::Serialize;
 
-use crate::Diff;
 use crate::report::{CallId, side_by_side};
+use crate::{Diff, TokenReport};
 
 /// Why a replay refused a call.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -37,6 +37,8 @@ pub enum RefusalReason {
     },
     /// A substitution at the fork point cannot be applied.
     Substitution(String),
+    /// The tokens of a live response are not the recorded ones.
+    Tokens(TokenReport),
     /// The cassette cannot be read.
     Cassette(String),
     /// An earlier call was refused.
@@ -64,6 +66,7 @@ impl Refused {
             RefusalReason::NotReplayable(_) => "replay_not_replayable",
             RefusalReason::External { .. } => "replay_external",
             RefusalReason::Substitution(_) => "replay_substitution",
+            RefusalReason::Tokens(_) => "replay_tokens",
             RefusalReason::Cassette(_) => "replay_cassette",
             RefusalReason::Poisoned => "replay_poisoned",
         }
@@ -105,6 +108,9 @@ impl Display for Refused {
                 )
             }
             RefusalReason::Substitution(error) => write!(f, "{error}. Correct the substitution."),
+            RefusalReason::Tokens(tokens) => {
+                write!(f, "{tokens}. The model, its version or its sampling differ from those of the recording.")
+            }
             RefusalReason::Cassette(error) => f.write_str(error),
             RefusalReason::Poisoned => f.write_str("an earlier call of this run was refused. Correct that one first."),
         }

@@ -10,8 +10,9 @@ use serde::Serialize;
 pub use columns::side_by_side;
 pub use text::Style;
 
-use crate::Diff;
+use crate::cassette::Entry;
 use crate::replay::{Call, Mode, Options, Refused};
+use crate::{Diff, TokenReport};
 
 /// Most names of executed steps that a report lists.
 const MAX_EXECUTED: usize = 256;
@@ -31,6 +32,17 @@ pub struct CallId {
 }
 
 impl CallId {
+    /// Returns the identification of an entry.
+    #[must_use]
+    pub fn of_entry(entry: &Entry) -> Self {
+        Self {
+            ordinal: Some(entry.ordinal),
+            lane: entry.lane.to_string(),
+            span_type: entry.span_type.as_str(),
+            name: entry.name.clone(),
+        }
+    }
+
     /// Returns the identification of a live call.
     #[must_use]
     pub fn of(call: &Call<'_>) -> Self {
@@ -75,6 +87,8 @@ pub enum LiveReason {
     AfterFork,
     /// Its request differs from the recorded one, and the cassette is brought up to date.
     Changed,
+    /// Its tokens are compared with the recorded ones.
+    Verified,
     /// No recorded call was left, and the replay is lenient.
     NothingLeft,
     /// The recorded call cannot be replayed, and the replay is lenient.
@@ -96,6 +110,15 @@ pub struct LiveCall {
     /// Cost in US dollars, where it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<f64>,
+}
+
+/// A live response whose tokens were compared with the recorded ones.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Verified {
+    /// Call.
+    pub call: CallId,
+    /// How many tokens are the recorded ones.
+    pub tokens: TokenReport,
 }
 
 /// Report of a replay.
@@ -120,6 +143,10 @@ pub struct Report {
     pub refused_later: usize,
     /// Calls that went out.
     pub live: Vec<LiveCall>,
+    /// Live responses whose tokens were compared with the recorded ones.
+    pub verified: Vec<Verified>,
+    /// Calls to be compared of which the recording holds no token ids.
+    pub unverified: Vec<CallId>,
     /// Steps whose result the fork replaced.
     pub substituted: Vec<CallId>,
     /// Recorded calls that were not made.
@@ -154,6 +181,8 @@ impl Report {
             refusal: None,
             refused_later: 0,
             live: Vec::new(),
+            verified: Vec::new(),
+            unverified: Vec::new(),
             substituted: Vec::new(),
             unused: Vec::new(),
             executed: Vec::new(),
@@ -176,7 +205,8 @@ impl Report {
     /// Returns the result in one word.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
-        let is_same = self.divergences.is_empty() && self.live.is_empty() && self.unused.is_empty();
+        let is_live = self.live.iter().any(|live| live.reason != LiveReason::Verified);
+        let is_same = self.divergences.is_empty() && !is_live && self.unused.is_empty();
         match (&self.refusal, is_same && self.substituted.is_empty()) {
             (Some(_), _) => Verdict::Refused,
             (None, true) => Verdict::Same,

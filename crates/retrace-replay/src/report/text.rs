@@ -94,6 +94,7 @@ impl Report {
                 LiveReason::ForkPoint => "fork point",
                 LiveReason::AfterFork => "after the fork point",
                 LiveReason::Changed => "changed",
+                LiveReason::Verified => "verified",
                 LiveReason::NothingLeft => "no entry left",
                 LiveReason::NotReplayable => "entry not replayable",
             };
@@ -102,6 +103,10 @@ impl Report {
             let _ = writeln!(text, "  live: {} ({reason}{tokens}{cost})", live.call);
         }
         more(&mut text, self.live.len(), "live calls");
+        for verified in self.verified.iter().take(LISTED) {
+            let _ = writeln!(text, "  verified: {}: {}", verified.call, verified.tokens);
+        }
+        list(&mut text, "not verified, no token ids are recorded", &self.unverified);
         list(&mut text, "result substituted", &self.substituted);
         list(&mut text, "unused", &self.unused);
         list(&mut text, "executed, no result is recorded", &self.executed);

@@ -1,6 +1,7 @@
 //! Cassettes in memory, and calls.
 
 #![allow(dead_code, reason = "each test program uses some of it")]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::io::Cursor;
 

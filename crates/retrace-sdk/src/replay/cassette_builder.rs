@@ -13,8 +13,9 @@ use opentelemetry_retrace::Record;
 use retrace_protocol::golden::GoldenStep;
 use retrace_protocol::{Id, Span, Status, Timestamp};
 use retrace_replay::Tolerance;
-use retrace_replay::cassette::{Cassette, CassetteError, Header};
+use retrace_replay::cassette::{Cassette, CassetteError, Header, Origin};
 use retrace_replay::golden;
+use retrace_replay::render::project;
 use retrace_replay::replay::{Fork, ForkPoint, Mode, Normalize, Options, Refused, Replay, Substitutions};
 use retrace_replay::report::Report;
 use serde::Serialize;
@@ -249,6 +250,13 @@ impl ReplayBuilder {
         self
     }
 
+    /// Makes the recorded model calls again, live, and compares the token ids of their responses with the recorded ones. At the first
+    /// mismatch the run fails: later calls are refused. It costs what the calls cost. Needs a provider that sends token ids.
+    pub fn verify(mut self) -> Self {
+        self.options.verify = true;
+        self
+    }
+
     /// Sets how fast responses are delivered. Default: at once.
     pub fn pace(mut self, pace: Pace) -> Self {
         self.pace = pace;
@@ -288,6 +296,16 @@ impl ReplayBuilder {
             Some(cassette) => cassette,
             None => open(&self.cassette)?,
         };
+        if cassette.header().origin == Origin::Run {
+            // A run stores conversations, in one form for all providers.
+            let then = self.options.normalize.take();
+            self.options.normalize = Some(Arc::new(move |request| {
+                *request = project(request);
+                if let Some(then) = &then {
+                    then(request);
+                }
+            }));
+        }
         if let Some(at) = self.at {
             self.options.fork = Some(Fork { at, substitutions: self.substitutions });
         }

@@ -12,7 +12,7 @@ use opentelemetry_instrumentation_genai::interceptor::{
 use retrace_protocol::SpanType;
 use retrace_replay::cassette::{Effects, Entry, Outcome, TokenCount};
 use retrace_replay::replay::{Call, Decision};
-use retrace_replay::{Chunk, EnforcementError, Response};
+use retrace_replay::{Chunk, EnforcementError, Response, TokenCheck, response_tokens};
 use serde_json::Value;
 
 use super::REPLAYED;
@@ -53,12 +53,22 @@ struct Observed {
     session: Option<Arc<Session>>,
     limits: Option<Arc<LimitState>>,
     ticket: usize,
+    check: Option<TokenCheck>,
     begun: Option<Begun>,
     endpoint: String,
     provider: String,
     model: Option<String>,
     response: Option<Response>,
     bytes: usize,
+}
+
+/// A call of a session that may go out.
+struct Live {
+    request: Value,
+    /// Number of the call in the report.
+    ticket: usize,
+    /// Set where the tokens of the response are compared with recorded ones.
+    check: Option<TokenCheck>,
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -108,7 +118,10 @@ impl Interceptor for SessionInterceptor {
                 let kind = refused.kind();
                 Action::Refuse(keep(Refusal::new(refused.to_string()).with_error_type(kind).with_source(*refused)))
             }
-            Decision::Live { altered, ticket } => self.pass(view, &position, Some((request, ticket)), altered),
+            Decision::Live { altered, ticket, recorded_tokens } => {
+                let check = (!recorded_tokens.is_empty()).then(|| TokenCheck::new(recorded_tokens));
+                self.pass(view, &position, Some(Live { request, ticket, check }), altered)
+            }
             other => {
                 let message = format!("the decision {other:?} is not one about a model call");
                 Action::Refuse(Refusal::new(message).with_error_type("replay_internal"))
@@ -132,7 +145,9 @@ impl Interceptor for SessionInterceptor {
     fn chunk(&self, id: CallId, bytes: &[u8], elapsed: Duration) {
         self.with(id, |observed| {
             observed.bytes = observed.bytes.saturating_add(bytes.len());
-            if let (Some(response), Some(_)) = (&mut observed.response, &observed.begun)
+            let is_kept = observed.begun.is_some() || observed.check.is_some();
+            if let Some(response) = &mut observed.response
+                && is_kept
                 && observed.bytes <= MAX_BODY_BYTES
             {
                 response.chunks.push(Chunk { ms: millis(elapsed), bytes: bytes.to_vec() });
@@ -156,21 +171,16 @@ impl SessionInterceptor {
     }
 
     /// Lets a call out, unless a ceiling forbids it.
-    fn pass(
-        &self,
-        view: &CallView<'_>,
-        position: &Position,
-        live: Option<(Value, usize)>,
-        altered: Option<Value>,
-    ) -> Action {
+    fn pass(&self, view: &CallView<'_>, position: &Position, live: Option<Live>, altered: Option<Value>) -> Action {
         if let Some(limits) = &position.limits
             && let Err(error) = limits.begin()
         {
             return refuse(error);
         }
-        let ticket = live.as_ref().map_or(usize::MAX, |(_, ticket)| *ticket);
-        let body = altered.as_ref().map(|altered| altered.to_string());
-        let begun = position.session.as_ref().zip(live).and_then(|(session, (request, _))| {
+        let ticket = live.as_ref().map_or(usize::MAX, |live| live.ticket);
+        let (request, check) = live.map(|live| (live.request, live.check)).unzip();
+        let body = altered.as_ref().map(ToString::to_string);
+        let begun = position.session.as_ref().zip(request).and_then(|(session, request)| {
             let request = altered.unwrap_or(request);
             let (lane, name) = (position.lane(), view.operation.as_str());
             session.record(|recorder| recorder.call(lane, SpanType::LlmCall, name, view.model, request))
@@ -179,6 +189,7 @@ impl SessionInterceptor {
             session: position.session.clone(),
             limits: position.limits.clone(),
             ticket,
+            check: check.flatten(),
             begun,
             endpoint: format!("{} {}", view.method, view.url),
             provider: view.provider.to_owned(),
@@ -252,6 +263,14 @@ impl Observed {
         }
         let Some(session) = self.session else { return };
         session.end_live(self.ticket, total, cost);
+        let kept = self.response.as_ref().filter(|_| self.check.is_some() || self.begun.is_some());
+        // The facts have none where no span is recorded.
+        let ids = kept.map(response_tokens).unwrap_or_default();
+        if let Some(mut check) = self.check {
+            // The mismatch is in the report.
+            let _ = check.push(&ids);
+            session.end_verified(self.ticket, check.finish());
+        }
         let Some(begun) = self.begun else { return };
         let outcome = match (self.response, end.outcome) {
             _ if self.bytes > MAX_BODY_BYTES => {
@@ -267,7 +286,6 @@ impl Observed {
             (None, CallOutcome::Failed(error)) => Outcome::Error(error.to_owned()),
             (None, _) => Outcome::NotReplayable("the call was dropped before a response came".to_owned()),
         };
-        let ids = end.facts.token_ids().iter().filter_map(|id| u64::try_from(*id).ok()).collect();
         session.record(|recorder| {
             recorder.end(begun, outcome, |entry| {
                 entry.endpoint = Some(self.endpoint);

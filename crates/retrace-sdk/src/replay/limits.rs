@@ -85,7 +85,7 @@ impl LimitState {
     }
 }
 
-/// Ceilings of a run; made by [`limits`].
+/// Ceilings of a run; made by [`limits()`].
 #[derive(Clone, Copy, Debug, Default)]
 #[must_use = "ceilings hold for what runs below them"]
 pub struct LimitsBuilder {

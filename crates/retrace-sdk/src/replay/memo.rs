@@ -12,7 +12,8 @@ use opentelemetry::{Context, KeyValue};
 use retrace_protocol::{Json, SpanType};
 use retrace_replay::Lane;
 use retrace_replay::cassette::{Effects, Entry, Outcome};
-use retrace_replay::replay::{Call, Decision, Refused};
+use retrace_replay::replay::{Call, Decision, RefusalReason, Refused};
+use retrace_replay::report::CallId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -226,7 +227,7 @@ pub(crate) struct MemoCall {
 /// What becomes of a step.
 pub(crate) enum Decided<T> {
     /// It is executed, with these arguments where they are given, and recorded.
-    Execute(Execution, Option<Value>),
+    Execute(Box<Execution>, Option<Value>),
     /// It has this result.
     Give(T),
     /// The run ends here.
@@ -238,6 +239,7 @@ pub(crate) enum Decided<T> {
 pub(crate) struct Execution {
     session: Arc<Session>,
     begun: Option<Begun>,
+    call: CallId,
     step: u32,
     effects: Effects,
 }
@@ -255,7 +257,8 @@ impl MemoCall {
         let depth = inner.segments().len().saturating_sub(1);
         let lane = inner.truncated(depth);
         let Some(own) = inner.segments().last() else {
-            return Decided::Execute(Execution { session, begun: None, step: 0, effects }, None);
+            let call = CallId::default();
+            return Decided::Execute(Box::new(Execution { session, begun: None, call, step: 0, effects }), None);
         };
         let call = Call {
             lane: &lane,
@@ -294,7 +297,7 @@ impl MemoCall {
             Decision::Live { altered, .. } => {
                 let request = altered.clone().unwrap_or(request);
                 let execution = Execution::begin(&session, &lane, span_type, &own.name, request, own.ordinal, effects);
-                Decided::Execute(execution, altered)
+                Decided::Execute(Box::new(execution), altered)
             }
             _ => Decided::Abort(session),
         }
@@ -310,7 +313,7 @@ fn refuse<T>(session: Arc<Session>, codec: &impl Codec<T>, refused: Box<Refused>
 
 /// A recorded result that the type of the step cannot hold.
 fn unusable<T>(session: &Arc<Session>, entry: &Entry, codec: &impl Codec<T>, reason: String) -> Decided<T> {
-    let refused = session.poison_with(entry, reason);
+    let refused = session.poison_with(CallId::of_entry(entry), RefusalReason::NotReplayable(reason));
     refuse(Arc::clone(session), codec, refused)
 }
 
@@ -325,7 +328,15 @@ impl Execution {
         effects: Effects,
     ) -> Self {
         let begun = session.record(|recorder| recorder.call(lane, span_type, name, None, request));
-        Self { session: Arc::clone(session), begun, step, effects }
+        let lane = lane.to_string();
+        let call = CallId { ordinal: None, lane, span_type: span_type.as_str(), name: name.to_owned() };
+        Self { session: Arc::clone(session), begun, call, step, effects }
+    }
+
+    /// Refuses the arguments that the fork gives.
+    fn refuse(&self, reason: String) -> Arc<Session> {
+        self.session.poison_with(self.call.clone(), RefusalReason::Substitution(reason));
+        Arc::clone(&self.session)
     }
 
     /// Records the result.
@@ -371,7 +382,7 @@ pub(crate) fn abort_sync(session: &Session) -> ! {
 pub(crate) async fn memoised<F: Future>(memo: Option<MemoCall>, body: F, codec: impl Codec<F::Output>) -> F::Output {
     let Some(memo) = memo else { return body.await };
     match memo.decide(&codec) {
-        Decided::Execute(execution, altered) => match without_arguments(execution, altered) {
+        Decided::Execute(execution, altered) => match without_arguments(execution, altered.as_ref()) {
             Ok(execution) => {
                 let value = body.await;
                 execution.end(codec.encode(&value));
@@ -402,10 +413,8 @@ where
                 None => arguments,
                 Some(Ok(altered)) => altered,
                 Some(Err(error)) => {
-                    let entry = Entry::new(SpanType::ToolCall, "tool_arguments", Json::null());
-                    let session = Arc::clone(&execution.session);
-                    session.poison_with(&entry, format!("the arguments of the fork do not fit the step: {error}"));
-                    return abort(session).await;
+                    let reason = format!("the arguments of the fork do not fit the step: {error}");
+                    return abort(execution.refuse(reason)).await;
                 }
             };
             let value = body(arguments).await;
@@ -418,21 +427,18 @@ where
 }
 
 /// Refuses arguments of a fork for a step that cannot take them.
-fn without_arguments(execution: Execution, altered: Option<Value>) -> Result<Execution, Arc<Session>> {
+fn without_arguments(execution: Box<Execution>, altered: Option<&Value>) -> Result<Box<Execution>, Arc<Session>> {
     if altered.is_none() {
         return Ok(execution);
     }
-    let entry = Entry::new(SpanType::ToolCall, "tool_arguments", Json::null());
-    let session = Arc::clone(&execution.session);
-    session.poison_with(&entry, "the arguments of this step cannot be replaced; make it with `memo_with`".to_owned());
-    Err(session)
+    Err(execution.refuse("its arguments cannot be replaced; make the step with `memo_with`".to_owned()))
 }
 
 /// Runs a step that is not `async`, or gives its recorded result.
 pub(crate) fn memoised_sync<T>(memo: Option<MemoCall>, body: impl FnOnce() -> T, codec: &impl Codec<T>) -> T {
     let Some(memo) = memo else { return body() };
     match memo.decide(codec) {
-        Decided::Execute(execution, altered) => match without_arguments(execution, altered) {
+        Decided::Execute(execution, altered) => match without_arguments(execution, altered.as_ref()) {
             Ok(execution) => {
                 let value = body();
                 execution.end(codec.encode(&value));

@@ -90,23 +90,23 @@ impl Position {
     }
 
     /// Finds the owner of a call. Code on a thread or a task whose context was not carried along belongs to the only session of the
-    /// process: a strict replay must not let it out.
+    /// process: a strict replay must not let it out. In a span of its own it belongs to no session but a strict replay.
     pub(crate) fn owner(cx: &Context) -> Owner {
         if let Some(position) = cx.get::<Self>() {
             return Owner::Known(position.clone());
         }
-        if cx.get::<Outside>().is_some() || cx.has_active_span() {
+        if cx.get::<Outside>().is_some() {
             return Owner::Nobody;
         }
         let sessions = SESSIONS.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut alive = sessions.iter().filter_map(Weak::upgrade);
-        match (alive.next(), alive.next()) {
-            (None, _) => Owner::Nobody,
-            (Some(session), None) => Owner::Known(Self { lane: session.root(), session: Some(session), limits: None }),
-            (Some(first), Some(second)) => {
-                let is_strict = first.is_strict() || second.is_strict() || alive.any(|session| session.is_strict());
-                if is_strict { Owner::Unknown } else { Owner::Nobody }
+        let alive: Vec<Arc<Session>> = sessions.iter().filter_map(Weak::upgrade).collect();
+        let is_strict = alive.iter().any(|session| session.is_strict());
+        match alive.as_slice() {
+            [session] if is_strict || !cx.has_active_span() => {
+                Owner::Known(Self { lane: session.root(), session: Some(Arc::clone(session)), limits: None })
             }
+            [_, _, ..] if is_strict => Owner::Unknown,
+            _ => Owner::Nobody,
         }
     }
 

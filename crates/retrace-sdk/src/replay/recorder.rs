@@ -83,14 +83,19 @@ impl Recorder {
         mut request: Value,
     ) -> Begun {
         redact(&mut request);
+        // Before the application's hook, which a replay need not have.
+        let print = match &self.normalize {
+            Some(normalize) => {
+                let mut normalized = request.clone();
+                normalize(&mut normalized);
+                Fingerprint::of(name, model, &normalized)
+            }
+            None => Fingerprint::of(name, model, &request),
+        };
         if let Some(redact) = &self.redact {
             redact(&mut request);
         }
-        let mut entry = Entry::new(span_type, name, Json::from_serialize(&request));
-        if let Some(normalize) = &self.normalize {
-            normalize(&mut request);
-        }
-        entry.fingerprint = Fingerprint::of(name, model, &request);
+        let mut entry = Entry::with_fingerprint(span_type, name, Json::from_serialize(&request), print);
         entry.model = model.map(ToOwned::to_owned);
         entry.lane = lane.clone();
         let key = (entry.lane.clone(), entry.fingerprint);

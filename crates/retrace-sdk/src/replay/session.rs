@@ -8,7 +8,7 @@ use opentelemetry_instrumentation_genai::interceptor::Pace;
 use retrace_replay::cassette::{CassetteError, Entry};
 use retrace_replay::replay::{Call, Decision, Mode, RefusalReason, Refused, Replay};
 use retrace_replay::report::{CallId, Report};
-use retrace_replay::{Lane, LaneNode};
+use retrace_replay::{Lane, LaneNode, TokenReport};
 
 use super::position::Activity;
 use super::recorder::Recorder;
@@ -67,7 +67,7 @@ impl Session {
     /// Decides about a call. In a recording alone every call goes out.
     pub(crate) fn decide(&self, call: Call<'_>) -> Decision {
         let Some(replay) = &self.replay else {
-            return Decision::Live { altered: None, ticket: usize::MAX };
+            return Decision::Live { altered: None, ticket: usize::MAX, recorded_tokens: Vec::new() };
         };
         let decision = lock(replay).decide(call);
         if let Decision::Refuse(refused) = &decision {
@@ -101,6 +101,16 @@ impl Session {
         }
     }
 
+    /// States how many tokens of a live response are the recorded ones.
+    pub(crate) fn end_verified(&self, ticket: usize, tokens: TokenReport) {
+        let Some(replay) = &self.replay else { return };
+        let mut replay = lock(replay);
+        replay.end_verified(ticket, tokens);
+        if let Some(refused) = replay.report().refusal {
+            lock(&self.state).refusal.get_or_insert_with(|| Box::new(refused));
+        }
+    }
+
     /// Calls `with` with the recorder, if there is one.
     pub(crate) fn record<R>(&self, with: impl FnOnce(&mut Recorder) -> R) -> Option<R> {
         self.recorder.as_ref().map(|recorder| with(&mut lock(recorder)))
@@ -116,15 +126,11 @@ impl Session {
         lock(&self.state).refusal.as_ref().map(ToString::to_string)
     }
 
-    /// Refuses the run for an entry whose result cannot be used.
-    pub(crate) fn poison_with(&self, entry: &Entry, reason: String) -> Box<Refused> {
+    /// Refuses the run for a reason that the caller found.
+    pub(crate) fn poison_with(&self, call: CallId, reason: RefusalReason) -> Box<Refused> {
         let refused = Box::new(match &self.replay {
-            Some(replay) => lock(replay).poison(entry, reason),
-            None => Refused {
-                call: CallId::default(),
-                cassette: String::new(),
-                reason: RefusalReason::NotReplayable(reason),
-            },
+            Some(replay) => lock(replay).poison(call, reason),
+            None => Refused { call, cassette: String::new(), reason },
         });
         lock(&self.state).refusal.get_or_insert_with(|| refused.clone());
         refused

@@ -171,6 +171,8 @@ async fn n8_the_golden_file_is_redacted() {
     drop(recording);
     let text = std::fs::read_to_string(&golden).unwrap();
     assert!(!text.contains("canary") && text.contains("\"output\": \"[hidden]\""), "{text}");
+    // The hook does not stand in the way of a replay.
+    retrace::replay(&path).run(agent(&Provider::new(), "canary")).await.unwrap().value.unwrap();
 }
 
 /// Inputs of the steps of a golden file: what the application's hook covers.

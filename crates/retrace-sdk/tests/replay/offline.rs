@@ -4,7 +4,10 @@ use std::fs;
 
 use retrace::{InRun as _, ReplayError, SpanType};
 
+use retrace_protocol::Status;
+
 use crate::provider::{AnyError, Provider, elsewhere};
+use crate::support::{named, record, spans, value};
 
 #[retrace::record(name = "research")]
 async fn research(provider: &Provider, topic: &str) -> Result<String, AnyError> {
@@ -93,6 +96,28 @@ async fn values_of_the_clock_and_of_chance_are_replayed() {
     assert_ne!(recorded.1, recorded.3);
 }
 
+#[tokio::test]
+async fn token_ids_are_verified() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.jsonl");
+    let run =
+        |provider: Provider| async move { [provider.chat("ab").await.is_ok(), provider.chat("cd").await.is_ok()] };
+    retrace::record_cassette(&path).run(run(Provider::new())).await.unwrap();
+    let live = Provider::new();
+    let verified = retrace::replay(&path).verify().run(run(live.clone())).await.unwrap();
+    assert_eq!(live.seen(), ["ab", "cd"]);
+    let report = verified.report;
+    let reports: Vec<String> = report.verified.iter().map(|verified| verified.tokens.to_string()).collect();
+    assert_eq!(reports, ["4 of 4 tokens unchanged", "4 of 4 tokens unchanged"], "{report}");
+    // Another token in the recording: the second call does not leave.
+    let text = fs::read_to_string(&path).unwrap().replace("\"token_ids\":[97,98,", "\"token_ids\":[97,99,");
+    fs::write(&path, text).unwrap();
+    let live = Provider::new();
+    let error = retrace::replay(&path).verify().run(run(live.clone())).await.unwrap_err();
+    assert!(error.to_string().contains("1 of 4 tokens unchanged"), "{error}");
+    assert_eq!(live.seen(), ["ab"]);
+}
+
 #[test]
 fn code_that_is_not_async() {
     let directory = tempfile::tempdir().unwrap();
@@ -161,4 +186,25 @@ async fn tasks_and_threads_carry_the_replay() {
     let gone = Provider::new();
     let replayed = retrace::replay(&path).run(run(gone.clone())).await.unwrap();
     assert_eq!((replayed.value, gone.seen().len(), replayed.report.answered), (recorded, 0, 3));
+}
+
+#[tokio::test]
+async fn a_swallowed_refusal_fails_the_run_in_the_receiver() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.jsonl");
+    let run = |provider: Provider, prompt: &'static str| async move {
+        let body = async |_| {
+            let _ = provider.chat(prompt).await;
+            "swallowed"
+        };
+        retrace::run("swallows").scope(body).await
+    };
+    retrace::record_cassette(&path).run(run(Provider::new(), "a")).await.unwrap();
+    let recording = record();
+    let error = retrace::replay(&path).run(run(Provider::new(), "b")).await.unwrap_err();
+    assert!(matches!(error, ReplayError::Refused { .. }));
+    let run = named(recording.runs(), "swallows");
+    assert_eq!(run.status, Some(Status::Failed));
+    let error = value(&run.metadata).to_string() + &format!("{:?}", spans(&run));
+    assert!(error.contains("the request differs"), "{run:#?}");
 }

@@ -74,7 +74,9 @@ impl Provider {
                 let content = format!("{prompt}: answer {}", seen.len());
                 let message = json!({"role": "assistant", "content": content});
                 let usage = json!({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15});
-                let choices = json!([{"index": 0, "finish_reason": "stop", "message": message}]);
+                // As vLLM sends them, one for each character.
+                let ids: Vec<u32> = prompt.chars().chain("; ".chars()).map(u32::from).collect();
+                let choices = json!([{"index": 0, "finish_reason": "stop", "message": message, "token_ids": ids}]);
                 (200, json!({"id": "chatcmpl-1", "model": "gpt-4o-mini", "choices": choices, "usage": usage}))
             }
         };
