@@ -37,15 +37,17 @@ fn exchanges() -> Vec<Exchange> {
     let mut exchanges = Vec::new();
     for (api, host) in hosts {
         for streamed in [false, true] {
-            let said = format!("When is high tide, by {api}, streamed: {streamed}?");
-            let user = json!([{ "role": "user", "content": said }]);
+            let question = format!("When is high tide, by {api}, streamed: {streamed}?");
+            let user = json!([{ "role": "user", "content": question }]);
             let request = match api {
                 Api::OpenAiResponses => {
-                    json!({ "model": "m", "input": said, "instructions": "Be terse.", "stream": streamed })
+                    json!({ "model": "m", "input": question, "instructions": "Be terse.", "stream": streamed })
                 }
-                Api::GeminiGenerateContent => json!({ "contents": [{ "role": "user", "parts": [{ "text": said }] }],
-                    "systemInstruction": { "parts": [{ "text": "Be terse." }] } }),
-                Api::BedrockConverse => json!({ "messages": [{ "role": "user", "content": [{ "text": said }] }] }),
+                Api::GeminiGenerateContent => {
+                    json!({ "contents": [{ "role": "user", "parts": [{ "text": question }] }],
+                    "systemInstruction": { "parts": [{ "text": "Be terse." }] } })
+                }
+                Api::BedrockConverse => json!({ "messages": [{ "role": "user", "content": [{ "text": question }] }] }),
                 Api::AnthropicMessages => {
                     json!({ "model": "m", "max_tokens": 99, "system": "Be terse.", "messages": user, "stream": streamed })
                 }

@@ -1,12 +1,9 @@
 //! What watches: the tracer, what is recorded, which APIs are known.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use bytes::Bytes;
-use http::HeaderMap;
 use opentelemetry::global::{self, BoxedTracer, ObjectSafeTracer};
 use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _, TracerProvider};
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
@@ -20,7 +17,7 @@ use crate::coding;
 use crate::host;
 #[cfg(feature = "_playback")]
 use crate::interceptor::Timer;
-use crate::interceptor::{Action, CallId, CallView, Interceptor, Observer, Refusal, RequestContent, UnreadReason};
+use crate::interceptor::{Interceptor, Observer};
 use crate::json::Json;
 use crate::request::{Operation, RequestFacts};
 use crate::response::ResponseFacts;
@@ -69,9 +66,9 @@ pub(crate) struct Inner {
     providers: Vec<(String, String)>,
     pub(crate) include_usage: bool,
     pub(crate) propagate: bool,
-    interceptor: Option<Arc<dyn Interceptor>>,
+    pub(crate) interceptor: Option<Arc<dyn Interceptor>>,
     #[cfg(feature = "_playback")]
-    timer: Timer,
+    pub(crate) timer: Timer,
     #[cfg(feature = "metrics")]
     pub(crate) metrics: Option<crate::metrics::Metrics>,
 }
@@ -142,143 +139,8 @@ impl Instrumentation {
         Some(self.open(parent, parsed, &target, Vec::new(), None))
     }
 
-    /// Begins the span of a model call as [`start`](Self::start) does, and returns what becomes of the call: what the
-    /// interceptor decides, else [`Action::Pass`]. `None` for what is no model call. `headers` are those of the request.
-    ///
-    /// A client with an adapter of its own does what the action states:
-    ///
-    /// ```
-    /// use http::HeaderMap;
-    /// use opentelemetry_instrumentation_genai::interceptor::Action;
-    /// use opentelemetry_instrumentation_genai::{Instrumentation, Request};
-    ///
-    /// # fn send(_: &[u8]) -> Result<(u16, Vec<u8>), Box<dyn std::error::Error>> { Ok((200, b"{}".to_vec())) }
-    /// fn complete(genai: &Instrumentation, body: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-    ///     let url = "https://api.openai.com/v1/chat/completions";
-    ///     let request = Request { method: "POST", url, body: Some(body) };
-    ///     let Some((mut call, action)) = genai.intercept(&request, &HeaderMap::new()) else {
-    ///         return Ok(send(body)?.1);
-    ///     };
-    ///     let (status, answer) = match action {
-    ///         Action::Answer(recorded) => (recorded.status.as_u16(), recorded.body().to_vec()),
-    ///         Action::Refuse(refusal) => {
-    ///             call.refuse(&refusal);
-    ///             return Err(refusal.into());
-    ///         }
-    ///         Action::PassAltered(altered) => send(&altered)?,
-    ///         _ => send(body)?,
-    ///     };
-    ///     call.response(status, &HeaderMap::new());
-    ///     call.chunk(&answer);
-    ///     call.end();
-    ///     Ok(answer)
-    /// }
-    /// # let body = br#"{"model":"gpt-4o-mini","messages":[]}"#;
-    /// # assert_eq!(complete(&Instrumentation::new(), body).unwrap(), b"{}");
-    /// ```
-    #[must_use]
-    #[inline]
-    pub fn intercept(&self, request: &Request<'_>, headers: &HeaderMap) -> Option<(Call, Action)> {
-        self.intercept_in(&Context::current(), request, headers, UnreadReason::Streaming)
-    }
-
-    /// The same, below the span of this context. `unread` is the reason for a body that is not here.
-    #[must_use]
-    #[inline]
-    pub fn intercept_in(
-        &self,
-        parent: &Context,
-        request: &Request<'_>,
-        headers: &HeaderMap,
-        unread: UnreadReason,
-    ) -> Option<(Call, Action)> {
-        match &self.inner.interceptor {
-            Some(interceptor) => self.show(interceptor, parent, request, headers, unread),
-            None => {
-                let call = self.start_in(parent, request)?;
-                let altered = self.altered(request).map(Bytes::from);
-                Some((call, altered.map_or(Action::Pass, Action::PassAltered)))
-            }
-        }
-    }
-
-    /// Shows a call to the interceptor. Kept out of the way of calls that have none.
-    #[inline(never)]
-    fn show(
-        &self,
-        interceptor: &Arc<dyn Interceptor>,
-        parent: &Context,
-        request: &Request<'_>,
-        headers: &HeaderMap,
-        unread: UnreadReason,
-    ) -> Option<(Call, Action)> {
-        if request.method != "POST" {
-            return None;
-        }
-        let target = Target::of(request.url);
-        let mut parsed = self.parse(&target, request.body)?;
-        let id = CallId::next();
-        let provider = self.provider(&target).unwrap_or_else(|| parsed.route.provider.to_owned());
-        let view = CallView {
-            id,
-            method: request.method,
-            url: request.url,
-            headers,
-            body: request.body.map_or(RequestContent::Unread(unread), RequestContent::Whole),
-            api: parsed.api.api().name(),
-            provider: &provider,
-            operation: parsed.facts.operation.unwrap_or(parsed.route.operation),
-            model: parsed.facts.model.as_deref(),
-            facts: &parsed.facts,
-            context: parent,
-        };
-        let decided = catch_unwind(AssertUnwindSafe(|| interceptor.before(&view)));
-        let mut action = decided.unwrap_or_else(|_| {
-            Action::Refuse(Refusal::new("the interceptor panicked").with_error_type("interceptor_panic"))
-        });
-        if let Action::PassAltered(body) = &action {
-            // The span is that of the request that is sent. A body that is no longer of the API keeps the first facts.
-            parsed = self.parse(&target, Some(body)).unwrap_or(parsed);
-        }
-        let attributes = match &mut action {
-            Action::Answer(recorded) => std::mem::take(&mut recorded.attributes),
-            Action::Refuse(refusal) => refusal.attributes().to_vec(),
-            Action::Pass | Action::PassAltered(_) => Vec::new(),
-        };
-        let observer = match &action {
-            Action::Pass | Action::PassAltered(_) => Some(Observer::new(Arc::clone(interceptor), id)),
-            Action::Answer(_) | Action::Refuse(_) => None,
-        };
-        // A request that may be something else has no span while it is sent; nor has one that nobody wants a span of.
-        let call = if parent.is_telemetry_suppressed() || !parsed.certain && observer.is_some() {
-            Call::spanless(parent.clone(), observer)
-        } else {
-            self.open(parent, parsed, &target, attributes, observer)
-        };
-        let sent = match &action {
-            Action::Pass => request.body,
-            Action::PassAltered(body) => Some(&**body),
-            Action::Answer(_) | Action::Refuse(_) => None,
-        };
-        if let Some(altered) = self.altered(&Request { body: sent, ..*request }) {
-            action = Action::PassAltered(altered.into());
-        }
-        Some((call, action))
-    }
-
-    /// Returns true if an interceptor is set: bodies are worth waiting for.
-    #[cfg(feature = "_reqwest")]
-    pub(crate) fn intercepts(&self) -> bool {
-        self.inner.interceptor.is_some()
-    }
-
-    #[cfg(any(feature = "_reqwest", feature = "rig", feature = "tower"))]
-    pub(crate) fn timer(&self) -> Timer {
-        self.inner.timer.clone()
-    }
-
     /// Reads a request to a known path; `None` for what is no model call.
-    fn parse(&self, target: &Target<'_>, body: Option<&[u8]>) -> Option<Parsed> {
+    pub(crate) fn parse(&self, target: &Target<'_>, body: Option<&[u8]>) -> Option<Parsed> {
         let own = self.inner.apis.iter().find_map(|api| Some((Known::Own(Arc::clone(api)), api.route(target)?)));
         let ours = || KNOWN.iter().filter_map(|api| Some((Known::Ours(*api), api.route(target)?)));
         let mut known = own.into_iter().chain(ours()).peekable();
@@ -342,7 +204,7 @@ impl Instrumentation {
         self.inner.apis.iter().any(|api| api.route(target).is_some())
     }
 
-    fn provider(&self, target: &Target<'_>) -> Option<String> {
+    pub(crate) fn provider(&self, target: &Target<'_>) -> Option<String> {
         let stated = self.inner.providers.iter().find(|(place, _)| {
             let (host, port) = place.rsplit_once(':').unwrap_or((place, ""));
             host == target.host() && (port.is_empty() || port.parse() == Ok(target.port().unwrap_or(0)))
@@ -351,7 +213,7 @@ impl Instrumentation {
         stated.map(|(_, name)| name.clone()).or_else(|| host::provider(target).map(ToOwned::to_owned))
     }
 
-    fn open(
+    pub(crate) fn open(
         &self,
         parent: &Context,
         parsed: Parsed,
@@ -432,16 +294,16 @@ impl Instrumentation {
 }
 
 /// A request to a known path.
-struct Parsed {
-    api: Known,
-    route: Route,
-    facts: RequestFacts,
+pub(crate) struct Parsed {
+    pub(crate) api: Known,
+    pub(crate) route: Route,
+    pub(crate) facts: RequestFacts,
     /// Bytes of content that are not in the facts.
-    cut: u64,
+    pub(crate) cut: u64,
     /// False where the request may be something else than a model call.
-    certain: bool,
+    pub(crate) certain: bool,
     /// The content coding, where the body was not read for it.
-    unread_coding: Option<String>,
+    pub(crate) unread_coding: Option<String>,
 }
 
 impl Inner {

@@ -18,7 +18,7 @@ pub(crate) const MAX_REQUEST: usize = 32 * 1024 * 1024;
 pub struct RequestBody<B: Body> {
     seen: VecDeque<Frame<Bytes>>,
     length: usize,
-    /// What looking failed of; whoever sends it is told.
+    /// Error of the body while it was read ahead. It is returned when the body is sent.
     failed: Option<B::Error>,
     inner: Option<B>,
     ended: bool,

@@ -10,7 +10,7 @@ pub(super) fn render(answer: &Answer, streamed: bool) -> Result<Documents, NotRe
     let choice = answer.only_choice()?;
     let (mut thinking, mut content, mut calls): (Option<&str>, Option<&str>, Vec<Value>) = Default::default();
     for part in &choice.parts {
-        let (place, said) = match part {
+        let (place, written) = match part {
             Part::Text(text) => (&mut content, text),
             Part::Reasoning(text) => (&mut thinking, text),
             Part::Refusal(_) => {
@@ -23,7 +23,7 @@ pub(super) fn render(answer: &Answer, streamed: bool) -> Result<Documents, NotRe
                 continue;
             }
         };
-        if place.replace(said).is_some() {
+        if place.replace(written).is_some() {
             return Err(NotReplayable::new("the answer has several texts of one kind, and a message has one"));
         }
     }
