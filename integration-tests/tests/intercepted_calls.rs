@@ -36,10 +36,13 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tower::{Layer as _, Service as _, ServiceExt as _};
 
+/// Decides by the API and the request.
+type Decide = dyn Fn(&str, &Value) -> Action + Send + Sync;
+
 /// Answers as a function states, and counts.
 #[derive(Clone)]
 struct Provider {
-    decide: Arc<dyn Fn(&str, &Value) -> Action + Send + Sync>,
+    decide: Arc<Decide>,
     calls: Arc<AtomicUsize>,
     ends: Arc<Mutex<Vec<String>>>,
 }

@@ -162,6 +162,10 @@ fn the_span_around_a_call_without_a_span_goes_on() {
         rig.genai.intercept(&request(BODY), &headers()).unwrap().0.end();
     }
     assert!(around.span().is_recording() && rig.take().is_empty());
+    let _current = around.clone().attach();
+    let unknown = Request { url: "http://localhost:1/v1/chat/completions", body: None, ..request(BODY) };
+    rig.genai.intercept(&unknown, &headers()).unwrap().0.end();
+    assert!(around.span().is_recording() && rig.take().is_empty());
 }
 
 #[test]

@@ -283,3 +283,24 @@ fn failures_have_the_shape_of_their_provider() {
         assert!(String::from_utf8(rendered.response.body()).unwrap().contains("Slow down."));
     }
 }
+
+#[test]
+fn what_two_spellings_say_is_written_in_the_providers_own() {
+    let body = |api, answer: &Answer| -> Value {
+        serde_json::from_slice(&render(api, answer, false).unwrap().response.body()).unwrap()
+    };
+    let usage =
+        Usage { input: Some(10), output: Some(2), cache_read: Some(4), cache_creation: Some(1), reasoning: None };
+    let counted = body(Api::BedrockConverse, &Answer { usage, ..text(vec![]) });
+    assert_eq!(counted["usage"]["inputTokens"], 5, "what a cache held stands beside it");
+
+    let thought = Part::Reasoning("Hm.".into());
+    let call = Part::ToolCall { id: Some("c1".into()), name: "f".into(), arguments: Some(json!({})) };
+    let alone = body(Api::CohereV2Chat, &text(vec![thought.clone()]));
+    assert_eq!(
+        (&alone["message"]["content"][0]["type"], alone["message"].get("tool_plan")),
+        (&json!("thinking"), None)
+    );
+    let planned = body(Api::CohereV2Chat, &text(vec![thought, call]));
+    assert_eq!((&planned["message"]["tool_plan"], planned["message"].get("content")), (&json!("Hm."), None));
+}
