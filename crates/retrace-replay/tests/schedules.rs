@@ -1,5 +1,5 @@
 //! Concurrent branches: the same matches under every schedule.
-#![allow(clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod support;
 
@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use retrace_replay::LaneNode;
-use retrace_replay::replay::Options;
+use retrace_replay::replay::{Mode, Options, Replay};
 use retrace_replay::report::Verdict;
 use support::{answer, cassette, chat, model_call, model_entry};
 
@@ -83,7 +83,7 @@ fn ten_thousand_schedules_have_the_same_matches() {
     for schedule in 1..=10_000u64 {
         let cassette =
             retrace_replay::cassette::Cassette::open("run.jsonl", std::io::Cursor::new(file.clone())).unwrap();
-        let mut replay = retrace_replay::replay::Replay::new(cassette, Options::default()).unwrap();
+        let mut replay = Replay::new(cassette, Options::default()).unwrap();
         let mut rng = Rng(schedule.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let answers =
             run(&branches, &mut rng, |lane, prompt| answer(replay.decide(model_call(lane.lane(), chat(prompt)))));
@@ -103,10 +103,22 @@ fn a_branch_that_is_dropped_takes_nothing_from_the_others() {
     for dropped in 0..branches.len() {
         let mut fewer = branches.clone();
         fewer.remove(dropped);
-        let mut replay = retrace_replay::replay::Replay::new(cassette(recorded.clone()), Options::default()).unwrap();
+        let mut replay = Replay::new(cassette(recorded.clone()), Options::default()).unwrap();
         let answers =
             run(&fewer, &mut Rng(11), |lane, prompt| answer(replay.decide(model_call(lane.lane(), chat(prompt)))));
         assert!(answers.iter().all(|(prompt, answer)| prompt == answer));
         assert_eq!(replay.report().unused.len(), 2, "the calls of the branch that was dropped");
     }
+}
+
+#[test]
+fn a_branch_takes_nothing_from_one_that_goes_on() {
+    let recorded = vec![model_entry("branch", &chat("a"), "1"), model_entry("branch", &chat("b"), "2")];
+    let options = Options { mode: Mode::Lenient, ..Options::default() };
+    let mut replay = Replay::new(cassette(recorded), options).unwrap();
+    let root = LaneNode::root();
+    let (first, second) = (root.enter("branch"), root.enter("branch"));
+    assert_eq!(answer(replay.decide(model_call(first.lane(), chat("a")))), "1");
+    support::live(replay.decide(model_call(second.lane(), chat("b"))));
+    assert_eq!(answer(replay.decide(model_call(first.lane(), chat("b")))), "2");
 }

@@ -72,8 +72,8 @@ async fn chat(State(requests): State<Arc<AtomicUsize>>, Json(request): Json<Valu
         Some(_) => (json!({"role": "assistant", "content": "Take the plane: it is faster."}), "stop"),
     };
     if request.get("stream").is_some_and(|stream| stream == true) {
-        let asked = messages.first().and_then(|message| message.get("content")).and_then(Value::as_str);
-        let word = if asked.is_some_and(|asked| asked.contains("train")) { "train" } else { "plane" };
+        let prompt = messages.first().and_then(|message| message.get("content")).and_then(Value::as_str);
+        let word = if prompt.is_some_and(|prompt| prompt.contains("train")) { "train" } else { "plane" };
         return events(&["By ", word, "."]);
     }
     let usage = json!({"prompt_tokens": 40, "completion_tokens": 12, "total_tokens": 52});

@@ -102,7 +102,7 @@ pub enum ReplayError {
     NoForkPoint {
         /// Cassette.
         file: String,
-        /// Position that was asked for.
+        /// Position that the fork names.
         at: ForkPoint,
     },
 }

@@ -2,10 +2,12 @@
 
 use retrace::{InRun as _, SpanType};
 
+use crate::alone;
 use crate::provider::Provider;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_provider_sees_as_many_requests_as_the_ceiling_states() {
+    let _alone = alone();
     let provider = Provider::new();
     let client = provider.clone();
     let refused = retrace::limits()
@@ -47,6 +49,7 @@ async fn the_provider_sees_as_many_requests_as_the_ceiling_states() {
 
 #[tokio::test]
 async fn the_answer_that_crosses_a_ceiling_is_delivered() {
+    let _alone = alone();
     let provider = Provider::new();
     let client = provider.clone();
     retrace::limits()
@@ -63,6 +66,7 @@ async fn the_answer_that_crosses_a_ceiling_is_delivered() {
 #[cfg(feature = "prices")]
 #[tokio::test]
 async fn dollars_are_counted_by_the_price_table() {
+    let _alone = alone();
     let provider = Provider::new();
     let client = provider.clone();
     let error = retrace::limits()
@@ -78,6 +82,7 @@ async fn dollars_are_counted_by_the_price_table() {
 
 #[test]
 fn tool_steps_count_and_outside_of_the_scope_nothing_is_limited() {
+    let _alone = alone();
     let provider = Provider::new();
     retrace::limits().steps(2).in_scope(|| {
         retrace::step("search", SpanType::ToolCall).in_scope(|_| ());
@@ -93,6 +98,7 @@ fn tool_steps_count_and_outside_of_the_scope_nothing_is_limited() {
 
 #[test]
 fn a_replayed_call_costs_nothing() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.jsonl");
     let provider = Provider::new();

@@ -8,6 +8,7 @@ use futures_util::stream::{self, StreamExt as _};
 use retrace::{ForkPoint, SpanType};
 use serde_json::json;
 
+use crate::alone;
 use crate::provider::{AnyError, Provider, elsewhere};
 use crate::support::{metadata, named, record, record_with, spans, stored};
 
@@ -26,6 +27,7 @@ async fn recorded(directory: &tempfile::TempDir) -> std::path::PathBuf {
 
 #[tokio::test]
 async fn n1_an_async_function_is_run() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = recorded(&directory).await;
     let replayed = retrace::replay(&path).run(agent(&Provider::new(), "tides")).await.unwrap();
@@ -34,6 +36,7 @@ async fn n1_an_async_function_is_run() {
 
 #[tokio::test]
 async fn n2_a_fork_goes_on_live_and_every_live_span_is_stored() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = recorded(&directory).await;
     for is_strict in [true, false] {
@@ -52,6 +55,7 @@ async fn n2_a_fork_goes_on_live_and_every_live_span_is_stored() {
 
 #[tokio::test]
 async fn n3_the_request_of_a_model_call_is_changed() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = recorded(&directory).await;
     let live = Provider::new();
@@ -66,6 +70,7 @@ async fn n3_the_request_of_a_model_call_is_changed() {
 
 #[tokio::test]
 async fn n4_answers_are_the_bytes_of_the_provider_and_failures_are_failures() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.jsonl");
     let run = |provider: Provider| async move {
@@ -80,6 +85,7 @@ async fn n4_answers_are_the_bytes_of_the_provider_and_failures_are_failures() {
 
 #[tokio::test]
 async fn n5_threads_are_replayed_and_concurrent_equal_calls_get_one_entry_each() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.jsonl");
     let run = |provider: Provider| async move {
@@ -111,6 +117,7 @@ async fn n5_threads_are_replayed_and_concurrent_equal_calls_get_one_entry_each()
 
 #[tokio::test]
 async fn n6_tools_are_not_executed_again() {
+    let _alone = alone();
     static EXECUTED: AtomicUsize = AtomicUsize::new(0);
 
     #[retrace::record(type = tool_call, replay)]
@@ -132,6 +139,7 @@ async fn n6_tools_are_not_executed_again() {
 
 #[tokio::test]
 async fn n7_no_call_leaves_beyond_a_ceiling() {
+    let _alone = alone();
     let provider = Provider::new();
     let calls = retrace::limits().steps(2).scope(join_all((0..6).map(|_| provider.chat("a")))).await;
     assert_eq!((provider.seen().len(), calls.iter().filter(|call| call.is_ok()).count()), (2, 2));
@@ -139,6 +147,7 @@ async fn n7_no_call_leaves_beyond_a_ceiling() {
 
 #[tokio::test]
 async fn n8_the_golden_file_is_redacted() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let (path, golden) = (directory.path().join("run.jsonl"), directory.path().join("golden.json"));
     let provider = Provider::new();
@@ -183,6 +192,7 @@ fn json_inputs(text: &str) -> String {
 
 #[tokio::test]
 async fn n9_scopes_streams_and_interrupts_are_recorded() {
+    let _alone = alone();
     let recording = record();
     retrace::run("scope")
         .scope(async |run| {
@@ -211,6 +221,7 @@ fn counted(to: u32) -> impl stream::Stream<Item = u32> {
 
 #[tokio::test]
 async fn n10_an_unsampled_run_sends_nothing_and_nested_functions_are_one_run() {
+    let _alone = alone();
     let recording = record_with(|configuration| {
         configuration.with_transport("http").with_sample_rate(0.0).with_failures(retrace::Failures::Off)
     });

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use retrace::{ForkPoint, SpanType};
 use serde_json::json;
 
+use crate::alone;
 use crate::provider::{AnyError, Provider};
 use crate::support::{named, record, span, spans};
 
@@ -29,6 +30,7 @@ async fn agent(provider: &Provider, sent: &Sent) -> Result<String, AnyError> {
 
 #[tokio::test]
 async fn a_changed_message_at_the_second_call() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.jsonl");
     let (provider, sent) = (Provider::new(), Sent::default());
@@ -66,6 +68,7 @@ async fn a_changed_message_at_the_second_call() {
 
 #[tokio::test]
 async fn forks_at_a_mark_and_at_a_tool() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.jsonl");
     let (provider, sent) = (Provider::new(), Sent::default());
@@ -84,6 +87,7 @@ async fn forks_at_a_mark_and_at_a_tool() {
 
 #[tokio::test]
 async fn external_steps_with_other_arguments_are_refused_unless_allowed() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.jsonl");
     let sent = Sent::default();
@@ -102,6 +106,7 @@ async fn external_steps_with_other_arguments_are_refused_unless_allowed() {
 
 #[tokio::test]
 async fn arguments_of_a_tool_are_replaced() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.jsonl");
     let run = || async {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use retrace::{Effects, ReplayError, SpanType, StepError};
 use serde::{Deserialize, Serialize};
 
+use crate::alone;
 use crate::provider::AnyError;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,7 @@ async fn coded(code: u8) -> Result<u8, String> {
 
 #[tokio::test]
 async fn a_recorded_result_is_used() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.jsonl");
     let run = |count: Executed| async move {
@@ -67,6 +69,7 @@ async fn a_recorded_result_is_used() {
 
 #[tokio::test]
 async fn other_arguments_are_refused() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.jsonl");
     let count = Executed::default();
@@ -110,6 +113,7 @@ async fn other_arguments_are_refused() {
 
 #[tokio::test]
 async fn a_result_of_another_type_is_refused() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.jsonl");
     let step = || retrace::step("count", SpanType::ToolCall);
@@ -120,6 +124,7 @@ async fn a_result_of_another_type_is_refused() {
 
 #[tokio::test]
 async fn steps_that_are_executed_are_reported() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.jsonl");
     let run = || async { retrace::step("send_mail", SpanType::ToolCall).scope(async {}).await };

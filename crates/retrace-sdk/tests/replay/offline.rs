@@ -6,6 +6,7 @@ use retrace::{InRun as _, ReplayError, SpanType};
 
 use retrace_protocol::Status;
 
+use crate::alone;
 use crate::provider::{AnyError, Provider, elsewhere};
 use crate::support::{named, record, spans, value};
 
@@ -32,6 +33,7 @@ async fn research(provider: &Provider, topic: &str) -> Result<String, AnyError> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_same_result_with_the_provider_gone() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("golden/research.jsonl");
     let provider = Provider::new();
@@ -49,6 +51,7 @@ async fn the_same_result_with_the_provider_gone() {
 
 #[tokio::test]
 async fn a_changed_prompt_fails_with_its_diff_though_the_agent_swallows_the_error() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.jsonl");
     let provider = Provider::new();
@@ -74,6 +77,7 @@ async fn a_changed_prompt_fails_with_its_diff_though_the_agent_swallows_the_erro
 
 #[tokio::test]
 async fn recorded_failures_fail_again() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.jsonl");
     let provider = Provider::new();
@@ -86,6 +90,7 @@ async fn recorded_failures_fail_again() {
 
 #[tokio::test]
 async fn values_of_the_clock_and_of_chance_are_replayed() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.jsonl");
     let run = || async { (retrace::now(), retrace::random(), retrace::uuid(), retrace::random()) };
@@ -98,6 +103,7 @@ async fn values_of_the_clock_and_of_chance_are_replayed() {
 
 #[tokio::test]
 async fn token_ids_are_verified() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.jsonl");
     let run =
@@ -120,6 +126,7 @@ async fn token_ids_are_verified() {
 
 #[test]
 fn code_that_is_not_async() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.jsonl");
     let provider = Provider::new();
@@ -129,7 +136,50 @@ fn code_that_is_not_async() {
 }
 
 #[test]
+fn a_call_of_which_the_replay_is_not_known_is_refused() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.jsonl");
+    let provider = Provider::new();
+    retrace::record_cassette(&path).run_sync(|| provider.chat_sync("a").unwrap()).unwrap();
+    let gone = Provider::new();
+    retrace::replay(&path)
+        .lenient()
+        .run_sync(|| {
+            let inner = retrace::replay(&path).run_sync(|| {
+                let client = gone.clone();
+                let refused = std::thread::spawn(move || elsewhere(|| client.chat_sync("a").unwrap_err())).join();
+                assert!(refused.unwrap().to_string().contains("in_run()"));
+            });
+            inner.unwrap();
+        })
+        .unwrap();
+    assert_eq!(gone.seen(), [""; 0]);
+}
+
+#[test]
+fn calls_that_end_in_another_order_are_recorded_in_the_order_in_which_they_began() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.jsonl");
+    let outer = || {
+        retrace::step("outer", SpanType::ToolCall).memo_sync(|| {
+            retrace::step("inner", SpanType::ToolCall).memo_sync(|| 1);
+            2
+        })
+    };
+    retrace::record_cassette(&path).run_sync(outer).unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    let names: Vec<&str> =
+        text.lines().filter_map(|line| line.split_once("\"name\":\"")?.1.split('"').next()).collect();
+    assert_eq!(names[1..], ["outer", "inner"], "{text}");
+    let replayed = retrace::replay(&path).run_sync(outer).unwrap();
+    assert_eq!((replayed.value, replayed.report.answered, replayed.report.unused.len()), (2, 1, 0));
+}
+
+#[test]
 fn a_recording_that_fails_overwrites_nothing() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.jsonl");
     fs::write(&path, "what was there").unwrap();
@@ -151,7 +201,7 @@ fn a_recording_that_fails_overwrites_nothing() {
 
 #[test]
 fn a_thread_without_the_context_belongs_to_the_only_replay() {
-    // Other tests of this program replay as well: then the owner is not known, and the call is refused all the same.
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.jsonl");
     let provider = Provider::new();
@@ -173,6 +223,7 @@ fn a_thread_without_the_context_belongs_to_the_only_replay() {
 
 #[tokio::test]
 async fn tasks_and_threads_carry_the_replay() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.jsonl");
     let run = |provider: Provider| async move {
@@ -190,6 +241,7 @@ async fn tasks_and_threads_carry_the_replay() {
 
 #[tokio::test]
 async fn a_swallowed_refusal_fails_the_run_in_the_receiver() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.jsonl");
     let run = |provider: Provider, prompt: &'static str| async move {
