@@ -13,6 +13,11 @@ use serde_json::Value;
 /// Longer seeds slow a target down more than they teach it.
 const LONGEST: usize = 4 * 1024;
 
+/// A golden file of the official SDK.
+const GOLDEN: &str = r#"{"version":1,"name":"trace","trace_id":"5b47","recorded_at":"2026-11-22T11:06:08.297418Z","status":"completed",
+"steps":[{"index":0,"span_type":"llm_call","name":"call-model","model":null,"input":null,"output":{"a":1},"error":null}],
+"tolerance":{"default":"exact","steps":{"call-model":"semantic"}}}"#;
+
 fn main() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut seeds = Seeds { folder: here.join("seeds"), written: 0 };
@@ -38,6 +43,12 @@ fn main() {
         let list = "\nretrace=s:b7ad6b7169203331;i:a,vendor@tenant=x;y , ,rojo=00f067aa0ba902b7\ncongo=t61rcWkgMzE,ot=th:c;rv:1";
         seeds.add("trace_context", [header, list].concat().as_bytes());
     }
+    for folder in ["../crates/retrace-sdk/tests/golden", "../examples/golden-test/golden"] {
+        for file in files(&here.join(folder), "jsonl") {
+            seeds.add("cassette", &fs::read(file).expect("the cassettes can be read"));
+        }
+    }
+    seeds.add("cassette", GOLDEN.as_bytes());
     println!("{} seeds in {}", seeds.written, seeds.folder.display());
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
 
 pub mod agent;
+pub mod canary;
 pub mod corpus;
 pub mod faulty;
 pub mod nobody;

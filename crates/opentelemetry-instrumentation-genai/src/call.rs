@@ -8,14 +8,18 @@ use http::HeaderMap;
 use opentelemetry::trace::{Status, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
 
-use crate::api::Api;
+use crate::api::{Api, Route};
 use crate::attributes::{self, Omitted};
 use crate::body::{Body, Found};
 use crate::coding;
 use crate::instrumentation::Inner;
+use crate::interceptor::{Observer, Outcome, Refusal};
+use crate::json::Json;
+use crate::request::RequestFacts;
 use crate::response::ResponseFacts;
 use crate::sieve::Mesh;
 use crate::unread::UnreadPath;
+use crate::url::Target;
 
 /// A model call that goes on.
 ///
@@ -27,12 +31,31 @@ use crate::unread::UnreadPath;
 /// Cost: one pass over the bytes, no copy of a large body. Where the span is not recorded, nothing is read at all.
 pub struct Call {
     open: Option<Box<Open>>,
+    observer: Option<Box<Observer>>,
+    /// The context with the span of the call, or the caller's where the call has no span.
     context: Context,
+    spanless: bool,
 }
 
 pub(crate) enum Known {
     Ours(&'static dyn Api),
     Own(Arc<dyn Api>),
+    /// The call shows no body.
+    None,
+}
+
+/// Reads nothing.
+#[derive(Debug)]
+struct NoApi;
+
+impl Api for NoApi {
+    fn route(&self, _: &Target<'_>) -> Option<Route> {
+        None
+    }
+
+    fn request(&self, _: &Target<'_>, _: &Json<'_>, _: &mut RequestFacts) {}
+
+    fn response(&self, _: &Json<'_>, _: &mut ResponseFacts) {}
 }
 
 impl Known {
@@ -40,6 +63,7 @@ impl Known {
         match self {
             Self::Ours(api) => *api,
             Self::Own(api) => &**api,
+            Self::None => &NoApi,
         }
     }
 }
@@ -47,7 +71,7 @@ impl Known {
 /// What is read only while somebody records it.
 pub(crate) struct Open {
     pub(crate) instrumentation: Arc<Inner>,
-    pub(crate) api: Option<Known>,
+    pub(crate) api: Known,
     pub(crate) coding: coding::Decoder,
     pub(crate) body: Body,
     pub(crate) facts: ResponseFacts,
@@ -63,16 +87,14 @@ pub(crate) struct Open {
     pub(crate) dimensions: Vec<KeyValue>,
 }
 
-/// How a call came to its end.
-enum End<'a> {
-    Complete,
-    Failed(&'a str),
-    Dropped,
-}
-
 impl Call {
-    pub(crate) fn new(context: Context, open: Option<Box<Open>>) -> Self {
-        Self { open, context }
+    pub(crate) fn new(context: Context, open: Option<Box<Open>>, observer: Option<Observer>) -> Self {
+        Self { open, observer: observer.map(Box::new), context, spanless: false }
+    }
+
+    /// A call that an interceptor may observe and that has no span.
+    pub(crate) fn spanless(context: Context, observer: Option<Observer>) -> Self {
+        Self { open: None, observer: observer.map(Box::new), context, spanless: true }
     }
 
     /// The context with the call's span: what is opened while it is current becomes a child.
@@ -81,20 +103,21 @@ impl Call {
         &self.context
     }
 
-    /// Whether anybody records it. Where nobody does, nothing else needs to be called.
+    /// Whether anybody records or observes it. Where nobody does, nothing else needs to be called.
     #[must_use]
     pub fn is_recording(&self) -> bool {
-        self.open.is_some()
+        self.open.is_some() || self.observer.is_some()
     }
 
     /// The head of the response has come.
     pub fn response(&mut self, status: u16, headers: &HeaderMap) {
+        if let Some(observer) = &mut self.observer {
+            observer.response(status, headers);
+        }
         let Some(open) = &mut self.open else { return };
         open.status = Some(status);
         open.coding = coding::Decoder::of(headers);
-        if let Some(api) = &open.api {
-            api.api().headers(headers, &mut open.facts);
-        }
+        open.api.api().headers(headers, &mut open.facts);
     }
 
     /// Bytes of the body have come, in pieces of any length.
@@ -103,6 +126,9 @@ impl Call {
     }
 
     pub(crate) fn chunk_at(&mut self, bytes: &[u8], now: impl FnOnce() -> Instant) {
+        if let Some(observer) = &mut self.observer {
+            observer.chunk(bytes);
+        }
         let Some(open) = &mut self.open else { return };
         let mut coding = std::mem::take(&mut open.coding);
         coding.push(bytes, &mut |bytes| open.read(|body, tell| body.push(bytes, tell)));
@@ -125,41 +151,49 @@ impl Call {
 
     /// The body has ended.
     pub fn end(mut self) {
-        self.finish(&End::Complete);
+        self.finish(Outcome::Complete);
     }
 
     /// The call failed before the body had ended. The error is a name of few values: `timeout`, a type.
     pub fn fail(mut self, error: &str) {
-        self.finish(&End::Failed(error));
+        self.finish(Outcome::Failed(error));
     }
 
-    fn finish(&mut self, end: &End<'_>) {
+    /// The interceptor refused the call: nothing was sent.
+    pub fn refuse(self, refusal: &Refusal) {
+        self.fail(refusal.error_type());
+    }
+
+    fn finish(&mut self, outcome: Outcome<'_>) {
         let span = self.context.span();
-        if let Some(open) = self.open.take() {
-            open.finish(end, &span);
+        let facts = self.open.take().map(|open| open.finish(outcome, &span));
+        if !self.spanless {
+            span.end();
         }
-        span.end();
+        if let Some(observer) = self.observer.take() {
+            observer.end(outcome, &facts.unwrap_or_default());
+        }
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        if self.open.is_some() {
-            self.finish(&End::Dropped);
-        } else {
-            self.context.span().end();
-        }
+        // Does nothing after an end: a span ends once.
+        self.finish(Outcome::Dropped);
     }
 }
 
 impl Open {
     fn read(&mut self, feed: impl FnOnce(&mut Body, &mut dyn FnMut(Found<'_>))) {
         let Self { api, body, facts, stream, .. } = self;
-        let Some(api) = api else { return };
+        if let Known::None = api {
+            return;
+        }
+        let api = api.api();
         let mut whole = false;
         feed(body, &mut |found| match found {
             Found::Document(json) => {
-                api.api().response(&json, facts);
+                api.response(&json, facts);
                 whole = true;
             }
             Found::Done => facts.complete = true,
@@ -170,7 +204,7 @@ impl Open {
         facts.complete |= whole && !*stream && !body.is_events();
     }
 
-    fn finish(mut self: Box<Self>, end: &End<'_>, span: &opentelemetry::trace::SpanRef<'_>) {
+    fn finish(mut self: Box<Self>, end: Outcome<'_>, span: &opentelemetry::trace::SpanRef<'_>) -> ResponseFacts {
         let complete = self.facts.complete;
         // Before a document that arrived cut is closed: what closing it adds was not received.
         let finished = self.facts.all_finished();
@@ -181,7 +215,7 @@ impl Open {
         let failed_status = self.status.filter(|status| *status >= 400);
         let facts = &self.facts;
         let error = match end {
-            End::Failed(error) => Some((*error).to_owned()),
+            Outcome::Failed(error) => Some(error.to_owned()),
             _ => facts
                 .failure
                 .as_ref()
@@ -197,13 +231,13 @@ impl Open {
         let error = error.map(|error| genai_redact::error(&error).into_owned());
         // A stream that ends without saying so was cut, unless it is of a kind that never says.
         let partial = match end {
-            End::Complete => {
+            Outcome::Complete => {
                 let streamed = self.body.is_events() || (self.stream && self.body.documents() > 1);
                 let unsaid = streamed && error.is_none();
                 let broken = (self.body.is_broken() || coding.is_broken()) && error.is_none();
                 facts.given_up || broken || unsaid && !(facts.complete || facts.all_finished() || facts.open_ended)
             }
-            End::Failed(_) | End::Dropped => !complete && !finished,
+            Outcome::Failed(_) | Outcome::Dropped => !complete && !finished,
         };
         let limit = self.instrumentation.limits.attribute;
         let mut attributes = Vec::with_capacity(16);
@@ -238,6 +272,7 @@ impl Open {
         #[cfg(feature = "metrics")]
         self.measure(error.as_deref());
         span.set_attributes(attributes);
+        self.facts
     }
 
     #[cfg(feature = "metrics")]

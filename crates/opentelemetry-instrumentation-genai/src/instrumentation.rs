@@ -15,6 +15,9 @@ use crate::call::{Call, Known, Open, mesh};
 use crate::capture::{CAPTURE_VARIABLE, Capture, Limits};
 use crate::coding;
 use crate::host;
+#[cfg(feature = "_playback")]
+use crate::interceptor::Timer;
+use crate::interceptor::{Interceptor, Observer};
 use crate::json::Json;
 use crate::request::{Operation, RequestFacts};
 use crate::response::ResponseFacts;
@@ -63,6 +66,9 @@ pub(crate) struct Inner {
     providers: Vec<(String, String)>,
     pub(crate) include_usage: bool,
     pub(crate) propagate: bool,
+    pub(crate) interceptor: Option<Arc<dyn Interceptor>>,
+    #[cfg(feature = "_playback")]
+    pub(crate) timer: Timer,
     #[cfg(feature = "metrics")]
     pub(crate) metrics: Option<crate::metrics::Metrics>,
 }
@@ -104,6 +110,9 @@ impl Instrumentation {
             providers: Vec::new(),
             include_usage: false,
             propagate: false,
+            interceptor: None,
+            #[cfg(feature = "_playback")]
+            timer: Timer::default(),
             #[cfg(feature = "metrics")]
             metrics: None,
         };
@@ -113,6 +122,7 @@ impl Instrumentation {
     /// Begins the span of a model call, below the current one. `None` for what is no model call.
     ///
     /// What goes to a known path (`/chat/completions`) and has a body of its shape is one, whatever the host.
+    /// The interceptor does not see the call; [`intercept`](Self::intercept) shows it.
     #[must_use]
     pub fn start(&self, request: &Request<'_>) -> Option<Call> {
         self.start_in(&Context::current(), request)
@@ -125,24 +135,26 @@ impl Instrumentation {
             return None;
         }
         let target = Target::of(request.url);
-        let own = self.inner.apis.iter().find_map(|api| Some((Known::Own(Arc::clone(api)), api.route(&target)?)));
-        let ours = || KNOWN.iter().filter_map(|api| Some((Known::Ours(*api), api.route(&target)?)));
-        let known = own.into_iter().chain(ours());
-        let mut coding = request.body.map(coding::Decoder::of_request).unwrap_or_default();
-        let unread = coding.unread_coding().map(ToOwned::to_owned);
-        let Some(bytes) = request.body.filter(|_| unread.is_none()) else {
-            // Where the body cannot be read, only a known host tells a model call from another.
-            let (api, route) = known.into_iter().next().filter(|_| self.provider(&target).is_some())?;
-            let mut facts = RequestFacts::default();
-            api.api().request(&target, &Json::Null, &mut facts);
-            let call = self.open(parent, Some(api), route, &target, facts, 0);
-            if let Some(unread) = unread {
-                call.context().span().set_attribute(KeyValue::new("retrace.unread_request_body", unread));
-            }
-            return Some(call);
-        };
-        let mut known = known.peekable();
+        let parsed = self.parse(&target, request.body).filter(|parsed| parsed.certain)?;
+        Some(self.open(parent, parsed, &target, Vec::new(), None))
+    }
+
+    /// Reads a request to a known path; `None` for what is no model call.
+    pub(crate) fn parse(&self, target: &Target<'_>, body: Option<&[u8]>) -> Option<Parsed> {
+        let own = self.inner.apis.iter().find_map(|api| Some((Known::Own(Arc::clone(api)), api.route(target)?)));
+        let ours = || KNOWN.iter().filter_map(|api| Some((Known::Ours(*api), api.route(target)?)));
+        let mut known = own.into_iter().chain(ours()).peekable();
         known.peek()?;
+        let mut coding = body.map(coding::Decoder::of_request).unwrap_or_default();
+        let unread_coding = coding.unread_coding().map(ToOwned::to_owned);
+        let Some(bytes) = body.filter(|_| unread_coding.is_none()) else {
+            let (api, route) = known.next()?;
+            let mut facts = RequestFacts::default();
+            api.api().request(target, &Json::Null, &mut facts);
+            // Where the body cannot be read, only a known host tells a model call from another.
+            let certain = self.provider(target).is_some();
+            return Some(Parsed { api, route, facts, cut: 0, certain, unread_coding });
+        };
         let mut sieve = Sieve::new(mesh(&self.inner, &[]));
         let mut document = Vec::new();
         let mut keep = |bytes: &[u8]| bytes.clone_into(&mut document);
@@ -153,9 +165,9 @@ impl Instrumentation {
         let json = Json::parse(lossy.as_bytes()).unwrap_or(Json::Null);
         let (api, route) = known.find(|(api, _)| api.api().accepts(&json))?;
         let mut facts = RequestFacts::default();
-        api.api().request(&target, &json, &mut facts);
+        api.api().request(target, &json, &mut facts);
         let cut = if self.inner.capture.is_on() { sieve.cut() } else { 0 };
-        Some(self.open(parent, Some(api), route, &target, facts, cut))
+        Some(Parsed { api, route, facts, cut, certain: true, unread_coding: None })
     }
 
     /// Begins the span of a call that no request shows, for clients that let nobody see theirs: fill in what is known, and
@@ -180,7 +192,8 @@ impl Instrumentation {
     /// ```
     #[must_use]
     pub fn start_by_hand(&self, route: Route, url: &str, facts: RequestFacts) -> Call {
-        self.open(&Context::current(), None, route, &Target::of(url), facts, 0)
+        let parsed = Parsed { api: Known::None, route, facts, cut: 0, certain: true, unread_coding: None };
+        self.open(&Context::current(), parsed, &Target::of(url), Vec::new(), None)
     }
 
     pub(crate) fn inner(&self) -> &Inner {
@@ -191,7 +204,7 @@ impl Instrumentation {
         self.inner.apis.iter().any(|api| api.route(target).is_some())
     }
 
-    fn provider(&self, target: &Target<'_>) -> Option<String> {
+    pub(crate) fn provider(&self, target: &Target<'_>) -> Option<String> {
         let stated = self.inner.providers.iter().find(|(place, _)| {
             let (host, port) = place.rsplit_once(':').unwrap_or((place, ""));
             host == target.host() && (port.is_empty() || port.parse() == Ok(target.port().unwrap_or(0)))
@@ -200,16 +213,16 @@ impl Instrumentation {
         stated.map(|(_, name)| name.clone()).or_else(|| host::provider(target).map(ToOwned::to_owned))
     }
 
-    fn open(
+    pub(crate) fn open(
         &self,
         parent: &Context,
-        api: Option<Known>,
-        route: Route,
+        parsed: Parsed,
         target: &Target<'_>,
-        facts: RequestFacts,
-        cut: u64,
+        given: Vec<KeyValue>,
+        observer: Option<Observer>,
     ) -> Call {
         let inner = &self.inner;
+        let Parsed { api, route, facts, cut, unread_coding, .. } = parsed;
         let operation: Operation = facts.operation.unwrap_or(route.operation);
         let provider = self.provider(target).unwrap_or_else(|| route.provider.to_owned());
         let name = match &facts.model {
@@ -230,6 +243,8 @@ impl Instrumentation {
         let measured = inner.measures();
         let dimensions = if measured { attributes.clone() } else { Vec::new() };
         attributes::request(&facts, &mut attributes);
+        attributes.extend(unread_coding.map(|coding| KeyValue::new("retrace.unread_request_body", coding)));
+        attributes.extend(given);
         let global;
         let tracer = match &inner.tracer {
             Some(tracer) => tracer,
@@ -246,8 +261,8 @@ impl Instrumentation {
             .start_with_context(tracer, parent);
         let context = parent.with_span(span);
         let recording = context.span().is_recording();
-        if !recording && !measured {
-            return Call::new(context, None);
+        if !recording && !measured && observer.is_none() {
+            return Call::new(context, None, None);
         }
         let capture = inner.capture.is_on() && recording;
         let stream = facts.stream;
@@ -258,7 +273,7 @@ impl Instrumentation {
             attributes::input(facts, inner.limits.attribute, &mut content, &mut omitted);
             context.span().set_attributes(content);
         }
-        let unread = api.as_ref().map(|api| api.api().unread()).unwrap_or_default();
+        let unread = api.api().unread();
         let mut response = ResponseFacts::new(capture, inner.limits.attribute);
         response.expect_choices(choice_count);
         let open = Open {
@@ -274,8 +289,21 @@ impl Instrumentation {
             omitted,
             dimensions,
         };
-        Call::new(context, Some(Box::new(open)))
+        Call::new(context, Some(Box::new(open)), observer)
     }
+}
+
+/// A request to a known path.
+pub(crate) struct Parsed {
+    pub(crate) api: Known,
+    pub(crate) route: Route,
+    pub(crate) facts: RequestFacts,
+    /// Bytes of content that are not in the facts.
+    pub(crate) cut: u64,
+    /// False where the request may be something else than a model call.
+    pub(crate) certain: bool,
+    /// The content coding, where the body was not read for it.
+    pub(crate) unread_coding: Option<String>,
 }
 
 impl Inner {
@@ -342,6 +370,23 @@ impl Builder {
     /// parties. For a gateway of one's own.
     pub fn with_propagation(mut self, propagate: bool) -> Self {
         self.inner.propagate = propagate;
+        self
+    }
+
+    /// Shows each model call to this interceptor before it is sent. Default: none.
+    pub fn with_interceptor(mut self, interceptor: impl Interceptor) -> Self {
+        self.inner.interceptor = Some(Arc::new(interceptor));
+        self
+    }
+
+    /// Waits with this function between the chunks of a recorded response that has a [`Pace`](crate::interceptor::Pace):
+    /// `with_timer(tokio::time::sleep)`. Default: a timer that needs no runtime.
+    #[cfg(feature = "_playback")]
+    pub fn with_timer<F>(mut self, sleep: impl Fn(std::time::Duration) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.inner.timer = Timer::new(Arc::new(move |duration| Box::pin(sleep(duration))));
         self
     }
 

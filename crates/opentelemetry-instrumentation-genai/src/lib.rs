@@ -12,6 +12,8 @@ mod coding;
 mod eventstream;
 mod host;
 mod instrumentation;
+mod intercept;
+pub mod interceptor;
 mod json;
 mod message;
 #[cfg(feature = "metrics")]

@@ -98,23 +98,35 @@
 //! [`translate`] turns OTLP data into the runs that the exporter of this project would send, by the same code; the command
 //! `retrace-local translate` prints them. It is also how a mapping is looked into.
 //!
+//! # Cassettes
+//! With the feature `replay`, `export_cassette` writes a stored run as a cassette, and `ReplayServer` is a provider that answers
+//! clients of any language from one: `retrace-local cassette` and `retrace-local replay` are these two as commands.
+//!
 //! # What this does not do
 //! Forks, replays (it never sends `halt`, `resume` or `replay`), enforcement policies, and OTLP over gRPC. Without
 //! [`ServerBuilder::with_tls`] it encrypts nothing.
 
 #[cfg(test)]
 mod arbitrary;
+#[cfg(feature = "replay")]
+mod cassette_export;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
 mod ingest;
 mod otlp;
+#[cfg(feature = "replay")]
+mod provider;
 mod query;
 mod server;
 mod store;
 #[cfg(test)]
 mod testing;
 
+#[cfg(feature = "replay")]
+pub use cassette_export::export_cassette;
 pub use otlp::{OtlpError, Translated, translate};
+#[cfg(feature = "replay")]
+pub use provider::{Pace, ReplayServer, ReplayServerError, ReplaySettings};
 pub use query::TraceQuery;
 pub use server::{ReadError, Server, ServerBuilder, StartError};

@@ -1,5 +1,7 @@
 //! The command `retrace-local`: arguments in, lines out; everything else is in the library.
 
+mod command;
+
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -32,6 +34,10 @@ enum What {
     /// Reads OTLP requests with spans and with log records, as protobuf or as JSON, told apart by their content, and prints
     /// {"traces":[…]}, each trace with its spans.
     Translate(Translate),
+    /// Answer model calls from a cassette, as a provider, until Ctrl-C or SIGTERM. Ends with status 1 if a call was refused.
+    Replay(command::ReplayCommand),
+    /// Write a stored run as a cassette, and list what of it is exact, rebuilt or not replayable.
+    Cassette(command::CassetteCommand),
 }
 
 #[derive(Args)]
@@ -116,6 +122,8 @@ fn main() -> ExitCode {
     let done = match Command::parse().what {
         What::Serve(serve) => serve.run(),
         What::Translate(translate) => translate.run(),
+        What::Replay(replay) => replay.run(),
+        What::Cassette(cassette) => cassette.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -83,12 +83,15 @@ impl<'a> Expansion<'a> {
             errors.add(span, "`stream` needs a function that returns a stream");
         }
         if signature.asyncness.is_some() {
-            return self.polled(&async_move(), &self.typed_body(body), matches!(returned(signature), Returned::Never));
+            let codec = self.codec(written(signature), errors);
+            let is_never = matches!(returned(signature), Returned::Never);
+            return self.polled(&async_move(), &self.typed_body(body), is_never, codec.as_ref());
         }
         if let Some(AsyncTail { boxed, keywords, block }) = async_tail(body) {
             let output = future_output(signature).filter(|output| output.0.is_some());
             let FutureOutput(output) = output.unwrap_or_else(|| projected_output(signature));
-            let polled = self.polled(&keywords, &guided(&block, output.as_ref()), false);
+            let codec = self.codec(output.clone(), errors);
+            let polled = self.polled(&keywords, &guided(&block, output.as_ref()), false, codec.as_ref());
             let span = site();
             let block = quote_spanned!(span=> async move { #polled });
             return match boxed {
@@ -101,18 +104,46 @@ impl<'a> Expansion<'a> {
                 errors.add(span, "`stream` on a function that returns a future: write it as an `async fn`");
                 TokenStream::new()
             }
-            (Some(_), None) => self.streaming(),
-            (None, Some(FutureOutput(output))) => self.returning_future(output.as_ref()),
-            (None, None) => self.sync(),
+            (Some(_), None) => {
+                self.codec(None, errors);
+                self.streaming()
+            }
+            (None, Some(FutureOutput(output))) => {
+                self.codec(None, errors);
+                self.returning_future(output.as_ref())
+            }
+            (None, None) => {
+                let codec = self.codec(written(signature), errors);
+                self.sync(codec.as_ref())
+            }
         }
     }
 
+    /// Writes the codec of the result of a `replay` step. Without `replay` there is none.
+    fn codec(&self, output: Option<TokenStream>, errors: &mut Errors) -> Option<TokenStream> {
+        let replay = self.arguments.replay?;
+        if let Some(span) = self.arguments.stream {
+            errors.add(span, "`replay` does not apply to streams: return the items as a list");
+            return None;
+        }
+        let Some(output) = output else {
+            errors.add(replay, "`replay` needs a return type that is written out, of an `async fn` or of a function");
+            return None;
+        };
+        let (private, span) = (&self.private, site().located_at(returned_span(&self.function.signature)));
+        Some(quote_spanned!(span=> #private::CodecOf::<#output>::new().codec()))
+    }
+
     /// Writes the call of a function that returns a value.
-    fn sync(&self) -> TokenStream {
+    fn sync(&self, codec: Option<&TokenStream>) -> TokenStream {
         let (begin, call, private) = (&self.begin, &self.call, &self.private);
         let (body, outcome, closure) = (&self.function.body, self.outcome(None), self.closure());
         let span = site();
         match returned(&self.function.signature) {
+            Returned::Type(declared) if codec.is_some() => quote_spanned! {span=>
+                #begin
+                #private::replay_sync::<#declared>(#call, #closure #body, #outcome, &#codec)
+            },
             Returned::Never => quote_spanned! {span=>
                 #begin
                 #private::call_sync(#call, #closure -> ! #body, #outcome)
@@ -129,7 +160,13 @@ impl<'a> Expansion<'a> {
     }
 
     /// Writes the statements of an `async` function or block: the call begins when they are first polled.
-    fn polled(&self, keywords: &TokenStream, body: &TokenStream, never: bool) -> TokenStream {
+    fn polled(
+        &self,
+        keywords: &TokenStream,
+        body: &TokenStream,
+        never: bool,
+        codec: Option<&TokenStream>,
+    ) -> TokenStream {
         let (begin, call, private) = (&self.begin, &self.call, &self.private);
         let span = site();
         if self.arguments.stream.is_some() {
@@ -145,6 +182,12 @@ impl<'a> Expansion<'a> {
             return quote_spanned! {span=>
                 #begin
                 match #private::call_async(#call, #keywords #body, #outcome).await {}
+            };
+        }
+        if codec.is_some() {
+            return quote_spanned! {span=>
+                #begin
+                #private::replay_async(#call, #keywords #body, #outcome, #codec).await
             };
         }
         quote_spanned! {span=>
@@ -221,6 +264,14 @@ impl<'a> Expansion<'a> {
             Returned::Type(declared) => guided(body, Some(&declared)),
             Returned::Never => guided(body, Some(&quote_spanned!(span=> ::core::convert::Infallible))),
         }
+    }
+}
+
+/// Returns the declared return type, if it can be written in the body.
+fn written(signature: &syn::Signature) -> Option<TokenStream> {
+    match returned(signature) {
+        Returned::Type(declared) => Some(declared),
+        Returned::Never | Returned::Opaque => None,
     }
 }
 

@@ -11,6 +11,7 @@ mod describe;
 mod errors;
 mod expand;
 mod function;
+mod golden_test;
 mod nearest;
 mod parameters;
 mod return_type;
@@ -45,7 +46,7 @@ mod values;
 /// | `metadata(key = expr, "other.key" = expr)` | metadata | none |
 /// | `agent = "id"`, `role = "…"` | the agent scope around the call | none |
 /// | `resumable` | a fork can run the function again | no |
-/// | `replay` | on a `tool_call`: a replay uses the recorded result instead of executing the function | no |
+/// | `replay` | on a `tool_call`: a replay uses the recorded result instead of executing the function. The input is what it compares. The result needs `Serialize` and `Deserialize`; the error of a `Result` may have `From<retrace::StepError>` and `Display` instead | no |
 /// | `effects = none \| idempotent \| external` | whether the function may run again after a fork | `external` |
 /// | `stream` | the returned stream is recorded to its end, and its items are the output; `output` applies to each item | no |
 /// | `crate = path` | path of the crate `retrace` | `::retrace` |
@@ -73,4 +74,31 @@ mod values;
 #[proc_macro_attribute]
 pub fn record(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     expand::record(arguments.into(), item.into()).into()
+}
+
+/// Makes a golden test of a function: its model calls and `replay` steps are answered from a cassette, with no network.
+///
+/// ```rust,ignore
+/// #[retrace::test(cassette = "golden/research.jsonl", tolerance(default = exact, "chat*" = shape))]
+/// async fn research_is_stable() {
+///     assert!(research("tides").await.unwrap().contains("neap"));
+/// }
+/// ```
+///
+/// The test fails if a call differs from the recorded one beyond the tolerance, if a call is not recorded, or if a recorded call
+/// is not made. It prints the first divergence, expected and got side by side, and how to accept the change.
+///
+/// An `async` function runs on a Tokio runtime of its thread. Tests run in parallel.
+///
+/// | argument | meaning | default |
+/// |---|---|---|
+/// | `cassette = "…"` | file, relative to the crate; any constant of type `&'static str` | needed |
+/// | `tolerance(…)` | rules by the name of the call, in which `*` stands for any text, and `default`: `exact`, `shape`, or a function `fn(&Value, &Value, &Diff) -> bool` of the recorded and the live request and their differences | `exact` |
+/// | `crate = path` | path of the crate `retrace` | `::retrace` |
+///
+/// `RETRACE_CASSETTE` selects what is done: `replay`, the default; `record`, all calls go out and the cassette is written anew;
+/// `update`, only calls that changed go out. The last two are refused where `CI` is set.
+#[proc_macro_attribute]
+pub fn test(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    golden_test::expand(arguments.into(), item.into()).into()
 }

@@ -6,7 +6,9 @@ use std::fmt::{self, Display};
 use std::marker::PhantomData;
 
 use opentelemetry::Context;
+use opentelemetry_retrace::__private::Unsampled;
 use opentelemetry_retrace::SpanType;
+use retrace_replay::cassette::Effects;
 use serde::Serialize;
 
 use crate::__private::{Call, Outcome, call_sync};
@@ -18,6 +20,7 @@ use crate::guard::{OpenSpan, SpanGuard};
 use crate::handle::SpanHandle;
 use crate::input::resumable;
 use crate::recorded::{Recorded, Start};
+use crate::replay::{self, memo::MemoCall, position, position::Position};
 use crate::setters::setters;
 use crate::value::Value;
 
@@ -51,6 +54,8 @@ pub struct Builder<K> {
     input: Option<Value>,
     failure: Option<Failure>,
     is_resumable: bool,
+    effects: Effects,
+    is_memoised: bool,
     kind: PhantomData<fn() -> K>,
 }
 
@@ -90,6 +95,8 @@ pub fn step(name: impl Into<Cow<'static, str>>, span_type: SpanType) -> StepBuil
 /// retrace::fork_point("after retrieval");
 /// ```
 pub fn fork_point(name: impl Into<Cow<'static, str>>) {
+    let name = name.into();
+    Context::map_current(|cx| replay::fork_point(cx, &name));
     step(name, SpanType::ForkPoint).start().end();
 }
 
@@ -108,6 +115,28 @@ impl RunBuilder {
     }
 }
 
+impl StepBuilder {
+    /// Sets the effects of the step on the world, which decide if it may run again after a fork with other arguments. Default:
+    /// [`Effects::External`].
+    pub fn effects(mut self, effects: Effects) -> Self {
+        self.effects = effects;
+        self
+    }
+
+    /// Starts a step whose recorded result is used in a replay.
+    pub(crate) fn begin_memo(mut self) -> (SpanHandle, Option<MemoCall>) {
+        self.is_memoised = true;
+        if !position::is_active() {
+            return (self.begin(), None);
+        }
+        let request = self.input.clone().map(Value::into_json).unwrap_or_default();
+        let (span_type, effects) = (self.span_type.unwrap_or(SpanType::Action), self.effects);
+        let handle = self.begin();
+        let memo = MemoCall::of(handle.context(), span_type, effects, request);
+        (handle, memo)
+    }
+}
+
 impl<K> Builder<K> {
     fn new(name: Cow<'static, str>, span_type: Option<SpanType>, decision: Decision, below: Option<Context>) -> Self {
         Self {
@@ -119,6 +148,8 @@ impl<K> Builder<K> {
             input: None,
             failure: None,
             is_resumable: false,
+            effects: Effects::default(),
+            is_memoised: false,
             kind: PhantomData,
         }
     }
@@ -155,13 +186,20 @@ impl<K> Builder<K> {
 
     /// Starts it.
     pub(crate) fn begin(self) -> SpanHandle {
-        let Self { name, span_type, decision, below, facts: stated, input, failure, is_resumable, .. } = self;
+        let Self { name, span_type, decision, below, facts: stated, input, failure, is_resumable, is_memoised, .. } =
+            self;
         let parent = || below.unwrap_or_else(Context::current);
+        let unrecorded = |parent: Context, unsampled: Option<Unsampled>| {
+            let position = Position::entered(&parent, &name);
+            replay::step_began(position.as_ref(), span_type, is_memoised);
+            let cx = unsampled.map_or_else(|| parent.clone(), |unsampled| unsampled.below(&parent));
+            SpanHandle::new(position::with(cx, position), None)
+        };
         match decision {
-            Decision::Nothing => SpanHandle::new(parent(), None),
-            Decision::Unsampled(unsampled) => SpanHandle::new(unsampled.below(&parent()), None),
+            Decision::Nothing => unrecorded(parent(), None),
+            Decision::Unsampled(unsampled) => unrecorded(parent(), Some(unsampled)),
             Decision::Record(place) => {
-                let start = Start { name, span_type, is_resumable, agent: None };
+                let start = Start { name, span_type, is_resumable, is_memoised, agent: None };
                 let mut stated = Some((stated, input));
                 let recorded = Recorded::start(&place, start, &mut |facts, captures_content| {
                     let Some((stated, input)) = stated.take() else { return };
@@ -196,7 +234,8 @@ impl<K> Builder<K> {
     }
 
     fn edit_input(&mut self, capture: impl FnOnce() -> Value) {
-        if self.decision.records_content() {
+        // A replay compares the input of steps that are not recorded as well.
+        if self.decision.records_content() || position::is_active() {
             self.input = Some(capture());
         }
     }

@@ -9,6 +9,7 @@ use opentelemetry_instrumentation_genai::{Builder, Capture, Instrumentation};
 pub use opentelemetry_instrumentation_genai as genai;
 
 use crate::installed::Installed;
+use crate::replay::SessionInterceptor;
 
 /// The instrumentation of the adapters here, for clients of other kinds.
 ///
@@ -26,10 +27,12 @@ pub fn instrumentation() -> Instrumentation {
     configure().build()
 }
 
-/// Begins to configure the instrumentation, with content recorded as for runs.
+/// Begins to configure the instrumentation, with content recorded as for runs, and with the interceptor that replays, records
+/// cassettes and keeps ceilings. Another interceptor replaces that one.
 pub fn configure() -> Builder {
     let captures_content = Installed::with(|installed| installed.captures_content);
-    Instrumentation::builder().with_capture(if captures_content { Capture::SpanOnly } else { Capture::NoContent })
+    let capture = if captures_content { Capture::SpanOnly } else { Capture::NoContent };
+    Instrumentation::builder().with_capture(capture).with_interceptor(SessionInterceptor::default())
 }
 
 /// `reqwest`, through `reqwest-middleware`.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry_retrace::__private::HeadSampler;
@@ -14,7 +15,7 @@ use opentelemetry_sdk::trace::{SpanProcessor, TracerProviderBuilder};
 
 use crate::exit;
 use crate::install::Guard;
-use crate::installed::{Installed, captures_content};
+use crate::installed::{BeforeSend, Installed, captures_content};
 
 /// Sets up recording as the environment states: `RETRACE_API_KEY` and the other variables of [`VARIABLES`](crate::VARIABLES).
 ///
@@ -53,6 +54,7 @@ pub fn configure() -> Configuration {
         installer: Installer::new(),
         captures_content: None,
         is_sampling_set: false,
+        before_send: None,
     }
 }
 
@@ -72,6 +74,7 @@ pub struct Configuration {
     installer: Installer,
     captures_content: Option<bool>,
     is_sampling_set: bool,
+    before_send: Option<BeforeSend>,
 }
 
 /// Setters that hand their argument to the builder of the processor.
@@ -128,10 +131,17 @@ impl Configuration {
         with_retry_deadline(deadline: Duration);
         /// Sets whether spans join the run of a caller that states that it records the trace; on by default.
         with_joined_runs(joined_runs: bool);
-        /// Sets a hook that sees each record before it leaves, and returns it, changed or not, or `None` to keep it back.
-        with_before_send(hook: impl Fn(Record) -> Option<Record> + Send + Sync + 'static);
         /// Sets a callback for refusals, failures and losses.
         with_on_error(callback: impl Fn(&Signal) + Send + Sync + 'static);
+    }
+
+    /// Sets a hook that sees each record before it leaves, and returns it, changed or not, or `None` to keep it back. Golden files
+    /// are written through it as well.
+    pub fn with_before_send(mut self, hook: impl Fn(Record) -> Option<Record> + Send + Sync + 'static) -> Self {
+        let hook: BeforeSend = Arc::new(hook);
+        self.before_send = Some(Arc::clone(&hook));
+        self.processor = self.processor.with_before_send(move |record| hook(record));
+        self
     }
 
     /// Sets how runs are sent: a [`Transport`] or its name, `auto`, `ws` or `http`. `RETRACE_TRANSPORT`; `auto` by default.
@@ -196,9 +206,12 @@ impl Configuration {
     /// As [`install`].
     pub fn install(self) -> Result<Guard, BuildError> {
         let content = self.captures_content.unwrap_or_else(captures_content);
+        let before_send = self.before_send;
         let guard = self.installer.with_processor(self.processor).with_sampler(self.sampler).install()?;
         let installed = match guard.provider() {
-            Some(provider) => Installed::new(Some(provider), guard.processor(), guard.head_sampler().cloned(), content),
+            Some(provider) => {
+                Installed::new(Some(provider), guard.processor(), guard.head_sampler().cloned(), content, before_send)
+            }
             None => Installed::disabled(),
         };
         exit::watch();
@@ -233,7 +246,7 @@ impl Configuration {
             head = Some(HeadSampler::new(sampler, ids));
         }
         let builder = builder.with_span_processor(processor.clone());
-        let generation = Installed::new(None, &processor, head, content).install();
+        let generation = Installed::new(None, &processor, head, content, self.before_send).install();
         exit::watch();
         Ok((builder, Guard::layered(processor, generation)))
     }

@@ -77,6 +77,8 @@ impl SpanHandle {
 
     /// Records a place below this at which the run can be forked.
     pub fn fork_point(&self, name: impl Into<Cow<'static, str>>) {
+        let name = name.into();
+        crate::replay::fork_point(&self.cx, &name);
         self.step(name, SpanType::ForkPoint).start().end();
     }
 

@@ -9,7 +9,7 @@ use opentelemetry::global::BoxedSpan;
 use opentelemetry::trace::{Span as _, SpanBuilder, TraceContextExt as _, Tracer as _, TracerProvider as _};
 use opentelemetry::{Context, InstrumentationScope, KeyValue, global};
 use opentelemetry_retrace::__private::HeadSampler;
-use opentelemetry_retrace::RetraceSpanProcessor;
+use opentelemetry_retrace::{Record, RetraceSpanProcessor};
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span, SpanProcessor as _};
 
 use crate::open;
@@ -29,6 +29,21 @@ pub(crate) struct Installed {
     pub(crate) captures_content: bool,
     /// Anything is recorded.
     pub(crate) is_enabled: bool,
+    /// Hook that sees each record before it leaves.
+    pub(crate) before_send: Hook,
+}
+
+/// Sees a record, and returns it, changed or not, or `None` to keep it back.
+pub(crate) type BeforeSend = Arc<dyn Fn(Record) -> Option<Record> + Send + Sync>;
+
+/// A hook that may be set.
+#[derive(Clone, Default)]
+pub(crate) struct Hook(pub(crate) Option<BeforeSend>);
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Hook").field(&self.0.is_some()).finish()
+    }
 }
 
 /// Pipeline to be flushed at the end.
@@ -97,10 +112,12 @@ impl Installed {
         processor: &RetraceSpanProcessor,
         head: Option<HeadSampler>,
         captures_content: bool,
+        before_send: Option<BeforeSend>,
     ) -> Self {
         let tracer = provider.map(|provider| provider.tracer_with_scope(scope()));
         let pipeline = Pipeline { provider: provider.cloned(), processor: processor.clone() };
-        Self { tracer, pipeline: Some(pipeline), head, captures_content, is_enabled: true }
+        let before_send = Hook(before_send);
+        Self { tracer, pipeline: Some(pipeline), head, captures_content, is_enabled: true, before_send }
     }
 
     /// Returns true if there is something to be flushed at the end.
@@ -124,12 +141,14 @@ impl Installed {
     }
 
     pub(crate) fn disabled() -> Self {
-        Self { tracer: None, pipeline: None, head: None, captures_content: false, is_enabled: false }
+        let before_send = Hook::default();
+        Self { tracer: None, pipeline: None, head: None, captures_content: false, is_enabled: false, before_send }
     }
 
     /// Without an installed pipeline: the application may have set a provider of its own.
     fn from_environment() -> Self {
-        Self { tracer: None, pipeline: None, head: None, captures_content: captures_content(), is_enabled: true }
+        let (captures_content, before_send) = (captures_content(), Hook::default());
+        Self { tracer: None, pipeline: None, head: None, captures_content, is_enabled: true, before_send }
     }
 
     /// Starts a span below `parent`.

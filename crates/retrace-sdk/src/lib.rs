@@ -33,6 +33,19 @@
 //! `RETRACE_CAPTURE_CONTENT=false` or [`Configuration::with_capture_content`] is one switch for everything recorded here and by
 //! [`clients`]: without content, inputs, outputs and token ids do not reach any span. Metadata, names, tags and errors do.
 //!
+//! # Replay
+//! [`record_cassette`] writes the model calls of [`clients`] and the results of memoised steps into a file; [`replay()`] answers a
+//! later run from it, with no network. Memoised are `#[record(type = tool_call, replay)]`, [`StepBuilder::memo`] and its kin, [`now`],
+//! [`random`] and [`uuid`]; other steps are executed. The state is in the OpenTelemetry `Context`, as what is current is: [`InRun`] and
+//! [`spawn`] carry it along.
+//!
+//! A call is matched within its *lane*, the path of the named steps around it, with the first unused entry whose request states the
+//! same. A strict replay refuses any other call: the client returns an error in which [`refusal`] finds the reason, later calls are
+//! refused as well, and [`ReplayBuilder::run`] returns [`ReplayError::Refused`] with the [`Report`]. [`ReplayBuilder::from`] makes the
+//! run live from a point on. [`test`](macro@test) makes a golden test of that.
+//!
+//! [`limits()`] sets ceilings, by which no model call leaves beyond a number of steps, tokens or US dollars.
+//!
 //! # Features
 //! | feature | default | what for |
 //! |---|---|---|
@@ -46,7 +59,6 @@
 #[path = "private/mod.rs"]
 pub mod __private;
 mod agent;
-mod attributes;
 mod builder;
 mod carry;
 pub mod clients;
@@ -63,6 +75,7 @@ mod installed;
 mod items;
 mod open;
 mod recorded;
+mod replay;
 mod scope;
 mod scratch;
 mod setters;
@@ -71,7 +84,12 @@ mod value;
 pub use opentelemetry;
 pub use opentelemetry_retrace::*;
 pub use opentelemetry_sdk;
-pub use retrace_sdk_macros::record;
+pub use retrace_replay as cassettes;
+pub use retrace_replay::cassette::{CassetteError, Effects};
+pub use retrace_replay::replay::ForkPoint;
+pub use retrace_replay::report::{Report, Style};
+pub use retrace_replay::{EnforcementError, Rule, Tolerance};
+pub use retrace_sdk_macros::{record, test};
 
 pub use crate::agent::{AgentBuilder, AgentGuard, agent};
 pub use crate::builder::{Builder, Run, RunBuilder, Step, StepBuilder, fork_point, run, step};
@@ -82,5 +100,9 @@ pub use crate::guard::{OpenSpan, SpanGuard};
 pub use crate::handle::{SpanHandle, current};
 pub use crate::install::Guard;
 pub use crate::installed::SCOPE;
+pub use crate::replay::{
+    LimitsBuilder, Pace, RecordedCassette, RecordingBuilder, RefusedCall, ReplayBuilder, ReplayError, Replayed,
+    StepError, limits, now, outside_replay, random, record_cassette, refusal, replay, uuid,
+};
 pub use crate::scope::ScopeBody;
 pub use crate::value::VALUE_BYTES;

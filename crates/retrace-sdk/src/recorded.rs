@@ -14,8 +14,12 @@ use crate::decision::Place;
 use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::open::{self, Seat};
+use crate::replay::position::Position;
+use crate::replay::{self, position};
 use crate::value::Value;
 
+/// The attribute of the conventions for the type of an error.
+const ERROR_TYPE: &str = "error.type";
 /// Attributes that most spans have in the end.
 const USUAL_ATTRIBUTES: usize = 6;
 
@@ -58,6 +62,8 @@ pub(crate) struct Start {
     /// The type of a step; `None` for a run, which is a reasoning step inside of another one.
     pub(crate) span_type: Option<SpanType>,
     pub(crate) is_resumable: bool,
+    /// A replay gives its recorded result.
+    pub(crate) is_memoised: bool,
     pub(crate) agent: Option<AgentScope>,
 }
 
@@ -72,6 +78,8 @@ impl Recorded {
         describe: &mut dyn FnMut(&mut Facts, bool),
     ) -> Result<Arc<Self>, Context> {
         let captures_content = place.installed.captures_content;
+        let position = Position::entered(&place.parent, &start.name);
+        replay::step_began(position.as_ref(), start.span_type, start.is_memoised);
         let mut facts = Facts::with_capacity(USUAL_ATTRIBUTES);
         // A step below the span of a library is a step of the library's run.
         let names_run = place.depth == 0 && (start.span_type.is_none() || !place.has_parent);
@@ -108,7 +116,7 @@ impl Recorded {
             }
         };
         let is_recording = span.is_recording();
-        let cx = with_agent(span.into_context(&place.parent), agent);
+        let cx = position::with(with_agent(span.into_context(&place.parent), agent), position);
         if !is_recording {
             return Err(cx);
         }
@@ -186,11 +194,15 @@ impl Recorded {
         self.has_ended.load(Ordering::Relaxed)
     }
 
-    fn finish(&self, mut facts: Facts, failure: Option<Failure>) {
+    fn finish(&self, mut facts: Facts, mut failure: Option<Failure>) {
         if let Some(seat) = self.seat {
             open::remove(seat);
         }
         let span = self.cx.span();
+        if let Some(message) = replay::poison(&self.cx) {
+            failure.get_or_insert_with(|| Failure::message(&message));
+            facts.set(attributes::STATUS, "failed");
+        }
         let failure = match facts.status() {
             Some("completed") => None,
             Some("failed") => failure.or_else(|| Some(Failure::message("failed"))),
@@ -198,7 +210,7 @@ impl Recorded {
         };
         if let Some(failure) = failure {
             if let Some(kind) = failure.kind {
-                facts.set(attributes::ERROR_TYPE, kind);
+                facts.set(ERROR_TYPE, kind);
             }
             span.set_status(Status::error(failure.message));
         }

@@ -4,9 +4,16 @@ use std::fmt::Display;
 use std::future::Future;
 use std::marker::PhantomData;
 
-use crate::__private::{Call, Outcome, call_async};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::__private::{Call, Outcome, call_async, call_sync};
 use crate::builder::{Builder, RunBuilder, StepBuilder};
+use crate::failure::Failure;
 use crate::handle::SpanHandle;
+use crate::replay::StepError;
+use crate::replay::memo::{ByMessage, BySerde, memoised, memoised_sync, memoised_with};
+use crate::value::Value;
 
 /// Body of a step: a future, or an async closure that takes the handle.
 ///
@@ -89,6 +96,77 @@ impl StepBuilder {
         let call = Call::of(&handle);
         call_async(call, body.into_future(handle), |_, _| Outcome::unrecorded()).await
     }
+}
+
+impl StepBuilder {
+    /// Runs a future as a step whose result is recorded and, in a replay, used instead of running it again. The input of the step
+    /// is what a replay compares: set it with [`input`](Builder::input).
+    ///
+    /// Outside of a recording and a replay it is [`StepBuilder::scope`]. A step that a replay refuses ends the run: `run` returns
+    /// the refusal. For a step that may fail: [`StepBuilder::try_memo`].
+    ///
+    /// ```
+    /// use retrace::{Effects, SpanType};
+    ///
+    /// # async fn search(query: &str) -> Vec<String> { vec![query.to_owned()] }
+    /// # async fn example() {
+    /// let query = "tides";
+    /// let step = retrace::step("web_search", SpanType::ToolCall).input(query).effects(Effects::None);
+    /// let found: Vec<String> = step.memo(async { search(query).await }).await;
+    /// # }
+    /// ```
+    pub async fn memo<F: Future>(self, body: F) -> F::Output
+    where
+        F::Output: Serialize + DeserializeOwned,
+    {
+        let (handle, memo) = self.begin_memo();
+        let body = memoised(memo, body, BySerde);
+        call_async(Call::of(&handle), body, returned).await
+    }
+
+    /// [`StepBuilder::memo`] for a step that may fail: an `Err` is recorded as its message and, in a replay, made of it again. A
+    /// refusal is an `Err` as well.
+    ///
+    /// # Errors
+    /// Those of `body`, also recorded ones, and refusals.
+    pub async fn try_memo<T, E, F>(self, body: F) -> Result<T, E>
+    where
+        T: Serialize + DeserializeOwned,
+        E: From<StepError> + Display,
+        F: Future<Output = Result<T, E>>,
+    {
+        let (handle, memo) = self.begin_memo();
+        let body = memoised(memo, body, ByMessage);
+        call_async(Call::of(&handle), body, |result, content| match result {
+            Ok(value) => returned(value, content),
+            Err(error) => Outcome::failed(Failure::message(error)),
+        })
+        .await
+    }
+
+    /// [`StepBuilder::memo`] for a closure that takes its arguments, so that a fork can replace them. The arguments are the input.
+    pub async fn memo_with<I, F>(self, arguments: I, body: impl FnOnce(I) -> F) -> F::Output
+    where
+        I: Serialize + DeserializeOwned,
+        F: Future,
+        F::Output: Serialize + DeserializeOwned,
+    {
+        let (handle, memo) = self.input(&arguments).begin_memo();
+        let body = memoised_with(memo, arguments, body, BySerde);
+        call_async(Call::of(&handle), body, returned).await
+    }
+
+    /// [`StepBuilder::memo`] for a closure that is not `async`. A refused step unwinds to the run.
+    pub fn memo_sync<T: Serialize + DeserializeOwned>(self, body: impl FnOnce() -> T) -> T {
+        let (handle, memo) = self.begin_memo();
+        let call = Call::of(&handle);
+        call_sync(call, || memoised_sync(memo, body, &BySerde), returned)
+    }
+}
+
+/// The outcome of a step that returned `value`, which is serialised where content is recorded.
+fn returned<T: Serialize>(value: &T, content: bool) -> Outcome {
+    if content { Outcome::returned(Value::serialize(value)) } else { Outcome::unrecorded() }
 }
 
 impl<K> Builder<K> {

@@ -1,6 +1,9 @@
 //! Features of the official Python SDK, row by row, recorded from Rust and read back from a receiver.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "replay/provider.rs"]
+#[expect(dead_code, reason = "this program uses a part of it")]
+mod provider;
 mod support;
 
 use std::process::Command;
@@ -9,7 +12,7 @@ use retrace::{SpanType, Trace};
 use retrace_local::Server;
 use retrace_protocol::Status;
 use serde_json::{Value, json};
-use support::{above, metadata, record, record_with, span, spans, stored, value};
+use support::{above, alone, metadata, record, record_with, span, spans, stored, value};
 
 /// Marks a process of this program that records.
 const RECEIVER: &str = "RETRACE_TEST_PARITY";
@@ -249,7 +252,7 @@ fn transports() {
 
 #[test]
 fn disabled() {
-    let _alone = support::alone();
+    let _alone = alone();
     let guard = retrace::configure().with_enabled(false).install().unwrap();
     let run = retrace::run("pipeline").input(Unread).start();
     run.output(Unread).metadata("k", Unread);
@@ -391,4 +394,76 @@ fn token_ids() {
     assert_eq!(call.model.as_deref(), Some("gpt-4o-mini"));
     assert_eq!((run.total_tokens, run.total_cost), (Some(15), Some(0.25)));
     let _: Value = value(&run.output);
+}
+
+// The tests below wait for the others: a call without a context belongs to the only replay of the process.
+
+#[expect(clippy::await_holding_lock, reason = "the runtime is of this test alone")]
+#[tokio::test]
+async fn replay() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("research.jsonl");
+    let provider = provider::Provider::new();
+    let recorded = retrace::record_cassette(&path).run(provider.chat("tides")).await.unwrap().value.unwrap();
+    let replayed = retrace::replay(&path).run(provider.chat("tides")).await.unwrap();
+    assert_eq!((replayed.value.unwrap(), provider.seen().len()), (recorded, 1));
+}
+
+#[expect(clippy::await_holding_lock, reason = "the runtime is of this test alone")]
+#[tokio::test]
+async fn golden_cassettes() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let golden = directory.path().join("golden.json");
+    let provider = provider::Provider::new();
+    let recorded = retrace::record_cassette(directory.path().join("research.jsonl")).name("research");
+    recorded.run(provider.chat("tides")).await.unwrap().write_golden(&golden).unwrap();
+    let golden: Value = serde_json::from_str(&std::fs::read_to_string(golden).unwrap()).unwrap();
+    assert_eq!(
+        (&golden["version"], &golden["name"], &golden["status"]),
+        (&json!(1), &json!("research"), &json!("completed"))
+    );
+    let step = &golden["steps"][0];
+    assert_eq!(
+        (&step["index"], &step["span_type"], &step["model"]),
+        (&json!(0), &json!("llm_call"), &json!("gpt-4o-mini"))
+    );
+    assert_eq!(step["error"], Value::Null);
+}
+
+#[expect(clippy::await_holding_lock, reason = "the runtime is of this test alone")]
+#[tokio::test]
+async fn ceilings() {
+    let _alone = alone();
+    if std::env::var_os("RETRACE_MAX_STEPS_PER_RUN").is_none() {
+        let provider = provider::Provider::new();
+        retrace::limits().steps(1).scope(async { provider.chat("a").await.unwrap() }).await;
+        let client = provider.clone();
+        let error = retrace::limits().steps(0).scope(async move { client.chat("b").await.unwrap_err() }).await;
+        assert_eq!(retrace::refusal(&*error).unwrap().enforcement().unwrap().limit, Some(0.0));
+        assert_eq!(provider.seen(), ["a"]);
+        // By the environment: of each run, by itself.
+        for (ceiling, passes) in [("2", true), ("many", false)] {
+            let mut process = Command::new(std::env::current_exe().unwrap());
+            process.args(["--exact", "ceilings"]).env("RETRACE_MAX_STEPS_PER_RUN", ceiling);
+            let output = process.output().unwrap();
+            assert_eq!(output.status.success(), passes, "{output:?}");
+            let printed =
+                String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+            assert!(passes || printed.contains("is not a ceiling; set a number"), "{printed}");
+        }
+        return;
+    }
+    for _ in 0..2 {
+        let provider = provider::Provider::new();
+        retrace::run("limited")
+            .scope(async |_| {
+                provider.chat("a").await.unwrap();
+                provider.chat("b").await.unwrap();
+                provider.chat("c").await.unwrap_err();
+            })
+            .await;
+        assert_eq!(provider.seen(), ["a", "b"]);
+    }
 }

@@ -55,10 +55,10 @@ use std::pin::Pin;
 
 use async_trait::async_trait;
 use futures_util::{Stream, stream};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Fields of every kind of argument.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Page {
     title: String,
     size: u32,

@@ -12,6 +12,21 @@ pub(crate) fn without_noise(dollars: f64) -> f64 {
     if rounded.is_finite() { rounded } else { dollars }
 }
 
+/// Returns the price in US dollars of a call of `model`, at the rates of this moment, by the bundled price table. `None` for a model
+/// that the table does not know. The first call decodes the table, which takes tens of milliseconds.
+#[cfg(feature = "prices")]
+#[must_use]
+pub fn call_price(
+    provider: Option<&str>,
+    model: &str,
+    input_tokens: u64,
+    output_tokens: u64,
+    unix_nanos: u64,
+) -> Option<f64> {
+    let parts = retrace_protocol::metadata::Usage::default();
+    price(provider, model, input_tokens, output_tokens, &parts, unix_nanos)
+}
+
 #[cfg(feature = "prices")]
 mod list {
     use std::time::{Duration, UNIX_EPOCH};

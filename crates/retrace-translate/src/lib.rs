@@ -79,6 +79,8 @@ mod usage;
 mod view;
 
 pub use bearing::{Bearing, bearing, event_bears, is_own_span};
+#[cfg(feature = "prices")]
+pub use cost::call_price;
 pub use glance::{Glance, glance, glance_at};
 pub use media::INLINE_MEDIA_CHARS;
 pub use options::Options;

@@ -108,4 +108,14 @@ pub(crate) const CELLS: &[(&str, &str)] = &[
     ("token_ids", cell! { (step: &SpanHandle)
         step.token_ids([1, 2, 3]).logprobs([-0.1, -0.2, -0.3]);
     }),
+    ("replay", cell! { (topic: &str)
+        let replayed = retrace::replay("research.jsonl").run(fetch(topic)).await?;
+    }),
+    ("golden_cassettes", cell! { (topic: &str)
+        let recorded = retrace::record_cassette("research.jsonl").run(fetch(topic)).await?;
+        recorded.write_golden("golden.json")?;
+    }),
+    ("ceilings", cell! { (topic: &str)
+        retrace::limits().steps(50).scope(fetch(topic)).await?;
+    }),
 ];

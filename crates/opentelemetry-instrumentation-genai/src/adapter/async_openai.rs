@@ -18,13 +18,15 @@ use std::task::{Context, Poll};
 
 use async_openai::error::OpenAIError;
 use async_openai::middleware::HttpRequestFactory;
+use bytes::Bytes;
 use opentelemetry::trace::FutureExt as _;
 use reqwest::Response;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::adapter::reqwest::{alter, error_type, inject, respond};
+use crate::adapter::reqwest::{alter, answer, error_type, intercept, respond};
 use crate::instrumentation::Instrumentation;
+use crate::interceptor::Action;
 
 /// Makes a service one whose model calls become spans.
 #[derive(Clone, Debug)]
@@ -77,17 +79,24 @@ where
         let parent = opentelemetry::Context::current();
         Box::pin(async move {
             // Built once to be looked at; below it is built anew for every attempt.
-            let request = factory.build().await?;
-            let (method, url) = (request.method().as_str(), request.url().as_str());
-            let body = request.body().and_then(reqwest::Body::as_bytes);
-            let seen = crate::Request { method, url, body };
-            let Some(call) = instrumentation.start_in(&parent, &seen) else {
+            let mut request = factory.build().await?;
+            let Some((call, action)) = intercept(&instrumentation, &parent, &mut request).await else {
                 return inner.call(factory).await;
             };
-            let altered = instrumentation.altered(&seen);
+            let altered = match action {
+                Action::Pass => None,
+                Action::PassAltered(altered) => Some(altered),
+                Action::Answer(recorded) => {
+                    return Ok(answer(instrumentation.timer(), call, recorded, request.url()).await);
+                }
+                Action::Refuse(refusal) => {
+                    call.refuse(&refusal);
+                    return Err(OpenAIError::Boxed(Box::new(refusal)).into());
+                }
+            };
             let factory = if altered.is_some() || instrumentation.propagates() {
                 let mut headers = http::HeaderMap::new();
-                inject(&instrumentation, &call, &mut headers);
+                instrumentation.inject(&call, &mut headers);
                 rewritten(factory, altered, headers)
             } else {
                 factory
@@ -109,12 +118,14 @@ where
 }
 
 /// Requests that differ in what was asked to be altered.
-fn rewritten(factory: HttpRequestFactory, body: Option<Vec<u8>>, headers: http::HeaderMap) -> HttpRequestFactory {
+fn rewritten(factory: HttpRequestFactory, body: Option<Bytes>, headers: http::HeaderMap) -> HttpRequestFactory {
     HttpRequestFactory::new(move || {
         let (factory, body, headers) = (factory.clone(), body.clone(), headers.clone());
         async move {
             let mut request = factory.build().await?;
-            alter(&mut request, body);
+            if let Some(body) = body {
+                alter(&mut request, body);
+            }
             request.headers_mut().extend(headers);
             Ok(request)
         }

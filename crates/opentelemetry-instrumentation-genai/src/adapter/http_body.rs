@@ -1,25 +1,54 @@
 //! A response body that is read along: the caller sees the same frames, errors and timing.
 
+use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use ::http_body::{Body, Frame, SizeHint};
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use pin_project_lite::pin_project;
 
 use crate::call::Call;
+use crate::interceptor::Playback;
 
 pin_project! {
-    /// A body whose call ends when the body ends, fails or is dropped.
+    /// A body whose call ends when the body ends, fails or is dropped. The body is that of a response, or the one that an
+    /// interceptor gave.
     #[derive(Debug)]
     pub struct InstrumentedBody<B>
     where
         B: Body,
     {
         #[pin]
-        inner: B,
+        source: Source<B>,
         call: Option<Call>,
-        name: fn(&B::Error) -> &'static str,
+        name: fn(&B::Error) -> &str,
+    }
+}
+
+pin_project! {
+    #[project = SourceProjection]
+    enum Source<B> {
+        Received { #[pin] inner: B },
+        Recorded { playback: Playback },
+    }
+}
+
+impl<B> fmt::Debug for Source<B> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Received { .. } => formatter.write_str("Received"),
+            Self::Recorded { playback } => playback.fmt(formatter),
+        }
+    }
+}
+
+impl<B: Body> Source<B> {
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Received { inner } => inner.is_end_stream(),
+            Self::Recorded { playback } => playback.is_finished(),
+        }
     }
 }
 
@@ -30,29 +59,51 @@ impl<B: Body> InstrumentedBody<B> {
     }
 
     /// The same, with names of few values for errors.
-    pub fn with_error_names(inner: B, call: Option<Call>, name: fn(&B::Error) -> &'static str) -> Self {
-        let mut body = Self { inner, call, name };
-        if body.inner.is_end_stream() {
+    pub fn with_error_names(inner: B, call: Option<Call>, name: fn(&B::Error) -> &str) -> Self {
+        Self::of(Source::Received { inner }, call, name)
+    }
+
+    /// Delivers a recorded body. `B::Error` cannot be made here, so a body that broke off ends early.
+    #[cfg(feature = "tower")]
+    pub(crate) fn recorded(playback: Playback, call: Option<Call>) -> Self {
+        Self::of(Source::Recorded { playback }, call, |_| "")
+    }
+
+    fn of(source: Source<B>, call: Option<Call>, name: fn(&B::Error) -> &str) -> Self {
+        let mut body = Self { source, call, name };
+        if body.source.is_end_stream() {
             body.call.take().into_iter().for_each(Call::end); // nobody may ever poll it
         }
         body
     }
 }
 
-impl<B: Body> Body for InstrumentedBody<B> {
+impl<B: Body> Body for InstrumentedBody<B>
+where
+    B::Data: From<Bytes>,
+{
     type Data = B::Data;
     type Error = B::Error;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let this = self.project();
-        let mut inner = this.inner;
-        let polled = match this.call {
-            // What the body does below counts as the call's doing.
-            Some(call) if call.is_recording() => {
-                let _current = call.context().clone().attach();
-                inner.as_mut().poll_frame(context)
-            }
-            _ => inner.as_mut().poll_frame(context),
+        let mut this = self.project();
+        let polled = match this.source.as_mut().project() {
+            SourceProjection::Recorded { playback } => match ready!(playback.poll_chunk(context)) {
+                Some(Ok(bytes)) => Poll::Ready(Some(Ok(Frame::data(bytes.into())))),
+                Some(Err(error)) => {
+                    this.call.take().into_iter().for_each(|call| call.fail(error.name()));
+                    Poll::Ready(None)
+                }
+                None => Poll::Ready(None),
+            },
+            SourceProjection::Received { inner } => match this.call {
+                // What the body does below counts as the call's doing.
+                Some(call) if call.is_recording() => {
+                    let _current = call.context().clone().attach();
+                    inner.poll_frame(context)
+                }
+                _ => inner.poll_frame(context),
+            },
         };
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
@@ -60,7 +111,7 @@ impl<B: Body> Body for InstrumentedBody<B> {
                     // Bytes stand in one piece; of a chain only the first can be seen without taking it apart.
                     call.chunk(data.chunk());
                 }
-                if inner.is_end_stream() {
+                if this.source.is_end_stream() {
                     this.call.take().into_iter().for_each(Call::end);
                 }
             }
@@ -76,10 +127,13 @@ impl<B: Body> Body for InstrumentedBody<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.source.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match &self.source {
+            Source::Received { inner } => inner.size_hint(),
+            Source::Recorded { playback } => SizeHint::with_exact(playback.remaining()),
+        }
     }
 }

@@ -4,6 +4,8 @@
 pub mod async_openai;
 #[cfg(feature = "http-body")]
 pub mod http_body;
+#[cfg(any(feature = "_reqwest", feature = "tower"))]
+pub(crate) mod request_body;
 #[cfg(feature = "_reqwest")]
 pub(crate) mod reqwest;
 #[cfg(feature = "reqwest-middleware")]

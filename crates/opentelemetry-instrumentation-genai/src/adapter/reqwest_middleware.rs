@@ -9,13 +9,14 @@
 
 use async_trait::async_trait;
 use http::Extensions;
+use opentelemetry::Context;
 use opentelemetry::trace::FutureExt as _;
 use reqwest::{Request, Response};
 use reqwest_middleware::{Error, Middleware, Next, Result};
 
-use crate::adapter::reqwest::{alter, error_type, inject, respond};
-use crate::call::Call;
+use crate::adapter::reqwest::{alter, answer, error_type, intercept, respond};
 use crate::instrumentation::Instrumentation;
+use crate::interceptor::Action;
 
 /// Makes spans of the model calls among a client's requests.
 #[derive(Clone, Debug)]
@@ -34,9 +35,22 @@ impl GenAiMiddleware {
 #[async_trait]
 impl Middleware for GenAiMiddleware {
     async fn handle(&self, mut request: Request, extensions: &mut Extensions, next: Next<'_>) -> Result<Response> {
-        let Some(call) = start(&self.instrumentation, &mut request) else {
+        let parent = Context::current();
+        let Some((call, action)) = intercept(&self.instrumentation, &parent, &mut request).await else {
             return next.run(request, extensions).await;
         };
+        match action {
+            Action::Pass => {}
+            Action::PassAltered(altered) => alter(&mut request, altered),
+            Action::Answer(recorded) => {
+                return Ok(answer(self.instrumentation.timer(), call, recorded, request.url()).await);
+            }
+            Action::Refuse(refusal) => {
+                call.refuse(&refusal);
+                return Err(Error::middleware(refusal));
+            }
+        }
+        self.instrumentation.inject(&call, request.headers_mut());
         let context = call.context().clone();
         match next.run(request, extensions).with_context(context).await {
             Ok(response) => Ok(respond(call, response)),
@@ -49,19 +63,4 @@ impl Middleware for GenAiMiddleware {
             }
         }
     }
-}
-
-/// Begins the call of a request, and alters the request where that was asked for.
-fn start(instrumentation: &Instrumentation, request: &mut Request) -> Option<Call> {
-    let method = request.method().as_str();
-    if !instrumentation.is_candidate(method, request.url().as_str()) {
-        return None;
-    }
-    let body = request.body().and_then(reqwest::Body::as_bytes);
-    let seen = crate::Request { method, url: request.url().as_str(), body };
-    let call = instrumentation.start(&seen)?;
-    let altered = instrumentation.altered(&seen);
-    alter(request, altered);
-    inject(instrumentation, &call, request.headers_mut());
-    Some(call)
 }

@@ -11,17 +11,19 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_core::Stream;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response, StatusCode};
 use opentelemetry::trace::FutureExt as _;
 use rig_http::http_client::multipart::MultipartForm;
 use rig_http::http_client::{BoxedStream, Error, HttpClientExt, LazyBody, Result, StreamingResponse};
 
 use crate::call::Call;
 use crate::instrumentation::Instrumentation;
+use crate::interceptor::{Action, Playback, RecordedResponse, Refusal, Sleep};
 
 /// A transport whose model calls become spans.
 #[derive(Clone, Debug)]
@@ -36,20 +38,114 @@ impl<C> GenAiHttpClient<C> {
         Self { inner, instrumentation }
     }
 
-    fn start(&self, request: Request<Bytes>) -> (Option<Call>, Request<Bytes>) {
+    fn start(&self, request: Request<Bytes>) -> Started {
         let url = request.uri().to_string();
         let seen = crate::Request { method: request.method().as_str(), url: &url, body: Some(request.body()) };
-        let Some(call) = self.instrumentation.start(&seen) else { return (None, request) };
-        let altered = self.instrumentation.altered(&seen);
-        let (mut parts, body) = request.into_parts();
-        let body = altered.map_or(body, |altered| {
-            if parts.headers.contains_key(http::header::CONTENT_LENGTH) {
-                parts.headers.insert(http::header::CONTENT_LENGTH, altered.len().into());
+        let Some((call, action)) = self.instrumentation.intercept(&seen, request.headers()) else {
+            return Started::Send(None, request);
+        };
+        let (mut parts, mut body) = request.into_parts();
+        match action {
+            Action::Pass => {}
+            Action::PassAltered(altered) => {
+                if parts.headers.contains_key(http::header::CONTENT_LENGTH) {
+                    parts.headers.insert(http::header::CONTENT_LENGTH, altered.len().into());
+                }
+                body = altered;
             }
-            altered.into()
-        });
+            Action::Answer(recorded) => {
+                return Started::Answer(Box::new(Answer::new(&self.instrumentation, call, recorded)));
+            }
+            Action::Refuse(refusal) => {
+                call.refuse(&refusal);
+                return Started::Refuse(refusal);
+            }
+        }
         self.instrumentation.inject(&call, &mut parts.headers);
-        (Some(call), Request::from_parts(parts, body))
+        Started::Send(Some(call), Request::from_parts(parts, body))
+    }
+}
+
+/// What becomes of a request. The largest variant is the usual one, and it moves once.
+#[allow(clippy::large_enum_variant)]
+enum Started {
+    Send(Option<Call>, Request<Bytes>),
+    Answer(Box<Answer>),
+    Refuse(Refusal),
+}
+
+/// A recorded response that is still to be delivered.
+struct Answer {
+    call: Call,
+    waiting: Option<Mutex<Sleep>>,
+    status: StatusCode,
+    headers: HeaderMap,
+    playback: Playback,
+}
+
+impl Answer {
+    fn new(instrumentation: &Instrumentation, call: Call, mut recorded: RecordedResponse) -> Self {
+        let timer = instrumentation.timer();
+        let waiting = recorded.head_wait(&timer).map(Mutex::new);
+        let playback = Playback::new(&mut recorded, timer);
+        Self { call, waiting, status: recorded.status, headers: recorded.headers, playback }
+    }
+
+    /// The head, and the body as a stream. As transports do, a status of failure becomes an error with the whole body.
+    async fn deliver(mut self: Box<Self>) -> Result<StreamingResponse> {
+        if let Some(waiting) = self.waiting.take() {
+            waiting.into_inner().unwrap_or_else(PoisonError::into_inner).await;
+        }
+        let Self { mut call, status, headers, playback, .. } = *self;
+        call.response(status.as_u16(), &headers);
+        let mut stream = RecordedStream { playback, call: Some(call) };
+        if !status.is_success() {
+            let body = String::from_utf8_lossy(&stream.collect().await?).into_owned();
+            return Err(Error::non_success_with_details(status, headers, body));
+        }
+        let body: BoxedStream = Box::pin(stream);
+        let mut response = Response::new(body);
+        (*response.status_mut(), *response.headers_mut()) = (status, headers);
+        Ok(response)
+    }
+}
+
+/// The body of a recorded response.
+struct RecordedStream {
+    playback: Playback,
+    call: Option<Call>,
+}
+
+impl RecordedStream {
+    async fn collect(&mut self) -> Result<Vec<u8>> {
+        let mut body = Vec::new();
+        while let Some(chunk) = std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await {
+            body.extend_from_slice(&chunk?);
+        }
+        Ok(body)
+    }
+}
+
+impl Stream for RecordedStream {
+    type Item = Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        Poll::Ready(match ready!(self.playback.poll_chunk(context)) {
+            Some(Ok(bytes)) => {
+                if let Some(call) = &mut self.call {
+                    call.chunk(&bytes);
+                }
+                Some(Ok(bytes))
+            }
+            Some(Err(error)) => {
+                self.call.take().into_iter().for_each(|call| call.fail(error.name()));
+                Some(Err(Error::instance(error)))
+            }
+            None => {
+                self.call.take().into_iter().for_each(Call::end);
+                None
+            }
+        })
     }
 }
 
@@ -72,14 +168,33 @@ impl<C: HttpClientExt> HttpClientExt for GenAiHttpClient<C> {
         T: Into<Bytes> + Send,
         U: From<Bytes> + Send + 'static,
     {
-        let (call, request) = self.start(request.map(Into::into));
-        let context = call.as_ref().map_or_else(opentelemetry::Context::current, |call| call.context().clone());
-        let sent = {
-            let _current = context.clone().attach();
-            self.inner.send::<Bytes, Bytes>(request)
+        let sent = match self.start(request.map(Into::into)) {
+            Started::Send(call, request) => {
+                let context = call.as_ref().map_or_else(opentelemetry::Context::current, |call| call.context().clone());
+                let _current = context.clone().attach();
+                Ok((call, self.inner.send::<Bytes, Bytes>(request).with_context(context)))
+            }
+            Started::Answer(answer) => Err(Ok(answer)),
+            Started::Refuse(refusal) => Err(Err(refusal)),
         };
         async move {
-            let response = match sent.with_context(context).await {
+            let (call, sent) = match sent {
+                Ok(sent) => sent,
+                Err(Ok(answer)) => {
+                    let (parts, mut stream) = answer.deliver().await?.into_parts();
+                    let body: LazyBody<U> = Box::pin(async move {
+                        let mut body = Vec::new();
+                        while let Some(chunk) = std::future::poll_fn(|context| stream.as_mut().poll_next(context)).await
+                        {
+                            body.extend_from_slice(&chunk?);
+                        }
+                        Ok(Bytes::from(body).into())
+                    });
+                    return Ok(Response::from_parts(parts, body));
+                }
+                Err(Err(refusal)) => return Err(Error::instance(refusal)),
+            };
+            let response = match sent.await {
                 Ok(response) => response,
                 Err(error) => {
                     fail(call, &error);
@@ -124,8 +239,13 @@ impl<C: HttpClientExt> HttpClientExt for GenAiHttpClient<C> {
     where
         T: Into<Bytes> + Send,
     {
-        let (call, request) = self.start(request.map(Into::into));
+        let started = self.start(request.map(Into::into));
         async move {
+            let (call, request) = match started {
+                Started::Send(call, request) => (call, request),
+                Started::Answer(answer) => return answer.deliver().await,
+                Started::Refuse(refusal) => return Err(Error::instance(refusal)),
+            };
             let context = call.as_ref().map_or_else(opentelemetry::Context::current, |call| call.context().clone());
             let response = match self.inner.send_streaming(request).with_context(context).await {
                 Ok(response) => response,

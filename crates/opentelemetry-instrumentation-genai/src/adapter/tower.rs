@@ -10,22 +10,22 @@
 //!
 //! Put it outside of what decompresses responses, and inside of what repeats requests if each attempt is to have a span.
 
-use std::collections::VecDeque;
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 pub use crate::adapter::http_body::InstrumentedBody;
+pub use crate::adapter::request_body::RequestBody;
 use crate::call::Call;
 use crate::instrumentation::Instrumentation;
+use crate::interceptor::{Action, Playback, RecordedResponse, Refusal, Sleep, Timer};
 
 /// Makes a client one whose model calls become spans.
 #[derive(Clone, Debug)]
@@ -56,14 +56,12 @@ pub struct GenAiService<S> {
     instrumentation: Instrumentation,
 }
 
-/// The most of a request body that is looked at before it is sent, in bytes.
-const MAX_REQUEST: usize = 32 * 1024 * 1024;
-
 impl<S, B, C> Service<Request<B>> for GenAiService<S>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<C>>,
     B: Body<Data = Bytes> + Unpin,
     C: Body,
+    C::Data: From<Bytes>,
 {
     type Response = Response<InstrumentedBody<C>>;
     type Error = S::Error;
@@ -76,22 +74,30 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
         let mut body = RequestBody::new(body);
-        let url = url_of(&parts);
-        let method = parts.method.as_str();
         let mut call = None;
-        if self.instrumentation.is_candidate(method, &url) {
+        if let Some(url) = candidate(&self.instrumentation, &parts) {
             body.look_ahead();
-            let seen = body.whole();
-            let seen = crate::Request { method, url: &url, body: seen.as_deref() };
-            call = self.instrumentation.start(&seen);
-            if call.is_some()
-                && let Some(altered) = self.instrumentation.altered(&seen)
-            {
-                let length = altered.len();
-                body.replace(Bytes::from(altered));
-                if parts.headers.contains_key(http::header::CONTENT_LENGTH) {
-                    parts.headers.insert(http::header::CONTENT_LENGTH, length.into());
+            let whole = body.whole();
+            let seen = crate::Request { method: parts.method.as_str(), url: &url, body: whole.as_deref() };
+            let parent = opentelemetry::Context::current();
+            let action;
+            (call, action) = self.instrumentation.intercept_in(&parent, &seen, &parts.headers, body.unread()).unzip();
+            match action {
+                Some(Action::PassAltered(altered)) => {
+                    if parts.headers.contains_key(http::header::CONTENT_LENGTH) {
+                        parts.headers.insert(http::header::CONTENT_LENGTH, altered.len().into());
+                    }
+                    body.replace(altered);
                 }
+                Some(Action::Answer(recorded)) => {
+                    return ResponseFuture::recorded(self.instrumentation.timer(), call, recorded, None);
+                }
+                Some(Action::Refuse(refusal)) => {
+                    call.take().into_iter().for_each(|call| call.refuse(&refusal));
+                    let timer = self.instrumentation.timer();
+                    return ResponseFuture::recorded(timer, None, refusal.response(), Some(refusal));
+                }
+                Some(Action::Pass) | None => {}
             }
         }
         if let Some(call) = &call {
@@ -105,8 +111,14 @@ where
             }
             None => self.inner.call(request),
         };
-        ResponseFuture { inner, call }
+        ResponseFuture { source: Source::Sent { inner }, call }
     }
+}
+
+/// Returns the URL of a request that may be a model call.
+fn candidate(instrumentation: &Instrumentation, parts: &http::request::Parts) -> Option<String> {
+    let url = (parts.method == http::Method::POST).then(|| url_of(parts))?;
+    instrumentation.is_candidate(parts.method.as_str(), &url).then_some(url)
 }
 
 /// The URL of a request: its own, or made of the path and the `host` header.
@@ -126,8 +138,57 @@ pin_project! {
     #[derive(Debug)]
     pub struct ResponseFuture<F> {
         #[pin]
-        inner: F,
+        source: Source<F>,
         call: Option<Call>,
+    }
+}
+
+pin_project! {
+    #[project = SourceProjection]
+    enum Source<F> {
+        Sent { #[pin] inner: F },
+        Recorded { answer: Option<Box<Answer>> },
+    }
+}
+
+/// A recorded response whose head is still to be delivered.
+struct Answer {
+    recorded: RecordedResponse,
+    refusal: Option<Refusal>,
+    waiting: Option<Sleep>,
+    timer: Timer,
+}
+
+impl<F> std::fmt::Debug for Source<F> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Sent { .. } => "Sent",
+            Self::Recorded { .. } => "Recorded",
+        })
+    }
+}
+
+impl<F> ResponseFuture<F> {
+    fn recorded(timer: Timer, call: Option<Call>, recorded: RecordedResponse, refusal: Option<Refusal>) -> Self {
+        let waiting = recorded.head_wait(&timer);
+        let answer = Some(Box::new(Answer { recorded, refusal, waiting, timer }));
+        Self { source: Source::Recorded { answer }, call }
+    }
+}
+
+impl Answer {
+    fn response<C: Body>(mut self: Box<Self>, mut call: Option<Call>) -> Response<InstrumentedBody<C>> {
+        let playback = Playback::new(&mut self.recorded, self.timer);
+        let RecordedResponse { status, headers, .. } = self.recorded;
+        if let Some(call) = &mut call {
+            call.response(status.as_u16(), &headers);
+        }
+        let mut response = Response::new(InstrumentedBody::recorded(playback, call));
+        (*response.status_mut(), *response.headers_mut()) = (status, headers);
+        if let Some(refusal) = self.refusal {
+            response.extensions_mut().insert(refusal);
+        }
+        response
     }
 }
 
@@ -140,12 +201,23 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        let inner = match this.source.project() {
+            SourceProjection::Sent { inner } => inner,
+            SourceProjection::Recorded { answer } => {
+                if let Some(waiting) = answer.as_mut().and_then(|answer| answer.waiting.as_mut()) {
+                    ready!(waiting.as_mut().poll(context));
+                }
+                // Polled again after its end it is pending, as no response is left.
+                let Some(answer) = answer.take() else { return Poll::Pending };
+                return Poll::Ready(Ok(answer.response(this.call.take())));
+            }
+        };
         let polled = match this.call {
             Some(call) => {
                 let _current = call.context().clone().attach();
-                this.inner.poll(context)
+                inner.poll(context)
             }
-            None => this.inner.poll(context),
+            None => inner.poll(context),
         };
         polled.map(|result| match result {
             Ok(response) => {
@@ -162,110 +234,5 @@ where
                 Err(error)
             }
         })
-    }
-}
-
-/// A request body that may have been looked at: the frames that were, then the rest.
-pub struct RequestBody<B: Body> {
-    seen: VecDeque<Frame<Bytes>>,
-    length: usize,
-    /// What looking failed of; whoever sends it is told.
-    failed: Option<B::Error>,
-    inner: Option<B>,
-    ended: bool,
-}
-
-impl<B: Body> fmt::Debug for RequestBody<B> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("RequestBody").field("ended", &self.ended).finish_non_exhaustive()
-    }
-}
-
-impl<B: Body<Data = Bytes> + Unpin> RequestBody<B> {
-    fn new(inner: B) -> Self {
-        Self { seen: VecDeque::new(), length: 0, failed: None, inner: Some(inner), ended: false }
-    }
-
-    /// Takes what is there without waiting. Bytes are shared, not copied.
-    fn look_ahead(&mut self) {
-        let Some(inner) = &mut self.inner else { return };
-        if inner.size_hint().exact().is_none_or(|size| size > MAX_REQUEST as u64) {
-            return; // a body that does not know its length is one that waits
-        }
-        let mut context = Context::from_waker(Waker::noop());
-        while self.length < MAX_REQUEST && !inner.is_end_stream() {
-            match Pin::new(&mut *inner).poll_frame(&mut context) {
-                Poll::Ready(Some(Ok(frame))) => {
-                    self.length += frame.data_ref().map_or(0, Bytes::len);
-                    self.seen.push_back(frame);
-                }
-                Poll::Ready(None) => break,
-                Poll::Ready(Some(Err(error))) => {
-                    self.failed = Some(error);
-                    return;
-                }
-                Poll::Pending => return,
-            }
-        }
-        self.ended = true;
-    }
-
-    /// All of it, where all of it has been seen.
-    fn whole(&self) -> Option<Bytes> {
-        if !self.ended {
-            return None;
-        }
-        let mut data = self.seen.iter().filter_map(|frame| frame.data_ref());
-        let first = data.next().cloned().unwrap_or_default();
-        let rest: Vec<&Bytes> = data.collect();
-        if rest.is_empty() {
-            return Some(first);
-        }
-        let mut joined = first.to_vec();
-        rest.into_iter().for_each(|bytes| joined.extend_from_slice(bytes));
-        Some(joined.into())
-    }
-
-    fn replace(&mut self, bytes: Bytes) {
-        self.length = bytes.len();
-        self.seen = VecDeque::from([Frame::data(bytes)]);
-        (self.inner, self.ended) = (None, true);
-    }
-}
-
-/// The error of a body is not pinned: it is handed on by value.
-impl<B: Body + Unpin> Unpin for RequestBody<B> {}
-
-impl<B: Body<Data = Bytes> + Unpin> Body for RequestBody<B> {
-    type Data = Bytes;
-    type Error = B::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        if let Some(frame) = self.seen.pop_front() {
-            self.length -= frame.data_ref().map_or(0, Bytes::len);
-            return Poll::Ready(Some(Ok(frame)));
-        }
-        if let Some(error) = self.failed.take() {
-            return Poll::Ready(Some(Err(error)));
-        }
-        match &mut self.inner {
-            Some(inner) => Pin::new(inner).poll_frame(context),
-            None => Poll::Ready(None),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.seen.is_empty() && self.failed.is_none() && self.inner.as_ref().is_none_or(Body::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let seen = self.length as u64;
-        let rest = self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower().saturating_add(seen));
-        if let Some(upper) = rest.upper() {
-            hint.set_upper(upper.saturating_add(seen));
-        }
-        hint
     }
 }

@@ -13,6 +13,10 @@ use crate::url::{Target, decoded};
 pub(super) struct Messages;
 
 impl Api for Messages {
+    fn name(&self) -> &'static str {
+        "anthropic.messages"
+    }
+
     fn route(&self, target: &Target<'_>) -> Option<Route> {
         let last = target.from_end(0);
         let messages = last == "messages" && target.from_end(1) == "v1";
@@ -211,6 +215,10 @@ fn delta(key: u64, delta: &Json<'_>, facts: &mut ResponseFacts) {
 pub(super) struct Complete;
 
 impl Api for Complete {
+    fn name(&self) -> &'static str {
+        "anthropic.complete"
+    }
+
     fn route(&self, target: &Target<'_>) -> Option<Route> {
         let here = target.from_end(0) == "complete" && target.from_end(1) == "v1";
         here.then(|| Route::new(Operation::TextCompletion, "anthropic"))

@@ -70,6 +70,10 @@ fn refused(document: &Json<'_>, facts: &mut ResponseFacts) {
 pub(super) struct Converse;
 
 impl Api for Converse {
+    fn name(&self) -> &'static str {
+        "bedrock.converse"
+    }
+
     fn route(&self, target: &Target<'_>) -> Option<Route> {
         here(target, ["converse", "converse-stream"]).then(|| Route::new(Operation::Chat, PROVIDER))
     }
@@ -228,6 +232,10 @@ fn converse(document: &Json<'_>, facts: &mut ResponseFacts) {
 pub(super) struct Invoke;
 
 impl Api for Invoke {
+    fn name(&self) -> &'static str {
+        "bedrock.invoke"
+    }
+
     fn route(&self, target: &Target<'_>) -> Option<Route> {
         here(target, ["invoke", "invoke-with-response-stream"]).then(|| Route::new(Operation::TextCompletion, PROVIDER))
     }

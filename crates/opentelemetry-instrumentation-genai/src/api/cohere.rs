@@ -67,6 +67,10 @@ const CONTENT: u64 = 1 << 16;
 const TOOLS: u64 = 1 << 17;
 
 impl Api for V2Chat {
+    fn name(&self) -> &'static str {
+        "cohere.v2_chat"
+    }
+
     fn route(&self, target: &Target<'_>) -> Option<Route> {
         (target.from_end(0) == "chat" && target.from_end(1) == "v2").then(|| Route::new(Operation::Chat, "cohere"))
     }
@@ -166,6 +170,10 @@ fn logprobs(list: &Json<'_>, facts: &mut ResponseFacts) {
 pub(super) struct V1Chat;
 
 impl Api for V1Chat {
+    fn name(&self) -> &'static str {
+        "cohere.v1_chat"
+    }
+
     fn route(&self, target: &Target<'_>) -> Option<Route> {
         let here = target.from_end(0) == "chat" && target.from_end(1) == "v1" && target.host() != "api.writer.com";
         here.then(|| Route::new(Operation::Chat, "cohere"))
@@ -280,6 +288,10 @@ fn answer(document: &Json<'_>, facts: &mut ResponseFacts) {
 pub(super) struct Embed;
 
 impl Api for Embed {
+    fn name(&self) -> &'static str {
+        "cohere.embed"
+    }
+
     fn route(&self, target: &Target<'_>) -> Option<Route> {
         let here = target.from_end(0) == "embed" && matches!(target.from_end(1), "v1" | "v2");
         here.then(|| Route::new(Operation::Embeddings, "cohere"))
@@ -349,6 +361,10 @@ pub(super) fn dimensions(embeddings: &Json<'_>) -> Option<i64> {
 pub(super) struct Rerank;
 
 impl Api for Rerank {
+    fn name(&self) -> &'static str {
+        "cohere.rerank"
+    }
+
     fn route(&self, target: &Target<'_>) -> Option<Route> {
         let here = target.from_end(0) == "rerank" && matches!(target.from_end(1), "v1" | "v2");
         here.then(|| Route::new(Operation::Rerank, "cohere"))

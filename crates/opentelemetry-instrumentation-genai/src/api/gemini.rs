@@ -30,6 +30,10 @@ fn method<'a>(target: &Target<'a>) -> Option<(&'a str, &'a str)> {
 }
 
 impl Api for GenerateContent {
+    fn name(&self) -> &'static str {
+        "gemini.generate_content"
+    }
+
     fn route(&self, target: &Target<'_>) -> Option<Route> {
         matches!(method(target)?.1, "generateContent" | "streamGenerateContent")
             .then(|| Route::new(Operation::GenerateContent, "gcp.gen_ai"))
@@ -281,6 +285,10 @@ fn finish_reason<'a>(reason: &'a Json<'_>) -> Option<&'a str> {
 pub(super) struct Embed;
 
 impl Api for Embed {
+    fn name(&self) -> &'static str {
+        "gemini.embed_content"
+    }
+
     fn route(&self, target: &Target<'_>) -> Option<Route> {
         matches!(method(target)?.1, "embedContent" | "batchEmbedContents")
             .then(|| Route::new(Operation::Embeddings, "gcp.gen_ai"))

@@ -20,6 +20,10 @@ fn asked<T>(ask: impl FnOnce() -> T) -> Option<T> {
 }
 
 impl<A: Api> Api for Guarded<A> {
+    fn name(&self) -> &'static str {
+        asked(|| self.0.name()).unwrap_or("other")
+    }
+
     fn route(&self, target: &Target<'_>) -> Option<Route> {
         asked(|| self.0.route(target)).flatten()
     }

@@ -65,6 +65,11 @@ pub(crate) use guarded::Guarded;
 /// }
 /// ```
 pub trait Api: fmt::Debug + Send + Sync {
+    /// Name of the API, such as `openai.chat`. It identifies the format of requests and responses. Default: `other`.
+    fn name(&self) -> &'static str {
+        "other"
+    }
+
     /// Whether a `POST` to this URL is a call of this API. Asked for every request, so it must be cheap.
     fn route(&self, target: &Target<'_>) -> Option<Route>;
 

@@ -59,6 +59,10 @@ fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
 pub(super) struct Chat;
 
 impl Api for Chat {
+    fn name(&self) -> &'static str {
+        "ollama.chat"
+    }
+
     fn route(&self, target: &Target<'_>) -> Option<Route> {
         here(target, &["chat"]).then(|| Route::new(Operation::Chat, "ollama"))
     }
@@ -113,6 +117,10 @@ impl Api for Chat {
 pub(super) struct Generate;
 
 impl Api for Generate {
+    fn name(&self) -> &'static str {
+        "ollama.generate"
+    }
+
     fn route(&self, target: &Target<'_>) -> Option<Route> {
         here(target, &["generate"]).then(|| Route::new(Operation::TextCompletion, "ollama"))
     }
@@ -147,6 +155,10 @@ impl Api for Generate {
 pub(super) struct Embed;
 
 impl Api for Embed {
+    fn name(&self) -> &'static str {
+        "ollama.embed"
+    }
+
     fn route(&self, target: &Target<'_>) -> Option<Route> {
         here(target, &["embed", "embeddings"]).then(|| Route::new(Operation::Embeddings, "ollama"))
     }

@@ -32,6 +32,10 @@ const EXECUTED: u64 = 1 << 47;
 pub(super) struct Chat;
 
 impl Api for Chat {
+    fn name(&self) -> &'static str {
+        "openai.chat"
+    }
+
     fn route(&self, target: &Target<'_>) -> Option<Route> {
         let [last, before] = [target.from_end(0), target.from_end(1)];
         if let Some(provider) = hosted(target) {

@@ -26,6 +26,10 @@ const UNREAD: &[UnreadPath] = &[
 pub(super) struct Completions;
 
 impl Api for Completions {
+    fn name(&self) -> &'static str {
+        "openai.completions"
+    }
+
     fn route(&self, target: &Target<'_>) -> Option<Route> {
         let here = target.from_end(0) == "completions" && target.from_end(1) != "chat";
         here.then(|| Route::new(Operation::TextCompletion, "openai"))

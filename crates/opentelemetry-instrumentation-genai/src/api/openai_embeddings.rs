@@ -17,6 +17,10 @@ const UNREAD: &[UnreadPath] = &[&["data", "*", "embedding"], &["data", "*", "emb
 pub(super) struct Embeddings;
 
 impl Api for Embeddings {
+    fn name(&self) -> &'static str {
+        "openai.embeddings"
+    }
+
     fn route(&self, target: &Target<'_>) -> Option<Route> {
         let here = matches!(target.from_end(0), "embeddings" | "multimodalembeddings");
         here.then(|| Route::new(Operation::Embeddings, "openai"))

@@ -29,6 +29,10 @@ const UNREAD: &[UnreadPath] = &[
 pub(super) struct Responses;
 
 impl Api for Responses {
+    fn name(&self) -> &'static str {
+        "openai.responses"
+    }
+
     fn route(&self, target: &Target<'_>) -> Option<Route> {
         let compact = target.from_end(0) == "compact" && target.from_end(1) == "responses";
         (target.from_end(0) == "responses" || compact).then(|| Route::new(Operation::Chat, "openai"))

@@ -28,6 +28,10 @@ const UNREAD_OF_HUGGING_FACE: &[UnreadPath] = &[
 pub(super) struct HuggingFace;
 
 impl Api for HuggingFace {
+    fn name(&self) -> &'static str {
+        "huggingface.text_generation"
+    }
+
     fn route(&self, target: &Target<'_>) -> Option<Route> {
         let own =
             target.host().ends_with(".endpoints.huggingface.cloud") || target.host() == "api-inference.huggingface.co";
@@ -93,6 +97,10 @@ impl Api for HuggingFace {
 pub(super) struct Watsonx;
 
 impl Api for Watsonx {
+    fn name(&self) -> &'static str {
+        "watsonx.text_generation"
+    }
+
     fn route(&self, target: &Target<'_>) -> Option<Route> {
         let (last, before) = (target.from_end(0), target.from_end(1));
         let here = (before == "text" && matches!(last, "generation" | "generation_stream"))

@@ -20,6 +20,10 @@ const UNREAD: &[UnreadPath] = &[
 pub(super) struct Predict;
 
 impl Api for Predict {
+    fn name(&self) -> &'static str {
+        "vertex.predict"
+    }
+
     fn route(&self, target: &Target<'_>) -> Option<Route> {
         let here = target.from_end(0).ends_with(":predict") && target.from_end(1) == "models";
         here.then(|| Route::new(Operation::Embeddings, "gcp.vertex_ai"))

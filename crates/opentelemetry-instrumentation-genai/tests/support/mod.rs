@@ -4,6 +4,7 @@
 
 pub(crate) mod apis;
 pub(crate) mod frames;
+pub(crate) mod intercept;
 
 use std::collections::BTreeMap;
 

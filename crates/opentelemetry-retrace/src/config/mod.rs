@@ -139,7 +139,6 @@ pub(crate) struct Config {
     pub compression: Compression,
     /// Further headers; their values are secrets.
     pub headers: HeaderMap,
-    #[cfg_attr(not(any(test, feature = "_rustls")), expect(dead_code, reason = "only TLS has authorities to trust"))]
     pub certificate: Option<(PathBuf, &'static str)>,
     pub buffer_bytes: usize,
     pub body_bytes: usize,

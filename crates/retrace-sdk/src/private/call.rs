@@ -10,6 +10,8 @@ use std::task::{Context as TaskContext, Poll, ready};
 use std::thread;
 
 use opentelemetry::{Context, ContextGuard};
+use opentelemetry_retrace::__private::Unsampled;
+use opentelemetry_retrace::SpanType;
 use pin_project_lite::pin_project;
 
 use super::outcome::{Ended, Outcome};
@@ -23,11 +25,18 @@ use crate::handle::SpanHandle;
 use crate::input::Arguments;
 use crate::installed::Installed;
 use crate::recorded::{Recorded, Start};
+use crate::replay;
+use crate::replay::memo::{Codec, MemoCall, memoised, memoised_sync};
+use crate::replay::position::{self, Position};
 use crate::value::Value;
 
 /// A call that was begun. Dropped before it is made it is recorded as cancelled.
 #[derive(Debug)]
-pub struct Call(State);
+pub struct Call {
+    state: State,
+    /// Set for a step whose recorded result is used, while a replay or a recording is under way.
+    memo: Option<Box<MemoCall>>,
+}
 
 #[derive(Debug)]
 enum State {
@@ -103,52 +112,108 @@ impl Details {
 /// recorded as an unreadable input.
 #[inline]
 pub fn begin(function: &'static Function, describe: impl FnOnce(&mut Details)) -> Call {
-    if Installed::is_off() {
-        return Call(State::Nothing);
+    let is_positioned = position::is_active();
+    if Installed::is_off() && !is_positioned {
+        return Call { state: State::Nothing, memo: None };
     }
     let mut describe = Some(describe);
-    begin_recording(function, &mut |details| {
+    let describe = &mut |details: &mut Details| {
         if let Some(describe) = describe.take() {
             describe(details);
         }
-    })
+    };
+    if is_positioned { begin_positioned(function, describe) } else { begin_recording(function, describe) }
 }
 
 fn begin_recording(function: &'static Function, describe: &mut dyn FnMut(&mut Details)) -> Call {
-    match Decision::here(function.name) {
-        Decision::Nothing => Call(State::Nothing),
-        Decision::Unsampled(unsampled) => {
-            Call(State::Unsampled(Context::map_current(|parent| unsampled.below(parent))))
-        }
-        Decision::Record(place) => begin_recorded(function, &place, describe),
+    let state = match Decision::here(function.name) {
+        Decision::Nothing => State::Nothing,
+        Decision::Unsampled(unsampled) => State::Unsampled(Context::map_current(|parent| unsampled.below(parent))),
+        Decision::Record(place) => start(function, &place, &mut |facts, captures_content| {
+            described(function, facts, captures_content, describe)
+        }),
+    };
+    Call { state, memo: None }
+}
+
+/// [`begin`] while something is replayed, recorded into a cassette or limited.
+fn begin_positioned(function: &'static Function, describe: &mut dyn FnMut(&mut Details)) -> Call {
+    let decision = Decision::here(function.name);
+    let mut facts = Facts::default();
+    let mut input = None;
+    if function.replay || matches!(decision, Decision::Record(_)) {
+        input = described(function, &mut facts, true, describe);
+    }
+    let request = input.clone().filter(|_| function.replay).map(Value::into_json).unwrap_or_default();
+    let below = |unsampled: Option<Unsampled>| {
+        Context::map_current(|parent| {
+            let position = Position::entered(parent, function.name);
+            replay::step_began(position.as_ref(), span_type(function), function.replay);
+            let cx = unsampled.map_or_else(|| parent.clone(), |unsampled| unsampled.below(parent));
+            position::with(cx, position)
+        })
+    };
+    let state = match decision {
+        Decision::Record(place) => start(function, &place, &mut |stated, captures_content| {
+            stated.merge(std::mem::take(&mut facts));
+            input.take().filter(|_| captures_content)
+        }),
+        Decision::Unsampled(unsampled) => State::Unsampled(below(Some(unsampled))),
+        Decision::Nothing => State::Unsampled(below(None)),
+    };
+    let mut call = Call { state, memo: None };
+    if let (true, Some(cx)) = (function.replay, call.context()) {
+        let span_type = span_type(function).unwrap_or(SpanType::ToolCall);
+        call.memo = MemoCall::of(&cx, span_type, function.effects.into(), request).map(Box::new);
+    }
+    call
+}
+
+fn span_type(function: &Function) -> Option<SpanType> {
+    match function.kind {
+        FunctionKind::Auto | FunctionKind::Run => None,
+        FunctionKind::Step(span_type) => Some(span_type),
     }
 }
 
-fn begin_recorded(function: &'static Function, place: &Place, describe: &mut dyn FnMut(&mut Details)) -> Call {
+/// Evaluates the description of a call. Returns the input.
+fn described(
+    function: &Function,
+    facts: &mut Facts,
+    captures_content: bool,
+    describe: &mut dyn FnMut(&mut Details),
+) -> Option<Value> {
+    let mut details = Details { facts: std::mem::take(facts), arguments: Arguments::new(), captures_content };
+    function.tags.iter().for_each(|tag| details.facts.tag((*tag).to_owned()));
+    if catch_unwind(AssertUnwindSafe(|| describe(&mut details))).is_err() {
+        details.arguments.replace(Value::unreadable());
+    }
+    *facts = details.facts;
+    if captures_content { details.arguments.into_input(function.resumable) } else { None }
+}
+
+/// Starts the span of a call. `describe` returns the input.
+fn start(
+    function: &'static Function,
+    place: &Place,
+    describe: &mut dyn FnMut(&mut Facts, bool) -> Option<Value>,
+) -> State {
     let agent = function.agent.map(|agent| nested(place.agent.as_ref(), agent.id.into(), agent.role.map(Into::into)));
     let start = Start {
         name: Cow::Borrowed(function.name),
-        span_type: match function.kind {
-            FunctionKind::Auto | FunctionKind::Run => None,
-            FunctionKind::Step(span_type) => Some(span_type),
-        },
+        span_type: span_type(function),
         is_resumable: function.resumable,
+        is_memoised: function.replay,
         agent,
     };
     let recorded = Recorded::start(place, start, &mut |facts, captures_content| {
-        let mut details = Details { facts: std::mem::take(facts), arguments: Arguments::new(), captures_content };
-        function.tags.iter().for_each(|tag| details.facts.tag((*tag).to_owned()));
-        if catch_unwind(AssertUnwindSafe(|| describe(&mut details))).is_err() {
-            details.arguments.replace(Value::unreadable());
-        }
-        *facts = details.facts;
-        if captures_content && let Some(input) = details.arguments.into_input(function.resumable) {
+        if let Some(input) = describe(facts, captures_content) {
             facts.set_value(attributes::INPUT, input);
         }
     });
     match recorded {
-        Ok(recorded) => Call(State::Recorded(Running { cx: recorded.context(), recorded })),
-        Err(cx) => Call(State::Unsampled(cx)),
+        Ok(recorded) => State::Recorded(Running { cx: recorded.context(), recorded }),
+        Err(cx) => State::Unsampled(cx),
     }
 }
 
@@ -241,10 +306,32 @@ pin_project! {
     }
 }
 
+/// Calls the body of a step, or gives its recorded result. A panic is recorded, and goes on.
+pub fn replay_sync<T>(
+    mut call: Call,
+    body: impl FnOnce() -> T,
+    outcome: impl FnOnce(&T, bool) -> Outcome,
+    codec: &impl Codec<T>,
+) -> T {
+    let memo = call.memo.take().map(|memo| *memo);
+    call_sync(call, || memoised_sync(memo, body, codec), outcome)
+}
+
+/// The future of a step, or its recorded result.
+pub fn replay_async<F: Future>(
+    mut call: Call,
+    body: F,
+    outcome: impl FnOnce(&F::Output, bool) -> Outcome,
+    codec: impl Codec<F::Output>,
+) -> impl Future<Output = F::Output> {
+    let memo = call.memo.take().map(|memo| *memo);
+    call_async(call, memoised(memo, body, codec), outcome)
+}
+
 impl Call {
     /// Makes the span current; gives the call if it is recorded.
     fn enter(self) -> (Option<ContextGuard>, Option<Running>) {
-        match self.0 {
+        match self.state {
             State::Nothing => (None, None),
             State::Unsampled(cx) => (Some(cx.attach()), None),
             State::Recorded(mut running) => (Some(std::mem::take(&mut running.cx).attach()), Some(running)),
@@ -261,15 +348,16 @@ impl Call {
     /// The call of what a handle stands for.
     pub(crate) fn of(handle: &SpanHandle) -> Self {
         let cx = handle.context().clone();
-        Self(match handle.recorded() {
+        let state = match handle.recorded() {
             Some(recorded) => State::Recorded(Running { recorded: Arc::clone(recorded), cx }),
             None => State::Unsampled(cx),
-        })
+        };
+        Self { state, memo: None }
     }
 
     /// The context of what is below it.
     pub(crate) fn context(&self) -> Option<Context> {
-        match &self.0 {
+        match &self.state {
             State::Nothing => None,
             State::Unsampled(cx) => Some(cx.clone()),
             State::Recorded(running) => Some(running.cx.clone()),
@@ -277,7 +365,7 @@ impl Call {
     }
 
     pub(crate) fn running(&self) -> Option<&Running> {
-        match &self.0 {
+        match &self.state {
             State::Recorded(running) => Some(running),
             State::Nothing | State::Unsampled(_) => None,
         }

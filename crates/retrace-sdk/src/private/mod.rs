@@ -10,7 +10,7 @@ mod until;
 pub use futures_core::Stream;
 pub use std::future::Future;
 
-pub use self::call::{Call, Details, begin, call_async, call_entered, call_sync};
+pub use self::call::{Call, Details, begin, call_async, call_entered, call_sync, replay_async, replay_sync};
 pub use self::capture::{Capture, ViaDebug, ViaName};
 pub use self::outcome::{
     AnyReturned, ErrorOf, Outcome, Plain, Returned, Shape, ViaDebugError, ViaDisplay, ViaError, ViaNameError,
@@ -18,6 +18,8 @@ pub use self::outcome::{
 pub use self::returned::{Futures, Holders, Probe, RecordableStream, Streams, probe};
 pub use self::stream::{Recording, call_stream};
 pub use self::until::call_until;
+pub use crate::replay::golden::{GoldenTest, block_on, run as golden, run_sync as golden_sync};
+pub use crate::replay::memo::{ByMessage, BySerde, Codec, CodecBySerde, CodecOf, Recordable};
 pub use crate::value::Value;
 pub use crate::{
     __capture as capture, __failed as failed, __future as future, __outcome as outcome, __stream as stream, SpanType,
@@ -69,6 +71,16 @@ pub enum Effects {
     /// Running it again does it again.
     #[default]
     External,
+}
+
+impl From<Effects> for retrace_replay::cassette::Effects {
+    fn from(effects: Effects) -> Self {
+        match effects {
+            Effects::None => Self::None,
+            Effects::Idempotent => Self::Idempotent,
+            Effects::External => Self::External,
+        }
+    }
 }
 
 /// An agent scope.

@@ -65,6 +65,13 @@ pub fn stored(server: &Server) -> Vec<Trace> {
     runs
 }
 
+/// The only run of a name: other tests of the program may record at the same time.
+pub fn named(runs: Vec<Trace>, name: &str) -> Trace {
+    let mut named: Vec<Trace> = runs.into_iter().filter(|run| run.name.as_deref() == Some(name)).collect();
+    assert_eq!(named.len(), 1, "{named:#?}");
+    named.remove(0)
+}
+
 pub fn value(json: &Option<Json>) -> Value {
     json.as_ref().map_or(Value::Null, |json| json.to_value().unwrap())
 }

@@ -13,6 +13,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use opentelemetry_instrumentation_genai as genai;
+use opentelemetry_instrumentation_genai::interceptor::Action;
 use opentelemetry_instrumentation_genai::{Instrumentation, Request};
 use reqwest::{Method, Url};
 use reqwest_middleware::{ClientBuilder, Middleware, Next};
@@ -39,6 +40,18 @@ pub(crate) const ADAPTERS: [Adapter; 5] =
 pub(crate) struct Seen {
     pub status: u16,
     pub bytes: Vec<u8>,
+    /// Lengths of the chunks, where the client shows chunks.
+    pub chunks: Option<Vec<usize>>,
+}
+
+impl Seen {
+    fn whole(status: u16, bytes: Vec<u8>) -> Self {
+        Self { status, bytes, chunks: None }
+    }
+
+    fn chunked(status: u16, chunks: &[Bytes]) -> Self {
+        Self { status, bytes: chunks.concat(), chunks: Some(chunks.iter().map(Bytes::len).collect()) }
+    }
 }
 
 type Outcome = Result<Seen, Box<dyn Error>>;
@@ -64,16 +77,21 @@ impl Adapter {
 
 fn core(genai: &Instrumentation, exchange: &Exchange, split: Split, seed: u64) -> Outcome {
     let request = Request { method: "POST", url: &exchange.url, body: Some(&exchange.request) };
-    if let Some(mut call) = genai.start(&request) {
-        let mut headers = axum::http::HeaderMap::new();
-        for (name, value) in &exchange.headers {
-            headers.insert(axum::http::HeaderName::try_from(name)?, value.parse()?);
+    let (mut status, mut headers) = (exchange.status, axum::http::HeaderMap::new());
+    for (name, value) in &exchange.headers {
+        headers.insert(axum::http::HeaderName::try_from(name)?, value.parse()?);
+    }
+    let mut chunks: Vec<Bytes> = split.pieces(&exchange.response, seed).into_iter().map(Into::into).collect();
+    if let Some((mut call, action)) = genai.intercept(&request, &axum::http::HeaderMap::new()) {
+        if let Action::Answer(recorded) = action {
+            (status, headers) = (recorded.status.as_u16(), recorded.headers);
+            chunks = recorded.chunks.into_iter().map(|(_, chunk)| chunk).collect();
         }
-        call.response(exchange.status, &headers);
-        split.pieces(&exchange.response, seed).iter().for_each(|piece| call.chunk(piece));
+        call.response(status, &headers);
+        chunks.iter().for_each(|chunk| call.chunk(chunk));
         call.end();
     }
-    Ok(Seen { status: exchange.status, bytes: exchange.response.clone() })
+    Ok(Seen::chunked(status, &chunks))
 }
 
 fn request(exchange: &Exchange) -> Result<axum::http::Request<Full<Bytes>>, Box<dyn Error>> {
@@ -97,11 +115,11 @@ async fn tower(genai: &Instrumentation, exchange: &Exchange, local: &str) -> Out
     let response = service.ready().await?.call(request(exchange)?).await?;
     let status = response.status().as_u16();
     let mut body = response.into_body();
-    let mut bytes = Vec::new();
+    let mut chunks = Vec::new();
     while let Some(frame) = body.frame().await {
-        bytes.extend(frame?.into_data().unwrap_or_default());
+        chunks.push(frame?.into_data().unwrap_or_default());
     }
-    Ok(Seen { status, bytes })
+    Ok(Seen::chunked(status, &chunks))
 }
 
 /// Sends to the local server instead.
@@ -132,11 +150,11 @@ fn reqwest_request(exchange: &Exchange) -> Result<reqwest::Request, Box<dyn Erro
 async fn read(response: reqwest::Response) -> Outcome {
     let status = response.status().as_u16();
     let mut stream = response.bytes_stream();
-    let mut bytes = Vec::new();
+    let mut chunks = Vec::new();
     while let Some(piece) = stream.next().await {
-        bytes.extend(piece?);
+        chunks.push(piece?);
     }
-    Ok(Seen { status, bytes })
+    Ok(Seen::chunked(status, &chunks))
 }
 
 async fn reqwest_middleware(genai: &Instrumentation, exchange: &Exchange, local: &str) -> Outcome {
@@ -145,7 +163,7 @@ async fn reqwest_middleware(genai: &Instrumentation, exchange: &Exchange, local:
         .with(Redirect(Url::parse(local)?))
         .build();
     let response = client.execute(reqwest_request(exchange)?).await?;
-    if response.url().as_str() != local {
+    if ![local, exchange.url.as_str()].contains(&response.url().as_str()) {
         return Err(format!("the response has another URL: {}", response.url()).into());
     }
     read(response).await
@@ -223,11 +241,11 @@ async fn rig(genai: &Instrumentation, exchange: &Exchange, local: &str) -> Outco
             Ok(response) => {
                 let status = response.status().as_u16();
                 let mut stream = response.into_body();
-                let mut bytes = Vec::new();
+                let mut chunks = Vec::new();
                 while let Some(piece) = stream.next().await {
-                    bytes.extend(piece?);
+                    chunks.push(piece?);
                 }
-                Ok(Seen { status, bytes })
+                Ok(Seen::chunked(status, &chunks))
             }
             Err(error) => Err(error),
         }
@@ -235,7 +253,7 @@ async fn rig(genai: &Instrumentation, exchange: &Exchange, local: &str) -> Outco
         match client.send::<Bytes, Bytes>(request).await {
             Ok(response) => {
                 let status = response.status().as_u16();
-                Ok(Seen { status, bytes: response.into_body().await?.to_vec() })
+                Ok(Seen::whole(status, response.into_body().await?.to_vec()))
             }
             Err(error) => Err(error),
         }
@@ -243,7 +261,7 @@ async fn rig(genai: &Instrumentation, exchange: &Exchange, local: &str) -> Outco
     match outcome {
         // rig has responses that fail as errors, with all that came.
         Err(RigError::InvalidStatusCodeWithDetails { status, body, .. }) => {
-            Ok(Seen { status: status.as_u16(), bytes: body.into_bytes() })
+            Ok(Seen::whole(status.as_u16(), body.into_bytes()))
         }
         other => Ok(other?),
     }

@@ -1,0 +1,152 @@
+//! Calls shown to the interceptor before they are sent.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use opentelemetry::Context;
+
+use crate::call::Call;
+use crate::instrumentation::{Instrumentation, Request};
+#[cfg(any(feature = "_reqwest", feature = "rig", feature = "tower"))]
+use crate::interceptor::Timer;
+use crate::interceptor::{Action, CallId, CallView, Interceptor, Observer, Refusal, RequestContent, UnreadReason};
+use crate::url::Target;
+
+impl Instrumentation {
+    /// Begins the span of a model call as [`start`](Self::start) does, and returns what becomes of the call: what the
+    /// interceptor decides, else [`Action::Pass`]. `None` for what is no model call. `headers` are those of the request.
+    ///
+    /// A client with an adapter of its own does what the action states:
+    ///
+    /// ```
+    /// use http::HeaderMap;
+    /// use opentelemetry_instrumentation_genai::interceptor::Action;
+    /// use opentelemetry_instrumentation_genai::{Instrumentation, Request};
+    ///
+    /// # fn send(_: &[u8]) -> Result<(u16, Vec<u8>), Box<dyn std::error::Error>> { Ok((200, b"{}".to_vec())) }
+    /// fn complete(genai: &Instrumentation, body: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+    ///     let url = "https://api.openai.com/v1/chat/completions";
+    ///     let request = Request { method: "POST", url, body: Some(body) };
+    ///     let Some((mut call, action)) = genai.intercept(&request, &HeaderMap::new()) else {
+    ///         return Ok(send(body)?.1);
+    ///     };
+    ///     let (status, answer) = match action {
+    ///         Action::Answer(recorded) => (recorded.status.as_u16(), recorded.body().to_vec()),
+    ///         Action::Refuse(refusal) => {
+    ///             call.refuse(&refusal);
+    ///             return Err(refusal.into());
+    ///         }
+    ///         Action::PassAltered(altered) => send(&altered)?,
+    ///         _ => send(body)?,
+    ///     };
+    ///     call.response(status, &HeaderMap::new());
+    ///     call.chunk(&answer);
+    ///     call.end();
+    ///     Ok(answer)
+    /// }
+    /// # let body = br#"{"model":"gpt-4o-mini","messages":[]}"#;
+    /// # assert_eq!(complete(&Instrumentation::new(), body).unwrap(), b"{}");
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn intercept(&self, request: &Request<'_>, headers: &HeaderMap) -> Option<(Call, Action)> {
+        self.intercept_in(&Context::current(), request, headers, UnreadReason::Streaming)
+    }
+
+    /// The same, below the span of this context. `unread` is the reason for a body that is not here.
+    #[must_use]
+    #[inline]
+    pub fn intercept_in(
+        &self,
+        parent: &Context,
+        request: &Request<'_>,
+        headers: &HeaderMap,
+        unread: UnreadReason,
+    ) -> Option<(Call, Action)> {
+        match &self.inner().interceptor {
+            Some(interceptor) => self.show(interceptor, parent, request, headers, unread),
+            None => {
+                let call = self.start_in(parent, request)?;
+                let altered = self.altered(request).map(Bytes::from);
+                Some((call, altered.map_or(Action::Pass, Action::PassAltered)))
+            }
+        }
+    }
+
+    /// Shows a call to the interceptor. Kept out of the way of calls that have none.
+    #[inline(never)]
+    fn show(
+        &self,
+        interceptor: &Arc<dyn Interceptor>,
+        parent: &Context,
+        request: &Request<'_>,
+        headers: &HeaderMap,
+        unread: UnreadReason,
+    ) -> Option<(Call, Action)> {
+        if request.method != "POST" {
+            return None;
+        }
+        let target = Target::of(request.url);
+        let mut parsed = self.parse(&target, request.body)?;
+        let id = CallId::next();
+        let provider = self.provider(&target).unwrap_or_else(|| parsed.route.provider.to_owned());
+        let view = CallView {
+            id,
+            method: request.method,
+            url: request.url,
+            headers,
+            body: request.body.map_or(RequestContent::Unread(unread), RequestContent::Whole),
+            api: parsed.api.api().name(),
+            provider: &provider,
+            operation: parsed.facts.operation.unwrap_or(parsed.route.operation),
+            model: parsed.facts.model.as_deref(),
+            facts: &parsed.facts,
+            context: parent,
+        };
+        let decided = catch_unwind(AssertUnwindSafe(|| interceptor.before(&view)));
+        let mut action = decided.unwrap_or_else(|_| {
+            Action::Refuse(Refusal::new("the interceptor panicked").with_error_type("interceptor_panic"))
+        });
+        if let Action::PassAltered(body) = &action {
+            // The span is that of the request that is sent. A body that is no longer of the API keeps the first facts.
+            parsed = self.parse(&target, Some(body)).unwrap_or(parsed);
+        }
+        let attributes = match &mut action {
+            Action::Answer(recorded) => std::mem::take(&mut recorded.attributes),
+            Action::Refuse(refusal) => refusal.attributes().to_vec(),
+            Action::Pass | Action::PassAltered(_) => Vec::new(),
+        };
+        let observer = match &action {
+            Action::Pass | Action::PassAltered(_) => Some(Observer::new(Arc::clone(interceptor), id)),
+            Action::Answer(_) | Action::Refuse(_) => None,
+        };
+        // A request that may be something else has no span while it is sent; nor has one that nobody wants a span of.
+        let call = if parent.is_telemetry_suppressed() || !parsed.certain && observer.is_some() {
+            Call::spanless(parent.clone(), observer)
+        } else {
+            self.open(parent, parsed, &target, attributes, observer)
+        };
+        let sent = match &action {
+            Action::Pass => request.body,
+            Action::PassAltered(body) => Some(&**body),
+            Action::Answer(_) | Action::Refuse(_) => None,
+        };
+        if let Some(altered) = self.altered(&Request { body: sent, ..*request }) {
+            action = Action::PassAltered(altered.into());
+        }
+        Some((call, action))
+    }
+
+    /// Returns true if an interceptor is set: bodies are worth waiting for.
+    #[cfg(feature = "_reqwest")]
+    pub(crate) fn intercepts(&self) -> bool {
+        self.inner().interceptor.is_some()
+    }
+
+    #[cfg(any(feature = "_reqwest", feature = "rig", feature = "tower"))]
+    pub(crate) fn timer(&self) -> Timer {
+        self.inner().timer.clone()
+    }
+}

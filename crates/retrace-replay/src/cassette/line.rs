@@ -1,0 +1,287 @@
+//! Lines of entries: [`Entry`] as JSON and back.
+
+use std::borrow::Cow;
+
+use retrace_protocol::{Json, SpanType};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::chunk_text::{ChunkText, ReadChunk};
+use super::{Effects, Entry, Outcome, TokenCount};
+use crate::{Chunk, Fingerprint, Lane, Response};
+
+#[derive(Serialize)]
+struct WrittenEntry<'a> {
+    ordinal: u64,
+    lane: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<u32>,
+    span_type: &'static str,
+    name: &'a str,
+    fingerprint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effects: Option<Effects>,
+    request: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response: Option<WrittenResponse<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_replayable: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<TokenCount>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost_usd: Option<f64>,
+    #[serde(skip_serializing_if = "<[u64]>::is_empty")]
+    token_ids: &'a [u64],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    span_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    concurrent: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    redacted: bool,
+}
+
+#[derive(Serialize)]
+struct WrittenResponse<'a> {
+    status: u16,
+    headers: &'a [(String, String)],
+    #[serde(skip_serializing_if = "is_zero")]
+    head_ms: u64,
+    #[serde(serialize_with = "write_chunks")]
+    chunks: &'a [Chunk],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broken: Option<&'a str>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+fn write_chunks<S: Serializer>(chunks: &[Chunk], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(chunks.iter().map(ChunkText))
+}
+
+/// Writes the line of an entry, without its end.
+pub(super) fn write(entry: &Entry) -> serde_json::Result<String> {
+    // Verbatim JSON may hold line ends between its tokens; a line may not.
+    let one_line = |json: &Json| -> serde_json::Result<Box<RawValue>> {
+        match json.as_str().contains(['\n', '\r']) {
+            true => RawValue::from_string(serde_json::to_string(&json.to_value()?)?),
+            false => RawValue::from_string(json.as_str().to_owned()),
+        }
+    };
+    let request = one_line(&entry.request)?;
+    let value = match &entry.outcome {
+        Outcome::Value(value) => Some(one_line(value)?),
+        _ => None,
+    };
+    let response = match &entry.outcome {
+        Outcome::Response(Response { status, headers, head_ms, chunks, broken }) => {
+            Some(WrittenResponse { status: *status, headers, head_ms: *head_ms, chunks, broken: broken.as_deref() })
+        }
+        _ => None,
+    };
+    serde_json::to_string(&WrittenEntry {
+        ordinal: entry.ordinal,
+        lane: entry.lane.to_string(),
+        step: entry.step,
+        span_type: entry.span_type.as_str(),
+        name: &entry.name,
+        fingerprint: entry.fingerprint.to_string(),
+        endpoint: entry.endpoint.as_deref(),
+        model: entry.model.as_deref(),
+        effects: entry.effects,
+        request: &request,
+        response,
+        value: value.as_deref(),
+        error: match &entry.outcome {
+            Outcome::Error(error) => Some(error),
+            _ => None,
+        },
+        not_replayable: match &entry.outcome {
+            Outcome::NotReplayable(reason) => Some(reason),
+            _ => None,
+        },
+        tokens: entry.tokens,
+        cost_usd: entry.cost_usd,
+        token_ids: &entry.token_ids,
+        span_id: entry.span_id.as_deref(),
+        concurrent: entry.concurrent,
+        redacted: entry.redacted,
+    })
+}
+
+/// Members of an entry that matching needs; the others are skipped.
+#[derive(Deserialize)]
+pub(super) struct EntryKey<'a> {
+    pub(super) ordinal: u64,
+    #[serde(default, borrow)]
+    pub(super) lane: Cow<'a, str>,
+    #[serde(default)]
+    pub(super) step: Option<u32>,
+    #[serde(borrow)]
+    span_type: Cow<'a, str>,
+    #[serde(borrow)]
+    pub(super) name: Cow<'a, str>,
+    #[serde(default, borrow)]
+    fingerprint: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    model: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    request: &'a RawValue,
+    #[serde(default)]
+    pub(super) span_id: Option<String>,
+    #[serde(default, borrow)]
+    response: Option<&'a RawValue>,
+    #[serde(default, borrow, deserialize_with = "present")]
+    value: Option<&'a RawValue>,
+    #[serde(default, borrow)]
+    error: Option<Cow<'a, str>>,
+    #[serde(default, borrow)]
+    not_replayable: Option<Cow<'a, str>>,
+}
+
+impl EntryKey<'_> {
+    pub(super) fn span_type(&self) -> SpanType {
+        // A type of a newer version is matched by its name.
+        SpanType::from_wire(&self.span_type).unwrap_or(SpanType::Action)
+    }
+
+    pub(super) fn has_result(&self) -> bool {
+        self.response.is_some() || self.value.is_some() || self.error.is_some() || self.not_replayable.is_some()
+    }
+
+    /// Fingerprint of the line, or that of its request where the line states none.
+    pub(super) fn fingerprint(&self) -> Result<Fingerprint, String> {
+        fingerprint(self.fingerprint.as_deref(), &self.name, self.model.as_deref(), self.request)
+    }
+}
+
+/// A member that is there, `null` included.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+#[derive(Deserialize)]
+struct ReadResponse {
+    status: u16,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+    #[serde(default)]
+    head_ms: u64,
+    #[serde(default)]
+    chunks: Vec<ReadChunk>,
+    #[serde(default)]
+    broken: Option<String>,
+}
+
+/// Members of an entry that only its use needs.
+#[derive(Deserialize)]
+struct WholeEntry<'a> {
+    ordinal: u64,
+    #[serde(default, borrow)]
+    lane: Cow<'a, str>,
+    #[serde(default)]
+    step: Option<u32>,
+    #[serde(borrow)]
+    span_type: Cow<'a, str>,
+    name: String,
+    #[serde(default, borrow)]
+    fingerprint: Option<Cow<'a, str>>,
+    #[serde(default)]
+    endpoint: Option<String>,
+    #[serde(default)]
+    model: Option<String>,
+    #[serde(default)]
+    effects: Option<Effects>,
+    #[serde(borrow)]
+    request: &'a RawValue,
+    #[serde(default)]
+    response: Option<ReadResponse>,
+    #[serde(default, borrow, deserialize_with = "present")]
+    value: Option<&'a RawValue>,
+    #[serde(default)]
+    error: Option<String>,
+    #[serde(default)]
+    not_replayable: Option<String>,
+    #[serde(default)]
+    tokens: Option<TokenCount>,
+    #[serde(default)]
+    cost_usd: Option<f64>,
+    #[serde(default)]
+    token_ids: Vec<u64>,
+    #[serde(default)]
+    span_id: Option<String>,
+    #[serde(default)]
+    concurrent: bool,
+    #[serde(default)]
+    redacted: bool,
+}
+
+/// Reads the line of an entry, in one pass. Members that it does not know are ignored.
+pub(super) fn read(line: &str) -> Result<Entry, String> {
+    let whole: WholeEntry<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    let json = |raw: &RawValue| Json::from(raw.to_owned());
+    let outcome = match (whole.response, whole.value, whole.error, whole.not_replayable) {
+        (_, _, _, Some(reason)) => Outcome::NotReplayable(reason),
+        (Some(ReadResponse { status, headers, head_ms, chunks, broken }), None, None, _) => {
+            let chunks = chunks.into_iter().map(|ReadChunk(chunk)| chunk).collect();
+            Outcome::Response(Response { status, headers, head_ms, chunks, broken })
+        }
+        (None, Some(value), None, _) => Outcome::Value(json(value)),
+        (None, None, Some(error), _) => Outcome::Error(error),
+        (None, None, None, None) => Outcome::Mark,
+        _ => return Err("has more than one of `response`, `value` and `error`".to_owned()),
+    };
+    let print = fingerprint(whole.fingerprint.as_deref(), &whole.name, whole.model.as_deref(), whole.request)?;
+    Ok(Entry {
+        ordinal: whole.ordinal,
+        lane: Lane::parse(&whole.lane),
+        step: whole.step,
+        span_type: SpanType::from_wire(&whole.span_type).unwrap_or(SpanType::Action),
+        fingerprint: print,
+        name: whole.name,
+        endpoint: whole.endpoint,
+        model: whole.model,
+        request: json(whole.request),
+        outcome,
+        effects: whole.effects,
+        tokens: whole.tokens,
+        cost_usd: whole.cost_usd,
+        token_ids: whole.token_ids,
+        span_id: whole.span_id,
+        concurrent: whole.concurrent,
+        redacted: whole.redacted,
+    })
+}
+
+/// Fingerprint that a line states, or that of its request where it states none.
+fn fingerprint(
+    stated: Option<&str>,
+    name: &str,
+    model: Option<&str>,
+    request: &RawValue,
+) -> Result<Fingerprint, String> {
+    match stated {
+        Some(text) => Fingerprint::parse(text).ok_or_else(|| "`fingerprint` is not 32 hexadecimal digits".to_owned()),
+        None => {
+            let request = serde_json::from_str(request.get()).map_err(|error| error.to_string())?;
+            Ok(Fingerprint::of(name, model, &request))
+        }
+    }
+}
+
+/// Last line of a cassette.
+#[derive(Serialize, Deserialize)]
+pub(super) struct End {
+    /// Number of entries.
+    pub(super) entries: u64,
+}

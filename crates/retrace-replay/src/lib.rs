@@ -1,0 +1,24 @@
+#![doc = include_str!("../README.md")]
+
+pub mod cassette;
+mod diff;
+mod fingerprint;
+pub mod golden;
+mod lane;
+mod limits;
+pub mod render;
+pub mod replay;
+pub mod report;
+mod response;
+mod secrets;
+mod token_check;
+mod tolerance;
+
+pub use diff::{Diff, Difference, MAX_DIFFERENCES};
+pub use fingerprint::{Fingerprint, redact, rename_ids};
+pub use lane::{Lane, LaneNode, Segment};
+pub use limits::{EnforcementError, Limits, LimitsError, Used, Verdict};
+pub use response::{Chunk, Response};
+pub use secrets::Secrets;
+pub use token_check::{Mismatch, TokenCheck, TokenReport, response_tokens};
+pub use tolerance::{Check, Rule, Tolerance};

@@ -1,0 +1,200 @@
+//! Ceilings of a run: model calls and tool steps, tokens, US dollars.
+
+use std::fmt::{self, Display};
+
+use serde::Serialize;
+
+/// Ceilings of one run. `None` is no ceiling.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Limits {
+    /// Model calls and tool steps.
+    pub steps: Option<u64>,
+    /// Input and output tokens.
+    pub tokens: Option<u64>,
+    /// US dollars.
+    pub usd: Option<f64>,
+}
+
+/// What a run has used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Used {
+    /// Model calls and tool steps that began.
+    pub steps: u64,
+    /// Input and output tokens of the calls that ended.
+    pub tokens: u64,
+    /// US dollars of the calls that ended.
+    pub usd: f64,
+}
+
+/// What an enforcement policy decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The call is not made.
+    Block,
+    /// The call waits for an approval that did not come.
+    Hold,
+}
+
+/// A call that a ceiling or a policy does not allow.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EnforcementError {
+    /// What was decided.
+    pub verdict: Verdict,
+    /// Why, for people.
+    pub reason: String,
+    /// Ceiling, in the unit that the reason names.
+    pub limit: Option<f64>,
+    /// Value that the next call would reach, in the same unit.
+    pub used: Option<f64>,
+    /// Policy that decided: `local` for ceilings of the process.
+    pub policy_id: Option<String>,
+}
+
+impl Display for EnforcementError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = match self.verdict {
+            Verdict::Block => "blocked",
+            Verdict::Hold => "held",
+        };
+        write!(f, "the call is {verdict}: {}", self.reason)
+    }
+}
+
+impl std::error::Error for EnforcementError {}
+
+impl Limits {
+    /// Returns true if there is no ceiling.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Reads `RETRACE_MAX_STEPS_PER_RUN`, `RETRACE_MAX_TOKENS_PER_RUN` and `RETRACE_MAX_USD_PER_RUN`.
+    ///
+    /// # Errors
+    /// A value that is no number, or one below zero, with the variable's name.
+    pub fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Self, LimitsError> {
+        fn read<T: std::str::FromStr>(
+            variable: &dyn Fn(&str) -> Option<String>,
+            name: &'static str,
+            is_valid: impl Fn(&T) -> bool,
+        ) -> Result<Option<T>, LimitsError> {
+            match variable(name).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()) {
+                None => Ok(None),
+                Some(text) => match text.parse().ok().filter(is_valid) {
+                    Some(value) => Ok(Some(value)),
+                    None => Err(LimitsError { variable: name, value: text }),
+                },
+            }
+        }
+        Ok(Self {
+            steps: read(&variable, "RETRACE_MAX_STEPS_PER_RUN", |_| true)?,
+            tokens: read(&variable, "RETRACE_MAX_TOKENS_PER_RUN", |_| true)?,
+            usd: read(&variable, "RETRACE_MAX_USD_PER_RUN", |usd: &f64| usd.is_finite() && *usd >= 0.0)?,
+        })
+    }
+
+    /// Checks the next call before it is made, and counts it as a step.
+    ///
+    /// Strictly greater trips: a ceiling of 3 steps lets 3 calls out. A call takes at least one token, so a ceiling of tokens that
+    /// is reached exactly trips as well; one of US dollars does not, since a call may be free.
+    ///
+    /// # Errors
+    /// The ceiling that the call would exceed.
+    #[expect(clippy::cast_precision_loss, reason = "figures of an error")]
+    pub fn begin(&self, used: &mut Used) -> Result<(), EnforcementError> {
+        let error = |reason: String, limit: f64, used: f64| EnforcementError {
+            verdict: Verdict::Block,
+            reason,
+            limit: Some(limit),
+            used: Some(used),
+            policy_id: Some("local".to_owned()),
+        };
+        let steps = used.steps.saturating_add(1);
+        if let Some(limit) = self.steps.filter(|limit| steps > *limit) {
+            let reason = format!("it would be step {steps} of a run that may have {limit}");
+            return Err(error(reason, limit as f64, steps as f64));
+        }
+        if let Some(limit) = self.tokens.filter(|limit| used.tokens.saturating_add(1) > *limit) {
+            let reason = format!("the run has used {} tokens and may use {limit}", used.tokens);
+            return Err(error(reason, limit as f64, used.tokens as f64));
+        }
+        if let Some(limit) = self.usd.filter(|limit| used.usd > *limit) {
+            let reason = format!("the run has used {:.4} US dollars and may use {limit:.4}", used.usd);
+            return Err(error(reason, limit, used.usd));
+        }
+        used.steps = steps;
+        Ok(())
+    }
+}
+
+impl Used {
+    /// Adds what a call has used.
+    pub fn add(&mut self, tokens: u64, usd: f64) {
+        self.tokens = self.tokens.saturating_add(tokens);
+        if usd.is_finite() && usd > 0.0 {
+            self.usd += usd;
+        }
+    }
+}
+
+/// A variable of the environment that is not a ceiling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitsError {
+    /// Name of the variable.
+    pub variable: &'static str,
+    /// Its value.
+    pub value: String,
+}
+
+impl Display for LimitsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { variable, value } = self;
+        write!(f, "{variable}={value:?} is not a ceiling; set a number of at least 0, or remove the variable")
+    }
+}
+
+impl std::error::Error for LimitsError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strictly_greater_trips() {
+        let limits = Limits { steps: Some(3), ..Limits::default() };
+        let mut used = Used::default();
+        assert_eq!((0..5).filter(|_| limits.begin(&mut used).is_ok()).count(), 3);
+        let error = limits.begin(&mut used).unwrap_err();
+        assert_eq!((error.limit, error.used, error.policy_id.as_deref()), (Some(3.0), Some(4.0), Some("local")));
+    }
+
+    #[test]
+    fn the_answer_that_crosses_a_ceiling_is_the_last() {
+        let limits = Limits { tokens: Some(100), usd: Some(1.0), ..Limits::default() };
+        let mut used = Used::default();
+        limits.begin(&mut used).unwrap();
+        used.add(99, 1.0);
+        limits.begin(&mut used).unwrap();
+        used.add(1, 0.0);
+        assert!(limits.begin(&mut used).unwrap_err().reason.contains("100 tokens"));
+        let mut used = Used { usd: 1.01, ..Used::default() };
+        assert!(limits.begin(&mut used).unwrap_err().reason.contains("US dollars"));
+        used.add(0, f64::NAN);
+        assert!(used.usd < 2.0);
+    }
+
+    #[test]
+    fn the_environment_states_ceilings() {
+        let read = |value: &'static str| {
+            Limits::from_environment(move |name| (name == "RETRACE_MAX_USD_PER_RUN").then(|| value.to_owned()))
+        };
+        assert_eq!(read("2.5").unwrap().usd, Some(2.5));
+        assert_eq!(read(" ").unwrap(), Limits::default());
+        for wrong in ["-1", "NaN", "much"] {
+            assert!(read(wrong).unwrap_err().to_string().contains("RETRACE_MAX_USD_PER_RUN"));
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! APIs whose responses can be rebuilt.
+
+use std::fmt;
+
+/// An API of a provider, by the format of its responses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Api {
+    /// Chat completions, of OpenAI and all that speak it: Azure, Mistral, Groq, `DeepSeek`, vLLM.
+    OpenAiChat,
+    /// OpenAI's responses.
+    OpenAiResponses,
+    /// Embeddings in OpenAI's format.
+    OpenAiEmbeddings,
+    /// Anthropic's messages.
+    AnthropicMessages,
+    /// Gemini's `generateContent` and `streamGenerateContent`, also on Vertex.
+    GeminiGenerateContent,
+    /// Gemini's `embedContent` and `batchEmbedContents`.
+    GeminiEmbedContent,
+    /// Cohere's chat, version 2.
+    CohereV2Chat,
+    /// Cohere's embed.
+    CohereEmbed,
+    /// Ollama's `/api/chat`.
+    OllamaChat,
+    /// Ollama's `/api/embed`.
+    OllamaEmbed,
+    /// `Converse` and `ConverseStream` of Amazon Bedrock.
+    BedrockConverse,
+}
+
+impl Api {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::OpenAiChat,
+        Self::OpenAiResponses,
+        Self::OpenAiEmbeddings,
+        Self::AnthropicMessages,
+        Self::GeminiGenerateContent,
+        Self::GeminiEmbedContent,
+        Self::CohereV2Chat,
+        Self::CohereEmbed,
+        Self::OllamaChat,
+        Self::OllamaEmbed,
+        Self::BedrockConverse,
+    ];
+
+    /// The name, as `Api::name` of `opentelemetry-instrumentation-genai` has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OpenAiChat => "openai.chat",
+            Self::OpenAiResponses => "openai.responses",
+            Self::OpenAiEmbeddings => "openai.embeddings",
+            Self::AnthropicMessages => "anthropic.messages",
+            Self::GeminiGenerateContent => "gemini.generate_content",
+            Self::GeminiEmbedContent => "gemini.embed_content",
+            Self::CohereV2Chat => "cohere.v2_chat",
+            Self::CohereEmbed => "cohere.embed",
+            Self::OllamaChat => "ollama.chat",
+            Self::OllamaEmbed => "ollama.embed",
+            Self::BedrockConverse => "bedrock.converse",
+        }
+    }
+
+    /// Finds an API by its name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|api| api.name() == name)
+    }
+
+    /// Finds the API that a `POST` to this path calls. The query is not part of the path.
+    #[must_use]
+    pub fn of_path(path: &str) -> Option<Self> {
+        let mut segments = path.trim_end_matches('/').rsplit('/');
+        let (last, before) = (segments.next()?, segments.next().unwrap_or_default());
+        Some(match (before, last) {
+            ("chat", "completions") => Self::OpenAiChat,
+            (_, "responses") => Self::OpenAiResponses,
+            ("v1" | "messages", "messages") => Self::AnthropicMessages,
+            ("v2", "chat") => Self::CohereV2Chat,
+            ("v1" | "v2", "embed") => Self::CohereEmbed,
+            ("api", "chat") => Self::OllamaChat,
+            ("api", "embed" | "embeddings") => Self::OllamaEmbed,
+            (_, "embeddings") => Self::OpenAiEmbeddings,
+            (_, "converse" | "converse-stream") => Self::BedrockConverse,
+            _ => match last.rsplit_once(':')?.1 {
+                "generateContent" | "streamGenerateContent" => Self::GeminiGenerateContent,
+                "embedContent" | "batchEmbedContents" => Self::GeminiEmbedContent,
+                "rawPredict" | "streamRawPredict" => Self::AnthropicMessages,
+                _ => return None,
+            },
+        })
+    }
+
+    /// Finds the API of a recorded call by its provider, its operation and OpenAI's name of the API where one is recorded.
+    #[must_use]
+    pub fn of_call(provider: &str, operation: &str, openai_api: Option<&str>) -> Option<Self> {
+        Some(match (provider, operation) {
+            ("cohere", "embeddings") => Self::CohereEmbed,
+            ("ollama", "embeddings") => Self::OllamaEmbed,
+            ("gcp.gemini" | "gcp.vertex_ai" | "gcp.gen_ai", "embeddings") => Self::GeminiEmbedContent,
+            (_, "embeddings") => Self::OpenAiEmbeddings,
+            ("anthropic", "chat") => Self::AnthropicMessages,
+            (_, "generate_content") => Self::GeminiGenerateContent,
+            ("aws.bedrock", "chat") => Self::BedrockConverse,
+            ("cohere", "chat") => Self::CohereV2Chat,
+            (_, "chat") if openai_api == Some("responses") => Self::OpenAiResponses,
+            (_, "chat") if openai_api == Some("chat_completions") => Self::OpenAiChat,
+            ("ollama", "chat") => Self::OllamaChat,
+            ("gcp.gemini" | "gcp.vertex_ai" | "gcp.gen_ai", "chat") => Self::GeminiGenerateContent,
+            (_, "chat") => Self::OpenAiChat,
+            _ => return None,
+        })
+    }
+
+    /// The path of the API, for `model` where the path has one.
+    #[must_use]
+    pub fn path(self, model: &str, streamed: bool) -> String {
+        match self {
+            Self::OpenAiChat => "/v1/chat/completions".to_owned(),
+            Self::OpenAiResponses => "/v1/responses".to_owned(),
+            Self::OpenAiEmbeddings => "/v1/embeddings".to_owned(),
+            Self::AnthropicMessages => "/v1/messages".to_owned(),
+            Self::GeminiGenerateContent if streamed => format!("/v1beta/models/{model}:streamGenerateContent?alt=sse"),
+            Self::GeminiGenerateContent => format!("/v1beta/models/{model}:generateContent"),
+            Self::GeminiEmbedContent => format!("/v1beta/models/{model}:embedContent"),
+            Self::CohereV2Chat => "/v2/chat".to_owned(),
+            Self::CohereEmbed => "/v2/embed".to_owned(),
+            Self::OllamaChat => "/api/chat".to_owned(),
+            Self::OllamaEmbed => "/api/embed".to_owned(),
+            Self::BedrockConverse if streamed => format!("/model/{model}/converse-stream"),
+            Self::BedrockConverse => format!("/model/{model}/converse"),
+        }
+    }
+}
+
+impl fmt::Display for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lead_back_to_their_api() {
+        for api in Api::ALL {
+            for streamed in [false, true] {
+                let path = api.path("m", streamed);
+                let path = path.split('?').next().unwrap_or_default();
+                assert_eq!((Api::of_path(path), Api::by_name(api.name())), (Some(api), Some(api)), "{path}");
+            }
+        }
+        assert_eq!(Api::of_path("/openai/deployments/d/chat/completions"), Some(Api::OpenAiChat));
+        assert_eq!(Api::of_path("/v1beta/openai/chat/completions"), Some(Api::OpenAiChat));
+        assert_eq!(Api::of_path("/"), None);
+        assert_eq!(Api::of_path("/v1/files"), None);
+    }
+}

@@ -1,0 +1,77 @@
+//! Answers from the attributes of a span, as the GenAI conventions name them.
+
+use serde_json::{Map, Value};
+
+use super::{Answer, Choice, NotReplayable, Part, Usage};
+
+impl Answer {
+    /// Reads the attributes of a span of a model call, such as `gen_ai.output.messages`. Those that hold JSON hold it as text.
+    ///
+    /// # Errors
+    /// [`NotReplayable`] for an answer with parts that are not rebuilt, with content that was cut, or without an end.
+    pub fn from_attributes(attributes: &Map<String, Value>) -> Result<Self, NotReplayable> {
+        let text = |key: &str| attributes.get(key).and_then(Value::as_str).map(ToOwned::to_owned);
+        let count = |key: &str| attributes.get(key).and_then(Value::as_u64);
+        if attributes.contains_key("retrace.omitted_bytes") {
+            return Err(NotReplayable::new("content was cut from the recorded call"));
+        }
+        if attributes.contains_key("retrace.partial") {
+            return Err(NotReplayable::new("the response was not seen to its end"));
+        }
+        let messages = text("gen_ai.output.messages").and_then(|text| serde_json::from_str(&text).ok());
+        let messages: Vec<Value> = messages.unwrap_or_default();
+        let reasons: Vec<String> = list(attributes, "gen_ai.response.finish_reasons");
+        if !reasons.is_empty() && reasons.len() != messages.len() {
+            return Err(NotReplayable::new("the reason of each end is not recorded"));
+        }
+        let mut reasons = reasons.into_iter();
+        let choices = messages.iter().map(|message| {
+            let parts = message.get("parts").and_then(Value::as_array).into_iter().flatten();
+            Ok(Choice { parts: parts.map(part).collect::<Result<_, _>>()?, finish_reason: reasons.next() })
+        });
+        Ok(Self {
+            id: text("gen_ai.response.id"),
+            model: text("gen_ai.response.model"),
+            choices: choices.collect::<Result<_, _>>()?,
+            usage: Usage {
+                input: count("gen_ai.usage.input_tokens"),
+                output: count("gen_ai.usage.output_tokens"),
+                cache_read: count("gen_ai.usage.cache_read.input_tokens"),
+                cache_creation: count("gen_ai.usage.cache_creation.input_tokens"),
+                reasoning: count("gen_ai.usage.reasoning.output_tokens"),
+            },
+            service_tier: text("openai.response.service_tier"),
+            system_fingerprint: text("openai.response.system_fingerprint"),
+            conversation_id: text("gen_ai.conversation.id"),
+            logprobs: list(attributes, "retrace.logprobs"),
+            token_ids: list(attributes, "retrace.token_ids"),
+            embeddings: Vec::new(),
+            created: 0,
+            reasoning_in_content: text("gen_ai.provider.name").as_deref() == Some("mistral_ai"),
+        })
+    }
+}
+
+fn list<T: serde::de::DeserializeOwned>(attributes: &Map<String, Value>, key: &str) -> Vec<T> {
+    attributes.get(key).and_then(|list| serde_json::from_value(list.clone()).ok()).unwrap_or_default()
+}
+
+fn part(part: &Value) -> Result<Part, NotReplayable> {
+    let text = |key: &str| part.get(key).and_then(Value::as_str).map(ToOwned::to_owned);
+    let content = || text("content").unwrap_or_default();
+    Ok(match part.get("type").and_then(Value::as_str).unwrap_or_default() {
+        "text" => Part::Text(content()),
+        "reasoning" => Part::Reasoning(content()),
+        "refusal" => Part::Refusal(content()),
+        "tool_call" => Part::ToolCall {
+            id: text("id"),
+            name: text("name").unwrap_or_default(),
+            arguments: part.get("arguments").cloned(),
+        },
+        kind => {
+            return Err(NotReplayable::new(format!(
+                "the answer has a part of the kind `{kind}`, which is not rebuilt"
+            )));
+        }
+    })
+}

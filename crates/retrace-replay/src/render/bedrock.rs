@@ -1,0 +1,91 @@
+//! Converse of Amazon Bedrock: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.html>.
+
+use serde_json::{Value, json};
+
+use super::text::{count, input, object, text};
+use super::{Answer, Documents, NotReplayable, Part, Usage};
+
+fn usage(usage: &Usage) -> Value {
+    object([
+        ("inputTokens", count(usage.uncached_input())),
+        ("outputTokens", count(usage.output)),
+        ("totalTokens", count(usage.total())),
+        ("cacheReadInputTokens", count(usage.cache_read)),
+        ("cacheWriteInputTokens", count(usage.cache_creation)),
+    ])
+}
+
+fn refuse(part: &Part) -> Result<(), NotReplayable> {
+    match part {
+        Part::Refusal(_) => Err(NotReplayable::new("the answer has a refusal as a part, and a message has none")),
+        Part::ToolCall { name, arguments: None, .. } => {
+            Err(NotReplayable::new(format!("the arguments of the call of `{name}` are not recorded")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn block(part: &Part) -> Value {
+    match part {
+        Part::Text(text) | Part::Refusal(text) => json!({ "text": text }),
+        Part::Reasoning(text) => json!({ "reasoningContent": { "reasoningText": { "text": text, "signature": "" } } }),
+        Part::ToolCall { id, name, arguments } => json!({ "toolUse": object([
+            ("toolUseId", text(id.as_ref())),
+            ("name", Some(name.as_str().into())),
+            ("input", arguments.as_ref().map(input)),
+        ]) }),
+    }
+}
+
+pub(super) fn render(answer: &Answer, streamed: bool) -> Result<Documents, NotReplayable> {
+    let choice = answer.only_choice()?;
+    choice.parts.iter().try_for_each(refuse)?;
+    let reason = choice.finish_reason.as_ref();
+    if streamed {
+        return stream(answer);
+    }
+    let content: Vec<Value> = choice.parts.iter().map(block).collect();
+    Ok(Documents::whole(&object([
+        ("output", Some(json!({ "message": { "role": "assistant", "content": content } }))),
+        ("stopReason", text(reason)),
+        ("usage", Some(usage(&answer.usage))),
+        ("metrics", Some(json!({ "latencyMs": 0 }))),
+    ])))
+}
+
+#[cfg(not(feature = "bedrock"))]
+fn stream(_: &Answer) -> Result<Documents, NotReplayable> {
+    Err(NotReplayable::new("streams of Bedrock are rebuilt with the feature `bedrock` of `retrace-replay` only"))
+}
+
+#[cfg(feature = "bedrock")]
+fn stream(answer: &Answer) -> Result<Documents, NotReplayable> {
+    use super::frames::event;
+    use super::text::{arguments, pieces};
+
+    let choice = answer.only_choice()?;
+    let mut chunks = vec![event("messageStart", &json!({ "role": "assistant" }))];
+    for (index, part) in choice.parts.iter().enumerate() {
+        let given;
+        let (whole, delta): (&str, fn(&str) -> Value) = match part {
+            Part::Text(text) | Part::Refusal(text) => (text, |piece| json!({ "text": piece })),
+            Part::Reasoning(text) => (text, |piece| json!({ "reasoningContent": { "text": piece } })),
+            Part::ToolCall { id, name, arguments: value } => {
+                let call = object([("toolUseId", text(id.as_ref())), ("name", Some(name.as_str().into()))]);
+                let begin = json!({ "contentBlockIndex": index, "start": { "toolUse": call } });
+                chunks.push(event("contentBlockStart", &begin));
+                given = arguments(value.as_ref());
+                (&given, |piece| json!({ "toolUse": { "input": piece } }))
+            }
+        };
+        chunks
+            .extend(pieces(whole).map(|piece| {
+                event("contentBlockDelta", &json!({ "contentBlockIndex": index, "delta": delta(piece) }))
+            }));
+        chunks.push(event("contentBlockStop", &json!({ "contentBlockIndex": index })));
+    }
+    chunks.push(event("messageStop", &object([("stopReason", text(choice.finish_reason.as_ref()))])));
+    let metadata = json!({ "usage": usage(&answer.usage), "metrics": { "latencyMs": 0 } });
+    chunks.push(event("metadata", &metadata));
+    Ok(Documents { content_type: "application/vnd.amazon.eventstream", chunks })
+}

@@ -1,0 +1,41 @@
+//! Embeddings, whose vectors most runs do not hold.
+
+use serde_json::{Value, json};
+
+use super::text::{count, object, text};
+use super::{Answer, Api, Documents, NotReplayable};
+
+pub(super) fn render(api: Api, answer: &Answer) -> Result<Documents, NotReplayable> {
+    let vectors = &answer.embeddings;
+    let [first, rest @ ..] = vectors.as_slice() else {
+        return Err(NotReplayable::new("the vectors are not recorded: a run holds their length and what was embedded"));
+    };
+    let input = count(answer.usage.input);
+    let values = |vector: &Vec<f64>| json!({ "values": vector });
+    Ok(Documents::whole(&match api {
+        Api::GeminiEmbedContent if rest.is_empty() => json!({ "embedding": values(first) }),
+        Api::GeminiEmbedContent => json!({ "embeddings": vectors.iter().map(values).collect::<Vec<_>>() }),
+        Api::OllamaEmbed => object([
+            ("model", text(answer.model.as_ref())),
+            ("embeddings", Some(json!(vectors))),
+            ("prompt_eval_count", input),
+        ]),
+        Api::CohereEmbed => object([
+            ("id", text(answer.id.as_ref())),
+            ("embeddings", Some(json!({ "float": vectors }))),
+            ("meta", input.map(|input| json!({ "billed_units": { "input_tokens": input } }))),
+        ]),
+        _ => {
+            let data = vectors.iter().enumerate();
+            let data =
+                data.map(|(index, vector)| json!({ "object": "embedding", "index": index, "embedding": vector }));
+            let usage = input.map(|input| json!({ "prompt_tokens": input, "total_tokens": input }));
+            object([
+                ("object", Some("list".into())),
+                ("data", Some(data.collect::<Vec<Value>>().into())),
+                ("model", Some(answer.model.clone().unwrap_or_default().into())),
+                ("usage", usage),
+            ])
+        }
+    }))
+}

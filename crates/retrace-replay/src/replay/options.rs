@@ -1,0 +1,57 @@
+//! Settings of a replay.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::fork::Fork;
+use crate::tolerance::Tolerance;
+
+/// Changes a request before it is compared, such as by removing a time. Applied to recorded and to live requests alike.
+pub type Normalize = Arc<dyn Fn(&mut Value) + Send + Sync>;
+
+/// What becomes of a call that the cassette does not answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// It is refused, and the run fails.
+    #[default]
+    Strict,
+    /// It is answered by the next entry in order, or goes out where none is left; the report states it.
+    Lenient,
+    /// It goes out, and so does one whose request differs: only what is unchanged is answered. For cassettes that are brought up
+    /// to date.
+    Update,
+}
+
+/// Settings of a replay.
+#[derive(Clone, Default)]
+pub struct Options {
+    /// What becomes of a call that the cassette does not answer.
+    pub mode: Mode,
+    /// Point from which the run is live.
+    pub fork: Option<Fork>,
+    /// Changes requests before they are compared.
+    pub normalize: Option<Normalize>,
+    /// Names of steps with effects on the world that may run after the fork point with other arguments.
+    pub allowed: BTreeSet<String>,
+    /// Differences that are no divergence.
+    pub tolerance: Tolerance,
+    /// Recorded model calls go out, and the token ids of their responses are compared with the recorded ones.
+    pub verify: bool,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("Options");
+        fields.field("mode", &self.mode).field("fork", &self.fork).field("allowed", &self.allowed);
+        fields
+            .field("tolerance", &self.tolerance)
+            .field("verify", &self.verify)
+            .field("normalize", &self.normalize.is_some())
+            .finish()
+    }
+}

@@ -1,0 +1,306 @@
+//! What is rendered is read as what it was rendered from, by the parsers of the instrumentation.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use http::{HeaderMap, HeaderName};
+use opentelemetry::{Array, Value as Attribute};
+use opentelemetry_instrumentation_genai::{Capture, Instrumentation, Request};
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
+use proptest::prelude::*;
+use retrace_replay::Response;
+use retrace_replay::render::{Answer, Api, Choice, Failure, Part, Usage, render, render_failure};
+use serde_json::{Map, Value, json};
+
+const CHATS: [Api; 7] = [
+    Api::OpenAiChat,
+    Api::OpenAiResponses,
+    Api::AnthropicMessages,
+    Api::GeminiGenerateContent,
+    Api::CohereV2Chat,
+    Api::OllamaChat,
+    Api::BedrockConverse,
+];
+
+/// The URL and the body of a call of this API.
+fn call(api: Api, streamed: bool) -> (String, Value) {
+    let host = match api {
+        Api::OpenAiChat | Api::OpenAiResponses | Api::OpenAiEmbeddings => "https://api.openai.com",
+        Api::AnthropicMessages => "https://api.anthropic.com",
+        Api::GeminiGenerateContent | Api::GeminiEmbedContent => "https://generativelanguage.googleapis.com",
+        Api::CohereV2Chat | Api::CohereEmbed => "https://api.cohere.com",
+        Api::OllamaChat | Api::OllamaEmbed => "http://localhost:11434",
+        _ => "https://bedrock-runtime.us-east-1.amazonaws.com",
+    };
+    let user = json!([{ "role": "user", "content": "When?" }]);
+    let body = match api {
+        Api::OpenAiResponses => json!({ "model": "m", "input": "When?", "stream": streamed }),
+        Api::GeminiGenerateContent => json!({ "contents": [{ "role": "user", "parts": [{ "text": "When?" }] }] }),
+        Api::BedrockConverse => json!({ "messages": [{ "role": "user", "content": [{ "text": "When?" }] }] }),
+        Api::GeminiEmbedContent => json!({ "content": { "parts": [{ "text": "When?" }] } }),
+        Api::OpenAiEmbeddings | Api::OllamaEmbed => json!({ "model": "m", "input": ["When?"] }),
+        Api::CohereEmbed => json!({ "model": "m", "texts": ["When?"] }),
+        _ => json!({ "model": "m", "max_tokens": 9, "messages": user, "stream": streamed }),
+    };
+    (format!("{host}{}", api.path("m", streamed)), body)
+}
+
+/// The attributes of the span of a call that is answered like this, its body cut into pieces of this length.
+fn parse(api: Api, streamed: bool, response: &Response, piece: usize) -> Map<String, Value> {
+    let spans = InMemorySpanExporter::default();
+    let provider = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
+    let genai = Instrumentation::builder().with_tracer_provider(&provider).with_capture(Capture::SpanOnly).build();
+    let (url, body) = call(api, streamed);
+    let body = body.to_string();
+    let mut call =
+        genai.start(&Request { method: "POST", url: &url, body: Some(body.as_bytes()) }).expect("a model call");
+    let headers: HeaderMap = response
+        .headers
+        .iter()
+        .map(|(name, value)| (HeaderName::try_from(name).unwrap(), value.parse().unwrap()))
+        .collect();
+    call.response(response.status, &headers);
+    response.body().chunks(piece).for_each(|piece| call.chunk(piece));
+    call.end();
+    let span = spans.get_finished_spans().unwrap().remove(0);
+    let attributes = span.attributes.iter().map(|attribute| {
+        let value = match &attribute.value {
+            Attribute::Bool(value) => json!(value),
+            Attribute::I64(value) => json!(value),
+            Attribute::F64(value) => json!(value),
+            Attribute::String(value) => json!(value.as_str()),
+            Attribute::Array(Array::I64(list)) => json!(list),
+            Attribute::Array(Array::F64(list)) => json!(list),
+            Attribute::Array(Array::String(list)) => list.iter().map(opentelemetry::StringValue::as_str).collect(),
+            other => panic!("{other:?}"),
+        };
+        (attribute.key.to_string(), value)
+    });
+    attributes.collect()
+}
+
+/// The reasons that an API states.
+fn reasons(api: Api) -> &'static [&'static str] {
+    match api {
+        Api::OpenAiChat => &["stop", "length", "tool_calls", "content_filter"],
+        Api::OpenAiResponses => &["completed", "max_output_tokens", "cancelled"],
+        Api::AnthropicMessages | Api::BedrockConverse => &["end_turn", "max_tokens", "tool_use"],
+        Api::GeminiGenerateContent => &["STOP", "MAX_TOKENS", "SAFETY"],
+        Api::CohereV2Chat => &["COMPLETE", "MAX_TOKENS", "TOOL_CALL"],
+        _ => &["stop", "length"],
+    }
+}
+
+fn words() -> impl Strategy<Value = String> {
+    // A text that is blank or begins a thought is read as something else.
+    "[a-zäß漢🦀 \"\\\\\n{}:]{0,120}".prop_map(|text| format!("w{text}"))
+}
+
+fn object() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i32>().prop_map(Value::from),
+        words().prop_map(Value::from)
+    ];
+    let value = leaf.prop_recursive(2, 8, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            prop::collection::hash_map("[a-z]{1,6}", inner, 0..3).prop_map(|map| map.into_iter().collect())
+        ]
+    });
+    prop::collection::hash_map("[a-z]{1,6}", value, 0..4).prop_map(|map| map.into_iter().collect::<Value>())
+}
+
+fn tool_call(number: usize, with_id: bool) -> impl Strategy<Value = Part> {
+    ("[a-z_]{1,12}", object()).prop_map(move |(name, arguments)| Part::ToolCall {
+        id: with_id.then(|| format!("call_{number}")),
+        name,
+        arguments: Some(arguments),
+    })
+}
+
+/// What an API can say in one choice: reasoning, a text, a refusal where there are some, and calls.
+fn choice(api: Api) -> impl Strategy<Value = Choice> {
+    let refuses = matches!(api, Api::OpenAiChat | Api::OpenAiResponses);
+    let calls = (tool_call(0, true), tool_call(1, true), 0..3_usize).prop_map(|(one, two, count)| {
+        let mut calls = vec![one, two];
+        calls.truncate(count);
+        calls
+    });
+    let reasoning = prop::option::of(words().prop_map(Part::Reasoning));
+    let text = prop::option::of(words().prop_map(Part::Text));
+    let refusal = prop::option::of(words().prop_map(Part::Refusal)).prop_map(move |part| part.filter(|_| refuses));
+    (reasoning, text, refusal, calls, prop::sample::select(reasons(api))).prop_map(
+        |(reasoning, text, refusal, calls, reason)| Choice {
+            parts: reasoning.into_iter().chain(text).chain(refusal).chain(calls).collect(),
+            finish_reason: Some(reason.to_owned()),
+        },
+    )
+}
+
+/// Counts that an API states.
+fn usage(api: Api) -> impl Strategy<Value = Usage> {
+    let count = || 0..1_000_000_u64;
+    (count(), count(), prop::option::of(0..1000_u64), prop::option::of(0..1000_u64), prop::option::of(0..1000_u64))
+        .prop_map(move |(input, output, read, created, reasoning)| {
+            let has_cache = !matches!(api, Api::OllamaChat);
+            let creates = matches!(api, Api::OpenAiChat | Api::AnthropicMessages | Api::BedrockConverse);
+            let reasons = matches!(api, Api::OpenAiChat | Api::OpenAiResponses | Api::GeminiGenerateContent);
+            let (cache_read, cache_creation) = (read.filter(|_| has_cache), created.filter(|_| creates));
+            let reasoning = reasoning.filter(|_| reasons);
+            let input = input + cache_read.unwrap_or(0) + cache_creation.unwrap_or(0);
+            let output = output + reasoning.unwrap_or(0);
+            Usage { input: Some(input), output: Some(output), cache_read, cache_creation, reasoning }
+        })
+}
+
+fn answers(api: Api) -> impl Strategy<Value = Answer> {
+    let choices = if matches!(api, Api::OpenAiChat | Api::GeminiGenerateContent) { 1..3 } else { 1..2_usize };
+    let is_openai = matches!(api, Api::OpenAiChat | Api::OpenAiResponses);
+    let has_tokens = matches!(api, Api::OpenAiChat | Api::OllamaChat | Api::CohereV2Chat);
+    let tokens = prop::collection::vec((-9.5..0.0_f64, 0..100_000_i64), 0..4);
+    let has_id = !matches!(api, Api::OllamaChat | Api::BedrockConverse);
+    let has_model = !matches!(api, Api::CohereV2Chat | Api::BedrockConverse);
+    (prop::collection::vec(choice(api), choices), usage(api), tokens, any::<bool>()).prop_map(
+        move |(choices, usage, tokens, openai)| {
+            let (logprobs, token_ids) = tokens.into_iter().filter(|_| has_tokens).unzip();
+            Answer {
+                id: has_id.then(|| "r-1".to_owned()),
+                model: has_model.then(|| "m-2026".to_owned()),
+                choices,
+                usage,
+                service_tier: (openai && is_openai).then(|| "default".to_owned()),
+                system_fingerprint: (openai && is_openai).then(|| "fp_1".to_owned()),
+                conversation_id: (openai && api == Api::OpenAiResponses).then(|| "conv_1".to_owned()),
+                logprobs,
+                token_ids,
+                ..Answer::default()
+            }
+        },
+    )
+}
+
+fn any_answer() -> impl Strategy<Value = (Api, Answer)> {
+    prop::sample::select(&CHATS[..]).prop_flat_map(|api| (Just(api), answers(api)))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_rendered_is_read_as_the_same((api, answer) in any_answer(), streamed: bool, piece in 1..200_usize) {
+        let rendered = render(api, &answer, streamed).unwrap();
+        let attributes = parse(api, streamed, &rendered.response, piece);
+        let read = Answer::from_attributes(&attributes).unwrap();
+        prop_assert_eq!(&read, &answer, "{}", String::from_utf8_lossy(&rendered.response.body()));
+        prop_assert!(!attributes.contains_key("error.type"));
+    }
+}
+
+fn text(parts: Vec<Part>) -> Answer {
+    let choice = Choice { parts, finish_reason: Some("stop".to_owned()) };
+    Answer { model: Some("m".to_owned()), choices: vec![choice], ..Answer::default() }
+}
+
+#[test]
+fn arguments_that_are_no_json_come_back_as_the_text_that_they_are() {
+    for arguments in [json!("{\"half\":"), json!("\"quoted\""), json!("1"), json!([1, 2]), json!({})] {
+        let call = Part::ToolCall { id: Some("c1".into()), name: "f".into(), arguments: Some(arguments) };
+        let answer = text(vec![call]);
+        for streamed in [false, true] {
+            let rendered = render(Api::OpenAiChat, &answer, streamed).unwrap();
+            let read = Answer::from_attributes(&parse(Api::OpenAiChat, streamed, &rendered.response, 7)).unwrap();
+            assert_eq!(read.choices, answer.choices, "streamed: {streamed}");
+        }
+    }
+    let silent = text(vec![Part::ToolCall { id: Some("c1".into()), name: "f".into(), arguments: None }]);
+    let rendered = render(Api::OpenAiChat, &silent, true).unwrap();
+    assert_eq!(
+        Answer::from_attributes(&parse(Api::OpenAiChat, true, &rendered.response, 7)).unwrap().choices,
+        silent.choices
+    );
+}
+
+#[test]
+fn mistral_has_its_reasoning_among_the_contents() {
+    let parts = vec![Part::Reasoning("Hm, tides.".into()), Part::Text("At six.".into())];
+    let answer = Answer { reasoning_in_content: true, ..text(parts) };
+    for streamed in [false, true] {
+        let rendered = render(Api::OpenAiChat, &answer, streamed).unwrap();
+        assert!(String::from_utf8(rendered.response.body()).unwrap().contains(r#""type":"thinking""#));
+        let read = Answer::from_attributes(&parse(Api::OpenAiChat, streamed, &rendered.response, 7)).unwrap();
+        assert_eq!(read.choices, answer.choices);
+    }
+}
+
+#[test]
+fn what_a_format_cannot_hold_is_refused_with_the_reason() {
+    let two = |one: &str, two: &str| text(vec![Part::Text(one.into()), Part::Text(two.into())]);
+    let refused = |api, answer: &Answer| render(api, answer, false).unwrap_err().to_string();
+    assert!(refused(Api::OpenAiChat, &two("a", "b")).contains("several texts of one kind"));
+    assert!(refused(Api::OllamaChat, &two("a", "b")).contains("several texts of one kind"));
+    assert!(refused(Api::AnthropicMessages, &text(vec![Part::Refusal("no".into())])).contains("refusal"));
+    let call = |arguments| text(vec![Part::ToolCall { id: None, name: "f".into(), arguments }]);
+    assert!(refused(Api::AnthropicMessages, &call(None)).contains("the arguments of the call of `f` are not recorded"));
+    assert!(refused(Api::BedrockConverse, &call(None)).contains("are not recorded"));
+    assert!(refused(Api::GeminiGenerateContent, &call(Some(json!("x")))).contains("are no object"));
+    for api in Api::ALL {
+        assert!(render(api, &Answer::default(), false).is_err(), "{api}");
+    }
+    let several = Answer { choices: vec![Choice::default(), Choice::default()], ..Answer::default() };
+    assert!(refused(Api::AnthropicMessages, &several).contains("several choices"));
+    assert!(refused(Api::OpenAiEmbeddings, &text(vec![])).contains("the vectors are not recorded"));
+}
+
+#[test]
+fn vectors_come_back_with_their_length_and_counts() {
+    for api in [Api::OpenAiEmbeddings, Api::GeminiEmbedContent, Api::CohereEmbed, Api::OllamaEmbed] {
+        for embeddings in [vec![vec![0.5, -1.25]], vec![vec![0.5, -1.25], vec![2.0, 3.0]]] {
+            let usage = Usage { input: Some(7), ..Usage::default() };
+            let answer =
+                Answer { id: Some("e-1".into()), model: Some("m".into()), embeddings, usage, ..Answer::default() };
+            let rendered = render(api, &answer, false).unwrap();
+            let attributes = parse(api, false, &rendered.response, 5);
+            assert_eq!(attributes["gen_ai.embeddings.dimension.count"], 2, "{api}");
+            let counted = if api == Api::GeminiEmbedContent { Value::Null } else { json!(7) };
+            assert_eq!(*attributes.get("gen_ai.usage.input_tokens").unwrap_or(&Value::Null), counted, "{api}");
+        }
+    }
+}
+
+#[test]
+fn failures_have_the_shape_of_their_provider() {
+    for api in Api::ALL {
+        let failure = Failure { status: 429, kind: "rate_limited".into(), message: "Slow down.".into() };
+        let rendered = render_failure(api, &failure);
+        let attributes = parse(api, false, &rendered.response, 9);
+        // Ollama and Cohere name no type.
+        let named = match api {
+            Api::OllamaChat | Api::OllamaEmbed | Api::CohereV2Chat | Api::CohereEmbed => "429",
+            _ => "rate_limited",
+        };
+        assert_eq!((&attributes["error.type"], rendered.response.status), (&json!(named), 429), "{api}");
+        assert!(String::from_utf8(rendered.response.body()).unwrap().contains("Slow down."));
+    }
+}
+
+#[test]
+fn what_two_spellings_say_is_written_in_the_providers_own() {
+    let body = |api, answer: &Answer| -> Value {
+        serde_json::from_slice(&render(api, answer, false).unwrap().response.body()).unwrap()
+    };
+    let usage =
+        Usage { input: Some(10), output: Some(2), cache_read: Some(4), cache_creation: Some(1), reasoning: None };
+    let counted = body(Api::BedrockConverse, &Answer { usage, ..text(vec![]) });
+    assert_eq!(counted["usage"]["inputTokens"], 5, "what a cache held stands beside it");
+
+    let thought = Part::Reasoning("Hm.".into());
+    let call = Part::ToolCall { id: Some("c1".into()), name: "f".into(), arguments: Some(json!({})) };
+    let alone = body(Api::CohereV2Chat, &text(vec![thought.clone()]));
+    assert_eq!(
+        (&alone["message"]["content"][0]["type"], alone["message"].get("tool_plan")),
+        (&json!("thinking"), None)
+    );
+    let planned = body(Api::CohereV2Chat, &text(vec![thought, call]));
+    assert_eq!((&planned["message"]["tool_plan"], planned["message"].get("content")), (&json!("Hm."), None));
+}

@@ -1,0 +1,159 @@
+//! Ceilings of runs.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
+
+use opentelemetry::Context;
+use retrace_replay::{EnforcementError, Limits, LimitsError, Used, Verdict};
+
+use super::position::{Activity, Position, with};
+use crate::carry::InContext;
+
+/// What the runs below one set of ceilings have used.
+#[derive(Debug)]
+pub(crate) struct LimitState {
+    limits: Limits,
+    used: Mutex<Used>,
+    /// Set where the environment's ceilings cannot be read: no call leaves.
+    error: Option<LimitsError>,
+}
+
+/// Ceilings of each run of the process: those of the environment, unless others are installed.
+static DEFAULT: LazyLock<RwLock<Result<Limits, LimitsError>>> = LazyLock::new(|| {
+    let limits = Limits::from_environment(|name| std::env::var(name).ok());
+    HAS_DEFAULT.store(limits.as_ref().map_or(true, |limits| !limits.is_empty()), Ordering::Relaxed);
+    RwLock::new(limits)
+});
+static HAS_DEFAULT: AtomicBool = AtomicBool::new(false);
+
+/// Returns true if each run has ceilings.
+pub(crate) fn has_default() -> bool {
+    LazyLock::force(&DEFAULT);
+    HAS_DEFAULT.load(Ordering::Relaxed)
+}
+
+/// Ceilings of a run that begins; `None` where there are none.
+pub(crate) fn of_new_run() -> Option<Arc<LimitState>> {
+    match &*DEFAULT.read().unwrap_or_else(PoisonError::into_inner) {
+        Ok(limits) if limits.is_empty() => None,
+        Ok(limits) => Some(LimitState::new(*limits)),
+        Err(error) => {
+            Some(Arc::new(LimitState { limits: Limits::default(), used: Mutex::default(), error: Some(error.clone()) }))
+        }
+    }
+}
+
+fn set_default(limits: Limits) {
+    *DEFAULT.write().unwrap_or_else(PoisonError::into_inner) = Ok(limits);
+    HAS_DEFAULT.store(!limits.is_empty(), Ordering::Relaxed);
+}
+
+impl LimitState {
+    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+        Arc::new(Self { limits, used: Mutex::default(), error: None })
+    }
+
+    /// Checks the next model call, and counts it.
+    pub(crate) fn begin(&self) -> Result<(), EnforcementError> {
+        if let Some(error) = &self.error {
+            let (verdict, reason) = (Verdict::Block, error.to_string());
+            return Err(EnforcementError {
+                verdict,
+                reason,
+                limit: None,
+                used: None,
+                policy_id: Some("local".to_owned()),
+            });
+        }
+        self.limits.begin(&mut self.used.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Counts a tool step.
+    pub(crate) fn add_step(&self) {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).steps += 1;
+    }
+
+    /// Adds what a call has used.
+    pub(crate) fn add(&self, tokens: u64, usd: f64) {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).add(tokens, usd);
+    }
+
+    /// Returns true if costs are needed.
+    pub(crate) fn has_usd(&self) -> bool {
+        self.limits.usd.is_some()
+    }
+}
+
+/// Ceilings of a run; made by [`limits()`].
+#[derive(Clone, Copy, Debug, Default)]
+#[must_use = "ceilings hold for what runs below them"]
+pub struct LimitsBuilder {
+    limits: Limits,
+}
+
+/// Begins to set ceilings. They are checked before each model call by [`clients`](crate::clients), in all tasks and threads that
+/// carry the context: a call that would exceed one is refused, and does not leave. The answer that crosses a ceiling is delivered.
+///
+/// ```
+/// # async fn agent() {}
+/// # async fn example() {
+/// retrace::limits().steps(50).tokens(100_000).usd(2.0).scope(agent()).await;
+/// # }
+/// ```
+pub fn limits() -> LimitsBuilder {
+    LimitsBuilder::default()
+}
+
+impl LimitsBuilder {
+    /// Sets the most model calls and tool steps: with 50, fifty calls leave.
+    pub fn steps(mut self, steps: u64) -> Self {
+        self.limits.steps = Some(steps);
+        self
+    }
+
+    /// Sets the most input and output tokens. No call leaves once they are used.
+    pub fn tokens(mut self, tokens: u64) -> Self {
+        self.limits.tokens = Some(tokens);
+        self
+    }
+
+    /// Sets the most US dollars, by the bundled price table (feature `prices`). No call leaves once more is used. Calls of models
+    /// without a known price count as free.
+    pub fn usd(mut self, dollars: f64) -> Self {
+        self.limits.usd = Some(dollars);
+        self
+    }
+
+    /// Runs a future below these ceilings, in the place of those around it.
+    pub fn scope<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
+        let (cx, activity) = self.context();
+        let future = InContext::new(future, cx);
+        async move {
+            let _activity = activity;
+            future.await
+        }
+    }
+
+    /// Calls a closure below these ceilings.
+    pub fn in_scope<T>(self, body: impl FnOnce() -> T) -> T {
+        let (cx, _activity) = self.context();
+        let _current = cx.attach();
+        body()
+    }
+
+    /// Sets these ceilings for each run of the process that begins from now on, in the place of those of the environment.
+    pub fn install(self) {
+        set_default(self.limits);
+    }
+
+    fn context(self) -> (Context, Activity) {
+        let cx = Context::current();
+        let limits = Some(LimitState::new(self.limits));
+        let position = match cx.get::<Position>() {
+            Some(position) => Position { limits, ..position.clone() },
+            None => Position::root(None, limits),
+        };
+        (with(cx, Some(position)), Activity::new())
+    }
+}

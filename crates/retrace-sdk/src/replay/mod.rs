@@ -1,0 +1,79 @@
+//! Replays, recordings into cassettes, and ceilings.
+
+mod cassette_builder;
+pub(crate) mod golden;
+mod interceptor;
+pub(crate) mod limits;
+pub(crate) mod memo;
+pub(crate) mod position;
+mod price;
+mod recorder;
+mod refusal;
+mod replaced_file;
+mod run;
+mod session;
+mod values;
+
+pub use cassette_builder::{
+    Pace, RecordedCassette, RecordingBuilder, ReplayBuilder, ReplayError, Replayed, record_cassette, replay,
+};
+pub(crate) use interceptor::SessionInterceptor;
+pub use limits::{LimitsBuilder, limits};
+pub use memo::StepError;
+pub use refusal::{RefusedCall, refusal};
+pub use values::{now, random, uuid};
+
+use std::future::Future;
+
+use opentelemetry::Context;
+use retrace_protocol::SpanType;
+use retrace_replay::report::CallId;
+
+use crate::carry::InContext;
+use position::{Outside, Position};
+
+/// Attribute of the spans of calls and steps that were answered from a recording.
+const REPLAYED: &str = "retrace.replayed";
+
+/// Runs a future that belongs to no replay and no recording, nor to a run, though one may be under way in the process.
+pub fn outside_replay<F: Future>(future: F) -> InContext<F> {
+    InContext::new(future, Context::new().with_value(Outside))
+}
+
+/// Counts a step that began, in the ceilings and the report of what it belongs to.
+pub(crate) fn step_began(position: Option<&Position>, span_type: Option<SpanType>, is_memoised: bool) {
+    let Some(position) = position else { return };
+    if span_type != Some(SpanType::ToolCall) {
+        return;
+    }
+    if let Some(limits) = &position.limits {
+        limits.add_step();
+    }
+    if let (Some(session), false) = (&position.session, is_memoised)
+        && session.is_replay()
+        && let Some(own) = position.lane().segments().last()
+    {
+        let depth = position.lane().segments().len() - 1;
+        let lane = position.lane().truncated(depth).to_string();
+        session.note_executed(&CallId { ordinal: None, lane, span_type: "tool_call", name: own.name.to_string() });
+    }
+}
+
+/// Passes a place at which the run can be forked.
+pub(crate) fn fork_point(cx: &Context, name: &str) {
+    if position::is_active()
+        && let Some(position) = cx.get::<Position>()
+        && let Some(session) = &position.session
+    {
+        session.mark(position, name);
+    }
+}
+
+/// Message of the refusal that fails the run of a context; only for what is outermost in it.
+pub(crate) fn poison(cx: &Context) -> Option<String> {
+    let position = cx.get::<Position>()?;
+    match position.lane().segments().len() {
+        0 | 1 => position.session.as_ref()?.poison(),
+        _ => None,
+    }
+}

@@ -1,0 +1,176 @@
+//! A replay, a recording, or both, that goes on.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use opentelemetry_instrumentation_genai::interceptor::Pace;
+use retrace_replay::cassette::{CassetteError, Entry};
+use retrace_replay::replay::{Call, Decision, Mode, RefusalReason, Refused, Replay};
+use retrace_replay::report::{CallId, Report};
+use retrace_replay::{Lane, LaneNode, TokenReport};
+
+use super::position::Activity;
+use super::recorder::Recorder;
+
+/// Shared by all code that runs in it, through the OpenTelemetry `Context`.
+#[derive(Debug)]
+pub(crate) struct Session {
+    replay: Option<Mutex<Replay>>,
+    recorder: Option<Mutex<Recorder>>,
+    mode: Mode,
+    pub(crate) pace: Pace,
+    root: Arc<LaneNode>,
+    state: Mutex<State>,
+    _activity: Activity,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// First refusal.
+    refusal: Option<Box<Refused>>,
+    /// A step was refused that has no way to state it.
+    is_aborted: bool,
+    waker: Option<Waker>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Session {
+    pub(crate) fn new(replay: Option<Replay>, recorder: Option<Recorder>, mode: Mode, pace: Pace) -> Arc<Self> {
+        Arc::new(Self {
+            replay: replay.map(Mutex::new),
+            recorder: recorder.map(Mutex::new),
+            mode,
+            pace,
+            root: LaneNode::root(),
+            state: Mutex::default(),
+            _activity: Activity::new(),
+        })
+    }
+
+    pub(crate) fn root(&self) -> Arc<LaneNode> {
+        Arc::clone(&self.root)
+    }
+
+    /// Returns true if a call that is not recorded must not go out.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.replay.is_some() && self.mode == Mode::Strict
+    }
+
+    pub(crate) fn is_replay(&self) -> bool {
+        self.replay.is_some()
+    }
+
+    /// Decides about a call. In a recording alone every call goes out.
+    pub(crate) fn decide(&self, call: Call<'_>) -> Decision {
+        let Some(replay) = &self.replay else {
+            return Decision::Live { altered: None, ticket: usize::MAX, recorded_tokens: Vec::new() };
+        };
+        let decision = lock(replay).decide(call);
+        if let Decision::Refuse(refused) = &decision {
+            lock(&self.state).refusal.get_or_insert_with(|| refused.clone());
+        }
+        decision
+    }
+
+    /// Returns the recorded value of a source that differs in each run.
+    pub(crate) fn value(&self, lane: &Lane, name: &str) -> Option<Entry> {
+        // A file that cannot be read refuses the next call.
+        lock(self.replay.as_ref()?).value(lane, name).ok().flatten()
+    }
+
+    pub(crate) fn mark(&self, position: &super::position::Position, name: &str) {
+        if let Some(replay) = &self.replay {
+            lock(replay).mark(position.lane(), name);
+        }
+        self.record(|recorder| recorder.mark(position.lane(), name));
+    }
+
+    pub(crate) fn note_executed(&self, call: &CallId) {
+        if let Some(replay) = &self.replay {
+            lock(replay).note_executed(call);
+        }
+    }
+
+    pub(crate) fn end_live(&self, ticket: usize, tokens: Option<u64>, cost_usd: Option<f64>) {
+        if let Some(replay) = &self.replay {
+            lock(replay).end_live(ticket, tokens, cost_usd);
+        }
+    }
+
+    /// States how many tokens of a live response are the recorded ones.
+    pub(crate) fn end_verified(&self, ticket: usize, tokens: TokenReport) {
+        let Some(replay) = &self.replay else { return };
+        let mut replay = lock(replay);
+        replay.end_verified(ticket, tokens);
+        if let Some(refused) = replay.report().refusal {
+            lock(&self.state).refusal.get_or_insert_with(|| Box::new(refused));
+        }
+    }
+
+    /// Calls `with` with the recorder, if there is one.
+    pub(crate) fn record<R>(&self, with: impl FnOnce(&mut Recorder) -> R) -> Option<R> {
+        self.recorder.as_ref().map(|recorder| with(&mut lock(recorder)))
+    }
+
+    /// Records an entry that was answered from the cassette.
+    pub(crate) fn record_answer(&self, entry: &Entry) {
+        self.record(|recorder| recorder.copy(entry));
+    }
+
+    /// Message of the first refusal.
+    pub(crate) fn poison(&self) -> Option<String> {
+        lock(&self.state).refusal.as_ref().map(ToString::to_string)
+    }
+
+    /// Refuses the run for a reason that the caller found.
+    pub(crate) fn poison_with(&self, call: CallId, reason: RefusalReason) -> Box<Refused> {
+        let refused = Box::new(match &self.replay {
+            Some(replay) => lock(replay).poison(call, reason),
+            None => Refused { call, cassette: String::new(), reason },
+        });
+        lock(&self.state).refusal.get_or_insert_with(|| refused.clone());
+        refused
+    }
+
+    pub(crate) fn refusal(&self) -> Option<Box<Refused>> {
+        lock(&self.state).refusal.clone()
+    }
+
+    /// Stands for the refusal of a run that ended without one.
+    pub(crate) fn unknown_refusal(&self) -> Box<Refused> {
+        let reason = RefusalReason::NotReplayable("the run was ended by a refused step".to_owned());
+        Box::new(Refused { call: CallId::default(), cassette: String::new(), reason })
+    }
+
+    /// Ends the run at its next poll.
+    pub(crate) fn abort(&self) {
+        let mut state = lock(&self.state);
+        state.is_aborted = true;
+        if let Some(waker) = state.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Returns true if the run is to end; else wakes the task when it is.
+    pub(crate) fn poll_aborted(&self, waker: &Waker) -> bool {
+        let mut state = lock(&self.state);
+        state.waker = Some(waker.clone());
+        state.is_aborted
+    }
+
+    pub(crate) fn report(&self) -> Option<Report> {
+        self.replay.as_ref().map(|replay| lock(replay).report())
+    }
+
+    /// Ends the recording: the file is whole or absent.
+    pub(crate) fn finish_recording(&self) -> Result<Option<PathBuf>, CassetteError> {
+        match self.record(Recorder::finish) {
+            Some(finished) => finished.map(Some),
+            None => Ok(None),
+        }
+    }
+}

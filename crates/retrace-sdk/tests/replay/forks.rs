@@ -1,0 +1,123 @@
+//! Forks: the prefix from the recording, the fork point and the rest live.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use retrace::{ForkPoint, SpanType};
+use serde_json::json;
+
+use crate::alone;
+use crate::provider::{AnyError, Provider};
+use crate::support::{named, record, span, spans};
+
+type Sent = Arc<AtomicUsize>;
+
+#[retrace::record(type = tool_call, replay, skip(sent))]
+async fn send(sent: &Sent, to: &str) -> Result<String, AnyError> {
+    sent.fetch_add(1, Ordering::SeqCst);
+    Ok(format!("sent to {to}"))
+}
+
+#[retrace::record(name = "agent")]
+async fn agent(provider: &Provider, sent: &Sent) -> Result<String, AnyError> {
+    let first = provider.chat("first").await?;
+    let receipt = send(sent, "harbour").await?;
+    let second = provider.chat("second").await?;
+    retrace::fork_point("before the end");
+    let third = provider.chat(&format!("third after {second}")).await?;
+    Ok([first, receipt, second, third].join("; "))
+}
+
+#[tokio::test]
+async fn a_changed_message_at_the_second_call() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.jsonl");
+    let (provider, sent) = (Provider::new(), Sent::default());
+    retrace::record_cassette(&path).run(agent(&provider, &sent)).await.unwrap().value.unwrap();
+    assert_eq!((provider.seen().len(), sent.load(Ordering::SeqCst)), (3, 1));
+    let live = Provider::new();
+    let recording = record();
+    let forked_path = directory.path().join("forked.jsonl");
+    let fork = retrace::replay(&path)
+        .from(ForkPoint::ModelCall(2))
+        .set("messages.0.content", "changed")
+        .parameter("temperature", 0.5)
+        .record(retrace::record_cassette(&forked_path))
+        .run(agent(&live, &sent));
+    let forked = retrace::run("forked at 2").instrument(fork).await.unwrap();
+    let run = named(recording.runs(), "forked at 2");
+    assert_eq!(
+        forked.value.unwrap(),
+        "first: answer 1; sent to harbour; changed: answer 1; third after changed: answer 1: answer 2"
+    );
+    assert_eq!(live.seen(), ["changed", "third after changed: answer 1"]);
+    assert_eq!(live.requests()[0]["temperature"], json!(0.5));
+    assert_eq!(sent.load(Ordering::SeqCst), 1, "the tool before the fork point is not executed");
+    let report = &forked.report;
+    assert_eq!((report.answered, report.live.len(), report.live[0].is_altered), (2, 2, true), "{report}");
+    assert_eq!(report.live[0].tokens, Some(15));
+    // Every span is stored, the answered ones marked.
+    assert_eq!(spans(&run).iter().filter(|span| span.span_type == SpanType::LlmCall).count(), 3, "{run:#?}");
+    assert!(format!("{:?}", span(&run, "send").metadata).contains("replayed"), "{run:#?}");
+    // The cassette of the fork replays the fork.
+    let gone = Provider::new();
+    let again = retrace::replay(&forked_path).lenient().run(agent(&gone, &sent)).await.unwrap();
+    assert_eq!((gone.seen().len(), again.report.live.len()), (0, 0), "{}", again.report);
+}
+
+#[tokio::test]
+async fn forks_at_a_mark_and_at_a_tool() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.jsonl");
+    let (provider, sent) = (Provider::new(), Sent::default());
+    retrace::record_cassette(&path).run(agent(&provider, &sent)).await.unwrap().value.unwrap();
+    let live = Provider::new();
+    let marked = retrace::replay(&path).from(ForkPoint::Name("before the end".to_owned()));
+    marked.run(agent(&live, &sent)).await.unwrap().value.unwrap();
+    assert_eq!(live.seen(), ["third after second: answer 2"]);
+    let live = Provider::new();
+    let at_tool = retrace::replay(&path).from(ForkPoint::Name("send".to_owned())).tool_output("not sent");
+    let value = at_tool.run(agent(&live, &sent)).await.unwrap().value.unwrap();
+    assert!(value.contains("; not sent;"), "{value}");
+    assert_eq!(live.seen(), ["second", "third after second: answer 1"]);
+    assert_eq!(sent.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn external_steps_with_other_arguments_are_refused_unless_allowed() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.jsonl");
+    let sent = Sent::default();
+    let run = |provider: Provider, sent: Sent| async move {
+        let to = provider.chat("who").await?;
+        send(&sent, &to).await
+    };
+    retrace::record_cassette(&path).run(run(Provider::new(), sent.clone())).await.unwrap().value.unwrap();
+    let fork = || retrace::replay(&path).from(ForkPoint::ModelCall(1)).set("messages.0.content", "who else");
+    let error = fork().run(run(Provider::new(), sent.clone())).await.unwrap_err();
+    assert!(error.to_string().contains("allow_external(\"send\")"), "{error}");
+    assert_eq!(sent.load(Ordering::SeqCst), 1);
+    let value = fork().allow_external("send").run(run(Provider::new(), sent.clone())).await.unwrap().value.unwrap();
+    assert_eq!((value.as_str(), sent.load(Ordering::SeqCst)), ("sent to who else: answer 1", 2));
+}
+
+#[tokio::test]
+async fn arguments_of_a_tool_are_replaced() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.jsonl");
+    let run = || async {
+        let step = retrace::step("double", SpanType::ToolCall);
+        step.memo_with(2u32, async |number| number * 2).await
+    };
+    assert_eq!(retrace::record_cassette(&path).run(run()).await.unwrap().value, 4);
+    let fork = |arguments: serde_json::Value| {
+        retrace::replay(&path).from(ForkPoint::Name("double".to_owned())).tool_arguments(arguments)
+    };
+    assert_eq!(fork(json!(21)).run(run()).await.unwrap().value, 42);
+    let error = fork(json!("many")).run(run()).await.unwrap_err();
+    assert!(error.to_string().contains("do not fit the step"), "{error}");
+}
