@@ -3,30 +3,20 @@
 //! Pure. A run is told over the stream while there is one, and by a single request otherwise; what a stream could not say
 //! to its end is said by a request, so that nothing is lost with a connection.
 
+mod closing;
+
 use std::time::Duration;
 
 use retrace_protocol::{Ack, Id, ServerFrame, Signal, SignalCode, Span, Trace, TracePatch};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use self::closing::Closing;
 use crate::config::Transport;
 use crate::outbox::{Answer, Chunk, Notice, Outbox, OutboxLimits, Said, Sending, shorter};
 use crate::route::Route;
 use crate::stats::LossReason;
 use crate::stream::{Incomplete, Rest, Stream, Written};
 use crate::transport::ws::{CloseReason, Closed};
-
-/// What a shutdown keeps back for requests when the stream does not confirm in time; what the official client takes for
-/// its last words (PROTOCOL.md section 10).
-const LAST_WORDS: Duration = Duration::from_secs(2);
-
-/// What a shutdown keeps back for writing to the spool.
-const LAST_WRITE: Duration = Duration::from_millis(500);
-
-/// Connections that fail in a shutdown before what is left goes by requests.
-const LAST_ATTEMPTS: u64 = 2;
-
-/// How long a shutdown tries a receiver that was never reached.
-const NEVER_REACHED: Duration = Duration::from_secs(1);
 
 /// Remarks that wait to be made; what is beyond them would not be written anyway.
 const REMARKS: usize = 16;
@@ -52,16 +42,6 @@ pub(crate) struct Delivery {
     reached: bool,
     closing: Option<Closing>,
     remarks: Vec<String>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Closing {
-    began: Duration,
-    /// From here on what is left goes by requests.
-    requests_from: Duration,
-    end: Duration,
-    /// Connections that had failed when it began.
-    failures: u64,
 }
 
 impl Delivery {
@@ -206,13 +186,15 @@ impl Delivery {
         if self.route.is_by_request() {
             self.hand_over(now);
         }
-        self.shorten_closing();
+        if !self.reached && self.failures_seen() > 0 {
+            self.closing.iter_mut().for_each(Closing::shorten);
+        }
         if let Some(closing) = self.closing {
             if now >= closing.end {
                 self.abandon(LossReason::Shutdown, now);
             } else {
                 let failures = self.route.failures_seen() - closing.failures;
-                if now >= closing.requests_from || (!self.route.is_open() && failures >= LAST_ATTEMPTS) {
+                if now >= closing.requests_from || (!self.route.is_open() && failures >= Closing::LAST_ATTEMPTS) {
                     self.route.give_up();
                 }
                 self.let_go(now);
@@ -224,18 +206,6 @@ impl Delivery {
             }
         }
         self.outbox.returns = self.route.has_stream();
-    }
-
-    /// A shutdown waits less for a receiver that was never reached, once an attempt has failed.
-    fn shorten_closing(&mut self) {
-        if self.reached || self.failures_seen() == 0 {
-            return;
-        }
-        if let Some(closing) = &mut self.closing {
-            let end = closing.end.min(closing.began + NEVER_REACHED);
-            closing.requests_from = closing.requests_from.min(closing.began + (end - closing.began) / 2);
-            closing.end = end;
-        }
     }
 
     /// What no stream says goes by requests.
@@ -502,15 +472,7 @@ impl Delivery {
 
     /// Nothing comes any more, and there is no time after `end`.
     pub(crate) fn close(&mut self, now: Duration, end: Duration) {
-        let within = end.saturating_sub(now);
-        // The disk has a share of the time.
-        let end = if self.outbox.has_spool() { end.saturating_sub(LAST_WRITE.min(within / 4)) } else { end };
-        self.closing = Some(Closing {
-            began: now,
-            requests_from: end.saturating_sub(LAST_WORDS.min(within / 2)),
-            end,
-            failures: self.route.failures_seen(),
-        });
+        self.closing = Some(Closing::new(now, end, self.outbox.has_spool(), self.route.failures_seen()));
     }
 
     /// Whether nothing is on its way.

@@ -13,9 +13,9 @@ fn both_backends_get_what_they_should() {
         assert!(otlp.lines().any(|line| line == name), "{name} in {otlp}");
     }
 
-    // The root is the request, for whoever looks for it; its database queries and the request for the health are not here.
+    // The agent names the run, and the request is its root; its database queries and the request for the health are not here.
     let expected = r#"
-POST /chat · completed · TIME · 253 tokens · $0.000051
+support · completed · TIME · 253 tokens · $0.000051
 trace ID · session conversation-7
 in Where is my order A-1?
 out It is on its way: DHL has it.

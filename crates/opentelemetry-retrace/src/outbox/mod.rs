@@ -9,6 +9,7 @@ mod fit;
 mod notice;
 mod post;
 mod record;
+mod sending;
 mod spooling;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ pub(crate) use self::notice::{Notice, Said};
 pub(crate) use self::post::trace_weight;
 use self::post::{Post, Request};
 pub(crate) use self::record::RecordName;
+pub(crate) use self::sending::{Answer, Method, Sending};
 pub(crate) use self::spooling::Leaving;
 use self::spooling::Spooling;
 use crate::stats::{Account, LossReason};
@@ -51,36 +53,6 @@ const SMALLEST_BODY: u64 = 4 * 1024;
 /// What a post can give up to make room, in this order: who has it, and how it goes.
 static GIVES: [Give; 2] = [(Post::has_spans, Post::drop_spans), (Post::has_content, Post::drop_content)];
 type Give = (fn(&Post) -> bool, fn(&mut Post) -> u64);
-
-/// A request to make now.
-#[derive(Clone, Debug)]
-pub(crate) struct Sending {
-    /// To say later what became of it.
-    pub serial: u64,
-    pub id: Id,
-    pub method: Method,
-    pub body: Body,
-}
-
-/// What is asked of the receiver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Method {
-    /// `POST` of a whole run.
-    Create,
-    /// `PATCH` of a run that it has.
-    Patch,
-}
-
-/// What came of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
-    /// The receiver answered.
-    Status { status: StatusCode, retry_after: Option<Duration>, words: Option<String> },
-    /// Nothing was sent: no connection came about.
-    NotSent { cause: String },
-    /// Something was sent and no answer came.
-    Broken { cause: String },
-}
 
 /// Requests on their way to the receiver.
 #[derive(Debug)]

@@ -1,0 +1,40 @@
+//! The times of a shutdown.
+
+use std::time::Duration;
+
+/// Time kept for requests when the stream does not confirm; the official client's value (PROTOCOL.md section 10).
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Time kept for writing to the spool.
+const LAST_WRITE: Duration = Duration::from_millis(500);
+/// How long a shutdown tries a receiver that was never reached.
+const NEVER_REACHED: Duration = Duration::from_secs(1);
+
+/// A shutdown that is under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Closing {
+    began: Duration,
+    /// From here on everything that is left goes by requests.
+    pub(super) requests_from: Duration,
+    pub(super) end: Duration,
+    /// Connections that had failed when it began.
+    pub(super) failures: u64,
+}
+
+impl Closing {
+    /// Connections that fail in a shutdown before everything that is left goes by requests.
+    pub(super) const LAST_ATTEMPTS: u64 = 2;
+
+    /// Divides the time from `now` to `end`. A spool has a share of it.
+    pub(super) fn new(now: Duration, end: Duration, has_spool: bool, failures: u64) -> Self {
+        let within = end.saturating_sub(now);
+        let end = if has_spool { end.saturating_sub(LAST_WRITE.min(within / 4)) } else { end };
+        Self { began: now, requests_from: end.saturating_sub(LAST_WORDS.min(within / 2)), end, failures }
+    }
+
+    /// Shortens the time, for a receiver that was never reached.
+    pub(super) fn shorten(&mut self) {
+        let end = self.end.min(self.began + NEVER_REACHED);
+        self.requests_from = self.requests_from.min(self.began + end.saturating_sub(self.began) / 2);
+        self.end = end;
+    }
+}
