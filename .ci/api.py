@@ -28,11 +28,12 @@ EXTERNAL = {
     "opentelemetry_retrace": {"http", "opentelemetry", "opentelemetry_sdk", "retrace_protocol", "retrace_translate"},
     "retrace": {
         "async_openai", "futures_core", "opentelemetry", "opentelemetry_instrumentation_genai", "opentelemetry_retrace",
-        "opentelemetry_sdk", "pin_project_lite", "reqwest", "reqwest_middleware", "retrace_protocol", "retrace_sdk_macros",
+        "opentelemetry_sdk", "pin_project_lite", "reqwest", "reqwest_middleware", "retrace_protocol", "retrace_replay", "retrace_sdk_macros",
         "retrace_translate", "serde_core", "tokio",
     },
     "retrace_local": {"retrace_protocol", "retrace_translate"},
     "retrace_protocol": {"serde_core", "serde_json"},
+    "retrace_replay": {"bytes", "retrace_protocol", "serde_core", "serde_json"},
     "retrace_translate": {"retrace_protocol", "serde_core"},
 }
 
