@@ -22,18 +22,18 @@ EXTERNAL = {
     "genai_redact": {"serde_json"},
     "genai_usage": set(),
     "opentelemetry_instrumentation_genai": {
-        "async_openai", "bytes", "http", "http_body", "opentelemetry", "pin_project_lite", "reqwest",
+        "async_openai", "bytes", "genai_usage", "http", "http_body", "opentelemetry", "pin_project_lite", "reqwest",
         "reqwest_middleware", "rig_http", "serde_core", "serde_json", "tower_layer", "tower_service",
     },
     "opentelemetry_retrace": {"http", "opentelemetry", "opentelemetry_sdk", "retrace_protocol", "retrace_translate"},
     "retrace": {
         "async_openai", "futures_core", "opentelemetry", "opentelemetry_instrumentation_genai", "opentelemetry_retrace",
         "opentelemetry_sdk", "pin_project_lite", "reqwest", "reqwest_middleware", "retrace_protocol", "retrace_replay", "retrace_sdk_macros",
-        "retrace_translate", "serde_core", "tokio",
+        "retrace_translate", "serde_core", "serde_json", "tokio",
     },
-    "retrace_local": {"retrace_protocol", "retrace_translate"},
+    "retrace_local": {"retrace_protocol", "retrace_replay", "retrace_translate"},
     "retrace_protocol": {"serde_core", "serde_json"},
-    "retrace_replay": {"bytes", "retrace_protocol", "serde_core", "serde_json"},
+    "retrace_replay": {"retrace_protocol", "serde_core", "serde_json"},
     "retrace_translate": {"retrace_protocol", "serde_core"},
 }
 
