@@ -13,6 +13,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use integration_tests::scripted::{Act, ScriptedPeer};
+use integration_tests::wait::HANG;
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SimpleSpanProcessor};
 use retrace::{Span, SpanType, Trace};
 use retrace_local::{Server, TraceQuery};
@@ -82,7 +83,7 @@ fn a_program_that_calls_models() {
     let (Ok(receiver), Ok(provider)) = (env::var(RECEIVER), env::var(PROVIDER)) else { return };
     // Another backend sees the spans as they are.
     let spans = InMemorySpanExporter::default();
-    let configuration = retrace::configure().with_api_key("rt_local").with_base_url(receiver);
+    let configuration = retrace::configure().with_api_key("rt_local").with_base_url(receiver).with_flush_timeout(HANG);
     let retrace = configuration.with_span_processor(SimpleSpanProcessor::new(spans.clone())).install().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

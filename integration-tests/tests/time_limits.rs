@@ -35,6 +35,8 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("integration-tests/tests/buffer.rs", "with_flush_timeout(Duration::from_millis(20))", "any result is right"),
     ("integration-tests/tests/buffer.rs", "shutdown_with_timeout(Duration::from_millis(1))", "any result is right"),
     ("integration-tests/tests/burst.rs", "shutdown_with_timeout(Duration::from_millis(200))", "any result is right"),
+    ("integration-tests/tests/clients.rs", "retrace.shutdown()", "the flush timeout, which is long"),
+    ("integration-tests/tests/signals.rs", "retrace.shutdown()", "the flush timeout, which is long"),
     ("integration-tests/tests/parity/providers.rs", "retrace.shutdown()", "the flush timeout, which is long"),
     ("opentelemetry-retrace/src/inbox/room/tests.rs", "now() + Duration::from_millis(20)", "a lower bound"),
     ("opentelemetry-retrace/src/processor.rs", "with_timeout(Duration::ZERO)", "there is no worker"),

@@ -100,7 +100,7 @@ async fn an_answer_comes_chunk_by_chunk_and_the_service_is_not_called() {
 struct Waits(Arc<Mutex<Vec<Duration>>>);
 
 impl Waits {
-    fn sleep(&self, duration: Duration) -> impl Future<Output = ()> + Send + use<> {
+    fn wait(&self, duration: Duration) -> impl Future<Output = ()> + Send + use<> {
         self.0.lock().unwrap().push(duration);
         let mut polled = false;
         std::future::poll_fn(
@@ -124,8 +124,8 @@ async fn the_recorded_pace_waits_before_the_head_and_between_chunks() {
             Action::Answer(recorded)
         });
         let waits = Waits::default();
-        let sleep = waits.clone();
-        let rig = rig(&script, |builder| builder.with_timer(move |duration| sleep.sleep(duration)));
+        let timer = waits.clone();
+        let rig = rig(&script, |builder| builder.with_timer(move |duration| timer.wait(duration)));
         let mut context = Context::from_waker(Waker::noop());
         let mut pending = 0;
         let mut future = Box::pin(service(&rig, &Arc::default()).oneshot(request()));
