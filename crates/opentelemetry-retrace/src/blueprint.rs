@@ -64,10 +64,10 @@ fn engine_config(config: &Config, redaction: Redaction) -> EngineConfig {
     options.join = config.join;
     let mut recorder = RecorderLimits::default();
     recorder.linger = config.linger;
-    // Sixteenths of all bytes: 4 for the queue, 3 for open runs, 8 for what waits for delivery and for spans that are held in
-    // case their run fails; 1 is left for what is being read or written at the moment.
-    recorder.bytes = config.buffer_bytes / 16 * 3;
-    let waiting = config.buffer_bytes / 16 * 8;
+    // Shares of all bytes: 16 of 64 for the queue, 11 for open runs, 32 for what waits for delivery and for spans that are held in
+    // case their run fails; 5 are left for what is being read or written at the moment.
+    recorder.bytes = config.buffer_bytes / 64 * 11;
+    let waiting = config.buffer_bytes / 64 * 32;
     EngineConfig {
         options,
         recorder,

@@ -185,9 +185,9 @@ impl<P: WayIn> Builder<P> {
 
     /// Bytes of everything that waits in memory; 64 MiB by default, 64 KiB at least.
     ///
-    /// A quarter is for the queue from the application, three sixteenths for runs that are open, a half for records
+    /// A quarter is for the queue from the application, eleven 64ths for runs that are open, a half for records
     /// that wait for delivery or confirmation, those read from the spool included, and for spans that are held in case their
-    /// run fails. A sixteenth is left for the spans that are read or written at the moment. Each span is counted with its texts,
+    /// run fails. Five 64ths are left for the spans that are read or written at the moment. Each span is counted with its texts,
     /// with the room that its lists keep, and with up to 1 KiB for its places in tables, until it leaves that part.
     ///
     /// A test at the allocator holds the bound, with two exceptions: a buffer of less than 1 MiB can be exceeded by 64 KiB, and a
