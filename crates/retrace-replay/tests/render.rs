@@ -144,7 +144,8 @@ fn usage(api: Api) -> impl Strategy<Value = Usage> {
     (count(), count(), prop::option::of(0..1000_u64), prop::option::of(0..1000_u64), prop::option::of(0..1000_u64))
         .prop_map(move |(input, output, read, created, reasoning)| {
             let has_cache = !matches!(api, Api::OllamaChat);
-            let creates = matches!(api, Api::OpenAiChat | Api::AnthropicMessages | Api::BedrockConverse);
+            let creates =
+                matches!(api, Api::OpenAiChat | Api::OpenAiResponses | Api::AnthropicMessages | Api::BedrockConverse);
             let reasons = matches!(api, Api::OpenAiChat | Api::OpenAiResponses | Api::GeminiGenerateContent);
             let (cache_read, cache_creation) = (read.filter(|_| has_cache), created.filter(|_| creates));
             let reasoning = reasoning.filter(|_| reasons);

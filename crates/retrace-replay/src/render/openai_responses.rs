@@ -9,12 +9,18 @@ use super::{Answer, Documents, NotReplayable, Part};
 fn usage(answer: &Answer) -> Option<Value> {
     let usage = &answer.usage;
     (!usage.is_empty()).then(|| {
-        let details = |name: &str, value: Option<u64>| count(value).map(|value| json!({ name: value }));
+        let details = |members: &[(&str, Option<u64>)]| {
+            let members = members.iter().map(|(name, value)| (*name, count(*value)));
+            let known: serde_json::Map<_, _> =
+                members.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+            (!known.is_empty()).then_some(Value::Object(known))
+        };
+        let of_input = [("cached_tokens", usage.cache_read), ("cache_write_tokens", usage.cache_creation)];
         object([
             ("input_tokens", count(usage.input)),
-            ("input_tokens_details", details("cached_tokens", usage.cache_read)),
+            ("input_tokens_details", details(&of_input)),
             ("output_tokens", count(usage.output)),
-            ("output_tokens_details", details("reasoning_tokens", usage.reasoning)),
+            ("output_tokens_details", details(&[("reasoning_tokens", usage.reasoning)])),
             ("total_tokens", count(usage.total())),
         ])
     })
