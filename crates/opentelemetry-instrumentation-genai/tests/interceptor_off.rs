@@ -1,4 +1,4 @@
-//! Without an interceptor nothing is paid for one. One test: allocations of other threads would be counted too.
+//! Without an interceptor nothing is paid for one. It runs without the test harness, whose thread allocates as well.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -23,8 +23,7 @@ fn allocations(begin: impl Fn()) -> (usize, usize) {
     (change.allocations, change.bytes_allocated)
 }
 
-#[test]
-fn a_call_without_an_interceptor_allocates_nothing_for_one() {
+fn main() {
     let unsampled = SdkTracerProvider::builder().with_sampler(Sampler::AlwaysOff).build();
     let genai = Instrumentation::builder().with_tracer_provider(&unsampled).build();
     let headers = HeaderMap::new();
