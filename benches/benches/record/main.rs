@@ -86,19 +86,19 @@ fn with_attributes(tracer: &SdkTracer, topic: &str, count: u32, is_final: bool) 
     plain(topic, count, is_final);
 }
 
-/// What OpenTelemetry itself takes to make a context current that has a span of another process.
+/// OpenTelemetry's own cost of making a context current that has a span of another process.
 fn unsampled_context(span: &SpanContext, topic: &str, count: u32, is_final: bool) {
     let _current = Context::map_current(|cx| cx.with_remote_span_context(span.clone())).attach();
     plain(topic, count, is_final);
 }
 
-/// What OpenTelemetry itself takes to make a context current that exists.
+/// OpenTelemetry's own cost of making an existing context current.
 fn attached(cx: &Context, topic: &str, count: u32, is_final: bool) {
     let _current = cx.clone().attach();
     plain(topic, count, is_final);
 }
 
-/// What OpenTelemetry itself takes to look at what is current.
+/// OpenTelemetry's own cost of a look at the current context.
 fn looked_at(topic: &str, count: u32, is_final: bool) {
     black_box(Context::map_current(|cx| cx.span().span_context().is_sampled()));
     plain(topic, count, is_final);

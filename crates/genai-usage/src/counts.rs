@@ -41,6 +41,21 @@ impl Counts {
         }
     }
 
+    /// Merges a later report of the same answer. Reports are cumulative, so a count never falls: of two values the larger one
+    /// holds, and a missing value changes nothing.
+    pub fn merge(&mut self, later: Self) {
+        let take = |place: &mut Option<u64>, value: Option<u64>| *place = (*place).max(value);
+        take(&mut self.input, later.input);
+        take(&mut self.more_input, later.more_input);
+        take(&mut self.output, later.output);
+        take(&mut self.cache_read, later.cache_read);
+        take(&mut self.cache_creation, later.cache_creation);
+        take(&mut self.reasoning, later.reasoning);
+        take(&mut self.total, later.total);
+        self.input_without_cache |= later.input_without_cache;
+        self.output_without_reasoning |= later.output_without_reasoning;
+    }
+
     /// Returns true if no count is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {

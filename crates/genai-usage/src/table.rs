@@ -5,7 +5,7 @@ use crate::Counts;
 /// Way from a usage object to a count: names of members.
 pub type Path = &'static [&'static str];
 
-/// How a part relates to the count of which it is a part.
+/// Relation of a part to the count that contains it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parts {
     /// The part is beside the count, unless the total shows that it is within.
@@ -44,9 +44,9 @@ pub struct Shape {
     pub reasoning: &'static [Path],
     /// All tokens.
     pub total: &'static [Path],
-    /// How cached tokens relate to the input.
+    /// Relation of cached tokens to the input.
     pub cache: Parts,
-    /// How reasoning relates to the output.
+    /// Relation of reasoning to the output.
     pub thought: Parts,
 }
 

@@ -1,4 +1,4 @@
-//! What interceptors cost where there is none: `intercept` beside `start` and `altered`, for a model call and for another
+//! Cost of interceptors where there is none: `intercept` beside `start` and `altered`, for a model call and for another
 //! request.
 //!
 //! `cargo bench -p opentelemetry-instrumentation-genai --bench interceptor`

@@ -1,82 +1,10 @@
 //! What a response says, piece by piece.
 
+pub use genai_usage::Counts as Usage;
 use serde_json::Value;
 
 use crate::json::Json;
 use crate::message::Part;
-
-/// Token counts, as far as the provider tells them. What is not told stays unknown, never zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Input tokens as the provider counts them.
-    pub input: Option<u64>,
-    /// Output tokens as the provider counts them.
-    pub output: Option<u64>,
-    /// Input tokens read from a cache.
-    pub cache_read: Option<u64>,
-    /// Input tokens written to a cache.
-    pub cache_creation: Option<u64>,
-    /// Output tokens spent on reasoning.
-    pub reasoning: Option<u64>,
-    /// All tokens, where the provider adds them up.
-    pub total: Option<u64>,
-    /// Whether `input` is without those of the cache, as Anthropic counts.
-    pub input_without_cache: bool,
-    /// Whether `output` is without those of reasoning, as Gemini counts.
-    pub output_without_reasoning: bool,
-}
-
-impl Usage {
-    /// All input tokens, cached ones included.
-    #[must_use]
-    pub fn all_input(&self) -> Option<u64> {
-        let cache = self.cache_read.unwrap_or(0).saturating_add(self.cache_creation.unwrap_or(0));
-        match (self.input, self.input_without_cache) {
-            (Some(input), true) => Some(input.saturating_add(cache)),
-            (input, _) => input,
-        }
-    }
-
-    /// All output tokens, those of reasoning included.
-    #[must_use]
-    pub fn all_output(&self) -> Option<u64> {
-        match (self.output, self.reasoning) {
-            (output, Some(reasoning)) if self.output_without_reasoning => {
-                Some(output.unwrap_or(0).saturating_add(reasoning))
-            }
-            (output, _) => output,
-        }
-    }
-
-    /// Merges a later report of the same answer. Reports are cumulative, so a count never falls: of two values the larger one
-    /// holds, and a missing value changes nothing.
-    pub fn merge(&mut self, later: Self) {
-        let take = |place: &mut Option<u64>, value: Option<u64>| *place = (*place).max(value);
-        take(&mut self.input, later.input);
-        take(&mut self.output, later.output);
-        take(&mut self.cache_read, later.cache_read);
-        take(&mut self.cache_creation, later.cache_creation);
-        take(&mut self.reasoning, later.reasoning);
-        take(&mut self.total, later.total);
-        self.input_without_cache |= later.input_without_cache;
-        self.output_without_reasoning |= later.output_without_reasoning;
-    }
-}
-
-impl From<genai_usage::Counts> for Usage {
-    fn from(counts: genai_usage::Counts) -> Self {
-        Self {
-            input: counts.stated_input(),
-            output: counts.output,
-            cache_read: counts.cache_read,
-            cache_creation: counts.cache_creation,
-            reasoning: counts.reasoning,
-            total: counts.total,
-            input_without_cache: counts.input_without_cache,
-            output_without_reasoning: counts.output_without_reasoning,
-        }
-    }
-}
 
 /// Why a call failed, as the provider says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

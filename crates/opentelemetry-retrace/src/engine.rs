@@ -106,7 +106,7 @@ pub(crate) struct Engine {
     closing: Option<Duration>,
 }
 
-/// Whether the log has a line about traces without GenAI spans.
+/// State of the log line about traces without GenAI spans.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Hint {
     #[default]
@@ -366,8 +366,9 @@ impl Engine {
     pub(crate) fn take_hint(&mut self) -> Option<String> {
         let Hint::Due(traces) = self.hint else { return None };
         self.hint = Hint::Given;
+        let traces = if traces == 1 { "1 trace has".to_owned() } else { format!("{traces} traces have") };
         Some(format!(
-            "{traces} traces have ended and none had a span with a gen_ai.* attribute, so that nothing was sent: instrument \
+            "{traces} ended and no span had a gen_ai.* attribute, so that nothing was sent: instrument \
              the model calls (crate opentelemetry-instrumentation-genai), or send every trace with RETRACE_SPAN_SELECTION=all"
         ))
     }

@@ -27,8 +27,8 @@
 //! By default the runs that contain a GenAI span: their GenAI spans and the root above them. A trace without any costs no
 //! network. **Inputs and outputs of models and tools are sent**, for they are what a run is replayed from;
 //! `RETRACE_CAPTURE_CONTENT=false` keeps structure, names, tokens, cost and errors, and
-//! [`Builder::with_before_send`] sees every record last. The API key travels in its header only, encrypted
-//! or to this machine, and is in no log line.
+//! [`Builder::with_before_send`] sees every record last. The API key travels in its header only: encrypted,
+//! to this machine, or in clear text to a host that [`Builder::with_cleartext_host`] names. It is in no log line.
 //!
 //! # What is promised
 //! * Spans go to one background thread with a runtime of its own. A thread of the application waits for nothing but a
@@ -57,7 +57,8 @@
 //! the defaults that each setter names.
 //!
 //! A variable that cannot be read is no error. A switch that protects (`RETRACE_ENABLED`, `RETRACE_CAPTURE_CONTENT`) is then
-//! off, everything else keeps its default, and a warning is logged. An API key or a URL that cannot be used is an error.
+//! off, everything else keeps its default, and a warning is logged. A key, a URL, a header, a
+//! certificate, a spool or a proxy that cannot be used is an error.
 //!
 //! # Warnings about settings
 //! Where `tracing-opentelemetry` is used the subscriber is set up after the provider, so it does not receive what `build()`

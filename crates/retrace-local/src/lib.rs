@@ -25,13 +25,13 @@
 //! ```
 //!
 //! # What it answers
-//! Section numbers in this documentation are those of PROTOCOL.md, the description of the official SDK's traffic.
+//! Section numbers in this documentation are those of PROTOCOL.md, the description of the official SDK's traffic, which is not in the repository yet.
 //!
 //! | call | answer |
 //! |---|---|
 //! | `GET /ws/v1/stream` | a WebSocket for events, see below (sections 4 to 7) |
 //! | `POST /api/v1/traces` | 201; 200 when it completes a run, see below; 409 when the id is taken; 400 with the field that is wrong (sections 9 and 22) |
-//! | `GET /api/v1/traces?limit&offset&status` | the newest first, without spans and content |
+//! | `GET /api/v1/traces?limit&offset&status&failed_spans` | the newest first, without spans and content |
 //! | `GET /api/v1/traces/:id` | the trace with its spans, as sent; `?content=false` for its outline, `?spans=false` without |
 //! | `GET /api/v1/traces/:id/spans/:span_id` | one span, as sent |
 //! | `GET /api/v1/traces/:id/changes?after&live` | what is newer than `after` without content, once there is something ([`retrace_protocol::read::Changes`]) |
@@ -41,7 +41,6 @@
 //! | `POST /api/v1/internal/logs` | 202; telemetry is thrown away |
 //! | `POST /v1/traces`, `/v1/logs` | 200; spans and log records over OTLP, see below |
 //! | `POST /v1/metrics` | 200; metrics are thrown away |
-//! | `GET /ws/v1/stream` | live events over a WebSocket, each acknowledged when it is stored (sections 4 to 7) |
 //! | `GET /` | the page |
 //!
 //! Whatever is refused is refused with a JSON reason, and nothing of it is stored.

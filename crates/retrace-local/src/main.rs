@@ -95,7 +95,7 @@ struct Serve {
     #[arg(long, value_name = "N", default_value_t = ServerBuilder::DEFAULT_MAX_BODY_BYTES)]
     max_body_bytes: u64,
 
-    /// Allow an address that other machines can reach. What agents say then travels in the clear, and without a key
+    /// Allow an address that other machines can reach. Without --tls-cert content then travels in clear text, and without a key
     /// everyone on the network can read, change and delete it.
     #[arg(long)]
     allow_remote: bool,

@@ -79,7 +79,7 @@ impl TraceQuery {
         self.status
     }
 
-    /// Whether a span of the traces must have failed.
+    /// Returns whether a span of the traces must have failed.
     #[must_use]
     pub const fn failed_spans(&self) -> Option<bool> {
         self.failed_spans

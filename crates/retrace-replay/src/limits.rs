@@ -15,7 +15,7 @@ pub struct Limits {
     pub usd: Option<f64>,
 }
 
-/// What a run has used.
+/// Steps, tokens and cost that a run has used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Used {
     /// Model calls and tool steps that began.
@@ -26,7 +26,7 @@ pub struct Used {
     pub usd: f64,
 }
 
-/// What an enforcement policy decided.
+/// Decision of an enforcement policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]

@@ -11,7 +11,7 @@ use crate::Diff;
 const PROSE: [&str; 9] =
     ["content", "text", "input", "prompt", "instructions", "system", "output", "thinking", "system_instruction"];
 
-/// How exactly a request must agree with the recorded one.
+/// Degree to which a request must agree with the recorded one.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub enum Rule {

@@ -8,12 +8,13 @@
 //! Pure and total: no I/O, no clock, no environment, no SDK. The same spans give the same bytes; nothing that a span can
 //! hold makes it fail or panic, and what it writes is JSON that a strict reader takes.
 //!
-//! MAPPING.md, which this documentation cites, is the table of what becomes what. A dialect is one file under
+//! MAPPING.md, which this documentation cites and which is not in the repository yet, is the table of what becomes what. A dialect is one file under
 //! `src/dialect/`: a table of attribute keys, and the little code that the shape of its messages needs.
 //!
 //! It speaks OpenTelemetry's conventions in their generations (attributes, an event for each message, an event with all
 //! details), OpenInference, OpenLLMetry, the Vercel AI SDK, pydantic-ai and Logfire, Langfuse, MLflow, LiveKit, Google's ADK
-//! and Genkit, Spring AI, and `retrace.*`. What a dialect flattened into keys such as `llm.input_messages.0.message.role` is put together again;
+//! and Genkit, Spring AI, Claude Code, LangSmith, OpenLIT, CrewAI, Microsoft's Agent Framework, AG2, Haystack, Braintrust, vLLM,
+//! Dify, and `retrace.*`. What a dialect flattened into keys such as `llm.input_messages.0.message.role` is put together again;
 //! where only the request or the answer of a provider's API was recorded, its messages are read.
 //!
 //! # Features

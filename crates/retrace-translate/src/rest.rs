@@ -205,7 +205,7 @@ fn attribute<'e, 'v>(event: &'e EventView<'v>, key: &str) -> Option<&'e Value<'v
     event.attributes.iter().rev().find(|(name, _)| *name == key).map(|(_, value)| value)
 }
 
-/// Whether the event is one of `tracing`, as `tracing-opentelemetry` writes it.
+/// Returns true for an event of `tracing`, as `tracing-opentelemetry` writes it.
 pub(crate) fn is_by_tracing(event: &EventView<'_>) -> bool {
     attribute(event, LEVEL).is_some() && attribute(event, TARGET).is_some()
 }

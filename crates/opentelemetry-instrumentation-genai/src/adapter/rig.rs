@@ -66,7 +66,7 @@ impl<C> GenAiHttpClient<C> {
     }
 }
 
-/// What becomes of a request. The largest variant is the usual one, and it moves once.
+/// Decision on a request. The largest variant is the usual one, and it moves once.
 #[allow(clippy::large_enum_variant)]
 enum Started {
     Send(Option<Call>, Request<Bytes>),

@@ -323,7 +323,7 @@ impl Api for Embed {
     }
 }
 
-/// What is to be embedded: texts, images, or inputs of several parts.
+/// Input of an embedding: texts, images, or inputs of several parts.
 pub(super) fn inputs(body: &Json<'_>) -> Vec<Message> {
     let mut messages = super::openai_embeddings::inputs(body.get("texts"));
     let images = body.get("images").items().iter().filter_map(Json::as_str);

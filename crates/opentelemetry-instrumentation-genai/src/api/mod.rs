@@ -179,7 +179,7 @@ fn usage(usage: &Json<'_>, facts: &mut ResponseFacts) {
     if usage.is_object()
         && let Some(counts) = genai_usage::read(|path| usage.at(path).as_u64())
     {
-        facts.usage.merge(counts.into());
+        facts.usage.merge(counts);
     }
 }
 

@@ -51,7 +51,7 @@ impl Api for Embeddings {
     }
 }
 
-/// What is to be embedded: one text or several.
+/// Input of an embedding: one text or several.
 pub(super) fn inputs(input: &Json<'_>) -> Vec<Message> {
     match input.as_str() {
         Some(text) => vec![Message::text("user", text)],

@@ -178,7 +178,7 @@ impl fmt::Display for UnreadReason {
     }
 }
 
-/// What becomes of a call.
+/// Decision on a call.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum Action {
@@ -201,7 +201,7 @@ pub struct CallEnd<'a> {
     pub outcome: Outcome<'a>,
     /// Time since [`Interceptor::before`] returned.
     pub elapsed: Duration,
-    /// What the response holds: usage, model, finish reasons. It is filled for calls without a recorded span too.
+    /// Facts of the response: usage, model, finish reasons. It is filled for calls without a recorded span too.
     pub facts: &'a ResponseFacts,
 }
 

@@ -1,4 +1,4 @@
-//! What an interceptor observes of one call.
+//! Observation of one call by an interceptor.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;

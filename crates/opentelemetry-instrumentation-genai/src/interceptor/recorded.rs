@@ -25,7 +25,7 @@ pub struct RecordedResponse {
     /// Name of the error that broke the body off after the last chunk; `None` where the body ended. Clients on `reqwest` and
     /// `rig` receive `PlaybackError`; in `tower` the body ends early, since its error is of another type.
     pub broken: Option<String>,
-    /// How fast the response is delivered. Default: [`Pace::Instant`].
+    /// Pace of the response. Default: [`Pace::Instant`].
     pub pace: Pace,
     /// Attributes of the span of the call, set when it begins.
     pub attributes: Vec<KeyValue>,
@@ -64,7 +64,7 @@ impl RecordedResponse {
     }
 }
 
-/// How fast a recorded response is delivered.
+/// Pace of a recorded response.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum Pace {

@@ -8,7 +8,7 @@ use opentelemetry_instrumentation_genai::interceptor::{
     Action, CallEnd, CallId, CallView, Interceptor, Outcome, RequestContent,
 };
 
-/// What the interceptor saw of a call.
+/// Facts of a call that the interceptor saw.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Seen {
     Before { api: &'static str, provider: String, model: Option<String>, body: Result<Vec<u8>, String>, headers: usize },

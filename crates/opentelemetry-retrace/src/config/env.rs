@@ -34,11 +34,11 @@ macro_rules! variables {
 variables! {
     API_KEY = "RETRACE_API_KEY", "The API key.", "none: required", "any text without blanks";
     BASE_URL = "RETRACE_BASE_URL", "Where Retrace is.", "`https://api.retraceai.tech`",
-        "`https://host[:port][/path]`; `http://` only for this machine";
+        "`https://host[:port][/path]`; `http://` only for this machine and hosts of `RETRACE_ALLOW_CLEARTEXT_HOST`";
     ALLOW_CLEARTEXT_HOST = "RETRACE_ALLOW_CLEARTEXT_HOST",
         "Other hosts that `http://` is allowed to, for a receiver in a trusted network. The key and all content go there in clear text.",
         "none", "`host[:port]`, several with commas";
-    ENDPOINT = "OTEL_EXPORTER_RETRACE_ENDPOINT", "The same, in OTLP's style.", "unset", "as `RETRACE_BASE_URL`";
+    ENDPOINT = "OTEL_EXPORTER_RETRACE_ENDPOINT", "Where Retrace is, in OTLP's style; read where `RETRACE_BASE_URL` is unset.", "unset", "as `RETRACE_BASE_URL`";
     PROJECT_ID = "RETRACE_PROJECT_ID", "The project that runs are filed under.", "none", "any text";
     ENVIRONMENT = "RETRACE_ENVIRONMENT", "The deployment environment of runs.",
         "the resource's `deployment.environment.name`", "any text";
@@ -64,7 +64,7 @@ variables! {
     TRACES_SAMPLER_ARG = "OTEL_TRACES_SAMPLER_ARG", "The share for `traceidratio`.", "`1`", "as `RETRACE_SAMPLE_RATE`";
     PROPAGATORS = "OTEL_PROPAGATORS", "What `compose_from_env()` and `install()` put into headers of requests.",
         "`retrace,baggage`", "a list of `tracecontext`, `baggage`, `retrace`; `none`";
-    FLUSH_TIMEOUT = "RETRACE_FLUSH_TIMEOUT", "How long a flush, an export that must wait, and a drop may take.", "`5`",
+    FLUSH_TIMEOUT = "RETRACE_FLUSH_TIMEOUT", "How long a flush, an export that must wait (four seconds at most), and a drop may take.", "`5`",
         "seconds, fractions allowed";
     TIMEOUT = "OTEL_EXPORTER_RETRACE_TIMEOUT", "How long one request may take.", "`10000`",
         "whole milliseconds, `0` for no limit";

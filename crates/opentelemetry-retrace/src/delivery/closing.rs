@@ -6,7 +6,7 @@ use std::time::Duration;
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Time kept for writing to the spool.
 const LAST_WRITE: Duration = Duration::from_millis(500);
-/// How long a shutdown tries a receiver that was never reached.
+/// Time for which a shutdown tries a receiver that was never reached.
 const NEVER_REACHED: Duration = Duration::from_secs(1);
 
 /// A shutdown that is under way.

@@ -17,7 +17,7 @@ pub(crate) struct Sending {
     pub body: Body,
 }
 
-/// What is asked of the receiver.
+/// Kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
     /// `POST` of a whole run.
@@ -26,7 +26,7 @@ pub(crate) enum Method {
     Patch,
 }
 
-/// What came of a request.
+/// Outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// The receiver answered.

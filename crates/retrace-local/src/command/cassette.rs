@@ -128,7 +128,7 @@ fn stored(db: &Path, run: &str) -> Result<Trace, Box<dyn Error>> {
     Ok(trace.ok_or_else(|| unknown(run, &db.display().to_string()))?)
 }
 
-/// Reads a run of a receiver over plain HTTP, which is what a local one speaks.
+/// Reads a run of a receiver over plain HTTP. A receiver with TLS is read by its file.
 fn received(url: &str, run: &str, key: Option<&str>) -> Result<Trace, Box<dyn Error>> {
     let Some(host) = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/')) else {
         return Err(format!(

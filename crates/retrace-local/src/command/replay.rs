@@ -17,11 +17,11 @@ pub(crate) struct ReplayCommand {
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:3002", value_parser = address)]
     listen: SocketAddr,
 
-    /// Answer a changed request with the next recorded response and report it, instead of refusing it.
+    /// Answer a changed request with the nearest recorded response and report it, instead of refusing it.
     #[arg(long)]
     lenient: bool,
 
-    /// How fast responses are delivered: instant, recorded, or a factor of the recorded times such as 0.5.
+    /// Pace of the responses: instant, recorded, or a factor of the recorded times such as 0.5.
     #[arg(long, value_name = "PACE", default_value = "instant", value_parser = pace)]
     pace: Pace,
 

@@ -14,7 +14,7 @@ use super::json::Odd;
 /// Records of one scope.
 pub(super) type OfScope<T> = (Option<InstrumentationScope>, Vec<T>);
 
-/// What can be read of a damaged request.
+/// Readable part of a damaged request.
 #[derive(Debug)]
 pub(super) struct Salvaged<T> {
     pub(super) resources: Vec<(Option<Resource>, Vec<OfScope<T>>)>,

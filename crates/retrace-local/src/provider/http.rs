@@ -18,9 +18,9 @@ use serde_json::Value;
 
 use super::{Pace, Shared};
 
-/// Where the report is.
+/// Path of the report.
 const REPORT: &str = "/retrace/report";
-/// What begins the replay anew.
+/// Path that begins the replay anew.
 const RESET: &str = "/retrace/reset";
 
 /// How long a client may take to send a body.

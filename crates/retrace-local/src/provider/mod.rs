@@ -27,7 +27,7 @@ pub use error::ReplayServerError;
 
 use calls::Calls;
 
-/// How fast responses are delivered.
+/// Pace of the responses.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub enum Pace {
@@ -48,7 +48,7 @@ pub struct ReplaySettings {
     pub allow_remote: bool,
     /// Answers a changed request with the next recorded response and reports it. Default: false, it is refused.
     pub lenient: bool,
-    /// How fast responses are delivered. Default: without waiting.
+    /// Pace of the responses. Default: without waiting.
     pub pace: Pace,
     /// Most bytes of a request body. Default: 32 MiB.
     pub max_body_bytes: usize,
@@ -78,7 +78,7 @@ pub struct ReplayServer {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What the connections share.
+/// State that the connections share.
 #[derive(Debug)]
 struct Shared {
     file: PathBuf,

@@ -94,7 +94,7 @@ impl ServerBuilder {
 
     /// Allows an address that other machines can reach.
     ///
-    /// **What agents say and do then travels in the clear, and without an API key everyone on the network can read,
+    /// **Without a certificate ([`ServerBuilder::with_tls`]) content then travels in clear text, and without an API key everyone on the network can read,
     /// change and delete all of it.** For one machine, leave this alone; to look in from another, an SSH tunnel is safer.
     pub fn with_allow_remote(mut self, allow: bool) -> Self {
         self.allow_remote = allow;

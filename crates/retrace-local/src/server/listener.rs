@@ -90,7 +90,7 @@ async fn accept(
     }
 }
 
-/// How connections are encrypted, if they are.
+/// Encryption of connections, if there is one.
 #[cfg(feature = "tls")]
 pub(super) type Encryption = Option<tokio_rustls::TlsAcceptor>;
 #[cfg(not(feature = "tls"))]
@@ -101,7 +101,7 @@ pub(super) type Encryption = Option<Never>;
 #[derive(Clone, Debug)]
 pub(super) enum Never {}
 
-/// What one connection is served with.
+/// State of one connection.
 struct Connection {
     http: http1::Builder,
     router: Router,

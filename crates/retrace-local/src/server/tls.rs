@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::builder::StartError;
 
-/// Where certificate and key are.
+/// Files of the certificate and its key.
 #[derive(Clone, Debug)]
 pub(super) struct TlsFiles {
     pub(super) certificate: PathBuf,

@@ -30,7 +30,7 @@ pub struct TokenCount {
     pub output: u64,
 }
 
-/// How a recorded call ended.
+/// End of a recorded call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// With an HTTP response of any status.

@@ -11,7 +11,7 @@ pub struct CassetteError {
     problem: CassetteProblem,
 }
 
-/// What is wrong with a cassette.
+/// Fault of a cassette.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CassetteProblem {

@@ -7,7 +7,7 @@ pub const FORMAT_MAJOR: u32 = 1;
 /// Minor version of the format that this crate writes. A reader ignores what a newer minor version adds.
 pub const FORMAT_MINOR: u32 = 0;
 
-/// Where the responses of a cassette come from.
+/// Source of the responses of a cassette.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::Api;
 use super::NotReplayable;
 
-/// What a run records of the response to a model call.
+/// Response to a model call, as far as a run records it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {
     /// Id of the response.

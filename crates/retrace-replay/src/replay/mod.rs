@@ -40,7 +40,7 @@ pub struct Call<'a> {
     pub inner: Option<&'a Lane>,
 }
 
-/// What becomes of a call.
+/// Decision on a call.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Decision {

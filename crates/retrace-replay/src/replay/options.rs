@@ -13,14 +13,14 @@ use crate::tolerance::Tolerance;
 /// Changes a request before it is compared, such as by removing a time. Applied to recorded and to live requests alike.
 pub type Normalize = Arc<dyn Fn(&mut Value) + Send + Sync>;
 
-/// What becomes of a call that the cassette does not answer.
+/// Decision on a call that the cassette does not answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// It is refused, and the run fails.
     #[default]
     Strict,
-    /// It is answered by the next entry in order, or goes out where none is left; the report states it.
+    /// It is answered by the nearest unused entry of its lane, or goes out where none is left; the report states it.
     Lenient,
     /// It goes out, and so does one whose request differs: only what is unchanged is answered. For cassettes that are brought up
     /// to date.
@@ -30,7 +30,7 @@ pub enum Mode {
 /// Settings of a replay.
 #[derive(Clone, Default)]
 pub struct Options {
-    /// What becomes of a call that the cassette does not answer.
+    /// Decision on a call that the cassette does not answer.
     pub mode: Mode,
     /// Point from which the run is live.
     pub fork: Option<Fork>,

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::report::{CallId, side_by_side};
 use crate::{Diff, TokenReport};
 
-/// Why a replay refused a call.
+/// Reason why a replay refused a call.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

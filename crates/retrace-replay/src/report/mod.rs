@@ -77,7 +77,7 @@ pub struct Divergence {
     pub diff: Diff,
 }
 
-/// Why a call went out.
+/// Reason why a call went out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LiveReason {

@@ -87,7 +87,7 @@ pub struct RecordingBuilder {
     normalize: Option<Normalize>,
 }
 
-/// What a replayed run returned, with the report.
+/// Value that a replayed run returned, with the report.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Replayed<T> {
@@ -97,7 +97,7 @@ pub struct Replayed<T> {
     pub report: Report,
 }
 
-/// What a recorded run returned, with the file.
+/// Value that a recorded run returned, with the file.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RecordedCassette<T> {
@@ -166,7 +166,7 @@ impl ReplayBuilder {
         self
     }
 
-    /// Answers a changed call by the next entry, and lets a call out for which no entry is left. The report states both.
+    /// Answers a changed call by the nearest unused entry, and lets a call out for which no entry is left. The report states both.
     pub fn lenient(mut self) -> Self {
         self.options.mode = Mode::Lenient;
         self

@@ -29,7 +29,7 @@ pub struct GoldenTest {
     pub tolerance: Tolerance,
 }
 
-/// What a golden test does, by `RETRACE_CASSETTE`.
+/// Mode of a golden test, from `RETRACE_CASSETTE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Action {
     Replay,

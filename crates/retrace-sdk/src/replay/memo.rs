@@ -224,7 +224,7 @@ pub(crate) struct MemoCall {
     request: Value,
 }
 
-/// What becomes of a step.
+/// Decision on a step.
 pub(crate) enum Decided<T> {
     /// It is executed, with these arguments where they are given, and recorded.
     Execute(Box<Execution>, Option<Value>),

@@ -29,7 +29,7 @@ fn a_shutdown_notes_fewer() {
     let (waiter, _blocked) = Waiter::blocking();
     let within = ms(1_000);
     stage.messages(vec![Message::Shutdown { asked: Instant::now(), within, waiter }], 0);
-    assert!(stage.engine.take_hint().unwrap().starts_with("1 traces"));
+    assert!(stage.engine.take_hint().unwrap().starts_with("1 trace has ended"));
 }
 
 #[test]
