@@ -57,6 +57,26 @@ fn a_call_that_is_passed_is_observed_to_its_end() {
 }
 
 #[test]
+fn a_call_that_is_printed_shows_no_credential_and_no_content() {
+    let printed = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+    let place = std::sync::Arc::clone(&printed);
+    let rig = rig(&Script::new(move |call| {
+        *place.lock().unwrap() = format!("{call:?}");
+        Action::Pass
+    }));
+    let url = "https://generativelanguage.googleapis.com/v1beta/models/m:generateContent?key=AIza-canary";
+    let body: &[u8] = br#"{"contents":[{"role":"user","parts":[{"text":"content-canary"}]}]}"#;
+    let request = Request { method: "POST", url, body: Some(body) };
+    drop(rig.genai.intercept(
+        &request,
+        &HeaderMap::from_iter([("x-goog-api-key".parse().unwrap(), "key-canary".parse().unwrap())]),
+    ));
+    let printed = printed.lock().unwrap();
+    assert!(printed.contains("x-goog-api-key") && printed.contains(&format!("{} bytes", body.len())), "{printed}");
+    assert!(!printed.contains("canary"), "{printed}");
+}
+
+#[test]
 fn start_does_not_show_the_call() {
     let script = Script::passing();
     let rig = rig(&script);

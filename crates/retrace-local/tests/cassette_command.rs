@@ -167,6 +167,25 @@ fn it_answers_what_was_recorded_chunk_by_chunk_and_reports() {
     assert!(!success && error.contains("a call was refused") && out.contains("tape.jsonl"), "{out}{error}");
 }
 
+#[test]
+fn web_pages_do_not_get_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = cassette(dir.path());
+    let (_running, url) = start(&["replay", "--listen", "127.0.0.1:0", file.to_str().unwrap()]);
+    let host = url.strip_prefix("http://").unwrap();
+    let ask = |host: &str, more: &str| {
+        let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
+        let head = format!("GET /retrace/report HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n{more}\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).unwrap().to_owned()
+    };
+    assert_eq!(ask(host, ""), "200");
+    assert_eq!(ask(host, "origin: https://evil.example\r\n"), "403");
+    assert_eq!(ask("evil.example", ""), "403");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_reset_begins_anew() {

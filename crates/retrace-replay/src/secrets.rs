@@ -22,10 +22,11 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// Adds a value. Values of less than 8 bytes are ignored.
+    /// Adds a value. Values of less than 8 bytes are ignored, and so is the text `redacted`.
     pub fn add(&mut self, name: impl Into<String>, value: impl Into<String>) {
         let value = value.into();
-        if value.len() >= MIN_SECRET_BYTES {
+        // What replaces a value must not hold it.
+        if value.len() >= MIN_SECRET_BYTES && !MARKER.contains(&value) {
             self.values.push((name.into(), value));
         }
     }
@@ -87,6 +88,13 @@ impl Secrets {
         }
     }
 
+    /// A name with its credentials replaced.
+    pub(crate) fn redact_label(&self, text: &str) -> String {
+        let by_form = Place::Label.text(text);
+        let text = by_form.as_deref().unwrap_or(text);
+        self.redact_text(text).unwrap_or_else(|| text.to_owned())
+    }
+
     /// Replaces the values in a text. `None` where it holds none.
     fn redact_text(&self, text: &str) -> Option<String> {
         let mut redacted: Option<String> = None;
@@ -103,37 +111,35 @@ impl Secrets {
     fn redact_json(&self, text: &str, place: Place) -> Option<Json> {
         let by_name = genai_redact::json(text, place);
         let by_value = self.redact_text(by_name.as_deref().unwrap_or(text));
-        by_value.or(by_name).and_then(|text| Json::parse_strict(&text))
+        // A value that is a number leaves no JSON behind; the search before writing then finds it.
+        by_value.and_then(|text| Json::parse_strict(&text)).or_else(|| Json::parse_strict(&by_name?))
     }
 
-    /// Returns true if something was replaced.
+    /// Returns true if something was replaced. A credential may lie across the end of a chunk, so the body is read as a whole. It
+    /// keeps its cut if each chunk by itself comes to the same.
     fn redact_chunks(&self, chunks: &mut [Chunk], is_error: bool) -> bool {
-        let mut changed = false;
+        let whole: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.bytes.iter().copied()).collect();
+        let Some(redacted) = self.redact_bytes(&whole, is_error) else { return false };
         for chunk in chunks.iter_mut() {
             if let Some(redacted) = self.redact_bytes(&chunk.bytes, is_error) {
                 chunk.bytes = redacted;
-                changed = true;
             }
         }
-        if chunks.len() < 2 {
-            return changed;
-        }
-        // A value may lie across the end of a chunk.
-        let whole: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.bytes.iter().copied()).collect();
-        if let (Some(redacted), Some((first, others))) = (self.redact_values(&whole), chunks.split_first_mut()) {
+        let is_same = chunks.iter().flat_map(|chunk| &chunk.bytes).eq(&redacted);
+        if let (false, Some((first, others))) = (is_same, chunks.split_first_mut()) {
             first.bytes = redacted;
             others.iter_mut().for_each(|chunk| chunk.bytes.clear());
-            changed = true;
         }
-        changed
+        true
     }
 
     fn redact_bytes(&self, bytes: &[u8], is_error: bool) -> Option<Vec<u8>> {
-        let text = std::str::from_utf8(bytes).ok();
-        let by_form = match text {
-            Some(text) if is_error => Place::Error.text(text),
-            Some(text) if text.starts_with('{') => genai_redact::json(text, Place::Body),
-            _ => None,
+        let by_form = match std::str::from_utf8(bytes) {
+            Ok(text) if is_error => Place::Error.text(text),
+            Ok(text) => redact_documents(text),
+            // The text of an error is read although some bytes of it are none.
+            Err(_) if is_error => Place::Error.text(&String::from_utf8_lossy(bytes)),
+            Err(_) => None,
         };
         let by_form = by_form.map(String::into_bytes);
         self.redact_values(by_form.as_deref().unwrap_or(bytes)).or(by_form)
@@ -151,6 +157,29 @@ impl Secrets {
         }
         redacted
     }
+}
+
+/// Replaces credentials in a body: one JSON document, or several in lines of their own, as in event streams.
+fn redact_documents(text: &str) -> Option<String> {
+    let document = text.trim_start();
+    if document.starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(document).is_ok() {
+        return genai_redact::json(text, Place::Body);
+    }
+    let mut changed = false;
+    let lines = text.split_inclusive('\n').map(|line| {
+        let at = line.find(['{', '[']).unwrap_or(line.len());
+        let (before, document) = line.split_at(at);
+        match genai_redact::json(document, Place::Body) {
+            Some(redacted) => {
+                changed = true;
+                let end = document.trim_end().len();
+                [before, &redacted, document.get(end..).unwrap_or_default()].concat()
+            }
+            None => line.to_owned(),
+        }
+    });
+    let redacted: String = lines.collect();
+    changed.then_some(redacted)
 }
 
 /// The value as JSON writes it, if that differs.
@@ -242,6 +271,68 @@ mod tests {
             entry.outcome = outcome;
             assert_clean(&written(entry).unwrap());
         }
+    }
+
+    #[test]
+    fn a_credential_that_nobody_named_is_replaced_however_the_body_is_cut() {
+        const KEY: &str = "sk-proj-AbCdEfGhIjKlMnOpQrStUvWx0123456789";
+        let error = json!({ "error": { "message": format!("Incorrect API key provided: {KEY}.") } }).to_string();
+        let chunk = |bytes: &[u8]| Chunk { ms: 0, bytes: bytes.to_vec() };
+        let (head, tail) = error.as_bytes().split_at(error.find("MnOp").unwrap());
+        let mut odd = error.clone().into_bytes();
+        odd.splice(2..2, [0xff]);
+        let with_key = json!({ "metadata": { "api_key": KEY } }).to_string();
+        for (status, chunks) in [
+            (401, vec![chunk(error.as_bytes())]),
+            (401, vec![chunk(head), chunk(tail)]),
+            (401, vec![chunk(&odd)]),
+            (200, vec![chunk(format!("data: {with_key}\n\n").as_bytes())]),
+            (200, vec![chunk(format!("{{}}\n{with_key}\n").as_bytes())]),
+            (200, vec![chunk(format!(" [{with_key}]").as_bytes())]),
+            (200, vec![chunk(&with_key.as_bytes()[..20]), chunk(&with_key.as_bytes()[20..])]),
+        ] {
+            let mut entry = Entry::new(SpanType::LlmCall, "chat", Json::null());
+            entry.outcome = Outcome::Response(Response { status, chunks: chunks.clone(), ..Response::default() });
+            Secrets::default().redact(&mut entry);
+            let Outcome::Response(response) = &entry.outcome else { panic!("no response") };
+            let body = String::from_utf8_lossy(&response.body()).into_owned();
+            assert!(entry.redacted && !body.contains("MnOp"), "{status} {chunks:?}: {body}");
+        }
+    }
+
+    #[test]
+    fn a_stream_without_credentials_keeps_its_chunks() {
+        let stream = ["data: {\"delta\":\"a\"}\n\nda", "ta: {\"delta\":\"b\"}\n\n", "data: [DONE]\n\n"];
+        let chunks: Vec<Chunk> = stream.iter().map(|text| Chunk { ms: 1, bytes: text.as_bytes().to_vec() }).collect();
+        let mut entry = Entry::new(SpanType::LlmCall, "chat", Json::null());
+        entry.outcome = Outcome::Response(Response { status: 200, chunks: chunks.clone(), ..Response::default() });
+        secrets().redact(&mut entry);
+        let Outcome::Response(response) = &entry.outcome else { panic!("no response") };
+        assert_eq!((&response.chunks, entry.redacted), (&chunks, false));
+    }
+
+    #[test]
+    fn the_name_of_a_run_holds_no_secret() {
+        let mut header = Header::new(format!("debug {CANARY} sk-proj-AbCdEfGhIjKlMnOpQrStUvWx0123456789"));
+        let file = CassetteWriter::begin("c", Vec::new(), &header, secrets()).unwrap().finish().unwrap();
+        assert_clean(&file);
+        assert!(!String::from_utf8(file).unwrap().contains("MnOp"));
+        header.run_id = Some(CANARY.to_owned());
+        let error = CassetteWriter::begin("c", Vec::new(), &header, secrets()).unwrap_err();
+        assert!(matches!(error.problem(), CassetteProblem::Secret { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_value_that_is_a_number_is_refused_and_the_marker_is_no_value() {
+        let mut secrets = Secrets::default();
+        secrets.add("DB_PASSWORD", "12345678");
+        secrets.add("ODD_TOKEN", "redacted");
+        let entry = Entry::new(SpanType::ToolCall, "search", Json::from_serialize(&json!({ "seed": 12_345_678 })));
+        let mut writer = CassetteWriter::begin("c", Vec::new(), &Header::new("run"), secrets).unwrap();
+        let error = writer.push(entry).unwrap_err();
+        assert!(error.to_string().contains("DB_PASSWORD"), "{error}");
+        let named = Entry::new(SpanType::ToolCall, "search", Json::from_serialize(&json!({ "api_key": "other" })));
+        assert_eq!(writer.push(named).unwrap(), 0);
     }
 
     #[test]

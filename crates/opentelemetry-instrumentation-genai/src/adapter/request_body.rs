@@ -121,6 +121,10 @@ impl<B: Body<Data = Bytes> + Unpin> Body for RequestBody<B> {
         if let Some(error) = self.failed.take() {
             return Poll::Ready(Some(Err(error)));
         }
+        // A stream that has ended may panic when it is polled again.
+        if self.ended {
+            return Poll::Ready(None);
+        }
         match &mut self.inner {
             Some(inner) => Pin::new(inner).poll_frame(context),
             None => Poll::Ready(None),
@@ -128,7 +132,9 @@ impl<B: Body<Data = Bytes> + Unpin> Body for RequestBody<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.seen.is_empty() && self.failed.is_none() && self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.seen.is_empty()
+            && self.failed.is_none()
+            && (self.ended || self.inner.as_ref().is_none_or(Body::is_end_stream))
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -111,7 +111,8 @@ impl fmt::Display for CallId {
 }
 
 /// A model call that is about to be sent.
-#[derive(Clone, Copy, Debug)]
+/// `Debug` shows no credential and no content: names of headers, the URL without its secrets, the length of the body.
+#[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct CallView<'a> {
     /// Identifies the call in the later methods of the [`Interceptor`].
@@ -138,8 +139,31 @@ pub struct CallView<'a> {
     pub context: &'a Context,
 }
 
+impl fmt::Debug for CallView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallView")
+            .field("id", &self.id)
+            .field("method", &self.method)
+            .field("url", &genai_redact::url(self.url))
+            .field("headers", &self.headers.keys().collect::<Vec<_>>())
+            .field("body", &self.body)
+            .field("api", &self.api)
+            .field("model", &self.model)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RequestContent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(bytes) => write!(f, "Whole({} bytes)", bytes.len()),
+            Self::Unread(reason) => f.debug_tuple("Unread").field(reason).finish(),
+        }
+    }
+}
+
 /// The body of a request, as far as the adapter has it before the request is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RequestContent<'a> {
     /// The whole body, as it is sent.

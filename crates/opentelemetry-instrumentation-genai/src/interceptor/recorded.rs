@@ -84,7 +84,7 @@ impl Pace {
         const DAY: f64 = 86_400.0;
         match self {
             Self::Instant => Duration::ZERO,
-            Self::Recorded => recorded,
+            Self::Recorded => recorded.min(Duration::from_secs_f64(DAY)),
             Self::Factor(factor) if factor.is_finite() && factor > 0.0 => {
                 Duration::from_secs_f64((recorded.as_secs_f64() * factor).min(DAY))
             }

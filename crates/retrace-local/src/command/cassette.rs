@@ -13,6 +13,8 @@ use retrace_replay::render::{Fidelity, StoredEntry};
 
 use crate::{read, say};
 
+/// Most characters of an answer that an error shows.
+const MAX_WORDS: usize = 500;
 /// Most bytes of a run that a receiver sends.
 const MAX_RUN_BYTES: u64 = 512 * 1024 * 1024;
 const TIME: Duration = Duration::from_secs(60);
@@ -159,8 +161,9 @@ fn received(url: &str, run: &str, key: Option<&str>) -> Result<Trace, Box<dyn Er
         Some(404) => Err(unknown(run, url).into()),
         Some(401 | 403) => Err(format!("{url} takes another key: set RETRACE_API_KEY").into()),
         other => {
-            Err(format!("{url} answered with status {}: {}", other.unwrap_or(0), String::from_utf8_lossy(body).trim())
-                .into())
+            let body = String::from_utf8_lossy(body);
+            let words: String = body.trim().chars().filter(|each| !each.is_control()).take(MAX_WORDS).collect();
+            Err(format!("{url} answered with status {}: {words}", other.unwrap_or(0)).into())
         }
     }
 }

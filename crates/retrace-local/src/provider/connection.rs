@@ -11,11 +11,14 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::{Shared, http};
+use crate::server::Patient;
 
 /// Connections that are served at once; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 256;
 /// How long a client may take to send the head of a request, or to begin the next one.
 const HEAD_TIME: Duration = Duration::from_secs(60);
+/// How long a client may take nothing of an answer.
+const WRITE_TIME: Duration = Duration::from_secs(60);
 /// How long to wait after accepting failed, mostly because the process has too many files open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -43,7 +46,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             let shared = Arc::clone(&shared);
             async move { Ok::<_, Infallible>(http::answer(shared, request).await) }
         });
-        let connection = http.serve_connection(TokioIo::new(stream), service);
+        let connection = http.serve_connection(TokioIo::new(Patient::new(stream, WRITE_TIME)), service);
         tokio::spawn(async move {
             // How a connection ends is the client's business.
             let _ = connection.await;

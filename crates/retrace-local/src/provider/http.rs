@@ -30,16 +30,23 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> R
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let api = Api::of_path(&path);
+    if let Err(stranger) = shared.admit(&parts.uri, &parts.headers) {
+        return fail(api, StatusCode::FORBIDDEN, "forbidden", &stranger.to_string());
+    }
     match (&parts.method, path.as_str()) {
         (&Method::GET, REPORT) => return json(StatusCode::OK, &shared.report().to_json()),
         (&Method::POST, RESET) => {
-            return match shared.reset() {
-                Ok(()) => json(StatusCode::OK, &Value::Object(serde_json::Map::new())),
-                Err(error) => fail(None, StatusCode::INTERNAL_SERVER_ERROR, "replay_cassette", &error.to_string()),
+            return match tokio::task::spawn_blocking(move || shared.reset()).await {
+                Ok(Ok(())) => json(StatusCode::OK, &Value::Object(serde_json::Map::new())),
+                Err(_) => fail(None, StatusCode::SERVICE_UNAVAILABLE, "stopping", "the server stops"),
+                Ok(Err(error)) => fail(None, StatusCode::INTERNAL_SERVER_ERROR, "replay_cassette", &error.to_string()),
             };
         }
         _ => {}
     }
+    let Ok(_room) = shared.bodies.acquire().await else {
+        return fail(api, StatusCode::SERVICE_UNAVAILABLE, "stopping", "the server stops");
+    };
     let limit = shared.settings.max_body_bytes;
     let body = match tokio::time::timeout(BODY_TIME, Limited::new(body, limit).collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
@@ -74,10 +81,8 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> R
 /// A recorded response, at its pace. A body that broke off breaks the connection off.
 async fn replay(recorded: RecordedResponse, pace: Pace) -> Response<Body> {
     let scaled = move |duration: Duration| match pace {
-        Pace::Factor(factor) if factor.is_finite() && factor > 0.0 => {
-            Duration::try_from_secs_f64(duration.as_secs_f64() * factor).unwrap_or(duration)
-        }
-        _ => Duration::ZERO,
+        Pace::Factor(factor) => genai::interceptor::Pace::Factor(factor).scale(duration),
+        Pace::Instant => Duration::ZERO,
     };
     wait(scaled(recorded.head_after)).await;
     let RecordedResponse { status, mut headers, head_after, chunks, broken, .. } = recorded;

@@ -16,16 +16,19 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use axum::http::{HeaderMap, Uri};
 use opentelemetry_instrumentation_genai::Instrumentation;
 use retrace_replay::cassette::{Cassette, CassetteError, CassetteProblem, Origin};
 use retrace_replay::render::project;
 use retrace_replay::replay::{Mode, Options, Replay};
 use retrace_replay::report::Report;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 pub use error::ReplayServerError;
 
 use calls::Calls;
+
+use crate::server::{Hosts, Stranger};
 
 /// Pace of the responses.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -85,9 +88,23 @@ struct Shared {
     settings: ReplaySettings,
     replay: Arc<Mutex<Replay>>,
     genai: Instrumentation,
+    hosts: Hosts,
+    /// Places for bodies that are read at the same time.
+    bodies: Semaphore,
 }
 
+/// Bodies that are read at the same time; others wait.
+const BODIES: usize = 8;
+
 impl Shared {
+    /// Keeps web pages out. A server that other machines may reach has names that nobody here knows.
+    fn admit(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Stranger> {
+        match self.hosts.admit(uri, headers) {
+            Err(Stranger::Host) if self.settings.allow_remote => Ok(()),
+            admitted => admitted,
+        }
+    }
+
     fn open(file: &Path, settings: &ReplaySettings) -> Result<Replay, CassetteError> {
         let name = file.display().to_string();
         let source = File::open(file).map_err(|error| CassetteError::io(&*name, None, error))?;
@@ -138,7 +155,8 @@ impl ReplayServer {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ReplayServerError::System)?;
         let genai = Instrumentation::builder().with_interceptor(Calls::new(Arc::clone(&replay))).build();
-        let shared = Arc::new(Shared { file: cassette.to_owned(), settings, replay, genai });
+        let (hosts, bodies) = (Hosts::new(addr.ip(), Vec::new()), Semaphore::new(BODIES));
+        let shared = Arc::new(Shared { file: cassette.to_owned(), settings, replay, genai, hosts, bodies });
         let (stop, stopped) = oneshot::channel();
         let serving = Arc::clone(&shared);
         let serve = move || {

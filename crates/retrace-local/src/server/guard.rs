@@ -11,14 +11,14 @@ use axum::http::{HeaderMap, HeaderValue, Uri, header};
 
 /// The names under which this receiver may be asked.
 #[derive(Debug)]
-pub(super) struct Hosts {
+pub(crate) struct Hosts {
     bound: IpAddr,
     names: Vec<String>,
 }
 
 /// Why a request is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Stranger {
+pub(crate) enum Stranger {
     #[error("the request has not exactly one `Host`")]
     NoHost,
     #[error("`Host` names another machine than this receiver; a name can be allowed when it is started")]
@@ -28,12 +28,12 @@ pub(super) enum Stranger {
 }
 
 impl Hosts {
-    pub(super) fn new(bound: IpAddr, names: Vec<String>) -> Self {
+    pub(crate) fn new(bound: IpAddr, names: Vec<String>) -> Self {
         Self { bound, names }
     }
 
     /// Whether a request came to this receiver under its own name, and not from another site's page.
-    pub(super) fn admit(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Stranger> {
+    pub(crate) fn admit(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Stranger> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else { return Err(Stranger::NoHost) };
         let host = authority(host).ok_or(Stranger::Host)?;

@@ -27,7 +27,12 @@ use retrace_protocol::{Id, Trace, endpoint};
 use tokio::sync::oneshot;
 
 pub use builder::{ServerBuilder, StartError};
+pub(crate) use guard::Hosts;
+#[cfg(feature = "replay")]
+pub(crate) use guard::Stranger;
 use http::{App, answer};
+#[cfg(feature = "replay")]
+pub(crate) use patience::Patient;
 
 use crate::query::TraceQuery;
 use crate::store::{self, Reader, StoreError, Writer};
@@ -95,7 +100,7 @@ impl Server {
         let (writer, reader, writing) =
             store::open(settings.db.as_deref()).map_err(|error| StartError::db(settings.db.clone(), &error))?;
         let bodies = body::Bodies::new(settings.max_body_bytes, settings.patience);
-        let hosts = guard::Hosts::new(addr.ip(), settings.host_names.clone());
+        let hosts = Hosts::new(addr.ip(), settings.host_names.clone());
         let (recording, recorder) = otlp::record(settings.otlp.clone(), settings.otlp_bytes);
         let recorder = (recorder, writer.clone());
         let app = App::new(writer, reader.clone(), bodies, key, hosts, recording);

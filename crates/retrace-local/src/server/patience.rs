@@ -12,7 +12,7 @@ use tokio::time::{Sleep, sleep};
 /// keep the answer in memory for ever. Reads are not limited here; how long a request may take to arrive is known
 /// better where its parts are known.
 #[derive(Debug)]
-pub(super) struct Patient<S> {
+pub(crate) struct Patient<S> {
     stream: S,
     limit: Duration,
     /// Runs while the peer takes nothing.
@@ -20,7 +20,7 @@ pub(super) struct Patient<S> {
 }
 
 impl<S> Patient<S> {
-    pub(super) fn new(stream: S, limit: Duration) -> Self {
+    pub(crate) fn new(stream: S, limit: Duration) -> Self {
         Self { stream, limit, waiting: None }
     }
 

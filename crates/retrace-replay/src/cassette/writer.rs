@@ -32,13 +32,19 @@ pub struct CassetteWriter<W> {
 }
 
 impl<W: Write> CassetteWriter<W> {
-    /// Writes the header. `file` names the file in errors.
+    /// Writes the header; credentials in the name of the run are replaced. `file` names the file in errors.
     ///
     /// # Errors
-    /// The writer's.
+    /// The writer's, and [`CassetteProblem::Secret`] where a secret would still be written.
     pub fn begin(file: &str, writer: W, header: &Header, secrets: Secrets) -> Result<Self, CassetteError> {
         let mut cassette = Self { file: file.to_owned(), writer, secrets, entries: 0 };
-        let header = serde_json::to_string(header).map_err(|error| cassette.malformed(&error))?;
+        let mut header = header.clone();
+        header.name = cassette.secrets.redact_label(&header.name);
+        let header = serde_json::to_string(&header).map_err(|error| cassette.malformed(&error))?;
+        if let Some(name) = cassette.secrets.find(&header) {
+            let problem = CassetteProblem::Secret { name: name.to_owned(), ordinal: 0 };
+            return Err(CassetteError::new(&*cassette.file, None, problem));
+        }
         cassette.line(&header)?;
         Ok(cassette)
     }

@@ -58,6 +58,9 @@ pub fn entries(trace: &Trace) -> Vec<StoredEntry> {
     entries
 }
 
+/// Most spans above a call of which its lane is made.
+const MAX_ABOVE: usize = 128;
+
 /// The steps of a run, to find lanes by.
 struct Lanes<'t> {
     by_id: HashMap<&'t Id, (&'t Span, u32)>,
@@ -98,10 +101,9 @@ impl<'t> Lanes<'t> {
     fn around(&self, span: &Span) -> Lane {
         let mut path = Vec::new();
         let mut next = span.parent_id.as_ref();
-        // A run whose parents form a circle has no more steps than spans.
-        while let Some((step, ordinal)) =
-            next.and_then(|id| self.by_id.get(id)).filter(|_| path.len() < self.by_id.len())
-        {
+        // Parents may form a circle, also of model calls only.
+        for _ in 0..self.by_id.len().min(MAX_ABOVE) {
+            let Some((step, ordinal)) = next.and_then(|id| self.by_id.get(id)) else { break };
             if step.span_type != SpanType::LlmCall {
                 path.push((&*step.name, *ordinal));
             }

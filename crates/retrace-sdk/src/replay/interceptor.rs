@@ -40,6 +40,8 @@ const RECORDED_HEADERS: [&str; 12] = [
 
 /// Most bytes of a response body that are recorded.
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
+/// Most chunks that are kept apart; later ones are appended to the last.
+const MAX_CHUNKS: usize = 65_536;
 
 /// Acts on model calls that belong to a replay, a recording or a ceiling.
 #[derive(Debug, Default)]
@@ -150,7 +152,12 @@ impl Interceptor for SessionInterceptor {
                 && is_kept
                 && observed.bytes <= MAX_BODY_BYTES
             {
-                response.chunks.push(Chunk { ms: millis(elapsed), bytes: bytes.to_vec() });
+                let (ms, is_full) = (millis(elapsed), response.chunks.len() >= MAX_CHUNKS);
+                match response.chunks.last_mut().filter(|_| is_full) {
+                    Some(last) => last.bytes.extend_from_slice(bytes),
+                    None if bytes.is_empty() => {}
+                    None => response.chunks.push(Chunk { ms, bytes: bytes.to_vec() }),
+                }
             }
         });
     }

@@ -1,5 +1,6 @@
 //! A replay, a recording, or both, that goes on.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -32,6 +33,27 @@ struct State {
     /// A step was refused that has no way to state it.
     is_aborted: bool,
     waker: Option<Waker>,
+}
+
+thread_local! {
+    /// A session works on this thread, and may be calling a hook of the application.
+    static IS_BUSY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Work of a session on this thread. Hooks of the application run in it: what they call is live, and not recorded.
+struct Busy(());
+
+impl Busy {
+    /// `None` inside of a hook, where the locks are held already.
+    fn begin() -> Option<Self> {
+        (!IS_BUSY.replace(true)).then_some(Self(()))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        IS_BUSY.set(false);
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -69,6 +91,10 @@ impl Session {
         let Some(replay) = &self.replay else {
             return Decision::Live { altered: None, ticket: usize::MAX, recorded_tokens: Vec::new() };
         };
+        let Some(_busy) = Busy::begin() else {
+            let reason = RefusalReason::NotReplayable("a hook of the replay must make no call".to_owned());
+            return Decision::Refuse(Box::new(Refused { call: CallId::default(), cassette: String::new(), reason }));
+        };
         let decision = lock(replay).decide(call);
         if let Decision::Refuse(refused) = &decision {
             lock(&self.state).refusal.get_or_insert_with(|| refused.clone());
@@ -78,6 +104,7 @@ impl Session {
 
     /// Returns the recorded value of a source that differs in each run.
     pub(crate) fn value(&self, lane: &Lane, name: &str) -> Option<Entry> {
+        let _busy = Busy::begin()?;
         // A file that cannot be read refuses the next call.
         lock(self.replay.as_ref()?).value(lane, name).ok().flatten()
     }
@@ -113,7 +140,9 @@ impl Session {
 
     /// Calls `with` with the recorder, if there is one.
     pub(crate) fn record<R>(&self, with: impl FnOnce(&mut Recorder) -> R) -> Option<R> {
-        self.recorder.as_ref().map(|recorder| with(&mut lock(recorder)))
+        let recorder = self.recorder.as_ref()?;
+        let _busy = Busy::begin()?;
+        Some(with(&mut lock(recorder)))
     }
 
     /// Records an entry that was answered from the cassette.
@@ -148,9 +177,13 @@ impl Session {
 
     /// Ends the run at its next poll.
     pub(crate) fn abort(&self) {
-        let mut state = lock(&self.state);
-        state.is_aborted = true;
-        if let Some(waker) = state.waker.take() {
+        let waker = {
+            let mut state = lock(&self.state);
+            state.is_aborted = true;
+            state.waker.take()
+        };
+        // A waker may poll at once.
+        if let Some(waker) = waker {
             waker.wake();
         }
     }

@@ -146,6 +146,26 @@ async fn n7_no_call_leaves_beyond_a_ceiling() {
 }
 
 #[tokio::test]
+async fn a_hook_may_call_what_is_recorded_elsewhere() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.jsonl");
+    let provider = Provider::new();
+    let stamp = |value: &mut serde_json::Value| {
+        if let serde_json::Value::Object(members) = value {
+            members.insert(
+                "stamp".to_owned(),
+                (retrace::uuid().len() + retrace::now().elapsed().is_err() as usize).into(),
+            );
+        }
+    };
+    let recorded = retrace::record_cassette(&path).redact(stamp).run(agent(&provider, "tides")).await.unwrap();
+    recorded.value.unwrap();
+    let replayed = retrace::replay(&path).normalize(stamp).lenient().run(agent(&provider, "tides")).await.unwrap();
+    replayed.value.unwrap();
+}
+
+#[tokio::test]
 async fn n8_the_golden_file_is_redacted() {
     let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
