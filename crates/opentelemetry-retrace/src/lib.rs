@@ -161,3 +161,7 @@ pub use crate::redact::Record;
 pub use crate::sampler::{RetraceSampler, RetraceSamplerBuilder};
 pub use crate::secret::ApiKey;
 pub use crate::stats::{LossReason, Lost, Stats};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -25,7 +25,8 @@
 //! ```
 //!
 //! # What it answers
-//! Section numbers in this documentation are those of PROTOCOL.md, the description of the official SDK's traffic, which is not in the repository yet.
+//! Section numbers in this documentation are those of `docs/PROTOCOL.md`, the description of
+//! the official SDK's traffic.
 //!
 //! | call | answer |
 //! |---|---|
@@ -129,3 +130,7 @@ pub use otlp::{OtlpError, Translated, translate};
 pub use provider::{Pace, ReplayServer, ReplayServerError, ReplaySettings};
 pub use query::TraceQuery;
 pub use server::{ReadError, Server, ServerBuilder, StartError};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -5,7 +5,7 @@
 //! is the one place where a field name of the wire is written; sender and receiver share it.
 //! [`mod@write`] puts them into JSON as `serde_json` does, and faster.
 //!
-//! No I/O, no clock, no async, no OpenTelemetry. Section numbers in this documentation are those of PROTOCOL.md, the
+//! No I/O, no clock, no async, no OpenTelemetry. Section numbers in this documentation are those of `docs/PROTOCOL.md`, the
 //! description of the official SDK's traffic that this crate follows.
 //!
 //! ```

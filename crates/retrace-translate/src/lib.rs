@@ -8,7 +8,7 @@
 //! Pure and total: no I/O, no clock, no environment, no SDK. The same spans give the same bytes; nothing that a span can
 //! hold makes it fail or panic, and what it writes is JSON that a strict reader takes.
 //!
-//! MAPPING.md, which this documentation cites and which is not in the repository yet, is the table of what becomes what. A dialect is one file under
+//! `docs/MAPPING.md` is the table of what becomes what. A dialect is one file under
 //! `src/dialect/`: a table of attribute keys, and the little code that the shape of its messages needs.
 //!
 //! It speaks OpenTelemetry's conventions in their generations (attributes, an event for each message, an event with all
