@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+#[cfg(feature = "grpc")]
+use retrace_local::StartError;
 use retrace_local::{Server, ServerBuilder};
 use retrace_protocol::Trace;
 use retrace_translate::{Options, SpanSelection};
@@ -26,7 +28,7 @@ struct Command {
 enum What {
     /// Receive runs until Ctrl-C or SIGTERM, and show them on a page at the printed address.
     ///
-    /// Takes what Retrace's clients send, and at the same address OTLP over HTTP: spans on /v1/traces and log records on
+    /// Takes what Retrace's clients send, OTLP over gRPC at port 4317, and at the same address OTLP over HTTP: spans on /v1/traces and log records on
     /// /v1/logs, as protobuf or JSON, plain or compressed. The environment that makes an application send it there is printed.
     Serve(Serve),
     /// Print the runs in OTLP data as the exporter would send them.
@@ -95,6 +97,17 @@ struct Serve {
     #[arg(long, value_name = "N", default_value_t = ServerBuilder::DEFAULT_MAX_BODY_BYTES)]
     max_body_bytes: u64,
 
+    /// Where to listen for OTLP over gRPC; port 0 takes any free port. Default: port 4317 beside --addr if it is free, or any free
+    /// port if --addr takes any.
+    #[cfg(feature = "grpc")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
+    grpc_addr: Option<SocketAddr>,
+
+    /// Take no OTLP over gRPC.
+    #[cfg(feature = "grpc")]
+    #[arg(long, conflicts_with = "grpc_addr")]
+    no_grpc: bool,
+
     /// Allow an address that other machines can reach. Without --tls-cert content then travels in clear text, and without a key
     /// everyone on the network can read, change and delete it.
     #[arg(long)]
@@ -158,6 +171,9 @@ impl Serve {
         // Listened for before the server says that it is there, so that who waits for that may stop it at once.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let stop = runtime.block_on(async { Stop::new() })?;
+        #[cfg(feature = "grpc")]
+        let server = start(server, self.addr, self.grpc_addr, self.no_grpc)?;
+        #[cfg(not(feature = "grpc"))]
         let server = server.start()?;
 
         let key = if has_key { "…" } else { "rt_local" };
@@ -166,10 +182,13 @@ impl Serve {
             "Retrace, local: {url}
   runs are kept  {kept}
   to send here   RETRACE_BASE_URL={url} RETRACE_API_KEY={key}
-  or over OTLP   OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf OTEL_EXPORTER_OTLP_ENDPOINT={otlp}{headers}
+  or over OTLP   OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf OTEL_EXPORTER_OTLP_ENDPOINT={otlp}{headers}{grpc}
   to stop        Ctrl-C",
             url = server.url(),
             otlp = server.otlp_url(),
+            grpc = server.grpc_url().map_or_else(String::new, |url| format!(
+                "\n  or over gRPC   OTEL_EXPORTER_OTLP_PROTOCOL=grpc OTEL_EXPORTER_OTLP_ENDPOINT={url}{headers}"
+            )),
             kept = self.db.map_or("in memory".into(), |path| path.display().to_string()),
         ));
         if !server.addr().ip().is_loopback() {
@@ -181,6 +200,31 @@ impl Serve {
         runtime.block_on(stop.asked());
         server.stop();
         Ok(())
+    }
+}
+
+/// Port of OTLP over gRPC, by its specification.
+#[cfg(feature = "grpc")]
+const GRPC_PORT: u16 = 4317;
+
+/// Starts with gRPC. Where its usual port is taken and no other was given, the server starts without.
+#[cfg(feature = "grpc")]
+fn start(
+    server: ServerBuilder,
+    addr: SocketAddr,
+    grpc_addr: Option<SocketAddr>,
+    no_grpc: bool,
+) -> Result<Server, StartError> {
+    if no_grpc {
+        return server.start();
+    }
+    let usual = SocketAddr::new(addr.ip(), if addr.port() == 0 { 0 } else { GRPC_PORT });
+    match server.clone().with_grpc_addr(grpc_addr.unwrap_or(usual)).start() {
+        Err(StartError::AddrInUse { addr }) if grpc_addr.is_none() && addr == usual => {
+            complain(&format!("OTLP over gRPC is off, since {addr} is in use: --grpc-addr sets another address"));
+            server.start()
+        }
+        started => started,
     }
 }
 

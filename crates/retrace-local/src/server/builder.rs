@@ -37,6 +37,8 @@ pub struct ServerBuilder {
     pub(super) patience: Duration,
     pub(super) otlp: Options,
     pub(super) otlp_bytes: usize,
+    #[cfg(feature = "grpc")]
+    grpc_addr: Option<SocketAddr>,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<TlsFiles>,
 }
@@ -72,6 +74,8 @@ impl ServerBuilder {
             patience: Self::DEFAULT_PATIENCE,
             otlp: Options::default(),
             otlp_bytes: Self::DEFAULT_OTLP_BYTES,
+            #[cfg(feature = "grpc")]
+            grpc_addr: None,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -105,6 +109,16 @@ impl ServerBuilder {
     /// addresses of loopback and the bound address are always allowed, requests under other names are refused.
     pub fn with_host_name(mut self, name: impl Into<String>) -> Self {
         self.host_names.push(name.into());
+        self
+    }
+
+    /// Takes OTLP over gRPC as well, at this address; port 0 takes any free port. [`Server::grpc_url`] has the URL. Default: not.
+    ///
+    /// An address that is not loopback is refused unless [`ServerBuilder::with_allow_remote`] is set. With a certificate
+    /// ([`ServerBuilder::with_tls`]) the calls are encrypted. Needs the feature `grpc`.
+    #[cfg(feature = "grpc")]
+    pub fn with_grpc_addr(mut self, addr: SocketAddr) -> Self {
+        self.grpc_addr = Some(addr);
         self
     }
 
@@ -187,12 +201,26 @@ impl ServerBuilder {
         key.map_err(|problem: KeyError| StartError::ApiKey { problem: problem.to_string() })
     }
 
-    /// Reads certificate and key, if there are any.
-    pub(super) fn encryption(&self) -> Result<Encryption, StartError> {
+    /// Reads certificate and key, if there are any. `protocols` are those of ALPN.
+    pub(super) fn encryption(&self, protocols: &[&[u8]]) -> Result<Encryption, StartError> {
         #[cfg(feature = "tls")]
-        return self.tls.as_ref().map(TlsFiles::acceptor).transpose();
+        return self.tls.as_ref().map(|files| files.acceptor(protocols)).transpose();
         #[cfg(not(feature = "tls"))]
-        Ok(None)
+        {
+            let _ = protocols;
+            Ok(None)
+        }
+    }
+
+    /// Binds the address of gRPC, if there is one.
+    #[cfg(feature = "grpc")]
+    pub(super) fn listen_grpc(&self) -> Result<Option<TcpListener>, StartError> {
+        self.grpc_addr.map(|addr| self.bind(addr)).transpose()
+    }
+
+    fn bind(&self, addr: SocketAddr) -> Result<TcpListener, StartError> {
+        self.check(addr)?;
+        TcpListener::bind(addr).map_err(|error| StartError::bind(addr, error))
     }
 
     /// Binds, once it is clear that the address is a safe one.
@@ -202,10 +230,7 @@ impl ServerBuilder {
                 self.check(listener.local_addr().map_err(StartError::System)?)?;
                 listener.try_clone().map_err(StartError::System)
             }
-            None => {
-                self.check(self.addr)?;
-                TcpListener::bind(self.addr).map_err(|error| StartError::bind(self.addr, error))
-            }
+            None => self.bind(self.addr),
         }
     }
 

@@ -6,6 +6,8 @@ mod builder;
 mod changes;
 mod compression;
 mod error;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod guard;
 mod http;
 mod listener;
@@ -31,6 +33,7 @@ pub(crate) use guard::Hosts;
 #[cfg(feature = "replay")]
 pub(crate) use guard::Stranger;
 use http::{App, answer};
+use listener::{Endpoint, Protocol};
 #[cfg(feature = "replay")]
 pub(crate) use patience::Patient;
 
@@ -58,6 +61,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 pub struct Server {
     addr: SocketAddr,
     url: String,
+    grpc_url: Option<String>,
     reader: Reader,
     stop: Option<oneshot::Sender<()>>,
     stopped: Mutex<mpsc::Receiver<()>>,
@@ -92,11 +96,19 @@ impl Server {
 
     fn with(settings: &ServerBuilder) -> Result<Self, StartError> {
         let key = settings.checked_key()?;
-        let encryption = settings.encryption()?;
-        let is_secure = encryption.is_some();
+        let encryption = settings.encryption(&[])?;
+        let scheme = if encryption.is_some() { "https" } else { "http" };
         let listener = settings.listen()?;
-        let addr = listener.local_addr().map_err(StartError::System)?;
-        listener.set_nonblocking(true).map_err(StartError::System)?;
+        let addr = address(&listener)?;
+        #[allow(unused_mut)] // without gRPC there is one
+        let mut endpoints = vec![Listening { listener, encryption, protocol: Protocol::Http }];
+        let mut grpc_url = None;
+        #[cfg(feature = "grpc")]
+        if let Some(listener) = settings.listen_grpc()? {
+            grpc_url = Some(format!("{scheme}://{}", reachable(address(&listener)?)));
+            let encryption = settings.encryption(&[b"h2"])?;
+            endpoints.push(Listening { listener, encryption, protocol: Protocol::Grpc });
+        }
         let (writer, reader, writing) =
             store::open(settings.db.as_deref()).map_err(|error| StartError::db(settings.db.clone(), &error))?;
         let bodies = body::Bodies::new(settings.max_body_bytes, settings.patience);
@@ -112,7 +124,7 @@ impl Server {
         thread::Builder::new()
             .name("retrace-local".into())
             .spawn(move || {
-                run(listener, app, recorder, (patience, encryption), asked_to_stop, &started);
+                run(endpoints, app, recorder, patience, asked_to_stop, &started);
                 // All writers are gone now, so this thread ends when what they handed over is stored.
                 let _ = writing.join();
                 let _ = done.send(());
@@ -120,8 +132,8 @@ impl Server {
             .map_err(StartError::System)?;
         let lost = || Err(std::io::Error::other("the server's thread ended"));
         wait_for_start.recv().unwrap_or_else(|_| lost()).map_err(StartError::System)?;
-        let url = format!("{}://{}", if is_secure { "https" } else { "http" }, reachable(addr));
-        Ok(Self { addr, url, reader, stop: Some(stop), stopped: Mutex::new(stopped) })
+        let url = format!("{scheme}://{}", reachable(addr));
+        Ok(Self { addr, url, grpc_url, reader, stop: Some(stop), stopped: Mutex::new(stopped) })
     }
 
     /// The base URL for clients on this machine, such as `http://127.0.0.1:3001`; without a slash at its end.
@@ -147,6 +159,12 @@ impl Server {
     #[must_use]
     pub fn otlp_url(&self) -> &str {
         &self.url
+    }
+
+    /// Where OTLP over gRPC goes, such as `http://127.0.0.1:4317`, if `ServerBuilder::with_grpc_addr` has set an address.
+    #[must_use]
+    pub fn grpc_url(&self) -> Option<&str> {
+        self.grpc_url.as_deref()
     }
 
     /// Where it listens.
@@ -232,12 +250,32 @@ fn reachable(mut addr: SocketAddr) -> SocketAddr {
 
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
+/// A bound socket that is ready for a runtime, and what is spoken on it.
+struct Listening {
+    listener: TcpListener,
+    encryption: listener::Encryption,
+    protocol: Protocol,
+}
+
+impl Listening {
+    /// Within a runtime.
+    fn endpoint(self) -> std::io::Result<Endpoint> {
+        let Self { listener, encryption, protocol } = self;
+        Ok(Endpoint { listener: tokio::net::TcpListener::from_std(listener)?, encryption, protocol })
+    }
+}
+
+/// The address of a socket, which is made ready for a runtime.
+fn address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener.set_nonblocking(true).and_then(|()| listener.local_addr()).map_err(StartError::System)
+}
+
 /// The life of the server's thread.
 fn run(
-    listener: TcpListener,
+    endpoints: Vec<Listening>,
     app: App,
     (recorder, writer): (otlp::Recorder, Writer),
-    (patience, encryption): (Duration, listener::Encryption),
+    patience: Duration,
     asked_to_stop: oneshot::Receiver<()>,
     started: &mpsc::Sender<std::io::Result<()>>,
 ) {
@@ -249,13 +287,13 @@ fn run(
         }
     };
     runtime.block_on(async {
-        match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => {
+        match endpoints.into_iter().map(Listening::endpoint).collect() {
+            Ok(endpoints) => {
                 let _ = started.send(Ok(()));
                 let stop = async { drop(asked_to_stop.await) };
                 let (finish, asked_to_finish) = oneshot::channel();
                 let recording = tokio::spawn(recorder.run(writer, app.live.teller(), asked_to_finish));
-                listener::serve(listener, app, patience, encryption, stop).await;
+                listener::serve(endpoints, app, patience, stop).await;
                 // Requests that were answered are recorded by now, and told before this ends.
                 let _ = finish.send(());
                 let _ = recording.await;
