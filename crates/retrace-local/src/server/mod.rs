@@ -4,14 +4,17 @@ mod auth;
 mod body;
 mod builder;
 mod changes;
+mod comparison;
 mod compression;
 mod error;
+mod forks;
 mod guard;
 mod http;
 mod listener;
 mod otlp;
 mod page;
 mod patience;
+mod recordings;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;
@@ -103,7 +106,7 @@ impl Server {
         let hosts = Hosts::new(addr.ip(), settings.host_names.clone());
         let (recording, recorder) = otlp::record(settings.otlp.clone(), settings.otlp_bytes);
         let recorder = (recorder, writer.clone());
-        let app = App::new(writer, reader.clone(), bodies, key, hosts, recording);
+        let app = App::new(writer, reader.clone(), bodies, key, hosts, recording, settings.fork_lease);
 
         let (stop, asked_to_stop) = oneshot::channel();
         let (started, wait_for_start) = mpsc::channel();
