@@ -38,6 +38,12 @@
 //! | `GET /api/v1/traces/:id/changes?after&live` | what is newer than `after` without content, once there is something ([`retrace_protocol::read::Changes`]) |
 //! | `PATCH`, `DELETE /api/v1/traces/:id` | 200 and 204; 404 when there is none |
 //! | `POST /api/v1/traces/:id/golden` | 200, also before the trace is there (section 20) |
+//! | `GET /api/v1/traces/:id/eligibility` | whether the run can be replayed byte for byte, and what stands against it (section 12) |
+//! | `GET /api/v1/traces/:id/cassette?format` | a recording of the run, as a file |
+//! | `POST /api/v1/traces/:id/replay` | 202 when an agent was asked to replay the run (section 19) |
+//! | `POST`, `GET /api/v1/forks`, `GET /api/v1/forks/:id` | forks, see below |
+//! | `POST /api/v1/forks/:id/replay`, `…/replay/claim` | 202 when an agent was asked to execute the fork; its claims: 200, 409 |
+//! | `GET /api/v1/forks/:id/diff`, `/api/v1/diff?a&b` | two runs compared |
 //! | `POST /api/v1/enforcement/check` | `allow`: there are no policies here |
 //! | `POST /api/v1/internal/logs` | 202; telemetry is thrown away |
 //! | `POST /v1/traces`, `/v1/logs` | 200; spans and log records over OTLP, see below |
@@ -98,18 +104,29 @@
 //! [`translate`] turns OTLP data into the runs that the exporter of this project would send, by the same code; the command
 //! `retrace-local translate` prints them. It is also how a mapping is looked into.
 //!
+//! # Forks
+//! A run is forked at one of its spans: `POST /api/v1/forks` stores what is changed there, and `POST /api/v1/forks/:id/replay` sends a
+//! `resume` frame to a connection that authenticated with `resumable: true`: the newest that has recorded a run of the same name and
+//! project, else of the same name, else the newest of all. Its agent claims the execution, and the run that it records is linked by
+//! its metadata. The lease of an execution holds for [`ServerBuilder::DEFAULT_FORK_LEASE`] after it was started and after each claim;
+//! then it is expired. A newer execution supersedes an older one, whose claims are answered 409. An agent whose connection closes
+//! in the middle leaves an execution that failed; it goes on when it claims again or its run arrives. `docs/RECEIVER.md` has all
+//! bodies and answers.
+//!
 //! # Cassettes
 //! With the feature `replay`, `export_cassette` writes a stored run as a cassette, and `ReplayServer` is a provider that answers
 //! clients of any language from one: `retrace-local cassette` and `retrace-local replay` are these two as commands.
 //!
 //! # What this does not do
-//! Forks, replays (it never sends `halt`, `resume` or `replay`), enforcement policies, and OTLP over gRPC. Without
+//! Enforcement policies (it never sends `halt`), and OTLP over gRPC. Without
 //! [`ServerBuilder::with_tls`] it encrypts nothing.
 
 #[cfg(test)]
 mod arbitrary;
 #[cfg(feature = "replay")]
 mod cassette_export;
+mod diff;
+mod fork;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;

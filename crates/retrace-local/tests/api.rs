@@ -223,7 +223,9 @@ fn what_a_local_receiver_has_not_is_said_kindly() {
     let answer = client.post("/api/v1/enforcement/check", &check);
     assert_eq!((answer.status, answer.json), (200, json!({"verdict": "allow"})));
     assert!(client.get("/api/v1/enforcement/holds/h").refusal(404).contains("hold"));
-    assert!(client.post("/api/v1/forks/f/replay/claim", &json!({"execution_id": "e"})).refusal(404).contains("forks"));
+    assert!(
+        client.post("/api/v1/forks/f/replay/claim", &json!({"execution_id": "e"})).refusal(404).contains("no fork f")
+    );
     let answer = client.post("/api/v1/internal/logs", &json!({"service": "sdk-python", "events": [{}]}));
     assert_eq!((answer.status, answer.json), (202, json!({"ok": true})));
     assert!(server.traces(&TraceQuery::new()).unwrap().traces.is_empty());

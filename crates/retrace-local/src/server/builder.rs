@@ -39,6 +39,7 @@ pub struct ServerBuilder {
     pub(super) otlp_bytes: usize,
     #[cfg(feature = "grpc")]
     grpc_addr: Option<SocketAddr>,
+    pub(super) fork_lease: Duration,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<TlsFiles>,
 }
@@ -62,6 +63,10 @@ impl ServerBuilder {
     /// How much of the traces that come over OTLP is held unless another limit is set: 64 MiB.
     pub const DEFAULT_OTLP_BYTES: usize = 64 * 1024 * 1024;
 
+    /// How long an agent holds an execution of a fork without a heartbeat unless another time is set: 15 minutes, three
+    /// heartbeats of the official client.
+    pub const DEFAULT_FORK_LEASE: Duration = crate::fork::LEASE;
+
     pub(super) fn new() -> Self {
         Self {
             addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -76,6 +81,7 @@ impl ServerBuilder {
             otlp_bytes: Self::DEFAULT_OTLP_BYTES,
             #[cfg(feature = "grpc")]
             grpc_addr: None,
+            fork_lease: Self::DEFAULT_FORK_LEASE,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -182,6 +188,13 @@ impl ServerBuilder {
     /// more, those that were silent longest are forgotten; they are stored before, and what comes of them later is added.
     pub fn with_otlp_bytes(mut self, bytes: usize) -> Self {
         self.otlp_bytes = bytes;
+        self
+    }
+
+    /// How long an agent holds an execution of a fork after it was started or claimed. Clients claim again every 300 s while they
+    /// execute; an execution whose lease has ended counts as expired. Default [`ServerBuilder::DEFAULT_FORK_LEASE`].
+    pub fn with_fork_lease(mut self, lease: Duration) -> Self {
+        self.fork_lease = lease;
         self
     }
 

@@ -1,6 +1,7 @@
 //! The HTTP API (PROTOCOL.md sections 1, 2, 9 and 20): from requests to changes and reads, and back to answers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -23,10 +24,11 @@ use super::auth::ApiKey;
 use super::body::Bodies;
 use super::changes;
 use super::error::ApiError;
+use super::forks;
 use super::guard::{Hosts, Stranger};
 use super::otlp::{self, Recording};
 use super::page;
-use super::stream::{self, Live};
+use super::stream::{self, Agents, Live};
 use crate::ingest;
 use crate::query::{Parts, TraceQuery};
 use crate::store::{Change, Outcome, Reader, StoreError, Writer};
@@ -57,6 +59,10 @@ pub(super) struct App {
     pub(super) key: Option<ApiKey>,
     pub(super) hosts: Hosts,
     pub(super) live: Arc<Live>,
+    /// Connections that execute runs again.
+    pub(super) agents: Arc<Agents>,
+    /// How long the lease of an execution holds.
+    pub(super) fork_lease: Duration,
     /// Places for WebSockets.
     pub(super) streams: Arc<Semaphore>,
     /// True once the server is stopping.
@@ -74,6 +80,7 @@ impl App {
         key: Option<ApiKey>,
         hosts: Hosts,
         recording: Recording,
+        fork_lease: Duration,
     ) -> Self {
         Self {
             writer,
@@ -82,6 +89,8 @@ impl App {
             key,
             hosts,
             live: Arc::default(),
+            agents: Arc::default(),
+            fork_lease,
             streams: stream::places(),
             closing: watch::Sender::new(false),
             recording,
@@ -90,8 +99,8 @@ impl App {
     }
 }
 
-type Shared = State<Arc<App>>;
-type Answer = Result<Response, ApiError>;
+pub(super) type Shared = State<Arc<App>>;
+pub(super) type Answer = Result<Response, ApiError>;
 
 /// Every path that this receiver answers.
 pub(super) fn router(app: Arc<App>) -> Router {
@@ -103,7 +112,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route(route::GOLDEN, post(golden))
         .route(endpoint::ENFORCEMENT_CHECK, post(enforcement_check))
         .route(route::ENFORCEMENT_HOLD, get(no_holds))
-        .route(route::FORK_CLAIM, post(no_forks))
+        .merge(forks::router())
         .route_layer(middleware::from_fn_with_state(Arc::clone(&app), require_key));
     Router::new()
         .merge(api)
@@ -132,7 +141,7 @@ fn json(status: StatusCode, body: Body) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-const DONE: Done = Done { ok: true };
+pub(super) const DONE: Done = Done { ok: true };
 
 async fn create(State(app): Shared, request: Request) -> Answer {
     let (upload, room) = app.bodies.json(request).await?.parse(ingest::upload).await?;
@@ -140,7 +149,9 @@ async fn create(State(app): Shared, request: Request) -> Answer {
     match app.writer.write(Change::Create(Box::new(upload)), room).await? {
         Outcome::Exists => Err(ApiError::new(StatusCode::CONFLICT, format!("there is a trace {id} already"))),
         Outcome::Merged => Ok(answer(StatusCode::OK, &Created { id })),
-        Outcome::Done | Outcome::Unknown => Ok(answer(StatusCode::CREATED, &Created { id })),
+        Outcome::Done | Outcome::Unknown | Outcome::Superseded | Outcome::Expired => {
+            Ok(answer(StatusCode::CREATED, &Created { id }))
+        }
     }
 }
 
@@ -167,7 +178,7 @@ async fn golden(State(app): Shared, PathId(id): PathId, request: Request) -> Ans
 fn changed(id: &Id, outcome: Outcome) -> Result<(), ApiError> {
     match outcome {
         Outcome::Done | Outcome::Merged => Ok(()),
-        Outcome::Unknown | Outcome::Exists => Err(no_trace(id)),
+        Outcome::Unknown | Outcome::Exists | Outcome::Superseded | Outcome::Expired => Err(no_trace(id)),
     }
 }
 
@@ -246,10 +257,6 @@ async fn enforcement_check(State(app): Shared, request: Request) -> Answer {
 
 async fn no_holds() -> ApiError {
     ApiError::not_found("a local receiver holds nothing up, so there is no hold to ask about")
-}
-
-async fn no_forks() -> ApiError {
-    ApiError::not_found("a local receiver has no forks, so there is no replay to claim")
 }
 
 /// The SDKs' telemetry is none of ours: it is taken, so that they do not complain, and thrown away.

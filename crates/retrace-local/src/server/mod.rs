@@ -4,8 +4,10 @@ mod auth;
 mod body;
 mod builder;
 mod changes;
+mod comparison;
 mod compression;
 mod error;
+mod forks;
 #[cfg(feature = "grpc")]
 mod grpc;
 mod guard;
@@ -14,6 +16,7 @@ mod listener;
 mod otlp;
 mod page;
 mod patience;
+mod recordings;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;
@@ -115,7 +118,7 @@ impl Server {
         let hosts = Hosts::new(addr.ip(), settings.host_names.clone());
         let (recording, recorder) = otlp::record(settings.otlp.clone(), settings.otlp_bytes);
         let recorder = (recorder, writer.clone());
-        let app = App::new(writer, reader.clone(), bodies, key, hosts, recording);
+        let app = App::new(writer, reader.clone(), bodies, key, hosts, recording, settings.fork_lease);
 
         let (stop, asked_to_stop) = oneshot::channel();
         let (started, wait_for_start) = mpsc::channel();

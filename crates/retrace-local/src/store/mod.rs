@@ -6,6 +6,7 @@
 
 mod count_once;
 mod event;
+mod fork;
 mod job;
 mod otlp;
 mod read;
@@ -22,6 +23,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
+pub(crate) use fork::ForkChange;
 pub(crate) use job::{Change, Outcome};
 pub(crate) use otlp::OtlpRun;
 pub(crate) use read::ended_trace;
