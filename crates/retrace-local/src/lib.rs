@@ -37,7 +37,9 @@
 //! | `GET /api/v1/traces/:id/changes?after&live` | what is newer than `after` without content, once there is something ([`retrace_protocol::read::Changes`]) |
 //! | `PATCH`, `DELETE /api/v1/traces/:id` | 200 and 204; 404 when there is none |
 //! | `POST /api/v1/traces/:id/golden` | 200, also before the trace is there (section 20) |
-//! | `POST /api/v1/enforcement/check` | `allow`: there are no policies here |
+//! | `POST /api/v1/enforcement/check` | the verdict of [`ServerBuilder::with_policies`]; `allow` without policies (section 20) |
+//! | `GET /api/v1/enforcement/holds`, `/:id` | holds with their status; 404 for one that is not known |
+//! | `POST /api/v1/enforcement/holds/:id` | `{"decision": "approve"}` or `"deny"`: 200; 409 when it is decided or has expired |
 //! | `POST /api/v1/internal/logs` | 202; telemetry is thrown away |
 //! | `POST /v1/traces`, `/v1/logs` | 200; spans and log records over OTLP, see below |
 //! | `POST /v1/metrics` | 200; metrics are thrown away |
@@ -102,7 +104,7 @@
 //! clients of any language from one: `retrace-local cassette` and `retrace-local replay` are these two as commands.
 //!
 //! # What this does not do
-//! Forks, replays (it never sends `halt`, `resume` or `replay`), enforcement policies, and OTLP over gRPC. Without
+//! Forks, replays (it never sends `halt`, `resume` or `replay`), and OTLP over gRPC. Without
 //! [`ServerBuilder::with_tls`] it encrypts nothing.
 
 #[cfg(test)]
@@ -114,6 +116,7 @@ mod cassette_export;
 pub mod fuzzing;
 mod ingest;
 mod otlp;
+mod policy;
 #[cfg(feature = "replay")]
 mod provider;
 mod query;
@@ -125,6 +128,7 @@ mod testing;
 #[cfg(feature = "replay")]
 pub use cassette_export::export_cassette;
 pub use otlp::{OtlpError, Translated, translate};
+pub use policy::{Policies, PolicyError};
 #[cfg(feature = "replay")]
 pub use provider::{Pace, ReplayServer, ReplayServerError, ReplaySettings};
 pub use query::TraceQuery;

@@ -13,6 +13,7 @@ use super::auth::{ApiKey, KeyError};
 use super::listener::Encryption;
 #[cfg(feature = "tls")]
 use super::tls::TlsFiles;
+use crate::policy::Policies;
 use crate::store::OpenError;
 
 /// What a server is started with; made by [`Server::builder`].
@@ -37,6 +38,7 @@ pub struct ServerBuilder {
     pub(super) patience: Duration,
     pub(super) otlp: Options,
     pub(super) otlp_bytes: usize,
+    pub(super) policies: Policies,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<TlsFiles>,
 }
@@ -72,6 +74,7 @@ impl ServerBuilder {
             patience: Self::DEFAULT_PATIENCE,
             otlp: Options::default(),
             otlp_bytes: Self::DEFAULT_OTLP_BYTES,
+            policies: Policies::default(),
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -168,6 +171,12 @@ impl ServerBuilder {
     /// more, those that were silent longest are forgotten; they are stored before, and what comes of them later is added.
     pub fn with_otlp_bytes(mut self, bytes: usize) -> Self {
         self.otlp_bytes = bytes;
+        self
+    }
+
+    /// Blocks and holds calls by these policies. By default every call is allowed.
+    pub fn with_policies(mut self, policies: Policies) -> Self {
+        self.policies = policies;
         self
     }
 

@@ -5,6 +5,7 @@ mod body;
 mod builder;
 mod changes;
 mod compression;
+mod enforcement;
 mod error;
 mod guard;
 mod http;
@@ -103,7 +104,8 @@ impl Server {
         let hosts = Hosts::new(addr.ip(), settings.host_names.clone());
         let (recording, recorder) = otlp::record(settings.otlp.clone(), settings.otlp_bytes);
         let recorder = (recorder, writer.clone());
-        let app = App::new(writer, reader.clone(), bodies, key, hosts, recording);
+        let enforcement = enforcement::Enforcement::new(settings.policies.clone());
+        let app = App::new(writer, reader.clone(), bodies, key, hosts, recording, enforcement);
 
         let (stop, asked_to_stop) = oneshot::channel();
         let (started, wait_for_start) = mpsc::channel();

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use opentelemetry::KeyValue;
 use opentelemetry_instrumentation_genai::interceptor::{
     Action, CallEnd, CallId, CallView, Interceptor, Outcome as CallOutcome, RecordedResponse, Refusal,
 };
@@ -15,7 +14,6 @@ use retrace_replay::replay::{Call, Decision};
 use retrace_replay::{Chunk, EnforcementError, Response, TokenCheck, response_tokens};
 use serde_json::Value;
 
-use super::REPLAYED;
 use super::limits::LimitState;
 use super::position::{self, Owner, Position};
 use super::recorder::Begun;
@@ -218,12 +216,12 @@ fn refuse(error: EnforcementError) -> Action {
 
 /// Answers with a recorded response; a recorded error of the client is an error again.
 fn answer(entry: Entry, session: &Session) -> Action {
-    let attributes = vec![KeyValue::new(REPLAYED, true)];
+    let attributes = session.answer_attributes(&entry);
     let response = match entry.outcome {
         Outcome::Response(response) => response,
         Outcome::Error(error) => {
             let refusal = Refusal::new(format!("the recorded call failed: {error}")).with_error_type(error);
-            return Action::Refuse(refusal.with_attribute(KeyValue::new(REPLAYED, true)));
+            return Action::Refuse(attributes.into_iter().fold(refusal, Refusal::with_attribute));
         }
         _ => {
             let message = format!("entry {} of the cassette holds no response; record it again", entry.ordinal);
