@@ -139,12 +139,13 @@ async fn spans_before_the_fork_point_are_left_out_on_demand() {
         let live = Provider::new();
         let forked = retrace::run("forked").instrument(fork.run(agent(&live, &sent)));
         forked.await.unwrap().value.unwrap();
+        // A shutdown clears them.
+        let exported = other.get_finished_spans().unwrap();
         let run = named(recording.runs(), "forked");
         let names: Vec<&str> = spans(&run).iter().map(|span| span.name.as_str()).collect();
         let calls = spans(&run).iter().filter(|span| span.span_type == SpanType::LlmCall).count();
         assert_eq!((calls, names.contains(&"send"), run.span_count), (2, false, Some(names.len() as u64)), "{run:#?}");
         assert!(spans(&run).iter().all(|span| span.ended_at.is_some()), "{run:#?}");
-        let exported = other.get_finished_spans().unwrap();
         let replayed = exported.iter().filter(|span| {
             span.attributes.iter().any(|attribute| attribute.key.as_str() == "retrace.replayed")
         });

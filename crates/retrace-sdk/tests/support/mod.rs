@@ -42,6 +42,14 @@ pub fn record_with(change: impl FnOnce(Configuration) -> Configuration) -> Recor
     Recording { server, guard: Some(guard), _alone: alone }
 }
 
+impl Drop for Recording {
+    /// Stops before the server does. The end of the guard ends every run of the process that is under way, those of other tests
+    /// too: without a receiver it would wait for them until the flush timeout.
+    fn drop(&mut self) {
+        drop(self.guard.take());
+    }
+}
+
 impl Recording {
     /// Stops, and reads all runs back, in the order in which they began.
     pub fn runs(mut self) -> Vec<Trace> {
