@@ -148,6 +148,8 @@ pub mod __private {
     pub use crate::head_sampling::{AgentScope, Head, HeadSampler, Unsampled};
     pub use crate::held_start::HeldStart;
     pub use crate::not_sent::{NOT_SENT, watch_not_sent};
+    pub use crate::transport::requests::Requests;
+    pub use http::{Method, StatusCode};
 }
 
 pub use crate::around::Around;

@@ -23,6 +23,7 @@ use crate::pipeline::{Pipeline, WayIn};
 use crate::propagator::RecordedRun;
 use crate::startup_log::StartupLog;
 use crate::stats::Stats;
+use crate::transport::requests::Requests;
 
 /// What a span failed of that ended because a panic unwound through it; the SDK says nothing of that.
 const UNWOUND: &str = "the thread panicked";
@@ -124,6 +125,13 @@ impl RetraceSpanProcessor {
     /// Writes the warnings that no subscriber took.
     pub(crate) fn finish_log(&self) {
         self.startup_log.finish();
+    }
+
+    /// Other requests to its receiver. `None` when recording is switched off.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn requests(&self) -> Option<Requests> {
+        Some(Requests::new(self.pipeline.as_ref()?.blueprint()?.config.clone()))
     }
 
     /// How long a flush may take.

@@ -31,8 +31,12 @@ pub fn record() -> Recording {
 }
 
 pub fn record_with(change: impl FnOnce(Configuration) -> Configuration) -> Recording {
+    record_to(Server::start().unwrap(), change)
+}
+
+/// Records to this receiver.
+pub fn record_to(server: Server, change: impl FnOnce(Configuration) -> Configuration) -> Recording {
     let alone = alone();
-    let server = Server::start().unwrap();
     let configuration = retrace::configure()
         .with_api_key("rt_local")
         .with_base_url(server.url())
