@@ -171,7 +171,7 @@ impl Call {
             span.end();
         }
         if let Some(observer) = self.observer.take() {
-            observer.end(outcome, &facts.unwrap_or_default());
+            observer.end(outcome, &facts.unwrap_or_default(), &self.context);
         }
     }
 }

@@ -12,6 +12,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
 use crate::builder::RetraceExporterBuilder;
 use crate::inbox::Closed;
+use crate::not_sent::retain_sent;
 use crate::pipeline::{Pipeline, WayIn, result};
 use crate::startup_log::StartupLog;
 use crate::stats::Stats;
@@ -122,7 +123,7 @@ impl RetraceExporter {
 }
 
 impl SpanExporter for RetraceExporter {
-    fn export(&self, batch: Vec<SpanData>) -> impl Future<Output = OTelSdkResult> + Send {
+    fn export(&self, mut batch: Vec<SpanData>) -> impl Future<Output = OTelSdkResult> + Send {
         let pipeline = self.pipeline.clone();
         if pipeline.is_none() {
             self.startup_log.retry_detached();
@@ -139,6 +140,7 @@ impl SpanExporter for RetraceExporter {
             } else {
                 (None, None)
             };
+            retain_sent(&mut batch);
             let mut admission = pipeline.admit(batch, wait, until);
             let lost = match until.filter(|_| is_blocked_on()) {
                 Some(until) => admission.block(until),

@@ -117,6 +117,7 @@ mod light;
 mod log;
 #[cfg_attr(not(feature = "metrics"), path = "unmeasured.rs")]
 mod metrics;
+mod not_sent;
 mod outbox;
 mod pipeline;
 mod processor;
@@ -146,6 +147,9 @@ pub use retrace_translate::{Kind, Parent, SpanFacts, SpanPolicy, SpanSelection, 
 pub mod __private {
     pub use crate::head_sampling::{AgentScope, Head, HeadSampler, Unsampled};
     pub use crate::held_start::HeldStart;
+    pub use crate::not_sent::{NOT_SENT, watch_not_sent};
+    pub use crate::transport::requests::Requests;
+    pub use http::{Method, StatusCode};
 }
 
 pub use crate::around::Around;

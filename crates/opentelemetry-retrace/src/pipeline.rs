@@ -107,6 +107,11 @@ impl Pipeline {
         })
     }
 
+    /// Settings of its workers; `None` in tests without one.
+    pub(crate) fn blueprint(&self) -> Option<&Blueprint> {
+        self.blueprint.as_ref()
+    }
+
     /// One without a worker.
     #[cfg(test)]
     pub(crate) fn alone(inbox: Arc<Inbox>) -> Self {

@@ -18,10 +18,12 @@ use crate::head_sampling::AgentScope;
 use crate::held_start;
 use crate::inbox::Seen;
 use crate::light::Light;
+use crate::not_sent::is_not_sent;
 use crate::pipeline::{Pipeline, WayIn};
 use crate::propagator::RecordedRun;
 use crate::startup_log::StartupLog;
 use crate::stats::Stats;
+use crate::transport::requests::Requests;
 
 /// What a span failed of that ended because a panic unwound through it; the SDK says nothing of that.
 const UNWOUND: &str = "the thread panicked";
@@ -125,6 +127,13 @@ impl RetraceSpanProcessor {
         self.startup_log.finish();
     }
 
+    /// Other requests to its receiver. `None` when recording is switched off.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn requests(&self) -> Option<Requests> {
+        Some(Requests::new(self.pipeline.as_ref()?.blueprint()?.config.clone()))
+    }
+
     /// How long a flush may take.
     #[doc(hidden)]
     #[must_use]
@@ -199,6 +208,9 @@ impl RetraceSpanProcessor {
     /// The start of a sampled span.
     pub(crate) fn began(&self, data: SpanData) {
         let Some(pipeline) = &self.pipeline else { return };
+        if is_not_sent(&data.attributes) {
+            return;
+        }
         pipeline.announcer.began(&data);
         let light = if pipeline.lightens { Light::of(&data, pipeline.reads_state) } else { None };
         let _ = match light {
@@ -220,6 +232,9 @@ impl RetraceSpanProcessor {
     /// Takes note of the end of a span; gives the pipeline if it wants the span.
     fn ended(&self, span: &SpanData) -> Option<&Pipeline> {
         let pipeline = self.pipeline.as_ref()?;
+        if is_not_sent(&span.attributes) {
+            return None;
+        }
         pipeline.announcer.ended(span);
         (pipeline.takes_unsampled || span.span_context.is_sampled()).then_some(pipeline)
     }

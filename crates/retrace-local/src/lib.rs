@@ -44,7 +44,9 @@
 //! | `POST`, `GET /api/v1/forks`, `GET /api/v1/forks/:id` | forks, see below |
 //! | `POST /api/v1/forks/:id/replay`, `…/replay/claim` | 202 when an agent was asked to execute the fork; its claims: 200, 409 |
 //! | `GET /api/v1/forks/:id/diff`, `/api/v1/diff?a&b` | two runs compared |
-//! | `POST /api/v1/enforcement/check` | `allow`: there are no policies here |
+//! | `POST /api/v1/enforcement/check` | the verdict of [`ServerBuilder::with_policies`]; `allow` without policies (section 20) |
+//! | `GET /api/v1/enforcement/holds`, `/:id` | holds with their status; 404 for one that is not known |
+//! | `POST /api/v1/enforcement/holds/:id` | `{"decision": "approve"}` or `"deny"`: 200; 409 when it is decided or has expired |
 //! | `POST /api/v1/internal/logs` | 202; telemetry is thrown away |
 //! | `POST /v1/traces`, `/v1/logs` | 200; spans and log records over OTLP, see below |
 //! | `POST /v1/metrics` | 200; metrics are thrown away |
@@ -118,8 +120,7 @@
 //! clients of any language from one: `retrace-local cassette` and `retrace-local replay` are these two as commands.
 //!
 //! # What this does not do
-//! Enforcement policies (it never sends `halt`), and OTLP over gRPC. Without
-//! [`ServerBuilder::with_tls`] it encrypts nothing.
+//! It sends no `halt` frames. Without [`ServerBuilder::with_tls`] it encrypts nothing.
 
 #[cfg(test)]
 mod arbitrary;
@@ -132,6 +133,7 @@ mod fork;
 pub mod fuzzing;
 mod ingest;
 mod otlp;
+mod policy;
 #[cfg(feature = "replay")]
 mod provider;
 mod query;
@@ -143,6 +145,7 @@ mod testing;
 #[cfg(feature = "replay")]
 pub use cassette_export::export_cassette;
 pub use otlp::{OtlpError, Translated, translate};
+pub use policy::{Policies, PolicyError};
 #[cfg(feature = "replay")]
 pub use provider::{Pace, ReplayServer, ReplayServerError, ReplaySettings};
 pub use query::TraceQuery;

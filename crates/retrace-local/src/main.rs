@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 #[cfg(feature = "grpc")]
 use retrace_local::StartError;
-use retrace_local::{Server, ServerBuilder};
+use retrace_local::{Policies, Server, ServerBuilder};
 use retrace_protocol::Trace;
 use retrace_translate::{Options, SpanSelection};
 use serde::Serialize;
@@ -127,6 +127,10 @@ struct Serve {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 
+    /// Block and hold calls by the policies of this JSON file; docs/ENFORCEMENT.md describes it.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+
     #[command(flatten, next_help_heading = "Of spans that come over OTLP")]
     translation: Translation,
 }
@@ -160,6 +164,9 @@ impl Serve {
         #[cfg(feature = "tls")]
         if let (Some(certificate), Some(key)) = (self.tls_cert, self.tls_key) {
             server = server.with_tls(certificate, key);
+        }
+        if let Some(path) = &self.policy {
+            server = server.with_policies(Policies::read(path)?);
         }
         let has_key = self.api_key.is_some();
         if let Some(key) = self.api_key {

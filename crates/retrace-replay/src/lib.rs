@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod arguments_hash;
 pub mod cassette;
 mod diff;
 mod fingerprint;
@@ -14,6 +15,7 @@ mod secrets;
 mod token_check;
 mod tolerance;
 
+pub use arguments_hash::arguments_hash;
 pub use diff::{Diff, Difference, MAX_DIFFERENCES};
 pub use fingerprint::{Fingerprint, redact, rename_ids};
 pub use lane::{Lane, LaneNode, Segment};

@@ -16,6 +16,7 @@ use opentelemetry_sdk::trace::{SpanProcessor, TracerProviderBuilder};
 use crate::exit;
 use crate::install::Guard;
 use crate::installed::{BeforeSend, Installed, captures_content};
+use crate::replay::enforcement::ServerEnforcement;
 
 /// Sets up recording as the environment states: `RETRACE_API_KEY` and the other variables of [`VARIABLES`](crate::VARIABLES).
 ///
@@ -55,6 +56,7 @@ pub fn configure() -> Configuration {
         captures_content: None,
         is_sampling_set: false,
         before_send: None,
+        enforcement: ServerEnforcement::default(),
     }
 }
 
@@ -75,6 +77,7 @@ pub struct Configuration {
     captures_content: Option<bool>,
     is_sampling_set: bool,
     before_send: Option<BeforeSend>,
+    enforcement: ServerEnforcement,
 }
 
 /// Setters that hand their argument to the builder of the processor.
@@ -144,6 +147,22 @@ impl Configuration {
         self
     }
 
+    /// Sets whether the receiver checks each model call and each tool step of a run when it has ended; the next model call waits for
+    /// the verdict, and is refused where that is `block` or `hold`, as are all later ones of the run. [`refusal`](crate::refusal())
+    /// finds the [`EnforcementError`](crate::EnforcementError). While the receiver gives no verdict, for five seconds at most, only
+    /// the ceilings of [`limits`](crate::limits()) hold. `RETRACE_SERVER_ENFORCEMENT`; off by default.
+    pub fn with_server_enforcement(mut self, is_enabled: bool) -> Self {
+        self.enforcement.is_enabled = Some(is_enabled);
+        self
+    }
+
+    /// Sets how long a held call waits for an approval. It is refused when the hold is denied or expires, and at the end of this time.
+    /// `RETRACE_ENFORCEMENT_HOLD_WAIT_SECONDS`; not at all by default.
+    pub fn with_enforcement_hold_wait(mut self, wait: Duration) -> Self {
+        self.enforcement.hold_wait = Some(wait);
+        self
+    }
+
     /// Sets how runs are sent: a [`Transport`] or its name, `auto`, `ws` or `http`. `RETRACE_TRANSPORT`; `auto` by default.
     pub fn with_transport<T>(mut self, transport: T) -> Self
     where
@@ -206,11 +225,13 @@ impl Configuration {
     /// As [`install`].
     pub fn install(self) -> Result<Guard, BuildError> {
         let content = self.captures_content.unwrap_or_else(captures_content);
-        let before_send = self.before_send;
+        let (before_send, enforcement) = (self.before_send, self.enforcement);
         let guard = self.installer.with_processor(self.processor).with_sampler(self.sampler).install()?;
         let installed = match guard.provider() {
             Some(provider) => {
-                Installed::new(Some(provider), guard.processor(), guard.head_sampler().cloned(), content, before_send)
+                let check = enforcement.resolve(guard.processor().requests());
+                let head = guard.head_sampler().cloned();
+                Installed::new(Some(provider), guard.processor(), head, content, before_send, check)
             }
             None => Installed::disabled(),
         };
@@ -246,7 +267,8 @@ impl Configuration {
             head = Some(HeadSampler::new(sampler, ids));
         }
         let builder = builder.with_span_processor(processor.clone());
-        let generation = Installed::new(None, &processor, head, content, self.before_send).install();
+        let check = self.enforcement.resolve(processor.requests());
+        let generation = Installed::new(None, &processor, head, content, self.before_send, check).install();
         exit::watch();
         Ok((builder, Guard::layered(processor, generation)))
     }

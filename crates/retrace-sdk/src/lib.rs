@@ -88,7 +88,7 @@ pub use retrace_replay as cassettes;
 pub use retrace_replay::cassette::{CassetteError, Effects};
 pub use retrace_replay::replay::ForkPoint;
 pub use retrace_replay::report::{Report, Style};
-pub use retrace_replay::{EnforcementError, Rule, Tolerance};
+pub use retrace_replay::{EnforcementError, Rule, Tolerance, Verdict};
 pub use retrace_sdk_macros::{record, test};
 
 pub use crate::agent::{AgentBuilder, AgentGuard, agent};

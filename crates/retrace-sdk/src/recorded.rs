@@ -42,6 +42,10 @@ pub(crate) struct Recorded {
 struct Open {
     facts: Facts,
     failure: Option<Failure>,
+    /// Tool step that the receiver checks when it ends: its name, and its arguments as far as they are known.
+    checked: Option<Box<(Cow<'static, str>, Option<String>)>>,
+    /// Start of a step that is not sent if a replay answers it.
+    held: Option<HeldStart>,
 }
 
 /// A context with an agent scope, unless it has that one.
@@ -101,18 +105,24 @@ impl Recorded {
         if place.is_certain {
             describe(&mut facts, captures_content);
         }
+        let is_checked = replay::is_checked(position.as_ref(), start.span_type);
+        let mut checked = is_checked.then(|| Box::new((start.name.clone(), facts.arguments_hash())));
         let builder = SpanBuilder::from_name(start.name).with_attributes(facts.take());
-        let span = match place.is_certain {
-            true => place.start(builder),
+        let holds = start.is_memoised && position.as_ref().is_some_and(Position::leaves_out_recorded);
+        let (span, held) = match place.is_certain && !holds {
+            true => (place.start(builder), None),
             false => {
-                let (mut span, start) = HeldStart::around(|| place.start(builder));
-                if span.is_recording() {
+                let (mut span, mut held) = HeldStart::around(|| place.start(builder));
+                if !place.is_certain && span.is_recording() {
                     describe(&mut facts, captures_content);
+                    if let Some(checked) = &mut checked {
+                        checked.1 = facts.arguments_hash();
+                    }
                     let attributes = facts.take();
-                    start.release(&attributes);
+                    held.extend(&attributes);
                     span.set_attributes(attributes);
                 }
-                span
+                (span, holds.then_some(held))
             }
         };
         let is_recording = span.is_recording();
@@ -121,7 +131,7 @@ impl Recorded {
             return Err(cx);
         }
         let has_ended = AtomicBool::new(false);
-        let state = Mutex::new(Some(Open { facts, failure: None }));
+        let state = Mutex::new(Some(Open { facts, failure: None, checked, held }));
         let (depth, is_resumable) = (place.depth, start.is_resumable);
         Ok(open::add(|seat| Self { cx, seat, depth, captures_content, is_resumable, has_ended, state }))
     }
@@ -168,6 +178,15 @@ impl Recorded {
         }
     }
 
+    /// Lets the start of a step go on that a replay could have left out. `keeps` is false for one that it does.
+    pub(crate) fn release_start(&self, keeps: bool) {
+        let held = self.state.lock().unwrap_or_else(PoisonError::into_inner).as_mut().and_then(|open| open.held.take());
+        match held {
+            Some(held) if !keeps => held.discard(),
+            held => drop(held),
+        }
+    }
+
     /// Ends the span. Does nothing if it has ended.
     pub(crate) fn end(&self) {
         self.end_with(|_, _| {});
@@ -183,10 +202,15 @@ impl Recorded {
     /// Ends the span, unless it has ended, with what is stated last.
     pub(crate) fn end_with(&self, last: impl FnOnce(&mut Facts, &mut Option<Failure>)) {
         let open = self.state.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Open { mut facts, mut failure }) = open else { return };
+        let Some(Open { mut facts, mut failure, checked, held }) = open else { return };
+        drop(held);
         self.has_ended.store(true, Ordering::Relaxed);
         last(&mut facts, &mut failure);
+        let checked = checked.map(|checked| (checked.0.into_owned(), facts.arguments_hash().or(checked.1)));
         self.finish(facts, failure);
+        if let Some((name, arguments_hash)) = checked {
+            replay::check_tool(&self.cx, name, arguments_hash);
+        }
     }
 
     /// Returns true if it has ended.

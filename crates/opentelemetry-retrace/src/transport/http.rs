@@ -24,6 +24,8 @@ use crate::transport::words::{causes, reason};
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// Most bytes of an answer that are read.
 const ANSWER_BYTES: usize = 4 * 1024;
+/// Most bytes of the answer to a request that is not about delivery.
+const CALL_BYTES: usize = 64 * 1024;
 /// How this client names itself.
 pub(super) const US: HeaderValue =
     HeaderValue::from_static(concat!("opentelemetry-retrace/", env!("CARGO_PKG_VERSION")));
@@ -90,6 +92,40 @@ impl Http {
             Some(Err(error)) => Answer::Broken { cause: causes(&error) },
             None => Answer::Broken { cause: "timed out".to_owned() },
         }
+    }
+
+    /// Makes a request that is not about delivery. Returns the status and the body, up to a bound.
+    pub(crate) async fn call(
+        &self,
+        method: http::Method,
+        path: &str,
+        body: Option<String>,
+        within: Duration,
+    ) -> Result<(StatusCode, Vec<u8>), String> {
+        let deadline = Instant::now().checked_add(within);
+        let mut sent = Body::default();
+        let mut headers = self.headers.clone();
+        headers.remove(CLIENT_HEADER);
+        match body {
+            Some(text) => sent.push(text.into()),
+            None => drop(headers.remove(CONTENT_TYPE)),
+        }
+        let mut request = Request::new(sent);
+        (*request.method_mut(), *request.headers_mut()) = (method, headers);
+        *request.uri_mut() =
+            self.base_url.join(path).try_into().map_err(|error: http::uri::InvalidUri| error.to_string())?;
+        let timed_out = || "timed out".to_owned();
+        let response = before(deadline, self.client.request(request)).await.ok_or_else(timed_out)?;
+        let response = response.map_err(|error| causes(&error))?;
+        let (status, mut incoming) = (response.status(), response.into_body());
+        let mut body = Vec::new();
+        while let Some(piece) = before(deadline, next_piece(&mut incoming)).await.ok_or_else(timed_out)? {
+            body.extend_from_slice(&piece);
+            if body.len() > CALL_BYTES {
+                return Err(format!("the answer is longer than {CALL_BYTES} bytes"));
+            }
+        }
+        Ok((status, body))
     }
 
     async fn answer(&self, response: Response<Incoming>, deadline: Option<Instant>) -> Answer {

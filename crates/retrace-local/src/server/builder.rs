@@ -13,6 +13,7 @@ use super::auth::{ApiKey, KeyError};
 use super::listener::Encryption;
 #[cfg(feature = "tls")]
 use super::tls::TlsFiles;
+use crate::policy::Policies;
 use crate::store::OpenError;
 
 /// What a server is started with; made by [`Server::builder`].
@@ -40,6 +41,7 @@ pub struct ServerBuilder {
     #[cfg(feature = "grpc")]
     grpc_addr: Option<SocketAddr>,
     pub(super) fork_lease: Duration,
+    pub(super) policies: Policies,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<TlsFiles>,
 }
@@ -82,6 +84,7 @@ impl ServerBuilder {
             #[cfg(feature = "grpc")]
             grpc_addr: None,
             fork_lease: Self::DEFAULT_FORK_LEASE,
+            policies: Policies::default(),
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -195,6 +198,12 @@ impl ServerBuilder {
     /// execute; an execution whose lease has ended counts as expired. Default [`ServerBuilder::DEFAULT_FORK_LEASE`].
     pub fn with_fork_lease(mut self, lease: Duration) -> Self {
         self.fork_lease = lease;
+        self
+    }
+
+    /// Blocks and holds calls by these policies. By default every call is allowed.
+    pub fn with_policies(mut self, policies: Policies) -> Self {
+        self.policies = policies;
         self
     }
 

@@ -13,7 +13,6 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use retrace_protocol::endpoint::{self, route};
-use retrace_protocol::enforcement::{EnforcementCheck, EnforcementVerdict};
 use retrace_protocol::golden::GoldenMark;
 use retrace_protocol::read::{Created, Done};
 use retrace_protocol::{Id, write};
@@ -23,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use super::auth::ApiKey;
 use super::body::Bodies;
 use super::changes;
+use super::enforcement::{self, Enforcement};
 use super::error::ApiError;
 use super::forks;
 use super::guard::{Hosts, Stranger};
@@ -69,19 +69,23 @@ pub(super) struct App {
     pub(super) closing: watch::Sender<bool>,
     /// Takes what comes over OTLP.
     pub(super) recording: Recording,
+    pub(super) enforcement: Enforcement,
     large: Arc<Semaphore>,
 }
 
+/// The rules that requests are answered by.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) bodies: Bodies,
+    pub(super) key: Option<ApiKey>,
+    pub(super) hosts: Hosts,
+    pub(super) fork_lease: Duration,
+    pub(super) enforcement: Enforcement,
+}
+
 impl App {
-    pub(super) fn new(
-        writer: Writer,
-        reader: Reader,
-        bodies: Bodies,
-        key: Option<ApiKey>,
-        hosts: Hosts,
-        recording: Recording,
-        fork_lease: Duration,
-    ) -> Self {
+    pub(super) fn new(writer: Writer, reader: Reader, recording: Recording, rules: Rules) -> Self {
+        let Rules { bodies, key, hosts, fork_lease, enforcement } = rules;
         Self {
             writer,
             reader,
@@ -94,6 +98,7 @@ impl App {
             streams: stream::places(),
             closing: watch::Sender::new(false),
             recording,
+            enforcement,
             large: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
         }
     }
@@ -110,9 +115,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route(route::SPAN, get(span))
         .route(route::CHANGES, get(changes::changes))
         .route(route::GOLDEN, post(golden))
-        .route(endpoint::ENFORCEMENT_CHECK, post(enforcement_check))
-        .route(route::ENFORCEMENT_HOLD, get(no_holds))
         .merge(forks::router())
+        .merge(enforcement::router())
         .route_layer(middleware::from_fn_with_state(Arc::clone(&app), require_key));
     Router::new()
         .merge(api)
@@ -246,17 +250,6 @@ pub(super) async fn read<T: Send + 'static>(
         Ok(found) => Ok(found?),
         Err(_) => Err(ApiError::busy("the receiver is stopping")),
     }
-}
-
-/// There are no policies here, so nothing is ever held up.
-async fn enforcement_check(State(app): Shared, request: Request) -> Answer {
-    app.bodies.json(request).await?.parse(ingest::json::<EnforcementCheck>).await?;
-    let verdict = EnforcementVerdict { verdict: "allow".into(), reason: None, policy_id: None, hold_id: None };
-    Ok(answer(StatusCode::OK, &verdict))
-}
-
-async fn no_holds() -> ApiError {
-    ApiError::not_found("a local receiver holds nothing up, so there is no hold to ask about")
 }
 
 /// The SDKs' telemetry is none of ours: it is taken, so that they do not complain, and thrown away.

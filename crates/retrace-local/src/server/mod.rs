@@ -6,6 +6,7 @@ mod builder;
 mod changes;
 mod comparison;
 mod compression;
+mod enforcement;
 mod error;
 mod forks;
 #[cfg(feature = "grpc")]
@@ -35,7 +36,7 @@ pub use builder::{ServerBuilder, StartError};
 pub(crate) use guard::Hosts;
 #[cfg(feature = "replay")]
 pub(crate) use guard::Stranger;
-use http::{App, answer};
+use http::{App, Rules, answer};
 use listener::{Endpoint, Protocol};
 #[cfg(feature = "replay")]
 pub(crate) use patience::Patient;
@@ -118,7 +119,9 @@ impl Server {
         let hosts = Hosts::new(addr.ip(), settings.host_names.clone());
         let (recording, recorder) = otlp::record(settings.otlp.clone(), settings.otlp_bytes);
         let recorder = (recorder, writer.clone());
-        let app = App::new(writer, reader.clone(), bodies, key, hosts, recording, settings.fork_lease);
+        let enforcement = enforcement::Enforcement::new(settings.policies.clone());
+        let rules = Rules { bodies, key, hosts, fork_lease: settings.fork_lease, enforcement };
+        let app = App::new(writer, reader.clone(), recording, rules);
 
         let (stop, asked_to_stop) = oneshot::channel();
         let (started, wait_for_start) = mpsc::channel();

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use opentelemetry::KeyValue;
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanId, TraceContextExt as _};
 use opentelemetry_instrumentation_genai::interceptor::{
-    Action, CallEnd, CallId, CallView, Interceptor, Outcome as CallOutcome, RecordedResponse, Refusal,
+    Action, CallEnd, CallId, CallView, Interceptor, Outcome as CallOutcome, Ready, RecordedResponse, Refusal,
 };
 use retrace_protocol::SpanType;
 use retrace_replay::cassette::{Effects, Entry, Outcome, TokenCount};
@@ -15,7 +16,7 @@ use retrace_replay::replay::{Call, Decision};
 use retrace_replay::{Chunk, EnforcementError, Response, TokenCheck, response_tokens};
 use serde_json::Value;
 
-use super::REPLAYED;
+use super::enforcement::CheckedSpan;
 use super::limits::LimitState;
 use super::position::{self, Owner, Position};
 use super::recorder::Begun;
@@ -54,6 +55,8 @@ pub(crate) struct SessionInterceptor {
 struct Observed {
     session: Option<Arc<Session>>,
     limits: Option<Arc<LimitState>>,
+    /// Span of the caller.
+    parent: SpanId,
     ticket: usize,
     check: Option<TokenCheck>,
     begun: Option<Begun>,
@@ -84,6 +87,13 @@ fn request(view: &CallView<'_>) -> Value {
 }
 
 impl Interceptor for SessionInterceptor {
+    fn ready(&self, context: &Context) -> Option<Ready> {
+        if !position::is_active() {
+            return None;
+        }
+        context.get::<Position>()?.limits.as_ref()?.checks()?.ready()
+    }
+
     fn before(&self, view: &CallView<'_>) -> Action {
         if !position::is_active() {
             return Action::Pass;
@@ -195,6 +205,7 @@ impl SessionInterceptor {
         let observed = Observed {
             session: position.session.clone(),
             limits: position.limits.clone(),
+            parent: view.context.span().span_context().span_id(),
             ticket,
             check: check.flatten(),
             begun,
@@ -218,12 +229,12 @@ fn refuse(error: EnforcementError) -> Action {
 
 /// Answers with a recorded response; a recorded error of the client is an error again.
 fn answer(entry: Entry, session: &Session) -> Action {
-    let attributes = vec![KeyValue::new(REPLAYED, true)];
+    let attributes = session.answer_attributes(&entry);
     let response = match entry.outcome {
         Outcome::Response(response) => response,
         Outcome::Error(error) => {
             let refusal = Refusal::new(format!("the recorded call failed: {error}")).with_error_type(error);
-            return Action::Refuse(refusal.with_attribute(KeyValue::new(REPLAYED, true)));
+            return Action::Refuse(attributes.into_iter().fold(refusal, Refusal::with_attribute));
         }
         _ => {
             let message = format!("entry {} of the cassette holds no response; record it again", entry.ordinal);
@@ -267,6 +278,10 @@ impl Observed {
         };
         if let Some(limits) = &self.limits {
             limits.add(total.unwrap_or(0), cost.unwrap_or(0.0));
+            let span = end.context.span();
+            let span = span.span_context();
+            let span_id = if span.span_id() == self.parent { SpanId::INVALID } else { span.span_id() };
+            limits.check(&CheckedSpan { trace_id: span.trace_id(), span_id, tool: None });
         }
         let Some(session) = self.session else { return };
         session.end_live(self.ticket, total, cost);
