@@ -39,7 +39,7 @@ const UNWOUND: &str = "the thread panicked";
 /// use opentelemetry_retrace::RetraceSpanProcessor;
 /// use opentelemetry_sdk::trace::SdkTracerProvider;
 ///
-/// let retrace = RetraceSpanProcessor::builder().with_api_key("rt_…").build()?;
+/// let retrace = RetraceSpanProcessor::builder().build()?; // RETRACE_API_KEY from the environment
 /// let provider = SdkTracerProvider::builder().with_span_processor(retrace.clone()).build();
 /// // … the agent runs, and can be watched …
 /// provider.shutdown()?;

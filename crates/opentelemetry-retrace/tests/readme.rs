@@ -40,18 +40,51 @@ fn between<'a>(text: &'a str, begin: &str, end: &str) -> Vec<&'a str> {
     text.split(begin).skip(1).map(|rest| rest.split(end).next().unwrap().split_once('\n').unwrap().1).collect()
 }
 
-/// The programs are compiled and run by the step `stranger` of `.ci/run`, and their runs are read back.
-#[test]
-fn every_recipe_in_the_readme_is_a_program() {
+/// Sections of the programs that the step `stranger` of `.ci/run` compiles and runs, and whose runs it reads back. Lines of
+/// the programs' own are left out.
+fn programs(begin: &str, end: &str) -> BTreeSet<String> {
     let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../integration-tests/stranger/recipes/src/bin");
-    let mut of_programs = BTreeSet::new();
+    let mut sections = BTreeSet::new();
     for program in fs::read_dir(programs).unwrap() {
         let source = fs::read_to_string(program.unwrap().path()).unwrap();
-        for recipe in between(&source, "// README: begin", "// README: end") {
-            let recipe = recipe.trim_end_matches(' ');
-            of_programs.insert(dedented(recipe));
+        for section in between(&source, begin, end) {
+            let lines = section.trim_end_matches(' ').lines().filter(|line| !line.contains("recipes::"));
+            sections.insert(dedented(&lines.map(|line| line.to_owned() + "\n").collect::<String>()));
         }
     }
+    sections
+}
+
+/// Examples of the documentation of a source file that would send if they ran, without their hidden lines.
+fn examples(source: &str) -> Vec<String> {
+    let documentation = source.lines().filter_map(|line| {
+        let line = line.trim_start();
+        let line = line.strip_prefix("///").or_else(|| line.strip_prefix("//!"))?;
+        Some(line.strip_prefix(' ').unwrap_or(line).to_owned() + "\n")
+    });
+    let documentation: String = documentation.collect();
+    let visible = |example: &str| {
+        let lines = example.lines().filter(|line| !line.starts_with("# "));
+        lines.map(|line| line.to_owned() + "\n").collect::<String>().trim_start_matches('\n').to_owned()
+    };
+    between(&documentation, "```no_run", "```").into_iter().map(visible).collect()
+}
+
+#[test]
+fn every_example_that_sends_is_a_program() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let files =
+        ["exporter.rs", "install.rs", "lib.rs", "processor.rs"].map(|file| format!("opentelemetry-retrace/src/{file}"));
+    let files = files.into_iter().chain(["retrace-sdk/src/configuration.rs".to_owned()]);
+    let documented: BTreeSet<String> =
+        files.flat_map(|file| examples(&fs::read_to_string(crates.join(file)).unwrap())).collect();
+    assert_eq!(documented, programs("// rustdoc: begin", "// rustdoc: end"));
+    assert!(documented.len() > 9, "{documented:?}");
+}
+
+#[test]
+fn every_recipe_in_the_readme_is_a_program() {
+    let of_programs = programs("// README: begin", "// README: end");
     let readme = between(include_str!("../../../README.md"), "```rust", "```");
     assert!(readme.len() > 7, "{readme:?}");
     assert_eq!(readme.into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), of_programs);
