@@ -270,7 +270,7 @@ impl Engine {
             }
             Seen::Ended(span) => match self.gate.ended(span, now) {
                 Passed::Span(span) => self.recorder.record(&SdkSpan(&span), &self.resource, now),
-                Passed::Run { spans, incomplete } => self.record_run(&spans, incomplete, now),
+                Passed::Run { spans, incomplete, for_failure } => self.record_run(&spans, incomplete, for_failure, now),
                 Passed::Nothing { dropped } => {
                     self.set_aside += dropped;
                     self.share();
@@ -289,12 +289,16 @@ impl Engine {
         }
     }
 
-    fn record_run(&mut self, spans: &[SpanData], incomplete: bool, now: Duration) {
+    fn record_run(&mut self, spans: &[SpanData], incomplete: bool, for_failure: bool, now: Duration) {
         for span in spans {
             self.recorder.record(&SdkSpan(span), &self.resource, now);
         }
-        if let Some(span) = spans.first().filter(|_| incomplete) {
-            self.recorder.mark_lossy(span.span_context.trace_id().to_bytes());
+        let Some(trace_id) = spans.first().map(|span| span.span_context.trace_id().to_bytes()) else { return };
+        if incomplete {
+            self.recorder.mark_lossy(trace_id);
+        }
+        if for_failure {
+            self.recorder.mark_kept_for_failure(trace_id);
         }
     }
 
@@ -303,7 +307,7 @@ impl Engine {
         let (failed, dropped) = self.gate.finish();
         self.set_aside += dropped;
         for (spans, incomplete) in failed {
-            self.record_run(&spans, incomplete, now);
+            self.record_run(&spans, incomplete, true, now);
         }
         self.recorder.finish();
     }
@@ -360,6 +364,16 @@ impl Engine {
         {
             self.hint = Hint::Due(traces);
         }
+    }
+
+    /// Lines for the log about span types that do not exist, each at most once.
+    pub(crate) fn take_unknown_span_types(&mut self) -> impl Iterator<Item = String> + use<> {
+        self.recorder.take_unknown_span_types().into_iter().map(|value| {
+            format!(
+                "retrace.span_type={value:?} does not exist and is ignored: use llm_call, tool_call, tool_result, reasoning, \
+                 action, error or fork_point"
+            )
+        })
     }
 
     /// A line for the log about traces that hold no GenAI span; at most once.

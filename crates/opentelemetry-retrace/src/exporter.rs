@@ -32,7 +32,7 @@ const LAST_WORD: Duration = Duration::from_millis(500);
 /// use opentelemetry_retrace::RetraceExporter;
 /// use opentelemetry_sdk::trace::SdkTracerProvider;
 ///
-/// let exporter = RetraceExporter::builder().with_api_key("rt_live_…").build()?;
+/// let exporter = RetraceExporter::builder().build()?; // RETRACE_API_KEY from the environment
 /// let provider = SdkTracerProvider::builder().with_batch_exporter(exporter.clone()).build();
 /// // … the agent runs …
 /// provider.shutdown()?;

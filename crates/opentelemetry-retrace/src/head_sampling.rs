@@ -58,7 +58,8 @@ impl HeadSampler {
     #[must_use]
     #[inline]
     pub fn decide(&self, name: &str) -> Head {
-        if self.sampler.records_all() {
+        // Of the attributes nothing is known here: the provider's sampler decides then, on the span.
+        if self.sampler.records_all() || self.sampler.wants_whole_root() {
             return Head::Record(None);
         }
         let (trace_id, span_id) = self.ids.new_root_ids();

@@ -94,6 +94,10 @@ impl Pipeline {
         if is_processor && lightens {
             forecast::watch();
         }
+        let announcer = Arc::new(Announcer::new(config.selection.clone(), config.rule.clone()));
+        if is_processor {
+            Announcer::register(&announcer);
+        }
         Ok(Self {
             running,
             resource: Mutex::new(None),
@@ -102,7 +106,7 @@ impl Pipeline {
             takes_unsampled: config.failures != Failures::Off,
             lightens,
             reads_state: config.rule.is_some(),
-            announcer: Arc::new(Announcer::new(config.selection.clone(), config.rule.clone())),
+            announcer,
             blueprint: Some(blueprint),
         })
     }

@@ -32,7 +32,8 @@ const UNWOUND: &str = "the thread panicked";
 ///
 /// An ordinary [`SpanProcessor`]: it stands beside any other processor and exporter, or, at less cost, around one
 /// ([`RetraceSpanProcessor::around`]). A run shows up the moment its first
-/// GenAI span begins; tools and agents show as running, model calls when they end. What [`crate::RetraceExporter`] does
+/// GenAI span begins; tools and agents show as running, model calls when they end. A span begins as a GenAI span if its first
+/// attributes show it, or its name: `invoke_agent …`, `create_agent …`, `invoke_workflow …`, `execute_tool …`, `retrace.…`. What [`crate::RetraceExporter`] does
 /// with spans that have ended, this does from their start, with [some differences](#differences-from-the-exporter); use one
 /// of the two, not both.
 ///
@@ -40,7 +41,7 @@ const UNWOUND: &str = "the thread panicked";
 /// use opentelemetry_retrace::RetraceSpanProcessor;
 /// use opentelemetry_sdk::trace::SdkTracerProvider;
 ///
-/// let retrace = RetraceSpanProcessor::builder().with_api_key("rt_…").build()?;
+/// let retrace = RetraceSpanProcessor::builder().build()?; // RETRACE_API_KEY from the environment
 /// let provider = SdkTracerProvider::builder().with_span_processor(retrace.clone()).build();
 /// // … the agent runs, and can be watched …
 /// provider.shutdown()?;

@@ -144,6 +144,22 @@ fn a_run_in_which_something_failed_is_marked_and_found_though_it_completed() {
 }
 
 #[test]
+fn a_run_that_was_kept_only_because_it_failed_is_marked() {
+    let server = Server::start().unwrap();
+    let client = Client::of(&server);
+    let run = |id: &str, metadata: Value| json!({"id": id, "started_at": "2026-01-02T03:04:05Z", "metadata": metadata});
+    client.upload(&run("kept", json!({"kept_for_failure": true})));
+    client.upload(&run("sampled", json!({"kept_for_failure": false, "note": {"kept_for_failure": true}})));
+    client.upload(&run("text", json!("kept_for_failure")));
+    client.upload(&run("empty", json!({})));
+    let page = client.get(TRACES).json;
+    let marked = page["traces"].as_array().unwrap().iter().filter(|trace| trace["kept_for_failure"] == true);
+    assert_eq!(marked.map(|trace| trace["id"].as_str().unwrap()).collect::<Vec<_>>(), ["kept"]);
+    let outline = client.get(&format!("{TRACES}/kept?content=false")).json;
+    assert_eq!(outline["kept_for_failure"], true);
+}
+
+#[test]
 fn a_patch_lays_an_end_over_a_trace() {
     let server = Server::start().unwrap();
     let client = Client::of(&server);

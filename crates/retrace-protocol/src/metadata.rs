@@ -51,6 +51,10 @@ pub struct TraceMetadata {
     /// model call below it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry_span: Option<String>,
+    /// The run was not sampled, and was sent only because a span of it failed: such runs say nothing about the share of runs that
+    /// fail.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub kept_for_failure: bool,
     /// The OpenTelemetry trace, where the id of the Retrace trace does not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otel: Option<TraceOrigin>,
@@ -61,7 +65,8 @@ pub struct TraceMetadata {
 
 impl TraceMetadata {
     /// The keys that have a meaning; any other is the user's.
-    pub const KEYS: [&str; 7] = ["environment", "service", "user_id", "tags", "inferred_io", "entry_span", "otel"];
+    pub const KEYS: [&str; 8] =
+        ["environment", "service", "user_id", "tags", "inferred_io", "entry_span", "kept_for_failure", "otel"];
 }
 
 /// The service that ran a trace, from the OpenTelemetry resource.

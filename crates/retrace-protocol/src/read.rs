@@ -76,6 +76,9 @@ pub struct Stored<T> {
     /// Spans of this trace that have an error, whether the trace has one or not; absent when there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_spans: Option<u64>,
+    /// `true` when the trace was not sampled and was sent because it failed, as its metadata states.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept_for_failure: Option<bool>,
     /// Of a trace that began over a WebSocket and has not ended: whether a connection that has sent events of it is open.
     /// `false` means that the run is interrupted; it goes on when its client comes back. Absent for all others.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -141,6 +144,7 @@ mod tests {
                 record: span.clone(),
                 stored_spans: None,
                 failed_spans: None,
+                kept_for_failure: None,
                 live: None,
                 golden: None,
                 content_bytes: Some(ContentBytes { output: Some(4), ..ContentBytes::default() }),

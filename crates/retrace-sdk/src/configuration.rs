@@ -41,7 +41,6 @@ pub fn install() -> Result<Guard, BuildError> {
 /// use std::time::Duration;
 ///
 /// let _retrace = retrace::configure()
-///     .with_api_key("rt_…")
 ///     .with_environment("staging")
 ///     .with_sample_rate(0.1)
 ///     .with_flush_timeout(Duration::from_secs(2))

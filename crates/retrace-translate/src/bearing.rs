@@ -73,8 +73,8 @@ pub fn bearing(key: &str) -> Bearing {
     }
 }
 
-/// Returns true for a span of a library that names its spans, such as `claude_code.llm_request`, or is known by its
-/// instrumentation scope. The attributes of such a span may have no namespace: all of them are of interest, whatever
+/// Returns true for a span whose name shows that it is a GenAI span, such as `claude_code.llm_request`, `invoke_agent planner`
+/// or `retrace.plan`, or that is known by its instrumentation scope. The attributes of such a span may have no namespace: all of them are of interest, whatever
 /// [`bearing`] returns for their keys. Costs a comparison with a few names. Where the scope is not known, `scope` is empty.
 #[must_use]
 pub fn is_own_span(name: &str, scope: &str) -> bool {
@@ -135,6 +135,16 @@ mod tests {
             ("haystack.pipeline.run", "x", true),
             ("run", "agent_framework", true),
             ("claude_code", "", false),
+            ("invoke_agent planner", "", true),
+            ("invoke_agent", "", true),
+            ("create_agent planner", "", true),
+            ("invoke_workflow trip", "", true),
+            ("execute_tool search", "", true),
+            ("retrace.plan", "", true),
+            ("invoke_agents", "", false),
+            ("retrace", "", false),
+            ("chat m", "", false),
+            ("plan the trip", "", false),
             ("GET /", "http", false),
         ] {
             assert_eq!(is_own_span(name, scope), expected, "{name} {scope}");

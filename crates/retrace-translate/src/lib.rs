@@ -57,6 +57,8 @@ mod messages;
 mod nested;
 mod options;
 mod parameters;
+#[cfg(feature = "prices")]
+mod price_list;
 mod provider;
 #[cfg(any(feature = "prices", test))]
 mod rates;

@@ -22,6 +22,7 @@ pub use self::error::BuildError;
 pub(crate) use self::sampling::Sampling;
 pub(crate) use self::unknown::unknown_variables;
 use crate::gate::Failures;
+use crate::sample_key::SampleKey;
 use crate::sampler::Rule;
 use crate::secret::ApiKey;
 
@@ -116,6 +117,7 @@ pub(crate) struct Settings {
     pub batch_size: Option<usize>,
     pub sample_rate: Option<f64>,
     pub sample_seed: Option<String>,
+    pub sample_key: Option<SampleKey>,
     pub failures: Option<Failures>,
     pub join: Option<bool>,
     pub spool: Option<PathBuf>,
@@ -304,7 +306,8 @@ impl Settings {
                 None => env
                     .parsed(SAMPLE_RATE, sampling::rate)
                     .map(|rate| Rule::new(rate, env.text(env::SAMPLE_SEED)).yielding_to_samplers()),
-            },
+            }
+            .map(|rule| rule.with_key(self.sample_key)),
             failures: self.failures.unwrap_or_default(),
             join: self.join.unwrap_or(true),
             spool: spool.map(|(dir, source_name)| SpoolSettings {

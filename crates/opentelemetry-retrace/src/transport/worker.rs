@@ -328,6 +328,7 @@ impl State {
         }
         // Kept for a subscriber to come, or for standard error.
         startup_log::warn_shared("selection", self.engine.take_hint().into_iter().collect());
+        startup_log::warn_shared("span_type", self.engine.take_unknown_span_types().collect());
         for remark in self.engine.take_remarks() {
             log::info("stream", &remark);
         }

@@ -53,7 +53,8 @@ pub(crate) struct Dialect {
     pub quoted: bool,
     /// Attribute keys and the places they fill.
     pub keys: &'static [(&'static str, Slot)],
-    /// Beginnings of the names of its own spans: `claude_code.`. Such a span is a GenAI span, whatever its attributes are.
+    /// Beginnings of the names of its own spans: `claude_code.`, or the first word, as in `invoke_agent planner`. Such a span is
+    /// a GenAI span, whatever its attributes are, and so from its start.
     pub spans: &'static [&'static str],
     /// Names of the instrumentation scopes of its own spans.
     pub scopes: &'static [&'static str],
@@ -247,10 +248,14 @@ pub(crate) fn message_event(name: &str) -> Option<(usize, Slot)> {
     })
 }
 
-/// Ranks of the dialects that have spans of their own.
+/// Ranks of the dialects that have spans of their own. Those that have keys of their own on them come first: a library may
+/// name its spans as the conventions do.
 static HOMES: LazyLock<Vec<usize>> = LazyLock::new(|| {
     let has_own = |dialect: &Dialect| !dialect.spans.is_empty() || !dialect.scopes.is_empty();
-    DIALECTS.iter().enumerate().filter(|(_, dialect)| has_own(dialect)).map(|(rank, _)| rank).collect()
+    let homes = DIALECTS.iter().enumerate().filter(|(_, dialect)| has_own(dialect));
+    let mut homes: Vec<(bool, usize)> = homes.map(|(rank, dialect)| (dialect.own.is_empty(), rank)).collect();
+    homes.sort_unstable();
+    homes.into_iter().map(|(_, rank)| rank).collect()
 });
 
 /// Rank of the dialect to which a span belongs by its name or its instrumentation scope; `None` for most spans. Compares the
@@ -258,9 +263,14 @@ static HOMES: LazyLock<Vec<usize>> = LazyLock::new(|| {
 pub(crate) fn home_of(span: &str, scope: &str) -> Option<usize> {
     HOMES.iter().copied().find(|rank| {
         DIALECTS.get(*rank).is_some_and(|dialect| {
-            dialect.spans.iter().any(|begin| span.starts_with(begin)) || dialect.scopes.contains(&scope)
+            dialect.spans.iter().any(|begin| is_named(span, begin)) || dialect.scopes.contains(&scope)
         })
     })
+}
+
+/// Returns true if the name of a span begins like that: with a namespace, or with a whole word.
+fn is_named(span: &str, begin: &str) -> bool {
+    span.strip_prefix(begin).is_some_and(|rest| begin.ends_with('.') || rest.is_empty() || rest.starts_with(' '))
 }
 
 /// Looks a key up, first among the keys that the dialect of this rank has on its own spans.

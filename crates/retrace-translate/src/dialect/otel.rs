@@ -17,6 +17,9 @@ use crate::{chat, lists};
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
+    // The names that the conventions give to spans of agents, workflows and tools. `chat` and `plan` are words of everybody's.
+    spans: &["create_agent", "execute_tool", "invoke_agent", "invoke_workflow"],
+    named: |span| operation(span.split(' ').next()?),
     keys: &[
         ("gen_ai.operation.name", Slot::Operation),
         ("gen_ai.provider.name", Slot::Provider),

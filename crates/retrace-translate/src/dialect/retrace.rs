@@ -6,6 +6,7 @@ use crate::slot::Slot;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
+    spans: &["retrace."],
     keys: &[
         (attributes::SPAN_TYPE, Slot::SpanType),
         (attributes::NAME, Slot::Name),

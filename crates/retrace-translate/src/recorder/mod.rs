@@ -23,6 +23,7 @@ mod told;
 mod tools;
 mod totals;
 mod tree;
+mod unknown_types;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, VecDeque};
@@ -43,6 +44,7 @@ use self::run::{OpenRun, Standing};
 use self::tell::Telling;
 use self::told::{Told, ToldRun, ToldRuns};
 pub(crate) use self::tools::derived_id;
+use self::unknown_types::UnknownTypes;
 use crate::options::Options;
 use crate::resource::Resource;
 use crate::view::{Parent, SpanView};
@@ -134,6 +136,7 @@ pub struct Recorder {
     sources: u64,
     weight: usize,
     unselected_runs: u64,
+    unknown_types: UnknownTypes,
 }
 
 impl Recorder {
@@ -152,6 +155,7 @@ impl Recorder {
             sources: 0,
             weight: 0,
             unselected_runs: 0,
+            unknown_types: UnknownTypes::default(),
         }
     }
 
@@ -185,6 +189,7 @@ impl Recorder {
 
     /// Takes a span that has ended. May let a run go to stay within the limits.
     pub fn record<V: SpanView>(&mut self, span: &V, resource: &Arc<Resource>, now: Duration) {
+        self.unknown_types.look_at(span);
         let trace_id = span.trace_id();
         let mut begins = span.parent().is_local_root();
         let mut joined = Joined::of(span, &self.options);
@@ -269,6 +274,19 @@ impl Recorder {
             return false;
         }
         true
+    }
+
+    /// Notes that a run that is being collected was not sampled and is sent because it failed, so that its metadata says so.
+    /// Returns false if nothing is collected of the trace.
+    pub fn mark_kept_for_failure(&mut self, trace_id: [u8; 16]) -> bool {
+        let run = self.open.get_mut(&trace_id);
+        run.map(|run| run.kept_for_failure = true).is_some()
+    }
+
+    /// Span types that applications stated by `retrace.span_type` and that do not exist, as they stated them, each once: eight of
+    /// up to 40 bytes at most. What was returned once is not returned again.
+    pub fn take_unknown_span_types(&mut self) -> Vec<String> {
+        self.unknown_types.take()
     }
 
     /// Tells every run whose root has ended, without waiting for what may still come. A live run goes on waiting for steps
