@@ -40,64 +40,24 @@
 //! [`INLINE_MEDIA_CHARS`]. Who must make something smaller calls [`shorten()`].
 
 pub mod attributes;
-mod bearing;
-mod chat;
-mod classify;
-mod cost;
 mod dialect;
-mod envelope;
-mod exchange;
-mod failure;
-mod glance;
-mod indexed;
-mod lists;
-mod media;
-mod members;
+mod fields;
+mod json;
 mod messages;
-mod nested;
 mod options;
-mod parameters;
-mod provider;
-#[cfg(any(feature = "prices", test))]
-mod rates;
-mod reading;
+mod price;
 mod recorder;
-mod redact;
-mod repair;
 mod resource;
-mod rest;
-mod said;
-mod scopes;
-mod selection;
-mod shorten;
-mod slot;
-#[cfg(feature = "prices")]
-mod spelling;
-mod stand_alone;
-mod talk;
-mod tools;
+mod span_reader;
 mod usage;
 mod view;
 
-pub use bearing::{Bearing, bearing, event_bears, is_own_span};
+pub use dialect::{Bearing, Glance, bearing, event_bears, glance, glance_at, is_own_span};
+pub use json::{Shortened, repair, shorten};
+pub use messages::INLINE_MEDIA_CHARS;
+pub use options::{Options, SpanFacts, SpanPolicy, SpanSelection};
 #[cfg(feature = "prices")]
-pub use cost::call_price;
-pub use glance::{Glance, glance, glance_at};
-pub use media::INLINE_MEDIA_CHARS;
-pub use options::Options;
-pub use recorder::{Correction, Live, LiveEvent, Output, Recorded, Recorder, RecorderLimits, Run};
-pub use repair::repair;
+pub use price::call_price;
+pub use recorder::{Correction, Live, LiveEvent, Output, Recorded, Recorder, RecorderLimits, Run, stand_alone};
 pub use resource::Resource;
-pub use selection::{SpanFacts, SpanPolicy, SpanSelection};
-pub use shorten::{Shortened, shorten};
-pub use stand_alone::stand_alone;
 pub use view::{Caller, Dropped, EventView, Kind, LinkView, Parent, ScopeView, SpanView, StatusView, Value};
-
-/// Lower-case hex digits.
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}"); // writing to a String cannot fail
-        text
-    })
-}

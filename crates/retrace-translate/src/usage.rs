@@ -7,9 +7,9 @@
 use retrace_protocol::metadata::Usage;
 use serde_json::value::RawValue;
 
-use crate::cost::without_noise;
-use crate::members::Members;
-use crate::slot::{Slot, Slots};
+use crate::fields::{Slot, Slots};
+use crate::json::Members;
+use crate::price::without_noise;
 use crate::view::Value;
 
 /// What a call used.

@@ -4,7 +4,7 @@
 //! tools both are empty objects.
 
 use super::Dialect;
-use crate::slot::Slot;
+use crate::fields::Slot;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
@@ -17,6 +17,6 @@ pub(super) static DIALECT: Dialect = Dialect {
         ("gcp.vertex.agent.session_id", Slot::SessionId),
     ],
     marks: &["gcp.vertex.agent."],
-    turns: crate::chat::messages,
+    turns: crate::messages::provider_message::messages,
     ..Dialect::SILENT
 };

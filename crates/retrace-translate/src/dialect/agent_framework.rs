@@ -5,7 +5,7 @@
 //! those of the conventions; its spans of messages between agents, `autogen process ...`, are no GenAI spans.
 
 use super::{Class, Dialect};
-use crate::slot::Slot;
+use crate::fields::Slot;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,

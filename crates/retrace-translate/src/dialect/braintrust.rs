@@ -5,8 +5,8 @@
 //! `braintrust-sdk-java` and `braintrust-sdk-go`. What a model was given and answered is in the words of the provider's API.
 
 use super::{Class, Dialect};
-use crate::nested::Nested;
-use crate::slot::Slot;
+use crate::fields::Nested;
+use crate::fields::Slot;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,

@@ -4,7 +4,7 @@
 //! the crew is shared. `crewai.*` follows `CrewAISpanAttributes` of OpenLLMetry's instrumentation, which AgentOps shares.
 
 use super::{Class, Dialect};
-use crate::slot::Slot;
+use crate::fields::Slot;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,

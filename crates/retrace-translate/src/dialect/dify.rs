@@ -3,7 +3,7 @@
 //! Keys follow `api/extensions/otel/semconv` of its repository, kinds `api/extensions/otel/parser/base.py`.
 
 use super::{Class, Dialect};
-use crate::slot::Slot;
+use crate::fields::Slot;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,

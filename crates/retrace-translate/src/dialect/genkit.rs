@@ -4,7 +4,7 @@
 //! output; those of a model are a request and an answer of Genkit's own, which it makes of those of every provider.
 
 use super::{Class, Dialect};
-use crate::slot::Slot;
+use crate::fields::Slot;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,

@@ -10,12 +10,13 @@ use serde_json::value::RawValue;
 use smallvec::smallvec;
 
 use super::{Class, Dialect};
-use crate::chat;
-use crate::lists;
-use crate::members::{Members, elements};
-use crate::messages::{Part, Parts, Turn, text_of};
-use crate::nested::Nested;
-use crate::slot::Slot;
+use crate::fields::Nested;
+use crate::fields::Slot;
+use crate::json::text_of;
+use crate::json::{Members, elements};
+use crate::messages::lists;
+use crate::messages::provider_message;
+use crate::messages::{Part, Parts, Turn};
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
@@ -111,7 +112,7 @@ fn part(raw: &RawValue) -> Part<'_> {
         return Part::Text(text);
     }
     if let Some(call) = members.get(&["tool_call"]) {
-        return chat::tool_call(call).unwrap_or(Part::Other(raw));
+        return provider_message::tool_call(call).unwrap_or(Part::Other(raw));
     }
     let Some(result) = members.object(&["tool_call_result"]) else { return Part::Other(raw) };
     let origin = result.object(&["origin"]);

@@ -4,7 +4,7 @@
 //! answered is in the words of the provider's API, mostly.
 
 use super::{Class, Dialect};
-use crate::slot::Slot;
+use crate::fields::Slot;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,

@@ -8,12 +8,13 @@
 use serde_json::value::RawValue;
 
 use super::{Class, Dialect};
-use crate::chat;
-use crate::lists;
-use crate::members::{Members, elements};
-use crate::messages::{Turn, label_of};
-use crate::nested::Nested;
-use crate::slot::Slot;
+use crate::fields::Nested;
+use crate::fields::Slot;
+use crate::json::label_of;
+use crate::json::{Members, elements};
+use crate::messages::Turn;
+use crate::messages::lists;
+use crate::messages::provider_message;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
@@ -83,11 +84,11 @@ fn message(raw: &RawValue) -> Option<Turn<'_>> {
             Some("SystemMessage") => "system",
             _ => "user",
         };
-        return chat::message_of(kwargs, role);
+        return provider_message::message_of(kwargs, role);
     }
     let mut turn = match members.get(&["message"]) {
         Some(inner) => message(inner)?,
-        None => chat::message_of(raw, "assistant")?,
+        None => provider_message::message_of(raw, "assistant")?,
     };
     let reason = members.object(&["generation_info"]).and_then(|info| info.label(&["finish_reason", "stop_reason"]));
     turn.finish_reason = turn.finish_reason.or(reason);

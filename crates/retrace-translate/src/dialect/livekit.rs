@@ -4,12 +4,14 @@
 //! `lk.*` before. The library writes the GenAI conventions too, in part.
 
 use super::{Class, Dialect};
-use crate::indexed::{Indexed, Leaf};
-use crate::members::{Members, elements};
-use crate::messages::{Part, Parts, Turn, text_of};
-use crate::nested::Nested;
-use crate::slot::Slot;
-use crate::{chat, lists};
+use crate::fields::Nested;
+use crate::fields::Slot;
+use crate::fields::{Indexed, Leaf};
+use crate::json::text_of;
+use crate::json::{Members, elements};
+use crate::messages::lists;
+use crate::messages::provider_message;
+use crate::messages::{Part, Parts, Turn};
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
@@ -72,15 +74,15 @@ const ANSWERED: &[(&str, Leaf)] = &[("text", Leaf::Any), ("function_calls", Leaf
 
 /// Reads a chat context, `{"items":[…]}`, or the pieces of an answer.
 fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
-    let Some(members) = Members::read(json) else { return chat::messages(json) };
+    let Some(members) = Members::read(json) else { return provider_message::messages(json) };
     if let Some(items) = members.list(&["items"]) {
-        return lists::each(items, chat::message);
+        return lists::each(items, provider_message::message);
     }
     let mut parts = Parts::new();
     parts.extend(members.get(&["text"]).map(|raw| text_of(raw).map_or(Part::Other(raw), Part::Text)));
     if let Some(raw) = members.get(&["function_calls"]) {
         let calls = elements(raw).unwrap_or_else(|| vec![raw]);
-        parts.extend(calls.into_iter().map(|call| chat::tool_call(call).unwrap_or(Part::Other(call))));
+        parts.extend(calls.into_iter().map(|call| provider_message::tool_call(call).unwrap_or(Part::Other(call))));
     }
     (!parts.is_empty()).then(|| vec![Turn { role: "assistant".into(), parts, ..Turn::default() }])
 }

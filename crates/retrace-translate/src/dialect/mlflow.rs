@@ -4,10 +4,11 @@
 //! model they are in the words of the provider's API.
 
 use super::{Class, Dialect};
+use crate::fields::Nested;
+use crate::fields::Slot;
 use crate::messages::Turn;
-use crate::nested::Nested;
-use crate::slot::Slot;
-use crate::{chat, exchange};
+use crate::messages::provider_body;
+use crate::messages::provider_message;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
@@ -55,5 +56,5 @@ fn operation(kind: &str) -> Option<Class> {
 }
 
 fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
-    chat::messages(json).or_else(|| exchange::request(json))
+    provider_message::messages(json).or_else(|| provider_body::request(json))
 }

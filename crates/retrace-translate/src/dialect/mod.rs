@@ -12,6 +12,7 @@ mod crewai;
 mod dify;
 mod genkit;
 mod haystack;
+mod key_filter;
 mod langfuse;
 mod langsmith;
 mod livekit;
@@ -25,23 +26,26 @@ mod otel_events;
 mod otel_legacy;
 mod plain;
 mod pydantic_ai;
+mod quick_scan;
 mod retrace;
 mod spring_ai;
 mod vercel;
 mod vllm;
 
+use self::key_filter::may_mean;
+pub use self::key_filter::{Bearing, bearing, event_bears, is_own_span};
 pub(crate) use self::otel_events::{MessageEvent, is_message_key};
+pub use self::quick_scan::{Glance, glance, glance_at};
 
 use std::sync::LazyLock;
 
 use foldhash::{HashMap, HashMapExt as _};
 use serde_json::value::RawValue;
 
-use crate::bearing::may_mean;
-use crate::indexed::Indexed;
+use crate::fields::Indexed;
+use crate::fields::Nested;
+use crate::fields::Slot;
 use crate::messages::Turn;
-use crate::nested::Nested;
-use crate::slot::Slot;
 
 /// How one family of libraries names things.
 pub(crate) struct Dialect {

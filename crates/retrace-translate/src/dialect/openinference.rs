@@ -6,8 +6,8 @@
 mod messages;
 
 use super::{Class, Dialect};
-use crate::indexed::{Indexed, Leaf};
-use crate::slot::Slot;
+use crate::fields::Slot;
+use crate::fields::{Indexed, Leaf};
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,

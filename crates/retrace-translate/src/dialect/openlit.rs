@@ -4,7 +4,7 @@
 //! `gen_ai.server.time_to_first_token` has no place: OpenLIT writes seconds and Strands milliseconds under that name.
 
 use super::{Class, Dialect};
-use crate::slot::Slot;
+use crate::fields::Slot;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,

@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Class, Dialect};
-use crate::chat;
-use crate::indexed::{Indexed, Leaf};
-use crate::slot::Slot;
+use crate::fields::Slot;
+use crate::fields::{Indexed, Leaf};
+use crate::messages::provider_message;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
@@ -74,7 +74,7 @@ pub(super) static DIALECT: Dialect = Dialect {
     ],
     marks: &["traceloop.", "llm."],
     operation,
-    turns: chat::messages,
+    turns: provider_message::messages,
     unwrapped,
     ..Dialect::SILENT
 };

@@ -11,9 +11,11 @@ use serde_json::value::RawValue;
 use smallvec::{SmallVec, smallvec};
 
 use super::{Class, Dialect};
-use crate::messages::{Part, Source, Turn, label_of, role_label, text_of};
-use crate::slot::Slot;
-use crate::{chat, lists};
+use crate::fields::Slot;
+use crate::json::{label_of, text_of};
+use crate::messages::lists;
+use crate::messages::provider_message;
+use crate::messages::{Part, Source, Turn, role_label};
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
@@ -169,7 +171,7 @@ fn turn(raw: &RawValue) -> Option<Turn<'_>> {
     let turn: RawTurn<'_> = serde_json::from_str(raw.get()).ok()?;
     let Some(parts) = turn.parts else {
         // A message or an item as an API has it.
-        return chat::message(raw).filter(|turn| !turn.parts.is_empty());
+        return provider_message::message(raw).filter(|turn| !turn.parts.is_empty());
     };
     let parts = parts.into_iter().map(part).collect();
     Some(Turn {

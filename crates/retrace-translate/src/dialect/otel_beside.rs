@@ -2,7 +2,7 @@
 //! had nothing yet. What a thing costs, above all.
 
 use super::{Dialect, otel_legacy};
-use crate::slot::Slot;
+use crate::fields::Slot;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::Dialect;
-use crate::chat::{message_of, parts_of};
-use crate::indexed::structured;
+use crate::fields::Slot;
+use crate::fields::structured;
+use crate::messages::provider_message::{message_of, parts_of};
 use crate::messages::{Parts, Turn};
-use crate::slot::Slot;
 use crate::view::{EventView, Value};
 
 pub(super) static DIALECT: Dialect = Dialect {

@@ -4,9 +4,10 @@
 //! The deprecated registry of commit 953276ff has what was renamed or removed; real libraries write them to this day.
 
 use super::{Dialect, langsmith};
+use crate::fields::Slot;
 use crate::messages::Turn;
-use crate::slot::Slot;
-use crate::{chat, exchange};
+use crate::messages::provider_body;
+use crate::messages::provider_message;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
@@ -32,6 +33,8 @@ pub(super) static DIALECT: Dialect = Dialect {
 
 /// Messages, or a request or an answer of a provider's API that has them in it.
 pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
-    let read = chat::messages(json).or_else(|| exchange::request(json)).or_else(|| exchange::response(json));
+    let read = provider_message::messages(json)
+        .or_else(|| provider_body::request(json))
+        .or_else(|| provider_body::response(json));
     read.or_else(|| langsmith::turns(json))
 }

@@ -1,7 +1,7 @@
 //! Attributes of general conventions that say something about any span, GenAI or not.
 
 use super::Dialect;
-use crate::slot::Slot;
+use crate::fields::Slot;
 
 pub(super) static DIALECT: Dialect = Dialect {
     keys: &[

@@ -5,10 +5,11 @@
 //! place: they repeat what its calls used, and stay attributes.
 
 use super::{Class, Dialect, otel};
+use crate::fields::Nested;
+use crate::fields::Slot;
 use crate::messages::Turn;
-use crate::nested::Nested;
-use crate::slot::Slot;
-use crate::{chat, exchange};
+use crate::messages::provider_body;
+use crate::messages::provider_message;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
@@ -54,5 +55,5 @@ pub(super) static PLAIN: Dialect = Dialect {
 /// Reads messages of the conventions, the events that these were before, or texts to embed.
 fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     let of_conventions = json.contains(r#""parts""#).then(|| otel::turns(json)).flatten();
-    of_conventions.or_else(|| chat::messages(json)).or_else(|| exchange::request(json))
+    of_conventions.or_else(|| provider_message::messages(json)).or_else(|| provider_body::request(json))
 }

@@ -2,7 +2,7 @@
 
 use super::Dialect;
 use crate::attributes;
-use crate::slot::Slot;
+use crate::fields::Slot;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,

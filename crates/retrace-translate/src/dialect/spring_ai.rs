@@ -4,7 +4,7 @@
 //! Keys follow the observation documentation of `org.springframework.ai`.
 
 use super::{Class, Dialect};
-use crate::slot::Slot;
+use crate::fields::Slot;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,

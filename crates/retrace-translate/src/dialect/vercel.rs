@@ -10,11 +10,12 @@ use serde_json::value::RawValue;
 use smallvec::smallvec;
 
 use super::{Class, Dialect};
-use crate::indexed::{Indexed, Leaf};
-use crate::lists;
-use crate::members::{Members, elements};
-use crate::messages::{Part, Parts, Source, Turn, label_of, role_label, text_of};
-use crate::slot::Slot;
+use crate::fields::Slot;
+use crate::fields::{Indexed, Leaf};
+use crate::json::{Members, elements};
+use crate::json::{label_of, text_of};
+use crate::messages::lists;
+use crate::messages::{Part, Parts, Source, Turn, role_label};
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,

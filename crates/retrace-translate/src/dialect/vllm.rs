@@ -3,7 +3,7 @@
 //! Keys follow `SpanAttributes` in `vllm/tracing.py` of its repository; times are in seconds.
 
 use super::{Class, Dialect};
-use crate::slot::Slot;
+use crate::fields::Slot;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::{Part, Turn};
-use crate::lists::is_unknown;
-use crate::members::Members;
+use crate::json::Members;
+use crate::messages::lists::is_unknown;
 
 /// A tool that messages show: that it was asked for, or what it answered.
 #[derive(Clone, Debug)]

@@ -10,23 +10,23 @@ use retrace_protocol::{Id, Json, Span, SpanType, Trace};
 
 use crate::dialect::Class;
 use crate::options::Options;
-use crate::reading::{Draft, Reading};
-use crate::recorder::asked::last_user_message;
-use crate::recorder::claim::{Claims, Rank};
-use crate::recorder::joined::Joined;
+use crate::options::SpanSelection;
+use crate::recorder::emitted_runs::{Told, ToldRun};
+use crate::recorder::first_wins::{Claims, Rank};
+use crate::recorder::infer_io::last_user_message;
 use crate::recorder::live_tools::{LiveTools, light, light_weight};
 use crate::recorder::live_totals::LiveTotals;
 use crate::recorder::live_tree::{LiveTree, ROOT};
 use crate::recorder::record::{End, Origin, Own, Place, Said, Top, infer_io};
+use crate::recorder::remote_parent::Joined;
 use crate::recorder::run_name::{FirstCall, RunName};
 use crate::recorder::same_call::CallIdentity;
-use crate::recorder::told::{Told, ToldRun};
 use crate::recorder::tools::{Shower, derived_id};
 use crate::recorder::totals::{Totals, set_apart};
 use crate::recorder::{Live, LiveEvent, Output, Recorded};
 use crate::resource::Resource;
-use crate::scopes::Scopes;
-use crate::selection::SpanSelection;
+use crate::span_reader::Scopes;
+use crate::span_reader::{Draft, Reading};
 use crate::view::{Kind, SpanView};
 
 /// A run whose local root was seen to begin.

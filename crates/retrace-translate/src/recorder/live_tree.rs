@@ -7,10 +7,10 @@ use foldhash::HashMap;
 use retrace_protocol::{Id, Span};
 
 use crate::dialect::Class;
-use crate::reading::Agent;
-use crate::recorder::joined::Joined;
 use crate::recorder::record::{Place, outlived_id};
+use crate::recorder::remote_parent::Joined;
 use crate::recorder::same_call::CallIdentity;
+use crate::span_reader::Agent;
 use crate::view::Parent;
 
 /// A span of a live run.

@@ -2,9 +2,10 @@
 //!
 //! A state machine: spans and times go in, [`Output`]s come out. It knows no clock and no socket.
 
-mod asked;
-mod claim;
-mod joined;
+mod assemble;
+mod emitted_runs;
+mod first_wins;
+mod infer_io;
 mod limits;
 mod live;
 mod live_run;
@@ -12,14 +13,14 @@ mod live_runs;
 mod live_tools;
 mod live_totals;
 mod live_tree;
+mod match_tool_calls;
 mod node;
 mod record;
+mod rekey_run;
+mod remote_parent;
 mod run;
 mod run_name;
 mod same_call;
-mod tell;
-mod tied_tools;
-mod told;
 mod tools;
 mod totals;
 mod tree;
@@ -33,15 +34,16 @@ use foldhash::{HashMap, HashMapExt as _};
 
 use retrace_protocol::{Id, Span, Trace, TracePatch};
 
-use self::joined::Joined;
+use self::assemble::Telling;
+use self::emitted_runs::{Told, ToldRun, ToldRuns};
 pub use self::limits::RecorderLimits;
 pub use self::live::{Live, LiveEvent};
 use self::live_run::{LiveRun, Voice};
 use self::live_runs::LiveRuns;
 use self::record::Origin;
+pub use self::rekey_run::stand_alone;
+use self::remote_parent::Joined;
 use self::run::{OpenRun, Standing};
-use self::tell::Telling;
-use self::told::{Told, ToldRun, ToldRuns};
 pub(crate) use self::tools::derived_id;
 use crate::options::Options;
 use crate::resource::Resource;

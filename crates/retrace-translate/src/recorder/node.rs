@@ -7,9 +7,9 @@ use retrace_protocol::{Json, SpanType};
 use serde_json::Value as JsonValue;
 
 use crate::dialect::Class;
-use crate::reading::{Agent, Draft, Reading};
-use crate::recorder::joined::Joined;
+use crate::recorder::remote_parent::Joined;
 use crate::recorder::same_call::{CallIdentity, Interval};
+use crate::span_reader::{Agent, Draft, Reading};
 use crate::view::{Kind, Parent, SpanView};
 
 /// A span of an open run. Spans that will not be sent are kept as the links between those that will.

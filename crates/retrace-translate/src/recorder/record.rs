@@ -5,18 +5,18 @@ use std::sync::Arc;
 use retrace_protocol::metadata::{Service, SpanMetadata, TraceMetadata, TraceOrigin};
 use retrace_protocol::{Id, Json, Span, Status, Timestamp, Trace};
 
-use crate::cost::without_noise;
-use crate::hex;
+use crate::json::hex;
 use crate::options::Options;
-use crate::reading::{Agent, Draft, ENVIRONMENT};
-use crate::recorder::asked::asks_something;
-use crate::recorder::joined::Joined;
+use crate::price::without_noise;
+use crate::recorder::emitted_runs::Told;
+use crate::recorder::infer_io::asks_something;
 use crate::recorder::node::members;
+use crate::recorder::remote_parent::Joined;
 use crate::recorder::run_name::RunName;
-use crate::recorder::told::Told;
 use crate::recorder::tools::derived_id;
 use crate::recorder::totals::Totals;
 use crate::resource::Resource;
+use crate::span_reader::{Agent, Draft, ENVIRONMENT};
 use crate::view::Parent;
 
 const NANOS_PER_MILLI: u64 = 1_000_000;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::options::Options;
-use crate::reading::Reading;
-use crate::recorder::joined::Joined;
 use crate::recorder::node::Node;
+use crate::recorder::remote_parent::Joined;
 use crate::recorder::tools::{SeenTools, Shower};
 use crate::recorder::tree::Tree;
 use crate::resource::Resource;
-use crate::scopes::Scopes;
+use crate::span_reader::Reading;
+use crate::span_reader::Scopes;
 use crate::view::{Parent, SpanView};
 
 /// What has arrived of one OpenTelemetry trace and was not told yet.

@@ -4,7 +4,7 @@
 //! server's span stands in [`TraceMetadata::entry_span`](retrace_protocol::metadata::TraceMetadata::entry_span). A root that is a
 //! GenAI span, and a name that is stated, come before.
 
-use crate::reading::Draft;
+use crate::span_reader::Draft;
 
 /// Start of a span, its depth and its place: the least begins first.
 type Rank = (u64, usize, usize);

@@ -15,7 +15,7 @@ use retrace_protocol::metadata::SpanMetadata;
 use retrace_protocol::{Id, Json, Span, SpanType, Timestamp};
 use serde_json::value::RawValue;
 
-use crate::envelope::result_content;
+use crate::messages::envelope::result_content;
 use crate::messages::{Position, Seen, SeenTool, embedded};
 
 /// What messages showed of the tools of one run. Histories are sent again and again; what was seen first holds.

@@ -11,10 +11,10 @@ use retrace_protocol::Span;
 use retrace_protocol::metadata::Usage;
 
 use crate::dialect::Class;
-use crate::reading::Draft;
 use crate::recorder::node::Node;
 use crate::recorder::same_call::{Line, is_one_answer};
 use crate::recorder::tree::Tree;
+use crate::span_reader::Draft;
 
 /// Sums over a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -2,8 +2,8 @@
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use crate::reading::Agent;
 use crate::recorder::node::Node;
+use crate::span_reader::Agent;
 use crate::view::Parent;
 
 /// The ancestors of the spans of one run. Ids that come twice and parents that go in circles are legal input.

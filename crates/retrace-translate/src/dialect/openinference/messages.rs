@@ -6,13 +6,15 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use smallvec::smallvec;
 
-use crate::messages::{Part, Parts, Source, Turn, beside_a_result, label_of, role_label, text_of};
-use crate::{chat, lists};
+use crate::json::{label_of, text_of};
+use crate::messages::lists;
+use crate::messages::provider_message;
+use crate::messages::{Part, Parts, Source, Turn, beside_a_result, role_label};
 
 /// Reads a list of messages, prompts, choices, or texts that were embedded.
 pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     let elements: Vec<&RawValue> = serde_json::from_str(json).ok()?;
-    lists::each(elements, |raw| turn(raw).or_else(|| chat::message(raw)))
+    lists::each(elements, |raw| turn(raw).or_else(|| provider_message::message(raw)))
 }
 
 #[derive(Default, Deserialize)]

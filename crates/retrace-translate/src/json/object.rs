@@ -1,0 +1,95 @@
+//! JSON objects, read as far as somebody asks.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use retrace_protocol::message::Text;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use crate::json::{label_of, text_of};
+
+/// The members of an object, in order, each as its text.
+///
+/// Other than a type with a field for each name it takes an object that spells one thing in two ways.
+#[derive(Debug)]
+pub(crate) struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'a> Members<'a> {
+    /// Reads an object; `None` for anything else. Costs one pass.
+    pub(crate) fn read(json: &'a str) -> Option<Self> {
+        json.trim_start().starts_with('{').then(|| serde_json::from_str(json).ok()).flatten()
+    }
+
+    /// The value of the first of these names that has one other than `null`.
+    pub(crate) fn get(&self, names: &[&str]) -> Option<&'a RawValue> {
+        names.iter().find_map(|name| {
+            let of_name = self.0.iter().rev().find(|(key, _)| key == name);
+            of_name.map(|(_, raw)| *raw).filter(|raw| raw.get() != "null")
+        })
+    }
+
+    /// The same, where it is a text.
+    pub(crate) fn text(&self, names: &[&str]) -> Option<Text<'a>> {
+        self.get(names).and_then(text_of)
+    }
+
+    /// The same, where it is a short text or a number.
+    pub(crate) fn label(&self, names: &[&str]) -> Option<Cow<'a, str>> {
+        self.get(names).and_then(label_of)
+    }
+
+    /// The same, where it is an object.
+    pub(crate) fn object(&self, names: &[&str]) -> Option<Members<'a>> {
+        Members::read(self.get(names)?.get())
+    }
+
+    /// The same, where it is a list.
+    pub(crate) fn list(&self, names: &[&str]) -> Option<Vec<&'a RawValue>> {
+        elements(self.get(names)?)
+    }
+
+    /// Number of members.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The members, in order.
+    pub(crate) fn entries(&self) -> &[(Cow<'a, str>, &'a RawValue)] {
+        &self.0
+    }
+
+    /// All of them.
+    pub(crate) fn into_entries(self) -> Vec<(Cow<'a, str>, &'a RawValue)> {
+        self.0
+    }
+}
+
+/// The elements of a list; `None` for anything else.
+pub(crate) fn elements(raw: &RawValue) -> Option<Vec<&RawValue>> {
+    raw.get().starts_with('[').then(|| serde_json::from_str(raw.get()).ok()).flatten()
+}
+
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Members<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut entries = Vec::new();
+                while let Some((Key(key), value)) = map.next_entry()? {
+                    entries.push((key, value));
+                }
+                Ok(Members(entries))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
+    }
+}

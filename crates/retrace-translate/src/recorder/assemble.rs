@@ -1,0 +1,235 @@
+//! From collected spans to a run as Retrace wants it told.
+
+use foldhash::{HashSet, HashSetExt as _};
+use retrace_protocol::metadata::TraceMetadata;
+use retrace_protocol::{Id, Json};
+
+use crate::options::Options;
+use crate::recorder::emitted_runs::ToldRun;
+use crate::recorder::infer_io::last_user_message;
+use crate::recorder::match_tool_calls::tie;
+use crate::recorder::node::Node;
+use crate::recorder::record::{End, Origin, Own, Place, Said, Top, infer_io, outlived_id};
+use crate::recorder::run::OpenRun;
+use crate::recorder::run_name::{FirstCall, RunName};
+use crate::recorder::tools::{Call, Executed, derived_id, missing};
+use crate::recorder::totals::{counted, settle};
+use crate::recorder::tree::Tree;
+use crate::recorder::{Recorded, Run};
+use crate::view::Parent;
+
+/// How a run is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Telling<'o> {
+    pub origin: Origin,
+    /// What was told of its trace before.
+    pub before: Option<&'o ToldRun>,
+    /// Whether the run is told as ended; otherwise it is told as far as it came.
+    pub ended: bool,
+    pub options: &'o Options,
+}
+
+impl Telling<'_> {
+    pub(crate) fn tell(&self, mut run: OpenRun) -> Run {
+        let root = run.root();
+        let is_top = |at: usize, node: &Node| root == Some(at) || (self.origin.joined && node.begins);
+        for (_, top) in run.nodes.iter_mut().enumerate().filter(|(at, node)| is_top(*at, node)) {
+            top.kept = top.draft.is_some();
+        }
+        let tree = Tree::new(&run.nodes, root);
+        let counts = counted(&run.nodes, &tree);
+        let ids = self.ids(&run.nodes);
+        let places: Vec<Place> = (0..run.nodes.len()).map(|at| self.place(&run.nodes, &tree, &ids, at)).collect();
+        let order = order(&run.nodes, &tree);
+        let said = Said {
+            session: root_down(&run.nodes, &tree, root, |node| node.session.clone()),
+            user: root_down(&run.nodes, &tree, root, |node| node.user.clone()),
+            name: root_down(&run.nodes, &tree, root, |node| node.draft.as_ref()?.stated_trace_name.clone()),
+            tags: tags(&run, root),
+        };
+        let stated_run = stated_run(&run.nodes, &tree, root);
+        let is_entry = root.and_then(|at| run.nodes.get(at)).is_some_and(is_entry);
+        let first_call = if is_entry { first_call(&run.nodes, &tree, root) } else { FirstCall::default() };
+        drop(tree);
+        let joined = run.joined();
+        // Of a run of another process it is known what the caller said.
+        let said_of_run = match &joined {
+            Some(joined) => Said { session: joined.session.clone(), ..Said::default() },
+            None => said.clone(),
+        };
+        let totals = settle(&mut run.nodes, &counts);
+        tie(&mut run.nodes, &order, &run.tools);
+
+        let top = self.top(&run, root, &order).or(stated_run.as_ref());
+        let name = RunName::new(said.name.as_deref(), top.name.as_deref(), is_entry, &first_call);
+        let mut trace = self.origin.trace(&top, &name, &said, totals, self.options);
+        let mut metadata = self.origin.trace_metadata(&top, &name, &said, &run.resource, self.options);
+        let calls = || order.iter().filter_map(|at| run.nodes.get(*at)).filter(|node| node.is_model_call());
+        metadata.inferred_io = infer_io(
+            &mut trace,
+            || last_user_message(calls().next()?.draft.as_ref()?),
+            || calls().max_by_key(|node| node.end)?.draft.as_ref()?.span.output.clone(),
+        );
+
+        let mut spans: Vec<Recorded> = Vec::with_capacity(order.len());
+        let mut executed_calls = Vec::new();
+        let mut model_calls = Vec::new();
+        let mut kept_sources = 0;
+        let mut places: Vec<Option<Place>> = places.into_iter().map(Some).collect();
+        for at in order {
+            let (Some(node), Some(place)) = (run.nodes.get_mut(at), places.get_mut(at).and_then(Option::take)) else {
+                continue;
+            };
+            let is_model_call = node.is_model_call();
+            let Some(draft) = node.draft.take() else { continue };
+            let joins = joined.is_some() && node.begins;
+            let own = Own {
+                span_id: node.span_id,
+                is_root: root == Some(at),
+                joins,
+                service: joins.then_some(&run.resource.service),
+                session: node.session.as_deref(),
+                user: node.user.as_deref(),
+            };
+            let span = self.origin.span(*draft, own, place, &said_of_run);
+            if let Some(call_id) = node.executed_call.take() {
+                executed_calls.push((call_id, spans.len()));
+            }
+            if is_model_call {
+                model_calls.push((node.span_id, spans.len()));
+            }
+            kept_sources += u64::from(node.sources);
+            spans.push(Recorded { span, sources: node.sources });
+        }
+        let made = {
+            let span_at = |at: usize| spans.get(at).map(|recorded| &recorded.span);
+            let executed: Vec<_> = executed_calls
+                .iter()
+                .filter_map(|(call_id, at)| Some(Executed { call_id, span: span_at(*at)? }))
+                .collect();
+            let calls: Vec<_> = model_calls
+                .iter()
+                .filter_map(|(span_id, at)| Some(Call { span_id: *span_id, span: span_at(*at)? }))
+                .collect();
+            missing(self.origin.trace_id, &run.tools, &executed, &calls)
+        };
+        spans.extend(made.into_iter().map(|span| Recorded { span, sources: 0 }));
+        sort_by_start(&mut spans);
+
+        trace.metadata = (metadata != TraceMetadata::default()).then(|| Json::from_serialize(&metadata));
+        trace.lossy = run.lossy.then_some(true);
+        if self.ended {
+            trace.span_count = Some(spans.len() as u64);
+        }
+        Run { trace, spans, set_aside: run.sources - kept_sources, joined: self.origin.joined }
+    }
+
+    /// What the run says of itself. Without a root that is only what it is called, after the span that began first.
+    fn top(&self, run: &OpenRun, root: Option<usize>, order: &[usize]) -> Top {
+        let Some(node) = root.or(order.first().copied()).and_then(|at| run.nodes.get(at)) else {
+            return Top::default();
+        };
+        let mut top = Top::new(node.start, node.draft.as_deref());
+        if root.is_none() {
+            (top.input, top.user_metadata) = (None, serde_json::Map::new());
+        } else if self.ended {
+            top.end = Some(End::new(node.end, node.draft.as_deref()));
+        }
+        top
+    }
+
+    fn place(&self, nodes: &[Node], tree: &Tree<'_>, ids: &[Id], at: usize) -> Place {
+        let kept = |at: usize| nodes.get(at).is_some_and(|node| node.kept);
+        let topmost = nodes.get(tree.above(at).last().unwrap_or(at));
+        Place::new(
+            ids.get(at).cloned().unwrap_or_else(|| "".into()),
+            self.origin.trace_id,
+            tree.kept_parent(at, kept).and_then(|parent| ids.get(parent)).cloned(),
+            nodes.get(at).map_or(Parent::None, |node| node.parent),
+            tree.agents(at),
+            topmost.and_then(|node| node.joined.as_deref()),
+        )
+    }
+
+    /// The Retrace id of each node. Of several spans under one id the later ones get another.
+    fn ids(&self, nodes: &[Node]) -> Vec<Id> {
+        let trace_id = self.origin.trace_id;
+        let mut taken = HashSet::with_capacity(nodes.len());
+        nodes
+            .iter()
+            .enumerate()
+            .map(|(at, node)| {
+                if !taken.insert(node.span_id) {
+                    derived_id(&[&trace_id, b"again:", &node.span_id, &at.to_be_bytes()])
+                } else if self.before.is_some_and(|before| before.has_begun(&node.span_id)) {
+                    outlived_id(trace_id, node.span_id)
+                } else {
+                    Id::from_otel_span(trace_id, node.span_id)
+                }
+            })
+            .collect()
+    }
+}
+
+/// Returns true for the span of a server that is no GenAI span and has no name for its run but its own.
+fn is_entry(node: &Node) -> bool {
+    let has_trace_name = || node.draft.as_ref().is_some_and(|draft| draft.trace_name.is_some());
+    node.is_server && node.class.is_none() && !has_trace_name()
+}
+
+fn first_call(nodes: &[Node], tree: &Tree<'_>, root: Option<usize>) -> FirstCall {
+    let mut first = FirstCall::default();
+    for (at, node) in nodes.iter().enumerate().filter(|(at, node)| root != Some(*at) && node.class.is_some()) {
+        if let Some(draft) = &node.draft {
+            first.note((node.start, tree.depth(at), at), draft);
+        }
+    }
+    first
+}
+
+/// Facts of the span that states to be a run, of several the one nearest to the root.
+fn stated_run(nodes: &[Node], tree: &Tree<'_>, root: Option<usize>) -> Option<Top> {
+    let stating = nodes
+        .iter()
+        .enumerate()
+        .filter(|(at, node)| root != Some(*at) && node.draft.as_ref().is_some_and(|draft| draft.is_run));
+    let (_, node) = stating.min_by_key(|(at, node)| (tree.depth(*at), node.start, *at))?;
+    let mut top = Top::new(node.start, node.draft.as_deref());
+    top.end = Some(End::new(node.end, node.draft.as_deref()));
+    Some(top)
+}
+
+/// The tags of the root, else those that came first.
+fn tags(run: &OpenRun, root: Option<usize>) -> Option<Json> {
+    let of = |node: &Node| node.draft.as_ref()?.tags.clone();
+    root.and_then(|at| run.nodes.get(at)).and_then(of).or_else(|| run.nodes.iter().find_map(of))
+}
+
+/// The places of the kept spans, in the order in which they began, parents before children.
+fn order(nodes: &[Node], tree: &Tree<'_>) -> Vec<usize> {
+    let mut order = Vec::with_capacity(nodes.len());
+    order.extend(nodes.iter().enumerate().filter(|(_, node)| node.kept).map(|(at, _)| at));
+    order.sort_by_cached_key(|at| (nodes.get(*at).map(|node| node.start), tree.depth(*at), *at));
+    order
+}
+
+/// Orders spans by their start. Made-up spans stay behind what they were made from: the sort is stable.
+fn sort_by_start(spans: &mut [Recorded]) {
+    spans.sort_by_cached_key(|recorded| recorded.span.started_at.unix_micros());
+}
+
+/// What the root says, else what the span nearest to it says.
+fn root_down(
+    nodes: &[Node],
+    tree: &Tree<'_>,
+    root: Option<usize>,
+    says: impl Fn(&Node) -> Option<String>,
+) -> Option<String> {
+    if let Some(stated) = root.and_then(|at| nodes.get(at)).and_then(&says) {
+        return Some(stated);
+    }
+    let mut said: Vec<_> =
+        nodes.iter().enumerate().filter_map(|(at, node)| Some((tree.depth(at), node.start, says(node)?))).collect();
+    said.sort();
+    said.into_iter().next().map(|(_, _, value)| value)
+}

@@ -1,0 +1,241 @@
+//! Runs that were told already, remembered for what comes after.
+
+use std::collections::VecDeque;
+
+use foldhash::HashMap;
+
+use retrace_protocol::{Id, Status, Trace, TracePatch};
+
+use crate::recorder::remote_parent::Joined;
+use crate::recorder::{Correction, Output};
+
+/// Runs that are remembered.
+const RUNS: usize = 4_096;
+/// Spans of them that are remembered, all runs together: 2 MiB of ids.
+const SPANS: usize = 256 * 1024;
+/// Bytes counted for a run that is remembered, without its spans.
+const RUN_BYTES: usize = 320;
+/// The runs, and likewise their spans, take no more than this share of the bytes of open runs: one in so many.
+const SHARE: usize = 8;
+/// Spans of one trace that are remembered. Traces that live for days have more; what hangs from the forgotten ones waits
+/// until it is let go.
+const TRACE_SPANS: usize = 64 * 1024;
+
+/// An OpenTelemetry trace whose spans came out.
+#[derive(Debug)]
+pub(crate) struct ToldRun {
+    /// What was told of it; nothing when its spans were set aside.
+    pub told: Option<Told>,
+    /// The spans that came out, sorted.
+    span_ids: Vec<[u8; 8]>,
+    /// Spans that were told as begun and have not ended, sorted.
+    begun: Vec<[u8; 8]>,
+    /// Spans of it were lost, and nothing was told that could say so.
+    pub lossy: bool,
+}
+
+/// What was told of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    /// The Retrace trace it was told under.
+    pub id: Id,
+    /// How many runs of the same trace were told before it.
+    pub part: u32,
+    /// Whether it was told as ended.
+    pub ended: bool,
+    pub trace_tokens: Option<u64>,
+    pub trace_cost: Option<f64>,
+    /// The run belongs to another process.
+    pub joined: Option<Joined>,
+}
+
+impl Told {
+    /// What a run that continues this one says about it: at least that it was not all, and how it ended if that was open.
+    ///
+    /// The tokens stay those of the spans it has. A run of another process takes more spans at any time.
+    pub(crate) fn corrected_by(&self, after: &Trace) -> Option<Correction> {
+        if self.joined.is_some() {
+            return None;
+        }
+        let patch = if self.ended || after.status == Some(Status::Running) {
+            TracePatch { lossy: Some(true), ..TracePatch::default() }
+        } else {
+            TracePatch {
+                total_tokens: self.trace_tokens,
+                total_cost: self.trace_cost,
+                span_count: None,
+                lossy: Some(true),
+                ..TracePatch::of(after)
+            }
+        };
+        Some(Correction { id: self.id.clone(), patch })
+    }
+
+    /// That it is not all.
+    pub(crate) fn not_all(&self) -> Output {
+        let patch = TracePatch { lossy: Some(true), ..TracePatch::default() };
+        Output::Correction(Box::new(Correction { id: self.id.clone(), patch }))
+    }
+}
+
+impl ToldRun {
+    pub(crate) fn new(told: Option<Told>, mut span_ids: Vec<[u8; 8]>) -> Self {
+        span_ids.sort_unstable();
+        Self { told, span_ids, begun: Vec::new(), lossy: false }
+    }
+
+    /// Of spans that were set aside, in a trace of which `told` was told before. When spans of it were lost, what was told
+    /// says so, or what will be.
+    pub(crate) fn set_aside(
+        told: Option<Told>,
+        span_ids: Vec<[u8; 8]>,
+        lossy: bool,
+        outputs: &mut VecDeque<Output>,
+    ) -> Self {
+        let mut run = Self::new(told, span_ids);
+        if lossy {
+            run.mark_lossy(outputs);
+        }
+        run
+    }
+
+    /// Notes that spans of the trace were lost.
+    pub(crate) fn mark_lossy(&mut self, outputs: &mut VecDeque<Output>) {
+        match &self.told {
+            Some(told) => outputs.push_back(told.not_all()),
+            None => self.lossy = true,
+        }
+    }
+
+    /// The same, when these spans were told as begun and their end was not.
+    pub(crate) fn with_begun(mut self, mut begun: Vec<[u8; 8]>) -> Self {
+        begun.sort_unstable();
+        self.begun = begun;
+        self
+    }
+
+    /// Adds the spans of an earlier part of the same trace.
+    fn after(&mut self, earlier: Self) {
+        self.lossy |= earlier.lossy && self.told.is_none();
+        if self.spans() + earlier.spans() <= TRACE_SPANS {
+            self.span_ids.extend(earlier.span_ids);
+            self.span_ids.sort_unstable();
+            self.begun.extend(earlier.begun);
+            self.begun.sort_unstable();
+        }
+    }
+
+    fn spans(&self) -> usize {
+        self.span_ids.len() + self.begun.len()
+    }
+
+    pub(crate) fn has(&self, span_id: &[u8; 8]) -> bool {
+        self.span_ids.binary_search(span_id).is_ok()
+    }
+
+    /// Whether the span was told as begun, and not as ended, by a run that is over.
+    pub(crate) fn has_begun(&self, span_id: &[u8; 8]) -> bool {
+        self.begun.binary_search(span_id).is_ok()
+    }
+}
+
+/// The runs that were told last, by OpenTelemetry trace.
+#[derive(Debug)]
+pub(crate) struct ToldRuns {
+    runs: HashMap<[u8; 16], ToldRun>,
+    order: VecDeque<[u8; 16]>,
+    spans: usize,
+    most_runs: usize,
+    most_spans: usize,
+}
+
+impl Default for ToldRuns {
+    fn default() -> Self {
+        Self::new(usize::MAX)
+    }
+}
+
+impl ToldRuns {
+    /// With bounds that suit a recorder whose open runs take so many bytes.
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self {
+            runs: HashMap::default(),
+            order: VecDeque::new(),
+            spans: 0,
+            most_runs: RUNS.min(bytes / SHARE / RUN_BYTES).max(1),
+            most_spans: SPANS.min(bytes / SHARE / size_of::<[u8; 8]>()),
+        }
+    }
+
+    pub(crate) fn get(&self, trace_id: &[u8; 16]) -> Option<&ToldRun> {
+        self.runs.get(trace_id)
+    }
+
+    pub(crate) fn get_mut(&mut self, trace_id: &[u8; 16]) -> Option<&mut ToldRun> {
+        self.runs.get_mut(trace_id)
+    }
+
+    /// Remembers a run; the oldest are forgotten when there are too many.
+    pub(crate) fn insert(&mut self, trace_id: [u8; 16], mut run: ToldRun) {
+        match self.runs.remove(&trace_id) {
+            Some(earlier) => {
+                self.spans -= earlier.spans();
+                run.after(earlier);
+            }
+            None => self.order.push_back(trace_id),
+        }
+        self.spans += run.spans();
+        self.runs.insert(trace_id, run);
+        while self.order.len() > self.most_runs || (self.spans > self.most_spans && self.order.len() > 1) {
+            let Some(oldest) = self.order.pop_front() else { break };
+            if let Some(run) = self.runs.remove(&oldest) {
+                self.spans -= run.spans();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(spans: usize) -> ToldRun {
+        ToldRun::new(None, vec![[0; 8]; spans])
+    }
+
+    fn id(n: usize) -> [u8; 16] {
+        (n as u128).to_be_bytes()
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten() {
+        let mut told = ToldRuns::default();
+        for n in 0..RUNS + 10 {
+            told.insert(id(n), run(1));
+        }
+        assert_eq!((told.runs.len(), told.order.len(), told.spans), (RUNS, RUNS, RUNS));
+        assert!(told.get(&id(9)).is_none());
+        assert!(told.get(&id(10)).is_some());
+        told.insert(id(RUNS + 10), run(SPANS));
+        assert_eq!(told.runs.len(), 1);
+    }
+
+    #[test]
+    fn a_small_recorder_remembers_less() {
+        let mut told = ToldRuns::new(64 * 1024);
+        (0..1_000).for_each(|n| told.insert(id(n), run(10)));
+        assert!(told.runs.len() * RUN_BYTES <= 64 * 1024 / SHARE && told.spans * 8 <= 64 * 1024 / SHARE);
+        assert!(told.get(&id(999)).is_some());
+    }
+
+    #[test]
+    fn what_came_before_in_the_trace_is_still_known() {
+        let mut told = ToldRuns::default();
+        told.insert(id(1), ToldRun::new(None, vec![[2; 8], [1; 8]]));
+        told.insert(id(1), ToldRun::new(None, vec![[3; 8]]));
+        assert_eq!(told.spans, 3);
+        assert!((1..=3).all(|n| told.get(&id(1)).unwrap().has(&[n; 8])));
+        told.insert(id(1), run(TRACE_SPANS));
+        assert_eq!(told.spans, TRACE_SPANS);
+    }
+}

@@ -1,0 +1,167 @@
+//! What a run was asked, as far as the input of a model call tells.
+
+use std::borrow::Cow;
+
+use retrace_protocol::Json;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::span_reader::Draft;
+
+#[derive(Deserialize)]
+struct AskedMessages<'a> {
+    #[serde(borrow)]
+    messages: Vec<AskedMessage<'a>>,
+}
+
+#[derive(Deserialize)]
+struct AskedMessage<'a> {
+    #[serde(borrow)]
+    role: Cow<'a, str>,
+    #[serde(borrow)]
+    content: &'a RawValue,
+}
+
+impl AskedMessage<'_> {
+    /// Whether the user says something.
+    fn asks(&self) -> bool {
+        self.role == "user" && self.content.get() != "\"\""
+    }
+}
+
+/// Whether an input is more than the instructions of an agent.
+pub(crate) fn asks_something(input: &Json) -> bool {
+    serde_json::from_str::<AskedMessages<'_>>(input.as_str())
+        .map_or(true, |asked| asked.messages.iter().any(|message| message.role != "system"))
+}
+
+/// What the user said last before a model answered.
+pub(crate) fn last_user_message(draft: &Draft) -> Option<Json> {
+    let input = draft.span.input.as_ref()?;
+    let found = draft.has_conversation.then(|| last_in_conversation(input.as_str())).flatten();
+    let last = match found {
+        Some(last) => last,
+        None => {
+            let Ok(asked) = serde_json::from_str::<AskedMessages<'_>>(input.as_str()) else {
+                return Some(input.clone());
+            };
+            asked.messages.into_iter().rev().find(AskedMessage::asks)?
+        }
+    };
+    Some(Json::from(last.content.to_owned()))
+}
+
+/// The same in a [`Conversation`](retrace_protocol::message::Conversation) as it is written: looked for from the end, where
+/// it mostly is, because conversations are long; `None` when it is not found soon.
+///
+/// What looks like the beginning of a message is one when nothing but whole messages and the end of the conversation follow:
+/// after a list within a message comes the rest of that message. In a text no quote stands without a backslash.
+fn last_in_conversation(conversation: &str) -> Option<AskedMessage<'_>> {
+    const BEGIN: &str = r#"{"role":"user","#;
+    /// Each may have to be read to the end.
+    const TRIES: usize = 3;
+    let mut end = conversation.len();
+    for _ in 0..TRIES {
+        end = conversation.get(..end)?.rfind(BEGIN)?;
+        let Some((message, mut rest)) = conversation.get(end..).and_then(first_message) else { continue };
+        while let Some((_, next)) = rest.strip_prefix(',').and_then(first_message) {
+            rest = next;
+        }
+        if rest == "]}" && message.asks() {
+            return Some(message);
+        }
+    }
+    None
+}
+
+/// The message that a text begins with, and what follows.
+fn first_message(text: &str) -> Option<(AskedMessage<'_>, &str)> {
+    let mut messages = serde_json::Deserializer::from_str(text).into_iter();
+    let message = messages.next()?.ok()?;
+    Some((message, text.get(messages.byte_offset()..)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use retrace_protocol::message::{Content, Conversation, Message, Text};
+
+    fn message<'a>(role: &'a str, content: Content<'a>) -> Message<'a> {
+        Message { role: role.into(), name: None, content, tool_calls: Vec::new(), tool_call_id: None, reasoning: None }
+    }
+
+    fn text(text: &str) -> Content<'_> {
+        Content::Text(Text::Plain(text.into()))
+    }
+
+    fn written(messages: Vec<Message<'_>>) -> Json {
+        Json::from_serialize(&Conversation { messages })
+    }
+
+    fn found(input: &Json) -> Option<&str> {
+        last_in_conversation(input.as_str()).map(|message| message.content.get())
+    }
+
+    #[test]
+    fn the_last_thing_that_the_user_says_is_found_from_the_end() {
+        let input = written(vec![
+            message("system", text("be kind")),
+            message("user", text("first")),
+            message("assistant", text(r#"{"role":"user","content":"no"}]}"#)),
+            message("user", text("the\" question")),
+            message("user", text("")),
+            message("assistant", text("well")),
+        ]);
+        assert_eq!(found(&input), Some(r#""the\" question""#));
+        assert_eq!(found(&written(vec![message("assistant", text("a"))])), None);
+        let other = Json::from_serialize(&serde_json::json!({"messages": [{"role": "user"}], "a": 1}));
+        assert_eq!(found(&other), None);
+    }
+
+    #[test]
+    fn what_looks_like_a_message_within_another_is_none() {
+        for part in [
+            r#"[{"role":"user","content":"no"}]"#,
+            r#"{"messages":[{"role":"user","content":"no"}]}"#,
+            r#"{"a":{"role":"user","content":"no"},"b":[]}"#,
+            r#"{"role":"user","content":"no"}"#,
+        ] {
+            let part: &RawValue = serde_json::from_str(part).unwrap();
+            let parts = || Content::Parts(vec![retrace_protocol::message::ContentPart::Other(part)]);
+            let input = written(vec![message("user", text("yes")), message("assistant", parts())]);
+            assert_eq!(found(&input), Some("\"yes\""), "{part}");
+            let many = (0..9).map(|_| message("assistant", parts()));
+            assert_eq!(found(&written(std::iter::once(message("user", text("yes"))).chain(many).collect())), None);
+        }
+    }
+
+    proptest! {
+        /// What is found is what reading all of it finds.
+        #[test]
+        fn from_the_end_it_is_the_same(
+            said in prop::collection::vec((0_usize..4, 0_usize..7), 0..8),
+        ) {
+            const ROLES: [&str; 4] = ["system", "user", "assistant", "tool"];
+            const PARTS: [&str; 4] = [
+                r#"[{"role":"user","content":"no"}]"#,
+                r#"{"role":"user","content":"no"}"#,
+                r#"{"role":"user","content":[{"role":"user","content":"no"}]}"#,
+                r#"{"content":"no","x":[{"role":"user","content":""}]}"#,
+            ];
+            let parts = PARTS.map(|part| serde_json::from_str::<&RawValue>(part).unwrap());
+            let messages = said.iter().map(|(role, what)| message(ROLES[*role], match what {
+                0 => text(""),
+                1 => text("hm"),
+                2 => text(r#"]},{"role":"user","content":"no"}]}"#),
+                part => Content::Parts(vec![retrace_protocol::message::ContentPart::Other(parts[part - 3])]),
+            }));
+            let input = written(messages.collect());
+            let all: AskedMessages<'_> = serde_json::from_str(input.as_str()).unwrap();
+            let last = all.messages.iter().rev().find(|message| message.asks()).map(|message| message.content.get());
+            if let Some(found) = found(&input) {
+                prop_assert_eq!(Some(found), last);
+            }
+        }
+    }
+}

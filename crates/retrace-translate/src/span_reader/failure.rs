@@ -1,0 +1,129 @@
+//! Why a span failed, in one line.
+
+use std::borrow::Cow;
+
+use retrace_protocol::Status;
+use retrace_protocol::json::without_nul;
+use retrace_protocol::limits::ERROR_CHARS;
+
+use crate::fields::{Slot, Slots};
+use crate::span_reader::leftover_attributes::is_by_tracing;
+use crate::view::{EventView, SpanView, StatusView};
+
+/// The event in which the conventions record an exception.
+const EXCEPTION: &str = "exception";
+/// The event that says why an operation of a GenAI client failed.
+const OPERATION_EXCEPTION: &str = "gen_ai.client.operation.exception";
+const EXCEPTION_TYPE: &str = "exception.type";
+const EXCEPTION_MESSAGE: &str = "exception.message";
+/// What the conventions call an error whose type has no name.
+pub(crate) const UNNAMED: &str = "_OTHER";
+
+/// How a span ended, where it states that outright.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Completed,
+    Failed,
+}
+
+impl Ending {
+    /// The ending that a status of the protocol names.
+    pub(crate) fn from_wire(status: &str) -> Option<Self> {
+        match Status::from_wire(status)? {
+            Status::Completed => Some(Self::Completed),
+            Status::Failed => Some(Self::Failed),
+            Status::Running => None,
+        }
+    }
+}
+
+/// Whether an event records an exception.
+pub(crate) fn is_exception(event: &str) -> bool {
+    matches!(event, EXCEPTION | OPERATION_EXCEPTION)
+}
+
+/// `Type: message`, for a span whose status is an error or that names an error type; at most [`ERROR_CHARS`] characters.
+///
+/// The last exception event says it best, then `error.type` and the description of the status. An exception that was
+/// recorded on a span that did not fail is no failure,
+/// unless it is what made an operation fail.
+pub(crate) fn failure<V: SpanView>(span: &V, slots: &Slots<'_>) -> Option<String> {
+    let ending = slots.text(Slot::Status).and_then(Ending::from_wire);
+    let error = slots.words(Slot::StatedError).filter(|error| !error.is_empty());
+    if ending == Some(Ending::Completed) {
+        return None;
+    }
+    if let Some(error) = error {
+        return Some(compose(slots.words(Slot::ErrorType).filter(|kind| kind != UNNAMED).as_deref(), Some(&error)));
+    }
+    let stated = slots.words(Slot::ErrorType);
+    let is_level = slots.text(Slot::Level).is_some_and(|level| level.eq_ignore_ascii_case("error"));
+    let message = slots.text(Slot::StatusMessage).unwrap_or_default();
+    let description = match span.status() {
+        StatusView::Error("") => message,
+        StatusView::Error(description) => description,
+        StatusView::Unset if span.events().any(|event| event.name == OPERATION_EXCEPTION) => message,
+        StatusView::Unset | StatusView::Ok if stated.is_none() && !is_level && ending.is_none() => return None,
+        StatusView::Ok | StatusView::Unset => message,
+    };
+    let exception = span.events().filter(|event| is_exception(event.name)).last();
+    let logged = || if exception.is_none() && description.is_empty() { logged_error(span) } else { None };
+    let of = |key| exception.as_ref().and_then(|event| attribute(event, key));
+    let kind = of(EXCEPTION_TYPE).map(Cow::Owned).or(stated.filter(|kind| kind != UNNAMED));
+    let message = of(EXCEPTION_MESSAGE).or_else(|| Some(description.to_owned())).filter(|text| !text.is_empty());
+    let message = message.or_else(logged);
+    Some(compose(kind.as_deref(), message.as_deref()))
+}
+
+/// The error that the application logged last on the span, by `tracing::error!` or `#[instrument(err)]`: its field `error`, else
+/// its message.
+fn logged_error<V: SpanView>(span: &V) -> Option<String> {
+    let is_error = |event: &EventView<'_>| {
+        is_by_tracing(event) && attribute(event, "level").is_some_and(|level| level.eq_ignore_ascii_case("error"))
+    };
+    let event = span.events().filter(is_error).last()?;
+    let stated = ["error", "err", "exception.message"].iter().find_map(|key| attribute(&event, key));
+    stated.or_else(|| Some(event.name.to_owned())).filter(|text| !text.is_empty())
+}
+
+fn attribute(event: &EventView<'_>, key: &str) -> Option<String> {
+    let (_, value) = event.attributes.iter().rev().find(|(name, _)| *name == key)?;
+    value.to_label().map(Cow::into_owned)
+}
+
+/// The line of an error: its type and its message, as far as they are known.
+pub(crate) fn compose(kind: Option<&str>, message: Option<&str>) -> String {
+    let text = match (kind, message) {
+        // Some libraries already put the type in front of the message.
+        (Some(kind), Some(message)) if message.starts_with(kind) => message.to_owned(),
+        (Some(kind), Some(message)) => format!("{kind}: {message}"),
+        (Some(text), None) | (None, Some(text)) => text.to_owned(),
+        (None, None) => "Error".to_owned(),
+    };
+    cut(&without_nul(&text), ERROR_CHARS).to_owned()
+}
+
+/// The first `chars` characters.
+pub(crate) fn cut(text: &str, chars: usize) -> &str {
+    text.char_indices().nth(chars).and_then(|(at, _)| text.get(..at)).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn type_and_message_make_one_line() {
+        for (kind, message, line) in [
+            (Some("E"), Some("no"), "E: no"),
+            (Some("E"), Some("E: no"), "E: no"),
+            (Some("E"), None, "E"),
+            (None, Some("no"), "no"),
+            (None, None, "Error"),
+        ] {
+            assert_eq!(compose(kind, message), line);
+        }
+        let long = compose(Some("E"), Some(&"é".repeat(3_000)));
+        assert_eq!(long.chars().count(), ERROR_CHARS);
+    }
+}

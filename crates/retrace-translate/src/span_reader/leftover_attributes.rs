@@ -1,0 +1,294 @@
+//! What of a span found no place of its own: where it comes from, its events, its other attributes.
+
+use std::collections::BTreeMap;
+
+use retrace_protocol::json::without_nul;
+use retrace_protocol::metadata::{SpanEvent, SpanLink, SpanOrigin};
+use retrace_protocol::{Json, Span, Timestamp};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use smallvec::SmallVec;
+
+use crate::dialect::{Meaning, is_content_event, is_message_key, meaning, of_rank};
+use crate::fields::Slot;
+use crate::json::hex;
+use crate::options::Options;
+use crate::span_reader::Scopes;
+use crate::span_reader::failure::{Ending, UNNAMED, is_exception};
+use crate::span_reader::{Draft, Reading};
+use crate::view::{EventView, Kind, SpanView, StatusView, Value};
+
+/// Attribute keys that are kept when content is not: they say where and how, never what.
+const STRUCTURAL: &[&str] =
+    &["server.", "network.", "service.", "code.", "thread.", "http.route", "http.request.method", "url.scheme"];
+/// Attributes of an event of `tracing`.
+const LEVEL: &str = "level";
+const TARGET: &str = "target";
+/// The field in which `#[tracing::instrument(ret)]` records what a function returned.
+const RETURN: &str = "return";
+/// Most events below the level `info` that a span keeps.
+const FINE_EVENTS: usize = 8;
+/// The name of an event whose own name is not sent, as it may be content.
+const UNTOLD_EVENT: &str = "event";
+
+impl<V: SpanView> Reading<'_, V> {
+    /// Tells where the span comes from, its events, and the attributes that found no place so far.
+    pub(crate) fn tell_the_rest(&self, draft: &mut Draft, options: &Options, scopes: &mut Scopes, name: &str) {
+        for (slot, told) in [
+            (
+                Slot::SpanType,
+                self.slots
+                    .text(Slot::SpanType)
+                    .is_some_and(|stated| stated.trim().eq_ignore_ascii_case(draft.span.span_type.as_str())),
+            ),
+            (Slot::System, self.slots.words(Slot::System).as_deref() == draft.metadata.provider.as_deref()),
+            (
+                Slot::InputMimeType,
+                self.slots.is_told(Slot::Input) && is_mime_type(self.slots.text(Slot::InputMimeType)),
+            ),
+            (
+                Slot::OutputMimeType,
+                self.slots.is_told(Slot::Output) && is_mime_type(self.slots.text(Slot::OutputMimeType)),
+            ),
+            // The span is called so.
+            (Slot::EntityName, self.slots.words(Slot::EntityName).is_some_and(|own| own == draft.span.name)),
+            (Slot::Callee, self.slots.words(Slot::Callee).is_some_and(|own| own == draft.span.name)),
+            (Slot::WorkflowName, self.slots.words(Slot::WorkflowName).is_some_and(|own| own == draft.span.name)),
+            // The run names its agents, its session and its user.
+            (Slot::AgentId, true),
+            (Slot::AgentName, true),
+            (Slot::ParentAgentId, true),
+            (Slot::Status, self.slots.text(Slot::Status).and_then(Ending::from_wire).is_some()),
+            (Slot::StatedError, self.slots.words(Slot::StatedError).is_some_and(|error| says(&draft.span, &error))),
+            (Slot::SessionId, true),
+            (Slot::UserId, true),
+            (Slot::Bookkeeping, true),
+            (Slot::StatusMessage, self.slots.words(Slot::StatusMessage).is_some_and(|words| says(&draft.span, &words))),
+            (
+                Slot::ErrorType,
+                self.slots.words(Slot::ErrorType).is_some_and(|kind| kind == UNNAMED || says(&draft.span, &kind)),
+            ),
+        ] {
+            if told && self.slots.words(slot).is_some() {
+                self.slots.mark_told(slot);
+            }
+        }
+        draft.metadata.otel = self.origin(name, options, scopes);
+        draft.metadata.otel.status_description = match self.view.status() {
+            StatusView::Error(description) if !says(&draft.span, description) => {
+                Some(without_nul(description).into_owned())
+            }
+            _ => None,
+        };
+        let returned = if draft.span.output.is_none() && options.capture_content { self.returned() } else { None };
+        let (events, left_out) = self.events(options, returned.is_some());
+        draft.span.output = draft.span.output.take().or(returned);
+        draft.metadata.events = events;
+        draft.metadata.otel.dropped_events = draft.metadata.otel.dropped_events.saturating_add(left_out);
+        draft.metadata.attributes = self.attributes(options);
+    }
+
+    fn origin(&self, name: &str, options: &Options, scopes: &mut Scopes) -> SpanOrigin {
+        let view = self.view;
+        let dropped = view.dropped();
+        let text = |text: &str| without_nul(text).into_owned();
+        SpanOrigin {
+            name: (view.name() != name).then(|| text(view.name())),
+            kind: (view.kind() != Kind::Internal).then(|| view.kind().as_str().into()),
+            scope: scopes.shared(view.scope()),
+            span_id: None,
+            status_description: None,
+            remote_parent: None,
+            service: None,
+            joined: false,
+            links: view
+                .links()
+                .map(|link| SpanLink {
+                    trace_id: hex(&link.trace_id),
+                    span_id: hex(&link.span_id),
+                    attributes: object(
+                        link.attributes
+                            .iter()
+                            .map(|(key, value)| (*key, value))
+                            .filter(|(key, value)| options.capture_content || is_structural(key, value)),
+                    ),
+                })
+                .collect(),
+            dropped_attributes: dropped.attributes,
+            dropped_events: dropped.events,
+            dropped_links: dropped.links,
+        }
+    }
+
+    /// Attributes that found no place of their own. One that only repeats what holds its place is not said again.
+    fn attributes(&self, options: &Options) -> Option<Json> {
+        let told = self.slots.told_attributes();
+        let untold = self.view.attributes().enumerate().filter(|(i, (key, value))| {
+            let repeats = || is_empty(value) || (self.slots.has_meaning(*i) && self.repeats(key, value));
+            !told.has(*i) && !repeats() && (options.capture_content || is_structural(key, value))
+        });
+        object(untold.map(|(_, attribute)| attribute))
+    }
+
+    fn repeats(&self, key: &str, value: &Value<'_>) -> bool {
+        is_empty(value)
+            || match meaning(key) {
+                Meaning::One(_, slot) => self.slots.is_told(slot) && self.slots.value(slot) == Some(value),
+                Meaning::Nest(rank, table) => {
+                    let nested = of_rank(rank).and_then(|dialect| dialect.nested.get(table));
+                    nested.is_some_and(|nested| nested.is_told(value, &self.slots))
+                }
+                _ => false,
+            }
+    }
+
+    /// The value that a function returned, as `#[tracing::instrument(ret)]` records it.
+    fn returned(&self) -> Option<Json> {
+        let events = self.view.events().filter(|event| is_by_tracing(event)).collect::<SmallVec<[_; 8]>>();
+        let returned = events.iter().rev().find_map(|event| attribute(event, RETURN))?;
+        Some(match returned.as_json_text() {
+            Some(json) => Json::parse_strict(json).unwrap_or_else(|| Json::text(json)),
+            None => Json::from_serialize(returned),
+        })
+    }
+
+    /// Events, less what was read from them already, and how many are left out. Events of logging libraries below the level
+    /// `info` are bounded: they are mostly of other libraries, and dozens of them hide what the span is about.
+    fn events(&self, options: &Options, is_output: bool) -> (Vec<SpanEvent>, u32) {
+        let (mut fine, mut left_out) = (0, 0);
+        let parts = self.slots.told_parts();
+        let is_part = |key: &str, value: &Value<'_>| matches!(meaning(key), Meaning::Part(_, _, rest) if parts.get(rest).is_some_and(|told| is_same(told, value)));
+        let keep = |event: &EventView<'_>, key: &str, value: &Value<'_>| {
+            if is_content_event(event.name) && (self.repeats(key, value) || is_part(key, value)) {
+                return false;
+            }
+            if is_output && key == RETURN && is_by_tracing(event) {
+                return false;
+            }
+            options.capture_content || is_structural(key, value) || key == "exception.type"
+        };
+        let events = self
+            .view
+            .events()
+            .filter(|event| {
+                let is_fine = is_below_info(event);
+                fine += usize::from(is_fine);
+                let keeps = !is_fine || fine <= FINE_EVENTS;
+                left_out += u32::from(!keeps);
+                keeps
+            })
+            .filter_map(|event| {
+                let has_message = self.has_message(event.name);
+                let said = |key: &str| has_message && is_message_key(key);
+                let body = event.body.as_ref().filter(|_| !has_message && options.capture_content);
+                let kept = event.attributes.iter().filter(|(key, value)| !said(key) && keep(&event, key, value));
+                let attributes =
+                    object(body.map(|body| ("body", body)).into_iter().chain(kept.map(|(key, value)| (*key, value))));
+                // What was read whole has been said.
+                if attributes.is_none() && (is_content_event(event.name) || is_exception(event.name)) {
+                    return None;
+                }
+                // A logging library puts the message where the name belongs.
+                let shown = options.capture_content || is_known(event.name);
+                Some(SpanEvent {
+                    name: if shown { without_nul(event.name).into_owned() } else { UNTOLD_EVENT.to_owned() },
+                    at: Timestamp::from_unix_nanos(event.unix_nanos),
+                    attributes,
+                })
+            })
+            .collect();
+        (events, left_out)
+    }
+}
+
+fn attribute<'e, 'v>(event: &'e EventView<'v>, key: &str) -> Option<&'e Value<'v>> {
+    event.attributes.iter().rev().find(|(name, _)| *name == key).map(|(_, value)| value)
+}
+
+/// Returns true for an event of `tracing`, as `tracing-opentelemetry` writes it.
+pub(crate) fn is_by_tracing(event: &EventView<'_>) -> bool {
+    attribute(event, LEVEL).is_some() && attribute(event, TARGET).is_some()
+}
+
+fn is_below_info(event: &EventView<'_>) -> bool {
+    let level = attribute(event, LEVEL).and_then(Value::to_label);
+    is_by_tracing(event)
+        && level.is_some_and(|level| ["TRACE", "DEBUG"].iter().any(|fine| level.eq_ignore_ascii_case(fine)))
+}
+
+fn is_empty(value: &Value<'_>) -> bool {
+    matches!(value, Value::Str(text) if text.is_empty())
+}
+
+/// Whether it is a type that a value shows by itself.
+fn is_mime_type(name: Option<&str>) -> bool {
+    matches!(name, Some("text/plain" | "application/json"))
+}
+
+/// Whether two values are the same, though one of them was taken for the JSON that the other holds as a text.
+fn is_same(told: &Value<'_>, value: &Value<'_>) -> bool {
+    told == value || told.as_json_text().is_some_and(|text| value.as_json_text() == Some(text))
+}
+
+/// Whether a convention gives this name to an event.
+fn is_known(name: &str) -> bool {
+    is_exception(name) || is_content_event(name) || meaning(name).is_genai()
+}
+
+/// Whether the span's error has these words.
+fn says(span: &Span, words: &str) -> bool {
+    span.error.as_deref().is_some_and(|error| error.contains(words))
+}
+
+fn is_structural(key: &str, value: &Value<'_>) -> bool {
+    matches!(value, Value::Bool(_) | Value::Int(_) | Value::Float(_)) || STRUCTURAL.iter().any(|s| key.starts_with(s))
+}
+
+/// A JSON object of attributes; of a key that comes twice the later value holds. `None` when there are none.
+fn object<'a, V: Serialize>(attributes: impl Iterator<Item = (&'a str, V)>) -> Option<Json> {
+    struct Object<'e, K, V>(&'e [(K, V)]);
+    impl<V: Serialize> Serialize for Object<'_, &str, V> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let mut map = serializer.serialize_map(Some(self.0.len()))?;
+            for (key, value) in self.0 {
+                map.serialize_entry(key, value)?;
+            }
+            map.end()
+        }
+    }
+    /// So many are compared one by one, and take no memory of their own; more are looked up.
+    const FEW: usize = 24;
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut entries: SmallVec<[(&str, V); FEW]> = SmallVec::new();
+    // A bit for each kind of key that came: of most kinds there is one key, and it need not be looked for.
+    let mut kinds = 0_u128;
+    for (key, value) in attributes {
+        let kind = 1 << (kind_of(key) % u128::BITS);
+        let known = match entries.len() {
+            _ if kinds & kind == 0 => None,
+            ..=FEW => entries.iter().position(|(known, _)| *known == key),
+            _ => places.get(key).copied(),
+        };
+        kinds |= kind;
+        match known.and_then(|at| entries.get_mut(at)) {
+            Some(entry) => entry.1 = value,
+            None => {
+                entries.push((key, value));
+                if entries.len() == FEW + 1 {
+                    places.extend(entries.iter().enumerate().map(|(at, (key, _))| (*key, at)));
+                } else if entries.len() > FEW {
+                    places.insert(key, entries.len() - 1);
+                }
+            }
+        }
+    }
+    (!entries.is_empty()).then(|| Json::from_serialize(&Object(&entries)))
+}
+
+/// Keys that differ are mostly of different kinds: their lengths, or their last letters, are different.
+fn kind_of(key: &str) -> u32 {
+    let last = key.bytes().rev().take(2);
+    last.fold(u32::try_from(key.len()).unwrap_or_default(), |kind, byte| {
+        kind.wrapping_mul(31).wrapping_add(u32::from(byte))
+    })
+}

@@ -1,0 +1,37 @@
+//! Decides which spans a run carries.
+
+use crate::options::{SpanFacts, SpanSelection};
+use crate::span_reader::Reading;
+use crate::view::{SpanView, StatusView};
+
+impl SpanSelection {
+    /// Whether a span is selected by what is known of it now. Costs what reading all its attributes costs.
+    pub fn selects_span<V: SpanView>(&self, span: &V) -> bool {
+        self.selects(&Reading::new(span))
+    }
+
+    /// Whether the span is selected.
+    pub(crate) fn selects<V: SpanView>(&self, reading: &Reading<'_, V>) -> bool {
+        match self {
+            Self::GenAi => reading.is_genai(),
+            Self::All => true,
+            Self::Policy(policy) => {
+                let view = reading.view;
+                // Of a key that comes twice the later value holds.
+                let attribute =
+                    |key: &str| view.attributes().filter(|(name, _)| *name == key).last().map(|(_, value)| value);
+                let facts = SpanFacts {
+                    is_genai: reading.is_genai(),
+                    span_type: reading.span_type(),
+                    name: view.name(),
+                    kind: view.kind(),
+                    scope: view.scope(),
+                    parent: view.parent(),
+                    failed: matches!(view.status(), StatusView::Error(_)),
+                    attribute: &attribute,
+                };
+                policy.decide(&facts).unwrap_or(facts.is_genai)
+            }
+        }
+    }
+}
