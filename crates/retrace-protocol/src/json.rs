@@ -54,12 +54,12 @@ impl Json {
     /// A value that refuses to be serialised (a map with keys that are no strings) becomes `null` too.
     #[must_use]
     pub fn from_serialize<T: Serialize + ?Sized>(value: &T) -> Self {
-        Self::from_serialize_of_about(0, value)
+        Self::from_serialize_with_capacity(0, value)
     }
 
     /// The same, of a value that takes about so many bytes: to find that out by growing costs as much as the writing.
     #[must_use]
-    pub fn from_serialize_of_about<T: Serialize + ?Sized>(bytes: usize, value: &T) -> Self {
+    pub fn from_serialize_with_capacity<T: Serialize + ?Sized>(bytes: usize, value: &T) -> Self {
         let mut text = match bytes > SCRATCH {
             true => String::with_capacity(bytes),
             false => SPARE.try_with(Cell::take).unwrap_or_default(),
@@ -365,7 +365,7 @@ mod tests {
             let json = Json::from_serialize(&value);
             assert!(json.as_str().len() > length && !json.as_str().contains("u0000"));
             for about in [1, length / 2, length, 2 * length] {
-                assert_eq!(Json::from_serialize_of_about(about, &value), json);
+                assert_eq!(Json::from_serialize_with_capacity(about, &value), json);
             }
         }
     }

@@ -275,13 +275,13 @@ impl<'a> Value<'a> {
     /// that of U+FFFD. Text that is no JSON stays as it is.
     #[must_use]
     pub(crate) fn readable(self) -> Self {
-        let mended = self.as_json_text().filter(|text| text.starts_with(['{', '[', '"'])).and_then(|text| {
-            let Cow::Owned(mended) = without_refused_escapes(text) else { return None };
-            serde_json::from_str::<&RawValue>(&mended).is_ok().then_some(mended)
+        let repaired = self.as_json_text().filter(|text| text.starts_with(['{', '[', '"'])).and_then(|text| {
+            let Cow::Owned(repaired) = without_refused_escapes(text) else { return None };
+            serde_json::from_str::<&RawValue>(&repaired).is_ok().then_some(repaired)
         });
-        match (self, mended) {
-            (Self::Str(_), Some(mended)) => Self::Str(Cow::Owned(mended)),
-            (Self::Json(_), Some(mended)) => Self::Json(Cow::Owned(mended)),
+        match (self, repaired) {
+            (Self::Str(_), Some(repaired)) => Self::Str(Cow::Owned(repaired)),
+            (Self::Json(_), Some(repaired)) => Self::Json(Cow::Owned(repaired)),
             (value, _) => value,
         }
     }

@@ -5,17 +5,17 @@
 //! those of the conventions; its spans of messages between agents, `autogen process ...`, are no GenAI spans.
 
 use super::{Class, Dialect};
-use crate::fields::Slot;
+use crate::fields::Field;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
-    keys: &[("ag2.span.type", Slot::Kind), ("agent_framework.function.name", Slot::ToolName)],
-    scopes: &["agent_framework"],
-    own: &[("workflow.name", Slot::WorkflowName), ("executor.id", Slot::EntityName)],
+    keys: &[("ag2.span.type", Field::Kind), ("agent_framework.function.name", Field::ToolName)],
+    scope_cache: &["agent_framework"],
+    own: &[("workflow.name", Field::WorkflowName), ("executor.id", Field::EntityName)],
     named,
     marks: &["ag2.", "agent_framework."],
     operation,
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };
 
 fn operation(kind: &str) -> Option<Class> {

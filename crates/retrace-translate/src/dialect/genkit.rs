@@ -4,21 +4,21 @@
 //! output; those of a model are a request and an answer of Genkit's own, which it makes of those of every provider.
 
 use super::{Class, Dialect};
-use crate::fields::Slot;
+use crate::fields::Field;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
     keys: &[
-        ("genkit:type", Slot::Kind),
-        ("genkit:metadata:subtype", Slot::Operation),
-        ("genkit:name", Slot::Callee),
-        ("genkit:input", Slot::Input),
-        ("genkit:output", Slot::Output),
-        ("genkit:sessionId", Slot::SessionId),
+        ("genkit:type", Field::Kind),
+        ("genkit:metadata:subtype", Field::Operation),
+        ("genkit:name", Field::Callee),
+        ("genkit:input", Field::Input),
+        ("genkit:output", Field::Output),
+        ("genkit:sessionId", Field::SessionId),
     ],
     marks: &["genkit:"],
     operation,
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };
 
 fn operation(name: &str) -> Option<Class> {

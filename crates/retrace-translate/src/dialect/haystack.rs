@@ -10,10 +10,10 @@ use serde_json::value::RawValue;
 use smallvec::smallvec;
 
 use super::{Class, Dialect};
+use crate::fields::Field;
 use crate::fields::Nested;
-use crate::fields::Slot;
 use crate::json::text_of;
-use crate::json::{Members, elements};
+use crate::json::{JsonObject, elements};
 use crate::messages::lists;
 use crate::messages::provider_message;
 use crate::messages::{Part, Parts, Turn};
@@ -21,22 +21,22 @@ use crate::messages::{Part, Parts, Turn};
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
     keys: &[
-        ("haystack.component.type", Slot::Kind),
-        ("haystack.component.name", Slot::EntityName),
-        ("haystack.tool.name", Slot::ToolName),
-        ("haystack.agent.step.tool.input", Slot::ToolArguments),
-        ("haystack.agent.step.tool.output", Slot::ToolResult),
-        ("haystack.pipeline.input_data", Slot::Input),
-        ("haystack.pipeline.output_data", Slot::Output),
-        ("haystack.agent.input", Slot::Input),
-        ("haystack.agent.output", Slot::Output),
+        ("haystack.component.type", Field::Kind),
+        ("haystack.component.name", Field::EntityName),
+        ("haystack.tool.name", Field::ToolName),
+        ("haystack.agent.step.tool.input", Field::ToolArguments),
+        ("haystack.agent.step.tool.output", Field::ToolResult),
+        ("haystack.pipeline.input_data", Field::Input),
+        ("haystack.pipeline.output_data", Field::Output),
+        ("haystack.agent.input", Field::Input),
+        ("haystack.agent.output", Field::Output),
     ],
     kind_leads: true,
     spans: &["haystack."],
     named,
     nested: &[
-        Nested { key: "haystack.component.input", members: &[("", Slot::InputMessages)] },
-        Nested { key: "haystack.agent.step.llm.input", members: &[("", Slot::InputMessages)] },
+        Nested { key: "haystack.component.input", members: &[("", Field::InputMessages)] },
+        Nested { key: "haystack.agent.step.llm.input", members: &[("", Field::InputMessages)] },
         Nested { key: "haystack.component.output", members: ANSWER },
         Nested { key: "haystack.agent.step.llm.output", members: ANSWER },
     ],
@@ -44,18 +44,18 @@ pub(super) static DIALECT: Dialect = Dialect {
     operation,
     turns,
     wraps: |_| true,
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };
 
-const ANSWER: &[(&str, Slot)] = &[
-    ("", Slot::OutputMessages),
-    ("replies/0/meta/model", Slot::ResponseModel),
-    ("replies/0/meta/usage", Slot::ProviderUsage),
-    ("replies/0/meta/finish_reason", Slot::FinishReasons),
+const ANSWER: &[(&str, Field)] = &[
+    ("", Field::OutputMessages),
+    ("replies/0/meta/model", Field::ResponseModel),
+    ("replies/0/meta/usage", Field::ProviderUsage),
+    ("replies/0/meta/finish_reason", Field::FinishReasons),
     // Generators of texts keep the metadata beside the replies.
-    ("meta/0/model", Slot::ResponseModel),
-    ("meta/0/usage", Slot::ProviderUsage),
-    ("meta/0/finish_reason", Slot::FinishReasons),
+    ("meta/0/model", Field::ResponseModel),
+    ("meta/0/usage", Field::ProviderUsage),
+    ("meta/0/finish_reason", Field::FinishReasons),
 ];
 
 /// Class of a component by the last word of its type.
@@ -84,7 +84,7 @@ fn named(span: &str) -> Option<Class> {
 
 /// Reads `{"messages":[...]}`, `{"replies":[...]}` or `{"prompt":"..."}`.
 fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
-    let members = Members::read(json)?;
+    let members = JsonObject::read(json)?;
     if let Some(prompt) = members.text(&["prompt", "text"]) {
         return Some(vec![Turn { role: "user".into(), parts: smallvec![Part::Text(prompt)], ..Turn::default() }]);
     }
@@ -95,7 +95,7 @@ fn message(raw: &RawValue) -> Option<Turn<'_>> {
     if let Some(text) = text_of(raw) {
         return Some(Turn { role: "assistant".into(), parts: smallvec![Part::Text(text)], ..Turn::default() });
     }
-    let members = Members::read(raw.get())?;
+    let members = JsonObject::read(raw.get())?;
     let contents = members.get(&["content", "_content"])?;
     let parts: Parts<'_> = match elements(contents) {
         Some(contents) => contents.into_iter().map(part).collect(),
@@ -107,7 +107,7 @@ fn message(raw: &RawValue) -> Option<Turn<'_>> {
 }
 
 fn part(raw: &RawValue) -> Part<'_> {
-    let Some(members) = Members::read(raw.get()) else { return Part::Other(raw) };
+    let Some(members) = JsonObject::read(raw.get()) else { return Part::Other(raw) };
     if let Some(text) = members.text(&["text"]) {
         return Part::Text(text);
     }

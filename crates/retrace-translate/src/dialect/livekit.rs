@@ -4,11 +4,11 @@
 //! `lk.*` before. The library writes the GenAI conventions too, in part.
 
 use super::{Class, Dialect};
+use crate::fields::Field;
 use crate::fields::Nested;
-use crate::fields::Slot;
-use crate::fields::{Indexed, Leaf};
+use crate::fields::{FlattenedKey, LeafType};
 use crate::json::text_of;
-use crate::json::{Members, elements};
+use crate::json::{JsonObject, elements};
 use crate::messages::lists;
 use crate::messages::provider_message;
 use crate::messages::{Part, Parts, Turn};
@@ -16,34 +16,34 @@ use crate::messages::{Part, Parts, Turn};
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
     keys: &[
-        ("lk.agent_name", Slot::AgentName),
-        ("lk.instructions", Slot::SystemInstructions),
-        ("lk.pii.instructions", Slot::SystemInstructions),
-        ("lk.chat_ctx", Slot::InputMessages),
-        ("lk.pii.chat_ctx", Slot::InputMessages),
-        ("lk.response.ttft", Slot::TimeToFirstChunk),
-        ("lk.user_input", Slot::Input),
-        ("lk.pii.user_input", Slot::Input),
-        ("lk.input_text", Slot::Input),
-        ("lk.pii.input_text", Slot::Input),
-        ("lk.user_transcript", Slot::Output),
-        ("lk.pii.user_transcript", Slot::Output),
-        ("lk.function_tool.name", Slot::ToolName),
-        ("lk.function_tool.id", Slot::ToolCallId),
-        ("lk.function_tool.args", Slot::ToolArguments),
-        ("lk.function_tool.arguments", Slot::ToolArguments),
-        ("lk.pii.function_tool.arguments", Slot::ToolArguments),
-        ("lk.function_tool.output", Slot::ToolResult),
-        ("lk.pii.function_tool.output", Slot::ToolResult),
-        ("lk.tts.streaming", Slot::Streaming),
+        ("lk.agent_name", Field::AgentName),
+        ("lk.instructions", Field::SystemInstructions),
+        ("lk.pii.instructions", Field::SystemInstructions),
+        ("lk.chat_ctx", Field::InputMessages),
+        ("lk.pii.chat_ctx", Field::InputMessages),
+        ("lk.response.ttft", Field::TimeToFirstChunk),
+        ("lk.user_input", Field::Input),
+        ("lk.pii.user_input", Field::Input),
+        ("lk.input_text", Field::Input),
+        ("lk.pii.input_text", Field::Input),
+        ("lk.user_transcript", Field::Output),
+        ("lk.pii.user_transcript", Field::Output),
+        ("lk.function_tool.name", Field::ToolName),
+        ("lk.function_tool.id", Field::ToolCallId),
+        ("lk.function_tool.args", Field::ToolArguments),
+        ("lk.function_tool.arguments", Field::ToolArguments),
+        ("lk.pii.function_tool.arguments", Field::ToolArguments),
+        ("lk.function_tool.output", Field::ToolResult),
+        ("lk.pii.function_tool.output", Field::ToolResult),
+        ("lk.tts.streaming", Field::Streaming),
     ],
     nested: &[
         Nested { key: "lk.llm_metrics", members: METRICS },
         Nested { key: "lk.realtime_model_metrics", members: METRICS },
     ],
-    indexed: &[
-        Indexed { prefix: "lk.response.", slot: Slot::OutputMessages, paths: ANSWERED },
-        Indexed { prefix: "lk.pii.response.", slot: Slot::OutputMessages, paths: ANSWERED },
+    flattened: &[
+        FlattenedKey { prefix: "lk.response.", field: Field::OutputMessages, paths: ANSWERED },
+        FlattenedKey { prefix: "lk.pii.response.", field: Field::OutputMessages, paths: ANSWERED },
     ],
     marks: &["lk."],
     hints: &[
@@ -56,25 +56,25 @@ pub(super) static DIALECT: Dialect = Dialect {
         ("lk.agent_name", Class::Agent),
     ],
     turns,
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };
 
-const METRICS: &[(&str, Slot)] = &[
-    ("prompt_tokens", Slot::InputTokens),
-    ("input_tokens", Slot::InputTokens),
-    ("completion_tokens", Slot::OutputTokens),
-    ("output_tokens", Slot::OutputTokens),
-    ("prompt_cached_tokens", Slot::CacheReadTokens),
-    ("total_tokens", Slot::TotalTokens),
-    ("request_id", Slot::ResponseId),
+const METRICS: &[(&str, Field)] = &[
+    ("prompt_tokens", Field::InputTokens),
+    ("input_tokens", Field::InputTokens),
+    ("completion_tokens", Field::OutputTokens),
+    ("output_tokens", Field::OutputTokens),
+    ("prompt_cached_tokens", Field::CacheReadTokens),
+    ("total_tokens", Field::TotalTokens),
+    ("request_id", Field::ResponseId),
 ];
 
 /// The pieces of one answer.
-const ANSWERED: &[(&str, Leaf)] = &[("text", Leaf::Any), ("function_calls", Leaf::Json)];
+const ANSWERED: &[(&str, LeafType)] = &[("text", LeafType::Any), ("function_calls", LeafType::Json)];
 
 /// Reads a chat context, `{"items":[…]}`, or the pieces of an answer.
 fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
-    let Some(members) = Members::read(json) else { return provider_message::messages(json) };
+    let Some(members) = JsonObject::read(json) else { return provider_message::messages(json) };
     if let Some(items) = members.list(&["items"]) {
         return lists::each(items, provider_message::message);
     }

@@ -4,8 +4,8 @@
 //! model they are in the words of the provider's API.
 
 use super::{Class, Dialect};
+use crate::fields::Field;
 use crate::fields::Nested;
-use crate::fields::Slot;
 use crate::messages::Turn;
 use crate::messages::provider_body;
 use crate::messages::provider_message;
@@ -14,35 +14,35 @@ pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
     quoted: true,
     keys: &[
-        ("mlflow.spanType", Slot::Kind),
-        ("mlflow.spanInputs", Slot::Input),
-        ("mlflow.spanOutputs", Slot::Output),
-        ("mlflow.chat.messages", Slot::Conversation),
-        ("mlflow.chat.tools", Slot::ToolDefinitions),
-        ("mlflow.llm.model", Slot::RequestModel),
-        ("mlflow.llm.provider", Slot::Provider),
-        ("mlflow.trace.session", Slot::SessionId),
-        ("mlflow.trace.user", Slot::UserId),
-        ("mlflow.traceName", Slot::TraceName),
+        ("mlflow.spanType", Field::Kind),
+        ("mlflow.spanInputs", Field::Input),
+        ("mlflow.spanOutputs", Field::Output),
+        ("mlflow.chat.messages", Field::Conversation),
+        ("mlflow.chat.tools", Field::ToolDefinitions),
+        ("mlflow.llm.model", Field::RequestModel),
+        ("mlflow.llm.provider", Field::Provider),
+        ("mlflow.trace.session", Field::SessionId),
+        ("mlflow.trace.user", Field::UserId),
+        ("mlflow.traceName", Field::TraceName),
     ],
     nested: &[
         Nested {
             key: "mlflow.chat.tokenUsage",
             members: &[
-                ("input_tokens", Slot::InputTokens),
-                ("output_tokens", Slot::OutputTokens),
-                ("total_tokens", Slot::TotalTokens),
-                ("cache_read_input_tokens", Slot::CacheReadTokens),
-                ("cache_creation_input_tokens", Slot::CacheCreationTokens),
+                ("input_tokens", Field::InputTokens),
+                ("output_tokens", Field::OutputTokens),
+                ("total_tokens", Field::TotalTokens),
+                ("cache_read_input_tokens", Field::CacheReadTokens),
+                ("cache_creation_input_tokens", Field::CacheCreationTokens),
             ],
         },
-        Nested { key: "mlflow.llm.cost", members: &[("total_cost", Slot::Cost)] },
+        Nested { key: "mlflow.llm.cost", members: &[("total_cost", Field::Cost)] },
     ],
-    prefixes: &[("mlflow.traceTag.", Slot::UserMetadata)],
+    prefixes: &[("mlflow.traceTag.", Field::UserMetadata)],
     marks: &["mlflow."],
     operation,
     turns,
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };
 
 fn operation(kind: &str) -> Option<Class> {

@@ -4,19 +4,19 @@
 //! `gen_ai.server.time_to_first_token` has no place: OpenLIT writes seconds and Strands milliseconds under that name.
 
 use super::{Class, Dialect};
-use crate::fields::Slot;
+use crate::fields::Field;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
     keys: &[
-        ("gen_ai.request.user", Slot::UserId),
-        ("gen_ai.tool.args", Slot::ToolArguments),
-        ("gen_ai.agent.role", Slot::AgentName),
-        ("gen_ai.agent.task", Slot::Input),
-        ("gen_ai.agent.actual_output", Slot::Output),
+        ("gen_ai.request.user", Field::UserId),
+        ("gen_ai.tool.args", Field::ToolArguments),
+        ("gen_ai.agent.role", Field::AgentName),
+        ("gen_ai.agent.task", Field::Input),
+        ("gen_ai.agent.actual_output", Field::Output),
     ],
     operation,
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };
 
 fn operation(name: &str) -> Option<Class> {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::Dialect;
-use crate::fields::Slot;
+use crate::fields::Field;
 use crate::fields::structured;
 use crate::messages::provider_message::{message_of, parts_of};
 use crate::messages::{Parts, Turn};
@@ -19,14 +19,14 @@ pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
     events: &[SYSTEM, USER, ASSISTANT, TOOL, CHOICE],
     message_events: &[
-        (SYSTEM, Slot::InputMessages),
-        (USER, Slot::InputMessages),
-        (ASSISTANT, Slot::InputMessages),
-        (TOOL, Slot::InputMessages),
-        (CHOICE, Slot::OutputMessages),
+        (SYSTEM, Field::InputMessages),
+        (USER, Field::InputMessages),
+        (ASSISTANT, Field::InputMessages),
+        (TOOL, Field::InputMessages),
+        (CHOICE, Field::OutputMessages),
     ],
     turns,
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };
 
 const SYSTEM: &str = "gen_ai.system.message";
@@ -125,9 +125,9 @@ mod tests {
                 {"id":"c","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]}},
             {"event":"gen_ai.tool.message","body":{"id":"c","content":"18"}},
             {"event":"gen_ai.user.message","body":{}}]"#;
-        let told = serde_json::to_value(conversation(Vec::new(), turns(json).unwrap())).unwrap();
+        let stated = serde_json::to_value(conversation(Vec::new(), turns(json).unwrap())).unwrap();
         assert_eq!(
-            told["messages"],
+            stated["messages"],
             serde_json::json!([
                 {"role": "system", "content": "be terse"},
                 {"role": "user", "content": "hi"},

@@ -3,11 +3,11 @@
 //! Keys follow `SpanAttributes` in `vllm/tracing.py` of its repository; times are in seconds.
 
 use super::{Class, Dialect};
-use crate::fields::Slot;
+use crate::fields::Field;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
-    keys: &[("gen_ai.latency.time_to_first_token", Slot::TimeToFirstChunk)],
+    keys: &[("gen_ai.latency.time_to_first_token", Field::TimeToFirstChunk)],
     hints: &[("gen_ai.latency.e2e", Class::Model)],
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };

@@ -11,22 +11,22 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::fields::Slot;
+use crate::fields::Field;
 use crate::view::Value;
 
 /// A place whose value is flattened into many keys.
 #[derive(Debug)]
-pub(crate) struct Indexed {
+pub(crate) struct FlattenedKey {
     /// What the keys begin with, the last dot included.
     pub prefix: &'static str,
-    pub slot: Slot,
+    pub field: Field,
     /// What may follow and is understood; `N` stands for an index.
-    pub paths: &'static [(&'static str, Leaf)],
+    pub paths: &'static [(&'static str, LeafType)],
 }
 
 /// What the value of a key must be to be understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Leaf {
+pub(crate) enum LeafType {
     /// Anything.
     Any,
     /// Anything; a text that is a JSON list or object is taken for that.
@@ -39,22 +39,22 @@ pub(crate) enum Leaf {
     Assistant,
 }
 
-impl Indexed {
+impl FlattenedKey {
     /// The value as it is understood under this key, `None` when it is not. `rest` is what follows the prefix.
     pub(crate) fn read<'a>(&self, rest: &str, value: Value<'a>) -> Option<Value<'a>> {
         let (_, leaf) = self.paths.iter().find(|(path, _)| fits(path, rest))?;
         match leaf {
-            Leaf::Any => Some(value),
-            Leaf::Json => Some(structured(value, &['[', '{'])),
-            Leaf::Parts => Some(structured(value, &['['])),
-            Leaf::Label => match &value {
+            LeafType::Any => Some(value),
+            LeafType::Json => Some(structured(value, &['[', '{'])),
+            LeafType::Parts => Some(structured(value, &['['])),
+            LeafType::Label => match &value {
                 Value::Str(text) => !text.is_empty(),
                 Value::Int(_) => true,
                 Value::Float(number) => number.is_finite(),
                 Value::Bool(_) | Value::Json(_) => false,
             }
             .then_some(value),
-            Leaf::Assistant => {
+            LeafType::Assistant => {
                 let is_known = matches!(&value, Value::Str(text) if matches!(&**text, "assistant" | "model" | "ai"));
                 is_known.then_some(value)
             }
@@ -94,12 +94,12 @@ fn is_index(segment: &str) -> bool {
 
 /// One of the keys of a flattened value.
 #[derive(Debug)]
-pub(crate) struct Flat<'a> {
+pub(crate) struct FlattenedValue<'a> {
     /// How much its dialect is trusted.
     pub rank: usize,
     /// Which of the dialect's flattened places it belongs to.
     pub table: usize,
-    pub slot: Slot,
+    pub field: Field,
     /// What follows the prefix.
     pub key: &'a str,
     /// Which attribute of the span it is; `None` when an event said it.
@@ -109,7 +109,7 @@ pub(crate) struct Flat<'a> {
     pub used: Cell<bool>,
 }
 
-impl Flat<'_> {
+impl FlattenedValue<'_> {
     fn place(&self) -> (usize, usize) {
         (self.rank, self.table)
     }
@@ -119,9 +119,11 @@ impl Flat<'_> {
 ///
 /// Indices may have gaps, come in any order and be as large as they like: what counts is their order. Of a key that comes
 /// twice the later value holds. Costs a sort.
-pub(crate) fn gathered<'f, 'a>(flat: &'f mut [Flat<'a>]) -> impl Iterator<Item = (&'f mut [Flat<'a>], Value<'static>)> {
+pub(crate) fn assembled<'f, 'a>(
+    flat: &'f mut [FlattenedValue<'a>],
+) -> impl Iterator<Item = (&'f mut [FlattenedValue<'a>], Value<'static>)> {
     flat.sort_by(|a, b| a.place().cmp(&b.place()).then_with(|| in_order(a.key, b.key)));
-    let whole = |parts: &[Flat<'a>]| Value::json(&Branch { parts, from: 0 });
+    let whole = |parts: &[FlattenedValue<'a>]| Value::json(&Branch { parts, from: 0 });
     flat.chunk_by_mut(|a, b| a.place() == b.place()).map(move |parts| {
         let value = whole(parts);
         (parts, value)
@@ -153,7 +155,7 @@ fn weight(segment: &str) -> (bool, usize, &str, usize) {
 
 /// The keys below one place, in order: a list when they go on with indices, a map when they go on with names.
 struct Branch<'f, 'a> {
-    parts: &'f [Flat<'a>],
+    parts: &'f [FlattenedValue<'a>],
     /// Where the keys go on.
     from: usize,
 }
@@ -165,7 +167,7 @@ fn segment(key: &str, from: usize) -> Option<&str> {
 
 impl Serialize for Branch<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let next = |flat: &Flat<'_>| segment(flat.key, self.from).is_some();
+        let next = |flat: &FlattenedValue<'_>| segment(flat.key, self.from).is_some();
         // In order, what ends here stands before what goes on; what goes on says more.
         let deeper = self.parts.get(self.parts.partition_point(|flat| !next(flat))..).unwrap_or_default();
         let Some(first) = deeper.first().and_then(|flat| segment(flat.key, self.from)) else {
@@ -199,20 +201,28 @@ impl Serialize for Branch<'_, '_> {
 mod tests {
     use super::*;
 
-    const MESSAGES: Indexed = Indexed {
+    const MESSAGES: FlattenedKey = FlattenedKey {
         prefix: "m.",
-        slot: Slot::InputMessages,
-        paths: &[("N.role", Leaf::Label), ("N.content", Leaf::Parts), ("N.calls.N.name", Leaf::Label)],
+        field: Field::InputMessages,
+        paths: &[("N.role", LeafType::Label), ("N.content", LeafType::Parts), ("N.calls.N.name", LeafType::Label)],
     };
 
-    fn flat<'a>(key: &'a str, value: &'a str) -> Flat<'a> {
+    fn flat<'a>(key: &'a str, value: &'a str) -> FlattenedValue<'a> {
         let value = Value::from(value);
-        Flat { rank: 1, table: 0, slot: Slot::InputMessages, key, attribute: None, value, used: Cell::new(false) }
+        FlattenedValue {
+            rank: 1,
+            table: 0,
+            field: Field::InputMessages,
+            key,
+            attribute: None,
+            value,
+            used: Cell::new(false),
+        }
     }
 
-    fn json(flat: &mut [Flat<'_>]) -> String {
-        let gathered: Vec<_> = gathered(flat).collect();
-        let [(_, Value::Json(json))] = gathered.as_slice() else { panic!("no JSON") };
+    fn json(flat: &mut [FlattenedValue<'_>]) -> String {
+        let assembled: Vec<_> = assembled(flat).collect();
+        let [(_, Value::Json(json))] = assembled.as_slice() else { panic!("no JSON") };
         json.clone().into_owned()
     }
 

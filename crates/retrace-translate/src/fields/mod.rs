@@ -11,25 +11,25 @@ use smallvec::SmallVec;
 mod flattened;
 mod nested;
 
-use self::flattened::gathered;
-pub(crate) use self::flattened::{Flat, Indexed, Leaf, structured};
+use self::flattened::assembled;
+pub(crate) use self::flattened::{FlattenedKey, FlattenedValue, LeafType, structured};
 pub(crate) use self::nested::Nested;
 use crate::view::Value;
 
-macro_rules! slots {
+macro_rules! fields {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// One thing that a span can say.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-        pub(crate) enum Slot { $($(#[$doc])* $name,)* }
+        pub(crate) enum Field { $($(#[$doc])* $name,)* }
 
-        impl Slot {
+        impl Field {
             /// How many there are.
-            pub(crate) const COUNT: usize = [$(Slot::$name,)*].len();
+            pub(crate) const COUNT: usize = [$(Field::$name,)*].len();
         }
     };
 }
 
-slots! {
+fields! {
     /// What is done, in the dialect's words.
     Operation,
     /// What kind of span it is, in the dialect's words.
@@ -141,12 +141,12 @@ slots! {
     StatedMetadata,
 }
 
-/// Places that the attributes of a span take at most, mostly: 1 KiB.
+/// AttributeSet that the attributes of a span take at most, mostly: 1 KiB.
 const USUAL: usize = 18;
 
 /// A value in its place.
 #[derive(Debug)]
-pub(crate) struct Held<'a> {
+pub(crate) struct FieldValue<'a> {
     /// Which dialect said it, by its place in the order of trust; lower is trusted more.
     pub rank: usize,
     /// Which attribute of the span it is; `None` when an event said it, or several attributes together.
@@ -156,32 +156,32 @@ pub(crate) struct Held<'a> {
 
 /// All places of one span.
 ///
-/// What is only looked at is not lost to the record: [`Slots::tell`] and its kin note that a value is in it, and whoever
-/// keeps the rest asks [`Slots::told_attributes`].
+/// What is only looked at is not lost to the record: [`Fields::tell`] and its kin note that a value is in it, and whoever
+/// keeps the rest asks [`Fields::told_attributes`].
 #[derive(Debug)]
-pub(crate) struct Slots<'a> {
-    placed: Placed<'a>,
+pub(crate) struct Fields<'a> {
+    placed: FieldStore<'a>,
     /// A bit for each slot whose value the record has.
-    told: Cell<u128>,
+    consumed: Cell<u128>,
     /// Attributes of the span whose key means something.
-    meant: Places,
+    meant: AttributeSet,
     /// Something in them arrived cut.
-    pub cut: Cell<bool>,
+    pub truncated: Cell<bool>,
     /// Values of keys that share a prefix, with what follows the prefix.
-    pub many: Vec<Many<'a>>,
+    pub prefixed: Vec<PrefixedValue<'a>>,
     /// Keys of flattened values.
-    pub flat: Vec<Flat<'a>>,
+    pub flat: Vec<FlattenedValue<'a>>,
 }
 
 /// A set of attributes, by their places. Most spans have few.
 #[derive(Debug, Default)]
-pub(crate) struct Places {
+pub(crate) struct AttributeSet {
     first: u128,
     /// Those beyond the first.
     beyond: BTreeSet<usize>,
 }
 
-impl Places {
+impl AttributeSet {
     fn add(&mut self, place: usize) {
         if place < u128::BITS as usize {
             self.first |= 1 << place;
@@ -197,21 +197,21 @@ impl Places {
 
 /// What holds each slot. Most slots of a span are empty.
 #[derive(Debug)]
-struct Placed<'a> {
+struct FieldStore<'a> {
     /// For each slot where in `held` it is, counted from 1; 0 when nothing holds it.
-    places: [u8; Slot::COUNT],
-    held: SmallVec<[Held<'a>; USUAL]>,
+    places: [u8; Field::COUNT],
+    held: SmallVec<[FieldValue<'a>; USUAL]>,
 }
 
-impl<'a> Placed<'a> {
+impl<'a> FieldStore<'a> {
     /// What holds the slot with this number.
-    fn at(&self, slot: usize) -> Option<&Held<'a>> {
-        self.held.get(usize::from(*self.places.get(slot)?).checked_sub(1)?)
+    fn at(&self, field: usize) -> Option<&FieldValue<'a>> {
+        self.held.get(usize::from(*self.places.get(field)?).checked_sub(1)?)
     }
 
-    fn put(&mut self, slot: Slot, new: Held<'a>) {
-        const { assert!(Slot::COUNT < u8::MAX as usize, "a number for each slot") };
-        let Some(place) = self.places.get_mut(slot as usize) else { return };
+    fn put(&mut self, field: Field, new: FieldValue<'a>) {
+        const { assert!(Field::COUNT < u8::MAX as usize, "a number for each slot") };
+        let Some(place) = self.places.get_mut(field as usize) else { return };
         if let Some(held) = usize::from(*place).checked_sub(1).and_then(|at| self.held.get_mut(at)) {
             *held = new;
         } else if let Ok(at) = u8::try_from(self.held.len() + 1) {
@@ -220,8 +220,8 @@ impl<'a> Placed<'a> {
         }
     }
 
-    fn clear(&mut self, slot: usize) {
-        if let Some(place) = self.places.get_mut(slot) {
+    fn clear(&mut self, field: usize) {
+        if let Some(place) = self.places.get_mut(field) {
             *place = 0;
         }
     }
@@ -229,26 +229,26 @@ impl<'a> Placed<'a> {
 
 /// One of several values of a slot, told apart by the rest of its key.
 #[derive(Debug)]
-pub(crate) struct Many<'a> {
+pub(crate) struct PrefixedValue<'a> {
     /// How much its dialect is trusted.
     pub rank: usize,
-    pub slot: Slot,
+    pub field: Field,
     pub key: &'a str,
     pub attribute: Option<usize>,
     pub value: Value<'a>,
     /// The record has it.
-    pub told: Cell<bool>,
+    pub consumed: Cell<bool>,
 }
 
-impl<'a> Slots<'a> {
+impl<'a> Fields<'a> {
     pub(crate) fn new() -> Self {
-        const { assert!(Slot::COUNT <= u128::BITS as usize, "a bit for each slot") };
+        const { assert!(Field::COUNT <= u128::BITS as usize, "a bit for each slot") };
         Self {
-            placed: Placed { places: [0; Slot::COUNT], held: SmallVec::new() },
-            told: Cell::new(0),
-            meant: Places::default(),
-            cut: Cell::new(false),
-            many: Vec::new(),
+            placed: FieldStore { places: [0; Field::COUNT], held: SmallVec::new() },
+            consumed: Cell::new(0),
+            meant: AttributeSet::default(),
+            truncated: Cell::new(false),
+            prefixed: Vec::new(),
             flat: Vec::new(),
         }
     }
@@ -267,17 +267,17 @@ impl<'a> Slots<'a> {
 
     /// Puts a value in its place, unless a dialect that is trusted more has been there. Of one dialect the later value
     /// holds, as `set_attribute` means it. Empty texts are unknown and never hold.
-    pub(crate) fn put(&mut self, slot: Slot, new: Held<'a>) {
+    pub(crate) fn put(&mut self, field: Field, new: FieldValue<'a>) {
         if matches!(&new.value, Value::Str(text) if text.is_empty()) {
             return;
         }
-        if self.get(slot).is_none_or(|old| new.rank <= old.rank) {
-            self.placed.put(slot, new);
+        if self.get(field).is_none_or(|old| new.rank <= old.rank) {
+            self.placed.put(field, new);
         }
     }
 
     /// Moves a value to another place, unless that has one.
-    pub(crate) fn move_to(&mut self, from: Slot, to: Slot) {
+    pub(crate) fn move_to(&mut self, from: Field, to: Field) {
         if self.get(to).is_none() {
             let places = &mut self.placed.places;
             let at = places.get_mut(from as usize).map(std::mem::take).unwrap_or_default();
@@ -286,10 +286,10 @@ impl<'a> Slots<'a> {
     }
 
     /// Takes back what dialects said whose keys mean something on GenAI spans only.
-    pub(crate) fn without_guests(&mut self, is_guest: impl Fn(usize) -> bool) {
-        for slot in 0..Slot::COUNT {
-            if self.placed.at(slot).is_some_and(|held| is_guest(held.rank)) {
-                self.placed.clear(slot);
+    pub(crate) fn clear_fields(&mut self, is_guest: impl Fn(usize) -> bool) {
+        for field in 0..Field::COUNT {
+            if self.placed.at(field).is_some_and(|held| is_guest(held.rank)) {
+                self.placed.clear(field);
             }
         }
     }
@@ -298,110 +298,111 @@ impl<'a> Slots<'a> {
     /// dialect the place that its table names first holds, and keys outweigh a value that is whole. To be called once, when
     /// all attributes have been put.
     pub(crate) fn gather(&mut self) {
-        for (parts, value) in gathered(&mut self.flat) {
-            let Some((rank, slot)) = parts.first().map(|flat| (flat.rank, flat.slot)) else { continue };
-            let outweighs = |old: &Held<'_>| rank < old.rank || (rank == old.rank && old.attribute.is_some());
-            if self.placed.at(slot as usize).is_none_or(outweighs) {
-                self.placed.put(slot, Held { rank, attribute: None, value });
+        for (parts, value) in assembled(&mut self.flat) {
+            let Some((rank, field)) = parts.first().map(|flat| (flat.rank, flat.field)) else { continue };
+            let outweighs = |old: &FieldValue<'_>| rank < old.rank || (rank == old.rank && old.attribute.is_some());
+            if self.placed.at(field as usize).is_none_or(outweighs) {
+                self.placed.put(field, FieldValue { rank, attribute: None, value });
             } else {
                 parts.iter().for_each(|flat| flat.used.set(false));
             }
         }
     }
 
-    pub(crate) fn get(&self, slot: Slot) -> Option<&Held<'a>> {
-        self.placed.at(slot as usize)
+    pub(crate) fn get(&self, field: Field) -> Option<&FieldValue<'a>> {
+        self.placed.at(field as usize)
     }
 
-    pub(crate) fn value(&self, slot: Slot) -> Option<&Value<'a>> {
-        self.get(slot).map(|held| &held.value)
+    pub(crate) fn value(&self, field: Field) -> Option<&Value<'a>> {
+        self.get(field).map(|held| &held.value)
     }
 
     /// A text that is not empty.
-    pub(crate) fn text(&self, slot: Slot) -> Option<&str> {
-        self.value(slot)?.as_text()
+    pub(crate) fn text(&self, field: Field) -> Option<&str> {
+        self.value(field)?.as_text()
     }
 
     /// A text, or the text form of a number.
-    pub(crate) fn words(&self, slot: Slot) -> Option<Cow<'_, str>> {
-        Some(match self.value(slot)?.to_label()? {
+    pub(crate) fn label(&self, field: Field) -> Option<Cow<'_, str>> {
+        Some(match self.value(field)?.to_label()? {
             Cow::Borrowed(text) => without_nul(text),
             // Of a number.
             owned @ Cow::Owned(_) => owned,
         })
     }
 
-    /// [`Slots::words`], to keep.
-    pub(crate) fn label(&self, slot: Slot) -> Option<String> {
-        self.words(slot).map(Cow::into_owned)
+    /// [`Fields::words`], to keep.
+    pub(crate) fn label_string(&self, field: Field) -> Option<String> {
+        self.label(field).map(Cow::into_owned)
     }
 
     /// What `read` makes of the value; when it can read it, the record has it.
-    pub(crate) fn tell<T>(&self, slot: Slot, read: impl FnOnce(&Value<'a>) -> Option<T>) -> Option<T> {
-        let told = read(self.value(slot)?)?;
-        self.mark_told(slot);
+    pub(crate) fn consume<T>(&self, field: Field, read: impl FnOnce(&Value<'a>) -> Option<T>) -> Option<T> {
+        let told = read(self.value(field)?)?;
+        self.mark_consumed(field);
         Some(told)
     }
 
-    /// [`Slots::words`], for the record.
-    pub(crate) fn tell_words(&self, slot: Slot) -> Option<Cow<'_, str>> {
-        let words = self.words(slot)?;
-        self.mark_told(slot);
+    /// [`Fields::words`], for the record.
+    pub(crate) fn consume_label(&self, field: Field) -> Option<Cow<'_, str>> {
+        let words = self.label(field)?;
+        self.mark_consumed(field);
         Some(words)
     }
 
-    /// [`Slots::label`], for the record.
-    pub(crate) fn tell_label(&self, slot: Slot) -> Option<String> {
-        self.tell_words(slot).map(Cow::into_owned)
+    /// [`Fields::label`], for the record.
+    pub(crate) fn consume_label_string(&self, field: Field) -> Option<String> {
+        self.consume_label(field).map(Cow::into_owned)
     }
 
     /// [`Value::to_count`], for the record.
-    pub(crate) fn tell_count(&self, slot: Slot) -> Option<u64> {
-        self.tell(slot, Value::to_count)
+    pub(crate) fn consume_count(&self, field: Field) -> Option<u64> {
+        self.consume(field, Value::to_count)
     }
 
     /// [`Value::to_number`], for the record.
-    pub(crate) fn tell_number(&self, slot: Slot) -> Option<f64> {
-        self.tell(slot, Value::to_number)
+    pub(crate) fn consume_number(&self, field: Field) -> Option<f64> {
+        self.consume(field, Value::to_number)
     }
 
     /// The record has what holds this place.
-    pub(crate) fn mark_told(&self, slot: Slot) {
-        self.told.set(self.told.get() | 1 << slot as u32);
+    pub(crate) fn mark_consumed(&self, field: Field) {
+        self.consumed.set(self.consumed.get() | 1 << field as u32);
     }
 
     /// Whether the record has what holds this place.
-    pub(crate) fn is_told(&self, slot: Slot) -> bool {
-        self.told.get() & (1 << slot as u32) != 0
+    pub(crate) fn is_consumed(&self, field: Field) -> bool {
+        self.consumed.get() & (1 << field as u32) != 0
     }
 
     /// The attributes that the record has.
-    pub(crate) fn told_attributes(&self) -> Places {
-        let mut left = self.told.get();
+    pub(crate) fn consumed_attributes(&self) -> AttributeSet {
+        let mut left = self.consumed.get();
         let told = std::iter::from_fn(|| {
-            let slot = (left != 0).then_some(left.trailing_zeros())?;
+            let field = (left != 0).then_some(left.trailing_zeros())?;
             left &= left - 1;
-            Some(slot as usize)
+            Some(field as usize)
         });
-        let one = told.filter_map(|slot| self.placed.at(slot)?.attribute);
-        let many = self.many.iter().filter(|many| many.told.get()).filter_map(|many| many.attribute);
+        let one = told.filter_map(|field| self.placed.at(field)?.attribute);
+        let prefixed =
+            self.prefixed.iter().filter(|prefixed| prefixed.consumed.get()).filter_map(|prefixed| prefixed.attribute);
         let flat = self.flat.iter().filter(|flat| self.has(flat)).filter_map(|flat| flat.attribute);
-        let mut told = Places::default();
-        one.chain(many).chain(flat).for_each(|attribute| told.add(attribute));
+        let mut told = AttributeSet::default();
+        one.chain(prefixed).chain(flat).for_each(|attribute| told.add(attribute));
         told
     }
 
     /// Of values that share a place those that hold: of two with the same rest of a key the one that is trusted more, then
     /// the later one.
-    pub(crate) fn chosen(&self) -> impl Iterator<Item = &Many<'a>> {
+    pub(crate) fn chosen(&self) -> impl Iterator<Item = &PrefixedValue<'a>> {
         let mut best: HashMap<&str, usize> = HashMap::new();
-        for (at, one) in self.many.iter().enumerate().filter(|(_, one)| !one.key.is_empty()) {
+        for (at, one) in self.prefixed.iter().enumerate().filter(|(_, one)| !one.key.is_empty()) {
             let place = best.entry(one.key).or_insert(at);
-            if self.many.get(*place).is_some_and(|old| one.rank <= old.rank) {
+            if self.prefixed.get(*place).is_some_and(|old| one.rank <= old.rank) {
                 *place = at;
             }
         }
-        self.many.iter().enumerate().filter(move |(at, one)| best.get(one.key) == Some(at)).map(|(_, one)| one)
+        self.prefixed.iter().enumerate().filter(move |(at, one)| best.get(one.key) == Some(at)).map(|(_, one)| one)
     }
 
     /// Reasons to stop that a flattened answer has, other than those that are stated, stay attributes.
@@ -413,12 +414,12 @@ impl<'a> Slots<'a> {
     }
 
     /// Whether the record has this part of a flattened value.
-    fn has(&self, flat: &Flat<'_>) -> bool {
-        flat.used.get() && self.is_told(flat.slot)
+    fn has(&self, flat: &FlattenedValue<'_>) -> bool {
+        flat.used.get() && self.is_consumed(flat.field)
     }
 
     /// The parts of flattened values that events said and the record has, by what follows the prefix.
-    pub(crate) fn told_parts(&self) -> HashMap<&str, &Value<'a>> {
+    pub(crate) fn consumed_parts(&self) -> HashMap<&str, &Value<'a>> {
         let parts = self.flat.iter().filter(|flat| flat.attribute.is_none() && self.has(flat));
         parts.map(|flat| (flat.key, &flat.value)).collect()
     }
@@ -428,13 +429,13 @@ impl<'a> Slots<'a> {
 mod tests {
     use super::*;
 
-    fn held(rank: usize, value: &str) -> Held<'_> {
-        Held { rank, attribute: Some(0), value: Value::from(value) }
+    fn held(rank: usize, value: &str) -> FieldValue<'_> {
+        FieldValue { rank, attribute: Some(0), value: Value::from(value) }
     }
 
     #[test]
     fn any_number_of_attributes_has_places() {
-        let mut places = Places::default();
+        let mut places = AttributeSet::default();
         [0, 127, 128, 5_000].into_iter().for_each(|place| places.add(place));
         assert!([0, 127, 128, 5_000].into_iter().all(|place| places.has(place)));
         assert!(![1, 126, 129, 4_999, 5_001].into_iter().any(|place| places.has(place)));
@@ -442,13 +443,13 @@ mod tests {
 
     #[test]
     fn trust_comes_first_then_the_later_value() {
-        let mut slots = Slots::new();
-        slots.put(Slot::Provider, held(2, "c"));
-        slots.put(Slot::Provider, held(1, "a"));
-        slots.put(Slot::Provider, held(2, "d"));
-        assert_eq!(slots.text(Slot::Provider), Some("a"));
-        slots.put(Slot::Provider, held(1, "b"));
-        slots.put(Slot::Provider, held(0, ""));
-        assert_eq!(slots.text(Slot::Provider), Some("b"));
+        let mut fields = Fields::new();
+        fields.put(Field::Provider, held(2, "c"));
+        fields.put(Field::Provider, held(1, "a"));
+        fields.put(Field::Provider, held(2, "d"));
+        assert_eq!(fields.text(Field::Provider), Some("a"));
+        fields.put(Field::Provider, held(1, "b"));
+        fields.put(Field::Provider, held(0, ""));
+        assert_eq!(fields.text(Field::Provider), Some("b"));
     }
 }

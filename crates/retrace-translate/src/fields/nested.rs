@@ -5,58 +5,59 @@ use std::borrow::Cow;
 use retrace_protocol::message::decode;
 use serde_json::value::RawValue;
 
-use crate::fields::{Slot, Slots};
-use crate::json::{Members, elements};
+use crate::fields::{Field, Fields};
+use crate::json::{JsonObject, elements};
 use crate::view::Value;
 
 /// A key whose value is an object, and the places that members of it fill.
 #[derive(Debug)]
 pub(crate) struct Nested {
     pub key: &'static str,
-    pub members: &'static [(&'static str, Slot)],
+    pub members: &'static [(&'static str, Field)],
 }
 
 impl Nested {
     /// The members that have a place; none when the value is no object. A member is a path of names and indexes,
     /// `replies/0/meta`; the empty one is the whole value. Python's text form of an object of numbers is read as well.
-    pub(crate) fn read<'a>(&self, value: &Value<'a>) -> Vec<(Slot, Value<'a>)> {
+    pub(crate) fn read<'a>(&self, value: &Value<'a>) -> Vec<(Field, Value<'a>)> {
         match value {
             Value::Str(text) if text.starts_with("{'") => {
-                self.placed(&text.replace('\'', "\"")).map(|(slot, value)| (slot, value.into_owned())).collect()
+                self.placed(&text.replace('\'', "\"")).map(|(field, value)| (field, value.into_owned())).collect()
             }
             Value::Str(Cow::Borrowed(text)) | Value::Json(Cow::Borrowed(text)) => self.placed(text).collect(),
             Value::Str(Cow::Owned(text)) | Value::Json(Cow::Owned(text)) => {
-                self.placed(text).map(|(slot, value)| (slot, value.into_owned())).collect()
+                self.placed(text).map(|(field, value)| (field, value.into_owned())).collect()
             }
             _ => Vec::new(),
         }
     }
 
     /// Whether the record has every member of the value.
-    pub(crate) fn is_told(&self, value: &Value<'_>, slots: &Slots<'_>) -> bool {
+    pub(crate) fn is_consumed(&self, value: &Value<'_>, fields: &Fields<'_>) -> bool {
         let Some(text) = value.as_json_text() else { return false };
-        let has_whole = |slot| slots.is_told(slot) && slots.value(slot).and_then(Value::as_json_text) == Some(text);
-        let whole = self.members.iter().find(|(member, _)| member.is_empty()).map(|(_, slot)| *slot);
-        if whole.is_some_and(|slot| [slot, Slot::Input, Slot::Output].into_iter().any(has_whole)) {
+        let has_whole =
+            |field| fields.is_consumed(field) && fields.value(field).and_then(Value::as_json_text) == Some(text);
+        let whole = self.members.iter().find(|(member, _)| member.is_empty()).map(|(_, field)| *field);
+        if whole.is_some_and(|field| [field, Field::Input, Field::Output].into_iter().any(has_whole)) {
             return true;
         }
-        let Some(members) = Members::read(text) else { return false };
+        let Some(members) = JsonObject::read(text) else { return false };
         members.into_entries().iter().all(|(name, raw)| {
-            let slot = self.members.iter().find(|(member, _)| member == name).map(|(_, slot)| *slot);
-            slot.is_some_and(|slot| slots.is_told(slot) && slots.value(slot) == plain(raw).as_ref())
+            let field = self.members.iter().find(|(member, _)| member == name).map(|(_, field)| *field);
+            field.is_some_and(|field| fields.is_consumed(field) && fields.value(field) == plain(raw).as_ref())
         })
     }
 
-    fn placed<'a>(&self, text: &'a str) -> impl Iterator<Item = (Slot, Value<'a>)> {
-        let members = Members::read(text);
-        self.members.iter().filter_map(move |(member, slot)| {
+    fn placed<'a>(&self, text: &'a str) -> impl Iterator<Item = (Field, Value<'a>)> {
+        let members = JsonObject::read(text);
+        self.members.iter().filter_map(move |(member, field)| {
             let members = members.as_ref()?;
             let value = match member.split_once('/') {
                 _ if member.is_empty() => Value::Json(Cow::Borrowed(text)),
                 Some((first, rest)) => plain(below(members.get(&[first])?, rest)?)?,
                 None => plain(members.get(&[member])?)?,
             };
-            Some((*slot, value))
+            Some((*field, value))
         })
     }
 }
@@ -65,7 +66,7 @@ impl Nested {
 fn below<'a>(raw: &'a RawValue, path: &str) -> Option<&'a RawValue> {
     path.split('/').try_fold(raw, |raw, name| match name.parse::<usize>() {
         Ok(at) => elements(raw)?.get(at).copied(),
-        Err(_) => Members::read(raw.get())?.get(&[name]),
+        Err(_) => JsonObject::read(raw.get())?.get(&[name]),
     })
 }
 
@@ -91,19 +92,22 @@ mod tests {
 
     const USAGE: Nested = Nested {
         key: "usage",
-        members: &[("in", Slot::InputTokens), ("input", Slot::InputTokens), ("why", Slot::FinishReasons)],
+        members: &[("in", Field::InputTokens), ("input", Field::InputTokens), ("why", Field::FinishReasons)],
     };
 
     #[test]
     fn members_come_out_as_attributes_would() {
         let read = USAGE.read(&Value::from(r#"{"in":7,"input":null,"why":["a"],"other":1}"#));
-        assert_eq!(read, [(Slot::InputTokens, Value::Int(7)), (Slot::FinishReasons, Value::Json(r#"["a"]"#.into())),]);
+        assert_eq!(
+            read,
+            [(Field::InputTokens, Value::Int(7)), (Field::FinishReasons, Value::Json(r#"["a"]"#.into())),]
+        );
         for other in [Value::from("text"), Value::from("[1]"), Value::from(r#"{"in":"#), Value::Int(1)] {
             assert!(USAGE.read(&other).is_empty(), "{other:?}");
         }
         assert_eq!(
             USAGE.read(&Value::Json(r#"{"why":"a\nb"}"#.to_owned().into())),
-            [(Slot::FinishReasons, "a\nb".into())]
+            [(Field::FinishReasons, "a\nb".into())]
         );
     }
 }

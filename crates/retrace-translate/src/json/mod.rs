@@ -1,4 +1,4 @@
-//! Reading, repairing, shortening and redacting of JSON, whatever it means.
+//! SpanReader, repairing, shortening and redacting of JSON, whatever it means.
 
 mod hex;
 mod object;
@@ -8,7 +8,7 @@ mod shorten;
 mod text;
 
 pub(crate) use self::hex::hex;
-pub(crate) use self::object::{Members, elements};
+pub(crate) use self::object::{JsonObject, elements};
 pub(crate) use self::redact::{redacted, redacted_text};
 pub use self::repair::repair;
 pub use self::shorten::{Shortened, shorten};

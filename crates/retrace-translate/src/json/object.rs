@@ -14,9 +14,9 @@ use crate::json::{label_of, text_of};
 ///
 /// Other than a type with a field for each name it takes an object that spells one thing in two ways.
 #[derive(Debug)]
-pub(crate) struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+pub(crate) struct JsonObject<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
-impl<'a> Members<'a> {
+impl<'a> JsonObject<'a> {
     /// Reads an object; `None` for anything else. Costs one pass.
     pub(crate) fn read(json: &'a str) -> Option<Self> {
         json.trim_start().starts_with('{').then(|| serde_json::from_str(json).ok()).flatten()
@@ -41,8 +41,8 @@ impl<'a> Members<'a> {
     }
 
     /// The same, where it is an object.
-    pub(crate) fn object(&self, names: &[&str]) -> Option<Members<'a>> {
-        Members::read(self.get(names)?.get())
+    pub(crate) fn object(&self, names: &[&str]) -> Option<JsonObject<'a>> {
+        JsonObject::read(self.get(names)?.get())
     }
 
     /// The same, where it is a list.
@@ -74,20 +74,20 @@ pub(crate) fn elements(raw: &RawValue) -> Option<Vec<&RawValue>> {
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for JsonObject<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct InOrder;
         impl<'de> Visitor<'de> for InOrder {
-            type Value = Members<'de>;
+            type Value = JsonObject<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonObject<'de>, A::Error> {
                 let mut entries = Vec::new();
                 while let Some((Key(key), value)) = map.next_entry()? {
                     entries.push((key, value));
                 }
-                Ok(Members(entries))
+                Ok(JsonObject(entries))
             }
         }
         deserializer.deserialize_map(InOrder)

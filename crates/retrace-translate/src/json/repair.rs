@@ -29,33 +29,33 @@ pub fn repair(text: &str) -> Option<Json> {
     }
     let mut scan = Scan { bytes: text.as_bytes(), at: 0, open: Vec::new(), good: 0 };
     let mut whole = match scan.value()? {
-        End::Whole => return None,
-        End::InString { whole } => format!("{}\"", text.get(..whole)?),
-        End::Odd if !says_cut(text.get(scan.at..)?) => return None,
-        End::Early | End::Odd => text.get(..scan.good)?.to_owned(),
+        ScanEnd::Whole => return None,
+        ScanEnd::InString { whole } => format!("{}\"", text.get(..whole)?),
+        ScanEnd::Odd if !is_truncation_note(text.get(scan.at..)?) => return None,
+        ScanEnd::Early | ScanEnd::Odd => text.get(..scan.good)?.to_owned(),
     };
     whole.extend(scan.open.iter().rev().map(|open| match open {
-        Open::Map => '}',
-        Open::List => ']',
+        Container::Map => '}',
+        Container::List => ']',
     }));
     Json::parse_strict(&without_refused_escapes(&whole))
 }
 
 /// Whether what stands where JSON cannot go on only says that something was cut.
-fn says_cut(rest: &str) -> bool {
+fn is_truncation_note(rest: &str) -> bool {
     const LONGEST_NOTE: usize = 40;
     let note = ELLIPSES.iter().find_map(|ellipsis| rest.strip_prefix(ellipsis)).map(str::trim);
     note.is_some_and(|note| note.is_empty() || note.len() <= LONGEST_NOTE && note.contains("truncated"))
 }
 
 #[derive(Clone, Copy)]
-enum Open {
+enum Container {
     Map,
     List,
 }
 
 /// How a scan ended.
-enum End {
+enum ScanEnd {
     /// At the end of a value.
     Whole,
     /// At the end of the text, before that of the value.
@@ -83,35 +83,35 @@ enum Next {
 struct Scan<'t> {
     bytes: &'t [u8],
     at: usize,
-    open: Vec<Open>,
+    open: Vec<Container>,
     /// Up to here, what is open can be closed.
     good: usize,
 }
 
 impl Scan<'_> {
     /// Reads the first value; `None` when it is nested deeper than a strict reader takes.
-    fn value(&mut self) -> Option<End> {
+    fn value(&mut self) -> Option<ScanEnd> {
         let mut next = Next::Value;
         loop {
             while self.bytes.get(self.at).is_some_and(u8::is_ascii_whitespace) {
                 self.at += 1;
             }
-            let Some(byte) = self.bytes.get(self.at) else { return Some(End::Early) };
+            let Some(byte) = self.bytes.get(self.at) else { return Some(ScanEnd::Early) };
             next = match (next, byte) {
-                (Next::Value | Next::FirstValue, b'{') => self.enter(Open::Map)?,
-                (Next::Value | Next::FirstValue, b'[') => self.enter(Open::List)?,
+                (Next::Value | Next::FirstValue, b'{') => self.enter(Container::Map)?,
+                (Next::Value | Next::FirstValue, b'[') => self.enter(Container::List)?,
                 (Next::Value | Next::FirstValue, b'"') => match self.string() {
                     Ok(()) => self.pass(),
-                    Err(whole) => return Some(End::InString { whole }),
+                    Err(whole) => return Some(ScanEnd::InString { whole }),
                 },
                 (Next::Value | Next::FirstValue, b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => match self.word() {
                     Some(true) => self.pass(),
-                    Some(false) => return Some(End::Odd),
-                    None => return Some(End::Early),
+                    Some(false) => return Some(ScanEnd::Odd),
+                    None => return Some(ScanEnd::Early),
                 },
                 (Next::Key | Next::FirstKey, b'"') => match self.string() {
                     Ok(()) => Next::Colon,
-                    Err(_) => return Some(End::Early),
+                    Err(_) => return Some(ScanEnd::Early),
                 },
                 (Next::Colon, b':') => {
                     self.at += 1;
@@ -119,19 +119,23 @@ impl Scan<'_> {
                 }
                 (Next::Comma, b',') => {
                     self.at += 1;
-                    if matches!(self.open.last(), Some(Open::Map)) { Next::Key } else { Next::Value }
+                    if matches!(self.open.last(), Some(Container::Map)) { Next::Key } else { Next::Value }
                 }
-                (Next::Comma | Next::FirstKey, b'}') if matches!(self.open.last(), Some(Open::Map)) => self.leave(),
-                (Next::Comma | Next::FirstValue, b']') if matches!(self.open.last(), Some(Open::List)) => self.leave(),
-                _ => return Some(End::Odd),
+                (Next::Comma | Next::FirstKey, b'}') if matches!(self.open.last(), Some(Container::Map)) => {
+                    self.leave()
+                }
+                (Next::Comma | Next::FirstValue, b']') if matches!(self.open.last(), Some(Container::List)) => {
+                    self.leave()
+                }
+                _ => return Some(ScanEnd::Odd),
             };
             if self.open.is_empty() {
-                return Some(End::Whole);
+                return Some(ScanEnd::Whole);
             }
         }
     }
 
-    fn enter(&mut self, open: Open) -> Option<Next> {
+    fn enter(&mut self, open: Container) -> Option<Next> {
         if self.open.len() >= JSON_DEPTH {
             return None;
         }
@@ -139,8 +143,8 @@ impl Scan<'_> {
         self.at += 1;
         self.good = self.at;
         Some(match open {
-            Open::Map => Next::FirstKey,
-            Open::List => Next::FirstValue,
+            Container::Map => Next::FirstKey,
+            Container::List => Next::FirstValue,
         })
     }
 

@@ -8,7 +8,7 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::json::Members;
+use crate::json::JsonObject;
 
 /// Content that was made smaller.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +67,7 @@ impl<'a> Node<'a> {
             }
             b'{' => {
                 let read = |(key, value)| Some((key, Self::read(value)?));
-                Self::Map(Members::read(raw.get())?.into_entries().into_iter().map(read).collect::<Option<_>>()?)
+                Self::Map(JsonObject::read(raw.get())?.into_entries().into_iter().map(read).collect::<Option<_>>()?)
             }
             _ => Self::Other(raw),
         })

@@ -30,8 +30,8 @@ pub(crate) fn answer(turns: Vec<Turn<'_>>) -> Answer {
     let mut all_reasoning = Vec::new();
     let mut choices = Vec::with_capacity(turns.len());
     let mut answer = Answer::default();
-    let is_said = |part: &Part<'_>| !matches!(part, Part::Other(_) | Part::Empty | Part::Reasoning(_));
-    let has_said = turns.iter().flat_map(|turn| &turn.parts).any(is_said);
+    let is_content = |part: &Part<'_>| !matches!(part, Part::Other(_) | Part::Empty | Part::Reasoning(_));
+    let has_content = turns.iter().flat_map(|turn| &turn.parts).any(is_content);
     let mut others = Vec::new();
     for mut turn in turns {
         answer.finish_reasons.extend(turn.finish_reason.iter().map(|reason| reason.clone().into_owned()));
@@ -39,7 +39,7 @@ pub(crate) fn answer(turns: Vec<Turn<'_>>) -> Answer {
         let ended = turn.finish_reason.is_some();
         let had_parts = !turn.parts.is_empty();
         let is_thought = had_parts && turn.parts.iter().all(|part| matches!(part, Part::Reasoning(_) | Part::Empty));
-        if has_said {
+        if has_content {
             turn.parts.retain(|part| match part {
                 Part::Other(raw) => {
                     others.push(*raw);
@@ -48,7 +48,7 @@ pub(crate) fn answer(turns: Vec<Turn<'_>>) -> Answer {
                 _ => true,
             });
         }
-        turn.parts = turn.parts.into_iter().filter_map(answered).collect();
+        turn.parts = turn.parts.into_iter().filter_map(answer_part).collect();
         if had_parts && turn.parts.is_empty() {
             continue;
         }
@@ -89,7 +89,7 @@ fn only_calls<'a>(calls: &[ToolCall<'_>]) -> Content<'a> {
 
 /// A part as it counts in an answer. What a provider's own tools returned within it is found as tools, not as its text;
 /// but for a result that cannot be tied to a call.
-fn answered(part: Part<'_>) -> Option<Part<'_>> {
+fn answer_part(part: Part<'_>) -> Option<Part<'_>> {
     match part {
         Part::ToolResult { id: Some(_), .. } => None,
         Part::ToolResult { id: None, result, .. } => {

@@ -9,13 +9,13 @@ use retrace_protocol::Json;
 use retrace_protocol::message::{Embedded, decode};
 use serde_json::value::RawValue;
 
-use crate::json::{Members, elements};
+use crate::json::{JsonObject, elements};
 use crate::json::{label_of, text_of};
 use crate::messages::embedded;
 
 /// Envelopes that stand in each other, at most.
 const DEPTH: usize = 5;
-/// Members of an MCP result.
+/// JsonObject of an MCP result.
 const MCP: [&str; 8] =
     ["meta", "_meta", "content", "structuredContent", "structured_content", "isError", "is_error", "resultType"];
 /// Types of parts that are text.
@@ -33,13 +33,13 @@ const LANGCHAIN: [(&str, &str); 7] = [
 
 /// Content of an envelope.
 #[derive(Debug)]
-pub(crate) enum Content<'a> {
+pub(crate) enum EnvelopeContent<'a> {
     Raw(&'a RawValue),
     /// Texts of several parts, or a text that is no JSON.
     Text(String),
 }
 
-impl Content<'_> {
+impl EnvelopeContent<'_> {
     /// The content as JSON where it is JSON, else as text.
     pub(crate) fn to_json(&self) -> Json {
         match self {
@@ -64,8 +64,8 @@ fn structured(text: &str) -> Option<Json> {
 
 /// An envelope that has been opened.
 #[derive(Debug)]
-pub(crate) struct Opened<'a> {
-    pub content: Content<'a>,
+pub(crate) struct Envelope<'a> {
+    pub content: EnvelopeContent<'a>,
     /// Id of the tool call.
     pub call_id: Option<Cow<'a, str>>,
     /// The result is an error.
@@ -75,33 +75,33 @@ pub(crate) struct Opened<'a> {
 }
 
 /// Opens the envelope of a tool's result; `None` for a result that stands in none.
-pub(crate) fn result(raw: &RawValue) -> Option<Opened<'_>> {
+pub(crate) fn result(raw: &RawValue) -> Option<Envelope<'_>> {
     result_within(raw, DEPTH)
 }
 
 /// The content of a tool's result, as it stands in spans.
 pub(crate) fn result_content(raw: &RawValue) -> Embedded<'_> {
     match result(raw).map(|opened| opened.content) {
-        Some(Content::Raw(inner)) => embedded(inner),
-        Some(content @ Content::Text(_)) => Embedded::Owned(content.to_json()),
+        Some(EnvelopeContent::Raw(inner)) => embedded(inner),
+        Some(content @ EnvelopeContent::Text(_)) => Embedded::Owned(content.to_json()),
         None => embedded(raw),
     }
 }
 
-fn result_within(raw: &RawValue, depth: usize) -> Option<Opened<'_>> {
+fn result_within(raw: &RawValue, depth: usize) -> Option<Envelope<'_>> {
     let depth = depth.checked_sub(1)?;
     if let Some(parts) = elements(raw) {
         return listed(&parts, depth);
     }
-    let members = Members::read(raw.get())?;
+    let members = JsonObject::read(raw.get())?;
     if let Some((inner, _)) = langchain(&members) {
         return result_within(inner, depth);
     }
     if members.get(&["jsonrpc"]).is_some() {
         if let Some(error) = members.get(&["error"]) {
-            let message = Members::read(error.get()).and_then(|error| error.get(&["message"]));
-            let content = Content::Raw(message.unwrap_or(error));
-            return Some(Opened { content, call_id: None, is_error: true, is_whole: false });
+            let message = JsonObject::read(error.get()).and_then(|error| error.get(&["message"]));
+            let content = EnvelopeContent::Raw(message.unwrap_or(error));
+            return Some(Envelope { content, call_id: None, is_error: true, is_whole: false });
         }
         let inner = members.get(&["result"])?;
         return Some(result_within(inner, depth).unwrap_or_else(|| plain(inner)));
@@ -124,8 +124,8 @@ fn result_within(raw: &RawValue, depth: usize) -> Option<Opened<'_>> {
         || members.get(&["is_error", "isError"]).is_some_and(|raw| raw.get() == "true");
     if let Some(content) = content.filter(|_| is_message) {
         let content = match elements(content) {
-            Some(parts) => listed(&parts, depth).map_or(Content::Raw(content), |opened| opened.content),
-            None => Content::Raw(content),
+            Some(parts) => listed(&parts, depth).map_or(EnvelopeContent::Raw(content), |opened| opened.content),
+            None => EnvelopeContent::Raw(content),
         };
         const SAID: [&str; 11] = [
             "content",
@@ -141,18 +141,18 @@ fn result_within(raw: &RawValue, depth: usize) -> Option<Opened<'_>> {
             "isError",
         ];
         let is_whole = members.entries().iter().all(|(name, raw)| SAID.contains(&&**name) || is_nothing(raw));
-        return Some(Opened { content, call_id, is_error: failed, is_whole });
+        return Some(Envelope { content, call_id, is_error: failed, is_whole });
     }
     mcp(&members, failed)
 }
 
 /// Opens the result of an MCP server. A member that MCP does not have shows that the object is a tool's own.
-fn mcp<'a>(members: &Members<'a>, is_error: bool) -> Option<Opened<'a>> {
+fn mcp<'a>(members: &JsonObject<'a>, is_error: bool) -> Option<Envelope<'a>> {
     let parts = members.list(&["content"])?;
     if !members.entries().iter().all(|(name, _)| MCP.contains(&&**name)) {
         return None;
     }
-    let is_typed = |raw: &&RawValue| Members::read(raw.get()).is_some_and(|part| part.label(&["type"]).is_some());
+    let is_typed = |raw: &&RawValue| JsonObject::read(raw.get()).is_some_and(|part| part.label(&["type"]).is_some());
     let structured = members.get(&["structuredContent", "structured_content"]);
     let is_mcp = structured.is_some() || members.get(&["isError", "is_error"]).is_some();
     if !(parts.iter().all(is_typed) && (is_mcp || !parts.is_empty())) {
@@ -160,9 +160,9 @@ fn mcp<'a>(members: &Members<'a>, is_error: bool) -> Option<Opened<'a>> {
     }
     let text = texts(&parts);
     let content = match (&text, structured) {
-        (Some(text), _) => Content::Text(text.clone()),
-        (None, Some(structured)) if parts.is_empty() => Content::Raw(structured),
-        (None, _) => Content::Raw(members.get(&["content"])?),
+        (Some(text), _) => EnvelopeContent::Text(text.clone()),
+        (None, Some(structured)) if parts.is_empty() => EnvelopeContent::Raw(structured),
+        (None, _) => EnvelopeContent::Raw(members.get(&["content"])?),
     };
     let is_repeated = structured.is_none_or(|structured| match &text {
         Some(text) => repeats(structured, text),
@@ -170,7 +170,7 @@ fn mcp<'a>(members: &Members<'a>, is_error: bool) -> Option<Opened<'a>> {
     });
     let rest = members.entries().iter().filter(|(name, _)| name.to_ascii_lowercase().contains("meta"));
     let is_whole = is_repeated && rest.into_iter().all(|(_, raw)| is_nothing(raw));
-    Some(Opened { content, call_id: None, is_error, is_whole })
+    Some(Envelope { content, call_id: None, is_error, is_whole })
 }
 
 /// Returns true if the structured content of an MCP result has what its text has.
@@ -184,12 +184,12 @@ fn repeats(structured: &RawValue, text: &str) -> bool {
 }
 
 /// A list of text parts is their text; one element of another kind is an envelope.
-fn listed<'a>(parts: &[&'a RawValue], depth: usize) -> Option<Opened<'a>> {
+fn listed<'a>(parts: &[&'a RawValue], depth: usize) -> Option<Envelope<'a>> {
     if let Some(text) = texts(parts) {
-        return Some(Opened { content: Content::Text(text), call_id: None, is_error: false, is_whole: true });
+        return Some(Envelope { content: EnvelopeContent::Text(text), call_id: None, is_error: false, is_whole: true });
     }
     let [one] = parts else { return None };
-    let members = Members::read(one.get())?;
+    let members = JsonObject::read(one.get())?;
     match members.get(&["json"]).filter(|_| members.len() == 1) {
         Some(inner) => Some(plain(inner)),
         None if members.get(&["toolResult"]).is_some() || langchain(&members).is_some() => result_within(one, depth),
@@ -197,14 +197,14 @@ fn listed<'a>(parts: &[&'a RawValue], depth: usize) -> Option<Opened<'a>> {
     }
 }
 
-fn plain(raw: &RawValue) -> Opened<'_> {
-    Opened { content: Content::Raw(raw), call_id: None, is_error: false, is_whole: true }
+fn plain(raw: &RawValue) -> Envelope<'_> {
+    Envelope { content: EnvelopeContent::Raw(raw), call_id: None, is_error: false, is_whole: true }
 }
 
 /// Texts of parts that are all text, a line apart.
 fn texts(parts: &[&RawValue]) -> Option<String> {
     let text = |raw: &&RawValue| {
-        let part = Members::read(raw.get())?;
+        let part = JsonObject::read(raw.get())?;
         let is_text = match part.label(&["type"]) {
             Some(kind) => TEXT.contains(&&*kind),
             None => part.len() == 1,
@@ -217,8 +217,8 @@ fn texts(parts: &[&RawValue]) -> Option<String> {
 }
 
 /// Opens the envelope of what the tool with this name is called with; `None` for arguments that stand in none.
-pub(crate) fn arguments<'a>(raw: &'a RawValue, tool: &str) -> Option<Opened<'a>> {
-    let mut members = Members::read(raw.get())?;
+pub(crate) fn arguments<'a>(raw: &'a RawValue, tool: &str) -> Option<Envelope<'a>> {
+    let mut members = JsonObject::read(raw.get())?;
     let mut is_call = false;
     if members.label(&["method"]).as_deref() == Some("tools/call") {
         members = members.object(&["params"])?;
@@ -243,12 +243,12 @@ pub(crate) fn arguments<'a>(raw: &'a RawValue, tool: &str) -> Option<Opened<'a>>
     }
     let is_whole = rest.into_iter().all(|(_, raw)| is_nothing(raw)) && called.as_deref() == Some(tool);
     let call_id = members.label(&["toolUseId", "tool_call_id", "id"]);
-    Some(Opened { content: Content::Raw(inner), call_id, is_error: false, is_whole })
+    Some(Envelope { content: EnvelopeContent::Raw(inner), call_id, is_error: false, is_whole })
 }
 
 /// Opens a message that `LangChain` serialized: `{"type":…,"data":{…}}` or a constructor with `kwargs`. Returns what it holds and
 /// its role.
-pub(crate) fn langchain<'a>(members: &Members<'a>) -> Option<(&'a RawValue, &'static str)> {
+pub(crate) fn langchain<'a>(members: &JsonObject<'a>) -> Option<(&'a RawValue, &'static str)> {
     let is_object = |raw: &&RawValue| raw.get().starts_with('{');
     if let Some(inner) = members.get(&["data"]).filter(is_object).filter(|_| members.len() == 2) {
         return Some((inner, langchain_role(&members.label(&["type"])?)?));

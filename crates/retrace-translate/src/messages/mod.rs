@@ -22,7 +22,7 @@ use smallvec::SmallVec;
 pub(crate) use self::answer::{Answer, answer};
 use self::lists::is_unknown;
 pub use self::media::INLINE_MEDIA_CHARS;
-pub(crate) use self::seen_tools::{Position, Seen, SeenTool, tie_results, tools_in, tools_in_history};
+pub(crate) use self::seen_tools::{Position, SeenKind, SeenTool, tie_results, tools_in, tools_in_history};
 use crate::json::{label_of, text_of};
 
 /// One message as a dialect read it.
@@ -71,7 +71,7 @@ impl Part<'_> {
 }
 
 /// What stands beside a result so that a role that results do not have is not lost.
-pub(crate) fn beside_a_result(role: &str) -> Option<Part<'static>> {
+pub(crate) fn keep_role_beside_result(role: &str) -> Option<Part<'static>> {
     (!matches!(role, "tool" | "function" | "user" | "assistant")).then_some(Part::Empty)
 }
 
@@ -196,8 +196,8 @@ fn messages_of<'a>(mut turn: Turn<'a>, out: &mut Vec<Message<'a>>) {
 /// The text of a result, without the envelope that it came in.
 fn result_text(raw: &RawValue) -> Text<'_> {
     let inner = match envelope::result(raw).map(|opened| opened.content) {
-        Some(envelope::Content::Text(text)) => return Text::Plain(Cow::Owned(text)),
-        Some(envelope::Content::Raw(inner)) => inner,
+        Some(envelope::EnvelopeContent::Text(text)) => return Text::Plain(Cow::Owned(text)),
+        Some(envelope::EnvelopeContent::Raw(inner)) => inner,
         None => raw,
     };
     text_of(inner).unwrap_or(Text::Plain(Cow::Borrowed(inner.get())))
@@ -365,7 +365,7 @@ mod tests {
         };
         let ids = |mut turns: Vec<Turn<'static>>| {
             tie_results(&mut turns);
-            let results = tools_in(&turns).filter(|tool| matches!(tool.kind, Seen::Result { .. }));
+            let results = tools_in(&turns).filter(|tool| matches!(tool.kind, SeenKind::Result { .. }));
             results.map(|tool| tool.id.into_owned()).collect::<Vec<_>>()
         };
         assert_eq!(ids(vec![asking(&["a", "b"]), result(None), result(None), turn("user", vec![])]), ["a", "b"]);

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use smallvec::smallvec;
 
-use crate::json::{Members, elements};
+use crate::json::{JsonObject, elements};
 use crate::json::{label_of, text_of};
 use crate::messages::lists;
 use crate::messages::provider_message::{message, messages, parts_of};
@@ -47,18 +47,18 @@ pub(crate) fn request(json: &str) -> Option<Vec<Turn<'_>>> {
         return texts(serde_json::from_str(json).ok()?).or_else(|| messages(json));
     }
     let request: Request<'_> = object(json)?;
-    let said = request.messages.or(request.contents).or(request.input).or(request.prompt)?;
+    let messages_value = request.messages.or(request.contents).or(request.input).or(request.prompt)?;
     let mut turns = Vec::new();
     let configured = || object::<Config<'_>>(request.config?.get())?.system_instruction;
     if let Some(system) = request.system.or_else(configured).filter(|raw| raw.get() != "null") {
         let parts = message(system).map_or_else(|| parts_of(system), |turn| turn.parts);
         turns.push(Turn { role: Cow::Borrowed("system"), parts, ..Turn::default() });
     }
-    match text_of(said) {
+    match text_of(messages_value) {
         Some(text) => turns.push(user(text)),
         None => {
-            let said = batch(said);
-            turns.extend(texts(said).or_else(|| messages(said.get()))?);
+            let messages_value = batch(messages_value);
+            turns.extend(texts(messages_value).or_else(|| messages(messages_value.get()))?);
         }
     }
     Some(turns)
@@ -81,10 +81,10 @@ pub(crate) fn has_more(json: &str) -> bool {
     if !json.trim_start().starts_with('{') {
         return false;
     }
-    let Some(members) = Members::read(json).map(Members::into_entries) else { return false };
+    let Some(members) = JsonObject::read(json).map(JsonObject::into_entries) else { return false };
     let count = |names: &[&str]| members.iter().filter(|(name, _)| names.contains(&&**name)).count();
-    let (said, system) = (count(&SAID), count(&SYSTEM));
-    let is_read = said <= 1 && system <= 1 && said + system == members.len();
+    let (messages_value, system) = (count(&SAID), count(&SYSTEM));
+    let is_read = messages_value <= 1 && system <= 1 && messages_value + system == members.len();
     !is_read && messages(json).is_none() && (request(json).is_some() || response(json).is_some())
 }
 
@@ -143,7 +143,7 @@ impl<'a> Response<'a> {
 
     /// The message in the output.
     fn output_message(&self) -> Option<&'a RawValue> {
-        Members::read(self.output?.get())?.get(&["message"])
+        JsonObject::read(self.output?.get())?.get(&["message"])
     }
 
     /// Whether it is one message, and no list of any.
@@ -155,14 +155,14 @@ impl<'a> Response<'a> {
 
 /// What an answer says beside its messages.
 #[derive(Debug, Default)]
-pub(crate) struct Answered {
+pub(crate) struct ResponseFacts {
     /// The provider's id of it.
     pub id: Option<String>,
     /// Why the model stopped, for each choice that says so.
     pub finish_reasons: Vec<String>,
 }
 
-impl Answered {
+impl ResponseFacts {
     /// `None` when the JSON is no answer.
     pub(crate) fn read(json: &str) -> Option<Self> {
         #[derive(Default, Deserialize)]
@@ -226,7 +226,7 @@ pub(crate) fn response(json: &str) -> Option<Vec<Turn<'_>>> {
 fn generation(raw: &RawValue) -> Option<Turn<'_>> {
     let mut turn = message(raw)?;
     if turn.finish_reason.is_none() {
-        let info = Members::read(raw.get()).and_then(|members| members.object(&["generation_info"]));
+        let info = JsonObject::read(raw.get()).and_then(|members| members.object(&["generation_info"]));
         turn.finish_reason = info.and_then(|info| info.label(&["finish_reason", "stop_reason"]));
     }
     Some(turn)
@@ -323,14 +323,14 @@ mod tests {
             (r#"{"id":"r","output":[],"status":"completed"}"#, "r", &["completed"]),
             (r#"{"id":"a","content":{"parts":[]},"finishReason":"STOP"}"#, "a", &["STOP"]),
         ] {
-            let answered = Answered::read(json).unwrap();
+            let answered = ResponseFacts::read(json).unwrap();
             assert_eq!(
                 (answered.id.as_deref(), answered.finish_reasons),
                 (Some(id), reasons.iter().map(|r| (*r).to_owned()).collect())
             );
         }
         for other in [r#"{"id":"x"}"#, "[]", "text", r#"{"id":"x","status":"done"}"#] {
-            assert!(Answered::read(other).is_none(), "{other}");
+            assert!(ResponseFacts::read(other).is_none(), "{other}");
         }
     }
 }

@@ -10,12 +10,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use smallvec::smallvec;
 
-use crate::json::Members;
+use crate::json::JsonObject;
 use crate::json::redacted_text;
 use crate::json::{label_of, text_of};
 use crate::messages::envelope;
 use crate::messages::lists;
-use crate::messages::{Part, Parts, Source, Turn, beside_a_result, role_label};
+use crate::messages::{Part, Parts, Source, Turn, keep_role_beside_result, role_label};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -114,7 +114,7 @@ pub(crate) fn message_of<'a>(raw: &'a RawValue, role: &'static str) -> Option<Tu
 fn raw_envelope(raw: &RawValue) -> Option<(&RawValue, &'static str)> {
     let text = raw.get();
     let may_be = text.starts_with('{') && (text.contains("\"data\"") || text.contains("\"kwargs\""));
-    may_be.then(|| envelope::langchain(&Members::read(text)?)).flatten()
+    may_be.then(|| envelope::langchain(&JsonObject::read(text)?)).flatten()
 }
 
 /// A message, or an item of a response that stands where messages do.
@@ -139,13 +139,13 @@ fn item<'a>(read: &RawMessage<'a>, role: &'static str) -> Option<Turn<'a>> {
             let parts = thoughts.collect();
             return Some(Turn { role: Cow::Borrowed("assistant"), parts, ..Turn::default() });
         }
-        _ => return said(read, role),
+        _ => return message_turn(read, role),
     };
     Some(Turn { role: Cow::Borrowed(role), parts: smallvec![part], ..Turn::default() })
 }
 
-fn said<'a>(read: &RawMessage<'a>, otherwise: &'static str) -> Option<Turn<'a>> {
-    let is_said = read
+fn message_turn<'a>(read: &RawMessage<'a>, default_role: &'static str) -> Option<Turn<'a>> {
+    let content = read
         .content
         .or(read.parts)
         .or(read.tool_calls)
@@ -156,11 +156,11 @@ fn said<'a>(read: &RawMessage<'a>, otherwise: &'static str) -> Option<Turn<'a>> 
     // A message of LangChain's has a type for a role.
     let by_type = || envelope::langchain_role(&read.kind.and_then(label_of)?).map(Cow::Borrowed);
     let role = read.role.and_then(role_label);
-    if role.is_none() && is_said.is_none() {
+    if role.is_none() && content.is_none() {
         return None;
     }
     let role = role.or_else(by_type);
-    let mut turn = Turn { role: role.unwrap_or(Cow::Borrowed(otherwise)), ..Turn::default() };
+    let mut turn = Turn { role: role.unwrap_or(Cow::Borrowed(default_role)), ..Turn::default() };
     turn.name = read.name.and_then(label_of);
     let content = read.content.or(read.parts).or(read.text).filter(|raw| !is_null(raw));
     let mut parts = content.map(parts_of).unwrap_or_default();
@@ -168,7 +168,7 @@ fn said<'a>(read: &RawMessage<'a>, otherwise: &'static str) -> Option<Turn<'a>> 
     if let Some(id) = read.tool_call_id.and_then(label_of).or_else(|| read.id.filter(|_| answers).and_then(label_of)) {
         // What a tool answered is kept as it came.
         parts = smallvec![Part::ToolResult { id: Some(id), name: turn.name.take(), result: content }];
-        parts.extend(beside_a_result(&turn.role));
+        parts.extend(keep_role_beside_result(&turn.role));
     } else if answers && content.is_some() && !parts.iter().any(|part| matches!(part, Part::ToolResult { .. })) {
         parts = smallvec![Part::ToolResult { id: None, name: turn.name.take(), result: content }];
     }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use super::{Part, Turn};
-use crate::json::Members;
+use crate::json::JsonObject;
 use crate::messages::lists::is_unknown;
 
 /// A tool that messages show: that it was asked for, or what it answered.
@@ -13,12 +13,12 @@ use crate::messages::lists::is_unknown;
 pub(crate) struct SeenTool<'a> {
     /// The provider's id of the call.
     pub id: Cow<'a, str>,
-    pub kind: Seen<'a>,
+    pub kind: SeenKind<'a>,
 }
 
 /// What was seen of a tool.
 #[derive(Clone, Debug)]
-pub(crate) enum Seen<'a> {
+pub(crate) enum SeenKind<'a> {
     Call { name: Cow<'a, str>, arguments: Option<&'a RawValue> },
     Result { name: Option<Cow<'a, str>>, result: Option<&'a RawValue> },
 }
@@ -38,10 +38,10 @@ pub(crate) enum Position {
 pub(crate) fn tools_in<'t, 'a>(turns: &'t [Turn<'a>]) -> impl DoubleEndedIterator<Item = SeenTool<'a>> + use<'t, 'a> {
     turns.iter().flat_map(|turn| &turn.parts).filter_map(|part| match part {
         Part::ToolCall { id: Some(id), name, arguments } => {
-            Some(SeenTool { id: id.clone(), kind: Seen::Call { name: name.clone(), arguments: *arguments } })
+            Some(SeenTool { id: id.clone(), kind: SeenKind::Call { name: name.clone(), arguments: *arguments } })
         }
         Part::ToolResult { id: Some(id), name, result } => {
-            Some(SeenTool { id: id.clone(), kind: Seen::Result { name: name.clone(), result: *result } })
+            Some(SeenTool { id: id.clone(), kind: SeenKind::Result { name: name.clone(), result: *result } })
         }
         _ => None,
     })
@@ -82,7 +82,7 @@ fn is_user_message(turn: &Turn<'_>) -> bool {
 fn is_machinery(raw: &RawValue) -> bool {
     const ENDINGS: [&str; 8] =
         ["_call", "_output", "_result", "-result", "_response", "-response", "-return", "_reference"];
-    let Some(members) = Members::read(raw.get()) else { return false };
+    let Some(members) = JsonObject::read(raw.get()) else { return false };
     let kind = members.label(&["type"]);
     kind.is_some_and(|kind| ENDINGS.iter().any(|ending| kind.ends_with(ending)))
         || members.get(&["cachePoint", "cache_point"]).is_some()

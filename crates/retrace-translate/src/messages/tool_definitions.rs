@@ -13,7 +13,7 @@ use crate::json::label_of;
 
 /// What a model was told of its tools.
 #[derive(Debug, Default)]
-pub(crate) struct Offered {
+pub(crate) struct ToolDefinitions {
     /// From the names of functions to the schemas of their parameters.
     pub schemas: Option<Json>,
     /// From the names of functions to their descriptions.
@@ -62,13 +62,15 @@ fn each(definitions: Vec<&RawValue>) -> Vec<&RawValue> {
 }
 
 /// Reads a list of tool definitions; `None` when it is in no shape known here.
-pub(crate) fn offered(json: &str) -> Option<Offered> {
+pub(crate) fn read_tool_definitions(json: &str) -> Option<ToolDefinitions> {
     let definitions: Vec<&RawValue> = serde_json::from_str(json).ok()?;
     if !definitions.is_empty() && definitions.iter().all(|raw| raw.get().starts_with('"')) {
         // Each definition is a JSON text: the list is one of texts, as an attribute can have it.
         let each: Vec<_> = definitions.into_iter().map(decode).collect();
         let list = format!("[{}]", each.join(","));
-        return (each.iter().all(|text| text.starts_with('{')) && is_strict(&list)).then(|| offered(&list)).flatten();
+        return (each.iter().all(|text| text.starts_with('{')) && is_strict(&list))
+            .then(|| read_tool_definitions(&list))
+            .flatten();
     }
     let mut schemas = BTreeMap::new();
     let mut descriptions = BTreeMap::new();
@@ -96,7 +98,7 @@ pub(crate) fn offered(json: &str) -> Option<Offered> {
     let schemas: BTreeMap<_, _> =
         schemas.iter().filter_map(|(name, text)| Some((name, serde_json::from_str::<&RawValue>(text).ok()?))).collect();
     let some = |json: Json, empty: bool| (!empty).then_some(json);
-    Some(Offered {
+    Some(ToolDefinitions {
         schemas: some(Json::from_serialize(&schemas), schemas.is_empty()),
         descriptions: some(Json::from_serialize(&descriptions), descriptions.is_empty()),
         provided: some(Json::from_serialize(&provided), provided.is_empty()),
@@ -121,7 +123,7 @@ mod tests {
             {"functionDeclarations":[{"name":"h","parameters":{"type":"OBJECT"}},{"name":"i"}]},
             {"function_declarations":[{"name":"j","parameters_json_schema":{"z":1}}]}
         ]"#;
-        let offered = offered(json).unwrap();
+        let offered = read_tool_definitions(json).unwrap();
         assert_eq!(
             offered.schemas.unwrap().as_str(),
             r#"{"a":{"type":"object"},"b":{"type":"string"},"c":{"x":1},"d":{},"f":{"y":1},"g":{},"h":{"type":"OBJECT"},"i":{},"j":{"z":1}}"#
@@ -136,7 +138,7 @@ mod tests {
     #[test]
     fn definitions_may_be_texts() {
         let texts = r#"["{\"name\":\"a\",\"parameters\":{\"x\":1}}","{\"type\":\"web_search\"}"]"#;
-        let offered = offered(texts).unwrap();
+        let offered = read_tool_definitions(texts).unwrap();
         assert_eq!(offered.schemas.unwrap().as_str(), r#"{"a":{"x":1}}"#);
         assert_eq!(offered.provided.unwrap().as_str(), r#"[{"type":"web_search"}]"#);
     }
@@ -144,7 +146,7 @@ mod tests {
     #[test]
     fn other_shapes_are_left_alone() {
         for other in ["", "{}", "[1]", r#"["a"]"#, r#"["{}, 1"]"#, r#"["{"]"#, r#"[{"type":"function"}]"#] {
-            assert!(offered(other).is_none(), "{other}");
+            assert!(read_tool_definitions(other).is_none(), "{other}");
         }
     }
 }

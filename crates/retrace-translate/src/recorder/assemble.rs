@@ -5,46 +5,47 @@ use retrace_protocol::metadata::TraceMetadata;
 use retrace_protocol::{Id, Json};
 
 use crate::options::Options;
-use crate::recorder::emitted_runs::ToldRun;
-use crate::recorder::infer_io::last_user_message;
-use crate::recorder::match_tool_calls::tie;
+use crate::recorder::emitted_runs::EmittedTrace;
+use crate::recorder::infer_io::{infer_io, last_user_message};
+use crate::recorder::match_tool_calls::match_tool_calls;
 use crate::recorder::node::Node;
-use crate::recorder::record::{End, Origin, Own, Place, Said, Top, infer_io, outlived_id};
+use crate::recorder::record::{RootFacts, RunEnd, RunIdentity, RunLabels, SpanDetails, TreePosition, outlived_id};
 use crate::recorder::run::OpenRun;
 use crate::recorder::run_name::{FirstCall, RunName};
-use crate::recorder::tools::{Call, Executed, derived_id, missing};
-use crate::recorder::totals::{counted, settle};
+use crate::recorder::tools::{ExecutedCall, ModelCall, derived_id, synthesize_missing};
+use crate::recorder::totals::{apply_counts, counting_nodes};
 use crate::recorder::tree::Tree;
-use crate::recorder::{Recorded, Run};
+use crate::recorder::{RecordedSpan, Run};
 use crate::view::Parent;
 
 /// How a run is told.
 #[derive(Clone, Debug)]
-pub(crate) struct Telling<'o> {
-    pub origin: Origin,
+pub(crate) struct RunAssembler<'o> {
+    pub origin: RunIdentity,
     /// What was told of its trace before.
-    pub before: Option<&'o ToldRun>,
+    pub before: Option<&'o EmittedTrace>,
     /// Whether the run is told as ended; otherwise it is told as far as it came.
     pub ended: bool,
     pub options: &'o Options,
 }
 
-impl Telling<'_> {
-    pub(crate) fn tell(&self, mut run: OpenRun) -> Run {
+impl RunAssembler<'_> {
+    pub(crate) fn assemble(&self, mut run: OpenRun) -> Run {
         let root = run.root();
-        let is_top = |at: usize, node: &Node| root == Some(at) || (self.origin.joined && node.begins);
+        let is_top = |at: usize, node: &Node| root == Some(at) || (self.origin.joined && node.starts_run);
         for (_, top) in run.nodes.iter_mut().enumerate().filter(|(at, node)| is_top(*at, node)) {
-            top.kept = top.draft.is_some();
+            top.kept = top.builder.is_some();
         }
         let tree = Tree::new(&run.nodes, root);
-        let counts = counted(&run.nodes, &tree);
+        let counts = counting_nodes(&run.nodes, &tree);
         let ids = self.ids(&run.nodes);
-        let places: Vec<Place> = (0..run.nodes.len()).map(|at| self.place(&run.nodes, &tree, &ids, at)).collect();
+        let places: Vec<TreePosition> =
+            (0..run.nodes.len()).map(|at| self.place(&run.nodes, &tree, &ids, at)).collect();
         let order = order(&run.nodes, &tree);
-        let said = Said {
+        let labels = RunLabels {
             session: root_down(&run.nodes, &tree, root, |node| node.session.clone()),
             user: root_down(&run.nodes, &tree, root, |node| node.user.clone()),
-            name: root_down(&run.nodes, &tree, root, |node| node.draft.as_ref()?.stated_trace_name.clone()),
+            name: root_down(&run.nodes, &tree, root, |node| node.builder.as_ref()?.stated_trace_name.clone()),
             tags: tags(&run, root),
         };
         let stated_run = stated_run(&run.nodes, &tree, root);
@@ -53,37 +54,37 @@ impl Telling<'_> {
         drop(tree);
         let joined = run.joined();
         // Of a run of another process it is known what the caller said.
-        let said_of_run = match &joined {
-            Some(joined) => Said { session: joined.session.clone(), ..Said::default() },
-            None => said.clone(),
+        let labels_of_run = match &joined {
+            Some(joined) => RunLabels { session: joined.session.clone(), ..RunLabels::default() },
+            None => labels.clone(),
         };
-        let totals = settle(&mut run.nodes, &counts);
-        tie(&mut run.nodes, &order, &run.tools);
+        let totals = apply_counts(&mut run.nodes, &counts);
+        match_tool_calls(&mut run.nodes, &order, &run.tools);
 
         let top = self.top(&run, root, &order).or(stated_run.as_ref());
-        let name = RunName::new(said.name.as_deref(), top.name.as_deref(), is_entry, &first_call);
-        let mut trace = self.origin.trace(&top, &name, &said, totals, self.options);
-        let mut metadata = self.origin.trace_metadata(&top, &name, &said, &run.resource, self.options);
+        let name = RunName::new(labels.name.as_deref(), top.name.as_deref(), is_entry, &first_call);
+        let mut trace = self.origin.trace(&top, &name, &labels, totals, self.options);
+        let mut metadata = self.origin.trace_metadata(&top, &name, &labels, &run.resource, self.options);
         let calls = || order.iter().filter_map(|at| run.nodes.get(*at)).filter(|node| node.is_model_call());
         metadata.inferred_io = infer_io(
             &mut trace,
-            || last_user_message(calls().next()?.draft.as_ref()?),
-            || calls().max_by_key(|node| node.end)?.draft.as_ref()?.span.output.clone(),
+            || last_user_message(calls().next()?.builder.as_ref()?),
+            || calls().max_by_key(|node| node.end)?.builder.as_ref()?.span.output.clone(),
         );
 
-        let mut spans: Vec<Recorded> = Vec::with_capacity(order.len());
+        let mut spans: Vec<RecordedSpan> = Vec::with_capacity(order.len());
         let mut executed_calls = Vec::new();
         let mut model_calls = Vec::new();
         let mut kept_sources = 0;
-        let mut places: Vec<Option<Place>> = places.into_iter().map(Some).collect();
+        let mut places: Vec<Option<TreePosition>> = places.into_iter().map(Some).collect();
         for at in order {
             let (Some(node), Some(place)) = (run.nodes.get_mut(at), places.get_mut(at).and_then(Option::take)) else {
                 continue;
             };
             let is_model_call = node.is_model_call();
-            let Some(draft) = node.draft.take() else { continue };
-            let joins = joined.is_some() && node.begins;
-            let own = Own {
+            let Some(builder) = node.builder.take() else { continue };
+            let joins = joined.is_some() && node.starts_run;
+            let own = SpanDetails {
                 span_id: node.span_id,
                 is_root: root == Some(at),
                 joins,
@@ -91,7 +92,7 @@ impl Telling<'_> {
                 session: node.session.as_deref(),
                 user: node.user.as_deref(),
             };
-            let span = self.origin.span(*draft, own, place, &said_of_run);
+            let span = self.origin.span(*builder, own, place, &labels_of_run);
             if let Some(call_id) = node.executed_call.take() {
                 executed_calls.push((call_id, spans.len()));
             }
@@ -99,21 +100,21 @@ impl Telling<'_> {
                 model_calls.push((node.span_id, spans.len()));
             }
             kept_sources += u64::from(node.sources);
-            spans.push(Recorded { span, sources: node.sources });
+            spans.push(RecordedSpan { span, sources: node.sources });
         }
-        let made = {
+        let synthesized = {
             let span_at = |at: usize| spans.get(at).map(|recorded| &recorded.span);
             let executed: Vec<_> = executed_calls
                 .iter()
-                .filter_map(|(call_id, at)| Some(Executed { call_id, span: span_at(*at)? }))
+                .filter_map(|(call_id, at)| Some(ExecutedCall { call_id, span: span_at(*at)? }))
                 .collect();
             let calls: Vec<_> = model_calls
                 .iter()
-                .filter_map(|(span_id, at)| Some(Call { span_id: *span_id, span: span_at(*at)? }))
+                .filter_map(|(span_id, at)| Some(ModelCall { span_id: *span_id, span: span_at(*at)? }))
                 .collect();
-            missing(self.origin.trace_id, &run.tools, &executed, &calls)
+            synthesize_missing(self.origin.trace_id, &run.tools, &executed, &calls)
         };
-        spans.extend(made.into_iter().map(|span| Recorded { span, sources: 0 }));
+        spans.extend(synthesized.into_iter().map(|span| RecordedSpan { span, sources: 0 }));
         sort_by_start(&mut spans);
 
         trace.metadata = (metadata != TraceMetadata::default()).then(|| Json::from_serialize(&metadata));
@@ -125,23 +126,23 @@ impl Telling<'_> {
     }
 
     /// What the run says of itself. Without a root that is only what it is called, after the span that began first.
-    fn top(&self, run: &OpenRun, root: Option<usize>, order: &[usize]) -> Top {
+    fn top(&self, run: &OpenRun, root: Option<usize>, order: &[usize]) -> RootFacts {
         let Some(node) = root.or(order.first().copied()).and_then(|at| run.nodes.get(at)) else {
-            return Top::default();
+            return RootFacts::default();
         };
-        let mut top = Top::new(node.start, node.draft.as_deref());
+        let mut top = RootFacts::new(node.start, node.builder.as_deref());
         if root.is_none() {
             (top.input, top.user_metadata) = (None, serde_json::Map::new());
         } else if self.ended {
-            top.end = Some(End::new(node.end, node.draft.as_deref()));
+            top.end = Some(RunEnd::new(node.end, node.builder.as_deref()));
         }
         top
     }
 
-    fn place(&self, nodes: &[Node], tree: &Tree<'_>, ids: &[Id], at: usize) -> Place {
+    fn place(&self, nodes: &[Node], tree: &Tree<'_>, ids: &[Id], at: usize) -> TreePosition {
         let kept = |at: usize| nodes.get(at).is_some_and(|node| node.kept);
         let topmost = nodes.get(tree.above(at).last().unwrap_or(at));
-        Place::new(
+        TreePosition::new(
             ids.get(at).cloned().unwrap_or_else(|| "".into()),
             self.origin.trace_id,
             tree.kept_parent(at, kept).and_then(|parent| ids.get(parent)).cloned(),
@@ -173,35 +174,35 @@ impl Telling<'_> {
 
 /// Returns true for the span of a server that is no GenAI span and has no name for its run but its own.
 fn is_entry(node: &Node) -> bool {
-    let has_trace_name = || node.draft.as_ref().is_some_and(|draft| draft.trace_name.is_some());
+    let has_trace_name = || node.builder.as_ref().is_some_and(|builder| builder.trace_name.is_some());
     node.is_server && node.class.is_none() && !has_trace_name()
 }
 
 fn first_call(nodes: &[Node], tree: &Tree<'_>, root: Option<usize>) -> FirstCall {
     let mut first = FirstCall::default();
     for (at, node) in nodes.iter().enumerate().filter(|(at, node)| root != Some(*at) && node.class.is_some()) {
-        if let Some(draft) = &node.draft {
-            first.note((node.start, tree.depth(at), at), draft);
+        if let Some(builder) = &node.builder {
+            first.note((node.start, tree.depth(at), at), builder);
         }
     }
     first
 }
 
 /// Facts of the span that states to be a run, of several the one nearest to the root.
-fn stated_run(nodes: &[Node], tree: &Tree<'_>, root: Option<usize>) -> Option<Top> {
+fn stated_run(nodes: &[Node], tree: &Tree<'_>, root: Option<usize>) -> Option<RootFacts> {
     let stating = nodes
         .iter()
         .enumerate()
-        .filter(|(at, node)| root != Some(*at) && node.draft.as_ref().is_some_and(|draft| draft.is_run));
+        .filter(|(at, node)| root != Some(*at) && node.builder.as_ref().is_some_and(|builder| builder.is_run));
     let (_, node) = stating.min_by_key(|(at, node)| (tree.depth(*at), node.start, *at))?;
-    let mut top = Top::new(node.start, node.draft.as_deref());
-    top.end = Some(End::new(node.end, node.draft.as_deref()));
+    let mut top = RootFacts::new(node.start, node.builder.as_deref());
+    top.end = Some(RunEnd::new(node.end, node.builder.as_deref()));
     Some(top)
 }
 
 /// The tags of the root, else those that came first.
 fn tags(run: &OpenRun, root: Option<usize>) -> Option<Json> {
-    let of = |node: &Node| node.draft.as_ref()?.tags.clone();
+    let of = |node: &Node| node.builder.as_ref()?.tags.clone();
     root.and_then(|at| run.nodes.get(at)).and_then(of).or_else(|| run.nodes.iter().find_map(of))
 }
 
@@ -214,7 +215,7 @@ fn order(nodes: &[Node], tree: &Tree<'_>) -> Vec<usize> {
 }
 
 /// Orders spans by their start. Made-up spans stay behind what they were made from: the sort is stable.
-fn sort_by_start(spans: &mut [Recorded]) {
+fn sort_by_start(spans: &mut [RecordedSpan]) {
     spans.sort_by_cached_key(|recorded| recorded.span.started_at.unix_micros());
 }
 
@@ -223,13 +224,13 @@ fn root_down(
     nodes: &[Node],
     tree: &Tree<'_>,
     root: Option<usize>,
-    says: impl Fn(&Node) -> Option<String>,
+    value_of: impl Fn(&Node) -> Option<String>,
 ) -> Option<String> {
-    if let Some(stated) = root.and_then(|at| nodes.get(at)).and_then(&says) {
+    if let Some(stated) = root.and_then(|at| nodes.get(at)).and_then(&value_of) {
         return Some(stated);
     }
-    let mut said: Vec<_> =
-        nodes.iter().enumerate().filter_map(|(at, node)| Some((tree.depth(at), node.start, says(node)?))).collect();
-    said.sort();
-    said.into_iter().next().map(|(_, _, value)| value)
+    let mut labels: Vec<_> =
+        nodes.iter().enumerate().filter_map(|(at, node)| Some((tree.depth(at), node.start, value_of(node)?))).collect();
+    labels.sort();
+    labels.into_iter().next().map(|(_, _, value)| value)
 }

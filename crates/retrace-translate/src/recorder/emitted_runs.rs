@@ -6,7 +6,7 @@ use foldhash::HashMap;
 
 use retrace_protocol::{Id, Status, Trace, TracePatch};
 
-use crate::recorder::remote_parent::Joined;
+use crate::recorder::remote_parent::RemoteParent;
 use crate::recorder::{Correction, Output};
 
 /// Runs that are remembered.
@@ -23,9 +23,9 @@ const TRACE_SPANS: usize = 64 * 1024;
 
 /// An OpenTelemetry trace whose spans came out.
 #[derive(Debug)]
-pub(crate) struct ToldRun {
+pub(crate) struct EmittedTrace {
     /// What was told of it; nothing when its spans were set aside.
-    pub told: Option<Told>,
+    pub run: Option<EmittedRun>,
     /// The spans that came out, sorted.
     span_ids: Vec<[u8; 8]>,
     /// Spans that were told as begun and have not ended, sorted.
@@ -36,7 +36,7 @@ pub(crate) struct ToldRun {
 
 /// What was told of a run.
 #[derive(Clone, Debug)]
-pub(crate) struct Told {
+pub(crate) struct EmittedRun {
     /// The Retrace trace it was told under.
     pub id: Id,
     /// How many runs of the same trace were told before it.
@@ -46,10 +46,10 @@ pub(crate) struct Told {
     pub trace_tokens: Option<u64>,
     pub trace_cost: Option<f64>,
     /// The run belongs to another process.
-    pub joined: Option<Joined>,
+    pub joined: Option<RemoteParent>,
 }
 
-impl Told {
+impl EmittedRun {
     /// What a run that continues this one says about it: at least that it was not all, and how it ended if that was open.
     ///
     /// The tokens stay those of the spans it has. A run of another process takes more spans at any time.
@@ -78,21 +78,21 @@ impl Told {
     }
 }
 
-impl ToldRun {
-    pub(crate) fn new(told: Option<Told>, mut span_ids: Vec<[u8; 8]>) -> Self {
+impl EmittedTrace {
+    pub(crate) fn new(emitted: Option<EmittedRun>, mut span_ids: Vec<[u8; 8]>) -> Self {
         span_ids.sort_unstable();
-        Self { told, span_ids, begun: Vec::new(), lossy: false }
+        Self { run: emitted, span_ids, begun: Vec::new(), lossy: false }
     }
 
     /// Of spans that were set aside, in a trace of which `told` was told before. When spans of it were lost, what was told
     /// says so, or what will be.
     pub(crate) fn set_aside(
-        told: Option<Told>,
+        emitted: Option<EmittedRun>,
         span_ids: Vec<[u8; 8]>,
         lossy: bool,
         outputs: &mut VecDeque<Output>,
     ) -> Self {
-        let mut run = Self::new(told, span_ids);
+        let mut run = Self::new(emitted, span_ids);
         if lossy {
             run.mark_lossy(outputs);
         }
@@ -101,8 +101,8 @@ impl ToldRun {
 
     /// Notes that spans of the trace were lost.
     pub(crate) fn mark_lossy(&mut self, outputs: &mut VecDeque<Output>) {
-        match &self.told {
-            Some(told) => outputs.push_back(told.not_all()),
+        match &self.run {
+            Some(emitted) => outputs.push_back(emitted.not_all()),
             None => self.lossy = true,
         }
     }
@@ -116,7 +116,7 @@ impl ToldRun {
 
     /// Adds the spans of an earlier part of the same trace.
     fn after(&mut self, earlier: Self) {
-        self.lossy |= earlier.lossy && self.told.is_none();
+        self.lossy |= earlier.lossy && self.run.is_none();
         if self.spans() + earlier.spans() <= TRACE_SPANS {
             self.span_ids.extend(earlier.span_ids);
             self.span_ids.sort_unstable();
@@ -141,21 +141,21 @@ impl ToldRun {
 
 /// The runs that were told last, by OpenTelemetry trace.
 #[derive(Debug)]
-pub(crate) struct ToldRuns {
-    runs: HashMap<[u8; 16], ToldRun>,
+pub(crate) struct EmittedTraces {
+    runs: HashMap<[u8; 16], EmittedTrace>,
     order: VecDeque<[u8; 16]>,
     spans: usize,
     most_runs: usize,
     most_spans: usize,
 }
 
-impl Default for ToldRuns {
+impl Default for EmittedTraces {
     fn default() -> Self {
         Self::new(usize::MAX)
     }
 }
 
-impl ToldRuns {
+impl EmittedTraces {
     /// With bounds that suit a recorder whose open runs take so many bytes.
     pub(crate) fn new(bytes: usize) -> Self {
         Self {
@@ -167,16 +167,16 @@ impl ToldRuns {
         }
     }
 
-    pub(crate) fn get(&self, trace_id: &[u8; 16]) -> Option<&ToldRun> {
+    pub(crate) fn get(&self, trace_id: &[u8; 16]) -> Option<&EmittedTrace> {
         self.runs.get(trace_id)
     }
 
-    pub(crate) fn get_mut(&mut self, trace_id: &[u8; 16]) -> Option<&mut ToldRun> {
+    pub(crate) fn get_mut(&mut self, trace_id: &[u8; 16]) -> Option<&mut EmittedTrace> {
         self.runs.get_mut(trace_id)
     }
 
     /// Remembers a run; the oldest are forgotten when there are too many.
-    pub(crate) fn insert(&mut self, trace_id: [u8; 16], mut run: ToldRun) {
+    pub(crate) fn insert(&mut self, trace_id: [u8; 16], mut run: EmittedTrace) {
         match self.runs.remove(&trace_id) {
             Some(earlier) => {
                 self.spans -= earlier.spans();
@@ -199,8 +199,8 @@ impl ToldRuns {
 mod tests {
     use super::*;
 
-    fn run(spans: usize) -> ToldRun {
-        ToldRun::new(None, vec![[0; 8]; spans])
+    fn run(spans: usize) -> EmittedTrace {
+        EmittedTrace::new(None, vec![[0; 8]; spans])
     }
 
     fn id(n: usize) -> [u8; 16] {
@@ -209,33 +209,33 @@ mod tests {
 
     #[test]
     fn the_oldest_are_forgotten() {
-        let mut told = ToldRuns::default();
+        let mut emitted = EmittedTraces::default();
         for n in 0..RUNS + 10 {
-            told.insert(id(n), run(1));
+            emitted.insert(id(n), run(1));
         }
-        assert_eq!((told.runs.len(), told.order.len(), told.spans), (RUNS, RUNS, RUNS));
-        assert!(told.get(&id(9)).is_none());
-        assert!(told.get(&id(10)).is_some());
-        told.insert(id(RUNS + 10), run(SPANS));
-        assert_eq!(told.runs.len(), 1);
+        assert_eq!((emitted.runs.len(), emitted.order.len(), emitted.spans), (RUNS, RUNS, RUNS));
+        assert!(emitted.get(&id(9)).is_none());
+        assert!(emitted.get(&id(10)).is_some());
+        emitted.insert(id(RUNS + 10), run(SPANS));
+        assert_eq!(emitted.runs.len(), 1);
     }
 
     #[test]
     fn a_small_recorder_remembers_less() {
-        let mut told = ToldRuns::new(64 * 1024);
-        (0..1_000).for_each(|n| told.insert(id(n), run(10)));
-        assert!(told.runs.len() * RUN_BYTES <= 64 * 1024 / SHARE && told.spans * 8 <= 64 * 1024 / SHARE);
-        assert!(told.get(&id(999)).is_some());
+        let mut emitted = EmittedTraces::new(64 * 1024);
+        (0..1_000).for_each(|n| emitted.insert(id(n), run(10)));
+        assert!(emitted.runs.len() * RUN_BYTES <= 64 * 1024 / SHARE && emitted.spans * 8 <= 64 * 1024 / SHARE);
+        assert!(emitted.get(&id(999)).is_some());
     }
 
     #[test]
     fn what_came_before_in_the_trace_is_still_known() {
-        let mut told = ToldRuns::default();
-        told.insert(id(1), ToldRun::new(None, vec![[2; 8], [1; 8]]));
-        told.insert(id(1), ToldRun::new(None, vec![[3; 8]]));
-        assert_eq!(told.spans, 3);
-        assert!((1..=3).all(|n| told.get(&id(1)).unwrap().has(&[n; 8])));
-        told.insert(id(1), run(TRACE_SPANS));
-        assert_eq!(told.spans, TRACE_SPANS);
+        let mut emitted = EmittedTraces::default();
+        emitted.insert(id(1), EmittedTrace::new(None, vec![[2; 8], [1; 8]]));
+        emitted.insert(id(1), EmittedTrace::new(None, vec![[3; 8]]));
+        assert_eq!(emitted.spans, 3);
+        assert!((1..=3).all(|n| emitted.get(&id(1)).unwrap().has(&[n; 8])));
+        emitted.insert(id(1), run(TRACE_SPANS));
+        assert_eq!(emitted.spans, TRACE_SPANS);
     }
 }

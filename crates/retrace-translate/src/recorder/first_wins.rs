@@ -1,10 +1,10 @@
-//! What a live run says for all its spans: the word of the span nearest to the root.
+//! Labels of a live run, stated by its spans: the value of the span nearest to the root wins.
 
 use retrace_protocol::Json;
 
-use crate::recorder::record::Said;
+use crate::recorder::record::RunLabels;
 
-/// How near to the root a span stands; the nearest, then the earliest, is heard.
+/// Precedence of a span: nearest to the root first, then earliest start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
     pub is_below_root: bool,
@@ -13,81 +13,87 @@ pub(crate) struct Rank {
     pub at: usize,
 }
 
-/// One thing that is said. It stays as it was told first, for spans that say the same do not repeat it.
+/// The value with the lowest rank so far. Once frozen it does not change: spans that were emitted omit labels equal to it.
 #[derive(Debug)]
-struct Claim<T> {
-    by: Option<(Rank, T)>,
-    is_told: bool,
+struct FirstWins<T> {
+    winner: Option<(Rank, T)>,
+    is_frozen: bool,
 }
 
-/// What spans say for the run.
+/// A [`FirstWins`] for each label of a run.
 #[derive(Debug, Default)]
-pub(crate) struct Claims {
-    session: Claim<String>,
-    user: Claim<String>,
-    name: Claim<String>,
-    tags: Claim<Json>,
+pub(crate) struct RunLabelClaims {
+    session: FirstWins<String>,
+    user: FirstWins<String>,
+    name: FirstWins<String>,
+    tags: FirstWins<Json>,
 }
 
-impl<T> Default for Claim<T> {
+impl<T> Default for FirstWins<T> {
     fn default() -> Self {
-        Self { by: None, is_told: false }
+        Self { winner: None, is_frozen: false }
     }
 }
 
-impl<T: Clone> Claim<T> {
-    /// Takes the value of the root, which replaces an earlier one: the trace is sent once more when the run ends.
-    fn hear_root(&mut self, rank: Rank, value: Option<T>) {
+impl<T: Clone> FirstWins<T> {
+    /// Offers a value. That of the root wins even over a frozen one, because the trace is sent again when the run ends.
+    fn offer_root(&mut self, rank: Rank, value: Option<T>) {
         match value {
-            Some(value) if !rank.is_below_root => self.by = Some((rank, value)),
-            value => self.hear(rank, value),
+            Some(value) if !rank.is_below_root => self.winner = Some((rank, value)),
+            value => self.offer(rank, value),
         }
     }
 
-    fn hear(&mut self, rank: Rank, value: Option<T>) {
-        let Some(value) = value.filter(|_| !self.is_told) else { return };
-        if self.by.as_ref().is_none_or(|(heard, _)| rank.at == heard.at || rank < *heard) {
-            self.by = Some((rank, value));
+    fn offer(&mut self, rank: Rank, value: Option<T>) {
+        let Some(value) = value.filter(|_| !self.is_frozen) else { return };
+        if self.winner.as_ref().is_none_or(|(winner, _)| rank.at == winner.at || rank < *winner) {
+            self.winner = Some((rank, value));
         }
     }
 
-    fn told(&self) -> Option<T> {
-        self.current().filter(|_| self.is_told)
+    fn frozen(&self) -> Option<T> {
+        self.current().filter(|_| self.is_frozen)
     }
 
     fn current(&self) -> Option<T> {
-        self.by.as_ref().map(|(_, value)| value.clone())
+        self.winner.as_ref().map(|(_, value)| value.clone())
     }
 
-    fn tell(&mut self) {
-        self.is_told = self.by.is_some();
+    fn freeze(&mut self) {
+        self.is_frozen = self.winner.is_some();
     }
 }
 
-impl Claims {
-    pub(crate) fn hear(&mut self, rank: Rank, said: Said) {
-        self.session.hear(rank, said.session);
-        self.user.hear(rank, said.user);
-        self.name.hear(rank, said.name);
-        self.tags.hear_root(rank, said.tags);
+impl RunLabelClaims {
+    /// Offers the labels that a span states.
+    pub(crate) fn offer(&mut self, rank: Rank, labels: RunLabels) {
+        self.session.offer(rank, labels.session);
+        self.user.offer(rank, labels.user);
+        self.name.offer(rank, labels.name);
+        self.tags.offer_root(rank, labels.tags);
     }
 
-    /// What was said so far is told now.
-    pub(crate) fn tell(&mut self) {
-        self.session.tell();
-        self.user.tell();
-        self.name.tell();
-        self.tags.tell();
+    /// Freezes the labels that have a value: the start of the run is emitted with them.
+    pub(crate) fn freeze(&mut self) {
+        self.session.freeze();
+        self.user.freeze();
+        self.name.freeze();
+        self.tags.freeze();
     }
 
-    /// What was told.
-    pub(crate) fn told(&self) -> Said {
-        Said { session: self.session.told(), user: self.user.told(), name: self.name.told(), tags: self.tags.told() }
+    /// The frozen labels.
+    pub(crate) fn frozen(&self) -> RunLabels {
+        RunLabels {
+            session: self.session.frozen(),
+            user: self.user.frozen(),
+            name: self.name.frozen(),
+            tags: self.tags.frozen(),
+        }
     }
 
-    /// What was told, and what would be told now.
-    pub(crate) fn current(&self) -> Said {
-        Said {
+    /// All labels, frozen or not.
+    pub(crate) fn current(&self) -> RunLabels {
+        RunLabels {
             session: self.session.current(),
             user: self.user.current(),
             name: self.name.current(),
@@ -95,10 +101,10 @@ impl Claims {
         }
     }
 
-    /// Bytes that it takes, roughly.
+    /// Approximate size in bytes.
     pub(crate) fn weight(&self) -> usize {
-        let text = |claim: &Claim<String>| claim.by.as_ref().map_or(0, |(_, value)| value.len());
-        let tags = self.tags.by.as_ref().map_or(0, |(_, tags)| tags.as_str().len());
+        let text = |label: &FirstWins<String>| label.winner.as_ref().map_or(0, |(_, value)| value.len());
+        let tags = self.tags.winner.as_ref().map_or(0, |(_, tags)| tags.as_str().len());
         text(&self.session) + text(&self.user) + text(&self.name) + tags
     }
 }

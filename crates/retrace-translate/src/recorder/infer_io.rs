@@ -2,50 +2,74 @@
 
 use std::borrow::Cow;
 
-use retrace_protocol::Json;
+use retrace_protocol::{Json, Status, Trace};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::span_reader::Draft;
+use crate::span_reader::SpanBuilder;
 
-#[derive(Deserialize)]
-struct AskedMessages<'a> {
-    #[serde(borrow)]
-    messages: Vec<AskedMessage<'a>>,
+/// What the root does not say: it was given what the first model call was asked, and returned the answer of the last. A
+/// run that failed, or has not ended, returned nothing.
+pub(crate) fn infer_io(
+    trace: &mut Trace,
+    asked: impl FnOnce() -> Option<Json>,
+    answered: impl FnOnce() -> Option<Json>,
+) -> bool {
+    let mut inferred = false;
+    if !trace.input.as_ref().is_some_and(has_request)
+        && let Some(asked) = asked()
+    {
+        trace.input = Some(asked);
+        inferred = true;
+    }
+    if trace.status == Some(Status::Completed)
+        && trace.output.as_ref().is_none_or(Json::is_null)
+        && let Some(answered) = answered()
+    {
+        trace.output = Some(answered);
+        inferred = true;
+    }
+    inferred
 }
 
 #[derive(Deserialize)]
-struct AskedMessage<'a> {
+struct InputMessages<'a> {
+    #[serde(borrow)]
+    messages: Vec<InputMessage<'a>>,
+}
+
+#[derive(Deserialize)]
+struct InputMessage<'a> {
     #[serde(borrow)]
     role: Cow<'a, str>,
     #[serde(borrow)]
     content: &'a RawValue,
 }
 
-impl AskedMessage<'_> {
+impl InputMessage<'_> {
     /// Whether the user says something.
-    fn asks(&self) -> bool {
+    fn is_prompt(&self) -> bool {
         self.role == "user" && self.content.get() != "\"\""
     }
 }
 
 /// Whether an input is more than the instructions of an agent.
-pub(crate) fn asks_something(input: &Json) -> bool {
-    serde_json::from_str::<AskedMessages<'_>>(input.as_str())
+fn has_request(input: &Json) -> bool {
+    serde_json::from_str::<InputMessages<'_>>(input.as_str())
         .map_or(true, |asked| asked.messages.iter().any(|message| message.role != "system"))
 }
 
 /// What the user said last before a model answered.
-pub(crate) fn last_user_message(draft: &Draft) -> Option<Json> {
-    let input = draft.span.input.as_ref()?;
-    let found = draft.has_conversation.then(|| last_in_conversation(input.as_str())).flatten();
+pub(crate) fn last_user_message(builder: &SpanBuilder) -> Option<Json> {
+    let input = builder.span.input.as_ref()?;
+    let found = builder.has_conversation.then(|| last_in_conversation(input.as_str())).flatten();
     let last = match found {
         Some(last) => last,
         None => {
-            let Ok(asked) = serde_json::from_str::<AskedMessages<'_>>(input.as_str()) else {
+            let Ok(asked) = serde_json::from_str::<InputMessages<'_>>(input.as_str()) else {
                 return Some(input.clone());
             };
-            asked.messages.into_iter().rev().find(AskedMessage::asks)?
+            asked.messages.into_iter().rev().find(InputMessage::is_prompt)?
         }
     };
     Some(Json::from(last.content.to_owned()))
@@ -56,7 +80,7 @@ pub(crate) fn last_user_message(draft: &Draft) -> Option<Json> {
 ///
 /// What looks like the beginning of a message is one when nothing but whole messages and the end of the conversation follow:
 /// after a list within a message comes the rest of that message. In a text no quote stands without a backslash.
-fn last_in_conversation(conversation: &str) -> Option<AskedMessage<'_>> {
+fn last_in_conversation(conversation: &str) -> Option<InputMessage<'_>> {
     const BEGIN: &str = r#"{"role":"user","#;
     /// Each may have to be read to the end.
     const TRIES: usize = 3;
@@ -67,7 +91,7 @@ fn last_in_conversation(conversation: &str) -> Option<AskedMessage<'_>> {
         while let Some((_, next)) = rest.strip_prefix(',').and_then(first_message) {
             rest = next;
         }
-        if rest == "]}" && message.asks() {
+        if rest == "]}" && message.is_prompt() {
             return Some(message);
         }
     }
@@ -75,7 +99,7 @@ fn last_in_conversation(conversation: &str) -> Option<AskedMessage<'_>> {
 }
 
 /// The message that a text begins with, and what follows.
-fn first_message(text: &str) -> Option<(AskedMessage<'_>, &str)> {
+fn first_message(text: &str) -> Option<(InputMessage<'_>, &str)> {
     let mut messages = serde_json::Deserializer::from_str(text).into_iter();
     let message = messages.next()?.ok()?;
     Some((message, text.get(messages.byte_offset()..)?))
@@ -140,7 +164,7 @@ mod tests {
         /// What is found is what reading all of it finds.
         #[test]
         fn from_the_end_it_is_the_same(
-            said in prop::collection::vec((0_usize..4, 0_usize..7), 0..8),
+            labels in prop::collection::vec((0_usize..4, 0_usize..7), 0..8),
         ) {
             const ROLES: [&str; 4] = ["system", "user", "assistant", "tool"];
             const PARTS: [&str; 4] = [
@@ -150,15 +174,15 @@ mod tests {
                 r#"{"content":"no","x":[{"role":"user","content":""}]}"#,
             ];
             let parts = PARTS.map(|part| serde_json::from_str::<&RawValue>(part).unwrap());
-            let messages = said.iter().map(|(role, what)| message(ROLES[*role], match what {
+            let messages = labels.iter().map(|(role, what)| message(ROLES[*role], match what {
                 0 => text(""),
                 1 => text("hm"),
                 2 => text(r#"]},{"role":"user","content":"no"}]}"#),
                 part => Content::Parts(vec![retrace_protocol::message::ContentPart::Other(parts[part - 3])]),
             }));
             let input = written(messages.collect());
-            let all: AskedMessages<'_> = serde_json::from_str(input.as_str()).unwrap();
-            let last = all.messages.iter().rev().find(|message| message.asks()).map(|message| message.content.get());
+            let all: InputMessages<'_> = serde_json::from_str(input.as_str()).unwrap();
+            let last = all.messages.iter().rev().find(|message| message.is_prompt()).map(|message| message.content.get());
             if let Some(found) = found(&input) {
                 prop_assert_eq!(Some(found), last);
             }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use retrace_protocol::{Json, Span};
 
 use crate::messages::{Position, SeenTool};
-use crate::recorder::tools::{Call, Executed, SeenTools, Shower, missing, returned};
+use crate::recorder::tools::{ExecutedCall, ModelCall, SeenTools, SourceCall, result_span, synthesize_missing};
 
 /// Calls of one tool, beginning with the last, among which that of a span without a call id is looked for.
 const CANDIDATES: usize = 128;
@@ -18,9 +18,9 @@ pub(crate) struct LiveTools {
     /// Ids of calls that no span was seen to execute, in the order in which they were shown, by the name of the tool.
     open: BTreeMap<String, Vec<String>>,
     /// Calls that were found for spans under way without a call id.
-    tied: BTreeMap<[u8; 8], String>,
+    matched: BTreeMap<[u8; 8], String>,
     /// Model calls whose messages showed something first, without their content.
-    showers: Vec<([u8; 8], Span)>,
+    source_calls: Vec<([u8; 8], Span)>,
     /// Spans that execute a tool and have returned nothing so far, without their content, by the id of the call.
     executed: BTreeMap<String, Span>,
     weight: usize,
@@ -28,7 +28,13 @@ pub(crate) struct LiveTools {
 
 impl LiveTools {
     /// Notes what the messages of a model call show; returns whether it is news.
-    pub(crate) fn note(&mut self, tool: &SeenTool<'_>, by: Shower, position: Position, capture_content: bool) -> bool {
+    pub(crate) fn note(
+        &mut self,
+        tool: &SeenTool<'_>,
+        by: SourceCall,
+        position: Position,
+        capture_content: bool,
+    ) -> bool {
         let was_shown = self.seen.call(&tool.id).is_some();
         let bytes = self.seen.note(tool, by, position, capture_content);
         self.weight += bytes;
@@ -43,8 +49,8 @@ impl LiveTools {
     /// already, and that neither a span nor a message has answered. Of several the first that the latest model call requested.
     ///
     /// A span has the same call at its end as at its beginning.
-    pub(crate) fn tie(&mut self, span_id: [u8; 8], span: &Span) -> Option<String> {
-        if let Some(call_id) = self.tied.get(&span_id) {
+    pub(crate) fn match_call(&mut self, span_id: [u8; 8], span: &Span) -> Option<String> {
+        if let Some(call_id) = self.matched.get(&span_id) {
             return Some(call_id.clone());
         }
         let open = self.open.get(span.name.as_str())?;
@@ -63,30 +69,30 @@ impl LiveTools {
         });
         let (_, Reverse(at)) = calls.max()?;
         let call_id = self.open.get_mut(span.name.as_str())?.remove(at);
-        self.tied.insert(span_id, call_id.clone());
+        self.matched.insert(span_id, call_id.clone());
         self.weight += size_of::<[u8; 8]>();
         Some(call_id)
     }
 
     /// A span has ended: it is looked for no more.
-    pub(crate) fn untie(&mut self, span_id: [u8; 8]) {
-        if let Some(call_id) = self.tied.remove(&span_id) {
+    pub(crate) fn forget_match(&mut self, span_id: [u8; 8]) {
+        if let Some(call_id) = self.matched.remove(&span_id) {
             self.weight -= size_of::<[u8; 8]>() + size_of::<String>() + call_id.len();
         }
     }
 
     /// A model call that showed something was told.
     pub(crate) fn shown_by(&mut self, span_id: [u8; 8], span: &Span) {
-        self.weight += light_weight(span);
-        self.showers.push((span_id, light(span)));
+        self.weight += weight_without_content(span);
+        self.source_calls.push((span_id, without_content(span)));
     }
 
     /// A tool was told as begun.
     pub(crate) fn begun(&mut self, call_id: &str, span: &Span) {
         if !self.seen.is_settled(call_id) {
-            self.weight += light_weight(span) + call_id.len();
-            if let Some(before) = self.executed.insert(call_id.to_owned(), light(span)) {
-                self.weight -= light_weight(&before) + call_id.len();
+            self.weight += weight_without_content(span) + call_id.len();
+            if let Some(before) = self.executed.insert(call_id.to_owned(), without_content(span)) {
+                self.weight -= weight_without_content(&before) + call_id.len();
             }
         }
     }
@@ -97,12 +103,12 @@ impl LiveTools {
         if self.seen.is_settled(call_id) {
             return None;
         }
-        let Some(result) = returned(trace_id, call_id, span) else {
+        let Some(result) = result_span(trace_id, call_id, span) else {
             self.begun(call_id, span);
             return None;
         };
         if let Some(before) = self.executed.remove(call_id) {
-            self.weight -= light_weight(&before) + call_id.len();
+            self.weight -= weight_without_content(&before) + call_id.len();
         }
         let (freed, taken) = self.seen.settle(call_id);
         self.weight = self.weight - freed + taken;
@@ -110,10 +116,11 @@ impl LiveTools {
     }
 
     /// The spans that are missing still.
-    pub(crate) fn missing(&self, trace_id: [u8; 16]) -> Vec<Span> {
-        let executed: Vec<_> = self.executed.iter().map(|(call_id, span)| Executed { call_id, span }).collect();
-        let calls: Vec<_> = self.showers.iter().map(|(span_id, span)| Call { span_id: *span_id, span }).collect();
-        missing(trace_id, &self.seen, &executed, &calls)
+    pub(crate) fn synthesize_missing(&self, trace_id: [u8; 16]) -> Vec<Span> {
+        let executed: Vec<_> = self.executed.iter().map(|(call_id, span)| ExecutedCall { call_id, span }).collect();
+        let calls: Vec<_> =
+            self.source_calls.iter().map(|(span_id, span)| ModelCall { span_id: *span_id, span }).collect();
+        synthesize_missing(trace_id, &self.seen, &executed, &calls)
     }
 
     /// Bytes that it takes, roughly.
@@ -123,21 +130,21 @@ impl LiveTools {
 }
 
 /// The span without what it was given and returned.
-pub(crate) fn light(span: &Span) -> Span {
-    let mut light =
+pub(crate) fn without_content(span: &Span) -> Span {
+    let mut without_content =
         Span::new(span.id.clone(), span.trace_id.clone(), span.span_type, span.name.clone(), span.started_at.clone());
-    light.parent_id.clone_from(&span.parent_id);
-    light.model.clone_from(&span.model);
-    light.agent_id.clone_from(&span.agent_id);
-    light.parent_agent_id.clone_from(&span.parent_agent_id);
-    light.agent_role.clone_from(&span.agent_role);
-    light.ended_at.clone_from(&span.ended_at);
-    light.error.clone_from(&span.error);
-    light
+    without_content.parent_id.clone_from(&span.parent_id);
+    without_content.model.clone_from(&span.model);
+    without_content.agent_id.clone_from(&span.agent_id);
+    without_content.parent_agent_id.clone_from(&span.parent_agent_id);
+    without_content.agent_role.clone_from(&span.agent_role);
+    without_content.ended_at.clone_from(&span.ended_at);
+    without_content.error.clone_from(&span.error);
+    without_content
 }
 
 /// Bytes that the same takes, roughly.
-pub(crate) fn light_weight(span: &Span) -> usize {
+pub(crate) fn weight_without_content(span: &Span) -> usize {
     let text = |text: Option<&str>| text.map_or(0, str::len);
     let [agent, above, role] =
         [&span.agent_id, &span.parent_agent_id, &span.agent_role].map(|shared| text(shared.as_deref()));

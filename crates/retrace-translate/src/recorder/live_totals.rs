@@ -12,7 +12,7 @@ use retrace_protocol::Span;
 
 use crate::dialect::Class;
 use crate::recorder::live_tree::{LiveTree, ServedCall};
-use crate::recorder::same_call::{CallIdentity, Interval, Line, is_one_answer};
+use crate::recorder::same_call::{CallIdentity, Interval, Lineage, is_one_answer};
 use crate::recorder::totals::{Totals, has_usage};
 
 /// Sums over what was told.
@@ -167,14 +167,14 @@ fn has_answer_above(tree: &LiveTree, path: &[usize], id: &str) -> bool {
 }
 
 /// How a node with this path stands to another one.
-fn line(tree: &LiveTree, path: &[usize], at: usize, other: usize) -> Line {
+fn line(tree: &LiveTree, path: &[usize], at: usize, other: usize) -> Lineage {
     let is_tool = |at: &usize| tree.get(*at).is_some_and(|node| node.class == Some(Class::Tool));
-    let of = |is_through: bool| if is_through { Line::ThroughTool } else { Line::One };
+    let of = |is_through: bool| if is_through { Lineage::ThroughTool } else { Lineage::Ancestor };
     if let Some(place) = path.iter().position(|above| *above == other) {
         return of(path.iter().take(place).any(is_tool));
     }
     if !tree.get(at).is_some_and(|node| node.repeats) {
-        return Line::Apart;
+        return Lineage::Unrelated;
     }
     let mut is_through = false;
     for above in tree.above(other) {
@@ -183,5 +183,5 @@ fn line(tree: &LiveTree, path: &[usize], at: usize, other: usize) -> Line {
         }
         is_through |= is_tool(&above);
     }
-    Line::Apart
+    Lineage::Unrelated
 }

@@ -7,8 +7,8 @@ use foldhash::HashMap;
 use retrace_protocol::{Id, Span};
 
 use crate::dialect::Class;
-use crate::recorder::record::{Place, outlived_id};
-use crate::recorder::remote_parent::Joined;
+use crate::recorder::record::{TreePosition, outlived_id};
+use crate::recorder::remote_parent::RemoteParent;
 use crate::recorder::same_call::CallIdentity;
 use crate::span_reader::Agent;
 use crate::view::Parent;
@@ -22,7 +22,7 @@ pub(crate) struct LiveNode {
     /// An earlier run of the same trace told it as begun, under the id that belongs to it.
     pub is_outlived: bool,
     /// What stands above it in another process.
-    pub joined: Option<Box<Joined>>,
+    pub joined: Option<Box<RemoteParent>>,
     pub class: Option<Class>,
     pub agent: Option<Agent>,
     pub operation: Option<Cow<'static, str>>,
@@ -34,9 +34,9 @@ pub(crate) struct LiveNode {
     pub is_open: bool,
     pub has_ended: bool,
     /// It was told, as begun or as ended.
-    pub is_told: bool,
+    pub is_emitted: bool,
     /// Something that was told hangs from it.
-    pub holds: bool,
+    pub has_emitted_child: bool,
     /// Its usage was told and counts.
     pub counts: bool,
     /// Something below it reported usage.
@@ -48,7 +48,7 @@ pub(crate) struct LiveNode {
     /// Spans of kind SERVER below it that count, down to the next tool.
     pub served_inside: Vec<ServedCall>,
     /// What is told of it if it never ends and something hangs from it; for a step that is not told when it begins.
-    pub waiting: Option<Box<Span>>,
+    pub deferred: Option<Box<Span>>,
     above: Link,
     /// The span that it was placed under; that does not change any more.
     placed: Link,
@@ -118,14 +118,14 @@ impl LiveTree {
             is_open_root: false,
             is_open: false,
             has_ended: false,
-            is_told: false,
-            holds: false,
+            is_emitted: false,
+            has_emitted_child: false,
             counts: false,
             repeats: false,
             calls_inside: Vec::new(),
             identity: None,
             served_inside: Vec::new(),
-            waiting: None,
+            deferred: None,
             above: Link::Unknown,
             placed: Link::Unknown,
         };
@@ -213,7 +213,7 @@ impl LiveTree {
     }
 
     /// Its place in the run.
-    pub(crate) fn place(&mut self, trace_id: [u8; 16], at: usize, path: &[usize]) -> Place {
+    pub(crate) fn place(&mut self, trace_id: [u8; 16], at: usize, path: &[usize]) -> TreePosition {
         let parent = self.parent(at, path).map(|parent| self.id(trace_id, parent));
         let mut named =
             std::iter::once(at).chain(path.iter().copied()).filter_map(|at| self.nodes.get(at)?.agent.as_ref());
@@ -221,7 +221,7 @@ impl LiveTree {
         let stated = self.nodes.get(at).map_or(Parent::None, |node| node.parent);
         let topmost = self.nodes.get(path.last().copied().unwrap_or(at));
         let joined = topmost.and_then(|node| node.joined.as_deref());
-        Place::new(self.id(trace_id, at), trace_id, parent, stated, agents, joined)
+        TreePosition::new(self.id(trace_id, at), trace_id, parent, stated, agents, joined)
     }
 
     fn id(&self, trace_id: [u8; 16], at: usize) -> Id {

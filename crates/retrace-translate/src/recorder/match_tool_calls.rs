@@ -12,17 +12,17 @@ use crate::recorder::node::Node;
 use crate::recorder::tools::SeenTools;
 
 /// A call that no span claims so far.
-struct Open<'s> {
+struct OpenCall<'s> {
     id: &'s str,
     arguments: Option<Value>,
     is_taken: bool,
 }
 
 /// Ties the nodes in `order` that execute a tool without saying for which call.
-pub(crate) fn tie(nodes: &mut [Node], order: &[usize], seen: &SeenTools) {
-    let is_untied = |at: &usize| nodes.get(*at).is_some_and(is_untied);
-    let untied: Vec<usize> = order.iter().copied().filter(is_untied).collect();
-    if untied.is_empty() {
+pub(crate) fn match_tool_calls(nodes: &mut [Node], order: &[usize], seen: &SeenTools) {
+    let is_unmatched = |at: &usize| nodes.get(*at).is_some_and(is_unmatched);
+    let unmatched: Vec<usize> = order.iter().copied().filter(is_unmatched).collect();
+    if unmatched.is_empty() {
         return;
     }
     let mut ends: HashMap<[u8; 8], u64> = HashMap::new();
@@ -33,23 +33,23 @@ pub(crate) fn tie(nodes: &mut [Node], order: &[usize], seen: &SeenTools) {
     }
     let mut shown: Vec<_> = seen.calls().filter(|call| !claimed.contains(call.id)).collect();
     shown.sort_by_key(|call| ends.get(&call.by.span_id).copied());
-    let mut open: HashMap<&str, Vec<Open<'_>>> = HashMap::new();
+    let mut open: HashMap<&str, Vec<OpenCall<'_>>> = HashMap::new();
     for call in shown {
         let arguments = call.arguments.and_then(|json| json.to_value().ok());
-        open.entry(call.name).or_default().push(Open { id: call.id, arguments, is_taken: false });
+        open.entry(call.name).or_default().push(OpenCall { id: call.id, arguments, is_taken: false });
     }
 
-    let mut ties: Vec<(usize, String)> = Vec::new();
+    let mut matches: Vec<(usize, String)> = Vec::new();
     let mut left: HashMap<&str, Vec<usize>> = HashMap::new();
-    for at in untied {
-        let Some(span) = nodes.get(at).and_then(|node| Some(&node.draft.as_ref()?.span)) else { continue };
+    for at in unmatched {
+        let Some(span) = nodes.get(at).and_then(|node| Some(&node.builder.as_ref()?.span)) else { continue };
         let Some(calls) = open.get_mut(span.name.as_str()) else { continue };
         let given = span.input.as_ref().and_then(|json: &Json| json.to_value().ok());
         let same = calls.iter_mut().find(|call| !call.is_taken && given.is_some() && call.arguments == given);
         match same {
             Some(call) => {
                 call.is_taken = true;
-                ties.push((at, call.id.to_owned()));
+                matches.push((at, call.id.to_owned()));
             }
             None => left.entry(span.name.as_str()).or_default().push(at),
         }
@@ -57,19 +57,19 @@ pub(crate) fn tie(nodes: &mut [Node], order: &[usize], seen: &SeenTools) {
     for (name, spans) in left {
         let calls: Vec<_> = open.get(name).into_iter().flatten().filter(|call| !call.is_taken).collect();
         if let ([at], [call]) = (spans.as_slice(), calls.as_slice()) {
-            ties.push((*at, call.id.to_owned()));
+            matches.push((*at, call.id.to_owned()));
         }
     }
-    for (at, call_id) in ties {
+    for (at, call_id) in matches {
         let Some(node) = nodes.get_mut(at) else { continue };
-        if let Some(draft) = node.draft.as_mut() {
-            draft.metadata.tool_call_id = Some(call_id.clone());
+        if let Some(builder) = node.builder.as_mut() {
+            builder.metadata.tool_call_id = Some(call_id.clone());
         }
         node.executed_call = Some(call_id);
     }
 }
 
-fn is_untied(node: &Node) -> bool {
-    let is_tool = node.draft.as_ref().is_some_and(|draft| draft.span.span_type == SpanType::ToolCall);
+fn is_unmatched(node: &Node) -> bool {
+    let is_tool = node.builder.as_ref().is_some_and(|builder| builder.span.span_type == SpanType::ToolCall);
     node.kept && is_tool && node.executed_call.is_none()
 }

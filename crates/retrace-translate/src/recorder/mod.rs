@@ -10,6 +10,7 @@ mod limits;
 mod live;
 mod live_run;
 mod live_runs;
+mod live_step;
 mod live_tools;
 mod live_totals;
 mod live_tree;
@@ -34,16 +35,17 @@ use foldhash::{HashMap, HashMapExt as _};
 
 use retrace_protocol::{Id, Span, Trace, TracePatch};
 
-use self::assemble::Telling;
-use self::emitted_runs::{Told, ToldRun, ToldRuns};
+use self::assemble::RunAssembler;
+use self::emitted_runs::{EmittedRun, EmittedTrace, EmittedTraces};
 pub use self::limits::RecorderLimits;
-pub use self::live::{Live, LiveEvent};
-use self::live_run::{LiveRun, Voice};
+pub use self::live::{LiveEvent, LiveUpdate};
+use self::live_run::LiveRun;
 use self::live_runs::LiveRuns;
-use self::record::Origin;
-pub use self::rekey_run::stand_alone;
-use self::remote_parent::Joined;
-use self::run::{OpenRun, Standing};
+use self::live_step::LiveSink;
+use self::record::RunIdentity;
+pub use self::rekey_run::rekey_run;
+use self::remote_parent::RemoteParent;
+use self::run::{OpenRun, OpenRunStats};
 pub(crate) use self::tools::derived_id;
 use crate::options::Options;
 use crate::resource::Resource;
@@ -62,7 +64,7 @@ pub enum Output {
         spans: u64,
     },
     /// Something of a run that is told while it happens.
-    Live(Box<Live>),
+    Live(Box<LiveUpdate>),
 }
 
 /// A run to be told.
@@ -71,7 +73,7 @@ pub struct Run {
     /// The trace, without its spans. Its status is `running` when the run was let go before its root ended.
     pub trace: Trace,
     /// The spans, in the order in which they began.
-    pub spans: Vec<Recorded>,
+    pub spans: Vec<RecordedSpan>,
     /// Spans of the run that are not sent because nobody selected them.
     pub set_aside: u64,
     /// The run belongs to the process that called this one: these are some of its spans, and its beginning and end are not
@@ -81,7 +83,7 @@ pub struct Run {
 
 /// A span of a run.
 #[derive(Clone, Debug)]
-pub struct Recorded {
+pub struct RecordedSpan {
     /// The span.
     pub span: Span,
     /// How many accepted spans it stands for: 0 for one that was made up from messages, 1 for most, more for repeats.
@@ -131,7 +133,7 @@ pub struct Recorder {
     /// Open runs whose root has ended, by when.
     by_end: BTreeSet<(Duration, [u8; 16])>,
     live: LiveRuns,
-    told: ToldRuns,
+    emitted: EmittedTraces,
     outputs: VecDeque<Output>,
     sources: u64,
     weight: usize,
@@ -149,7 +151,7 @@ impl Recorder {
             by_age: BTreeSet::new(),
             by_end: BTreeSet::new(),
             live: LiveRuns::default(),
-            told: ToldRuns::new(limits.bytes),
+            emitted: EmittedTraces::new(limits.bytes),
             outputs: VecDeque::new(),
             sources: 0,
             weight: 0,
@@ -165,7 +167,7 @@ impl Recorder {
     pub fn start<V: SpanView>(&mut self, span: &V, resource: &Arc<Resource>, now: Duration) {
         let (trace_id, span_id) = (span.trace_id(), span.span_id());
         // A span that was told already begins no more.
-        if self.told.get(&trace_id).is_some_and(|told| told.has(&span_id) || told.has_begun(&span_id)) {
+        if self.emitted.get(&trace_id).is_some_and(|emitted| emitted.has(&span_id) || emitted.has_begun(&span_id)) {
             return;
         }
         if !self.live.contains(&trace_id) {
@@ -175,47 +177,47 @@ impl Recorder {
             }
             // What was collected of the trace goes first: one trace is collected, or told live.
             self.let_go(trace_id);
-            let before = self.told.get(&trace_id).and_then(|told| told.told.as_ref());
-            let joins = Joined::of(span, &self.options).is_some();
-            let mut run = LiveRun::new(Origin::after(trace_id, before, span_id, joins), Arc::clone(resource), now);
-            run.lossy = self.told.get(&trace_id).is_some_and(|told| told.lossy);
+            let before = self.emitted.get(&trace_id).and_then(|emitted| emitted.run.as_ref());
+            let joins = RemoteParent::of(span, &self.options).is_some();
+            let mut run = LiveRun::new(RunIdentity::after(trace_id, before, span_id, joins), Arc::clone(resource), now);
+            run.lossy = self.emitted.get(&trace_id).is_some_and(|emitted| emitted.lossy);
             self.live.put(trace_id, run, &self.limits);
         }
-        self.with_live(trace_id, |run, voice| run.start(span, now, voice));
+        self.with_live(trace_id, |run, sink| run.start(span, now, sink));
         self.make_room();
     }
 
     /// Takes a span that has ended. May let a run go to stay within the limits.
     pub fn record<V: SpanView>(&mut self, span: &V, resource: &Arc<Resource>, now: Duration) {
         let trace_id = span.trace_id();
-        let mut begins = span.parent().is_local_root();
-        let mut joined = Joined::of(span, &self.options);
-        if let Some(told) = self.told.get(&trace_id) {
-            if told.has(&span.span_id()) {
+        let mut starts_run = span.parent().is_local_root();
+        let mut joined = RemoteParent::of(span, &self.options);
+        if let Some(emitted) = self.emitted.get(&trace_id) {
+            if emitted.has(&span.span_id()) {
                 // Once more what was told already.
                 self.outputs.push_back(Output::SetAside { spans: 1 });
                 return;
             }
-            if matches!(span.parent(), Parent::Local(parent) if told.has(&parent)) {
-                begins = true;
-                joined = told.told.as_ref().and_then(|told| told.joined.clone());
+            if matches!(span.parent(), Parent::Local(parent) if emitted.has(&parent)) {
+                starts_run = true;
+                joined = emitted.run.as_ref().and_then(|emitted| emitted.joined.clone());
             }
         }
         if self.live.contains(&trace_id) {
-            self.with_live(trace_id, |run, voice| run.end(span, now, voice));
+            self.with_live(trace_id, |run, sink| run.end(span, now, sink));
             return self.make_room();
         }
         let (run, before) = match self.open.entry(trace_id) {
             Entry::Occupied(run) => {
                 let run = run.into_mut();
-                let before = run.standing();
+                let before = run.stats();
                 (run, Some(before))
             }
             Entry::Vacant(place) => (place.insert(OpenRun::new(Arc::clone(resource), now)), None),
         };
-        run.lossy |= self.told.get(&trace_id).is_some_and(|told| told.lossy);
-        run.add(span, begins, joined, resource, &self.options, now);
-        let (after, is_full) = (run.standing(), run.nodes.len() >= self.limits.run_spans);
+        run.lossy |= self.emitted.get(&trace_id).is_some_and(|emitted| emitted.lossy);
+        run.add(span, starts_run, joined, resource, &self.options, now);
+        let (after, is_full) = (run.stats(), run.nodes.len() >= self.limits.run_spans);
         self.note(trace_id, before, Some(after));
 
         if is_full {
@@ -265,8 +267,8 @@ impl Recorder {
             run.lossy = true;
         } else if let Some(run) = self.live.get_mut(&trace_id) {
             run.lossy = true;
-        } else if let Some(told) = self.told.get_mut(&trace_id) {
-            told.mark_lossy(&mut self.outputs);
+        } else if let Some(emitted) = self.emitted.get_mut(&trace_id) {
+            emitted.mark_lossy(&mut self.outputs);
         } else {
             return false;
         }
@@ -329,10 +331,10 @@ impl Recorder {
         }
     }
 
-    fn with_live(&mut self, trace_id: [u8; 16], happens: impl FnOnce(&mut LiveRun, &mut Voice<'_>)) {
+    fn with_live(&mut self, trace_id: [u8; 16], happens: impl FnOnce(&mut LiveRun, &mut LiveSink<'_>)) {
         let Some(mut run) = self.live.take(&trace_id) else { return };
-        let before = self.told.get(&trace_id);
-        happens(&mut run, &mut Voice { options: &self.options, before, outputs: &mut self.outputs });
+        let before = self.emitted.get(&trace_id);
+        happens(&mut run, &mut LiveSink { options: &self.options, before, outputs: &mut self.outputs });
         let is_full = run.spans() >= self.limits.run_spans;
         self.live.put(trace_id, run, &self.limits);
         if is_full {
@@ -343,27 +345,27 @@ impl Recorder {
     /// Ends the telling of a live run.
     fn close_live(&mut self, trace_id: [u8; 16]) {
         let Some(run) = self.live.take(&trace_id) else { return };
-        let before = self.told.get(&trace_id);
-        let told = run.close(&mut Voice { options: &self.options, before, outputs: &mut self.outputs });
-        self.told.insert(trace_id, told);
+        let before = self.emitted.get(&trace_id);
+        let emitted = run.close(&mut LiveSink { options: &self.options, before, outputs: &mut self.outputs });
+        self.emitted.insert(trace_id, emitted);
     }
 
     fn take(&mut self, trace_id: [u8; 16]) -> Option<OpenRun> {
         let run = self.open.remove(&trace_id)?;
-        self.note(trace_id, Some(run.standing()), None);
+        self.note(trace_id, Some(run.stats()), None);
         Some(run)
     }
 
     fn put(&mut self, trace_id: [u8; 16], run: OpenRun) {
-        self.note(trace_id, None, Some(run.standing()));
+        self.note(trace_id, None, Some(run.stats()));
         self.open.insert(trace_id, run);
     }
 
     /// Keeps the orders and the sums of open runs true, of which one came, went or changed.
-    fn note(&mut self, trace_id: [u8; 16], before: Option<Standing>, after: Option<Standing>) {
-        let seen = |standing: Standing| standing.last_seen;
+    fn note(&mut self, trace_id: [u8; 16], before: Option<OpenRunStats>, after: Option<OpenRunStats>) {
+        let seen = |stats: OpenRunStats| stats.last_seen;
         reorder(&mut self.by_age, trace_id, before.map(seen), after.map(seen));
-        let ended = |standing: Standing| standing.root_ended;
+        let ended = |stats: OpenRunStats| stats.root_ended;
         reorder(&mut self.by_end, trace_id, before.and_then(ended), after.and_then(ended));
         let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
         self.sources = self.sources - before.sources + after.sources;
@@ -374,7 +376,7 @@ impl Recorder {
     fn close(&mut self, trace_id: [u8; 16]) {
         let Some(run) = self.take(trace_id) else { return };
         let (run, rest) = run.split_connected();
-        self.tell(trace_id, run, true);
+        self.emit(trace_id, run, true);
         if let Some(rest) = rest {
             self.put(trace_id, rest);
         }
@@ -384,30 +386,30 @@ impl Recorder {
     fn let_go(&mut self, trace_id: [u8; 16]) {
         let Some(run) = self.take(trace_id) else { return self.close_live(trace_id) };
         let ended = run.root_ended.is_some();
-        self.tell(trace_id, run, ended);
+        self.emit(trace_id, run, ended);
     }
 
-    fn tell(&mut self, trace_id: [u8; 16], run: OpenRun, ended: bool) {
-        let earlier = self.told.get(&trace_id);
-        let before = earlier.and_then(|told| told.told.as_ref());
+    fn emit(&mut self, trace_id: [u8; 16], run: OpenRun, ended: bool) {
+        let earlier = self.emitted.get(&trace_id);
+        let before = earlier.and_then(|emitted| emitted.run.as_ref());
         let span_ids: Vec<[u8; 8]> = run.nodes.iter().map(|node| node.span_id).collect();
         if !run.genai {
-            let told = before.cloned();
+            let emitted = before.cloned();
             self.unselected_runs += 1;
             self.outputs.push_back(Output::SetAside { spans: run.sources });
-            self.told.insert(trace_id, ToldRun::set_aside(told, span_ids, run.lossy, &mut self.outputs));
+            self.emitted.insert(trace_id, EmittedTrace::set_aside(emitted, span_ids, run.lossy, &mut self.outputs));
             return;
         }
         let joined = run.joined();
-        let origin = Origin::after(trace_id, before, run.first_span().unwrap_or_default(), joined.is_some());
+        let origin = RunIdentity::after(trace_id, before, run.first_span().unwrap_or_default(), joined.is_some());
         let (id, part) = (origin.id.clone(), origin.part);
-        let run = Telling { origin, before: earlier, ended, options: &self.options }.tell(run);
+        let run = RunAssembler { origin, before: earlier, ended, options: &self.options }.assemble(run);
         if let Some(correction) = before.and_then(|before| before.corrected_by(&run.trace)) {
             self.outputs.push_back(Output::Correction(Box::new(correction)));
         }
         let (trace_tokens, trace_cost) = (run.trace.total_tokens, run.trace.total_cost);
-        let told = Told { id, part, ended, trace_tokens, trace_cost, joined };
-        self.told.insert(trace_id, ToldRun::new(Some(told), span_ids));
+        let emitted = EmittedRun { id, part, ended, trace_tokens, trace_cost, joined };
+        self.emitted.insert(trace_id, EmittedTrace::new(Some(emitted), span_ids));
         self.outputs.push_back(Output::Run(Box::new(run)));
     }
 }

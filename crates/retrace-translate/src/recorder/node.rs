@@ -7,9 +7,9 @@ use retrace_protocol::{Json, SpanType};
 use serde_json::Value as JsonValue;
 
 use crate::dialect::Class;
-use crate::recorder::remote_parent::Joined;
+use crate::recorder::remote_parent::RemoteParent;
 use crate::recorder::same_call::{CallIdentity, Interval};
-use crate::span_reader::{Agent, Draft, Reading};
+use crate::span_reader::{Agent, SpanBuilder, SpanReader};
 use crate::view::{Kind, Parent, SpanView};
 
 /// A span of an open run. Spans that will not be sent are kept as the links between those that will.
@@ -33,36 +33,41 @@ pub(crate) struct Node {
     /// What it is, sent or not.
     pub class: Option<Class>,
     /// There for spans that may be sent.
-    pub draft: Option<Box<Draft>>,
+    pub builder: Option<Box<SpanBuilder>>,
     /// A GenAI span, or one of a run of which every span is wanted.
     pub kept: bool,
     /// Nothing above it belongs to its run, as far as this process knows.
-    pub begins: bool,
+    pub starts_run: bool,
     /// What stands above it in another process.
-    pub joined: Option<Box<Joined>>,
+    pub joined: Option<Box<RemoteParent>>,
     /// Spans that were accepted and are told as this one.
     pub sources: u32,
 }
 
 impl Node {
-    pub(crate) fn new<V: SpanView>(span: &V, reading: &Reading<'_, V>, draft: Option<Box<Draft>>, kept: bool) -> Self {
+    pub(crate) fn new<V: SpanView>(
+        span: &V,
+        reader: &SpanReader<'_, V>,
+        builder: Option<Box<SpanBuilder>>,
+        kept: bool,
+    ) -> Self {
         Self {
             span_id: span.span_id(),
             parent: span.parent(),
             start: span.start_unix_nanos(),
             end: span.end_unix_nanos(),
-            agent: reading.agent(),
-            session: reading.session(),
-            user: reading.user(),
-            response_id: if draft.is_some() { None } else { reading.response_id() },
-            request_id: reading.request_id(),
+            agent: reader.agent(),
+            session: reader.session(),
+            user: reader.user(),
+            response_id: if builder.is_some() { None } else { reader.response_id() },
+            request_id: reader.request_id(),
             is_server: span.kind() == Kind::Server,
-            operation: reading.operation(),
-            executed_call: reading.executed_call(),
-            class: reading.class(),
-            draft,
+            operation: reader.operation(),
+            executed_call: reader.executed_call(),
+            class: reader.class(),
+            builder,
             kept,
-            begins: false,
+            starts_run: false,
             joined: None,
             sources: 1,
         }
@@ -70,7 +75,7 @@ impl Node {
 
     /// The provider's id of the answer.
     pub(crate) fn response_id(&self) -> Option<&str> {
-        self.draft.as_ref().map_or(&self.response_id, |draft| &draft.metadata.response_id).as_deref()
+        self.builder.as_ref().map_or(&self.response_id, |builder| &builder.metadata.response_id).as_deref()
     }
 
     pub(crate) fn interval(&self) -> Interval {
@@ -79,9 +84,9 @@ impl Node {
 
     /// The features by which it is compared with a span above or below it.
     pub(crate) fn identity(&self) -> CallIdentity<'_> {
-        let draft = self.draft.as_ref();
-        let span = draft.map(|draft| &draft.span);
-        let requested = draft.and_then(|draft| draft.metadata.request_model.as_deref());
+        let builder = self.builder.as_ref();
+        let span = builder.map(|builder| &builder.span);
+        let requested = builder.and_then(|builder| builder.metadata.request_model.as_deref());
         CallIdentity {
             is_server: self.is_server,
             ids: [self.response_id().map(Cow::Borrowed), self.request_id.as_deref().map(Cow::Borrowed)],
@@ -92,12 +97,12 @@ impl Node {
     }
 
     pub(crate) fn is_model_call(&self) -> bool {
-        self.draft.as_ref().is_some_and(|draft| draft.span.span_type == SpanType::LlmCall)
+        self.builder.as_ref().is_some_and(|builder| builder.span.span_type == SpanType::LlmCall)
     }
 
     /// Whether the other is the same span once more.
     pub(crate) fn is_repeated_by(&self, other: &Self) -> bool {
-        let name = |node: &Self| node.draft.as_ref().map(|draft| draft.span.name.clone());
+        let name = |node: &Self| node.builder.as_ref().map(|builder| builder.span.name.clone());
         (self.start, self.end, self.parent) == (other.start, other.end, other.parent) && name(self) == name(other)
     }
 
@@ -107,8 +112,8 @@ impl Node {
         let operation = self.operation.as_ref().map_or(0, |operation| operation.len());
         let joined = self.joined.as_ref().map_or(0, |joined| joined.weight());
         let agent = self.agent.as_ref().map_or(0, Agent::weight);
-        let draft = self.draft.as_ref().map_or(0, |draft| draft.weight());
-        size_of::<Self>() + texts(labels) + operation + joined + agent + draft
+        let builder = self.builder.as_ref().map_or(0, |builder| builder.weight());
+        size_of::<Self>() + texts(labels) + operation + joined + agent + builder
     }
 }
 
@@ -120,7 +125,7 @@ impl Agent {
     }
 }
 
-impl Draft {
+impl SpanBuilder {
     /// Bytes that it takes, roughly: everything whose length others decide.
     pub(crate) fn weight(&self) -> usize {
         let (span, metadata) = (&self.span, &self.metadata);

@@ -8,22 +8,21 @@ use retrace_protocol::{Id, Json, Span, Status, Timestamp, Trace};
 use crate::json::hex;
 use crate::options::Options;
 use crate::price::without_noise;
-use crate::recorder::emitted_runs::Told;
-use crate::recorder::infer_io::asks_something;
+use crate::recorder::emitted_runs::EmittedRun;
 use crate::recorder::node::members;
-use crate::recorder::remote_parent::Joined;
+use crate::recorder::remote_parent::RemoteParent;
 use crate::recorder::run_name::RunName;
 use crate::recorder::tools::derived_id;
 use crate::recorder::totals::Totals;
 use crate::resource::Resource;
-use crate::span_reader::{Agent, Draft, ENVIRONMENT};
+use crate::span_reader::{Agent, ENVIRONMENT, SpanBuilder};
 use crate::view::Parent;
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
 /// Under which ids a run is told.
 #[derive(Clone, Debug)]
-pub(crate) struct Origin {
+pub(crate) struct RunIdentity {
     /// The OpenTelemetry trace.
     pub trace_id: [u8; 16],
     /// The Retrace trace.
@@ -38,7 +37,7 @@ pub(crate) struct Origin {
 
 /// What the place of a span in its run tells of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct TreePosition {
     pub id: Id,
     pub parent: Option<Id>,
     agent_id: Option<Arc<str>>,
@@ -49,7 +48,7 @@ pub(crate) struct Place {
 
 /// What a run says for all its spans: a span repeats it only when it says otherwise.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Said {
+pub(crate) struct RunLabels {
     pub session: Option<String>,
     pub user: Option<String>,
     /// What the run is called, if anybody says so.
@@ -59,7 +58,7 @@ pub(crate) struct Said {
 
 /// What a span says for itself beside its draft.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Own<'n> {
+pub(crate) struct SpanDetails<'n> {
     pub span_id: [u8; 8],
     pub is_root: bool,
     /// The process joins the run of another one with this span.
@@ -72,7 +71,7 @@ pub(crate) struct Own<'n> {
 
 /// What the span at the top of a run says of the run.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Top {
+pub(crate) struct RootFacts {
     start: u64,
     pub name: Option<String>,
     pub input: Option<Json>,
@@ -80,18 +79,18 @@ pub(crate) struct Top {
     /// The environment that the run states.
     environment: Option<String>,
     /// There when the run is told as ended.
-    pub end: Option<End>,
+    pub end: Option<RunEnd>,
 }
 
 /// How a run ended.
 #[derive(Clone, Debug)]
-pub(crate) struct End {
+pub(crate) struct RunEnd {
     at: u64,
     pub output: Option<Json>,
     pub error: Option<String>,
 }
 
-impl Place {
+impl TreePosition {
     /// `joined` is what stands above the topmost span above it.
     pub(crate) fn new(
         id: Id,
@@ -99,7 +98,7 @@ impl Place {
         parent: Option<Id>,
         stated: Parent,
         agents: Option<(&Agent, Option<&Agent>)>,
-        joined: Option<&Joined>,
+        joined: Option<&RemoteParent>,
     ) -> Self {
         let outside = || joined?.parent.map(|span_id| Id::from_otel_span(trace_id, span_id));
         let parent = parent.or_else(outside);
@@ -137,13 +136,13 @@ fn apart(
     free
 }
 
-impl Said {
+impl RunLabels {
     pub(crate) fn is_empty(&self) -> bool {
         self.session.is_none() && self.user.is_none() && self.name.is_none() && self.tags.is_none()
     }
 }
 
-impl Top {
+impl RootFacts {
     /// Bytes that it takes, roughly.
     pub(crate) fn weight(&self) -> usize {
         let json = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
@@ -152,17 +151,17 @@ impl Top {
         text(&self.name) + text(&self.environment) + json(&self.input) + end + members(&self.user_metadata)
     }
 
-    pub(crate) fn new(start: u64, draft: Option<&Draft>) -> Self {
-        let mut user_metadata = draft.map(|draft| draft.user_metadata.clone()).unwrap_or_default();
+    pub(crate) fn new(start: u64, builder: Option<&SpanBuilder>) -> Self {
+        let mut user_metadata = builder.map(|builder| builder.user_metadata.clone()).unwrap_or_default();
         let environment = user_metadata.remove(ENVIRONMENT).and_then(|stated| stated.as_str().map(str::to_owned));
         let user_metadata = apart(user_metadata, &TraceMetadata::KEYS);
         Self {
             start,
             environment,
-            name: draft
-                .map(|draft| draft.trace_name.as_ref().unwrap_or(&draft.span.name).clone())
+            name: builder
+                .map(|builder| builder.trace_name.as_ref().unwrap_or(&builder.span.name).clone())
                 .filter(|name| !name.is_empty()),
-            input: draft.and_then(|draft| draft.span.input.clone()),
+            input: builder.and_then(|builder| builder.span.input.clone()),
             user_metadata,
             end: None,
         }
@@ -184,20 +183,20 @@ impl Top {
     }
 }
 
-impl End {
-    pub(crate) fn new(at: u64, draft: Option<&Draft>) -> Self {
+impl RunEnd {
+    pub(crate) fn new(at: u64, builder: Option<&SpanBuilder>) -> Self {
         Self {
             at,
-            output: draft.and_then(|draft| draft.span.output.clone()),
-            error: draft.and_then(|draft| draft.span.error.clone()),
+            output: builder.and_then(|builder| builder.span.output.clone()),
+            error: builder.and_then(|builder| builder.span.error.clone()),
         }
     }
 }
 
-impl Origin {
+impl RunIdentity {
     /// The run that begins with `first`, after what was told of its trace already; or the one of another process that it
     /// `joins`, which takes more at any time.
-    pub(crate) fn after(trace_id: [u8; 16], before: Option<&Told>, first: [u8; 8], joins: bool) -> Self {
+    pub(crate) fn after(trace_id: [u8; 16], before: Option<&EmittedRun>, first: [u8; 8], joins: bool) -> Self {
         if joins {
             return Self { trace_id, id: Id::from_otel_trace(trace_id), part: 0, continues: None, joined: true };
         }
@@ -210,15 +209,21 @@ impl Origin {
     }
 
     /// The record of a span.
-    pub(crate) fn span(&self, draft: Draft, own: Own<'_>, place: Place, said: &Said) -> Span {
-        let mut span = draft.span;
+    pub(crate) fn span(
+        &self,
+        builder: SpanBuilder,
+        own: SpanDetails<'_>,
+        place: TreePosition,
+        labels: &RunLabels,
+    ) -> Span {
+        let mut span = builder.span;
         span.id = place.id;
         span.trace_id = self.id.clone();
         span.parent_id = place.parent;
         span.agent_id = place.agent_id;
         span.agent_role = place.agent_role;
         span.parent_agent_id = place.parent_agent_id;
-        let mut metadata = draft.metadata;
+        let mut metadata = builder.metadata;
         metadata.otel.remote_parent = place.remote_parent;
         metadata.otel.service = own.service.filter(|service| !service.is_empty()).cloned();
         metadata.otel.joined = own.joins;
@@ -226,18 +231,18 @@ impl Origin {
             metadata.otel.span_id = Some(hex(&own.span_id));
         }
         if !own.is_root {
-            metadata.other = apart(draft.user_metadata, &SpanMetadata::KEYS);
+            metadata.other = apart(builder.user_metadata, &SpanMetadata::KEYS);
         }
         for (key, own, of_run) in [
-            ("session_id", own.session, &said.session),
-            ("user_id", own.user, &said.user),
-            ("trace_name", draft.stated_trace_name.as_deref(), &said.name),
+            ("session_id", own.session, &labels.session),
+            ("user_id", own.user, &labels.user),
+            ("trace_name", builder.stated_trace_name.as_deref(), &labels.name),
         ] {
             if let Some(own) = own.filter(|own| of_run.as_deref() != Some(own)) {
                 metadata.other.entry(key).or_insert_with(|| own.into());
             }
         }
-        if let Some(own) = draft.tags.filter(|own| said.tags.as_ref() != Some(own)) {
+        if let Some(own) = builder.tags.filter(|own| labels.tags.as_ref() != Some(own)) {
             metadata.other.entry("tags").or_insert_with(|| own.to_value().unwrap_or_default());
         }
         if metadata != SpanMetadata::default() {
@@ -247,10 +252,17 @@ impl Origin {
     }
 
     /// The record of the trace, but for its metadata and what is only known of it once its spans are.
-    pub(crate) fn trace(&self, top: &Top, name: &RunName, said: &Said, totals: Totals, options: &Options) -> Trace {
+    pub(crate) fn trace(
+        &self,
+        top: &RootFacts,
+        name: &RunName,
+        labels: &RunLabels,
+        totals: Totals,
+        options: &Options,
+    ) -> Trace {
         let mut trace = Trace::started(self.id.clone(), Timestamp::from_unix_nanos(top.start));
         trace.name.clone_from(&name.name);
-        trace.session_id.clone_from(&said.session);
+        trace.session_id.clone_from(&labels.session);
         trace.project_id.clone_from(&options.project_id);
         trace.input.clone_from(&top.input);
         trace.total_tokens = Some(totals.tokens);
@@ -268,9 +280,9 @@ impl Origin {
 
     pub(crate) fn trace_metadata(
         &self,
-        top: &Top,
+        top: &RootFacts,
         name: &RunName,
-        said: &Said,
+        labels: &RunLabels,
         resource: &Resource,
         options: &Options,
     ) -> TraceMetadata {
@@ -284,8 +296,8 @@ impl Origin {
                 .or_else(|| options.environment.clone())
                 .or_else(|| resource.environment.clone()),
             service: resource.service.clone(),
-            user_id: said.user.clone(),
-            tags: said.tags.clone(),
+            user_id: labels.user.clone(),
+            tags: labels.tags.clone(),
             inferred_io: false,
             entry_span: name.entry_span.clone(),
             otel: (self.id.to_otel_trace() != Some(self.trace_id)).then(|| TraceOrigin {
@@ -301,28 +313,4 @@ impl Origin {
 /// The id of a span that an earlier run of its trace told as begun: one id does not stand in two runs.
 pub(crate) fn outlived_id(trace_id: [u8; 16], span_id: [u8; 8]) -> Id {
     derived_id(&[&trace_id, b"outlived:", &span_id])
-}
-
-/// What the root does not say: it was given what the first model call was asked, and returned the answer of the last. A
-/// run that failed, or has not ended, returned nothing.
-pub(crate) fn infer_io(
-    trace: &mut Trace,
-    asked: impl FnOnce() -> Option<Json>,
-    answered: impl FnOnce() -> Option<Json>,
-) -> bool {
-    let mut inferred = false;
-    if !trace.input.as_ref().is_some_and(asks_something)
-        && let Some(asked) = asked()
-    {
-        trace.input = Some(asked);
-        inferred = true;
-    }
-    if trace.status == Some(Status::Completed)
-        && trace.output.as_ref().is_none_or(Json::is_null)
-        && let Some(answered) = answered()
-    {
-        trace.output = Some(answered);
-        inferred = true;
-    }
-    inferred
 }

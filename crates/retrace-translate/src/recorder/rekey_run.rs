@@ -15,7 +15,7 @@ use crate::recorder::derived_id;
 /// first span: a repetition is the same run. What hung from spans that are not among these now stands at the top, and says
 /// where it hung.
 #[must_use]
-pub fn stand_alone(mut trace: Trace, mut spans: Vec<Span>) -> (Trace, Vec<Span>) {
+pub fn rekey_run(mut trace: Trace, mut spans: Vec<Span>) -> (Trace, Vec<Span>) {
     let taken = trace.id.take();
     let of_trace = taken.as_ref().map_or_else(String::new, |id| id.as_text().into_owned());
     let first = spans.first().map_or_else(String::new, |span| span.id.as_text().into_owned());
@@ -35,8 +35,8 @@ pub fn stand_alone(mut trace: Trace, mut spans: Vec<Span>) -> (Trace, Vec<Span>)
     for span in &mut spans {
         span.trace_id = id.clone();
         let parent = span.parent_id.take_if(|parent| !here.contains(parent));
-        let says_joined = span.metadata.as_ref().is_some_and(|json| json.as_str().contains(r#""joined":true"#));
-        if parent.is_none() && !says_joined {
+        let is_joined = span.metadata.as_ref().is_some_and(|json| json.as_str().contains(r#""joined":true"#));
+        if parent.is_none() && !is_joined {
             continue;
         }
         let mut metadata: SpanMetadata = read(span.metadata.as_ref());
@@ -74,7 +74,7 @@ mod tests {
             joined.metadata = Json::parse_strict(r#"{"otel":{"joined":true}}"#);
             vec![joined, span(2, Some(1))]
         };
-        let (alone, moved) = stand_alone(trace(), spans());
+        let (alone, moved) = rekey_run(trace(), spans());
         let id = alone.id.clone().unwrap();
         assert!(id != Id::from_otel_trace(trace_id) && id.is_rfc4122());
         assert!(moved.iter().all(|span| span.trace_id == id));
@@ -83,8 +83,8 @@ mod tests {
         let metadata = alone.metadata.as_ref().unwrap().as_str();
         let expected = r#"{"otel":{"trace_id":"0af7651916cd43dd8448eb211c80319c","continues":"0af76519-16cd-43dd-8448-eb211c80319c"}}"#;
         assert_eq!(metadata, expected);
-        assert_eq!(stand_alone(trace(), spans()), (alone, moved), "a repetition is the same run");
-        let (other, _) = stand_alone(trace(), vec![span(3, None)]);
+        assert_eq!(rekey_run(trace(), spans()), (alone, moved), "a repetition is the same run");
+        let (other, _) = rekey_run(trace(), vec![span(3, None)]);
         assert_ne!(other.id, Some(id));
     }
 }

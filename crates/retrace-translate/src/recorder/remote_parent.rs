@@ -8,14 +8,14 @@ use crate::view::{Parent, SpanView};
 
 /// What the caller of a local root says of the run to which it belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Joined {
+pub(crate) struct RemoteParent {
     /// The span of the caller's under which it stands; nothing when it stands under the trace itself.
     pub parent: Option<[u8; 8]>,
     pub session: Option<String>,
     pub agent: Option<Agent>,
 }
 
-impl Joined {
+impl RemoteParent {
     /// `None` for a span that begins a run of its own, and for one that begins nothing.
     ///
     /// Retrace's own SDKs write the first half of the trace id where `traceparent` has the parent (PROTOCOL.md section 17):

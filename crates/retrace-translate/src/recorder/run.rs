@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use crate::options::Options;
 use crate::recorder::node::Node;
-use crate::recorder::remote_parent::Joined;
-use crate::recorder::tools::{SeenTools, Shower};
+use crate::recorder::remote_parent::RemoteParent;
+use crate::recorder::tools::{SeenTools, SourceCall};
 use crate::recorder::tree::Tree;
 use crate::resource::Resource;
-use crate::span_reader::Reading;
-use crate::span_reader::Scopes;
+use crate::span_reader::ScopeCache;
+use crate::span_reader::SpanReader;
 use crate::view::{Parent, SpanView};
 
 /// What has arrived of one OpenTelemetry trace and was not told yet.
@@ -19,7 +19,7 @@ use crate::view::{Parent, SpanView};
 pub(crate) struct OpenRun {
     pub nodes: Vec<Node>,
     pub tools: SeenTools,
-    scopes: Scopes,
+    scope_cache: ScopeCache,
     /// Some span of it is a GenAI span.
     pub genai: bool,
     /// The process of the local root, or of the first span while that is unknown.
@@ -38,7 +38,7 @@ pub(crate) struct OpenRun {
 
 /// What the recorder orders open runs by, and sums up over them.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Standing {
+pub(crate) struct OpenRunStats {
     pub last_seen: Duration,
     pub root_ended: Option<Duration>,
     pub sources: u64,
@@ -46,16 +46,16 @@ pub(crate) struct Standing {
 }
 
 impl OpenRun {
-    pub(crate) fn standing(&self) -> Standing {
+    pub(crate) fn stats(&self) -> OpenRunStats {
         let Self { last_seen, root_ended, sources, weight, .. } = *self;
-        Standing { last_seen, root_ended, sources, weight }
+        OpenRunStats { last_seen, root_ended, sources, weight }
     }
 
     pub(crate) fn new(resource: Arc<Resource>, last_seen: Duration) -> Self {
         Self {
             nodes: Vec::new(),
             tools: SeenTools::default(),
-            scopes: Scopes::default(),
+            scope_cache: ScopeCache::default(),
             genai: false,
             resource,
             last_seen,
@@ -72,30 +72,30 @@ impl OpenRun {
     pub(crate) fn add<V: SpanView>(
         &mut self,
         span: &V,
-        begins: bool,
-        joined: Option<Joined>,
+        starts_run: bool,
+        joined: Option<RemoteParent>,
         resource: &Arc<Resource>,
         options: &Options,
         now: Duration,
     ) {
-        let reading = Reading::new(span);
-        let kept = options.selection.selects(&reading);
+        let reader = SpanReader::new(span);
+        let kept = options.selection.selects(&reader);
         self.genai |= kept;
         self.last_seen = now;
         self.sources += 1;
-        if begins {
+        if starts_run {
             self.root_ended.get_or_insert(now);
             self.resource = Arc::clone(resource);
         }
 
-        let by = Shower { span_id: span.span_id(), start: span.start_unix_nanos() };
+        let by = SourceCall { span_id: span.span_id(), start: span.start_unix_nanos() };
         let mut seen = 0;
-        let (tools, scopes) = (&mut self.tools, &mut self.scopes);
-        let draft = (kept || begins).then(|| {
-            reading.draft(options, scopes, |tool, at| seen += tools.note(&tool, by, at, options.capture_content))
+        let (tools, scope_cache) = (&mut self.tools, &mut self.scope_cache);
+        let builder = (kept || starts_run).then(|| {
+            reader.build(options, scope_cache, |tool, at| seen += tools.note(&tool, by, at, options.capture_content))
         });
         self.weight += seen;
-        self.push(Node { begins, joined: joined.map(Box::new), ..Node::new(span, &reading, draft, kept) });
+        self.push(Node { starts_run, joined: joined.map(Box::new), ..Node::new(span, &reader, builder, kept) });
     }
 
     fn push(&mut self, node: Node) {
@@ -117,13 +117,13 @@ impl OpenRun {
 
     /// The root: of spans with nothing above them the one without any parent, else the one that began first.
     pub(crate) fn root(&self) -> Option<usize> {
-        let roots = self.nodes.iter().enumerate().filter(|(_, node)| node.begins);
+        let roots = self.nodes.iter().enumerate().filter(|(_, node)| node.starts_run);
         let (at, _) = roots.min_by_key(|(_, node)| (node.parent != Parent::None, node.start))?;
         Some(at)
     }
 
     /// The run of another process that it belongs to.
-    pub(crate) fn joined(&self) -> Option<Joined> {
+    pub(crate) fn joined(&self) -> Option<RemoteParent> {
         self.nodes.get(self.root()?)?.joined.as_deref().cloned()
     }
 
@@ -137,8 +137,8 @@ impl OpenRun {
     pub(crate) fn split_connected(self) -> (Self, Option<Self>) {
         let connected = {
             let tree = Tree::new(&self.nodes, None);
-            let begins = |at: usize| self.nodes.get(at).is_some_and(|node| node.begins);
-            (0..self.nodes.len()).map(|at| begins(at) || tree.above(at).any(begins)).collect::<Vec<_>>()
+            let starts_run = |at: usize| self.nodes.get(at).is_some_and(|node| node.starts_run);
+            (0..self.nodes.len()).map(|at| starts_run(at) || tree.above(at).any(starts_run)).collect::<Vec<_>>()
         };
         if connected.iter().all(|connected| *connected) {
             return (self, None);

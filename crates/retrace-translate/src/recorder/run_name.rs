@@ -4,7 +4,7 @@
 //! server's span stands in [`TraceMetadata::entry_span`](retrace_protocol::metadata::TraceMetadata::entry_span). A root that is a
 //! GenAI span, and a name that is stated, come before.
 
-use crate::span_reader::Draft;
+use crate::span_reader::SpanBuilder;
 
 /// Start of a span, its depth and its place: the least begins first.
 type Rank = (u64, usize, usize);
@@ -15,8 +15,8 @@ pub(crate) struct FirstCall(Option<(Rank, String)>);
 
 impl FirstCall {
     /// Takes note of a GenAI span below the root.
-    pub(crate) fn note(&mut self, rank: Rank, draft: &Draft) {
-        let name = draft.trace_name.as_ref().unwrap_or(&draft.span.name);
+    pub(crate) fn note(&mut self, rank: Rank, builder: &SpanBuilder) {
+        let name = builder.trace_name.as_ref().unwrap_or(&builder.span.name);
         if !name.is_empty() && self.0.as_ref().is_none_or(|(first, _)| rank <= *first) {
             self.0 = Some((rank, name.clone()));
         }

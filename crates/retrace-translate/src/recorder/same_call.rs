@@ -22,21 +22,21 @@ pub(crate) fn overlap(one: Interval, other: Interval) -> bool {
 
 /// How two spans stand to each other in the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Line {
+pub(crate) enum Lineage {
     /// None is above the other.
-    Apart,
+    Unrelated,
     /// One is above the other.
-    One,
+    Ancestor,
     /// One is above the other, with a tool between the two: the call was made by a tool of another call.
     ThroughTool,
 }
 
 /// Returns true if two model calls with the same response id are one call.
-pub(crate) fn is_one_answer(line: Line, one: Interval, other: Interval) -> bool {
+pub(crate) fn is_one_answer(line: Lineage, one: Interval, other: Interval) -> bool {
     match line {
-        Line::One => true,
-        Line::ThroughTool => false,
-        Line::Apart => overlap(one, other),
+        Lineage::Ancestor => true,
+        Lineage::ThroughTool => false,
+        Lineage::Unrelated => overlap(one, other),
     }
 }
 

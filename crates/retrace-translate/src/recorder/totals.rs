@@ -12,9 +12,9 @@ use retrace_protocol::metadata::Usage;
 
 use crate::dialect::Class;
 use crate::recorder::node::Node;
-use crate::recorder::same_call::{Line, is_one_answer};
+use crate::recorder::same_call::{Lineage, is_one_answer};
 use crate::recorder::tree::Tree;
-use crate::span_reader::Draft;
+use crate::span_reader::SpanBuilder;
 
 /// Sums over a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -24,7 +24,7 @@ pub(crate) struct Totals {
 }
 
 /// For each node, whether its usage counts.
-pub(crate) fn counted(nodes: &[Node], tree: &Tree<'_>) -> Vec<bool> {
+pub(crate) fn counting_nodes(nodes: &[Node], tree: &Tree<'_>) -> Vec<bool> {
     let mut counts: Vec<bool> = nodes.iter().map(reports).collect();
     let mut innermost_first: Vec<usize> = (0..nodes.len()).filter(|at| counts.get(*at) == Some(&true)).collect();
     innermost_first.sort_by_cached_key(|at| std::cmp::Reverse(tree.depth(*at)));
@@ -40,7 +40,7 @@ pub(crate) fn counted(nodes: &[Node], tree: &Tree<'_>) -> Vec<bool> {
             _ if echoes(at) => set(&mut counts, at, false),
             None => {}
             // One call told twice: the telling that knows what was said counts, else the inner one.
-            Some([inner]) if says_more(nodes, at, *inner) => set(&mut counts, *inner, false),
+            Some([inner]) if has_more_content(nodes, at, *inner) => set(&mut counts, *inner, false),
             Some(inner) => {
                 set(&mut counts, at, false);
                 stand_for = inner.into();
@@ -112,7 +112,7 @@ fn count_answers_once(nodes: &[Node], tree: &Tree<'_>, counts: &mut [bool]) {
             let same = same_answers(nodes, tree, &counting, at, above.contains(&at));
             match same.as_slice() {
                 [] => counting.push(at),
-                [other] if says_more(nodes, at, *other) => {
+                [other] if has_more_content(nodes, at, *other) => {
                     set(counts, *other, false);
                     counting.retain(|counting| counting != other);
                     counting.push(at);
@@ -146,18 +146,18 @@ fn same_answers(
 }
 
 /// How two nodes stand to each other.
-fn line(nodes: &[Node], tree: &Tree<'_>, one: usize, other: usize) -> Line {
+fn line(nodes: &[Node], tree: &Tree<'_>, one: usize, other: usize) -> Lineage {
     let walk = |lower: usize, upper: usize| {
         let mut through_tool = false;
         for above in tree.above(lower) {
             if above == upper {
-                return Some(if through_tool { Line::ThroughTool } else { Line::One });
+                return Some(if through_tool { Lineage::ThroughTool } else { Lineage::Ancestor });
             }
             through_tool |= nodes.get(above).is_some_and(|node| node.class == Some(Class::Tool));
         }
         None
     };
-    walk(one, other).or_else(|| walk(other, one)).unwrap_or(Line::Apart)
+    walk(one, other).or_else(|| walk(other, one)).unwrap_or(Lineage::Unrelated)
 }
 
 fn is_call(node: &Node) -> bool {
@@ -165,10 +165,10 @@ fn is_call(node: &Node) -> bool {
 }
 
 /// Whether one span knows what was said, and the other does not.
-fn says_more(nodes: &[Node], one: usize, other: usize) -> bool {
+fn has_more_content(nodes: &[Node], one: usize, other: usize) -> bool {
     let has_content = |at: usize| {
-        let draft = nodes.get(at).and_then(|node| node.draft.as_ref());
-        draft.is_some_and(|draft| draft.span.input.is_some() || draft.span.output.is_some())
+        let builder = nodes.get(at).and_then(|node| node.builder.as_ref());
+        builder.is_some_and(|builder| builder.span.input.is_some() || builder.span.output.is_some())
     };
     has_content(one) && !has_content(other)
 }
@@ -180,7 +180,7 @@ fn set(counts: &mut [bool], at: usize, value: bool) {
 }
 
 fn reports(node: &Node) -> bool {
-    node.kept && node.draft.as_ref().is_some_and(|draft| has_usage(&draft.span))
+    node.kept && node.builder.as_ref().is_some_and(|builder| has_usage(&builder.span))
 }
 
 /// Whether a span says what it used.
@@ -189,14 +189,14 @@ pub(crate) fn has_usage(span: &Span) -> bool {
 }
 
 /// Adds up what counts, and moves what does not into the metadata of its span.
-pub(crate) fn settle(nodes: &mut [Node], counts: &[bool]) -> Totals {
+pub(crate) fn apply_counts(nodes: &mut [Node], counts: &[bool]) -> Totals {
     let mut totals = Totals::default();
     for (node, counts) in nodes.iter_mut().zip(counts) {
-        let Some(draft) = node.draft.as_mut().filter(|_| node.kept) else { continue };
+        let Some(builder) = node.builder.as_mut().filter(|_| node.kept) else { continue };
         if *counts {
-            totals.add(&draft.span);
+            totals.add(&builder.span);
         } else {
-            set_apart(draft);
+            move_usage_to_metadata(builder);
         }
     }
     totals
@@ -211,9 +211,9 @@ impl Totals {
 }
 
 /// Moves usage that does not count into the metadata of its span.
-pub(crate) fn set_apart(draft: &mut Draft) {
-    let (span, parts) = (&mut draft.span, draft.metadata.usage);
-    draft.metadata.usage = Usage {
+pub(crate) fn move_usage_to_metadata(builder: &mut SpanBuilder) {
+    let (span, parts) = (&mut builder.span, builder.metadata.usage);
+    builder.metadata.usage = Usage {
         input_tokens: span.input_tokens.take(),
         output_tokens: span.output_tokens.take(),
         cost: span.cost.take(),

@@ -2,8 +2,8 @@
 
 use retrace_protocol::SpanType;
 
-use crate::dialect::{Class, DIALECTS, of_rank};
-use crate::fields::{Held, Slot, Slots};
+use crate::dialect::{Class, DIALECTS, dialect_of_rank};
+use crate::fields::{Field, FieldValue, Fields};
 
 /// What a span is, and what Retrace calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,9 +13,9 @@ pub(crate) struct Classified {
 }
 
 /// What the span is. `hinted` is asked when it names no operation.
-pub(crate) fn classify(slots: &Slots<'_>, hinted: impl FnOnce() -> Option<Class>) -> Classified {
-    let class = class_of(slots, hinted);
-    let stated = slots.text(Slot::SpanType).and_then(span_type);
+pub(crate) fn classify(fields: &Fields<'_>, hinted: impl FnOnce() -> Option<Class>) -> Classified {
+    let class = class_of(fields, hinted);
+    let stated = fields.text(Field::SpanType).and_then(span_type);
     let span_type = stated.unwrap_or(match class {
         Some(Class::Model) => SpanType::LlmCall,
         Some(Class::Tool) => SpanType::ToolCall,
@@ -38,30 +38,33 @@ fn span_type(stated: &str) -> Option<SpanType> {
     SpanType::from_wire(stated).or_else(|| SpanType::from_wire(&stated.trim().to_ascii_lowercase()))
 }
 
-fn class_of(slots: &Slots<'_>, hinted: impl FnOnce() -> Option<Class>) -> Option<Class> {
-    let operation = slots.get(Slot::Operation);
-    if let Some(class) = slots.get(Slot::Kind).filter(|kind| kind_leads(Some(*kind))).and_then(class_in) {
+fn class_of(fields: &Fields<'_>, hinted: impl FnOnce() -> Option<Class>) -> Option<Class> {
+    let operation = fields.get(Field::Operation);
+    if let Some(class) = fields.get(Field::Kind).filter(|kind| kind_leads(Some(*kind))).and_then(class_in) {
         return Some(class);
     }
     let stated = operation
         .and_then(class_in)
         .into_iter()
-        .chain(slots.text(Slot::McpMethod).map(|method| match method {
+        .chain(fields.text(Field::McpMethod).map(|method| match method {
             "tools/call" => Class::Tool,
             _ => Class::Action,
         }))
         .min();
-    let stated = stated.or_else(|| class_in(slots.get(Slot::Kind)?));
+    let stated = stated.or_else(|| class_in(fields.get(Field::Kind)?));
     if stated.is_some() {
         return stated;
     }
-    let model = [Slot::RequestModel, Slot::ResponseModel, Slot::Model].iter().any(|slot| slots.get(*slot).is_some());
+    let model =
+        [Field::RequestModel, Field::ResponseModel, Field::Model].iter().any(|field| fields.get(*field).is_some());
     // An operation that nobody knows is told by what it works with; without any, a provider says that a model was called.
-    if model && (operation.is_some() || [Slot::Provider, Slot::System].iter().any(|slot| slots.get(*slot).is_some())) {
+    if model
+        && (operation.is_some() || [Field::Provider, Field::System].iter().any(|field| fields.get(*field).is_some()))
+    {
         Some(Class::Model)
-    } else if slots.get(Slot::ToolName).is_some() {
+    } else if fields.get(Field::ToolName).is_some() {
         Some(Class::Tool)
-    } else if slots.get(Slot::Conversation).is_some() {
+    } else if fields.get(Field::Conversation).is_some() {
         // Who knows all that was said, and called no model itself, led the conversation.
         Some(Class::Agent)
     } else {
@@ -70,30 +73,30 @@ fn class_of(slots: &Slots<'_>, hinted: impl FnOnce() -> Option<Class>) -> Option
 }
 
 /// Whether a kind outweighs the operation beside it.
-pub(crate) fn kind_leads(kind: Option<&Held<'_>>) -> bool {
-    kind.and_then(|held| of_rank(held.rank)).is_some_and(|dialect| dialect.kind_leads)
+pub(crate) fn kind_leads(kind: Option<&FieldValue<'_>>) -> bool {
+    kind.and_then(|held| dialect_of_rank(held.rank)).is_some_and(|dialect| dialect.kind_leads)
 }
 
 /// What its dialect calls an operation or a kind of span; of a word that it does not have, what others mean by it.
-fn class_in(held: &Held<'_>) -> Option<Class> {
+fn class_in(held: &FieldValue<'_>) -> Option<Class> {
     let name = held.value.as_text()?;
-    let own = of_rank(held.rank).and_then(|dialect| (dialect.operation)(name));
+    let own = dialect_of_rank(held.rank).and_then(|dialect| (dialect.operation)(name));
     own.or_else(|| DIALECTS.iter().find_map(|dialect| (dialect.operation)(name)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialect::{Meaning, meaning};
+    use crate::dialect::{KeyMeaning, meaning};
     use crate::view::Value;
 
     fn of(attributes: &[(&'static str, &'static str)]) -> SpanType {
-        let mut slots = Slots::new();
+        let mut fields = Fields::new();
         for (i, (key, value)) in attributes.iter().enumerate() {
-            let Meaning::One(rank, slot) = meaning(key) else { panic!("{key}") };
-            slots.put(slot, Held { rank, attribute: Some(i), value: Value::from(*value) });
+            let KeyMeaning::Field(rank, field) = meaning(key) else { panic!("{key}") };
+            fields.put(field, FieldValue { rank, attribute: Some(i), value: Value::from(*value) });
         }
-        classify(&slots, || None).span_type
+        classify(&fields, || None).span_type
     }
 
     #[test]

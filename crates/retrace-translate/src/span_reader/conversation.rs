@@ -5,74 +5,74 @@ use std::cell::OnceCell;
 use retrace_protocol::Json;
 use retrace_protocol::json::is_strict;
 
-use crate::dialect::of_rank;
-use crate::fields::Slot;
+use crate::dialect::dialect_of_rank;
+use crate::fields::Field;
 use crate::json::repair;
 use crate::messages::{Part, Turn};
-use crate::span_reader::Reading;
+use crate::span_reader::SpanReader;
 use crate::view::SpanView;
 
 /// A conversation, divided.
 #[derive(Debug, Default)]
-pub(crate) struct Conversed<'t> {
-    pub asked: Option<Vec<Turn<'t>>>,
-    pub answered: Option<Vec<Turn<'t>>>,
+pub(crate) struct SplitConversation<'t> {
+    pub input: Option<Vec<Turn<'t>>>,
+    pub output: Option<Vec<Turn<'t>>>,
     /// Nothing else was said in it.
     pub whole: bool,
 }
 
 /// Messages that arrived cut, closed: one for each place that has messages.
 #[derive(Debug, Default)]
-pub(crate) struct Mended([OnceCell<Option<Json>>; 4]);
+pub(crate) struct RepairedMessages([OnceCell<Option<Json>>; 4]);
 
-impl Mended {
-    fn of(&self, slot: Slot) -> Option<&OnceCell<Option<Json>>> {
-        self.0.get(match slot {
-            Slot::SystemInstructions => 0,
-            Slot::InputMessages => 1,
-            Slot::OutputMessages => 2,
+impl RepairedMessages {
+    fn of(&self, field: Field) -> Option<&OnceCell<Option<Json>>> {
+        self.0.get(match field {
+            Field::SystemInstructions => 0,
+            Field::InputMessages => 1,
+            Field::OutputMessages => 2,
             _ => 3,
         })
     }
 }
 
-impl<V: SpanView> Reading<'_, V> {
+impl<V: SpanView> SpanReader<'_, V> {
     /// Divides a conversation that was recorded as one into what was asked and what was answered.
     ///
     /// Of an agent what was asked ends with the user's last message: what came after it is what the agent did, and the
     /// spans below it show that. Its answer is the end of the conversation, unless it states one.
-    pub(crate) fn conversed(&self, is_call: bool) -> Conversed<'_> {
-        let has = |slot| self.slots.get(slot).is_some();
-        let Some(mut asked) = self.read(Slot::Conversation) else { return Conversed::default() };
-        let all = asked.len();
-        let answer = asked.iter().rposition(|turn| !is_assistant(turn)).map_or(0, |last| last + 1);
-        let answered = asked.split_off(answer);
-        if !is_call && let Some(last) = asked.iter().rposition(is_prompt) {
-            asked.truncate(last + 1);
+    pub(crate) fn split_conversation(&self, is_call: bool) -> SplitConversation<'_> {
+        let has = |field| self.fields.get(field).is_some();
+        let Some(mut input) = self.read(Field::Conversation) else { return SplitConversation::default() };
+        let all = input.len();
+        let answer = input.iter().rposition(|turn| !is_assistant(turn)).map_or(0, |last| last + 1);
+        let output = input.split_off(answer);
+        if !is_call && let Some(last) = input.iter().rposition(is_prompt) {
+            input.truncate(last + 1);
         }
-        let mut said = if has(Slot::InputMessages) { 0 } else { asked.len() };
-        let stated = self.slots.text(Slot::Output).filter(|_| !is_call);
-        let answers = !has(Slot::OutputMessages) && (is_call || !has(Slot::Output));
-        if answers || stated.is_some_and(|stated| is_said_by(&answered, stated)) {
-            said += answered.len();
+        let mut included = if has(Field::InputMessages) { 0 } else { input.len() };
+        let stated = self.fields.text(Field::Output).filter(|_| !is_call);
+        let answers = !has(Field::OutputMessages) && (is_call || !has(Field::Output));
+        if answers || stated.is_some_and(|stated| is_text(&output, stated)) {
+            included += output.len();
         }
-        Conversed {
-            whole: said == all && !asked.is_empty(),
-            asked: (!asked.is_empty()).then_some(asked),
-            answered: (answers && !answered.is_empty()).then_some(answered),
+        SplitConversation {
+            whole: included == all && !input.is_empty(),
+            input: (!input.is_empty()).then_some(input),
+            output: (answers && !output.is_empty()).then_some(output),
         }
     }
 
     /// The messages in a place, read by the dialect that put them there; JSON that arrived cut as far as it goes.
-    pub(crate) fn read(&self, slot: Slot) -> Option<Vec<Turn<'_>>> {
-        let held = self.slots.get(slot)?;
+    pub(crate) fn read(&self, field: Field) -> Option<Vec<Turn<'_>>> {
+        let held = self.fields.get(field)?;
         let text = held.value.as_json_text()?;
-        let read = of_rank(held.rank)?.turns;
+        let read = dialect_of_rank(held.rank)?.turns;
         if let Some(turns) = is_strict(text).then(|| read(text)).flatten() {
             return Some(turns);
         }
-        let mended = self.mended.of(slot)?.get_or_init(|| repair(text)).as_ref()?;
-        read(mended.as_str()).inspect(|_| self.slots.cut.set(true))
+        let repaired = self.repaired.of(field)?.get_or_init(|| repair(text)).as_ref()?;
+        read(repaired.as_str()).inspect(|_| self.fields.truncated.set(true))
     }
 }
 
@@ -81,9 +81,9 @@ fn is_assistant(turn: &Turn<'_>) -> bool {
 }
 
 /// Whether an answer is just this text.
-fn is_said_by(answer: &[Turn<'_>], text: &str) -> bool {
+fn is_text(answer: &[Turn<'_>], text: &str) -> bool {
     let [Turn { parts, .. }] = answer else { return false };
-    matches!(parts.as_slice(), [Part::Text(said)] if said.decoded() == text)
+    matches!(parts.as_slice(), [Part::Text(included)] if included.decoded() == text)
 }
 
 /// Whether the user says something, other than what a tool returned.

@@ -6,8 +6,8 @@ use retrace_protocol::Status;
 use retrace_protocol::json::without_nul;
 use retrace_protocol::limits::ERROR_CHARS;
 
-use crate::fields::{Slot, Slots};
-use crate::span_reader::leftover_attributes::is_by_tracing;
+use crate::fields::{Field, Fields};
+use crate::span_reader::leftover_attributes::is_tracing_event;
 use crate::view::{EventView, SpanView, StatusView};
 
 /// The event in which the conventions record an exception.
@@ -47,18 +47,18 @@ pub(crate) fn is_exception(event: &str) -> bool {
 /// The last exception event says it best, then `error.type` and the description of the status. An exception that was
 /// recorded on a span that did not fail is no failure,
 /// unless it is what made an operation fail.
-pub(crate) fn failure<V: SpanView>(span: &V, slots: &Slots<'_>) -> Option<String> {
-    let ending = slots.text(Slot::Status).and_then(Ending::from_wire);
-    let error = slots.words(Slot::StatedError).filter(|error| !error.is_empty());
+pub(crate) fn failure<V: SpanView>(span: &V, fields: &Fields<'_>) -> Option<String> {
+    let ending = fields.text(Field::Status).and_then(Ending::from_wire);
+    let error = fields.label(Field::StatedError).filter(|error| !error.is_empty());
     if ending == Some(Ending::Completed) {
         return None;
     }
     if let Some(error) = error {
-        return Some(compose(slots.words(Slot::ErrorType).filter(|kind| kind != UNNAMED).as_deref(), Some(&error)));
+        return Some(compose(fields.label(Field::ErrorType).filter(|kind| kind != UNNAMED).as_deref(), Some(&error)));
     }
-    let stated = slots.words(Slot::ErrorType);
-    let is_level = slots.text(Slot::Level).is_some_and(|level| level.eq_ignore_ascii_case("error"));
-    let message = slots.text(Slot::StatusMessage).unwrap_or_default();
+    let stated = fields.label(Field::ErrorType);
+    let is_level = fields.text(Field::Level).is_some_and(|level| level.eq_ignore_ascii_case("error"));
+    let message = fields.text(Field::StatusMessage).unwrap_or_default();
     let description = match span.status() {
         StatusView::Error("") => message,
         StatusView::Error(description) => description,
@@ -79,7 +79,7 @@ pub(crate) fn failure<V: SpanView>(span: &V, slots: &Slots<'_>) -> Option<String
 /// its message.
 fn logged_error<V: SpanView>(span: &V) -> Option<String> {
     let is_error = |event: &EventView<'_>| {
-        is_by_tracing(event) && attribute(event, "level").is_some_and(|level| level.eq_ignore_ascii_case("error"))
+        is_tracing_event(event) && attribute(event, "level").is_some_and(|level| level.eq_ignore_ascii_case("error"))
     };
     let event = span.events().filter(is_error).last()?;
     let stated = ["error", "err", "exception.message"].iter().find_map(|key| attribute(&event, key));

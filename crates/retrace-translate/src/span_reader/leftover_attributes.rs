@@ -9,13 +9,13 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use smallvec::SmallVec;
 
-use crate::dialect::{Meaning, is_content_event, is_message_key, meaning, of_rank};
-use crate::fields::Slot;
+use crate::dialect::{KeyMeaning, dialect_of_rank, is_content_event, is_message_key, meaning};
+use crate::fields::Field;
 use crate::json::hex;
 use crate::options::Options;
-use crate::span_reader::Scopes;
+use crate::span_reader::ScopeCache;
 use crate::span_reader::failure::{Ending, UNNAMED, is_exception};
-use crate::span_reader::{Draft, Reading};
+use crate::span_reader::{SpanBuilder, SpanReader};
 use crate::view::{EventView, Kind, SpanView, StatusView, Value};
 
 /// Attribute keys that are kept when content is not: they say where and how, never what.
@@ -29,73 +29,87 @@ const RETURN: &str = "return";
 /// Most events below the level `info` that a span keeps.
 const FINE_EVENTS: usize = 8;
 /// The name of an event whose own name is not sent, as it may be content.
-const UNTOLD_EVENT: &str = "event";
+const ANONYMOUS_EVENT: &str = "event";
 
-impl<V: SpanView> Reading<'_, V> {
+impl<V: SpanView> SpanReader<'_, V> {
     /// Tells where the span comes from, its events, and the attributes that found no place so far.
-    pub(crate) fn tell_the_rest(&self, draft: &mut Draft, options: &Options, scopes: &mut Scopes, name: &str) {
-        for (slot, told) in [
+    pub(crate) fn fill_leftovers(
+        &self,
+        builder: &mut SpanBuilder,
+        options: &Options,
+        scope_cache: &mut ScopeCache,
+        name: &str,
+    ) {
+        for (field, consumed) in [
             (
-                Slot::SpanType,
-                self.slots
-                    .text(Slot::SpanType)
-                    .is_some_and(|stated| stated.trim().eq_ignore_ascii_case(draft.span.span_type.as_str())),
+                Field::SpanType,
+                self.fields
+                    .text(Field::SpanType)
+                    .is_some_and(|stated| stated.trim().eq_ignore_ascii_case(builder.span.span_type.as_str())),
             ),
-            (Slot::System, self.slots.words(Slot::System).as_deref() == draft.metadata.provider.as_deref()),
+            (Field::System, self.fields.label(Field::System).as_deref() == builder.metadata.provider.as_deref()),
             (
-                Slot::InputMimeType,
-                self.slots.is_told(Slot::Input) && is_mime_type(self.slots.text(Slot::InputMimeType)),
+                Field::InputMimeType,
+                self.fields.is_consumed(Field::Input) && is_mime_type(self.fields.text(Field::InputMimeType)),
             ),
             (
-                Slot::OutputMimeType,
-                self.slots.is_told(Slot::Output) && is_mime_type(self.slots.text(Slot::OutputMimeType)),
+                Field::OutputMimeType,
+                self.fields.is_consumed(Field::Output) && is_mime_type(self.fields.text(Field::OutputMimeType)),
             ),
             // The span is called so.
-            (Slot::EntityName, self.slots.words(Slot::EntityName).is_some_and(|own| own == draft.span.name)),
-            (Slot::Callee, self.slots.words(Slot::Callee).is_some_and(|own| own == draft.span.name)),
-            (Slot::WorkflowName, self.slots.words(Slot::WorkflowName).is_some_and(|own| own == draft.span.name)),
+            (Field::EntityName, self.fields.label(Field::EntityName).is_some_and(|own| own == builder.span.name)),
+            (Field::Callee, self.fields.label(Field::Callee).is_some_and(|own| own == builder.span.name)),
+            (Field::WorkflowName, self.fields.label(Field::WorkflowName).is_some_and(|own| own == builder.span.name)),
             // The run names its agents, its session and its user.
-            (Slot::AgentId, true),
-            (Slot::AgentName, true),
-            (Slot::ParentAgentId, true),
-            (Slot::Status, self.slots.text(Slot::Status).and_then(Ending::from_wire).is_some()),
-            (Slot::StatedError, self.slots.words(Slot::StatedError).is_some_and(|error| says(&draft.span, &error))),
-            (Slot::SessionId, true),
-            (Slot::UserId, true),
-            (Slot::Bookkeeping, true),
-            (Slot::StatusMessage, self.slots.words(Slot::StatusMessage).is_some_and(|words| says(&draft.span, &words))),
+            (Field::AgentId, true),
+            (Field::AgentName, true),
+            (Field::ParentAgentId, true),
+            (Field::Status, self.fields.text(Field::Status).and_then(Ending::from_wire).is_some()),
             (
-                Slot::ErrorType,
-                self.slots.words(Slot::ErrorType).is_some_and(|kind| kind == UNNAMED || says(&draft.span, &kind)),
+                Field::StatedError,
+                self.fields.label(Field::StatedError).is_some_and(|error| error_contains(&builder.span, &error)),
+            ),
+            (Field::SessionId, true),
+            (Field::UserId, true),
+            (Field::Bookkeeping, true),
+            (
+                Field::StatusMessage,
+                self.fields.label(Field::StatusMessage).is_some_and(|words| error_contains(&builder.span, &words)),
+            ),
+            (
+                Field::ErrorType,
+                self.fields
+                    .label(Field::ErrorType)
+                    .is_some_and(|kind| kind == UNNAMED || error_contains(&builder.span, &kind)),
             ),
         ] {
-            if told && self.slots.words(slot).is_some() {
-                self.slots.mark_told(slot);
+            if consumed && self.fields.label(field).is_some() {
+                self.fields.mark_consumed(field);
             }
         }
-        draft.metadata.otel = self.origin(name, options, scopes);
-        draft.metadata.otel.status_description = match self.view.status() {
-            StatusView::Error(description) if !says(&draft.span, description) => {
+        builder.metadata.otel = self.origin(name, options, scope_cache);
+        builder.metadata.otel.status_description = match self.view.status() {
+            StatusView::Error(description) if !error_contains(&builder.span, description) => {
                 Some(without_nul(description).into_owned())
             }
             _ => None,
         };
-        let returned = if draft.span.output.is_none() && options.capture_content { self.returned() } else { None };
+        let returned = if builder.span.output.is_none() && options.capture_content { self.returned() } else { None };
         let (events, left_out) = self.events(options, returned.is_some());
-        draft.span.output = draft.span.output.take().or(returned);
-        draft.metadata.events = events;
-        draft.metadata.otel.dropped_events = draft.metadata.otel.dropped_events.saturating_add(left_out);
-        draft.metadata.attributes = self.attributes(options);
+        builder.span.output = builder.span.output.take().or(returned);
+        builder.metadata.events = events;
+        builder.metadata.otel.dropped_events = builder.metadata.otel.dropped_events.saturating_add(left_out);
+        builder.metadata.attributes = self.attributes(options);
     }
 
-    fn origin(&self, name: &str, options: &Options, scopes: &mut Scopes) -> SpanOrigin {
+    fn origin(&self, name: &str, options: &Options, scope_cache: &mut ScopeCache) -> SpanOrigin {
         let view = self.view;
         let dropped = view.dropped();
         let text = |text: &str| without_nul(text).into_owned();
         SpanOrigin {
             name: (view.name() != name).then(|| text(view.name())),
             kind: (view.kind() != Kind::Internal).then(|| view.kind().as_str().into()),
-            scope: scopes.shared(view.scope()),
+            scope: scope_cache.shared(view.scope()),
             span_id: None,
             status_description: None,
             remote_parent: None,
@@ -122,21 +136,23 @@ impl<V: SpanView> Reading<'_, V> {
 
     /// Attributes that found no place of their own. One that only repeats what holds its place is not said again.
     fn attributes(&self, options: &Options) -> Option<Json> {
-        let told = self.slots.told_attributes();
-        let untold = self.view.attributes().enumerate().filter(|(i, (key, value))| {
-            let repeats = || is_empty(value) || (self.slots.has_meaning(*i) && self.repeats(key, value));
-            !told.has(*i) && !repeats() && (options.capture_content || is_structural(key, value))
+        let consumed = self.fields.consumed_attributes();
+        let leftover = self.view.attributes().enumerate().filter(|(i, (key, value))| {
+            let repeats = || is_empty(value) || (self.fields.has_meaning(*i) && self.repeats(key, value));
+            !consumed.has(*i) && !repeats() && (options.capture_content || is_structural(key, value))
         });
-        object(untold.map(|(_, attribute)| attribute))
+        object(leftover.map(|(_, attribute)| attribute))
     }
 
     fn repeats(&self, key: &str, value: &Value<'_>) -> bool {
         is_empty(value)
             || match meaning(key) {
-                Meaning::One(_, slot) => self.slots.is_told(slot) && self.slots.value(slot) == Some(value),
-                Meaning::Nest(rank, table) => {
-                    let nested = of_rank(rank).and_then(|dialect| dialect.nested.get(table));
-                    nested.is_some_and(|nested| nested.is_told(value, &self.slots))
+                KeyMeaning::Field(_, field) => {
+                    self.fields.is_consumed(field) && self.fields.value(field) == Some(value)
+                }
+                KeyMeaning::Nested(rank, table) => {
+                    let nested = dialect_of_rank(rank).and_then(|dialect| dialect.nested.get(table));
+                    nested.is_some_and(|nested| nested.is_consumed(value, &self.fields))
                 }
                 _ => false,
             }
@@ -144,7 +160,7 @@ impl<V: SpanView> Reading<'_, V> {
 
     /// The value that a function returned, as `#[tracing::instrument(ret)]` records it.
     fn returned(&self) -> Option<Json> {
-        let events = self.view.events().filter(|event| is_by_tracing(event)).collect::<SmallVec<[_; 8]>>();
+        let events = self.view.events().filter(|event| is_tracing_event(event)).collect::<SmallVec<[_; 8]>>();
         let returned = events.iter().rev().find_map(|event| attribute(event, RETURN))?;
         Some(match returned.as_json_text() {
             Some(json) => Json::parse_strict(json).unwrap_or_else(|| Json::text(json)),
@@ -156,13 +172,13 @@ impl<V: SpanView> Reading<'_, V> {
     /// `info` are bounded: they are mostly of other libraries, and dozens of them hide what the span is about.
     fn events(&self, options: &Options, is_output: bool) -> (Vec<SpanEvent>, u32) {
         let (mut fine, mut left_out) = (0, 0);
-        let parts = self.slots.told_parts();
-        let is_part = |key: &str, value: &Value<'_>| matches!(meaning(key), Meaning::Part(_, _, rest) if parts.get(rest).is_some_and(|told| is_same(told, value)));
+        let parts = self.fields.consumed_parts();
+        let is_part = |key: &str, value: &Value<'_>| matches!(meaning(key), KeyMeaning::Flattened(_, _, rest) if parts.get(rest).is_some_and(|consumed| is_same(consumed, value)));
         let keep = |event: &EventView<'_>, key: &str, value: &Value<'_>| {
             if is_content_event(event.name) && (self.repeats(key, value) || is_part(key, value)) {
                 return false;
             }
-            if is_output && key == RETURN && is_by_tracing(event) {
+            if is_output && key == RETURN && is_tracing_event(event) {
                 return false;
             }
             options.capture_content || is_structural(key, value) || key == "exception.type"
@@ -179,9 +195,10 @@ impl<V: SpanView> Reading<'_, V> {
             })
             .filter_map(|event| {
                 let has_message = self.has_message(event.name);
-                let said = |key: &str| has_message && is_message_key(key);
+                let is_in_message = |key: &str| has_message && is_message_key(key);
                 let body = event.body.as_ref().filter(|_| !has_message && options.capture_content);
-                let kept = event.attributes.iter().filter(|(key, value)| !said(key) && keep(&event, key, value));
+                let kept =
+                    event.attributes.iter().filter(|(key, value)| !is_in_message(key) && keep(&event, key, value));
                 let attributes =
                     object(body.map(|body| ("body", body)).into_iter().chain(kept.map(|(key, value)| (*key, value))));
                 // What was read whole has been said.
@@ -191,7 +208,7 @@ impl<V: SpanView> Reading<'_, V> {
                 // A logging library puts the message where the name belongs.
                 let shown = options.capture_content || is_known(event.name);
                 Some(SpanEvent {
-                    name: if shown { without_nul(event.name).into_owned() } else { UNTOLD_EVENT.to_owned() },
+                    name: if shown { without_nul(event.name).into_owned() } else { ANONYMOUS_EVENT.to_owned() },
                     at: Timestamp::from_unix_nanos(event.unix_nanos),
                     attributes,
                 })
@@ -206,13 +223,13 @@ fn attribute<'e, 'v>(event: &'e EventView<'v>, key: &str) -> Option<&'e Value<'v
 }
 
 /// Returns true for an event of `tracing`, as `tracing-opentelemetry` writes it.
-pub(crate) fn is_by_tracing(event: &EventView<'_>) -> bool {
+pub(crate) fn is_tracing_event(event: &EventView<'_>) -> bool {
     attribute(event, LEVEL).is_some() && attribute(event, TARGET).is_some()
 }
 
 fn is_below_info(event: &EventView<'_>) -> bool {
     let level = attribute(event, LEVEL).and_then(Value::to_label);
-    is_by_tracing(event)
+    is_tracing_event(event)
         && level.is_some_and(|level| ["TRACE", "DEBUG"].iter().any(|fine| level.eq_ignore_ascii_case(fine)))
 }
 
@@ -226,8 +243,8 @@ fn is_mime_type(name: Option<&str>) -> bool {
 }
 
 /// Whether two values are the same, though one of them was taken for the JSON that the other holds as a text.
-fn is_same(told: &Value<'_>, value: &Value<'_>) -> bool {
-    told == value || told.as_json_text().is_some_and(|text| value.as_json_text() == Some(text))
+fn is_same(consumed: &Value<'_>, value: &Value<'_>) -> bool {
+    consumed == value || consumed.as_json_text().is_some_and(|text| value.as_json_text() == Some(text))
 }
 
 /// Whether a convention gives this name to an event.
@@ -236,7 +253,7 @@ fn is_known(name: &str) -> bool {
 }
 
 /// Whether the span's error has these words.
-fn says(span: &Span, words: &str) -> bool {
+fn error_contains(span: &Span, words: &str) -> bool {
     span.error.as_deref().is_some_and(|error| error.contains(words))
 }
 

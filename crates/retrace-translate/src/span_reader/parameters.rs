@@ -8,7 +8,7 @@ use retrace_protocol::metadata::Sampling;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use crate::fields::{Slot, Slots};
+use crate::fields::{Field, Fields};
 use crate::view::Value;
 
 /// What the parameters of a request say.
@@ -26,20 +26,20 @@ pub(crate) struct Parameters {
 impl Parameters {
     /// What stands under keys of its own comes first, then the object, then, of a call of a model, the request if that was
     /// recorded whole. The object is told when nothing is in it but what is read here.
-    pub(crate) fn of(slots: &Slots<'_>, is_call: bool) -> Self {
-        let mut own = Self { sampling: sampling(slots), ..Self::default() };
-        if own.hear(slots, Slot::Parameters) {
-            slots.mark_told(Slot::Parameters);
+    pub(crate) fn of(fields: &Fields<'_>, is_call: bool) -> Self {
+        let mut own = Self { sampling: sampling(fields), ..Self::default() };
+        if own.read_field(fields, Field::Parameters) {
+            fields.mark_consumed(Field::Parameters);
         }
         if is_call {
-            own.hear(slots, Slot::Input);
+            own.read_field(fields, Field::Input);
         }
         own
     }
 
     /// Takes in what an object says; whether nothing else is in it.
-    fn hear(&mut self, slots: &Slots<'_>, slot: Slot) -> bool {
-        let text = slots.value(slot).and_then(Value::as_json_text);
+    fn read_field(&mut self, fields: &Fields<'_>, field: Field) -> bool {
+        let text = fields.value(field).and_then(Value::as_json_text);
         text.is_some_and(|text| text.trim_start().starts_with('{') && is_strict(text) && self.read(text, true))
     }
 
@@ -92,48 +92,49 @@ impl Rest<'_> {
     }
 }
 
-fn sampling(slots: &Slots<'_>) -> Sampling {
+fn sampling(fields: &Fields<'_>) -> Sampling {
     Sampling {
-        temperature: slots.tell_number(Slot::Temperature),
-        top_p: slots.tell_number(Slot::TopP),
-        top_k: slots.tell_number(Slot::TopK),
-        seed: slots.tell(Slot::Seed, |value| match value {
+        temperature: fields.consume_number(Field::Temperature),
+        top_p: fields.consume_number(Field::TopP),
+        top_k: fields.consume_number(Field::TopK),
+        seed: fields.consume(Field::Seed, |value| match value {
             Value::Int(seed) => Some(*seed),
             other => other.to_count().and_then(|seed| i64::try_from(seed).ok()),
         }),
-        max_tokens: slots.tell_count(Slot::MaxTokens),
-        frequency_penalty: slots.tell_number(Slot::FrequencyPenalty),
-        presence_penalty: slots.tell_number(Slot::PresencePenalty),
-        stop: slots.tell(Slot::StopSequences, |stop| Some(Json::from_serialize(stop))),
-        n: slots.tell_count(Slot::ChoiceCount),
+        max_tokens: fields.consume_count(Field::MaxTokens),
+        frequency_penalty: fields.consume_number(Field::FrequencyPenalty),
+        presence_penalty: fields.consume_number(Field::PresencePenalty),
+        stop: fields.consume(Field::StopSequences, |stop| Some(Json::from_serialize(stop))),
+        n: fields.consume_count(Field::ChoiceCount),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fields::Held;
+    use crate::fields::FieldValue;
 
     fn read(json: &'static str, temperature: Option<f64>) -> (Parameters, bool) {
-        let mut slots = Slots::new();
-        slots.put(Slot::Parameters, Held { rank: 1, attribute: Some(0), value: Value::from(json) });
+        let mut fields = Fields::new();
+        fields.put(Field::Parameters, FieldValue { rank: 1, attribute: Some(0), value: Value::from(json) });
         if let Some(temperature) = temperature {
-            slots.put(Slot::Temperature, Held { rank: 1, attribute: Some(1), value: Value::Float(temperature) });
+            fields
+                .put(Field::Temperature, FieldValue { rank: 1, attribute: Some(1), value: Value::Float(temperature) });
         }
-        (Parameters::of(&slots, false), slots.is_told(Slot::Parameters))
+        (Parameters::of(&fields, false), fields.is_consumed(Field::Parameters))
     }
 
     #[test]
     fn an_object_fills_what_is_not_known() {
         let json = r#"{"model":"m","temperature":0.5,"max_completion_tokens":9,"seed":-1,"stop":["a"],"stream":true,"n":null}"#;
-        let (read, told) = read(json, None);
+        let (read, consumed) = read(json, None);
         assert_eq!(
             (read.sampling.temperature, read.sampling.max_tokens, read.sampling.seed),
             (Some(0.5), Some(9), Some(-1))
         );
         assert_eq!((read.model.as_deref(), read.streaming, read.sampling.n), (Some("m"), Some(true), None));
         assert_eq!(read.sampling.stop.unwrap().as_str(), r#"["a"]"#);
-        assert!(told);
+        assert!(consumed);
     }
 
     #[test]

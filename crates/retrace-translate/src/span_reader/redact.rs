@@ -3,9 +3,9 @@
 use genai_redact::{MARKER, Place};
 
 use crate::json::redacted;
-use crate::span_reader::Draft;
+use crate::span_reader::SpanBuilder;
 
-impl Draft {
+impl SpanBuilder {
     /// Replaces credentials in all that is not input or output: those are redacted where they are read, since only there it
     /// is known what is a conversation, a request or the arguments of a tool.
     pub(crate) fn redact(&mut self) {

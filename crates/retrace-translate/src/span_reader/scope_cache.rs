@@ -9,11 +9,11 @@ use crate::view::ScopeView;
 
 /// The scope that was seen last; most spans of a run come from one.
 #[derive(Debug, Default)]
-pub(crate) struct Scopes {
+pub(crate) struct ScopeCache {
     last: Option<Arc<SpanScope>>,
 }
 
-impl Scopes {
+impl ScopeCache {
     /// The scope as it is told; `None` for one without a name.
     pub(crate) fn shared(&mut self, scope: ScopeView<'_>) -> Option<Arc<SpanScope>> {
         if scope.name.is_empty() {
@@ -37,16 +37,16 @@ mod tests {
 
     #[test]
     fn spans_of_one_scope_share_it() {
-        let mut scopes = Scopes::default();
+        let mut scope_cache = ScopeCache::default();
         let of = |name, version| ScopeView { name, version };
-        let first = scopes.shared(of("agent", "1.0")).unwrap();
+        let first = scope_cache.shared(of("agent", "1.0")).unwrap();
         assert_eq!((first.name.as_str(), first.version.as_deref()), ("agent", Some("1.0")));
-        assert!(Arc::ptr_eq(&first, &scopes.shared(of("agent", "1.0")).unwrap()));
+        assert!(Arc::ptr_eq(&first, &scope_cache.shared(of("agent", "1.0")).unwrap()));
         for (name, version) in [("agent", "1.1"), ("other", ""), ("agent", "")] {
-            let next = scopes.shared(of(name, version)).unwrap();
+            let next = scope_cache.shared(of(name, version)).unwrap();
             assert_eq!((next.name.as_str(), next.version.as_deref().unwrap_or_default()), (name, version));
         }
-        assert_eq!(scopes.shared(of("", "1.0")), None);
-        assert_eq!(scopes.shared(of("a\0", "")).unwrap().name, "a\u{FFFD}");
+        assert_eq!(scope_cache.shared(of("", "1.0")), None);
+        assert_eq!(scope_cache.shared(of("a\0", "")).unwrap().name, "a\u{FFFD}");
     }
 }

@@ -1,28 +1,28 @@
 //! Decides which spans a run carries.
 
 use crate::options::{SpanFacts, SpanSelection};
-use crate::span_reader::Reading;
+use crate::span_reader::SpanReader;
 use crate::view::{SpanView, StatusView};
 
 impl SpanSelection {
     /// Whether a span is selected by what is known of it now. Costs what reading all its attributes costs.
     pub fn selects_span<V: SpanView>(&self, span: &V) -> bool {
-        self.selects(&Reading::new(span))
+        self.selects(&SpanReader::new(span))
     }
 
     /// Whether the span is selected.
-    pub(crate) fn selects<V: SpanView>(&self, reading: &Reading<'_, V>) -> bool {
+    pub(crate) fn selects<V: SpanView>(&self, reader: &SpanReader<'_, V>) -> bool {
         match self {
-            Self::GenAi => reading.is_genai(),
+            Self::GenAi => reader.is_genai(),
             Self::All => true,
             Self::Policy(policy) => {
-                let view = reading.view;
+                let view = reader.view;
                 // Of a key that comes twice the later value holds.
                 let attribute =
                     |key: &str| view.attributes().filter(|(name, _)| *name == key).last().map(|(_, value)| value);
                 let facts = SpanFacts {
-                    is_genai: reading.is_genai(),
-                    span_type: reading.span_type(),
+                    is_genai: reader.is_genai(),
+                    span_type: reader.span_type(),
                     name: view.name(),
                     kind: view.kind(),
                     scope: view.scope(),

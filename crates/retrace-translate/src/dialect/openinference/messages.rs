@@ -9,7 +9,7 @@ use smallvec::smallvec;
 use crate::json::{label_of, text_of};
 use crate::messages::lists;
 use crate::messages::provider_message;
-use crate::messages::{Part, Parts, Source, Turn, beside_a_result, role_label};
+use crate::messages::{Part, Parts, Source, Turn, keep_role_beside_result, role_label};
 
 /// Reads a list of messages, prompts, choices, or texts that were embedded.
 pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
@@ -133,11 +133,11 @@ struct RawPlace<'a> {
 
 fn turn(raw: &RawValue) -> Option<Turn<'_>> {
     if let Some(text) = text_of(raw) {
-        return Some(said("user", smallvec![Part::Text(text)]));
+        return Some(turn_with("user", smallvec![Part::Text(text)]));
     }
     let element: RawElement<'_> = serde_json::from_str(raw.get()).ok()?;
     if let Some(text) = element.text.or_else(|| element.prompt?.text) {
-        return Some(said("user", smallvec![text_of(text).map_or(Part::Other(text), Part::Text)]));
+        return Some(turn_with("user", smallvec![text_of(text).map_or(Part::Other(text), Part::Text)]));
     }
     let dotted = || Some(raw).filter(|raw| raw.get().contains("\"message."));
     let message: RawMessage<'_> = serde_json::from_str(element.message.or_else(dotted)?.get()).ok()?;
@@ -155,7 +155,7 @@ fn turn(raw: &RawValue) -> Option<Turn<'_>> {
     let mut parts = Parts::new();
     if id.is_some() || (matches!(&*role, "tool" | "function") && content.is_some() && message.contents.is_empty()) {
         parts.push(Part::ToolResult { id, name: name.clone(), result: content });
-        parts.extend(beside_a_result(&role));
+        parts.extend(keep_role_beside_result(&role));
     } else {
         parts.extend(content.map(|content| text_of(content).map_or(Part::Other(content), Part::Text)));
     }
@@ -174,7 +174,7 @@ fn turn(raw: &RawValue) -> Option<Turn<'_>> {
     Some(Turn { role, name, parts, finish_reason: None })
 }
 
-fn said<'a>(role: &'static str, parts: Parts<'a>) -> Turn<'a> {
+fn turn_with<'a>(role: &'static str, parts: Parts<'a>) -> Turn<'a> {
     Turn { role: Cow::Borrowed(role), parts, ..Turn::default() }
 }
 

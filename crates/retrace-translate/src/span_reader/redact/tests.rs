@@ -2,33 +2,33 @@ use genai_redact::{CREDENTIALS, Match};
 use serde_json::{Map, Value as Tree, json};
 
 use crate::dialect::DIALECTS;
-use crate::fields::Leaf;
-use crate::fields::Slot;
+use crate::fields::Field;
+use crate::fields::LeafType;
 use crate::options::Options;
-use crate::span_reader::Reading;
-use crate::span_reader::Scopes;
+use crate::span_reader::ScopeCache;
+use crate::span_reader::SpanReader;
 use crate::view::{Dropped, EventView, Kind, LinkView, Parent, ScopeView, SpanView, StatusView, Value};
 
 const CANARY: &str = "c4n4ry-7f3a91";
 
-/// Slots of which a value can be a request, a response, a list of tools or an object of the application's.
-const BODIES: &[Slot] = &[
-    Slot::Input,
-    Slot::Output,
-    Slot::RunInput,
-    Slot::RunOutput,
-    Slot::InputMessages,
-    Slot::OutputMessages,
-    Slot::SystemInstructions,
-    Slot::Conversation,
-    Slot::ToolDefinitions,
-    Slot::Parameters,
-    Slot::ProviderUsage,
-    Slot::UsageByKind,
-    Slot::CostByKind,
-    Slot::UserMetadata,
-    Slot::UserMetadataObject,
-    Slot::Bookkeeping,
+/// Fields of which a value can be a request, a response, a list of tools or an object of the application's.
+const BODIES: &[Field] = &[
+    Field::Input,
+    Field::Output,
+    Field::RunInput,
+    Field::RunOutput,
+    Field::InputMessages,
+    Field::OutputMessages,
+    Field::SystemInstructions,
+    Field::Conversation,
+    Field::ToolDefinitions,
+    Field::Parameters,
+    Field::ProviderUsage,
+    Field::UsageByKind,
+    Field::CostByKind,
+    Field::UserMetadata,
+    Field::UserMetadataObject,
+    Field::Bookkeeping,
 ];
 
 type Attributes = Vec<(String, Value<'static>)>;
@@ -100,14 +100,21 @@ impl SpanView for Probe {
 /// All that is sent of a span, and the same of its beginning.
 fn sent(probe: &Probe) -> String {
     let options = Options { selection: crate::SpanSelection::All, ..Options::default() };
-    let reading = Reading::new(probe);
-    let draft = reading.draft(&options, &mut Scopes::default(), |_, _| {});
-    let sketch = reading.sketch(&options);
-    let written = |draft: &crate::span_reader::Draft| {
-        json!([draft.span, draft.metadata, draft.user_metadata, draft.tags, draft.trace_name, draft.stated_trace_name])
-            .to_string()
+    let reader = SpanReader::new(probe);
+    let builder = reader.build(&options, &mut ScopeCache::default(), |_, _| {});
+    let build_stub = reader.build_stub(&options);
+    let written = |builder: &crate::span_reader::SpanBuilder| {
+        json!([
+            builder.span,
+            builder.metadata,
+            builder.user_metadata,
+            builder.tags,
+            builder.trace_name,
+            builder.stated_trace_name
+        ])
+        .to_string()
     };
-    format!("{}{}", written(&draft), written(&sketch))
+    format!("{}{}", written(&builder), written(&build_stub))
 }
 
 #[track_caller]
@@ -121,7 +128,7 @@ fn check(probe: &Probe) {
     }
 }
 
-/// Members that hold a canary: one for each row of the table, and texts of the known forms.
+/// JsonObject that hold a canary: one for each row of the table, and texts of the known forms.
 fn planted() -> Map<String, Tree> {
     let mut members = Map::new();
     for row in CREDENTIALS {
@@ -178,21 +185,21 @@ fn bodies() -> Vec<Tree> {
 }
 
 /// The spans on which a key can stand: without a class, and of each class that has no arguments of a tool in the slot.
-fn operations(slot: Slot) -> &'static [Option<&'static str>] {
-    match slot {
-        Slot::Input | Slot::Output => &[None, Some("chat"), Some("invoke_agent")],
+fn operations(field: Field) -> &'static [Option<&'static str>] {
+    match field {
+        Field::Input | Field::Output => &[None, Some("chat"), Some("invoke_agent")],
         _ => &[None, Some("chat"), Some("invoke_agent"), Some("execute_tool")],
     }
 }
 
 /// Every key of every dialect that fills a slot, with the slot; an index is 0.
-fn keys() -> Vec<(String, Slot)> {
+fn keys() -> Vec<(String, Field)> {
     let mut keys = Vec::new();
     for dialect in DIALECTS {
-        keys.extend(dialect.keys.iter().map(|(key, slot)| ((*key).to_owned(), *slot)));
-        keys.extend(dialect.prefixes.iter().map(|(prefix, slot)| (format!("{prefix}x"), *slot)));
+        keys.extend(dialect.keys.iter().map(|(key, field)| ((*key).to_owned(), *field)));
+        keys.extend(dialect.prefixes.iter().map(|(prefix, field)| (format!("{prefix}x"), *field)));
         for nested in dialect.nested {
-            keys.extend(nested.members.iter().map(|(_, slot)| (nested.key.to_owned(), *slot)));
+            keys.extend(nested.members.iter().map(|(_, field)| (nested.key.to_owned(), *field)));
         }
     }
     keys
@@ -202,9 +209,9 @@ fn keys() -> Vec<(String, Slot)> {
 fn no_credential_of_a_body_is_sent_whatever_the_dialect() {
     let bodies: Vec<String> = bodies().iter().map(Tree::to_string).collect();
     let mut count = 0;
-    for (key, slot) in keys().into_iter().filter(|(_, slot)| BODIES.contains(slot)) {
+    for (key, field) in keys().into_iter().filter(|(_, field)| BODIES.contains(field)) {
         for body in &bodies {
-            for operation in operations(slot) {
+            for operation in operations(field) {
                 // A list of texts and a map come as JSON, what a library wrote itself as a text.
                 let value =
                     if count % 2 == 0 { Value::Str(body.clone().into()) } else { Value::Json(body.clone().into()) };
@@ -220,16 +227,18 @@ fn no_credential_of_a_body_is_sent_whatever_the_dialect() {
 
 #[test]
 fn no_credential_of_a_flattened_body_is_sent() {
-    for indexed in
-        DIALECTS.iter().flat_map(|dialect| dialect.indexed).filter(|indexed| indexed.slot == Slot::ToolDefinitions)
+    for flattened in DIALECTS
+        .iter()
+        .flat_map(|dialect| dialect.flattened)
+        .filter(|flattened| flattened.field == Field::ToolDefinitions)
     {
         for (path, leaf) in
-            indexed.paths.iter().filter(|(_, leaf)| matches!(leaf, Leaf::Any | Leaf::Json | Leaf::Parts))
+            flattened.paths.iter().filter(|(_, leaf)| matches!(leaf, LeafType::Any | LeafType::Json | LeafType::Parts))
         {
             let _ = leaf;
             for body in bodies() {
-                let key = format!("{}{}", indexed.prefix, path.replace('N', "0"));
-                let name = (format!("{}0.name", indexed.prefix), Value::from("f"));
+                let key = format!("{}{}", flattened.prefix, path.replace('N', "0"));
+                let name = (format!("{}0.name", flattened.prefix), Value::from("f"));
                 check(&Probe {
                     attributes: vec![name, (key, Value::Str(body.to_string().into()))],
                     ..Probe::default()
@@ -276,8 +285,8 @@ fn no_credential_of_an_event_a_link_or_an_unknown_attribute_is_sent() {
 
 #[test]
 fn no_credential_of_an_error_is_sent_whatever_the_dialect() {
-    for (key, slot) in keys() {
-        if matches!(slot, Slot::StatusMessage | Slot::ErrorType) {
+    for (key, field) in keys() {
+        if matches!(field, Field::StatusMessage | Field::ErrorType) {
             for level in ["ERROR", "DEFAULT"] {
                 let attributes = vec![
                     (key.clone(), Value::Str(error().into())),
@@ -302,9 +311,9 @@ fn texts_of_the_conversation_and_arguments_of_tools_stay() {
         ],
         ..Probe::default()
     };
-    let reading = Reading::new(&tool);
-    let draft = reading.draft(&Options::default(), &mut Scopes::default(), |_, _| {});
-    let [input, output] = [&draft.span.input, &draft.span.output].map(|json| json.as_ref().unwrap().as_str());
+    let reader = SpanReader::new(&tool);
+    let builder = reader.build(&Options::default(), &mut ScopeCache::default(), |_, _| {});
+    let [input, output] = [&builder.span.input, &builder.span.output].map(|json| json.as_ref().unwrap().as_str());
     assert_eq!((input, output), (text, text));
 
     let messages = json!([{ "role": "user", "parts": [{ "type": "text", "content": text }, { "type": "uri", "modality": "image", "uri": "https://h/a?Signature=x&b=1" }] },
@@ -316,9 +325,9 @@ fn texts_of_the_conversation_and_arguments_of_tools_stay() {
         ],
         ..Probe::default()
     };
-    let reading = Reading::new(&chat);
-    let draft = reading.draft(&Options::default(), &mut Scopes::default(), |_, _| {});
-    let input = draft.span.input.unwrap().to_value().unwrap();
+    let reader = SpanReader::new(&chat);
+    let builder = reader.build(&Options::default(), &mut ScopeCache::default(), |_, _| {});
+    let input = builder.span.input.unwrap().to_value().unwrap();
     assert_eq!(input["messages"][0]["content"][0]["text"], text);
     assert_eq!(input["messages"][0]["content"][1]["uri"], "https://h/a?Signature=[redacted]&b=1");
     assert_eq!(input["messages"][1]["tool_calls"][0]["arguments"], json!({ "api_key": "sk-abcdef123456789" }));
@@ -336,10 +345,10 @@ fn a_marker_stands_where_a_credential_stood() {
         status: Some("Incorrect API key provided: t0ken".into()),
         ..Probe::default()
     };
-    let reading = Reading::new(&probe);
-    let draft = reading.draft(&Options::default(), &mut Scopes::default(), |_, _| {});
+    let reader = SpanReader::new(&probe);
+    let builder = reader.build(&Options::default(), &mut ScopeCache::default(), |_, _| {});
     let expected = r#"[{"type":"mcp","server_label":"s","authorization":"[redacted]","headers":{"X":"[redacted]"}}]"#;
-    assert_eq!(draft.metadata.provider_tools.unwrap().as_str(), expected);
-    assert_eq!(draft.metadata.attributes.unwrap().as_str(), r#"{"app.api_key":"[redacted]"}"#);
-    assert_eq!(draft.span.error.as_deref(), Some("Incorrect API key provided: [redacted]"));
+    assert_eq!(builder.metadata.provider_tools.unwrap().as_str(), expected);
+    assert_eq!(builder.metadata.attributes.unwrap().as_str(), r#"{"app.api_key":"[redacted]"}"#);
+    assert_eq!(builder.span.error.as_deref(), Some("Incorrect API key provided: [redacted]"));
 }
