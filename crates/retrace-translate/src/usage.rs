@@ -1,8 +1,8 @@
-//! Tokens: what a call used, counted in one way whoever reports it.
+//! Token usage and cost, normalised across providers and libraries.
 //!
-//! In Retrace, as in the GenAI conventions, input contains what was read from and written to a cache, and output contains
-//! thinking. Some providers count those apart (Anthropic and Bedrock the cache, Gemini the thinking), and some libraries
-//! pass such counts on. That is noticed where the numbers prove it, and only there: nothing is guessed.
+//! In Retrace, as in the GenAI conventions, input tokens include cached ones and output tokens include reasoning. Some
+//! providers count these separately (Anthropic and Bedrock the cache, Gemini the reasoning), and some libraries pass such
+//! counts on. That is corrected only if the numbers prove it.
 
 use retrace_protocol::metadata::Usage;
 use serde_json::value::RawValue;
@@ -12,16 +12,16 @@ use crate::json::JsonObject;
 use crate::price::without_noise;
 use crate::view::Value;
 
-/// What a call used.
+/// Tokens that a call used.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct TokenUsage {
     pub input: Option<u64>,
     pub output: Option<u64>,
-    /// What they are made of.
+    /// Parts of the two counts.
     pub parts: Usage,
 }
 
-/// What a span says about the tokens it used, brought into one form. What a call of a model returned may say it too.
+/// Returns the tokens that a span states, normalised. The response of a model call may state them too.
 pub(crate) fn used(fields: &Fields<'_>, is_call: bool) -> TokenUsage {
     let count = |field| fields.value(field).and_then(Value::to_count);
     let stated = TokenUsage {
@@ -48,11 +48,11 @@ pub(crate) fn used(fields: &Fields<'_>, is_call: bool) -> TokenUsage {
     for (field, count, stated) in
         [(Field::InputTokens, &mut used.input, stated.input), (Field::OutputTokens, &mut used.output, stated.output)]
     {
-        // What the application itself states is as it says.
+        // Counts that the application itself sets are not changed.
         if fields.get(field).is_some_and(|held| held.rank == 0) {
             *count = stated;
         }
-        // A count that parts were added to stays an attribute.
+        // A count to which parts were added stays an attribute.
         if stated.is_some() && *count == stated {
             fields.mark_consumed(field);
         }
@@ -63,7 +63,7 @@ pub(crate) fn used(fields: &Fields<'_>, is_call: bool) -> TokenUsage {
     used
 }
 
-/// What a span says it cost, in US dollars.
+/// Returns the cost that a span states, in US dollars.
 pub(crate) fn cost(fields: &Fields<'_>) -> Option<f64> {
     fields.consume_number(Field::Cost).or_else(|| {
         let kinds = JsonObject::read(fields.value(Field::CostByKind)?.as_json_text()?)?;
@@ -80,7 +80,7 @@ impl TokenUsage {
         self.input?.checked_add(self.output?)
     }
 
-    /// Adds what the numbers prove to be missing from input and output.
+    /// Adds parts that the numbers prove to be missing from input and output.
     fn complete(&mut self, total: Option<u64>) {
         let counts = genai_usage::Counts {
             input: self.input,
@@ -95,8 +95,8 @@ impl TokenUsage {
         (self.input, self.output) = (counts.all_input(), counts.all_output());
     }
 
-    /// Takes in what the provider itself reported. Where the span repeats a count of the provider's that leaves parts out,
-    /// the whole is known.
+    /// Merges the usage that the provider reported. If the span repeats a count of the provider that excludes parts, the
+    /// complete one replaces it.
     fn merge(&mut self, reported: &ProviderReport) {
         let whole = |count: Option<u64>, bare: Option<u64>, whole: Option<u64>| match count {
             Some(count) if Some(count) != bare => Some(count),
@@ -111,20 +111,20 @@ impl TokenUsage {
     }
 }
 
-/// Usage as a provider's API says it.
+/// Usage as the provider's API reports it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct ProviderReport {
     pub used: TokenUsage,
-    /// The count that the API calls input.
+    /// Count that the API calls input.
     bare_input: Option<u64>,
-    /// The count that the API calls output.
+    /// Count that the API calls output.
     bare_output: Option<u64>,
 }
 
-/// How deep below an answer usage is looked for: `{"anthropic":{"usage":{…}}}`.
+/// Depth of objects in which usage is searched: `{"anthropic":{"usage":{…}}}`.
 const DEPTH: usize = 2;
 
-/// The usage in a provider's answer, or in what a library keeps of it; `None` when there is none in a known shape.
+/// Reads the usage in a response, or in what a library keeps of it; returns `None` for an unknown form.
 pub(crate) fn reported(json: &str) -> Option<ProviderReport> {
     below(json, DEPTH)
 }
@@ -141,7 +141,7 @@ fn below(json: &str, depth: usize) -> Option<ProviderReport> {
     members.into_entries().into_iter().find_map(|(_, raw)| below(raw.get(), depth))
 }
 
-/// Reads one usage object, whoever's it is: [`genai_usage`] has the table.
+/// Reads one usage object of any provider by the table of [`genai_usage`].
 fn of(usage: &JsonObject<'_>) -> Option<ProviderReport> {
     genai_usage::read(|path| match path {
         [name] => usage.get(&[name]).and_then(count_of),
@@ -164,14 +164,14 @@ fn of(usage: &JsonObject<'_>) -> Option<ProviderReport> {
     })
 }
 
-/// A count: a whole number, also one that is written with a fraction of zero.
+/// Reads an integer, also one with a fraction of zero.
 fn count_of(raw: &RawValue) -> Option<u64> {
     let text = raw.get();
     text.parse().ok().or_else(|| Value::Float(text.parse().ok()?).to_count())
 }
 
-/// Reads usage by kinds that add up, as Langfuse has it: everything whose name has `input` in it is input, `output` output,
-/// and `total` is all of it. Objects in the words of a provider are read as such.
+/// Reads usage by kinds that add up, as Langfuse records it: every name that contains `input` is input, `output` output, and
+/// `total` the sum. Objects in the form of a provider are read as such.
 fn by_kind(json: &str) -> Option<ProviderReport> {
     let kinds = JsonObject::read(json)?;
     let count = |names: &[&str]| kinds.get(names).and_then(|raw| raw.get().parse::<u64>().ok());
@@ -203,7 +203,7 @@ fn by_kind(json: &str) -> Option<ProviderReport> {
         };
         *part = Some(part.unwrap_or(0).saturating_add(tokens));
     }
-    // Kinds that a total leaves out are parts of the two: somebody counted otherwise.
+    // Kinds that the total excludes are parts of input and output.
     let bare = input.unwrap_or(0).saturating_add(output.unwrap_or(0));
     if total == Some(bare) {
         (inputs, outputs) = (input.unwrap_or(0), output.unwrap_or(0));

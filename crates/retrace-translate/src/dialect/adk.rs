@@ -1,7 +1,7 @@
 //! Google's Agent Development Kit: `gcp.vertex.agent.*`, beside OpenTelemetry's conventions.
 //!
-//! Keys follow `google.adk.telemetry`. A request and an answer are Gemini's, in the words of its Python SDK; on the spans of
-//! tools both are empty objects.
+//! Keys follow `google.adk.telemetry`. Requests and responses have Gemini's form, with the names of its Python SDK; on tool
+//! spans both are empty objects.
 
 use super::Dialect;
 use crate::fields::Field;

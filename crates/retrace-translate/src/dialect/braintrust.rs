@@ -2,7 +2,7 @@
 //!
 //! Keys follow "OpenTelemetry attributes and events" of its documentation
 //! (`braintrust.dev/docs/integrations/sdk-integrations/opentelemetry/attributes`) and the instrumentations of
-//! `braintrust-sdk-java` and `braintrust-sdk-go`. What a model was given and answered is in the words of the provider's API.
+//! `braintrust-sdk-java` and `braintrust-sdk-go`. Inputs and outputs of models have the form of the provider's API.
 
 use super::{Class, Dialect};
 use crate::fields::Field;

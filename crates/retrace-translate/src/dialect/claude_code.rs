@@ -43,7 +43,7 @@ fn operation(kind: &str) -> Option<Class> {
         "llm_request" => Class::Model,
         "tool" => Class::Tool,
         "interaction" => Class::Agent,
-        // Parts of a call of a tool, and programs that run beside it.
+        // Phases of a tool call, and programs that run beside it.
         "tool.execution" | "tool.blocked_on_user" | "hook" => Class::Action,
         _ => return None,
     })

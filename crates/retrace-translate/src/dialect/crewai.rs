@@ -1,7 +1,7 @@
-//! CrewAI: the spans of its own telemetry, whose attributes have no namespace, and `crewai.*` of its instrumentations.
+//! CrewAI: spans of its own telemetry, whose attributes have no namespace, and `crewai.*` of its instrumentations.
 //!
-//! The own spans follow `lib/crewai/src/crewai/telemetry/telemetry.py` of its repository: inputs and outputs are there when
-//! the crew is shared. `crewai.*` follows `CrewAISpanAttributes` of OpenLLMetry's instrumentation, which AgentOps shares.
+//! The own spans follow `lib/crewai/src/crewai/telemetry/telemetry.py` of its repository; they have inputs and outputs if the
+//! crew is shared. `crewai.*` follows `CrewAISpanAttributes` of OpenLLMetry's instrumentation, which AgentOps shares.
 
 use super::{Class, Dialect};
 use crate::fields::Field;
@@ -14,7 +14,7 @@ pub(super) static DIALECT: Dialect = Dialect {
         ("crewai.agent.role", Field::AgentName),
         ("crewai.task.description", Field::Input),
     ],
-    scope_cache: &["crewai.telemetry"],
+    scopes: &["crewai.telemetry"],
     own: &[
         ("crew_inputs", Field::Input),
         ("crew_output", Field::Output),

@@ -1,4 +1,4 @@
-//! Dify: spans of the nodes of its workflows, in what they have beside OpenTelemetry's conventions.
+//! Dify: workflow node spans, what they have beside OpenTelemetry's conventions.
 //!
 //! Keys follow `api/extensions/otel/semconv` of its repository, kinds `api/extensions/otel/parser/base.py`.
 

@@ -1,7 +1,7 @@
 //! Genkit: `genkit:*`.
 //!
-//! Keys follow the tracing of its SDKs. An action is of a type, such as `flow`, `model` or `tool`, and has one input and one
-//! output; those of a model are a request and an answer of Genkit's own, which it makes of those of every provider.
+//! Keys follow the tracing of its SDKs. An action has a type, such as `flow`, `model` or `tool`, one input and one output.
+//! Those of a model are a request and a response in Genkit's own form, whatever the provider.
 
 use super::{Class, Dialect};
 use crate::fields::Field;

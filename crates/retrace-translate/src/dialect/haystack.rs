@@ -1,8 +1,8 @@
 //! Haystack: `haystack.*`, every structured value a JSON text.
 //!
 //! Spans and tags follow `haystack/tracing` and `haystack/components/agents/agent.py` of its repository: those of components,
-//! and the steps of an agent that its version 3 writes instead. Inputs and outputs are there when its content tracing is on.
-//! The model and its usage stand in the metadata of a reply.
+//! and the steps of an agent that version 3 writes instead. They have inputs and outputs if content tracing is on. Model and
+//! usage are in the metadata of a reply.
 
 use std::borrow::Cow;
 
@@ -52,13 +52,13 @@ const ANSWER: &[(&str, Field)] = &[
     ("replies/0/meta/model", Field::ResponseModel),
     ("replies/0/meta/usage", Field::ProviderUsage),
     ("replies/0/meta/finish_reason", Field::FinishReasons),
-    // Generators of texts keep the metadata beside the replies.
+    // Text generators keep the metadata beside the replies.
     ("meta/0/model", Field::ResponseModel),
     ("meta/0/usage", Field::ProviderUsage),
     ("meta/0/finish_reason", Field::FinishReasons),
 ];
 
-/// Class of a component by the last word of its type.
+/// Returns the class of a component by the last word of its type.
 fn operation(kind: &str) -> Option<Class> {
     let ends = |words: &[&str]| words.iter().any(|word| kind.ends_with(word));
     Some(match kind {

@@ -134,7 +134,7 @@ mod tests {
         ] {
             assert_eq!(is_own_span(name, scope), expected, "{name} {scope}");
         }
-        // Every key that such a library has on its own spans is overlooked by `bearing` alone.
+        // `key_relevance` alone does not know the keys of such a library.
         assert_eq!(key_relevance("cache_read_tokens"), KeyRelevance::None);
     }
 

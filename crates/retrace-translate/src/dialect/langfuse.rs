@@ -1,7 +1,7 @@
 //! Langfuse: `langfuse.observation.*` of a span, `langfuse.trace.*` of the run.
 //!
-//! Keys follow the attributes of its SDKs. An observation has any input and output; what a generation was given and
-//! answered is in the words of the provider's API, mostly.
+//! Keys follow the attributes of its SDKs. An observation has any input and output; those of a generation mostly have the form
+//! of the provider's API.
 
 use super::{Class, Dialect};
 use crate::fields::Field;
@@ -13,7 +13,7 @@ pub(super) static DIALECT: Dialect = Dialect {
         ("langfuse.observation.input", Field::Input),
         ("langfuse.observation.output", Field::Output),
         ("langfuse.observation.model.name", Field::RequestModel),
-        // As documented for other languages than those of the SDKs.
+        // As documented for languages without an SDK.
         ("langfuse.observation.model", Field::RequestModel),
         ("langfuse.observation.model.parameters", Field::Parameters),
         ("langfuse.observation.usage_details", Field::UsageByKind),

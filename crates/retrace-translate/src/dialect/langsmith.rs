@@ -1,8 +1,8 @@
-//! LangSmith's OTLP exporter: `langsmith.*`, beside OpenTelemetry's conventions as they were.
+//! LangSmith's OTLP exporter: `langsmith.*`, beside OpenTelemetry's older conventions.
 //!
-//! Keys follow `python/langsmith/_internal/otel/_otel_exporter.py` and `js/src/experimental/otel/constants.ts` of its SDK.
-//! The operation is mapped from the kind of the run, and a retriever or a prompt becomes `embeddings` or `chat`: the kind
-//! outweighs it. `gen_ai.prompt` and `gen_ai.completion` are the inputs and outputs of any run; those of LangChain's models
+//! Keys follow `python/langsmith/_internal/otel/_otel_exporter.py` and `js/src/experimental/otel/constants.ts` of its SDK. The
+//! operation is derived from the kind of the run, and a retriever or a prompt becomes `embeddings` or `chat`: the kind
+//! overrides it. `gen_ai.prompt` and `gen_ai.completion` are the inputs and outputs of any run; those of LangChain's models
 //! hold its messages as it serialises them.
 
 use serde_json::value::RawValue;
@@ -57,7 +57,7 @@ fn operation(kind: &str) -> Option<Class> {
     })
 }
 
-/// Whether a JSON text holds messages that LangChain serialised. Such a text has more than its messages.
+/// Returns true for a JSON text with messages that LangChain serialised. Such a text has more than its messages.
 pub(super) fn is_serialised(json: &str) -> bool {
     turns(json).is_some()
 }
@@ -74,7 +74,7 @@ pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     lists::each(flat.collect(), message)
 }
 
-/// One message, or one generation with a message or a text in it.
+/// Reads one message, or one generation with a message or a text in it.
 fn message(raw: &RawValue) -> Option<Turn<'_>> {
     let members = JsonObject::read(raw.get())?;
     if let Some(kwargs) = members.get(&["kwargs"]) {

@@ -1,7 +1,7 @@
 //! LiveKit Agents: `lk.*`.
 //!
-//! Keys follow `livekit.agents.telemetry.trace_types`; what may be content stands under `lk.pii.*` since 2026 and under
-//! `lk.*` before. The library writes the GenAI conventions too, in part.
+//! Keys follow `livekit.agents.telemetry.trace_types`; content is under `lk.pii.*` since 2026 and was under `lk.*` before. The
+//! library also writes part of the GenAI conventions.
 
 use super::{Class, Dialect};
 use crate::fields::Field;
@@ -69,10 +69,10 @@ const METRICS: &[(&str, Field)] = &[
     ("request_id", Field::ResponseId),
 ];
 
-/// The pieces of one answer.
+/// Parts of a response.
 const ANSWERED: &[(&str, LeafType)] = &[("text", LeafType::Any), ("function_calls", LeafType::Json)];
 
-/// Reads a chat context, `{"items":[…]}`, or the pieces of an answer.
+/// Reads a chat context, `{"items":[…]}`, or the parts of a response.
 fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     let Some(members) = JsonObject::read(json) else { return provider_message::messages(json) };
     if let Some(items) = members.list(&["items"]) {

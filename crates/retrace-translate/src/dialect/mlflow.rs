@@ -1,7 +1,7 @@
 //! MLflow: `mlflow.*`, every value a JSON text.
 //!
-//! Keys follow `mlflow.tracing.constant`. Inputs and outputs are those of the function that was traced; of a call of a
-//! model they are in the words of the provider's API.
+//! Keys follow `mlflow.tracing.constant`. Inputs and outputs are those of the traced function; those of a model call have the
+//! form of the provider's API.
 
 use super::{Class, Dialect};
 use crate::fields::Field;

@@ -60,7 +60,7 @@ pub(crate) struct Dialect {
     /// Prefixes of the names of its own spans: `claude_code.`. Such a span is a GenAI span, whatever its attributes are.
     pub spans: &'static [&'static str],
     /// Instrumentation scopes of its own spans.
-    pub scope_cache: &'static [&'static str],
+    pub scopes: &'static [&'static str],
     /// Keys without a namespace and the fields they fill on its own spans. They have no meaning on any other span.
     pub own: &'static [(&'static str, Field)],
     /// Class of one of its own spans by the name of the span, for a span whose attributes state none.
@@ -74,7 +74,7 @@ pub(crate) struct Dialect {
     pub nested: &'static [Nested],
     /// Prefixes of keys that share a field.
     pub prefixes: &'static [(&'static str, Field)],
-    /// AttributeSet whose value is flattened into many keys.
+    /// Fields whose value is flattened into many keys.
     pub flattened: &'static [FlattenedKey],
     /// Events whose attributes are read as if they were the span's own, at lower precedence.
     pub events: &'static [&'static str],
@@ -104,7 +104,7 @@ impl Dialect {
         quoted: false,
         keys: &[],
         spans: &[],
-        scope_cache: &[],
+        scopes: &[],
         own: &[],
         named: |_| None,
         kind_leads: false,
@@ -252,16 +252,16 @@ pub(crate) fn message_event(name: &str) -> Option<(usize, Field)> {
 
 /// Ranks of the dialects that have spans of their own.
 static HOMES: LazyLock<Vec<usize>> = LazyLock::new(|| {
-    let has_own = |dialect: &Dialect| !dialect.spans.is_empty() || !dialect.scope_cache.is_empty();
+    let has_own = |dialect: &Dialect| !dialect.spans.is_empty() || !dialect.scopes.is_empty();
     DIALECTS.iter().enumerate().filter(|(_, dialect)| has_own(dialect)).map(|(rank, _)| rank).collect()
 });
 
-/// Rank of the dialect to which a span belongs by its name or its instrumentation scope; `None` for most spans. Compares the
-/// name with a few beginnings.
+/// Returns the rank of the dialect to which a span belongs by its name or its instrumentation scope; `None` for most spans.
+/// Compares the name with a few prefixes.
 pub(crate) fn home_of(span: &str, scope: &str) -> Option<usize> {
     HOMES.iter().copied().find(|rank| {
         DIALECTS.get(*rank).is_some_and(|dialect| {
-            dialect.spans.iter().any(|begin| span.starts_with(begin)) || dialect.scope_cache.contains(&scope)
+            dialect.spans.iter().any(|begin| span.starts_with(begin)) || dialect.scopes.contains(&scope)
         })
     })
 }

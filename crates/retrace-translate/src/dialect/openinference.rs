@@ -1,7 +1,6 @@
-//! OpenInference: `openinference.span.kind`, `llm.*`, `input.value`, messages flattened into
-//! `llm.input_messages.N.message.*`.
+//! OpenInference: `openinference.span.kind`, `llm.*`, `input.value`, messages flattened into `llm.input_messages.N.message.*`.
 //!
-//! Keys follow the semantic conventions of the OpenInference specification, its older ones included.
+//! Keys follow the semantic conventions of the OpenInference specification, including older ones.
 
 mod messages;
 

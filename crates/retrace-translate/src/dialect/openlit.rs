@@ -1,7 +1,7 @@
-//! OpenLIT, in what it writes beside OpenTelemetry's conventions.
+//! OpenLIT: what it writes beside OpenTelemetry's conventions.
 //!
-//! Keys follow `sdk/python/src/openlit/semcov/__init__.py` of its repository.
-//! `gen_ai.server.time_to_first_token` has no place: OpenLIT writes seconds and Strands milliseconds under that name.
+//! Keys follow `sdk/python/src/openlit/semcov/__init__.py` of its repository. `gen_ai.server.time_to_first_token` fills no
+//! field: OpenLIT writes seconds and Strands milliseconds under that name.
 
 use super::{Class, Dialect};
 use crate::fields::Field;

@@ -1,8 +1,8 @@
 //! OpenLLMetry (Traceloop): `traceloop.*`, `llm.*`, and messages flattened into `gen_ai.prompt.N.*` and
 //! `gen_ai.completion.N.*`.
 //!
-//! Keys follow `opentelemetry-semantic-conventions-ai`, those that it has and those that it had: its releases write
-//! `gen_ai.*` where they wrote `llm.*`, and messages as OpenTelemetry has them now.
+//! Keys follow `opentelemetry-semantic-conventions-ai`, in current and earlier releases: newer ones write `gen_ai.*` instead of
+//! `llm.*`, and messages in OpenTelemetry's current form.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -57,7 +57,7 @@ pub(super) static DIALECT: Dialect = Dialect {
         ("llm.usage.reasoning_tokens", Field::ReasoningTokens),
         ("llm.usage.cache_read_input_tokens", Field::CacheReadTokens),
         ("llm.usage.cache_creation_input_tokens", Field::CacheCreationTokens),
-        // Flattened keys of their own hold these; maps and JSON texts are as good.
+        // The same value may be flattened keys, a map or a JSON text.
         ("llm.completions", Field::OutputMessages),
         ("llm.request.functions", Field::ToolDefinitions),
     ],
@@ -110,7 +110,7 @@ fn operation(name: &str) -> Option<Class> {
     })
 }
 
-/// What a function was given, `{"args": […], "kwargs": {…}}`, without what is empty.
+/// Returns the arguments of a function, `{"args": […], "kwargs": {…}}`, without the empty ones.
 fn unwrapped(json: &str) -> Option<&RawValue> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]

@@ -1,7 +1,7 @@
-//! OpenTelemetry's GenAI conventions as they stand: `gen_ai.*` since v1.37, messages as lists of parts.
+//! OpenTelemetry's current GenAI conventions: `gen_ai.*` since v1.37, messages as lists of parts.
 //!
 //! Keys follow the registry of commit 953276ff of the semantic conventions (v1.41 and eleven commits), messages the JSON
-//! schemas beside it. Where real libraries write a part a little differently, the difference is read here too.
+//! schemas beside it. Deviations of widespread libraries are read too.
 
 use std::borrow::Cow;
 
@@ -83,9 +83,9 @@ pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     at_once(json).or_else(|| one_by_one(json))
 }
 
-/// Messages all of whose parts are of kinds that are known, in one pass; `None` for anything else.
+/// Reads messages whose parts are all of known kinds, in one pass; returns `None` for anything else.
 fn at_once(json: &str) -> Option<Vec<Turn<'_>>> {
-    /// As large as what is in it, so that a list of them becomes one of turns where it is.
+    /// As large as its content, so that a list of these is reused as a list of turns.
     #[derive(Deserialize)]
     #[serde(from = "KnownTurn<'a>")]
     struct Known<'a>(#[serde(borrow)] Turn<'a>);
@@ -105,7 +105,7 @@ fn at_once(json: &str) -> Option<Vec<Turn<'_>>> {
     Some(turns.into_iter().map(|Known(turn)| turn).collect())
 }
 
-/// The same, each piece by itself: what nobody knows is kept as it came.
+/// Reads messages part by part; a part of an unknown kind is kept unchanged.
 fn one_by_one(json: &str) -> Option<Vec<Turn<'_>>> {
     let elements: Vec<&RawValue> = serde_json::from_str(json).ok()?;
     let are_messages = elements.iter().any(|raw| part_alone(raw).is_none() && turn(raw).is_some());
@@ -116,7 +116,7 @@ fn one_by_one(json: &str) -> Option<Vec<Turn<'_>>> {
     lists::each(elements, |raw| turn(raw).or_else(|| lone(raw)))
 }
 
-/// A part that stands where messages do.
+/// Reads a part in the place of a message.
 fn lone(raw: &RawValue) -> Option<Turn<'_>> {
     let part = part_alone(raw)?;
     let role = match &part {
@@ -128,7 +128,7 @@ fn lone(raw: &RawValue) -> Option<Turn<'_>> {
     Some(Turn { role: Cow::Borrowed(role), parts: smallvec![part], ..Turn::default() })
 }
 
-/// [`RawTurn`], when it has parts and all of them are known.
+/// A [`RawTurn`] that has parts, all of known kinds.
 #[derive(Deserialize)]
 struct KnownTurn<'a> {
     #[serde(borrow, default)]
@@ -170,7 +170,7 @@ struct RawTurn<'a> {
 fn turn(raw: &RawValue) -> Option<Turn<'_>> {
     let turn: RawTurn<'_> = serde_json::from_str(raw.get()).ok()?;
     let Some(parts) = turn.parts else {
-        // A message or an item as an API has it.
+        // A message or an item in the form of a provider's API.
         return provider_message::message(raw).filter(|turn| !turn.parts.is_empty());
     };
     let parts = parts.into_iter().map(part).collect();
@@ -182,7 +182,7 @@ fn turn(raw: &RawValue) -> Option<Turn<'_>> {
     })
 }
 
-/// A part of `gen_ai.system_instructions`, which has parts where the others have messages.
+/// Reads a part of `gen_ai.system_instructions`, which has parts where the others have messages.
 fn part_alone(raw: &RawValue) -> Option<Part<'_>> {
     #[derive(Deserialize)]
     struct Shape<'a> {
@@ -228,7 +228,7 @@ fn part(raw: &RawValue) -> Part<'_> {
 fn known<'a>(part: &RawPart<'a>) -> Option<Part<'a>> {
     let kind = part.kind.and_then(label_of)?;
     Some(match &*kind {
-        // Without content the text was not captured: there is nothing to say.
+        // The text was not captured.
         "text" => part.content.map_or(Some(Part::Empty), |content| text_of(content).map(Part::Text))?,
         "reasoning" | "thinking" => match part.content {
             Some(content) => Part::Reasoning(text_of(content)?),

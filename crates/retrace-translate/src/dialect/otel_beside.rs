@@ -1,5 +1,5 @@
-//! Names under `gen_ai.*` that no registry ever had: what libraries write where OpenTelemetry's conventions have nothing, or
-//! had nothing yet. What a thing costs, above all.
+//! Names under `gen_ai.*` that no registry ever had: what libraries write where OpenTelemetry's conventions had nothing yet,
+//! mostly costs.
 
 use super::{Dialect, otel_legacy};
 use crate::fields::Field;

@@ -1,7 +1,7 @@
-//! OpenTelemetry's GenAI events before v1.37: one for each message, on the span or as log records tied to it.
+//! OpenTelemetry's GenAI events before v1.37: one for each message, as span events or as log records.
 //!
-//! The body of a record is the message; on a span its keys are the attributes of the event, or one attribute has it all as
-//! a JSON text.
+//! The body of a log record is the message. The attributes of a span event are the keys of that body, or one attribute has the
+//! whole body as a JSON text.
 
 use std::borrow::Cow;
 
@@ -35,13 +35,13 @@ const ASSISTANT: &str = "gen_ai.assistant.message";
 const TOOL: &str = "gen_ai.tool.message";
 const CHOICE: &str = "gen_ai.choice";
 
-/// The attribute of a span event that has the whole body.
+/// Attribute of a span event with the whole body.
 const CONTENT: &str = "gen_ai.event.content";
-/// Attributes of a span event that are keys of its body.
+/// Attributes of a span event that are keys of the body.
 const KEYS: [&str; 9] =
     ["role", "content", "name", "id", "tool_calls", "tool_call_id", "message", "finish_reason", "index"];
 
-/// Whether this attribute of a message event is part of the message.
+/// Returns true if an attribute of a message event is part of the message.
 pub(crate) fn is_message_key(key: &str) -> bool {
     key == CONTENT || KEYS.contains(&key)
 }

@@ -1,7 +1,7 @@
-//! Attributes that OpenTelemetry's GenAI conventions had once, and the few of their kind that libraries of the corpus write
-//! without a registry having had them.
+//! Deprecated attributes of OpenTelemetry's GenAI conventions, and a few like them that libraries write although no registry
+//! had them.
 //!
-//! The deprecated registry of commit 953276ff has what was renamed or removed; real libraries write them to this day.
+//! The deprecated registry of commit 953276ff has what was renamed or removed; current libraries still write them.
 
 use super::{Dialect, langsmith};
 use crate::fields::Field;
@@ -19,7 +19,7 @@ pub(super) static DIALECT: Dialect = Dialect {
         ("gen_ai.usage.cache_read_input_tokens", Field::CacheReadTokens),
         ("gen_ai.usage.cache_creation_input_tokens", Field::CacheCreationTokens),
         ("gen_ai.usage.cache_write.input_tokens", Field::CacheCreationTokens),
-        // Once a request and an answer in the words of whoever recorded them.
+        // Formerly a request and a response in any form.
         ("gen_ai.prompt", Field::InputMessages),
         ("gen_ai.completion", Field::OutputMessages),
         ("gen_ai.openai.request.seed", Field::Seed),
@@ -31,7 +31,7 @@ pub(super) static DIALECT: Dialect = Dialect {
     ..Dialect::EMPTY
 };
 
-/// Messages, or a request or an answer of a provider's API that has them in it.
+/// Reads messages, or the messages in a request or a response of a provider's API.
 pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     let read = provider_message::messages(json)
         .or_else(|| provider_body::request(json))

@@ -1,4 +1,4 @@
-//! Attributes of general conventions that say something about any span, GenAI or not.
+//! Attributes of general conventions that apply to any span.
 
 use super::Dialect;
 use crate::fields::Field;

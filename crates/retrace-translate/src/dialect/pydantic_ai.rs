@@ -1,8 +1,8 @@
-//! pydantic-ai and Logfire, in what they say beside the GenAI conventions.
+//! pydantic-ai and Logfire: what they write beside the GenAI conventions.
 //!
-//! Both write them; what stands here is older, or more, than the conventions have: the conversation of a whole run, the
-//! tools as they are offered, the request and the answer of an API. Sums over a run, `gen_ai.aggregated_usage.*`, have no
-//! place: they repeat what its calls used, and stay attributes.
+//! Both write the conventions; the keys here are older, or carry more: the conversation of a whole run, the offered tools, the
+//! request and the response of an API. Sums over a run, `gen_ai.aggregated_usage.*`, fill no field, because they repeat the
+//! usage of its calls, and stay attributes.
 
 use super::{Class, Dialect, otel};
 use crate::fields::Field;
@@ -27,7 +27,7 @@ pub(super) static DIALECT: Dialect = Dialect {
     ..Dialect::EMPTY
 };
 
-/// Names without a prefix. They say something where the span is a GenAI span.
+/// Names without a prefix, which count on GenAI spans only.
 pub(super) static PLAIN: Dialect = Dialect {
     genai_spans_only: true,
     keys: &[
@@ -52,7 +52,7 @@ pub(super) static PLAIN: Dialect = Dialect {
     ..Dialect::EMPTY
 };
 
-/// Reads messages of the conventions, the events that these were before, or texts to embed.
+/// Reads messages of the conventions, the older events, or texts to embed.
 fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     let of_conventions = json.contains(r#""parts""#).then(|| otel::turns(json)).flatten();
     of_conventions.or_else(|| provider_message::messages(json)).or_else(|| provider_body::request(json))

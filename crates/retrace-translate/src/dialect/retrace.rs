@@ -1,4 +1,4 @@
-//! `retrace.*`: what an application states outright. It outweighs everything a library recorded.
+//! `retrace.*`: attributes that an application sets itself. They take precedence over everything a library recorded.
 
 use super::Dialect;
 use crate::attributes;
@@ -13,7 +13,7 @@ pub(super) static DIALECT: Dialect = Dialect {
         (attributes::SESSION_ID, Field::SessionId),
         (attributes::USER_ID, Field::UserId),
         (attributes::TAGS, Field::Tags),
-        // Keys of a run's metadata that have a place of their own.
+        // Metadata keys of a run that have fields of their own.
         ("retrace.metadata.user_id", Field::UserId),
         ("retrace.metadata.tags", Field::Tags),
         (attributes::INPUT, Field::Input),

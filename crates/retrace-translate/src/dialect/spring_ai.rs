@@ -1,5 +1,4 @@
-//! Spring AI: `spring.ai.*` beside OpenTelemetry's conventions as they were, where every operation but a model's is
-//! `framework`.
+//! Spring AI: `spring.ai.*` beside OpenTelemetry's older conventions, with the operation `framework` for everything but models.
 //!
 //! Keys follow the observation documentation of `org.springframework.ai`.
 

@@ -1,7 +1,7 @@
-//! The Vercel AI SDK: `ai.*`, from its third major version to the legacy integration of its seventh.
+//! Vercel AI SDK: `ai.*`, from its third major version to the legacy integration of its seventh.
 //!
-//! Keys follow the telemetry of `ai` and of `@ai-sdk/otel`. An outer span, such as `ai.generateText`, repeats what the
-//! calls below it say and sums up what they used.
+//! Keys follow the telemetry of `ai` and of `@ai-sdk/otel`. An outer span, such as `ai.generateText`, repeats the content of
+//! the calls below it and sums up their usage.
 
 use std::borrow::Cow;
 
@@ -90,7 +90,7 @@ pub(super) static DIALECT: Dialect = Dialect {
     ..Dialect::EMPTY
 };
 
-/// The pieces of one answer.
+/// Parts of a response.
 const ANSWERED: &[(&str, LeafType)] = &[
     ("text", LeafType::Any),
     ("reasoning", LeafType::Any),
@@ -109,7 +109,7 @@ fn operation(id: &str) -> Option<Class> {
     })
 }
 
-/// Reads a prompt, its messages, texts to embed, or the pieces of an answer.
+/// Reads a prompt, its messages, texts to embed, or the parts of a response.
 fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     if let Some(members) = JsonObject::read(json) {
         return prompt(&members).or_else(|| Some(vec![answer(&members)?]));
@@ -127,7 +127,7 @@ fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     lists::each(listed, message)
 }
 
-/// A text to embed: a JSON text in a text.
+/// Reads a text to embed: a JSON text in a text.
 fn embedded_text(raw: &RawValue) -> Text<'_> {
     let text = decode(raw);
     Text::Plain(serde_json::from_str::<String>(&text).map_or(text, Cow::Owned))
@@ -137,7 +137,7 @@ fn messages<'a>(role: &'static str, parts: Parts<'a>) -> Turn<'a> {
     Turn { role: Cow::Borrowed(role), parts, ..Turn::default() }
 }
 
-/// What a function was called with: instructions, and a prompt or messages.
+/// Reads the arguments of a call: instructions, and a prompt or messages.
 fn prompt<'a>(members: &JsonObject<'a>) -> Option<Vec<Turn<'a>>> {
     let content = |names: &[&str]| Some(parts(members.get(names)?));
     let mut turns = Vec::new();
@@ -150,7 +150,7 @@ fn prompt<'a>(members: &JsonObject<'a>) -> Option<Vec<Turn<'a>>> {
     (!turns.is_empty()).then_some(turns)
 }
 
-/// An answer that was recorded in pieces.
+/// Reads a response that was recorded in parts.
 fn answer<'a>(members: &JsonObject<'a>) -> Option<Turn<'a>> {
     let mut parts = Parts::new();
     parts.extend(members.get(&["reasoning"]).map(|raw| text_of(raw).map_or(Part::Other(raw), Part::Reasoning)));
@@ -175,7 +175,7 @@ fn message(raw: &RawValue) -> Option<Turn<'_>> {
     })
 }
 
-/// A content: a text, a list of parts, or, as instructions may be, a message.
+/// Reads a content: a text, a list of parts, or, for instructions, a message.
 fn parts(content: &RawValue) -> Parts<'_> {
     if let Some(text) = text_of(content) {
         return smallvec![Part::Text(text)];
@@ -218,13 +218,13 @@ fn tool_call<'a>(call: &JsonObject<'a>) -> Option<Part<'a>> {
     })
 }
 
-/// What a tool returned: `{"type":"json","value":…}` or, in older versions, the value itself.
+/// Returns the result of a tool: `{"type":"json","value":…}` or, in older versions, the value itself.
 fn result(raw: &RawValue) -> &RawValue {
     let typed = JsonObject::read(raw.get()).filter(|members| members.label(&["type"]).is_some());
     typed.and_then(|members| members.get(&["value"])).unwrap_or(raw)
 }
 
-/// An image or a file: content as base64 or a URL, on its own or in an object that says which.
+/// Reads an image or a file: base64 or a URL, by itself or in an object.
 fn file<'a>(part: &JsonObject<'a>) -> Option<Part<'a>> {
     let data = part.get(&["data", "image", "file", "url"])?;
     let inner = JsonObject::read(data.get());

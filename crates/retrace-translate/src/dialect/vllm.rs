@@ -1,4 +1,4 @@
-//! vLLM's spans of a request, in what they have beside OpenTelemetry's conventions as they were.
+//! vLLM: what its request spans have beside OpenTelemetry's older conventions.
 //!
 //! Keys follow `SpanAttributes` in `vllm/tracing.py` of its repository; times are in seconds.
 

@@ -1,7 +1,7 @@
 //! Values that a dialect flattens into many keys: `llm.input_messages.0.message.role`, `gen_ai.prompt.0.content`.
 //!
-//! They are put together again as the JSON they were, so that a dialect has one reader for keys, for maps and for JSON
-//! texts. Only keys that the dialect understands become part of it; any other stays an attribute.
+//! They are assembled into JSON, so that a dialect has one reader for flattened keys, maps and JSON texts. Only keys that the
+//! dialect knows are used; any other stays an attribute.
 
 use std::cell::Cell;
 use std::cmp::Ordering;
@@ -14,33 +14,33 @@ use serde_json::value::RawValue;
 use crate::fields::Field;
 use crate::view::Value;
 
-/// A place whose value is flattened into many keys.
+/// A field whose value is flattened into many keys.
 #[derive(Debug)]
 pub(crate) struct FlattenedKey {
-    /// What the keys begin with, the last dot included.
+    /// Common prefix of the keys, with its last dot.
     pub prefix: &'static str,
     pub field: Field,
-    /// What may follow and is understood; `N` stands for an index.
+    /// Known paths after the prefix; `N` stands for an index.
     pub paths: &'static [(&'static str, LeafType)],
 }
 
-/// What the value of a key must be to be understood.
+/// Type that the value of a key must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LeafType {
-    /// Anything.
+    /// Any value.
     Any,
-    /// Anything; a text that is a JSON list or object is taken for that.
+    /// Any value; a text that is a JSON list or object becomes that value.
     Json,
-    /// Anything; a text that is a JSON list is taken for that.
+    /// Any value; a text that is a JSON list becomes that list.
     Parts,
     /// A text that is not empty, or a number.
     Label,
-    /// The role of an answer, which says nothing new: `assistant` in one of its spellings.
+    /// The role of a response, which carries no information: `assistant` in one of its spellings.
     Assistant,
 }
 
 impl FlattenedKey {
-    /// The value as it is understood under this key, `None` when it is not. `rest` is what follows the prefix.
+    /// Returns the value of the key with the suffix `rest`; `None` if the path is unknown or the value has another type.
     pub(crate) fn read<'a>(&self, rest: &str, value: Value<'a>) -> Option<Value<'a>> {
         let (_, leaf) = self.paths.iter().find(|(path, _)| fits(path, rest))?;
         match leaf {
@@ -62,7 +62,7 @@ impl FlattenedKey {
     }
 }
 
-/// The value; a text that begins like this and is JSON is taken for what it holds.
+/// Parses a text that begins with one of `begins` and is JSON. Other values are not changed.
 pub(crate) fn structured<'a>(value: Value<'a>, begins: &[char]) -> Value<'a> {
     match value {
         Value::Str(text) if text.starts_with(begins) && is_json(&text) => Value::Json(text),
@@ -70,12 +70,12 @@ pub(crate) fn structured<'a>(value: Value<'a>, begins: &[char]) -> Value<'a> {
     }
 }
 
-/// Whether a text is JSON that a strict reader takes.
+/// Returns true if a text is JSON that a strict reader accepts.
 fn is_json(text: &str) -> bool {
     serde_json::from_str::<&RawValue>(text).is_ok_and(|raw| is_strict(raw.get()))
 }
 
-/// Whether a key has the shape of a path.
+/// Returns true if a key matches a path.
 fn fits(path: &str, key: &str) -> bool {
     let (mut path, mut key) = (path.split('.'), key.split('.'));
     loop {
@@ -92,20 +92,20 @@ fn is_index(segment: &str) -> bool {
     !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// One of the keys of a flattened value.
+/// One key of a flattened value.
 #[derive(Debug)]
 pub(crate) struct FlattenedValue<'a> {
-    /// How much its dialect is trusted.
+    /// Precedence of its dialect.
     pub rank: usize,
-    /// Which of the dialect's flattened places it belongs to.
+    /// Index into [`Dialect::flattened`](crate::dialect::Dialect::flattened).
     pub table: usize,
     pub field: Field,
-    /// What follows the prefix.
+    /// Key without the prefix.
     pub key: &'a str,
-    /// Which attribute of the span it is; `None` when an event said it.
+    /// Index of the span attribute; `None` for an attribute of an event.
     pub attribute: Option<usize>,
     pub value: Value<'a>,
-    /// It is part of what holds its place.
+    /// True if it is part of the assembled value.
     pub used: Cell<bool>,
 }
 
@@ -115,10 +115,10 @@ impl FlattenedValue<'_> {
     }
 }
 
-/// Puts what belongs together in order, and each in the order of its indices; the most trusted comes first.
+/// Assembles the values of each flattened field, in the order of precedence.
 ///
-/// Indices may have gaps, come in any order and be as large as they like: what counts is their order. Of a key that comes
-/// twice the later value holds. Costs a sort.
+/// Indexes may have gaps, any order and any size: only their order counts. For a key that occurs twice the later value holds.
+/// Costs a sort.
 pub(crate) fn assembled<'f, 'a>(
     flat: &'f mut [FlattenedValue<'a>],
 ) -> impl Iterator<Item = (&'f mut [FlattenedValue<'a>], Value<'static>)> {
@@ -130,7 +130,7 @@ pub(crate) fn assembled<'f, 'a>(
     })
 }
 
-/// The order of two keys: segment by segment, indices as numbers and before names.
+/// Compares two keys segment by segment; indexes compare as numbers and come before names.
 fn in_order(a: &str, b: &str) -> Ordering {
     let (mut a, mut b) = (a.split('.'), b.split('.'));
     loop {
@@ -153,14 +153,14 @@ fn weight(segment: &str) -> (bool, usize, &str, usize) {
     }
 }
 
-/// The keys below one place, in order: a list when they go on with indices, a map when they go on with names.
+/// The keys below one path, in order: a list if an index follows, a map if a name follows.
 struct Branch<'f, 'a> {
     parts: &'f [FlattenedValue<'a>],
-    /// Where the keys go on.
+    /// Position in the key from which on the branch reads.
     from: usize,
 }
 
-/// The segment of a key that begins at `from`; `None` at its end.
+/// Returns the segment of a key that begins at `from`; `None` at its end.
 fn segment(key: &str, from: usize) -> Option<&str> {
     key.get(from..)?.split('.').next()
 }
@@ -168,7 +168,7 @@ fn segment(key: &str, from: usize) -> Option<&str> {
 impl Serialize for Branch<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let next = |flat: &FlattenedValue<'_>| segment(flat.key, self.from).is_some();
-        // In order, what ends here stands before what goes on; what goes on says more.
+        // In this order a key that ends here comes before the longer keys, which carry more.
         let deeper = self.parts.get(self.parts.partition_point(|flat| !next(flat))..).unwrap_or_default();
         let Some(first) = deeper.first().and_then(|flat| segment(flat.key, self.from)) else {
             let last = self.parts.last();

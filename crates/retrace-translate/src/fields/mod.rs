@@ -1,4 +1,4 @@
-//! The places that attributes fill: one for each thing that a span can say, whatever the dialect calls it.
+//! Fields: the facts that a span can state, independent of the dialect.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -18,54 +18,54 @@ use crate::view::Value;
 
 macro_rules! fields {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// One thing that a span can say.
+        /// A fact that a span can state.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub(crate) enum Field { $($(#[$doc])* $name,)* }
 
         impl Field {
-            /// How many there are.
+            /// Number of fields.
             pub(crate) const COUNT: usize = [$(Field::$name,)*].len();
         }
     };
 }
 
 fields! {
-    /// What is done, in the dialect's words.
+    /// Operation, by the name that the dialect has for it.
     Operation,
-    /// What kind of span it is, in the dialect's words.
+    /// Kind of span, by the name that the dialect has for it.
     Kind,
-    /// A wire value of `span_type`, stated outright.
+    /// Wire value of `span_type`, stated by the application.
     SpanType,
-    /// The span's name in Retrace, stated outright.
+    /// Name of the span in Retrace, stated by the application.
     Name,
     Provider,
-    /// The product whose model it is, where that is not who serves it.
+    /// Product family of the model, if it differs from the provider.
     System,
     RequestModel,
     ResponseModel,
-    /// The model, asked for or answering.
+    /// Model, requested or responding.
     Model,
     ResponseId,
-    /// The id under which a server handles the request. It is carried among the attributes.
+    /// Id under which a server handles the request. It is carried among the attributes.
     RequestId,
     InputTokens,
     OutputTokens,
     CacheReadTokens,
     CacheCreationTokens,
     ReasoningTokens,
-    /// Input and output together.
+    /// Sum of input and output tokens.
     TotalTokens,
-    /// Usage in the words of the provider: an object, or something that has one in it.
+    /// Usage object of the provider, or an object that contains one.
     ProviderUsage,
-    /// Usage by kinds that add up: an object of counts.
+    /// Usage as an object of counts that add up.
     UsageByKind,
     Cost,
-    /// Cost by kinds that add up: an object of sums.
+    /// Cost as an object of sums that add up.
     CostByKind,
     SystemInstructions,
     InputMessages,
     OutputMessages,
-    /// What was said from first to last, the answer included.
+    /// All messages of the call, request and response.
     Conversation,
     ToolDefinitions,
     ToolName,
@@ -74,12 +74,12 @@ fields! {
     ToolResult,
     AgentId,
     AgentName,
-    /// The agent that called the agent.
+    /// Agent that called the agent.
     ParentAgentId,
     WorkflowName,
-    /// What the span is about, be it a tool, an agent or a step.
+    /// Name of the tool, agent or step.
     EntityName,
-    /// What is called, be it a model, a tool or a flow.
+    /// Name of the callee: a model, a tool or a flow.
     Callee,
     McpMethod,
     SessionId,
@@ -99,85 +99,85 @@ fields! {
     StopSequences,
     ChoiceCount,
     Streaming,
-    /// In seconds.
+    /// Seconds.
     TimeToFirstChunk,
-    /// In milliseconds.
+    /// Milliseconds.
     FirstChunkMillis,
     OutputType,
     RetrievalQuery,
     RetrievalDocuments,
     ErrorType,
-    /// How serious what happened is, in words.
+    /// Severity, as a word.
     Level,
-    /// What happened.
+    /// Description of the status or error.
     StatusMessage,
-    /// What a span of any type was given, stated as such.
+    /// Input of a span of any type.
     Input,
-    /// What a span of any type returned, stated as such.
+    /// Output of a span of any type.
     Output,
-    /// How it ended, stated outright.
+    /// Status, stated by the application.
     Status,
-    /// Why it failed, stated outright.
+    /// Error, stated by the application.
     StatedError,
-    /// The answer was not read to its end.
+    /// The response was not read to its end.
     Partial,
-    /// Content was cut before it was recorded.
+    /// Content was truncated before it was recorded.
     Truncated,
-    /// What the whole run was given.
+    /// Input of the whole run.
     RunInput,
-    /// What the whole run returned.
+    /// Output of the whole run.
     RunOutput,
     InputMimeType,
     OutputMimeType,
     TokenIds,
     Logprobs,
-    /// What a library notes for itself, such as the types of its attributes. It is not carried.
+    /// Notes of a library for its own use, such as the types of its attributes. It is not carried.
     Bookkeeping,
-    /// Metadata of the user's: many keys share a prefix.
+    /// Metadata of the user: many keys with a common prefix.
     UserMetadata,
-    /// Metadata of the user's, as an object.
+    /// Metadata of the user, as an object.
     UserMetadataObject,
-    /// Metadata of the user's, as an object whose members replace metadata of the same keys.
+    /// Metadata of the user, as an object whose members replace metadata of the same keys.
     StatedMetadata,
 }
 
-/// AttributeSet that the attributes of a span take at most, mostly: 1 KiB.
+/// Number of fields that most spans fill at most: 1 KiB.
 const USUAL: usize = 18;
 
-/// A value in its place.
+/// Value of a field.
 #[derive(Debug)]
 pub(crate) struct FieldValue<'a> {
-    /// Which dialect said it, by its place in the order of trust; lower is trusted more.
+    /// Precedence of the dialect that stated it; lower wins.
     pub rank: usize,
-    /// Which attribute of the span it is; `None` when an event said it, or several attributes together.
+    /// Index of the span attribute; `None` if it comes from an event or from several attributes.
     pub attribute: Option<usize>,
     pub value: Value<'a>,
 }
 
-/// All places of one span.
+/// The fields of one span.
 ///
-/// What is only looked at is not lost to the record: [`Fields::tell`] and its kin note that a value is in it, and whoever
-/// keeps the rest asks [`Fields::told_attributes`].
+/// The methods named `consume…` note that the record carries the value. [`Fields::consumed_attributes`] then says which
+/// attributes need not be kept beside it.
 #[derive(Debug)]
 pub(crate) struct Fields<'a> {
     placed: FieldStore<'a>,
-    /// A bit for each slot whose value the record has.
+    /// A bit for each field whose value the record carries.
     consumed: Cell<u128>,
-    /// Attributes of the span whose key means something.
+    /// Attributes whose key some dialect has.
     meant: AttributeSet,
-    /// Something in them arrived cut.
+    /// True if content arrived truncated.
     pub truncated: Cell<bool>,
-    /// Values of keys that share a prefix, with what follows the prefix.
+    /// Values of keys with a common prefix.
     pub prefixed: Vec<PrefixedValue<'a>>,
     /// Keys of flattened values.
     pub flat: Vec<FlattenedValue<'a>>,
 }
 
-/// A set of attributes, by their places. Most spans have few.
+/// A set of attributes, by their index. Most spans have few.
 #[derive(Debug, Default)]
 pub(crate) struct AttributeSet {
     first: u128,
-    /// Those beyond the first.
+    /// Indexes from 128 on.
     beyond: BTreeSet<usize>,
 }
 
@@ -195,16 +195,16 @@ impl AttributeSet {
     }
 }
 
-/// What holds each slot. Most slots of a span are empty.
+/// Values by field. Most fields of a span are empty.
 #[derive(Debug)]
 struct FieldStore<'a> {
-    /// For each slot where in `held` it is, counted from 1; 0 when nothing holds it.
+    /// For each field the index into `held`, counted from 1; 0 if the field is empty.
     places: [u8; Field::COUNT],
     held: SmallVec<[FieldValue<'a>; USUAL]>,
 }
 
 impl<'a> FieldStore<'a> {
-    /// What holds the slot with this number.
+    /// Returns the value of the field with this number.
     fn at(&self, field: usize) -> Option<&FieldValue<'a>> {
         self.held.get(usize::from(*self.places.get(field)?).checked_sub(1)?)
     }
@@ -227,16 +227,16 @@ impl<'a> FieldStore<'a> {
     }
 }
 
-/// One of several values of a slot, told apart by the rest of its key.
+/// One of several values of a field, distinguished by the rest of its key.
 #[derive(Debug)]
 pub(crate) struct PrefixedValue<'a> {
-    /// How much its dialect is trusted.
+    /// Precedence of its dialect.
     pub rank: usize,
     pub field: Field,
     pub key: &'a str,
     pub attribute: Option<usize>,
     pub value: Value<'a>,
-    /// The record has it.
+    /// True if the record carries it.
     pub consumed: Cell<bool>,
 }
 
@@ -253,20 +253,20 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Notes whether the key of an attribute means anything.
+    /// Notes whether some dialect has the key of an attribute.
     pub(crate) fn note(&mut self, attribute: usize, means_something: bool) {
         if means_something {
             self.meant.add(attribute);
         }
     }
 
-    /// Whether the key of an attribute means something.
+    /// Returns true if some dialect has the key of the attribute.
     pub(crate) fn has_meaning(&self, attribute: usize) -> bool {
         self.meant.has(attribute)
     }
 
-    /// Puts a value in its place, unless a dialect that is trusted more has been there. Of one dialect the later value
-    /// holds, as `set_attribute` means it. Empty texts are unknown and never hold.
+    /// Sets a field, unless a dialect of higher precedence has set it. Within one dialect the later value holds, as in
+    /// `set_attribute`. Empty texts count as absent.
     pub(crate) fn put(&mut self, field: Field, new: FieldValue<'a>) {
         if matches!(&new.value, Value::Str(text) if text.is_empty()) {
             return;
@@ -276,7 +276,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Moves a value to another place, unless that has one.
+    /// Moves a value to another field if that is empty.
     pub(crate) fn move_to(&mut self, from: Field, to: Field) {
         if self.get(to).is_none() {
             let places = &mut self.placed.places;
@@ -285,7 +285,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Takes back what dialects said whose keys mean something on GenAI spans only.
+    /// Clears the fields set by dialects whose keys count on GenAI spans only; `is_guest` returns true for the rank of such a
+    /// dialect.
     pub(crate) fn clear_fields(&mut self, is_guest: impl Fn(usize) -> bool) {
         for field in 0..Field::COUNT {
             if self.placed.at(field).is_some_and(|held| is_guest(held.rank)) {
@@ -294,9 +295,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Puts flattened values together and in their places, unless a dialect that is trusted more has been there. Of one
-    /// dialect the place that its table names first holds, and keys outweigh a value that is whole. To be called once, when
-    /// all attributes have been put.
+    /// Assembles flattened values and sets their fields, unless a dialect of higher precedence has set them. Within one dialect
+    /// the field that its table names first wins, and flattened keys win over a whole value. Called once, after all attributes.
     pub(crate) fn gather(&mut self) {
         for (parts, value) in assembled(&mut self.flat) {
             let Some((rank, field)) = parts.first().map(|flat| (flat.rank, flat.field)) else { continue };
@@ -317,65 +317,65 @@ impl<'a> Fields<'a> {
         self.get(field).map(|held| &held.value)
     }
 
-    /// A text that is not empty.
+    /// Returns a text that is not empty.
     pub(crate) fn text(&self, field: Field) -> Option<&str> {
         self.value(field)?.as_text()
     }
 
-    /// A text, or the text form of a number.
+    /// Returns a text, or the text form of a number.
     pub(crate) fn label(&self, field: Field) -> Option<Cow<'_, str>> {
         Some(match self.value(field)?.to_label()? {
             Cow::Borrowed(text) => without_nul(text),
-            // Of a number.
+            // The text form of a number.
             owned @ Cow::Owned(_) => owned,
         })
     }
 
-    /// [`Fields::words`], to keep.
+    /// Returns [`Fields::label`] as a `String`.
     pub(crate) fn label_string(&self, field: Field) -> Option<String> {
         self.label(field).map(Cow::into_owned)
     }
 
-    /// What `read` makes of the value; when it can read it, the record has it.
+    /// Reads a value and marks it as consumed if `read` succeeds.
     pub(crate) fn consume<T>(&self, field: Field, read: impl FnOnce(&Value<'a>) -> Option<T>) -> Option<T> {
         let told = read(self.value(field)?)?;
         self.mark_consumed(field);
         Some(told)
     }
 
-    /// [`Fields::words`], for the record.
+    /// Consumes [`Fields::label`].
     pub(crate) fn consume_label(&self, field: Field) -> Option<Cow<'_, str>> {
         let words = self.label(field)?;
         self.mark_consumed(field);
         Some(words)
     }
 
-    /// [`Fields::label`], for the record.
+    /// Consumes [`Fields::label_string`].
     pub(crate) fn consume_label_string(&self, field: Field) -> Option<String> {
         self.consume_label(field).map(Cow::into_owned)
     }
 
-    /// [`Value::to_count`], for the record.
+    /// Consumes [`Value::to_count`].
     pub(crate) fn consume_count(&self, field: Field) -> Option<u64> {
         self.consume(field, Value::to_count)
     }
 
-    /// [`Value::to_number`], for the record.
+    /// Consumes [`Value::to_number`].
     pub(crate) fn consume_number(&self, field: Field) -> Option<f64> {
         self.consume(field, Value::to_number)
     }
 
-    /// The record has what holds this place.
+    /// Notes that the record carries the value of a field.
     pub(crate) fn mark_consumed(&self, field: Field) {
         self.consumed.set(self.consumed.get() | 1 << field as u32);
     }
 
-    /// Whether the record has what holds this place.
+    /// Returns true if the record carries the value of a field.
     pub(crate) fn is_consumed(&self, field: Field) -> bool {
         self.consumed.get() & (1 << field as u32) != 0
     }
 
-    /// The attributes that the record has.
+    /// Returns the attributes that the record carries.
     pub(crate) fn consumed_attributes(&self) -> AttributeSet {
         let mut left = self.consumed.get();
         let told = std::iter::from_fn(|| {
@@ -392,8 +392,7 @@ impl<'a> Fields<'a> {
         told
     }
 
-    /// Of values that share a place those that hold: of two with the same rest of a key the one that is trusted more, then
-    /// the later one.
+    /// Returns the winning values of prefixed keys: for each key the one of the highest precedence, then the latest.
     pub(crate) fn chosen(&self) -> impl Iterator<Item = &PrefixedValue<'a>> {
         let mut best: HashMap<&str, usize> = HashMap::new();
         for (at, one) in self.prefixed.iter().enumerate().filter(|(_, one)| !one.key.is_empty()) {
@@ -405,7 +404,7 @@ impl<'a> Fields<'a> {
         self.prefixed.iter().enumerate().filter(move |(at, one)| best.get(one.key) == Some(at)).map(|(_, one)| one)
     }
 
-    /// Reasons to stop that a flattened answer has, other than those that are stated, stay attributes.
+    /// Keeps finish reasons of a flattened response as attributes if they are not among `stated`.
     pub(crate) fn keep_reasons(&self, stated: &[String]) {
         let reasons = self.flat.iter().filter(|flat| flat.key.ends_with(".finish_reason"));
         for flat in reasons.filter(|flat| !stated.iter().any(|one| flat.value.as_text() == Some(one))) {
@@ -413,12 +412,12 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Whether the record has this part of a flattened value.
+    /// Returns true if the record carries this part of a flattened value.
     fn has(&self, flat: &FlattenedValue<'_>) -> bool {
         flat.used.get() && self.is_consumed(flat.field)
     }
 
-    /// The parts of flattened values that events said and the record has, by what follows the prefix.
+    /// Returns the parts of flattened values that come from events and that the record carries, by key without the prefix.
     pub(crate) fn consumed_parts(&self) -> HashMap<&str, &Value<'a>> {
         let parts = self.flat.iter().filter(|flat| flat.attribute.is_none() && self.has(flat));
         parts.map(|flat| (flat.key, &flat.value)).collect()

@@ -1,4 +1,4 @@
-//! Values that a dialect nests in one: usage, cost, or the parameters of a model as one JSON object.
+//! Values that a dialect nests in one JSON object: usage, cost or parameters.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use crate::fields::{Field, Fields};
 use crate::json::{JsonObject, elements};
 use crate::view::Value;
 
-/// A key whose value is an object, and the places that members of it fill.
+/// A key whose value is an object, and the fields that its members fill.
 #[derive(Debug)]
 pub(crate) struct Nested {
     pub key: &'static str,
@@ -17,8 +17,8 @@ pub(crate) struct Nested {
 }
 
 impl Nested {
-    /// The members that have a place; none when the value is no object. A member is a path of names and indexes,
-    /// `replies/0/meta`; the empty one is the whole value. Python's text form of an object of numbers is read as well.
+    /// Returns the members that fill a field; none if the value is no object. A member is a path of names and indexes, such as
+    /// `replies/0/meta`; the empty path is the whole value. Python's text form of an object of numbers is read as well.
     pub(crate) fn read<'a>(&self, value: &Value<'a>) -> Vec<(Field, Value<'a>)> {
         match value {
             Value::Str(text) if text.starts_with("{'") => {
@@ -32,7 +32,7 @@ impl Nested {
         }
     }
 
-    /// Whether the record has every member of the value.
+    /// Returns true if the record carries every member of the value.
     pub(crate) fn is_consumed(&self, value: &Value<'_>, fields: &Fields<'_>) -> bool {
         let Some(text) = value.as_json_text() else { return false };
         let has_whole =
@@ -62,7 +62,7 @@ impl Nested {
     }
 }
 
-/// The value at the end of a path of names and indexes.
+/// Returns the value at a path of names and indexes.
 fn below<'a>(raw: &'a RawValue, path: &str) -> Option<&'a RawValue> {
     path.split('/').try_fold(raw, |raw, name| match name.parse::<usize>() {
         Ok(at) => elements(raw)?.get(at).copied(),
@@ -70,7 +70,7 @@ fn below<'a>(raw: &'a RawValue, path: &str) -> Option<&'a RawValue> {
     })
 }
 
-/// The value as an attribute would have it; `None` for `null`.
+/// Returns the value as an attribute would have it; `None` for `null`.
 fn plain(raw: &RawValue) -> Option<Value<'_>> {
     let text = raw.get();
     Some(match text.as_bytes().first()? {

@@ -1,6 +1,6 @@
 //! Hexadecimal text of identifiers.
 
-/// Lower-case hex digits.
+/// Returns lower-case hex digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {

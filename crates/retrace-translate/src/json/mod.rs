@@ -1,4 +1,4 @@
-//! SpanReader, repairing, shortening and redacting of JSON, whatever it means.
+//! Reading, repair, shortening and redaction of JSON, independent of its meaning.
 
 mod hex;
 mod object;

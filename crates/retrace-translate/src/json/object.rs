@@ -1,4 +1,4 @@
-//! JSON objects, read as far as somebody asks.
+//! JSON objects whose values are read on demand.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,19 +10,19 @@ use serde_json::value::RawValue;
 
 use crate::json::{label_of, text_of};
 
-/// The members of an object, in order, each as its text.
+/// Members of a JSON object, in order, each as its text.
 ///
-/// Other than a type with a field for each name it takes an object that spells one thing in two ways.
+/// Unlike a struct with a field for each name, it accepts an object that has one member under two spellings.
 #[derive(Debug)]
 pub(crate) struct JsonObject<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> JsonObject<'a> {
-    /// Reads an object; `None` for anything else. Costs one pass.
+    /// Reads an object; returns `None` for anything else. Costs one pass.
     pub(crate) fn read(json: &'a str) -> Option<Self> {
         json.trim_start().starts_with('{').then(|| serde_json::from_str(json).ok()).flatten()
     }
 
-    /// The value of the first of these names that has one other than `null`.
+    /// Returns the value of the first of these names that is present and not `null`.
     pub(crate) fn get(&self, names: &[&str]) -> Option<&'a RawValue> {
         names.iter().find_map(|name| {
             let of_name = self.0.iter().rev().find(|(key, _)| key == name);
@@ -30,43 +30,43 @@ impl<'a> JsonObject<'a> {
         })
     }
 
-    /// The same, where it is a text.
+    /// Returns the value of the first of these names if it is a text.
     pub(crate) fn text(&self, names: &[&str]) -> Option<Text<'a>> {
         self.get(names).and_then(text_of)
     }
 
-    /// The same, where it is a short text or a number.
+    /// Returns the value of the first of these names if it is a short text or a number.
     pub(crate) fn label(&self, names: &[&str]) -> Option<Cow<'a, str>> {
         self.get(names).and_then(label_of)
     }
 
-    /// The same, where it is an object.
+    /// Returns the value of the first of these names if it is an object.
     pub(crate) fn object(&self, names: &[&str]) -> Option<JsonObject<'a>> {
         JsonObject::read(self.get(names)?.get())
     }
 
-    /// The same, where it is a list.
+    /// Returns the elements of the value of the first of these names if it is a list.
     pub(crate) fn list(&self, names: &[&str]) -> Option<Vec<&'a RawValue>> {
         elements(self.get(names)?)
     }
 
-    /// Number of members.
+    /// Returns the number of members.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The members, in order.
+    /// Returns the members, in order.
     pub(crate) fn entries(&self) -> &[(Cow<'a, str>, &'a RawValue)] {
         &self.0
     }
 
-    /// All of them.
+    /// Returns the members, in order.
     pub(crate) fn into_entries(self) -> Vec<(Cow<'a, str>, &'a RawValue)> {
         self.0
     }
 }
 
-/// The elements of a list; `None` for anything else.
+/// Returns the elements of a list; `None` for anything else.
 pub(crate) fn elements(raw: &RawValue) -> Option<Vec<&RawValue>> {
     raw.get().starts_with('[').then(|| serde_json::from_str(raw.get()).ok()).flatten()
 }

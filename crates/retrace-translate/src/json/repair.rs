@@ -1,18 +1,18 @@
-//! JSON that was cut somewhere before it came here.
+//! Repair of truncated JSON.
 
 use retrace_protocol::Json;
 use retrace_protocol::json::without_refused_escapes;
 use retrace_protocol::limits::JSON_DEPTH;
 
-/// What whoever cuts a text may write behind the place.
+/// Ellipses that mark a truncation.
 const ELLIPSES: [&str; 2] = ["...", "…"];
 
-/// Closes JSON that ends too early: limits on the length of attributes cut it anywhere.
+/// Closes truncated JSON, as limits on the length of attributes leave it.
 ///
-/// What is left is a beginning of what there was: strings end where they were cut, and everything that is open is closed.
-/// A key without its value, and a number or word of which more may have followed, are gone. An ellipsis behind the cut is
-/// understood. `None` for text that is not the beginning of an object, a list or a string, and for JSON that is whole.
-/// Costs one pass.
+/// The result is a prefix of the original value: a truncated string ends where it was cut, and every open list and object is
+/// closed. A key without its value is dropped, and so is a number or a word that may be incomplete. An ellipsis after the cut
+/// is recognised. Returns `None` for text that does not begin with an object, a list or a string, and for JSON that is
+/// complete. Costs one pass.
 ///
 /// ```
 /// use retrace_translate::repair;
@@ -41,7 +41,7 @@ pub fn repair(text: &str) -> Option<Json> {
     Json::parse_strict(&without_refused_escapes(&whole))
 }
 
-/// Whether what stands where JSON cannot go on only says that something was cut.
+/// Returns true for text that only notes a truncation.
 fn is_truncation_note(rest: &str) -> bool {
     const LONGEST_NOTE: usize = 40;
     let note = ELLIPSES.iter().find_map(|ellipsis| rest.strip_prefix(ellipsis)).map(str::trim);
@@ -54,29 +54,29 @@ enum Container {
     List,
 }
 
-/// How a scan ended.
+/// Outcome of a scan.
 enum ScanEnd {
-    /// At the end of a value.
+    /// The value is complete.
     Whole,
-    /// At the end of the text, before that of the value.
+    /// The text ended within the value.
     Early,
-    /// The same, within a string that is a value and whose characters are whole up to here.
+    /// The text ended within a string that is a value; its characters are complete up to `whole`.
     InString { whole: usize },
-    /// At something that JSON does not have there.
+    /// An unexpected byte.
     Odd,
 }
 
-/// What may come next.
+/// Token that the grammar expects next.
 #[derive(Clone, Copy, PartialEq)]
 enum Next {
     Value,
-    /// A value, or the end of the list.
+    /// A value or the end of the list.
     FirstValue,
-    /// A key, or the end of the map.
+    /// A key or the end of the object.
     FirstKey,
     Key,
     Colon,
-    /// A comma, or the end of what is open.
+    /// A comma or the end of the container.
     Comma,
 }
 
@@ -84,12 +84,12 @@ struct Scan<'t> {
     bytes: &'t [u8],
     at: usize,
     open: Vec<Container>,
-    /// Up to here, what is open can be closed.
+    /// Position up to which the open containers can be closed.
     good: usize,
 }
 
 impl Scan<'_> {
-    /// Reads the first value; `None` when it is nested deeper than a strict reader takes.
+    /// Reads the first value; returns `None` if it is nested deeper than a strict reader accepts.
     fn value(&mut self) -> Option<ScanEnd> {
         let mut next = Next::Value;
         loop {
@@ -154,13 +154,13 @@ impl Scan<'_> {
         self.pass()
     }
 
-    /// A value ends here.
+    /// Ends a value.
     fn pass(&mut self) -> Next {
         self.good = self.at;
         Next::Comma
     }
 
-    /// Reads the string that begins here; of one that does not end, how far its characters are whole.
+    /// Reads a string; for an unterminated one, returns the position up to which its characters are complete.
     fn string(&mut self) -> Result<(), usize> {
         const ESCAPE: usize = r"\u0000".len();
         self.at += 1;
@@ -173,7 +173,7 @@ impl Scan<'_> {
                     return Ok(());
                 }
                 [b'\\', b'u', escape @ ..] => match escape {
-                    // The first half of a pair is nothing without the second.
+                    // The first half of a surrogate pair is invalid without the second.
                     [b'd' | b'D', b'8' | b'9' | b'a' | b'b' | b'A' | b'B', _, _, second @ ..]
                         if second.len() < ESCAPE && !second.contains(&b'"') =>
                     {
@@ -189,7 +189,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Reads a number or a word; `None` when the text ends with it, so that more may have followed.
+    /// Reads a number or a word; returns `None` if the text ends with it, because it may be incomplete.
     fn word(&mut self) -> Option<bool> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
@@ -266,10 +266,10 @@ mod tests {
         );
     }
 
-    /// Whether `cut` is a beginning of `whole`, at every depth.
+    /// Returns true if `cut` is a prefix of `whole` at every depth.
     fn begins(cut: &Value, whole: &Value) -> bool {
         match (cut, whole) {
-            // A byte of a longer character may have become U+FFFD before the text came here.
+            // Truncation may have turned a byte of a longer character into U+FFFD.
             (Value::String(cut), Value::String(whole)) => whole.starts_with(cut.trim_end_matches('\u{FFFD}')),
             (Value::Array(cut), Value::Array(whole)) => {
                 cut.len() <= whole.len() && cut.iter().zip(whole).all(|(cut, whole)| begins(cut, whole))
@@ -303,7 +303,7 @@ mod tests {
         ]
     }
 
-    /// JSON text of a value in which everything beyond ASCII is escaped, as many writers have it.
+    /// Returns JSON in which everything beyond ASCII is escaped.
     fn ascii(json: &str) -> String {
         json.chars().fold(String::new(), |mut out, c| {
             if c.is_ascii() {
@@ -317,7 +317,7 @@ mod tests {
     }
 
     proptest! {
-        /// P28: cut at every byte it parses, and is a beginning of what it was.
+        /// P28: JSON cut at any byte parses after repair and is a prefix of the original.
         #[test]
         fn pain_28_json_cut_at_every_byte_is_repaired(value in any_json(), form in 0_u8..3) {
             let text = match form {

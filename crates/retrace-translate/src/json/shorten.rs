@@ -1,4 +1,4 @@
-//! Making content smaller without breaking it.
+//! Shortening of content that keeps it valid JSON.
 
 use std::borrow::Cow;
 
@@ -10,20 +10,20 @@ use serde_json::value::RawValue;
 
 use crate::json::JsonObject;
 
-/// Content that was made smaller.
+/// Shortened content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shortened {
-    /// What is left: valid JSON.
+    /// The remaining value; valid JSON.
     pub json: Json,
-    /// Bytes of JSON that are gone.
+    /// Bytes of JSON that were removed.
     pub removed_bytes: u64,
 }
 
-/// Makes a JSON value no longer than `max_bytes`, or returns `None` when it is no longer already.
+/// Shortens a JSON value to at most `max_bytes`. Returns `None` if it is short enough already.
 ///
-/// The longest texts inside are cut first, each at a character and with a note of how many bytes are gone, so that what
-/// is short stays whole and the structure stays readable. Where the structure alone is too large, what is left is the
-/// beginning of the JSON as a text. Costs a tree of the value and some passes over it: it is for the rare case.
+/// The longest texts are cut first, at a character boundary and with a note of the number of bytes cut, so that short texts and
+/// the structure are kept. If the structure alone is too large, the result is the beginning of the JSON as a text. Builds a
+/// tree of the value and passes over it several times: meant for the rare case.
 ///
 /// ```
 /// use retrace_protocol::Json;
@@ -49,7 +49,7 @@ pub fn shorten(json: &Json, max_bytes: usize) -> Option<Shortened> {
     Some(Shortened { json, removed_bytes })
 }
 
-/// A value taken apart as far as cutting needs: numbers keep their digits, objects the order of their keys.
+/// A value parsed as far as cutting needs: numbers keep their digits, objects the order of their keys.
 enum Node<'a> {
     Text(Text<'a>),
     List(Vec<Self>),
@@ -73,7 +73,7 @@ impl<'a> Node<'a> {
         })
     }
 
-    /// Bytes of the value as JSON when every text in it is cut to `keep` bytes and a note.
+    /// Returns the JSON size of the value in bytes with every text cut to `keep` bytes and a note.
     fn length(&self, keep: usize) -> usize {
         match self {
             Self::Text(text) => text.cut(keep).map_or(text.length, |cut| cut.length) + 2,
@@ -102,18 +102,18 @@ impl<'a> Node<'a> {
     }
 }
 
-/// A text, and how many bytes it takes in JSON.
+/// A text with its JSON size.
 struct Text<'a> {
     text: Cow<'a, str>,
     length: usize,
 }
 
-/// A text that was cut.
+/// A shortened text.
 struct Cut<'t> {
     kept: &'t str,
-    /// What it says of the rest.
+    /// Note on the removed part.
     note: String,
-    /// Bytes of both in JSON.
+    /// JSON size of both in bytes.
     length: usize,
 }
 
@@ -123,7 +123,7 @@ impl<'a> Text<'a> {
         Self { text, length }
     }
 
-    /// At most `keep` bytes of the text as it stands in JSON, and a note of what is gone; `None` when that saves nothing.
+    /// Cuts the text to at most `keep` bytes of JSON, and a note of the rest; returns `None` if that saves nothing.
     fn cut(&self, keep: usize) -> Option<Cut<'_>> {
         if self.length <= keep {
             return None;
@@ -154,7 +154,7 @@ impl Serialize for Node<'_> {
     }
 }
 
-/// The value with its texts cut no more than needed; `None` when cutting texts does not suffice.
+/// Cuts the texts no more than needed; returns `None` if cutting texts does not suffice.
 fn shortest_cut(mut tree: Node<'_>, max_bytes: usize) -> Option<Json> {
     let (mut fits, mut too_long) = (0, max_bytes);
     if tree.length(fits) > max_bytes {
@@ -172,7 +172,7 @@ fn shortest_cut(mut tree: Node<'_>, max_bytes: usize) -> Option<Json> {
     Some(Json::from_serialize(&tree))
 }
 
-/// The longest beginning of the text that takes at most `escaped` bytes in JSON, and how many it takes.
+/// Returns the longest prefix with a JSON size of at most `escaped` bytes, and its JSON size.
 fn prefix(text: &str, escaped: usize) -> (&str, usize) {
     let mut length = 0;
     for (at, c) in text.char_indices() {
@@ -189,7 +189,7 @@ fn escaped_length(text: &str) -> usize {
     text.chars().map(escaped_char).sum()
 }
 
-/// Bytes of a character inside a JSON string as serde writes it.
+/// Returns the JSON size of a character as serde writes it.
 fn escaped_char(c: char) -> usize {
     match c {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
@@ -198,9 +198,9 @@ fn escaped_char(c: char) -> usize {
     }
 }
 
-/// The beginning of the JSON text, as a text.
+/// Returns the beginning of the JSON as a text.
 fn beginning(json: &str, max_bytes: usize) -> Json {
-    /// What the quotes and the longest note take.
+    /// Size of the quotes and of the longest note.
     const AROUND: usize = 48;
 
     let text = Text::new(Cow::Borrowed(json));
@@ -259,7 +259,7 @@ mod tests {
         })
     }
 
-    /// Whether the texts of `cut` begin those of `whole`, at the same places.
+    /// Returns true if the texts of `cut` are prefixes of those of `whole`, at the same positions.
     fn begins(cut: &Value, whole: &Value) -> bool {
         match (cut, whole) {
             (Value::String(cut), Value::String(whole)) => {
@@ -276,7 +276,7 @@ mod tests {
     }
 
     proptest! {
-        /// P28: valid, within the limit, and a beginning of what was there.
+        /// P28: valid, within the limit, and a prefix of the original.
         #[test]
         fn pain_28_what_is_cut_parses_fits_and_begins_like_the_whole(value in any_json(), max_bytes in 2_usize..600) {
             let json = Json::from(&value);

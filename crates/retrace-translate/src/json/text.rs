@@ -1,16 +1,16 @@
-//! Tokens of JSON that are texts.
+//! JSON tokens that are texts.
 
 use std::borrow::Cow;
 
 use retrace_protocol::message::{Text, decode};
 use serde_json::value::RawValue;
 
-/// The text of a JSON string, left in its JSON form; `None` for anything else.
+/// Returns a JSON string as an undecoded text; `None` for anything else.
 pub(crate) fn text_of(raw: &RawValue) -> Option<Text<'_>> {
     raw.get().starts_with('"').then_some(Text::Token(raw))
 }
 
-/// A short text: that of a JSON string, or of a number; `None` when it is empty or anything else.
+/// Returns a short text: that of a JSON string, or the digits of a number; `None` if it is empty or anything else.
 pub(crate) fn label_of(raw: &RawValue) -> Option<Cow<'_, str>> {
     let text = match raw.get().as_bytes() {
         [b'"', ..] => decode(raw),

@@ -1,4 +1,4 @@
-//! Output of a model call, out of the turns of its answer.
+//! Output of a model call, assembled from the turns of its response.
 
 use std::borrow::Cow;
 
@@ -7,24 +7,24 @@ use retrace_protocol::message::{Content, Text, ToolCall, tool_calls_text};
 
 use super::{Part, Turn, joined, messages_of, text_of};
 
-/// What a model answered.
+/// Response of a model.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
-    /// A text, or a list when there are several choices.
+    /// A text, or a list if there are several choices.
     pub output: Option<Json>,
-    /// The calls it asks for, as metadata.
+    /// Requested tool calls, as in `metadata.tool_calls`.
     pub tool_calls: Option<Json>,
-    /// What it thought.
+    /// Reasoning of the model.
     pub reasoning: Option<Json>,
-    /// Why it stopped, for each choice that says so.
+    /// Finish reason of each choice that states one.
     pub finish_reasons: Vec<String>,
-    /// The answer is a refusal.
+    /// True if the response is a refusal.
     pub refusal: bool,
-    /// Parts and items of unknown kinds that stand beside the output: a list.
+    /// Parts and items of unknown kinds beside the output: a list.
     pub others: Option<Json>,
 }
 
-/// The output of a model call.
+/// Assembles the output of a model call.
 pub(crate) fn answer(turns: Vec<Turn<'_>>) -> Answer {
     let mut all_calls = Vec::new();
     let mut all_reasoning = Vec::new();
@@ -58,9 +58,9 @@ pub(crate) fn answer(turns: Vec<Turn<'_>>) -> Answer {
             let silent = matches!(&message.content, Content::Text(text) if text.is_empty());
             match (silent, message.tool_calls.is_empty()) {
                 (true, false) if ended => choices.push(only_calls(&message.tool_calls)),
-                // Calls that stand alone without a reason to stop are an answer together with what stands beside them.
+                // Turns that hold only calls and no finish reason form one choice together with the turns beside them.
                 (true, false) => {}
-                // A thought is no choice: it stands before the answer that it led to.
+                // Reasoning is no choice: it precedes the choice that it led to.
                 (true, true) if is_thought => {}
                 _ => choices.push(message.content),
             }
@@ -87,8 +87,8 @@ fn only_calls<'a>(calls: &[ToolCall<'_>]) -> Content<'a> {
     Content::Text(Text::Plain(Cow::Owned(tool_calls_text(calls))))
 }
 
-/// A part as it counts in an answer. What a provider's own tools returned within it is found as tools, not as its text;
-/// but for a result that cannot be tied to a call.
+/// Returns the part as it counts in the output. A result of a provider's own tool is reported as a tool instead, unless it has
+/// no call id.
 fn answer_part(part: Part<'_>) -> Option<Part<'_>> {
     match part {
         Part::ToolResult { id: Some(_), .. } => None,

@@ -1,7 +1,7 @@
 //! Envelopes: members that protocols and frameworks put around arguments, results and messages.
 //!
-//! Known are MCP requests and results, JSON-RPC, messages as `LangChain` serializes them, `toolUse` and `toolResult` of Bedrock
-//! and `tool_result` of Anthropic.
+//! Known envelopes are MCP requests and results, JSON-RPC, messages serialized by `LangChain`, `toolUse` and `toolResult` of
+//! Bedrock, and `tool_result` of Anthropic.
 
 use std::borrow::Cow;
 
@@ -13,14 +13,14 @@ use crate::json::{JsonObject, elements};
 use crate::json::{label_of, text_of};
 use crate::messages::embedded;
 
-/// Envelopes that stand in each other, at most.
+/// Maximum number of nested envelopes.
 const DEPTH: usize = 5;
-/// JsonObject of an MCP result.
+/// Members of an MCP result.
 const MCP: [&str; 8] =
     ["meta", "_meta", "content", "structuredContent", "structured_content", "isError", "is_error", "resultType"];
-/// Types of parts that are text.
+/// Types of text parts.
 const TEXT: [&str; 3] = ["text", "input_text", "output_text"];
-/// Types that `LangChain` gives to its messages, with their roles.
+/// Types of `LangChain` messages, with their roles.
 const LANGCHAIN: [(&str, &str); 7] = [
     ("human", "user"),
     ("ai", "assistant"),
@@ -35,12 +35,12 @@ const LANGCHAIN: [(&str, &str); 7] = [
 #[derive(Debug)]
 pub(crate) enum EnvelopeContent<'a> {
     Raw(&'a RawValue),
-    /// Texts of several parts, or a text that is no JSON.
+    /// Joined text of several parts, or a text that is no JSON.
     Text(String),
 }
 
 impl EnvelopeContent<'_> {
-    /// The content as JSON where it is JSON, else as text.
+    /// Returns the content as JSON if it is JSON, else as a text.
     pub(crate) fn to_json(&self) -> Json {
         match self {
             Self::Raw(raw) => Json::from_serialize(&embedded(raw)),
@@ -48,7 +48,7 @@ impl EnvelopeContent<'_> {
         }
     }
 
-    /// The content as text.
+    /// Returns the content as a text.
     pub(crate) fn to_text(&self) -> Cow<'_, str> {
         match self {
             Self::Raw(raw) if text_of(raw).is_some() => decode(raw),
@@ -62,24 +62,24 @@ fn structured(text: &str) -> Option<Json> {
     text.trim_start().starts_with(['{', '[']).then(|| Json::parse_strict(text)).flatten()
 }
 
-/// An envelope that has been opened.
+/// An opened envelope.
 #[derive(Debug)]
 pub(crate) struct Envelope<'a> {
     pub content: EnvelopeContent<'a>,
     /// Id of the tool call.
     pub call_id: Option<Cow<'a, str>>,
-    /// The result is an error.
+    /// True if the result is an error.
     pub is_error: bool,
-    /// The other members of the envelope are empty or repeat something.
+    /// True if the other members of the envelope are empty or redundant.
     pub is_whole: bool,
 }
 
-/// Opens the envelope of a tool's result; `None` for a result that stands in none.
+/// Opens the envelope of a tool result; returns `None` for a result without one.
 pub(crate) fn result(raw: &RawValue) -> Option<Envelope<'_>> {
     result_within(raw, DEPTH)
 }
 
-/// The content of a tool's result, as it stands in spans.
+/// Returns the content of a tool result without its envelope.
 pub(crate) fn result_content(raw: &RawValue) -> Embedded<'_> {
     match result(raw).map(|opened| opened.content) {
         Some(EnvelopeContent::Raw(inner)) => embedded(inner),
@@ -110,7 +110,7 @@ fn result_within(raw: &RawValue, depth: usize) -> Option<Envelope<'_>> {
         return result_within(inner, depth);
     }
     if let Some(inner) = members.get(&["output"]).filter(|_| members.len() == 1) {
-        // The object of a tool's own is no envelope, unless there is one in it.
+        // An object that the tool itself returned is no envelope, unless it contains one.
         return result_within(inner, depth).filter(|_| inner.get().starts_with('{'));
     }
     let content = members.get(&["content"]);
@@ -146,7 +146,7 @@ fn result_within(raw: &RawValue, depth: usize) -> Option<Envelope<'_>> {
     mcp(&members, failed)
 }
 
-/// Opens the result of an MCP server. A member that MCP does not have shows that the object is a tool's own.
+/// Opens the result of an MCP server. A member that MCP does not define shows that the object is the tool's own.
 fn mcp<'a>(members: &JsonObject<'a>, is_error: bool) -> Option<Envelope<'a>> {
     let parts = members.list(&["content"])?;
     if !members.entries().iter().all(|(name, _)| MCP.contains(&&**name)) {
@@ -173,7 +173,7 @@ fn mcp<'a>(members: &JsonObject<'a>, is_error: bool) -> Option<Envelope<'a>> {
     Some(Envelope { content, call_id: None, is_error, is_whole })
 }
 
-/// Returns true if the structured content of an MCP result has what its text has.
+/// Returns true if the structured content of an MCP result repeats its text.
 fn repeats(structured: &RawValue, text: &str) -> bool {
     let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
     let Some(structured) = value(structured.get()) else { return false };
@@ -183,7 +183,7 @@ fn repeats(structured: &RawValue, text: &str) -> bool {
         || structured.as_object().is_some_and(|object| object.len() == 1 && object.get("result").is_some_and(is_it))
 }
 
-/// A list of text parts is their text; one element of another kind is an envelope.
+/// Opens a list: text parts become their text, and a single element of another kind is an envelope.
 fn listed<'a>(parts: &[&'a RawValue], depth: usize) -> Option<Envelope<'a>> {
     if let Some(text) = texts(parts) {
         return Some(Envelope { content: EnvelopeContent::Text(text), call_id: None, is_error: false, is_whole: true });
@@ -201,7 +201,7 @@ fn plain(raw: &RawValue) -> Envelope<'_> {
     Envelope { content: EnvelopeContent::Raw(raw), call_id: None, is_error: false, is_whole: true }
 }
 
-/// Texts of parts that are all text, a line apart.
+/// Joins the texts of parts that are all text, one on each line.
 fn texts(parts: &[&RawValue]) -> Option<String> {
     let text = |raw: &&RawValue| {
         let part = JsonObject::read(raw.get())?;
@@ -216,7 +216,7 @@ fn texts(parts: &[&RawValue]) -> Option<String> {
     (!texts.is_empty()).then(|| texts.join("\n"))
 }
 
-/// Opens the envelope of what the tool with this name is called with; `None` for arguments that stand in none.
+/// Opens the envelope around the arguments of the tool `tool`; returns `None` for arguments without one.
 pub(crate) fn arguments<'a>(raw: &'a RawValue, tool: &str) -> Option<Envelope<'a>> {
     let mut members = JsonObject::read(raw.get())?;
     let mut is_call = false;
@@ -246,7 +246,7 @@ pub(crate) fn arguments<'a>(raw: &'a RawValue, tool: &str) -> Option<Envelope<'a
     Some(Envelope { content: EnvelopeContent::Raw(inner), call_id, is_error: false, is_whole })
 }
 
-/// Opens a message that `LangChain` serialized: `{"type":…,"data":{…}}` or a constructor with `kwargs`. Returns what it holds and
+/// Opens a message serialized by `LangChain`: `{"type":…,"data":{…}}` or a constructor with `kwargs`. Returns its content and
 /// its role.
 pub(crate) fn langchain<'a>(members: &JsonObject<'a>) -> Option<(&'a RawValue, &'static str)> {
     let is_object = |raw: &&RawValue| raw.get().starts_with('{');
@@ -261,14 +261,14 @@ pub(crate) fn langchain<'a>(members: &JsonObject<'a>) -> Option<(&'a RawValue, &
     Some((inner, langchain_role(&class)?))
 }
 
-/// The role of a type of `LangChain`'s messages.
+/// Returns the role of a `LangChain` message type.
 pub(crate) fn langchain_role(kind: &str) -> Option<&'static str> {
     let kind = kind.strip_suffix("Chunk").unwrap_or(kind);
     let kind = kind.strip_suffix("Message").unwrap_or(kind);
     LANGCHAIN.iter().find(|(name, _)| name.eq_ignore_ascii_case(kind)).map(|(_, role)| *role)
 }
 
-/// Returns true for a value that has no content.
+/// Returns true for a value without content.
 fn is_nothing(raw: &RawValue) -> bool {
     let text = raw.get();
     matches!(text, "null" | "false" | "\"\"")

@@ -7,9 +7,10 @@ use smallvec::smallvec;
 
 use crate::messages::{Part, Turn};
 
-/// Reads the elements of a list of messages with `read`. An element that it cannot read is kept as it is, in a turn of its own.
+/// Reads the elements of a list of messages with `read`. An element that cannot be read is kept unchanged, in a turn of its
+/// own.
 ///
-/// Returns `None` when there are elements and none of them can be read: the list is no list of messages.
+/// Returns `None` if there are elements and none of them can be read: the list is no list of messages.
 pub(crate) fn each<'a>(
     elements: Vec<&'a RawValue>,
     read: impl Fn(&'a RawValue) -> Option<Turn<'a>>,
@@ -29,8 +30,8 @@ pub(crate) fn each<'a>(
     is_read.then_some(turns)
 }
 
-/// A turn that holds an element of an unknown kind. Its role is the assistant's: an element without a role is an item of a
-/// model's answer, and never a message of the user.
+/// Returns a turn with an element of an unknown kind. Its role is the assistant's, because an element without a role is an item
+/// of a model response and never a message of the user.
 fn unknown(raw: &RawValue) -> Turn<'_> {
     Turn { role: Cow::Borrowed("assistant"), parts: smallvec![Part::Other(raw)], ..Turn::default() }
 }

@@ -1,4 +1,4 @@
-//! Images, sounds and files inside messages: carried by reference, or inline while they are small.
+//! Images, audio and files in messages: carried by reference, or inline if they are small.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -12,11 +12,11 @@ use sha2::{Digest, Sha256};
 
 use crate::messages::Source;
 
-/// Longest inline content, in characters of base64. Beyond it only type, size and hash are kept: a viewer has its
-/// thumbnail, and a run with a hundred screenshots stays a run one can send.
+/// Maximum length of inline content, in characters of base64. Larger content is reduced to type, size and hash, which bounds
+/// the size of runs with many screenshots and leaves room for thumbnails.
 pub const INLINE_MEDIA_CHARS: usize = 16 * 1024;
 
-/// Decoded in pieces of this many characters, so that hashing 20 MB needs no 15 MB buffer. A multiple of 4.
+/// Number of characters that are decoded at a time, so that hashing 20 MB needs no 15 MB buffer. A multiple of 4.
 const PIECE_CHARS: usize = 8 * 1024;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -24,7 +24,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// What kind of medium a MIME type is.
+/// Returns the kind of medium of a MIME type.
 pub(crate) fn kind_of(mime_type: Option<&str>) -> Cow<'static, str> {
     Cow::Borrowed(match mime_type.and_then(|mime| mime.split('/').next()) {
         Some("image") => "image",
@@ -34,7 +34,7 @@ pub(crate) fn kind_of(mime_type: Option<&str>) -> Cow<'static, str> {
     })
 }
 
-/// The medium as it is carried: inline content above [`INLINE_MEDIA_CHARS`] becomes its size and hash.
+/// Returns the medium as it is carried: inline content above [`INLINE_MEDIA_CHARS`] becomes its size and hash.
 pub(crate) fn reference<'a>(kind: Cow<'a, str>, mime_type: Option<Cow<'a, str>>, source: Source<'a>) -> Media<'a> {
     let mut media = Media { kind, mime_type, uri: None, file_id: None, data: None, size: None, sha256: None };
     let data = match source {
@@ -67,7 +67,7 @@ pub(crate) fn reference<'a>(kind: Cow<'a, str>, mime_type: Option<Cow<'a, str>>,
     media
 }
 
-/// The MIME type and the base64 of a `data:` URI; `None` for any other URI.
+/// Splits a `data:` URI into MIME type and base64; returns `None` for any other URI.
 fn split_data_uri<'a>(uri: &Cow<'a, str>) -> Option<(Option<Cow<'a, str>>, Cow<'a, str>)> {
     const SCHEME: &str = "data:";
     const ENCODING: &str = ";base64,";
@@ -77,7 +77,7 @@ fn split_data_uri<'a>(uri: &Cow<'a, str>) -> Option<(Option<Cow<'a, str>>, Cow<'
     Some((mime, slice(uri, mime_end + ENCODING.len()..uri.len())?))
 }
 
-/// A piece of a text, borrowed where the text is.
+/// Returns a part of a text, borrowed if the text is.
 fn slice<'a>(text: &Cow<'a, str>, range: Range<usize>) -> Option<Cow<'a, str>> {
     Some(match text {
         Cow::Borrowed(text) => Cow::Borrowed(text.get(range)?),
@@ -85,7 +85,7 @@ fn slice<'a>(text: &Cow<'a, str>, range: Range<usize>) -> Option<Cow<'a, str>> {
     })
 }
 
-/// Size and SHA-256 of what the base64 text holds. Text that is no base64 has the size of the text and no hash.
+/// Returns size and SHA-256 of base64 content. For text that is no base64, returns the length of the text and no hash.
 fn digest(data: &str) -> (u64, Option<String>) {
     let mut hash = Sha256::new();
     let mut size = 0_u64;
@@ -116,7 +116,7 @@ mod tests {
     fn small_content_stays_and_large_content_becomes_a_hash() {
         let small = of(Source::Base64("aGk=".into()));
         assert_eq!((small.data.as_deref(), small.size), (Some("aGk="), None));
-        // 3 bytes a group of 4 characters: 15,000 zero bytes.
+        // A group of 4 characters is 3 bytes: 15,000 zero bytes.
         let large = of(Source::Base64("AAAA".repeat(5_000).into()));
         assert_eq!((large.data.as_deref(), large.size), (None, Some(15_000)));
         let zeros = Sha256::digest(vec![0_u8; 15_000]).iter().map(|b| format!("{b:02x}")).collect::<String>();

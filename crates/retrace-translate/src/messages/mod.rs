@@ -1,7 +1,7 @@
-//! What was said to a model and what it answered: the one model of messages that all dialects fill.
+//! Messages of model calls, in the one form that all dialects produce.
 //!
-//! A dialect reads its own shape into [`Turn`]s of [`Part`]s. From there on nothing knows which dialect it was: the turns
-//! become the `{"messages": …}` of an input, the answer of an output, and the tools that were seen.
+//! A dialect reads its own form into [`Turn`]s of [`Part`]s. Everything after that is independent of the dialect: turns become
+//! the `{"messages": …}` of an input, the output of a response, and the tools that messages show.
 
 mod answer;
 pub(crate) mod envelope;
@@ -34,13 +34,13 @@ pub(crate) struct Turn<'a> {
     pub finish_reason: Option<Cow<'a, str>>,
 }
 
-/// The pieces of a message, in order. Most messages have one, which takes no memory of its own.
+/// Parts of a message, in order. Most messages have one, which is stored inline.
 pub(crate) type Parts<'a> = SmallVec<[Part<'a>; 1]>;
 
-/// A piece of a message.
+/// Part of a message.
 #[derive(Clone, Debug)]
 pub(crate) enum Part<'a> {
-    /// Something whose content was not captured.
+    /// Content that was not captured.
     Empty,
     Text(Text<'a>),
     Reasoning(Text<'a>),
@@ -60,7 +60,7 @@ pub(crate) enum Part<'a> {
         mime_type: Option<Cow<'a, str>>,
         source: Source<'a>,
     },
-    /// A kind of part that nobody here knows.
+    /// A part of an unknown kind.
     Other(&'a RawValue),
 }
 
@@ -70,12 +70,12 @@ impl Part<'_> {
     }
 }
 
-/// What stands beside a result so that a role that results do not have is not lost.
+/// Returns a part that keeps the role of a turn beside a tool result, for roles that results do not have.
 pub(crate) fn keep_role_beside_result(role: &str) -> Option<Part<'static>> {
     (!matches!(role, "tool" | "function" | "user" | "assistant")).then_some(Part::Empty)
 }
 
-/// Where the bytes of a medium are.
+/// Location of the content of a medium.
 #[derive(Clone, Debug)]
 pub(crate) enum Source<'a> {
     Uri(Cow<'a, str>),
@@ -84,7 +84,7 @@ pub(crate) enum Source<'a> {
     Unknown,
 }
 
-/// The role that a message states. The roles of APIs are read in any case, and behind the name of an enumeration.
+/// Returns the role of a message. Roles are read in any case, and after the name of an enumeration.
 pub(crate) fn role_label(raw: &RawValue) -> Option<Cow<'_, str>> {
     const ROLES: [&str; 9] = ["user", "assistant", "system", "developer", "tool", "function", "model", "ai", "human"];
     let role = label_of(raw)?;
@@ -95,7 +95,7 @@ pub(crate) fn role_label(raw: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Arguments or a result: a JSON string that itself holds an object or a list is read once more.
+/// Reads arguments or a result: a JSON string that holds an object or a list becomes that value.
 pub(crate) fn embedded(raw: &RawValue) -> Embedded<'_> {
     if raw.get().starts_with('"') {
         let text = decode(raw);
@@ -108,9 +108,9 @@ pub(crate) fn embedded(raw: &RawValue) -> Embedded<'_> {
     Embedded::Raw(raw)
 }
 
-/// The input of a model call: the instructions, then the history.
+/// Assembles the input of a model call: the instructions, then the history.
 ///
-/// Instructions that the history repeats as its own first message are said once.
+/// Instructions that the history repeats as its first message are written once.
 pub(crate) fn conversation<'a>(instructions: Vec<Turn<'a>>, history: Vec<Turn<'a>>) -> Conversation<'a> {
     let first = history.iter().find(|turn| !is_unknown(turn));
     let repeated = match (instructions.as_slice(), first) {
@@ -131,7 +131,7 @@ fn is_system(role: &str) -> bool {
     matches!(role, "system" | "developer")
 }
 
-/// The role in the words of the common shape.
+/// Returns the role by its common name.
 fn role_of(role: Cow<'_, str>) -> Cow<'_, str> {
     match &*role {
         "model" | "ai" => Cow::Borrowed("assistant"),
@@ -141,9 +141,10 @@ fn role_of(role: Cow<'_, str>) -> Cow<'_, str> {
     }
 }
 
-/// Results of tools stand as messages of their own, tied to the call by its id; the rest of the turn is one message.
+/// Converts a turn into messages. Each tool result becomes a message of its own, with the id of its call; the rest of the turn
+/// is one message.
 fn messages_of<'a>(mut turn: Turn<'a>, out: &mut Vec<Message<'a>>) {
-    // Most messages are one text.
+    // Fast path for a message that is one text.
     if let [Part::Text(text) | Part::Refusal(text)] = turn.parts.as_mut_slice() {
         let content = Content::Text(std::mem::replace(text, Text::Plain(Cow::Borrowed(""))));
         let role = role_of(turn.role);
@@ -193,7 +194,7 @@ fn messages_of<'a>(mut turn: Turn<'a>, out: &mut Vec<Message<'a>>) {
     }
 }
 
-/// The text of a result, without the envelope that it came in.
+/// Returns the text of a result without its envelope.
 fn result_text(raw: &RawValue) -> Text<'_> {
     let inner = match envelope::result(raw).map(|opened| opened.content) {
         Some(envelope::EnvelopeContent::Text(text)) => return Text::Plain(Cow::Owned(text)),
@@ -219,7 +220,7 @@ fn content_of(mut parts: Vec<ContentPart<'_>>) -> Content<'_> {
     Content::Parts(parts)
 }
 
-/// Several texts as one, a line apart; `None` for none.
+/// Joins several texts, one on each line; returns `None` for none.
 fn joined(mut texts: Vec<Text<'_>>) -> Option<Text<'_>> {
     if texts.len() < 2 {
         return texts.pop();
@@ -227,7 +228,7 @@ fn joined(mut texts: Vec<Text<'_>>) -> Option<Text<'_>> {
     Some(Text::Plain(Cow::Owned(texts.iter().map(Text::decoded).collect::<Vec<_>>().join("\n"))))
 }
 
-/// All text of a turn, for comparing.
+/// Returns the text of a turn, for comparison.
 fn plain_text(turn: &Turn<'_>) -> String {
     let texts: Vec<_> = turn
         .parts
@@ -240,12 +241,12 @@ fn plain_text(turn: &Turn<'_>) -> String {
     texts.join("\n")
 }
 
-/// Returns true if the turns hold parts that are passed on as they came.
+/// Returns true if the turns hold parts of unknown kinds.
 pub(crate) fn has_others(turns: &[Turn<'_>]) -> bool {
     turns.iter().flat_map(|turn| &turn.parts).any(|part| matches!(part, Part::Other(_)))
 }
 
-/// Whether images are among what the turns hold.
+/// Returns true if the turns hold images.
 pub(crate) fn has_images(turns: &[Turn<'_>]) -> bool {
     turns.iter().flat_map(|turn| &turn.parts).any(|part| match part {
         Part::Media { modality, mime_type, .. } => {

@@ -1,4 +1,4 @@
-//! Requests and answers as the APIs of providers have them, for spans that record nothing but those.
+//! Request and response bodies of provider APIs, for spans that record only those.
 
 use std::borrow::Cow;
 
@@ -16,20 +16,20 @@ use crate::messages::{Part, Turn};
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Request<'a> {
-    /// OpenAI's and Anthropic's messages.
+    /// Messages of OpenAI and Anthropic.
     #[serde(borrow)]
     messages: Option<&'a RawValue>,
-    /// Gemini's.
+    /// Messages of Gemini.
     #[serde(borrow)]
     contents: Option<&'a RawValue>,
-    /// Those of OpenAI's responses, and texts to embed.
+    /// Items of OpenAI's Responses API, or texts to embed.
     #[serde(borrow, alias = "inputs")]
     input: Option<&'a RawValue>,
     #[serde(borrow)]
     prompt: Option<&'a RawValue>,
     #[serde(borrow, alias = "instructions", alias = "systemInstruction", alias = "system_instruction")]
     system: Option<&'a RawValue>,
-    /// Where Gemini's SDKs keep what is no message.
+    /// Everything but the messages, in Gemini's SDKs.
     #[serde(borrow)]
     config: Option<&'a RawValue>,
 }
@@ -41,7 +41,7 @@ struct Config<'a> {
     system_instruction: Option<&'a RawValue>,
 }
 
-/// The messages of a request; `None` when it is none.
+/// Reads the messages of a request; returns `None` if the JSON is no request.
 pub(crate) fn request(json: &str) -> Option<Vec<Turn<'_>>> {
     if json.trim_start().starts_with('[') {
         return texts(serde_json::from_str(json).ok()?).or_else(|| messages(json));
@@ -64,7 +64,7 @@ pub(crate) fn request(json: &str) -> Option<Vec<Turn<'_>>> {
     Some(turns)
 }
 
-/// The list of messages in a list that holds nothing else: a batch of one, as `LangChain` has it.
+/// Returns the inner list of a batch with one list of messages, as `LangChain` writes it; any other value unchanged.
 fn batch(raw: &RawValue) -> &RawValue {
     let inner = elements(raw).and_then(|list| match list.as_slice() {
         [one] if one.get().starts_with('[') => Some(*one),
@@ -73,8 +73,8 @@ fn batch(raw: &RawValue) -> &RawValue {
     inner.unwrap_or(raw)
 }
 
-/// Whether a JSON text is a request or an answer, and no message, that has more in it than what [`request`] and [`response`]
-/// read.
+/// Returns true if a JSON text is a request or a response, rather than a message, and has more than [`request`] and
+/// [`response`] read.
 pub(crate) fn has_more(json: &str) -> bool {
     const SAID: [&str; 7] = ["messages", "contents", "input", "inputs", "prompt", "choices", "candidates"];
     const SYSTEM: [&str; 4] = ["system", "instructions", "systemInstruction", "system_instruction"];
@@ -88,7 +88,7 @@ pub(crate) fn has_more(json: &str) -> bool {
     !is_read && messages(json).is_none() && (request(json).is_some() || response(json).is_some())
 }
 
-/// A list of texts, each of which is a message.
+/// Reads a list of texts, each of which is a message.
 fn texts(raw: &RawValue) -> Option<Vec<Turn<'_>>> {
     let list: Vec<&RawValue> = serde_json::from_str(raw.get()).ok()?;
     let texts = list.into_iter().map(|raw| text_of(raw).map(user)).collect::<Option<Vec<_>>>()?;
@@ -102,24 +102,24 @@ fn user(text: Text<'_>) -> Turn<'_> {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Response<'a> {
-    /// OpenAI's choices.
+    /// Choices of OpenAI.
     #[serde(borrow)]
     choices: Option<Vec<&'a RawValue>>,
-    /// Gemini's.
+    /// Candidates of Gemini.
     #[serde(borrow)]
     candidates: Option<Vec<&'a RawValue>>,
-    /// The items of OpenAI's responses, or the object with the message that Bedrock's Converse has.
+    /// Items of OpenAI's Responses API, or the object with the message in Bedrock's Converse API.
     #[serde(borrow)]
     output: Option<&'a RawValue>,
     #[serde(borrow)]
     messages: Option<Vec<&'a RawValue>>,
-    /// `LangChain`'s, a list for each prompt.
+    /// Generations of `LangChain`: a list for each prompt.
     #[serde(borrow)]
     generations: Option<&'a RawValue>,
-    /// Of one candidate of Gemini's alone.
+    /// Content of a single candidate of Gemini.
     #[serde(borrow)]
     content: Option<&'a RawValue>,
-    /// Anthropic's, or a message alone.
+    /// Role in Anthropic's response, or in a single message.
     #[serde(borrow)]
     role: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -128,7 +128,7 @@ struct Response<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow)]
     status: Option<&'a RawValue>,
-    /// What is left of a streamed answer, or of a completion.
+    /// Text of an aggregated stream, or of a completion.
     #[serde(borrow, alias = "combined_chunk_content")]
     text: Option<&'a RawValue>,
     #[serde(borrow, alias = "stop_reason", alias = "stopReason", alias = "finishReason")]
@@ -136,34 +136,34 @@ struct Response<'a> {
 }
 
 impl<'a> Response<'a> {
-    /// The items of the output.
+    /// Returns the items of the output.
     fn items(&self) -> Option<Vec<&'a RawValue>> {
         elements(self.output?)
     }
 
-    /// The message in the output.
+    /// Returns the message in the output.
     fn output_message(&self) -> Option<&'a RawValue> {
         JsonObject::read(self.output?.get())?.get(&["message"])
     }
 
-    /// Whether it is one message, and no list of any.
+    /// Returns true if the response is one message rather than a list.
     fn is_message(&self) -> bool {
         let is_candidate = || self.content.is_some_and(|content| content.get().starts_with('{'));
         self.role.is_some() || self.message.is_some() || is_candidate()
     }
 }
 
-/// What an answer says beside its messages.
+/// Facts that a response states beside its messages.
 #[derive(Debug, Default)]
 pub(crate) struct ResponseFacts {
-    /// The provider's id of it.
+    /// Response id of the provider.
     pub id: Option<String>,
-    /// Why the model stopped, for each choice that says so.
+    /// Finish reason of each choice that states one.
     pub finish_reasons: Vec<String>,
 }
 
 impl ResponseFacts {
-    /// `None` when the JSON is no answer.
+    /// Reads a response; returns `None` if the JSON is no response.
     pub(crate) fn read(json: &str) -> Option<Self> {
         #[derive(Default, Deserialize)]
         #[serde(default)]
@@ -190,7 +190,7 @@ impl ResponseFacts {
     }
 }
 
-/// The messages of an answer, one for each choice; `None` when it is none.
+/// Reads the messages of a response, one for each choice; returns `None` if the JSON is no response.
 pub(crate) fn response(json: &str) -> Option<Vec<Turn<'_>>> {
     if json.trim_start().starts_with('[') {
         return messages(json);
@@ -201,7 +201,7 @@ pub(crate) fn response(json: &str) -> Option<Vec<Turn<'_>>> {
         return Some(vec![Turn { finish_reason, ..message(inner)? }]);
     }
     if let Some(items) = response.items() {
-        // Its items are one answer together.
+        // Its items are one response together.
         let turns = lists::each(items, message)?;
         let parts = turns.into_iter().flat_map(|turn| turn.parts).collect();
         return Some(vec![Turn { role: Cow::Borrowed("assistant"), parts, ..Turn::default() }]);
@@ -222,7 +222,7 @@ pub(crate) fn response(json: &str) -> Option<Vec<Turn<'_>>> {
     }
 }
 
-/// The message of one generation of `LangChain`'s, with its finish reason.
+/// Reads the message of one `LangChain` generation, with its finish reason.
 fn generation(raw: &RawValue) -> Option<Turn<'_>> {
     let mut turn = message(raw)?;
     if turn.finish_reason.is_none() {

@@ -1,7 +1,7 @@
-//! Messages as the APIs of providers have them: a role and a content, which is a text or a list of parts.
+//! Messages of provider APIs: a role and a content, which is a text or a list of parts.
 //!
-//! Dialects that record what was sent, rather than a form of their own, are read with this. It knows the messages of
-//! OpenAI (chat completions and responses), Anthropic, Gemini and Bedrock, as far as they can be told apart by their keys.
+//! Dialects that record the bodies of an API, rather than a form of their own, are read with this. It knows the messages of
+//! OpenAI (Chat Completions and Responses), Anthropic, Gemini and Bedrock, as far as their keys distinguish them.
 
 use std::borrow::Cow;
 
@@ -28,7 +28,7 @@ struct RawMessage<'a> {
     name: Option<&'a RawValue>,
     #[serde(borrow)]
     content: Option<&'a RawValue>,
-    /// Gemini's content.
+    /// Content of Gemini.
     #[serde(borrow)]
     parts: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -51,18 +51,18 @@ struct RawMessage<'a> {
     summary: Option<&'a RawValue>,
     #[serde(borrow, alias = "stop_reason", alias = "finishReason")]
     finish_reason: Option<&'a RawValue>,
-    /// The message of a choice.
+    /// Message of a choice.
     #[serde(borrow, alias = "delta")]
     message: Option<&'a RawValue>,
-    /// The text of a choice of a completion.
+    /// Text of a choice of a completion.
     #[serde(borrow)]
     text: Option<&'a RawValue>,
-    /// A prompt that stands under the role.
+    /// Prompt under the name of the role.
     #[serde(borrow)]
     user: Option<&'a RawValue>,
 }
 
-/// Reads a list of messages, or one; `None` when it is anything else.
+/// Reads a list of messages or a single one; returns `None` for anything else.
 pub(crate) fn messages(json: &str) -> Option<Vec<Turn<'_>>> {
     match json.trim_start().as_bytes().first()? {
         b'[' => lists::each(serde_json::from_str(json).ok()?, message),
@@ -71,12 +71,12 @@ pub(crate) fn messages(json: &str) -> Option<Vec<Turn<'_>>> {
     }
 }
 
-/// Reads one message, or one choice.
+/// Reads one message or one choice.
 pub(crate) fn message(raw: &RawValue) -> Option<Turn<'_>> {
     message_of(raw, "user")
 }
 
-/// The same; `role` is whose it is when it does not say.
+/// Reads one message or one choice, with `role` as the default role.
 pub(crate) fn message_of<'a>(raw: &'a RawValue, role: &'static str) -> Option<Turn<'a>> {
     if let Some((inner, role)) = raw_envelope(raw) {
         return message_of(inner, role).map(|turn| Turn { role: Cow::Borrowed(role), ..turn });
@@ -102,7 +102,7 @@ pub(crate) fn message_of<'a>(raw: &'a RawValue, role: &'static str) -> Option<Tu
     if let Some(inner) = read.content.filter(|inner| is_object(inner))
         && let Some(turn) = message_of(inner, role)
     {
-        // A candidate of Gemini's.
+        // A candidate of Gemini.
         return Some(Turn { finish_reason, ..turn });
     }
     let mut turn = item(&read, role)?;
@@ -110,14 +110,14 @@ pub(crate) fn message_of<'a>(raw: &'a RawValue, role: &'static str) -> Option<Tu
     Some(turn)
 }
 
-/// Opens a message that `LangChain` serialized.
+/// Opens a message serialized by `LangChain`.
 fn raw_envelope(raw: &RawValue) -> Option<(&RawValue, &'static str)> {
     let text = raw.get();
     let may_be = text.starts_with('{') && (text.contains("\"data\"") || text.contains("\"kwargs\""));
     may_be.then(|| envelope::langchain(&JsonObject::read(text)?)).flatten()
 }
 
-/// A message, or an item of a response that stands where messages do.
+/// Reads a message, or an item of a response among messages.
 fn item<'a>(read: &RawMessage<'a>, role: &'static str) -> Option<Turn<'a>> {
     let kind = read.kind.and_then(label_of);
     let id = || read.tool_call_id.or(read.id).and_then(label_of);
@@ -153,7 +153,7 @@ fn message_turn<'a>(read: &RawMessage<'a>, default_role: &'static str) -> Option
         .or(read.refusal)
         .or(read.function_call)
         .or(read.user);
-    // A message of LangChain's has a type for a role.
+    // A LangChain message has a type instead of a role.
     let by_type = || envelope::langchain_role(&read.kind.and_then(label_of)?).map(Cow::Borrowed);
     let role = read.role.and_then(role_label);
     if role.is_none() && content.is_none() {
@@ -166,7 +166,7 @@ fn message_turn<'a>(read: &RawMessage<'a>, default_role: &'static str) -> Option
     let mut parts = content.map(parts_of).unwrap_or_default();
     let answers = matches!(&*turn.role, "tool" | "function");
     if let Some(id) = read.tool_call_id.and_then(label_of).or_else(|| read.id.filter(|_| answers).and_then(label_of)) {
-        // What a tool answered is kept as it came.
+        // The result of a tool is kept unchanged.
         parts = smallvec![Part::ToolResult { id: Some(id), name: turn.name.take(), result: content }];
         parts.extend(keep_role_beside_result(&turn.role));
     } else if answers && content.is_some() && !parts.iter().any(|part| matches!(part, Part::ToolResult { .. })) {
@@ -185,7 +185,7 @@ fn message_turn<'a>(read: &RawMessage<'a>, default_role: &'static str) -> Option
     match read.tool_calls.filter(|raw| !is_null(raw)) {
         None => {}
         Some(calls) => match serde_json::from_str::<Vec<&RawValue>>(calls.get()) {
-            // Calls may stand among the parts of the content too.
+            // Calls may be among the parts of the content as well.
             Ok(calls) => calls.into_iter().map(|call| tool_call(call).unwrap_or(Part::Other(call))).for_each(|call| {
                 if !parts.iter().any(|part| is_same_call(part, &call)) {
                     parts.push(call);
@@ -221,7 +221,7 @@ struct RawCall<'a> {
     function: Option<&'a RawValue>,
 }
 
-/// A call of a tool, with the function in it or on its own.
+/// Reads a tool call, with or without a function object around name and arguments.
 pub(crate) fn tool_call(raw: &RawValue) -> Option<Part<'_>> {
     let call: RawCall<'_> = object(raw)?;
     let id = call.call_id.or(call.id).and_then(label_of);
@@ -236,7 +236,7 @@ pub(crate) fn tool_call(raw: &RawValue) -> Option<Part<'_>> {
     Some(Part::ToolCall { id, name: of.name.and_then(label_of).unwrap_or_default(), arguments })
 }
 
-/// What a content holds: a text, a list of parts, or something that is kept as it came.
+/// Reads a content: a text, a list of parts, or a value that is kept unchanged.
 pub(crate) fn parts_of(content: &RawValue) -> Parts<'_> {
     if let Some(text) = text_of(content) {
         return smallvec![Part::Text(text)];
@@ -248,7 +248,7 @@ pub(crate) fn parts_of(content: &RawValue) -> Parts<'_> {
     });
     match listed {
         Some(parts) => parts.into_iter().map(|raw| part(raw).unwrap_or(Part::Other(raw))).collect(),
-        // Content that is JSON and no list of parts is a text that happens to be JSON.
+        // JSON that is no list of parts is a text that happens to be JSON.
         None if content.get() == "null" => Parts::new(),
         None => smallvec![Part::Text(Text::Plain(redacted_text(content.get())))],
     }
@@ -288,7 +288,7 @@ struct RawPart<'a> {
     function_call: Option<&'a RawValue>,
     #[serde(borrow, alias = "functionResponse")]
     function_response: Option<&'a RawValue>,
-    /// Bedrock's, and Genkit's.
+    /// A call in Bedrock and Genkit.
     #[serde(borrow, rename = "toolUse", alias = "toolRequest")]
     tool_use: Option<&'a RawValue>,
     #[serde(borrow, rename = "toolResult", alias = "toolResponse")]
@@ -332,7 +332,7 @@ fn part(raw: &RawValue) -> Option<Part<'_>> {
     })
 }
 
-/// A part of Gemini's, Bedrock's or Genkit's, which says what it is by the key it has.
+/// Reads a part of Gemini, Bedrock or Genkit, whose kind is the key it has.
 fn untyped<'a>(part: &RawPart<'a>) -> Option<Part<'a>> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
@@ -366,7 +366,7 @@ fn medium<'a>(modality: &'static str, (mime_type, source): (Option<Cow<'a, str>>
     Part::Media { modality: Some(Cow::Borrowed(modality)), mime_type, source }
 }
 
-/// Where a medium is: a URL, or an object with one, with an id, or with the content.
+/// Reads the location of a medium: a URL, or an object with a URL, an id or the content.
 fn located(raw: &RawValue) -> Option<(Option<Cow<'_, str>>, Source<'_>)> {
     #[derive(Default, Deserialize)]
     #[serde(default)]

@@ -1,4 +1,4 @@
-//! Tools that a model was offered.
+//! Definitions of the tools offered to a model.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,14 +11,14 @@ use serde_json::value::RawValue;
 
 use crate::json::label_of;
 
-/// What a model was told of its tools.
+/// Definitions of the tools offered to a model.
 #[derive(Debug, Default)]
 pub(crate) struct ToolDefinitions {
-    /// From the names of functions to the schemas of their parameters.
+    /// Schemas of the parameters, by function name.
     pub schemas: Option<Json>,
-    /// From the names of functions to their descriptions.
+    /// Descriptions, by function name.
     pub descriptions: Option<Json>,
-    /// The definitions of tools that are no functions, such as those that a provider runs itself.
+    /// Definitions of tools that are no functions, such as those that the provider runs.
     pub provided: Option<Json>,
 }
 
@@ -32,15 +32,15 @@ struct Definition<'a> {
     description: Option<&'a RawValue>,
     #[serde(borrow, default, alias = "inputSchema", alias = "input_schema", alias = "parameters_json_schema")]
     parameters: Option<&'a RawValue>,
-    /// The definition itself, in the shape of OpenAI's API.
+    /// The definition itself, in OpenAI's API.
     #[serde(borrow, default)]
     function: Option<&'a RawValue>,
-    /// The same in that of OpenInference.
+    /// The definition itself, in OpenInference.
     #[serde(borrow, default)]
     tool: Option<Wrapped<'a>>,
     #[serde(borrow, default, rename = "tool.json_schema")]
     dotted: Option<&'a RawValue>,
-    /// Several, in the shape of Gemini's API.
+    /// Several definitions, in Gemini's API.
     #[serde(borrow, default, alias = "functionDeclarations")]
     function_declarations: Option<Vec<&'a RawValue>>,
 }
@@ -51,7 +51,7 @@ struct Wrapped<'a> {
     json_schema: Option<&'a RawValue>,
 }
 
-/// The definitions, those that stand together one by one.
+/// Returns the definitions one by one, including those that are grouped.
 fn each(definitions: Vec<&RawValue>) -> Vec<&RawValue> {
     let together = |raw: &&RawValue| raw.get().contains("eclarations\"");
     if !definitions.iter().any(together) {
@@ -61,11 +61,11 @@ fn each(definitions: Vec<&RawValue>) -> Vec<&RawValue> {
     definitions.into_iter().flat_map(|raw| declared(raw).unwrap_or_else(|| vec![raw])).collect()
 }
 
-/// Reads a list of tool definitions; `None` when it is in no shape known here.
+/// Reads a list of tool definitions; returns `None` for an unknown form.
 pub(crate) fn read_tool_definitions(json: &str) -> Option<ToolDefinitions> {
     let definitions: Vec<&RawValue> = serde_json::from_str(json).ok()?;
     if !definitions.is_empty() && definitions.iter().all(|raw| raw.get().starts_with('"')) {
-        // Each definition is a JSON text: the list is one of texts, as an attribute can have it.
+        // Each definition is a JSON text, since an attribute can hold a list of texts.
         let each: Vec<_> = definitions.into_iter().map(decode).collect();
         let list = format!("[{}]", each.join(","));
         return (each.iter().all(|text| text.starts_with('{')) && is_strict(&list))

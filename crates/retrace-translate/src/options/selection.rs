@@ -1,4 +1,4 @@
-//! Which spans become part of a run.
+//! Selection of the spans that become part of a run.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,34 +8,34 @@ use retrace_protocol::SpanType;
 
 use crate::view::{Kind, Parent, ScopeView, Value};
 
-/// Which spans become part of a run.
+/// Selects the spans that become part of a run.
 ///
-/// Whatever is left out, the tree stays whole: a run keeps its local root, and a span whose parent is left out hangs from
-/// its nearest ancestor that is not.
+/// The tree stays connected: a run keeps its local root, and a span whose parent is not selected becomes a child of its nearest
+/// selected ancestor.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SpanSelection {
-    /// Runs that contain a GenAI span; of them the GenAI spans and the local root. The default.
+    /// Runs that contain a GenAI span, with their GenAI spans and their local root. The default.
     #[default]
     GenAi,
     /// Every span.
     All,
-    /// Runs that contain a span for which the policy says yes; of them those spans and the local root.
+    /// Runs that contain a span that the policy selects, with the selected spans and the local root.
     Policy(SpanPolicy),
 }
 
 impl SpanSelection {
-    /// Selects by a decision of the application's. [`SpanFacts`] has an example.
+    /// Selects spans by a function. [`SpanFacts`] has an example.
     pub fn policy(decide: impl Fn(&SpanFacts<'_>) -> bool + Send + Sync + 'static) -> Self {
         Self::Policy(SpanPolicy(Arc::new(decide)))
     }
 }
 
-/// A decision of the application's about one span.
+/// A function that selects spans.
 ///
-/// It is asked on the worker's thread when a span has ended, and in live runs when it begins too; there a span that was
-/// selected once stays. Where runs are announced to other services it is also asked on the thread that begins the span. A
-/// policy that panics decides nothing: the span is then selected if it is a GenAI span.
+/// It is called on the worker thread when a span has ended, and in live runs also when it begins; there a span stays selected.
+/// If runs are announced to other services, it is also called on the thread that begins the span. If the function panics, the
+/// span is selected if it is a GenAI span.
 #[derive(Clone)]
 pub struct SpanPolicy(Arc<dyn Fn(&SpanFacts<'_>) -> bool + Send + Sync>);
 
@@ -51,7 +51,7 @@ impl fmt::Debug for SpanPolicy {
     }
 }
 
-/// Two are equal when they are one.
+/// Two policies are equal if they share one function.
 impl PartialEq for SpanPolicy {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -60,7 +60,7 @@ impl PartialEq for SpanPolicy {
 
 impl Eq for SpanPolicy {}
 
-/// What a policy decides by.
+/// Facts about a span on which a policy decides.
 ///
 /// ```
 /// use retrace_translate::{Options, SpanSelection};
@@ -74,25 +74,25 @@ impl Eq for SpanPolicy {}
 /// ```
 #[non_exhaustive]
 pub struct SpanFacts<'a> {
-    /// Whether some GenAI dialect is spoken on the span: what [`SpanSelection::GenAi`] asks.
+    /// True if the span has attributes of a GenAI dialect: the criterion of [`SpanSelection::GenAi`].
     pub is_genai: bool,
-    /// What Retrace would call it.
+    /// Type of the span in Retrace.
     pub span_type: SpanType,
-    /// Its name in OpenTelemetry.
+    /// Name of the span in OpenTelemetry.
     pub name: &'a str,
-    /// Its kind.
+    /// Span kind.
     pub kind: Kind,
-    /// The library or the part of the application that made it.
+    /// Instrumentation scope.
     pub scope: ScopeView<'a>,
-    /// The span around it.
+    /// Parent of the span.
     pub parent: Parent,
-    /// Whether its status is an error.
+    /// True if the status is an error.
     pub failed: bool,
     pub(crate) attribute: &'a dyn Fn(&str) -> Option<Value<'a>>,
 }
 
 impl<'a> SpanFacts<'a> {
-    /// The value of an attribute. Takes a look at each.
+    /// Returns the value of an attribute. Costs a comparison with each key.
     #[must_use]
     pub fn attribute(&self, key: &str) -> Option<Value<'a>> {
         (self.attribute)(key)

@@ -1,4 +1,4 @@
-//! From collected spans to a run as Retrace wants it told.
+//! Assembles a collected run into its records.
 
 use foldhash::{HashSet, HashSetExt as _};
 use retrace_protocol::metadata::TraceMetadata;
@@ -18,13 +18,13 @@ use crate::recorder::tree::Tree;
 use crate::recorder::{RecordedSpan, Run};
 use crate::view::Parent;
 
-/// How a run is told.
+/// Assembles one run.
 #[derive(Clone, Debug)]
 pub(crate) struct RunAssembler<'o> {
     pub origin: RunIdentity,
-    /// What was told of its trace before.
+    /// What was emitted of its trace before.
     pub before: Option<&'o EmittedTrace>,
-    /// Whether the run is told as ended; otherwise it is told as far as it came.
+    /// True if the run is emitted as ended; otherwise it is emitted incomplete.
     pub ended: bool,
     pub options: &'o Options,
 }
@@ -53,7 +53,7 @@ impl RunAssembler<'_> {
         let first_call = if is_entry { first_call(&run.nodes, &tree, root) } else { FirstCall::default() };
         drop(tree);
         let joined = run.joined();
-        // Of a run of another process it is known what the caller said.
+        // Labels of a run of another process are known only as far as its caller states them.
         let labels_of_run = match &joined {
             Some(joined) => RunLabels { session: joined.session.clone(), ..RunLabels::default() },
             None => labels.clone(),
@@ -125,7 +125,8 @@ impl RunAssembler<'_> {
         Run { trace, spans, set_aside: run.sources - kept_sources, joined: self.origin.joined }
     }
 
-    /// What the run says of itself. Without a root that is only what it is called, after the span that began first.
+    /// Returns the facts that the run states about itself. Without a root that is only its name, from the span that began
+    /// first.
     fn top(&self, run: &OpenRun, root: Option<usize>, order: &[usize]) -> RootFacts {
         let Some(node) = root.or(order.first().copied()).and_then(|at| run.nodes.get(at)) else {
             return RootFacts::default();
@@ -152,7 +153,7 @@ impl RunAssembler<'_> {
         )
     }
 
-    /// The Retrace id of each node. Of several spans under one id the later ones get another.
+    /// Returns the Retrace id of each node. Of several spans with one id, the later ones get a derived id.
     fn ids(&self, nodes: &[Node]) -> Vec<Id> {
         let trace_id = self.origin.trace_id;
         let mut taken = HashSet::with_capacity(nodes.len());
@@ -172,7 +173,7 @@ impl RunAssembler<'_> {
     }
 }
 
-/// Returns true for the span of a server that is no GenAI span and has no name for its run but its own.
+/// Returns true for a server span that is no GenAI span and states no name for its run.
 fn is_entry(node: &Node) -> bool {
     let has_trace_name = || node.builder.as_ref().is_some_and(|builder| builder.trace_name.is_some());
     node.is_server && node.class.is_none() && !has_trace_name()
@@ -188,7 +189,7 @@ fn first_call(nodes: &[Node], tree: &Tree<'_>, root: Option<usize>) -> FirstCall
     first
 }
 
-/// Facts of the span that states to be a run, of several the one nearest to the root.
+/// Returns the facts of the span nearest to the root that states that it is a run.
 fn stated_run(nodes: &[Node], tree: &Tree<'_>, root: Option<usize>) -> Option<RootFacts> {
     let stating = nodes
         .iter()
@@ -200,13 +201,13 @@ fn stated_run(nodes: &[Node], tree: &Tree<'_>, root: Option<usize>) -> Option<Ro
     Some(top)
 }
 
-/// The tags of the root, else those that came first.
+/// Returns the tags of the root, else the first tags.
 fn tags(run: &OpenRun, root: Option<usize>) -> Option<Json> {
     let of = |node: &Node| node.builder.as_ref()?.tags.clone();
     root.and_then(|at| run.nodes.get(at)).and_then(of).or_else(|| run.nodes.iter().find_map(of))
 }
 
-/// The places of the kept spans, in the order in which they began, parents before children.
+/// Returns the indexes of the kept spans, ordered by start, parents before children.
 fn order(nodes: &[Node], tree: &Tree<'_>) -> Vec<usize> {
     let mut order = Vec::with_capacity(nodes.len());
     order.extend(nodes.iter().enumerate().filter(|(_, node)| node.kept).map(|(at, _)| at));
@@ -214,12 +215,12 @@ fn order(nodes: &[Node], tree: &Tree<'_>) -> Vec<usize> {
     order
 }
 
-/// Orders spans by their start. Made-up spans stay behind what they were made from: the sort is stable.
+/// Orders spans by their start. The sort is stable, so that synthesized spans stay behind their sources.
 fn sort_by_start(spans: &mut [RecordedSpan]) {
     spans.sort_by_cached_key(|recorded| recorded.span.started_at.unix_micros());
 }
 
-/// What the root says, else what the span nearest to it says.
+/// Returns the value of the root, else that of the span nearest to it.
 fn root_down(
     nodes: &[Node],
     tree: &Tree<'_>,

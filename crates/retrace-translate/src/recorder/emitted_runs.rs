@@ -1,4 +1,4 @@
-//! Runs that were told already, remembered for what comes after.
+//! Memory of emitted runs, for spans that arrive later.
 
 use std::collections::VecDeque;
 
@@ -9,50 +9,50 @@ use retrace_protocol::{Id, Status, Trace, TracePatch};
 use crate::recorder::remote_parent::RemoteParent;
 use crate::recorder::{Correction, Output};
 
-/// Runs that are remembered.
+/// Maximum number of traces that are remembered.
 const RUNS: usize = 4_096;
-/// Spans of them that are remembered, all runs together: 2 MiB of ids.
+/// Maximum number of their spans, over all traces: 2 MiB of ids.
 const SPANS: usize = 256 * 1024;
-/// Bytes counted for a run that is remembered, without its spans.
+/// Bytes accounted for a remembered trace without its spans.
 const RUN_BYTES: usize = 320;
-/// The runs, and likewise their spans, take no more than this share of the bytes of open runs: one in so many.
+/// Divisor of the byte limit of open runs: traces, and likewise their spans, take at most that share of it.
 const SHARE: usize = 8;
-/// Spans of one trace that are remembered. Traces that live for days have more; what hangs from the forgotten ones waits
-/// until it is let go.
+/// Maximum number of remembered spans of one trace. Children of a forgotten span wait until their run is abandoned.
 const TRACE_SPANS: usize = 64 * 1024;
 
-/// An OpenTelemetry trace whose spans came out.
+/// An OpenTelemetry trace of which spans were emitted or set aside.
 #[derive(Debug)]
 pub(crate) struct EmittedTrace {
-    /// What was told of it; nothing when its spans were set aside.
+    /// The emitted run; `None` if its spans were set aside.
     pub run: Option<EmittedRun>,
-    /// The spans that came out, sorted.
+    /// Ids of the spans, sorted.
     span_ids: Vec<[u8; 8]>,
-    /// Spans that were told as begun and have not ended, sorted.
+    /// Ids of the spans whose start was emitted and whose end was not, sorted.
     begun: Vec<[u8; 8]>,
-    /// Spans of it were lost, and nothing was told that could say so.
+    /// True if spans were lost and no emitted run could state it.
     pub lossy: bool,
 }
 
-/// What was told of a run.
+/// A run that was emitted.
 #[derive(Clone, Debug)]
 pub(crate) struct EmittedRun {
-    /// The Retrace trace it was told under.
+    /// Id of the Retrace trace.
     pub id: Id,
-    /// How many runs of the same trace were told before it.
+    /// Number of runs of the same trace that were emitted before it.
     pub part: u32,
-    /// Whether it was told as ended.
+    /// True if it was emitted as ended.
     pub ended: bool,
     pub trace_tokens: Option<u64>,
     pub trace_cost: Option<f64>,
-    /// The run belongs to another process.
+    /// Set if the run belongs to another process.
     pub joined: Option<RemoteParent>,
 }
 
 impl EmittedRun {
-    /// What a run that continues this one says about it: at least that it was not all, and how it ended if that was open.
+    /// Returns the correction of this run by a run that continues it: it is incomplete, and its end if that was open.
     ///
-    /// The tokens stay those of the spans it has. A run of another process takes more spans at any time.
+    /// Its tokens stay those of its own spans. A run of another process needs no correction, because it accepts spans at any
+    /// time.
     pub(crate) fn corrected_by(&self, after: &Trace) -> Option<Correction> {
         if self.joined.is_some() {
             return None;
@@ -71,7 +71,7 @@ impl EmittedRun {
         Some(Correction { id: self.id.clone(), patch })
     }
 
-    /// That it is not all.
+    /// Returns the correction that the run is incomplete.
     pub(crate) fn not_all(&self) -> Output {
         let patch = TracePatch { lossy: Some(true), ..TracePatch::default() };
         Output::Correction(Box::new(Correction { id: self.id.clone(), patch }))
@@ -84,8 +84,8 @@ impl EmittedTrace {
         Self { run: emitted, span_ids, begun: Vec::new(), lossy: false }
     }
 
-    /// Of spans that were set aside, in a trace of which `told` was told before. When spans of it were lost, what was told
-    /// says so, or what will be.
+    /// Creates the memory of spans that were set aside, in a trace of which `emitted` was emitted before. If spans were lost, the
+    /// emitted run is corrected, or the next one states it.
     pub(crate) fn set_aside(
         emitted: Option<EmittedRun>,
         span_ids: Vec<[u8; 8]>,
@@ -107,7 +107,7 @@ impl EmittedTrace {
         }
     }
 
-    /// The same, when these spans were told as begun and their end was not.
+    /// Adds spans whose start was emitted and whose end was not.
     pub(crate) fn with_begun(mut self, mut begun: Vec<[u8; 8]>) -> Self {
         begun.sort_unstable();
         self.begun = begun;
@@ -133,13 +133,13 @@ impl EmittedTrace {
         self.span_ids.binary_search(span_id).is_ok()
     }
 
-    /// Whether the span was told as begun, and not as ended, by a run that is over.
+    /// Returns true if a closed run emitted the start of the span and not its end.
     pub(crate) fn has_begun(&self, span_id: &[u8; 8]) -> bool {
         self.begun.binary_search(span_id).is_ok()
     }
 }
 
-/// The runs that were told last, by OpenTelemetry trace.
+/// The traces emitted last, by trace id.
 #[derive(Debug)]
 pub(crate) struct EmittedTraces {
     runs: HashMap<[u8; 16], EmittedTrace>,
@@ -156,7 +156,7 @@ impl Default for EmittedTraces {
 }
 
 impl EmittedTraces {
-    /// With bounds that suit a recorder whose open runs take so many bytes.
+    /// Creates a memory for a recorder whose open runs take at most `bytes`.
     pub(crate) fn new(bytes: usize) -> Self {
         Self {
             runs: HashMap::default(),
@@ -175,7 +175,7 @@ impl EmittedTraces {
         self.runs.get_mut(trace_id)
     }
 
-    /// Remembers a run; the oldest are forgotten when there are too many.
+    /// Remembers a trace; forgets the oldest ones beyond the limits.
     pub(crate) fn insert(&mut self, trace_id: [u8; 16], mut run: EmittedTrace) {
         match self.runs.remove(&trace_id) {
             Some(earlier) => {

@@ -1,4 +1,4 @@
-//! What a run was asked, as far as the input of a model call tells.
+//! Input and output of a run, inferred from its model calls.
 
 use std::borrow::Cow;
 
@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 use crate::span_reader::SpanBuilder;
 
-/// What the root does not say: it was given what the first model call was asked, and returned the answer of the last. A
-/// run that failed, or has not ended, returned nothing.
+/// Sets the input of a run that states none to that of its first model call, and its output to that of the last. A run that
+/// failed or has not ended has no inferred output. Returns true if anything was inferred.
 pub(crate) fn infer_io(
     trace: &mut Trace,
     asked: impl FnOnce() -> Option<Json>,
@@ -47,19 +47,19 @@ struct InputMessage<'a> {
 }
 
 impl InputMessage<'_> {
-    /// Whether the user says something.
+    /// Returns true for a message of the user that is not empty.
     fn is_prompt(&self) -> bool {
         self.role == "user" && self.content.get() != "\"\""
     }
 }
 
-/// Whether an input is more than the instructions of an agent.
+/// Returns true if an input has more than the instructions of an agent.
 fn has_request(input: &Json) -> bool {
     serde_json::from_str::<InputMessages<'_>>(input.as_str())
         .map_or(true, |asked| asked.messages.iter().any(|message| message.role != "system"))
 }
 
-/// What the user said last before a model answered.
+/// Returns the last message of the user in the input of a model call.
 pub(crate) fn last_user_message(builder: &SpanBuilder) -> Option<Json> {
     let input = builder.span.input.as_ref()?;
     let found = builder.has_conversation.then(|| last_in_conversation(input.as_str())).flatten();
@@ -75,14 +75,14 @@ pub(crate) fn last_user_message(builder: &SpanBuilder) -> Option<Json> {
     Some(Json::from(last.content.to_owned()))
 }
 
-/// The same in a [`Conversation`](retrace_protocol::message::Conversation) as it is written: looked for from the end, where
-/// it mostly is, because conversations are long; `None` when it is not found soon.
+/// Finds the last message of the user in a [`Conversation`](retrace_protocol::message::Conversation) as this crate writes it.
+/// The search runs from the end, because conversations are long; returns `None` if it finds nothing soon.
 ///
-/// What looks like the beginning of a message is one when nothing but whole messages and the end of the conversation follow:
-/// after a list within a message comes the rest of that message. In a text no quote stands without a backslash.
+/// The text of a message start is one only if nothing but whole messages and the end of the conversation follow: a list within
+/// a message is followed by the rest of that message, and a text has no unescaped quote.
 fn last_in_conversation(conversation: &str) -> Option<InputMessage<'_>> {
     const BEGIN: &str = r#"{"role":"user","#;
-    /// Each may have to be read to the end.
+    /// Number of attempts, each of which may read to the end.
     const TRIES: usize = 3;
     let mut end = conversation.len();
     for _ in 0..TRIES {
@@ -98,7 +98,7 @@ fn last_in_conversation(conversation: &str) -> Option<InputMessage<'_>> {
     None
 }
 
-/// The message that a text begins with, and what follows.
+/// Reads the message at the start of a text; returns it with the rest of the text.
 fn first_message(text: &str) -> Option<(InputMessage<'_>, &str)> {
     let mut messages = serde_json::Deserializer::from_str(text).into_iter();
     let message = messages.next()?.ok()?;
@@ -161,7 +161,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is found is what reading all of it finds.
+        /// The search finds what reading the whole conversation finds.
         #[test]
         fn from_the_end_it_is_the_same(
             labels in prop::collection::vec((0_usize..4, 0_usize..7), 0..8),

@@ -1,4 +1,4 @@
-//! A run that is told while it happens.
+//! A run that is emitted while it happens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,38 +35,38 @@ pub(crate) struct LiveRun {
     tree: LiveTree,
     claims: RunLabelClaims,
     top: RootFacts,
-    /// The root is the span of a server that names no run.
+    /// True if the root is a server span that names no run.
     is_entry: bool,
     first_call: FirstCall,
-    /// Facts of the span that states to be a run, where it is not the root.
+    /// Facts of the span below the root that states that it is a run.
     stated_run: Option<(Rank, RootFacts)>,
-    /// The root, while it is not known whether the run will be told.
+    /// The root, while it is undecided whether the run is emitted.
     root: Option<Step>,
     tools: LiveTools,
     scope_cache: ScopeCache,
     totals: LiveTotals,
-    /// What the model call that began first was asked.
+    /// Input of the model call that began first.
     first_input: Option<(CallRank, Option<Json>)>,
-    /// What the model call that ended last answered.
+    /// Output of the model call that ended last.
     last_output: Option<(u64, CallRank, Option<Json>)>,
-    /// What `Began` said last, as a hash; nothing while the run is not told.
+    /// Fingerprint of the last `RunStarted`; `None` while the run is not emitted.
     emitted_start: Option<Id>,
-    /// Spans that were told.
+    /// Number of emitted spans.
     emitted_spans: u64,
-    /// Spans that ended and wait for the run to be told, or not; the root apart.
+    /// Number of ended spans that wait for the decision on the run, without the root.
     unselected: u64,
-    /// Local roots that are under way.
+    /// Number of local roots that have not ended.
     open_roots: usize,
-    /// Spans under way that are told, or will be.
+    /// Number of kept spans that have not ended.
     open_steps: usize,
     /// When the last of the local roots ended.
     pub over: Option<Duration>,
     pub last_seen: Duration,
-    /// Spans of it were lost before they came here.
+    /// True if spans of the run were lost.
     pub lossy: bool,
 }
 
-/// When a model call began, how deep it stands, and its place.
+/// Start, depth and index of a model call.
 type CallRank = (u64, usize, usize);
 
 impl LiveRun {
@@ -97,7 +97,7 @@ impl LiveRun {
         }
     }
 
-    /// Takes note of a span that began.
+    /// Takes a span that began.
     pub(crate) fn start<V: SpanView>(&mut self, span: &V, now: Duration, sink: &mut LiveSink<'_>) {
         self.last_seen = now;
         if self.tree.find(&span.span_id()).is_some() {
@@ -116,8 +116,8 @@ impl LiveRun {
         node.is_open = true;
         let kept = node.kept;
         self.open_steps += usize::from(kept);
-        // A model call is told when it ends, and so is what may turn out to be one: a step that was told as begun takes
-        // no model any more.
+        // A model call is emitted when it ends, and so is a span that may turn out to be one: a step whose start was emitted
+        // can no longer get a model.
         let is_held = match reader.class() {
             Some(class) => class == Class::Model,
             None => sink.options.selection != SpanSelection::All,
@@ -146,7 +146,7 @@ impl LiveRun {
         }
     }
 
-    /// Takes a span that has ended.
+    /// Takes a span that ended.
     pub(crate) fn end<V: SpanView>(&mut self, span: &V, now: Duration, sink: &mut LiveSink<'_>) {
         self.last_seen = now;
         let reader = SpanReader::new(span);
@@ -156,7 +156,7 @@ impl LiveRun {
         };
         let Some(node) = self.tree.get_mut(at) else { return };
         if node.has_ended {
-            // Once more what was told already.
+            // The span was emitted already.
             return sink.set_aside(1);
         }
         node.has_ended = true;
@@ -222,7 +222,7 @@ impl LiveRun {
         if let Some(joined) = RemoteParent::of(span, sink.options) {
             self.tree.weigh(joined.weight());
             if let Some(node) = self.tree.get_mut(at) {
-                // Its run is told: the place where this process takes over is a step of it.
+                // The run is emitted: its entry into this process is a step of it.
                 node.kept |= self.origin.joined && self.emitted_start.is_some();
                 node.joined = Some(Box::new(joined));
             }
@@ -230,7 +230,7 @@ impl LiveRun {
         at
     }
 
-    /// Takes what a span says of itself into its node; tells whether it shows that the run is to be told.
+    /// Updates the node of a span; returns true if the span is selected.
     fn update_node<V: SpanView>(&mut self, at: usize, reader: &SpanReader<'_, V>, options: &Options) -> bool {
         let selected = options.selection.selects(reader);
         let Some(node) = self.tree.get_mut(at) else { return selected };
@@ -246,7 +246,7 @@ impl LiveRun {
         selected
     }
 
-    /// Hears what a span says for the whole run.
+    /// Offers the labels that a span states for its run.
     fn offer_labels<V: SpanView>(&mut self, at: usize, reader: &SpanReader<'_, V>, builder: Option<&SpanBuilder>) {
         let labels = RunLabels {
             session: reader.session(),
@@ -260,7 +260,7 @@ impl LiveRun {
         }
     }
 
-    /// Keeps the facts of a span below the root that states to be a run; of several the one nearest to the root.
+    /// Keeps the facts of a span below the root that states that it is a run, of several that of the one nearest to the root.
     fn note_stated_run<V: SpanView>(&mut self, at: usize, span: &V, builder: Option<&SpanBuilder>, has_ended: bool) {
         let Some(builder) = builder.filter(|builder| builder.is_run && at != ROOT) else { return };
         let rank = Rank { is_below_root: true, depth: self.tree.depth(at), start: span.start_unix_nanos(), at };
@@ -272,7 +272,7 @@ impl LiveRun {
         self.stated_run = Some((rank, top));
     }
 
-    /// Takes note of what may name the run.
+    /// Notes what may name the run.
     fn note_name<V: SpanView>(
         &mut self,
         at: usize,
@@ -289,7 +289,7 @@ impl LiveRun {
         }
     }
 
-    /// Tells that there is such a run, unless that was told: what it began with, and its root.
+    /// Emits the start of the run and its root, unless that has happened.
     fn emit_run_start(&mut self, sink: &mut LiveSink<'_>) {
         if self.emitted_start.is_some() {
             return;
@@ -307,7 +307,7 @@ impl LiveRun {
         }
     }
 
-    /// Keeps of a step that is told when it ends what is told if it never does.
+    /// Keeps a placeholder for a step that is emitted at its end.
     fn defer(&mut self, at: usize, mut step: Step) {
         step.builder.span = without_content(&step.builder.span);
         step.builder.metadata = SpanMetadata::default();
@@ -328,7 +328,7 @@ impl LiveRun {
         sink.emit(&self.origin, LiveEvent::SpanStarted(span));
     }
 
-    /// The record of a span that has not ended.
+    /// Returns the record of a span that has not ended.
     fn under_way(&mut self, at: usize, mut step: Step) -> Span {
         let span = &mut step.builder.span;
         (span.ended_at, span.duration_ms, span.output, span.error) = (None, None, None, None);
@@ -368,9 +368,9 @@ impl LiveRun {
     fn span(&self, at: usize, step: Step, place: TreePosition) -> Span {
         let is_root = at == ROOT;
         let labels = match self.joined() {
-            // Of a run of another process it is known what the caller said.
+            // Labels of a run of another process are known only as far as its caller states them.
             Some(joined) => RunLabels { session: joined.session.clone(), ..RunLabels::default() },
-            // What the root says now, the trace will say.
+            // The trace will carry the current labels of the root.
             None if is_root => self.claims.current(),
             None => self.claims.frozen(),
         };
@@ -387,7 +387,7 @@ impl LiveRun {
         self.origin.span(*step.builder, own, place, &labels)
     }
 
-    /// The run of another process that it belongs to.
+    /// Returns the parent in another process, if the run belongs to that process.
     fn joined(&self) -> Option<&RemoteParent> {
         self.tree.get(ROOT)?.joined.as_deref().filter(|_| self.origin.joined)
     }
@@ -400,7 +400,7 @@ impl LiveRun {
         }
     }
 
-    /// Keeps what the run may have been asked, and what it may have answered.
+    /// Keeps candidates for the input and output of the run.
     fn note_call(&mut self, at: usize, depth: usize, step: &Step) {
         let Some(node) = self.tree.get(at).filter(|_| step.builder.span.span_type == SpanType::LlmCall) else { return };
         let rank = (node.start, depth, at);
@@ -412,7 +412,7 @@ impl LiveRun {
         }
     }
 
-    /// What the run began with, and the same with its end as far as it is known.
+    /// Returns the trace at its start, and with its end as far as that is known.
     fn trace(&self, options: &Options) -> (Trace, Trace) {
         let labels = self.claims.current();
         let stated = self.stated_run.as_ref().map(|(_, top)| self.top.clone().or(Some(top)));
@@ -443,7 +443,7 @@ impl LiveRun {
         (run_start, ended)
     }
 
-    /// Tells the rest: the end of the run if its local roots have ended, else only what would be forgotten with it.
+    /// Closes the run: emits its end if its local roots have ended, else only what would be forgotten.
     pub(crate) fn close(mut self, sink: &mut LiveSink<'_>) -> EmittedTrace {
         let ids = |of: fn(&crate::recorder::live_tree::LiveNode) -> bool, tree: &LiveTree| {
             tree.nodes().iter().filter(|node| of(node)).map(|node| node.span_id).collect::<Vec<_>>()
@@ -488,7 +488,7 @@ impl LiveRun {
             .with_begun(ids(|node| node.is_emitted && !node.has_ended, &self.tree))
     }
 
-    /// Tells the steps that wait for their end and from which something hangs, outermost first.
+    /// Emits the placeholders of steps that have emitted children, outermost first.
     fn emit_deferred(&mut self, sink: &mut LiveSink<'_>) {
         let holding =
             self.tree.nodes().iter().enumerate().filter(|(_, node)| node.has_emitted_child && node.deferred.is_some());
@@ -504,22 +504,22 @@ impl LiveRun {
         }
     }
 
-    /// Whether the run waits for nothing but the linger.
+    /// Returns true if the run waits for nothing but the linger.
     pub(crate) fn only_lingers(&self) -> bool {
         self.emitted_start.is_none() || self.open_steps == 0
     }
 
-    /// Spans that it knows of.
+    /// Number of spans.
     pub(crate) fn spans(&self) -> usize {
         self.tree.nodes().len()
     }
 
-    /// Spans that were accepted into it and have not come out.
+    /// Number of accepted spans that have not come out.
     pub(crate) fn sources(&self) -> u64 {
         self.unselected + u64::from(self.root.is_some() && self.top.end.is_some())
     }
 
-    /// Bytes that it takes, roughly.
+    /// Approximate size in bytes.
     pub(crate) fn weight(&self) -> usize {
         let json = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
         size_of::<Self>()
@@ -536,7 +536,7 @@ impl LiveRun {
     }
 }
 
-/// Two traces that say the same have the same.
+/// Returns a hash of a trace.
 fn fingerprint(trace: &Trace) -> Id {
     derived_id(&[Json::from_serialize(trace).as_str().as_bytes()])
 }

@@ -11,7 +11,7 @@ use crate::recorder::{LiveEvent, LiveUpdate, Output};
 use crate::span_reader::{SpanBuilder, SpanReader};
 use crate::view::{Kind, SpanView};
 
-/// A span that is told, or held until it can be.
+/// A span that is emitted now, or deferred until it can be.
 #[derive(Debug)]
 pub(crate) struct Step {
     pub builder: Box<SpanBuilder>,
@@ -22,15 +22,15 @@ pub(crate) struct Step {
     pub is_server: bool,
     pub executed_call: Option<String>,
     pub end: u64,
-    /// Its messages showed tools that were not known.
+    /// True if its messages show tools that were not seen before.
     pub shows_tools: bool,
 }
 
-/// Where a run is told, and what there is to know for that.
+/// Sink of the events of a live run, with their context.
 #[derive(Debug)]
 pub(crate) struct LiveSink<'r> {
     pub options: &'r Options,
-    /// What was told of the trace before.
+    /// What was emitted of the trace before.
     pub before: Option<&'r EmittedTrace>,
     pub outputs: &'r mut VecDeque<Output>,
 }
@@ -62,7 +62,7 @@ impl Step {
         }
     }
 
-    /// The features by which it is compared with a span above or below it.
+    /// Returns the features by which the span is compared with its ancestors and descendants.
     pub(crate) fn identity(&self, operation: Option<Cow<'static, str>>) -> CallIdentity<'_> {
         let SpanBuilder { span, metadata, .. } = &*self.builder;
         CallIdentity {

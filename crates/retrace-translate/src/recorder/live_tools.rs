@@ -1,4 +1,4 @@
-//! Tools of a live run that no span shows.
+//! Tools of a live run that only messages show.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -8,26 +8,26 @@ use retrace_protocol::{Json, Span};
 use crate::messages::{Position, SeenTool};
 use crate::recorder::tools::{ExecutedCall, ModelCall, SeenTools, SourceCall, result_span, synthesize_missing};
 
-/// Calls of one tool, beginning with the last, among which that of a span without a call id is looked for.
+/// Maximum number of calls of one tool, from the last on, among which the call of a span without a call id is searched.
 const CANDIDATES: usize = 128;
 
-/// What is known of the tools of a live run.
+/// State of the tools of a live run.
 #[derive(Debug, Default)]
 pub(crate) struct LiveTools {
     seen: SeenTools,
-    /// Ids of calls that no span was seen to execute, in the order in which they were shown, by the name of the tool.
+    /// Ids of calls without a span, in the order in which messages showed them, by tool name.
     open: BTreeMap<String, Vec<String>>,
-    /// Calls that were found for spans under way without a call id.
+    /// Calls matched to running spans without a call id.
     matched: BTreeMap<[u8; 8], String>,
-    /// Model calls whose messages showed something first, without their content.
+    /// Model calls whose messages showed a tool first, without their content.
     source_calls: Vec<([u8; 8], Span)>,
-    /// Spans that execute a tool and have returned nothing so far, without their content, by the id of the call.
+    /// Tool spans without a result so far, without their content, by call id.
     executed: BTreeMap<String, Span>,
     weight: usize,
 }
 
 impl LiveTools {
-    /// Notes what the messages of a model call show; returns whether it is news.
+    /// Notes a tool in the messages of a model call; returns true if it is new.
     pub(crate) fn note(
         &mut self,
         tool: &SeenTool<'_>,
@@ -45,10 +45,11 @@ impl LiveTools {
         bytes > 0
     }
 
-    /// Finds the call that a tool span executes which states none: one of that name with the same arguments that was shown
-    /// already, and that neither a span nor a message has answered. Of several the first that the latest model call requested.
+    /// Finds the call that a tool span without a call id executes: one of that name with the same arguments that messages have
+    /// shown and that neither a span nor a message has answered. Of several, it is the first that the latest model call
+    /// requested.
     ///
-    /// A span has the same call at its end as at its beginning.
+    /// A span keeps its call from start to end.
     pub(crate) fn match_call(&mut self, span_id: [u8; 8], span: &Span) -> Option<String> {
         if let Some(call_id) = self.matched.get(&span_id) {
             return Some(call_id.clone());
@@ -57,7 +58,7 @@ impl LiveTools {
         let given = span.input.as_ref().and_then(|json: &Json| json.to_value().ok());
         let is_same = |arguments: Option<&Json>| match (arguments, &given) {
             (Some(arguments), Some(given)) => arguments.to_value().is_ok_and(|arguments| arguments == *given),
-            // Without content the name is all there is.
+            // Without content, only the names are compared.
             (None, None) => true,
             _ => false,
         };
@@ -74,20 +75,20 @@ impl LiveTools {
         Some(call_id)
     }
 
-    /// A span has ended: it is looked for no more.
+    /// Forgets the call of a span that has ended.
     pub(crate) fn forget_match(&mut self, span_id: [u8; 8]) {
         if let Some(call_id) = self.matched.remove(&span_id) {
             self.weight -= size_of::<[u8; 8]>() + size_of::<String>() + call_id.len();
         }
     }
 
-    /// A model call that showed something was told.
+    /// Notes a model call that was emitted and whose messages show tools.
     pub(crate) fn shown_by(&mut self, span_id: [u8; 8], span: &Span) {
         self.weight += weight_without_content(span);
         self.source_calls.push((span_id, without_content(span)));
     }
 
-    /// A tool was told as begun.
+    /// Notes a tool span whose start was emitted.
     pub(crate) fn begun(&mut self, call_id: &str, span: &Span) {
         if !self.seen.is_settled(call_id) {
             self.weight += weight_without_content(span) + call_id.len();
@@ -97,8 +98,8 @@ impl LiveTools {
         }
     }
 
-    /// A tool was told as ended: what it returned, as a span. Of several spans that execute one call the first that
-    /// returned something is heard.
+    /// Notes a tool span that was emitted as ended; returns its result as a span. Of several spans of one call, the first with
+    /// a result counts.
     pub(crate) fn ended(&mut self, trace_id: [u8; 16], call_id: &str, span: &Span) -> Option<Span> {
         if self.seen.is_settled(call_id) {
             return None;
@@ -115,7 +116,7 @@ impl LiveTools {
         Some(result)
     }
 
-    /// The spans that are missing still.
+    /// Synthesizes the spans that are still missing.
     pub(crate) fn synthesize_missing(&self, trace_id: [u8; 16]) -> Vec<Span> {
         let executed: Vec<_> = self.executed.iter().map(|(call_id, span)| ExecutedCall { call_id, span }).collect();
         let calls: Vec<_> =
@@ -123,13 +124,13 @@ impl LiveTools {
         synthesize_missing(trace_id, &self.seen, &executed, &calls)
     }
 
-    /// Bytes that it takes, roughly.
+    /// Approximate size in bytes.
     pub(crate) fn weight(&self) -> usize {
         self.weight
     }
 }
 
-/// The span without what it was given and returned.
+/// Returns the span without input, output and metadata.
 pub(crate) fn without_content(span: &Span) -> Span {
     let mut without_content =
         Span::new(span.id.clone(), span.trace_id.clone(), span.span_type, span.name.clone(), span.started_at.clone());
@@ -143,7 +144,7 @@ pub(crate) fn without_content(span: &Span) -> Span {
     without_content
 }
 
-/// Bytes that the same takes, roughly.
+/// Approximate size in bytes of a span without content.
 pub(crate) fn weight_without_content(span: &Span) -> usize {
     let text = |text: Option<&str>| text.map_or(0, str::len);
     let [agent, above, role] =

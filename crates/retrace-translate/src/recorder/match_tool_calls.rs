@@ -1,7 +1,7 @@
-//! Spans of tools that do not say which call they execute: tied to the calls that messages show.
+//! Matches tool spans without a call id to the tool calls that messages show.
 //!
-//! Many instrumentations know a tool by its name only. A call of that name with the same arguments, which no other span
-//! executes, is the one; and so is the only call of that name that is left, for the only span.
+//! Many instrumentations record only the name of a tool. A span matches the call of its name with the same arguments that no
+//! other span executes. The last span of a name matches the last call of that name, whatever its arguments.
 
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 
@@ -11,14 +11,14 @@ use serde_json::Value;
 use crate::recorder::node::Node;
 use crate::recorder::tools::SeenTools;
 
-/// A call that no span claims so far.
+/// A call without a span so far.
 struct OpenCall<'s> {
     id: &'s str,
     arguments: Option<Value>,
     is_taken: bool,
 }
 
-/// Ties the nodes in `order` that execute a tool without saying for which call.
+/// Matches the nodes in `order` that execute a tool and state no call id.
 pub(crate) fn match_tool_calls(nodes: &mut [Node], order: &[usize], seen: &SeenTools) {
     let is_unmatched = |at: &usize| nodes.get(*at).is_some_and(is_unmatched);
     let unmatched: Vec<usize> = order.iter().copied().filter(is_unmatched).collect();

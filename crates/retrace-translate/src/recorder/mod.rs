@@ -1,6 +1,6 @@
-//! Spans grouped into runs, and what is said of them when.
+//! Groups spans into runs and decides when runs are emitted.
 //!
-//! A state machine: spans and times go in, [`Output`]s come out. It knows no clock and no socket.
+//! The recorder is a state machine without clock and I/O: spans and times go in, [`Output`]s come out.
 
 mod assemble;
 mod emitted_runs;
@@ -51,33 +51,32 @@ use crate::options::Options;
 use crate::resource::Resource;
 use crate::view::{Parent, SpanView};
 
-/// Something to be sent, or to be accounted for.
+/// Output of a [`Recorder`]: something to send or to account for.
 #[derive(Debug)]
 pub enum Output {
-    /// A run, whole, or as far as it came.
+    /// A run, complete or not.
     Run(Box<Run>),
-    /// A correction of a run that was told before.
+    /// A correction of a run that was emitted before.
     Correction(Box<Correction>),
-    /// Spans that are no part of any run worth telling.
+    /// Spans that are part of no run that is sent.
     SetAside {
-        /// How many.
+        /// Number of spans.
         spans: u64,
     },
-    /// Something of a run that is told while it happens.
+    /// Event of a live run.
     Live(Box<LiveUpdate>),
 }
 
-/// A run to be told.
+/// A run that is emitted as a whole.
 #[derive(Debug)]
 pub struct Run {
-    /// The trace, without its spans. Its status is `running` when the run was let go before its root ended.
+    /// The trace, without its spans. Its status is `running` if the run was emitted before its root ended.
     pub trace: Trace,
-    /// The spans, in the order in which they began.
+    /// The spans, ordered by start.
     pub spans: Vec<RecordedSpan>,
-    /// Spans of the run that are not sent because nobody selected them.
+    /// Number of spans that are not sent because they are not selected.
     pub set_aside: u64,
-    /// The run belongs to the process that called this one: these are some of its spans, and its beginning and end are not
-    /// this trace's to say.
+    /// The run belongs to the calling process: these are some of its spans, and that process emits its start and its end.
     pub joined: bool,
 }
 
@@ -86,33 +85,34 @@ pub struct Run {
 pub struct RecordedSpan {
     /// The span.
     pub span: Span,
-    /// How many accepted spans it stands for: 0 for one that was made up from messages, 1 for most, more for repeats.
+    /// Number of accepted spans it stands for: 0 for a span synthesized from messages, 1 for most, more for duplicates.
     pub sources: u32,
 }
 
-/// What became known of a run after it was told: how it ended, or that it was not all.
+/// Correction of an emitted run: its end, or that it is incomplete.
 #[derive(Debug)]
 pub struct Correction {
-    /// The run.
+    /// Id of the run.
     pub id: Id,
-    /// What to change in it.
+    /// The changed fields.
     pub patch: TracePatch,
 }
 
 /// Collects spans into runs.
 ///
-/// Every span that ended comes out exactly once: in a [`Run`], in a [`LiveEvent`], or as set aside. `now` is the time since
-/// any fixed moment, and never goes back.
+/// Every ended span comes out exactly once: in a [`Run`], in a [`LiveEvent`], or as set aside. `now` is the time since any
+/// fixed moment and never goes back.
 ///
-/// Who sees only spans that have ended calls [`Recorder::record`]. A run is told when its local root has ended, a little later ([`RecorderLimits::linger`]). What hangs below a span that
-/// has not ended yet is not part of it: a task that outlives its root is told when it ends, as a run of its own that says
-/// which one it continues, because a run that was uploaded takes no more spans. So nothing is lost and nobody waits.
+/// A caller that sees only ended spans calls [`Recorder::record`]. A run is emitted [`RecorderLimits::linger`] after its local
+/// root has ended. Descendants of a span that has not ended are not part of it: a task that outlives its root is emitted when
+/// it ends, as a run of its own that states which one it continues, because a receiver accepts no spans for a run that was
+/// uploaded. So nothing is lost and nothing waits.
 ///
-/// Who also sees spans begin calls [`Recorder::start`] for each of them. A run whose local root was seen to begin is told
-/// while it happens, as [`Live`]: from the first span that shows that it is one of interest, each step when it begins and
-/// when it ends. Only model calls are told once they have ended, for a step that was told as begun takes no model any more.
-/// The run ends a [`RecorderLimits::linger`] after its local roots, or with its last step, but then no later than
-/// [`RecorderLimits::outlive`] after them; what ends later is told as a run that continues it.
+/// A caller that also sees spans begin calls [`Recorder::start`] for each of them. A run whose local root was seen to begin is
+/// emitted while it happens, as [`LiveUpdate`]s: from the first selected span on, each step when it begins and when it ends.
+/// Model calls are emitted only when they have ended, because a step whose start was emitted can no longer get a model. The run
+/// ends [`RecorderLimits::linger`] after its local roots, or with its last step, but at most [`RecorderLimits::outlive`] after
+/// them; later spans are emitted as a run that continues it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -128,9 +128,9 @@ pub struct Recorder {
     options: Options,
     limits: RecorderLimits,
     open: HashMap<[u8; 16], OpenRun>,
-    /// Open runs by when they were last seen.
+    /// Open runs, ordered by the time of the last span.
     by_age: BTreeSet<(Duration, [u8; 16])>,
-    /// Open runs whose root has ended, by when.
+    /// Open runs whose root has ended, ordered by that time.
     by_end: BTreeSet<(Duration, [u8; 16])>,
     live: LiveRuns,
     emitted: EmittedTraces,
@@ -141,7 +141,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// An empty recorder.
+    /// Creates an empty recorder.
     #[must_use]
     pub fn new(options: Options, limits: RecorderLimits) -> Self {
         Self {
@@ -159,14 +159,12 @@ impl Recorder {
         }
     }
 
-    /// Takes note of a span that began: its attributes as far as they are known at its start; its end is not read. May let
-    /// a run go to stay within the limits.
+    /// Takes a span that began: its current attributes are read, its end is not. May abandon a run to stay within the limits.
     ///
-    /// A run whose local root is seen here is told while it happens, as [`Output::Live`]. The starts of other spans say
-    /// nothing, and are forgotten.
+    /// A run whose local root is seen here is emitted while it happens, as [`Output::Live`]. Starts of other spans are ignored.
     pub fn start<V: SpanView>(&mut self, span: &V, resource: &Arc<Resource>, now: Duration) {
         let (trace_id, span_id) = (span.trace_id(), span.span_id());
-        // A span that was told already begins no more.
+        // The span was emitted already.
         if self.emitted.get(&trace_id).is_some_and(|emitted| emitted.has(&span_id) || emitted.has_begun(&span_id)) {
             return;
         }
@@ -175,7 +173,7 @@ impl Recorder {
             if has_ended || !span.parent().is_local_root() {
                 return;
             }
-            // What was collected of the trace goes first: one trace is collected, or told live.
+            // What was collected of the trace is emitted first: a trace is either collected or live.
             self.let_go(trace_id);
             let before = self.emitted.get(&trace_id).and_then(|emitted| emitted.run.as_ref());
             let joins = RemoteParent::of(span, &self.options).is_some();
@@ -187,14 +185,14 @@ impl Recorder {
         self.make_room();
     }
 
-    /// Takes a span that has ended. May let a run go to stay within the limits.
+    /// Takes a span that has ended. May emit an incomplete run to stay within the limits.
     pub fn record<V: SpanView>(&mut self, span: &V, resource: &Arc<Resource>, now: Duration) {
         let trace_id = span.trace_id();
         let mut starts_run = span.parent().is_local_root();
         let mut joined = RemoteParent::of(span, &self.options);
         if let Some(emitted) = self.emitted.get(&trace_id) {
             if emitted.has(&span.span_id()) {
-                // Once more what was told already.
+                // The span was emitted already.
                 self.outputs.push_back(Output::SetAside { spans: 1 });
                 return;
             }
@@ -226,7 +224,7 @@ impl Recorder {
         self.make_room();
     }
 
-    /// Tells the runs whose time has come.
+    /// Emits the runs whose deadline has passed.
     pub fn advance(&mut self, now: Duration) {
         while let Some((ended, trace_id)) = self.by_end.first().copied() {
             if now < ended.saturating_add(self.limits.linger) {
@@ -248,7 +246,7 @@ impl Recorder {
         }
     }
 
-    /// When [`Recorder::advance`] will next have something to do.
+    /// Returns when [`Recorder::advance`] has something to do next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Duration> {
         let end = self.by_end.first().map(|(ended, _)| ended.saturating_add(self.limits.linger));
@@ -257,11 +255,10 @@ impl Recorder {
         end.into_iter().chain(age).chain(due).min()
     }
 
-    /// Notes that spans of this trace were lost before they came here, so that its run says so; tells whether anything is
-    /// known of it.
+    /// Notes that spans of a trace were lost; returns false if nothing is known of the trace.
     ///
-    /// A run that was told already is corrected. Where all of a trace was set aside, what is told of it later says so. A trace
-    /// of which nothing is known yet is not remembered: nobody could say when to forget it again.
+    /// An open run is marked as lossy, and an emitted run is corrected. If all of the trace was set aside, later runs of it are
+    /// marked. An unknown trace is not remembered, because nothing says when to forget it.
     pub fn mark_lossy(&mut self, trace_id: [u8; 16]) -> bool {
         if let Some(run) = self.open.get_mut(&trace_id) {
             run.lossy = true;
@@ -275,8 +272,7 @@ impl Recorder {
         true
     }
 
-    /// Tells every run whose root has ended, without waiting for what may still come. A live run goes on waiting for steps
-    /// that are under way.
+    /// Emits every run whose root has ended, without waiting for late spans. A live run still waits for running steps.
     pub fn settle(&mut self) {
         while let Some((_, trace_id)) = self.by_end.first().copied() {
             self.close(trace_id);
@@ -286,8 +282,7 @@ impl Recorder {
         }
     }
 
-    /// Tells everything, for nothing more comes: first the runs whose root has ended, with all their spans, then the
-    /// others as far as they came.
+    /// Emits everything: first the runs whose root has ended, with all their spans, then the others, incomplete.
     pub fn finish(&mut self) {
         while let Some((_, trace_id)) =
             self.by_end.first().copied().or_else(|| self.live.next_due()).or_else(|| self.oldest())
@@ -296,30 +291,31 @@ impl Recorder {
         }
     }
 
-    /// The next thing to send or account for.
+    /// Returns the next output.
     pub fn next_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// Spans that were taken and have not come out. What waits in [`Recorder::next_output`] has come out.
+    /// Returns the number of spans that were accepted and have not come out. What [`Recorder::next_output`] would return has
+    /// come out.
     #[must_use]
     pub fn open_spans(&self) -> u64 {
         self.sources + self.live.sources()
     }
 
-    /// Runs that were set aside whole, since no span of theirs was selected.
+    /// Returns the number of runs that were set aside whole, because none of their spans is selected.
     #[must_use]
     pub fn unselected_runs(&self) -> u64 {
         self.unselected_runs
     }
 
-    /// Bytes that open runs take, roughly.
+    /// Returns the approximate size of the open runs in bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
         self.weight + self.live.weight()
     }
 
-    /// The run that was silent longest, and since when.
+    /// Returns the run without spans for the longest time, and since when.
     fn oldest(&self) -> Option<(Duration, [u8; 16])> {
         self.by_age.first().copied().into_iter().chain(self.live.oldest()).min()
     }
@@ -342,7 +338,7 @@ impl Recorder {
         }
     }
 
-    /// Ends the telling of a live run.
+    /// Closes a live run.
     fn close_live(&mut self, trace_id: [u8; 16]) {
         let Some(run) = self.live.take(&trace_id) else { return };
         let before = self.emitted.get(&trace_id);
@@ -361,7 +357,7 @@ impl Recorder {
         self.open.insert(trace_id, run);
     }
 
-    /// Keeps the orders and the sums of open runs true, of which one came, went or changed.
+    /// Updates the orders and the sums after a change of one open run.
     fn note(&mut self, trace_id: [u8; 16], before: Option<OpenRunStats>, after: Option<OpenRunStats>) {
         let seen = |stats: OpenRunStats| stats.last_seen;
         reorder(&mut self.by_age, trace_id, before.map(seen), after.map(seen));
@@ -372,7 +368,7 @@ impl Recorder {
         self.weight = self.weight - before.weight + after.weight;
     }
 
-    /// Tells a run whose root has ended. What hangs below a span that has not ended stays open.
+    /// Emits a run whose root has ended. Descendants of a span that has not ended stay open.
     fn close(&mut self, trace_id: [u8; 16]) {
         let Some(run) = self.take(trace_id) else { return };
         let (run, rest) = run.split_connected();
@@ -382,7 +378,7 @@ impl Recorder {
         }
     }
 
-    /// Tells a run as far as it came.
+    /// Emits a run, complete or not.
     fn let_go(&mut self, trace_id: [u8; 16]) {
         let Some(run) = self.take(trace_id) else { return self.close_live(trace_id) };
         let ended = run.root_ended.is_some();
@@ -414,14 +410,14 @@ impl Recorder {
     }
 }
 
-/// Moves a run from the time that it had in an order to the one that it has.
+/// Moves a run to another position in an order.
 fn reorder(
     order: &mut BTreeSet<(Duration, [u8; 16])>,
     trace_id: [u8; 16],
     before: Option<Duration>,
     after: Option<Duration>,
 ) {
-    // Spans come many at a time, so that mostly nothing moves.
+    // Spans arrive in batches, so that mostly nothing moves.
     if before == after {
         return;
     }

@@ -1,4 +1,4 @@
-//! A span in its run: what is known of it before the run is told.
+//! A span of a run that is being collected.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::recorder::same_call::{CallIdentity, Interval};
 use crate::span_reader::{Agent, SpanBuilder, SpanReader};
 use crate::view::{Kind, Parent, SpanView};
 
-/// A span of an open run. Spans that will not be sent are kept as the links between those that will.
+/// A span of an open run. Spans that are not sent stay as links between those that are.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub span_id: [u8; 8],
@@ -22,25 +22,25 @@ pub(crate) struct Node {
     pub agent: Option<Agent>,
     pub session: Option<String>,
     pub user: Option<String>,
-    /// The provider's id of the answer, where no draft says it.
+    /// Response id of the provider, if no builder has it.
     pub response_id: Option<String>,
-    /// The id under which a server handled the request.
+    /// Id under which a server handled the request.
     pub request_id: Option<String>,
     /// The span is of kind SERVER.
     pub is_server: bool,
     pub operation: Option<Cow<'static, str>>,
     pub executed_call: Option<String>,
-    /// What it is, sent or not.
+    /// Class of the span, sent or not.
     pub class: Option<Class>,
-    /// There for spans that may be sent.
+    /// The translated span, if it may be sent.
     pub builder: Option<Box<SpanBuilder>>,
-    /// A GenAI span, or one of a run of which every span is wanted.
+    /// True if the span is selected.
     pub kept: bool,
-    /// Nothing above it belongs to its run, as far as this process knows.
+    /// True if nothing above it belongs to its run, as far as this process knows.
     pub starts_run: bool,
-    /// What stands above it in another process.
+    /// Its parent in another process.
     pub joined: Option<Box<RemoteParent>>,
-    /// Spans that were accepted and are told as this one.
+    /// Number of accepted spans that it stands for.
     pub sources: u32,
 }
 
@@ -73,7 +73,7 @@ impl Node {
         }
     }
 
-    /// The provider's id of the answer.
+    /// Returns the response id of the provider.
     pub(crate) fn response_id(&self) -> Option<&str> {
         self.builder.as_ref().map_or(&self.response_id, |builder| &builder.metadata.response_id).as_deref()
     }
@@ -82,7 +82,7 @@ impl Node {
         (self.start, self.end)
     }
 
-    /// The features by which it is compared with a span above or below it.
+    /// Returns the features by which the span is compared with its ancestors and descendants.
     pub(crate) fn identity(&self) -> CallIdentity<'_> {
         let builder = self.builder.as_ref();
         let span = builder.map(|builder| &builder.span);
@@ -100,13 +100,13 @@ impl Node {
         self.builder.as_ref().is_some_and(|builder| builder.span.span_type == SpanType::LlmCall)
     }
 
-    /// Whether the other is the same span once more.
+    /// Returns true if the other node is a duplicate.
     pub(crate) fn is_repeated_by(&self, other: &Self) -> bool {
         let name = |node: &Self| node.builder.as_ref().map(|builder| builder.span.name.clone());
         (self.start, self.end, self.parent) == (other.start, other.end, other.parent) && name(self) == name(other)
     }
 
-    /// Bytes that it takes, roughly.
+    /// Approximate size in bytes.
     pub(crate) fn weight(&self) -> usize {
         let labels = [&self.session, &self.user, &self.response_id, &self.request_id, &self.executed_call];
         let operation = self.operation.as_ref().map_or(0, |operation| operation.len());
@@ -118,7 +118,7 @@ impl Node {
 }
 
 impl Agent {
-    /// Bytes of its names.
+    /// Size of its names in bytes.
     pub(crate) fn weight(&self) -> usize {
         let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
         self.id.len() + text(&self.role) + text(&self.parent)
@@ -126,7 +126,7 @@ impl Agent {
 }
 
 impl SpanBuilder {
-    /// Bytes that it takes, roughly: everything whose length others decide.
+    /// Approximate size in bytes of everything of variable length.
     pub(crate) fn weight(&self) -> usize {
         let (span, metadata) = (&self.span, &self.metadata);
         let origin = &metadata.otel;
@@ -186,7 +186,7 @@ fn json(json: &Option<Json>) -> usize {
     json.as_ref().map_or(0, |json| json.as_str().len())
 }
 
-/// Bytes that the members of an object take, roughly.
+/// Approximate size in bytes of the members of an object.
 pub(crate) fn members(members: &serde_json::Map<String, JsonValue>) -> usize {
     members.iter().map(|(key, value)| key.len() + tree(value)).sum()
 }

@@ -1,4 +1,4 @@
-//! The records of a run, however it is told: what its spans and its trace say.
+//! Records of a run: its trace and its spans, in both modes.
 
 use std::sync::Arc;
 
@@ -20,22 +20,22 @@ use crate::view::Parent;
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
-/// Under which ids a run is told.
+/// Ids of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct RunIdentity {
-    /// The OpenTelemetry trace.
+    /// Id of the OpenTelemetry trace.
     pub trace_id: [u8; 16],
-    /// The Retrace trace.
+    /// Id of the Retrace trace.
     pub id: Id,
-    /// How many runs of the same OpenTelemetry trace were told before it.
+    /// Number of runs of the same OpenTelemetry trace that were emitted before it.
     pub part: u32,
-    /// The Retrace trace that holds what came before.
+    /// The Retrace trace with the earlier spans.
     pub continues: Option<Id>,
     /// The run belongs to another process.
     pub joined: bool,
 }
 
-/// What the place of a span in its run tells of it.
+/// Facts about a span that follow from its position in the run.
 #[derive(Clone, Debug)]
 pub(crate) struct TreePosition {
     pub id: Id,
@@ -46,43 +46,43 @@ pub(crate) struct TreePosition {
     remote_parent: Option<String>,
 }
 
-/// What a run says for all its spans: a span repeats it only when it says otherwise.
+/// Labels of a run. A span carries only those that differ.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RunLabels {
     pub session: Option<String>,
     pub user: Option<String>,
-    /// What the run is called, if anybody says so.
+    /// Name of the run, if a span states one.
     pub name: Option<String>,
     pub tags: Option<Json>,
 }
 
-/// What a span says for itself beside its draft.
+/// Facts about a span beside its builder.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SpanDetails<'n> {
     pub span_id: [u8; 8],
     pub is_root: bool,
-    /// The process joins the run of another one with this span.
+    /// True if the process joins the run of another one with this span.
     pub joins: bool,
-    /// What ran it, where the run does not say so.
+    /// Service of the process, if the run does not carry it.
     pub service: Option<&'n Service>,
     pub session: Option<&'n str>,
     pub user: Option<&'n str>,
 }
 
-/// What the span at the top of a run says of the run.
+/// Facts about a run that its root states.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RootFacts {
     start: u64,
     pub name: Option<String>,
     pub input: Option<Json>,
     pub user_metadata: serde_json::Map<String, serde_json::Value>,
-    /// The environment that the run states.
+    /// Environment that the run states.
     environment: Option<String>,
-    /// There when the run is told as ended.
+    /// Set if the run is emitted as ended.
     pub end: Option<RunEnd>,
 }
 
-/// How a run ended.
+/// End of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct RunEnd {
     at: u64,
@@ -91,7 +91,7 @@ pub(crate) struct RunEnd {
 }
 
 impl TreePosition {
-    /// `joined` is what stands above the topmost span above it.
+    /// Creates a position; `joined` is the remote parent of the topmost ancestor.
     pub(crate) fn new(
         id: Id,
         trace_id: [u8; 16],
@@ -123,7 +123,7 @@ impl TreePosition {
     }
 }
 
-/// Metadata of the user's, with the keys to which the protocol gives a meaning in an object of their own.
+/// Moves user metadata whose keys have a meaning in the protocol into an object of its own.
 fn apart(
     metadata: serde_json::Map<String, serde_json::Value>,
     keys: &[&str],
@@ -143,7 +143,7 @@ impl RunLabels {
 }
 
 impl RootFacts {
-    /// Bytes that it takes, roughly.
+    /// Approximate size in bytes.
     pub(crate) fn weight(&self) -> usize {
         let json = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
         let end = self.end.as_ref().map_or(0, |end| json(&end.output));
@@ -167,7 +167,7 @@ impl RootFacts {
         }
     }
 
-    /// Completes the facts of the root by those of a span below it that states to be a run.
+    /// Completes the facts of the root by those of a span below it that states that it is a run.
     pub(crate) fn or(mut self, run: Option<&Self>) -> Self {
         let Some(run) = run else { return self };
         self.input = self.input.or_else(|| run.input.clone());
@@ -194,8 +194,8 @@ impl RunEnd {
 }
 
 impl RunIdentity {
-    /// The run that begins with `first`, after what was told of its trace already; or the one of another process that it
-    /// `joins`, which takes more at any time.
+    /// Returns the ids of the run that begins with the span `first`, after `before` was emitted of its trace; or of the run of
+    /// another process that it `joins`, which accepts spans at any time.
     pub(crate) fn after(trace_id: [u8; 16], before: Option<&EmittedRun>, first: [u8; 8], joins: bool) -> Self {
         if joins {
             return Self { trace_id, id: Id::from_otel_trace(trace_id), part: 0, continues: None, joined: true };
@@ -208,7 +208,7 @@ impl RunIdentity {
         Self { trace_id, id, part, continues: before.map(|before| before.id.clone()), joined: false }
     }
 
-    /// The record of a span.
+    /// Returns the record of a span.
     pub(crate) fn span(
         &self,
         builder: SpanBuilder,
@@ -251,7 +251,7 @@ impl RunIdentity {
         span
     }
 
-    /// The record of the trace, but for its metadata and what is only known of it once its spans are.
+    /// Returns the record of the trace, without its metadata and without what depends on its spans.
     pub(crate) fn trace(
         &self,
         top: &RootFacts,
@@ -310,7 +310,7 @@ impl RunIdentity {
     }
 }
 
-/// The id of a span that an earlier run of its trace told as begun: one id does not stand in two runs.
+/// Returns the id of a span whose start an earlier run of its trace emitted, because an id cannot be in two runs.
 pub(crate) fn outlived_id(trace_id: [u8; 16], span_id: [u8; 8]) -> Id {
     derived_id(&[&trace_id, b"outlived:", &span_id])
 }

@@ -1,4 +1,4 @@
-//! A run under an id of its own, because the receiver does not take it under the one it has.
+//! Moves a run to an id of its own, for a receiver that does not accept it under its present id.
 
 use std::collections::HashSet;
 
@@ -8,12 +8,11 @@ use retrace_protocol::{Id, Json, Span, Trace};
 use crate::json::hex;
 use crate::recorder::derived_id;
 
-/// Gives a run another id and lets it say which one it belongs to (`metadata.otel.continues`).
+/// Gives a run another id and notes in `metadata.otel.continues` which run it belongs to.
 ///
-/// A receiver that has a trace under an id takes no other one (PROTOCOL.md section 9.2), so two services that record one
-/// OpenTelemetry trace, or a run and what comes after it, cannot both have the id. The new one follows from the run and its
-/// first span: a repetition is the same run. What hung from spans that are not among these now stands at the top, and says
-/// where it hung.
+/// A receiver accepts a trace id only once (PROTOCOL.md section 9.2), so that two services that record one OpenTelemetry trace,
+/// or a run and its continuation, cannot both use it. The new id is derived from the run and its first span: a repetition has
+/// the same id. Spans whose parent is not among `spans` move to the top and note their parent.
 #[must_use]
 pub fn rekey_run(mut trace: Trace, mut spans: Vec<Span>) -> (Trace, Vec<Span>) {
     let taken = trace.id.take();

@@ -1,4 +1,4 @@
-//! How spans hang from a run that another process records.
+//! Parent of a run's spans in another process.
 
 use retrace_protocol::Id;
 
@@ -6,20 +6,20 @@ use crate::options::Options;
 use crate::span_reader::Agent;
 use crate::view::{Parent, SpanView};
 
-/// What the caller of a local root says of the run to which it belongs.
+/// What the caller of a local root states about the run to which it belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RemoteParent {
-    /// The span of the caller's under which it stands; nothing when it stands under the trace itself.
+    /// The calling span; `None` if the local root is a child of the trace itself.
     pub parent: Option<[u8; 8]>,
     pub session: Option<String>,
     pub agent: Option<Agent>,
 }
 
 impl RemoteParent {
-    /// `None` for a span that begins a run of its own, and for one that begins nothing.
+    /// Returns `None` for a span that begins a run of its own, and for one that is no local root.
     ///
-    /// Retrace's own SDKs write the first half of the trace id where `traceparent` has the parent (PROTOCOL.md section 17):
-    /// who calls like that records the trace.
+    /// Retrace's own SDKs write the first half of the trace id as the parent in `traceparent` (PROTOCOL.md section 17), which
+    /// shows that the caller records the trace.
     pub(crate) fn of<V: SpanView>(span: &V, options: &Options) -> Option<Self> {
         let Parent::Remote(parent) = span.parent() else { return None };
         if !options.join {
@@ -36,7 +36,7 @@ impl RemoteParent {
         }
     }
 
-    /// Bytes that it takes, roughly.
+    /// Approximate size in bytes.
     pub(crate) fn weight(&self) -> usize {
         let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         size_of::<Self>() + text(&self.session) + self.agent.as_ref().map_or(0, |agent| agent.id.len())

@@ -14,29 +14,29 @@ use crate::span_reader::ScopeCache;
 use crate::span_reader::SpanReader;
 use crate::view::{Parent, SpanView};
 
-/// What has arrived of one OpenTelemetry trace and was not told yet.
+/// Spans of one OpenTelemetry trace that were collected and not emitted yet.
 #[derive(Debug)]
 pub(crate) struct OpenRun {
     pub nodes: Vec<Node>,
     pub tools: SeenTools,
     scope_cache: ScopeCache,
-    /// Some span of it is a GenAI span.
+    /// True if one of its spans is selected.
     pub genai: bool,
-    /// The process of the local root, or of the first span while that is unknown.
+    /// Resource of the local root; of the first span while there is no root.
     pub resource: Arc<Resource>,
     pub last_seen: Duration,
     /// When a local root of it ended.
     pub root_ended: Option<Duration>,
-    /// Spans of it were lost before they came here.
+    /// True if spans of it were lost.
     pub lossy: bool,
-    /// Spans that were accepted into it.
+    /// Number of accepted spans.
     pub sources: u64,
-    /// Bytes that it takes, roughly.
+    /// Approximate size in bytes.
     pub weight: usize,
     places: HashMap<[u8; 8], usize>,
 }
 
-/// What the recorder orders open runs by, and sums up over them.
+/// Values by which the recorder orders open runs, and which it sums up.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct OpenRunStats {
     pub last_seen: Duration,
@@ -67,8 +67,8 @@ impl OpenRun {
         }
     }
 
-    /// Takes a span in. `begins` says that nothing above it was collected with this run, `joined` what stands above it
-    /// elsewhere.
+    /// Adds a span. `begins` is true if nothing above it was collected with this run, `joined` is its parent in another
+    /// process.
     pub(crate) fn add<V: SpanView>(
         &mut self,
         span: &V,
@@ -110,30 +110,30 @@ impl OpenRun {
         self.nodes.push(node);
     }
 
-    /// Whether it has the span.
+    /// Returns true if the run has the span.
     pub(crate) fn has(&self, span_id: &[u8; 8]) -> bool {
         self.places.contains_key(span_id)
     }
 
-    /// The root: of spans with nothing above them the one without any parent, else the one that began first.
+    /// Returns the root: of the spans that start the run the one without a parent, else the one that began first.
     pub(crate) fn root(&self) -> Option<usize> {
         let roots = self.nodes.iter().enumerate().filter(|(_, node)| node.starts_run);
         let (at, _) = roots.min_by_key(|(_, node)| (node.parent != Parent::None, node.start))?;
         Some(at)
     }
 
-    /// The run of another process that it belongs to.
+    /// Returns the parent in another process, if the run belongs to that process.
     pub(crate) fn joined(&self) -> Option<RemoteParent> {
         self.nodes.get(self.root()?)?.joined.as_deref().cloned()
     }
 
-    /// The span that names the run when the trace alone does not: its root, else what began first.
+    /// Returns the span from which the run's id is derived: its root, else the span that began first.
     pub(crate) fn first_span(&self) -> Option<[u8; 8]> {
         let first = || self.nodes.iter().min_by_key(|node| (node.start, node.span_id));
         Some(self.root().and_then(|at| self.nodes.get(at)).or_else(first)?.span_id)
     }
 
-    /// The run of the spans that hang from a root that has ended, and what is left: spans below one that is still open.
+    /// Splits the run into the descendants of ended roots, and the rest: spans below one that is still open.
     pub(crate) fn split_connected(self) -> (Self, Option<Self>) {
         let connected = {
             let tree = Tree::new(&self.nodes, None);

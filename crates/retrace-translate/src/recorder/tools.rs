@@ -1,11 +1,11 @@
-//! Tools that no span shows: found in the messages of model calls and made into spans of their own.
+//! Synthesizes spans for tools that only the messages of model calls show.
 //!
-//! Retrace's detectors work on `tool_call` and `tool_result` spans tied by `metadata.tool_call_id` (MAPPING.md, "Tools
-//! seen only inside messages").
+//! Retrace's detectors need `tool_call` and `tool_result` spans with the same `metadata.tool_call_id` (MAPPING.md, "Tools seen
+//! only inside messages").
 //!
-//! A history also holds the tools of earlier turns of the conversation, which are not of this run. A call is of this run when
-//! an answer of the run contains it, when it stands after the last user message of a history, or when a span of the run
-//! executes it. A result is of this run when it stands after the last user message of a history, within an answer, or in the
+//! A history also holds the tools of earlier turns of the conversation, which are not part of this run. A call belongs to this
+//! run if a response of the run contains it, if it comes after the last user message of a history, or if a span of the run
+//! executes it. A result belongs to this run if it comes after the last user message of a history, within a response, or in the
 //! history of a model call that began after a call of this run with its id.
 
 use std::borrow::Cow;
@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use crate::messages::envelope::result_content;
 use crate::messages::{Position, SeenKind, SeenTool, embedded};
 
-/// What messages showed of the tools of one run. Histories are sent again and again; what was seen first holds.
+/// Tools that the messages of one run show. Histories are repeated: the first occurrence holds.
 #[derive(Debug, Default)]
 pub(crate) struct SeenTools {
     by_id: BTreeMap<String, Tool>,
@@ -27,30 +27,30 @@ pub(crate) struct SeenTools {
 /// One tool call.
 #[derive(Debug, Default)]
 struct Tool {
-    /// The call, where the messages show that it is of this run.
+    /// The call, if the messages show that it belongs to this run.
     call: Option<SeenHalf>,
-    /// The result, where its position alone shows that it is of this run.
+    /// The result, if its position alone shows that it belongs to this run.
     result: Option<SeenHalf>,
-    /// Results before the last user message of a history: of an earlier turn, or of this run when the run itself added that
+    /// Results before the last user message of a history: of an earlier turn, or of this run if the run itself added that
     /// message.
     earlier: Vec<Earlier>,
-    /// The model call in whose history a call with this id was met last. Histories are read from their end, but for what
+    /// The model call in whose history a call with this id was met last. Histories are read from their end, except for what
     /// follows the last user message: a result that is met after the call answers an earlier call with the same id.
     called_in: Option<SourceCall>,
-    /// All of it was told.
+    /// True if call and result were emitted.
     is_settled: bool,
 }
 
-/// One half of a call, and the model call whose messages showed it.
+/// One half of a call, and the model call whose messages show it.
 #[derive(Clone, Debug)]
 struct SeenHalf {
     half: Half,
     by: SourceCall,
-    /// Whether the model answered with it; otherwise it was told.
+    /// True if the model's response has it, false if the history has it.
     in_answer: bool,
 }
 
-/// Name and content of a call or of a result.
+/// Name and content of a call or a result.
 #[derive(Clone, Debug)]
 struct Half {
     name: Option<String>,
@@ -61,44 +61,43 @@ struct Half {
 #[derive(Debug)]
 struct Earlier {
     name: Option<String>,
-    /// The content as it came. Histories are long and seldom needed: it is read when it is.
+    /// The unread content. Histories are long and rarely needed: it is read on demand.
     raw: Option<Box<RawValue>>,
     by: Vec<SourceCall>,
 }
 
-/// A model call whose messages are read.
+/// A model call whose messages show a tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SourceCall {
     pub span_id: [u8; 8],
-    /// Start of its span, in nanoseconds since 1970 UTC.
+    /// Start of its span in nanoseconds since 1970 UTC.
     pub start: u64,
 }
 
-/// A call that messages showed.
+/// A call that messages show.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SeenCall<'s> {
     pub id: &'s str,
     pub name: &'s str,
     pub arguments: Option<&'s Json>,
-    /// The model call whose messages showed it.
+    /// The model call whose messages show it.
     pub by: SourceCall,
-    /// Messages showed its result as well.
+    /// True if messages show its result as well.
     pub is_answered: bool,
 }
 
 impl SeenTools {
-    /// The calls of this run that have a name.
+    /// Returns the calls of this run that have a name.
     pub(crate) fn calls(&self) -> impl Iterator<Item = SeenCall<'_>> {
         self.by_id.iter().filter_map(|(id, tool)| tool.shown_call(id))
     }
 
-    /// The call of this run with this id, if it has a name.
+    /// Returns the call of this run with this id, if it has a name.
     pub(crate) fn call(&self, id: &str) -> Option<SeenCall<'_>> {
         self.by_id.get_key_value(id).and_then(|(id, tool)| tool.shown_call(id))
     }
 
-    /// Notes a tool, unless it is known already; returns the bytes that were added. Without `capture_content` only its name
-    /// is kept.
+    /// Notes a tool unless it is known; returns the number of bytes added. Without `capture_content` only its name is kept.
     pub(crate) fn note(
         &mut self,
         tool: &SeenTool<'_>,
@@ -117,7 +116,7 @@ impl SeenTools {
         }
         let known = self.by_id.get(&*tool.id);
         let (name, raw, is_known) = match &tool.kind {
-            // A call of an earlier turn is history.
+            // A call of an earlier turn does not belong to this run.
             SeenKind::Call { .. } if position == Position::BeforeUser => return bytes,
             SeenKind::Call { name, arguments } => {
                 (Some(name).filter(|name| !name.is_empty()), *arguments, known.is_some_and(|tool| tool.call.is_some()))
@@ -152,13 +151,12 @@ impl SeenTools {
         self.by_id.entry(id.to_owned()).or_default()
     }
 
-    /// Bytes that it takes, roughly: the sum of what [`SeenTools::note`] said.
+    /// Approximate size in bytes: the sum of the results of [`SeenTools::note`].
     pub(crate) fn weight(&self) -> usize {
         self.by_id.iter().filter(|(_, tool)| !tool.is_settled).map(|(id, tool)| tool.weight(id.len())).sum()
     }
 
-    /// All of this call was told: what was noted is not needed, and no more is noted. Returns the bytes that were given
-    /// back, and those that were taken.
+    /// Marks a call as emitted: its notes are dropped, and no more are taken. Returns the number of bytes freed and taken.
     pub(crate) fn settle(&mut self, call_id: &str) -> (usize, usize) {
         let tool = self.by_id.entry(call_id.to_owned()).or_default();
         let noted = std::mem::replace(tool, Tool { is_settled: true, ..Tool::default() });
@@ -169,7 +167,7 @@ impl SeenTools {
         self.by_id.get(call_id).is_some_and(|tool| tool.is_settled)
     }
 
-    /// Takes what these spans showed apart from the rest: `(rest, taken)`.
+    /// Separates the tools that these spans show: returns `(rest, taken)`.
     pub(crate) fn split(self, is_taken: impl Fn(&[u8; 8]) -> bool) -> (Self, Self) {
         let (mut rest, mut taken) = (Self::default(), Self::default());
         for (id, tool) in self.by_id {
@@ -201,8 +199,8 @@ impl Tool {
         Some(SeenCall { id, name, arguments: call.half.content.as_ref(), by: call.by, is_answered })
     }
 
-    /// Notes a result before the last user message of a history. Of several in one history, the first one noted holds, unless
-    /// a call was met before it.
+    /// Notes a result before the last user message of a history. The first one of a history holds, unless a call was met before
+    /// it.
     fn note_earlier(&mut self, name: Option<&str>, raw: Option<&RawValue>, by: SourceCall, id_bytes: usize) -> usize {
         if self.called_in == Some(by) || self.earlier.iter().any(|earlier| earlier.by.last() == Some(&by)) {
             return 0;
@@ -220,7 +218,7 @@ impl Tool {
         bytes
     }
 
-    /// Bytes that it takes, roughly, under an id of so many bytes.
+    /// Approximate size in bytes under an id of `id_bytes` bytes.
     fn weight(&self, id_bytes: usize) -> usize {
         let halves = self.call.iter().chain(&self.result).map(|shown| shown.weight() + id_bytes);
         let earlier = self.earlier.iter().map(|earlier| earlier.weight() + id_bytes);
@@ -228,11 +226,11 @@ impl Tool {
         halves.chain(earlier).sum::<usize>() + met
     }
 
-    /// The result of this run, with the model call that showed it first; `executed` is the span that executes the call.
+    /// Returns the result in this run, with the model call that showed it first; `executed` is the span that executes the call.
     ///
-    /// A result before the last user message of a history is of this run only when the model call with that history began
-    /// after the call that it answers: what an earlier model call had in its history is of an earlier turn, which may have
-    /// used the same id.
+    /// A result before the last user message of a history belongs to this run only if the model call with that history began
+    /// after the call that it answers. The histories of earlier model calls have results of earlier turns, which may have used
+    /// the same id.
     fn result(&self, executed: Option<&Span>) -> Option<Cow<'_, SeenHalf>> {
         if let Some(result) = &self.result {
             return Some(Cow::Borrowed(result));
@@ -273,7 +271,7 @@ impl Earlier {
 
 const NANOS_PER_MICRO: u64 = 1_000;
 
-/// A span of the run that executes a tool, by the id of the call.
+/// A span of the run that executes a tool, with the id of the call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ExecutedCall<'s> {
     pub call_id: &'s str,
@@ -287,7 +285,7 @@ pub(crate) struct ModelCall<'s> {
     pub span: &'s Span,
 }
 
-/// The spans that are missing: a `tool_call` for each call that no span executes, and a `tool_result` for each result.
+/// Synthesizes the missing spans: a `tool_call` for each call without a span, and a `tool_result` for each result.
 pub(crate) fn synthesize_missing(
     trace_id: [u8; 16],
     seen: &SeenTools,
@@ -312,7 +310,7 @@ pub(crate) fn synthesize_missing(
             Some(span)
         });
         let call = executed.or(synthesized.as_ref());
-        // A tool that ran and returned says best what it returned; of one that failed the model was told something.
+        // The output of a tool span takes precedence; for a tool that failed, the message to the model is the result.
         let result = executed.and_then(|span| result_span(trace_id, call_id, span)).or_else(|| {
             let found = shown.result(executed)?;
             let mut result = shown_by(trace_id, call_id, SpanType::ToolResult, &found, source_call(found.by)?, call);
@@ -326,7 +324,7 @@ pub(crate) fn synthesize_missing(
     spans
 }
 
-/// What a tool returned, as a span; nothing when it failed, or returned nothing that is known.
+/// Returns the output of a tool span as a result span; `None` if it failed or has no output.
 pub(crate) fn result_span(trace_id: [u8; 16], call_id: &str, executed: &Span) -> Option<Span> {
     if executed.error.is_some() {
         return None;
@@ -338,7 +336,7 @@ pub(crate) fn result_span(trace_id: [u8; 16], call_id: &str, executed: &Span) ->
     Some(result)
 }
 
-/// A span for what the messages of `by` showed, under the call itself where there is a span for that.
+/// Synthesizes a span for a tool in the messages of `by`, as a child of the call if that has a span.
 fn shown_by(
     trace_id: [u8; 16],
     call_id: &str,
@@ -347,13 +345,13 @@ fn shown_by(
     by: &Span,
     call: Option<&Span>,
 ) -> Span {
-    // What the model answers is known when the call ends, what it is told when the call begins.
+    // The response of a model is known when the call ends, its history when it begins.
     let at = by.ended_at.clone().filter(|_| shown.in_answer).unwrap_or_else(|| by.started_at.clone());
     let name = shown.half.name.as_deref().or(call.map(|call| call.name.as_str())).unwrap_or(UNNAMED_TOOL);
     instant(trace_id, call_id, span_type, name, at, call.unwrap_or(by))
 }
 
-/// What a tool is called whose name no message says; the name that the official SDK uses.
+/// Name of a tool result whose tool is unknown, as in the official SDK.
 const UNNAMED_TOOL: &str = "tool_result";
 
 fn instant(trace_id: [u8; 16], call_id: &str, span_type: SpanType, name: &str, at: Timestamp, above: &Span) -> Span {
@@ -370,14 +368,14 @@ fn instant(trace_id: [u8; 16], call_id: &str, span_type: SpanType, name: &str, a
     span
 }
 
-/// The id of a span that is made up: the same for the same call of the same trace, so that a repeat is the same span.
+/// Returns the id of a synthesized span, which is the same for the same call of the same trace.
 fn synthesized_id(trace_id: [u8; 16], call_id: &str, span_type: SpanType) -> Id {
     derived_id(&[&trace_id, span_type.as_str().as_bytes(), b":", call_id.as_bytes()])
 }
 
-/// A UUID of version 8 that is a function of what it is made from.
+/// Returns a UUID of version 8 that is a function of its parts.
 pub(crate) fn derived_id(from: &[&[u8]]) -> Id {
-    // 128-bit FNV-1a: nobody attacks these ids, they only must not meet.
+    // 128-bit FNV-1a: it only has to avoid accidental collisions.
     const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
     let hash = from

@@ -25,7 +25,7 @@ const MILLIS_PER_SECOND: f64 = 1_000.0;
 const STRUCTURED: [&str; 6] = ["json", "json_object", "json_schema", "object", "array", "enum"];
 
 impl<'v, V: SpanView> SpanReader<'v, V> {
-    /// Translates the span. Every tool that its messages show is handed to `seen` with its position in them.
+    /// Translates the span. Calls `seen` with every tool call and result in its messages, and with its position.
     pub(crate) fn build(
         &self,
         options: &Options,
@@ -75,20 +75,20 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
         span.cost = usage::cost(fields).or_else(|| self.list_price(span, metadata));
         span.token_ids = fields.consume(Field::TokenIds, list);
         span.logprobs = fields.consume(Field::Logprobs, list);
-        // Last, because it keeps what the record does not have by then.
+        // Last, because it keeps the attributes that nothing before has consumed.
         self.fill_leftovers(&mut builder, options, scope_cache, &name);
         builder.redact();
         builder
     }
 
-    /// What is told of a span under way that is told when it ends, should it never do so: who it is, and no content.
+    /// Translates a span that is still running, without content: the placeholder of a deferred span that never ends.
     pub(crate) fn build_stub(&self, options: &Options) -> Box<SpanBuilder> {
         let mut builder = self.outline(options).0;
         builder.redact();
         builder
     }
 
-    /// A draft without metadata, content and end; the span's name, and the model that was asked for.
+    /// Returns a builder without metadata, content and end, the name, and the requested model.
     fn outline(&self, options: &Options) -> (Box<SpanBuilder>, Cow<'v, str>, Option<Cow<'_, str>>) {
         let fields = &self.fields;
         let Classified { class, span_type } = self.classified;
@@ -125,7 +125,7 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
         (Box::new(builder), name, requested_model)
     }
 
-    /// The name in Retrace: that of the tool or the agent, where there is one.
+    /// Returns the name in Retrace: that of the tool or the agent, if there is one.
     fn name(&self) -> Cow<'v, str> {
         let own = |field| self.fields.consume_label_string(field).map(Cow::Owned);
         own(Field::Name)
@@ -136,7 +136,7 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
                 Some(Class::Agent) if self.is_workflow() => {
                     own(Field::WorkflowName).or_else(|| own(Field::EntityName)).or_else(|| own(Field::AgentName))
                 }
-                // A step of an agent's has a name of its own.
+                // A step of an agent has a name of its own.
                 Some(Class::Agent) => own(Field::EntityName).or_else(|| own(Field::AgentName)),
                 _ => None,
             })
@@ -218,7 +218,7 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
         }
     }
 
-    /// The tools in a request that was recorded whole.
+    /// Returns the tools of a request that was recorded whole.
     fn requested_tools(&self) -> Option<ToolDefinitions> {
         let input = self.fields.value(Field::Input).filter(|_| self.class() == Some(Class::Model))?.as_json_text()?;
         let request = JsonObject::read(input).filter(|_| is_strict(input))?;
@@ -227,7 +227,7 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
         tool_definitions::read_tool_definitions(offered?.get())
     }
 
-    /// The provider, by the name that the conventions have for it. What else its name said stays an attribute.
+    /// Returns the provider by its name in the conventions. A name that carries more than that also stays an attribute.
     fn provider(&self, field: Field) -> Option<Cow<'static, str>> {
         let stated = self.fields.label(field)?;
         let (current, is_all) = provider_name::current(&stated);
@@ -237,7 +237,7 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
         Some(current.map_or_else(|| Cow::Owned(stated.into_owned()), Cow::Borrowed))
     }
 
-    /// Whether the operation is one that streams.
+    /// Returns true if the operation is a streaming one.
     fn streams(&self) -> bool {
         let operation = self.fields.get(Field::Operation);
         operation.is_some_and(|held| {
@@ -245,7 +245,7 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
         })
     }
 
-    /// Why the model stopped. Where only one of several choices was asked for its reason, the whole answer says all.
+    /// Returns the finish reasons. If a span states only some of several reasons, those of the whole response are used.
     fn finish_reasons(&self) -> Option<Vec<String>> {
         let stated = self.fields.consume(Field::FinishReasons, texts);
         let io = self.answered.as_ref().map_or(&[][..], |answered| &answered.finish_reasons);
@@ -255,7 +255,7 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
         }
     }
 
-    /// What the user added; a key that has a meaning of its own is left to the attributes.
+    /// Returns the metadata that the user added. A key with a meaning of its own stays an attribute.
     fn user_metadata(&self, options: &Options) -> serde_json::Map<String, JsonValue> {
         let mut added = serde_json::Map::new();
         let is_run = self.view.parent().is_local_root() || self.is_run();
@@ -282,7 +282,7 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
             serde_json::from_str::<serde_json::Map<String, JsonValue>>(text).ok()
         });
         added.extend(stated.unwrap_or_default().into_iter().filter(|(key, _)| !key.is_empty()));
-        // A status that the protocol does not have.
+        // A status that the protocol does not have is metadata.
         if let Some(status) =
             self.fields.label_string(Field::Status).filter(|status| Ending::from_wire(status).is_none())
         {
@@ -293,17 +293,17 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
     }
 }
 
-/// Whether metadata gives no meaning of its own to a key.
+/// Returns true if metadata gives a key no meaning of its own.
 fn is_free(key: &str) -> bool {
     !key.is_empty() && !SpanMetadata::KEYS.contains(&key) && !TraceMetadata::KEYS.contains(&key)
 }
 
-/// Returns true for a key to which the metadata of a run gives no meaning, or one that a run may state.
+/// Returns true for a key that the metadata of a run gives no meaning, or that a run may state.
 fn is_free_on_runs(key: &str) -> bool {
     !key.is_empty() && (key == ENVIRONMENT || !TraceMetadata::KEYS.contains(&key))
 }
 
-/// A list of texts, or one text.
+/// Reads a list of texts, or one text.
 fn texts(value: &Value<'_>) -> Option<Vec<String>> {
     let listed = value.as_json_text().filter(|text| is_strict(text)).and_then(|text| serde_json::from_str(text).ok());
     listed.or_else(|| value.as_text().map(|text| vec![without_nul(text).into_owned()]))
@@ -313,7 +313,7 @@ fn list<T: serde::de::DeserializeOwned>(value: &Value<'_>) -> Option<Vec<T>> {
     serde_json::from_str(value.as_json_text()?).ok()
 }
 
-/// The calls without what they were given.
+/// Removes the arguments from tool calls.
 fn without_arguments(calls: &Json) -> Json {
     let mut calls = calls.to_value().unwrap_or_default();
     for call in calls.as_array_mut().into_iter().flatten().filter_map(JsonValue::as_object_mut) {

@@ -1,18 +1,18 @@
-//! What a span is: the rules of MAPPING.md, "`span_type`", first match.
+//! Classification of spans: the first matching rule of MAPPING.md, "`span_type`".
 
 use retrace_protocol::SpanType;
 
 use crate::dialect::{Class, DIALECTS, dialect_of_rank};
 use crate::fields::{Field, FieldValue, Fields};
 
-/// What a span is, and what Retrace calls it.
+/// Class of a span and its type in Retrace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Classified {
     pub class: Option<Class>,
     pub span_type: SpanType,
 }
 
-/// What the span is. `hinted` is asked when it names no operation.
+/// Classifies a span. `hinted` is called if the span names no operation.
 pub(crate) fn classify(fields: &Fields<'_>, hinted: impl FnOnce() -> Option<Class>) -> Classified {
     let class = class_of(fields, hinted);
     let stated = fields.text(Field::SpanType).and_then(span_type);
@@ -33,7 +33,7 @@ pub(crate) fn classify(fields: &Fields<'_>, hinted: impl FnOnce() -> Option<Clas
     }
 }
 
-/// The type that an application states, in any case.
+/// Reads the type that an application states, in any case.
 fn span_type(stated: &str) -> Option<SpanType> {
     SpanType::from_wire(stated).or_else(|| SpanType::from_wire(&stated.trim().to_ascii_lowercase()))
 }
@@ -57,7 +57,7 @@ fn class_of(fields: &Fields<'_>, hinted: impl FnOnce() -> Option<Class>) -> Opti
     }
     let model =
         [Field::RequestModel, Field::ResponseModel, Field::Model].iter().any(|field| fields.get(*field).is_some());
-    // An operation that nobody knows is told by what it works with; without any, a provider says that a model was called.
+    // An unknown operation is classified by its attributes; without an operation, a provider shows that a model was called.
     if model
         && (operation.is_some() || [Field::Provider, Field::System].iter().any(|field| fields.get(*field).is_some()))
     {
@@ -65,19 +65,19 @@ fn class_of(fields: &Fields<'_>, hinted: impl FnOnce() -> Option<Class>) -> Opti
     } else if fields.get(Field::ToolName).is_some() {
         Some(Class::Tool)
     } else if fields.get(Field::Conversation).is_some() {
-        // Who knows all that was said, and called no model itself, led the conversation.
+        // A span that has the whole conversation and called no model itself is an agent.
         Some(Class::Agent)
     } else {
         hinted()
     }
 }
 
-/// Whether a kind outweighs the operation beside it.
+/// Returns true if a kind overrides the operation beside it.
 pub(crate) fn kind_leads(kind: Option<&FieldValue<'_>>) -> bool {
     kind.and_then(|held| dialect_of_rank(held.rank)).is_some_and(|dialect| dialect.kind_leads)
 }
 
-/// What its dialect calls an operation or a kind of span; of a word that it does not have, what others mean by it.
+/// Returns the class of an operation or kind in its dialect; for a name unknown there, the class that other dialects give it.
 fn class_in(held: &FieldValue<'_>) -> Option<Class> {
     let name = held.value.as_text()?;
     let own = dialect_of_rank(held.rank).and_then(|dialect| (dialect.operation)(name));

@@ -1,4 +1,4 @@
-//! Conversations that were recorded as one, and messages that arrived cut.
+//! Conversations that were recorded whole, and messages that arrived truncated.
 
 use std::cell::OnceCell;
 
@@ -12,16 +12,16 @@ use crate::messages::{Part, Turn};
 use crate::span_reader::SpanReader;
 use crate::view::SpanView;
 
-/// A conversation, divided.
+/// A conversation, split into input and output.
 #[derive(Debug, Default)]
 pub(crate) struct SplitConversation<'t> {
     pub input: Option<Vec<Turn<'t>>>,
     pub output: Option<Vec<Turn<'t>>>,
-    /// Nothing else was said in it.
+    /// True if input and output are all of it.
     pub whole: bool,
 }
 
-/// Messages that arrived cut, closed: one for each place that has messages.
+/// Repaired messages of truncated fields: one for each field that holds messages.
 #[derive(Debug, Default)]
 pub(crate) struct RepairedMessages([OnceCell<Option<Json>>; 4]);
 
@@ -37,10 +37,10 @@ impl RepairedMessages {
 }
 
 impl<V: SpanView> SpanReader<'_, V> {
-    /// Divides a conversation that was recorded as one into what was asked and what was answered.
+    /// Splits a conversation that was recorded whole into input and output.
     ///
-    /// Of an agent what was asked ends with the user's last message: what came after it is what the agent did, and the
-    /// spans below it show that. Its answer is the end of the conversation, unless it states one.
+    /// The input of an agent ends with the last message of the user, because later messages are steps of the agent, which have
+    /// spans of their own. Its output is the end of the conversation, unless the span states one.
     pub(crate) fn split_conversation(&self, is_call: bool) -> SplitConversation<'_> {
         let has = |field| self.fields.get(field).is_some();
         let Some(mut input) = self.read(Field::Conversation) else { return SplitConversation::default() };
@@ -63,7 +63,7 @@ impl<V: SpanView> SpanReader<'_, V> {
         }
     }
 
-    /// The messages in a place, read by the dialect that put them there; JSON that arrived cut as far as it goes.
+    /// Reads the messages of a field with the reader of the dialect that set it. Truncated JSON is repaired.
     pub(crate) fn read(&self, field: Field) -> Option<Vec<Turn<'_>>> {
         let held = self.fields.get(field)?;
         let text = held.value.as_json_text()?;
@@ -80,13 +80,13 @@ fn is_assistant(turn: &Turn<'_>) -> bool {
     matches!(&*turn.role, "assistant" | "model" | "ai")
 }
 
-/// Whether an answer is just this text.
+/// Returns true if an output is just this text.
 fn is_text(answer: &[Turn<'_>], text: &str) -> bool {
     let [Turn { parts, .. }] = answer else { return false };
     matches!(parts.as_slice(), [Part::Text(included)] if included.decoded() == text)
 }
 
-/// Whether the user says something, other than what a tool returned.
+/// Returns true if the user writes something, rather than passing on tool results.
 fn is_prompt(turn: &Turn<'_>) -> bool {
     turn.role == "user" && !turn.parts.iter().all(|part| matches!(part, Part::ToolResult { .. }))
 }

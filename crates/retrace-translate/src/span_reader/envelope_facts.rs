@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use crate::fields::{Field, Fields};
 use crate::messages::envelope::{Envelope, arguments, result};
 
-/// What the envelopes on the span of a tool state beside their content.
+/// Facts that the envelopes on a tool span state beside arguments and result.
 #[derive(Debug, Default)]
 pub(crate) struct EnvelopeFacts {
     /// Id of the tool call.

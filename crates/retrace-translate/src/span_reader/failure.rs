@@ -1,4 +1,4 @@
-//! Why a span failed, in one line.
+//! Error of a span, as one line.
 
 use std::borrow::Cow;
 
@@ -10,16 +10,16 @@ use crate::fields::{Field, Fields};
 use crate::span_reader::leftover_attributes::is_tracing_event;
 use crate::view::{EventView, SpanView, StatusView};
 
-/// The event in which the conventions record an exception.
+/// Name of the event in which the conventions record an exception.
 const EXCEPTION: &str = "exception";
-/// The event that says why an operation of a GenAI client failed.
+/// Name of the event that records why an operation of a GenAI client failed.
 const OPERATION_EXCEPTION: &str = "gen_ai.client.operation.exception";
 const EXCEPTION_TYPE: &str = "exception.type";
 const EXCEPTION_MESSAGE: &str = "exception.message";
-/// What the conventions call an error whose type has no name.
+/// Value of `error.type` for an error without a known type.
 pub(crate) const UNNAMED: &str = "_OTHER";
 
-/// How a span ended, where it states that outright.
+/// Explicit outcome of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     Completed,
@@ -27,7 +27,7 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
-    /// The ending that a status of the protocol names.
+    /// Reads a status of the protocol.
     pub(crate) fn from_wire(status: &str) -> Option<Self> {
         match Status::from_wire(status)? {
             Status::Completed => Some(Self::Completed),
@@ -37,16 +37,16 @@ impl Ending {
     }
 }
 
-/// Whether an event records an exception.
+/// Returns true if an event records an exception.
 pub(crate) fn is_exception(event: &str) -> bool {
     matches!(event, EXCEPTION | OPERATION_EXCEPTION)
 }
 
-/// `Type: message`, for a span whose status is an error or that names an error type; at most [`ERROR_CHARS`] characters.
+/// Returns `Type: message` for a span whose status is an error or that states an error type, with at most [`ERROR_CHARS`]
+/// characters.
 ///
-/// The last exception event says it best, then `error.type` and the description of the status. An exception that was
-/// recorded on a span that did not fail is no failure,
-/// unless it is what made an operation fail.
+/// The last exception event takes precedence, then `error.type` and the description of the status. An exception event on a span
+/// that did not fail is no error, unless it records why an operation failed.
 pub(crate) fn failure<V: SpanView>(span: &V, fields: &Fields<'_>) -> Option<String> {
     let ending = fields.text(Field::Status).and_then(Ending::from_wire);
     let error = fields.label(Field::StatedError).filter(|error| !error.is_empty());
@@ -75,8 +75,8 @@ pub(crate) fn failure<V: SpanView>(span: &V, fields: &Fields<'_>) -> Option<Stri
     Some(compose(kind.as_deref(), message.as_deref()))
 }
 
-/// The error that the application logged last on the span, by `tracing::error!` or `#[instrument(err)]`: its field `error`, else
-/// its message.
+/// Returns the error that the application logged last on the span, by `tracing::error!` or `#[instrument(err)]`: its field
+/// `error`, else its message.
 fn logged_error<V: SpanView>(span: &V) -> Option<String> {
     let is_error = |event: &EventView<'_>| {
         is_tracing_event(event) && attribute(event, "level").is_some_and(|level| level.eq_ignore_ascii_case("error"))
@@ -91,10 +91,10 @@ fn attribute(event: &EventView<'_>, key: &str) -> Option<String> {
     value.to_label().map(Cow::into_owned)
 }
 
-/// The line of an error: its type and its message, as far as they are known.
+/// Joins the type and the message of an error.
 pub(crate) fn compose(kind: Option<&str>, message: Option<&str>) -> String {
     let text = match (kind, message) {
-        // Some libraries already put the type in front of the message.
+        // Some libraries already put the type before the message.
         (Some(kind), Some(message)) if message.starts_with(kind) => message.to_owned(),
         (Some(kind), Some(message)) => format!("{kind}: {message}"),
         (Some(text), None) | (None, Some(text)) => text.to_owned(),
@@ -103,7 +103,7 @@ pub(crate) fn compose(kind: Option<&str>, message: Option<&str>) -> String {
     cut(&without_nul(&text), ERROR_CHARS).to_owned()
 }
 
-/// The first `chars` characters.
+/// Returns the first `chars` characters.
 pub(crate) fn cut(text: &str, chars: usize) -> &str {
     text.char_indices().nth(chars).and_then(|(at, _)| text.get(..at)).unwrap_or(text)
 }

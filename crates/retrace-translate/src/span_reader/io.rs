@@ -1,4 +1,4 @@
-//! What a span was given and what it answered, from whichever of its attributes say it.
+//! Input and output of a span, from whichever of its attributes have them.
 
 use std::borrow::Cow;
 
@@ -23,17 +23,17 @@ use crate::messages::{
 use crate::span_reader::SpanReader;
 use crate::view::{SpanView, Value};
 
-/// A text shorter than this was not cut by any limit, however it begins.
+/// Minimum length of a text that limits may have truncated.
 const LEAST_CUT: usize = 32;
 
-/// What a span was given and what it answered.
+/// Input and output of a span.
 #[derive(Debug, Default)]
 pub(crate) struct SpanIo {
     pub input: Option<Json>,
-    /// That is a conversation, as it is written here.
+    /// True if the input is a conversation in the form that this crate writes.
     pub has_conversation: bool,
     pub answer: Answer,
-    /// Images are among what it was given.
+    /// True if the input has images.
     pub vision: bool,
 }
 
@@ -49,7 +49,7 @@ impl<V: SpanView> SpanReader<'_, V> {
         let has_output_messages = is_consumed(Field::OutputMessages, answered.is_some());
         let history =
             history.or(conversation_parts.input).or_else(|| self.exchanged(Field::Input, provider_body::request));
-        // Beside instructions a bare text is what was asked.
+        // Beside instructions, a plain text is the prompt.
         let prompt = self.bare(Field::Input).filter(|_| history.is_none() && instructions.is_some());
         let input_fields = [
             (Field::SystemInstructions, is_consumed(Field::SystemInstructions, instructions.is_some())),
@@ -61,7 +61,7 @@ impl<V: SpanView> SpanReader<'_, V> {
         history.iter_mut().for_each(|turns| tie_results(turns));
         let has_parts = |turns: &Vec<Turn<'_>>| turns.iter().any(|turn| !turn.parts.is_empty());
         let answered = answered.or(conversation_parts.output);
-        // Of what its messages do not show, such as a refusal, the whole answer is the only record.
+        // A response without content in its messages, such as a refusal, is only in the whole response.
         let answered = match answered.as_ref().is_some_and(has_parts) {
             true => answered,
             false => self.exchanged(Field::Output, provider_body::response).or(answered),
@@ -72,7 +72,7 @@ impl<V: SpanView> SpanReader<'_, V> {
             io.vision = history.as_deref().is_some_and(has_images);
         }
 
-        // On the span of a tool that answered, the message of the tool is what it was asked with.
+        // On a tool span with an output, the message of the tool is its input.
         let called_with = match history.as_deref() {
             Some([turn]) if class == Some(Class::Tool) && instructions.is_none() && answered.is_some() => {
                 only_result(turn, self.fields.label(Field::ToolCallId).as_deref())
@@ -119,7 +119,7 @@ impl<V: SpanView> SpanReader<'_, V> {
         io
     }
 
-    /// The messages in a place. What its dialect cannot read is one message: bare text is recorded too.
+    /// Reads the messages of a field. A value that its dialect cannot read is one message, because plain text is recorded too.
     fn turns(&self, field: Field) -> Option<Vec<Turn<'_>>> {
         if let Some(turns) = self.read(field) {
             return Some(turns);
@@ -133,9 +133,9 @@ impl<V: SpanView> SpanReader<'_, V> {
         Some(vec![Turn { role: Cow::Borrowed(default_role(field)), parts: smallvec![part], ..Turn::default() }])
     }
 
-    /// The messages of a model call of which only the request or the answer was recorded, whole or as its text.
+    /// Reads the messages of a model call that recorded only its request or response, whole or as text.
     ///
-    /// A whole one has more than messages, so that it is kept as it is too.
+    /// A whole one has more than messages, so that it is kept as an attribute too.
     fn exchanged(&self, field: Field, read: for<'a> fn(&'a str) -> Option<Vec<Turn<'a>>>) -> Option<Vec<Turn<'_>>> {
         let held = self.fields.get(field).filter(|held| held.rank > 0 && self.class() == Some(Class::Model))?;
         let text = held.value.as_json_text()?;
@@ -143,21 +143,22 @@ impl<V: SpanView> SpanReader<'_, V> {
             return self.bare(field).inspect(|_| self.fields.mark_consumed(field));
         }
         let turns = is_strict(text).then(|| read(text)).flatten()?;
-        // A list is of messages, and of nothing else.
+        // A list holds messages and nothing else.
         if text.trim_start().starts_with('[') {
             self.fields.mark_consumed(field);
         }
         Some(turns)
     }
 
-    /// Whether what stands for messages is a whole request or answer that has more than those, and is kept as it is too.
+    /// Returns true if the messages of a field are a whole request or response with more than messages, which is kept as an
+    /// attribute too.
     fn is_exchange(&self, field: Field) -> bool {
         let Some(held) = self.fields.get(field) else { return false };
         let wraps = |text| dialect_of_rank(held.rank).is_some_and(|dialect| (dialect.wraps)(text));
         held.value.as_json_text().is_some_and(|text| provider_body::has_more(text) || wraps(text))
     }
 
-    /// A text in a place as the one message that it is.
+    /// Reads a plain text as one message.
     fn bare(&self, field: Field) -> Option<Vec<Turn<'_>>> {
         let held = self.fields.get(field).filter(|held| held.rank > 0)?;
         let text = held.value.as_text().filter(|text| !is_structured(text))?;
@@ -165,7 +166,7 @@ impl<V: SpanView> SpanReader<'_, V> {
         Some(vec![Turn { role: Cow::Borrowed(default_role(field)), parts: smallvec![part], ..Turn::default() }])
     }
 
-    /// The value in a place, as JSON where it is JSON, else as text.
+    /// Reads the value of a field as JSON if it is JSON, else as a text.
     fn stated(&self, field: Field) -> Option<Json> {
         let dialect = dialect_of_rank(self.fields.get(field)?.rank)?;
         let inner = |value: &Value<'_>| {
@@ -186,7 +187,7 @@ impl<V: SpanView> SpanReader<'_, V> {
         })
     }
 
-    /// The content of the envelope in a place of a tool's span. An envelope that has more than that is kept as it is too.
+    /// Reads the content of an envelope on a tool span. An envelope with more than content is kept as an attribute too.
     fn opened(&self, field: Field) -> Option<Json> {
         let held = self.fields.get(field).filter(|held| held.rank > 0 && self.class() == Some(Class::Tool))?;
         let raw = held.value.as_json_text().filter(|text| text.starts_with(['{', '[']) && is_strict(text))?;
@@ -202,7 +203,7 @@ impl<V: SpanView> SpanReader<'_, V> {
         Some(opened.content.to_json())
     }
 
-    /// Where in a span the value of a slot stands: what a tool was given and returned stays as it is.
+    /// Returns the redaction rules of a field: arguments and results of tools are not redacted.
     fn place(&self, field: Field) -> Place {
         match field {
             Field::RunInput | Field::RunOutput => Place::Recorded,
@@ -211,7 +212,7 @@ impl<V: SpanView> SpanReader<'_, V> {
         }
     }
 
-    /// Whether a value is declared to be a text; what a tool was given or returned is JSON where it looks like it.
+    /// Returns true if a value is declared as plain text. Arguments and results of tools are JSON if they look like it.
     fn is_text(&self, field: Field) -> bool {
         let mime_type = match field {
             Field::Input => self.fields.text(Field::InputMimeType),
@@ -222,13 +223,13 @@ impl<V: SpanView> SpanReader<'_, V> {
         mime_type == Some("text/plain") && !(self.class() == Some(Class::Tool) && is_structured())
     }
 
-    /// The same, when the application itself stated it.
+    /// Reads the value of a field that the application itself set.
     fn outright(&self, field: Field) -> Option<Json> {
         self.stated(self.fields.get(field).filter(|held| held.rank == 0).map(|_| field)?)
     }
 }
 
-/// Whose a message is that does not say.
+/// Returns the role of a message that states none.
 fn default_role(field: Field) -> &'static str {
     match field {
         Field::SystemInstructions => "system",
@@ -237,8 +238,7 @@ fn default_role(field: Field) -> &'static str {
     }
 }
 
-/// Whether a text is JSON with more than one value in it.
-/// What a message has that is about one call of a tool and says nothing else.
+/// Returns the result of a turn that is nothing but the result of one tool call.
 fn only_result<'a>(turn: &Turn<'a>, call_id: Option<&str>) -> Option<&'a RawValue> {
     match turn.parts.as_slice() {
         [Part::ToolResult { id, name: None, result }] if turn.name.is_none() => {

@@ -1,4 +1,4 @@
-//! What of a span found no place of its own: where it comes from, its events, its other attributes.
+//! Origin, events, and attributes without a field of their own.
 
 use std::collections::BTreeMap;
 
@@ -18,21 +18,21 @@ use crate::span_reader::failure::{Ending, UNNAMED, is_exception};
 use crate::span_reader::{SpanBuilder, SpanReader};
 use crate::view::{EventView, Kind, SpanView, StatusView, Value};
 
-/// Attribute keys that are kept when content is not: they say where and how, never what.
+/// Prefixes of attributes that are kept without content capture, because they never hold content.
 const STRUCTURAL: &[&str] =
     &["server.", "network.", "service.", "code.", "thread.", "http.route", "http.request.method", "url.scheme"];
-/// Attributes of an event of `tracing`.
+/// Attributes of a `tracing` event.
 const LEVEL: &str = "level";
 const TARGET: &str = "target";
-/// The field in which `#[tracing::instrument(ret)]` records what a function returned.
+/// Field in which `#[tracing::instrument(ret)]` records the return value of a function.
 const RETURN: &str = "return";
-/// Most events below the level `info` that a span keeps.
+/// Maximum number of events below the level `info` on a span.
 const FINE_EVENTS: usize = 8;
-/// The name of an event whose own name is not sent, as it may be content.
+/// Name of an event whose own name may be content and is not sent.
 const ANONYMOUS_EVENT: &str = "event";
 
 impl<V: SpanView> SpanReader<'_, V> {
-    /// Tells where the span comes from, its events, and the attributes that found no place so far.
+    /// Fills in the origin of the span, its events, and the attributes that nothing has consumed.
     pub(crate) fn fill_leftovers(
         &self,
         builder: &mut SpanBuilder,
@@ -56,11 +56,11 @@ impl<V: SpanView> SpanReader<'_, V> {
                 Field::OutputMimeType,
                 self.fields.is_consumed(Field::Output) && is_mime_type(self.fields.text(Field::OutputMimeType)),
             ),
-            // The span is called so.
+            // These are the name of the span.
             (Field::EntityName, self.fields.label(Field::EntityName).is_some_and(|own| own == builder.span.name)),
             (Field::Callee, self.fields.label(Field::Callee).is_some_and(|own| own == builder.span.name)),
             (Field::WorkflowName, self.fields.label(Field::WorkflowName).is_some_and(|own| own == builder.span.name)),
-            // The run names its agents, its session and its user.
+            // The run carries its agents, its session and its user.
             (Field::AgentId, true),
             (Field::AgentName, true),
             (Field::ParentAgentId, true),
@@ -134,7 +134,7 @@ impl<V: SpanView> SpanReader<'_, V> {
         }
     }
 
-    /// Attributes that found no place of their own. One that only repeats what holds its place is not said again.
+    /// Returns the attributes that nothing has consumed and that repeat no consumed value.
     fn attributes(&self, options: &Options) -> Option<Json> {
         let consumed = self.fields.consumed_attributes();
         let leftover = self.view.attributes().enumerate().filter(|(i, (key, value))| {
@@ -158,7 +158,7 @@ impl<V: SpanView> SpanReader<'_, V> {
             }
     }
 
-    /// The value that a function returned, as `#[tracing::instrument(ret)]` records it.
+    /// Returns the return value of a function, as `#[tracing::instrument(ret)]` records it.
     fn returned(&self) -> Option<Json> {
         let events = self.view.events().filter(|event| is_tracing_event(event)).collect::<SmallVec<[_; 8]>>();
         let returned = events.iter().rev().find_map(|event| attribute(event, RETURN))?;
@@ -168,8 +168,9 @@ impl<V: SpanView> SpanReader<'_, V> {
         })
     }
 
-    /// Events, less what was read from them already, and how many are left out. Events of logging libraries below the level
-    /// `info` are bounded: they are mostly of other libraries, and dozens of them hide what the span is about.
+    /// Returns the events without the attributes that were consumed, and the number of events left out. Events of logging
+    /// libraries below the level `info` are bounded, because dozens of them, mostly of other libraries, hide the content of the
+    /// span.
     fn events(&self, options: &Options, is_output: bool) -> (Vec<SpanEvent>, u32) {
         let (mut fine, mut left_out) = (0, 0);
         let parts = self.fields.consumed_parts();
@@ -201,11 +202,11 @@ impl<V: SpanView> SpanReader<'_, V> {
                     event.attributes.iter().filter(|(key, value)| !is_in_message(key) && keep(&event, key, value));
                 let attributes =
                     object(body.map(|body| ("body", body)).into_iter().chain(kept.map(|(key, value)| (*key, value))));
-                // What was read whole has been said.
+                // The event was consumed whole.
                 if attributes.is_none() && (is_content_event(event.name) || is_exception(event.name)) {
                     return None;
                 }
-                // A logging library puts the message where the name belongs.
+                // A logging library uses the message as the name.
                 let shown = options.capture_content || is_known(event.name);
                 Some(SpanEvent {
                     name: if shown { without_nul(event.name).into_owned() } else { ANONYMOUS_EVENT.to_owned() },
@@ -222,7 +223,7 @@ fn attribute<'e, 'v>(event: &'e EventView<'v>, key: &str) -> Option<&'e Value<'v
     event.attributes.iter().rev().find(|(name, _)| *name == key).map(|(_, value)| value)
 }
 
-/// Returns true for an event of `tracing`, as `tracing-opentelemetry` writes it.
+/// Returns true for an event that `tracing-opentelemetry` wrote.
 pub(crate) fn is_tracing_event(event: &EventView<'_>) -> bool {
     attribute(event, LEVEL).is_some() && attribute(event, TARGET).is_some()
 }
@@ -237,22 +238,22 @@ fn is_empty(value: &Value<'_>) -> bool {
     matches!(value, Value::Str(text) if text.is_empty())
 }
 
-/// Whether it is a type that a value shows by itself.
+/// Returns true for a MIME type that the value itself shows.
 fn is_mime_type(name: Option<&str>) -> bool {
     matches!(name, Some("text/plain" | "application/json"))
 }
 
-/// Whether two values are the same, though one of them was taken for the JSON that the other holds as a text.
+/// Returns true if two values are equal, or one is the JSON that the other holds as a text.
 fn is_same(consumed: &Value<'_>, value: &Value<'_>) -> bool {
     consumed == value || consumed.as_json_text().is_some_and(|text| value.as_json_text() == Some(text))
 }
 
-/// Whether a convention gives this name to an event.
+/// Returns true if a convention defines the name of the event.
 fn is_known(name: &str) -> bool {
     is_exception(name) || is_content_event(name) || meaning(name).is_genai()
 }
 
-/// Whether the span's error has these words.
+/// Returns true if the error of the span contains `words`.
 fn error_contains(span: &Span, words: &str) -> bool {
     span.error.as_deref().is_some_and(|error| error.contains(words))
 }
@@ -261,7 +262,7 @@ fn is_structural(key: &str, value: &Value<'_>) -> bool {
     matches!(value, Value::Bool(_) | Value::Int(_) | Value::Float(_)) || STRUCTURAL.iter().any(|s| key.starts_with(s))
 }
 
-/// A JSON object of attributes; of a key that comes twice the later value holds. `None` when there are none.
+/// Builds a JSON object of attributes; for a key that occurs twice the later value holds. Returns `None` without attributes.
 fn object<'a, V: Serialize>(attributes: impl Iterator<Item = (&'a str, V)>) -> Option<Json> {
     struct Object<'e, K, V>(&'e [(K, V)]);
     impl<V: Serialize> Serialize for Object<'_, &str, V> {
@@ -273,11 +274,11 @@ fn object<'a, V: Serialize>(attributes: impl Iterator<Item = (&'a str, V)>) -> O
             map.end()
         }
     }
-    /// So many are compared one by one, and take no memory of their own; more are looked up.
+    /// Number of entries that are compared one by one and stored inline; beyond it a map is used.
     const FEW: usize = 24;
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     let mut entries: SmallVec<[(&str, V); FEW]> = SmallVec::new();
-    // A bit for each kind of key that came: of most kinds there is one key, and it need not be looked for.
+    // A bit for each key hash that occurred: a new bit means a new key, which need not be searched.
     let mut kinds = 0_u128;
     for (key, value) in attributes {
         let kind = 1 << (kind_of(key) % u128::BITS);
@@ -302,7 +303,7 @@ fn object<'a, V: Serialize>(attributes: impl Iterator<Item = (&'a str, V)>) -> O
     (!entries.is_empty()).then(|| Json::from_serialize(&Object(&entries)))
 }
 
-/// Keys that differ are mostly of different kinds: their lengths, or their last letters, are different.
+/// Returns a cheap hash of the length and the last letters of a key.
 fn kind_of(key: &str) -> u32 {
     let last = key.bytes().rev().take(2);
     last.fold(u32::try_from(key.len()).unwrap_or_default(), |kind, byte| {

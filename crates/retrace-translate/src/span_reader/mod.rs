@@ -72,14 +72,14 @@ pub(crate) struct SpanReader<'v, V> {
     envelope_facts: EnvelopeFacts,
 }
 
-/// An agent, as a span names it.
+/// Agent that a span names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Agent {
-    /// Its id, else its name.
+    /// Id of the agent; its name if it has no id.
     pub id: Arc<str>,
-    /// Its name.
+    /// Name of the agent.
     pub role: Option<Arc<str>>,
-    /// The agent that called it, where the span states it.
+    /// Agent that called it, if the span states one.
     pub parent: Option<Arc<str>>,
 }
 
@@ -135,7 +135,7 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
         }
     }
 
-    /// The name of the tool that runs, as the span has it.
+    /// Returns the name of the executed tool.
     pub(crate) fn tool_name(&self) -> Cow<'_, str> {
         tool_name(&self.fields, self.view.name())
     }
@@ -160,7 +160,7 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
         Some(Agent { id, role, parent: shared(Field::ParentAgentId) })
     }
 
-    /// The agent that a framework names in its metadata, one object or many keys.
+    /// Returns the agent that a framework names in its metadata, one object or many keys.
     fn agent_in_metadata(&self) -> Option<String> {
         let is_name = |prefixed: &&PrefixedValue<'_>| {
             prefixed.field == Field::UserMetadata && AGENT_NAMES.contains(&prefixed.key)
@@ -183,13 +183,13 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
         self.fields.label_string(Field::UserId).or_else(|| self.parameters.user.clone())
     }
 
-    /// The id of the tool call that this span executes.
+    /// Returns the id of the tool call that the span executes.
     pub(crate) fn executed_call(&self) -> Option<String> {
         let stated = self.fields.label_string(Field::ToolCallId).or_else(|| self.envelope_facts.call_id.clone());
         stated.filter(|_| self.classified.span_type == SpanType::ToolCall)
     }
 
-    /// Whether the message that this event is, is in the record.
+    /// Returns true if the record carries the message that the event is.
     pub(crate) fn has_message(&self, event: &str) -> bool {
         message_event(event).is_some_and(|(rank, field)| {
             self.fields.is_consumed(field)
@@ -197,17 +197,17 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
         })
     }
 
-    /// The provider's id of the answer, which two spans of one call share.
+    /// Returns the provider's response id, which two spans of one call share.
     pub(crate) fn response_id(&self) -> Option<String> {
         self.fields.label_string(Field::ResponseId).or_else(|| self.answered.as_ref()?.id.clone())
     }
 
-    /// The id under which a server handled the request.
+    /// Returns the id under which a server handled the request.
     pub(crate) fn request_id(&self) -> Option<String> {
         self.fields.label_string(Field::RequestId)
     }
 
-    /// What two spans of one call have in common, whatever their dialects call it.
+    /// Returns an operation name that is equal for two spans of one call, whatever their dialects.
     pub(crate) fn operation(&self) -> Option<Cow<'static, str>> {
         let stated = self.fields.label(Field::Operation).or_else(|| self.fields.label(Field::Kind));
         match self.classified.class {
@@ -222,7 +222,7 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
     }
 }
 
-/// Puts an attribute in its place; tells whether its key, of this meaning, belongs to a GenAI dialect.
+/// Stores an attribute in its field; returns true if its key belongs to a GenAI dialect.
 fn place<'a>(
     fields: &mut Fields<'a>,
     less_trust: usize,
@@ -267,13 +267,13 @@ fn place<'a>(
     meaning.is_genai()
 }
 
-/// The name of the tool that runs, as its span has it.
+/// Returns the name of the executed tool.
 fn tool_name<'s>(fields: &'s Fields<'_>, span: &'s str) -> Cow<'s, str> {
     let named = [Field::ToolName, Field::EntityName, Field::Callee].into_iter().find_map(|field| fields.label(field));
     named.unwrap_or(Cow::Borrowed(span))
 }
 
-/// The name of an operation: of one that is common no copy is made.
+/// Returns the name of an operation without a copy if it is a frequent one.
 fn operation_to_keep(words: Cow<'_, str>) -> Cow<'static, str> {
     match COMMON.iter().find(|common| **common == words) {
         Some(common) => Cow::Borrowed(*common),
@@ -281,8 +281,8 @@ fn operation_to_keep(words: Cow<'_, str>) -> Cow<'static, str> {
     }
 }
 
-/// Adds the tokens that went through a cache to input tokens that exclude them by the definition of their dialect. The count
-/// as it was recorded stays an attribute.
+/// Adds cached tokens to input tokens that exclude them by the definition of their dialect. The recorded count stays an
+/// attribute.
 fn add_cache(fields: &mut Fields<'_>) {
     let count = |field| fields.value(field).and_then(Value::to_count).unwrap_or(0);
     let cached = count(Field::CacheReadTokens).saturating_add(count(Field::CacheCreationTokens));
@@ -294,7 +294,7 @@ fn add_cache(fields: &mut Fields<'_>) {
     }
 }
 
-/// What the keys of a span show it to be, or its name, where it names no operation.
+/// Classifies a span that names no operation by its name or its keys.
 fn hinted<V: SpanView>(view: &V, home: Option<usize>) -> Option<Class> {
     if let Some(class) = home.and_then(dialect_of_rank).and_then(|dialect| (dialect.named)(view.name())) {
         return Some(class);

@@ -1,4 +1,4 @@
-//! How a model was asked to choose its words: each parameter under a key of its own, or all of them in one object.
+//! Request parameters, each under a key of its own or all in one object.
 
 use std::collections::BTreeMap;
 
@@ -11,21 +11,21 @@ use serde_json::value::RawValue;
 use crate::fields::{Field, Fields};
 use crate::view::Value;
 
-/// What the parameters of a request say.
+/// Parameters of a request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Parameters {
     pub sampling: Sampling,
     pub model: Option<String>,
     pub streaming: Option<bool>,
-    /// On whose behalf the request was made, as the provider was told.
+    /// User id that was sent to the provider.
     pub user: Option<String>,
-    /// The conversation that the provider keeps.
+    /// Conversation that the provider stores.
     pub conversation: Option<String>,
 }
 
 impl Parameters {
-    /// What stands under keys of its own comes first, then the object, then, of a call of a model, the request if that was
-    /// recorded whole. The object is told when nothing is in it but what is read here.
+    /// Reads the parameters: keys of their own take precedence over the object, which takes precedence over the request of a
+    /// model call if that was recorded whole. The object is consumed if all of its members are read.
     pub(crate) fn of(fields: &Fields<'_>, is_call: bool) -> Self {
         let mut own = Self { sampling: sampling(fields), ..Self::default() };
         if own.read_field(fields, Field::Parameters) {
@@ -37,13 +37,13 @@ impl Parameters {
         own
     }
 
-    /// Takes in what an object says; whether nothing else is in it.
+    /// Reads the parameters of an object in a field; returns true if all of its members are read.
     fn read_field(&mut self, fields: &Fields<'_>, field: Field) -> bool {
         let text = fields.value(field).and_then(Value::as_json_text);
         text.is_some_and(|text| text.trim_start().starts_with('{') && is_strict(text) && self.read(text, true))
     }
 
-    /// Reads an object, and where Gemini has them the parameters in it; whether nothing else is in it.
+    /// Reads an object, and the objects in which Gemini nests parameters; returns true if all of its members are read.
     fn read(&mut self, json: &str, deeper: bool) -> bool {
         let Ok(parameters) = serde_json::from_str::<BTreeMap<String, &RawValue>>(json) else { return false };
         let mut rest = Rest(parameters);
@@ -74,12 +74,12 @@ impl Parameters {
     }
 }
 
-/// Parameters that were not read yet.
+/// Members that are not read yet.
 struct Rest<'a>(BTreeMap<String, &'a RawValue>);
 
 impl Rest<'_> {
-    /// Reads a parameter under the first of its names that is there, unless it is known; one that says the same, or
-    /// nothing, is done with too.
+    /// Reads a parameter under the first of these names that is present. Removes the member if it sets the parameter, equals
+    /// the parameter, or is `null`.
     fn take<T: DeserializeOwned + PartialEq>(&mut self, names: &[&str], place: &mut Option<T>) {
         for name in names {
             let Some(raw) = self.0.get(*name) else { continue };

@@ -1,6 +1,6 @@
-//! What providers are called.
+//! Names of providers.
 
-/// The names of the GenAI conventions.
+/// Names in the GenAI conventions.
 const CURRENT: &[&str] = &[
     "anthropic",
     "aws.bedrock",
@@ -20,8 +20,8 @@ const CURRENT: &[&str] = &[
     "x_ai",
 ];
 
-/// Other names for them: deprecated values of the conventions, and what libraries and APIs call themselves. Lower case,
-/// letters and digits only.
+/// Other names for them: deprecated values of the conventions, and names that libraries and APIs use. Lower case, letters and
+/// digits only.
 const OTHER: &[(&str, &str)] = &[
     ("amazonbedrock", "aws.bedrock"),
     ("awsbedrock", "aws.bedrock"),
@@ -59,10 +59,10 @@ const OTHER: &[(&str, &str)] = &[
     ("xai", "x_ai"),
 ];
 
-/// The name that the conventions have for a provider, and whether that is all that was said; `None` for one that they do not
-/// know.
+/// Returns the name of a provider in the conventions, or `None` if they do not know it, and whether `name` carries no more than
+/// that.
 ///
-/// What a library appends to it, such as the API in `openai.chat`, is no part of the name.
+/// A suffix that a library appends, such as the API in `openai.chat`, is not part of the name.
 pub(crate) fn current(name: &str) -> (Option<&'static str>, bool) {
     if let Some(current) = CURRENT.iter().find(|current| **current == name) {
         return (Some(current), true);

@@ -1,4 +1,4 @@
-//! Credentials, removed from a span's record before anything else sees it.
+//! Removal of credentials from a translated span.
 
 use genai_redact::{MARKER, Place};
 
@@ -6,8 +6,8 @@ use crate::json::redacted;
 use crate::span_reader::SpanBuilder;
 
 impl SpanBuilder {
-    /// Replaces credentials in all that is not input or output: those are redacted where they are read, since only there it
-    /// is known what is a conversation, a request or the arguments of a tool.
+    /// Redacts everything but input and output. Those are redacted where they are read, since only there it is known whether
+    /// they are a conversation, a request or the arguments of a tool.
     pub(crate) fn redact(&mut self) {
         let Self { span, metadata, trace_name, stated_trace_name, tags, user_metadata, .. } = self;
         label(&mut span.name);

@@ -1,4 +1,4 @@
-//! Instrumentation scopes, each kept once for the spans that it made.
+//! Cache of instrumentation scopes, shared by the spans of a run.
 
 use std::sync::Arc;
 
@@ -7,14 +7,14 @@ use retrace_protocol::metadata::SpanScope;
 
 use crate::view::ScopeView;
 
-/// The scope that was seen last; most spans of a run come from one.
+/// Holds the last scope; most spans of a run have the same one.
 #[derive(Debug, Default)]
 pub(crate) struct ScopeCache {
     last: Option<Arc<SpanScope>>,
 }
 
 impl ScopeCache {
-    /// The scope as it is told; `None` for one without a name.
+    /// Returns the scope as metadata carries it; `None` for one without a name.
     pub(crate) fn shared(&mut self, scope: ScopeView<'_>) -> Option<Arc<SpanScope>> {
         if scope.name.is_empty() {
             return None;

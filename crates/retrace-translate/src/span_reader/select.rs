@@ -5,19 +5,19 @@ use crate::span_reader::SpanReader;
 use crate::view::{SpanView, StatusView};
 
 impl SpanSelection {
-    /// Whether a span is selected by what is known of it now. Costs what reading all its attributes costs.
+    /// Returns true if the span is selected by its current attributes. Costs a full read of the attributes.
     pub fn selects_span<V: SpanView>(&self, span: &V) -> bool {
         self.selects(&SpanReader::new(span))
     }
 
-    /// Whether the span is selected.
+    /// Returns true if the span is selected.
     pub(crate) fn selects<V: SpanView>(&self, reader: &SpanReader<'_, V>) -> bool {
         match self {
             Self::GenAi => reader.is_genai(),
             Self::All => true,
             Self::Policy(policy) => {
                 let view = reader.view;
-                // Of a key that comes twice the later value holds.
+                // For a key that occurs twice the later value holds.
                 let attribute =
                     |key: &str| view.attributes().filter(|(name, _)| *name == key).last().map(|(_, value)| value);
                 let facts = SpanFacts {

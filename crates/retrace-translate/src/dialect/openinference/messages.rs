@@ -1,4 +1,4 @@
-//! The messages of OpenInference, whose keys are nested, or dotted as its specification shows them.
+//! Messages of OpenInference, with nested keys or with dotted keys as in its specification.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ use crate::messages::lists;
 use crate::messages::provider_message;
 use crate::messages::{Part, Parts, Source, Turn, keep_role_beside_result, role_label};
 
-/// Reads a list of messages, prompts, choices, or texts that were embedded.
+/// Reads a list of messages, prompts, choices or embedded texts.
 pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     let elements: Vec<&RawValue> = serde_json::from_str(json).ok()?;
     lists::each(elements, |raw| turn(raw).or_else(|| provider_message::message(raw)))
@@ -160,7 +160,7 @@ fn turn(raw: &RawValue) -> Option<Turn<'_>> {
         parts.extend(content.map(|content| text_of(content).map_or(Part::Other(content), Part::Text)));
     }
     message.contents.into_iter().for_each(|item| parts_of(item, &mut parts));
-    // Calls that stand among the contents, for their order, stand beside them too.
+    // Calls may be repeated among the contents, for their order.
     for call in message.tool_calls.into_iter().filter_map(called) {
         if !parts.iter().any(|part| is_same_call(part, &call)) {
             parts.push(call);
@@ -178,7 +178,7 @@ fn turn_with<'a>(role: &'static str, parts: Parts<'a>) -> Turn<'a> {
     Turn { role: Cow::Borrowed(role), parts, ..Turn::default() }
 }
 
-/// What one of the contents of a message holds: whatever of text, media and calls it names.
+/// Reads one of the contents of a message into parts: text, media and calls.
 fn parts_of<'a>(raw: &'a RawValue, parts: &mut Parts<'a>) {
     let before = parts.len();
     let item: RawItem<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
@@ -204,7 +204,7 @@ fn parts_of<'a>(raw: &'a RawValue, parts: &mut Parts<'a>) {
         parts.extend(medium.into_iter().flat_map(|medium| medium.parts(modality)));
     }
     parts.extend(call);
-    // An object without a type and without anything that is known.
+    // An object without a type and without any known member.
     let is_odd = kind.is_none() && parts.len() == before && item.message_content.is_none();
     if !is_known || is_odd && !matches!(raw.get(), "{}" | "null") {
         parts.truncate(before);
@@ -223,7 +223,7 @@ impl<'a> RawMedium<'a> {
     }
 }
 
-/// A call of a tool; an object of an unknown kind is kept as it is.
+/// Reads a tool call; an object of an unknown kind is kept unchanged.
 fn called(raw: &RawValue) -> Option<Part<'_>> {
     let call = serde_json::from_str(raw.get()).ok().and_then(Called::part);
     call.or_else(|| (!matches!(raw.get(), "{}" | "null")).then_some(Part::Other(raw)))

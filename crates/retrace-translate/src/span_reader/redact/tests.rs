@@ -11,7 +11,7 @@ use crate::view::{Dropped, EventView, Kind, LinkView, Parent, ScopeView, SpanVie
 
 const CANARY: &str = "c4n4ry-7f3a91";
 
-/// Fields of which a value can be a request, a response, a list of tools or an object of the application's.
+/// Fields whose value can be a request, a response, a list of tools or an object of the application.
 const BODIES: &[Field] = &[
     Field::Input,
     Field::Output,
@@ -97,7 +97,7 @@ impl SpanView for Probe {
     }
 }
 
-/// All that is sent of a span, and the same of its beginning.
+/// Everything that is sent of a span and of its start.
 fn sent(probe: &Probe) -> String {
     let options = Options { selection: crate::SpanSelection::All, ..Options::default() };
     let reader = SpanReader::new(probe);
@@ -128,7 +128,7 @@ fn check(probe: &Probe) {
     }
 }
 
-/// JsonObject that hold a canary: one for each row of the table, and texts of the known forms.
+/// Members that hold a canary: one for each row of the table, and texts of the known forms.
 fn planted() -> Map<String, Tree> {
     let mut members = Map::new();
     for row in CREDENTIALS {
@@ -184,7 +184,8 @@ fn bodies() -> Vec<Tree> {
     ]
 }
 
-/// The spans on which a key can stand: without a class, and of each class that has no arguments of a tool in the slot.
+/// Operations of the spans on which a key can occur: without a class, and of each class whose tool arguments are not in the
+/// field.
 fn operations(field: Field) -> &'static [Option<&'static str>] {
     match field {
         Field::Input | Field::Output => &[None, Some("chat"), Some("invoke_agent")],
@@ -192,7 +193,7 @@ fn operations(field: Field) -> &'static [Option<&'static str>] {
     }
 }
 
-/// Every key of every dialect that fills a slot, with the slot; an index is 0.
+/// Every key of every dialect that fills a field, with the field; an index is 0.
 fn keys() -> Vec<(String, Field)> {
     let mut keys = Vec::new();
     for dialect in DIALECTS {
@@ -212,7 +213,7 @@ fn no_credential_of_a_body_is_sent_whatever_the_dialect() {
     for (key, field) in keys().into_iter().filter(|(_, field)| BODIES.contains(field)) {
         for body in &bodies {
             for operation in operations(field) {
-                // A list of texts and a map come as JSON, what a library wrote itself as a text.
+                // Lists of texts and maps arrive as JSON, values that a library serialised as text.
                 let value =
                     if count % 2 == 0 { Value::Str(body.clone().into()) } else { Value::Json(body.clone().into()) };
                 let operation = operation.map(|name| ("gen_ai.operation.name".to_owned(), Value::from(name)));
