@@ -156,8 +156,8 @@ pub(crate) struct FieldValue<'a> {
 
 /// The fields of one span.
 ///
-/// The methods named `consume…` note that the record carries the value. [`Fields::consumed_attributes`] then says which
-/// attributes need not be kept beside it.
+/// The methods named `consume…` note that the record carries the value. [`Fields::consumed_attributes`] returns the attributes
+/// that need not be kept beside it.
 #[derive(Debug)]
 pub(crate) struct Fields<'a> {
     placed: FieldStore<'a>,
@@ -338,9 +338,9 @@ impl<'a> Fields<'a> {
 
     /// Reads a value and marks it as consumed if `read` succeeds.
     pub(crate) fn consume<T>(&self, field: Field, read: impl FnOnce(&Value<'a>) -> Option<T>) -> Option<T> {
-        let told = read(self.value(field)?)?;
+        let consumed = read(self.value(field)?)?;
         self.mark_consumed(field);
-        Some(told)
+        Some(consumed)
     }
 
     /// Consumes [`Fields::label`].
@@ -378,18 +378,18 @@ impl<'a> Fields<'a> {
     /// Returns the attributes that the record carries.
     pub(crate) fn consumed_attributes(&self) -> AttributeSet {
         let mut left = self.consumed.get();
-        let told = std::iter::from_fn(|| {
+        let consumed = std::iter::from_fn(|| {
             let field = (left != 0).then_some(left.trailing_zeros())?;
             left &= left - 1;
             Some(field as usize)
         });
-        let one = told.filter_map(|field| self.placed.at(field)?.attribute);
+        let one = consumed.filter_map(|field| self.placed.at(field)?.attribute);
         let prefixed =
             self.prefixed.iter().filter(|prefixed| prefixed.consumed.get()).filter_map(|prefixed| prefixed.attribute);
         let flat = self.flat.iter().filter(|flat| self.has(flat)).filter_map(|flat| flat.attribute);
-        let mut told = AttributeSet::default();
-        one.chain(prefixed).chain(flat).for_each(|attribute| told.add(attribute));
-        told
+        let mut consumed = AttributeSet::default();
+        one.chain(prefixed).chain(flat).for_each(|attribute| consumed.add(attribute));
+        consumed
     }
 
     /// Returns the winning values of prefixed keys: for each key the one of the highest precedence, then the latest.

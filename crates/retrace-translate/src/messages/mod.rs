@@ -343,9 +343,9 @@ mod tests {
             turn("assistant", vec![part])
         };
         let thought = || turn("assistant", vec![Part::Reasoning(Text::Plain(Cow::Borrowed("hm")))]);
-        let said = answer(vec![thought(), turn("assistant", vec![text("so")]), call("f")]);
-        assert_eq!((said.output.unwrap(), said.reasoning.unwrap()), (Json::text("so"), Json::text("hm")));
-        assert_eq!(said.tool_calls.unwrap().as_str(), r#"[{"name":"f"}]"#);
+        let reply = answer(vec![thought(), turn("assistant", vec![text("so")]), call("f")]);
+        assert_eq!((reply.output.unwrap(), reply.reasoning.unwrap()), (Json::text("so"), Json::text("hm")));
+        assert_eq!(reply.tool_calls.unwrap().as_str(), r#"[{"name":"f"}]"#);
         let calls = answer(vec![thought(), call("f"), call("g")]);
         assert_eq!(calls.output.unwrap(), Json::text("[tool calls] f(); g()"));
         let ended = |turn| Turn { finish_reason: Some(Cow::Borrowed("stop")), ..turn };

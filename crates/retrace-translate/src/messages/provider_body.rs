@@ -241,7 +241,7 @@ mod tests {
     use super::*;
     use crate::messages::{answer, conversation};
 
-    fn asked(json: &str) -> serde_json::Value {
+    fn request_messages(json: &str) -> serde_json::Value {
         serde_json::to_value(conversation(Vec::new(), request(json).unwrap())).unwrap()["messages"].take()
     }
 
@@ -257,9 +257,9 @@ mod tests {
             r#"{"systemInstruction":{"parts":[{"text":"be terse"}]},"contents":[{"role":"user","parts":[{"text":"hi"}]}]}"#,
             r#"{"config":{"system_instruction":"be terse","top_p":1},"contents":[{"role":"user","parts":[{"text":"hi"}]}]}"#,
         ] {
-            assert_eq!(asked(json), expected, "{json}");
+            assert_eq!(request_messages(json), expected, "{json}");
         }
-        assert_eq!(asked(r#"{"input":["a","b"]}"#).as_array().unwrap().len(), 2);
+        assert_eq!(request_messages(r#"{"input":["a","b"]}"#).as_array().unwrap().len(), 2);
         for other in ["hi", "7", "{}", r#"{"query":"hi"}"#, r#"{"messages":[7]}"#] {
             assert!(request(other).is_none(), "{other}");
         }

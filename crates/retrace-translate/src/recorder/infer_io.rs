@@ -12,21 +12,21 @@ use crate::span_reader::SpanBuilder;
 /// failed or has not ended has no inferred output. Returns true if anything was inferred.
 pub(crate) fn infer_io(
     trace: &mut Trace,
-    asked: impl FnOnce() -> Option<Json>,
-    answered: impl FnOnce() -> Option<Json>,
+    first_input: impl FnOnce() -> Option<Json>,
+    last_output: impl FnOnce() -> Option<Json>,
 ) -> bool {
     let mut inferred = false;
     if !trace.input.as_ref().is_some_and(has_request)
-        && let Some(asked) = asked()
+        && let Some(found) = first_input()
     {
-        trace.input = Some(asked);
+        trace.input = Some(found);
         inferred = true;
     }
     if trace.status == Some(Status::Completed)
         && trace.output.as_ref().is_none_or(Json::is_null)
-        && let Some(answered) = answered()
+        && let Some(found) = last_output()
     {
-        trace.output = Some(answered);
+        trace.output = Some(found);
         inferred = true;
     }
     inferred
@@ -56,7 +56,7 @@ impl InputMessage<'_> {
 /// Returns true if an input has more than the instructions of an agent.
 fn has_request(input: &Json) -> bool {
     serde_json::from_str::<InputMessages<'_>>(input.as_str())
-        .map_or(true, |asked| asked.messages.iter().any(|message| message.role != "system"))
+        .map_or(true, |parsed| parsed.messages.iter().any(|message| message.role != "system"))
 }
 
 /// Returns the last message of the user in the input of a model call.
@@ -66,10 +66,10 @@ pub(crate) fn last_user_message(builder: &SpanBuilder) -> Option<Json> {
     let last = match found {
         Some(last) => last,
         None => {
-            let Ok(asked) = serde_json::from_str::<InputMessages<'_>>(input.as_str()) else {
+            let Ok(parsed) = serde_json::from_str::<InputMessages<'_>>(input.as_str()) else {
                 return Some(input.clone());
             };
-            asked.messages.into_iter().rev().find(InputMessage::is_prompt)?
+            parsed.messages.into_iter().rev().find(InputMessage::is_prompt)?
         }
     };
     Some(Json::from(last.content.to_owned()))

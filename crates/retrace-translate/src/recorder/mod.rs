@@ -258,7 +258,7 @@ impl Recorder {
     /// Notes that spans of a trace were lost; returns false if nothing is known of the trace.
     ///
     /// An open run is marked as lossy, and an emitted run is corrected. If all of the trace was set aside, later runs of it are
-    /// marked. An unknown trace is not remembered, because nothing says when to forget it.
+    /// marked. An unknown trace is not remembered, because nothing determines when to forget it.
     pub fn mark_lossy(&mut self, trace_id: [u8; 16]) -> bool {
         if let Some(run) = self.open.get_mut(&trace_id) {
             run.lossy = true;
