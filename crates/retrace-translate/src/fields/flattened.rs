@@ -97,7 +97,7 @@ fn is_index(segment: &str) -> bool {
 pub(crate) struct FlattenedValue<'a> {
     /// Precedence of its dialect.
     pub rank: usize,
-    /// Index into [`Dialect::flattened`](crate::dialect::Dialect::flattened).
+    /// Index into the flattened keys of its dialect.
     pub table: usize,
     pub field: Field,
     /// Key without the prefix.
