@@ -11,7 +11,7 @@ use foldhash::HashMap;
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceId};
 use opentelemetry_sdk::trace::SpanData;
-use retrace_translate::{SpanSelection, glance_at};
+use retrace_translate::{SpanSelection, quick_scan};
 
 use crate::fork::PerProcess;
 use crate::propagator::RecordedRun;
@@ -127,7 +127,7 @@ impl Announcer {
         }
         let (trace_id, span_id) = (span.span_context.trace_id(), span.span_context.span_id());
         let is_root = span.parent_span_id == SpanId::INVALID || span.parent_span_is_remote;
-        let seen = glance_at(
+        let seen = quick_scan(
             &span.name,
             span.instrumentation_scope.name(),
             span.attributes.iter().map(|pair| (pair.key.as_str(), || value(&pair.value))),

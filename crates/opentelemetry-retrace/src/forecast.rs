@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanContext, SpanId, TraceId};
-use retrace_translate::{Bearing, bearing, is_own_span};
+use retrace_translate::{KeyRelevance, is_own_span, key_relevance};
 
 /// Whether anybody makes use of it.
 static IS_ASKED: AtomicBool = AtomicBool::new(false);
@@ -29,8 +29,9 @@ pub(crate) fn note(parent: Option<&SpanContext>, name: &str, attributes: &[KeyVa
     if !IS_ASKED.load(Ordering::Relaxed) {
         return;
     }
-    let says_nothing =
-        || !is_own_span(name, "") && attributes.iter().all(|pair| bearing(pair.key.as_str()) == Bearing::None);
+    let says_nothing = || {
+        !is_own_span(name, "") && attributes.iter().all(|pair| key_relevance(pair.key.as_str()) == KeyRelevance::None)
+    };
     // All is read of a local root.
     let below = parent.filter(|parent| !parent.is_remote() && says_nothing());
     // A thread that ends has no such place any more.

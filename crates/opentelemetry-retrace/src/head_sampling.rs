@@ -7,7 +7,7 @@ use std::sync::Arc;
 use opentelemetry::trace::{Span as _, SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::trace::Span;
-use retrace_translate::glance_at;
+use retrace_translate::quick_scan;
 
 use crate::id_generator::{RetraceIdGenerator, preset_trace_id};
 use crate::sampler::RetraceSampler;
@@ -105,7 +105,7 @@ impl AgentScope {
     pub(crate) fn name_on(&self, span: &mut Span) {
         let Some(data) = span.exported_data() else { return };
         let seen =
-            glance_at(&data.name, "", data.attributes.iter().map(|pair| (pair.key.as_str(), || value(&pair.value))));
+            quick_scan(&data.name, "", data.attributes.iter().map(|pair| (pair.key.as_str(), || value(&pair.value))));
         if seen.genai && seen.agent_id.is_none() {
             span.set_attributes(self.attributes());
         }

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceState};
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
-use retrace_translate::{Bearing, bearing, event_bears, is_own_span};
+use retrace_translate::{KeyRelevance, is_content_event, is_own_span, key_relevance};
 
 use crate::view::{trace_state, weight_of};
 
@@ -47,15 +47,15 @@ impl Light {
     /// it may head what comes after, and all of it is wanted.
     pub(crate) fn of(span: &SpanData, reads_state: bool) -> Option<Self> {
         let is_own = is_own_span(&span.name, span.instrumentation_scope.name());
-        if is_own || is_local_root(span) || span.events.iter().any(|event| event_bears(&event.name)) {
+        if is_own || is_local_root(span) || span.events.iter().any(|event| is_content_event(&event.name)) {
             return None;
         }
         let mut general: Vec<KeyValue> = Vec::new();
         for pair in &span.attributes {
-            match bearing(pair.key.as_str()) {
-                Bearing::GenAi => return None,
-                Bearing::General => general.push(pair.clone()),
-                Bearing::None => {}
+            match key_relevance(pair.key.as_str()) {
+                KeyRelevance::GenAi => return None,
+                KeyRelevance::General => general.push(pair.clone()),
+                KeyRelevance::None => {}
             }
         }
         Some(Self {
@@ -238,7 +238,7 @@ mod tests {
                 if lightens
                     && !is_own_span(&span.name, "")
                     && !is_local_root(&span)
-                    && bearing(other.key.as_str()) == Bearing::None =>
+                    && key_relevance(other.key.as_str()) == KeyRelevance::None =>
             {
                 Light::beginning(&span.span_context, span.parent_span_id, false).into()
             }

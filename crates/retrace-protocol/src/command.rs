@@ -1,41 +1,41 @@
-//! Re-execution asked for by the server: fork resumption and replay (PROTOCOL.md section 19).
+//! Re-execution requested by the server: fork resumption and replay (PROTOCOL.md section 19).
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 /// The data of a `resume` frame: run a registered function again from a fork point.
 ///
-/// A field that is absent and one that is null are told apart, so that a command can be passed on unchanged.
+/// Absent and `null` fields are distinguished, so that a command can be passed on unchanged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Resume {
-    /// The fork; part of the path that claims it.
+    /// Id of the fork; part of the path that claims it.
     pub fork_id: String,
-    /// The original trace.
+    /// Id of the original trace.
     pub trace_id: String,
-    /// Selects the registered function.
+    /// Name of the registered function.
     pub trace_name: String,
-    /// The span at which it was forked.
+    /// Id of the span at which it was forked.
     pub fork_point_span_id: String,
     /// Position of that span, from 0; spans before it are not sent again.
-    #[serde(default, deserialize_with = "said", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present_value", skip_serializing_if = "Option::is_none")]
     pub fork_point_index: Option<Value>,
     /// A string replaces the first argument, an object sets arguments by name.
-    #[serde(default, deserialize_with = "said", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present_value", skip_serializing_if = "Option::is_none")]
     pub modified_input: Option<Value>,
     /// The recorded call: positional arguments.
-    #[serde(default, deserialize_with = "said", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present_value", skip_serializing_if = "Option::is_none")]
     pub original_args: Option<Value>,
     /// The recorded call: arguments by name.
-    #[serde(default, deserialize_with = "said", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present_value", skip_serializing_if = "Option::is_none")]
     pub original_kwargs: Option<Value>,
     /// Recorded spans, a list of [`CassetteEntry`].
-    #[serde(default, deserialize_with = "said", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present_value", skip_serializing_if = "Option::is_none")]
     pub cassette: Option<Value>,
     /// The lease to claim before running.
-    #[serde(default, deserialize_with = "said", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present_value", skip_serializing_if = "Option::is_none")]
     pub execution_id: Option<Value>,
-    /// What else it says.
+    /// Other fields.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -44,17 +44,17 @@ pub struct Resume {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Replay {
-    /// The original trace.
+    /// Id of the original trace.
     pub trace_id: String,
-    /// Selects the registered function.
+    /// Name of the registered function.
     pub trace_name: String,
-    /// A list holds positional arguments, anything else is the one argument.
-    #[serde(default, deserialize_with = "said", skip_serializing_if = "Option::is_none")]
+    /// A list holds positional arguments; any other value is the only argument.
+    #[serde(default, deserialize_with = "present_value", skip_serializing_if = "Option::is_none")]
     pub input: Option<Value>,
     /// Recorded spans, a list of [`CassetteEntry`].
-    #[serde(default, deserialize_with = "said", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present_value", skip_serializing_if = "Option::is_none")]
     pub cassette: Option<Value>,
-    /// What else it says.
+    /// Other fields.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -62,26 +62,26 @@ pub struct Replay {
 /// One recorded span of a cassette.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CassetteEntry {
-    /// The span's name.
+    /// Name of the span.
     pub name: String,
-    /// The span's type.
+    /// Type of the span.
     pub span_type: String,
-    /// What it returned.
-    #[serde(default, deserialize_with = "said", skip_serializing_if = "Option::is_none")]
+    /// Output.
+    #[serde(default, deserialize_with = "present_value", skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
-    /// What it returned, unabridged; preferred.
-    #[serde(default, deserialize_with = "said", skip_serializing_if = "Option::is_none")]
+    /// Complete output; takes precedence.
+    #[serde(default, deserialize_with = "present_value", skip_serializing_if = "Option::is_none")]
     pub output_raw: Option<Value>,
-    /// Tokens in.
-    #[serde(default, deserialize_with = "said", skip_serializing_if = "Option::is_none")]
+    /// Input tokens.
+    #[serde(default, deserialize_with = "present_value", skip_serializing_if = "Option::is_none")]
     pub input_tokens: Option<Value>,
-    /// Tokens out.
-    #[serde(default, deserialize_with = "said", skip_serializing_if = "Option::is_none")]
+    /// Output tokens.
+    #[serde(default, deserialize_with = "present_value", skip_serializing_if = "Option::is_none")]
     pub output_tokens: Option<Value>,
-    /// Why it failed.
-    #[serde(default, deserialize_with = "said", skip_serializing_if = "Option::is_none")]
+    /// Error.
+    #[serde(default, deserialize_with = "present_value", skip_serializing_if = "Option::is_none")]
     pub error: Option<Value>,
-    /// What else it says.
+    /// Other fields.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -89,11 +89,11 @@ pub struct CassetteEntry {
 /// The body of `POST /api/v1/forks/:id/replay/claim`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForkClaim {
-    /// The lease, as the `resume` frame named it.
+    /// The lease of the `resume` frame.
     pub execution_id: String,
 }
 
-/// Reads `null` as a value that was said.
-fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+/// Reads `null` as a present value.
+fn present_value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }

@@ -1,6 +1,6 @@
-//! Where things are sent, and under which header names (PROTOCOL.md sections 1 and 2).
+//! Paths and header names (PROTOCOL.md sections 1 and 2).
 //!
-//! Ids are any text (section 3), so those in a path are percent-encoded; a UUID comes out as it is.
+//! Ids are any text (section 3), so that those in a path are percent-encoded; a UUID stays unchanged.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ pub const STREAM: &str = "/ws/v1/stream";
 pub const TRACES: &str = "/api/v1/traces";
 /// `POST` anonymous SDK telemetry.
 pub const TELEMETRY: &str = "/api/v1/internal/logs";
-/// `POST` a question to the server-side circuit breaker.
+/// `POST` a check of the server-side circuit breaker.
 pub const ENFORCEMENT_CHECK: &str = "/api/v1/enforcement/check";
 /// `GET` the calls that wait for an approval. This project's receiver has it.
 pub const ENFORCEMENT_HOLDS: &str = "/api/v1/enforcement/holds";
@@ -24,13 +24,13 @@ pub fn trace(id: &crate::Id) -> String {
     format!("{TRACES}/{}", segment(&id.as_text()))
 }
 
-/// `GET` one span with its content. Not documented for the hosted API: this project's receiver has it.
+/// `GET` one span with its content. This project's receiver has it; it is not documented for the hosted API.
 #[must_use]
 pub fn span(trace_id: &crate::Id, id: &crate::Id) -> String {
     format!("{}/spans/{}", trace(trace_id), segment(&id.as_text()))
 }
 
-/// `GET` what has changed of a trace, see [`crate::read::Changes`]. This project's receiver has it.
+/// `GET` the changes of a trace, see [`crate::read::Changes`]. This project's receiver has it.
 #[must_use]
 pub fn changes(id: &crate::Id) -> String {
     format!("{}/changes", trace(id))
@@ -48,13 +48,13 @@ pub fn fork_claim(fork_id: &str) -> String {
     format!("/api/v1/forks/{}/replay/claim", segment(fork_id))
 }
 
-/// `GET` what became of a hold; `POST` a [`crate::enforcement::HoldDecision`], which this project's receiver takes.
+/// `GET` the state of a hold; `POST` a [`crate::enforcement::HoldDecision`], which this project's receiver takes.
 #[must_use]
 pub fn enforcement_hold(hold_id: &str) -> String {
     format!("/api/v1/enforcement/holds/{}", segment(hold_id))
 }
 
-/// The same paths for a router: `{…}` stands where an id does.
+/// The same paths for a router: `{…}` stands for an id.
 pub mod route {
     /// See [`super::trace`].
     pub const TRACE: &str = "/api/v1/traces/{id}";
@@ -75,7 +75,7 @@ pub const KEY_HEADER: &str = "x-retrace-key";
 /// The header that names the client: `<name>/<version>`.
 pub const CLIENT_HEADER: &str = "x-retrace-client";
 
-/// `text` as one segment of a path: all but the unreserved characters of RFC 3986 become `%xx`.
+/// Encodes `text` as one segment of a path: all but the unreserved characters of RFC 3986 become `%xx`.
 fn segment(text: &str) -> String {
     text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {

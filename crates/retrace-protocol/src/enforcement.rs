@@ -1,5 +1,5 @@
-//! The server-side circuit breaker and the SDK's own telemetry: small bodies a receiver must be able to read
-//! (PROTOCOL.md section 20).
+//! Server-side circuit breaker and telemetry of the SDKs: small bodies that a receiver must be able to read (PROTOCOL.md
+//! section 20).
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -37,13 +37,13 @@ pub struct EnforcementCheck {
 pub struct EnforcementVerdict {
     /// `allow`, `block` or `hold`; anything else counts as `allow`.
     pub verdict: String,
-    /// Why.
+    /// Reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// The policy that decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy_id: Option<String>,
-    /// What to poll while on hold.
+    /// Id to poll during a hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_id: Option<String>,
 }
@@ -100,11 +100,11 @@ pub enum Decision {
     Deny,
 }
 
-/// The body of `POST /api/v1/internal/logs`: anonymous telemetry of the official SDKs. We never send it.
+/// The body of `POST /api/v1/internal/logs`: anonymous telemetry of the official SDKs. This project never sends it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TelemetryReport {
-    /// Which SDK, such as `sdk-python`.
+    /// Name of the SDK, such as `sdk-python`.
     pub service: String,
-    /// What it reports.
+    /// Reported events.
     pub events: Vec<Map<String, Value>>,
 }

@@ -1,4 +1,4 @@
-//! The four events that tell a run as it happens.
+//! The four events of a run.
 
 use serde::{Serialize, Serializer};
 
@@ -9,7 +9,7 @@ use crate::{Id, Span, SpanEnded, Trace, TraceEnded};
 pub enum Event {
     /// A run began.
     TraceStarted(Box<Trace>),
-    /// A step began, or is told whole.
+    /// A step began, or a complete step.
     SpanStarted(Box<Span>),
     /// A step ended.
     SpanEnded(Box<SpanEnded>),
@@ -29,7 +29,7 @@ impl Event {
         }
     }
 
-    /// The id of the trace or span it is about: what an ack names. A start without an id has none.
+    /// Returns the id of the trace or span, which an ack names. A start without an id has none.
     #[must_use]
     pub fn id(&self) -> Option<&Id> {
         match self {
@@ -40,7 +40,7 @@ impl Event {
         }
     }
 
-    /// The trace it belongs to, as far as it says so itself.
+    /// Returns the id of the trace, if the event states it.
     #[must_use]
     pub fn trace_id(&self) -> Option<&Id> {
         match self {
@@ -53,7 +53,7 @@ impl Event {
 }
 
 impl Serialize for Event {
-    /// Writes the data alone; the type and the number stand around it in a frame.
+    /// Serialises the data only; a frame adds the type and the number.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::TraceStarted(data) => data.serialize(serializer),
@@ -78,10 +78,10 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// All of them, in the order of a run.
+    /// All kinds, in the order of a run.
     pub const ALL: [Self; 4] = [Self::TraceStarted, Self::SpanStarted, Self::SpanEnded, Self::TraceEnded];
 
-    /// The value of `type` on the wire.
+    /// Returns the wire value of `type`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -92,7 +92,7 @@ impl EventKind {
         }
     }
 
-    /// The kind that this wire value names.
+    /// Reads a wire value; returns `None` for an unknown one.
     #[must_use]
     pub fn from_wire(value: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == value)

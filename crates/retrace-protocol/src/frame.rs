@@ -15,15 +15,15 @@ use crate::{Event, EventKind};
 /// The first frame of a client.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Auth {
-    /// The key. Opaque.
+    /// The API key; opaque.
     pub api_key: String,
     /// The server may send `resume` and `replay`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumable: Option<bool>,
-    /// 1: the client knows leases. Older clients leave it out.
+    /// 1 if the client supports leases. Older clients omit it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay_generation: Option<u32>,
-    /// Asks for one `ack` per event. Older clients leave it out and want none.
+    /// Requests one `ack` for each event. Older clients omit it and get none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acks: Option<bool>,
 }
@@ -39,28 +39,28 @@ impl fmt::Debug for Auth {
     }
 }
 
-/// What a client sends.
+/// A frame from a client.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ClientFrame {
-    /// The first frame; not numbered, not acked.
+    /// The first frame; not numbered and not acknowledged.
     Auth(Auth),
     /// The answer to a `ping`.
     Pong,
-    /// An event and its number; the oldest clients send none.
+    /// An event with its number; the oldest clients send no number.
     Event {
-        /// What happened.
+        /// The event.
         event: Event,
-        /// From 1, one counter per process, not reset by a reconnect.
+        /// Number from 1; one counter for each process, which a reconnect does not reset.
         seq: Option<u64>,
     },
-    /// A frame of a type that this crate does not know.
+    /// A frame of an unknown type.
     Unknown(Map<String, Value>),
 }
 
-/// A frame of a client with its data unread: what is left to look at when [`ClientFrame::parse`] fails.
+/// A client frame with unread data: what can be inspected if [`ClientFrame::parse`] fails.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Envelope<'a> {
-    /// The type.
+    /// Type of the frame.
     #[serde(rename = "type", borrow)]
     pub kind: Cow<'a, str>,
     /// The data of an event, as JSON text.
@@ -72,10 +72,10 @@ pub struct Envelope<'a> {
 }
 
 impl ClientFrame {
-    /// Reads one text frame.
+    /// Reads a text frame.
     ///
     /// # Errors
-    /// Text that is no JSON object with a `type`, or an event whose data lacks what it needs. The Python SDK may write
+    /// Text that is no JSON object with a `type`, or an event whose data lacks a required field. The Python SDK may write
     /// `NaN`: see [`crate::json::non_finite_to_null`].
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
         let head: Envelope<'_> = serde_json::from_str(text)?;
@@ -98,12 +98,12 @@ impl ClientFrame {
 }
 
 impl ClientFrame {
-    /// The text of an event frame whose data is JSON already: what serialising the same [`ClientFrame::Event`] gives,
+    /// Returns the text of an event frame whose data is JSON already: the serialisation of the same [`ClientFrame::Event`],
     /// without reading the data.
     #[must_use]
     pub fn event_text(kind: EventKind, data: &str, seq: u64) -> String {
         let seq = seq.to_string();
-        // In one piece of memory, and none too much: a frame is kept until it is confirmed.
+        // Allocated exactly, because a frame is kept until it is acknowledged.
         [r#"{"type":""#, kind.as_str(), r#"","data":"#, data, r#","seq":"#, &seq, "}"].concat()
     }
 }
@@ -122,82 +122,82 @@ impl Serialize for ClientFrame {
     }
 }
 
-/// What a server sends. Fields that are not known here survive in `other`.
+/// A frame from a server. Unknown fields are kept in `other`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ServerFrame {
-    /// The key was taken; always the first frame.
+    /// The key was accepted; always the first frame.
     AuthOk {
-        /// What else it says.
+        /// Other fields.
         other: Map<String, Value>,
     },
     /// One event was ingested.
     Ack(Ack),
     /// Asks for a `pong`.
     Ping {
-        /// What else it says.
+        /// Other fields.
         other: Map<String, Value>,
     },
-    /// Something is wrong; see [`crate::Signal::from_error`].
+    /// An error; see [`crate::Signal::from_error`].
     Error {
-        /// In words.
+        /// Description.
         error: Option<String>,
-        /// What else it says.
+        /// Other fields.
         other: Map<String, Value>,
     },
     /// Stop recording; see [`crate::Signal::from_halt`].
     Halt {
-        /// Why, inside `data`.
+        /// Reason, in `data`.
         reason: Option<String>,
-        /// What else `data` says.
+        /// Other fields of `data`.
         data: Map<String, Value>,
-        /// What else the frame says.
+        /// Other fields of the frame.
         other: Map<String, Value>,
     },
     /// Run again from a fork point.
     Resume {
-        /// What to run.
+        /// The command.
         data: Box<Resume>,
-        /// What else the frame says.
+        /// Other fields of the frame.
         other: Map<String, Value>,
     },
     /// Run again from a recording.
     Replay {
-        /// What to run.
+        /// The command.
         data: Box<Replay>,
-        /// What else the frame says.
+        /// Other fields of the frame.
         other: Map<String, Value>,
     },
     /// An event of another connection of the account; older servers send these, clients ignore them.
     LiveFeed {
-        /// Which event.
+        /// Kind of the event.
         kind: EventKind,
         /// The frame without its type.
         other: Map<String, Value>,
     },
-    /// A frame of a type that this crate does not know, or one of a known type in another shape; to be noted and ignored.
+    /// A frame of an unknown type, or of a known type in another form; to be logged and ignored.
     Unknown(Map<String, Value>),
 }
 
 /// The acknowledgement of one event (section 6). Not cumulative.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ack {
-    /// `data.id` of the event, when the server says it.
+    /// `data.id` of the event, if present.
     pub id: Option<String>,
-    /// The event's number, in whatever type the server wrote it.
+    /// Number of the event, in any type that the server writes.
     pub seq: Option<Value>,
-    /// What else it says.
+    /// Other fields.
     pub other: Map<String, Value>,
 }
 
 impl Ack {
-    /// The ack of the event `id` with the number `seq`.
+    /// Creates the ack of the event `id` with the number `seq`.
     #[must_use]
     pub fn new(id: impl Into<String>, seq: Option<u64>) -> Self {
         Self { id: Some(id.into()), seq: seq.map(Value::from), other: Map::new() }
     }
 
-    /// The number, when it is one: then exactly that frame is confirmed and `id` does not count. Otherwise the oldest
-    /// unconfirmed frame about `id` is.
+    /// Returns the number if it is one: then exactly that frame is acknowledged, and `id` is irrelevant. Otherwise the oldest
+    /// unacknowledged frame for `id` is.
     #[must_use]
     pub fn seq_number(&self) -> Option<u64> {
         self.seq.as_ref()?.as_u64()
@@ -205,13 +205,13 @@ impl Ack {
 }
 
 impl ServerFrame {
-    /// Reads one text frame.
+    /// Reads a text frame.
     ///
     /// # Errors
-    /// Text that is no JSON object with a string `type`. A frame of a known type with an unexpected shape is no error: it
-    /// comes as [`ServerFrame::Unknown`].
+    /// Text that is no JSON object with a string `type`. A frame of a known type in an unexpected form is no error: it becomes
+    /// [`ServerFrame::Unknown`].
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
-        // There is one for every event, and nearly all are as plain as that.
+        // Fast path: there is an ack for every event, and nearly all have this form.
         if text.starts_with('{')
             && let Ok(PlainAck { kind: "ack", id, seq }) = serde_json::from_str(text)
         {
@@ -221,7 +221,7 @@ impl ServerFrame {
     }
 }
 
-/// An ack as receivers write it, read without a map.
+/// An ack in the usual form, read without a map.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PlainAck<'a> {
@@ -246,7 +246,7 @@ impl<'de> Deserialize<'de> for ServerFrame {
                 });
             }
         };
-        // A known type in a shape of its own is handed on whole rather than refused: the connection must survive it.
+        // A known type in another form is passed on instead of rejected, so that the connection survives it.
         Ok(Self::read(&known, without_type(whole.clone())).unwrap_or(Self::Unknown(whole)))
     }
 }
@@ -256,7 +256,7 @@ fn without_type(mut frame: Map<String, Value>) -> Map<String, Value> {
     frame
 }
 
-/// Takes a field out; `Err` when it is there with another type than text, `Ok(None)` when it is not there.
+/// Takes a field; returns `Err` if it is no text, `Ok(None)` if it is absent.
 fn take_text(map: &mut Map<String, Value>, key: &str) -> Result<Option<String>, ()> {
     match map.remove(key) {
         None => Ok(None),
@@ -343,7 +343,7 @@ fn entry_if<M: SerializeMap>(map: &mut M, key: &str, value: Option<&impl Seriali
     value.map_or(Ok(()), |value| map.serialize_entry(key, value))
 }
 
-/// Writes the fields of `value` into the map that is being written. For small values: it goes through a tree.
+/// Writes the fields of `value` into the map that is being written. Goes through a tree: meant for small values.
 fn flatten<M: SerializeMap>(map: &mut M, value: &impl Serialize) -> Result<(), M::Error> {
     let Value::Object(fields) = serde_json::to_value(value).map_err(M::Error::custom)? else { return Ok(()) };
     fields.iter().try_for_each(|(key, value)| map.serialize_entry(key, value))
@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_event_says_which_field() {
+    fn a_bad_event_names_the_field() {
         let error = ClientFrame::parse(r#"{"type":"span_started","data":{"id":"s","trace_id":"t"}}"#).unwrap_err();
         assert!(error.to_string().contains("span_type"), "{error}");
         let error = ClientFrame::parse(r#"{"type":"trace_ended"}"#).unwrap_err();

@@ -9,26 +9,26 @@ use crate::{Id, Json, SpanType, Status, Timestamp};
 /// The body of `POST /api/v1/traces/:id/golden`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GoldenMark {
-    /// Set or remove the mark.
+    /// True sets the mark, false removes it.
     pub golden: bool,
 }
 
 /// A golden cassette file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GoldenCassette {
-    /// The version of the file format; 1.
+    /// Version of the file format; 1.
     pub version: u32,
-    /// The trace's name, or `trace`.
+    /// Name of the trace, or `trace`.
     pub name: String,
-    /// The trace it was made from.
+    /// Id of the trace from which it was made.
     pub trace_id: Id,
-    /// When the file was written.
+    /// Time at which the file was written.
     pub recorded_at: Timestamp,
-    /// How the run stood; `running` when the file was written inside it.
+    /// Status of the run; `running` if the file was written within it.
     pub status: Status,
     /// The steps, in order.
     pub steps: Vec<GoldenStep>,
-    /// How exactly a later run must agree; passed through.
+    /// Match modes of later runs; passed through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tolerance: Option<Tolerance>,
 }
@@ -36,36 +36,36 @@ pub struct GoldenCassette {
 /// One step of a golden cassette; every key is always written, `null` when unknown.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GoldenStep {
-    /// Its place, from 0.
+    /// Index, from 0.
     pub index: u64,
-    /// What it is.
+    /// Type.
     pub span_type: SpanType,
-    /// What it is called.
+    /// Name.
     pub name: String,
-    /// The model.
+    /// Model.
     #[serde(default)]
     pub model: Option<String>,
-    /// What it was given.
+    /// Input.
     #[serde(default)]
     pub input: Option<Json>,
-    /// What it returned.
+    /// Output.
     #[serde(default)]
     pub output: Option<Json>,
-    /// Why it failed.
+    /// Error.
     #[serde(default)]
     pub error: Option<String>,
 }
 
-/// How exactly later runs must agree, by default and for single steps.
+/// Match modes of later runs, by default and for single steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tolerance {
-    /// For steps that `steps` does not name, such as `exact`.
+    /// Mode of steps that `steps` does not name, such as `exact`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
-    /// By step name, such as `semantic`.
+    /// Modes by step name, such as `semantic`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub steps: BTreeMap<String, String>,
-    /// What else the file says.
+    /// Other fields.
     #[serde(flatten)]
     pub other: serde_json::Map<String, serde_json::Value>,
 }

@@ -1,7 +1,7 @@
-//! Ids on the wire, and how they map onto OpenTelemetry's.
+//! Ids on the wire and their mapping to OpenTelemetry.
 //!
-//! Retrace writes traces and spans as UUID strings (PROTOCOL.md section 3). An OpenTelemetry trace id has the same 128
-//! bits; a span id has 64, so a Retrace span id takes those as its first half and fills the second from the trace.
+//! Retrace writes trace and span ids as UUID strings (PROTOCOL.md section 3). An OpenTelemetry trace id has the same 128 bits;
+//! a span id has 64, which are the first half of a Retrace span id, whose second half comes from the trace.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,10 +10,10 @@ use std::hash::{Hash, Hasher};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-/// The id of a trace or of a span: 36 characters of lower-case UUID, or whatever else a caller chose to send.
+/// Id of a trace or a span: 36 characters of lower-case UUID, or any other text.
 ///
-/// A canonical UUID is held in 16 bytes without allocation. Any other string is legal on the wire (PROTOCOL.md section
-/// 3) and is kept as it came, so that what was received is what is sent on.
+/// A canonical UUID is stored in 16 bytes without allocation. Any other string is valid on the wire (PROTOCOL.md section 3) and
+/// is kept unchanged, so that an id is passed on as it was received.
 ///
 /// ```
 /// use retrace_protocol::Id;
@@ -31,21 +31,21 @@ enum Repr {
     Text(Box<str>),
 }
 
-/// The two bits that RFC 4122 puts at the top of byte 8, and the mask that keeps the rest of that byte.
+/// Variant bits of RFC 4122 at the top of byte 8; the mask keeps the rest of that byte.
 const VARIANT: u8 = 0b1000_0000;
 const VARIANT_MASK: u8 = 0b0011_1111;
 
 impl Id {
-    /// The Retrace trace id of an OpenTelemetry trace: the same 128 bits.
+    /// Returns the Retrace trace id of an OpenTelemetry trace: the same 128 bits.
     #[must_use]
     pub const fn from_otel_trace(trace_id: [u8; 16]) -> Self {
         Self(Repr::Uuid(Uuid::from_bytes(trace_id)))
     }
 
-    /// The Retrace span id of an OpenTelemetry span.
+    /// Returns the Retrace span id of an OpenTelemetry span.
     ///
-    /// The first 16 hex digits are the OpenTelemetry span id; the rest is the second half of the trace id with the RFC
-    /// 4122 variant bits set. The first half alone finds the span again in a trace: see [`Id::to_otel_span`].
+    /// The first 16 hex digits are the OpenTelemetry span id; the rest is the second half of the trace id with the variant bits
+    /// of RFC 4122. The first half alone identifies the span in a trace: see [`Id::to_otel_span`].
     #[must_use]
     pub const fn from_otel_span(trace_id: [u8; 16], span_id: [u8; 8]) -> Self {
         let [s0, s1, s2, s3, s4, s5, s6, s7] = span_id;
@@ -54,7 +54,7 @@ impl Id {
         Self(Repr::Uuid(Uuid::from_bytes([s0, s1, s2, s3, s4, s5, s6, s7, variant, t9, t10, t11, t12, t13, t14, t15])))
     }
 
-    /// The OpenTelemetry trace id with the same bits; `None` for an id that is no canonical UUID.
+    /// Returns the OpenTelemetry trace id with the same bits; `None` for an id that is no canonical UUID.
     #[must_use]
     pub fn to_otel_trace(&self) -> Option<[u8; 16]> {
         match &self.0 {
@@ -63,15 +63,16 @@ impl Id {
         }
     }
 
-    /// The OpenTelemetry span id that stands in the first 16 hex digits; `None` for an id that is no canonical UUID.
+    /// Returns the OpenTelemetry span id in the first 16 hex digits; `None` for an id that is no canonical UUID.
     ///
-    /// For a trace id this is what Retrace's own SDKs write as parent id into `traceparent` (PROTOCOL.md section 17).
+    /// For a trace id this is the parent id that Retrace's own SDKs write into `traceparent` (PROTOCOL.md section 17).
     #[must_use]
     pub fn to_otel_span(&self) -> Option<[u8; 8]> {
         self.to_otel_trace()?.first_chunk().copied()
     }
 
-    /// Whether the id has the shape of RFC 4122: a canonical UUID whose variant bits are set and whose version is 1 to 8.
+    /// Returns true if the id has the form of RFC 4122: a canonical UUID whose variant bits are set and whose version is 1 to
+    /// 8.
     #[must_use]
     pub fn is_rfc4122(&self) -> bool {
         match &self.0 {
@@ -82,7 +83,7 @@ impl Id {
         }
     }
 
-    /// The id as it stands on the wire.
+    /// Returns the text in wire format.
     #[must_use]
     pub fn as_text(&self) -> Cow<'_, str> {
         match &self.0 {
@@ -94,7 +95,7 @@ impl Id {
 
 impl From<&str> for Id {
     fn from(text: &str) -> Self {
-        // `Uuid` also reads upper case, braces and bare digits: those would come out changed, so they stay text.
+        // `Uuid` also reads upper case, braces and bare digits, which it would change; they stay text.
         match Uuid::try_parse(text) {
             Ok(uuid) if *text == *uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer()) => Self(Repr::Uuid(uuid)),
             _ => Self(Repr::Text(text.into())),
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn rfc_4122_is_asked_of_version_and_variant() {
+    fn rfc_4122_depends_on_version_and_variant() {
         assert!(Id::from("0af76519-16cd-43dd-8448-eb211c80319c").is_rfc4122());
         assert!(!Id::from("0af76519-16cd-03dd-8448-eb211c80319c").is_rfc4122(), "version 0");
         assert!(!Id::from("0af76519-16cd-43dd-c448-eb211c80319c").is_rfc4122(), "another variant");

@@ -1,8 +1,8 @@
-//! JSON values carried as text, and what may be in them.
+//! JSON values carried as text, and checks of their content.
 //!
-//! Inputs, outputs and metadata are any JSON at all, often large, and mostly just passed on. [`Json`] keeps such a value
-//! as the text it arrived in: numbers keep every digit, and to write it again costs a copy, by [`crate::write`], or a look
-//! whether it is JSON, by another serialiser.
+//! Inputs, outputs and metadata are arbitrary JSON, often large, and mostly passed on. [`Json`] keeps such a value as the text
+//! in which it arrived: numbers keep every digit, and writing it costs a copy with [`crate::write`], or a validation with
+//! another serialiser.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use crate::limits;
 use crate::write::{self, VERBATIM};
 
-/// One JSON value, kept as its text.
+/// A JSON value, kept as its text.
 ///
 /// ```
 /// use retrace_protocol::Json;
@@ -27,39 +27,41 @@ use crate::write::{self, VERBATIM};
 #[derive(Clone)]
 pub struct Json(Box<str>);
 
-/// Most bytes of memory that a thread keeps to write the next value in.
+/// Maximum size in bytes of the buffer that a thread keeps for the next value.
 const SCRATCH: usize = 64 * 1024;
 
 thread_local! {
-    /// A value is written here first, and then kept in as much memory as it takes; a long one is kept where it was written.
+    /// Buffer in which a value is serialised before it moves to an allocation of its exact size; a long value stays in its
+    /// buffer.
     static SPARE: Cell<String> = const { Cell::new(String::new()) };
 }
 
 impl Json {
-    /// The value `null`.
+    /// Returns the value `null`.
     #[must_use]
     pub fn null() -> Self {
         Self("null".into())
     }
 
-    /// A JSON string. U+0000 becomes U+FFFD.
+    /// Creates a JSON string. U+0000 becomes U+FFFD.
     #[must_use]
     pub fn text(text: &str) -> Self {
         Self::from_serialize(text)
     }
 
-    /// Whatever serde can write as JSON. Floats that JSON has no form for become `null`, as everywhere in serde; U+0000 in a
-    /// text, which many stores refuse, becomes U+FFFD.
+    /// Serialises a value. Floats without a JSON form become `null`, as everywhere in serde; U+0000 in a text becomes U+FFFD,
+    /// because many stores reject it.
     ///
-    /// A value that refuses to be serialised (a map with keys that are no strings) becomes `null` too.
+    /// A value whose serialisation fails (a map with keys that are no strings) becomes `null`.
     #[must_use]
     pub fn from_serialize<T: Serialize + ?Sized>(value: &T) -> Self {
-        Self::from_serialize_of_about(0, value)
+        Self::from_serialize_with_capacity(0, value)
     }
 
-    /// The same, of a value that takes about so many bytes: to find that out by growing costs as much as the writing.
+    /// Serialises a value of about `bytes` bytes. For a large value, growing the buffer would cost as much as the
+    /// serialisation.
     #[must_use]
-    pub fn from_serialize_of_about<T: Serialize + ?Sized>(bytes: usize, value: &T) -> Self {
+    pub fn from_serialize_with_capacity<T: Serialize + ?Sized>(bytes: usize, value: &T) -> Self {
         let mut text = match bytes > SCRATCH {
             true => String::with_capacity(bytes),
             false => SPARE.try_with(Cell::take).unwrap_or_default(),
@@ -70,43 +72,42 @@ impl Json {
         }
         let json = written.map_or_else(|_| Self::null(), |()| Self(text.as_str().into()));
         text.clear();
-        // A thread that ends keeps nothing.
+        // A thread that is exiting keeps no buffer.
         let _ = SPARE.try_with(|spare| spare.set(text));
         json
     }
 
-    /// The value that `text` holds, when a strict reader will take it: see [`is_strict`].
+    /// Parses a text that a strict reader accepts: see [`is_strict`].
     ///
-    /// Costs one pass of the JSON parser and one scan; nothing is built but the copy.
+    /// Costs one pass of the JSON parser and one scan; only the copy is allocated.
     #[must_use]
     pub fn parse_strict(text: &str) -> Option<Self> {
         let raw: &RawValue = serde_json::from_str(text).ok()?;
         is_strict(raw.get()).then(|| Self(raw.get().into()))
     }
 
-    /// The JSON text.
+    /// Returns the JSON text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether the value is `null`.
+    /// Returns true if the value is `null`.
     #[must_use]
     pub fn is_null(&self) -> bool {
         self.as_str() == "null"
     }
 
-    /// The value as a tree.
+    /// Parses the value into a tree.
     ///
     /// # Errors
-    /// Text that the JSON grammar allows but a tree cannot hold: lone surrogates, numbers beyond `f64`, nesting beyond
-    /// 128.
+    /// Text that the JSON grammar allows and a tree cannot hold: lone surrogates, numbers beyond `f64`, nesting beyond 128.
     pub fn to_value(&self) -> Result<serde_json::Value, serde_json::Error> {
         serde_json::from_str(self.as_str())
     }
 }
 
-/// The text, where it stands.
+/// Returns the text without a copy.
 impl From<Json> for Box<str> {
     fn from(json: Json) -> Self {
         json.0
@@ -125,7 +126,7 @@ impl From<&serde_json::Value> for Json {
     }
 }
 
-/// Equal when the text is equal; `1.0` and `1` are not.
+/// Compares the text; `1.0` and `1` are not equal.
 impl PartialEq for Json {
     fn eq(&self, other: &Self) -> bool {
         self.as_str() == other.as_str()
@@ -146,8 +147,8 @@ impl Serialize for Json {
     }
 }
 
-/// Writes a text that is JSON as it is. [`crate::write`] copies it, other JSON serialisers look whether it is JSON, and a format that
-/// is no text gets it as a string.
+/// Writes a text that is JSON unchanged. [`crate::write`] copies it, other JSON serialisers validate it, and a format that is
+/// not text gets it as a string.
 pub(crate) fn serialize_verbatim<S: Serializer>(json: &str, serializer: S) -> Result<S::Ok, S::Error> {
     struct Verbatim<'a>(&'a str);
     impl Serialize for Verbatim<'_> {
@@ -168,12 +169,12 @@ impl<'de> Deserialize<'de> for Json {
     }
 }
 
-/// For fields where `null` and absence differ on the wire: `null` is read as `Some(null)`.
+/// For fields in which `null` and absence differ on the wire: reads `null` as `Some(null)`.
 pub(crate) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
     Json::deserialize(deserializer).map(Some)
 }
 
-/// `text` with every U+0000 replaced by U+FFFD; borrowed when there is none.
+/// Replaces every U+0000 in `text` by U+FFFD; returns it borrowed if there is none.
 #[must_use]
 pub fn without_nul(text: &str) -> Cow<'_, str> {
     match memchr(0, text.as_bytes()) {
@@ -182,11 +183,11 @@ pub fn without_nul(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether a strict reader takes this JSON: no U+0000, no lone surrogate, no number beyond `f64`, nesting of at most
+/// Returns true if a strict reader accepts this JSON: no U+0000, no lone surrogate, no number beyond `f64`, nesting of at most
 /// [`limits::JSON_DEPTH`].
 ///
-/// `json` must be valid JSON already; the grammar allows all of these, so parsers that only skip over a value let them
-/// through, and a reader that builds a tree then refuses the whole body.
+/// `json` must be valid JSON. The grammar allows all of these, so that parsers that skip over a value accept them, and a reader
+/// that builds a tree then rejects the whole body.
 #[must_use]
 pub fn is_strict(json: &str) -> bool {
     let mut depth = 0_usize;
@@ -218,7 +219,7 @@ pub fn is_strict(json: &str) -> bool {
     true
 }
 
-/// What follows the string that begins at `rest`; `None` when the string holds an escape that a strict reader refuses.
+/// Returns the rest after the string that begins at `rest`; `None` if the string has an escape that a strict reader rejects.
 fn after_strict_string(mut rest: &[u8]) -> Option<&[u8]> {
     loop {
         let at = memchr2(b'"', b'\\', rest)?;
@@ -245,9 +246,9 @@ fn hex4(bytes: &[u8]) -> Option<(u16, &[u8])> {
     Some((u16::from_str_radix(text, 16).ok()?, tail))
 }
 
-/// What follows the number at the start of `bytes`; `None` when it is too large for an `f64`.
+/// Returns the rest after the number at the start of `bytes`; `None` if it is too large for an `f64`.
 fn after_finite_number(bytes: &[u8]) -> Option<&[u8]> {
-    /// A number of fewer characters and without an exponent is below 10^300.
+    /// A shorter number without an exponent is below 10^300.
     const PLAINLY_FINITE: usize = 300;
 
     let is_part = |b: &u8| matches!(b, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
@@ -258,10 +259,10 @@ fn after_finite_number(bytes: &[u8]) -> Option<&[u8]> {
     std::str::from_utf8(number).ok()?.parse::<f64>().ok()?.is_finite().then_some(tail)
 }
 
-/// `text` with the bare words `NaN`, `Infinity` and `-Infinity` replaced by `null`; borrowed when there are none.
+/// Replaces the bare words `NaN`, `Infinity` and `-Infinity` in `text` by `null`; returns it borrowed if there are none.
 ///
-/// The Python SDK writes them although JSON has no such words (PROTOCOL.md section 3). A receiver that wants its frames
-/// all the same calls this on text that does not parse.
+/// The Python SDK writes them although JSON has no such words (PROTOCOL.md section 3). A receiver that accepts such frames
+/// calls this for text that does not parse.
 #[must_use]
 pub fn non_finite_to_null(text: &str) -> Cow<'_, str> {
     const WORDS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
@@ -296,16 +297,16 @@ pub fn non_finite_to_null(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// `text` with every escape of a lone surrogate (`\ud800`) replaced by that of U+FFFD; borrowed when there are none.
+/// Replaces every escape of a lone surrogate (`\ud800`) in `text` by that of U+FFFD; returns it borrowed if there are none.
 ///
-/// Python writes them for bytes that are no text, such as in the name of a file. JSON's grammar allows it, but no string
-/// can hold one. `text` must be JSON; pairs stay as they are.
+/// Python writes such escapes for bytes that are no text, such as in file names. The JSON grammar allows them, but no string
+/// can hold them. `text` must be JSON; pairs stay unchanged.
 #[must_use]
 pub fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
     without_escapes(text, false)
 }
 
-/// The same, with every `\u0000` replaced too: no escape is left that [`is_strict`] refuses.
+/// Replaces lone surrogates and `\u0000`: no escape remains that [`is_strict`] rejects.
 #[must_use]
 pub fn without_refused_escapes(text: &str) -> Cow<'_, str> {
     without_escapes(text, true)
@@ -321,7 +322,7 @@ fn without_escapes(text: &str, nul: bool) -> Cow<'_, str> {
     let mut copied = 0;
     let mut at = 0;
     let bytes = text.as_bytes();
-    // Outside of strings JSON has no backslash, so that every one begins an escape.
+    // Outside of strings JSON has no backslash, so that every backslash begins an escape.
     while let Some(found) = bytes.get(at..).and_then(|rest| memchr(b'\\', rest)) {
         let escape = at + found;
         let code = |at: usize| match bytes.get(at..)? {
@@ -365,7 +366,7 @@ mod tests {
             let json = Json::from_serialize(&value);
             assert!(json.as_str().len() > length && !json.as_str().contains("u0000"));
             for about in [1, length / 2, length, 2 * length] {
-                assert_eq!(Json::from_serialize_of_about(about, &value), json);
+                assert_eq!(Json::from_serialize_with_capacity(about, &value), json);
             }
         }
     }

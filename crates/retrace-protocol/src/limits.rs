@@ -1,19 +1,19 @@
-//! Every number that the protocol fixes or that its official client uses, with its place in PROTOCOL.md.
+//! Constants that the protocol defines or that its official client uses, with their section in PROTOCOL.md.
 
 use std::time::Duration;
 
-/// Deepest nesting of a JSON value that leaves us. A reader that builds trees commonly stops at 128; half of that leaves
-/// room for what the value is embedded in.
+/// Maximum nesting of a JSON value that is sent. Readers that build trees commonly stop at 128; half of that leaves room for
+/// the enclosing value.
 pub const JSON_DEPTH: usize = 64;
 
-/// Longest `error` of a trace, in characters (section 5.4). Ours keeps to it for spans as well.
+/// Maximum length of the `error` of a trace in characters (section 5.4). This project applies it to spans as well.
 pub const ERROR_CHARS: usize = 2_000;
 
-/// A client must send its `auth` frame within this time of opening the socket (section 4).
+/// Time within which a client must send its `auth` frame after opening the socket (section 4).
 pub const AUTH_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often a server pings, and how long it waits for the `pong` (section 4).
+/// Interval of a server's pings, and the time it waits for a `pong` (section 4).
 pub const PING_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How long the official client flushes at exit unless told otherwise (section 18).
+/// Default time that the official client flushes at exit (section 18).
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,7 +1,7 @@
-//! The one shape in which the messages of a model call are written, whichever library recorded them.
+//! Messages of a model call, in the one form in which they are written, whichever library recorded them.
 //!
-//! `input` of an `llm_call` is `{"messages": […]}`, oldest first, the system's instructions before all (PROTOCOL.md
-//! section 14 shows the official SDK's; this keeps tool calls, tool answers and media, which that one flattens).
+//! `input` of an `llm_call` is `{"messages": […]}`, oldest first, with the system instructions before all (PROTOCOL.md section
+//! 14 shows the official SDK's form; this one keeps tool calls, tool results and media, which that one flattens).
 
 use std::borrow::Cow;
 
@@ -20,31 +20,31 @@ pub struct Conversation<'a> {
 /// One message.
 #[derive(Clone, Debug, Serialize)]
 pub struct Message<'a> {
-    /// `system`, `user`, `assistant`, `tool`, or what else a provider calls it.
+    /// `system`, `user`, `assistant`, `tool`, or another role of the provider.
     pub role: Cow<'a, str>,
-    /// Which of several participants.
+    /// Name of the participant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Cow<'a, str>>,
-    /// What is said; an empty text when there is nothing but tool calls.
+    /// Content; an empty text if there are only tool calls.
     pub content: Content<'a>,
-    /// What the assistant asks tools to do.
+    /// Tool calls of the assistant.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall<'a>>,
-    /// Which call a tool's message answers.
+    /// On a tool message, the id of the call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tool_call_id: Option<Cow<'a, str>>,
-    /// What the assistant thought.
+    /// Reasoning of the assistant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<Text<'a>>,
 }
 
-/// What a message says: a text, or a list of parts when there is more than text.
+/// Content of a message: a text, or a list of parts if there is more than text.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum Content<'a> {
     /// Text alone.
     Text(Text<'a>),
-    /// Text and other things, in order.
+    /// Text and other parts, in order.
     Parts(Vec<ContentPart<'a>>),
 }
 
@@ -60,60 +60,60 @@ pub enum ContentPart<'a> {
         /// The text.
         text: Text<'a>,
     },
-    /// An image, a sound, a video or a file.
+    /// An image, audio, a video or a file.
     Media(Media<'a>),
-    /// A part of a kind that is passed on as it came.
+    /// A part of an unknown kind, passed on unchanged.
     Other(&'a RawValue),
 }
 
 impl<'a> ContentPart<'a> {
-    /// A text part.
+    /// Creates a text part.
     #[must_use]
     pub const fn text(text: Text<'a>) -> Self {
         Self::Text { kind: "text", text }
     }
 }
 
-/// An image, a sound, a video or a file, by reference, or inline while it is small.
+/// An image, audio, a video or a file: by reference, or inline if it is small.
 #[derive(Clone, Debug, Serialize)]
 pub struct Media<'a> {
     /// `image`, `audio`, `video` or `file`.
     #[serde(rename = "type")]
     pub kind: Cow<'a, str>,
-    /// Its MIME type.
+    /// MIME type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mime_type: Option<Cow<'a, str>>,
-    /// Where it is.
+    /// Location.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uri: Option<Cow<'a, str>>,
-    /// The provider's id of an uploaded file.
+    /// Provider's id of an uploaded file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file_id: Option<Cow<'a, str>>,
     /// The content in base64.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<Cow<'a, str>>,
-    /// Bytes of the content that was left out.
+    /// Size in bytes of content that was left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// SHA-256 of the content that was left out, in hex.
+    /// SHA-256 of content that was left out, in hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
 }
 
-/// A call of a tool that a model asks for.
+/// A tool call that a model requests.
 #[derive(Clone, Debug, Serialize)]
 pub struct ToolCall<'a> {
-    /// The provider's id of the call.
+    /// Provider's id of the call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<Cow<'a, str>>,
-    /// The tool.
+    /// Name of the tool.
     pub name: Cow<'a, str>,
-    /// What to give it: JSON where it is JSON, else a text.
+    /// Arguments: JSON if they are JSON, else a text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arguments: Option<Embedded<'a>>,
 }
 
-/// A text that may still be in its JSON form, so that passing it on costs neither decoding nor encoding.
+/// A text that may still be a JSON token, so that passing it on costs neither decoding nor encoding.
 #[derive(Clone, Debug)]
 pub enum Text<'a> {
     /// A JSON string token, quotes and escapes included.
@@ -123,7 +123,7 @@ pub enum Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    /// The text itself.
+    /// Returns the decoded text.
     #[must_use]
     pub fn decoded(&self) -> Cow<'a, str> {
         match self {
@@ -132,7 +132,7 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// Whether the text is empty.
+    /// Returns true if the text is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         match self {
@@ -142,7 +142,7 @@ impl<'a> Text<'a> {
     }
 }
 
-/// The text of a JSON string token: borrowed when it has no escapes.
+/// Decodes a JSON string token; borrows it if it has no escapes.
 #[must_use]
 pub fn decode(raw: &RawValue) -> Cow<'_, str> {
     decode_token(raw.get())
@@ -165,19 +165,19 @@ impl Serialize for Text<'_> {
     }
 }
 
-/// A JSON value that is embedded as it came, from wherever it was found.
+/// A JSON value that is embedded unchanged.
 #[derive(Clone, Debug)]
 pub enum Embedded<'a> {
     /// Part of a larger text.
     Raw(&'a RawValue),
-    /// A value of its own.
+    /// A value that owns its text.
     Owned(crate::Json),
     /// A text.
     Text(Cow<'a, str>),
 }
 
 impl<'a> Embedded<'a> {
-    /// The value as it is carried on.
+    /// Returns the value as [`Json`].
     #[must_use]
     pub fn to_json(&self) -> crate::Json {
         match self {
@@ -187,7 +187,7 @@ impl<'a> Embedded<'a> {
         }
     }
 
-    /// The value in words: a text as it is, anything else as JSON.
+    /// Returns a text as it is, any other value as JSON.
     #[must_use]
     pub fn to_text(&self) -> Cow<'_, str> {
         match self {
@@ -210,7 +210,7 @@ impl Serialize for Embedded<'_> {
     }
 }
 
-/// The `output` of a call that asks only for tools, in the words of the official SDKs: `[tool calls] name(args); …`
+/// Returns the `output` of a call that requests only tools, in the form of the official SDKs: `[tool calls] name(args); …`
 /// (PROTOCOL.md section 14).
 #[must_use]
 pub fn tool_calls_text(calls: &[ToolCall<'_>]) -> String {
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_says_no_more_than_it_has() {
+    fn absent_fields_of_a_message_are_not_written() {
         let message = Message {
             role: "user".into(),
             name: None,

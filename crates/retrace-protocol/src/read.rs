@@ -1,129 +1,129 @@
-//! What a receiver answers (PROTOCOL.md sections 1 and 9.2).
+//! Responses of a receiver (PROTOCOL.md sections 1 and 9.2).
 //!
-//! The public documentation names the paths and the status codes but not the bodies. Those here are the ones of this
-//! project's receiver. A client needs none of them: the status decides, and a record that is read is a
-//! [`Trace`] or [`Span`] whatever stands beside its fields.
+//! The public documentation names the paths and the status codes but not the bodies. The types here are those of this project's
+//! receiver. A client needs none of them: the status decides, and a record is read as a [`Trace`] or [`Span`] whatever other
+//! fields it has.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Id, Span, Trace};
 
-/// Query parameter of a list: how many traces at most.
+/// Query parameter of a list: maximum number of traces.
 pub const LIMIT: &str = "limit";
-/// Query parameter of a list: how many of the newest traces to pass over.
+/// Query parameter of a list: number of the newest traces to skip.
 pub const OFFSET: &str = "offset";
-/// Query parameter of a list: only traces that stand so, a [`crate::Status`].
+/// Query parameter of a list: only traces with this [`crate::Status`].
 pub const STATUS: &str = "status";
 /// Query parameter of a list: `true` for traces with a failed span only, `false` for those without.
 pub const FAILED_SPANS: &str = "failed_spans";
-/// Query parameter of a trace: `false` leaves out input, output and metadata and says their sizes instead.
+/// Query parameter of a trace: `false` omits input, output and metadata, and gives their sizes instead.
 pub const CONTENT: &str = "content";
-/// Query parameter of a trace: `false` leaves out the spans.
+/// Query parameter of a trace: `false` omits the spans.
 pub const SPANS: &str = "spans";
-/// Query parameter of changes: only what has changed after this [`Changes::version`].
+/// Query parameter of changes: only changes after this [`Changes::version`].
 pub const AFTER: &str = "after";
-/// Query parameter of changes: what the asker knows of [`Stored::live`]; another state is a change.
+/// Query parameter of changes: the value of [`Stored::live`] that the client knows; another value is a change.
 pub const LIVE: &str = "live";
 
-/// The answer to an upload that was stored.
+/// Response to a stored upload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Created {
-    /// The trace.
+    /// Id of the trace.
     pub id: Id,
 }
 
-/// The answer to a change that was made.
+/// Response to a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     /// Always `true`.
     pub ok: bool,
 }
 
-/// The answer to everything that was not done.
+/// Response to a request that was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// Why, in words.
+    /// Reason, as text.
     pub error: String,
-    /// The field or parameter that is to blame, such as `spans[3].started_at`.
+    /// The offending field or parameter, such as `spans[3].started_at`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
 }
 
-/// One page of the list of traces, newest first.
+/// A page of the list of traces, newest first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TracePage<T = Trace> {
-    /// The traces, without their spans.
+    /// Traces, without their spans.
     pub traces: Vec<T>,
-    /// How many there are on all pages.
+    /// Number of traces on all pages.
     pub total: u64,
-    /// How many this page may hold.
+    /// Maximum number of traces on the page.
     pub limit: u64,
-    /// How many newer ones were passed over.
+    /// Number of newer traces that were skipped.
     pub offset: u64,
 }
 
-/// A stored record with what the receiver knows beside it.
+/// A stored record with what the receiver knows about it.
 ///
-/// To be written only: whoever reads one reads the record and passes over the rest.
+/// Only serialised: a client reads the record and ignores the other fields.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Stored<T> {
-    /// As it was sent, maybe without its content.
+    /// The record as it was sent, possibly without its content.
     #[serde(flatten)]
     pub record: T,
-    /// Spans of this trace that are stored; `span_count` is what the client says it sent.
+    /// Number of stored spans of this trace; `span_count` is the number that the client claims to have sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stored_spans: Option<u64>,
-    /// Spans of this trace that have an error, whether the trace has one or not; absent when there are none.
+    /// Number of spans of this trace that have an error, independent of the trace's own; absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_spans: Option<u64>,
-    /// `true` when the trace was not sampled and was sent because it failed, as its metadata states.
+    /// `true` if the trace was not sampled and was sent because it failed, as its metadata states.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept_for_failure: Option<bool>,
-    /// Of a trace that began over a WebSocket and has not ended: whether a connection that has sent events of it is open.
-    /// `false` means that the run is interrupted; it goes on when its client comes back. Absent for all others.
+    /// For a trace that began over a WebSocket and has not ended: true if a connection that has sent its events is open.
+    /// `false` means that the run is interrupted; it continues when its client reconnects. Absent for all other traces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub live: Option<bool>,
-    /// `true` when the trace is marked golden (section 20).
+    /// `true` if the trace is marked golden (section 20).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub golden: Option<bool>,
-    /// The size of the content that was left out.
+    /// Size of the omitted content.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_bytes: Option<ContentBytes>,
 }
 
-/// How large the content of a record is, each in bytes of JSON text; absent when the record has none.
+/// Size of the content of a record in bytes of JSON text; absent fields have no content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContentBytes {
-    /// Of the input.
+    /// Size of the input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<u64>,
-    /// Of the output.
+    /// Size of the output.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<u64>,
-    /// Of the metadata.
+    /// Size of the metadata.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<u64>,
 }
 
-/// A trace and its spans without their content: the shape of a run, small enough to draw whole.
+/// A trace and its spans without their content: the structure of a run, small enough to draw at once.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Outline {
     /// The trace.
     #[serde(flatten)]
     pub trace: Stored<Trace>,
-    /// Its spans, in the order they started.
+    /// Spans, in the order of their start.
     pub spans: Vec<Stored<Span>>,
 }
 
-/// What has changed of a trace: its head, and those spans that are new or different, without content.
+/// Changes of a trace: its head, and the new or changed spans, without content.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Changes {
     /// The trace, changed or not.
     #[serde(flatten)]
     pub trace: Stored<Trace>,
-    /// The changed spans, in the order they started.
+    /// New or changed spans, in the order of their start.
     pub spans: Vec<Stored<Span>>,
-    /// What to ask after next time.
+    /// Version from which to ask for the next changes.
     pub version: u64,
 }
 

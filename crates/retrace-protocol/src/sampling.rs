@@ -19,11 +19,11 @@ pub fn hash(seed: &str, key: &str) -> u32 {
         .fold(FNV_OFFSET, |hash, c| (hash ^ u32::from(c)).wrapping_mul(FNV_PRIME))
 }
 
-/// Whether the run named `key` is recorded at `rate` with this `seed`.
+/// Returns true if the run named `key` is recorded at `rate` with this `seed`.
 ///
-/// The same name is always or never recorded: the decision is per name, not per run. Rates of 1 and more record all,
-/// rates of 0 and less (and NaN) none. Without a seed the SDKs draw a random number instead; that is not a decision two
-/// services can share, so it is the caller's.
+/// The decision is per name, not per run: the same name is always or never recorded. Rates of 1 and more record all, rates of 0
+/// and less (and NaN) none. Without a seed the SDKs draw a random number instead; two services cannot share that decision, so
+/// that it is up to the caller.
 ///
 /// ```
 /// use retrace_protocol::sampling::is_sampled;

@@ -1,49 +1,49 @@
-//! What a server tells the person who runs the agent (PROTOCOL.md section 8).
+//! Messages of a server to the user of an agent (PROTOCOL.md section 8).
 
 use std::fmt;
 
-/// Something the user should know: said by the server, or found out about the way to it.
+/// A condition that the user should know about, reported by the server or detected by the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Signal {
-    /// What happened.
+    /// Kind of the condition.
     pub code: SignalCode,
-    /// In words; never the API key, never content of a span.
+    /// Description; never contains the API key or content of a span.
     pub message: String,
-    /// Doing the same again later may work.
+    /// True if a repetition may succeed.
     pub retryable: bool,
-    /// Recording has stopped for good.
+    /// True if recording has stopped for good.
     pub fatal: bool,
 }
 
-/// The kinds of [`Signal`]. The first four are the protocol's, the rest are found out by the client itself.
+/// Kinds of [`Signal`]. The first four are defined by the protocol, the others are detected by the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SignalCode {
-    /// The server asked to stop recording.
+    /// The server requests to stop recording.
     Halt,
     /// The account has used up its credits; recording goes on.
     CreditsExhausted,
-    /// Too much at once; recording goes on.
+    /// The rate limit is exceeded; recording goes on.
     RateLimited,
-    /// Any other error that the server names.
+    /// Any other error from the server.
     Error,
-    /// The server does not take the API key.
+    /// The server rejects the API key.
     Unauthorized,
-    /// The server refused a run for good.
+    /// The server rejected a run for good.
     Rejected,
-    /// The server already has a run under the same id that is not ours.
+    /// The server already has a run of another client under the same id.
     Conflict,
-    /// A run was larger than the server takes; it was shortened or refused.
+    /// A run exceeded the size limit of the server; it was shortened or rejected.
     TooLarge,
-    /// The server cannot be reached, or fails; what is recorded waits.
+    /// The server is unreachable or fails; recorded data waits.
     Unreachable,
-    /// Spans were lost; the message says how many and why.
+    /// Spans were lost; the message has their number and the reason.
     SpansLost,
 }
 
 impl SignalCode {
-    /// The name that Retrace's SDKs use for it.
+    /// Returns the name in Retrace's SDKs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -74,7 +74,7 @@ impl fmt::Display for Signal {
 }
 
 impl Signal {
-    /// A signal of this code; whether it is retryable and fatal follows from the code.
+    /// Creates a signal; its code determines whether it is retryable and fatal.
     #[must_use]
     pub fn new(code: SignalCode, message: impl Into<String>) -> Self {
         Self {
@@ -85,13 +85,13 @@ impl Signal {
         }
     }
 
-    /// The signal of a `halt` frame.
+    /// Returns the signal of a `halt` frame.
     #[must_use]
     pub fn from_halt(reason: Option<&str>) -> Self {
         Self::new(SignalCode::Halt, reason.filter(|r| !r.is_empty()).unwrap_or("Guardrail triggered"))
     }
 
-    /// The signal of an `error` frame: told apart by what its text contains, case-sensitively, in this order.
+    /// Returns the signal of an `error` frame, by the text that it contains, case-sensitively, in this order.
     #[must_use]
     pub fn from_error(text: Option<&str>) -> Self {
         let message = text.filter(|t| !t.is_empty()).unwrap_or("Server error");
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_told_apart_in_order() {
+    fn texts_are_matched_in_order() {
         for (text, code, retryable) in [
             (Some("Monthly run limit reached. Rate limit next."), SignalCode::CreditsExhausted, false),
             (Some("Rate limit exceeded"), SignalCode::RateLimited, true),

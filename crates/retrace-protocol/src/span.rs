@@ -1,4 +1,4 @@
-//! Spans: one step of a run.
+//! Spans: steps of a run.
 
 use std::sync::Arc;
 
@@ -7,32 +7,32 @@ use serde::{Deserialize, Serialize};
 use crate::json::present;
 use crate::{Id, Json, Timestamp};
 
-/// What a span is (PROTOCOL.md section 13).
+/// Type of a span (PROTOCOL.md section 13).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SpanType {
-    /// A call of a model.
+    /// Call of a model.
     LlmCall,
-    /// A tool that a model asked for, or that ran.
+    /// Tool call, requested by a model or executed.
     ToolCall,
-    /// What a tool answered.
+    /// Result of a tool.
     ToolResult,
-    /// An agent, a workflow, or a step of planning.
+    /// Agent, workflow or planning step.
     Reasoning,
-    /// Anything else that was done.
+    /// Any other action.
     Action,
-    /// A failure noted on its own.
+    /// A failure recorded by itself.
     Error,
-    /// A place where a run can be forked.
+    /// A point from which a run can be forked.
     ForkPoint,
 }
 
 impl SpanType {
-    /// All of them, in the order of PROTOCOL.md.
+    /// All types, in the order of PROTOCOL.md.
     pub const ALL: [Self; 7] =
         [Self::LlmCall, Self::ToolCall, Self::ToolResult, Self::Reasoning, Self::Action, Self::Error, Self::ForkPoint];
 
-    /// The value on the wire.
+    /// Returns the wire value.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -46,7 +46,7 @@ impl SpanType {
         }
     }
 
-    /// The type that this wire value names.
+    /// Reads a wire value; returns `None` for an unknown one.
     #[must_use]
     pub fn from_wire(value: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|t| t.as_str() == value)
@@ -56,72 +56,72 @@ impl SpanType {
 /// A span: the data of a `span_started` event (PROTOCOL.md section 5.2), and an element of `spans` in an uploaded trace
 /// (section 9.1).
 ///
-/// The fields from `ended_at` on are those of a span that is already complete. Absent means unknown; `output` alone tells
-/// `null` (`Some(Json::null())`: the step returned nothing) from absent.
+/// The fields from `ended_at` on are those of a completed span. An absent field is unknown; only `output` distinguishes `null`
+/// (`Some(Json::null())`: the step returned nothing) from absent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Span {
-    /// This span.
+    /// Id of the span.
     pub id: Id,
-    /// The trace it belongs to.
+    /// Id of its trace.
     pub trace_id: Id,
-    /// The span around it; always written, `null` for a span at the top.
+    /// Id of the parent span; `null` is written for a span at the top.
     #[serde(default)]
     pub parent_id: Option<Id>,
-    /// What it is.
+    /// Type.
     pub span_type: SpanType,
-    /// What it is called; may be empty.
+    /// Name; may be empty.
     pub name: String,
-    /// When it began.
+    /// Start time.
     pub started_at: Timestamp,
-    /// The model, for a call of one.
+    /// Model of a model call.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// What it was given.
+    /// Input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<Json>,
-    /// Tokens in, cached ones included.
+    /// Input tokens, including cached ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input_tokens: Option<u64>,
-    /// Tokens out, reasoning included.
+    /// Output tokens, including reasoning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_tokens: Option<u64>,
-    /// US dollars.
+    /// Cost in US dollars.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<f64>,
     /// A JSON object; the keys with a meaning are in [`crate::metadata`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Json>,
-    /// The agent that did this (section 15). Many spans of a run share it.
+    /// Agent that acts (section 15). Many spans of a run share it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<Arc<str>>,
-    /// The agent above that one.
+    /// Agent that called it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_agent_id: Option<Arc<str>>,
-    /// The agent's role or name.
+    /// Role or name of the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_role: Option<Arc<str>>,
-    /// When it ended.
+    /// End time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// What it returned.
+    /// Output.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub output: Option<Json>,
-    /// How long it took, in whole milliseconds.
+    /// Duration in whole milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
-    /// Why it failed; a span failed exactly when this is there.
+    /// Error; a span has failed if and only if it is present.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Ids of the tokens the model wrote.
+    /// Ids of the tokens that the model wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_ids: Option<Vec<i64>>,
-    /// Log-probability of each of those tokens.
+    /// Log probability of each of those tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logprobs: Option<Vec<f64>>,
 }
 
 impl Span {
-    /// A span that has begun and of which nothing else is known.
+    /// Creates a span that has begun.
     #[must_use]
     pub fn new(id: Id, trace_id: Id, span_type: SpanType, name: impl Into<String>, started_at: Timestamp) -> Self {
         Self {
@@ -149,7 +149,7 @@ impl Span {
         }
     }
 
-    /// Lays an end over the span, field by field: what the end does not say stays (sections 5.3 and 9.1).
+    /// Merges an end into the span; absent fields of the end leave the span unchanged (sections 5.3 and 9.1).
     pub fn apply(&mut self, end: SpanEnded) {
         self.ended_at = Some(end.ended_at);
         replace(&mut self.output, end.output);
@@ -159,9 +159,9 @@ impl Span {
         replace(&mut self.error, end.error);
     }
 
-    /// The `span_ended` event that goes with this span; `None` while it has not ended.
+    /// Returns the `span_ended` event of the span; `None` if it has not ended.
     ///
-    /// `output` is always said there, `null` when the span has none.
+    /// The event always has an `output`, `null` if the span has none.
     #[must_use]
     pub fn to_ended(&self) -> Option<SpanEnded> {
         Some(SpanEnded {
@@ -179,34 +179,34 @@ impl Span {
 
 /// The data of a `span_ended` event (PROTOCOL.md section 5.3).
 ///
-/// The same span may end twice; the last end holds.
+/// A span may end twice; the last end holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SpanEnded {
-    /// The span.
+    /// Id of the span.
     pub id: Id,
-    /// Its trace; older clients leave it out, and the receiver remembers it from the start.
+    /// Id of its trace; older clients omit it, and the receiver knows it from the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<Id>,
-    /// When it ended.
+    /// End time.
     pub ended_at: Timestamp,
-    /// What it returned; written even when it is `null`.
+    /// Output; `null` is written.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub output: Option<Json>,
-    /// How long it took, in whole milliseconds.
+    /// Duration in whole milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
-    /// Tokens out, when the span was sent complete.
+    /// Output tokens, if the span was sent complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_tokens: Option<u64>,
-    /// US dollars, when the span was sent complete.
+    /// Cost in US dollars, if the span was sent complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost: Option<f64>,
-    /// Why it failed.
+    /// Error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// Overwrites `old` when there is something to overwrite it with.
+/// Replaces `old` if `new` is present.
 pub(crate) fn replace<T>(old: &mut Option<T>, new: Option<T>) {
     if new.is_some() {
         *old = new;
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_overwrites_only_what_it_says() {
+    fn an_end_overwrites_only_its_own_fields() {
         let at = Timestamp::from_unix_micros(1);
         let mut span = Span::new("s".into(), "t".into(), SpanType::ToolCall, "look", at.clone());
         span.cost = Some(0.5);

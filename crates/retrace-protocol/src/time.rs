@@ -1,4 +1,4 @@
-//! Points in time as the wire writes them.
+//! Timestamps in wire format.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A point in time: ISO 8601 UTC, microseconds, `Z` (PROTOCOL.md section 3).
+/// A timestamp: ISO 8601 UTC, microseconds, `Z` (PROTOCOL.md section 3).
 ///
-/// The fraction has six digits, or is absent when it is zero. A text of another form (three digits from the TypeScript
-/// SDK, no `Z` from a naive Python date) is kept as it came; [`Timestamp::unix_micros`] still reads it.
+/// The fraction has six digits and is absent if it is zero. A text of another form (three digits from the TypeScript SDK, no
+/// `Z` from a naive Python date) is kept unchanged; [`Timestamp::unix_micros`] still reads it.
 ///
 /// ```
 /// use retrace_protocol::Timestamp;
@@ -27,30 +27,30 @@ enum Repr {
     Text(Box<str>),
 }
 
-/// Of a time with a fraction, in bytes.
+/// Length of a timestamp with a fraction in bytes.
 const LENGTH: usize = "2026-11-22T11:05:48.254518Z".len();
-/// Before the fraction or the `Z`.
+/// Length up to the fraction or the `Z` in bytes.
 const LENGTH_OF_SECONDS: usize = "2026-11-22T11:05:48".len();
 const SECONDS_PER_DAY: u64 = 24 * 60 * 60;
 const NANOS_PER_MICRO: u64 = 1_000;
 const MICROS_PER_SECOND: u64 = 1_000_000;
-/// The last microsecond of the year 9999, the last one that has a four-digit year.
+/// Last microsecond of the year 9999, the last year with four digits.
 const MAX_MICROS: u64 = 253_402_300_800 * MICROS_PER_SECOND - 1;
 
 impl Timestamp {
-    /// From nanoseconds since 1970 UTC, OpenTelemetry's unit. Nanoseconds below a microsecond are cut off.
+    /// Converts nanoseconds since 1970 UTC, the unit of OpenTelemetry. Fractions of a microsecond are truncated.
     #[must_use]
     pub const fn from_unix_nanos(nanos: u64) -> Self {
         Self(Repr::Micros(nanos / NANOS_PER_MICRO))
     }
 
-    /// From microseconds since 1970 UTC; a time after the year 9999 becomes its last microsecond.
+    /// Converts microseconds since 1970 UTC; a time after the year 9999 becomes its last microsecond.
     #[must_use]
     pub const fn from_unix_micros(micros: u64) -> Self {
         Self(Repr::Micros(if micros > MAX_MICROS { MAX_MICROS } else { micros }))
     }
 
-    /// Microseconds since 1970 UTC, or `None` when the text is no time. A text without a zone is taken as UTC.
+    /// Returns microseconds since 1970 UTC; `None` if the text is no timestamp. A text without a zone is read as UTC.
     #[must_use]
     pub fn unix_micros(&self) -> Option<u64> {
         match &self.0 {
@@ -59,7 +59,7 @@ impl Timestamp {
         }
     }
 
-    /// The text as it stands on the wire.
+    /// Returns the text in wire format.
     #[must_use]
     pub fn as_text(&self) -> Cow<'_, str> {
         match &self.0 {
@@ -69,7 +69,7 @@ impl Timestamp {
     }
 }
 
-/// Writes a time of the wire's range. Each span has two, and through a library's `Display` one costs about twice as much.
+/// Writes a timestamp of the wire's range. Each span has two, and a library's `Display` takes about twice as long.
 fn written(micros: u64, text: &mut [u8; LENGTH]) -> &str {
     let (seconds, fraction) = (micros / MICROS_PER_SECOND, micros % MICROS_PER_SECOND);
     let (days, second) = (seconds / SECONDS_PER_DAY, seconds % SECONDS_PER_DAY);
@@ -100,8 +100,8 @@ fn written(micros: u64, text: &mut [u8; LENGTH]) -> &str {
     text.get(..length).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default()
 }
 
-/// Year, month and day of a day since 1970. Counted in years that begin in March, a leap day is the last of its year, and
-/// the days before each month follow a straight line: 153 in five months.
+/// Returns year, month and day of a day since 1970. In years that begin in March, a leap day is the last day, and the lengths
+/// of the months follow a straight line: 153 days in five months.
 const fn civil(days: u64) -> (u64, u64, u64) {
     const DAYS_BEFORE_1970: u64 = 719_468; // since March of the year 0
     const DAYS_PER_400_YEARS: u64 = 146_097;
@@ -140,7 +140,7 @@ fn split_zone(text: &str) -> Option<(&str, i32)> {
 }
 
 impl From<SystemTime> for Timestamp {
-    /// A time before 1970 becomes 1970: spans of that age are clock errors, and the wire has no form for them.
+    /// A time before 1970 becomes 1970: it is a clock error, and the wire has no form for it.
     fn from(time: SystemTime) -> Self {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
         Self::from_unix_micros(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))

@@ -1,4 +1,4 @@
-//! Traces: one run of an agent.
+//! Traces: runs of an agent.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,20 +6,20 @@ use crate::json::present;
 use crate::span::replace;
 use crate::{Id, Json, Span, Timestamp};
 
-/// How a run stands (PROTOCOL.md section 13).
+/// Status of a run (PROTOCOL.md section 13).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// It has begun and not said its end.
+    /// The run has begun and its end is not known.
     Running,
-    /// It ended well.
+    /// The run ended successfully.
     Completed,
-    /// It ended in an error.
+    /// The run ended in an error.
     Failed,
 }
 
 impl Status {
-    /// The value on the wire.
+    /// Returns the wire value.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -29,78 +29,78 @@ impl Status {
         }
     }
 
-    /// The status that this wire value names.
+    /// Reads a wire value; returns `None` for an unknown one.
     #[must_use]
     pub fn from_wire(value: &str) -> Option<Self> {
         [Self::Running, Self::Completed, Self::Failed].into_iter().find(|s| s.as_str() == value)
     }
 }
 
-/// A trace: the data of a `trace_started` event (PROTOCOL.md section 5.1), and with its end and its spans the body of
-/// `POST /api/v1/traces` (section 9.1).
+/// A trace: the data of a `trace_started` event (PROTOCOL.md section 5.1), and with its end and its spans the body of `POST
+/// /api/v1/traces` (section 9.1).
 ///
-/// Absent means unknown; `output` alone tells `null` from absent. The official client can send a body without an id
-/// (section 9.1), so even that is optional here and asked for by [`Trace::missing_field`].
+/// An absent field is unknown; only `output` distinguishes `null` from absent. The official client can send a body without an
+/// id (section 9.1), so that even the id is optional; [`Trace::missing_field`] checks it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Trace {
-    /// This trace.
+    /// Id of the trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<Id>,
-    /// How it stands.
+    /// Status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
-    /// Tokens in and out of all model calls.
+    /// Input and output tokens of all model calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_tokens: Option<u64>,
-    /// US dollars of all model calls.
+    /// Cost of all model calls in US dollars.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_cost: Option<f64>,
-    /// How long it took, in whole milliseconds.
+    /// Duration in whole milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_duration_ms: Option<u64>,
-    /// When it began.
+    /// Start time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// What it is called.
+    /// Name of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What it was given.
+    /// Input of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub input: Option<Json>,
     /// A JSON object; the keys with a meaning are in [`crate::metadata`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Json>,
-    /// The conversation it belongs to; any text.
+    /// Session, such as a conversation; any text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
-    /// The project it is filed under.
+    /// Project of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project_id: Option<String>,
-    /// When it ended.
+    /// End time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// What it returned.
+    /// Output of the run.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub output: Option<Json>,
-    /// Spans that were sent; fewer stored ones mean a loss (section 12).
+    /// Number of spans that were sent; fewer stored ones mean a loss (section 12).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub span_count: Option<u64>,
-    /// Why it failed, at most [`crate::limits::ERROR_CHARS`] characters.
+    /// Error, at most [`crate::limits::ERROR_CHARS`] characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The end was made up, not seen (section 12); never written as false.
+    /// True if the end was synthesized (section 12); false is never written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terminated_early: Option<bool>,
-    /// Something of this trace may be missing (section 12); never written as false.
+    /// True if a part of the trace may be missing (section 12); false is never written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lossy: Option<bool>,
-    /// The spans, in the order they started; always there in an upload, maybe empty.
+    /// The spans, in the order of their start; always present in an upload, possibly empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spans: Option<Vec<Span>>,
 }
 
 impl Trace {
-    /// A trace that has begun: the start event as the official client sends it, totals at zero.
+    /// Creates a trace that has begun: the start event as the official client sends it, with totals of zero.
     #[must_use]
     pub fn started(id: Id, started_at: Timestamp) -> Self {
         Self {
@@ -114,7 +114,7 @@ impl Trace {
         }
     }
 
-    /// The first field that a receiver needs and this trace lacks (sections 9.1 and 22).
+    /// Returns the first field that a receiver requires and this trace lacks (sections 9.1 and 22).
     #[must_use]
     pub fn missing_field(&self) -> Option<&'static str> {
         if self.id.is_none() {
@@ -126,7 +126,7 @@ impl Trace {
         }
     }
 
-    /// Lays an end over the trace, field by field: what the end does not say stays (section 9.1).
+    /// Merges an end into the trace; absent fields of the end leave the trace unchanged (section 9.1).
     pub fn apply(&mut self, end: TraceEnded) {
         replace(&mut self.started_at, end.started_at);
         replace(&mut self.ended_at, end.ended_at);
@@ -145,82 +145,82 @@ impl Trace {
 /// The data of a `trace_ended` event (PROTOCOL.md section 5.4).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TraceEnded {
-    /// The trace.
+    /// Id of the trace.
     pub id: Id,
-    /// When it began, so that this event alone makes a valid trace; older clients leave it out.
+    /// Start time, so that this event alone makes a valid trace; older clients omit it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
-    /// When it ended.
+    /// End time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// What it returned; written even when it is `null`.
+    /// Output; `null` is written.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub output: Option<Json>,
-    /// How it ended.
+    /// Final status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
-    /// Tokens in and out of all model calls.
+    /// Input and output tokens of all model calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_tokens: Option<u64>,
-    /// US dollars of all model calls.
+    /// Cost of all model calls in US dollars.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_cost: Option<f64>,
-    /// How long it took, in whole milliseconds.
+    /// Duration in whole milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_duration_ms: Option<u64>,
-    /// Spans that were sent.
+    /// Number of spans that were sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub span_count: Option<u64>,
-    /// Why it failed, at most [`crate::limits::ERROR_CHARS`] characters.
+    /// Error, at most [`crate::limits::ERROR_CHARS`] characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// The end was made up, not seen.
+    /// True if the end was synthesized.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terminated_early: Option<bool>,
-    /// Something of this trace may be missing.
+    /// True if a part of the trace may be missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lossy: Option<bool>,
 }
 
 /// The body of `PATCH /api/v1/traces/:id` (PROTOCOL.md section 9.3): the end of a trace that the receiver already has.
 ///
-/// Never an id, a start or spans.
+/// It carries no id, no start and no spans.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TracePatch {
-    /// How it ended.
+    /// Final status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
-    /// What it returned.
+    /// Output.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub output: Option<Json>,
-    /// When it ended.
+    /// End time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// Tokens in and out of all model calls.
+    /// Input and output tokens of all model calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_tokens: Option<u64>,
-    /// US dollars of all model calls.
+    /// Cost of all model calls in US dollars.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_cost: Option<f64>,
-    /// How long it took, in whole milliseconds.
+    /// Duration in whole milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total_duration_ms: Option<u64>,
-    /// Something of this trace may be missing.
+    /// True if a part of the trace may be missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lossy: Option<bool>,
-    /// The end was made up, not seen.
+    /// True if the end was synthesized.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terminated_early: Option<bool>,
-    /// Spans that were sent.
+    /// Number of spans that were sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub span_count: Option<u64>,
-    /// Why it failed.
+    /// Error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
 impl TracePatch {
-    /// The end of `trace` as far as it is known.
+    /// Returns the end of `trace` as far as it is known.
     #[must_use]
     pub fn of(trace: &Trace) -> Self {
         Self {
@@ -237,7 +237,7 @@ impl TracePatch {
         }
     }
 
-    /// The same as an end event of the trace `id`, to lay over what is stored.
+    /// Converts the patch into an end event of the trace `id`, for [`Trace::apply`].
     #[must_use]
     pub fn into_ended(self, id: Id) -> TraceEnded {
         TraceEnded {

@@ -1,28 +1,28 @@
-//! Records as JSON text: byte for byte what `serde_json` writes, and cheaper.
+//! Serialisation of records to JSON: the same bytes as `serde_json`, at lower cost.
 //!
-//! A span is mostly names, short texts, and JSON that was written before. `serde_json` looks at every byte of a text by itself,
-//! and at JSON that is a text already it can only look once more. Here a text is looked at sixteen bytes at a time, and a
-//! [`crate::Json`] is copied. Floats are left to `serde_json`.
+//! A span is mostly names, short texts, and JSON that was written before. `serde_json` checks a text byte by byte, and
+//! validates text that is JSON already once more. This writer checks sixteen bytes at a time, and copies a [`crate::Json`].
+//! Floats are written by `serde_json`.
 
 use std::fmt::Display;
 
 use serde::{Serialize, Serializer, ser};
 use serde_json::Error;
 
-/// As a newtype struct of this name [`crate::Json`] hands its text over, to be copied as it is.
+/// Name of the newtype struct by which [`crate::Json`] passes its text on to be copied.
 pub(crate) const VERBATIM: &str = "$retrace_protocol::Verbatim";
-/// How the names of structs begin as which `serde_json` hands JSON over that is text already: raw values, and numbers with
-/// its feature `arbitrary_precision`.
+/// Prefix of the names of structs by which `serde_json` passes on JSON text: raw values, and numbers with its feature
+/// `arbitrary_precision`.
 const PRIVATE: &str = "$serde_json::private::";
-/// Characters of the longest float.
+/// Maximum number of characters of a float.
 const NUMBER: usize = 32;
-/// U+0000 as JSON has it.
+/// Escape of U+0000.
 const NUL: &str = "\\u0000";
 
-/// The value as JSON.
+/// Serialises a value to JSON.
 ///
 /// # Errors
-/// As `serde_json`: a map whose keys are no strings, or what the value's own `Serialize` says.
+/// Those of `serde_json`: a map whose keys are no strings, or an error of the value's `Serialize`.
 ///
 /// ```
 /// use retrace_protocol::{Span, SpanType, Timestamp, write};
@@ -37,18 +37,18 @@ pub fn to_string<T: Serialize + ?Sized>(value: &T) -> Result<String, Error> {
     Ok(out)
 }
 
-/// Puts the value as JSON behind what is there; after an error part of it is.
+/// Appends a value as JSON. After an error a part of it is appended.
 ///
 /// # Errors
-/// As [`to_string`].
+/// Those of [`to_string`].
 pub fn append<T: Serialize + ?Sized>(out: &mut String, value: &T) -> Result<(), Error> {
     value.serialize(&mut Writer { out, verbatim: false, nul: NUL, leaves_out: None })
 }
 
-/// The same, but for what `leaves_out` wants to put there by itself: it is told of each text that is JSON already, such as
-/// that of a [`Json`](crate::Json), and of its place, counted from the beginning of `out`. Where it says yes nothing is put.
+/// Appends a value as JSON, without the values that `leaves_out` claims. The function is called for each text that is JSON
+/// already, such as that of a [`Json`](crate::Json), with its position in `out`; if it returns true, the text is not appended.
 ///
-/// So a large value need not be copied: it can be sent from where it stands.
+/// So a large value need not be copied: it can be sent from where it is.
 ///
 /// ```
 /// use retrace_protocol::{Json, write};
@@ -73,22 +73,22 @@ pub fn append_but<T: Serialize + ?Sized>(
     value.serialize(&mut Writer { out, verbatim: false, nul: NUL, leaves_out: Some(leaves_out) })
 }
 
-/// The same, with every U+0000 in a text replaced by U+FFFD, which stores take that refuse the other.
+/// Appends a value as JSON with every U+0000 replaced by U+FFFD, because many stores reject U+0000.
 ///
 /// # Errors
-/// As [`to_string`].
+/// Those of [`to_string`].
 pub fn append_without_nul<T: Serialize + ?Sized>(out: &mut String, value: &T) -> Result<(), Error> {
     value.serialize(&mut Writer { out, verbatim: false, nul: "\u{FFFD}", leaves_out: None })
 }
 
-/// Whether a text that is JSON is not to be put at its place.
+/// Decides whether a text that is JSON is left out.
 type LeavesOut<'o> = &'o mut dyn FnMut(usize, &str) -> bool;
 
 struct Writer<'o> {
     out: &'o mut String,
-    /// The next text is JSON already.
+    /// True if the next text is JSON already.
     verbatim: bool,
-    /// What stands for U+0000.
+    /// Replacement of U+0000.
     nul: &'static str,
     leaves_out: Option<LeavesOut<'o>>,
 }
@@ -112,7 +112,7 @@ impl Writer<'_> {
         out.push('"');
     }
 
-    /// A number that `serde_json` writes in its own way.
+    /// Writes a number in the form of `serde_json`.
     fn number<T: Serialize>(&mut self, number: T) -> Result<(), Error> {
         let mut digits = [0; NUMBER];
         let mut left = &mut digits[..];
@@ -123,12 +123,12 @@ impl Writer<'_> {
     }
 }
 
-/// Where the first character is that JSON has an escape for.
+/// Returns the position of the first character that JSON escapes.
 fn first_escaped(text: &[u8]) -> Option<usize> {
     const AT_ONCE: usize = 16;
     let (pieces, rest) = text.as_chunks::<AT_ONCE>();
     let clean = pieces.iter().take_while(|piece| is_clean(piece)).count();
-    // What is left is looked at once more together with what stands before it, which is one look instead of many.
+    // The remaining bytes are checked together with those before them: one check instead of many.
     if clean == pieces.len() && (rest.is_empty() || is_end_clean(text)) {
         return None;
     }
@@ -153,7 +153,7 @@ const fn is_escaped(byte: u8) -> bool {
     (byte < b' ') | (byte == b'"') | (byte == b'\\')
 }
 
-/// Without a branch, so that all bytes are looked at together.
+/// Without a branch, so that all bytes are checked at once.
 #[inline]
 fn is_clean<const N: usize>(piece: &[u8; N]) -> bool {
     !piece.iter().fold(false, |any, byte| any | is_escaped(*byte))
@@ -176,11 +176,11 @@ fn escape(out: &mut String, escaped: char) {
     }
 }
 
-/// A list or an object that is being written.
+/// State of a list or an object that is being written.
 struct Parts<'w, 'o> {
     writer: &'w mut Writer<'o>,
     is_first: bool,
-    /// It is a struct that only wraps a text.
+    /// True for a struct that only wraps a text.
     verbatim: bool,
     end: &'static str,
 }
@@ -191,7 +191,7 @@ impl<'w, 'o> Parts<'w, 'o> {
         Self { writer, is_first: true, verbatim: false, end }
     }
 
-    /// One of the variants of an enum, by its name.
+    /// Begins a variant of an enum, by its name.
     fn of_variant(writer: &'w mut Writer<'o>, variant: &str, begin: &str, end: &'static str) -> Self {
         writer.out.push('{');
         writer.text(variant);
@@ -374,7 +374,7 @@ impl<'w, 'o> Serializer for &'w mut Writer<'o> {
         Ok(Parts::of_variant(self, variant, "{", "}}"))
     }
 
-    /// Asked by [`crate::Json`] alone, to see whether its text is copied as it is.
+    /// Only [`crate::Json`] uses it, to find out whether its text is copied unchanged.
     fn is_human_readable(&self) -> bool {
         !self.verbatim
     }
@@ -412,7 +412,7 @@ impl ser::SerializeMap for Parts<'_, '_> {
     type Ok = ();
     type Error = Error;
 
-    /// A number or a truth value gets quotes, as in `serde_json`.
+    /// A number or a boolean gets quotes, as in `serde_json`.
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Error> {
         self.comma();
         let at = self.writer.out.len();
@@ -465,7 +465,7 @@ mod tests {
     #[derive(Serialize)]
     struct Tuple(u16, i128);
 
-    /// As `serde_json` hands over a number with its feature `arbitrary_precision`.
+    /// The form in which `serde_json` passes on a number with its feature `arbitrary_precision`.
     #[derive(Serialize)]
     #[serde(rename = "$serde_json::private::Number")]
     struct Number {
@@ -473,7 +473,7 @@ mod tests {
         digits: &'static str,
     }
 
-    /// Written by the calls that no derived type makes.
+    /// A value that makes the calls that no derived type makes.
     struct ByHand;
 
     impl Serialize for ByHand {

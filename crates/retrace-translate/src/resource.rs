@@ -1,20 +1,20 @@
-//! The process that made spans.
+//! The process that recorded spans.
 
 use retrace_protocol::metadata::Service;
 
 use crate::view::Value;
 
-/// What a run says about the process it came from.
+/// Facts about a process that its runs carry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resource {
     /// The service.
     pub service: Service,
-    /// The deployment environment, for runs whose configuration names none.
+    /// Deployment environment of runs whose options state none.
     pub environment: Option<String>,
 }
 
 impl Resource {
-    /// From the attributes of an OpenTelemetry resource; those without a place here are not carried.
+    /// Reads the attributes of an OpenTelemetry resource; those without a field here are not carried.
     pub fn from_attributes<'a>(attributes: impl IntoIterator<Item = (&'a str, Value<'a>)>) -> Self {
         let mut resource = Self::default();
         let mut older_environment = None;
@@ -29,7 +29,7 @@ impl Resource {
             };
             *place = value.to_label().map(|label| retrace_protocol::json::without_nul(&label).into_owned());
         }
-        // What the SDK fills in when nobody named the service says nothing.
+        // The name that the SDK sets by default identifies nothing.
         resource.service.name = resource.service.name.filter(|name| !name.starts_with("unknown_service"));
         resource.environment = resource.environment.or(older_environment);
         resource

@@ -1,72 +1,72 @@
-//! Tokens: what a call used, counted in one way whoever reports it.
+//! Token usage and cost, normalised across providers and libraries.
 //!
-//! In Retrace, as in the GenAI conventions, input contains what was read from and written to a cache, and output contains
-//! thinking. Some providers count those apart (Anthropic and Bedrock the cache, Gemini the thinking), and some libraries
-//! pass such counts on. That is noticed where the numbers prove it, and only there: nothing is guessed.
+//! In Retrace, as in the GenAI conventions, input tokens include cached ones and output tokens include reasoning. Some
+//! providers count these separately (Anthropic and Bedrock the cache, Gemini the reasoning), and some libraries pass such
+//! counts on. That is corrected only if the numbers prove it.
 
 use retrace_protocol::metadata::Usage;
 use serde_json::value::RawValue;
 
-use crate::cost::without_noise;
-use crate::members::Members;
-use crate::slot::{Slot, Slots};
+use crate::fields::{Field, Fields};
+use crate::json::JsonObject;
+use crate::price::without_noise;
 use crate::view::Value;
 
-/// What a call used.
+/// Tokens that a call used.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Used {
+pub(crate) struct TokenUsage {
     pub input: Option<u64>,
     pub output: Option<u64>,
-    /// What they are made of.
+    /// Parts of the two counts.
     pub parts: Usage,
 }
 
-/// What a span says about the tokens it used, brought into one form. What a call of a model returned may say it too.
-pub(crate) fn used(slots: &Slots<'_>, is_call: bool) -> Used {
-    let count = |slot| slots.value(slot).and_then(Value::to_count);
-    let stated = Used {
-        input: count(Slot::InputTokens),
-        output: count(Slot::OutputTokens),
+/// Returns the tokens that a span states, normalised. The response of a model call may state them too.
+pub(crate) fn used(fields: &Fields<'_>, is_call: bool) -> TokenUsage {
+    let count = |field| fields.value(field).and_then(Value::to_count);
+    let stated = TokenUsage {
+        input: count(Field::InputTokens),
+        output: count(Field::OutputTokens),
         parts: Usage {
-            cache_read_tokens: slots.tell_count(Slot::CacheReadTokens),
-            cache_creation_tokens: slots.tell_count(Slot::CacheCreationTokens),
-            reasoning_tokens: slots.tell_count(Slot::ReasoningTokens),
+            cache_read_tokens: fields.consume_count(Field::CacheReadTokens),
+            cache_creation_tokens: fields.consume_count(Field::CacheCreationTokens),
+            reasoning_tokens: fields.consume_count(Field::ReasoningTokens),
             ..Usage::default()
         },
     };
     let mut used = stated;
-    let by_provider = [Slot::ProviderUsage, Slot::Output].into_iter().take(if is_call { 2 } else { 1 });
-    let texts = by_provider.filter_map(|slot| slots.value(slot)?.as_json_text());
+    let by_provider = [Field::ProviderUsage, Field::Output].into_iter().take(if is_call { 2 } else { 1 });
+    let texts = by_provider.filter_map(|field| fields.value(field)?.as_json_text());
     for reported in texts.filter(|text| text.contains("sage") || text.contains("okens")).filter_map(reported) {
-        used.hear(&reported);
+        used.merge(&reported);
     }
-    if let Some(reported) = slots.value(Slot::UsageByKind).and_then(Value::as_json_text).and_then(by_kind) {
-        used.hear(&reported);
+    if let Some(reported) = fields.value(Field::UsageByKind).and_then(Value::as_json_text).and_then(by_kind) {
+        used.merge(&reported);
     }
-    let total = count(Slot::TotalTokens);
+    let total = count(Field::TotalTokens);
     used.complete(total);
-    for (slot, told, stated) in
-        [(Slot::InputTokens, &mut used.input, stated.input), (Slot::OutputTokens, &mut used.output, stated.output)]
+    for (field, count, stated) in
+        [(Field::InputTokens, &mut used.input, stated.input), (Field::OutputTokens, &mut used.output, stated.output)]
     {
-        // What the application itself states is as it says.
-        if slots.get(slot).is_some_and(|held| held.rank == 0) {
-            *told = stated;
+        // Counts that the application itself sets are not changed.
+        if fields.get(field).is_some_and(|held| held.rank == 0) {
+            *count = stated;
         }
-        // A count that parts were added to stays an attribute.
-        if stated.is_some() && *told == stated {
-            slots.mark_told(slot);
+        // A count to which parts were added stays an attribute.
+        if stated.is_some() && *count == stated {
+            fields.mark_consumed(field);
         }
     }
     if total.is_some() && used.sum() == total {
-        slots.mark_told(Slot::TotalTokens);
+        fields.mark_consumed(Field::TotalTokens);
     }
     used
 }
 
-/// What a span says it cost, in US dollars.
-pub(crate) fn cost(slots: &Slots<'_>) -> Option<f64> {
-    slots.tell_number(Slot::Cost).or_else(|| {
-        let kinds = Members::read(slots.value(Slot::CostByKind)?.as_json_text()?)?;
+/// Returns the cost that a span states, in US dollars.
+pub(crate) fn cost(fields: &Fields<'_>) -> Option<f64> {
+    fields.consume_number(Field::Cost).or_else(|| {
+        let kinds = JsonObject::read(fields.value(Field::CostByKind)?.as_json_text()?)?;
         let number = |raw: &RawValue| raw.get().parse::<f64>().ok().filter(|cost| cost.is_finite());
         kinds.get(&["total"]).and_then(number).or_else(|| {
             let sums: Vec<f64> = kinds.into_entries().into_iter().filter_map(|(_, raw)| number(raw)).collect();
@@ -75,12 +75,12 @@ pub(crate) fn cost(slots: &Slots<'_>) -> Option<f64> {
     })
 }
 
-impl Used {
+impl TokenUsage {
     fn sum(&self) -> Option<u64> {
         self.input?.checked_add(self.output?)
     }
 
-    /// Adds what the numbers prove to be missing from input and output.
+    /// Adds parts that the numbers prove to be missing from input and output.
     fn complete(&mut self, total: Option<u64>) {
         let counts = genai_usage::Counts {
             input: self.input,
@@ -95,12 +95,12 @@ impl Used {
         (self.input, self.output) = (counts.all_input(), counts.all_output());
     }
 
-    /// Takes in what the provider itself reported. Where the span repeats a count of the provider's that leaves parts out,
-    /// the whole is known.
-    fn hear(&mut self, reported: &Reported) {
-        let whole = |told: Option<u64>, bare: Option<u64>, whole: Option<u64>| match told {
-            Some(told) if Some(told) != bare => Some(told),
-            _ => whole.or(told),
+    /// Merges the usage that the provider reported. If the span repeats a count of the provider that excludes parts, the
+    /// complete one replaces it.
+    fn merge(&mut self, reported: &ProviderReport) {
+        let whole = |count: Option<u64>, bare: Option<u64>, whole: Option<u64>| match count {
+            Some(count) if Some(count) != bare => Some(count),
+            _ => whole.or(count),
         };
         self.input = whole(self.input, reported.bare_input, reported.used.input);
         self.output = whole(self.output, reported.bare_output, reported.used.output);
@@ -111,26 +111,26 @@ impl Used {
     }
 }
 
-/// Usage as a provider's API says it.
+/// Usage as the provider's API reports it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) struct Reported {
-    pub used: Used,
-    /// The count that the API calls input.
+pub(crate) struct ProviderReport {
+    pub used: TokenUsage,
+    /// Count that the API calls input.
     bare_input: Option<u64>,
-    /// The count that the API calls output.
+    /// Count that the API calls output.
     bare_output: Option<u64>,
 }
 
-/// How deep below an answer usage is looked for: `{"anthropic":{"usage":{…}}}`.
+/// Depth of objects in which usage is searched: `{"anthropic":{"usage":{…}}}`.
 const DEPTH: usize = 2;
 
-/// The usage in a provider's answer, or in what a library keeps of it; `None` when there is none in a known shape.
-pub(crate) fn reported(json: &str) -> Option<Reported> {
+/// Reads the usage in a response, or in what a library keeps of it; returns `None` for an unknown form.
+pub(crate) fn reported(json: &str) -> Option<ProviderReport> {
     below(json, DEPTH)
 }
 
-fn below(json: &str, depth: usize) -> Option<Reported> {
-    let members = Members::read(json)?;
+fn below(json: &str, depth: usize) -> Option<ProviderReport> {
+    let members = JsonObject::read(json)?;
     if let Some(usage) = members.object(&["usage", "usageMetadata", "usage_metadata"]) {
         return of(&usage);
     }
@@ -141,15 +141,15 @@ fn below(json: &str, depth: usize) -> Option<Reported> {
     members.into_entries().into_iter().find_map(|(_, raw)| below(raw.get(), depth))
 }
 
-/// Reads one usage object, whoever's it is: [`genai_usage`] has the table.
-fn of(usage: &Members<'_>) -> Option<Reported> {
+/// Reads one usage object of any provider by the table of [`genai_usage`].
+fn of(usage: &JsonObject<'_>) -> Option<ProviderReport> {
     genai_usage::read(|path| match path {
         [name] => usage.get(&[name]).and_then(count_of),
         [object, name] => usage.object(&[object])?.get(&[name]).and_then(count_of),
         _ => None,
     })
-    .map(|counts| Reported {
-        used: Used {
+    .map(|counts| ProviderReport {
+        used: TokenUsage {
             input: counts.all_input(),
             output: counts.all_output(),
             parts: Usage {
@@ -164,16 +164,16 @@ fn of(usage: &Members<'_>) -> Option<Reported> {
     })
 }
 
-/// A count: a whole number, also one that is written with a fraction of zero.
+/// Reads an integer, also one with a fraction of zero.
 fn count_of(raw: &RawValue) -> Option<u64> {
     let text = raw.get();
     text.parse().ok().or_else(|| Value::Float(text.parse().ok()?).to_count())
 }
 
-/// Reads usage by kinds that add up, as Langfuse has it: everything whose name has `input` in it is input, `output` output,
-/// and `total` is all of it. Objects in the words of a provider are read as such.
-fn by_kind(json: &str) -> Option<Reported> {
-    let kinds = Members::read(json)?;
+/// Reads usage by kinds that add up, as Langfuse records it: every name that contains `input` is input, `output` output, and
+/// `total` the sum. Objects in the form of a provider are read as such.
+fn by_kind(json: &str) -> Option<ProviderReport> {
+    let kinds = JsonObject::read(json)?;
     let count = |names: &[&str]| kinds.get(names).and_then(|raw| raw.get().parse::<u64>().ok());
     let (input, output, total) = (count(&["input"]), count(&["output"]), count(&["total"]));
     if input.is_none() && output.is_none() {
@@ -203,12 +203,12 @@ fn by_kind(json: &str) -> Option<Reported> {
         };
         *part = Some(part.unwrap_or(0).saturating_add(tokens));
     }
-    // Kinds that a total leaves out are parts of the two: somebody counted otherwise.
+    // Kinds that the total excludes are parts of input and output.
     let bare = input.unwrap_or(0).saturating_add(output.unwrap_or(0));
     if total == Some(bare) {
         (inputs, outputs) = (input.unwrap_or(0), output.unwrap_or(0));
     }
     let whole = |bare: Option<u64>, all: u64| bare.map(|_| all).or((all > 0).then_some(all));
-    let used = Used { input: whole(input, inputs), output: whole(output, outputs), parts };
-    Some(Reported { used, bare_input: input, bare_output: output })
+    let used = TokenUsage { input: whole(input, inputs), output: whole(output, outputs), parts };
+    Some(ProviderReport { used, bare_input: input, bare_output: output })
 }

@@ -1,7 +1,7 @@
-//! How a span is read, whoever holds it.
+//! Interface through which spans are read.
 //!
-//! The translation never names an SDK type: it reads spans through [`SpanView`]. A span of the OpenTelemetry SDK and the
-//! same span received over OTLP give the same result because both are read through this.
+//! The translation never names an SDK type: it reads spans through [`SpanView`]. A span of the OpenTelemetry SDK and the same
+//! span received over OTLP have the same translation because both are read through this trait.
 
 use std::borrow::Cow;
 
@@ -10,89 +10,88 @@ use retrace_protocol::write;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// A span that has ended, as the translation sees it.
+/// An ended span as the translation reads it.
 pub trait SpanView {
-    /// The trace it belongs to.
+    /// Returns the trace id.
     fn trace_id(&self) -> [u8; 16];
-    /// Its own id.
+    /// Returns the span id.
     fn span_id(&self) -> [u8; 8];
-    /// The span around it.
+    /// Returns the parent span.
     fn parent(&self) -> Parent;
-    /// Its name.
+    /// Returns the name.
     fn name(&self) -> &str;
-    /// Its kind.
+    /// Returns the span kind.
     fn kind(&self) -> Kind;
-    /// When it began, in nanoseconds since 1970 UTC.
+    /// Returns the start time in nanoseconds since 1970 UTC.
     fn start_unix_nanos(&self) -> u64;
-    /// When it ended, in nanoseconds since 1970 UTC.
+    /// Returns the end time in nanoseconds since 1970 UTC.
     fn end_unix_nanos(&self) -> u64;
-    /// How it went.
+    /// Returns the status.
     fn status(&self) -> StatusView<'_>;
-    /// Its attributes, in order. A key may come twice; the later one holds.
+    /// Returns the attributes, in order. A key may occur twice; the later value holds.
     fn attributes(&self) -> impl Iterator<Item = (&str, Value<'_>)>;
-    /// Its events, in order.
+    /// Returns the events, in order.
     fn events(&self) -> impl Iterator<Item = EventView<'_>>;
-    /// The spans it points to, in order.
+    /// Returns the links, in order.
     fn links(&self) -> impl Iterator<Item = LinkView<'_>>;
-    /// What made it.
+    /// Returns the instrumentation scope.
     fn scope(&self) -> ScopeView<'_>;
-    /// Attributes, events and links that were dropped before it came here.
+    /// Returns how many attributes, events and links limits have dropped.
     fn dropped(&self) -> Dropped;
-    /// What the process that called this one says of the run that it records; asked of spans with a remote parent. None
-    /// by default.
+    /// Returns the run of the calling process, for a span with a remote parent. The default implementation returns `None`.
     fn caller(&self) -> Option<Caller> {
         None
     }
 }
 
-/// A caller that records the trace in Retrace, so that the spans it leads to belong to its run.
+/// A calling process that records the trace in Retrace, so that the spans it leads to belong to its run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caller {
-    /// Its span under which they stand; without one it is the remote parent.
+    /// Span of the caller that becomes the parent; the remote parent if absent.
     pub span_id: Option<[u8; 8]>,
-    /// The session of the run.
+    /// Session of the run.
     pub session_id: Option<String>,
-    /// The agent that called.
+    /// Agent that made the call.
     pub agent_id: Option<String>,
 }
 
-/// The span around a span.
+/// Parent of a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parent {
-    /// There is none.
+    /// The span is the root of its trace.
     None,
-    /// A span of this process, or one of which nobody said otherwise.
+    /// A span of this process, or one whose process is unknown.
     Local([u8; 8]),
     /// A span of another process.
     Remote([u8; 8]),
 }
 
 impl Parent {
-    /// Whether a span with this parent is a local root: the first of its trace in this process.
+    /// Returns true if a span with this parent is a local root: the first of its trace in this process.
     #[must_use]
     pub const fn is_local_root(self) -> bool {
         matches!(self, Self::None | Self::Remote(_))
     }
 }
 
-/// The kind of a span.
+/// Span kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
-    /// Within the process; also what an unset kind means.
+    /// Work within the process; also the meaning of an unset kind.
     #[default]
     Internal,
-    /// Asks another process and waits.
+    /// A request to another process whose response is awaited.
     Client,
-    /// Answers another process.
+    /// A request from another process.
     Server,
-    /// Hands over to another process.
+    /// A message to another process.
     Producer,
-    /// Takes over from another process.
+    /// A message from another process.
     Consumer,
 }
 
 impl Kind {
-    /// The name in lower case.
+    /// Returns the name in lower case.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -105,91 +104,91 @@ impl Kind {
     }
 }
 
-/// The status of a span.
+/// Span status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StatusView<'a> {
-    /// Nobody said.
+    /// No status was set.
     Unset,
-    /// Declared good.
+    /// Success was declared.
     Ok,
-    /// Failed, with a description that may be empty.
+    /// An error, with a description that may be empty.
     Error(&'a str),
 }
 
-/// An event of a span, or a log record tied to it.
+/// An event of a span, or a log record of it.
 #[derive(Clone, Debug)]
 pub struct EventView<'a> {
-    /// Its name.
+    /// Name of the event.
     pub name: &'a str,
-    /// When it happened, in nanoseconds since 1970 UTC.
+    /// Time of the event in nanoseconds since 1970 UTC.
     pub unix_nanos: u64,
-    /// Its attributes, in order.
+    /// Attributes, in order.
     pub attributes: Vec<(&'a str, Value<'a>)>,
-    /// What a log record says beside its attributes; span events have none.
+    /// Body of a log record; `None` for a span event.
     pub body: Option<Value<'a>>,
 }
 
 /// A link of a span.
 #[derive(Clone, Debug)]
 pub struct LinkView<'a> {
-    /// The trace it points into.
+    /// Trace of the linked span.
     pub trace_id: [u8; 16],
-    /// The span it points to.
+    /// Id of the linked span.
     pub span_id: [u8; 8],
-    /// Its attributes, in order.
+    /// Attributes, in order.
     pub attributes: Vec<(&'a str, Value<'a>)>,
 }
 
-/// The instrumentation scope of a span.
+/// Instrumentation scope of a span.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ScopeView<'a> {
-    /// Its name; may be empty.
+    /// Name; may be empty.
     pub name: &'a str,
-    /// Its version; may be empty.
+    /// Version; may be empty.
     pub version: &'a str,
 }
 
-/// How much was dropped from a span by limits before it came here.
+/// Number of items that limits dropped from a span before it was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Dropped {
-    /// Attributes.
+    /// Dropped attributes.
     pub attributes: u32,
-    /// Events.
+    /// Dropped events.
     pub events: u32,
-    /// Links.
+    /// Dropped links.
     pub links: u32,
 }
 
 impl Dropped {
-    /// Whether nothing was.
+    /// Returns true if nothing was dropped.
     #[must_use]
     pub const fn is_none(self) -> bool {
         self.attributes == 0 && self.events == 0 && self.links == 0
     }
 }
 
-/// The value of an attribute.
+/// Value of an attribute.
 ///
-/// Lists and maps come as JSON text: [`Value::json`] writes it from anything that serde can.
+/// Lists and maps are JSON text: [`Value::json`] writes it from any value that serde can write.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value<'a> {
     /// Text.
     Str(Cow<'a, str>),
-    /// A truth value.
+    /// A boolean.
     Bool(bool),
-    /// A whole number.
+    /// An integer.
     Int(i64),
-    /// Any other number; may be no finite one.
+    /// Any other number; may be infinite or NaN.
     Float(f64),
     /// A list, a map or bytes, as JSON text.
     Json(Cow<'a, str>),
 }
 
-/// Bytes that a structured value takes as JSON at first; most are short lists.
+/// Initial capacity of a structured value in bytes; most are short lists.
 const SMALL: usize = 64;
 
 impl<'a> Value<'a> {
-    /// A structured value.
+    /// Creates a structured value.
     #[must_use]
     pub fn json<T: Serialize + ?Sized>(value: &T) -> Self {
         let mut text = String::with_capacity(SMALL);
@@ -199,7 +198,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The text, when it is a text that is not empty.
+    /// Returns the text if the value is a text and not empty.
     #[must_use]
     pub fn as_text(&self) -> Option<&str> {
         match self {
@@ -208,7 +207,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A text, or the text form of a number or truth value; `None` for an empty text and for structured values.
+    /// Returns a text, or the text form of a number or boolean; `None` for an empty text and for structured values.
     #[must_use]
     pub fn to_label(&self) -> Option<Cow<'_, str>> {
         match self {
@@ -221,10 +220,10 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A whole number from 0 up, also when it was recorded as a text or as a float.
+    /// Returns a non-negative integer, also if it was recorded as a text or as a float.
     #[must_use]
     pub fn to_count(&self) -> Option<u64> {
-        /// The largest float below which every whole number has its own.
+        /// Largest float below which every integer is exact.
         const EXACT: f64 = 9_007_199_254_740_992.0;
         match self {
             Self::Int(value) => u64::try_from(*value).ok(),
@@ -237,7 +236,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A finite number, also when it was recorded as a text.
+    /// Returns a finite number, also if it was recorded as a text.
     #[must_use]
     pub fn to_number(&self) -> Option<f64> {
         let number = match self {
@@ -250,7 +249,7 @@ impl<'a> Value<'a> {
         number.is_finite().then_some(number)
     }
 
-    /// A truth value, also when it was recorded as a text.
+    /// Returns a boolean, also if it was recorded as a text.
     #[must_use]
     pub fn to_bool(&self) -> Option<bool> {
         match self {
@@ -261,7 +260,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The text that may hold JSON: a structured value, or a text.
+    /// Returns the text that may hold JSON: a structured value, or a text that is not empty.
     #[must_use]
     pub fn as_json_text(&self) -> Option<&str> {
         match self {
@@ -271,22 +270,21 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The value without what costs JSON its meaning: in a text that is JSON, escapes that a strict reader refuses become
-    /// that of U+FFFD. Text that is no JSON stays as it is.
+    /// Replaces the escapes that a strict reader refuses by that of U+FFFD, in a text that is JSON. Other text is not changed.
     #[must_use]
     pub(crate) fn readable(self) -> Self {
-        let mended = self.as_json_text().filter(|text| text.starts_with(['{', '[', '"'])).and_then(|text| {
-            let Cow::Owned(mended) = without_refused_escapes(text) else { return None };
-            serde_json::from_str::<&RawValue>(&mended).is_ok().then_some(mended)
+        let repaired = self.as_json_text().filter(|text| text.starts_with(['{', '[', '"'])).and_then(|text| {
+            let Cow::Owned(repaired) = without_refused_escapes(text) else { return None };
+            serde_json::from_str::<&RawValue>(&repaired).is_ok().then_some(repaired)
         });
-        match (self, mended) {
-            (Self::Str(_), Some(mended)) => Self::Str(Cow::Owned(mended)),
-            (Self::Json(_), Some(mended)) => Self::Json(Cow::Owned(mended)),
+        match (self, repaired) {
+            (Self::Str(_), Some(repaired)) => Self::Str(Cow::Owned(repaired)),
+            (Self::Json(_), Some(repaired)) => Self::Json(Cow::Owned(repaired)),
             (value, _) => value,
         }
     }
 
-    /// The text in a value that is a JSON string; any other value as it is.
+    /// Replaces a text that is a JSON string by the text in it. Other values are not changed.
     #[must_use]
     pub(crate) fn unquoted(self) -> Self {
         let text = match &self {
@@ -296,7 +294,7 @@ impl<'a> Value<'a> {
         text.map_or(self, |text| Self::Str(Cow::Owned(text)))
     }
 
-    /// The value with a copy of what it borrows.
+    /// Returns the value without borrows.
     #[must_use]
     pub(crate) fn into_owned(self) -> Value<'static> {
         match self {
@@ -308,7 +306,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Bytes that the value takes, roughly: the basis of bounds.
+    /// Returns the approximate size of the value in bytes, on which memory limits are based.
     #[must_use]
     pub fn weight(&self) -> usize {
         match self {
@@ -324,8 +322,8 @@ impl<'a> From<&'a str> for Value<'a> {
     }
 }
 
-/// Writes the value as it is kept when nothing is known about its meaning: text as text, structure as structure. Of U+0000
-/// who writes takes care: see [`Json::from_serialize`](retrace_protocol::Json::from_serialize).
+/// Writes a text as a string and structure as structure, the form in which values of unknown meaning are kept. U+0000 is
+/// handled by the writer: see [`Json::from_serialize`](retrace_protocol::Json::from_serialize).
 impl Serialize for Value<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -333,7 +331,7 @@ impl Serialize for Value<'_> {
             Self::Bool(value) => serializer.serialize_bool(*value),
             Self::Int(value) => serializer.serialize_i64(*value),
             Self::Float(value) if value.is_finite() => serializer.serialize_f64(*value),
-            // JSON has no form for it; a text says more than null does.
+            // JSON has no form for it; a text keeps more than `null` does.
             Self::Float(value) => serializer.collect_str(value),
             Self::Json(text) => match serde_json::from_str::<&RawValue>(&without_refused_escapes(text)) {
                 Ok(raw) if is_strict(raw.get()) => raw.serialize(serializer),

@@ -119,7 +119,8 @@ fn while_it_happens_the_same() {
     assert_eq!(said.sources(), 5);
     assert!(said.live.iter().all(|live| live.joined && live.run == Id::from_otel_trace(TRACE)));
     for live in &said.live {
-        if let LiveEvent::SpanBegan(span) | LiveEvent::SpanEnded(retrace_translate::Recorded { span, .. }) = &live.event
+        if let LiveEvent::SpanStarted(span) | LiveEvent::SpanEnded(retrace_translate::RecordedSpan { span, .. }) =
+            &live.event
         {
             let joins = [of_trace(1), of_trace(5)].contains(&span.id);
             assert_eq!(metadata(span)["otel"]["joined"] == true, joins, "{span:?}");
@@ -140,7 +141,7 @@ fn while_it_happens_the_same() {
     let expected =
         [(1, CALLER), (2, 1), (3, 2), (5, CALLER), (6, 5)].map(|(span, parent)| (id(span), of_trace(parent)));
     assert_eq!(parents, expected);
-    let Some(LiveEvent::Ended(trace)) = said.live.last().map(|live| &live.event) else { panic!("it ended") };
+    let Some(LiveEvent::RunEnded(trace)) = said.live.last().map(|live| &live.event) else { panic!("it ended") };
     assert_eq!(trace.status, Some(Status::Completed));
 }
 

@@ -85,14 +85,14 @@ impl Stage {
     /// What was said since this was asked last.
     fn news(&mut self) -> Vec<String> {
         let news = self.said.live.iter().skip(self.read).map(|live| match &live.event {
-            LiveEvent::Began(trace) => format!("began {}", trace.name.as_deref().unwrap_or_default()),
-            LiveEvent::SpanBegan(span) => format!("> {}", span.name),
+            LiveEvent::RunStarted(trace) => format!("began {}", trace.name.as_deref().unwrap_or_default()),
+            LiveEvent::SpanStarted(span) => format!("> {}", span.name),
             LiveEvent::SpanEnded(recorded) if recorded.sources == 0 => {
                 format!("made {} {}", recorded.span.span_type.as_str(), recorded.span.name)
             }
             LiveEvent::SpanEnded(recorded) => format!("< {}", recorded.span.name),
-            LiveEvent::Ended(trace) => format!("ended {}", trace.status.unwrap().as_str()),
-            LiveEvent::LetGo => "let go".to_owned(),
+            LiveEvent::RunEnded(trace) => format!("ended {}", trace.status.unwrap().as_str()),
+            LiveEvent::RunAbandoned => "let go".to_owned(),
         });
         let news = news.collect();
         self.read = self.said.live.len();
@@ -101,7 +101,7 @@ impl Stage {
 
     fn last_end(&self) -> &Trace {
         let ends = self.said.live.iter().rev().find_map(|live| match &live.event {
-            LiveEvent::Ended(trace) => Some(trace),
+            LiveEvent::RunEnded(trace) => Some(trace),
             _ => None,
         });
         ends.unwrap()
@@ -109,7 +109,7 @@ impl Stage {
 
     fn last_beginning(&self) -> &Trace {
         let beginnings = self.said.live.iter().rev().find_map(|live| match &live.event {
-            LiveEvent::Began(trace) => Some(trace),
+            LiveEvent::RunStarted(trace) => Some(trace),
             _ => None,
         });
         beginnings.unwrap()
@@ -119,7 +119,7 @@ impl Stage {
     fn span(&self, n: u64) -> &Span {
         let of = |span: &Span| span.id.to_otel_span() == Some(id(n));
         let told = self.said.live.iter().rev().find_map(|live| match &live.event {
-            LiveEvent::SpanBegan(span) => of(span).then_some(span),
+            LiveEvent::SpanStarted(span) => of(span).then_some(span),
             LiveEvent::SpanEnded(recorded) => of(&recorded.span).then_some(&recorded.span),
             _ => None,
         });

@@ -11,7 +11,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use retrace_protocol::{Json, Span, Status, Trace};
-use retrace_translate::{Live, LiveEvent, Options, Parent, Recorder, RecorderLimits, Resource, Value};
+use retrace_translate::{LiveEvent, LiveUpdate, Options, Parent, Recorder, RecorderLimits, Resource, Value};
 use support::any::{any_selection, any_span, any_value};
 use support::*;
 
@@ -28,25 +28,25 @@ struct Composed {
 }
 
 /// Puts runs together; fails where the order of events is wrong.
-fn composed(live: &[Live]) -> Result<BTreeMap<String, Composed>, TestCaseError> {
+fn composed(live: &[LiveUpdate]) -> Result<BTreeMap<String, Composed>, TestCaseError> {
     let mut runs: BTreeMap<String, Composed> = BTreeMap::new();
-    for Live { run: id, event, .. } in live {
+    for LiveUpdate { run: id, event, .. } in live {
         let run = runs.entry(id.to_string()).or_default();
         prop_assert!(run.ended.is_none() && !run.let_go, "nothing comes after the end: {:?}", event);
         prop_assert!(
-            run.began.is_some() || matches!(event, LiveEvent::Began(_)),
+            run.began.is_some() || matches!(event, LiveEvent::RunStarted(_)),
             "the beginning is first: {:?}",
             event
         );
         match event {
-            LiveEvent::Began(trace) => {
+            LiveEvent::RunStarted(trace) => {
                 prop_assert_eq!(trace.id.as_ref(), Some(id));
                 prop_assert_ne!(run.began.as_ref(), Some(trace), "said again is said otherwise");
                 prop_assert_eq!((trace.status, trace.total_tokens), (Some(Status::Running), Some(0)));
                 prop_assert_eq!((&trace.ended_at, &trace.output, trace.span_count), (&None, &None, None));
                 run.began = Some(trace.clone());
             }
-            LiveEvent::SpanBegan(span) => {
+            LiveEvent::SpanStarted(span) => {
                 prop_assert_eq!(&span.trace_id, id);
                 prop_assert_eq!((&span.ended_at, &span.duration_ms, &span.output), (&None, &None, &None));
                 prop_assert_eq!((span.input_tokens, span.output_tokens, span.cost), (None, None, None));
@@ -61,7 +61,7 @@ fn composed(live: &[Live]) -> Result<BTreeMap<String, Composed>, TestCaseError> 
                     prop_assert_eq!(&begun.parent_id, &span.parent_id, "stays where it was put");
                 }
             }
-            LiveEvent::Ended(trace) => {
+            LiveEvent::RunEnded(trace) => {
                 prop_assert_eq!(trace.id.as_ref(), Some(id));
                 prop_assert_ne!(trace.status, Some(Status::Running));
                 let mut overlaid = run.began.clone().unwrap();
@@ -70,7 +70,7 @@ fn composed(live: &[Live]) -> Result<BTreeMap<String, Composed>, TestCaseError> 
                 prop_assert_eq!(trace.span_count, Some(run.spans.len() as u64));
                 run.ended = Some(trace.clone());
             }
-            LiveEvent::LetGo => run.let_go = true,
+            LiveEvent::RunAbandoned => run.let_go = true,
         }
     }
     Ok(runs)

@@ -72,7 +72,7 @@ impl Run {
     fn span(&mut self, n: u64) -> Span {
         self.said.take(&mut self.recorder);
         let sent = self.said.live.iter().rev().find_map(|live| match &live.event {
-            LiveEvent::SpanBegan(span) => Some(span),
+            LiveEvent::SpanStarted(span) => Some(span),
             LiveEvent::SpanEnded(recorded) => Some(&recorded.span),
             _ => None,
         });

@@ -36,7 +36,7 @@ fn both_ways(spans: &[TestSpan]) -> [(u64, Vec<Span>); 2] {
     for event in said.live.into_iter().map(|live| live.event) {
         match event {
             LiveEvent::SpanEnded(recorded) => live.push(recorded.span),
-            LiveEvent::Ended(trace) => total = trace.total_tokens.unwrap(),
+            LiveEvent::RunEnded(trace) => total = trace.total_tokens.unwrap(),
             _ => {}
         }
     }

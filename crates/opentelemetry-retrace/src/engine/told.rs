@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use foldhash::HashMap;
 use retrace_protocol::{Id, Span, Trace, TracePatch};
-use retrace_translate::{Live, LiveEvent, Recorded, Run};
+use retrace_translate::{LiveEvent, LiveUpdate, RecordedSpan, Run};
 
 use crate::engine::Engine;
 use crate::outbox::Chunks;
@@ -97,7 +97,7 @@ impl Engine {
         let mut removed = Removed::default();
         let mut sent = 0;
         for recorded in run.spans {
-            let Recorded { mut span, sources } = recorded;
+            let RecordedSpan { mut span, sources } = recorded;
             removed.lift(&mut span);
             let (span_id, parent) = (span.id.clone(), span.parent_id.clone());
             let reason = match self.config.redaction.span(span) {
@@ -145,23 +145,23 @@ impl Engine {
     }
 
     /// Passes something on of a run that is told while it happens.
-    pub(super) fn put_live(&mut self, live: Live, now: Duration) {
+    pub(super) fn put_live(&mut self, live: LiveUpdate, now: Duration) {
         let (id, joined) = (live.run, live.joined);
         if let Some(reason) = self.kept_back.runs.get(&id).and_then(|of_run| of_run.whole) {
             match live.event {
                 LiveEvent::SpanEnded(recorded) => self.lose(reason, u64::from(recorded.sources)),
-                LiveEvent::Ended(_) | LiveEvent::LetGo => drop(self.kept_back.forget(&id)),
-                LiveEvent::Began(_) | LiveEvent::SpanBegan(_) => {}
+                LiveEvent::RunEnded(_) | LiveEvent::RunAbandoned => drop(self.kept_back.forget(&id)),
+                LiveEvent::RunStarted(_) | LiveEvent::SpanStarted(_) => {}
             }
             return;
         }
         match live.event {
-            LiveEvent::Began(trace) => match self.config.redaction.trace(trace) {
+            LiveEvent::RunStarted(trace) => match self.config.redaction.trace(trace) {
                 Decision::Send(trace) => self.begin(&id, trace, joined),
                 Decision::KeepBack => self.kept_back.of(&id).whole = Some(LossReason::BeforeSend),
                 Decision::Panicked => self.kept_back.of(&id).whole = Some(LossReason::BeforeSendPanicked),
             },
-            LiveEvent::SpanBegan(mut span) => {
+            LiveEvent::SpanStarted(mut span) => {
                 self.lift(&id, &mut span);
                 let (span_id, parent) = (span.id.clone(), span.parent_id.clone());
                 match self.config.redaction.span(span) {
@@ -170,7 +170,7 @@ impl Engine {
                     Decision::KeepBack | Decision::Panicked => self.kept_back.of(&id).removed.add(span_id, parent),
                 }
             }
-            LiveEvent::SpanEnded(Recorded { mut span, sources }) => {
+            LiveEvent::SpanEnded(RecordedSpan { mut span, sources }) => {
                 self.lift(&id, &mut span);
                 let (span_id, parent) = (span.id.clone(), span.parent_id.clone());
                 let reason = match self.config.redaction.span(span) {
@@ -184,7 +184,7 @@ impl Engine {
                 of_run.lossy |= reason != LossReason::BeforeSend;
                 self.lose(reason, u64::from(sources));
             }
-            LiveEvent::Ended(mut trace) => {
+            LiveEvent::RunEnded(mut trace) => {
                 if let Some(of_run) = self.kept_back.forget(&id) {
                     trace.span_count = trace.span_count.map(|count| count.saturating_sub(of_run.ended));
                     trace.lossy = trace.lossy.or(of_run.lossy.then_some(true));
@@ -196,7 +196,7 @@ impl Engine {
                     Decision::KeepBack | Decision::Panicked => self.delivery.end_untold(&id, lossy, now),
                 }
             }
-            LiveEvent::LetGo => {
+            LiveEvent::RunAbandoned => {
                 let lossy = self.kept_back.forget(&id).is_some_and(|of_run| of_run.lossy);
                 self.delivery.end_untold(&id, lossy, now);
             }

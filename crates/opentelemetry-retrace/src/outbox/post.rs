@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use retrace_protocol::metadata::{TraceMetadata, TraceOrigin};
 use retrace_protocol::{Id, Json, Span, Timestamp, Trace, TracePatch, write};
-use retrace_translate::stand_alone;
+use retrace_translate::rekey_run;
 use std::time::Duration;
 
 use crate::outbox::body::Body;
@@ -87,7 +87,7 @@ impl Post {
         let (sources, spans): (Vec<u32>, Vec<Span>) =
             chunks.iter().filter_map(|chunk| Some((chunk.sources, chunk.read()?))).unzip();
         let before: u64 = chunks.iter().map(|chunk| u64::from(chunk.sources)).sum();
-        let (moved, spans) = stand_alone(std::mem::take(&mut **trace), spans);
+        let (moved, spans) = rekey_run(std::mem::take(&mut **trace), spans);
         **trace = moved;
         if let Some(id) = &trace.id {
             self.id = id.clone();

@@ -1,22 +1,22 @@
 //! Google's Agent Development Kit: `gcp.vertex.agent.*`, beside OpenTelemetry's conventions.
 //!
-//! Keys follow `google.adk.telemetry`. A request and an answer are Gemini's, in the words of its Python SDK; on the spans of
-//! tools both are empty objects.
+//! Keys follow `google.adk.telemetry`. Requests and responses have Gemini's form, with the names of its Python SDK; on tool
+//! spans both are empty objects.
 
 use super::Dialect;
-use crate::slot::Slot;
+use crate::fields::Field;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
     keys: &[
-        ("gcp.vertex.agent.llm_request", Slot::Input),
-        ("gcp.vertex.agent.llm_response", Slot::Output),
-        ("gcp.vertex.agent.data", Slot::InputMessages),
-        ("gcp.vertex.agent.tool_call_args", Slot::ToolArguments),
-        ("gcp.vertex.agent.tool_response", Slot::ToolResult),
-        ("gcp.vertex.agent.session_id", Slot::SessionId),
+        ("gcp.vertex.agent.llm_request", Field::Input),
+        ("gcp.vertex.agent.llm_response", Field::Output),
+        ("gcp.vertex.agent.data", Field::InputMessages),
+        ("gcp.vertex.agent.tool_call_args", Field::ToolArguments),
+        ("gcp.vertex.agent.tool_response", Field::ToolResult),
+        ("gcp.vertex.agent.session_id", Field::SessionId),
     ],
     marks: &["gcp.vertex.agent."],
-    turns: crate::chat::messages,
-    ..Dialect::SILENT
+    turns: crate::messages::provider_message::messages,
+    ..Dialect::EMPTY
 };

@@ -1,21 +1,21 @@
-//! Microsoft's Agent Framework and AG2, in what they write beside OpenTelemetry's conventions.
+//! Microsoft's Agent Framework and AG2: what they write beside OpenTelemetry's conventions.
 //!
-//! The workflow spans of the Agent Framework follow `python/packages/core/agent_framework/observability.py` of its
-//! repository. `ag2.*` follows `tracing/OTEL_GENAI_CONVENTION_AG2.md` of AG2. AutoGen's own spans of agents and tools are
-//! those of the conventions; its spans of messages between agents, `autogen process ...`, are no GenAI spans.
+//! The workflow spans of the Agent Framework follow `python/packages/core/agent_framework/observability.py` of its repository.
+//! `ag2.*` follows `tracing/OTEL_GENAI_CONVENTION_AG2.md` of AG2. AutoGen's spans of agents and tools follow the conventions;
+//! its spans of messages between agents, `autogen process ...`, are no GenAI spans.
 
 use super::{Class, Dialect};
-use crate::slot::Slot;
+use crate::fields::Field;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
-    keys: &[("ag2.span.type", Slot::Kind), ("agent_framework.function.name", Slot::ToolName)],
+    keys: &[("ag2.span.type", Field::Kind), ("agent_framework.function.name", Field::ToolName)],
     scopes: &["agent_framework"],
-    own: &[("workflow.name", Slot::WorkflowName), ("executor.id", Slot::EntityName)],
+    own: &[("workflow.name", Field::WorkflowName), ("executor.id", Field::EntityName)],
     named,
     marks: &["ag2.", "agent_framework."],
     operation,
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };
 
 fn operation(kind: &str) -> Option<Class> {

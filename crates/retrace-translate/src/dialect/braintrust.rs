@@ -2,54 +2,58 @@
 //!
 //! Keys follow "OpenTelemetry attributes and events" of its documentation
 //! (`braintrust.dev/docs/integrations/sdk-integrations/opentelemetry/attributes`) and the instrumentations of
-//! `braintrust-sdk-java` and `braintrust-sdk-go`. What a model was given and answered is in the words of the provider's API.
+//! `braintrust-sdk-java` and `braintrust-sdk-go`. Inputs and outputs of models have the form of the provider's API.
 
 use super::{Class, Dialect};
-use crate::nested::Nested;
-use crate::slot::Slot;
+use crate::fields::Field;
+use crate::fields::Nested;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
     quoted: true,
     keys: &[
-        ("braintrust.input_json", Slot::Input),
-        ("braintrust.output_json", Slot::Output),
-        ("braintrust.input", Slot::Input),
-        ("braintrust.output", Slot::Output),
-        ("braintrust.tags", Slot::Tags),
-        ("braintrust.span_attributes.type", Slot::Kind),
-        ("braintrust.metadata.model", Slot::RequestModel),
-        ("braintrust.metadata.provider", Slot::Provider),
-        ("braintrust.metrics.prompt_tokens", Slot::InputTokens),
-        ("braintrust.metrics.completion_tokens", Slot::OutputTokens),
-        ("braintrust.metrics.tokens", Slot::TotalTokens),
-        ("braintrust.metrics.prompt_cached_tokens", Slot::CacheReadTokens),
-        ("braintrust.metrics.prompt_cache_creation_tokens", Slot::CacheCreationTokens),
-        ("braintrust.metrics.completion_reasoning_tokens", Slot::ReasoningTokens),
-        ("braintrust.metrics.time_to_first_token", Slot::TimeToFirstChunk),
+        ("braintrust.input_json", Field::Input),
+        ("braintrust.output_json", Field::Output),
+        ("braintrust.input", Field::Input),
+        ("braintrust.output", Field::Output),
+        ("braintrust.tags", Field::Tags),
+        ("braintrust.span_attributes.type", Field::Kind),
+        ("braintrust.metadata.model", Field::RequestModel),
+        ("braintrust.metadata.provider", Field::Provider),
+        ("braintrust.metrics.prompt_tokens", Field::InputTokens),
+        ("braintrust.metrics.completion_tokens", Field::OutputTokens),
+        ("braintrust.metrics.tokens", Field::TotalTokens),
+        ("braintrust.metrics.prompt_cached_tokens", Field::CacheReadTokens),
+        ("braintrust.metrics.prompt_cache_creation_tokens", Field::CacheCreationTokens),
+        ("braintrust.metrics.completion_reasoning_tokens", Field::ReasoningTokens),
+        ("braintrust.metrics.time_to_first_token", Field::TimeToFirstChunk),
     ],
     nested: &[
-        Nested { key: "braintrust.span_attributes", members: &[("type", Slot::Kind), ("name", Slot::EntityName)] },
+        Nested { key: "braintrust.span_attributes", members: &[("type", Field::Kind), ("name", Field::EntityName)] },
         Nested {
             key: "braintrust.metadata",
-            members: &[("model", Slot::RequestModel), ("provider", Slot::Provider), ("tools", Slot::ToolDefinitions)],
+            members: &[
+                ("model", Field::RequestModel),
+                ("provider", Field::Provider),
+                ("tools", Field::ToolDefinitions),
+            ],
         },
         Nested {
             key: "braintrust.metrics",
             members: &[
-                ("prompt_tokens", Slot::InputTokens),
-                ("completion_tokens", Slot::OutputTokens),
-                ("tokens", Slot::TotalTokens),
-                ("prompt_cached_tokens", Slot::CacheReadTokens),
-                ("prompt_cache_creation_tokens", Slot::CacheCreationTokens),
-                ("completion_reasoning_tokens", Slot::ReasoningTokens),
-                ("time_to_first_token", Slot::TimeToFirstChunk),
+                ("prompt_tokens", Field::InputTokens),
+                ("completion_tokens", Field::OutputTokens),
+                ("tokens", Field::TotalTokens),
+                ("prompt_cached_tokens", Field::CacheReadTokens),
+                ("prompt_cache_creation_tokens", Field::CacheCreationTokens),
+                ("completion_reasoning_tokens", Field::ReasoningTokens),
+                ("time_to_first_token", Field::TimeToFirstChunk),
             ],
         },
     ],
     marks: &["braintrust."],
     operation,
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };
 
 fn operation(kind: &str) -> Option<Class> {

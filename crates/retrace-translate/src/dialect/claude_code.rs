@@ -6,36 +6,36 @@
 //! and stay attributes.
 
 use super::{Class, Dialect};
-use crate::slot::Slot;
+use crate::fields::Field;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
     spans: &["claude_code."],
     own: &[
-        ("span.type", Slot::Kind),
-        ("user_prompt", Slot::Input),
-        ("model", Slot::Model),
-        ("input_tokens", Slot::InputTokens),
-        ("output_tokens", Slot::OutputTokens),
-        ("cache_read_tokens", Slot::CacheReadTokens),
-        ("cache_creation_tokens", Slot::CacheCreationTokens),
-        ("stop_reason", Slot::FinishReasons),
-        ("ttft_ms", Slot::FirstChunkMillis),
-        ("request_id", Slot::ResponseId),
-        ("agent_id", Slot::AgentId),
-        ("workflow.name", Slot::WorkflowName),
-        ("error", Slot::StatusMessage),
-        ("tool_name", Slot::ToolName),
-        ("tool_use_id", Slot::ToolCallId),
-        ("full_command", Slot::ToolArguments),
-        ("bash_command", Slot::ToolArguments),
-        ("output", Slot::ToolResult),
+        ("span.type", Field::Kind),
+        ("user_prompt", Field::Input),
+        ("model", Field::Model),
+        ("input_tokens", Field::InputTokens),
+        ("output_tokens", Field::OutputTokens),
+        ("cache_read_tokens", Field::CacheReadTokens),
+        ("cache_creation_tokens", Field::CacheCreationTokens),
+        ("stop_reason", Field::FinishReasons),
+        ("ttft_ms", Field::FirstChunkMillis),
+        ("request_id", Field::ResponseId),
+        ("agent_id", Field::AgentId),
+        ("workflow.name", Field::WorkflowName),
+        ("error", Field::StatusMessage),
+        ("tool_name", Field::ToolName),
+        ("tool_use_id", Field::ToolCallId),
+        ("full_command", Field::ToolArguments),
+        ("bash_command", Field::ToolArguments),
+        ("output", Field::ToolResult),
     ],
-    cache_beside: true,
+    input_excludes_cache: true,
     events: &["tool.output"],
     operation,
     named: |span| operation(span.strip_prefix("claude_code.")?),
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };
 
 fn operation(kind: &str) -> Option<Class> {
@@ -43,7 +43,7 @@ fn operation(kind: &str) -> Option<Class> {
         "llm_request" => Class::Model,
         "tool" => Class::Tool,
         "interaction" => Class::Agent,
-        // Parts of a call of a tool, and programs that run beside it.
+        // Phases of a tool call, and programs that run beside it.
         "tool.execution" | "tool.blocked_on_user" | "hook" => Class::Action,
         _ => return None,
     })

@@ -1,27 +1,27 @@
-//! CrewAI: the spans of its own telemetry, whose attributes have no namespace, and `crewai.*` of its instrumentations.
+//! CrewAI: spans of its own telemetry, whose attributes have no namespace, and `crewai.*` of its instrumentations.
 //!
-//! The own spans follow `lib/crewai/src/crewai/telemetry/telemetry.py` of its repository: inputs and outputs are there when
-//! the crew is shared. `crewai.*` follows `CrewAISpanAttributes` of OpenLLMetry's instrumentation, which AgentOps shares.
+//! The own spans follow `lib/crewai/src/crewai/telemetry/telemetry.py` of its repository; they have inputs and outputs if the
+//! crew is shared. `crewai.*` follows `CrewAISpanAttributes` of OpenLLMetry's instrumentation, which AgentOps shares.
 
 use super::{Class, Dialect};
-use crate::slot::Slot;
+use crate::fields::Field;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
     keys: &[
-        ("crewai.crew.result", Slot::Output),
-        ("crewai.agent.id", Slot::AgentId),
-        ("crewai.agent.role", Slot::AgentName),
-        ("crewai.task.description", Slot::Input),
+        ("crewai.crew.result", Field::Output),
+        ("crewai.agent.id", Field::AgentId),
+        ("crewai.agent.role", Field::AgentName),
+        ("crewai.task.description", Field::Input),
     ],
     scopes: &["crewai.telemetry"],
     own: &[
-        ("crew_inputs", Slot::Input),
-        ("crew_output", Slot::Output),
-        ("formatted_description", Slot::Input),
-        ("task_output", Slot::Output),
-        ("agent_role", Slot::AgentName),
-        ("tool_name", Slot::ToolName),
+        ("crew_inputs", Field::Input),
+        ("crew_output", Field::Output),
+        ("formatted_description", Field::Input),
+        ("task_output", Field::Output),
+        ("agent_role", Field::AgentName),
+        ("tool_name", Field::ToolName),
     ],
     named,
     marks: &["crewai."],
@@ -30,7 +30,7 @@ pub(super) static DIALECT: Dialect = Dialect {
         ("crewai.agent.role", Class::Agent),
         ("crewai.task.description", Class::Agent),
     ],
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };
 
 fn named(span: &str) -> Option<Class> {

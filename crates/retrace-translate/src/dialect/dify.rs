@@ -1,22 +1,22 @@
-//! Dify: spans of the nodes of its workflows, in what they have beside OpenTelemetry's conventions.
+//! Dify: workflow node spans, what they have beside OpenTelemetry's conventions.
 //!
 //! Keys follow `api/extensions/otel/semconv` of its repository, kinds `api/extensions/otel/parser/base.py`.
 
 use super::{Class, Dialect};
-use crate::slot::Slot;
+use crate::fields::Field;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
     keys: &[
-        ("gen_ai.span.kind", Slot::Kind),
-        ("gen_ai.user.id", Slot::UserId),
-        ("retrieval.query", Slot::RetrievalQuery),
-        ("retrieval.document", Slot::RetrievalDocuments),
-        ("dify.streaming", Slot::Streaming),
+        ("gen_ai.span.kind", Field::Kind),
+        ("gen_ai.user.id", Field::UserId),
+        ("retrieval.query", Field::RetrievalQuery),
+        ("retrieval.document", Field::RetrievalDocuments),
+        ("dify.streaming", Field::Streaming),
     ],
     marks: &["dify."],
     operation,
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };
 
 fn operation(kind: &str) -> Option<Class> {

@@ -1,24 +1,24 @@
 //! Genkit: `genkit:*`.
 //!
-//! Keys follow the tracing of its SDKs. An action is of a type, such as `flow`, `model` or `tool`, and has one input and one
-//! output; those of a model are a request and an answer of Genkit's own, which it makes of those of every provider.
+//! Keys follow the tracing of its SDKs. An action has a type, such as `flow`, `model` or `tool`, one input and one output.
+//! Those of a model are a request and a response in Genkit's own form, whatever the provider.
 
 use super::{Class, Dialect};
-use crate::slot::Slot;
+use crate::fields::Field;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
     keys: &[
-        ("genkit:type", Slot::Kind),
-        ("genkit:metadata:subtype", Slot::Operation),
-        ("genkit:name", Slot::Callee),
-        ("genkit:input", Slot::Input),
-        ("genkit:output", Slot::Output),
-        ("genkit:sessionId", Slot::SessionId),
+        ("genkit:type", Field::Kind),
+        ("genkit:metadata:subtype", Field::Operation),
+        ("genkit:name", Field::Callee),
+        ("genkit:input", Field::Input),
+        ("genkit:output", Field::Output),
+        ("genkit:sessionId", Field::SessionId),
     ],
     marks: &["genkit:"],
     operation,
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };
 
 fn operation(name: &str) -> Option<Class> {

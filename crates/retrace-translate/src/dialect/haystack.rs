@@ -1,8 +1,8 @@
 //! Haystack: `haystack.*`, every structured value a JSON text.
 //!
 //! Spans and tags follow `haystack/tracing` and `haystack/components/agents/agent.py` of its repository: those of components,
-//! and the steps of an agent that its version 3 writes instead. Inputs and outputs are there when its content tracing is on.
-//! The model and its usage stand in the metadata of a reply.
+//! and the steps of an agent that version 3 writes instead. They have inputs and outputs if content tracing is on. Model and
+//! usage are in the metadata of a reply.
 
 use std::borrow::Cow;
 
@@ -10,32 +10,33 @@ use serde_json::value::RawValue;
 use smallvec::smallvec;
 
 use super::{Class, Dialect};
-use crate::chat;
-use crate::lists;
-use crate::members::{Members, elements};
-use crate::messages::{Part, Parts, Turn, text_of};
-use crate::nested::Nested;
-use crate::slot::Slot;
+use crate::fields::Field;
+use crate::fields::Nested;
+use crate::json::text_of;
+use crate::json::{JsonObject, elements};
+use crate::messages::lists;
+use crate::messages::provider_message;
+use crate::messages::{Part, Parts, Turn};
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
     keys: &[
-        ("haystack.component.type", Slot::Kind),
-        ("haystack.component.name", Slot::EntityName),
-        ("haystack.tool.name", Slot::ToolName),
-        ("haystack.agent.step.tool.input", Slot::ToolArguments),
-        ("haystack.agent.step.tool.output", Slot::ToolResult),
-        ("haystack.pipeline.input_data", Slot::Input),
-        ("haystack.pipeline.output_data", Slot::Output),
-        ("haystack.agent.input", Slot::Input),
-        ("haystack.agent.output", Slot::Output),
+        ("haystack.component.type", Field::Kind),
+        ("haystack.component.name", Field::EntityName),
+        ("haystack.tool.name", Field::ToolName),
+        ("haystack.agent.step.tool.input", Field::ToolArguments),
+        ("haystack.agent.step.tool.output", Field::ToolResult),
+        ("haystack.pipeline.input_data", Field::Input),
+        ("haystack.pipeline.output_data", Field::Output),
+        ("haystack.agent.input", Field::Input),
+        ("haystack.agent.output", Field::Output),
     ],
     kind_leads: true,
     spans: &["haystack."],
     named,
     nested: &[
-        Nested { key: "haystack.component.input", members: &[("", Slot::InputMessages)] },
-        Nested { key: "haystack.agent.step.llm.input", members: &[("", Slot::InputMessages)] },
+        Nested { key: "haystack.component.input", members: &[("", Field::InputMessages)] },
+        Nested { key: "haystack.agent.step.llm.input", members: &[("", Field::InputMessages)] },
         Nested { key: "haystack.component.output", members: ANSWER },
         Nested { key: "haystack.agent.step.llm.output", members: ANSWER },
     ],
@@ -43,21 +44,21 @@ pub(super) static DIALECT: Dialect = Dialect {
     operation,
     turns,
     wraps: |_| true,
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };
 
-const ANSWER: &[(&str, Slot)] = &[
-    ("", Slot::OutputMessages),
-    ("replies/0/meta/model", Slot::ResponseModel),
-    ("replies/0/meta/usage", Slot::ProviderUsage),
-    ("replies/0/meta/finish_reason", Slot::FinishReasons),
-    // Generators of texts keep the metadata beside the replies.
-    ("meta/0/model", Slot::ResponseModel),
-    ("meta/0/usage", Slot::ProviderUsage),
-    ("meta/0/finish_reason", Slot::FinishReasons),
+const ANSWER: &[(&str, Field)] = &[
+    ("", Field::OutputMessages),
+    ("replies/0/meta/model", Field::ResponseModel),
+    ("replies/0/meta/usage", Field::ProviderUsage),
+    ("replies/0/meta/finish_reason", Field::FinishReasons),
+    // Text generators keep the metadata beside the replies.
+    ("meta/0/model", Field::ResponseModel),
+    ("meta/0/usage", Field::ProviderUsage),
+    ("meta/0/finish_reason", Field::FinishReasons),
 ];
 
-/// Class of a component by the last word of its type.
+/// Returns the class of a component by the last word of its type.
 fn operation(kind: &str) -> Option<Class> {
     let ends = |words: &[&str]| words.iter().any(|word| kind.ends_with(word));
     Some(match kind {
@@ -83,7 +84,7 @@ fn named(span: &str) -> Option<Class> {
 
 /// Reads `{"messages":[...]}`, `{"replies":[...]}` or `{"prompt":"..."}`.
 fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
-    let members = Members::read(json)?;
+    let members = JsonObject::read(json)?;
     if let Some(prompt) = members.text(&["prompt", "text"]) {
         return Some(vec![Turn { role: "user".into(), parts: smallvec![Part::Text(prompt)], ..Turn::default() }]);
     }
@@ -94,7 +95,7 @@ fn message(raw: &RawValue) -> Option<Turn<'_>> {
     if let Some(text) = text_of(raw) {
         return Some(Turn { role: "assistant".into(), parts: smallvec![Part::Text(text)], ..Turn::default() });
     }
-    let members = Members::read(raw.get())?;
+    let members = JsonObject::read(raw.get())?;
     let contents = members.get(&["content", "_content"])?;
     let parts: Parts<'_> = match elements(contents) {
         Some(contents) => contents.into_iter().map(part).collect(),
@@ -106,12 +107,12 @@ fn message(raw: &RawValue) -> Option<Turn<'_>> {
 }
 
 fn part(raw: &RawValue) -> Part<'_> {
-    let Some(members) = Members::read(raw.get()) else { return Part::Other(raw) };
+    let Some(members) = JsonObject::read(raw.get()) else { return Part::Other(raw) };
     if let Some(text) = members.text(&["text"]) {
         return Part::Text(text);
     }
     if let Some(call) = members.get(&["tool_call"]) {
-        return chat::tool_call(call).unwrap_or(Part::Other(raw));
+        return provider_message::tool_call(call).unwrap_or(Part::Other(raw));
     }
     let Some(result) = members.object(&["tool_call_result"]) else { return Part::Other(raw) };
     let origin = result.object(&["origin"]);

@@ -1,41 +1,41 @@
 //! Langfuse: `langfuse.observation.*` of a span, `langfuse.trace.*` of the run.
 //!
-//! Keys follow the attributes of its SDKs. An observation has any input and output; what a generation was given and
-//! answered is in the words of the provider's API, mostly.
+//! Keys follow the attributes of its SDKs. An observation has any input and output; those of a generation mostly have the form
+//! of the provider's API.
 
 use super::{Class, Dialect};
-use crate::slot::Slot;
+use crate::fields::Field;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
     keys: &[
-        ("langfuse.observation.type", Slot::Kind),
-        ("langfuse.observation.input", Slot::Input),
-        ("langfuse.observation.output", Slot::Output),
-        ("langfuse.observation.model.name", Slot::RequestModel),
-        // As documented for other languages than those of the SDKs.
-        ("langfuse.observation.model", Slot::RequestModel),
-        ("langfuse.observation.model.parameters", Slot::Parameters),
-        ("langfuse.observation.usage_details", Slot::UsageByKind),
-        ("langfuse.observation.cost_details", Slot::CostByKind),
-        ("langfuse.observation.level", Slot::Level),
-        ("langfuse.observation.status_message", Slot::StatusMessage),
-        ("langfuse.trace.name", Slot::TraceName),
-        ("langfuse.trace.input", Slot::RunInput),
-        ("langfuse.trace.output", Slot::RunOutput),
-        ("langfuse.trace.tags", Slot::Tags),
-        ("langfuse.tags", Slot::Tags),
-        ("langfuse.session.id", Slot::SessionId),
-        ("langfuse.user.id", Slot::UserId),
+        ("langfuse.observation.type", Field::Kind),
+        ("langfuse.observation.input", Field::Input),
+        ("langfuse.observation.output", Field::Output),
+        ("langfuse.observation.model.name", Field::RequestModel),
+        // As documented for languages without an SDK.
+        ("langfuse.observation.model", Field::RequestModel),
+        ("langfuse.observation.model.parameters", Field::Parameters),
+        ("langfuse.observation.usage_details", Field::UsageByKind),
+        ("langfuse.observation.cost_details", Field::CostByKind),
+        ("langfuse.observation.level", Field::Level),
+        ("langfuse.observation.status_message", Field::StatusMessage),
+        ("langfuse.trace.name", Field::TraceName),
+        ("langfuse.trace.input", Field::RunInput),
+        ("langfuse.trace.output", Field::RunOutput),
+        ("langfuse.trace.tags", Field::Tags),
+        ("langfuse.tags", Field::Tags),
+        ("langfuse.session.id", Field::SessionId),
+        ("langfuse.user.id", Field::UserId),
     ],
     prefixes: &[
-        ("langfuse.trace.metadata.", Slot::UserMetadata),
-        ("langfuse.observation.metadata.", Slot::UserMetadata),
+        ("langfuse.trace.metadata.", Field::UserMetadata),
+        ("langfuse.observation.metadata.", Field::UserMetadata),
     ],
     marks: &["langfuse."],
     operation,
     hints: &[("langfuse.observation.usage_details", Class::Model), ("langfuse.observation.model.name", Class::Model)],
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };
 
 fn operation(kind: &str) -> Option<Class> {

@@ -1,49 +1,50 @@
-//! LangSmith's OTLP exporter: `langsmith.*`, beside OpenTelemetry's conventions as they were.
+//! LangSmith's OTLP exporter: `langsmith.*`, beside OpenTelemetry's older conventions.
 //!
-//! Keys follow `python/langsmith/_internal/otel/_otel_exporter.py` and `js/src/experimental/otel/constants.ts` of its SDK.
-//! The operation is mapped from the kind of the run, and a retriever or a prompt becomes `embeddings` or `chat`: the kind
-//! outweighs it. `gen_ai.prompt` and `gen_ai.completion` are the inputs and outputs of any run; those of LangChain's models
+//! Keys follow `python/langsmith/_internal/otel/_otel_exporter.py` and `js/src/experimental/otel/constants.ts` of its SDK. The
+//! operation is derived from the kind of the run, and a retriever or a prompt becomes `embeddings` or `chat`: the kind
+//! overrides it. `gen_ai.prompt` and `gen_ai.completion` are the inputs and outputs of any run; those of LangChain's models
 //! hold its messages as it serialises them.
 
 use serde_json::value::RawValue;
 
 use super::{Class, Dialect};
-use crate::chat;
-use crate::lists;
-use crate::members::{Members, elements};
-use crate::messages::{Turn, label_of};
-use crate::nested::Nested;
-use crate::slot::Slot;
+use crate::fields::Field;
+use crate::fields::Nested;
+use crate::json::label_of;
+use crate::json::{JsonObject, elements};
+use crate::messages::Turn;
+use crate::messages::lists;
+use crate::messages::provider_message;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
     keys: &[
-        ("langsmith.span.kind", Slot::Kind),
-        ("langsmith.trace.name", Slot::EntityName),
-        ("langsmith.span.tags", Slot::Tags),
-        ("langsmith.request.streaming", Slot::Streaming),
-        ("langsmith.metadata.ls_provider", Slot::Provider),
-        ("langsmith.metadata.ls_model_name", Slot::RequestModel),
-        ("langsmith.metadata.ls_temperature", Slot::Temperature),
-        ("langsmith.metadata.ls_max_tokens", Slot::MaxTokens),
-        ("langsmith.metadata.session_id", Slot::SessionId),
-        ("langsmith.metadata.thread_id", Slot::SessionId),
-        ("langsmith.metadata.conversation_id", Slot::SessionId),
-        ("langsmith.metadata.user_id", Slot::UserId),
+        ("langsmith.span.kind", Field::Kind),
+        ("langsmith.trace.name", Field::EntityName),
+        ("langsmith.span.tags", Field::Tags),
+        ("langsmith.request.streaming", Field::Streaming),
+        ("langsmith.metadata.ls_provider", Field::Provider),
+        ("langsmith.metadata.ls_model_name", Field::RequestModel),
+        ("langsmith.metadata.ls_temperature", Field::Temperature),
+        ("langsmith.metadata.ls_max_tokens", Field::MaxTokens),
+        ("langsmith.metadata.session_id", Field::SessionId),
+        ("langsmith.metadata.thread_id", Field::SessionId),
+        ("langsmith.metadata.conversation_id", Field::SessionId),
+        ("langsmith.metadata.user_id", Field::UserId),
     ],
     kind_leads: true,
     nested: &[
-        Nested { key: "langsmith.usage_metadata", members: &[("", Slot::ProviderUsage), ("total_cost", Slot::Cost)] },
+        Nested { key: "langsmith.usage_metadata", members: &[("", Field::ProviderUsage), ("total_cost", Field::Cost)] },
         Nested {
             key: "gen_ai.usage.input_token_details",
-            members: &[("cache_read", Slot::CacheReadTokens), ("cache_creation", Slot::CacheCreationTokens)],
+            members: &[("cache_read", Field::CacheReadTokens), ("cache_creation", Field::CacheCreationTokens)],
         },
-        Nested { key: "gen_ai.usage.output_token_details", members: &[("reasoning", Slot::ReasoningTokens)] },
+        Nested { key: "gen_ai.usage.output_token_details", members: &[("reasoning", Field::ReasoningTokens)] },
     ],
-    prefixes: &[("langsmith.metadata.", Slot::UserMetadata)],
+    prefixes: &[("langsmith.metadata.", Field::UserMetadata)],
     marks: &["langsmith."],
     operation,
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };
 
 fn operation(kind: &str) -> Option<Class> {
@@ -56,7 +57,7 @@ fn operation(kind: &str) -> Option<Class> {
     })
 }
 
-/// Whether a JSON text holds messages that LangChain serialised. Such a text has more than its messages.
+/// Returns true for a JSON text with messages that LangChain serialised. Such a text has more than its messages.
 pub(super) fn is_serialised(json: &str) -> bool {
     turns(json).is_some()
 }
@@ -67,15 +68,15 @@ pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     if !json.contains("\"lc\"") && !json.contains("\"generations\"") {
         return None;
     }
-    let members = Members::read(json)?;
+    let members = JsonObject::read(json)?;
     let list = members.list(&["messages", "generations"])?;
     let flat = list.into_iter().flat_map(|raw| elements(raw).unwrap_or_else(|| vec![raw]));
     lists::each(flat.collect(), message)
 }
 
-/// One message, or one generation with a message or a text in it.
+/// Reads one message, or one generation with a message or a text in it.
 fn message(raw: &RawValue) -> Option<Turn<'_>> {
-    let members = Members::read(raw.get())?;
+    let members = JsonObject::read(raw.get())?;
     if let Some(kwargs) = members.get(&["kwargs"]) {
         let class = members.list(&["id"]).and_then(|path| path.last().copied()).and_then(label_of);
         let role = match class.as_deref() {
@@ -83,11 +84,11 @@ fn message(raw: &RawValue) -> Option<Turn<'_>> {
             Some("SystemMessage") => "system",
             _ => "user",
         };
-        return chat::message_of(kwargs, role);
+        return provider_message::message_of(kwargs, role);
     }
     let mut turn = match members.get(&["message"]) {
         Some(inner) => message(inner)?,
-        None => chat::message_of(raw, "assistant")?,
+        None => provider_message::message_of(raw, "assistant")?,
     };
     let reason = members.object(&["generation_info"]).and_then(|info| info.label(&["finish_reason", "stop_reason"]));
     turn.finish_reason = turn.finish_reason.or(reason);

@@ -1,47 +1,48 @@
 //! MLflow: `mlflow.*`, every value a JSON text.
 //!
-//! Keys follow `mlflow.tracing.constant`. Inputs and outputs are those of the function that was traced; of a call of a
-//! model they are in the words of the provider's API.
+//! Keys follow `mlflow.tracing.constant`. Inputs and outputs are those of the traced function; those of a model call have the
+//! form of the provider's API.
 
 use super::{Class, Dialect};
+use crate::fields::Field;
+use crate::fields::Nested;
 use crate::messages::Turn;
-use crate::nested::Nested;
-use crate::slot::Slot;
-use crate::{chat, exchange};
+use crate::messages::provider_body;
+use crate::messages::provider_message;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
     quoted: true,
     keys: &[
-        ("mlflow.spanType", Slot::Kind),
-        ("mlflow.spanInputs", Slot::Input),
-        ("mlflow.spanOutputs", Slot::Output),
-        ("mlflow.chat.messages", Slot::Conversation),
-        ("mlflow.chat.tools", Slot::ToolDefinitions),
-        ("mlflow.llm.model", Slot::RequestModel),
-        ("mlflow.llm.provider", Slot::Provider),
-        ("mlflow.trace.session", Slot::SessionId),
-        ("mlflow.trace.user", Slot::UserId),
-        ("mlflow.traceName", Slot::TraceName),
+        ("mlflow.spanType", Field::Kind),
+        ("mlflow.spanInputs", Field::Input),
+        ("mlflow.spanOutputs", Field::Output),
+        ("mlflow.chat.messages", Field::Conversation),
+        ("mlflow.chat.tools", Field::ToolDefinitions),
+        ("mlflow.llm.model", Field::RequestModel),
+        ("mlflow.llm.provider", Field::Provider),
+        ("mlflow.trace.session", Field::SessionId),
+        ("mlflow.trace.user", Field::UserId),
+        ("mlflow.traceName", Field::TraceName),
     ],
     nested: &[
         Nested {
             key: "mlflow.chat.tokenUsage",
             members: &[
-                ("input_tokens", Slot::InputTokens),
-                ("output_tokens", Slot::OutputTokens),
-                ("total_tokens", Slot::TotalTokens),
-                ("cache_read_input_tokens", Slot::CacheReadTokens),
-                ("cache_creation_input_tokens", Slot::CacheCreationTokens),
+                ("input_tokens", Field::InputTokens),
+                ("output_tokens", Field::OutputTokens),
+                ("total_tokens", Field::TotalTokens),
+                ("cache_read_input_tokens", Field::CacheReadTokens),
+                ("cache_creation_input_tokens", Field::CacheCreationTokens),
             ],
         },
-        Nested { key: "mlflow.llm.cost", members: &[("total_cost", Slot::Cost)] },
+        Nested { key: "mlflow.llm.cost", members: &[("total_cost", Field::Cost)] },
     ],
-    prefixes: &[("mlflow.traceTag.", Slot::UserMetadata)],
+    prefixes: &[("mlflow.traceTag.", Field::UserMetadata)],
     marks: &["mlflow."],
     operation,
     turns,
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };
 
 fn operation(kind: &str) -> Option<Class> {
@@ -55,5 +56,5 @@ fn operation(kind: &str) -> Option<Class> {
 }
 
 fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
-    chat::messages(json).or_else(|| exchange::request(json))
+    provider_message::messages(json).or_else(|| provider_body::request(json))
 }

@@ -1,8 +1,8 @@
-//! The dialects in which libraries say what a GenAI span means.
+//! Dialects: the attribute conventions of libraries that record GenAI spans.
 //!
-//! A dialect is a table of attribute keys and the little code that the shape of its messages needs; it fills the
-//! [`Slot`]s that all dialects share. [`DIALECTS`] is the order of trust: per slot, the first dialect that says something
-//! holds, so a span that speaks two at once is not confused. Adding one touches its own file and that list.
+//! A dialect is a table of attribute keys and the little code that the shape of its messages needs. It fills the [`Field`]s
+//! that all dialects share. [`DIALECTS`] is the order of precedence: for each field, the first dialect with a value wins, so
+//! that a span with attributes of two dialects has one meaning. A new dialect is a file of its own and a line in that list.
 
 mod adk;
 mod agent_framework;
@@ -12,6 +12,7 @@ mod crewai;
 mod dify;
 mod genkit;
 mod haystack;
+mod key_filter;
 mod langfuse;
 mod langsmith;
 mod livekit;
@@ -25,81 +26,82 @@ mod otel_events;
 mod otel_legacy;
 mod plain;
 mod pydantic_ai;
+mod quick_scan;
 mod retrace;
 mod spring_ai;
 mod vercel;
 mod vllm;
 
+use self::key_filter::may_mean;
+pub use self::key_filter::{KeyRelevance, is_own_span, key_relevance};
 pub(crate) use self::otel_events::{MessageEvent, is_message_key};
+pub use self::quick_scan::{QuickScan, quick_scan};
 
 use std::sync::LazyLock;
 
 use foldhash::{HashMap, HashMapExt as _};
 use serde_json::value::RawValue;
 
-use crate::bearing::may_mean;
-use crate::indexed::Indexed;
+use crate::fields::Field;
+use crate::fields::FlattenedKey;
+use crate::fields::Nested;
 use crate::messages::Turn;
-use crate::nested::Nested;
-use crate::slot::Slot;
 
-/// How one family of libraries names things.
+/// Attribute keys, events and message shapes of one family of libraries.
 pub(crate) struct Dialect {
-    /// Whether a span that uses one of these keys is a GenAI span.
+    /// True if a span with one of these keys is a GenAI span.
     pub genai: bool,
-    /// Whether its keys mean something on GenAI spans only: names so common that others use them for other things.
-    pub guest: bool,
-    /// Whether it writes every value as a JSON text, so that a text stands in quotes.
+    /// True if its keys count on GenAI spans only, because other libraries use the same names for other things.
+    pub genai_spans_only: bool,
+    /// True if every value is JSON, so that a text has quotes.
     pub quoted: bool,
-    /// Attribute keys and the places they fill.
-    pub keys: &'static [(&'static str, Slot)],
-    /// Beginnings of the names of its own spans: `claude_code.`, or the first word, as in `invoke_agent planner`. Such a span is
-    /// a GenAI span, whatever its attributes are, and so from its start.
+    /// Attribute keys and the fields they fill.
+    pub keys: &'static [(&'static str, Field)],
+    /// Prefixes of the names of its own spans: `claude_code.`, or the first word, as in `invoke_agent planner`. Such a span is a GenAI
+    /// span, whatever its attributes are, and so from its start.
     pub spans: &'static [&'static str],
-    /// Names of the instrumentation scopes of its own spans.
+    /// Instrumentation scopes of its own spans.
     pub scopes: &'static [&'static str],
-    /// Keys without a namespace, and the places they fill on its own spans. On any other span they have no meaning.
-    pub own: &'static [(&'static str, Slot)],
+    /// Keys without a namespace and the fields they fill on its own spans. They have no meaning on any other span.
+    pub own: &'static [(&'static str, Field)],
     /// Class of one of its own spans by the name of the span, for a span whose attributes state none.
     pub named: fn(&str) -> Option<Class>,
-    /// Whether the kind outweighs the operation that a span states beside it. What such a span has for messages is its input
-    /// and output where it calls no model.
+    /// True if the kind of a span overrides its operation. The messages of such a span become its input and output unless it
+    /// calls a model.
     pub kind_leads: bool,
-    /// Whether its input tokens exclude the tokens that were read from and written to a cache.
-    pub cache_beside: bool,
-    /// Keys of JSON objects whose members fill places.
+    /// True if its input tokens exclude the tokens that were read from and written to a cache.
+    pub input_excludes_cache: bool,
+    /// Keys of JSON objects whose members fill fields.
     pub nested: &'static [Nested],
-    /// Beginnings of keys that share a place.
-    pub prefixes: &'static [(&'static str, Slot)],
-    /// Places whose value is flattened into many keys.
-    pub indexed: &'static [Indexed],
-    /// Events whose attributes are read as if they were the span's own, with less trust than those.
+    /// Prefixes of keys that share a field.
+    pub prefixes: &'static [(&'static str, Field)],
+    /// Fields whose value is flattened into many keys.
+    pub flattened: &'static [FlattenedKey],
+    /// Events whose attributes are read as if they were the span's own, at lower precedence.
     pub events: &'static [&'static str],
-    /// Events that are one message each, and where those belong. They are content events too.
-    pub message_events: &'static [(&'static str, Slot)],
-    /// Beginnings of keys that mark a span as GenAI although this translation gives them no place.
+    /// Events that are one message each, and the fields of those messages. They are content events too.
+    pub message_events: &'static [(&'static str, Field)],
+    /// Prefixes of keys that mark a GenAI span but fill no field.
     pub marks: &'static [&'static str],
-    /// What an operation of this dialect is.
+    /// Class of an operation or a kind of this dialect.
     pub operation: fn(&str) -> Option<Class>,
-    /// Whether such an operation streams its answer.
+    /// Returns true for an operation that streams its answer.
     pub streams: fn(&str) -> bool,
-    /// Keys that only one class of span has, where it names no operation.
+    /// Keys that only one class of span has, for a span that names no operation.
     pub hints: &'static [(&'static str, Class)],
-    /// Reads messages from their JSON text; `None` when they are not in this dialect's shape. Keys that were flattened
-    /// come as the JSON that they are together.
+    /// Reads messages from their JSON text; returns `None` for another shape. Flattened keys arrive assembled into JSON.
     pub turns: for<'a> fn(&'a str) -> Option<Vec<Turn<'a>>>,
-    /// Whether a JSON text that [`Dialect::turns`] reads has more than messages. Such a value stays an attribute too.
+    /// Returns true if a JSON text that [`Dialect::turns`] reads has more than messages. Such a value is kept as an attribute too.
     pub wraps: fn(&str) -> bool,
-    /// The thing itself in a JSON text that wraps what a span was given or returned; `None` when there is nothing to
-    /// unwrap.
+    /// Returns the value inside of a JSON text that wraps an input or output; `None` if there is no wrapper.
     pub unwrapped: for<'a> fn(&'a str) -> Option<&'a RawValue>,
 }
 
 impl Dialect {
-    /// Says nothing at all.
-    const SILENT: Self = Self {
+    /// A dialect without any key.
+    const EMPTY: Self = Self {
         genai: false,
-        guest: false,
+        genai_spans_only: false,
         quoted: false,
         keys: &[],
         spans: &[],
@@ -107,10 +109,10 @@ impl Dialect {
         own: &[],
         named: |_| None,
         kind_leads: false,
-        cache_beside: false,
+        input_excludes_cache: false,
         nested: &[],
         prefixes: &[],
-        indexed: &[],
+        flattened: &[],
         events: &[],
         message_events: &[],
         marks: &[],
@@ -123,22 +125,22 @@ impl Dialect {
     };
 }
 
-/// What a span is, in the order in which the rules are asked (MAPPING.md, "`span_type`").
+/// Class of a span, in the order of the rules in MAPPING.md, "`span_type`".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Class {
-    /// A call of a model.
+    /// Call of a model.
     Model,
-    /// A tool at work.
+    /// Execution of a tool.
     Tool,
-    /// An agent, a workflow, a plan.
+    /// Agent, workflow or plan.
     Agent,
-    /// Retrieval, memory and the like.
+    /// Anything else, such as retrieval or memory.
     Action,
 }
 
-/// All dialects, most trusted first.
+/// All dialects, in the order of precedence.
 pub(crate) static DIALECTS: &[&Dialect] = &[
-    // One a line.
+    // One on each line.
     &retrace::DIALECT,
     &otel::DIALECT,
     &otel_legacy::DIALECT,
@@ -167,29 +169,29 @@ pub(crate) static DIALECTS: &[&Dialect] = &[
     &plain::DIALECT,
 ];
 
-/// Where a whole key leads.
-static KEYS: LazyLock<HashMap<&'static str, Meaning<'static>>> = LazyLock::new(|| {
+/// Meanings of whole keys.
+static KEYS: LazyLock<HashMap<&'static str, KeyMeaning<'static>>> = LazyLock::new(|| {
     let mut keys = HashMap::new();
     for (rank, dialect) in DIALECTS.iter().enumerate() {
-        for (key, slot) in dialect.keys {
-            keys.entry(*key).or_insert(Meaning::One(rank, *slot));
+        for (key, field) in dialect.keys {
+            keys.entry(*key).or_insert(KeyMeaning::Field(rank, *field));
         }
         for (table, nested) in dialect.nested.iter().enumerate() {
-            keys.entry(nested.key).or_insert(Meaning::Nest(rank, table));
+            keys.entry(nested.key).or_insert(KeyMeaning::Nested(rank, table));
         }
     }
     keys
 });
 
-/// Where the beginnings of keys lead, in the order in which they are tried, by their first byte: a span has many keys that
-/// mean nothing here.
-static BEGINNINGS: LazyLock<[Vec<(&'static str, Meaning<'static>)>; 256]> = LazyLock::new(|| {
+/// Meanings of key prefixes, in the order in which they are tried, by first byte.
+static BEGINNINGS: LazyLock<[Vec<(&'static str, KeyMeaning<'static>)>; 256]> = LazyLock::new(|| {
     let places = DIALECTS.iter().enumerate().flat_map(|(rank, dialect)| {
-        let many = dialect.prefixes.iter().map(move |(prefix, slot)| (*prefix, Meaning::Many(rank, *slot, "")));
-        let parts = dialect.indexed.iter().enumerate();
-        many.chain(parts.map(move |(table, indexed)| (indexed.prefix, Meaning::Part(rank, table, ""))))
+        let prefixed =
+            dialect.prefixes.iter().map(move |(prefix, field)| (*prefix, KeyMeaning::Prefixed(rank, *field, "")));
+        let parts = dialect.flattened.iter().enumerate();
+        prefixed.chain(parts.map(move |(table, flattened)| (flattened.prefix, KeyMeaning::Flattened(rank, table, ""))))
     });
-    let marks = DIALECTS.iter().flat_map(|dialect| dialect.marks).map(|mark| (*mark, Meaning::Mark));
+    let marks = DIALECTS.iter().flat_map(|dialect| dialect.marks).map(|mark| (*mark, KeyMeaning::Marker));
     let mut beginnings = [const { Vec::new() }; 256];
     for (prefix, meaning) in places.chain(marks) {
         let first = prefix.as_bytes().first().map(|first| usize::from(*first));
@@ -200,51 +202,52 @@ static BEGINNINGS: LazyLock<[Vec<(&'static str, Meaning<'static>)>; 256]> = Lazy
     beginnings
 });
 
-/// What a key means.
+/// Meaning of an attribute key. Ranks are indexes into [`DIALECTS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Meaning<'k> {
-    /// It fills a place of its own.
-    One(usize, Slot),
-    /// It is one of many that share a place; the rest of the key tells them apart.
-    Many(usize, Slot, &'k str),
-    /// It is an object whose members have places: which of the dialect's.
-    Nest(usize, usize),
-    /// It may be a part of a flattened value: of which of the dialect's, and the rest of the key.
-    Part(usize, usize, &'k str),
-    /// It marks the span as GenAI and is otherwise unknown.
-    Mark,
-    /// Nothing.
+pub(crate) enum KeyMeaning<'k> {
+    /// The key fills a field of its own.
+    Field(usize, Field),
+    /// The key is one of many that share a field; the rest of the key distinguishes them.
+    Prefixed(usize, Field, &'k str),
+    /// The value is an object whose members fill fields: rank, and index into [`Dialect::nested`].
+    Nested(usize, usize),
+    /// The key may be a part of a flattened value: rank, index into [`Dialect::flattened`], and the rest of the key.
+    Flattened(usize, usize, &'k str),
+    /// The key marks a GenAI span and is otherwise unknown.
+    Marker,
+    /// No dialect has the key.
     Unknown,
 }
 
-impl Meaning<'_> {
-    /// Whether a span with such a key is a GenAI span.
+impl KeyMeaning<'_> {
+    /// Returns true if a span with such a key is a GenAI span.
     pub(crate) fn is_genai(self) -> bool {
         match self {
-            Self::One(rank, _) | Self::Nest(rank, _) | Self::Many(rank, ..) | Self::Part(rank, ..) => {
+            Self::Field(rank, _) | Self::Nested(rank, _) | Self::Prefixed(rank, ..) | Self::Flattened(rank, ..) => {
                 DIALECTS.get(rank).is_some_and(|dialect| dialect.genai)
             }
-            Self::Mark => true,
+            Self::Marker => true,
             Self::Unknown => false,
         }
     }
 }
 
-/// Whether an event carries what the span itself could have said.
-pub(crate) fn is_content_event(name: &str) -> bool {
+/// Returns true if the attributes of an event with this name are read as if they were the span's own.
+#[must_use]
+pub fn is_content_event(name: &str) -> bool {
     DIALECTS.iter().any(|dialect| dialect.events.contains(&name))
 }
 
-/// The dialect that a rank is of, whether the span or an event said it.
-pub(crate) fn of_rank(rank: usize) -> Option<&'static Dialect> {
+/// Returns the dialect of a rank. Values from events have their dialect's rank plus the number of dialects.
+pub(crate) fn dialect_of_rank(rank: usize) -> Option<&'static Dialect> {
     DIALECTS.get(rank % DIALECTS.len()).copied()
 }
 
-/// Where the message that this event is belongs: the rank of its dialect, and the place.
-pub(crate) fn message_event(name: &str) -> Option<(usize, Slot)> {
+/// Returns the dialect's rank and the field of an event that is a message.
+pub(crate) fn message_event(name: &str) -> Option<(usize, Field)> {
     DIALECTS.iter().enumerate().find_map(|(rank, dialect)| {
-        let (_, slot) = dialect.message_events.iter().find(|(event, _)| *event == name)?;
-        Some((rank, *slot))
+        let (_, field) = dialect.message_events.iter().find(|(event, _)| *event == name)?;
+        Some((rank, *field))
     })
 }
 
@@ -258,8 +261,8 @@ static HOMES: LazyLock<Vec<usize>> = LazyLock::new(|| {
     homes.into_iter().map(|(_, rank)| rank).collect()
 });
 
-/// Rank of the dialect to which a span belongs by its name or its instrumentation scope; `None` for most spans. Compares the
-/// name with a few beginnings.
+/// Returns the rank of the dialect to which a span belongs by its name or its instrumentation scope; `None` for most spans.
+/// Compares the name with a few prefixes.
 pub(crate) fn home_of(span: &str, scope: &str) -> Option<usize> {
     HOMES.iter().copied().find(|rank| {
         DIALECTS.get(*rank).is_some_and(|dialect| {
@@ -268,27 +271,27 @@ pub(crate) fn home_of(span: &str, scope: &str) -> Option<usize> {
     })
 }
 
-/// Returns true if the name of a span begins like that: with a namespace, or with a whole word.
-fn is_named(span: &str, begin: &str) -> bool {
-    span.strip_prefix(begin).is_some_and(|rest| begin.ends_with('.') || rest.is_empty() || rest.starts_with(' '))
+/// Returns true if the name of a span has this prefix: a namespace, or a whole word.
+fn is_named(span: &str, prefix: &str) -> bool {
+    span.strip_prefix(prefix).is_some_and(|rest| prefix.ends_with('.') || rest.is_empty() || rest.starts_with(' '))
 }
 
-/// Looks a key up, first among the keys that the dialect of this rank has on its own spans.
-pub(crate) fn meaning_at(home: Option<usize>, key: &str) -> Meaning<'_> {
+/// Looks a key up, first among the keys without a namespace of the dialect with the rank `home`.
+pub(crate) fn meaning_at(home: Option<usize>, key: &str) -> KeyMeaning<'_> {
     let own = |rank: usize| {
-        let (_, slot) = DIALECTS.get(rank)?.own.iter().find(|(own, _)| *own == key)?;
-        Some(Meaning::One(rank, *slot))
+        let (_, field) = DIALECTS.get(rank)?.own.iter().find(|(own, _)| *own == key)?;
+        Some(KeyMeaning::Field(rank, *field))
     };
     home.and_then(own).unwrap_or_else(|| meaning(key))
 }
 
 /// Looks a key up in all dialects.
-pub(crate) fn meaning(key: &str) -> Meaning<'_> {
-    if may_mean(key) { meaning_of_any(key) } else { Meaning::Unknown }
+pub(crate) fn meaning(key: &str) -> KeyMeaning<'_> {
+    if may_mean(key) { meaning_of_any(key) } else { KeyMeaning::Unknown }
 }
 
-/// The same, without a look at what kinds of keys there are.
-pub(crate) fn meaning_of_any(key: &str) -> Meaning<'_> {
+/// Looks a key up without the filter of [`key_filter`].
+pub(crate) fn meaning_of_any(key: &str) -> KeyMeaning<'_> {
     if let Some(meaning) = KEYS.get(key) {
         return *meaning;
     }
@@ -296,13 +299,13 @@ pub(crate) fn meaning_of_any(key: &str) -> Meaning<'_> {
     for (prefix, meaning) in begins.into_iter().flatten() {
         if let Some(rest) = key.strip_prefix(prefix) {
             return match *meaning {
-                Meaning::Many(rank, slot, _) => Meaning::Many(rank, slot, rest),
-                Meaning::Part(rank, table, _) => Meaning::Part(rank, table, rest),
+                KeyMeaning::Prefixed(rank, field, _) => KeyMeaning::Prefixed(rank, field, rest),
+                KeyMeaning::Flattened(rank, table, _) => KeyMeaning::Flattened(rank, table, rest),
                 other => other,
             };
         }
     }
-    Meaning::Unknown
+    KeyMeaning::Unknown
 }
 
 #[cfg(test)]
@@ -322,10 +325,10 @@ mod tests {
 
     #[test]
     fn keys_prefixes_and_marks_are_told_apart() {
-        assert_eq!(meaning("gen_ai.request.model"), Meaning::One(1, Slot::RequestModel));
-        assert_eq!(meaning("retrace.metadata.a.b"), Meaning::Many(0, Slot::UserMetadata, "a.b"));
-        assert_eq!(meaning("gen_ai.something.new"), Meaning::Mark);
-        assert_eq!(meaning("http.route"), Meaning::Unknown);
+        assert_eq!(meaning("gen_ai.request.model"), KeyMeaning::Field(1, Field::RequestModel));
+        assert_eq!(meaning("retrace.metadata.a.b"), KeyMeaning::Prefixed(0, Field::UserMetadata, "a.b"));
+        assert_eq!(meaning("gen_ai.something.new"), KeyMeaning::Marker);
+        assert_eq!(meaning("http.route"), KeyMeaning::Unknown);
         assert!(meaning("gen_ai.something.new").is_genai());
         assert!(!meaning("session.id").is_genai());
     }

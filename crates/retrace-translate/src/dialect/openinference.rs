@@ -1,106 +1,117 @@
-//! OpenInference: `openinference.span.kind`, `llm.*`, `input.value`, messages flattened into
-//! `llm.input_messages.N.message.*`.
+//! OpenInference: `openinference.span.kind`, `llm.*`, `input.value`, messages flattened into `llm.input_messages.N.message.*`.
 //!
-//! Keys follow the semantic conventions of the OpenInference specification, its older ones included.
+//! Keys follow the semantic conventions of the OpenInference specification, including older ones.
 
 mod messages;
 
 use super::{Class, Dialect};
-use crate::indexed::{Indexed, Leaf};
-use crate::slot::Slot;
+use crate::fields::Field;
+use crate::fields::{FlattenedKey, LeafType};
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
     keys: &[
-        ("openinference.span.kind", Slot::Kind),
-        ("input.value", Slot::Input),
-        ("input.mime_type", Slot::InputMimeType),
-        ("output.value", Slot::Output),
-        ("output.mime_type", Slot::OutputMimeType),
-        ("llm.provider", Slot::Provider),
-        ("llm.system", Slot::System),
-        ("llm.model_name", Slot::Model),
-        ("embedding.model_name", Slot::Model),
-        ("reranker.model_name", Slot::Model),
-        ("llm.request.model_name", Slot::RequestModel),
-        ("llm.response.model_name", Slot::ResponseModel),
-        ("llm.invocation_parameters", Slot::Parameters),
-        ("embedding.invocation_parameters", Slot::Parameters),
-        ("llm.finish_reason", Slot::FinishReasons),
-        ("llm.token_count.prompt", Slot::InputTokens),
-        ("llm.token_count.total", Slot::TotalTokens),
-        ("llm.token_count.completion", Slot::OutputTokens),
-        ("llm.token_count.prompt_details.cache_read", Slot::CacheReadTokens),
-        ("llm.token_count.prompt_details.cache_write", Slot::CacheCreationTokens),
-        ("llm.token_count.completion_details.reasoning", Slot::ReasoningTokens),
-        ("llm.cost.total", Slot::Cost),
-        ("llm.input_messages", Slot::InputMessages),
-        ("llm.output_messages", Slot::OutputMessages),
-        ("llm.prompts", Slot::InputMessages),
-        ("llm.choices", Slot::OutputMessages),
-        ("llm.tools", Slot::ToolDefinitions),
-        ("tool.name", Slot::ToolName),
-        ("tool.id", Slot::ToolCallId),
-        ("tool_call.id", Slot::ToolCallId),
-        ("tool_call.function.name", Slot::ToolName),
-        ("tool_call.function.arguments", Slot::ToolArguments),
-        ("retrieval.documents", Slot::RetrievalDocuments),
-        ("reranker.query", Slot::RetrievalQuery),
-        ("reranker.output_documents", Slot::RetrievalDocuments),
+        ("openinference.span.kind", Field::Kind),
+        ("input.value", Field::Input),
+        ("input.mime_type", Field::InputMimeType),
+        ("output.value", Field::Output),
+        ("output.mime_type", Field::OutputMimeType),
+        ("llm.provider", Field::Provider),
+        ("llm.system", Field::System),
+        ("llm.model_name", Field::Model),
+        ("embedding.model_name", Field::Model),
+        ("reranker.model_name", Field::Model),
+        ("llm.request.model_name", Field::RequestModel),
+        ("llm.response.model_name", Field::ResponseModel),
+        ("llm.invocation_parameters", Field::Parameters),
+        ("embedding.invocation_parameters", Field::Parameters),
+        ("llm.finish_reason", Field::FinishReasons),
+        ("llm.token_count.prompt", Field::InputTokens),
+        ("llm.token_count.total", Field::TotalTokens),
+        ("llm.token_count.completion", Field::OutputTokens),
+        ("llm.token_count.prompt_details.cache_read", Field::CacheReadTokens),
+        ("llm.token_count.prompt_details.cache_write", Field::CacheCreationTokens),
+        ("llm.token_count.completion_details.reasoning", Field::ReasoningTokens),
+        ("llm.cost.total", Field::Cost),
+        ("llm.input_messages", Field::InputMessages),
+        ("llm.output_messages", Field::OutputMessages),
+        ("llm.prompts", Field::InputMessages),
+        ("llm.choices", Field::OutputMessages),
+        ("llm.tools", Field::ToolDefinitions),
+        ("tool.name", Field::ToolName),
+        ("tool.id", Field::ToolCallId),
+        ("tool_call.id", Field::ToolCallId),
+        ("tool_call.function.name", Field::ToolName),
+        ("tool_call.function.arguments", Field::ToolArguments),
+        ("retrieval.documents", Field::RetrievalDocuments),
+        ("reranker.query", Field::RetrievalQuery),
+        ("reranker.output_documents", Field::RetrievalDocuments),
     ],
-    indexed: &[
-        Indexed { prefix: "llm.input_messages.", slot: Slot::InputMessages, paths: ASKED },
-        Indexed { prefix: "llm.output_messages.", slot: Slot::OutputMessages, paths: ANSWERED },
-        Indexed { prefix: "llm.prompts.", slot: Slot::InputMessages, paths: &[("N.prompt.text", Leaf::Any)] },
-        Indexed { prefix: "llm.choices.", slot: Slot::OutputMessages, paths: &[("N.completion.text", Leaf::Any)] },
-        Indexed {
-            prefix: "embedding.embeddings.",
-            slot: Slot::InputMessages,
-            paths: &[("N.embedding.text", Leaf::Any)],
+    flattened: &[
+        FlattenedKey { prefix: "llm.input_messages.", field: Field::InputMessages, paths: ASKED },
+        FlattenedKey { prefix: "llm.output_messages.", field: Field::OutputMessages, paths: ANSWERED },
+        FlattenedKey {
+            prefix: "llm.prompts.",
+            field: Field::InputMessages,
+            paths: &[("N.prompt.text", LeafType::Any)],
         },
-        Indexed { prefix: "llm.tools.", slot: Slot::ToolDefinitions, paths: &[("N.tool.json_schema", Leaf::Json)] },
-        Indexed { prefix: "retrieval.documents.", slot: Slot::RetrievalDocuments, paths: DOCUMENTS },
-        Indexed { prefix: "reranker.output_documents.", slot: Slot::RetrievalDocuments, paths: DOCUMENTS },
+        FlattenedKey {
+            prefix: "llm.choices.",
+            field: Field::OutputMessages,
+            paths: &[("N.completion.text", LeafType::Any)],
+        },
+        FlattenedKey {
+            prefix: "embedding.embeddings.",
+            field: Field::InputMessages,
+            paths: &[("N.embedding.text", LeafType::Any)],
+        },
+        FlattenedKey {
+            prefix: "llm.tools.",
+            field: Field::ToolDefinitions,
+            paths: &[("N.tool.json_schema", LeafType::Json)],
+        },
+        FlattenedKey { prefix: "retrieval.documents.", field: Field::RetrievalDocuments, paths: DOCUMENTS },
+        FlattenedKey { prefix: "reranker.output_documents.", field: Field::RetrievalDocuments, paths: DOCUMENTS },
     ],
     marks: &["openinference.", "llm.", "embedding.", "reranker.", "retrieval.documents"],
     operation,
     turns: messages::turns,
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };
 
 macro_rules! messages {
     ($role:expr) => {
         &[
             ("N.message.role", $role),
-            ("N.message.content", Leaf::Any),
-            ("N.message.name", Leaf::Label),
-            ("N.message.tool_call_id", Leaf::Label),
-            ("N.message.tool_calls.N.tool_call.id", Leaf::Label),
-            ("N.message.tool_calls.N.tool_call.function.name", Leaf::Label),
-            ("N.message.tool_calls.N.tool_call.function.arguments", Leaf::Any),
-            ("N.message.function_call_name", Leaf::Label),
-            ("N.message.function_call_arguments_json", Leaf::Any),
-            ("N.message.contents.N.message_content.type", Leaf::Label),
-            ("N.message.contents.N.message_content.text", Leaf::Any),
-            ("N.message.contents.N.message_content.image.image.url", Leaf::Label),
-            ("N.message.contents.N.message_content.audio.audio.url", Leaf::Label),
-            ("N.message.contents.N.message_content.audio.audio.mime_type", Leaf::Label),
-            ("N.message.contents.N.message_content.audio.audio.transcript", Leaf::Any),
-            ("N.message.contents.N.tool_call.id", Leaf::Label),
-            ("N.message.contents.N.tool_call.function.name", Leaf::Label),
-            ("N.message.contents.N.tool_call.function.arguments", Leaf::Any),
+            ("N.message.content", LeafType::Any),
+            ("N.message.name", LeafType::Label),
+            ("N.message.tool_call_id", LeafType::Label),
+            ("N.message.tool_calls.N.tool_call.id", LeafType::Label),
+            ("N.message.tool_calls.N.tool_call.function.name", LeafType::Label),
+            ("N.message.tool_calls.N.tool_call.function.arguments", LeafType::Any),
+            ("N.message.function_call_name", LeafType::Label),
+            ("N.message.function_call_arguments_json", LeafType::Any),
+            ("N.message.contents.N.message_content.type", LeafType::Label),
+            ("N.message.contents.N.message_content.text", LeafType::Any),
+            ("N.message.contents.N.message_content.image.image.url", LeafType::Label),
+            ("N.message.contents.N.message_content.audio.audio.url", LeafType::Label),
+            ("N.message.contents.N.message_content.audio.audio.mime_type", LeafType::Label),
+            ("N.message.contents.N.message_content.audio.audio.transcript", LeafType::Any),
+            ("N.message.contents.N.tool_call.id", LeafType::Label),
+            ("N.message.contents.N.tool_call.function.name", LeafType::Label),
+            ("N.message.contents.N.tool_call.function.arguments", LeafType::Any),
         ]
     };
 }
 
-const ASKED: &[(&str, Leaf)] = messages!(Leaf::Label);
-const ANSWERED: &[(&str, Leaf)] = messages!(Leaf::Assistant);
+const ASKED: &[(&str, LeafType)] = messages!(LeafType::Label);
+const ANSWERED: &[(&str, LeafType)] = messages!(LeafType::Assistant);
 
-const DOCUMENTS: &[(&str, Leaf)] = &[
-    ("N.document.id", Leaf::Any),
-    ("N.document.score", Leaf::Any),
-    ("N.document.content", Leaf::Any),
-    ("N.document.metadata", Leaf::Json),
+const DOCUMENTS: &[(&str, LeafType)] = &[
+    ("N.document.id", LeafType::Any),
+    ("N.document.score", LeafType::Any),
+    ("N.document.content", LeafType::Any),
+    ("N.document.metadata", LeafType::Json),
 ];
 
 fn operation(name: &str) -> Option<Class> {

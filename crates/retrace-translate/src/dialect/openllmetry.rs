@@ -1,103 +1,103 @@
 //! OpenLLMetry (Traceloop): `traceloop.*`, `llm.*`, and messages flattened into `gen_ai.prompt.N.*` and
 //! `gen_ai.completion.N.*`.
 //!
-//! Keys follow `opentelemetry-semantic-conventions-ai`, those that it has and those that it had: its releases write
-//! `gen_ai.*` where they wrote `llm.*`, and messages as OpenTelemetry has them now.
+//! Keys follow `opentelemetry-semantic-conventions-ai`, in current and earlier releases: newer ones write `gen_ai.*` instead of
+//! `llm.*`, and messages in OpenTelemetry's current form.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Class, Dialect};
-use crate::chat;
-use crate::indexed::{Indexed, Leaf};
-use crate::slot::Slot;
+use crate::fields::Field;
+use crate::fields::{FlattenedKey, LeafType};
+use crate::messages::provider_message;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
     keys: &[
-        ("llm.request.type", Slot::Operation),
-        ("traceloop.span.kind", Slot::Kind),
-        ("traceloop.entity.name", Slot::EntityName),
-        ("traceloop.workflow.name", Slot::WorkflowName),
-        ("traceloop.entity.input", Slot::Input),
-        ("traceloop.entity.output", Slot::Output),
-        ("traceloop.association.properties.session_id", Slot::SessionId),
-        ("traceloop.association.properties.user_id", Slot::UserId),
-        ("gen_ai.task.input", Slot::Input),
-        ("gen_ai.task.output", Slot::Output),
-        ("gen_ai.user", Slot::UserId),
-        ("llm.user", Slot::UserId),
-        ("gen_ai.is_streaming", Slot::Streaming),
-        ("llm.is_streaming", Slot::Streaming),
-        ("llm.vendor", Slot::Provider),
-        ("llm.request.model", Slot::RequestModel),
-        ("llm.response.model", Slot::ResponseModel),
-        ("llm.response.id", Slot::ResponseId),
-        ("gen_ai.response.finish_reason", Slot::FinishReasons),
-        ("gen_ai.response.stop_reason", Slot::FinishReasons),
-        ("llm.response.finish_reason", Slot::FinishReasons),
-        ("llm.response.stop_reason", Slot::FinishReasons),
-        ("gen_ai.request.max_completion_tokens", Slot::MaxTokens),
-        ("llm.request.max_tokens", Slot::MaxTokens),
-        ("llm.watsonx.max_new_tokens", Slot::MaxTokens),
-        ("gen_ai.request.n", Slot::ChoiceCount),
-        ("llm.temperature", Slot::Temperature),
-        ("llm.request.temperature", Slot::Temperature),
-        ("llm.top_p", Slot::TopP),
-        ("llm.request.top_p", Slot::TopP),
-        ("llm.top_k", Slot::TopK),
-        ("llm.frequency_penalty", Slot::FrequencyPenalty),
-        ("llm.presence_penalty", Slot::PresencePenalty),
-        ("llm.chat.stop_sequences", Slot::StopSequences),
-        ("llm.watsonx.random_seed", Slot::Seed),
-        ("llm.usage.total_tokens", Slot::TotalTokens),
-        ("gen_ai.usage.total_tokens", Slot::TotalTokens),
-        ("llm.usage.prompt_tokens", Slot::InputTokens),
-        ("llm.usage.completion_tokens", Slot::OutputTokens),
-        ("llm.usage.reasoning_tokens", Slot::ReasoningTokens),
-        ("llm.usage.cache_read_input_tokens", Slot::CacheReadTokens),
-        ("llm.usage.cache_creation_input_tokens", Slot::CacheCreationTokens),
-        // Flattened keys of their own hold these; maps and JSON texts are as good.
-        ("llm.completions", Slot::OutputMessages),
-        ("llm.request.functions", Slot::ToolDefinitions),
+        ("llm.request.type", Field::Operation),
+        ("traceloop.span.kind", Field::Kind),
+        ("traceloop.entity.name", Field::EntityName),
+        ("traceloop.workflow.name", Field::WorkflowName),
+        ("traceloop.entity.input", Field::Input),
+        ("traceloop.entity.output", Field::Output),
+        ("traceloop.association.properties.session_id", Field::SessionId),
+        ("traceloop.association.properties.user_id", Field::UserId),
+        ("gen_ai.task.input", Field::Input),
+        ("gen_ai.task.output", Field::Output),
+        ("gen_ai.user", Field::UserId),
+        ("llm.user", Field::UserId),
+        ("gen_ai.is_streaming", Field::Streaming),
+        ("llm.is_streaming", Field::Streaming),
+        ("llm.vendor", Field::Provider),
+        ("llm.request.model", Field::RequestModel),
+        ("llm.response.model", Field::ResponseModel),
+        ("llm.response.id", Field::ResponseId),
+        ("gen_ai.response.finish_reason", Field::FinishReasons),
+        ("gen_ai.response.stop_reason", Field::FinishReasons),
+        ("llm.response.finish_reason", Field::FinishReasons),
+        ("llm.response.stop_reason", Field::FinishReasons),
+        ("gen_ai.request.max_completion_tokens", Field::MaxTokens),
+        ("llm.request.max_tokens", Field::MaxTokens),
+        ("llm.watsonx.max_new_tokens", Field::MaxTokens),
+        ("gen_ai.request.n", Field::ChoiceCount),
+        ("llm.temperature", Field::Temperature),
+        ("llm.request.temperature", Field::Temperature),
+        ("llm.top_p", Field::TopP),
+        ("llm.request.top_p", Field::TopP),
+        ("llm.top_k", Field::TopK),
+        ("llm.frequency_penalty", Field::FrequencyPenalty),
+        ("llm.presence_penalty", Field::PresencePenalty),
+        ("llm.chat.stop_sequences", Field::StopSequences),
+        ("llm.watsonx.random_seed", Field::Seed),
+        ("llm.usage.total_tokens", Field::TotalTokens),
+        ("gen_ai.usage.total_tokens", Field::TotalTokens),
+        ("llm.usage.prompt_tokens", Field::InputTokens),
+        ("llm.usage.completion_tokens", Field::OutputTokens),
+        ("llm.usage.reasoning_tokens", Field::ReasoningTokens),
+        ("llm.usage.cache_read_input_tokens", Field::CacheReadTokens),
+        ("llm.usage.cache_creation_input_tokens", Field::CacheCreationTokens),
+        // The same value may be flattened keys, a map or a JSON text.
+        ("llm.completions", Field::OutputMessages),
+        ("llm.request.functions", Field::ToolDefinitions),
     ],
-    prefixes: &[("traceloop.association.properties.", Slot::UserMetadata)],
-    indexed: &[
-        Indexed { prefix: "gen_ai.prompt.", slot: Slot::InputMessages, paths: ASKED },
-        Indexed { prefix: "gen_ai.completion.", slot: Slot::OutputMessages, paths: ANSWERED },
-        Indexed { prefix: "llm.completions.", slot: Slot::OutputMessages, paths: ANSWERED },
-        Indexed {
+    prefixes: &[("traceloop.association.properties.", Field::UserMetadata)],
+    flattened: &[
+        FlattenedKey { prefix: "gen_ai.prompt.", field: Field::InputMessages, paths: ASKED },
+        FlattenedKey { prefix: "gen_ai.completion.", field: Field::OutputMessages, paths: ANSWERED },
+        FlattenedKey { prefix: "llm.completions.", field: Field::OutputMessages, paths: ANSWERED },
+        FlattenedKey {
             prefix: "llm.request.functions.",
-            slot: Slot::ToolDefinitions,
-            paths: &[("N.name", Leaf::Label), ("N.description", Leaf::Label), ("N.parameters", Leaf::Json)],
+            field: Field::ToolDefinitions,
+            paths: &[("N.name", LeafType::Label), ("N.description", LeafType::Label), ("N.parameters", LeafType::Json)],
         },
     ],
     marks: &["traceloop.", "llm."],
     operation,
-    turns: chat::messages,
+    turns: provider_message::messages,
     unwrapped,
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };
 
-const ASKED: &[(&str, Leaf)] = &[
-    ("N.role", Leaf::Label),
-    ("N.content", Leaf::Parts),
-    ("N.user", Leaf::Any),
-    ("N.tool_call_id", Leaf::Label),
-    ("N.tool_calls.N.id", Leaf::Label),
-    ("N.tool_calls.N.name", Leaf::Label),
-    ("N.tool_calls.N.arguments", Leaf::Any),
+const ASKED: &[(&str, LeafType)] = &[
+    ("N.role", LeafType::Label),
+    ("N.content", LeafType::Parts),
+    ("N.user", LeafType::Any),
+    ("N.tool_call_id", LeafType::Label),
+    ("N.tool_calls.N.id", LeafType::Label),
+    ("N.tool_calls.N.name", LeafType::Label),
+    ("N.tool_calls.N.arguments", LeafType::Any),
 ];
 
-const ANSWERED: &[(&str, Leaf)] = &[
-    ("N.role", Leaf::Assistant),
-    ("N.content", Leaf::Parts),
-    ("N.refusal", Leaf::Any),
-    ("N.reasoning", Leaf::Any),
-    ("N.finish_reason", Leaf::Label),
-    ("N.tool_calls.N.id", Leaf::Label),
-    ("N.tool_calls.N.name", Leaf::Label),
-    ("N.tool_calls.N.arguments", Leaf::Any),
+const ANSWERED: &[(&str, LeafType)] = &[
+    ("N.role", LeafType::Assistant),
+    ("N.content", LeafType::Parts),
+    ("N.refusal", LeafType::Any),
+    ("N.reasoning", LeafType::Any),
+    ("N.finish_reason", LeafType::Label),
+    ("N.tool_calls.N.id", LeafType::Label),
+    ("N.tool_calls.N.name", LeafType::Label),
+    ("N.tool_calls.N.arguments", LeafType::Any),
 ];
 
 fn operation(name: &str) -> Option<Class> {
@@ -110,7 +110,7 @@ fn operation(name: &str) -> Option<Class> {
     })
 }
 
-/// What a function was given, `{"args": […], "kwargs": {…}}`, without what is empty.
+/// Returns the arguments of a function, `{"args": […], "kwargs": {…}}`, without the empty ones.
 fn unwrapped(json: &str) -> Option<&RawValue> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -120,12 +120,12 @@ fn unwrapped(json: &str) -> Option<&RawValue> {
         #[serde(borrow)]
         kwargs: &'a RawValue,
     }
-    let given: Given<'_> = serde_json::from_str(json).ok()?;
+    let input: Given<'_> = serde_json::from_str(json).ok()?;
     let is_empty =
         |raw: &RawValue| matches!(raw.get().as_bytes(), [b'{', between @ .., b'}'] if between.trim_ascii().is_empty());
-    match given.args.as_slice() {
-        [] => Some(given.kwargs),
-        [one] if is_empty(given.kwargs) => Some(one),
+    match input.args.as_slice() {
+        [] => Some(input.kwargs),
+        [one] if is_empty(input.kwargs) => Some(one),
         _ => None,
     }
 }

@@ -1,7 +1,7 @@
-//! OpenTelemetry's GenAI conventions as they stand: `gen_ai.*` since v1.37, messages as lists of parts.
+//! OpenTelemetry's current GenAI conventions: `gen_ai.*` since v1.37, messages as lists of parts.
 //!
 //! Keys follow the registry of commit 953276ff of the semantic conventions (v1.41 and eleven commits), messages the JSON
-//! schemas beside it. Where real libraries write a part a little differently, the difference is read here too.
+//! schemas beside it. Deviations of widespread libraries are read too.
 
 use std::borrow::Cow;
 
@@ -11,9 +11,11 @@ use serde_json::value::RawValue;
 use smallvec::{SmallVec, smallvec};
 
 use super::{Class, Dialect};
-use crate::messages::{Part, Source, Turn, label_of, role_label, text_of};
-use crate::slot::Slot;
-use crate::{chat, lists};
+use crate::fields::Field;
+use crate::json::{label_of, text_of};
+use crate::messages::lists;
+use crate::messages::provider_message;
+use crate::messages::{Part, Source, Turn, role_label};
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
@@ -21,50 +23,50 @@ pub(super) static DIALECT: Dialect = Dialect {
     spans: &["create_agent", "execute_tool", "invoke_agent", "invoke_workflow"],
     named: |span| operation(span.split(' ').next()?),
     keys: &[
-        ("gen_ai.operation.name", Slot::Operation),
-        ("gen_ai.provider.name", Slot::Provider),
-        ("gen_ai.request.model", Slot::RequestModel),
-        ("gen_ai.request.max_tokens", Slot::MaxTokens),
-        ("gen_ai.request.choice.count", Slot::ChoiceCount),
-        ("gen_ai.request.temperature", Slot::Temperature),
-        ("gen_ai.request.top_p", Slot::TopP),
-        ("gen_ai.request.top_k", Slot::TopK),
-        ("gen_ai.request.stop_sequences", Slot::StopSequences),
-        ("gen_ai.request.frequency_penalty", Slot::FrequencyPenalty),
-        ("gen_ai.request.presence_penalty", Slot::PresencePenalty),
-        ("gen_ai.request.seed", Slot::Seed),
-        ("gen_ai.request.stream", Slot::Streaming),
-        ("gen_ai.response.id", Slot::ResponseId),
-        ("gen_ai.response.model", Slot::ResponseModel),
-        ("gen_ai.response.finish_reasons", Slot::FinishReasons),
-        ("gen_ai.response.time_to_first_chunk", Slot::TimeToFirstChunk),
-        ("gen_ai.usage.input_tokens", Slot::InputTokens),
-        ("gen_ai.usage.output_tokens", Slot::OutputTokens),
-        ("gen_ai.usage.cache_read.input_tokens", Slot::CacheReadTokens),
-        ("gen_ai.usage.cache_creation.input_tokens", Slot::CacheCreationTokens),
-        ("gen_ai.usage.reasoning.output_tokens", Slot::ReasoningTokens),
-        ("gen_ai.conversation.id", Slot::SessionId),
-        ("gen_ai.agent.id", Slot::AgentId),
-        ("gen_ai.agent.name", Slot::AgentName),
-        ("gen_ai.workflow.name", Slot::WorkflowName),
-        ("gen_ai.tool.name", Slot::ToolName),
-        ("gen_ai.tool.call.id", Slot::ToolCallId),
-        ("gen_ai.tool.call.arguments", Slot::ToolArguments),
-        ("gen_ai.tool.call.result", Slot::ToolResult),
-        ("gen_ai.tool.definitions", Slot::ToolDefinitions),
-        ("gen_ai.output.type", Slot::OutputType),
-        ("gen_ai.retrieval.query.text", Slot::RetrievalQuery),
-        ("gen_ai.retrieval.documents", Slot::RetrievalDocuments),
-        ("gen_ai.system_instructions", Slot::SystemInstructions),
-        ("gen_ai.input.messages", Slot::InputMessages),
-        ("gen_ai.output.messages", Slot::OutputMessages),
-        ("mcp.method.name", Slot::McpMethod),
+        ("gen_ai.operation.name", Field::Operation),
+        ("gen_ai.provider.name", Field::Provider),
+        ("gen_ai.request.model", Field::RequestModel),
+        ("gen_ai.request.max_tokens", Field::MaxTokens),
+        ("gen_ai.request.choice.count", Field::ChoiceCount),
+        ("gen_ai.request.temperature", Field::Temperature),
+        ("gen_ai.request.top_p", Field::TopP),
+        ("gen_ai.request.top_k", Field::TopK),
+        ("gen_ai.request.stop_sequences", Field::StopSequences),
+        ("gen_ai.request.frequency_penalty", Field::FrequencyPenalty),
+        ("gen_ai.request.presence_penalty", Field::PresencePenalty),
+        ("gen_ai.request.seed", Field::Seed),
+        ("gen_ai.request.stream", Field::Streaming),
+        ("gen_ai.response.id", Field::ResponseId),
+        ("gen_ai.response.model", Field::ResponseModel),
+        ("gen_ai.response.finish_reasons", Field::FinishReasons),
+        ("gen_ai.response.time_to_first_chunk", Field::TimeToFirstChunk),
+        ("gen_ai.usage.input_tokens", Field::InputTokens),
+        ("gen_ai.usage.output_tokens", Field::OutputTokens),
+        ("gen_ai.usage.cache_read.input_tokens", Field::CacheReadTokens),
+        ("gen_ai.usage.cache_creation.input_tokens", Field::CacheCreationTokens),
+        ("gen_ai.usage.reasoning.output_tokens", Field::ReasoningTokens),
+        ("gen_ai.conversation.id", Field::SessionId),
+        ("gen_ai.agent.id", Field::AgentId),
+        ("gen_ai.agent.name", Field::AgentName),
+        ("gen_ai.workflow.name", Field::WorkflowName),
+        ("gen_ai.tool.name", Field::ToolName),
+        ("gen_ai.tool.call.id", Field::ToolCallId),
+        ("gen_ai.tool.call.arguments", Field::ToolArguments),
+        ("gen_ai.tool.call.result", Field::ToolResult),
+        ("gen_ai.tool.definitions", Field::ToolDefinitions),
+        ("gen_ai.output.type", Field::OutputType),
+        ("gen_ai.retrieval.query.text", Field::RetrievalQuery),
+        ("gen_ai.retrieval.documents", Field::RetrievalDocuments),
+        ("gen_ai.system_instructions", Field::SystemInstructions),
+        ("gen_ai.input.messages", Field::InputMessages),
+        ("gen_ai.output.messages", Field::OutputMessages),
+        ("mcp.method.name", Field::McpMethod),
     ],
     events: &["gen_ai.client.inference.operation.details"],
     marks: &["gen_ai.", "mcp."],
     operation,
     turns,
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };
 
 fn operation(name: &str) -> Option<Class> {
@@ -84,9 +86,9 @@ pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     at_once(json).or_else(|| one_by_one(json))
 }
 
-/// Messages all of whose parts are of kinds that are known, in one pass; `None` for anything else.
+/// Reads messages whose parts are all of known kinds, in one pass; returns `None` for anything else.
 fn at_once(json: &str) -> Option<Vec<Turn<'_>>> {
-    /// As large as what is in it, so that a list of them becomes one of turns where it is.
+    /// As large as its content, so that a list of these is reused as a list of turns.
     #[derive(Deserialize)]
     #[serde(from = "KnownTurn<'a>")]
     struct Known<'a>(#[serde(borrow)] Turn<'a>);
@@ -106,7 +108,7 @@ fn at_once(json: &str) -> Option<Vec<Turn<'_>>> {
     Some(turns.into_iter().map(|Known(turn)| turn).collect())
 }
 
-/// The same, each piece by itself: what nobody knows is kept as it came.
+/// Reads messages part by part; a part of an unknown kind is kept unchanged.
 fn one_by_one(json: &str) -> Option<Vec<Turn<'_>>> {
     let elements: Vec<&RawValue> = serde_json::from_str(json).ok()?;
     let are_messages = elements.iter().any(|raw| part_alone(raw).is_none() && turn(raw).is_some());
@@ -117,7 +119,7 @@ fn one_by_one(json: &str) -> Option<Vec<Turn<'_>>> {
     lists::each(elements, |raw| turn(raw).or_else(|| lone(raw)))
 }
 
-/// A part that stands where messages do.
+/// Reads a part in the place of a message.
 fn lone(raw: &RawValue) -> Option<Turn<'_>> {
     let part = part_alone(raw)?;
     let role = match &part {
@@ -129,7 +131,7 @@ fn lone(raw: &RawValue) -> Option<Turn<'_>> {
     Some(Turn { role: Cow::Borrowed(role), parts: smallvec![part], ..Turn::default() })
 }
 
-/// [`RawTurn`], when it has parts and all of them are known.
+/// A [`RawTurn`] that has parts, all of known kinds.
 #[derive(Deserialize)]
 struct KnownTurn<'a> {
     #[serde(borrow, default)]
@@ -171,8 +173,8 @@ struct RawTurn<'a> {
 fn turn(raw: &RawValue) -> Option<Turn<'_>> {
     let turn: RawTurn<'_> = serde_json::from_str(raw.get()).ok()?;
     let Some(parts) = turn.parts else {
-        // A message or an item as an API has it.
-        return chat::message(raw).filter(|turn| !turn.parts.is_empty());
+        // A message or an item in the form of a provider's API.
+        return provider_message::message(raw).filter(|turn| !turn.parts.is_empty());
     };
     let parts = parts.into_iter().map(part).collect();
     Some(Turn {
@@ -183,7 +185,7 @@ fn turn(raw: &RawValue) -> Option<Turn<'_>> {
     })
 }
 
-/// A part of `gen_ai.system_instructions`, which has parts where the others have messages.
+/// Reads a part of `gen_ai.system_instructions`, which has parts where the others have messages.
 fn part_alone(raw: &RawValue) -> Option<Part<'_>> {
     #[derive(Deserialize)]
     struct Shape<'a> {
@@ -229,7 +231,7 @@ fn part(raw: &RawValue) -> Part<'_> {
 fn known<'a>(part: &RawPart<'a>) -> Option<Part<'a>> {
     let kind = part.kind.and_then(label_of)?;
     Some(match &*kind {
-        // Without content the text was not captured: there is nothing to say.
+        // The text was not captured.
         "text" => part.content.map_or(Some(Part::Empty), |content| text_of(content).map(Part::Text))?,
         "reasoning" | "thinking" => match part.content {
             Some(content) => Part::Reasoning(text_of(content)?),

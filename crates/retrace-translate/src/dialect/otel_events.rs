@@ -1,7 +1,7 @@
-//! OpenTelemetry's GenAI events before v1.37: one for each message, on the span or as log records tied to it.
+//! OpenTelemetry's GenAI events before v1.37: one for each message, as span events or as log records.
 //!
-//! The body of a record is the message; on a span its keys are the attributes of the event, or one attribute has it all as
-//! a JSON text.
+//! The body of a log record is the message. The attributes of a span event are the keys of that body, or one attribute has the
+//! whole body as a JSON text.
 
 use std::borrow::Cow;
 
@@ -9,24 +9,24 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::Dialect;
-use crate::chat::{message_of, parts_of};
-use crate::indexed::structured;
+use crate::fields::Field;
+use crate::fields::structured;
+use crate::messages::provider_message::{message_of, parts_of};
 use crate::messages::{Parts, Turn};
-use crate::slot::Slot;
 use crate::view::{EventView, Value};
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
     events: &[SYSTEM, USER, ASSISTANT, TOOL, CHOICE],
     message_events: &[
-        (SYSTEM, Slot::InputMessages),
-        (USER, Slot::InputMessages),
-        (ASSISTANT, Slot::InputMessages),
-        (TOOL, Slot::InputMessages),
-        (CHOICE, Slot::OutputMessages),
+        (SYSTEM, Field::InputMessages),
+        (USER, Field::InputMessages),
+        (ASSISTANT, Field::InputMessages),
+        (TOOL, Field::InputMessages),
+        (CHOICE, Field::OutputMessages),
     ],
     turns,
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };
 
 const SYSTEM: &str = "gen_ai.system.message";
@@ -35,13 +35,13 @@ const ASSISTANT: &str = "gen_ai.assistant.message";
 const TOOL: &str = "gen_ai.tool.message";
 const CHOICE: &str = "gen_ai.choice";
 
-/// The attribute of a span event that has the whole body.
+/// Attribute of a span event with the whole body.
 const CONTENT: &str = "gen_ai.event.content";
-/// Attributes of a span event that are keys of its body.
+/// Attributes of a span event that are keys of the body.
 const KEYS: [&str; 9] =
     ["role", "content", "name", "id", "tool_calls", "tool_call_id", "message", "finish_reason", "index"];
 
-/// Whether this attribute of a message event is part of the message.
+/// Returns true if an attribute of a message event is part of the message.
 pub(crate) fn is_message_key(key: &str) -> bool {
     key == CONTENT || KEYS.contains(&key)
 }
@@ -125,9 +125,9 @@ mod tests {
                 {"id":"c","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]}},
             {"event":"gen_ai.tool.message","body":{"id":"c","content":"18"}},
             {"event":"gen_ai.user.message","body":{}}]"#;
-        let told = serde_json::to_value(conversation(Vec::new(), turns(json).unwrap())).unwrap();
+        let stated = serde_json::to_value(conversation(Vec::new(), turns(json).unwrap())).unwrap();
         assert_eq!(
-            told["messages"],
+            stated["messages"],
             serde_json::json!([
                 {"role": "system", "content": "be terse"},
                 {"role": "user", "content": "hi"},

@@ -1,17 +1,17 @@
-//! Attributes of general conventions that say something about any span, GenAI or not.
+//! Attributes of general conventions that apply to any span.
 
 use super::Dialect;
-use crate::slot::Slot;
+use crate::fields::Field;
 
 pub(super) static DIALECT: Dialect = Dialect {
     keys: &[
-        ("error.type", Slot::ErrorType),
-        ("session.id", Slot::SessionId),
-        ("user.id", Slot::UserId),
-        ("enduser.id", Slot::UserId),
-        ("agent.name", Slot::AgentName),
-        ("tag.tags", Slot::Tags),
-        ("metadata", Slot::UserMetadataObject),
+        ("error.type", Field::ErrorType),
+        ("session.id", Field::SessionId),
+        ("user.id", Field::UserId),
+        ("enduser.id", Field::UserId),
+        ("agent.name", Field::AgentName),
+        ("tag.tags", Field::Tags),
+        ("metadata", Field::UserMetadataObject),
     ],
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };

@@ -1,58 +1,59 @@
-//! pydantic-ai and Logfire, in what they say beside the GenAI conventions.
+//! pydantic-ai and Logfire: what they write beside the GenAI conventions.
 //!
-//! Both write them; what stands here is older, or more, than the conventions have: the conversation of a whole run, the
-//! tools as they are offered, the request and the answer of an API. Sums over a run, `gen_ai.aggregated_usage.*`, have no
-//! place: they repeat what its calls used, and stay attributes.
+//! Both write the conventions; the keys here are older, or carry more: the conversation of a whole run, the offered tools, the
+//! request and the response of an API. Sums over a run, `gen_ai.aggregated_usage.*`, fill no field, because they repeat the
+//! usage of its calls, and stay attributes.
 
 use super::{Class, Dialect, otel};
+use crate::fields::Field;
+use crate::fields::Nested;
 use crate::messages::Turn;
-use crate::nested::Nested;
-use crate::slot::Slot;
-use crate::{chat, exchange};
+use crate::messages::provider_body;
+use crate::messages::provider_message;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
     keys: &[
-        ("pydantic_ai.all_messages", Slot::Conversation),
-        ("gen_ai.usage.details.reasoning_tokens", Slot::ReasoningTokens),
-        ("gen_ai.usage.details.cache_read_tokens", Slot::CacheReadTokens),
-        ("gen_ai.usage.details.cache_read_input_tokens", Slot::CacheReadTokens),
-        ("gen_ai.usage.details.cached_tokens", Slot::CacheReadTokens),
-        ("gen_ai.usage.details.cache_write_tokens", Slot::CacheCreationTokens),
-        ("gen_ai.usage.details.cache_creation_input_tokens", Slot::CacheCreationTokens),
+        ("pydantic_ai.all_messages", Field::Conversation),
+        ("gen_ai.usage.details.reasoning_tokens", Field::ReasoningTokens),
+        ("gen_ai.usage.details.cache_read_tokens", Field::CacheReadTokens),
+        ("gen_ai.usage.details.cache_read_input_tokens", Field::CacheReadTokens),
+        ("gen_ai.usage.details.cached_tokens", Field::CacheReadTokens),
+        ("gen_ai.usage.details.cache_write_tokens", Field::CacheCreationTokens),
+        ("gen_ai.usage.details.cache_creation_input_tokens", Field::CacheCreationTokens),
     ],
     marks: &["pydantic_ai."],
     turns,
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };
 
-/// Names without a prefix. They say something where the span is a GenAI span.
+/// Names without a prefix, which count on GenAI spans only.
 pub(super) static PLAIN: Dialect = Dialect {
-    guest: true,
+    genai_spans_only: true,
     keys: &[
-        ("agent_name", Slot::AgentName),
-        ("model_name", Slot::RequestModel),
-        ("operation.cost", Slot::Cost),
-        ("events", Slot::Conversation),
-        ("all_messages_events", Slot::Conversation),
-        ("final_result", Slot::Output),
-        ("tool_arguments", Slot::ToolArguments),
-        ("tool_response", Slot::ToolResult),
-        ("inputs", Slot::InputMessages),
-        ("embeddings", Slot::Output),
-        ("request_data", Slot::Input),
-        ("response_data", Slot::Output),
-        ("logfire.tags", Slot::Tags),
-        ("logfire.json_schema", Slot::Bookkeeping),
+        ("agent_name", Field::AgentName),
+        ("model_name", Field::RequestModel),
+        ("operation.cost", Field::Cost),
+        ("events", Field::Conversation),
+        ("all_messages_events", Field::Conversation),
+        ("final_result", Field::Output),
+        ("tool_arguments", Field::ToolArguments),
+        ("tool_response", Field::ToolResult),
+        ("inputs", Field::InputMessages),
+        ("embeddings", Field::Output),
+        ("request_data", Field::Input),
+        ("response_data", Field::Output),
+        ("logfire.tags", Field::Tags),
+        ("logfire.json_schema", Field::Bookkeeping),
     ],
-    nested: &[Nested { key: "model_request_parameters", members: &[("function_tools", Slot::ToolDefinitions)] }],
+    nested: &[Nested { key: "model_request_parameters", members: &[("function_tools", Field::ToolDefinitions)] }],
     operation: |_| None::<Class>,
     turns,
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };
 
-/// Reads messages of the conventions, the events that these were before, or texts to embed.
+/// Reads messages of the conventions, the older events, or texts to embed.
 fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     let of_conventions = json.contains(r#""parts""#).then(|| otel::turns(json)).flatten();
-    of_conventions.or_else(|| chat::messages(json)).or_else(|| exchange::request(json))
+    of_conventions.or_else(|| provider_message::messages(json)).or_else(|| provider_body::request(json))
 }

@@ -1,41 +1,41 @@
-//! `retrace.*`: what an application states outright. It outweighs everything a library recorded.
+//! `retrace.*`: attributes that an application sets itself. They take precedence over everything a library recorded.
 
 use super::Dialect;
 use crate::attributes;
-use crate::slot::Slot;
+use crate::fields::Field;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
     spans: &["retrace."],
     keys: &[
-        (attributes::SPAN_TYPE, Slot::SpanType),
-        (attributes::NAME, Slot::Name),
-        (attributes::TRACE_NAME, Slot::TraceName),
-        (attributes::SESSION_ID, Slot::SessionId),
-        (attributes::USER_ID, Slot::UserId),
-        (attributes::TAGS, Slot::Tags),
-        // Keys of a run's metadata that have a place of their own.
-        ("retrace.metadata.user_id", Slot::UserId),
-        ("retrace.metadata.tags", Slot::Tags),
-        (attributes::INPUT, Slot::Input),
-        (attributes::OUTPUT, Slot::Output),
-        (attributes::MODEL, Slot::ResponseModel),
-        (attributes::INPUT_TOKENS, Slot::InputTokens),
-        (attributes::OUTPUT_TOKENS, Slot::OutputTokens),
-        (attributes::COST, Slot::Cost),
-        (attributes::AGENT_ID, Slot::AgentId),
-        (attributes::AGENT_ROLE, Slot::AgentName),
-        (attributes::PARENT_AGENT_ID, Slot::ParentAgentId),
-        (attributes::STATUS, Slot::Status),
-        (attributes::ERROR, Slot::StatedError),
-        (attributes::METADATA, Slot::StatedMetadata),
-        (attributes::PARTIAL, Slot::Partial),
-        (attributes::TRUNCATED, Slot::Truncated),
-        (attributes::TOOL_CALL_ID, Slot::ToolCallId),
-        (attributes::TOKEN_IDS, Slot::TokenIds),
-        (attributes::LOGPROBS, Slot::Logprobs),
+        (attributes::SPAN_TYPE, Field::SpanType),
+        (attributes::NAME, Field::Name),
+        (attributes::TRACE_NAME, Field::TraceName),
+        (attributes::SESSION_ID, Field::SessionId),
+        (attributes::USER_ID, Field::UserId),
+        (attributes::TAGS, Field::Tags),
+        // Metadata keys of a run that have fields of their own.
+        ("retrace.metadata.user_id", Field::UserId),
+        ("retrace.metadata.tags", Field::Tags),
+        (attributes::INPUT, Field::Input),
+        (attributes::OUTPUT, Field::Output),
+        (attributes::MODEL, Field::ResponseModel),
+        (attributes::INPUT_TOKENS, Field::InputTokens),
+        (attributes::OUTPUT_TOKENS, Field::OutputTokens),
+        (attributes::COST, Field::Cost),
+        (attributes::AGENT_ID, Field::AgentId),
+        (attributes::AGENT_ROLE, Field::AgentName),
+        (attributes::PARENT_AGENT_ID, Field::ParentAgentId),
+        (attributes::STATUS, Field::Status),
+        (attributes::ERROR, Field::StatedError),
+        (attributes::METADATA, Field::StatedMetadata),
+        (attributes::PARTIAL, Field::Partial),
+        (attributes::TRUNCATED, Field::Truncated),
+        (attributes::TOOL_CALL_ID, Field::ToolCallId),
+        (attributes::TOKEN_IDS, Field::TokenIds),
+        (attributes::LOGPROBS, Field::Logprobs),
     ],
-    prefixes: &[(attributes::METADATA_PREFIX, Slot::UserMetadata)],
+    prefixes: &[(attributes::METADATA_PREFIX, Field::UserMetadata)],
     marks: &["retrace."],
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };

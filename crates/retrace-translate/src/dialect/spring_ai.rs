@@ -1,25 +1,24 @@
-//! Spring AI: `spring.ai.*` beside OpenTelemetry's conventions as they were, where every operation but a model's is
-//! `framework`.
+//! Spring AI: `spring.ai.*` beside OpenTelemetry's older conventions, with the operation `framework` for everything but models.
 //!
 //! Keys follow the observation documentation of `org.springframework.ai`.
 
 use super::{Class, Dialect};
-use crate::slot::Slot;
+use crate::fields::Field;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
     keys: &[
-        ("spring.ai.kind", Slot::Kind),
-        ("spring.ai.chat.client.conversation.id", Slot::SessionId),
-        ("spring.ai.chat.client.stream", Slot::Streaming),
-        ("spring.ai.tool.definition.name", Slot::ToolName),
-        ("spring.ai.tool.call.id", Slot::ToolCallId),
-        ("spring.ai.tool.call.arguments", Slot::ToolArguments),
-        ("spring.ai.tool.call.result", Slot::ToolResult),
+        ("spring.ai.kind", Field::Kind),
+        ("spring.ai.chat.client.conversation.id", Field::SessionId),
+        ("spring.ai.chat.client.stream", Field::Streaming),
+        ("spring.ai.tool.definition.name", Field::ToolName),
+        ("spring.ai.tool.call.id", Field::ToolCallId),
+        ("spring.ai.tool.call.arguments", Field::ToolArguments),
+        ("spring.ai.tool.call.result", Field::ToolResult),
     ],
     marks: &["spring.ai."],
     operation,
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };
 
 fn operation(kind: &str) -> Option<Class> {

@@ -1,7 +1,7 @@
-//! The Vercel AI SDK: `ai.*`, from its third major version to the legacy integration of its seventh.
+//! Vercel AI SDK: `ai.*`, from its third major version to the legacy integration of its seventh.
 //!
-//! Keys follow the telemetry of `ai` and of `@ai-sdk/otel`. An outer span, such as `ai.generateText`, repeats what the
-//! calls below it say and sums up what they used.
+//! Keys follow the telemetry of `ai` and of `@ai-sdk/otel`. An outer span, such as `ai.generateText`, repeats the content of
+//! the calls below it and sums up their usage.
 
 use std::borrow::Cow;
 
@@ -10,92 +10,93 @@ use serde_json::value::RawValue;
 use smallvec::smallvec;
 
 use super::{Class, Dialect};
-use crate::indexed::{Indexed, Leaf};
-use crate::lists;
-use crate::members::{Members, elements};
-use crate::messages::{Part, Parts, Source, Turn, label_of, role_label, text_of};
-use crate::slot::Slot;
+use crate::fields::Field;
+use crate::fields::{FlattenedKey, LeafType};
+use crate::json::{JsonObject, elements};
+use crate::json::{label_of, text_of};
+use crate::messages::lists;
+use crate::messages::{Part, Parts, Source, Turn, role_label};
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
     keys: &[
-        ("ai.operationId", Slot::Operation),
-        ("ai.telemetry.functionId", Slot::AgentName),
-        ("ai.model.provider", Slot::Provider),
-        ("ai.model.id", Slot::RequestModel),
-        ("ai.response.model", Slot::ResponseModel),
-        ("ai.response.id", Slot::ResponseId),
-        ("ai.response.finishReason", Slot::FinishReasons),
-        ("ai.finishReason", Slot::FinishReasons),
-        ("ai.response.providerMetadata", Slot::ProviderUsage),
-        ("ai.response.msToFirstChunk", Slot::FirstChunkMillis),
-        ("ai.stream.msToFirstChunk", Slot::FirstChunkMillis),
-        ("ai.usage.promptTokens", Slot::InputTokens),
-        ("ai.usage.inputTokens", Slot::InputTokens),
-        ("ai.usage.tokens", Slot::InputTokens),
-        ("ai.usage.completionTokens", Slot::OutputTokens),
-        ("ai.usage.outputTokens", Slot::OutputTokens),
-        ("ai.usage.totalTokens", Slot::TotalTokens),
-        ("ai.usage.cachedInputTokens", Slot::CacheReadTokens),
-        ("ai.usage.inputTokenDetails.cacheReadTokens", Slot::CacheReadTokens),
-        ("ai.usage.inputTokenDetails.cacheWriteTokens", Slot::CacheCreationTokens),
-        ("ai.usage.reasoningTokens", Slot::ReasoningTokens),
-        ("ai.usage.outputTokenDetails.reasoningTokens", Slot::ReasoningTokens),
-        ("ai.settings.maxTokens", Slot::MaxTokens),
-        ("ai.settings.maxOutputTokens", Slot::MaxTokens),
-        ("ai.settings.temperature", Slot::Temperature),
-        ("ai.settings.topP", Slot::TopP),
-        ("ai.settings.topK", Slot::TopK),
-        ("ai.settings.seed", Slot::Seed),
-        ("ai.settings.frequencyPenalty", Slot::FrequencyPenalty),
-        ("ai.settings.presencePenalty", Slot::PresencePenalty),
-        ("ai.settings.stopSequences", Slot::StopSequences),
-        ("ai.settings.output", Slot::OutputType),
-        ("ai.prompt", Slot::InputMessages),
-        ("ai.prompt.messages", Slot::InputMessages),
-        ("ai.prompt.tools", Slot::ToolDefinitions),
-        ("ai.value", Slot::InputMessages),
-        ("ai.values", Slot::InputMessages),
-        ("ai.embedding", Slot::Output),
-        ("ai.embeddings", Slot::Output),
-        ("ai.documents", Slot::Input),
-        ("ai.ranking", Slot::Output),
-        ("ai.toolCall.name", Slot::ToolName),
-        ("ai.toolCall.id", Slot::ToolCallId),
-        ("ai.toolCall.args", Slot::ToolArguments),
-        ("ai.toolCall.result", Slot::ToolResult),
-        ("ai.telemetry.metadata.sessionId", Slot::SessionId),
-        ("ai.telemetry.metadata.session_id", Slot::SessionId),
-        ("ai.telemetry.metadata.conversationId", Slot::SessionId),
-        ("ai.telemetry.metadata.userId", Slot::UserId),
-        ("ai.telemetry.metadata.user_id", Slot::UserId),
-        ("ai.telemetry.metadata.tags", Slot::Tags),
-        ("ai.settings.context.sessionId", Slot::SessionId),
-        ("ai.settings.context.session_id", Slot::SessionId),
-        ("ai.settings.context.conversationId", Slot::SessionId),
-        ("ai.settings.context.userId", Slot::UserId),
-        ("ai.settings.context.user_id", Slot::UserId),
-        ("ai.settings.context.tags", Slot::Tags),
+        ("ai.operationId", Field::Operation),
+        ("ai.telemetry.functionId", Field::AgentName),
+        ("ai.model.provider", Field::Provider),
+        ("ai.model.id", Field::RequestModel),
+        ("ai.response.model", Field::ResponseModel),
+        ("ai.response.id", Field::ResponseId),
+        ("ai.response.finishReason", Field::FinishReasons),
+        ("ai.finishReason", Field::FinishReasons),
+        ("ai.response.providerMetadata", Field::ProviderUsage),
+        ("ai.response.msToFirstChunk", Field::FirstChunkMillis),
+        ("ai.stream.msToFirstChunk", Field::FirstChunkMillis),
+        ("ai.usage.promptTokens", Field::InputTokens),
+        ("ai.usage.inputTokens", Field::InputTokens),
+        ("ai.usage.tokens", Field::InputTokens),
+        ("ai.usage.completionTokens", Field::OutputTokens),
+        ("ai.usage.outputTokens", Field::OutputTokens),
+        ("ai.usage.totalTokens", Field::TotalTokens),
+        ("ai.usage.cachedInputTokens", Field::CacheReadTokens),
+        ("ai.usage.inputTokenDetails.cacheReadTokens", Field::CacheReadTokens),
+        ("ai.usage.inputTokenDetails.cacheWriteTokens", Field::CacheCreationTokens),
+        ("ai.usage.reasoningTokens", Field::ReasoningTokens),
+        ("ai.usage.outputTokenDetails.reasoningTokens", Field::ReasoningTokens),
+        ("ai.settings.maxTokens", Field::MaxTokens),
+        ("ai.settings.maxOutputTokens", Field::MaxTokens),
+        ("ai.settings.temperature", Field::Temperature),
+        ("ai.settings.topP", Field::TopP),
+        ("ai.settings.topK", Field::TopK),
+        ("ai.settings.seed", Field::Seed),
+        ("ai.settings.frequencyPenalty", Field::FrequencyPenalty),
+        ("ai.settings.presencePenalty", Field::PresencePenalty),
+        ("ai.settings.stopSequences", Field::StopSequences),
+        ("ai.settings.output", Field::OutputType),
+        ("ai.prompt", Field::InputMessages),
+        ("ai.prompt.messages", Field::InputMessages),
+        ("ai.prompt.tools", Field::ToolDefinitions),
+        ("ai.value", Field::InputMessages),
+        ("ai.values", Field::InputMessages),
+        ("ai.embedding", Field::Output),
+        ("ai.embeddings", Field::Output),
+        ("ai.documents", Field::Input),
+        ("ai.ranking", Field::Output),
+        ("ai.toolCall.name", Field::ToolName),
+        ("ai.toolCall.id", Field::ToolCallId),
+        ("ai.toolCall.args", Field::ToolArguments),
+        ("ai.toolCall.result", Field::ToolResult),
+        ("ai.telemetry.metadata.sessionId", Field::SessionId),
+        ("ai.telemetry.metadata.session_id", Field::SessionId),
+        ("ai.telemetry.metadata.conversationId", Field::SessionId),
+        ("ai.telemetry.metadata.userId", Field::UserId),
+        ("ai.telemetry.metadata.user_id", Field::UserId),
+        ("ai.telemetry.metadata.tags", Field::Tags),
+        ("ai.settings.context.sessionId", Field::SessionId),
+        ("ai.settings.context.session_id", Field::SessionId),
+        ("ai.settings.context.conversationId", Field::SessionId),
+        ("ai.settings.context.userId", Field::UserId),
+        ("ai.settings.context.user_id", Field::UserId),
+        ("ai.settings.context.tags", Field::Tags),
     ],
-    prefixes: &[("ai.telemetry.metadata.", Slot::UserMetadata), ("ai.settings.context.", Slot::UserMetadata)],
-    indexed: &[
-        Indexed { prefix: "ai.response.", slot: Slot::OutputMessages, paths: ANSWERED },
-        Indexed { prefix: "ai.result.", slot: Slot::OutputMessages, paths: ANSWERED },
+    prefixes: &[("ai.telemetry.metadata.", Field::UserMetadata), ("ai.settings.context.", Field::UserMetadata)],
+    flattened: &[
+        FlattenedKey { prefix: "ai.response.", field: Field::OutputMessages, paths: ANSWERED },
+        FlattenedKey { prefix: "ai.result.", field: Field::OutputMessages, paths: ANSWERED },
     ],
     marks: &["ai."],
     operation,
     streams: |operation| operation.ends_with(".doStream") || operation.starts_with("ai.stream"),
     turns,
-    ..Dialect::SILENT
+    ..Dialect::EMPTY
 };
 
-/// The pieces of one answer.
-const ANSWERED: &[(&str, Leaf)] = &[
-    ("text", Leaf::Any),
-    ("reasoning", Leaf::Any),
-    ("object", Leaf::Any),
-    ("toolCalls", Leaf::Json),
-    ("files", Leaf::Json),
+/// Parts of a response.
+const ANSWERED: &[(&str, LeafType)] = &[
+    ("text", LeafType::Any),
+    ("reasoning", LeafType::Any),
+    ("object", LeafType::Any),
+    ("toolCalls", LeafType::Json),
+    ("files", LeafType::Json),
 ];
 
 fn operation(id: &str) -> Option<Class> {
@@ -108,62 +109,64 @@ fn operation(id: &str) -> Option<Class> {
     })
 }
 
-/// Reads a prompt, its messages, texts to embed, or the pieces of an answer.
+/// Reads a prompt, its messages, texts to embed, or the parts of a response.
 fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
-    if let Some(members) = Members::read(json) {
+    if let Some(members) = JsonObject::read(json) {
         return prompt(&members).or_else(|| Some(vec![answer(&members)?]));
     }
     let raw: &RawValue = serde_json::from_str(json).ok()?;
     if let Some(text) = text_of(raw) {
-        return Some(vec![said("user", smallvec![Part::Text(text)])]);
+        return Some(vec![messages("user", smallvec![Part::Text(text)])]);
     }
     let listed = elements(raw).filter(|listed| !listed.is_empty())?;
     if listed.iter().all(|raw| raw.get().starts_with('"')) {
-        return Some(listed.into_iter().map(|raw| said("user", smallvec![Part::Text(embedded_text(raw))])).collect());
+        return Some(
+            listed.into_iter().map(|raw| messages("user", smallvec![Part::Text(embedded_text(raw))])).collect(),
+        );
     }
     lists::each(listed, message)
 }
 
-/// A text to embed: a JSON text in a text.
+/// Reads a text to embed: a JSON text in a text.
 fn embedded_text(raw: &RawValue) -> Text<'_> {
     let text = decode(raw);
     Text::Plain(serde_json::from_str::<String>(&text).map_or(text, Cow::Owned))
 }
 
-fn said<'a>(role: &'static str, parts: Parts<'a>) -> Turn<'a> {
+fn messages<'a>(role: &'static str, parts: Parts<'a>) -> Turn<'a> {
     Turn { role: Cow::Borrowed(role), parts, ..Turn::default() }
 }
 
-/// What a function was called with: instructions, and a prompt or messages.
-fn prompt<'a>(members: &Members<'a>) -> Option<Vec<Turn<'a>>> {
+/// Reads the arguments of a call: instructions, and a prompt or messages.
+fn prompt<'a>(members: &JsonObject<'a>) -> Option<Vec<Turn<'a>>> {
     let content = |names: &[&str]| Some(parts(members.get(names)?));
     let mut turns = Vec::new();
-    turns.extend(content(&["system", "instructions"]).map(|parts| said("system", parts)));
-    let asked = members.get(&["prompt", "messages"]);
-    match asked.and_then(elements) {
+    turns.extend(content(&["system", "instructions"]).map(|parts| messages("system", parts)));
+    let request = members.get(&["prompt", "messages"]);
+    match request.and_then(elements) {
         Some(messages) => turns.extend(lists::each(messages, message)?),
-        None => turns.extend(asked.map(|raw| said("user", parts(raw)))),
+        None => turns.extend(request.map(|raw| messages("user", parts(raw)))),
     }
     (!turns.is_empty()).then_some(turns)
 }
 
-/// An answer that was recorded in pieces.
-fn answer<'a>(members: &Members<'a>) -> Option<Turn<'a>> {
+/// Reads a response that was recorded in parts.
+fn answer<'a>(members: &JsonObject<'a>) -> Option<Turn<'a>> {
     let mut parts = Parts::new();
     parts.extend(members.get(&["reasoning"]).map(|raw| text_of(raw).map_or(Part::Other(raw), Part::Reasoning)));
     for name in ["text", "object"] {
         parts.extend(members.get(&[name]).map(|raw| text_of(raw).map_or(Part::Other(raw), Part::Text)));
     }
-    for (name, read) in [("toolCalls", tool_call as fn(&Members<'a>) -> Option<Part<'a>>), ("files", file)] {
+    for (name, read) in [("toolCalls", tool_call as fn(&JsonObject<'a>) -> Option<Part<'a>>), ("files", file)] {
         let Some(raw) = members.get(&[name]) else { continue };
-        let each = |raw: &'a RawValue| Members::read(raw.get()).and_then(|of| read(&of)).unwrap_or(Part::Other(raw));
+        let each = |raw: &'a RawValue| JsonObject::read(raw.get()).and_then(|of| read(&of)).unwrap_or(Part::Other(raw));
         parts.extend(elements(raw).unwrap_or_else(|| vec![raw]).into_iter().map(each));
     }
-    (!parts.is_empty()).then(|| said("assistant", parts))
+    (!parts.is_empty()).then(|| messages("assistant", parts))
 }
 
 fn message(raw: &RawValue) -> Option<Turn<'_>> {
-    let members = Members::read(raw.get())?;
+    let members = JsonObject::read(raw.get())?;
     let content = members.get(&["content", "parts"]);
     Some(Turn {
         role: role_label(members.get(&["role"])?)?,
@@ -172,7 +175,7 @@ fn message(raw: &RawValue) -> Option<Turn<'_>> {
     })
 }
 
-/// A content: a text, a list of parts, or, as instructions may be, a message.
+/// Reads a content: a text, a list of parts, or, for instructions, a message.
 fn parts(content: &RawValue) -> Parts<'_> {
     if let Some(text) = text_of(content) {
         return smallvec![Part::Text(text)];
@@ -180,7 +183,7 @@ fn parts(content: &RawValue) -> Parts<'_> {
     if let Some(listed) = elements(content) {
         return listed.into_iter().map(|raw| part(raw).unwrap_or(Part::Other(raw))).collect();
     }
-    let inner = Members::read(content.get()).and_then(|message| message.get(&["content"]));
+    let inner = JsonObject::read(content.get()).and_then(|message| message.get(&["content"]));
     inner.map_or_else(|| smallvec![Part::Other(content)], parts)
 }
 
@@ -188,7 +191,7 @@ fn part(raw: &RawValue) -> Option<Part<'_>> {
     if let Some(text) = text_of(raw) {
         return Some(Part::Text(text));
     }
-    let part = Members::read(raw.get())?;
+    let part = JsonObject::read(raw.get())?;
     let Some(kind) = part.label(&["type"]) else {
         // Instructions may be a list of messages.
         return Some(Part::Text(part.text(&["content"])?));
@@ -207,7 +210,7 @@ fn part(raw: &RawValue) -> Option<Part<'_>> {
     })
 }
 
-fn tool_call<'a>(call: &Members<'a>) -> Option<Part<'a>> {
+fn tool_call<'a>(call: &JsonObject<'a>) -> Option<Part<'a>> {
     Some(Part::ToolCall {
         id: call.label(&["toolCallId"]),
         name: call.label(&["toolName"])?,
@@ -215,16 +218,16 @@ fn tool_call<'a>(call: &Members<'a>) -> Option<Part<'a>> {
     })
 }
 
-/// What a tool returned: `{"type":"json","value":…}` or, in older versions, the value itself.
+/// Returns the result of a tool: `{"type":"json","value":…}` or, in older versions, the value itself.
 fn result(raw: &RawValue) -> &RawValue {
-    let typed = Members::read(raw.get()).filter(|members| members.label(&["type"]).is_some());
+    let typed = JsonObject::read(raw.get()).filter(|members| members.label(&["type"]).is_some());
     typed.and_then(|members| members.get(&["value"])).unwrap_or(raw)
 }
 
-/// An image or a file: content as base64 or a URL, on its own or in an object that says which.
-fn file<'a>(part: &Members<'a>) -> Option<Part<'a>> {
+/// Reads an image or a file: base64 or a URL, by itself or in an object.
+fn file<'a>(part: &JsonObject<'a>) -> Option<Part<'a>> {
     let data = part.get(&["data", "image", "file", "url"])?;
-    let inner = Members::read(data.get());
+    let inner = JsonObject::read(data.get());
     let data = inner.map_or_else(|| label_of(data), |inner| inner.label(&["data", "url", "base64"]))?;
     let is_image = part.get(&["image"]).is_some() || part.label(&["type"]).is_some_and(|kind| kind == "image");
     let is_uri = data.starts_with("data:") || data.contains("://");

@@ -1,32 +1,32 @@
-//! Tools that messages show, in order, and whose they are.
+//! Tool calls and results that messages show, with their position.
 
 use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
 use super::{Part, Turn};
-use crate::lists::is_unknown;
-use crate::members::Members;
+use crate::json::JsonObject;
+use crate::messages::lists::is_unknown;
 
-/// A tool that messages show: that it was asked for, or what it answered.
+/// A tool call or a tool result in a message.
 #[derive(Clone, Debug)]
 pub(crate) struct SeenTool<'a> {
-    /// The provider's id of the call.
+    /// Provider's id of the call.
     pub id: Cow<'a, str>,
-    pub kind: Seen<'a>,
+    pub kind: SeenKind<'a>,
 }
 
-/// What was seen of a tool.
+/// Call or result.
 #[derive(Clone, Debug)]
-pub(crate) enum Seen<'a> {
+pub(crate) enum SeenKind<'a> {
     Call { name: Cow<'a, str>, arguments: Option<&'a RawValue> },
     Result { name: Option<Cow<'a, str>>, result: Option<&'a RawValue> },
 }
 
-/// Position of a tool call or a tool result among the messages of a model call.
+/// Position of a tool call or result among the messages of a model call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Position {
-    /// In the answer.
+    /// In the response.
     Answer,
     /// In the history, after its last user message.
     AfterUser,
@@ -34,21 +34,22 @@ pub(crate) enum Position {
     BeforeUser,
 }
 
-/// The tools in these turns, in order. Without an id a call cannot be tied to anything and is not seen.
+/// Returns the tool calls and results in these turns, in order. A call without an id is skipped, because nothing can be matched
+/// to it.
 pub(crate) fn tools_in<'t, 'a>(turns: &'t [Turn<'a>]) -> impl DoubleEndedIterator<Item = SeenTool<'a>> + use<'t, 'a> {
     turns.iter().flat_map(|turn| &turn.parts).filter_map(|part| match part {
         Part::ToolCall { id: Some(id), name, arguments } => {
-            Some(SeenTool { id: id.clone(), kind: Seen::Call { name: name.clone(), arguments: *arguments } })
+            Some(SeenTool { id: id.clone(), kind: SeenKind::Call { name: name.clone(), arguments: *arguments } })
         }
         Part::ToolResult { id: Some(id), name, result } => {
-            Some(SeenTool { id: id.clone(), kind: Seen::Result { name: name.clone(), result: *result } })
+            Some(SeenTool { id: id.clone(), kind: SeenKind::Result { name: name.clone(), result: *result } })
         }
         _ => None,
     })
 }
 
-/// The tools in a history with their positions: first those after the last user message, in order, then those before it,
-/// the latest first.
+/// Returns the tool calls and results in a history with their positions: first those after the last user message, in order,
+/// then those before it, the latest first.
 pub(crate) fn tools_in_history<'t, 'a>(
     turns: &'t [Turn<'a>],
 ) -> impl Iterator<Item = (SeenTool<'a>, Position)> + use<'t, 'a> {
@@ -58,9 +59,8 @@ pub(crate) fn tools_in_history<'t, 'a>(
     after.chain(tools_in(before).rev().map(|tool| (tool, Position::BeforeUser)))
 }
 
-/// Returns true if the user speaks in a turn. Several APIs carry the results of tools in turns of the user (Anthropic, Gemini,
-/// Bedrock): a turn that consists only of results is not a message of the user's. One without parts is: its content was not
-/// captured.
+/// Returns true for a message of the user. Several APIs carry tool results in turns of the user (Anthropic, Gemini, Bedrock): a
+/// turn of nothing but results does not count. A turn without parts counts, because its content was not captured.
 fn is_user_message(turn: &Turn<'_>) -> bool {
     if !matches!(&*turn.role, "user" | "human") {
         return false;
@@ -77,18 +77,18 @@ fn is_user_message(turn: &Turn<'_>) -> bool {
     is_empty
 }
 
-/// Returns true for a part or an item of an unknown kind that is part of a tool loop, such as the result of a provider's own
-/// tool or a cache point, rather than something that the user writes.
+/// Returns true for a part of an unknown kind that belongs to a tool loop, such as the result of a provider's own tool or a
+/// cache point, rather than to the user's text.
 fn is_machinery(raw: &RawValue) -> bool {
     const ENDINGS: [&str; 8] =
         ["_call", "_output", "_result", "-result", "_response", "-response", "-return", "_reference"];
-    let Some(members) = Members::read(raw.get()) else { return false };
+    let Some(members) = JsonObject::read(raw.get()) else { return false };
     let kind = members.label(&["type"]);
     kind.is_some_and(|kind| ENDINGS.iter().any(|ending| kind.ends_with(ending)))
         || members.get(&["cachePoint", "cache_point"]).is_some()
 }
 
-/// Ties results that do not say which call they answer: as many as the calls of the turn before them, in their order.
+/// Gives results without a call id the ids of the calls in the turn before them, in order, if their numbers agree.
 pub(crate) fn tie_results(turns: &mut [Turn<'_>]) {
     let call_ids = |turn: &Turn<'_>| -> Option<Vec<_>> {
         let calls = turn.parts.iter().filter_map(|part| match part {
@@ -113,7 +113,7 @@ pub(crate) fn tie_results(turns: &mut [Turn<'_>]) {
     }
 }
 
-/// The place for the id in a turn that is one result without it.
+/// Returns the id slot of a turn that is one result without an id.
 fn untied_result<'t, 'a>(turn: &'t mut Turn<'a>) -> Option<&'t mut Option<Cow<'a, str>>> {
     match turn.parts.as_mut_slice() {
         [Part::ToolResult { id: id @ None, .. }] => Some(id),

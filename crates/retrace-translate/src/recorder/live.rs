@@ -1,42 +1,42 @@
-//! What is told of a run while it happens.
+//! Events of runs that are emitted while they happen.
 
 use retrace_protocol::{Id, Span, Trace};
 
-use crate::recorder::Recorded;
+use crate::recorder::RecordedSpan;
 
-/// Something of a run that is told while it happens.
+/// Event of a live run.
 #[derive(Debug)]
-pub struct Live {
-    /// The Retrace trace.
+pub struct LiveUpdate {
+    /// Id of the Retrace trace.
     pub run: Id,
-    /// The run belongs to the process that called this one, which says its beginning and its end.
+    /// The run belongs to the calling process, which emits its start and its end.
     pub joined: bool,
-    /// What happened.
+    /// The event.
     pub event: LiveEvent,
 }
 
-/// What happened in a run.
+/// Event of a run.
 ///
-/// Of one run, [`LiveEvent::Began`] comes first and [`LiveEvent::Ended`] or [`LiveEvent::LetGo`] last.
+/// For each run, [`LiveEvent::RunStarted`] comes first and [`LiveEvent::RunEnded`] or [`LiveEvent::RunAbandoned`] last.
 ///
-/// Of a run that belongs to another process, [`LiveEvent::Began`] and [`LiveEvent::Ended`] say what would stand in its trace
-/// if it began with these spans: only for a receiver that takes the spans in no other way.
+/// For a run of another process, [`LiveEvent::RunStarted`] and [`LiveEvent::RunEnded`] carry the trace that these spans alone
+/// would have. They are meant only for a receiver that does not accept spans without a trace.
 #[derive(Debug)]
 pub enum LiveEvent {
-    /// The run began: running, no totals, no spans. Comes once more, when the telling ends, if by then more is known of what
-    /// it began with: its name, input, metadata or session.
-    Began(Trace),
-    /// A step began and is under way: it has no end, no duration, no output and no usage. Its [`LiveEvent::SpanEnded`] says
-    /// all of it again, under the same parent.
+    /// The run began: status running, without totals and spans. Emitted again before the end if its name, input, metadata or
+    /// session has changed.
+    RunStarted(Trace),
+    /// A step began: without end, duration, output and usage. Its [`LiveEvent::SpanEnded`] repeats all of it, under the same
+    /// parent.
     ///
-    /// Model calls come without it, and so does what shows only at its end what it is; but one from which something hangs
-    /// that was told comes like this when the telling ends before it does, so that every parent is there.
-    SpanBegan(Span),
-    /// A step has ended; the whole span. One that was made up from messages has no sources.
-    SpanEnded(Recorded),
-    /// The run ended: all that `Began` said, and its end.
-    Ended(Trace),
-    /// Nothing more comes of the run, though its local roots have not ended: it was let go for lack of room or of any sign
-    /// of life. It stays as it was told.
-    LetGo,
+    /// Omitted for model calls and for spans whose type is known only at their end. If a child of such a span is emitted and
+    /// the run is closed before the span ends, this event is emitted late, so that every parent exists.
+    SpanStarted(Span),
+    /// A step ended; the complete span. A span synthesized from messages has no sources.
+    SpanEnded(RecordedSpan),
+    /// The run ended: the trace of `RunStarted` with its end.
+    RunEnded(Trace),
+    /// No more events follow, although local roots have not ended: the run exceeded a limit of the recorder. What was emitted
+    /// stays.
+    RunAbandoned,
 }

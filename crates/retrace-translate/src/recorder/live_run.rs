@@ -1,7 +1,5 @@
-//! A run that is told while it happens.
+//! A run that is emitted while it happens.
 
-use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,150 +8,86 @@ use retrace_protocol::{Id, Json, Span, SpanType, Trace};
 
 use crate::dialect::Class;
 use crate::options::Options;
-use crate::reading::{Draft, Reading};
-use crate::recorder::asked::last_user_message;
-use crate::recorder::claim::{Claims, Rank};
-use crate::recorder::joined::Joined;
-use crate::recorder::live_tools::{LiveTools, light, light_weight};
+use crate::options::SpanSelection;
+use crate::recorder::emitted_runs::{EmittedRun, EmittedTrace};
+use crate::recorder::first_wins::{Rank, RunLabelClaims};
+use crate::recorder::infer_io::{infer_io, last_user_message};
+use crate::recorder::live_step::{LiveSink, Step};
+use crate::recorder::live_tools::{LiveTools, weight_without_content, without_content};
 use crate::recorder::live_totals::LiveTotals;
 use crate::recorder::live_tree::{LiveTree, ROOT};
-use crate::recorder::record::{End, Origin, Own, Place, Said, Top, infer_io};
+use crate::recorder::record::{RootFacts, RunEnd, RunIdentity, RunLabels, SpanDetails, TreePosition};
+use crate::recorder::remote_parent::RemoteParent;
 use crate::recorder::run_name::{FirstCall, RunName};
-use crate::recorder::same_call::CallIdentity;
-use crate::recorder::told::{Told, ToldRun};
-use crate::recorder::tools::{Shower, derived_id};
-use crate::recorder::totals::{Totals, set_apart};
-use crate::recorder::{Live, LiveEvent, Output, Recorded};
+use crate::recorder::tools::{SourceCall, derived_id};
+use crate::recorder::totals::{Totals, move_usage_to_metadata};
+use crate::recorder::{LiveEvent, Output, RecordedSpan};
 use crate::resource::Resource;
-use crate::scopes::Scopes;
-use crate::selection::SpanSelection;
+use crate::span_reader::ScopeCache;
+use crate::span_reader::{SpanBuilder, SpanReader};
 use crate::view::{Kind, SpanView};
 
 /// A run whose local root was seen to begin.
 #[derive(Debug)]
 pub(crate) struct LiveRun {
-    origin: Origin,
+    origin: RunIdentity,
     resource: Arc<Resource>,
     tree: LiveTree,
-    claims: Claims,
-    top: Top,
-    /// The root is the span of a server that names no run.
+    claims: RunLabelClaims,
+    top: RootFacts,
+    /// True if the root is a server span that names no run.
     is_entry: bool,
     first_call: FirstCall,
-    /// Facts of the span that states to be a run, where it is not the root.
-    stated_run: Option<(Rank, Top)>,
-    /// The root, while it is not known whether the run will be told.
+    /// Facts of the span below the root that states that it is a run.
+    stated_run: Option<(Rank, RootFacts)>,
+    /// The root, while it is undecided whether the run is emitted.
     root: Option<Step>,
     tools: LiveTools,
-    scopes: Scopes,
+    scope_cache: ScopeCache,
     totals: LiveTotals,
-    /// What the model call that began first was asked.
-    asked: Option<(CallRank, Option<Json>)>,
-    /// What the model call that ended last answered.
-    answered: Option<(u64, CallRank, Option<Json>)>,
-    /// What `Began` said last, as a hash; nothing while the run is not told.
-    began: Option<Id>,
-    /// Spans that were told.
-    told_spans: u64,
-    /// Spans that ended and wait for the run to be told, or not; the root apart.
+    /// Input of the model call that began first.
+    first_input: Option<(CallRank, Option<Json>)>,
+    /// Output of the model call that ended last.
+    last_output: Option<(u64, CallRank, Option<Json>)>,
+    /// Fingerprint of the last `RunStarted`; `None` while the run is not emitted.
+    emitted_start: Option<Id>,
+    /// Number of emitted spans.
+    emitted_spans: u64,
+    /// Number of ended spans that wait for the decision on the run, without the root.
     unselected: u64,
-    /// Local roots that are under way.
+    /// Number of local roots that have not ended.
     open_roots: usize,
-    /// Spans under way that are told, or will be.
+    /// Number of kept spans that have not ended.
     open_steps: usize,
     /// When the last of the local roots ended.
     pub over: Option<Duration>,
     pub last_seen: Duration,
-    /// Spans of it were lost before they came here.
+    /// True if spans of the run were lost.
     pub lossy: bool,
 }
 
-/// When a model call began, how deep it stands, and its place.
+/// Start, depth and index of a model call.
 type CallRank = (u64, usize, usize);
 
-/// A span that is told, or held until it can be.
-#[derive(Debug)]
-struct Step {
-    draft: Box<Draft>,
-    session: Option<String>,
-    user: Option<String>,
-    response_id: Option<String>,
-    request_id: Option<String>,
-    is_server: bool,
-    executed_call: Option<String>,
-    end: u64,
-    /// Its messages showed tools that were not known.
-    showed: bool,
-}
-
-/// Where a run is told, and what there is to know for that.
-#[derive(Debug)]
-pub(crate) struct Voice<'r> {
-    pub options: &'r Options,
-    /// What was told of the trace before.
-    pub before: Option<&'r ToldRun>,
-    pub outputs: &'r mut VecDeque<Output>,
-}
-
-impl Voice<'_> {
-    fn say(&mut self, run: &Origin, event: LiveEvent) {
-        self.outputs.push_back(Output::Live(Box::new(Live { run: run.id.clone(), joined: run.joined, event })));
-    }
-
-    fn set_aside(&mut self, spans: u64) {
-        if spans > 0 {
-            self.outputs.push_back(Output::SetAside { spans });
-        }
-    }
-}
-
-impl Step {
-    fn new<V: SpanView>(reading: &Reading<'_, V>, draft: Box<Draft>, showed: bool) -> Self {
-        Self {
-            session: reading.session(),
-            user: reading.user(),
-            response_id: reading.response_id(),
-            request_id: reading.request_id(),
-            is_server: reading.view.kind() == Kind::Server,
-            executed_call: reading.executed_call(),
-            end: reading.view.end_unix_nanos(),
-            draft,
-            showed,
-        }
-    }
-
-    /// The features by which it is compared with a span above or below it.
-    fn identity(&self, operation: Option<Cow<'static, str>>) -> CallIdentity<'_> {
-        let Draft { span, metadata, .. } = &*self.draft;
-        CallIdentity {
-            is_server: self.is_server,
-            ids: [self.response_id.as_deref(), self.request_id.as_deref()].map(|text| text.map(Cow::Borrowed)),
-            models: [span.model.as_deref(), metadata.request_model.as_deref()].map(|text| text.map(Cow::Borrowed)),
-            operation,
-            tokens: [span.input_tokens, span.output_tokens],
-        }
-    }
-}
-
 impl LiveRun {
-    pub(crate) fn new(origin: Origin, resource: Arc<Resource>, now: Duration) -> Self {
+    pub(crate) fn new(origin: RunIdentity, resource: Arc<Resource>, now: Duration) -> Self {
         Self {
             origin,
             resource,
             tree: LiveTree::default(),
-            claims: Claims::default(),
-            top: Top::default(),
+            claims: RunLabelClaims::default(),
+            top: RootFacts::default(),
             is_entry: false,
             first_call: FirstCall::default(),
             stated_run: None,
             root: None,
             tools: LiveTools::default(),
-            scopes: Scopes::default(),
+            scope_cache: ScopeCache::default(),
             totals: LiveTotals::default(),
-            asked: None,
-            answered: None,
-            began: None,
-            told_spans: 0,
+            first_input: None,
+            last_output: None,
+            emitted_start: None,
+            emitted_spans: 0,
             unselected: 0,
             open_roots: 0,
             open_steps: 0,
@@ -163,70 +97,70 @@ impl LiveRun {
         }
     }
 
-    /// Takes note of a span that began.
-    pub(crate) fn start<V: SpanView>(&mut self, span: &V, now: Duration, voice: &mut Voice<'_>) {
+    /// Takes a span that began.
+    pub(crate) fn start<V: SpanView>(&mut self, span: &V, now: Duration, sink: &mut LiveSink<'_>) {
         self.last_seen = now;
         if self.tree.find(&span.span_id()).is_some() {
             return;
         }
-        let reading = Reading::new(span);
-        let at = self.add(span, voice);
-        let begins = span.parent().is_local_root();
-        if begins {
+        let reader = SpanReader::new(span);
+        let at = self.add(span, sink);
+        let starts_run = span.parent().is_local_root();
+        if starts_run {
             self.open_roots += 1;
             self.over = None;
         }
-        let selected = self.know(at, &reading, voice.options);
+        let selected = self.update_node(at, &reader, sink.options);
         let Some(node) = self.tree.get_mut(at) else { return };
-        node.is_open_root = begins;
+        node.is_open_root = starts_run;
         node.is_open = true;
         let kept = node.kept;
         self.open_steps += usize::from(kept);
-        // A model call is told when it ends, and so is what may turn out to be one: a step that was told as begun takes
-        // no model any more.
-        let is_held = match reading.class() {
+        // A model call is emitted when it ends, and so is a span that may turn out to be one: a step whose start was emitted
+        // can no longer get a model.
+        let is_held = match reader.class() {
             Some(class) => class == Class::Model,
-            None => voice.options.selection != SpanSelection::All,
+            None => sink.options.selection != SpanSelection::All,
         };
-        let draft = (kept || begins).then(|| match at != ROOT && (is_held || !kept) {
-            true => reading.sketch(voice.options),
-            false => reading.draft(voice.options, &mut self.scopes, |_, _| {}),
+        let builder = (kept || starts_run).then(|| match at != ROOT && (is_held || !kept) {
+            true => reader.build_stub(sink.options),
+            false => reader.build(sink.options, &mut self.scope_cache, |_, _| {}),
         });
-        self.hear(at, &reading, draft.as_deref());
-        self.hear_run(at, span, draft.as_deref(), false);
-        self.hear_name(at, span, &reading, draft.as_deref());
+        self.offer_labels(at, &reader, builder.as_deref());
+        self.note_stated_run(at, span, builder.as_deref(), false);
+        self.note_name(at, span, &reader, builder.as_deref());
 
-        let mut step = draft.filter(|_| kept).map(|draft| Step::new(&reading, draft, false));
+        let mut step = builder.filter(|_| kept).map(|builder| Step::new(&reader, builder, false));
         if at == ROOT {
-            self.top = Top::new(span.start_unix_nanos(), step.as_ref().map(|step| &*step.draft));
+            self.top = RootFacts::new(span.start_unix_nanos(), step.as_ref().map(|step| &*step.builder));
             self.root = step.take();
         }
         if selected {
-            self.announce(voice);
+            self.emit_run_start(sink);
         }
         let Some(mut step) = step else { return };
-        self.tie(at, &mut step);
+        self.match_call(at, &mut step);
         match is_held {
-            true => self.hold(at, step),
-            false => self.tell_begin(at, step, voice),
+            true => self.defer(at, step),
+            false => self.emit_span_start(at, step, sink),
         }
     }
 
-    /// Takes a span that has ended.
-    pub(crate) fn end<V: SpanView>(&mut self, span: &V, now: Duration, voice: &mut Voice<'_>) {
+    /// Takes a span that ended.
+    pub(crate) fn end<V: SpanView>(&mut self, span: &V, now: Duration, sink: &mut LiveSink<'_>) {
         self.last_seen = now;
-        let reading = Reading::new(span);
+        let reader = SpanReader::new(span);
         let at = match self.tree.find(&span.span_id()) {
             Some(at) => at,
-            None => self.add(span, voice),
+            None => self.add(span, sink),
         };
         let Some(node) = self.tree.get_mut(at) else { return };
         if node.has_ended {
-            // Once more what was told already.
-            return voice.set_aside(1);
+            // The span was emitted already.
+            return sink.set_aside(1);
         }
         node.has_ended = true;
-        let freed = node.waiting.take().map_or(0, |waiting| light_weight(&waiting));
+        let freed = node.deferred.take().map_or(0, |deferred| weight_without_content(&deferred));
         let was_open_root = std::mem::take(&mut node.is_open_root);
         self.open_steps -= usize::from(std::mem::take(&mut node.is_open) && node.kept);
         self.tree.lighten(freed);
@@ -235,208 +169,214 @@ impl LiveRun {
             self.over = (self.open_roots == 0).then_some(now);
         }
 
-        let selected = self.know(at, &reading, voice.options);
+        let selected = self.update_node(at, &reader, sink.options);
         let kept = self.tree.get(at).is_some_and(|node| node.kept);
-        let mut showed = false;
-        let draft = (kept || span.parent().is_local_root()).then(|| {
-            let by = Shower { span_id: span.span_id(), start: span.start_unix_nanos() };
-            let capture = voice.options.capture_content;
-            let (tools, scopes) = (&mut self.tools, &mut self.scopes);
-            reading.draft(voice.options, scopes, |tool, at| showed |= tools.note(&tool, by, at, capture))
+        let mut shows_tools = false;
+        let builder = (kept || span.parent().is_local_root()).then(|| {
+            let by = SourceCall { span_id: span.span_id(), start: span.start_unix_nanos() };
+            let capture = sink.options.capture_content;
+            let (tools, scope_cache) = (&mut self.tools, &mut self.scope_cache);
+            reader.build(sink.options, scope_cache, |tool, at| shows_tools |= tools.note(&tool, by, at, capture))
         });
-        self.hear(at, &reading, draft.as_deref());
-        self.hear_run(at, span, draft.as_deref(), true);
-        self.hear_name(at, span, &reading, draft.as_deref());
-        let Some(draft) = draft.filter(|_| kept) else {
-            if self.began.is_some() {
-                voice.set_aside(1);
+        self.offer_labels(at, &reader, builder.as_deref());
+        self.note_stated_run(at, span, builder.as_deref(), true);
+        self.note_name(at, span, &reader, builder.as_deref());
+        let Some(builder) = builder.filter(|_| kept) else {
+            if self.emitted_start.is_some() {
+                sink.set_aside(1);
             } else {
                 self.unselected += 1;
             }
             return;
         };
         if at == ROOT {
-            self.top = Top::new(span.start_unix_nanos(), Some(&draft));
-            self.top.end = Some(End::new(span.end_unix_nanos(), Some(&draft)));
+            self.top = RootFacts::new(span.start_unix_nanos(), Some(&builder));
+            self.top.end = Some(RunEnd::new(span.end_unix_nanos(), Some(&builder)));
             self.root = None;
         }
-        let mut step = Step::new(&reading, draft, showed);
-        self.tie(at, &mut step);
-        self.tools.untie(span.span_id());
-        if selected || self.began.is_some() {
-            self.announce(voice);
-            self.tell_end(at, step, voice);
+        let mut step = Step::new(&reader, builder, shows_tools);
+        self.match_call(at, &mut step);
+        self.tools.forget_match(span.span_id());
+        if selected || self.emitted_start.is_some() {
+            self.emit_run_start(sink);
+            self.emit_span_end(at, step, sink);
         } else {
             self.root = Some(step);
         }
     }
 
     /// Finds the call of a tool span that states none.
-    fn tie(&mut self, at: usize, step: &mut Step) {
+    fn match_call(&mut self, at: usize, step: &mut Step) {
         if step.executed_call.is_none()
-            && step.draft.span.span_type == SpanType::ToolCall
+            && step.builder.span.span_type == SpanType::ToolCall
             && let Some(node) = self.tree.get(at)
         {
-            step.executed_call = self.tools.tie(node.span_id, &step.draft.span);
-            step.draft.metadata.tool_call_id.clone_from(&step.executed_call);
+            step.executed_call = self.tools.match_call(node.span_id, &step.builder.span);
+            step.builder.metadata.tool_call_id.clone_from(&step.executed_call);
         }
     }
 
-    fn add<V: SpanView>(&mut self, span: &V, voice: &Voice<'_>) -> usize {
-        let is_outlived = voice.before.is_some_and(|before| before.has_begun(&span.span_id()));
+    fn add<V: SpanView>(&mut self, span: &V, sink: &LiveSink<'_>) -> usize {
+        let is_outlived = sink.before.is_some_and(|before| before.has_begun(&span.span_id()));
         let at = self.tree.add(span.span_id(), span.parent(), span.start_unix_nanos(), is_outlived);
-        if let Some(joined) = Joined::of(span, voice.options) {
+        if let Some(joined) = RemoteParent::of(span, sink.options) {
             self.tree.weigh(joined.weight());
             if let Some(node) = self.tree.get_mut(at) {
-                // Its run is told: the place where this process takes over is a step of it.
-                node.kept |= self.origin.joined && self.began.is_some();
+                // The run is emitted: its entry into this process is a step of it.
+                node.kept |= self.origin.joined && self.emitted_start.is_some();
                 node.joined = Some(Box::new(joined));
             }
         }
         at
     }
 
-    /// Takes what a span says of itself into its node; tells whether it shows that the run is to be told.
-    fn know<V: SpanView>(&mut self, at: usize, reading: &Reading<'_, V>, options: &Options) -> bool {
-        let selected = options.selection.selects(reading);
+    /// Updates the node of a span; returns true if the span is selected.
+    fn update_node<V: SpanView>(&mut self, at: usize, reader: &SpanReader<'_, V>, options: &Options) -> bool {
+        let selected = options.selection.selects(reader);
         let Some(node) = self.tree.get_mut(at) else { return selected };
         let before = node.label_weight();
         node.kept |= selected;
-        node.start = reading.view.start_unix_nanos();
-        node.class = reading.class();
-        node.agent = reading.agent();
-        node.operation = reading.operation();
+        node.start = reader.view.start_unix_nanos();
+        node.class = reader.class();
+        node.agent = reader.agent();
+        node.operation = reader.operation();
         let after = node.label_weight();
         self.tree.weigh(after);
         self.tree.lighten(before);
         selected
     }
 
-    /// Hears what a span says for the whole run.
-    fn hear<V: SpanView>(&mut self, at: usize, reading: &Reading<'_, V>, draft: Option<&Draft>) {
-        let said = Said {
-            session: reading.session(),
-            user: reading.user(),
-            name: draft.and_then(|draft| draft.stated_trace_name.clone()),
-            tags: draft.and_then(|draft| draft.tags.clone()),
+    /// Offers the labels that a span states for its run.
+    fn offer_labels<V: SpanView>(&mut self, at: usize, reader: &SpanReader<'_, V>, builder: Option<&SpanBuilder>) {
+        let labels = RunLabels {
+            session: reader.session(),
+            user: reader.user(),
+            name: builder.and_then(|builder| builder.stated_trace_name.clone()),
+            tags: builder.and_then(|builder| builder.tags.clone()),
         };
-        if !said.is_empty() {
-            let (depth, start) = (self.tree.depth(at), reading.view.start_unix_nanos());
-            self.claims.hear(Rank { is_below_root: at != ROOT, depth, start, at }, said);
+        if !labels.is_empty() {
+            let (depth, start) = (self.tree.depth(at), reader.view.start_unix_nanos());
+            self.claims.offer(Rank { is_below_root: at != ROOT, depth, start, at }, labels);
         }
     }
 
-    /// Keeps the facts of a span below the root that states to be a run; of several the one nearest to the root.
-    fn hear_run<V: SpanView>(&mut self, at: usize, span: &V, draft: Option<&Draft>, has_ended: bool) {
-        let Some(draft) = draft.filter(|draft| draft.is_run && at != ROOT) else { return };
+    /// Keeps the facts of a span below the root that states that it is a run, of several that of the one nearest to the root.
+    fn note_stated_run<V: SpanView>(&mut self, at: usize, span: &V, builder: Option<&SpanBuilder>, has_ended: bool) {
+        let Some(builder) = builder.filter(|builder| builder.is_run && at != ROOT) else { return };
         let rank = Rank { is_below_root: true, depth: self.tree.depth(at), start: span.start_unix_nanos(), at };
         if self.stated_run.as_ref().is_some_and(|(held, _)| *held < rank && held.at != at) {
             return;
         }
-        let mut top = Top::new(span.start_unix_nanos(), Some(draft));
-        top.end = has_ended.then(|| End::new(span.end_unix_nanos(), Some(draft)));
+        let mut top = RootFacts::new(span.start_unix_nanos(), Some(builder));
+        top.end = has_ended.then(|| RunEnd::new(span.end_unix_nanos(), Some(builder)));
         self.stated_run = Some((rank, top));
     }
 
-    /// Takes note of what may name the run.
-    fn hear_name<V: SpanView>(&mut self, at: usize, span: &V, reading: &Reading<'_, V>, draft: Option<&Draft>) {
-        let is_genai = reading.class().is_some();
+    /// Notes what may name the run.
+    fn note_name<V: SpanView>(
+        &mut self,
+        at: usize,
+        span: &V,
+        reader: &SpanReader<'_, V>,
+        builder: Option<&SpanBuilder>,
+    ) {
+        let is_genai = reader.class().is_some();
         if at == ROOT {
-            let has_trace_name = draft.is_some_and(|draft| draft.trace_name.is_some());
+            let has_trace_name = builder.is_some_and(|builder| builder.trace_name.is_some());
             self.is_entry = span.kind() == Kind::Server && !is_genai && !has_trace_name;
-        } else if let Some(draft) = draft.filter(|_| is_genai) {
-            self.first_call.note((span.start_unix_nanos(), self.tree.depth(at), at), draft);
+        } else if let Some(builder) = builder.filter(|_| is_genai) {
+            self.first_call.note((span.start_unix_nanos(), self.tree.depth(at), at), builder);
         }
     }
 
-    /// Tells that there is such a run, unless that was told: what it began with, and its root.
-    fn announce(&mut self, voice: &mut Voice<'_>) {
-        if self.began.is_some() {
+    /// Emits the start of the run and its root, unless that has happened.
+    fn emit_run_start(&mut self, sink: &mut LiveSink<'_>) {
+        if self.emitted_start.is_some() {
             return;
         }
-        voice.set_aside(std::mem::take(&mut self.unselected));
-        self.claims.tell();
-        let (began, _) = self.trace(voice.options);
-        self.began = Some(fingerprint(&began));
-        voice.say(&self.origin, LiveEvent::Began(began));
+        sink.set_aside(std::mem::take(&mut self.unselected));
+        self.claims.freeze();
+        let (run_start, _) = self.trace(sink.options);
+        self.emitted_start = Some(fingerprint(&run_start));
+        sink.emit(&self.origin, LiveEvent::RunStarted(run_start));
         match self.root.take() {
-            Some(root) if self.top.end.is_some() => self.tell_end(ROOT, root, voice),
-            Some(root) if root.draft.class == Some(Class::Model) => self.hold(ROOT, root),
-            Some(root) => self.tell_begin(ROOT, root, voice),
+            Some(root) if self.top.end.is_some() => self.emit_span_end(ROOT, root, sink),
+            Some(root) if root.builder.class == Some(Class::Model) => self.defer(ROOT, root),
+            Some(root) => self.emit_span_start(ROOT, root, sink),
             None => {}
         }
     }
 
-    /// Keeps of a step that is told when it ends what is told if it never does.
-    fn hold(&mut self, at: usize, mut step: Step) {
-        step.draft.span = light(&step.draft.span);
-        step.draft.metadata = SpanMetadata::default();
-        let waiting = Box::new(self.under_way(at, step));
-        self.tree.weigh(light_weight(&waiting));
+    /// Keeps a placeholder for a step that is emitted at its end.
+    fn defer(&mut self, at: usize, mut step: Step) {
+        step.builder.span = without_content(&step.builder.span);
+        step.builder.metadata = SpanMetadata::default();
+        let deferred = Box::new(self.under_way(at, step));
+        self.tree.weigh(weight_without_content(&deferred));
         if let Some(node) = self.tree.get_mut(at) {
-            node.waiting = Some(waiting);
+            node.deferred = Some(deferred);
         }
     }
 
-    fn tell_begin(&mut self, at: usize, step: Step, voice: &mut Voice<'_>) {
+    fn emit_span_start(&mut self, at: usize, step: Step, sink: &mut LiveSink<'_>) {
         let executed_call = step.executed_call.clone();
         let span = self.under_way(at, step);
         if let Some(call_id) = executed_call {
             self.tools.begun(&call_id, &span);
         }
-        self.mark_told(at);
-        voice.say(&self.origin, LiveEvent::SpanBegan(span));
+        self.mark_emitted(at);
+        sink.emit(&self.origin, LiveEvent::SpanStarted(span));
     }
 
-    /// The record of a span that has not ended.
+    /// Returns the record of a span that has not ended.
     fn under_way(&mut self, at: usize, mut step: Step) -> Span {
-        let span = &mut step.draft.span;
+        let span = &mut step.builder.span;
         (span.ended_at, span.duration_ms, span.output, span.error) = (None, None, None, None);
         (span.input_tokens, span.output_tokens, span.cost) = (None, None, None);
-        step.draft.metadata.usage = Usage::default();
+        step.builder.metadata.usage = Usage::default();
         let path = self.tree.path(at);
         let place = self.tree.place(self.origin.trace_id, at, &path);
         self.span(at, step, place)
     }
 
-    fn tell_end(&mut self, at: usize, mut step: Step, voice: &mut Voice<'_>) {
+    fn emit_span_end(&mut self, at: usize, mut step: Step, sink: &mut LiveSink<'_>) {
         let path = self.tree.path(at);
         let call = step.identity(self.tree.get(at).and_then(|node| node.operation.clone()));
-        if !self.totals.take(&mut self.tree, at, &path, call, &step.draft.span, step.end) {
-            set_apart(&mut step.draft);
+        if !self.totals.take(&mut self.tree, at, &path, call, &step.builder.span, step.end) {
+            move_usage_to_metadata(&mut step.builder);
         }
         self.note_call(at, path.len(), &step);
         let place = self.tree.place(self.origin.trace_id, at, &path);
-        let (executed_call, showed) = (step.executed_call.clone(), step.showed);
+        let (executed_call, shows_tools) = (step.executed_call.clone(), step.shows_tools);
         let span = self.span(at, step, place);
-        self.mark_told(at);
-        if showed && let Some(node) = self.tree.get(at) {
+        self.mark_emitted(at);
+        if shows_tools && let Some(node) = self.tree.get(at) {
             self.tools.shown_by(node.span_id, &span);
         }
         let result = executed_call.and_then(|call_id| self.tools.ended(self.origin.trace_id, &call_id, &span));
-        voice.say(&self.origin, LiveEvent::SpanEnded(Recorded { span, sources: 1 }));
-        self.tell_made(result, voice);
+        sink.emit(&self.origin, LiveEvent::SpanEnded(RecordedSpan { span, sources: 1 }));
+        self.emit_synthesized(result, sink);
     }
 
-    fn tell_made(&mut self, made: impl IntoIterator<Item = Span>, voice: &mut Voice<'_>) {
-        for span in made {
-            self.told_spans += 1;
-            voice.say(&self.origin, LiveEvent::SpanEnded(Recorded { span, sources: 0 }));
+    fn emit_synthesized(&mut self, synthesized: impl IntoIterator<Item = Span>, sink: &mut LiveSink<'_>) {
+        for span in synthesized {
+            self.emitted_spans += 1;
+            sink.emit(&self.origin, LiveEvent::SpanEnded(RecordedSpan { span, sources: 0 }));
         }
     }
 
-    fn span(&self, at: usize, step: Step, place: Place) -> Span {
+    fn span(&self, at: usize, step: Step, place: TreePosition) -> Span {
         let is_root = at == ROOT;
-        let said = match self.joined() {
-            // Of a run of another process it is known what the caller said.
-            Some(joined) => Said { session: joined.session.clone(), ..Said::default() },
-            // What the root says now, the trace will say.
+        let labels = match self.joined() {
+            // Labels of a run of another process are known only as far as its caller states them.
+            Some(joined) => RunLabels { session: joined.session.clone(), ..RunLabels::default() },
+            // The trace will carry the current labels of the root.
             None if is_root => self.claims.current(),
-            None => self.claims.told(),
+            None => self.claims.frozen(),
         };
         let node = self.tree.get(at);
         let joins = self.origin.joined && node.is_some_and(|node| node.joined.is_some());
-        let own = Own {
+        let own = SpanDetails {
             span_id: node.map(|node| node.span_id).unwrap_or_default(),
             is_root,
             joins,
@@ -444,86 +384,91 @@ impl LiveRun {
             session: step.session.as_deref(),
             user: step.user.as_deref(),
         };
-        self.origin.span(*step.draft, own, place, &said)
+        self.origin.span(*step.builder, own, place, &labels)
     }
 
-    /// The run of another process that it belongs to.
-    fn joined(&self) -> Option<&Joined> {
+    /// Returns the parent in another process, if the run belongs to that process.
+    fn joined(&self) -> Option<&RemoteParent> {
         self.tree.get(ROOT)?.joined.as_deref().filter(|_| self.origin.joined)
     }
 
-    fn mark_told(&mut self, at: usize) {
+    fn mark_emitted(&mut self, at: usize) {
         let Some(node) = self.tree.get_mut(at) else { return };
-        self.told_spans += u64::from(!std::mem::replace(&mut node.is_told, true));
+        self.emitted_spans += u64::from(!std::mem::replace(&mut node.is_emitted, true));
         if let Some(parent) = self.tree.placed_under(at).and_then(|parent| self.tree.get_mut(parent)) {
-            parent.holds = true;
+            parent.has_emitted_child = true;
         }
     }
 
-    /// Keeps what the run may have been asked, and what it may have answered.
+    /// Keeps candidates for the input and output of the run.
     fn note_call(&mut self, at: usize, depth: usize, step: &Step) {
-        let Some(node) = self.tree.get(at).filter(|_| step.draft.span.span_type == SpanType::LlmCall) else { return };
+        let Some(node) = self.tree.get(at).filter(|_| step.builder.span.span_type == SpanType::LlmCall) else { return };
         let rank = (node.start, depth, at);
-        if self.asked.as_ref().is_none_or(|(first, _)| rank < *first) {
-            self.asked = Some((rank, last_user_message(&step.draft)));
+        if self.first_input.as_ref().is_none_or(|(first, _)| rank < *first) {
+            self.first_input = Some((rank, last_user_message(&step.builder)));
         }
-        if self.answered.as_ref().is_none_or(|(end, last, _)| (*end, *last) < (step.end, rank)) {
-            self.answered = Some((step.end, rank, step.draft.span.output.clone()));
+        if self.last_output.as_ref().is_none_or(|(end, last, _)| (*end, *last) < (step.end, rank)) {
+            self.last_output = Some((step.end, rank, step.builder.span.output.clone()));
         }
     }
 
-    /// What the run began with, and the same with its end as far as it is known.
+    /// Returns the trace at its start, and with its end as far as that is known.
     fn trace(&self, options: &Options) -> (Trace, Trace) {
-        let said = self.claims.current();
+        let labels = self.claims.current();
         let stated = self.stated_run.as_ref().map(|(_, top)| self.top.clone().or(Some(top)));
         let top = stated.as_ref().unwrap_or(&self.top);
-        let name = RunName::new(said.name.as_deref(), top.name.as_deref(), self.is_entry, &self.first_call);
-        let mut ended = self.origin.trace(top, &name, &said, self.totals.sum, options);
-        let mut metadata = self.origin.trace_metadata(top, &name, &said, &self.resource, options);
+        let name = RunName::new(labels.name.as_deref(), top.name.as_deref(), self.is_entry, &self.first_call);
+        let mut ended = self.origin.trace(top, &name, &labels, self.totals.sum, options);
+        let mut metadata = self.origin.trace_metadata(top, &name, &labels, &self.resource, options);
         metadata.inferred_io = infer_io(
             &mut ended,
-            || self.asked.as_ref().and_then(|(_, asked)| asked.clone()),
-            || self.answered.as_ref().and_then(|(.., answered)| answered.clone()),
+            || self.first_input.as_ref().and_then(|(_, first_input)| first_input.clone()),
+            || self.last_output.as_ref().and_then(|(.., last_output)| last_output.clone()),
         );
         ended.metadata = (metadata != TraceMetadata::default()).then(|| Json::from_serialize(&metadata));
         ended.lossy = self.lossy.then_some(true);
-        ended.span_count = Some(self.told_spans);
-        let mut began =
-            self.origin.trace(&Top::default(), &RunName::default(), &Said::default(), Totals::default(), options);
-        began.started_at.clone_from(&ended.started_at);
-        began.name.clone_from(&ended.name);
-        began.input.clone_from(&ended.input);
-        began.metadata.clone_from(&ended.metadata);
-        began.session_id.clone_from(&ended.session_id);
-        (began, ended)
+        ended.span_count = Some(self.emitted_spans);
+        let mut run_start = self.origin.trace(
+            &RootFacts::default(),
+            &RunName::default(),
+            &RunLabels::default(),
+            Totals::default(),
+            options,
+        );
+        run_start.started_at.clone_from(&ended.started_at);
+        run_start.name.clone_from(&ended.name);
+        run_start.input.clone_from(&ended.input);
+        run_start.metadata.clone_from(&ended.metadata);
+        run_start.session_id.clone_from(&ended.session_id);
+        (run_start, ended)
     }
 
-    /// Tells the rest: the end of the run if its local roots have ended, else only what would be forgotten with it.
-    pub(crate) fn close(mut self, voice: &mut Voice<'_>) -> ToldRun {
+    /// Closes the run: emits its end if its local roots have ended, else only what would be forgotten.
+    pub(crate) fn close(mut self, sink: &mut LiveSink<'_>) -> EmittedTrace {
         let ids = |of: fn(&crate::recorder::live_tree::LiveNode) -> bool, tree: &LiveTree| {
             tree.nodes().iter().filter(|node| of(node)).map(|node| node.span_id).collect::<Vec<_>>()
         };
-        if self.began.is_none() {
-            voice.set_aside(self.sources());
-            let told = voice.before.and_then(|before| before.told.clone());
-            return ToldRun::set_aside(told, ids(|node| node.has_ended, &self.tree), self.lossy, voice.outputs);
+        if self.emitted_start.is_none() {
+            sink.set_aside(self.sources());
+            let emitted = sink.before.and_then(|before| before.run.clone());
+            return EmittedTrace::set_aside(emitted, ids(|node| node.has_ended, &self.tree), self.lossy, sink.outputs);
         }
         let ended = self.over.is_some();
         if !ended {
             self.top.end = None;
         }
-        self.tell_waiting(voice);
-        let made = self.tools.missing(self.origin.trace_id);
-        self.tell_made(made, voice);
-        let (began, trace) = self.trace(voice.options);
-        let before = voice.before.and_then(|before| before.told.as_ref());
+        self.emit_deferred(sink);
+        let synthesized = self.tools.synthesize_missing(self.origin.trace_id);
+        self.emit_synthesized(synthesized, sink);
+        let (run_start, trace) = self.trace(sink.options);
+        let before = sink.before.and_then(|before| before.run.as_ref());
         if let Some(correction) = before.and_then(|before| before.corrected_by(&trace)) {
-            voice.outputs.push_back(Output::Correction(Box::new(correction)));
+            sink.outputs.push_back(Output::Correction(Box::new(correction)));
         }
-        if self.began.as_ref() != Some(&fingerprint(&began)) {
-            voice.say(&self.origin, LiveEvent::Began(began));
+        if self.emitted_start.as_ref() != Some(&fingerprint(&run_start)) {
+            sink.emit(&self.origin, LiveEvent::RunStarted(run_start));
         }
-        let told = Told {
+        let emitted = EmittedRun {
             id: self.origin.id.clone(),
             part: self.origin.part,
             ended,
@@ -532,48 +477,49 @@ impl LiveRun {
             joined: self.joined().cloned(),
         };
         if ended {
-            voice.say(&self.origin, LiveEvent::Ended(trace));
+            sink.emit(&self.origin, LiveEvent::RunEnded(trace));
         } else {
-            voice.say(&self.origin, LiveEvent::LetGo);
+            sink.emit(&self.origin, LiveEvent::RunAbandoned);
             if self.lossy {
-                voice.outputs.push_back(told.not_all());
+                sink.outputs.push_back(emitted.not_all());
             }
         }
-        ToldRun::new(Some(told), ids(|node| node.has_ended, &self.tree))
-            .with_begun(ids(|node| node.is_told && !node.has_ended, &self.tree))
+        EmittedTrace::new(Some(emitted), ids(|node| node.has_ended, &self.tree))
+            .with_begun(ids(|node| node.is_emitted && !node.has_ended, &self.tree))
     }
 
-    /// Tells the steps that wait for their end and from which something hangs, outermost first.
-    fn tell_waiting(&mut self, voice: &mut Voice<'_>) {
-        let holding = self.tree.nodes().iter().enumerate().filter(|(_, node)| node.holds && node.waiting.is_some());
+    /// Emits the placeholders of steps that have emitted children, outermost first.
+    fn emit_deferred(&mut self, sink: &mut LiveSink<'_>) {
+        let holding =
+            self.tree.nodes().iter().enumerate().filter(|(_, node)| node.has_emitted_child && node.deferred.is_some());
         for at in holding.map(|(at, _)| at).collect::<Vec<_>>() {
             let above = |at: &usize| self.tree.placed_under(*at);
-            let untold = |at: &usize| self.tree.get(*at).is_some_and(|node| node.waiting.is_some());
-            let chain: Vec<usize> = std::iter::successors(Some(at), above).take_while(untold).collect();
+            let leftover = |at: &usize| self.tree.get(*at).is_some_and(|node| node.deferred.is_some());
+            let chain: Vec<usize> = std::iter::successors(Some(at), above).take_while(leftover).collect();
             for at in chain.into_iter().rev() {
-                let Some(waiting) = self.tree.get_mut(at).and_then(|node| node.waiting.take()) else { continue };
-                self.mark_told(at);
-                voice.say(&self.origin, LiveEvent::SpanBegan(*waiting));
+                let Some(deferred) = self.tree.get_mut(at).and_then(|node| node.deferred.take()) else { continue };
+                self.mark_emitted(at);
+                sink.emit(&self.origin, LiveEvent::SpanStarted(*deferred));
             }
         }
     }
 
-    /// Whether the run waits for nothing but the linger.
+    /// Returns true if the run waits for nothing but the linger.
     pub(crate) fn only_lingers(&self) -> bool {
-        self.began.is_none() || self.open_steps == 0
+        self.emitted_start.is_none() || self.open_steps == 0
     }
 
-    /// Spans that it knows of.
+    /// Number of spans.
     pub(crate) fn spans(&self) -> usize {
         self.tree.nodes().len()
     }
 
-    /// Spans that were accepted into it and have not come out.
+    /// Number of accepted spans that have not come out.
     pub(crate) fn sources(&self) -> u64 {
         self.unselected + u64::from(self.root.is_some() && self.top.end.is_some())
     }
 
-    /// Bytes that it takes, roughly.
+    /// Approximate size in bytes.
     pub(crate) fn weight(&self) -> usize {
         let json = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
         size_of::<Self>()
@@ -584,13 +530,13 @@ impl LiveRun {
             + self.top.weight()
             + self.first_call.weight()
             + self.stated_run.as_ref().map_or(0, |(_, top)| top.weight())
-            + self.root.as_ref().map_or(0, |root| root.draft.weight())
-            + self.asked.as_ref().map_or(0, |(_, asked)| json(asked))
-            + self.answered.as_ref().map_or(0, |(.., answered)| json(answered))
+            + self.root.as_ref().map_or(0, |root| root.builder.weight())
+            + self.first_input.as_ref().map_or(0, |(_, first_input)| json(first_input))
+            + self.last_output.as_ref().map_or(0, |(.., last_output)| json(last_output))
     }
 }
 
-/// Two traces that say the same have the same.
+/// Returns a hash of a trace.
 fn fingerprint(trace: &Trace) -> Id {
     derived_id(&[Json::from_serialize(trace).as_str().as_bytes()])
 }

@@ -1,4 +1,4 @@
-//! The runs that are told while they happen, by when something is due.
+//! The live runs, ordered by deadline.
 
 use std::collections::BTreeSet;
 
@@ -8,19 +8,19 @@ use std::time::Duration;
 use crate::recorder::RecorderLimits;
 use crate::recorder::live_run::LiveRun;
 
-/// Live runs that are under way.
+/// Live runs that are open.
 #[derive(Debug, Default)]
 pub(crate) struct LiveRuns {
     runs: HashMap<[u8; 16], Entry>,
-    /// By when they were last seen.
+    /// Ordered by the time of the last span.
     by_age: BTreeSet<(Duration, [u8; 16])>,
-    /// Those whose local roots have ended, by when they are to be told as ended.
+    /// Runs whose local roots have ended, ordered by the time at which they are closed.
     by_due: BTreeSet<(Duration, [u8; 16])>,
     sources: u64,
     weight: usize,
 }
 
-/// A run, and what the sums and the orders have of it.
+/// A run with its share of the sums and its keys in the orders.
 #[derive(Debug)]
 struct Entry {
     run: LiveRun,
@@ -63,17 +63,17 @@ impl LiveRuns {
         self.runs.insert(trace_id, Entry { run, age, due, sources, weight });
     }
 
-    /// The run that is to be told as ended next, and when.
+    /// Returns the run that is closed next, and when.
     pub(crate) fn next_due(&self) -> Option<(Duration, [u8; 16])> {
         self.by_due.first().copied()
     }
 
-    /// The run that was silent longest, and since when.
+    /// Returns the run without spans for the longest time, and since when.
     pub(crate) fn oldest(&self) -> Option<(Duration, [u8; 16])> {
         self.by_age.first().copied()
     }
 
-    /// Runs that are over and wait for nothing but the linger, and since when.
+    /// Returns the runs that wait for nothing but the linger, and since when.
     pub(crate) fn lingering(&self) -> impl Iterator<Item = (Duration, [u8; 16])> {
         self.by_due.iter().filter_map(|(_, trace_id)| {
             let run = &self.runs.get(trace_id)?.run;
@@ -85,12 +85,12 @@ impl LiveRuns {
         self.runs.len()
     }
 
-    /// Spans that were accepted and have not come out.
+    /// Number of accepted spans that have not come out.
     pub(crate) fn sources(&self) -> u64 {
         self.sources
     }
 
-    /// Bytes that they take, roughly.
+    /// Approximate size in bytes.
     pub(crate) fn weight(&self) -> usize {
         self.weight
     }

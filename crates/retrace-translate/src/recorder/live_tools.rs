@@ -1,4 +1,4 @@
-//! Tools of a live run that no span shows.
+//! Tools of a live run that only messages show.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -6,29 +6,35 @@ use std::collections::BTreeMap;
 use retrace_protocol::{Json, Span};
 
 use crate::messages::{Position, SeenTool};
-use crate::recorder::tools::{Call, Executed, SeenTools, Shower, missing, returned};
+use crate::recorder::tools::{ExecutedCall, ModelCall, SeenTools, SourceCall, result_span, synthesize_missing};
 
-/// Calls of one tool, beginning with the last, among which that of a span without a call id is looked for.
+/// Maximum number of calls of one tool, from the last on, among which the call of a span without a call id is searched.
 const CANDIDATES: usize = 128;
 
-/// What is known of the tools of a live run.
+/// State of the tools of a live run.
 #[derive(Debug, Default)]
 pub(crate) struct LiveTools {
     seen: SeenTools,
-    /// Ids of calls that no span was seen to execute, in the order in which they were shown, by the name of the tool.
+    /// Ids of calls without a span, in the order in which messages showed them, by tool name.
     open: BTreeMap<String, Vec<String>>,
-    /// Calls that were found for spans under way without a call id.
-    tied: BTreeMap<[u8; 8], String>,
-    /// Model calls whose messages showed something first, without their content.
-    showers: Vec<([u8; 8], Span)>,
-    /// Spans that execute a tool and have returned nothing so far, without their content, by the id of the call.
+    /// Calls matched to running spans without a call id.
+    matched: BTreeMap<[u8; 8], String>,
+    /// Model calls whose messages showed a tool first, without their content.
+    source_calls: Vec<([u8; 8], Span)>,
+    /// Tool spans without a result so far, without their content, by call id.
     executed: BTreeMap<String, Span>,
     weight: usize,
 }
 
 impl LiveTools {
-    /// Notes what the messages of a model call show; returns whether it is news.
-    pub(crate) fn note(&mut self, tool: &SeenTool<'_>, by: Shower, position: Position, capture_content: bool) -> bool {
+    /// Notes a tool in the messages of a model call; returns true if it is new.
+    pub(crate) fn note(
+        &mut self,
+        tool: &SeenTool<'_>,
+        by: SourceCall,
+        position: Position,
+        capture_content: bool,
+    ) -> bool {
         let was_shown = self.seen.call(&tool.id).is_some();
         let bytes = self.seen.note(tool, by, position, capture_content);
         self.weight += bytes;
@@ -39,19 +45,20 @@ impl LiveTools {
         bytes > 0
     }
 
-    /// Finds the call that a tool span executes which states none: one of that name with the same arguments that was shown
-    /// already, and that neither a span nor a message has answered. Of several the first that the latest model call requested.
+    /// Finds the call that a tool span without a call id executes: one of that name with the same arguments that messages have
+    /// shown and that neither a span nor a message has answered. Of several, it is the first that the latest model call
+    /// requested.
     ///
-    /// A span has the same call at its end as at its beginning.
-    pub(crate) fn tie(&mut self, span_id: [u8; 8], span: &Span) -> Option<String> {
-        if let Some(call_id) = self.tied.get(&span_id) {
+    /// A span keeps its call from start to end.
+    pub(crate) fn match_call(&mut self, span_id: [u8; 8], span: &Span) -> Option<String> {
+        if let Some(call_id) = self.matched.get(&span_id) {
             return Some(call_id.clone());
         }
         let open = self.open.get(span.name.as_str())?;
         let given = span.input.as_ref().and_then(|json: &Json| json.to_value().ok());
         let is_same = |arguments: Option<&Json>| match (arguments, &given) {
             (Some(arguments), Some(given)) => arguments.to_value().is_ok_and(|arguments| arguments == *given),
-            // Without content the name is all there is.
+            // Without content, only the names are compared.
             (None, None) => true,
             _ => false,
         };
@@ -63,81 +70,82 @@ impl LiveTools {
         });
         let (_, Reverse(at)) = calls.max()?;
         let call_id = self.open.get_mut(span.name.as_str())?.remove(at);
-        self.tied.insert(span_id, call_id.clone());
+        self.matched.insert(span_id, call_id.clone());
         self.weight += size_of::<[u8; 8]>();
         Some(call_id)
     }
 
-    /// A span has ended: it is looked for no more.
-    pub(crate) fn untie(&mut self, span_id: [u8; 8]) {
-        if let Some(call_id) = self.tied.remove(&span_id) {
+    /// Forgets the call of a span that has ended.
+    pub(crate) fn forget_match(&mut self, span_id: [u8; 8]) {
+        if let Some(call_id) = self.matched.remove(&span_id) {
             self.weight -= size_of::<[u8; 8]>() + size_of::<String>() + call_id.len();
         }
     }
 
-    /// A model call that showed something was told.
+    /// Notes a model call that was emitted and whose messages show tools.
     pub(crate) fn shown_by(&mut self, span_id: [u8; 8], span: &Span) {
-        self.weight += light_weight(span);
-        self.showers.push((span_id, light(span)));
+        self.weight += weight_without_content(span);
+        self.source_calls.push((span_id, without_content(span)));
     }
 
-    /// A tool was told as begun.
+    /// Notes a tool span whose start was emitted.
     pub(crate) fn begun(&mut self, call_id: &str, span: &Span) {
         if !self.seen.is_settled(call_id) {
-            self.weight += light_weight(span) + call_id.len();
-            if let Some(before) = self.executed.insert(call_id.to_owned(), light(span)) {
-                self.weight -= light_weight(&before) + call_id.len();
+            self.weight += weight_without_content(span) + call_id.len();
+            if let Some(before) = self.executed.insert(call_id.to_owned(), without_content(span)) {
+                self.weight -= weight_without_content(&before) + call_id.len();
             }
         }
     }
 
-    /// A tool was told as ended: what it returned, as a span. Of several spans that execute one call the first that
-    /// returned something is heard.
+    /// Notes a tool span that was emitted as ended; returns its result as a span. Of several spans of one call, the first with
+    /// a result counts.
     pub(crate) fn ended(&mut self, trace_id: [u8; 16], call_id: &str, span: &Span) -> Option<Span> {
         if self.seen.is_settled(call_id) {
             return None;
         }
-        let Some(result) = returned(trace_id, call_id, span) else {
+        let Some(result) = result_span(trace_id, call_id, span) else {
             self.begun(call_id, span);
             return None;
         };
         if let Some(before) = self.executed.remove(call_id) {
-            self.weight -= light_weight(&before) + call_id.len();
+            self.weight -= weight_without_content(&before) + call_id.len();
         }
         let (freed, taken) = self.seen.settle(call_id);
         self.weight = self.weight - freed + taken;
         Some(result)
     }
 
-    /// The spans that are missing still.
-    pub(crate) fn missing(&self, trace_id: [u8; 16]) -> Vec<Span> {
-        let executed: Vec<_> = self.executed.iter().map(|(call_id, span)| Executed { call_id, span }).collect();
-        let calls: Vec<_> = self.showers.iter().map(|(span_id, span)| Call { span_id: *span_id, span }).collect();
-        missing(trace_id, &self.seen, &executed, &calls)
+    /// Synthesizes the spans that are still missing.
+    pub(crate) fn synthesize_missing(&self, trace_id: [u8; 16]) -> Vec<Span> {
+        let executed: Vec<_> = self.executed.iter().map(|(call_id, span)| ExecutedCall { call_id, span }).collect();
+        let calls: Vec<_> =
+            self.source_calls.iter().map(|(span_id, span)| ModelCall { span_id: *span_id, span }).collect();
+        synthesize_missing(trace_id, &self.seen, &executed, &calls)
     }
 
-    /// Bytes that it takes, roughly.
+    /// Approximate size in bytes.
     pub(crate) fn weight(&self) -> usize {
         self.weight
     }
 }
 
-/// The span without what it was given and returned.
-pub(crate) fn light(span: &Span) -> Span {
-    let mut light =
+/// Returns the span without input, output and metadata.
+pub(crate) fn without_content(span: &Span) -> Span {
+    let mut without_content =
         Span::new(span.id.clone(), span.trace_id.clone(), span.span_type, span.name.clone(), span.started_at.clone());
-    light.parent_id.clone_from(&span.parent_id);
-    light.model.clone_from(&span.model);
-    light.agent_id.clone_from(&span.agent_id);
-    light.parent_agent_id.clone_from(&span.parent_agent_id);
-    light.agent_role.clone_from(&span.agent_role);
-    light.ended_at.clone_from(&span.ended_at);
-    light.error.clone_from(&span.error);
-    light
+    without_content.parent_id.clone_from(&span.parent_id);
+    without_content.model.clone_from(&span.model);
+    without_content.agent_id.clone_from(&span.agent_id);
+    without_content.parent_agent_id.clone_from(&span.parent_agent_id);
+    without_content.agent_role.clone_from(&span.agent_role);
+    without_content.ended_at.clone_from(&span.ended_at);
+    without_content.error.clone_from(&span.error);
+    without_content
 }
 
-/// Bytes that the same takes, roughly.
-pub(crate) fn light_weight(span: &Span) -> usize {
+/// Approximate size in bytes of a span without content.
+pub(crate) fn weight_without_content(span: &Span) -> usize {
     let text = |text: Option<&str>| text.map_or(0, str::len);
     let [agent, above, role] =
         [&span.agent_id, &span.parent_agent_id, &span.agent_role].map(|shared| text(shared.as_deref()));

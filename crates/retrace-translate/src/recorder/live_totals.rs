@@ -1,8 +1,8 @@
-//! Tokens and cost of a live run, each call once, decided when a span is told.
+//! Tokens and cost of a live run, each call once, decided when a span is emitted.
 //!
-//! The rules are those of [`super::totals`], where they can be: what was told as counting stays counting. So of two
-//! tellings of one call the first counts, even when the later one says more, and a server's record of a call counts when it
-//! ends before its client's, whose usage is set apart then.
+//! The rules are those of [`super::totals`] as far as possible, but usage that was emitted as counting stays counting. Of two
+//! records of one call the first counts, even if the later one has more content. A server's record counts if it ends before
+//! that of its client, whose usage then moves to its metadata.
 
 use std::borrow::Cow;
 
@@ -12,14 +12,14 @@ use retrace_protocol::Span;
 
 use crate::dialect::Class;
 use crate::recorder::live_tree::{LiveTree, ServedCall};
-use crate::recorder::same_call::{CallIdentity, Interval, Line, is_one_answer};
+use crate::recorder::same_call::{CallIdentity, Interval, Lineage, is_one_answer};
 use crate::recorder::totals::{Totals, has_usage};
 
-/// Sums over what was told.
+/// Sums over the emitted spans.
 #[derive(Debug, Default)]
 pub(crate) struct LiveTotals {
     pub sum: Totals,
-    /// The calls that count, by the provider's id of their answer, sorted by their ends.
+    /// Counting calls by response id, sorted by their ends.
     answers: HashMap<String, Vec<Answer>>,
     weight: usize,
 }
@@ -38,8 +38,8 @@ impl Answer {
 }
 
 impl LiveTotals {
-    /// Returns true if the usage of an ended span counts, and adds it then. `path` is what stands above it, `end` the end of
-    /// the span in nanoseconds since 1970 UTC.
+    /// Decides whether the usage of an ended span counts, and adds it if so. `path` holds its ancestors, `end` is in
+    /// nanoseconds since 1970 UTC.
     pub(crate) fn take(
         &mut self,
         tree: &mut LiveTree,
@@ -66,7 +66,7 @@ impl LiveTotals {
         counts &= !is_echo(tree, path, &call);
 
         let mut added = 0;
-        // A call around the same call repeats it, unless an agent or a tool stands between the two.
+        // A call around the same call repeats it, unless there is an agent or a tool between the two.
         let mut same_call = is_call;
         for above in path {
             let Some(outer) = tree.get_mut(*above) else { break };
@@ -102,10 +102,10 @@ impl LiveTotals {
         counts
     }
 
-    /// Returns true if no call that counts is the same as this one, and notes it then.
+    /// Notes a call; returns false if it is the same as one that counts.
     fn note_answer(&mut self, tree: &LiveTree, path: &[usize], id: &str, answer: Answer) -> bool {
         if let Some(known) = self.answers.get_mut(id) {
-            // Calls below it are only looked for where there are some.
+            // Its descendants are searched only if there are some.
             let is_above = tree.get(answer.at).is_some_and(|node| node.repeats);
             let recent = known.iter().rev().take_while(|other| is_above || other.end() > answer.interval.0);
             let is_one =
@@ -123,13 +123,13 @@ impl LiveTotals {
         true
     }
 
-    /// Bytes that it takes, roughly.
+    /// Approximate size in bytes.
     pub(crate) fn weight(&self) -> usize {
         self.weight
     }
 }
 
-/// Returns true if a span is a server's record of a call that counts already: its client's, above it.
+/// Returns true if a span is a server's record of a call that already counts for an ancestor.
 fn is_echo(tree: &LiveTree, path: &[usize], call: &CallIdentity<'_>) -> bool {
     let mut is_direct = true;
     for outer in path.iter().filter_map(|above| tree.get(*above)).take_while(|outer| outer.class != Some(Class::Tool)) {
@@ -141,7 +141,7 @@ fn is_echo(tree: &LiveTree, path: &[usize], call: &CallIdentity<'_>) -> bool {
     false
 }
 
-/// Lets the calls above a server's record that counts know of it, but for those of which a tool makes it.
+/// Notes a server's record that counts with the calls above it, up to the next tool.
 fn announce_server(tree: &mut LiveTree, path: &[usize], call: &CallIdentity<'_>) {
     let mut is_direct = true;
     for above in path.iter().filter(|_| call.is_server) {
@@ -157,7 +157,7 @@ fn announce_server(tree: &mut LiveTree, path: &[usize], call: &CallIdentity<'_>)
     }
 }
 
-/// Returns true if a call with this response id counts that stands above, with no tool in between.
+/// Returns true if an ancestor with this response id counts and there is no tool in between.
 fn has_answer_above(tree: &LiveTree, path: &[usize], id: &str) -> bool {
     let above = path.iter().filter_map(|above| tree.get(*above)).take_while(|outer| outer.class != Some(Class::Tool));
     let mut calls = above.filter(|outer| outer.counts && outer.class == Some(Class::Model));
@@ -166,15 +166,15 @@ fn has_answer_above(tree: &LiveTree, path: &[usize], id: &str) -> bool {
     })
 }
 
-/// How a node with this path stands to another one.
-fn line(tree: &LiveTree, path: &[usize], at: usize, other: usize) -> Line {
+/// Returns the relation between the node `at`, with its path, and another one.
+fn line(tree: &LiveTree, path: &[usize], at: usize, other: usize) -> Lineage {
     let is_tool = |at: &usize| tree.get(*at).is_some_and(|node| node.class == Some(Class::Tool));
-    let of = |is_through: bool| if is_through { Line::ThroughTool } else { Line::One };
+    let of = |is_through: bool| if is_through { Lineage::ThroughTool } else { Lineage::Ancestor };
     if let Some(place) = path.iter().position(|above| *above == other) {
         return of(path.iter().take(place).any(is_tool));
     }
     if !tree.get(at).is_some_and(|node| node.repeats) {
-        return Line::Apart;
+        return Lineage::Unrelated;
     }
     let mut is_through = false;
     for above in tree.above(other) {
@@ -183,5 +183,5 @@ fn line(tree: &LiveTree, path: &[usize], at: usize, other: usize) -> Line {
         }
         is_through |= is_tool(&above);
     }
-    Line::Apart
+    Lineage::Unrelated
 }

@@ -1,4 +1,4 @@
-//! The spans of a live run, without what they said: who stands above whom, and what later spans must know of them.
+//! Tree of the spans of a live run, without their content.
 
 use std::borrow::Cow;
 
@@ -7,10 +7,10 @@ use foldhash::HashMap;
 use retrace_protocol::{Id, Span};
 
 use crate::dialect::Class;
-use crate::reading::Agent;
-use crate::recorder::joined::Joined;
-use crate::recorder::record::{Place, outlived_id};
+use crate::recorder::record::{TreePosition, outlived_id};
+use crate::recorder::remote_parent::RemoteParent;
 use crate::recorder::same_call::CallIdentity;
+use crate::span_reader::Agent;
 use crate::view::Parent;
 
 /// A span of a live run.
@@ -19,43 +19,43 @@ pub(crate) struct LiveNode {
     pub span_id: [u8; 8],
     pub parent: Parent,
     pub start: u64,
-    /// An earlier run of the same trace told it as begun, under the id that belongs to it.
+    /// True if an earlier run of the same trace emitted its start, under the id that belongs to it.
     pub is_outlived: bool,
-    /// What stands above it in another process.
-    pub joined: Option<Box<Joined>>,
+    /// Its parent in another process.
+    pub joined: Option<Box<RemoteParent>>,
     pub class: Option<Class>,
     pub agent: Option<Agent>,
     pub operation: Option<Cow<'static, str>>,
-    /// It is told, or will be.
+    /// True if it is emitted, now or later.
     pub kept: bool,
-    /// A local root whose start was seen and whose end was not.
+    /// True for a local root that has begun and not ended.
     pub is_open_root: bool,
-    /// Its start was seen and its end was not.
+    /// True if it has begun and not ended.
     pub is_open: bool,
     pub has_ended: bool,
-    /// It was told, as begun or as ended.
-    pub is_told: bool,
-    /// Something that was told hangs from it.
-    pub holds: bool,
-    /// Its usage was told and counts.
+    /// True if its start or its end was emitted.
+    pub is_emitted: bool,
+    /// True if a child of it was emitted.
+    pub has_emitted_child: bool,
+    /// True if its usage was emitted and counts.
     pub counts: bool,
-    /// Something below it reported usage.
+    /// True if a descendant reported usage.
     pub repeats: bool,
-    /// The operations of reporting calls below it, down to the next agent or tool.
+    /// Operations of descendants that reported usage, down to the next agent or tool.
     pub calls_inside: Vec<Option<Cow<'static, str>>>,
-    /// The features by which it is compared with other spans; set on calls that count.
+    /// Features by which it is compared with other spans; set on calls that count.
     pub identity: Option<Box<CallIdentity<'static>>>,
-    /// Spans of kind SERVER below it that count, down to the next tool.
+    /// Counting spans of kind SERVER below it, down to the next tool.
     pub served_inside: Vec<ServedCall>,
-    /// What is told of it if it never ends and something hangs from it; for a step that is not told when it begins.
-    pub waiting: Option<Box<Span>>,
+    /// Placeholder emitted if it never ends and has an emitted child; for a step whose start is not emitted.
+    pub deferred: Option<Box<Span>>,
     above: Link,
-    /// The span that it was placed under; that does not change any more.
+    /// The parent under which it was emitted, which is final.
     placed: Link,
 }
 
 impl LiveNode {
-    /// Bytes of its names.
+    /// Size of its names in bytes.
     pub(crate) fn label_weight(&self) -> usize {
         self.operation.as_ref().map_or(0, |operation| operation.len()) + self.agent.as_ref().map_or(0, Agent::weight)
     }
@@ -65,18 +65,18 @@ impl LiveNode {
 #[derive(Debug)]
 pub(crate) struct ServedCall {
     pub call: Box<CallIdentity<'static>>,
-    /// No agent stands between.
+    /// True if there is no agent in between.
     pub is_direct: bool,
 }
 
 impl ServedCall {
-    /// Bytes that it takes, roughly.
+    /// Approximate size in bytes.
     pub(crate) fn weight(&self) -> usize {
         size_of::<Self>() + self.call.weight()
     }
 }
 
-/// A way up in the tree.
+/// Link to a parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Link {
     Unknown,
@@ -90,10 +90,10 @@ impl From<Option<usize>> for Link {
     }
 }
 
-/// The place of the root: a live run begins with it.
+/// Index of the root, the first span of a live run.
 pub(crate) const ROOT: usize = 0;
 
-/// The spans of a live run. Ids that come twice and parents that go in circles are legal input.
+/// Tree of the spans of a live run. Duplicate ids and cyclic parents are valid input.
 #[derive(Debug, Default)]
 pub(crate) struct LiveTree {
     nodes: Vec<LiveNode>,
@@ -102,7 +102,7 @@ pub(crate) struct LiveTree {
 }
 
 impl LiveTree {
-    /// Adds a span that is not in it yet.
+    /// Adds a new span; returns its index.
     pub(crate) fn add(&mut self, span_id: [u8; 8], parent: Parent, start: u64, is_outlived: bool) -> usize {
         let at = self.nodes.len();
         let mut node = LiveNode {
@@ -118,18 +118,18 @@ impl LiveTree {
             is_open_root: false,
             is_open: false,
             has_ended: false,
-            is_told: false,
-            holds: false,
+            is_emitted: false,
+            has_emitted_child: false,
             counts: false,
             repeats: false,
             calls_inside: Vec::new(),
             identity: None,
             served_inside: Vec::new(),
-            waiting: None,
+            deferred: None,
             above: Link::Unknown,
             placed: Link::Unknown,
         };
-        // Nothing points to a new node, so that a way up from it cannot lead back.
+        // Nothing links to a new node, so that this link cannot close a cycle.
         if at == ROOT || parent == Parent::None {
             node.above = Link::Nothing;
         } else if let Some(above) = self.parent_of(&parent) {
@@ -157,32 +157,32 @@ impl LiveTree {
         &self.nodes
     }
 
-    /// Counts bytes that a node has come to hold.
+    /// Adds to the size in bytes.
     pub(crate) fn weigh(&mut self, bytes: usize) {
         self.weight += bytes;
     }
 
-    /// Counts bytes that a node has given back.
+    /// Subtracts from the size in bytes.
     pub(crate) fn lighten(&mut self, bytes: usize) {
         self.weight = self.weight.saturating_sub(bytes);
     }
 
-    /// Bytes that it takes, roughly.
+    /// Approximate size in bytes.
     pub(crate) fn weight(&self) -> usize {
         self.weight
     }
 
-    /// The nodes above this one, nearest first, as far as is known.
+    /// Returns the known ancestors, nearest first.
     pub(crate) fn above(&self, at: usize) -> impl Iterator<Item = usize> {
         std::iter::successors(self.look_up(at), |at| self.look_up(*at)).take(self.nodes.len())
     }
 
-    /// How many stand above this one, as far as is known.
+    /// Returns the number of known ancestors.
     pub(crate) fn depth(&self, at: usize) -> usize {
         self.above(at).count()
     }
 
-    /// The nodes above this one, nearest first. From now on nothing else will stand there.
+    /// Returns the ancestors, nearest first, and fixes them.
     pub(crate) fn path(&mut self, at: usize) -> Vec<usize> {
         let mut path = Vec::new();
         let mut next = self.settle(at);
@@ -193,7 +193,7 @@ impl LiveTree {
         path
     }
 
-    /// The nearest above it that is told; once asked, the answer stays.
+    /// Returns the nearest kept ancestor; the first result is final.
     pub(crate) fn parent(&mut self, at: usize, path: &[usize]) -> Option<usize> {
         let kept = |at: &usize| self.nodes.get(*at).is_some_and(|node| node.kept);
         let found = path.iter().copied().find(kept);
@@ -204,7 +204,7 @@ impl LiveTree {
         self.placed_under(at)
     }
 
-    /// The one that it was placed under.
+    /// Returns the parent under which the node was emitted.
     pub(crate) fn placed_under(&self, at: usize) -> Option<usize> {
         match self.nodes.get(at)?.placed {
             Link::To(parent) => Some(parent),
@@ -212,8 +212,8 @@ impl LiveTree {
         }
     }
 
-    /// Its place in the run.
-    pub(crate) fn place(&mut self, trace_id: [u8; 16], at: usize, path: &[usize]) -> Place {
+    /// Returns the position of the node in the run.
+    pub(crate) fn place(&mut self, trace_id: [u8; 16], at: usize, path: &[usize]) -> TreePosition {
         let parent = self.parent(at, path).map(|parent| self.id(trace_id, parent));
         let mut named =
             std::iter::once(at).chain(path.iter().copied()).filter_map(|at| self.nodes.get(at)?.agent.as_ref());
@@ -221,7 +221,7 @@ impl LiveTree {
         let stated = self.nodes.get(at).map_or(Parent::None, |node| node.parent);
         let topmost = self.nodes.get(path.last().copied().unwrap_or(at));
         let joined = topmost.and_then(|node| node.joined.as_deref());
-        Place::new(self.id(trace_id, at), trace_id, parent, stated, agents, joined)
+        TreePosition::new(self.id(trace_id, at), trace_id, parent, stated, agents, joined)
     }
 
     fn id(&self, trace_id: [u8; 16], at: usize) -> Id {
@@ -238,7 +238,7 @@ impl LiveTree {
         }
     }
 
-    /// What stands above a node. One whose parent was never seen hangs from the root.
+    /// Returns the parent of a node. One whose parent is unknown is a child of the root.
     fn look_up(&self, at: usize) -> Option<usize> {
         let node = self.nodes.get(at)?;
         match node.above {
@@ -251,7 +251,7 @@ impl LiveTree {
         }
     }
 
-    /// The same, for good. Circles end at the root.
+    /// Fixes the parent of a node. A cycle ends at the root.
     fn settle(&mut self, at: usize) -> Option<usize> {
         let mut above = self.look_up(at);
         if self.nodes.get(at)?.above == Link::Unknown {
@@ -278,7 +278,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the parents and the order, every way up ends, and does not change once it was walked.
+        /// For any parents in any order, every path ends and stays the same.
         #[test]
         fn walking_up_always_ends(
             spans in prop::collection::vec((0_usize..20, 0_usize..20, any::<bool>()), 1..40),

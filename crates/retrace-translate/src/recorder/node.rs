@@ -1,4 +1,4 @@
-//! A span in its run: what is known of it before the run is told.
+//! A span of a run that is being collected.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use retrace_protocol::{Json, SpanType};
 use serde_json::Value as JsonValue;
 
 use crate::dialect::Class;
-use crate::reading::{Agent, Draft, Reading};
-use crate::recorder::joined::Joined;
+use crate::recorder::remote_parent::RemoteParent;
 use crate::recorder::same_call::{CallIdentity, Interval};
+use crate::span_reader::{Agent, SpanBuilder, SpanReader};
 use crate::view::{Kind, Parent, SpanView};
 
-/// A span of an open run. Spans that will not be sent are kept as the links between those that will.
+/// A span of an open run. Spans that are not sent stay as links between those that are.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub span_id: [u8; 8],
@@ -22,66 +22,71 @@ pub(crate) struct Node {
     pub agent: Option<Agent>,
     pub session: Option<String>,
     pub user: Option<String>,
-    /// The provider's id of the answer, where no draft says it.
+    /// Response id of the provider, if no builder has it.
     pub response_id: Option<String>,
-    /// The id under which a server handled the request.
+    /// Id under which a server handled the request.
     pub request_id: Option<String>,
     /// The span is of kind SERVER.
     pub is_server: bool,
     pub operation: Option<Cow<'static, str>>,
     pub executed_call: Option<String>,
-    /// What it is, sent or not.
+    /// Class of the span, sent or not.
     pub class: Option<Class>,
-    /// There for spans that may be sent.
-    pub draft: Option<Box<Draft>>,
-    /// A GenAI span, or one of a run of which every span is wanted.
+    /// The translated span, if it may be sent.
+    pub builder: Option<Box<SpanBuilder>>,
+    /// True if the span is selected.
     pub kept: bool,
-    /// Nothing above it belongs to its run, as far as this process knows.
-    pub begins: bool,
-    /// What stands above it in another process.
-    pub joined: Option<Box<Joined>>,
-    /// Spans that were accepted and are told as this one.
+    /// True if nothing above it belongs to its run, as far as this process knows.
+    pub starts_run: bool,
+    /// Its parent in another process.
+    pub joined: Option<Box<RemoteParent>>,
+    /// Number of accepted spans that it stands for.
     pub sources: u32,
 }
 
 impl Node {
-    pub(crate) fn new<V: SpanView>(span: &V, reading: &Reading<'_, V>, draft: Option<Box<Draft>>, kept: bool) -> Self {
+    pub(crate) fn new<V: SpanView>(
+        span: &V,
+        reader: &SpanReader<'_, V>,
+        builder: Option<Box<SpanBuilder>>,
+        kept: bool,
+    ) -> Self {
         Self {
             span_id: span.span_id(),
             parent: span.parent(),
             start: span.start_unix_nanos(),
             end: span.end_unix_nanos(),
-            agent: reading.agent(),
-            session: reading.session(),
-            user: reading.user(),
-            response_id: if draft.is_some() { None } else { reading.response_id() },
-            request_id: reading.request_id(),
+            agent: reader.agent(),
+            session: reader.session(),
+            user: reader.user(),
+            response_id: if builder.is_some() { None } else { reader.response_id() },
+            request_id: reader.request_id(),
             is_server: span.kind() == Kind::Server,
-            operation: reading.operation(),
-            executed_call: reading.executed_call(),
-            class: reading.class(),
-            draft,
+            operation: reader.operation(),
+            executed_call: reader.executed_call(),
+            class: reader.class(),
+            builder,
             kept,
-            begins: false,
+            starts_run: false,
             joined: None,
             sources: 1,
         }
     }
 
-    /// The provider's id of the answer.
+    /// Returns the response id of the provider.
     pub(crate) fn response_id(&self) -> Option<&str> {
-        self.draft.as_ref().map_or(&self.response_id, |draft| &draft.metadata.response_id).as_deref()
+        self.builder.as_ref().map_or(&self.response_id, |builder| &builder.metadata.response_id).as_deref()
     }
 
     pub(crate) fn interval(&self) -> Interval {
         (self.start, self.end)
     }
 
-    /// The features by which it is compared with a span above or below it.
+    /// Returns the features by which the span is compared with its ancestors and descendants.
     pub(crate) fn identity(&self) -> CallIdentity<'_> {
-        let draft = self.draft.as_ref();
-        let span = draft.map(|draft| &draft.span);
-        let requested = draft.and_then(|draft| draft.metadata.request_model.as_deref());
+        let builder = self.builder.as_ref();
+        let span = builder.map(|builder| &builder.span);
+        let requested = builder.and_then(|builder| builder.metadata.request_model.as_deref());
         CallIdentity {
             is_server: self.is_server,
             ids: [self.response_id().map(Cow::Borrowed), self.request_id.as_deref().map(Cow::Borrowed)],
@@ -92,36 +97,36 @@ impl Node {
     }
 
     pub(crate) fn is_model_call(&self) -> bool {
-        self.draft.as_ref().is_some_and(|draft| draft.span.span_type == SpanType::LlmCall)
+        self.builder.as_ref().is_some_and(|builder| builder.span.span_type == SpanType::LlmCall)
     }
 
-    /// Whether the other is the same span once more.
+    /// Returns true if the other node is a duplicate.
     pub(crate) fn is_repeated_by(&self, other: &Self) -> bool {
-        let name = |node: &Self| node.draft.as_ref().map(|draft| draft.span.name.clone());
+        let name = |node: &Self| node.builder.as_ref().map(|builder| builder.span.name.clone());
         (self.start, self.end, self.parent) == (other.start, other.end, other.parent) && name(self) == name(other)
     }
 
-    /// Bytes that it takes, roughly.
+    /// Approximate size in bytes.
     pub(crate) fn weight(&self) -> usize {
         let labels = [&self.session, &self.user, &self.response_id, &self.request_id, &self.executed_call];
         let operation = self.operation.as_ref().map_or(0, |operation| operation.len());
         let joined = self.joined.as_ref().map_or(0, |joined| joined.weight());
         let agent = self.agent.as_ref().map_or(0, Agent::weight);
-        let draft = self.draft.as_ref().map_or(0, |draft| draft.weight());
-        size_of::<Self>() + texts(labels) + operation + joined + agent + draft
+        let builder = self.builder.as_ref().map_or(0, |builder| builder.weight());
+        size_of::<Self>() + texts(labels) + operation + joined + agent + builder
     }
 }
 
 impl Agent {
-    /// Bytes of its names.
+    /// Size of its names in bytes.
     pub(crate) fn weight(&self) -> usize {
         let text = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
         self.id.len() + text(&self.role) + text(&self.parent)
     }
 }
 
-impl Draft {
-    /// Bytes that it takes, roughly: everything whose length others decide.
+impl SpanBuilder {
+    /// Approximate size in bytes of everything of variable length.
     pub(crate) fn weight(&self) -> usize {
         let (span, metadata) = (&self.span, &self.metadata);
         let origin = &metadata.otel;
@@ -181,7 +186,7 @@ fn json(json: &Option<Json>) -> usize {
     json.as_ref().map_or(0, |json| json.as_str().len())
 }
 
-/// Bytes that the members of an object take, roughly.
+/// Approximate size in bytes of the members of an object.
 pub(crate) fn members(members: &serde_json::Map<String, JsonValue>) -> usize {
     members.iter().map(|(key, value)| key.len() + tree(value)).sum()
 }

@@ -1,44 +1,43 @@
-//! The records of a run, however it is told: what its spans and its trace say.
+//! Records of a run: its trace and its spans, in both modes.
 
 use std::sync::Arc;
 
 use retrace_protocol::metadata::{Service, SpanMetadata, TraceMetadata, TraceOrigin};
 use retrace_protocol::{Id, Json, Span, Status, Timestamp, Trace};
 
-use crate::cost::without_noise;
-use crate::hex;
+use crate::json::hex;
 use crate::options::Options;
-use crate::reading::{Agent, Draft, ENVIRONMENT};
-use crate::recorder::asked::asks_something;
-use crate::recorder::joined::Joined;
+use crate::price::without_noise;
+use crate::recorder::emitted_runs::EmittedRun;
 use crate::recorder::node::members;
+use crate::recorder::remote_parent::RemoteParent;
 use crate::recorder::run_name::RunName;
-use crate::recorder::told::Told;
 use crate::recorder::tools::derived_id;
 use crate::recorder::totals::Totals;
 use crate::resource::Resource;
+use crate::span_reader::{Agent, ENVIRONMENT, SpanBuilder};
 use crate::view::Parent;
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
-/// Under which ids a run is told.
+/// Ids of a run.
 #[derive(Clone, Debug)]
-pub(crate) struct Origin {
-    /// The OpenTelemetry trace.
+pub(crate) struct RunIdentity {
+    /// Id of the OpenTelemetry trace.
     pub trace_id: [u8; 16],
-    /// The Retrace trace.
+    /// Id of the Retrace trace.
     pub id: Id,
-    /// How many runs of the same OpenTelemetry trace were told before it.
+    /// Number of runs of the same OpenTelemetry trace that were emitted before it.
     pub part: u32,
-    /// The Retrace trace that holds what came before.
+    /// The Retrace trace with the earlier spans.
     pub continues: Option<Id>,
     /// The run belongs to another process.
     pub joined: bool,
 }
 
-/// What the place of a span in its run tells of it.
+/// Facts about a span that follow from its position in the run.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct TreePosition {
     pub id: Id,
     pub parent: Option<Id>,
     agent_id: Option<Arc<str>>,
@@ -47,59 +46,59 @@ pub(crate) struct Place {
     remote_parent: Option<String>,
 }
 
-/// What a run says for all its spans: a span repeats it only when it says otherwise.
+/// Labels of a run. A span carries only those that differ.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Said {
+pub(crate) struct RunLabels {
     pub session: Option<String>,
     pub user: Option<String>,
-    /// What the run is called, if anybody says so.
+    /// Name of the run, if a span states one.
     pub name: Option<String>,
     pub tags: Option<Json>,
 }
 
-/// What a span says for itself beside its draft.
+/// Facts about a span beside its builder.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Own<'n> {
+pub(crate) struct SpanDetails<'n> {
     pub span_id: [u8; 8],
     pub is_root: bool,
-    /// The process joins the run of another one with this span.
+    /// True if the process joins the run of another one with this span.
     pub joins: bool,
-    /// What ran it, where the run does not say so.
+    /// Service of the process, if the run does not carry it.
     pub service: Option<&'n Service>,
     pub session: Option<&'n str>,
     pub user: Option<&'n str>,
 }
 
-/// What the span at the top of a run says of the run.
+/// Facts about a run that its root states.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Top {
+pub(crate) struct RootFacts {
     start: u64,
     pub name: Option<String>,
     pub input: Option<Json>,
     pub user_metadata: serde_json::Map<String, serde_json::Value>,
-    /// The environment that the run states.
+    /// Environment that the run states.
     environment: Option<String>,
-    /// There when the run is told as ended.
-    pub end: Option<End>,
+    /// Set if the run is emitted as ended.
+    pub end: Option<RunEnd>,
 }
 
-/// How a run ended.
+/// End of a run.
 #[derive(Clone, Debug)]
-pub(crate) struct End {
+pub(crate) struct RunEnd {
     at: u64,
     pub output: Option<Json>,
     pub error: Option<String>,
 }
 
-impl Place {
-    /// `joined` is what stands above the topmost span above it.
+impl TreePosition {
+    /// Creates a position; `joined` is the remote parent of the topmost ancestor.
     pub(crate) fn new(
         id: Id,
         trace_id: [u8; 16],
         parent: Option<Id>,
         stated: Parent,
         agents: Option<(&Agent, Option<&Agent>)>,
-        joined: Option<&Joined>,
+        joined: Option<&RemoteParent>,
     ) -> Self {
         let outside = || joined?.parent.map(|span_id| Id::from_otel_span(trace_id, span_id));
         let parent = parent.or_else(outside);
@@ -124,7 +123,7 @@ impl Place {
     }
 }
 
-/// Metadata of the user's, with the keys to which the protocol gives a meaning in an object of their own.
+/// Moves user metadata whose keys have a meaning in the protocol into an object of its own.
 fn apart(
     metadata: serde_json::Map<String, serde_json::Value>,
     keys: &[&str],
@@ -137,14 +136,14 @@ fn apart(
     free
 }
 
-impl Said {
+impl RunLabels {
     pub(crate) fn is_empty(&self) -> bool {
         self.session.is_none() && self.user.is_none() && self.name.is_none() && self.tags.is_none()
     }
 }
 
-impl Top {
-    /// Bytes that it takes, roughly.
+impl RootFacts {
+    /// Approximate size in bytes.
     pub(crate) fn weight(&self) -> usize {
         let json = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
         let end = self.end.as_ref().map_or(0, |end| json(&end.output));
@@ -152,23 +151,23 @@ impl Top {
         text(&self.name) + text(&self.environment) + json(&self.input) + end + members(&self.user_metadata)
     }
 
-    pub(crate) fn new(start: u64, draft: Option<&Draft>) -> Self {
-        let mut user_metadata = draft.map(|draft| draft.user_metadata.clone()).unwrap_or_default();
+    pub(crate) fn new(start: u64, builder: Option<&SpanBuilder>) -> Self {
+        let mut user_metadata = builder.map(|builder| builder.user_metadata.clone()).unwrap_or_default();
         let environment = user_metadata.remove(ENVIRONMENT).and_then(|stated| stated.as_str().map(str::to_owned));
         let user_metadata = apart(user_metadata, &TraceMetadata::KEYS);
         Self {
             start,
             environment,
-            name: draft
-                .map(|draft| draft.trace_name.as_ref().unwrap_or(&draft.span.name).clone())
+            name: builder
+                .map(|builder| builder.trace_name.as_ref().unwrap_or(&builder.span.name).clone())
                 .filter(|name| !name.is_empty()),
-            input: draft.and_then(|draft| draft.span.input.clone()),
+            input: builder.and_then(|builder| builder.span.input.clone()),
             user_metadata,
             end: None,
         }
     }
 
-    /// Completes the facts of the root by those of a span below it that states to be a run.
+    /// Completes the facts of the root by those of a span below it that states that it is a run.
     pub(crate) fn or(mut self, run: Option<&Self>) -> Self {
         let Some(run) = run else { return self };
         self.input = self.input.or_else(|| run.input.clone());
@@ -184,20 +183,20 @@ impl Top {
     }
 }
 
-impl End {
-    pub(crate) fn new(at: u64, draft: Option<&Draft>) -> Self {
+impl RunEnd {
+    pub(crate) fn new(at: u64, builder: Option<&SpanBuilder>) -> Self {
         Self {
             at,
-            output: draft.and_then(|draft| draft.span.output.clone()),
-            error: draft.and_then(|draft| draft.span.error.clone()),
+            output: builder.and_then(|builder| builder.span.output.clone()),
+            error: builder.and_then(|builder| builder.span.error.clone()),
         }
     }
 }
 
-impl Origin {
-    /// The run that begins with `first`, after what was told of its trace already; or the one of another process that it
-    /// `joins`, which takes more at any time.
-    pub(crate) fn after(trace_id: [u8; 16], before: Option<&Told>, first: [u8; 8], joins: bool) -> Self {
+impl RunIdentity {
+    /// Returns the ids of the run that begins with the span `first`, after `before` was emitted of its trace; or of the run of
+    /// another process that it `joins`, which accepts spans at any time.
+    pub(crate) fn after(trace_id: [u8; 16], before: Option<&EmittedRun>, first: [u8; 8], joins: bool) -> Self {
         if joins {
             return Self { trace_id, id: Id::from_otel_trace(trace_id), part: 0, continues: None, joined: true };
         }
@@ -209,16 +208,22 @@ impl Origin {
         Self { trace_id, id, part, continues: before.map(|before| before.id.clone()), joined: false }
     }
 
-    /// The record of a span.
-    pub(crate) fn span(&self, draft: Draft, own: Own<'_>, place: Place, said: &Said) -> Span {
-        let mut span = draft.span;
+    /// Returns the record of a span.
+    pub(crate) fn span(
+        &self,
+        builder: SpanBuilder,
+        own: SpanDetails<'_>,
+        place: TreePosition,
+        labels: &RunLabels,
+    ) -> Span {
+        let mut span = builder.span;
         span.id = place.id;
         span.trace_id = self.id.clone();
         span.parent_id = place.parent;
         span.agent_id = place.agent_id;
         span.agent_role = place.agent_role;
         span.parent_agent_id = place.parent_agent_id;
-        let mut metadata = draft.metadata;
+        let mut metadata = builder.metadata;
         metadata.otel.remote_parent = place.remote_parent;
         metadata.otel.service = own.service.filter(|service| !service.is_empty()).cloned();
         metadata.otel.joined = own.joins;
@@ -226,18 +231,18 @@ impl Origin {
             metadata.otel.span_id = Some(hex(&own.span_id));
         }
         if !own.is_root {
-            metadata.other = apart(draft.user_metadata, &SpanMetadata::KEYS);
+            metadata.other = apart(builder.user_metadata, &SpanMetadata::KEYS);
         }
         for (key, own, of_run) in [
-            ("session_id", own.session, &said.session),
-            ("user_id", own.user, &said.user),
-            ("trace_name", draft.stated_trace_name.as_deref(), &said.name),
+            ("session_id", own.session, &labels.session),
+            ("user_id", own.user, &labels.user),
+            ("trace_name", builder.stated_trace_name.as_deref(), &labels.name),
         ] {
             if let Some(own) = own.filter(|own| of_run.as_deref() != Some(own)) {
                 metadata.other.entry(key).or_insert_with(|| own.into());
             }
         }
-        if let Some(own) = draft.tags.filter(|own| said.tags.as_ref() != Some(own)) {
+        if let Some(own) = builder.tags.filter(|own| labels.tags.as_ref() != Some(own)) {
             metadata.other.entry("tags").or_insert_with(|| own.to_value().unwrap_or_default());
         }
         if metadata != SpanMetadata::default() {
@@ -246,11 +251,18 @@ impl Origin {
         span
     }
 
-    /// The record of the trace, but for its metadata and what is only known of it once its spans are.
-    pub(crate) fn trace(&self, top: &Top, name: &RunName, said: &Said, totals: Totals, options: &Options) -> Trace {
+    /// Returns the record of the trace, without its metadata and without what depends on its spans.
+    pub(crate) fn trace(
+        &self,
+        top: &RootFacts,
+        name: &RunName,
+        labels: &RunLabels,
+        totals: Totals,
+        options: &Options,
+    ) -> Trace {
         let mut trace = Trace::started(self.id.clone(), Timestamp::from_unix_nanos(top.start));
         trace.name.clone_from(&name.name);
-        trace.session_id.clone_from(&said.session);
+        trace.session_id.clone_from(&labels.session);
         trace.project_id.clone_from(&options.project_id);
         trace.input.clone_from(&top.input);
         trace.total_tokens = Some(totals.tokens);
@@ -268,9 +280,9 @@ impl Origin {
 
     pub(crate) fn trace_metadata(
         &self,
-        top: &Top,
+        top: &RootFacts,
         name: &RunName,
-        said: &Said,
+        labels: &RunLabels,
         resource: &Resource,
         options: &Options,
     ) -> TraceMetadata {
@@ -284,8 +296,8 @@ impl Origin {
                 .or_else(|| options.environment.clone())
                 .or_else(|| resource.environment.clone()),
             service: resource.service.clone(),
-            user_id: said.user.clone(),
-            tags: said.tags.clone(),
+            user_id: labels.user.clone(),
+            tags: labels.tags.clone(),
             inferred_io: false,
             entry_span: name.entry_span.clone(),
             kept_for_failure: false,
@@ -299,31 +311,7 @@ impl Origin {
     }
 }
 
-/// The id of a span that an earlier run of its trace told as begun: one id does not stand in two runs.
+/// Returns the id of a span whose start an earlier run of its trace emitted, because an id cannot be in two runs.
 pub(crate) fn outlived_id(trace_id: [u8; 16], span_id: [u8; 8]) -> Id {
     derived_id(&[&trace_id, b"outlived:", &span_id])
-}
-
-/// What the root does not say: it was given what the first model call was asked, and returned the answer of the last. A
-/// run that failed, or has not ended, returned nothing.
-pub(crate) fn infer_io(
-    trace: &mut Trace,
-    asked: impl FnOnce() -> Option<Json>,
-    answered: impl FnOnce() -> Option<Json>,
-) -> bool {
-    let mut inferred = false;
-    if !trace.input.as_ref().is_some_and(asks_something)
-        && let Some(asked) = asked()
-    {
-        trace.input = Some(asked);
-        inferred = true;
-    }
-    if trace.status == Some(Status::Completed)
-        && trace.output.as_ref().is_none_or(Json::is_null)
-        && let Some(answered) = answered()
-    {
-        trace.output = Some(answered);
-        inferred = true;
-    }
-    inferred
 }

@@ -5,42 +5,42 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::options::Options;
-use crate::reading::Reading;
-use crate::recorder::joined::Joined;
 use crate::recorder::node::Node;
-use crate::recorder::tools::{SeenTools, Shower};
+use crate::recorder::remote_parent::RemoteParent;
+use crate::recorder::tools::{SeenTools, SourceCall};
 use crate::recorder::tree::Tree;
 use crate::resource::Resource;
-use crate::scopes::Scopes;
+use crate::span_reader::ScopeCache;
+use crate::span_reader::SpanReader;
 use crate::view::{Parent, SpanView};
 
-/// What has arrived of one OpenTelemetry trace and was not told yet.
+/// Spans of one OpenTelemetry trace that were collected and not emitted yet.
 #[derive(Debug)]
 pub(crate) struct OpenRun {
     pub nodes: Vec<Node>,
     pub tools: SeenTools,
-    scopes: Scopes,
-    /// Some span of it is a GenAI span.
+    scope_cache: ScopeCache,
+    /// True if one of its spans is selected.
     pub genai: bool,
-    /// The process of the local root, or of the first span while that is unknown.
+    /// Resource of the local root; of the first span while there is no root.
     pub resource: Arc<Resource>,
     pub last_seen: Duration,
     /// When a local root of it ended.
     pub root_ended: Option<Duration>,
-    /// Spans of it were lost before they came here.
+    /// True if spans of it were lost.
     pub lossy: bool,
-    /// It was not sampled, and is sent because it failed.
+    /// True if it was not sampled, and is sent because it failed.
     pub kept_for_failure: bool,
-    /// Spans that were accepted into it.
+    /// Number of accepted spans.
     pub sources: u64,
-    /// Bytes that it takes, roughly.
+    /// Approximate size in bytes.
     pub weight: usize,
     places: HashMap<[u8; 8], usize>,
 }
 
-/// What the recorder orders open runs by, and sums up over them.
+/// Values by which the recorder orders open runs, and which it sums up.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Standing {
+pub(crate) struct OpenRunStats {
     pub last_seen: Duration,
     pub root_ended: Option<Duration>,
     pub sources: u64,
@@ -48,16 +48,16 @@ pub(crate) struct Standing {
 }
 
 impl OpenRun {
-    pub(crate) fn standing(&self) -> Standing {
+    pub(crate) fn stats(&self) -> OpenRunStats {
         let Self { last_seen, root_ended, sources, weight, .. } = *self;
-        Standing { last_seen, root_ended, sources, weight }
+        OpenRunStats { last_seen, root_ended, sources, weight }
     }
 
     pub(crate) fn new(resource: Arc<Resource>, last_seen: Duration) -> Self {
         Self {
             nodes: Vec::new(),
             tools: SeenTools::default(),
-            scopes: Scopes::default(),
+            scope_cache: ScopeCache::default(),
             genai: false,
             resource,
             last_seen,
@@ -70,35 +70,35 @@ impl OpenRun {
         }
     }
 
-    /// Takes a span in. `begins` says that nothing above it was collected with this run, `joined` what stands above it
-    /// elsewhere.
+    /// Adds a span. `begins` is true if nothing above it was collected with this run, `joined` is its parent in another
+    /// process.
     pub(crate) fn add<V: SpanView>(
         &mut self,
         span: &V,
-        begins: bool,
-        joined: Option<Joined>,
+        starts_run: bool,
+        joined: Option<RemoteParent>,
         resource: &Arc<Resource>,
         options: &Options,
         now: Duration,
     ) {
-        let reading = Reading::new(span);
-        let kept = options.selection.selects(&reading);
+        let reader = SpanReader::new(span);
+        let kept = options.selection.selects(&reader);
         self.genai |= kept;
         self.last_seen = now;
         self.sources += 1;
-        if begins {
+        if starts_run {
             self.root_ended.get_or_insert(now);
             self.resource = Arc::clone(resource);
         }
 
-        let by = Shower { span_id: span.span_id(), start: span.start_unix_nanos() };
+        let by = SourceCall { span_id: span.span_id(), start: span.start_unix_nanos() };
         let mut seen = 0;
-        let (tools, scopes) = (&mut self.tools, &mut self.scopes);
-        let draft = (kept || begins).then(|| {
-            reading.draft(options, scopes, |tool, at| seen += tools.note(&tool, by, at, options.capture_content))
+        let (tools, scope_cache) = (&mut self.tools, &mut self.scope_cache);
+        let builder = (kept || starts_run).then(|| {
+            reader.build(options, scope_cache, |tool, at| seen += tools.note(&tool, by, at, options.capture_content))
         });
         self.weight += seen;
-        self.push(Node { begins, joined: joined.map(Box::new), ..Node::new(span, &reading, draft, kept) });
+        self.push(Node { starts_run, joined: joined.map(Box::new), ..Node::new(span, &reader, builder, kept) });
     }
 
     fn push(&mut self, node: Node) {
@@ -113,35 +113,35 @@ impl OpenRun {
         self.nodes.push(node);
     }
 
-    /// Whether it has the span.
+    /// Returns true if the run has the span.
     pub(crate) fn has(&self, span_id: &[u8; 8]) -> bool {
         self.places.contains_key(span_id)
     }
 
-    /// The root: of spans with nothing above them the one without any parent, else the one that began first.
+    /// Returns the root: of the spans that start the run the one without a parent, else the one that began first.
     pub(crate) fn root(&self) -> Option<usize> {
-        let roots = self.nodes.iter().enumerate().filter(|(_, node)| node.begins);
+        let roots = self.nodes.iter().enumerate().filter(|(_, node)| node.starts_run);
         let (at, _) = roots.min_by_key(|(_, node)| (node.parent != Parent::None, node.start))?;
         Some(at)
     }
 
-    /// The run of another process that it belongs to.
-    pub(crate) fn joined(&self) -> Option<Joined> {
+    /// Returns the parent in another process, if the run belongs to that process.
+    pub(crate) fn joined(&self) -> Option<RemoteParent> {
         self.nodes.get(self.root()?)?.joined.as_deref().cloned()
     }
 
-    /// The span that names the run when the trace alone does not: its root, else what began first.
+    /// Returns the span from which the run's id is derived: its root, else the span that began first.
     pub(crate) fn first_span(&self) -> Option<[u8; 8]> {
         let first = || self.nodes.iter().min_by_key(|node| (node.start, node.span_id));
         Some(self.root().and_then(|at| self.nodes.get(at)).or_else(first)?.span_id)
     }
 
-    /// The run of the spans that hang from a root that has ended, and what is left: spans below one that is still open.
+    /// Splits the run into the descendants of ended roots, and the rest: spans below one that is still open.
     pub(crate) fn split_connected(self) -> (Self, Option<Self>) {
         let connected = {
             let tree = Tree::new(&self.nodes, None);
-            let begins = |at: usize| self.nodes.get(at).is_some_and(|node| node.begins);
-            (0..self.nodes.len()).map(|at| begins(at) || tree.above(at).any(begins)).collect::<Vec<_>>()
+            let starts_run = |at: usize| self.nodes.get(at).is_some_and(|node| node.starts_run);
+            (0..self.nodes.len()).map(|at| starts_run(at) || tree.above(at).any(starts_run)).collect::<Vec<_>>()
         };
         if connected.iter().all(|connected| *connected) {
             return (self, None);

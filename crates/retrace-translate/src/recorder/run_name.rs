@@ -1,22 +1,22 @@
-//! Name of a run that a server's span began.
+//! Name of a run that begins with a server span.
 //!
-//! A route such as `POST /ask` names every agent behind it alike. The GenAI span below that begins first names the run, and the
-//! server's span stands in [`TraceMetadata::entry_span`](retrace_protocol::metadata::TraceMetadata::entry_span). A root that is a
-//! GenAI span, and a name that is stated, come before.
+//! A route such as `POST /ask` is the same for every agent behind it. The first GenAI span below it names the run, and the
+//! server span is kept in [`TraceMetadata::entry_span`](retrace_protocol::metadata::TraceMetadata::entry_span). A stated name
+//! and a root that is a GenAI span take precedence.
 
-use crate::reading::Draft;
+use crate::span_reader::SpanBuilder;
 
-/// Start of a span, its depth and its place: the least begins first.
+/// Start, depth and index of a span; the lowest comes first.
 type Rank = (u64, usize, usize);
 
-/// The GenAI span below the root that begins first, and its name.
+/// The first GenAI span below the root, and its name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FirstCall(Option<(Rank, String)>);
 
 impl FirstCall {
-    /// Takes note of a GenAI span below the root.
-    pub(crate) fn note(&mut self, rank: Rank, draft: &Draft) {
-        let name = draft.trace_name.as_ref().unwrap_or(&draft.span.name);
+    /// Notes a GenAI span below the root.
+    pub(crate) fn note(&mut self, rank: Rank, builder: &SpanBuilder) {
+        let name = builder.trace_name.as_ref().unwrap_or(&builder.span.name);
         if !name.is_empty() && self.0.as_ref().is_none_or(|(first, _)| rank <= *first) {
             self.0 = Some((rank, name.clone()));
         }
@@ -26,13 +26,13 @@ impl FirstCall {
         self.0.as_ref().map(|(_, name)| name.as_str())
     }
 
-    /// Bytes of the name.
+    /// Size of the name in bytes.
     pub(crate) fn weight(&self) -> usize {
         self.name().map_or(0, str::len)
     }
 }
 
-/// Names of a run: its own, and that of the server's span which began it if that is another.
+/// Name of a run, and of the server span that began it if that differs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RunName {
     pub name: Option<String>,
@@ -40,7 +40,7 @@ pub(crate) struct RunName {
 }
 
 impl RunName {
-    /// Decides by the stated name, the root's, and the first call, which counts if the root `is_entry`.
+    /// Chooses the stated name, else that of the first call if the root is an entry, else that of the root.
     pub(crate) fn new(stated: Option<&str>, root: Option<&str>, is_entry: bool, first_call: &FirstCall) -> Self {
         let called = if is_entry { first_call.name() } else { None };
         let name = stated.or(called).or(root).map(str::to_owned);

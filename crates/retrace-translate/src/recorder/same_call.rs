@@ -20,34 +20,34 @@ pub(crate) fn overlap(one: Interval, other: Interval) -> bool {
     one.0 < other.1.max(other.0) && other.0 < one.1.max(one.0)
 }
 
-/// How two spans stand to each other in the tree.
+/// Relation between two spans in the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Line {
-    /// None is above the other.
-    Apart,
-    /// One is above the other.
-    One,
-    /// One is above the other, with a tool between the two: the call was made by a tool of another call.
+pub(crate) enum Lineage {
+    /// Neither is an ancestor of the other.
+    Unrelated,
+    /// One is an ancestor of the other.
+    Ancestor,
+    /// One is an ancestor of the other, with a tool between the two: the tool made the inner call.
     ThroughTool,
 }
 
 /// Returns true if two model calls with the same response id are one call.
-pub(crate) fn is_one_answer(line: Line, one: Interval, other: Interval) -> bool {
+pub(crate) fn is_one_answer(line: Lineage, one: Interval, other: Interval) -> bool {
     match line {
-        Line::One => true,
-        Line::ThroughTool => false,
-        Line::Apart => overlap(one, other),
+        Lineage::Ancestor => true,
+        Lineage::ThroughTool => false,
+        Lineage::Unrelated => overlap(one, other),
     }
 }
 
-/// The features by which a span is compared with one above it.
+/// Features by which a span is compared with one above it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CallIdentity<'a> {
     /// The span is of kind SERVER.
     pub is_server: bool,
-    /// Ids of the answer and of the request.
+    /// Response id and request id.
     pub ids: [Option<Cow<'a, str>>; 2],
-    /// The model that answered, and the one that was requested.
+    /// Response model and request model.
     pub models: [Option<Cow<'a, str>>; 2],
     pub operation: Option<Cow<'static, str>>,
     /// Input and output tokens.
@@ -55,11 +55,11 @@ pub(crate) struct CallIdentity<'a> {
 }
 
 impl CallIdentity<'_> {
-    /// Returns true if this span, which stands below `client`, is a server's record of the call that `client` records.
+    /// Returns true if this span, which is below `client`, is a server's record of the same call.
     ///
-    /// It is of kind SERVER, and has an id in common with the client's span; or the tokens of the two are equal and neither their
-    /// operations nor their models contradict each other. Equal tokens are no evidence when `is_direct` is false: an agent or a tool
-    /// stands between the two.
+    /// It is of kind SERVER and shares an id with the client span; or the tokens of the two are equal and neither their
+    /// operations nor their models contradict each other. Equal tokens are no evidence if `is_direct` is false, which means
+    /// that an agent or a tool is between the two.
     pub(crate) fn serves(&self, client: &CallIdentity<'_>, is_direct: bool) -> bool {
         if !self.is_server {
             return false;
@@ -90,7 +90,7 @@ impl CallIdentity<'_> {
         }
     }
 
-    /// Bytes that it takes, roughly.
+    /// Approximate size in bytes.
     pub(crate) fn weight(&self) -> usize {
         let texts = self.ids.iter().chain(&self.models).flatten().map(|text| text.len()).sum::<usize>();
         size_of::<Self>() + texts + self.operation.as_ref().map_or(0, |operation| operation.len())

@@ -1,11 +1,11 @@
-//! Tools that no span shows: found in the messages of model calls and made into spans of their own.
+//! Synthesizes spans for tools that only the messages of model calls show.
 //!
-//! Retrace's detectors work on `tool_call` and `tool_result` spans tied by `metadata.tool_call_id` (MAPPING.md, "Tools
-//! seen only inside messages").
+//! Retrace's detectors need `tool_call` and `tool_result` spans with the same `metadata.tool_call_id` (MAPPING.md, "Tools seen
+//! only inside messages").
 //!
-//! A history also holds the tools of earlier turns of the conversation, which are not of this run. A call is of this run when
-//! an answer of the run contains it, when it stands after the last user message of a history, or when a span of the run
-//! executes it. A result is of this run when it stands after the last user message of a history, within an answer, or in the
+//! A history also holds the tools of earlier turns of the conversation, which are not part of this run. A call belongs to this
+//! run if a response of the run contains it, if it comes after the last user message of a history, or if a span of the run
+//! executes it. A result belongs to this run if it comes after the last user message of a history, within a response, or in the
 //! history of a model call that began after a call of this run with its id.
 
 use std::borrow::Cow;
@@ -15,10 +15,10 @@ use retrace_protocol::metadata::SpanMetadata;
 use retrace_protocol::{Id, Json, Span, SpanType, Timestamp};
 use serde_json::value::RawValue;
 
-use crate::envelope::result_content;
-use crate::messages::{Position, Seen, SeenTool, embedded};
+use crate::messages::envelope::result_content;
+use crate::messages::{Position, SeenKind, SeenTool, embedded};
 
-/// What messages showed of the tools of one run. Histories are sent again and again; what was seen first holds.
+/// Tools that the messages of one run show. Histories are repeated: the first occurrence holds.
 #[derive(Debug, Default)]
 pub(crate) struct SeenTools {
     by_id: BTreeMap<String, Tool>,
@@ -27,30 +27,30 @@ pub(crate) struct SeenTools {
 /// One tool call.
 #[derive(Debug, Default)]
 struct Tool {
-    /// The call, where the messages show that it is of this run.
-    call: Option<Shown>,
-    /// The result, where its position alone shows that it is of this run.
-    result: Option<Shown>,
-    /// Results before the last user message of a history: of an earlier turn, or of this run when the run itself added that
+    /// The call, if the messages show that it belongs to this run.
+    call: Option<SeenHalf>,
+    /// The result, if its position alone shows that it belongs to this run.
+    result: Option<SeenHalf>,
+    /// Results before the last user message of a history: of an earlier turn, or of this run if the run itself added that
     /// message.
     earlier: Vec<Earlier>,
-    /// The model call in whose history a call with this id was met last. Histories are read from their end, but for what
+    /// The model call in whose history a call with this id was met last. Histories are read from their end, except for what
     /// follows the last user message: a result that is met after the call answers an earlier call with the same id.
-    called_in: Option<Shower>,
-    /// All of it was told.
+    called_in: Option<SourceCall>,
+    /// True if call and result were emitted.
     is_settled: bool,
 }
 
-/// One half of a call, and the model call whose messages showed it.
+/// One half of a call, and the model call whose messages show it.
 #[derive(Clone, Debug)]
-struct Shown {
+struct SeenHalf {
     half: Half,
-    by: Shower,
-    /// Whether the model answered with it; otherwise it was told.
-    answered: bool,
+    by: SourceCall,
+    /// True if the model's response has it, false if the history has it.
+    in_answer: bool,
 }
 
-/// Name and content of a call or of a result.
+/// Name and content of a call or a result.
 #[derive(Clone, Debug)]
 struct Half {
     name: Option<String>,
@@ -61,62 +61,69 @@ struct Half {
 #[derive(Debug)]
 struct Earlier {
     name: Option<String>,
-    /// The content as it came. Histories are long and seldom needed: it is read when it is.
+    /// The unread content. Histories are long and rarely needed: it is read on demand.
     raw: Option<Box<RawValue>>,
-    by: Vec<Shower>,
+    by: Vec<SourceCall>,
 }
 
-/// A model call whose messages are read.
+/// A model call whose messages show a tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shower {
+pub(crate) struct SourceCall {
     pub span_id: [u8; 8],
-    /// Start of its span, in nanoseconds since 1970 UTC.
+    /// Start of its span in nanoseconds since 1970 UTC.
     pub start: u64,
 }
 
-/// A call that messages showed.
+/// A call that messages show.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ShownCall<'s> {
+pub(crate) struct SeenCall<'s> {
     pub id: &'s str,
     pub name: &'s str,
     pub arguments: Option<&'s Json>,
-    /// The model call whose messages showed it.
-    pub by: Shower,
-    /// Messages showed its result as well.
+    /// The model call whose messages show it.
+    pub by: SourceCall,
+    /// True if messages show its result as well.
     pub is_answered: bool,
 }
 
 impl SeenTools {
-    /// The calls of this run that have a name.
-    pub(crate) fn calls(&self) -> impl Iterator<Item = ShownCall<'_>> {
+    /// Returns the calls of this run that have a name.
+    pub(crate) fn calls(&self) -> impl Iterator<Item = SeenCall<'_>> {
         self.by_id.iter().filter_map(|(id, tool)| tool.shown_call(id))
     }
 
-    /// The call of this run with this id, if it has a name.
-    pub(crate) fn call(&self, id: &str) -> Option<ShownCall<'_>> {
+    /// Returns the call of this run with this id, if it has a name.
+    pub(crate) fn call(&self, id: &str) -> Option<SeenCall<'_>> {
         self.by_id.get_key_value(id).and_then(|(id, tool)| tool.shown_call(id))
     }
 
-    /// Notes a tool, unless it is known already; returns the bytes that were added. Without `capture_content` only its name
-    /// is kept.
-    pub(crate) fn note(&mut self, tool: &SeenTool<'_>, by: Shower, position: Position, capture_content: bool) -> usize {
+    /// Notes a tool unless it is known; returns the number of bytes added. Without `capture_content` only its name is kept.
+    pub(crate) fn note(
+        &mut self,
+        tool: &SeenTool<'_>,
+        by: SourceCall,
+        position: Position,
+        capture_content: bool,
+    ) -> usize {
         let known = self.by_id.get(&*tool.id);
         if known.is_some_and(|tool| tool.is_settled) {
             return 0;
         }
         let mut bytes = 0;
-        if matches!(tool.kind, Seen::Call { .. }) && position != Position::Answer {
+        if matches!(tool.kind, SeenKind::Call { .. }) && position != Position::Answer {
             let entry = self.entry(&tool.id);
             bytes += if entry.called_in.replace(by).is_none() { tool.id.len() } else { 0 };
         }
         let known = self.by_id.get(&*tool.id);
         let (name, raw, is_known) = match &tool.kind {
-            // A call of an earlier turn is history.
-            Seen::Call { .. } if position == Position::BeforeUser => return bytes,
-            Seen::Call { name, arguments } => {
+            // A call of an earlier turn does not belong to this run.
+            SeenKind::Call { .. } if position == Position::BeforeUser => return bytes,
+            SeenKind::Call { name, arguments } => {
                 (Some(name).filter(|name| !name.is_empty()), *arguments, known.is_some_and(|tool| tool.call.is_some()))
             }
-            Seen::Result { name, result } => (name.as_ref(), *result, known.is_some_and(|tool| tool.result.is_some())),
+            SeenKind::Result { name, result } => {
+                (name.as_ref(), *result, known.is_some_and(|tool| tool.result.is_some()))
+            }
         };
         if is_known {
             return bytes;
@@ -127,15 +134,15 @@ impl SeenTools {
             return entry.note_earlier(name.map(|name| &**name), raw, by, tool.id.len());
         }
         let content = raw.map(|raw| match tool.kind {
-            Seen::Call { .. } => embedded(raw).to_json(),
-            Seen::Result { .. } => result_content(raw).to_json(),
+            SeenKind::Call { .. } => embedded(raw).to_json(),
+            SeenKind::Result { .. } => result_content(raw).to_json(),
         });
         let half = Half { name: name.map(|name| name.clone().into_owned()), content };
-        let shown = Shown { half, by, answered: position == Position::Answer };
+        let shown = SeenHalf { half, by, in_answer: position == Position::Answer };
         bytes += shown.weight() + tool.id.len();
         match tool.kind {
-            Seen::Call { .. } => entry.call = Some(shown),
-            Seen::Result { .. } => entry.result = Some(shown),
+            SeenKind::Call { .. } => entry.call = Some(shown),
+            SeenKind::Result { .. } => entry.result = Some(shown),
         }
         bytes
     }
@@ -144,13 +151,12 @@ impl SeenTools {
         self.by_id.entry(id.to_owned()).or_default()
     }
 
-    /// Bytes that it takes, roughly: the sum of what [`SeenTools::note`] said.
+    /// Approximate size in bytes: the sum of the results of [`SeenTools::note`].
     pub(crate) fn weight(&self) -> usize {
         self.by_id.iter().filter(|(_, tool)| !tool.is_settled).map(|(id, tool)| tool.weight(id.len())).sum()
     }
 
-    /// All of this call was told: what was noted is not needed, and no more is noted. Returns the bytes that were given
-    /// back, and those that were taken.
+    /// Marks a call as emitted: its notes are dropped, and no more are taken. Returns the number of bytes freed and taken.
     pub(crate) fn settle(&mut self, call_id: &str) -> (usize, usize) {
         let tool = self.by_id.entry(call_id.to_owned()).or_default();
         let noted = std::mem::replace(tool, Tool { is_settled: true, ..Tool::default() });
@@ -161,7 +167,7 @@ impl SeenTools {
         self.by_id.get(call_id).is_some_and(|tool| tool.is_settled)
     }
 
-    /// Takes what these spans showed apart from the rest: `(rest, taken)`.
+    /// Separates the tools that these spans show: returns `(rest, taken)`.
     pub(crate) fn split(self, is_taken: impl Fn(&[u8; 8]) -> bool) -> (Self, Self) {
         let (mut rest, mut taken) = (Self::default(), Self::default());
         for (id, tool) in self.by_id {
@@ -186,16 +192,16 @@ impl SeenTools {
 }
 
 impl Tool {
-    fn shown_call<'s>(&'s self, id: &'s str) -> Option<ShownCall<'s>> {
+    fn shown_call<'s>(&'s self, id: &'s str) -> Option<SeenCall<'s>> {
         let call = self.call.as_ref()?;
         let name = call.half.name.as_deref()?;
         let is_answered = self.result.is_some() || !self.earlier.is_empty();
-        Some(ShownCall { id, name, arguments: call.half.content.as_ref(), by: call.by, is_answered })
+        Some(SeenCall { id, name, arguments: call.half.content.as_ref(), by: call.by, is_answered })
     }
 
-    /// Notes a result before the last user message of a history. Of several in one history, the first one noted holds, unless
-    /// a call was met before it.
-    fn note_earlier(&mut self, name: Option<&str>, raw: Option<&RawValue>, by: Shower, id_bytes: usize) -> usize {
+    /// Notes a result before the last user message of a history. The first one of a history holds, unless a call was met before
+    /// it.
+    fn note_earlier(&mut self, name: Option<&str>, raw: Option<&RawValue>, by: SourceCall, id_bytes: usize) -> usize {
         if self.called_in == Some(by) || self.earlier.iter().any(|earlier| earlier.by.last() == Some(&by)) {
             return 0;
         }
@@ -204,7 +210,7 @@ impl Tool {
         };
         if let Some(earlier) = self.earlier.iter_mut().find(is_same) {
             earlier.by.push(by);
-            return size_of::<Shower>();
+            return size_of::<SourceCall>();
         }
         let earlier = Earlier { name: name.map(str::to_owned), raw: raw.map(RawValue::to_owned), by: vec![by] };
         let bytes = earlier.weight() + id_bytes;
@@ -212,7 +218,7 @@ impl Tool {
         bytes
     }
 
-    /// Bytes that it takes, roughly, under an id of so many bytes.
+    /// Approximate size in bytes under an id of `id_bytes` bytes.
     fn weight(&self, id_bytes: usize) -> usize {
         let halves = self.call.iter().chain(&self.result).map(|shown| shown.weight() + id_bytes);
         let earlier = self.earlier.iter().map(|earlier| earlier.weight() + id_bytes);
@@ -220,12 +226,12 @@ impl Tool {
         halves.chain(earlier).sum::<usize>() + met
     }
 
-    /// The result of this run, with the model call that showed it first; `executed` is the span that executes the call.
+    /// Returns the result in this run, with the model call that showed it first; `executed` is the span that executes the call.
     ///
-    /// A result before the last user message of a history is of this run only when the model call with that history began
-    /// after the call that it answers: what an earlier model call had in its history is of an earlier turn, which may have
-    /// used the same id.
-    fn result(&self, executed: Option<&Span>) -> Option<Cow<'_, Shown>> {
+    /// A result before the last user message of a history belongs to this run only if the model call with that history began
+    /// after the call that it answers. The histories of earlier model calls have results of earlier turns, which may have used
+    /// the same id.
+    fn result(&self, executed: Option<&Span>) -> Option<Cow<'_, SeenHalf>> {
         if let Some(result) = &self.result {
             return Some(Cow::Borrowed(result));
         }
@@ -235,12 +241,12 @@ impl Tool {
             (None, Some(called)) => called.start / NANOS_PER_MICRO,
             (None, None) => return None,
         };
-        let showers = self.earlier.iter().flat_map(|earlier| earlier.by.iter().map(move |by| (earlier, *by)));
-        let later = showers.filter(|(_, by)| by.start / NANOS_PER_MICRO >= since && Some(*by) != called);
+        let source_calls = self.earlier.iter().flat_map(|earlier| earlier.by.iter().map(move |by| (earlier, *by)));
+        let later = source_calls.filter(|(_, by)| by.start / NANOS_PER_MICRO >= since && Some(*by) != called);
         let (earlier, by) = later.min_by_key(|(_, by)| (by.start, by.span_id))?;
         let content = earlier.raw.as_deref().map(|raw| result_content(raw).to_json());
         let half = Half { name: earlier.name.clone(), content };
-        Some(Cow::Owned(Shown { half, by, answered: false }))
+        Some(Cow::Owned(SeenHalf { half, by, in_answer: false }))
     }
 }
 
@@ -250,7 +256,7 @@ impl Half {
     }
 }
 
-impl Shown {
+impl SeenHalf {
     fn weight(&self) -> usize {
         size_of::<Self>() + self.half.weight()
     }
@@ -259,32 +265,32 @@ impl Shown {
 impl Earlier {
     fn weight(&self) -> usize {
         let raw = self.raw.as_ref().map_or(0, |raw| raw.get().len());
-        size_of::<Self>() + raw + self.name.as_ref().map_or(0, String::len) + self.by.len() * size_of::<Shower>()
+        size_of::<Self>() + raw + self.name.as_ref().map_or(0, String::len) + self.by.len() * size_of::<SourceCall>()
     }
 }
 
 const NANOS_PER_MICRO: u64 = 1_000;
 
-/// A span of the run that executes a tool, by the id of the call.
+/// A span of the run that executes a tool, with the id of the call.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Executed<'s> {
+pub(crate) struct ExecutedCall<'s> {
     pub call_id: &'s str,
     pub span: &'s Span,
 }
 
 /// A model call of the run.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Call<'s> {
+pub(crate) struct ModelCall<'s> {
     pub span_id: [u8; 8],
     pub span: &'s Span,
 }
 
-/// The spans that are missing: a `tool_call` for each call that no span executes, and a `tool_result` for each result.
-pub(crate) fn missing(
+/// Synthesizes the missing spans: a `tool_call` for each call without a span, and a `tool_result` for each result.
+pub(crate) fn synthesize_missing(
     trace_id: [u8; 16],
     seen: &SeenTools,
-    executed: &[Executed<'_>],
-    calls: &[Call<'_>],
+    executed: &[ExecutedCall<'_>],
+    calls: &[ModelCall<'_>],
 ) -> Vec<Span> {
     let nothing_shown = Tool::default();
     let mut tools: BTreeMap<&str, (Option<&Span>, &Tool)> =
@@ -292,34 +298,34 @@ pub(crate) fn missing(
     for tool in executed {
         tools.entry(tool.call_id).or_insert((None, &nothing_shown)).0 = Some(tool.span);
     }
-    let shower = |by: Shower| calls.iter().find(|call| call.span_id == by.span_id).map(|call| call.span);
+    let source_call = |by: SourceCall| calls.iter().find(|call| call.span_id == by.span_id).map(|call| call.span);
     let mut spans = Vec::new();
     for (call_id, (executed, shown)) in tools {
-        let asked = shown.call.as_ref().filter(|_| executed.is_none());
-        let made = asked.and_then(|asked| {
-            let by = shower(asked.by)?;
-            let mut span = shown_by(trace_id, call_id, SpanType::ToolCall, asked, by, None);
-            span.input.clone_from(&asked.half.content);
+        let call_half = shown.call.as_ref().filter(|_| executed.is_none());
+        let synthesized = call_half.and_then(|call_half| {
+            let by = source_call(call_half.by)?;
+            let mut span = shown_by(trace_id, call_id, SpanType::ToolCall, call_half, by, None);
+            span.input.clone_from(&call_half.half.content);
             span.model.clone_from(&by.model);
             Some(span)
         });
-        let call = executed.or(made.as_ref());
-        // A tool that ran and returned says best what it returned; of one that failed the model was told something.
-        let result = executed.and_then(|span| returned(trace_id, call_id, span)).or_else(|| {
+        let call = executed.or(synthesized.as_ref());
+        // The output of a tool span takes precedence; for a tool that failed, the message to the model is the result.
+        let result = executed.and_then(|span| result_span(trace_id, call_id, span)).or_else(|| {
             let found = shown.result(executed)?;
-            let mut result = shown_by(trace_id, call_id, SpanType::ToolResult, &found, shower(found.by)?, call);
+            let mut result = shown_by(trace_id, call_id, SpanType::ToolResult, &found, source_call(found.by)?, call);
             result.output.clone_from(&found.half.content);
             result.error = call.and_then(|call| call.error.clone());
             Some(result)
         });
-        spans.extend(made);
+        spans.extend(synthesized);
         spans.extend(result);
     }
     spans
 }
 
-/// What a tool returned, as a span; nothing when it failed, or returned nothing that is known.
-pub(crate) fn returned(trace_id: [u8; 16], call_id: &str, executed: &Span) -> Option<Span> {
+/// Returns the output of a tool span as a result span; `None` if it failed or has no output.
+pub(crate) fn result_span(trace_id: [u8; 16], call_id: &str, executed: &Span) -> Option<Span> {
     if executed.error.is_some() {
         return None;
     }
@@ -330,26 +336,26 @@ pub(crate) fn returned(trace_id: [u8; 16], call_id: &str, executed: &Span) -> Op
     Some(result)
 }
 
-/// A span for what the messages of `by` showed, under the call itself where there is a span for that.
+/// Synthesizes a span for a tool in the messages of `by`, as a child of the call if that has a span.
 fn shown_by(
     trace_id: [u8; 16],
     call_id: &str,
     span_type: SpanType,
-    shown: &Shown,
+    shown: &SeenHalf,
     by: &Span,
     call: Option<&Span>,
 ) -> Span {
-    // What the model answers is known when the call ends, what it is told when the call begins.
-    let at = by.ended_at.clone().filter(|_| shown.answered).unwrap_or_else(|| by.started_at.clone());
+    // The response of a model is known when the call ends, its history when it begins.
+    let at = by.ended_at.clone().filter(|_| shown.in_answer).unwrap_or_else(|| by.started_at.clone());
     let name = shown.half.name.as_deref().or(call.map(|call| call.name.as_str())).unwrap_or(UNNAMED_TOOL);
     instant(trace_id, call_id, span_type, name, at, call.unwrap_or(by))
 }
 
-/// What a tool is called whose name no message says; the name that the official SDK uses.
+/// Name of a tool result whose tool is unknown, as in the official SDK.
 const UNNAMED_TOOL: &str = "tool_result";
 
 fn instant(trace_id: [u8; 16], call_id: &str, span_type: SpanType, name: &str, at: Timestamp, above: &Span) -> Span {
-    let id = made_up(trace_id, call_id, span_type);
+    let id = synthesized_id(trace_id, call_id, span_type);
     let mut span = Span::new(id, above.trace_id.clone(), span_type, name, at.clone());
     span.parent_id = Some(above.id.clone());
     span.ended_at = Some(at);
@@ -362,14 +368,14 @@ fn instant(trace_id: [u8; 16], call_id: &str, span_type: SpanType, name: &str, a
     span
 }
 
-/// The id of a span that is made up: the same for the same call of the same trace, so that a repeat is the same span.
-fn made_up(trace_id: [u8; 16], call_id: &str, span_type: SpanType) -> Id {
+/// Returns the id of a synthesized span, which is the same for the same call of the same trace.
+fn synthesized_id(trace_id: [u8; 16], call_id: &str, span_type: SpanType) -> Id {
     derived_id(&[&trace_id, span_type.as_str().as_bytes(), b":", call_id.as_bytes()])
 }
 
-/// A UUID of version 8 that is a function of what it is made from.
+/// Returns a UUID of version 8 that is a function of its parts.
 pub(crate) fn derived_id(from: &[&[u8]]) -> Id {
-    // 128-bit FNV-1a: nobody attacks these ids, they only must not meet.
+    // 128-bit FNV-1a: it only has to avoid accidental collisions.
     const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
     let hash = from
@@ -388,11 +394,11 @@ mod tests {
 
     #[test]
     fn derived_ids_are_uuids_and_repeat() {
-        let a = made_up([7; 16], "call_1", SpanType::ToolCall);
+        let a = synthesized_id([7; 16], "call_1", SpanType::ToolCall);
         assert!(a.is_rfc4122(), "{a}");
-        assert_eq!(a, made_up([7; 16], "call_1", SpanType::ToolCall));
-        assert_ne!(a, made_up([7; 16], "call_1", SpanType::ToolResult));
-        assert_ne!(a, made_up([7; 16], "call_2", SpanType::ToolCall));
-        assert_ne!(a, made_up([8; 16], "call_1", SpanType::ToolCall));
+        assert_eq!(a, synthesized_id([7; 16], "call_1", SpanType::ToolCall));
+        assert_ne!(a, synthesized_id([7; 16], "call_1", SpanType::ToolResult));
+        assert_ne!(a, synthesized_id([7; 16], "call_2", SpanType::ToolCall));
+        assert_ne!(a, synthesized_id([8; 16], "call_1", SpanType::ToolCall));
     }
 }

@@ -1,8 +1,8 @@
 //! Tokens and cost of a run, each call once.
 //!
-//! Agents and outer spans repeat what their children used, two libraries may record the same call, and a server may record the
-//! call of its client ([`super::same_call`] has the rules). What is repeated stays readable on its span, as `metadata.usage`, but
-//! does not count.
+//! Agents and outer spans repeat the usage of their children, two libraries may record the same call, and a server may record
+//! the call of its client ([`super::same_call`] has the rules). Repeated usage does not count and moves to `metadata.usage` of
+//! its span.
 
 use foldhash::{HashMap, HashMapExt as _, HashSet};
 use smallvec::{SmallVec, smallvec};
@@ -11,10 +11,10 @@ use retrace_protocol::Span;
 use retrace_protocol::metadata::Usage;
 
 use crate::dialect::Class;
-use crate::reading::Draft;
 use crate::recorder::node::Node;
-use crate::recorder::same_call::{Line, is_one_answer};
+use crate::recorder::same_call::{Lineage, is_one_answer};
 use crate::recorder::tree::Tree;
+use crate::span_reader::SpanBuilder;
 
 /// Sums over a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -23,15 +23,15 @@ pub(crate) struct Totals {
     pub cost: f64,
 }
 
-/// For each node, whether its usage counts.
-pub(crate) fn counted(nodes: &[Node], tree: &Tree<'_>) -> Vec<bool> {
+/// Returns for each node whether its usage counts.
+pub(crate) fn counting_nodes(nodes: &[Node], tree: &Tree<'_>) -> Vec<bool> {
     let mut counts: Vec<bool> = nodes.iter().map(reports).collect();
     let mut innermost_first: Vec<usize> = (0..nodes.len()).filter(|at| counts.get(*at) == Some(&true)).collect();
     innermost_first.sort_by_cached_key(|at| std::cmp::Reverse(tree.depth(*at)));
     let echoes: Vec<bool> = (0..nodes.len()).map(|at| is_echo(nodes, tree, at)).collect();
     let echoes = |at: usize| echoes.get(at) == Some(&true);
 
-    // What stands for the calls inside of each call, so far.
+    // The calls that count inside of each call, so far.
     let mut inside: HashMap<usize, SmallVec<[usize; 2]>> = HashMap::new();
     for at in innermost_first {
         let Some(node) = nodes.get(at) else { continue };
@@ -39,14 +39,14 @@ pub(crate) fn counted(nodes: &[Node], tree: &Tree<'_>) -> Vec<bool> {
         match inside.remove(&at).as_deref() {
             _ if echoes(at) => set(&mut counts, at, false),
             None => {}
-            // One call told twice: the telling that knows what was said counts, else the inner one.
-            Some([inner]) if says_more(nodes, at, *inner) => set(&mut counts, *inner, false),
+            // Of two records of one call, the one with content counts, else the inner one.
+            Some([inner]) if has_more_content(nodes, at, *inner) => set(&mut counts, *inner, false),
             Some(inner) => {
                 set(&mut counts, at, false);
                 stand_for = inner.into();
             }
         }
-        // A call around the same call repeats it, unless an agent or a tool stands between the two.
+        // A call around the same call repeats it, unless there is an agent or a tool between the two.
         let mut outer_call = None;
         let mut same_call = is_call(node) && !echoes(at);
         for above in tree.above(at) {
@@ -78,7 +78,7 @@ fn is_echo(nodes: &[Node], tree: &Tree<'_>, at: usize) -> bool {
     let mut is_direct = true;
     for outer in tree.above(at).filter_map(|above| nodes.get(above)) {
         match outer.class {
-            // A call that a tool makes is another call.
+            // The call of a tool is another call.
             Some(Class::Tool) => return false,
             Some(Class::Agent) => is_direct = false,
             _ => {}
@@ -90,8 +90,8 @@ fn is_echo(nodes: &[Node], tree: &Tree<'_>, at: usize) -> bool {
     false
 }
 
-/// Of two spans with the same response id that are one call, such as those of two libraries side by side, one counts: the one
-/// that has content, else the one that ended first.
+/// Counts one of several spans with the same response id that are one call, such as those of two libraries: the one that has
+/// content, else the one that ended first.
 fn count_answers_once(nodes: &[Node], tree: &Tree<'_>, counts: &mut [bool]) {
     let mut calls: Vec<usize> = (0..nodes.len())
         .filter(|at| counts.get(*at) == Some(&true))
@@ -106,13 +106,13 @@ fn count_answers_once(nodes: &[Node], tree: &Tree<'_>, counts: &mut [bool]) {
     }
     for calls in by_id.into_values().filter(|calls| calls.len() > 1) {
         let above: HashSet<usize> = calls.iter().flat_map(|at| tree.above(*at)).collect();
-        // Those that count so far, by their ends.
+        // The counting calls, ordered by end.
         let mut counting: Vec<usize> = Vec::with_capacity(calls.len());
         for at in calls {
             let same = same_answers(nodes, tree, &counting, at, above.contains(&at));
             match same.as_slice() {
                 [] => counting.push(at),
-                [other] if says_more(nodes, at, *other) => {
+                [other] if has_more_content(nodes, at, *other) => {
                     set(counts, *other, false);
                     counting.retain(|counting| counting != other);
                     counting.push(at);
@@ -123,8 +123,8 @@ fn count_answers_once(nodes: &[Node], tree: &Tree<'_>, counts: &mut [bool]) {
     }
 }
 
-/// Those of `counting`, sorted by their ends, that are one call with `at`, which ended last and has the same response id.
-/// `is_above` is true if some call with that id stands below it.
+/// Returns those of `counting`, ordered by end, that are one call with `at`, which ended last and has the same response id.
+/// `is_above` is true if a call with that id is below it.
 fn same_answers(
     nodes: &[Node],
     tree: &Tree<'_>,
@@ -138,37 +138,37 @@ fn same_answers(
     let recent = counting.iter().rev().take_while(|other| is_above || end(**other) > own.0).copied();
     let is_one = |other: &usize| is_one_answer(line(nodes, tree, at, *other), own, interval(*other));
     let mut same: SmallVec<[usize; 2]> = recent.filter(is_one).collect();
-    // One above it may have ended before it began.
+    // An ancestor may have ended before it began.
     let ended = tree.above(at).filter(|above| end(*above) <= own.0 && counting.contains(above));
     let ended: SmallVec<[usize; 2]> = ended.filter(|above| is_one(above) && !same.contains(above)).collect();
     same.extend(ended);
     same
 }
 
-/// How two nodes stand to each other.
-fn line(nodes: &[Node], tree: &Tree<'_>, one: usize, other: usize) -> Line {
+/// Returns the relation between two nodes.
+fn line(nodes: &[Node], tree: &Tree<'_>, one: usize, other: usize) -> Lineage {
     let walk = |lower: usize, upper: usize| {
         let mut through_tool = false;
         for above in tree.above(lower) {
             if above == upper {
-                return Some(if through_tool { Line::ThroughTool } else { Line::One });
+                return Some(if through_tool { Lineage::ThroughTool } else { Lineage::Ancestor });
             }
             through_tool |= nodes.get(above).is_some_and(|node| node.class == Some(Class::Tool));
         }
         None
     };
-    walk(one, other).or_else(|| walk(other, one)).unwrap_or(Line::Apart)
+    walk(one, other).or_else(|| walk(other, one)).unwrap_or(Lineage::Unrelated)
 }
 
 fn is_call(node: &Node) -> bool {
     node.class == Some(Class::Model)
 }
 
-/// Whether one span knows what was said, and the other does not.
-fn says_more(nodes: &[Node], one: usize, other: usize) -> bool {
+/// Returns true if one span has content and the other has none.
+fn has_more_content(nodes: &[Node], one: usize, other: usize) -> bool {
     let has_content = |at: usize| {
-        let draft = nodes.get(at).and_then(|node| node.draft.as_ref());
-        draft.is_some_and(|draft| draft.span.input.is_some() || draft.span.output.is_some())
+        let builder = nodes.get(at).and_then(|node| node.builder.as_ref());
+        builder.is_some_and(|builder| builder.span.input.is_some() || builder.span.output.is_some())
     };
     has_content(one) && !has_content(other)
 }
@@ -180,23 +180,23 @@ fn set(counts: &mut [bool], at: usize, value: bool) {
 }
 
 fn reports(node: &Node) -> bool {
-    node.kept && node.draft.as_ref().is_some_and(|draft| has_usage(&draft.span))
+    node.kept && node.builder.as_ref().is_some_and(|builder| has_usage(&builder.span))
 }
 
-/// Whether a span says what it used.
+/// Returns true if a span states usage.
 pub(crate) fn has_usage(span: &Span) -> bool {
     span.input_tokens.is_some() || span.output_tokens.is_some() || span.cost.is_some()
 }
 
-/// Adds up what counts, and moves what does not into the metadata of its span.
-pub(crate) fn settle(nodes: &mut [Node], counts: &[bool]) -> Totals {
+/// Adds up the usage that counts, and moves the rest to the metadata of its span.
+pub(crate) fn apply_counts(nodes: &mut [Node], counts: &[bool]) -> Totals {
     let mut totals = Totals::default();
     for (node, counts) in nodes.iter_mut().zip(counts) {
-        let Some(draft) = node.draft.as_mut().filter(|_| node.kept) else { continue };
+        let Some(builder) = node.builder.as_mut().filter(|_| node.kept) else { continue };
         if *counts {
-            totals.add(&draft.span);
+            totals.add(&builder.span);
         } else {
-            set_apart(draft);
+            move_usage_to_metadata(builder);
         }
     }
     totals
@@ -210,10 +210,10 @@ impl Totals {
     }
 }
 
-/// Moves usage that does not count into the metadata of its span.
-pub(crate) fn set_apart(draft: &mut Draft) {
-    let (span, parts) = (&mut draft.span, draft.metadata.usage);
-    draft.metadata.usage = Usage {
+/// Moves usage that does not count to the metadata of its span.
+pub(crate) fn move_usage_to_metadata(builder: &mut SpanBuilder) {
+    let (span, parts) = (&mut builder.span, builder.metadata.usage);
+    builder.metadata.usage = Usage {
         input_tokens: span.input_tokens.take(),
         output_tokens: span.output_tokens.take(),
         cost: span.cost.take(),

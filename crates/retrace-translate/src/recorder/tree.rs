@@ -1,21 +1,21 @@
-//! Who stands above whom, once spans that are not sent are gone.
+//! Ancestors of the spans of a run.
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use crate::reading::Agent;
 use crate::recorder::node::Node;
+use crate::span_reader::Agent;
 use crate::view::Parent;
 
-/// The ancestors of the spans of one run. Ids that come twice and parents that go in circles are legal input.
+/// The ancestors of the spans of one run. Duplicate ids and cyclic parents are valid input.
 #[derive(Debug)]
 pub(crate) struct Tree<'n> {
     nodes: &'n [Node],
-    /// For each node the place of its parent.
+    /// Index of the parent of each node.
     parents: Vec<Option<usize>>,
 }
 
 impl<'n> Tree<'n> {
-    /// Links the nodes. A node whose parent was never seen hangs from `root`, if the run has one.
+    /// Links the nodes. A node whose parent is unknown is a child of `root`, if there is one.
     pub(crate) fn new(nodes: &'n [Node], root: Option<usize>) -> Self {
         let mut places: HashMap<[u8; 8], usize> = HashMap::with_capacity(nodes.len());
         for (i, node) in nodes.iter().enumerate() {
@@ -40,7 +40,7 @@ impl<'n> Tree<'n> {
         Self { nodes, parents }
     }
 
-    /// The nodes above this one, nearest first.
+    /// Returns the ancestors of a node, nearest first.
     pub(crate) fn above(&self, node: usize) -> impl Iterator<Item = usize> {
         std::iter::successors(self.parent(node), |at| self.parent(*at))
     }
@@ -53,12 +53,12 @@ impl<'n> Tree<'n> {
         self.parents.get(node).copied().flatten()
     }
 
-    /// The nearest node above that is sent.
+    /// Returns the nearest kept ancestor.
     pub(crate) fn kept_parent(&self, node: usize, kept: impl Fn(usize) -> bool) -> Option<usize> {
         self.above(node).find(|at| kept(*at))
     }
 
-    /// The agent that did this: the nearest that a span at or above it names, and the next other one above that.
+    /// Returns the agent of a node, the nearest that it or an ancestor names, and the next other agent above that.
     pub(crate) fn agents(&self, node: usize) -> Option<(&'n Agent, Option<&'n Agent>)> {
         let mut named =
             std::iter::once(node).chain(self.above(node)).filter_map(|at| self.nodes.get(at)?.agent.as_ref());
@@ -67,9 +67,9 @@ impl<'n> Tree<'n> {
     }
 }
 
-/// Cuts every circle at one place, so that walking up always ends.
+/// Cuts every cycle at one link, so that walking up always ends.
 fn break_circles(parents: &mut [Option<usize>]) {
-    /// How far a node has been walked.
+    /// State of a node during the walk.
     #[derive(Clone, Copy, PartialEq)]
     enum Mark {
         New,
@@ -98,7 +98,7 @@ fn break_circles(parents: &mut [Option<usize>]) {
                 None => break,
             }
         }
-        // Everything on this walk ends now.
+        // Every node on this walk is done.
         let mut at = Some(start);
         while let Some(place) = at.filter(|place| marks.get(*place) == Some(&Mark::Walking(start))) {
             if let Some(mark) = marks.get_mut(place) {

@@ -3,7 +3,7 @@
 use std::mem;
 
 use crate::attributes::SPAN_TYPE;
-use crate::classify::stated_type;
+use crate::span_reader::stated_type;
 use crate::view::SpanView;
 
 /// Values that are remembered, so that each is returned once.

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use retrace_protocol::{Span, Trace};
 use retrace_translate::{
-    Caller, Dropped, EventView, Kind, LinkView, Live, LiveEvent, Options, Output, Parent, Recorder, RecorderLimits,
-    Resource, Run, ScopeView, SpanView, StatusView, Value,
+    Caller, Dropped, EventView, Kind, LinkView, LiveEvent, LiveUpdate, Options, Output, Parent, Recorder,
+    RecorderLimits, Resource, Run, ScopeView, SpanView, StatusView, Value,
 };
 
 pub const TRACE: [u8; 16] = 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c_u128.to_be_bytes();
@@ -216,7 +216,7 @@ pub struct Said {
     pub runs: Vec<Run>,
     pub corrections: Vec<retrace_translate::Correction>,
     pub set_aside: u64,
-    pub live: Vec<Live>,
+    pub live: Vec<LiveUpdate>,
 }
 
 impl Said {

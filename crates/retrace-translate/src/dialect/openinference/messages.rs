@@ -1,4 +1,4 @@
-//! The messages of OpenInference, whose keys are nested, or dotted as its specification shows them.
+//! Messages of OpenInference, with nested keys or with dotted keys as in its specification.
 
 use std::borrow::Cow;
 
@@ -6,13 +6,15 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use smallvec::smallvec;
 
-use crate::messages::{Part, Parts, Source, Turn, beside_a_result, label_of, role_label, text_of};
-use crate::{chat, lists};
+use crate::json::{label_of, text_of};
+use crate::messages::lists;
+use crate::messages::provider_message;
+use crate::messages::{Part, Parts, Source, Turn, keep_role_beside_result, role_label};
 
-/// Reads a list of messages, prompts, choices, or texts that were embedded.
+/// Reads a list of messages, prompts, choices or embedded texts.
 pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     let elements: Vec<&RawValue> = serde_json::from_str(json).ok()?;
-    lists::each(elements, |raw| turn(raw).or_else(|| chat::message(raw)))
+    lists::each(elements, |raw| turn(raw).or_else(|| provider_message::message(raw)))
 }
 
 #[derive(Default, Deserialize)]
@@ -131,11 +133,11 @@ struct RawPlace<'a> {
 
 fn turn(raw: &RawValue) -> Option<Turn<'_>> {
     if let Some(text) = text_of(raw) {
-        return Some(said("user", smallvec![Part::Text(text)]));
+        return Some(turn_with("user", smallvec![Part::Text(text)]));
     }
     let element: RawElement<'_> = serde_json::from_str(raw.get()).ok()?;
     if let Some(text) = element.text.or_else(|| element.prompt?.text) {
-        return Some(said("user", smallvec![text_of(text).map_or(Part::Other(text), Part::Text)]));
+        return Some(turn_with("user", smallvec![text_of(text).map_or(Part::Other(text), Part::Text)]));
     }
     let dotted = || Some(raw).filter(|raw| raw.get().contains("\"message."));
     let message: RawMessage<'_> = serde_json::from_str(element.message.or_else(dotted)?.get()).ok()?;
@@ -153,12 +155,12 @@ fn turn(raw: &RawValue) -> Option<Turn<'_>> {
     let mut parts = Parts::new();
     if id.is_some() || (matches!(&*role, "tool" | "function") && content.is_some() && message.contents.is_empty()) {
         parts.push(Part::ToolResult { id, name: name.clone(), result: content });
-        parts.extend(beside_a_result(&role));
+        parts.extend(keep_role_beside_result(&role));
     } else {
         parts.extend(content.map(|content| text_of(content).map_or(Part::Other(content), Part::Text)));
     }
     message.contents.into_iter().for_each(|item| parts_of(item, &mut parts));
-    // Calls that stand among the contents, for their order, stand beside them too.
+    // Calls may be repeated among the contents, for their order.
     for call in message.tool_calls.into_iter().filter_map(called) {
         if !parts.iter().any(|part| is_same_call(part, &call)) {
             parts.push(call);
@@ -172,11 +174,11 @@ fn turn(raw: &RawValue) -> Option<Turn<'_>> {
     Some(Turn { role, name, parts, finish_reason: None })
 }
 
-fn said<'a>(role: &'static str, parts: Parts<'a>) -> Turn<'a> {
+fn turn_with<'a>(role: &'static str, parts: Parts<'a>) -> Turn<'a> {
     Turn { role: Cow::Borrowed(role), parts, ..Turn::default() }
 }
 
-/// What one of the contents of a message holds: whatever of text, media and calls it names.
+/// Reads one of the contents of a message into parts: text, media and calls.
 fn parts_of<'a>(raw: &'a RawValue, parts: &mut Parts<'a>) {
     let before = parts.len();
     let item: RawItem<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
@@ -202,7 +204,7 @@ fn parts_of<'a>(raw: &'a RawValue, parts: &mut Parts<'a>) {
         parts.extend(medium.into_iter().flat_map(|medium| medium.parts(modality)));
     }
     parts.extend(call);
-    // An object without a type and without anything that is known.
+    // An object without a type and without any known member.
     let is_odd = kind.is_none() && parts.len() == before && item.message_content.is_none();
     if !is_known || is_odd && !matches!(raw.get(), "{}" | "null") {
         parts.truncate(before);
@@ -221,7 +223,7 @@ impl<'a> RawMedium<'a> {
     }
 }
 
-/// A call of a tool; an object of an unknown kind is kept as it is.
+/// Reads a tool call; an object of an unknown kind is kept unchanged.
 fn called(raw: &RawValue) -> Option<Part<'_>> {
     let call = serde_json::from_str(raw.get()).ok().and_then(Called::part);
     call.or_else(|| (!matches!(raw.get(), "{}" | "null")).then_some(Part::Other(raw)))
