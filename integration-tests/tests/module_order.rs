@@ -79,7 +79,7 @@ fn imports(src: &Path) -> Imports {
 }
 
 /// All modules below a module.
-fn below<'i>(imports: &'i Imports, module: &str) -> BTreeSet<&'i str> {
+fn below<'i>(imports: &'i Imports, module: &'i str) -> BTreeSet<&'i str> {
     let mut found = BTreeSet::new();
     let mut open: Vec<&str> = vec![module];
     while let Some(next) = open.pop() {

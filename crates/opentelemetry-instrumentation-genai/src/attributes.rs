@@ -5,14 +5,14 @@ use opentelemetry::{Array, KeyValue, StringValue, Value};
 use serde_json::Value as Json;
 
 use crate::api::reasoning;
+use crate::json::cut_mark;
 use crate::message::{Message, Part};
 use crate::request::RequestFacts;
 use crate::response::{Choice, ResponseFacts};
-use crate::sieve::cut_mark;
 
 /// Bytes of content that did not fit.
 #[derive(Debug, Default)]
-pub(crate) struct Omitted(pub u64);
+pub(crate) struct OmittedBytes(pub u64);
 
 pub(crate) fn request(facts: &RequestFacts, attributes: &mut Vec<KeyValue>) {
     let mut set =
@@ -36,7 +36,7 @@ pub(crate) fn request(facts: &RequestFacts, attributes: &mut Vec<KeyValue>) {
 }
 
 /// What was asked, where content is recorded.
-pub(crate) fn input(facts: RequestFacts, limit: usize, attributes: &mut Vec<KeyValue>, omitted: &mut Omitted) {
+pub(crate) fn input(facts: RequestFacts, limit: usize, attributes: &mut Vec<KeyValue>, omitted: &mut OmittedBytes) {
     let RequestFacts { mut system, mut messages, tools, .. } = facts;
     system.iter_mut().for_each(Part::redact);
     if !system.is_empty() {
@@ -63,7 +63,7 @@ pub(crate) fn input(facts: RequestFacts, limit: usize, attributes: &mut Vec<KeyV
 }
 
 /// A definition, or what the schema asks of one where there is no room for the rest.
-fn within(tool: Json, room: &mut usize, omitted: &mut Omitted) -> Json {
+fn within(tool: Json, room: &mut usize, omitted: &mut OmittedBytes) -> Json {
     let size = tool.to_string().len();
     if size <= *room {
         *room -= size;
@@ -100,7 +100,12 @@ pub(crate) fn response(facts: &ResponseFacts, attributes: &mut Vec<KeyValue>) {
 }
 
 /// What was answered, where content is recorded.
-pub(crate) fn output(facts: &ResponseFacts, failed: bool, limit: usize, omitted: &mut Omitted) -> Option<KeyValue> {
+pub(crate) fn output(
+    facts: &ResponseFacts,
+    failed: bool,
+    limit: usize,
+    omitted: &mut OmittedBytes,
+) -> Option<KeyValue> {
     let choices: Vec<(Message, Option<&str>)> = facts
         .choices()
         .into_iter()
@@ -156,7 +161,7 @@ const SHORTEST: usize = 64;
 
 /// Removes credentials and makes messages small enough: the longest texts are cut first; if that is not enough, the oldest messages are left out,
 /// but for the first.
-fn fit(messages: &mut Vec<Message>, limit: usize, omitted: &mut Omitted) {
+fn fit(messages: &mut Vec<Message>, limit: usize, omitted: &mut OmittedBytes) {
     let size = |message: &Message, cap: usize| -> usize {
         OVERHEAD + message.parts.iter().map(|part| part.weight().min(cap) + OVERHEAD).sum::<usize>()
     };
@@ -182,7 +187,7 @@ fn cap<T>(items: &[T], limit: usize, size: impl Fn(&T, usize) -> usize) -> usize
     cap
 }
 
-fn shorten(part: &mut Part, cap: usize, omitted: &mut Omitted) {
+fn shorten(part: &mut Part, cap: usize, omitted: &mut OmittedBytes) {
     let weight = part.weight();
     if weight <= cap {
         return;
@@ -210,7 +215,7 @@ fn shorten(part: &mut Part, cap: usize, omitted: &mut Omitted) {
     }
 }
 
-fn cut(text: &mut String, cap: usize, omitted: &mut Omitted) {
+fn cut(text: &mut String, cap: usize, omitted: &mut OmittedBytes) {
     let mut end = cap.min(text.len());
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -243,7 +248,7 @@ mod tests {
     #[test]
     fn long_conversations_are_cut_where_they_are_long() {
         let mut messages = vec![Message::text("system", "short"), Message::text("user", "x".repeat(9000))];
-        let mut omitted = Omitted::default();
+        let mut omitted = OmittedBytes::default();
         fit(&mut messages, 4000, &mut omitted);
         assert_eq!(messages[0], Message::text("system", "short"));
         let Part::Text(text) = &messages[1].parts[0] else { panic!() };
@@ -260,7 +265,7 @@ mod tests {
     fn results_that_are_cut_become_text() {
         let response = serde_json::json!({ "rows": ["é".repeat(500)] });
         let mut part = Part::ToolResponse { id: None, response };
-        let mut omitted = Omitted::default();
+        let mut omitted = OmittedBytes::default();
         shorten(&mut part, 100, &mut omitted);
         let Part::ToolResponse { response: Json::String(text), .. } = part else { panic!() };
         assert!(text.starts_with(r#"{"rows":["éé"#) && text.ends_with(" bytes more]"), "{text}");

@@ -9,16 +9,14 @@ use opentelemetry::trace::{Status, TraceContextExt as _};
 use opentelemetry::{Context, KeyValue};
 
 use crate::api::{Api, Route};
-use crate::attributes::{self, Omitted};
-use crate::body::{Body, Found};
-use crate::coding;
-use crate::instrumentation::Inner;
+use crate::attributes::{self, OmittedBytes};
+use crate::body::coding;
+use crate::body::{Body, BodyItem};
 use crate::interceptor::{Observer, Outcome, Refusal};
 use crate::json::Json;
 use crate::request::RequestFacts;
 use crate::response::ResponseFacts;
-use crate::sieve::Mesh;
-use crate::unread::UnreadPath;
+use crate::settings::Settings;
 use crate::url::Target;
 
 /// A model call that goes on.
@@ -30,16 +28,16 @@ use crate::url::Target;
 ///
 /// Cost: one pass over the bytes, no copy of a large body. Where the span is not recorded, nothing is read at all.
 pub struct Call {
-    open: Option<Box<Open>>,
+    open: Option<Box<RecordingCall>>,
     observer: Option<Box<Observer>>,
     /// The context with the span of the call, or the caller's where the call has no span.
     context: Context,
     spanless: bool,
 }
 
-pub(crate) enum Known {
-    Ours(&'static dyn Api),
-    Own(Arc<dyn Api>),
+pub(crate) enum ApiRef {
+    BuiltIn(&'static dyn Api),
+    Custom(Arc<dyn Api>),
     /// The call shows no body.
     None,
 }
@@ -58,20 +56,20 @@ impl Api for NoApi {
     fn response(&self, _: &Json<'_>, _: &mut ResponseFacts) {}
 }
 
-impl Known {
+impl ApiRef {
     pub(crate) fn api(&self) -> &dyn Api {
         match self {
-            Self::Ours(api) => *api,
-            Self::Own(api) => &**api,
+            Self::BuiltIn(api) => *api,
+            Self::Custom(api) => &**api,
             Self::None => &NoApi,
         }
     }
 }
 
 /// What is read only while somebody records it.
-pub(crate) struct Open {
-    pub(crate) instrumentation: Arc<Inner>,
-    pub(crate) api: Known,
+pub(crate) struct RecordingCall {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) api: ApiRef,
     pub(crate) coding: coding::Decoder,
     pub(crate) body: Body,
     pub(crate) facts: ResponseFacts,
@@ -81,14 +79,14 @@ pub(crate) struct Open {
     pub(crate) started: Instant,
     pub(crate) first_chunk: Option<Duration>,
     /// Content of the request that was not kept.
-    pub(crate) omitted: Omitted,
+    pub(crate) omitted: OmittedBytes,
     /// What the metrics are about.
     #[cfg_attr(not(feature = "metrics"), allow(dead_code))]
     pub(crate) dimensions: Vec<KeyValue>,
 }
 
 impl Call {
-    pub(crate) fn new(context: Context, open: Option<Box<Open>>, observer: Option<Observer>) -> Self {
+    pub(crate) fn new(context: Context, open: Option<Box<RecordingCall>>, observer: Option<Observer>) -> Self {
         Self { open, observer: observer.map(Box::new), context, spanless: false }
     }
 
@@ -131,7 +129,7 @@ impl Call {
         }
         let Some(open) = &mut self.open else { return };
         let mut coding = std::mem::take(&mut open.coding);
-        coding.push(bytes, &mut |bytes| open.read(|body, tell| body.push(bytes, tell)));
+        coding.push(bytes, &mut |bytes| open.read(|body, emit| body.push(bytes, emit)));
         open.coding = coding;
         if open.first_chunk.is_none() && open.body.documents() > 0 {
             open.first_chunk = Some(now().saturating_duration_since(open.started));
@@ -183,22 +181,22 @@ impl Drop for Call {
     }
 }
 
-impl Open {
-    fn read(&mut self, feed: impl FnOnce(&mut Body, &mut dyn FnMut(Found<'_>))) {
+impl RecordingCall {
+    fn read(&mut self, feed: impl FnOnce(&mut Body, &mut dyn FnMut(BodyItem<'_>))) {
         let Self { api, body, facts, stream, .. } = self;
-        if let Known::None = api {
+        if let ApiRef::None = api {
             return;
         }
         let api = api.api();
         let mut whole = false;
         feed(body, &mut |found| match found {
-            Found::Document(json) => {
+            BodyItem::Document(json) => {
                 api.response(&json, facts);
                 whole = true;
             }
-            Found::Done => facts.complete = true,
+            BodyItem::Done => facts.complete = true,
             #[cfg(feature = "bedrock")]
-            Found::Failed(kind, message) => facts.fail(None, Some(kind), message),
+            BodyItem::Failed(kind, message) => facts.fail(None, Some(kind), message),
         });
         // One document, where none is to follow.
         facts.complete |= whole && !*stream && !body.is_events();
@@ -209,7 +207,7 @@ impl Open {
         // Before a document that arrived cut is closed: what closing it adds was not received.
         let finished = self.facts.all_finished();
         let mut coding = std::mem::take(&mut self.coding);
-        coding.finish(&mut |bytes| self.read(|body, tell| body.push(bytes, tell)));
+        coding.finish(&mut |bytes| self.read(|body, emit| body.push(bytes, emit)));
         self.read(Body::finish);
         self.facts.close();
         let failed_status = self.status.filter(|status| *status >= 400);
@@ -239,7 +237,7 @@ impl Open {
             }
             Outcome::Failed(_) | Outcome::Dropped => !complete && !finished,
         };
-        let limit = self.instrumentation.limits.attribute;
+        let limit = self.settings.limits.attribute;
         let mut attributes = Vec::with_capacity(16);
         attributes::response(facts, &mut attributes);
         if let Some(first) = self.first_chunk.filter(|_| self.stream) {
@@ -248,7 +246,7 @@ impl Open {
         if let Some(status) = self.status {
             attributes.push(KeyValue::new("http.response.status_code", i64::from(status)));
         }
-        let mut omitted = Omitted(self.omitted.0);
+        let mut omitted = OmittedBytes(self.omitted.0);
         if facts.captures() {
             attributes.extend(attributes::output(facts, error.is_some(), limit, &mut omitted));
             omitted.0 += facts.cut() + self.body.cut();
@@ -277,22 +275,11 @@ impl Open {
 
     #[cfg(feature = "metrics")]
     fn measure(&self, error: Option<&str>) {
-        if let Some(metrics) = &self.instrumentation.metrics {
+        if let Some(metrics) = &self.settings.metrics {
             let first = self.first_chunk.filter(|_| self.stream);
             metrics.record(&self.dimensions, &self.facts, self.started.elapsed(), first, error);
         }
     }
-}
-
-/// What is kept of a document of a request or a response.
-pub(crate) fn mesh(instrumentation: &Inner, unread: &'static [UnreadPath]) -> Mesh {
-    // What is short has no text that would be cut; where no content is kept it only has to be short.
-    let (text, short) = match instrumentation.capture.is_on() {
-        true => (instrumentation.limits.text, instrumentation.limits.text.min(instrumentation.limits.attribute)),
-        false => (crate::Limits::NAME, 4096),
-    };
-    // A document holds more than one attribute: the messages, the tools, the answer.
-    Mesh { text, document: instrumentation.limits.attribute.saturating_mul(4), short, unread }
 }
 
 impl fmt::Debug for Call {

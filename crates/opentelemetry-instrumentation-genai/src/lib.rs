@@ -1,18 +1,13 @@
 #![doc = include_str!("../README.md")]
 
 mod adapter;
-mod alter;
 mod api;
 mod attributes;
 mod body;
 mod call;
-mod capture;
-mod coding;
-#[cfg(feature = "bedrock")]
-mod eventstream;
+mod content_policy;
 mod host;
 mod instrumentation;
-mod intercept;
 pub mod interceptor;
 mod json;
 mod message;
@@ -20,9 +15,7 @@ mod message;
 mod metrics;
 mod request;
 mod response;
-mod sieve;
-mod sse;
-mod unread;
+mod settings;
 mod url;
 
 #[cfg(feature = "async-openai")]
@@ -37,11 +30,10 @@ pub use adapter::rig;
 pub use adapter::tower;
 pub use api::{Api, Route};
 pub use call::Call;
-pub use capture::{CAPTURE_VARIABLE, Capture, Limits};
+pub use content_policy::{CAPTURE_VARIABLE, Capture, Limits};
 pub use instrumentation::{Builder, Instrumentation, Request, SCOPE};
-pub use json::Json;
+pub use json::{Json, UnreadPath};
 pub use message::{Message, Part};
 pub use request::{Operation, RequestFacts};
 pub use response::{Choice, ChoiceMut, Failure, Kind, PartKey, ResponseFacts, Usage, function_tool};
-pub use unread::UnreadPath;
 pub use url::Target;

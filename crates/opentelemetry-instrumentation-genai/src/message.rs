@@ -6,7 +6,7 @@ use genai_redact::Place;
 use serde_json::{Map, Value, json};
 
 use crate::json::Json;
-use crate::sieve::bytes_cut;
+use crate::json::bytes_cut;
 
 /// One message of a conversation.
 #[derive(Clone, Debug, PartialEq)]

@@ -22,7 +22,7 @@ pub(crate) async fn intercept(
     parent: &opentelemetry::Context,
     request: &mut Request,
 ) -> Option<(Call, Action)> {
-    if !instrumentation.is_candidate(request.method().as_str(), request.url().as_str()) {
+    if !instrumentation.may_be_model_call(request.method().as_str(), request.url().as_str()) {
         return None;
     }
     if let Some(ready) = instrumentation.ready(parent) {

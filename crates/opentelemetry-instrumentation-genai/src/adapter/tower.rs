@@ -144,7 +144,7 @@ where
 /// Returns the URL of a request that may be a model call.
 fn candidate(instrumentation: &Instrumentation, parts: &http::request::Parts) -> Option<String> {
     let url = (parts.method == http::Method::POST).then(|| url_of(parts))?;
-    instrumentation.is_candidate(parts.method.as_str(), &url).then_some(url)
+    instrumentation.may_be_model_call(parts.method.as_str(), &url).then_some(url)
 }
 
 /// The URL of a request: its own, or made of the path and the `host` header.

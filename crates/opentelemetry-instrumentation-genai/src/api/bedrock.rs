@@ -10,10 +10,10 @@ use super::{
     Api, Route, anthropic, bedrock_embeddings, bedrock_stream, cohere, count, openai, openai_chat, owned, texts,
 };
 use crate::json::Json;
+use crate::json::UnreadPath;
 use crate::message::{Message, Part, role};
 use crate::request::{Operation, RequestFacts};
 use crate::response::{Kind, ResponseFacts, Usage, function_tool};
-use crate::unread::UnreadPath;
 use crate::url::Target;
 
 /// Vectors of Titan, Cohere and Nova, and alternatives to tokens.

@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use super::{Api, Route, chat_calls, openai, owned, texts};
 use crate::json::Json;
+use crate::json::UnreadPath;
 use crate::message::{Message, Part, role};
 use crate::request::{Operation, RequestFacts};
 use crate::response::{Kind, ResponseFacts, function_tool};
-use crate::unread::UnreadPath;
 use crate::url::Target;
 
 /// Vectors, of one kind or of several.

@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::{Api, Route, failure_in, filled_of, gemini_pieces, one_or_more, openai, owned, texts};
 use crate::json::Json;
+use crate::json::UnreadPath;
 use crate::message::{Message, Part, role};
 use crate::request::{Operation, RequestFacts};
 use crate::response::{Kind, ResponseFacts, function_tool};
-use crate::unread::UnreadPath;
 use crate::url::{Target, decoded};
 
 /// Vectors.

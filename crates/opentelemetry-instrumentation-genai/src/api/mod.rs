@@ -4,12 +4,12 @@ mod anthropic;
 mod bedrock;
 mod bedrock_embeddings;
 mod bedrock_stream;
+mod catch_panic_api;
 mod chat_calls;
 mod cohere;
 mod gemini;
 mod gemini_interactions;
 mod gemini_pieces;
-mod guarded;
 mod ollama;
 mod openai;
 mod openai_chat;
@@ -26,12 +26,12 @@ use std::fmt;
 use http::HeaderMap;
 
 use crate::json::Json;
+use crate::json::UnreadPath;
 use crate::request::{Operation, RequestFacts};
 use crate::response::ResponseFacts;
-use crate::unread::UnreadPath;
 use crate::url::Target;
 
-pub(crate) use guarded::Guarded;
+pub(crate) use catch_panic_api::CatchPanicApi;
 
 /// How an API of a provider is read.
 ///

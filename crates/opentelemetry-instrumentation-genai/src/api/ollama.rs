@@ -2,10 +2,10 @@
 
 use super::{Api, Route, chat_calls, openai, owned, texts};
 use crate::json::Json;
+use crate::json::UnreadPath;
 use crate::message::{Message, Part};
 use crate::request::{Operation, RequestFacts};
 use crate::response::{Kind, ResponseFacts};
-use crate::unread::UnreadPath;
 use crate::url::Target;
 
 /// Vectors.

@@ -3,10 +3,10 @@
 use super::openai::{self, head, logprobs};
 use super::{Api, Route, chat_calls, filled_of, reasoning, texts};
 use crate::json::Json;
+use crate::json::UnreadPath;
 use crate::message::Part;
 use crate::request::{Operation, RequestFacts};
 use crate::response::{ChoiceMut, Kind, ResponseFacts};
-use crate::unread::UnreadPath;
 use crate::url::Target;
 
 /// Alternatives to tokens, and what vLLM repeats of the prompt.

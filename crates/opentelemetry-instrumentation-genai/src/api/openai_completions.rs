@@ -3,10 +3,10 @@
 use super::openai::{self, head, token_id};
 use super::{Api, Route, openai_chat};
 use crate::json::Json;
+use crate::json::UnreadPath;
 use crate::message::{Message, Part};
 use crate::request::{Operation, RequestFacts};
 use crate::response::{Kind, ResponseFacts};
-use crate::unread::UnreadPath;
 use crate::url::Target;
 
 /// As in chat, whose answers some gateways mix in.

@@ -3,11 +3,11 @@
 use super::openai::{self, head};
 use super::{Api, Route, owned};
 use crate::json::Json;
+use crate::json::UnreadPath;
+use crate::json::bytes_cut;
 use crate::message::{Message, Part};
 use crate::request::{Operation, RequestFacts};
 use crate::response::ResponseFacts;
-use crate::sieve::bytes_cut;
-use crate::unread::UnreadPath;
 use crate::url::Target;
 
 /// Vectors, as numbers or in base64; several for a text where each token has one.

@@ -5,10 +5,10 @@ use serde_json::Value;
 use super::openai::{self, head, logprobs};
 use super::{Api, Route, filled_of, owned};
 use crate::json::Json;
+use crate::json::UnreadPath;
 use crate::message::{Message, Part, role};
 use crate::request::{Operation, RequestFacts};
 use crate::response::{Kind, ResponseFacts};
-use crate::unread::UnreadPath;
 use crate::url::Target;
 
 /// Alternatives to tokens, in the answer and in each event that has some.

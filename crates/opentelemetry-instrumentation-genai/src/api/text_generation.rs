@@ -4,10 +4,10 @@ use http::HeaderMap;
 
 use super::{Api, Route, count, openai, owned, texts};
 use crate::json::Json;
+use crate::json::UnreadPath;
 use crate::message::Message;
 use crate::request::{Operation, RequestFacts};
 use crate::response::{Kind, ResponseFacts, Usage};
-use crate::unread::UnreadPath;
 use crate::url::Target;
 
 /// Alternatives to tokens, and the tokens of the prompt.

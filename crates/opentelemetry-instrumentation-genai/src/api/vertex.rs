@@ -3,10 +3,10 @@
 use super::openai_embeddings::dimensions;
 use super::{Api, Route, failure_in};
 use crate::json::Json;
+use crate::json::UnreadPath;
 use crate::message::{Message, Part};
 use crate::request::{Operation, RequestFacts};
 use crate::response::{ResponseFacts, Usage};
-use crate::unread::UnreadPath;
 use crate::url::{Target, decoded};
 
 /// Vectors of texts, and those of the multimodal models.

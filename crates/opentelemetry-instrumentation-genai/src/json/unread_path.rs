@@ -8,9 +8,9 @@ pub(crate) const ANY: &str = "*";
 
 /// Set of paths that the way to a value has followed so far: a bit for each path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ways(u64);
+pub(crate) struct PathSet(u64);
 
-impl Ways {
+impl PathSet {
     /// No path.
     pub(crate) const NONE: Self = Self(0);
 
@@ -51,13 +51,16 @@ mod tests {
     #[test]
     fn paths_are_followed_step_by_step() {
         const PATHS: &[UnreadPath] = &[&["a", "*", "b"], &["a", "b"], &["c"]];
-        let top = Ways::all(PATHS);
+        let top = PathSet::all(PATHS);
         let a = top.step(PATHS, 0, b"a");
         assert!(!a.end(PATHS, 1) && top.step(PATHS, 0, b"c").end(PATHS, 1));
         assert!(a.step(PATHS, 1, b"b").end(PATHS, 2));
         assert!(a.step(PATHS, 1, ANY.as_bytes()).step(PATHS, 2, b"b").end(PATHS, 3));
-        assert_eq!(top.step(PATHS, 0, b"b"), Ways::NONE);
+        assert_eq!(top.step(PATHS, 0, b"b"), PathSet::NONE);
         let path: UnreadPath = &["a"];
-        assert_eq!((Ways::all(&[]), Ways::all(&[path; 64]), Ways::all(&[path])), (Ways::NONE, Ways(u64::MAX), Ways(1)));
+        assert_eq!(
+            (PathSet::all(&[]), PathSet::all(&[path; 64]), PathSet::all(&[path])),
+            (PathSet::NONE, PathSet(u64::MAX), PathSet(1))
+        );
     }
 }

@@ -1,28 +1,35 @@
 //! What watches: the tracer, what is recorded, which APIs are known.
 
+mod builder;
+mod intercept;
+mod request_rewrite;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use opentelemetry::global::{self, BoxedTracer, ObjectSafeTracer};
-use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _, TracerProvider};
+use opentelemetry::global;
+use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, InstrumentationScope, KeyValue};
 
-use crate::api::{Api, Guarded, KNOWN, Route};
-use crate::attributes::{self, Omitted};
+use crate::api::{KNOWN, Route};
+use crate::attributes::{self, OmittedBytes};
 use crate::body::Body;
-use crate::call::{Call, Known, Open, mesh};
-use crate::capture::{CAPTURE_VARIABLE, Capture, Limits};
-use crate::coding;
+use crate::body::coding;
+use crate::call::{ApiRef, Call, RecordingCall};
+use crate::content_policy::{Capture, Limits};
 use crate::host;
+use crate::interceptor::Observer;
 #[cfg(feature = "_playback")]
 use crate::interceptor::Timer;
-use crate::interceptor::{Interceptor, Observer};
 use crate::json::Json;
+use crate::json::Truncator;
 use crate::request::{Operation, RequestFacts};
 use crate::response::ResponseFacts;
-use crate::sieve::Sieve;
+use crate::settings::{Settings, truncation_limits};
 use crate::url::Target;
+
+pub use self::builder::Builder;
 
 /// The name of the instrumentation scope of the spans.
 pub const SCOPE: &str = "opentelemetry-instrumentation-genai";
@@ -55,29 +62,7 @@ pub struct Request<'a> {
 /// ```
 #[derive(Clone)]
 pub struct Instrumentation {
-    inner: Arc<Inner>,
-}
-
-pub(crate) struct Inner {
-    tracer: Option<BoxedTracer>,
-    pub(crate) capture: Capture,
-    pub(crate) limits: Limits,
-    apis: Vec<Arc<dyn Api>>,
-    providers: Vec<(String, String)>,
-    pub(crate) include_usage: bool,
-    pub(crate) propagate: bool,
-    pub(crate) interceptor: Option<Arc<dyn Interceptor>>,
-    #[cfg(feature = "_playback")]
-    pub(crate) timer: Timer,
-    #[cfg(feature = "metrics")]
-    pub(crate) metrics: Option<crate::metrics::Metrics>,
-}
-
-/// Configures an [`Instrumentation`].
-#[must_use]
-pub struct Builder {
-    inner: Inner,
-    capture: Option<Capture>,
+    settings: Arc<Settings>,
 }
 
 fn scope() -> InstrumentationScope {
@@ -94,7 +79,7 @@ impl Default for Instrumentation {
 }
 
 impl Instrumentation {
-    /// With the global tracer provider, and content recorded as [`CAPTURE_VARIABLE`] says.
+    /// With the global tracer provider, and content recorded as [`CAPTURE_VARIABLE`](crate::CAPTURE_VARIABLE) says.
     #[must_use]
     pub fn new() -> Self {
         Self::builder().build()
@@ -102,7 +87,7 @@ impl Instrumentation {
 
     /// Configures one.
     pub fn builder() -> Builder {
-        let inner = Inner {
+        let settings = Settings {
             tracer: None,
             capture: Capture::NoContent,
             limits: Limits::default(),
@@ -116,7 +101,7 @@ impl Instrumentation {
             #[cfg(feature = "metrics")]
             metrics: None,
         };
-        Builder { inner, capture: None }
+        Builder { settings, capture: None }
     }
 
     /// Begins the span of a model call, below the current one. `None` for what is no model call.
@@ -140,9 +125,9 @@ impl Instrumentation {
     }
 
     /// Reads a request to a known path; `None` for what is no model call.
-    pub(crate) fn parse(&self, target: &Target<'_>, body: Option<&[u8]>) -> Option<Parsed> {
-        let own = self.inner.apis.iter().find_map(|api| Some((Known::Own(Arc::clone(api)), api.route(target)?)));
-        let ours = || KNOWN.iter().filter_map(|api| Some((Known::Ours(*api), api.route(target)?)));
+    pub(crate) fn parse(&self, target: &Target<'_>, body: Option<&[u8]>) -> Option<ParsedRequest> {
+        let own = self.settings.apis.iter().find_map(|api| Some((ApiRef::Custom(Arc::clone(api)), api.route(target)?)));
+        let ours = || KNOWN.iter().filter_map(|api| Some((ApiRef::BuiltIn(*api), api.route(target)?)));
         let mut known = own.into_iter().chain(ours()).peekable();
         known.peek()?;
         let mut coding = body.map(coding::Decoder::of_request).unwrap_or_default();
@@ -153,21 +138,21 @@ impl Instrumentation {
             api.api().request(target, &Json::Null, &mut facts);
             // Where the body cannot be read, only a known host tells a model call from another.
             let certain = self.provider(target).is_some();
-            return Some(Parsed { api, route, facts, cut: 0, certain, unread_coding });
+            return Some(ParsedRequest { api, route, facts, cut: 0, certain, unread_coding });
         };
-        let mut sieve = Sieve::new(mesh(&self.inner, &[]));
+        let mut truncator = Truncator::new(truncation_limits(&self.settings, &[]));
         let mut document = Vec::new();
         let mut keep = |bytes: &[u8]| bytes.clone_into(&mut document);
-        coding.push(bytes, &mut |bytes| sieve.push(bytes, &mut keep));
-        coding.finish(&mut |bytes| sieve.push(bytes, &mut keep));
-        sieve.finish(&mut keep);
+        coding.push(bytes, &mut |bytes| truncator.push(bytes, &mut keep));
+        coding.finish(&mut |bytes| truncator.push(bytes, &mut keep));
+        truncator.finish(&mut keep);
         let lossy = String::from_utf8_lossy(&document);
         let json = Json::parse(lossy.as_bytes()).unwrap_or(Json::Null);
         let (api, route) = known.find(|(api, _)| api.api().accepts(&json))?;
         let mut facts = RequestFacts::default();
         api.api().request(target, &json, &mut facts);
-        let cut = if self.inner.capture.is_on() { sieve.cut() } else { 0 };
-        Some(Parsed { api, route, facts, cut, certain: true, unread_coding: None })
+        let cut = if self.settings.capture.is_on() { truncator.cut() } else { 0 };
+        Some(ParsedRequest { api, route, facts, cut, certain: true, unread_coding: None })
     }
 
     /// Begins the span of a call that no request shows, for clients that let nobody see theirs: fill in what is known, and
@@ -192,20 +177,21 @@ impl Instrumentation {
     /// ```
     #[must_use]
     pub fn start_by_hand(&self, route: Route, url: &str, facts: RequestFacts) -> Call {
-        let parsed = Parsed { api: Known::None, route, facts, cut: 0, certain: true, unread_coding: None };
+        let parsed = ParsedRequest { api: ApiRef::None, route, facts, cut: 0, certain: true, unread_coding: None };
         self.open(&Context::current(), parsed, &Target::of(url), Vec::new(), None)
     }
 
-    pub(crate) fn inner(&self) -> &Inner {
-        &self.inner
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
-    pub(crate) fn own_route(&self, target: &Target<'_>) -> bool {
-        self.inner.apis.iter().any(|api| api.route(target).is_some())
+    #[cfg(any(feature = "_reqwest", feature = "tower"))]
+    pub(crate) fn has_custom_route(&self, target: &Target<'_>) -> bool {
+        self.settings.apis.iter().any(|api| api.route(target).is_some())
     }
 
     pub(crate) fn provider(&self, target: &Target<'_>) -> Option<String> {
-        let stated = self.inner.providers.iter().find(|(place, _)| {
+        let stated = self.settings.providers.iter().find(|(place, _)| {
             let (host, port) = place.rsplit_once(':').unwrap_or((place, ""));
             host == target.host() && (port.is_empty() || port.parse() == Ok(target.port().unwrap_or(0)))
                 || place == target.host()
@@ -216,13 +202,13 @@ impl Instrumentation {
     pub(crate) fn open(
         &self,
         parent: &Context,
-        parsed: Parsed,
+        parsed: ParsedRequest,
         target: &Target<'_>,
         given: Vec<KeyValue>,
         observer: Option<Observer>,
     ) -> Call {
-        let inner = &self.inner;
-        let Parsed { api, route, facts, cut, unread_coding, .. } = parsed;
+        let settings = &self.settings;
+        let ParsedRequest { api, route, facts, cut, unread_coding, .. } = parsed;
         let operation: Operation = facts.operation.unwrap_or(route.operation);
         let provider = self.provider(target).unwrap_or_else(|| route.provider.to_owned());
         let name = match &facts.model {
@@ -240,13 +226,13 @@ impl Instrumentation {
             attributes.push(KeyValue::new("server.address", target.host().to_owned()));
             attributes.extend(target.port().map(|port| KeyValue::new("server.port", i64::from(port))));
         }
-        let measured = inner.measures();
+        let measured = settings.measures();
         let dimensions = if measured { attributes.clone() } else { Vec::new() };
         attributes::request(&facts, &mut attributes);
         attributes.extend(unread_coding.map(|coding| KeyValue::new("retrace.unread_request_body", coding)));
         attributes.extend(given);
         let global;
-        let tracer = match &inner.tracer {
+        let tracer = match &settings.tracer {
             Some(tracer) => tracer,
             None => {
                 global = global::tracer_with_scope(scope());
@@ -264,23 +250,23 @@ impl Instrumentation {
         if !recording && !measured && observer.is_none() {
             return Call::new(context, None, None);
         }
-        let capture = inner.capture.is_on() && recording;
+        let capture = settings.capture.is_on() && recording;
         let stream = facts.stream;
         let choice_count = facts.choice_count;
-        let mut omitted = Omitted(cut);
+        let mut omitted = OmittedBytes(cut);
         if capture {
             let mut content = Vec::new();
-            attributes::input(facts, inner.limits.attribute, &mut content, &mut omitted);
+            attributes::input(facts, settings.limits.attribute, &mut content, &mut omitted);
             context.span().set_attributes(content);
         }
         let unread = api.api().unread();
-        let mut response = ResponseFacts::new(capture, inner.limits.attribute);
+        let mut response = ResponseFacts::new(capture, settings.limits.attribute);
         response.expect_choices(choice_count);
-        let open = Open {
-            instrumentation: Arc::clone(inner),
+        let open = RecordingCall {
+            settings: Arc::clone(settings),
             api,
             coding: coding::Decoder::default(),
-            body: Body::new(mesh(inner, unread)),
+            body: Body::new(truncation_limits(settings, unread)),
             facts: response,
             stream,
             status: None,
@@ -294,8 +280,8 @@ impl Instrumentation {
 }
 
 /// A request to a known path.
-pub(crate) struct Parsed {
-    pub(crate) api: Known,
+pub(crate) struct ParsedRequest {
+    pub(crate) api: ApiRef,
     pub(crate) route: Route,
     pub(crate) facts: RequestFacts,
     /// Bytes of content that are not in the facts.
@@ -306,117 +292,10 @@ pub(crate) struct Parsed {
     pub(crate) unread_coding: Option<String>,
 }
 
-impl Inner {
-    fn measures(&self) -> bool {
-        #[cfg(feature = "metrics")]
-        return self.metrics.is_some();
-        #[cfg(not(feature = "metrics"))]
-        false
-    }
-}
-
-impl Builder {
-    /// Spans of this provider instead of the global one, which is asked anew at every call.
-    pub fn with_tracer_provider<P>(mut self, provider: &P) -> Self
-    where
-        P: TracerProvider,
-        P::Tracer: ObjectSafeTracer + Send + Sync + 'static,
-    {
-        self.inner.tracer = Some(BoxedTracer::new(Box::new(provider.tracer_with_scope(scope()))));
-        self
-    }
-
-    /// Whether content is recorded. Default: what [`CAPTURE_VARIABLE`] says, and without it nothing.
-    pub fn with_capture(mut self, capture: Capture) -> Self {
-        self.capture = Some(capture);
-        self
-    }
-
-    /// How many bytes of each text are kept. Default: [`Limits::TEXT`].
-    pub fn with_text_limit(mut self, bytes: usize) -> Self {
-        self.inner.limits.text = bytes;
-        self
-    }
-
-    /// How many bytes of each attribute with content are kept. Default: [`Limits::ATTRIBUTE`].
-    pub fn with_attribute_limit(mut self, bytes: usize) -> Self {
-        self.inner.limits.attribute = bytes;
-        self
-    }
-
-    /// Another API, asked before those that are known.
-    pub fn with_api(mut self, api: impl Api + 'static) -> Self {
-        self.inner.apis.push(Arc::new(Guarded(api)));
-        self
-    }
-
-    /// The provider behind a host, or a host and port: `("localhost:8000", "vllm")`. Without it a host that is not known
-    /// has the name of the house whose API it speaks.
-    pub fn with_provider(mut self, host: impl Into<String>, provider: impl Into<String>) -> Self {
-        self.inner.providers.push((host.into().to_ascii_lowercase(), provider.into()));
-        self
-    }
-
-    /// Asks chat streams in OpenAI's manner for their token counts (`stream_options.include_usage`) where the caller did
-    /// not. Default: off, requests are never altered.
-    ///
-    /// The stream then has one more chunk at its end, with empty `choices`; the caller sees it.
-    pub fn with_include_usage(mut self, include: bool) -> Self {
-        self.inner.include_usage = include;
-        self
-    }
-
-    /// Injects the context into the headers of the call, by the global propagator. Default: off, since providers are third
-    /// parties. For a gateway of one's own.
-    pub fn with_propagation(mut self, propagate: bool) -> Self {
-        self.inner.propagate = propagate;
-        self
-    }
-
-    /// Shows each model call to this interceptor before it is sent. Default: none.
-    pub fn with_interceptor(mut self, interceptor: impl Interceptor) -> Self {
-        self.inner.interceptor = Some(Arc::new(interceptor));
-        self
-    }
-
-    /// Waits with this function between the chunks of a recorded response that has a [`Pace`](crate::interceptor::Pace):
-    /// `with_timer(tokio::time::sleep)`. Default: a timer that needs no runtime.
-    #[cfg(feature = "_playback")]
-    pub fn with_timer<F>(mut self, sleep: impl Fn(std::time::Duration) -> F + Send + Sync + 'static) -> Self
-    where
-        F: Future<Output = ()> + Send + 'static,
-    {
-        self.inner.timer = Timer::new(Arc::new(move |duration| Box::pin(sleep(duration))));
-        self
-    }
-
-    /// Records the metrics of the conventions with this meter provider: token usage, duration, time to first chunk.
-    #[cfg(feature = "metrics")]
-    pub fn with_meter_provider(mut self, provider: &dyn opentelemetry::metrics::MeterProvider) -> Self {
-        self.inner.metrics = Some(crate::metrics::Metrics::new(&provider.meter_with_scope(scope())));
-        self
-    }
-
-    /// Builds it.
-    #[must_use]
-    pub fn build(self) -> Instrumentation {
-        let mut inner = self.inner;
-        let environment = || Capture::from_environment(std::env::var_os(CAPTURE_VARIABLE));
-        inner.capture = self.capture.unwrap_or_else(environment);
-        Instrumentation { inner: Arc::new(inner) }
-    }
-}
-
 impl fmt::Debug for Instrumentation {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { capture, limits, apis, .. } = &*self.inner;
+        let Settings { capture, limits, apis, .. } = &*self.settings;
         let mut formatter = formatter.debug_struct("Instrumentation");
         formatter.field("capture", capture).field("limits", limits).field("apis", apis).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Builder {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Builder").field("capture", &self.capture).finish_non_exhaustive()
     }
 }

@@ -6,25 +6,25 @@ use super::*;
 /// Paths as an API names them.
 const UNREAD: &[UnreadPath] = &[&["data", "*", "embedding"], &["embeddings", "*"], &["context"], &["top_logprobs"]];
 
-const WIDE: Mesh = Mesh { text: 1 << 20, document: 1 << 20, short: 0, unread: &[] };
+const WIDE: TruncationLimits = TruncationLimits { text: 1 << 20, document: 1 << 20, short: 0, unread: &[] };
 
-fn documents<'a>(mesh: Mesh, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Value> {
-    let mut sieve = Sieve::new(mesh);
+fn documents<'a>(limits: TruncationLimits, chunks: impl IntoIterator<Item = &'a [u8]>) -> Vec<Value> {
+    let mut truncator = Truncator::new(limits);
     let mut found = Vec::new();
     let mut keep = |bytes: &[u8]| {
         let text = String::from_utf8_lossy(bytes);
         found.push(serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}")));
     };
     for chunk in chunks {
-        sieve.push(chunk, &mut keep);
+        truncator.push(chunk, &mut keep);
     }
-    sieve.finish(&mut keep);
+    truncator.finish(&mut keep);
     found
 }
 
-fn read(mesh: Mesh, text: &str) -> Vec<Value> {
-    let whole = documents(mesh, [text.as_bytes()]);
-    assert_eq!(documents(mesh, text.as_bytes().chunks(1)), whole, "{text}");
+fn read(limits: TruncationLimits, text: &str) -> Vec<Value> {
+    let whole = documents(limits, [text.as_bytes()]);
+    assert_eq!(documents(limits, text.as_bytes().chunks(1)), whole, "{text}");
     whole
 }
 
@@ -54,38 +54,38 @@ fn lines_that_are_no_json_cost_themselves_only() {
 
 #[test]
 fn texts_are_cut_between_characters_and_counted() {
-    let mesh = Mesh { text: 6, ..WIDE };
+    let limits = TruncationLimits { text: 6, ..WIDE };
     assert_eq!(
-        read(mesh, r#"{"a":"123456","b":"1234567","c":"ééé€"}"#),
+        read(limits, r#"{"a":"123456","b":"1234567","c":"ééé€"}"#),
         [json!({ "a": "123456", "b": "123456…[1 bytes more]", "c": "ééé…[3 bytes more]" })]
     );
-    assert_eq!(read(mesh, r#"{"a":"12345\u00e9x"}"#), [json!({ "a": "12345…[2 bytes more]" })]);
-    let mut sieve = Sieve::new(mesh);
-    sieve.push("{\"a\":\"1234567890\"}".as_bytes(), &mut |_| {});
-    assert_eq!((sieve.cut(), bytes_cut("123456…[4 bytes more]")), (4, Some(("123456", 4))));
+    assert_eq!(read(limits, r#"{"a":"12345\u00e9x"}"#), [json!({ "a": "12345…[2 bytes more]" })]);
+    let mut truncator = Truncator::new(limits);
+    truncator.push("{\"a\":\"1234567890\"}".as_bytes(), &mut |_| {});
+    assert_eq!((truncator.cut(), bytes_cut("123456…[4 bytes more]")), (4, Some(("123456", 4))));
 }
 
 #[test]
 fn what_nobody_reads_of_answers_is_counted() {
-    let mesh = Mesh { unread: UNREAD, ..WIDE };
+    let limits = TruncationLimits { unread: UNREAD, ..WIDE };
     let text = r#"{"data":[{"embedding":[0.1,2,3e-4,NaN]},{"embedding":"QUJD"}],"embeddings":[[1,2],[3,4]],"context":[1,{"a":2}],"top_logprobs":[{"a":1}],"note":[1]}"#;
     let expected = json!({ "data": [{ "embedding": ["…[4 more]"] }, { "embedding": "…[4 bytes more]" }], "embeddings": [["…[2 more]"], ["…[2 more]"]],
         "context": ["…[2 more]"], "top_logprobs": ["…[1 more]"], "note": [1] });
-    assert_eq!(read(mesh, text), [expected]);
+    assert_eq!(read(limits, text), [expected]);
     // The same names elsewhere, and other values there, mean nothing.
     let kept = json!({ "input": { "context": [1], "embedding": "QUJD", "data": [{ "embedding": [2] }] }, "embeddings": { "a": [1] }, "top_logprobs": 1,
         "context": { "b": [1] }, "data": { "embedding": [3] } });
-    assert_eq!(read(mesh, &kept.to_string()), [kept]);
-    let mut sieve = Sieve::new(mesh);
-    sieve.push(br#"{"data":[{"embedding":"QUJD"}]}"#, &mut |_| {});
-    assert_eq!(sieve.cut(), 0, "it is no content");
+    assert_eq!(read(limits, &kept.to_string()), [kept]);
+    let mut truncator = Truncator::new(limits);
+    truncator.push(br#"{"data":[{"embedding":"QUJD"}]}"#, &mut |_| {});
+    assert_eq!(truncator.cut(), 0, "it is no content");
 }
 
 #[test]
 fn what_begins_beyond_the_limit_is_left_out_and_the_rest_stays_whole() {
-    let mesh = Mesh { document: 40, ..WIDE };
+    let limits = TruncationLimits { document: 40, ..WIDE };
     let text = r#"{"a":["1234567890","1234567890","1234567890",{"b":"c"}],"d":1}"#;
-    assert_eq!(read(mesh, text), [json!({ "a": ["1234567890", "1234567890", "1234567890"] })]);
+    assert_eq!(read(limits, text), [json!({ "a": ["1234567890", "1234567890", "1234567890"] })]);
     let deep = "{\"a\":".repeat(5000) + "1" + &"}".repeat(5000);
     assert_eq!(read(WIDE, &deep).len(), 1);
     let key = format!("{{\"{}\":1,\"b\":2}}", "k".repeat(300));
@@ -138,8 +138,8 @@ proptest! {
 
     #[test]
     fn anything_becomes_json_within_its_bounds(bytes in prop::collection::vec(prop_oneof![any::<u8>(), prop::sample::select(&b"{}[]\":,\\u0dD8 \n1tn"[..])], 0..300), text in 0_usize..40, document in 0_usize..100) {
-        let mesh = Mesh { text, document, short: 0, unread: UNREAD };
-        let whole = documents(mesh, [&bytes[..]]);
-        prop_assert_eq!(documents(mesh, bytes.chunks(1)), whole);
+        let limits = TruncationLimits { text, document, short: 0, unread: UNREAD };
+        let whole = documents(limits, [&bytes[..]]);
+        prop_assert_eq!(documents(limits, bytes.chunks(1)), whole);
     }
 }

@@ -8,11 +8,11 @@
 use std::ops::Range;
 
 use crate::json::Json;
-use crate::unread::{ANY, UnreadPath, Ways};
+use crate::json::unread_path::{ANY, PathSet, UnreadPath};
 
 /// What a document may keep, in bytes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Mesh {
+pub(crate) struct TruncationLimits {
     /// Of each text.
     pub text: usize,
     /// Of each document: values that begin beyond it are left out.
@@ -54,17 +54,17 @@ struct Frame {
     /// Whether nothing was written into it yet.
     empty: bool,
     /// Paths that the way to it has followed.
-    ways: Ways,
+    paths_so_far: PathSet,
     /// Its elements are counted only.
     unread: bool,
     /// Elements left out.
     cut: u64,
 }
 
-/// The reader. [`Sieve::push`] calls back with each document.
+/// The reader. [`Truncator::push`] calls back with each document.
 #[derive(Debug)]
-pub(crate) struct Sieve {
-    mesh: Mesh,
+pub(crate) struct Truncator {
+    limits: TruncationLimits,
     state: State,
     frames: Vec<Frame>,
     /// Containers open beyond the deepest that is tracked.
@@ -94,10 +94,10 @@ struct Text {
     high: Option<[u8; 6]>,
 }
 
-impl Sieve {
-    pub(crate) fn new(mesh: Mesh) -> Self {
+impl Truncator {
+    pub(crate) fn new(limits: TruncationLimits) -> Self {
         Self {
-            mesh,
+            limits,
             state: State::Top,
             frames: Vec::new(),
             deeper: 0,
@@ -115,9 +115,9 @@ impl Sieve {
         self.state == State::Top
     }
 
-    /// Returns true if a whole document of this length may be parsed as it is. [`Sieve::keeps_all`] then decides.
+    /// Returns true if a whole document of this length may be parsed as it is. [`Truncator::keeps_all`] then decides.
     pub(crate) fn is_short(&self, length: usize) -> bool {
-        length <= self.mesh.short
+        length <= self.limits.short
     }
 
     /// Returns true if the sieve would keep all of a short document, so that parsing it as it is gives the same.
@@ -125,13 +125,13 @@ impl Sieve {
     /// May return false for a document of which all would be kept. Costs one walk and no allocation.
     pub(crate) fn keeps_all(&self, document: &Json<'_>, length: usize) -> bool {
         // A text is never longer than its document.
-        let text = if length <= self.mesh.text { usize::MAX } else { self.mesh.text };
-        plain(document, Ways::all(self.mesh.unread), 0, (self.mesh.unread, text))
+        let text = if length <= self.limits.text { usize::MAX } else { self.limits.text };
+        plain(document, PathSet::all(self.limits.unread), 0, (self.limits.unread, text))
     }
 
     /// Longest key that is kept: in a document that may be parsed as it is no key is longer.
     fn max_key(&self) -> usize {
-        self.mesh.short.max(MAX_KEY)
+        self.limits.short.max(MAX_KEY)
     }
 
     /// Bytes of texts that were left out so far.
@@ -150,7 +150,7 @@ impl Sieve {
                 State::Token => {
                     if byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.') {
                         // In a document that may be parsed as it is no token is longer.
-                        if self.token.len() < self.mesh.short.max(MAX_TOKEN) {
+                        if self.token.len() < self.limits.short.max(MAX_TOKEN) {
                             self.token.push(byte);
                         }
                     } else {
@@ -234,21 +234,21 @@ impl Sieve {
     /// Whether a value that begins here is kept.
     fn keeps(&self) -> bool {
         self.frames.last().is_none_or(|frame| {
-            let room = self.deeper == 0 && self.out.len() < self.mesh.document;
+            let room = self.deeper == 0 && self.out.len() < self.limits.document;
             room && frame.kept && !(frame.object && self.key_too_long)
         })
     }
 
     /// Paths that the way to a value that begins here has followed, and whether one of them ends here.
-    fn ways(&self) -> (Ways, bool) {
-        let Some(frame) = self.frames.last() else { return (Ways::all(self.mesh.unread), false) };
-        if frame.ways == Ways::NONE {
-            return (Ways::NONE, false);
+    fn paths_so_far(&self) -> (PathSet, bool) {
+        let Some(frame) = self.frames.last() else { return (PathSet::all(self.limits.unread), false) };
+        if frame.paths_so_far == PathSet::NONE {
+            return (PathSet::NONE, false);
         }
         let depth = self.frames.len();
         let step = if frame.object { &self.key } else { ANY.as_bytes() };
-        let ways = frame.ways.step(self.mesh.unread, depth - 1, step);
-        (ways, ways.end(self.mesh.unread, depth))
+        let paths_so_far = frame.paths_so_far.step(self.limits.unread, depth - 1, step);
+        (paths_so_far, paths_so_far.end(self.limits.unread, depth))
     }
 
     /// Counts an element of a list whose elements are not kept; returns false for any other value.
@@ -277,14 +277,14 @@ impl Sieve {
             self.deeper += 1;
             return;
         }
-        let (ways, is_end) = self.ways();
+        let (paths_so_far, is_end) = self.paths_so_far();
         let kept = self.keeps() && !self.count();
         if kept {
             self.lead();
             self.out.push(if object { b'{' } else { b'[' });
         }
-        let (ways, unread) = if kept { (ways, is_end && !object) } else { (Ways::NONE, false) };
-        self.frames.push(Frame { object, kept, empty: true, ways, unread, cut: 0 });
+        let (paths_so_far, unread) = if kept { (paths_so_far, is_end && !object) } else { (PathSet::NONE, false) };
+        self.frames.push(Frame { object, kept, empty: true, paths_so_far, unread, cut: 0 });
     }
 
     fn end(&mut self, found: &mut dyn FnMut(&[u8])) {
@@ -329,10 +329,10 @@ impl Sieve {
     }
 
     fn begin_text(&mut self) {
-        let (_, unread) = self.ways();
+        let (_, unread) = self.paths_so_far();
         let kept = self.keeps() && !self.count();
         let start = self.out.len();
-        let limit = if unread { 0 } else { self.mesh.text };
+        let limit = if unread { 0 } else { self.limits.text };
         if kept {
             self.lead();
             self.out.push(b'"');
@@ -461,18 +461,20 @@ impl Sieve {
 }
 
 /// Returns true if nothing of a value is counted, cut or nested too deep; `depth` containers are around it.
-fn plain(value: &Json<'_>, ways: Ways, depth: usize, limits: (&[UnreadPath], usize)) -> bool {
+fn plain(value: &Json<'_>, paths_so_far: PathSet, depth: usize, limits: (&[UnreadPath], usize)) -> bool {
     /// Most bytes that an escape takes for one byte.
     const ESCAPE: usize = r"\u0000".len();
     let (paths, text) = limits;
-    let is_unread = || depth > 0 && ways.end(paths, depth);
-    let step = |name: &str| if ways == Ways::NONE { ways } else { ways.step(paths, depth, name.as_bytes()) };
+    let is_unread = || depth > 0 && paths_so_far.end(paths, depth);
+    let step = |name: &str| {
+        if paths_so_far == PathSet::NONE { paths_so_far } else { paths_so_far.step(paths, depth, name.as_bytes()) }
+    };
     match value {
         Json::Null | Json::Bool(_) | Json::Number(_) => true,
         Json::Text(own) => own.len() <= text / ESCAPE && !is_unread(),
         Json::Array(items) => {
-            let ways = step(ANY);
-            depth < MAX_DEPTH && !is_unread() && items.iter().all(|item| plain(item, ways, depth + 1, limits))
+            let paths_so_far = step(ANY);
+            depth < MAX_DEPTH && !is_unread() && items.iter().all(|item| plain(item, paths_so_far, depth + 1, limits))
         }
         Json::Object(members) => {
             depth < MAX_DEPTH && members.iter().all(|(name, value)| plain(value, step(name), depth + 1, limits))

@@ -48,7 +48,7 @@ impl Reader {
     }
 
     /// Reads on.
-    pub(crate) fn push(&mut self, mut bytes: &[u8], tell: &mut dyn FnMut(Piece<'_>)) {
+    pub(crate) fn push(&mut self, mut bytes: &[u8], emit: &mut dyn FnMut(Piece<'_>)) {
         const MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
         while let Some((&byte, rest)) = bytes.split_first() {
             if std::mem::take(&mut self.after_return) && byte == b'\n' {
@@ -68,18 +68,18 @@ impl Reader {
                     let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(bytes.len());
                     let (value, after) = bytes.split_at(end);
                     if self.state == State::Data && !value.is_empty() {
-                        tell(Piece::Data(value));
+                        emit(Piece::Data(value));
                     }
                     if let Some((&byte, after)) = after.split_first() {
-                        self.end_line(byte, tell);
+                        self.end_line(byte, emit);
                         bytes = after;
                     } else {
                         bytes = after;
                     }
                     continue;
                 }
-                _ if matches!(byte, b'\n' | b'\r') => self.end_line(byte, tell),
-                State::LineStart | State::Name if byte == b':' => self.begin_value(tell),
+                _ if matches!(byte, b'\n' | b'\r') => self.end_line(byte, emit),
+                State::LineStart | State::Name if byte == b':' => self.begin_value(emit),
                 State::LineStart => {
                     self.name[0] = byte;
                     self.length = 1;
@@ -104,9 +104,9 @@ impl Reader {
     }
 
     /// The stream is over. An event that no blank line ended counts: some servers leave the last one out.
-    pub(crate) fn finish(&mut self, tell: &mut dyn FnMut(Piece<'_>)) {
+    pub(crate) fn finish(&mut self, emit: &mut dyn FnMut(Piece<'_>)) {
         if self.lines > 0 || self.state == State::Data {
-            tell(Piece::End);
+            emit(Piece::End);
         }
         *self = Self::new();
     }
@@ -115,29 +115,29 @@ impl Reader {
         self.name.get(..self.length) == Some(b"data")
     }
 
-    fn begin_value(&mut self, tell: &mut dyn FnMut(Piece<'_>)) {
+    fn begin_value(&mut self, emit: &mut dyn FnMut(Piece<'_>)) {
         let data = self.state == State::Name && self.is_data();
         self.state = if data { State::ValueStart } else { State::Skip };
         if data {
-            self.begin_data(tell);
+            self.begin_data(emit);
         }
     }
 
-    fn begin_data(&mut self, tell: &mut dyn FnMut(Piece<'_>)) {
+    fn begin_data(&mut self, emit: &mut dyn FnMut(Piece<'_>)) {
         if self.lines > 0 {
-            tell(Piece::Data(b"\n"));
+            emit(Piece::Data(b"\n"));
         }
         self.lines += 1;
     }
 
-    fn end_line(&mut self, byte: u8, tell: &mut dyn FnMut(Piece<'_>)) {
+    fn end_line(&mut self, byte: u8, emit: &mut dyn FnMut(Piece<'_>)) {
         self.after_return = byte == b'\r';
         match self.state {
             State::LineStart if self.lines > 0 => {
                 self.lines = 0;
-                tell(Piece::End);
+                emit(Piece::End);
             }
-            State::Name if self.is_data() => self.begin_data(tell), // a field without a colon has an empty value
+            State::Name if self.is_data() => self.begin_data(emit), // a field without a colon has an empty value
             _ => {}
         }
         self.state = State::LineStart;
@@ -155,15 +155,15 @@ mod tests {
     fn events<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, finish: bool) -> Vec<String> {
         let mut reader = Reader::new();
         let (mut events, mut open) = (Vec::new(), Vec::new());
-        let mut tell = |piece: Piece<'_>| match piece {
+        let mut emit = |piece: Piece<'_>| match piece {
             Piece::Data(data) => open.extend_from_slice(data),
             Piece::End => events.push(String::from_utf8_lossy(&std::mem::take(&mut open)).into_owned()),
         };
         for chunk in chunks {
-            reader.push(chunk, &mut tell);
+            reader.push(chunk, &mut emit);
         }
         if finish {
-            reader.finish(&mut tell);
+            reader.finish(&mut emit);
         }
         events
     }

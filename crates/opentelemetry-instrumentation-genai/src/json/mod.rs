@@ -1,12 +1,17 @@
 //! A JSON document, borrowed from the bytes it was read from.
 
+mod truncator;
+mod unread_path;
+
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
 
-use crate::sieve;
+use self::truncator::elements_cut;
+pub(crate) use self::truncator::{TruncationLimits, Truncator, bytes_cut, cut_mark};
+pub use self::unread_path::UnreadPath;
 
 /// A JSON value as a provider sent it, after long texts were cut, and lists at the paths of [`Api::unread`](crate::Api::unread).
 ///
@@ -158,7 +163,7 @@ impl<'a> Json<'a> {
     #[must_use]
     pub fn count(&self) -> Option<u64> {
         let Self::Array(items) = self else { return None };
-        let cut = items.last().and_then(Self::as_str).and_then(sieve::elements_cut);
+        let cut = items.last().and_then(Self::as_str).and_then(elements_cut);
         let kept = items.len() - usize::from(cut.is_some());
         u64::try_from(kept).ok()?.checked_add(cut.unwrap_or(0))
     }

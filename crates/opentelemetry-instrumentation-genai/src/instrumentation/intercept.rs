@@ -85,11 +85,11 @@ impl Instrumentation {
         headers: &HeaderMap,
         unread: UnreadReason,
     ) -> Option<(Call, Action)> {
-        match &self.inner().interceptor {
+        match &self.settings().interceptor {
             Some(interceptor) => self.show(interceptor, parent, request, headers, unread),
             None => {
                 let call = self.start_in(parent, request)?;
-                let altered = self.altered(request).map(Bytes::from);
+                let altered = self.rewritten_body(request).map(Bytes::from);
                 Some((call, altered.map_or(Action::Pass, Action::PassAltered)))
             }
         }
@@ -153,7 +153,7 @@ impl Instrumentation {
             Action::PassAltered(body) => Some(&**body),
             Action::Answer(_) | Action::Refuse(_) => None,
         };
-        if let Some(altered) = self.altered(&Request { body: sent, ..*request }) {
+        if let Some(altered) = self.rewritten_body(&Request { body: sent, ..*request }) {
             action = Action::PassAltered(altered.into());
         }
         Some((call, action))
@@ -162,12 +162,12 @@ impl Instrumentation {
     /// Returns true if an interceptor is set: bodies are worth waiting for.
     #[cfg(feature = "_reqwest")]
     pub(crate) fn intercepts(&self) -> bool {
-        self.inner().interceptor.is_some()
+        self.settings().interceptor.is_some()
     }
 
     #[cfg(any(feature = "_reqwest", feature = "rig", feature = "tower"))]
     pub(crate) fn timer(&self) -> Timer {
-        self.inner().timer.clone()
+        self.settings().timer.clone()
     }
 }
 

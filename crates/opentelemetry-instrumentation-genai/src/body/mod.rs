@@ -3,11 +3,12 @@
 //! What a body is shows in its first byte, not in its content type: providers answer errors of a stream as plain JSON, send
 //! lines of JSON as `application/json`, and event streams as `text/plain`.
 
+pub(crate) mod coding;
 #[cfg(feature = "bedrock")]
-use crate::eventstream;
-use crate::json::Json;
-use crate::sieve::{Mesh, Sieve};
-use crate::sse;
+mod eventstream;
+mod sse;
+
+use crate::json::{Json, TruncationLimits, Truncator};
 
 /// What ends the event streams of many providers; it is no JSON.
 const DONE: &[u8] = b"[DONE]";
@@ -18,7 +19,7 @@ const FRAMES: &str = "application/vnd.amazon.eventstream";
 
 /// What a body has shown.
 #[derive(Debug)]
-pub(crate) enum Found<'a> {
+pub(crate) enum BodyItem<'a> {
     /// A document.
     Document(Json<'a>),
     /// The stream has said that it is over.
@@ -57,14 +58,14 @@ struct Head {
 #[derive(Debug)]
 pub(crate) struct Body {
     format: Format,
-    sieve: Sieve,
+    truncator: Truncator,
     seen: u64,
     unread: u64,
 }
 
 impl Body {
-    pub(crate) fn new(mesh: Mesh) -> Self {
-        Self { format: Format::Unknown, sieve: Sieve::new(mesh), seen: 0, unread: 0 }
+    pub(crate) fn new(limits: TruncationLimits) -> Self {
+        Self { format: Format::Unknown, truncator: Truncator::new(limits), seen: 0, unread: 0 }
     }
 
     /// Whether it is a stream of events.
@@ -102,7 +103,7 @@ impl Body {
             Format::Frames(decoder) => decoder.skipped(),
             _ => 0,
         };
-        self.sieve.cut().saturating_add(skipped)
+        self.truncator.cut().saturating_add(skipped)
     }
 
     /// Documents read so far.
@@ -111,7 +112,7 @@ impl Body {
     }
 
     /// Reads on.
-    pub(crate) fn push(&mut self, mut bytes: &[u8], tell: &mut dyn FnMut(Found<'_>)) {
+    pub(crate) fn push(&mut self, mut bytes: &[u8], emit: &mut dyn FnMut(BodyItem<'_>)) {
         if let Format::Unknown = self.format {
             // A byte order mark, or blanks.
             let skip = bytes.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | 0xEF | 0xBB | 0xBF));
@@ -126,19 +127,19 @@ impl Body {
                 _ => Format::Events { reader: sse::Reader::new(), head: Head::default() },
             };
         }
-        let Self { format, sieve, seen, unread } = self;
+        let Self { format, truncator, seen, unread } = self;
         #[cfg(feature = "bedrock")]
         if let Format::Frames(decoder) = format {
-            return decoder.push(bytes, &mut |found| frame(&found, sieve, (seen, unread), tell));
+            return decoder.push(bytes, &mut |found| frame(&found, truncator, (seen, unread), emit));
         }
-        let mut document = |bytes: &[u8], whole: Option<&Sieve>| read(bytes, whole, seen, unread, tell);
+        let mut document = |bytes: &[u8], whole: Option<&Truncator>| read(bytes, whole, seen, unread, emit);
         match format {
-            Format::Documents => sift(bytes, sieve, &mut document),
+            Format::Documents => sift(bytes, truncator, &mut document),
             Format::Events { reader, head } => {
                 let mut done = false;
-                reader.push(bytes, &mut |piece| event(piece, head, sieve, &mut document, &mut done));
+                reader.push(bytes, &mut |piece| event(piece, head, truncator, &mut document, &mut done));
                 if done {
-                    tell(Found::Done);
+                    emit(BodyItem::Done);
                 }
             }
             _ => {}
@@ -146,39 +147,39 @@ impl Body {
     }
 
     /// Nothing more comes: gives what is there of what has begun.
-    pub(crate) fn finish(&mut self, tell: &mut dyn FnMut(Found<'_>)) {
-        let Self { format, sieve, seen, unread } = self;
+    pub(crate) fn finish(&mut self, emit: &mut dyn FnMut(BodyItem<'_>)) {
+        let Self { format, truncator, seen, unread } = self;
         let mut done = false;
-        let mut document = |bytes: &[u8], whole: Option<&Sieve>| read(bytes, whole, seen, unread, tell);
+        let mut document = |bytes: &[u8], whole: Option<&Truncator>| read(bytes, whole, seen, unread, emit);
         match format {
-            Format::Documents => sieve.finish(&mut |bytes| _ = document(bytes, None)),
+            Format::Documents => truncator.finish(&mut |bytes| _ = document(bytes, None)),
             // Half an event is none: what it says may be half a number.
             Format::Events { reader, head } => {
-                reader.finish(&mut |piece| event(piece, head, sieve, &mut document, &mut done));
+                reader.finish(&mut |piece| event(piece, head, truncator, &mut document, &mut done));
             }
             _ => {}
         }
         if done {
-            tell(Found::Done);
+            emit(BodyItem::Done);
         }
     }
 }
 
 /// Takes one document and returns true if it was one. With a sieve the document has not been through it, and is taken only
 /// if that makes no difference; without one, a document that cannot be read is counted.
-type Take<'a> = &'a mut dyn FnMut(&[u8], Option<&Sieve>) -> bool;
+type Take<'a> = &'a mut dyn FnMut(&[u8], Option<&Truncator>) -> bool;
 
 fn read(
     bytes: &[u8],
-    whole: Option<&Sieve>,
+    whole: Option<&Truncator>,
     seen: &mut u64,
     unread: &mut u64,
-    tell: &mut dyn FnMut(Found<'_>),
+    emit: &mut dyn FnMut(BodyItem<'_>),
 ) -> bool {
     let mut json = Json::parse(bytes);
     let lossy;
-    if let Some(sieve) = whole {
-        json = json.filter(|json| sieve.keeps_all(json, bytes.len()));
+    if let Some(truncator) = whole {
+        json = json.filter(|json| truncator.keeps_all(json, bytes.len()));
     } else if json.is_none() {
         lossy = String::from_utf8_lossy(bytes).into_owned();
         json = Json::parse(lossy.as_bytes());
@@ -186,32 +187,32 @@ fn read(
     }
     let Some(json) = json else { return false };
     *seen += 1;
-    tell(Found::Document(json));
+    emit(BodyItem::Document(json));
     true
 }
 
 /// What comes whole and short, as most of a stream does, needs no sieve.
-fn sift(bytes: &[u8], sieve: &mut Sieve, document: Take<'_>) {
+fn sift(bytes: &[u8], truncator: &mut Truncator, document: Take<'_>) {
     let trimmed = bytes.trim_ascii();
-    let whole = sieve.is_between() && trimmed.starts_with(b"{") && trimmed.ends_with(b"}");
-    if !(whole && sieve.is_short(trimmed.len()) && document(trimmed, Some(&*sieve))) {
-        sieve.push(bytes, &mut |bytes| _ = document(bytes, None));
+    let whole = truncator.is_between() && trimmed.starts_with(b"{") && trimmed.ends_with(b"}");
+    if !(whole && truncator.is_short(trimmed.len()) && document(trimmed, Some(&*truncator))) {
+        truncator.push(bytes, &mut |bytes| _ = document(bytes, None));
     }
 }
 
-fn event(piece: sse::Piece<'_>, head: &mut Head, sieve: &mut Sieve, document: Take<'_>, done: &mut bool) {
+fn event(piece: sse::Piece<'_>, head: &mut Head, truncator: &mut Truncator, document: Take<'_>, done: &mut bool) {
     match piece {
         sse::Piece::Data(data) => {
             for (place, byte) in head.bytes.iter_mut().skip(head.length).zip(data) {
                 *place = *byte;
                 head.length += 1;
             }
-            sift(data, sieve, document);
+            sift(data, truncator, document);
         }
         sse::Piece::End => {
             *done |= head.bytes.get(..head.length).is_some_and(|bytes| bytes.trim_ascii() == DONE);
             head.length = 0;
-            sieve.reset();
+            truncator.reset();
         }
     }
 }
@@ -229,9 +230,9 @@ struct Chunk<'a> {
 #[cfg(feature = "bedrock")]
 fn frame(
     frame: &eventstream::Frame<'_>,
-    sieve: &mut Sieve,
+    truncator: &mut Truncator,
     (seen, unread): (&mut u64, &mut u64),
-    tell: &mut dyn FnMut(Found<'_>),
+    emit: &mut dyn FnMut(BodyItem<'_>),
 ) {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
@@ -241,24 +242,24 @@ fn frame(
     match frame.message_type {
         "event" if frame.name == "chunk" => match chunk(frame.payload) {
             Some(bytes) => {
-                sift(&bytes, sieve, &mut |bytes, whole| read(bytes, whole, seen, unread, tell));
+                sift(&bytes, truncator, &mut |bytes, whole| read(bytes, whole, seen, unread, emit));
             }
             None => *unread += 1,
         },
         "event" => {
-            let mut named = |found: Found<'_>| match found {
-                Found::Document(json) => tell(Found::Document(Json::Object(vec![(frame.name.into(), json)]))),
-                found => tell(found),
+            let mut named = |found: BodyItem<'_>| match found {
+                BodyItem::Document(json) => emit(BodyItem::Document(Json::Object(vec![(frame.name.into(), json)]))),
+                found => emit(found),
             };
-            sift(frame.payload, sieve, &mut |bytes, whole| read(bytes, whole, seen, unread, &mut named));
+            sift(frame.payload, truncator, &mut |bytes, whole| read(bytes, whole, seen, unread, &mut named));
         }
         "exception" | "error" => {
             let json = Json::parse(frame.payload).unwrap_or(Json::Null);
             let message = json.first(&["message", "Message", "originalMessage"]).filled();
             let name = if frame.name.is_empty() { frame.message_type } else { frame.name };
-            tell(Found::Failed(name, frame.error_message.or(message)));
+            emit(BodyItem::Failed(name, frame.error_message.or(message)));
         }
         _ => {}
     }
-    sieve.reset();
+    truncator.reset();
 }

@@ -7,53 +7,53 @@ use http::HeaderMap;
 
 use crate::api::{Api, Route};
 use crate::json::Json;
+use crate::json::UnreadPath;
 use crate::request::RequestFacts;
 use crate::response::ResponseFacts;
-use crate::unread::UnreadPath;
 use crate::url::Target;
 
 /// Asks an API, and takes a panic for no answer. What it had filled in by then stays.
-pub(crate) struct Guarded<A>(pub(crate) A);
+pub(crate) struct CatchPanicApi<A>(pub(crate) A);
 
-fn asked<T>(ask: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(ask)).ok()
+fn catching<T>(call: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(call)).ok()
 }
 
-impl<A: Api> Api for Guarded<A> {
+impl<A: Api> Api for CatchPanicApi<A> {
     fn name(&self) -> &'static str {
-        asked(|| self.0.name()).unwrap_or("other")
+        catching(|| self.0.name()).unwrap_or("other")
     }
 
     fn route(&self, target: &Target<'_>) -> Option<Route> {
-        asked(|| self.0.route(target)).flatten()
+        catching(|| self.0.route(target)).flatten()
     }
 
     fn accepts(&self, body: &Json<'_>) -> bool {
-        asked(|| self.0.accepts(body)).unwrap_or(false)
+        catching(|| self.0.accepts(body)).unwrap_or(false)
     }
 
     fn request(&self, target: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
-        let _ = asked(|| self.0.request(target, body, facts));
+        let _ = catching(|| self.0.request(target, body, facts));
     }
 
     fn unread(&self) -> &'static [UnreadPath] {
-        asked(|| self.0.unread()).unwrap_or_default()
+        catching(|| self.0.unread()).unwrap_or_default()
     }
 
     fn headers(&self, headers: &HeaderMap, facts: &mut ResponseFacts) {
-        let panicked = asked(|| self.0.headers(headers, facts)).is_none();
+        let panicked = catching(|| self.0.headers(headers, facts)).is_none();
         facts.given_up |= panicked;
     }
 
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
         // Once is enough: a stream has a thousand documents.
         if !facts.given_up {
-            facts.given_up = asked(|| self.0.response(document, facts)).is_none();
+            facts.given_up = catching(|| self.0.response(document, facts)).is_none();
         }
     }
 }
 
-impl<A: fmt::Debug> fmt::Debug for Guarded<A> {
+impl<A: fmt::Debug> fmt::Debug for CatchPanicApi<A> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(formatter)
     }
