@@ -49,6 +49,10 @@ const LAST_WORD: Duration = Duration::from_millis(500);
 /// failed attempt. Whatever it says, spans that were accepted are kept and tried again, and appear in
 /// [`RetraceExporter::stats`] as delivered or as lost for a reason.
 ///
+/// `SimpleSpanProcessor` forwards no flush, so `force_flush` of a provider returns at once there. Keep a clone of the exporter and
+/// call its `force_flush`, or [`RetraceExporter::flush`]: they wait until the runs that have ended are delivered, under every
+/// processor.
+///
 /// # Bursts
 /// An export that finds the queue full waits until the worker has made room, so that a burst is sent as fast as the receiver
 /// takes it, and no span is lost. It waits as long as the flush timeout, four seconds at most. Spans that find no room by then

@@ -85,7 +85,9 @@ fn every_example_that_sends_is_a_program() {
 #[test]
 fn every_recipe_in_the_readme_is_a_program() {
     let of_programs = programs("// README: begin", "// README: end");
-    let readme = between(include_str!("../../../README.md"), "```rust", "```");
+    let readme = between(include_str!("../../../README.md"), "```rust", "```").into_iter();
+    // Replays are the programs `example-fork-replay` and `example-golden-test`, which have a provider to record.
+    let readme: Vec<&str> = readme.filter(|block| !block.contains("retrace::replay(")).collect();
     assert!(readme.len() > 7, "{readme:?}");
     assert_eq!(readme.into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), of_programs);
 }

@@ -150,7 +150,7 @@ fn a_run_that_was_kept_only_because_it_failed_is_marked() {
     let run = |id: &str, metadata: Value| json!({"id": id, "started_at": "2026-01-02T03:04:05Z", "metadata": metadata});
     client.upload(&run("kept", json!({"kept_for_failure": true})));
     client.upload(&run("sampled", json!({"kept_for_failure": false, "note": {"kept_for_failure": true}})));
-    client.upload(&run("text", json!("kept_for_failure")));
+    client.upload(&run("stated", json!({"kept_for_failure": "true"})));
     client.upload(&run("empty", json!({})));
     let page = client.get(TRACES).json;
     let marked = page["traces"].as_array().unwrap().iter().filter(|trace| trace["kept_for_failure"] == true);
