@@ -48,7 +48,7 @@ impl<C> GenAiHttpClient<C> {
     fn ready(&self, parent: &opentelemetry::Context, request: &Request<Bytes>) -> Option<Ready> {
         let ready = self.instrumentation.ready(parent)?;
         let url = request.uri().to_string();
-        self.instrumentation.is_candidate(request.method().as_str(), &url).then_some(ready)
+        self.instrumentation.may_be_model_call(request.method().as_str(), &url).then_some(ready)
     }
 
     fn start(&self, request: Request<Bytes>) -> Started {

@@ -70,7 +70,7 @@ impl Instrumentation {
     #[must_use]
     #[inline]
     pub fn ready(&self, context: &Context) -> Option<Ready> {
-        let interceptor = self.inner().interceptor.as_ref()?;
+        let interceptor = self.settings().interceptor.as_ref()?;
         // A panic ends the waiting; the interceptor may still decide.
         catch_unwind(AssertUnwindSafe(|| interceptor.ready(context))).ok().flatten()
     }
