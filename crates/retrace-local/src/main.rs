@@ -187,6 +187,9 @@ impl Serve {
             otlp = server.otlp_url(),
             kept = self.db.map_or("in memory".into(), |path| path.display().to_string()),
         ));
+        if let Some(reason) = server.read_only() {
+            complain(reason);
+        }
         if !server.addr().ip().is_loopback() {
             let open = if has_key { "" } else { ", and no key is asked for" };
             let plain = if server.url().starts_with("https:") { "" } else { "; nothing is encrypted" };

@@ -97,6 +97,9 @@ impl Receiver {
         }
         let key = uuid::Uuid::new_v4().to_string();
         let server = Server::builder().with_db(db).with_api_key(&key).start().map_err(|error| error.to_string())?;
+        if let Some(reason) = server.read_only() {
+            crate::complain(reason);
+        }
         let receiver = Self::at(server.url(), Some(key))?;
         Ok(Self { name: db.display().to_string(), _server: Some(server), ..receiver })
     }

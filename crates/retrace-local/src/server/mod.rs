@@ -38,7 +38,7 @@ use http::{App, answer};
 pub(crate) use patience::Patient;
 
 use crate::query::TraceQuery;
-use crate::store::{self, Reader, StoreError, Writer};
+use crate::store::{self, Opened, Reader, StoreError, Writer};
 
 /// How long reads that are still running when the server stops may take to end.
 const READS_GRACE: Duration = Duration::from_secs(1);
@@ -62,6 +62,7 @@ pub struct Server {
     addr: SocketAddr,
     url: String,
     reader: Reader,
+    read_only: Option<String>,
     stop: Option<oneshot::Sender<()>>,
     stopped: Mutex<mpsc::Receiver<()>>,
 }
@@ -100,13 +101,15 @@ impl Server {
         let listener = settings.listen()?;
         let addr = listener.local_addr().map_err(StartError::System)?;
         listener.set_nonblocking(true).map_err(StartError::System)?;
-        let (writer, reader, writing) =
-            store::open(settings.db.as_deref()).map_err(|error| StartError::db(settings.db.clone(), &error))?;
+        let opened =
+            store::open_any(settings.db.as_deref()).map_err(|error| StartError::db(settings.db.clone(), &error))?;
+        let Opened { writer, reader, thread: writing, read_only } = opened;
         let bodies = body::Bodies::new(settings.max_body_bytes, settings.patience);
         let hosts = Hosts::new(addr.ip(), settings.host_names.clone());
         let (recording, recorder) = otlp::record(settings.otlp.clone(), settings.otlp_bytes);
         let recorder = (recorder, writer.clone());
-        let app = App::new(writer, reader.clone(), bodies, key, hosts, recording, settings.fork_lease);
+        let app = App::new(writer, reader.clone(), bodies, key, hosts, recording, settings.fork_lease)
+            .with_read_only(read_only.clone());
 
         let (stop, asked_to_stop) = oneshot::channel();
         let (started, wait_for_start) = mpsc::channel();
@@ -124,7 +127,7 @@ impl Server {
         let lost = || Err(std::io::Error::other("the server's thread ended"));
         wait_for_start.recv().unwrap_or_else(|_| lost()).map_err(StartError::System)?;
         let url = format!("{}://{}", if is_secure { "https" } else { "http" }, reachable(addr));
-        Ok(Self { addr, url, reader, stop: Some(stop), stopped: Mutex::new(stopped) })
+        Ok(Self { addr, url, reader, read_only, stop: Some(stop), stopped: Mutex::new(stopped) })
     }
 
     /// The base URL for clients on this machine, such as `http://127.0.0.1:3001`; without a slash at its end.
@@ -156,6 +159,13 @@ impl Server {
     #[must_use]
     pub const fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Reason why this server records nothing, if it does not: a newer version has written its database. What is stored can be read,
+    /// and every request that would change it is answered 503, so that clients keep what they send.
+    #[must_use]
+    pub fn read_only(&self) -> Option<&str> {
+        self.read_only.as_deref()
     }
 
     /// One page of the stored traces, newest first, without spans, inputs, outputs and metadata (PROTOCOL.md section 1).
