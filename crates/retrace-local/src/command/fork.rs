@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use retrace_protocol::{Span, Trace};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::receiver::{Receiver, Source, plain};
+use super::receiver::{Source, plain};
 use super::{Ending, diff, print_json, runs};
 use crate::say;
 
@@ -62,66 +63,74 @@ impl ForkCommand {
         let receiver = self.source.open()?;
         let run: Trace = runs::read(&receiver, &self.run)?;
         let span = find(&run, &self.span)?;
-        let mut body = json!({"trace_id": self.run, "span_id": span.id, "mode": self.mode});
-        for (name, value) in settings(span, &self.set)? {
-            body[name] = value;
-        }
-        let fork = receiver.post("/api/v1/forks", &body)?;
-        let id = fork["id"].as_str().unwrap_or_default().to_owned();
-        let mut fork = receiver.post(&format!("/api/v1/forks/{id}/replay"), &json!({}))?;
+        let mut body = settings(span, &self.set)?;
+        body.insert("trace_id".to_owned(), self.run.as_str().into());
+        body.insert("span_id".to_owned(), span.id.as_text().into());
+        body.insert("mode".to_owned(), self.mode.as_str().into());
+        let created = State::of(&receiver.post("/api/v1/forks", &Value::Object(body))?)?;
+        let mut answer = receiver.post(&format!("/api/v1/forks/{}/replay", created.id), &json!({}))?;
+        let mut fork = State::of(&answer)?;
         if !self.wait {
             if self.json {
-                return print_json(&fork);
+                return print_json(&answer);
             }
-            say(&format!("fork {id} is {}", status(&fork)));
+            say(&format!("fork {} is {}", fork.id, fork.status));
             return Ok(Ending::Same);
         }
-        fork = wait(&receiver, fork, Duration::from_secs(self.timeout))?;
-        let result = fork["result_trace_id"]
-            .as_str()
-            .map(str::to_owned)
-            .filter(|_| matches!(status(&fork), "completed" | "failed"));
+        let (began, limit) = (Instant::now(), Duration::from_secs(self.timeout));
+        let execution = fork.execution_id.clone();
+        // Each request waits for a change.
+        while fork.status == "running" {
+            let State { id, version, .. } = &fork;
+            if began.elapsed() > limit {
+                let seconds = limit.as_secs();
+                return Err(format!(
+                    "the fork {id} still runs after {seconds} s: give a longer --timeout, or look at the agent"
+                ));
+            }
+            answer = receiver.get(&format!("/api/v1/forks/{id}?after={version}&status=running"))?;
+            fork = State::of(&answer)?;
+            if fork.execution_id != execution {
+                let id = &fork.id;
+                return Err(format!(
+                    "the fork {id} was started again meanwhile: its newer execution is the one to wait for"
+                ));
+            }
+        }
+        let State { id, status, result_trace_id, error, .. } = fork;
+        let result = result_trace_id.filter(|_| status == "completed" || status == "failed");
         let Some(result) = result else {
-            let reason = plain(fork["error"].as_str().unwrap_or("it left no run"));
-            return Err(format!("the fork {id} is {}: {reason}", status(&fork)));
+            let reason = plain(error.as_deref().unwrap_or("it left no run"));
+            return Err(format!("the fork {id} is {status}: {reason}"));
         };
         let compared: Value = receiver.get(&format!("/api/v1/forks/{id}/diff"))?;
         let ending = Ending::of(&compared);
         if self.json {
-            print_json(&json!({"fork": fork, "diff": compared}))?;
+            print_json(&json!({"fork": answer, "diff": compared}))?;
         } else {
-            say(&format!("fork {id} is {}: run {}", status(&fork), plain(&result)));
+            say(&format!("fork {id} is {status}: run {}", plain(&result)));
             diff::print(&compared);
         }
         Ok(ending)
     }
 }
 
-fn status(fork: &Value) -> &str {
-    fork["status"].as_str().unwrap_or("unknown")
+/// A fork as far as it is waited for.
+#[derive(Deserialize)]
+struct State {
+    id: String,
+    status: String,
+    version: u64,
+    execution_id: Option<String>,
+    result_trace_id: Option<String>,
+    error: Option<String>,
 }
 
-/// Waits until the execution has ended that `fork` has now. Each request waits for a change.
-fn wait(receiver: &Receiver, mut fork: Value, limit: Duration) -> Result<Value, String> {
-    let began = Instant::now();
-    let (id, execution) = (fork["id"].clone(), fork["execution_id"].clone());
-    let id = id.as_str().unwrap_or_default();
-    while status(&fork) == "running" {
-        if began.elapsed() > limit {
-            return Err(format!(
-                "the fork {id} still runs after {} s: give a longer --timeout, or look at the agent",
-                limit.as_secs()
-            ));
-        }
-        let path = format!("/api/v1/forks/{id}?after={}&status=running", fork["version"]);
-        fork = receiver.get(&path)?;
-        if fork["execution_id"] != execution {
-            return Err(format!(
-                "the fork {id} was started again meanwhile: its newer execution is the one to wait for"
-            ));
-        }
+impl State {
+    fn of(answer: &Value) -> Result<Self, String> {
+        Self::deserialize(answer)
+            .map_err(|error| format!("the receiver answered a fork that cannot be read ({error}): check its version"))
     }
-    Ok(fork)
 }
 
 fn find<'t>(run: &'t Trace, wanted: &str) -> Result<&'t Span, String> {
