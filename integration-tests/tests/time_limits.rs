@@ -42,6 +42,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("opentelemetry-retrace/src/processor.rs", "with_timeout(Duration::ZERO)", "there is no worker"),
     ("opentelemetry-retrace/src/transport/ws/tests/mod.rs", "timeout(Duration::from_secs(600)", "a paused clock"),
     ("retrace-local/src/store/tests.rs", "now() + Duration::from_millis(20)", "a lower bound"),
+    ("retrace-local/tests/forks.rs", "elapsed() < HANG", "only a hang reaches it"),
     ("retrace-local/tests/hostile.rs", "elapsed() < HANG", "only a hang reaches it"),
     ("retrace-local/tests/hostile.rs", "sleep(SHORT / 10)", "pace of a slow client"),
     ("retrace-local/tests/lifecycle.rs", "elapsed() < HANG", "only a hang reaches it"),

@@ -115,6 +115,11 @@
 //! in the middle leaves an execution that failed; it goes on when it claims again or its run arrives. `docs/RECEIVER.md` has all
 //! bodies and answers.
 //!
+//! # Comparisons
+//! `GET /api/v1/diff?a&b` pairs the steps of two runs by type and name, and answers `{a, b, fork?, same, first_divergence?, counts, input?,
+//! output?, error?, steps}`. A step is `{status, diverges, moved?, a?, b?, changes?}`, its status `same`, `changed`, `added`, `removed` or
+//! `replayed`; each of its changes lists differences by JSON pointer, those of texts word by word. `docs/RECEIVER.md` has every member.
+//!
 //! # Cassettes
 //! With the feature `replay`, `export_cassette` writes a stored run as a cassette, and `ReplayServer` is a provider that answers
 //! clients of any language from one: `retrace-local cassette` and `retrace-local replay` are these two as commands.

@@ -40,6 +40,16 @@ enum What {
     Replay(command::ReplayCommand),
     /// Write a stored run as a cassette, and list what of it is exact, rebuilt or not replayable.
     Cassette(command::CassetteCommand),
+    /// List stored runs, the newest first. Ends with status 2 if they cannot be read, as do the following.
+    Runs(command::RunsCommand),
+    /// Show one run: its steps, with the numbers and ids by which they are forked.
+    Show(command::ShowCommand),
+    /// Have a connected agent execute a run again from one of its steps, with something changed there.
+    Fork(command::ForkCommand),
+    /// Compare two runs. Ends with status 0 when they are the same, 1 when they differ.
+    Diff(command::DiffCommand),
+    /// Write a run to a file: as it is stored, as a cassette or as a golden file.
+    Export(command::ExportCommand),
 }
 
 #[derive(Args)]
@@ -141,6 +151,11 @@ fn main() -> ExitCode {
         What::Translate(translate) => translate.run(),
         What::Replay(replay) => replay.run(),
         What::Cassette(cassette) => cassette.run(),
+        What::Runs(runs) => return command::status(runs.run()),
+        What::Show(show) => return command::status(show.run()),
+        What::Fork(fork) => return command::status(fork.run()),
+        What::Diff(diff) => return command::status(diff.run()),
+        What::Export(export) => return command::status(export.run()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -198,6 +213,9 @@ impl Serve {
             )),
             kept = self.db.map_or("in memory".into(), |path| path.display().to_string()),
         ));
+        if let Some(reason) = server.read_only() {
+            complain(reason);
+        }
         if !server.addr().ip().is_loopback() {
             let open = if has_key { "" } else { ", and no key is asked for" };
             let plain = if server.url().starts_with("https:") { "" } else { "; nothing is encrypted" };

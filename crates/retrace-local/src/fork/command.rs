@@ -185,6 +185,7 @@ fn recording(spans: &[Span]) -> Option<Value> {
 }
 
 #[cfg(test)]
+#[allow(clippy::needless_pass_by_value)]
 mod tests {
     use super::*;
     use crate::fork::ForkStatus;

@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::request::Parts as RequestParts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -71,6 +71,8 @@ pub(super) struct App {
     pub(super) recording: Recording,
     pub(super) enforcement: Enforcement,
     large: Arc<Semaphore>,
+    /// Reason why nothing is written.
+    read_only: Option<String>,
 }
 
 /// The rules that requests are answered by.
@@ -100,7 +102,13 @@ impl App {
             recording,
             enforcement,
             large: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
+            read_only: None,
         }
+    }
+
+    /// Refuses everything that would write, for this reason.
+    pub(super) fn with_read_only(self, read_only: Option<String>) -> Self {
+        Self { read_only, ..self }
     }
 }
 
@@ -128,6 +136,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route(endpoint::STREAM, get(stream::upgrade))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), keep_unchanged))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), keep_strangers_out))
         .with_state(app)
 }
@@ -275,6 +284,15 @@ async fn require_key(State(app): Shared, request: Request, next: Next) -> Answer
 pub(super) fn check_key(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
     let Some(key) = &app.key else { return Ok(()) };
     key.admit(headers).map_err(|denied| ApiError::new(StatusCode::UNAUTHORIZED, denied.to_string()))
+}
+
+/// Refuses what would change a database that is read only. A client takes 503 for a reason to keep what it sends.
+async fn keep_unchanged(State(app): Shared, request: Request, next: Next) -> Answer {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD) && request.uri().path() != endpoint::STREAM;
+    match &app.read_only {
+        Some(reason) if !is_read => Err(ApiError::busy(reason)),
+        _ => Ok(next.run(request).await),
+    }
 }
 
 async fn keep_strangers_out(State(app): Shared, request: Request, next: Next) -> Response {

@@ -42,7 +42,7 @@ use listener::{Endpoint, Protocol};
 pub(crate) use patience::Patient;
 
 use crate::query::TraceQuery;
-use crate::store::{self, Reader, StoreError, Writer};
+use crate::store::{self, Opened, Reader, StoreError, Writer};
 
 /// How long reads that are still running when the server stops may take to end.
 const READS_GRACE: Duration = Duration::from_secs(1);
@@ -67,6 +67,7 @@ pub struct Server {
     url: String,
     grpc_url: Option<String>,
     reader: Reader,
+    read_only: Option<String>,
     stop: Option<oneshot::Sender<()>>,
     stopped: Mutex<mpsc::Receiver<()>>,
 }
@@ -113,15 +114,16 @@ impl Server {
             let encryption = settings.encryption(&[b"h2"])?;
             endpoints.push(Listening { listener, encryption, protocol: Protocol::Grpc });
         }
-        let (writer, reader, writing) =
-            store::open(settings.db.as_deref()).map_err(|error| StartError::db(settings.db.clone(), &error))?;
+        let opened =
+            store::open_any(settings.db.as_deref()).map_err(|error| StartError::db(settings.db.clone(), &error))?;
+        let Opened { writer, reader, thread: writing, read_only } = opened;
         let bodies = body::Bodies::new(settings.max_body_bytes, settings.patience);
         let hosts = Hosts::new(addr.ip(), settings.host_names.clone());
         let (recording, recorder) = otlp::record(settings.otlp.clone(), settings.otlp_bytes);
         let recorder = (recorder, writer.clone());
         let enforcement = enforcement::Enforcement::new(settings.policies.clone());
         let rules = Rules { bodies, key, hosts, fork_lease: settings.fork_lease, enforcement };
-        let app = App::new(writer, reader.clone(), recording, rules);
+        let app = App::new(writer, reader.clone(), recording, rules).with_read_only(read_only.clone());
 
         let (stop, asked_to_stop) = oneshot::channel();
         let (started, wait_for_start) = mpsc::channel();
@@ -139,7 +141,7 @@ impl Server {
         let lost = || Err(std::io::Error::other("the server's thread ended"));
         wait_for_start.recv().unwrap_or_else(|_| lost()).map_err(StartError::System)?;
         let url = format!("{scheme}://{}", reachable(addr));
-        Ok(Self { addr, url, grpc_url, reader, stop: Some(stop), stopped: Mutex::new(stopped) })
+        Ok(Self { addr, url, grpc_url, reader, read_only, stop: Some(stop), stopped: Mutex::new(stopped) })
     }
 
     /// The base URL for clients on this machine, such as `http://127.0.0.1:3001`; without a slash at its end.
@@ -177,6 +179,13 @@ impl Server {
     #[must_use]
     pub const fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Reason why this server records nothing, if it does not: a newer version has written its database. What is stored can be read,
+    /// and every request that would change it is answered 503, so that clients keep what they send.
+    #[must_use]
+    pub fn read_only(&self) -> Option<&str> {
+        self.read_only.as_deref()
     }
 
     /// One page of the stored traces, newest first, without spans, inputs, outputs and metadata (PROTOCOL.md section 1).

@@ -101,8 +101,17 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
+/// A connection that leaves the file as it is: to a database that a newer version has written.
+pub(super) fn open_unchanged(path: &Path) -> Result<Connection, OpenError> {
+    connect_with(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
 fn connect(path: &Path) -> Result<Connection, OpenError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    connect_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+}
+
+fn connect_with(path: &Path, flags: OpenFlags) -> Result<Connection, OpenError> {
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     // A path that SQLite reads as something else (`:memory:`, nothing) is made to look like the file it names.
     let path = if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) };
     let connection = Connection::open_with_flags(path, flags)?;
