@@ -78,6 +78,7 @@ mod recorded;
 mod replay;
 mod scope;
 mod scratch;
+mod serve;
 mod setters;
 mod value;
 
@@ -105,4 +106,5 @@ pub use crate::replay::{
     StepError, limits, now, outside_replay, random, record_cassette, refusal, replay, uuid,
 };
 pub use crate::scope::ScopeBody;
+pub use crate::serve::{Resumable, ServeBuilder, ServeError, Serving, serve};
 pub use crate::value::VALUE_BYTES;

@@ -10,11 +10,14 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use retrace_protocol::command::ForkClaim;
 use retrace_protocol::endpoint::{self, CLIENT_HEADER, KEY_HEADER};
 use tokio::time::Instant;
 
 use crate::config::{BaseUrl, BuildError, Config};
+use crate::log;
 use crate::outbox::{Answer, Body, Method, Sending};
+use crate::remote::Claimed;
 use crate::secret::ApiKey;
 use crate::transport::compress::Compressor;
 use crate::transport::connect::Connector;
@@ -22,6 +25,8 @@ use crate::transport::words::{causes, reason};
 
 /// How long an idle connection is kept; shorter than what common servers and proxies allow.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+/// How long the claim of a fork may take (PROTOCOL.md section 11).
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most bytes of an answer that are read.
 const ANSWER_BYTES: usize = 4 * 1024;
 /// How this client names itself.
@@ -89,6 +94,31 @@ impl Http {
             Some(Err(error)) if error.is_connect() => Answer::NotSent { cause: causes(&error) },
             Some(Err(error)) => Answer::Broken { cause: causes(&error) },
             None => Answer::Broken { cause: "timed out".to_owned() },
+        }
+    }
+
+    /// Claims a fork. Whatever the receiver answers but a 409, it may run (PROTOCOL.md section 19).
+    pub(crate) async fn claim(&self, fork_id: &str, execution_id: &str) -> Claimed {
+        let claim = ForkClaim { execution_id: execution_id.to_owned() };
+        let mut body = Body::default();
+        body.push(serde_json::to_vec(&claim).unwrap_or_default().into());
+        let url = self.base_url.join(&endpoint::fork_claim(fork_id));
+        let Ok(url) = http::Uri::try_from(url) else { return Claimed::Yes };
+        let mut request = Request::new(body);
+        (*request.method_mut(), *request.headers_mut()) = (http::Method::POST, self.headers.clone());
+        *request.uri_mut() = url;
+        let deadline = Instant::now().checked_add(CLAIM_TIMEOUT);
+        let answer = match before(deadline, self.client.request(request)).await {
+            Some(Ok(response)) => Some(self.answer(response, deadline).await),
+            Some(Err(_)) | None => None,
+        };
+        match answer {
+            Some(Answer::Status { status: StatusCode::CONFLICT, .. }) => Claimed::No,
+            Some(Answer::Status { status, .. }) if status.is_success() => Claimed::Yes,
+            _ => {
+                log::info("claim", "the receiver did not confirm the claim of a fork, which runs nevertheless");
+                Claimed::Yes
+            }
         }
     }
 
