@@ -24,13 +24,19 @@ struct Run {
     input: Option<Value>,
     metadata: Vec<(&'static str, Json)>,
     has_begun: AtomicBool,
-    recorded: Mutex<Option<Weak<Recorded>>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    recorded: Option<Weak<Recorded>>,
+    is_cancelled: bool,
 }
 
 impl Rerun {
     pub(crate) fn new(name: String, input: Option<Json>, metadata: Vec<(&'static str, Json)>) -> Self {
         let input = input.map(|input| Value::serialize(&input));
-        let run = Run { name, input, metadata, has_begun: AtomicBool::new(false), recorded: Mutex::default() };
+        let run = Run { name, input, metadata, has_begun: AtomicBool::new(false), state: Mutex::default() };
         Self(Arc::new(run))
     }
 
@@ -63,13 +69,18 @@ impl Rerun {
     }
 
     pub(crate) fn set_recorded(&self, recorded: &Arc<Recorded>) {
-        *self.0.recorded.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::downgrade(recorded));
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.recorded = Some(Arc::downgrade(recorded));
+        if state.is_cancelled {
+            recorded.end_failed(Failure::cancelled());
+        }
     }
 
-    /// Ends the run as cancelled, though its function goes on.
+    /// Ends the run as cancelled, also one that begins later, though its function goes on.
     pub(crate) fn cancel(&self) {
-        let recorded = self.0.recorded.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(recorded) = recorded.and_then(|recorded| recorded.upgrade()) {
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.is_cancelled = true;
+        if let Some(recorded) = state.recorded.as_ref().and_then(Weak::upgrade) {
             recorded.end_failed(Failure::cancelled());
         }
     }

@@ -5,6 +5,7 @@ mod captures;
 mod opt_in;
 mod peer;
 #[path = "../replay/provider.rs"]
+#[expect(dead_code, reason = "this program uses a part of it")]
 mod provider;
 mod recordings;
 mod schedules;

@@ -54,13 +54,12 @@ fn functions_have_names_of_their_own_and_are_served_once() {
     assert!(error.to_string().contains("another call of `serve`"), "{error}");
     // Dropping the handle ends it, and another one may begin. Its connection says so again.
     drop(serving);
-    let idle = |state: &crate::peer::State| state.auths.len();
-    let before = served.peer.wait("connections", |state| Some(idle(state)));
+    let before = served.peer.wait("the connection ends", |state| state.is_alone().then_some(state.auths.len()));
     let _again = {
         let _entered = served.runtime.enter();
         retrace::serve([retrace::resumable!(quiet)]).spawn()
     };
-    served.peer.wait_served_after(before.saturating_sub(1));
+    served.peer.wait_served_after(before);
     served.peer.send(resume("quiet", json!({"executionId": null})));
     served.peer.ended("Fork: quiet");
 }

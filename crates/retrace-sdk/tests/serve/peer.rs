@@ -92,7 +92,7 @@ impl Peer {
     pub(crate) fn wait_served_after(&self, connections: usize) {
         self.wait("a connection that serves", |state| {
             let serves = state.auths.iter().skip(connections).any(|auth| auth["resumable"] == true);
-            (serves && !state.open.is_empty()).then_some(())
+            (serves && !state.is_alone()).then_some(())
         });
     }
 
@@ -135,6 +135,11 @@ impl Peer {
 }
 
 impl State {
+    /// Returns true if no connection is open.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.open.iter().all(UnboundedSender::is_closed)
+    }
+
     /// Number of runs of a name that began.
     pub(crate) fn count(&self, name: &str) -> usize {
         self.runs.iter().filter(|run| run["name"] == name).count()
