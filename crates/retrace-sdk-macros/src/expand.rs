@@ -10,10 +10,10 @@ use crate::async_tail::{AsyncTail, async_tail};
 use crate::describe::describe;
 use crate::errors::Errors;
 use crate::function::{self, Function, split_inner_attributes};
+use crate::resumable;
 use crate::return_type::{
     FutureOutput, Returned, future_output, projected_output, returned, returned_span, stream_item,
 };
-use crate::resumable;
 use crate::values::{effects, function_kind};
 
 /// Expands the attribute. With an error, the function is left as it is, so that uses of it do not fail as well.
@@ -82,7 +82,8 @@ impl<'a> Expansion<'a> {
     /// Writes the item by which a resumable function is found.
     fn resumable(&self) -> TokenStream {
         let Function { signature, body, .. } = self.function;
-        let is_async = signature.asyncness.is_some() || async_tail(body).is_some() || future_output(signature).is_some();
+        let is_async =
+            signature.asyncness.is_some() || async_tail(body).is_some() || future_output(signature).is_some();
         resumable::item(self.function, &name(self.arguments, self.function), &self.private, is_async)
     }
 

@@ -125,7 +125,10 @@ fn argument(name: &Ident, ty: &Type) -> Option<Argument> {
         Type::ImplTrait(_) => return None,
         ty => match optional_reference(ty) {
             Some(inner) => (
-                { let inner = owned(inner)?; quote_spanned!(span=> ::core::option::Option<#inner>) },
+                {
+                    let inner = owned(inner)?;
+                    quote_spanned!(span=> ::core::option::Option<#inner>)
+                },
                 quote_spanned!(span=> #name.as_deref()),
             ),
             None => (outlived(ty.to_token_stream()), name.to_token_stream()),
@@ -181,8 +184,7 @@ fn outlived(tokens: TokenStream) -> TokenStream {
                 written.extend([TokenTree::Punct(punct), TokenTree::Ident(Ident::new("static", span))]);
             }
             TokenTree::Punct(punct) if punct.as_char() == '&' => {
-                let has_lifetime =
-                    matches!(tokens.peek(), Some(TokenTree::Punct(next)) if next.as_char() == '\'');
+                let has_lifetime = matches!(tokens.peek(), Some(TokenTree::Punct(next)) if next.as_char() == '\'');
                 written.extend([TokenTree::Punct(punct)]);
                 if !has_lifetime {
                     written.extend(quote!('static));

@@ -296,7 +296,8 @@ fn forks_asked_for_by_a_receiver() {
     }
     let _alone = alone();
     let peer = peer::Peer::start();
-    let configuration = retrace::configure().with_api_key("rt_local").with_base_url(peer.url()).with_remote_replay(true);
+    let configuration =
+        retrace::configure().with_api_key("rt_local").with_base_url(peer.url()).with_remote_replay(true);
     let _guard = configuration.with_linger(std::time::Duration::ZERO).install().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let _entered = runtime.enter();
@@ -306,7 +307,10 @@ fn forks_asked_for_by_a_receiver() {
         "forkPointSpanId": "s", "modifiedInput": "tides", "originalArgs": [], "originalKwargs": {"topic": "storms"},
         "executionId": "e"}}));
     let run = peer.ended("Fork: research");
-    assert_eq!((&run["input"], &run["output"], &run["status"]), (&json!("tides"), &json!("TIDES"), &json!("completed")));
+    assert_eq!(
+        (&run["input"], &run["output"], &run["status"]),
+        (&json!("tides"), &json!("TIDES"), &json!("completed"))
+    );
     assert_eq!(peer.claims(), [("/api/v1/forks/f/replay/claim".to_owned(), json!({"execution_id": "e"}))]);
 }
 

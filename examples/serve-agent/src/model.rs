@@ -34,7 +34,9 @@ async fn chat(Json(request): Json<Value>) -> Json<Value> {
     };
     let usage = json!({"prompt_tokens": 40, "completion_tokens": 12, "total_tokens": 52});
     let choices = json!([{"index": 0, "message": message, "finish_reason": reason}]);
-    Json(json!({"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": request.get("model"), "choices": choices, "usage": usage}))
+    Json(
+        json!({"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": request.get("model"), "choices": choices, "usage": usage}),
+    )
 }
 
 fn call(name: &str, arguments: &Value) -> Value {

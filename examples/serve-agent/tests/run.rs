@@ -12,7 +12,9 @@ fn a_run_that_can_be_forked_is_recorded() {
     let run = example.output().expect("the example starts");
     let printed = String::from_utf8(run.stdout).expect("UTF-8");
     assert!(run.status.success(), "{printed}{}", String::from_utf8_lossy(&run.stderr));
-    for part in ["(get_weather is executed for Bergen)", "(reserve is executed for the train)", "You have a seat on the train."] {
+    for part in
+        ["(get_weather is executed for Bergen)", "(reserve is executed for the train)", "You have a seat on the train."]
+    {
         assert!(printed.contains(part), "{part}: {printed}");
     }
     let runs = server.traces(&TraceQuery::new()).expect("runs").traces;

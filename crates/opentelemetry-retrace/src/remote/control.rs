@@ -45,11 +45,7 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(super) fn new(
-        requests: mpsc::Receiver<Request>,
-        registrar: Arc<Registrar>,
-        settings: RemoteSettings,
-    ) -> Self {
+    pub(super) fn new(requests: mpsc::Receiver<Request>, registrar: Arc<Registrar>, settings: RemoteSettings) -> Self {
         Self { requests: Some(requests), subscriber: None, registrar, settings, seats: Seats::default() }
     }
 
@@ -112,4 +108,3 @@ impl Control {
         self.subscriber = None;
     }
 }
-

@@ -42,10 +42,14 @@ pub enum CommandsError {
     #[error("no function is served: recording is switched off (RETRACE_ENABLED)")]
     Disabled,
     /// The application did not allow it.
-    #[error("no function is served: set RETRACE_ALLOW_REMOTE_REPLAY=true, or with_remote_replay(true), to let the receiver run functions again")]
+    #[error(
+        "no function is served: set RETRACE_ALLOW_REMOTE_REPLAY=true, or with_remote_replay(true), to let the receiver run functions again"
+    )]
     NotAllowed,
     /// The transport has no connection on which the receiver sends something.
-    #[error("no function is served: the transport `http` has no connection for commands; set RETRACE_TRANSPORT to `auto` or `ws`")]
+    #[error(
+        "no function is served: the transport `http` has no connection for commands; set RETRACE_TRANSPORT to `auto` or `ws`"
+    )]
     NoConnection,
     /// Another part of the application takes the commands.
     #[error("no function is served: another call of `serve` takes the commands of this pipeline")]

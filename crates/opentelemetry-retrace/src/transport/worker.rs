@@ -83,7 +83,8 @@ impl Worker {
         let Self { inbox, engine, http, ws, spool, on_error, metrics, startup_log, control } = self;
         let (http, clock) = (Arc::new(http), Clock::new(Instant::now()));
         let (batches, throttle) = (metrics.batches(), Throttle::default());
-        let mut state = State { inbox, engine, spool, on_error, metrics, batches, throttle, clock, startup_log, control };
+        let mut state =
+            State { inbox, engine, spool, on_error, metrics, batches, throttle, clock, startup_log, control };
         // What a panic interrupts is in the engine, which accounts for it before it goes on.
         while catch_unwind(AssertUnwindSafe(|| runtime.block_on(state.work(&http, ws.as_ref())))).is_err() {
             let now = state.now();

@@ -41,14 +41,18 @@ pub trait Decode<T> {
     fn decode(arguments: &mut Arguments, name: &'static str) -> Result<T, ArgumentError>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: DeserializeOwned> Decode<T> for super::BySerde {
     fn decode(arguments: &mut Arguments, name: &'static str) -> Result<T, ArgumentError> {
         match arguments.by_name.remove(name) {
             Some(value) => serde_json::from_value(value)
                 .map_err(|error| ArgumentError(format!("argument `{name}` cannot be read: {error}"))),
             // What may be absent reads as null.
-            None => serde_json::from_value(Value::Null)
-                .map_err(|_| ArgumentError(format!("argument `{name}` is missing: neither the recorded run nor the new input has it"))),
+            None => serde_json::from_value(Value::Null).map_err(|_| {
+                ArgumentError(format!(
+                    "argument `{name}` is missing: neither the recorded run nor the new input has it"
+                ))
+            }),
         }
     }
 }
@@ -96,7 +100,9 @@ impl Arguments {
         let positional = match positional {
             None | Some(Value::Null) => Vec::new(),
             Some(Value::Array(positional)) => positional,
-            Some(other) => return Err(ArgumentError(format!("the recorded arguments are {}, not a list", kind(&other)))),
+            Some(other) => {
+                return Err(ArgumentError(format!("the recorded arguments are {}, not a list", kind(&other))));
+            }
         };
         if positional.len() > parameters.len() {
             let (given, taken) = (positional.len(), parameters.len());

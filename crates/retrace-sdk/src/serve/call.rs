@@ -56,7 +56,8 @@ pub(super) async fn resume(serve: &ServeBuilder, commands: &Commands, resume: Re
 pub(super) async fn replay(serve: &ServeBuilder, commands: &Commands, replay: Replay, warnings: &mut Warnings) {
     let Some(function) = serve.function(&replay.trace_name, warnings) else { return };
     if !commands.allows_cassettes() {
-        let text = format!("the receiver asks for a replay from its recording, which is not allowed: set {CASSETTE_VARIABLE}");
+        let text =
+            format!("the receiver asks for a replay from its recording, which is not allowed: set {CASSETTE_VARIABLE}");
         return warnings.warn("cassette", &text);
     }
     let size = replay.cassette.as_ref().and_then(Value::as_array).map_or(0, Vec::len);
@@ -95,7 +96,9 @@ fn prepare_resume(
         let text = format!("the recording that the receiver sends is not used: set {CASSETTE_VARIABLE} to allow it");
         warnings.warn("cassette", &text);
         if substitutions.is_some() {
-            return Err(format!("the change at the fork point needs the recording of the run: set {CASSETTE_VARIABLE}"));
+            return Err(format!(
+                "the change at the fork point needs the recording of the run: set {CASSETTE_VARIABLE}"
+            ));
         }
         return Ok((function.execution(arguments), None));
     }
@@ -104,7 +107,9 @@ fn prepare_resume(
             return Err("the recording of the run is too large for the receiver to send".to_owned());
         }
         if substitutions.is_some() {
-            return Err("the change at the fork point needs the recording of the run, and the receiver sends none".to_owned());
+            return Err(
+                "the change at the fork point needs the recording of the run, and the receiver sends none".to_owned()
+            );
         }
         return Ok((function.execution(arguments), None));
     };
@@ -146,7 +151,8 @@ fn prepare_replay(
     let arguments = Arguments::recorded(function.parameters, args, kwargs, &mut ignored);
     warn_ignored(function, &ignored, warnings);
     let arguments = arguments.map_err(|error| error.to_string())?;
-    let cassette = cassette.filter(|cassette| !cassette.is_null()).ok_or("the receiver sends no recording to replay")?;
+    let cassette =
+        cassette.filter(|cassette| !cassette.is_null()).ok_or("the receiver sends no recording to replay")?;
     let recording = Recording::read(&cassette, function.name)?;
     let is_tolerant = recording.matches_in_order;
     Ok((function.execution(arguments), Some(builder(serve, recording, is_tolerant))))
@@ -173,7 +179,12 @@ fn substituted(builder: ReplayBuilder, substitutions: &Map<String, Value>) -> Re
             ("parameters", Value::Object(parameters)) => {
                 parameters.iter().fold(builder, |builder, (name, value)| builder.parameter(name.as_str(), value))
             }
-            (name, _) => return Err(format!("the change {} at the fork point is not understood", super::arguments::shown(name))),
+            (name, _) => {
+                return Err(format!(
+                    "the change {} at the fork point is not understood",
+                    super::arguments::shown(name)
+                ));
+            }
         })
     })
 }

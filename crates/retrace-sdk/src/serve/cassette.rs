@@ -83,11 +83,8 @@ pub(crate) fn any_request() -> Tolerance {
 
 /// The spans in order, each with the first entry that is not before it.
 fn places(order: &[Id], stored: &[StoredEntry]) -> Vec<(Id, usize)> {
-    let by_span: HashMap<&str, usize> = stored
-        .iter()
-        .enumerate()
-        .filter_map(|(at, stored)| Some((stored.entry.span_id.as_deref()?, at)))
-        .collect();
+    let by_span: HashMap<&str, usize> =
+        stored.iter().enumerate().filter_map(|(at, stored)| Some((stored.entry.span_id.as_deref()?, at))).collect();
     let mut next = stored.len();
     let mut places: Vec<(Id, usize)> = order
         .iter()
@@ -105,8 +102,10 @@ fn places(order: &[Id], stored: &[StoredEntry]) -> Vec<(Id, usize)> {
 
 /// Reads an entry as the span that it was recorded from.
 fn span(entry: &Value, at: usize, is_span: bool) -> Result<Span, String> {
-    let malformed = |error: serde_json::Error| format!("entry {at} of the receiver's recording cannot be read: {error}");
-    let mut entry = entry.as_object().cloned().ok_or_else(|| format!("entry {at} of the receiver's recording is no object"))?;
+    let malformed =
+        |error: serde_json::Error| format!("entry {at} of the receiver's recording cannot be read: {error}");
+    let mut entry =
+        entry.as_object().cloned().ok_or_else(|| format!("entry {at} of the receiver's recording is no object"))?;
     let name = entry.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
     if let Some(raw) = entry.remove("output_raw").filter(|raw| !raw.is_null()) {
         entry.insert("output".to_owned(), raw);
@@ -120,7 +119,8 @@ fn span(entry: &Value, at: usize, is_span: bool) -> Result<Span, String> {
     let foreign = FOREIGN_CALLS.iter().find(|(foreign, _)| span.span_type == SpanType::LlmCall && name == *foreign);
     if let Some((_, provider)) = foreign {
         let metadata = span.metadata.as_ref().and_then(|metadata| metadata.to_value().ok());
-        let mut metadata: Map<String, Value> = metadata.and_then(|value| value.as_object().cloned()).unwrap_or_default();
+        let mut metadata: Map<String, Value> =
+            metadata.and_then(|value| value.as_object().cloned()).unwrap_or_default();
         metadata.entry("operation").or_insert_with(|| "chat".into());
         metadata.entry("provider").or_insert_with(|| (*provider).into());
         span.metadata = Some(Json::from_serialize(&metadata));
@@ -196,7 +196,8 @@ mod tests {
 
     #[test]
     fn what_is_no_recording_is_refused_with_a_reason() {
-        for cassette in [json!(7), json!("x"), json!({}), json!([7]), json!([{"name": "x"}]), json!([{"span_type": 1}])] {
+        for cassette in [json!(7), json!("x"), json!({}), json!([7]), json!([{"name": "x"}]), json!([{"span_type": 1}])]
+        {
             assert!(Recording::read(&cassette, "agent").is_err(), "{cassette}");
         }
         assert!(Recording::read(&json!([]), "agent").is_ok());

@@ -30,7 +30,10 @@ impl Resumable {
 
 impl fmt::Debug for Resumable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resumable").field("name", &self.name).field("parameters", &self.parameters).finish_non_exhaustive()
+        f.debug_struct("Resumable")
+            .field("name", &self.name)
+            .field("parameters", &self.parameters)
+            .finish_non_exhaustive()
     }
 }
 
@@ -129,16 +132,12 @@ pub(crate) async fn unless_panicked<F: Future>(future: Pin<&mut F>) -> Option<F:
 #[macro_export]
 macro_rules! resumable {
     ($($function:ident)::+ $(,)?) => {{
-        #[allow(non_camel_case_types, unused_imports)]
+        // The name is that of the error about any other function.
         use $($function)::+ as function_without_record_resumable;
-        $crate::__private::resumable(
-            function_without_record_resumable::__NAME,
-            function_without_record_resumable::__PARAMETERS,
-            |arguments| {
-                $crate::__private::Run::into_execution(function_without_record_resumable::__run::<
-                    $crate::__private::BySerdeArguments,
-                >(arguments))
-            },
-        )
+        type Function = function_without_record_resumable;
+        $crate::__private::resumable(Function::__NAME, Function::__PARAMETERS, |arguments| {
+            let run = Function::__run::<$crate::__private::BySerdeArguments>(arguments);
+            $crate::__private::Run::into_execution(run)
+        })
     }};
 }

@@ -12,10 +12,12 @@ use crate::Served;
 #[retrace::record(name = "resumable-agent", resumable)]
 async fn resumable_agent(question: &str) -> (String, f64) {
     for k in 0..3 {
-        retrace::step(format!("step-{k}"), SpanType::ToolCall).input(json!({"q": question, "k": k})).scope_with(async |step| {
-            step.output(k);
-        })
-        .await;
+        retrace::step(format!("step-{k}"), SpanType::ToolCall)
+            .input(json!({"q": question, "k": k}))
+            .scope_with(async |step| {
+                step.output(k);
+            })
+            .await;
     }
     (question.to_owned(), 0.0)
 }

@@ -96,9 +96,13 @@ fn a_recording_of_the_receiver_needs_a_permission_of_its_own() {
     let _serving = served.serve([retrace::resumable!(quiet)]);
     let cassette = json!([{"name": "x", "span_type": "tool_call", "output": 1}]);
     // A replay is nothing without it.
-    served.peer.send(json!({"type": "replay", "data": {"traceId": "t", "traceName": "quiet", "input": ["a"], "cassette": cassette}}));
+    served.peer.send(
+        json!({"type": "replay", "data": {"traceId": "t", "traceName": "quiet", "input": ["a"], "cassette": cassette}}),
+    );
     // A change at the fork point needs it, and the run states so.
-    served.peer.send(resume("quiet", json!({"cassette": cassette, "substitutions": {"tool_output": 2}, "executionId": null})));
+    served
+        .peer
+        .send(resume("quiet", json!({"cassette": cassette, "substitutions": {"tool_output": 2}, "executionId": null})));
     let failed = served.peer.ended("Fork: quiet");
     assert_eq!(failed["status"], "failed");
     assert!(failed["error"].as_str().unwrap().contains("RETRACE_ALLOW_REMOTE_CASSETTE=true"), "{failed:#}");

@@ -157,7 +157,10 @@ fn a_fork_that_cannot_begin_is_a_run_that_states_why() {
 #[test]
 fn a_replay_is_answered_as_a_whole() {
     let recorded = Recorded::start(None);
-    recorded.served.peer.send(json!({"type": "replay", "data": {"traceId": recorded.run["id"], "traceName": "mail-agent",
+    recorded
+        .served
+        .peer
+        .send(json!({"type": "replay", "data": {"traceId": recorded.run["id"], "traceName": "mail-agent",
         "input": ["who?"], "cassette": recorded.run["spans"]}}));
     let run = recorded.served.peer.ended("Replay: mail-agent");
     assert_eq!((&run["status"], &run["output"]), (&json!("completed"), &recorded.run["output"]), "{run:#}");

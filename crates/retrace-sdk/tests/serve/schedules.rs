@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use retrace::{Failures, SignalCode};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -267,38 +268,43 @@ const REQUESTS: [(&str, Option<(&str, &str)>); 6] = [
     ("unknown", None),
 ];
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+/// Schedules that are drawn.
+const SCHEDULES: u32 = 24;
 
-    /// Requests in any order, some of them superseded: each gives the run that it gives alone, in order, and serving goes on.
-    #[test]
-    fn requests_in_any_order(schedule in proptest::collection::vec((0..REQUESTS.len(), any::<bool>()), 1..8)) {
-        let mut served = Served::start();
-        let serving = served.serve(functions());
-        let mut expected = Vec::new();
-        for (request, is_superseded) in schedule {
-            let (name, outcome) = REQUESTS[request];
-            let claims = outcome.is_some();
-            if claims {
-                served.peer.answer_claims([if is_superseded { 409 } else { 200 }]);
-            }
-            served.peer.send(resume(name, json!({})));
-            if claims && !is_superseded {
-                expected.extend(outcome.map(|outcome| (format!("Fork: {name}"), outcome)));
-            }
+/// Requests in any order, some of them superseded: each gives the run that it gives alone, in order, and serving goes on.
+#[test]
+fn requests_in_any_order() {
+    let config = ProptestConfig { cases: SCHEDULES, failure_persistence: None, ..ProptestConfig::default() };
+    let schedules = proptest::collection::vec((0..REQUESTS.len(), any::<bool>()), 1..8);
+    TestRunner::new(config).run(&schedules, in_order).unwrap();
+}
+
+fn in_order(schedule: Vec<(usize, bool)>) -> Result<(), TestCaseError> {
+    let mut served = Served::start();
+    let serving = served.serve(functions());
+    let mut expected = Vec::new();
+    for (request, is_superseded) in schedule {
+        let (name, outcome) = REQUESTS[request];
+        let claims = outcome.is_some();
+        if claims {
+            served.peer.answer_claims([if is_superseded { 409 } else { 200 }]);
         }
-        served.peer.send(resume("blocking", json!({"executionId": null, "modifiedInput": "last"})));
-        served.peer.wait("the last one ends", |state| {
-            state.ended().into_iter().find(|run| run["input"] == "last")
-        });
-        drop(serving);
-        served.shut_down();
-        let runs = served.peer.wait("runs", |state| Some(state.ended()));
-        prop_assert_eq!(runs.len(), expected.len() + 1, "{:#?}", runs);
-        for (run, (name, (status, text))) in runs.iter().zip(&expected) {
-            prop_assert_eq!((&run["name"], &run["status"]), (&json!(name), &json!(status)), "{:#}", run);
-            let got = if *status == "failed" { run["error"].as_str().unwrap().to_owned() } else { run["output"].to_string() };
-            prop_assert!(got.contains(text), "{} {:#}", text, run);
+        served.peer.send(resume(name, json!({})));
+        if claims && !is_superseded {
+            expected.extend(outcome.map(|outcome| (format!("Fork: {name}"), outcome)));
         }
     }
+    served.peer.send(resume("blocking", json!({"executionId": null, "modifiedInput": "last"})));
+    served.peer.wait("the last one ends", |state| state.ended().into_iter().find(|run| run["input"] == "last"));
+    drop(serving);
+    served.shut_down();
+    let runs = served.peer.wait("runs", |state| Some(state.ended()));
+    prop_assert_eq!(runs.len(), expected.len() + 1, "{:#?}", runs);
+    for (run, (name, (status, text))) in runs.iter().zip(&expected) {
+        prop_assert_eq!((&run["name"], &run["status"]), (&json!(name), &json!(status)), "{:#}", run);
+        let got =
+            if *status == "failed" { run["error"].as_str().unwrap().to_owned() } else { run["output"].to_string() };
+        prop_assert!(got.contains(text), "{} {:#}", text, run);
+    }
+    Ok(())
 }
