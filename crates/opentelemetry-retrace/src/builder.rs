@@ -298,6 +298,21 @@ impl<P: WayIn> Builder<P> {
         self
     }
 
+    /// Lets the receiver run functions again that the application serves, over its connection. `RETRACE_ALLOW_REMOTE_REPLAY`; off
+    /// by default, also if the variable cannot be read. Needs a transport with a connection, and
+    /// [`RetraceSpanProcessor::commands`].
+    pub fn with_remote_replay(mut self, allow: bool) -> Self {
+        self.settings.remote_replay = Some(allow);
+        self
+    }
+
+    /// Lets recorded responses that the receiver sends answer model calls and tools of such a run.
+    /// `RETRACE_ALLOW_REMOTE_CASSETTE`; off by default, also if the variable cannot be read.
+    pub fn with_remote_cassette(mut self, allow: bool) -> Self {
+        self.settings.remote_cassette = Some(allow);
+        self
+    }
+
     /// Sees each record before it leaves, after translation; returns it, changed or not, or `None` to keep it back.
     ///
     /// Called on the worker's thread, once for a run and once for each span. Ids stay what they are. A record on which it

@@ -23,6 +23,7 @@ use crate::gate::{Failures, Gate, GateLimits, Passed};
 use crate::inbox::{Message, Piece, Seen, Taken};
 use crate::outbox::{Answer, Notice, OutboxLimits, Said, Sending};
 use crate::redact::Redaction;
+use crate::remote::{CommandsError, Refusal};
 use crate::sampler::Rule;
 use crate::stats::{Account, LossReason, Lost};
 use crate::stream::Written;
@@ -432,11 +433,33 @@ impl Engine {
             Incoming::Open => self.delivery.link_opened(),
             Incoming::Acks(acks) => self.delivery.acks(&acks, now),
             Incoming::Frame(ServerFrame::Halt { reason, .. }) => self.halt(reason.as_deref(), now),
+            // Commands go to whoever takes them.
+            Incoming::Command(..) => {}
             Incoming::Frame(frame) => self.delivery.frame(frame, now),
             Incoming::Odd(what) => self.delivery.remark(what),
             Incoming::Closed(closed) => self.delivery.link_closed(closed, now),
         }
         self.advance(now);
+    }
+
+    /// Sets whether commands of the receiver are taken, for which the connection is kept.
+    pub(crate) fn set_serving(&mut self, serves: bool) {
+        self.delivery.set_serving(serves && !self.halted);
+    }
+
+    /// Reason why no command will come any more, if none will.
+    pub(crate) fn ends_serving(&self) -> Option<CommandsError> {
+        match (self.halted, self.delivery.has_stream() || self.closing.is_some()) {
+            (true, _) => Some(CommandsError::Halted),
+            (false, true) => None,
+            (false, false) => Some(CommandsError::Unauthorized),
+        }
+    }
+
+    /// Notes that a command of the receiver is refused.
+    pub(crate) fn refuse_command(&mut self, refusal: Refusal) {
+        let said = Said::by_us(refusal.text());
+        self.delivery.outbox.notice(said.notice(SignalCode::Error, "nothing is executed"));
     }
 
     /// Why the connection is to be given up at once, if it is.

@@ -29,6 +29,10 @@ pub enum Head {
     Record(Option<TraceId>),
 }
 
+/// Value of a context whose runs are sampled whatever the rate is, such as those that a person asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct AlwaysSampled;
+
 /// A root that is not recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unsampled {

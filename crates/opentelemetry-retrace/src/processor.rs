@@ -21,6 +21,7 @@ use crate::light::Light;
 use crate::not_sent::is_not_sent;
 use crate::pipeline::{Pipeline, WayIn};
 use crate::propagator::RecordedRun;
+use crate::remote::{Commands, CommandsError};
 use crate::startup_log::StartupLog;
 use crate::stats::Stats;
 use crate::transport::requests::Requests;
@@ -105,6 +106,16 @@ impl RetraceSpanProcessor {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.pipeline.as_ref().map_or_else(Stats::default, |pipeline| pipeline.stats())
+    }
+
+    /// Takes the commands by which the receiver runs functions of the application again: `resume` and `replay` frames. One part
+    /// of an application takes them at a time. The connection is kept from now on, also while there is nothing to send.
+    ///
+    /// # Errors
+    /// The application did not allow it ([`crate::Builder::with_remote_replay`]), the transport is [`crate::Transport::Http`],
+    /// recording is off or over, or somebody takes the commands already.
+    pub fn commands(&self) -> Result<Commands, CommandsError> {
+        self.pipeline.as_ref().ok_or(CommandsError::Disabled)?.commands()
     }
 
     /// Warnings about settings in the environment that could not be read, in the order in which they were found: those of

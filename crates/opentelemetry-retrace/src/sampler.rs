@@ -12,6 +12,7 @@ use retrace_protocol::sampling::is_sampled;
 
 use crate::config::{BuildError, Sampling};
 use crate::forecast;
+use crate::head_sampling::AlwaysSampled;
 use crate::sample_key::{RootSpan, SampleKey};
 use crate::startup_log;
 use crate::threshold::{ProbabilityState, Threshold};
@@ -197,6 +198,10 @@ impl ShouldSample for RetraceSampler {
         forecast::note(parent, name, attributes);
         if !HAS_DECIDED.load(Ordering::Relaxed) {
             HAS_DECIDED.store(true, Ordering::Relaxed);
+        }
+        if parent_context.is_some_and(|context| context.get::<AlwaysSampled>().is_some()) {
+            let state = parent.map_or(TraceState::NONE, |parent| parent.trace_state().clone());
+            return self.result(true, state);
         }
         match parent {
             Some(parent) if self.0.parent_based => self.result(parent.is_sampled(), parent.trace_state().clone()),

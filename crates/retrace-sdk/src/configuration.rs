@@ -133,6 +133,11 @@ impl Configuration {
         with_retry_deadline(deadline: Duration);
         /// Sets whether spans join the run of a caller that states that it records the trace; on by default.
         with_joined_runs(joined_runs: bool);
+        /// Lets the receiver run functions again that [`serve`](crate::serve()) serves. `RETRACE_ALLOW_REMOTE_REPLAY`; off by default.
+        with_remote_replay(allow: bool);
+        /// Lets recorded responses that the receiver sends answer what such a run calls. `RETRACE_ALLOW_REMOTE_CASSETTE`; off by
+        /// default.
+        with_remote_cassette(allow: bool);
         /// Sets a callback for refusals, failures and losses.
         with_on_error(callback: impl Fn(&Signal) + Send + Sync + 'static);
     }

@@ -124,6 +124,11 @@ impl Installed {
         Self { tracer, pipeline: Some(pipeline), head, captures_content, is_enabled: true, before_send, server_check }
     }
 
+    /// The processor that sends to Retrace.
+    pub(crate) fn processor(&self) -> Option<&RetraceSpanProcessor> {
+        self.pipeline.as_ref().map(|pipeline| &pipeline.processor)
+    }
+
     /// Returns true if there is something to be flushed at the end.
     pub(crate) fn has_pipeline(&self) -> bool {
         self.pipeline.is_some()

@@ -16,6 +16,7 @@ use crate::failure::Failure;
 use crate::open::{self, Seat};
 use crate::replay::position::Position;
 use crate::replay::{self, position};
+use crate::serve::rerun::Rerun;
 use crate::value::Value;
 
 /// The attribute of the conventions for the type of an error.
@@ -87,15 +88,23 @@ impl Recorded {
         let mut facts = Facts::with_capacity(USUAL_ATTRIBUTES);
         // A step below the span of a library is a step of the library's run.
         let names_run = place.depth == 0 && (start.span_type.is_none() || !place.has_parent);
+        let rerun = if names_run { Rerun::begin(&place.parent) } else { None };
+        let describe = &mut |facts: &mut Facts, captures_content: bool| {
+            describe(facts, captures_content);
+            if let Some(rerun) = rerun {
+                rerun.describe(facts, captures_content);
+            }
+        };
         let span_type = start.span_type.unwrap_or(SpanType::Reasoning);
         facts.add([
             KeyValue::new(attributes::SPAN_TYPE, span_type.as_str()),
             KeyValue::new(attributes::NAME, start.name.clone()),
         ]);
         if names_run {
-            facts.add([KeyValue::new(attributes::TRACE_NAME, start.name.clone())]);
+            let name = rerun.map_or_else(|| start.name.clone(), |rerun| rerun.name().to_owned().into());
+            facts.add([KeyValue::new(attributes::TRACE_NAME, name)]);
         }
-        if start.is_resumable {
+        if start.is_resumable && rerun.is_none() {
             facts.metadata("_resumable".to_owned(), Value::serialize(&true));
         }
         let agent = start.agent.or_else(|| place.agent.clone());
@@ -133,7 +142,11 @@ impl Recorded {
         let has_ended = AtomicBool::new(false);
         let state = Mutex::new(Some(Open { facts, failure: None, checked, held }));
         let (depth, is_resumable) = (place.depth, start.is_resumable);
-        Ok(open::add(|seat| Self { cx, seat, depth, captures_content, is_resumable, has_ended, state }))
+        let recorded = open::add(|seat| Self { cx, seat, depth, captures_content, is_resumable, has_ended, state });
+        if let Some(rerun) = rerun {
+            rerun.set_recorded(&recorded);
+        }
+        Ok(recorded)
     }
 
     /// Context in which this is current.

@@ -123,6 +123,8 @@ pub(crate) struct Settings {
     pub spool: Option<PathBuf>,
     pub spool_bytes: Option<u64>,
     pub spool_age: Option<Duration>,
+    pub remote_replay: Option<bool>,
+    pub remote_cassette: Option<bool>,
 }
 
 /// Every setting, decided.
@@ -152,6 +154,10 @@ pub(crate) struct Config {
     pub failures: Failures,
     pub join: bool,
     pub spool: Option<SpoolSettings>,
+    /// The receiver may run functions of the application again.
+    pub remote_replay: bool,
+    /// Cassettes that the receiver sends may be used for that.
+    pub remote_cassette: bool,
 }
 
 /// Where what could not be delivered is kept, and how much of it for how long.
@@ -310,6 +316,8 @@ impl Settings {
             .map(|rule| rule.with_key(self.sample_key)),
             failures: self.failures.unwrap_or_default(),
             join: self.join.unwrap_or(true),
+            remote_replay: self.remote_replay.or_else(|| env.switch(env::ALLOW_REMOTE_REPLAY)).unwrap_or(false),
+            remote_cassette: self.remote_cassette.or_else(|| env.switch(env::ALLOW_REMOTE_CASSETTE)).unwrap_or(false),
             spool: spool.map(|(dir, source_name)| SpoolSettings {
                 dir,
                 source_name,

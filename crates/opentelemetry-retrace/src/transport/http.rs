@@ -10,11 +10,14 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use retrace_protocol::command::ForkClaim;
 use retrace_protocol::endpoint::{self, CLIENT_HEADER, KEY_HEADER};
 use tokio::time::Instant;
 
 use crate::config::{BaseUrl, BuildError, Config};
+use crate::log;
 use crate::outbox::{Answer, Body, Method, Sending};
+use crate::remote::Claimed;
 use crate::secret::ApiKey;
 use crate::transport::compress::Compressor;
 use crate::transport::connect::Connector;
@@ -22,6 +25,8 @@ use crate::transport::words::{causes, reason};
 
 /// How long an idle connection is kept; shorter than what common servers and proxies allow.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+/// How long the claim of a fork may take (PROTOCOL.md section 11).
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most bytes of an answer that are read.
 const ANSWER_BYTES: usize = 4 * 1024;
 /// Most bytes of the answer to a request that is not about delivery.
@@ -126,6 +131,20 @@ impl Http {
             }
         }
         Ok((status, body))
+    }
+
+    /// Claims a fork. Any response of the receiver except a 409 permits its execution (PROTOCOL.md section 19).
+    pub(crate) async fn claim(&self, fork_id: &str, execution_id: &str) -> Claimed {
+        let claim = ForkClaim { execution_id: execution_id.to_owned() };
+        let body = serde_json::to_string(&claim).unwrap_or_default();
+        match self.call(http::Method::POST, &endpoint::fork_claim(fork_id), Some(body), CLAIM_TIMEOUT).await {
+            Ok((StatusCode::CONFLICT, _)) => Claimed::No,
+            Ok((status, _)) if status.is_success() => Claimed::Yes,
+            _ => {
+                log::info("claim", "the receiver did not confirm the claim of a fork, which runs nevertheless");
+                Claimed::Yes
+            }
+        }
     }
 
     async fn answer(&self, response: Response<Incoming>, deadline: Option<Instant>) -> Answer {

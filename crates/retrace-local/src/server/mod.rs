@@ -105,8 +105,9 @@ impl Server {
         let scheme = if encryption.is_some() { "https" } else { "http" };
         let listener = settings.listen()?;
         let addr = address(&listener)?;
-        #[allow(unused_mut)] // without gRPC there is one
+        #[cfg_attr(not(feature = "grpc"), allow(unused_mut))]
         let mut endpoints = vec![Listening { listener, encryption, protocol: Protocol::Http }];
+        #[cfg_attr(not(feature = "grpc"), allow(unused_mut))]
         let mut grpc_url = None;
         #[cfg(feature = "grpc")]
         if let Some(listener) = settings.listen_grpc()? {
