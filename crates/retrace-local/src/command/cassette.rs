@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use retrace_local::{Server, export_cassette};
@@ -142,8 +142,9 @@ fn received(url: &str, run: &str, key: Option<&str>) -> Result<Trace, Box<dyn Er
     let failed = |error: std::io::Error| {
         format!("cannot read {url} ({error}): start `retrace-local serve`, or name its file with --db")
     };
+    let deadline = Instant::now() + TIME;
     let mut stream = TcpStream::connect(address.as_str()).map_err(failed)?;
-    stream.set_read_timeout(Some(TIME)).map_err(failed)?;
+    stream.set_write_timeout(Some(TIME)).map_err(failed)?;
     let key = key.map(|key| format!("x-retrace-key: {key}\r\n")).unwrap_or_default();
     if key.matches('\n').count() > 1 || run.chars().any(|each| each.is_whitespace() || each.is_control()) {
         return Err("the id of a run has no blanks, and a key no line breaks".into());
@@ -151,8 +152,7 @@ fn received(url: &str, run: &str, key: Option<&str>) -> Result<Trace, Box<dyn Er
     // HTTP/1.0: the end of the connection is the end of the body.
     let head = format!("GET /api/v1/traces/{run} HTTP/1.0\r\nhost: {host}\r\n{key}\r\n");
     stream.write_all(head.as_bytes()).map_err(failed)?;
-    let mut answer = Vec::new();
-    stream.take(MAX_RUN_BYTES).read_to_end(&mut answer).map_err(failed)?;
+    let answer = read_until(&mut stream, deadline).map_err(failed)?;
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4);
     let (head, body) = end.and_then(|end| answer.split_at_checked(end)).ok_or("the receiver answered no HTTP")?;
     let status = String::from_utf8_lossy(head).split(' ').nth(1).and_then(|status| status.parse::<u16>().ok());
@@ -166,4 +166,25 @@ fn received(url: &str, run: &str, key: Option<&str>) -> Result<Trace, Box<dyn Er
             Err(format!("{url} answered with status {}: {words}", other.unwrap_or(0)).into())
         }
     }
+}
+
+/// Reads to the end of a connection or to the bound, within a time for the whole.
+fn read_until(stream: &mut TcpStream, deadline: Instant) -> std::io::Result<Vec<u8>> {
+    let mut answer = Vec::new();
+    let mut piece = [0; 64 * 1024];
+    while (answer.len() as u64) < MAX_RUN_BYTES {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(std::io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
+        match stream.read(&mut piece) {
+            Ok(0) => break,
+            Ok(length) => answer.extend(piece.iter().take(length)),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(answer)
 }
