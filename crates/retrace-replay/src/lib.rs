@@ -22,5 +22,5 @@ pub use lane::{Lane, LaneNode, Segment};
 pub use limits::{EnforcementError, Limits, LimitsError, Used, Verdict};
 pub use response::{Chunk, Response};
 pub use secrets::Secrets;
-pub use token_check::{Mismatch, TokenCheck, TokenReport, response_tokens};
+pub use token_check::{Mismatch, StreamedCheck, TokenCheck, TokenReport, response_tokens};
 pub use tolerance::{Check, Rule, Tolerance};

@@ -13,7 +13,7 @@ use opentelemetry_instrumentation_genai::interceptor::{
 use retrace_protocol::SpanType;
 use retrace_replay::cassette::{Effects, Entry, Outcome, TokenCount};
 use retrace_replay::replay::{Call, Decision};
-use retrace_replay::{Chunk, EnforcementError, Response, TokenCheck, response_tokens};
+use retrace_replay::{Chunk, EnforcementError, Response, StreamedCheck, response_tokens};
 use serde_json::Value;
 
 use super::enforcement::CheckedSpan;
@@ -58,7 +58,7 @@ struct Observed {
     /// Span of the caller.
     parent: SpanId,
     ticket: usize,
-    check: Option<TokenCheck>,
+    check: Option<StreamedCheck>,
     begun: Option<Begun>,
     endpoint: String,
     provider: String,
@@ -73,7 +73,7 @@ struct Live {
     /// Number of the call in the report.
     ticket: usize,
     /// Set where the tokens of the response are compared with recorded ones.
-    check: Option<TokenCheck>,
+    check: Option<StreamedCheck>,
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -131,7 +131,7 @@ impl Interceptor for SessionInterceptor {
                 Action::Refuse(keep(Refusal::new(refused.to_string()).with_error_type(kind).with_source(*refused)))
             }
             Decision::Live { altered, ticket, recorded_tokens } => {
-                let check = (!recorded_tokens.is_empty()).then(|| TokenCheck::new(recorded_tokens));
+                let check = (!recorded_tokens.is_empty()).then(|| StreamedCheck::new(recorded_tokens));
                 self.pass(view, &position, Some(Live { request, ticket, check }), altered)
             }
             other => {
@@ -155,7 +155,7 @@ impl Interceptor for SessionInterceptor {
     }
 
     fn chunk(&self, id: CallId, bytes: &[u8], elapsed: Duration) {
-        self.with(id, |observed| {
+        let mismatch = self.with(id, |observed| {
             observed.bytes = observed.bytes.saturating_add(bytes.len());
             let is_kept = observed.begun.is_some() || observed.check.is_some();
             if let Some(response) = &mut observed.response
@@ -169,7 +169,15 @@ impl Interceptor for SessionInterceptor {
                     None => response.chunks.push(Chunk { ms, bytes: bytes.to_vec() }),
                 }
             }
+            let report = observed.check.as_mut()?.push(bytes)?;
+            observed.check = None;
+            Some((observed.session.clone()?, observed.ticket, report))
         });
+        if let Some((session, ticket, report)) = mismatch.flatten() {
+            // What still comes of this response is not worth its price.
+            session.end_verified(ticket, report);
+            session.abort();
+        }
     }
 
     fn end(&self, id: CallId, end: &CallEnd<'_>) {
@@ -181,10 +189,8 @@ impl Interceptor for SessionInterceptor {
 }
 
 impl SessionInterceptor {
-    fn with(&self, id: CallId, observe: impl FnOnce(&mut Observed)) {
-        if let Some(observed) = self.calls.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&id) {
-            observe(observed);
-        }
+    fn with<R>(&self, id: CallId, observe: impl FnOnce(&mut Observed) -> R) -> Option<R> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&id).map(observe)
     }
 
     /// Lets a call out, unless a ceiling forbids it.
@@ -288,10 +294,8 @@ impl Observed {
         let kept = self.response.as_ref().filter(|_| self.check.is_some() || self.begun.is_some());
         // The facts have none where no span is recorded.
         let ids = kept.map(response_tokens).unwrap_or_default();
-        if let Some(mut check) = self.check {
-            // The mismatch is in the report.
-            let _ = check.push(&ids);
-            session.end_verified(self.ticket, check.finish());
+        if let Some(check) = self.check {
+            session.end_verified(self.ticket, check.finish(&ids));
         }
         let Some(begun) = self.begun else { return };
         let outcome = match (self.response, end.outcome) {
