@@ -109,9 +109,11 @@
 mod arbitrary;
 #[cfg(feature = "replay")]
 mod cassette_export;
+mod conversation;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod index;
 mod ingest;
 mod otlp;
 #[cfg(feature = "replay")]

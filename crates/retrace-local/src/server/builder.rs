@@ -11,6 +11,7 @@ use retrace_translate::Options;
 use super::Server;
 use super::auth::{ApiKey, KeyError};
 use super::listener::Encryption;
+use super::retention::Retention;
 #[cfg(feature = "tls")]
 use super::tls::TlsFiles;
 use crate::store::OpenError;
@@ -37,6 +38,7 @@ pub struct ServerBuilder {
     pub(super) patience: Duration,
     pub(super) otlp: Options,
     pub(super) otlp_bytes: usize,
+    pub(super) retention: Retention,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<TlsFiles>,
 }
@@ -72,6 +74,7 @@ impl ServerBuilder {
             patience: Self::DEFAULT_PATIENCE,
             otlp: Options::default(),
             otlp_bytes: Self::DEFAULT_OTLP_BYTES,
+            retention: Retention::default(),
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -168,6 +171,22 @@ impl ServerBuilder {
     /// more, those that were silent longest are forgotten; they are stored before, and what comes of them later is added.
     pub fn with_otlp_bytes(mut self, bytes: usize) -> Self {
         self.otlp_bytes = bytes;
+        self
+    }
+
+    /// Removes runs that began longer ago, oldest first, but for golden ones and those under way. Without this, runs are kept.
+    ///
+    /// What is removed is looked for at the start and every ten seconds, and its space is given back. A file that an older version
+    /// created is written anew once for that, at the start.
+    pub fn with_keep(mut self, age: Duration) -> Self {
+        self.retention.age = Some(age);
+        self
+    }
+
+    /// Removes the oldest runs while the database holds more than this, in bytes, but for golden ones and those under way; see
+    /// [`ServerBuilder::with_keep`]. Without this, the disk or the memory is the limit.
+    pub fn with_max_db_bytes(mut self, bytes: u64) -> Self {
+        self.retention.max_bytes = Some(bytes);
         self
     }
 

@@ -6,12 +6,14 @@ mod builder;
 mod changes;
 mod compression;
 mod error;
+mod explore;
 mod guard;
 mod http;
 mod listener;
 mod otlp;
 mod page;
 mod patience;
+mod retention;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;
@@ -97,8 +99,9 @@ impl Server {
         let listener = settings.listen()?;
         let addr = listener.local_addr().map_err(StartError::System)?;
         listener.set_nonblocking(true).map_err(StartError::System)?;
-        let (writer, reader, writing) =
-            store::open(settings.db.as_deref()).map_err(|error| StartError::db(settings.db.clone(), &error))?;
+        let (writer, reader, writing) = store::open(settings.db.as_deref(), !settings.retention.keeps_everything())
+            .map_err(|error| StartError::db(settings.db.clone(), &error))?;
+        let pruning = settings.retention.start(writer.weak()).map_err(StartError::System)?;
         let bodies = body::Bodies::new(settings.max_body_bytes, settings.patience);
         let hosts = Hosts::new(addr.ip(), settings.host_names.clone());
         let (recording, recorder) = otlp::record(settings.otlp.clone(), settings.otlp_bytes);
@@ -113,6 +116,7 @@ impl Server {
             .name("retrace-local".into())
             .spawn(move || {
                 run(listener, app, recorder, (patience, encryption), asked_to_stop, &started);
+                drop(pruning);
                 // All writers are gone now, so this thread ends when what they handed over is stored.
                 let _ = writing.join();
                 let _ = done.send(());
