@@ -143,7 +143,7 @@ mod tests {
     fn what_is_exported_is_read_back_as_the_same_run() {
         let sent = r#"{"id":"0af76519-16cd-43dd-8448-eb211c80319c","status":"completed","started_at":"2026-01-02T03:04:05.678901Z","name":"agent","session_id":"s-1","input":{"city":"Lisbon"},"output":"18","spans":[
             {"id":"b7ad6b71-6920-3331-8448-eb211c80319c","trace_id":"0af76519-16cd-43dd-8448-eb211c80319c","parent_id":null,"span_type":"reasoning","name":"plan","agent_id":"a-1","agent_role":"planner","started_at":"2026-01-02T03:04:05.678901Z","ended_at":"2026-01-02T03:04:06.678901Z"},
-            {"id":"00f067aa-0ba9-02b7-8448-eb211c80319c","trace_id":"0af76519-16cd-43dd-8448-eb211c80319c","parent_id":"b7ad6b71-6920-3331-8448-eb211c80319c","span_type":"llm_call","name":"chat","model":"m","input":{"messages":[{"role":"user","content":"Hi"}]},"output":"Hello","input_tokens":7,"output_tokens":2,"cost":0.25,"error":"late","started_at":"2026-01-02T03:04:05.700000Z","ended_at":"2026-01-02T03:04:05.900000Z"}]}"#;
+            {"id":"00f067aa-0ba9-02b7-8448-eb211c80319c","trace_id":"0af76519-16cd-43dd-8448-eb211c80319c","parent_id":"b7ad6b71-6920-3331-8448-eb211c80319c","span_type":"llm_call","name":"chat","agent_id":"a-1","agent_role":"planner","model":"m","input":{"messages":[{"role":"user","content":"Hi"}]},"output":"Hello","input_tokens":7,"output_tokens":2,"cost":0.25,"error":"late","started_at":"2026-01-02T03:04:05.700000Z","ended_at":"2026-01-02T03:04:05.900000Z"}]}"#;
         let run: Trace = serde_json::from_str(sent).unwrap();
         let exported = serde_json::to_vec(&otlp_json(&run)).unwrap();
         let translated = super::super::translate([exported.as_slice()], retrace_translate::Options::default()).unwrap();
