@@ -46,7 +46,7 @@ impl Serialize for Node {
     }
 }
 
-/// Reads Markdown: CommonMark with tables, strikethrough and task lists.
+/// Reads Markdown: `CommonMark` with tables, strikethrough and task lists.
 pub(crate) fn nodes(text: &str) -> Vec<Node> {
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
     let mut tree = Tree { open: vec![Node::element("div", None)], too_deep: 0, count: 0, in_head: false };

@@ -36,7 +36,7 @@ impl Conversation {
         }
         match returned.map(|json| (json, value(json))) {
             Some((json, Some(returned))) if !json.is_null() => {
-                conversation.messages.extend(output(&returned, &metadata))
+                conversation.messages.extend(output(&returned, &metadata));
             }
             Some((json, None)) => conversation.messages.push(Message::large("assistant", json).of_output()),
             _ => conversation.messages.extend(output(&Value::Null, &metadata)),

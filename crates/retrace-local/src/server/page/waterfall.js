@@ -174,12 +174,13 @@ export function waterfall(root, act) {
       draw();
     },
     reveal(node) {
-      const top = shown.visible.indexOf(node) * ROW;
+      const top = (shown?.visible.indexOf(node) ?? -1) * ROW;
       if (top < 0) return;
       if (top < scroll.scrollTop) scroll.scrollTop = top;
       else if (top + ROW > scroll.scrollTop + scroll.clientHeight) scroll.scrollTop = top + ROW - scroll.clientHeight;
     },
     zoomTo(node) {
+      if (!shown) return;
       const end = node?.end ?? shown.tree.end;
       set(node && node.start !== null ? [node.start, Math.max(node.start + LEAST, end)] : null);
     },
