@@ -2,7 +2,7 @@
 
 import { el, svg } from './element.js';
 
-const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [640, 200, 62, 24, 10];
+const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [640, 210, 78, 28, 12];
 const LINES = 4;
 
 // A plot of `days` (texts) as `bars` or `lines`, each series {name, values} and maybe `kind`, its colour. `write` writes a value.
