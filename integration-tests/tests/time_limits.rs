@@ -46,6 +46,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("retrace-local/tests/hostile.rs", "elapsed() < HANG", "only a hang reaches it"),
     ("retrace-local/tests/hostile.rs", "sleep(SHORT / 10)", "pace of a slow client"),
     ("retrace-local/tests/lifecycle.rs", "elapsed() < HANG", "only a hang reaches it"),
+    ("retrace-local/tests/retention.rs", "sleep(Duration::from_millis(20))", "pace of a poll"),
     ("retrace-local/tests/otlp.rs", "sleep(Duration::from_millis(10))", "pace of a poll"),
     ("retrace-local/tests/support/ws.rs", "get_mut().shutdown()", "half of a connection"),
     ("retrace-local/tests/ws.rs", "elapsed() < HANG", "only a hang reaches it"),

@@ -32,12 +32,16 @@
 //! |---|---|
 //! | `GET /ws/v1/stream` | a WebSocket for events, see below (sections 4 to 7) |
 //! | `POST /api/v1/traces` | 201; 200 when it completes a run, see below; 409 when the id is taken; 400 with the field that is wrong (sections 9 and 22) |
-//! | `GET /api/v1/traces?limit&offset&status&failed_spans` | the newest first, without spans and content |
+//! | `GET /api/v1/traces?limit&offset&status&failed_spans` | the newest first, without spans and content; see below for more parameters |
 //! | `GET /api/v1/traces/:id` | the trace with its spans, as sent; `?content=false` for its outline, `?spans=false` without |
 //! | `GET /api/v1/traces/:id/spans/:span_id` | one span, as sent |
 //! | `GET /api/v1/traces/:id/changes?after&live` | what is newer than `after` without content, once there is something ([`retrace_protocol::read::Changes`]) |
 //! | `PATCH`, `DELETE /api/v1/traces/:id` | 200 and 204; 404 when there is none |
 //! | `POST /api/v1/traces/:id/golden` | 200, also before the trace is there (section 20) |
+//! | `GET /api/v1/traces/:id/conversation`, `…/spans/:span_id/conversation` | its messages in one shape, with Markdown as a tree |
+//! | `GET /api/v1/traces/:id/otlp` | the trace as OTLP JSON |
+//! | `GET /api/v1/sessions`, `/api/v1/numbers?zone`, `/api/v1/values` | sessions, figures, and what runs can be found by |
+//! | `POST /api/v1/bulk/delete`, `/api/v1/bulk/export` `{"ids":[…]}` | how many were removed; one trace a line. At most 1,000 ids |
 //! | `GET /api/v1/traces/:id/eligibility` | whether the run can be replayed byte for byte, and what stands against it (section 12) |
 //! | `GET /api/v1/traces/:id/cassette?format` | a recording of the run, as a file |
 //! | `POST /api/v1/traces/:id/replay` | 202 when an agent was asked to replay the run (section 19) |
@@ -53,6 +57,17 @@
 //! | `GET /` | the page |
 //!
 //! Whatever is refused is refused with a JSON reason, and nothing of it is stored.
+//!
+//! # Finding runs
+//! The list, the sessions and the figures take the same parameters, each a further condition: `q` (words that are all there,
+//! in names, inputs, outputs or errors; the last one may be the beginning of a word), `status`, `from` and `to` (times), `model`,
+//! `tool`, `agent` and `tag` (several times: one of the values), `session`, `user`, `environment`, `min_` and `max_` of `cost`,
+//! `tokens`, `ms` and `spans`, `has_error`, `golden`. The list has an order too: `sort` by `started`, `duration`, `tokens`, `cost`,
+//! `spans`, `name` or `status`, and `order=asc`.
+//!
+//! These are answered from an index that a thread keeps up with what is stored, behind what is received. An answer waits for it for
+//! a second at most, and has `"incomplete": true` when some runs are not in it then. Of a run 512 KiB of text are searched, of one
+//! text 64 KiB; of a run under way names and errors.
 //!
 //! # Runs over a WebSocket
 //! The first frame must be `auth`, within 5 s, and is answered by `auth_ok`, the first frame that is sent; a wrong key or
@@ -84,7 +99,8 @@
 //!   `null`. Fields that the protocol does not know are dropped; the bare words `NaN` and `Infinity`, which are no JSON,
 //!   become `null` (section 3), and in a text half a surrogate pair becomes U+FFFD.
 //! * It listens on loopback unless told otherwise, answers to its own name only, and lets no other site's page in.
-//! * Bodies, connections, queues and waiting times are bounded.
+//! * Bodies, connections, queues and waiting times are bounded. What is stored is, with [`ServerBuilder::with_keep`] and
+//!   [`ServerBuilder::with_max_db_bytes`].
 //!
 //! # Spans of other languages
 //! Any application that sends OTLP over HTTP shows up: `OTEL_EXPORTER_OTLP_ENDPOINT` is [`Server::otlp_url`], the protocol
@@ -131,11 +147,13 @@
 mod arbitrary;
 #[cfg(feature = "replay")]
 mod cassette_export;
+mod conversation;
 mod diff;
 mod fork;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod index;
 mod ingest;
 mod otlp;
 mod policy;

@@ -7,6 +7,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 #[cfg(feature = "grpc")]
@@ -103,6 +104,14 @@ struct Serve {
     #[arg(long, value_name = "KEY", env = "RETRACE_LOCAL_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
 
+    /// Remove runs that began longer ago, such as 30d or 12h; golden ones and those under way are kept.
+    #[arg(long, value_name = "TIME", value_parser = command::age)]
+    keep: Option<Duration>,
+
+    /// Remove the oldest runs while the database is larger, such as 5GB or 500MiB; golden ones and those under way are kept.
+    #[arg(long, value_name = "SIZE", value_parser = command::size)]
+    max_size: Option<u64>,
+
     /// Refuse bodies that are larger.
     #[arg(long, value_name = "N", default_value_t = ServerBuilder::DEFAULT_MAX_BODY_BYTES)]
     max_body_bytes: u64,
@@ -186,6 +195,12 @@ impl Serve {
         let has_key = self.api_key.is_some();
         if let Some(key) = self.api_key {
             server = server.with_api_key(key);
+        }
+        if let Some(age) = self.keep {
+            server = server.with_keep(age);
+        }
+        if let Some(bytes) = self.max_size {
+            server = server.with_max_db_bytes(bytes);
         }
         if let Some(path) = &self.db {
             server = server.with_db(path);

@@ -1,5 +1,11 @@
 //! What is asked of the stored traces. Pure: parameters in, a question or a refusal out.
 
+mod filter;
+mod order;
+
+pub(crate) use filter::Filter;
+pub(crate) use order::Order;
+
 use retrace_protocol::Status;
 use retrace_protocol::read::{self, Refusal};
 
@@ -12,12 +18,14 @@ use retrace_protocol::read::{self, Refusal};
 /// let failed = TraceQuery::new().with_status(Status::Failed).with_limit(10);
 /// assert_eq!((failed.limit(), failed.offset()), (10, 0));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TraceQuery {
     limit: u32,
     offset: u64,
     status: Option<Status>,
     failed_spans: Option<bool>,
+    filter: Filter,
+    order: Order,
 }
 
 impl TraceQuery {
@@ -30,7 +38,14 @@ impl TraceQuery {
     /// The newest traces of any status.
     #[must_use]
     pub const fn new() -> Self {
-        Self { limit: Self::DEFAULT_LIMIT, offset: 0, status: None, failed_spans: None }
+        Self {
+            limit: Self::DEFAULT_LIMIT,
+            offset: 0,
+            status: None,
+            failed_spans: None,
+            filter: Filter::new(),
+            order: Order::NEWEST_FIRST,
+        }
     }
 
     /// At most so many traces. 0 counts as 1, more than [`TraceQuery::MAX_LIMIT`] as that.
@@ -85,9 +100,24 @@ impl TraceQuery {
         self.failed_spans
     }
 
+    /// What is asked beside status and failed spans.
+    pub(crate) const fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// In which order.
+    pub(crate) const fn order(&self) -> Order {
+        self.order
+    }
+
+    /// Returns true if the index answers this, and not the traces alone.
+    pub(crate) fn needs_index(&self) -> bool {
+        !self.filter.is_empty() || self.order != Order::NEWEST_FIRST
+    }
+
     /// Reads the part of an address after `?`. Parameters that are not known are passed over.
     pub(crate) fn parse(text: &str) -> Result<Self, Refusal> {
-        let mut query = Self::new();
+        let mut query = Self { filter: Filter::parse(text)?, order: Order::parse(text)?, ..Self::new() };
         for (name, value) in parameters(text, &[read::LIMIT, read::OFFSET, read::STATUS, read::FAILED_SPANS])? {
             match name {
                 read::LIMIT => {
@@ -164,6 +194,18 @@ impl Since {
         }
         Ok(since)
     }
+}
+
+/// Reads a zone, in minutes east of UTC; 0 unless told otherwise.
+pub(crate) fn zone(text: &str) -> Result<i32, Refusal> {
+    /// No place on earth is further from UTC.
+    const MOST: i32 = 15 * 60;
+    let mut minutes = 0;
+    for (name, value) in parameters(text, &["zone"])? {
+        let found = value.parse().ok().filter(|minutes| (-MOST..=MOST).contains(minutes));
+        minutes = found.ok_or_else(|| bad(name, format!("expected minutes east of UTC, from -{MOST} to {MOST}")))?;
+    }
+    Ok(minutes)
 }
 
 /// The parameters that are `known`, each at most once.

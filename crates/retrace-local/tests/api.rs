@@ -273,7 +273,7 @@ fn the_page_is_served_whole_and_locked_up() {
         }
         seen += 1;
     }
-    assert_eq!(seen, 9, "{names:?}");
+    assert_eq!(seen, 25, "{names:?}");
 }
 
 #[test]

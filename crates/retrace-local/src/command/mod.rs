@@ -1,5 +1,6 @@
-//! Subcommands that read stored runs and cassettes.
+//! Subcommands that read stored runs and cassettes, and arguments of others.
 
+mod amount;
 mod cassette;
 mod diff;
 mod export;
@@ -10,6 +11,7 @@ mod runs;
 
 use std::process::ExitCode;
 
+pub(crate) use amount::{age, size};
 pub(crate) use cassette::CassetteCommand;
 pub(crate) use diff::DiffCommand;
 pub(crate) use export::ExportCommand;

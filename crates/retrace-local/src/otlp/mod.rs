@@ -1,5 +1,6 @@
 //! Spans that come over OTLP, read like those of the SDK.
 
+mod export;
 mod held;
 mod json;
 mod protobuf;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use retrace_protocol::{Timestamp, Trace};
 use retrace_translate::Options;
 
+pub(crate) use self::export::otlp_json;
 pub(crate) use self::held::{Due, HeldLimits, HeldTraces, Part, Telling, Told};
 pub(crate) use self::json::Odd;
 #[cfg(fuzzing)]

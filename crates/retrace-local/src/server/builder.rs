@@ -11,6 +11,7 @@ use retrace_translate::Options;
 use super::Server;
 use super::auth::{ApiKey, KeyError};
 use super::listener::Encryption;
+use super::retention::Retention;
 #[cfg(feature = "tls")]
 use super::tls::TlsFiles;
 use crate::policy::Policies;
@@ -42,6 +43,7 @@ pub struct ServerBuilder {
     grpc_addr: Option<SocketAddr>,
     pub(super) fork_lease: Duration,
     pub(super) policies: Policies,
+    pub(super) retention: Retention,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<TlsFiles>,
 }
@@ -85,6 +87,7 @@ impl ServerBuilder {
             grpc_addr: None,
             fork_lease: Self::DEFAULT_FORK_LEASE,
             policies: Policies::default(),
+            retention: Retention::default(),
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -204,6 +207,22 @@ impl ServerBuilder {
     /// Blocks and holds calls by these policies. By default every call is allowed.
     pub fn with_policies(mut self, policies: Policies) -> Self {
         self.policies = policies;
+        self
+    }
+
+    /// Removes runs that began longer ago, oldest first, but for golden ones and those under way. Without this, runs are kept.
+    ///
+    /// What is removed is looked for at the start and every ten seconds, and its space is given back. A file that an older version
+    /// created is written anew once for that, at the start.
+    pub fn with_keep(mut self, age: Duration) -> Self {
+        self.retention.age = Some(age);
+        self
+    }
+
+    /// Removes the oldest runs while the database holds more than this, in bytes, but for golden ones and those under way; see
+    /// [`ServerBuilder::with_keep`]. Without this, the disk or the memory is the limit.
+    pub fn with_max_db_bytes(mut self, bytes: u64) -> Self {
+        self.retention.max_bytes = Some(bytes);
         self
     }
 

@@ -14,8 +14,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use retrace_protocol::endpoint::{self, route};
 use retrace_protocol::golden::GoldenMark;
-use retrace_protocol::read::{Created, Done};
-use retrace_protocol::{Id, write};
+use retrace_protocol::read::{Created, Done, Stored, TracePage};
+use retrace_protocol::{Id, Trace, write};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -24,6 +24,7 @@ use super::body::Bodies;
 use super::changes;
 use super::enforcement::{self, Enforcement};
 use super::error::ApiError;
+use super::explore::{self, read_index};
 use super::forks;
 use super::guard::{Hosts, Stranger};
 use super::otlp::{self, Recording};
@@ -125,6 +126,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route(route::GOLDEN, post(golden))
         .merge(forks::router())
         .merge(enforcement::router())
+        .merge(explore::router())
         .route_layer(middleware::from_fn_with_state(Arc::clone(&app), require_key));
     Router::new()
         .merge(api)
@@ -201,9 +203,15 @@ pub(super) fn no_trace(id: &Id) -> ApiError {
 
 async fn list(State(app): Shared, uri: Uri) -> Answer {
     let query = TraceQuery::parse(uri.query().unwrap_or_default())?;
-    let mut page = read(&app, move |reader| reader.page(&query)).await?;
-    page.traces.iter_mut().for_each(|trace| app.live.mark(trace));
-    Ok(answer(StatusCode::OK, &page))
+    let live = Arc::clone(&app.live);
+    let marked = move |mut page: TracePage<Stored<Trace>>| {
+        page.traces.iter_mut().for_each(|trace| live.mark(trace));
+        page
+    };
+    if query.needs_index() {
+        return Ok(answer(StatusCode::OK, &read_index(&app, move |reader| Ok(marked(reader.find(&query)?))).await?));
+    }
+    Ok(answer(StatusCode::OK, &read(&app, move |reader| Ok(marked(reader.page(&query)?))).await?))
 }
 
 async fn trace(State(app): Shared, PathId(id): PathId, uri: Uri) -> Answer {
@@ -323,7 +331,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
     }
 }
 
-fn bad_path(_: PathRejection) -> ApiError {
+pub(super) fn bad_path(_: PathRejection) -> ApiError {
     ApiError::new(StatusCode::BAD_REQUEST, "the id in the path is not percent-encoded UTF-8")
 }
 

@@ -8,6 +8,7 @@ mod comparison;
 mod compression;
 mod enforcement;
 mod error;
+mod explore;
 mod forks;
 #[cfg(feature = "grpc")]
 mod grpc;
@@ -18,6 +19,7 @@ mod otlp;
 mod page;
 mod patience;
 mod recordings;
+mod retention;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;
@@ -115,9 +117,10 @@ impl Server {
             let encryption = settings.encryption(&[b"h2"])?;
             endpoints.push(Listening { listener, encryption, protocol: Protocol::Grpc });
         }
-        let opened =
-            store::open_any(settings.db.as_deref()).map_err(|error| StartError::db(settings.db.clone(), &error))?;
+        let opened = store::open_any(settings.db.as_deref(), !settings.retention.keeps_everything())
+            .map_err(|error| StartError::db(settings.db.clone(), &error))?;
         let Opened { writer, reader, thread: writing, read_only } = opened;
+        let pruning = settings.retention.start(writer.weak()).map_err(StartError::System)?;
         let bodies = body::Bodies::new(settings.max_body_bytes, settings.patience);
         let hosts = Hosts::new(addr.ip(), settings.host_names.clone());
         let (recording, recorder) = otlp::record(settings.otlp.clone(), settings.otlp_bytes);
@@ -134,6 +137,7 @@ impl Server {
             .name("retrace-local".into())
             .spawn(move || {
                 run(endpoints, app, recorder, patience, asked_to_stop, &started);
+                drop(pruning);
                 // All writers are gone now, so this thread ends when what they handed over is stored.
                 let _ = writing.join();
                 let _ = done.send(());

@@ -1,4 +1,4 @@
-//! The page at `/`: a list of runs, and one run as a tree. Static files; all data comes through the API.
+//! The page at `/`: runs, one run, sessions, numbers, comparisons, forks and holds. Static files; all data comes through the API.
 
 use std::sync::Arc;
 
@@ -16,17 +16,33 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const IMAGE: &str = "image/svg+xml";
 
 /// Path, type and text of each file.
-const FILES: [(&str, &str, &str); 10] = [
+const FILES: [(&str, &str, &str); 26] = [
     ("/", HTML, include_str!("page/index.html")),
     ("/page/style.css", STYLE, include_str!("page/style.css")),
+    ("/page/views.css", STYLE, include_str!("page/views.css")),
     ("/page/icon.svg", IMAGE, include_str!("page/icon.svg")),
-    ("/page/app.js", SCRIPT, include_str!("page/app.js")),
+    ("/page/agents.js", SCRIPT, include_str!("page/agents.js")),
     ("/page/api.js", SCRIPT, include_str!("page/api.js")),
+    ("/page/app.js", SCRIPT, include_str!("page/app.js")),
+    ("/page/compare.js", SCRIPT, include_str!("page/compare.js")),
+    ("/page/conversation.js", SCRIPT, include_str!("page/conversation.js")),
+    ("/page/element.js", SCRIPT, include_str!("page/element.js")),
+    ("/page/filter.js", SCRIPT, include_str!("page/filter.js")),
+    ("/page/fork.js", SCRIPT, include_str!("page/fork.js")),
+    ("/page/forks.js", SCRIPT, include_str!("page/forks.js")),
+    ("/page/holds.js", SCRIPT, include_str!("page/holds.js")),
+    ("/page/json.js", SCRIPT, include_str!("page/json.js")),
     ("/page/list.js", SCRIPT, include_str!("page/list.js")),
+    ("/page/mark.js", SCRIPT, include_str!("page/mark.js")),
+    ("/page/measure.js", SCRIPT, include_str!("page/measure.js")),
+    ("/page/numbers.js", SCRIPT, include_str!("page/numbers.js")),
     ("/page/panel.js", SCRIPT, include_str!("page/panel.js")),
+    ("/page/plot.js", SCRIPT, include_str!("page/plot.js")),
     ("/page/run.js", SCRIPT, include_str!("page/run.js")),
+    ("/page/sessions.js", SCRIPT, include_str!("page/sessions.js")),
     ("/page/text.js", SCRIPT, include_str!("page/text.js")),
     ("/page/tree.js", SCRIPT, include_str!("page/tree.js")),
+    ("/page/waterfall.js", SCRIPT, include_str!("page/waterfall.js")),
 ];
 
 /// The page's files, for everyone: they hold no data.

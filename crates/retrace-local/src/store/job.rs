@@ -3,8 +3,10 @@
 use retrace_protocol::{Id, Json, TracePatch};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
+use super::index::IndexedRun;
 use super::otlp::OtlpRun;
-use super::{StoreError, event, fork, read};
+use super::prune::{self, Prune};
+use super::{StoreError, event, fork, index, read};
 use crate::ingest::{Content, Numbered, TraceRow, Upload};
 
 /// One change.
@@ -25,6 +27,12 @@ pub(crate) enum Change {
     Otlp(Box<OtlpRun>),
     /// Change forks.
     Fork(Box<fork::ForkChange>),
+    /// Write runs into the index.
+    Index(Vec<IndexedRun>),
+    /// Remove some of the oldest traces; [`Outcome::Unknown`] when there are none to remove.
+    Prune(Prune),
+    /// Give some of the space of what was removed back; [`Outcome::Unknown`] when there is none.
+    GiveBack,
 }
 
 /// What became of a change.
@@ -69,6 +77,9 @@ impl Change {
             }
             Self::Otlp(run) => run.store(database, version),
             Self::Fork(change) => change.make(database, version),
+            Self::Index(runs) => runs.iter().try_for_each(|run| run.store(database)).map(|()| Outcome::Done),
+            Self::Prune(prune) => prune.make(database),
+            Self::GiveBack => prune::give_back(database),
         }
     }
 }
@@ -114,15 +125,14 @@ fn merge(database: &Connection, id: &Id, patch: &TracePatch, version: i64) -> Re
     Ok(Outcome::Done)
 }
 
-fn delete(database: &Connection, id: &Id) -> Result<Outcome, StoreError> {
+pub(super) fn delete(database: &Connection, id: &Id) -> Result<Outcome, StoreError> {
     let id = id.as_text();
     let known: Option<i64> = database
         .prepare_cached("DELETE FROM traces WHERE id = ?1 RETURNING key")?
         .query_row([&id], |row| row.get(0))
         .optional()?;
-    if known.is_none() {
-        return Ok(Outcome::Unknown);
-    }
+    let Some(key) = known else { return Ok(Outcome::Unknown) };
+    index::remove(database, key)?;
     database.prepare_cached("DELETE FROM spans WHERE trace_id = ?1")?.execute([&id])?;
     database.prepare_cached("DELETE FROM early_ends WHERE trace_id = ?1")?.execute([&id])?;
     database.prepare_cached("DELETE FROM golden WHERE trace_id = ?1")?.execute([&id])?;

@@ -6,11 +6,18 @@
 
 mod count_once;
 mod event;
+mod find;
 mod fork;
+mod index;
+mod indexer;
 mod job;
+mod numbers;
 mod otlp;
+mod pending;
+mod prune;
 mod read;
 mod schema;
+mod sessions;
 mod together;
 mod totals;
 mod writer;
@@ -18,7 +25,7 @@ mod writer;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rusqlite::Connection;
 use tokio::sync::watch;
@@ -26,9 +33,12 @@ use tokio::sync::watch;
 pub(crate) use fork::ForkChange;
 pub(crate) use job::{Change, Outcome};
 pub(crate) use otlp::OtlpRun;
+pub(crate) use prune::Prune;
 pub(crate) use read::ended_trace;
 pub(crate) use schema::OpenError;
-pub(crate) use writer::Writer;
+pub(crate) use writer::{WeakWriter, Writer};
+
+use pending::Pending;
 
 use crate::query::TraceQuery;
 
@@ -64,6 +74,7 @@ type Shared = Arc<Mutex<Connection>>;
 pub(crate) struct Reader {
     connection: Shared,
     commits: Arc<Commits>,
+    pending: Arc<Pending>,
 }
 
 impl Reader {
@@ -74,6 +85,11 @@ impl Reader {
         let found = read(&snapshot)?;
         snapshot.finish()?;
         Ok(found)
+    }
+
+    /// Waits until the index has everything that is committed now; false when it has not within `limit`.
+    pub(crate) fn wait_for_index(&self, limit: Duration) -> bool {
+        self.pending.wait(limit)
     }
 
     /// Is told of every commit from now on.
@@ -157,8 +173,8 @@ pub(crate) struct Opened {
 }
 
 /// Opens a database as [`open`] does; one that a newer version has written to be read only, if its runs can be read.
-pub(crate) fn open_any(path: Option<&Path>) -> Result<Opened, OpenError> {
-    let error = match open(path) {
+pub(crate) fn open_any(path: Option<&Path>, gives_back: bool) -> Result<Opened, OpenError> {
+    let error = match open(path, gives_back) {
         Ok((writer, reader, thread)) => return Ok(Opened { writer, reader, thread, read_only: None }),
         Err(error) => error,
     };
@@ -177,12 +193,16 @@ pub(crate) fn open_any(path: Option<&Path>) -> Result<Opened, OpenError> {
 
 /// Opens a database, in memory when no path is given, and starts its writer.
 ///
-/// The thread ends, and the database is closed in good order, when every [`Writer`] is gone.
-pub(crate) fn open(path: Option<&Path>) -> Result<(Writer, Reader, thread::JoinHandle<()>), OpenError> {
+/// With `gives_back`, the space of what is removed can be given back to the system ([`Change::GiveBack`]), at some cost to every
+/// write. The thread ends, and the database is closed in good order, when every [`Writer`] is gone.
+pub(crate) fn open(
+    path: Option<&Path>,
+    gives_back: bool,
+) -> Result<(Writer, Reader, thread::JoinHandle<()>), OpenError> {
     start(match path {
-        Some(path) => (shared(schema::open_file(path)?), shared(schema::open_reader(path)?)),
+        Some(path) => (shared(schema::open_file(path, gives_back)?), shared(schema::open_reader(path)?)),
         None => {
-            let only = shared(schema::open_memory()?);
+            let only = shared(schema::open_memory(gives_back)?);
             (Arc::clone(&only), only)
         }
     })
@@ -190,8 +210,10 @@ pub(crate) fn open(path: Option<&Path>) -> Result<(Writer, Reader, thread::JoinH
 
 fn start((to_write, to_read): (Shared, Shared)) -> Result<(Writer, Reader, thread::JoinHandle<()>), OpenError> {
     let commits = Arc::new(Commits::default());
-    let (writer, thread) = writer::start(to_write, Arc::clone(&commits)).map_err(OpenError::Io)?;
-    Ok((writer, Reader { connection: to_read, commits }, thread))
+    let pending = Arc::new(Pending::new());
+    let reader = Reader { connection: to_read, commits: Arc::clone(&commits), pending: Arc::clone(&pending) };
+    let (writer, thread) = writer::start(to_write, commits, pending, &reader).map_err(OpenError::Io)?;
+    Ok((writer, reader, thread))
 }
 
 fn shared(connection: Connection) -> Shared {

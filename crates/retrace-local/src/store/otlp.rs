@@ -47,6 +47,11 @@ impl OtlpRun {
         Ok(Self { upload: Upload { trace, spans, joined: false }, places, gone, orphans, has_root, part })
     }
 
+    /// The trace.
+    pub(super) const fn id(&self) -> &Id {
+        &self.upload.trace.id
+    }
+
     /// [`Outcome::Merged`] when the trace was there otherwise, and has taken this up.
     pub(super) fn store(&self, database: &Connection, version: i64) -> Result<Outcome, StoreError> {
         self.store_spans(database, version)?;

@@ -2,7 +2,7 @@
 
 use retrace_protocol::read::{Changes, ContentBytes, Outline, Stored, TracePage};
 use retrace_protocol::{Id, Json, Span, Status, Trace};
-use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, Rows, ToSql, params};
 use serde_json::value::RawValue;
 
 use super::count_once::Counted;
@@ -16,12 +16,16 @@ const HEAD: &str = "head, octet_length(input), octet_length(output), octet_lengt
 /// The same of a trace, and whether it began over a WebSocket.
 ///
 /// Metadata is what a client sent: some of it no JSON function reads.
-const TRACE_HEAD: &str = "head, octet_length(input), octet_length(output), octet_length(metadata), streamed = 1,
+pub(super) const TRACE_HEAD: &str =
+    "head, octet_length(input), octet_length(output), octet_length(metadata), streamed = 1,
     coalesce(json_extract(CASE WHEN json_valid(metadata) THEN metadata END, '$.kept_for_failure') = 1, 0)";
 /// A page of a list ends early when its heads come to more than this, in bytes. A usual one has some hundred.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// The condition of the index of spans that failed.
-const FAILED: &str = r#"instr(head, '"error":') > 0"#;
+pub(super) const FAILED: &str = r#"instr(head, '"error":') > 0"#;
+/// Most answers of tools that are read for one conversation, and the largest, in bytes.
+const ANSWERS: u32 = 1_000;
+const ANSWER_BYTES: u32 = 50_000;
 /// The columns of a whole record.
 const RECORD: &str = "head, input, output, metadata";
 
@@ -49,6 +53,19 @@ impl Reader {
     /// What of a trace was committed after the version `after`; all of it when it has no such version.
     pub(crate) fn changes(&self, id: &Id, after: u64) -> Result<Option<Changes>, StoreError> {
         self.read(|database| changes(database, id, after))
+    }
+
+    /// The spans of a trace that say which tool call they answer, each with that; large outputs are left out.
+    pub(crate) fn answers(&self, trace_id: &Id) -> Result<Vec<(String, Span)>, StoreError> {
+        const CALL: &str = "json_extract(CASE WHEN json_valid(metadata) THEN metadata END, '$.tool_call_id')";
+        self.read(|database| {
+            let sql = format!(
+                "SELECT head, NULL, CASE WHEN octet_length(output) <= {ANSWER_BYTES} THEN output END, NULL, {CALL}
+                 FROM spans INDEXED BY spans_by_trace
+                 WHERE trace_id = ?1 AND typeof({CALL}) = 'text' ORDER BY seq, key LIMIT {ANSWERS}"
+            );
+            all(database, &sql, params![trace_id.as_text()], |row| Ok((row.get(4)?, whole_span(row)?)))
+        })
     }
 
     /// A span whole.
@@ -80,7 +97,13 @@ fn page(database: &Connection, query: &TraceQuery) -> Result<TracePage<Stored<Tr
     // An offset that no database reaches yields an empty page.
     let offset = i64::try_from(query.offset()).unwrap_or(i64::MAX);
     let mut statement = database.prepare_cached(&sql)?;
-    let mut rows = statement.query(params![status, query.limit(), offset])?;
+    let traces = rows_of_page(database, statement.query(params![status, query.limit(), offset])?)?;
+    Ok(TracePage { traces, total: total.unsigned_abs(), limit: u64::from(query.limit()), offset: query.offset() })
+}
+
+/// The traces of a page, from rows of [`TRACE_HEAD`], the number of spans, whether it is golden, and the number of spans that
+/// failed.
+pub(super) fn rows_of_page(database: &Connection, mut rows: Rows<'_>) -> Result<Vec<Stored<Trace>>, StoreError> {
     let (mut traces, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
         bytes += head(row)?.len();
@@ -95,7 +118,7 @@ fn page(database: &Connection, query: &TraceQuery) -> Result<TracePage<Stored<Tr
         let failed_spans = (failed > 0).then_some(failed.unsigned_abs());
         traces.push(Stored { record, stored_spans, failed_spans, golden, ..trace });
     }
-    Ok(TracePage { traces, total: total.unsigned_abs(), limit: u64::from(query.limit()), offset: query.offset() })
+    Ok(traces)
 }
 
 /// A trace without spans and without what is known beside it.
@@ -136,7 +159,7 @@ fn outline(database: &Connection, id: &Id, with_spans: bool) -> Result<Option<Ou
     Ok(Some(Outline { trace, spans }))
 }
 
-fn version(database: &Connection, id: &Id) -> Result<Option<(Stored<Trace>, u64)>, StoreError> {
+pub(super) fn version(database: &Connection, id: &Id) -> Result<Option<(Stored<Trace>, u64)>, StoreError> {
     let Some(trace) = trace_head(database, id)? else { return Ok(None) };
     let newest: i64 = database
         .prepare_cached(

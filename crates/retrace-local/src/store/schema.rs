@@ -14,13 +14,17 @@ const MIGRATIONS: &[(u32, &str)] = &[
     (5, include_str!("migrations/0005_by_id.sql")),
     (6, include_str!("migrations/0006_failed_spans.sql")),
     (7, include_str!("migrations/0007_forks.sql")),
+    (9, include_str!("migrations/0009_index.sql")),
 ];
 
 /// The version that the last step leads to.
-const VERSION: u32 = 7;
+const VERSION: u32 = 9;
 
 /// Marks a database as ours: `retl` in ASCII.
 const APPLICATION_ID: i32 = 0x7265_746C;
+
+/// The value of `auto_vacuum` under which free pages are given back when that is asked for.
+const INCREMENTAL: i64 = 2;
 
 /// What the writer keeps of a file in memory.
 const CACHE_KIB: i32 = 32 * 1024;
@@ -64,8 +68,9 @@ impl From<rusqlite::Error> for OpenError {
 }
 
 /// A database in memory, in the current version.
-pub(super) fn open_memory() -> Result<Connection, OpenError> {
+pub(super) fn open_memory(gives_back: bool) -> Result<Connection, OpenError> {
     let mut connection = Connection::open_in_memory()?;
+    give_back(&connection, gives_back)?;
     migrate(&mut connection)?;
     Ok(connection)
 }
@@ -73,7 +78,7 @@ pub(super) fn open_memory() -> Result<Connection, OpenError> {
 /// The database in `path` to write to, created or brought to the current version if need be.
 ///
 /// A new file is readable by its owner alone: what agents say is nobody else's business.
-pub(super) fn open_file(path: &Path) -> Result<Connection, OpenError> {
+pub(super) fn open_file(path: &Path, gives_back: bool) -> Result<Connection, OpenError> {
     if path.is_dir() {
         return Err(OpenError::IsDirectory);
     }
@@ -83,7 +88,12 @@ pub(super) fn open_file(path: &Path) -> Result<Connection, OpenError> {
     }
     create_private(path).map_err(OpenError::Io)?;
     let mut connection = connect(path)?;
+    give_back(&connection, gives_back)?;
     migrate(&mut connection)?;
+    if gives_back && connection.pragma_query_value(None, "auto_vacuum", |row| row.get::<_, i64>(0))? != INCREMENTAL {
+        // Made before without it: only a file that is written anew gets it.
+        connection.execute_batch("VACUUM")?;
+    }
     // Readers and the writer do not wait for each other. A crash of this process loses nothing that was answered; a
     // crash of the machine may lose the last moments, which a local receiver can afford for ten times the speed.
     connection.pragma_update(None, "journal_mode", "wal")?;
@@ -92,6 +102,14 @@ pub(super) fn open_file(path: &Path) -> Result<Connection, OpenError> {
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     Ok(connection)
+}
+
+/// Has a database keep the lists by which free pages can be given back. On one that has tables this waits for `VACUUM`.
+fn give_back(connection: &Connection, gives_back: bool) -> Result<(), OpenError> {
+    if gives_back {
+        connection.pragma_update(None, "auto_vacuum", INCREMENTAL)?;
+    }
+    Ok(())
 }
 
 /// A second connection to a database that [`open_file`] has opened, to read from.
@@ -167,7 +185,8 @@ mod tests {
 
     #[test]
     fn the_steps_lead_to_the_version() {
-        assert!(MIGRATIONS.iter().map(|(version, _)| *version).eq(1..=VERSION));
+        assert!(MIGRATIONS.iter().map(|(version, _)| *version).is_sorted_by(|one, next| one < next));
+        assert_eq!(MIGRATIONS.last().map(|(version, _)| *version), Some(VERSION));
     }
 
     #[test]
@@ -175,7 +194,7 @@ mod tests {
         let dir = dir();
         let path = dir.path().join("runs.db");
         for _ in 0..2 {
-            let connection = open_file(&path).unwrap();
+            let connection = open_file(&path, false).unwrap();
             assert_eq!(version(&connection), VERSION);
             let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
             assert_eq!(mode, "wal");
@@ -201,7 +220,7 @@ mod tests {
         ))
         .unwrap();
         drop(old);
-        let (_, reader, _) = crate::store::open(Some(&path)).unwrap();
+        let (_, reader, _) = crate::store::open(Some(&path), false).unwrap();
         let stored = reader.trace(&"t".into(), true).unwrap().unwrap();
         let ids: Vec<_> = stored.record.spans.iter().flatten().map(|span| span.id.to_string()).collect();
         assert_eq!((ids.join(" ").as_str(), stored.live), ("b a", None), "in their order, and begun over HTTP");
@@ -223,7 +242,7 @@ mod tests {
         ))
         .unwrap();
         drop(old);
-        let mut connection = open_file(&path).unwrap();
+        let mut connection = open_file(&path, false).unwrap();
         assert_eq!(version(&connection), VERSION);
         let fork = crate::fork::new_fork(br#"{"trace_id":"t","span_id":"s"}"#).unwrap();
         let create = crate::store::ForkChange::Create { id: "f".into(), fork, now: 1 };
@@ -231,7 +250,7 @@ mod tests {
         let made = crate::store::writer::commit(&mut connection, &[&change], 1);
         assert!(matches!(made.as_slice(), [Ok(crate::store::Outcome::Done)]), "{made:?}");
         drop(connection);
-        let (_, reader, _) = crate::store::open(Some(&path)).unwrap();
+        let (_, reader, _) = crate::store::open(Some(&path), false).unwrap();
         assert_eq!(reader.fork("f").unwrap().unwrap().trace_id, "t".into());
         assert!(reader.trace(&"t".into(), true).unwrap().is_some());
     }
@@ -242,7 +261,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = dir();
         let path = dir.path().join("runs.db");
-        let connection = open_file(&path).unwrap();
+        let connection = open_file(&path, false).unwrap();
         connection.execute("INSERT INTO golden VALUES ('t')", []).unwrap();
         for file in std::fs::read_dir(dir.path()).unwrap() {
             let file = file.unwrap();
@@ -254,14 +273,14 @@ mod tests {
     fn a_reader_cannot_write() {
         let dir = dir();
         let path = dir.path().join("runs.db");
-        open_file(&path).unwrap();
+        open_file(&path, false).unwrap();
         assert!(open_reader(&path).unwrap().execute("DELETE FROM traces", []).is_err());
     }
 
     #[test]
     fn names_that_sqlite_reads_otherwise_are_files() {
-        assert!(matches!(open_file(Path::new(":memory:/x.db")), Err(OpenError::NoDirectory(_))));
-        assert!(matches!(open_file(Path::new("")), Err(OpenError::Io(_))));
+        assert!(matches!(open_file(Path::new(":memory:/x.db"), false), Err(OpenError::NoDirectory(_))));
+        assert!(matches!(open_file(Path::new(""), false), Err(OpenError::Io(_))));
     }
 
     #[test]
@@ -269,23 +288,23 @@ mod tests {
         let dir = dir();
         let at = |name: &str| dir.path().join(name);
 
-        assert!(matches!(open_file(dir.path()), Err(OpenError::IsDirectory)));
-        assert!(matches!(open_file(&at("no/such/runs.db")), Err(OpenError::NoDirectory(_))));
+        assert!(matches!(open_file(dir.path(), false), Err(OpenError::IsDirectory)));
+        assert!(matches!(open_file(&at("no/such/runs.db"), false), Err(OpenError::NoDirectory(_))));
 
         std::fs::write(
             at("text.db"),
             "this is text, and enough of it to fill what SQLite takes for a header of a file, ".repeat(9),
         )
         .unwrap();
-        assert!(matches!(open_file(&at("text.db")), Err(OpenError::NotADatabase)));
+        assert!(matches!(open_file(&at("text.db"), false), Err(OpenError::NotADatabase)));
 
         Connection::open(at("other.db")).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
-        assert!(matches!(open_file(&at("other.db")), Err(OpenError::Foreign)));
+        assert!(matches!(open_file(&at("other.db"), false), Err(OpenError::Foreign)));
 
-        let newer = open_file(&at("newer.db")).unwrap();
+        let newer = open_file(&at("newer.db"), false).unwrap();
         newer.pragma_update(None, "user_version", 99).unwrap();
         drop(newer);
-        assert!(matches!(open_file(&at("newer.db")), Err(OpenError::Newer { found: 99, known: VERSION })));
+        assert!(matches!(open_file(&at("newer.db"), false), Err(OpenError::Newer { found: 99, known: VERSION })));
     }
 
     #[test]

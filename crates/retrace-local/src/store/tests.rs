@@ -45,7 +45,7 @@ proptest! {
         trace in arbitrary::trace(),
         patches in prop::collection::vec(arbitrary::patch(), 0..3),
     ) {
-        let (writer, reader, _) = open(None).unwrap();
+        let (writer, reader, _) = open(None, false).unwrap();
         let id = trace.id.clone().unwrap();
         prop_assert_eq!(write(&writer, upload(&trace)).unwrap(), Outcome::Done);
         prop_assert_eq!(stored(&reader, &id), Some(trace.clone()));
@@ -76,7 +76,7 @@ proptest! {
 
 #[test]
 fn an_id_is_taken_once() {
-    let (writer, reader, _) = open(None).unwrap();
+    let (writer, reader, _) = open(None, false).unwrap();
     assert_eq!(write(&writer, upload(&run("t", 1))).unwrap(), Outcome::Done);
     let second = Trace { name: Some("second".into()), spans: None, ..run("t", 2) };
     assert_eq!(write(&writer, upload(&second)).unwrap(), Outcome::Exists);
@@ -85,7 +85,7 @@ fn an_id_is_taken_once() {
 
 #[test]
 fn two_traces_may_name_their_spans_alike() {
-    let (writer, reader, _) = open(None).unwrap();
+    let (writer, reader, _) = open(None, false).unwrap();
     for id in ["t", "u"] {
         assert_eq!(write(&writer, upload(&run(id, 1))).unwrap(), Outcome::Done);
     }
@@ -95,7 +95,7 @@ fn two_traces_may_name_their_spans_alike() {
 
 #[test]
 fn what_is_not_there_is_unknown() {
-    let (writer, reader, _) = open(None).unwrap();
+    let (writer, reader, _) = open(None, false).unwrap();
     assert_eq!(write(&writer, Change::Delete("t".into())).unwrap(), Outcome::Unknown);
     assert_eq!(write(&writer, Change::Patch("t".into(), Box::default())).unwrap(), Outcome::Unknown);
     assert_eq!(stored(&reader, &"t".into()), None);
@@ -105,7 +105,7 @@ fn what_is_not_there_is_unknown() {
 
 #[test]
 fn a_list_is_newest_first_filtered_and_paged() {
-    let (writer, reader, _) = open(None).unwrap();
+    let (writer, reader, _) = open(None, false).unwrap();
     for (id, second, status) in [("old", 1, Status::Failed), ("new", 9, Status::Failed), ("mid", 5, Status::Running)] {
         let trace = Trace { status: Some(status), ..run(id, second) };
         write(&writer, upload(&trace)).unwrap();
@@ -130,7 +130,7 @@ fn a_list_is_newest_first_filtered_and_paged() {
 
 #[test]
 fn a_page_of_large_heads_ends_early() {
-    let (writer, reader, _) = open(None).unwrap();
+    let (writer, reader, _) = open(None, false).unwrap();
     for second in 0..5 {
         let trace = Trace { error: Some("x".repeat(1_500_000)), ..run(&second.to_string(), second) };
         write(&writer, upload(&trace)).unwrap();
@@ -147,7 +147,7 @@ fn a_page_of_large_heads_ends_early() {
 
 #[test]
 fn a_trace_has_ended_when_it_says_so() {
-    let (writer, reader, _) = open(None).unwrap();
+    let (writer, reader, _) = open(None, false).unwrap();
     let at = Some(Timestamp::from("2026-01-02T03:05:00Z"));
     for (id, status, ended_at, ended) in [
         ("a", Some(Status::Running), None, false),
@@ -164,7 +164,7 @@ fn a_trace_has_ended_when_it_says_so() {
 
 #[test]
 fn a_mark_precedes_its_trace_and_goes_with_it() {
-    let (writer, reader, _) = open(None).unwrap();
+    let (writer, reader, _) = open(None, false).unwrap();
     let golden = || reader.trace(&"t".into(), false).unwrap().unwrap().golden;
     write(&writer, Change::Golden("t".into(), true)).unwrap();
     write(&writer, upload(&run("t", 1))).unwrap();
@@ -179,8 +179,8 @@ fn a_mark_precedes_its_trace_and_goes_with_it() {
 
 #[test]
 fn a_change_that_fails_in_a_group_takes_nothing_with_it() {
-    let connection = shared(schema::open_memory().unwrap());
-    let reader = Reader { connection: Arc::clone(&connection), commits: Arc::default() };
+    let connection = shared(schema::open_memory(false).unwrap());
+    let reader = Reader { connection: Arc::clone(&connection), commits: Arc::default(), pending: Arc::default() };
     lock(&connection)
         .execute_batch(
             "CREATE TRIGGER one BEFORE INSERT ON spans WHEN new.id = 'c' BEGIN SELECT raise(FAIL, 'no c'); END;
@@ -212,8 +212,8 @@ fn a_change_that_fails_in_a_group_takes_nothing_with_it() {
 
 #[test]
 fn a_full_database_refuses_and_goes_on() {
-    let connection = shared(schema::open_memory().unwrap());
-    let reader = Reader { connection: Arc::clone(&connection), commits: Arc::default() };
+    let connection = shared(schema::open_memory(false).unwrap());
+    let reader = Reader { connection: Arc::clone(&connection), commits: Arc::default(), pending: Arc::default() };
     let pages: u32 = lock(&connection).query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
     let held: u32 =
         lock(&connection).query_row(&format!("PRAGMA max_page_count = {}", pages + 10), [], |row| row.get(0)).unwrap();
@@ -234,7 +234,7 @@ fn a_full_database_refuses_and_goes_on() {
 fn a_file_is_read_while_it_is_written() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("runs.db");
-    let (writer, reader, _) = open(Some(&path)).unwrap();
+    let (writer, reader, _) = open(Some(&path), false).unwrap();
     write(&writer, upload(&run("t", 1))).unwrap();
 
     // Another program holds the write lock, so that the write below takes as long as it likes.
@@ -255,7 +255,7 @@ fn a_file_is_read_while_it_is_written() {
 fn a_file_is_left_whole_even_when_others_have_it_open() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("runs.db");
-    let (writer, reader, thread) = open(Some(&path)).unwrap();
+    let (writer, reader, thread) = open(Some(&path), false).unwrap();
     let other = Connection::open(&path).unwrap();
     other.query_row("SELECT count(*) FROM traces", [], |_| Ok(())).unwrap();
     write(&writer, upload(&run("t", 1))).unwrap();
@@ -263,13 +263,13 @@ fn a_file_is_left_whole_even_when_others_have_it_open() {
     thread.join().unwrap();
     let copy = dir.path().join("copy.db");
     std::fs::copy(&path, &copy).unwrap();
-    let (_, reader, _) = open(Some(&copy)).unwrap();
+    let (_, reader, _) = open(Some(&copy), false).unwrap();
     assert_eq!(stored(&reader, &"t".into()), Some(run("t", 1)));
 }
 
 #[test]
 fn who_waits_is_woken_by_the_commit() {
-    let (writer, reader, _) = open(None).unwrap();
+    let (writer, reader, _) = open(None, false).unwrap();
     let (looking, looked) = std::sync::mpsc::channel();
     let waiter = thread::spawn(move || {
         let deadline = Instant::now() + HANG;
@@ -292,7 +292,7 @@ fn who_waits_is_woken_by_the_commit() {
 
 #[test]
 fn waiting_ends_at_the_deadline() {
-    let (_writer, reader, _) = open(None).unwrap();
+    let (_writer, reader, _) = open(None, false).unwrap();
     let deadline = Instant::now() + Duration::from_millis(20);
     assert!(reader.wait_until(deadline, |database| ended_trace(database, &"t".into())).unwrap().is_none());
     assert!(Instant::now() >= deadline);
@@ -300,7 +300,7 @@ fn waiting_ends_at_the_deadline() {
 
 #[test]
 fn a_damaged_record_is_an_error_and_not_a_panic() {
-    let (writer, reader, _) = open(None).unwrap();
+    let (writer, reader, _) = open(None, false).unwrap();
     write(&writer, upload(&run("t", 1))).unwrap();
     lock(&reader.connection).execute("UPDATE spans SET head = '{' WHERE id = 'a'", []).unwrap();
     assert!(matches!(reader.trace(&"t".into(), true), Err(StoreError::Damaged(_))));

@@ -109,7 +109,7 @@ mod tests {
     }
 
     fn stored<'a>(commits: impl Iterator<Item = &'a [Numbered]>) -> Vec<serde_json::Value> {
-        let mut connection = super::super::schema::open_memory().unwrap();
+        let mut connection = super::super::schema::open_memory(false).unwrap();
         for events in commits {
             let results = writer::commit(&mut connection, &[&Change::Events(events.to_vec())], 1);
             assert!(results.iter().all(Result::is_ok), "{results:?}");

@@ -6,14 +6,15 @@ use std::thread;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use super::{Change, Commits, Outcome, Shared, StoreError, lock};
+use super::pending::Pending;
+use super::{Change, Commits, Outcome, Reader, Shared, StoreError, indexer, lock};
 
 /// Jobs that may wait for the writer; who comes after them waits to be let in.
 const QUEUE: usize = 256;
 /// Most jobs that are committed together: a commit costs about as much as a hundred small changes.
 const GROUP: usize = 256;
 /// Statements that are kept prepared: more than there are kinds of them, those of a reader on the same connection included.
-const STATEMENTS: usize = 64;
+const STATEMENTS: usize = 128;
 
 /// Hands changes to the writing thread. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -42,22 +43,53 @@ impl Writer {
         self.jobs.send(job).await.map_err(|_| StoreError::Closed)?;
         answered.await.map_err(|_| StoreError::Closed)?
     }
+
+    /// The same for a thread of this process that must not keep the writer from ending.
+    pub(crate) fn weak(&self) -> WeakWriter {
+        WeakWriter { jobs: self.jobs.downgrade() }
+    }
+}
+
+/// Hands changes to the writing thread while anybody else may.
+#[derive(Clone, Debug)]
+pub(crate) struct WeakWriter {
+    jobs: mpsc::WeakSender<Job>,
+}
+
+impl WeakWriter {
+    /// Has a change made, and blocks until it is committed or has failed.
+    pub(crate) fn write(&self, change: Change) -> Result<Outcome, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let jobs = self.jobs.upgrade().ok_or(StoreError::Closed)?;
+        jobs.blocking_send(Job { change, answer, _room: None }).map_err(|_| StoreError::Closed)?;
+        drop(jobs);
+        answered.blocking_recv().map_err(|_| StoreError::Closed)?
+    }
 }
 
 /// Starts the thread. It ends when every [`Writer`] is gone and what they handed over is done.
 pub(super) fn start(
     connection: Shared,
     commits: Arc<Commits>,
+    pending: Arc<Pending>,
+    reader: &Reader,
 ) -> Result<(Writer, thread::JoinHandle<()>), std::io::Error> {
     lock(&connection).set_prepared_statement_cache_capacity(STATEMENTS);
     let (jobs, waiting) = mpsc::channel(QUEUE);
-    let thread = thread::Builder::new()
-        .name("retrace-local-writer".into())
-        .spawn(move || run(&connection, &commits, waiting))?;
-    Ok((Writer { jobs }, thread))
+    let writer = Writer { jobs };
+    let indexing = indexer::start(reader.clone(), writer.weak(), Arc::clone(&pending))?;
+    let thread = thread::Builder::new().name("retrace-local-writer".into()).spawn(move || {
+        run(&connection, &commits, &pending, waiting);
+        pending.close();
+        let _ = indexing.join();
+        // The log goes into the database, so that the file alone is the whole of it. When that fails, the log stays beside
+        // the database and is read at the next start.
+        let _ = lock(&connection).query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    })?;
+    Ok((writer, thread))
 }
 
-fn run(connection: &Shared, commits: &Commits, mut waiting: mpsc::Receiver<Job>) {
+fn run(connection: &Shared, commits: &Commits, pending: &Pending, mut waiting: mpsc::Receiver<Job>) {
     while let Some(first) = waiting.blocking_recv() {
         let mut group = vec![first];
         while group.len() < GROUP {
@@ -67,15 +99,15 @@ fn run(connection: &Shared, commits: &Commits, mut waiting: mpsc::Receiver<Job>)
         let changes: Vec<&Change> = group.iter().map(|job| &job.change).collect();
         let version = commits.next_version();
         let results = commit(&mut lock(connection), &changes, version);
+        // Before anybody is answered: who then searches waits for the index.
+        let made = changes.iter().zip(&results).filter_map(|(change, result)| Some((*change, *result.as_ref().ok()?)));
+        pending.committed(made);
         commits.add(version);
         for (job, result) in group.into_iter().zip(results) {
             // Who asked may have gone away; the change is made none the less.
             let _ = job.answer.send(result);
         }
     }
-    // The log goes into the database, so that the file alone is the whole of it. When that fails, the log stays beside
-    // the database and is read at the next start.
-    let _ = lock(connection).query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
 }
 
 /// Makes all changes in one transaction; one that fails leaves no trace and does not touch the others. When the commit

@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn the_room_of_a_request_is_given_back_when_it_is_recorded() {
         on_paused_clock(async || {
-            let (writer, _reader, _thread) = store::open(None).unwrap();
+            let (writer, _reader, _thread) = store::open(None, false).unwrap();
             let (recording, recorder) = record(Options::default(), 1 << 20);
             let room = std::sync::Arc::new(tokio::sync::Semaphore::new(1));
             let permit = std::sync::Arc::clone(&room).acquire_owned().await.unwrap();

@@ -12,7 +12,7 @@ export function onKeyNeeded(callback) {
   ask = callback;
 }
 
-// Sets what is told the latest failure, or an empty text when all is well again.
+// Sets what is given the latest failure, or an empty text when all is well again.
 export function onFailure(callback) {
   report = callback;
 }
@@ -20,25 +20,33 @@ export function onFailure(callback) {
 // The text of an answer; null when there is nothing to be had. Failures have been reported then; what `signal` ended is
 // none.
 export async function get(path, signal) {
+  const answer = await send('GET', path, undefined, signal);
+  if (answer === null) return null;
+  if (answer.ok) {
+    report('');
+    return answer.text;
+  }
+  report(answer.error);
+  return null;
+}
+
+// An answer as {ok, status, text, error}; null when there is none, which has been reported then.
+export async function send(method, path, body, signal) {
   for (;;) {
     const key = sessionStorage.getItem(KEY);
+    const headers = { ...(key && { authorization: `Bearer ${key}` }), ...(body !== undefined && { 'content-type': 'application/json' }) };
     let response;
     let text;
     try {
-      response = await fetch(path, { headers: key ? { authorization: `Bearer ${key}` } : {}, signal });
+      response = await fetch(path, { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) });
       text = await response.text();
     } catch {
-      if (signal?.aborted) return null;
-      report('The receiver does not answer.');
+      if (!signal?.aborted) report('The receiver does not answer.');
       return null;
-    }
-    if (response.ok) {
-      report('');
-      return text;
     }
     if (response.status !== 401) {
-      report(reason(text) ?? `The receiver answered ${response.status}.`);
-      return null;
+      const error = response.ok ? '' : (reason(text) ?? `The receiver answered ${response.status}.`);
+      return { ok: response.ok, status: response.status, text, error };
     }
     // Several requests may need the key at once; it is asked for once.
     asking ??= ask(key ? reason(text) : null).finally(() => {
@@ -47,6 +55,24 @@ export async function get(path, signal) {
     sessionStorage.setItem(KEY, await asking);
   }
 }
+
+// Makes a change; true when it was made. A failure has been reported otherwise.
+export async function change(method, path, body) {
+  const answer = await send(method, path, body);
+  if (answer !== null) report(answer.error);
+  return answer?.ok === true;
+}
+
+const known = new Map();
+
+// Whether the receiver has this part of the API. It is asked once.
+export function has(path) {
+  if (!known.has(path)) known.set(path, send('GET', path).then((answer) => answer !== null && answer.status !== 404));
+  return known.get(path);
+}
+
+export const FORKS = '/api/v1/forks';
+export const HOLDS = '/api/v1/enforcement/holds';
 
 // Whether a key was asked for and given.
 export function hasKey() {
@@ -59,6 +85,11 @@ export function tracePath(id) {
 
 export function spanPath(traceId, id) {
   return `${tracePath(traceId)}/spans/${encodeURIComponent(id)}`;
+}
+
+// The part of this page's address that shows a run, or a span of it.
+export function address(id, spanId) {
+  return ['#', 'run', id, ...(spanId === null || spanId === undefined ? [] : [spanId])].map((part, at) => (at ? encodeURIComponent(part) : part)).join('/');
 }
 
 function reason(text) {

@@ -1,14 +1,34 @@
 // The page: the part of the address after # says what is shown.
 
-import { onFailure, onKeyNeeded } from './api.js';
+import { FORKS, HOLDS, has, onFailure, onKeyNeeded } from './api.js';
+import * as compare from './compare.js';
+import { el } from './element.js';
+import * as forks from './forks.js';
+import * as holds from './holds.js';
 import * as list from './list.js';
+import * as numbers from './numbers.js';
 import * as run from './run.js';
+import * as sessions from './sessions.js';
 
 const main = document.getElementById('main');
+const views = document.getElementById('views');
 const notice = document.getElementById('notice');
 const dialog = document.getElementById('key');
 const keyRefusal = document.getElementById('key-refusal');
 const keyText = document.getElementById('key-text');
+const keys = document.getElementById('keys');
+
+// Views by the first part of the address; each returns what ends it.
+const VIEWS = {
+  '': (query) => list.show(main, query),
+  run: (query, id, spanId) => run.show(main, id, spanId ?? null, query),
+  sessions: (query) => sessions.show(main, query),
+  session: (query, id) => sessions.showOne(main, id),
+  numbers: (query) => numbers.show(main, query),
+  compare: (query) => compare.show(main, query),
+  forks: () => forks.show(main),
+  holds: () => holds.show(main),
+};
 
 // Ends what is shown now: its timers, and what it would still draw.
 let leave = () => {};
@@ -18,8 +38,13 @@ function show() {
   main.replaceChildren();
   const [path, query] = location.hash.replace(/^#\/?/, '').split('?');
   const [kind, ...ids] = path.split('/');
-  const [id, spanId] = ids.map(decode);
-  leave = kind === 'run' && id ? run.show(main, id, spanId ?? null) : list.show(main, new URLSearchParams(query));
+  const known = Object.hasOwn(VIEWS, kind) ? kind : '';
+  leave = VIEWS[known](new URLSearchParams(query), ...ids.map(decode)) ?? (() => {});
+  for (const link of views.children) {
+    const isCurrent = link.dataset.view === known || (known === 'run' && link.dataset.view === '') || (known === 'session' && link.dataset.view === 'sessions');
+    if (isCurrent) link.setAttribute('aria-current', 'page');
+    else link.removeAttribute('aria-current');
+  }
 }
 
 function decode(text) {
@@ -28,6 +53,18 @@ function decode(text) {
   } catch {
     return text;
   }
+}
+
+function view(name, words) {
+  const link = el('a', { href: `#/${name}` }, words);
+  link.dataset.view = name;
+  return link;
+}
+
+// What only some receivers have is shown when it is there.
+async function more() {
+  if (await has(FORKS)) views.append(view('forks', 'Forks'));
+  if (await has(HOLDS)) views.append(view('holds', 'Holds'));
 }
 
 onFailure((message) => {
@@ -44,5 +81,29 @@ onKeyNeeded((refusal) => {
   });
 });
 
+let went = 0;
+addEventListener('keydown', (event) => {
+  const isTyping = event.target.closest('input, textarea, select, dialog');
+  if (isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === '?') keys.showModal();
+  else if (event.key === '/') {
+    const search = document.querySelector('[type=search]');
+    if (!search) return;
+    event.preventDefault();
+    search.focus();
+  } else if (event.key === 'g') went = event.timeStamp;
+  else if (event.timeStamp - went < 1000) {
+    const to = { r: '#/', s: '#/sessions', n: '#/numbers' }[event.key];
+    if (to) location.hash = to;
+  }
+});
+
+document.querySelector('.skip').addEventListener('click', (event) => {
+  // The address stays that of the view.
+  event.preventDefault();
+  main.focus();
+});
+views.append(view('', 'Runs'), view('sessions', 'Sessions'), view('numbers', 'Numbers'));
 addEventListener('hashchange', show);
 show();
+more();

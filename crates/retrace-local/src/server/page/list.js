@@ -1,45 +1,44 @@
-// The list of runs, newest first.
+// The list of runs.
 
-import { get, hasKey } from './api.js';
-import { ago, clock, dollars, duration, el, micros, number } from './text.js';
+import { address, change, get, hasKey, send } from './api.js';
+import { confirmed, copyButton, download, el } from './element.js';
+import { asked, bar, isFiltered, save } from './filter.js';
+import { marks, runDuration, runName, spanCount, statusMark } from './mark.js';
+import { ago, clock, dollars, number } from './text.js';
 
 const PAGE = 50;
 const EVERY = 3000;
+// Columns: words, class, and what the receiver calls the order by it.
+const COLUMNS = [['Run', '', 'name'], ['Status', '', 'status'], ['Started', '', 'started'], ['Duration', 'n', 'duration'], ['Spans', 'n wide-only', 'spans'], ['Tokens', 'n wide-only', 'tokens'], ['Cost', 'n', 'cost']];
 
 export function show(root, parameters) {
-  const status = parameters.get('status') ?? '';
-  const errors = parameters.get('failed_spans') === 'true';
-  const offset = Math.max(0, Number.parseInt(parameters.get('offset') ?? '0', 10) || 0);
+  const chosen = new Set();
   const body = el('tbody');
+  const head = el('tr');
   const empty = el('div', { className: 'empty', hidden: true });
-  const pages = el('nav', { className: 'pages' });
-  const filters = ['', 'running', 'completed', 'failed'].map((each) => filter(each, errors ? null : status));
-  filters.push(el('a', { href: '#/?failed_spans=true', className: errors ? 'current' : '' }, 'with errors'));
-  root.append(
-    el('nav', { className: 'filter', ariaLabel: 'Status' }, ...filters),
-    el('div', { className: 'wide' }, el('table', { className: 'runs' }, head(), body)),
-    empty,
-    pages,
-  );
-  document.title = 'Runs · Retrace, local';
-
+  const pages = el('nav', { className: 'pages', ariaLabel: 'Pages' });
+  const bulk = el('div', { className: 'bulk', role: 'toolbar', ariaLabel: 'Chosen runs' });
+  const table = el('table', { className: 'runs' }, el('thead', {}, head), body);
   let shown = null;
+  let runs = [];
   let timer = null;
   let left = false;
+
+  const query = () => {
+    const query = asked(parameters);
+    for (const name of ['sort', 'order', 'offset']) if (parameters.get(name)) query.set(name, parameters.get(name));
+    query.set('limit', PAGE);
+    return query;
+  };
   const refresh = async () => {
-    const query = new URLSearchParams({ limit: PAGE, offset });
-    if (status) query.set('status', status);
-    if (errors) query.set('failed_spans', 'true');
-    const text = await get(`/api/v1/traces?${query}`);
+    clearTimeout(timer);
+    const text = await get(`/api/v1/traces?${query()}`);
     if (left) return;
     if (text !== null && text !== shown) {
       shown = text;
-      const page = JSON.parse(text);
-      body.replaceChildren(...page.traces.map(row));
-      pages.replaceChildren(...paging(page, status, errors));
-      empty.hidden = page.traces.length > 0;
-      empty.replaceChildren(...nothing(status, errors));
+      draw(JSON.parse(text));
     }
+    clearTimeout(timer);
     timer = setTimeout(tick, EVERY);
   };
   // A page that nobody looks at asks for nothing.
@@ -47,96 +46,157 @@ export function show(root, parameters) {
     if (document.hidden) timer = setTimeout(tick, EVERY);
     else refresh();
   };
+  const draw = (page) => {
+    const focused = document.activeElement?.closest('tr')?.dataset.id;
+    const onBox = document.activeElement?.type === 'checkbox';
+    runs = page.traces;
+    body.replaceChildren(...runs.map(row));
+    pages.replaceChildren(...paging(page));
+    const isEmpty = runs.length === 0;
+    empty.hidden = !isEmpty;
+    table.hidden = isEmpty;
+    if (isEmpty) empty.replaceChildren(...nothing(isFiltered(parameters)));
+    const again = focused === undefined ? null : [...body.rows].find((row) => row.dataset.id === focused);
+    again?.querySelector(onBox ? 'input' : 'a').focus();
+    drawBulk();
+  };
+  const drawHead = () => {
+    const [sort, order] = [parameters.get('sort') ?? 'started', parameters.get('order') ?? 'desc'];
+    const all = el('input', { type: 'checkbox', ariaLabel: 'Choose all on this page', onchange: () => {
+      for (const run of runs) (all.checked ? chosen.add(run.id) : chosen.delete(run.id));
+      draw({ ...JSON.parse(shown), traces: runs });
+    } });
+    const column = ([words, kind, name]) => {
+      const isSorted = sort === name;
+      const sortBy = () => {
+        parameters.set('sort', name);
+        parameters.set('order', isSorted && order === 'desc' ? 'asc' : 'desc');
+        parameters.delete('offset');
+        save('', parameters);
+        drawHead();
+        refresh();
+      };
+      const arrow = isSorted ? (order === 'desc' ? ' ↓' : ' ↑') : '';
+      const cell = el('th', { className: kind, scope: 'col' }, el('button', { className: 'plain', onclick: sortBy }, words + arrow));
+      if (isSorted) cell.setAttribute('aria-sort', order === 'desc' ? 'descending' : 'ascending');
+      return cell;
+    };
+    head.replaceChildren(el('th', { className: 'box', scope: 'col' }, all), ...COLUMNS.map(column));
+  };
+  const row = (trace) => {
+    const to = address(trace.id, null);
+    const box = el('input', { type: 'checkbox', checked: chosen.has(trace.id), ariaLabel: `Choose ${trace.name || 'unnamed'}`, onchange: () => {
+      if (box.checked) chosen.add(trace.id);
+      else chosen.delete(trace.id);
+      drawBulk();
+    } });
+    const open = (event) => {
+      if (!event.target.closest('a, input')) location.hash = to;
+    };
+    const element = el(
+      'tr',
+      { onclick: open },
+      el('td', { className: 'box' }, box),
+      el('td', { className: 'name' }, el('a', { href: to, title: trace.id }, runName(trace)), marks(trace)),
+      el('td', { className: 'state' }, statusMark(trace)),
+      el('td', { className: 'when', title: clock(trace.started_at) }, ago(trace.started_at)),
+      el('td', { className: 'n' }, runDuration(trace)),
+      el('td', { className: 'n wide-only' }, spanCount(trace, trace.stored_spans)),
+      el('td', { className: 'n wide-only' }, trace.total_tokens ? number(trace.total_tokens) : ''),
+      el('td', { className: 'n' }, trace.total_cost ? dollars(trace.total_cost) : ''),
+    );
+    element.dataset.id = trace.id;
+    return element;
+  };
+  const drawBulk = () => {
+    bulk.hidden = chosen.size === 0;
+    if (bulk.hidden) return;
+    const ids = [...chosen];
+    const button = (words, onclick, className) => el('button', { onclick, className: className ?? '' }, words);
+    const remove = async () => {
+      const many = ids.length === 1 ? 'this run' : `these ${number(ids.length)} runs`;
+      if (!(await confirmed(`Delete ${many}? It cannot be undone.`, 'Delete'))) return;
+      for (let at = 0; at < ids.length; at += 1000) await change('POST', '/api/v1/bulk/delete', { ids: ids.slice(at, at + 1000) });
+      chosen.clear();
+      refresh();
+    };
+    const save = async () => {
+      const answer = await send('POST', '/api/v1/bulk/export', { ids: ids.slice(0, 1000) });
+      if (answer?.ok) download('runs.jsonl', 'application/x-ndjson', answer.text);
+    };
+    const compare = () => {
+      location.hash = `#/compare?${new URLSearchParams({ a: ids[0], b: ids[1] })}`;
+    };
+    bulk.replaceChildren(
+      el('span', {}, `${number(ids.length)} chosen`),
+      ...(ids.length === 2 ? [button('Compare', compare)] : []),
+      button('Export', save),
+      button('Delete', remove, 'danger'),
+      button('None', () => {
+        chosen.clear();
+        draw({ ...JSON.parse(shown), traces: runs });
+      }),
+    );
+  };
+  const paging = (page) => {
+    const to = (offset) => {
+      const next = new URLSearchParams(parameters);
+      next.set('offset', offset);
+      return `#/?${next}`;
+    };
+    const last = page.offset + page.traces.length;
+    return [
+      page.offset > 0 ? el('a', { href: to(Math.max(0, page.offset - PAGE)) }, '← previous') : null,
+      page.traces.length ? el('span', {}, `${number(page.offset + 1)}–${number(last)} of ${number(page.total)}`) : null,
+      last < page.total && page.traces.length ? el('a', { href: to(last) }, 'next →') : null,
+      page.incomplete ? el('span', { className: 'quiet' }, 'Some runs are still being indexed.') : null,
+    ].filter(Boolean);
+  };
+
+  const keys = (event) => {
+    if (event.target.closest('input:not([type=checkbox]), select, textarea, dialog') || event.ctrlKey || event.metaKey) return;
+    const links = [...body.querySelectorAll('td.name a')];
+    const at = links.indexOf(document.activeElement?.closest('tr')?.querySelector('td.name a'));
+    const step = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 }[event.key];
+    if (step) {
+      event.preventDefault();
+      links[Math.min(links.length - 1, Math.max(0, at + step))]?.focus();
+    } else if (event.key === 'x' && at >= 0) links[at].closest('tr').querySelector('input').click();
+  };
+  drawHead();
+  root.append(
+    el('h1', { className: 'hidden' }, 'Runs'),
+    bar('', parameters, () => {
+      drawHead();
+      refresh();
+    }),
+    el('div', { className: 'wide' }, table),
+    empty,
+    pages,
+    bulk,
+  );
+  bulk.hidden = true;
+  document.title = 'Runs · Retrace, local';
+  addEventListener('keydown', keys);
   refresh();
   return () => {
     left = true;
     clearTimeout(timer);
+    removeEventListener('keydown', keys);
   };
 }
 
-function filter(each, current) {
-  return el('a', { href: each ? `#/?status=${each}` : '#/', className: each === current ? 'current' : '' }, each || 'all');
-}
-
-function head() {
-  const names = [['Run'], ['Status'], ['Started'], ['Duration', 'n'], ['Spans', 'n'], ['Tokens', 'n'], ['Cost', 'n']];
-  return el('thead', {}, el('tr', {}, ...names.map(([name, kind]) => el('th', { className: kind ?? '' }, name))));
-}
-
-function row(trace) {
-  const address = `#/run/${encodeURIComponent(trace.id)}`;
-  const open = () => {
-    location.hash = address;
-  };
-  return el(
-    'tr',
-    { onclick: open },
-    el('td', { className: 'name' }, el('a', { href: address, title: trace.id }, runName(trace)), marks(trace)),
-    el('td', {}, statusMark(trace)),
-    el('td', { title: clock(trace.started_at) }, ago(trace.started_at)),
-    el('td', { className: 'n' }, runDuration(trace)),
-    el('td', { className: 'n' }, spanCount(trace, trace.stored_spans)),
-    el('td', { className: 'n' }, trace.total_tokens ? number(trace.total_tokens) : ''),
-    el('td', { className: 'n' }, trace.total_cost ? dollars(trace.total_cost) : ''),
-  );
-}
-
-export function runName(trace) {
-  return trace.name ? trace.name : el('i', {}, 'unnamed');
-}
-
-export function statusMark(trace) {
-  if (trace.live === false) {
-    const title = 'Its client is gone and has not said how it ended; it goes on when the client comes back';
-    return el('span', { className: 'status interrupted', title }, 'interrupted');
-  }
-  const status = trace.status ?? (trace.ended_at ? 'ended' : 'unknown');
-  return el('span', { className: `status ${status}`, title: trace.error ?? '' }, status);
-}
-
-// What a reader should know before trusting that a run is whole.
-export function marks(trace) {
-  const mark = (is, kind, name, title) => (is ? el('span', { className: `mark ${kind}`, title }, name) : null);
-  const failed = trace.failed_spans;
+function nothing(filtered) {
+  if (filtered) return [el('p', {}, 'No run is like this.'), el('p', {}, el('a', { href: '#/' }, 'Show all runs'))];
+  const variables = `RETRACE_BASE_URL=${location.origin}\nRETRACE_API_KEY=${hasKey() ? '…' : 'rt_local'}`;
+  const otlp = `OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf\nOTEL_EXPORTER_OTLP_ENDPOINT=${location.origin}`;
+  const block = (text) => el('div', { className: 'command' }, el('pre', {}, text), copyButton('Copy', () => text));
   return [
-    mark(failed, 'warn', `${number(failed ?? 0)} failed`, 'Spans of this run that have an error'),
-    mark(trace.kept_for_failure, 'warn', 'kept for failure', 'Not sampled: sent only because something in it failed'),
-    mark(trace.golden, 'golden', 'golden', 'Marked as the run that later ones are compared with'),
-    mark(trace.lossy, 'warn', 'lossy', 'The client lost track of parts of this run'),
-    mark(trace.terminated_early, 'warn', 'cut short', 'The end was made up, not seen'),
-  ];
-}
-
-export function spanCount(trace, stored) {
-  // More than the client counts are stored where other services have added theirs.
-  if (trace.span_count === undefined || trace.span_count <= stored) return number(stored);
-  const title = 'Stored here, and sent as the client says';
-  return el('span', { className: 'mark warn', title }, `${number(stored)} of ${number(trace.span_count)}`);
-}
-
-export function runDuration(trace) {
-  if (trace.total_duration_ms) return duration(trace.total_duration_ms * 1000);
-  const [start, end] = [micros(trace.started_at), micros(trace.ended_at)];
-  return start !== null && end !== null ? duration(Math.max(0, end - start)) : '';
-}
-
-function paging(page, status, errors) {
-  const filters = { ...(status && { status }), ...(errors && { failed_spans: true }) };
-  const to = (offset) => `#/?${new URLSearchParams({ ...filters, offset })}`;
-  const last = page.offset + page.traces.length;
-  return [
-    page.offset > 0 ? el('a', { href: to(Math.max(0, page.offset - PAGE)) }, '← newer') : null,
-    page.traces.length ? el('span', {}, `${number(page.offset + 1)}–${number(last)} of ${number(page.total)}`) : null,
-    last < page.total && page.traces.length ? el('a', { href: to(last) }, 'older →') : null,
-  ].filter(Boolean);
-}
-
-function nothing(status, errors) {
-  if (errors) return [el('p', {}, 'No run has a failed span.')];
-  if (status) return [el('p', {}, `No run is ${status}.`)];
-  return [
-    el('p', {}, 'No runs yet. Point a client here:'),
-    el('pre', {}, `RETRACE_BASE_URL=${location.origin}\nRETRACE_API_KEY=${hasKey() ? '…' : 'rt_local'}`),
-    el('p', {}, 'Traces without a span that has a gen_ai.* attribute are not sent; RETRACE_SPAN_SELECTION=all sends them.'),
+    el('h2', {}, 'No runs yet'),
+    el('p', {}, 'Point an application with a Retrace SDK here:'),
+    block(variables),
+    el('p', {}, 'or one that sends OpenTelemetry traces, in any language:'),
+    block(otlp),
+    el('p', {}, 'The first run appears here as soon as it begins. Traces without a span that has a gen_ai.* attribute are not sent; RETRACE_SPAN_SELECTION=all sends them.'),
   ];
 }

@@ -1,54 +1,105 @@
-// The chosen span, or the run itself: what is known about it, and its input, output and metadata when they are wanted.
+// The chosen span, or the run itself: its conversation, data, request and attributes, each fetched when it is looked at.
 
-import { get, spanPath, tracePath } from './api.js';
-import { bytes, clock, dollars, duration, el, indented, members, number } from './text.js';
+import { FORKS, get, has, spanPath, tracePath } from './api.js';
+import * as conversation from './conversation.js';
+import { copyButton, el } from './element.js';
+import * as fork from './fork.js';
+import { tree } from './json.js';
+import { bytes, clock, dollars, duration, members, number } from './text.js';
 
-// Content up to this size is fetched as soon as its span is chosen; more is fetched when asked for.
+// Content up to this size is fetched as soon as it is looked at; more is fetched when asked for.
 const FETCHED_AT_ONCE = 200_000;
-// Characters of one content that are drawn at first, and with every further step.
-const STEP = 20_000;
-// Content up to this size is looked into for messages.
-const READ_AS_MESSAGES = 1_000_000;
+// Bases of requests by provider, as variables of a shell, and the header of the key.
+const ANTHROPIC = { url: '$ANTHROPIC_BASE_URL/v1/messages', key: 'x-api-key: $ANTHROPIC_API_KEY', more: ['anthropic-version: 2023-06-01'] };
+const OPENAI = { url: '$OPENAI_BASE_URL/chat/completions', key: 'authorization: Bearer $OPENAI_API_KEY', more: [] };
 
 let latest = null;
+let tab = null;
 
 // Shows a span of a trace, or the trace itself when `span` is null.
 export function show(panel, trace, span) {
   const record = span ?? trace;
   const sizes = record.content_bytes ?? {};
   const total = (sizes.input ?? 0) + (sizes.output ?? 0) + (sizes.metadata ?? 0);
-  const content = el('div', { className: 'content' });
-  const parts = [
-    el('h2', {}, span ? span.name || el('i', {}, 'unnamed') : 'The run'),
-    record.error === undefined ? null : el('pre', { className: 'error' }, record.error),
-    span ? facts(span) : null,
-    content,
-  ];
-  panel.replaceChildren(...parts.filter(Boolean));
+  const path = span ? spanPath(trace.id, span.id) : tracePath(trace.id);
+  const content = el('div', { className: 'content', role: 'tabpanel' });
   latest = content;
-  const path = span ? spanPath(trace.id, span.id) : `${tracePath(trace.id)}?spans=false`;
-  if (total === 0) content.append(el('p', { className: 'quiet' }, 'No input, output or metadata.'));
-  else if (total <= FETCHED_AT_ONCE) load(content, path);
-  else content.append(el('button', { onclick: () => load(content, path) }, `Load ${bytes(total)} of input and output`));
+  let parts = null;
+  // The members of the record as JSON texts; null when they cannot be had.
+  const fetched = () => {
+    parts ??= get(span ? path : `${path}?spans=false`).then((text) => (text === null ? null : new Map(members(text))));
+    return parts;
+  };
+  const isCall = span?.span_type === 'llm_call';
+  const tabs = [['messages', 'Conversation'], ['data', 'Data'], ...(isCall ? [['request', 'Request']] : []), ['attributes', 'Attributes']];
+  const bar = el('div', { className: 'tabs', role: 'tablist', ariaLabel: 'Parts of the span' });
+  const open = (name) => {
+    tab = name;
+    bar.replaceChildren(...tabs.map(([each, words]) => el('button', { role: 'tab', ariaSelected: String(each === name), onclick: () => open(each) }, words)));
+    const draw = () => DRAW[name]({ content, path, trace, span, fetched });
+    if (total <= FETCHED_AT_ONCE || name === 'messages') draw();
+    else content.replaceChildren(el('button', { onclick: draw }, `Load ${bytes(total)} of input and output`));
+  };
+  const title = span ? span.name || el('i', {}, 'unnamed') : 'The run';
+  panel.replaceChildren(
+    ...[
+      el('div', { className: 'title' }, el('h2', { dir: 'auto' }, title), span ? tools(trace, span, fetched) : null),
+      record.error === undefined ? null : el('pre', { className: 'error', tabIndex: 0 }, record.error.slice(0, 20_000)),
+      span ? facts(span) : null,
+      bar,
+      content,
+    ].filter(Boolean),
+  );
+  panel.scrollTop = 0;
+  const wanted = tabs.some(([name]) => name === tab) ? tab : 'messages';
+  open(wanted);
 }
 
-async function load(content, path) {
+const DRAW = {
+  messages({ content, path, trace }) {
+    conversation.load(content, path, trace.id, () => content === latest);
+  },
+  async data({ content, fetched }) {
+    const parts = await loaded(content, fetched);
+    if (!parts) return;
+    // An output of `null` is none.
+    const names = ['input', 'output'].filter((name) => parts.has(name) && parts.get(name) !== 'null');
+    content.replaceChildren(...names.map((name) => section(name, parts.get(name))));
+    if (names.length === 0) content.replaceChildren(el('p', { className: 'quiet' }, 'No input and no output.'));
+  },
+  async request({ content, fetched }) {
+    const parts = await loaded(content, fetched);
+    if (!parts) return;
+    const metadata = new Map(members(parts.get('metadata') ?? '{}'));
+    const names = [['sampling', 'Sampling parameters'], ['usage', 'Usage'], ['finish_reasons', 'Finish reasons'], ['tool_schemas', 'Tool schemas'], ['tool_descriptions', 'Tool descriptions'], ['provider_tools', "The provider's tools"]];
+    const known = names.filter(([name]) => metadata.has(name));
+    content.replaceChildren(...known.map(([name, words]) => section(words, metadata.get(name))));
+    if (known.length === 0) content.replaceChildren(el('p', { className: 'quiet' }, 'Nothing is recorded of the request but its messages.'));
+  },
+  async attributes({ content, span, trace, fetched }) {
+    const parts = await loaded(content, fetched);
+    if (!parts) return;
+    const { content_bytes: _, spans: __, ...head } = span ?? trace;
+    content.replaceChildren(section(span ? 'Span' : 'Run', JSON.stringify(head)), ...(parts.has('metadata') ? [section('Metadata', parts.get('metadata'))] : []));
+  },
+};
+
+// The record, unless another one has been chosen meanwhile.
+async function loaded(content, fetched) {
   content.replaceChildren(el('p', { className: 'quiet' }, 'Loading…'));
-  const text = await get(path);
-  // Another span may have been chosen meanwhile.
-  if (content !== latest) return;
-  if (text === null) {
-    content.replaceChildren(el('button', { onclick: () => load(content, path) }, 'Try again'));
-    return;
-  }
-  const found = new Map(members(text));
-  // An output of `null` is none.
-  const parts = ['input', 'output', 'metadata'].filter((name) => found.has(name) && found.get(name) !== 'null');
-  content.replaceChildren(...parts.map((name) => section(name, found.get(name))));
+  const parts = await fetched();
+  if (content !== latest || !content.firstChild) return null;
+  if (parts === null) content.replaceChildren(el('p', { className: 'quiet' }, 'It cannot be had now.'));
+  return parts;
+}
+
+function section(name, json) {
+  const size = el('span', { className: 'quiet' }, bytes(new Blob([json]).size));
+  return el('section', {}, el('h3', {}, name, ' ', size), tree(json));
 }
 
 function facts(span) {
-  const fact = (name, value) => (value === undefined || value === '' ? null : el('div', {}, el('dt', {}, name), el('dd', {}, value)));
+  const fact = (name, value) => (value === undefined || value === '' || value === null ? null : el('div', {}, el('dt', {}, name), el('dd', {}, value)));
   const sum = span.duration_ms === undefined ? undefined : duration(span.duration_ms * 1000);
   return el(
     'dl',
@@ -56,88 +107,35 @@ function facts(span) {
     fact('Type', span.span_type),
     fact('Model', span.model),
     fact('Started', clock(span.started_at)),
-    span.ended_at === undefined ? fact('Ended', 'not yet, as far as is known') : fact('Ended', clock(span.ended_at)),
+    span.ended_at === undefined ? fact('Ended', 'not yet, as far as is known') : null,
     fact('Duration', sum),
     fact('Tokens in', span.input_tokens === undefined ? undefined : number(span.input_tokens)),
     fact('Tokens out', span.output_tokens === undefined ? undefined : number(span.output_tokens)),
     fact('Cost', span.cost === undefined ? undefined : dollars(span.cost)),
-    fact('Agent', span.agent_id),
-    fact('Agent role', span.agent_role),
-    fact('Above it', span.parent_agent_id),
-    fact('Id', el('code', {}, span.id)),
+    fact('Agent', span.agent_role ?? span.agent_id),
   );
 }
 
-function section(name, json) {
-  const readable = json.length <= READ_AS_MESSAGES ? asMessages(json) : null;
-  const body = el('div', {});
-  const size = el('span', { className: 'quiet' }, bytes(new Blob([json]).size));
-  const title = el('h3', {}, name, ' ', size);
-  const asJson = () => body.replaceChildren(long(json.startsWith('"') ? asText(json) : indented(json)));
-  if (readable) {
-    const draw = () => body.replaceChildren(...readable.map(message));
-    let plain = true;
-    const toggle = el('button', { className: 'toggle', onclick: () => {
-      plain = !plain;
-      toggle.textContent = plain ? 'as JSON' : 'as text';
-      if (plain) draw();
-      else asJson();
-    } }, 'as JSON');
-    title.append(toggle);
-    draw();
-  } else asJson();
-  return el('section', {}, title, body);
-}
-
-function message({ role, text }) {
-  return el('div', { className: 'message' }, el('span', { className: 'role' }, role), long(text));
-}
-
-// Text of any length, of which a part is drawn and the rest when it is asked for.
-function long(text) {
-  const block = el('pre', {}, text.slice(0, STEP));
-  let drawn = STEP;
-  if (text.length <= drawn) return block;
-  const more = el('button', { onclick: () => {
-    block.append(text.slice(drawn, drawn + STEP * 10));
-    drawn += STEP * 10;
-    label();
-  } });
-  const label = () => {
-    more.hidden = text.length <= drawn;
-    more.textContent = `Show more (${number(Math.max(0, text.length - drawn))} characters left)`;
-  };
-  label();
-  return el('div', {}, block, more);
-}
-
-function asText(json) {
-  try {
-    return JSON.parse(json);
-  } catch {
-    return json;
+function tools(trace, span, fetched) {
+  const bar = el('div', { className: 'tools' }, copyButton('Link', () => location.href));
+  if (span.span_type === 'llm_call') bar.append(copyButton('cURL', async () => curl(span, await fetched())));
+  const isForkable = ['llm_call', 'tool_call'].includes(span.span_type);
+  if (isForkable) {
+    has(FORKS).then((is) => {
+      if (is) bar.append(el('button', { className: 'small primary', onclick: async () => fork.edit(trace, span, await fetched()) }, 'Fork from here'));
+    });
   }
+  return bar;
 }
 
-// The messages of a conversation as {role, text}, or null when this is something else.
-function asMessages(json) {
-  let value;
-  try {
-    value = JSON.parse(json);
-  } catch {
-    return null;
-  }
-  const messages = Array.isArray(value) ? value : value?.messages;
-  const extra = Array.isArray(value) || !value ? 1 : Object.keys(value).length;
-  if (!Array.isArray(messages) || messages.length === 0 || extra > 2) return null;
-  const read = messages.map((message) => ({ role: message?.role, text: messageText(message) }));
-  return read.every(({ role, text }) => typeof role === 'string' && text !== null) ? read : null;
-}
-
-function messageText(message) {
-  const content = message?.content ?? message?.parts;
-  if (typeof content === 'string') return content;
-  if (!Array.isArray(content)) return null;
-  const parts = content.map((part) => part?.text ?? part?.content);
-  return parts.every((part) => typeof part === 'string') ? parts.join('\n') : null;
+// The request of a model call for a shell. Address and key are variables: neither is recorded.
+function curl(span, parts) {
+  const metadata = JSON.parse(parts?.get('metadata') ?? '{}');
+  const input = JSON.parse(parts?.get('input') ?? 'null');
+  const isAnthropic = /anthropic/i.test(metadata.provider ?? '') || /^claude/i.test(span.model ?? '');
+  const target = isAnthropic ? ANTHROPIC : OPENAI;
+  const body = { model: span.model, ...(Array.isArray(input) ? { messages: input } : input), ...metadata.sampling };
+  const quoted = JSON.stringify(body, null, 2).replaceAll("'", "'\\''");
+  const headers = ['content-type: application/json', target.key, ...target.more].map((header) => `  -H "${header}" \\`);
+  return [`curl "${target.url}" \\`, ...headers, `  -d '${quoted}'`].join('\n');
 }

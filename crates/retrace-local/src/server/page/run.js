@@ -1,34 +1,40 @@
-// One run: its spans as a tree with times, and what the chosen one was given and returned.
+// One run: its spans as a tree with times, its conversations and its agents, and what the chosen span was given and returned.
 
-import { get, tracePath } from './api.js';
-import { marks, runDuration, runName, spanCount, statusMark } from './list.js';
+import * as agents from './agents.js';
+import { FORKS, address, change, get, has, spanPath, tracePath } from './api.js';
+import * as conversation from './conversation.js';
+import { choice, confirmed, copyButton, download, el } from './element.js';
+import { marks, runDuration, runName, spanCount, statusMark } from './mark.js';
+import { agents as agentsOf, criticalPath, retries, sum } from './measure.js';
 import * as panel from './panel.js';
-import { clock, dollars, duration, el, number } from './text.js';
+import { clock, dollars, micros, number } from './text.js';
 import { build, inSight } from './tree.js';
+import { waterfall } from './waterfall.js';
 
 // How long to wait before asking again: after an answer, and after a failure or while nobody looks.
 const SOON = 200;
 const LATER = 3000;
-// Must agree with the height of a row in the style sheet.
-const ROW = 28;
-// Rows that are drawn beyond the edges, so that scrolling does not show gaps.
-const SPARE = 10;
-// Levels that are indented; deeper ones say how much deeper, so that there is room left for names.
-const INDENTED = 8;
+const VIEWS = [['tree', 'Timeline'], ['conversation', 'Conversation'], ['agents', 'Agents']];
 
-export function show(root, id, spanId) {
+export function show(root, id, spanId, query) {
   const summary = el('section', { className: 'summary' });
-  const rows = el('div', { className: 'rows', role: 'tree', tabIndex: 0, ariaLabel: 'Spans' });
-  const height = el('div', { className: 'height' }, rows);
-  const scroll = el('div', { className: 'scroll', tabIndex: -1 }, height);
-  const axis = el('div', { className: 'axis' });
-  const detail = el('aside', { className: 'panel' });
-  root.append(summary, el('div', { className: 'run' }, el('div', { className: 'tree' }, axis, scroll), detail));
+  const views = el('div', { className: 'tabs', role: 'tablist', ariaLabel: 'Views of the run' });
+  const search = el('input', { type: 'search', placeholder: 'Find a span', ariaLabel: 'Find a span' });
+  const hits = el('span', { className: 'quiet', role: 'status' });
+  const nextError = el('button', { onclick: () => toError() }, 'Next error');
+  const tools = el('div', { className: 'tools' }, views, search, hits, nextError);
+  const timeline = el('div', { className: 'tree' });
+  const other = el('div', { className: 'other', hidden: true });
+  const detail = el('aside', { className: 'panel', ariaLabel: 'The chosen span', tabIndex: 0 });
+  root.append(summary, tools, el('div', { className: 'run' }, timeline, other, detail));
 
   let trace = null;
   let tree = null;
+  let measured = { path: new Set(), tries: new Map() };
   let visible = [];
   let chosen = spanId;
+  let view = VIEWS.some(([name]) => name === query.get('view')) ? query.get('view') : 'tree';
+  let found = null;
   let version = 0;
   let head = null;
   let timer = null;
@@ -37,112 +43,109 @@ export function show(root, id, spanId) {
   const closed = new Set();
   const waiting = new AbortController();
 
-  const draw = () => {
-    const from = Math.max(0, Math.floor(scroll.scrollTop / ROW) - SPARE);
-    const to = Math.min(visible.length, Math.ceil((scroll.scrollTop + scroll.clientHeight) / ROW) + SPARE);
-    rows.replaceChildren(...visible.slice(from, to).map((node) => row(node)));
-    rows.style.transform = `translateY(${from * ROW}px)`;
-  };
-  let drawing = false;
-  const drawSoon = () => {
-    if (drawing) return;
-    drawing = true;
-    requestAnimationFrame(() => {
-      drawing = false;
-      if (!left) draw();
-    });
-  };
   const layOut = () => {
     visible = inSight(tree.roots, closed);
-    height.style.height = `${visible.length * ROW}px`;
     draw();
   };
-
+  const draw = () => rows.show({ visible, tree, closed, chosen, found, live: trace.live, ...measured });
   const choose = (node) => {
     chosen = node?.span.id ?? null;
-    // The address names what is shown, so that it can be passed on; going back leaves the run.
-    history.replaceState(null, '', address(id, chosen));
+    remember();
     draw();
     panel.show(detail, trace, node?.span ?? null);
   };
+  // The address names what is shown, so that it can be passed on; going back leaves the run.
+  const remember = () => history.replaceState(null, '', `${address(id, chosen)}${view === 'tree' ? '' : `?view=${view}`}`);
   const toggle = (node) => {
     if (!closed.delete(node.span.id)) closed.add(node.span.id);
     layOut();
   };
+  const rows = waterfall(timeline, { choose, toggle });
 
-  const twist = (node) => {
-    if (node.children.length === 0) return el('span', { className: 'twist' });
-    const isClosed = closed.has(node.span.id);
-    const turn = (event) => {
-      event.stopPropagation();
-      toggle(node);
-    };
-    const label = isClosed ? 'Open' : 'Close';
-    return el('button', { className: 'twist', ariaLabel: label, tabIndex: -1, onclick: turn }, isClosed ? '▸' : '▾');
+  // Shows a span wherever it is, and opens what hides it.
+  const go = (node) => {
+    if (!node) return;
+    const byId = new Map(tree.nodes.map((node) => [node.span.id, node]));
+    for (let at = byId.get(node.span.parent_id), left = tree.nodes.length; at && left > 0; at = byId.get(at.span.parent_id), left -= 1) closed.delete(at.span.id);
+    layOut();
+    rows.reveal(node);
+    choose(node);
   };
-
-  const row = (node) => {
-    const { span } = node;
-    const isChosen = span.id === chosen;
-    const state = span.error !== undefined ? 'failed' : span.ended_at === undefined ? 'open' : '';
-    const label = el(
-      'div',
-      { className: 'label' },
-      node.depth > INDENTED ? el('span', { className: 'deeper', title: 'Levels deeper' }, `+${node.depth - INDENTED}`) : null,
-      twist(node),
-      el('span', { className: 'kind', title: span.span_type }),
-      el('span', { className: 'text', title: span.name }, span.name || el('i', {}, 'unnamed')),
-      span.model ? el('span', { className: 'model' }, span.model) : null,
-    );
-    label.style.paddingLeft = `${Math.min(node.depth, INDENTED) * 14 + 6}px`;
-    return el(
-      'div',
-      {
-        className: `row kind-${span.span_type} ${state} ${isChosen ? 'chosen' : ''}`,
-        role: 'treeitem',
-        ariaSelected: String(isChosen),
-        ariaLevel: String(node.depth + 1),
-        onclick: () => choose(node),
-      },
-      label,
-      el('div', { className: 'line' }, bar(node)),
-      el('div', { className: 'n time' }, took(node) || unended(span, trace)),
-      el('div', { className: 'n tokens', title: 'Tokens in and out' }, tokens(span)),
-      el('div', { className: 'n cost' }, span.cost ? dollars(span.cost) : ''),
-    );
+  const all = () => inSight(tree.roots, new Set());
+  const after = (is) => {
+    const order = all();
+    const at = order.findIndex((node) => node.span.id === chosen);
+    return [...order.slice(at + 1), ...order.slice(0, at + 1)].find(is);
   };
-
-  const bar = (node) => {
-    if (node.start === null || tree.begin === null) return null;
-    const length = Math.max(1, tree.end - tree.begin);
-    const end = node.end ?? tree.end;
-    const bar = el('span', { className: 'bar' });
-    bar.style.left = `${(100 * (node.start - tree.begin)) / length}%`;
-    bar.style.width = `${(100 * Math.max(0, end - node.start)) / length}%`;
-    return bar;
+  const toError = () => go(after((node) => node.span.error !== undefined));
+  const find = () => {
+    const words = search.value.trim().toLowerCase();
+    const has = ({ span }) => [span.name, span.model, span.error, span.agent_role, span.span_type, span.id].some((text) => text?.toLowerCase().includes(words));
+    found = words ? new Set(tree.nodes.filter(has).map((node) => node.span.id)) : null;
+    hits.textContent = found ? `${number(found.size)} found` : '';
+    draw();
   };
+  search.addEventListener('input', () => {
+    if (tree) find();
+  });
+  search.addEventListener('keydown', (event) => {
+    if (event.key === 'Enter' && found?.size) go(after((node) => found.has(node.span.id)));
+    else if (event.key === 'Escape') search.blur();
+  });
 
-  const move = (event) => {
+  const keys = (event) => {
+    if (!tree || event.target.closest('input, select, textarea, dialog, .panel, .other') || event.ctrlKey || event.metaKey || event.altKey) return;
     const at = visible.findIndex((node) => node.span.id === chosen);
     const node = visible[at];
+    const isHere = event.target === document.body || event.target.closest('.tree, main') !== null;
+    const key = { j: 'ArrowDown', k: 'ArrowUp' }[event.key] ?? event.key;
     let next = null;
-    if (event.key === 'ArrowDown') next = visible[Math.min(at + 1, visible.length - 1)];
-    else if (event.key === 'ArrowUp') next = visible[Math.max(at - 1, 0)];
-    else if (event.key === 'Home') next = visible[0];
-    else if (event.key === 'End') next = visible[visible.length - 1];
-    else if (event.key === 'ArrowLeft' && node?.children.length && !closed.has(chosen)) toggle(node);
-    else if (event.key === 'ArrowRight' && node && closed.has(chosen)) toggle(node);
+    if (event.key === 'e') toError();
+    else if (event.key === 'z') rows.zoomTo(node ?? null);
+    else if (event.key === '0') rows.zoomTo(null);
+    else if (!isHere || event.target.closest('button, summary, a')) return;
+    else if (key === 'ArrowDown') next = visible[Math.min(at + 1, visible.length - 1)];
+    else if (key === 'ArrowUp') next = visible[Math.max(at - 1, 0)];
+    else if (key === 'Home') next = visible[0];
+    else if (key === 'End') next = visible[visible.length - 1];
+    else if (key === 'ArrowLeft' && node?.children.length && !closed.has(chosen)) toggle(node);
+    else if (key === 'ArrowRight' && node && closed.has(chosen)) toggle(node);
     else return;
     event.preventDefault();
     if (!next) return;
-    reveal(next);
+    rows.reveal(next);
     choose(next);
   };
 
-  const reveal = (node) => {
-    const top = visible.indexOf(node) * ROW;
-    if (top < scroll.scrollTop) scroll.scrollTop = top;
-    else if (top + ROW > scroll.scrollTop + scroll.clientHeight) scroll.scrollTop = top + ROW - scroll.clientHeight;
+  const drawViews = () => {
+    views.replaceChildren(...VIEWS.filter(([name]) => name !== 'agents' || agentsOf(tree.nodes).agents.length > 0).map(([name, words]) => el('button', { role: 'tab', ariaSelected: String(name === view), onclick: () => {
+      view = name;
+      remember();
+      drawViews();
+      drawOther();
+    } }, words)));
+  };
+  const drawOther = () => {
+    const isTree = view === 'tree';
+    timeline.hidden = !isTree;
+    other.hidden = isTree;
+    if (isTree) layOut();
+    else if (view === 'agents') other.replaceChildren(...agents.draw(agentsOf(tree.nodes)));
+    else drawConversation();
+  };
+  const drawConversation = () => {
+    const calls = all().filter((node) => node.span.span_type === 'llm_call');
+    const content = el('div', { className: 'messages' });
+    const open = (callId) => {
+      const path = callId ? spanPath(id, callId) : tracePath(id);
+      conversation.load(content, path, id, () => !left && content.isConnected);
+    };
+    // The last call was given everything that came before it.
+    const longest = calls.reduce((most, node) => ((node.span.content_bytes?.input ?? 0) >= (most?.span.content_bytes?.input ?? 0) ? node : most), null);
+    const options = [['', 'Input and output of the run'], ...calls.slice(0, 500).map((node, at) => [node.span.id, `${at + 1}. ${node.span.name || 'model call'}${node.span.agent_role ? `, ${node.span.agent_role}` : ''}`])];
+    const first = longest?.span.id ?? '';
+    other.replaceChildren(el('div', { className: 'which' }, choice(options, first, open, 'Conversation of')), content);
+    open(first);
   };
 
   // Asks for what is newer than what is shown. The receiver answers when there is something, or after a while.
@@ -177,84 +180,100 @@ export function show(root, id, spanId) {
     for (const span of changed) spans.set(span.id, span);
     trace = { ...known, spans: [...spans.values()] };
     tree = build(trace, trace.live ? Date.now() * 1000 : null);
+    sum(tree.roots);
+    measured = { path: criticalPath(tree.roots), tries: retries(tree.roots) };
+    nextError.hidden = !tree.roots.some((node) => node.failures > 0);
     document.title = `${trace.name || 'unnamed'} · Retrace, local`;
-    summary.replaceChildren(...facts(trace));
-    axis.replaceChildren(...ticks(tree));
-    layOut();
+    drawSummary();
+    drawViews();
+    if (first) drawOther();
+    else layOut();
+    if (found) find();
     const node = tree.nodes.find((node) => node.span.id === chosen) ?? null;
-    if (first && node) reveal(node);
+    if (first && node) rows.reveal(node);
     // What is looked at is drawn again only when it has changed.
     const touched = node ? changed.some((span) => span.id === chosen) : isNewHead && chosen === null;
     if (first || touched) choose(node);
     return true;
   };
+  const drawSummary = () => {
+    const menu = summary.querySelector('details.actions')?.open ?? false;
+    summary.replaceChildren(...facts(trace, () => choose(null), actions(trace, menu)));
+  };
 
-  summary.addEventListener('click', (event) => {
-    if (event.target.closest('button')) choose(null);
-  });
-  scroll.addEventListener('scroll', drawSoon);
-  scroll.addEventListener('keydown', move);
-  addEventListener('resize', drawSoon);
+  addEventListener('keydown', keys);
   refresh();
   return () => {
     left = true;
     waiting.abort();
     clearTimeout(timer);
-    removeEventListener('resize', drawSoon);
+    rows.end();
+    removeEventListener('keydown', keys);
   };
 }
 
-export function address(id, spanId) {
-  return ['#', 'run', id, ...(spanId === null ? [] : [spanId])].map((part, at) => (at ? encodeURIComponent(part) : part)).join('/');
-}
-
-// What a span says of its own length, else what its times say.
-function took({ span, start, end }) {
-  if (span.duration_ms) return duration(span.duration_ms * 1000);
-  return start !== null && end !== null ? duration(Math.max(0, end - start)) : '';
-}
-
-// What is said of a span that has started and not ended, as far as is known.
-function unended(span, trace) {
-  if (span.ended_at !== undefined) return '';
-  if (trace.live) return el('span', { className: 'going', title: 'It has started and not ended' }, 'running');
-  return el('span', { className: 'quiet', title: 'Nothing is known of its end' }, 'no end');
-}
-
-function tokens(span) {
-  if (span.input_tokens === undefined && span.output_tokens === undefined) return '';
-  const part = (value) => (value === undefined ? '?' : number(value));
-  return `${part(span.input_tokens)} → ${part(span.output_tokens)}`;
-}
-
-function facts(trace) {
+function facts(trace, choose, menu) {
   const fact = (name, value) => (value ? el('div', {}, el('dt', {}, name), el('dd', {}, value)) : null);
+  const [start, end] = [micros(trace.started_at), micros(trace.ended_at)];
+  const session = trace.session_id ? el('a', { href: `#/session/${encodeURIComponent(trace.session_id)}` }, trace.session_id) : null;
   return [
-    el('h1', {}, runName(trace), ' ', statusMark(trace), ...marks(trace)),
-    trace.error ? el('p', { className: 'error' }, trace.error) : null,
+    el('div', { className: 'title' }, el('h1', {}, runName(trace), ' ', statusMark(trace), ...marks(trace)), menu),
+    trace.error ? el('p', { className: 'error', tabIndex: 0 }, trace.error) : null,
     el(
       'dl',
       {},
       fact('Started', clock(trace.started_at)),
-      fact('Duration', runDuration(trace)),
+      fact('Duration', start !== null && end !== null ? runDuration(trace) : ''),
       fact('Spans', spanCount(trace, trace.spans.length)),
       fact('Tokens', trace.total_tokens ? number(trace.total_tokens) : null),
       fact('Cost', trace.total_cost ? dollars(trace.total_cost) : null),
-      fact('Session', trace.session_id),
+      fact('Session', session),
       fact('Project', trace.project_id),
       fact('Id', el('code', {}, trace.id)),
-      el('div', {}, el('button', {}, 'Input and output of the run')),
     ),
+    el('button', { className: 'small whole', onclick: choose }, 'Input and output of the run'),
   ].filter(Boolean);
 }
 
-// Times along the bars: the beginning, the middle and the end.
-function ticks(tree) {
-  const line = el('div', { className: 'line' });
-  if (tree.begin !== null) {
-    const length = tree.end - tree.begin;
-    line.append(...['0', duration(length / 2), duration(length)].map((time) => el('span', {}, time)));
+// What can be done with a run.
+function actions(trace, open) {
+  const path = tracePath(trace.id);
+  const name = (trace.name || 'run').replace(/[^\w.-]+/g, '-').slice(0, 60);
+  const save = (end, type, from) => async () => {
+    const text = await get(from);
+    if (text !== null) download(`${name}${end}`, type, text);
+  };
+  const item = (words, onclick, className) => el('button', { onclick, className: className ?? '' }, words);
+  const remove = async () => {
+    if (await confirmed('Delete this run? It cannot be undone.', 'Delete') && (await change('DELETE', path))) location.hash = '#/';
+  };
+  const list = el(
+    'div',
+    { className: 'menu' },
+    copyButton('Copy link', () => location.href),
+    item('Download run', save('.json', 'application/json', path)),
+    item('Download OTLP JSON', save('.otlp.json', 'application/json', `${path}/otlp`)),
+    item(trace.golden ? 'Not golden any more' : 'Mark as golden', () => change('POST', `${path}/golden`, { golden: !trace.golden })),
+    item('Print', () => print()),
+    item('Delete', remove, 'danger'),
+  );
+  has(FORKS).then((is) => {
+    if (!is) return;
+    list.insertBefore(item('Download cassette', save('.cassette.jsonl', 'application/x-ndjson', `${path}/cassette`)), list.children[2]);
+    forkOf(trace).then((origin) => {
+      if (origin) list.prepend(el('a', { href: `#/compare?${new URLSearchParams({ a: origin, b: trace.id })}` }, 'Compare with its origin'));
+    });
+  });
+  return el('details', { className: 'actions', open }, el('summary', {}, 'Actions'), list);
+}
+
+const origins = new Map();
+
+// The run that a fork came from, or null. Metadata are no part of what a run is drawn from.
+function forkOf(trace) {
+  if (!trace.content_bytes?.metadata) return Promise.resolve(null);
+  if (!origins.has(trace.id)) {
+    origins.set(trace.id, get(`${tracePath(trace.id)}?spans=false`).then((text) => (text === null ? null : (JSON.parse(text).metadata?._fork_of ?? null))));
   }
-  const column = (name, kind) => el('div', { className: kind }, name);
-  return [column('Span', 'label'), line, column('Time', 'n time'), column('Tokens', 'n tokens'), column('Cost', 'n cost')];
+  return origins.get(trace.id);
 }

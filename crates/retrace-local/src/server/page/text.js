@@ -1,16 +1,4 @@
-// How things are written: elements, numbers, times, and JSON with all its digits.
-
-// An element. Texts become text, never markup; null is left out.
-export function el(tag, properties, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties ?? {})) {
-    if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
-    else if (name in element && name !== 'role') element[name] = value;
-    else element.setAttribute(name, value);
-  }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
-  return element;
-}
+// How things are written: numbers, times, and JSON with all its digits.
 
 const count = new Intl.NumberFormat('en');
 
@@ -33,6 +21,7 @@ export function bytes(value) {
 
 // A length of time, given in microseconds.
 export function duration(micros) {
+  if (micros === 0) return '0 s';
   if (micros < 1000) return `${Math.round(micros)} µs`;
   if (micros < 1e6) return `${(micros / 1e3).toFixed(micros < 1e4 ? 1 : 0)} ms`;
   if (micros < 60e6) return `${(micros / 1e6).toFixed(micros < 1e7 ? 2 : 1)} s`;
@@ -163,4 +152,24 @@ function afterValue(json, at) {
     at += 1;
   }
   return at;
+}
+
+// The items of a JSON array as JSON texts.
+export function items(json) {
+  const found = [];
+  let at = json.indexOf('[') + 1;
+  for (;;) {
+    at = afterBlank(json, at);
+    if (json[at] === ',') at = afterBlank(json, at + 1);
+    if (at >= json.length || json[at] === ']') return found;
+    const start = at;
+    at = afterValue(json, start);
+    if (at === start) return found;
+    found.push(json.slice(start, at).trimEnd());
+  }
+}
+
+// Microseconds since 1970 as a time that the other functions take.
+export function timestamp(micros) {
+  return micros === null || micros === undefined ? undefined : new Date(micros / 1000).toISOString();
 }

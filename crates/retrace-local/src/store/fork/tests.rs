@@ -18,7 +18,7 @@ struct Store {
 impl Store {
     /// With a run `t` and a fork `f` of it.
     fn with_fork() -> Self {
-        let (writer, reader, _) = open(None).unwrap();
+        let (writer, reader, _) = open(None, false).unwrap();
         let store = Self { writer, reader, now: now_micros() };
         store.upload(&json!({"id": "t", "status": "completed", "started_at": AT, "spans": []}));
         assert_eq!(store.create("f"), Outcome::Done);

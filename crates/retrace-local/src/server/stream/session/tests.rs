@@ -21,7 +21,7 @@ struct Peer {
 
 /// A session on a pipe, in a runtime whose clock runs only when nothing else does.
 async fn peer() -> Peer {
-    let (writer, reader, _) = store::open(None).unwrap();
+    let (writer, reader, _) = store::open(None, false).unwrap();
     let (ours, theirs) = tokio::io::duplex(1024);
     let closing = watch::Sender::new(false);
     let session = Session {

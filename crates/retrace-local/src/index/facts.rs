@@ -1,0 +1,202 @@
+//! What filters, orders and sums of runs look at.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use retrace_protocol::{Status, Timestamp, Trace};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::Words;
+
+/// Values of one kind that a run is found by; more are passed over.
+const PARTS: usize = 200;
+/// Longest value that a run is found by, in bytes.
+const VALUE_BYTES: usize = 200;
+
+/// What a part of a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum PartKind {
+    Model,
+    Tool,
+    Agent,
+    Tag,
+}
+
+impl PartKind {
+    /// Its name in the database and in addresses.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Tool => "tool",
+            Self::Agent => "agent",
+            Self::Tag => "tag",
+        }
+    }
+}
+
+/// What a run used of one model, tool or agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Usage {
+    pub(crate) calls: u64,
+    pub(crate) errors: u64,
+    pub(crate) input_tokens: u64,
+    pub(crate) output_tokens: u64,
+    pub(crate) cost: f64,
+    pub(crate) micros: u64,
+}
+
+/// A run as the index has it.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) started_micros: Option<i64>,
+    pub(crate) status: Option<Status>,
+    pub(crate) name: String,
+    pub(crate) micros: Option<u64>,
+    pub(crate) tokens: u64,
+    pub(crate) cost: f64,
+    pub(crate) spans: u64,
+    pub(crate) failed_spans: u64,
+    pub(crate) has_error: bool,
+    pub(crate) session: Option<String>,
+    pub(crate) user: Option<String>,
+    pub(crate) environment: Option<String>,
+    pub(crate) bytes: u64,
+    pub(crate) parts: BTreeMap<(PartKind, String), Usage>,
+}
+
+/// The members of a span's head that count here.
+#[derive(Deserialize)]
+struct SpanHead<'a> {
+    #[serde(borrow)]
+    span_type: Cow<'a, str>,
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    model: Option<String>,
+    input_tokens: Option<u64>,
+    output_tokens: Option<u64>,
+    cost: Option<f64>,
+    agent_id: Option<String>,
+    agent_role: Option<String>,
+    duration_ms: Option<u64>,
+    error: Option<String>,
+}
+
+impl Facts {
+    /// What the trace itself states. `metadata` is its JSON text.
+    pub(crate) fn of_trace(trace: &Trace, metadata: Option<&str>, words: &mut Words) -> Self {
+        let metadata = metadata.and_then(|text| serde_json::from_str::<Value>(text).ok()).unwrap_or_default();
+        let text = |name: &str| metadata.get(name).and_then(Value::as_str).map(|text| clipped(text).to_owned());
+        let start = trace.started_at.as_ref().and_then(Timestamp::unix_micros);
+        let end = trace.ended_at.as_ref().and_then(Timestamp::unix_micros);
+        let stated = trace.total_duration_ms.filter(|millis| *millis > 0).map(|millis| millis.saturating_mul(1000));
+        let mut facts = Self {
+            started_micros: start.and_then(|micros| i64::try_from(micros).ok()),
+            status: trace.status,
+            name: trace.name.as_deref().map(clipped).unwrap_or_default().to_owned(),
+            micros: stated.or_else(|| Some(end?.saturating_sub(start?))),
+            tokens: trace.total_tokens.unwrap_or(0),
+            cost: trace.total_cost.unwrap_or(0.0),
+            has_error: trace.error.is_some() || trace.status == Some(Status::Failed),
+            session: trace.session_id.as_deref().map(|session| clipped(session).to_owned()),
+            user: text("user_id"),
+            environment: text("environment"),
+            ..Self::default()
+        };
+        for tag in metadata.get("tags").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+            facts.part(PartKind::Tag, tag, Usage { calls: 1, ..Usage::default() });
+        }
+        words.add(trace.name.as_deref().unwrap_or_default());
+        words.add(trace.error.as_deref().unwrap_or_default());
+        facts
+    }
+
+    /// Adds a span by its head. One that cannot be read counts as a span and no more.
+    pub(crate) fn add_span(&mut self, head: &str, words: &mut Words) {
+        self.spans += 1;
+        let Ok(span) = serde_json::from_str::<SpanHead<'_>>(head) else { return };
+        let failed = span.error.is_some();
+        let usage = Usage {
+            calls: 1,
+            errors: u64::from(failed),
+            input_tokens: span.input_tokens.unwrap_or(0),
+            output_tokens: span.output_tokens.unwrap_or(0),
+            cost: span.cost.unwrap_or(0.0),
+            micros: span.duration_ms.unwrap_or(0).saturating_mul(1000),
+        };
+        self.failed_spans += u64::from(failed);
+        self.has_error |= failed;
+        if let Some(model) = &span.model {
+            self.part(PartKind::Model, model, usage);
+        }
+        if span.span_type == "tool_call" {
+            self.part(PartKind::Tool, &span.name, usage);
+        }
+        if let Some(agent) = span.agent_role.as_ref().or(span.agent_id.as_ref()) {
+            self.part(PartKind::Agent, agent, usage);
+        }
+        words.add(&span.name);
+        words.add(span.error.as_deref().unwrap_or_default());
+    }
+
+    /// Takes what the spans come to where the run does not state it.
+    pub(crate) fn finish(&mut self) {
+        let models = || self.parts.iter().filter(|((kind, _), _)| *kind == PartKind::Model).map(|(_, usage)| usage);
+        if self.tokens == 0 {
+            self.tokens = models().map(|usage| usage.input_tokens.saturating_add(usage.output_tokens)).sum();
+        }
+        if self.cost == 0.0 {
+            self.cost = models().map(|usage| usage.cost).sum();
+        }
+        if !self.cost.is_finite() {
+            self.cost = 0.0;
+        }
+    }
+
+    fn part(&mut self, kind: PartKind, value: &str, more: Usage) {
+        let is_full = self.parts.len() >= PARTS * 4;
+        let key = (kind, clipped(value).to_owned());
+        if value.is_empty() || (is_full && !self.parts.contains_key(&key)) {
+            return;
+        }
+        let usage = self.parts.entry(key).or_default();
+        usage.calls += more.calls;
+        usage.errors += more.errors;
+        usage.input_tokens = usage.input_tokens.saturating_add(more.input_tokens);
+        usage.output_tokens = usage.output_tokens.saturating_add(more.output_tokens);
+        usage.cost += more.cost;
+        usage.micros = usage.micros.saturating_add(more.micros);
+    }
+}
+
+fn clipped(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(VALUE_BYTES)).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_found_by_what_its_spans_used() {
+        let mut words = Words::default();
+        let trace = Trace { name: Some("agent".into()), ..Trace::started("t".into(), "2026-01-02T03:04:05Z".into()) };
+        let metadata = r#"{"environment":"test","user_id":"u","tags":["a","b"],"other":1}"#;
+        let mut facts = Facts::of_trace(&trace, Some(metadata), &mut words);
+        for head in [
+            r#"{"span_type":"llm_call","name":"chat","model":"m","input_tokens":3,"output_tokens":4,"cost":0.5,"duration_ms":7}"#,
+            r#"{"span_type":"tool_call","name":"find","error":"no","agent_id":"x","agent_role":"planner"}"#,
+            "broken",
+        ] {
+            facts.add_span(head, &mut words);
+        }
+        facts.finish();
+        let of = |kind, value: &str| facts.parts.get(&(kind, value.to_owned())).copied().unwrap();
+        assert_eq!((facts.spans, facts.failed_spans, facts.has_error), (3, 1, true));
+        assert_eq!((facts.tokens, facts.environment.as_deref(), facts.user.as_deref()), (7, Some("test"), Some("u")));
+        assert_eq!(of(PartKind::Model, "m").micros, 7000);
+        assert_eq!((of(PartKind::Tool, "find").errors, of(PartKind::Agent, "planner").calls), (1, 1));
+        assert_eq!(of(PartKind::Tag, "b").calls, 1);
+        assert_eq!(words.into_text(), "agent\nchat\nfind\nno\n");
+    }
+}

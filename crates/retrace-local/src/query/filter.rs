@@ -1,0 +1,213 @@
+//! Which runs are meant: the filter that lists, figures and sessions share.
+
+use retrace_protocol::Timestamp;
+use retrace_protocol::read::Refusal;
+
+use super::bad;
+
+/// Longest search, in bytes, and most words of it.
+const SEARCH_BYTES: usize = 1_000;
+const SEARCH_WORDS: usize = 20;
+/// Most values of one parameter.
+const VALUES: usize = 50;
+/// A word this long at the end of a search also stands for those that begin with it.
+const PREFIX_CHARS: usize = 3;
+
+/// Kinds of parts, each a parameter that may be there several times: a run has to have one of the values.
+pub(crate) const PARTS: [&str; 4] = ["model", "tool", "agent", "tag"];
+/// Texts of a run that have to be the same.
+const TEXTS: [&str; 3] = ["session", "user", "environment"];
+/// Numbers of a run between two bounds: the parameter after `min_` and `max_`, the column, and how many of the column's unit it counts.
+const NUMBERS: [(&str, &str, f64); 4] =
+    [("cost", "cost", 1.0), ("tokens", "tokens", 1.0), ("ms", "micros", 1000.0), ("spans", "spans", 1.0)];
+
+/// Which runs are meant; all unless told otherwise. Each part is a further condition.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Filter {
+    /// A query of the full-text index.
+    pub(crate) search: Option<String>,
+    /// Began at or after this, in microseconds since 1970 UTC.
+    pub(crate) from: Option<i64>,
+    /// Began before this.
+    pub(crate) to: Option<i64>,
+    /// Columns and what stands there.
+    pub(crate) texts: Vec<(&'static str, String)>,
+    /// Kinds of parts, and values of which one is there.
+    pub(crate) parts: Vec<(&'static str, Vec<String>)>,
+    /// Columns, `>=` or `<=`, and a bound.
+    pub(crate) bounds: Vec<(&'static str, &'static str, f64)>,
+    pub(crate) has_error: Option<bool>,
+    pub(crate) golden: Option<bool>,
+}
+
+impl Filter {
+    pub(crate) const fn new() -> Self {
+        Self {
+            search: None,
+            from: None,
+            to: None,
+            texts: Vec::new(),
+            parts: Vec::new(),
+            bounds: Vec::new(),
+            has_error: None,
+            golden: None,
+        }
+    }
+
+    /// Whether all runs are meant.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::new()
+    }
+
+    /// Reads the part of an address after `?`. Parameters that are not known are passed over, empty ones too.
+    pub(crate) fn parse(text: &str) -> Result<Self, Refusal> {
+        let mut filter = Self::new();
+        let mut seen = Vec::new();
+        for (name, value) in form_urlencoded::parse(text.as_bytes()) {
+            let Some(name) = known(&name) else { continue };
+            if value.is_empty() {
+                continue;
+            }
+            if PARTS.contains(&name) {
+                filter.part(name, value.into_owned())?;
+                continue;
+            }
+            if seen.contains(&name) {
+                return Err(bad(name, "said twice"));
+            }
+            seen.push(name);
+            match name {
+                "q" => filter.search = Some(search(name, &value)?),
+                "from" => filter.from = Some(time(name, &value)?),
+                "to" => filter.to = Some(time(name, &value)?),
+                "has_error" => filter.has_error = Some(truth(name, &value)?),
+                "golden" => filter.golden = Some(truth(name, &value)?),
+                _ if TEXTS.contains(&name) => filter.texts.push((name, value.into_owned())),
+                _ => filter.bounds.extend(bound(name, &value)?),
+            }
+        }
+        Ok(filter)
+    }
+
+    fn part(&mut self, kind: &'static str, value: String) -> Result<(), Refusal> {
+        let at = self.parts.iter().position(|(known, _)| *known == kind);
+        match at.and_then(|at| self.parts.get_mut(at)) {
+            Some((_, values)) if values.len() >= VALUES => return Err(bad(kind, format!("more than {VALUES} values"))),
+            Some((_, values)) => values.push(value),
+            None => self.parts.push((kind, vec![value])),
+        }
+        Ok(())
+    }
+}
+
+/// The name of a parameter, if it is one of a filter.
+fn known(name: &str) -> Option<&'static str> {
+    const OTHERS: [&str; 13] = [
+        "q",
+        "from",
+        "to",
+        "has_error",
+        "golden",
+        "min_cost",
+        "max_cost",
+        "min_tokens",
+        "max_tokens",
+        "min_ms",
+        "max_ms",
+        "min_spans",
+        "max_spans",
+    ];
+    OTHERS.iter().chain(&PARTS).chain(&TEXTS).copied().find(|known| *known == name)
+}
+
+/// The words of a search as the full-text index wants them: every one has to be there, in any order. What stands between two
+/// blanks is one, and its parts stand in this order, as in `gpt-4o`.
+fn search(name: &str, text: &str) -> Result<String, Refusal> {
+    if text.len() > SEARCH_BYTES {
+        return Err(bad(name, format!("longer than {SEARCH_BYTES} bytes")));
+    }
+    let is_blank = |char: char| char.is_whitespace() || char == '"' || char.is_control();
+    let words = text.split(is_blank).filter(|word| word.chars().any(char::is_alphanumeric));
+    let words: Vec<&str> = words.collect();
+    if words.is_empty() || words.len() > SEARCH_WORDS {
+        return Err(bad(name, format!("expected 1 to {SEARCH_WORDS} words with letters or digits")));
+    }
+    let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+    let is_prefix = words.last().is_some_and(|word| {
+        text.ends_with(word) && word.ends_with(char::is_alphanumeric) && word.chars().count() >= PREFIX_CHARS
+    });
+    Ok(format!("{}{}", quoted.join(" "), if is_prefix { "*" } else { "" }))
+}
+
+fn time(name: &str, text: &str) -> Result<i64, Refusal> {
+    let micros = Timestamp::from(text).unix_micros().and_then(|micros| i64::try_from(micros).ok());
+    micros.ok_or_else(|| bad(name, "expected a time such as 2026-01-02T03:04:05Z"))
+}
+
+fn truth(name: &str, text: &str) -> Result<bool, Refusal> {
+    text.parse().map_err(|_| bad(name, "expected `true` or `false`"))
+}
+
+fn bound(name: &str, text: &str) -> Result<Option<(&'static str, &'static str, f64)>, Refusal> {
+    let number: f64 = text.parse().map_err(|_| bad(name, "expected a number"))?;
+    if !number.is_finite() || number < 0.0 {
+        return Err(bad(name, "expected a number from 0 on"));
+    }
+    let (is_least, what) = match name.strip_prefix("min_") {
+        Some(what) => (true, what),
+        None => (false, name.strip_prefix("max_").unwrap_or_default()),
+    };
+    let found = NUMBERS.iter().find(|(known, ..)| *known == what);
+    Ok(found.map(|(_, column, factor)| (*column, if is_least { ">=" } else { "<=" }, number * factor)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_parameter_is_a_condition() {
+        let filter = Filter::parse(
+            "q=gpt-4o%20B%C3%BCcher&from=1970-01-01T00:00:01Z&to=1970-01-01T00:00:02Z&model=a&model=b&tag=t&user=u&min_cost=0.5\
+             &max_ms=3&has_error=true&golden=false&limit=5&environment=",
+        )
+        .unwrap();
+        assert_eq!(filter.search.as_deref(), Some(r#""gpt-4o" "Bücher"*"#));
+        assert_eq!((filter.from, filter.to), (Some(1_000_000), Some(2_000_000)));
+        assert_eq!(filter.parts, [("model", vec!["a".to_owned(), "b".to_owned()]), ("tag", vec!["t".to_owned()])]);
+        assert_eq!(filter.texts, [("user", "u".to_owned())]);
+        assert_eq!(filter.bounds, [("cost", ">=", 0.5), ("micros", "<=", 3000.0)]);
+        assert_eq!((filter.has_error, filter.golden), (Some(true), Some(false)));
+        assert!(Filter::parse("limit=3&status=failed&q=").unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_search_is_never_a_query_of_its_own() {
+        let search = |text: &str| Filter::parse(&format!("q={text}")).unwrap().search.unwrap();
+        assert_eq!(search("a+OR+b"), r#""a" "OR" "b""#);
+        assert_eq!(search("%22x%22+AND+NEAR(y)*"), r#""x" "AND" "NEAR(y)*""#);
+        assert_eq!(search("run"), r#""run"*"#);
+        assert_eq!(search("run+"), r#""run""#);
+        assert_eq!(search("%22a+b"), r#""a" "b""#);
+    }
+
+    #[test]
+    fn a_bad_parameter_is_named() {
+        let many = "model=x&".repeat(51);
+        for (text, name) in [
+            ("q=%2B%2B", "q"),
+            ("from=yesterday", "from"),
+            ("to=1", "to"),
+            ("has_error=1", "has_error"),
+            ("min_cost=-1", "min_cost"),
+            ("max_tokens=x", "max_tokens"),
+            ("max_ms=inf", "max_ms"),
+            ("user=a&user=b", "user"),
+            (many.as_str(), "model"),
+        ] {
+            let refusal = Filter::parse(text).unwrap_err();
+            assert_eq!(refusal.field.as_deref(), Some(name), "{text}");
+            assert!(refusal.error.contains(name), "{}", refusal.error);
+        }
+    }
+}

@@ -1,0 +1,108 @@
+// Two runs side by side: their steps aligned by the receiver, and what differs.
+
+import { address, send } from './api.js';
+import { el } from './element.js';
+import { long } from './json.js';
+import { runName, statusMark } from './mark.js';
+import { clock, dollars, duration, indented, number } from './text.js';
+
+const CHARACTERS = 4000;
+
+export function show(root, parameters) {
+  let left = false;
+  const content = el('div', { className: 'compare' }, el('p', { className: 'quiet' }, 'Comparing…'));
+  root.append(el('h1', { className: 'hidden' }, 'Compare'), content);
+  document.title = 'Compare · Retrace, local';
+  (async () => {
+    const fork = parameters.get('fork');
+    const path = fork ? `/api/v1/forks/${encodeURIComponent(fork)}/diff` : `/api/v1/diff?${parameters}`;
+    const answer = await send('GET', path);
+    if (left || answer === null) return;
+    content.replaceChildren(...(answer.ok ? draw(JSON.parse(answer.text)) : [el('p', { className: 'empty' }, answer.status === 404 && /nothing at this path/.test(answer.error) ? 'This receiver compares no runs.' : answer.error)]));
+  })();
+  return () => {
+    left = true;
+  };
+}
+
+function draw(diff) {
+  const words = diff.same ? 'Nothing differs but what was changed on purpose.' : where(diff);
+  const onlyChanged = el('input', { type: 'checkbox' });
+  const steps = el('ol', { className: 'steps' });
+  const list = () => steps.replaceChildren(...diff.steps.map((each, at) => [each, at]).filter(([each]) => !onlyChanged.checked || each.status !== 'same').slice(0, 2000).map(([each, at]) => step(each, at, diff)));
+  onlyChanged.addEventListener('change', list);
+  list();
+  return [
+    el('p', { className: diff.same ? 'verdict same' : 'verdict' }, words),
+    table(diff),
+    ...['input', 'output', 'error'].filter((name) => diff[name]).map((name) => el('section', { className: 'change' }, el('h2', {}, `${name} of the run`), changes(diff[name]))),
+    el('h2', {}, 'Steps'),
+    el('label', {}, onlyChanged, ' only those that differ'),
+    steps,
+    diff.truncated ? el('p', { className: 'quiet' }, 'The runs have more steps than are compared.') : null,
+  ].filter(Boolean);
+}
+
+function where({ first_divergence: first, steps }) {
+  if (first?.step === undefined) return `The runs differ in their ${first?.reason ?? 'end'}.`;
+  const side = steps[first.step].b ?? steps[first.step].a;
+  const at = first.pointer ? ` at ${first.pointer}` : '';
+  return `They part at step ${first.step + 1}, ${side.name || side.span_type}: ${first.reason}${at}.`;
+}
+
+function table({ a, b, counts }) {
+  const rows = [
+    ['Run', (run) => el('a', { href: address(run.id, null) }, runName(run))],
+    ['Status', statusMark],
+    ['Started', (run) => clock(run.started_at)],
+    ['Duration', (run) => (run.duration_ms ? duration(run.duration_ms * 1000) : ''), (run) => run.duration_ms, (value) => duration(Math.abs(value) * 1000)],
+    ['Tokens', (run) => (run.tokens ? number(run.tokens) : ''), (run) => run.tokens, (value) => number(Math.abs(value))],
+    ['Cost', (run) => (run.cost ? dollars(run.cost) : ''), (run) => run.cost, (value) => dollars(Math.abs(value))],
+    ['Steps', (run) => number(run.steps), (run) => run.steps, (value) => number(Math.abs(value))],
+  ];
+  const difference = (of, write) => {
+    const value = of ? (of(b) ?? 0) - (of(a) ?? 0) : 0;
+    return value ? `${value > 0 ? '+' : '−'}${write(value)}` : '';
+  };
+  const words = ['same', 'changed', 'added', 'removed', 'replayed'].filter((name) => counts[name]).map((name) => `${number(counts[name])} ${name}`).join(', ');
+  return el('div', { className: 'wide', tabIndex: 0, role: 'region', ariaLabel: 'Both runs' }, el('table', { className: 'plain-table' }, el('thead', {}, el('tr', {}, el('th', {}, words || 'No steps'), el('th', { scope: 'col' }, 'A'), el('th', { scope: 'col' }, 'B'), el('th', { className: 'n', scope: 'col' }, 'B − A'))), el('tbody', {}, rows.map(([name, write, of, change]) => el('tr', {}, el('th', { scope: 'row' }, name), el('td', {}, write(a)), el('td', {}, write(b)), el('td', { className: 'n' }, difference(of, change)))))));
+}
+
+function step(each, at, diff) {
+  const side = each.b ?? each.a;
+  const isFirst = diff.first_divergence?.step === at;
+  const both = each.a && each.b;
+  const delta = both && each.a.duration_ms !== undefined && each.b.duration_ms !== undefined ? each.b.duration_ms - each.a.duration_ms : 0;
+  const link = (run, of, words) => (of ? el('a', { href: address(run.id, of.id) }, words) : null);
+  const title = [
+    el('span', { className: `badge ${each.status}` }, each.status),
+    el('span', { className: 'text' }, side.name || side.span_type),
+    side.model ? el('span', { className: 'quiet' }, side.model) : null,
+    isFirst ? el('span', { className: 'mark warn' }, 'first divergence') : null,
+    each.moved ? el('span', { className: 'mark' }, 'moved') : null,
+    delta ? el('span', { className: 'quiet' }, `${delta > 0 ? '+' : '−'}${duration(Math.abs(delta) * 1000)}`) : null,
+  ];
+  const links = el('span', { className: 'links' }, link(diff.a, each.a, 'in A'), ' ', link(diff.b, each.b, 'in B'));
+  const parts = Object.entries(each.changes ?? {});
+  if (parts.length === 0) return el('li', { className: each.status }, el('div', { className: 'step' }, title, links));
+  return el('li', { className: each.status }, el('details', { open: isFirst || (each.status === 'changed' && at < 50) }, el('summary', { className: 'step' }, title), links, parts.map(([name, change]) => el('section', { className: 'change' }, el('h3', {}, name), changes(change)))));
+}
+
+function changes({ differences, total }) {
+  const rest = total - differences.length;
+  return el('div', {}, differences.map(difference), rest > 0 ? el('p', { className: 'quiet' }, `${number(rest)} differences more`) : null);
+}
+
+function difference(each) {
+  const pointer = each.pointer ? el('code', { className: 'pointer' }, each.pointer) : null;
+  if (each.text) {
+    const tags = { '-': 'del', '+': 'ins', '=': 'span' };
+    return el('div', { className: 'difference' }, pointer, el('pre', { className: 'words', dir: 'auto' }, each.text.map(([kind, text]) => el(tags[kind] ?? 'span', {}, kind === '=' && text.length > CHARACTERS ? `${text.slice(0, 300)} … ${text.slice(-300)}` : text))));
+  }
+  const value = (name, kind) => (each[name] === undefined ? (each[`${name}_bytes`] ? el(kind, {}, `${number(each[`${name}_bytes`])} bytes`) : null) : el(kind, {}, long(written(each[name]), CHARACTERS)));
+  return el('div', { className: 'difference' }, pointer, el('pre', { className: 'words', dir: 'auto' }, value('a', 'del'), value('b', 'ins')));
+}
+
+function written(value) {
+  return typeof value === 'string' ? value : indented(JSON.stringify(value));
+}

@@ -1,0 +1,43 @@
+// What is written about a run wherever it is named.
+
+import { el } from './element.js';
+import { duration, micros, number } from './text.js';
+
+export function runName(trace) {
+  return trace.name ? trace.name : el('i', {}, 'unnamed');
+}
+
+export function statusMark(trace) {
+  if (trace.live === false) {
+    const title = 'Its client is gone and has not said how it ended; it goes on when the client comes back';
+    return el('span', { className: 'status interrupted', title }, 'interrupted');
+  }
+  const status = trace.status ?? (trace.ended_at ? 'ended' : 'unknown');
+  return el('span', { className: `status ${status}`, title: trace.error ?? '' }, status);
+}
+
+// What a reader should know before trusting that a run is whole.
+export function marks(trace) {
+  const mark = (is, kind, name, title) => (is ? el('span', { className: `mark ${kind}`, title }, name) : null);
+  const failed = trace.failed_spans;
+  return [
+    mark(failed, 'warn', `${number(failed ?? 0)} failed`, 'Spans of this run that have an error'),
+    mark(trace.kept_for_failure, 'warn', 'kept for failure', 'Not sampled: sent only because something in it failed'),
+    mark(trace.golden, 'golden', 'golden', 'Marked as the run that later ones are compared with'),
+    mark(trace.lossy, 'warn', 'lossy', 'The client lost track of parts of this run'),
+    mark(trace.terminated_early, 'warn', 'cut short', 'The end was made up, not seen'),
+  ];
+}
+
+export function spanCount(trace, stored) {
+  // More than the client counts are stored where other services have added theirs.
+  if (trace.span_count === undefined || trace.span_count <= stored) return number(stored);
+  const title = 'Stored here, and sent as the client says';
+  return el('span', { className: 'mark warn', title }, `${number(stored)} of ${number(trace.span_count)}`);
+}
+
+export function runDuration(trace) {
+  if (trace.total_duration_ms) return duration(trace.total_duration_ms * 1000);
+  const [start, end] = [micros(trace.started_at), micros(trace.ended_at)];
+  return start !== null && end !== null ? duration(Math.max(0, end - start)) : '';
+}

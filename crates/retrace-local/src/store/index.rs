@@ -1,0 +1,150 @@
+//! The index of runs: read from their rows, written beside them.
+
+use retrace_protocol::{Id, Status};
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::{StoreError, read};
+use crate::index::{Facts, Words};
+
+/// Runs that are looked up at once when the index is compared with what is stored.
+const LOOKED_UP: i64 = 500;
+
+/// A run as it is written into the index.
+#[derive(Debug)]
+pub(crate) struct IndexedRun {
+    id: Id,
+    key: i64,
+    version: i64,
+    facts: Facts,
+    words: String,
+}
+
+impl IndexedRun {
+    /// Reads a run; `None` when it is not stored.
+    pub(super) fn read(database: &Connection, id: &Id) -> Result<Option<Self>, StoreError> {
+        let Some((stored, version)) = read::version(database, id)? else { return Ok(None) };
+        let mut words = Words::default();
+        let (key, content): (i64, [Option<String>; 3]) = database
+            .prepare_cached("SELECT key, metadata, input, output FROM traces WHERE id = ?1")?
+            .query_row([id.as_text()], |row| Ok((row.get(0)?, [row.get(1)?, row.get(2)?, row.get(3)?])))?;
+        let [metadata, input, output] = content;
+        let mut facts = Facts::of_trace(&stored.record, metadata.as_deref(), &mut words);
+        let mut bytes = [&metadata, &input, &output].into_iter().flatten().map(String::len).sum::<usize>();
+        // Names and errors before content, so that a limit costs the latter.
+        let mut heads = database.prepare_cached(
+            "SELECT head, coalesce(octet_length(input), 0) + coalesce(octet_length(output), 0)
+                 + coalesce(octet_length(metadata), 0)
+             FROM spans INDEXED BY spans_by_trace WHERE trace_id = ?1",
+        )?;
+        let mut rows = heads.query([id.as_text()])?;
+        while let Some(row) = rows.next()? {
+            let head = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+            bytes += head.len() + usize::try_from(row.get::<_, i64>(1)?).unwrap_or_default();
+            facts.add_span(head, &mut words);
+        }
+        facts.bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        facts.finish();
+        // The content of a run that goes on would be read again and again.
+        if stored.record.status != Some(Status::Running) {
+            [input, output].iter().flatten().for_each(|json| words.add_json(json));
+            let mut contents = database.prepare_cached(
+                "SELECT input, output FROM spans INDEXED BY spans_by_trace WHERE trace_id = ?1 ORDER BY seq, key",
+            )?;
+            let mut rows = contents.query([id.as_text()])?;
+            while let Some(row) = rows.next()? {
+                for column in 0..2 {
+                    if let Some(json) = row.get_ref(column)?.as_str_or_null().map_err(rusqlite::Error::from)? {
+                        words.add_json(json);
+                    }
+                }
+            }
+        }
+        let version = i64::try_from(version).unwrap_or(i64::MAX);
+        Ok(Some(Self { id: id.clone(), key, version, facts, words: words.into_text() }))
+    }
+
+    /// Writes it in place of what the index has, unless the run is gone.
+    pub(super) fn store(&self, database: &Connection) -> Result<(), StoreError> {
+        let Self { id, key, version, facts, words } = self;
+        let mut known = database.prepare_cached("SELECT EXISTS (SELECT 1 FROM traces WHERE key = ?1 AND id = ?2)")?;
+        if !known.query_row(params![key, id.as_text()], |row| row.get::<_, bool>(0))? {
+            return Ok(());
+        }
+        remove(database, *key)?;
+        database
+            .prepare_cached(
+                "INSERT INTO run_index (key, version, started_micros, status, name, micros, tokens, cost, spans, failed_spans,
+                     has_error, session, user, environment, bytes)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+            )?
+            .execute(params![
+                key,
+                version,
+                facts.started_micros,
+                facts.status.map(Status::as_str),
+                facts.name,
+                facts.micros.map(number),
+                number(facts.tokens),
+                facts.cost,
+                number(facts.spans),
+                number(facts.failed_spans),
+                facts.has_error,
+                facts.session,
+                facts.user,
+                facts.environment,
+                number(facts.bytes),
+            ])?;
+        let mut part = database.prepare_cached(
+            "INSERT INTO run_parts (kind, value, key, calls, errors, input_tokens, output_tokens, cost, micros)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?;
+        for ((kind, value), usage) in &facts.parts {
+            part.execute(params![
+                kind.as_str(),
+                value,
+                key,
+                number(usage.calls),
+                number(usage.errors),
+                number(usage.input_tokens),
+                number(usage.output_tokens),
+                usage.cost,
+                number(usage.micros),
+            ])?;
+        }
+        database
+            .prepare_cached("INSERT INTO run_words (rowid, words) VALUES (?1, ?2)")?
+            .execute(params![key, words])?;
+        Ok(())
+    }
+}
+
+/// Takes a run out of the index.
+pub(super) fn remove(database: &Connection, key: i64) -> Result<(), StoreError> {
+    if database.prepare_cached("DELETE FROM run_index WHERE key = ?1")?.execute([key])? > 0 {
+        database.prepare_cached("DELETE FROM run_parts WHERE key = ?1")?.execute([key])?;
+        database.prepare_cached("DELETE FROM run_words WHERE rowid = ?1")?.execute([key])?;
+    }
+    Ok(())
+}
+
+/// Ids of stored runs that the index lacks or has in another version, from those with the lowest keys above `after`; and the
+/// key to go on after, `None` at the end.
+pub(super) fn outdated(database: &Connection, after: i64) -> Result<(Vec<Id>, Option<i64>), StoreError> {
+    let last: Option<i64> = database
+        .prepare_cached("SELECT key FROM traces WHERE key > ?1 ORDER BY key LIMIT 1 OFFSET ?2")?
+        .query_row(params![after, LOOKED_UP - 1], |row| row.get(0))
+        .optional()?;
+    let mut statement = database.prepare_cached(
+        "SELECT id FROM traces LEFT JOIN run_index ON run_index.key = traces.key
+         WHERE traces.key > ?1 AND traces.key <= ?2 AND run_index.version IS NOT
+             max(traces.version, coalesce((SELECT max(version) FROM spans WHERE trace_id = traces.id), 0))
+         ORDER BY traces.key",
+    )?;
+    let rows = statement.query_map([after, last.unwrap_or(i64::MAX)], |row| row.get::<_, String>(0))?;
+    let ids = rows.map(|id| id.map(Id::from)).collect::<Result<_, _>>()?;
+    Ok((ids, last))
+}
+
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

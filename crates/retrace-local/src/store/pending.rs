@@ -1,0 +1,214 @@
+//! Runs that wait to be indexed.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use retrace_protocol::Id;
+
+use super::{Change, Outcome, lock};
+
+/// Most runs that wait by name; when there are more, all that is stored is compared with the index instead.
+const NAMED: usize = 50_000;
+/// Nothing is indexed while something was committed within this time,
+const QUIET: Duration = Duration::from_millis(40);
+/// unless somebody waits, or a run has waited for this long.
+const PATIENCE: Duration = Duration::from_millis(400);
+/// While much comes, the share of the time that indexing takes is one part in this many.
+const SHARE: u32 = 20;
+
+/// A queue of runs without repetitions, and who waits for it to be worked off.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Id>,
+    named: HashSet<Id>,
+    /// Runs that have entered and left the queue since the start.
+    entered: u64,
+    left: u64,
+    /// Everything is to be compared, with keys above this.
+    compare_after: Option<i64>,
+    last_commit: Option<Instant>,
+    oldest: Option<Instant>,
+    /// How many wait for the index.
+    hurried: usize,
+    rest_until: Option<Instant>,
+    closed: bool,
+}
+
+/// What is to be done next.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Index these.
+    Runs(Vec<Id>),
+    /// Compare what is stored above this key with the index.
+    Compare(i64),
+    Done,
+}
+
+impl Pending {
+    /// A queue that begins with a comparison of everything.
+    pub(super) fn new() -> Self {
+        let pending = Self::default();
+        lock(&pending.state).compare_after = Some(0);
+        pending
+    }
+
+    /// Notes what changes have touched that were committed.
+    pub(super) fn committed<'a>(&self, changes: impl Iterator<Item = (&'a Change, Outcome)>) {
+        let mut state = lock(&self.state);
+        let mut is_touched = false;
+        for (change, outcome) in changes {
+            if matches!(outcome, Outcome::Done | Outcome::Merged) {
+                touched(change, |id| {
+                    state.push(id);
+                    is_touched = true;
+                });
+            }
+        }
+        if is_touched {
+            let now = Instant::now();
+            state.last_commit = Some(now);
+            state.oldest.get_or_insert(now);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Adds what a comparison found, and where to go on.
+    pub(super) fn compared(&self, ids: &[Id], go_on: Option<i64>) {
+        let mut state = lock(&self.state);
+        state.compare_after = go_on;
+        ids.iter().for_each(|id| state.push(id));
+        self.changed.notify_all();
+    }
+
+    /// Waits until something is to be done.
+    pub(super) fn next(&self, most: usize) -> Work {
+        let mut state = lock(&self.state);
+        loop {
+            if state.closed {
+                return Work::Done;
+            }
+            let now = Instant::now();
+            let wait = state.wait(now);
+            if wait.is_zero() {
+                let ids: Vec<Id> = {
+                    let State { queue, named, .. } = &mut *state;
+                    let count = most.min(queue.len());
+                    let ids: Vec<Id> = queue.drain(..count).collect();
+                    ids.iter().for_each(|id| _ = named.remove(id));
+                    ids
+                };
+                if !ids.is_empty() {
+                    state.oldest = (!state.queue.is_empty()).then_some(now);
+                    return Work::Runs(ids);
+                }
+                if let Some(after) = state.compare_after {
+                    return Work::Compare(after);
+                }
+            }
+            state = self
+                .changed
+                .wait_timeout(state, wait.max(Duration::from_millis(1)))
+                .unwrap_or_else(std::sync::PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    /// These are in the index now, or cannot be; it took this long.
+    pub(super) fn indexed(&self, count: usize, took: Duration) {
+        let mut state = lock(&self.state);
+        state.left += u64::try_from(count).unwrap_or_default();
+        state.rest_until = Some(Instant::now() + took * (SHARE - 1));
+        self.changed.notify_all();
+    }
+
+    /// Waits until what is pending now is in the index; false when it was not within `limit`.
+    pub(super) fn wait(&self, limit: Duration) -> bool {
+        let mut state = lock(&self.state);
+        let (mut goal, deadline) = (state.entered, Instant::now() + limit);
+        let mut is_comparing = state.compare_after.is_some();
+        state.hurried += 1;
+        self.changed.notify_all();
+        let is_done = loop {
+            if is_comparing && state.compare_after.is_none() {
+                // What the comparison found is waited for too.
+                (goal, is_comparing) = (state.entered, false);
+            }
+            if state.left >= goal && !is_comparing {
+                break true;
+            }
+            let rest = deadline.saturating_duration_since(Instant::now());
+            if rest.is_zero() || state.closed {
+                break false;
+            }
+            state = self.changed.wait_timeout(state, rest).unwrap_or_else(std::sync::PoisonError::into_inner).0;
+        };
+        state.hurried -= 1;
+        is_done
+    }
+
+    /// Nothing is indexed any more.
+    pub(super) fn close(&self) {
+        lock(&self.state).closed = true;
+        self.changed.notify_all();
+    }
+}
+
+impl State {
+    fn push(&mut self, id: &Id) {
+        if self.named.len() >= NAMED {
+            // They are found by the comparison.
+            self.compare_after = Some(0);
+        } else if !self.named.contains(id) {
+            self.named.insert(id.clone());
+            self.queue.push_back(id.clone());
+            self.entered += 1;
+        }
+    }
+
+    /// How long to wait at least before anything is done.
+    fn wait(&self, now: Instant) -> Duration {
+        const IDLE: Duration = Duration::from_secs(3600);
+        if self.queue.is_empty() && self.compare_after.is_none() {
+            return IDLE;
+        }
+        if self.hurried > 0 {
+            return Duration::ZERO;
+        }
+        let since = |at: Option<Instant>| at.map_or(Duration::MAX, |at| now.saturating_duration_since(at));
+        let quiet = QUIET.saturating_sub(since(self.last_commit));
+        if quiet.is_zero() {
+            return quiet;
+        }
+        let patience = PATIENCE.saturating_sub(since(self.oldest));
+        let rest = self.rest_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        quiet.min(patience.max(rest))
+    }
+}
+
+/// Names the runs that a change touches.
+fn touched(change: &Change, mut run: impl FnMut(&Id)) {
+    match change {
+        Change::Create(upload) => run(&upload.trace.id),
+        Change::Patch(id, _) | Change::Golden(id, _) => run(id),
+        Change::Otlp(told) => run(told.id()),
+        Change::Events(events) => {
+            let mut last = None;
+            for told in events {
+                // Where the end of a span does not name its trace, the trace's own end does.
+                let id = told.event.trace_id();
+                if id != last {
+                    id.into_iter().for_each(&mut run);
+                    last = id;
+                }
+            }
+        }
+        Change::Delete(_) | Change::Fork(_) | Change::Index(_) | Change::Prune(_) | Change::GiveBack => {}
+    }
+}

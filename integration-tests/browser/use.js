@@ -1,0 +1,165 @@
+// What a person does with the page.
+
+import assert from 'node:assert/strict';
+import { open, violations, visit } from './browser.js';
+import { assistant } from './runs.js';
+
+export async function empty(check, { receiver, browser, shots }) {
+  await check('an empty receiver tells how to send the first run', async () => {
+    const { page, faults, close } = await open(browser, receiver.url);
+    await page.waitForSelector('.empty:not([hidden])');
+    assert.match(await page.innerText('.empty'), new RegExp(`RETRACE_BASE_URL=${receiver.url}`));
+    if (shots) await page.screenshot({ path: `${shots}/empty-1400-light.png` });
+    assert.deepEqual(await violations(page), []);
+    // The first run appears by itself.
+    await receiver.send('POST', '/api/v1/traces', assistant('first', Date.now() - 1000));
+    await page.waitForSelector('.runs tbody tr');
+    assert.deepEqual(faults, []);
+    await close();
+  });
+}
+
+export async function all(check, setting) {
+  await check('filter, search and order stand in the address', () => addresses(setting));
+  await check('a run under way is followed', () => follow(setting));
+  await check('a drag zooms', () => zoom(setting));
+  await check('a conversation is read', () => conversation(setting));
+  await check('copies and downloads', () => copies(setting));
+  await check('figures are given where the pointer is', () => figures(setting));
+  await check('two runs are compared, or it is stated that they cannot be', () => compare(setting));
+  await check('runs are deleted together', () => remove(setting));
+}
+
+async function addresses({ receiver, browser }) {
+  const { page, faults, close } = await open(browser, receiver.url);
+  await page.waitForSelector('.runs tbody tr');
+  await page.selectOption('[aria-label="Status"]', 'failed');
+  await page.click('th button:text-is("Cost")');
+  await page.fill('.filter [type=search]', 'declined');
+  await page.waitForFunction(() => ['status=failed', 'sort=cost', 'q=declined'].every((part) => location.hash.includes(part)));
+  const address = await page.evaluate(() => location.href);
+  await page.waitForFunction(() => document.querySelectorAll('.runs tbody tr').length > 3);
+  const names = await page.locator('.runs tbody tr').evaluateAll((rows) => rows.map((row) => row.dataset.id));
+  await page.goto('about:blank');
+  await page.goto(address);
+  await page.waitForSelector('.runs tbody tr');
+  assert.deepEqual(await page.locator('.runs tbody tr').evaluateAll((rows) => rows.map((row) => row.dataset.id)), names);
+  assert.equal(await page.inputValue('.filter [type=search]'), 'declined');
+  assert.deepEqual(faults.filter((fault) => !fault.includes('about:blank')), []);
+  await close();
+}
+
+async function follow({ receiver, browser }) {
+  const run = assistant('followed', Date.now() - 5000);
+  await receiver.send('POST', '/api/v1/traces', { ...run, status: 'running', ended_at: undefined, spans: run.spans.slice(0, 2) });
+  const { page, faults, close } = await open(browser, receiver.url);
+  await visit(page, '#/run/followed', '.row');
+  assert.equal(await page.locator('.row').count(), 2);
+  await receiver.send('PATCH', '/api/v1/traces/followed', { status: 'failed', ended_at: run.ended_at, error: 'it broke' });
+  await page.waitForSelector('.summary .status.failed');
+  assert.match(await page.innerText('.summary'), /it broke/);
+  assert.deepEqual(faults, []);
+  await close();
+}
+
+async function zoom({ receiver, browser }) {
+  const { page, faults, close } = await open(browser, receiver.url);
+  await visit(page, '#/run/shown', '.row');
+  const line = await page.locator('.axis .line').boundingBox();
+  const bar = () => page.locator('.row').nth(1).locator('.bar').evaluate((bar) => Number.parseFloat(bar.style.width));
+  const before = await bar();
+  await page.mouse.move(line.x + 2, line.y + 10);
+  await page.mouse.down();
+  await page.mouse.move(line.x + line.width / 2, line.y + 10, { steps: 4 });
+  await page.mouse.up();
+  await page.waitForSelector('.axis button');
+  assert.ok((await bar()) > before * 1.5, 'the bar is longer');
+  await page.click('.axis button');
+  assert.equal(await bar(), before);
+  assert.ok((await page.locator('.row.critical').count()) > 2);
+  assert.equal(await page.locator('.row .mark:text-is("try 2")').count(), 1);
+  assert.deepEqual(faults, []);
+  await close();
+}
+
+async function conversation({ receiver, browser }) {
+  const { page, faults, close } = await open(browser, receiver.url);
+  await visit(page, '#/run/shown/shown-m2', '.panel article .prose');
+  const panel = page.locator('.panel');
+  assert.equal(await panel.locator('details.from-system').evaluate((details) => details.open), false);
+  assert.equal(await panel.locator('details.reasoning').evaluate((details) => details.open), false);
+  assert.equal(await panel.locator('.prose table').count(), 1);
+  assert.equal(await panel.locator('.code .language').innerText(), 'python');
+  assert.match(await panel.locator('.call').innerText(), /forecast[\s\S]*Result/);
+  await page.waitForFunction(() => document.querySelector('.panel canvas')?.width > 1);
+  // The call leads to the span that answered it.
+  await panel.locator('.call a').click();
+  await page.waitForFunction(() => location.hash.endsWith('shown-t1'));
+  await visit(page, '#/run/shown/shown-m1', '.panel .message');
+  await page.click('.panel [role=tab]:text-is("Request")');
+  await page.waitForFunction(() => /temperature[\s\S]*cache_read_input_tokens/.test(document.querySelector('.content').innerText));
+  assert.deepEqual(faults, []);
+  await close();
+}
+
+async function copies({ receiver, browser }) {
+  const { page, faults, close } = await open(browser, receiver.url);
+  await visit(page, '#/run/shown/shown-m1', '.panel .message');
+  const copied = () => page.evaluate(() => navigator.clipboard.readText());
+  await page.click('.panel button:text-is("cURL")');
+  await page.waitForSelector('.panel button:text-is("Copied")');
+  const command = await copied();
+  assert.match(command, /^curl "\$OPENAI_BASE_URL/);
+  assert.match(command, /Bearer \$OPENAI_API_KEY/);
+  await page.click('.panel button:text-is("Link")');
+  await page.waitForFunction(async () => (await navigator.clipboard.readText()).startsWith(location.origin));
+  for (const [words, has] of [['Download run', /"spans":\[/], ['Download OTLP JSON', /"resourceSpans":\[/]]) {
+    await page.click('.actions > summary');
+    const [download] = await Promise.all([page.waitForEvent('download'), page.click(`.menu button:text-is("${words}")`)]);
+    const stream = await download.createReadStream();
+    let text = '';
+    for await (const part of stream) text += part;
+    assert.match(text, has);
+    await page.click('.actions > summary');
+  }
+  assert.deepEqual(faults, []);
+  await close();
+}
+
+async function figures({ receiver, browser }) {
+  const { page, faults, close } = await open(browser, receiver.url);
+  await visit(page, '#/numbers', '.plot .area');
+  await page.locator('.plot').first().locator('.area').last().hover();
+  await page.waitForFunction(() => /^\d{4}-\d\d-\d\d: .*\$/.test(document.querySelector('.value').textContent));
+  const all = await page.innerText('.facts');
+  await page.selectOption('[aria-label="Status"]', 'failed');
+  await page.waitForFunction((all) => document.querySelector('.facts').innerText !== all, all);
+  assert.match(await page.innerText('.facts'), /100/);
+  assert.deepEqual(faults, []);
+  await close();
+}
+
+async function compare({ receiver, browser }) {
+  const { page, faults, close } = await open(browser, receiver.url);
+  const answer = await fetch(`${receiver.url}/api/v1/diff?a=run-1&b=run-3`);
+  await visit(page, '#/compare?a=run-1&b=run-3', '.verdict, .empty');
+  if (answer.ok) {
+    await page.waitForSelector('.steps li');
+    assert.deepEqual(await violations(page), []);
+  } else assert.match(await page.innerText('.compare'), /compares no runs/);
+  assert.deepEqual(faults, []);
+  await close();
+}
+
+async function remove({ receiver, browser }) {
+  const { page, faults, close } = await open(browser, receiver.url);
+  await visit(page, '#/?session=booking-5', '.runs tbody tr');
+  await page.click('[aria-label="Choose all on this page"]');
+  await page.click('.bulk button:text-is("Delete")');
+  await page.click('dialog.confirm button[value=yes]');
+  await page.waitForSelector('.empty:not([hidden])');
+  const left = await (await receiver.send('GET', '/api/v1/traces?session=booking-5')).json();
+  assert.equal(left.total, 0);
+  assert.deepEqual(faults, []);
+  await close();
+}
