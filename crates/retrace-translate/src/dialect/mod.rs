@@ -163,8 +163,13 @@ pub(crate) static DIALECTS: &[&Dialect] = &[
     &braintrust::DIALECT,
     &vllm::DIALECT,
     &dify::DIALECT,
+    &otel_beside::SPELLED,
     &plain::DIALECT,
 ];
+
+/// Rank of the counts that are known by the words of their keys.
+static SPELLED: LazyLock<usize> =
+    LazyLock::new(|| DIALECTS.iter().position(|one| std::ptr::eq(*one, &otel_beside::SPELLED)).unwrap_or_default());
 
 /// Where a whole key leads.
 static KEYS: LazyLock<HashMap<&'static str, Meaning<'static>>> = LazyLock::new(|| {
@@ -281,6 +286,9 @@ pub(crate) fn meaning(key: &str) -> Meaning<'_> {
 pub(crate) fn meaning_of_any(key: &str) -> Meaning<'_> {
     if let Some(meaning) = KEYS.get(key) {
         return *meaning;
+    }
+    if let Some(slot) = otel_beside::spelled(key) {
+        return Meaning::One(*SPELLED, slot);
     }
     let begins = key.as_bytes().first().and_then(|first| BEGINNINGS.get(usize::from(*first)));
     for (prefix, meaning) in begins.into_iter().flatten() {

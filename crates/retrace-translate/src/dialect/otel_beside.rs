@@ -27,6 +27,9 @@ pub(super) static DIALECT: Dialect = Dialect {
         ("gen_ai.usage.output_reasoning_tokens", Slot::ReasoningTokens),
         ("gen_ai.usage.thinking_tokens", Slot::ReasoningTokens),
         ("gen_ai.usage.thoughts_tokens", Slot::ReasoningTokens),
+        // The usage object of a provider, whole.
+        ("gen_ai.usage", Slot::ProviderUsage),
+        ("gen_ai.response.usage", Slot::ProviderUsage),
         ("gen_ai.cost.usd", Slot::Cost),
         ("gen_ai.usage.cost", Slot::Cost),
         ("gen_ai.usage.cost.total", Slot::Cost),
@@ -45,3 +48,42 @@ pub(super) static DIALECT: Dialect = Dialect {
     turns: otel_legacy::turns,
     ..Dialect::SILENT
 };
+
+/// Counts in spellings that no table has, with the least trust.
+pub(super) static SPELLED: Dialect = Dialect { genai: true, ..Dialect::SILENT };
+
+/// Place of a count that a library spells in a way of its own, by the words of its key: `gen_ai.usage.` and then
+/// `input_token_details.cache_read`, `prompt_tokens_details.cached_tokens`, `cache_hit_tokens`, `reasoning_output_tokens`.
+///
+/// Keys of money, of ratios and of parts of such a count have no place.
+pub(super) fn spelled(key: &str) -> Option<Slot> {
+    const OTHER: [&str; 16] = [
+        "cost",
+        "usd",
+        "price",
+        "ratio",
+        "rate",
+        "percent",
+        "saving",
+        "miss",
+        "uncached",
+        "non_cached",
+        "no_cache",
+        "audio",
+        "image",
+        "5m",
+        "1h",
+        "ephemeral",
+    ];
+    let name = key.strip_prefix("gen_ai.usage.").or_else(|| key.strip_prefix("llm.usage."))?;
+    let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
+    if has(&OTHER) {
+        None
+    } else if has(&["reason", "thinking", "thought"]) {
+        Some(Slot::ReasoningTokens)
+    } else if has(&["cache"]) {
+        Some(if has(&["write", "creat"]) { Slot::CacheCreationTokens } else { Slot::CacheReadTokens })
+    } else {
+        None
+    }
+}
