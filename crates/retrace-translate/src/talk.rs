@@ -6,7 +6,7 @@ use retrace_protocol::Json;
 use retrace_protocol::json::is_strict;
 
 use crate::dialect::of_rank;
-use crate::messages::{Part, Turn};
+use crate::messages::{Part, Turn, unwrapped};
 use crate::reading::Reading;
 use crate::repair::repair;
 use crate::slot::Slot;
@@ -68,6 +68,9 @@ impl<V: SpanView> Reading<'_, V> {
         let held = self.slots.get(slot)?;
         let text = held.value.as_json_text()?;
         let read = of_rank(held.rank)?.turns;
+        if let Some(inner) = unwrapped(text) {
+            return read(self.mended.of(slot)?.get_or_init(|| Some(inner)).as_ref()?.as_str());
+        }
         if let Some(turns) = is_strict(text).then(|| read(text)).flatten() {
             return Some(turns);
         }
