@@ -76,9 +76,14 @@ pub(crate) fn kind_leads(kind: Option<&Held<'_>>) -> bool {
 
 /// What its dialect calls an operation or a kind of span; of a word that it does not have, what others mean by it.
 fn class_in(held: &Held<'_>) -> Option<Class> {
-    let name = held.value.as_text()?;
-    let own = of_rank(held.rank).and_then(|dialect| (dialect.operation)(name));
-    own.or_else(|| DIALECTS.iter().find_map(|dialect| (dialect.operation)(name)))
+    let class = |name: &str| {
+        let own = of_rank(held.rank).and_then(|dialect| (dialect.operation)(name));
+        own.or_else(|| DIALECTS.iter().find_map(|dialect| (dialect.operation)(name)))
+    };
+    let name = held.value.as_text()?.trim();
+    // Some write the name of the enumeration's member.
+    let is_capital = name.bytes().any(|byte| byte.is_ascii_uppercase());
+    class(name).or_else(|| is_capital.then(|| class(&name.to_ascii_lowercase())).flatten())
 }
 
 #[cfg(test)]
