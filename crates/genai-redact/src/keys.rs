@@ -105,6 +105,31 @@ pub static CREDENTIALS: &[Credential] = &[
         End,
         "Azure AI Search `search_admin_key`: learn.microsoft.com/azure/search/search-security-api-keys",
     ),
+    row("apikeys", End, "maps and lists of keys, such as those of LlamaIndex and Open WebUI `OPENAI_API_KEYS`"),
+    row("openaikey", End, "`openai_key` of tools and gateways: docs.helicone.ai"),
+    row("anthropickey", End, "`anthropic_key`, likewise"),
+    row("geminikey", End, "`gemini_key`, likewise"),
+    row("groqkey", End, "`groq_key`, likewise"),
+    row("azurekey", End, "`azure_key`, likewise"),
+    row(
+        "hmackey",
+        End,
+        "`hmac_key` of webhooks and of Cloud Storage: cloud.google.com/storage/docs/authentication/hmackeys",
+    ),
+    row("deploykey", End, "Convex `CONVEX_DEPLOY_KEY`: docs.convex.dev/cli/deploy-key-types"),
+    row("authheader", End, "`auth_header` of MCP clients"),
+    row("mcptoken", End, "`mcp_token` of MCP servers"),
+    row(
+        "servertoken",
+        End,
+        "`server_token` of MCP servers; Postmark `X-Postmark-Server-Token`: postmarkapp.com/developer/api",
+    ),
+    row("bearer", Whole, "`bearer` of HTTP clients and OpenAPI security schemes"),
+    row(
+        "protectionbypass",
+        End,
+        "Vercel `x-vercel-protection-bypass`: vercel.com/docs/deployment-protection/methods-to-bypass-deployment-protection",
+    ),
     row("saltkey", End, "LiteLLM `LITELLM_SALT_KEY`: docs.litellm.ai/docs/proxy/prod"),
     row("ocikey", End, "LiteLLM `oci_key`: docs.litellm.ai/docs/providers/oci"),
     row("licensekey", End, "New Relic `license_key`: docs.newrelic.com/docs/apis/intro-apis/new-relic-api-keys"),
@@ -236,6 +261,7 @@ pub static CREDENTIALS: &[Credential] = &[
         "Azure Functions `?code=`: learn.microsoft.com/azure/azure-functions/function-keys-how-to; OAuth codes (RFC 6749)",
     ),
     row("hmac", Parameter, "CDN URLs signed with `hmac`"),
+    row("hm", Parameter, "Discord `hm` of attachments: docs.discord.com/developers/reference"),
 ];
 
 /// Returns how the member of this name is a credential.
@@ -254,7 +280,9 @@ pub fn is_credential(name: &str) -> bool {
 /// Returns true if the value of a parameter of a URL of this name is a credential.
 #[must_use]
 pub fn is_credential_parameter(name: &str) -> bool {
-    is_credential(name) || CREDENTIALS.iter().any(|row| row.by == Parameter && holds(row, name))
+    is_credential(name)
+        || ends_with(name, "signature").is_some()
+        || CREDENTIALS.iter().any(|row| row.by == Parameter && holds(row, name))
 }
 
 fn holds(row: &Credential, name: &str) -> bool {

@@ -217,10 +217,15 @@ fn is_secret_header(key: &str) -> bool {
     }
 }
 
-/// Returns true if a text begins as a JSON object or a list of values does.
+/// Returns true if a text begins as a JSON object or a list of values does, or as such a text in quotes.
 fn begins_json(text: &str) -> bool {
     let mut bytes = text.bytes().filter(|byte| !byte.is_ascii_whitespace());
-    matches!(bytes.next(), Some(b'{' | b'[')) && matches!(bytes.next(), Some(b'"' | b'{' | b'['))
+    match (bytes.next(), bytes.next()) {
+        (Some(b'{' | b'['), Some(second)) => matches!(second, b'"' | b'{' | b'['),
+        // The same, quoted as a JSON string.
+        (Some(b'"'), Some(second)) => matches!(second, b'{' | b'[' | b'\\'),
+        _ => false,
+    }
 }
 
 fn of_content(name: &str) -> Place {

@@ -45,6 +45,37 @@ static FORMS: &[(&str, &str)] = &[
     ("rk_live_", "Stripe"),
     ("whsec_", "Standard Webhooks"),
     ("ntn_", "Notion"),
+    ("AQ.", "Google, keys bound to a service account"),
+    ("1//0", "Google OAuth refresh token"),
+    ("GOCSPX-", "Google OAuth client secret"),
+    ("sess-", "OpenAI session"),
+    ("sk_", "ElevenLabs, Clerk"),
+    ("vck_", "Vercel AI Gateway"),
+    ("fc-", "Firecrawl"),
+    ("ctx7sk-", "Context7"),
+    ("e2b_", "E2B"),
+    ("bb_live_", "Browserbase"),
+    ("apify_api_", "Apify"),
+    ("phx_", "PostHog"),
+    ("lin_api_", "Linear"),
+    ("figd_", "Figma"),
+    ("ghr_", "GitHub"),
+    ("npm_", "npm"),
+    ("xapp-", "Slack"),
+    ("xoxa-", "Slack"),
+    ("xoxe", "Slack"),
+    ("SG.", "SendGrid"),
+    ("sbp_", "Supabase"),
+    ("sntrys_", "Sentry"),
+    ("dop_v1_", "DigitalOcean"),
+    ("glsa_", "Grafana"),
+    ("NRAK-", "New Relic"),
+    ("hvs.", "HashiCorp Vault"),
+    ("dckr_pat_", "Docker"),
+    ("pat-na1-", "HubSpot"),
+    ("shpat_", "Shopify"),
+    ("ATATT3", "Atlassian"),
+    ("pul-", "Pulumi"),
     ("eyJ", "JSON Web Token, RFC 7519"),
 ];
 
@@ -118,7 +149,9 @@ impl Scan<'_> {
             };
             let range = range.or_else(|| {
                 let separates = matches!(byte, b':' | b'=') || matches!(byte, b'"' | b'\'' | b'`') && before == b' ';
-                (self.has_words && separates).then(|| self.after_words(at)).flatten()
+                // `API key abc123 is not valid`, `API key (abc123)`: only what can be nothing but a key.
+                let follows = || matches!(byte, b' ' | b'(') && self.is_long_random(at);
+                (self.has_words && (separates || follows())).then(|| self.after_words(at, separates)).flatten()
             });
             match range.filter(|range| !range.is_empty() && self.text.get(range.clone()) != Some(MARKER)) {
                 Some(range) => {
@@ -192,8 +225,21 @@ impl Scan<'_> {
         at..at + text.trim_end_matches(['.', ':', '=', '/']).len().max(text.trim_end_matches(['.', ':', '/']).len())
     }
 
-    /// The value after words that name a credential, which end here.
-    fn after_words(&self, at: usize) -> Option<Range<usize>> {
+    /// Returns true if a long token with letters and digits follows.
+    fn is_long_random(&self, at: usize) -> bool {
+        const LEAST: usize = 16;
+        let token = self.token(self.run(at, |byte| matches!(byte, b' ' | b'(')).end);
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        self.text.get(token).is_some_and(|token| {
+            token.len() >= LEAST
+                && token.bytes().all(is_plain)
+                && token.bytes().any(|byte| byte.is_ascii_digit())
+                && token.bytes().any(|byte| byte.is_ascii_alphabetic())
+        })
+    }
+
+    /// The value after words that name a credential, which end here. Words such as `key` name one only before a separator.
+    fn after_words(&self, at: usize, separates: bool) -> Option<Range<usize>> {
         /// Bytes in which the words must be.
         const NEAR: usize = 48;
         let mut from = at.saturating_sub(NEAR);
@@ -223,11 +269,11 @@ impl Scan<'_> {
                 })
         });
         let is_weak = || {
-            ["token", "key", "signature", "auth"]
+            ["token", "key", "signature", "auth", "sig"]
                 .iter()
                 .any(|name| named(name).is_some_and(|rest| !rest.ends_with(|c: char| c.is_alphanumeric() || c == '_')))
         };
-        if !is_strong && !is_weak() {
+        if !is_strong && !(separates && is_weak()) {
             return None;
         }
         let mut value = self

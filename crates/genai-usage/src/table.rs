@@ -175,6 +175,15 @@ pub static SHAPES: &[Shape] = &[
         ..Shape::NONE
     },
     Shape {
+        source: "llama.cpp server `timings`: github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md. Tokens that the cache had are beside",
+        marks: &[&["predicted_n"]],
+        input: &[&["prompt_n"]],
+        output: &[&["predicted_n"]],
+        cache_read: &[&["cache_n"]],
+        cache: Parts::Beside,
+        ..Shape::NONE
+    },
+    Shape {
         source: "Bedrock `amazon-bedrock-invocationMetrics`: docs.aws.amazon.com/bedrock/latest/userguide/inference-invoke.html",
         marks: &[&["inputTokenCount"], &["outputTokenCount"]],
         input: &[&["inputTokenCount"]],
@@ -250,8 +259,8 @@ const OPENAI: Shape = Shape {
         &["outputTokens"],
         &["outputTokens", "total"],
     ],
-    // Mistral.
-    perhaps_input: &[&["prompt_tokens_details", "audio_tokens"]],
+    // Mistral: sound, and what its connectors read.
+    perhaps_input: &[&["prompt_tokens_details", "audio_tokens"], &["connector_tokens"]],
     cache_read: OPENAI_CACHE_READ,
     cache_creation: OPENAI_CACHE_CREATION,
     reasoning: OPENAI_REASONING,

@@ -287,13 +287,18 @@ fn weight(value: &Value) -> usize {
     }
 }
 
-/// The conventions' word for a role.
+/// The conventions' word for a role, which providers write in any case.
 pub(crate) fn role(provider: Option<&str>) -> &str {
-    match provider {
-        Some("model" | "CHATBOT" | "Chatbot" | "assistant") => "assistant",
-        Some("developer" | "SYSTEM" | "System" | "system") => "system",
-        Some("USER" | "User" | "user") | None => "user",
-        Some("function" | "TOOL" | "Tool" | "tool") => "tool",
-        Some(other) => other,
-    }
+    const ROLES: [(&str, &str); 8] = [
+        ("user", "user"),
+        ("assistant", "assistant"),
+        ("model", "assistant"),
+        ("chatbot", "assistant"),
+        ("system", "system"),
+        ("developer", "system"),
+        ("tool", "tool"),
+        ("function", "tool"),
+    ];
+    let Some(provider) = provider else { return "user" };
+    ROLES.iter().find(|(name, _)| name.eq_ignore_ascii_case(provider)).map_or(provider, |(_, role)| *role)
 }

@@ -56,6 +56,8 @@ pub struct ResponseFacts {
     /// An answer of this kind does not say why it ended, so the end of the stream is its end.
     pub open_ended: bool,
     choices: Vec<Choice>,
+    /// Items of a response whose ids are known: the place of the item, the index that the events give it, and its id.
+    pub(crate) items: Vec<(u64, Option<u64>, String)>,
     expected: usize,
     token_ids: Vec<i64>,
     logprobs: Vec<f64>,
@@ -70,7 +72,7 @@ pub struct ResponseFacts {
 /// Answers that one response may hold before further ones are left out.
 const MAX_CHOICES: usize = 128;
 /// Parts that one answer may hold before further ones are left out.
-const MAX_PARTS: usize = 4096;
+pub(crate) const MAX_PARTS: usize = 4096;
 /// Tokens whose ids or log-probabilities are kept, of one call: 16 bytes each.
 const MAX_TOKENS: usize = 65_536;
 
@@ -377,6 +379,17 @@ impl ChoiceMut<'_> {
     pub(crate) fn calls(&self) -> impl Iterator<Item = (PartKey, &Part)> {
         let parts = self.choice.iter().flat_map(|choice| &choice.parts);
         parts.filter(|(_, part)| matches!(part, Part::ToolCall { .. })).map(|(key, part)| (*key, part))
+    }
+
+    /// The keys of the parts of this answer.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = PartKey> {
+        self.choice.iter().flat_map(|choice| &choice.parts).map(|(key, _)| *key)
+    }
+
+    /// The part under this key.
+    pub(crate) fn get(&self, key: PartKey) -> Option<&Part> {
+        let parts = self.choice.iter().flat_map(|choice| &choice.parts);
+        parts.filter(|(own, _)| *own == key).map(|(_, part)| part).next_back()
     }
 
     /// Returns true if the answer has no part yet.

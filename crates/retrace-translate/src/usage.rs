@@ -164,9 +164,9 @@ fn of(usage: &JsonObject<'_>) -> Option<ProviderReport> {
     })
 }
 
-/// Reads an integer, also one with a fraction of zero.
+/// Reads an integer, also one that is written as a text or with a fraction of zero.
 fn count_of(raw: &RawValue) -> Option<u64> {
-    let text = raw.get();
+    let text = raw.get().trim_matches('"').trim();
     text.parse().ok().or_else(|| Value::Float(text.parse().ok()?).to_count())
 }
 

@@ -231,7 +231,10 @@ impl<'a> Value<'a> {
                 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // whole, in range: checked above
                 Some(*value as u64)
             }
-            Self::Str(text) => text.trim().parse().ok(),
+            Self::Str(text) => {
+                let text = text.trim();
+                text.parse().ok().or_else(|| Value::Float(text.parse().ok()?).to_count())
+            }
             _ => None,
         }
     }

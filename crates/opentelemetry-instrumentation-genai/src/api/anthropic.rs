@@ -6,8 +6,12 @@ use super::{Api, Route, failure_in, openai, owned, texts};
 use crate::json::Json;
 use crate::message::{Message, Part, role};
 use crate::request::{Operation, RequestFacts};
-use crate::response::{Kind, ResponseFacts, function_tool};
+use crate::response::{Kind, PartKey, ResponseFacts, function_tool};
 use crate::url::{Target, decoded};
+
+/// The key of a block holds its index in the lower half and, above it, how many blocks with this index came before.
+const INDEX: PartKey = 0xFFFF_FFFF;
+const NEXT: PartKey = INDEX + 1;
 
 #[derive(Debug)]
 pub(super) struct Messages;
@@ -21,8 +25,9 @@ impl Api for Messages {
         let last = target.from_end(0);
         let messages = last == "messages" && target.from_end(1) == "v1";
         // Vertex: `/publishers/anthropic/models/claude-…:streamRawPredict`
-        let vertex =
-            target.from_end(2) == "anthropic" && (last.ends_with(":rawPredict") || last.ends_with(":streamRawPredict"));
+        let vertex = target.from_end(2) == "anthropic"
+            && (last.ends_with(":rawPredict") || last.ends_with(":streamRawPredict"))
+            && !last.starts_with("count-tokens:");
         (messages || vertex).then(|| Route::new(Operation::Chat, "anthropic"))
     }
 
@@ -131,19 +136,23 @@ pub(super) fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
     match document.get("type").as_str() {
         Some("message_start") => message(document.get("message"), facts),
         Some("content_block_start") => {
-            let key = document.get("index").as_u64().unwrap_or(0);
-            begin(key, document.get("content_block"), facts);
+            let index = index(document);
+            // Proxies give several blocks one index.
+            let last = facts.choice(0).keys().filter(|key| key & INDEX == index).max();
+            begin(last.map_or(index, |last| last + NEXT), document.get("content_block"), facts);
         }
         Some("content_block_delta") => {
-            let key = document.get("index").as_u64().unwrap_or(0);
-            delta(key, document.get("delta"), facts);
+            delta(latest(document, facts), document.get("delta"), facts);
         }
         Some("message_delta") => {
             facts.choice(0).finish(document.get("delta").get("stop_reason").as_str());
             super::usage(document.get("usage"), facts);
         }
         Some("message_stop") => facts.complete = true,
-        Some("content_block_stop") => facts.choice(0).close(document.get("index").as_u64().unwrap_or(0)),
+        Some("content_block_stop") => {
+            let key = latest(document, facts);
+            facts.choice(0).close(key);
+        }
         Some("ping") => {}
         Some("error") => failure_in(document, facts),
         Some("completion") => {
@@ -166,6 +175,16 @@ pub(super) fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
             }
         }
     }
+}
+
+fn index(event: &Json<'_>) -> PartKey {
+    event.get("index").as_u64().unwrap_or(0).min(INDEX)
+}
+
+/// The block with the index of this event that began last.
+fn latest(event: &Json<'_>, facts: &mut ResponseFacts) -> PartKey {
+    let index = index(event);
+    facts.choice(0).keys().filter(|key| key & INDEX == index).max().unwrap_or(index)
 }
 
 fn message(message: &Json<'_>, facts: &mut ResponseFacts) {

@@ -102,6 +102,12 @@ impl Api for Converse {
     }
 }
 
+/// Returns true for messages in the manner of Converse: blocks whose key is their type.
+fn is_converse(body: &Json<'_>) -> bool {
+    let blocks = || body.get("messages").items().iter().flat_map(|message| message.get("content").items());
+    blocks().any(Json::is_object) && blocks().all(|block| block.get("type").is_null())
+}
+
 /// Parameters, as Converse and Nova name them.
 fn configuration(config: &Json<'_>, facts: &mut RequestFacts) {
     facts.max_tokens = config.first(&["maxTokens", "max_new_tokens", "max_tokens"]).as_i64();
@@ -158,6 +164,14 @@ fn block(block: &Json<'_>, by_model: bool) -> Part {
     let result = block.get("toolResult");
     if result.is_object() {
         return tool_result(result, by_model);
+    }
+    // Text under a guardrail, and text with its citations.
+    if let Some(text) = block.get("guardContent").get("text").get("text").as_str() {
+        return Part::Text(text.to_owned());
+    }
+    let cited = openai::joined(block.get("citationsContent").get("content"));
+    if !cited.is_empty() {
+        return Part::Text(cited);
     }
     let reasoning = block.get("reasoningContent").get("reasoningText").get("text");
     if let Some(text) = reasoning.as_str() {
@@ -256,7 +270,7 @@ impl Api for Invoke {
             facts.operation = Some(Operation::Chat);
             anthropic::request(body, facts);
             facts.messages.extend(body.get("prompt").filled().map(|text| Message::text("user", text)));
-        } else if has("inferenceConfig") || body.get("schemaVersion").as_str().is_some() {
+        } else if has("inferenceConfig") || body.get("schemaVersion").as_str().is_some() || is_converse(body) {
             facts.operation = Some(Operation::Chat);
             configuration(body.get("inferenceConfig"), facts);
             conversation(body, facts);
@@ -278,7 +292,14 @@ impl Api for Invoke {
             facts.top_p = config.first(&["top_p", "topP", "p"]).as_f64();
             facts.top_k = config.first(&["top_k", "topK", "k"]).as_f64();
             facts.stop_sequences = texts(config.first(&["stop", "stopSequences", "stop_sequences"]));
-            facts.messages = super::openai_embeddings::inputs(body.first(&["prompt", "inputText"]));
+            let images = body.get("textToImageParams");
+            if images.is_object() {
+                facts.operation = Some(Operation::GenerateContent);
+                facts.output_type = Some("image");
+            }
+            let prompt = body.first(&["prompt", "inputText"]);
+            let prompt = if prompt.is_null() { images.get("text") } else { prompt };
+            facts.messages = super::openai_embeddings::inputs(prompt);
         }
         facts.model = model;
         facts.stream = target.from_end(0) == "invoke-with-response-stream";
@@ -325,6 +346,23 @@ impl Api for Invoke {
                 answers.iter().filter_map(|answer| answer.get("tokenCount").as_u64()).reduce(u64::saturating_add);
             facts.usage.merge(Usage { output, ..Usage::default() });
             super::usage(document, facts);
+        } else if has("completions") || has("generations") {
+            // Jurassic, and Cohere's Command before its chat
+            facts.set_id(document.get("id").as_str());
+            for (index, answer) in document.first(&["completions", "generations"]).items().iter().enumerate() {
+                let said = answer.get("data").get("text");
+                let said = if said.is_null() { answer.get("text") } else { said };
+                facts.choice(index as u64).append(Kind::Text, &text(said));
+                let reason = answer.first(&["finishReason", "finish_reason"]);
+                facts.choice(index as u64).finish(reason.as_str().or(reason.get("reason").as_str()));
+            }
+        } else if has("images") {
+            facts.open_ended = true;
+            for (index, image) in document.get("images").items().iter().enumerate() {
+                let image = image.filled().map(|data| Part::blob(Some("image/png"), Some("image"), data));
+                image.into_iter().for_each(|image| facts.choice(index as u64).push(image));
+            }
+            super::failure_in(document, facts);
         } else if has("completion") {
             facts.choice(0).append(Kind::Text, &text(document.get("completion"))); // Claude before messages
             facts.choice(0).finish(document.get("stop_reason").as_str());

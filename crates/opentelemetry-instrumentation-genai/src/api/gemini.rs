@@ -44,6 +44,12 @@ impl Api for GenerateContent {
             facts.model = Some(decoded(model).into_owned());
             facts.stream = method == "streamGenerateContent";
         }
+        // Code Assist has the request below and the model beside it, the answer below `response`.
+        let inner = body.get("request");
+        if let Some(model) = body.get("model").filled().filter(|_| inner.is_object()) {
+            facts.model = Some(model.to_owned());
+        }
+        let body = if inner.is_object() { inner } else { body };
         let config = body.first(&["generationConfig", "generation_config"]);
         facts.max_tokens = config.first(&["maxOutputTokens", "max_output_tokens"]).as_i64();
         facts.choice_count = config.first(&["candidateCount", "candidate_count"]).as_i64();
@@ -80,6 +86,8 @@ impl Api for GenerateContent {
     }
 
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
+        let inner = document.get("response");
+        let document = if inner.is_object() { inner } else { document };
         facts.set_id(document.first(&["responseId", "response_id"]).as_str());
         facts.set_model(document.first(&["modelVersion", "model_version"]).as_str());
         super::usage(document.first(&["usageMetadata", "usage_metadata"]), facts);

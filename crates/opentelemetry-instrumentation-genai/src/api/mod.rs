@@ -10,6 +10,8 @@ mod cohere;
 mod gemini;
 mod gemini_interactions;
 mod gemini_pieces;
+mod local_servers;
+mod mistral;
 mod ollama;
 mod openai;
 mod openai_chat;
@@ -122,6 +124,11 @@ impl Route {
 
 /// The APIs that are known, the more special first.
 pub(crate) static KNOWN: &[&dyn Api] = &[
+    &local_servers::LlamaCpp,
+    &local_servers::LmStudio,
+    &local_servers::WorkersAi,
+    &mistral::Conversations,
+    &mistral::Ocr,
     &bedrock::Converse,
     &bedrock::Invoke,
     &anthropic::Messages,
@@ -188,10 +195,11 @@ fn failure(error: &Json<'_>, facts: &mut ResponseFacts) {
     if let Some(text) = error.filled() {
         facts.fail(None, None, Some(text));
     } else if error.is_object() {
-        let number = error.get("code").as_i64().map(|code| code.to_string());
-        let code = error.get("code").as_str().or(number.as_deref());
+        let code = error.first(&["code", "error_code", "status_code"]);
+        let number = code.as_i64().map(|code| code.to_string());
+        let code = code.as_str().or(number.as_deref());
         let kind = filled_of(error, &["type", "status", "error_type"]).filter(|kind| *kind != "error");
-        facts.fail(code, kind, filled_of(error, &["message", "msg", "detail"]));
+        facts.fail(code, kind, filled_of(error, &["message", "msg", "detail", "status_msg"]));
     }
 }
 

@@ -6,7 +6,7 @@ use super::{chat_calls, filled_of, owned, reasoning, texts};
 use crate::json::Json;
 use crate::message::{Message, Part, role};
 use crate::request::RequestFacts;
-use crate::response::{ResponseFacts, function_tool};
+use crate::response::{ResponseFacts, Usage, function_tool};
 use crate::url::Target;
 
 /// The parameters that all of them name alike. Null and absent are the same.
@@ -42,7 +42,13 @@ fn content_part(part: &Json<'_>) -> Part {
     }
     match part.get("type").as_str() {
         Some("text" | "input_text" | "output_text") => Part::Text(text(part.get("text"))),
+        // Bedrock's manner, in which the key is the type.
+        None if part.get("text").as_str().is_some() => Part::Text(text(part.get("text"))),
         Some("refusal") => Part::Refusal(text(part.get("refusal"))),
+        // Databricks'.
+        Some("reasoning") if !reasoning::of_part(part).is_empty() => {
+            Part::Reasoning(reasoning::of_part(part).into_owned())
+        }
         Some("thinking") => match part.get("thinking") {
             inner @ Json::Array(_) => Part::Reasoning(joined(inner)), // Mistral's
             inner => Part::Reasoning(text(inner)),
@@ -127,7 +133,7 @@ pub(super) fn message(message: &Json<'_>) -> Message {
         parts.push(call);
         parts.extend(response);
     }
-    if matches!(said, Some("tool" | "function")) {
+    if role(said) == "tool" {
         let id = owned(message.first(&["tool_call_id", "name"]));
         parts.push(Part::ToolResponse { id, response: result(message.get("content")) });
     } else {
@@ -189,7 +195,10 @@ pub(super) fn tools(list: &Json<'_>) -> Vec<Value> {
         .iter()
         .filter(|tool| !tool.is_null())
         .map(|tool| {
-            let inner = if tool.get("function").is_object() { tool.get("function") } else { tool };
+            let inner = match tool.first(&["function", "custom"]) {
+                inner @ Json::Object(_) => inner,
+                _ => tool,
+            };
             match (tool.get("type").as_str(), inner.get("name").as_str()) {
                 (Some("function") | None, Some(name)) => {
                     let parameters = inner.first(&["parameters", "parameter_definitions"]).to_value();
@@ -246,9 +255,29 @@ pub(super) fn head(document: &Json<'_>, facts: &mut ResponseFacts) {
     }
     super::usage(document.get("usage"), facts);
     super::usage(document.get("x_groq").get("usage"), facts);
+    if document.get("usage").is_null() && facts.usage.is_empty() {
+        timings(document.get("timings"), facts);
+    }
     super::failure_in(document, facts);
     super::failure_in(document.get("x_groq"), facts);
+    // MiniMax reports a failure in a 200.
+    let status = document.get("base_resp");
+    if status.get("status_code").as_i64().is_some_and(|code| code != 0) {
+        super::failure(status, facts);
+    }
     refused(document, facts);
+}
+
+/// Reads what llama.cpp has in every stream. A later `usage` has the same counts, with the cached tokens in the input.
+fn timings(timings: &Json<'_>, facts: &mut ResponseFacts) {
+    if let Some(counts) = genai_usage::read(|path| timings.at(path).as_u64()) {
+        facts.usage.merge(Usage {
+            input: counts.all_input(),
+            output: counts.all_output(),
+            cache_read: counts.cache_read,
+            ..Usage::default()
+        });
+    }
 }
 
 /// Errors that stand alone: `{"code": …, "message": …}`, `{"detail": …}`, `{"errors": […]}`.

@@ -1,7 +1,7 @@
 //! Chat completions: <https://platform.openai.com/docs/api-reference/chat>, and everybody who speaks it.
 
 use super::openai::{self, head, logprobs};
-use super::{Api, Route, chat_calls, filled_of, reasoning, texts};
+use super::{Api, Route, chat_calls, filled_of, openai_completions, reasoning, texts};
 use crate::json::Json;
 use crate::json::UnreadPath;
 use crate::message::Part;
@@ -44,6 +44,7 @@ impl Api for Chat {
         let chat = (last == "completions" && matches!(before, "chat" | "fim" | "agents"))
             || (last == "chat" && before == "v1" && target.host() == "api.writer.com")
             || (matches!(last, "chat" | "chat_stream") && before == "text") // watsonx
+            || (last == "chatcompletion_v2" && before == "text") // MiniMax
             || is_prompt(target);
         chat.then(|| Route::new(Operation::Chat, "openai"))
     }
@@ -69,7 +70,8 @@ impl Api for Chat {
 /// Cortex, models of other houses than Anthropic on Vertex.
 fn hosted(target: &Target<'_>) -> Option<&'static str> {
     let last = target.from_end(0);
-    let raw = last.ends_with(":rawPredict") || last.ends_with(":streamRawPredict");
+    let raw =
+        (last.ends_with(":rawPredict") || last.ends_with(":streamRawPredict")) && !last.starts_with("count-tokens:"); // Anthropic's, which is no model call
     if last == "invocations" && target.from_end(2) == "serving-endpoints" {
         Some("databricks")
     } else if last == "inference:complete" && target.from_end(1) == "cortex" {
@@ -99,8 +101,10 @@ pub(super) fn request(target: &Target<'_>, body: &Json<'_>, facts: &mut RequestF
     facts.openai_api = Some("chat_completions");
     facts.output_type = openai::output_type(body.get("response_format"));
     let modalities = body.get("modalities").items();
-    if modalities.iter().any(|modality| modality.as_str() == Some("audio")) {
-        facts.output_type = Some("speech");
+    for (modality, output) in [("image", "image"), ("audio", "speech")] {
+        if modalities.iter().any(|each| each.as_str() == Some(modality)) {
+            facts.output_type = Some(output);
+        }
     }
     facts.messages = openai::messages(body.get("messages"));
     if let Some(prompt) = body.get("prompt").filled() {
@@ -123,12 +127,20 @@ pub(super) fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
 pub(super) fn read(choice: &Json<'_>, facts: &mut ResponseFacts) {
     let index = choice.get("index").as_u64().unwrap_or(0);
     super::failure_in(choice, facts);
+    super::usage(choice.get("usage"), facts); // Moonshot
     let mut answer = facts.choice(index);
-    answer.finish(filled_of(choice, &["finish_reason", "native_finish_reason"]));
+    // Mistral on Bedrock has a `stop_reason`; vLLM has one beside the finish reason.
+    answer.finish(filled_of(choice, &["finish_reason", "native_finish_reason", "stop_reason"]));
     added(choice.get("delta"), &mut answer, chat_calls::delta);
     // Perplexity has the message so far beside each delta, and all of it beside an empty one.
     if answer.is_empty() {
         added(choice.get("message"), &mut answer, chat_calls::whole);
+    }
+    // Mistral lists the turns between which it ran tools.
+    if answer.is_empty() {
+        let turns = openai::messages(choice.get("messages"));
+        let parts = turns.into_iter().flat_map(|turn| turn.parts);
+        parts.filter(|part| *part != Part::Text(String::new())).for_each(|part| answer.push(part));
     }
     if index == 0 {
         tokens(choice, facts);
@@ -150,6 +162,7 @@ fn added(delta: &Json<'_>, answer: &mut ChoiceMut<'_>, calls: impl FnOnce(&Json<
         Json::Text(text) => answer.text(CONTENT, Kind::Text, text),
         parts => parts.items().iter().for_each(|part| content(part, answer)),
     }
+    delta.get("images").items().iter().for_each(|part| content(part, answer)); // OpenRouter
     if let Some(refusal) = delta.get("refusal").as_str() {
         answer.text(REFUSAL, Kind::Refusal, refusal);
     }
@@ -165,6 +178,9 @@ fn added(delta: &Json<'_>, answer: &mut ChoiceMut<'_>, calls: impl FnOnce(&Json<
 fn tokens(choice: &Json<'_>, facts: &mut ResponseFacts) {
     let ids = choice.get("token_ids").items();
     let listed = choice.get("logprobs").get("content");
+    if ids.is_empty() && listed.is_null() {
+        return openai_completions::tokens(choice, facts); // Together and Fireworks list them as completions do
+    }
     if ids.is_empty() {
         return logprobs(listed, facts);
     }
@@ -179,6 +195,9 @@ fn content(part: &Json<'_>, answer: &mut ChoiceMut<'_>) {
     match part.get("type").as_str() {
         Some("text") => answer.text(CONTENT, Kind::Text, part.get("text").as_str().unwrap_or_default()),
         Some("thinking") => answer.text(REASONING, Kind::Reasoning, &openai::joined(part.get("thinking"))),
+        Some("reasoning") if !reasoning::of_part(part).is_empty() => {
+            answer.text(REASONING, Kind::Reasoning, &reasoning::of_part(part));
+        }
         _ => {
             let mut parts = Vec::new();
             openai::content(&Json::Array(vec![part.clone()]), &mut parts);

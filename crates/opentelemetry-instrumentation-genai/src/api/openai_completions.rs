@@ -78,9 +78,12 @@ impl Api for Completions {
 }
 
 /// Log-probabilities here are lists beside each other; the first one of an echoed prompt is null.
-fn tokens(choice: &Json<'_>, facts: &mut ResponseFacts) {
+pub(super) fn tokens(choice: &Json<'_>, facts: &mut ResponseFacts) {
     let logprobs = choice.get("logprobs");
-    let ids = choice.get("token_ids").items();
+    let ids = match choice.get("token_ids").items() {
+        [] => logprobs.get("token_ids").items(),
+        ids => ids,
+    };
     let texts = logprobs.get("tokens").items();
     let numbers = logprobs.get("token_logprobs").items();
     for place in 0..ids.len().max(numbers.len()) {

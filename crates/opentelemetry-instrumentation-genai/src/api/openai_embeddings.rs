@@ -11,7 +11,8 @@ use crate::response::ResponseFacts;
 use crate::url::Target;
 
 /// Vectors, as numbers or in base64; several for a text where each token has one.
-const UNREAD: &[UnreadPath] = &[&["data", "*", "embedding"], &["data", "*", "embeddings"], &["embedding"]];
+const UNREAD: &[UnreadPath] =
+    &[&["data", "*", "embedding"], &["data", "*", "embeddings"], &["results", "*", "embedding"], &["embedding"]];
 
 #[derive(Debug)]
 pub(super) struct Embeddings;
@@ -22,6 +23,9 @@ impl Api for Embeddings {
     }
 
     fn route(&self, target: &Target<'_>) -> Option<Route> {
+        if target.from_end(0) == "invocations" && target.from_end(2) == "serving-endpoints" {
+            return Some(Route::new(Operation::Embeddings, "databricks"));
+        }
         let here = matches!(target.from_end(0), "embeddings" | "multimodalembeddings");
         here.then(|| Route::new(Operation::Embeddings, "openai"))
     }
@@ -32,6 +36,7 @@ impl Api for Embeddings {
 
     fn request(&self, target: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
         openai::parameters(target, body, facts);
+        facts.model = facts.model.take().or_else(|| target.after("serving-endpoints").map(Into::into));
         facts.encoding_formats = owned(body.get("encoding_format")).into_iter().collect();
         facts.dimensions = body.first(&["dimensions", "output_dimension"]).as_i64();
         facts.messages = inputs(body.first(&["input", "inputs"]));
@@ -43,11 +48,16 @@ impl Api for Embeddings {
 
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
         head(document, facts);
+        // watsonx calls the list `results` and has the count beside it.
+        if !document.get("input_token_count").is_null() {
+            super::usage(document, facts);
+        }
         // Voyage counts the whole only, and the whole is input.
         facts.usage.input = facts.usage.input.or(facts.usage.total);
         facts.usage.output = None;
-        facts.dimensions = document.get("data").items().first().and_then(|first| dimensions(first.get("embedding")));
-        facts.complete |= document.get("data").is_array();
+        let vectors = document.first(&["data", "results"]);
+        facts.dimensions = vectors.items().first().and_then(|first| dimensions(first.get("embedding")));
+        facts.complete |= vectors.is_array();
     }
 }
 

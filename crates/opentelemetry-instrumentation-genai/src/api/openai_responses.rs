@@ -8,7 +8,7 @@ use crate::json::Json;
 use crate::json::UnreadPath;
 use crate::message::{Message, Part, role};
 use crate::request::{Operation, RequestFacts};
-use crate::response::{Kind, ResponseFacts};
+use crate::response::{Kind, MAX_PARTS, ResponseFacts};
 use crate::url::Target;
 
 /// Alternatives to tokens, in the answer and in each event that has some.
@@ -93,6 +93,8 @@ fn item(item: &Json<'_>) -> Option<Message> {
             let id = call_id(item).map(ToOwned::to_owned);
             Message::of("tool", vec![Part::ToolResponse { id, response: found(item) }])
         }
+        // What the caller sends of its own: an approval, an earlier item by its id.
+        Some(kind) if kind.ends_with("_response") || kind == "item_reference" => Message::of("user", vec![part(item)?]),
         Some(_) => Message::of("assistant", vec![part(item)?]),
     })
 }
@@ -147,9 +149,47 @@ fn part(item: &Json<'_>) -> Option<Part> {
 }
 
 /// Keys of parts: the place of the item, and the place in the item.
-fn key(item: &Json<'_>, inner: &Json<'_>) -> u64 {
-    let place = |json: &Json<'_>| json.as_u64().unwrap_or(0).min(0xFFFF);
-    (place(item) << 16) | place(inner)
+fn key(item: u64, inner: &Json<'_>) -> u64 {
+    (item << 16) | inner.as_u64().unwrap_or(0).min(MAX_INDEX)
+}
+
+const MAX_INDEX: u64 = 0xFFFF;
+
+/// The place of an item: that of its id, else that of its index. Gateways give several items one index, begin to count anew
+/// in the last event, or give each event another id; so an item `begins` a place of its own where its index has one already.
+fn place(index: Option<u64>, id: Option<&str>, begins: bool, facts: &mut ResponseFacts) -> u64 {
+    let items = &mut facts.items;
+    let of_id = id.and_then(|id| items.iter().rfind(|(_, _, own)| own == id));
+    if let Some((place, _, _)) = of_id {
+        return *place;
+    }
+    let of_index = items.iter().rfind(|(_, own, _)| *own == index).filter(|_| !begins || id.is_none());
+    let wanted = index.unwrap_or(0).min(MAX_INDEX);
+    let place = match of_index {
+        Some((place, _, _)) => *place,
+        None if items.iter().any(|(place, _, _)| *place == wanted) => MAX_INDEX + 1 + items.len() as u64,
+        None => wanted,
+    };
+    if let Some(id) = id.filter(|_| items.len() < MAX_PARTS) {
+        items.push((place, index, id.to_owned()));
+    }
+    place
+}
+
+/// The place of a whole item. What stands at its index is another item where it is of another kind.
+fn place_of(item: &Json<'_>, index: Option<u64>, facts: &mut ResponseFacts) -> u64 {
+    let id = item.get("id").filled();
+    let at_index = facts.items.iter().rfind(|(_, own, _)| *own == index).map(|(place, _, _)| *place);
+    let found = at_index.or(index).unwrap_or(0);
+    let is_it = match (facts.choice(0).get(found << 16), item.get("type").as_str()) {
+        (None, _) | (Some(Part::Text(_) | Part::Refusal(_)), Some("message")) => true,
+        (Some(Part::ToolCall { id, .. }), Some("function_call" | "custom_tool_call")) => {
+            id.is_none() || id.as_deref() == call_id(item)
+        }
+        (Some(Part::ToolCall { .. } | Part::Text(_) | Part::Refusal(_)), _) => false,
+        (_, kind) => !matches!(kind, Some("message" | "function_call" | "custom_tool_call")),
+    };
+    place(index, id, !is_it, facts)
 }
 
 const SUMMARY: u64 = 1 << 40; // a reasoning item may have a summary and content
@@ -171,19 +211,20 @@ fn read_response(response: &Json<'_>, facts: &mut ResponseFacts) {
         facts.fail(None, Some("failed"), None);
     }
     if matches!(response.get("object").as_str(), Some("response" | "response.compaction")) {
-        for (place, item) in response.get("output").items().iter().enumerate() {
-            read_item(place as u64, item, facts);
+        for (index, item) in response.get("output").items().iter().enumerate() {
+            let place = place_of(item, Some(index as u64), facts);
+            read_item(place, item, facts);
         }
     }
 }
 
 /// A whole item of the output: what has come in pieces is there already.
 fn read_item(place: u64, item: &Json<'_>, facts: &mut ResponseFacts) {
-    let base = place.min(0xFFFF) << 16;
+    let base = place << 16;
     match item.get("type").as_str() {
         Some("message") => {
             for (inner, content) in item.get("content").items().iter().enumerate() {
-                let key = base | (inner as u64).min(0xFFFF);
+                let key = base | (inner as u64).min(MAX_INDEX);
                 if facts.choice(0).has(key) {
                     continue;
                 }
@@ -221,7 +262,14 @@ fn read_item(place: u64, item: &Json<'_>, facts: &mut ResponseFacts) {
 
 fn read_event(event: &str, document: &Json<'_>, facts: &mut ResponseFacts) {
     let delta = document.get("delta").as_str().unwrap_or_default();
-    let output = document.get("output_index");
+    let index = document.get("output_index").as_u64();
+    let item = document.get("item");
+    let output = match event {
+        "response.output_item.added" => place(index, item.get("id").filled(), true, facts),
+        "response.output_item.done" => place_of(item, index, facts),
+        event if event.ends_with(".delta") => place(index, document.get("item_id").filled(), false, facts),
+        _ => 0,
+    };
     let content = key(output, document.get("content_index"));
     let mut answer = facts.choice(0);
     match event {
@@ -230,7 +278,7 @@ fn read_event(event: &str, document: &Json<'_>, facts: &mut ResponseFacts) {
             logprobs(document.get("logprobs"), facts);
         }
         "response.refusal.delta" => answer.text(content, Kind::Refusal, delta),
-        "response.reasoning_text.delta" => answer.text(content, Kind::Reasoning, delta),
+        "response.reasoning_text.delta" | "response.reasoning.delta" => answer.text(content, Kind::Reasoning, delta),
         "response.reasoning_summary_text.delta" => {
             answer.text(key(output, document.get("summary_index")) | SUMMARY, Kind::Reasoning, delta);
         }
@@ -238,13 +286,12 @@ fn read_event(event: &str, document: &Json<'_>, facts: &mut ResponseFacts) {
             answer.tool_call(key(output, &Json::Null), None, None, Some(delta));
         }
         "response.output_item.added" => {
-            let item = document.get("item");
             if matches!(item.get("type").as_str(), Some("function_call" | "custom_tool_call")) {
                 let id = call_id(item);
                 answer.tool_call(key(output, &Json::Null), id, item.get("name").filled(), None);
             }
         }
-        "response.output_item.done" => read_item(output.as_u64().unwrap_or(0), document.get("item"), facts),
+        "response.output_item.done" => read_item(output, item, facts),
         "error" => {
             let nested = document.get("error");
             super::failure(if nested.is_object() { nested } else { document }, facts);

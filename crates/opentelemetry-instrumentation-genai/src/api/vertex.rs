@@ -29,9 +29,12 @@ impl Api for Predict {
         here.then(|| Route::new(Operation::Embeddings, "gcp.vertex_ai"))
     }
 
-    /// Other models take other instances, such as the prompts of image models.
+    /// Models of other kinds take other instances.
     fn accepts(&self, body: &Json<'_>) -> bool {
-        body.get("instances").items().iter().any(|instance| !instance.first(&["content", "text", "image"]).is_null())
+        body.get("instances")
+            .items()
+            .iter()
+            .any(|instance| !instance.first(&["content", "text", "image", "prompt"]).is_null())
     }
 
     fn request(&self, target: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
@@ -39,7 +42,13 @@ impl Api for Predict {
         facts.model = model.map(|model| decoded(model).into_owned());
         facts.dimensions = body.get("parameters").first(&["outputDimensionality", "dimension"]).as_i64();
         for instance in body.get("instances").items() {
-            let text = instance.first(&["content", "text"]).as_str();
+            if instance.get("prompt").filled().is_some() {
+                // Imagen and Veo
+                facts.operation = Some(Operation::GenerateContent);
+                facts.output_type = Some("image");
+                facts.choice_count = body.get("parameters").get("sampleCount").as_i64();
+            }
+            let text = instance.first(&["content", "text", "prompt"]).as_str();
             let mut parts: Vec<Part> = text.map(|text| Part::Text(text.to_owned())).into_iter().collect();
             let image = instance.get("image");
             if let Some(data) = image.get("bytesBase64Encoded").filled() {
@@ -63,6 +72,12 @@ impl Api for Predict {
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
         failure_in(document, facts);
         let predictions = document.get("predictions").items();
+        for (index, prediction) in predictions.iter().enumerate() {
+            if let Some(data) = prediction.get("bytesBase64Encoded").filled() {
+                let image = Part::blob(prediction.get("mimeType").as_str(), Some("image"), data);
+                facts.choice(index as u64).push(image);
+            }
+        }
         let count = |prediction: &Json<'_>| prediction.get("embeddings").get("statistics").get("token_count").as_u64();
         let counts: Vec<u64> = predictions.iter().filter_map(count).collect();
         if !counts.is_empty() {

@@ -166,8 +166,13 @@ pub(crate) static DIALECTS: &[&Dialect] = &[
     &braintrust::DIALECT,
     &vllm::DIALECT,
     &dify::DIALECT,
+    &otel_beside::SPELLED,
     &plain::DIALECT,
 ];
+
+/// Rank of the counts that are recognised by the words of their keys.
+static SPELLED: LazyLock<usize> =
+    LazyLock::new(|| DIALECTS.iter().position(|one| std::ptr::eq(*one, &otel_beside::SPELLED)).unwrap_or_default());
 
 /// Meanings of whole keys.
 static KEYS: LazyLock<HashMap<&'static str, KeyMeaning<'static>>> = LazyLock::new(|| {
@@ -294,6 +299,9 @@ pub(crate) fn meaning(key: &str) -> KeyMeaning<'_> {
 pub(crate) fn meaning_of_any(key: &str) -> KeyMeaning<'_> {
     if let Some(meaning) = KEYS.get(key) {
         return *meaning;
+    }
+    if let Some(field) = otel_beside::spelled(key) {
+        return KeyMeaning::Field(*SPELLED, field);
     }
     let begins = key.as_bytes().first().and_then(|first| BEGINNINGS.get(usize::from(*first)));
     for (prefix, meaning) in begins.into_iter().flatten() {

@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use smallvec::{SmallVec, smallvec};
 
-use super::{Class, Dialect};
+use super::{Class, Dialect, otel_legacy};
 use crate::fields::Field;
 use crate::json::{label_of, text_of};
 use crate::messages::lists;
@@ -81,9 +81,10 @@ fn operation(name: &str) -> Option<Class> {
 }
 
 /// Reads `gen_ai.input.messages`, `gen_ai.output.messages` (a list of messages) or `gen_ai.system_instructions` (a list
-/// of parts), each as a JSON text.
+/// of parts), each as a JSON text. One message, or a request or an answer with the messages in it, is read as well.
 pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
-    at_once(json).or_else(|| one_by_one(json))
+    let of_object = || json.trim_start().starts_with('{').then(|| otel_legacy::turns(json)).flatten();
+    at_once(json).or_else(|| one_by_one(json)).or_else(of_object)
 }
 
 /// Reads messages whose parts are all of known kinds, in one pass; returns `None` for anything else.
@@ -176,7 +177,7 @@ fn turn(raw: &RawValue) -> Option<Turn<'_>> {
         // A message or an item in the form of a provider's API.
         return provider_message::message(raw).filter(|turn| !turn.parts.is_empty());
     };
-    let parts = parts.into_iter().map(part).collect();
+    let parts = parts.into_iter().filter(|raw| raw.get() != "null").map(part).collect();
     Some(Turn {
         role: turn.role.and_then(role_label).unwrap_or(Cow::Borrowed("user")),
         name: turn.name.and_then(label_of),
@@ -224,12 +225,17 @@ struct RawPart<'a> {
     file_id: Option<&'a RawValue>,
 }
 
+/// A part of the conventions, or of a provider's API.
 fn part(raw: &RawValue) -> Part<'_> {
-    serde_json::from_str(raw.get()).ok().and_then(|part| known(&part)).unwrap_or(Part::Other(raw))
+    let known = serde_json::from_str(raw.get()).ok().and_then(|part| known(&part));
+    known.or_else(|| provider_message::part(raw)).unwrap_or(Part::Other(raw))
 }
 
 fn known<'a>(part: &RawPart<'a>) -> Option<Part<'a>> {
-    let kind = part.kind.and_then(label_of)?;
+    let mut kind = part.kind.and_then(label_of)?;
+    if kind.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        kind = Cow::Owned(kind.to_ascii_lowercase());
+    }
     Some(match &*kind {
         // The text was not captured.
         "text" => part.content.map_or(Some(Part::Empty), |content| text_of(content).map(Part::Text))?,

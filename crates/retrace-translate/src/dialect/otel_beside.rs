@@ -27,6 +27,9 @@ pub(super) static DIALECT: Dialect = Dialect {
         ("gen_ai.usage.output_reasoning_tokens", Field::ReasoningTokens),
         ("gen_ai.usage.thinking_tokens", Field::ReasoningTokens),
         ("gen_ai.usage.thoughts_tokens", Field::ReasoningTokens),
+        // The usage object of a provider, whole.
+        ("gen_ai.usage", Field::ProviderUsage),
+        ("gen_ai.response.usage", Field::ProviderUsage),
         ("gen_ai.cost.usd", Field::Cost),
         ("gen_ai.usage.cost", Field::Cost),
         ("gen_ai.usage.cost.total", Field::Cost),
@@ -45,3 +48,42 @@ pub(super) static DIALECT: Dialect = Dialect {
     turns: otel_legacy::turns,
     ..Dialect::EMPTY
 };
+
+/// Counts in spellings that no table has, at the lowest precedence.
+pub(super) static SPELLED: Dialect = Dialect { genai: true, ..Dialect::EMPTY };
+
+/// Returns the field of a count that a library spells in its own way, by the words of its key: `gen_ai.usage.` and then
+/// `input_token_details.cache_read`, `prompt_tokens_details.cached_tokens`, `cache_hit_tokens`, `reasoning_output_tokens`.
+///
+/// Keys of money, of ratios and of parts of such a count fill no field.
+pub(super) fn spelled(key: &str) -> Option<Field> {
+    const OTHER: [&str; 16] = [
+        "cost",
+        "usd",
+        "price",
+        "ratio",
+        "rate",
+        "percent",
+        "saving",
+        "miss",
+        "uncached",
+        "non_cached",
+        "no_cache",
+        "audio",
+        "image",
+        "5m",
+        "1h",
+        "ephemeral",
+    ];
+    let name = key.strip_prefix("gen_ai.usage.").or_else(|| key.strip_prefix("llm.usage."))?;
+    let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
+    if has(&OTHER) {
+        None
+    } else if has(&["reason", "thinking", "thought"]) {
+        Some(Field::ReasoningTokens)
+    } else if has(&["cache"]) {
+        Some(if has(&["write", "creat"]) { Field::CacheCreationTokens } else { Field::CacheReadTokens })
+    } else {
+        None
+    }
+}

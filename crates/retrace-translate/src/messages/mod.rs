@@ -95,17 +95,65 @@ pub(crate) fn role_label(raw: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Reads arguments or a result: a JSON string that holds an object or a list becomes that value.
+/// Most JSON strings within each other.
+const STRINGS: usize = 4;
+
+/// Reads arguments or a result: a JSON string that holds an object or a list becomes that value, however often it was quoted.
 pub(crate) fn embedded(raw: &RawValue) -> Embedded<'_> {
-    if raw.get().starts_with('"') {
-        let text = decode(raw);
-        if text.trim_start().starts_with(['{', '['])
-            && let Some(json) = Json::parse_strict(&text)
-        {
-            return Embedded::Owned(json);
+    if !raw.get().starts_with('"') {
+        return Embedded::Raw(raw);
+    }
+    let mut text = decode(raw);
+    for _ in 1..STRINGS {
+        if text.trim_start().starts_with(['{', '[']) {
+            return Json::parse_strict(&text).map_or(Embedded::Raw(raw), Embedded::Owned);
         }
+        let Some(inner) = quoted(&text) else { break };
+        text = Cow::Owned(inner);
     }
     Embedded::Raw(raw)
+}
+
+/// Returns the text in a JSON string; `None` for anything else.
+fn quoted(text: &str) -> Option<String> {
+    text.trim_start().starts_with('"').then(|| serde_json::from_str(text).ok()).flatten()
+}
+
+/// Removes the strings and lists around messages: a JSON string that holds them, a list of strings that hold one each, a list with
+/// nothing but the list of them. Returns `None` for messages without such a wrapper.
+pub(crate) fn unwrapped(json: &str) -> Option<Json> {
+    let mut inner = Cow::Borrowed(json);
+    let mut is_wrapped = false;
+    for _ in 0..STRINGS {
+        let next = match inner.trim_start().as_bytes() {
+            [b'"', ..] => quoted(&inner)?,
+            [b'[', ..] => match within(&inner) {
+                Some(next) => next,
+                None => break,
+            },
+            _ => break,
+        };
+        inner = Cow::Owned(next);
+        is_wrapped = true;
+    }
+    let is_json = inner.trim_start().starts_with(['{', '[']);
+    (is_wrapped && is_json).then(|| Json::parse_strict(&inner)).flatten()
+}
+
+/// Returns the list in a list that holds nothing else, or the list of the values in a list of strings.
+fn within(json: &str) -> Option<String> {
+    let after = json.trim_start().get(1..)?.trim_start();
+    if !after.starts_with(['[', '"']) {
+        return None;
+    }
+    let elements: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+    match elements.as_slice() {
+        [one] if one.get().starts_with('[') => return Some(one.get().to_owned()),
+        _ => {}
+    }
+    let objects = elements.iter().map(|raw| quoted(raw.get()).filter(|text| text.trim_start().starts_with('{')));
+    let objects: Vec<String> = objects.collect::<Option<_>>()?;
+    (!objects.is_empty()).then(|| format!("[{}]", objects.join(",")))
 }
 
 /// Assembles the input of a model call: the instructions, then the history.

@@ -299,7 +299,8 @@ struct RawPart<'a> {
     name: Option<&'a RawValue>,
 }
 
-fn part(raw: &RawValue) -> Option<Part<'_>> {
+/// A part of a message; `None` for one of an unknown kind.
+pub(crate) fn part(raw: &RawValue) -> Option<Part<'_>> {
     if let Some(text) = text_of(raw) {
         return Some(Part::Text(text));
     }

@@ -49,8 +49,23 @@ const SELF_HOSTED: [&str; 14] = [
 ];
 /// Beginnings of names that have a path and by which their list is found.
 const PATHS: [&str; 2] = ["accounts/", "@cf/"];
-/// Segments of a path that name an API and no vendor.
-const ROUTES: [&str; 4] = ["converse", "converse_like", "invoke", "responses"];
+/// Segments of a path that name an API, a region or a gateway and no vendor.
+const ROUTES: [&str; 12] = [
+    "converse",
+    "converse_like",
+    "invoke",
+    "responses",
+    // Deployment types of Azure, as LiteLLM writes them.
+    "global",
+    "global-standard",
+    "eu",
+    "us",
+    // Gateways before the name that their provider has.
+    "litellm_proxy",
+    "litellm",
+    "vercel_ai_gateway",
+    "github",
+];
 
 /// The price of a model under any of its spellings, by `look_up`, which has the price of a name in a list.
 ///
@@ -121,6 +136,10 @@ fn shorter<'a>(list: Option<&'static str>, name: &'a str) -> SmallVec<[Candidate
     for (separator, is_suffix) in [('@', true), (':', !name.ends_with(":free"))] {
         shorter.extend(name.rsplit_once(separator).filter(|_| is_suffix).map(|(name, _)| (list, name)));
     }
+    // `anthropic:claude-…`, as Pydantic AI and LangChain write it.
+    if let Some((house, name)) = name.split_once(':').filter(|(house, _)| !house.contains(['/', '.'])) {
+        shorter.extend(list_of(house).filter(|_| !is_self_hosted(house)).map(|list| (Some(list), name)));
+    }
     if let Some((house, name)) = name.split_once('/') {
         if ROUTES.contains(&house) {
             shorter.push((list, name));
@@ -142,7 +161,18 @@ fn shorter<'a>(list: Option<&'static str>, name: &'a str) -> SmallVec<[Candidate
 
 /// The id of the price list that a provider, or what stands before the name of a model, means.
 fn list_of(label: &str) -> Option<&'static str> {
+    known_list(label).or_else(|| {
+        // The Vercel AI SDK appends the API: `togetherai.chat`.
+        let (label, api) = label.rsplit_once('.')?;
+        matches!(api, "chat" | "completion" | "messages" | "responses" | "embedding").then(|| list_of(label)).flatten()
+    })
+}
+
+fn known_list(label: &str) -> Option<&'static str> {
     let id = match label {
+        "google-gla" | "google-vertex" | "google_genai" | "google_vertexai" | "vertexai" | "googleai" => "google",
+        "mistralai" => "mistral",
+        "togetherai" | "together_ai" => "together",
         "gcp.gen_ai" | "gcp.vertex_ai" | "gcp.gemini" => "google",
         "azure.ai.inference" | "azure.ai.openai" | "azure_ai" | "azure_openai" | "azure-openai" => "azure",
         "aws.bedrock" => "aws",

@@ -79,9 +79,14 @@ pub(crate) fn kind_leads(kind: Option<&FieldValue<'_>>) -> bool {
 
 /// Returns the class of an operation or kind in its dialect; for a name unknown there, the class that other dialects give it.
 fn class_in(held: &FieldValue<'_>) -> Option<Class> {
-    let name = held.value.as_text()?;
-    let own = dialect_of_rank(held.rank).and_then(|dialect| (dialect.operation)(name));
-    own.or_else(|| DIALECTS.iter().find_map(|dialect| (dialect.operation)(name)))
+    let class = |name: &str| {
+        let own = dialect_of_rank(held.rank).and_then(|dialect| (dialect.operation)(name));
+        own.or_else(|| DIALECTS.iter().find_map(|dialect| (dialect.operation)(name)))
+    };
+    let name = held.value.as_text()?.trim();
+    // Some write the name of the enumeration's member.
+    let is_capital = name.bytes().any(|byte| byte.is_ascii_uppercase());
+    class(name).or_else(|| is_capital.then(|| class(&name.to_ascii_lowercase())).flatten())
 }
 
 #[cfg(test)]

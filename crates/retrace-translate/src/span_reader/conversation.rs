@@ -8,7 +8,7 @@ use retrace_protocol::json::is_strict;
 use crate::dialect::dialect_of_rank;
 use crate::fields::Field;
 use crate::json::repair;
-use crate::messages::{Part, Turn};
+use crate::messages::{Part, Turn, unwrapped};
 use crate::span_reader::SpanReader;
 use crate::view::SpanView;
 
@@ -68,6 +68,9 @@ impl<V: SpanView> SpanReader<'_, V> {
         let held = self.fields.get(field)?;
         let text = held.value.as_json_text()?;
         let read = dialect_of_rank(held.rank)?.turns;
+        if let Some(inner) = unwrapped(text) {
+            return read(self.repaired.of(field)?.get_or_init(|| Some(inner)).as_ref()?.as_str());
+        }
         if let Some(turns) = is_strict(text).then(|| read(text)).flatten() {
             return Some(turns);
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use retrace_protocol::Json;
 use retrace_protocol::json::is_strict;
+use retrace_protocol::message::decode;
 use retrace_protocol::metadata::Sampling;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -83,7 +84,9 @@ impl Rest<'_> {
     fn take<T: DeserializeOwned + PartialEq>(&mut self, names: &[&str], place: &mut Option<T>) {
         for name in names {
             let Some(raw) = self.0.get(*name) else { continue };
-            let Ok(found) = serde_json::from_str::<Option<T>>(raw.get()) else { continue };
+            // Some libraries write numbers as texts.
+            let found = serde_json::from_str::<Option<T>>(raw.get());
+            let Ok(found) = found.or_else(|_| serde_json::from_str(&decode(raw))) else { continue };
             if place.is_none() || found.is_none() || *place == found {
                 *place = found.or(place.take());
                 self.0.remove(*name);
