@@ -117,7 +117,7 @@ where
     }
 }
 
-/// Requests that differ in what was asked to be altered.
+/// Returns a factory of requests with the rewritten body and headers.
 fn rewritten(factory: HttpRequestFactory, body: Option<Bytes>, headers: http::HeaderMap) -> HttpRequestFactory {
     HttpRequestFactory::new(move || {
         let (factory, body, headers) = (factory.clone(), body.clone(), headers.clone());
