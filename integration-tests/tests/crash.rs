@@ -93,6 +93,24 @@ fn pain_31_what_a_killed_agent_was_confirmed_is_stored_and_its_run_is_interrupte
     assert_eq!(steps, (0..steps.len()).collect::<Vec<_>>(), "in the order of its work, and each once");
 }
 
+/// `in_span` and `set_attribute`, the usual way: the name of the span shows what it is before any attribute does.
+#[test]
+fn a_killed_agent_that_in_span_records_leaves_its_run() {
+    let server = Server::start().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_endless-agent"));
+    command.arg("in-span").env("RETRACE_BASE_URL", server.url()).env("RETRACE_API_KEY", "rt_local");
+    let mut agent = Mortal::start(&mut command);
+    assert_eq!(agent.line(), "begun");
+    agent.kill();
+    let runs = stored(&server);
+    let [run] = &runs[..] else { panic!("{runs:?}") };
+    assert_eq!((run.status, run.name.as_deref()), (Some(Status::Running), Some("invoke_agent endless")));
+    let spans = run.spans.as_ref().unwrap();
+    assert_eq!((spans.len(), spans[0].span_type.as_str(), &spans[0].ended_at), (1, "reasoning", &None));
+    let id = run.id.clone().unwrap();
+    until("the end of its connection", || (live(&server, &id) == Some(false)).then_some(()));
+}
+
 fn receiver(db: &Path, addr: &str) -> (Mortal, SocketAddr) {
     let mut receiver = Mortal::start(Command::new(env!("CARGO_BIN_EXE_mortal-receiver")).arg(db).arg(addr));
     let addr = receiver.line().parse().unwrap();

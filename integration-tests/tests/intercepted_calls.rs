@@ -25,7 +25,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioExecutor;
 use integration_tests::canary::Canary;
 use opentelemetry_instrumentation_genai::interceptor::{
-    Action, CallEnd, CallId, CallView, Interceptor, PlaybackError, RecordedResponse, Refusal, RequestContent,
+    Action, CallEnd, CallId, CallView, Interceptor, PlaybackError, Ready, RecordedResponse, Refusal, RequestContent,
 };
 use opentelemetry_instrumentation_genai::{self as genai, Capture, Instrumentation};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
@@ -34,6 +34,7 @@ use rig::prelude::*;
 use rig::tool::ToolExecutionError;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tower::{Layer as _, Service as _, ServiceExt as _};
 
 /// Decides by the API and the request.
@@ -415,4 +416,49 @@ async fn a_hyper_client_is_answered_and_refused() {
     let mut service = genai::tower::GenAiLayer::new(instrumentation(&Provider::refusing()).0).layer(client);
     let response = service.ready().await.unwrap().call(request()).await.unwrap();
     assert_eq!((response.status(), canary.connections()), (Refusal::STATUS, 0));
+}
+
+/// Passes nothing before it is opened.
+struct Closed(watch::Receiver<bool>);
+
+impl Interceptor for Closed {
+    fn ready(&self, _: &opentelemetry::Context) -> Option<Ready> {
+        let mut opened = self.0.clone();
+        Some(Box::pin(async move { drop(opened.wait_for(|is_open| *is_open).await) }))
+    }
+
+    fn before(&self, _: &CallView<'_>) -> Action {
+        assert!(*self.0.borrow(), "the call was not to be decided about yet");
+        Action::Refuse(Refusal::new("it was opened"))
+    }
+}
+
+#[tokio::test]
+async fn a_hyper_client_waits_in_poll_ready_and_a_call_by_hand_blocks() {
+    let (open, opened) = watch::channel(false);
+    let genai = Instrumentation::builder().with_interceptor(Closed(opened)).build();
+    let client =
+        hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build_http::<genai::tower::RequestBody<_>>();
+    let mut service = genai::tower::GenAiLayer::new(genai.clone()).layer(client);
+    let body = json!({ "model": "m", "messages": [] }).to_string();
+    {
+        let mut ready = std::pin::pin!(service.ready());
+        assert!(futures_util::poll!(&mut ready).is_pending());
+        open.send(true).unwrap();
+        ready.await.unwrap();
+    }
+    let url = "http://127.0.0.1:9/v1/chat/completions";
+    let request = axum::http::Request::post(url).body(Full::new(Bytes::from(body.clone()))).unwrap();
+    assert_eq!(service.call(request).await.unwrap().status(), Refusal::STATUS);
+
+    open.send(false).unwrap();
+    let by_hand = std::thread::spawn(move || {
+        let request = genai::Request { method: "POST", url, body: Some(body.as_bytes()) };
+        let (call, action) = genai.intercept(&request, &HeaderMap::new()).unwrap();
+        drop(call);
+        action
+    });
+    open.send(true).unwrap();
+    let Action::Refuse(refusal) = by_hand.join().unwrap() else { panic!("it is refused") };
+    assert_eq!(refusal.message(), "it was opened");
 }

@@ -42,6 +42,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("opentelemetry-retrace/src/processor.rs", "with_timeout(Duration::ZERO)", "there is no worker"),
     ("opentelemetry-retrace/src/transport/ws/tests/mod.rs", "timeout(Duration::from_secs(600)", "a paused clock"),
     ("retrace-local/src/store/tests.rs", "now() + Duration::from_millis(20)", "a lower bound"),
+    ("retrace-local/tests/forks.rs", "elapsed() < HANG", "only a hang reaches it"),
     ("retrace-local/tests/hostile.rs", "elapsed() < HANG", "only a hang reaches it"),
     ("retrace-local/tests/hostile.rs", "sleep(SHORT / 10)", "pace of a slow client"),
     ("retrace-local/tests/lifecycle.rs", "elapsed() < HANG", "only a hang reaches it"),
@@ -53,6 +54,11 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("retrace-sdk/tests/recording/live.rs", "sleep(Duration::from_millis(2))", "pace of a poll"),
     ("retrace-sdk/tests/recording/pipelines.rs", "elapsed() < LIMIT", "only a hang reaches it"),
     ("retrace-sdk/tests/recording/pipelines.rs", "sleep(Duration::from_millis(2))", "pace of a poll"),
+    (
+        "retrace-sdk/tests/replay/enforcement.rs",
+        "with_flush_timeout(Duration::from_millis(1))",
+        "there is no receiver; any result is right",
+    ),
     ("retrace-sdk/tests/support/mod.rs", "shutdown().unwrap()", "the flush timeout, which is long"),
     ("retrace-local/tests/ws_live.rs", "elapsed() < UNWOKEN / 2", "one attempt of several suffices"),
 ];

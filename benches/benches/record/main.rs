@@ -191,6 +191,7 @@ fn main() {
         retrace::run("run").in_scope(|_| measure("A step of a run, sampled.", samples, cases()));
     }
     let retrace = install_unsampled();
+    let tracer = retrace.provider().unwrap().tracer("bench");
     let span = SpanContext::new(1_u128.into(), 1.into(), TraceFlags::default(), false, TraceState::NONE);
     let remote = Context::new().with_remote_span_context(span.clone());
     let cases = || {
@@ -201,6 +202,7 @@ fn main() {
             Case::new("a context made and made current", |topic, count, is_final| {
                 unsampled_context(&span, topic, count, is_final);
             }),
+            Case::new("a bare span, current", |topic, count, is_final| bare(&tracer, topic, count, is_final)),
             Case::new("`#[record]`", recorded),
         ]
     };

@@ -169,7 +169,7 @@ impl Call {
             span.end();
         }
         if let Some(observer) = self.observer.take() {
-            observer.end(outcome, &facts.unwrap_or_default());
+            observer.end(outcome, &facts.unwrap_or_default(), &self.context);
         }
     }
 }
@@ -260,6 +260,11 @@ impl RecordingCall {
         if partial {
             attributes.push(KeyValue::new("retrace.partial", true));
         }
+        // Unknown is not zero: the span has no counts, and states why.
+        let is_uncounted = facts.usage.all_input().is_none() && facts.usage.all_output().is_none();
+        if is_uncounted && self.body.is_events() && !partial && error.is_none() {
+            attributes.push(KeyValue::new(USAGE_MISSING, missing_usage(self.api.api().name())));
+        }
         if let Some(error) = &error {
             attributes.push(KeyValue::new("error.type", error.clone()));
             // The message of a provider may quote the request.
@@ -279,6 +284,17 @@ impl RecordingCall {
             let first = self.first_chunk.filter(|_| self.stream);
             metrics.record(&self.dimensions, &self.facts, self.started.elapsed(), first, error);
         }
+    }
+}
+
+/// Attribute of a streamed call whose response had no token counts: what would have asked for them.
+const USAGE_MISSING: &str = "retrace.usage_missing";
+
+/// Names what a request of this API lacks if its stream has no token counts.
+fn missing_usage(api: &str) -> &'static str {
+    match api {
+        "openai.chat" | "openai.completions" => "stream_options.include_usage",
+        _ => "not reported",
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use foldhash::HashMap;
 use opentelemetry::Context;
@@ -15,6 +15,7 @@ use retrace_translate::{SpanSelection, quick_scan};
 
 use crate::fork::PerProcess;
 use crate::propagator::RecordedRun;
+use crate::sample_key::RootSpan;
 use crate::sampler::Rule;
 use crate::view::{SdkSpan, value};
 
@@ -28,6 +29,34 @@ const SPANS: usize = 4_096;
 const PART_SPANS: usize = 8_192;
 /// Longer ids would not fit into an entry.
 const ID_BYTES: usize = 128;
+
+/// The announcers of the span processors of this process.
+static REGISTERED: RwLock<Vec<Weak<Announcer>>> = RwLock::new(Vec::new());
+/// A propagator of this process announces runs, so that positions of spans are wanted.
+static IS_ANNOUNCING: AtomicBool = AtomicBool::new(false);
+
+/// From now on a propagator of this process announces runs: every span processor keeps the positions of its spans.
+pub(crate) fn watch_all() {
+    IS_ANNOUNCING.store(true, Ordering::Relaxed);
+    for announcer in REGISTERED.read().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade) {
+        announcer.watch();
+    }
+}
+
+/// Position of the current span in the run that a span processor of this process records; `None` if none has the span.
+pub(crate) fn position(cx: &Context) -> Option<Position> {
+    // While a processor is being built the span has no position: then it is part of the run by itself.
+    REGISTERED.try_read().ok()?.iter().filter_map(Weak::upgrade).find_map(|announcer| announcer.position(cx))
+}
+
+/// Position of a span that calls another service, in the run of its process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Position {
+    /// The nearest span that is sent, the session and the agent.
+    pub run: RecordedRun,
+    /// A span has shown that the run is sent.
+    pub is_sent: bool,
+}
 
 /// The runs that are under way, as far as the next service is to know of them.
 #[derive(Debug)]
@@ -76,6 +105,16 @@ impl Announcer {
         }
     }
 
+    /// Makes the positions of its spans known to the propagators of this process.
+    pub(crate) fn register(announcer: &Arc<Self>) {
+        let mut registered = REGISTERED.write().unwrap_or_else(PoisonError::into_inner);
+        registered.retain(|registered| registered.strong_count() > 0);
+        registered.push(Arc::downgrade(announcer));
+        if IS_ANNOUNCING.load(Ordering::Relaxed) {
+            announcer.watch();
+        }
+    }
+
     /// From now on somebody asks.
     pub(crate) fn watch(&self) {
         self.is_asked.store(true, Ordering::Relaxed);
@@ -99,7 +138,7 @@ impl Announcer {
         if is_root && !part.traces.contains_key(&trace_id) {
             let caller = RecordedRun::in_state(span.span_context.trace_state());
             let state = span.span_context.trace_state();
-            let leaves_out = |rule: &Rule| rule.applies() && !rule.keeps(trace_id, &span.name, state);
+            let leaves_out = |rule: &Rule| rule.applies() && !rule.keeps(trace_id, &RootSpan::of(span), state);
             if caller.is_none() && self.rule.as_ref().is_some_and(leaves_out) {
                 return;
             }
@@ -162,19 +201,17 @@ impl Announcer {
         let (trace_id, span_id) = (span.span_context().trace_id(), span.span_context().span_id());
         let part = self.part(trace_id);
         let open = part.traces.get(&trace_id).filter(|open| open.is_sent)?;
-        let stand = open.spans.get(&span_id);
-        let caller = open.caller.as_ref();
-        let session = caller.and_then(RecordedRun::session_id).or(open.session.as_deref());
-        let agent = stand.and_then(|stand| stand.agent.as_deref());
-        let agent = agent.or_else(|| caller.and_then(RecordedRun::agent_id));
-        let mut run = RecordedRun::new().with_span_id(stand.map_or(open.root, |stand| stand.sent));
-        if let Some(session) = session {
-            run = run.with_session_id(session);
-        }
-        if let Some(agent) = agent {
-            run = run.with_agent_id(agent);
-        }
-        Some(run)
+        Some(open.run(open.spans.get(&span_id)))
+    }
+
+    /// Position of the span that is current, if it is one of this processor's, whether its run is known to be sent or not.
+    fn position(&self, cx: &Context) -> Option<Position> {
+        let span = cx.span();
+        let (trace_id, span_id) = (span.span_context().trace_id(), span.span_context().span_id());
+        let part = self.part(trace_id);
+        let open = part.traces.get(&trace_id)?;
+        let stand = open.spans.get(&span_id)?;
+        Some(Position { run: open.run(Some(stand)), is_sent: open.is_sent })
     }
 
     fn part(&self, trace_id: TraceId) -> MutexGuard<'_, Part> {
@@ -184,6 +221,24 @@ impl Announcer {
         let part = parts.get(usize::from(last) % PARTS).unwrap_or(first);
         // Nothing of ours panics while it holds the lock; if it did, what it guards is still whole.
         part.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    /// What there is to announce of a span that stands there; of one whose place is not known, the root.
+    fn run(&self, stand: Option<&Stand>) -> RecordedRun {
+        let caller = self.caller.as_ref();
+        let session = caller.and_then(RecordedRun::session_id).or(self.session.as_deref());
+        let agent = stand.and_then(|stand| stand.agent.as_deref());
+        let agent = agent.or_else(|| caller.and_then(RecordedRun::agent_id));
+        let mut run = RecordedRun::new().with_span_id(stand.map_or(self.root, |stand| stand.sent));
+        if let Some(session) = session {
+            run = run.with_session_id(session);
+        }
+        if let Some(agent) = agent {
+            run = run.with_agent_id(agent);
+        }
+        run
     }
 }
 

@@ -12,6 +12,7 @@ use crate::inbox::Inbox;
 use crate::metrics::Metrics;
 use crate::outbox::OutboxLimits;
 use crate::redact::{BeforeSend, Redaction};
+use crate::remote::{self, Handle, RemoteSettings};
 use crate::startup_log::StartupLog;
 use crate::transport::http::Http;
 use crate::transport::spool::Spool;
@@ -34,8 +35,8 @@ pub(crate) struct Blueprint {
 }
 
 impl Blueprint {
-    /// Starts a worker, and gives the way to it.
-    pub(crate) fn start_worker(&self) -> Result<Arc<Inbox>, BuildError> {
+    /// Starts a worker, and gives the ways to it.
+    pub(crate) fn start_worker(&self) -> Result<(Arc<Inbox>, Handle), BuildError> {
         let config = &self.config;
         let http = Http::new(config)?;
         let ws = if config.transport == Transport::Http { None } else { Some(Ws::new(config)?) };
@@ -44,8 +45,14 @@ impl Blueprint {
         let spool = config.spool.clone().map(Spool::new);
         let (on_error, metrics) = (self.on_error.clone(), self.metrics.clone());
         let startup_log = Weak::clone(&self.startup_log);
-        Worker { inbox: Arc::clone(&inbox), engine, http, ws, spool, on_error, metrics, startup_log }.start()?;
-        Ok(inbox)
+        let (handle, control) = remote::channel(RemoteSettings {
+            allows_replay: config.remote_replay,
+            allows_cassettes: config.remote_cassette,
+            has_connection: ws.is_some(),
+        });
+        let inbox_of_worker = Arc::clone(&inbox);
+        Worker { inbox: inbox_of_worker, engine, http, ws, spool, on_error, metrics, startup_log, control }.start()?;
+        Ok((inbox, handle))
     }
 }
 

@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::pipeline::{Pipeline, WayIn};
 use crate::processor::RetraceSpanProcessor;
 use crate::redact::{BeforeSend, Record};
+use crate::sample_key::{RootSpan, SampleKey};
 use crate::secret::ApiKey;
 use crate::startup_log::{self, STARTED, StartupLog};
 use crate::transport::spool::Spool;
@@ -266,7 +267,17 @@ impl<P: WayIn> Builder<P> {
         self
     }
 
-    /// Which runs that were not sampled are sent because they failed; by default all of which any span failed.
+    /// With a rate and a seed: decides by this key of the root span instead of its name, as
+    /// [`RetraceSamplerBuilder::with_sample_key`](crate::RetraceSamplerBuilder::with_sample_key) describes. Called on the worker's
+    /// thread, and where runs are announced also on the thread that begins the root; an exporter sees the attributes that the
+    /// root has at its end.
+    pub fn with_sample_key(mut self, key: impl Fn(&RootSpan<'_>) -> Option<String> + Send + Sync + 'static) -> Self {
+        self.settings.sample_key = Some(SampleKey::new(key));
+        self
+    }
+
+    /// Which runs that were not sampled are sent because they failed; by default all of which any span failed. Such a run states
+    /// `kept_for_failure` in its metadata.
     ///
     /// Their spans are held as they came, in up to a quarter of [`Builder::with_buffer_bytes`], until their root has ended. A
     /// pipeline shows runs that its sampler left out to a [`RetraceSpanProcessor`] only, and only if the sampler has them
@@ -284,6 +295,21 @@ impl<P: WayIn> Builder<P> {
     /// takes no spans of a run that another process began gets them as a run of their own, which names the caller's.
     pub fn with_joined_runs(mut self, joined_runs: bool) -> Self {
         self.settings.join = Some(joined_runs);
+        self
+    }
+
+    /// Lets the receiver run functions again that the application serves, over its connection. `RETRACE_ALLOW_REMOTE_REPLAY`; off
+    /// by default, also if the variable cannot be read. Needs a transport with a connection, and
+    /// [`RetraceSpanProcessor::commands`].
+    pub fn with_remote_replay(mut self, allow: bool) -> Self {
+        self.settings.remote_replay = Some(allow);
+        self
+    }
+
+    /// Lets recorded responses that the receiver sends answer model calls and tools of such a run.
+    /// `RETRACE_ALLOW_REMOTE_CASSETTE`; off by default, also if the variable cannot be read.
+    pub fn with_remote_cassette(mut self, allow: bool) -> Self {
+        self.settings.remote_cassette = Some(allow);
         self
     }
 

@@ -41,6 +41,8 @@ pub(crate) struct Delivery {
     /// The receiver accepted a connection or answered a request.
     reached: bool,
     closing: Option<Closing>,
+    /// Commands of the receiver are taken: the connection is kept while there is nothing to send.
+    serves: bool,
     remarks: Vec<String>,
 }
 
@@ -55,6 +57,7 @@ impl Delivery {
             refused: false,
             reached: false,
             closing: None,
+            serves: false,
             remarks: Vec::new(),
         }
     }
@@ -339,7 +342,22 @@ impl Delivery {
 impl Delivery {
     /// Whether a connection is to be opened now.
     pub(crate) fn wants_link(&self, now: Duration) -> bool {
-        self.route.wants_link(self.stream.has_frames(), now)
+        self.route.wants_link(self.needs_link(), now)
+    }
+
+    /// Whether something waits for a connection, or comes over it.
+    fn needs_link(&self) -> bool {
+        self.stream.has_frames() || (self.serves && self.closing.is_none())
+    }
+
+    /// Sets whether commands of the receiver are taken.
+    pub(crate) fn set_serving(&mut self, serves: bool) {
+        self.serves = serves;
+    }
+
+    /// Returns false if no connection will be opened any more.
+    pub(crate) fn has_stream(&self) -> bool {
+        self.route.has_stream() && !self.refused
     }
 
     pub(crate) fn link_opening(&mut self) {
@@ -423,9 +441,6 @@ impl Delivery {
                     None => "recording goes on".to_owned(),
                 };
                 self.outbox.notice(said.notice(signal.code, &consequence));
-            }
-            ServerFrame::Resume { .. } | ServerFrame::Replay { .. } => {
-                self.remark("the receiver asks for a replay; that is not supported and ignored".to_owned());
             }
             ServerFrame::Unknown(_) => {
                 self.remark("the receiver sent a frame of an unknown kind; it is ignored".to_owned());
@@ -538,7 +553,7 @@ impl Delivery {
         let closing = requests.into_iter().chain(self.closing.map(|closing| closing.end));
         let confirmed = self.stream.confirmed_until().filter(|_| self.route.is_open());
         let expiry = self.stream.over().next().map(|(_, run)| run.over_since + self.limits.keep);
-        let route = self.route.next_deadline(self.stream.has_frames());
+        let route = self.route.next_deadline(self.needs_link());
         self.outbox.next_deadline(now).into_iter().chain(closing).chain(confirmed).chain(expiry).chain(route).min()
     }
 

@@ -23,6 +23,7 @@ use crate::gate::{Failures, Gate, GateLimits, Passed};
 use crate::inbox::{Message, Piece, Seen, Taken};
 use crate::outbox::{Answer, Notice, OutboxLimits, Said, Sending};
 use crate::redact::Redaction;
+use crate::remote::{CommandsError, Refusal};
 use crate::sampler::Rule;
 use crate::stats::{Account, LossReason, Lost};
 use crate::stream::Written;
@@ -270,7 +271,7 @@ impl Engine {
             }
             Seen::Ended(span) => match self.gate.ended(span, now) {
                 Passed::Span(span) => self.recorder.record(&SdkSpan(&span), &self.resource, now),
-                Passed::Run { spans, incomplete } => self.record_run(&spans, incomplete, now),
+                Passed::Run { spans, incomplete, for_failure } => self.record_run(&spans, incomplete, for_failure, now),
                 Passed::Nothing { dropped } => {
                     self.set_aside += dropped;
                     self.share();
@@ -289,12 +290,16 @@ impl Engine {
         }
     }
 
-    fn record_run(&mut self, spans: &[SpanData], incomplete: bool, now: Duration) {
+    fn record_run(&mut self, spans: &[SpanData], incomplete: bool, for_failure: bool, now: Duration) {
         for span in spans {
             self.recorder.record(&SdkSpan(span), &self.resource, now);
         }
-        if let Some(span) = spans.first().filter(|_| incomplete) {
-            self.recorder.mark_lossy(span.span_context.trace_id().to_bytes());
+        let Some(trace_id) = spans.first().map(|span| span.span_context.trace_id().to_bytes()) else { return };
+        if incomplete {
+            self.recorder.mark_lossy(trace_id);
+        }
+        if for_failure {
+            self.recorder.mark_kept_for_failure(trace_id);
         }
     }
 
@@ -303,7 +308,7 @@ impl Engine {
         let (failed, dropped) = self.gate.finish();
         self.set_aside += dropped;
         for (spans, incomplete) in failed {
-            self.record_run(&spans, incomplete, now);
+            self.record_run(&spans, incomplete, true, now);
         }
         self.recorder.finish();
     }
@@ -362,6 +367,16 @@ impl Engine {
         }
     }
 
+    /// Lines for the log about span types that do not exist, each at most once.
+    pub(crate) fn take_unknown_span_types(&mut self) -> impl Iterator<Item = String> + use<> {
+        self.recorder.take_unknown_span_types().into_iter().map(|value| {
+            format!(
+                "retrace.span_type={value:?} does not exist and is ignored: use llm_call, tool_call, tool_result, reasoning, \
+                 action, error or fork_point"
+            )
+        })
+    }
+
     /// A line for the log about traces that hold no GenAI span; at most once.
     pub(crate) fn take_hint(&mut self) -> Option<String> {
         let Hint::Due(traces) = self.hint else { return None };
@@ -418,11 +433,33 @@ impl Engine {
             Incoming::Open => self.delivery.link_opened(),
             Incoming::Acks(acks) => self.delivery.acks(&acks, now),
             Incoming::Frame(ServerFrame::Halt { reason, .. }) => self.halt(reason.as_deref(), now),
+            // Commands go to whoever takes them.
+            Incoming::Command(..) => {}
             Incoming::Frame(frame) => self.delivery.frame(frame, now),
             Incoming::Odd(what) => self.delivery.remark(what),
             Incoming::Closed(closed) => self.delivery.link_closed(closed, now),
         }
         self.advance(now);
+    }
+
+    /// Sets whether commands of the receiver are taken, for which the connection is kept.
+    pub(crate) fn set_serving(&mut self, serves: bool) {
+        self.delivery.set_serving(serves && !self.halted);
+    }
+
+    /// Reason why no command will come any more, if none will.
+    pub(crate) fn ends_serving(&self) -> Option<CommandsError> {
+        match (self.halted, self.delivery.has_stream() || self.closing.is_some()) {
+            (true, _) => Some(CommandsError::Halted),
+            (false, true) => None,
+            (false, false) => Some(CommandsError::Unauthorized),
+        }
+    }
+
+    /// Notes that a command of the receiver is refused.
+    pub(crate) fn refuse_command(&mut self, refusal: Refusal) {
+        let said = Said::by_us(refusal.text());
+        self.delivery.outbox.notice(said.notice(SignalCode::Error, "nothing is executed"));
     }
 
     /// Why the connection is to be given up at once, if it is.

@@ -12,6 +12,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
 use crate::builder::RetraceExporterBuilder;
 use crate::inbox::Closed;
+use crate::not_sent::retain_sent;
 use crate::pipeline::{Pipeline, WayIn, result};
 use crate::startup_log::StartupLog;
 use crate::stats::Stats;
@@ -31,7 +32,7 @@ const LAST_WORD: Duration = Duration::from_millis(500);
 /// use opentelemetry_retrace::RetraceExporter;
 /// use opentelemetry_sdk::trace::SdkTracerProvider;
 ///
-/// let exporter = RetraceExporter::builder().with_api_key("rt_live_…").build()?;
+/// let exporter = RetraceExporter::builder().build()?; // RETRACE_API_KEY from the environment
 /// let provider = SdkTracerProvider::builder().with_batch_exporter(exporter.clone()).build();
 /// // … the agent runs …
 /// provider.shutdown()?;
@@ -47,6 +48,10 @@ const LAST_WORD: Duration = Duration::from_millis(500);
 /// thread of the application, where `SimpleSpanProcessor` exports. While the receiver takes nothing it ends with the next
 /// failed attempt. Whatever it says, spans that were accepted are kept and tried again, and appear in
 /// [`RetraceExporter::stats`] as delivered or as lost for a reason.
+///
+/// `SimpleSpanProcessor` forwards no flush, so `force_flush` of a provider returns at once there. Keep a clone of the exporter and
+/// call its `force_flush`, or [`RetraceExporter::flush`]: they wait until the runs that have ended are delivered, under every
+/// processor.
 ///
 /// # Bursts
 /// An export that finds the queue full waits until the worker has made room, so that a burst is sent as fast as the receiver
@@ -122,7 +127,7 @@ impl RetraceExporter {
 }
 
 impl SpanExporter for RetraceExporter {
-    fn export(&self, batch: Vec<SpanData>) -> impl Future<Output = OTelSdkResult> + Send {
+    fn export(&self, mut batch: Vec<SpanData>) -> impl Future<Output = OTelSdkResult> + Send {
         let pipeline = self.pipeline.clone();
         if pipeline.is_none() {
             self.startup_log.retry_detached();
@@ -139,6 +144,7 @@ impl SpanExporter for RetraceExporter {
             } else {
                 (None, None)
             };
+            retain_sent(&mut batch);
             let mut admission = pipeline.admit(batch, wait, until);
             let lost = match until.filter(|_| is_blocked_on()) {
                 Some(until) => admission.block(until),

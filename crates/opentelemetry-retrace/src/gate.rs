@@ -12,6 +12,7 @@ use opentelemetry_sdk::trace::SpanData;
 
 use crate::light::is_local_root;
 use crate::propagator::RecordedRun;
+use crate::sample_key::RootSpan;
 use crate::sampler::Rule;
 use crate::view::weight;
 
@@ -54,8 +55,8 @@ pub(crate) struct GateLimits {
 pub(crate) enum Passed {
     /// This span, as if there were no gate.
     Span(SpanData),
-    /// A run that was held; `incomplete` when some of it was dropped before.
-    Run { spans: Vec<SpanData>, incomplete: bool },
+    /// A run that was held; `incomplete` when some of it was dropped before, `for_failure` when it was not sampled.
+    Run { spans: Vec<SpanData>, incomplete: bool, for_failure: bool },
     /// Nothing; so many spans are dropped.
     Nothing { dropped: u64 },
 }
@@ -196,13 +197,13 @@ impl Gate {
             self.decided.note(trace_id(span), true, self.decisions());
             return Some(true);
         }
-        if !rule.wants_name() {
-            return Some(rule.keeps(span.span_context.trace_id(), "", span.span_context.trace_state()));
+        if !rule.wants_root() {
+            return Some(rule.keeps_trace(span.span_context.trace_id(), span.span_context.trace_state()));
         }
         let at_most = self.decisions();
         // A name of its own run is known as soon as the root is.
         is_local_root(span).then(|| {
-            let keeps = rule.keeps(span.span_context.trace_id(), &span.name, span.span_context.trace_state());
+            let keeps = rule.keeps(span.span_context.trace_id(), &RootSpan::of(span), span.span_context.trace_state());
             self.decided.note(trace_id(span), keeps, at_most);
             keeps
         })
@@ -221,7 +222,8 @@ impl Gate {
         run.push(span);
         if sampled == Some(true) || (is_root && run.failed) {
             self.decided.note(id, true, self.decisions());
-            return Passed::Run { spans: run.spans, incomplete: run.incomplete };
+            let for_failure = sampled != Some(true);
+            return Passed::Run { spans: run.spans, incomplete: run.incomplete, for_failure };
         }
         if is_root {
             // One that begins again under the same trace, from another process, is decided on anew.
@@ -407,7 +409,7 @@ mod tests {
             let dropped = u64::from(failures == Failures::Off);
             assert_eq!(gate.ended(child.clone(), secs(0)), Passed::Nothing { dropped });
             let expected = match (passes, failures) {
-                (true, _) => Passed::Run { spans: vec![child, root.clone()], incomplete: false },
+                (true, _) => Passed::Run { spans: vec![child, root.clone()], incomplete: false, for_failure: true },
                 (false, Failures::Off) => Passed::Nothing { dropped: 1 },
                 (false, _) => Passed::Nothing { dropped: 2 },
             };
@@ -453,7 +455,10 @@ mod tests {
         let span = unsampled(in_trace(span_data(2, 1, "child"), 3));
         assert_eq!(gate.ended(span, secs(3)), Passed::Nothing { dropped: 1 });
         let root = failed(unsampled(in_trace(span_data(1, 0, "root"), 0)));
-        assert_eq!(gate.ended(root.clone(), secs(4)), Passed::Run { spans: vec![root], incomplete: true });
+        assert_eq!(
+            gate.ended(root.clone(), secs(4)),
+            Passed::Run { spans: vec![root], incomplete: true, for_failure: true }
+        );
         assert_eq!(gate.advance(secs(61)), 1);
         assert_eq!((gate.next_deadline(), gate.held()), (Some(secs(62)), 2));
     }
@@ -485,7 +490,7 @@ mod tests {
             let mut gate = Gate::new(rule(rate, Some("seed")), Failures::AnySpan, LIMITS);
             assert_eq!(gate.ended(child.clone(), secs(0)), Passed::Nothing { dropped: 0 });
             let passed = gate.ended(root.clone(), secs(0));
-            let run = Passed::Run { spans: vec![child.clone(), root.clone()], incomplete: false };
+            let run = Passed::Run { spans: vec![child.clone(), root.clone()], incomplete: false, for_failure: false };
             assert_eq!(passed, if passes { run } else { Passed::Nothing { dropped: 2 } });
         }
         // Which a processor sees first.

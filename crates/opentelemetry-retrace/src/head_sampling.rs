@@ -29,6 +29,10 @@ pub enum Head {
     Record(Option<TraceId>),
 }
 
+/// Value of a context whose runs are sampled whatever the rate is, such as those that a person asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct AlwaysSampled;
+
 /// A root that is not recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unsampled {
@@ -58,7 +62,8 @@ impl HeadSampler {
     #[must_use]
     #[inline]
     pub fn decide(&self, name: &str) -> Head {
-        if self.sampler.records_all() {
+        // Of the attributes nothing is known here: the provider's sampler decides then, on the span.
+        if self.sampler.records_all() || self.sampler.wants_whole_root() {
             return Head::Record(None);
         }
         let (trace_id, span_id) = self.ids.new_root_ids();

@@ -36,11 +36,16 @@ impl HeldStart {
         (started, Self(take()))
     }
 
-    /// Lets the start go on, with further attributes.
-    pub fn release(mut self, attributes: &[KeyValue]) {
+    /// Adds attributes that became known meanwhile.
+    pub fn extend(&mut self, attributes: &[KeyValue]) {
         for (_, span) in &mut self.0 {
             span.attributes.extend_from_slice(attributes);
         }
+    }
+
+    /// Drops the start: the span is not sent.
+    pub fn discard(mut self) {
+        self.0.clear();
     }
 }
 

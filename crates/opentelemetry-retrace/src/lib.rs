@@ -95,7 +95,8 @@
 //! Model calls are told when they end, not while they run, for the protocol cannot add to them what is known only then. Of a
 //! run by the exporter, or over HTTP, nothing is told before its root has ended, and then a process that is killed loses it.
 //! Nothing is kept on disk unless [`Builder::with_spool`] names a directory, and then only what a process that still runs
-//! gave up: one that is killed writes nothing. A receiver that asks for a replay is not heard.
+//! gave up: one that is killed writes nothing. What a receiver asks to be run again
+//! goes to whoever takes its commands ([`RetraceSpanProcessor::commands`]), and nothing is executed here.
 
 mod announcer;
 mod around;
@@ -117,12 +118,15 @@ mod light;
 mod log;
 #[cfg_attr(not(feature = "metrics"), path = "unmeasured.rs")]
 mod metrics;
+mod not_sent;
 mod outbox;
 mod pipeline;
 mod processor;
 mod propagator;
 mod redact;
+pub mod remote;
 mod route;
+mod sample_key;
 mod sampler;
 mod secret;
 mod startup_log;
@@ -144,8 +148,12 @@ pub use retrace_translate::{Kind, Parent, SpanFacts, SpanPolicy, SpanSelection, 
 /// Interface of the crate `retrace-sdk`; not part of the public API.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::head_sampling::{AgentScope, Head, HeadSampler, Unsampled};
+    pub use crate::head_sampling::{AgentScope, AlwaysSampled, Head, HeadSampler, Unsampled};
     pub use crate::held_start::HeldStart;
+    pub use crate::log::Warnings;
+    pub use crate::not_sent::{NOT_SENT, watch_not_sent};
+    pub use crate::transport::requests::Requests;
+    pub use http::{Method, StatusCode};
 }
 
 pub use crate::around::Around;
@@ -158,6 +166,11 @@ pub use crate::install::{Guard, Installer, install};
 pub use crate::processor::RetraceSpanProcessor;
 pub use crate::propagator::{RecordedRun, RetracePropagator, RetracePropagatorBuilder};
 pub use crate::redact::Record;
+pub use crate::sample_key::RootSpan;
 pub use crate::sampler::{RetraceSampler, RetraceSamplerBuilder};
 pub use crate::secret::ApiKey;
 pub use crate::stats::{LossReason, Lost, Stats};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing_core::dispatcher;
 use tracing_core::subscriber::NoSubscriber;
@@ -37,6 +37,35 @@ impl Throttle {
                 self.said.insert(cause, (now, 0));
                 Some(0)
             }
+        }
+    }
+}
+
+/// Lines of one part of the application's process. Interface of the crate `retrace-sdk`; not part of the public API.
+#[derive(Debug)]
+pub struct Warnings {
+    throttle: Throttle,
+    began: Instant,
+}
+
+impl Default for Warnings {
+    fn default() -> Self {
+        Self { throttle: Throttle::default(), began: Instant::now() }
+    }
+}
+
+impl Warnings {
+    /// Writes a warning, unless there was one of this cause a moment ago.
+    pub fn warn(&mut self, cause: &'static str, message: &str) {
+        if let Some(left_out) = self.throttle.may_say(cause, self.began.elapsed()) {
+            warn(cause, message, left_out);
+        }
+    }
+
+    /// Writes a notice, unless there was one of this cause a moment ago.
+    pub fn note(&mut self, cause: &'static str, message: &str) {
+        if self.throttle.may_say(cause, self.began.elapsed()).is_some() {
+            info(cause, message);
         }
     }
 }

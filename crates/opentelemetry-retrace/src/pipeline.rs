@@ -19,6 +19,7 @@ use crate::gate::Failures;
 use crate::inbox::{Admission, Closed, Inbox, Message, Seen};
 use crate::light::Light;
 use crate::log;
+use crate::remote::{Commands, CommandsError, Handle};
 use crate::startup_log::StartupLog;
 use crate::stats::{LossReason, Stats};
 use crate::view;
@@ -64,19 +65,21 @@ pub struct Pipeline {
 #[derive(Debug)]
 struct Running {
     inbox: Arc<Inbox>,
+    /// Nothing where there is no worker.
+    remote: Option<Handle>,
     is_shut_down: AtomicBool,
 }
 
 impl Running {
-    fn new(inbox: Arc<Inbox>) -> Self {
-        Self { inbox, is_shut_down: AtomicBool::new(false) }
+    fn new(inbox: Arc<Inbox>, remote: Option<Handle>) -> Self {
+        Self { inbox, remote, is_shut_down: AtomicBool::new(false) }
     }
 
     /// One that is over before it began.
     fn over() -> Self {
         let inbox = Arc::new(Inbox::new(0));
         inbox.close();
-        Self { inbox, is_shut_down: AtomicBool::new(true) }
+        Self { inbox, remote: None, is_shut_down: AtomicBool::new(true) }
     }
 }
 
@@ -84,7 +87,8 @@ impl Pipeline {
     /// Starts the worker.
     pub(crate) fn start(blueprint: Blueprint, is_processor: bool) -> Result<Self, BuildError> {
         let config = &blueprint.config;
-        let running = Arc::new(PerProcess::new(Running::new(blueprint.start_worker()?)));
+        let (inbox, remote) = blueprint.start_worker()?;
+        let running = Arc::new(PerProcess::new(Running::new(inbox, Some(remote))));
         let (of_stats, of_queue) = (Arc::downgrade(&running), Arc::downgrade(&running));
         blueprint.metrics.observe(
             move || Some(of_stats.upgrade()?.present()?.inbox.stats()),
@@ -94,6 +98,10 @@ impl Pipeline {
         if is_processor && lightens {
             forecast::watch();
         }
+        let announcer = Arc::new(Announcer::new(config.selection.clone(), config.rule.clone()));
+        if is_processor {
+            Announcer::register(&announcer);
+        }
         Ok(Self {
             running,
             resource: Mutex::new(None),
@@ -102,16 +110,21 @@ impl Pipeline {
             takes_unsampled: config.failures != Failures::Off,
             lightens,
             reads_state: config.rule.is_some(),
-            announcer: Arc::new(Announcer::new(config.selection.clone(), config.rule.clone())),
+            announcer,
             blueprint: Some(blueprint),
         })
+    }
+
+    /// Settings of its workers; `None` in tests without one.
+    pub(crate) fn blueprint(&self) -> Option<&Blueprint> {
+        self.blueprint.as_ref()
     }
 
     /// One without a worker.
     #[cfg(test)]
     pub(crate) fn alone(inbox: Arc<Inbox>) -> Self {
         Self {
-            running: Arc::new(PerProcess::new(Running::new(inbox))),
+            running: Arc::new(PerProcess::new(Running::new(inbox, None))),
             blueprint: None,
             resource: Mutex::new(None),
             flush_timeout: Duration::ZERO,
@@ -132,7 +145,7 @@ impl Pipeline {
     fn begin_afresh(&self) -> Running {
         let Some(blueprint) = &self.blueprint else { return Running::over() };
         match blueprint.start_worker() {
-            Ok(inbox) => {
+            Ok((inbox, remote)) => {
                 log::info("forked", "this process is the child of a fork: it records runs of its own");
                 let resource = match self.resource.try_lock() {
                     Ok(resource) => resource.clone(),
@@ -143,7 +156,7 @@ impl Pipeline {
                 if let Some(resource) = resource {
                     let _ = inbox.push(Message::Resource(resource));
                 }
-                Running::new(inbox)
+                Running::new(inbox, Some(remote))
             }
             Err(error) => {
                 log::warn("forked", &format!("the child of a fork records nothing: {error}"), 0);
@@ -183,6 +196,15 @@ impl Pipeline {
     /// The local root of a trace began of which nothing else is told.
     pub(crate) fn root_began(&self, trace_id: TraceId) {
         self.running().inbox.root_began(trace_id.to_bytes());
+    }
+
+    /// Takes the commands of the receiver.
+    pub(crate) fn commands(&self) -> Result<Commands, CommandsError> {
+        let running = self.running();
+        if running.is_shut_down.load(Ordering::Acquire) {
+            return Err(CommandsError::ShutDown);
+        }
+        running.remote.as_ref().ok_or(CommandsError::ShutDown)?.subscribe()
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -18,10 +18,13 @@ use crate::head_sampling::AgentScope;
 use crate::held_start;
 use crate::inbox::Seen;
 use crate::light::Light;
+use crate::not_sent::is_not_sent;
 use crate::pipeline::{Pipeline, WayIn};
 use crate::propagator::RecordedRun;
+use crate::remote::{Commands, CommandsError};
 use crate::startup_log::StartupLog;
 use crate::stats::Stats;
+use crate::transport::requests::Requests;
 
 /// What a span failed of that ended because a panic unwound through it; the SDK says nothing of that.
 const UNWOUND: &str = "the thread panicked";
@@ -30,7 +33,8 @@ const UNWOUND: &str = "the thread panicked";
 ///
 /// An ordinary [`SpanProcessor`]: it stands beside any other processor and exporter, or, at less cost, around one
 /// ([`RetraceSpanProcessor::around`]). A run shows up the moment its first
-/// GenAI span begins; tools and agents show as running, model calls when they end. What [`crate::RetraceExporter`] does
+/// GenAI span begins; tools and agents show as running, model calls when they end. A span begins as a GenAI span if its first
+/// attributes show it, or its name: `invoke_agent …`, `create_agent …`, `invoke_workflow …`, `execute_tool …`, `retrace.…`. What [`crate::RetraceExporter`] does
 /// with spans that have ended, this does from their start, with [some differences](#differences-from-the-exporter); use one
 /// of the two, not both.
 ///
@@ -38,7 +42,7 @@ const UNWOUND: &str = "the thread panicked";
 /// use opentelemetry_retrace::RetraceSpanProcessor;
 /// use opentelemetry_sdk::trace::SdkTracerProvider;
 ///
-/// let retrace = RetraceSpanProcessor::builder().with_api_key("rt_…").build()?;
+/// let retrace = RetraceSpanProcessor::builder().build()?; // RETRACE_API_KEY from the environment
 /// let provider = SdkTracerProvider::builder().with_span_processor(retrace.clone()).build();
 /// // … the agent runs, and can be watched …
 /// provider.shutdown()?;
@@ -104,6 +108,16 @@ impl RetraceSpanProcessor {
         self.pipeline.as_ref().map_or_else(Stats::default, |pipeline| pipeline.stats())
     }
 
+    /// Takes the commands by which the receiver runs functions of the application again: `resume` and `replay` frames. One part
+    /// of an application takes them at a time. The connection is kept from now on, also while there is nothing to send.
+    ///
+    /// # Errors
+    /// The application did not allow it ([`crate::Builder::with_remote_replay`]), the transport is [`crate::Transport::Http`],
+    /// recording is off or over, or somebody takes the commands already.
+    pub fn commands(&self) -> Result<Commands, CommandsError> {
+        self.pipeline.as_ref().ok_or(CommandsError::Disabled)?.commands()
+    }
+
     /// Warnings about settings in the environment that could not be read, in the order in which they were found: those of
     /// this build, then those of the samplers and propagators that were built in this process. At most 64 lines of about
     /// 512 bytes; no key, no content.
@@ -123,6 +137,13 @@ impl RetraceSpanProcessor {
     /// Writes the warnings that no subscriber took.
     pub(crate) fn finish_log(&self) {
         self.startup_log.finish();
+    }
+
+    /// Other requests to its receiver. `None` when recording is switched off.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn requests(&self) -> Option<Requests> {
+        Some(Requests::new(self.pipeline.as_ref()?.blueprint()?.config.clone()))
     }
 
     /// How long a flush may take.
@@ -199,6 +220,9 @@ impl RetraceSpanProcessor {
     /// The start of a sampled span.
     pub(crate) fn began(&self, data: SpanData) {
         let Some(pipeline) = &self.pipeline else { return };
+        if is_not_sent(&data.attributes) {
+            return;
+        }
         pipeline.announcer.began(&data);
         let light = if pipeline.lightens { Light::of(&data, pipeline.reads_state) } else { None };
         let _ = match light {
@@ -220,6 +244,9 @@ impl RetraceSpanProcessor {
     /// Takes note of the end of a span; gives the pipeline if it wants the span.
     fn ended(&self, span: &SpanData) -> Option<&Pipeline> {
         let pipeline = self.pipeline.as_ref()?;
+        if is_not_sent(&span.attributes) {
+            return None;
+        }
         pipeline.announcer.ended(span);
         (pipeline.takes_unsampled || span.span_context.is_sampled()).then_some(pipeline)
     }

@@ -15,15 +15,17 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock, PoisonError, RwLock};
 
-use opentelemetry::Context;
 use opentelemetry::propagation::text_map_propagator::FieldIter;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::TraceContextExt as _;
+use opentelemetry::{Context, KeyValue};
+use retrace_translate::attributes;
 
 use self::context::{Announced, Received};
 pub use self::run::RecordedRun;
 pub use self::traceparent::{InvalidTraceparent, Traceparent};
 use self::tracestate::Members;
+use crate::announcer;
 use crate::config::BuildError;
 
 const TRACEPARENT: &str = "traceparent";
@@ -83,9 +85,13 @@ impl RetracePropagatorBuilder {
     /// know of the run. Asked on the thread that calls, and only when the span is sampled; what it says comes before
     /// [`RecordedRun::announce`]. If it panics, nothing is said. Default: no trace is, unless announced.
     ///
-    /// Say it only of a run that is really sent: the next service leaves it to this one to begin and end it.
-    /// [`RetraceSpanProcessor::announcer`](crate::RetraceSpanProcessor::announcer) knows. Beside an exporter, where every run
-    /// is sent, it is all of them:
+    /// The next service leaves it to this one to begin and end the run, so a run that is announced is also sent: where a run
+    /// states no [span](RecordedRun::with_span_id) and no processor of this process knows one that is sent, the span that
+    /// calls becomes part of the run, by the attribute
+    /// [`attributes::OUTGOING_CALL`](crate::attributes::OUTGOING_CALL). Return `None` for a trace that an exporter samples out.
+    ///
+    /// [`RetraceSpanProcessor::announcer`](crate::RetraceSpanProcessor::announcer) returns the runs that are sent. An exporter
+    /// sees no span begin, so beside one it is every trace that calls another service, whether it has GenAI spans or not:
     ///
     /// ```
     /// use opentelemetry_retrace::{RecordedRun, RetracePropagator};
@@ -120,6 +126,9 @@ impl RetracePropagatorBuilder {
     /// # Errors
     /// None at present.
     pub fn build(self) -> Result<RetracePropagator, BuildError> {
+        if self.runs.is_some() {
+            announcer::watch_all();
+        }
         Ok(RetracePropagator { settings: self })
     }
 }
@@ -182,7 +191,19 @@ impl RetracePropagator {
             return None;
         }
         let ask = |runs: &Runs| catch_unwind(AssertUnwindSafe(|| runs(cx))).unwrap_or_default();
-        self.settings.runs.as_ref().and_then(ask).or_else(|| Announced::of(cx).cloned())
+        let run = self.settings.runs.as_ref().and_then(ask).or_else(|| Announced::of(cx).cloned())?;
+        if run.span_id().is_some() {
+            return Some(run);
+        }
+        // What is called needs a parent that is in the run.
+        let position = announcer::position(cx);
+        if !position.as_ref().is_some_and(|position| position.is_sent) {
+            span.set_attribute(KeyValue::new(attributes::OUTGOING_CALL, true));
+        }
+        Some(match position {
+            Some(position) => run.or(position.run),
+            None => run,
+        })
     }
 }
 

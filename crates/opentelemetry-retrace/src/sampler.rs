@@ -1,5 +1,6 @@
 //! The sampler: which runs are recorded, decided when they begin.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +12,8 @@ use retrace_protocol::sampling::is_sampled;
 
 use crate::config::{BuildError, Sampling};
 use crate::forecast;
+use crate::head_sampling::AlwaysSampled;
+use crate::sample_key::{RootSpan, SampleKey};
 use crate::startup_log;
 use crate::threshold::{ProbabilityState, Threshold};
 
@@ -27,7 +30,8 @@ use crate::threshold::{ProbabilityState, Threshold};
 ///
 /// # How a run is decided on
 /// * **With a seed** by the name of its root span, as Retrace's other SDKs decide (PROTOCOL.md section 16): a name is always
-///   or never recorded, in every service and language.
+///   or never recorded, in every service and language. Below a server the root is the server's span: `POST /ask` decides for
+///   all agents behind it. [`RetraceSamplerBuilder::with_sample_key`] chooses another key, such as a tenant.
 /// * **Without a seed** by its trace id, as OpenTelemetry's specification has it for consistent probability sampling: the
 ///   run is kept when the id's last 56 bits, or the `rv` of the `ot` entry in `tracestate`, are at or above a threshold,
 ///   which travels on as `th`. A higher rate keeps all that a lower one keeps. `opentelemetry_sdk`'s own
@@ -62,6 +66,8 @@ pub(crate) struct Rule {
     rate: f64,
     threshold: Option<Threshold>,
     seed: Option<String>,
+    /// What a rule with a seed decides by, if that is not the name of the root.
+    key: Option<SampleKey>,
     /// While this is true, the rule does not apply.
     yields_to: Option<&'static AtomicBool>,
 }
@@ -69,7 +75,13 @@ pub(crate) struct Rule {
 impl Rule {
     /// An empty seed is none.
     pub(crate) fn new(rate: f64, seed: Option<String>) -> Self {
-        Self { rate, threshold: Threshold::of(rate), seed: seed.filter(|seed| !seed.is_empty()), yields_to: None }
+        let seed = seed.filter(|seed| !seed.is_empty());
+        Self { rate, threshold: Threshold::of(rate), seed, key: None, yields_to: None }
+    }
+
+    /// With a seed the rule decides by this key.
+    pub(crate) fn with_key(self, key: Option<SampleKey>) -> Self {
+        Self { key, ..self }
     }
 
     /// The rule applies only as long as no [`RetraceSampler`] decides in this process, so that one rate is not applied twice.
@@ -87,24 +99,32 @@ impl Rule {
         self.yields_to.is_none_or(|flag| !flag.load(Ordering::Relaxed))
     }
 
-    /// Whether the name of the root decides.
-    pub(crate) fn wants_name(&self) -> bool {
+    /// Whether the root decides, by its name or its key.
+    pub(crate) fn wants_root(&self) -> bool {
         self.seed.is_some()
     }
 
-    /// Whether a run is kept whose root has this name.
-    pub(crate) fn keeps(&self, trace_id: TraceId, name: &str, state: &TraceState) -> bool {
-        self.keeps_with(trace_id, name, &ProbabilityState::of(state))
+    /// Whether a run with this root is kept.
+    pub(crate) fn keeps(&self, trace_id: TraceId, root: &RootSpan<'_>, state: &TraceState) -> bool {
+        match &self.seed {
+            Some(seed) => self.keeps_by_root(seed, root),
+            None => self.keeps_by_id(trace_id, &ProbabilityState::of(state)),
+        }
     }
 
-    fn keeps_with(&self, trace_id: TraceId, name: &str, probability: &ProbabilityState<'_>) -> bool {
-        match &self.seed {
-            Some(seed) => is_sampled(self.rate, seed, name),
-            None => {
-                let randomness = probability.randomness().unwrap_or_else(|| trailing_56_bits(trace_id));
-                self.threshold.is_some_and(|threshold| threshold.keeps(randomness))
-            }
-        }
+    /// Whether a run of this trace is kept, without a seed.
+    pub(crate) fn keeps_trace(&self, trace_id: TraceId, state: &TraceState) -> bool {
+        self.keeps_by_id(trace_id, &ProbabilityState::of(state))
+    }
+
+    fn keeps_by_root(&self, seed: &str, root: &RootSpan<'_>) -> bool {
+        let key = self.key.as_ref().map_or(Cow::Borrowed(root.name), |key| key.of(root));
+        is_sampled(self.rate, seed, &key)
+    }
+
+    fn keeps_by_id(&self, trace_id: TraceId, probability: &ProbabilityState<'_>) -> bool {
+        let randomness = probability.randomness().unwrap_or_else(|| trailing_56_bits(trace_id));
+        self.threshold.is_some_and(|threshold| threshold.keeps(randomness))
     }
 }
 
@@ -119,21 +139,29 @@ impl RetraceSampler {
         self.0.failures || (self.0.rule.rate >= 1.0)
     }
 
-    /// Returns true if a root of a new trace is sampled.
+    /// Returns true if the sampler looks at more of a root than its trace id and its name.
+    pub(crate) fn wants_whole_root(&self) -> bool {
+        self.0.rule.key.is_some()
+    }
+
+    /// Returns true if a root of a new trace is sampled, by a rule without a key.
     pub(crate) fn keeps_root(&self, trace_id: TraceId, name: &str) -> bool {
-        let Rule { rate, threshold, seed, yields_to: _ } = &self.0.rule;
+        let Rule { rate, threshold, seed, key: _, yields_to: _ } = &self.0.rule;
         match seed {
             Some(seed) => is_sampled(*rate, seed, name),
             None => threshold.is_some_and(|threshold| threshold.keeps(trailing_56_bits(trace_id))),
         }
     }
 
-    fn root(&self, trace_id: TraceId, name: &str, state: &TraceState) -> SamplingResult {
+    fn root(&self, trace_id: TraceId, root: &RootSpan<'_>, state: &TraceState) -> SamplingResult {
         let rule = &self.0.rule;
         let probability = ProbabilityState::of(state);
-        let kept = rule.keeps_with(trace_id, name, &probability);
+        let kept = match &rule.seed {
+            Some(seed) => rule.keeps_by_root(seed, root),
+            None => rule.keeps_by_id(trace_id, &probability),
+        };
         // Of a decision by name nobody can tell the probability.
-        let threshold = rule.threshold.filter(|_| kept && !rule.wants_name());
+        let threshold = rule.threshold.filter(|_| kept && !rule.wants_root());
         let trace_state = probability.written_to(state, threshold);
         self.result(kept, trace_state)
     }
@@ -160,7 +188,7 @@ impl ShouldSample for RetraceSampler {
         parent_context: Option<&Context>,
         trace_id: TraceId,
         name: &str,
-        _: &SpanKind,
+        kind: &SpanKind,
         attributes: &[KeyValue],
         _: &[Link],
     ) -> SamplingResult {
@@ -171,10 +199,14 @@ impl ShouldSample for RetraceSampler {
         if !HAS_DECIDED.load(Ordering::Relaxed) {
             HAS_DECIDED.store(true, Ordering::Relaxed);
         }
+        if parent_context.is_some_and(|context| context.get::<AlwaysSampled>().is_some()) {
+            let state = parent.map_or(TraceState::NONE, |parent| parent.trace_state().clone());
+            return self.result(true, state);
+        }
         match parent {
             Some(parent) if self.0.parent_based => self.result(parent.is_sampled(), parent.trace_state().clone()),
-            Some(parent) => self.root(trace_id, name, parent.trace_state()),
-            None => self.root(trace_id, name, &TraceState::NONE),
+            Some(parent) => self.root(trace_id, &RootSpan::new(name, kind, attributes), parent.trace_state()),
+            None => self.root(trace_id, &RootSpan::new(name, kind, attributes), &TraceState::NONE),
         }
     }
 }
@@ -192,6 +224,7 @@ impl fmt::Debug for RetraceSampler {
 pub struct RetraceSamplerBuilder {
     rate: Option<f64>,
     seed: Option<String>,
+    key: Option<SampleKey>,
     parent_based: Option<bool>,
     failures: Option<bool>,
 }
@@ -207,6 +240,28 @@ impl RetraceSamplerBuilder {
     /// Decides by the name of the root span and this seed. `RETRACE_SAMPLE_SEED`; none by default.
     pub fn with_sample_seed(mut self, seed: impl Into<String>) -> Self {
         self.seed = Some(seed.into());
+        self
+    }
+
+    /// With a seed: decides by this key of the root span instead of its name. Equal keys are always decided alike. Without a
+    /// seed it has no effect.
+    ///
+    /// The key is taken on the thread that begins the root, from its name and the attributes that it begins with. `None`, and a
+    /// panic, stand for the name. Another process that is to decide alike needs the same rate, seed and keys.
+    ///
+    /// ```
+    /// use opentelemetry_retrace::RetraceSampler;
+    ///
+    /// // One tenant in ten, with all of its runs.
+    /// let sampler = RetraceSampler::builder()
+    ///     .with_sample_rate(0.1)
+    ///     .with_sample_seed("2026")
+    ///     .with_sample_key(|root| root.attribute("tenant.id").map(ToString::to_string))
+    ///     .build()?;
+    /// # Ok::<(), opentelemetry_retrace::BuildError>(())
+    /// ```
+    pub fn with_sample_key(mut self, key: impl Fn(&RootSpan<'_>) -> Option<String> + Send + Sync + 'static) -> Self {
+        self.key = Some(SampleKey::new(key));
         self
     }
 
@@ -240,7 +295,7 @@ impl RetraceSamplerBuilder {
             None => environment.rate.unwrap_or(1.0),
         };
         Ok(RetraceSampler(Arc::new(Inner {
-            rule: Rule::new(rate, self.seed.or(environment.seed)),
+            rule: Rule::new(rate, self.seed.or(environment.seed)).with_key(self.key),
             parent_based: self.parent_based.or(environment.parent_based).unwrap_or(true),
             failures: self.failures.unwrap_or(true),
         })))
@@ -290,6 +345,26 @@ mod tests {
             assert_eq!(decided("Agent"), SamplingDecision::RecordAndSample);
             assert_eq!(decided("agent"), SamplingDecision::RecordOnly);
         }
+    }
+
+    #[test]
+    fn with_a_key_the_attribute_decides_and_the_name_where_there_is_none() {
+        let seeded = sampler(0.5).with_sample_seed("seed");
+        let keyed = built(seeded.clone().with_sample_key(|root| root.attribute("agent").map(ToString::to_string)));
+        let by_attribute = |value: &'static str| {
+            let attributes = [KeyValue::new("agent", value)];
+            keyed.should_sample(None, TraceId::from(7), "POST /ask", &SpanKind::Server, &attributes, &[]).decision
+        };
+        assert_eq!(by_attribute("Agent"), SamplingDecision::RecordAndSample);
+        assert_eq!(by_attribute("agent"), SamplingDecision::RecordOnly);
+        for name in ["Agent", "agent", "POST /ask"] {
+            let panicking = built(seeded.clone().with_sample_key(|_| panic!("on purpose")));
+            let plain = decide(&built(seeded.clone()), None, 7, name).decision;
+            assert_eq!(decide(&keyed, None, 7, name).decision, plain, "{name}");
+            assert_eq!(decide(&panicking, None, 7, name).decision, plain, "{name}");
+        }
+        let unseeded = built(sampler(0.5).with_sample_key(|_| Some("agent".to_owned())));
+        assert!(kept(&unseeded, 1 << 55) && !kept(&unseeded, 1), "without a seed the id decides");
     }
 
     #[test]

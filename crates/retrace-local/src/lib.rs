@@ -25,7 +25,8 @@
 //! ```
 //!
 //! # What it answers
-//! Section numbers in this documentation are those of PROTOCOL.md, the description of the official SDK's traffic, which is not in the repository yet.
+//! Section numbers in this documentation are those of `docs/PROTOCOL.md`, the description of
+//! the official SDK's traffic.
 //!
 //! | call | answer |
 //! |---|---|
@@ -37,7 +38,15 @@
 //! | `GET /api/v1/traces/:id/changes?after&live` | what is newer than `after` without content, once there is something ([`retrace_protocol::read::Changes`]) |
 //! | `PATCH`, `DELETE /api/v1/traces/:id` | 200 and 204; 404 when there is none |
 //! | `POST /api/v1/traces/:id/golden` | 200, also before the trace is there (section 20) |
-//! | `POST /api/v1/enforcement/check` | `allow`: there are no policies here |
+//! | `GET /api/v1/traces/:id/eligibility` | whether the run can be replayed byte for byte, and what stands against it (section 12) |
+//! | `GET /api/v1/traces/:id/cassette?format` | a recording of the run, as a file |
+//! | `POST /api/v1/traces/:id/replay` | 202 when an agent was asked to replay the run (section 19) |
+//! | `POST`, `GET /api/v1/forks`, `GET /api/v1/forks/:id` | forks, see below |
+//! | `POST /api/v1/forks/:id/replay`, `…/replay/claim` | 202 when an agent was asked to execute the fork; its claims: 200, 409 |
+//! | `GET /api/v1/forks/:id/diff`, `/api/v1/diff?a&b` | two runs compared |
+//! | `POST /api/v1/enforcement/check` | the verdict of [`ServerBuilder::with_policies`]; `allow` without policies (section 20) |
+//! | `GET /api/v1/enforcement/holds`, `/:id` | holds with their status; 404 for one that is not known |
+//! | `POST /api/v1/enforcement/holds/:id` | `{"decision": "approve"}` or `"deny"`: 200; 409 when it is decided or has expired |
 //! | `POST /api/v1/internal/logs` | 202; telemetry is thrown away |
 //! | `POST /v1/traces`, `/v1/logs` | 200; spans and log records over OTLP, see below |
 //! | `POST /v1/metrics` | 200; metrics are thrown away |
@@ -97,23 +106,39 @@
 //! [`translate`] turns OTLP data into the runs that the exporter of this project would send, by the same code; the command
 //! `retrace-local translate` prints them. It is also how a mapping is looked into.
 //!
+//! # Forks
+//! A run is forked at one of its spans: `POST /api/v1/forks` stores what is changed there, and `POST /api/v1/forks/:id/replay` sends a
+//! `resume` frame to a connection that authenticated with `resumable: true`: the newest that has recorded a run of the same name and
+//! project, else of the same name, else the newest of all. Its agent claims the execution, and the run that it records is linked by
+//! its metadata. The lease of an execution holds for [`ServerBuilder::DEFAULT_FORK_LEASE`] after it was started and after each claim;
+//! then it is expired. A newer execution supersedes an older one, whose claims are answered 409. An agent whose connection closes
+//! in the middle leaves an execution that failed; it goes on when it claims again or its run arrives. `docs/RECEIVER.md` has all
+//! bodies and answers.
+//!
+//! # Comparisons
+//! `GET /api/v1/diff?a&b` pairs the steps of two runs by type and name, and answers `{a, b, fork?, same, first_divergence?, counts, input?,
+//! output?, error?, steps}`. A step is `{status, diverges, moved?, a?, b?, changes?}`, its status `same`, `changed`, `added`, `removed` or
+//! `replayed`; each of its changes lists differences by JSON pointer, those of texts word by word. `docs/RECEIVER.md` has every member.
+//!
 //! # Cassettes
 //! With the feature `replay`, `export_cassette` writes a stored run as a cassette, and `ReplayServer` is a provider that answers
 //! clients of any language from one: `retrace-local cassette` and `retrace-local replay` are these two as commands.
 //!
 //! # What this does not do
-//! Forks, replays (it never sends `halt`, `resume` or `replay`), enforcement policies, and OTLP over gRPC. Without
-//! [`ServerBuilder::with_tls`] it encrypts nothing.
+//! It sends no `halt` frames. Without [`ServerBuilder::with_tls`] it encrypts nothing.
 
 #[cfg(test)]
 mod arbitrary;
 #[cfg(feature = "replay")]
 mod cassette_export;
+mod diff;
+mod fork;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
 mod ingest;
 mod otlp;
+mod policy;
 #[cfg(feature = "replay")]
 mod provider;
 mod query;
@@ -125,7 +150,12 @@ mod testing;
 #[cfg(feature = "replay")]
 pub use cassette_export::export_cassette;
 pub use otlp::{OtlpError, Translated, translate};
+pub use policy::{Policies, PolicyError};
 #[cfg(feature = "replay")]
 pub use provider::{Pace, ReplayServer, ReplayServerError, ReplaySettings};
 pub use query::TraceQuery;
 pub use server::{ReadError, Server, ServerBuilder, StartError};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

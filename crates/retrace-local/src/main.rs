@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use retrace_local::{Server, ServerBuilder};
+#[cfg(feature = "grpc")]
+use retrace_local::StartError;
+use retrace_local::{Policies, Server, ServerBuilder};
 use retrace_protocol::Trace;
 use retrace_translate::{Options, SpanSelection};
 use serde::Serialize;
@@ -26,7 +28,7 @@ struct Command {
 enum What {
     /// Receive runs until Ctrl-C or SIGTERM, and show them on a page at the printed address.
     ///
-    /// Takes what Retrace's clients send, and at the same address OTLP over HTTP: spans on /v1/traces and log records on
+    /// Takes what Retrace's clients send, OTLP over gRPC at port 4317, and at the same address OTLP over HTTP: spans on /v1/traces and log records on
     /// /v1/logs, as protobuf or JSON, plain or compressed. The environment that makes an application send it there is printed.
     Serve(Serve),
     /// Print the runs in OTLP data as the exporter would send them.
@@ -38,6 +40,16 @@ enum What {
     Replay(command::ReplayCommand),
     /// Write a stored run as a cassette, and list what of it is exact, rebuilt or not replayable.
     Cassette(command::CassetteCommand),
+    /// List stored runs, the newest first. Ends with status 2 if they cannot be read, as do the following.
+    Runs(command::RunsCommand),
+    /// Show one run: its steps, with the numbers and ids by which they are forked.
+    Show(command::ShowCommand),
+    /// Have a connected agent execute a run again from one of its steps, with something changed there.
+    Fork(command::ForkCommand),
+    /// Compare two runs. Ends with status 0 when they are the same, 1 when they differ.
+    Diff(command::DiffCommand),
+    /// Write a run to a file: as it is stored, as a cassette or as a golden file.
+    Export(command::ExportCommand),
 }
 
 #[derive(Args)]
@@ -95,6 +107,17 @@ struct Serve {
     #[arg(long, value_name = "N", default_value_t = ServerBuilder::DEFAULT_MAX_BODY_BYTES)]
     max_body_bytes: u64,
 
+    /// Where to listen for OTLP over gRPC; port 0 takes any free port. Default: port 4317 beside --addr if it is free, or any free
+    /// port if --addr takes any.
+    #[cfg(feature = "grpc")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = address)]
+    grpc_addr: Option<SocketAddr>,
+
+    /// Take no OTLP over gRPC.
+    #[cfg(feature = "grpc")]
+    #[arg(long, conflicts_with = "grpc_addr")]
+    no_grpc: bool,
+
     /// Allow an address that other machines can reach. Without --tls-cert content then travels in clear text, and without a key
     /// everyone on the network can read, change and delete it.
     #[arg(long)]
@@ -114,6 +137,10 @@ struct Serve {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
 
+    /// Block and hold calls by the policies of this JSON file; docs/ENFORCEMENT.md describes it.
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+
     #[command(flatten, next_help_heading = "Of spans that come over OTLP")]
     translation: Translation,
 }
@@ -124,6 +151,11 @@ fn main() -> ExitCode {
         What::Translate(translate) => translate.run(),
         What::Replay(replay) => replay.run(),
         What::Cassette(cassette) => cassette.run(),
+        What::Runs(runs) => return command::status(runs.run()),
+        What::Show(show) => return command::status(show.run()),
+        What::Fork(fork) => return command::status(fork.run()),
+        What::Diff(diff) => return command::status(diff.run()),
+        What::Export(export) => return command::status(export.run()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -148,6 +180,9 @@ impl Serve {
         if let (Some(certificate), Some(key)) = (self.tls_cert, self.tls_key) {
             server = server.with_tls(certificate, key);
         }
+        if let Some(path) = &self.policy {
+            server = server.with_policies(Policies::read(path)?);
+        }
         let has_key = self.api_key.is_some();
         if let Some(key) = self.api_key {
             server = server.with_api_key(key);
@@ -158,6 +193,9 @@ impl Serve {
         // Listened for before the server says that it is there, so that who waits for that may stop it at once.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let stop = runtime.block_on(async { Stop::new() })?;
+        #[cfg(feature = "grpc")]
+        let server = start(server, self.addr, self.grpc_addr, self.no_grpc)?;
+        #[cfg(not(feature = "grpc"))]
         let server = server.start()?;
 
         let key = if has_key { "…" } else { "rt_local" };
@@ -166,12 +204,18 @@ impl Serve {
             "Retrace, local: {url}
   runs are kept  {kept}
   to send here   RETRACE_BASE_URL={url} RETRACE_API_KEY={key}
-  or over OTLP   OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf OTEL_EXPORTER_OTLP_ENDPOINT={otlp}{headers}
+  or over OTLP   OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf OTEL_EXPORTER_OTLP_ENDPOINT={otlp}{headers}{grpc}
   to stop        Ctrl-C",
             url = server.url(),
             otlp = server.otlp_url(),
+            grpc = server.grpc_url().map_or_else(String::new, |url| format!(
+                "\n  or over gRPC   OTEL_EXPORTER_OTLP_PROTOCOL=grpc OTEL_EXPORTER_OTLP_ENDPOINT={url}{headers}"
+            )),
             kept = self.db.map_or("in memory".into(), |path| path.display().to_string()),
         ));
+        if let Some(reason) = server.read_only() {
+            complain(reason);
+        }
         if !server.addr().ip().is_loopback() {
             let open = if has_key { "" } else { ", and no key is asked for" };
             let plain = if server.url().starts_with("https:") { "" } else { "; nothing is encrypted" };
@@ -181,6 +225,31 @@ impl Serve {
         runtime.block_on(stop.asked());
         server.stop();
         Ok(())
+    }
+}
+
+/// Port of OTLP over gRPC, by its specification.
+#[cfg(feature = "grpc")]
+const GRPC_PORT: u16 = 4317;
+
+/// Starts with gRPC. Where its usual port is taken and no other was given, the server starts without.
+#[cfg(feature = "grpc")]
+fn start(
+    server: ServerBuilder,
+    addr: SocketAddr,
+    grpc_addr: Option<SocketAddr>,
+    no_grpc: bool,
+) -> Result<Server, StartError> {
+    if no_grpc {
+        return server.start();
+    }
+    let usual = SocketAddr::new(addr.ip(), if addr.port() == 0 { 0 } else { GRPC_PORT });
+    match server.clone().with_grpc_addr(grpc_addr.unwrap_or(usual)).start() {
+        Err(StartError::AddrInUse { addr }) if grpc_addr.is_none() && addr == usual => {
+            complain(&format!("OTLP over gRPC is off, since {addr} is in use: --grpc-addr sets another address"));
+            server.start()
+        }
+        started => started,
     }
 }
 

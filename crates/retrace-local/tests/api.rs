@@ -144,6 +144,22 @@ fn a_run_in_which_something_failed_is_marked_and_found_though_it_completed() {
 }
 
 #[test]
+fn a_run_that_was_kept_only_because_it_failed_is_marked() {
+    let server = Server::start().unwrap();
+    let client = Client::of(&server);
+    let run = |id: &str, metadata: Value| json!({"id": id, "started_at": "2026-01-02T03:04:05Z", "metadata": metadata});
+    client.upload(&run("kept", json!({"kept_for_failure": true})));
+    client.upload(&run("sampled", json!({"kept_for_failure": false, "note": {"kept_for_failure": true}})));
+    client.upload(&run("stated", json!({"kept_for_failure": "true"})));
+    client.upload(&run("empty", json!({})));
+    let page = client.get(TRACES).json;
+    let marked = page["traces"].as_array().unwrap().iter().filter(|trace| trace["kept_for_failure"] == true);
+    assert_eq!(marked.map(|trace| trace["id"].as_str().unwrap()).collect::<Vec<_>>(), ["kept"]);
+    let outline = client.get(&format!("{TRACES}/kept?content=false")).json;
+    assert_eq!(outline["kept_for_failure"], true);
+}
+
+#[test]
 fn a_patch_lays_an_end_over_a_trace() {
     let server = Server::start().unwrap();
     let client = Client::of(&server);
@@ -223,7 +239,9 @@ fn what_a_local_receiver_has_not_is_said_kindly() {
     let answer = client.post("/api/v1/enforcement/check", &check);
     assert_eq!((answer.status, answer.json), (200, json!({"verdict": "allow"})));
     assert!(client.get("/api/v1/enforcement/holds/h").refusal(404).contains("hold"));
-    assert!(client.post("/api/v1/forks/f/replay/claim", &json!({"execution_id": "e"})).refusal(404).contains("forks"));
+    assert!(
+        client.post("/api/v1/forks/f/replay/claim", &json!({"execution_id": "e"})).refusal(404).contains("no fork f")
+    );
     let answer = client.post("/api/v1/internal/logs", &json!({"service": "sdk-python", "events": [{}]}));
     assert_eq!((answer.status, answer.json), (202, json!({"ok": true})));
     assert!(server.traces(&TraceQuery::new()).unwrap().traces.is_empty());

@@ -157,3 +157,12 @@ fn an_input_that_is_no_otlp_is_named() {
     assert!(error.contains("notes.txt") && error.contains("no OTLP JSON"), "{error}");
     assert!(failure(&["translate", "/no/such/file"]).contains("/no/such/file"));
 }
+
+#[test]
+fn a_policy_file_that_is_wrong_is_named_with_its_field() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("policies.json");
+    std::fs::write(&path, r#"{"policies": [{"id": "a", "verdict": "stop"}]}"#).unwrap();
+    let error = failure(&["serve", "--addr", "127.0.0.1:0", "--policy", path.to_str().unwrap()]);
+    assert!(error.contains("policies.json") && error.contains("policies[0].verdict"), "{error}");
+}

@@ -208,3 +208,42 @@ fn a_request_that_has_begun_is_answered_before_the_end() {
         stopping.join().unwrap();
     });
 }
+
+/// What a newer version has written is read, and left as it is.
+#[tokio::test]
+async fn a_database_of_a_newer_version_is_read_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("runs.db");
+    let server = Server::builder().with_db(&path).start().unwrap();
+    Client::of(&server).upload(&run("t"));
+    server.stop();
+    let newer = rusqlite::Connection::open(&path).unwrap();
+    newer.pragma_update(None, "user_version", 99).unwrap();
+    drop(newer);
+    let before = std::fs::read(&path).unwrap();
+
+    let server = Server::builder().with_db(&path).start().unwrap();
+    let reason = server.read_only().unwrap();
+    assert!(reason.contains("schema 99") && reason.contains("nothing is written"), "{reason}");
+    let client = Client::of(&server);
+    assert_eq!(client.get("/api/v1/traces/t").json["spans"][0]["output"], "hello");
+    assert_eq!(client.get("/api/v1/diff?a=t&b=t").json["same"], true);
+    for refused in [
+        client.post("/api/v1/traces", &run("u")),
+        client.delete("/api/v1/traces/t"),
+        client.post("/api/v1/forks", &json!({"trace_id": "t", "span_id": "a"})),
+        client.post("/v1/traces", &json!({"resourceSpans": []})),
+    ] {
+        assert!(refused.status == 503 && refused.text.contains("schema 99"), "{refused:?}");
+    }
+    assert!(support::ws::connect(&server, &[]).await.is_err());
+    server.stop();
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+
+    // One whose runs cannot be read is refused.
+    let newer = rusqlite::Connection::open(&path).unwrap();
+    newer.execute_batch("ALTER TABLE traces RENAME TO runs").unwrap();
+    drop(newer);
+    let error = Server::builder().with_db(&path).start().unwrap_err().to_string();
+    assert!(error.contains("newer retrace-local") && error.contains("another file"), "{error}");
+}

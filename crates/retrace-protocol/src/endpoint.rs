@@ -15,6 +15,8 @@ pub const TRACES: &str = "/api/v1/traces";
 pub const TELEMETRY: &str = "/api/v1/internal/logs";
 /// `POST` a check of the server-side circuit breaker.
 pub const ENFORCEMENT_CHECK: &str = "/api/v1/enforcement/check";
+/// `GET` the calls that wait for an approval. This project's receiver has it.
+pub const ENFORCEMENT_HOLDS: &str = "/api/v1/enforcement/holds";
 
 /// `PATCH` the end of a trace, `GET` or `DELETE` it.
 #[must_use]
@@ -46,7 +48,7 @@ pub fn fork_claim(fork_id: &str) -> String {
     format!("/api/v1/forks/{}/replay/claim", segment(fork_id))
 }
 
-/// `GET` the state of a hold.
+/// `GET` the state of a hold; `POST` a [`crate::enforcement::HoldDecision`], which this project's receiver takes.
 #[must_use]
 pub fn enforcement_hold(hold_id: &str) -> String {
     format!("/api/v1/enforcement/holds/{}", segment(hold_id))

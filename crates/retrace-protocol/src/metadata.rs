@@ -51,6 +51,10 @@ pub struct TraceMetadata {
     /// call below it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entry_span: Option<String>,
+    /// True if the run was not sampled, and was sent only because a span of it failed. Such runs are no measure of the share of runs
+    /// that fail.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub kept_for_failure: bool,
     /// The OpenTelemetry trace, if the id of the Retrace trace does not contain its id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otel: Option<TraceOrigin>,
@@ -61,7 +65,8 @@ pub struct TraceMetadata {
 
 impl TraceMetadata {
     /// Keys with a defined meaning; any other key belongs to the user.
-    pub const KEYS: [&str; 7] = ["environment", "service", "user_id", "tags", "inferred_io", "entry_span", "otel"];
+    pub const KEYS: [&str; 8] =
+        ["environment", "service", "user_id", "tags", "inferred_io", "entry_span", "kept_for_failure", "otel"];
 }
 
 /// Service that ran a trace, from the OpenTelemetry resource.

@@ -76,6 +76,9 @@ pub struct Stored<T> {
     /// Number of spans of this trace that have an error, independent of the trace's own; absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_spans: Option<u64>,
+    /// `true` if the trace was not sampled and was sent because it failed, as its metadata states.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept_for_failure: Option<bool>,
     /// For a trace that began over a WebSocket and has not ended: true if a connection that has sent its events is open.
     /// `false` means that the run is interrupted; it continues when its client reconnects. Absent for all other traces.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -141,6 +144,7 @@ mod tests {
                 record: span.clone(),
                 stored_spans: None,
                 failed_spans: None,
+                kept_for_failure: None,
                 live: None,
                 golden: None,
                 content_bytes: Some(ContentBytes { output: Some(4), ..ContentBytes::default() }),

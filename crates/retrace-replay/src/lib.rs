@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod arguments_hash;
 pub mod cassette;
 mod diff;
 mod fingerprint;
@@ -14,11 +15,12 @@ mod secrets;
 mod token_check;
 mod tolerance;
 
+pub use arguments_hash::arguments_hash;
 pub use diff::{Diff, Difference, MAX_DIFFERENCES};
 pub use fingerprint::{Fingerprint, redact, rename_ids};
 pub use lane::{Lane, LaneNode, Segment};
 pub use limits::{EnforcementError, Limits, LimitsError, Used, Verdict};
 pub use response::{Chunk, Response};
 pub use secrets::Secrets;
-pub use token_check::{Mismatch, TokenCheck, TokenReport, response_tokens};
+pub use token_check::{Mismatch, StreamedCheck, TokenCheck, TokenReport, response_tokens};
 pub use tolerance::{Check, Rule, Tolerance};

@@ -52,6 +52,15 @@ pub struct EnforcementError {
     pub policy_id: Option<String>,
 }
 
+impl Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Block => "block",
+            Self::Hold => "hold",
+        })
+    }
+}
+
 impl Display for EnforcementError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = match self.verdict {

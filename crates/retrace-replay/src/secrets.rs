@@ -6,7 +6,7 @@ use genai_redact::{MARKER, Place};
 use memchr::memmem;
 use retrace_protocol::Json;
 
-use crate::Chunk;
+use crate::{Chunk, Response};
 use crate::cassette::{Entry, Outcome};
 
 /// Shortest value that counts as a secret, in bytes: shorter ones are found in any text.
@@ -56,6 +56,15 @@ impl Secrets {
             *endpoint = self
                 .redact_text(&genai_redact::url(endpoint))
                 .unwrap_or_else(|| genai_redact::url(endpoint).into_owned());
+        }
+        if let Outcome::Response(response) = &entry.outcome
+            && let Some(coding) = compressed(response)
+        {
+            let reason = format!(
+                "the response is compressed ({coding}), and secrets in it cannot be found: let the client decompress below the \
+                 instrumentation, or ask for `accept-encoding: identity`"
+            );
+            entry.outcome = Outcome::NotReplayable(reason);
         }
         match &mut entry.outcome {
             Outcome::Response(response) => {
@@ -157,6 +166,13 @@ impl Secrets {
         }
         redacted
     }
+}
+
+/// Coding of a response that is compressed.
+fn compressed(response: &Response) -> Option<String> {
+    let codings = response.header("content-encoding")?.trim().to_ascii_lowercase();
+    let is_plain = codings.split(',').all(|coding| matches!(coding.trim(), "" | "identity"));
+    (!is_plain).then(|| codings.chars().filter(|c| !c.is_control()).take(40).collect())
 }
 
 /// Replaces credentials in a body: one JSON document, or several in lines of their own, as in event streams.

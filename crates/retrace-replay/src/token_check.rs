@@ -20,23 +20,124 @@ pub fn response_tokens(response: &Response) -> Vec<u64> {
     }
     let documents: Vec<Value> = match serde_json::from_slice(&body) {
         Ok(document) => vec![document],
-        Err(_) => {
-            let lines = body.split(|byte| *byte == b'\n');
-            lines.filter_map(|line| serde_json::from_slice(line.strip_prefix(b"data:")?).ok()).collect()
-        }
+        Err(_) => body.split(|byte| *byte == b'\n').filter_map(event).collect(),
     };
-    let first = |document: &Value| {
-        let choices = document.get("choices")?.as_array()?;
-        let is_first = |choice: &&Value| choice.get("index").is_none_or(|index| index.as_u64() == Some(0));
-        choices.iter().find(is_first).cloned()
-    };
-    let choices: Vec<Value> = documents.iter().filter_map(first).collect();
-    let ids: Vec<u64> = choices.iter().flat_map(|choice| numbers(choice.get("token_ids"))).collect();
+    let choices: Vec<&Value> = documents.iter().filter_map(first_choice).collect();
+    let ids: Vec<u64> = choices.iter().flat_map(|choice| token_ids(choice)).collect();
     if !ids.is_empty() {
         return ids;
     }
-    let tokens = choices.iter().filter_map(|choice| choice.pointer("/logprobs/content")?.as_array()).flatten();
+    choices.iter().flat_map(|choice| token_bytes(choice)).collect()
+}
+
+/// Document of a line of an event stream.
+fn event(line: &[u8]) -> Option<Value> {
+    serde_json::from_slice(line.strip_prefix(b"data:")?).ok()
+}
+
+fn first_choice(document: &Value) -> Option<&Value> {
+    let is_first = |choice: &&Value| choice.get("index").is_none_or(|index| index.as_u64() == Some(0));
+    document.get("choices")?.as_array()?.iter().find(is_first)
+}
+
+fn token_ids(choice: &Value) -> Vec<u64> {
+    numbers(choice.get("token_ids"))
+}
+
+fn token_bytes(choice: &Value) -> Vec<u64> {
+    let tokens = choice.pointer("/logprobs/content").and_then(Value::as_array).into_iter().flatten();
     tokens.flat_map(|token| numbers(token.get("bytes"))).collect()
+}
+
+/// Longest line of an event stream that is read while it comes, in bytes.
+const MAX_EVENT_BYTES: usize = 1024 * 1024;
+
+/// Compares the tokens of a response with recorded ones while it comes: those of an event stream event by event, those of one
+/// document at its end.
+#[derive(Clone, Debug)]
+pub struct StreamedCheck {
+    check: TokenCheck,
+    /// Line that has not ended.
+    line: Vec<u8>,
+    state: Streamed,
+}
+
+/// Kind of the tokens that came so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Streamed {
+    Nothing,
+    Ids,
+    Bytes,
+    /// The events cannot be compared one by one.
+    AtTheEnd,
+}
+
+impl StreamedCheck {
+    /// Begins a comparison with recorded tokens.
+    #[must_use]
+    pub fn new(recorded: Vec<u64>) -> Self {
+        Self { check: TokenCheck::new(recorded), line: Vec::new(), state: Streamed::Nothing }
+    }
+
+    /// Takes the next bytes of the body. Returns the report once a token differs; nothing more needs to be taken then.
+    pub fn push(&mut self, bytes: &[u8]) -> Option<TokenReport> {
+        if self.state == Streamed::AtTheEnd {
+            return None;
+        }
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.line.extend_from_slice(piece);
+            if self.line.len() > MAX_EVENT_BYTES {
+                self.give_up();
+                return None;
+            }
+            if !piece.ends_with(b"\n") {
+                continue;
+            }
+            let line = std::mem::take(&mut self.line);
+            let tokens = event(&line).as_ref().and_then(first_choice).and_then(|choice| self.tokens(choice));
+            if tokens.is_some_and(|tokens| self.check.push(&tokens).is_err()) {
+                return Some(self.check.clone().finish());
+            }
+        }
+        None
+    }
+
+    /// Returns the tokens of an event, of the kind that came first.
+    fn tokens(&mut self, choice: &Value) -> Option<Vec<u64>> {
+        let (ids, bytes) = (token_ids(choice), token_bytes(choice));
+        match self.state {
+            _ if ids.is_empty() && bytes.is_empty() => None,
+            Streamed::Nothing | Streamed::Ids if !ids.is_empty() => {
+                self.state = Streamed::Ids;
+                Some(ids)
+            }
+            Streamed::Nothing | Streamed::Bytes if ids.is_empty() => {
+                self.state = Streamed::Bytes;
+                Some(bytes)
+            }
+            Streamed::Ids | Streamed::AtTheEnd => None,
+            _ => {
+                self.give_up();
+                None
+            }
+        }
+    }
+
+    /// Compares at the end: from the beginning.
+    fn give_up(&mut self) {
+        let recorded = std::mem::take(&mut self.check.recorded);
+        *self = Self { state: Streamed::AtTheEnd, ..Self::new(recorded) };
+    }
+
+    /// Ends the comparison with all tokens of the response, as [`response_tokens`] gives them.
+    #[must_use]
+    pub fn finish(mut self, tokens: &[u64]) -> TokenReport {
+        if matches!(self.state, Streamed::Nothing | Streamed::AtTheEnd) {
+            // The mismatch is in the report.
+            let _ = self.check.push(tokens);
+        }
+        self.check.finish()
+    }
 }
 
 fn numbers(list: Option<&Value>) -> Vec<u64> {
@@ -146,6 +247,30 @@ mod tests {
         assert_eq!(response_tokens(&response(&[logprobs])), [72, 105, 33]);
         assert_eq!(response_tokens(&response(&["{\"choices\":[]}"])), [0; 0]);
         assert_eq!(response_tokens(&response(&["\"token_ids\""])), [0; 0]);
+    }
+
+    #[test]
+    fn a_stream_is_compared_event_by_event() {
+        let body = "data: {\"choices\":[{\"index\":0,\"token_ids\":[1,2]}]}\n\n\
+                    data: {\"choices\":[{\"index\":0,\"token_ids\":[3]}]}\n\ndata: [DONE]\n\n";
+        for piece in 1..body.len() {
+            let mut check = StreamedCheck::new(vec![1, 9, 3]);
+            let at = body.as_bytes().chunks(piece).position(|piece| check.push(piece).is_some()).unwrap();
+            assert_eq!(at, body.find('\n').unwrap() / piece, "the first event is enough");
+            let mut check = StreamedCheck::new(vec![1, 2, 3]);
+            assert!(body.as_bytes().chunks(piece).all(|piece| check.push(piece).is_none()));
+            assert_eq!(check.finish(&[1, 2, 3]).to_string(), "3 of 3 tokens unchanged");
+        }
+        let whole = r#"{"choices":[{"index":0,"token_ids":[1,2]}]}"#;
+        let mut check = StreamedCheck::new(vec![1, 9]);
+        assert!(check.push(whole.as_bytes()).is_none());
+        assert_eq!(check.finish(&[1, 2]).to_string(), "1 of 2 tokens unchanged");
+        // Bytes first and ids later: the ids count, as in a recording.
+        let mut check = StreamedCheck::new(vec![7]);
+        let bytes = r#"data: {"choices":[{"logprobs":{"content":[{"bytes":[7]}]}}]}"#;
+        let ids = r#"data: {"choices":[{"token_ids":[7]}]}"#;
+        assert!(check.push(format!("{bytes}\n{ids}\n").as_bytes()).is_none());
+        assert_eq!(check.finish(&[7]).to_string(), "1 of 1 tokens unchanged");
     }
 
     #[test]

@@ -11,7 +11,16 @@ use retrace_replay::Response;
 use retrace_replay::render::{Answer, Api, Choice, Failure, Part, Usage, render, render_failure};
 use serde_json::{Map, Value, json};
 
-const CHATS: [Api; 7] = [
+/// Text generation, whose answers are a text.
+const TEXTS: [Api; 4] =
+    [Api::OpenAiCompletions, Api::OllamaGenerate, Api::HuggingFaceTextGeneration, Api::WatsonxTextGeneration];
+
+const CHATS: [Api; 12] = [
+    Api::OpenAiCompletions,
+    Api::OllamaGenerate,
+    Api::HuggingFaceTextGeneration,
+    Api::WatsonxTextGeneration,
+    Api::CohereV1Chat,
     Api::OpenAiChat,
     Api::OpenAiResponses,
     Api::AnthropicMessages,
@@ -24,15 +33,26 @@ const CHATS: [Api; 7] = [
 /// The URL and the body of a call of this API.
 fn call(api: Api, streamed: bool) -> (String, Value) {
     let host = match api {
-        Api::OpenAiChat | Api::OpenAiResponses | Api::OpenAiEmbeddings => "https://api.openai.com",
+        Api::OpenAiChat | Api::OpenAiResponses | Api::OpenAiEmbeddings | Api::OpenAiCompletions => {
+            "https://api.openai.com"
+        }
         Api::AnthropicMessages => "https://api.anthropic.com",
         Api::GeminiGenerateContent | Api::GeminiEmbedContent => "https://generativelanguage.googleapis.com",
-        Api::CohereV2Chat | Api::CohereEmbed => "https://api.cohere.com",
-        Api::OllamaChat | Api::OllamaEmbed => "http://localhost:11434",
+        Api::CohereV2Chat | Api::CohereV1Chat | Api::CohereEmbed => "https://api.cohere.com",
+        Api::OllamaChat | Api::OllamaGenerate | Api::OllamaEmbed => "http://localhost:11434",
+        Api::HuggingFaceTextGeneration => "https://abc.endpoints.huggingface.cloud",
+        Api::WatsonxTextGeneration => "https://us-south.ml.cloud.ibm.com",
+        Api::VertexPredict => "https://us-central1-aiplatform.googleapis.com",
         _ => "https://bedrock-runtime.us-east-1.amazonaws.com",
     };
     let user = json!([{ "role": "user", "content": "When?" }]);
     let body = match api {
+        Api::OpenAiCompletions | Api::OllamaGenerate => json!({ "model": "m", "prompt": "When?", "stream": streamed }),
+        Api::HuggingFaceTextGeneration => json!({ "inputs": "When?" }),
+        Api::WatsonxTextGeneration => json!({ "model_id": "m", "input": "When?" }),
+        Api::VertexPredict => json!({ "instances": [{ "content": "When?" }] }),
+        Api::CohereV1Chat => json!({ "message": "When?", "stream": streamed }),
+        Api::BedrockInvoke => json!({ "prompt": "When?" }),
         Api::OpenAiResponses => json!({ "model": "m", "input": "When?", "stream": streamed }),
         Api::GeminiGenerateContent => json!({ "contents": [{ "role": "user", "parts": [{ "text": "When?" }] }] }),
         Api::BedrockConverse => json!({ "messages": [{ "role": "user", "content": [{ "text": "When?" }] }] }),
@@ -85,7 +105,8 @@ fn reasons(api: Api) -> &'static [&'static str] {
         Api::OpenAiResponses => &["completed", "max_output_tokens", "cancelled"],
         Api::AnthropicMessages | Api::BedrockConverse => &["end_turn", "max_tokens", "tool_use"],
         Api::GeminiGenerateContent => &["STOP", "MAX_TOKENS", "SAFETY"],
-        Api::CohereV2Chat => &["COMPLETE", "MAX_TOKENS", "TOOL_CALL"],
+        Api::CohereV2Chat | Api::CohereV1Chat => &["COMPLETE", "MAX_TOKENS", "TOOL_CALL"],
+        Api::WatsonxTextGeneration => &["eos_token", "max_tokens"],
         _ => &["stop", "length"],
     }
 }
@@ -122,12 +143,16 @@ fn tool_call(number: usize, with_id: bool) -> impl Strategy<Value = Part> {
 /// What an API can say in one choice: reasoning, a text, a refusal where there are some, and calls.
 fn choice(api: Api) -> impl Strategy<Value = Choice> {
     let refuses = matches!(api, Api::OpenAiChat | Api::OpenAiResponses);
-    let calls = (tool_call(0, true), tool_call(1, true), 0..3_usize).prop_map(|(one, two, count)| {
+    let (is_text, has_ids) = (TEXTS.contains(&api), api != Api::CohereV1Chat);
+    let reasons_too = !(is_text && api != Api::OllamaGenerate) && api != Api::CohereV1Chat;
+    let most_calls = if is_text { 1 } else { 3_usize };
+    let calls = (tool_call(0, has_ids), tool_call(1, has_ids), 0..most_calls).prop_map(|(one, two, count)| {
         let mut calls = vec![one, two];
         calls.truncate(count);
         calls
     });
-    let reasoning = prop::option::of(words().prop_map(Part::Reasoning));
+    let reasoning =
+        prop::option::of(words().prop_map(Part::Reasoning)).prop_map(move |part| part.filter(|_| reasons_too));
     let text = prop::option::of(words().prop_map(Part::Text));
     let refusal = prop::option::of(words().prop_map(Part::Refusal)).prop_map(move |part| part.filter(|_| refuses));
     (reasoning, text, refusal, calls, prop::sample::select(reasons(api))).prop_map(
@@ -143,10 +168,14 @@ fn usage(api: Api) -> impl Strategy<Value = Usage> {
     let count = || 0..1_000_000_u64;
     (count(), count(), prop::option::of(0..1000_u64), prop::option::of(0..1000_u64), prop::option::of(0..1000_u64))
         .prop_map(move |(input, output, read, created, reasoning)| {
-            let has_cache = !matches!(api, Api::OllamaChat);
+            let has_cache = !matches!(
+                api,
+                Api::OllamaChat | Api::OllamaGenerate | Api::HuggingFaceTextGeneration | Api::WatsonxTextGeneration
+            );
+            let input = input + u64::from(api == Api::WatsonxTextGeneration);
             let creates =
-                matches!(api, Api::OpenAiChat | Api::OpenAiResponses | Api::AnthropicMessages | Api::BedrockConverse);
-            let reasons = matches!(api, Api::OpenAiChat | Api::OpenAiResponses | Api::GeminiGenerateContent);
+                matches!(api, Api::OpenAiChat | Api::OpenAiCompletions | Api::OpenAiResponses | Api::AnthropicMessages | Api::BedrockConverse);
+            let reasons = matches!(api, Api::OpenAiChat | Api::OpenAiCompletions | Api::OpenAiResponses | Api::GeminiGenerateContent);
             let (cache_read, cache_creation) = (read.filter(|_| has_cache), created.filter(|_| creates));
             let reasoning = reasoning.filter(|_| reasons);
             let input = input + cache_read.unwrap_or(0) + cache_creation.unwrap_or(0);
@@ -156,15 +185,23 @@ fn usage(api: Api) -> impl Strategy<Value = Usage> {
 }
 
 fn answers(api: Api) -> impl Strategy<Value = Answer> {
-    let choices = if matches!(api, Api::OpenAiChat | Api::GeminiGenerateContent) { 1..3 } else { 1..2_usize };
-    let is_openai = matches!(api, Api::OpenAiChat | Api::OpenAiResponses);
-    let has_tokens = matches!(api, Api::OpenAiChat | Api::OllamaChat | Api::CohereV2Chat);
+    let choices = if matches!(api, Api::OpenAiChat | Api::OpenAiCompletions | Api::GeminiGenerateContent) { 1..3 } else { 1..2_usize };
+    let is_openai = matches!(api, Api::OpenAiChat | Api::OpenAiCompletions | Api::OpenAiResponses);
+    let has_tokens = matches!(api, Api::OpenAiChat | Api::OllamaChat | Api::CohereV2Chat) || TEXTS.contains(&api);
+    let has_token_ids = has_tokens && api != Api::WatsonxTextGeneration;
     let tokens = prop::collection::vec((-9.5..0.0_f64, 0..100_000_i64), 0..4);
-    let has_id = !matches!(api, Api::OllamaChat | Api::BedrockConverse);
-    let has_model = !matches!(api, Api::CohereV2Chat | Api::BedrockConverse);
+    let has_id = !matches!(
+        api,
+        Api::OllamaChat | Api::OllamaGenerate | Api::HuggingFaceTextGeneration | Api::BedrockConverse
+    );
+    let has_model = !matches!(
+        api,
+        Api::CohereV2Chat | Api::CohereV1Chat | Api::HuggingFaceTextGeneration | Api::BedrockConverse
+    );
     (prop::collection::vec(choice(api), choices), usage(api), tokens, any::<bool>()).prop_map(
         move |(choices, usage, tokens, openai)| {
-            let (logprobs, token_ids) = tokens.into_iter().filter(|_| has_tokens).unzip();
+            let (logprobs, token_ids): (Vec<f64>, Vec<i64>) = tokens.into_iter().filter(|_| has_tokens).unzip();
+            let token_ids = if has_token_ids { token_ids } else { Vec::new() };
             Answer {
                 id: has_id.then(|| "r-1".to_owned()),
                 model: has_model.then(|| "m-2026".to_owned()),
@@ -255,7 +292,9 @@ fn what_a_format_cannot_hold_is_refused_with_the_reason() {
 
 #[test]
 fn vectors_come_back_with_their_length_and_counts() {
-    for api in [Api::OpenAiEmbeddings, Api::GeminiEmbedContent, Api::CohereEmbed, Api::OllamaEmbed] {
+    for api in
+        [Api::OpenAiEmbeddings, Api::GeminiEmbedContent, Api::CohereEmbed, Api::OllamaEmbed, Api::VertexPredict]
+    {
         for embeddings in [vec![vec![0.5, -1.25]], vec![vec![0.5, -1.25], vec![2.0, 3.0]]] {
             let usage = Usage { input: Some(7), ..Usage::default() };
             let answer =
@@ -277,7 +316,8 @@ fn failures_have_the_shape_of_their_provider() {
         let attributes = parse(api, false, &rendered.response, 9);
         // Ollama and Cohere name no type.
         let named = match api {
-            Api::OllamaChat | Api::OllamaEmbed | Api::CohereV2Chat | Api::CohereEmbed => "429",
+            Api::OllamaChat | Api::OllamaGenerate | Api::OllamaEmbed => "429",
+            Api::CohereV2Chat | Api::CohereV1Chat | Api::CohereEmbed => "429",
             _ => "rate_limited",
         };
         assert_eq!((&attributes["error.type"], rendered.response.status), (&json!(named), 429), "{api}");
@@ -304,4 +344,53 @@ fn what_two_spellings_say_is_written_in_the_providers_own() {
     );
     let planned = body(Api::CohereV2Chat, &text(vec![thought, call]));
     assert_eq!((&planned["message"]["tool_plan"], planned["message"].get("content")), (&json!("Hm."), None));
+}
+
+/// Models of Bedrock by family, the parts of their answers, and whether an answer names its model, has an id and counts a cache.
+fn invoked() -> Vec<(&'static str, Vec<Part>, bool, bool, bool)> {
+    let text = Part::Text("High tide at six, then another one at half past eighteen: \u{1f30a}.".into());
+    let call = |id: Option<&str>| Part::ToolCall {
+        id: id.map(Into::into),
+        name: "tide".into(),
+        arguments: Some(json!({ "harbour": "Bergen" })),
+    };
+    let rich = vec![Part::Reasoning("Hm.".into()), text.clone(), call(Some("c1"))];
+    vec![
+        ("anthropic.claude-sonnet-4", rich.clone(), true, true, true),
+        ("us.amazon.nova-lite-v1:0", rich.clone(), false, false, true),
+        ("openai.gpt-oss-20b-1:0", rich, true, true, true),
+        ("meta.llama3-8b-instruct-v1:0", vec![text.clone()], false, false, false),
+        ("amazon.titan-text-express-v1", vec![text.clone()], false, false, false),
+        ("mistral.mistral-7b-instruct-v0:2", vec![text.clone()], false, false, false),
+        ("cohere.command-r-v1:0", vec![text, call(None)], false, true, false),
+    ]
+}
+
+#[test]
+fn invoked_models_of_bedrock_answer_in_the_format_of_their_family() {
+    for (model, parts, has_model, has_id, has_cache) in invoked() {
+        let usage = Usage {
+            input: Some(30),
+            output: Some(5),
+            cache_read: has_cache.then_some(4),
+            ..Usage::default()
+        };
+        let choice = Choice { parts, finish_reason: Some("stop".into()) };
+        let answer = Answer {
+            id: has_id.then(|| "r-1".into()),
+            model: Some(model.into()),
+            choices: vec![choice],
+            usage,
+            ..Answer::default()
+        };
+        for streamed in [false, true] {
+            let rendered = render(Api::BedrockInvoke, &answer, streamed).unwrap();
+            let read = Answer::from_attributes(&parse(Api::BedrockInvoke, streamed, &rendered.response, 11)).unwrap();
+            let expected = Answer { model: answer.model.clone().filter(|_| has_model), ..answer.clone() };
+            assert_eq!(read, expected, "{model}, streamed: {streamed}");
+        }
+    }
+    let unknown = Answer { model: Some("house.own-1".into()), ..text(vec![Part::Text("a".into())]) };
+    let refused = render(Api::BedrockInvoke, &unknown, false).unwrap_err().to_string();
+    assert!(refused.contains("house.own-1"), "{refused}");
 }

@@ -10,6 +10,7 @@ use crate::async_tail::{AsyncTail, async_tail};
 use crate::describe::describe;
 use crate::errors::Errors;
 use crate::function::{self, Function, split_inner_attributes};
+use crate::resumable;
 use crate::return_type::{
     FutureOutput, Returned, future_output, projected_output, returned, returned_span, stream_item,
 };
@@ -72,7 +73,18 @@ impl<'a> Expansion<'a> {
         braces.set_span(body.span());
         let mut written = head.clone();
         written.extend([proc_macro2::TokenTree::Group(braces)]);
+        if self.arguments.resumable.is_some() && self.arguments.stream.is_none() {
+            written.extend(self.resumable());
+        }
         written
+    }
+
+    /// Writes the item by which a resumable function is found.
+    fn resumable(&self) -> TokenStream {
+        let Function { signature, body, .. } = self.function;
+        let is_async =
+            signature.asyncness.is_some() || async_tail(body).is_some() || future_output(signature).is_some();
+        resumable::item(self.function, &name(self.arguments, self.function), &self.private, is_async)
     }
 
     fn statements(&self, errors: &mut Errors) -> TokenStream {
@@ -311,11 +323,16 @@ fn guided(body: &Group, declared: Option<&TokenStream>) -> TokenStream {
     block.to_token_stream()
 }
 
+/// Writes the name of the run or the step.
+fn name(arguments: &Arguments, function: &Function) -> TokenStream {
+    let own_name = syn::ext::IdentExt::unraw(&function.signature.ident).to_string();
+    arguments.name.as_ref().map_or_else(|| own_name.to_token_stream(), Expr::to_token_stream)
+}
+
 /// Writes the static description of the function.
 fn constant(arguments: &Arguments, function: &Function, private: &TokenStream) -> TokenStream {
     let span = site();
-    let own_name = syn::ext::IdentExt::unraw(&function.signature.ident).to_string();
-    let name = arguments.name.as_ref().map_or_else(|| own_name.to_token_stream(), Expr::to_token_stream);
+    let name = name(arguments, function);
     let kind = function_kind(arguments.kind, private);
     let effects = effects(arguments.effects, private);
     let (resumable, replay) = (arguments.resumable.is_some(), arguments.replay.is_some());

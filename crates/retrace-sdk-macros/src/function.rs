@@ -9,6 +9,9 @@ pub(crate) struct Function {
     /// Attributes, visibility and signature, as they are written.
     pub(crate) head: TokenStream,
     pub(crate) signature: Signature,
+    pub(crate) visibility: Visibility,
+    /// `#[cfg]` attributes.
+    pub(crate) cfg: Vec<Attribute>,
     /// Inner attributes of the body, `#![…]`.
     pub(crate) inner: TokenStream,
     /// The body without its inner attributes, in braces.
@@ -23,7 +26,7 @@ pub(crate) fn read(item: TokenStream) -> syn::Result<Function> {
     let mut head: Vec<TokenTree> = item.into_iter().collect();
     let body = head.pop_if(|last| matches!(last, TokenTree::Group(_))).and_then(braces);
     let head: TokenStream = head.into_iter().collect();
-    let signature = parse_head.parse2(head.clone())?;
+    let Head { cfg, visibility, signature } = parse_head.parse2(head.clone())?;
     let Some(body) = body else {
         let message = "`#[record]` needs a function with a body; put it on the implementations of a trait method";
         return Err(syn::Error::new(signature.ident.span(), message));
@@ -33,17 +36,25 @@ pub(crate) fn read(item: TokenStream) -> syn::Result<Function> {
         return Err(syn::Error::new(constness.span, message));
     }
     let (inner, body) = split_inner_attributes(&body);
-    Ok(Function { head, signature, inner, body })
+    Ok(Function { head, signature, visibility, cfg, inner, body })
 }
 
-fn parse_head(input: ParseStream<'_>) -> syn::Result<Signature> {
-    input.call(Attribute::parse_outer)?;
-    input.parse::<Visibility>()?;
+/// What is parsed of a function.
+struct Head {
+    cfg: Vec<Attribute>,
+    visibility: Visibility,
+    signature: Signature,
+}
+
+fn parse_head(input: ParseStream<'_>) -> syn::Result<Head> {
+    let mut cfg = input.call(Attribute::parse_outer)?;
+    cfg.retain(|attribute| attribute.path().is_ident("cfg"));
+    let visibility = input.parse()?;
     let rest = input.fork();
     let signature: Signature = input.parse().map_err(|error| other_item(&rest).unwrap_or(error))?;
     // The semicolon of a function without a body.
     input.parse::<Option<syn::Token![;]>>()?;
-    Ok(signature)
+    Ok(Head { cfg, visibility, signature })
 }
 
 /// Returns the error for an item that is known not to be a function.

@@ -83,7 +83,7 @@ fn rule(input: ParseStream<'_>) -> syn::Result<(Option<LitStr>, Expr)> {
 
 fn write(arguments: &Arguments, function: &Function) -> syn::Result<TokenStream> {
     let span = Span::mixed_site();
-    let Function { head, signature, inner, body } = function;
+    let Function { head, signature, inner, body, .. } = function;
     let Some(cassette) = &arguments.cassette else {
         let message = "`#[test]` needs the cassette: write `#[retrace::test(cassette = \"golden/name.jsonl\")]`";
         return Err(syn::Error::new(signature.ident.span(), message));

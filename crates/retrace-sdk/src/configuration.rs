@@ -16,6 +16,7 @@ use opentelemetry_sdk::trace::{SpanProcessor, TracerProviderBuilder};
 use crate::exit;
 use crate::install::Guard;
 use crate::installed::{BeforeSend, Installed, captures_content};
+use crate::replay::enforcement::ServerEnforcement;
 
 /// Sets up recording as the environment states: `RETRACE_API_KEY` and the other variables of [`VARIABLES`](crate::VARIABLES).
 ///
@@ -40,7 +41,6 @@ pub fn install() -> Result<Guard, BuildError> {
 /// use std::time::Duration;
 ///
 /// let _retrace = retrace::configure()
-///     .with_api_key("rt_…")
 ///     .with_environment("staging")
 ///     .with_sample_rate(0.1)
 ///     .with_flush_timeout(Duration::from_secs(2))
@@ -55,6 +55,7 @@ pub fn configure() -> Configuration {
         captures_content: None,
         is_sampling_set: false,
         before_send: None,
+        enforcement: ServerEnforcement::default(),
     }
 }
 
@@ -75,6 +76,7 @@ pub struct Configuration {
     captures_content: Option<bool>,
     is_sampling_set: bool,
     before_send: Option<BeforeSend>,
+    enforcement: ServerEnforcement,
 }
 
 /// Setters that hand their argument to the builder of the processor.
@@ -131,6 +133,11 @@ impl Configuration {
         with_retry_deadline(deadline: Duration);
         /// Sets whether spans join the run of a caller that states that it records the trace; on by default.
         with_joined_runs(joined_runs: bool);
+        /// Lets the receiver run functions again that [`serve`](crate::serve()) serves. `RETRACE_ALLOW_REMOTE_REPLAY`; off by default.
+        with_remote_replay(allow: bool);
+        /// Lets recorded responses that the receiver sends answer what such a run calls. `RETRACE_ALLOW_REMOTE_CASSETTE`; off by
+        /// default.
+        with_remote_cassette(allow: bool);
         /// Sets a callback for refusals, failures and losses.
         with_on_error(callback: impl Fn(&Signal) + Send + Sync + 'static);
     }
@@ -141,6 +148,22 @@ impl Configuration {
         let hook: BeforeSend = Arc::new(hook);
         self.before_send = Some(Arc::clone(&hook));
         self.processor = self.processor.with_before_send(move |record| hook(record));
+        self
+    }
+
+    /// Sets whether the receiver checks each model call and each tool step of a run when it has ended; the next model call waits for
+    /// the verdict, and is refused where that is `block` or `hold`, as are all later ones of the run. [`refusal`](crate::refusal())
+    /// finds the [`EnforcementError`](crate::EnforcementError). While the receiver gives no verdict, for five seconds at most, only
+    /// the ceilings of [`limits`](crate::limits()) hold. `RETRACE_SERVER_ENFORCEMENT`; off by default.
+    pub fn with_server_enforcement(mut self, is_enabled: bool) -> Self {
+        self.enforcement.is_enabled = Some(is_enabled);
+        self
+    }
+
+    /// Sets how long a held call waits for an approval. It is refused when the hold is denied or expires, and at the end of this time.
+    /// `RETRACE_ENFORCEMENT_HOLD_WAIT_SECONDS`; not at all by default.
+    pub fn with_enforcement_hold_wait(mut self, wait: Duration) -> Self {
+        self.enforcement.hold_wait = Some(wait);
         self
     }
 
@@ -206,11 +229,13 @@ impl Configuration {
     /// As [`install`].
     pub fn install(self) -> Result<Guard, BuildError> {
         let content = self.captures_content.unwrap_or_else(captures_content);
-        let before_send = self.before_send;
+        let (before_send, enforcement) = (self.before_send, self.enforcement);
         let guard = self.installer.with_processor(self.processor).with_sampler(self.sampler).install()?;
         let installed = match guard.provider() {
             Some(provider) => {
-                Installed::new(Some(provider), guard.processor(), guard.head_sampler().cloned(), content, before_send)
+                let check = enforcement.resolve(guard.processor().requests());
+                let head = guard.head_sampler().cloned();
+                Installed::new(Some(provider), guard.processor(), head, content, before_send, check)
             }
             None => Installed::disabled(),
         };
@@ -246,7 +271,8 @@ impl Configuration {
             head = Some(HeadSampler::new(sampler, ids));
         }
         let builder = builder.with_span_processor(processor.clone());
-        let generation = Installed::new(None, &processor, head, content, self.before_send).install();
+        let check = self.enforcement.resolve(processor.requests());
+        let generation = Installed::new(None, &processor, head, content, self.before_send, check).install();
         exit::watch();
         Ok((builder, Guard::layered(processor, generation)))
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanBuilder, TraceContextExt as _, TraceId};
-use opentelemetry_retrace::__private::{AgentScope, Head, HeadSampler, Unsampled};
+use opentelemetry_retrace::__private::{AgentScope, AlwaysSampled, Head, HeadSampler, Unsampled};
 
 use crate::installed::{Installed, Started};
 use crate::recorded::Innermost;
@@ -122,6 +122,9 @@ impl Verdict {
             Above::Recording => record(true, true),
             Above::Ended => record(true, false),
             Above::Remote => record(false, false),
+            Above::Nothing if parent.get::<AlwaysSampled>().is_some() => {
+                record(false, Installed::with(|installed| installed.head.is_some()))
+            }
             Above::Nothing => {
                 match Installed::with(|installed| installed.head.as_ref().map(|head| head.decide(name))) {
                     Some(Head::Drop(span)) => return Self::Unsampled(span),

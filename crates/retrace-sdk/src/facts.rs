@@ -70,6 +70,14 @@ impl Facts {
         })
     }
 
+    /// Hash of the input that was stated since the start, as enforcement checks state it.
+    pub(crate) fn arguments_hash(&self) -> Option<String> {
+        let input = self.attributes.iter().find(|pair| pair.key.as_str() == attributes::INPUT)?;
+        let Attribute::String(text) = &input.value else { return None };
+        let arguments = serde_json::from_str(text.as_str()).unwrap_or_else(|_| text.as_str().into());
+        Some(retrace_replay::arguments_hash(&arguments))
+    }
+
     /// Adds attributes that are not there yet.
     pub(crate) fn add(&mut self, attributes: impl IntoIterator<Item = KeyValue>) {
         self.attributes.extend(attributes);

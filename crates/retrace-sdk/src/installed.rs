@@ -13,6 +13,7 @@ use opentelemetry_retrace::{Record, RetraceSpanProcessor};
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span, SpanProcessor as _};
 
 use crate::open;
+use crate::replay::{self, enforcement::ServerCheck};
 
 /// Instrumentation scope of the spans that this crate makes.
 pub const SCOPE: &str = "retrace-sdk";
@@ -31,6 +32,8 @@ pub(crate) struct Installed {
     pub(crate) is_enabled: bool,
     /// Hook that sees each record before it leaves.
     pub(crate) before_send: Hook,
+    /// Checks of spans by the receiver, where they are switched on.
+    pub(crate) server_check: Option<ServerCheck>,
 }
 
 /// Sees a record, and returns it, changed or not, or `None` to keep it back.
@@ -113,11 +116,17 @@ impl Installed {
         head: Option<HeadSampler>,
         captures_content: bool,
         before_send: Option<BeforeSend>,
+        server_check: Option<ServerCheck>,
     ) -> Self {
         let tracer = provider.map(|provider| provider.tracer_with_scope(scope()));
         let pipeline = Pipeline { provider: provider.cloned(), processor: processor.clone() };
         let before_send = Hook(before_send);
-        Self { tracer, pipeline: Some(pipeline), head, captures_content, is_enabled: true, before_send }
+        Self { tracer, pipeline: Some(pipeline), head, captures_content, is_enabled: true, before_send, server_check }
+    }
+
+    /// The processor that sends to Retrace.
+    pub(crate) fn processor(&self) -> Option<&RetraceSpanProcessor> {
+        self.pipeline.as_ref().map(|pipeline| &pipeline.processor)
     }
 
     /// Returns true if there is something to be flushed at the end.
@@ -142,13 +151,29 @@ impl Installed {
 
     pub(crate) fn disabled() -> Self {
         let before_send = Hook::default();
-        Self { tracer: None, pipeline: None, head: None, captures_content: false, is_enabled: false, before_send }
+        Self {
+            tracer: None,
+            pipeline: None,
+            head: None,
+            captures_content: false,
+            is_enabled: false,
+            before_send,
+            server_check: None,
+        }
     }
 
     /// Without an installed pipeline: the application may have set a provider of its own.
     fn from_environment() -> Self {
         let (captures_content, before_send) = (captures_content(), Hook::default());
-        Self { tracer: None, pipeline: None, head: None, captures_content, is_enabled: true, before_send }
+        Self {
+            tracer: None,
+            pipeline: None,
+            head: None,
+            captures_content,
+            is_enabled: true,
+            before_send,
+            server_check: None,
+        }
     }
 
     /// Starts a span below `parent`.
@@ -178,6 +203,7 @@ impl Installed {
     fn replace(current: &mut Arc<Self>, next: Self) -> u64 {
         open::note_process();
         IS_OFF.store(!next.is_enabled, Ordering::Relaxed);
+        replay::limits::set_checked(next.server_check.is_some());
         *current = Arc::new(next);
         GENERATION.fetch_add(1, Ordering::Release) + 1
     }

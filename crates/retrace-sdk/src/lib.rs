@@ -46,7 +46,15 @@
 //!
 //! [`limits()`] sets ceilings, by which no model call leaves beyond a number of steps, tokens or US dollars.
 //!
-//! # Features
+//! # Forks that a receiver asks for
+//! [`serve()`] runs functions with `#[record(resumable)]` again, on the application's runtime, when a receiver asks for a fork or a replay
+//! of a run. It needs `RETRACE_ALLOW_REMOTE_REPLAY=true`, and `RETRACE_ALLOW_REMOTE_CASSETTE=true` for recordings that the receiver sends.
+//!
+//! The new run is recorded as any other: it has the name `Fork: …` or `Replay: …`, the new input, and the metadata of the official SDK
+//! (`_fork_of`, `_fork_point`, …). It is recorded whatever the sample rate is. All of its spans are sent, also those before the fork
+//! point that are executed again because there is no recording.
+//!
+//! //! # Features
 //! | feature | default | what for |
 //! |---|---|---|
 //! | `rustls-aws-lc-rs`, `rustls-ring` | the first | HTTPS, and whose cryptography |
@@ -78,6 +86,7 @@ mod recorded;
 mod replay;
 mod scope;
 mod scratch;
+mod serve;
 mod setters;
 mod value;
 
@@ -88,7 +97,7 @@ pub use retrace_replay as cassettes;
 pub use retrace_replay::cassette::{CassetteError, Effects};
 pub use retrace_replay::replay::ForkPoint;
 pub use retrace_replay::report::{Report, Style};
-pub use retrace_replay::{EnforcementError, Rule, Tolerance};
+pub use retrace_replay::{EnforcementError, Rule, Tolerance, Verdict};
 pub use retrace_sdk_macros::{record, test};
 
 pub use crate::agent::{AgentBuilder, AgentGuard, agent};
@@ -105,4 +114,5 @@ pub use crate::replay::{
     StepError, limits, now, outside_replay, random, record_cassette, refusal, replay, uuid,
 };
 pub use crate::scope::ScopeBody;
+pub use crate::serve::{Resumable, ServeBuilder, ServeError, Serving, serve};
 pub use crate::value::VALUE_BYTES;

@@ -16,6 +16,7 @@ use crate::failure::Failure;
 use crate::open::{self, Seat};
 use crate::replay::position::Position;
 use crate::replay::{self, position};
+use crate::serve::rerun::Rerun;
 use crate::value::Value;
 
 /// The attribute of the conventions for the type of an error.
@@ -42,6 +43,10 @@ pub(crate) struct Recorded {
 struct Open {
     facts: Facts,
     failure: Option<Failure>,
+    /// Tool step that the receiver checks when it ends: its name, and its arguments as far as they are known.
+    checked: Option<Box<(Cow<'static, str>, Option<String>)>>,
+    /// Start of a step that is not sent if a replay answers it.
+    held: Option<HeldStart>,
 }
 
 /// A context with an agent scope, unless it has that one.
@@ -83,15 +88,23 @@ impl Recorded {
         let mut facts = Facts::with_capacity(USUAL_ATTRIBUTES);
         // A step below the span of a library is a step of the library's run.
         let names_run = place.depth == 0 && (start.span_type.is_none() || !place.has_parent);
+        let rerun = if names_run { Rerun::begin(&place.parent) } else { None };
+        let describe = &mut |facts: &mut Facts, captures_content: bool| {
+            describe(facts, captures_content);
+            if let Some(rerun) = rerun {
+                rerun.describe(facts, captures_content);
+            }
+        };
         let span_type = start.span_type.unwrap_or(SpanType::Reasoning);
         facts.add([
             KeyValue::new(attributes::SPAN_TYPE, span_type.as_str()),
             KeyValue::new(attributes::NAME, start.name.clone()),
         ]);
         if names_run {
-            facts.add([KeyValue::new(attributes::TRACE_NAME, start.name.clone())]);
+            let name = rerun.map_or_else(|| start.name.clone(), |rerun| rerun.name().to_owned().into());
+            facts.add([KeyValue::new(attributes::TRACE_NAME, name)]);
         }
-        if start.is_resumable {
+        if start.is_resumable && rerun.is_none() {
             facts.metadata("_resumable".to_owned(), Value::serialize(&true));
         }
         let agent = start.agent.or_else(|| place.agent.clone());
@@ -101,18 +114,24 @@ impl Recorded {
         if place.is_certain {
             describe(&mut facts, captures_content);
         }
+        let is_checked = replay::is_checked(position.as_ref(), start.span_type);
+        let mut checked = is_checked.then(|| Box::new((start.name.clone(), facts.arguments_hash())));
         let builder = SpanBuilder::from_name(start.name).with_attributes(facts.take());
-        let span = match place.is_certain {
-            true => place.start(builder),
+        let holds = start.is_memoised && position.as_ref().is_some_and(Position::leaves_out_recorded);
+        let (span, held) = match place.is_certain && !holds {
+            true => (place.start(builder), None),
             false => {
-                let (mut span, start) = HeldStart::around(|| place.start(builder));
-                if span.is_recording() {
+                let (mut span, mut held) = HeldStart::around(|| place.start(builder));
+                if !place.is_certain && span.is_recording() {
                     describe(&mut facts, captures_content);
+                    if let Some(checked) = &mut checked {
+                        checked.1 = facts.arguments_hash();
+                    }
                     let attributes = facts.take();
-                    start.release(&attributes);
+                    held.extend(&attributes);
                     span.set_attributes(attributes);
                 }
-                span
+                (span, holds.then_some(held))
             }
         };
         let is_recording = span.is_recording();
@@ -121,9 +140,13 @@ impl Recorded {
             return Err(cx);
         }
         let has_ended = AtomicBool::new(false);
-        let state = Mutex::new(Some(Open { facts, failure: None }));
+        let state = Mutex::new(Some(Open { facts, failure: None, checked, held }));
         let (depth, is_resumable) = (place.depth, start.is_resumable);
-        Ok(open::add(|seat| Self { cx, seat, depth, captures_content, is_resumable, has_ended, state }))
+        let recorded = open::add(|seat| Self { cx, seat, depth, captures_content, is_resumable, has_ended, state });
+        if let Some(rerun) = rerun {
+            rerun.set_recorded(&recorded);
+        }
+        Ok(recorded)
     }
 
     /// Context in which this is current.
@@ -168,6 +191,15 @@ impl Recorded {
         }
     }
 
+    /// Lets the start of a step go on that a replay could have left out. `keeps` is false for one that it does.
+    pub(crate) fn release_start(&self, keeps: bool) {
+        let held = self.state.lock().unwrap_or_else(PoisonError::into_inner).as_mut().and_then(|open| open.held.take());
+        match held {
+            Some(held) if !keeps => held.discard(),
+            held => drop(held),
+        }
+    }
+
     /// Ends the span. Does nothing if it has ended.
     pub(crate) fn end(&self) {
         self.end_with(|_, _| {});
@@ -183,10 +215,15 @@ impl Recorded {
     /// Ends the span, unless it has ended, with what is stated last.
     pub(crate) fn end_with(&self, last: impl FnOnce(&mut Facts, &mut Option<Failure>)) {
         let open = self.state.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Open { mut facts, mut failure }) = open else { return };
+        let Some(Open { mut facts, mut failure, checked, held }) = open else { return };
+        drop(held);
         self.has_ended.store(true, Ordering::Relaxed);
         last(&mut facts, &mut failure);
+        let checked = checked.map(|checked| (checked.0.into_owned(), facts.arguments_hash().or(checked.1)));
         self.finish(facts, failure);
+        if let Some((name, arguments_hash)) = checked {
+            replay::check_tool(&self.cx, name, arguments_hash);
+        }
     }
 
     /// Returns true if it has ended.

@@ -1,6 +1,9 @@
 //! Features of the official Python SDK, row by row, recorded from Rust and read back from a receiver.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "serve/peer.rs"]
+#[expect(dead_code, reason = "this program uses a part of it")]
+mod peer;
 #[path = "replay/provider.rs"]
 #[expect(dead_code, reason = "this program uses a part of it")]
 mod provider;
@@ -283,6 +286,32 @@ fn resumable() {
     {
         assert_eq!((metadata(run, "_resumable"), value(&run.input)), (json!(true), input));
     }
+}
+
+#[test]
+fn forks_asked_for_by_a_receiver() {
+    #[retrace::record(name = "research", resumable)]
+    async fn served(topic: &str) -> String {
+        topic.to_uppercase()
+    }
+    let _alone = alone();
+    let peer = peer::Peer::start();
+    let configuration =
+        retrace::configure().with_api_key("rt_local").with_base_url(peer.url()).with_remote_replay(true);
+    let _guard = configuration.with_linger(std::time::Duration::ZERO).install().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let _entered = runtime.enter();
+    let _serving = retrace::serve([retrace::resumable!(served)]).spawn();
+    peer.wait_served_after(0);
+    peer.send(json!({"type": "resume", "data": {"forkId": "f", "traceId": "t", "traceName": "research",
+        "forkPointSpanId": "s", "modifiedInput": "tides", "originalArgs": [], "originalKwargs": {"topic": "storms"},
+        "executionId": "e"}}));
+    let run = peer.ended("Fork: research");
+    assert_eq!(
+        (&run["input"], &run["output"], &run["status"]),
+        (&json!("tides"), &json!("TIDES"), &json!("completed"))
+    );
+    assert_eq!(peer.claims(), [("/api/v1/forks/f/replay/claim".to_owned(), json!({"execution_id": "e"}))]);
 }
 
 #[test]

@@ -24,6 +24,7 @@
 //! | `retrace.partial` | The output is a part: the stream was dropped. | `true` |
 //! | `retrace.truncated` | A value was cut. | `true` |
 //! | `retrace.tool_call_id` | The provider's id of the tool call that the span executes. | text |
+//! | `retrace.outgoing_call` | The span calls a service that joins the run. `RetracePropagator` sets it. | `true` |
 //! | `retrace.token_ids` | Ids of the tokens of the output. | an array of numbers |
 //! | `retrace.logprobs` | Logarithms of their probabilities. | an array of numbers |
 //!
@@ -73,6 +74,8 @@ pub const PARTIAL: &str = "retrace.partial";
 pub const TRUNCATED: &str = "retrace.truncated";
 /// The provider's id of the tool call that the span executes. Value: text.
 pub const TOOL_CALL_ID: &str = "retrace.tool_call_id";
+/// The span calls a service that joins the run. `RetracePropagator` sets it. Value: `true`.
+pub const OUTGOING_CALL: &str = "retrace.outgoing_call";
 /// Ids of the tokens of the output. Value: an array of numbers.
 pub const TOKEN_IDS: &str = "retrace.token_ids";
 /// Logarithms of their probabilities. Value: an array of numbers.

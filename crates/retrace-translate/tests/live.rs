@@ -212,7 +212,9 @@ fn a_span_that_shows_only_at_its_end_what_it_is_is_told_then() {
 #[test]
 fn a_told_span_stays_where_it_was_put() {
     let mut stage = Stage::new();
-    let late = agent(2, 1, "late");
+    // Not even its name shows at its start what it is.
+    let operation = |span: TestSpan| span.with("gen_ai.operation.name", "invoke_agent");
+    let late = operation(span(2, 1, "late")).with("gen_ai.agent.name", "late");
     stage.starts(&agent(1, 0, "a")).starts_without(&late, &["gen_ai.operation.name", "gen_ai.agent.name"]);
     stage.starts(&tool(3, 2, "t", "c")).ends(&late);
     assert_eq!(stage.span(3).parent_id, uuid(1));
@@ -591,4 +593,29 @@ fn the_genai_span_that_begins_first_names_a_run_that_a_server_began() {
     assert!(whole.name.as_deref().is_some_and(|name| name.contains("planner")), "{:?}", whole.name);
     assert_eq!(json(ended.metadata.as_ref())["entry_span"], "POST /ask");
     assert_eq!(json(began.metadata.as_ref())["entry_span"], "POST /ask");
+}
+
+/// `in_span` and `set_attribute`, the usual way: nothing but the name is known when a span begins.
+#[test]
+fn a_span_with_the_name_of_an_agent_is_told_when_it_begins() {
+    for (name, span_type) in [
+        ("invoke_agent planner", "reasoning"),
+        ("create_agent planner", "reasoning"),
+        ("invoke_workflow trip", "reasoning"),
+        ("execute_tool search", "tool_call"),
+        ("retrace.plan", "action"),
+    ] {
+        let mut stage = Stage::new();
+        stage.starts(&span(1, 0, name));
+        assert_eq!(stage.news(), [format!("began {name}"), format!("> {name}")]);
+        assert_eq!(stage.span(1).span_type.as_str(), span_type, "{name}");
+        let ended = span(1, 0, name).with("gen_ai.agent.name", "planner").with("gen_ai.conversation.id", "s-1");
+        stage.ends(&ended).at(1_000);
+        assert_eq!(stage.last_end().session_id.as_deref(), Some("s-1"), "{name}");
+    }
+    for name in ["chat m", "plan the trip", "invoke_agents", "POST /ask"] {
+        let mut stage = Stage::new();
+        stage.starts(&span(1, 0, name));
+        assert_eq!(stage.news(), NOTHING, "{name}");
+    }
 }

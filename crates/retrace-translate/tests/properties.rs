@@ -69,7 +69,7 @@ proptest! {
         }
     }
 
-    /// MAPPING.md, "Spans": nothing an application recorded is thrown away by translation.
+    /// MAPPING.md, "Span fields": nothing an application recorded is thrown away by translation.
     #[test]
     fn every_value_of_every_span_is_somewhere_in_the_run(
         spans in prop::collection::vec(

@@ -10,15 +10,23 @@ from interop.scenarios import Failure
 
 CLIENTS = Path(__file__).parent.parent / "otlp"
 
-# Each program of `otlp/`, and what its instrumentation is told beside where to export to.
-APPLICATIONS = {
+# Each program of `otlp/`, and the settings of its instrumentation.
+PROGRAMS = {
     "genai-openai": {
         "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT": "SPAN_AND_EVENT",
         "OTEL_INSTRUMENTATION_GENAI_EMIT_EVENT": "true",
-        "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
     },
-    "openllmetry": {"TRACELOOP_TRACE_CONTENT": "true", "OTEL_EXPORTER_OTLP_COMPRESSION": "deflate"},
+    "openllmetry": {"TRACELOOP_TRACE_CONTENT": "true"},
     "pydantic-ai": {},
+}
+HTTP = {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
+
+# By default each sends over gRPC, configured by the endpoint alone; then over HTTP.
+APPLICATIONS = {name: (name, {}) for name in PROGRAMS} | {
+    "gzip-genai-openai": ("genai-openai", {"OTEL_EXPORTER_OTLP_COMPRESSION": "gzip"}),
+    "http-genai-openai": ("genai-openai", HTTP | {"OTEL_EXPORTER_OTLP_COMPRESSION": "gzip"}),
+    "http-openllmetry": ("openllmetry", HTTP | {"OTEL_EXPORTER_OTLP_COMPRESSION": "deflate"}),
+    "http-pydantic-ai": ("pydantic-ai", HTTP),
 }
 
 # What each of them does: it asks, is told to call a tool, does so, and asks again.
@@ -31,7 +39,8 @@ ARGUMENTS, RESULT = {"city": "Oslo"}, {"city": "Oslo", "degrees": 4}
 def check(name, receiver, environment):
     """Runs a program and looks at the one run that it leaves."""
     before = receiver.ids()
-    execute(name, environment | APPLICATIONS[name] | exporter(receiver, environment))
+    program, settings = APPLICATIONS[name]
+    execute(name, program, environment | PROGRAMS[program] | settings | exporter(receiver, settings, environment))
     run = wait_for_run(receiver, before)
     expect("status", run["status"], "completed")
     expect("service", run["metadata"]["service"]["name"], f"otlp-{name}")
@@ -57,16 +66,16 @@ def check(name, receiver, environment):
     expect("parents", [span["name"] for span in run["spans"] if span.get("parent_id") not in known], [run["name"]])
 
 
-def exporter(receiver, environment):
-    """How an application is told where to send, by the variables of OpenTelemetry alone."""
+def exporter(receiver, settings, environment):
+    """Where an application sends, by the variables of OpenTelemetry alone."""
     return {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url if "OTEL_EXPORTER_OTLP_PROTOCOL" in settings else receiver.grpc_url,
         "OTEL_EXPORTER_OTLP_HEADERS": f"x-retrace-key={environment['RETRACE_API_KEY']}",
     }
 
 
-def execute(name, environment):
-    program = CLIENTS / f"{name}.py"
+def execute(name, program, environment):
+    program = CLIENTS / f"{program}.py"
     environment = environment | {"OTEL_SERVICE_NAME": f"otlp-{name}"}
     done = subprocess.run(
         [environment["PYTHON"], program],

@@ -24,10 +24,12 @@ class Receiver:
             banner.append(line)
             if "to stop" in line:
                 break
-        found = re.search(r"http://[\d.:]+", "".join(banner))
-        if found is None:
-            raise RuntimeError(f"the receiver did not start: {''.join(banner)}")
-        self.url = found.group()
+        banner = "".join(banner)
+        found = re.search(r"http://[\d.:]+", banner)
+        grpc = re.search(r"OTEL_EXPORTER_OTLP_PROTOCOL=grpc OTEL_EXPORTER_OTLP_ENDPOINT=(http://[\d.:]+)", banner)
+        if found is None or grpc is None:
+            raise RuntimeError(f"the receiver did not start: {banner}")
+        self.url, self.grpc_url = found.group(), grpc.group(1)
 
     def __enter__(self):
         return self

@@ -15,9 +15,9 @@ HANDSHAKE = ("sec-websocket-key", "host", "connection", "upgrade")
 
 
 class Stream(Local):
-    """Passes everything on to the receiver; or, with a capture, plays the server of that capture."""
+    """Passes everything on to the receiver; or, with a capture, plays the server of that capture. Claims of forks wait for `hold`."""
 
-    def __init__(self, receiver, capture=None):
+    def __init__(self, receiver, capture=None, hold=None):
         stream = self
         self.receiver = receiver
         self.capture = capture
@@ -59,6 +59,8 @@ class Stream(Local):
                     number = len(stream.requests)
                     stream.requests.append(request)
                 if capture is None:
+                    if hold is not None and self.path.endswith("/replay/claim"):
+                        hold.wait(LIMIT_SECONDS)
                     forward(self, stream.receiver)
                 elif number < len(capture.exchanges):
                     exchange = capture.exchanges[number]

@@ -1,4 +1,6 @@
 //! An agent that works until it is killed, and says how much of its work the receiver has confirmed.
+//!
+//! With the argument `in-span` it has one span, which nothing but its name describes when it begins.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -13,6 +15,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let processor = RetraceSpanProcessor::builder().with_transport("ws").build()?;
     let provider = SdkTracerProvider::builder().with_span_processor(processor.clone()).build();
     let tracer = provider.tracer("endless-agent");
+    if std::env::args().nth(1).as_deref() == Some("in-span") {
+        return tracer.in_span("invoke_agent endless", |agent| {
+            processor.force_flush()?;
+            writeln!(std::io::stdout(), "begun")?;
+            // Until it is killed, for nobody writes a line.
+            std::io::stdin().read_line(&mut String::new())?;
+            agent.span().set_attribute(KeyValue::new("gen_ai.agent.name", "endless"));
+            Ok(())
+        });
+    }
     let agent = [KeyValue::new("gen_ai.operation.name", "invoke_agent"), KeyValue::new("gen_ai.agent.name", "endless")];
     let agent = tracer.span_builder("agent").with_attributes(agent).start(&tracer);
     let agent = Context::new().with_span(agent);

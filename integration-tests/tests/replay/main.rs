@@ -12,8 +12,9 @@ use std::sync::atomic::Ordering;
 
 use agents::{AnyError, EXECUTED, Outcome};
 use provider::{Canary, Provider};
-use retrace::{ForkPoint, Pace, ReplayError};
-use retrace_local::{Server, TraceQuery};
+use retrace::{ForkPoint, Pace, ReplayError, Verdict};
+use retrace_local::{Policies, Server, TraceQuery};
+use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 
 type AgentFuture<'a> = Pin<Box<dyn Future<Output = Result<Outcome, AnyError>> + Send + 'a>>;
@@ -184,5 +185,47 @@ async fn a_failure_of_the_provider_fails_again() {
         assert_eq!(live, replayed, "{name}");
         assert!(live.contains("slow down"), "{name}: {live}");
         assert_eq!(canary.connections(), 0, "{name}");
+    }
+}
+
+/// Denies the first hold that a receiver makes, on the thread of the caller: a client that blocked it would wait for ever.
+async fn deny(server: &Server) {
+    let url = format!("{}/api/v1/enforcement/holds", server.url());
+    let client = reqwest::Client::new();
+    loop {
+        let holds: Value = client.get(&url).send().await.unwrap().json().await.unwrap();
+        if let Some(hold) = holds["holds"].as_array().and_then(|holds| holds.first()) {
+            let url = format!("{url}/{}", hold["id"].as_str().unwrap());
+            let decided = client.post(url).json(&json!({ "decision": "deny" })).send().await.unwrap();
+            assert!(decided.status().is_success());
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn real_clients_wait_for_a_hold_without_blocking() {
+    let recorded = Recorded::new().await;
+    let policies = recorded.directory.path().join("policies.json");
+    let file = json!({ "policies": [{ "id": "tides", "verdict": "hold", "when": { "tools": ["tide"] } }] });
+    std::fs::write(&policies, file.to_string()).unwrap();
+    for (name, agent, _) in AGENTS {
+        let server = Server::builder().with_policies(Policies::read(&policies).unwrap()).start().unwrap();
+        let guard = retrace::configure()
+            .with_api_key("rt_local")
+            .with_base_url(server.url())
+            .with_server_enforcement(true)
+            .with_enforcement_hold_wait(integration_tests::wait::HANG)
+            .install()
+            .unwrap();
+        let seen = recorded.provider.seen().len();
+        let (result, ()) = tokio::join!(agent(&recorded.url, "When?"), deny(&server));
+        let error = result.unwrap_err();
+        let refused = retrace::refusal(&*error).unwrap_or_else(|| panic!("{name}: {error:?}"));
+        let enforcement = refused.enforcement().unwrap();
+        assert_eq!((enforcement.verdict, enforcement.policy_id.as_deref()), (Verdict::Hold, Some("tides")), "{name}");
+        assert_eq!(recorded.provider.seen().len() - seen, 1, "{name}: the call after the tool did not leave");
+        drop(guard);
     }
 }

@@ -25,6 +25,9 @@ pub(crate) async fn intercept(
     if !instrumentation.may_be_model_call(request.method().as_str(), request.url().as_str()) {
         return None;
     }
+    if let Some(ready) = instrumentation.ready(parent) {
+        ready.await;
+    }
     let (mut read, mut unread) = (None, UnreadReason::Streaming);
     if instrumentation.intercepts()
         && let Some(body) = request.body_mut().take_if(|body| body.as_bytes().is_none())

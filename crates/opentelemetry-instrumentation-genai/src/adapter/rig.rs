@@ -11,7 +11,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -23,25 +23,40 @@ use rig_http::http_client::{BoxedStream, Error, HttpClientExt, LazyBody, Result,
 
 use crate::call::Call;
 use crate::instrumentation::Instrumentation;
-use crate::interceptor::{Action, Playback, RecordedResponse, Refusal, Sleep};
+use crate::interceptor::{Action, Playback, Ready, RecordedResponse, Refusal, Sleep, UnreadReason};
 
 /// A transport whose model calls become spans.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct GenAiHttpClient<C> {
-    inner: C,
+    inner: Arc<C>,
     instrumentation: Instrumentation,
+}
+
+impl<C> Clone for GenAiHttpClient<C> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), instrumentation: self.instrumentation.clone() }
+    }
 }
 
 impl<C> GenAiHttpClient<C> {
     /// Around this transport, with this instrumentation.
     pub fn new(inner: C, instrumentation: Instrumentation) -> Self {
-        Self { inner, instrumentation }
+        Self { inner: Arc::new(inner), instrumentation }
+    }
+
+    /// What a request waits for if it is a model call.
+    fn ready(&self, parent: &opentelemetry::Context, request: &Request<Bytes>) -> Option<Ready> {
+        let ready = self.instrumentation.ready(parent)?;
+        let url = request.uri().to_string();
+        self.instrumentation.may_be_model_call(request.method().as_str(), &url).then_some(ready)
     }
 
     fn start(&self, request: Request<Bytes>) -> Started {
         let url = request.uri().to_string();
         let seen = crate::Request { method: request.method().as_str(), url: &url, body: Some(request.body()) };
-        let Some((call, action)) = self.instrumentation.intercept(&seen, request.headers()) else {
+        let parent = opentelemetry::Context::current();
+        let unread = UnreadReason::Streaming;
+        let Some((call, action)) = self.instrumentation.intercept_in(&parent, &seen, request.headers(), unread) else {
             return Started::Send(None, request);
         };
         let (mut parts, mut body) = request.into_parts();
@@ -162,13 +177,16 @@ fn fail(call: Option<Call>, error: &Error) {
     }
 }
 
-impl<C: HttpClientExt> HttpClientExt for GenAiHttpClient<C> {
-    fn send<T, U>(&self, request: Request<T>) -> impl Future<Output = Result<Response<LazyBody<U>>>> + Send + 'static
+impl<C: HttpClientExt> GenAiHttpClient<C> {
+    /// Sends a request that waits for nothing.
+    fn send_ready<U>(
+        &self,
+        request: Request<Bytes>,
+    ) -> impl Future<Output = Result<Response<LazyBody<U>>>> + Send + 'static
     where
-        T: Into<Bytes> + Send,
         U: From<Bytes> + Send + 'static,
     {
-        let sent = match self.start(request.map(Into::into)) {
+        let sent = match self.start(request) {
             Started::Send(call, request) => {
                 let context = call.as_ref().map_or_else(opentelemetry::Context::current, |call| call.context().clone());
                 let _current = context.clone().attach();
@@ -224,6 +242,31 @@ impl<C: HttpClientExt> HttpClientExt for GenAiHttpClient<C> {
             Ok(Response::from_parts(parts, body))
         }
     }
+}
+
+impl<C: HttpClientExt + 'static> HttpClientExt for GenAiHttpClient<C> {
+    fn send<T, U>(&self, request: Request<T>) -> impl Future<Output = Result<Response<LazyBody<U>>>> + Send + 'static
+    where
+        T: Into<Bytes> + Send,
+        U: From<Bytes> + Send + 'static,
+    {
+        let (request, parent) = (request.map(Into::into), opentelemetry::Context::current());
+        let sent = match self.ready(&parent, &request) {
+            None => Ok(self.send_ready(request)),
+            Some(ready) => Err(Box::new((self.clone(), ready, request))),
+        };
+        let sent = async move {
+            match sent {
+                Ok(sent) => sent.await,
+                Err(waiting) => {
+                    let (client, ready, request) = *waiting;
+                    ready.await;
+                    client.send_ready(request).await
+                }
+            }
+        };
+        sent.with_context(parent)
+    }
 
     fn send_multipart<U>(
         &self,
@@ -239,8 +282,20 @@ impl<C: HttpClientExt> HttpClientExt for GenAiHttpClient<C> {
     where
         T: Into<Bytes> + Send,
     {
-        let started = self.start(request.map(Into::into));
+        let (request, parent) = (request.map(Into::into), opentelemetry::Context::current());
+        let started = match self.ready(&parent, &request) {
+            None => Ok(self.start(request)),
+            Some(ready) => Err((ready, request)),
+        };
         async move {
+            let started = match started {
+                Ok(started) => started,
+                Err((ready, request)) => {
+                    ready.await;
+                    let _current = parent.attach();
+                    self.start(request)
+                }
+            };
             let (call, request) = match started {
                 Started::Send(call, request) => (call, request),
                 Started::Answer(answer) => return answer.deliver().await,

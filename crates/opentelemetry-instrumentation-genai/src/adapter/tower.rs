@@ -10,8 +10,10 @@
 //!
 //! Put it outside of what decompresses responses, and inside of what repeats requests if each attempt is to have a span.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -25,7 +27,7 @@ pub use crate::adapter::http_body::InstrumentedBody;
 pub use crate::adapter::request_body::RequestBody;
 use crate::call::Call;
 use crate::instrumentation::Instrumentation;
-use crate::interceptor::{Action, Playback, RecordedResponse, Refusal, Sleep, Timer};
+use crate::interceptor::{Action, Playback, Ready, RecordedResponse, Refusal, Sleep, Timer};
 
 /// Makes a client one whose model calls become spans.
 #[derive(Clone, Debug)]
@@ -45,15 +47,31 @@ impl<S> Layer<S> for GenAiLayer {
     type Service = GenAiService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        GenAiService { inner, instrumentation: self.instrumentation.clone() }
+        GenAiService { inner, instrumentation: self.instrumentation.clone(), waiting: None }
     }
 }
 
 /// A client whose model calls become spans.
-#[derive(Clone, Debug)]
 pub struct GenAiService<S> {
     inner: S,
     instrumentation: Instrumentation,
+    /// What the next call waits for. Its lock is for `Sync` alone.
+    waiting: Option<Mutex<Ready>>,
+}
+
+impl<S: Clone> Clone for GenAiService<S> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), instrumentation: self.instrumentation.clone(), waiting: None }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for GenAiService<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GenAiService")
+            .field("inner", &self.inner)
+            .field("instrumentation", &self.instrumentation)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<S, B, C> Service<Request<B>> for GenAiService<S>
@@ -68,6 +86,14 @@ where
     type Future = ResponseFuture<S::Future>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        if self.waiting.is_none() {
+            self.waiting =
+                opentelemetry::Context::map_current(|current| self.instrumentation.ready(current)).map(Mutex::new);
+        }
+        if let Some(ready) = &mut self.waiting {
+            ready!(ready.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().poll(context));
+            self.waiting = None;
+        }
         self.inner.poll_ready(context)
     }
 
@@ -159,8 +185,8 @@ struct Answer {
     timer: Timer,
 }
 
-impl<F> std::fmt::Debug for Source<F> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl<F> fmt::Debug for Source<F> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Sent { .. } => "Sent",
             Self::Recorded { .. } => "Recorded",

@@ -2,6 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::{Poll, Wake, Waker};
+use std::thread::{self, Thread};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -11,7 +13,9 @@ use crate::call::Call;
 use crate::instrumentation::{Instrumentation, Request};
 #[cfg(any(feature = "_reqwest", feature = "rig", feature = "tower"))]
 use crate::interceptor::Timer;
-use crate::interceptor::{Action, CallId, CallView, Interceptor, Observer, Refusal, RequestContent, UnreadReason};
+use crate::interceptor::{
+    Action, CallId, CallView, Interceptor, Observer, Ready, Refusal, RequestContent, UnreadReason,
+};
 use crate::url::Target;
 
 impl Instrumentation {
@@ -49,13 +53,29 @@ impl Instrumentation {
     /// # let body = br#"{"model":"gpt-4o-mini","messages":[]}"#;
     /// # assert_eq!(complete(&Instrumentation::new(), body).unwrap(), b"{}");
     /// ```
+    ///
+    /// Blocks the thread where the interceptor has calls wait, see [`Interceptor::ready`]; async code awaits
+    /// [`ready`](Self::ready) before, or calls [`intercept_in`](Self::intercept_in) after it.
     #[must_use]
     #[inline]
     pub fn intercept(&self, request: &Request<'_>, headers: &HeaderMap) -> Option<(Call, Action)> {
-        self.intercept_in(&Context::current(), request, headers, UnreadReason::Streaming)
+        let parent = Context::current();
+        if let Some(ready) = self.ready(&parent) {
+            block_on(ready);
+        }
+        self.intercept_in(&parent, request, headers, UnreadReason::Streaming)
     }
 
-    /// The same, below the span of this context. `unread` is the reason for a body that is not here.
+    /// Returns what calls below a context wait for, see [`Interceptor::ready`]; mostly nothing.
+    #[must_use]
+    #[inline]
+    pub fn ready(&self, context: &Context) -> Option<Ready> {
+        let interceptor = self.settings().interceptor.as_ref()?;
+        // A panic ends the waiting; the interceptor may still decide.
+        catch_unwind(AssertUnwindSafe(|| interceptor.ready(context))).ok().flatten()
+    }
+
+    /// The same, below the span of this context, without waiting. `unread` is the reason for a body that is not here.
     #[must_use]
     #[inline]
     pub fn intercept_in(
@@ -148,5 +168,24 @@ impl Instrumentation {
     #[cfg(any(feature = "_reqwest", feature = "rig", feature = "tower"))]
     pub(crate) fn timer(&self) -> Timer {
         self.settings().timer.clone()
+    }
+}
+
+/// Wakes a thread that is blocked.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Blocks the thread until a call may be decided about.
+#[cold]
+fn block_on(mut ready: Ready) {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = std::task::Context::from_waker(&waker);
+    while let Poll::Pending = ready.as_mut().poll(&mut context) {
+        thread::park();
     }
 }

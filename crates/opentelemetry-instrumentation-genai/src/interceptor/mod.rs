@@ -39,6 +39,8 @@ mod refusal;
 mod timer;
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -65,6 +67,15 @@ pub(crate) use timer::Timer;
 /// All methods are called on the application's threads and tasks, so they must not block. A panic in
 /// [`before`](Self::before) refuses the call, and a panic in another method ends the observation of that call.
 pub trait Interceptor: Send + Sync + 'static {
+    /// Returns what calls below a context wait for before [`before`](Self::before) decides about them, such as the answer of a
+    /// server. Adapters await it: those on `reqwest` and `rig` for each call, that on `tower` in `poll_ready`, for the context that is
+    /// current there. [`Instrumentation::intercept`](crate::Instrumentation::intercept) blocks its thread until it is ready. By
+    /// default nothing is waited for.
+    fn ready(&self, context: &Context) -> Option<Ready> {
+        let _ = context;
+        None
+    }
+
     /// Decides about a call. It is called once for each attempt that reaches the adapter, before the span of the call
     /// begins and before anything is sent.
     fn before(&self, call: &CallView<'_>) -> Action;
@@ -85,6 +96,9 @@ pub trait Interceptor: Send + Sync + 'static {
         let _ = (id, end);
     }
 }
+
+/// What a call waits for before it is decided about.
+pub type Ready = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Identifies a call within the process. No two calls share an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -227,6 +241,8 @@ pub struct CallEnd<'a> {
     pub elapsed: Duration,
     /// Facts of the response: usage, model, finish reasons. It is filled for calls without a recorded span too.
     pub facts: &'a ResponseFacts,
+    /// The context with the span of the call; that of the caller where the call has none.
+    pub context: &'a Context,
 }
 
 /// The way in which a call ended.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
+use opentelemetry::Context;
 
 use super::{CallEnd, CallId, Interceptor, Outcome};
 use crate::response::ResponseFacts;
@@ -29,8 +30,8 @@ impl Observer {
         self.notify(|interceptor, id, elapsed| interceptor.chunk(id, bytes, elapsed));
     }
 
-    pub(crate) fn end(mut self, outcome: Outcome<'_>, facts: &ResponseFacts) {
-        self.notify(|interceptor, id, elapsed| interceptor.end(id, &CallEnd { outcome, elapsed, facts }));
+    pub(crate) fn end(mut self, outcome: Outcome<'_>, facts: &ResponseFacts, context: &Context) {
+        self.notify(|interceptor, id, elapsed| interceptor.end(id, &CallEnd { outcome, elapsed, facts, context }));
     }
 
     fn notify(&mut self, notify: impl FnOnce(&dyn Interceptor, CallId, Duration)) {

@@ -78,6 +78,11 @@ variables! {
     SPOOL_DIR = "RETRACE_SPOOL_DIR",
         "A directory where runs that could not be delivered wait for the next start, **inputs and outputs included**.",
         "none", "path of a directory, of this receiver alone";
+    ALLOW_REMOTE_REPLAY = "RETRACE_ALLOW_REMOTE_REPLAY",
+        "Whether the receiver may run functions again that the application serves (`retrace::serve`).", "off", "as `RETRACE_ENABLED`";
+    ALLOW_REMOTE_CASSETTE = "RETRACE_ALLOW_REMOTE_CASSETTE",
+        "Whether recorded responses that the receiver sends may answer model calls and tools of such a run.", "off",
+        "as `RETRACE_ENABLED`";
     BATCH_SIZE = "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
         "Read to tell a full batch, which does not wait for delivery, from a flush, which does.", "`512`", "a whole number from 1";
 }

@@ -22,6 +22,7 @@ pub use self::error::BuildError;
 pub(crate) use self::sampling::Sampling;
 pub(crate) use self::unknown::unknown_variables;
 use crate::gate::Failures;
+use crate::sample_key::SampleKey;
 use crate::sampler::Rule;
 use crate::secret::ApiKey;
 
@@ -116,11 +117,14 @@ pub(crate) struct Settings {
     pub batch_size: Option<usize>,
     pub sample_rate: Option<f64>,
     pub sample_seed: Option<String>,
+    pub sample_key: Option<SampleKey>,
     pub failures: Option<Failures>,
     pub join: Option<bool>,
     pub spool: Option<PathBuf>,
     pub spool_bytes: Option<u64>,
     pub spool_age: Option<Duration>,
+    pub remote_replay: Option<bool>,
+    pub remote_cassette: Option<bool>,
 }
 
 /// Every setting, decided.
@@ -150,6 +154,10 @@ pub(crate) struct Config {
     pub failures: Failures,
     pub join: bool,
     pub spool: Option<SpoolSettings>,
+    /// The receiver may run functions of the application again.
+    pub remote_replay: bool,
+    /// Cassettes that the receiver sends may be used for that.
+    pub remote_cassette: bool,
 }
 
 /// Where what could not be delivered is kept, and how much of it for how long.
@@ -304,9 +312,12 @@ impl Settings {
                 None => env
                     .parsed(SAMPLE_RATE, sampling::rate)
                     .map(|rate| Rule::new(rate, env.text(env::SAMPLE_SEED)).yielding_to_samplers()),
-            },
+            }
+            .map(|rule| rule.with_key(self.sample_key)),
             failures: self.failures.unwrap_or_default(),
             join: self.join.unwrap_or(true),
+            remote_replay: self.remote_replay.or_else(|| env.switch(env::ALLOW_REMOTE_REPLAY)).unwrap_or(false),
+            remote_cassette: self.remote_cassette.or_else(|| env.switch(env::ALLOW_REMOTE_CASSETTE)).unwrap_or(false),
             spool: spool.map(|(dir, source_name)| SpoolSettings {
                 dir,
                 source_name,

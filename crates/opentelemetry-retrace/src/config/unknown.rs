@@ -4,8 +4,6 @@
 const PREFIXES: [&str; 2] = ["RETRACE_", "OTEL_EXPORTER_RETRACE_"];
 /// Variables of Retrace's other parts: the SDK, its tests, and Retrace's SDKs for other languages.
 const OTHERS: &[&str] = &[
-    "RETRACE_ALLOW_REMOTE_CASSETTE",
-    "RETRACE_ALLOW_REMOTE_REPLAY",
     "RETRACE_CASSETTE",
     "RETRACE_ENFORCEMENT_HOLD_WAIT_SECONDS",
     "RETRACE_MAX_STEPS_PER_RUN",

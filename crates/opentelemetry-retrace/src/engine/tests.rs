@@ -10,6 +10,7 @@ use std::time::Instant;
 mod backlog;
 mod hint;
 mod schedules;
+mod span_type;
 mod spool;
 
 fn ms(ms: u64) -> Duration {

@@ -64,8 +64,10 @@ impl RecordedRun {
         Self::default()
     }
 
-    /// The span of the run under which the callee's belong: the nearest one that is sent to Retrace. Default: the span that
-    /// calls.
+    /// The span of the run under which the callee's belong: the nearest one that is sent to Retrace. By default a
+    /// [`RetraceSpanProcessor`](crate::RetraceSpanProcessor) of this process that has the span that calls names it. Otherwise
+    /// it is the span that calls, and this span becomes part of the run: it gets the attribute
+    /// [`attributes::OUTGOING_CALL`](crate::attributes::OUTGOING_CALL).
     #[must_use]
     pub fn with_span_id(mut self, span_id: SpanId) -> Self {
         self.span_id = (span_id != SpanId::INVALID).then_some(span_id);
@@ -139,6 +141,15 @@ impl RecordedRun {
     #[must_use]
     pub fn in_state(state: &TraceState) -> Option<Self> {
         Self::parse(state.get(KEY)?)
+    }
+
+    /// This run, with what `other` has where this one has nothing.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self {
+            span_id: self.span_id.or(other.span_id),
+            session_id: self.session_id.or(other.session_id),
+            agent_id: self.agent_id.or(other.agent_id),
+        }
     }
 
     /// Reads the value of our entry. Fields that are wrong are skipped.

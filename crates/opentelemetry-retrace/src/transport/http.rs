@@ -10,11 +10,14 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use retrace_protocol::command::ForkClaim;
 use retrace_protocol::endpoint::{self, CLIENT_HEADER, KEY_HEADER};
 use tokio::time::Instant;
 
 use crate::config::{BaseUrl, BuildError, Config};
+use crate::log;
 use crate::outbox::{Answer, Body, Method, Sending};
+use crate::remote::Claimed;
 use crate::secret::ApiKey;
 use crate::transport::compress::Compressor;
 use crate::transport::connect::Connector;
@@ -22,8 +25,12 @@ use crate::transport::words::{causes, reason};
 
 /// How long an idle connection is kept; shorter than what common servers and proxies allow.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+/// How long the claim of a fork may take (PROTOCOL.md section 11).
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most bytes of an answer that are read.
 const ANSWER_BYTES: usize = 4 * 1024;
+/// Most bytes of the answer to a request that is not about delivery.
+const CALL_BYTES: usize = 64 * 1024;
 /// How this client names itself.
 pub(super) const US: HeaderValue =
     HeaderValue::from_static(concat!("opentelemetry-retrace/", env!("CARGO_PKG_VERSION")));
@@ -89,6 +96,54 @@ impl Http {
             Some(Err(error)) if error.is_connect() => Answer::NotSent { cause: causes(&error) },
             Some(Err(error)) => Answer::Broken { cause: causes(&error) },
             None => Answer::Broken { cause: "timed out".to_owned() },
+        }
+    }
+
+    /// Makes a request that is not about delivery. Returns the status and the body, up to a bound.
+    pub(crate) async fn call(
+        &self,
+        method: http::Method,
+        path: &str,
+        body: Option<String>,
+        within: Duration,
+    ) -> Result<(StatusCode, Vec<u8>), String> {
+        let deadline = Instant::now().checked_add(within);
+        let mut sent = Body::default();
+        let mut headers = self.headers.clone();
+        headers.remove(CLIENT_HEADER);
+        match body {
+            Some(text) => sent.push(text.into()),
+            None => drop(headers.remove(CONTENT_TYPE)),
+        }
+        let mut request = Request::new(sent);
+        (*request.method_mut(), *request.headers_mut()) = (method, headers);
+        *request.uri_mut() =
+            self.base_url.join(path).try_into().map_err(|error: http::uri::InvalidUri| error.to_string())?;
+        let timed_out = || "timed out".to_owned();
+        let response = before(deadline, self.client.request(request)).await.ok_or_else(timed_out)?;
+        let response = response.map_err(|error| causes(&error))?;
+        let (status, mut incoming) = (response.status(), response.into_body());
+        let mut body = Vec::new();
+        while let Some(piece) = before(deadline, next_piece(&mut incoming)).await.ok_or_else(timed_out)? {
+            body.extend_from_slice(&piece);
+            if body.len() > CALL_BYTES {
+                return Err(format!("the answer is longer than {CALL_BYTES} bytes"));
+            }
+        }
+        Ok((status, body))
+    }
+
+    /// Claims a fork. Any response of the receiver except a 409 permits its execution (PROTOCOL.md section 19).
+    pub(crate) async fn claim(&self, fork_id: &str, execution_id: &str) -> Claimed {
+        let claim = ForkClaim { execution_id: execution_id.to_owned() };
+        let body = serde_json::to_string(&claim).unwrap_or_default();
+        match self.call(http::Method::POST, &endpoint::fork_claim(fork_id), Some(body), CLAIM_TIMEOUT).await {
+            Ok((StatusCode::CONFLICT, _)) => Claimed::No,
+            Ok((status, _)) if status.is_success() => Claimed::Yes,
+            _ => {
+                log::info("claim", "the receiver did not confirm the claim of a fork, which runs nevertheless");
+                Claimed::Yes
+            }
         }
     }
 

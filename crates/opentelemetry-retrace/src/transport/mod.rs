@@ -6,6 +6,7 @@ mod connect;
 pub(crate) mod http;
 #[cfg(feature = "_rustls")]
 mod proxy;
+pub(crate) mod requests;
 pub(crate) mod retry;
 pub(crate) mod spool;
 pub(crate) mod suppress;

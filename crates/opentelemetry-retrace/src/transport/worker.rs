@@ -19,6 +19,7 @@ use crate::inbox::{Inbox, Taken};
 use crate::log::{self, Throttle};
 use crate::metrics::{Batches, Metrics};
 use crate::outbox::Answer;
+use crate::remote::Control;
 use crate::startup_log::{self, StartupLog};
 use crate::stats::LossReason;
 use crate::transport::clock::Clock;
@@ -52,6 +53,8 @@ pub(crate) struct Worker {
     pub on_error: Option<OnError>,
     pub metrics: Metrics,
     pub startup_log: Weak<StartupLog>,
+    /// Whom commands of the receiver go to.
+    pub control: Control,
 }
 
 impl Worker {
@@ -77,10 +80,11 @@ impl Worker {
     }
 
     fn run(self, runtime: &Runtime) {
-        let Self { inbox, engine, http, ws, spool, on_error, metrics, startup_log } = self;
+        let Self { inbox, engine, http, ws, spool, on_error, metrics, startup_log, control } = self;
         let (http, clock) = (Arc::new(http), Clock::new(Instant::now()));
         let (batches, throttle) = (metrics.batches(), Throttle::default());
-        let mut state = State { inbox, engine, spool, on_error, metrics, batches, throttle, clock, startup_log };
+        let mut state =
+            State { inbox, engine, spool, on_error, metrics, batches, throttle, clock, startup_log, control };
         // What a panic interrupts is in the engine, which accounts for it before it goes on.
         while catch_unwind(AssertUnwindSafe(|| runtime.block_on(state.work(&http, ws.as_ref())))).is_err() {
             let now = state.now();
@@ -121,6 +125,7 @@ struct State {
     throttle: Throttle,
     clock: Clock,
     startup_log: Weak<StartupLog>,
+    control: Control,
 }
 
 impl State {
@@ -140,6 +145,8 @@ impl State {
     async fn work(&mut self, http: &Arc<Http>, ws: Option<&Ws>) {
         let mut requests: JoinSet<(u64, Answer)> = JoinSet::new();
         let mut link: Option<Link> = None;
+        // Whether the present connection is one on which commands come.
+        let mut link_serves = false;
         let mut rest: Option<Instant> = None;
         loop {
             let (began, now) = (Instant::now(), self.now());
@@ -171,9 +178,15 @@ impl State {
                 self.batches.broken_off();
                 self.engine.incoming(Incoming::Closed(closed), now);
             }
+            self.serve_or_end();
+            if let Some(open) = link.as_mut().filter(|_| link_serves != self.control.is_serving()) {
+                // The next one says so in its first frame.
+                open.close();
+            }
             if let Some(ws) = ws.filter(|_| link.is_none() && self.engine.wants_link(now)) {
                 self.engine.link_opening();
-                link = Some(ws.open());
+                link_serves = self.control.is_serving();
+                link = Some(ws.open(link_serves));
             }
             while let Some(sending) = self.engine.next_sending(now) {
                 let (http, metrics) = (Arc::clone(http), self.metrics.clone());
@@ -214,11 +227,21 @@ impl State {
                     // What else has come is taken along: an ack is small, a turn of this loop is not.
                     self.hear(&mut link, Some(incoming.unwrap_or_else(broken_off)));
                 }
+                () = self.control.work(http) => {}
                 () = room(outgoing.as_ref()), if writes_on => {}
                 () = sleep_until(until) => tokio::task::yield_now().await,
             }
             self.woke(asleep, &mut until);
         }
+    }
+
+    /// Keeps the connection while commands are taken, and ends that when none can come any more.
+    fn serve_or_end(&mut self) {
+        if let Some(reason) = self.engine.ends_serving().filter(|_| self.control.is_serving()) {
+            log::warn("remote", &reason.to_string(), 0);
+            self.control.end(reason);
+        }
+        self.engine.set_serving(self.control.is_serving());
     }
 
     /// Writes as much as the connection takes at once, for what was taken in goes before what is to be taken in: a flood is
@@ -246,6 +269,15 @@ impl State {
         loop {
             let more = || link.as_mut().and_then(|link| link.incoming.try_recv().ok());
             let Some(incoming) = next.take().or_else(more) else { break };
+            let incoming = match incoming {
+                Incoming::Command(command, bytes) => {
+                    if let Err(refusal) = self.control.command(command, bytes) {
+                        self.engine.refuse_command(refusal);
+                    }
+                    continue;
+                }
+                other => other,
+            };
             if matches!(incoming, Incoming::Closed(_)) {
                 *link = None;
                 self.batches.broken_off();
@@ -328,6 +360,7 @@ impl State {
         }
         // Kept for a subscriber to come, or for standard error.
         startup_log::warn_shared("selection", self.engine.take_hint().into_iter().collect());
+        startup_log::warn_shared("span_type", self.engine.take_unknown_span_types().collect());
         for remark in self.engine.take_remarks() {
             log::info("stream", &remark);
         }

@@ -1,23 +1,15 @@
 //! `retrace-local cassette`
 
 use std::error::Error;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
-use retrace_local::{Server, export_cassette};
-use retrace_protocol::Trace;
+use retrace_local::export_cassette;
+use retrace_protocol::{Trace, endpoint};
 use retrace_replay::render::{Fidelity, StoredEntry};
 
+use super::receiver::Receiver;
 use crate::{read, say};
-
-/// Most characters of an answer that an error shows.
-const MAX_WORDS: usize = 500;
-/// Most bytes of a run that a receiver sends.
-const MAX_RUN_BYTES: u64 = 512 * 1024 * 1024;
-const TIME: Duration = Duration::from_secs(60);
 
 #[derive(Args)]
 pub(crate) struct CassetteCommand {
@@ -54,9 +46,9 @@ pub(crate) struct CassetteCommand {
 impl CassetteCommand {
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
         let trace = match (&self.db, &self.file) {
-            (Some(db), _) => stored(db, &self.run)?,
+            (Some(db), _) => received(&Receiver::on_file(db)?, &self.run)?,
             (None, Some(file)) => parse(&read(file)?, &file.display().to_string())?,
-            (None, None) => received(&self.url, &self.run, self.api_key.as_deref())?,
+            (None, None) => received(&Receiver::at(&self.url, self.api_key)?, &self.run)?,
         };
         if trace.id.as_ref().is_none_or(|id| id.to_string() != self.run) {
             return Err(format!("the run that was read is not {}: name the run of this source", self.run).into());
@@ -117,53 +109,9 @@ fn unknown(run: &str, source: &str) -> String {
     format!("{source} has no run {run}: take an id from its page or from GET /api/v1/traces")
 }
 
-fn stored(db: &Path, run: &str) -> Result<Trace, Box<dyn Error>> {
-    if !db.exists() {
-        return Err(format!("{}: there is no such file; name the --db of `retrace-local serve`", db.display()).into());
-    }
-    if db.is_dir() {
-        return Err(format!("{} is a directory; name a file inside of it", db.display()).into());
-    }
-    let server = Server::builder().with_addr(([127, 0, 0, 1], 0).into()).with_db(db).start()?;
-    let trace = server.trace(&run.into())?;
-    server.stop();
-    Ok(trace.ok_or_else(|| unknown(run, &db.display().to_string()))?)
-}
-
-/// Reads a run of a receiver over plain HTTP. A receiver with TLS is read by its file.
-fn received(url: &str, run: &str, key: Option<&str>) -> Result<Trace, Box<dyn Error>> {
-    let Some(host) = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/')) else {
-        return Err(format!(
-            "{url} is no http:// URL; download GET /api/v1/traces/{run} yourself and give it with --file"
-        )
-        .into());
-    };
-    let address = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
-    let failed = |error: std::io::Error| {
-        format!("cannot read {url} ({error}): start `retrace-local serve`, or name its file with --db")
-    };
-    let mut stream = TcpStream::connect(address.as_str()).map_err(failed)?;
-    stream.set_read_timeout(Some(TIME)).map_err(failed)?;
-    let key = key.map(|key| format!("x-retrace-key: {key}\r\n")).unwrap_or_default();
-    if key.matches('\n').count() > 1 || run.chars().any(|each| each.is_whitespace() || each.is_control()) {
-        return Err("the id of a run has no blanks, and a key no line breaks".into());
-    }
-    // HTTP/1.0: the end of the connection is the end of the body.
-    let head = format!("GET /api/v1/traces/{run} HTTP/1.0\r\nhost: {host}\r\n{key}\r\n");
-    stream.write_all(head.as_bytes()).map_err(failed)?;
-    let mut answer = Vec::new();
-    stream.take(MAX_RUN_BYTES).read_to_end(&mut answer).map_err(failed)?;
-    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4);
-    let (head, body) = end.and_then(|end| answer.split_at_checked(end)).ok_or("the receiver answered no HTTP")?;
-    let status = String::from_utf8_lossy(head).split(' ').nth(1).and_then(|status| status.parse::<u16>().ok());
-    match status {
-        Some(200) => Ok(parse(body, url)?),
-        Some(404) => Err(unknown(run, url).into()),
-        Some(401 | 403) => Err(format!("{url} takes another key: set RETRACE_API_KEY").into()),
-        other => {
-            let body = String::from_utf8_lossy(body);
-            let words: String = body.trim().chars().filter(|each| !each.is_control()).take(MAX_WORDS).collect();
-            Err(format!("{url} answered with status {}: {words}", other.unwrap_or(0)).into())
-        }
-    }
+fn received(receiver: &Receiver, run: &str) -> Result<Trace, String> {
+    receiver.get(&endpoint::trace(&run.into())).map_err(|refused| match refused.status {
+        404 => unknown(run, receiver.name()),
+        _ => refused.message,
+    })
 }

@@ -1,7 +1,53 @@
-//! Subcommands about cassettes.
+//! Subcommands that read stored runs and cassettes.
 
 mod cassette;
+mod diff;
+mod export;
+mod fork;
+mod receiver;
 mod replay;
+mod runs;
+
+use std::process::ExitCode;
 
 pub(crate) use cassette::CassetteCommand;
+pub(crate) use diff::DiffCommand;
+pub(crate) use export::ExportCommand;
+pub(crate) use fork::ForkCommand;
 pub(crate) use replay::ReplayCommand;
+pub(crate) use runs::{RunsCommand, ShowCommand};
+use serde_json::Value;
+
+use crate::{complain, say};
+
+/// How a subcommand has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Status 0: done, and nothing differs.
+    Same,
+    /// Status 1: the runs differ.
+    Differs,
+}
+
+impl Ending {
+    fn of(compared: &Value) -> Self {
+        if compared["same"] == true { Self::Same } else { Self::Differs }
+    }
+}
+
+/// The status of a subcommand that has ended so; 2 for one that could not.
+pub(crate) fn status(ended: Result<Ending, String>) -> ExitCode {
+    match ended {
+        Ok(Ending::Same) => ExitCode::SUCCESS,
+        Ok(Ending::Differs) => ExitCode::from(1),
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn print_json(value: &Value) -> Result<Ending, String> {
+    say(&serde_json::to_string_pretty(value).map_err(|error| error.to_string())?);
+    Ok(Ending::Same)
+}

@@ -33,6 +33,6 @@ pub(crate) struct Upload {
 }
 
 /// A refusal that blames one field.
-fn blame(field: impl Into<String>, error: impl Into<String>) -> Refusal {
+pub(crate) fn blame(field: impl Into<String>, error: impl Into<String>) -> Refusal {
     Refusal { error: error.into(), field: Some(field.into()) }
 }

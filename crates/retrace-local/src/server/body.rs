@@ -41,7 +41,7 @@ pub(super) struct Bodies {
 /// A body that arrived whole.
 #[derive(Debug)]
 pub(super) struct Received {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     room: Option<OwnedSemaphorePermit>,
 }
 
@@ -97,7 +97,7 @@ impl Bodies {
             unpacked => (None, unpacked),
         };
         match unpacked {
-            Unpacked::Whole(bytes) => Ok(Received { bytes, room }),
+            Unpacked::Whole(bytes) => Ok(Received { bytes: bytes.into(), room }),
             Unpacked::TooLarge => Err(too_large(self.limit)),
             Unpacked::Damaged => {
                 Err(ApiError::new(StatusCode::BAD_REQUEST, "the body is not what its `content-encoding` says"))
@@ -121,12 +121,49 @@ impl Bodies {
             ApiError::new(StatusCode::REQUEST_TIMEOUT, reason)
         })?;
         match collected {
-            Ok(Some(bytes)) => Ok(Received { bytes, room }),
+            Ok(Some(bytes)) => Ok(Received { bytes: bytes.into(), room }),
             Ok(None) => Err(too_large(limit)),
             Err(error) => {
                 Err(ApiError::new(StatusCode::BAD_REQUEST, format!("the body did not arrive whole: {error}")))
             }
         }
+    }
+
+    /// Reads the one message of a gRPC call, behind the flag and the length that frame it.
+    #[cfg(feature = "grpc")]
+    pub(super) async fn message(&self, mut body: Incoming) -> Result<Received, ApiError> {
+        const HEAD: usize = 5;
+        let read = async {
+            let mut bytes = Vec::new();
+            let [_, length @ ..] = loop {
+                if let Some(head) = bytes.first_chunk::<HEAD>() {
+                    break *head;
+                }
+                bytes.extend_from_slice(&data(&mut body).await?);
+            };
+            let length = u32::from_be_bytes(length);
+            if u64::from(length) > self.limit {
+                return Err(too_large(self.limit));
+            }
+            let room = self.reserve(length.into()).await?;
+            // On every machine that has so much memory, its addresses are as wide.
+            let whole = HEAD.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
+            while bytes.len() < whole {
+                bytes.extend_from_slice(&data(&mut body).await?);
+            }
+            bytes.truncate(whole);
+            Ok(Received { bytes: bytes.into(), room })
+        };
+        timeout(self.timeout, read).await.unwrap_or_else(|_| {
+            let reason = format!("the message did not arrive within {:?}", self.timeout);
+            Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, reason))
+        })
+    }
+
+    /// Room for a message of unknown size that a compressed one may become.
+    #[cfg(feature = "grpc")]
+    pub(super) async fn largest(&self) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
+        self.reserve(self.limit).await
     }
 
     /// Waits until there is room for so many bytes. Nothing is read meanwhile, so the sender waits too.
@@ -156,7 +193,34 @@ async fn collect(mut body: Body, declared: Option<u64>, limit: u64) -> Result<Op
     Ok(Some(bytes))
 }
 
+/// The next bytes of a message that is not complete.
+#[cfg(feature = "grpc")]
+async fn data(body: &mut Incoming) -> Result<Bytes, ApiError> {
+    let cut = |why: &dyn std::fmt::Display| {
+        ApiError::new(StatusCode::BAD_REQUEST, format!("the message did not arrive whole: {why}"))
+    };
+    match body.frame().await {
+        Some(Ok(frame)) => frame.into_data().map_err(|_| cut(&"it ends before the length that it declares")),
+        Some(Err(error)) => Err(cut(&error)),
+        None => Err(cut(&"it ends before the length that it declares")),
+    }
+}
+
 impl Received {
+    /// A message that was unpacked, and the room that was reserved for it, of which it keeps what it takes up.
+    #[cfg(feature = "grpc")]
+    pub(super) fn unpacked(bytes: Bytes, mut room: Option<OwnedSemaphorePermit>) -> Self {
+        let units = (bytes.len() as u64).div_ceil(UNIT_BYTES);
+        let kept = room.as_mut().and_then(|room| room.split(usize::try_from(units).unwrap_or(usize::MAX)));
+        Self { bytes, room: kept.or(room) }
+    }
+
+    /// The bytes, and the room that they take up.
+    #[cfg(feature = "grpc")]
+    pub(super) fn into_parts(self) -> (Bytes, Option<OwnedSemaphorePermit>) {
+        (self.bytes, self.room)
+    }
+
     /// Parses the body, a large one on a thread of its own, and hands on the room that it takes up.
     pub(super) async fn parse<T: Send + 'static>(
         self,

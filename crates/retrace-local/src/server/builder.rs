@@ -13,6 +13,7 @@ use super::auth::{ApiKey, KeyError};
 use super::listener::Encryption;
 #[cfg(feature = "tls")]
 use super::tls::TlsFiles;
+use crate::policy::Policies;
 use crate::store::OpenError;
 
 /// What a server is started with; made by [`Server::builder`].
@@ -37,6 +38,10 @@ pub struct ServerBuilder {
     pub(super) patience: Duration,
     pub(super) otlp: Options,
     pub(super) otlp_bytes: usize,
+    #[cfg(feature = "grpc")]
+    grpc_addr: Option<SocketAddr>,
+    pub(super) fork_lease: Duration,
+    pub(super) policies: Policies,
     #[cfg(feature = "tls")]
     pub(super) tls: Option<TlsFiles>,
 }
@@ -60,6 +65,10 @@ impl ServerBuilder {
     /// How much of the traces that come over OTLP is held unless another limit is set: 64 MiB.
     pub const DEFAULT_OTLP_BYTES: usize = 64 * 1024 * 1024;
 
+    /// How long an agent holds an execution of a fork without a heartbeat unless another time is set: 15 minutes, three
+    /// heartbeats of the official client.
+    pub const DEFAULT_FORK_LEASE: Duration = crate::fork::LEASE;
+
     pub(super) fn new() -> Self {
         Self {
             addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
@@ -72,6 +81,10 @@ impl ServerBuilder {
             patience: Self::DEFAULT_PATIENCE,
             otlp: Options::default(),
             otlp_bytes: Self::DEFAULT_OTLP_BYTES,
+            #[cfg(feature = "grpc")]
+            grpc_addr: None,
+            fork_lease: Self::DEFAULT_FORK_LEASE,
+            policies: Policies::default(),
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -105,6 +118,16 @@ impl ServerBuilder {
     /// addresses of loopback and the bound address are always allowed, requests under other names are refused.
     pub fn with_host_name(mut self, name: impl Into<String>) -> Self {
         self.host_names.push(name.into());
+        self
+    }
+
+    /// Takes OTLP over gRPC as well, at this address; port 0 takes any free port. [`Server::grpc_url`] has the URL. Default: not.
+    ///
+    /// An address that is not loopback is refused unless [`ServerBuilder::with_allow_remote`] is set. With a certificate
+    /// ([`ServerBuilder::with_tls`]) the calls are encrypted. Needs the feature `grpc`.
+    #[cfg(feature = "grpc")]
+    pub fn with_grpc_addr(mut self, addr: SocketAddr) -> Self {
+        self.grpc_addr = Some(addr);
         self
     }
 
@@ -171,6 +194,19 @@ impl ServerBuilder {
         self
     }
 
+    /// How long an agent holds an execution of a fork after it was started or claimed. Clients claim again every 300 s while they
+    /// execute; an execution whose lease has ended counts as expired. Default [`ServerBuilder::DEFAULT_FORK_LEASE`].
+    pub fn with_fork_lease(mut self, lease: Duration) -> Self {
+        self.fork_lease = lease;
+        self
+    }
+
+    /// Blocks and holds calls by these policies. By default every call is allowed.
+    pub fn with_policies(mut self, policies: Policies) -> Self {
+        self.policies = policies;
+        self
+    }
+
     /// Starts the server, which answers as soon as this returns. Takes a few milliseconds.
     ///
     /// May be called inside a runtime or outside of any: the server has threads of its own.
@@ -187,12 +223,26 @@ impl ServerBuilder {
         key.map_err(|problem: KeyError| StartError::ApiKey { problem: problem.to_string() })
     }
 
-    /// Reads certificate and key, if there are any.
-    pub(super) fn encryption(&self) -> Result<Encryption, StartError> {
+    /// Reads certificate and key, if there are any. `protocols` are those of ALPN.
+    pub(super) fn encryption(&self, protocols: &[&[u8]]) -> Result<Encryption, StartError> {
         #[cfg(feature = "tls")]
-        return self.tls.as_ref().map(TlsFiles::acceptor).transpose();
+        return self.tls.as_ref().map(|files| files.acceptor(protocols)).transpose();
         #[cfg(not(feature = "tls"))]
-        Ok(None)
+        {
+            let _ = protocols;
+            Ok(None)
+        }
+    }
+
+    /// Binds the address of gRPC, if there is one.
+    #[cfg(feature = "grpc")]
+    pub(super) fn listen_grpc(&self) -> Result<Option<TcpListener>, StartError> {
+        self.grpc_addr.map(|addr| self.bind(addr)).transpose()
+    }
+
+    fn bind(&self, addr: SocketAddr) -> Result<TcpListener, StartError> {
+        self.check(addr)?;
+        TcpListener::bind(addr).map_err(|error| StartError::bind(addr, error))
     }
 
     /// Binds, once it is clear that the address is a safe one.
@@ -202,10 +252,7 @@ impl ServerBuilder {
                 self.check(listener.local_addr().map_err(StartError::System)?)?;
                 listener.try_clone().map_err(StartError::System)
             }
-            None => {
-                self.check(self.addr)?;
-                TcpListener::bind(self.addr).map_err(|error| StartError::bind(self.addr, error))
-            }
+            None => self.bind(self.addr),
         }
     }
 

@@ -22,6 +22,12 @@ impl ApiError {
         Self { status, refusal: Refusal { error: reason.into(), field: None } }
     }
 
+    /// Blames a field of the request.
+    pub(super) fn with_field(mut self, field: &str) -> Self {
+        self.refusal.field = Some(field.to_owned());
+        self
+    }
+
     pub(super) const fn status(&self) -> StatusCode {
         self.status
     }

@@ -1,18 +1,18 @@
 //! The HTTP API (PROTOCOL.md sections 1, 2, 9 and 20): from requests to changes and reads, and back to answers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::request::Parts as RequestParts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use retrace_protocol::endpoint::{self, route};
-use retrace_protocol::enforcement::{EnforcementCheck, EnforcementVerdict};
 use retrace_protocol::golden::GoldenMark;
 use retrace_protocol::read::{Created, Done};
 use retrace_protocol::{Id, write};
@@ -22,11 +22,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use super::auth::ApiKey;
 use super::body::Bodies;
 use super::changes;
+use super::enforcement::{self, Enforcement};
 use super::error::ApiError;
+use super::forks;
 use super::guard::{Hosts, Stranger};
 use super::otlp::{self, Recording};
 use super::page;
-use super::stream::{self, Live};
+use super::stream::{self, Agents, Live};
 use crate::ingest;
 use crate::query::{Parts, TraceQuery};
 use crate::store::{Change, Outcome, Reader, StoreError, Writer};
@@ -57,24 +59,35 @@ pub(super) struct App {
     pub(super) key: Option<ApiKey>,
     pub(super) hosts: Hosts,
     pub(super) live: Arc<Live>,
+    /// Connections that execute runs again.
+    pub(super) agents: Arc<Agents>,
+    /// How long the lease of an execution holds.
+    pub(super) fork_lease: Duration,
     /// Places for WebSockets.
     pub(super) streams: Arc<Semaphore>,
     /// True once the server is stopping.
     pub(super) closing: watch::Sender<bool>,
     /// Takes what comes over OTLP.
     pub(super) recording: Recording,
+    pub(super) enforcement: Enforcement,
     large: Arc<Semaphore>,
+    /// Reason why nothing is written.
+    read_only: Option<String>,
+}
+
+/// The rules that requests are answered by.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) bodies: Bodies,
+    pub(super) key: Option<ApiKey>,
+    pub(super) hosts: Hosts,
+    pub(super) fork_lease: Duration,
+    pub(super) enforcement: Enforcement,
 }
 
 impl App {
-    pub(super) fn new(
-        writer: Writer,
-        reader: Reader,
-        bodies: Bodies,
-        key: Option<ApiKey>,
-        hosts: Hosts,
-        recording: Recording,
-    ) -> Self {
+    pub(super) fn new(writer: Writer, reader: Reader, recording: Recording, rules: Rules) -> Self {
+        let Rules { bodies, key, hosts, fork_lease, enforcement } = rules;
         Self {
             writer,
             reader,
@@ -82,16 +95,25 @@ impl App {
             key,
             hosts,
             live: Arc::default(),
+            agents: Arc::default(),
+            fork_lease,
             streams: stream::places(),
             closing: watch::Sender::new(false),
             recording,
+            enforcement,
             large: Arc::new(Semaphore::new(LARGE_AT_ONCE)),
+            read_only: None,
         }
+    }
+
+    /// Refuses everything that would write, for this reason.
+    pub(super) fn with_read_only(self, read_only: Option<String>) -> Self {
+        Self { read_only, ..self }
     }
 }
 
-type Shared = State<Arc<App>>;
-type Answer = Result<Response, ApiError>;
+pub(super) type Shared = State<Arc<App>>;
+pub(super) type Answer = Result<Response, ApiError>;
 
 /// Every path that this receiver answers.
 pub(super) fn router(app: Arc<App>) -> Router {
@@ -101,9 +123,8 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route(route::SPAN, get(span))
         .route(route::CHANGES, get(changes::changes))
         .route(route::GOLDEN, post(golden))
-        .route(endpoint::ENFORCEMENT_CHECK, post(enforcement_check))
-        .route(route::ENFORCEMENT_HOLD, get(no_holds))
-        .route(route::FORK_CLAIM, post(no_forks))
+        .merge(forks::router())
+        .merge(enforcement::router())
         .route_layer(middleware::from_fn_with_state(Arc::clone(&app), require_key));
     Router::new()
         .merge(api)
@@ -115,6 +136,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route(endpoint::STREAM, get(stream::upgrade))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), keep_unchanged))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), keep_strangers_out))
         .with_state(app)
 }
@@ -132,7 +154,7 @@ fn json(status: StatusCode, body: Body) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-const DONE: Done = Done { ok: true };
+pub(super) const DONE: Done = Done { ok: true };
 
 async fn create(State(app): Shared, request: Request) -> Answer {
     let (upload, room) = app.bodies.json(request).await?.parse(ingest::upload).await?;
@@ -140,7 +162,9 @@ async fn create(State(app): Shared, request: Request) -> Answer {
     match app.writer.write(Change::Create(Box::new(upload)), room).await? {
         Outcome::Exists => Err(ApiError::new(StatusCode::CONFLICT, format!("there is a trace {id} already"))),
         Outcome::Merged => Ok(answer(StatusCode::OK, &Created { id })),
-        Outcome::Done | Outcome::Unknown => Ok(answer(StatusCode::CREATED, &Created { id })),
+        Outcome::Done | Outcome::Unknown | Outcome::Superseded | Outcome::Expired => {
+            Ok(answer(StatusCode::CREATED, &Created { id }))
+        }
     }
 }
 
@@ -167,7 +191,7 @@ async fn golden(State(app): Shared, PathId(id): PathId, request: Request) -> Ans
 fn changed(id: &Id, outcome: Outcome) -> Result<(), ApiError> {
     match outcome {
         Outcome::Done | Outcome::Merged => Ok(()),
-        Outcome::Unknown | Outcome::Exists => Err(no_trace(id)),
+        Outcome::Unknown | Outcome::Exists | Outcome::Superseded | Outcome::Expired => Err(no_trace(id)),
     }
 }
 
@@ -237,21 +261,6 @@ pub(super) async fn read<T: Send + 'static>(
     }
 }
 
-/// There are no policies here, so nothing is ever held up.
-async fn enforcement_check(State(app): Shared, request: Request) -> Answer {
-    app.bodies.json(request).await?.parse(ingest::json::<EnforcementCheck>).await?;
-    let verdict = EnforcementVerdict { verdict: "allow".into(), reason: None, policy_id: None, hold_id: None };
-    Ok(answer(StatusCode::OK, &verdict))
-}
-
-async fn no_holds() -> ApiError {
-    ApiError::not_found("a local receiver holds nothing up, so there is no hold to ask about")
-}
-
-async fn no_forks() -> ApiError {
-    ApiError::not_found("a local receiver has no forks, so there is no replay to claim")
-}
-
 /// The SDKs' telemetry is none of ours: it is taken, so that they do not complain, and thrown away.
 async fn telemetry(State(app): Shared, request: Request) -> Answer {
     app.bodies.discard(request).await?;
@@ -275,6 +284,15 @@ async fn require_key(State(app): Shared, request: Request, next: Next) -> Answer
 pub(super) fn check_key(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
     let Some(key) = &app.key else { return Ok(()) };
     key.admit(headers).map_err(|denied| ApiError::new(StatusCode::UNAUTHORIZED, denied.to_string()))
+}
+
+/// Refuses what would change a database that is read only. A client takes 503 for a reason to keep what it sends.
+async fn keep_unchanged(State(app): Shared, request: Request, next: Next) -> Answer {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD) && request.uri().path() != endpoint::STREAM;
+    match &app.read_only {
+        Some(reason) if !is_read => Err(ApiError::busy(reason)),
+        _ => Ok(next.run(request).await),
+    }
 }
 
 async fn keep_strangers_out(State(app): Shared, request: Request, next: Next) -> Response {

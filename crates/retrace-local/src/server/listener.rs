@@ -11,6 +11,7 @@ use axum::extract::Request;
 use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
 use axum::response::Response;
+use futures_util::future::join_all;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -21,6 +22,8 @@ use tokio::sync::{Semaphore, watch};
 use tower_service::Service as _;
 
 use super::body::Draining;
+#[cfg(feature = "grpc")]
+use super::grpc::GrpcConnection;
 use super::http::{self, App};
 use super::patience::Patient;
 use super::stream::MAX_STREAMS;
@@ -32,37 +35,53 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long requests that are being answered may take to end when the receiver stops.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// A socket, and what is spoken on its connections.
+pub(super) struct Endpoint {
+    pub(super) listener: TcpListener,
+    pub(super) encryption: Encryption,
+    pub(super) protocol: Protocol,
+}
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Protocol {
+    /// HTTP/1: the API, the page, WebSockets and OTLP over HTTP.
+    Http,
+    /// HTTP/2: OTLP over gRPC.
+    #[cfg(feature = "grpc")]
+    Grpc,
+}
+
 /// Serves until `stop` ends, then lets requests end that have begun, and WebSockets say goodbye.
-pub(super) async fn serve(
-    listener: TcpListener,
-    app: App,
-    patience: Duration,
-    encryption: Encryption,
-    stop: impl Future<Output = ()>,
-) {
+pub(super) async fn serve(endpoints: Vec<Endpoint>, app: App, patience: Duration, stop: impl Future<Output = ()>) {
     let app = Arc::new(app);
-    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
+    // Each has places of its own: exporters that keep their connections do not keep the page out.
+    let places: Vec<_> = endpoints.iter().map(|_| Arc::new(Semaphore::new(MAX_CONNECTIONS as usize))).collect();
+    let accepting =
+        endpoints.into_iter().zip(&places).map(|(endpoint, places)| accept(endpoint, &app, patience, places));
     tokio::select! {
         () = stop => {}
-        () = accept(listener, &app, patience, &encryption, &connections) => {}
+        _ = join_all(accepting) => {}
     }
     app.closing.send_replace(true);
     // A connection leaves its place when it is over, a WebSocket when all that it has read is stored.
-    let over = async { tokio::join!(connections.acquire_many(MAX_CONNECTIONS), app.streams.acquire_many(MAX_STREAMS)) };
+    let connections = join_all(places.iter().map(|places| places.acquire_many(MAX_CONNECTIONS)));
+    let over = async { tokio::join!(connections, app.streams.acquire_many(MAX_STREAMS)) };
     let _ = tokio::time::timeout(GRACE, over).await;
 }
 
-async fn accept(
-    listener: TcpListener,
-    app: &Arc<App>,
-    patience: Duration,
-    encryption: &Encryption,
-    connections: &Arc<Semaphore>,
-) {
-    let router = http::router(Arc::clone(app));
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(patience);
-    while let Ok(place) = Arc::clone(connections).acquire_owned().await {
+async fn accept(endpoint: Endpoint, app: &Arc<App>, patience: Duration, places: &Arc<Semaphore>) {
+    let Endpoint { listener, encryption, protocol } = endpoint;
+    let connection = match protocol {
+        Protocol::Http => {
+            let mut http = http1::Builder::new();
+            http.timer(TokioTimer::new()).header_read_timeout(patience);
+            Connection::Http { http, router: http::router(Arc::clone(app)), closing: app.closing.subscribe() }
+        }
+        #[cfg(feature = "grpc")]
+        Protocol::Grpc => Connection::Grpc(GrpcConnection::new(Arc::clone(app), patience)),
+    };
+    while let Ok(place) = Arc::clone(places).acquire_owned().await {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
@@ -70,8 +89,7 @@ async fn accept(
         // Answers are written whole, so there is nothing to gain from waiting for more.
         let _ = stream.set_nodelay(true);
         let stream = Patient::new(stream, patience);
-        let connection = Connection { http: http.clone(), router: router.clone(), closing: app.closing.subscribe() };
-        let encryption = encryption.clone();
+        let (connection, encryption) = (connection.clone(), encryption.clone());
         tokio::spawn(async move {
             match encryption {
                 None => connection.serve(stream).await,
@@ -102,22 +120,31 @@ pub(super) type Encryption = Option<Never>;
 pub(super) enum Never {}
 
 /// State of one connection.
-struct Connection {
-    http: http1::Builder,
-    router: Router,
-    closing: watch::Receiver<bool>,
+#[derive(Clone)]
+enum Connection {
+    Http {
+        http: http1::Builder,
+        router: Router,
+        closing: watch::Receiver<bool>,
+    },
+    #[cfg(feature = "grpc")]
+    Grpc(GrpcConnection),
 }
 
 impl Connection {
-    async fn serve(mut self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
-        let router = self.router;
+    async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let (http, router, mut closing) = match self {
+            Self::Http { http, router, closing } => (http, router, closing),
+            #[cfg(feature = "grpc")]
+            Self::Grpc(connection) => return connection.serve(stream).await,
+        };
         let service = service_fn(move |request| answer(router.clone(), request));
-        let connection = self.http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         tokio::pin!(connection);
         // How a connection ends is the client's business: what was stored was answered.
         tokio::select! {
             _ = connection.as_mut() => {}
-            () = asked(&mut self.closing) => {
+            () = asked(&mut closing) => {
                 connection.as_mut().graceful_shutdown();
                 let _ = connection.await;
             }

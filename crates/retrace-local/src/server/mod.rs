@@ -4,14 +4,20 @@ mod auth;
 mod body;
 mod builder;
 mod changes;
+mod comparison;
 mod compression;
+mod enforcement;
 mod error;
+mod forks;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod guard;
 mod http;
 mod listener;
 mod otlp;
 mod page;
 mod patience;
+mod recordings;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;
@@ -30,12 +36,13 @@ pub use builder::{ServerBuilder, StartError};
 pub(crate) use guard::Hosts;
 #[cfg(feature = "replay")]
 pub(crate) use guard::Stranger;
-use http::{App, answer};
+use http::{App, Rules, answer};
+use listener::{Endpoint, Protocol};
 #[cfg(feature = "replay")]
 pub(crate) use patience::Patient;
 
 use crate::query::TraceQuery;
-use crate::store::{self, Reader, StoreError, Writer};
+use crate::store::{self, Opened, Reader, StoreError, Writer};
 
 /// How long reads that are still running when the server stops may take to end.
 const READS_GRACE: Duration = Duration::from_secs(1);
@@ -58,7 +65,9 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 pub struct Server {
     addr: SocketAddr,
     url: String,
+    grpc_url: Option<String>,
     reader: Reader,
+    read_only: Option<String>,
     stop: Option<oneshot::Sender<()>>,
     stopped: Mutex<mpsc::Receiver<()>>,
 }
@@ -92,18 +101,30 @@ impl Server {
 
     fn with(settings: &ServerBuilder) -> Result<Self, StartError> {
         let key = settings.checked_key()?;
-        let encryption = settings.encryption()?;
-        let is_secure = encryption.is_some();
+        let encryption = settings.encryption(&[])?;
+        let scheme = if encryption.is_some() { "https" } else { "http" };
         let listener = settings.listen()?;
-        let addr = listener.local_addr().map_err(StartError::System)?;
-        listener.set_nonblocking(true).map_err(StartError::System)?;
-        let (writer, reader, writing) =
-            store::open(settings.db.as_deref()).map_err(|error| StartError::db(settings.db.clone(), &error))?;
+        let addr = address(&listener)?;
+        #[cfg_attr(not(feature = "grpc"), allow(unused_mut))]
+        let mut endpoints = vec![Listening { listener, encryption, protocol: Protocol::Http }];
+        #[cfg_attr(not(feature = "grpc"), allow(unused_mut))]
+        let mut grpc_url = None;
+        #[cfg(feature = "grpc")]
+        if let Some(listener) = settings.listen_grpc()? {
+            grpc_url = Some(format!("{scheme}://{}", reachable(address(&listener)?)));
+            let encryption = settings.encryption(&[b"h2"])?;
+            endpoints.push(Listening { listener, encryption, protocol: Protocol::Grpc });
+        }
+        let opened =
+            store::open_any(settings.db.as_deref()).map_err(|error| StartError::db(settings.db.clone(), &error))?;
+        let Opened { writer, reader, thread: writing, read_only } = opened;
         let bodies = body::Bodies::new(settings.max_body_bytes, settings.patience);
         let hosts = Hosts::new(addr.ip(), settings.host_names.clone());
         let (recording, recorder) = otlp::record(settings.otlp.clone(), settings.otlp_bytes);
         let recorder = (recorder, writer.clone());
-        let app = App::new(writer, reader.clone(), bodies, key, hosts, recording);
+        let enforcement = enforcement::Enforcement::new(settings.policies.clone());
+        let rules = Rules { bodies, key, hosts, fork_lease: settings.fork_lease, enforcement };
+        let app = App::new(writer, reader.clone(), recording, rules).with_read_only(read_only.clone());
 
         let (stop, asked_to_stop) = oneshot::channel();
         let (started, wait_for_start) = mpsc::channel();
@@ -112,7 +133,7 @@ impl Server {
         thread::Builder::new()
             .name("retrace-local".into())
             .spawn(move || {
-                run(listener, app, recorder, (patience, encryption), asked_to_stop, &started);
+                run(endpoints, app, recorder, patience, asked_to_stop, &started);
                 // All writers are gone now, so this thread ends when what they handed over is stored.
                 let _ = writing.join();
                 let _ = done.send(());
@@ -120,8 +141,8 @@ impl Server {
             .map_err(StartError::System)?;
         let lost = || Err(std::io::Error::other("the server's thread ended"));
         wait_for_start.recv().unwrap_or_else(|_| lost()).map_err(StartError::System)?;
-        let url = format!("{}://{}", if is_secure { "https" } else { "http" }, reachable(addr));
-        Ok(Self { addr, url, reader, stop: Some(stop), stopped: Mutex::new(stopped) })
+        let url = format!("{scheme}://{}", reachable(addr));
+        Ok(Self { addr, url, grpc_url, reader, read_only, stop: Some(stop), stopped: Mutex::new(stopped) })
     }
 
     /// The base URL for clients on this machine, such as `http://127.0.0.1:3001`; without a slash at its end.
@@ -149,10 +170,23 @@ impl Server {
         &self.url
     }
 
+    /// Where OTLP over gRPC goes, such as `http://127.0.0.1:4317`, if `ServerBuilder::with_grpc_addr` has set an address.
+    #[must_use]
+    pub fn grpc_url(&self) -> Option<&str> {
+        self.grpc_url.as_deref()
+    }
+
     /// Where it listens.
     #[must_use]
     pub const fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Reason why this server records nothing, if it does not: a newer version has written its database. What is stored can be read,
+    /// and every request that would change it is answered 503, so that clients keep what they send.
+    #[must_use]
+    pub fn read_only(&self) -> Option<&str> {
+        self.read_only.as_deref()
     }
 
     /// One page of the stored traces, newest first, without spans, inputs, outputs and metadata (PROTOCOL.md section 1).
@@ -232,12 +266,32 @@ fn reachable(mut addr: SocketAddr) -> SocketAddr {
 
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
+/// A bound socket that is ready for a runtime, and what is spoken on it.
+struct Listening {
+    listener: TcpListener,
+    encryption: listener::Encryption,
+    protocol: Protocol,
+}
+
+impl Listening {
+    /// Within a runtime.
+    fn endpoint(self) -> std::io::Result<Endpoint> {
+        let Self { listener, encryption, protocol } = self;
+        Ok(Endpoint { listener: tokio::net::TcpListener::from_std(listener)?, encryption, protocol })
+    }
+}
+
+/// The address of a socket, which is made ready for a runtime.
+fn address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener.set_nonblocking(true).and_then(|()| listener.local_addr()).map_err(StartError::System)
+}
+
 /// The life of the server's thread.
 fn run(
-    listener: TcpListener,
+    endpoints: Vec<Listening>,
     app: App,
     (recorder, writer): (otlp::Recorder, Writer),
-    (patience, encryption): (Duration, listener::Encryption),
+    patience: Duration,
     asked_to_stop: oneshot::Receiver<()>,
     started: &mpsc::Sender<std::io::Result<()>>,
 ) {
@@ -249,13 +303,13 @@ fn run(
         }
     };
     runtime.block_on(async {
-        match tokio::net::TcpListener::from_std(listener) {
-            Ok(listener) => {
+        match endpoints.into_iter().map(Listening::endpoint).collect() {
+            Ok(endpoints) => {
                 let _ = started.send(Ok(()));
                 let stop = async { drop(asked_to_stop.await) };
                 let (finish, asked_to_finish) = oneshot::channel();
                 let recording = tokio::spawn(recorder.run(writer, app.live.teller(), asked_to_finish));
-                listener::serve(listener, app, patience, encryption, stop).await;
+                listener::serve(endpoints, app, patience, stop).await;
                 // Requests that were answered are recorded by now, and told before this ends.
                 let _ = finish.send(());
                 let _ = recording.await;

@@ -19,14 +19,16 @@ pub(super) struct TlsFiles {
 }
 
 impl TlsFiles {
-    pub(super) fn acceptor(&self) -> Result<TlsAcceptor, StartError> {
+    /// `protocols` are those of ALPN; none leaves it out.
+    pub(super) fn acceptor(&self, protocols: &[&[u8]]) -> Result<TlsAcceptor, StartError> {
         let certificates = certificates(&self.certificate)?;
         let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?)
             .map_err(|_| problem(&self.key, "it has no private key in PEM form".to_owned()))?;
-        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
             .and_then(|config| config.with_no_client_auth().with_single_cert(certificates, key))
             .map_err(|error| problem(&self.key, format!("it does not fit the certificate: {error}")))?;
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 }

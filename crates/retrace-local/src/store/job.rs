@@ -4,7 +4,7 @@ use retrace_protocol::{Id, Json, TracePatch};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
 use super::otlp::OtlpRun;
-use super::{StoreError, event, read};
+use super::{StoreError, event, fork, read};
 use crate::ingest::{Content, Numbered, TraceRow, Upload};
 
 /// One change.
@@ -23,6 +23,8 @@ pub(crate) enum Change {
     Events(Vec<Numbered>),
     /// Store what has come of a run over OTLP.
     Otlp(Box<OtlpRun>),
+    /// Change forks.
+    Fork(Box<fork::ForkChange>),
 }
 
 /// What became of a change.
@@ -36,6 +38,10 @@ pub(crate) enum Outcome {
     Exists,
     /// There is no such trace.
     Unknown,
+    /// A newer execution of the fork has begun.
+    Superseded,
+    /// The lease of the execution has ended.
+    Expired,
 }
 
 impl Change {
@@ -44,12 +50,25 @@ impl Change {
     /// `version` is what its rows are marked with.
     pub(super) fn make(&self, database: &Connection, version: i64) -> Result<Outcome, StoreError> {
         match self {
-            Self::Create(upload) => create(database, upload, version),
-            Self::Patch(id, patch) => merge(database, id, patch, version),
+            Self::Create(upload) => {
+                let outcome = create(database, upload, version)?;
+                fork::follow(database, &upload.trace.id, upload.trace.content.metadata.as_ref(), version)?;
+                Ok(outcome)
+            }
+            Self::Patch(id, patch) => {
+                let outcome = merge(database, id, patch, version)?;
+                fork::follow(database, id, None, version)?;
+                Ok(outcome)
+            }
             Self::Delete(id) => delete(database, id),
             Self::Golden(id, golden) => mark(database, id, *golden, version),
-            Self::Events(events) => event::store(database, events, version).map(|()| Outcome::Done),
+            Self::Events(events) => {
+                event::store(database, events, version)?;
+                fork::follow_events(database, events, version)?;
+                Ok(Outcome::Done)
+            }
             Self::Otlp(run) => run.store(database, version),
+            Self::Fork(change) => change.make(database, version),
         }
     }
 }
@@ -108,6 +127,7 @@ fn delete(database: &Connection, id: &Id) -> Result<Outcome, StoreError> {
     database.prepare_cached("DELETE FROM early_ends WHERE trace_id = ?1")?.execute([&id])?;
     database.prepare_cached("DELETE FROM golden WHERE trace_id = ?1")?.execute([&id])?;
     database.prepare_cached("DELETE FROM joined WHERE trace_id = ?1")?.execute([&id])?;
+    fork::forget_run(database, &id)?;
     Ok(Outcome::Done)
 }
 

@@ -6,6 +6,7 @@
 
 mod count_once;
 mod event;
+mod fork;
 mod job;
 mod otlp;
 mod read;
@@ -22,11 +23,14 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
+pub(crate) use fork::ForkChange;
 pub(crate) use job::{Change, Outcome};
 pub(crate) use otlp::OtlpRun;
 pub(crate) use read::ended_trace;
 pub(crate) use schema::OpenError;
 pub(crate) use writer::Writer;
+
+use crate::query::TraceQuery;
 
 /// Why the store could not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -142,17 +146,49 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// An open database.
+pub(crate) struct Opened {
+    pub(crate) writer: Writer,
+    pub(crate) reader: Reader,
+    /// Ends, and the database is closed in good order, when every [`Writer`] is gone.
+    pub(crate) thread: thread::JoinHandle<()>,
+    /// Reason why nothing may be written: a newer version has written the database.
+    pub(crate) read_only: Option<String>,
+}
+
+/// Opens a database as [`open`] does; one that a newer version has written to be read only, if its runs can be read.
+pub(crate) fn open_any(path: Option<&Path>) -> Result<Opened, OpenError> {
+    let error = match open(path) {
+        Ok((writer, reader, thread)) => return Ok(Opened { writer, reader, thread, read_only: None }),
+        Err(error) => error,
+    };
+    let (OpenError::Newer { found, known }, Some(path)) = (&error, path) else { return Err(error) };
+    let read_only = format!(
+        "a newer retrace-local has written the database (schema {found}, this one knows {known}): its runs can be read, and \
+         nothing is written. Use that version, or another file, to record runs"
+    );
+    let connections = (shared(schema::open_unchanged(path)?), shared(schema::open_unchanged(path)?));
+    let (writer, reader, thread) = start(connections)?;
+    match reader.page(&TraceQuery::new().with_limit(1)) {
+        Ok(_) => Ok(Opened { writer, reader, thread, read_only: Some(read_only) }),
+        Err(_) => Err(error),
+    }
+}
+
 /// Opens a database, in memory when no path is given, and starts its writer.
 ///
 /// The thread ends, and the database is closed in good order, when every [`Writer`] is gone.
 pub(crate) fn open(path: Option<&Path>) -> Result<(Writer, Reader, thread::JoinHandle<()>), OpenError> {
-    let (to_write, to_read) = match path {
+    start(match path {
         Some(path) => (shared(schema::open_file(path)?), shared(schema::open_reader(path)?)),
         None => {
             let only = shared(schema::open_memory()?);
             (Arc::clone(&only), only)
         }
-    };
+    })
+}
+
+fn start((to_write, to_read): (Shared, Shared)) -> Result<(Writer, Reader, thread::JoinHandle<()>), OpenError> {
     let commits = Arc::new(Commits::default());
     let (writer, thread) = writer::start(to_write, Arc::clone(&commits)).map_err(OpenError::Io)?;
     Ok((writer, Reader { connection: to_read, commits }, thread))

@@ -14,7 +14,10 @@ use crate::query::TraceQuery;
 /// The columns of a head with the sizes of its content. Sizes come from the record's header: the content is not read.
 const HEAD: &str = "head, octet_length(input), octet_length(output), octet_length(metadata)";
 /// The same of a trace, and whether it began over a WebSocket.
-const TRACE_HEAD: &str = "head, octet_length(input), octet_length(output), octet_length(metadata), streamed = 1";
+///
+/// Metadata is what a client sent: some of it no JSON function reads.
+const TRACE_HEAD: &str = "head, octet_length(input), octet_length(output), octet_length(metadata), streamed = 1,
+    coalesce(json_extract(CASE WHEN json_valid(metadata) THEN metadata END, '$.kept_for_failure') = 1, 0)";
 /// A page of a list ends early when its heads come to more than this, in bytes. A usual one has some hundred.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// The condition of the index of spans that failed.
@@ -84,11 +87,11 @@ fn page(database: &Connection, query: &TraceQuery) -> Result<TracePage<Stored<Tr
         if bytes > PAGE_BYTES && !traces.is_empty() {
             break;
         }
-        let spans: i64 = row.get(5)?;
+        let spans: i64 = row.get(6)?;
         let trace = head_of_trace(row)?;
         let record = over_all(database, trace.record)?;
-        let (stored_spans, golden) = (Some(spans.unsigned_abs()), golden(row.get(6)?));
-        let failed: i64 = row.get(7)?;
+        let (stored_spans, golden) = (Some(spans.unsigned_abs()), marked(row.get(7)?));
+        let failed: i64 = row.get(8)?;
         let failed_spans = (failed > 0).then_some(failed.unsigned_abs());
         traces.push(Stored { record, stored_spans, failed_spans, golden, ..trace });
     }
@@ -171,6 +174,7 @@ fn head_of_span(row: &Row<'_>) -> Result<Stored<Span>, StoreError> {
         record,
         stored_spans: None,
         failed_spans: None,
+        kept_for_failure: None,
         live: None,
         golden: None,
         content_bytes: content_bytes(row)?,
@@ -209,7 +213,7 @@ fn spans<T>(
 
 fn is_golden(database: &Connection, id: &Id) -> Result<Option<bool>, StoreError> {
     let mut statement = database.prepare_cached("SELECT EXISTS (SELECT 1 FROM golden WHERE trace_id = ?1)")?;
-    Ok(golden(statement.query_row([id.as_text()], |row| row.get(0))?))
+    Ok(marked(statement.query_row([id.as_text()], |row| row.get(0))?))
 }
 
 /// A run that began over a WebSocket and has not ended may be live; who knows the connections says whether it is.
@@ -217,9 +221,9 @@ fn not_yet_live(trace: &Trace, streamed: bool) -> Option<bool> {
     (streamed && !has_ended(trace)).then_some(false)
 }
 
-/// The mark is said when it is there; a record without one is as it was sent.
-fn golden(marked: bool) -> Option<bool> {
-    marked.then_some(true)
+/// A mark stands in the answer when it is there; a record without one is as it was sent.
+fn marked(is_marked: bool) -> Option<bool> {
+    is_marked.then_some(true)
 }
 
 fn whole_span(row: &Row<'_>) -> Result<Span, StoreError> {
@@ -229,7 +233,8 @@ fn whole_span(row: &Row<'_>) -> Result<Span, StoreError> {
 fn head_of_trace(row: &Row<'_>) -> Result<Stored<Trace>, StoreError> {
     let record = Content::default().into_trace(head(row)?)?;
     let live = not_yet_live(&record, row.get(4)?);
-    Ok(Stored { record, live, content_bytes: content_bytes(row)?, ..Stored::default() })
+    let kept_for_failure = marked(row.get(5)?);
+    Ok(Stored { record, live, kept_for_failure, content_bytes: content_bytes(row)?, ..Stored::default() })
 }
 
 fn head<'a>(row: &'a Row<'_>) -> Result<&'a str, StoreError> {

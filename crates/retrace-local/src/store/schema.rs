@@ -13,10 +13,11 @@ const MIGRATIONS: &[(u32, &str)] = &[
     (4, include_str!("migrations/0004_joined.sql")),
     (5, include_str!("migrations/0005_by_id.sql")),
     (6, include_str!("migrations/0006_failed_spans.sql")),
+    (7, include_str!("migrations/0007_forks.sql")),
 ];
 
 /// The version that the last step leads to.
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 
 /// Marks a database as ours: `retl` in ASCII.
 const APPLICATION_ID: i32 = 0x7265_746C;
@@ -100,8 +101,17 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
+/// A connection that leaves the file as it is: to a database that a newer version has written.
+pub(super) fn open_unchanged(path: &Path) -> Result<Connection, OpenError> {
+    connect_with(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+}
+
 fn connect(path: &Path) -> Result<Connection, OpenError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    connect_with(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+}
+
+fn connect_with(path: &Path, flags: OpenFlags) -> Result<Connection, OpenError> {
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     // A path that SQLite reads as something else (`:memory:`, nothing) is made to look like the file it names.
     let path = if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) };
     let connection = Connection::open_with_flags(path, flags)?;
@@ -196,6 +206,34 @@ mod tests {
         let ids: Vec<_> = stored.record.spans.iter().flatten().map(|span| span.id.to_string()).collect();
         assert_eq!((ids.join(" ").as_str(), stored.live), ("b a", None), "in their order, and begun over HTTP");
         assert_eq!(reader.changes(&"t".into(), 0).unwrap().unwrap().spans.len(), 2);
+    }
+
+    #[test]
+    fn a_database_from_before_forks_takes_forks() {
+        let dir = dir();
+        let path = dir.path().join("runs.db");
+        let old = Connection::open(&path).unwrap();
+        let head = r#"{"id":"t","status":"completed"}"#;
+        for (_, step) in MIGRATIONS.iter().filter(|(version, _)| *version < 7) {
+            old.execute_batch(step).unwrap();
+        }
+        old.execute_batch(&format!(
+            "PRAGMA user_version = 6; PRAGMA application_id = {APPLICATION_ID};
+             INSERT INTO traces (id, status, head) VALUES ('t', 'completed', '{head}');"
+        ))
+        .unwrap();
+        drop(old);
+        let mut connection = open_file(&path).unwrap();
+        assert_eq!(version(&connection), VERSION);
+        let fork = crate::fork::new_fork(br#"{"trace_id":"t","span_id":"s"}"#).unwrap();
+        let create = crate::store::ForkChange::Create { id: "f".into(), fork, now: 1 };
+        let change = crate::store::Change::Fork(Box::new(create));
+        let made = crate::store::writer::commit(&mut connection, &[&change], 1);
+        assert!(matches!(made.as_slice(), [Ok(crate::store::Outcome::Done)]), "{made:?}");
+        drop(connection);
+        let (_, reader, _) = crate::store::open(Some(&path)).unwrap();
+        assert_eq!(reader.fork("f").unwrap().unwrap().trace_id, "t".into());
+        assert!(reader.trace(&"t".into(), true).unwrap().is_some());
     }
 
     #[cfg(unix)]

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::line::{self, End};
-use super::{CassetteError, CassetteProblem, Entry, Header};
+use super::{CassetteError, CassetteProblem, Entry, Header, MAX_LINE_BYTES};
 use crate::secrets::Secrets;
 
 /// Writes a cassette, one entry at a time.
@@ -29,6 +29,8 @@ pub struct CassetteWriter<W> {
     writer: W,
     secrets: Secrets,
     entries: u64,
+    lines: u64,
+    max_line_bytes: u64,
 }
 
 impl<W: Write> CassetteWriter<W> {
@@ -37,7 +39,8 @@ impl<W: Write> CassetteWriter<W> {
     /// # Errors
     /// The writer's, and [`CassetteProblem::Secret`] where a secret would still be written.
     pub fn begin(file: &str, writer: W, header: &Header, secrets: Secrets) -> Result<Self, CassetteError> {
-        let mut cassette = Self { file: file.to_owned(), writer, secrets, entries: 0 };
+        let max_line_bytes = MAX_LINE_BYTES;
+        let mut cassette = Self { file: file.to_owned(), writer, secrets, entries: 0, lines: 0, max_line_bytes };
         let mut header = header.clone();
         header.name = cassette.secrets.redact_label(&header.name);
         let header = serde_json::to_string(&header).map_err(|error| cassette.malformed(&error))?;
@@ -49,10 +52,11 @@ impl<W: Write> CassetteWriter<W> {
         Ok(cassette)
     }
 
-    /// Writes an entry under the next ordinal, and returns that. Secrets that are known are replaced first.
+    /// Writes an entry under the next ordinal, and returns that. Secrets that are known are replaced first. A compressed response, in
+    /// which none can be found, is written as not replayable.
     ///
     /// # Errors
-    /// The writer's, and [`CassetteProblem::Secret`] where a secret would still be written, such as one in a name.
+    /// The writer's, [`CassetteProblem::TooLong`] for an entry that no reader takes, and [`CassetteProblem::Secret`] where a secret would still be written, such as one in a name.
     pub fn push(&mut self, mut entry: Entry) -> Result<u64, CassetteError> {
         entry.ordinal = self.entries;
         self.secrets.redact(&mut entry);
@@ -78,12 +82,55 @@ impl<W: Write> CassetteWriter<W> {
         Ok(self.writer)
     }
 
+    /// Writes a line that a reader takes.
     fn line(&mut self, line: &str) -> Result<(), CassetteError> {
+        if line.len() as u64 >= self.max_line_bytes {
+            let problem = CassetteProblem::TooLong(self.max_line_bytes);
+            return Err(CassetteError::new(&*self.file, Some(self.lines + 1), problem));
+        }
+        self.lines += 1;
         let written = self.writer.write_all(line.as_bytes()).and_then(|()| self.writer.write_all(b"\n"));
         written.map_err(|error| CassetteError::io(&*self.file, None, error))
     }
 
     fn malformed(&self, error: &serde_json::Error) -> CassetteError {
         CassetteError::new(&*self.file, None, CassetteProblem::Malformed(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use retrace_protocol::{Json, SpanType};
+
+    use super::super::{Cassette, Outcome};
+    use super::*;
+    use crate::{Chunk, Response};
+
+    #[test]
+    fn a_line_that_no_reader_takes_is_not_written() {
+        let mut writer = CassetteWriter::begin("a.jsonl", Vec::new(), &Header::new("a"), Secrets::default()).unwrap();
+        writer.max_line_bytes = 200;
+        let entry = |length: usize| Entry::new(SpanType::ToolCall, "a", Json::text(&"x".repeat(length)));
+        writer.push(entry(1)).unwrap();
+        let error = writer.push(entry(200)).unwrap_err().to_string();
+        assert!(error.contains("a.jsonl") && error.contains("line 3") && error.contains("200"), "{error}");
+    }
+
+    #[test]
+    fn a_compressed_response_is_not_written() {
+        let mut writer = CassetteWriter::begin("a.jsonl", Vec::new(), &Header::new("a"), Secrets::default()).unwrap();
+        for coding in ["gzip", "Identity", ""] {
+            let mut entry = Entry::new(SpanType::LlmCall, "chat", Json::null());
+            let headers = vec![("content-encoding".to_owned(), coding.to_owned())];
+            let chunks = vec![Chunk { ms: 0, bytes: b"sk-hidden".to_vec() }];
+            entry.outcome = Outcome::Response(Response { status: 200, headers, chunks, ..Response::default() });
+            writer.push(entry).unwrap();
+        }
+        let mut cassette = Cassette::open("a.jsonl", Cursor::new(writer.finish().unwrap())).unwrap();
+        let outcome = cassette.entry(0).unwrap().unwrap().outcome;
+        assert!(matches!(&outcome, Outcome::NotReplayable(reason) if reason.contains("gzip")), "{outcome:?}");
+        assert!(matches!(cassette.entry(1).unwrap().unwrap().outcome, Outcome::Response(_)));
     }
 }

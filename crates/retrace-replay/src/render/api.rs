@@ -12,6 +12,8 @@ pub enum Api {
     OpenAiResponses,
     /// Embeddings in OpenAI's format.
     OpenAiEmbeddings,
+    /// OpenAI's legacy completions, and all that speak them.
+    OpenAiCompletions,
     /// Anthropic's messages.
     AnthropicMessages,
     /// Gemini's `generateContent` and `streamGenerateContent`, also on Vertex.
@@ -20,19 +22,31 @@ pub enum Api {
     GeminiEmbedContent,
     /// Cohere's chat, version 2.
     CohereV2Chat,
+    /// Cohere's chat, version 1.
+    CohereV1Chat,
     /// Cohere's embed.
     CohereEmbed,
     /// Ollama's `/api/chat`.
     OllamaChat,
+    /// Ollama's `/api/generate`.
+    OllamaGenerate,
     /// Ollama's `/api/embed`.
     OllamaEmbed,
     /// `Converse` and `ConverseStream` of Amazon Bedrock.
     BedrockConverse,
+    /// `InvokeModel` and `InvokeModelWithResponseStream` of Amazon Bedrock, in the format of the model's family.
+    BedrockInvoke,
+    /// `/generate` and `/generate_stream` of Hugging Face's text-generation-inference.
+    HuggingFaceTextGeneration,
+    /// Text generation of IBM's watsonx.
+    WatsonxTextGeneration,
+    /// Embeddings of Vertex by `predict`.
+    VertexPredict,
 }
 
 impl Api {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 18] = [
         Self::OpenAiChat,
         Self::OpenAiResponses,
         Self::OpenAiEmbeddings,
@@ -44,6 +58,13 @@ impl Api {
         Self::OllamaChat,
         Self::OllamaEmbed,
         Self::BedrockConverse,
+        Self::OpenAiCompletions,
+        Self::CohereV1Chat,
+        Self::OllamaGenerate,
+        Self::BedrockInvoke,
+        Self::HuggingFaceTextGeneration,
+        Self::WatsonxTextGeneration,
+        Self::VertexPredict,
     ];
 
     /// The name, as `Api::name` of `opentelemetry-instrumentation-genai` has it.
@@ -61,6 +82,13 @@ impl Api {
             Self::OllamaChat => "ollama.chat",
             Self::OllamaEmbed => "ollama.embed",
             Self::BedrockConverse => "bedrock.converse",
+            Self::OpenAiCompletions => "openai.completions",
+            Self::CohereV1Chat => "cohere.v1_chat",
+            Self::OllamaGenerate => "ollama.generate",
+            Self::BedrockInvoke => "bedrock.invoke",
+            Self::HuggingFaceTextGeneration => "huggingface.text_generation",
+            Self::WatsonxTextGeneration => "watsonx.text_generation",
+            Self::VertexPredict => "vertex.predict",
         }
     }
 
@@ -77,6 +105,14 @@ impl Api {
         let (last, before) = (segments.next()?, segments.next().unwrap_or_default());
         Some(match (before, last) {
             ("chat", "completions") => Self::OpenAiChat,
+            (_, "completions") => Self::OpenAiCompletions,
+            ("v1", "chat") => Self::CohereV1Chat,
+            ("api", "generate") => Self::OllamaGenerate,
+            (_, "generate" | "generate_stream") => Self::HuggingFaceTextGeneration,
+            ("text", "generation" | "generation_stream") | ("generation", "text" | "text_stream") => {
+                Self::WatsonxTextGeneration
+            }
+            (_, "invoke" | "invoke-with-response-stream") => Self::BedrockInvoke,
             (_, "responses") => Self::OpenAiResponses,
             ("v1" | "messages", "messages") => Self::AnthropicMessages,
             ("v2", "chat") => Self::CohereV2Chat,
@@ -88,6 +124,7 @@ impl Api {
             _ => match last.rsplit_once(':')?.1 {
                 "generateContent" | "streamGenerateContent" => Self::GeminiGenerateContent,
                 "embedContent" | "batchEmbedContents" => Self::GeminiEmbedContent,
+                "predict" => Self::VertexPredict,
                 "rawPredict" | "streamRawPredict" => Self::AnthropicMessages,
                 _ => return None,
             },
@@ -102,6 +139,11 @@ impl Api {
             ("ollama", "embeddings") => Self::OllamaEmbed,
             ("gcp.gemini" | "gcp.vertex_ai" | "gcp.gen_ai", "embeddings") => Self::GeminiEmbedContent,
             (_, "embeddings") => Self::OpenAiEmbeddings,
+            ("aws.bedrock", "text_completion") => Self::BedrockInvoke,
+            ("ollama", "text_completion") => Self::OllamaGenerate,
+            ("huggingface", "text_completion") => Self::HuggingFaceTextGeneration,
+            ("ibm.watsonx.ai", "text_completion") => Self::WatsonxTextGeneration,
+            (_, "text_completion") => Self::OpenAiCompletions,
             ("anthropic", "chat") => Self::AnthropicMessages,
             (_, "generate_content") => Self::GeminiGenerateContent,
             ("aws.bedrock", "chat") => Self::BedrockConverse,
@@ -132,6 +174,16 @@ impl Api {
             Self::OllamaEmbed => "/api/embed".to_owned(),
             Self::BedrockConverse if streamed => format!("/model/{model}/converse-stream"),
             Self::BedrockConverse => format!("/model/{model}/converse"),
+            Self::OpenAiCompletions => "/v1/completions".to_owned(),
+            Self::CohereV1Chat => "/v1/chat".to_owned(),
+            Self::OllamaGenerate => "/api/generate".to_owned(),
+            Self::BedrockInvoke if streamed => format!("/model/{model}/invoke-with-response-stream"),
+            Self::BedrockInvoke => format!("/model/{model}/invoke"),
+            Self::HuggingFaceTextGeneration if streamed => "/generate_stream".to_owned(),
+            Self::HuggingFaceTextGeneration => "/generate".to_owned(),
+            Self::WatsonxTextGeneration if streamed => "/ml/v1/text/generation_stream".to_owned(),
+            Self::WatsonxTextGeneration => "/ml/v1/text/generation".to_owned(),
+            Self::VertexPredict => format!("/v1/publishers/google/models/{model}:predict"),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::text::{count, input, object, text};
+use super::text::{arguments, count, input, object, pieces, text};
 use super::{Answer, Documents, NotReplayable, Part, Usage};
 
 fn usage(usage: &Usage) -> Value {
@@ -60,11 +60,16 @@ fn stream(_: &Answer) -> Result<Documents, NotReplayable> {
 
 #[cfg(feature = "bedrock")]
 fn stream(answer: &Answer) -> Result<Documents, NotReplayable> {
-    use super::frames::event;
-    use super::text::{arguments, pieces};
+    let events = events(answer)?;
+    let chunks = events.iter().map(|(kind, event)| super::frames::event(kind, event)).collect();
+    Ok(Documents { content_type: "application/vnd.amazon.eventstream", chunks })
+}
 
+/// The events of a stream, each with its type.
+pub(super) fn events(answer: &Answer) -> Result<Vec<(&'static str, Value)>, NotReplayable> {
     let choice = answer.only_choice()?;
-    let mut chunks = vec![event("messageStart", &json!({ "role": "assistant" }))];
+    choice.parts.iter().try_for_each(refuse)?;
+    let mut events = vec![("messageStart", json!({ "role": "assistant" }))];
     for (index, part) in choice.parts.iter().enumerate() {
         let given;
         let (whole, delta): (&str, fn(&str) -> Value) = match part {
@@ -73,19 +78,17 @@ fn stream(answer: &Answer) -> Result<Documents, NotReplayable> {
             Part::ToolCall { id, name, arguments: value } => {
                 let call = object([("toolUseId", text(id.as_ref())), ("name", Some(name.as_str().into()))]);
                 let begin = json!({ "contentBlockIndex": index, "start": { "toolUse": call } });
-                chunks.push(event("contentBlockStart", &begin));
+                events.push(("contentBlockStart", begin));
                 given = arguments(value.as_ref());
                 (&given, |piece| json!({ "toolUse": { "input": piece } }))
             }
         };
-        chunks
-            .extend(pieces(whole).map(|piece| {
-                event("contentBlockDelta", &json!({ "contentBlockIndex": index, "delta": delta(piece) }))
-            }));
-        chunks.push(event("contentBlockStop", &json!({ "contentBlockIndex": index })));
+        let piece = |piece| ("contentBlockDelta", json!({ "contentBlockIndex": index, "delta": delta(piece) }));
+        events.extend(pieces(whole).map(piece));
+        events.push(("contentBlockStop", json!({ "contentBlockIndex": index })));
     }
-    chunks.push(event("messageStop", &object([("stopReason", text(choice.finish_reason.as_ref()))])));
+    events.push(("messageStop", object([("stopReason", text(choice.finish_reason.as_ref()))])));
     let metadata = json!({ "usage": usage(&answer.usage), "metrics": { "latencyMs": 0 } });
-    chunks.push(event("metadata", &metadata));
-    Ok(Documents { content_type: "application/vnd.amazon.eventstream", chunks })
+    events.push(("metadata", metadata));
+    Ok(events)
 }

@@ -15,6 +15,15 @@ pub(super) fn render(api: Api, answer: &Answer) -> Result<Documents, NotReplayab
     Ok(Documents::whole(&match api {
         Api::GeminiEmbedContent if rest.is_empty() => json!({ "embedding": values(first) }),
         Api::GeminiEmbedContent => json!({ "embeddings": vectors.iter().map(values).collect::<Vec<_>>() }),
+        Api::VertexPredict => {
+            // The counts of all texts stand with the first.
+            let predictions = vectors.iter().enumerate().map(|(at, vector)| {
+                let counted = count(if at == 0 { answer.usage.input } else { Some(0) });
+                let statistics = object([("truncated", Some(false.into())), ("token_count", counted)]);
+                json!({ "embeddings": { "values": vector, "statistics": statistics } })
+            });
+            json!({ "predictions": predictions.collect::<Vec<_>>() })
+        }
         Api::OllamaEmbed => object([
             ("model", text(answer.model.as_ref())),
             ("embeddings", Some(json!(vectors))),

@@ -21,7 +21,9 @@ mod anthropic;
 mod api;
 mod attributes;
 mod bedrock;
+mod bedrock_invoke;
 mod cohere;
+mod cohere_v1;
 mod embeddings;
 mod failure;
 #[cfg(feature = "bedrock")]
@@ -33,6 +35,7 @@ mod openai_responses;
 mod projection;
 mod stored;
 mod text;
+mod text_generation;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -105,6 +108,16 @@ impl Documents {
         self
     }
 
+    /// The documents by themselves.
+    fn documents(&self) -> Vec<Value> {
+        let document = |chunk: &Vec<u8>| {
+            let text = std::str::from_utf8(chunk).ok()?;
+            let text = text.split_once("data: ").map_or(text, |(_, data)| data);
+            serde_json::from_str(text.trim_end()).ok()
+        };
+        self.chunks.iter().filter_map(document).collect()
+    }
+
     fn into_response(self, status: u16) -> Response {
         Response {
             status,
@@ -130,9 +143,17 @@ pub fn render(api: Api, answer: &Answer, streamed: bool) -> Result<Rendered, Not
         Api::CohereV2Chat => cohere::render(answer, streamed),
         Api::OllamaChat => ollama::render(answer, streamed),
         Api::BedrockConverse => bedrock::render(answer, streamed),
-        Api::OpenAiEmbeddings | Api::GeminiEmbedContent | Api::CohereEmbed | Api::OllamaEmbed => {
-            embeddings::render(api, answer)
-        }
+        Api::OpenAiCompletions => text_generation::completions(answer, streamed),
+        Api::OllamaGenerate => text_generation::ollama_generate(answer, streamed),
+        Api::HuggingFaceTextGeneration => text_generation::hugging_face(answer, streamed),
+        Api::WatsonxTextGeneration => text_generation::watsonx(answer, streamed),
+        Api::CohereV1Chat => cohere_v1::render(answer, streamed),
+        Api::BedrockInvoke => bedrock_invoke::render(answer, streamed),
+        Api::OpenAiEmbeddings
+        | Api::GeminiEmbedContent
+        | Api::CohereEmbed
+        | Api::OllamaEmbed
+        | Api::VertexPredict => embeddings::render(api, answer),
     }?;
     Ok(Rendered { response: documents.into_response(200), notes: answer.notes(api) })
 }

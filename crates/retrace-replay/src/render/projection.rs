@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 /// Projects a request onto what a run stores of it: the messages, each with its role, its text, its calls of tools and the result
 /// that it is. Projecting a projection changes nothing.
 ///
-/// Requests of chat completions, responses, Anthropic, Gemini, Cohere, Ollama and Converse are understood, and stored
-/// conversations. Of another request nothing is left out. Settings such as the temperature are not part of a projection, and ids of
+/// Requests of chat completions, responses, legacy completions, Anthropic, Gemini, Cohere, Ollama, Converse, text-generation-inference
+/// and watsonx are understood, and stored conversations. Of another request nothing is left out. Settings such as the temperature are not part of a projection, and ids of
 /// calls are not either, since a run may hold others. Media are compared by their kind only.
 #[must_use]
 pub fn project(request: &Value) -> Value {
@@ -19,8 +19,15 @@ pub fn project(request: &Value) -> Value {
             messages.push(message("system", content));
         }
     }
+    // Cohere's first version has the last turn beside the others.
+    let history = request.get("chat_history").and_then(Value::as_array);
+    for turn in history.into_iter().flatten() {
+        let is_user = turn.get("role").and_then(Value::as_str).is_none_or(|role| role.eq_ignore_ascii_case("user"));
+        let role = if is_user { "user" } else { "assistant" };
+        messages.extend(turn.get("message").map(|text| message(role, text)));
+    }
     let list =
-        ["messages", "input", "contents"].iter().find_map(|name| request.get(name).filter(|list| !list.is_null()));
+        ["messages", "input", "contents", "message", "prompt", "inputs"].iter().find_map(|name| request.get(name).filter(|list| !list.is_null()));
     match list {
         Some(Value::Array(list)) => list.iter().for_each(|each| messages.extend(turns(each))),
         Some(Value::String(text)) => messages.push(message("user", &Value::from(text.as_str()))),

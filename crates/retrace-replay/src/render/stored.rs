@@ -1,12 +1,13 @@
 //! Entries of a cassette from a run that a receiver stores.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use retrace_protocol::metadata::SpanMetadata;
 use retrace_protocol::{Id, Json, Span, SpanType, Trace};
 use serde_json::Value;
 
 use super::{Answer, Api, Choice, Failure, NotReplayable, Part, Usage, project, render, render_failure};
+use crate::arguments_hash;
 use crate::cassette::{Entry, Outcome, TokenCount};
 use crate::{Fingerprint, Lane};
 
@@ -58,12 +59,19 @@ pub fn entries(trace: &Trace) -> Vec<StoredEntry> {
     entries
 }
 
+/// Hash of the arguments of a tool, one for equal ones.
+fn arguments(span: &Span) -> String {
+    arguments_hash(&value(span.input.as_ref()).unwrap_or_default())
+}
+
 /// Most spans above a call of which its lane is made.
 const MAX_ABOVE: usize = 128;
 
 /// The steps of a run, to find lanes by.
 struct Lanes<'t> {
     by_id: HashMap<&'t Id, (&'t Span, u32)>,
+    /// Names and arguments of the tool steps that were executed.
+    executed: HashSet<(&'t str, String)>,
 }
 
 impl<'t> Lanes<'t> {
@@ -75,22 +83,22 @@ impl<'t> Lanes<'t> {
             *count += 1;
             (&span.id, (*span, ordinal))
         });
-        Self { by_id: by_id.collect() }
+        let mut lanes = Self { by_id: by_id.collect(), executed: HashSet::new() };
+        let executed = spans.iter().filter(|span| span.span_type == SpanType::ToolCall && !lanes.is_shown(span));
+        lanes.executed = executed.map(|span| (&*span.name, arguments(span))).collect();
+        lanes
+    }
+
+    /// Returns true for a span below a model call: it is made from the messages of the call.
+    fn is_shown(&self, span: &Span) -> bool {
+        let parent = span.parent_id.as_ref().and_then(|id| self.by_id.get(id));
+        parent.is_some_and(|(parent, _)| parent.span_type == SpanType::LlmCall)
     }
 
     /// Returns true for a tool call that only a model's response shows, and that a step executes.
     fn is_executed_elsewhere(&self, span: &Span) -> bool {
-        let is_shown = |span: &Span| {
-            let parent = span.parent_id.as_ref().and_then(|id| self.by_id.get(id));
-            parent.is_some_and(|(parent, _)| parent.span_type == SpanType::LlmCall)
-        };
         let has_result = span.error.is_some() || span.output.as_ref().is_some_and(|output| !output.is_null());
-        !has_result
-            && is_shown(span)
-            && self.by_id.values().any(|(other, _)| {
-                let is_same = other.span_type == SpanType::ToolCall && other.name == span.name;
-                is_same && !is_shown(other) && value(other.input.as_ref()) == value(span.input.as_ref())
-            })
+        !has_result && self.is_shown(span) && self.executed.contains(&(&*span.name, arguments(span)))
     }
 
     fn ordinal(&self, span: &Span) -> u32 {
@@ -230,7 +238,14 @@ fn response(api: Api, span: &Span, metadata: &SpanMetadata) -> Result<Rebuilt, N
 }
 
 const fn is_embedding(api: Api) -> bool {
-    matches!(api, Api::OpenAiEmbeddings | Api::GeminiEmbedContent | Api::CohereEmbed | Api::OllamaEmbed)
+    matches!(
+        api,
+        Api::OpenAiEmbeddings
+            | Api::GeminiEmbedContent
+            | Api::CohereEmbed
+            | Api::OllamaEmbed
+            | Api::VertexPredict
+    )
 }
 
 /// Vectors, where the output is a list of them: as lists, or as texts that hold lists.

@@ -68,7 +68,8 @@ impl Replay {
 
     /// States how many tokens of a live response are the recorded ones. After a mismatch every later call is refused.
     pub fn end_verified(&mut self, ticket: usize, tokens: TokenReport) {
-        let Some(call) = self.report.live.get(ticket).map(|live| live.call.clone()) else { return };
+        // Beyond the list a call has no name, and is compared all the same.
+        let call = self.report.live.get(ticket).map(|live| live.call.clone()).unwrap_or_default();
         if tokens.mismatch.is_some() {
             self.poison(call.clone(), RefusalReason::Tokens(tokens));
         }
@@ -249,8 +250,8 @@ impl Replay {
     fn live(&mut self, id: &CallId, reason: LiveReason, altered: Option<Value>) -> Decision {
         let is_altered = altered.is_some();
         let call = LiveCall { call: id.clone(), reason, is_altered, tokens: None, cost_usd: None };
-        self.report.live.push(call);
-        Decision::Live { altered, ticket: self.report.live.len() - 1, recorded_tokens: Vec::new() }
+        let ticket = self.report.note_live(call);
+        Decision::Live { altered, ticket, recorded_tokens: Vec::new() }
     }
 
     /// Marks an entry as used, and what happened inside of its step as answered with it.

@@ -201,6 +201,13 @@ impl Replay {
         self.has_forked
     }
 
+    /// Returns true if an entry stands before the fork point; without a fork point each does.
+    #[must_use]
+    pub fn is_before_fork(&self, entry: &Entry) -> bool {
+        let fork = self.fork.and_then(|fork| self.cassette.index().get(fork));
+        fork.is_none_or(|fork| entry.ordinal < fork.ordinal)
+    }
+
     /// Returns the report so far, with the entries that are not used yet.
     #[must_use]
     pub fn report(&self) -> Report {

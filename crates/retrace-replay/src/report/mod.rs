@@ -16,6 +16,8 @@ use crate::{Diff, TokenReport};
 
 /// Most names of executed steps that a report lists.
 const MAX_EXECUTED: usize = 256;
+/// Most live calls that a report lists. Later ones are counted.
+const MAX_LIVE: usize = 4096;
 
 /// Identification of a call, recorded or live.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -141,8 +143,11 @@ pub struct Report {
     pub refusal: Option<Refused>,
     /// Number of calls that were refused because an earlier one was.
     pub refused_later: usize,
-    /// Calls that went out.
+    /// Calls that went out, the first 4,096 of them.
     pub live: Vec<LiveCall>,
+    /// Number of calls that went out and are not listed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub live_beyond: usize,
     /// Live responses whose tokens were compared with the recorded ones.
     pub verified: Vec<Verified>,
     /// Calls to be compared of which the recording holds no token ids.
@@ -181,6 +186,7 @@ impl Report {
             refusal: None,
             refused_later: 0,
             live: Vec::new(),
+            live_beyond: 0,
             verified: Vec::new(),
             unverified: Vec::new(),
             substituted: Vec::new(),
@@ -196,6 +202,16 @@ impl Report {
         Self::new(cassette, 0, &Options::default())
     }
 
+    /// Notes a call that goes out. Returns its place in the list; `usize::MAX` where that is full.
+    pub(crate) fn note_live(&mut self, call: LiveCall) -> usize {
+        if self.live.len() < MAX_LIVE {
+            self.live.push(call);
+            return self.live.len() - 1;
+        }
+        self.live_beyond += 1;
+        usize::MAX
+    }
+
     pub(crate) fn note_executed(&mut self, call: &CallId) {
         if self.executed.len() < MAX_EXECUTED {
             self.executed.push(call.clone());
@@ -205,7 +221,9 @@ impl Report {
     /// Returns the result in one word.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
-        let is_live = self.live.iter().any(|live| live.reason != LiveReason::Verified);
+        // Beyond the list there are calls without a reason; calls that are verified are as many as those of the cassette.
+        let is_live = self.live.iter().any(|live| live.reason != LiveReason::Verified)
+            || self.live_beyond > 0 && self.live_beyond + self.live.len() > self.entries;
         let is_same = self.divergences.is_empty() && !is_live && self.unused.is_empty();
         match (&self.refusal, is_same && self.substituted.is_empty()) {
             (Some(_), _) => Verdict::Refused,
@@ -223,6 +241,11 @@ impl Report {
         }
         json
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's interface")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 impl Display for Report {

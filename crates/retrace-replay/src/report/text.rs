@@ -70,7 +70,7 @@ impl Report {
             "  {} of {} entries answered, {} live, {} unused",
             self.answered,
             self.entries,
-            self.live.len(),
+            self.live.len() + self.live_beyond,
             self.unused.len()
         );
         if let Some(first) = self.divergences.first() {
@@ -102,7 +102,7 @@ impl Report {
             let cost = live.cost_usd.map(|cost| format!(", ${cost:.4}")).unwrap_or_default();
             let _ = writeln!(text, "  live: {} ({reason}{tokens}{cost})", live.call);
         }
-        more(&mut text, self.live.len(), "live calls");
+        more(&mut text, self.live.len() + self.live_beyond, "live calls");
         for verified in self.verified.iter().take(LISTED) {
             let _ = writeln!(text, "  verified: {}: {}", verified.call, verified.tokens);
         }

@@ -47,6 +47,7 @@ pub fn replay(cassette: impl AsRef<Path>) -> ReplayBuilder {
         substitutions: Substitutions::default(),
         at: None,
         pace: Pace::Instant,
+        leaves_out_recorded: false,
         recording: None,
     }
 }
@@ -75,6 +76,7 @@ pub struct ReplayBuilder {
     at: Option<ForkPoint>,
     substitutions: Substitutions,
     pace: Pace,
+    leaves_out_recorded: bool,
     recording: Option<RecordingBuilder>,
 }
 
@@ -263,6 +265,14 @@ impl ReplayBuilder {
         self
     }
 
+    /// Keeps the spans of what is answered before the fork point from Retrace, which has them in the run that is forked; without a
+    /// fork point, those of all that is answered. They are in no count of the run. Other backends of the pipeline get them, marked
+    /// `retrace.replayed`. Default: every span is sent, so that the new run is complete by itself.
+    pub fn leave_out_recorded_spans(mut self) -> Self {
+        self.leaves_out_recorded = true;
+        self
+    }
+
     /// Writes what happens to a cassette as well: what was answered and what was live.
     pub fn record(mut self, recording: RecordingBuilder) -> Self {
         self.recording = Some(recording);
@@ -314,7 +324,8 @@ impl ReplayBuilder {
             None => None,
         };
         let mode = self.options.mode;
-        Ok(Session::new(Some(Replay::new(cassette, self.options)?), recorder, mode, self.pace))
+        let session = Session::new(Some(Replay::new(cassette, self.options)?), recorder, mode, self.pace);
+        Ok(Arc::new(session.with_recorded_left_out(self.leaves_out_recorded)))
     }
 }
 
@@ -384,7 +395,7 @@ impl RecordingBuilder {
     }
 
     pub(crate) fn session(self) -> Result<Arc<Session>, ReplayError> {
-        Ok(Session::new(None, Some(self.begin()?), Mode::Lenient, Pace::Instant))
+        Ok(Arc::new(Session::new(None, Some(self.begin()?), Mode::Lenient, Pace::Instant)))
     }
 
     fn begin(self) -> Result<Recorder, CassetteError> {

@@ -5,17 +5,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use opentelemetry::KeyValue;
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanId, TraceContextExt as _};
 use opentelemetry_instrumentation_genai::interceptor::{
-    Action, CallEnd, CallId, CallView, Interceptor, Outcome as CallOutcome, RecordedResponse, Refusal,
+    Action, CallEnd, CallId, CallView, Interceptor, Outcome as CallOutcome, Ready, RecordedResponse, Refusal,
 };
 use retrace_protocol::SpanType;
 use retrace_replay::cassette::{Effects, Entry, Outcome, TokenCount};
 use retrace_replay::replay::{Call, Decision};
-use retrace_replay::{Chunk, EnforcementError, Response, TokenCheck, response_tokens};
+use retrace_replay::{Chunk, EnforcementError, Response, StreamedCheck, response_tokens};
 use serde_json::Value;
 
-use super::REPLAYED;
+use super::enforcement::CheckedSpan;
 use super::limits::LimitState;
 use super::position::{self, Owner, Position};
 use super::recorder::Begun;
@@ -54,8 +55,10 @@ pub(crate) struct SessionInterceptor {
 struct Observed {
     session: Option<Arc<Session>>,
     limits: Option<Arc<LimitState>>,
+    /// Span of the caller.
+    parent: SpanId,
     ticket: usize,
-    check: Option<TokenCheck>,
+    check: Option<StreamedCheck>,
     begun: Option<Begun>,
     endpoint: String,
     provider: String,
@@ -70,7 +73,7 @@ struct Live {
     /// Number of the call in the report.
     ticket: usize,
     /// Set where the tokens of the response are compared with recorded ones.
-    check: Option<TokenCheck>,
+    check: Option<StreamedCheck>,
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -84,6 +87,13 @@ fn request(view: &CallView<'_>) -> Value {
 }
 
 impl Interceptor for SessionInterceptor {
+    fn ready(&self, context: &Context) -> Option<Ready> {
+        if !position::is_active() {
+            return None;
+        }
+        context.get::<Position>()?.limits.as_ref()?.checks()?.ready()
+    }
+
     fn before(&self, view: &CallView<'_>) -> Action {
         if !position::is_active() {
             return Action::Pass;
@@ -121,7 +131,7 @@ impl Interceptor for SessionInterceptor {
                 Action::Refuse(keep(Refusal::new(refused.to_string()).with_error_type(kind).with_source(*refused)))
             }
             Decision::Live { altered, ticket, recorded_tokens } => {
-                let check = (!recorded_tokens.is_empty()).then(|| TokenCheck::new(recorded_tokens));
+                let check = (!recorded_tokens.is_empty()).then(|| StreamedCheck::new(recorded_tokens));
                 self.pass(view, &position, Some(Live { request, ticket, check }), altered)
             }
             other => {
@@ -145,7 +155,7 @@ impl Interceptor for SessionInterceptor {
     }
 
     fn chunk(&self, id: CallId, bytes: &[u8], elapsed: Duration) {
-        self.with(id, |observed| {
+        let mismatch = self.with(id, |observed| {
             observed.bytes = observed.bytes.saturating_add(bytes.len());
             let is_kept = observed.begun.is_some() || observed.check.is_some();
             if let Some(response) = &mut observed.response
@@ -159,7 +169,15 @@ impl Interceptor for SessionInterceptor {
                     None => response.chunks.push(Chunk { ms, bytes: bytes.to_vec() }),
                 }
             }
+            let report = observed.check.as_mut()?.push(bytes)?;
+            observed.check = None;
+            Some((observed.session.clone()?, observed.ticket, report))
         });
+        if let Some((session, ticket, report)) = mismatch.flatten() {
+            // What still comes of this response is not worth its price.
+            session.end_verified(ticket, report);
+            session.abort();
+        }
     }
 
     fn end(&self, id: CallId, end: &CallEnd<'_>) {
@@ -171,10 +189,8 @@ impl Interceptor for SessionInterceptor {
 }
 
 impl SessionInterceptor {
-    fn with(&self, id: CallId, observe: impl FnOnce(&mut Observed)) {
-        if let Some(observed) = self.calls.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&id) {
-            observe(observed);
-        }
+    fn with<R>(&self, id: CallId, observe: impl FnOnce(&mut Observed) -> R) -> Option<R> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&id).map(observe)
     }
 
     /// Lets a call out, unless a ceiling forbids it.
@@ -195,6 +211,7 @@ impl SessionInterceptor {
         let observed = Observed {
             session: position.session.clone(),
             limits: position.limits.clone(),
+            parent: view.context.span().span_context().span_id(),
             ticket,
             check: check.flatten(),
             begun,
@@ -218,12 +235,12 @@ fn refuse(error: EnforcementError) -> Action {
 
 /// Answers with a recorded response; a recorded error of the client is an error again.
 fn answer(entry: Entry, session: &Session) -> Action {
-    let attributes = vec![KeyValue::new(REPLAYED, true)];
+    let attributes = session.answer_attributes(&entry);
     let response = match entry.outcome {
         Outcome::Response(response) => response,
         Outcome::Error(error) => {
             let refusal = Refusal::new(format!("the recorded call failed: {error}")).with_error_type(error);
-            return Action::Refuse(refusal.with_attribute(KeyValue::new(REPLAYED, true)));
+            return Action::Refuse(attributes.into_iter().fold(refusal, Refusal::with_attribute));
         }
         _ => {
             let message = format!("entry {} of the cassette holds no response; record it again", entry.ordinal);
@@ -267,16 +284,18 @@ impl Observed {
         };
         if let Some(limits) = &self.limits {
             limits.add(total.unwrap_or(0), cost.unwrap_or(0.0));
+            let span = end.context.span();
+            let span = span.span_context();
+            let span_id = if span.span_id() == self.parent { SpanId::INVALID } else { span.span_id() };
+            limits.check(&CheckedSpan { trace_id: span.trace_id(), span_id, tool: None });
         }
         let Some(session) = self.session else { return };
         session.end_live(self.ticket, total, cost);
         let kept = self.response.as_ref().filter(|_| self.check.is_some() || self.begun.is_some());
         // The facts have none where no span is recorded.
         let ids = kept.map(response_tokens).unwrap_or_default();
-        if let Some(mut check) = self.check {
-            // The mismatch is in the report.
-            let _ = check.push(&ids);
-            session.end_verified(self.ticket, check.finish());
+        if let Some(check) = self.check {
+            session.end_verified(self.ticket, check.finish(&ids));
         }
         let Some(begun) = self.begun else { return };
         let outcome = match (self.response, end.outcome) {

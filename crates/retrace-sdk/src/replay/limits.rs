@@ -7,14 +7,18 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 use opentelemetry::Context;
 use retrace_replay::{EnforcementError, Limits, LimitsError, Used, Verdict};
 
+use super::enforcement::{CheckedSpan, RunChecks};
 use super::position::{Activity, Position, with};
 use crate::carry::InContext;
+use crate::installed::Installed;
 
 /// What the runs below one set of ceilings have used.
 #[derive(Debug)]
 pub(crate) struct LimitState {
     limits: Limits,
     used: Mutex<Used>,
+    /// Checks by the receiver, where they are switched on.
+    checks: Option<Arc<RunChecks>>,
     /// Set where the environment's ceilings cannot be read: no call leaves.
     error: Option<LimitsError>,
 }
@@ -26,20 +30,36 @@ static DEFAULT: LazyLock<RwLock<Result<Limits, LimitsError>>> = LazyLock::new(||
     RwLock::new(limits)
 });
 static HAS_DEFAULT: AtomicBool = AtomicBool::new(false);
+/// The receiver checks each run.
+static IS_CHECKED: AtomicBool = AtomicBool::new(false);
 
-/// Returns true if each run has ceilings.
+/// Returns true if each run has ceilings, or is checked by the receiver.
 pub(crate) fn has_default() -> bool {
     LazyLock::force(&DEFAULT);
-    HAS_DEFAULT.load(Ordering::Relaxed)
+    HAS_DEFAULT.load(Ordering::Relaxed) || IS_CHECKED.load(Ordering::Relaxed)
+}
+
+/// Notes whether the receiver checks runs that begin from now on.
+pub(crate) fn set_checked(is_checked: bool) {
+    IS_CHECKED.store(is_checked, Ordering::Relaxed);
+}
+
+/// Checks of a run that begins.
+fn new_checks() -> Option<Arc<RunChecks>> {
+    if !IS_CHECKED.load(Ordering::Relaxed) {
+        return None;
+    }
+    Installed::with(|installed| installed.server_check.clone()).map(RunChecks::new)
 }
 
 /// Ceilings of a run that begins; `None` where there are none.
 pub(crate) fn of_new_run() -> Option<Arc<LimitState>> {
     match &*DEFAULT.read().unwrap_or_else(PoisonError::into_inner) {
-        Ok(limits) if limits.is_empty() => None,
+        Ok(limits) if limits.is_empty() && !IS_CHECKED.load(Ordering::Relaxed) => None,
         Ok(limits) => Some(LimitState::new(*limits)),
         Err(error) => {
-            Some(Arc::new(LimitState { limits: Limits::default(), used: Mutex::default(), error: Some(error.clone()) }))
+            let (limits, error) = (Limits::default(), Some(error.clone()));
+            Some(Arc::new(LimitState { limits, used: Mutex::default(), checks: new_checks(), error }))
         }
     }
 }
@@ -51,11 +71,27 @@ fn set_default(limits: Limits) {
 
 impl LimitState {
     pub(crate) fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { limits, used: Mutex::default(), error: None })
+        Arc::new(Self { limits, used: Mutex::default(), checks: new_checks(), error: None })
+    }
+
+    /// Checks of this run by the receiver.
+    pub(crate) fn checks(&self) -> Option<&Arc<RunChecks>> {
+        self.checks.as_ref()
+    }
+
+    /// Begins the check of a span that has ended.
+    pub(crate) fn check(&self, span: &CheckedSpan) {
+        if let Some(checks) = &self.checks {
+            let used = *self.used.lock().unwrap_or_else(PoisonError::into_inner);
+            checks.begin(span, used);
+        }
     }
 
     /// Checks the next model call, and counts it.
     pub(crate) fn begin(&self) -> Result<(), EnforcementError> {
+        if let Some(refusal) = self.checks.as_ref().and_then(|checks| checks.refusal()) {
+            return Err(refusal);
+        }
         if let Some(error) = &self.error {
             let (verdict, reason) = (Verdict::Block, error.to_string());
             return Err(EnforcementError {

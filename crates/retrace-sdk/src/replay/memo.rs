@@ -7,8 +7,9 @@ use std::ops::Deref;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
+use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt as _;
-use opentelemetry::{Context, KeyValue};
+use opentelemetry_retrace::__private::NOT_SENT;
 use retrace_protocol::{Json, SpanType};
 use retrace_replay::Lane;
 use retrace_replay::cassette::{Effects, Entry, Outcome};
@@ -21,6 +22,7 @@ use serde_json::Value;
 use super::position::Position;
 use super::recorder::Begun;
 use super::session::Session;
+use crate::recorded::Innermost;
 
 /// Error of a step that a replay answers: it failed in the recording, or is refused.
 ///
@@ -269,11 +271,19 @@ impl MemoCall {
             effects,
             inner: Some(&inner),
         };
-        match session.decide(call) {
+        let decision = session.decide(call);
+        let attributes = match &decision {
+            Decision::Answer(entry) => session.answer_attributes(entry),
+            _ => Vec::new(),
+        };
+        if session.leaves_out_recorded() {
+            release_start(attributes.iter().all(|attribute| attribute.key.as_str() != NOT_SENT));
+        }
+        match decision {
             Decision::Answer(entry) => match codec.decode(&entry.outcome) {
                 Ok(value) => {
                     session.record_answer(&entry);
-                    Context::map_current(|cx| cx.span().set_attribute(KeyValue::new(super::REPLAYED, true)));
+                    Context::map_current(|cx| cx.span().set_attributes(attributes));
                     Decided::Give(value)
                 }
                 Err(reason) => unusable(&session, &entry, codec, reason),
@@ -301,6 +311,13 @@ impl MemoCall {
             }
             _ => Decided::Abort(session),
         }
+    }
+}
+
+/// Lets the start of the current step go on, or drops it.
+fn release_start(keeps: bool) {
+    if let Some(Innermost(recorded)) = Context::map_current(|cx| cx.get::<Innermost>().cloned()) {
+        recorded.release_start(keeps);
     }
 }
 

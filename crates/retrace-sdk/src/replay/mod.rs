@@ -1,6 +1,7 @@
 //! Replays, recordings into cassettes, and ceilings.
 
 mod cassette_builder;
+pub(crate) mod enforcement;
 pub(crate) mod golden;
 mod interceptor;
 pub(crate) mod limits;
@@ -26,10 +27,12 @@ pub use values::{now, random, uuid};
 use std::future::Future;
 
 use opentelemetry::Context;
+use opentelemetry::trace::TraceContextExt as _;
 use retrace_protocol::SpanType;
 use retrace_replay::report::CallId;
 
 use crate::carry::InContext;
+use enforcement::CheckedSpan;
 use position::{Outside, Position};
 
 /// Attribute of the spans of calls and steps that were answered from a recording.
@@ -57,6 +60,27 @@ pub(crate) fn step_began(position: Option<&Position>, span_type: Option<SpanType
         let lane = position.lane().truncated(depth).to_string();
         session.note_executed(&CallId { ordinal: None, lane, span_type: "tool_call", name: own.name.to_string() });
     }
+}
+
+/// Returns true if the receiver checks the tool step of this position when it ends.
+pub(crate) fn is_checked(position: Option<&Position>, span_type: Option<SpanType>) -> bool {
+    let is_replay = |position: &Position| position.session.as_ref().is_some_and(|session| session.is_replay());
+    span_type == Some(SpanType::ToolCall)
+        && position.is_some_and(|position| {
+            !is_replay(position) && position.limits.as_ref().is_some_and(|limits| limits.checks().is_some())
+        })
+}
+
+/// Begins the check of a tool step that has ended.
+pub(crate) fn check_tool(cx: &Context, name: String, arguments_hash: Option<String>) {
+    let Some(limits) = cx.get::<Position>().and_then(|position| position.limits.clone()) else { return };
+    let span = cx.span();
+    let span = span.span_context();
+    limits.check(&CheckedSpan {
+        trace_id: span.trace_id(),
+        span_id: span.span_id(),
+        tool: Some((name, arguments_hash)),
+    });
 }
 
 /// Passes a place at which the run can be forked.

@@ -110,6 +110,11 @@ impl Position {
         }
     }
 
+    /// Returns true if spans of what is answered before the fork point are not sent to Retrace.
+    pub(crate) fn leaves_out_recorded(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.leaves_out_recorded())
+    }
+
     /// Lane of what is called here.
     pub(crate) fn lane(&self) -> &Lane {
         self.lane.lane()

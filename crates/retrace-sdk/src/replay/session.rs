@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+use opentelemetry::KeyValue;
 use opentelemetry_instrumentation_genai::interceptor::Pace;
+use opentelemetry_retrace::__private::{NOT_SENT, watch_not_sent};
 use retrace_replay::cassette::{CassetteError, Entry};
 use retrace_replay::replay::{Call, Decision, Mode, RefusalReason, Refused, Replay};
 use retrace_replay::report::{CallId, Report};
 use retrace_replay::{Lane, LaneNode, TokenReport};
 
+use super::REPLAYED;
 use super::position::Activity;
 use super::recorder::Recorder;
 
@@ -21,6 +24,7 @@ pub(crate) struct Session {
     recorder: Option<Mutex<Recorder>>,
     mode: Mode,
     pub(crate) pace: Pace,
+    leaves_out_recorded: bool,
     root: Arc<LaneNode>,
     state: Mutex<State>,
     _activity: Activity,
@@ -46,7 +50,8 @@ struct Busy(());
 impl Busy {
     /// `None` inside of a hook, where the locks are held already.
     fn begin() -> Option<Self> {
-        (!IS_BUSY.replace(true)).then_some(Self(()))
+        // Made only where none is: dropping one ends the work.
+        (!IS_BUSY.replace(true)).then(|| Self(()))
     }
 }
 
@@ -61,16 +66,38 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Session {
-    pub(crate) fn new(replay: Option<Replay>, recorder: Option<Recorder>, mode: Mode, pace: Pace) -> Arc<Self> {
-        Arc::new(Self {
+    pub(crate) fn new(replay: Option<Replay>, recorder: Option<Recorder>, mode: Mode, pace: Pace) -> Self {
+        Self {
             replay: replay.map(Mutex::new),
             recorder: recorder.map(Mutex::new),
             mode,
             pace,
+            leaves_out_recorded: false,
             root: LaneNode::root(),
             state: Mutex::default(),
             _activity: Activity::new(),
-        })
+        }
+    }
+
+    /// Sets whether spans of what is answered before the fork point are not sent to Retrace.
+    pub(crate) fn with_recorded_left_out(self, leaves_out_recorded: bool) -> Self {
+        if leaves_out_recorded {
+            watch_not_sent();
+        }
+        Self { leaves_out_recorded, ..self }
+    }
+
+    pub(crate) fn leaves_out_recorded(&self) -> bool {
+        self.leaves_out_recorded
+    }
+
+    /// Attributes of the span of what an entry answers.
+    pub(crate) fn answer_attributes(&self, entry: &Entry) -> Vec<KeyValue> {
+        let mut attributes = vec![KeyValue::new(REPLAYED, true)];
+        if self.leaves_out_recorded && self.replay.as_ref().is_some_and(|replay| lock(replay).is_before_fork(entry)) {
+            attributes.push(KeyValue::new(NOT_SENT, true));
+        }
+        attributes
     }
 
     pub(crate) fn root(&self) -> Arc<LaneNode> {

@@ -165,6 +165,18 @@ async fn a_hook_may_call_what_is_recorded_elsewhere() {
     replayed.value.unwrap();
 }
 
+#[test]
+fn a_recording_that_is_dropped_delivers_what_is_under_way() {
+    let _alone = alone();
+    let recording = record();
+    let processor = recording.guard.as_ref().unwrap().processor().unwrap().clone();
+    let run = retrace::run("under way").open();
+    drop(recording);
+    let stats = processor.stats();
+    assert_eq!((stats.delivered, stats.lost.total()), (1, 0), "{stats:?}");
+    drop(run);
+}
+
 #[tokio::test]
 async fn n8_the_golden_file_is_redacted() {
     let _alone = alone();

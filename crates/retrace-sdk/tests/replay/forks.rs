@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SimpleSpanProcessor};
 use retrace::{ForkPoint, SpanType};
 use serde_json::json;
 
 use crate::alone;
 use crate::provider::{AnyError, Provider};
-use crate::support::{named, record, span, spans};
+use crate::support::{named, record, record_with, span, spans};
 
 type Sent = Arc<AtomicUsize>;
 
@@ -120,4 +121,34 @@ async fn arguments_of_a_tool_are_replaced() {
     assert_eq!(fork(json!(21)).run(run()).await.unwrap().value, 42);
     let error = fork(json!("many")).run(run()).await.unwrap_err();
     assert!(error.to_string().contains("do not fit the step"), "{error}");
+}
+
+#[tokio::test]
+async fn spans_before_the_fork_point_are_left_out_on_demand() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.jsonl");
+    let (provider, sent) = (Provider::new(), Sent::default());
+    retrace::record_cassette(&path).run(agent(&provider, &sent)).await.unwrap().value.unwrap();
+    for transport in ["http", "ws"] {
+        let other = InMemorySpanExporter::default();
+        let backend = SimpleSpanProcessor::new(other.clone());
+        let recording =
+            record_with(|configuration| configuration.with_transport(transport).with_span_processor(backend));
+        let fork = retrace::replay(&path).from(ForkPoint::ModelCall(2)).leave_out_recorded_spans();
+        let live = Provider::new();
+        let forked = retrace::run("forked").instrument(fork.run(agent(&live, &sent)));
+        forked.await.unwrap().value.unwrap();
+        // A shutdown clears them.
+        let exported = other.get_finished_spans().unwrap();
+        let run = named(recording.runs(), "forked");
+        let names: Vec<&str> = spans(&run).iter().map(|span| span.name.as_str()).collect();
+        let calls = spans(&run).iter().filter(|span| span.span_type == SpanType::LlmCall).count();
+        assert_eq!((calls, names.contains(&"send"), run.span_count), (2, false, Some(names.len() as u64)), "{run:#?}");
+        assert!(spans(&run).iter().all(|span| span.ended_at.is_some()), "{run:#?}");
+        let replayed = exported
+            .iter()
+            .filter(|span| span.attributes.iter().any(|attribute| attribute.key.as_str() == "retrace.replayed"));
+        assert_eq!(replayed.count(), 2, "the call and the tool before the fork point: {exported:#?}");
+    }
 }

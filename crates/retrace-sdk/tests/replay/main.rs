@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::await_holding_lock)]
 
 mod ceilings;
+mod enforcement;
 mod failures;
 mod forks;
 mod memo;

@@ -1,10 +1,14 @@
 //! A recorded run is replayed with the provider gone.
 
 use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use http::HeaderMap;
+use retrace::clients::genai::Request;
+use retrace::clients::genai::interceptor::Action;
 use retrace::{InRun as _, ReplayError, SpanType};
-
 use retrace_protocol::Status;
+use serde_json::json;
 
 use crate::alone;
 use crate::provider::{AnyError, Provider, elsewhere};
@@ -259,4 +263,39 @@ async fn a_swallowed_refusal_fails_the_run_in_the_receiver() {
     assert_eq!(run.status, Some(Status::Failed));
     let error = value(&run.metadata).to_string() + &format!("{:?}", spans(&run));
     assert!(error.contains("the request differs"), "{run:#?}");
+}
+
+/// Receives a stream of one token an event. `delivered` counts the events that were read.
+async fn streamed(tokens: &[u32], delivered: &AtomicUsize) {
+    let genai = retrace::clients::instrumentation();
+    let body = json!({"model": "m", "stream": true, "messages": []}).to_string();
+    let url = "https://api.openai.com/v1/chat/completions";
+    let request = Request { method: "POST", url, body: Some(body.as_bytes()) };
+    let (mut call, action) = genai.intercept(&request, &HeaderMap::new()).unwrap();
+    assert!(matches!(action, Action::Pass), "{action:?}");
+    call.response(200, &HeaderMap::new());
+    for token in tokens {
+        let event = json!({"choices": [{"index": 0, "delta": {"content": "x"}, "token_ids": [token]}]});
+        call.chunk(format!("data: {event}\n\n").as_bytes());
+        delivered.fetch_add(1, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+    }
+    call.chunk(b"data: [DONE]\n\n");
+    call.end();
+}
+
+#[tokio::test]
+async fn verification_stops_a_stream_at_the_first_token_that_differs() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.jsonl");
+    let delivered = AtomicUsize::new(0);
+    retrace::record_cassette(&path).run(streamed(&[1, 2, 3, 4], &delivered)).await.unwrap();
+    let again = AtomicUsize::new(0);
+    let same = retrace::replay(&path).verify().run(streamed(&[1, 2, 3, 4], &again)).await.unwrap();
+    assert_eq!((same.report.verified[0].tokens.to_string().as_str(), again.into_inner()), ("4 of 4 tokens unchanged", 4));
+    let differs = AtomicUsize::new(0);
+    let error = retrace::replay(&path).verify().run(streamed(&[1, 9, 3, 4], &differs)).await.unwrap_err();
+    assert!(error.to_string().contains("1 of 4 tokens unchanged"), "{error}");
+    assert_eq!(differs.into_inner(), 2, "what comes after the second token is not read");
 }

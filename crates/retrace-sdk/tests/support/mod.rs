@@ -31,8 +31,12 @@ pub fn record() -> Recording {
 }
 
 pub fn record_with(change: impl FnOnce(Configuration) -> Configuration) -> Recording {
+    record_to(Server::start().unwrap(), change)
+}
+
+/// Records to this receiver.
+pub fn record_to(server: Server, change: impl FnOnce(Configuration) -> Configuration) -> Recording {
     let alone = alone();
-    let server = Server::start().unwrap();
     let configuration = retrace::configure()
         .with_api_key("rt_local")
         .with_base_url(server.url())
@@ -40,6 +44,14 @@ pub fn record_with(change: impl FnOnce(Configuration) -> Configuration) -> Recor
         .with_linger(Duration::ZERO);
     let guard = change(configuration).install().unwrap();
     Recording { server, guard: Some(guard), _alone: alone }
+}
+
+impl Drop for Recording {
+    /// Stops before the server does. The end of the guard ends every run of the process that is under way, those of other tests
+    /// too: without a receiver it would wait for them until the flush timeout.
+    fn drop(&mut self) {
+        drop(self.guard.take());
+    }
 }
 
 impl Recording {

@@ -72,8 +72,8 @@ pub fn key_relevance(key: &str) -> KeyRelevance {
     }
 }
 
-/// Returns true for a span of a library that is recognised by its span names, such as `claude_code.llm_request`, or by its
-/// instrumentation scope.
+/// Returns true for a span that is recognised as a GenAI span by its name, such as `claude_code.llm_request`, `invoke_agent planner`
+/// or `retrace.plan`, or by its instrumentation scope.
 ///
 /// The attributes of such a span may have no namespace: all of them are relevant, whatever [`key_relevance`] returns for their
 /// keys. `scope` is empty if it is not known. Costs a comparison with a few names.
@@ -130,6 +130,16 @@ mod tests {
             ("haystack.pipeline.run", "x", true),
             ("run", "agent_framework", true),
             ("claude_code", "", false),
+            ("invoke_agent planner", "", true),
+            ("invoke_agent", "", true),
+            ("create_agent planner", "", true),
+            ("invoke_workflow trip", "", true),
+            ("execute_tool search", "", true),
+            ("retrace.plan", "", true),
+            ("invoke_agents", "", false),
+            ("retrace", "", false),
+            ("chat m", "", false),
+            ("plan the trip", "", false),
             ("GET /", "http", false),
         ] {
             assert_eq!(is_own_span(name, scope), expected, "{name} {scope}");

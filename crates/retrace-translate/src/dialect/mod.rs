@@ -57,7 +57,8 @@ pub(crate) struct Dialect {
     pub quoted: bool,
     /// Attribute keys and the fields they fill.
     pub keys: &'static [(&'static str, Field)],
-    /// Prefixes of the names of its own spans: `claude_code.`. Such a span is a GenAI span, whatever its attributes are.
+    /// Prefixes of the names of its own spans: `claude_code.`, or the first word, as in `invoke_agent planner`. Such a span is a GenAI
+    /// span, whatever its attributes are, and so from its start.
     pub spans: &'static [&'static str],
     /// Instrumentation scopes of its own spans.
     pub scopes: &'static [&'static str],
@@ -250,10 +251,14 @@ pub(crate) fn message_event(name: &str) -> Option<(usize, Field)> {
     })
 }
 
-/// Ranks of the dialects that have spans of their own.
+/// Ranks of the dialects that have spans of their own. Those that have keys of their own on them come first: a library may
+/// name its spans as the conventions do.
 static HOMES: LazyLock<Vec<usize>> = LazyLock::new(|| {
     let has_own = |dialect: &Dialect| !dialect.spans.is_empty() || !dialect.scopes.is_empty();
-    DIALECTS.iter().enumerate().filter(|(_, dialect)| has_own(dialect)).map(|(rank, _)| rank).collect()
+    let homes = DIALECTS.iter().enumerate().filter(|(_, dialect)| has_own(dialect));
+    let mut homes: Vec<(bool, usize)> = homes.map(|(rank, dialect)| (dialect.own.is_empty(), rank)).collect();
+    homes.sort_unstable();
+    homes.into_iter().map(|(_, rank)| rank).collect()
 });
 
 /// Returns the rank of the dialect to which a span belongs by its name or its instrumentation scope; `None` for most spans.
@@ -261,9 +266,14 @@ static HOMES: LazyLock<Vec<usize>> = LazyLock::new(|| {
 pub(crate) fn home_of(span: &str, scope: &str) -> Option<usize> {
     HOMES.iter().copied().find(|rank| {
         DIALECTS.get(*rank).is_some_and(|dialect| {
-            dialect.spans.iter().any(|begin| span.starts_with(begin)) || dialect.scopes.contains(&scope)
+            dialect.spans.iter().any(|begin| is_named(span, begin)) || dialect.scopes.contains(&scope)
         })
     })
+}
+
+/// Returns true if the name of a span has this prefix: a namespace, or a whole word.
+fn is_named(span: &str, prefix: &str) -> bool {
+    span.strip_prefix(prefix).is_some_and(|rest| prefix.ends_with('.') || rest.is_empty() || rest.starts_with(' '))
 }
 
 /// Looks a key up, first among the keys without a namespace of the dialect with the rank `home`.

@@ -19,6 +19,9 @@ use crate::messages::{Part, Source, Turn, role_label};
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
+    // The names that the conventions give to spans of agents, workflows and tools. `chat` and `plan` are words of everybody's.
+    spans: &["create_agent", "execute_tool", "invoke_agent", "invoke_workflow"],
+    named: |span| operation(span.split(' ').next()?),
     keys: &[
         ("gen_ai.operation.name", Field::Operation),
         ("gen_ai.provider.name", Field::Provider),

@@ -13,7 +13,7 @@ pub(crate) fn without_noise(dollars: f64) -> f64 {
 }
 
 /// Returns the price in US dollars of a call of `model`, at the rates of this moment, by the bundled price table. `None` for a model
-/// that the table does not know. The first call decodes the table, which takes tens of milliseconds.
+/// that the table does not know. Takes microseconds, the first time as well.
 #[cfg(feature = "prices")]
 #[must_use]
 pub fn call_price(
@@ -29,9 +29,6 @@ pub fn call_price(
 
 #[cfg(feature = "prices")]
 mod list {
-    use std::time::{Duration, UNIX_EPOCH};
-
-    use genai_prices::{PriceRequest, Usage, UsageKey};
     use retrace_protocol::metadata;
 
     use crate::price::rates::{self, Tokens};
@@ -39,8 +36,7 @@ mod list {
 
     /// The price in US dollars of a call of `model`, at the rates of the moment it was made.
     ///
-    /// `None` for a model that the bundled table does not know: unknown is not free. The first call decodes the table, which
-    /// takes tens of milliseconds.
+    /// `None` for a model that the bundled table does not know: unknown is not free.
     pub(crate) fn price(
         provider: Option<&str>,
         model: &str,
@@ -62,26 +58,7 @@ mod list {
 
     /// The same, from the list itself, under its own name for the provider.
     pub(crate) fn look_up(provider: Option<&str>, model: &str, tokens: Tokens, unix_nanos: u64) -> Option<f64> {
-        let [input, output, read, written] = tokens;
-        let mut usage = Usage::new();
-        for (key, tokens) in [
-            (UsageKey::INPUT_TOKENS, Some(input)),
-            (UsageKey::OUTPUT_TOKENS, Some(output)),
-            (UsageKey::CACHE_READ_TOKENS, Some(read).filter(|read| *read > 0)),
-            (UsageKey::CACHE_WRITE_TOKENS, Some(written).filter(|written| *written > 0)),
-        ] {
-            if let Some(tokens) = tokens {
-                #[allow(clippy::cast_precision_loss)] // nobody uses 2^53 tokens in a call
-                usage.insert(key, tokens as f64);
-            }
-        }
-        let request = PriceRequest::new(model, &usage).with_timestamp(UNIX_EPOCH + Duration::from_nanos(unix_nanos));
-        let request = match provider {
-            Some(provider) => request.with_provider_id(provider),
-            None => request,
-        };
-        let price = genai_prices::calculate(&request).ok()?.total_price;
-        (price.is_finite() && price >= 0.0).then(|| super::without_noise(price))
+        crate::price::list::price(provider, model, tokens, unix_nanos).map(super::without_noise)
     }
 }
 

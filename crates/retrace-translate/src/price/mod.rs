@@ -1,6 +1,8 @@
 //! Prices of model calls.
 
 mod cost;
+#[cfg(feature = "prices")]
+mod list;
 #[cfg(any(feature = "prices", test))]
 mod rates;
 #[cfg(feature = "prices")]

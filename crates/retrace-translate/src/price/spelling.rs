@@ -1,7 +1,8 @@
 //! Spellings of a model's name: what gateways, clouds and libraries put around the name that the price list has.
 
-use genai_prices::Calculator;
 use smallvec::SmallVec;
+
+use crate::price::list::Provider;
 
 /// A price list, or none to let the list be found by the model, and the name of a model in it.
 type Candidate<'a> = (Option<&'static str>, &'a str);
@@ -153,13 +154,12 @@ fn list_of(label: &str) -> Option<&'static str> {
         "voyage" => "voyageai",
         other => other,
     };
-    Calculator::bundled().find_provider(Some(id), None).ok().flatten().map(genai_prices::ProviderInfo::id)
+    Provider::named(id).map(|list| list.id)
 }
 
 /// Returns true if the list has a model with this id.
 fn has(list: &str, name: &str) -> bool {
-    let found = Calculator::bundled().find_provider(Some(list), None).ok().flatten();
-    found.is_some_and(|list| list.models().any(|model| model.id().eq_ignore_ascii_case(name)))
+    Provider::named(list).is_some_and(|list| list.has(name))
 }
 
 fn is_self_hosted(label: &str) -> bool {
@@ -171,6 +171,7 @@ fn is_self_hosted(label: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use genai_prices::Calculator;
 
     const NOW: u64 = 1_791_763_200_000_000_000;
     const TOKENS: crate::price::rates::Tokens = [100_000, 10_000, 20_000, 0];

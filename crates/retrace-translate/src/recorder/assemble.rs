@@ -66,6 +66,7 @@ impl RunAssembler<'_> {
         let mut trace = self.origin.trace(&top, &name, &labels, totals, self.options);
         let mut metadata = self.origin.trace_metadata(&top, &name, &labels, &run.resource, self.options);
         let calls = || order.iter().filter_map(|at| run.nodes.get(*at)).filter(|node| node.is_model_call());
+        metadata.kept_for_failure = run.kept_for_failure;
         metadata.inferred_io = infer_io(
             &mut trace,
             || last_user_message(calls().next()?.builder.as_ref()?),

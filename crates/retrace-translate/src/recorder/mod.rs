@@ -25,6 +25,7 @@ mod same_call;
 mod tools;
 mod totals;
 mod tree;
+mod unknown_types;
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, VecDeque};
@@ -47,6 +48,7 @@ pub use self::rekey_run::rekey_run;
 use self::remote_parent::RemoteParent;
 use self::run::{OpenRun, OpenRunStats};
 pub(crate) use self::tools::derived_id;
+use self::unknown_types::UnknownTypes;
 use crate::options::Options;
 use crate::resource::Resource;
 use crate::view::{Parent, SpanView};
@@ -138,6 +140,7 @@ pub struct Recorder {
     sources: u64,
     weight: usize,
     unselected_runs: u64,
+    unknown_types: UnknownTypes,
 }
 
 impl Recorder {
@@ -156,6 +159,7 @@ impl Recorder {
             sources: 0,
             weight: 0,
             unselected_runs: 0,
+            unknown_types: UnknownTypes::default(),
         }
     }
 
@@ -187,6 +191,7 @@ impl Recorder {
 
     /// Takes a span that has ended. May emit an incomplete run to stay within the limits.
     pub fn record<V: SpanView>(&mut self, span: &V, resource: &Arc<Resource>, now: Duration) {
+        self.unknown_types.look_at(span);
         let trace_id = span.trace_id();
         let mut starts_run = span.parent().is_local_root();
         let mut joined = RemoteParent::of(span, &self.options);
@@ -270,6 +275,19 @@ impl Recorder {
             return false;
         }
         true
+    }
+
+    /// Marks a run that is being collected as one that was not sampled and is sent because it failed; its metadata states so.
+    /// Returns false if nothing is collected of the trace.
+    pub fn mark_kept_for_failure(&mut self, trace_id: [u8; 16]) -> bool {
+        let run = self.open.get_mut(&trace_id);
+        run.map(|run| run.kept_for_failure = true).is_some()
+    }
+
+    /// Returns the unknown values of `retrace.span_type`, each once: eight of up to 40 bytes at most. A value that was returned once
+    /// is not returned again.
+    pub fn take_unknown_span_types(&mut self) -> Vec<String> {
+        self.unknown_types.take()
     }
 
     /// Emits every run whose root has ended, without waiting for late spans. A live run still waits for running steps.

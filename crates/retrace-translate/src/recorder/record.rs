@@ -300,6 +300,7 @@ impl RunIdentity {
             tags: labels.tags.clone(),
             inferred_io: false,
             entry_span: name.entry_span.clone(),
+            kept_for_failure: false,
             otel: (self.id.to_otel_trace() != Some(self.trace_id)).then(|| TraceOrigin {
                 trace_id: hex(&self.trace_id),
                 continues: self.continues.clone(),

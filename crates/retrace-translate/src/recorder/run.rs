@@ -29,6 +29,8 @@ pub(crate) struct OpenRun {
     pub root_ended: Option<Duration>,
     /// True if spans of it were lost.
     pub lossy: bool,
+    /// True if it was not sampled, and is sent because it failed.
+    pub kept_for_failure: bool,
     /// Number of accepted spans.
     pub sources: u64,
     /// Approximate size in bytes.
@@ -61,6 +63,7 @@ impl OpenRun {
             last_seen,
             root_ended: None,
             lossy: false,
+            kept_for_failure: false,
             sources: 0,
             weight: size_of::<Self>(),
             places: HashMap::new(),
@@ -147,6 +150,7 @@ impl OpenRun {
         let mut open = Self::new(self.resource, self.last_seen);
         ended.root_ended = self.root_ended;
         (ended.lossy, open.lossy) = (self.lossy, self.lossy);
+        (ended.kept_for_failure, open.kept_for_failure) = (self.kept_for_failure, self.kept_for_failure);
         for (node, connected) in self.nodes.into_iter().zip(connected) {
             let run = if connected { &mut ended } else { &mut open };
             run.genai |= node.kept;

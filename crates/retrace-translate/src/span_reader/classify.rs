@@ -15,7 +15,7 @@ pub(crate) struct Classified {
 /// Classifies a span. `hinted` is called if the span names no operation.
 pub(crate) fn classify(fields: &Fields<'_>, hinted: impl FnOnce() -> Option<Class>) -> Classified {
     let class = class_of(fields, hinted);
-    let stated = fields.text(Field::SpanType).and_then(span_type);
+    let stated = fields.text(Field::SpanType).and_then(stated_type);
     let span_type = stated.unwrap_or(match class {
         Some(Class::Model) => SpanType::LlmCall,
         Some(Class::Tool) => SpanType::ToolCall,
@@ -34,7 +34,7 @@ pub(crate) fn classify(fields: &Fields<'_>, hinted: impl FnOnce() -> Option<Clas
 }
 
 /// Reads the type that an application states, in any case.
-fn span_type(stated: &str) -> Option<SpanType> {
+pub(crate) fn stated_type(stated: &str) -> Option<SpanType> {
     SpanType::from_wire(stated).or_else(|| SpanType::from_wire(&stated.trim().to_ascii_lowercase()))
 }
 

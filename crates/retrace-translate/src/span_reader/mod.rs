@@ -30,6 +30,7 @@ use crate::dialect::{
 use crate::fields::{Field, FieldValue, Fields, FlattenedValue, PrefixedValue};
 use crate::json::JsonObject;
 use crate::messages::provider_body::ResponseFacts;
+pub(crate) use crate::span_reader::classify::stated_type;
 use crate::span_reader::classify::{Classified, classify, kind_leads};
 use crate::span_reader::conversation::RepairedMessages;
 use crate::span_reader::envelope_facts::EnvelopeFacts;

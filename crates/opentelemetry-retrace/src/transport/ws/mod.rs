@@ -23,6 +23,7 @@ pub(crate) use self::closed::Closed;
 use self::pump::{Pump, authenticate};
 use self::upgrade::Upgrade;
 use crate::config::{BuildError, Config};
+use crate::remote::Command;
 use crate::secret::ApiKey;
 use crate::transport::connect::Connector;
 
@@ -55,13 +56,15 @@ impl Ws {
     }
 
     /// Starts a connection on the runtime of the caller. Returns at once; what happens comes out of the link.
-    pub(crate) fn open(&self) -> Link {
+    ///
+    /// A connection that `serves` lets the receiver send commands, which may be long.
+    pub(crate) fn open(&self, serves: bool) -> Link {
         let Self { connector, upgrade, api_key } = self.clone();
         let connecting = {
             let upgrade = upgrade.clone();
             async move { upgrade.connect(connector).await }
         };
-        link(connecting, upgrade, api_key)
+        link(connecting, upgrade, api_key, serves)
     }
 }
 
@@ -70,6 +73,7 @@ fn link<S>(
     connecting: impl Future<Output = Result<S, Closed>> + Send + 'static,
     upgrade: Upgrade,
     api_key: ApiKey,
+    serves: bool,
 ) -> Link
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -80,8 +84,8 @@ where
     let closing = Arc::clone(&close);
     let task = tokio::spawn(async move {
         let opening = async {
-            let mut socket = upgrade.ask(connecting.await?, &api_key).await?;
-            authenticate(&mut socket, &api_key).await?;
+            let mut socket = upgrade.ask(connecting.await?, &api_key, serves).await?;
+            authenticate(&mut socket, &api_key, serves).await?;
             Ok(socket)
         };
         let opened = tokio::select! {
@@ -147,6 +151,8 @@ pub(crate) enum Incoming {
     Acks(Vec<Ack>),
     /// A frame other than `auth_ok`, `ping` and `ack`.
     Frame(ServerFrame),
+    /// A command, and the bytes of its frame.
+    Command(Command, usize),
     /// Something that is no frame, in our words.
     Odd(String),
     /// It is over; nothing follows.

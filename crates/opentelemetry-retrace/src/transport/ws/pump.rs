@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::closed::{CloseReason, Closed, complaint};
 use super::socket::{PARTING, Socket, Step};
 use super::{BATCH_BYTES, Batch, Incoming};
+use crate::remote::Command;
 use crate::secret::ApiKey;
 use crate::transport::words::words;
 
@@ -31,14 +32,14 @@ pub(super) const SILENCE: Duration = Duration::from_secs(15);
 pub(super) const STALL: Duration = Duration::from_secs(30);
 
 /// Puts the key in and waits until it is taken.
-pub(super) async fn authenticate<S>(socket: &mut Socket<S>, api_key: &ApiKey) -> Result<(), Closed>
+pub(super) async fn authenticate<S>(socket: &mut Socket<S>, api_key: &ApiKey, serves: bool) -> Result<(), Closed>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let not = |cause: &str| Closed::new(CloseReason::NotConnected, cause);
     let auth = Auth {
         api_key: api_key.expose().to_owned(),
-        resumable: Some(false),
+        resumable: Some(serves),
         replay_generation: Some(1),
         acks: Some(true),
     };
@@ -251,6 +252,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Pump<'a, S> {
                     self.ack_bytes += text.len();
                     if self.ack_bytes < BATCH_BYTES { None } else { self.give_acks() }
                 }
+                Ok(ServerFrame::Resume { data, .. }) => self.give(Incoming::Command(Command::Resume(data), text.len())),
+                Ok(ServerFrame::Replay { data, .. }) => self.give(Incoming::Command(Command::Replay(data), text.len())),
                 Ok(frame) => self.give(Incoming::Frame(frame)),
                 Err(_) => self.give(Incoming::Odd(format!("a text of {} bytes that is no frame", text.len()))),
             },

@@ -17,9 +17,10 @@ use tokio_tungstenite::tungstenite::{Bytes, Error};
 
 use super::wire::Wire;
 
-/// Most bytes of a message of the receiver's. They are acks and short texts; those of `resume` and `replay`, which may be
-/// long, are not asked for.
+/// Most bytes of a message of the receiver's. They are acks and short texts.
 pub(super) const MESSAGE_BYTES: usize = 1024 * 1024;
+/// The same where commands are taken: their cassettes may be long.
+pub(super) const COMMAND_BYTES: usize = 32 * 1024 * 1024;
 /// Room for reading; a longer message gets its own.
 const READ_BYTES: usize = 16 * 1024;
 /// Of the library's own buffer, where only control frames pass through. What is written by us is bounded by its writer.
@@ -30,13 +31,14 @@ const CONTROL_BYTES: usize = 4 * 1024;
 pub(super) const PARTING: Duration = Duration::from_secs(2);
 
 /// The bounds of what the library keeps.
-pub(super) fn bounds() -> WebSocketConfig {
+pub(super) fn bounds(serves: bool) -> WebSocketConfig {
+    let bytes = if serves { COMMAND_BYTES } else { MESSAGE_BYTES };
     WebSocketConfig::default()
         .read_buffer_size(READ_BYTES)
         .write_buffer_size(0)
         .max_write_buffer_size(CONTROL_BYTES)
-        .max_message_size(Some(MESSAGE_BYTES))
-        .max_frame_size(Some(MESSAGE_BYTES))
+        .max_message_size(Some(bytes))
+        .max_frame_size(Some(bytes))
 }
 
 /// What happened on a socket.

@@ -61,12 +61,12 @@ impl Upgrade {
     }
 
     /// Asks for the WebSocket. Redirects are not followed.
-    pub(super) async fn ask<S>(&self, stream: S, api_key: &ApiKey) -> Result<Socket<S>, Closed>
+    pub(super) async fn ask<S>(&self, stream: S, api_key: &ApiKey, serves: bool) -> Result<Socket<S>, Closed>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let request = self.request().map_err(|cause| Closed::new(CloseReason::NotConnected, cause))?;
-        let asking = client_async_with_config(request, Wire::new(stream), Some(bounds()));
+        let asking = client_async_with_config(request, Wire::new(stream), Some(bounds(serves)));
         match timeout(UPGRADE_TIMEOUT, asking).await {
             Ok(Ok((ws, _))) => Ok(Socket::new(ws)),
             Ok(Err(error)) => {

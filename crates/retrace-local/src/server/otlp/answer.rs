@@ -7,12 +7,12 @@ use prost::Message as _;
 use serde_json::json;
 
 use super::media_type;
+use super::rpc_status::{BAD_REQUEST, RpcStatus};
 use crate::otlp::Odd;
 use crate::server::error::ApiError;
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
-const BAD_REQUEST: &str = "type.googleapis.com/google.rpc.BadRequest";
 
 /// What a request is written in, and so its answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,40 +31,6 @@ pub(super) enum Signal {
     Metrics,
 }
 
-/// `google.rpc.Status`.
-#[derive(Clone, PartialEq, prost::Message)]
-struct Status {
-    #[prost(string, tag = "2")]
-    message: String,
-    #[prost(message, repeated, tag = "3")]
-    details: Vec<Any>,
-}
-
-/// `google.protobuf.Any`.
-#[derive(Clone, PartialEq, prost::Message)]
-struct Any {
-    #[prost(string, tag = "1")]
-    type_url: String,
-    #[prost(bytes = "vec", tag = "2")]
-    value: Vec<u8>,
-}
-
-/// `google.rpc.BadRequest`.
-#[derive(Clone, PartialEq, prost::Message)]
-struct BadRequest {
-    #[prost(message, repeated, tag = "1")]
-    field_violations: Vec<FieldViolation>,
-}
-
-/// `google.rpc.BadRequest.FieldViolation`.
-#[derive(Clone, PartialEq, prost::Message)]
-struct FieldViolation {
-    #[prost(string, tag = "1")]
-    field: String,
-    #[prost(string, tag = "2")]
-    description: String,
-}
-
 impl Encoding {
     /// `None` for what OTLP is not written in.
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
@@ -79,20 +45,10 @@ impl Encoding {
     /// All was taken, except spans that belong to nothing and records that cannot be read. A reason without any such record
     /// is a warning.
     pub(super) fn taken(self, signal: Signal, malformed: u64, odd: Odd) -> Response {
-        // Log records that belong to nothing are lines of a log, and no error.
-        let malformed = if signal == Signal::Traces { malformed } else { 0 };
-        let rejected = i64::try_from(malformed.saturating_add(odd.count)).unwrap_or(i64::MAX);
-        let ids = (malformed > 0).then(|| "their trace id or span id is missing or malformed".to_owned());
-        let reason: Vec<_> = ids.into_iter().chain(odd.reason).collect();
+        let PartialSuccess { rejected, reason } = PartialSuccess::new(signal, malformed, odd);
         let is_partial = !reason.is_empty();
-        let reason = reason.join("; ");
         let body = match self {
-            // The answers of all signals have the same fields.
-            Self::Protobuf => ExportTraceServiceResponse {
-                partial_success: is_partial
-                    .then_some(ExportTracePartialSuccess { rejected_spans: rejected, error_message: reason }),
-            }
-            .encode_to_vec(),
+            Self::Protobuf => PartialSuccess { rejected, reason }.encode(),
             Self::Json if is_partial => {
                 let count = if signal == Signal::Logs { "rejectedLogRecords" } else { "rejectedSpans" };
                 json!({"partialSuccess": {count: rejected.to_string(), "errorMessage": reason}})
@@ -111,14 +67,8 @@ impl Encoding {
         let bad = status == StatusCode::BAD_REQUEST;
         let body = match self {
             Self::Protobuf => {
-                let details = bad.then(|| Any {
-                    type_url: BAD_REQUEST.into(),
-                    value: BadRequest {
-                        field_violations: vec![FieldViolation { field, description: message.clone() }],
-                    }
-                    .encode_to_vec(),
-                });
-                Status { message, details: details.into_iter().collect() }.encode_to_vec()
+                let status = RpcStatus::new(message);
+                if bad { status.with_violation(field) } else { status }.encode_to_vec()
             }
             Self::Json if bad => {
                 let violation = json!({"field": field, "description": message});
@@ -136,5 +86,30 @@ impl Encoding {
             Self::Protobuf => PROTOBUF,
             Self::Json => JSON,
         }
+    }
+}
+
+/// What of a request was not taken.
+pub(super) struct PartialSuccess {
+    rejected: i64,
+    /// Empty where all was taken. A reason without a rejected record is a warning.
+    reason: String,
+}
+
+impl PartialSuccess {
+    pub(super) fn new(signal: Signal, malformed: u64, odd: Odd) -> Self {
+        // Log records that belong to nothing are lines of a log, and no error.
+        let malformed = if signal == Signal::Traces { malformed } else { 0 };
+        let rejected = i64::try_from(malformed.saturating_add(odd.count)).unwrap_or(i64::MAX);
+        let ids = (malformed > 0).then(|| "their trace id or span id is missing or malformed".to_owned());
+        let reason: Vec<_> = ids.into_iter().chain(odd.reason).collect();
+        Self { rejected, reason: reason.join("; ") }
+    }
+
+    /// The response as protobuf; the responses of all signals have the same fields.
+    pub(super) fn encode(self) -> Vec<u8> {
+        let partial_success = (!self.reason.is_empty())
+            .then_some(ExportTracePartialSuccess { rejected_spans: self.rejected, error_message: self.reason });
+        ExportTraceServiceResponse { partial_success }.encode_to_vec()
     }
 }

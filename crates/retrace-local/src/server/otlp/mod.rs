@@ -1,7 +1,10 @@
 //! OTLP over HTTP (OTLP specification, "OTLP/HTTP"): spans and log records of any language.
 
 mod answer;
+#[cfg(feature = "grpc")]
+pub(super) mod grpc;
 mod recording;
+mod rpc_status;
 
 use std::sync::Arc;
 

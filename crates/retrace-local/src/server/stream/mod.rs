@@ -2,6 +2,7 @@
 //!
 //! [`upgrade`] lets a connection in, [`session`] is its life, [`Live`] knows which runs are being told.
 
+mod agents;
 mod budget;
 mod live;
 mod session;
@@ -15,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::Semaphore;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+pub(super) use agents::{Agents, NoAgent};
 pub(super) use live::{Live, Teller};
 use session::Session;
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use retrace_protocol::limits::{AUTH_TIMEOUT, PING_INTERVAL};
-use retrace_protocol::{Ack, Event, ServerFrame, Status, write};
+use retrace_protocol::{Ack, Auth, Event, ServerFrame, Status, write};
 use serde_json::{Map, Value};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -21,13 +21,14 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, error::ProtocolError};
 
+use super::agents::{Agent, Agents};
 use super::budget::Budget;
 use super::live::{Live, Teller};
 use crate::ingest::{self, BadFrame, Frame, Numbered};
 use crate::server::auth::ApiKey;
 use crate::server::http::App;
 use crate::server::listener::asked;
-use crate::store::{Change, Writer};
+use crate::store::{Change, ForkChange, Writer};
 
 /// How much a client may send before it has shown its key.
 const BEFORE_AUTH_BYTES: usize = 16 * 1024;
@@ -49,6 +50,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(super) struct Session {
     writer: Writer,
     live: Arc<Live>,
+    agents: Arc<Agents>,
     key: Option<ApiKey>,
     /// Largest frame, in bytes.
     limit: usize,
@@ -84,6 +86,9 @@ const WRONG_KEY: End = End::new(4001, "the API key is not the one that this rece
 const NO_PONG: End = End::new(4002, "no `pong` came within 30 s of a `ping`");
 const ORIGIN: End = End::new(4003, "pages of browsers may not connect: send no `Origin`");
 
+/// Reason why the executions of an agent have failed that has gone away.
+const AGENT_LOST: &str = "the connection of the agent closed before its run had ended: it goes on if the agent comes back, else start the fork again";
+
 /// What the reading half hands to the other.
 #[derive(Debug)]
 enum Said {
@@ -107,6 +112,7 @@ impl Session {
         Self {
             writer: app.writer.clone(),
             live: Arc::clone(&app.live),
+            agents: Arc::clone(&app.agents),
             key: app.key.clone(),
             limit: app.bodies.limit(),
             closing: app.closing.subscribe(),
@@ -123,20 +129,20 @@ impl Session {
             .max_frame_size(Some(self.limit));
         let stream = Budget::new(stream, BEFORE_AUTH_BYTES);
         let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(settings)).await;
-        let acks = match self.admit(&mut socket).await {
-            Ok(acks) => acks,
+        let auth = match self.admit(&mut socket).await {
+            Ok(auth) => auth,
             Err(end) => return farewell(socket, end).await,
         };
         socket.get_mut().lift();
         let (mut sink, mut stream) = socket.split();
-        let end = self.serve(acks, &mut sink, &mut stream).await;
+        let end = self.serve(&auth, &mut sink, &mut stream).await;
         if let Ok(socket) = sink.reunite(stream) {
             farewell(socket, end).await;
         }
     }
 
-    /// Waits for the first frame, and answers it; `Ok` says whether the client wants acks. Nothing is sent before.
-    async fn admit<S: AsyncRead + AsyncWrite + Unpin>(&mut self, socket: &mut Socket<S>) -> Result<bool, Option<End>> {
+    /// Waits for the first frame, and answers it; `Ok` holds what the client wants. Nothing is sent before.
+    async fn admit<S: AsyncRead + AsyncWrite + Unpin>(&mut self, socket: &mut Socket<S>) -> Result<Auth, Option<End>> {
         if self.from_browser {
             return Err(Some(ORIGIN));
         }
@@ -155,12 +161,12 @@ impl Session {
         }
         let welcome = ServerFrame::AuthOk { other: Map::new() };
         socket.send(text_of(&welcome)).await.map_err(|_| None)?;
-        Ok(auth.acks == Some(true))
+        Ok(auth)
     }
 
     async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
-        acks: bool,
+        auth: &Auth,
         sink: &mut SplitSink<Socket<S>, Message>,
         stream: &mut SplitStream<Socket<S>>,
     ) -> Option<End> {
@@ -174,13 +180,34 @@ impl Session {
             }
         };
         let teller = self.live.teller();
-        let telling = Telling { writer: &self.writer, acks, teller, signs: &signs, sink, mute: false }.run(waiting);
-        tokio::pin!(reading, telling);
-        tokio::select! {
-            // What was read is stored, also when nobody waits for its acks any more.
-            end = &mut reading => telling.await.or(end),
-            end = &mut telling => end,
+        let acks = auth.acks == Some(true);
+        let (agent, commands) = match auth.resumable {
+            Some(true) => {
+                let has_leases = auth.replay_generation.is_some_and(|generation| generation >= 1);
+                let (agent, commands) = self.agents.join(has_leases);
+                (Some(agent), commands)
+            }
+            // Nobody sends there.
+            _ => (None, mpsc::channel(1).1),
+        };
+        let end = {
+            let (writer, agent) = (&self.writer, agent.as_ref());
+            let telling =
+                Telling { writer, acks, teller, agent, signs: &signs, sink, mute: false }.run(waiting, commands);
+            tokio::pin!(reading, telling);
+            tokio::select! {
+                // What was read is stored, also when nobody waits for its acks any more.
+                end = &mut reading => telling.await.or(end),
+                end = &mut telling => end,
+            }
+        };
+        let executions = agent.map(Agent::leave).unwrap_or_default();
+        if !executions.is_empty() {
+            let lost = ForkChange::Lost { executions, reason: AGENT_LOST };
+            // A database that fails keeps them running until their leases end.
+            let _ = self.writer.write(Change::Fork(Box::new(lost)), None).await;
         }
+        end
     }
 }
 
@@ -247,6 +274,7 @@ struct Telling<'a, S> {
     writer: &'a Writer,
     acks: bool,
     teller: Teller,
+    agent: Option<&'a Agent>,
     signs: &'a Signs,
     sink: &'a mut SplitSink<Socket<S>, Message>,
     /// Nothing can be sent any more.
@@ -255,7 +283,11 @@ struct Telling<'a, S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Telling<'_, S> {
     /// Runs until the queue is closed and empty, or the connection has to end.
-    async fn run(mut self, mut waiting: mpsc::Receiver<Said>) -> Option<End> {
+    async fn run(
+        mut self,
+        mut waiting: mpsc::Receiver<Said>,
+        mut commands: mpsc::Receiver<ServerFrame>,
+    ) -> Option<End> {
         let mut pings = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
         // After a long commit the next ping is due at once, but not all those that were missed.
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -275,6 +307,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Telling<'_, S> {
                     pinged = true;
                     self.send([&ServerFrame::Ping { other: Map::new() }]).await;
                 }
+                Some(command) = commands.recv() => self.send([&command]).await,
                 taken = waiting.recv_many(&mut group, QUEUE_FRAMES) => {
                     if taken == 0 {
                         return None;
@@ -287,6 +320,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Telling<'_, S> {
             if self.mute {
                 // What is already here is still stored, and no more is taken.
                 waiting.close();
+                commands.close();
             }
         }
     }
@@ -308,6 +342,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Telling<'_, S> {
                         self.teller.tells(run);
                     }
                     match &told.event {
+                        Event::TraceStarted(run) => {
+                            if let Some(agent) = self.agent {
+                                agent.records(run);
+                            }
+                        }
                         Event::TraceEnded(end) if end.status != Some(Status::Running) => ended.push(end.id.clone()),
                         _ => {}
                     }

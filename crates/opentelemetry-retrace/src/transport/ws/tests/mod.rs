@@ -42,7 +42,7 @@ fn upgrade(headers: &HeaderMap) -> Upgrade {
 /// A link, and the other end of its pipe.
 fn piped() -> (Link, DuplexStream) {
     let (near, far) = tokio::io::duplex(PIPE);
-    (link(ready(Ok(near)), upgrade(&HeaderMap::new()), KEY.into()), far)
+    (link(ready(Ok(near)), upgrade(&HeaderMap::new()), KEY.into(), false), far)
 }
 
 /// A link whose upgrade was answered and whose key was read.

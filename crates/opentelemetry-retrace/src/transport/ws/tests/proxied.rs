@@ -92,7 +92,7 @@ fn ws(proxy: SocketAddr, authority: &str) -> Ws {
 async fn pain_15_a_proxy_makes_the_way_and_sees_nothing() {
     let (address, authority, served) = receiver();
     let (proxy, proxied) = proxy(Some(address));
-    let mut link = ws(proxy, &authority).open();
+    let mut link = ws(proxy, &authority).open(false);
     assert!(matches!(next(&mut link).await, Incoming::Open));
     put(&link, &frame(1, 300_000)).await;
     link.close();
@@ -112,7 +112,7 @@ async fn pain_15_a_proxy_makes_the_way_and_sees_nothing() {
 async fn a_proxy_that_refuses_is_no_connection() {
     let (proxy, proxied) = proxy(None);
     let (_, authority, _) = receiver();
-    let (closed, _) = closed(&mut ws(proxy, &authority).open()).await;
+    let (closed, _) = closed(&mut ws(proxy, &authority).open(false)).await;
     assert_eq!(closed.reason, CloseReason::NotConnected, "the key was not even asked for");
     assert!(closed.cause.contains("prox") && !closed.cause.contains("word"), "{closed:?}");
     proxied.join().unwrap();

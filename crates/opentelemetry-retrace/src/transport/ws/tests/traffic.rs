@@ -198,7 +198,7 @@ async fn frames_are_not_logged() {
     log::set_logger(&All).unwrap();
     log::set_max_level(log::LevelFilter::Trace);
     let (near, mut far) = tokio::io::duplex(PIPE);
-    let link = link(ready(Ok(near)), upgrade(&HeaderMap::new()), "rt_to_be_logged".into());
+    let link = link(ready(Ok(near)), upgrade(&HeaderMap::new()), "rt_to_be_logged".into(), false);
     let server = async {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let mut asked = Vec::new();

@@ -27,6 +27,7 @@ async fn peer() -> Peer {
     let session = Session {
         writer,
         live: Arc::default(),
+        agents: Arc::default(),
         key: None,
         limit: 1 << 20,
         closing: closing.subscribe(),

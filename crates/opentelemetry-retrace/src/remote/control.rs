@@ -1,0 +1,110 @@
+//! The worker's end: whom commands go to, and the claims of forks.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::mpsc;
+
+use super::lease;
+use super::queue::{Queued, Seats};
+use super::{Command, CommandsError, Refusal, RemoteSettings, Request};
+use crate::transport::http::Http;
+
+/// Lets one part of an application take commands at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Registrar {
+    is_taken: AtomicBool,
+    end: Mutex<Option<CommandsError>>,
+}
+
+impl Registrar {
+    /// Returns false if somebody takes the commands already.
+    pub(crate) fn enter(&self) -> bool {
+        !self.is_taken.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn leave(&self) {
+        self.is_taken.store(false, Ordering::Release);
+    }
+
+    /// Reason why no command follows.
+    pub(crate) fn end(&self) -> Option<CommandsError> {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Passes commands on, and claims forks.
+#[derive(Debug)]
+pub(crate) struct Control {
+    /// `None` once nobody can want something any more.
+    requests: Option<mpsc::Receiver<Request>>,
+    subscriber: Option<mpsc::Sender<Queued>>,
+    registrar: Arc<Registrar>,
+    settings: RemoteSettings,
+    seats: Seats,
+}
+
+impl Control {
+    pub(super) fn new(requests: mpsc::Receiver<Request>, registrar: Arc<Registrar>, settings: RemoteSettings) -> Self {
+        Self { requests: Some(requests), subscriber: None, registrar, settings, seats: Seats::default() }
+    }
+
+    /// Returns true if somebody takes commands.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.subscriber.is_some()
+    }
+
+    /// Waits until somebody wants something or leaves, and does it.
+    pub(crate) async fn work(&mut self, http: &Arc<Http>) {
+        let left = async {
+            match &self.subscriber {
+                Some(subscriber) => subscriber.closed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let wanted = async {
+            match &mut self.requests {
+                Some(requests) => requests.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        let request = tokio::select! {
+            request = wanted => request,
+            () = left => {
+                self.subscriber = None;
+                return;
+            }
+        };
+        match request {
+            None => self.requests = None,
+            Some(Request::Subscribe(queue)) => self.subscriber = Some(queue),
+            Some(Request::Claim { fork_id, execution_id, interval, reply }) => {
+                let http = Arc::clone(http);
+                let claim = move || {
+                    let (http, fork_id, execution_id) = (Arc::clone(&http), fork_id.clone(), execution_id.clone());
+                    async move { http.claim(&fork_id, &execution_id).await }
+                };
+                tokio::spawn(lease::hold(claim, interval, reply));
+            }
+        }
+    }
+
+    /// Passes a command on whose frame had so many bytes.
+    pub(crate) fn command(&self, command: Command, bytes: usize) -> Result<(), Refusal> {
+        if !self.settings.allows_replay {
+            return Err(Refusal::NotAllowed);
+        }
+        let Some(subscriber) = &self.subscriber else { return Err(Refusal::NotServed) };
+        let seat = self.seats.take(bytes).ok_or(Refusal::Full)?;
+        subscriber.try_send(Queued { command, _seat: seat }).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Refusal::Full,
+            mpsc::error::TrySendError::Closed(_) => Refusal::NotServed,
+        })
+    }
+
+    /// Ends serving for good. Commands that wait are still read.
+    pub(crate) fn end(&mut self, reason: CommandsError) {
+        self.registrar.end.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+        self.subscriber = None;
+    }
+}

@@ -1,0 +1,142 @@
+//! `retrace-local diff`
+
+use clap::Args;
+use serde_json::Value;
+
+use super::receiver::{Source, plain};
+use super::{Ending, print_json};
+use crate::say;
+
+/// Most characters of a value that are printed.
+const MAX_CHARS: usize = 300;
+
+#[derive(Args)]
+pub(crate) struct DiffCommand {
+    /// The id of a run.
+    #[arg(value_name = "A")]
+    a: String,
+
+    /// The id of the run to compare with it.
+    #[arg(value_name = "B")]
+    b: String,
+
+    #[command(flatten)]
+    source: Source,
+
+    /// Print the comparison as the receiver answers it.
+    #[arg(long)]
+    json: bool,
+}
+
+impl DiffCommand {
+    pub(crate) fn run(self) -> Result<Ending, String> {
+        let receiver = self.source.open()?;
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("a", &self.a).append_pair("b", &self.b);
+        let compared: Value =
+            receiver.get(&format!("/api/v1/diff?{}", query.finish())).map_err(|refused| match refused.status {
+                404 => format!("{}; take ids from `retrace-local runs`", refused.message),
+                _ => refused.message,
+            })?;
+        let ending = Ending::of(&compared);
+        if self.json {
+            print_json(&compared)?;
+        } else {
+            print(&compared);
+        }
+        Ok(ending)
+    }
+}
+
+/// Prints a comparison for people.
+pub(super) fn print(compared: &Value) {
+    for (side, sign) in [("a", '-'), ("b", '+')] {
+        let run = &compared[side];
+        let text = |name: &str| plain(run[name].as_str().unwrap_or_default());
+        say(&format!(
+            "{sign} {}  {}  {}  {} tokens, {} USD, {} ms, {} steps",
+            text("id"),
+            text("status"),
+            text("name"),
+            number(&run["tokens"]),
+            number(&run["cost"]),
+            number(&run["duration_ms"]),
+            number(&run["steps"]),
+        ));
+    }
+    let divergence = &compared["first_divergence"];
+    for (at, step) in compared["steps"].as_array().into_iter().flatten().enumerate() {
+        let sign = match step["status"].as_str() {
+            Some("same") => '=',
+            Some("changed") => '~',
+            Some("added") => '+',
+            Some("removed") => '-',
+            _ => ' ',
+        };
+        let side = if step["a"].is_null() { &step["b"] } else { &step["a"] };
+        let text = |name: &str| plain(side[name].as_str().unwrap_or_default());
+        let first = if divergence["step"].as_u64() == Some(at as u64) { "   <- first divergence" } else { "" };
+        let replayed = if step["status"] == "replayed" { "   from the recording" } else { "" };
+        say(&format!("{sign} {at:>4}  {} {}{replayed}{first}", text("span_type"), text("name")));
+        changes(&step["changes"], "          ");
+    }
+    changes(compared, "  ");
+    match (compared["same"].as_bool(), divergence["reason"].as_str()) {
+        (Some(true), _) => say("the runs are the same"),
+        (_, reason) => say(&format!("the runs differ: {}", reason.unwrap_or("unknown"))),
+    }
+}
+
+fn number(value: &Value) -> String {
+    if value.is_null() { "no".to_owned() } else { value.to_string() }
+}
+
+fn changes(of: &Value, indent: &str) {
+    for name in ["input", "output", "error", "model"] {
+        let content = &of[name];
+        let differences = content["differences"].as_array().map_or(&[][..], Vec::as_slice);
+        for difference in differences {
+            let pointer = plain(difference["pointer"].as_str().unwrap_or_default());
+            say(&format!("{indent}{name}{pointer}"));
+            if let Some(parts) = difference["text"].as_array() {
+                say(&format!("{indent}  {}", shortened(&words(parts))));
+                continue;
+            }
+            for (side, sign) in [("a", '-'), ("b", '+')] {
+                let bytes = &difference[format!("{side}_bytes")];
+                match &difference[side] {
+                    Value::Null if !bytes.is_null() => say(&format!("{indent}  {sign} {bytes} bytes")),
+                    Value::Null => {}
+                    value => say(&format!("{indent}  {sign} {}", shortened(&value.to_string()))),
+                }
+            }
+        }
+        let more = content["total"].as_u64().unwrap_or(0).saturating_sub(differences.len() as u64);
+        if more > 0 {
+            say(&format!("{indent}{name}: {more} more differences"));
+        }
+    }
+}
+
+/// Parts of a text in one line: what was removed in `[-…-]`, what was added in `{+…+}`.
+fn words(parts: &[Value]) -> String {
+    parts
+        .iter()
+        .map(|part| {
+            let text = plain(part[1].as_str().unwrap_or_default());
+            match part[0].as_str() {
+                Some("-") => format!("[-{text}-]"),
+                Some("+") => format!("{{+{text}+}}"),
+                _ => text,
+            }
+        })
+        .collect()
+}
+
+fn shortened(text: &str) -> String {
+    let mut shown: String = plain(text).chars().take(MAX_CHARS).collect();
+    if shown.chars().count() == MAX_CHARS {
+        shown.push('…');
+    }
+    shown
+}

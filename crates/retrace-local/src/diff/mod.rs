@@ -1,0 +1,333 @@
+//! Differences of two stored runs. Pure.
+//!
+//! [`align()`](align::align) pairs their steps, [`content`] compares what the steps of a pair were given and returned, and [`diff`] puts
+//! both together. Ids, times, tokens, cost and metadata are no differences; totals stand beside them.
+//!
+//! A run that a fork made is compared with the run it was forked from as what it is: steps before the fork point that it
+//! did not send again count as replayed, and what the fork itself changed (the input of the run, of the step at the fork
+//! point, and of the model calls after it, which repeat the conversation) is listed and is no divergence.
+
+mod align;
+mod content;
+
+use retrace_protocol::metadata::{FORK_OF, FORK_POINT};
+use retrace_protocol::{Id, Span, SpanType, Status, Timestamp, Trace};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use align::{Pair, align, is_same_step};
+use content::{Budget, ContentDiff};
+
+/// Most steps of a run that are compared; those after them are left out, and `truncated` states it.
+const MAX_STEPS: usize = 5_000;
+
+/// The differences of the run `b` from the run `a`.
+#[derive(Debug, Serialize)]
+pub(crate) struct RunDiff {
+    a: Run,
+    b: Run,
+    /// Present when `b` is a fork of `a`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fork: Option<ForkPoint>,
+    /// No step, output, error or status differs.
+    same: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_divergence: Option<Divergence>,
+    counts: Counts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input: Option<ContentDiff>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<ContentDiff>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ContentDiff>,
+    steps: Vec<Step>,
+    /// A run has more steps than are compared.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
+}
+
+/// One of the runs.
+#[derive(Debug, Serialize)]
+struct Run {
+    id: Option<Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Status>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<u64>,
+    /// US dollars.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<u64>,
+    steps: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct ForkPoint {
+    span_id: String,
+    /// Place among the spans of `a`, from 0.
+    index: usize,
+}
+
+/// Where the runs part for the first time.
+#[derive(Debug, Serialize)]
+struct Divergence {
+    /// Place in `steps`, from 0; absent where only the runs as a whole differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<usize>,
+    /// `added`, `removed`, `input`, `output`, `error`, `model` or `status`.
+    reason: &'static str,
+    /// JSON pointer to the first difference of the input or output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pointer: Option<String>,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize)]
+struct Counts {
+    same: usize,
+    changed: usize,
+    added: usize,
+    removed: usize,
+    replayed: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum StepStatus {
+    /// Both runs have it, and nothing differs.
+    Same,
+    /// Both runs have it, and something differs.
+    Changed,
+    /// Only `b` has it.
+    Added,
+    /// Only `a` has it.
+    Removed,
+    /// Only `a` has it, before the fork point: `b` had its result from the recording.
+    Replayed,
+}
+
+/// A step of one run, or a pair of steps.
+#[derive(Debug, Serialize)]
+struct Step {
+    status: StepStatus,
+    /// What differs is a divergence, and not what a fork changed.
+    diverges: bool,
+    /// The runs have it at different places. No divergence by itself: concurrent steps have no order.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    moved: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    a: Option<Side>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    b: Option<Side>,
+    #[serde(skip_serializing_if = "Changes::is_empty")]
+    changes: Changes,
+}
+
+/// A step in one run.
+#[derive(Debug, Serialize)]
+struct Side {
+    /// Place among the spans of the run, from 0.
+    index: usize,
+    id: Id,
+    span_type: SpanType,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// What differs between the steps of a pair.
+#[derive(Debug, Default, Serialize)]
+struct Changes {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input: Option<ContentDiff>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<ContentDiff>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ContentDiff>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<ContentDiff>,
+}
+
+impl Changes {
+    const fn is_empty(&self) -> bool {
+        self.input.is_none() && self.output.is_none() && self.error.is_none() && self.model.is_none()
+    }
+}
+
+impl RunDiff {
+    /// Returns true if nothing differs but what a fork changed.
+    #[cfg(test)]
+    const fn is_same(&self) -> bool {
+        self.same
+    }
+}
+
+/// Compares two runs with all of their spans. Costs about the product of the steps that differ; text is compared within a budget.
+pub(crate) fn diff(a: &Trace, b: &Trace) -> RunDiff {
+    let spans = |run: &Trace| -> usize { run.spans.as_ref().map_or(0, Vec::len) };
+    let (ours, theirs) = (first_steps(a), first_steps(b));
+    let fork = fork_point(a, b);
+    let point = fork.as_ref().map(|fork| fork.index);
+    let mut budget = Budget::default();
+    let steps: Vec<Step> =
+        align(ours, theirs, point).into_iter().map(|pair| step(pair, ours, theirs, point, &mut budget)).collect();
+    let mut counts = Counts::default();
+    for step in &steps {
+        *match step.status {
+            StepStatus::Same => &mut counts.same,
+            StepStatus::Changed => &mut counts.changed,
+            StepStatus::Added => &mut counts.added,
+            StepStatus::Removed => &mut counts.removed,
+            StepStatus::Replayed => &mut counts.replayed,
+        } += 1;
+    }
+    let input = ContentDiff::of_json(a.input.as_ref(), b.input.as_ref(), &mut budget);
+    let output = ContentDiff::of_json(a.output.as_ref(), b.output.as_ref(), &mut budget);
+    let error = ContentDiff::of_text(a.error.as_deref(), b.error.as_deref(), &mut budget);
+    let of_step =
+        steps.iter().enumerate().find(|(_, step)| step.diverges).map(|(at, step)| divergence(at, step, point));
+    let of_run = || {
+        let whole = |reason, content: Option<&ContentDiff>| {
+            content.map(|content| Divergence { step: None, reason, pointer: content.first_pointer() })
+        };
+        let input = input.as_ref().filter(|_| fork.is_none());
+        let status = (a.status != b.status).then_some(Divergence { step: None, reason: "status", pointer: None });
+        whole("input", input)
+            .or_else(|| whole("output", output.as_ref()))
+            .or(status)
+            .or_else(|| whole("error", error.as_ref()))
+    };
+    let first_divergence = of_step.or_else(of_run);
+    RunDiff {
+        same: first_divergence.is_none(),
+        first_divergence,
+        a: summary(a),
+        b: summary(b),
+        fork,
+        counts,
+        input,
+        output,
+        error,
+        steps,
+        truncated: spans(a).max(spans(b)) > MAX_STEPS,
+    }
+}
+
+fn first_steps(run: &Trace) -> &[Span] {
+    let spans = run.spans.as_deref().unwrap_or_default();
+    spans.get(..spans.len().min(MAX_STEPS)).unwrap_or_default()
+}
+
+fn summary(run: &Trace) -> Run {
+    Run {
+        id: run.id.clone(),
+        name: run.name.clone(),
+        status: run.status,
+        started_at: run.started_at.clone(),
+        tokens: run.total_tokens,
+        cost: run.total_cost,
+        duration_ms: run.total_duration_ms,
+        steps: run.spans.as_ref().map_or(0, Vec::len),
+    }
+}
+
+/// The fork point when `b` states that it was forked from `a`.
+fn fork_point(a: &Trace, b: &Trace) -> Option<ForkPoint> {
+    let metadata: Map<String, Value> = serde_json::from_str(b.metadata.as_ref()?.as_str()).ok()?;
+    let text = |key| metadata.get(key).and_then(Value::as_str);
+    let origin = text(FORK_OF)?;
+    a.id.as_ref().filter(|id| id.as_text() == origin)?;
+    let span_id = text(FORK_POINT)?;
+    let index = first_steps(a).iter().position(|span| span.id.as_text() == span_id)?;
+    Some(ForkPoint { span_id: span_id.to_owned(), index })
+}
+
+fn step(pair: Pair, ours: &[Span], theirs: &[Span], point: Option<usize>, budget: &mut Budget) -> Step {
+    let (a, b) = (pair.a.and_then(|at| ours.get(at)), pair.b.and_then(|at| theirs.get(at)));
+    let changes = match (a, b) {
+        (Some(a), Some(b)) if !is_same_step(a, b) => Changes {
+            input: ContentDiff::of_json(a.input.as_ref(), b.input.as_ref(), budget),
+            output: ContentDiff::of_json(a.output.as_ref(), b.output.as_ref(), budget),
+            error: ContentDiff::of_text(a.error.as_deref(), b.error.as_deref(), budget),
+            model: ContentDiff::of_text(a.model.as_deref(), b.model.as_deref(), budget),
+        },
+        _ => Changes::default(),
+    };
+    let status = match (pair.a, pair.b) {
+        (Some(at), None) if point.is_some_and(|point| at < point) => StepStatus::Replayed,
+        (Some(_), None) => StepStatus::Removed,
+        (None, _) => StepStatus::Added,
+        (Some(_), Some(_)) if changes.is_empty() => StepStatus::Same,
+        (Some(_), Some(_)) => StepStatus::Changed,
+    };
+    let diverges = match status {
+        StepStatus::Same | StepStatus::Replayed => false,
+        StepStatus::Added | StepStatus::Removed => true,
+        StepStatus::Changed => {
+            let is_forked = is_changed_by_fork(pair.a, a, point);
+            changes.output.is_some()
+                || changes.error.is_some()
+                || (!is_forked && (changes.input.is_some() || changes.model.is_some()))
+        }
+    };
+    let side = |at: Option<usize>, span: Option<&Span>| at.zip(span).map(|(index, span)| side(index, span));
+    Step { status, diverges, moved: pair.moved, a: side(pair.a, a), b: side(pair.b, b), changes }
+}
+
+/// Returns true if a fork itself changes the input of this step.
+fn is_changed_by_fork(at: Option<usize>, span: Option<&Span>, point: Option<usize>) -> bool {
+    let (Some(at), Some(span), Some(point)) = (at, span, point) else { return false };
+    at == point || (at > point && span.span_type == SpanType::LlmCall)
+}
+
+fn divergence(at: usize, step: &Step, point: Option<usize>) -> Divergence {
+    let found = |reason, content: Option<&ContentDiff>| {
+        content.map(|content| Divergence { step: Some(at), reason, pointer: content.first_pointer() })
+    };
+    let is_forked = step.a.as_ref().is_some_and(|a| {
+        point.is_some_and(|point| a.index == point || (a.index > point && a.span_type == SpanType::LlmCall))
+    });
+    let Changes { input, output, error, model } = &step.changes;
+    let plain = |reason| Divergence { step: Some(at), reason, pointer: None };
+    match step.status {
+        StepStatus::Added => plain("added"),
+        StepStatus::Removed | StepStatus::Replayed | StepStatus::Same => plain("removed"),
+        StepStatus::Changed => found("input", input.as_ref().filter(|_| !is_forked))
+            .or_else(|| found("model", model.as_ref().filter(|_| !is_forked)))
+            .or_else(|| found("error", error.as_ref()))
+            .or_else(|| found("output", output.as_ref()))
+            .unwrap_or_else(|| plain("output")),
+    }
+}
+
+fn side(index: usize, span: &Span) -> Side {
+    Side {
+        index,
+        id: span.id.clone(),
+        span_type: span.span_type,
+        name: span.name.clone(),
+        model: span.model.clone(),
+        input_tokens: span.input_tokens,
+        output_tokens: span.output_tokens,
+        cost: span.cost,
+        duration_ms: span.duration_ms,
+        error: span.error.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

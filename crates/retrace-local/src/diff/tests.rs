@@ -1,0 +1,166 @@
+#![allow(clippy::needless_pass_by_value)]
+
+use super::*;
+use proptest::prelude::*;
+use serde_json::json;
+
+const AT: &str = "2026-01-02T03:04:05Z";
+
+fn span(id: &str, kind: &str, name: &str, input: Value, output: Value) -> Value {
+    json!({"id": id, "trace_id": "t", "parent_id": null, "span_type": kind, "name": name, "started_at": AT,
+        "input": input, "output": output, "duration_ms": 3, "input_tokens": 1})
+}
+
+fn run(id: &str, metadata: Value, spans: Vec<Value>) -> Trace {
+    let run = json!({"id": id, "name": "agent", "status": "completed", "started_at": AT, "output": "done",
+        "total_tokens": 4, "total_cost": 0.5, "metadata": metadata, "spans": spans});
+    serde_json::from_value(run).unwrap()
+}
+
+fn agent() -> Vec<Value> {
+    vec![
+        span("a1", "llm_call", "chat", json!("q"), json!("look")),
+        span("a2", "tool_call", "look", json!({"x": 1}), json!("found")),
+        span("a3", "llm_call", "chat", json!("q found"), json!("answer")),
+    ]
+}
+
+fn statuses(diff: &RunDiff) -> Vec<String> {
+    let text = |step: &Step| serde_json::to_value(step.status).unwrap().as_str().unwrap().to_owned();
+    diff.steps.iter().map(text).collect()
+}
+
+fn of_fork(spans: Vec<Value>) -> RunDiff {
+    let (a, b) = (run("t", json!({}), agent()), run("u", json!({"_fork_of": "t", "_fork_point": "a3"}), spans));
+    diff(&a, &b)
+}
+
+#[test]
+fn a_run_is_the_same_as_itself_with_other_ids() {
+    let mut other = agent();
+    other[0]["id"] = "x".into();
+    other[0]["duration_ms"] = 99.into();
+    let found = diff(&run("t", json!({}), agent()), &run("u", json!({"k": 1}), other));
+    assert!(found.is_same() && found.first_divergence.is_none());
+    assert_eq!(found.counts, Counts { same: 3, ..Counts::default() });
+    let found = serde_json::to_value(found).unwrap();
+    assert_eq!((&found["b"]["id"], &found["b"]["tokens"], &found["b"]["cost"]), (&json!("u"), &json!(4), &json!(0.5)));
+}
+
+#[test]
+fn the_first_divergence_is_named() {
+    let mut other = agent();
+    other[1]["output"] = "lost".into();
+    other.insert(1, span("n", "reasoning", "think", Value::Null, Value::Null));
+    other.pop();
+    let found = diff(&run("t", json!({}), agent()), &run("u", json!({}), other));
+    assert_eq!(statuses(&found), ["same", "added", "changed", "removed"]);
+    let first = found.first_divergence.as_ref().unwrap();
+    assert_eq!((first.step, first.reason), (Some(1), "added"));
+    assert!(!found.is_same());
+
+    let mut other = agent();
+    other[1]["input"] = json!({"x": 2});
+    let found = diff(&run("t", json!({}), agent()), &run("u", json!({}), other));
+    let first = found.first_divergence.unwrap();
+    assert_eq!((first.step, first.reason, first.pointer.as_deref()), (Some(1), "input", Some("/x")));
+}
+
+#[test]
+fn a_whole_run_may_differ_where_no_step_does() {
+    let mut failed = run("u", json!({}), agent());
+    failed.status = Some(Status::Failed);
+    assert_eq!(diff(&run("t", json!({}), agent()), &failed).first_divergence.unwrap().reason, "status");
+    let mut other = run("u", json!({}), agent());
+    other.output = None;
+    let first = diff(&run("t", json!({}), agent()), &other).first_divergence.unwrap();
+    assert_eq!((first.step, first.reason, first.pointer.as_deref()), (None, "output", Some("")));
+}
+
+#[test]
+fn a_fork_replays_what_comes_before_its_point() {
+    let changed = span("b3", "llm_call", "chat", json!("q changed"), json!("answer"));
+    let found = of_fork(vec![changed.clone()]);
+    assert_eq!(statuses(&found), ["replayed", "replayed", "changed"]);
+    assert!(found.is_same(), "what the fork changed is no divergence");
+    assert_eq!(found.fork.as_ref().unwrap().index, 2);
+    assert!(found.steps[2].changes.input.is_some() && !found.steps[2].diverges);
+
+    let mut other = changed.clone();
+    other["output"] = "another".into();
+    let found = of_fork(vec![other]);
+    let first = found.first_divergence.as_ref().unwrap();
+    assert_eq!((first.step, first.reason), (Some(2), "output"));
+
+    // A client that sends the steps before the fork point again.
+    let found = of_fork(agent().into_iter().take(2).chain([changed]).collect());
+    assert_eq!(statuses(&found), ["same", "same", "changed"]);
+}
+
+#[test]
+fn a_fork_whose_steps_have_the_names_of_those_before_it_is_aligned_from_its_point() {
+    let b = vec![
+        span("b1", "llm_call", "chat", json!("q changed"), json!("look")),
+        span("b2", "tool_call", "look", json!({"x": 3}), json!("found")),
+        span("b3", "llm_call", "chat", json!("again"), json!("answer")),
+    ];
+    let found = of_fork(b);
+    assert_eq!(statuses(&found), ["replayed", "replayed", "changed", "added", "added"]);
+}
+
+#[test]
+fn a_step_at_another_place_is_moved() {
+    let (first, second) =
+        (span("1", "tool_call", "x", json!(1), json!(1)), span("2", "tool_call", "y", json!(2), json!(2)));
+    let found =
+        diff(&run("t", json!({}), vec![first.clone(), second.clone()]), &run("u", json!({}), vec![second, first]));
+    assert_eq!(statuses(&found), ["same", "same"]);
+    assert_eq!(found.steps.iter().filter(|step| step.moved).count(), 1);
+    assert!(found.is_same());
+}
+
+#[test]
+fn long_runs_are_cut_and_state_it() {
+    let spans: Vec<Value> =
+        (0..=MAX_STEPS).map(|at| span(&at.to_string(), "action", "x", json!(at), json!(1))).collect();
+    let run = run("t", json!({}), spans);
+    let found = diff(&run, &run);
+    assert!(found.truncated && found.steps.len() == MAX_STEPS && found.a.steps == MAX_STEPS + 1);
+}
+
+fn any_spans() -> impl Strategy<Value = Vec<Value>> {
+    let any = (0..3_u8, 0..3_u8, 0..2_u8);
+    proptest::collection::vec(any, 0..8).prop_map(|spans| {
+        let kinds = ["llm_call", "tool_call", "action"];
+        let one = |(at, (kind, name, output)): (usize, (u8, u8, u8))| {
+            span(&at.to_string(), kinds[usize::from(kind)], &name.to_string(), json!(1), json!(output))
+        };
+        spans.into_iter().enumerate().map(one).collect()
+    })
+}
+
+proptest! {
+    /// Each step of either run is in exactly one pair, and pairs are of one type and name.
+    #[test]
+    fn every_step_is_aligned_once(ours in any_spans(), theirs in any_spans(), point in proptest::option::of(0..8_usize)) {
+        let point = point.filter(|point| *point < ours.len());
+        let metadata = match point {
+            Some(point) => json!({"_fork_of": "t", "_fork_point": point.to_string()}),
+            None => json!({}),
+        };
+        let (a, b) = (run("t", json!({}), ours), run("u", metadata, theirs));
+        let found = diff(&a, &b);
+        let mut places: Vec<_> = found.steps.iter().filter_map(|step| step.a.as_ref()).map(|side| side.index).collect();
+        places.sort_unstable();
+        prop_assert!(places.into_iter().eq(0..a.spans.as_ref().unwrap().len()));
+        let mut places: Vec<_> = found.steps.iter().filter_map(|step| step.b.as_ref()).map(|side| side.index).collect();
+        places.sort_unstable();
+        prop_assert!(places.into_iter().eq(0..b.spans.as_ref().unwrap().len()));
+        for step in &found.steps {
+            if let (Some(a), Some(b)) = (&step.a, &step.b) {
+                prop_assert_eq!((a.span_type, &a.name), (b.span_type, &b.name));
+            }
+        }
+        prop_assert_eq!(found.is_same(), found.steps.iter().all(|step| !step.diverges));
+    }
+}

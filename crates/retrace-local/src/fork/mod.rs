@@ -1,0 +1,157 @@
+//! Forks of stored runs: a run is executed again by the process that recorded it, with something changed at one span (PROTOCOL.md
+//! section 19). Pure: records in, commands and answers out.
+//!
+//! [`NewFork`] is a checked request, [`Fork`] a stored fork with its executions, [`command`] makes the frames that an agent receives,
+//! [`eligibility`] decides whether a run can be replayed byte for byte, and [`cassette`] makes recordings of a run.
+
+pub(crate) mod cassette;
+pub(crate) mod command;
+pub(crate) mod eligibility;
+mod request;
+
+pub(crate) use request::{NewFork, new_fork};
+
+use std::time::Duration;
+
+use retrace_protocol::{Id, Json, Status, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// How long a lease holds without a heartbeat unless another time is set: three heartbeats of the official client.
+pub(crate) const LEASE: Duration = Duration::from_secs(900);
+
+/// How an execution treats what the recording does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Mode {
+    /// Calls before the fork point are answered from the recording, and one that differs from it is refused.
+    #[default]
+    Strict,
+    /// Calls before the fork point are answered from the recording, and one that differs is reported.
+    Lenient,
+    /// No recording is sent: everything is executed again.
+    Live,
+}
+
+impl Mode {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Lenient => "lenient",
+            Self::Live => "live",
+        }
+    }
+
+    pub(crate) fn from_wire(text: &str) -> Option<Self> {
+        [Self::Strict, Self::Lenient, Self::Live].into_iter().find(|mode| mode.as_str() == text)
+    }
+}
+
+/// Status of a fork or of one of its executions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ForkStatus {
+    /// Stored, and not executed yet. Only of a fork.
+    Created,
+    /// A command was sent to an agent, and its lease holds.
+    Running,
+    /// The run that it recorded has completed.
+    Completed,
+    /// The run that it recorded has failed, or the agent has gone away.
+    Failed,
+    /// A newer execution of the same fork has begun. Only of an execution.
+    Superseded,
+    /// The lease ended without a heartbeat and without a run that has ended.
+    Expired,
+}
+
+impl ForkStatus {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Superseded => "superseded",
+            Self::Expired => "expired",
+        }
+    }
+
+    /// Reads a stored status. An unknown one is that of a newer receiver, and counts as failed.
+    pub(crate) fn from_stored(text: &str) -> Self {
+        [Self::Created, Self::Running, Self::Completed, Self::Superseded, Self::Expired]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .unwrap_or(Self::Failed)
+    }
+
+    /// Status of an execution whose run stands so.
+    pub(crate) const fn of_run(status: Status) -> Self {
+        match status {
+            Status::Running => Self::Running,
+            Status::Completed => Self::Completed,
+            Status::Failed => Self::Failed,
+        }
+    }
+}
+
+/// One execution of a fork.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Execution {
+    pub(crate) id: String,
+    pub(crate) status: ForkStatus,
+    pub(crate) started_at: Timestamp,
+    /// Time of the latest claim of the agent; absent before the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) claimed_at: Option<Timestamp>,
+    pub(crate) lease_expires_at: Timestamp,
+    /// The run that it recorded, once it has arrived.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) result_trace_id: Option<Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
+}
+
+/// A stored fork. Members of the newest execution stand in the fork as well.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Fork {
+    pub(crate) id: String,
+    pub(crate) trace_id: Id,
+    pub(crate) span_id: Id,
+    pub(crate) mode: Mode,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) modified_input: Option<Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) substitutions: Option<Json>,
+    pub(crate) status: ForkStatus,
+    pub(crate) created_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) execution_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) claimed_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lease_expires_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) result_trace_id: Option<Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
+    /// All executions, oldest first.
+    pub(crate) executions: Vec<Execution>,
+    /// Grows with every change: to wait for the next one.
+    pub(crate) version: u64,
+}
+
+impl Fork {
+    /// Time at which the status changes by itself, in microseconds since 1970.
+    pub(crate) fn lease_micros(&self) -> Option<u64> {
+        match self.status {
+            ForkStatus::Running => self.lease_expires_at.as_ref()?.unix_micros(),
+            _ => None,
+        }
+    }
+}
+
+/// Microseconds since 1970.
+pub(crate) fn now_micros() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
+}
