@@ -1,11 +1,11 @@
-//! Whether content is recorded, and its limits.
+//! Content capture: its switch and its limits.
 
 use std::ffi::OsString;
 
 /// Environment variable for content capture, used if no code sets it; the same as in the instrumentations of other languages.
 pub const CAPTURE_VARIABLE: &str = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT";
 
-/// Whether prompts and completions are recorded.
+/// Content capture: controls whether prompts and completions are recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Capture {
     /// Content is not recorded. The default.

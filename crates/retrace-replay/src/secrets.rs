@@ -6,8 +6,8 @@ use genai_redact::{MARKER, Place};
 use memchr::memmem;
 use retrace_protocol::Json;
 
-use crate::{Chunk, Response};
 use crate::cassette::{Entry, Outcome};
+use crate::{Chunk, Response};
 
 /// Shortest value that counts as a secret, in bytes: shorter ones are found in any text.
 const MIN_SECRET_BYTES: usize = 8;
