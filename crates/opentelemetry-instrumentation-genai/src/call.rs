@@ -287,7 +287,7 @@ impl RecordingCall {
     }
 }
 
-/// Attribute of a streamed call whose response had no token counts: what would have asked for them.
+/// Attribute of a streamed call whose response has no token counts: the missing request field.
 const USAGE_MISSING: &str = "retrace.usage_missing";
 
 /// Names what a request of this API lacks if its stream has no token counts.
