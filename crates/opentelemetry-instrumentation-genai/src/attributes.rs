@@ -1,4 +1,4 @@
-//! Facts as attributes, by the names of the GenAI conventions.
+//! Converts facts to attributes of the GenAI conventions.
 
 use genai_redact::Place;
 use opentelemetry::{Array, KeyValue, StringValue, Value};
@@ -10,7 +10,7 @@ use crate::message::{Message, Part};
 use crate::request::RequestFacts;
 use crate::response::{Choice, ResponseFacts};
 
-/// Bytes of content that did not fit.
+/// Number of bytes of content that did not fit.
 #[derive(Debug, Default)]
 pub(crate) struct OmittedBytes(pub u64);
 
@@ -35,7 +35,7 @@ pub(crate) fn request(facts: &RequestFacts, attributes: &mut Vec<KeyValue>) {
     set("openai.api.type", facts.openai_api.map(Into::into));
 }
 
-/// What was asked, where content is recorded.
+/// Returns the attributes of the request's content.
 pub(crate) fn input(facts: RequestFacts, limit: usize, attributes: &mut Vec<KeyValue>, omitted: &mut OmittedBytes) {
     let RequestFacts { mut system, mut messages, tools, .. } = facts;
     system.iter_mut().for_each(Part::redact);
@@ -62,7 +62,7 @@ pub(crate) fn input(facts: RequestFacts, limit: usize, attributes: &mut Vec<KeyV
     }
 }
 
-/// A definition, or what the schema asks of one where there is no room for the rest.
+/// Returns a definition, or the fields that the schema requires if there is no room for the rest.
 fn within(tool: Json, room: &mut usize, omitted: &mut OmittedBytes) -> Json {
     let size = tool.to_string().len();
     if size <= *room {
@@ -99,7 +99,7 @@ pub(crate) fn response(facts: &ResponseFacts, attributes: &mut Vec<KeyValue>) {
     set("retrace.tokens_omitted", facts.tokens_cut().then_some(Value::Bool(true)));
 }
 
-/// What was answered, where content is recorded.
+/// Returns the attributes of the response's content.
 pub(crate) fn output(
     facts: &ResponseFacts,
     failed: bool,
@@ -131,7 +131,7 @@ pub(crate) fn output(
     Some(json("gen_ai.output.messages", &list.collect()))
 }
 
-/// The conventions' word for a reason, where they have one; the span has the provider's own besides.
+/// Returns the name of a finish reason in the conventions, if they have one; the span also has the provider's own.
 fn finish_reason(reason: &str) -> &str {
     match reason {
         "stop" | "STOP" | "end_turn" | "stop_sequence" | "eos" | "eos_token" | "COMPLETE" | "STOP_SEQUENCE"
@@ -154,13 +154,13 @@ fn finish_reason(reason: &str) -> &str {
     }
 }
 
-/// What a part costs besides its text, roughly.
+/// Approximate size of a part in bytes, besides its text.
 const OVERHEAD: usize = 48;
-/// Below this cut texts say nothing, and messages are left out instead.
+/// Size below which cut texts carry nothing, so that messages are omitted instead.
 const SHORTEST: usize = 64;
 
-/// Removes credentials and makes messages small enough: the longest texts are cut first; if that is not enough, the oldest messages are left out,
-/// but for the first.
+/// Removes credentials and shortens messages: the longest texts are cut first; if that is not enough, the oldest messages
+/// except for the first are omitted.
 fn fit(messages: &mut Vec<Message>, limit: usize, omitted: &mut OmittedBytes) {
     let size = |message: &Message, cap: usize| -> usize {
         OVERHEAD + message.parts.iter().map(|part| part.weight().min(cap) + OVERHEAD).sum::<usize>()
@@ -178,7 +178,7 @@ fn fit(messages: &mut Vec<Message>, limit: usize, omitted: &mut OmittedBytes) {
     }
 }
 
-/// The longest that a text may be so that all are within the limit.
+/// Returns the maximum length of a text with which all are within the limit.
 fn cap<T>(items: &[T], limit: usize, size: impl Fn(&T, usize) -> usize) -> usize {
     let mut cap = limit;
     while cap > SHORTEST && items.iter().map(|item| size(item, cap)).sum::<usize>() > limit {
@@ -204,7 +204,7 @@ fn shorten(part: &mut Part, cap: usize, omitted: &mut OmittedBytes) {
         | Part::ServerToolResponse { response: value, .. }
         | Part::ServerToolCall { call: value, .. }
         | Part::Other(value) => {
-            // An object in part would not be what it was: it goes on as text.
+            // A part of an object would not be that object: it becomes a text.
             let mut text = match std::mem::take(value) {
                 Json::String(text) => text,
                 other => other.to_string(),

@@ -1,4 +1,4 @@
-//! One call: what was asked is known, what is answered comes in, and at the end, whichever it is, there is one span.
+//! A model call: its request is known, its response arrives, and one span is recorded at its end.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,18 +19,18 @@ use crate::response::ResponseFacts;
 use crate::settings::Settings;
 use crate::url::Target;
 
-/// A model call that goes on.
+/// An open model call.
 ///
-/// Feed it what comes: [`Call::response`], then each [`Call::chunk`], then [`Call::end`] or [`Call::fail`]. A call that is
-/// dropped instead ends its span as well, marked `retrace.partial` unless the whole answer has been seen, which it has when
-/// each choice has its finish reason: so a future that
-/// is dropped, a task that is aborted and a stream that nobody reads to its end all leave one finished span.
+/// Pass it everything that arrives: [`Call::response`], then each [`Call::chunk`], then [`Call::end`] or [`Call::fail`]. A call
+/// that is dropped instead also ends its span, marked `retrace.partial` unless the response is complete, which it is when each
+/// choice has its finish reason. So a dropped future, an aborted task and a stream that is not read to its end all leave one
+/// finished span.
 ///
-/// Cost: one pass over the bytes, no copy of a large body. Where the span is not recorded, nothing is read at all.
+/// Cost: one pass over the bytes, no copy of a large body. If the span is not recorded, nothing is read.
 pub struct Call {
     open: Option<Box<RecordingCall>>,
     observer: Option<Box<Observer>>,
-    /// The context with the span of the call, or the caller's where the call has no span.
+    /// Context with the span of the call, or that of the caller if the call has no span.
     context: Context,
     spanless: bool,
 }
@@ -38,11 +38,11 @@ pub struct Call {
 pub(crate) enum ApiRef {
     BuiltIn(&'static dyn Api),
     Custom(Arc<dyn Api>),
-    /// The call shows no body.
+    /// A call without a body.
     None,
 }
 
-/// Reads nothing.
+/// An API that reads nothing.
 #[derive(Debug)]
 struct NoApi;
 
@@ -66,21 +66,21 @@ impl ApiRef {
     }
 }
 
-/// What is read only while somebody records it.
+/// State that exists only while the call is recorded.
 pub(crate) struct RecordingCall {
     pub(crate) settings: Arc<Settings>,
     pub(crate) api: ApiRef,
     pub(crate) coding: coding::Decoder,
     pub(crate) body: Body,
     pub(crate) facts: ResponseFacts,
-    /// Whether the request asked for a stream.
+    /// True if the request asks for a stream.
     pub(crate) stream: bool,
     pub(crate) status: Option<u16>,
     pub(crate) started: Instant,
     pub(crate) first_chunk: Option<Duration>,
-    /// Content of the request that was not kept.
+    /// Omitted content of the request.
     pub(crate) omitted: OmittedBytes,
-    /// What the metrics are about.
+    /// Dimensions of the metrics.
     #[cfg_attr(not(feature = "metrics"), allow(dead_code))]
     pub(crate) dimensions: Vec<KeyValue>,
 }
@@ -95,19 +95,19 @@ impl Call {
         Self { open: None, observer: observer.map(Box::new), context, spanless: true }
     }
 
-    /// The context with the call's span: what is opened while it is current becomes a child.
+    /// Returns the context with the span of the call: spans opened while it is current become children.
     #[must_use]
     pub fn context(&self) -> &Context {
         &self.context
     }
 
-    /// Whether anybody records or observes it. Where nobody does, nothing else needs to be called.
+    /// Returns true if the call is recorded or observed. Otherwise no other method needs to be called.
     #[must_use]
     pub fn is_recording(&self) -> bool {
         self.open.is_some() || self.observer.is_some()
     }
 
-    /// The head of the response has come.
+    /// Notes the head of the response.
     pub fn response(&mut self, status: u16, headers: &HeaderMap) {
         if let Some(observer) = &mut self.observer {
             observer.response(status, headers);
@@ -118,7 +118,7 @@ impl Call {
         open.api.api().headers(headers, &mut open.facts);
     }
 
-    /// Bytes of the body have come, in pieces of any length.
+    /// Reads the next bytes of the body, in chunks of any length.
     pub fn chunk(&mut self, bytes: &[u8]) {
         self.chunk_at(bytes, Instant::now);
     }
@@ -136,28 +136,28 @@ impl Call {
         }
     }
 
-    /// What the response has said so far, to be read or added to by hand. `None` where nobody records it.
+    /// Returns the facts of the response so far, to be read or added to. `None` if the call is not recorded.
     pub fn facts(&mut self) -> Option<&mut ResponseFacts> {
         self.open.as_deref_mut().map(|open| &mut open.facts)
     }
 
-    /// Whether the whole answer has been seen, though the body may go on.
+    /// Returns true if the response is complete, although the body may continue.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.open.as_ref().is_some_and(|open| open.facts.complete)
     }
 
-    /// The body has ended.
+    /// Ends the call at the end of the body.
     pub fn end(mut self) {
         self.finish(Outcome::Complete);
     }
 
-    /// The call failed before the body had ended. The error is a name of few values: `timeout`, a type.
+    /// Ends the call before the end of the body. The error is a name of low cardinality: `timeout`, a type.
     pub fn fail(mut self, error: &str) {
         self.finish(Outcome::Failed(error));
     }
 
-    /// The interceptor refused the call: nothing was sent.
+    /// Ends a call that the interceptor refused: nothing was sent.
     pub fn refuse(self, refusal: &Refusal) {
         self.fail(refusal.error_type());
     }
@@ -176,7 +176,7 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        // Does nothing after an end: a span ends once.
+        // Has no effect after an end: a span ends once.
         self.finish(Outcome::Dropped);
     }
 }
@@ -198,13 +198,13 @@ impl RecordingCall {
             #[cfg(feature = "bedrock")]
             BodyItem::Failed(kind, message) => facts.fail(None, Some(kind), message),
         });
-        // One document, where none is to follow.
+        // A single document, if none is to follow.
         facts.complete |= whole && !*stream && !body.is_events();
     }
 
     fn finish(mut self: Box<Self>, end: Outcome<'_>, span: &opentelemetry::trace::SpanRef<'_>) -> ResponseFacts {
         let complete = self.facts.complete;
-        // Before a document that arrived cut is closed: what closing it adds was not received.
+        // Checked before a truncated document is closed, because closing adds what was not received.
         let finished = self.facts.all_finished();
         let mut coding = std::mem::take(&mut self.coding);
         coding.finish(&mut |bytes| self.read(|body, emit| body.push(bytes, emit)));
@@ -219,15 +219,15 @@ impl RecordingCall {
                 .as_ref()
                 .map(|failure| {
                     let named = |text: &&String| !text.bytes().all(|byte| byte.is_ascii_digit());
-                    let said = failure.code.as_ref().filter(named).or(failure.kind.as_ref().filter(named));
+                    let stated = failure.code.as_ref().filter(named).or(failure.kind.as_ref().filter(named));
                     let status = || failed_status.map(|status| status.to_string());
-                    said.or(failure.code.as_ref()).cloned().or_else(status).unwrap_or_else(|| "_OTHER".to_owned())
+                    stated.or(failure.code.as_ref()).cloned().or_else(status).unwrap_or_else(|| "_OTHER".to_owned())
                 })
                 .or_else(|| failed_status.map(|status| status.to_string())),
         };
-        // An error echoes keys and URLs.
+        // An error may quote keys and URLs.
         let error = error.map(|error| genai_redact::error(&error).into_owned());
-        // A stream that ends without saying so was cut, unless it is of a kind that never says.
+        // A stream that ends without its final event was truncated, unless it is of a kind that has none.
         let partial = match end {
             Outcome::Complete => {
                 let streamed = self.body.is_events() || (self.stream && self.body.documents() > 1);
@@ -267,7 +267,7 @@ impl RecordingCall {
         }
         if let Some(error) = &error {
             attributes.push(KeyValue::new("error.type", error.clone()));
-            // What a provider says may quote what it was told.
+            // The message of a provider may quote the request.
             let message = facts.failure.as_ref().and_then(|failure| failure.message.as_deref());
             let message = message.filter(|_| facts.captures()).map(|message| genai_redact::error(message).into_owned());
             span.set_status(Status::error(message.unwrap_or_else(|| error.clone())));
@@ -287,7 +287,7 @@ impl RecordingCall {
     }
 }
 
-/// Attribute of a streamed call whose response had no token counts: what would have asked for them.
+/// Attribute of a streamed call whose response has no token counts: the missing request field.
 const USAGE_MISSING: &str = "retrace.usage_missing";
 
 /// Names what a request of this API lacks if its stream has no token counts.

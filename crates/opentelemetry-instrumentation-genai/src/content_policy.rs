@@ -1,17 +1,17 @@
-//! Whether content is recorded, and how much of it.
+//! Content capture: its switch and its limits.
 
 use std::ffi::OsString;
 
-/// The variable that decides where no code does, as in the other languages' instrumentations.
+/// Environment variable for content capture, used if no code sets it; the same as in the instrumentations of other languages.
 pub const CAPTURE_VARIABLE: &str = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT";
 
-/// What becomes of what models are told and what they say.
+/// Content capture: controls whether prompts and completions are recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Capture {
-    /// It is not recorded: the default.
+    /// Content is not recorded. The default.
     #[default]
     NoContent,
-    /// It is recorded on spans, as `gen_ai.input.messages` and its kin.
+    /// Content is recorded on spans, as `gen_ai.input.messages`, `gen_ai.output.messages` and so on.
     SpanOnly,
 }
 
@@ -26,7 +26,7 @@ impl Capture {
         }
     }
 
-    /// Reads the value of [`CAPTURE_VARIABLE`] as the environment has it; one that is not valid UTF-8 records no content.
+    /// Reads [`CAPTURE_VARIABLE`] from the environment; a value that is not valid UTF-8 records no content.
     pub(crate) fn from_environment(value: Option<OsString>) -> Self {
         value.and_then(|value| value.into_string().ok()).map_or(Self::NoContent, |value| Self::parse(&value))
     }
@@ -36,14 +36,14 @@ impl Capture {
     }
 }
 
-/// How much of the content is kept, in bytes. What is beyond is cut and counted (`retrace.omitted_bytes`), and the JSON of
-/// what is kept stays whole.
+/// Limits of recorded content in bytes. Content beyond them is cut and counted (`retrace.omitted_bytes`), and what is kept
+/// stays valid JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Of each text, such as a message or a picture in base64. Default: [`Limits::TEXT`].
+    /// Limit of each text, such as a message or an image in base64. Default: [`Limits::TEXT`].
     pub text: usize,
-    /// Of each attribute that holds content. Default: [`Limits::ATTRIBUTE`].
+    /// Limit of each attribute with content. Default: [`Limits::ATTRIBUTE`].
     pub attribute: usize,
 }
 
@@ -52,7 +52,7 @@ impl Limits {
     pub const TEXT: usize = 128 * 1024;
     /// 1 MiB
     pub const ATTRIBUTE: usize = 1024 * 1024;
-    /// Of a text where content is not recorded: names and ids are shorter.
+    /// Limit of a text without content capture: names and ids are shorter.
     pub(crate) const NAME: usize = 512;
 }
 

@@ -1,8 +1,8 @@
-//! The names of providers that hosts are known by.
+//! Provider names by host.
 
 use crate::url::Target;
 
-/// Hosts and their providers: `gen_ai.provider.name` has values for some, the others are named in its manner.
+/// Hosts and their providers, by `gen_ai.provider.name` of the conventions or in its manner.
 ///
 /// A name that begins with a dot stands for all hosts below it.
 const HOSTS: &[(&str, &str)] = &[
@@ -51,7 +51,7 @@ const HOSTS: &[(&str, &str)] = &[
     ("ollama.com", "ollama"),
 ];
 
-/// The provider behind a host, where the host tells.
+/// Returns the provider of a host, if it is known.
 pub(crate) fn provider(target: &Target<'_>) -> Option<&'static str> {
     let host = target.host();
     if host.ends_with("aiplatform.googleapis.com") {

@@ -1,6 +1,6 @@
-//! Messages in the shape of the conventions: a role and parts.
+//! Messages in the form of the conventions: a role and parts.
 //!
-//! The shapes are those of the JSON schemas beside the GenAI conventions (`gen-ai-input-messages.json` and its kin).
+//! The form is that of the JSON schemas beside the GenAI conventions (`gen-ai-input-messages.json` and others).
 
 use genai_redact::Place;
 use serde_json::{Map, Value, json};
@@ -11,11 +11,11 @@ use crate::json::bytes_cut;
 /// One message of a conversation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message {
-    /// Who speaks, in the conventions' words where they have one: `system`, `user`, `assistant`, `tool`.
+    /// Role by its name in the conventions, if they have one: `system`, `user`, `assistant`, `tool`.
     pub role: String,
-    /// What is said.
+    /// Parts of the message.
     pub parts: Vec<Part>,
-    /// The name of the participant, where one is given.
+    /// Name of the participant.
     pub name: Option<String>,
 }
 
@@ -25,80 +25,80 @@ pub struct Message {
 pub enum Part {
     /// Text.
     Text(String),
-    /// What the model thought, as far as the provider tells it.
+    /// Reasoning of the model, as far as the provider returns it.
     Reasoning(String),
-    /// Why the model refuses.
+    /// Explanation of a refusal.
     Refusal(String),
-    /// A call that the model asks for.
+    /// A tool call that the model requests.
     ToolCall {
-        /// The id of the call.
+        /// Id of the call.
         id: Option<String>,
-        /// The name of the tool.
+        /// Name of the tool.
         name: String,
-        /// What the tool is given: JSON, or what there is of it.
+        /// Arguments: JSON, possibly truncated.
         arguments: String,
     },
-    /// What a tool returned.
+    /// Result of a tool.
     ToolResponse {
-        /// The id of the call that it answers.
+        /// Id of the call.
         id: Option<String>,
-        /// What was returned.
+        /// The result.
         response: Value,
     },
     /// A tool that the provider ran itself.
     ServerToolCall {
-        /// The id of the call.
+        /// Id of the call.
         id: Option<String>,
-        /// The name of the tool.
+        /// Name of the tool.
         name: String,
-        /// The call as the provider tells it.
+        /// The call in the form of the provider.
         call: Value,
     },
-    /// What a tool that the provider ran returned.
+    /// Result of a tool that the provider ran.
     ServerToolResponse {
-        /// The id of the call that it answers.
+        /// Id of the call.
         id: Option<String>,
-        /// What was returned, as the provider tells it.
+        /// The result in the form of the provider.
         response: Value,
     },
     /// Data in the message itself.
     Blob {
-        /// `image`, `audio`, `video`, or what the media type begins with.
+        /// `image`, `audio`, `video`, or the first part of the media type.
         modality: String,
         /// The media type.
         mime_type: Option<String>,
         /// The data in base64.
         content: String,
     },
-    /// Data that the message refers to by an address.
+    /// Data at a URI.
     Uri {
         /// As for a blob.
         modality: String,
         /// The media type.
         mime_type: Option<String>,
-        /// The address.
+        /// The URI.
         uri: String,
     },
-    /// A file that the provider holds.
+    /// A file that the provider stores.
     File {
         /// As for a blob.
         modality: String,
         /// The media type.
         mime_type: Option<String>,
-        /// Its id.
+        /// Id of the file.
         file_id: String,
     },
-    /// A part that has no shape in the conventions: an object with a `type`.
+    /// A part without a form in the conventions: an object with a `type`.
     Other(Value),
 }
 
 impl Message {
-    /// A message of one text.
+    /// Creates a message with one text.
     pub fn text(role: impl Into<String>, text: impl Into<String>) -> Self {
         Self::of(role, vec![Part::Text(text.into())])
     }
 
-    /// A message of these parts.
+    /// Creates a message with these parts.
     pub fn of(role: impl Into<String>, parts: Vec<Part>) -> Self {
         Self { role: role.into(), parts, name: None }
     }
@@ -115,7 +115,7 @@ impl Message {
 }
 
 impl Part {
-    /// Media at a URL, or in it: a `data:` URL becomes a blob.
+    /// Creates a part for media at a URL; a `data:` URL becomes a blob.
     #[must_use]
     pub fn media_at(url: &str, modality: &str) -> Self {
         let inline = url.strip_prefix("data:").and_then(|rest| rest.split_once(','));
@@ -128,7 +128,7 @@ impl Part {
         }
     }
 
-    /// Data in base64.
+    /// Creates a part with data in base64.
     #[must_use]
     pub fn blob(mime_type: Option<&str>, modality: Option<&str>, content: &str) -> Self {
         Self::Blob {
@@ -138,7 +138,7 @@ impl Part {
         }
     }
 
-    /// A part as the provider wrote it; `type` is added where it has none.
+    /// Creates a part in the form of the provider; adds `type` if it has none.
     #[must_use]
     pub fn other(json: &Json<'_>, kind: &str) -> Self {
         let mut value = json.to_value();
@@ -153,8 +153,8 @@ impl Part {
         }
     }
 
-    /// Removes credentials from what is no text of the conversation: the URL of media, and members of parts that are kept
-    /// as the provider wrote them. Arguments and results of tools stay.
+    /// Removes credentials from everything that is no text of the conversation: URLs of media, and members of parts in the form
+    /// of the provider. Arguments and results of tools stay.
     pub(crate) fn redact(&mut self) {
         match self {
             Self::Uri { uri, .. } => {
@@ -169,7 +169,7 @@ impl Part {
         }
     }
 
-    /// Bytes of text in it, roughly.
+    /// Approximate size of its text in bytes.
     pub(crate) fn weight(&self) -> usize {
         match self {
             Self::Text(text) | Self::Reasoning(text) | Self::Refusal(text) => text.len(),
@@ -212,7 +212,7 @@ impl Part {
                 id,
                 json!({ "server_tool_call_response": with_type(response, "result") }),
             ),
-            // Half of something in base64 is of no use to anyone.
+            // Truncated base64 is useless.
             Self::Blob { modality, mime_type, content } => match bytes_cut(content) {
                 Some((kept, cut)) => {
                     let characters = (kept.len() as u64).saturating_add(cut);
@@ -234,7 +234,7 @@ impl Part {
     }
 }
 
-/// Arguments as what they say, where they are JSON; none where nothing was given.
+/// Parses arguments that are JSON; returns `None` for empty ones.
 fn parsed(arguments: &str) -> Option<Value> {
     if arguments.trim().is_empty() {
         return None;
@@ -267,7 +267,7 @@ fn media(kind: &str, modality: &str, mime_type: &Option<String>, rest: Value) ->
     Value::Object(members)
 }
 
-/// `image`, `audio` or `video`, else what the media type begins with.
+/// Returns `image`, `audio` or `video`, else the first part of the media type.
 pub(crate) fn modality_of(mime_type: Option<&str>, stated: Option<&str>) -> String {
     let kind = mime_type.and_then(|mime| mime.split('/').next()).filter(|kind| !kind.is_empty());
     match (kind, stated) {
@@ -287,7 +287,7 @@ fn weight(value: &Value) -> usize {
     }
 }
 
-/// The conventions' word for a role, which providers write in any case.
+/// Returns the name of a role in the conventions.
 pub(crate) fn role(provider: Option<&str>) -> &str {
     const ROLES: [(&str, &str); 8] = [
         ("user", "user"),

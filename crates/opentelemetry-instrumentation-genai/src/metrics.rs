@@ -7,10 +7,10 @@ use opentelemetry::metrics::{Histogram, Meter};
 
 use crate::response::ResponseFacts;
 
-/// Boundaries that the conventions give, in seconds.
+/// Histogram boundaries of the conventions, in seconds.
 const SECONDS: [f64; 14] = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
 
-/// Likewise, in tokens.
+/// Histogram boundaries of the conventions, in tokens.
 fn tokens() -> Vec<f64> {
     (0..14).map(|power| f64::from(4_u32.pow(power))).collect()
 }
@@ -44,7 +44,7 @@ impl Metrics {
         }
     }
 
-    /// Records one call. Counts that the provider did not tell are not recorded.
+    /// Records one call. Counts that the provider does not state are not recorded.
     pub(crate) fn record(
         &self,
         request: &[KeyValue],

@@ -1,29 +1,29 @@
-//! What a request says.
+//! Facts of a request.
 
 use serde_json::Value;
 
 use crate::message::{Message, Part};
 
-/// What a call does, by the conventions' names (`gen_ai.operation.name`).
+/// Operation of a call, by its name in the conventions (`gen_ai.operation.name`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Operation {
-    /// A conversation goes on.
+    /// A conversation.
     Chat,
-    /// A text goes on.
+    /// Completion of a text.
     TextCompletion,
-    /// Gemini's own name for its calls.
+    /// Gemini's name for its calls.
     GenerateContent,
-    /// Texts become vectors.
+    /// Embedding of texts.
     Embeddings,
-    /// Documents are ordered by a question. The conventions have no name for it.
+    /// Ordering of documents by relevance. The conventions have no name for it.
     Rerank,
-    /// Anything else.
+    /// Any other operation.
     Other(&'static str),
 }
 
 impl Operation {
-    /// The value of `gen_ai.operation.name`.
+    /// Returns the value of `gen_ai.operation.name`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -37,14 +37,14 @@ impl Operation {
     }
 }
 
-/// What a request says: everything that is known when the call begins.
+/// Facts of a request: everything that is known when the call begins.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RequestFacts {
-    /// What is done, where only the body tells; else the route says it.
+    /// Operation, if only the body identifies it; otherwise the route does.
     pub operation: Option<Operation>,
     /// `gen_ai.request.model`
     pub model: Option<String>,
-    /// `gen_ai.request.stream`: set only when it is one.
+    /// `gen_ai.request.stream`: set only if true.
     pub stream: bool,
     /// `gen_ai.request.max_tokens`
     pub max_tokens: Option<i64>,
@@ -66,9 +66,9 @@ pub struct RequestFacts {
     pub seed: Option<i64>,
     /// `gen_ai.request.encoding_formats`
     pub encoding_formats: Vec<String>,
-    /// `gen_ai.embeddings.dimension.count`, as asked for.
+    /// `gen_ai.embeddings.dimension.count`, as requested.
     pub dimensions: Option<i64>,
-    /// `gen_ai.output.type`: `text`, `json`, `image` or `speech`, when one is asked for.
+    /// `gen_ai.output.type`: `text`, `json`, `image` or `speech`, if requested.
     pub output_type: Option<&'static str>,
     /// `gen_ai.conversation.id`
     pub conversation_id: Option<String>,

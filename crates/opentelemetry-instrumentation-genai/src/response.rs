@@ -1,4 +1,4 @@
-//! What a response says, piece by piece.
+//! Facts of a response, collected as it arrives.
 
 pub use genai_usage::Counts as Usage;
 use serde_json::Value;
@@ -6,33 +6,33 @@ use serde_json::Value;
 use crate::json::Json;
 use crate::message::Part;
 
-/// Why a call failed, as the provider says.
+/// Error that the provider reports.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Failure {
     /// The provider's code: `model_not_found`.
     pub code: Option<String>,
     /// The provider's type: `invalid_request_error`.
     pub kind: Option<String>,
-    /// What the provider says. It may quote the request.
+    /// The provider's message, which may quote the request.
     pub message: Option<String>,
 }
 
-/// Which part of an answer a piece belongs to: the number that the provider gives it, or one of ours.
+/// Key of a part within a choice: the provider's number, or one chosen by the reader.
 pub type PartKey = u64;
 
-/// One answer of possibly several.
+/// One of the choices of a response.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Choice {
-    /// The number that the provider gives it.
+    /// Index of the choice.
     pub index: u64,
-    /// Why it ended, in the provider's words.
+    /// Finish reason, by the provider's name.
     pub finish_reason: Option<String>,
     parts: Vec<(PartKey, Part)>,
-    /// Arguments that come in pieces, of parts that hold them as JSON.
+    /// Arguments that arrive in pieces, of parts that hold them as JSON.
     pieces: Vec<(PartKey, Value)>,
 }
 
-/// What a response says, as far as it has come.
+/// Facts of a response so far.
 #[derive(Debug, Default)]
 pub struct ResponseFacts {
     /// `gen_ai.response.id`
@@ -41,19 +41,19 @@ pub struct ResponseFacts {
     pub model: Option<String>,
     /// Token counts.
     pub usage: Usage,
-    /// What went wrong.
+    /// The error.
     pub failure: Option<Failure>,
     /// `openai.response.service_tier`
     pub service_tier: Option<String>,
     /// `openai.response.system_fingerprint`
     pub system_fingerprint: Option<String>,
-    /// `gen_ai.embeddings.dimension.count`, as answered.
+    /// `gen_ai.embeddings.dimension.count`, as returned.
     pub dimensions: Option<i64>,
-    /// `gen_ai.conversation.id`, where the response tells it.
+    /// `gen_ai.conversation.id`, if the response states it.
     pub conversation_id: Option<String>,
-    /// The answer is whole: nothing that belongs to it can follow.
+    /// True if the response is complete.
     pub complete: bool,
-    /// An answer of this kind does not say why it ended, so the end of the stream is its end.
+    /// True if a choice of this kind has no finish reason, so that the end of the stream is its end.
     pub open_ended: bool,
     choices: Vec<Choice>,
     /// Items of a response whose ids are known: the place of the item, the index that the events give it, and its id.
@@ -65,40 +65,40 @@ pub struct ResponseFacts {
     room: usize,
     cut: u64,
     capture: bool,
-    /// Who reads the answer has panicked.
+    /// True if the reader of the response has panicked.
     pub(crate) given_up: bool,
 }
 
-/// Answers that one response may hold before further ones are left out.
+/// Maximum number of choices; more are left out.
 const MAX_CHOICES: usize = 128;
-/// Parts that one answer may hold before further ones are left out.
+/// Maximum number of parts of a choice; more are left out.
 pub(crate) const MAX_PARTS: usize = 4096;
-/// Tokens whose ids or log-probabilities are kept, of one call: 16 bytes each.
+/// Maximum number of tokens of a call whose ids or log probabilities are kept: 16 bytes each.
 const MAX_TOKENS: usize = 65_536;
 
 impl ResponseFacts {
-    /// Keeps at most this many bytes of content; none without capture.
+    /// Creates facts that keep at most `room` bytes of content; none without capture.
     pub(crate) fn new(capture: bool, room: usize) -> Self {
         Self { room, capture, ..Self::default() }
     }
 
-    /// Whether content is kept. Where it is not, adding parts does nothing, so a provider need not ask.
+    /// Returns true if content is kept. Otherwise adding parts has no effect, and a reader need not check.
     #[must_use]
     pub fn captures(&self) -> bool {
         self.capture
     }
 
-    /// Sets the id, unless an earlier one said something.
+    /// Sets the id unless it is set.
     pub fn set_id(&mut self, id: Option<&str>) {
         set(&mut self.id, id);
     }
 
-    /// Sets the model, unless an earlier one said something.
+    /// Sets the model unless it is set.
     pub fn set_model(&mut self, model: Option<&str>) {
         set(&mut self.model, model);
     }
 
-    /// Notes a failure; the first one stays.
+    /// Notes an error; the first one stays.
     pub fn fail(&mut self, code: Option<&str>, kind: Option<&str>, message: Option<&str>) {
         let own = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(ToOwned::to_owned);
         if self.failure.is_none() {
@@ -106,7 +106,7 @@ impl ResponseFacts {
         }
     }
 
-    /// The answer with this number, and a new one where it is the first of it.
+    /// Returns the choice with this index; creates it at its first use.
     pub fn choice(&mut self, index: u64) -> ChoiceMut<'_> {
         let place = self.choices.iter().position(|choice| choice.index == index).unwrap_or_else(|| {
             if self.choices.len() < MAX_CHOICES {
@@ -122,7 +122,7 @@ impl ResponseFacts {
         }
     }
 
-    /// The answers, in the order of their numbers.
+    /// Returns the choices in the order of their indexes.
     #[must_use]
     pub fn choices(&self) -> Vec<&Choice> {
         let mut choices: Vec<&Choice> = self.choices.iter().collect();
@@ -130,7 +130,7 @@ impl ResponseFacts {
         choices
     }
 
-    /// Adds a token of the first answer, in order.
+    /// Adds a token of the first choice, in order.
     pub fn token(&mut self, id: Option<i64>, logprob: Option<f64>) {
         if self.token_ids.len().max(self.logprobs.len()) >= MAX_TOKENS {
             self.tokens_cut = true;
@@ -140,21 +140,21 @@ impl ResponseFacts {
         self.logprobs.extend(logprob.filter(|logprob| logprob.is_finite()));
     }
 
-    /// Ids of the tokens of the first answer: content in another spelling, so only where content is kept.
+    /// Returns the token ids of the first choice. They are equivalent to content, and kept only with it.
     #[must_use]
     pub fn token_ids(&self) -> &[i64] {
-        // Ids of some tokens only would stand beside the wrong log-probabilities.
+        // The ids of some tokens would not match the log probabilities.
         let fits = self.logprobs.is_empty() || self.logprobs.len() == self.token_ids.len();
         if fits { &self.token_ids } else { &[] }
     }
 
-    /// Log-probabilities of the tokens of the first answer.
+    /// Returns the log probabilities of the tokens of the first choice.
     #[must_use]
     pub fn logprobs(&self) -> &[f64] {
         &self.logprobs
     }
 
-    /// Bytes of content that were not kept.
+    /// Number of bytes of content that were not kept.
     pub(crate) fn cut(&self) -> u64 {
         self.cut
     }
@@ -163,18 +163,18 @@ impl ResponseFacts {
         self.tokens_cut
     }
 
-    /// Returns true if every answer has its finish reason: each that has begun, and as many as the request asks for.
+    /// Returns true if every choice has its finish reason: each that has begun, and as many as the request asks for.
     pub(crate) fn all_finished(&self) -> bool {
         self.choices.len() >= self.expected.clamp(1, MAX_CHOICES)
             && self.choices.iter().all(|choice| choice.finish_reason.is_some())
     }
 
-    /// Sets how many answers the request asks for.
+    /// Sets the number of choices that the request asks for.
     pub(crate) fn expect_choices(&mut self, count: Option<i64>) {
         self.expected = count.and_then(|count| usize::try_from(count).ok()).unwrap_or(1);
     }
 
-    /// Completes the parts whose arguments came in pieces; no further pieces are added.
+    /// Completes the parts whose arguments arrived in pieces; no further pieces are added.
     pub(crate) fn close(&mut self) {
         for choice in &mut self.choices {
             choice.close_all();
@@ -189,7 +189,7 @@ fn set(place: &mut Option<String>, value: Option<&str>) {
 }
 
 impl Choice {
-    /// Its parts, in the order in which they began.
+    /// Returns the parts in the order in which they began.
     pub fn parts(&self) -> impl Iterator<Item = &Part> {
         self.parts.iter().map(|(_, part)| part)
     }
@@ -203,7 +203,7 @@ impl Choice {
     }
 }
 
-/// Gives a part the arguments that came in pieces: a JSON text, or a value built from paths.
+/// Sets the arguments that arrived in pieces: a JSON text, or a value built from paths.
 fn complete(part: &mut Part, arguments: Value) {
     let arguments = match arguments {
         Value::String(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
@@ -221,7 +221,7 @@ fn complete(part: &mut Part, arguments: Value) {
     }
 }
 
-/// An answer that goes on.
+/// A choice that is being read.
 #[derive(Debug)]
 pub struct ChoiceMut<'a> {
     choice: Option<&'a mut Choice>,
@@ -230,10 +230,10 @@ pub struct ChoiceMut<'a> {
     capture: bool,
 }
 
-/// What a text is.
+/// Kind of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The answer itself.
+    /// The response itself.
     Text,
     /// Reasoning.
     Reasoning,
@@ -242,7 +242,7 @@ pub enum Kind {
 }
 
 impl ChoiceMut<'_> {
-    /// Says why it ended.
+    /// Sets the finish reason.
     pub fn finish(&mut self, reason: Option<&str>) {
         if let (Some(choice), Some(reason)) = (&mut self.choice, reason.filter(|reason| !reason.is_empty())) {
             choice.finish_reason = Some(reason.to_owned());
@@ -277,7 +277,7 @@ impl ChoiceMut<'_> {
         self.text(key, kind, text);
     }
 
-    /// Adds to a tool call: whatever of it is known now.
+    /// Adds known fields of a tool call.
     pub fn tool_call(&mut self, key: PartKey, id: Option<&str>, name: Option<&str>, arguments: Option<&str>) {
         let kept = arguments.map(|arguments| self.take(arguments)).unwrap_or_default();
         let part = self.part(key, || Part::ToolCall { id: None, name: String::new(), arguments: String::new() });
@@ -290,7 +290,7 @@ impl ChoiceMut<'_> {
         }
     }
 
-    /// Adds to the arguments of a part: the JSON text of a tool call, or the `input` of a part that is kept as it came.
+    /// Adds to the arguments of a part: the JSON text of a tool call, or the `input` of a part that is kept unchanged.
     pub(crate) fn input(&mut self, key: PartKey, text: &str) {
         let found = self.choice.as_ref().and_then(|choice| choice.parts.iter().rfind(|(own, _)| *own == key));
         if !matches!(found, Some((_, Part::ServerToolCall { .. } | Part::Other(_)))) {
@@ -302,7 +302,7 @@ impl ChoiceMut<'_> {
         }
     }
 
-    /// Adds a piece to the `content` of the result of a tool that the provider ran. Texts that follow each other are joined.
+    /// Adds a piece to the `content` of the result of a tool that the provider ran. Adjacent texts are joined.
     pub(crate) fn result(&mut self, key: PartKey, piece: &Json<'_>) {
         let text = piece.get("text").as_str();
         let written = text.map_or_else(|| piece.to_value().to_string(), ToOwned::to_owned);
@@ -311,7 +311,7 @@ impl ChoiceMut<'_> {
         match (text, pieces.last_mut().and_then(|last| last.get_mut("text"))) {
             (Some(_), Some(Value::String(place))) => place.push_str(kept),
             (Some(_), _) => pieces.push(serde_json::json!({ "text": kept })),
-            // Half a value is none; it is counted as cut.
+            // A truncated value is dropped and counted as cut.
             (None, _) if kept.len() == written.len() => pieces.push(piece.to_value()),
             (None, _) => {}
         }
@@ -326,7 +326,7 @@ impl ChoiceMut<'_> {
         }
     }
 
-    /// Adds to the texts of a part that is kept as it came, such as the `content` of a compaction.
+    /// Adds to the texts of a part that is kept unchanged, such as the `content` of a compaction.
     pub(crate) fn extend(&mut self, key: PartKey, member: &str, text: &str) {
         let kept = self.take(text);
         let Some(choice) = &mut self.choice else { return };
@@ -339,7 +339,7 @@ impl ChoiceMut<'_> {
         }
     }
 
-    /// The arguments of a part that come in pieces; begun where there are none. `None` where content is not kept.
+    /// Returns the arguments of a part that arrive in pieces; creates them if there are none. `None` if content is not kept.
     pub(crate) fn pieces(&mut self, key: PartKey, begin: impl FnOnce() -> Value) -> Option<&mut Value> {
         if !self.has(key) {
             return None;
@@ -352,14 +352,14 @@ impl ChoiceMut<'_> {
         choice.pieces.get_mut(place).map(|(_, arguments)| arguments)
     }
 
-    /// Completes arguments of this part that came in pieces, if any.
+    /// Completes arguments of this part that arrived in pieces, if any.
     pub(crate) fn close_pieces(&mut self, key: PartKey) {
         if self.choice.as_ref().is_some_and(|choice| choice.pieces.iter().any(|(own, _)| *own == key)) {
             self.close(key);
         }
     }
 
-    /// Ends a part: completes arguments that came in pieces. A tool call without any has `{}`.
+    /// Ends a part: completes arguments that arrived in pieces. A tool call without any has `{}`.
     pub(crate) fn close(&mut self, key: PartKey) {
         let Some(choice) = &mut self.choice else { return };
         let Some((_, part)) = choice.parts.iter_mut().rfind(|(own, _)| *own == key) else { return };
@@ -375,7 +375,7 @@ impl ChoiceMut<'_> {
         }
     }
 
-    /// The tool calls of this answer with their keys, in the order in which they began.
+    /// Returns the tool calls of this choice with their keys, in the order in which they began.
     pub(crate) fn calls(&self) -> impl Iterator<Item = (PartKey, &Part)> {
         let parts = self.choice.iter().flat_map(|choice| &choice.parts);
         parts.filter(|(_, part)| matches!(part, Part::ToolCall { .. })).map(|(key, part)| (*key, part))
@@ -392,12 +392,12 @@ impl ChoiceMut<'_> {
         parts.filter(|(own, _)| *own == key).map(|(_, part)| part).next_back()
     }
 
-    /// Returns true if the answer has no part yet.
+    /// Returns true if the choice has no part yet.
     pub(crate) fn is_empty(&self) -> bool {
         self.choice.as_ref().is_none_or(|choice| choice.parts.is_empty())
     }
 
-    /// Replaces the arguments of a tool call by the whole of them, where none came in pieces.
+    /// Replaces the arguments of a tool call by the whole of them, unless they arrived in pieces.
     pub fn whole_arguments(&mut self, key: PartKey, arguments: &str) {
         let missing = self.choice.as_ref().and_then(|choice| {
             let part = choice.parts.iter().find(|(own, _)| *own == key);
@@ -408,13 +408,13 @@ impl ChoiceMut<'_> {
         }
     }
 
-    /// Adds a part that comes whole.
+    /// Adds a complete part.
     pub fn push(&mut self, part: Part) {
         let key = self.next_key();
         self.put(key, part);
     }
 
-    /// Puts a part that comes whole in the place of what was there under this key.
+    /// Replaces the part under this key by a complete one.
     pub fn put(&mut self, key: PartKey, part: Part) {
         if !self.capture {
             return;
@@ -433,13 +433,13 @@ impl ChoiceMut<'_> {
         }
     }
 
-    /// Whether there is a part under this key.
+    /// Returns true if there is a part under this key.
     #[must_use]
     pub fn has(&self, key: PartKey) -> bool {
         self.choice.as_ref().is_some_and(|choice| choice.parts.iter().any(|(own, _)| *own == key))
     }
 
-    /// A key that no part has.
+    /// Returns an unused key.
     #[must_use]
     pub fn next_key(&self) -> PartKey {
         const OURS: PartKey = 1 << 48; // beyond the numbers of providers
@@ -452,7 +452,7 @@ impl ChoiceMut<'_> {
             return None;
         }
         let choice = self.choice.as_deref_mut()?;
-        // The part that goes on is mostly the last one.
+        // The current part is mostly the last one.
         let place = choice.parts.iter().rposition(|(own, _)| *own == key);
         let place = match place {
             Some(place) => place,
@@ -465,7 +465,7 @@ impl ChoiceMut<'_> {
         choice.parts.get_mut(place).map(|(_, part)| part)
     }
 
-    /// As much of a text as there is room for; the rest is counted.
+    /// Returns as much of a text as there is room for; the rest is counted.
     pub(crate) fn take<'t>(&mut self, text: &'t str) -> &'t str {
         if !self.capture {
             return "";
@@ -484,7 +484,7 @@ impl ChoiceMut<'_> {
     }
 }
 
-/// A tool definition in the conventions' shape.
+/// Creates a tool definition in the form of the conventions.
 #[must_use]
 pub fn function_tool(name: &str, description: Option<&str>, parameters: Option<Value>) -> Value {
     let mut tool = serde_json::Map::new();

@@ -36,13 +36,13 @@ impl Settings {
     }
 }
 
-/// What is kept of a document of a request or a response.
+/// Returns the limits of a document of a request or a response.
 pub(crate) fn truncation_limits(settings: &Settings, unread: &'static [UnreadPath]) -> TruncationLimits {
-    // What is short has no text that would be cut; where no content is kept it only has to be short.
+    // A short document has no text that would be cut; without content capture it only has to be short.
     let (text, short) = match settings.capture.is_on() {
         true => (settings.limits.text, settings.limits.text.min(settings.limits.attribute)),
         false => (Limits::NAME, 4096),
     };
-    // A document holds more than one attribute: the messages, the tools, the answer.
+    // A document holds more than one attribute: messages, tools, response.
     TruncationLimits { text, document: settings.limits.attribute.saturating_mul(4), short, unread }
 }

@@ -1,10 +1,10 @@
-//! Where a request goes, as far as telling providers apart needs it.
+//! Parts of a URL by which providers and APIs are identified.
 
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-/// The parts of a URL.
+/// Parts of a URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target<'a> {
     host: Cow<'a, str>,
@@ -14,7 +14,7 @@ pub struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// Takes an absolute URL apart, or a path alone, as a server sees it.
+    /// Parses an absolute URL, or a path alone, as a server receives it.
     #[must_use]
     pub fn of(url: &'a str) -> Self {
         let url = url.split('#').next().unwrap_or_default();
@@ -42,36 +42,36 @@ impl<'a> Target<'a> {
         Self { host, port: port.get(1..).and_then(|port| port.parse().ok()).or(default), path, query }
     }
 
-    /// The host, in lower case; empty where the URL has none.
+    /// Returns the host in lower case; empty if the URL has none.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The port, also where it is the scheme's own.
+    /// Returns the port; the default of the scheme if the URL has none.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         self.port
     }
 
-    /// The path, as it is in the URL.
+    /// Returns the path, undecoded.
     #[must_use]
     pub fn path(&self) -> &'a str {
         self.path
     }
 
-    /// The segments of the path from its end, undecoded: `["completions", "chat", "v1"]`.
+    /// Returns the segments of the path from its end, undecoded: `["completions", "chat", "v1"]`.
     pub fn segments_from_end(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.path.trim_end_matches('/').rsplit('/').filter(|segment| !segment.is_empty())
     }
 
-    /// The segment at this place from the end, undecoded; 0 is the last one. Empty where there is none.
+    /// Returns the segment at this index from the end, undecoded; 0 is the last one. Empty if there is none.
     #[must_use]
     pub fn from_end(&self, place: usize) -> &'a str {
         self.segments_from_end().nth(place).unwrap_or_default()
     }
 
-    /// The segment after this one, decoded: after `models` of `/models/a%3Ab:generate` it is `a:b:generate`.
+    /// Returns the segment after this one, decoded: after `models` in `/models/a%3Ab:generate` it is `a:b:generate`.
     #[must_use]
     pub fn after(&self, segment: &str) -> Option<Cow<'a, str>> {
         let mut segments = self.path.split('/').skip_while(|each| *each != segment);
@@ -79,7 +79,7 @@ impl<'a> Target<'a> {
         segments.next().filter(|next| !next.is_empty()).map(decoded)
     }
 
-    /// A parameter of the query, undecoded.
+    /// Returns a parameter of the query, undecoded.
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<&'a str> {
         self.query
@@ -88,7 +88,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// A segment without its percent signs.
+/// Decodes the percent signs of a segment.
 pub(crate) fn decoded(segment: &str) -> Cow<'_, str> {
     percent_decode_str(segment).decode_utf8_lossy()
 }

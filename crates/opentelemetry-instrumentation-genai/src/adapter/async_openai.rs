@@ -28,14 +28,14 @@ use crate::adapter::reqwest::{alter, answer, error_type, intercept, respond};
 use crate::instrumentation::Instrumentation;
 use crate::interceptor::Action;
 
-/// Makes a service one whose model calls become spans.
+/// A layer that records spans of the model calls of a service.
 #[derive(Clone, Debug)]
 pub struct GenAiLayer {
     instrumentation: Instrumentation,
 }
 
 impl GenAiLayer {
-    /// With this instrumentation.
+    /// Creates a layer with this instrumentation.
     #[must_use]
     pub fn new(instrumentation: Instrumentation) -> Self {
         Self { instrumentation }
@@ -50,7 +50,7 @@ impl<S> Layer<S> for GenAiLayer {
     }
 }
 
-/// A service whose model calls become spans.
+/// A service whose model calls are recorded as spans.
 #[derive(Clone, Debug)]
 pub struct GenAiService<S> {
     inner: S,
@@ -73,12 +73,12 @@ where
 
     fn call(&mut self, factory: HttpRequestFactory) -> Self::Future {
         let instrumentation = self.instrumentation.clone();
-        // The one that was ready makes the call.
+        // The service that was polled ready makes the call.
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
         let parent = opentelemetry::Context::current();
         Box::pin(async move {
-            // Built once to be looked at; below it is built anew for every attempt.
+            // This request is only inspected; the inner service builds one for every attempt.
             let mut request = factory.build().await?;
             let Some((call, action)) = intercept(&instrumentation, &parent, &mut request).await else {
                 return inner.call(factory).await;
@@ -117,7 +117,7 @@ where
     }
 }
 
-/// Requests that differ in what was asked to be altered.
+/// Returns a factory of requests with the rewritten body and headers.
 fn rewritten(factory: HttpRequestFactory, body: Option<Bytes>, headers: http::HeaderMap) -> HttpRequestFactory {
     HttpRequestFactory::new(move || {
         let (factory, body, headers) = (factory.clone(), body.clone(), headers.clone());

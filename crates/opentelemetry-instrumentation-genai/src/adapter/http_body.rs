@@ -1,4 +1,4 @@
-//! A response body that is read along: the caller sees the same frames, errors and timing.
+//! A response body that is read on its way to the caller, who sees the same frames, errors and timing.
 
 use std::fmt;
 use std::pin::Pin;
@@ -12,8 +12,8 @@ use crate::call::Call;
 use crate::interceptor::Playback;
 
 pin_project! {
-    /// A body whose call ends when the body ends, fails or is dropped. The body is that of a response, or the one that an
-    /// interceptor gave.
+    /// A body whose call ends when the body ends, fails or is dropped. It is the body of a response, or one that an interceptor
+    /// provides.
     #[derive(Debug)]
     pub struct InstrumentedBody<B>
     where
@@ -53,17 +53,17 @@ impl<B: Body> Source<B> {
 }
 
 impl<B: Body> InstrumentedBody<B> {
-    /// Reads `inner` along for `call`; without one it is passed through. An error of the body is named by its type.
+    /// Reads `inner` for `call`; without a call it is passed through. An error of the body is named by its type.
     pub fn new(inner: B, call: Option<Call>) -> Self {
         Self::with_error_names(inner, call, |_| std::any::type_name::<B::Error>())
     }
 
-    /// The same, with names of few values for errors.
+    /// Reads `inner` for `call`; `name` returns the name of an error, of low cardinality.
     pub fn with_error_names(inner: B, call: Option<Call>, name: fn(&B::Error) -> &str) -> Self {
         Self::of(Source::Received { inner }, call, name)
     }
 
-    /// Delivers a recorded body. `B::Error` cannot be made here, so a body that broke off ends early.
+    /// Delivers a recorded body. `B::Error` cannot be created here, so that a truncated body ends early.
     #[cfg(feature = "tower")]
     pub(crate) fn recorded(playback: Playback, call: Option<Call>) -> Self {
         Self::of(Source::Recorded { playback }, call, |_| "")
@@ -97,7 +97,7 @@ where
                 None => Poll::Ready(None),
             },
             SourceProjection::Received { inner } => match this.call {
-                // What the body does below counts as the call's doing.
+                // Spans of the inner body are children of the call.
                 Some(call) if call.is_recording() => {
                     let _current = call.context().clone().attach();
                     inner.poll_frame(context)
@@ -108,7 +108,7 @@ where
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let (Some(call), Some(data)) = (this.call.as_mut(), frame.data_ref()) {
-                    // Bytes stand in one piece; of a chain only the first can be seen without taking it apart.
+                    // Most buffers are contiguous; of a chained one only the first part is read.
                     call.chunk(data.chunk());
                 }
                 if this.source.is_end_stream() {

@@ -1,4 +1,4 @@
-//! Where calls are seen: one file for each client that lets itself be watched, each a feature.
+//! Adapters for HTTP clients: one file and one feature for each client.
 
 #[cfg(feature = "async-openai")]
 pub mod async_openai;

@@ -10,10 +10,10 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::interceptor::UnreadReason;
 
-/// The most of a request body that is read before it is sent, in bytes.
+/// Maximum number of bytes of a request body that are read before it is sent.
 pub(crate) const MAX_REQUEST: usize = 32 * 1024 * 1024;
 
-/// A request body that may have been looked at: the frames that were, then the rest.
+/// A request body that may have been read ahead: the frames that were read, then the rest.
 #[cfg_attr(not(feature = "tower"), allow(unreachable_pub))]
 pub struct RequestBody<B: Body> {
     seen: VecDeque<Frame<Bytes>>,
@@ -35,7 +35,7 @@ impl<B: Body<Data = Bytes> + Unpin> RequestBody<B> {
         Self { seen: VecDeque::new(), length: 0, failed: None, inner: Some(inner), ended: false }
     }
 
-    /// Takes what is there without waiting. Bytes are shared, not copied.
+    /// Takes the frames that are available without waiting. Bytes are shared, not copied.
     #[cfg(feature = "tower")]
     pub(crate) fn look_ahead(&mut self) {
         let Some(inner) = &mut self.inner else { return };
@@ -45,7 +45,7 @@ impl<B: Body<Data = Bytes> + Unpin> RequestBody<B> {
         let _ = self.poll_ahead(&mut Context::from_waker(std::task::Waker::noop()));
     }
 
-    /// Reads the body to its end, or to the limit. What was read is sent first.
+    /// Reads the body to its end, or to the limit. The frames that were read are sent first.
     #[cfg(feature = "_reqwest")]
     pub(crate) async fn read_ahead(&mut self) {
         std::future::poll_fn(|context| self.poll_ahead(context)).await;
@@ -76,13 +76,13 @@ impl<B: Body<Data = Bytes> + Unpin> RequestBody<B> {
         Poll::Ready(())
     }
 
-    /// Reason for which [`whole`](Self::whole) has nothing.
+    /// Returns the reason for which [`whole`](Self::whole) returns `None`.
     pub(crate) fn unread(&self) -> UnreadReason {
         let long = || self.size_hint().lower() >= MAX_REQUEST as u64;
         if self.length >= MAX_REQUEST || long() { UnreadReason::TooLong(MAX_REQUEST) } else { UnreadReason::Streaming }
     }
 
-    /// All of it, where all of it has been seen.
+    /// Returns the whole body if it was read to its end.
     pub(crate) fn whole(&self) -> Option<Bytes> {
         if !self.ended {
             return None;
@@ -106,7 +106,7 @@ impl<B: Body<Data = Bytes> + Unpin> RequestBody<B> {
     }
 }
 
-/// The error of a body is not pinned: it is handed on by value.
+/// The error of a body is not pinned: it is passed on by value.
 impl<B: Body + Unpin> Unpin for RequestBody<B> {}
 
 impl<B: Body<Data = Bytes> + Unpin> Body for RequestBody<B> {

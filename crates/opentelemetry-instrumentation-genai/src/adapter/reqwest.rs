@@ -1,4 +1,4 @@
-//! What the clients on `reqwest` share.
+//! Common parts of the adapters for clients based on `reqwest`.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -14,9 +14,9 @@ use crate::call::Call;
 use crate::instrumentation::Instrumentation;
 use crate::interceptor::{Action, Playback, PlaybackError, RecordedResponse, Timer, UnreadReason};
 
-/// Begins the call of a request; `None` for what is no model call.
+/// Begins the call of a request; returns `None` if it is no model call.
 ///
-/// For an interceptor a body that is a stream is read to its end or to the limit, and sent from what was read.
+/// With an interceptor, a streaming body is read to its end or to the limit, and sent from what was read.
 pub(crate) async fn intercept(
     instrumentation: &Instrumentation,
     parent: &opentelemetry::Context,
@@ -42,7 +42,7 @@ pub(crate) async fn intercept(
     instrumentation.intercept_in(parent, &seen, request.headers(), unread)
 }
 
-/// Puts an altered body in the place of the request's own.
+/// Replaces the body of a request.
 pub(crate) fn alter(request: &mut Request, altered: Bytes) {
     if request.headers().contains_key(CONTENT_LENGTH) {
         request.headers_mut().insert(CONTENT_LENGTH, altered.len().into());
@@ -50,7 +50,7 @@ pub(crate) fn alter(request: &mut Request, altered: Bytes) {
     *request.body_mut() = Some(altered.into());
 }
 
-/// The same response, its body read along.
+/// Returns the response with a body that is read on its way to the caller.
 pub(crate) fn respond(mut call: Call, response: Response) -> Response {
     call.response(response.status().as_u16(), response.headers());
     if !call.is_recording() {
@@ -62,7 +62,7 @@ pub(crate) fn respond(mut call: Call, response: Response) -> Response {
     response_at(&url, parts, Body::wrap(body))
 }
 
-/// A recorded response as the client's own, when the time of its head has come.
+/// Returns a recorded response as the client's own, at the time of its head.
 pub(crate) async fn answer(timer: Timer, mut call: Call, mut recorded: RecordedResponse, url: &Url) -> Response {
     if let Some(waiting) = recorded.head_wait(&timer) {
         waiting.await;
@@ -105,7 +105,7 @@ impl http_body::Body for RecordedBody {
     }
 }
 
-/// A name of few values for what went wrong.
+/// Returns a name of low cardinality for an error.
 pub(crate) fn error_type(error: &reqwest::Error) -> &'static str {
     if error.is_timeout() {
         "timeout"

@@ -18,14 +18,14 @@ use crate::adapter::reqwest::{alter, answer, error_type, intercept, respond};
 use crate::instrumentation::Instrumentation;
 use crate::interceptor::Action;
 
-/// Makes spans of the model calls among a client's requests.
+/// A middleware that records spans of the model calls of a client.
 #[derive(Clone, Debug)]
 pub struct GenAiMiddleware {
     instrumentation: Instrumentation,
 }
 
 impl GenAiMiddleware {
-    /// With this instrumentation.
+    /// Creates a middleware with this instrumentation.
     #[must_use]
     pub fn new(instrumentation: Instrumentation) -> Self {
         Self { instrumentation }

@@ -25,7 +25,7 @@ use crate::call::Call;
 use crate::instrumentation::Instrumentation;
 use crate::interceptor::{Action, Playback, Ready, RecordedResponse, Refusal, Sleep, UnreadReason};
 
-/// A transport whose model calls become spans.
+/// A transport whose model calls are recorded as spans.
 #[derive(Debug)]
 pub struct GenAiHttpClient<C> {
     inner: Arc<C>,
@@ -39,7 +39,7 @@ impl<C> Clone for GenAiHttpClient<C> {
 }
 
 impl<C> GenAiHttpClient<C> {
-    /// Around this transport, with this instrumentation.
+    /// Wraps a transport with this instrumentation.
     pub fn new(inner: C, instrumentation: Instrumentation) -> Self {
         Self { inner: Arc::new(inner), instrumentation }
     }
@@ -106,7 +106,7 @@ impl Answer {
         Self { call, waiting, status: recorded.status, headers: recorded.headers, playback }
     }
 
-    /// The head, and the body as a stream. As transports do, a status of failure becomes an error with the whole body.
+    /// Returns the head, and the body as a stream. As in transports, an error status becomes an error with the whole body.
     async fn deliver(mut self: Box<Self>) -> Result<StreamingResponse> {
         if let Some(waiting) = self.waiting.take() {
             waiting.into_inner().unwrap_or_else(PoisonError::into_inner).await;
@@ -164,7 +164,7 @@ impl Stream for RecordedStream {
     }
 }
 
-/// A transport makes an error of a status that is none of success, with what came.
+/// Ends a call that failed. A transport turns an error status into an error with the body.
 fn fail(call: Option<Call>, error: &Error) {
     let Some(mut call) = call else { return };
     match error {

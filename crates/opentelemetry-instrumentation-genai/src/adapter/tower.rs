@@ -29,14 +29,14 @@ use crate::call::Call;
 use crate::instrumentation::Instrumentation;
 use crate::interceptor::{Action, Playback, Ready, RecordedResponse, Refusal, Sleep, Timer};
 
-/// Makes a client one whose model calls become spans.
+/// A layer that records spans of the model calls of a client.
 #[derive(Clone, Debug)]
 pub struct GenAiLayer {
     instrumentation: Instrumentation,
 }
 
 impl GenAiLayer {
-    /// With this instrumentation.
+    /// Creates a layer with this instrumentation.
     #[must_use]
     pub fn new(instrumentation: Instrumentation) -> Self {
         Self { instrumentation }
@@ -51,7 +51,7 @@ impl<S> Layer<S> for GenAiLayer {
     }
 }
 
-/// A client whose model calls become spans.
+/// A client whose model calls are recorded as spans.
 pub struct GenAiService<S> {
     inner: S,
     instrumentation: Instrumentation,
@@ -147,7 +147,7 @@ fn candidate(instrumentation: &Instrumentation, parts: &http::request::Parts) ->
     instrumentation.may_be_model_call(parts.method.as_str(), &url).then_some(url)
 }
 
-/// The URL of a request: its own, or made of the path and the `host` header.
+/// Returns the URL of a request: its own, or that of the path and the `host` header.
 fn url_of(parts: &http::request::Parts) -> String {
     if parts.uri.authority().is_some() {
         return parts.uri.to_string();
@@ -160,7 +160,7 @@ fn url_of(parts: &http::request::Parts) -> String {
 }
 
 pin_project! {
-    /// What a call of [`GenAiService`] waits for. Dropped before the head has come, it ends the span.
+    /// Response future of [`GenAiService`]. If it is dropped before the head arrives, the span ends.
     #[derive(Debug)]
     pub struct ResponseFuture<F> {
         #[pin]
@@ -233,7 +233,7 @@ where
                 if let Some(waiting) = answer.as_mut().and_then(|answer| answer.waiting.as_mut()) {
                     ready!(waiting.as_mut().poll(context));
                 }
-                // Polled again after its end it is pending, as no response is left.
+                // Polled again after its end it is pending, because no response is left.
                 let Some(answer) = answer.take() else { return Poll::Pending };
                 return Poll::Ready(Ok(answer.response(this.call.take())));
             }

@@ -131,7 +131,7 @@ fn block(block: &Json<'_>) -> Part {
     }
 }
 
-/// The whole of an answer, or an event of a stream: each says what it is.
+/// Reads a whole response or an event of a stream, by the `type` that it states.
 pub(super) fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
     match document.get("type").as_str() {
         Some("message_start") => message(document.get("message"), facts),
@@ -167,7 +167,7 @@ pub(super) fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
         _ => {
             message(document, facts);
             failure_in(document, facts);
-            // A whole answer: no arguments follow those that are there.
+            // A whole response: no arguments follow.
             for (key, block) in document.get("content").items().iter().enumerate() {
                 if block.get("input").is_object() {
                     facts.choice(0).close(key as u64);
@@ -197,7 +197,7 @@ fn message(message: &Json<'_>, facts: &mut ResponseFacts) {
     facts.choice(0).finish(message.get("stop_reason").as_str());
 }
 
-/// A block, whole or the beginning of it.
+/// Begins a block, or reads a whole one.
 fn begin(key: u64, json: &Json<'_>, facts: &mut ResponseFacts) {
     let mut answer = facts.choice(0);
     match block(json) {
@@ -218,7 +218,7 @@ fn delta(key: u64, delta: &Json<'_>, facts: &mut ResponseFacts) {
         Some("text_delta") => answer.text(key, Kind::Text, delta.get("text").as_str().unwrap_or_default()),
         Some("thinking_delta") => answer.text(key, Kind::Reasoning, delta.get("thinking").as_str().unwrap_or_default()),
         Some("input_json_delta") => answer.input(key, delta.get("partial_json").as_str().unwrap_or_default()),
-        // Signatures and citations are not kept; the rest belongs to blocks that are kept as they came.
+        // Signatures and citations are not kept; the rest belongs to blocks that are kept unchanged.
         _ => {
             for (member, value) in delta.members().iter().filter(|(member, _)| member != "type") {
                 if let Some(text) = value.as_str() {
@@ -229,7 +229,7 @@ fn delta(key: u64, delta: &Json<'_>, facts: &mut ResponseFacts) {
     }
 }
 
-/// The text completions that came before messages.
+/// The text completions that preceded messages.
 #[derive(Debug)]
 pub(super) struct Complete;
 

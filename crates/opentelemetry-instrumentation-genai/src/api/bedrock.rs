@@ -1,7 +1,8 @@
-//! Amazon Bedrock's runtime: <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_Operations_Amazon_Bedrock_Runtime.html>.
+//! Amazon Bedrock's runtime:
+//! <https://docs.aws.amazon.com/bedrock/latest/APIReference/API_Operations_Amazon_Bedrock_Runtime.html>.
 //!
-//! The model stands in the URL, the counts of some families only in headers, the kind of an error too. Streams are frames
-//! of `application/vnd.amazon.eventstream`; [`super::bedrock_stream`] reads their events.
+//! The model is in the URL; the kind of an error and the counts of some families are only in headers. Streams are frames of
+//! `application/vnd.amazon.eventstream`; [`super::bedrock_stream`] reads their events.
 
 use http::HeaderMap;
 use serde_json::Value;
@@ -53,7 +54,7 @@ fn headers(headers: &HeaderMap, facts: &mut ResponseFacts) {
     }
 }
 
-/// An error is a message, its kind was in a header.
+/// Reads an error: its message; its kind is in a header.
 fn refused(document: &Json<'_>, facts: &mut ResponseFacts) {
     let message = document.first(&["message", "Message"]).filled().map(ToOwned::to_owned);
     match &mut facts.failure {
@@ -83,7 +84,7 @@ impl Api for Converse {
         facts.stream = target.from_end(0) == "converse-stream";
         configuration(body.get("inferenceConfig"), facts);
         let more = body.get("additionalModelRequestFields");
-        // Claude has it at the top, Nova below `inferenceConfig`.
+        // Claude has it at the top, Nova in `inferenceConfig`.
         let nested = more.get("inferenceConfig").first(&["topK", "top_k"]);
         let top_k = more.first(&["top_k", "topK"]).as_f64().or_else(|| nested.as_f64());
         facts.top_k = top_k.or(facts.top_k);
@@ -108,7 +109,7 @@ fn is_converse(body: &Json<'_>) -> bool {
     blocks().any(Json::is_object) && blocks().all(|block| block.get("type").is_null())
 }
 
-/// Parameters, as Converse and Nova name them.
+/// Reads parameters by the names of Converse and Nova.
 fn configuration(config: &Json<'_>, facts: &mut RequestFacts) {
     facts.max_tokens = config.first(&["maxTokens", "max_new_tokens", "max_tokens"]).as_i64();
     facts.temperature = config.get("temperature").as_f64();
@@ -152,7 +153,7 @@ fn tool(tool: &Json<'_>) -> Value {
     }
 }
 
-/// A block of content. The result of a tool in a message of the model's is that of a tool which the provider ran.
+/// Reads a block of content. A tool result in a message of the model is that of a tool which the provider ran.
 fn block(block: &Json<'_>, by_model: bool) -> Part {
     if let Some(text) = block.get("text").as_str().or(block.as_str()) {
         return Part::Text(text.to_owned());
@@ -183,7 +184,7 @@ fn block(block: &Json<'_>, by_model: bool) -> Part {
     Part::other(block, block.members().first().map_or("other", |(key, _)| key))
 }
 
-/// Media: in the block itself, or in S3.
+/// Reads media in the block itself or in S3.
 pub(super) fn media(block: &Json<'_>) -> Option<Part> {
     for kind in ["image", "video", "audio", "document"] {
         let media = block.get(kind);
@@ -198,7 +199,7 @@ pub(super) fn media(block: &Json<'_>) -> Option<Part> {
     None
 }
 
-/// A call of a tool: of the caller's, or of one that the provider runs.
+/// Reads a call of a tool, the caller's or one that the provider runs.
 pub(super) fn tool_use(call: &Json<'_>) -> Part {
     let (id, name) = (owned(call.get("toolUseId")), owned(call.get("name")).unwrap_or_default());
     if call.get("type").as_str() == Some("server_tool_use") {
@@ -207,7 +208,7 @@ pub(super) fn tool_use(call: &Json<'_>) -> Part {
     Part::ToolCall { id, name, arguments: openai::arguments(call.get("input")) }
 }
 
-/// The result of a tool: texts as one text, one JSON as itself, anything else as the list of what it holds.
+/// Reads the result of a tool: texts as one text, a single JSON value as itself, anything else as a list.
 pub(super) fn tool_result(result: &Json<'_>, by_model: bool) -> Part {
     let id = owned(result.get("toolUseId"));
     if by_model || result.get("type").filled().is_some_and(|kind| kind != "tool_result") {
@@ -220,7 +221,7 @@ pub(super) fn tool_result(result: &Json<'_>, by_model: bool) -> Part {
     Part::ToolResponse { id, response }
 }
 
-/// The answer of Converse, which is Nova's own too.
+/// Reads a response of Converse, which Nova uses too.
 fn converse(document: &Json<'_>, facts: &mut ResponseFacts) {
     let content = document.get("output").get("message").get("content");
     for part in content.items().iter().filter(|part| !part.is_null()) {
@@ -254,11 +255,11 @@ impl Api for Invoke {
         here(target, ["invoke", "invoke-with-response-stream"]).then(|| Route::new(Operation::TextCompletion, PROVIDER))
     }
 
-    /// The body is that of the model's own house: told by its keys.
+    /// Reads the body of the model's own API, which its keys identify.
     fn request(&self, target: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
         let has = |key: &str| !body.get(key).is_null();
         let model = target.after("model").map(String::from);
-        // An inference profile has an ARN for a name, so the body counts as well.
+        // The name of an inference profile is an ARN, so that the body counts as well.
         let embeds = model.as_deref().is_some_and(|model| model.contains("embed"))
             || has("singleEmbeddingParams")
             || has("segmentedEmbeddingParams")

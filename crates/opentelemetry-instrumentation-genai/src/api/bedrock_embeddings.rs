@@ -30,7 +30,7 @@ pub(super) fn request(body: &Json<'_>, facts: &mut RequestFacts) {
     }
 }
 
-/// The one thing that Nova is given: a text, or a medium.
+/// Reads the single input of Nova: a text or a medium.
 fn input(params: &Json<'_>) -> Option<Message> {
     let text = params.get("text");
     let part = match text.get("value").filled() {

@@ -8,7 +8,7 @@ use crate::json::Json;
 use crate::message::Part;
 use crate::response::{ChoiceMut, Kind, PartKey, ResponseFacts};
 
-/// Reads an event. Returns false for a document that is none.
+/// Reads an event. Returns false for any other document.
 pub(super) fn event(document: &Json<'_>, facts: &mut ResponseFacts) -> bool {
     let known = |key: &str| {
         matches!(
@@ -30,7 +30,7 @@ pub(super) fn event(document: &Json<'_>, facts: &mut ResponseFacts) -> bool {
     match &**name {
         "contentBlockStart" => begin(key, event.get("start"), &mut answer),
         "contentBlockDelta" => delta(key, event.get("delta"), &mut answer),
-        // A tool that is given no arguments has no delta.
+        // A call without arguments has no delta.
         "contentBlockStop" => answer.close(key),
         "messageStop" => answer.finish(event.get("stopReason").as_str()),
         "metadata" => {
@@ -56,7 +56,7 @@ fn begin(key: PartKey, start: &Json<'_>, answer: &mut ChoiceMut<'_>) {
         let mime = image.get("format").filled().map(|format| format!("image/{format}"));
         answer.put(key, Part::blob(mime.as_deref(), Some("image"), ""));
     } else if start.is_object() {
-        // A kind that is not known, kept as it came.
+        // An unknown kind is kept unchanged.
         let kind = start.members().first().map_or("other", |(key, _)| key);
         answer.put(key, Part::other(start, kind));
     }
@@ -77,7 +77,7 @@ fn delta(key: PartKey, delta: &Json<'_>, answer: &mut ChoiceMut<'_>) {
     }
 }
 
-/// Reads the counts that the last chunk of `InvokeModelWithResponseStream` has beside the model's own document.
+/// Reads the counts that the last chunk of `InvokeModelWithResponseStream` has beside the document of the model.
 pub(super) fn metrics(metrics: &Json<'_>, facts: &mut ResponseFacts) {
     if metrics.is_object() {
         super::usage(metrics, facts);

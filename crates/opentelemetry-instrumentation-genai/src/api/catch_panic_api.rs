@@ -1,4 +1,4 @@
-//! An API of the application's: where it panics, the call goes on as if it had not been asked.
+//! Panic isolation for APIs of the application: a call continues as if the API had returned nothing.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +12,7 @@ use crate::request::RequestFacts;
 use crate::response::ResponseFacts;
 use crate::url::Target;
 
-/// Asks an API, and takes a panic for no answer. What it had filled in by then stays.
+/// Wraps an API; a panic counts as no result. Facts that were set before the panic stay.
 pub(crate) struct CatchPanicApi<A>(pub(crate) A);
 
 fn catching<T>(call: impl FnOnce() -> T) -> Option<T> {
@@ -46,7 +46,7 @@ impl<A: Api> Api for CatchPanicApi<A> {
     }
 
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
-        // Once is enough: a stream has a thousand documents.
+        // One panic is enough: a stream has a thousand documents.
         if !facts.given_up {
             facts.given_up = catching(|| self.0.response(document, facts)).is_none();
         }

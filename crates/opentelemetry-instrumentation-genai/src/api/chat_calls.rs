@@ -1,4 +1,4 @@
-//! Tool calls of chat streams, whose deltas are told apart by id, name and index.
+//! Tool calls of chat streams, whose deltas are matched by id, name and index.
 
 use serde_json::Value;
 
@@ -6,8 +6,8 @@ use crate::json::Json;
 use crate::message::Part;
 use crate::response::{ChoiceMut, PartKey};
 
-/// Key of the call with index 0. The key of a call holds its index in the lower half and, above it, how many calls with this
-/// index came before.
+/// Key of the call with index 0. The lower half of a key is the index, the upper half the number of earlier calls with that
+/// index.
 const FIRST: PartKey = 16;
 const INDEX: PartKey = 0xFFFF_FFFF;
 const NEXT: PartKey = INDEX + 1;
@@ -24,8 +24,8 @@ pub(super) fn whole(calls: &Json<'_>, answer: &mut ChoiceMut<'_>) {
     }
 }
 
-/// Adds what a chunk has of calls. A new id with a name begins a call; a delta without id or index continues the call that
-/// was opened last, and so does one whose index grows with each delta. Gateways send index 0 for every call, no index, or no id.
+/// Adds the tool calls of a chunk. A new id with a name begins a call; a delta without id or index continues the call that was
+/// opened last, and so does one whose index grows with each delta. Gateways send index 0 for every call, no index, or no id.
 pub(super) fn delta(calls: &Json<'_>, answer: &mut ChoiceMut<'_>) {
     for call in calls.items().iter().filter(|call| call.is_object()) {
         if function(call).is_null() && call.first(&["id", "index"]).is_null() {
@@ -45,7 +45,7 @@ fn add(key: PartKey, call: &Json<'_>, answer: &mut ChoiceMut<'_>) {
     answer.tool_call(key, call.get("id").filled(), function.get("name").filled(), arguments);
 }
 
-/// The function of a call, or the call itself where it has the name or the arguments; null for a call of another kind.
+/// Returns the function of a call, or the call itself if it has the name or the arguments; null for a call of another kind.
 pub(super) fn function<'a, 'j>(call: &'a Json<'j>) -> &'a Json<'j> {
     let flat = || if call.first(&["name", "arguments"]).is_null() { &Json::Null } else { call };
     match call.first(&["function", "custom"]) {
@@ -77,14 +77,14 @@ fn key(call: &Json<'_>, answer: &ChoiceMut<'_>) -> PartKey {
     }
 }
 
-/// Returns true if a delta is not of this call, though it has the same index or none.
+/// Returns true if a delta is not part of this call, though it has the same index or none.
 fn begins(part: &Part, id: Option<&str>, name: Option<&str>, index: Option<u64>, function: &Json<'_>) -> bool {
     let Part::ToolCall { id: own, name: called, arguments } = part else { return true };
     match (id, name) {
         // An id that comes after the name belongs to the call that has none.
         (Some(_), Some(name)) => own.is_some() || !called.is_empty() && name != called,
         (Some(_), None) => own.is_some() && index.is_none(),
-        // Some repeat the name in each delta; a call whose arguments are whole has ended.
+        // Some repeat the name in each delta; a call with complete arguments has ended.
         (None, Some(name)) => {
             let more = function.first(&["arguments", "input"]);
             let begins = more.is_object() || more.as_str().is_some_and(|more| more.trim_start().starts_with('{'));

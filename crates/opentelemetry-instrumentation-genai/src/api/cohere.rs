@@ -35,7 +35,7 @@ fn parameters(body: &Json<'_>, facts: &mut RequestFacts) {
     facts.output_type = openai::output_type(body.get("response_format"));
 }
 
-/// Documents that the model answers from: the first message.
+/// Reads the documents from which the model responds: the first message.
 fn documents(list: &Json<'_>, facts: &mut RequestFacts) {
     let part = |document: &Json<'_>| match document.as_str() {
         Some(text) => Part::Text(text.to_owned()),
@@ -47,7 +47,7 @@ fn documents(list: &Json<'_>, facts: &mut RequestFacts) {
     }
 }
 
-/// Errors are an id and a message, and nothing else.
+/// Reads an error: an id and a message, and nothing else.
 fn refused(document: &Json<'_>, facts: &mut ResponseFacts) {
     if let Some(message) = document.get("message").as_str()
         && document.get("text").is_null()
@@ -59,11 +59,11 @@ fn refused(document: &Json<'_>, facts: &mut ResponseFacts) {
 #[derive(Debug)]
 pub(super) struct V2Chat;
 
-/// A text that comes before tool calls.
+/// Key of the text before tool calls.
 const PLAN: u64 = 1;
-/// Parts of the content have numbers; from here on.
+/// First key of the parts of the content, which are numbered.
 const CONTENT: u64 = 1 << 16;
-/// Tool calls have numbers of their own.
+/// First key of tool calls, which have numbers of their own.
 const TOOLS: u64 = 1 << 17;
 
 impl Api for V2Chat {
@@ -156,7 +156,7 @@ fn message(message: &Json<'_>, facts: &mut ResponseFacts) {
     }
 }
 
-/// Chunks of text with the ids of their tokens and their log-probabilities.
+/// Reads chunks of text with the ids of their tokens and their log probabilities.
 fn logprobs(list: &Json<'_>, facts: &mut ResponseFacts) {
     for chunk in list.items() {
         let (ids, numbers) = (chunk.get("token_ids").items(), chunk.get("logprobs").items());
@@ -216,7 +216,7 @@ pub(super) fn request(body: &Json<'_>, facts: &mut RequestFacts) {
     facts.tools = body.get("tools").items().iter().filter(|tool| !tool.is_null()).map(tool).collect();
 }
 
-/// A call of the first API: a name and parameters.
+/// Reads a call of the first API: a name and parameters.
 fn called(call: &Json<'_>) -> Part {
     match call.get("name").filled() {
         Some(name) => {
@@ -241,7 +241,7 @@ fn tool(tool: &Json<'_>) -> Value {
     }
 }
 
-/// The first id is that of the generation: it comes first in a stream too.
+/// Reads a response. The first id is that of the generation, also in a stream.
 pub(super) fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
     match document.get("event_type").as_str() {
         Some("text-generation") => {
@@ -323,7 +323,7 @@ impl Api for Embed {
     }
 }
 
-/// Input of an embedding: texts, images, or inputs of several parts.
+/// Reads the input of an embedding: texts, images, or inputs of several parts.
 pub(super) fn inputs(body: &Json<'_>) -> Vec<Message> {
     let mut messages = super::openai_embeddings::inputs(body.get("texts"));
     let images = body.get("images").items().iter().filter_map(Json::as_str);
@@ -345,7 +345,7 @@ pub(super) fn inputs(body: &Json<'_>) -> Vec<Message> {
     messages
 }
 
-/// The length of the first vector: of a list of them, or of lists by the type of their numbers.
+/// Returns the length of the first vector of a list, or of lists by number type.
 pub(super) fn dimensions(embeddings: &Json<'_>) -> Option<i64> {
     let first = |list: &Json<'_>| list.items().first().and_then(super::openai_embeddings::dimensions);
     if embeddings.is_array() {
@@ -356,7 +356,7 @@ pub(super) fn dimensions(embeddings: &Json<'_>) -> Option<i64> {
     first(embeddings.first(&["float", "int8", "uint8", "base64"])).or_else(packed)
 }
 
-/// Reranking, also as Jina and Voyage have it.
+/// Reranking, also in the form of Jina and Voyage.
 #[derive(Debug)]
 pub(super) struct Rerank;
 

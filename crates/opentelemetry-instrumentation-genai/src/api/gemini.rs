@@ -22,10 +22,10 @@ const UNREAD: &[UnreadPath] = &[&["candidates", "*", "logprobsResult", "topCandi
 #[derive(Debug)]
 pub(super) struct GenerateContent;
 
-/// The model and the method of `…/models/gemini-2.5-pro:generateContent`.
+/// Returns the model and the method of `…/models/gemini-2.5-pro:generateContent`.
 fn method<'a>(target: &Target<'a>) -> Option<(&'a str, &'a str)> {
     let last = target.from_end(0);
-    // A client may have written the colon as %3A.
+    // A client may encode the colon as %3A.
     last.rsplit_once(':').or_else(|| last.rsplit_once("%3A")).or_else(|| last.rsplit_once("%3a"))
 }
 
@@ -138,18 +138,18 @@ fn tools(tool: &Json<'_>) -> Vec<Value> {
         let name = function.get("name").as_str().unwrap_or_default();
         function_tool(name, function.get("description").as_str(), Some(schema(parameters)))
     });
-    // Clients write `"codeExecution": null` where a tool is not asked for.
+    // Clients write `"codeExecution": null` for a tool that is not requested.
     let own = tool
         .members()
         .iter()
         .filter(|(key, value)| !value.is_null() && !matches!(&**key, "functionDeclarations" | "function_declarations"));
-    // The key becomes the name of the tool, so only here is it known to hold a credential.
+    // The key becomes the name of the tool, so that only here it is known to hold a credential.
     let is_secret = |key: &str| matches!(Place::Body.member(key), Place::Credential | Place::Environment);
     let shown = |key: &str, value| if is_secret(key) { &Json::Null } else { value };
     declared.chain(own.map(|(key, value)| openai::named(shown(key, value), key, None))).collect()
 }
 
-/// A schema whose types are in capitals, or numbers, as one of JSON Schema.
+/// Converts a schema whose types are in capitals, or numbers, to JSON Schema.
 fn schema(json: &Json<'_>) -> Value {
     const TYPES: [&str; 8] = ["", "string", "number", "integer", "boolean", "array", "object", "null"];
     let mut value = json.to_value();
@@ -180,7 +180,7 @@ fn schema(json: &Json<'_>) -> Value {
     value
 }
 
-/// Parts of a content: a list, or one.
+/// Reads the parts of a content: a list or a single one.
 fn parts(list: &Json<'_>) -> Vec<Part> {
     let mut parts = Vec::new();
     for json in one_or_more(list).iter().filter(|part| !part.is_null()) {
@@ -263,7 +263,7 @@ fn answer_part(index: u64, json: &Json<'_>, facts: &mut ResponseFacts) {
     }
 }
 
-/// The names of the enum, whose numbers some clients ask for.
+/// Returns the name of a finish reason, also for the number that some clients request.
 fn finish_reason<'a>(reason: &'a Json<'_>) -> Option<&'a str> {
     const NAMES: [&str; 17] = [
         "FINISH_REASON_UNSPECIFIED",

@@ -1,6 +1,6 @@
 //! Gemini's interactions: <https://ai.google.dev/api/interactions-api>.
 //!
-//! An answer is a list of steps, in the first version of the API a list of contents; a stream has events for each of them.
+//! A response is a list of steps, in the first version of the API a list of contents; a stream has events for each of them.
 
 use super::{Api, Route, filled_of, one_or_more, openai, owned, texts};
 use crate::json::Json;
@@ -60,7 +60,7 @@ fn output_type(body: &Json<'_>) -> Option<&'static str> {
     asks_for_json.then_some("json")
 }
 
-/// The input: a text, contents, turns or steps. Contents that stand side by side are one message.
+/// Reads the input: a text, contents, turns or steps. Adjacent contents are one message.
 fn messages(input: &Json<'_>) -> Vec<Message> {
     if let Some(text) = input.as_str() {
         return vec![Message::text("user", text)];
@@ -103,7 +103,7 @@ fn contents(list: &Json<'_>) -> Vec<Part> {
     }
 }
 
-/// A content or a step as a part; `None` for a thought without text.
+/// Reads a content or a step as a part; returns `None` for a thought without text.
 fn part(json: &Json<'_>) -> Option<Part> {
     let id = |keys: &[&str]| filled_of(json, keys).map(ToOwned::to_owned);
     let name = |kind: &str, end: &str| owned(json.get("name")).unwrap_or_else(|| kind.trim_end_matches(end).to_owned());
@@ -174,7 +174,7 @@ fn add(part: Part, facts: &mut ResponseFacts) {
     }
 }
 
-/// Why an interaction ended: its status, as for a response of `OpenAI`'s.
+/// Sets the finish reason from the status of an interaction, as for a response of `OpenAI`.
 fn ended(status: Option<&str>, facts: &mut ResponseFacts) {
     if let Some(
         status @ ("completed" | "requires_action" | "failed" | "cancelled" | "incomplete" | "budget_exceeded"),
@@ -238,7 +238,7 @@ fn delta(key: PartKey, delta: &Json<'_>, facts: &mut ResponseFacts) {
             answer.tool_call(key, delta.get("id").filled(), delta.get("name").filled(), Some(&arguments));
         }
         Some("thought_signature" | "text_annotation") | None => {}
-        // Whole: media, calls of the provider's own tools and their results.
+        // Complete items: media, calls of the provider's own tools and their results.
         Some(_) => match part(delta) {
             Some(part) if answer.has(key) && matches!(part, Part::Blob { .. } | Part::Uri { .. }) => answer.push(part),
             Some(part) => answer.put(key, part),

@@ -1,14 +1,14 @@
-//! Arguments of Gemini's function calls that come in pieces, each with the JSON path that it belongs to.
+//! Arguments of Gemini's function calls that arrive in pieces, each with its JSON path.
 
 use serde_json::{Map, Value};
 
 use crate::json::Json;
 use crate::response::ChoiceMut;
 
-/// Elements that a path may add to a list; a path beyond them is ignored.
+/// Maximum number of elements that a path may add to a list; a longer path is ignored.
 const MAX_INDEX: usize = 4096;
 
-/// A function call, or what a chunk adds to one: only the first chunk has the name.
+/// Reads a function call, or what a chunk adds to one: only the first chunk has the name.
 pub(super) fn call(call: &Json<'_>, answer: &mut ChoiceMut<'_>) {
     let name = call.get("name").filled();
     let last = answer.calls().last().map(|(key, _)| key);
@@ -19,7 +19,7 @@ pub(super) fn call(call: &Json<'_>, answer: &mut ChoiceMut<'_>) {
     let pieces = call.first(&["partialArgs", "partial_args"]).items();
     let goes_on = call.first(&["willContinue", "will_continue"]).as_bool() == Some(true);
     let arguments = call.get("args");
-    // The arguments of a call that goes on are a beginning, to which pieces are added.
+    // The arguments of an open call are a start, to which pieces are added.
     let begun = !pieces.is_empty() || (goes_on && arguments.is_object());
     let written = if begun { String::new() } else { super::openai::arguments(arguments) };
     if name.is_some() || last.is_some() || !written.is_empty() || begun {
@@ -37,7 +37,7 @@ pub(super) fn call(call: &Json<'_>, answer: &mut ChoiceMut<'_>) {
     }
 }
 
-/// The path of a piece and its value.
+/// Returns the path of a piece and its value.
 fn read<'a>(piece: &'a Json<'_>, answer: &mut ChoiceMut<'_>) -> Option<(&'a str, Value)> {
     let path = piece.first(&["jsonPath", "json_path"]).as_str()?;
     let value = match piece.first(&["stringValue", "string_value"]).as_str() {
@@ -89,7 +89,7 @@ enum Step {
     Element(usize),
 }
 
-/// The first step of a path, and the rest: `.name`, `[0]`, `['name']` or `name`.
+/// Splits a path into its first step and the rest: `.name`, `[0]`, `['name']` or `name`.
 fn step(path: &str) -> Option<(Step, &str)> {
     if let Some(inner) = path.strip_prefix('[') {
         for quote in ['\'', '"'] {

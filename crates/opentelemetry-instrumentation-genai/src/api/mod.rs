@@ -35,16 +35,16 @@ use crate::url::Target;
 
 pub(crate) use catch_panic_api::CatchPanicApi;
 
-/// How an API of a provider is read.
+/// Reader of the requests and responses of one API.
 ///
-/// Nothing here sees a socket or keeps a state: what a call has said so far is in the facts. Where an API that the application
-/// added panics, the call itself goes on untouched. A panic over the URL, or over whose body it is, says that the call is none
-/// of that API's; after one over an answer nothing more of that answer is read, and the span is marked `retrace.partial`.
+/// An implementation has no state: everything that a call has received so far is in the facts. If an API of the application
+/// panics, the call itself continues. A panic in `route` or `accepts` means that the call does not belong to the API; after one
+/// in `headers` or `response`, nothing more of that response is read, and the span is marked `retrace.partial`.
 ///
 /// ```
 /// use opentelemetry_instrumentation_genai::{Api, Json, Operation, RequestFacts, ResponseFacts, Route, Target};
 ///
-/// /// A house of its own: `POST /ask` with `{"question": …}` is answered by `{"answer": …, "cost": {"in": …, "out": …}}`.
+/// /// A provider with an API of its own: `POST /ask` with `{"question": …}` is answered by `{"answer": …, "cost": {"in": …, "out": …}}`.
 /// #[derive(Debug)]
 /// struct Oracle;
 ///
@@ -72,24 +72,24 @@ pub trait Api: fmt::Debug + Send + Sync {
         "other"
     }
 
-    /// Whether a `POST` to this URL is a call of this API. Asked for every request, so it must be cheap.
+    /// Returns the route of a `POST` to this URL if it is a call of this API. Called for every request, so it must be cheap.
     fn route(&self, target: &Target<'_>) -> Option<Route>;
 
-    /// Whether the body is one of this API, where the URL alone does not tell it from others.
+    /// Returns true if the body belongs to this API, for a URL that does not identify it.
     fn accepts(&self, body: &Json<'_>) -> bool {
         let _ = body;
         true
     }
 
-    /// Reads a request. The body is null where it could not be read.
+    /// Reads a request. The body is null if it could not be read.
     fn request(&self, target: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts);
 
-    /// Paths of a response document whose values are not read but for their length: vectors, alternatives to the tokens that
-    /// were chosen. `"*"` stands for each element of a list. At the end of a path a list becomes the count of its elements
+    /// Paths of a response document whose values are not read except for their length: vectors, alternatives to the chosen
+    /// tokens. `"*"` stands for each element of a list. At the end of a path a list becomes the count of its elements
     /// ([`Json::count`]) and a text that of its bytes, so that they take no memory; other values are kept. Default: none.
     ///
-    /// At most 64 paths are followed. A path leads from the top of the document, so a member of the same name elsewhere, such
-    /// as in the arguments of a tool, is not touched.
+    /// At most 64 paths are followed. A path starts at the top of the document, so that a member of the same name elsewhere,
+    /// such as in the arguments of a tool, is not affected.
     fn unread(&self) -> &'static [UnreadPath] {
         &[]
     }
@@ -99,30 +99,30 @@ pub trait Api: fmt::Debug + Send + Sync {
         let _ = (headers, facts);
     }
 
-    /// Reads a document of a response: the whole of it, or one event or line of a stream, or an error.
+    /// Reads a document of a response: the whole response, one event or line of a stream, or an error.
     ///
-    /// An event of an AWS event stream (feature `bedrock`) is an object with one member, which has the name of the event.
+    /// An event of an AWS event stream (feature `bedrock`) is an object with one member, named after the event.
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts);
 }
 
-/// What a URL says of a call.
+/// Facts that a URL states about a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// What is done.
+    /// Operation of the call.
     pub operation: Operation,
-    /// The provider, where the host is not one that is known.
+    /// Provider, unless the host identifies another one.
     pub provider: &'static str,
 }
 
 impl Route {
-    /// A route to this operation, at this provider unless the host says otherwise.
+    /// Creates a route to this operation, at this provider unless the host identifies another one.
     #[must_use]
     pub fn new(operation: Operation, provider: &'static str) -> Self {
         Self { operation, provider }
     }
 }
 
-/// The APIs that are known, the more special first.
+/// Built-in APIs, the more specific ones first.
 pub(crate) static KNOWN: &[&dyn Api] = &[
     &local_servers::LlamaCpp,
     &local_servers::LmStudio,
@@ -154,7 +154,7 @@ pub(crate) static KNOWN: &[&dyn Api] = &[
     &openai_media::Speech,
 ];
 
-/// A header's value as a number.
+/// Returns the value of a header as a number.
 fn count(headers: &HeaderMap, name: &str) -> Option<u64> {
     headers.get(name)?.to_str().ok()?.trim().parse().ok()
 }
@@ -163,17 +163,17 @@ fn owned(json: &Json<'_>) -> Option<String> {
     json.filled().map(ToOwned::to_owned)
 }
 
-/// The first of several members that is a text and not empty.
+/// Returns the first of several members that is a text and not empty.
 fn filled_of<'a>(json: &'a Json<'_>, keys: &[&str]) -> Option<&'a str> {
     keys.iter().find_map(|key| json.get(key).filled())
 }
 
-/// A list, or the one object that stands in the place of a list.
+/// Returns the elements of a list, or the single object in its place.
 fn one_or_more<'a, 'j>(json: &'a Json<'j>) -> &'a [Json<'j>] {
     if json.is_object() { std::slice::from_ref(json) } else { json.items() }
 }
 
-/// A list of texts, or one text.
+/// Reads a list of texts or one text.
 fn texts(json: &Json<'_>) -> Vec<String> {
     match json.as_str() {
         Some(text) => vec![text.to_owned()],
@@ -181,7 +181,7 @@ fn texts(json: &Json<'_>) -> Vec<String> {
     }
 }
 
-/// Reads a usage object, whoever's it is: [`genai_usage`] has the table.
+/// Reads a usage object of any provider by the table of [`genai_usage`].
 fn usage(usage: &Json<'_>, facts: &mut ResponseFacts) {
     if usage.is_object()
         && let Some(counts) = genai_usage::read(|path| usage.at(path).as_u64())
@@ -190,7 +190,7 @@ fn usage(usage: &Json<'_>, facts: &mut ResponseFacts) {
     }
 }
 
-/// Reads `error` and its kin: an object with `code`, `type` or `status` and `message`, or a text.
+/// Reads an error: an object with `code`, `type` or `status` and `message`, or a text.
 fn failure(error: &Json<'_>, facts: &mut ResponseFacts) {
     if let Some(text) = error.filled() {
         facts.fail(None, None, Some(text));
@@ -203,7 +203,7 @@ fn failure(error: &Json<'_>, facts: &mut ResponseFacts) {
     }
 }
 
-/// Reads the `error` of a document or a choice. Where it is a text, `code` and `type` stand beside it.
+/// Reads the `error` of a document or a choice. If it is a text, `code` and `type` are beside it.
 fn failure_in(document: &Json<'_>, facts: &mut ResponseFacts) {
     let error = document.get("error");
     match error.filled() {

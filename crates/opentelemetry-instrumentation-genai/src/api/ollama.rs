@@ -11,7 +11,7 @@ use crate::url::Target;
 /// Vectors.
 const UNREAD_OF_EMBED: &[UnreadPath] = &[&["embedding"], &["embeddings", "*"]];
 
-/// The same, and the conversation as tokens.
+/// Vectors, and the conversation as tokens.
 const UNREAD_OF_GENERATE: &[UnreadPath] =
     &[&["logprobs", "*", "bytes"], &["logprobs", "*", "top_logprobs"], &["context"]];
 
@@ -43,7 +43,7 @@ fn images(list: &Json<'_>, parts: &mut Vec<Part>) {
     parts.extend(list.items().iter().filter_map(Json::as_str).map(|data| Part::blob(None, Some("image"), data)));
 }
 
-/// What every answer and every line of one says; counts stand on the last.
+/// Reads what every response and every line of one has; the last one has the counts.
 fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
     facts.set_model(document.get("model").as_str());
     if !document.first(&["eval_count", "prompt_eval_count"]).is_null() {

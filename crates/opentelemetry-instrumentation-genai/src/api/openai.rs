@@ -1,4 +1,4 @@
-//! What the APIs in OpenAI's manner have in common.
+//! Common parts of the APIs modelled on OpenAI's.
 
 use serde_json::{Map, Value};
 
@@ -9,9 +9,9 @@ use crate::request::RequestFacts;
 use crate::response::{ResponseFacts, Usage, function_tool};
 use crate::url::Target;
 
-/// The parameters that all of them name alike. Null and absent are the same.
+/// Reads the parameters with common names. Null and absent are equal.
 pub(super) fn parameters(target: &Target<'_>, body: &Json<'_>, facts: &mut RequestFacts) {
-    // Azure has the deployment in the URL, and what is in the body need not be read there. watsonx has `model_id`.
+    // Azure has the deployment in the URL and ignores the model in the body. watsonx has `model_id`.
     let model = owned(body.first(&["model", "model_id"]));
     facts.model = model.or_else(|| target.after("deployments").map(Into::into));
     facts.stream = body.get("stream").as_bool() == Some(true);
@@ -27,7 +27,7 @@ pub(super) fn parameters(target: &Target<'_>, body: &Json<'_>, facts: &mut Reque
     facts.service_tier = owned(body.get("service_tier")).filter(|tier| tier != "auto");
 }
 
-/// What a message says: a text, or parts.
+/// Reads the content of a message: a text or parts.
 pub(super) fn content(json: &Json<'_>, parts: &mut Vec<Part>) {
     if let Some(text) = json.as_str() {
         parts.push(Part::Text(text.to_owned()));
@@ -67,7 +67,7 @@ fn content_part(part: &Json<'_>) -> Part {
                 (None, None) => Part::other(part, kind),
             }
         }
-        // Mistral has the data itself in the place of the object.
+        // Mistral has the data itself in place of the object.
         Some("input_audio") if part.get("input_audio").as_str().is_some() => {
             let data = text(part.get("input_audio"));
             match data.contains(':') {
@@ -97,12 +97,12 @@ fn file(id: &str, modality: &str) -> Part {
     Part::File { modality: modality.to_owned(), mime_type: None, file_id: id.to_owned() }
 }
 
-/// The texts of a list of parts, one after the other.
+/// Joins the texts of a list of parts.
 pub(super) fn joined(parts: &Json<'_>) -> String {
     parts.items().iter().filter_map(|part| part.as_str().or(part.get("text").as_str())).collect()
 }
 
-/// What a tool returned, as text where all of it is text. With a part of another kind it is the list of its parts.
+/// Returns the result of a tool: a text if all of it is text, else the list of its parts.
 pub(super) fn result(json: &Json<'_>) -> Value {
     let mut parts = json.items().iter().filter(|part| !part.is_null()).peekable();
     if parts.peek().is_some() && parts.all(|part| part.get("text").as_str().is_some()) {
@@ -111,7 +111,7 @@ pub(super) fn result(json: &Json<'_>) -> Value {
     json.to_value()
 }
 
-/// The messages of a conversation. One of an unknown kind is kept as it is; null is none.
+/// Reads the messages of a conversation. One of an unknown kind is kept unchanged; null is skipped.
 pub(super) fn messages(list: &Json<'_>) -> Vec<Message> {
     let known = |each: &Json<'_>| match each.as_str() {
         Some(text) => Message::text("user", text),
@@ -121,9 +121,9 @@ pub(super) fn messages(list: &Json<'_>) -> Vec<Message> {
     list.items().iter().filter(|each| !each.is_null()).map(known).collect()
 }
 
-/// A message of the conversation, as the chat API writes it.
+/// Reads a message of the conversation in the form of the chat API.
 pub(super) fn message(message: &Json<'_>) -> Message {
-    let said = message.get("role").as_str();
+    let stated = message.get("role").as_str();
     let mut parts = Vec::new();
     if let Some(reasoning) = reasoning::of(message) {
         parts.push(Part::Reasoning(reasoning.into_owned()));
@@ -133,7 +133,7 @@ pub(super) fn message(message: &Json<'_>) -> Message {
         parts.push(call);
         parts.extend(response);
     }
-    if role(said) == "tool" {
+    if role(stated) == "tool" {
         let id = owned(message.first(&["tool_call_id", "name"]));
         parts.push(Part::ToolResponse { id, response: result(message.get("content")) });
     } else {
@@ -161,10 +161,10 @@ pub(super) fn message(message: &Json<'_>) -> Message {
     if parts.is_empty() && message.first(&["role", "content"]).is_null() {
         parts.push(Part::other(message, "message"));
     }
-    Message { name: owned(message.get("name")), ..Message::of(role(said), parts) }
+    Message { name: owned(message.get("name")), ..Message::of(role(stated), parts) }
 }
 
-/// A tool that the provider ran, as Groq lists it, with its result where there is one.
+/// Reads a tool that the provider ran, in Groq's form, with its result if there is one.
 pub(super) fn executed_tool(tool: &Json<'_>) -> (Part, Option<Part>) {
     const CALL: [&str; 5] = ["type", "name", "id", "index", "arguments"];
     let of = |wanted: bool| -> Map<String, Value> {
@@ -180,7 +180,7 @@ pub(super) fn executed_tool(tool: &Json<'_>) -> (Part, Option<Part>) {
     (Part::ServerToolCall { id, name, call: Value::Object(of(true)) }, response)
 }
 
-/// What a tool is given, as JSON.
+/// Returns the arguments of a tool as JSON.
 pub(super) fn arguments(json: &Json<'_>) -> String {
     match json {
         Json::Null => String::new(),
@@ -189,7 +189,7 @@ pub(super) fn arguments(json: &Json<'_>) -> String {
     }
 }
 
-/// Definitions of tools: functions, or what the provider has itself.
+/// Reads definitions of tools: functions, or tools of the provider.
 pub(super) fn tools(list: &Json<'_>) -> Vec<Value> {
     super::one_or_more(list)
         .iter()
@@ -210,7 +210,7 @@ pub(super) fn tools(list: &Json<'_>) -> Vec<Value> {
         .collect()
 }
 
-/// A tool that is no function: as it is, with the type and the name that the schema asks for.
+/// Returns a tool that is no function unchanged, with the type and the name that the schema requires.
 pub(super) fn named(tool: &Json<'_>, kind: &str, name: Option<&str>) -> Value {
     let mut members = match tool.to_value() {
         Value::Object(members) => members.into_iter().filter(|(_, value)| !value.is_null()).collect(),
@@ -221,7 +221,7 @@ pub(super) fn named(tool: &Json<'_>, kind: &str, name: Option<&str>) -> Value {
     Value::Object(members)
 }
 
-/// `gen_ai.output.type` of a response format.
+/// Returns `gen_ai.output.type` for a response format.
 pub(super) fn output_type(format: &Json<'_>) -> Option<&'static str> {
     match format.get("type").as_str().or(format.as_str())? {
         "text" => Some("text"),
@@ -230,10 +230,10 @@ pub(super) fn output_type(format: &Json<'_>) -> Option<&'static str> {
     }
 }
 
-/// Tokens with their log-probabilities, as chat, responses, llama.cpp and Ollama list them.
+/// Reads tokens with their log probabilities, in the form of chat, responses, llama.cpp and Ollama.
 pub(super) fn logprobs(list: &Json<'_>, facts: &mut ResponseFacts) {
     for token in list.items() {
-        // vLLM writes the id in the place of the text when it is asked to.
+        // vLLM writes the id in place of the text on request.
         let id = token.first(&["id", "token_id"]).as_i64().or_else(|| token_id(token.get("token").as_str()?));
         facts.token(id, token.get("logprob").as_f64());
     }
@@ -243,7 +243,7 @@ pub(super) fn token_id(token: &str) -> Option<i64> {
     token.strip_prefix("token_id:")?.parse().ok()
 }
 
-/// What every answer in OpenAI's manner says of itself.
+/// Reads the facts that every response states about itself.
 pub(super) fn head(document: &Json<'_>, facts: &mut ResponseFacts) {
     facts.set_id(document.get("id").as_str());
     facts.set_model(document.first(&["model", "model_id"]).as_str());
@@ -280,7 +280,7 @@ fn timings(timings: &Json<'_>, facts: &mut ResponseFacts) {
     }
 }
 
-/// Errors that stand alone: `{"code": …, "message": …}`, `{"detail": …}`, `{"errors": […]}`.
+/// Reads errors without an `error` object: `{"code": …, "message": …}`, `{"detail": …}`, `{"errors": […]}`.
 fn refused(document: &Json<'_>, facts: &mut ResponseFacts) {
     if !document.get("choices").is_null() || !document.get("data").is_null() || !document.get("output").is_null() {
         return;

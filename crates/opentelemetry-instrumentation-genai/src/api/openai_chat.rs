@@ -1,4 +1,4 @@
-//! Chat completions: <https://platform.openai.com/docs/api-reference/chat>, and everybody who speaks it.
+//! Chat completions: <https://platform.openai.com/docs/api-reference/chat>, and all APIs compatible with it.
 
 use super::openai::{self, head, logprobs};
 use super::{Api, Route, chat_calls, filled_of, openai_completions, reasoning, texts};
@@ -20,12 +20,12 @@ const UNREAD: &[UnreadPath] = &[
     &["prompt_logprobs"],
 ];
 
-/// Keys of the parts of an answer, beside those of tool calls.
+/// Keys of the parts of a response, beside those of tool calls.
 const CONTENT: u64 = 1;
 const REASONING: u64 = 2;
 const REFUSAL: u64 = 3;
 const FUNCTION: u64 = 4;
-/// From here on two for each tool that the provider ran: the call and its result.
+/// First key of tools that the provider ran, two for each: the call and its result.
 const EXECUTED: u64 = 1 << 47;
 
 #[derive(Debug)]
@@ -66,8 +66,8 @@ impl Api for Chat {
     }
 }
 
-/// The provider behind a path of its own that takes the body of chat completions: Databricks' serving endpoints, Snowflake's
-/// Cortex, models of other houses than Anthropic on Vertex.
+/// Returns the provider of a path of its own that accepts the body of chat completions: Databricks' serving endpoints,
+/// Snowflake's Cortex, models of vendors other than Anthropic on Vertex.
 fn hosted(target: &Target<'_>) -> Option<&'static str> {
     let last = target.from_end(0);
     let raw =
@@ -83,7 +83,7 @@ fn hosted(target: &Target<'_>) -> Option<&'static str> {
     }
 }
 
-/// Returns true for a prompt that a gateway holds: `/v1/prompts/{id}/completions`.
+/// Returns true for a prompt that a gateway stores: `/v1/prompts/{id}/completions`.
 fn is_prompt(target: &Target<'_>) -> bool {
     target.from_end(0) == "completions" && target.from_end(2) == "prompts"
 }
@@ -123,7 +123,7 @@ pub(super) fn response(document: &Json<'_>, facts: &mut ResponseFacts) {
     }
 }
 
-/// An answer, or what a chunk adds to it.
+/// Reads a choice, or what a chunk adds to it.
 pub(super) fn read(choice: &Json<'_>, facts: &mut ResponseFacts) {
     let index = choice.get("index").as_u64().unwrap_or(0);
     super::failure_in(choice, facts);
@@ -147,7 +147,7 @@ pub(super) fn read(choice: &Json<'_>, facts: &mut ResponseFacts) {
     }
 }
 
-/// What a delta or a whole message adds to an answer.
+/// Adds a delta or a whole message to a choice.
 fn added(delta: &Json<'_>, answer: &mut ChoiceMut<'_>, calls: impl FnOnce(&Json<'_>, &mut ChoiceMut<'_>)) {
     if let Some(text) = reasoning::of(delta) {
         answer.text(REASONING, Kind::Reasoning, &text);
@@ -174,7 +174,7 @@ fn added(delta: &Json<'_>, answer: &mut ChoiceMut<'_>, calls: impl FnOnce(&Json<
     audio(delta.get("audio"), answer);
 }
 
-/// vLLM writes ids beside the answer, in the order of the tokens; then they stand in for those of the list.
+/// Reads token ids beside the choice, as vLLM writes them in the order of the tokens; they replace those of the list.
 fn tokens(choice: &Json<'_>, facts: &mut ResponseFacts) {
     let ids = choice.get("token_ids").items();
     let listed = choice.get("logprobs").get("content");
@@ -190,7 +190,7 @@ fn tokens(choice: &Json<'_>, facts: &mut ResponseFacts) {
     }
 }
 
-/// A part of content that comes as a list: Mistral's reasoning, and media that some return.
+/// Reads a part of content that is a list: Mistral's reasoning, and media.
 fn content(part: &Json<'_>, answer: &mut ChoiceMut<'_>) {
     match part.get("type").as_str() {
         Some("text") => answer.text(CONTENT, Kind::Text, part.get("text").as_str().unwrap_or_default()),
@@ -206,7 +206,7 @@ fn content(part: &Json<'_>, answer: &mut ChoiceMut<'_>) {
     }
 }
 
-/// What is said aloud: its words as text, the sound only when it comes whole.
+/// Reads audio: its transcript as text, the data only if it is complete.
 fn audio(audio: &Json<'_>, answer: &mut ChoiceMut<'_>) {
     if let Some(words) = audio.get("transcript").as_str() {
         answer.text(CONTENT, Kind::Text, words);

@@ -1,4 +1,4 @@
-//! Legacy completions: <https://platform.openai.com/docs/api-reference/completions>, and everybody who speaks it.
+//! Legacy completions: <https://platform.openai.com/docs/api-reference/completions>, and all APIs compatible with it.
 
 use super::openai::{self, head, token_id};
 use super::{Api, Route, openai_chat};
@@ -9,7 +9,7 @@ use crate::request::{Operation, RequestFacts};
 use crate::response::{Kind, ResponseFacts};
 use crate::url::Target;
 
-/// As in chat, whose answers some gateways mix in.
+/// As in chat, whose responses some gateways mix in.
 const UNREAD: &[UnreadPath] = &[
     &["choices", "*", "logprobs", "content", "*", "bytes"],
     &["choices", "*", "logprobs", "content", "*", "top_logprobs"],
@@ -77,7 +77,7 @@ impl Api for Completions {
     }
 }
 
-/// Log-probabilities here are lists beside each other; the first one of an echoed prompt is null.
+/// Reads log probabilities, which are parallel lists here; the first one of an echoed prompt is null.
 pub(super) fn tokens(choice: &Json<'_>, facts: &mut ResponseFacts) {
     let logprobs = choice.get("logprobs");
     let ids = match choice.get("token_ids").items() {

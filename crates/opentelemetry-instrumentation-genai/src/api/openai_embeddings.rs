@@ -1,4 +1,4 @@
-//! Embeddings: <https://platform.openai.com/docs/api-reference/embeddings>, and everybody who speaks it.
+//! Embeddings: <https://platform.openai.com/docs/api-reference/embeddings>, and all APIs compatible with it.
 
 use super::openai::{self, head};
 use super::{Api, Route, owned};
@@ -52,7 +52,7 @@ impl Api for Embeddings {
         if !document.get("input_token_count").is_null() {
             super::usage(document, facts);
         }
-        // Voyage counts the whole only, and the whole is input.
+        // Voyage states only the total, which is all input.
         facts.usage.input = facts.usage.input.or(facts.usage.total);
         facts.usage.output = None;
         let vectors = document.first(&["data", "results"]);
@@ -61,7 +61,7 @@ impl Api for Embeddings {
     }
 }
 
-/// Input of an embedding: one text or several.
+/// Reads the input of an embedding: one text or several.
 pub(super) fn inputs(input: &Json<'_>) -> Vec<Message> {
     match input.as_str() {
         Some(text) => vec![Message::text("user", text)],
@@ -77,7 +77,7 @@ pub(super) fn inputs(input: &Json<'_>) -> Vec<Message> {
     }
 }
 
-/// The length of a vector: of a list of numbers, or of 32-bit floats in base64.
+/// Returns the length of a vector: of a list of numbers, or of 32-bit floats in base64.
 pub(super) fn dimensions(vector: &Json<'_>) -> Option<i64> {
     let count = match vector.as_str() {
         Some(text) => {

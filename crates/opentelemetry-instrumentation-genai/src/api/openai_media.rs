@@ -1,7 +1,7 @@
-//! Images and speech: <https://platform.openai.com/docs/api-reference/images>, and everybody who speaks it.
+//! Images and speech: <https://platform.openai.com/docs/api-reference/images>, and all APIs compatible with it.
 //!
-//! Requests with files in them are forms (`multipart/form-data`), which are not read: edits of images that are sent so, and
-//! transcriptions, are no calls here.
+//! Requests with files are forms (`multipart/form-data`), which are not read: image edits in that form, and transcriptions, are
+//! not recorded.
 
 use super::openai::{self, head};
 use super::{Api, Route, filled_of};
@@ -33,7 +33,7 @@ impl Api for Images {
 
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
         head(document, facts);
-        // Nothing says why an image ended.
+        // No field states why an image ended.
         facts.open_ended = true;
         let format = document.get("output_format").as_str().unwrap_or("png");
         let images = document.get("data").items();
@@ -58,7 +58,7 @@ fn add(index: u64, image: &Json<'_>, format: &str, facts: &mut ResponseFacts) {
     facts.choice(index).push(part);
 }
 
-/// Speech from text. The answer is sound, which is not kept, or events.
+/// Speech from text. The response is audio, which is not kept, or events.
 #[derive(Debug)]
 pub(super) struct Speech;
 

@@ -11,7 +11,7 @@ use crate::request::{Operation, RequestFacts};
 use crate::response::{Kind, MAX_PARTS, ResponseFacts};
 use crate::url::Target;
 
-/// Alternatives to tokens, in the answer and in each event that has some.
+/// Alternatives to tokens, in the response and in each event that has some.
 const UNREAD: &[UnreadPath] = &[
     &["logprobs", "*", "bytes"],
     &["logprobs", "*", "top_logprobs"],
@@ -71,9 +71,9 @@ impl Api for Responses {
     }
 }
 
-/// An item of the input.
+/// Reads an item of the input.
 ///
-/// `None` for reasoning without text and for null.
+/// Returns `None` for reasoning without text and for null.
 fn item(item: &Json<'_>) -> Option<Message> {
     if let Some(text) = item.as_str() {
         return Some(Message::text("user", text));
@@ -99,12 +99,12 @@ fn item(item: &Json<'_>) -> Option<Message> {
     })
 }
 
-/// The id of the call that an item is, or belongs to. Some servers leave `call_id` empty.
+/// Returns the call id of an item. Some servers leave `call_id` empty.
 fn call_id<'a>(item: &'a Json<'_>) -> Option<&'a str> {
     filled_of(item, &["call_id", "id"])
 }
 
-/// The result in an item: its output, what it found, or all of it.
+/// Returns the result in an item: its output, its findings, or the whole item.
 fn found(item: &Json<'_>) -> Value {
     match item.first(&["output", "tools", "results", "result", "content"]) {
         Json::Null => item.to_value(),
@@ -112,7 +112,7 @@ fn found(item: &Json<'_>) -> Value {
     }
 }
 
-/// An item that the model made, as a part; a message has several.
+/// Reads an item that the model made as a part; a message has several.
 fn part(item: &Json<'_>) -> Option<Part> {
     if !item.is_object() {
         return None;
@@ -218,7 +218,7 @@ fn read_response(response: &Json<'_>, facts: &mut ResponseFacts) {
     }
 }
 
-/// A whole item of the output: what has come in pieces is there already.
+/// Reads a whole item of the output; parts that arrived in pieces are kept.
 fn read_item(place: u64, item: &Json<'_>, facts: &mut ResponseFacts) {
     let base = place << 16;
     match item.get("type").as_str() {
@@ -247,8 +247,8 @@ fn read_item(place: u64, item: &Json<'_>, facts: &mut ResponseFacts) {
         }
         Some("reasoning") => {
             let answer = facts.choice(0);
-            let told = answer.has(base) || answer.has(base | SUMMARY);
-            if let Some(part) = part(item).filter(|_| !told) {
+            let is_known = answer.has(base) || answer.has(base | SUMMARY);
+            if let Some(part) = part(item).filter(|_| !is_known) {
                 facts.choice(0).put(base, part);
             }
         }
@@ -297,7 +297,7 @@ fn read_event(event: &str, document: &Json<'_>, facts: &mut ResponseFacts) {
             super::failure(if nested.is_object() { nested } else { document }, facts);
         }
         event if document.get("response").is_object() => {
-            // What came in events is not read again; what did not, is.
+            // Only items that did not arrive in events are read.
             read_response(document.get("response"), facts);
             facts.complete |= matches!(event, "response.completed" | "response.incomplete" | "response.failed");
         }

@@ -1,4 +1,4 @@
-//! Reasoning under the names that servers of the chat API give it.
+//! Reasoning under the names that servers of the chat API use.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ const NAMES: [&str; 5] = ["reasoning_content", "reasoning", "thinking", "thinkin
 /// Members of an entry that hold its text.
 const TEXTS: [&str; 5] = ["text", "thinking", "summary", "content", "reasoning"];
 
-/// Reasoning of a message or a delta: the first name that has some text, since gateways repeat it under several.
+/// Returns the reasoning of a message or a delta: the first name with text, since gateways repeat it under several.
 pub(super) fn of<'a>(message: &'a Json<'_>) -> Option<Cow<'a, str>> {
     NAMES.iter().map(|name| text(message.get(name))).find(|text| !text.is_empty())
 }
@@ -20,7 +20,7 @@ pub(super) fn of_part<'a>(part: &'a Json<'_>) -> Cow<'a, str> {
     text(part.first(&["summary", "content", "text", "reasoning"]))
 }
 
-/// A text, an entry with a text, or a list of them. Entries without text, such as encrypted ones, add none.
+/// Reads a text, an entry with a text, or a list of them. Entries without text, such as encrypted ones, add none.
 fn text<'a>(json: &'a Json<'_>) -> Cow<'a, str> {
     let entry = |entry: &'a Json<'_>| entry.as_str().or_else(|| TEXTS.iter().find_map(|name| entry.get(name).filled()));
     match json {

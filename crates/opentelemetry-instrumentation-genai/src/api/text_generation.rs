@@ -1,4 +1,4 @@
-//! Houses that generate text in a manner of their own: Hugging Face's text-generation-inference, IBM's watsonx.
+//! Text generation APIs of their own kind: Hugging Face's text-generation-inference, IBM's watsonx.
 
 use http::HeaderMap;
 
@@ -121,7 +121,7 @@ impl Api for Watsonx {
         facts.messages.extend(body.get("input").as_str().map(|text| Message::text("user", text)));
     }
 
-    /// Counts of a stream are sums so far, and the input is told once, and zero after.
+    /// Counts of a stream are cumulative; the input is stated once, and zero after that.
     fn unread(&self) -> &'static [UnreadPath] {
         UNREAD_OF_WATSONX
     }

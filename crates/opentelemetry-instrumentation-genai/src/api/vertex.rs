@@ -29,7 +29,7 @@ impl Api for Predict {
         here.then(|| Route::new(Operation::Embeddings, "gcp.vertex_ai"))
     }
 
-    /// Models of other kinds take other instances.
+    /// Other models accept other instances, such as the prompts of image models.
     fn accepts(&self, body: &Json<'_>) -> bool {
         body.get("instances")
             .items()

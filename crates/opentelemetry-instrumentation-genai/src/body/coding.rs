@@ -1,8 +1,8 @@
-//! Content codings: the copy of a body that is read is decoded, the bytes of the caller are not touched.
+//! Content codings: the copy of a body that is read is decoded; the bytes of the caller are not changed.
 //!
-//! Feature `decompress` has `gzip`, `deflate`, `br` and `zstd`. `gzip`, `deflate` and `br` are decoded as they arrive, 16 KiB at
-//! a time. `zstd` is decoded when the body has ended, since its decoder keeps a whole window back. A body of another coding, or of
-//! several, is not read.
+//! Feature `decompress` has `gzip`, `deflate`, `br` and `zstd`. `gzip`, `deflate` and `br` are decoded as they arrive, 16 KiB
+//! at a time. `zstd` is decoded when the body has ended, since its decoder holds back a whole window. A body with another
+//! coding, or with several, is not read.
 
 #[cfg(feature = "decompress")]
 mod inflate;
@@ -10,7 +10,7 @@ mod inflate;
 use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
-/// The longest name of a coding that is recorded, in bytes.
+/// Maximum length of a recorded coding name in bytes.
 const MAX_NAME: usize = 64;
 
 /// A decoder of one body.
@@ -19,16 +19,16 @@ pub(crate) enum Decoder {
     /// The body is not coded.
     #[default]
     Identity,
-    /// The body is not read: the coding.
+    /// The body is not read; the name of its coding.
     Unread(String),
     #[cfg(feature = "decompress")]
     Coded(inflate::Inflate),
 }
 
 impl Decoder {
-    /// The decoder that the head of a message asks for.
+    /// Returns the decoder for the headers of a message.
     ///
-    /// Sound, images and video are not read: the media type stands in the place of the coding.
+    /// Audio, images and video are not read: their media type takes the place of the coding.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
         let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         if ["audio/", "image/", "video/"].iter().any(|media| kind.starts_with(media)) {
@@ -44,7 +44,7 @@ impl Decoder {
         }
     }
 
-    /// The decoder of a request body, whose head is not known: by the first bytes, with which no JSON begins.
+    /// Returns the decoder of a request body, whose headers are unknown, by its first bytes, which no JSON has.
     pub(crate) fn of_request(body: &[u8]) -> Self {
         match body {
             [0x1F, 0x8B, ..] => Self::named("gzip"),
@@ -65,12 +65,12 @@ impl Decoder {
         Self::Unread(name.chars().take(MAX_NAME).collect())
     }
 
-    /// The coding, where the body is not read.
+    /// Returns the coding of a body that is not read.
     pub(crate) fn unread_coding(&self) -> Option<&str> {
         if let Self::Unread(name) = self { Some(name) } else { None }
     }
 
-    /// Returns true if the body is damaged, breaks off, or is longer than what is decoded.
+    /// Returns true if the body is damaged, truncated, or longer than the limit.
     pub(crate) fn is_broken(&self) -> bool {
         match self {
             #[cfg(feature = "decompress")]
@@ -79,7 +79,7 @@ impl Decoder {
         }
     }
 
-    /// Reads on, and gives what is decoded in pieces.
+    /// Reads the next bytes and passes on what is decoded.
     pub(crate) fn push(&mut self, bytes: &[u8], found: &mut dyn FnMut(&[u8])) {
         match self {
             Self::Identity => found(bytes),
@@ -89,7 +89,7 @@ impl Decoder {
         }
     }
 
-    /// Gives the rest: the body has ended.
+    /// Ends the body and passes on the rest.
     pub(crate) fn finish(&mut self, found: &mut dyn FnMut(&[u8])) {
         #[cfg(feature = "decompress")]
         if let Self::Coded(inflate) = self {

@@ -1,7 +1,7 @@
-//! A response body as it arrives: documents out of it, whatever it calls itself.
+//! Incremental reader of response bodies: finds the documents in them, whatever the content type.
 //!
-//! What a body is shows in its first byte, not in its content type: providers answer errors of a stream as plain JSON, send
-//! lines of JSON as `application/json`, and event streams as `text/plain`.
+//! The first byte of a body shows its format, not the content type: providers send errors of a stream as plain JSON, lines of
+//! JSON as `application/json`, and event streams as `text/plain`.
 
 pub(crate) mod coding;
 #[cfg(feature = "bedrock")]
@@ -10,28 +10,28 @@ mod sse;
 
 use crate::json::{Json, TruncationLimits, Truncator};
 
-/// What ends the event streams of many providers; it is no JSON.
+/// End of the event streams of many providers; no JSON.
 const DONE: &[u8] = b"[DONE]";
 
-/// The media type of frames, which begin with the first byte of a length below 16 MiB.
+/// Media type of frames, which begin with the first byte of a length below 16 MiB.
 #[cfg(not(feature = "bedrock"))]
 const FRAMES: &str = "application/vnd.amazon.eventstream";
 
-/// What a body has shown.
+/// An item found in a body.
 #[derive(Debug)]
 pub(crate) enum BodyItem<'a> {
     /// A document.
     Document(Json<'a>),
-    /// The stream has said that it is over.
+    /// The end of a stream.
     Done,
-    /// The stream ends with an error of this type.
+    /// A stream that ends with an error of this type.
     #[cfg(feature = "bedrock")]
     Failed(&'a str, Option<&'a str>),
 }
 
 #[derive(Debug)]
 enum Format {
-    /// Nothing but blanks so far.
+    /// Only blanks so far.
     Unknown,
     /// A document, lines of documents, or a list of them.
     Documents,
@@ -42,19 +42,19 @@ enum Format {
     /// Frames of an event stream of AWS.
     #[cfg(feature = "bedrock")]
     Frames(eventstream::Decoder),
-    /// The same, where they are not read.
+    /// Frames of an event stream of AWS, which are not read without the feature `bedrock`.
     #[cfg(not(feature = "bedrock"))]
     Frames,
 }
 
-/// The first bytes of an event's data, to know `[DONE]` by.
+/// First bytes of an event's data, by which `[DONE]` is recognised.
 #[derive(Debug, Default)]
 struct Head {
     bytes: [u8; 8],
     length: usize,
 }
 
-/// The reader.
+/// Reader of one body.
 #[derive(Debug)]
 pub(crate) struct Body {
     format: Format,
@@ -68,7 +68,7 @@ impl Body {
         Self { format: Format::Unknown, truncator: Truncator::new(limits), seen: 0, unread: 0 }
     }
 
-    /// Whether it is a stream of events.
+    /// Returns true for a stream of events.
     pub(crate) fn is_events(&self) -> bool {
         match self.format {
             Format::Events { .. } => true,
@@ -87,7 +87,7 @@ impl Body {
         }
     }
 
-    /// The media type, where a body of it is not read.
+    /// Returns the media type of a body that is not read.
     pub(crate) fn unread_type(&self) -> Option<&'static str> {
         match self.format {
             #[cfg(not(feature = "bedrock"))]
@@ -96,7 +96,7 @@ impl Body {
         }
     }
 
-    /// Bytes of texts that were left out.
+    /// Number of bytes of texts that were left out.
     pub(crate) fn cut(&self) -> u64 {
         let skipped = match &self.format {
             #[cfg(feature = "bedrock")]
@@ -106,12 +106,12 @@ impl Body {
         self.truncator.cut().saturating_add(skipped)
     }
 
-    /// Documents read so far.
+    /// Number of documents that were read.
     pub(crate) fn documents(&self) -> u64 {
         self.seen
     }
 
-    /// Reads on.
+    /// Reads the next bytes; calls `emit` with each item.
     pub(crate) fn push(&mut self, mut bytes: &[u8], emit: &mut dyn FnMut(BodyItem<'_>)) {
         if let Format::Unknown = self.format {
             // A byte order mark, or blanks.
@@ -146,14 +146,14 @@ impl Body {
         }
     }
 
-    /// Nothing more comes: gives what is there of what has begun.
+    /// Ends the body; emits what remains of an open document.
     pub(crate) fn finish(&mut self, emit: &mut dyn FnMut(BodyItem<'_>)) {
         let Self { format, truncator, seen, unread } = self;
         let mut done = false;
         let mut document = |bytes: &[u8], whole: Option<&Truncator>| read(bytes, whole, seen, unread, emit);
         match format {
             Format::Documents => truncator.finish(&mut |bytes| _ = document(bytes, None)),
-            // Half an event is none: what it says may be half a number.
+            // An incomplete event is dropped: its data may be half a number.
             Format::Events { reader, head } => {
                 reader.finish(&mut |piece| event(piece, head, truncator, &mut document, &mut done));
             }
@@ -165,8 +165,8 @@ impl Body {
     }
 }
 
-/// Takes one document and returns true if it was one. With a sieve the document has not been through it, and is taken only
-/// if that makes no difference; without one, a document that cannot be read is counted.
+/// Handles one document; returns false if it is none. A document with a truncator has not passed through it, and is accepted
+/// only if that makes no difference; without one, an unreadable document is counted.
 type Take<'a> = &'a mut dyn FnMut(&[u8], Option<&Truncator>) -> bool;
 
 fn read(
@@ -191,7 +191,7 @@ fn read(
     true
 }
 
-/// What comes whole and short, as most of a stream does, needs no sieve.
+/// A short document in one chunk, like most of a stream, needs no truncator.
 fn sift(bytes: &[u8], truncator: &mut Truncator, document: Take<'_>) {
     let trimmed = bytes.trim_ascii();
     let whole = truncator.is_between() && trimmed.starts_with(b"{") && trimmed.ends_with(b"}");
@@ -217,7 +217,7 @@ fn event(piece: sse::Piece<'_>, head: &mut Head, truncator: &mut Truncator, docu
     }
 }
 
-/// A chunk of `invoke-with-response-stream`: a document of the model's own in base64.
+/// A chunk of `invoke-with-response-stream`: a document of the model in base64.
 #[cfg(feature = "bedrock")]
 #[derive(serde::Deserialize)]
 struct Chunk<'a> {
@@ -225,8 +225,8 @@ struct Chunk<'a> {
     bytes: std::borrow::Cow<'a, str>,
 }
 
-/// Reads a frame. An event becomes an object whose one member has the name of the event, as the SDKs of AWS show it; a chunk
-/// becomes the document that it holds.
+/// Reads a frame. An event becomes an object with one member named after the event, as the AWS SDKs show it; a chunk becomes
+/// the document in it.
 #[cfg(feature = "bedrock")]
 fn frame(
     frame: &eventstream::Frame<'_>,

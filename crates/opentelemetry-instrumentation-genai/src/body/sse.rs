@@ -1,24 +1,23 @@
-//! Server-sent events as they arrive, cut anywhere: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
+//! Incremental reader of server-sent events: <https://html.spec.whatwg.org/multipage/server-sent-events.html>.
 //!
-//! Only what instrumentation needs: the data of each event, handed on piece by piece as it comes, and where an event ends.
-//! Names and ids of events are not kept, since every provider says in the data what it is. Nothing is buffered but the
-//! name of a field.
+//! It reads only what instrumentation needs: the data of each event, passed on piece by piece, and the end of each event. Names
+//! and ids of events are dropped, since every provider repeats them in the data. Only the name of a field is buffered.
 
-/// The longest name of a field that means anything, and one more.
+/// Length of the longest field name with a meaning, plus one.
 const MAX_NAME: usize = 6;
 
-/// What a stream says.
+/// Output of the reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Piece<'a> {
-    /// A piece of the data of the event that goes on.
+    /// A piece of the data of the current event.
     Data(&'a [u8]),
-    /// The event is over.
+    /// End of the event.
     End,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
-    /// Nothing read yet, or this many bytes of a byte order mark.
+    /// Nothing was read yet, or this many bytes of a byte order mark.
     Start(u8),
     #[default]
     LineStart,
@@ -26,7 +25,7 @@ enum State {
     /// After the colon: one blank is not part of the value.
     ValueStart,
     Data,
-    /// A comment, or a field that is not data.
+    /// A comment, or a field other than `data`.
     Skip,
 }
 
@@ -36,9 +35,9 @@ pub(crate) struct Reader {
     state: State,
     name: [u8; MAX_NAME],
     length: usize,
-    /// Whether the last byte was a carriage return, which a line feed may belong to.
+    /// True if the last byte was a carriage return, to which a line feed may belong.
     after_return: bool,
-    /// Lines of data in this event so far.
+    /// Number of lines of data in this event.
     lines: u64,
 }
 
@@ -47,7 +46,7 @@ impl Reader {
         Self { state: State::Start(0), name: [0; MAX_NAME], length: 0, after_return: false, lines: 0 }
     }
 
-    /// Reads on.
+    /// Reads the next bytes; calls `emit` with each piece.
     pub(crate) fn push(&mut self, mut bytes: &[u8], emit: &mut dyn FnMut(Piece<'_>)) {
         const MARK: [u8; 3] = [0xEF, 0xBB, 0xBF];
         while let Some((&byte, rest)) = bytes.split_first() {
@@ -60,7 +59,7 @@ impl Reader {
                     self.state = if seen == 2 { State::LineStart } else { State::Start(seen + 1) };
                 }
                 State::Start(_) => {
-                    // What looked like the beginning of a mark was none: a field that nobody knows.
+                    // The bytes were no byte order mark: an unknown field.
                     self.state = if self.state == State::Start(0) { State::LineStart } else { State::Skip };
                     continue;
                 }
@@ -103,7 +102,7 @@ impl Reader {
         }
     }
 
-    /// The stream is over. An event that no blank line ended counts: some servers leave the last one out.
+    /// Ends the stream. An event without a final blank line counts, because some servers omit it.
     pub(crate) fn finish(&mut self, emit: &mut dyn FnMut(Piece<'_>)) {
         if self.lines > 0 || self.state == State::Data {
             emit(Piece::End);
@@ -151,7 +150,7 @@ mod tests {
 
     use super::*;
 
-    /// The events of a stream that comes in these chunks.
+    /// Returns the events of a stream in these chunks.
     fn events<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, finish: bool) -> Vec<String> {
         let mut reader = Reader::new();
         let (mut events, mut open) = (Vec::new(), Vec::new());
@@ -168,7 +167,7 @@ mod tests {
         events
     }
 
-    /// The same, read line by line as the specification tells it.
+    /// Reads line by line according to the specification.
     fn by_the_book(stream: &str) -> Vec<String> {
         let stream = stream.strip_prefix('\u{feff}').unwrap_or(stream);
         let text = stream.replace("\r\n", "\n").replace('\r', "\n");

@@ -22,7 +22,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Spans of this provider instead of the global one, which is asked anew at every call.
+    /// Records spans with this provider instead of the global one, which is looked up for every call.
     pub fn with_tracer_provider<P>(mut self, provider: &P) -> Self
     where
         P: TracerProvider,
@@ -32,48 +32,48 @@ impl Builder {
         self
     }
 
-    /// Whether content is recorded. Default: what [`CAPTURE_VARIABLE`] says, and without it nothing.
+    /// Sets whether content is recorded. Default: [`CAPTURE_VARIABLE`], and without it no content.
     pub fn with_capture(mut self, capture: Capture) -> Self {
         self.capture = Some(capture);
         self
     }
 
-    /// How many bytes of each text are kept. Default: [`Limits::TEXT`](crate::Limits::TEXT).
+    /// Sets the limit of each text in bytes. Default: [`Limits::TEXT`](crate::Limits::TEXT).
     pub fn with_text_limit(mut self, bytes: usize) -> Self {
         self.settings.limits.text = bytes;
         self
     }
 
-    /// How many bytes of each attribute with content are kept. Default: [`Limits::ATTRIBUTE`](crate::Limits::ATTRIBUTE).
+    /// Sets the limit of each attribute with content in bytes. Default: [`Limits::ATTRIBUTE`](crate::Limits::ATTRIBUTE).
     pub fn with_attribute_limit(mut self, bytes: usize) -> Self {
         self.settings.limits.attribute = bytes;
         self
     }
 
-    /// Another API, asked before those that are known.
+    /// Adds an API, which takes precedence over the built-in ones.
     pub fn with_api(mut self, api: impl Api + 'static) -> Self {
         self.settings.apis.push(Arc::new(CatchPanicApi(api)));
         self
     }
 
-    /// The provider behind a host, or a host and port: `("localhost:8000", "vllm")`. Without it a host that is not known
-    /// has the name of the house whose API it speaks.
+    /// Sets the provider of a host, or of a host and port: `("localhost:8000", "vllm")`. Default for an unknown host: the
+    /// vendor of the API.
     pub fn with_provider(mut self, host: impl Into<String>, provider: impl Into<String>) -> Self {
         self.settings.providers.push((host.into().to_ascii_lowercase(), provider.into()));
         self
     }
 
-    /// Asks chat streams in OpenAI's manner for their token counts (`stream_options.include_usage`) where the caller did
-    /// not. Default: off, requests are never altered.
+    /// Requests token counts for chat streams of OpenAI-compatible APIs (`stream_options.include_usage`) if the caller does
+    /// not. Default: off, requests are never changed.
     ///
-    /// The stream then has one more chunk at its end, with empty `choices`; the caller sees it.
+    /// The stream then has one more chunk at its end, with empty `choices`, which the caller receives.
     pub fn with_include_usage(mut self, include: bool) -> Self {
         self.settings.include_usage = include;
         self
     }
 
-    /// Injects the context into the headers of the call, by the global propagator. Default: off, since providers are third
-    /// parties. For a gateway of one's own.
+    /// Injects the context into the headers of the call with the global propagator. Default: off, since providers are third
+    /// parties. Meant for a gateway under one's own control.
     pub fn with_propagation(mut self, propagate: bool) -> Self {
         self.settings.propagate = propagate;
         self
@@ -85,7 +85,7 @@ impl Builder {
         self
     }
 
-    /// Waits with this function between the chunks of a recorded response that has a [`Pace`](crate::interceptor::Pace):
+    /// Sets the function that waits between the chunks of a recorded response with a [`Pace`](crate::interceptor::Pace):
     /// `with_timer(tokio::time::sleep)`. Default: a timer that needs no runtime.
     #[cfg(feature = "_playback")]
     pub fn with_timer<F>(mut self, sleep: impl Fn(std::time::Duration) -> F + Send + Sync + 'static) -> Self
@@ -103,7 +103,7 @@ impl Builder {
         self
     }
 
-    /// Builds it.
+    /// Builds the instrumentation.
     #[must_use]
     pub fn build(self) -> Instrumentation {
         let mut settings = self.settings;

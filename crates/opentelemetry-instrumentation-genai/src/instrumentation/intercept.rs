@@ -75,7 +75,8 @@ impl Instrumentation {
         catch_unwind(AssertUnwindSafe(|| interceptor.ready(context))).ok().flatten()
     }
 
-    /// The same, below the span of this context, without waiting. `unread` is the reason for a body that is not here.
+    /// Begins the span of a model call as a child of the span in this context, without waiting for [`ready`](Self::ready).
+    /// `unread` is the reason for an absent body.
     #[must_use]
     #[inline]
     pub fn intercept_in(
@@ -95,7 +96,7 @@ impl Instrumentation {
         }
     }
 
-    /// Shows a call to the interceptor. Kept out of the way of calls that have none.
+    /// Shows a call to the interceptor. Kept out of line, because most calls have no interceptor.
     #[inline(never)]
     fn show(
         &self,
@@ -130,7 +131,7 @@ impl Instrumentation {
             Action::Refuse(Refusal::new("the interceptor panicked").with_error_type("interceptor_panic"))
         });
         if let Action::PassAltered(body) = &action {
-            // The span is that of the request that is sent. A body that is no longer of the API keeps the first facts.
+            // The span describes the request that is sent. A body that no longer belongs to the API keeps the first facts.
             parsed = self.parse(&target, Some(body)).unwrap_or(parsed);
         }
         let attributes = match &mut action {
@@ -142,7 +143,7 @@ impl Instrumentation {
             Action::Pass | Action::PassAltered(_) => Some(Observer::new(Arc::clone(interceptor), id)),
             Action::Answer(_) | Action::Refuse(_) => None,
         };
-        // A request that may be something else has no span while it is sent; nor has one that nobody wants a span of.
+        // A request that may be something else gets no span when it is sent, and neither does one in a suppressed context.
         let call = if parent.is_telemetry_suppressed() || !parsed.certain && observer.is_some() {
             Call::spanless(parent.clone(), observer)
         } else {

@@ -1,4 +1,4 @@
-//! What watches: the tracer, what is recorded, which APIs are known.
+//! The instrumentation: begins the spans of model calls.
 
 mod builder;
 mod intercept;
@@ -31,21 +31,21 @@ use crate::url::Target;
 
 pub use self::builder::Builder;
 
-/// The name of the instrumentation scope of the spans.
+/// Name of the instrumentation scope.
 pub const SCOPE: &str = "opentelemetry-instrumentation-genai";
 
 /// A request that may be a model call.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// The method.
+    /// Method.
     pub method: &'a str,
-    /// The URL, absolute.
+    /// Absolute URL.
     pub url: &'a str,
-    /// The body, whole; `None` where it cannot be had without waiting or copying.
+    /// Whole body; `None` if it cannot be had without waiting or copying.
     pub body: Option<&'a [u8]>,
 }
 
-/// Makes spans of model calls. Cheap to clone.
+/// Records spans of model calls. Cheap to clone.
 ///
 /// ```
 /// use opentelemetry_instrumentation_genai::{Instrumentation, Request};
@@ -79,13 +79,14 @@ impl Default for Instrumentation {
 }
 
 impl Instrumentation {
-    /// With the global tracer provider, and content recorded as [`CAPTURE_VARIABLE`](crate::CAPTURE_VARIABLE) says.
+    /// Creates an instrumentation with the global tracer provider; [`CAPTURE_VARIABLE`](crate::CAPTURE_VARIABLE) decides
+    /// whether content is recorded.
     #[must_use]
     pub fn new() -> Self {
         Self::builder().build()
     }
 
-    /// Configures one.
+    /// Returns a builder.
     pub fn builder() -> Builder {
         let settings = Settings {
             tracer: None,
@@ -104,16 +105,16 @@ impl Instrumentation {
         Builder { settings, capture: None }
     }
 
-    /// Begins the span of a model call, below the current one. `None` for what is no model call.
+    /// Begins the span of a model call, as a child of the current span. Returns `None` if the request is no model call.
     ///
-    /// What goes to a known path (`/chat/completions`) and has a body of its shape is one, whatever the host.
-    /// The interceptor does not see the call; [`intercept`](Self::intercept) shows it.
+    /// A request to a known path (`/chat/completions`) with a body of its form is a model call, whatever the host. The
+    /// interceptor does not see the call; [`intercept`](Self::intercept) shows it.
     #[must_use]
     pub fn start(&self, request: &Request<'_>) -> Option<Call> {
         self.start_in(&Context::current(), request)
     }
 
-    /// The same, below the span of this context.
+    /// Begins the span of a model call, as a child of the span in this context.
     #[must_use]
     pub fn start_in(&self, parent: &Context, request: &Request<'_>) -> Option<Call> {
         if request.method != "POST" || parent.is_telemetry_suppressed() {
@@ -124,7 +125,7 @@ impl Instrumentation {
         Some(self.open(parent, parsed, &target, Vec::new(), None))
     }
 
-    /// Reads a request to a known path; `None` for what is no model call.
+    /// Parses a request to a known path; returns `None` if it is no model call.
     pub(crate) fn parse(&self, target: &Target<'_>, body: Option<&[u8]>) -> Option<ParsedRequest> {
         let own = self.settings.apis.iter().find_map(|api| Some((ApiRef::Custom(Arc::clone(api)), api.route(target)?)));
         let ours = || KNOWN.iter().filter_map(|api| Some((ApiRef::BuiltIn(*api), api.route(target)?)));
@@ -136,7 +137,7 @@ impl Instrumentation {
             let (api, route) = known.next()?;
             let mut facts = RequestFacts::default();
             api.api().request(target, &Json::Null, &mut facts);
-            // Where the body cannot be read, only a known host tells a model call from another.
+            // If the body cannot be read, only a known host identifies a model call.
             let certain = self.provider(target).is_some();
             return Some(ParsedRequest { api, route, facts, cut: 0, certain, unread_coding });
         };
@@ -155,8 +156,8 @@ impl Instrumentation {
         Some(ParsedRequest { api, route, facts, cut, certain: true, unread_coding: None })
     }
 
-    /// Begins the span of a call that no request shows, for clients that let nobody see theirs: fill in what is known, and
-    /// what the answer says into [`Call::facts`].
+    /// Begins the span of a call without a request, for clients that do not expose theirs: the caller sets the known facts, and
+    /// adds those of the response to [`Call::facts`].
     ///
     /// ```
     /// use opentelemetry_instrumentation_genai::{Instrumentation, Kind, Message, Operation, RequestFacts, Route};
@@ -284,11 +285,11 @@ pub(crate) struct ParsedRequest {
     pub(crate) api: ApiRef,
     pub(crate) route: Route,
     pub(crate) facts: RequestFacts,
-    /// Bytes of content that are not in the facts.
+    /// Number of bytes of content that are not in the facts.
     pub(crate) cut: u64,
-    /// False where the request may be something else than a model call.
+    /// False if the request may be something else than a model call.
     pub(crate) certain: bool,
-    /// The content coding, where the body was not read for it.
+    /// Content coding of a body that was not read.
     pub(crate) unread_coding: Option<String>,
 }
 

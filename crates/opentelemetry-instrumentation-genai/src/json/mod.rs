@@ -1,4 +1,4 @@
-//! A JSON document, borrowed from the bytes it was read from.
+//! JSON documents that borrow from the bytes they were read from.
 
 mod truncator;
 mod unread_path;
@@ -13,10 +13,11 @@ use self::truncator::elements_cut;
 pub(crate) use self::truncator::{TruncationLimits, Truncator, bytes_cut, cut_mark};
 pub use self::unread_path::UnreadPath;
 
-/// A JSON value as a provider sent it, after long texts were cut, and lists at the paths of [`Api::unread`](crate::Api::unread).
+/// A JSON value as a provider sent it, after long texts were cut, and lists at the paths of
+/// [`Api::unread`](crate::Api::unread).
 ///
-/// Whatever is not there, or is of another type than asked for, is [`Json::Null`] or `None`: providers leave out, rename
-/// and lie, and a reader of their answers only wants to know what is there.
+/// A value that is absent, or has another type than requested, is [`Json::Null`] or `None`: providers omit and rename fields,
+/// and a reader only needs what is present.
 ///
 /// ```
 /// use opentelemetry_instrumentation_genai::Json;
@@ -28,7 +29,7 @@ pub use self::unread_path::UnreadPath;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Json<'a> {
-    /// `null`, and whatever is not there.
+    /// `null`, and absent values.
     Null,
     /// `true` or `false`.
     Bool(bool),
@@ -45,31 +46,31 @@ pub enum Json<'a> {
 static NULL: Json<'static> = Json::Null;
 
 impl<'a> Json<'a> {
-    /// Reads one document. `None` when it is none.
+    /// Parses a document; returns `None` for invalid JSON.
     #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }
 
-    /// A member of an object; the last one where a key stands twice.
+    /// Returns a member of an object; for a duplicate key the last one.
     #[must_use]
     pub fn get(&self, key: &str) -> &Json<'a> {
         let Self::Object(members) = self else { return &NULL };
         members.iter().rev().find_map(|(name, value)| (name == key).then_some(value)).unwrap_or(&NULL)
     }
 
-    /// The value at a path of names of members; null where it is not there.
+    /// Returns the value at a path of member names; null if it is absent.
     pub(crate) fn at(&self, path: &[&str]) -> &Json<'a> {
         path.iter().fold(self, |value, name| value.get(name))
     }
 
-    /// The first of several members that is there and not null.
+    /// Returns the first of several members that is present and not null.
     #[must_use]
     pub fn first(&self, keys: &[&str]) -> &Json<'a> {
         keys.iter().map(|key| self.get(key)).find(|value| !value.is_null()).unwrap_or(&NULL)
     }
 
-    /// The elements of a list; none where it is no list.
+    /// Returns the elements of a list; none for other values.
     #[must_use]
     pub fn items(&self) -> &[Json<'a>] {
         match self {
@@ -78,7 +79,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// The members of an object; none where it is no object.
+    /// Returns the members of an object; none for other values.
     #[must_use]
     pub fn members(&self) -> &[(Cow<'a, str>, Json<'a>)] {
         match self {
@@ -87,25 +88,25 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// Whether it is null or not there.
+    /// Returns true if it is null or absent.
     #[must_use]
     pub fn is_null(&self) -> bool {
         matches!(self, Self::Null)
     }
 
-    /// Whether it is an object.
+    /// Returns true for an object.
     #[must_use]
     pub fn is_object(&self) -> bool {
         matches!(self, Self::Object(_))
     }
 
-    /// Whether it is a list.
+    /// Returns true for a list.
     #[must_use]
     pub fn is_array(&self) -> bool {
         matches!(self, Self::Array(_))
     }
 
-    /// A text.
+    /// Returns a text.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         match self {
@@ -114,13 +115,13 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// A text that says something.
+    /// Returns a text that is not empty.
     #[must_use]
     pub fn filled(&self) -> Option<&str> {
         self.as_str().filter(|text| !text.is_empty())
     }
 
-    /// A whole number from 0, also one written with a fraction of zero.
+    /// Returns a non-negative integer, also one with a fraction of zero.
     #[must_use]
     pub fn as_u64(&self) -> Option<u64> {
         self.as_i64().and_then(|number| u64::try_from(number).ok()).or_else(|| match self {
@@ -129,7 +130,7 @@ impl<'a> Json<'a> {
         })
     }
 
-    /// A whole number, also one written with a fraction of zero.
+    /// Returns an integer, also one with a fraction of zero.
     #[must_use]
     pub fn as_i64(&self) -> Option<i64> {
         const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53: above it an f64 is no count
@@ -141,7 +142,7 @@ impl<'a> Json<'a> {
         })
     }
 
-    /// A number.
+    /// Returns a finite number.
     #[must_use]
     pub fn as_f64(&self) -> Option<f64> {
         match self {
@@ -150,7 +151,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// A truth value.
+    /// Returns a boolean.
     #[must_use]
     pub fn as_bool(&self) -> Option<bool> {
         match self {
@@ -159,7 +160,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    /// How many elements the list had before it was cut.
+    /// Returns the number of elements that the list had before it was cut.
     #[must_use]
     pub fn count(&self) -> Option<u64> {
         let Self::Array(items) = self else { return None };
@@ -168,7 +169,7 @@ impl<'a> Json<'a> {
         u64::try_from(kept).ok()?.checked_add(cut.unwrap_or(0))
     }
 
-    /// A copy that borrows nothing.
+    /// Copies the value into one that borrows nothing.
     #[must_use]
     pub fn to_value(&self) -> Value {
         match self {
@@ -244,7 +245,7 @@ impl<'de> Visitor<'de> for AnyValue {
     }
 }
 
-/// A key, borrowed where it can be: serde's own `Cow` never is.
+/// A key, borrowed if possible, which serde's own `Cow` never is.
 #[derive(serde::Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 

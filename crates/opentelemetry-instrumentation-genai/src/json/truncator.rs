@@ -1,23 +1,23 @@
-//! One pass over JSON that may be huge, cut anywhere, or no JSON at all: out come small documents.
+//! Incremental truncation of JSON: reads input of any size in one pass and emits small documents.
 //!
-//! Bytes go in as they arrive. What comes out, one by one, are the objects at the top: of a body that is one, of lines
-//! that each are one, of a list of them. In each, long texts are cut, values at the paths that an API names (embeddings) are
-//! only counted, and what JSON does not allow but servers write (`NaN`, half a surrogate pair, a raw line break in a text)
-//! is mended. Memory is bounded whatever comes in.
+//! Bytes are read as they arrive. The emitted documents are the top-level objects: a body that is one, lines that each are one,
+//! or the elements of a list. In each, long texts are cut, values at the paths that an API names (embeddings) are only counted,
+//! and invalid JSON that servers write (`NaN`, half a surrogate pair, a raw line break in a text) is corrected. Memory is
+//! bounded for any input.
 
 use std::ops::Range;
 
 use crate::json::Json;
 use crate::json::unread_path::{ANY, PathSet, UnreadPath};
 
-/// What a document may keep, in bytes.
+/// Limits of a document, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TruncationLimits {
-    /// Of each text.
+    /// Limit of each text.
     pub text: usize,
-    /// Of each document: values that begin beyond it are left out.
+    /// Limit of each document: values that begin beyond it are left out.
     pub document: usize,
-    /// A document up to this long that comes in one piece needs no sieve.
+    /// A document up to this length that arrives in one chunk needs no truncator.
     pub short: usize,
     /// Paths whose lists and texts are counted and not kept.
     pub unread: &'static [UnreadPath],
@@ -26,14 +26,14 @@ pub(crate) struct TruncationLimits {
 const MAX_DEPTH: usize = 96; // below the 128 at which serde_json gives up
 const MAX_KEY: usize = 256;
 const MAX_TOKEN: usize = 64;
-/// A text that a stream breaks off in is kept from this length on: shorter ones are names, and half a name is wrong.
+/// Minimum length of an unfinished text that is kept: shorter texts are names, and half a name is wrong.
 const WORTH_KEEPING: usize = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Between documents.
     Top,
-    /// After something that is no JSON: nothing until the line ends.
+    /// After invalid JSON: skips to the end of the line.
     Lost,
     Value,
     ValueOrEnd,
@@ -51,44 +51,44 @@ enum State {
 struct Frame {
     object: bool,
     kept: bool,
-    /// Whether nothing was written into it yet.
+    /// True if nothing was written into it yet.
     empty: bool,
-    /// Paths that the way to it has followed.
+    /// Paths that its position has followed.
     paths_so_far: PathSet,
-    /// Its elements are counted only.
+    /// True if its elements are only counted.
     unread: bool,
-    /// Elements left out.
+    /// Number of elements left out.
     cut: u64,
 }
 
-/// The reader. [`Truncator::push`] calls back with each document.
+/// The truncator. [`Truncator::push`] calls back with each document.
 #[derive(Debug)]
 pub(crate) struct Truncator {
     limits: TruncationLimits,
     state: State,
     frames: Vec<Frame>,
-    /// Containers open beyond the deepest that is tracked.
+    /// Number of open containers beyond the tracked depth.
     deeper: u64,
     out: Vec<u8>,
     key: Vec<u8>,
     key_too_long: bool,
     token: Vec<u8>,
     text: Text,
-    /// Bytes of texts that were left out, of all documents.
+    /// Number of bytes of texts that were left out, over all documents.
     cut: u64,
 }
 
-/// A text being read.
+/// A text that is being read.
 #[derive(Debug, Default)]
 struct Text {
-    /// Where in `out` it, and what belongs to it, began.
+    /// Range of the text in `out`, with what belongs to it.
     span: Range<usize>,
     kept: bool,
-    /// It is no content, such as an embedding in base64.
+    /// True if it is no content, such as an embedding in base64.
     unread: bool,
     limit: usize,
     cut: u64,
-    /// An escape begun: the backslash and what followed.
+    /// An unfinished escape: the backslash and what followed.
     escape: Vec<u8>,
     /// The first half of a surrogate pair, whose second half must follow.
     high: Option<[u8; 6]>,
@@ -110,17 +110,17 @@ impl Truncator {
         }
     }
 
-    /// Whether nothing has begun.
+    /// Returns true between documents.
     pub(crate) fn is_between(&self) -> bool {
         self.state == State::Top
     }
 
-    /// Returns true if a whole document of this length may be parsed as it is. [`Truncator::keeps_all`] then decides.
+    /// Returns true if a whole document of this length may be parsed unchanged. [`Truncator::keeps_all`] then decides.
     pub(crate) fn is_short(&self, length: usize) -> bool {
         length <= self.limits.short
     }
 
-    /// Returns true if the sieve would keep all of a short document, so that parsing it as it is gives the same.
+    /// Returns true if the truncator would keep all of a short document, so that parsing it unchanged gives the same.
     ///
     /// May return false for a document of which all would be kept. Costs one walk and no allocation.
     pub(crate) fn keeps_all(&self, document: &Json<'_>, length: usize) -> bool {
@@ -129,17 +129,17 @@ impl Truncator {
         plain(document, PathSet::all(self.limits.unread), 0, (self.limits.unread, text))
     }
 
-    /// Longest key that is kept: in a document that may be parsed as it is no key is longer.
+    /// Maximum length of a key that is kept: in a document that may be parsed unchanged no key is longer.
     fn max_key(&self) -> usize {
         self.limits.short.max(MAX_KEY)
     }
 
-    /// Bytes of texts that were left out so far.
+    /// Number of bytes of texts that were left out so far.
     pub(crate) fn cut(&self) -> u64 {
         self.cut
     }
 
-    /// Reads on, and gives each document that ends here.
+    /// Reads the next bytes; calls `found` with each document that ends in them.
     pub(crate) fn push(&mut self, mut bytes: &[u8], found: &mut dyn FnMut(&[u8])) {
         while let Some((&byte, rest)) = bytes.split_first() {
             match self.state {
@@ -149,7 +149,7 @@ impl Truncator {
                 }
                 State::Token => {
                     if byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.') {
-                        // In a document that may be parsed as it is no token is longer.
+                        // In a document that may be parsed unchanged no token is longer.
                         if self.token.len() < self.limits.short.max(MAX_TOKEN) {
                             self.token.push(byte);
                         }
@@ -169,7 +169,7 @@ impl Truncator {
         }
     }
 
-    /// Forgets a document that has begun.
+    /// Drops an open document.
     pub(crate) fn reset(&mut self) {
         self.state = State::Top;
         self.frames.clear();
@@ -177,7 +177,7 @@ impl Truncator {
         self.out.clear();
     }
 
-    /// Gives what is there of a document that will not go on.
+    /// Passes on what there is of an open document.
     pub(crate) fn finish(&mut self, found: &mut dyn FnMut(&[u8])) {
         if let State::Text { key: false } = self.state
             && self.text.kept
@@ -227,11 +227,11 @@ impl Truncator {
     }
 
     fn in_object(&self) -> bool {
-        // Beyond the deepest that is tracked it does not matter: nothing is kept there.
+        // Beyond the tracked depth nothing is kept.
         self.deeper == 0 && self.frames.last().is_some_and(|frame| frame.object)
     }
 
-    /// Whether a value that begins here is kept.
+    /// Returns true if a value that begins here is kept.
     fn keeps(&self) -> bool {
         self.frames.last().is_none_or(|frame| {
             let room = self.deeper == 0 && self.out.len() < self.limits.document;
@@ -239,7 +239,7 @@ impl Truncator {
         })
     }
 
-    /// Paths that the way to a value that begins here has followed, and whether one of them ends here.
+    /// Returns the paths that a value beginning here has followed, and whether one of them ends here.
     fn paths_so_far(&self) -> (PathSet, bool) {
         let Some(frame) = self.frames.last() else { return (PathSet::all(self.limits.unread), false) };
         if frame.paths_so_far == PathSet::NONE {
@@ -258,7 +258,7 @@ impl Truncator {
         true
     }
 
-    /// Writes what stands before a value: a comma, a key.
+    /// Writes what precedes a value: a comma, a key.
     fn lead(&mut self) {
         let Some(frame) = self.frames.last_mut() else { return };
         if !std::mem::replace(&mut frame.empty, false) {
@@ -321,7 +321,7 @@ impl Truncator {
         }
         let number = std::str::from_utf8(&self.token).ok().and_then(|token| token.parse::<f64>().ok());
         self.lead();
-        // What Rust takes for a number need not be one in JSON.
+        // Rust accepts numbers that are not valid JSON.
         let number =
             number.is_some_and(f64::is_finite) && serde_json::from_slice::<serde_json::Number>(&self.token).is_ok();
         let word: &[u8] = if number || matches!(&*self.token, b"true" | b"false") { &self.token } else { b"null" };
@@ -343,7 +343,7 @@ impl Truncator {
         self.state = State::Text { key: false };
     }
 
-    /// Reads of a text what is here of it, and says what comes after.
+    /// Reads the part of a text in `bytes`; returns the rest.
     fn text<'b>(&mut self, bytes: &'b [u8], key: bool) -> &'b [u8] {
         if !self.text.escape.is_empty() {
             return self.escape(bytes, key);
@@ -411,7 +411,7 @@ impl Truncator {
         }
     }
 
-    /// Adds to a text what may not be torn apart, or a run of plain bytes.
+    /// Adds an indivisible unit or a run of plain bytes to a text.
     fn unit(&mut self, unit: &[u8], key: bool) {
         self.lone_half(key);
         if key {
@@ -442,7 +442,7 @@ impl Truncator {
         self.text.escape.clear();
         self.lone_half(false);
         if self.text.cut > 0 {
-            // A character may stand across the edge.
+            // A character may cross the limit.
             let kept = self.out.get(self.text.span.end..).unwrap_or_default();
             if let Err(error) = std::str::from_utf8(kept)
                 && error.error_len().is_none()
@@ -462,7 +462,7 @@ impl Truncator {
 
 /// Returns true if nothing of a value is counted, cut or nested too deep; `depth` containers are around it.
 fn plain(value: &Json<'_>, paths_so_far: PathSet, depth: usize, limits: (&[UnreadPath], usize)) -> bool {
-    /// Most bytes that an escape takes for one byte.
+    /// Maximum number of bytes that the escape of one byte takes.
     const ESCAPE: usize = r"\u0000".len();
     let (paths, text) = limits;
     let is_unread = || depth > 0 && paths_so_far.end(paths, depth);
@@ -482,18 +482,18 @@ fn plain(value: &Json<'_>, paths_so_far: PathSet, depth: usize, limits: (&[Unrea
     }
 }
 
-/// What stands at the end of a text that was cut.
+/// Returns the mark at the end of a text that was cut.
 pub(crate) fn cut_mark(bytes: u64) -> String {
     format!("…[{bytes} bytes more]")
 }
 
-/// How many bytes were cut off a text, and what is left of it.
+/// Returns the text before a cut mark and the number of bytes cut.
 pub(crate) fn bytes_cut(text: &str) -> Option<(&str, u64)> {
     let (kept, mark) = text.rsplit_once("…[")?;
     Some((kept, mark.strip_suffix(" bytes more]")?.parse().ok()?))
 }
 
-/// How many elements the last element of a list stands for.
+/// Returns the number of elements for which the last element of a list stands.
 pub(crate) fn elements_cut(text: &str) -> Option<u64> {
     text.strip_prefix("…[")?.strip_suffix(" more]")?.parse().ok()
 }

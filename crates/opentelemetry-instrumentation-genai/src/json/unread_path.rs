@@ -1,12 +1,12 @@
 //! Paths of a response whose values are counted and not kept.
 
-/// Way from the top of a document to a value: names of members, and `ANY` for each element of a list.
+/// Path from the top of a document to a value: member names, and `ANY` for each element of a list.
 pub type UnreadPath = &'static [&'static str];
 
 /// Stands for each element of a list in an [`UnreadPath`].
 pub(crate) const ANY: &str = "*";
 
-/// Set of paths that the way to a value has followed so far: a bit for each path.
+/// Set of paths that the position of a value has followed so far: a bit for each path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PathSet(u64);
 
@@ -14,13 +14,13 @@ impl PathSet {
     /// No path.
     pub(crate) const NONE: Self = Self(0);
 
-    /// All paths, before the first step. Paths beyond the 64th are ignored.
+    /// Returns all paths, before the first step. Paths beyond the 64th are ignored.
     pub(crate) fn all(paths: &[UnreadPath]) -> Self {
         let count = u32::try_from(paths.len()).unwrap_or(u64::BITS);
         Self(u64::MAX.checked_shr(u64::BITS.saturating_sub(count)).unwrap_or(0))
     }
 
-    /// The paths that go on with this step, `depth` steps from the top.
+    /// Returns the paths that continue with this step, `depth` steps from the top.
     pub(crate) fn step(self, paths: &[UnreadPath], depth: usize, step: &[u8]) -> Self {
         self.keep(paths, |path| path.get(depth).is_some_and(|own| own.as_bytes() == step))
     }

@@ -22,7 +22,7 @@ use crate::view::Parent;
 #[derive(Clone, Debug)]
 pub(crate) struct RunAssembler<'o> {
     pub origin: RunIdentity,
-    /// What was emitted of its trace before.
+    /// Emitted state of the trace before this run.
     pub before: Option<&'o EmittedTrace>,
     /// True if the run is emitted as ended; otherwise it is emitted incomplete.
     pub ended: bool,

@@ -30,7 +30,7 @@ pub(crate) struct Step {
 #[derive(Debug)]
 pub(crate) struct LiveSink<'r> {
     pub options: &'r Options,
-    /// What was emitted of the trace before.
+    /// Emitted state of the trace before this run.
     pub before: Option<&'r EmittedTrace>,
     pub outputs: &'r mut VecDeque<Output>,
 }

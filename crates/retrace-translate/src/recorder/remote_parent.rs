@@ -6,7 +6,7 @@ use crate::options::Options;
 use crate::span_reader::Agent;
 use crate::view::{Parent, SpanView};
 
-/// What the caller of a local root states about the run to which it belongs.
+/// Facts that the caller of a local root states about the run to which it belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RemoteParent {
     /// The calling span; `None` if the local root is a child of the trace itself.

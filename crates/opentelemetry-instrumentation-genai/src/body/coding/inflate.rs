@@ -1,4 +1,4 @@
-//! Decoders that are fed piece by piece. What they give is bounded, so that a small body cannot become a huge one.
+//! Incremental decoders. Their output is bounded, so that a small body cannot expand without limit.
 
 use std::io::{self, BufRead, ErrorKind, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,11 +7,11 @@ use brotli_decompressor::Decompressor;
 use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use ruzstd::decoding::StreamingDecoder;
 
-/// Most bytes that are decoded of one body. What is beyond is not read.
+/// Maximum number of decoded bytes of a body. The rest is not read.
 const MAX_DECODED: usize = 32 * 1024 * 1024;
-/// Bytes that are decoded at a time, and bytes that wait to be.
+/// Number of bytes that are decoded at a time, and maximum number that wait.
 const PIECE: usize = 16 * 1024;
-/// Longest body in `zstd` that is held, and the largest window that one may ask for.
+/// Maximum size of a `zstd` body, and of its window.
 const MAX_ZSTD: usize = 8 * 1024 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ enum Coding {
     Zstd,
 }
 
-/// Bytes that a decoder takes. Where none are left, it would block until the body has ended.
+/// Input of a decoder. Without bytes left it would block until the body has ended.
 #[derive(Debug, Default)]
 struct Feed {
     bytes: Vec<u8>,
@@ -80,9 +80,9 @@ impl Source for Decompressor<Feed> {
 }
 
 enum State {
-    /// No byte has come.
+    /// No byte was read.
     Begin(Coding),
-    /// The body is not what its head states.
+    /// The body is not encoded as its headers state.
     Plain,
     Stream(Box<dyn Source>),
     Zstd(Vec<u8>),
@@ -97,7 +97,7 @@ pub(crate) struct Inflate {
 }
 
 impl Inflate {
-    /// The decoder of a coding. `None` for one that is not known.
+    /// Returns the decoder of a coding; `None` for an unknown one.
     pub(super) fn named(name: &str) -> Option<Self> {
         let coding = match name {
             "gzip" | "x-gzip" => Coding::Gzip,
@@ -161,7 +161,7 @@ impl Inflate {
         }
     }
 
-    /// Gives what a source has. A panic of a decoder counts as damage.
+    /// Passes on the output of a source. A panic of a decoder counts as damage.
     fn read<R: Read + ?Sized>(&mut self, source: &mut R, found: &mut dyn FnMut(&[u8])) {
         let mut place = [0; PIECE];
         loop {
@@ -183,8 +183,8 @@ impl Inflate {
     }
 }
 
-/// The decoder by the first byte, where that shows more than the head: a proxy may have decoded a body and left the head as it was,
-/// and `deflate` is with or without the frame of zlib.
+/// Chooses the decoder by the first byte if that shows more than the headers: a proxy may have decoded a body without changing
+/// its headers, and `deflate` has or lacks the frame of zlib.
 fn begin(coding: Coding, first: u8) -> State {
     let feed = Feed::default();
     match coding {
