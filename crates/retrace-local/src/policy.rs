@@ -152,9 +152,8 @@ impl Policy {
 impl Conditions {
     fn hold_for(&self, check: &EnforcementCheck) -> bool {
         let is_listed = |list: &Option<Vec<String>>, value: &Option<String>, is: fn(&str, &str) -> bool| {
-            list.as_ref().is_none_or(|list| {
-                value.as_deref().is_some_and(|value| list.iter().any(|listed| is(listed, value)))
-            })
+            list.as_ref()
+                .is_none_or(|list| value.as_deref().is_some_and(|value| list.iter().any(|listed| is(listed, value))))
         };
         is_listed(&self.tools, &check.tool_name, |listed, name| match listed.strip_suffix('*') {
             Some(start) => name.starts_with(start),

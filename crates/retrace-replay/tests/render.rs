@@ -173,9 +173,18 @@ fn usage(api: Api) -> impl Strategy<Value = Usage> {
                 Api::OllamaChat | Api::OllamaGenerate | Api::HuggingFaceTextGeneration | Api::WatsonxTextGeneration
             );
             let input = input + u64::from(api == Api::WatsonxTextGeneration);
-            let creates =
-                matches!(api, Api::OpenAiChat | Api::OpenAiCompletions | Api::OpenAiResponses | Api::AnthropicMessages | Api::BedrockConverse);
-            let reasons = matches!(api, Api::OpenAiChat | Api::OpenAiCompletions | Api::OpenAiResponses | Api::GeminiGenerateContent);
+            let creates = matches!(
+                api,
+                Api::OpenAiChat
+                    | Api::OpenAiCompletions
+                    | Api::OpenAiResponses
+                    | Api::AnthropicMessages
+                    | Api::BedrockConverse
+            );
+            let reasons = matches!(
+                api,
+                Api::OpenAiChat | Api::OpenAiCompletions | Api::OpenAiResponses | Api::GeminiGenerateContent
+            );
             let (cache_read, cache_creation) = (read.filter(|_| has_cache), created.filter(|_| creates));
             let reasoning = reasoning.filter(|_| reasons);
             let input = input + cache_read.unwrap_or(0) + cache_creation.unwrap_or(0);
@@ -185,19 +194,19 @@ fn usage(api: Api) -> impl Strategy<Value = Usage> {
 }
 
 fn answers(api: Api) -> impl Strategy<Value = Answer> {
-    let choices = if matches!(api, Api::OpenAiChat | Api::OpenAiCompletions | Api::GeminiGenerateContent) { 1..3 } else { 1..2_usize };
+    let choices = if matches!(api, Api::OpenAiChat | Api::OpenAiCompletions | Api::GeminiGenerateContent) {
+        1..3
+    } else {
+        1..2_usize
+    };
     let is_openai = matches!(api, Api::OpenAiChat | Api::OpenAiCompletions | Api::OpenAiResponses);
     let has_tokens = matches!(api, Api::OpenAiChat | Api::OllamaChat | Api::CohereV2Chat) || TEXTS.contains(&api);
     let has_token_ids = has_tokens && api != Api::WatsonxTextGeneration;
     let tokens = prop::collection::vec((-9.5..0.0_f64, 0..100_000_i64), 0..4);
-    let has_id = !matches!(
-        api,
-        Api::OllamaChat | Api::OllamaGenerate | Api::HuggingFaceTextGeneration | Api::BedrockConverse
-    );
-    let has_model = !matches!(
-        api,
-        Api::CohereV2Chat | Api::CohereV1Chat | Api::HuggingFaceTextGeneration | Api::BedrockConverse
-    );
+    let has_id =
+        !matches!(api, Api::OllamaChat | Api::OllamaGenerate | Api::HuggingFaceTextGeneration | Api::BedrockConverse);
+    let has_model =
+        !matches!(api, Api::CohereV2Chat | Api::CohereV1Chat | Api::HuggingFaceTextGeneration | Api::BedrockConverse);
     (prop::collection::vec(choice(api), choices), usage(api), tokens, any::<bool>()).prop_map(
         move |(choices, usage, tokens, openai)| {
             let (logprobs, token_ids): (Vec<f64>, Vec<i64>) = tokens.into_iter().filter(|_| has_tokens).unzip();
@@ -292,8 +301,7 @@ fn what_a_format_cannot_hold_is_refused_with_the_reason() {
 
 #[test]
 fn vectors_come_back_with_their_length_and_counts() {
-    for api in
-        [Api::OpenAiEmbeddings, Api::GeminiEmbedContent, Api::CohereEmbed, Api::OllamaEmbed, Api::VertexPredict]
+    for api in [Api::OpenAiEmbeddings, Api::GeminiEmbedContent, Api::CohereEmbed, Api::OllamaEmbed, Api::VertexPredict]
     {
         for embeddings in [vec![vec![0.5, -1.25]], vec![vec![0.5, -1.25], vec![2.0, 3.0]]] {
             let usage = Usage { input: Some(7), ..Usage::default() };
@@ -369,12 +377,7 @@ fn invoked() -> Vec<(&'static str, Vec<Part>, bool, bool, bool)> {
 #[test]
 fn invoked_models_of_bedrock_answer_in_the_format_of_their_family() {
     for (model, parts, has_model, has_id, has_cache) in invoked() {
-        let usage = Usage {
-            input: Some(30),
-            output: Some(5),
-            cache_read: has_cache.then_some(4),
-            ..Usage::default()
-        };
+        let usage = Usage { input: Some(30), output: Some(5), cache_read: has_cache.then_some(4), ..Usage::default() };
         let choice = Choice { parts, finish_reason: Some("stop".into()) };
         let answer = Answer {
             id: has_id.then(|| "r-1".into()),

@@ -146,13 +146,29 @@ impl Installed {
 
     pub(crate) fn disabled() -> Self {
         let before_send = Hook::default();
-        Self { tracer: None, pipeline: None, head: None, captures_content: false, is_enabled: false, before_send, server_check: None }
+        Self {
+            tracer: None,
+            pipeline: None,
+            head: None,
+            captures_content: false,
+            is_enabled: false,
+            before_send,
+            server_check: None,
+        }
     }
 
     /// Without an installed pipeline: the application may have set a provider of its own.
     fn from_environment() -> Self {
         let (captures_content, before_send) = (captures_content(), Hook::default());
-        Self { tracer: None, pipeline: None, head: None, captures_content, is_enabled: true, before_send, server_check: None }
+        Self {
+            tracer: None,
+            pipeline: None,
+            head: None,
+            captures_content,
+            is_enabled: true,
+            before_send,
+            server_check: None,
+        }
     }
 
     /// Starts a span below `parent`.

@@ -87,7 +87,8 @@ where
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         if self.waiting.is_none() {
-            self.waiting = opentelemetry::Context::map_current(|current| self.instrumentation.ready(current)).map(Mutex::new);
+            self.waiting =
+                opentelemetry::Context::map_current(|current| self.instrumentation.ready(current)).map(Mutex::new);
         }
         if let Some(ready) = &mut self.waiting {
             ready!(ready.get_mut().unwrap_or_else(PoisonError::into_inner).as_mut().poll(context));

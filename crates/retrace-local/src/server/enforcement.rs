@@ -68,8 +68,7 @@ impl Hold {
 
     /// Returns true if a check is one that this hold decides.
     fn covers(&self, policy: &Policy, check: &EnforcementCheck) -> bool {
-        let is_same_call =
-            self.check.tool_name == check.tool_name && self.check.tool_args_hash == check.tool_args_hash;
+        let is_same_call = self.check.tool_name == check.tool_name && self.check.tool_args_hash == check.tool_args_hash;
         self.policy_id == policy.id && self.check.run_id == check.run_id && (!self.is_about_tools || is_same_call)
     }
 
@@ -296,10 +295,7 @@ mod tests {
         let id = enforcement.check(&run, now).hold_id.unwrap();
         let later = now + Duration::from_secs(60);
         assert_eq!(enforcement.hold(&id, later).unwrap().status, "expired");
-        assert_eq!(
-            enforcement.decide(&id, decision(Decision::Approve), later),
-            Err(DecisionError::Ended("expired"))
-        );
+        assert_eq!(enforcement.decide(&id, decision(Decision::Approve), later), Err(DecisionError::Ended("expired")));
         assert_ne!(enforcement.check(&run, later).hold_id.unwrap(), id);
     }
 

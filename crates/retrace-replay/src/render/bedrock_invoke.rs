@@ -116,9 +116,8 @@ fn framed(documents: Vec<Value>) -> Result<Documents, NotReplayable> {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
 
-    let frame = |document: Value| {
-        super::frames::event("chunk", &json!({ "bytes": STANDARD.encode(document.to_string()) }))
-    };
+    let frame =
+        |document: Value| super::frames::event("chunk", &json!({ "bytes": STANDARD.encode(document.to_string()) }));
     let chunks = documents.into_iter().map(frame).collect();
     Ok(Documents { content_type: "application/vnd.amazon.eventstream", chunks })
 }

@@ -24,7 +24,9 @@ pub(super) fn render(answer: &Answer, streamed: bool) -> Result<Documents, NotRe
                 return Err(NotReplayable::new(format!("the arguments of the call of `{name}` are not recorded")));
             }
             Part::Reasoning(_) | Part::Refusal(_) => {
-                return Err(NotReplayable::new("the answer has more than a text and calls, and a message has no place for it"));
+                return Err(NotReplayable::new(
+                    "the answer has more than a text and calls, and a message has no place for it",
+                ));
             }
         }
     }

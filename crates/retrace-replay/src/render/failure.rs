@@ -18,9 +18,9 @@ pub fn error_body(api: Option<Api>, failure: &Failure) -> Value {
         Some(Api::OllamaChat | Api::OllamaGenerate | Api::OllamaEmbed) => json!({ "error": message }),
         Some(Api::HuggingFaceTextGeneration) => json!({ "error": message, "error_type": kind }),
         Some(Api::WatsonxTextGeneration) => json!({ "errors": [{ "code": kind, "message": message }] }),
-        Some(
-            Api::CohereV2Chat | Api::CohereV1Chat | Api::CohereEmbed | Api::BedrockConverse | Api::BedrockInvoke,
-        ) => json!({ "message": message }),
+        Some(Api::CohereV2Chat | Api::CohereV1Chat | Api::CohereEmbed | Api::BedrockConverse | Api::BedrockInvoke) => {
+            json!({ "message": message })
+        }
         _ => json!({ "error": { "message": message, "type": kind, "param": null, "code": kind } }),
     }
 }

@@ -149,11 +149,9 @@ pub fn render(api: Api, answer: &Answer, streamed: bool) -> Result<Rendered, Not
         Api::WatsonxTextGeneration => text_generation::watsonx(answer, streamed),
         Api::CohereV1Chat => cohere_v1::render(answer, streamed),
         Api::BedrockInvoke => bedrock_invoke::render(answer, streamed),
-        Api::OpenAiEmbeddings
-        | Api::GeminiEmbedContent
-        | Api::CohereEmbed
-        | Api::OllamaEmbed
-        | Api::VertexPredict => embeddings::render(api, answer),
+        Api::OpenAiEmbeddings | Api::GeminiEmbedContent | Api::CohereEmbed | Api::OllamaEmbed | Api::VertexPredict => {
+            embeddings::render(api, answer)
+        }
     }?;
     Ok(Rendered { response: documents.into_response(200), notes: answer.notes(api) })
 }

@@ -26,8 +26,9 @@ pub fn project(request: &Value) -> Value {
         let role = if is_user { "user" } else { "assistant" };
         messages.extend(turn.get("message").map(|text| message(role, text)));
     }
-    let list =
-        ["messages", "input", "contents", "message", "prompt", "inputs"].iter().find_map(|name| request.get(name).filter(|list| !list.is_null()));
+    let list = ["messages", "input", "contents", "message", "prompt", "inputs"]
+        .iter()
+        .find_map(|name| request.get(name).filter(|list| !list.is_null()));
     match list {
         Some(Value::Array(list)) => list.iter().for_each(|each| messages.extend(turns(each))),
         Some(Value::String(text)) => messages.push(message("user", &Value::from(text.as_str()))),

@@ -240,11 +240,7 @@ fn response(api: Api, span: &Span, metadata: &SpanMetadata) -> Result<Rebuilt, N
 const fn is_embedding(api: Api) -> bool {
     matches!(
         api,
-        Api::OpenAiEmbeddings
-            | Api::GeminiEmbedContent
-            | Api::CohereEmbed
-            | Api::OllamaEmbed
-            | Api::VertexPredict
+        Api::OpenAiEmbeddings | Api::GeminiEmbedContent | Api::CohereEmbed | Api::OllamaEmbed | Api::VertexPredict
     )
 }
 

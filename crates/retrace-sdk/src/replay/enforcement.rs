@@ -37,8 +37,7 @@ impl ServerEnforcement {
         const ON: [&str; 3] = ["true", "1", "yes"];
         let requests = requests?;
         let is_on = |text: String| ON.iter().any(|on| text.trim().eq_ignore_ascii_case(on));
-        let is_enabled =
-            self.is_enabled.unwrap_or_else(|| read("RETRACE_SERVER_ENFORCEMENT").is_some_and(is_on));
+        let is_enabled = self.is_enabled.unwrap_or_else(|| read("RETRACE_SERVER_ENFORCEMENT").is_some_and(is_on));
         if !is_enabled {
             return None;
         }
@@ -49,7 +48,8 @@ impl ServerEnforcement {
                 None => Duration::ZERO,
                 Some(Ok(seconds)) => Duration::from_secs(seconds.into()),
                 Some(Err(_)) => {
-                    requests.warn(LOG, "RETRACE_ENFORCEMENT_HOLD_WAIT_SECONDS is not a whole number of seconds; 0 is used");
+                    requests
+                        .warn(LOG, "RETRACE_ENFORCEMENT_HOLD_WAIT_SECONDS is not a whole number of seconds; 0 is used");
                     Duration::ZERO
                 }
             }
@@ -206,7 +206,8 @@ impl ServerCheck {
     }
 
     fn ignored(&self, why: &str) -> Option<EnforcementError> {
-        self.requests.warn(LOG, &format!("the receiver gives no verdict ({why}): only the ceilings of this process hold"));
+        self.requests
+            .warn(LOG, &format!("the receiver gives no verdict ({why}): only the ceilings of this process hold"));
         None
     }
 

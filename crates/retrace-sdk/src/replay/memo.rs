@@ -7,8 +7,8 @@ use std::ops::Deref;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
-use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry::Context;
+use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry_retrace::__private::NOT_SENT;
 use retrace_protocol::{Json, SpanType};
 use retrace_replay::Lane;

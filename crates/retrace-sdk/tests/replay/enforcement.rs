@@ -27,7 +27,8 @@ fn enforced(policies: &Value, hold_wait: Duration) -> Recording {
 /// One request by hand.
 fn request(server: &Server, method: &str, path: &str, body: &str) -> Value {
     let mut client = TcpStream::connect(server.addr()).unwrap();
-    let head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json");
+    let head =
+        format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json");
     write!(client, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
     let mut answer = String::new();
     client.read_to_string(&mut answer).unwrap();
@@ -174,4 +175,21 @@ fn a_replay_asks_nobody() {
     let recording = enforced(&json!([{"id": "all", "verdict": "block"}]), LIMIT);
     assert_eq!(retrace::replay(&path).run_sync(|| run(&Provider::new())).unwrap().value, (true, true));
     drop(recording);
+}
+
+#[test]
+fn a_run_that_is_recorded_is_checked_as_well() {
+    let _alone = alone();
+    let _recording = enforced(&json!([{"id": "tokens", "verdict": "block", "when": {"tokens_above": 10}}]), LIMIT);
+    let directory = tempfile::tempdir().unwrap();
+    let provider = Provider::new();
+    let run = || {
+        retrace::run("recorded").in_scope(|_| {
+            provider.chat_sync("a").unwrap();
+            refused(&provider, "b")
+        })
+    };
+    let recorded = retrace::record_cassette(directory.path().join("run.jsonl")).run_sync(run).unwrap();
+    assert_eq!(recorded.value.policy_id.as_deref(), Some("tokens"));
+    assert_eq!(provider.seen(), ["a"]);
 }

@@ -146,9 +146,9 @@ async fn spans_before_the_fork_point_are_left_out_on_demand() {
         let calls = spans(&run).iter().filter(|span| span.span_type == SpanType::LlmCall).count();
         assert_eq!((calls, names.contains(&"send"), run.span_count), (2, false, Some(names.len() as u64)), "{run:#?}");
         assert!(spans(&run).iter().all(|span| span.ended_at.is_some()), "{run:#?}");
-        let replayed = exported.iter().filter(|span| {
-            span.attributes.iter().any(|attribute| attribute.key.as_str() == "retrace.replayed")
-        });
+        let replayed = exported
+            .iter()
+            .filter(|span| span.attributes.iter().any(|attribute| attribute.key.as_str() == "retrace.replayed"));
         assert_eq!(replayed.count(), 2, "the call and the tool before the fork point: {exported:#?}");
     }
 }

@@ -293,7 +293,10 @@ async fn verification_stops_a_stream_at_the_first_token_that_differs() {
     retrace::record_cassette(&path).run(streamed(&[1, 2, 3, 4], &delivered)).await.unwrap();
     let again = AtomicUsize::new(0);
     let same = retrace::replay(&path).verify().run(streamed(&[1, 2, 3, 4], &again)).await.unwrap();
-    assert_eq!((same.report.verified[0].tokens.to_string().as_str(), again.into_inner()), ("4 of 4 tokens unchanged", 4));
+    assert_eq!(
+        (same.report.verified[0].tokens.to_string().as_str(), again.into_inner()),
+        ("4 of 4 tokens unchanged", 4)
+    );
     let differs = AtomicUsize::new(0);
     let error = retrace::replay(&path).verify().run(streamed(&[1, 9, 3, 4], &differs)).await.unwrap_err();
     assert!(error.to_string().contains("1 of 4 tokens unchanged"), "{error}");
