@@ -18,7 +18,23 @@ const MIN_SECRET_BYTES: usize = 8;
 /// over several events is not found.
 #[derive(Clone, Default)]
 pub struct Secrets {
-    values: Vec<(String, String)>,
+    values: Vec<Known>,
+}
+
+/// A value that must not be written.
+#[derive(Clone)]
+struct Known {
+    name: String,
+    value: String,
+    /// The value as JSON writes it, if that differs.
+    escaped: Option<String>,
+}
+
+impl Known {
+    /// The forms in which the value is looked for.
+    fn forms(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.value.as_str()).chain(self.escaped.as_deref())
+    }
 }
 
 impl Secrets {
@@ -27,7 +43,7 @@ impl Secrets {
         let value = value.into();
         // What replaces a value must not hold it.
         if value.len() >= MIN_SECRET_BYTES && !MARKER.contains(&value) {
-            self.values.push((name.into(), value));
+            self.values.push(Known { name: name.into(), escaped: escaped(&value), value });
         }
     }
 
@@ -43,8 +59,8 @@ impl Secrets {
     /// Returns the name of a secret that the text holds, as it is or as JSON writes it.
     #[must_use]
     pub fn find(&self, text: &str) -> Option<&str> {
-        let holds = |value: &str| text.contains(value) || escaped(value).is_some_and(|value| text.contains(&value));
-        self.values.iter().find(|(_, value)| holds(value)).map(|(name, _)| name.as_str())
+        let holds = |form: &str| memmem::find(text.as_bytes(), form.as_bytes()).is_some();
+        self.values.iter().find(|known| known.forms().any(holds)).map(|known| known.name.as_str())
     }
 
     /// Replaces credentials in the request and the outcome of an entry.
@@ -107,11 +123,10 @@ impl Secrets {
     /// Replaces the values in a text. `None` where it holds none.
     fn redact_text(&self, text: &str) -> Option<String> {
         let mut redacted: Option<String> = None;
-        for (_, value) in &self.values {
-            for value in [Some(value.clone()), escaped(value)].into_iter().flatten() {
-                if redacted.as_deref().unwrap_or(text).contains(&value) {
-                    redacted = Some(redacted.as_deref().unwrap_or(text).replace(&value, MARKER));
-                }
+        for form in self.values.iter().flat_map(Known::forms) {
+            let text = redacted.as_deref().unwrap_or(text);
+            if memmem::find(text.as_bytes(), form.as_bytes()).is_some() {
+                redacted = Some(text.replace(form, MARKER));
             }
         }
         redacted
@@ -156,12 +171,10 @@ impl Secrets {
 
     fn redact_values(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut redacted: Option<Vec<u8>> = None;
-        for (_, value) in &self.values {
-            for value in [Some(value.clone()), escaped(value)].into_iter().flatten() {
-                let text = redacted.as_deref().unwrap_or(bytes);
-                if memmem::find(text, value.as_bytes()).is_some() {
-                    redacted = Some(replaced(text, value.as_bytes()));
-                }
+        for form in self.values.iter().flat_map(Known::forms) {
+            let text = redacted.as_deref().unwrap_or(bytes);
+            if memmem::find(text, form.as_bytes()).is_some() {
+                redacted = Some(replaced(text, form.as_bytes()));
             }
         }
         redacted
@@ -181,21 +194,24 @@ fn redact_documents(text: &str) -> Option<String> {
     if document.starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(document).is_ok() {
         return genai_redact::json(text, Place::Body);
     }
-    let mut changed = false;
-    let lines = text.split_inclusive('\n').map(|line| {
+    let mut redacted = String::new();
+    let (mut copied, mut next) = (0, 0);
+    for line in text.split_inclusive('\n') {
+        let begin = next;
+        next += line.len();
         let at = line.find(['{', '[']).unwrap_or(line.len());
-        let (before, document) = line.split_at(at);
-        match genai_redact::json(document, Place::Body) {
-            Some(redacted) => {
-                changed = true;
-                let end = document.trim_end().len();
-                [before, &redacted, document.get(end..).unwrap_or_default()].concat()
-            }
-            None => line.to_owned(),
+        let document = line.get(at..).unwrap_or_default();
+        if let Some(replaced) = genai_redact::json(document, Place::Body) {
+            redacted.push_str(text.get(copied..begin + at).unwrap_or_default());
+            redacted.push_str(&replaced);
+            copied = begin + at + document.trim_end().len();
         }
-    });
-    let redacted: String = lines.collect();
-    changed.then_some(redacted)
+    }
+    if copied == 0 {
+        return None;
+    }
+    redacted.push_str(text.get(copied..).unwrap_or_default());
+    Some(redacted)
 }
 
 /// The value as JSON writes it, if that differs.
@@ -219,7 +235,7 @@ fn replaced(text: &[u8], value: &[u8]) -> Vec<u8> {
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.values.iter().map(|(name, _)| name).collect();
+        let names: Vec<_> = self.values.iter().map(|known| &known.name).collect();
         f.debug_struct("Secrets").field("names", &names).finish_non_exhaustive()
     }
 }
@@ -230,7 +246,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::Response;
     use crate::cassette::{Cassette, CassetteProblem, CassetteWriter, Header};
 
     const CANARY: &str = "canary-9f3b\"7c61";

@@ -45,6 +45,7 @@
 //! run live from a point on. [`test`](macro@test) makes a golden test of that.
 //!
 //! [`limits()`] sets ceilings, by which no model call leaves beyond a number of steps, tokens or US dollars.
+//! [`Configuration::with_server_enforcement`] has the receiver decide as well, by its policies.
 //!
 //! # Forks that a receiver asks for
 //! [`serve()`] runs functions with `#[record(resumable)]` again, on the application's runtime, when a receiver asks for a fork or a replay

@@ -253,7 +253,7 @@ impl ReplayBuilder {
     }
 
     /// Makes the recorded model calls again, live, and compares the token ids of their responses with the recorded ones. At the first
-    /// mismatch the run fails: later calls are refused. It costs what the calls cost. Needs a provider that sends token ids.
+    /// mismatch the run ends: of a stream at the event that differs. It costs what the calls cost. Needs a provider that sends token ids.
     pub fn verify(mut self) -> Self {
         self.options.verify = true;
         self

@@ -111,6 +111,9 @@ impl Interceptor for SessionInterceptor {
             return self.pass(view, &position, None, None);
         };
         let request = request(view);
+        if !session.is_replay() {
+            return self.pass(view, &position, Some(Live { request, ticket: usize::MAX, check: None }), None);
+        }
         let name = view.operation.as_str();
         let call = Call {
             lane: position.lane(),

@@ -82,7 +82,12 @@ impl Position {
             return None;
         }
         match parent.get::<Self>() {
-            Some(position) => Some(Self { lane: position.lane.enter(name), ..position.clone() }),
+            Some(position) => {
+                // A run that begins in a replay or a recording has the ceilings of each run.
+                let begins = position.limits.is_none() && position.lane().segments().is_empty();
+                let limits = if begins { limits::of_new_run() } else { position.limits.clone() };
+                Some(Self { lane: position.lane.enter(name), limits, ..position.clone() })
+            }
             // A run begins: the ceilings of the environment are those of each run.
             None => limits::of_new_run()
                 .map(|limits| Self { lane: LaneNode::root().enter(name), ..Self::root(None, Some(limits)) }),

@@ -176,3 +176,20 @@ fn a_replay_asks_nobody() {
     assert_eq!(retrace::replay(&path).run_sync(|| run(&Provider::new())).unwrap().value, (true, true));
     drop(recording);
 }
+
+#[test]
+fn a_run_that_is_recorded_is_checked_as_well() {
+    let _alone = alone();
+    let _recording = enforced(&json!([{"id": "tokens", "verdict": "block", "when": {"tokens_above": 10}}]), LIMIT);
+    let directory = tempfile::tempdir().unwrap();
+    let provider = Provider::new();
+    let run = || {
+        retrace::run("recorded").in_scope(|_| {
+            provider.chat_sync("a").unwrap();
+            refused(&provider, "b")
+        })
+    };
+    let recorded = retrace::record_cassette(directory.path().join("run.jsonl")).run_sync(run).unwrap();
+    assert_eq!(recorded.value.policy_id.as_deref(), Some("tokens"));
+    assert_eq!(provider.seen(), ["a"]);
+}
