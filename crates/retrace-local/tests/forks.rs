@@ -267,7 +267,7 @@ async fn a_run_is_replayed_if_it_is_eligible() {
     assert_eq!(agent.next().await["data"]["traceId"], "v");
 
     let mut large = recorded("w");
-    large["spans"][0]["output"] = "x".repeat(1 << 20).into();
+    large["spans"][0]["output"] = "x".repeat(9 << 20).into();
     client.upload(&large);
     assert!(client.post("/api/v1/traces/w/replay", &json!({})).refusal(409).contains("more than a frame takes"));
     let id = create(&client, "w", &json!({}));

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 
 use super::{Fork, Mode, cassette};
 
-/// Largest recording in a frame, in bytes of JSON: what clients of this project take in one frame is 1 MiB.
-pub(crate) const MAX_CASSETTE_BYTES: usize = 960 * 1024;
+/// Largest recording in a frame, in bytes of JSON.
+pub(crate) const MAX_CASSETTE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Member of `resume` with what is changed at the fork point. Not known to the official client, which passes over it.
 pub(crate) const SUBSTITUTIONS: &str = "substitutions";

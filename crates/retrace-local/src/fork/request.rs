@@ -73,6 +73,11 @@ pub(crate) fn new_fork(body: &[u8]) -> Result<NewFork, Refusal> {
     let substitutions = substitutions.filter(|substitutions| *substitutions != Substitutions::default());
     if let Some(substitutions) = &substitutions {
         substitutions.check()?;
+        if mode == Mode::Live {
+            let reason =
+                "`live` sends no recording, and the span that is changed is found in one: choose `strict` or `lenient`";
+            return Err(blame("mode", reason));
+        }
     }
     Ok(NewFork { trace_id, span_id, modified_input, substitutions, mode })
 }
@@ -160,6 +165,7 @@ mod tests {
             (with("span_id", json!(7)), "span_id"),
             (with("modified_input", json!([1])), "modified_input"),
             (with("mode", json!("fast")), "mode"),
+            (json!({"trace_id": "t", "span_id": "s", "mode": "live", "substitutions": {"model": "m"}}), "mode"),
             (with("substitutions", json!({"messages": "hello"})), "substitutions.messages"),
             (with("substitutions", json!({"model": ""})), "substitutions.model"),
             (with("substitutions", json!({"model": 1})), "substitutions.model"),

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::error::ApiError;
-use super::http::{Answer, App, DONE, PathId, Shared, answer, no_trace, read};
+use super::http::{Answer, App, DONE, PathId, Shared, answer, heavy, no_trace, read};
 use super::listener::asked;
 use super::stream::NoAgent;
 use super::{comparison, recordings};
@@ -142,14 +142,17 @@ async fn replay(State(app): Shared, PathId(id): PathId, request: Request) -> Ans
     let id = id.to_string();
     let fork = stored(&app, id.clone()).await?;
     let missing = no_trace(&fork.trace_id);
-    let trace_id = fork.trace_id.clone();
-    let (run, call) = read(&app, move |reader| origin(reader, &trace_id)).await?.ok_or(missing)?;
-    let name = command::function_name(&run);
-    let chosen = app.agents.choose(&name, run.project_id.as_deref()).map_err(no_agent)?;
     let execution = Uuid::new_v4().to_string();
-    let named = chosen.has_leases.then(|| execution.clone());
-    let resume = tokio::task::spawn_blocking(move || command::resume(&fork, &run, &call, named.as_deref())).await;
-    let data = Box::new(resume.map_err(|_| ApiError::busy("the receiver is stopping"))?);
+    let (agents, named) = (Arc::clone(&app.agents), execution.clone());
+    let found = heavy(&app, move |reader| {
+        let Some((run, call)) = origin(reader, &fork.trace_id)? else { return Ok(None) };
+        let chosen = agents.choose(&command::function_name(&run), run.project_id.as_deref());
+        Ok(Some(chosen.map(|chosen| {
+            let named = chosen.has_leases.then_some(named.as_str());
+            (chosen, Box::new(command::resume(&fork, &run, &call, named)))
+        })))
+    });
+    let (chosen, data) = found.await?.ok_or(missing)?.map_err(no_agent)?;
     let now = now_micros();
     let begin =
         ForkChange::Begin { fork_id: id.clone(), execution_id: execution.clone(), now, lease: lease(&app, now) };

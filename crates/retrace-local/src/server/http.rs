@@ -257,6 +257,21 @@ pub(super) async fn large(
     Ok(text.map(|text| json(StatusCode::OK, Bytes::from_owner(Counted { text, _permit: permit }).into())))
 }
 
+/// Reads something large of which little is answered, as one of those that are in memory at once.
+pub(super) async fn heavy<T: Send + 'static>(
+    app: &App,
+    look: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let permit = Arc::clone(&app.large).acquire_owned().await;
+    let permit = permit.map_err(|_| ApiError::busy("the receiver is stopping"))?;
+    read(app, move |reader| {
+        // It ends with the work, also when nobody waits for the answer any more.
+        let _permit = permit;
+        look(reader)
+    })
+    .await
+}
+
 /// Reads on a thread that may wait.
 pub(super) async fn read<T: Send + 'static>(
     app: &App,

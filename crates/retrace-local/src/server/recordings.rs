@@ -14,7 +14,7 @@ use serde_json::Map;
 
 use super::error::ApiError;
 use super::forks::{no_agent, origin};
-use super::http::{Answer, App, DONE, PathId, Shared, answer, large, no_trace, read};
+use super::http::{Answer, App, DONE, PathId, Shared, answer, heavy, large, no_trace};
 use crate::fork::cassette;
 use crate::fork::command::{self, MAX_CASSETTE_BYTES};
 use crate::fork::eligibility::{Eligibility, Reason, eligibility};
@@ -40,7 +40,7 @@ struct Eligible {
 
 async fn eligible(State(app): Shared, PathId(id): PathId) -> Answer {
     let missing = no_trace(&id);
-    let found = read(&app, move |reader| {
+    let found = heavy(&app, move |reader| {
         let run = reader.trace(&id, true)?;
         Ok(run.map(|run| {
             let (name, project) = (command::function_name(&run.record), run.record.project_id.clone());
@@ -151,7 +151,7 @@ async fn replay(State(app): Shared, PathId(id): PathId, request: Request) -> Ans
         ReplayBody::default()
     };
     let missing = no_trace(&id);
-    let found = read(&app, move |reader| {
+    let found = heavy(&app, move |reader| {
         let Some(stored) = reader.trace(&id, true)? else { return Ok(None) };
         let eligibility = eligibility(&stored.record);
         Ok(origin(reader, &id)?.map(|(run, call)| {

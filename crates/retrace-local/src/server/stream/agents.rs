@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use retrace_protocol::{ServerFrame, Trace};
 use tokio::sync::mpsc;
 
-/// Most commands that wait to be sent over one connection.
-const MAX_COMMANDS: usize = 16;
+/// Most commands that wait to be sent over one connection, each with a recording of 8 MiB at most.
+const MAX_COMMANDS: usize = 4;
 /// Most names of runs that are remembered of one connection.
 const MAX_NAMES: usize = 1_000;
 /// Most executions that are remembered of one connection; the oldest are forgotten, and end with their lease.
