@@ -8,7 +8,7 @@ use super::*;
 /// The request that the receiver gets, and the link, when it answers so.
 async fn answered(headers: HeaderMap, answer: &str) -> (String, Closed, u64) {
     let (near, mut far) = tokio::io::duplex(PIPE);
-    let mut link = link(ready(Ok(near)), upgrade(&headers), KEY.into());
+    let mut link = link(ready(Ok(near)), upgrade(&headers), KEY.into(), false);
     let mut asked = Vec::new();
     while !asked.ends_with(b"\r\n\r\n") {
         asked.push(far.read_u8().await.unwrap());

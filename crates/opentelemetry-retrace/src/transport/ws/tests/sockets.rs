@@ -15,7 +15,7 @@ async fn a_connection_over_tcp() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let ws = ws(format!("http://{}", listener.local_addr().unwrap()));
     assert!(!format!("{ws:?}").contains(KEY));
-    let mut link = ws.open();
+    let mut link = ws.open(false);
     let mut receiver = accept_async(listener.accept().await.unwrap().0).await.unwrap();
     assert!(receiver.next().await.unwrap().unwrap().to_text().unwrap().contains(KEY));
     receiver.send(Message::text(r#"{"type":"auth_ok"}"#)).await.unwrap();
@@ -49,7 +49,7 @@ async fn nobody_there_is_no_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let (closed, _) = closed(&mut ws(format!("http://{address}")).open()).await;
+    let (closed, _) = closed(&mut ws(format!("http://{address}")).open(false)).await;
     assert_eq!(closed.reason, CloseReason::NotConnected);
     assert!(closed.cause.starts_with("no connection: "), "{closed:?}");
 }
