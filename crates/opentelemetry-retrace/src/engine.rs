@@ -458,8 +458,8 @@ impl Engine {
 
     /// Notes that a command of the receiver is refused.
     pub(crate) fn refuse_command(&mut self, refusal: Refusal) {
-        let said = Said::by_us(refusal.text());
-        self.delivery.outbox.notice(said.notice(SignalCode::Error, "nothing is executed"));
+        let notice = Said::by_us(refusal.text()).notice(SignalCode::Error, "nothing is executed");
+        self.delivery.outbox.notice(notice);
     }
 
     /// Why the connection is to be given up at once, if it is.

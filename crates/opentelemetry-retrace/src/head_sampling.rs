@@ -29,7 +29,7 @@ pub enum Head {
     Record(Option<TraceId>),
 }
 
-/// Value of a context whose runs are sampled whatever the rate is, such as those that a person asked for.
+/// Value of a context whose runs are sampled whatever the rate is, such as those that a person requests.
 #[derive(Clone, Copy, Debug)]
 pub struct AlwaysSampled;
 

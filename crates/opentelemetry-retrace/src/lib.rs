@@ -95,8 +95,8 @@
 //! Model calls are told when they end, not while they run, for the protocol cannot add to them what is known only then. Of a
 //! run by the exporter, or over HTTP, nothing is told before its root has ended, and then a process that is killed loses it.
 //! Nothing is kept on disk unless [`Builder::with_spool`] names a directory, and then only what a process that still runs
-//! gave up: one that is killed writes nothing. What a receiver asks to be run again
-//! goes to whoever takes its commands ([`RetraceSpanProcessor::commands`]), and nothing is executed here.
+//! gave up: one that is killed writes nothing. A run that a receiver requests goes to
+//! the part of the application that takes its commands ([`RetraceSpanProcessor::commands`]), and nothing is executed here.
 
 mod announcer;
 mod around;

@@ -47,8 +47,8 @@
 //! [`limits()`] sets ceilings, by which no model call leaves beyond a number of steps, tokens or US dollars.
 //! [`Configuration::with_server_enforcement`] has the receiver decide as well, by its policies.
 //!
-//! # Forks that a receiver asks for
-//! [`serve()`] runs functions with `#[record(resumable)]` again, on the application's runtime, when a receiver asks for a fork or a replay
+//! # Forks that a receiver requests
+//! [`serve()`] runs functions with `#[record(resumable)]` again, on the application's runtime, when a receiver requests a fork or a replay
 //! of a run. It needs `RETRACE_ALLOW_REMOTE_REPLAY=true`, and `RETRACE_ALLOW_REMOTE_CASSETTE=true` for recordings that the receiver sends.
 //!
 //! The new run is recorded as any other: it has the name `Fork: …` or `Replay: …`, the new input, and the metadata of the official SDK

@@ -289,7 +289,7 @@ fn resumable() {
 }
 
 #[test]
-fn forks_asked_for_by_a_receiver() {
+fn forks_requested_by_a_receiver() {
     #[retrace::record(name = "research", resumable)]
     async fn served(topic: &str) -> String {
         topic.to_uppercase()

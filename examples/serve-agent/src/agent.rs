@@ -1,4 +1,4 @@
-//! The agent: asks the model, executes the tools that it calls, and asks again.
+//! The agent: calls the model, executes the tools that it requests, and calls it again.
 
 use std::error::Error;
 use std::sync::OnceLock;

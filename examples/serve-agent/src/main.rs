@@ -1,4 +1,4 @@
-//! An agent whose runs can be forked: recorded once, then run again as often as a receiver asks for it.
+//! An agent whose runs can be forked: recorded once, then run again as often as a receiver requests it.
 //!
 //! ```console
 //! $ cargo run -p retrace-local -- serve         # in one terminal
@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Offline: the model is a scripted server in this process. Runs go to `RETRACE_BASE_URL`, by default the receiver on this machine.
-//! With `--once` it ends after the first run. Arguments are questions; without one it asks about Bergen.
+//! With `--once` it ends after the first run. Arguments are questions; without one the question is about Bergen.
 
 #![allow(clippy::print_stdout)]
 

@@ -1,4 +1,4 @@
-//! A scripted model that speaks OpenAI's chat completions: it asks for the weather, then reserves what goes in it.
+//! A scripted model that speaks OpenAI's chat completions: it requests the weather, then reserves what goes in it.
 
 use std::io;
 

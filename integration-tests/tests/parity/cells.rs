@@ -111,7 +111,7 @@ pub(crate) const CELLS: &[(&str, &str)] = &[
     ("replay", cell! { (topic: &str)
         let replayed = retrace::replay("research.jsonl").run(fetch(topic)).await?;
     }),
-    ("forks_asked_for_by_a_receiver", cell! { ()
+    ("forks_requested_by_a_receiver", cell! { ()
         #[retrace::record(resumable)]
         async fn research(topic: &str) -> Result<String, ParseIntError> { fetch(topic).await }
         let _serving = retrace::serve([retrace::resumable!(research)]).spawn();

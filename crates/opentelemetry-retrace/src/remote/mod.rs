@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use retrace_protocol::command::{Replay, Resume};
+pub use retrace_protocol::command::{Replay, Resume};
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use self::control::{Control, Registrar};
@@ -61,7 +61,7 @@ pub enum CommandsError {
     #[error("functions are no longer served: the receiver takes no connection with this key; check RETRACE_API_KEY")]
     Unauthorized,
     /// The receiver sent `halt`.
-    #[error("functions are no longer served: the receiver asked to stop recording")]
+    #[error("functions are no longer served: the receiver sent `halt`")]
     Halted,
 }
 

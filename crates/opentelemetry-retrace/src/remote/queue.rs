@@ -17,14 +17,12 @@ impl Refusal {
     /// What happens to the command, for the log and the callback.
     pub(crate) fn text(self) -> String {
         match self {
-            Self::NotAllowed => "the receiver asks to run a function again, which is not allowed: set \
+            Self::NotAllowed => "the receiver requests a run, which is not allowed: set \
                                  RETRACE_ALLOW_REMOTE_REPLAY=true to allow it"
                 .to_owned(),
-            Self::NotServed => {
-                "the receiver asks to run a function again, and none is served: call retrace::serve".to_owned()
-            }
+            Self::NotServed => "the receiver requests a run, and no function is served: call retrace::serve".to_owned(),
             Self::Full => {
-                format!("the receiver asks to run a function again while {} such requests wait", Seats::COUNT)
+                format!("the receiver requests a run while {} requests wait", Seats::COUNT)
             }
         }
     }

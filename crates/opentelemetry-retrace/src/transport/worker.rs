@@ -180,7 +180,7 @@ impl State {
             }
             self.serve_or_end();
             if let Some(open) = link.as_mut().filter(|_| link_serves != self.control.is_serving()) {
-                // The next one says so in its first frame.
+                // The first frame of the next one states it.
                 open.close();
             }
             if let Some(ws) = ws.filter(|_| link.is_none() && self.engine.wants_link(now)) {

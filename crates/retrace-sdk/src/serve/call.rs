@@ -57,7 +57,7 @@ pub(super) async fn replay(serve: &ServeBuilder, commands: &Commands, replay: Re
     let Some(function) = serve.function(&replay.trace_name, warnings) else { return };
     if !commands.allows_cassettes() {
         let text =
-            format!("the receiver asks for a replay from its recording, which is not allowed: set {CASSETTE_VARIABLE}");
+            format!("the receiver requests a replay from its recording, which is not allowed: set {CASSETTE_VARIABLE}");
         return warnings.warn("cassette", &text);
     }
     let size = replay.cassette.as_ref().and_then(Value::as_array).map_or(0, Vec::len);

@@ -147,7 +147,7 @@ impl ServeBuilder {
             match command {
                 Command::Resume(resume) => call::resume(&self, &commands, *resume, warnings).await,
                 Command::Replay(replay) => call::replay(&self, &commands, *replay, warnings).await,
-                _ => warnings.warn("serve", "the receiver asks for something that this version does not know"),
+                _ => warnings.warn("serve", "the receiver requests something that this version does not know"),
             }
         }
     }
@@ -160,7 +160,7 @@ impl ServeBuilder {
             warnings.warn(
                 "serve",
                 &format!(
-                    "the receiver asks to run {} again, which is not served; served are {names:?}",
+                    "the receiver requests a run of {}, which is not served; served are {names:?}",
                     arguments::shown(name)
                 ),
             );

@@ -52,7 +52,7 @@ fn functions_have_names_of_their_own_and_are_served_once() {
     let serving = served.serve([retrace::resumable!(quiet)]);
     let error = refused(&served, vec![retrace::resumable!(quiet)]);
     assert!(error.to_string().contains("another call of `serve`"), "{error}");
-    // Dropping the handle ends it, and another one may begin. Its connection says so again.
+    // Dropping the handle ends it, and another one may begin. Its connection states it again.
     drop(serving);
     let before = served.peer.wait("the connection ends", |state| state.is_alone().then_some(state.auths.len()));
     let _again = {
@@ -64,16 +64,38 @@ fn functions_have_names_of_their_own_and_are_served_once() {
     served.peer.ended("Fork: quiet");
 }
 
+#[test]
+fn serving_ends_when_the_receiver_refuses_the_key_or_stops_recording() {
+    let served = Served::start();
+    served.peer.refuse_keys();
+    let error = refused(&served, vec![retrace::resumable!(quiet)]);
+    assert!(error.to_string().contains("check RETRACE_API_KEY"), "{error}");
+    drop(served);
+    let served = Served::start();
+    let serving = served.serve([retrace::resumable!(quiet)]);
+    served.peer.send(json!({"type": "halt", "data": {"reason": "enough"}}));
+    let ended = served.runtime.block_on(async { tokio::time::timeout(LIMIT, serving).await });
+    assert_eq!(ended.unwrap(), Err(ServeError::Commands(retrace::remote::CommandsError::Halted)));
+}
+
+#[test]
+fn the_transport_ws_serves_as_well() {
+    let served = Served::with(|configuration| configuration.with_remote_replay(true).with_transport(Transport::Ws));
+    let _serving = served.serve([retrace::resumable!(quiet)]);
+    served.peer.send(resume("quiet", json!({"executionId": null, "originalKwargs": {}, "modifiedInput": "new?"})));
+    assert_eq!(served.peer.ended("Fork: quiet")["output"], 4);
+}
+
 /// A receiver that sends commands nevertheless.
 #[test]
 fn a_command_that_is_not_allowed_is_a_signal_that_names_the_variable() {
     for (allowed, expected) in [(false, "RETRACE_ALLOW_REMOTE_REPLAY=true"), (true, "call retrace::serve")] {
         let signals = Arc::<Mutex<Vec<_>>>::default();
-        let (told, (tell, heard)) = (Arc::clone(&signals), std::sync::mpsc::channel());
+        let (kept, (sender, signalled)) = (Arc::clone(&signals), std::sync::mpsc::channel());
         let mut served = Served::with(|configuration| {
             configuration.with_remote_replay(allowed).with_on_error(move |signal| {
-                told.lock().unwrap().push((signal.code, signal.message.clone()));
-                let _ = tell.send(());
+                kept.lock().unwrap().push((signal.code, signal.message.clone()));
+                let _ = sender.send(());
             })
         });
         quiet("open a connection".to_owned());
@@ -81,7 +103,7 @@ fn a_command_that_is_not_allowed_is_a_signal_that_names_the_variable() {
         assert_eq!(auth["resumable"], json!(false));
         served.peer.ended("quiet");
         served.peer.send(resume("quiet", json!({})));
-        heard.recv_timeout(LIMIT).unwrap();
+        signalled.recv_timeout(LIMIT).unwrap();
         let (code, message) = signals.lock().unwrap()[0].clone();
         assert_eq!(code, SignalCode::Error);
         assert!(message.contains(expected), "{message}");

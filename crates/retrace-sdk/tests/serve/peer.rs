@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_tungstenite::accept_async;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use crate::support::LIMIT;
 
@@ -27,6 +28,8 @@ pub(crate) struct State {
     pub(crate) claims: Vec<(String, Value)>,
     /// Statuses of the next claims; 200 after them.
     claim_statuses: VecDeque<u16>,
+    /// Connections are closed as those with a bad key are.
+    refuses_keys: bool,
     /// Runs by id, as the frames and requests state them, in the order in which they began.
     runs: Vec<Map<String, Value>>,
     spans: BTreeMap<String, Vec<Map<String, Value>>>,
@@ -99,6 +102,11 @@ impl Peer {
     /// Sends a frame on the newest connection.
     pub(crate) fn send(&self, frame: Value) {
         assert!(self.lock().open.last().unwrap().send(Order::Send(frame)).is_ok());
+    }
+
+    /// Refuses the key from now on.
+    pub(crate) fn refuse_keys(&self) {
+        self.lock().refuses_keys = true;
     }
 
     /// Ends all connections without a close frame.
@@ -200,6 +208,11 @@ async fn ws(stream: TcpStream, shared: Shared) {
                 let Message::Text(text) = message else { continue };
                 let frame: Value = serde_json::from_str(&text).unwrap();
                 let kind = frame["type"].as_str().unwrap();
+                if kind == "auth" && shared.0.lock().unwrap().refuses_keys {
+                    let reason = CloseFrame { code: 4001.into(), reason: "no such key".into() };
+                    let _ = socket.close(Some(reason)).await;
+                    return;
+                }
                 if kind == "auth" {
                     if socket.send(Message::text(r#"{"type":"auth_ok"}"#)).await.is_err() {
                         return;

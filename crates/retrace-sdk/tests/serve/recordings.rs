@@ -64,7 +64,7 @@ impl Recorded {
         &of_type.nth(number).unwrap_or_else(|| panic!("{:#}", self.run))["id"]
     }
 
-    /// Forks the run at a span, as the receiver of this project asks for it.
+    /// Forks the run at a span, as the receiver of this project requests it.
     fn fork(&self, at: &Value, changes: Value) -> Value {
         let mut data = json!({
             "traceId": self.run["id"], "forkPointSpanId": at, "forkPointIndex": null, "modifiedInput": null,

@@ -86,10 +86,10 @@ fn functions() -> Vec<retrace::Resumable> {
     ]
 }
 
-/// Waits until a call of [`slow`] runs. The run is told when it begins.
+/// Waits until a call of [`slow`] runs. The start of the run reaches the receiver.
 fn running(served: &Served, runs: usize) {
     served.peer.wait("a run begins", |_| (RUNNING.load(Ordering::SeqCst) > 0).then_some(()));
-    served.peer.wait("a run is told", |state| (state.count("Fork: slow") >= runs).then_some(()));
+    served.peer.wait("the start of a run", |state| (state.count("Fork: slow") >= runs).then_some(()));
 }
 
 #[test]
@@ -173,9 +173,9 @@ fn two_at_once_run_one_after_the_other() {
 
 #[test]
 fn a_full_queue_is_reported() {
-    let (tell, told) = channel();
+    let (sender, signals) = channel();
     let served = Served::with(|configuration| {
-        configuration.with_remote_replay(true).with_on_error(move |signal| drop(tell.send(signal.clone())))
+        configuration.with_remote_replay(true).with_on_error(move |signal| drop(sender.send(signal.clone())))
     });
     let serving = served.serve(functions());
     served.peer.send(resume("slow", json!({"executionId": null})));
@@ -184,9 +184,9 @@ fn a_full_queue_is_reported() {
         served.peer.send(resume("slow", json!({"executionId": null})));
     }
     for _ in 0..3 {
-        let signal = told.recv_timeout(LIMIT).unwrap();
+        let signal = signals.recv_timeout(LIMIT).unwrap();
         assert_eq!(signal.code, SignalCode::Error);
-        assert!(signal.message.contains("16 such requests wait"), "{}", signal.message);
+        assert!(signal.message.contains("16 requests wait"), "{}", signal.message);
     }
     GO_ON.add_permits(17);
     served.peer.all_ended("Fork: slow", 17);

@@ -3,6 +3,7 @@
 use retrace_protocol::ServerFrame;
 
 use super::*;
+use crate::remote::Command;
 use crate::transport::ws::pump::{AHEAD_BYTES, STALL};
 use crate::transport::ws::{BATCH_BYTES, INCOMING, OUTGOING};
 
@@ -224,4 +225,22 @@ async fn frames_are_not_logged() {
     for secret in ["rt_to_be_logged", "run_to_be_logged"] {
         assert!(!logged.contains(secret) && !logged.contains(&hex(secret)));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_serves_states_it_and_takes_long_commands() {
+    let (near, far) = tokio::io::duplex(PIPE);
+    let mut link = link(ready(Ok(near)), upgrade(&HeaderMap::new()), KEY.into(), true);
+    let mut receiver = accept_async(far).await.unwrap();
+    let auth = json!({"type":"auth","api_key":KEY,"resumable":true,"replay_generation":1,"acks":true});
+    assert_eq!(read_json(&mut receiver).await, auth);
+    say(&mut receiver, r#"{"type":"auth_ok"}"#).await;
+    assert!(matches!(next(&mut link).await, Incoming::Open));
+    let cassette = json!([{"name": "x".repeat(crate::transport::ws::socket::MESSAGE_BYTES)}]);
+    let data = json!({"traceId": "t", "traceName": "agent", "input": null, "cassette": cassette});
+    let frame = json!({"type": "replay", "data": data}).to_string();
+    say(&mut receiver, &frame).await;
+    let Incoming::Command(Command::Replay(replay), bytes) = next(&mut link).await else { panic!("no command") };
+    assert_eq!((replay.trace_name.as_str(), bytes), ("agent", frame.len()));
+    assert_eq!(replay.cassette, Some(cassette));
 }
