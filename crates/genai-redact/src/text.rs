@@ -273,7 +273,7 @@ impl Scan<'_> {
                 .iter()
                 .any(|name| named(name).is_some_and(|rest| !rest.ends_with(|c: char| c.is_alphanumeric() || c == '_')))
         };
-        if !is_strong && !(separates && is_weak()) {
+        if !(is_strong || separates && is_weak()) {
             return None;
         }
         let mut value = self

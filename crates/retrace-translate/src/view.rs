@@ -274,7 +274,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The value without what costs JSON its meaning: in a text that is JSON, escapes that a strict reader refuses become
+    /// The value without what costs JSON its meaning. An object or a list that was quoted as a JSON string is itself; in a text that is JSON, escapes that a strict reader refuses become
     /// that of U+FFFD. Text that is no JSON stays as it is.
     #[must_use]
     pub(crate) fn readable(self) -> Self {
@@ -282,10 +282,14 @@ impl<'a> Value<'a> {
             let Cow::Owned(mended) = without_refused_escapes(text) else { return None };
             serde_json::from_str::<&RawValue>(&mended).is_ok().then_some(mended)
         });
-        match (self, mended) {
+        let value = match (self, mended) {
             (Self::Str(_), Some(mended)) => Self::Str(Cow::Owned(mended)),
             (Self::Json(_), Some(mended)) => Self::Json(Cow::Owned(mended)),
             (value, _) => value,
+        };
+        match value.as_json_text().and_then(structured_within) {
+            Some(inner) => Self::Str(Cow::Owned(inner)),
+            None => value,
         }
     }
 
@@ -344,6 +348,23 @@ impl Serialize for Value<'_> {
             },
         }
     }
+}
+
+/// The object or list in a JSON string, however often it was quoted; `None` for anything else.
+fn structured_within(text: &str) -> Option<String> {
+    /// JSON strings that stand in each other, at most.
+    const STRINGS: usize = 3;
+    if !["\"{", "\"[", "\"\\"].iter().any(|begin| text.starts_with(begin)) {
+        return None;
+    }
+    let mut inner: String = serde_json::from_str(text).ok()?;
+    for _ in 1..STRINGS {
+        if !inner.starts_with('"') {
+            break;
+        }
+        inner = serde_json::from_str(&inner).ok()?;
+    }
+    (inner.starts_with(['{', '[']) && serde_json::from_str::<&RawValue>(&inner).is_ok()).then_some(inner)
 }
 
 #[cfg(test)]
