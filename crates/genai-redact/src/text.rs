@@ -48,7 +48,6 @@ static FORMS: &[(&str, &str)] = &[
     ("AQ.", "Google, keys bound to a service account"),
     ("1//0", "Google OAuth refresh token"),
     ("GOCSPX-", "Google OAuth client secret"),
-    ("sess-", "OpenAI session"),
     ("sk_", "ElevenLabs, Clerk"),
     ("vck_", "Vercel AI Gateway"),
     ("fc-", "Firecrawl"),
@@ -60,7 +59,6 @@ static FORMS: &[(&str, &str)] = &[
     ("lin_api_", "Linear"),
     ("figd_", "Figma"),
     ("ghr_", "GitHub"),
-    ("npm_", "npm"),
     ("xapp-", "Slack"),
     ("xoxa-", "Slack"),
     ("xoxe", "Slack"),
@@ -273,7 +271,7 @@ impl Scan<'_> {
                 .iter()
                 .any(|name| named(name).is_some_and(|rest| !rest.ends_with(|c: char| c.is_alphanumeric() || c == '_')))
         };
-        if !is_strong && !(separates && is_weak()) {
+        if !(is_strong || separates && is_weak()) {
             return None;
         }
         let mut value = self

@@ -273,17 +273,22 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Replaces the escapes that a strict reader refuses by that of U+FFFD, in a text that is JSON. Other text is not changed.
+    /// Unwraps an object or a list that is quoted as a JSON string. In a text that is JSON, replaces the escapes that a strict reader
+    /// refuses by that of U+FFFD. Other text is not changed.
     #[must_use]
     pub(crate) fn readable(self) -> Self {
         let repaired = self.as_json_text().filter(|text| text.starts_with(['{', '[', '"'])).and_then(|text| {
             let Cow::Owned(repaired) = without_refused_escapes(text) else { return None };
             serde_json::from_str::<&RawValue>(&repaired).is_ok().then_some(repaired)
         });
-        match (self, repaired) {
+        let value = match (self, repaired) {
             (Self::Str(_), Some(repaired)) => Self::Str(Cow::Owned(repaired)),
             (Self::Json(_), Some(repaired)) => Self::Json(Cow::Owned(repaired)),
             (value, _) => value,
+        };
+        match value.as_json_text().and_then(structured_within) {
+            Some(inner) => Self::Str(Cow::Owned(inner)),
+            None => value,
         }
     }
 
@@ -342,6 +347,23 @@ impl Serialize for Value<'_> {
             },
         }
     }
+}
+
+/// The object or list in a JSON string, however often it was quoted; `None` for anything else.
+fn structured_within(text: &str) -> Option<String> {
+    /// JSON strings that stand in each other, at most.
+    const STRINGS: usize = 3;
+    if !["\"{", "\"[", "\"\\"].iter().any(|begin| text.starts_with(begin)) {
+        return None;
+    }
+    let mut inner: String = serde_json::from_str(text).ok()?;
+    for _ in 1..STRINGS {
+        if !inner.starts_with('"') {
+            break;
+        }
+        inner = serde_json::from_str(&inner).ok()?;
+    }
+    (inner.starts_with(['{', '[']) && serde_json::from_str::<&RawValue>(&inner).is_ok()).then_some(inner)
 }
 
 #[cfg(test)]

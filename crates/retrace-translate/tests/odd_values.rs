@@ -213,3 +213,26 @@ fn models_have_their_price_behind_routers_and_providers() {
     assert_eq!(cost(None, "ollama:llama3"), None);
     assert_eq!(cost(None, "my-team:gpt-4o"), None);
 }
+
+#[test]
+fn an_object_that_was_quoted_is_itself_in_every_dialect() {
+    let quoted = |value: &Json| Json::from(value.to_string());
+    let twice = |value: &Json| quoted(&quoted(value));
+    let parameters = json!({"temperature": 0.5});
+    for value in [text(&quoted(&parameters)), text(&twice(&parameters))] {
+        let span = call_with("llm.invocation_parameters", value);
+        assert_eq!(metadata(&span)["sampling"], json!({"temperature": 0.5}));
+    }
+    let messages = json!({"messages": [{"role": "user", "content": "hi"}]});
+    let span = call_with("input.value", text(&quoted(&messages)));
+    assert_eq!(of(span.input.as_ref()), messages);
+    let prompt = json!([{"role": "user", "content": [{"type": "text", "text": "hi"}]}]);
+    let span = call_with("ai.prompt.messages", text(&twice(&prompt)));
+    assert_eq!(of(span.input.as_ref()), messages);
+    let usage = json!({"promptTokenCount": 10, "candidatesTokenCount": 5, "totalTokenCount": 15});
+    let span = call_with("output.value", text(&quoted(&json!({"usageMetadata": usage, "candidates": []}))));
+    assert_eq!((span.input_tokens, span.output_tokens), (Some(10), Some(5)));
+    // A text that happens to be quoted is a text.
+    let span = call_with("input.value", Value::Str("\"[draft] hello\"".into()));
+    assert!(span.input.is_some_and(|input| input.as_str().contains("[draft] hello")));
+}

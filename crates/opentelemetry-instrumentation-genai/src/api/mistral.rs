@@ -8,6 +8,7 @@ use crate::json::Json;
 use crate::message::{Message, Part, role};
 use crate::request::{Operation, RequestFacts};
 use crate::response::{Kind, PartKey, ResponseFacts};
+use crate::unread::UnreadPath;
 use crate::url::Target;
 
 /// `POST /v1/conversations`, and below it the next turn of one.
@@ -194,6 +195,10 @@ impl Api for Ocr {
         let mut parts = Vec::new();
         openai::content(&Json::Array(vec![body.get("document").clone()]), &mut parts);
         facts.messages.push(Message::of("user", parts));
+    }
+
+    fn unread(&self) -> &'static [UnreadPath] {
+        &[&["pages", "*", "images", "*", "image_base64"]]
     }
 
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {

@@ -179,7 +179,7 @@ impl<V: SpanView> SpanReader<'_, V> {
         let is_text = self.is_text(field);
         self.fields.consume(field, |value| {
             let text = value.as_text().filter(|_| is_text).map(Json::text);
-            let whole = || inner(value).or_else(|| unquoted(Json::parse_strict(value.as_json_text()?)?));
+            let whole = || inner(value).or_else(|| Json::parse_strict(value.as_json_text()?));
             let cut = || repair(value.as_json_text().filter(|text| text.len() >= LEAST_CUT)?);
             let cut = || cut().inspect(|_| self.fields.truncated.set(true));
             let stated = text.or_else(whole).or_else(cut).unwrap_or_else(|| json_or_text(value));
@@ -250,15 +250,6 @@ fn only_result<'a>(turn: &Turn<'a>, call_id: Option<&str>) -> Option<&'a RawValu
 
 fn is_structured(text: &str) -> bool {
     text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<&RawValue>(text).is_ok()
-}
-
-/// Returns the object or list in a JSON string, and any other value as it is.
-fn unquoted(json: Json) -> Option<Json> {
-    if !json.as_str().starts_with('"') {
-        return Some(json);
-    }
-    let raw: &RawValue = serde_json::from_str(json.as_str()).ok()?;
-    Some(Json::from_serialize(&embedded(raw)))
 }
 
 fn json_or_text(value: &Value<'_>) -> Json {
