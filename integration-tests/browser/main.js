@@ -7,6 +7,7 @@ import * as hostile from './hostile.js';
 import * as keyboard from './keyboard.js';
 import { start } from './receiver.js';
 import { assistant, hostile as hostileRun, large, week } from './runs.js';
+import * as speed from './speed.js';
 import * as use from './use.js';
 import * as views from './views.js';
 
@@ -43,6 +44,7 @@ try {
   await keyboard.all(check, setting);
   await hostile.all(check, setting);
   await use.all(check, setting);
+  await speed.report(setting);
 } finally {
   await browser.close();
   await receiver.stop();

@@ -242,3 +242,36 @@ fn a_tool_call_of_an_answer_is_joined_with_the_span_that_ran_it() {
         (&json!("18 degrees"), &json!("too slow"), &json!("t"))
     );
 }
+
+#[test]
+fn a_key_is_asked_for_here_too() {
+    let server = Server::builder().with_api_key("rt_right").start().unwrap();
+    let client = Client::of(&server);
+    for path in [
+        "numbers",
+        "sessions",
+        "values",
+        "traces?q=x",
+        "traces/t/conversation",
+        "traces/t/spans/s/conversation",
+        "traces/t/otlp",
+    ] {
+        assert_eq!(client.get(&format!("/api/v1/{path}")).status, 401, "{path}");
+    }
+    for path in ["delete", "export"] {
+        assert_eq!(client.post(&format!("/api/v1/bulk/{path}"), &json!({"ids": []})).status, 401, "{path}");
+    }
+    assert_eq!(Client::of(&server).with_key("rt_right").get("/api/v1/numbers").status, 200);
+}
+
+#[test]
+fn a_run_is_exported_as_otlp_and_read_back() {
+    let (_server, client) = three();
+    let exported = client.get("/api/v1/traces/one/otlp");
+    assert_eq!(exported.status, 200);
+    let other = Server::start().unwrap();
+    let client = Client::of(&other);
+    let answer = client.send("POST", "/v1/traces", &[], Some(exported.text.as_bytes()));
+    assert_eq!((answer.status, answer.json), (200, json!({})), "{}", answer.text);
+    assert_eq!(client.get("/api/v1/traces/none/otlp").status, 404);
+}

@@ -10,17 +10,21 @@ use super::{Reader, StoreError};
 use crate::query::{Filter, TraceQuery};
 
 /// The condition of a filter on `run_index`, and the values in it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Condition {
+    /// The tables that it is about.
+    pub(super) tables: &'static str,
     pub(super) sql: String,
     pub(super) values: Vec<Value>,
 }
 
 impl Condition {
     pub(super) fn of(filter: &Filter, status: Option<Status>) -> Self {
-        let mut condition = Self { sql: "1".to_owned(), values: Vec::new() };
+        let mut condition = Self { tables: "run_index", sql: "1".to_owned(), values: Vec::new() };
         if let Some(words) = &filter.search {
-            condition.and("key IN (SELECT rowid FROM run_words WHERE run_words MATCH ?)", words.clone());
+            // Each run that has the words is looked up as it is found: no list of all of them is made.
+            condition.tables = "run_words CROSS JOIN run_index ON run_index.key = run_words.rowid";
+            condition.and("run_words MATCH ?", words.clone());
         }
         if let Some(status) = status {
             condition.and("status = ?", status.as_str().to_owned());
@@ -35,7 +39,8 @@ impl Condition {
             condition.and(&format!("{column} = ?"), text.clone());
         }
         for (column, sign, bound) in &filter.bounds {
-            condition.and(&format!("{column} {sign} ?"), *bound);
+            // The plus keeps the planner from reading most of the table by an index: the order decides which one is used.
+            condition.and(&format!("+{column} {sign} ?"), *bound);
         }
         if let Some(has_error) = filter.has_error {
             condition.and("has_error = ?", i64::from(has_error));
@@ -75,13 +80,13 @@ fn find(database: &Connection, query: &TraceQuery) -> Result<TracePage<Stored<Tr
     if let Some(failed) = query.failed_spans() {
         condition.sql.push_str(if failed { " AND failed_spans > 0" } else { " AND failed_spans = 0" });
     }
-    let Condition { sql, mut values } = condition;
+    let Condition { tables, sql, mut values } = condition;
     let total: i64 = database
-        .prepare_cached(&format!("SELECT count(*) FROM run_index WHERE {sql}"))?
+        .prepare_cached(&format!("SELECT count(*) FROM {tables} WHERE {sql}"))?
         .query_row(params_from_iter(&values), |row| row.get(0))?;
     let (column, way) = (query.order().column, query.order().direction.as_sql());
     let keys = format!(
-        "SELECT key, {column} AS place FROM run_index WHERE {sql} ORDER BY {column} {way}, key {way} LIMIT ? OFFSET ?"
+        "SELECT key, {column} AS place FROM {tables} WHERE {sql} ORDER BY {column} {way}, key {way} LIMIT ? OFFSET ?"
     );
     values.push(i64::from(query.limit()).into());
     values.push(i64::try_from(query.offset()).unwrap_or(i64::MAX).into());

@@ -91,8 +91,10 @@ impl Reader {
 
 fn runs(database: &Connection, condition: &Condition, zone: i32) -> Result<Numbers, StoreError> {
     let day = day_of(zone);
-    let sql =
-        format!("SELECT {day}, micros, has_error, tokens, cost FROM run_index WHERE {} ORDER BY micros", condition.sql);
+    let sql = format!(
+        "SELECT {day}, micros, has_error, tokens, cost FROM {} WHERE {} ORDER BY micros",
+        condition.tables, condition.sql
+    );
     let mut statement = database.prepare_cached(&sql)?;
     let mut rows = statement.query(params_from_iter(&condition.values))?;
     let (mut numbers, mut all) = (Numbers::default(), Vec::new());
@@ -183,7 +185,7 @@ fn of_runs(condition: &Condition, kind: &str) -> String {
     if condition.sql == "1" {
         return format!("WHERE kind = '{kind}'");
     }
-    format!("WHERE kind = '{kind}' AND key IN (SELECT key FROM run_index WHERE {})", condition.sql)
+    format!("WHERE kind = '{kind}' AND key IN (SELECT key FROM {} WHERE {})", condition.tables, condition.sql)
 }
 
 /// The day of a run, in a zone.

@@ -212,3 +212,82 @@ fn touched(change: &Change, mut run: impl FnMut(&Id)) {
         Change::Delete(_) | Change::Fork(_) | Change::Index(_) | Change::Prune(_) | Change::GiveBack => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::HANG;
+
+    fn marked(id: usize) -> Change {
+        Change::Golden(id.to_string().as_str().into(), true)
+    }
+
+    fn commit(pending: &Pending, ids: impl Iterator<Item = usize>) {
+        let changes: Vec<Change> = ids.map(marked).collect();
+        pending.committed(changes.iter().map(|change| (change, Outcome::Done)));
+    }
+
+    fn compared() -> Pending {
+        let pending = Pending::new();
+        pending.compared(&[], None);
+        pending
+    }
+
+    fn runs(pending: &Pending) -> usize {
+        match pending.next(10) {
+            Work::Runs(ids) => ids.len(),
+            work => panic!("{work:?}"),
+        }
+    }
+
+    #[test]
+    fn a_run_waits_once_and_who_waits_is_told_when_it_is_indexed() {
+        let pending = compared();
+        commit(&pending, [1, 2, 1, 1].into_iter());
+        assert_eq!(runs(&pending), 2);
+        assert!(!pending.wait(Duration::ZERO), "it is not indexed yet");
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| pending.wait(HANG));
+            pending.indexed(2, Duration::ZERO);
+            assert!(waiting.join().unwrap());
+        });
+        assert!(pending.wait(Duration::ZERO), "nothing is pending");
+    }
+
+    #[test]
+    fn who_waits_waits_for_what_a_comparison_finds() {
+        let pending = Pending::new();
+        assert!(matches!(pending.next(10), Work::Compare(0)));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| pending.wait(HANG));
+            pending.compared(&["a".into()], None);
+            assert_eq!(runs(&pending), 1);
+            pending.indexed(1, Duration::ZERO);
+            assert!(waiting.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn more_than_can_be_named_are_found_by_a_comparison() {
+        let pending = compared();
+        commit(&pending, 0..NAMED + 5);
+        let mut named = 0;
+        let after = loop {
+            match pending.next(1_000) {
+                Work::Runs(ids) => named += ids.len(),
+                Work::Compare(after) => break after,
+                Work::Done => panic!("closed"),
+            }
+        };
+        assert_eq!((named, after), (NAMED, 0));
+    }
+
+    #[test]
+    fn a_run_that_nobody_touched_is_not_indexed() {
+        let pending = compared();
+        pending.committed([(&marked(1), Outcome::Unknown)].into_iter());
+        pending.close();
+        assert!(matches!(pending.next(10), Work::Done));
+        assert!(pending.wait(Duration::ZERO));
+    }
+}

@@ -50,16 +50,16 @@ impl Reader {
     /// One page of the sessions of the runs that `query` means.
     pub(crate) fn sessions(&self, query: &TraceQuery) -> Result<SessionPage, StoreError> {
         self.read(|database| {
-            let Condition { sql, mut values } = Condition::of(query.filter(), query.status());
+            let Condition { tables, sql, mut values } = Condition::of(query.filter(), query.status());
             let total: i64 = database
-                .prepare_cached(&format!("SELECT count(DISTINCT session) FROM run_index WHERE session IS NOT NULL AND {sql}"))?
+                .prepare_cached(&format!("SELECT count(DISTINCT session) FROM {tables} WHERE session IS NOT NULL AND {sql}"))?
                 .query_row(params_from_iter(&values), |row| row.get(0))?;
             values.push(i64::from(query.limit()).into());
             values.push(i64::try_from(query.offset()).unwrap_or(i64::MAX).into());
             let mut statement = database.prepare_cached(&format!(
                 "SELECT session, count(*), sum(has_error), min(started_micros), max(started_micros), sum(tokens), sum(cost),
                      max(user)
-                 FROM run_index WHERE session IS NOT NULL AND {sql}
+                 FROM {tables} WHERE session IS NOT NULL AND {sql}
                  GROUP BY session ORDER BY 5 DESC, session LIMIT ? OFFSET ?"
             ))?;
             let rows = statement.query_map(params_from_iter(&values), |row| {
