@@ -5,10 +5,10 @@
 
 use super::{Api, Route, chat_calls, filled_of, openai, owned, texts};
 use crate::json::Json;
+use crate::json::UnreadPath;
 use crate::message::{Message, Part, role};
 use crate::request::{Operation, RequestFacts};
 use crate::response::{Kind, PartKey, ResponseFacts};
-use crate::unread::UnreadPath;
 use crate::url::Target;
 
 /// `POST /v1/conversations`, and below it the next turn of one.
