@@ -14,10 +14,10 @@ use retrace_protocol::{Span, Trace};
 fn run(recorded: Option<Capture>, sent: Option<bool>) -> Trace {
     let server = Server::start().unwrap();
     let exporter = RetraceExporter::builder().with_api_key("rt_local").with_base_url(server.url());
-    let exporter = sent.into_iter().fold(exporter, |exporter, sent| exporter.with_capture_content(sent));
+    let exporter = sent.into_iter().fold(exporter, opentelemetry_retrace::RetraceExporterBuilder::with_capture_content);
     let provider = SdkTracerProvider::builder().with_batch_exporter(exporter.build().unwrap()).build();
     let genai = Instrumentation::builder().with_tracer_provider(&provider);
-    let genai = recorded.into_iter().fold(genai, |genai, recorded| genai.with_capture(recorded)).build();
+    let genai = recorded.into_iter().fold(genai, opentelemetry_instrumentation_genai::Builder::with_capture).build();
     let url = "https://api.openai.com/v1/chat/completions";
     let body = br#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hello"}],"stream":true}"#;
     let mut call = genai.start(&Request { method: "POST", url, body: Some(body) }).unwrap();
