@@ -3,7 +3,7 @@
 //!
 //! The imports are the paths `crate::…` outside of unit tests. Code in `lib.rs` and `main.rs` stands above all modules.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::string_slice)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
