@@ -82,7 +82,7 @@ impl Receiver {
         let url = url.trim_end_matches('/').to_owned();
         let config =
             ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).timeout_global(Some(TIME));
-        // It is asked by its address, whatever proxy is set for other programs.
+        // Requests go to its address, whatever proxy is set for other programs.
         let agent = config.proxy(None).build().into();
         Ok(Self { agent, name: url.clone(), url, key, _server: None })
     }

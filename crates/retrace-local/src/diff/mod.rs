@@ -278,7 +278,7 @@ fn step(pair: Pair, ours: &[Span], theirs: &[Span], point: Option<usize>, budget
         StepStatus::Same | StepStatus::Replayed => false,
         StepStatus::Added | StepStatus::Removed => true,
         StepStatus::Changed => {
-            let is_forked = is_changed_by_fork(pair.a, a, point);
+            let is_forked = pair.a.zip(a).is_some_and(|(at, a)| is_changed_by_fork(at, a.span_type, point));
             changes.output.is_some()
                 || changes.error.is_some()
                 || (!is_forked && (changes.input.is_some() || changes.model.is_some()))
@@ -289,18 +289,15 @@ fn step(pair: Pair, ours: &[Span], theirs: &[Span], point: Option<usize>, budget
 }
 
 /// Returns true if a fork itself changes the input of this step.
-fn is_changed_by_fork(at: Option<usize>, span: Option<&Span>, point: Option<usize>) -> bool {
-    let (Some(at), Some(span), Some(point)) = (at, span, point) else { return false };
-    at == point || (at > point && span.span_type == SpanType::LlmCall)
+fn is_changed_by_fork(at: usize, span_type: SpanType, point: Option<usize>) -> bool {
+    point.is_some_and(|point| at == point || (at > point && span_type == SpanType::LlmCall))
 }
 
 fn divergence(at: usize, step: &Step, point: Option<usize>) -> Divergence {
     let found = |reason, content: Option<&ContentDiff>| {
         content.map(|content| Divergence { step: Some(at), reason, pointer: content.first_pointer() })
     };
-    let is_forked = step.a.as_ref().is_some_and(|a| {
-        point.is_some_and(|point| a.index == point || (a.index > point && a.span_type == SpanType::LlmCall))
-    });
+    let is_forked = step.a.as_ref().is_some_and(|a| is_changed_by_fork(a.index, a.span_type, point));
     let Changes { input, output, error, model } = &step.changes;
     let plain = |reason| Divergence { step: Some(at), reason, pointer: None };
     match step.status {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::Mode;
 use crate::ingest::{self, blame};
 
-/// A fork that was asked for.
+/// A fork to be stored.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct NewFork {
     pub(crate) trace_id: Id,

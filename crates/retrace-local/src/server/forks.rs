@@ -32,7 +32,7 @@ const FORK_DIFF: &str = "/api/v1/forks/{id}/diff";
 
 /// How long to wait for a change of a fork before it is answered as it is.
 const WAIT: Duration = Duration::from_secs(25);
-/// Most forks of one page, and how many a page has unless another number is asked for.
+/// Most forks of one page, and how many a page has by default.
 const MAX_LIMIT: u32 = 1_000;
 const DEFAULT_LIMIT: u32 = 50;
 /// Most runs that a fork of a fork of a fork descends from.

@@ -34,7 +34,7 @@ struct Eligible {
     #[serde(flatten)]
     eligibility: Eligibility,
     golden: bool,
-    /// An agent is connected that can be asked to execute the run again.
+    /// An agent is connected that can execute the run again.
     agent: bool,
 }
 
