@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::task::{Poll, Wake, Waker};
+use std::task::{Wake, Waker};
 use std::thread::{self, Thread};
 
 use bytes::Bytes;
@@ -186,7 +186,7 @@ impl Wake for Unpark {
 fn block_on(mut ready: Ready) {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = std::task::Context::from_waker(&waker);
-    while let Poll::Pending = ready.as_mut().poll(&mut context) {
+    while ready.as_mut().poll(&mut context).is_pending() {
         thread::park();
     }
 }
