@@ -100,7 +100,7 @@ impl TraceQuery {
         self.failed_spans
     }
 
-    /// What is asked beside status and failed spans.
+    /// The conditions beside status and failed spans.
     pub(crate) const fn filter(&self) -> &Filter {
         &self.filter
     }
@@ -196,7 +196,7 @@ impl Since {
     }
 }
 
-/// Reads a zone, in minutes east of UTC; 0 unless told otherwise.
+/// Reads a zone, in minutes east of UTC; 0 by default.
 pub(crate) fn zone(text: &str) -> Result<i32, Refusal> {
     /// No place on earth is further from UTC.
     const MOST: i32 = 15 * 60;

@@ -66,7 +66,7 @@ pub(super) fn output(returned: &Value, metadata: &Value) -> Vec<Message> {
 
 /// Puts what tools answered beside the calls that they answer.
 pub(super) fn join(messages: &mut Vec<Message>, answers: &[Answered]) {
-    let mut told: Vec<(String, Value)> = Vec::new();
+    let mut given_results: Vec<(String, Value)> = Vec::new();
     let has_call = |messages: &[Message], id: &str| {
         let is = |part: &Part| matches!(part, Part::ToolCall { id: Some(known), .. } if known == id);
         messages.iter().any(|message| message.parts.iter().any(is))
@@ -76,7 +76,7 @@ pub(super) fn join(messages: &mut Vec<Message>, answers: &[Answered]) {
         match message.answers.clone().filter(|id| has_call(messages, id)) {
             Some(id) => {
                 let message = messages.remove(at);
-                told.push((id, plain(&message)));
+                given_results.push((id, plain(&message)));
             }
             None => at += 1,
         }
@@ -87,13 +87,13 @@ pub(super) fn join(messages: &mut Vec<Message>, answers: &[Answered]) {
             (*span_id, *error) = (Some(found.span_id.clone()), found.error.clone());
             *result = result.take().or_else(|| found.output.clone());
         }
-        if let Some((_, value)) = told.iter().find(|(told, _)| told == id) {
+        if let Some((_, value)) = given_results.iter().find(|(given_results, _)| given_results == id) {
             *result = Some(value.clone());
         }
     }
 }
 
-/// What a message of a tool says, as a value.
+/// The content of a message of a tool, as a value.
 fn plain(message: &Message) -> Value {
     match message.parts.as_slice() {
         [Part::Json { value }] => value.clone(),
@@ -155,8 +155,8 @@ fn part(value: &Value) -> Vec<Part> {
     match text("type").unwrap_or_default() {
         "tool_use" | "tool_call" | "function_call" => return vec![call(value)],
         "thinking" | "reasoning" => {
-            let said = ["thinking", "text", "content"].iter().find_map(|name| text(name)).unwrap_or_default();
-            return vec![Part::Reasoning { nodes: super::nodes(said) }];
+            let text = ["thinking", "text", "content"].iter().find_map(|name| text(name)).unwrap_or_default();
+            return vec![Part::Reasoning { nodes: super::nodes(text) }];
         }
         "image" | "image_url" | "input_image" | "audio" | "video" | "file" | "document" => return vec![media(value)],
         _ => {}

@@ -21,7 +21,7 @@ const TEXTS: [&str; 3] = ["session", "user", "environment"];
 const NUMBERS: [(&str, &str, f64); 4] =
     [("cost", "cost", 1.0), ("tokens", "tokens", 1.0), ("ms", "micros", 1000.0), ("spans", "spans", 1.0)];
 
-/// Which runs are meant; all unless told otherwise. Each part is a further condition.
+/// Which runs are meant; all by default. Each part is a further condition.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Filter {
     /// A query of the full-text index.
@@ -73,7 +73,7 @@ impl Filter {
                 continue;
             }
             if seen.contains(&name) {
-                return Err(bad(name, "said twice"));
+                return Err(bad(name, "given twice"));
             }
             seen.push(name);
             match name {

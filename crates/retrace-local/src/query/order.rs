@@ -46,7 +46,7 @@ const COLUMNS: [(&str, &str); 7] = [
 ];
 
 impl Order {
-    /// Unless another is asked for.
+    /// The default.
     pub(crate) const NEWEST_FIRST: Self = Self { column: "started_micros", direction: Direction::Descending };
 
     /// Reads the part of an address after `?`. Parameters that are not known are passed over.

@@ -10,7 +10,7 @@ use crate::store::{Change, Outcome, Prune, WeakWriter};
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// What is kept; everything unless told otherwise. Golden traces and those under way are kept always.
+/// What is kept; everything by default. Golden traces and those under way are kept always.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Retention {
     /// How long a trace is kept after it began.

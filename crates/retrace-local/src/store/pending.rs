@@ -197,12 +197,12 @@ fn touched(change: &Change, mut run: impl FnMut(&Id)) {
     match change {
         Change::Create(upload) => run(&upload.trace.id),
         Change::Patch(id, _) | Change::Golden(id, _) => run(id),
-        Change::Otlp(told) => run(told.id()),
+        Change::Otlp(part) => run(part.id()),
         Change::Events(events) => {
             let mut last = None;
-            for told in events {
+            for numbered in events {
                 // Where the end of a span does not name its trace, the trace's own end does.
-                let id = told.event.trace_id();
+                let id = numbered.event.trace_id();
                 if id != last {
                     id.into_iter().for_each(&mut run);
                     last = id;
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_waits_once_and_who_waits_is_told_when_it_is_indexed() {
+    fn a_run_waits_once_and_who_waits_learns_when_it_is_indexed() {
         let pending = compared();
         commit(&pending, [1, 2, 1, 1].into_iter());
         assert_eq!(runs(&pending), 2);

@@ -1,4 +1,4 @@
-// The page: the part of the address after # says what is shown.
+// The page: the part of the address after # names what is shown.
 
 import { FORKS, HOLDS, has, onFailure, onKeyNeeded } from './api.js';
 import * as compare from './compare.js';

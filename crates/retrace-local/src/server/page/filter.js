@@ -14,8 +14,8 @@ const ALL = ['q', 'status', 'has_error', 'last', 'from', 'to', 'golden', 'failed
 // How long typing has to pause before it is looked for.
 const PAUSE = 200;
 
-// What the receiver is asked for a filter.
-export function asked(parameters) {
+// The query of the API for a filter.
+export function apiQuery(parameters) {
   const query = new URLSearchParams();
   for (const [name, value] of parameters) {
     if (!ALL.includes(name) || value === '') continue;

@@ -2,7 +2,7 @@
 
 import { address, change, get, hasKey, send } from './api.js';
 import { confirmed, copyButton, download, el } from './element.js';
-import { asked, bar, isFiltered, save } from './filter.js';
+import { apiQuery, bar, isFiltered, save } from './filter.js';
 import { marks, runDuration, runName, spanCount, statusMark } from './mark.js';
 import { ago, clock, dollars, number } from './text.js';
 
@@ -25,7 +25,7 @@ export function show(root, parameters) {
   let left = false;
 
   const query = () => {
-    const query = asked(parameters);
+    const query = apiQuery(parameters);
     for (const name of ['sort', 'order', 'offset']) if (parameters.get(name)) query.set(name, parameters.get(name));
     query.set('limit', PAGE);
     return query;

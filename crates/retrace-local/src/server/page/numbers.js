@@ -2,7 +2,7 @@
 
 import { get } from './api.js';
 import { el } from './element.js';
-import { asked, bar } from './filter.js';
+import { apiQuery, bar } from './filter.js';
 import { plot } from './plot.js';
 import { dollars, duration, number } from './text.js';
 
@@ -10,7 +10,7 @@ export function show(root, parameters) {
   const content = el('div', { className: 'numbers' });
   let left = false;
   const refresh = async () => {
-    const query = asked(parameters);
+    const query = apiQuery(parameters);
     query.set('zone', -new Date().getTimezoneOffset());
     const text = await get(`/api/v1/numbers?${query}`);
     if (!left && text !== null) content.replaceChildren(...draw(JSON.parse(text)));

@@ -40,13 +40,13 @@ export function plot({ title, days, series, kind, write }) {
     });
   }
   const value = el('p', { className: 'value', role: 'status' });
-  const tell = (at) => {
+  const showValues = (at) => {
     const shown = series.map((each) => [each.name, each.values[at]]).filter(([, value]) => value);
     value.textContent = `${days[at]}: ${shown.length ? shown.map(([name, value]) => `${name} ${write(value)}`).join(', ') : 'nothing'}`;
   };
   days.forEach((day, at) => {
     const area = svg('rect', { class: 'area', x: LEFT + step * at, width: step, y: TOP, height: HEIGHT - TOP - BOTTOM });
-    area.addEventListener('pointerenter', () => tell(at));
+    area.addEventListener('pointerenter', () => showValues(at));
     root.append(area);
   });
   root.addEventListener('pointerleave', () => {

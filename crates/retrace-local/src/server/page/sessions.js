@@ -3,7 +3,7 @@
 import { address, get, tracePath } from './api.js';
 import * as conversation from './conversation.js';
 import { el } from './element.js';
-import { asked, bar, isFiltered } from './filter.js';
+import { apiQuery, bar, isFiltered } from './filter.js';
 import { marks, runDuration, runName, statusMark } from './mark.js';
 import { ago, clock, dollars, number, timestamp } from './text.js';
 
@@ -19,7 +19,7 @@ export function show(root, parameters) {
   const table = el('table', { className: 'runs' }, el('thead', {}, el('tr', {}, columns.map(([name, kind]) => el('th', { className: kind, scope: 'col' }, name)))), body);
   let left = false;
   const refresh = async () => {
-    const query = asked(parameters);
+    const query = apiQuery(parameters);
     query.set('limit', PAGE);
     if (parameters.get('offset')) query.set('offset', parameters.get('offset'));
     const text = await get(`/api/v1/sessions?${query}`);
