@@ -53,6 +53,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("retrace-sdk/tests/recording/live.rs", "sleep(Duration::from_millis(2))", "pace of a poll"),
     ("retrace-sdk/tests/recording/pipelines.rs", "elapsed() < LIMIT", "only a hang reaches it"),
     ("retrace-sdk/tests/recording/pipelines.rs", "sleep(Duration::from_millis(2))", "pace of a poll"),
+    ("retrace-sdk/tests/serve/main.rs", "shutdown().unwrap()", "the flush timeout, which is long"),
     ("retrace-sdk/tests/support/mod.rs", "shutdown().unwrap()", "the flush timeout, which is long"),
     ("retrace-local/tests/ws_live.rs", "elapsed() < UNWOKEN / 2", "one attempt of several suffices"),
 ];
