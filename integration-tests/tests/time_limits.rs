@@ -61,6 +61,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
         "with_flush_timeout(Duration::from_millis(1))",
         "there is no receiver; any result is right",
     ),
+    ("retrace-sdk/tests/serve/main.rs", "shutdown().unwrap()", "the flush timeout, which is long"),
     ("retrace-sdk/tests/support/mod.rs", "shutdown().unwrap()", "the flush timeout, which is long"),
     ("retrace-local/tests/ws_live.rs", "elapsed() < UNWOKEN / 2", "one attempt of several suffices"),
 ];

@@ -19,6 +19,8 @@ fn a_run_that_can_be_forked_is_recorded() {
     }
     let runs = server.traces(&TraceQuery::new()).expect("runs").traces;
     assert_eq!(runs.len(), 1, "{runs:?}");
-    let metadata = runs.first().and_then(|run| run.metadata.as_ref()).map(|metadata| metadata.as_str().to_owned());
+    let id = runs.first().and_then(|run| run.id.clone()).expect("an id");
+    let run = server.trace(&id).expect("a run").expect("it is stored");
+    let metadata = run.metadata.map(|metadata| metadata.as_str().to_owned());
     assert!(metadata.as_ref().is_some_and(|metadata| metadata.contains("\"_resumable\":true")), "{metadata:?}");
 }

@@ -124,6 +124,10 @@ fn prepare_resume(
     }
     if let LiveFrom::Entry(ordinal) = live_from {
         builder = builder.from(ForkPoint::Ordinal(ordinal));
+        // Without an index the receiver wants all spans (PROTOCOL.md section 19).
+        if fork_point_index.as_ref().is_some_and(|index| !index.is_null()) {
+            builder = builder.leave_out_recorded_spans();
+        }
     }
     if let Some(substitutions) = substitutions {
         builder = substituted(builder, substitutions)?;
