@@ -21,7 +21,7 @@ const CITIES: [&str; 6] = ["lisbon", "porto", "faro", "braga", "evora", "coimbra
 pub(crate) fn run(at: u64) -> String {
     let began = retrace_protocol::Timestamp::from_unix_micros(BEGAN + at * APART);
     let began = began.as_text();
-    let (failed, model, user) = (at % 11 == 0, at % 20, at % 20);
+    let (failed, model, user) = (at.is_multiple_of(11), at % 20, at % 20);
     let mut body = format!(
         r#"{{"id":"run-{at}","name":"travel assistant","status":"{}","started_at":"{began}","total_duration_ms":{},"total_tokens":{},"total_cost":{},"session_id":"session-{}","metadata":{{"environment":"staging","user_id":"user-{user}","tags":["nightly"]}},"input":{{"question":"How is the weather in {}? {}"}},"output":"{}{}","spans":["#,
         if failed { "failed" } else { "completed" },
@@ -32,7 +32,7 @@ pub(crate) fn run(at: u64) -> String {
         CITIES[usize::try_from(at % 6).unwrap()],
         text(at, 12),
         text(at + 1, 30),
-        if at % RARE == 0 { format!(" needle{}", at / RARE % 20) } else { String::new() },
+        if at.is_multiple_of(RARE) { format!(" needle{}", at / RARE % 20) } else { String::new() },
     );
     for span in 0..SPANS {
         let comma = if span == 0 { "" } else { "," };

@@ -47,7 +47,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
 }
 
-/// Paths stand in constants, and a path that the document lacks is one that nobody finds.
+/// Paths stand in constants and routes, and a path that the document lacks is one that nobody finds.
 #[test]
 fn every_path_is_documented() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -57,9 +57,10 @@ fn every_path_is_documented() {
     let mut found = 0;
     for file in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "rs")) {
         let source = std::fs::read_to_string(file).unwrap();
-        let constants =
-            source.lines().filter(|line| line.trim_start().contains("const ") && line.contains(": &str = \"/"));
-        for line in constants {
+        let is_constant = |line: &&str| line.contains("const ") && line.contains(": &str = \"/");
+        let is_route = |line: &&str| line.trim_start().starts_with(".route(\"/");
+        let is_static = |line: &&str| line.contains(".js\"") || line.contains(".css\"") || line.contains(".svg\"");
+        for line in source.lines().filter(|line| (is_constant(line) || is_route(line)) && !is_static(line)) {
             let path = line.split('"').nth(1).unwrap().replace("{id}", ":id").replace("{span_id}", ":span_id");
             assert!(document.contains(&format!("{path}`")), "{}: {path} is not in docs/RECEIVER.md", file.display());
             found += 1;

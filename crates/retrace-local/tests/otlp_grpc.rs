@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
-#[allow(dead_code)] // a part of it is for other tests
 mod support;
 
 use std::convert::Infallible;

@@ -93,7 +93,7 @@ fn parts_of_an_api_are_read_among_those_of_the_conventions() {
     assert_eq!(read[2]["tool_calls"], json!([{"id": "c", "name": "f", "arguments": {"x": 1}}]));
 }
 
-/// The keys are those of OpenRouter's and Langfuse's exporters, the Copilot CLI, SigNoz' and Portkey's instrumentations.
+/// The keys are those of `OpenRouter`'s and Langfuse's exporters, the Copilot CLI, `SigNoz`' and Portkey's instrumentations.
 #[test]
 fn counts_are_known_by_the_words_of_their_keys() {
     let counted = |key: &str| {

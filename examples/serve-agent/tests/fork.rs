@@ -85,8 +85,8 @@ impl Api {
 
 /// The request of the second model call with another result of the weather.
 fn changed(run: &Value, weather: &str) -> Value {
-    let calls = run["spans"].as_array().unwrap().iter().filter(|span| span["span_type"] == "llm_call");
-    let second = calls.skip(1).next().unwrap();
+    let mut calls = run["spans"].as_array().unwrap().iter().filter(|span| span["span_type"] == "llm_call");
+    let second = calls.nth(1).unwrap();
     let mut messages = second["input"]["messages"].clone();
     for message in messages.as_array_mut().unwrap() {
         if message["role"] == "tool" {
@@ -109,7 +109,10 @@ fn a_fork_runs_live_from_the_changed_call_and_no_tool_twice() {
     let fork = api.fork(&changed(&run, "Bergen: a storm until noon"));
     assert_eq!(fork["status"], "completed", "{fork}");
     let forked = api.get(&format!("/api/v1/traces/{}", fork["result_trace_id"].as_str().unwrap()));
-    assert_eq!((&forked["name"], &forked["output"]), (&json!("Fork: plan-trip"), &json!("You have a seat on the train.")));
+    assert_eq!(
+        (&forked["name"], &forked["output"]),
+        (&json!("Fork: plan-trip"), &json!("You have a seat on the train."))
+    );
     assert_eq!(forked["metadata"]["_fork_of"], run["id"]);
     // The tool before the fork point, and the one after it whose arguments are the recorded ones.
     assert_eq!((agent.executed("get_weather"), agent.executed("reserve")), (1, 1), "{:?}", agent.printed);

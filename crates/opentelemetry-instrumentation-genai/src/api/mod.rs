@@ -184,7 +184,7 @@ fn texts(json: &Json<'_>) -> Vec<String> {
 /// Reads a usage object of any provider by the table of [`genai_usage`].
 fn usage(usage: &Json<'_>, facts: &mut ResponseFacts) {
     if usage.is_object()
-        && let Some(counts) = genai_usage::read(|path| usage.at(path).as_u64())
+        && let Some(counts) = genai_usage::read(|path| usage.at(path).to_count())
     {
         facts.usage.merge(counts);
     }

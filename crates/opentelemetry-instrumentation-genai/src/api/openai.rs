@@ -270,7 +270,7 @@ pub(super) fn head(document: &Json<'_>, facts: &mut ResponseFacts) {
 
 /// Reads what llama.cpp has in every stream. A later `usage` has the same counts, with the cached tokens in the input.
 fn timings(timings: &Json<'_>, facts: &mut ResponseFacts) {
-    if let Some(counts) = genai_usage::read(|path| timings.at(path).as_u64()) {
+    if let Some(counts) = genai_usage::read(|path| timings.at(path).to_count()) {
         facts.usage.merge(Usage {
             input: counts.all_input(),
             output: counts.all_output(),

@@ -130,6 +130,15 @@ impl<'a> Json<'a> {
         })
     }
 
+    /// Returns a count: a non-negative integer, also one that is written as a text.
+    pub(crate) fn to_count(&self) -> Option<u64> {
+        let text = || self.as_str().map(str::trim);
+        self.as_u64().or_else(|| text()?.parse().ok()).or_else(|| {
+            let number = Number::from_f64(text()?.parse().ok()?)?;
+            Json::Number(number).as_u64()
+        })
+    }
+
     /// Returns an integer, also one with a fraction of zero.
     #[must_use]
     pub fn as_i64(&self) -> Option<i64> {

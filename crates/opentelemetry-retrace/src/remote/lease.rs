@@ -118,7 +118,7 @@ mod tests {
             let in_time = u32::try_from(runs_for.as_secs() / HEARTBEAT.as_secs()).unwrap();
             // At the same moment either may come first.
             prop_assume!(superseded_at.is_none_or(|at| HEARTBEAT * at != runs_for || at == 0));
-            prop_assume!(runs_for.as_secs() % HEARTBEAT.as_secs() != 0 || superseded_at == Some(0));
+            prop_assume!(!runs_for.as_secs().is_multiple_of(HEARTBEAT.as_secs()) || superseded_at == Some(0));
             match superseded_at.filter(|at| *at <= in_time) {
                 Some(at) => prop_assert_eq!((claims, took.as_secs(), superseded), (at + 1, u64::from(at) * 300, true)),
                 None => prop_assert_eq!((claims, superseded), (in_time + 1, false)),

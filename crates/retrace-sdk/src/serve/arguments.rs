@@ -181,10 +181,10 @@ mod tests {
 
     const PARAMETERS: &[&str] = &["question", "depth"];
 
-    fn merged(args: Value, kwargs: Value, input: Value) -> (Result<Value, String>, Vec<String>) {
+    fn merged(args: Value, kwargs: Value, input: &Value) -> (Result<Value, String>, Vec<String>) {
         let mut ignored = Vec::new();
         let arguments = Arguments::recorded(PARAMETERS, Some(args), Some(kwargs), &mut ignored).map(|mut arguments| {
-            arguments.modify(PARAMETERS, Some(&input), &mut ignored);
+            arguments.modify(PARAMETERS, Some(input), &mut ignored);
             Value::Object(arguments.by_name)
         });
         (arguments.map_err(|error| error.to_string()), ignored.iter().map(ToString::to_string).collect())
@@ -209,7 +209,7 @@ mod tests {
             for (args, kwargs) in
                 [(json!([]), recorded.clone()), (json!(["old?", 2]), json!({})), (json!(["old?"]), json!({"depth": 2}))]
             {
-                let (merged, warnings) = merged(args, kwargs, input.clone());
+                let (merged, warnings) = merged(args, kwargs, &input);
                 assert_eq!((merged, !warnings.is_empty()), (Ok(expected.clone()), warns), "{input}");
             }
         }
@@ -222,10 +222,10 @@ mod tests {
             (json!("a"), json!({}), "a text, not a list"),
             (json!([]), json!([]), "a list, not an object"),
         ] {
-            let (merged, _) = merged(args, kwargs, json!(null));
+            let (merged, _) = merged(args, kwargs, &json!(null));
             assert!(merged.as_ref().unwrap_err().contains(expected), "{merged:?}");
         }
-        let (merged, warnings) = merged(json!(null), json!({"old": 1}), json!(null));
+        let (merged, warnings) = merged(json!(null), json!({"old": 1}), &json!(null));
         assert_eq!(merged, Ok(json!({})));
         assert!(warnings[0].contains("\"old\""), "{warnings:?}");
     }

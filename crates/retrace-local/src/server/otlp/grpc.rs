@@ -45,7 +45,7 @@ pub(in crate::server) async fn answer(app: Arc<App>, request: Request<Incoming>)
             return Status::unimplemented(reason).into_http();
         }
     };
-    export(app, signal, request).await.unwrap_or_else(|error| status(error).into_http())
+    export(app, signal, request).await.unwrap_or_else(|error| status(&error).into_http())
 }
 
 async fn export(app: Arc<App>, signal: Signal, request: Request<Incoming>) -> Result<Response<Body>, ApiError> {
@@ -100,7 +100,7 @@ impl UnaryService<Bytes> for Export {
         let (app, signal, room) = (Arc::clone(&self.app), self.signal, self.room.take());
         Box::pin(async move {
             let message = Received::unpacked(request.into_inner(), room);
-            let response = record(&app, signal, message).await.map_err(status)?;
+            let response = record(&app, signal, message).await.map_err(|error| status(&error))?;
             Ok(tonic::Response::new(response.into()))
         })
     }
@@ -118,7 +118,7 @@ async fn record(app: &App, signal: Signal, message: Received) -> Result<Vec<u8>,
 }
 
 /// The status of a call that was refused, with the details that OTLP names.
-fn status(error: ApiError) -> Status {
+fn status(error: &ApiError) -> Status {
     let code = match error.status() {
         StatusCode::BAD_REQUEST => Code::InvalidArgument,
         StatusCode::UNAUTHORIZED => Code::Unauthenticated,
