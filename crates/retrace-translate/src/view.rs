@@ -273,22 +273,26 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Unwraps an object or a list that is quoted as a JSON string. In a text that is JSON, replaces the escapes that a strict reader
-    /// refuses by that of U+FFFD. Other text is not changed.
+    /// In a text that is JSON, replaces the escapes that a strict reader refuses by that of U+FFFD. Other text is not changed.
     #[must_use]
     pub(crate) fn readable(self) -> Self {
         let repaired = self.as_json_text().filter(|text| text.starts_with(['{', '[', '"'])).and_then(|text| {
             let Cow::Owned(repaired) = without_refused_escapes(text) else { return None };
             serde_json::from_str::<&RawValue>(&repaired).is_ok().then_some(repaired)
         });
-        let value = match (self, repaired) {
+        match (self, repaired) {
             (Self::Str(_), Some(repaired)) => Self::Str(Cow::Owned(repaired)),
             (Self::Json(_), Some(repaired)) => Self::Json(Cow::Owned(repaired)),
             (value, _) => value,
-        };
-        match value.as_json_text().and_then(structured_within) {
+        }
+    }
+
+    /// Unwraps an object or a list that is quoted as a JSON string. Other values are not changed.
+    #[must_use]
+    pub(crate) fn unwrapped(self) -> Self {
+        match self.as_json_text().and_then(structured_within) {
             Some(inner) => Self::Str(Cow::Owned(inner)),
-            None => value,
+            None => self,
         }
     }
 

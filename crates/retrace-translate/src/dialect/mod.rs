@@ -55,6 +55,8 @@ pub(crate) struct Dialect {
     pub genai_spans_only: bool,
     /// True if every value is JSON, so that a text has quotes.
     pub quoted: bool,
+    /// True if a JSON string is meant as the text in it, also where that text is JSON.
+    pub is_exact: bool,
     /// Attribute keys and the fields they fill.
     pub keys: &'static [(&'static str, Field)],
     /// Prefixes of the names of its own spans: `claude_code.`, or the first word, as in `invoke_agent planner`. Such a span is a GenAI
@@ -103,6 +105,7 @@ impl Dialect {
         genai: false,
         genai_spans_only: false,
         quoted: false,
+        is_exact: false,
         keys: &[],
         spans: &[],
         scopes: &[],
@@ -227,12 +230,21 @@ pub(crate) enum KeyMeaning<'k> {
 impl KeyMeaning<'_> {
     /// Returns true if a span with such a key is a GenAI span.
     pub(crate) fn is_genai(self) -> bool {
+        self == Self::Marker || self.dialect().is_some_and(|dialect| dialect.genai)
+    }
+
+    /// Returns true if the values of the dialect are exactly as they are written.
+    pub(crate) fn is_exact(self) -> bool {
+        self.dialect().is_some_and(|dialect| dialect.is_exact)
+    }
+
+    /// Returns the dialect that has the key.
+    fn dialect(self) -> Option<&'static Dialect> {
         match self {
             Self::Field(rank, _) | Self::Nested(rank, _) | Self::Prefixed(rank, ..) | Self::Flattened(rank, ..) => {
-                DIALECTS.get(rank).is_some_and(|dialect| dialect.genai)
+                DIALECTS.get(rank).copied()
             }
-            Self::Marker => true,
-            Self::Unknown => false,
+            Self::Marker | Self::Unknown => None,
         }
     }
 }

@@ -66,10 +66,12 @@ impl<'a> MessageEvent<'a> {
             None => event.attributes.iter().rev().find(|(key, _)| *key == CONTENT).map(|(_, value)| value.clone()),
         };
         let body = match whole {
-            Some(body) => Body::Whole(structured(body.readable(), &['{', '['])),
+            Some(body) => Body::Whole(structured(body.readable().unwrapped(), &['{', '['])),
             None => {
                 let keys = event.attributes.into_iter().filter(|(key, _)| KEYS.contains(key));
-                Body::Keys(keys.map(|(key, value)| (key, structured(value.readable(), &['{', '[']))).collect())
+                Body::Keys(
+                    keys.map(|(key, value)| (key, structured(value.readable().unwrapped(), &['{', '[']))).collect(),
+                )
             }
         };
         Self { event: event.name, body }

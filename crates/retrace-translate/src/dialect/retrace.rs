@@ -6,6 +6,7 @@ use crate::fields::Field;
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
+    is_exact: true,
     spans: &["retrace."],
     keys: &[
         (attributes::SPAN_TYPE, Field::SpanType),

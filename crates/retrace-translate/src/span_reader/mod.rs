@@ -232,6 +232,7 @@ fn place<'a>(
     value: Value<'a>,
 ) -> bool {
     let value = if meaning == KeyMeaning::Unknown { value } else { value.readable() };
+    let value = if meaning == KeyMeaning::Unknown || meaning.is_exact() { value } else { value.unwrapped() };
     match meaning {
         KeyMeaning::Field(rank, field) => {
             let is_quoted = dialect_of_rank(rank).is_some_and(|dialect| dialect.quoted);
