@@ -1,4 +1,4 @@
-//! What lists, filters and searches take in a large database, and how long it takes to fill it.
+//! Time of lists, filters and searches in a large database, and the time to fill it.
 //!
 //! `cargo bench --package benchmarks --bench viewer` fills a file with 100,000 runs of 20 spans each and asks the API as the page
 //! does; `-- --quick` takes a twentieth of the runs.
@@ -18,14 +18,15 @@ use crate::client::Client;
 
 const RUNS: u64 = 100_000;
 /// Requests of each kind.
-const ASKED: usize = 60;
+const REPEATS: usize = 60;
 /// Clients that fill the database side by side.
 const SENDERS: u64 = 2;
 /// Longest wait for the index after the last run.
 const INDEXED_WITHIN: Duration = Duration::from_secs(3_600);
 
-/// What is asked: words for the table, and the path below the API, in which `#` stands for a number that differs each time.
-const QUESTIONS: [(&str, &str); 16] = [
+/// Requests that are measured: the name in the table, and the path below the API, in which `#` is replaced by a number that
+/// differs each time.
+const REQUESTS: [(&str, &str); 16] = [
     ("list, first page", "traces?limit=50"),
     ("list, page 100", "traces?limit=50&offset=5000"),
     ("failed", "traces?limit=50&status=failed"),
@@ -84,10 +85,10 @@ fn main() {
         indexed.as_secs_f64(),
         std::fs::metadata(&file).unwrap().len() / 1_000_000,
     );
-    println!("| asked | p50 ms | p95 ms |");
+    println!("| request | p50 ms | p95 ms |");
     println!("|---|---|---|");
-    for (words, path) in QUESTIONS {
-        let mut times: Vec<f64> = (0..ASKED)
+    for (words, path) in REQUESTS {
+        let mut times: Vec<f64> = (0..REPEATS)
             .map(|at| {
                 let path = format!("/api/v1/{}", path.replace('#', &(at % 20).to_string()));
                 let began = Instant::now();
@@ -97,7 +98,7 @@ fn main() {
             })
             .collect();
         times.sort_by(f64::total_cmp);
-        println!("| {words} | {:.1} | {:.1} |", times[ASKED / 2], times[ASKED * 95 / 100]);
+        println!("| {words} | {:.1} | {:.1} |", times[REPEATS / 2], times[REPEATS * 95 / 100]);
     }
     println!("\nLoad at the end: {}", machine::load());
 }

@@ -351,9 +351,9 @@ impl Api for Invoke {
             // Jurassic, and Cohere's Command before its chat
             facts.set_id(document.get("id").as_str());
             for (index, answer) in document.first(&["completions", "generations"]).items().iter().enumerate() {
-                let said = answer.get("data").get("text");
-                let said = if said.is_null() { answer.get("text") } else { said };
-                facts.choice(index as u64).append(Kind::Text, &text(said));
+                let block = answer.get("data").get("text");
+                let block = if block.is_null() { answer.get("text") } else { block };
+                facts.choice(index as u64).append(Kind::Text, &text(block));
                 let reason = answer.first(&["finishReason", "finish_reason"]);
                 facts.choice(index as u64).finish(reason.as_str().or(reason.get("reason").as_str()));
             }

@@ -85,10 +85,10 @@ impl Api for LmStudio {
     fn response(&self, document: &Json<'_>, facts: &mut ResponseFacts) {
         failure_in(document, facts);
         facts.open_ended = true; // no answer has a finish reason
-        let said = document.get("content").as_str().unwrap_or_default();
+        let text = document.get("content").as_str().unwrap_or_default();
         match document.get("type").as_str() {
-            Some("message.delta") => facts.choice(0).append(Kind::Text, said),
-            Some("reasoning.delta") => facts.choice(0).append(Kind::Reasoning, said),
+            Some("message.delta") => facts.choice(0).append(Kind::Text, text),
+            Some("reasoning.delta") => facts.choice(0).append(Kind::Reasoning, text),
             Some("chat.end") => {
                 finish(document.get("result"), facts);
                 facts.complete = true;
@@ -122,11 +122,11 @@ fn finish(answer: &Json<'_>, facts: &mut ResponseFacts) {
     });
     let is_begun = facts.choices().iter().any(|choice| choice.parts().next().is_some());
     for item in answer.get("output").items() {
-        let said = item.get("content").as_str().unwrap_or_default();
+        let text = item.get("content").as_str().unwrap_or_default();
         match item.get("type").as_str() {
             Some("message" | "reasoning") if is_begun => {}
-            Some("message") => facts.choice(0).append(Kind::Text, said),
-            Some("reasoning") => facts.choice(0).append(Kind::Reasoning, said),
+            Some("message") => facts.choice(0).append(Kind::Text, text),
+            Some("reasoning") => facts.choice(0).append(Kind::Reasoning, text),
             Some("tool_call") => {
                 let name = owned(item.get("tool")).unwrap_or_default();
                 facts.choice(0).push(Part::ServerToolCall { id: None, name, call: item.to_value() });

@@ -80,7 +80,7 @@ pub(crate) struct CheckedSpan {
 #[derive(Debug)]
 pub(crate) struct RunChecks {
     server: ServerCheck,
-    /// Process in which the run began. In the child of a fork nothing answers what the parent has asked.
+    /// Process in which the run began. In the child of a fork nothing answers the requests of the parent.
     process: u32,
     state: Mutex<CheckState>,
 }

@@ -1,7 +1,7 @@
-//! What a token costs, worked out of a price list once and used again.
+//! Rates of tokens, computed once from a price list and used again.
 //!
-//! To look a price up takes microseconds, for the list tells models by patterns. Within bounds most prices are sums of rates,
-//! and the rates of a model that is called again and again are kept for the minute for which they were asked.
+//! A lookup takes microseconds, because the list matches models by patterns. Within bounds most prices are sums of rates, and the
+//! rates of a model that is called again and again are kept for the minute for which they were computed.
 
 use std::cell::RefCell;
 
@@ -44,8 +44,8 @@ struct Rates {
     bound: u64,
 }
 
-/// The price of a call, in US dollars, from rates where they are known, else from `look_up`. That must tell the same of the
-/// same tokens all through a minute.
+/// Returns the price of a call in US dollars: from known rates, else from `look_up`, which must return the same price for the same
+/// tokens throughout a minute.
 pub(crate) fn price(
     provider: Option<&str>,
     model: &str,
@@ -91,9 +91,9 @@ impl Rates {
             [input, rate([0, bound, 0, 0], 0.0)?, rate([bound, 0, bound, 0], all)?, rate([bound, 0, 0, bound], all)?];
         let rates = Self { call, tokens, bound };
         let parts = |of: u64| [[of, of, of / 2, of / 4], [of, of / 3, of / 4, of / 2], [of, of, 0, 0], [of, 0, of, 0]];
-        let asked = [bound, bound / 2, bound / 15, 400, 7].into_iter().flat_map(parts);
+        let probes = [bound, bound / 2, bound / 15, 400, 7].into_iter().flat_map(parts);
         let holds = |tokens: Tokens| Some((rates.price(tokens)? - look_up(tokens)?).abs() <= DUST);
-        asked.map(holds).all(|holds| holds == Some(true)).then_some(rates)
+        probes.map(holds).all(|holds| holds == Some(true)).then_some(rates)
     }
 
     fn price(&self, tokens: Tokens) -> Option<f64> {
@@ -177,8 +177,8 @@ mod tests {
                     [[119_999, 8_191, 64_000, 0], [41_357, 1, 3, 41_351], [6_007, 5_003, 211, 4_099], [1, 1, 0, 1]]
                 {
                     if let Some(sum) = rates.price(tokens) {
-                        let asked = look_up(tokens).unwrap();
-                        assert!((sum - asked).abs() <= DUST, "{} {tokens:?}: {sum} {asked}", model.id());
+                        let listed = look_up(tokens).unwrap();
+                        assert!((sum - listed).abs() <= DUST, "{} {tokens:?}: {sum} {listed}", model.id());
                     }
                 }
             }

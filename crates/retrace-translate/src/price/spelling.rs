@@ -84,7 +84,7 @@ pub(crate) fn price<P>(
     exact.chain(&candidates).find_map(price)
 }
 
-/// The names under which the price of a model is asked for, the most specific first.
+/// Names under which the price of a model is looked up, the most specific first.
 fn candidates<'a>(provider: Option<&'a str>, model: &'a str) -> SmallVec<[Candidate<'a>; 8]> {
     let label = provider.and_then(list_of);
     let mut names: SmallVec<[Candidate<'a>; 8]> = SmallVec::new();
