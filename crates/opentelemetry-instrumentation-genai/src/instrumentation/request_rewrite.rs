@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::global;
 use opentelemetry::propagation::Injector;
 
-#[cfg(any(feature = "_reqwest", feature = "tower"))]
+#[cfg(any(feature = "_reqwest", feature = "rig", feature = "tower"))]
 use crate::api::KNOWN;
 use crate::call::Call;
 use crate::instrumentation::{Instrumentation, Request};
@@ -23,7 +23,7 @@ impl Injector for Headers<'_> {
 
 impl Instrumentation {
     /// Returns true if a request may be a model call, by its method and URL alone. Adapters call it before they read a body.
-    #[cfg(any(feature = "_reqwest", feature = "tower"))]
+    #[cfg(any(feature = "_reqwest", feature = "rig", feature = "tower"))]
     pub(crate) fn may_be_model_call(&self, method: &str, url: &str) -> bool {
         let target = Target::of(url);
         method == "POST" && (self.has_custom_route(&target) || KNOWN.iter().any(|api| api.route(&target).is_some()))
