@@ -186,7 +186,7 @@ impl Instrumentation {
         &self.settings
     }
 
-    #[cfg(any(feature = "_reqwest", feature = "tower"))]
+    #[cfg(any(feature = "_reqwest", feature = "rig", feature = "tower"))]
     pub(crate) fn has_custom_route(&self, target: &Target<'_>) -> bool {
         self.settings.apis.iter().any(|api| api.route(target).is_some())
     }
