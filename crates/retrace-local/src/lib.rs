@@ -1,7 +1,8 @@
-//! A local Retrace: the receiving half of the protocol, SQLite below it, and a page to look at runs.
+//! A local Retrace: the receiver of the protocol, a SQLite database, and a page to inspect runs.
 //!
-//! No account, no network: point any client of Retrace at [`Server::url`], and what it sends is kept here. As a library it
-//! is embedded in tests and examples; the command `retrace-local serve` is the same server with a fixed address.
+//! It needs no account and no network: any client of Retrace connects to [`Server::url`], and the receiver stores the
+//! runs that it sends. As a library it is embedded in tests and examples; the command `retrace-local serve` is the same
+//! server with a fixed address.
 //!
 //! ```
 //! use std::io::{Read, Write};
@@ -10,7 +11,7 @@
 //!
 //! let server = retrace_local::Server::start()?; // a free port of 127.0.0.1, in memory, any key
 //!
-//! // Any client will do; this one is written by hand.
+//! Any client works; this one is written by hand.
 //! let run = r#"{"id":"t","status":"completed","started_at":"2026-01-02T03:04:05Z","spans":[]}"#;
 //! let mut client = TcpStream::connect(server.addr())?;
 //! write!(client, "POST /api/v1/traces HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n")?;
@@ -24,9 +25,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What it answers
-//! Section numbers in this documentation are those of `docs/PROTOCOL.md`, the description of
-//! the official SDK's traffic.
+//! # API
+//! Section numbers in this documentation refer to `docs/PROTOCOL.md`, which describes the traffic of the official SDK.
 //!
 //! | call | answer |
 //! |---|---|
@@ -56,71 +56,74 @@
 //! | `POST /v1/metrics` | 200; metrics are thrown away |
 //! | `GET /` | the page |
 //!
-//! Whatever is refused is refused with a JSON reason, and nothing of it is stored.
+//! Each refused request is answered with a JSON reason, and none of its data is stored.
 //!
 //! # Finding runs
-//! The list, the sessions and the figures take the same parameters, each a further condition: `q` (words that are all there,
-//! in names, inputs, outputs or errors; the last one may be the beginning of a word), `status`, `from` and `to` (times), `model`,
-//! `tool`, `agent` and `tag` (several times: one of the values), `session`, `user`, `environment`, `min_` and `max_` of `cost`,
-//! `tokens`, `ms` and `spans`, `has_error`, `golden`. The list has an order too: `sort` by `started`, `duration`, `tokens`, `cost`,
-//! `spans`, `name` or `status`, and `order=asc`.
+//! The list, the sessions and the figures accept the same parameters, and each parameter adds a condition: `q` (words
+//! that all occur in names, inputs, outputs or errors; the last one may be a prefix), `status`, `from` and `to`
+//! (times), `model`, `tool`, `agent` and `tag` (repeatable: one of the values), `session`, `user`, `environment`,
+//! `min_` and `max_` of `cost`, `tokens`, `ms` and `spans`, `has_error`, `golden`. The list also has an order: `sort`
+//! by `started`, `duration`, `tokens`, `cost`, `spans`, `name` or `status`, and `order=asc`.
 //!
-//! These are answered from an index that a thread keeps up with what is stored, behind what is received. An answer waits for it for
-//! a second at most, and has `"incomplete": true` when some runs are not in it then. Of a run 512 KiB of text are searched, of one
-//! text 64 KiB; of a run under way names and errors.
+//! An index answers these queries. A thread updates it after each commit. A query waits at most one second for the
+//! index, and its answer has `"incomplete": true` if some runs are not indexed by then. The index covers 512 KiB of
+//! text per run and 64 KiB per text; of a run in progress it covers names and errors.
 //!
 //! # Runs over a WebSocket
-//! The first frame must be `auth`, within 5 s, and is answered by `auth_ok`, the first frame that is sent; a wrong key or
-//! anything else closes with 4001. Events are acked one by one if the client asked for it, after the commit that stores
-//! them; those that wait together are committed together. An event that is refused gets an `error` with the name of the
-//! field and its `seq`, no ack, and stops nothing. A `ping` goes out every 30 s; without a `pong` for as long the close code
-//! is 4002. An `Origin` closes with 4003, a frame above the limit for bodies with 1009, what is no text with 1003, what
-//! could not be stored with 1011, and a stop of the receiver with 1001.
+//! The first frame must be `auth`, within 5 s; the first response is `auth_ok`. A wrong key or another first frame
+//! closes the connection with 4001. If the client requests acks, each event is acked after the commit that stores it;
+//! events that wait in the queue are committed together. A rejected event is answered by an `error` with the name of
+//! the field and its `seq`; it gets no ack, and the session continues. The server sends a `ping` every 30 s; without a
+//! `pong` within 30 s it closes with 4002. A connection with an `Origin` closes with 4003, a frame above the body limit
+//! with 1009, a frame that is not text with 1003, a failed commit with 1011, and a stop of the receiver with 1001.
 //!
-//! **Events may come twice, late and in any order**, over one connection or several, and end in the same record: of all
-//! that was said about a field, the word with the highest `seq` holds (without numbers, the last to come), and what an
-//! event leaves out it does not change. A `trace_started` never takes back what an end said. A span whose trace is not
-//! known is kept, can be asked for by itself, and shows when its trace comes, started, ended or uploaded; until then
-//! there is no trace to list. The end of a span that never starts is no span. A `trace_ended` makes a trace of its own.
+//! **Events may arrive twice, late and in any order**, over one connection or several, and lead to the same record: the
+//! event with the highest `seq` determines a field (without numbers, the latest to arrive), and a field that is absent
+//! from an event is unchanged. A `trace_started` never overrides a `trace_ended`. A span of an unknown trace is stored,
+//! can be requested by its id, and is part of its trace once that is started, ended or uploaded; until then the trace
+//! is not listed. The end of a span that never starts is not a span. A `trace_ended` creates its trace.
 //!
-//! **A run that began over a WebSocket and has not ended** has `live` beside its fields: `true` while a connection is open
-//! that has sent events of it, `false` when there is none. It then is interrupted: its status stays `running`, for nobody
-//! has said how it ended, and it goes on when its client comes back.
+//! **A run that began over a WebSocket and has not ended** has `live` beside its fields: `true` while a connection is
+//! open that has sent events of it, otherwise `false`. In that case the run is interrupted: its status stays `running`,
+//! because no end has arrived, and it continues when its client reconnects.
 //!
-//! **It is completed over HTTP** by a `PATCH`, or by a `POST` of the whole, which is merged into what is there by the rules
-//! above and answered 200. The documentation leaves open what the hosted API does there (section 25, question 2); a
-//! client whose socket is gone for good loses nothing this way. Every other `POST` of a known id, of a run that has ended
-//! or that was posted before, is a 409.
+//! **Such a run is completed over HTTP** by a `PATCH`, or by a `POST` of the whole run, which is merged by the rules
+//! above and answered 200. The protocol documentation does not define the behavior of the hosted API in this case
+//! (section 25, question 2); a client that loses its WebSocket for good loses no data this way. Every other `POST` of a
+//! known id, of a run that has ended or that was posted before, is answered 409.
 //!
-//! # What it promises
+//! # Guarantees
 //! * What was answered with success is committed, but for what comes over OTLP. A file survives the process; the last moments before a crash of the
 //!   *machine* may be lost.
 //! * What is read back is what was sent: ids and times as text, numbers with all their digits, `null` where there was
 //!   `null`. Fields that the protocol does not know are dropped; the bare words `NaN` and `Infinity`, which are no JSON,
 //!   become `null` (section 3), and in a text half a surrogate pair becomes U+FFFD.
-//! * It listens on loopback unless told otherwise, answers to its own name only, and lets no other site's page in.
-//! * Bodies, connections, queues and waiting times are bounded. What is stored is, with [`ServerBuilder::with_keep`] and
-//!   [`ServerBuilder::with_max_db_bytes`].
+//! * The server listens on loopback by default, accepts requests only under its own host name, and rejects requests
+//! from pages of other sites.
+//! * Bodies, connections, queues and waiting times are bounded. The database is bounded with
+//! [`ServerBuilder::with_keep`] and [`ServerBuilder::with_max_db_bytes`].
 //!
 //! # Spans of other languages
-//! Any application that sends OTLP over HTTP shows up: `OTEL_EXPORTER_OTLP_ENDPOINT` is [`Server::otlp_url`], the protocol
-//! `http/protobuf` or `http/json`, plain or compressed with gzip or deflate. Where a key is asked for, it is asked for here
-//! too, under the same names (`OTEL_EXPORTER_OTLP_HEADERS=x-retrace-key=…`). Spans become runs by the code of the exporter of
-//! this project, with the options of [`ServerBuilder::with_otlp_options`]; log records that have a name and a span are events
-//! of that span, others are passed over.
+//! Any application that sends OTLP over HTTP can record runs: `OTEL_EXPORTER_OTLP_ENDPOINT` is [`Server::otlp_url`],
+//! the protocol `http/protobuf` or `http/json`, plain or compressed with gzip or deflate. If the server requires an API
+//! key, OTLP requests require it too, under the same header names (`OTEL_EXPORTER_OTLP_HEADERS=x-retrace-key=…`). The
+//! translation of spans into runs is that of this project's exporter, with the options of
+//! [`ServerBuilder::with_otlp_options`]; log records that have a name and a span are events of that span, others are
+//! ignored.
 //!
-//! Everything of one trace is one run, whichever services send it and however late. A run is stored a quarter of a second
-//! after something of it came (later when it is long), as running until a local root has ended, and told anew when more comes.
-//! What was answered is held in memory until then: a stop stores it, a crash loses it. A trace is held for ten minutes after
-//! the last of it came, within [`ServerBuilder::with_otlp_bytes`]; what comes later, or after a restart, is added to the
-//! stored run. A run that the Retrace wire told as well keeps the words of the wire, and has the spans of both.
+//! All spans of one trace form one run, from any number of services and at any delay. A run is stored a quarter of a
+//! second after its first data arrives (later if it is long), with status `running` until a local root has ended, and
+//! is updated when more arrives. Until then accepted data is only in memory: a stop stores it, a crash loses it. A
+//! trace stays in memory for ten minutes after its last data, within [`ServerBuilder::with_otlp_bytes`]; data that
+//! arrives later, or after a restart, is added to the stored run. A run that also arrived over the Retrace wire
+//! protocol keeps the fields of that protocol, and has the spans of both.
 //!
 //! Requests are answered as OTLP asks, in their own encoding: 200 with the number of spans whose ids are malformed and
 //! of records that cannot be read, and the reason, should there be any: such a record costs none of its neighbours; 400, 401, 413 and 415 with a `Status` that says why; 429 and 503 with `Retry-After` while the receiver cannot
 //! take more.
 //!
-//! [`translate`] turns OTLP data into the runs that the exporter of this project would send, by the same code; the command
-//! `retrace-local translate` prints them. It is also how a mapping is looked into.
+//! [`translate`] converts OTLP data into the runs that the exporter of this project would send, with the same code; the
+//! command `retrace-local translate` prints them, for example to inspect a mapping.
 //!
 //! # Forks
 //! A run is forked at one of its spans: `POST /api/v1/forks` stores what is changed there, and `POST /api/v1/forks/:id/replay` sends a
