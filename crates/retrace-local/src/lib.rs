@@ -28,32 +28,32 @@
 //! # API
 //! Section numbers in this documentation refer to `docs/PROTOCOL.md`, which describes the traffic of the official SDK.
 //!
-//! | call | answer |
+//! | request | response |
 //! |---|---|
 //! | `GET /ws/v1/stream` | a WebSocket for events, see below (sections 4 to 7) |
-//! | `POST /api/v1/traces` | 201; 200 when it completes a run, see below; 409 when the id is taken; 400 with the field that is wrong (sections 9 and 22) |
+//! | `POST /api/v1/traces` | 201; 200 when it completes a run, see below; 409 when the id exists; 400 with the invalid field (sections 9 and 22) |
 //! | `GET /api/v1/traces?limit&offset&status&failed_spans` | the newest first, without spans and content; see below for more parameters |
 //! | `GET /api/v1/traces/:id` | the trace with its spans, as sent; `?content=false` for its outline, `?spans=false` without |
 //! | `GET /api/v1/traces/:id/spans/:span_id` | one span, as sent |
-//! | `GET /api/v1/traces/:id/changes?after&live` | what is newer than `after` without content, once there is something ([`retrace_protocol::read::Changes`]) |
-//! | `PATCH`, `DELETE /api/v1/traces/:id` | 200 and 204; 404 when there is none |
-//! | `POST /api/v1/traces/:id/golden` | 200, also before the trace is there (section 20) |
+//! | `GET /api/v1/traces/:id/changes?after&live` | the changes after the version `after`, without content, as a long poll ([`retrace_protocol::read::Changes`]) |
+//! | `PATCH`, `DELETE /api/v1/traces/:id` | 200 and 204; 404 when the trace does not exist |
+//! | `POST /api/v1/traces/:id/golden` | 200, also before the trace exists (section 20) |
 //! | `GET /api/v1/traces/:id/conversation`, `…/spans/:span_id/conversation` | its messages in one shape, with Markdown as a tree |
 //! | `GET /api/v1/traces/:id/otlp` | the trace as OTLP JSON |
-//! | `GET /api/v1/sessions`, `/api/v1/numbers?zone`, `/api/v1/values` | sessions, figures, and what runs can be found by |
-//! | `POST /api/v1/bulk/delete`, `/api/v1/bulk/export` `{"ids":[…]}` | how many were removed; one trace a line. At most 1,000 ids |
-//! | `GET /api/v1/traces/:id/eligibility` | whether the run can be replayed byte for byte, and what stands against it (section 12) |
+//! | `GET /api/v1/sessions`, `/api/v1/numbers?zone`, `/api/v1/values` | sessions, figures, and the values of filters |
+//! | `POST /api/v1/bulk/delete`, `/api/v1/bulk/export` `{"ids":[…]}` | the number of removed runs; one trace per line. At most 1,000 ids |
+//! | `GET /api/v1/traces/:id/eligibility` | the eligibility of the run for a byte-exact replay, and the reasons if it cannot (section 12) |
 //! | `GET /api/v1/traces/:id/cassette?format` | a recording of the run, as a file |
-//! | `POST /api/v1/traces/:id/replay` | 202 when an agent was asked to replay the run (section 19) |
+//! | `POST /api/v1/traces/:id/replay` | 202 when a `replay` frame was sent to an agent (section 19) |
 //! | `POST`, `GET /api/v1/forks`, `GET /api/v1/forks/:id` | forks, see below |
-//! | `POST /api/v1/forks/:id/replay`, `…/replay/claim` | 202 when an agent was asked to execute the fork; its claims: 200, 409 |
+//! | `POST /api/v1/forks/:id/replay`, `…/replay/claim` | 202 when a `resume` frame was sent to an agent; its claims: 200, 409 |
 //! | `GET /api/v1/forks/:id/diff`, `/api/v1/diff?a&b` | two runs compared |
 //! | `POST /api/v1/enforcement/check` | the verdict of [`ServerBuilder::with_policies`]; `allow` without policies (section 20) |
-//! | `GET /api/v1/enforcement/holds`, `/:id` | holds with their status; 404 for one that is not known |
+//! | `GET /api/v1/enforcement/holds`, `/:id` | holds with their status; 404 for an unknown hold |
 //! | `POST /api/v1/enforcement/holds/:id` | `{"decision": "approve"}` or `"deny"`: 200; 409 when it is decided or has expired |
-//! | `POST /api/v1/internal/logs` | 202; telemetry is thrown away |
+//! | `POST /api/v1/internal/logs` | 202; telemetry is discarded |
 //! | `POST /v1/traces`, `/v1/logs` | 200; spans and log records over OTLP, see below |
-//! | `POST /v1/metrics` | 200; metrics are thrown away |
+//! | `POST /v1/metrics` | 200; metrics are discarded |
 //! | `GET /` | the page |
 //!
 //! Each refused request is answered with a JSON reason, and none of its data is stored.
@@ -93,15 +93,15 @@
 //! known id, of a run that has ended or that was posted before, is answered 409.
 //!
 //! # Guarantees
-//! * What was answered with success is committed, but for what comes over OTLP. A file survives the process; the last moments before a crash of the
-//!   *machine* may be lost.
-//! * What is read back is what was sent: ids and times as text, numbers with all their digits, `null` where there was
-//!   `null`. Fields that the protocol does not know are dropped; the bare words `NaN` and `Infinity`, which are no JSON,
-//!   become `null` (section 3), and in a text half a surrogate pair becomes U+FFFD.
+//! * Data that was answered with success is committed, except for OTLP. A database file survives the process; the last
+//!   moments before a crash of the *machine* may be lost.
+//! * Records are read back as they were sent: ids and times as text, numbers with all their digits, `null` where there
+//!   was `null`. Fields that the protocol does not define are dropped; the bare words `NaN` and `Infinity`, which are
+//!   not valid JSON, become `null` (section 3), and an unpaired surrogate in a text becomes U+FFFD.
 //! * The server listens on loopback by default, accepts requests only under its own host name, and rejects requests
-//! from pages of other sites.
+//!   from pages of other sites.
 //! * Bodies, connections, queues and waiting times are bounded. The database is bounded with
-//! [`ServerBuilder::with_keep`] and [`ServerBuilder::with_max_db_bytes`].
+//!   [`ServerBuilder::with_keep`] and [`ServerBuilder::with_max_db_bytes`].
 //!
 //! # Spans of other languages
 //! Any application that sends OTLP over HTTP can record runs: `OTEL_EXPORTER_OTLP_ENDPOINT` is [`Server::otlp_url`],
@@ -118,21 +118,23 @@
 //! arrives later, or after a restart, is added to the stored run. A run that also arrived over the Retrace wire
 //! protocol keeps the fields of that protocol, and has the spans of both.
 //!
-//! Requests are answered as OTLP asks, in their own encoding: 200 with the number of spans whose ids are malformed and
-//! of records that cannot be read, and the reason, should there be any: such a record costs none of its neighbours; 400, 401, 413 and 415 with a `Status` that says why; 429 and 503 with `Retry-After` while the receiver cannot
-//! take more.
+//! Requests are answered as the OTLP specification requires, in their own encoding: 200 with a partial success that has
+//! the number of spans with malformed ids and of records that cannot be decoded, and the reason (the other records of
+//! the request are accepted); 400, 401, 413 and 415 with a `Status` that has the reason; 429 and 503 with `Retry-After`
+//! while the receiver is overloaded.
 //!
 //! [`translate`] converts OTLP data into the runs that the exporter of this project would send, with the same code; the
 //! command `retrace-local translate` prints them, for example to inspect a mapping.
 //!
 //! # Forks
-//! A run is forked at one of its spans: `POST /api/v1/forks` stores what is changed there, and `POST /api/v1/forks/:id/replay` sends a
-//! `resume` frame to a connection that authenticated with `resumable: true`: the newest that has recorded a run of the same name and
-//! project, else of the same name, else the newest of all. Its agent claims the execution, and the run that it records is linked by
-//! its metadata. The lease of an execution holds for [`ServerBuilder::DEFAULT_FORK_LEASE`] after it was started and after each claim;
-//! then it is expired. A newer execution supersedes an older one, whose claims are answered 409. An agent whose connection closes
-//! in the middle leaves an execution that failed; it goes on when it claims again or its run arrives. `docs/RECEIVER.md` has all
-//! bodies and answers.
+//! A run is forked at one of its spans: `POST /api/v1/forks` stores the changes, and `POST /api/v1/forks/:id/replay`
+//! sends a `resume` frame to a connection that authenticated with `resumable: true`: the newest that has recorded a run
+//! of the same name and project, else of the same name, else the newest of all. Its agent claims the execution, and the
+//! run that it records is linked by its metadata. The lease of an execution lasts for
+//! [`ServerBuilder::DEFAULT_FORK_LEASE`] after its start and after each claim; then the execution is expired. A newer
+//! execution supersedes an older one, whose claims are answered 409. If the connection of an agent closes before its
+//! run has ended, the execution has failed; it continues when the agent claims it again or the run arrives.
+//! `docs/RECEIVER.md` describes all bodies and responses.
 //!
 //! # Comparisons
 //! `GET /api/v1/diff?a&b` pairs the steps of two runs by type and name, and answers `{a, b, fork?, same, first_divergence?, counts, input?,
@@ -140,11 +142,12 @@
 //! `replayed`; each of its changes lists differences by JSON pointer, those of texts word by word. `docs/RECEIVER.md` has every member.
 //!
 //! # Cassettes
-//! With the feature `replay`, `export_cassette` writes a stored run as a cassette, and `ReplayServer` is a provider that answers
-//! clients of any language from one: `retrace-local cassette` and `retrace-local replay` are these two as commands.
+//! With the feature `replay`, `export_cassette` writes a stored run as a cassette, and `ReplayServer` is a provider
+//! that answers clients of any language from a cassette: `retrace-local cassette` and `retrace-local replay` are the
+//! same functions as commands.
 //!
-//! # What this does not do
-//! It sends no `halt` frames. Without [`ServerBuilder::with_tls`] it encrypts nothing.
+//! # Limitations
+//! The server sends no `halt` frames. Without [`ServerBuilder::with_tls`] connections are not encrypted.
 
 #[cfg(test)]
 mod arbitrary;
