@@ -137,9 +137,10 @@
 //! `docs/RECEIVER.md` describes all bodies and responses.
 //!
 //! # Comparisons
-//! `GET /api/v1/diff?a&b` pairs the steps of two runs by type and name, and answers `{a, b, fork?, same, first_divergence?, counts, input?,
-//! output?, error?, steps}`. A step is `{status, diverges, moved?, a?, b?, changes?}`, its status `same`, `changed`, `added`, `removed` or
-//! `replayed`; each of its changes lists differences by JSON pointer, those of texts word by word. `docs/RECEIVER.md` has every member.
+//! `GET /api/v1/diff?a&b` pairs the steps of two runs by type and name. The response is `{a, b, fork?, same,
+//! first_divergence?, counts, input?, output?, error?, steps}`. A step is `{status, diverges, moved?, a?, b?,
+//! changes?}` with the status `same`, `changed`, `added`, `removed` or `replayed`; its changes are differences by JSON
+//! pointer, those of texts word by word. `docs/RECEIVER.md` describes every member.
 //!
 //! # Cassettes
 //! With the feature `replay`, `export_cassette` writes a stored run as a cassette, and `ReplayServer` is a provider

@@ -28,8 +28,8 @@ pub(crate) fn of_frame(spans: &[Span]) -> Value {
     spans.iter().map(entry).collect()
 }
 
-/// Writes the model calls and tools of a run as a cassette of `retrace-replay`, with the secrets of this process's environment refused.
-/// `name` stands for the file in errors.
+/// Writes the model calls and tools of a run as a cassette of `retrace-replay`, and refuses to write secrets of this
+/// process's environment. `name` is the name of the file in errors.
 ///
 /// # Errors
 /// Returns the error of the writer, or an error if the cassette would contain a secret.

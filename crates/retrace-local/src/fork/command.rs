@@ -167,8 +167,8 @@ pub(crate) fn resume(fork: &Fork, run: &Trace, call: &Call, execution_id: Option
 
 /// Creates the data of the `replay` frame of a run; `None` if its recording is too large for a frame.
 ///
-/// Arguments by name follow the positional ones in the order in which they were recorded. They also stand in `originalArgs`
-/// and `originalKwargs`, for clients that know these members.
+/// Arguments by name follow the positional ones in recorded order. They are also in `originalArgs` and
+/// `originalKwargs`, for clients that know these members.
 pub(crate) fn replay(run: &Trace, call: &Call) -> Option<Replay> {
     let mut other = Map::new();
     other.insert("originalArgs".to_owned(), Value::Array(call.args.clone()));

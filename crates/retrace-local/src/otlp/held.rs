@@ -95,7 +95,8 @@ pub(crate) struct Due {
 #[derive(Debug)]
 pub(crate) struct Telling {
     pub(crate) run: Box<Run>,
-    /// Spans of an earlier emission that no longer exist: synthesized from messages, or kept as a root that is none.
+    /// Spans of an earlier emission that no longer exist: synthesized from messages, or kept as the root, which they
+    /// are not.
     pub(crate) gone: Vec<Id>,
     /// Spans whose parent is not in the buffer, each with the parent's id: the parent may be stored.
     pub(crate) orphans: Vec<(Id, Id)>,

@@ -88,7 +88,7 @@ fn maybe<'de, D: Deserializer<'de>, T: Message>(reader: D) -> Result<Option<T>, 
     Ok(Option::<Of<T>>::deserialize(reader)?.map(|Of(message)| message))
 }
 
-/// Implements [`Message`] with the definition that mirrors the message.
+/// Implements `Message` with the definition that mirrors the message.
 macro_rules! message {
     (@ $message:ty, $definition:ident, $(const $is_record:ident: bool = $value:literal;)? $(, |$each:ident| $says_something:expr)?) => {
         impl Message for $message {

@@ -2,7 +2,7 @@
 //!
 //! [`Word`] decides which event determines a field; this module applies the updates to the tables. A trace appears with
 //! its first lifecycle event, started or ended. Spans are stored from the first event on, and become visible when their
-//! trace appears. The end of a span that has not started waits in `early_ends`, and becomes a span when the start
+//! trace appears. The end of a span that has not started waits in `early_ends`, and is applied when the start
 //! arrives.
 
 use std::cell::Cell;

@@ -201,7 +201,7 @@ fn a_change_that_fails_in_a_group_takes_nothing_with_it() {
     );
     assert_eq!(dump(&reader), [("traces".into(), 2), ("spans".into(), 4), ("golden".into(), 0)]);
 
-    // Here the database rolls back the whole transaction: all of its changes fail, and none is stored.
+    // The database rolls back the whole transaction: all of its changes fail, and none is stored.
     let before = dump(&reader);
     let results = commit(&[with_span("w", "a"), with_span("x", "z"), with_span("y", "a")]);
     assert_eq!(results.len(), 3);
