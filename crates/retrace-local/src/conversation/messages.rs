@@ -39,7 +39,7 @@ pub(super) fn input(given: &Value) -> Vec<Message> {
     }
 }
 
-/// Returns the messages in the output of a step, with the tool calls of its metadata.
+/// Returns the messages in the output of a step, with the reasoning and the tool calls of its metadata.
 pub(super) fn output(returned: &Value, metadata: &Value) -> Vec<Message> {
     let calls = metadata.get("tool_calls").and_then(Value::as_array);
     let mut message = match returned {

@@ -197,7 +197,7 @@ mod tests {
         let trace = row.content.into_trace(&row.head).unwrap();
         assert_eq!(trace.error.as_deref(), Some("no file \u{FFFD}"));
 
-        // A text without strings that require the replacement is unchanged.
+        // An unpaired surrogate in content alone, which is stored as JSON text, requires no replacement.
         let body = body.replace("udcff", "u00ff");
         let row = upload(body.as_bytes()).unwrap().trace;
         assert_eq!(row.content.input.unwrap().as_str(), r#""\ud800""#);
