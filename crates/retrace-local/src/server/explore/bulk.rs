@@ -65,8 +65,7 @@ pub(super) async fn otlp(State(app): Shared, PathId(id): PathId) -> Answer {
     large(&app, read).await?.ok_or(missing)
 }
 
-/// Responds with one line of JSON per existing run, whole, in the order of the request. Only one is in memory at a
-/// time.
+/// Answers with a line of JSON for each run that is there, whole, in the order of the ids. One is in memory at a time.
 pub(super) async fn export(State(app): Shared, request: Request) -> Answer {
     let ids = runs(&app, request).await?.into_iter();
     let lines = stream::unfold((app, ids), |(app, mut ids): (Arc<App>, std::vec::IntoIter<Id>)| async move {
