@@ -1,4 +1,5 @@
-//! Any trace, for property tests: odd ids, times of every form, JSON of every kind, every field there or not.
+//! Generator of arbitrary traces for property tests: unusual ids, times of every form, JSON of every kind, each field
+//! present or absent.
 
 use proptest::option;
 use proptest::prelude::*;
@@ -23,7 +24,7 @@ pub(crate) fn time() -> impl Strategy<Value = Timestamp> {
     ]
 }
 
-/// Any JSON text, not only what serde would write: big integers, blanks, escapes that stand for one half of a pair.
+/// Any JSON text, beyond the output of serde: big integers, blanks, escapes of unpaired surrogates.
 pub(crate) fn json() -> impl Strategy<Value = Json> {
     let odd = prop::sample::select(vec![
         "null",
@@ -54,7 +55,7 @@ fn metadata() -> impl Strategy<Value = Json> {
     prop::collection::hash_map(any::<String>(), text(), 0..3).prop_map(|map| Json::from_serialize(&map))
 }
 
-/// `null` counts as absent but for `output`.
+/// `null` counts as absent, except for `output`.
 fn input() -> impl Strategy<Value = Option<Json>> {
     option::of(json().prop_filter("null is read as absent", |json| !json.is_null()))
 }
@@ -118,7 +119,7 @@ fn spans(trace_id: &Id) -> impl Strategy<Value = Vec<Span>> + use<> {
     })
 }
 
-/// A trace that a receiver takes, with its spans.
+/// A valid trace, with its spans.
 pub(crate) fn trace() -> impl Strategy<Value = Trace> {
     (id(), time(), patch(), input(), option::of(metadata()), any::<(Option<String>, Option<String>, Option<String>)>())
         .prop_flat_map(|(id, started_at, end, input, metadata, (name, session_id, project_id))| {

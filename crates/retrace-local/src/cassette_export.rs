@@ -1,4 +1,4 @@
-//! Cassettes of stored runs.
+//! Export of stored runs as cassettes.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -9,12 +9,13 @@ use retrace_replay::render::StoredEntry;
 
 use crate::fork::cassette;
 
-/// Writes the model calls and tools of a run into a cassette, and returns the entries with how far each is that of the run.
+/// Writes the model calls and tools of a run to a cassette, and returns its entries, each with its fidelity to the run.
 ///
-/// The file appears whole, with its last line, or not at all. An existing file stays unless `overwrite` is set.
+/// The file is written atomically. An existing file is kept unless `overwrite` is set.
 ///
 /// # Errors
-/// A file that exists, a directory, a missing permission, a full disk, and a secret that would be written.
+/// Returns an error if the file exists or is a directory, if it cannot be written, or if the cassette would contain a
+/// secret.
 pub fn export_cassette(trace: &Trace, file: &Path, overwrite: bool) -> Result<Vec<StoredEntry>, CassetteError> {
     let name = file.display().to_string();
     let io = |error| CassetteError::io(&*name, None, error);

@@ -1,16 +1,17 @@
-//! Doors for the fuzz targets, which are no part of this crate: readers that are not public, and what must hold of what they
-//! read.
+//! Entry points for the fuzz targets, which are outside of this crate: parsers that are not public, and their
+//! invariants.
 
 use crate::ingest::{self, Content, Frame};
 use crate::otlp::{JsonRequest, OtlpRequest};
 
-/// A body of `POST /v1/traces` or `/v1/logs`, in either encoding.
+/// Parses a body of `POST /v1/traces` or `/v1/logs`, in either encoding.
 pub fn otlp(body: &[u8]) {
     let _ = ingest::json(body).map(|request: JsonRequest| OtlpRequest::from_json(request));
     let _ = (OtlpRequest::spans_from_protobuf(body), OtlpRequest::logs_from_protobuf(body));
 }
 
-/// A body of `POST /api/v1/traces` or `PATCH /api/v1/traces/:id`. What is taken reads back from its rows.
+/// Parses a body of `POST /api/v1/traces` or `PATCH /api/v1/traces/:id`. An accepted body must be readable from its
+/// rows.
 pub fn body(body: &[u8]) {
     if let Ok(upload) = ingest::upload(body) {
         let row = upload.trace;
@@ -26,7 +27,7 @@ pub fn body(body: &[u8]) {
     let _ = ingest::patch(body);
 }
 
-/// A frame of a client.
+/// Parses a frame of a client.
 pub fn frame(text: &str) {
     if let Ok(Frame::Event(told)) = ingest::frame(text) {
         let _ = ingest::fields_of(&told.event);

@@ -1,4 +1,4 @@
-//! The command `retrace-local`: arguments in, lines out; everything else is in the library.
+//! The command `retrace-local`: parses arguments and prints lines; the library does the rest.
 
 mod command;
 
@@ -205,7 +205,8 @@ impl Serve {
         if let Some(path) = &self.db {
             server = server.with_db(path);
         }
-        // Listened for before the server says that it is there, so that who waits for that may stop it at once.
+        // Registered before the server prints its address, so that a caller that waits for the address may stop it at
+        // once.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let stop = runtime.block_on(async { Stop::new() })?;
         #[cfg(feature = "grpc")]
@@ -243,11 +244,11 @@ impl Serve {
     }
 }
 
-/// Port of OTLP over gRPC, by its specification.
+/// Default port of OTLP over gRPC.
 #[cfg(feature = "grpc")]
 const GRPC_PORT: u16 = 4317;
 
-/// Starts with gRPC. Where its usual port is taken and no other was given, the server starts without.
+/// Starts with gRPC. If the default port is in use and no other was given, the server starts without gRPC.
 #[cfg(feature = "grpc")]
 fn start(
     server: ServerBuilder,
@@ -301,7 +302,7 @@ impl From<Translation> for Options {
     }
 }
 
-/// What `translate` prints.
+/// Output of `translate`.
 #[derive(Serialize)]
 struct Traces<'a> {
     traces: &'a [Trace],
@@ -317,7 +318,7 @@ fn read(file: &Path) -> Result<Vec<u8>, String> {
     read.map(|_| bytes).map_err(|error| format!("{}: {error}", file.display()))
 }
 
-/// Prints, unless there is nobody any more to read it: that is no reason to stop.
+/// Prints a line. A closed output is not an error.
 fn say(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }
@@ -326,7 +327,7 @@ fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "retrace-local: {text}");
 }
 
-/// The signals that end a server in good order.
+/// Signals that stop a server gracefully.
 struct Stop {
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
@@ -360,7 +361,7 @@ impl Stop {
     }
 }
 
-/// An address, or a name and a port: the first address it stands for, IPv4 before IPv6.
+/// Parses an address, or a name and a port: returns the first address of the name, IPv4 before IPv6.
 fn address(text: &str) -> Result<SocketAddr, String> {
     let found = text.to_socket_addrs().map_err(|error| format!("{error}; expected one such as 127.0.0.1:3001"))?;
     found.min_by_key(SocketAddr::is_ipv6).ok_or_else(|| "this name stands for no address".to_owned())

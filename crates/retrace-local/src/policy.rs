@@ -13,10 +13,11 @@ use serde::Deserialize;
 
 /// Longest policy file, in bytes.
 const MAX_BYTES: u64 = 1024 * 1024;
-/// Time after which a hold expires unless the policy states another one, in seconds.
+/// Default time after which a hold expires, in seconds.
 const HOLD_SECONDS: u32 = 600;
 
-/// Policies in the order in which they are tried: the first whose conditions hold decides. Without one every call is allowed.
+/// Policies in the order of evaluation: the first policy whose conditions apply decides. Without policies every call is
+/// allowed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Policies(Vec<Policy>);
 
@@ -24,7 +25,7 @@ pub struct Policies(Vec<Policy>);
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Policy {
-    /// Stands in the verdict as `policy_id`.
+    /// Id of the policy, `policy_id` in the verdict.
     pub(crate) id: String,
     pub(crate) verdict: PolicyVerdict,
     #[serde(default)]
@@ -44,19 +45,19 @@ pub(crate) enum PolicyVerdict {
     Hold,
 }
 
-/// Conditions of a policy, all of which must hold. Those that are not stated do.
+/// Conditions of a policy, all of which must apply. An absent condition always applies.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Conditions {
-    /// Names of tools; `*` at the end stands for any rest.
+    /// Names of tools; a trailing `*` matches any suffix.
     tools: Option<Vec<String>>,
     /// Hashes of a tool's arguments.
     tool_args_hashes: Option<Vec<String>>,
     /// Projects of the run.
     projects: Option<Vec<String>>,
-    /// The run has used more tokens.
+    /// Number of tokens that the run must exceed.
     tokens_above: Option<u64>,
-    /// The run has used more US dollars.
+    /// Cost in US dollars that the run must exceed.
     usd_above: Option<f64>,
 }
 
@@ -66,13 +67,13 @@ struct PolicyFile {
     policies: Vec<Policy>,
 }
 
-/// A policy file that cannot be used. Names the file, and the field where one is wrong.
+/// Error of an invalid policy file. Names the file and, if there is one, the field.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot use the policy file {}: {problem}", path.display())]
 pub struct PolicyError {
     /// The file.
     path: PathBuf,
-    /// What is wrong with it, and where.
+    /// The defect, and its position.
     problem: String,
 }
 
@@ -80,7 +81,7 @@ impl Policies {
     /// Reads a policy file.
     ///
     /// # Errors
-    /// A file that cannot be read, is longer than 1 MiB, or holds anything but policies.
+    /// Returns an error if the file cannot be read, is longer than 1 MiB, or contains anything but policies.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, PolicyError> {
         let path = path.as_ref();
         let fail = |problem: String| PolicyError { path: path.to_owned(), problem };
@@ -131,19 +132,19 @@ impl Policies {
         Ok(Self(file.policies))
     }
 
-    /// The policies that apply to a check, in order.
+    /// Returns the policies that apply to a check, in order.
     pub(crate) fn applying<'a>(&'a self, check: &'a EnforcementCheck) -> impl Iterator<Item = &'a Policy> {
         self.0.iter().filter(|policy| policy.when.hold_for(check))
     }
 }
 
 impl Policy {
-    /// Time after which a hold expires.
+    /// Returns the time after which a hold expires.
     pub(crate) fn hold_time(&self) -> Duration {
         Duration::from_secs(self.hold_seconds.unwrap_or(HOLD_SECONDS).into())
     }
 
-    /// Returns true if the policy is about single tool calls: an approval is then one of the tool with these arguments.
+    /// Returns true if the policy concerns single tool calls: an approval then covers the tool with these arguments.
     pub(crate) fn is_about_tools(&self) -> bool {
         self.when.tools.is_some() || self.when.tool_args_hashes.is_some()
     }
@@ -169,7 +170,7 @@ impl Conditions {
 pub(crate) mod tests {
     use super::*;
 
-    /// Policies of a text.
+    /// Parses policies.
     pub(crate) fn policies(text: &str) -> Policies {
         Policies::parse(text).unwrap()
     }

@@ -1,4 +1,4 @@
-//! What is asked of the stored traces. Pure: parameters in, a question or a refusal out.
+//! Queries of stored traces. Pure: parses parameters into a query or a refusal.
 
 mod filter;
 mod order;
@@ -9,7 +9,7 @@ pub(crate) use order::Order;
 use retrace_protocol::Status;
 use retrace_protocol::read::{self, Refusal};
 
-/// Which traces to list (PROTOCOL.md section 1): by default the newest [`TraceQuery::DEFAULT_LIMIT`] of all.
+/// Selects the traces of a list (PROTOCOL.md section 1): by default the newest [`TraceQuery::DEFAULT_LIMIT`] of all.
 ///
 /// ```
 /// use retrace_local::TraceQuery;
@@ -29,13 +29,13 @@ pub struct TraceQuery {
 }
 
 impl TraceQuery {
-    /// How many traces a page holds unless another number is asked for.
+    /// Default number of traces on a page.
     pub const DEFAULT_LIMIT: u32 = 50;
-    /// How many traces a page holds at most. It holds fewer when they come to more than 4 MiB; the next page begins after
-    /// those that it holds.
+    /// Largest number of traces on a page. A page has fewer traces if they exceed 4 MiB; the next page begins after
+    /// them.
     pub const MAX_LIMIT: u32 = 1_000;
 
-    /// The newest traces of any status.
+    /// Selects the newest traces of any status.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -48,47 +48,48 @@ impl TraceQuery {
         }
     }
 
-    /// At most so many traces. 0 counts as 1, more than [`TraceQuery::MAX_LIMIT`] as that.
+    /// Sets the number of traces on the page, clamped to 1 up to [`TraceQuery::MAX_LIMIT`].
     #[must_use]
     pub fn with_limit(mut self, limit: u32) -> Self {
         self.limit = limit.clamp(1, Self::MAX_LIMIT);
         self
     }
 
-    /// Passes over so many of the newest traces.
+    /// Skips this number of the newest traces.
     #[must_use]
     pub const fn with_offset(mut self, offset: u64) -> Self {
         self.offset = offset;
         self
     }
 
-    /// Only traces that stand so.
+    /// Selects only traces with this status.
     #[must_use]
     pub const fn with_status(mut self, status: Status) -> Self {
         self.status = Some(status);
         self
     }
 
-    /// Only traces with a failed span, or only those without. A trace can complete although a span of it failed.
+    /// Selects only traces with a failed span, or only those without. A trace can complete although one of its spans
+    /// failed.
     #[must_use]
     pub const fn with_failed_spans(mut self, failed_spans: bool) -> Self {
         self.failed_spans = Some(failed_spans);
         self
     }
 
-    /// How many traces at most.
+    /// Largest number of traces on the page.
     #[must_use]
     pub const fn limit(&self) -> u32 {
         self.limit
     }
 
-    /// How many of the newest are passed over.
+    /// Number of the newest traces to skip.
     #[must_use]
     pub const fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// How the traces must stand.
+    /// Required status of the traces.
     #[must_use]
     pub const fn status(&self) -> Option<Status> {
         self.status
@@ -100,22 +101,22 @@ impl TraceQuery {
         self.failed_spans
     }
 
-    /// The conditions beside status and failed spans.
+    /// The conditions other than status and failed spans.
     pub(crate) const fn filter(&self) -> &Filter {
         &self.filter
     }
 
-    /// In which order.
+    /// Order of the list.
     pub(crate) const fn order(&self) -> Order {
         self.order
     }
 
-    /// Returns true if the index answers this, and not the traces alone.
+    /// Returns true if the query requires the index in addition to the traces.
     pub(crate) fn needs_index(&self) -> bool {
         !self.filter.is_empty() || self.order != Order::NEWEST_FIRST
     }
 
-    /// Reads the part of an address after `?`. Parameters that are not known are passed over.
+    /// Parses a query string. Unknown parameters are ignored.
     pub(crate) fn parse(text: &str) -> Result<Self, Refusal> {
         let mut query = Self { filter: Filter::parse(text)?, order: Order::parse(text)?, ..Self::new() };
         for (name, value) in parameters(text, &[read::LIMIT, read::OFFSET, read::STATUS, read::FAILED_SPANS])? {
@@ -151,7 +152,7 @@ impl Default for TraceQuery {
     }
 }
 
-/// Which parts of one trace are asked for; all of it unless told otherwise.
+/// Requested parts of a trace; all by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Parts {
     pub(crate) content: bool,
@@ -159,7 +160,7 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Reads the part of an address after `?`. Parameters that are not known are passed over.
+    /// Parses a query string. Unknown parameters are ignored.
     pub(crate) fn parse(text: &str) -> Result<Self, Refusal> {
         let mut parts = Self { content: true, spans: true };
         for (name, value) in parameters(text, &[read::CONTENT, read::SPANS])? {
@@ -174,7 +175,7 @@ impl Parts {
     }
 }
 
-/// What the asker has of a trace already; nothing unless told otherwise.
+/// State of a trace that the client has already; none by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Since {
     pub(crate) after: u64,
@@ -182,7 +183,7 @@ pub(crate) struct Since {
 }
 
 impl Since {
-    /// Reads the part of an address after `?`. Parameters that are not known are passed over.
+    /// Parses a query string. Unknown parameters are ignored.
     pub(crate) fn parse(text: &str) -> Result<Self, Refusal> {
         let mut since = Self::default();
         for (name, value) in parameters(text, &[read::AFTER, read::LIVE])? {
@@ -196,7 +197,7 @@ impl Since {
     }
 }
 
-/// Reads a zone, in minutes east of UTC; 0 by default.
+/// Parses a zone, in minutes east of UTC; 0 by default.
 pub(crate) fn zone(text: &str) -> Result<i32, Refusal> {
     /// No place on earth is further from UTC.
     const MOST: i32 = 15 * 60;
@@ -208,7 +209,7 @@ pub(crate) fn zone(text: &str) -> Result<i32, Refusal> {
     Ok(minutes)
 }
 
-/// The parameters that are `known`, each at most once.
+/// Returns the parameters in `known`, each at most once.
 fn parameters(text: &str, known: &[&'static str]) -> Result<Vec<(&'static str, String)>, Refusal> {
     let mut found: Vec<(&'static str, String)> = Vec::new();
     for (name, value) in form_urlencoded::parse(text.as_bytes()) {

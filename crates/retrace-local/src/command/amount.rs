@@ -1,10 +1,10 @@
-//! Times and sizes as arguments.
+//! Parsers of times and sizes in arguments.
 
 use std::time::Duration;
 
-/// Units of a time, and their seconds.
+/// Units of a time, in seconds.
 const TIMES: [(&str, u64); 5] = [("s", 1), ("m", 60), ("h", 60 * 60), ("d", 24 * 60 * 60), ("w", 7 * 24 * 60 * 60)];
-/// Units of a size, and their bytes.
+/// Units of a size, in bytes.
 const SIZES: [(&str, u64); 9] = [
     ("kib", 1 << 10),
     ("mib", 1 << 20),
@@ -17,12 +17,12 @@ const SIZES: [(&str, u64); 9] = [
     ("b", 1),
 ];
 
-/// A time such as `30d`.
+/// Parses a time such as `30d`.
 pub(crate) fn age(text: &str) -> Result<Duration, String> {
     amount(text, &TIMES).map(Duration::from_secs).ok_or_else(|| "expected a time such as 30d, 12h or 90m".to_owned())
 }
 
-/// A size in bytes such as `5GB`.
+/// Parses a size in bytes such as `5GB`.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     amount(text, &SIZES).ok_or_else(|| "expected a size such as 5GB, 500MB or 2GiB".to_owned())
 }

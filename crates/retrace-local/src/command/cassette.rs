@@ -66,7 +66,7 @@ impl CassetteCommand {
     }
 }
 
-/// An id as the name of a file.
+/// Converts an id to a file name.
 fn file_name(run: &str) -> String {
     run.chars().map(|each| if each.is_ascii_alphanumeric() || matches!(each, '-' | '_') { each } else { '_' }).collect()
 }

@@ -7,7 +7,7 @@ use super::receiver::{Source, plain};
 use super::{Ending, print_json};
 use crate::say;
 
-/// Most characters of a value that are printed.
+/// Largest number of printed characters of a value.
 const MAX_CHARS: usize = 300;
 
 #[derive(Args)]
@@ -48,7 +48,7 @@ impl DiffCommand {
     }
 }
 
-/// Prints a comparison for people.
+/// Prints a comparison as text.
 pub(super) fn print(compared: &Value) {
     for (side, sign) in [("a", '-'), ("b", '+')] {
         let run = &compared[side];
@@ -118,7 +118,7 @@ fn changes(of: &Value, indent: &str) {
     }
 }
 
-/// Parts of a text in one line: what was removed in `[-…-]`, what was added in `{+…+}`.
+/// Formats the parts of a text in one line: removed parts in `[-…-]`, added parts in `{+…+}`.
 fn words(parts: &[Value]) -> String {
     parts
         .iter()

@@ -86,7 +86,7 @@ impl ExportCommand {
     }
 }
 
-/// Writes a file whole or not at all.
+/// Writes a file atomically.
 fn write(file: &Path, bytes: &[u8], overwrite: bool) -> std::io::Result<()> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut temporary = tempfile::Builder::new().prefix(".export-").tempfile_in(folder)?;

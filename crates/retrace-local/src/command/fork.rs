@@ -79,7 +79,7 @@ impl ForkCommand {
         }
         let (began, limit) = (Instant::now(), Duration::from_secs(self.timeout));
         let execution = fork.execution_id.clone();
-        // Each request waits for a change.
+        // Each request is a long poll.
         while fork.status == "running" {
             let State { id, version, .. } = &fork;
             if began.elapsed() > limit {
@@ -115,7 +115,7 @@ impl ForkCommand {
     }
 }
 
-/// A fork as far as it is waited for.
+/// The members of a fork that the command uses.
 #[derive(Deserialize)]
 struct State {
     id: String,
@@ -141,7 +141,7 @@ fn find<'t>(run: &'t Trace, wanted: &str) -> Result<&'t Span, String> {
     })
 }
 
-/// The members of a fork that the settings make. Paths lead into what the span has recorded.
+/// Converts the settings to members of a fork. Paths refer to the recorded values of the span.
 fn settings(span: &Span, set: &[(String, String)]) -> Result<Map<String, Value>, String> {
     let recorded =
         |json: Option<&retrace_protocol::Json>| json.and_then(|json| json.to_value().ok()).unwrap_or_default();
@@ -183,7 +183,7 @@ fn settings(span: &Span, set: &[(String, String)]) -> Result<Map<String, Value>,
     Ok(members)
 }
 
-/// The value at a dotted path. The last member of an object may be new.
+/// Returns the value at a dotted path. The last member of an object may be new.
 fn at_path<'v>(value: &'v mut Value, path: &str) -> Option<&'v mut Value> {
     let (name, rest) = path.split_once('.').map_or((path, None), |(name, rest)| (name, Some(rest)));
     let place = match value {

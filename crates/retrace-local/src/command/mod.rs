@@ -1,4 +1,4 @@
-//! Subcommands that read stored runs and cassettes, and arguments of others.
+//! Subcommands that read stored runs and cassettes, and their shared arguments.
 
 mod amount;
 mod cassette;
@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use crate::{complain, say};
 
-/// How a subcommand has ended.
+/// Result of a subcommand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
     /// Status 0: done, and nothing differs.
@@ -37,7 +37,7 @@ impl Ending {
     }
 }
 
-/// The status of a subcommand that has ended so; 2 for one that could not.
+/// Returns the exit status of a result; 2 for an error.
 pub(crate) fn status(ended: Result<Ending, String>) -> ExitCode {
     match ended {
         Ok(Ending::Same) => ExitCode::SUCCESS,

@@ -1,4 +1,4 @@
-//! The receiver that a subcommand reads from: one that runs, or one that is started on a database file.
+//! The receiver that a subcommand reads from: a running one, or one that is started on a database file.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,11 +10,11 @@ use retrace_protocol::read::Refusal;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// Most bytes of an answer.
+/// Largest response, in bytes.
 const MAX_BYTES: u64 = 512 * 1024 * 1024;
-/// Most characters of an answer that an error shows.
+/// Longest part of a response in an error, in characters.
 const MAX_WORDS: usize = 500;
-/// Limit of one request; the receiver lets a request for changes wait for half a minute.
+/// Time limit of one request, above the receiver's limit of a long poll.
 const TIME: Duration = Duration::from_secs(120);
 
 /// Where runs are read.
@@ -47,18 +47,18 @@ impl Source {
     }
 }
 
-/// A receiver that answers.
+/// Client of a receiver.
 pub(crate) struct Receiver {
     agent: ureq::Agent,
     url: String,
     key: Option<String>,
-    /// What errors call it.
+    /// Name of the receiver in errors.
     name: String,
-    /// Of a file: stopped at the end.
+    /// Server of a database file, stopped at the end.
     _server: Option<Server>,
 }
 
-/// An answer that is none of success.
+/// An error response.
 pub(crate) struct Refused {
     pub(crate) status: u16,
     pub(crate) message: String,
@@ -71,7 +71,7 @@ impl From<Refused> for String {
 }
 
 impl Receiver {
-    /// A receiver that runs. One that speaks HTTPS is read by its file.
+    /// Connects to a running receiver. A receiver with HTTPS is read by its database file.
     pub(crate) fn at(url: &str, key: Option<String>) -> Result<Self, String> {
         if !url.starts_with("http://") {
             return Err(format!(
@@ -82,12 +82,12 @@ impl Receiver {
         let url = url.trim_end_matches('/').to_owned();
         let config =
             ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).timeout_global(Some(TIME));
-        // Requests go to its address, whatever proxy is set for other programs.
+        // Requests go directly to the address, without the proxy of the environment.
         let agent = config.proxy(None).build().into();
         Ok(Self { agent, name: url.clone(), url, key, _server: None })
     }
 
-    /// Starts a receiver on a file, for this process alone.
+    /// Starts a receiver on a database file, for this process only.
     pub(crate) fn on_file(db: &Path) -> Result<Self, String> {
         if !db.exists() {
             return Err(format!("{}: there is no such file; name the --db of `retrace-local serve`", db.display()));
@@ -173,7 +173,7 @@ impl Receiver {
     }
 }
 
-/// Text without the characters that a terminal acts on.
+/// Replaces control characters, which a terminal would interpret.
 pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|each| if each.is_control() { ' ' } else { each }).collect()
 }

@@ -51,7 +51,8 @@ impl ReplayCommand {
         settings.lenient = self.lenient;
         settings.pace = self.pace;
         settings.allow_remote = self.allow_remote;
-        // Listened for before the server is there, so that who waits for it may stop it at once.
+        // Registered before the server prints its address, so that a caller that waits for the address may stop it at
+        // once.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let stop = runtime.block_on(async { Stop::new() })?;
         let server = ReplayServer::start(&self.cassette, settings)?;

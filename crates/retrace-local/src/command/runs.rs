@@ -9,7 +9,7 @@ use super::receiver::{Receiver, Source, plain};
 use super::{Ending, print_json};
 use crate::say;
 
-/// Most steps around a step that are shown as indentation.
+/// Largest shown depth of a step, in levels of indentation.
 const MAX_DEPTH: usize = 20;
 
 #[derive(Args)]
@@ -116,7 +116,7 @@ pub(super) fn read<T: serde::de::DeserializeOwned>(receiver: &Receiver, run: &st
     receiver.get(&endpoint::trace(&Id::from(run))).map_err(|refused| unknown(receiver, run, refused))
 }
 
-/// The message about a run that a receiver does not have.
+/// Returns the error for a run that the receiver does not have.
 pub(super) fn unknown(receiver: &Receiver, run: &str, refused: super::receiver::Refused) -> String {
     match refused.status {
         404 => {
@@ -131,7 +131,7 @@ fn depth(span: &Span, spans: &[Span]) -> usize {
         let id = span.parent_id.as_ref()?;
         spans.iter().find(|other| other.id == *id)
     };
-    // Parents may form a circle.
+    // Parents may form a cycle.
     std::iter::successors(parent(span), |span| parent(span)).take(MAX_DEPTH).count()
 }
 

@@ -4,9 +4,9 @@
 use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag};
 use serde::{Serialize, Serializer, ser::SerializeSeq as _};
 
-/// Elements within elements; what is deeper stands in the last.
+/// Largest depth of nested elements; deeper content is added to the deepest one.
 const DEPTH: usize = 24;
-/// Elements and texts of one tree.
+/// Largest number of elements and texts in one tree.
 const NODES: usize = 20_000;
 
 /// A text or an element.
@@ -21,7 +21,7 @@ impl Node {
         Self::Element { name, attribute, children: Vec::new() }
     }
 
-    /// A text with its line breaks and blanks.
+    /// Creates a text with its line breaks and blanks.
     pub(super) fn preformatted(text: &str) -> Self {
         Self::Element { name: "pre", attribute: None, children: vec![Self::Text(text.to_owned())] }
     }
@@ -60,7 +60,7 @@ pub(crate) fn nodes(text: &str) -> Vec<Node> {
     tree.finish()
 }
 
-/// The elements that are open, outermost first.
+/// The open elements, outermost first.
 struct Tree {
     open: Vec<Node>,
     too_deep: usize,
@@ -115,7 +115,7 @@ impl Tree {
             Tag::Emphasis => ("em", None),
             Tag::Strong => ("strong", None),
             Tag::Strikethrough => ("del", None),
-            // An image that is elsewhere is never fetched: its text is shown, and where it is.
+            // Remote images are never fetched: their text is shown as a link.
             Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. } => {
                 let is_address = dest_url.starts_with("https://") || dest_url.starts_with("http://");
                 if is_address { ("a", Some(("href", dest_url.to_string()))) } else { ("span", None) }

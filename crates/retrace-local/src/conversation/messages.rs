@@ -1,16 +1,16 @@
-//! From what was recorded to messages: the shape of this project, and those of OpenAI, Anthropic and Gemini requests as other
-//! SDKs record them.
+//! Conversion of recorded content to messages: the shape of this project, and those of OpenAI, Anthropic and Gemini
+//! requests as other SDKs record them.
 
 use serde_json::Value;
 
 use super::shape::{Message, Part};
 
-/// Largest image that is passed on, in bytes of base64.
+/// Largest image in the result, in bytes of base64.
 const IMAGE_BYTES: usize = 3_000_000;
-/// Types of images that every browser draws without running anything.
+/// Types of images that browsers render without running code.
 const IMAGES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 
-/// What a tool answered, by a span of its own.
+/// Result of a tool, from its own span.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Answered {
     pub(crate) call_id: String,
@@ -19,7 +19,7 @@ pub(crate) struct Answered {
     pub(crate) error: Option<String>,
 }
 
-/// The messages in what a step was given; what is no conversation is one message of the user.
+/// Returns the messages in the input of a step; an input that is not a conversation becomes one user message.
 pub(super) fn input(given: &Value) -> Vec<Message> {
     let list = given
         .as_array()
@@ -39,7 +39,7 @@ pub(super) fn input(given: &Value) -> Vec<Message> {
     }
 }
 
-/// The messages in what a step returned, with what its metadata adds.
+/// Returns the messages in the output of a step, with the reasoning and the tool calls of its metadata.
 pub(super) fn output(returned: &Value, metadata: &Value) -> Vec<Message> {
     let calls = metadata.get("tool_calls").and_then(Value::as_array);
     let mut message = match returned {
@@ -48,7 +48,7 @@ pub(super) fn output(returned: &Value, metadata: &Value) -> Vec<Message> {
             return list.iter().map(|each| message(each).of_output()).collect();
         }
         other if is_message(other) => message(other),
-        // The official SDKs write calls as a text where there is no other.
+        // The official SDKs record tool calls as such a text if the output has no other.
         Value::String(text) if calls.is_some() && text.starts_with("[tool calls] ") => {
             Message::new("assistant", Vec::new())
         }
@@ -64,7 +64,7 @@ pub(super) fn output(returned: &Value, metadata: &Value) -> Vec<Message> {
     if message.parts.is_empty() { Vec::new() } else { vec![message.of_output()] }
 }
 
-/// Puts what tools answered beside the calls that they answer.
+/// Adds the results of tools to their calls.
 pub(super) fn join(messages: &mut Vec<Message>, answers: &[Answered]) {
     let mut given_results: Vec<(String, Value)> = Vec::new();
     let has_call = |messages: &[Message], id: &str| {
@@ -93,7 +93,7 @@ pub(super) fn join(messages: &mut Vec<Message>, answers: &[Answered]) {
     }
 }
 
-/// The content of a message of a tool, as a value.
+/// Returns the content of a tool message as a value.
 fn plain(message: &Message) -> Value {
     match message.parts.as_slice() {
         [Part::Json { value }] => value.clone(),
@@ -118,7 +118,7 @@ fn message(value: &Value) -> Message {
         found.parts.push(Part::Reasoning { nodes: super::nodes(&words(reasoning)) });
     }
     let content = value.get("content").filter(|content| !content.is_null()).or_else(|| value.get("parts"));
-    // What a tool answers is data, and a call shows it so.
+    // The result of a tool is data, and is shown as JSON.
     match content {
         Some(content) if answers.is_some() => found.parts.push(Part::Json { value: content.clone() }),
         Some(content) => found.parts.extend(parts(content)),
@@ -129,7 +129,7 @@ fn message(value: &Value) -> Message {
     found
 }
 
-/// The call that a message of Anthropic's answers, when it does nothing else.
+/// Returns the tool call id of an Anthropic message that has only a tool result.
 fn answered(value: &Value) -> Option<String> {
     match value.get("content")?.as_array()?.as_slice() {
         [part] if part.get("type")? == "tool_result" => part.get("tool_use_id")?.as_str().map(str::to_owned),
@@ -177,7 +177,7 @@ fn part(value: &Value) -> Vec<Part> {
 fn call(value: &Value) -> Part {
     let inner = value.get("function").filter(|function| function.is_object()).unwrap_or(value);
     let given = ["arguments", "input", "args"].iter().find_map(|name| inner.get(name)).cloned().unwrap_or_default();
-    // Arguments come as a text with JSON in it.
+    // Arguments may be a string that contains JSON.
     let arguments = given.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or(given);
     let text = |from: &Value, name: &str| from.get(name).and_then(Value::as_str).map(str::to_owned);
     Part::ToolCall {
@@ -190,7 +190,7 @@ fn call(value: &Value) -> Part {
     }
 }
 
-/// An image within the content, or a word of where it is.
+/// Converts an image with data, or a reference to media.
 fn media(value: &Value) -> Part {
     let source =
         ["source", "image_url", "inline_data", "inlineData"].iter().find_map(|name| value.get(name)).unwrap_or(value);
@@ -217,7 +217,7 @@ fn media(value: &Value) -> Part {
     }
 }
 
-/// A value in words.
+/// Converts a value to text.
 fn words(value: &Value) -> String {
     match value {
         Value::Null => String::new(),

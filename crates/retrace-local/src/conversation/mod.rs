@@ -1,7 +1,8 @@
-//! A model call, or a run, as a conversation: messages in one shape whoever recorded them, and Markdown as a tree of known
+//! Conversations of model calls and runs: messages in one shape for all recorders, and Markdown as a tree of known
 //! elements. Pure.
 //!
-//! No HTML leaves here. A page makes elements from the tree, so that nothing which an agent or a model wrote can become markup.
+//! The result contains no HTML. The page creates elements from the tree, so that content of an agent or a model never
+//! becomes markup.
 
 mod markdown;
 mod messages;
@@ -16,11 +17,11 @@ use messages::{input, output};
 use retrace_protocol::Json;
 use serde_json::Value;
 
-/// Content that is read for messages, in bytes; more of it is shown as it is.
+/// Largest content that is parsed, in bytes; larger content is shown as text.
 const READ_BYTES: usize = 4 * 1024 * 1024;
 
 impl Conversation {
-    /// What a step was given and returned. `answers` are what tools answered elsewhere in the run.
+    /// Converts the input and output of a step. `answers` are the results of tools from other spans of the run.
     pub(crate) fn of(
         given: Option<&Json>,
         returned: Option<&Json>,
@@ -46,7 +47,7 @@ impl Conversation {
     }
 }
 
-/// A JSON text that is small enough to be read.
+/// Parses a JSON text within the size limit.
 fn value(json: &Json) -> Option<Value> {
     (json.as_str().len() <= READ_BYTES).then(|| json.to_value().ok()).flatten()
 }

@@ -1,4 +1,4 @@
-//! The shape of a conversation on its way to the page.
+//! Types of a conversation, as the page receives them.
 
 use retrace_protocol::Json;
 use serde::Serialize;
@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::markdown::{Node, nodes};
 
-/// Longest part of a text that is shown, in bytes; the rest is in the span as it was sent.
+/// Longest shown part of a text, in bytes; the span has the whole text.
 pub(super) const TEXT_BYTES: usize = 100_000;
-/// Longest text that is read as Markdown.
+/// Longest text that is parsed as Markdown.
 const MARKDOWN_BYTES: usize = 50_000;
 
 /// Messages, oldest first.
@@ -23,11 +23,11 @@ pub(crate) struct Message {
     pub(crate) role: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<String>,
-    /// It is what the step returned.
+    /// True if the message is the output of the step.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) is_output: bool,
     pub(crate) parts: Vec<Part>,
-    /// Which tool call it answers.
+    /// Id of the tool call that the message answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) answers: Option<String>,
 }
@@ -36,15 +36,15 @@ pub(crate) struct Message {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Part {
-    /// A text, as a tree and with the bytes that are left out.
+    /// A text as a tree, and the number of omitted bytes.
     Text {
         nodes: Vec<Node>,
         #[serde(skip_serializing_if = "is_none")]
         cut: usize,
     },
-    /// What a model thought.
+    /// Reasoning of a model.
     Reasoning { nodes: Vec<Node> },
-    /// A call of a tool, with what it answered where that is known.
+    /// A tool call, with its result if that is known.
     ToolCall {
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<String>,
@@ -54,15 +54,15 @@ pub(crate) enum Part {
         result: Option<Value>,
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<String>,
-        /// The span that ran it.
+        /// The span that executed the call.
         #[serde(skip_serializing_if = "Option::is_none")]
         span_id: Option<String>,
     },
-    /// An image within the content, in base64.
+    /// An inline image, in base64.
     Image { mime_type: String, data: String },
-    /// An image, a sound or a file that is elsewhere: never fetched.
+    /// A reference to an image, a sound or a file: never fetched.
     Media { kind: String, reference: String },
-    /// Anything else.
+    /// Any other content.
     Json { value: Value },
 }
 
@@ -76,7 +76,7 @@ impl Message {
         Self { role: role.to_owned(), parts, ..Self::default() }
     }
 
-    /// Content that is too large to be read.
+    /// Creates a message of content above the size limit.
     pub(super) fn large(role: &str, json: &Json) -> Self {
         Self::new(role, vec![Part::plain(json.as_str())])
     }
@@ -88,7 +88,7 @@ impl Message {
 }
 
 impl Part {
-    /// A text, read as Markdown unless it is very long.
+    /// Parses a text as Markdown unless it is very long.
     pub(super) fn text(text: &str) -> Self {
         if text.len() > MARKDOWN_BYTES {
             return Self::plain(text);
@@ -96,7 +96,7 @@ impl Part {
         Self::Text { nodes: nodes(text), cut: 0 }
     }
 
-    /// A text as it stands.
+    /// Creates a text without parsing.
     fn plain(text: &str) -> Self {
         let shown = text.get(..text.floor_char_boundary(TEXT_BYTES)).unwrap_or(text);
         Self::Text { nodes: vec![Node::preformatted(shown)], cut: text.len() - shown.len() }

@@ -1,16 +1,16 @@
-//! Steps of two runs in pairs.
+//! Alignment of the steps of two runs.
 
 use std::collections::{HashMap, VecDeque};
 
 use retrace_protocol::{Json, Span, SpanType};
 use similar::{Algorithm, DiffOp, capture_diff_slices};
 
-/// Places of a step in the two runs.
+/// Indexes of a step in the two runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Pair {
     pub(super) a: Option<usize>,
     pub(super) b: Option<usize>,
-    /// Paired in spite of the order.
+    /// True if the pair deviates from the order.
     pub(super) moved: bool,
 }
 
@@ -53,7 +53,7 @@ pub(super) fn align(a: &[Span], b: &[Span], point: Option<usize>) -> Vec<Pair> {
     pair_moved(pairs, prefix, &ours, &theirs)
 }
 
-/// Pairs steps that stand alone in both runs, at the place of the second run.
+/// Pairs steps without a partner in both runs, at the position of the second run.
 fn pair_moved(pairs: Vec<Pair>, prefix: usize, ours: &[usize], theirs: &[usize]) -> Vec<Pair> {
     let mut alone: HashMap<usize, VecDeque<usize>> = HashMap::new();
     for at in pairs.iter().filter(|pair| pair.b.is_none()).filter_map(|pair| pair.a) {
@@ -83,7 +83,7 @@ fn has_prefix(a: &[Span], b: &[Span], point: usize) -> bool {
     b.len() >= point && a.iter().take(point).zip(b).all(is_repeated)
 }
 
-/// Returns true if the content of two steps is the same text: most pairs are, and need no further look.
+/// Returns true if the content of two steps is the same text, as for most pairs, which need no further comparison.
 pub(super) fn is_same_step(a: &Span, b: &Span) -> bool {
     let text = |json: &Option<Json>| json.as_ref().filter(|json| !json.is_null()).map(|json| json.as_str().to_owned());
     text(&a.input) == text(&b.input) && text(&a.output) == text(&b.output) && a.error == b.error && a.model == b.model

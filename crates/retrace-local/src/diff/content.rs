@@ -6,16 +6,16 @@ use serde::Serialize;
 use serde_json::Value;
 use similar::{ChangeTag, TextDiff};
 
-/// Largest text that is compared word by word, in bytes.
+/// Largest text of a comparison by words, in bytes.
 const MAX_TEXT_BYTES: usize = 64 * 1024;
-/// Most bytes of texts that are compared word by word in one diff of runs.
+/// Limit of the texts that one diff compares by words, in bytes.
 const MAX_TEXTS_BYTES: usize = 2 * 1024 * 1024;
-/// Largest value that is repeated in the answer, in bytes of JSON.
+/// Largest value in the response, in bytes of JSON.
 const MAX_VALUE_BYTES: usize = 64 * 1024;
-/// Most bytes of values that one diff of runs repeats.
+/// Limit of the values in the response of one diff, in bytes.
 const MAX_VALUES_BYTES: usize = 8 * 1024 * 1024;
 
-/// What is left of the work and of the size of one diff of runs.
+/// Remaining budget of one diff, in bytes.
 #[derive(Debug)]
 pub(super) struct Budget {
     texts: usize,
@@ -28,7 +28,7 @@ impl Default for Budget {
     }
 }
 
-/// Differences of two values; never without any.
+/// Differences of two values; at least one.
 #[derive(Debug, Serialize)]
 pub(super) struct ContentDiff {
     /// The first 64, in document order.
@@ -42,17 +42,17 @@ pub(super) struct ContentDiff {
 struct ValueDiff {
     /// JSON pointer (RFC 6901); empty for the whole value.
     pointer: String,
-    /// Value of the first run; absent where only the second has one, and where it is too large.
+    /// Value of the first run; absent if only the second has one, or if it is too large.
     #[serde(skip_serializing_if = "Option::is_none")]
     a: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     b: Option<Value>,
-    /// Sizes in bytes of the values that are too large to be repeated.
+    /// Sizes in bytes of the values that are too large for the response.
     #[serde(skip_serializing_if = "Option::is_none")]
     a_bytes: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     b_bytes: Option<usize>,
-    /// Two texts word by word, in order: what both have, what only the first has, what only the second has.
+    /// Comparison of two texts by words, in order: common parts, parts of the first, parts of the second.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<Vec<TextPart>>,
 }
@@ -62,8 +62,8 @@ struct ValueDiff {
 struct TextPart(&'static str, String);
 
 impl ContentDiff {
-    /// Compares two values; `None` when they are the same. Ids of tool calls are compared by the order in which they appear; a value
-    /// that is absent is null.
+    /// Compares two values; returns `None` if they are equal. Ids of tool calls are compared by the order in which they
+    /// appear; an absent value counts as null.
     pub(super) fn of_json(a: Option<&Json>, b: Option<&Json>, budget: &mut Budget) -> Option<Self> {
         let text = |json: Option<&Json>| json.map_or("null", Json::as_str).to_owned();
         if text(a) == text(b) {
@@ -77,7 +77,7 @@ impl ContentDiff {
         Self::of(&value(a), &value(b), budget)
     }
 
-    /// Compares two texts; `None` when they are the same.
+    /// Compares two texts; returns `None` if they are equal.
     pub(super) fn of_text(a: Option<&str>, b: Option<&str>, budget: &mut Budget) -> Option<Self> {
         if a == b {
             return None;
@@ -92,7 +92,7 @@ impl ContentDiff {
         (total > 0).then_some(Self { differences, total })
     }
 
-    /// JSON pointer to the first difference.
+    /// Returns the JSON pointer to the first difference.
     pub(super) fn first_pointer(&self) -> Option<String> {
         self.differences.first().map(|difference| difference.pointer.clone())
     }

@@ -1,11 +1,11 @@
 //! Differences of two stored runs. Pure.
 //!
-//! [`align()`](align::align) pairs their steps, [`content`] compares what the steps of a pair were given and returned, and [`diff`] puts
-//! both together. Ids, times, tokens, cost and metadata are no differences; totals stand beside them.
+//! [`align()`](align::align) pairs their steps, [`content`] compares inputs and outputs of a pair, and [`diff`]
+//! combines both. Ids, times, tokens, cost and metadata are not compared; totals are part of the result.
 //!
-//! A run that a fork made is compared with the run it was forked from as what it is: steps before the fork point that it
-//! did not send again count as replayed, and what the fork itself changed (the input of the run, of the step at the fork
-//! point, and of the model calls after it, which repeat the conversation) is listed and is no divergence.
+//! A run of a fork is compared with the run that it was forked from in a special way: steps before the fork point that
+//! it did not send again count as replayed, and the changes of the fork itself (the input of the run, of the step at
+//! the fork point, and of the model calls after it, which repeat the conversation) are listed and are not a divergence.
 
 mod align;
 mod content;
@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use align::{Pair, align, is_same_step};
 use content::{Budget, ContentDiff};
 
-/// Most steps of a run that are compared; those after them are left out, and `truncated` states it.
+/// Largest number of compared steps of a run; `truncated` states that more exist.
 const MAX_STEPS: usize = 5_000;
 
 /// The differences of the run `b` from the run `a`.
@@ -41,7 +41,7 @@ pub(crate) struct RunDiff {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ContentDiff>,
     steps: Vec<Step>,
-    /// A run has more steps than are compared.
+    /// A run has more steps than the limit.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     truncated: bool,
 }
@@ -69,14 +69,14 @@ struct Run {
 #[derive(Debug, Serialize)]
 struct ForkPoint {
     span_id: String,
-    /// Place among the spans of `a`, from 0.
+    /// Index among the spans of `a`, from 0.
     index: usize,
 }
 
-/// Where the runs part for the first time.
+/// First divergence of the runs.
 #[derive(Debug, Serialize)]
 struct Divergence {
-    /// Place in `steps`, from 0; absent where only the runs as a whole differ.
+    /// Index in `steps`, from 0; absent if only the runs as a whole differ.
     #[serde(skip_serializing_if = "Option::is_none")]
     step: Option<usize>,
     /// `added`, `removed`, `input`, `output`, `error`, `model` or `status`.
@@ -106,7 +106,7 @@ enum StepStatus {
     Added,
     /// Only `a` has it.
     Removed,
-    /// Only `a` has it, before the fork point: `b` had its result from the recording.
+    /// Only `a` has it, before the fork point: `b` used its recorded result.
     Replayed,
 }
 
@@ -114,9 +114,9 @@ enum StepStatus {
 #[derive(Debug, Serialize)]
 struct Step {
     status: StepStatus,
-    /// What differs is a divergence, and not what a fork changed.
+    /// A difference is a divergence, and not a change of the fork.
     diverges: bool,
-    /// The runs have it at different places. No divergence by itself: concurrent steps have no order.
+    /// The positions in the runs differ. This alone is not a divergence: concurrent steps have no order.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     moved: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -130,7 +130,7 @@ struct Step {
 /// A step in one run.
 #[derive(Debug, Serialize)]
 struct Side {
-    /// Place among the spans of the run, from 0.
+    /// Index among the spans of the run, from 0.
     index: usize,
     id: Id,
     span_type: SpanType,
@@ -149,7 +149,7 @@ struct Side {
     error: Option<String>,
 }
 
-/// What differs between the steps of a pair.
+/// Differences between the steps of a pair.
 #[derive(Debug, Default, Serialize)]
 struct Changes {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -169,14 +169,15 @@ impl Changes {
 }
 
 impl RunDiff {
-    /// Returns true if nothing differs but what a fork changed.
+    /// Returns true if the runs differ only in the changes of a fork.
     #[cfg(test)]
     const fn is_same(&self) -> bool {
         self.same
     }
 }
 
-/// Compares two runs with all of their spans. Costs about the product of the steps that differ; text is compared within a budget.
+/// Compares two runs with all of their spans. The cost is about the product of the numbers of differing steps; text is
+/// compared within a budget.
 pub(crate) fn diff(a: &Trace, b: &Trace) -> RunDiff {
     let spans = |run: &Trace| -> usize { run.spans.as_ref().map_or(0, Vec::len) };
     let (ours, theirs) = (first_steps(a), first_steps(b));

@@ -92,7 +92,7 @@ fn a_fork_replays_what_comes_before_its_point() {
     let first = found.first_divergence.as_ref().unwrap();
     assert_eq!((first.step, first.reason), (Some(2), "output"));
 
-    // A client that sends the steps before the fork point again.
+    // The client sends the steps before the fork point again.
     let found = of_fork(agent().into_iter().take(2).chain([changed]).collect());
     assert_eq!(statuses(&found), ["same", "same", "changed"]);
 }

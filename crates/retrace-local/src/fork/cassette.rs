@@ -10,14 +10,14 @@ use serde_json::{Map, Value};
 /// Name under which the official client records a call of Gemini, and the one under which it looks it up in a cassette.
 const GEMINI: (&str, &str) = ("retrace.ai.generate", "gemini.generate_content");
 
-/// The `cassette` of a `resume` or `replay` frame: all spans in the order in which they are stored, each with all that is stored of
-/// it. The official client reads name, type, output, tokens and error (PROTOCOL.md section 19) and passes over the rest, which
-/// allows others to rebuild the provider's response.
+/// Creates the `cassette` of a `resume` or `replay` frame: all spans in stored order, each with all of its fields. The
+/// official client reads name, type, output, tokens and error (PROTOCOL.md section 19) and ignores the rest, from which
+/// others can rebuild the provider's response.
 pub(crate) fn of_frame(spans: &[Span]) -> Value {
     let entry = |span: &Span| {
         let mut entry = match serde_json::to_value(span) {
             Ok(Value::Object(entry)) => entry,
-            // A record that was stored can be written.
+            // Serialization of a stored record does not fail.
             _ => Map::new(),
         };
         if span.name == GEMINI.0 {
@@ -28,11 +28,11 @@ pub(crate) fn of_frame(spans: &[Span]) -> Value {
     spans.iter().map(entry).collect()
 }
 
-/// Writes the model calls and tools of a run as a cassette of `retrace-replay`, with the secrets of this process's environment refused.
-/// `name` stands for the file in errors.
+/// Writes the model calls and tools of a run as a cassette of `retrace-replay`, and refuses to write secrets of this
+/// process's environment. `name` is the name of the file in errors.
 ///
 /// # Errors
-/// The writer's, and a secret that would be written.
+/// Returns the error of the writer, or an error if the cassette would contain a secret.
 pub(crate) fn write<W: std::io::Write>(
     run: &Trace,
     name: &str,
@@ -55,7 +55,7 @@ pub(crate) fn write<W: std::io::Write>(
     Ok((cassette.finish()?, entries))
 }
 
-/// The golden file of the official client, version 1 (PROTOCOL.md section 20): every span is a step.
+/// Creates the golden file of the official client, version 1 (PROTOCOL.md section 20): every span is a step.
 pub(crate) fn golden(run: &Trace) -> GoldenCassette {
     let steps = run.spans.iter().flatten().zip(0..).map(|(span, index)| GoldenStep {
         index,
@@ -77,7 +77,7 @@ pub(crate) fn golden(run: &Trace) -> GoldenCassette {
     }
 }
 
-/// Size of a recording in a frame, in bytes of JSON.
+/// Returns the size of a recording in a frame, in bytes of JSON.
 pub(crate) fn weight(recording: &Value) -> usize {
     Json::from_serialize(recording).as_str().len()
 }

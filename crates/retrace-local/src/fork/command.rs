@@ -1,4 +1,4 @@
-//! The frames that have an agent execute a run again (PROTOCOL.md section 19).
+//! Frames that make an agent execute a run again (PROTOCOL.md section 19).
 
 use retrace_protocol::command::{Replay, Resume};
 use retrace_protocol::metadata::{FORK_OF, FORK_POINT, REPLAY_OF};
@@ -11,14 +11,15 @@ use super::{Fork, Mode, cassette};
 /// Largest recording in a frame, in bytes of JSON.
 pub(crate) const MAX_CASSETTE_BYTES: usize = 8 * 1024 * 1024;
 
-/// Member of `resume` with what is changed at the fork point. Not known to the official client, which passes over it.
+/// Member of `resume` with the changes at the fork point. The official client ignores it.
 pub(crate) const SUBSTITUTIONS: &str = "substitutions";
-/// Member of `resume` with the mode of the fork, where it is not the default.
+/// Member of `resume` with the mode of the fork, if it is not the default.
 pub(crate) const MODE: &str = "mode";
-/// Member of `resume`: `true` where the recording is too large for a frame. It is at `GET /api/v1/traces/:id` then.
+/// Member of `resume`: `true` if the recording is too large for a frame. The client then reads `GET
+/// /api/v1/traces/:id`.
 pub(crate) const CASSETTE_OMITTED: &str = "cassetteOmitted";
 
-/// The arguments that a recorded function was called with.
+/// Recorded arguments of a function.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Call {
     /// Positional arguments.
@@ -27,7 +28,7 @@ pub(crate) struct Call {
     pub(crate) kwargs: Vec<(String, Value)>,
 }
 
-/// Id of the run that this one was forked from.
+/// Returns the id of the run that this one was forked from.
 pub(crate) fn forked_from(run: &Trace) -> Option<String> {
     metadata(run).get(FORK_OF)?.as_str().map(str::to_owned)
 }
@@ -37,7 +38,7 @@ fn metadata(run: &Trace) -> Map<String, Value> {
     metadata.unwrap_or_default()
 }
 
-/// Name of the function that recorded a run: what a fork or a replay puts before it is taken away.
+/// Returns the name of the function that recorded a run, without the prefix of a fork or a replay.
 pub(crate) fn function_name(run: &Trace) -> String {
     let mut name = run.name.as_deref().unwrap_or_default();
     let metadata = metadata(run);
@@ -49,7 +50,7 @@ pub(crate) fn function_name(run: &Trace) -> String {
     name.to_owned()
 }
 
-/// Puts what a fork did not send again before the spans of its run: those of `origin` before the fork point.
+/// Prepends the spans that a fork did not send again: those of `origin` before the fork point.
 pub(crate) fn with_prefix(run: &mut Trace, origin: &Trace) {
     let metadata = metadata(run);
     let point = metadata.get(FORK_POINT).and_then(Value::as_str);
@@ -60,7 +61,8 @@ pub(crate) fn with_prefix(run: &mut Trace, origin: &Trace) {
 }
 
 impl Call {
-    /// Reads the input that a decorated function records: `{"args": […], "kwargs": {…}}`. Any other input is the one argument.
+    /// Parses the input that a decorated function records: `{"args": […], "kwargs": {…}}`. Any other input becomes the
+    /// only argument.
     pub(crate) fn recorded(input: Option<&Json>) -> Self {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -76,7 +78,8 @@ impl Call {
         }
     }
 
-    /// Lays the modified input of a fork over the call: a string replaces the first argument, an object sets arguments by name.
+    /// Applies the modified input of a fork to the call: a string replaces the first argument, an object sets arguments
+    /// by name.
     pub(crate) fn modify(&mut self, input: Option<&Json>) {
         match input.and_then(|input| input.to_value().ok()) {
             Some(Value::String(text)) => match self.args.first_mut() {
@@ -99,13 +102,13 @@ impl Call {
         Value::Object(self.kwargs.iter().cloned().collect())
     }
 
-    /// All arguments as positional ones: the only form that a `replay` frame has.
+    /// Returns all arguments as positional ones: the only form that a `replay` frame has.
     fn positional(&self) -> Value {
         self.args.iter().chain(self.kwargs.iter().map(|(_, value)| value)).cloned().collect()
     }
 }
 
-/// Reads an object as its members in their order.
+/// Deserializes an object as a list of its members in order.
 fn in_order<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, Value)>, D::Error> {
     struct Members;
     impl<'de> serde::de::Visitor<'de> for Members {
@@ -126,7 +129,7 @@ fn in_order<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<(St
     deserializer.deserialize_map(Members)
 }
 
-/// The data of the `resume` frame of a fork. `run` has its spans; `call` is what its function was called with.
+/// Creates the data of the `resume` frame of a fork. `run` has its spans; `call` has the arguments of its function.
 pub(crate) fn resume(fork: &Fork, run: &Trace, call: &Call, execution_id: Option<&str>) -> Resume {
     let spans = run.spans.as_deref().unwrap_or_default();
     let mut other = Map::new();
@@ -162,10 +165,10 @@ pub(crate) fn resume(fork: &Fork, run: &Trace, call: &Call, execution_id: Option
     }
 }
 
-/// The data of the `replay` frame of a run; nothing when its recording is too large for a frame.
+/// Creates the data of the `replay` frame of a run; `None` if its recording is too large for a frame.
 ///
-/// Arguments by name follow the positional ones in the order in which they were recorded. They also stand in `originalArgs`
-/// and `originalKwargs`, for clients that know these members.
+/// Arguments by name follow the positional ones in recorded order. They are also in `originalArgs` and
+/// `originalKwargs`, for clients that know these members.
 pub(crate) fn replay(run: &Trace, call: &Call) -> Option<Replay> {
     let mut other = Map::new();
     other.insert("originalArgs".to_owned(), Value::Array(call.args.clone()));
@@ -225,7 +228,7 @@ mod tests {
         }
     }
 
-    /// The members of the captured frames (`ws-p-resume`), all of them, and two more.
+    /// The members of the captured frames (`ws-p-resume`), and two more.
     #[test]
     fn a_resume_has_the_members_of_the_captured_one() {
         let run = run(json!({"args": ["old?"], "kwargs": {"k": 1}}), json!({}));
@@ -285,7 +288,7 @@ mod tests {
         let replay = replay(&recorded, &call).unwrap();
         assert_eq!(replay.input, Some(json!([1, 2, 3])));
         assert_eq!(replay.cassette.unwrap().as_array().unwrap().len(), 2);
-        // Other input is one argument.
+        // Other input is a single argument.
         assert_eq!(Call::recorded(Some(&Json::text("q"))).args, [json!("q")]);
         assert_eq!(Call::recorded(Some(&Json::from_serialize(&json!({"args": [], "q": 1})))).args.len(), 1);
         assert_eq!(Call::recorded(None), Call::default());

@@ -1,13 +1,13 @@
-//! Whether a stored run can be replayed byte for byte (PROTOCOL.md section 12).
+//! Eligibility of stored runs for a byte-exact replay (PROTOCOL.md section 12).
 
 use retrace_protocol::metadata::SpanMetadata;
 use retrace_protocol::{Span, Status, Trace};
 use serde::Serialize;
 
-/// Most reasons that are listed; a run of thousands of streams that were cut needs no more.
+/// Largest number of listed reasons.
 const MAX_REASONS: usize = 100;
 
-/// The answer, with all that stands against it.
+/// Result of the check, with all reasons against a replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Eligibility {
     pub(crate) eligible: bool,
@@ -15,18 +15,18 @@ pub(crate) struct Eligibility {
     pub(crate) reasons: Vec<Reason>,
 }
 
-/// Something that stands against a replay.
+/// A reason against a replay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Reason {
     /// `not_ended`, `lossy`, `terminated_early`, `incomplete_span`, `truncated_span` or `missing_spans`.
     pub(crate) code: &'static str,
     pub(crate) reason: String,
-    /// The span that it is about.
+    /// The span that the reason concerns.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) span_id: Option<String>,
 }
 
-/// Decides for a run with all of its spans.
+/// Checks a run with all of its spans.
 pub(crate) fn eligibility(run: &Trace) -> Eligibility {
     let spans = run.spans.as_deref().unwrap_or_default();
     let of_run =
@@ -41,7 +41,7 @@ pub(crate) fn eligibility(run: &Trace) -> Eligibility {
 
 fn of_run(run: &Trace, stored: u64) -> Vec<(&'static str, String)> {
     let mut reasons = Vec::new();
-    // A status that is missing is no end, whatever else the record states.
+    // A missing status does not count as an end, whatever the other fields are.
     if !matches!(run.status, Some(Status::Completed | Status::Failed)) {
         reasons.push(("not_ended", "the run has not ended".to_owned()));
     }

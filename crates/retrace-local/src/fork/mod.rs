@@ -1,8 +1,9 @@
-//! Forks of stored runs: a run is executed again by the process that recorded it, with something changed at one span (PROTOCOL.md
+//! Forks of stored runs: the process that recorded a run executes it again, with a change at one span (PROTOCOL.md
 //! section 19). Pure: records in, commands and answers out.
 //!
-//! [`NewFork`] is a checked request, [`Fork`] a stored fork with its executions, [`command`] makes the frames that an agent receives,
-//! [`eligibility`] decides whether a run can be replayed byte for byte, and [`cassette`] makes recordings of a run.
+//! [`NewFork`] is a validated request, [`Fork`] a stored fork with its executions, [`command`] creates the frames for
+//! an agent, [`eligibility`] checks whether a run can be replayed byte for byte, and [`cassette`] creates recordings of
+//! a run.
 
 pub(crate) mod cassette;
 pub(crate) mod command;
@@ -16,17 +17,17 @@ use std::time::Duration;
 use retrace_protocol::{Id, Json, Status, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// How long a lease holds without a heartbeat unless another time is set: three heartbeats of the official client.
+/// Default lease without a heartbeat: three heartbeats of the official client.
 pub(crate) const LEASE: Duration = Duration::from_secs(900);
 
-/// How an execution treats what the recording does not have.
+/// Treatment of calls that differ from the recording.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Mode {
-    /// Calls before the fork point are answered from the recording, and one that differs from it is refused.
+    /// Calls before the fork point are answered from the recording, and a call that differs from it is rejected.
     #[default]
     Strict,
-    /// Calls before the fork point are answered from the recording, and one that differs is reported.
+    /// Calls before the fork point are answered from the recording, and a call that differs is reported.
     Lenient,
     /// No recording is sent: everything is executed again.
     Live,
@@ -50,17 +51,17 @@ impl Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ForkStatus {
-    /// Stored, and not executed yet. Only of a fork.
+    /// Stored, and not executed yet. Only for a fork.
     Created,
-    /// A command was sent to an agent, and its lease holds.
+    /// A command was sent to an agent, and its lease has not ended.
     Running,
-    /// The run that it recorded has completed.
+    /// The recorded run has completed.
     Completed,
-    /// The run that it recorded has failed, or the agent has gone away.
+    /// The recorded run has failed, or the agent has disconnected.
     Failed,
-    /// A newer execution of the same fork has begun. Only of an execution.
+    /// A newer execution of the same fork has begun. Only for an execution.
     Superseded,
-    /// The lease ended without a heartbeat and without a run that has ended.
+    /// The lease ended without a heartbeat and before the run ended.
     Expired,
 }
 
@@ -76,7 +77,7 @@ impl ForkStatus {
         }
     }
 
-    /// Reads a stored status. An unknown one is that of a newer receiver, and counts as failed.
+    /// Parses a stored status. An unknown status of a newer receiver counts as failed.
     pub(crate) fn from_stored(text: &str) -> Self {
         [Self::Created, Self::Running, Self::Completed, Self::Superseded, Self::Expired]
             .into_iter()
@@ -84,7 +85,7 @@ impl ForkStatus {
             .unwrap_or(Self::Failed)
     }
 
-    /// Status of an execution whose run stands so.
+    /// Returns the status of an execution whose run has this status.
     pub(crate) const fn of_run(status: Status) -> Self {
         match status {
             Status::Running => Self::Running,
@@ -104,14 +105,14 @@ pub(crate) struct Execution {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) claimed_at: Option<Timestamp>,
     pub(crate) lease_expires_at: Timestamp,
-    /// The run that it recorded, once it has arrived.
+    /// Id of the recorded run, once it has arrived.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) result_trace_id: Option<Id>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
 }
 
-/// A stored fork. Members of the newest execution stand in the fork as well.
+/// A stored fork. It also has the members of its newest execution.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Fork {
     pub(crate) id: String,
@@ -136,12 +137,12 @@ pub(crate) struct Fork {
     pub(crate) error: Option<String>,
     /// All executions, oldest first.
     pub(crate) executions: Vec<Execution>,
-    /// Grows with every change: to wait for the next one.
+    /// Increases with every change; a client can wait for the next one.
     pub(crate) version: u64,
 }
 
 impl Fork {
-    /// Time at which the status changes by itself, in microseconds since 1970.
+    /// Returns the time at which the status changes without an event, in microseconds since 1970.
     pub(crate) fn lease_micros(&self) -> Option<u64> {
         match self.status {
             ForkStatus::Running => self.lease_expires_at.as_ref()?.unix_micros(),
@@ -150,7 +151,7 @@ impl Fork {
     }
 }
 
-/// Microseconds since 1970.
+/// Returns the microseconds since 1970.
 pub(crate) fn now_micros() -> i64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_micros()).unwrap_or(i64::MAX)

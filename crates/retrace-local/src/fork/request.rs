@@ -1,4 +1,4 @@
-//! The request that creates a fork: read and checked.
+//! The request that creates a fork: parsed and validated.
 
 use retrace_protocol::read::Refusal;
 use retrace_protocol::{Id, Json, Span, SpanType};
@@ -17,7 +17,7 @@ pub(crate) struct NewFork {
     pub(crate) mode: Mode,
 }
 
-/// What is changed at the fork point. Members that are absent change nothing.
+/// Changes at the fork point. Absent members change nothing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Substitutions {
@@ -33,12 +33,12 @@ pub(crate) struct Substitutions {
     /// Arguments that a tool is executed with.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     tool_arguments: Option<Json>,
-    /// Result of a tool, which is not executed then.
+    /// Result of a tool, which is then not executed.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     tool_output: Option<Json>,
 }
 
-/// Reads `null` as a value: a tool may return it.
+/// Deserializes `null` as a value: a tool may return it.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Json>, D::Error> {
     Json::deserialize(deserializer).map(Some)
 }
@@ -58,7 +58,8 @@ struct Body {
 /// Reads the body of `POST /api/v1/forks`.
 ///
 /// # Errors
-/// Text that is no JSON object, a field that is missing or of the wrong type, an unknown substitution or mode.
+/// Returns a refusal if the text is not a JSON object, if a field is missing or of the wrong type, or if a substitution
+/// or the mode is unknown.
 pub(crate) fn new_fork(body: &[u8]) -> Result<NewFork, Refusal> {
     let Body { trace_id, span_id, modified_input, substitutions, mode } = ingest::json(body)?;
     let modified_input = modified_input.filter(|input| !input.is_null());
@@ -101,10 +102,10 @@ impl Substitutions {
         Ok(())
     }
 
-    /// Checks that the span at the fork point is one that these can be applied to.
+    /// Checks that the substitutions apply to the span at the fork point.
     ///
     /// # Errors
-    /// A substitution of a model call at another span, or one of a tool.
+    /// Returns a refusal if a substitution of a model call is at another span, or one of a tool.
     pub(crate) fn check_span(&self, span: &Span) -> Result<(), Refusal> {
         let of_model_call = [
             ("messages", self.messages.is_some()),

@@ -1,4 +1,4 @@
-//! What filters, orders and sums of runs look at.
+//! Facts of a run for filters, orders and figures.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,12 +9,12 @@ use serde_json::Value;
 
 use super::Words;
 
-/// Values of one kind that a run is found by; more are passed over.
+/// Largest number of indexed values of one kind; more are ignored.
 const PARTS: usize = 200;
-/// Longest value that a run is found by, in bytes.
+/// Longest indexed value, in bytes.
 const VALUE_BYTES: usize = 200;
 
-/// What a part of a run is.
+/// Kind of a part of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum PartKind {
     Model,
@@ -24,7 +24,7 @@ pub(crate) enum PartKind {
 }
 
 impl PartKind {
-    /// Its name in the database and in addresses.
+    /// Returns the kind's name in the database and in query parameters.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Model => "model",
@@ -35,7 +35,7 @@ impl PartKind {
     }
 }
 
-/// What a run used of one model, tool or agent.
+/// Usage of one model, tool or agent in a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Usage {
     pub(crate) calls: u64,
@@ -46,7 +46,7 @@ pub(crate) struct Usage {
     pub(crate) micros: u64,
 }
 
-/// A run as the index has it.
+/// The indexed facts of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) started_micros: Option<i64>,
@@ -65,7 +65,7 @@ pub(crate) struct Facts {
     pub(crate) parts: BTreeMap<(PartKind, String), Usage>,
 }
 
-/// The members of a span's head that count here.
+/// Members of a span's head that the index uses.
 #[derive(Deserialize)]
 struct SpanHead<'a> {
     #[serde(borrow)]
@@ -83,7 +83,7 @@ struct SpanHead<'a> {
 }
 
 impl Facts {
-    /// What the trace itself states. `metadata` is its JSON text.
+    /// Reads the facts of the trace. `metadata` is its JSON text.
     pub(crate) fn of_trace(trace: &Trace, metadata: Option<&str>, words: &mut Words) -> Self {
         let metadata = metadata.and_then(|text| serde_json::from_str::<Value>(text).ok()).unwrap_or_default();
         let text = |name: &str| metadata.get(name).and_then(Value::as_str).map(|text| clipped(text).to_owned());
@@ -111,7 +111,7 @@ impl Facts {
         facts
     }
 
-    /// Adds a span by its head. One that cannot be read counts as a span and no more.
+    /// Adds a span by its head. An invalid head counts as a span without further facts.
     pub(crate) fn add_span(&mut self, head: &str, words: &mut Words) {
         self.spans += 1;
         let Ok(span) = serde_json::from_str::<SpanHead<'_>>(head) else { return };
@@ -139,7 +139,7 @@ impl Facts {
         words.add(span.error.as_deref().unwrap_or_default());
     }
 
-    /// Takes what the spans come to where the run does not state it.
+    /// Sets the totals of the spans if the run has none.
     pub(crate) fn finish(&mut self) {
         let models = || self.parts.iter().filter(|((kind, _), _)| *kind == PartKind::Model).map(|(_, usage)| usage);
         if self.tokens == 0 {

@@ -1,4 +1,4 @@
-//! What lists, searches and figures need of a run, drawn from its rows. Pure: no database, no clock.
+//! Facts and words of a run for lists, searches and figures, derived from its rows. Pure: no database, no clock.
 
 mod facts;
 mod words;

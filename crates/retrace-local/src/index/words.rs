@@ -6,14 +6,14 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-/// Longest part of one text that is searched, in bytes.
+/// Longest indexed part of one text, in bytes.
 const TEXT_BYTES: usize = 64 * 1024;
-/// Most text of one run that is searched, in bytes: names and errors come first.
+/// Limit of the indexed text of one run, in bytes: names and errors come first.
 const RUN_BYTES: usize = 512 * 1024;
-/// A text this long without a blank at its beginning holds no words: it is data in base64.
+/// Length of an ASCII prefix without whitespace from which a text counts as base64 data, which is not indexed.
 const DATA_BYTES: usize = 256;
 
-/// Gathers texts, each once: a model is given the whole conversation again with every call.
+/// Collects texts without duplicates: each model call repeats the whole conversation.
 #[derive(Debug, Default)]
 pub(crate) struct Words {
     text: String,
@@ -33,17 +33,17 @@ impl Words {
         self.text.push('\n');
     }
 
-    /// Adds every string in a JSON text, but no names of members. What cannot be read adds what stands before it.
+    /// Adds all strings in a JSON text, without the names of members. Invalid JSON adds the strings before the error.
     pub(crate) fn add_json(&mut self, json: &str) {
         if self.is_full() {
             return;
         }
         let mut reader = serde_json::Deserializer::from_str(json);
-        // An end before the end is that of a full index or of broken JSON.
+        // An early end is that of a full index or of invalid JSON.
         let _ = Strings(self).deserialize(&mut reader);
     }
 
-    /// All of them.
+    /// Returns the collected text.
     pub(crate) fn into_text(self) -> String {
         self.text
     }
@@ -58,7 +58,7 @@ fn is_data(text: &str) -> bool {
     beginning.is_some_and(|beginning| beginning.iter().all(|byte| byte.is_ascii() && !byte.is_ascii_whitespace()))
 }
 
-/// Visits a value for its strings.
+/// Collects the strings of a value.
 struct Strings<'a>(&'a mut Words);
 
 impl<'de> DeserializeSeed<'de> for Strings<'_> {

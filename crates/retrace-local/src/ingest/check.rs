@@ -1,8 +1,7 @@
-//! What a stored trace must fulfil beyond the types of its fields.
+//! Validation of a trace beyond the types of its fields.
 //!
-//! Refused is what could not be read back as it was meant: records that have no id to ask for, or two for one id, spans
-//! that name another trace, times that are none. Everything else is the sender's business: parents that do not exist,
-//! ends before starts, totals that do not add up.
+//! Checks reject records that could not be read back as sent: missing or duplicate ids, spans that name another trace,
+//! invalid times. All other inconsistencies are accepted: unknown parents, ends before starts, wrong totals.
 
 use std::collections::HashMap;
 
@@ -11,7 +10,7 @@ use retrace_protocol::{Id, Json, Span, SpanEnded, Timestamp, Trace, TraceEnded};
 
 use super::{MAX_ID_BYTES, blame};
 
-/// Checks a trace with its spans (PROTOCOL.md sections 9.1 and 22), and says which trace it is.
+/// Checks a trace with its spans (PROTOCOL.md sections 9.1 and 22), and returns its id.
 pub(super) fn trace(trace: &Trace) -> Result<Id, Refusal> {
     let missing = |field: &str| blame(field, format!("missing field `{field}`"));
     let Some(trace_id) = &trace.id else { return Err(missing("id")) };
@@ -40,7 +39,7 @@ pub(super) fn trace(trace: &Trace) -> Result<Id, Refusal> {
     Ok(trace_id.clone())
 }
 
-/// Checks a span that comes by itself (section 5.2).
+/// Checks a span without its trace (section 5.2).
 pub(super) fn span(span: &Span) -> Result<(), Refusal> {
     id("id", &span.id)?;
     id("trace_id", &span.trace_id)?;
@@ -71,7 +70,7 @@ fn id(field: &str, id: &Id) -> Result<(), Refusal> {
     }
 }
 
-/// Times are kept as they came, but must be times: RFC 3339, with or without a zone, from 1970 on.
+/// Checks that a time is valid RFC 3339, with or without a zone, from 1970 on. It is stored as sent.
 pub(super) fn time(field: &str, time: Option<&Timestamp>) -> Result<(), Refusal> {
     match time {
         Some(time) if time.unix_micros().is_none() => {

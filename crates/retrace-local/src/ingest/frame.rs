@@ -7,38 +7,39 @@ use retrace_protocol::{Auth, ClientFrame, Envelope, Event, EventKind, Span, Span
 
 use super::check;
 
-/// What a client said.
+/// A frame of a client.
 #[derive(Debug)]
 pub(crate) enum Frame {
     Auth(Auth),
     Pong,
     Event(Numbered),
-    /// Of a type that nobody here knows: passed over.
+    /// A frame of an unknown type, which is ignored.
     Unknown,
 }
 
-/// An event that passed all checks, and its number.
+/// An event that passed all checks, with its sequence number.
 #[derive(Clone, Debug)]
 pub(crate) struct Numbered {
     pub(crate) event: Event,
     pub(crate) seq: Option<u64>,
 }
 
-/// A frame that is not taken. The words name a field and never hold what stands in it.
+/// Error of a rejected frame. The reason names a field and never contains its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BadFrame {
     pub(crate) reason: String,
-    /// The frame's number, when as much could be read.
+    /// The frame's sequence number, if it could be read.
     pub(crate) seq: Option<u64>,
 }
 
-/// Longest name of a field that is repeated, in characters.
+/// Longest field name in a reason, in characters.
 const FIELD_CHARS: usize = 100;
 
-/// Reads one text frame, with the same indulgence for what is almost JSON as a body.
+/// Parses one text frame, with the same deviations from JSON as a body.
 ///
 /// # Errors
-/// Text that is no JSON, an event whose data lacks a field or holds one of another type, ids and times that are none.
+/// Returns a [`BadFrame`] if the text is not valid JSON, if a field of an event is missing or of the wrong type, or if
+/// an id or a time is invalid.
 pub(crate) fn frame(text: &str) -> Result<Frame, BadFrame> {
     if let Ok(frame) = ClientFrame::parse(text) {
         return checked(frame);
@@ -73,7 +74,7 @@ fn checked(frame: ClientFrame) -> Result<Frame, BadFrame> {
     };
     match refused {
         Ok(()) => Ok(Frame::Event(Numbered { event, seq })),
-        // The words of these checks are ours.
+        // The reasons of these checks contain no client data.
         Err(refusal) => {
             let field = refusal.field.unwrap_or_default();
             Err(BadFrame { reason: about(event.kind(), &field, &refusal.error), seq })
@@ -81,9 +82,9 @@ fn checked(frame: ClientFrame) -> Result<Frame, BadFrame> {
     }
 }
 
-/// What is wrong with a frame that could not be read.
+/// Finds the defect of a frame that could not be parsed.
 fn diagnosis(text: &str) -> Result<Frame, BadFrame> {
-    // Serde reads a struct from an array too; on this wire a frame is an object.
+    // Serde also deserializes a struct from an array; this protocol requires an object.
     if !text.trim_start().starts_with('{') {
         return Err(BadFrame { reason: "the frame is not a JSON object".into(), seq: None });
     }
@@ -96,7 +97,7 @@ fn diagnosis(text: &str) -> Result<Frame, BadFrame> {
     };
     let seq = envelope.seq;
     let Some(kind) = EventKind::from_wire(&envelope.kind) else {
-        // A type of its own may have any shape.
+        // A frame of an unknown type may have any shape.
         return match read::<serde::de::IgnoredAny>(text) {
             Ok(_) => Ok(Frame::Unknown),
             Err(_) => Err(BadFrame { reason: "the frame is not JSON".into(), seq }),

@@ -1,9 +1,9 @@
-//! Records that are told in several events: who has the last word about a field. Pure.
+//! Merge of several events of one record: decides which event determines a field. Pure.
 //!
-//! Every event may come twice, and after a reconnect in another order (PROTOCOL.md section 6). So that all orders lead to
-//! the same record, the word with the highest number holds, field by field: numbers count up within the process that
-//! sends them, whatever its connections do. What an event leaves out it says nothing about. Words without a number (older
-//! clients, HTTP) and words with the same number hold in the order they come.
+//! Each event may arrive twice, and in another order after a reconnect (PROTOCOL.md section 6). All orders lead to the
+//! same record because the event with the highest sequence number determines a field, field by field: numbers increase
+//! within the process that sends them, across all its connections. A field that is absent from an event is unchanged.
+//! Events without a number (older clients, HTTP) and events with equal numbers apply in order of arrival.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 /// The fields of a record, each as JSON text.
 pub(crate) type Fields = BTreeMap<String, Json>;
 
-/// The numbers that a record's fields were said with.
+/// Sequence numbers of the events that determined a record's fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Clocks {
-    /// Of every field that is not named in `fields`.
+    /// Number of each field that is not named in `fields`.
     #[serde(rename = "0", default, skip_serializing_if = "is_zero")]
     base: u64,
     #[serde(flatten)]
@@ -27,29 +27,30 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// What an event says about a record.
+/// Fields that an event sets on a record.
 #[derive(Debug)]
 pub(crate) struct Word {
     pub(crate) fields: Fields,
     pub(crate) clocks: Clocks,
-    /// Without a number: holds over everything that came before, and gives way to everything that comes after.
+    /// The event has no number: it overrides everything that arrived before, and yields to everything that arrives
+    /// after.
     pub(crate) by_arrival: bool,
-    /// Fields that hold only while nobody else has said them.
+    /// Fields that apply only while no other event has set them.
     pub(crate) weak: Vec<String>,
 }
 
-/// The fields that the protocol crate writes for a record.
+/// Returns the fields that the protocol crate writes for a record.
 pub(crate) fn fields_of<T: Serialize>(record: &T) -> Result<Fields, serde_json::Error> {
     serde_json::from_str(&write::to_string(record)?)
 }
 
 impl Clocks {
-    /// Every field was said with this number.
+    /// Assigns this number to all fields.
     pub(crate) fn all(seq: Option<u64>) -> Self {
         Self { base: seq.unwrap_or(0), fields: BTreeMap::new() }
     }
 
-    /// These fields were said with this number.
+    /// Assigns this number to the given fields.
     pub(crate) fn say<'f>(&mut self, fields: impl Iterator<Item = &'f String>, seq: Option<u64>) {
         fields.for_each(|field| self.set(field, seq.unwrap_or(0)));
     }
@@ -68,12 +69,12 @@ impl Clocks {
 }
 
 impl Word {
-    /// Fields said with the number `seq`, or without one.
+    /// Creates an update of `fields` with the number `seq`, or without one.
     pub(crate) fn new(fields: Fields, seq: Option<u64>) -> Self {
         Self { fields, clocks: Clocks::all(seq), by_arrival: seq.is_none(), weak: Vec::new() }
     }
 
-    /// Lays the word over a record; false when that changes nothing.
+    /// Applies the update to a record; returns false if that changes nothing.
     pub(crate) fn lay_over(self, record: &mut Fields, clocks: &mut Clocks) -> bool {
         let mut changed = false;
         for (name, value) in self.fields {
@@ -111,7 +112,7 @@ mod tests {
         let (mut record, mut clocks) = (Fields::new(), Clocks::default());
         for (said, seq) in words {
             Word::new(fields(said), *seq).lay_over(&mut record, &mut clocks);
-            // Kept as text between two words, as the store does.
+            // Serialized between two updates, as the store does.
             clocks = serde_json::from_str(&serde_json::to_string(&clocks).unwrap()).unwrap();
         }
         serde_json::to_value(record).unwrap()

@@ -1,9 +1,8 @@
-//! From what a client sent to what is stored. Pure: no socket, no clock, no database.
+//! Conversion of client data to stored data. Pure: no socket, no clock, no database.
 //!
-//! [`upload`] and [`patch`] read and check a body, [`TraceRow`] and [`SpanRow`] are what the store keeps of it and turn
-//! back into the records they came from. [`frame()`] reads and checks what comes over a WebSocket, and [`Word`] is how such
-//! events become one record whatever order they come in. Merging an uploaded end into a stored record is
-//! [`retrace_protocol::Trace::apply`].
+//! [`upload`] and [`patch`] parse and check a body, [`TraceRow`] and [`SpanRow`] are its stored form and convert back
+//! to the records. [`frame()`] parses and checks a WebSocket frame, and [`Word`] merges such events into one record in
+//! any order. [`retrace_protocol::Trace::apply`] merges an uploaded end into a stored record.
 
 mod check;
 mod frame;
@@ -18,7 +17,7 @@ pub(crate) use row::{Content, SpanRow, TraceRow};
 
 use retrace_protocol::read::Refusal;
 
-/// Longest id that is taken, in bytes. Every stored record can be asked for by its path, so an id has to fit into one.
+/// Longest accepted id, in bytes. Each stored record has a path with its id, which limits the length.
 pub(crate) const MAX_ID_BYTES: usize = 512;
 
 /// A body that passed all checks, as rows.
@@ -26,13 +25,13 @@ pub(crate) const MAX_ID_BYTES: usize = 512;
 pub(crate) struct Upload {
     /// The trace.
     pub(crate) trace: TraceRow,
-    /// Its spans, in the order they were sent.
+    /// Its spans, in the order of the request.
     pub(crate) spans: Vec<SpanRow>,
-    /// The run belongs to another process, which says its beginning and its end (`metadata.otel.joined`).
+    /// The run belongs to another process, which sends its start and its end (`metadata.otel.joined`).
     pub(crate) joined: bool,
 }
 
-/// A refusal that blames one field.
+/// Returns a refusal of one field.
 pub(crate) fn blame(field: impl Into<String>, error: impl Into<String>) -> Refusal {
     Refusal { error: error.into(), field: Some(field.into()) }
 }

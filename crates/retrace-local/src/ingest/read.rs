@@ -1,4 +1,4 @@
-//! Bodies: from bytes to checked records.
+//! Request bodies: from bytes to checked records.
 
 use std::borrow::Cow;
 
@@ -11,15 +11,15 @@ use serde::de::DeserializeOwned;
 
 use super::{SpanRow, TraceRow, Upload, check};
 
-/// Longest reason that is given, in characters: the official client logs the first 300 of an answer (PROTOCOL.md section
-/// 9.2), and a reason may quote a value of any length.
+/// Longest reason of a refusal, in characters: the official client logs the first 300 of a response (PROTOCOL.md
+/// section 9.2), and a reason may quote a value of any length.
 const REASON_CHARS: usize = 300;
 
 /// Reads the body of `POST /api/v1/traces` (PROTOCOL.md section 9.1).
 ///
 /// # Errors
-/// Text that is no JSON, a field of the wrong type, a field that a stored trace needs and this one lacks, or spans that
-/// contradict the trace. Nothing of such a body is used.
+/// Returns a refusal if the text is not valid JSON, if a field is missing or of the wrong type, or if spans contradict
+/// the trace. None of such a body is used.
 pub(crate) fn upload(body: &[u8]) -> Result<Upload, Refusal> {
     let mut trace: Trace = json(body)?;
     let id = check::trace(&trace)?;
@@ -30,7 +30,7 @@ pub(crate) fn upload(body: &[u8]) -> Result<Upload, Refusal> {
 fn rows(id: Id, mut trace: Trace, spans: Vec<Span>) -> Result<Upload, serde_json::Error> {
     let joined = is_joined(&trace);
     if joined {
-        // It says how the spans got here, and nothing of the run.
+        // This metadata describes how the spans were sent, and is not part of the run.
         trace.metadata = None;
     }
     Ok(Upload {
@@ -52,24 +52,24 @@ fn is_joined(trace: &Trace) -> bool {
 /// Reads the body of `PATCH /api/v1/traces/:id` (PROTOCOL.md section 9.3).
 ///
 /// # Errors
-/// As [`upload`], for the fields of a patch.
+/// Returns a refusal like [`upload`], for the fields of a patch.
 pub(crate) fn patch(body: &[u8]) -> Result<TracePatch, Refusal> {
     let patch: TracePatch = json(body)?;
     check::time("ended_at", patch.ended_at.as_ref())?;
     Ok(patch)
 }
 
-/// Reads a JSON object, also one that only almost is: the official client writes the bare words `NaN` and `Infinity`
-/// (PROTOCOL.md section 3), and half a surrogate pair where a text was none. Both are no reason to lose a run, so in a
-/// body that cannot be read otherwise the words become `null` and the halves U+FFFD.
+/// Parses a JSON object, including two deviations: the official client writes the bare words `NaN` and `Infinity`
+/// (PROTOCOL.md section 3), and unpaired surrogates. Neither is a reason to lose a run, so if a body is otherwise
+/// invalid, the words become `null` and the surrogates U+FFFD.
 ///
-/// Costs one parse for a good body; another one is parsed again, at most three times.
+/// A valid body costs one parse; another one is parsed again, at most three times.
 ///
 /// # Errors
-/// Text that is no JSON object of this type; the reason names the field.
+/// Returns a refusal if the text is not a JSON object of this type; the reason names the field.
 pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     let text = std::str::from_utf8(body).map_err(|error| whole(format!("the body is not UTF-8: {error}")))?;
-    // Serde reads a struct from an array too, field by field; on this wire a record is an object.
+    // Serde also deserializes a struct from an array, field by field; this protocol requires an object.
     if !text.trim_start().starts_with('{') {
         return Err(whole("the body is not a JSON object".into()));
     }
@@ -89,14 +89,14 @@ pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     Ok(value)
 }
 
-/// A refusal that blames the body as a whole.
+/// Returns a refusal of the body as a whole.
 fn whole(reason: String) -> Refusal {
     Refusal { error: shortened(reason), field: None }
 }
 
-/// What is wrong, and in which field.
+/// Converts a parse error to a refusal with the reason and the field.
 fn refusal(error: serde_path_to_error::Error<serde_json::Error>) -> Refusal {
-    // `.` is the body itself, and `?` a place inside a value that cannot be named.
+    // `.` is the body itself, and `?` a part of a value without a path.
     let path = error.path().to_string();
     let path = Some(path.trim_end_matches('?').trim_end_matches('.').to_owned()).filter(|path| !path.is_empty());
     let error = error.into_inner();
@@ -104,7 +104,7 @@ fn refusal(error: serde_path_to_error::Error<serde_json::Error>) -> Refusal {
         return Refusal { error: shortened(format!("the body is not JSON: {error}")), field: path };
     }
     let reason = error.to_string();
-    // Where in the text a value stands helps less than its path, and is off when words were replaced.
+    // The position in the text is less useful than the path, and is wrong if words were replaced.
     let reason = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason);
     let missing = reason.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
     let field = match (path, missing) {
@@ -197,7 +197,7 @@ mod tests {
         let trace = row.content.into_trace(&row.head).unwrap();
         assert_eq!(trace.error.as_deref(), Some("no file \u{FFFD}"));
 
-        // Where nothing has to be text, nothing is changed.
+        // An unpaired surrogate in content alone, which is stored as JSON text, requires no replacement.
         let body = body.replace("udcff", "u00ff");
         let row = upload(body.as_bytes()).unwrap().trace;
         assert_eq!(row.content.input.unwrap().as_str(), r#""\ud800""#);

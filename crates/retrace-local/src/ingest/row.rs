@@ -1,15 +1,15 @@
-//! Records as the store keeps them, and back.
+//! Rows of records in the store.
 //!
-//! A record is split in two: its *content* (input, output, metadata), any JSON of any size, and its *head*, all the rest,
-//! as the JSON object that the protocol crate writes. The head is what a list and a tree need; the content of one record
-//! is read when somebody looks at it. Neither is looked into by the database, so a new field of the protocol needs no
-//! new column, and what comes back is what was sent.
+//! A record is split in two: its *content* (input, output, metadata), any JSON of any size, and its *head*, the other
+//! fields, as the JSON object that the protocol crate writes. Lists and trees use the head; the content of a record is
+//! read only on request. The database parses neither, so a new field of the protocol requires no new column, and
+//! records are read back as sent.
 
 use retrace_protocol::{Id, Json, Span, Status, Timestamp, Trace, write};
 
 use super::Fields;
 
-/// The parts of a record that may be large, each as JSON text; `None` when absent, which `null` is not.
+/// The parts of a record that may be large, each as JSON text; `None` if absent, which differs from `null`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Content {
     pub(crate) input: Option<Json>,
@@ -17,14 +17,14 @@ pub(crate) struct Content {
     pub(crate) metadata: Option<Json>,
 }
 
-/// The names of the three on the wire, in the order of [`Content`].
+/// Names of the content fields in the protocol, in the order of [`Content`].
 const CONTENT: [&str; 3] = ["input", "output", "metadata"];
 
 /// A trace without its spans.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TraceRow {
     pub(crate) id: Id,
-    /// When it began, in microseconds since 1970 UTC: what lists are ordered by.
+    /// Start time in microseconds since 1970 UTC, the order of lists.
     pub(crate) started_micros: Option<i64>,
     pub(crate) status: Option<Status>,
     pub(crate) head: String,
@@ -40,7 +40,7 @@ pub(crate) struct SpanRow {
 }
 
 impl TraceRow {
-    /// The row of the trace `id`, of which spans are no part.
+    /// Creates the row of the trace `id`, without its spans.
     pub(crate) fn new(id: Id, mut trace: Trace) -> Result<Self, serde_json::Error> {
         trace.spans = None;
         let content =
@@ -57,7 +57,7 @@ impl TraceRow {
 }
 
 impl SpanRow {
-    /// The row of a span.
+    /// Creates the row of a span.
     pub(crate) fn new(mut span: Span) -> Result<Self, serde_json::Error> {
         let content = Content { input: span.input.take(), output: span.output.take(), metadata: span.metadata.take() };
         Ok(Self { head: write::to_string(&span)?, id: span.id, content })
@@ -65,13 +65,13 @@ impl SpanRow {
 }
 
 impl Content {
-    /// The trace that `head` and this content were split from, without spans.
+    /// Rebuilds the trace from `head` and this content, without spans.
     pub(crate) fn into_trace(self, head: &str) -> Result<Trace, serde_json::Error> {
         let trace: Trace = serde_json::from_str(head)?;
         Ok(Trace { input: self.input, output: self.output, metadata: self.metadata, ..trace })
     }
 
-    /// The fields that `head` and this content were split from.
+    /// Rebuilds the fields from `head` and this content.
     pub(crate) fn into_fields(self, head: &str) -> Result<Fields, serde_json::Error> {
         let mut fields: Fields = serde_json::from_str(head)?;
         for (name, json) in CONTENT.into_iter().zip([self.input, self.output, self.metadata]) {
@@ -80,13 +80,13 @@ impl Content {
         Ok(fields)
     }
 
-    /// Splits fields into a head and this.
+    /// Splits fields into a head and its content.
     pub(crate) fn split(mut fields: Fields) -> Result<(String, Self), serde_json::Error> {
         let [input, output, metadata] = CONTENT.map(|name| fields.remove(name));
         Ok((write::to_string(&fields)?, Self { input, output, metadata }))
     }
 
-    /// The span that `head` and this content were split from.
+    /// Rebuilds the span from `head` and this content.
     pub(crate) fn into_span(self, head: &str) -> Result<Span, serde_json::Error> {
         let span: Span = serde_json::from_str(head)?;
         Ok(Span { input: self.input, output: self.output, metadata: self.metadata, ..span })

@@ -3,7 +3,8 @@
 use retrace_protocol::{Id, Json, Span, SpanType, Timestamp, Trace};
 use serde_json::{Value, json};
 
-/// The run as one request of `POST /v1/traces`. Ids that are no UUIDs become ones of their own; times that cannot be read are 0.
+/// Converts the run to one request of `POST /v1/traces`. Ids that are not UUIDs are hashed; times that cannot be parsed
+/// become 0.
 pub(crate) fn otlp_json(run: &Trace) -> Value {
     let id = run.id.as_ref();
     let trace_id = id.map_or_else(
@@ -27,12 +28,12 @@ pub(crate) fn otlp_json(run: &Trace) -> Value {
     }]})
 }
 
-/// Returns true if no other span of the run is above this one.
+/// Returns true if the span has no parent in the run.
 fn is_top(span: &Span, all: &[Span]) -> bool {
     span.parent_id.as_ref().is_none_or(|parent| all.iter().all(|other| other.id != *parent))
 }
 
-/// A span; the one at the top has what the run states too.
+/// Converts a span; a top-level span also gets the fields of the run.
 fn span(span: &Span, trace_id: &str, run: Option<&Trace>) -> Value {
     let operation = match span.span_type {
         SpanType::LlmCall => Some("chat"),
@@ -84,7 +85,7 @@ fn span(span: &Span, trace_id: &str, run: Option<&Trace>) -> Value {
     record
 }
 
-/// Attributes as OTLP JSON; those that are absent are left out.
+/// Attributes as OTLP JSON, without absent values.
 #[derive(Default)]
 struct Attributes(Vec<Value>);
 
@@ -128,7 +129,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// FNV-1a: the same id has the same bytes whenever it is exported.
+/// FNV-1a: an id has the same bytes in each export.
 fn hash(bytes: &[u8]) -> [u8; 16] {
     const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;

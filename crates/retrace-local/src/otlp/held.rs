@@ -1,11 +1,12 @@
-//! Traces that are held: told soon after something of them came, and again when more comes.
+//! Buffer of OTLP traces: a trace is emitted shortly after its first span arrives, and again when more of it arrives.
 //!
-//! A state machine: requests and times go in, what is to be told comes out. It knows no clock and no store.
+//! The buffer is a state machine: requests and times go in, traces to store come out. It has no clock and no store.
 //!
-//! OTLP says nothing of when a trace is whole. Spans come when they have ended, children first, from any number of services,
-//! and log records by another request. So a trace is told a little after its first span, as far as it came, and its run
-//! grows with every further telling. Each tells all that is held, so that what became known later (where a span hangs, that
-//! a call was counted twice, what a log record adds) is told rightly.
+//! OTLP does not define when a trace is complete. Spans arrive when they have ended, children first, from any number of
+//! services, and log records arrive in other requests. A trace is therefore emitted shortly after its first span with
+//! all spans received so far, and its run grows with each further emission. Each emission contains everything that the
+//! buffer holds, so that facts that become known later (the parent of a span, a call that was counted twice, the
+//! content of a log record) correct the stored run.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -16,20 +17,20 @@ use retrace_translate::{Options, Run};
 use super::OtlpRequest;
 use super::trace::OtlpTrace;
 
-/// Bounds of what is held.
+/// Limits of the buffer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HeldLimits {
-    /// How long something new waits for more before it is told.
+    /// Time that new data waits for more data before its trace is emitted.
     pub(crate) linger: Duration,
-    /// How much longer for each span of its trace: every telling tells them all.
+    /// Additional wait for each span of the trace, because each emission contains all spans.
     pub(crate) linger_per_span: Duration,
-    /// How long a trace is held after the last of it came.
+    /// Time that a trace stays in the buffer after its last data arrived.
     pub(crate) keep: Duration,
-    /// How long to wait before something is told again that could not be stored.
+    /// Delay before a trace that could not be stored is emitted again.
     pub(crate) retry: Duration,
-    /// Traces.
+    /// Largest number of traces.
     pub(crate) traces: usize,
-    /// Bytes of all together, roughly.
+    /// Approximate limit of all traces together, in bytes.
     pub(crate) bytes: usize,
 }
 
@@ -48,20 +49,20 @@ impl Default for HeldLimits {
 
 type TraceId = [u8; 16];
 
-/// The traces.
+/// Traces in the buffer.
 #[derive(Debug)]
 pub(crate) struct HeldTraces {
     limits: HeldLimits,
     traces: HashMap<TraceId, Held>,
-    /// Those of which something is not told, by when it is to be.
+    /// Traces with data that is not emitted yet, ordered by the time at which it is due.
     due: BTreeSet<(Duration, TraceId)>,
-    /// All, by when the last of them came.
+    /// All traces, ordered by the time of their latest data.
     by_age: BTreeSet<(Duration, TraceId)>,
     weight: usize,
     forgotten: Vec<TraceId>,
 }
 
-/// A trace, and what was told of it.
+/// A trace, and the spans of its last emission.
 #[derive(Debug)]
 struct Held {
     trace: OtlpTrace,
@@ -72,45 +73,46 @@ struct Held {
     told: HashSet<Id>,
 }
 
-/// What a telling is to what is stored.
+/// Relation of an emission to the stored run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// The first of this trace, as far as is known here.
+    /// The first emission of this trace, as far as this process knows.
     First,
-    /// All that ever came: it takes the place of what was told before.
+    /// Everything that arrived: it replaces the earlier emission.
     Whole,
-    /// What came since the rest was forgotten.
+    /// The data that arrived since the trace was dropped from the buffer.
     Rest,
 }
 
-/// A trace to be told. Whoever tells it gives it back by [`HeldTraces::told`].
+/// A trace that is due for emission. The caller returns it with [`HeldTraces::told`].
 #[derive(Debug)]
 pub(crate) struct Due {
     trace_id: TraceId,
     held: Held,
 }
 
-/// What is to be stored of a trace.
+/// Data of a trace to store.
 #[derive(Debug)]
 pub(crate) struct Telling {
     pub(crate) run: Box<Run>,
-    /// Spans that were told before and are none: made up from messages, or kept as a root that is none.
+    /// Spans of an earlier emission that no longer exist: synthesized from messages, or kept as the root, which they
+    /// are not.
     pub(crate) gone: Vec<Id>,
-    /// Spans that hang from one that is not held, and that one: it may be stored.
+    /// Spans whose parent is not in the buffer, each with the parent's id: the parent may be stored.
     pub(crate) orphans: Vec<(Id, Id)>,
-    /// Whether the first span of the trace is among those that came.
+    /// True if the root span of the trace has arrived.
     pub(crate) has_root: bool,
     pub(crate) part: Part,
 }
 
-/// How a telling went.
+/// Result of an emission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Told {
-    /// It is stored.
+    /// The run is stored.
     Stored,
-    /// It was added to what another told, or an earlier life of this one.
+    /// The run was added to data that another sender, or an earlier process of this receiver, stored.
     Added,
-    /// It could not be stored.
+    /// The run could not be stored.
     Failed,
 }
 
@@ -126,7 +128,7 @@ impl HeldTraces {
         }
     }
 
-    /// Takes what a request holds.
+    /// Adds the spans and events of a request.
     pub(crate) fn take(&mut self, request: OtlpRequest, now: Duration) {
         for span in request.spans {
             self.with(span.trace_id, now, |trace| trace.add_span(span));
@@ -141,7 +143,7 @@ impl HeldTraces {
         held.weight += add(&mut held.trace);
         held.seen = now;
         let spans = u32::try_from(held.trace.spans()).unwrap_or(u32::MAX);
-        // An event without its span is told when that comes.
+        // An event without its span is emitted when the span arrives.
         if spans > 0 {
             let linger = self.limits.linger.saturating_add(self.limits.linger_per_span.saturating_mul(spans));
             held.due.get_or_insert(now.saturating_add(linger));
@@ -149,7 +151,7 @@ impl HeldTraces {
         self.insert(trace_id, held);
     }
 
-    /// The next trace to be told, and forgets those that are held no longer.
+    /// Returns the next trace that is due, and drops traces whose retention in the buffer has ended.
     pub(crate) fn next_due(&mut self, now: Duration) -> Option<Due> {
         while let Some((seen, oldest)) = self.by_age.first().copied() {
             let is_full = self.traces.len() > self.limits.traces || self.weight > self.limits.bytes;
@@ -169,14 +171,14 @@ impl HeldTraces {
         self.remove(&first).map(|held| Due { trace_id: first, held })
     }
 
-    /// When [`HeldTraces::next_due`] will next have something to do.
+    /// Returns the next time at which [`HeldTraces::next_due`] has work.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         let due = self.due.first().map(|(due, _)| *due);
         let forget = self.by_age.first().map(|(seen, _)| seen.saturating_add(self.limits.keep));
         due.into_iter().chain(forget).min()
     }
 
-    /// Takes back a trace that was told.
+    /// Returns an emitted trace to the buffer.
     pub(crate) fn told(&mut self, due: Due, how: Told, now: Duration) {
         let Due { trace_id, mut held } = due;
         held.due = None;
@@ -189,13 +191,13 @@ impl HeldTraces {
         self.insert(trace_id, held);
     }
 
-    /// Everything that is not told yet, whenever it was to be.
+    /// Removes and returns all traces with data that is not emitted yet, whether due or not.
     pub(crate) fn settle(&mut self) -> Vec<Due> {
         let due: Vec<_> = self.due.iter().map(|(_, trace_id)| *trace_id).collect();
         due.into_iter().filter_map(|trace_id| Some(Due { trace_id, held: self.remove(&trace_id)? })).collect()
     }
 
-    /// Forgets a trace: what comes of it later is told by itself.
+    /// Drops a trace: data that arrives later is emitted separately.
     pub(crate) fn forget(&mut self, id: &Id) {
         if let Some(trace_id) = id.to_otel_trace() {
             self.remove(&trace_id);
@@ -203,7 +205,7 @@ impl HeldTraces {
         }
     }
 
-    /// The traces that were forgotten since this was last asked.
+    /// Returns the traces that were dropped since the last call.
     pub(crate) fn forgotten(&mut self) -> impl Iterator<Item = Id> {
         self.forgotten.drain(..).map(Id::from_otel_trace)
     }
@@ -236,7 +238,7 @@ impl Held {
 }
 
 impl Due {
-    /// What to store; nothing when no span is one of a run. Takes as long as the trace is large.
+    /// Builds the data to store; `None` if no span belongs to a run. The cost is linear in the size of the trace.
     pub(crate) fn tell(&mut self, options: &Options) -> Option<Telling> {
         let (run, _) = self.held.trace.tell(options);
         let run = run?;
@@ -249,7 +251,7 @@ impl Due {
 }
 
 impl Telling {
-    /// Whether the run has ended.
+    /// Returns true if the run has ended.
     pub(crate) fn has_ended(&self) -> bool {
         self.run.trace.status != Some(Status::Running)
     }

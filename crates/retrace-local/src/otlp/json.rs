@@ -1,10 +1,11 @@
 //! OTLP as JSON (OTLP specification, "JSON Protobuf Encoding"): the JSON mapping of protobuf with ids in hex and enums as
 //! numbers.
 //!
-//! What the mapping allows and exporters do is read: a field may be missing or `null`, a number may be a text, an enum may be
-//! a name, names may be those of the definition (`trace_id`), an id may be base64, names that are not known are passed over.
-//! A record that cannot be read costs itself: the others of its request are taken. Elements that say nothing (a span without ids, an attribute without a key) take no place,
-//! so that what is read is never many times as large as its text.
+//! Deviations that the mapping allows or exporters produce are accepted: a field may be missing or `null`, a number may
+//! be a string, an enum may be a name, field names may be those of the definition (`trace_id`), an id may be base64,
+//! and unknown names are ignored. A record that cannot be decoded does not affect the other records of its request.
+//! Empty elements (a span without ids, an attribute without a key) are skipped, so that the size in memory is never
+//! many times the size of the text.
 
 mod elements;
 mod number;
@@ -61,20 +62,20 @@ pub(super) struct ScopeLogs {
     pub(super) log_records: Elements<LogRecord>,
 }
 
-/// A message of the protocol, read from its JSON.
+/// A message of the protocol that is decoded from JSON.
 trait Message: Sized {
     fn read<'de, D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error>;
 
-    /// Whether it stands by itself: an error in it is no error of the list that it is in.
+    /// True if the message is a record: an error in it does not fail the list that contains it.
     const IS_RECORD: bool = false;
 
-    /// Whether it is worth a place in a list.
+    /// Returns true if the message is not empty, and is kept in a list.
     fn says_something(&self) -> bool {
         true
     }
 }
 
-/// Reads a message where serde expects its own trait.
+/// Wrapper that implements serde's trait for a message.
 struct Of<T>(T);
 
 impl<'de, T: Message> Deserialize<'de> for Of<T> {
@@ -87,7 +88,7 @@ fn maybe<'de, D: Deserializer<'de>, T: Message>(reader: D) -> Result<Option<T>, 
     Ok(Option::<Of<T>>::deserialize(reader)?.map(|Of(message)| message))
 }
 
-/// Makes a message readable by the definition that mirrors it.
+/// Implements `Message` with the definition that mirrors the message.
 macro_rules! message {
     (@ $message:ty, $definition:ident, $(const $is_record:ident: bool = $value:literal;)? $(, |$each:ident| $says_something:expr)?) => {
         impl Message for $message {

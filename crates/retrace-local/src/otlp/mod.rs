@@ -1,4 +1,4 @@
-//! Spans that come over OTLP, read like those of the SDK.
+//! Decoding and translation of OTLP data, with the same translation as the exporter.
 
 mod export;
 mod held;
@@ -24,26 +24,26 @@ pub(crate) use self::request::OtlpRequest;
 use self::request::requests;
 use self::trace::OtlpTrace;
 
-/// What OTLP data comes to.
+/// Result of the translation of OTLP data.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Translated {
-    /// The runs, each with its spans, in the order in which they began.
+    /// The runs, each with its spans, ordered by their start.
     pub traces: Vec<Trace>,
-    /// Spans that nobody selected.
+    /// Number of spans that the options do not select.
     pub set_aside: u64,
-    /// Records that are left out: spans whose ids are malformed, and records that cannot be read.
+    /// Number of omitted records: spans with malformed ids, and records that cannot be decoded.
     pub malformed: u64,
 }
 
 /// Translates OTLP data into the runs that the exporter would send.
 ///
-/// Each input holds `ExportTraceServiceRequest`s or `ExportLogsServiceRequest`s: one as protobuf, or any number as JSON, one
-/// after the other; which it is is told by its content. The inputs are read together, so that the spans of a run may be
-/// spread over them, and log records that are events (they have a name) find the span that they belong to.
+/// Each input contains `ExportTraceServiceRequest`s or `ExportLogsServiceRequest`s: one as protobuf, or any number as
+/// concatenated JSON; the content determines the encoding. All inputs are translated together, so that the spans of a
+/// run may be in several inputs, and log records that are events (they have a name) are added to their span.
 ///
 /// # Errors
-/// An input that is neither, with its place among the inputs and what is wrong with it.
+/// Returns an error if an input is neither, with its index among the inputs and the defect.
 ///
 /// ```
 /// use retrace_translate::Options;

@@ -1,7 +1,8 @@
 //! OTLP as protobuf, record by record.
 //!
-//! A request is decoded whole. Where that fails, its messages are taken apart by their lengths, and each record is decoded by
-//! itself: one that cannot be decoded costs itself. Where a length is wrong, what follows it in the same message is lost with it.
+//! A request is decoded whole. If that fails, its messages are split by their lengths, and each record is decoded
+//! separately: a record that cannot be decoded does not affect the others. If a length is wrong, the rest of the same
+//! message is lost.
 
 use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -21,11 +22,11 @@ pub(super) struct Salvaged<T> {
     pub(super) odd: Odd,
 }
 
-/// Reads the records of a request that cannot be decoded whole; `name` is what a record is called. Spans and log records stand
-/// in fields of the same numbers.
+/// Decodes the records of a request that cannot be decoded whole; `name` is the name of a record in errors. Spans and
+/// log records have the same field numbers.
 ///
 /// # Errors
-/// `whole`, the error of the request, where there is no record in it: what it holds is no request.
+/// Returns `whole`, the error of the request, if it contains no record: the bytes are not a request.
 pub(super) fn salvage<T: prost::Message + Default>(
     bytes: &[u8],
     name: &str,
@@ -77,12 +78,13 @@ fn scope<T: prost::Message + Default>(bytes: &[u8], name: &str, odd: &mut Odd) -
     (scope, records)
 }
 
-/// A message that others share. One that cannot be decoded is absent, with the reason; no record is lost.
+/// Decodes a message that several records share. If it cannot be decoded, it is absent with a reason; no record is
+/// lost.
 fn shared<T: prost::Message + Default>(bytes: &[u8], odd: &mut Odd) -> Option<T> {
     T::decode(bytes).map_err(|error| odd.add(Odd { count: 0, ..Odd::one(&error) })).ok()
 }
 
-/// Gives the messages in a message, with their fields, as far as the lengths are right.
+/// Passes each nested message, with its field, to `found`, as far as the lengths are valid.
 fn each<'a>(mut bytes: &'a [u8], found: &mut dyn FnMut(u32, &'a [u8])) -> Result<(), String> {
     while bytes.has_remaining() {
         let (field, wire_type) = decode_key(&mut bytes).map_err(|error| error.to_string())?;
@@ -118,7 +120,7 @@ mod tests {
         [&bytes, message].concat()
     }
 
-    /// A request with these messages, encoded, as spans of one scope, before a second scope and a second resource.
+    /// Encodes a request with these messages, as spans of one scope, before a second scope and a second resource.
     fn request(spans: &[Vec<u8>]) -> Vec<u8> {
         let scope: Vec<u8> = spans.iter().flat_map(|span| field(2, span)).collect();
         let good = ScopeSpans { spans: vec![span(101)], ..ScopeSpans::default() }.encode_to_vec();
@@ -130,7 +132,7 @@ mod tests {
         [field(1, &resource), field(1, &last.encode_to_vec())].concat()
     }
 
-    /// Each odd record at each place costs itself.
+    /// Each malformed record at each position affects only itself.
     #[test]
     fn an_odd_record_costs_itself() {
         let name = |name: &[u8]| [span(9).encode_to_vec(), field(5, name)].concat();
@@ -153,7 +155,7 @@ mod tests {
                 assert!(reason.starts_with(&format!("span {place} of its scope: ")), "{reason}");
             }
         }
-        // An id of another length is read, and belongs to nothing.
+        // An id of wrong length is decoded, and belongs to no trace.
         let short = Span { span_id: vec![1; 7], ..span(9) }.encode_to_vec();
         let read = OtlpRequest::spans_from_protobuf(&request(&[short, span(1).encode_to_vec()])).unwrap();
         assert_eq!((read.spans.len(), read.malformed, read.odd.count), (3, 1, 0));
@@ -181,7 +183,7 @@ mod tests {
                 most = read.spans.len();
             }
         }
-        // The last resource is in the second half, whose length says that it is not whole.
+        // The last resource is in the second half, whose length exceeds the remaining bytes.
         assert_eq!(most, 4);
         for none in [&b"hello"[..], b"\x0a\xff\xff\xff\xff\x0f", &whole[..3]] {
             OtlpRequest::spans_from_protobuf(none).unwrap_err();

@@ -1,4 +1,4 @@
-//! Requests out of bytes.
+//! Decoding of OTLP requests.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::trace::{OtlpEvent, OtlpSpan};
 use super::view::attributes;
 use super::weight::{self, Kind};
 
-/// Why an input is no OTLP.
+/// Error of an input that is not OTLP.
 #[derive(Debug, Error)]
 #[error("input {} is no OTLP {format}: {problem}", .input + 1)]
 pub struct OtlpError {
@@ -36,20 +36,20 @@ impl OtlpError {
         Self { input, ..self }
     }
 
-    /// Which input it was, from 0.
+    /// Index of the input, from 0.
     #[must_use]
     pub const fn input(&self) -> usize {
         self.input
     }
 
-    /// What is wrong with it.
+    /// Description of the defect.
     #[must_use]
     pub fn problem(&self) -> &str {
         &self.problem
     }
 }
 
-/// Why bytes are no request.
+/// Error of bytes that are not a valid request.
 #[derive(Debug, Error)]
 pub(crate) enum NoProtobuf {
     #[error(transparent)]
@@ -58,24 +58,25 @@ pub(crate) enum NoProtobuf {
     Hollow,
 }
 
-/// How many times its own size a request may take in memory beside it. What instrumentations send takes three to four times.
+/// Largest ratio of a request's size in memory to its encoded size. Requests of common instrumentations reach three to
+/// four.
 const MOST_TIMES: usize = 16;
 
 fn check_weight(kind: Kind, bytes: &[u8]) -> Result<(), NoProtobuf> {
-    // What is small may be what it likes.
+    // Small requests are always accepted.
     let most = bytes.len().saturating_mul(MOST_TIMES).max(1 << 20);
     if weight::of_protobuf(kind, bytes) > most { Err(NoProtobuf::Hollow) } else { Ok(()) }
 }
 
-/// What a request holds that is of use.
+/// Contents of a request that belong to runs.
 #[derive(Debug, Default)]
 pub(crate) struct OtlpRequest {
     pub(crate) spans: Vec<OtlpSpan>,
-    /// Spans that belong to nothing, because their ids are malformed.
+    /// Spans whose ids are malformed, which belong to no trace.
     pub(crate) malformed: u64,
-    /// Records that cannot be read.
+    /// Records that cannot be decoded.
     pub(crate) odd: Odd,
-    /// Log records that are events of a span. Others are lines of a log, and nothing of a run.
+    /// Log records that are events of a span. Other log records do not belong to a run.
     pub(crate) events: Vec<OtlpEvent>,
 }
 
@@ -102,7 +103,7 @@ impl OtlpRequest {
         self.events.extend(records.filter_map(OtlpEvent::new));
     }
 
-    /// An `ExportTraceServiceRequest`. A span that cannot be decoded costs itself.
+    /// Decodes an `ExportTraceServiceRequest`. A span that cannot be decoded does not affect the others.
     pub(crate) fn spans_from_protobuf(bytes: &[u8]) -> Result<Self, NoProtobuf> {
         check_weight(Kind::Traces, bytes)?;
         let mut request = Self::default();
@@ -124,7 +125,7 @@ impl OtlpRequest {
         Ok(request)
     }
 
-    /// An `ExportLogsServiceRequest`. A record that cannot be decoded costs itself.
+    /// Decodes an `ExportLogsServiceRequest`. A record that cannot be decoded does not affect the others.
     pub(crate) fn logs_from_protobuf(bytes: &[u8]) -> Result<Self, NoProtobuf> {
         check_weight(Kind::Logs, bytes)?;
         let mut request = Self::default();
@@ -143,7 +144,7 @@ impl OtlpRequest {
         Ok(request)
     }
 
-    /// Either, or both in one.
+    /// Converts a JSON request of either kind, or of both in one.
     pub(crate) fn from_json(read: JsonRequest) -> Self {
         let mut request = Self::default();
         let JsonRequest { resource_spans, resource_logs } = read;
@@ -172,9 +173,9 @@ impl OtlpRequest {
     }
 }
 
-/// The requests in an input: JSON when it begins like an object, else protobuf.
+/// Decodes the requests of an input: JSON if it begins with an object, else protobuf.
 pub(super) fn requests(input: &[u8]) -> Result<Vec<OtlpRequest>, OtlpError> {
-    // Some editors put a mark before text.
+    // Some editors write a byte order mark before the text.
     let text = input.strip_prefix(b"\xef\xbb\xbf").unwrap_or(input);
     match text.iter().find(|byte| !byte.is_ascii_whitespace()) {
         None => Ok(Vec::new()),
@@ -187,9 +188,10 @@ pub(super) fn requests(input: &[u8]) -> Result<Vec<OtlpRequest>, OtlpError> {
     }
 }
 
-/// Nothing in a protobuf says what it is, but no span reads as a log record that has a span, nor the other way round: a
-/// log record's `span_id` is bytes where a span has a number (field 10), and a span's `trace_id` is bytes where a log record
-/// has a number (field 1). A request in which nothing tells them apart holds nothing that is of use.
+/// Decodes a protobuf request of either kind. Protobuf does not identify the message type, but no span decodes as a log
+/// record with a span id, and vice versa: a log record's `span_id` is bytes where a span has a number (field 10), and a
+/// span's `trace_id` is bytes where a log record has a number (field 1). A request without these fields has no content
+/// that belongs to a run.
 fn protobuf(input: &[u8]) -> Result<OtlpRequest, OtlpError> {
     let spans = OtlpRequest::spans_from_protobuf(input);
     if let Ok(request) = &spans
@@ -197,7 +199,7 @@ fn protobuf(input: &[u8]) -> Result<OtlpRequest, OtlpError> {
     {
         return spans.map_err(|error| OtlpError::new("protobuf", &error));
     }
-    // Of a damaged request, it is the kind of which more can be read.
+    // A damaged request is decoded as the kind with more readable records.
     match (spans, OtlpRequest::logs_from_protobuf(input)) {
         (Ok(spans), Ok(logs)) if logs.odd.count >= spans.odd.count => Ok(spans),
         (_, Ok(logs)) => Ok(logs),
@@ -223,7 +225,7 @@ mod tests {
         ExportLogsServiceRequest { resource_logs: vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }] }
     }
 
-    /// Spans, malformed spans and events of each request.
+    /// Returns the numbers of spans, malformed spans and events of each request.
     fn counts(input: &[u8]) -> Vec<(usize, u64, usize)> {
         let requests = requests(input).unwrap();
         requests.iter().map(|request| (request.spans.len(), request.malformed, request.events.len())).collect()

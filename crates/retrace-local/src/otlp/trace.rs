@@ -1,4 +1,4 @@
-//! The spans of one trace, whoever sent them, and the log records tied to them.
+//! The spans of one trace, from any number of services, and the log records that belong to them.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use retrace_translate::{Options, Output, Recorder, RecorderLimits, Resource, Run
 use super::view::{self, View};
 use super::weight;
 
-/// A span that belongs to a trace, with what stood around it in its request.
+/// A span of a trace, with its scope and resource.
 #[derive(Debug)]
 pub(crate) struct OtlpSpan {
     pub(super) trace_id: [u8; 16],
@@ -31,14 +31,14 @@ pub(crate) struct OtlpEvent {
     record: LogRecord,
 }
 
-/// What has come of one trace.
+/// The spans and log records of one trace that have arrived.
 #[derive(Debug, Default)]
 pub(crate) struct OtlpTrace {
     spans: Vec<OtlpSpan>,
     events: HashMap<[u8; 8], Vec<LogRecord>>,
 }
 
-/// `None` for an id that is not of the right length or all zero: nothing has it.
+/// Returns `None` for an id of wrong length or an all-zero id, which is invalid.
 fn trace_id(bytes: &[u8]) -> Option<[u8; 16]> {
     <[u8; 16]>::try_from(bytes).ok().filter(|id| *id != [0; 16])
 }
@@ -48,7 +48,7 @@ fn span_id(bytes: &[u8]) -> Option<[u8; 8]> {
 }
 
 impl OtlpSpan {
-    /// `None` for a span whose ids are malformed: it belongs to nothing.
+    /// Returns `None` for a span with a malformed id: it belongs to no trace.
     pub(super) fn new(span: Span, scope: Option<&Arc<InstrumentationScope>>, resource: &Arc<Resource>) -> Option<Self> {
         let (trace_id, span_id) = (trace_id(&span.trace_id)?, span_id(&span.span_id)?);
         Some(Self { trace_id, span_id, span, scope: scope.cloned(), resource: Arc::clone(resource) })
@@ -56,7 +56,7 @@ impl OtlpSpan {
 }
 
 impl OtlpEvent {
-    /// `None` for a log record without a name, or that does not say where it belongs.
+    /// Returns `None` for a log record without an event name, or without a valid trace id and span id.
     pub(super) fn new(record: LogRecord) -> Option<Self> {
         let (trace_id, span_id) = (trace_id(&record.trace_id)?, span_id(&record.span_id)?);
         view::event_name(&record)?;
@@ -65,15 +65,15 @@ impl OtlpEvent {
 }
 
 impl OtlpTrace {
-    /// Adds a span; tells how many bytes it takes, roughly.
+    /// Adds a span; returns its approximate size in bytes.
     pub(crate) fn add_span(&mut self, span: OtlpSpan) -> usize {
         let weight = size_of::<OtlpSpan>() + weight::of_span(&span.span);
         self.spans.push(span);
         weight
     }
 
-    /// Adds an event of a span; tells how many bytes it takes, roughly. Events are told in the order of their times,
-    /// whichever came first.
+    /// Adds an event of a span; returns its approximate size in bytes. The events of a span are ordered by time,
+    /// independent of their arrival.
     pub(crate) fn add_event(&mut self, event: OtlpEvent) -> usize {
         let weight = size_of::<OtlpEvent>() + weight::of_record(&event.record);
         let records = self.events.entry(event.span_id).or_default();
@@ -83,12 +83,12 @@ impl OtlpTrace {
         weight
     }
 
-    /// How many spans have come.
+    /// Number of spans that have arrived.
     pub(crate) fn spans(&self) -> usize {
         self.spans.len()
     }
 
-    /// The spans that hang from one that has not come, by the ids that a run has for them.
+    /// Returns the spans whose parent has not arrived, each with the parent's id, as a run names them.
     pub(crate) fn orphans(&self) -> Vec<(Id, Id)> {
         let here: HashSet<[u8; 8]> = self.spans.iter().map(|span| span.span_id).collect();
         let orphans = self.spans.iter().filter_map(|span| {
@@ -98,13 +98,13 @@ impl OtlpTrace {
         orphans.collect()
     }
 
-    /// Whether the span has come above which there is none.
+    /// Returns true if the root span has arrived.
     pub(crate) fn has_root(&self) -> bool {
         self.spans.iter().any(|span| span_id(&span.span.parent_span_id).is_none())
     }
 
-    /// The run that these spans make, as the exporter would send it; `None` when nobody selected any of them. And how many
-    /// spans are no part of it.
+    /// Translates the spans into the run that the exporter would send, or `None` if the options select no span. The
+    /// second value is the number of spans that are not part of the run.
     pub(crate) fn tell(&self, options: &Options) -> (Option<Box<Run>>, u64) {
         let mut recorder = Recorder::new(options.clone(), unlimited());
         for OtlpSpan { trace_id, span_id, span, scope, resource } in &self.spans {
@@ -121,7 +121,7 @@ impl OtlpTrace {
                     told = Some(run);
                 }
                 Output::SetAside { spans } => set_aside += spans,
-                // Everything is told at once, so that nothing comes after, and nothing before.
+                // All spans are recorded in one pass, so there are no live events and no corrections.
                 Output::Correction(_) | Output::Live(_) => {}
             }
         }
@@ -129,7 +129,7 @@ impl OtlpTrace {
     }
 }
 
-/// What was read is in memory already, and nothing is kept back for lack of room or time.
+/// Returns limits that hold no span back: the input is in memory already.
 fn unlimited() -> RecorderLimits {
     let mut limits = RecorderLimits::default();
     (limits.runs, limits.run_spans, limits.bytes) = (usize::MAX, usize::MAX, usize::MAX);
@@ -158,11 +158,11 @@ mod tests {
         })
     }
 
-    /// The events of each span of the only run, by name, as they are carried.
+    /// Returns the event names of each span of the only run, in their order in the metadata.
     fn told(spans: &[Value], records: &[Value]) -> Vec<Vec<String>> {
         let spans = json!({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}).to_string();
         let logs = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]}).to_string();
-        // Which of the two is read first makes no difference.
+        // The order of the two inputs does not matter.
         let told = [[&logs, &spans], [&spans, &logs]].map(|inputs| {
             let inputs = inputs.map(String::as_bytes);
             let runs = crate::translate(inputs, Options::default()).unwrap().traces;

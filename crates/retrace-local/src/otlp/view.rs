@@ -1,4 +1,4 @@
-//! A span as it came over OTLP, for the translation to read.
+//! View of an OTLP span for the translation.
 
 use base64::Engine as _;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
@@ -11,11 +11,11 @@ use retrace_translate::{Dropped, EventView, Kind, LinkView, Parent, ScopeView, S
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
-/// `flags` says whether the parent is remote, and that it is (trace.proto, `SpanFlags`).
+/// Bits of `flags`: whether the flag for a remote parent is valid, and that flag (trace.proto, `SpanFlags`).
 const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 
-/// One span, with its ids checked and the log records that are events of it.
+/// A span with validated ids, and the log records that are its events.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct View<'a> {
     pub(super) span: &'a Span,
@@ -39,7 +39,7 @@ impl SpanView for View<'_> {
         match <[u8; 8]>::try_from(self.span.parent_span_id.as_slice()) {
             Ok([0, 0, 0, 0, 0, 0, 0, 0]) | Err(_) => Parent::None,
             Ok(id) if flags & HAS_IS_REMOTE != 0 && flags & IS_REMOTE != 0 => Parent::Remote(id),
-            // Of an exporter that says nothing: what a server or a consumer answers comes from elsewhere.
+            // The exporter does not set the flag: the parent of a server or consumer span is remote.
             Ok(id) if flags & HAS_IS_REMOTE == 0 && matches!(self.kind(), Kind::Server | Kind::Consumer) => {
                 Parent::Remote(id)
             }
@@ -120,7 +120,7 @@ impl SpanView for View<'_> {
     }
 }
 
-/// The name of the event that a log record is; `None` when it is none. Before it had a field of its own it was an attribute.
+/// Returns the event name of a log record; `None` if it is not an event. Older records have the name as an attribute.
 pub(super) fn event_name(record: &LogRecord) -> Option<&str> {
     let older = || record.attributes.iter().find(|attribute| attribute.key == "event.name");
     let name = match record.event_name.as_str() {
@@ -133,12 +133,12 @@ pub(super) fn event_name(record: &LogRecord) -> Option<&str> {
     Some(name).filter(|name| !name.is_empty())
 }
 
-/// When it happened; where nobody said, when it was seen.
+/// Returns the time of the event, or, if it is not set, the time of its observation.
 pub(super) fn time(record: &LogRecord) -> u64 {
     if record.time_unix_nano == 0 { record.observed_time_unix_nano } else { record.time_unix_nano }
 }
 
-/// Attributes as the translation reads them; a key without a value says nothing.
+/// Returns the attributes for the translation, without keys that have no value.
 pub(super) fn attributes(attributes: &[KeyValue]) -> impl Iterator<Item = (&str, Value<'_>)> {
     attributes.iter().filter_map(|attribute| Some((attribute.key.as_str(), value(attribute.value.as_ref()?)?)))
 }
@@ -153,7 +153,7 @@ fn value(value: &AnyValue) -> Option<Value<'_>> {
     })
 }
 
-/// Writes a value as the JSON it stands for; bytes become base64.
+/// Serializes a value as JSON; bytes become base64.
 struct Tree<'a>(&'a Any);
 
 impl Serialize for Tree<'_> {
@@ -180,7 +180,7 @@ impl Serialize for Tree<'_> {
                 }
                 map.end()
             }
-            // References into a table of texts, which only profiles have.
+            // Indexes of a string table, which only profiles have.
             Any::StringValueStrindex(_) => serializer.serialize_none(),
         }
     }

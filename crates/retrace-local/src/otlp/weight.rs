@@ -1,5 +1,4 @@
-//! How many bytes messages take in memory, which may be many times what they take on the wire: an attribute that says
-//! nothing is two bytes of protobuf.
+//! Size of messages in memory, which may be many times their encoded size: an empty attribute is two bytes of protobuf.
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
@@ -10,7 +9,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 use prost::bytes::Buf as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-/// What a span takes, roughly.
+/// Approximate size of a span, in bytes.
 pub(super) fn of_span(span: &Span) -> usize {
     let events = span.events.iter().map(|event| size_of::<Event>() + event.name.len() + of_pairs(&event.attributes));
     let links = span.links.iter().map(|link| size_of::<Link>() + link.trace_state.len() + of_pairs(&link.attributes));
@@ -19,7 +18,7 @@ pub(super) fn of_span(span: &Span) -> usize {
     own + of_pairs(&span.attributes) + events.sum::<usize>() + links.sum::<usize>()
 }
 
-/// What a log record takes, roughly.
+/// Approximate size of a log record, in bytes.
 pub(super) fn of_record(record: &LogRecord) -> usize {
     let own = size_of::<LogRecord>() + record.event_name.len() + record.severity_text.len();
     own + record.body.as_ref().map_or(0, of_value) + of_pairs(&record.attributes)
@@ -42,7 +41,7 @@ fn of_value(value: &AnyValue) -> usize {
     }
 }
 
-/// The kinds of messages, as far as they hold others.
+/// Kinds of messages that contain other messages.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     Traces,
@@ -54,7 +53,7 @@ pub(super) enum Kind {
     ScopeLogs,
     LogRecord,
     Scope,
-    /// What holds attributes in this field, and nothing else that is a message.
+    /// A message whose only nested messages are attributes in this field.
     Pairs(u32),
     Pair,
     Value,
@@ -62,7 +61,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The message in a field, and what it takes.
+    /// Returns the kind of message in a field, and its size in memory.
     const fn inner(self, field: u32) -> Option<(Self, usize)> {
         Some(match (self, field) {
             (Self::Traces, 1) => (Self::ResourceSpans, size_of::<ResourceSpans>()),
@@ -86,10 +85,10 @@ impl Kind {
     }
 }
 
-/// As deep as the decoder goes.
+/// Recursion limit of the decoder.
 const DEEPEST: usize = 100;
 
-/// What a message will take once it is decoded, beside its own bytes. What is no protobuf takes what was read of it.
+/// Returns the size of a message after decoding, without its own bytes. Invalid protobuf counts up to the invalid part.
 pub(super) fn of_protobuf(kind: Kind, bytes: &[u8]) -> usize {
     add(kind, bytes, DEEPEST)
 }
@@ -144,7 +143,7 @@ mod tests {
             + 2 * size_of::<Link>()
             + 4 * size_of::<AnyValue>();
         assert_eq!(of_protobuf(Kind::Traces, &request(vec![span.clone(); 5])), around + 5 * expected);
-        // The value of a pair is within the pair.
+        // The pair contains its value.
         assert_eq!(of_span(&span), expected - size_of::<AnyValue>());
         assert_eq!(
             of_protobuf(Kind::Traces, &request(vec![Span::default(); 1_000])),

@@ -11,7 +11,7 @@ use retrace_replay::replay::{Call, Decision, Replay};
 use retrace_replay::{Lane, Response};
 use serde_json::Value;
 
-/// Answers model calls from a cassette, and refuses all others: there is no provider behind it.
+/// Answers model calls from a cassette, and rejects all others: there is no upstream provider.
 #[derive(Debug)]
 pub(super) struct Calls {
     replay: Arc<Mutex<Replay>>,

@@ -13,16 +13,16 @@ use tokio::sync::{Semaphore, oneshot};
 use super::{Shared, http};
 use crate::server::Patient;
 
-/// Connections that are served at once; more wait to be accepted.
+/// Largest number of concurrent connections; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 256;
-/// How long a client may take to send the head of a request, or to begin the next one.
+/// Time that a client has to send the head of a request, or to begin the next one.
 const HEAD_TIME: Duration = Duration::from_secs(60);
-/// How long a client may take nothing of an answer.
+/// Time after which a client that accepts no more of a response is dropped.
 const WRITE_TIME: Duration = Duration::from_secs(60);
-/// How long to wait after accepting failed, mostly because the process has too many files open.
+/// Delay after a failed accept, which mostly means that the process has too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until the sender of `stopped` is gone. Connections that are open then are dropped.
+/// Serves until the sender of `stopped` is dropped. Open connections are then dropped.
 pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, stopped: oneshot::Receiver<()>) {
     tokio::select! {
         _ = stopped => {}
@@ -39,7 +39,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        // Chunks of a stream leave one by one.
+        // Each chunk of a stream is sent at once.
         let _ = stream.set_nodelay(true);
         let shared = Arc::clone(&shared);
         let service = service_fn(move |request| {
@@ -48,7 +48,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         });
         let connection = http.serve_connection(TokioIo::new(Patient::new(stream, WRITE_TIME)), service);
         tokio::spawn(async move {
-            // How a connection ends is the client's business.
+            // The result of a connection is irrelevant.
             let _ = connection.await;
             drop(place);
         });

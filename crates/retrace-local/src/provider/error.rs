@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 
 use retrace_replay::cassette::CassetteError;
 
-/// A [`ReplayServer`](super::ReplayServer) cannot be started: what was wrong, and the remedy.
+/// Error of the start of a [`ReplayServer`](super::ReplayServer). The message has the cause and a remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplayServerError {
     /// The cassette cannot be read.
     #[error(transparent)]
     Cassette(#[from] CassetteError),
-    /// Other machines could reach the address.
+    /// Other machines can reach the address.
     #[error(
         "{addr} can be reached from other machines: listen on 127.0.0.1 or [::1], or allow remote clients explicitly"
     )]
@@ -20,14 +20,14 @@ pub enum ReplayServerError {
         /// Address.
         addr: SocketAddr,
     },
-    /// The address cannot be listened on.
+    /// The system rejects the address.
     #[error(
         "cannot listen on {addr} ({source}): end the program that listens there, or choose another port (0 takes any free one)"
     )]
     Listen {
         /// Address.
         addr: SocketAddr,
-        /// Error of the system.
+        /// The error of the system.
         source: io::Error,
     },
     /// The system has no thread left.

@@ -6,10 +6,10 @@ use retrace_protocol::SpanType;
 use retrace_replay::cassette::{Cassette, CassetteError, CassetteWriter};
 use retrace_replay::{Lane, Secrets};
 
-/// Copies the model calls of a cassette, one at a time, into a temporary file that has no name, and opens it.
+/// Copies the model calls of a cassette, one at a time, into an unnamed temporary file, and opens it.
 ///
 /// # Errors
-/// Those of the cassette and of the temporary file.
+/// Returns the errors of the cassette and of the temporary file.
 pub(super) fn flatten(cassette: &mut Cassette) -> Result<Cassette, CassetteError> {
     let name = cassette.file().to_owned();
     let io = |error| CassetteError::io("of the model calls in the temporary directory", None, error);

@@ -1,4 +1,4 @@
-//! Requests and their answers.
+//! Requests and responses.
 
 use std::io;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use super::{Pace, Shared};
 
 /// Path of the report.
 const REPORT: &str = "/retrace/report";
-/// Path that begins the replay anew.
+/// Path that restarts the replay.
 const RESET: &str = "/retrace/reset";
 
-/// How long a client may take to send a body.
+/// Time that a client has to send a body.
 const BODY_TIME: Duration = Duration::from_secs(60);
 
 pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Response<Body> {
@@ -78,7 +78,7 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> R
     }
 }
 
-/// A recorded response, at its pace. A body that broke off breaks the connection off.
+/// Sends a recorded response at its pace. A truncated body resets the connection.
 async fn replay(recorded: RecordedResponse, pace: Pace) -> Response<Body> {
     let scaled = move |duration: Duration| match pace {
         Pace::Factor(factor) => genai::interceptor::Pace::Factor(factor).scale(duration),
@@ -98,7 +98,7 @@ async fn replay(recorded: RecordedResponse, pace: Pace) -> Response<Body> {
         _ => {
             let rest = chunks.into_iter();
             Body::from_stream(stream::unfold((rest, head_after, broken), move |(mut rest, last, broken)| async move {
-                // The connection flushes what it has when the body waits: each chunk leaves by itself, also before an error.
+                // The connection flushes when the body is pending: each chunk is sent separately, also before an error.
                 tokio::task::yield_now().await;
                 match (rest.next(), broken) {
                     (Some((at, bytes)), broken) => {

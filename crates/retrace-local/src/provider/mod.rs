@@ -1,8 +1,9 @@
-//! A provider of models that answers from a cassette, for clients of any language.
+//! A model provider that answers from a cassette, for clients of any language.
 //!
-//! A client gets [`ReplayServer::url`] as its base URL. A `POST` to the path of a provider's API is matched against the cassette
-//! and answered with the recorded response: status, headers and chunks. A call that the cassette does not answer gets status
-//! 422, which no client retries, with an error in the shape of its provider and the differences under `retrace`.
+//! A client uses [`ReplayServer::url`] as its base URL. A `POST` to the path of a provider's API is matched against the
+//! cassette and answered with the recorded response: status, headers and chunks. A call without a recorded response
+//! gets status 422, which no client retries, with an error in the shape of its provider and the differences under
+//! `retrace`.
 
 mod calls;
 mod connection;
@@ -45,15 +46,15 @@ pub enum Pace {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ReplaySettings {
-    /// Address to listen on. Port 0 takes any free one. Default: `127.0.0.1:0`.
+    /// Address to listen on. Port 0 takes any free port. Default: `127.0.0.1:0`.
     pub addr: SocketAddr,
     /// Allows an address that other machines can reach. Default: false.
     pub allow_remote: bool,
-    /// Answers a changed request with the next recorded response and reports it. Default: false, it is refused.
+    /// Answers a changed request with the next recorded response and reports it. Default: false, it is rejected.
     pub lenient: bool,
     /// Pace of the responses. Default: without waiting.
     pub pace: Pace,
-    /// Most bytes of a request body. Default: 32 MiB.
+    /// Limit of a request body, in bytes. Default: 32 MiB.
     pub max_body_bytes: usize,
 }
 
@@ -69,10 +70,10 @@ impl Default for ReplaySettings {
     }
 }
 
-/// The server. It ends when it is dropped.
+/// The server. It stops when it is dropped.
 ///
-/// Steps do not reach it, so the lanes of the cassette do not count: a call is answered by the first unused entry with an equal
-/// request, wherever it was made.
+/// Clients do not send steps, so the lanes of the cassette are ignored: the first unused entry with an equal request
+/// answers a call, from any position.
 #[derive(Debug)]
 pub struct ReplayServer {
     addr: SocketAddr,
@@ -89,15 +90,15 @@ struct Shared {
     replay: Arc<Mutex<Replay>>,
     genai: Instrumentation,
     hosts: Hosts,
-    /// Places for bodies that are read at the same time.
+    /// Permits for bodies that are read concurrently.
     bodies: Semaphore,
 }
 
-/// Bodies that are read at the same time; others wait.
+/// Number of bodies that are read concurrently; others wait.
 const BODIES: usize = 8;
 
 impl Shared {
-    /// Keeps web pages out. A server that other machines may reach has names that nobody here knows.
+    /// Rejects requests from web pages. A server with `allow_remote` accepts any host name.
     fn admit(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Stranger> {
         match self.hosts.admit(uri, headers) {
             Err(Stranger::Host) if self.settings.allow_remote => Ok(()),
@@ -117,7 +118,7 @@ impl Shared {
         let mut options =
             Options { mode: if settings.lenient { Mode::Lenient } else { Mode::Strict }, ..Options::default() };
         if is_of_run {
-            // A run holds conversations and not requests.
+            // A run has conversations instead of requests.
             options.normalize = Some(Arc::new(|request| *request = project(request)));
         }
         Replay::new(flat, options).map_err(|error| match error {
@@ -130,7 +131,7 @@ impl Shared {
         self.replay.lock().unwrap_or_else(PoisonError::into_inner).report()
     }
 
-    /// Begins the replay anew: all entries are unused, and earlier refusals are forgotten.
+    /// Restarts the replay: all entries are unused, and earlier rejections are removed.
     fn reset(&self) -> Result<(), CassetteError> {
         let replay = Self::open(&self.file, &self.settings)?;
         *self.replay.lock().unwrap_or_else(PoisonError::into_inner) = replay;
@@ -142,7 +143,7 @@ impl ReplayServer {
     /// Reads a cassette and listens.
     ///
     /// # Errors
-    /// A cassette that cannot be read, an address that is taken or that other machines can reach.
+    /// Returns an error if the cassette cannot be read, or if the address is in use or reachable from other machines.
     pub fn start(cassette: &Path, settings: ReplaySettings) -> Result<Self, ReplayServerError> {
         if !settings.allow_remote && !settings.addr.ip().to_canonical().is_loopback() {
             return Err(ReplayServerError::NotLoopback { addr: settings.addr });
@@ -161,7 +162,7 @@ impl ReplayServer {
         let serving = Arc::clone(&shared);
         let serve = move || {
             runtime.block_on(async {
-                // Fails only without a runtime.
+                // This fails only without a runtime.
                 if let Ok(listener) = tokio::net::TcpListener::from_std(listener) {
                     connection::serve(listener, serving, stopped).await;
                 }
@@ -172,13 +173,13 @@ impl ReplayServer {
         Ok(Self { addr, shared, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Address on which it listens.
+    /// Returns the address on which the server listens.
     #[must_use]
     pub const fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Base URL for clients on this machine, without a slash at its end.
+    /// Returns the base URL for clients on this machine, without a trailing slash.
     #[must_use]
     pub fn url(&self) -> String {
         let ip = match self.addr.ip() {
@@ -188,7 +189,7 @@ impl ReplayServer {
         format!("http://{ip}")
     }
 
-    /// Report so far: the first refusal, divergences, unused entries.
+    /// Returns the report so far: the first rejection, divergences, unused entries.
     #[must_use]
     pub fn report(&self) -> Report {
         self.shared.report()

@@ -1,38 +1,38 @@
-//! Which runs are meant: the filter that lists, figures and sessions share.
+//! The filter of runs that lists, figures and sessions share.
 
 use retrace_protocol::Timestamp;
 use retrace_protocol::read::Refusal;
 
 use super::bad;
 
-/// Longest search, in bytes, and most words of it.
+/// Longest search, in bytes, and its largest number of words.
 const SEARCH_BYTES: usize = 1_000;
 const SEARCH_WORDS: usize = 20;
-/// Most values of one parameter.
+/// Largest number of values of one parameter.
 const VALUES: usize = 50;
-/// A word this long at the end of a search also stands for those that begin with it.
+/// A last word of at least this length also matches as a prefix.
 const PREFIX_CHARS: usize = 3;
 
-/// Kinds of parts, each a parameter that may be there several times: a run has to have one of the values.
+/// Repeatable parameters, each a kind of part: a run must have one of the values.
 pub(crate) const PARTS: [&str; 4] = ["model", "tool", "agent", "tag"];
-/// Texts of a run that have to be the same.
+/// Parameters that a column of the run must equal.
 const TEXTS: [&str; 3] = ["session", "user", "environment"];
-/// Numbers of a run between two bounds: the parameter after `min_` and `max_`, the column, and how many of the column's unit it counts.
+/// Numeric parameters with bounds: the name after `min_` and `max_`, the column, and the factor to the column's unit.
 const NUMBERS: [(&str, &str, f64); 4] =
     [("cost", "cost", 1.0), ("tokens", "tokens", 1.0), ("ms", "micros", 1000.0), ("spans", "spans", 1.0)];
 
-/// Which runs are meant; all by default. Each part is a further condition.
+/// Selects runs; all by default. Each field is an additional condition.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Filter {
     /// A query of the full-text index.
     pub(crate) search: Option<String>,
-    /// Began at or after this, in microseconds since 1970 UTC.
+    /// Lower bound of the start time, inclusive, in microseconds since 1970 UTC.
     pub(crate) from: Option<i64>,
-    /// Began before this.
+    /// Upper bound of the start time, exclusive.
     pub(crate) to: Option<i64>,
-    /// Columns and what stands there.
+    /// Columns and their required values.
     pub(crate) texts: Vec<(&'static str, String)>,
-    /// Kinds of parts, and values of which one is there.
+    /// Kinds of parts, each with its accepted values.
     pub(crate) parts: Vec<(&'static str, Vec<String>)>,
     /// Columns, `>=` or `<=`, and a bound.
     pub(crate) bounds: Vec<(&'static str, &'static str, f64)>,
@@ -54,12 +54,12 @@ impl Filter {
         }
     }
 
-    /// Whether all runs are meant.
+    /// Returns true if the filter selects all runs.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Self::new()
     }
 
-    /// Reads the part of an address after `?`. Parameters that are not known are passed over, empty ones too.
+    /// Parses a query string. Unknown and empty parameters are ignored.
     pub(crate) fn parse(text: &str) -> Result<Self, Refusal> {
         let mut filter = Self::new();
         let mut seen = Vec::new();
@@ -100,7 +100,7 @@ impl Filter {
     }
 }
 
-/// The name of a parameter, if it is one of a filter.
+/// Returns the name of a parameter if it belongs to the filter.
 fn known(name: &str) -> Option<&'static str> {
     const OTHERS: [&str; 13] = [
         "q",
@@ -120,8 +120,8 @@ fn known(name: &str) -> Option<&'static str> {
     OTHERS.iter().chain(&PARTS).chain(&TEXTS).copied().find(|known| *known == name)
 }
 
-/// The words of a search as the full-text index wants them: every one has to be there, in any order. What stands between two
-/// blanks is one, and its parts stand in this order, as in `gpt-4o`.
+/// Converts a search to the syntax of the full-text index: all words are required, in any order. A token between two
+/// blanks is one phrase, whose parts must be in this order, as in `gpt-4o`.
 fn search(name: &str, text: &str) -> Result<String, Refusal> {
     if text.len() > SEARCH_BYTES {
         return Err(bad(name, format!("longer than {SEARCH_BYTES} bytes")));

@@ -4,20 +4,20 @@ use retrace_protocol::read::Refusal;
 
 use super::{bad, parameters};
 
-/// Query parameter: what to order by.
+/// Query parameter with the column of the order.
 const SORT: &str = "sort";
 /// Query parameter: `asc` or `desc`.
 const DIRECTION: &str = "order";
 
-/// What a list is ordered by, and which way.
+/// Order of a list: a column and a direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Order {
-    /// A column of the index.
+    /// Column of the index.
     pub(crate) column: &'static str,
     pub(crate) direction: Direction,
 }
 
-/// Which way a list is ordered.
+/// Direction of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
     Ascending,
@@ -25,7 +25,7 @@ pub(crate) enum Direction {
 }
 
 impl Direction {
-    /// Its word in SQL.
+    /// Returns the SQL keyword.
     pub(crate) const fn as_sql(self) -> &'static str {
         match self {
             Self::Ascending => "ASC",
@@ -34,7 +34,7 @@ impl Direction {
     }
 }
 
-/// Names in addresses, and the columns that they stand for.
+/// Values of the query parameter, and their columns.
 const COLUMNS: [(&str, &str); 7] = [
     ("started", "started_micros"),
     ("duration", "micros"),
@@ -46,10 +46,10 @@ const COLUMNS: [(&str, &str); 7] = [
 ];
 
 impl Order {
-    /// The default.
+    /// The default order.
     pub(crate) const NEWEST_FIRST: Self = Self { column: "started_micros", direction: Direction::Descending };
 
-    /// Reads the part of an address after `?`. Parameters that are not known are passed over.
+    /// Parses a query string. Unknown parameters are ignored.
     pub(super) fn parse(text: &str) -> Result<Self, Refusal> {
         let mut order = Self::NEWEST_FIRST;
         for (name, value) in parameters(text, &[SORT, DIRECTION])? {

@@ -6,11 +6,11 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use retrace_protocol::endpoint::KEY_HEADER;
 use subtle::ConstantTimeEq as _;
 
-/// The key that clients must show. Opaque; never printed.
+/// The API key that clients must send. Opaque, and never printed.
 #[derive(Clone)]
 pub(crate) struct ApiKey(Box<[u8]>);
 
-/// Why a text cannot be a key.
+/// Error of a text that is not a valid key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum KeyError {
     #[error("is empty")]
@@ -19,7 +19,7 @@ pub(crate) enum KeyError {
     NotVisibleAscii,
 }
 
-/// Why a request is not let in.
+/// Reason for which a request is unauthorized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Denied {
     #[error("the API key is missing: send it as `{KEY_HEADER}`, or as `Authorization: Bearer`")]
@@ -39,7 +39,8 @@ impl ApiKey {
         Ok(Self(text.as_bytes().into()))
     }
 
-    /// Whether one of the headers carries this key. How long the comparison takes tells a wrong key's length at most.
+    /// Checks that one of the headers has this key. The time of the comparison reveals at most the length of a wrong
+    /// key.
     pub(super) fn admit(&self, headers: &HeaderMap) -> Result<(), Denied> {
         let own = headers.get(KEY_HEADER).map(HeaderValue::as_bytes);
         let bearer = headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
@@ -50,7 +51,7 @@ impl ApiKey {
         if matches(own) | matches(bearer) { Ok(()) } else { Err(Denied::Wrong) }
     }
 
-    /// Whether the text of an `auth` frame is this key.
+    /// Checks that the text of an `auth` frame is this key.
     pub(super) fn admit_text(&self, shown: &str) -> Result<(), Denied> {
         if self.is(shown.as_bytes()) { Ok(()) } else { Err(Denied::Wrong) }
     }

@@ -19,18 +19,18 @@ use tokio::time::timeout;
 use super::compression::{Compression, Unpacked};
 use super::error::ApiError;
 
-/// Bodies up to this size are not counted against the room for bodies, and are parsed where they arrive: so a small run
+/// Bodies up to this size do not count against the memory limit, and are parsed on the runtime's thread: a small run
 /// never waits for a large one.
 const SMALL_BYTES: u64 = 64 * 1024;
-/// Room for bodies is counted in these.
+/// Unit of the semaphore that limits memory, in bytes.
 const UNIT_BYTES: u64 = 1024;
-/// How many bodies of the largest size may be in memory at once.
+/// Number of bodies of the largest size that may be in memory at a time.
 const LARGEST_AT_ONCE: u64 = 2;
-/// How long the rest of a refused body is read and thrown away. A client that is cut off while it sends does not see the
-/// answer.
+/// Time for which the rest of a rejected body is read and discarded. A client whose connection is reset while it sends
+/// does not see the response.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What every body must keep to.
+/// Limits of request bodies.
 #[derive(Debug)]
 pub(super) struct Bodies {
     limit: u64,
@@ -38,7 +38,7 @@ pub(super) struct Bodies {
     room: Arc<Semaphore>,
 }
 
-/// A body that arrived whole.
+/// A complete body.
 #[derive(Debug)]
 pub(super) struct Received {
     bytes: Bytes,
@@ -46,7 +46,7 @@ pub(super) struct Received {
 }
 
 impl Bodies {
-    /// `limit` is in bytes, `timeout` for the whole of one body.
+    /// Creates the limits: `limit` in bytes, and `timeout` for each whole body.
     pub(super) fn new(limit: u64, timeout: Duration) -> Self {
         let units = limit.div_ceil(UNIT_BYTES).max(1).saturating_mul(LARGEST_AT_ONCE);
         let units = usize::try_from(units).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
@@ -60,7 +60,7 @@ impl Bodies {
 
     /// Reads a JSON body, which may be compressed.
     ///
-    /// A browser sends this content type to another site only after asking, and no answer here ever allows it.
+    /// Browsers send this content type to another site only after a preflight request, which no response here allows.
     pub(super) async fn json(&self, request: Request) -> Result<Received, ApiError> {
         if !is_json(request.headers()) {
             let reason = "the body must be sent as `content-type: application/json`";
@@ -74,7 +74,7 @@ impl Bodies {
         self.read(request.into_body(), self.limit).await
     }
 
-    /// Reads a body of any kind that may be compressed. The limit holds for what it is unpacked, too.
+    /// Reads a body of any kind that may be compressed. The limit also applies to the decompressed size.
     pub(super) async fn compressed(&self, request: Request) -> Result<Received, ApiError> {
         let Some(compression) = Compression::of(request.headers()) else {
             let reason = "the body must be sent without `content-encoding`, or with `gzip` or `deflate`";
@@ -85,7 +85,7 @@ impl Bodies {
             return Ok(received);
         }
         let Received { bytes, room: _room } = received;
-        // What is small is unpacked at once. Nothing says how large the rest is: it gets the room of the largest.
+        // Small bodies are decompressed at once. The size of others is unknown: each reserves the largest size.
         let small = usize::try_from(SMALL_BYTES.min(self.limit)).unwrap_or(usize::MAX);
         let (room, unpacked) = match compression.unpack(&bytes, small) {
             Unpacked::TooLarge if (small as u64) < self.limit => {
@@ -105,7 +105,7 @@ impl Bodies {
         }
     }
 
-    /// Reads a small body of any kind and throws it away.
+    /// Reads a small body of any kind and discards it.
     pub(super) async fn discard(&self, request: Request) -> Result<(), ApiError> {
         self.read(request.into_body(), self.limit.min(SMALL_BYTES)).await.map(drop)
     }
@@ -129,7 +129,7 @@ impl Bodies {
         }
     }
 
-    /// Reads the one message of a gRPC call, behind the flag and the length that frame it.
+    /// Reads the single message of a gRPC call, after its flag and length prefix.
     #[cfg(feature = "grpc")]
     pub(super) async fn message(&self, mut body: Incoming) -> Result<Received, ApiError> {
         const HEAD: usize = 5;
@@ -146,7 +146,7 @@ impl Bodies {
                 return Err(too_large(self.limit));
             }
             let room = self.reserve(length.into()).await?;
-            // On every machine that has so much memory, its addresses are as wide.
+            // A machine with that much memory has a `usize` of that width.
             let whole = HEAD.saturating_add(usize::try_from(length).unwrap_or(usize::MAX));
             while bytes.len() < whole {
                 bytes.extend_from_slice(&data(&mut body).await?);
@@ -160,13 +160,14 @@ impl Bodies {
         })
     }
 
-    /// Room for a message of unknown size that a compressed one may become.
+    /// Reserves memory for the decompressed message, whose size is unknown.
     #[cfg(feature = "grpc")]
     pub(super) async fn largest(&self) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
         self.reserve(self.limit).await
     }
 
-    /// Waits until there is room for so many bytes. Nothing is read meanwhile, so the sender waits too.
+    /// Waits for a permit for this number of bytes. Nothing is read meanwhile, which applies backpressure to the
+    /// sender.
     async fn reserve(&self, bytes: u64) -> Result<Option<OwnedSemaphorePermit>, ApiError> {
         if bytes <= SMALL_BYTES {
             return Ok(None);
@@ -179,7 +180,7 @@ impl Bodies {
     }
 }
 
-/// All bytes of a body, or nothing when there are more than `limit`.
+/// Reads a whole body; returns `None` if it exceeds `limit`.
 async fn collect(mut body: Body, declared: Option<u64>, limit: u64) -> Result<Option<Vec<u8>>, axum::Error> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut bytes = Vec::with_capacity(declared.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0));
@@ -193,7 +194,7 @@ async fn collect(mut body: Body, declared: Option<u64>, limit: u64) -> Result<Op
     Ok(Some(bytes))
 }
 
-/// The next bytes of a message that is not complete.
+/// Returns the next bytes of an incomplete message.
 #[cfg(feature = "grpc")]
 async fn data(body: &mut Incoming) -> Result<Bytes, ApiError> {
     let cut = |why: &dyn std::fmt::Display| {
@@ -207,7 +208,7 @@ async fn data(body: &mut Incoming) -> Result<Bytes, ApiError> {
 }
 
 impl Received {
-    /// A message that was unpacked, and the room that was reserved for it, of which it keeps what it takes up.
+    /// Wraps a decompressed message, and keeps the part of its permit that its size requires.
     #[cfg(feature = "grpc")]
     pub(super) fn unpacked(bytes: Bytes, mut room: Option<OwnedSemaphorePermit>) -> Self {
         let units = (bytes.len() as u64).div_ceil(UNIT_BYTES);
@@ -215,13 +216,13 @@ impl Received {
         Self { bytes, room: kept.or(room) }
     }
 
-    /// The bytes, and the room that they take up.
+    /// Returns the bytes, and the permit for their memory.
     #[cfg(feature = "grpc")]
     pub(super) fn into_parts(self) -> (Bytes, Option<OwnedSemaphorePermit>) {
         (self.bytes, self.room)
     }
 
-    /// Parses the body, a large one on a thread of its own, and hands on the room that it takes up.
+    /// Parses the body, a large one on a blocking thread, and passes on the permit for its memory.
     pub(super) async fn parse<T: Send + 'static>(
         self,
         parse: fn(&[u8]) -> Result<T, Refusal>,
@@ -247,12 +248,12 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
-/// The body of a request as it comes in. What nobody has read when it is dropped is read and thrown away for a while, so
-/// that a client that is still sending gets to see its answer.
+/// Incoming body of a request. If it is dropped before its end, the rest is read and discarded for a while, so that a
+/// client that is still sending receives its response.
 #[derive(Debug)]
 pub(super) struct Draining {
     body: Option<Incoming>,
-    /// The client waits for leave to send: what was not asked for will not come.
+    /// The client waits for `100 Continue`: a body that is not requested is not sent.
     waits: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Settings of a server, and what can be wrong with them.
+//! Settings of a server, and the errors of its start.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -17,7 +17,7 @@ use super::tls::TlsFiles;
 use crate::policy::Policies;
 use crate::store::OpenError;
 
-/// What a server is started with; made by [`Server::builder`].
+/// Configures a [`Server`]; created by [`Server::builder`].
 ///
 /// ```
 /// use retrace_local::Server;
@@ -48,7 +48,7 @@ pub struct ServerBuilder {
     pub(super) tls: Option<TlsFiles>,
 }
 
-/// A key before it is checked.
+/// An API key that is not validated yet.
 #[derive(Clone)]
 pub(super) struct Secret(String);
 
@@ -59,16 +59,16 @@ impl std::fmt::Debug for Secret {
 }
 
 impl ServerBuilder {
-    /// The largest body that is taken unless another limit is set: 64 MiB.
+    /// Default limit of a request body: 64 MiB.
     pub const DEFAULT_MAX_BODY_BYTES: u64 = 64 * 1024 * 1024;
-    /// How long a client may take unless another time is set: 60 s.
+    /// Default time limit of a client: 60 s.
     pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
 
-    /// How much of the traces that come over OTLP is held unless another limit is set: 64 MiB.
+    /// Default limit of the OTLP traces in memory: 64 MiB.
     pub const DEFAULT_OTLP_BYTES: usize = 64 * 1024 * 1024;
 
-    /// How long an agent holds an execution of a fork without a heartbeat unless another time is set: 15 minutes, three
-    /// heartbeats of the official client.
+    /// Default lease of a fork execution, which an agent renews with heartbeats: 15 minutes, three heartbeats of the
+    /// official client.
     pub const DEFAULT_FORK_LEASE: Duration = crate::fork::LEASE;
 
     pub(super) fn new() -> Self {
@@ -93,16 +93,17 @@ impl ServerBuilder {
         }
     }
 
-    /// Where to listen. Port 0, as in the default `127.0.0.1:0`, takes any free port: [`Server::addr`] says which.
+    /// Sets the address to listen on. Port 0, as in the default `127.0.0.1:0`, takes any free port: [`Server::addr`]
+    /// returns it.
     ///
-    /// An address that is not loopback is refused unless [`ServerBuilder::with_allow_remote`] is set.
+    /// An address that is not loopback is rejected unless [`ServerBuilder::with_allow_remote`] is set.
     pub fn with_addr(mut self, addr: SocketAddr) -> Self {
         self.addr = addr;
         self
     }
 
-    /// Listens on this socket, which somebody else bound: a service manager, or a test that must know the address before
-    /// anybody answers there. It takes the place of [`ServerBuilder::with_addr`], and the same addresses are refused.
+    /// Listens on an already bound socket, for example from a service manager, or from a test that needs the address
+    /// before the server starts. It overrides [`ServerBuilder::with_addr`], and the same addresses are rejected.
     pub fn with_listener(mut self, listener: TcpListener) -> Self {
         self.listener = Some(Arc::new(listener));
         self
@@ -110,68 +111,73 @@ impl ServerBuilder {
 
     /// Allows an address that other machines can reach.
     ///
-    /// **Without a certificate ([`ServerBuilder::with_tls`]) content then travels in clear text, and without an API key everyone on the network can read,
-    /// change and delete all of it.** For one machine, leave this alone; to look in from another, an SSH tunnel is safer.
+    /// **Without a certificate ([`ServerBuilder::with_tls`]) content travels in clear text, and without an API key
+    /// anyone on the network can read, change and delete all of it.** On a single machine, leave this unset; for access
+    /// from another one, an SSH tunnel is safer.
     pub fn with_allow_remote(mut self, allow: bool) -> Self {
         self.allow_remote = allow;
         self
     }
 
-    /// One more name under which this server may be asked, such as that of a container; without port. `localhost`,
-    /// addresses of loopback and the bound address are always allowed, requests under other names are refused.
+    /// Adds a host name under which this server accepts requests, such as that of a container; without port.
+    /// `localhost`, loopback addresses and the bound address are always accepted, requests with other host names are
+    /// rejected.
     pub fn with_host_name(mut self, name: impl Into<String>) -> Self {
         self.host_names.push(name.into());
         self
     }
 
-    /// Takes OTLP over gRPC as well, at this address; port 0 takes any free port. [`Server::grpc_url`] has the URL. Default: not.
+    /// Also accepts OTLP over gRPC, at this address; port 0 takes any free port. [`Server::grpc_url`] has the URL.
+    /// Disabled by default.
     ///
-    /// An address that is not loopback is refused unless [`ServerBuilder::with_allow_remote`] is set. With a certificate
-    /// ([`ServerBuilder::with_tls`]) the calls are encrypted. Needs the feature `grpc`.
+    /// An address that is not loopback is rejected unless [`ServerBuilder::with_allow_remote`] is set. With a
+    /// certificate ([`ServerBuilder::with_tls`]) the calls are encrypted. Requires the feature `grpc`.
     #[cfg(feature = "grpc")]
     pub fn with_grpc_addr(mut self, addr: SocketAddr) -> Self {
         self.grpc_addr = Some(addr);
         self
     }
 
-    /// Speaks HTTPS, and only that, with the certificate chain and the private key in these PEM files. They are read once. Needs
-    /// the feature `tls`.
+    /// Serves HTTPS only, with the certificate chain and the private key in these PEM files, which are read once.
+    /// Requires the feature `tls`.
     #[cfg(feature = "tls")]
     pub fn with_tls(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.tls = Some(TlsFiles { certificate: certificate.into(), key: key.into() });
         self
     }
 
-    /// Keeps everything in this SQLite file, which is created if need be. Without one, all is kept in memory and gone
-    /// when the server stops.
+    /// Stores everything in this SQLite file, which is created if necessary. By default the database is in memory, and
+    /// its data is lost when the server stops.
     pub fn with_db(mut self, path: impl Into<PathBuf>) -> Self {
         self.db = Some(path.into());
         self
     }
 
-    /// Requires this key of every client (PROTOCOL.md section 2). Without one, any key is taken, and none too.
+    /// Requires this API key from all clients (PROTOCOL.md section 2). By default any key is accepted, and none is
+    /// required.
     pub fn with_api_key(mut self, key: impl Into<String>) -> Self {
         self.api_key = Some(Secret(key.into()));
         self
     }
 
-    /// Refuses bodies that are larger, in bytes. Default [`ServerBuilder::DEFAULT_MAX_BODY_BYTES`].
+    /// Sets the limit of a request body, in bytes; larger bodies are rejected. Default
+    /// [`ServerBuilder::DEFAULT_MAX_BODY_BYTES`].
     ///
-    /// Bodies are read into memory: up to twice this much is held at once, and a few times that while it is parsed.
+    /// Bodies are read into memory: up to twice this size is held at a time, and a few times that during parsing.
     pub fn with_max_body_bytes(mut self, bytes: u64) -> Self {
         self.max_body_bytes = bytes;
         self
     }
 
-    /// How long a client may take to send the head of a request, to send its body, and to take a part of the answer.
-    /// Default [`ServerBuilder::DEFAULT_PATIENCE`]. An idle connection is closed after this time too.
+    /// Sets the time limit for a client to send the head of a request, to send its body, and to accept a part of the
+    /// response. Default [`ServerBuilder::DEFAULT_PATIENCE`]. An idle connection is closed after this time too.
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// How spans that come over OTLP are translated: which of them become part of a run, whether with their content, and
-    /// under which project and environment. Runs that come over the Retrace wire are taken as they are.
+    /// Sets how OTLP spans are translated: which of them become part of a run, whether their content is recorded, and
+    /// under which project and environment. Runs of the Retrace wire protocol are not affected.
     ///
     /// ```
     /// use retrace_local::Server;
@@ -187,52 +193,54 @@ impl ServerBuilder {
         self
     }
 
-    /// How much of the traces that come over OTLP is held, in bytes, roughly. Default
+    /// Sets the approximate limit of the OTLP traces in memory, in bytes. Default
     /// [`ServerBuilder::DEFAULT_OTLP_BYTES`].
     ///
-    /// A trace is held for ten minutes after the last of it came, so that what comes later finds its place. When there are
-    /// more, those that were silent longest are forgotten; they are stored before, and what comes of them later is added.
+    /// A trace stays in memory for ten minutes after its last data, so that later spans are merged with it. Above the
+    /// limit, the traces that have been idle the longest are stored and dropped from memory; later data is added to the
+    /// stored run.
     pub fn with_otlp_bytes(mut self, bytes: usize) -> Self {
         self.otlp_bytes = bytes;
         self
     }
 
-    /// How long an agent holds an execution of a fork after it was started or claimed. Clients claim again every 300 s while they
-    /// execute; an execution whose lease has ended counts as expired. Default [`ServerBuilder::DEFAULT_FORK_LEASE`].
+    /// Sets the lease of a fork execution after its start or a claim. Clients renew their claim every 300 s while they
+    /// execute; an execution whose lease has ended is expired. Default [`ServerBuilder::DEFAULT_FORK_LEASE`].
     pub fn with_fork_lease(mut self, lease: Duration) -> Self {
         self.fork_lease = lease;
         self
     }
 
-    /// Blocks and holds calls by these policies. By default every call is allowed.
+    /// Applies these policies, which block or hold calls. By default every call is allowed.
     pub fn with_policies(mut self, policies: Policies) -> Self {
         self.policies = policies;
         self
     }
 
-    /// Removes runs that began longer ago, oldest first, but for golden ones and those under way. Without this, runs are kept.
+    /// Removes runs that began longer ago, oldest first, except golden runs and runs in progress. By default all runs
+    /// are kept.
     ///
-    /// What is removed is looked for at the start and every ten seconds, and its space is given back. A file that an older version
-    /// created is written anew once for that, at the start.
+    /// The server checks at the start and every ten seconds, and returns the space of removed runs to the system. A
+    /// file that an older version created is rewritten once for that, at the start.
     pub fn with_keep(mut self, age: Duration) -> Self {
         self.retention.age = Some(age);
         self
     }
 
-    /// Removes the oldest runs while the database holds more than this, in bytes, but for golden ones and those under way; see
-    /// [`ServerBuilder::with_keep`]. Without this, the disk or the memory is the limit.
+    /// Removes the oldest runs while the database is larger than this, in bytes, except golden runs and runs in
+    /// progress; see [`ServerBuilder::with_keep`]. By default only the disk or the memory limits the size.
     pub fn with_max_db_bytes(mut self, bytes: u64) -> Self {
         self.retention.max_bytes = Some(bytes);
         self
     }
 
-    /// Starts the server, which answers as soon as this returns. Takes a few milliseconds.
+    /// Starts the server, which accepts requests when this returns. Takes a few milliseconds.
     ///
-    /// May be called inside a runtime or outside of any: the server has threads of its own.
+    /// May be called inside or outside of a Tokio runtime: the server has its own threads.
     ///
     /// # Errors
-    /// Settings that contradict themselves, an address that is taken, a database that cannot be used; see
-    /// [`StartError`].
+    /// Returns a [`StartError`] if settings contradict each other, if the address is in use, or if the database cannot
+    /// be used.
     pub fn start(self) -> Result<Server, StartError> {
         Server::with(&self)
     }
@@ -242,7 +250,7 @@ impl ServerBuilder {
         key.map_err(|problem: KeyError| StartError::ApiKey { problem: problem.to_string() })
     }
 
-    /// Reads certificate and key, if there are any. `protocols` are those of ALPN.
+    /// Reads certificate and key, if configured. `protocols` are the ALPN protocols.
     pub(super) fn encryption(&self, protocols: &[&[u8]]) -> Result<Encryption, StartError> {
         #[cfg(feature = "tls")]
         return self.tls.as_ref().map(|files| files.acceptor(protocols)).transpose();
@@ -253,7 +261,7 @@ impl ServerBuilder {
         }
     }
 
-    /// Binds the address of gRPC, if there is one.
+    /// Binds the gRPC address, if configured.
     #[cfg(feature = "grpc")]
     pub(super) fn listen_grpc(&self) -> Result<Option<TcpListener>, StartError> {
         self.grpc_addr.map(|addr| self.bind(addr)).transpose()
@@ -264,7 +272,7 @@ impl ServerBuilder {
         TcpListener::bind(addr).map_err(|error| StartError::bind(addr, error))
     }
 
-    /// Binds, once it is clear that the address is a safe one.
+    /// Binds the address after the check that it is allowed.
     pub(super) fn listen(&self) -> Result<TcpListener, StartError> {
         match &self.listener {
             Some(listener) => {
@@ -276,7 +284,7 @@ impl ServerBuilder {
     }
 
     fn check(&self, addr: SocketAddr) -> Result<(), StartError> {
-        // Other machines reach neither loopback nor an address in its mapped form.
+        // Other machines can reach neither loopback nor an IPv4-mapped loopback address.
         let loopback = match addr.ip() {
             IpAddr::V4(ip) => ip.is_loopback(),
             IpAddr::V6(ip) => ip.to_canonical().is_loopback(),
@@ -285,11 +293,11 @@ impl ServerBuilder {
     }
 }
 
-/// Why a server could not be started. Each says what was wrong and what to do about it.
+/// Error of the start of a server. The message has the cause and a remedy.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// Other machines could reach the address.
+    /// Other machines can reach the address.
     #[error(
         "{addr} can be reached from other machines, which could then read everything: listen on 127.0.0.1 or [::1], or \
          allow remote clients explicitly and set an API key"
@@ -298,24 +306,24 @@ pub enum StartError {
         /// The address.
         addr: SocketAddr,
     },
-    /// The API key is none.
+    /// The API key is invalid.
     #[error("the API key {problem}: set another one, or none to take any key")]
     ApiKey {
-        /// What is wrong with it; never the key itself.
+        /// The defect of the key; never contains the key itself.
         problem: String,
     },
-    /// Somebody listens there already.
+    /// Another program listens on the address.
     #[error("{addr} is in use: end the program that listens there, or choose another port (0 takes any free one)")]
     AddrInUse {
         /// The address.
         addr: SocketAddr,
     },
-    /// The system does not let us listen there.
+    /// The system rejects the address.
     #[error("cannot listen on {addr} ({source}): choose another address or port")]
     Bind {
         /// The address.
         addr: SocketAddr,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
     /// The database cannot be used.
@@ -323,7 +331,7 @@ pub enum StartError {
     Db {
         /// The file; empty for a database in memory.
         path: PathBuf,
-        /// What is wrong and what to do.
+        /// The cause and a remedy.
         problem: String,
     },
     /// The certificate or its key cannot be used.
@@ -331,10 +339,10 @@ pub enum StartError {
     Tls {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect of the file.
         problem: String,
     },
-    /// The system gives us no thread, or no way to wait for sockets.
+    /// The system has no thread left, or no I/O driver.
     #[error("cannot start ({0}): the system is out of threads or files; end other programs and try again")]
     System(io::Error),
 }

@@ -1,4 +1,4 @@
-//! What has changed of a run: the page waits here instead of asking again and again.
+//! Changes of a run as a long poll, which replaces polling by the page.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use super::listener::asked;
 use crate::query::Since;
 use crate::store::Reader;
 
-/// How long to wait for a change before answering that there was none.
+/// Time to wait for a change before an empty response.
 const WAIT: Duration = Duration::from_secs(25);
-/// How long changes are gathered before they are looked at: a run may be stored in hundreds of commits a second.
+/// Time for which changes are collected before a read: a run may be stored in hundreds of commits a second.
 const GATHER: Duration = Duration::from_millis(50);
 
-/// Answers as soon as something of the run is newer than what the asker has, or after a while with nothing.
+/// Responds when the run is newer than the state of the client, or with no changes after [`WAIT`].
 pub(super) async fn changes(State(app): State<Arc<App>>, PathId(id): PathId, uri: Uri) -> Result<Response, ApiError> {
     let since = Since::parse(uri.query().unwrap_or_default())?;
     let (mut commits, mut lives) = (app.reader.news(), app.live.news());
@@ -31,7 +31,7 @@ pub(super) async fn changes(State(app): State<Arc<App>>, PathId(id): PathId, uri
         let found = read(&app, move |reader| reader.version(&at)).await?;
         let (mut trace, version) = found.ok_or_else(|| no_trace(&id))?;
         app.live.mark(&mut trace);
-        // An older version than the asker has: it asked another database.
+        // A version that is older than the client's belongs to another database.
         if version != since.after || trace.live != since.live || Instant::now() >= deadline {
             break;
         }

@@ -1,4 +1,4 @@
-//! Two runs compared.
+//! HTTP endpoints that compare two runs.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ async fn of_runs(State(app): Shared, uri: Uri) -> Answer {
     compare(&app, named("a")?, named("b")?).await
 }
 
-/// Compares the run that a fork made with the one it was forked from.
+/// Compares the run of a fork with the one that it was forked from.
 pub(super) async fn of_fork(State(app): Shared, PathId(id): PathId) -> Answer {
     let id = id.to_string();
     let missing = no_fork(&id);

@@ -1,32 +1,32 @@
-//! Bodies that come compressed.
+//! Decompression of request bodies.
 
 use std::io::Read as _;
 
 use axum::http::{HeaderMap, header};
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
-/// How a body is compressed.
+/// Compression of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Compression {
     None,
     Gzip,
-    /// What some exporters offer beside; with zlib's frame, as HTTP has it.
+    /// Offered by some exporters; with a zlib header, as HTTP defines it.
     Deflate,
 }
 
-/// What unpacking a body comes to.
+/// Result of a decompression.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unpacked {
-    /// All of it.
+    /// The whole body.
     Whole(Vec<u8>),
-    /// It is more than was allowed.
+    /// The body exceeds the limit.
     TooLarge,
-    /// It is damaged.
+    /// The body is damaged.
     Damaged,
 }
 
 impl Compression {
-    /// `None` for what is not known here.
+    /// Returns `None` for an unsupported encoding.
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
         let value = match (values.next(), values.next()) {
@@ -39,7 +39,7 @@ impl Compression {
             .find_map(|(name, compression)| value.eq_ignore_ascii_case(name).then_some(compression))
     }
 
-    /// Unpacks at most `limit` bytes.
+    /// Decompresses at most `limit` bytes.
     pub(super) fn unpack(self, packed: &[u8], limit: usize) -> Unpacked {
         let mut bytes = Vec::new();
         let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);

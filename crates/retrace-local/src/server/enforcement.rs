@@ -1,7 +1,7 @@
-//! Enforcement (PROTOCOL.md section 20): verdicts of the policies, and holds that wait for somebody's decision.
+//! Enforcement (PROTOCOL.md section 20): verdicts of the policies, and holds that wait for a decision.
 //!
-//! Holds are kept in memory: they are decided within minutes, and a client that asks for one after a restart is answered 404, which
-//! it takes for no approval.
+//! Holds are in memory only: they are decided within minutes. After a restart a request for an earlier hold is answered
+//! 404, which clients treat as not approved.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,15 +25,15 @@ use super::http::{App, PathId, answer};
 use crate::ingest::{self, MAX_ID_BYTES};
 use crate::policy::{Policies, Policy, PolicyVerdict};
 
-/// Most holds that are kept. The oldest that is not pending makes room.
+/// Largest number of holds. The oldest that is not pending is removed for a new one.
 const MAX_HOLDS: usize = 1024;
 
-/// Policies and the holds that they made.
+/// The policies, and their holds.
 #[derive(Debug)]
 pub(super) struct Enforcement {
     policies: Policies,
     holds: Mutex<VecDeque<Hold>>,
-    /// Makes ids of this process differ from those of one before it.
+    /// Makes the ids of this process differ from those of an earlier one.
     epoch: u128,
     next: AtomicU64,
 }
@@ -44,7 +44,7 @@ struct Hold {
     policy_id: String,
     reason: String,
     check: EnforcementCheck,
-    /// An approval is of one tool call, not of the run.
+    /// True if an approval covers one tool call, not the run.
     is_about_tools: bool,
     created_at: SystemTime,
     time: Duration,
@@ -66,7 +66,7 @@ impl Hold {
         self.decision.is_none() && now < self.expires
     }
 
-    /// Returns true if a check is one that this hold decides.
+    /// Returns true if this hold decides the check.
     fn covers(&self, policy: &Policy, check: &EnforcementCheck) -> bool {
         let is_same_call = self.check.tool_name == check.tool_name && self.check.tool_args_hash == check.tool_args_hash;
         self.policy_id == policy.id && self.check.run_id == check.run_id && (!self.is_about_tools || is_same_call)
@@ -85,11 +85,11 @@ impl Hold {
     }
 }
 
-/// Reason why a decision is not taken.
+/// Error of a decision.
 #[derive(Debug, PartialEq, Eq)]
 enum DecisionError {
     Unknown,
-    /// It has this status already.
+    /// The hold has this status already.
     Ended(&'static str),
 }
 
@@ -103,7 +103,8 @@ impl Enforcement {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Decides about a check. A held one is held by the same hold until that is decided; once approved, the policies after it decide.
+    /// Evaluates a check. While a hold is pending, it also holds repeated checks; once it is approved, the policies
+    /// after it decide.
     fn check(&self, check: &EnforcementCheck, now: Instant) -> EnforcementVerdict {
         for policy in self.policies.applying(check) {
             let reason = policy.reason.clone().unwrap_or_else(|| format!("the policy {:?} applies", policy.id));
@@ -156,7 +157,7 @@ impl Enforcement {
         EnforcementHolds { holds: self.holds().iter().map(|hold| hold.record(now)).collect() }
     }
 
-    /// Decides a hold. The same decision may come twice.
+    /// Decides a hold. The same decision may be sent twice.
     fn decide(&self, id: &str, decision: HoldDecision, now: Instant) -> Result<EnforcementHold, DecisionError> {
         let mut holds = self.holds();
         let hold = holds.iter_mut().find(|hold| hold.id == id).ok_or(DecisionError::Unknown)?;
@@ -171,7 +172,7 @@ impl Enforcement {
     }
 }
 
-/// Makes room for one more hold. Returns false if all that are kept are pending.
+/// Removes an ended hold if the limit is reached. Returns false if all holds are pending.
 fn make_room(holds: &mut VecDeque<Hold>, now: Instant) -> bool {
     if holds.len() < MAX_HOLDS {
         return true;
@@ -183,7 +184,7 @@ fn make_room(holds: &mut VecDeque<Hold>, now: Instant) -> bool {
 type Shared = State<Arc<App>>;
 type Answer = Result<Response, ApiError>;
 
-/// Paths of enforcement.
+/// Returns the routes.
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
         .route(endpoint::ENFORCEMENT_CHECK, post(check))
@@ -197,7 +198,7 @@ async fn check(State(app): Shared, request: Request) -> Answer {
     Ok(answer(StatusCode::OK, &app.enforcement.check(&check, Instant::now())))
 }
 
-/// Refuses names that would fill the memory: they are kept with a hold.
+/// Rejects long names, because a hold keeps them in memory.
 fn check_length(check: &EnforcementCheck) -> Result<(), ApiError> {
     let named = [
         ("run_id", Some(&check.run_id)),

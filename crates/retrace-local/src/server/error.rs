@@ -1,4 +1,4 @@
-//! Answers to what is not done: a status and a JSON reason.
+//! Error responses: a status and a JSON reason.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -7,10 +7,10 @@ use retrace_protocol::read::Refusal;
 use super::answer;
 use crate::store::StoreError;
 
-/// What to tell a client that may try again: how long to wait, in seconds.
+/// Delay after which a client may try again, in seconds.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
-/// A request that is not answered with what it asked for.
+/// An error response.
 #[derive(Debug)]
 pub(super) struct ApiError {
     status: StatusCode,
@@ -22,7 +22,7 @@ impl ApiError {
         Self { status, refusal: Refusal { error: reason.into(), field: None } }
     }
 
-    /// Blames a field of the request.
+    /// Sets the field of the request that is invalid.
     pub(super) fn with_field(mut self, field: &str) -> Self {
         self.refusal.field = Some(field.to_owned());
         self
@@ -74,7 +74,7 @@ impl IntoResponse for ApiError {
             StatusCode::UNAUTHORIZED => {
                 headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            // What is left of these requests is not worth keeping a connection for.
+            // The rest of these requests is not read, so the connection is closed.
             StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }

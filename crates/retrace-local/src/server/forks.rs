@@ -1,4 +1,4 @@
-//! Forks over HTTP: created, executed by an agent, claimed by it, and watched (PROTOCOL.md sections 1 and 19).
+//! HTTP endpoints of forks: create, execute by an agent, claim, and watch (PROTOCOL.md sections 1 and 19).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,12 +30,12 @@ const FORK: &str = "/api/v1/forks/{id}";
 const FORK_REPLAY: &str = "/api/v1/forks/{id}/replay";
 const FORK_DIFF: &str = "/api/v1/forks/{id}/diff";
 
-/// How long to wait for a change of a fork before it is answered as it is.
+/// Time to wait for a change of a fork before an unchanged response.
 const WAIT: Duration = Duration::from_secs(25);
-/// Most forks of one page, and how many a page has by default.
+/// Largest number of forks on one page, and the default.
 const MAX_LIMIT: u32 = 1_000;
 const DEFAULT_LIMIT: u32 = 50;
-/// Most runs that a fork of a fork of a fork descends from.
+/// Largest number of ancestors of a run, each forked from the next.
 const MAX_ANCESTORS: usize = 16;
 
 pub(super) fn router() -> Router<Arc<App>> {
@@ -102,8 +102,8 @@ async fn list(State(app): Shared, uri: Uri) -> Answer {
     Ok(answer(StatusCode::OK, &page))
 }
 
-/// A fork. With `after`, its version, the answer waits for a change, for some seconds. A lease that ends changes no version: who
-/// knows the fork as running adds `status=running`.
+/// Returns a fork. With `after`, its version, the response waits for a change, for some seconds. The end of a lease
+/// changes no version: a client that has the fork as running adds `status=running`.
 async fn one(State(app): Shared, PathId(id): PathId, uri: Uri) -> Answer {
     let id = id.to_string();
     let (mut after, mut known) = (None, None);
@@ -136,7 +136,7 @@ async fn one(State(app): Shared, PathId(id): PathId, uri: Uri) -> Answer {
     }
 }
 
-/// Has an agent execute a fork: an older execution is superseded.
+/// Sends an execution of a fork to an agent: it supersedes an older execution.
 async fn replay(State(app): Shared, PathId(id): PathId, request: Request) -> Answer {
     app.bodies.discard(request).await?;
     let id = id.to_string();
@@ -176,7 +176,7 @@ fn lease(app: &App, now: i64) -> i64 {
     now.saturating_add(i64::try_from(app.fork_lease.as_micros()).unwrap_or(i64::MAX))
 }
 
-/// A run with the spans of the runs that it was forked from, and the call of its function.
+/// Returns a run with the spans of the runs that it was forked from, and the call of its function.
 pub(super) fn origin(reader: &Reader, id: &Id) -> Result<Option<(Trace, Call)>, StoreError> {
     let Some(run) = reader.trace(id, true)? else { return Ok(None) };
     let mut descent = vec![run.record];

@@ -1,4 +1,4 @@
-//! Connections of gRPC: HTTP/2 within limits of streams, headers and time.
+//! gRPC connections: HTTP/2 with limits of streams, headers and time.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -16,12 +16,12 @@ use super::http::App;
 use super::listener::asked;
 use super::otlp;
 
-/// Calls of one connection that go on at once.
+/// Largest number of concurrent calls on one connection.
 const MAX_STREAMS: u32 = 16;
-/// Bytes of the headers of one call.
+/// Limit of the headers of one call, in bytes.
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
 
-/// A connection of gRPC.
+/// Serves a gRPC connection.
 #[derive(Clone)]
 pub(super) struct GrpcConnection {
     app: Arc<App>,
@@ -30,7 +30,7 @@ pub(super) struct GrpcConnection {
 }
 
 impl GrpcConnection {
-    /// A connection whose peer may be silent for `patience` before it is looked for, and as long to answer.
+    /// Creates a connection whose peer may be idle for `patience` before a ping, and as long until its answer.
     pub(super) fn new(app: Arc<App>, patience: Duration) -> Self {
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new())
@@ -60,12 +60,12 @@ impl GrpcConnection {
         };
         tokio::select! {
             _ = connection.as_mut() => return,
-            // A peer that has called nothing by then may not speak HTTP/2 at all. One that has is kept alive by pings.
+            // A peer without a call by then may not speak HTTP/2 at all. Pings keep other connections alive.
             () = silent => return,
             () = asked(&mut closing) => {}
         }
         connection.as_mut().graceful_shutdown();
-        // One that has not begun is not waited for.
+        // A connection without a call is not waited for.
         if has_called.load(Ordering::Relaxed) {
             let _ = connection.await;
         }

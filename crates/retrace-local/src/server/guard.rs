@@ -1,22 +1,22 @@
 //! Keeps web pages out of a receiver that listens on the same machine as a browser.
 //!
-//! A page of any site can make a browser send requests to loopback. It cannot read the answers, for no answer allows
-//! it to, but it could write; and by having its own name resolve to 127.0.0.1 it could read as well. The first is
-//! stopped by `Origin`, which browsers put on every write, the second by `Host`, which names who was asked.
+//! A page of any site can make a browser send requests to loopback. It cannot read the responses, because no response
+//! allows that, but it could write; with DNS rebinding to 127.0.0.1 it could also read. The check of `Origin`, which
+//! browsers set on each write, stops the first; the check of `Host`, which names the requested host, stops the second.
 
 use std::net::IpAddr;
 
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 
-/// The names under which this receiver may be asked.
+/// Host names under which this receiver accepts requests.
 #[derive(Debug)]
 pub(crate) struct Hosts {
     bound: IpAddr,
     names: Vec<String>,
 }
 
-/// Why a request is not let in.
+/// Reason for which a request is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Stranger {
     #[error("the request has not exactly one `Host`")]
@@ -32,7 +32,7 @@ impl Hosts {
         Self { bound, names }
     }
 
-    /// Whether a request came to this receiver under its own name, and not from another site's page.
+    /// Accepts a request that names this receiver as its host and does not come from another site's page.
     pub(crate) fn admit(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Stranger> {
         let mut hosts = headers.get_all(header::HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else { return Err(Stranger::NoHost) };
@@ -50,7 +50,7 @@ impl Hosts {
         let host = host.strip_suffix('.').unwrap_or(host);
         let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).parse::<IpAddr>();
         match address {
-            // An address cannot be made to resolve to another one; who is bound to all of them does not know its own.
+            // An address cannot resolve to another one; a receiver bound to all addresses does not know its own.
             Ok(address) => address.is_loopback() || address == self.bound || self.bound.is_unspecified(),
             Err(_) => {
                 let is = |name: &str| host.eq_ignore_ascii_case(name);
@@ -67,7 +67,7 @@ fn authority(value: &HeaderValue) -> Option<Authority> {
     (!authority.as_str().contains('@')).then_some(authority)
 }
 
-/// Whether a page of this receiver itself sent the request.
+/// Returns true if a page of this receiver sent the request.
 fn is_from(origin: &HeaderValue, host: &Authority) -> bool {
     let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
     origin.is_some_and(|(_, origin)| origin.eq_ignore_ascii_case(host.as_str()))

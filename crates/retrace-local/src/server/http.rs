@@ -1,4 +1,5 @@
-//! The HTTP API (PROTOCOL.md sections 1, 2, 9 and 20): from requests to changes and reads, and back to answers.
+//! The HTTP API (PROTOCOL.md sections 1, 2, 9 and 20): converts requests to changes and reads, and results to
+//! responses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,15 +35,15 @@ use crate::ingest;
 use crate::query::{Parts, TraceQuery};
 use crate::store::{Change, Outcome, Reader, StoreError, Writer};
 
-/// How many traces and spans, which may be large, are in memory at once on their way out.
+/// Largest number of traces and spans, which may be large, that are in memory at a time for responses.
 const LARGE_AT_ONCE: usize = 4;
 
-/// What a page of this receiver may do: load its own scripts and styles and talk to it, and nothing else. What agents
-/// said is shown there, and none of it may ever run.
+/// Content security policy of the page: it may load its own scripts and styles and connect to this receiver only. The
+/// page shows content of agents, which must never be executed.
 const CONTENT_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
      img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What every answer says beside its own headers. None of it allows another site anything.
+/// Security headers of every response. None of them gives another site access.
 const HEADERS: [(HeaderName, &str); 5] = [
     (header::CONTENT_SECURITY_POLICY, CONTENT_POLICY),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -51,7 +52,7 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// What the handlers share.
+/// State that the handlers share.
 #[derive(Debug)]
 pub(super) struct App {
     pub(super) writer: Writer,
@@ -60,23 +61,23 @@ pub(super) struct App {
     pub(super) key: Option<ApiKey>,
     pub(super) hosts: Hosts,
     pub(super) live: Arc<Live>,
-    /// Connections that execute runs again.
+    /// Connections of agents that execute runs again.
     pub(super) agents: Arc<Agents>,
-    /// How long the lease of an execution holds.
+    /// Lease of a fork execution.
     pub(super) fork_lease: Duration,
-    /// Places for WebSockets.
+    /// Permits for WebSockets.
     pub(super) streams: Arc<Semaphore>,
     /// True once the server is stopping.
     pub(super) closing: watch::Sender<bool>,
-    /// Takes what comes over OTLP.
+    /// Records OTLP requests.
     pub(super) recording: Recording,
     pub(super) enforcement: Enforcement,
     large: Arc<Semaphore>,
-    /// Reason why nothing is written.
+    /// Reason for which the database is read-only.
     read_only: Option<String>,
 }
 
-/// The rules that requests are answered by.
+/// Rules that apply to requests.
 #[derive(Debug)]
 pub(super) struct Rules {
     pub(super) bodies: Bodies,
@@ -107,7 +108,7 @@ impl App {
         }
     }
 
-    /// Refuses everything that would write, for this reason.
+    /// Rejects all requests that write, for this reason.
     pub(super) fn with_read_only(self, read_only: Option<String>) -> Self {
         Self { read_only, ..self }
     }
@@ -116,7 +117,7 @@ impl App {
 pub(super) type Shared = State<Arc<App>>;
 pub(super) type Answer = Result<Response, ApiError>;
 
-/// Every path that this receiver answers.
+/// Returns the routes of this receiver.
 pub(super) fn router(app: Arc<App>) -> Router {
     let api = Router::new()
         .route(endpoint::TRACES, get(list).post(create))
@@ -143,11 +144,11 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// A JSON answer.
+/// Returns a JSON response.
 pub(super) fn answer<T: Serialize>(status: StatusCode, body: &T) -> Response {
     match write::to_string(body) {
         Ok(text) => json(status, Body::from(text)),
-        // Nothing that is answered here can fail to be written; were it to, saying so is all that is left.
+        // Serialization of these bodies does not fail; if it did, only the status would remain.
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
@@ -177,13 +178,13 @@ async fn patch(State(app): Shared, PathId(id): PathId, request: Request) -> Answ
 }
 
 async fn delete(State(app): Shared, PathId(id): PathId) -> Answer {
-    // What is held of it would bring it back.
+    // The buffered OTLP data of the run would restore it.
     app.recording.forget(&id).await;
     changed(&id, app.writer.write(Change::Delete(id.clone()), None).await?)?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// Marks a trace, also one that is not there yet: the official client marks a run before it uploads it.
+/// Marks a trace, which need not exist yet: the official client marks a run before it uploads it.
 async fn golden(State(app): Shared, PathId(id): PathId, request: Request) -> Answer {
     let (mark, room) = app.bodies.json(request).await?.parse(ingest::json::<GoldenMark>).await?;
     app.writer.write(Change::Golden(id, mark.golden), room).await?;
@@ -246,7 +247,7 @@ async fn span(State(app): Shared, path: Result<Path<(String, String)>, PathRejec
     large(&app, read).await?.ok_or(missing)
 }
 
-/// Answers with a text that may be large, of which there are never many at once.
+/// Responds with a text that may be large; the number of these in memory is limited.
 pub(super) async fn large(
     app: &App,
     text: impl FnOnce(&Reader) -> Result<Option<String>, StoreError> + Send + 'static,
@@ -257,7 +258,7 @@ pub(super) async fn large(
     Ok(text.map(|text| json(StatusCode::OK, Bytes::from_owner(Counted { text, _permit: permit }).into())))
 }
 
-/// Reads something large of which little is answered, as one of those that are in memory at once.
+/// Performs a read of large data with a small result, within the same limit.
 pub(super) async fn heavy<T: Send + 'static>(
     app: &App,
     look: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
@@ -265,14 +266,14 @@ pub(super) async fn heavy<T: Send + 'static>(
     let permit = Arc::clone(&app.large).acquire_owned().await;
     let permit = permit.map_err(|_| ApiError::busy("the receiver is stopping"))?;
     read(app, move |reader| {
-        // It ends with the work, also when nobody waits for the answer any more.
+        // The permit is held until the read ends, even if the request is cancelled.
         let _permit = permit;
         look(reader)
     })
     .await
 }
 
-/// Reads on a thread that may wait.
+/// Performs a read on a blocking thread.
 pub(super) async fn read<T: Send + 'static>(
     app: &App,
     read: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
@@ -284,7 +285,7 @@ pub(super) async fn read<T: Send + 'static>(
     }
 }
 
-/// The SDKs' telemetry is none of ours: it is taken, so that they do not complain, and thrown away.
+/// Accepts and discards the telemetry of the SDKs, so that they report no error.
 async fn telemetry(State(app): Shared, request: Request) -> Answer {
     app.bodies.discard(request).await?;
     Ok(answer(StatusCode::ACCEPTED, &DONE))
@@ -303,13 +304,13 @@ async fn require_key(State(app): Shared, request: Request, next: Next) -> Answer
     Ok(next.run(request).await)
 }
 
-/// Whether a request shows the key, where one is asked for.
+/// Checks the API key of a request, if one is required.
 pub(super) fn check_key(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
     let Some(key) = &app.key else { return Ok(()) };
     key.admit(headers).map_err(|denied| ApiError::new(StatusCode::UNAUTHORIZED, denied.to_string()))
 }
 
-/// Refuses what would change a database that is read only. A client takes 503 for a reason to keep what it sends.
+/// Rejects writes to a read-only database. Clients keep their data after a 503.
 async fn keep_unchanged(State(app): Shared, request: Request, next: Next) -> Answer {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD) && request.uri().path() != endpoint::STREAM;
     match &app.read_only {
@@ -320,7 +321,7 @@ async fn keep_unchanged(State(app): Shared, request: Request, next: Next) -> Ans
 
 async fn keep_strangers_out(State(app): Shared, request: Request, next: Next) -> Response {
     let admitted = match app.hosts.admit(request.uri(), request.headers()) {
-        // A WebSocket from a page is told so in its own way (section 4), after the handshake.
+        // A WebSocket from a page is rejected after the handshake, with a close code (section 4).
         Err(Stranger::Origin) if request.uri().path() == endpoint::STREAM => Ok(()),
         admitted => admitted,
     };
@@ -334,7 +335,7 @@ async fn keep_strangers_out(State(app): Shared, request: Request, next: Next) ->
     response
 }
 
-/// The id in the path, decoded.
+/// The decoded id of the path.
 pub(super) struct PathId(pub(super) Id);
 
 impl<S: Send + Sync> FromRequestParts<S> for PathId {
@@ -350,7 +351,7 @@ pub(super) fn bad_path(_: PathRejection) -> ApiError {
     ApiError::new(StatusCode::BAD_REQUEST, "the id in the path is not percent-encoded UTF-8")
 }
 
-/// An answer that counts as being in memory until the last of it is sent or given up.
+/// A response body that holds its permit until it is sent or dropped.
 struct Counted {
     text: String,
     _permit: OwnedSemaphorePermit,

@@ -1,4 +1,4 @@
-//! Connections: accepted up to a number, read and written with patience up to a limit, ended in good order.
+//! Connections: accepted up to a limit, with timeouts for reads and writes and a graceful shutdown.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -28,21 +28,21 @@ use super::http::{self, App};
 use super::patience::Patient;
 use super::stream::MAX_STREAMS;
 
-/// How many connections are served at once; more wait to be accepted.
+/// Largest number of concurrent connections; more wait to be accepted.
 const MAX_CONNECTIONS: u32 = 256;
-/// How long to wait after accepting failed, which mostly means that the process has too many files open.
+/// Delay after a failed accept, which mostly means that the process has too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long requests that are being answered may take to end when the receiver stops.
+/// Time that running requests have to end when the receiver stops.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// A socket, and what is spoken on its connections.
+/// A socket, and the protocol of its connections.
 pub(super) struct Endpoint {
     pub(super) listener: TcpListener,
     pub(super) encryption: Encryption,
     pub(super) protocol: Protocol,
 }
 
-/// What is spoken on a connection.
+/// Protocol of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Protocol {
     /// HTTP/1: the API, the page, WebSockets and OTLP over HTTP.
@@ -52,10 +52,10 @@ pub(super) enum Protocol {
     Grpc,
 }
 
-/// Serves until `stop` ends, then lets requests end that have begun, and WebSockets say goodbye.
+/// Serves until `stop` completes, then lets running requests end and closes WebSockets.
 pub(super) async fn serve(endpoints: Vec<Endpoint>, app: App, patience: Duration, stop: impl Future<Output = ()>) {
     let app = Arc::new(app);
-    // Each has places of its own: exporters that keep their connections do not keep the page out.
+    // Each endpoint has its own permits: the persistent connections of exporters do not block the page.
     let places: Vec<_> = endpoints.iter().map(|_| Arc::new(Semaphore::new(MAX_CONNECTIONS as usize))).collect();
     let accepting =
         endpoints.into_iter().zip(&places).map(|(endpoint, places)| accept(endpoint, &app, patience, places));
@@ -64,7 +64,7 @@ pub(super) async fn serve(endpoints: Vec<Endpoint>, app: App, patience: Duration
         _ = join_all(accepting) => {}
     }
     app.closing.send_replace(true);
-    // A connection leaves its place when it is over, a WebSocket when all that it has read is stored.
+    // A connection releases its permit when it ends, a WebSocket when all frames that it has read are stored.
     let connections = join_all(places.iter().map(|places| places.acquire_many(MAX_CONNECTIONS)));
     let over = async { tokio::join!(connections, app.streams.acquire_many(MAX_STREAMS)) };
     let _ = tokio::time::timeout(GRACE, over).await;
@@ -86,7 +86,7 @@ async fn accept(endpoint: Endpoint, app: &Arc<App>, patience: Duration, places: 
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        // Answers are written whole, so there is nothing to gain from waiting for more.
+        // Responses are written whole, so Nagle's algorithm has no benefit.
         let _ = stream.set_nodelay(true);
         let stream = Patient::new(stream, patience);
         let (connection, encryption) = (connection.clone(), encryption.clone());
@@ -95,7 +95,7 @@ async fn accept(endpoint: Endpoint, app: &Arc<App>, patience: Duration, places: 
                 None => connection.serve(stream).await,
                 #[cfg(feature = "tls")]
                 Some(acceptor) => {
-                    // A client that does not complete the handshake is let go.
+                    // A client that does not complete the handshake is dropped.
                     if let Ok(Ok(stream)) = tokio::time::timeout(patience, acceptor.accept(stream)).await {
                         connection.serve(stream).await;
                     }
@@ -108,13 +108,13 @@ async fn accept(endpoint: Endpoint, app: &Arc<App>, patience: Duration, places: 
     }
 }
 
-/// Encryption of connections, if there is one.
+/// TLS acceptor of the connections, if configured.
 #[cfg(feature = "tls")]
 pub(super) type Encryption = Option<tokio_rustls::TlsAcceptor>;
 #[cfg(not(feature = "tls"))]
 pub(super) type Encryption = Option<Never>;
 
-/// Without the feature `tls` nothing is encrypted.
+/// Placeholder without the feature `tls`: no connection is encrypted.
 #[cfg(not(feature = "tls"))]
 #[derive(Clone, Debug)]
 pub(super) enum Never {}
@@ -141,7 +141,7 @@ impl Connection {
         let service = service_fn(move |request| answer(router.clone(), request));
         let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
         tokio::pin!(connection);
-        // How a connection ends is the client's business: what was stored was answered.
+        // The result of a connection is irrelevant: stored data was acknowledged.
         tokio::select! {
             _ = connection.as_mut() => {}
             () = asked(&mut closing) => {
@@ -152,7 +152,7 @@ impl Connection {
     }
 }
 
-/// Ends when the server is asked to stop.
+/// Completes when the server is stopping.
 pub(super) async fn asked(closing: &mut watch::Receiver<bool>) {
     drop(closing.wait_for(|closing| *closing).await);
 }
@@ -164,7 +164,8 @@ async fn answer(mut router: Router, request: hyper::Request<Incoming>) -> Result
     router.call(Request::from_parts(parts, body)).await
 }
 
-/// A base URL that ends in a slash makes clients ask for `//api/…` (PROTOCOL.md section 1): the same is meant.
+/// Removes the second slash of a path: a base URL with a trailing slash makes clients request `//api/…` (PROTOCOL.md
+/// section 1).
 fn without_double_slash(uri: Uri) -> Uri {
     let Some(rest) = uri.path_and_query().map(PathAndQuery::as_str).filter(|path| path.starts_with("//")) else {
         return uri;

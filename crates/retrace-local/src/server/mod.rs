@@ -1,4 +1,4 @@
-//! The server: threads of its own, started and stopped from anywhere.
+//! The server: runs on its own threads, and starts and stops inside or outside of a runtime.
 
 mod auth;
 mod body;
@@ -46,14 +46,14 @@ pub(crate) use patience::Patient;
 use crate::query::TraceQuery;
 use crate::store::{self, Opened, Reader, StoreError, Writer};
 
-/// How long reads that are still running when the server stops may take to end.
+/// Time that running reads have to end when the server stops.
 const READS_GRACE: Duration = Duration::from_secs(1);
-/// How long stopping may take in all. What is not done then ends with its thread, or with the process.
+/// Limit of the whole stop. Work that is not done by then ends with its thread, or with the process.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// A running receiver. Stops when it is dropped.
 ///
-/// It has threads of its own, so that it may be started, used and dropped inside a Tokio runtime or outside of any.
+/// It runs on its own threads, so that it may be started, used and dropped inside or outside of a Tokio runtime.
 ///
 /// ```
 /// use retrace_local::Server;
@@ -74,7 +74,7 @@ pub struct Server {
     stopped: Mutex<mpsc::Receiver<()>>,
 }
 
-/// Why nothing could be read from a server's database.
+/// Error of a read from a server's database.
 #[derive(Debug, thiserror::Error)]
 #[error("the receiver's database cannot be read: {source}")]
 pub struct ReadError {
@@ -88,15 +88,15 @@ impl From<StoreError> for ReadError {
 }
 
 impl Server {
-    /// Starts a server on a free port of 127.0.0.1 that keeps everything in memory and takes any key.
+    /// Starts a server on a free port of 127.0.0.1 that stores everything in memory and accepts any key.
     ///
     /// # Errors
-    /// See [`StartError`]; with these settings, only a system that is out of threads, files or memory.
+    /// Returns a [`StartError`]; with these settings, only if the system is out of threads, files or memory.
     pub fn start() -> Result<Self, StartError> {
         Self::builder().start()
     }
 
-    /// Settings to start a server with.
+    /// Returns a builder with the default settings.
     pub fn builder() -> ServerBuilder {
         ServerBuilder::new()
     }
@@ -138,7 +138,7 @@ impl Server {
             .spawn(move || {
                 run(endpoints, app, recorder, patience, asked_to_stop, &started);
                 drop(pruning);
-                // All writers are gone now, so this thread ends when what they handed over is stored.
+                // No writer remains, so this thread ends when all queued changes are stored.
                 let _ = writing.join();
                 let _ = done.send(());
             })
@@ -149,20 +149,20 @@ impl Server {
         Ok(Self { addr, url, grpc_url, reader, read_only, stop: Some(stop), stopped: Mutex::new(stopped) })
     }
 
-    /// The base URL for clients on this machine, such as `http://127.0.0.1:3001`; without a slash at its end.
+    /// The base URL for clients on this machine, such as `http://127.0.0.1:3001`, without a trailing slash.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Where its WebSocket is, such as `ws://127.0.0.1:3001/ws/v1/stream` (PROTOCOL.md section 4).
+    /// The URL of the WebSocket, such as `ws://127.0.0.1:3001/ws/v1/stream` (PROTOCOL.md section 4).
     #[must_use]
     pub fn ws_url(&self) -> String {
         format!("{}{}", self.url.replacen("http", "ws", 1), endpoint::STREAM)
     }
 
-    /// Where OTLP goes, for `OTEL_EXPORTER_OTLP_ENDPOINT`: the same as [`Server::url`], below which exporters find `/v1/traces`
-    /// and `/v1/logs`.
+    /// The endpoint for OTLP, for `OTEL_EXPORTER_OTLP_ENDPOINT`: equal to [`Server::url`], to which exporters append
+    /// `/v1/traces` and `/v1/logs`.
     ///
     /// ```
     /// let server = retrace_local::Server::start()?;
@@ -174,31 +174,33 @@ impl Server {
         &self.url
     }
 
-    /// Where OTLP over gRPC goes, such as `http://127.0.0.1:4317`, if `ServerBuilder::with_grpc_addr` has set an address.
+    /// The endpoint for OTLP over gRPC, such as `http://127.0.0.1:4317`, if `ServerBuilder::with_grpc_addr` has set an
+    /// address.
     #[must_use]
     pub fn grpc_url(&self) -> Option<&str> {
         self.grpc_url.as_deref()
     }
 
-    /// Where it listens.
+    /// The address on which the server listens.
     #[must_use]
     pub const fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Reason why this server records nothing, if it does not: a newer version has written its database. What is stored can be read,
-    /// and every request that would change it is answered 503, so that clients keep what they send.
+    /// Reason for which this server is read-only, if it is: a newer version has written its database. Stored runs can
+    /// be read, and every request that would change them is answered 503, so that clients keep their data.
     #[must_use]
     pub fn read_only(&self) -> Option<&str> {
         self.read_only.as_deref()
     }
 
-    /// One page of the stored traces, newest first, without spans, inputs, outputs and metadata (PROTOCOL.md section 1).
+    /// Returns one page of the stored traces, newest first, without spans, inputs, outputs and metadata (PROTOCOL.md
+    /// section 1).
     ///
-    /// Reads in the calling thread, as do the others: microseconds in memory, the disk's time from a file.
+    /// Reads in the calling thread, as do the other methods: microseconds in memory, disk latency from a file.
     ///
     /// # Errors
-    /// A database that has gone away or was damaged.
+    /// Returns an error if the database is gone or damaged.
     pub fn traces(&self, query: &TraceQuery) -> Result<TracePage, ReadError> {
         let page = self.reader.page(query)?;
         Ok(TracePage {
@@ -209,17 +211,17 @@ impl Server {
         })
     }
 
-    /// A stored trace with its spans in the order they were sent, as it was sent; `None` when there is none.
+    /// Returns a stored trace as it was sent, with its spans in the order of arrival; `None` if it is not stored.
     ///
     /// # Errors
-    /// A database that has gone away or was damaged.
+    /// Returns an error if the database is gone or damaged.
     pub fn trace(&self, id: &Id) -> Result<Option<Trace>, ReadError> {
         Ok(self.reader.trace(id, true)?.map(|stored| stored.record))
     }
 
-    /// Waits until a trace is stored and has ended, at most for `limit`; `None` when it has not by then.
+    /// Waits until a trace is stored and has ended, at most for `limit`; returns `None` if it has not ended by then.
     ///
-    /// Blocks the calling thread, and is woken by what is stored: nothing is polled.
+    /// Blocks the calling thread, which each commit wakes: there is no polling.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -232,15 +234,15 @@ impl Server {
     /// ```
     ///
     /// # Errors
-    /// A database that has gone away or was damaged.
+    /// Returns an error if the database is gone or damaged.
     pub fn wait_for_end(&self, id: &Id, limit: Duration) -> Result<Option<Trace>, ReadError> {
-        // A time that the clock cannot reach is a wait without end; a century stands for it.
+        // A time beyond the range of the clock is an unbounded wait; a century represents it.
         let deadline = Instant::now().checked_add(limit).unwrap_or_else(|| Instant::now() + CENTURY);
         Ok(self.reader.wait_until(deadline, |database| store::ended_trace(database, id))?)
     }
 
-    /// Stops the server: no new requests, those that have begun get a moment to end, what was answered is in the
-    /// database, and a file is left without a log beside it. Takes some milliseconds, and seconds at most.
+    /// Stops the server: it accepts no new requests, running requests get a moment to end, all accepted data is
+    /// committed, and a database file has no write-ahead log left. Takes milliseconds, and seconds at most.
     pub fn stop(mut self) {
         self.shut_down();
     }
@@ -260,7 +262,7 @@ impl Drop for Server {
     }
 }
 
-/// Who listens on all addresses is reached on loopback.
+/// A server that listens on all addresses is reachable on loopback.
 fn reachable(mut addr: SocketAddr) -> SocketAddr {
     if addr.ip().is_unspecified() {
         addr.set_ip(if addr.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
@@ -270,7 +272,7 @@ fn reachable(mut addr: SocketAddr) -> SocketAddr {
 
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// A bound socket that is ready for a runtime, and what is spoken on it.
+/// A bound, non-blocking socket, and its protocol.
 struct Listening {
     listener: TcpListener,
     encryption: listener::Encryption,
@@ -278,19 +280,19 @@ struct Listening {
 }
 
 impl Listening {
-    /// Within a runtime.
+    /// Converts to Tokio's socket. Requires a runtime.
     fn endpoint(self) -> std::io::Result<Endpoint> {
         let Self { listener, encryption, protocol } = self;
         Ok(Endpoint { listener: tokio::net::TcpListener::from_std(listener)?, encryption, protocol })
     }
 }
 
-/// The address of a socket, which is made ready for a runtime.
+/// Makes a socket non-blocking, and returns its address.
 fn address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
     listener.set_nonblocking(true).and_then(|()| listener.local_addr()).map_err(StartError::System)
 }
 
-/// The life of the server's thread.
+/// Runs the server's thread until it is stopped.
 fn run(
     endpoints: Vec<Listening>,
     app: App,
@@ -314,7 +316,7 @@ fn run(
                 let (finish, asked_to_finish) = oneshot::channel();
                 let recording = tokio::spawn(recorder.run(writer, app.live.teller(), asked_to_finish));
                 listener::serve(endpoints, app, patience, stop).await;
-                // Requests that were answered are recorded by now, and told before this ends.
+                // All answered requests are in the recorder's buffer, and are stored before this ends.
                 let _ = finish.send(());
                 let _ = recording.await;
             }

@@ -45,7 +45,7 @@ const FILES: [(&str, &str, &str); 26] = [
     ("/page/waterfall.js", SCRIPT, include_str!("page/waterfall.js")),
 ];
 
-/// The page's files, for everyone: they hold no data.
+/// Returns the routes of the page's files. They need no API key, because they contain no data.
 pub(super) fn router() -> Router<Arc<App>> {
     FILES.into_iter().fold(Router::new(), |router, (path, kind, text)| {
         router.route(path, get(async move || ([(header::CONTENT_TYPE, kind)], text).into_response()))
@@ -70,7 +70,7 @@ mod tests {
             "onclick=",
         ];
         for (path, _, text) in FILES {
-            // The name of the namespace looks like an address, but nobody goes there.
+            // The namespace URL is only an identifier, which is never fetched.
             let text = text.replace("xmlns=\"http://www.w3.org/2000/svg\"", "");
             for never in NEVER {
                 assert!(!text.contains(never), "{path} holds {never}");

@@ -1,4 +1,4 @@
-//! A stream that gives up on a peer that takes nothing any more.
+//! A stream with a write timeout.
 
 use std::io;
 use std::pin::Pin;
@@ -8,14 +8,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Fails a write that made no progress for a while: a client that asks for much and reads none of it would otherwise
-/// keep the answer in memory for ever. Reads are not limited here; how long a request may take to arrive is known
-/// better where its parts are known.
+/// Fails a write that makes no progress for the time limit: a client that requests much and reads nothing would
+/// otherwise keep the response in memory. Reads have no limit here; the limits of a request's arrival are set for its
+/// parts.
 #[derive(Debug)]
 pub(crate) struct Patient<S> {
     stream: S,
     limit: Duration,
-    /// Runs while the peer takes nothing.
+    /// Timer that runs while the peer accepts no data.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
@@ -24,7 +24,7 @@ impl<S> Patient<S> {
         Self { stream, limit, waiting: None }
     }
 
-    /// Passes on the result of a write, or fails when none came for too long.
+    /// Returns the result of a write, or an error if it is pending for too long.
     fn or_time_out<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.waiting = None;

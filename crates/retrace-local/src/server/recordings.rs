@@ -1,4 +1,5 @@
-//! Recordings of a run: whether it can be replayed, its cassette, and its replay by an agent (PROTOCOL.md sections 12, 19 and 20).
+//! HTTP endpoints of recordings: the eligibility of a run, its cassette, and its replay by an agent (PROTOCOL.md
+//! sections 12, 19 and 20).
 
 use std::sync::Arc;
 
@@ -34,7 +35,7 @@ struct Eligible {
     #[serde(flatten)]
     eligibility: Eligibility,
     golden: bool,
-    /// An agent is connected that can execute the run again.
+    /// True if an agent is connected that can execute the run again.
     agent: bool,
 }
 
@@ -84,7 +85,7 @@ async fn recording(State(app): Shared, PathId(id): PathId, uri: Uri) -> Answer {
         Form::Golden => format!("{}.golden.json", file_name(&id.as_text())),
         Form::Frame => format!("{}.json", file_name(&id.as_text())),
     };
-    // What a recording must not hold is found while it is written; the reason does not show it.
+    // The writer detects secrets that a recording must not contain; the reason does not show them.
     let (refuse, mut refused) = tokio::sync::oneshot::channel();
     let file = name.clone();
     let written = large(&app, move |reader: &Reader| {
@@ -122,7 +123,7 @@ async fn recording(State(app): Shared, PathId(id): PathId, uri: Uri) -> Answer {
     Ok(response)
 }
 
-/// An id as the name of a file.
+/// Converts an id to a file name.
 fn file_name(id: &str) -> String {
     let is_plain = |each: char| each.is_ascii_alphanumeric() || matches!(each, '-' | '_');
     id.chars().take(100).map(|each| if is_plain(each) { each } else { '_' }).collect()
@@ -130,7 +131,7 @@ fn file_name(id: &str) -> String {
 
 #[derive(Default, Deserialize)]
 struct ReplayBody {
-    /// Replays a run that is not eligible as well.
+    /// Also replays a run that is not eligible.
     #[serde(default)]
     force: bool,
 }
@@ -141,12 +142,12 @@ struct NotEligible {
     reasons: Vec<Reason>,
 }
 
-/// Has an agent execute a run again, its model calls answered from the recording.
+/// Sends a replay of a run to an agent, with model calls answered from the recording.
 async fn replay(State(app): Shared, PathId(id): PathId, request: Request) -> Answer {
     let body = if request.headers().contains_key(header::CONTENT_TYPE) {
         app.bodies.json(request).await?.parse(ingest::json::<ReplayBody>).await?.0
     } else {
-        // A request without a body asks for what is usual.
+        // A request without a body uses the defaults.
         app.bodies.discard(request).await?;
         ReplayBody::default()
     };

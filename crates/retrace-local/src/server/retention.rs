@@ -1,4 +1,4 @@
-//! The thread that removes what is older, or more, than is to be kept.
+//! The thread that removes runs above the limits of age and size.
 
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -7,19 +7,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::store::{Change, Outcome, Prune, WeakWriter};
 
-/// How often it looks.
+/// Interval of the checks.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// What is kept; everything by default. Golden traces and those under way are kept always.
+/// Limits of the stored runs; none by default. Golden runs and runs in progress are never removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Retention {
-    /// How long a trace is kept after it began.
+    /// Maximum age of a trace since its start.
     pub(super) age: Option<Duration>,
-    /// How large the database may be, in bytes.
+    /// Maximum size of the database, in bytes.
     pub(super) max_bytes: Option<u64>,
 }
 
-/// Ends the thread when it is dropped.
+/// Handle of the thread, which ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Pruning {
     _stop: mpsc::Sender<()>,
@@ -31,7 +31,7 @@ impl Retention {
         self.age.is_none() && self.max_bytes.is_none()
     }
 
-    /// Starts the thread, if there is anything for it to do.
+    /// Starts the thread, if a limit is set.
     pub(super) fn start(self, writer: WeakWriter) -> io::Result<Option<Pruning>> {
         if self.keeps_everything() {
             return Ok(None);
@@ -39,7 +39,7 @@ impl Retention {
         let (stop, stopped) = mpsc::channel();
         thread::Builder::new().name("retrace-local-prune".into()).spawn(move || {
             loop {
-                // A database that fails now may work later; one that is closed ends the wait.
+                // A check that fails is repeated after the interval.
                 let _ = self.make(&writer);
                 match stopped.recv_timeout(EVERY) {
                     Err(RecvTimeoutError::Timeout) => {}
@@ -50,7 +50,7 @@ impl Retention {
         Ok(Some(Pruning { _stop: stop }))
     }
 
-    /// Removes, in small steps between which others write, until nothing is left to remove.
+    /// Removes runs until none is above the limits, in small steps between which other changes are committed.
     fn make(self, writer: &WeakWriter) -> Result<(), crate::store::StoreError> {
         let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
         let now = micros(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());

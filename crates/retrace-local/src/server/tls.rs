@@ -19,7 +19,7 @@ pub(super) struct TlsFiles {
 }
 
 impl TlsFiles {
-    /// `protocols` are those of ALPN; none leaves it out.
+    /// Creates a TLS acceptor. `protocols` are the ALPN protocols; none disables ALPN.
     pub(super) fn acceptor(&self, protocols: &[&[u8]]) -> Result<TlsAcceptor, StartError> {
         let certificates = certificates(&self.certificate)?;
         let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?)

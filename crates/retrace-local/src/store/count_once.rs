@@ -1,22 +1,22 @@
-//! Which usage counts in a run whose spans several processes recorded. Pure.
+//! Decides which usage counts in a run with spans of several processes. Pure.
 //!
-//! Each process counts its own spans once, and knows nothing of those of the others. Here the rules are applied once more, across
-//! processes: steps above other steps repeat their usage; a model call around a model call, with no agent or tool between the two,
+//! Each process removes duplicates among its own spans only. This module applies the rules across processes: the usage
+//! of a step above other steps repeats theirs; a model call around a model call, with no agent or tool between the two,
 //! repeats it; and a server's span below the model call of its client repeats that.
 
 use std::collections::HashMap;
 
 use retrace_protocol::{Id, Span, SpanType};
 
-/// A span, and what its metadata adds.
+/// A span, with facts of its metadata.
 #[derive(Debug)]
 pub(super) struct Counted {
     pub(super) span: Span,
-    /// It is of kind SERVER.
+    /// True for spans of kind SERVER.
     pub(super) is_server: bool,
-    /// It embeds; a model call otherwise chats.
+    /// True if the operation is an embedding; other model calls are chats.
     pub(super) embeds: bool,
-    /// Ids of the answer and of the request.
+    /// Ids of the response and of the request.
     pub(super) ids: [Option<String>; 2],
 }
 
@@ -29,8 +29,8 @@ impl Counted {
         self.span.span_type == SpanType::LlmCall
     }
 
-    /// Returns true if this is a server's record of the call that `client` records. Equal tokens are no evidence where an agent
-    /// stands between the two.
+    /// Returns true if this is the server's record of the call that `client` records. Equal tokens are no evidence if
+    /// an agent is between the two.
     fn serves(&self, client: &Self, is_direct: bool) -> bool {
         let shares_id = || self.ids.iter().flatten().any(|id| client.ids.iter().flatten().any(|other| other == id));
         let tokens = |of: &Self| (of.span.input_tokens, of.span.output_tokens);
@@ -43,11 +43,11 @@ impl Counted {
     }
 }
 
-/// For each span, whether its usage counts.
+/// Returns for each span whether its usage counts.
 pub(super) fn counted(spans: &[Counted]) -> Vec<bool> {
     let places: HashMap<&Id, usize> = spans.iter().enumerate().map(|(at, it)| (&it.span.id, at)).collect();
     let parent = |at: usize| places.get(spans.get(at)?.span.parent_id.as_ref()?).copied();
-    // Parents that go in circles are legal input.
+    // Cycles of parents are valid input.
     let above = |at: usize| std::iter::successors(parent(at), |at| parent(*at)).take(spans.len());
     let echoes: Vec<bool> = (0..spans.len()).map(|at| is_echo(spans, at, above(at))).collect();
     let is_echo = |at: usize| echoes.get(at) == Some(&true);

@@ -1,8 +1,9 @@
-//! Events of runs that are told as they happen, and uploads of such runs: every one may come twice, late, or first.
+//! Storage of events of live runs, and of uploads of such runs: each may arrive twice, late, or first.
 //!
-//! [`Word`] decides who has the last word about a field; here the words meet the tables. A trace appears with its first
-//! lifecycle event, started or ended. Spans are kept from the first moment, and are seen when their trace appears. An
-//! end whose span has not started waits in `early_ends` and is no span before it has.
+//! [`Word`] decides which event determines a field; this module applies the updates to the tables. A trace appears with
+//! its first lifecycle event, started or ended. Spans are stored from the first event on, and become visible when their
+//! trace appears. The end of a span that has not started waits in `early_ends`, and is applied when the start
+//! arrives.
 
 use std::cell::Cell;
 
@@ -18,7 +19,7 @@ use super::together::together;
 use super::totals::mark_joined;
 use crate::ingest::{Clocks, Content, Fields, Numbered, SpanRow, Upload, Word, fields_of};
 
-/// Stores events (PROTOCOL.md sections 5 and 22). A record that several of them are about is written once.
+/// Stores events (PROTOCOL.md sections 5 and 22). A record that several events concern is written once.
 pub(super) fn store(database: &Connection, events: &[Numbered], version: i64) -> Result<(), StoreError> {
     let told = Told::new(database, version, Way::Stream);
     for group in together(events) {
@@ -32,8 +33,8 @@ pub(super) fn store(database: &Connection, events: &[Numbered], version: i64) ->
     Ok(())
 }
 
-/// Adds spans to a run that another process records; false when nothing is known of it yet. Then it shows what the upload
-/// says, until that process says more.
+/// Adds spans to a run that another process records; returns false if the run is not known yet. Then the run shows the
+/// fields of the upload until that process sends its own.
 pub(super) fn join_upload(database: &Connection, upload: &Upload, version: i64) -> Result<bool, StoreError> {
     let id = upload.trace.id.as_text();
     let mut update = database.prepare_cached(
@@ -51,8 +52,8 @@ pub(super) fn join_upload(database: &Connection, upload: &Upload, version: i64) 
     Ok(is_known)
 }
 
-/// Lays an upload over a run that began over a WebSocket, or of which only spans of other processes are known, and that has not
-/// ended, or over one that only OTLP has told; false when there is no such run.
+/// Merges an upload into a run that has not ended and that began over a WebSocket or has only spans of other processes,
+/// or into a run that has only OTLP data; returns false if there is no such run.
 pub(super) fn merge_upload(database: &Connection, upload: &Upload, version: i64) -> Result<bool, StoreError> {
     let trace = &upload.trace;
     let known: Option<(bool, bool, String)> = database
@@ -74,7 +75,7 @@ pub(super) fn merge_upload(database: &Connection, upload: &Upload, version: i64)
     Ok(true)
 }
 
-/// Stores the spans of an upload where some of them may be known from before.
+/// Stores the spans of an upload to a run that may contain some of them.
 pub(super) fn add_spans(database: &Connection, upload: &Upload, version: i64) -> Result<(), StoreError> {
     let event = Told::new(database, version, Way::Upload);
     for row in &upload.spans {
@@ -90,14 +91,14 @@ fn joins(span: &Span) -> bool {
     struct Metadata {
         otel: Option<SpanOrigin>,
     }
-    // Most spans are told apart without a parse.
+    // A substring search classifies most spans without a parse.
     let is_candidate = |json: &&Json| json.as_str().contains("\"service\":") || json.as_str().contains("\"joined\":");
     let read = |json: &Json| serde_json::from_str::<Metadata>(json.as_str()).ok();
     let origin = span.metadata.as_ref().filter(is_candidate).and_then(read).and_then(|metadata| metadata.otel);
     origin.is_some_and(|otel| otel.joined || otel.service.is_some())
 }
 
-/// Whether anything is known of the spans of a trace.
+/// Returns true if spans or ends of spans of a trace are stored.
 pub(super) fn has_spans(database: &Connection, id: &Id) -> Result<bool, StoreError> {
     let mut statement = database.prepare_cached(
         "SELECT EXISTS (SELECT 1 FROM spans WHERE trace_id = ?1) OR EXISTS (SELECT 1 FROM early_ends WHERE trace_id = ?1)",
@@ -105,32 +106,32 @@ pub(super) fn has_spans(database: &Connection, id: &Id) -> Result<bool, StoreErr
     Ok(statement.query_row([id.as_text()], |row| row.get(0))?)
 }
 
-/// The fields that a trace says and that are an end's to say.
+/// Returns the fields of a trace that `trace_ended` determines.
 fn end_of(trace: &Trace) -> Result<Vec<String>, StoreError> {
     Ok(fields_of(&TracePatch::of(trace))?.into_keys().collect())
 }
 
-/// Events on their way into the tables.
+/// Applies events to the tables.
 struct Told<'a> {
     database: &'a Connection,
     version: i64,
     way: Way,
-    /// Whether ends wait for their spans, once that was asked.
+    /// True if `early_ends` has rows; `None` until the first query.
     early_ends: Cell<Option<bool>>,
 }
 
-/// How what is told of a trace came; the numbers stand in the column `streamed`.
+/// Origin of a trace's data; the column `streamed` holds the numbers.
 #[derive(Clone, Copy)]
 enum Way {
-    /// By requests, as the process that records it sends it.
+    /// Requests of the process that records the trace.
     Upload = 0,
-    /// Over a WebSocket: whether it is under way is seen from the connection.
+    /// A WebSocket: the connection shows whether the trace is live.
     Stream = 1,
-    /// With spans of another process than the one that records it.
+    /// Spans of another process than the one that records the trace.
     Joined = 2,
 }
 
-/// A row that is to be laid over.
+/// A stored row that an update applies to.
 pub(super) struct Known {
     key: i64,
     pub(super) fields: Fields,
@@ -142,9 +143,9 @@ impl<'a> Told<'a> {
         Self { database, version, way, early_ends: Cell::new(None) }
     }
 
-    /// What is told of one trace, in the order in which it came.
+    /// Stores the events of one trace, in order of arrival.
     fn trace_told(&self, group: &[&Numbered]) -> Result<(), StoreError> {
-        // Checked before it came here: a start has an id.
+        // An earlier check ensures that a start has an id.
         let Some(id) = group.first().and_then(|told| told.event.id()) else { return Ok(()) };
         let mut words = Vec::with_capacity(group.len());
         let mut spans = Vec::new();
@@ -152,7 +153,7 @@ impl<'a> Told<'a> {
             match &told.event {
                 Event::TraceStarted(trace) => {
                     let alone = Trace { spans: None, ..(**trace).clone() };
-                    // That it runs, and that it has cost nothing yet, is no news once anything else is known.
+                    // The status `running` and zero totals apply only while no other event has set these fields.
                     let weak = end_of(&alone)?;
                     words.push(Word { weak, ..Word::new(fields_of(&alone)?, told.seq) });
                     spans.extend(trace.spans.iter().flatten().map(|span| (span, told.seq)));
@@ -211,10 +212,10 @@ impl<'a> Told<'a> {
         Ok(())
     }
 
-    /// A span began, and perhaps has ended already.
+    /// Stores the start of a span, and the ends that are already known.
     fn span_started(&self, span: &Span, seq: Option<u64>, ends: &[&Numbered]) -> Result<(), StoreError> {
         let (trace_id, id) = (span.trace_id.as_text(), span.id.as_text());
-        // Nearly every span is new, and nothing was told of it before.
+        // Nearly all spans are new, and no earlier event concerns them.
         if !self.has_early_ends()? {
             let (row, clocks) = begun(span, seq, ends)?;
             if self.insert_span(span, seq, &row, &clocks)? {
@@ -253,7 +254,7 @@ impl<'a> Told<'a> {
         Ok(())
     }
 
-    /// Adds a span; false when there is one of that name already.
+    /// Inserts a span; returns false if a span with that id exists.
     fn insert_span(&self, span: &Span, seq: Option<u64>, row: &SpanRow, clocks: &Clocks) -> Result<bool, StoreError> {
         let trace_id = span.trace_id.as_text();
         let Content { input, output, metadata } = &row.content;
@@ -328,9 +329,9 @@ impl<'a> Told<'a> {
         Ok(found)
     }
 
-    /// The span that an end means which does not say its trace: the latest of that name, should there be several.
+    /// Returns the span of an end that has no trace id: the latest span with that id if there are several.
     fn latest_span(&self, id: &str) -> Result<Option<Result<Known, StoreError>>, StoreError> {
-        // There only where such an end came before.
+        // The index exists only after such an end has arrived.
         self.database
             .prepare_cached("CREATE INDEX IF NOT EXISTS spans_by_id ON spans (id) WHERE clocks IS NOT NULL")?
             .execute([])?;
@@ -361,7 +362,7 @@ impl<'a> Told<'a> {
         Ok(())
     }
 
-    /// Takes the ends of a span that came before its start.
+    /// Removes and returns the ends of a span that arrived before its start.
     fn early_ends(&self, trace_id: &str, id: &str) -> Result<Vec<Word>, StoreError> {
         let mut statement = self
             .database
@@ -382,11 +383,11 @@ impl<'a> Told<'a> {
     }
 }
 
-/// The row of a span of which nothing was told before, and that may have ended already.
+/// Builds the row of a new span, which may have ended already.
 fn begun(span: &Span, seq: Option<u64>, ends: &[&Numbered]) -> Result<(SpanRow, Clocks), StoreError> {
     let mut clocks = Clocks::all(seq);
     if seq.is_some() && std::iter::once(seq).chain(ends.iter().map(|told| told.seq)).is_sorted() {
-        // Each end holds over all before it: no field has to be weighed.
+        // Each end overrides all before it: no field needs a comparison of numbers.
         let mut span = span.clone();
         for told in ends {
             if let Event::SpanEnded(end) = &told.event {
@@ -408,7 +409,7 @@ fn begun(span: &Span, seq: Option<u64>, ends: &[&Numbered]) -> Result<(SpanRow, 
     Ok((SpanRow { id: span.id.clone(), head, content }, clocks))
 }
 
-/// What an end says of its span.
+/// Returns the update that an end makes to its span.
 fn end_word(told: &Numbered) -> Result<Option<Word>, StoreError> {
     match &told.event {
         Event::SpanEnded(end) => Ok(Some(Word::new(fields_of(&alone(end))?, told.seq))),
@@ -416,12 +417,13 @@ fn end_word(told: &Numbered) -> Result<Option<Word>, StoreError> {
     }
 }
 
-/// Whose end it is, the span knows already.
+/// Removes the trace id, which the span already has.
 fn alone(end: &SpanEnded) -> SpanEnded {
     SpanEnded { trace_id: None, ..end.clone() }
 }
 
-/// Spans are listed by the number of their start; those of an upload come after all that have one.
+/// Returns the sort position: spans are ordered by the number of their start; those of an upload follow all numbered
+/// ones.
 fn place(seq: Option<u64>) -> i64 {
     seq.map_or(i64::MAX, |seq| i64::try_from(seq).unwrap_or(i64::MAX))
 }

@@ -1,4 +1,4 @@
-//! Reading by the index: runs that a filter means, in any order.
+//! Reads by the index: the runs that a filter selects, in any order.
 
 use retrace_protocol::read::{Stored, TracePage};
 use retrace_protocol::{Status, Trace};
@@ -9,10 +9,10 @@ use super::read::{FAILED, TRACE_HEAD, rows_of_page};
 use super::{Reader, StoreError};
 use crate::query::{Filter, TraceQuery};
 
-/// The condition of a filter on `run_index`, and the values in it.
+/// Condition of a filter on `run_index`, with its values.
 #[derive(Clone, Debug)]
 pub(super) struct Condition {
-    /// The tables that it is about.
+    /// Tables of the condition.
     pub(super) tables: &'static str,
     pub(super) sql: String,
     pub(super) values: Vec<Value>,
@@ -22,7 +22,7 @@ impl Condition {
     pub(super) fn of(filter: &Filter, status: Option<Status>) -> Self {
         let mut condition = Self { tables: "run_index", sql: "1".to_owned(), values: Vec::new() };
         if let Some(words) = &filter.search {
-            // Each run that has the words is looked up as it is found: no list of all of them is made.
+            // Each match of the search is joined one by one: no list of all matches is built.
             condition.tables = "run_words CROSS JOIN run_index ON run_index.key = run_words.rowid";
             condition.and("run_words MATCH ?", words.clone());
         }
@@ -39,7 +39,7 @@ impl Condition {
             condition.and(&format!("{column} = ?"), text.clone());
         }
         for (column, sign, bound) in &filter.bounds {
-            // The plus keeps the planner from reading most of the table by an index: the order decides which one is used.
+            // The plus prevents a scan of most of the table by an index: the order of the list determines the index.
             condition.and(&format!("+{column} {sign} ?"), *bound);
         }
         if let Some(has_error) = filter.has_error {
@@ -69,7 +69,7 @@ impl Condition {
 }
 
 impl Reader {
-    /// One page of the traces that `query` asks for, by the index, heads only.
+    /// Returns one page of the traces that `query` selects, by the index, heads only.
     pub(crate) fn find(&self, query: &TraceQuery) -> Result<TracePage<Stored<Trace>>, StoreError> {
         self.read(|database| find(database, query))
     }
@@ -90,7 +90,7 @@ fn find(database: &Connection, query: &TraceQuery) -> Result<TracePage<Stored<Tr
     );
     values.push(i64::from(query.limit()).into());
     values.push(i64::try_from(query.offset()).unwrap_or(i64::MAX).into());
-    // What is costly for each run is read of those on the page alone.
+    // Columns with a high cost per run are read for the page's rows only.
     let sql = format!(
         "SELECT {TRACE_HEAD}, (SELECT count(*) FROM spans WHERE trace_id = traces.id),
             EXISTS (SELECT 1 FROM golden WHERE trace_id = traces.id),

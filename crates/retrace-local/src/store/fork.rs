@@ -1,4 +1,4 @@
-//! Forks and their executions in the database.
+//! Storage of forks and their executions.
 
 use retrace_protocol::metadata::{FORK_EXECUTION_ID, FORK_ID};
 use retrace_protocol::{Event, Id, Json, Status, Timestamp, Trace};
@@ -10,19 +10,19 @@ use super::{Reader, StoreError, read};
 use crate::fork::{Execution, Fork, ForkStatus, Mode, NewFork, now_micros};
 use crate::ingest::Numbered;
 
-/// Most executions of a fork that are kept; older ones are forgotten.
+/// Largest number of stored executions of a fork; older ones are removed.
 const MAX_EXECUTIONS: u32 = 100;
 
 /// A change of forks. Times are in microseconds since 1970.
 #[derive(Debug)]
 pub(crate) enum ForkChange {
-    /// Stores a fork under this id. [`Outcome::Unknown`] when its run is gone.
+    /// Stores a fork under this id. [`Outcome::Unknown`] if its run does not exist.
     Create { id: String, fork: NewFork, now: i64 },
-    /// Begins an execution, which supersedes those before it. [`Outcome::Unknown`] when the fork is gone.
+    /// Begins an execution, which supersedes the earlier ones. [`Outcome::Unknown`] if the fork does not exist.
     Begin { fork_id: String, execution_id: String, now: i64, lease: i64 },
     /// Claims an execution, or renews its lease.
     Claim { fork_id: String, execution_id: String, now: i64, lease: i64 },
-    /// Ends those of these executions that still run as failed: their agent has gone away.
+    /// Ends those of the executions that are running as failed: their agent has disconnected.
     Lost { executions: Vec<String>, reason: &'static str },
 }
 
@@ -76,7 +76,7 @@ fn create(database: &Connection, id: &str, fork: &NewFork, now: i64, version: i6
     Ok(if added > 0 { Outcome::Done } else { Outcome::Unknown })
 }
 
-/// Marks a fork as changed; false when there is none.
+/// Marks a fork as changed; returns false if it does not exist.
 fn touch(database: &Connection, fork_id: &str, version: i64) -> Result<bool, StoreError> {
     let mut update = database.prepare_cached("UPDATE forks SET version = ?2 WHERE id = ?1")?;
     Ok(update.execute(params![fork_id, version])? > 0)
@@ -129,7 +129,7 @@ fn claim(
         .query_row([fork_id, execution_id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
     let Some((key, status, held, is_newest)) = found else {
-        // An execution that is not known any more was superseded long ago.
+        // An unknown execution was superseded and removed.
         let is_fork = touch(database, fork_id, version)?;
         return Ok(if is_fork { Outcome::Superseded } else { Outcome::Unknown });
     };
@@ -145,9 +145,9 @@ fn claim(
         }
         ForkStatus::Expired => Ok(Outcome::Expired),
         ForkStatus::Superseded => Ok(Outcome::Superseded),
-        // A heartbeat may cross the end of its run.
+        // A heartbeat may arrive after the end of its run.
         ForkStatus::Completed => Ok(Outcome::Done),
-        // An agent that comes back after its connection was lost goes on; one whose run has failed is only late.
+        // An agent that reconnects continues; one whose run has failed is only late.
         ForkStatus::Running | ForkStatus::Failed | ForkStatus::Created => {
             touch(database, fork_id, version)?;
             database
@@ -175,7 +175,7 @@ fn lose(database: &Connection, execution_id: &str, reason: &str, version: i64) -
     Ok(())
 }
 
-/// Removes the forks of a run that is deleted, and the run from the executions that recorded it.
+/// Removes the forks of a deleted run, and its links from executions that recorded it.
 pub(super) fn forget_run(database: &Connection, trace_id: &str) -> Result<(), StoreError> {
     for statement in [
         "DELETE FROM fork_executions WHERE fork_id IN (SELECT id FROM forks WHERE trace_id = ?1)",
@@ -187,8 +187,8 @@ pub(super) fn forget_run(database: &Connection, trace_id: &str) -> Result<(), St
     Ok(())
 }
 
-/// Takes up what was stored of the run `id`, if an execution records it. `metadata` is that of the run, where it was part of
-/// what was stored.
+/// Updates the execution that records the run `id`, if there is one. `metadata` is the stored metadata of the run, if
+/// the change contains it.
 pub(super) fn follow(database: &Connection, id: &Id, metadata: Option<&Json>, version: i64) -> Result<(), StoreError> {
     if metadata.is_some_and(names_fork) {
         link(database, id)?;
@@ -204,7 +204,7 @@ pub(super) fn follow(database: &Connection, id: &Id, metadata: Option<&Json>, ve
     let Some(run) = read::trace_record(database, id)? else { return Ok(()) };
     let status = status_of(&run);
     for (key, fork_id) in executions {
-        // What was superseded stays so, also with a run.
+        // A superseded execution keeps its status, even with a run.
         database
             .prepare_cached(
                 "UPDATE fork_executions SET status = ?2, error = ?3 WHERE key = ?1 AND status <> 'superseded'
@@ -216,7 +216,7 @@ pub(super) fn follow(database: &Connection, id: &Id, metadata: Option<&Json>, ve
     Ok(())
 }
 
-/// Follows the runs that these events begin or end.
+/// Updates the executions of the runs that these events start or end.
 pub(super) fn follow_events(database: &Connection, events: &[Numbered], version: i64) -> Result<(), StoreError> {
     for event in events {
         match &event.event {
@@ -233,7 +233,7 @@ pub(super) fn follow_events(database: &Connection, events: &[Numbered], version:
     Ok(())
 }
 
-/// Returns true if a run that states this may be that of a fork.
+/// Returns true if the metadata may be that of a fork's run.
 fn names_fork(metadata: &Json) -> bool {
     metadata.as_str().contains(FORK_ID)
 }
@@ -246,7 +246,7 @@ fn status_of(run: &Trace) -> Status {
     }
 }
 
-/// Links a run to the execution that its metadata names; one that names no execution to the newest one.
+/// Links a run to the execution that its metadata names; without an execution id, to the newest one.
 fn link(database: &Connection, id: &Id) -> Result<(), StoreError> {
     #[derive(Deserialize)]
     struct Metadata {
@@ -271,7 +271,7 @@ fn link(database: &Connection, id: &Id) -> Result<(), StoreError> {
 const FORK: &str = "id, trace_id, span_id, modified_input, substitutions, mode, created_micros, version";
 
 impl Reader {
-    /// A fork with its executions.
+    /// Returns a fork with its executions.
     pub(crate) fn fork(&self, id: &str) -> Result<Option<Fork>, StoreError> {
         self.read(|database| {
             let sql = format!("SELECT {FORK} FROM forks WHERE id = ?1");
@@ -281,7 +281,7 @@ impl Reader {
         })
     }
 
-    /// One page of the forks of a run, or of all runs, newest first.
+    /// Returns one page of the forks of a run, or of all runs, newest first.
     pub(crate) fn forks(&self, trace_id: Option<&Id>, limit: u32, offset: u64) -> Result<ForkPage, StoreError> {
         self.read(|database| {
             let of = trace_id.map(Id::as_text);

@@ -1,4 +1,4 @@
-//! The index of runs: read from their rows, written beside them.
+//! The index of runs: derived from their rows.
 
 use retrace_protocol::{Id, Status};
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -6,10 +6,10 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::{StoreError, read};
 use crate::index::{Facts, Words};
 
-/// Runs that are looked up at once when the index is compared with what is stored.
+/// Number of runs per step of the comparison of the index with the stored runs.
 const LOOKED_UP: i64 = 500;
 
-/// A run as it is written into the index.
+/// The index entry of a run.
 #[derive(Debug)]
 pub(crate) struct IndexedRun {
     id: Id,
@@ -20,7 +20,7 @@ pub(crate) struct IndexedRun {
 }
 
 impl IndexedRun {
-    /// Reads a run; `None` when it is not stored.
+    /// Reads a run; returns `None` if it is not stored.
     pub(super) fn read(database: &Connection, id: &Id) -> Result<Option<Self>, StoreError> {
         let Some((stored, version)) = read::version(database, id)? else { return Ok(None) };
         let mut words = Words::default();
@@ -30,7 +30,7 @@ impl IndexedRun {
         let [metadata, input, output] = content;
         let mut facts = Facts::of_trace(&stored.record, metadata.as_deref(), &mut words);
         let mut bytes = [&metadata, &input, &output].into_iter().flatten().map(String::len).sum::<usize>();
-        // Names and errors before content, so that a limit costs the latter.
+        // Names and errors precede content, so that the limit cuts off content.
         let mut heads = database.prepare_cached(
             "SELECT head, coalesce(octet_length(input), 0) + coalesce(octet_length(output), 0)
                  + coalesce(octet_length(metadata), 0)
@@ -44,7 +44,7 @@ impl IndexedRun {
         }
         facts.bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         facts.finish();
-        // The content of a run that goes on would be read again and again.
+        // The content of a run in progress would be indexed again after each change.
         if stored.record.status != Some(Status::Running) {
             [input, output].iter().flatten().for_each(|json| words.add_json(json));
             let mut contents = database.prepare_cached(
@@ -63,7 +63,7 @@ impl IndexedRun {
         Ok(Some(Self { id: id.clone(), key, version, facts, words: words.into_text() }))
     }
 
-    /// Writes it in place of what the index has, unless the run is gone.
+    /// Replaces the index entry, unless the run no longer exists.
     pub(super) fn store(&self, database: &Connection) -> Result<(), StoreError> {
         let Self { id, key, version, facts, words } = self;
         let mut known = database.prepare_cached("SELECT EXISTS (SELECT 1 FROM traces WHERE key = ?1 AND id = ?2)")?;
@@ -118,7 +118,7 @@ impl IndexedRun {
     }
 }
 
-/// Takes a run out of the index.
+/// Removes a run from the index.
 pub(super) fn remove(database: &Connection, key: i64) -> Result<(), StoreError> {
     if database.prepare_cached("DELETE FROM run_index WHERE key = ?1")?.execute([key])? > 0 {
         database.prepare_cached("DELETE FROM run_parts WHERE key = ?1")?.execute([key])?;
@@ -127,8 +127,8 @@ pub(super) fn remove(database: &Connection, key: i64) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Ids of stored runs that the index lacks or has in another version, from those with the lowest keys above `after`; and the
-/// key to go on after, `None` at the end.
+/// Returns the ids of stored runs that the index lacks or has in another version, from those with the lowest keys above
+/// `after`; and the key to continue after, `None` at the end.
 pub(super) fn outdated(database: &Connection, after: i64) -> Result<(Vec<Id>, Option<i64>), StoreError> {
     let last: Option<i64> = database
         .prepare_cached("SELECT key FROM traces WHERE key > ?1 ORDER BY key LIMIT 1 OFFSET ?2")?

@@ -1,4 +1,4 @@
-//! The thread that keeps the index up with what is stored.
+//! The thread that updates the index.
 
 use std::io;
 use std::sync::Arc;
@@ -9,9 +9,9 @@ use super::index::{IndexedRun, outdated};
 use super::pending::{Pending, Work};
 use super::{Change, Reader, StoreError, WeakWriter};
 
-/// Most runs that are indexed by one commit.
+/// Largest number of runs that one commit indexes.
 const BATCH: usize = 32;
-/// No further run is read for a commit after this time: what is received meanwhile waits.
+/// Time after which no further run is added to a commit, because received data waits meanwhile.
 const BATCH_TIME: Duration = Duration::from_millis(4);
 
 /// Starts the thread. It ends when `pending` is closed.
@@ -23,7 +23,7 @@ fn run(reader: &Reader, writer: &WeakWriter, pending: &Pending) {
     loop {
         match pending.next(BATCH) {
             Work::Done => return,
-            // A database that cannot be read now is compared again with the next start.
+            // If the database cannot be read now, the comparison is repeated at the next start.
             Work::Compare(after) => match reader.read(|database| outdated(database, after)) {
                 Ok((ids, go_on)) => pending.compared(&ids, go_on),
                 Err(_) => pending.compared(&[], None),
@@ -33,7 +33,7 @@ fn run(reader: &Reader, writer: &WeakWriter, pending: &Pending) {
                 while !rest.is_empty() {
                     let began = Instant::now();
                     let (runs, count) = read(reader, rest, began);
-                    // A run that cannot be indexed is found by the next comparison; the others are not held up by it.
+                    // A run that cannot be indexed does not block the others; the next comparison finds it.
                     if !runs.is_empty() && matches!(writer.write(Change::Index(runs)), Err(StoreError::Closed)) {
                         return;
                     }
@@ -45,7 +45,7 @@ fn run(reader: &Reader, writer: &WeakWriter, pending: &Pending) {
     }
 }
 
-/// Reads the first of these runs, and returns how many of them were looked at.
+/// Reads the first of these runs, and returns the number of ids that it processed.
 fn read(reader: &Reader, ids: &[retrace_protocol::Id], began: Instant) -> (Vec<IndexedRun>, usize) {
     let (mut runs, mut count) = (Vec::new(), 0);
     for id in ids {

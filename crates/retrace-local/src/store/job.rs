@@ -1,4 +1,4 @@
-//! What can be done to the database, and how.
+//! Changes of the database.
 
 use retrace_protocol::{Id, Json, TracePatch};
 use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
@@ -9,42 +9,42 @@ use super::prune::{self, Prune};
 use super::{StoreError, event, fork, index, read};
 use crate::ingest::{Content, Numbered, TraceRow, Upload};
 
-/// One change.
+/// A change of the database.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// Store a new trace with its spans, complete one that began over a WebSocket and has not ended, or add spans to one that
-    /// another process records.
+    /// Store a new trace with its spans, complete a trace that began over a WebSocket and has not ended, or add spans
+    /// to one that another process records.
     Create(Box<Upload>),
-    /// Lay an end over a stored trace.
+    /// Apply an end to a stored trace.
     Patch(Id, Box<TracePatch>),
     /// Remove a trace, its spans and its mark.
     Delete(Id),
-    /// Set or remove a trace's golden mark; the trace need not be there yet.
+    /// Set or remove a trace's golden mark; the trace need not exist.
     Golden(Id, bool),
-    /// Store what a run tells, event by event, each as often as it likes.
+    /// Store events of live runs; each may be stored repeatedly.
     Events(Vec<Numbered>),
-    /// Store what has come of a run over OTLP.
+    /// Store an emission of an OTLP run.
     Otlp(Box<OtlpRun>),
     /// Change forks.
     Fork(Box<fork::ForkChange>),
     /// Write runs into the index.
     Index(Vec<IndexedRun>),
-    /// Remove some of the oldest traces; [`Outcome::Unknown`] when there are none to remove.
+    /// Remove some of the oldest traces; [`Outcome::Unknown`] if there are none to remove.
     Prune(Prune),
-    /// Give some of the space of what was removed back; [`Outcome::Unknown`] when there is none.
+    /// Return some of the free space to the system; [`Outcome::Unknown`] if there is none.
     GiveBack,
 }
 
-/// What became of a change.
+/// Result of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It was made.
+    /// The change was made.
     Done,
-    /// The trace was there and has taken it up.
+    /// The change was merged into an existing trace.
     Merged,
-    /// There is such a trace already; it is as it was.
+    /// The trace exists, and is unchanged.
     Exists,
-    /// There is no such trace.
+    /// The trace does not exist.
     Unknown,
     /// A newer execution of the fork has begun.
     Superseded,
@@ -55,7 +55,7 @@ pub(crate) enum Outcome {
 impl Change {
     /// Makes the change in the transaction that `database` is in.
     ///
-    /// `version` is what its rows are marked with.
+    /// `version` is the version of the changed rows.
     pub(super) fn make(&self, database: &Connection, version: i64) -> Result<Outcome, StoreError> {
         match self {
             Self::Create(upload) => {

@@ -1,8 +1,8 @@
-//! The database: one thread that writes, and connections to read from.
+//! The database: one thread that writes, and connections for reads.
 //!
-//! What clients send goes through [`Writer`] to a thread of its own, where jobs that wait together are committed
-//! together; each is answered after its commit. [`Reader`] reads in the caller's thread. A file has separate connections
-//! for the two, so that a long write holds up no read; a database in memory has one, which they share.
+//! [`Writer`] sends the data of clients to a dedicated thread, which commits all waiting jobs together; each is
+//! answered after its commit. [`Reader`] reads in the caller's thread. A file has separate connections for the two, so
+//! that a long write does not block reads; a database in memory has one, which they share.
 
 mod count_once;
 mod event;
@@ -42,7 +42,7 @@ use pending::Pending;
 
 use crate::query::TraceQuery;
 
-/// Why the store could not do what it was asked.
+/// Error of a read or a change.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum StoreError {
     #[error("the database failed: {0}")]
@@ -69,7 +69,7 @@ impl From<serde_json::Error> for StoreError {
 
 type Shared = Arc<Mutex<Connection>>;
 
-/// Reads what is stored. Cheap to clone; every call runs in the calling thread.
+/// Reads committed data. Cheap to clone; each call runs in the calling thread.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
     connection: Shared,
@@ -87,12 +87,12 @@ impl Reader {
         Ok(found)
     }
 
-    /// Waits until the index has everything that is committed now; false when it has not within `limit`.
+    /// Waits until the index covers everything that is committed now; returns false if it does not within `limit`.
     pub(crate) fn wait_for_index(&self, limit: Duration) -> bool {
         self.pending.wait(limit)
     }
 
-    /// Is told of every commit from now on.
+    /// Returns a receiver that is notified of each further commit.
     pub(crate) fn news(&self) -> watch::Receiver<()> {
         self.commits.news.subscribe()
     }
@@ -104,7 +104,7 @@ impl Reader {
         mut read: impl FnMut(&Connection) -> Result<Option<T>, StoreError>,
     ) -> Result<Option<T>, StoreError> {
         loop {
-            // Taken before the read: a commit during it is then not missed.
+            // Taken before the read, so that a commit during the read is not missed.
             let seen = self.commits.last();
             let found = self.read(&mut read)?;
             if found.is_some() || !self.commits.wait_past(seen, deadline) {
@@ -114,12 +114,12 @@ impl Reader {
     }
 }
 
-/// Numbers commits and wakes those who wait for the next.
+/// Numbers commits and wakes threads that wait for the next.
 #[derive(Debug)]
 struct Commits {
     last: Mutex<i64>,
     next: Condvar,
-    /// The same for those who may not block.
+    /// The same notification for async tasks.
     news: watch::Sender<()>,
 }
 
@@ -134,8 +134,8 @@ impl Commits {
         *lock(&self.last)
     }
 
-    /// The version of the next commit: microseconds since 1970, or one more than the last. So it also grows from one
-    /// process to the next.
+    /// Returns the version of the next commit: microseconds since 1970, or the last version plus one. Versions thus
+    /// also increase from one process to the next.
     fn next_version(&self) -> i64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
         i64::try_from(now).unwrap_or(i64::MAX - 1).max(self.last() + 1)
@@ -147,7 +147,7 @@ impl Commits {
         self.news.send_replace(());
     }
 
-    /// Waits for a commit after that of version `seen`; false when `deadline` came before one.
+    /// Waits for a commit after the version `seen`; returns false if `deadline` passes before one.
     fn wait_past(&self, seen: i64, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
         let last = lock(&self.last);
@@ -157,7 +157,7 @@ impl Commits {
     }
 }
 
-/// A lock whose holder panicked guards a connection whose transaction was rolled back: it is as good as before.
+/// Locks a mutex. A poisoned lock guards a connection whose transaction was rolled back, which is still valid.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -166,13 +166,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) struct Opened {
     pub(crate) writer: Writer,
     pub(crate) reader: Reader,
-    /// Ends, and the database is closed in good order, when every [`Writer`] is gone.
+    /// The writing thread ends, and the database is closed cleanly, when all [`Writer`]s are dropped.
     pub(crate) thread: thread::JoinHandle<()>,
-    /// Reason why nothing may be written: a newer version has written the database.
+    /// Reason for which the database is read-only: a newer version has written it.
     pub(crate) read_only: Option<String>,
 }
 
-/// Opens a database as [`open`] does; one that a newer version has written to be read only, if its runs can be read.
+/// Opens a database like [`open`]; opens one that a newer version has written read-only, if its runs can be read.
 pub(crate) fn open_any(path: Option<&Path>, gives_back: bool) -> Result<Opened, OpenError> {
     let error = match open(path, gives_back) {
         Ok((writer, reader, thread)) => return Ok(Opened { writer, reader, thread, read_only: None }),
@@ -191,10 +191,10 @@ pub(crate) fn open_any(path: Option<&Path>, gives_back: bool) -> Result<Opened, 
     }
 }
 
-/// Opens a database, in memory when no path is given, and starts its writer.
+/// Opens a database, in memory if no path is given, and starts its writer.
 ///
-/// With `gives_back`, the space of what is removed can be given back to the system ([`Change::GiveBack`]), at some cost to every
-/// write. The thread ends, and the database is closed in good order, when every [`Writer`] is gone.
+/// With `gives_back`, the space of removed data can be returned to the system ([`Change::GiveBack`]), at some cost to
+/// each write. The thread ends, and the database is closed cleanly, when all [`Writer`]s are dropped.
 pub(crate) fn open(
     path: Option<&Path>,
     gives_back: bool,

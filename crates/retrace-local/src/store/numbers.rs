@@ -1,4 +1,4 @@
-//! Figures over the runs that a filter means.
+//! Figures over the runs that a filter selects.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,13 @@ use super::find::Condition;
 use super::{Reader, StoreError};
 use crate::query::TraceQuery;
 
-/// Tools and agents that are listed: those that are called most.
+/// Largest number of tools and agents in the result: the most called ones.
 const LISTED: usize = 20;
-/// Models that are told apart by day: those that cost most, and of those most tokens; the others are summed.
+/// Largest number of models per day: those with the highest cost, then the most tokens; the others are summed.
 const MODELS: usize = 12;
 const MICROS_OF_DAY: i64 = 24 * 60 * 60 * 1_000_000;
 
-/// What runs come to.
+/// Figures over runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Numbers {
     pub(crate) runs: u64,
@@ -23,14 +23,14 @@ pub(crate) struct Numbers {
     pub(crate) tokens: u64,
     pub(crate) cost: f64,
     pub(crate) latency_ms: Percentiles,
-    /// By day, oldest first; days without runs are left out.
+    /// Figures by day, oldest first, without days that have no runs.
     pub(crate) days: Vec<Day>,
     pub(crate) models: Vec<Part>,
     pub(crate) tools: Vec<Part>,
     pub(crate) agents: Vec<Part>,
 }
 
-/// How long runs took, in milliseconds: half of them at most the first, and so on.
+/// Percentiles of the duration of runs, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Percentiles {
     pub(crate) p50: f64,
@@ -39,7 +39,7 @@ pub(crate) struct Percentiles {
     pub(crate) p99: f64,
 }
 
-/// A day of the asker's.
+/// Figures of one day, in the client's time zone.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Day {
     /// Days since 1 January 1970.
@@ -47,11 +47,11 @@ pub(crate) struct Day {
     pub(crate) runs: u64,
     pub(crate) failed: u64,
     pub(crate) latency_ms: Percentiles,
-    /// By model; those that are not listed are together under an empty name.
+    /// Usage by model; models beyond the limit are summed under an empty name.
     pub(crate) models: BTreeMap<String, Spent>,
 }
 
-/// What a model used on a day.
+/// Usage of a model on one day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Spent {
     pub(crate) calls: u64,
@@ -60,7 +60,7 @@ pub(crate) struct Spent {
     pub(crate) cost: f64,
 }
 
-/// A model, a tool or an agent.
+/// Figures of a model, a tool or an agent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Part {
     pub(crate) value: String,
@@ -74,7 +74,8 @@ pub(crate) struct Part {
 }
 
 impl Reader {
-    /// Figures of the runs that `query` means, on whatever page. `zone` is the asker's, in minutes east of UTC.
+    /// Returns figures over all runs that `query` selects, independent of the page. `zone` is the client's time zone,
+    /// in minutes east of UTC.
     pub(crate) fn numbers(&self, query: &TraceQuery, zone: i32) -> Result<Numbers, StoreError> {
         self.read(|database| {
             let condition = Condition::of(query.filter(), query.status());
@@ -120,7 +121,7 @@ fn runs(database: &Connection, condition: &Condition, zone: i32) -> Result<Numbe
     Ok(numbers)
 }
 
-/// All models, or the tools and agents that are called most.
+/// Returns all models, or the most called tools or agents.
 fn parts(database: &Connection, condition: &Condition, kind: &str) -> Result<Vec<Part>, StoreError> {
     let order = if kind == "model" { "7 DESC, 5 + 6 DESC" } else { "3 DESC" };
     let sql = format!(
@@ -180,7 +181,7 @@ fn models_of_days(
     Ok(())
 }
 
-/// The parts of one kind of the runs that are meant.
+/// Returns the condition on the parts of one kind, for the selected runs.
 fn of_runs(condition: &Condition, kind: &str) -> String {
     if condition.sql == "1" {
         return format!("WHERE kind = '{kind}'");
@@ -188,7 +189,7 @@ fn of_runs(condition: &Condition, kind: &str) -> String {
     format!("WHERE kind = '{kind}' AND key IN (SELECT key FROM {} WHERE {})", condition.tables, condition.sql)
 }
 
-/// The day of a run, in a zone.
+/// Returns the SQL expression of a run's day in a zone.
 fn day_of(zone: i32) -> String {
     // Rounded down, also before 1970.
     let shifted = format!("(started_micros + {})", i64::from(zone) * 60_000_000);
@@ -196,7 +197,7 @@ fn day_of(zone: i32) -> String {
 }
 
 impl Percentiles {
-    /// Of times in microseconds, in order.
+    /// Computes the percentiles of sorted times in microseconds.
     fn of(micros: &[i64]) -> Self {
         let at = |share: usize| {
             let place = (micros.len() * share).div_ceil(100).saturating_sub(1);

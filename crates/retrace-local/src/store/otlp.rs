@@ -1,7 +1,8 @@
-//! Runs that come over OTLP: told anew whenever more of them has come, each time all that is held of them.
+//! Storage of OTLP runs: each emission of a run contains everything that the buffer holds of it.
 //!
-//! What only OTLP has told is replaced. What the Retrace wire told of the same trace stays as it is, and is added to; so
-//! is what an earlier process told, or this one before it forgot it.
+//! Data that only OTLP has sent is replaced. Data of the same trace that arrived over the Retrace wire protocol stays,
+//! and the emission is added to it; the same holds for data that an earlier process stored, or this process before it
+//! dropped the trace from the buffer.
 
 use std::collections::HashMap;
 
@@ -16,11 +17,11 @@ use super::totals::totals;
 use crate::ingest::{Content, SpanRow, TraceRow, Upload, Word, fields_of};
 use crate::otlp::{Part, Telling};
 
-/// A run that came over OTLP, as rows.
+/// A run received over OTLP, as rows.
 #[derive(Debug)]
 pub(crate) struct OtlpRun {
     upload: Upload,
-    /// Where each span stands among all.
+    /// Sort position of each span.
     places: Vec<i64>,
     gone: Vec<Id>,
     orphans: HashMap<Id, Id>,
@@ -32,7 +33,7 @@ impl OtlpRun {
     pub(crate) fn new(telling: Telling) -> Result<Self, serde_json::Error> {
         let Telling { run, gone, orphans, has_root, part } = telling;
         let spans: Vec<Span> = run.spans.into_iter().map(|recorded| recorded.span).collect();
-        // Those of one moment stay in their order.
+        // Spans with equal start times keep their order.
         let mut next = 0;
         let mut place = |span: &Span| {
             let place = micros(Some(&span.started_at)).unwrap_or(0).max(next);
@@ -47,12 +48,12 @@ impl OtlpRun {
         Ok(Self { upload: Upload { trace, spans, joined: false }, places, gone, orphans, has_root, part })
     }
 
-    /// The trace.
+    /// Returns the id of the trace.
     pub(super) const fn id(&self) -> &Id {
         &self.upload.trace.id
     }
 
-    /// [`Outcome::Merged`] when the trace was there otherwise, and has taken this up.
+    /// Stores the run; returns [`Outcome::Merged`] if the run was added to a trace of another origin.
     pub(super) fn store(&self, database: &Connection, version: i64) -> Result<Outcome, StoreError> {
         self.store_spans(database, version)?;
         let id = self.upload.trace.id.as_text();
@@ -100,7 +101,7 @@ impl OtlpRun {
         Ok(())
     }
 
-    /// The head of a span that hangs from one that is not held but stored.
+    /// Returns the head of a span whose parent is stored but not in the buffer.
     fn adopted(&self, database: &Connection, row: &SpanRow) -> Result<Option<String>, StoreError> {
         let Some(parent) = self.orphans.get(&row.id).filter(|_| self.part != Part::Whole) else { return Ok(None) };
         let mut known =
@@ -136,7 +137,7 @@ impl OtlpRun {
         Ok(())
     }
 
-    /// Says of a trace that is there already what nobody has said of it; all, where the root came only now or the end did.
+    /// Sets the fields that the stored trace lacks; sets all fields if the root span or the end has arrived only now.
     fn add_to(&self, database: &Connection, known: Known, is_ours: bool, version: i64) -> Result<(), StoreError> {
         let row = &self.upload.trace;
         let Known { mut fields, mut clocks, .. } = known;
@@ -156,7 +157,7 @@ impl OtlpRun {
     }
 }
 
-/// Lays a row over a trace, if it says anything new.
+/// Updates the row of a trace, if it differs.
 fn update(
     database: &Connection,
     id: &str,

@@ -1,4 +1,4 @@
-//! Runs that wait to be indexed.
+//! Queue of runs that wait to be indexed.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Condvar, Mutex};
@@ -8,16 +8,16 @@ use retrace_protocol::Id;
 
 use super::{Change, Outcome, lock};
 
-/// Most runs that wait by name; when there are more, all that is stored is compared with the index instead.
+/// Largest number of queued ids; above it, all stored runs are compared with the index instead.
 const NAMED: usize = 50_000;
-/// Nothing is indexed while something was committed within this time,
+/// The indexer waits while the latest commit is younger than this,
 const QUIET: Duration = Duration::from_millis(40);
-/// unless somebody waits, or a run has waited for this long.
+/// unless a caller waits for the index, or the oldest queued run has waited for this long.
 const PATIENCE: Duration = Duration::from_millis(400);
-/// While much comes, the share of the time that indexing takes is one part in this many.
+/// Under constant load, indexing takes one part in this many of the time.
 const SHARE: u32 = 20;
 
-/// A queue of runs without repetitions, and who waits for it to be worked off.
+/// A queue of runs without duplicates, which callers can wait for.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     state: Mutex<State>,
@@ -28,38 +28,38 @@ pub(super) struct Pending {
 struct State {
     queue: VecDeque<Id>,
     named: HashSet<Id>,
-    /// Runs that have entered and left the queue since the start.
+    /// Number of runs that have entered and left the queue since the start.
     entered: u64,
     left: u64,
-    /// Everything is to be compared, with keys above this.
+    /// Key after which all runs are to be compared, if a comparison is due.
     compare_after: Option<i64>,
     last_commit: Option<Instant>,
     oldest: Option<Instant>,
-    /// How many wait for the index.
+    /// Number of callers that wait for the index.
     hurried: usize,
     rest_until: Option<Instant>,
     closed: bool,
 }
 
-/// What is to be done next.
+/// Next task of the indexer.
 #[derive(Debug)]
 pub(super) enum Work {
-    /// Index these.
+    /// Index these runs.
     Runs(Vec<Id>),
-    /// Compare what is stored above this key with the index.
+    /// Compare the stored runs above this key with the index.
     Compare(i64),
     Done,
 }
 
 impl Pending {
-    /// A queue that begins with a comparison of everything.
+    /// Creates a queue that begins with a comparison of all runs.
     pub(super) fn new() -> Self {
         let pending = Self::default();
         lock(&pending.state).compare_after = Some(0);
         pending
     }
 
-    /// Notes what changes have touched that were committed.
+    /// Queues the runs that committed changes affect.
     pub(super) fn committed<'a>(&self, changes: impl Iterator<Item = (&'a Change, Outcome)>) {
         let mut state = lock(&self.state);
         let mut is_touched = false;
@@ -79,7 +79,7 @@ impl Pending {
         }
     }
 
-    /// Adds what a comparison found, and where to go on.
+    /// Adds the result of a comparison, and the key to continue at.
     pub(super) fn compared(&self, ids: &[Id], go_on: Option<i64>) {
         let mut state = lock(&self.state);
         state.compare_after = go_on;
@@ -87,7 +87,7 @@ impl Pending {
         self.changed.notify_all();
     }
 
-    /// Waits until something is to be done.
+    /// Waits for the next task.
     pub(super) fn next(&self, most: usize) -> Work {
         let mut state = lock(&self.state);
         loop {
@@ -120,7 +120,7 @@ impl Pending {
         }
     }
 
-    /// These are in the index now, or cannot be; it took this long.
+    /// Removes indexed runs, including those that cannot be indexed; `took` is the time of the indexing.
     pub(super) fn indexed(&self, count: usize, took: Duration) {
         let mut state = lock(&self.state);
         state.left += u64::try_from(count).unwrap_or_default();
@@ -128,7 +128,7 @@ impl Pending {
         self.changed.notify_all();
     }
 
-    /// Waits until what is pending now is in the index; false when it was not within `limit`.
+    /// Waits until all runs that are pending now are indexed; returns false if they are not within `limit`.
     pub(super) fn wait(&self, limit: Duration) -> bool {
         let mut state = lock(&self.state);
         let (mut goal, deadline) = (state.entered, Instant::now() + limit);
@@ -137,7 +137,7 @@ impl Pending {
         self.changed.notify_all();
         let is_done = loop {
             if is_comparing && state.compare_after.is_none() {
-                // What the comparison found is waited for too.
+                // The runs that the comparison found are also waited for.
                 (goal, is_comparing) = (state.entered, false);
             }
             if state.left >= goal && !is_comparing {
@@ -153,7 +153,7 @@ impl Pending {
         is_done
     }
 
-    /// Nothing is indexed any more.
+    /// Stops the indexing.
     pub(super) fn close(&self) {
         lock(&self.state).closed = true;
         self.changed.notify_all();
@@ -163,7 +163,7 @@ impl Pending {
 impl State {
     fn push(&mut self, id: &Id) {
         if self.named.len() >= NAMED {
-            // They are found by the comparison.
+            // The comparison finds these runs.
             self.compare_after = Some(0);
         } else if !self.named.contains(id) {
             self.named.insert(id.clone());
@@ -172,7 +172,7 @@ impl State {
         }
     }
 
-    /// How long to wait at least before anything is done.
+    /// Returns the delay until the next task may start.
     fn wait(&self, now: Instant) -> Duration {
         const IDLE: Duration = Duration::from_secs(3600);
         if self.queue.is_empty() && self.compare_after.is_none() {
@@ -192,7 +192,7 @@ impl State {
     }
 }
 
-/// Names the runs that a change touches.
+/// Calls `run` with the id of each run that a change affects.
 fn touched(change: &Change, mut run: impl FnMut(&Id)) {
     match change {
         Change::Create(upload) => run(&upload.trace.id),
@@ -201,7 +201,7 @@ fn touched(change: &Change, mut run: impl FnMut(&Id)) {
         Change::Events(events) => {
             let mut last = None;
             for numbered in events {
-                // Where the end of a span does not name its trace, the trace's own end does.
+                // If the end of a span has no trace id, the end of its trace has.
                 let id = numbered.event.trace_id();
                 if id != last {
                     id.into_iter().for_each(&mut run);

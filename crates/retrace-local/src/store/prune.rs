@@ -1,25 +1,25 @@
-//! Retention: which traces are removed because they are old, or because there are too many.
+//! Retention: removes traces above the limits of age and size.
 
 use rusqlite::{Connection, params};
 
 use super::StoreError;
 use super::job::{Outcome, delete};
 
-/// Traces that are removed by one commit.
+/// Largest number of traces that one commit removes.
 const AT_ONCE: u32 = 50;
-/// Free pages that are given back by one commit.
+/// Largest number of free pages that one commit returns.
 const PAGES_AT_ONCE: u32 = 2_000;
-/// A run that says that it goes on stays for this long after the last of it came, in microseconds.
+/// Time for which a run with status `running` is kept after its latest data, in microseconds.
 const UNDER_WAY: i64 = 60 * 60 * 1_000_000;
 
-/// What is kept. Traces that are marked golden are, and those under way.
+/// Limits of one check. Golden traces and those in progress are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Prune {
-    /// The time now, in microseconds since 1970 UTC.
+    /// The current time, in microseconds since 1970 UTC.
     pub(crate) now: i64,
-    /// Traces that began before are removed.
+    /// Start time before which traces are removed.
     pub(crate) before: Option<i64>,
-    /// The oldest are removed while the database is larger, in bytes.
+    /// Size of the database above which the oldest traces are removed, in bytes.
     pub(crate) max_bytes: Option<u64>,
 }
 
@@ -45,7 +45,7 @@ impl Prune {
     }
 }
 
-/// Gives some free pages back to the system, where the file is made for that.
+/// Returns some free pages to the system, if the file supports it.
 pub(super) fn give_back(database: &Connection) -> Result<Outcome, StoreError> {
     let pages = |name: &str| database.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     if pages("auto_vacuum")? != 2 || pages("freelist_count")? == 0 {
@@ -57,7 +57,7 @@ pub(super) fn give_back(database: &Connection) -> Result<Outcome, StoreError> {
     Ok(Outcome::Done)
 }
 
-/// Bytes of the pages that hold something.
+/// Returns the size of the pages in use, in bytes.
 fn used_bytes(database: &Connection) -> Result<u64, StoreError> {
     let value = |name: &str| database.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let used = value("page_count")? - value("freelist_count")?;

@@ -1,4 +1,4 @@
-//! Reading records back.
+//! Reads of stored records.
 
 use retrace_protocol::read::{Changes, ContentBytes, Outline, Stored, TracePage};
 use retrace_protocol::{Id, Json, Span, Status, Trace};
@@ -11,51 +11,53 @@ use super::{Reader, StoreError};
 use crate::ingest::Content;
 use crate::query::TraceQuery;
 
-/// The columns of a head with the sizes of its content. Sizes come from the record's header: the content is not read.
+/// The columns of a head with the sizes of its content. SQLite reads sizes from the record's header, without the
+/// content.
 const HEAD: &str = "head, octet_length(input), octet_length(output), octet_length(metadata)";
-/// The same of a trace, and whether it began over a WebSocket.
+/// The columns of a trace's head, and whether the trace began over a WebSocket.
 ///
-/// Metadata is what a client sent: some of it no JSON function reads.
+/// Clients send the metadata: it may be invalid for SQLite's JSON functions.
 pub(super) const TRACE_HEAD: &str =
     "head, octet_length(input), octet_length(output), octet_length(metadata), streamed = 1,
     coalesce(json_extract(CASE WHEN json_valid(metadata) THEN metadata END, '$.kept_for_failure') = 1, 0)";
-/// A page of a list ends early when its heads come to more than this, in bytes. A usual one has some hundred.
+/// A page of a list ends early if its heads exceed this size, in bytes. A typical head has a few hundred.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
-/// The condition of the index of spans that failed.
+/// Condition of the index of failed spans.
 pub(super) const FAILED: &str = r#"instr(head, '"error":') > 0"#;
-/// Most answers of tools that are read for one conversation, and the largest, in bytes.
+/// Limits of the tool results for one conversation: their number, and the size of each, in bytes.
 const ANSWERS: u32 = 1_000;
 const ANSWER_BYTES: u32 = 50_000;
 /// The columns of a whole record.
 const RECORD: &str = "head, input, output, metadata";
 
 impl Reader {
-    /// One page of the traces that `query` asks for, newest first, heads only.
+    /// Returns one page of the traces that `query` selects, newest first, heads only.
     pub(crate) fn page(&self, query: &TraceQuery) -> Result<TracePage<Stored<Trace>>, StoreError> {
         self.read(|database| page(database, query))
     }
 
-    /// A trace whole, with its spans unless they are not wanted.
+    /// Returns a whole trace, with its spans if `with_spans` is set.
     pub(crate) fn trace(&self, id: &Id, with_spans: bool) -> Result<Option<Stored<Trace>>, StoreError> {
         self.read(|database| trace(database, id, with_spans))
     }
 
-    /// A trace and, if they are wanted, its spans, without content.
+    /// Returns a trace and, if `with_spans` is set, its spans, without content.
     pub(crate) fn outline(&self, id: &Id, with_spans: bool) -> Result<Option<Outline>, StoreError> {
         self.read(|database| outline(database, id, with_spans))
     }
 
-    /// The head of a trace, and the version of the latest commit that touched it or its spans.
+    /// Returns the head of a trace, and the version of the latest commit that affected it or its spans.
     pub(crate) fn version(&self, id: &Id) -> Result<Option<(Stored<Trace>, u64)>, StoreError> {
         self.read(|database| version(database, id))
     }
 
-    /// What of a trace was committed after the version `after`; all of it when it has no such version.
+    /// Returns the parts of a trace that were committed after the version `after`; the whole trace if it has no such
+    /// version.
     pub(crate) fn changes(&self, id: &Id, after: u64) -> Result<Option<Changes>, StoreError> {
         self.read(|database| changes(database, id, after))
     }
 
-    /// The spans of a trace that say which tool call they answer, each with that; large outputs are left out.
+    /// Returns the spans of a trace that have a tool call id, each with that id, without large outputs.
     pub(crate) fn answers(&self, trace_id: &Id) -> Result<Vec<(String, Span)>, StoreError> {
         const CALL: &str = "json_extract(CASE WHEN json_valid(metadata) THEN metadata END, '$.tool_call_id')";
         self.read(|database| {
@@ -68,7 +70,7 @@ impl Reader {
         })
     }
 
-    /// A span whole.
+    /// Returns a whole span.
     pub(crate) fn span(&self, trace_id: &Id, id: &Id) -> Result<Option<Span>, StoreError> {
         self.read(|database| {
             let sql = format!("SELECT {RECORD} FROM spans WHERE trace_id = ?1 AND id = ?2");
@@ -94,15 +96,15 @@ fn page(database: &Connection, query: &TraceQuery) -> Result<TracePage<Stored<Tr
             (SELECT count(*) FROM spans WHERE trace_id = traces.id AND {FAILED})
          FROM traces {filter} ORDER BY started_micros DESC, key DESC LIMIT ?2 OFFSET ?3"
     );
-    // An offset that no database reaches yields an empty page.
+    // An offset beyond the range of the database yields an empty page.
     let offset = i64::try_from(query.offset()).unwrap_or(i64::MAX);
     let mut statement = database.prepare_cached(&sql)?;
     let traces = rows_of_page(database, statement.query(params![status, query.limit(), offset])?)?;
     Ok(TracePage { traces, total: total.unsigned_abs(), limit: u64::from(query.limit()), offset: query.offset() })
 }
 
-/// The traces of a page, from rows of [`TRACE_HEAD`], the number of spans, whether it is golden, and the number of spans that
-/// failed.
+/// Reads the traces of a page from rows of [`TRACE_HEAD`], the number of spans, the golden mark, and the number of
+/// failed spans.
 pub(super) fn rows_of_page(database: &Connection, mut rows: Rows<'_>) -> Result<Vec<Stored<Trace>>, StoreError> {
     let (mut traces, mut bytes) = (Vec::new(), 0);
     while let Some(row) = rows.next()? {
@@ -121,13 +123,13 @@ pub(super) fn rows_of_page(database: &Connection, mut rows: Rows<'_>) -> Result<
     Ok(traces)
 }
 
-/// A trace without spans and without what is known beside it.
+/// Returns a trace without its spans and without the marks of the receiver.
 pub(super) fn trace_record(database: &Connection, id: &Id) -> Result<Option<Trace>, StoreError> {
     let sql = format!("SELECT {RECORD} FROM traces WHERE id = ?1");
     one(database, &sql, params![id.as_text()], |row| Ok(content(row)?.into_trace(head(row)?)?))
 }
 
-/// A trace whole, with its spans unless they are not wanted.
+/// Returns a whole trace, with its spans if `with_spans` is set.
 fn trace(database: &Connection, id: &Id, with_spans: bool) -> Result<Option<Stored<Trace>>, StoreError> {
     let sql = format!("SELECT {RECORD}, streamed = 1 FROM traces WHERE id = ?1");
     let whole = |row: &Row<'_>| Ok((content(row)?.into_trace(head(row)?)?, row.get(4)?));
@@ -140,7 +142,7 @@ fn trace(database: &Connection, id: &Id, with_spans: bool) -> Result<Option<Stor
     Ok(Some(Stored { record, live, golden: is_golden(database, id)?, ..Stored::default() }))
 }
 
-/// A trace whole, when it has ended. Costs a look at its head until then.
+/// Returns a whole trace if it has ended. Reads only its head otherwise.
 pub(crate) fn ended_trace(database: &Connection, id: &Id) -> Result<Option<Trace>, StoreError> {
     match outline(database, id, false)? {
         Some(outline) if has_ended(&outline.trace.record) => Ok(trace(database, id, true)?.map(|stored| stored.record)),
@@ -148,7 +150,7 @@ pub(crate) fn ended_trace(database: &Connection, id: &Id) -> Result<Option<Trace
     }
 }
 
-/// A trace that says how it stands is believed; one that does not has ended when it says when.
+/// Returns true if the trace has ended: the status decides, or, without one, the presence of an end time.
 pub(super) fn has_ended(trace: &Trace) -> bool {
     trace.status.map_or(trace.ended_at.is_some(), |status| status != Status::Running)
 }
@@ -172,7 +174,7 @@ pub(super) fn version(database: &Connection, id: &Id) -> Result<Option<(Stored<T
 
 fn changes(database: &Connection, id: &Id, after: u64) -> Result<Option<Changes>, StoreError> {
     let Some((trace, version)) = version(database, id)? else { return Ok(None) };
-    // Rows from before versions were counted have version 0, and are part of the whole.
+    // Rows from before the introduction of versions have version 0, and are part of the whole.
     let known = if (1..=version).contains(&after) { i64::try_from(after).unwrap_or(-1) } else { -1 };
     let sql = format!(
         "SELECT {HEAD} FROM spans INDEXED BY spans_by_version WHERE trace_id = ?1 AND version > ?2 ORDER BY seq, key"
@@ -191,7 +193,7 @@ fn trace_head(database: &Connection, id: &Id) -> Result<Option<Stored<Trace>>, S
 
 fn head_of_span(row: &Row<'_>) -> Result<Stored<Span>, StoreError> {
     let record = Content::default().into_span(head(row)?)?;
-    // Nothing that is drawn, and as long as what a model wrote.
+    // The page does not draw these fields, which are as long as the output of a model.
     let record = Span { token_ids: None, logprobs: None, ..record };
     Ok(Stored {
         record,
@@ -204,9 +206,9 @@ fn head_of_span(row: &Row<'_>) -> Result<Stored<Span>, StoreError> {
     })
 }
 
-/// The spans of a trace without content, with what their metadata adds to their usage.
+/// Returns the spans of a trace without content, with the facts of their metadata that affect the usage.
 pub(super) fn counted_spans(database: &Connection, id: &Id) -> Result<Vec<Counted>, StoreError> {
-    /// Metadata is what a client sent: some of it no JSON function reads.
+    /// Clients send the metadata: it may be invalid for SQLite's JSON functions.
     const OF_METADATA: &str = "json_extract(CASE WHEN json_valid(metadata) THEN metadata END,
         '$.otel.kind', '$.operation', '$.response_id', '$.attributes.\"gen_ai.request.id\"')";
     spans(database, id, &format!("head, {OF_METADATA}"), |row| {
@@ -239,12 +241,13 @@ fn is_golden(database: &Connection, id: &Id) -> Result<Option<bool>, StoreError>
     Ok(marked(statement.query_row([id.as_text()], |row| row.get(0))?))
 }
 
-/// A run that began over a WebSocket and has not ended may be live; who knows the connections says whether it is.
+/// Returns `live` of a run: `Some(false)` for one that began over a WebSocket and has not ended; the registry of live
+/// runs may then set it to `true`.
 fn not_yet_live(trace: &Trace, streamed: bool) -> Option<bool> {
     (streamed && !has_ended(trace)).then_some(false)
 }
 
-/// A mark stands in the answer when it is there; a record without one is as it was sent.
+/// Returns a mark for a response, in which an absent mark means false.
 fn marked(is_marked: bool) -> Option<bool> {
     is_marked.then_some(true)
 }

@@ -1,11 +1,11 @@
-//! Opening a database: whose it is, in which version, and with which settings.
+//! Opening of a database: ownership, schema version, and settings.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-/// The steps from an empty database to the current one, in order, each with the `user_version` that it leads to.
+/// Migrations from an empty database to the current version, in order, each with the `user_version` that it leads to.
 const MIGRATIONS: &[(u32, &str)] = &[
     (1, include_str!("migrations/0001_traces.sql")),
     (2, include_str!("migrations/0002_streams.sql")),
@@ -17,24 +17,24 @@ const MIGRATIONS: &[(u32, &str)] = &[
     (9, include_str!("migrations/0009_index.sql")),
 ];
 
-/// The version that the last step leads to.
+/// Version of the schema after the last migration.
 const VERSION: u32 = 9;
 
-/// Marks a database as ours: `retl` in ASCII.
+/// `application_id` of the receiver's databases: `retl` in ASCII.
 const APPLICATION_ID: i32 = 0x7265_746C;
 
-/// The value of `auto_vacuum` under which free pages are given back when that is asked for.
+/// The value of `auto_vacuum` with which free pages can be returned on request.
 const INCREMENTAL: i64 = 2;
 
-/// What the writer keeps of a file in memory.
+/// Page cache of the writer.
 const CACHE_KIB: i32 = 32 * 1024;
-/// Pages of 4 KiB that the log may have before they go to the database.
+/// Size of the write-ahead log that triggers a checkpoint, in pages of 4 KiB.
 const LOG_PAGES: u32 = 4096;
 
-/// How long to wait for another process that has the database locked.
+/// Time to wait for another process that has locked the database.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why a database could not be opened.
+/// Error of opening a database.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
     #[error("the directory {} does not exist: create it, or choose another file", .0.display())]
@@ -67,7 +67,7 @@ impl From<rusqlite::Error> for OpenError {
     }
 }
 
-/// A database in memory, in the current version.
+/// Opens a database in memory, in the current version.
 pub(super) fn open_memory(gives_back: bool) -> Result<Connection, OpenError> {
     let mut connection = Connection::open_in_memory()?;
     give_back(&connection, gives_back)?;
@@ -75,9 +75,9 @@ pub(super) fn open_memory(gives_back: bool) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
-/// The database in `path` to write to, created or brought to the current version if need be.
+/// Opens the database in `path` for writing; creates or migrates it if necessary.
 ///
-/// A new file is readable by its owner alone: what agents say is nobody else's business.
+/// Only the owner can read a new file, because the content of agents is private.
 pub(super) fn open_file(path: &Path, gives_back: bool) -> Result<Connection, OpenError> {
     if path.is_dir() {
         return Err(OpenError::IsDirectory);
@@ -91,20 +91,20 @@ pub(super) fn open_file(path: &Path, gives_back: bool) -> Result<Connection, Ope
     give_back(&connection, gives_back)?;
     migrate(&mut connection)?;
     if gives_back && connection.pragma_query_value(None, "auto_vacuum", |row| row.get::<_, i64>(0))? != INCREMENTAL {
-        // Made before without it: only a file that is written anew gets it.
+        // A file that was created without it gets it only when it is rewritten.
         connection.execute_batch("VACUUM")?;
     }
-    // Readers and the writer do not wait for each other. A crash of this process loses nothing that was answered; a
-    // crash of the machine may lose the last moments, which a local receiver can afford for ten times the speed.
+    // Readers and the writer do not block each other. A crash of this process loses no acknowledged data; a crash of
+    // the machine may lose the last moments, which a local receiver can afford for ten times the speed.
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "normal")?;
-    // Indexes of ids are written all over: what they touch stays in memory, and goes from the log to the database less often.
+    // Writes to the indexes of ids are scattered: a larger cache and log reduce the number of checkpoints.
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     Ok(connection)
 }
 
-/// Has a database keep the lists by which free pages can be given back. On one that has tables this waits for `VACUUM`.
+/// Enables `auto_vacuum`, with which free pages can be returned. A database that has tables requires `VACUUM` after it.
 fn give_back(connection: &Connection, gives_back: bool) -> Result<(), OpenError> {
     if gives_back {
         connection.pragma_update(None, "auto_vacuum", INCREMENTAL)?;
@@ -112,14 +112,14 @@ fn give_back(connection: &Connection, gives_back: bool) -> Result<(), OpenError>
     Ok(())
 }
 
-/// A second connection to a database that [`open_file`] has opened, to read from.
+/// Opens a second, read-only connection to a database that [`open_file`] has opened.
 pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     let connection = connect(path)?;
     connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
 }
 
-/// A connection that leaves the file as it is: to a database that a newer version has written.
+/// Opens a read-only connection that does not change the file: for a database that a newer version has written.
 pub(super) fn open_unchanged(path: &Path) -> Result<Connection, OpenError> {
     connect_with(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
@@ -130,7 +130,7 @@ fn connect(path: &Path) -> Result<Connection, OpenError> {
 
 fn connect_with(path: &Path, flags: OpenFlags) -> Result<Connection, OpenError> {
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    // A path that SQLite reads as something else (`:memory:`, nothing) is made to look like the file it names.
+    // A path that SQLite interprets in another way (`:memory:`, an empty one) is prefixed to name a file.
     let path = if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) };
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -148,7 +148,7 @@ fn create_private(path: &Path) -> std::io::Result<()> {
     }
 }
 
-/// Brings a database to the current version, all steps or none.
+/// Migrates a database to the current version in one transaction.
 fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let owner: i32 = transaction.pragma_query_value(None, "application_id", |row| row.get(0))?;

@@ -1,4 +1,4 @@
-//! Conversations, and the values that runs can be found by.
+//! Sessions, and the values of filters.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::find::Condition;
 use super::{Reader, StoreError};
 use crate::query::TraceQuery;
 
-/// Values of a kind that are listed: those of most runs.
+/// Largest number of listed values of a kind: those of the most runs.
 const LISTED: u32 = 100;
 
 /// One page of the sessions, the latest first.
@@ -21,13 +21,13 @@ pub(crate) struct SessionPage {
     pub(crate) offset: u64,
 }
 
-/// The runs of one conversation.
+/// Figures of the runs of one session.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Session {
     pub(crate) id: String,
     pub(crate) runs: u64,
     pub(crate) failed: u64,
-    /// When the first and the last began, in microseconds since 1970 UTC.
+    /// Start of the first and of the last run, in microseconds since 1970 UTC.
     pub(crate) first_micros: Option<i64>,
     pub(crate) last_micros: Option<i64>,
     pub(crate) tokens: u64,
@@ -36,18 +36,18 @@ pub(crate) struct Session {
     pub(crate) user: Option<String>,
 }
 
-/// A value and how many runs have it.
+/// A value, and the number of its runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Count {
     pub(crate) value: String,
     pub(crate) runs: u64,
 }
 
-/// The values of each filter that has some, by its name.
+/// Values by the name of the filter.
 pub(crate) type Values = BTreeMap<&'static str, Vec<Count>>;
 
 impl Reader {
-    /// One page of the sessions of the runs that `query` means.
+    /// Returns one page of the sessions of the runs that `query` selects.
     pub(crate) fn sessions(&self, query: &TraceQuery) -> Result<SessionPage, StoreError> {
         self.read(|database| {
             let Condition { tables, sql, mut values } = Condition::of(query.filter(), query.status());
@@ -84,7 +84,7 @@ impl Reader {
         })
     }
 
-    /// What runs can be found by: the values of most runs.
+    /// Returns the values of filters, those of the most runs.
     pub(crate) fn values(&self) -> Result<Values, StoreError> {
         let part = |kind: &'static str| {
             (kind, format!("SELECT value, count(*) FROM run_parts WHERE kind = '{kind}' GROUP BY value"))

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use retrace_protocol::{Id, Span, SpanType, Status, Timestamp, Trace, TracePatch};
 use std::time::Duration;
 
-/// Writes as the server does, from a thread that is no part of a runtime.
+/// Writes like the server does, from a thread outside of a runtime.
 fn write(writer: &Writer, change: Change) -> Result<Outcome, StoreError> {
     block_on(writer.write(change, None))
 }
@@ -30,7 +30,7 @@ fn stored(reader: &Reader, id: &Id) -> Option<Trace> {
     reader.trace(id, true).unwrap().map(|stored| stored.record)
 }
 
-/// Everything in the database, to prove that nothing has changed.
+/// Counts all rows of the database, to prove that nothing has changed.
 fn dump(reader: &Reader) -> Vec<(String, u32)> {
     let count = |connection: &Connection, table: &str| {
         let rows: u32 = connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0))?;
@@ -201,7 +201,7 @@ fn a_change_that_fails_in_a_group_takes_nothing_with_it() {
     );
     assert_eq!(dump(&reader), [("traces".into(), 2), ("spans".into(), 4), ("golden".into(), 0)]);
 
-    // Here the database gives up the whole transaction: everyone in it hears so, and nothing of it is there.
+    // The database rolls back the whole transaction: all of its changes fail, and none is stored.
     let before = dump(&reader);
     let results = commit(&[with_span("w", "a"), with_span("x", "z"), with_span("y", "a")]);
     assert_eq!(results.len(), 3);
@@ -237,7 +237,7 @@ fn a_file_is_read_while_it_is_written() {
     let (writer, reader, _) = open(Some(&path), false).unwrap();
     write(&writer, upload(&run("t", 1))).unwrap();
 
-    // Another program holds the write lock, so that the write below takes as long as it likes.
+    // Another process holds the write lock, so that the write below waits.
     let other = Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let long = thread::spawn(move || write(&writer, upload(&run("u", 1))));

@@ -1,6 +1,6 @@
-//! Which events of those that are committed together are about one record: it is then written once for all of them. Pure.
+//! Groups the events of one commit by record, so that each record is written once. Pure.
 //!
-//! Of each record they stay in the order in which they came; records do not depend on one another.
+//! Within a record, events keep their order of arrival; records do not depend on each other.
 
 use std::collections::HashMap;
 
@@ -8,10 +8,10 @@ use retrace_protocol::{Event, Id};
 
 use crate::ingest::Numbered;
 
-/// Puts events together: all those of a trace, and with the start of a span the ends that follow it. Each group stands
-/// where its first event came.
+/// Groups events: all events of a trace, and each start of a span with the ends that follow it. A group has the
+/// position of its first event.
 pub(super) fn together(events: &[Numbered]) -> Vec<Vec<&Numbered>> {
-    // Such events find their spans, or bring them, by other ways than the others.
+    // Such events find or create their spans in another way than the others.
     let apart = events.iter().any(|told| match &told.event {
         Event::TraceStarted(trace) => trace.spans.as_ref().is_some_and(|spans| !spans.is_empty()),
         Event::SpanEnded(end) => end.trace_id.is_none(),
@@ -63,7 +63,7 @@ mod tests {
         Numbered { event, seq }
     }
 
-    /// An event about one of few records, some of its fields said or not.
+    /// An event of one of a few records, with a random subset of its fields.
     fn any_event() -> impl Strategy<Value = Numbered> {
         let numbers = prop::option::weighted(0.8, 0..6_u64);
         (0..5_u8, 0..2_u8, 0..2_u8, any::<[bool; 3]>(), 0..9_u8, numbers).prop_map(
@@ -80,7 +80,7 @@ mod tests {
                     0 => event("trace_started", &format!(r#""id":"t{trace}",{started}{output}{tokens}"#), seq),
                     1 => event("trace_ended", &format!(r#""id":"t{trace}"{output}{error}{tokens}"#), seq),
                     2 => event("span_started", &format!("{of},{name},{started}{output}{model}"), seq),
-                    // Older clients do not say the trace.
+                    // Older clients omit the trace id.
                     3 if one && two && three => {
                         event("span_ended", &format!(r#""id":"s{span}","ended_at":"{AT}"{output}"#), seq)
                     }
@@ -90,7 +90,7 @@ mod tests {
         )
     }
 
-    /// Everything that is stored, whatever the order of fields in it.
+    /// Returns all stored rows, independent of the order of fields.
     fn dump(connection: &Connection) -> Vec<serde_json::Value> {
         let columns = "input, output, metadata, clocks, version";
         let sql = format!(
@@ -148,7 +148,7 @@ mod tests {
             })
             .collect();
         assert_eq!(places, [vec![0, 8], vec![1], vec![2, 4], vec![3, 7], vec![5, 6]]);
-        // What finds its span, or brings it, in another way keeps its place among the others.
+        // An event that finds or creates its span in another way keeps its position among the others.
         let untold = event("span_ended", &format!(r#""id":"a","ended_at":"{AT}""#), None);
         let whole = r#"{"id":"a","trace_id":"t","name":"","span_type":"action","started_at":"2026-01-02T03:04:05Z"}"#;
         let bringing = event("trace_started", &format!(r#""id":"t","started_at":"{AT}","spans":[{whole}]"#), None);

@@ -1,4 +1,4 @@
-//! What the spans of a trace come to.
+//! Totals over the spans of a trace.
 
 use retrace_protocol::{Id, Trace};
 use rusqlite::{Connection, params};
@@ -6,8 +6,8 @@ use rusqlite::{Connection, params};
 use super::count_once::{Counted, counted};
 use super::{StoreError, read};
 
-/// Sums over the spans of a trace, each usage once: within a process each span has only what counts, and across processes
-/// [`counted`] decides.
+/// Sums the usage over the spans of a trace, without duplicates: the spans of one process already have only usage that
+/// counts, and [`counted`] removes duplicates across processes.
 pub(super) fn totals(database: &Connection, id: &Id, with_count: bool) -> Result<Trace, StoreError> {
     let spans = read::counted_spans(database, id)?;
     let count = spans.len() as u64;
@@ -19,21 +19,21 @@ pub(super) fn totals(database: &Connection, id: &Id, with_count: bool) -> Result
     }
     Ok(Trace {
         total_tokens: Some(tokens),
-        // What adding fractions leaves behind is no cost.
+        // Rounds off the error of floating-point addition.
         total_cost: Some((cost * 1e12_f64).round() / 1e12),
         span_count: with_count.then_some(count),
         ..Trace::default()
     })
 }
 
-/// Notes that several processes tell a trace.
+/// Records that several processes send spans of a trace.
 pub(super) fn mark_joined(database: &Connection, trace_id: &str) -> Result<(), StoreError> {
     let mut insert = database.prepare_cached("INSERT INTO joined (trace_id) VALUES (?1) ON CONFLICT DO NOTHING")?;
     insert.execute(params![trace_id])?;
     Ok(())
 }
 
-/// Of a trace that several processes tell, what all of them come to in place of what the one says that began it.
+/// Replaces the totals of a trace with spans of several processes: those of its first process cover only that process.
 pub(super) fn over_all(database: &Connection, mut trace: Trace) -> Result<Trace, StoreError> {
     let Some(id) = trace.id.clone() else { return Ok(trace) };
     let mut joined = database.prepare_cached("SELECT EXISTS (SELECT 1 FROM joined WHERE trace_id = ?1)")?;

@@ -1,4 +1,4 @@
-//! The thread that owns the right to write.
+//! The thread that writes to the database.
 
 use std::sync::Arc;
 use std::thread;
@@ -9,14 +9,15 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use super::pending::Pending;
 use super::{Change, Commits, Outcome, Reader, Shared, StoreError, indexer, lock};
 
-/// Jobs that may wait for the writer; who comes after them waits to be let in.
+/// Capacity of the queue of jobs; further senders wait.
 const QUEUE: usize = 256;
-/// Most jobs that are committed together: a commit costs about as much as a hundred small changes.
+/// Largest number of jobs in one commit: a commit costs about as much as a hundred small changes.
 const GROUP: usize = 256;
-/// Statements that are kept prepared: more than there are kinds of them, those of a reader on the same connection included.
+/// Capacity of the cache of prepared statements: above the number of distinct ones, including those of a reader on the
+/// same connection.
 const STATEMENTS: usize = 128;
 
-/// Hands changes to the writing thread. Cheap to clone.
+/// Sends changes to the writing thread. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
     jobs: mpsc::Sender<Job>,
@@ -25,14 +26,14 @@ pub(crate) struct Writer {
 struct Job {
     change: Change,
     answer: oneshot::Sender<Result<Outcome, StoreError>>,
-    /// Room in memory that the change occupies, given back when the change is dropped.
+    /// Permit for the memory of the change, released when the change is dropped.
     _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Writer {
-    /// Has a change made, and answers when it is committed or has failed.
+    /// Makes a change, and returns its result after the commit.
     ///
-    /// Whoever stops waiting after the job was handed over leaves the change to be made all the same.
+    /// A queued change is made even if the caller stops waiting.
     pub(crate) async fn write(
         &self,
         change: Change,
@@ -44,20 +45,20 @@ impl Writer {
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// The same for a thread of this process that must not keep the writer from ending.
+    /// Returns a handle that does not keep the writing thread alive.
     pub(crate) fn weak(&self) -> WeakWriter {
         WeakWriter { jobs: self.jobs.downgrade() }
     }
 }
 
-/// Hands changes to the writing thread while anybody else may.
+/// Sends changes to the writing thread while a [`Writer`] exists.
 #[derive(Clone, Debug)]
 pub(crate) struct WeakWriter {
     jobs: mpsc::WeakSender<Job>,
 }
 
 impl WeakWriter {
-    /// Has a change made, and blocks until it is committed or has failed.
+    /// Makes a change, and blocks until it is committed or has failed.
     pub(crate) fn write(&self, change: Change) -> Result<Outcome, StoreError> {
         let (answer, answered) = oneshot::channel();
         let jobs = self.jobs.upgrade().ok_or(StoreError::Closed)?;
@@ -67,7 +68,7 @@ impl WeakWriter {
     }
 }
 
-/// Starts the thread. It ends when every [`Writer`] is gone and what they handed over is done.
+/// Starts the thread. It ends when all [`Writer`]s are dropped and their changes are done.
 pub(super) fn start(
     connection: Shared,
     commits: Arc<Commits>,
@@ -82,8 +83,8 @@ pub(super) fn start(
         run(&connection, &commits, &pending, waiting);
         pending.close();
         let _ = indexing.join();
-        // The log goes into the database, so that the file alone is the whole of it. When that fails, the log stays beside
-        // the database and is read at the next start.
+        // The checkpoint moves the log into the database, so that the file is complete. If that fails, the log stays
+        // beside the database and is read at the next start.
         let _ = lock(&connection).query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
     })?;
     Ok((writer, thread))
@@ -99,21 +100,21 @@ fn run(connection: &Shared, commits: &Commits, pending: &Pending, mut waiting: m
         let changes: Vec<&Change> = group.iter().map(|job| &job.change).collect();
         let version = commits.next_version();
         let results = commit(&mut lock(connection), &changes, version);
-        // Before anybody is answered: who then searches waits for the index.
+        // Precedes the answers, so that a client that searches after its answer waits for the index.
         let made = changes.iter().zip(&results).filter_map(|(change, result)| Some((*change, *result.as_ref().ok()?)));
         pending.committed(made);
         commits.add(version);
         for (job, result) in group.into_iter().zip(results) {
-            // Who asked may have gone away; the change is made none the less.
+            // The caller may have stopped waiting; the change is made in any case.
             let _ = job.answer.send(result);
         }
     }
 }
 
-/// Makes all changes in one transaction; one that fails leaves no trace and does not touch the others. When the commit
-/// itself fails, all of them have failed.
+/// Makes all changes in one transaction; a change that fails is rolled back and does not affect the others. If the
+/// commit itself fails, all changes fail.
 ///
-/// Rows that change are marked with `version`, which is higher than any before.
+/// Changed rows get `version`, which is higher than any before.
 pub(super) fn commit(
     connection: &mut Connection,
     changes: &[&Change],
@@ -132,7 +133,7 @@ fn make_all(
 ) -> Result<Vec<Result<Outcome, StoreError>>, StoreError> {
     let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     if let [alone] = changes {
-        // The transaction is all the protection that it needs; a part of one costs a second journal.
+        // The transaction isolates a single change; a savepoint would cost a second journal.
         let outcome = alone.make(&transaction, version)?;
         transaction.commit()?;
         return Ok(vec![Ok(outcome)]);
@@ -141,14 +142,14 @@ fn make_all(
     for change in changes {
         let part = transaction.savepoint()?;
         let result = change.make(&part, version);
-        // A part that is not committed is rolled back when it is dropped.
+        // A savepoint that is not committed is rolled back when it is dropped.
         if result.is_ok() {
             part.commit()?;
         } else {
             drop(part);
         }
-        // Some failures, such as a full disk, make SQLite roll everything back by itself. What was made before is then
-        // gone too, and nothing more may be done outside a transaction.
+        // Some errors, such as a full disk, make SQLite roll back the whole transaction. All earlier changes are then
+        // lost too, and no further change may run outside a transaction.
         if transaction.is_autocommit() {
             return Err(result.err().unwrap_or(StoreError::RolledBack));
         }

@@ -38,7 +38,7 @@ fn request(spans: &[Value], events: &[Value]) -> OtlpRequest {
     requests(text.as_bytes()).unwrap().remove(0)
 }
 
-/// What is told at a time, each with its number of spans, and how it is.
+/// Emits all traces that are due: each with its number of spans, whether it has ended, and its part.
 fn tell(traces: &mut HeldTraces, now: Duration, how: Told) -> Vec<(usize, bool, Part)> {
     let mut told = Vec::new();
     while let Some(mut due) = traces.next_due(now) {
@@ -54,7 +54,7 @@ fn a_run_is_told_a_little_after_its_first_span_and_whole_each_time() {
     let mut traces = HeldTraces::new(LIMITS);
     traces.take(request(&[span(1, 2, 1)], &[]), at(0));
     assert_eq!(traces.next_deadline(), Some(at(251)));
-    // What comes meanwhile does not put it off.
+    // Data that arrives meanwhile does not postpone the emission.
     traces.take(request(&[span(1, 3, 1)], &[]), at(200));
     assert_eq!(tell(&mut traces, at(250), Told::Stored), []);
     assert_eq!(tell(&mut traces, at(251), Told::Stored), [(2, false, Part::First)]);
@@ -89,7 +89,7 @@ fn an_event_waits_for_its_span_and_is_forgotten_without_it() {
     assert_eq!(tell(&mut traces, at(101_000), Told::Stored), [(1, true, Part::First)]);
     assert_eq!(tell(&mut traces, at(600_000), Told::Stored), []);
     assert_eq!(traces.traces.len(), 1, "the one without a span is forgotten");
-    // An event of a span that was told has it told again.
+    // An event of an emitted span causes another emission.
     traces.take(request(&[], &[event(1, 1)]), at(600_000));
     assert_eq!(tell(&mut traces, at(601_000), Told::Stored), [(1, true, Part::Whole)]);
 }

@@ -1,4 +1,4 @@
-//! Lists of messages, read so that an odd record costs itself.
+//! Lists of messages, in which a malformed record does not affect the others.
 
 use std::fmt;
 
@@ -9,14 +9,14 @@ use serde_json::value::RawValue;
 
 use super::{Message, Of};
 
-/// Records that cannot be read: how many, and the reason of the first.
+/// Number of records that cannot be decoded, and the reason of the first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Odd {
     pub(crate) count: u64,
     pub(crate) reason: Option<String>,
 }
 
-/// Characters of a reason at most.
+/// Longest reason, in characters.
 const REASON_CHARS: usize = 300;
 
 impl Odd {
@@ -26,13 +26,13 @@ impl Odd {
         self.reason = self.reason.take().or(other.reason);
     }
 
-    /// One record, with the reason.
+    /// Creates the count of one record with its reason.
     pub(crate) fn one(reason: &dyn fmt::Display) -> Self {
         Self { count: 1, reason: Some(reason.to_string().chars().take(REASON_CHARS).collect()) }
     }
 }
 
-/// The elements of a list that say something, how many do not, and how many cannot be read.
+/// The non-empty elements of a list, the number of empty ones, and the records that cannot be decoded.
 #[derive(Debug)]
 pub(crate) struct Elements<T> {
     pub(crate) those: Vec<T>,
@@ -41,7 +41,7 @@ pub(crate) struct Elements<T> {
 }
 
 impl<T> Elements<T> {
-    /// Whether there is anything to take or to report.
+    /// Returns true if the list has elements or errors.
     pub(super) fn has_something(&self) -> bool {
         !self.those.is_empty() || self.left_out > 0 || self.odd.count > 0
     }
@@ -97,8 +97,8 @@ impl<'de, T: Message> Deserialize<'de> for Elements<T> {
     }
 }
 
-/// A message that others share, such as a resource. One that cannot be read is absent, with the reason; its count is 0, as
-/// no record is lost.
+/// A message that several records share, such as a resource. If it cannot be decoded, it is absent with a reason; the
+/// count is 0 because no record is lost.
 #[derive(Debug)]
 pub(crate) struct Shared<T> {
     pub(crate) message: Option<T>,
@@ -120,7 +120,7 @@ impl<'de, T: Message> Deserialize<'de> for Shared<T> {
     }
 }
 
-/// Reads one message from its text; `None` for `null`.
+/// Decodes one message; returns `None` for `null`.
 fn alone<T: Message>(raw: &RawValue) -> Result<Option<T>, Odd> {
     let read = |text: &str| -> Result<Option<T>, String> {
         let mut reader = serde_json::Deserializer::from_str(text);
@@ -129,7 +129,7 @@ fn alone<T: Message>(raw: &RawValue) -> Result<Option<T>, Odd> {
             .map_err(|error| format!("{}, at {}", error.inner(), error.path()))
     };
     let text = raw.get();
-    // Serde reads a struct from an array too, field by field; a message is an object.
+    // Serde also deserializes a struct from an array, field by field; a message must be an object.
     if text.starts_with('[') {
         return Err(Odd::one(&"a message is an object"));
     }

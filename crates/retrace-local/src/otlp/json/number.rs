@@ -1,4 +1,4 @@
-//! Scalars as the JSON mapping of protobuf writes them, and as exporters do.
+//! Scalars in the JSON mapping of protobuf, with the deviations of exporters.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -6,7 +6,7 @@ use serde::de::{Error, Unexpected};
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
 
-/// A number, or the text of one.
+/// A number, or a string with a number.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Written<'a> {
@@ -17,7 +17,7 @@ enum Written<'a> {
     Text(Cow<'a, str>),
 }
 
-/// A whole number; 0 where nothing is said.
+/// Decodes an integer; 0 for `null`.
 pub(super) fn whole<'de, D: Deserializer<'de>, T: TryFrom<i128> + Default>(reader: D) -> Result<T, D::Error> {
     Option::<Written<'_>>::deserialize(reader)?.map_or_else(|| Ok(T::default()), Written::whole)
 }
@@ -27,7 +27,7 @@ impl Written<'_> {
         let number = match self {
             Self::Unsigned(number) => Some(i128::from(number)),
             Self::Signed(number) => Some(i128::from(number)),
-            // `1e9` and `1.0` are whole numbers too.
+            // `1e9` and `1.0` are integers too.
             Self::Float(number) => integral(number),
             Self::Text(text) => text.parse().ok().or_else(|| integral(text.parse().ok()?)),
         };
@@ -36,7 +36,7 @@ impl Written<'_> {
     }
 }
 
-/// An enum, as its number or its name; 0 where nothing is said.
+/// Decodes an enum from its number or its name; 0 for `null`.
 pub(super) fn named<'de, D: Deserializer<'de>, E: Named>(reader: D) -> Result<i32, D::Error> {
     let Some(written) = Option::<Written<'_>>::deserialize(reader)? else { return Ok(0) };
     if let Written::Text(name) = &written
@@ -49,7 +49,7 @@ pub(super) fn named<'de, D: Deserializer<'de>, E: Named>(reader: D) -> Result<i3
 
 /// An enum of the protocol.
 pub(super) trait Named {
-    /// The number that a name stands for.
+    /// Returns the number of a name.
     fn number(name: &str) -> Option<i32>;
 }
 
@@ -74,7 +74,7 @@ fn integral(number: f64) -> Option<i128> {
     (number.fract() == 0.0).then_some(number as i128)
 }
 
-/// Also the words for what JSON has no number for.
+/// Decodes a number, including the strings for values without a JSON number.
 pub(super) fn double<'de, D: Deserializer<'de>>(reader: D) -> Result<f64, D::Error> {
     #[allow(clippy::cast_precision_loss)] // a float was meant
     Ok(match Written::deserialize(reader)? {
@@ -87,16 +87,16 @@ pub(super) fn double<'de, D: Deserializer<'de>>(reader: D) -> Result<f64, D::Err
     })
 }
 
-/// Empty where nothing is said.
+/// Decodes a string; empty for `null`.
 pub(super) fn text<'de, D: Deserializer<'de>>(reader: D) -> Result<String, D::Error> {
     Ok(Option::deserialize(reader)?.unwrap_or_default())
 }
 
-/// Lengths of ids in base64, padded: of a trace and of a span.
+/// Lengths of padded base64 ids: of a trace and of a span.
 const BASE64_CHARS: [usize; 2] = [24, 12];
 
-/// An id in hex, of either case, or in the base64 that protobuf has for bytes elsewhere. What is none becomes empty: that
-/// costs one span and not its neighbours.
+/// Decodes an id in hex of either case, or in the base64 that protobuf uses for other bytes. An invalid id becomes
+/// empty, which affects only its span.
 pub(super) fn hex<'de, D: Deserializer<'de>>(reader: D) -> Result<Vec<u8>, D::Error> {
     let text = Option::<Cow<'de, str>>::deserialize(reader)?.unwrap_or_default();
     let digits = text.as_bytes();

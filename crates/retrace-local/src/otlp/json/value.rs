@@ -38,7 +38,7 @@ impl<'de> Visitor<'de> for Kinds {
                     map.next_value::<Option<Double>>()?.map(|Double(number)| Value::DoubleValue(number))
                 }
                 "arrayValue" | "array_value" => map.next_value::<Option<Array>>()?.map(|array| {
-                    // An element that says nothing is still one: the others keep their places.
+                    // An empty element is kept, so that the others keep their positions.
                     let values = array.values.into_iter().flatten();
                     let values = values.map(|value| value.map_or_else(AnyValue::default, |Of(value)| value)).collect();
                     Value::ArrayValue(ArrayValue { values })

@@ -1,4 +1,4 @@
-//! Many runs at once: removed, or written one a line.
+//! Deletion and export of many runs.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use crate::otlp::otlp_json;
 use crate::server::http::{Answer, App, PathId, Shared, answer, large, no_trace, read};
 use crate::store::{Change, Outcome, Reader};
 
-/// Most runs of one request.
+/// Largest number of runs in one request.
 const RUNS: usize = 1_000;
 
-/// Which runs are meant.
+/// The runs to delete or export.
 #[derive(Debug, Deserialize)]
 struct Runs {
     ids: Vec<Id>,
 }
 
-/// How many runs were removed, and how many were not there.
+/// Numbers of runs that were removed, and that did not exist.
 #[derive(Debug, Serialize)]
 struct Deleted {
     deleted: usize,
@@ -45,7 +45,7 @@ pub(super) async fn delete(State(app): Shared, request: Request) -> Answer {
     let ids = runs(&app, request).await?;
     let mut answered = Deleted { deleted: 0, missing: 0 };
     for id in ids {
-        // What is held of it would bring it back.
+        // The buffered OTLP data of the run would restore it.
         app.recording.forget(&id).await;
         match app.writer.write(Change::Delete(id), None).await? {
             Outcome::Done | Outcome::Merged => answered.deleted += 1,
@@ -55,7 +55,7 @@ pub(super) async fn delete(State(app): Shared, request: Request) -> Answer {
     Ok(answer(StatusCode::OK, &answered))
 }
 
-/// Answers with a run as OTLP JSON.
+/// Responds with a run as OTLP JSON.
 pub(super) async fn otlp(State(app): Shared, PathId(id): PathId) -> Answer {
     let missing = no_trace(&id);
     let read = move |reader: &Reader| {
@@ -73,7 +73,7 @@ pub(super) async fn export(State(app): Shared, request: Request) -> Answer {
             let id = ids.next()?;
             let line =
                 read(&app, move |reader| Ok(reader.trace(&id, true)?.map(|run| write::to_string(&run)).transpose()?));
-            // A run that cannot be read ends the answer before its time, which the reader of it sees.
+            // A run that cannot be read truncates the response, which the client detects.
             match line.await {
                 Ok(Some(line)) => return Some((Ok::<_, Infallible>(Bytes::from(line + "\n")), (app, ids))),
                 Ok(None) => {}

@@ -1,4 +1,4 @@
-//! A run or a span as a conversation.
+//! Conversations of runs and spans.
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};

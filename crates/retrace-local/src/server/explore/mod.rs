@@ -1,4 +1,4 @@
-//! What the page asks for beside the API of the protocol: figures, sessions, values of filters, and many runs at once.
+//! Endpoints of the page beside the API of the protocol: figures, sessions, values of filters, and bulk operations.
 
 mod bulk;
 mod conversation;
@@ -17,10 +17,10 @@ use super::http::{Answer, App, Shared, answer, read};
 use crate::query::{TraceQuery, zone};
 use crate::store::{Reader, StoreError};
 
-/// How long an answer waits for the index to have what was received just before.
+/// Time that a response waits until the index covers the latest data.
 const INDEX_WAIT: Duration = Duration::from_secs(1);
 
-/// Paths below the API's.
+/// Returns the routes.
 pub(super) fn router() -> Router<Arc<App>> {
     Router::new()
         .route("/api/v1/numbers", get(numbers))
@@ -33,17 +33,17 @@ pub(super) fn router() -> Router<Arc<App>> {
         .route("/api/v1/bulk/export", post(bulk::export))
 }
 
-/// An answer from the index.
+/// A response from the index.
 #[derive(Serialize)]
 pub(super) struct Indexed<T> {
     #[serde(flatten)]
     found: T,
-    /// Some runs are not in the index yet, as for a while after a start or while very much comes.
+    /// True if some runs are not indexed yet, as after a start or under high load.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     incomplete: bool,
 }
 
-/// Reads by the index, once it has what is stored now.
+/// Reads by the index, after it covers the data that is stored now.
 pub(super) async fn read_index<T: Send + 'static>(
     app: &App,
     look_up: impl FnOnce(&Reader) -> Result<T, StoreError> + Send + 'static,
@@ -70,7 +70,7 @@ async fn values(State(app): Shared) -> Answer {
     Ok(answer(StatusCode::OK, &read_index(&app, Reader::values).await?))
 }
 
-/// A refusal that blames one field of a body.
+/// Returns a refusal of one field of a body.
 fn blame(field: &str, error: impl Into<String>) -> Refusal {
     Refusal { error: error.into(), field: Some(field.to_owned()) }
 }

@@ -1,4 +1,4 @@
-//! What exporters are answered: that all or a part was taken, or why nothing was.
+//! Responses to exporters: full success, partial success, or the error.
 
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -14,16 +14,16 @@ use crate::server::error::ApiError;
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
 
-/// What a request is written in, and so its answer.
+/// Encoding of a request, and of its response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Encoding {
     Protobuf,
-    /// Also what somebody is answered who sent neither.
+    /// Also the encoding of the response to a request in neither.
     #[default]
     Json,
 }
 
-/// What is exported.
+/// Kind of exported data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Signal {
     Traces,
@@ -32,18 +32,18 @@ pub(super) enum Signal {
 }
 
 impl Encoding {
-    /// `None` for what OTLP is not written in.
+    /// Returns `None` if the content type is neither of OTLP's encodings.
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
         let sent = media_type(headers);
-        // The second is what protobuf is registered as, which some clients send.
+        // Some clients send the registered media type of protobuf.
         if sent.eq_ignore_ascii_case(PROTOBUF) || sent.eq_ignore_ascii_case("application/protobuf") {
             return Some(Self::Protobuf);
         }
         sent.eq_ignore_ascii_case(JSON).then_some(Self::Json)
     }
 
-    /// All was taken, except spans that belong to nothing and records that cannot be read. A reason without any such record
-    /// is a warning.
+    /// Responds that the request was accepted, except spans with malformed ids and records that cannot be decoded. A
+    /// reason without rejected records is a warning.
     pub(super) fn taken(self, signal: Signal, malformed: u64, odd: Odd) -> Response {
         let PartialSuccess { rejected, reason } = PartialSuccess::new(signal, malformed, odd);
         let is_partial = !reason.is_empty();
@@ -60,7 +60,8 @@ impl Encoding {
         (StatusCode::OK, [(header::CONTENT_TYPE, self.content_type())], body).into_response()
     }
 
-    /// Nothing was taken: a `Status` in place of the reason that the other calls are answered with, and their headers.
+    /// Responds that the request was rejected: a `Status` in place of the JSON reason of the other endpoints, and the
+    /// same headers.
     pub(super) fn refused(self, error: ApiError) -> Response {
         let (status, message) = (error.status(), error.refusal().error.clone());
         let field = error.refusal().field.clone().unwrap_or_default();
@@ -89,16 +90,16 @@ impl Encoding {
     }
 }
 
-/// What of a request was not taken.
+/// The rejected part of a request.
 pub(super) struct PartialSuccess {
     rejected: i64,
-    /// Empty where all was taken. A reason without a rejected record is a warning.
+    /// Empty if all records were accepted. A reason without a rejected record is a warning.
     reason: String,
 }
 
 impl PartialSuccess {
     pub(super) fn new(signal: Signal, malformed: u64, odd: Odd) -> Self {
-        // Log records that belong to nothing are lines of a log, and no error.
+        // Log records without a span are not an error.
         let malformed = if signal == Signal::Traces { malformed } else { 0 };
         let rejected = i64::try_from(malformed.saturating_add(odd.count)).unwrap_or(i64::MAX);
         let ids = (malformed > 0).then(|| "their trace id or span id is missing or malformed".to_owned());
@@ -106,7 +107,7 @@ impl PartialSuccess {
         Self { rejected, reason: reason.join("; ") }
     }
 
-    /// The response as protobuf; the responses of all signals have the same fields.
+    /// Encodes the response as protobuf; the responses of all signals have the same fields.
     pub(super) fn encode(self) -> Vec<u8> {
         let partial_success = (!self.reason.is_empty())
             .then_some(ExportTracePartialSuccess { rejected_spans: self.rejected, error_message: self.reason });

@@ -1,4 +1,4 @@
-//! OTLP over gRPC (OTLP specification, "OTLP/gRPC"): the same reading and the same refusals as over HTTP.
+//! OTLP over gRPC (OTLP specification, "OTLP/gRPC"): the same decoding and the same errors as over HTTP.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -25,13 +25,13 @@ use crate::otlp::Odd;
 use crate::server::body::Received;
 use crate::server::http::{App, check_key};
 
-/// The paths of the services of OTLP.
+/// Paths of the OTLP services.
 const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
 const METRICS: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
-/// Compressed messages above this size, in bytes, are unpacked beside the server's thread.
+/// Size of a compressed message above which it is decompressed on a blocking thread, in bytes.
 const SMALL_BYTES: usize = 16 * 1024;
-/// Seconds after which a request that found no room may be repeated.
+/// Delay in seconds after which a request that exceeded the memory limit may be repeated.
 const RETRY_AFTER: i64 = 1;
 
 /// Answers one call.
@@ -55,7 +55,7 @@ async fn export(app: Arc<App>, signal: Signal, request: Request<Incoming>) -> Re
     let (bytes, mut room) = app.bodies.message(body).await?.into_parts();
     let is_compressed = bytes.first() == Some(&1);
     if is_compressed {
-        // The message alone does not show how large it becomes.
+        // The compressed size does not limit the decompressed size.
         drop(room);
         room = app.bodies.largest().await?;
     }
@@ -76,7 +76,7 @@ async fn export(app: Arc<App>, signal: Signal, request: Request<Incoming>) -> Re
     called.map_err(|_| ApiError::busy("the receiver is stopping"))
 }
 
-/// HTTP/2 has the name of the host in the URI, where the rule for HTTP/1 expects a header.
+/// Adapts the request to the check of HTTP/1: HTTP/2 has the host in the URI instead of a header.
 fn admit(app: &App, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
     let mut headers = headers.clone();
     if let Some(host) = uri.authority().map(Authority::as_str).and_then(|host| HeaderValue::from_str(host).ok()) {
@@ -106,7 +106,7 @@ impl UnaryService<Bytes> for Export {
     }
 }
 
-/// Has a request recorded, and returns the response. Metrics are taken and thrown away, as over HTTP.
+/// Records a request, and returns the response. Metrics are accepted and discarded, as over HTTP.
 async fn record(app: &App, signal: Signal, message: Received) -> Result<Vec<u8>, ApiError> {
     if signal == Signal::Metrics {
         return Ok(PartialSuccess::new(signal, 0, Odd::default()).encode());
@@ -117,13 +117,13 @@ async fn record(app: &App, signal: Signal, message: Received) -> Result<Vec<u8>,
     Ok(PartialSuccess::new(signal, malformed, odd).encode())
 }
 
-/// The status of a call that was refused, with the details that OTLP names.
+/// Returns the status of a rejected call, with the details that OTLP defines.
 fn status(error: &ApiError) -> Status {
     let code = match error.status() {
         StatusCode::BAD_REQUEST => Code::InvalidArgument,
         StatusCode::UNAUTHORIZED => Code::Unauthenticated,
         StatusCode::FORBIDDEN => Code::PermissionDenied,
-        // Without a time to wait it is not repeated.
+        // Without a retry delay, clients do not repeat the call.
         StatusCode::PAYLOAD_TOO_LARGE => Code::ResourceExhausted,
         StatusCode::REQUEST_TIMEOUT => Code::DeadlineExceeded,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
@@ -139,7 +139,8 @@ fn status(error: &ApiError) -> Status {
     Status::with_details(code, refusal.error.clone(), details.encode_to_vec().into())
 }
 
-/// Messages as bytes: they are read record by record, so that one that is wrong costs itself.
+/// Codec of messages as bytes, which are decoded record by record, so that a malformed record does not affect the
+/// others.
 #[derive(Clone, Copy, Debug)]
 struct Raw;
 

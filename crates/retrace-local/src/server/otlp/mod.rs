@@ -1,4 +1,4 @@
-//! OTLP over HTTP (OTLP specification, "OTLP/HTTP"): spans and log records of any language.
+//! OTLP over HTTP (OTLP specification, "OTLP/HTTP"): spans and log records of applications in any language.
 
 mod answer;
 #[cfg(feature = "grpc")]
@@ -20,24 +20,24 @@ use super::http::{App, check_key};
 use crate::ingest;
 use crate::otlp::{Odd, OtlpRequest};
 
-/// Where exporters send what, below their endpoint.
+/// Paths of the signals, below the endpoint.
 pub(super) const TRACES: &str = "/v1/traces";
 pub(super) const LOGS: &str = "/v1/logs";
 pub(super) const METRICS: &str = "/v1/metrics";
 
 type Shared = State<Arc<App>>;
 
-/// Spans.
+/// Receives spans.
 pub(super) async fn traces(State(app): Shared, request: Request) -> Response {
     exported(&app, Signal::Traces, request).await
 }
 
-/// Log records, of which those are kept that are events of a span.
+/// Receives log records; only events of a span are recorded.
 pub(super) async fn logs(State(app): Shared, request: Request) -> Response {
     exported(&app, Signal::Logs, request).await
 }
 
-/// Metrics are none of ours: they are taken, so that exporters of all signals do not complain, and thrown away.
+/// Accepts and discards metrics, so that exporters of all signals report no error.
 pub(super) async fn metrics(State(app): Shared, request: Request) -> Response {
     let encoding = Encoding::of(request.headers());
     let taken = async {
@@ -49,7 +49,7 @@ pub(super) async fn metrics(State(app): Shared, request: Request) -> Response {
     taken.await.unwrap_or_else(|error| encoding.unwrap_or_default().refused(error))
 }
 
-/// Answers in the encoding of the request, also what is refused.
+/// Records an export request, and responds in the encoding of the request, including errors.
 async fn exported(app: &App, signal: Signal, request: Request) -> Response {
     let encoding = Encoding::of(request.headers());
     let taken = async {
@@ -61,7 +61,7 @@ async fn exported(app: &App, signal: Signal, request: Request) -> Response {
     taken.await.unwrap_or_else(|error| encoding.unwrap_or_default().refused(error))
 }
 
-/// Has a request recorded. Returns the number of its spans that belong to nothing, and its records that cannot be read.
+/// Records a request. Returns the number of its spans with malformed ids, and its records that cannot be decoded.
 async fn take(app: &App, signal: Signal, encoding: Encoding, request: Request) -> Result<(u64, Odd), ApiError> {
     let body = app.bodies.compressed(request).await?;
     let (request, room) = body.parse(reader(signal, encoding)).await?;
@@ -88,7 +88,7 @@ fn wrong_type() -> ApiError {
     ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason)
 }
 
-/// The media type of a body, without parameters.
+/// Returns the media type of a body, without parameters.
 fn media_type(headers: &HeaderMap) -> &str {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim()

@@ -1,4 +1,4 @@
-//! The task that holds what came over OTLP and tells it to the store.
+//! The task that buffers OTLP traces and writes them to the store.
 
 use std::time::Duration;
 
@@ -15,27 +15,27 @@ use crate::store::{Change, OtlpRun, Outcome, Writer};
 
 /// Requests that may wait for the task.
 const QUEUE: usize = 64;
-/// How long a request waits for a place among them: less than exporters wait for an answer.
+/// Time that a request waits for a place in the queue: shorter than the response timeout of exporters.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long to wait after something could not be stored. Nothing is taken meanwhile.
+/// Delay after a trace could not be stored. No message is received meanwhile.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Hands requests to the task.
+/// Sends requests to the task.
 #[derive(Clone, Debug)]
 pub(in crate::server) struct Recording {
     messages: mpsc::Sender<Message>,
 }
 
-/// What the task is told.
+/// Messages to the task.
 #[derive(Debug)]
 enum Message {
-    /// Record this.
+    /// Record the spans and events of a request.
     Request(OtlpRequest, Option<OwnedSemaphorePermit>),
-    /// The run is deleted: forget what is held of it, and say when that is done.
+    /// A run is deleted: drop its buffered trace, and confirm when that is done.
     Forget(Id, oneshot::Sender<()>),
 }
 
-/// What the task works with.
+/// State of the task.
 #[derive(Debug)]
 pub(in crate::server) struct Recorder {
     messages: mpsc::Receiver<Message>,
@@ -44,7 +44,7 @@ pub(in crate::server) struct Recorder {
     began: Instant,
 }
 
-/// Makes the task's two ends. Within a runtime.
+/// Creates the task's two ends. Requires a Tokio runtime.
 pub(in crate::server) fn record(options: Options, bytes: usize) -> (Recording, Recorder) {
     let (sender, messages) = mpsc::channel(QUEUE);
     let traces = HeldTraces::new(HeldLimits { bytes, ..HeldLimits::default() });
@@ -52,7 +52,7 @@ pub(in crate::server) fn record(options: Options, bytes: usize) -> (Recording, R
 }
 
 impl Recording {
-    /// Has a request recorded. `room` is given back when it is.
+    /// Queues a request for recording. The permit in `room` is released when the request is in the buffer.
     pub(in crate::server) async fn take(
         &self,
         request: OtlpRequest,
@@ -70,7 +70,8 @@ impl Recording {
         }
     }
 
-    /// Has a run forgotten. When this returns, nothing of it is being stored any more, unless storing takes very long.
+    /// Drops the buffered trace of a run. When this returns, no data of the run is being stored any more, unless that
+    /// takes longer than the time limit.
     pub(in crate::server) async fn forget(&self, id: &Id) {
         let (done, forgotten) = oneshot::channel();
         let forget = async {
@@ -83,7 +84,7 @@ impl Recording {
 }
 
 impl Recorder {
-    /// Records until `stop`, and then tells what was not told yet.
+    /// Records until `stop`, then emits the traces that are not emitted yet.
     pub(in crate::server) async fn run(mut self, writer: Writer, mut teller: Teller, mut stop: oneshot::Receiver<()>) {
         loop {
             let now = self.began.elapsed();
@@ -120,17 +121,17 @@ impl Recorder {
         }
     }
 
-    /// Tells one trace, and takes it back; false when it could not be stored.
+    /// Emits one trace and returns it to the buffer; returns false if the trace could not be stored.
     async fn tell(&mut self, mut due: Due, writer: &Writer, teller: &mut Teller) -> bool {
         let options = self.options.clone();
-        // A large trace takes a while to be translated, and the server goes on meanwhile.
+        // The translation of a large trace takes a while; the server continues meanwhile.
         let told = tokio::task::spawn_blocking(move || {
             let telling = due.tell(&options);
             let ended = telling.as_ref().is_none_or(crate::otlp::Telling::has_ended);
             let id = telling.as_ref().and_then(|telling| telling.run.trace.id.clone());
             (due, telling.map(OtlpRun::new).transpose(), id, ended)
         });
-        // A translation that panics takes its trace along, and nothing else; one that is given up is so with the server.
+        // A panic in a translation loses only its own trace; a translation is cancelled only when the server stops.
         let Ok((due, run, id, ended)) = told.await else { return true };
         let how = match run {
             Ok(Some(run)) => match writer.write(Change::Otlp(Box::new(run)), None).await {
@@ -138,7 +139,7 @@ impl Recorder {
                 Ok(_) => Told::Stored,
                 Err(_) => Told::Failed,
             },
-            // Nothing of it is of interest, or, which cannot be, it cannot be written.
+            // No span belongs to a run, or, which cannot happen, a record cannot be serialized.
             Ok(None) | Err(_) => Told::Stored,
         };
         if let Some(id) = &id {
@@ -148,7 +149,7 @@ impl Recorder {
         how != Told::Failed
     }
 
-    /// Tells once what is not told yet.
+    /// Emits the remaining traces once.
     async fn finish(mut self, writer: &Writer, teller: &mut Teller) {
         self.messages.close();
         while let Ok(message) = self.messages.try_recv() {
@@ -180,7 +181,7 @@ mod tests {
             let began = Instant::now();
             let error = recording.take(OtlpRequest::default(), None).await.unwrap_err();
             assert_eq!((error.status(), began.elapsed()), (StatusCode::TOO_MANY_REQUESTS, PATIENCE));
-            // A run cannot be forgotten meanwhile, but nobody waits for that without end.
+            // A run cannot be dropped meanwhile, but the wait for that is bounded.
             recording.forget(&"t".into()).await;
             assert_eq!(began.elapsed(), 2 * PATIENCE);
             drop(recorder);

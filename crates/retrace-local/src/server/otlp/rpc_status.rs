@@ -1,4 +1,4 @@
-//! `google.rpc.Status`, by which OTLP states why a request was not taken
+//! `google.rpc.Status`, the error body of OTLP
 //! (<https://github.com/googleapis/googleapis/blob/master/google/rpc/status.proto>).
 
 pub(super) const BAD_REQUEST: &str = "type.googleapis.com/google.rpc.BadRequest";
@@ -8,7 +8,7 @@ const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
 /// `google.rpc.Status`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct RpcStatus {
-    /// Code of gRPC. OTLP over HTTP leaves it out.
+    /// gRPC status code. OTLP over HTTP omits it.
     #[prost(int32, tag = "1")]
     pub(super) code: i32,
     #[prost(string, tag = "2")]
@@ -63,13 +63,13 @@ impl RpcStatus {
         Self { code: 0, message, details: Vec::new() }
     }
 
-    /// With the field that is wrong.
+    /// Adds the invalid field.
     pub(super) fn with_violation(self, field: String) -> Self {
         let violation = FieldViolation { field, description: self.message.clone() };
         self.with(BAD_REQUEST, &BadRequest { field_violations: vec![violation] })
     }
 
-    /// With the time after which the request may be repeated.
+    /// Adds the delay after which the request may be repeated.
     #[cfg(feature = "grpc")]
     pub(super) fn with_retry_after(self, seconds: i64) -> Self {
         self.with(RETRY_INFO, &RetryInfo { retry_delay: Some(Delay { seconds }) })

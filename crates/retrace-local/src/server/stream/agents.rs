@@ -1,5 +1,5 @@
-//! Connections of agents that execute runs again: those that authenticated with `resumable: true`. In memory; after a restart nobody is
-//! connected.
+//! Connections of agents that execute runs again: those that authenticated with `resumable: true`. In memory only;
+//! after a restart no agent is connected.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,14 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use retrace_protocol::{ServerFrame, Trace};
 use tokio::sync::mpsc;
 
-/// Most commands that wait to be sent over one connection, each with a recording of 8 MiB at most.
+/// Largest number of commands in the queue of one connection, each with a recording of 8 MiB at most.
 const MAX_COMMANDS: usize = 4;
-/// Most names of runs that are remembered of one connection.
+/// Largest number of run names that are stored for one connection.
 const MAX_NAMES: usize = 1_000;
-/// Most executions that are remembered of one connection; the oldest are forgotten, and end with their lease.
+/// Largest number of executions that are stored for one connection; older ones are removed, and end with their lease.
 const MAX_EXECUTIONS: usize = 1_000;
 
-/// All such connections, oldest first.
+/// All connections of agents, oldest first.
 #[derive(Debug, Default)]
 pub(in crate::server) struct Agents {
     connections: Mutex<Connections>,
@@ -30,15 +30,15 @@ struct Connections {
 struct Connection {
     number: u64,
     commands: mpsc::Sender<ServerFrame>,
-    /// It claims executions, and states them in the metadata of their runs (`replay_generation`).
+    /// True if the agent claims executions, and has their ids in the metadata of its runs (`replay_generation`).
     has_leases: bool,
-    /// Names of the runs that it has recorded, each with its project.
+    /// Names of the runs that the connection has recorded, each with its project.
     runs: HashSet<(String, Option<String>)>,
-    /// Executions that were sent over it, oldest first.
+    /// Executions that were sent over the connection, oldest first.
     executions: Vec<String>,
 }
 
-/// The connection that a command is for.
+/// The connection that was chosen for a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::server) struct Chosen {
     number: u64,
@@ -59,7 +59,7 @@ pub(in crate::server) enum NoAgent {
     Busy,
 }
 
-/// One connection's part in [`Agents`]: it is in there until this is dropped.
+/// Registration of one connection in [`Agents`], removed when this is dropped.
 #[derive(Debug)]
 pub(super) struct Agent {
     agents: Arc<Agents>,
@@ -79,8 +79,8 @@ impl Agents {
         (Agent { agents: Arc::clone(self), number }, waiting)
     }
 
-    /// Chooses the connection for a run of this name: the newest that has recorded such a run of the same project, else such a run of any
-    /// project, else the newest of all. The protocol does not state which functions a client has.
+    /// Chooses the connection for a run of this name: the newest that has recorded such a run of the same project, else
+    /// such a run of any project, else the newest of all. The protocol does not define which functions a client has.
     pub(in crate::server) fn choose(&self, name: &str, project: Option<&str>) -> Result<Chosen, NoAgent> {
         let connections = self.lock();
         let rank = |connection: &&Connection| {
@@ -95,7 +95,7 @@ impl Agents {
         Ok(Chosen { number: chosen.number, has_leases: chosen.has_leases })
     }
 
-    /// Sends a command over the chosen connection. `execution` is remembered until the connection ends.
+    /// Sends a command over the chosen connection. `execution` is stored until the connection ends.
     pub(in crate::server) fn send(
         &self,
         chosen: Chosen,
@@ -122,7 +122,7 @@ impl Agents {
 }
 
 impl Agent {
-    /// Notes that the connection has begun this run.
+    /// Records that the connection has begun this run.
     pub(super) fn records(&self, run: &Trace) {
         let Some(name) = &run.name else { return };
         let mut connections = self.agents.lock();
@@ -134,7 +134,7 @@ impl Agent {
         }
     }
 
-    /// Ends the connection, and returns the executions that were sent over it.
+    /// Removes the connection, and returns the executions that were sent over it.
     pub(super) fn leave(self) -> Vec<String> {
         self.remove().map(|connection| connection.executions).unwrap_or_default()
     }

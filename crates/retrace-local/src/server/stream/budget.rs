@@ -1,4 +1,4 @@
-//! A stream that hands out only so many bytes until it is trusted.
+//! A stream with a limit of read bytes before authentication.
 
 use std::io;
 use std::pin::Pin;
@@ -6,11 +6,11 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Fails a read when more than a number of bytes came before [`Budget::lift`].
+/// Fails a read after more than a number of bytes before [`Budget::lift`].
 #[derive(Debug)]
 pub(super) struct Budget<S> {
     stream: S,
-    /// Bytes that may still be read; `None` when there is no limit any more.
+    /// Remaining bytes; `None` if there is no limit any more.
     left: Option<usize>,
 }
 
@@ -19,7 +19,7 @@ impl<S> Budget<S> {
         Self { stream, left: Some(bytes) }
     }
 
-    /// From now on everything is handed out.
+    /// Removes the limit.
     pub(super) fn lift(&mut self) {
         self.left = None;
     }
@@ -42,7 +42,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Budget<S> {
         let mut part = buffer.take(left);
         let read = Pin::new(&mut self.stream).poll_read(context, &mut part);
         let (initialized, filled) = (part.initialized().len(), part.filled().len());
-        // The part is the beginning of what the buffer has not filled, so what is initialized there is so here.
+        // The part is the start of the buffer's unfilled bytes, so its initialized bytes are initialized here too.
         buffer.initialize_unfilled_to(initialized);
         buffer.advance(filled);
         self.left = Some(left - filled);

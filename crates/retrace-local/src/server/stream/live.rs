@@ -1,4 +1,4 @@
-//! Which runs are being told right now: those of which an open connection has sent events.
+//! Registry of live runs: those of which an open connection has sent events.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,17 +7,18 @@ use retrace_protocol::read::Stored;
 use retrace_protocol::{Id, Trace};
 use tokio::sync::watch;
 
-/// How many runs one connection may have open at a time; more are stored all the same, but are not shown as live.
+/// Largest number of live runs of one connection; further runs are stored, but not shown as live.
 const MAX_RUNS: usize = 10_000;
 
-/// The runs that are live, and through how many connections. In memory: after a restart nobody is connected.
+/// The live runs, each with its number of connections. In memory only: after a restart no connection is open.
 #[derive(Debug, Default)]
 pub(in crate::server) struct Live {
     runs: Mutex<HashMap<Id, usize>>,
     news: watch::Sender<()>,
 }
 
-/// What one connection tells, or everything that comes over OTLP. Its runs are no longer live through it when it is dropped.
+/// The live runs of one connection, or of the OTLP recorder. When it is dropped, its runs are no longer live through
+/// it.
 #[derive(Debug)]
 pub(in crate::server) struct Teller {
     live: Arc<Live>,
@@ -25,19 +26,19 @@ pub(in crate::server) struct Teller {
 }
 
 impl Live {
-    /// Somebody who tells runs.
+    /// Registers a connection.
     pub(in crate::server) fn teller(self: &Arc<Self>) -> Teller {
         Teller { live: Arc::clone(self), runs: HashSet::new() }
     }
 
-    /// Says of a run that may be live whether it is.
+    /// Sets `live` of a run that may be live.
     pub(in crate::server) fn mark(&self, trace: &mut Stored<Trace>) {
         if let (Some(live), Some(id)) = (&mut trace.live, &trace.record.id) {
             *live = self.runs().contains_key(id);
         }
     }
 
-    /// Is told whenever a run has become live or has ceased to be.
+    /// Returns a receiver that is notified when a run becomes live or ceases to be.
     pub(in crate::server) fn news(&self) -> watch::Receiver<()> {
         self.news.subscribe()
     }
@@ -48,7 +49,7 @@ impl Live {
 }
 
 impl Teller {
-    /// The connection has sent an event of this run.
+    /// Marks a run as live: the connection has sent an event of it.
     pub(in crate::server) fn tells(&mut self, run: &Id) {
         if self.runs.contains(run) || self.runs.len() >= MAX_RUNS {
             return;
@@ -58,7 +59,7 @@ impl Teller {
         self.live.news.send_replace(());
     }
 
-    /// The run has ended.
+    /// Marks a run as ended.
     pub(in crate::server) fn ends(&mut self, run: &Id) {
         if self.runs.remove(run) {
             self.live.leave(std::iter::once(run));

@@ -1,6 +1,6 @@
-//! `/ws/v1/stream`: runs told event by event (PROTOCOL.md sections 4 to 7).
+//! `/ws/v1/stream`: live runs, event by event (PROTOCOL.md sections 4 to 7).
 //!
-//! [`upgrade`] lets a connection in, [`session`] is its life, [`Live`] knows which runs are being told.
+//! [`upgrade`] accepts a connection, [`session`] serves it, and [`Live`] tracks which runs are live.
 
 mod agents;
 mod budget;
@@ -23,16 +23,16 @@ use session::Session;
 use super::error::ApiError;
 use super::http::App;
 
-/// How many connections may tell runs at once. Each may hold one frame of the largest size, so there are fewer of them
-/// than of others; and the page always finds a place.
+/// Largest number of concurrent WebSockets. Each may hold one frame of the largest size, so the limit is lower than
+/// that of other connections; the page always finds a free connection.
 pub(super) const MAX_STREAMS: u32 = 64;
 
-/// Places for connections.
+/// Permits for WebSockets.
 pub(super) fn places() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(MAX_STREAMS as usize))
 }
 
-/// Lets a WebSocket in. Whether its client may tell anything, its first frame decides.
+/// Accepts a WebSocket handshake. The client authenticates with its first frame.
 pub(super) async fn upgrade(State(app): State<Arc<App>>, mut request: Request) -> Response {
     let accept = match accept_key(request.headers()) {
         Ok(accept) => accept,
@@ -55,7 +55,7 @@ pub(super) async fn upgrade(State(app): State<Arc<App>>, mut request: Request) -
     (StatusCode::SWITCHING_PROTOCOLS, headers, [(header::SEC_WEBSOCKET_ACCEPT, accept)]).into_response()
 }
 
-/// What the answer to a WebSocket handshake proves itself with; or why the request is none.
+/// Returns the `Sec-WebSocket-Accept` value of a handshake, or the error of an invalid one.
 fn accept_key(headers: &HeaderMap) -> Result<String, ApiError> {
     let says = |name: HeaderName, word: &str| {
         let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());

@@ -1,8 +1,8 @@
-//! The life of one WebSocket: let in by its first frame, then read and answered until one side ends it.
+//! One WebSocket session: authenticates the first frame, then reads and answers frames until one side closes.
 //!
-//! Two halves run side by side. One reads frames, checks them and puts events into a queue that is bounded in bytes: when
-//! it is full nothing more is read, and the client's writes wait. The other takes whatever waits there, has it committed
-//! at once, and only then sends the acks; it also sends the pings.
+//! Two halves run concurrently. The reading half parses and checks frames and puts events into a queue that is bounded
+//! in bytes: when the queue is full, reading stops and the client's writes wait. The writing half takes all queued
+//! events, commits them together, and only then sends the acks; it also sends the pings.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,22 +30,22 @@ use crate::server::http::App;
 use crate::server::listener::asked;
 use crate::store::{Change, ForkChange, Writer};
 
-/// How much a client may send before it has shown its key.
+/// Bytes that a client may send before authentication.
 const BEFORE_AUTH_BYTES: usize = 16 * 1024;
-/// How much of one connection may wait to be stored; a larger frame waits alone.
+/// Bytes of one connection that may wait to be stored; a larger frame waits alone.
 const QUEUE_BYTES: usize = 4 * 1024 * 1024;
-/// Room in the queue is counted in these.
+/// Unit of the semaphore that bounds the queue, in bytes.
 const UNIT_BYTES: usize = 1024;
-/// How many frames of one connection may wait, and are committed together.
+/// Frames of one connection that may wait, and that one commit may contain.
 const QUEUE_FRAMES: usize = 1024;
-/// Frames up to this size are read where they arrive; larger ones on a thread that may take its time.
+/// Frames up to this size are parsed on the runtime's thread; larger ones on a blocking thread.
 const SMALL_BYTES: usize = 64 * 1024;
-/// What is read from a socket at once.
+/// Size of the socket's read buffer, in bytes.
 const READ_BYTES: usize = 16 * 1024;
-/// How long a client may take to say goodbye.
+/// Time that a client has to complete the closing handshake.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// What the life of a connection needs of the server.
+/// State of the server that a session uses.
 #[derive(Debug)]
 pub(super) struct Session {
     writer: Writer,
@@ -58,12 +58,12 @@ pub(super) struct Session {
     from_browser: bool,
 }
 
-/// How the server ends a connection.
+/// Close frame with which the server ends a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct End {
     code: u16,
     reason: &'static str,
-    /// What comes after this cannot be understood any more.
+    /// True if the data that follows cannot be decoded.
     broken: bool,
 }
 
@@ -86,22 +86,22 @@ const WRONG_KEY: End = End::new(4001, "the API key is not the one that this rece
 const NO_PONG: End = End::new(4002, "no `pong` came within 30 s of a `ping`");
 const ORIGIN: End = End::new(4003, "pages of browsers may not connect: send no `Origin`");
 
-/// Reason why the executions of an agent have failed that has gone away.
+/// Reason recorded for the failed executions of an agent whose connection has closed.
 const AGENT_LOST: &str = "the connection of the agent closed before its run had ended: it goes on if the agent comes back, else start the fork again";
 
-/// What the reading half hands to the other.
+/// Items that the reading half passes to the writing half.
 #[derive(Debug)]
 enum Said {
     Event(Numbered, OwnedSemaphorePermit),
     Refused(BadFrame),
 }
 
-/// What the two halves know of each other.
+/// Flags that the two halves share.
 #[derive(Debug, Default)]
 struct Signs {
-    /// A `pong` came since the last ping.
+    /// A `pong` arrived since the last ping.
     pong: AtomicBool,
-    /// Nothing was read for a while because the queue was full: a `pong` may be waiting behind what was not read.
+    /// Reading has stalled because the queue was full: a `pong` may wait behind unread data.
     stalled: AtomicBool,
 }
 
@@ -120,7 +120,7 @@ impl Session {
         }
     }
 
-    /// Lives until one side ends it.
+    /// Runs the session until one side ends it.
     pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut self, stream: S) {
         let settings = WebSocketConfig::default()
             .read_buffer_size(READ_BYTES)
@@ -141,7 +141,7 @@ impl Session {
         }
     }
 
-    /// Waits for the first frame, and answers it; `Ok` holds what the client wants. Nothing is sent before.
+    /// Waits for the first frame and answers it; `Ok` holds the `auth` frame. Nothing is sent before.
     async fn admit<S: AsyncRead + AsyncWrite + Unpin>(&mut self, socket: &mut Socket<S>) -> Result<Auth, Option<End>> {
         if self.from_browser {
             return Err(Some(ORIGIN));
@@ -187,7 +187,7 @@ impl Session {
                 let (agent, commands) = self.agents.join(has_leases);
                 (Some(agent), commands)
             }
-            // Nobody sends there.
+            // This channel has no sender.
             _ => (None, mpsc::channel(1).1),
         };
         let end = {
@@ -196,7 +196,7 @@ impl Session {
                 Telling { writer, acks, teller, agent, signs: &signs, sink, mute: false }.run(waiting, commands);
             tokio::pin!(reading, telling);
             tokio::select! {
-                // What was read is stored, also when nobody waits for its acks any more.
+                // Events that were read are stored, even if no client waits for their acks.
                 end = &mut reading => telling.await.or(end),
                 end = &mut telling => end,
             }
@@ -204,14 +204,14 @@ impl Session {
         let executions = agent.map(Agent::leave).unwrap_or_default();
         if !executions.is_empty() {
             let lost = ForkChange::Lost { executions, reason: AGENT_LOST };
-            // A database that fails keeps them running until their leases end.
+            // If the database fails, the executions stay in progress until their leases expire.
             let _ = self.writer.write(Change::Fork(Box::new(lost)), None).await;
         }
         end
     }
 }
 
-/// The text of the first frame.
+/// Returns the text of the first frame.
 async fn first_frame<S: AsyncRead + AsyncWrite + Unpin>(
     socket: &mut Socket<S>,
 ) -> Result<tokio_tungstenite::tungstenite::Utf8Bytes, Option<End>> {
@@ -226,7 +226,7 @@ async fn first_frame<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// The reading half: until the client ends it, or sends what no client may.
+/// The reading half: runs until the client closes the connection or sends an invalid frame.
 async fn read<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut SplitStream<Socket<S>>,
     queue: mpsc::Sender<Said>,
@@ -262,14 +262,14 @@ async fn read<S: AsyncRead + AsyncWrite + Unpin>(
                 signs.pong.store(true, Ordering::Relaxed);
                 Ok(())
             }
-            // A key is shown once; what is not known is passed over.
+            // A repeated `auth` frame and frames of unknown types are ignored.
             Ok(Frame::Auth(_) | Frame::Unknown) => Ok(()),
         };
         handed_on.ok()?;
     }
 }
 
-/// The half that stores and answers.
+/// The half that stores events and sends frames.
 struct Telling<'a, S> {
     writer: &'a Writer,
     acks: bool,
@@ -277,7 +277,7 @@ struct Telling<'a, S> {
     agent: Option<&'a Agent>,
     signs: &'a Signs,
     sink: &'a mut SplitSink<Socket<S>, Message>,
-    /// Nothing can be sent any more.
+    /// True if sending has failed: nothing more is sent.
     mute: bool,
 }
 
@@ -318,14 +318,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Telling<'_, S> {
                 }
             }
             if self.mute {
-                // What is already here is still stored, and no more is taken.
+                // Frames that are already queued are still stored, and no more are accepted.
                 waiting.close();
                 commands.close();
             }
         }
     }
 
-    /// Has everything in the group committed, then says so.
+    /// Commits all events of the group, then sends their acks.
     async fn take(&mut self, group: impl Iterator<Item = Said>) -> Result<(), End> {
         let mut events = Vec::new();
         let mut answers = Vec::new();
@@ -371,7 +371,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Telling<'_, S> {
         Ok(())
     }
 
-    /// A client that does not take what it is sent within the time of a pong is given up.
+    /// Sends frames; gives up on a client that does not accept them within [`PING_INTERVAL`].
     async fn send<'f>(&mut self, frames: impl IntoIterator<Item = &'f ServerFrame>) {
         if self.mute {
             return;
@@ -387,11 +387,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Telling<'_, S> {
 }
 
 fn text_of(frame: &ServerFrame) -> Message {
-    // A frame of ours can always be written; were one not, an empty text is something that clients pass over.
+    // Serialization of our own frames does not fail; an empty text would be ignored by clients.
     Message::text(write::to_string(frame).unwrap_or_default())
 }
 
-/// How to end a connection that failed; nothing is left to say when the client is gone.
+/// Returns the close frame for a failed connection; `None` if the client is gone.
 fn end_of(error: &Error) -> Option<End> {
     match error {
         Error::Capacity(_) => Some(End::broken(1009, "the frame is larger than this receiver takes")),
@@ -402,7 +402,7 @@ fn end_of(error: &Error) -> Option<End> {
     }
 }
 
-/// Says why it ends, and waits a moment for the client to have heard it.
+/// Sends the close frame with its reason, and waits up to [`FAREWELL`] for the client to receive it.
 async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(mut socket: Socket<S>, end: Option<End>) {
     let Some(End { code, reason, broken }) = end else { return };
     let _ = timeout(FAREWELL, async {
@@ -412,7 +412,8 @@ async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(mut socket: Socket<S>, end:
             while let Some(Ok(_)) = socket.next().await {}
             return;
         }
-        // A client that is cut off while it sends does not see why: what it still sends is thrown away.
+        // A client whose connection is reset while it sends does not see the reason: its remaining data is read and
+        // discarded.
         let stream = socket.get_mut();
         stream.lift();
         let _ = stream.shutdown().await;

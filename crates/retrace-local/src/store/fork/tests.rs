@@ -16,7 +16,7 @@ struct Store {
 }
 
 impl Store {
-    /// With a run `t` and a fork `f` of it.
+    /// Creates a store with a run `t` and a fork `f` of it.
     fn with_fork() -> Self {
         let (writer, reader, _) = open(None, false).unwrap();
         let store = Self { writer, reader, now: now_micros() };
@@ -113,7 +113,7 @@ fn a_newer_execution_supersedes_an_older_one() {
     assert_eq!(store.claim("e0", HOUR), Outcome::Superseded, "one that is not known any more");
     let unknown = ForkChange::Claim { fork_id: "g".into(), execution_id: "e1".into(), now: 0, lease: 0 };
     assert_eq!(store.fork_change(unknown), Outcome::Unknown);
-    // The run of an execution that was superseded is kept, and changes nothing.
+    // The run of a superseded execution is stored, and changes no status.
     store.upload(&run_of(Some("e1"), "completed"));
     assert_eq!(store.statuses(), ["superseded", "running"]);
     assert_eq!(store.fork().executions[0].result_trace_id, Some("r".into()));
@@ -130,7 +130,7 @@ fn a_lease_ends() {
     assert_eq!(store.claim("e1", HOUR), Outcome::Expired, "and stays so");
     store.begin("e2", HOUR);
     assert_eq!(store.statuses(), ["expired", "running"]);
-    // Its run comes late, and is taken all the same.
+    // Its run arrives late, and is accepted.
     store.upload(&run_of(Some("e1"), "completed"));
     assert_eq!(store.statuses(), ["completed", "running"]);
 }
@@ -157,7 +157,7 @@ fn a_live_run_is_linked_when_it_begins() {
     assert_eq!((store.fork().status, store.fork().result_trace_id), (ForkStatus::Running, Some("r".into())));
     store.lose("e1");
     assert_eq!((store.fork().status, store.fork().error.as_deref()), (ForkStatus::Failed, Some("gone")));
-    // The agent came back.
+    // The agent has reconnected.
     store.event("trace_ended", json!({"id": "r", "status": "completed", "ended_at": AT, "output": 1}));
     assert_eq!((store.fork().status, store.fork().error), (ForkStatus::Completed, None));
     store.lose("e1");

@@ -19,7 +19,7 @@ struct Peer {
     began: Instant,
 }
 
-/// A session on a pipe, in a runtime whose clock runs only when nothing else does.
+/// Starts a session on an in-memory pipe, in a runtime with a paused clock.
 async fn peer() -> Peer {
     let (writer, reader, _) = store::open(None, false).unwrap();
     let (ours, theirs) = tokio::io::duplex(1024);
@@ -57,7 +57,7 @@ impl Peer {
         }
     }
 
-    /// The code that the session closes with, and after how many seconds.
+    /// Returns the code with which the session closes, and the seconds until then.
     async fn closed(mut self) -> (u16, u64) {
         let code = loop {
             match self.client.next().await {
@@ -84,7 +84,7 @@ async fn a_client_that_takes_no_acks_is_given_up_and_what_it_said_is_stored() {
     for seq in 1..=100 {
         peer.send(&started(seq, "in")).await;
     }
-    // The store works in real time, so patience is measured in that too.
+    // The store works in real time, so the limit is in real time too.
     let patience = std::time::Instant::now() + HANG;
     while !peer.session.is_finished() {
         assert!(std::time::Instant::now() < patience, "it does not end");
@@ -106,13 +106,13 @@ async fn a_key_is_waited_for_five_seconds() {
 #[tokio::test(start_paused = true)]
 async fn little_is_read_of_who_has_not_shown_a_key() {
     let mut peer = peer().await;
-    // One frame that is announced as long, and comes in pieces for as long as any is taken.
+    // A single frame with a large announced length, which arrives in pieces for as long as they are accepted.
     let stream = peer.client.get_mut();
     let mut taken = 0;
     stream.write_all(&[0x81, 0x80 | 127, 0, 0, 0, 0, 0, 15, 0, 0, 0, 0, 0, 0]).await.unwrap();
     while timeout(Duration::from_secs(1), stream.write_all(&[b'x'; 512])).await.is_ok_and(|written| written.is_ok()) {
         taken += 512;
-        // What comes after the goodbye is read too, and thrown away.
+        // After the close frame, input is read and discarded.
         if taken > 64 * 1024 {
             break;
         }
@@ -140,7 +140,7 @@ async fn who_does_not_is_dropped() {
     assert_eq!(peer.next().await, json!({"type": "ping"}));
     peer.send(&json!({"type": "pong"})).await;
     assert_eq!(peer.next().await, json!({"type": "ping"}));
-    // Anything else that it says is no answer.
+    // Other frames of the client do not count as a `pong`.
     peer.send(&json!({"type": "brand_new"})).await;
     peer.client.send(Message::Ping("here".into())).await.unwrap();
     assert_eq!(peer.closed().await, (4002, 90));
@@ -151,7 +151,7 @@ async fn what_waits_is_bounded_in_bytes_and_nothing_of_it_is_lost() {
     let mut peer = Peer::admitted().await;
     assert_eq!(peer.next().await, json!({"type": "ping"}));
     let (mut sink, mut stream) = peer.client.split();
-    // The database is held, so that nothing can be stored.
+    // Locks the database, so that nothing can be stored.
     let (held, is_held) = std::sync::mpsc::channel();
     let (let_go, wait) = std::sync::mpsc::channel::<()>();
     let reader = peer.reader.clone();
@@ -174,15 +174,15 @@ async fn what_waits_is_bounded_in_bytes_and_nothing_of_it_is_lost() {
     }
     let taken = usize::try_from(sent).unwrap() * text.len();
     assert!((QUEUE_BYTES * 9 / 10..QUEUE_BYTES * 2).contains(&taken), "{taken} bytes were taken");
-    // Nothing is read, a `pong` neither: this is no silence of the client's.
+    // While nothing is read, a missing `pong` does not count as silence of the client.
     tokio::time::sleep(3 * PING_INTERVAL).await;
     assert!(!peer.session.is_finished());
 
-    // From here on the clock is that of the wall: it must not run ahead while the database works.
+    // From here on the clock is real: it must not run ahead while the database works.
     tokio::time::resume();
     drop(let_go);
     holder.join().unwrap();
-    // It stands behind all that waits.
+    // The `pong` waits behind all queued frames.
     sink.send(Message::text(r#"{"type":"pong"}"#)).await.unwrap();
     let mut acked = 0;
     while acked < sent {
