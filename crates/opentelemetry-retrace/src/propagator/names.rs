@@ -1,4 +1,4 @@
-//! Several propagators together, and which of them `OTEL_PROPAGATORS` names.
+//! Composition of several propagators, and their selection by `OTEL_PROPAGATORS`.
 
 use std::ffi::OsString;
 
@@ -25,7 +25,7 @@ impl Name {
 }
 
 impl RetracePropagator {
-    /// This propagator and the SDK's for baggage, as one.
+    /// Combines this propagator and the SDK's for baggage.
     #[must_use]
     pub fn compose_with_baggage(self) -> TextMapCompositePropagator {
         self.compose(&Name::DEFAULT)
@@ -68,7 +68,7 @@ impl RetracePropagator {
     }
 }
 
-/// Which propagators an environment names, in their order, and what to say of it.
+/// Returns the propagators that an environment names, in their order, and the warnings.
 fn named(read: &dyn Fn(&str) -> Option<OsString>) -> (Vec<Name>, Vec<String>) {
     let mut environment = Environment::new(read);
     let text = environment.text(PROPAGATORS).unwrap_or_default();
