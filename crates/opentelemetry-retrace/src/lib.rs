@@ -32,29 +32,25 @@
 //!
 //! # Guarantees
 //! * Spans go to one background thread with a runtime of its own. A thread of the application waits for
-//!   nothing but a
-//!   queue; `export` waits for delivery only where a flush could not come true otherwise (see [`RetraceExporter`]).
+//!   nothing but a queue; `export` waits for delivery only where a flush could not come true otherwise (see
+//!   [`RetraceExporter`]).
 //! * Every span accepted is delivered, or counted as lost with a reason ([`Stats`]), logged and reported to
 //!   [`Builder::with_on_error`], and its run is marked lossy.
 //! * Over a WebSocket each event is kept until the receiver has confirmed it, and sent again, in order, over
-//!   the next
-//!   connection. A run that began over a WebSocket that is gone is completed over HTTP ([`Transport::Auto`], and every
-//!   shutdown).
+//!   the next connection. A run that began over a WebSocket that is gone is completed over HTTP
+//!   ([`Transport::Auto`], and every shutdown).
 //! * A process that is killed loses at most its unconfirmed events. One that is stopped and resumed loses
-//!   nothing: its
-//!   deadlines do not advance while it is stopped.
+//!   nothing: its deadlines do not advance while it is stopped.
 //! * The child of a fork records runs of its own, by a worker of its own that its first span starts; the data
-//!   in its
-//!   parent's memory stays with the parent. It keeps the parent's sockets open, unused, for as long as it lives. With the
-//!   SDK's own id generator both go on with the same ids: use [`RetraceIdGenerator`], as [`install()`] does. A fork in the
-//!   moment in which the worker reads its tables, with the first spans of the process, leaves a child that sends nothing:
-//!   fork before them, or after a flush.
+//!   in its parent's memory stays with the parent. It keeps the parent's sockets open, unused, for as long as
+//!   it lives. With the SDK's own id generator both go on with the same ids: use [`RetraceIdGenerator`], as
+//!   [`install()`] does. A fork in the moment in which the worker reads its tables, with the first spans of
+//!   the process, leaves a child that sends nothing: fork before them, or after a flush.
 //! * Temporary failures are retried: 408, 429, every 5xx but 501 and 505, and connections that fail, with
-//!   exponential
-//!   backoff, full jitter and `Retry-After`, for 15 minutes. Rejected requests are not repeated; redirects are not followed.
+//!   exponential backoff, full jitter and `Retry-After`, for 15 minutes. Rejected requests are not repeated;
+//!   redirects are not followed.
 //! * With a spool ([`Builder::with_spool`]) runs that could not be delivered are kept on disk, **content
-//!   included**, and
-//!   delivered by the next start.
+//!   included**, and delivered by the next start.
 //! * Memory is bounded in bytes, time by timeouts, and no span and no message of a receiver makes it panic.
 //! * The crate's own traffic creates no spans, whatever subscriber is installed.
 //!
