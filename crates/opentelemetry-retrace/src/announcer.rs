@@ -32,7 +32,7 @@ const PART_SPANS: usize = 8_192;
 /// Longest session or agent id that is kept; a longer id does not fit into a `tracestate` entry.
 const ID_BYTES: usize = 128;
 
-/// The announcers of the span processors of this process.
+/// Announcers of the span processors of this process.
 static REGISTERED: RwLock<Vec<Weak<Announcer>>> = RwLock::new(Vec::new());
 /// True once a propagator of this process announces runs and needs the positions of spans.
 static IS_ANNOUNCING: AtomicBool = AtomicBool::new(false);
@@ -46,7 +46,8 @@ pub(crate) fn watch_all() {
     }
 }
 
-/// Position of the current span in the run that a span processor of this process records; `None` if none has the span.
+/// Returns the position of the current span in the run that a span processor of this process records; `None`
+/// if none has the span.
 pub(crate) fn position(cx: &Context) -> Option<Position> {
     // A processor under construction holds the lock: then the span has no position, and is part of the run by
     // itself.

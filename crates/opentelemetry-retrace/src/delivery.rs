@@ -340,7 +340,7 @@ impl Delivery {
     }
 }
 
-/// The connection.
+/// Connection of the stream.
 impl Delivery {
     /// Returns true if a connection is to be opened now.
     pub(crate) fn wants_link(&self, now: Duration) -> bool {
@@ -453,7 +453,7 @@ impl Delivery {
     }
 }
 
-/// Requests, waits and the end.
+/// Requests, flushes and the shutdown.
 impl Delivery {
     /// Returns the next request to make.
     pub(crate) fn next_sending(&mut self, now: Duration) -> Option<Sending> {
@@ -529,8 +529,8 @@ impl Delivery {
         self.outbox.len() + self.stream.len() > self.limits.posts / 2
     }
 
-    /// Returns true while something of what waits is being delivered, or is about to be: a request or a frame is under way
-    /// or may be made, and the receiver is not failing.
+    /// Returns true while waiting data is delivered, or is about to be: a request or a frame is under way or
+    /// may be made, and the receiver is not failing.
     pub(crate) fn makes_progress(&self) -> bool {
         if self.refused || self.is_failing() {
             return false;

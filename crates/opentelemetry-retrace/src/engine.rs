@@ -71,7 +71,7 @@ pub(crate) struct EngineConfig {
     pub spools: bool,
 }
 
-/// The pipeline from spans to requests.
+/// State of the pipeline from spans to requests.
 #[derive(Debug)]
 pub(crate) struct Engine {
     config: EngineConfig,

@@ -87,7 +87,7 @@ pub(crate) struct Taken {
     pub look_again: Option<Instant>,
 }
 
-/// Shared by all clones of an exporter and by the worker.
+/// Queue, shared by all clones of an exporter or a processor and by the worker.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     limit_bytes: usize,
@@ -368,7 +368,7 @@ impl Inbox {
         drop(messages);
     }
 
-    /// Returns true if more than spans came since the last [`Inbox::take`].
+    /// Returns true if a message other than spans came since the last [`Inbox::take`].
     pub(crate) fn is_pressing(&self) -> bool {
         lock(&self.state).pressing
     }

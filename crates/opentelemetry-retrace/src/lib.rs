@@ -24,11 +24,12 @@
 //! [`opentelemetry_sdk`].
 //!
 //! # What is sent
-//! By default the runs that contain a GenAI span: their GenAI spans and the root above them. A trace without any costs no
-//! network. **Inputs and outputs of models and tools are sent**, for they are what a run is replayed from;
-//! `RETRACE_CAPTURE_CONTENT=false` keeps structure, names, tokens, cost and errors, and
-//! [`Builder::with_before_send`] sees every record last. The API key travels in its header only: encrypted,
-//! to this machine, or in clear text to a host that [`Builder::with_cleartext_host`] names. It is in no log line.
+//! By default the runs that contain a GenAI span: their GenAI spans and the root above them. A trace without
+//! any causes no network traffic. **Inputs and outputs of models and tools are sent**, because a run is
+//! replayed from them; `RETRACE_CAPTURE_CONTENT=false` keeps structure, names, tokens, cost and errors, and
+//! [`Builder::with_before_send`] receives every record last. The API key is sent only in the header or the
+//! frame that the protocol defines for it: encrypted, to this machine, or in clear text to a host that
+//! [`Builder::with_cleartext_host`] names. It is in no log line.
 //!
 //! # Guarantees
 //! * Spans go to one background thread with a runtime of its own. A thread of the application waits for
@@ -63,16 +64,19 @@
 //! a URL, a header, a certificate, a spool or a proxy that cannot be used is an error.
 //!
 //! # Warnings about settings
-//! Where `tracing-opentelemetry` is used the subscriber is set up after the provider, so it does not receive what `build()`
-//! logs: the warnings, and the notice of where runs are sent and with what. Lines that no subscriber took are therefore logged
-//! again when the worker has work, and no later than at the shutdown. A subscriber takes a line if it has the event enabled;
-//! one that filters out its level, or the target `opentelemetry-retrace`, does not.
+//! Where `tracing-opentelemetry` is used the subscriber is set up after the provider, so it does not receive
+//! the lines that `build()` logs: the warnings, and the notice that states where runs are sent and with which
+//! content. Lines that no subscriber took are therefore logged again when the worker has work, and no later
+//! than at the shutdown. A subscriber takes a line if it has the event enabled; one that filters out its
+//! level, or the target `opentelemetry-retrace`, does not.
 //!
-//! [`RetraceExporter::warnings`], [`RetraceSpanProcessor::warnings`] and [`Guard::warnings`] return the warnings in any case.
-//! Those that no subscriber has taken when the pipeline is shut down, or its last handle is dropped, are written to standard
-//! error, a line each that begins with `opentelemetry-retrace: `, followed by the notice. The notice alone is written there
-//! only where no subscriber exists. A process that ends without a shutdown or a drop, as by [`std::process::exit`], writes nothing either. A sampler or
-//! a propagator has no worker: its warnings are logged and written by the exporter or processor of the same process.
+//! [`RetraceExporter::warnings`], [`RetraceSpanProcessor::warnings`] and [`Guard::warnings`] return the
+//! warnings in any case. Those that no subscriber has taken when the pipeline is shut down, or its last
+//! handle is dropped, are written to standard error, one line each that begins with `opentelemetry-retrace:
+//! `, followed by the notice. The notice alone is written there only where no subscriber exists. A process
+//! that ends without a shutdown or a drop, as by [`std::process::exit`], writes nothing. A sampler or a
+//! propagator has no worker: its warnings are logged and written by the exporter or processor of the same
+//! process.
 //!
 //! # Across services
 //! [`RetracePropagator`] carries traces from service to service, [`RetraceIdGenerator`] makes their ids, and

@@ -112,9 +112,9 @@ pub(crate) fn offer_notice(cause: &'static str, message: &str) -> bool {
 
 /// Returns true if the event that `write` emits reaches a subscriber that has it enabled.
 ///
-/// The fields of an event are evaluated only if it is enabled. That holds for the `log` logger too that `tracing` falls back
-/// to, with its feature `log`, while no subscriber was ever set. An event that every subscriber of the process wants is
-/// evaluated on threads that have none as well.
+/// The fields of an event are evaluated only if it is enabled. The same holds for the `log` logger that
+/// `tracing` falls back to, with its feature `log`, while no subscriber was ever set. An event that every
+/// subscriber of the process wants is evaluated on threads without a subscriber as well.
 fn is_taken(write: impl FnOnce(&Cell<bool>)) -> bool {
     let evaluated = Cell::new(false);
     let mut has_receiver = false;

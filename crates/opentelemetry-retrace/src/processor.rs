@@ -31,12 +31,12 @@ const UNWOUND: &str = "the thread panicked";
 
 /// Sends the runs among the spans of a pipeline to Retrace, while they happen.
 ///
-/// An ordinary [`SpanProcessor`]: it stands beside any other processor and exporter, or, at less cost, around one
-/// ([`RetraceSpanProcessor::around`]). A run shows up the moment its first
-/// GenAI span begins; tools and agents show as running, model calls when they end. A span begins as a GenAI span if its first
-/// attributes show it, or its name: `invoke_agent …`, `create_agent …`, `invoke_workflow …`, `execute_tool …`, `retrace.…`. What [`crate::RetraceExporter`] does
-/// with spans that have ended, this does from their start, with [some differences](#differences-from-the-exporter); use one
-/// of the two, not both.
+/// An ordinary [`SpanProcessor`], to be used beside any other processor and exporter, or, at less cost,
+/// around another one ([`RetraceSpanProcessor::around`]). A run shows up the moment its first GenAI span
+/// begins; tools and agents show as running, model calls when they end. A span begins as a GenAI span if its
+/// first attributes show it, or its name: `invoke_agent …`, `create_agent …`, `invoke_workflow …`,
+/// `execute_tool …`, `retrace.…`. It does the same as [`crate::RetraceExporter`], but from the start of spans
+/// and with [some differences](#differences-from-the-exporter); use one of the two, not both.
 ///
 /// ```no_run
 /// use opentelemetry_retrace::RetraceSpanProcessor;
@@ -59,28 +59,29 @@ const UNWOUND: &str = "the thread panicked";
 /// its run fails ([`crate::Builder::with_failures`]).
 ///
 /// # Differences from the exporter
-/// A run that has ended is the same as [`crate::RetraceExporter`] sends it, except in these cases. The processor has sent a
-/// step before it sees what comes later.
+/// A run that has ended is the same as [`crate::RetraceExporter`] sends it, except in these cases, in which
+/// the processor has sent a step before it sees a later span.
 /// - Two spans report one model call, and only the later one has messages: the tokens count on the first span. The exporter
 ///   counts them on the later one.
-/// - A span below the root sets the session, the user, the trace name or the tags: the run has what is set when its first
-///   record is sent, and a later value is in the metadata of its span. The exporter gives the values to the whole run.
-/// - Several spans execute one tool call: the result is that of the first span that returns one. The exporter takes that of
-///   the last span.
-/// - A trace has several local roots: the root is the one that begins first. The exporter takes the one without a parent,
-///   else the one that starts first.
+/// - A span below the root sets the session, the user, the trace name or the tags: the run has the values
+///   that are set when its first record is sent, and a later value is in the metadata of its span. The
+///   exporter gives the values to the whole run.
+/// - Several spans execute one tool call: the result is that of the first span that returns one. The exporter
+///   uses that of the last span.
+/// - A trace has several local roots: the root is the one that begins first. The exporter uses the one
+///   without a parent, else the one that starts first.
 /// - Two different spans have one span id: the second one is set aside. The exporter sends it with another id.
-/// - A tool span has no call id, and when it begins and ends no model call has requested a tool of that name with the same
-///   arguments: it is sent as it is, and a call that a message shows later as another tool span. The exporter ties the two
-///   where both are all that is left of that name.
+/// - A tool span has no call id, and when it begins and ends no model call has requested a tool of that name
+///   with the same arguments: it is sent unchanged, and a call that a message shows later as another tool
+///   span. The exporter combines the two if no other span and call of that name are left.
 ///
 /// # Panics of the application
-/// A span that ends while a panic unwinds its thread, and has no status, counts as failed. That includes one that a
-/// destructor began and ended meanwhile: nothing tells them apart.
+/// A span that ends while a panic unwinds its thread, and has no status, counts as failed. That includes a
+/// span that a destructor begins and ends meanwhile: the two cases cannot be distinguished.
 ///
 /// # Clones
-/// Clones share one pipeline: keep one to read [`RetraceSpanProcessor::stats`]. When the last is dropped without a
-/// shutdown, what is left is flushed for as long as the flush timeout allows.
+/// Clones share one pipeline: keep one to read [`RetraceSpanProcessor::stats`]. When the last is dropped
+/// without a shutdown, the waiting spans are flushed for as long as the flush timeout allows.
 #[derive(Clone)]
 pub struct RetraceSpanProcessor {
     /// `None` when recording is switched off.
@@ -327,7 +328,7 @@ impl SpanProcessor for RetraceSpanProcessor {
         self.flush_while(|| ()).0
     }
 
-    /// Flushes and stops, within `timeout`. What is not delivered by then is counted as lost.
+    /// Flushes and stops, within `timeout`. Spans that are not delivered by then are counted as lost.
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
         self.shut_down_while(timeout, || ()).0
     }

@@ -24,7 +24,7 @@ pub enum LossReason {
     BeforeSend,
     /// `before_send` panicked on the record, so it was not sent.
     BeforeSendPanicked,
-    /// The span arrived after the receiver asked to stop recording.
+    /// The span arrived after the receiver sent `halt`.
     Halted,
     /// The span was not delivered within the timeout of the shutdown.
     Shutdown,

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-/// Time kept for requests when the stream does not confirm; the official client's value (PROTOCOL.md section 10).
+/// Time reserved for requests when the stream does not confirm; the official client's value (PROTOCOL.md
+/// section 10).
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// Time kept for writing to the spool.
+/// Time reserved for writing to the spool.
 const LAST_WRITE: Duration = Duration::from_millis(500);
 /// Time for which a shutdown tries a receiver that was never reached.
 const NEVER_REACHED: Duration = Duration::from_secs(1);

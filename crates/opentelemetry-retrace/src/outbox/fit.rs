@@ -11,7 +11,7 @@ const SHORTEST: usize = 64;
 /// Bytes of the truncation note in a span that had no metadata.
 const NOTE: usize = 80;
 
-/// Result of [`fit`].
+/// Result of [`fit()`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fitted {
     /// Number of shortened spans.
@@ -39,7 +39,7 @@ pub(crate) fn fit(trace: &mut Trace, chunks: &mut Vec<Chunk>, max_bytes: usize) 
         trace.lossy = Some(true);
         fitted.lost = drop_longest(chunks, max_bytes.saturating_sub(trace_length(trace)));
     }
-    // Releases the memory of dropped or cut spans, which others share.
+    // Releases the memory of dropped or cut spans, which the other spans share.
     if fitted != Fitted::default() {
         chunks.iter_mut().for_each(Chunk::unshare);
     }

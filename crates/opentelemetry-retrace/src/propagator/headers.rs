@@ -32,10 +32,11 @@ impl RetracePropagator {
         self.inject_context(cx, &mut Writer(headers));
     }
 
-    /// Reads the headers of a request into a `Context` made from the current one, from which spans of this service are
-    /// started.
+    /// Reads the headers of a request into a `Context` made from the current one, from which spans of this
+    /// service are started.
     ///
-    /// Stricter than `HeaderExtractor`, which leaves out fields that are not ASCII: here they make the whole invalid.
+    /// It is stricter than `HeaderExtractor`, which leaves out fields that are not ASCII: here they make the
+    /// whole header invalid.
     ///
     /// ```
     /// use http::{HeaderMap, HeaderValue};

@@ -31,13 +31,13 @@ impl RetracePropagator {
         self.compose(&Name::DEFAULT)
     }
 
-    /// The propagators that `OTEL_PROPAGATORS` names, as one: a list of `tracecontext` (W3C Trace Context), `retrace` (the
-    /// same and [`RecordedRun`](crate::RecordedRun), by this propagator), `baggage` (the SDK's) and `none`. Unset:
-    /// `retrace,baggage`.
+    /// Combines the propagators that `OTEL_PROPAGATORS` names: a list of `tracecontext` (W3C Trace Context),
+    /// `retrace` (the same and [`RecordedRun`](crate::RecordedRun), by this propagator), `baggage` (the
+    /// SDK's) and `none`. Unset: `retrace,baggage`.
     ///
-    /// A name that is not known is ignored with a warning, which the exporter or processor of the process also returns by
-    /// `warnings()`; a repeated one counts once, case does not matter. `retrace`
-    /// includes `tracecontext`; `none` leaves nothing whatever stands beside it.
+    /// A name that is not known is ignored with a warning, which the exporter or processor of the process
+    /// also returns by `warnings()`; a repeated one counts once, case does not matter. `retrace` includes
+    /// `tracecontext`; `none` disables all, whatever else the list has.
     ///
     /// ```
     /// use opentelemetry::global;

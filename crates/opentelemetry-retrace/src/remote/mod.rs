@@ -24,7 +24,7 @@ use self::queue::{Queued, Seats};
 /// Time between two claims of a fork that runs (PROTOCOL.md section 11).
 pub const HEARTBEAT: Duration = Duration::from_secs(300);
 
-/// A request of the receiver to run a function again.
+/// Request of the receiver to run a function again.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Command {
@@ -41,12 +41,12 @@ pub enum CommandsError {
     /// Recording is switched off.
     #[error("no function is served: recording is switched off (RETRACE_ENABLED)")]
     Disabled,
-    /// The application did not allow it.
+    /// The application did not allow commands.
     #[error(
         "no function is served: set RETRACE_ALLOW_REMOTE_REPLAY=true, or with_remote_replay(true), to let the receiver run functions again"
     )]
     NotAllowed,
-    /// The transport has no connection on which the receiver sends something.
+    /// The transport has no connection on which commands arrive.
     #[error(
         "no function is served: the transport `http` has no connection for commands; set RETRACE_TRANSPORT to `auto` or `ws`"
     )]
@@ -148,7 +148,7 @@ pub(crate) struct RemoteSettings {
     pub has_connection: bool,
 }
 
-/// The application's end.
+/// The application's end of the requests.
 #[derive(Debug)]
 pub(crate) struct Handle {
     requests: mpsc::Sender<Request>,

@@ -426,7 +426,7 @@ impl Stream {
         ids.filter_map(|id| Some((id, &**self.runs.get(id)?)))
     }
 
-    /// All runs, oldest first.
+    /// Returns all runs, oldest first.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&Id, &Run)> {
         self.by_age.values().filter_map(|id| Some((id, &**self.runs.get(id)?)))
     }

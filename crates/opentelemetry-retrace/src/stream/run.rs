@@ -53,7 +53,7 @@ const ENTRIES: usize = 108;
 /// Bytes of the data of a `span_ended` beside its output and its error.
 const END: usize = 256;
 
-/// A span of a run.
+/// Step of a run.
 #[derive(Debug)]
 pub(crate) struct Step {
     id: Id,

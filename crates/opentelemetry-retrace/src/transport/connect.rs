@@ -1,4 +1,4 @@
-//! Connections to the receiver: direct or through a proxy, with TLS or, on this machine, without.
+//! Connections to the receiver: direct or through a proxy, with TLS or in clear text.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

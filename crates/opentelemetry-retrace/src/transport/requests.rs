@@ -54,7 +54,8 @@ impl Requests {
         self.0.config.project_id.as_deref()
     }
 
-    /// Runs a task on the thread. Returns false, and drops the task, where there is no thread or too many tasks wait.
+    /// Runs a task on the thread. Returns false, and drops the task, if there is no thread or too many tasks
+    /// wait.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> bool {
         self.running().is_some_and(|running| running.tasks.try_send(Box::pin(task)).is_ok())
     }
@@ -62,7 +63,7 @@ impl Requests {
     /// Makes one request, within a task. Returns the status and the body.
     ///
     /// # Errors
-    /// Why there is no answer, for people.
+    /// The reason why there is no response, as text for people.
     pub async fn request(
         &self,
         method: Method,
@@ -100,7 +101,7 @@ impl fmt::Debug for Requests {
     }
 }
 
-/// Starts the thread. `None` where the system has none.
+/// Starts the thread; `None` if the system starts none.
 fn start(config: &Config) -> Option<Running> {
     let http = Arc::new(Http::new(config).ok()?);
     let (tasks, waiting) = mpsc::channel(TASKS);

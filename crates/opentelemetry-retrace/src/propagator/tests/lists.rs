@@ -1,4 +1,4 @@
-//! `tracestate`.
+//! Lists of `tracestate`.
 
 use proptest::prelude::*;
 
