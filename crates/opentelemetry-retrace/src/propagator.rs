@@ -91,10 +91,11 @@ impl RetracePropagatorBuilder {
     /// the span is sampled; its result takes precedence over [`RecordedRun::announce`]. If it panics, nothing
     /// is announced. Default: no trace is announced, except by [`RecordedRun::announce`].
     ///
-    /// The next service leaves it to this one to begin and end the run, so a run that is announced is also sent: where a run
-    /// states no [span](RecordedRun::with_span_id) and no processor of this process knows one that is sent, the span that
-    /// calls becomes part of the run, by the attribute
-    /// [`attributes::OUTGOING_CALL`](crate::attributes::OUTGOING_CALL). Return `None` for a trace that an exporter samples out.
+    /// The next service leaves the start and the end of the run to this one, so a run that is announced is
+    /// also sent: if the announcement has no [span](RecordedRun::with_span_id) and no processor of this
+    /// process has a position for the call in a run that is sent, the calling span becomes part of the run,
+    /// by the attribute [`attributes::OUTGOING_CALL`](crate::attributes::OUTGOING_CALL). Return `None` for a
+    /// trace that an exporter samples out.
     ///
     /// [`RetraceSpanProcessor::announcer`](crate::RetraceSpanProcessor::announcer) returns the runs that are
     /// sent. An exporter sees no span begin, so beside an exporter every trace that calls another service is

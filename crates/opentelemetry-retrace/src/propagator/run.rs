@@ -31,7 +31,8 @@ const ENCODED: &AsciiSet =
 /// retrace=1;p:00f067aa0ba902b7;s:session-7;a:planner
 /// ```
 ///
-/// `1` is the form of the entry. The fields may stand in any order and each may be missing; unknown ones are skipped.
+/// `1` is the version of the entry. The fields may be in any order and each may be missing; unknown ones are
+/// skipped.
 ///
 /// | field | content |
 /// |---|---|

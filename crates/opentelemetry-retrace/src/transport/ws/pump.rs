@@ -110,7 +110,7 @@ enum Closing {
     Wanted,
     /// The close frame is among the bytes to be written.
     Said,
-    /// Nothing more can be written; what is left to read is read until then.
+    /// Writing has failed; the rest is read until `until`.
     Broken {
         cause: String,
         until: Instant,

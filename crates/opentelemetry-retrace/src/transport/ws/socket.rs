@@ -46,11 +46,11 @@ pub(super) fn bounds(serves: bool) -> WebSocketConfig {
 #[derive(Debug)]
 pub(super) enum Step {
     Read(Message),
-    /// Nothing more can be read.
+    /// Reading has ended, with an error or without.
     End(Option<Error>),
     /// Everything is written.
     Written,
-    /// Nothing more can be written; there may be more to read. Returned once.
+    /// Writing has failed; there may be more to read. Returned once.
     Unwritable(io::Error),
 }
 

@@ -104,7 +104,7 @@ async fn pain_15_a_proxy_makes_the_way_and_sees_nothing() {
     drop(link);
     let asked = proxied.join().unwrap();
     assert!(asked.starts_with("CONNECT receiver.example:443 HTTP/1.1\r\n"), "{asked}");
-    // user:word
+    // The credentials are `user:word`.
     assert!(asked.to_ascii_lowercase().contains("\r\nproxy-authorization: basic dxnlcjp3b3jk\r\n"), "{asked}");
     assert!(!asked.contains(KEY), "{asked}");
 }

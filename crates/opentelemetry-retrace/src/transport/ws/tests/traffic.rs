@@ -119,7 +119,7 @@ async fn a_pong_does_not_wait_behind_more_than_what_was_taken() {
     for _ in 0..500 {
         read_text(&mut receiver).await;
     }
-    // Nothing moves any more: all that can be taken is taken.
+    // No bytes move any more: the pipe and the buffers are full.
     tokio::time::sleep(Duration::from_secs(1)).await;
     say(&mut receiver, PING).await;
     let (mut before, mut pong) = (0, false);
