@@ -1,7 +1,9 @@
-//! What the next service is told of a run that is recorded here: which span of it calls, in which session and as which agent.
+//! Registry of the runs that this process records, read by propagators: the calling span, the session and the
+//! agent of a run.
 //!
-//! Threads of the application write it where spans begin and end, and read it where they call: a short lock on one of several
-//! parts, and only once somebody asks at all.
+//! Application threads write an entry where a span begins and ends, and read it where they call another
+//! service. Each access takes a short lock on one of several shards, and nothing is kept before the first
+//! reader registers.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,23 +21,24 @@ use crate::sample_key::RootSpan;
 use crate::sampler::Rule;
 use crate::view::{SdkSpan, value};
 
-/// Parts with a lock of their own, so that threads seldom meet.
+/// Number of shards. Each has a lock of its own, so that threads seldom contend.
 const PARTS: usize = 16;
-/// Traces in one part. Beyond these the oldest is forgotten: of it nothing is announced.
+/// Traces in one shard. Beyond these the oldest is removed and no longer announced.
 const TRACES: usize = 1_024;
-/// Spans of one trace. What hangs from others is announced under the root.
+/// Spans of one trace. Calls made below further spans are announced under the root.
 const SPANS: usize = 4_096;
-/// Spans of all traces in one part, 16 MiB of all parts together. Beyond these the oldest trace is forgotten.
+/// Spans of all traces in one shard; 16 MiB in all shards together. Beyond these the oldest trace is removed.
 const PART_SPANS: usize = 8_192;
-/// Longer ids would not fit into an entry.
+/// Longest session or agent id that is kept; a longer id does not fit into a `tracestate` entry.
 const ID_BYTES: usize = 128;
 
-/// The announcers of the span processors of this process.
+/// Announcers of the span processors of this process.
 static REGISTERED: RwLock<Vec<Weak<Announcer>>> = RwLock::new(Vec::new());
-/// A propagator of this process announces runs, so that positions of spans are wanted.
+/// True once a propagator of this process announces runs and needs the positions of spans.
 static IS_ANNOUNCING: AtomicBool = AtomicBool::new(false);
 
-/// From now on a propagator of this process announces runs: every span processor keeps the positions of its spans.
+/// Makes every span processor of this process keep the positions of its spans. Called when a propagator
+/// announces runs.
 pub(crate) fn watch_all() {
     IS_ANNOUNCING.store(true, Ordering::Relaxed);
     for announcer in REGISTERED.read().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade) {
@@ -43,9 +46,11 @@ pub(crate) fn watch_all() {
     }
 }
 
-/// Position of the current span in the run that a span processor of this process records; `None` if none has the span.
+/// Returns the position of the current span in the run that a span processor of this process records; `None`
+/// if none has the span.
 pub(crate) fn position(cx: &Context) -> Option<Position> {
-    // While a processor is being built the span has no position: then it is part of the run by itself.
+    // A processor under construction holds the lock: then the span has no position, and is part of the run by
+    // itself.
     REGISTERED.try_read().ok()?.iter().filter_map(Weak::upgrade).find_map(|announcer| announcer.position(cx))
 }
 
@@ -54,17 +59,17 @@ pub(crate) fn position(cx: &Context) -> Option<Position> {
 pub(crate) struct Position {
     /// The nearest span that is sent, the session and the agent.
     pub run: RecordedRun,
-    /// A span has shown that the run is sent.
+    /// True once a span shows that the run is sent.
     pub is_sent: bool,
 }
 
-/// The runs that are under way, as far as the next service is to know of them.
+/// Runs under way, with what the next service needs of them.
 #[derive(Debug)]
 pub(crate) struct Announcer {
     is_asked: AtomicBool,
     selection: SpanSelection,
     rule: Option<Rule>,
-    /// The child of a fork knows of no runs: locks that its parent's threads held stay held.
+    /// The child of a fork starts with empty shards: locks that its parent's threads held stay locked in it.
     parts: PerProcess<[Mutex<Part>; PARTS]>,
 }
 
@@ -75,22 +80,22 @@ struct Part {
     spans: usize,
 }
 
-/// A trace with a local root here.
+/// A trace with a local root in this process.
 #[derive(Debug)]
 struct Open {
     root: SpanId,
-    /// What the caller announced; its run is joined.
+    /// Run context announced by the caller, whose run is joined.
     caller: Option<RecordedRun>,
-    /// A span showed that the run is sent.
+    /// True once a span shows that the run is sent.
     is_sent: bool,
     session: Option<Arc<str>>,
     spans: HashMap<SpanId, Stand>,
 }
 
-/// Where what a span calls has its place.
+/// Position below which calls of a span are placed.
 #[derive(Clone, Debug)]
 struct Stand {
-    /// The nearest span that is sent, itself included.
+    /// The nearest selected span, this one included.
     sent: SpanId,
     agent: Option<Arc<str>>,
 }
@@ -115,12 +120,12 @@ impl Announcer {
         }
     }
 
-    /// From now on somebody asks.
+    /// Starts keeping positions.
     pub(crate) fn watch(&self) {
         self.is_asked.store(true, Ordering::Relaxed);
     }
 
-    /// A span has begun.
+    /// Records that a span began.
     pub(crate) fn began(&self, span: &SpanData) {
         if !self.is_asked.load(Ordering::Relaxed) || !span.span_context.is_sampled() {
             return;
@@ -167,7 +172,8 @@ impl Announcer {
         part.stands(trace_id, span_id, stand);
     }
 
-    /// A span has begun, below one of this process, that says nothing and is not selected.
+    /// Records that a span began below another span of this process, with no attributes that matter and not
+    /// selected.
     pub(crate) fn began_unselected(&self, span: &SpanContext, parent: SpanId) {
         if !self.is_asked.load(Ordering::Relaxed) || !span.is_sampled() {
             return;
@@ -179,7 +185,7 @@ impl Announcer {
         part.stands(span.trace_id(), span.span_id(), stand);
     }
 
-    /// A span has ended.
+    /// Records that a span has ended.
     pub(crate) fn ended(&self, span: &SpanData) {
         if !self.is_asked.load(Ordering::Relaxed) {
             return;
@@ -195,7 +201,8 @@ impl Announcer {
         }
     }
 
-    /// What there is to announce of the span that is current; `None` when its run is not sent, or not known to be.
+    /// Returns the run context to announce for the current span; `None` when its run is not sent, or not yet
+    /// known to be.
     pub(crate) fn run(&self, cx: &Context) -> Option<RecordedRun> {
         let span = cx.span();
         let (trace_id, span_id) = (span.span_context().trace_id(), span.span_context().span_id());
@@ -204,7 +211,8 @@ impl Announcer {
         Some(open.run(open.spans.get(&span_id)))
     }
 
-    /// Position of the span that is current, if it is one of this processor's, whether its run is known to be sent or not.
+    /// Returns the position of the current span if it belongs to this processor, even if its run is not yet
+    /// known to be sent.
     fn position(&self, cx: &Context) -> Option<Position> {
         let span = cx.span();
         let (trace_id, span_id) = (span.span_context().trace_id(), span.span_context().span_id());
@@ -219,13 +227,13 @@ impl Announcer {
         let parts = self.parts.here(|_| <[Mutex<Part>; PARTS]>::default());
         let [first, ..] = parts;
         let part = parts.get(usize::from(last) % PARTS).unwrap_or(first);
-        // Nothing of ours panics while it holds the lock; if it did, what it guards is still whole.
+        // No code panics while it holds the lock; if it did, the guarded value would still be consistent.
         part.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Open {
-    /// What there is to announce of a span that stands there; of one whose place is not known, the root.
+    /// Run context for a span at that position, or for the root if the position is not known.
     fn run(&self, stand: Option<&Stand>) -> RecordedRun {
         let caller = self.caller.as_ref();
         let session = caller.and_then(RecordedRun::session_id).or(self.session.as_deref());
@@ -263,7 +271,8 @@ impl Part {
         }
     }
 
-    /// Forgets the oldest traces, all but this one, which is never too large alone, until there are few enough spans.
+    /// Removes the oldest traces until the shard is within its bound. The given trace stays: it alone never
+    /// exceeds the bound.
     fn make_room(&mut self, trace_id: TraceId) {
         while self.spans > PART_SPANS {
             match self.order.pop_front() {
@@ -382,7 +391,7 @@ mod tests {
     #[test]
     fn what_is_remembered_is_bounded() {
         let announcer = asked(SpanSelection::All, None);
-        // All in one part, for its number is the last byte.
+        // All traces are in one shard, which the last byte of the id selects.
         for trace in 0..TRACES as u128 + 10 {
             announcer.began(&in_trace(chat(1, 0), (trace + 1) << 8));
         }
@@ -393,7 +402,8 @@ mod tests {
         }
         let last = in_trace(chat(SPANS as u64 + 9, 1), 1_000 << 8);
         assert_eq!(told(&announcer, &last).map(|(span, ..)| span), Some(1));
-        // Two more of that size, and the first of them is forgotten, with all the small ones.
+        // After two more traces of that size the first large one is removed, together with all the small
+        // ones.
         for trace in [2_000_u128, 3_000] {
             for span in 1..SPANS as u64 + 1 {
                 announcer.began(&in_trace(chat(span, 0), trace << 8));

@@ -1,4 +1,4 @@
-//! Ours around another span processor, so that the SDK has one only.
+//! Decorator around another span processor, so that the SDK has one only.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use crate::processor::RetraceSpanProcessor;
 
 /// A [`RetraceSpanProcessor`] around another processor, made by [`RetraceSpanProcessor::around`].
 ///
-/// The other one gets everything, as if it were alone: each start before ours does, each span that ends as it is and in the
-/// same thread, each flush, the shutdown, the resource. To a flush and to a shutdown both are asked at once, so neither waits
-/// for the time that the other takes; what either says is reported.
+/// The other processor receives every call, as if it were alone: each start before Retrace does, each ended
+/// span unchanged and on the same thread, each flush, the shutdown, the resource. A flush or a shutdown runs
+/// in both at the same time, so neither waits for the time that the other takes; errors of both are returned.
 #[derive(Debug)]
 pub struct Around<P> {
     retrace: RetraceSpanProcessor,
@@ -25,7 +25,7 @@ impl<P> Around<P> {
         Self { retrace, other }
     }
 
-    /// The other processor.
+    /// Returns the other processor.
     pub fn other(&self) -> &P {
         &self.other
     }
@@ -58,7 +58,7 @@ impl<P: SpanProcessor> SpanProcessor for Around<P> {
     }
 }
 
-/// What is said of two that were asked the same.
+/// Combines the results of both processors.
 fn both(ours: OTelSdkResult, others: OTelSdkResult) -> OTelSdkResult {
     match (ours, others) {
         (Ok(()), result) | (result, Ok(())) => result,

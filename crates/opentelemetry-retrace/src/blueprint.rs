@@ -1,4 +1,4 @@
-//! What a pipeline is built by, once for each process.
+//! Settings from which a pipeline starts its workers, one in each process.
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -19,23 +19,23 @@ use crate::transport::spool::Spool;
 use crate::transport::worker::{OnError, Worker};
 use crate::transport::ws::Ws;
 
-/// Requests under way at once.
+/// Maximum number of concurrent requests.
 const IN_FLIGHT: usize = 4;
-/// Runs that wait to be sent; more than these are hardly worth their names.
+/// Maximum number of runs that wait to be sent.
 const WAITING_RUNS: usize = 20_000;
 
-/// Everything that a worker is started with. The child of a fork starts one of its own by it.
+/// Everything that starts a worker. The child of a fork starts its own from it.
 pub(crate) struct Blueprint {
     pub config: Config,
     pub before_send: Option<BeforeSend>,
     pub on_error: Option<OnError>,
     pub metrics: Metrics,
-    /// Weak, so that the last handle writes what is left of it.
+    /// Weak, so that the drop of the last handle writes the lines that are left.
     pub startup_log: Weak<StartupLog>,
 }
 
 impl Blueprint {
-    /// Starts a worker, and gives the ways to it.
+    /// Starts a worker; returns its queue and its handle.
     pub(crate) fn start_worker(&self) -> Result<(Arc<Inbox>, Handle), BuildError> {
         let config = &self.config;
         let http = Http::new(config)?;
@@ -71,8 +71,9 @@ fn engine_config(config: &Config, redaction: Redaction) -> EngineConfig {
     options.join = config.join;
     let mut recorder = RecorderLimits::default();
     recorder.linger = config.linger;
-    // Shares of all bytes: 16 of 64 for the queue, 11 for open runs, 32 for what waits for delivery and for spans that are held in
-    // case their run fails; 5 are left for what is being read or written at the moment.
+    // Shares of all bytes: 16 of 64 for the queue, 11 for open runs, 32 for records that wait for delivery
+    // and for spans that are held in case their run fails; 5 are left for the spans that are read or written
+    // at the moment.
     recorder.bytes = config.buffer_bytes / 64 * 11;
     let waiting = config.buffer_bytes / 64 * 32;
     EngineConfig {

@@ -1,4 +1,4 @@
-//! How a way into the pipeline is configured and built.
+//! Configuration and construction of exporters and processors.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -26,7 +26,7 @@ use crate::startup_log::{self, STARTED, StartupLog};
 use crate::transport::spool::Spool;
 use crate::transport::worker::OnError;
 
-/// Unknown variables are named once in a process.
+/// Limits the warnings about unknown variables to one per process.
 static NAMED: Once = Once::new();
 
 /// Configures a [`RetraceExporter`].
@@ -35,8 +35,8 @@ pub type RetraceExporterBuilder = Builder<RetraceExporter>;
 /// Configures a [`RetraceSpanProcessor`].
 pub type RetraceSpanProcessorBuilder = Builder<RetraceSpanProcessor>;
 
-/// Configures a way in, `P`: a [`RetraceExporter`] or a [`RetraceSpanProcessor`]. What is not set comes from the environment
-/// ([`crate::VARIABLES`]), then from the defaults.
+/// Configures `P`: a [`RetraceExporter`] or a [`RetraceSpanProcessor`]. Settings that are not made come from
+/// the environment ([`crate::VARIABLES`]), then from the defaults.
 #[must_use = "a builder does nothing until build() is called"]
 pub struct Builder<P> {
     settings: Settings,
@@ -63,56 +63,60 @@ impl<P> Clone for Builder<P> {
 }
 
 impl<P: WayIn> Builder<P> {
-    /// The API key. `RETRACE_API_KEY`; required, unless recording is switched off.
+    /// Sets the API key. `RETRACE_API_KEY`; required, unless recording is switched off.
     pub fn with_api_key(mut self, key: impl Into<ApiKey>) -> Self {
         self.settings.api_key = Some(key.into());
         self
     }
 
-    /// Where Retrace is: `https`, or `http` to this machine. `RETRACE_BASE_URL`; by default the hosted API.
+    /// Sets the base URL of Retrace: `https`, or `http` to this machine. `RETRACE_BASE_URL`; by default the
+    /// hosted API.
     pub fn with_base_url(mut self, url: impl Into<String>) -> Self {
         self.settings.base_url = Some(url.into());
         self
     }
 
-    /// The project that runs are filed under. `RETRACE_PROJECT_ID`.
+    /// Sets the project that runs are filed under. `RETRACE_PROJECT_ID`.
     pub fn with_project_id(mut self, id: impl Into<String>) -> Self {
         self.settings.project_id = Some(id.into());
         self
     }
 
-    /// The deployment environment of runs. `RETRACE_ENVIRONMENT`; by default the resource's
+    /// Sets the deployment environment of runs. `RETRACE_ENVIRONMENT`; by default the resource's
     /// `deployment.environment.name`.
     pub fn with_environment(mut self, environment: impl Into<String>) -> Self {
         self.settings.environment = Some(environment.into());
         self
     }
 
-    /// Switches recording on or off. `RETRACE_ENABLED`; on by default, off if the variable cannot be read. Off needs no API
-    /// key, starts no thread and costs a check for each batch. Only a warning that no subscriber took yet has a short-lived
-    /// thread, which logs it once a subscriber exists.
+    /// Switches recording on or off. `RETRACE_ENABLED`; on by default, off if the variable cannot be read.
+    /// Off needs no API key, starts no thread and costs a check for each batch. The only exception is a
+    /// warning that no subscriber took yet: a short-lived thread logs it once a subscriber exists.
     pub fn with_enabled(mut self, enabled: bool) -> Self {
         self.settings.enabled = Some(enabled);
         self
     }
 
-    /// Sends inputs and outputs, or leaves them out. `RETRACE_CAPTURE_CONTENT`; on by default, for they are what a run is replayed
-    /// from, and off if the variable cannot be read. Without them structure, names, tokens, cost and errors remain.
+    /// Sends inputs and outputs, or leaves them out. `RETRACE_CAPTURE_CONTENT`; on by default, because a run
+    /// is replayed from them, and off if the variable cannot be read. Without them structure, names, tokens,
+    /// cost and errors remain.
     pub fn with_capture_content(mut self, capture: bool) -> Self {
         self.settings.capture_content = Some(capture);
         self
     }
 
-    /// Which spans are sent. `RETRACE_SPAN_SELECTION`; by default those of GenAI and the root above them.
+    /// Selects the spans that are sent. `RETRACE_SPAN_SELECTION`; by default GenAI spans and the root above
+    /// them.
     pub fn with_span_selection(mut self, selection: SpanSelection) -> Self {
         self.settings.selection = Some(selection);
         self
     }
 
-    /// Which spans are sent, decided by the application: those for which `policy` says yes, and the root above them. A span
-    /// whose parent is left out hangs from its nearest ancestor that is not.
+    /// Selects the spans that are sent by a function of the application: those for which `policy` returns
+    /// true, and the root above them. A span whose parent is left out is attached to its nearest ancestor
+    /// that is not.
     ///
-    /// It runs on the worker's thread and should be quick; when it panics, the default decides.
+    /// The policy runs on the worker's thread and should be quick; when it panics, the default decides.
     ///
     /// ```
     /// use opentelemetry_retrace::RetraceExporter;
@@ -125,7 +129,7 @@ impl<P: WayIn> Builder<P> {
         self.with_span_selection(SpanSelection::policy(policy))
     }
 
-    /// How runs are sent: a [`Transport`] or its name. `RETRACE_TRANSPORT`; [`Transport::Auto`] by default.
+    /// Sets the transport: a [`Transport`] or its name. `RETRACE_TRANSPORT`; [`Transport::Auto`] by default.
     ///
     /// ```
     /// use opentelemetry_retrace::{RetraceSpanProcessor, Transport};
@@ -142,41 +146,44 @@ impl<P: WayIn> Builder<P> {
         self
     }
 
-    /// How long a flush may take, and a drop of the last clone. `RETRACE_FLUSH_TIMEOUT`; 5 seconds by default.
+    /// Sets the timeout of a flush, and of a drop of the last clone. `RETRACE_FLUSH_TIMEOUT`; 5 seconds by
+    /// default.
     pub fn with_flush_timeout(mut self, timeout: Duration) -> Self {
         self.settings.flush_timeout = Some(timeout);
         self
     }
 
-    /// How long one request may take, `None` for as long as it likes. `OTEL_EXPORTER_RETRACE_TIMEOUT`; 10 seconds by
+    /// Sets the timeout of one request, `None` for no limit. `OTEL_EXPORTER_RETRACE_TIMEOUT`; 10 seconds by
     /// default.
     pub fn with_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.settings.timeout = Some(timeout.into());
         self
     }
 
-    /// How bodies of HTTP requests are packed. `OTEL_EXPORTER_RETRACE_COMPRESSION`; by default not at all, for nobody knows
-    /// which receivers take it. One that answers 415 gets that body again as it is, and no packed one any more.
+    /// Sets the compression of request bodies. `OTEL_EXPORTER_RETRACE_COMPRESSION`; none by default, because
+    /// a receiver may not support it. If the receiver answers 415, the body is sent again without
+    /// compression, and so are all later ones.
     pub fn with_compression(mut self, compression: Compression) -> Self {
         self.settings.compression = Some(compression);
         self
     }
 
-    /// A further header of every request, besides those of `OTEL_EXPORTER_RETRACE_HEADERS`. Its value is kept secret.
+    /// Adds a header to every request, besides those of `OTEL_EXPORTER_RETRACE_HEADERS`. Its value is kept
+    /// secret.
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.headers.push((name.into(), value.into()));
         self
     }
 
-    /// A PEM file of the certificate authorities to trust, instead of the operating system's.
+    /// Sets a PEM file of the certificate authorities to trust, instead of the operating system's.
     /// `OTEL_EXPORTER_RETRACE_CERTIFICATE`.
     pub fn with_certificate(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.certificate = Some(path.into());
         self
     }
 
-    /// Allows `http` to a host other than this machine, named as the base URL names it (`receiver:3001`). May be called several
-    /// times. `RETRACE_ALLOW_CLEARTEXT_HOST`; none by default.
+    /// Allows `http` to a host other than this machine, written as in the base URL (`receiver:3001`). May be
+    /// called several times. `RETRACE_ALLOW_CLEARTEXT_HOST`; none by default.
     ///
     /// The API key and all content go there in clear text. A warning at the start states it.
     pub fn with_cleartext_host(mut self, host: impl Into<String>) -> Self {
@@ -184,139 +191,151 @@ impl<P: WayIn> Builder<P> {
         self
     }
 
-    /// Bytes of everything that waits in memory; 64 MiB by default, 64 KiB at least.
+    /// Sets the maximum bytes of everything that waits in memory; 64 MiB by default, 64 KiB at least.
     ///
-    /// A quarter is for the queue from the application, eleven 64ths for runs that are open, a half for records
-    /// that wait for delivery or confirmation, those read from the spool included, and for spans that are held in case their
-    /// run fails. Five 64ths are left for the spans that are read or written at the moment. Each span is counted with its texts,
-    /// with the room that its lists keep, and with up to 1 KiB for its places in tables, until it leaves that part.
+    /// A quarter is for the queue from the application, eleven 64ths for runs that are open, a half for
+    /// records that wait for delivery or confirmation, those read from the spool included, and for spans that
+    /// are held in case their run fails. Five 64ths are left for the spans that are read or written at the
+    /// moment. Each span is counted with its texts, with the capacity of its lists, and with up to 1 KiB for
+    /// its entries in tables, until it leaves that part.
     ///
-    /// A test at the allocator holds the bound, with two exceptions: a buffer of less than 1 MiB can be exceeded by 64 KiB, and a
-    /// span that takes more than a 64th of the buffer takes several times its size while it is translated.
+    /// A test at the allocator verifies the bound, with two exceptions: a buffer of less than 1 MiB can be
+    /// exceeded by 64 KiB, and a span that takes more than a 64th of the buffer takes several times its size
+    /// while it is translated.
     ///
-    /// A receiver that takes spans, but slower than they come, is waited for: new spans are refused when the queue is full. While
-    /// it fails, the oldest spans that wait for delivery go first. Either are counted as lost, and their run is marked lossy.
+    /// While a receiver accepts spans, but slower than they come, spans wait: new spans are refused when the
+    /// queue is full. While it fails, the oldest spans that wait for delivery are dropped first. Both are
+    /// counted as lost, and their run is marked lossy.
     pub fn with_buffer_bytes(mut self, bytes: usize) -> Self {
         self.settings.buffer_bytes = Some(bytes);
         self
     }
 
-    /// Bytes of one request; 32 MiB by default, 64 KiB at least. The longest contents of a larger run are cut.
+    /// Sets the maximum bytes of one request; 32 MiB by default, 64 KiB at least. The longest contents of a
+    /// larger run are cut.
     pub fn with_body_bytes(mut self, bytes: usize) -> Self {
         self.settings.body_bytes = Some(bytes);
         self
     }
 
-    /// A directory in which runs wait for the next start that could not be delivered: at a shutdown, when the buffer is
+    /// Sets a directory in which undelivered runs wait for the next start: at a shutdown, when the buffer is
     /// full, or after [`Builder::with_retry_deadline`]. `RETRACE_SPOOL_DIR`; none by default.
     ///
-    /// **What is kept there is what would have been sent, inputs and outputs included, in clear text**, after
-    /// [`Builder::with_before_send`]; never the API key. On Unix the directory is made for its owner alone (mode 0700), its
-    /// files too (0600); elsewhere what the system does by default holds. Give each receiver a directory of its own: what is
-    /// in it is sent to whichever is configured then.
+    /// **The files hold the data of the requests, inputs and outputs included, in clear text**, after
+    /// [`Builder::with_before_send`]; never the API key. On Unix the directory is created for its owner alone
+    /// (mode 0700), its files too (0600); elsewhere the default permissions of the system apply. Give each
+    /// receiver a directory of its own: its content is sent to the receiver that is configured at the next
+    /// start.
     ///
-    /// Several processes may share one. All of them write; the first that holds its lock sends what is there, oldest first,
-    /// and deletes each run when it is confirmed or refused. A run that was read once and is found again, as its reader died,
-    /// is taken for delivered if the receiver has it. Records are checksummed, so one that a crash of the machine left
-    /// damaged is counted ([`crate::LossReason::Damaged`]) and passed over; nothing is synced to the platter. A disk that
-    /// takes no more costs what was to be written. Everything happens on the worker's thread.
+    /// Several processes may share one. All of them write; the first that holds its lock sends the records,
+    /// oldest first, and deletes each run when it is confirmed or rejected. A run that was read once and is
+    /// found again, because its reader died, counts as delivered if the receiver has it. Records are
+    /// checksummed, so one that a crash of the machine left damaged is counted
+    /// ([`crate::LossReason::Damaged`]) and skipped; files are not synced to the disk. If a record cannot be
+    /// written, its spans are lost. All file access is on the worker's thread.
     pub fn with_spool(mut self, dir: impl Into<PathBuf>) -> Self {
         self.settings.spool = Some(dir.into());
         self
     }
 
-    /// Bytes of everything in the spool; 256 MiB by default. When it is full the oldest runs go first.
+    /// Sets the maximum bytes of the spool; 256 MiB by default. When it is full the oldest runs are dropped
+    /// first.
     pub fn with_spool_bytes(mut self, bytes: u64) -> Self {
         self.settings.spool_bytes = Some(bytes);
         self
     }
 
-    /// How long a run is kept in the spool; a week by default.
+    /// Sets how long a run is kept in the spool; a week by default.
     pub fn with_spool_age(mut self, age: Duration) -> Self {
         self.settings.spool_age = Some(age);
         self
     }
 
-    /// How long a run whose root has ended waits for spans that end after it; a quarter of a second by default. It does not
-    /// wait while a flush waits, or the export of a batch that is not full.
+    /// Sets how long a run whose root has ended waits for spans that end after it; a quarter of a second by
+    /// default. It does not wait during a flush, or during the export of a batch that is not full.
     pub fn with_linger(mut self, linger: Duration) -> Self {
         self.settings.linger = Some(linger);
         self
     }
 
-    /// How long a run is kept for a receiver that cannot be reached; 15 minutes by default.
+    /// Sets how long a run is kept while the receiver cannot be reached; 15 minutes by default.
     pub fn with_retry_deadline(mut self, deadline: Duration) -> Self {
         self.settings.keep = Some(deadline);
         self
     }
 
-    /// The share of runs that is sent to Retrace, from 0 to 1, decided when their root is known; the other exporters of the
-    /// pipeline keep theirs. To sample for the whole pipeline use [`crate::RetraceSampler`], which decides alike.
+    /// Sets the share of runs that is sent to Retrace, from 0 to 1, decided when their root is known; the
+    /// other exporters of the pipeline still get all runs. To sample for the whole pipeline use
+    /// [`crate::RetraceSampler`], which decides alike.
     ///
-    /// Without it `RETRACE_SAMPLE_RATE` and `RETRACE_SAMPLE_SEED` decide, unless a [`crate::RetraceSampler`] decides in this
-    /// process: the rate is applied once. All by default.
+    /// Without it `RETRACE_SAMPLE_RATE` and `RETRACE_SAMPLE_SEED` decide, unless a [`crate::RetraceSampler`]
+    /// decides in this process: the rate is applied once. All by default.
     pub fn with_sample_rate(mut self, rate: f64) -> Self {
         self.settings.sample_rate = Some(rate);
         self
     }
 
-    /// With a rate: decides by the name of the root span and this seed, as Retrace's other SDKs do, instead of by the trace
-    /// id.
+    /// Sets the seed for a sample rate: the decision is by the name of the root span and this seed, as in
+    /// Retrace's other SDKs, instead of by the trace id.
     pub fn with_sample_seed(mut self, seed: impl Into<String>) -> Self {
         self.settings.sample_seed = Some(seed.into());
         self
     }
 
-    /// With a rate and a seed: decides by this key of the root span instead of its name, as
-    /// [`RetraceSamplerBuilder::with_sample_key`](crate::RetraceSamplerBuilder::with_sample_key) describes. Called on the worker's
-    /// thread, and where runs are announced also on the thread that begins the root; an exporter sees the attributes that the
-    /// root has at its end.
+    /// Sets the key for a sample rate with a seed: the decision is by this key of the root span instead of
+    /// its name, as [`RetraceSamplerBuilder::with_sample_key`](crate::RetraceSamplerBuilder::with_sample_key)
+    /// describes. Called on the worker's thread, and where runs are announced also on the thread that begins
+    /// the root; an exporter sees the attributes that the root has at its end.
     pub fn with_sample_key(mut self, key: impl Fn(&RootSpan<'_>) -> Option<String> + Send + Sync + 'static) -> Self {
         self.settings.sample_key = Some(SampleKey::new(key));
         self
     }
 
-    /// Which runs that were not sampled are sent because they failed; by default all of which any span failed. Such a run states
-    /// `kept_for_failure` in its metadata.
+    /// Selects the runs that are sent because they failed although they were not sampled; by default all in
+    /// which any span failed. Such a run has `kept_for_failure` in its metadata.
     ///
-    /// Their spans are held as they came, in up to a quarter of [`Builder::with_buffer_bytes`], until their root has ended. A
-    /// pipeline shows runs that its sampler left out to a [`RetraceSpanProcessor`] only, and only if the sampler has them
-    /// recorded, as [`crate::RetraceSampler`] does. Those that [`Builder::with_sample_rate`] leaves out both ways in see.
+    /// Their spans are held untranslated, in up to a quarter of [`Builder::with_buffer_bytes`], until their
+    /// root has ended. If the sampler of the provider leaves a run out, only a [`RetraceSpanProcessor`] gets
+    /// its spans, and only if the sampler records them, as [`crate::RetraceSampler`] does. Runs that
+    /// [`Builder::with_sample_rate`] leaves out reach exporter and processor.
     pub fn with_failures(mut self, failures: Failures) -> Self {
         self.settings.failures = Some(failures);
         self
     }
 
-    /// Whether spans join the run of a caller that says it records the trace ([`crate::RecordedRun`]); so says what our
-    /// propagator wrote into `tracestate`, and a `traceparent` as Retrace's other SDKs write it. Yes by default. A service
-    /// that strangers call says no: then each of its requests is a run of its own.
+    /// Sets whether spans join the run of a caller that announces that it records the trace
+    /// ([`crate::RecordedRun`]): by the entry that this crate's propagator writes into `tracestate`, or by a
+    /// `traceparent` as Retrace's other SDKs write it. Yes by default. Disable it in a service that strangers
+    /// call: then each of its requests is a run of its own.
     ///
-    /// What is joined is sent whatever [`Builder::with_sample_rate`] says, so that the caller's run is whole. A receiver that
-    /// takes no spans of a run that another process began gets them as a run of their own, which names the caller's.
+    /// Joined spans are sent whatever [`Builder::with_sample_rate`] decides, so that the caller's run is
+    /// whole. If a receiver accepts no spans of a run that another process began, it gets them as a run of
+    /// their own, which refers to the caller's.
     pub fn with_joined_runs(mut self, joined_runs: bool) -> Self {
         self.settings.join = Some(joined_runs);
         self
     }
 
-    /// Lets the receiver run functions again that the application serves, over its connection. `RETRACE_ALLOW_REMOTE_REPLAY`; off
-    /// by default, also if the variable cannot be read. Needs a transport with a connection, and
-    /// [`RetraceSpanProcessor::commands`].
+    /// Allows the receiver to run functions again that the application serves, over its connection.
+    /// `RETRACE_ALLOW_REMOTE_REPLAY`; off by default, also if the variable cannot be read. Needs a transport
+    /// with a connection, and [`RetraceSpanProcessor::commands`].
     pub fn with_remote_replay(mut self, allow: bool) -> Self {
         self.settings.remote_replay = Some(allow);
         self
     }
 
-    /// Lets recorded responses that the receiver sends answer model calls and tools of such a run.
+    /// Allows recorded responses that the receiver sends to answer model calls and tools of such a run.
     /// `RETRACE_ALLOW_REMOTE_CASSETTE`; off by default, also if the variable cannot be read.
     pub fn with_remote_cassette(mut self, allow: bool) -> Self {
         self.settings.remote_cassette = Some(allow);
         self
     }
 
-    /// Sees each record before it leaves, after translation; returns it, changed or not, or `None` to keep it back.
+    /// Sets a hook that receives each record before it is sent, after translation; it returns the record,
+    /// changed or not, or `None` to hold it back.
     ///
-    /// Called on the worker's thread, once for a run and once for each span. Ids stay what they are. A record on which it
-    /// panics is not sent and counts as lost.
+    /// Called on the worker's thread, once for a run and once for each span. Changes of ids are ignored. A
+    /// record on which it panics is not sent and counts as lost.
     ///
     /// ```
     /// use opentelemetry_retrace::{Record, RetraceExporter};
@@ -334,19 +353,19 @@ impl<P: WayIn> Builder<P> {
         self
     }
 
-    /// Told what the user should know: refusals, failures, losses. Called on the worker's thread, which it should not
-    /// hold up. The same things are logged, at most once in five seconds for each kind.
+    /// Sets a callback for notices to the user: rejections, failures, losses. Called on the worker's thread,
+    /// which it should not block. The same notices are logged, at most once in five seconds for each kind.
     pub fn with_on_error(mut self, callback: impl Fn(&Signal) + Send + Sync + 'static) -> Self {
         self.on_error = Some(Arc::new(callback));
         self
     }
 
-    /// Builds it and starts its worker. May be called anywhere; nothing is sent yet.
+    /// Builds `P` and starts its worker. May be called anywhere; nothing is sent yet.
     ///
     /// # Errors
-    /// A setting that is missing, malformed or unsafe, or an operating system that gives no thread. A number or a switch
-    /// in the environment that cannot be read is no error: a switch that protects is off, everything else keeps its default,
-    /// and `warnings()` of what was built has a line about it.
+    /// A setting that is missing, malformed or unsafe, or an operating system that starts no thread. A number
+    /// or a switch in the environment that cannot be read is no error: a switch that protects is off,
+    /// everything else keeps its default, and `warnings()` of the built value has a line about it.
     pub fn build(self) -> Result<P, BuildError> {
         NAMED.call_once(|| {
             let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
@@ -383,7 +402,7 @@ impl<P: WayIn> Builder<P> {
 }
 
 impl RetraceExporterBuilder {
-    /// The size at which a batch counts as full, so that its export does not wait for delivery.
+    /// Sets the size at which a batch counts as full, so that its export does not wait for delivery.
     /// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`; 512 by default. Set it where the processor's is set in code.
     pub fn with_max_export_batch_size(mut self, size: usize) -> Self {
         self.settings.batch_size = Some(size.max(1));
@@ -416,7 +435,8 @@ fn check_files(config: &Config) -> Result<(), BuildError> {
     })
 }
 
-/// Describes where runs are sent and with what. Content leaves by default, so the application's log has a line about it.
+/// Describes where runs are sent and with which content. Content is sent by default, so the application's log
+/// has a line about it.
 fn start_notice(config: &Config) -> String {
     if config.capture_content {
         format!(

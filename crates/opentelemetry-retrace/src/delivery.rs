@@ -1,7 +1,7 @@
-//! From what was recorded to what is sent, whichever way it goes.
+//! Hands recorded runs to the stream or to the outbox, according to the route.
 //!
-//! Pure. A run is told over the stream while there is one, and by a single request otherwise; what a stream could not say
-//! to its end is said by a request, so that nothing is lost with a connection.
+//! Pure. A run is streamed while there is a connection, and sent by a single request otherwise. A run whose
+//! stream ends early is completed by a request, so that a lost connection loses no spans.
 
 mod closing;
 
@@ -18,17 +18,17 @@ use crate::stats::LossReason;
 use crate::stream::{Incomplete, Rest, Stream, Written};
 use crate::transport::ws::{CloseReason, Closed};
 
-/// Remarks that wait to be made; what is beyond them would not be written anyway.
+/// Maximum number of remarks that wait to be logged; the log throttle would drop any beyond them.
 const REMARKS: usize = 16;
 
-/// A point in what was handed over, to wait for.
+/// Position in what was handed over, which a flush waits for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
     post: u64,
     frame: u64,
 }
 
-/// What is on its way to the receiver.
+/// Everything on its way to the receiver.
 #[derive(Debug)]
 pub(crate) struct Delivery {
     pub(crate) outbox: Outbox,
@@ -36,12 +36,13 @@ pub(crate) struct Delivery {
     route: Route,
     transport: Transport,
     limits: OutboxLimits,
-    /// The receiver does not take the key, and there is no other way.
+    /// True once the receiver has rejected the API key and no other transport is allowed.
     refused: bool,
-    /// The receiver accepted a connection or answered a request.
+    /// True once the receiver has accepted a connection or answered a request.
     reached: bool,
     closing: Option<Closing>,
-    /// Commands of the receiver are taken: the connection is kept while there is nothing to send.
+    /// True while commands of the receiver are accepted: the connection is kept while there is nothing to
+    /// send.
     serves: bool,
     remarks: Vec<String>,
 }
@@ -62,7 +63,7 @@ impl Delivery {
         }
     }
 
-    /// With a spool nothing that could be delivered later is given up.
+    /// Enables the spool: nothing that could be delivered later is dropped.
     pub(crate) fn with_spool(mut self, spools: bool) -> Self {
         if spools {
             self.outbox.spools();
@@ -70,23 +71,23 @@ impl Delivery {
         self
     }
 
-    /// With the URL that runs are sent to, for messages.
+    /// Sets the URL that runs are sent to, for messages.
     pub(crate) fn with_url(mut self, url: String) -> Self {
         self.outbox.name_url(url);
         self
     }
 
-    /// Whether a run that has ended is to be told event by event, rather than pushed whole.
+    /// Returns true if a run that has ended is sent event by event, rather than pushed whole.
     pub(crate) fn tells_events(&self) -> bool {
         !self.route.is_by_request()
     }
 
-    /// Takes a whole run, to be sent by one request.
+    /// Adds a whole run, to be sent by one request.
     pub(crate) fn push_run(&mut self, trace: Trace, chunks: Vec<Chunk>, now: Duration) {
         self.push(trace, chunks, false, now);
     }
 
-    /// Takes steps of a run that belongs to another process, to be sent by one request.
+    /// Adds steps of a run that belongs to another process, to be sent by one request.
     pub(crate) fn push_joined(&mut self, trace: Trace, chunks: Vec<Chunk>, now: Duration) {
         self.push(trace, chunks, true, now);
     }
@@ -101,12 +102,12 @@ impl Delivery {
         self.make_room();
     }
 
-    /// Takes a change of a run that was handed over before.
+    /// Adds a change of a run that was handed over before.
     pub(crate) fn push_patch(&mut self, id: Id, patch: TracePatch, now: Duration) {
         self.outbox.push_patch(id, patch, now);
     }
 
-    /// A run began, or more is known of what it began with.
+    /// Records that a run began, or more data of its beginning.
     pub(crate) fn begin(&mut self, id: &Id, trace: Trace) {
         if !self.refused {
             self.stream.begin(id, trace);
@@ -114,7 +115,8 @@ impl Delivery {
         }
     }
 
-    /// Steps come of a run that belongs to another process; `trace` is what it would be if it began with them.
+    /// Records that steps follow of a run that belongs to another process; `trace` is the trace to create if
+    /// it begins with them.
     pub(crate) fn join(&mut self, id: &Id, trace: Trace) {
         if !self.refused {
             self.stream.join(id, trace);
@@ -122,7 +124,7 @@ impl Delivery {
         }
     }
 
-    /// Nothing more comes for now of a run that belongs to another process.
+    /// Records that for now no more events follow of a run that belongs to another process.
     pub(crate) fn leave(&mut self, id: &Id, trace: Trace, now: Duration) {
         if !self.refused {
             self.stream.leave(id, trace, now);
@@ -130,7 +132,7 @@ impl Delivery {
         }
     }
 
-    /// A step of a run began.
+    /// Records that a step of a run began.
     pub(crate) fn step_began(&mut self, id: &Id, span: &Span) {
         if !self.refused {
             self.stream.step_began(id, span);
@@ -138,7 +140,7 @@ impl Delivery {
         }
     }
 
-    /// A step of a run has ended.
+    /// Records that a step of a run has ended.
     pub(crate) fn step_ended(&mut self, id: &Id, span: &Span, sources: u32) {
         if self.refused {
             return self.outbox.account.lose(LossReason::Unauthorized, u64::from(sources));
@@ -160,7 +162,7 @@ impl Delivery {
         self.make_room();
     }
 
-    /// Nothing more comes of a run.
+    /// Records that no more events of a run follow.
     pub(crate) fn end(&mut self, id: &Id, trace: Trace, now: Duration) {
         if !self.refused {
             self.stream.end(id, trace, now);
@@ -168,7 +170,7 @@ impl Delivery {
         }
     }
 
-    /// Nothing more comes of a run, and what its end was is not to be said; that it is `lossy` is.
+    /// Ends a run without its final trace, which the hook holds back; only `lossy` is sent.
     pub(crate) fn end_untold(&mut self, id: &Id, lossy: bool, now: Duration) {
         if let Some(trace) = self.stream.told_of(id) {
             let lossy = lossy.then_some(true);
@@ -176,7 +178,7 @@ impl Delivery {
         }
     }
 
-    /// Does what is due by now.
+    /// Does everything that is due by `now`.
     pub(crate) fn advance(&mut self, now: Duration) {
         self.outbox.expire(now);
         self.expire(now);
@@ -211,7 +213,7 @@ impl Delivery {
         self.outbox.returns = self.route.has_stream();
     }
 
-    /// What no stream says goes by requests.
+    /// Hands ended runs from the stream over to requests.
     fn hand_over(&mut self, now: Duration) {
         let over: Vec<Id> =
             self.stream.over().filter(|(_, run)| run.stream_only.is_none()).map(|(id, _)| id.clone()).collect();
@@ -229,7 +231,7 @@ impl Delivery {
         }
     }
 
-    /// Runs that are open, and told as far as they came, are not waited for.
+    /// Ends the wait for open runs whose frames are all confirmed.
     fn let_go(&mut self, now: Duration) {
         let told = self.stream.all().filter(|(_, run)| run.written && run.frames.is_empty());
         let told: Vec<Id> = told.map(|(id, _)| id.clone()).collect();
@@ -245,7 +247,7 @@ impl Delivery {
         }
         if rest.written && !rest.joined && rest.trace.ended_at.is_none() {
             if rest.begun && rest.chunks.is_empty() {
-                // The receiver has all that there is, and there is no end to say.
+                // The receiver has everything, and the run has no end to send.
                 return self.leave_incomplete(id, &rest, now);
             }
             rest.trace.lossy = Some(true);
@@ -278,19 +280,19 @@ impl Delivery {
         self.outbox.lose(LossReason::Expired, spans, &text);
     }
 
-    /// Drops the oldest until what waits is within its bounds.
+    /// Drops the oldest data until everything is within the bounds.
     fn make_room(&mut self) {
         self.make_room_for(0);
     }
 
-    /// Drops the oldest until so many bytes more are within the bounds.
+    /// Drops the oldest data until `more` further bytes are within the bounds.
     pub(crate) fn make_room_for(&mut self, more: usize) {
         let bytes = self.limits.bytes.saturating_sub(more);
         if self.stream.weight() + self.outbox.weight() <= bytes && self.stream.len() <= self.limits.posts {
             return;
         }
         let mut lost = 0;
-        // Runs that have ended can wait on the disk.
+        // Runs that have ended can wait in the spool.
         while self.outbox.has_spool() && self.stream.weight() + self.outbox.weight() > bytes {
             let Some((id, since)) = self.stream.over().next().map(|(id, run)| (id.clone(), run.over_since)) else {
                 break;
@@ -314,7 +316,7 @@ impl Delivery {
         self.outbox.lose(LossReason::BufferFull, lost, "the buffer is full");
     }
 
-    /// Lets what the stream has of a run go to the disk.
+    /// Moves what the stream holds of a run to the spool.
     fn spool(&mut self, id: Id, reason: LossReason, now: Duration) {
         let first = self.outbox.next_serial();
         self.request_rest(id, now);
@@ -338,19 +340,19 @@ impl Delivery {
     }
 }
 
-/// The connection.
+/// Connection of the stream.
 impl Delivery {
-    /// Whether a connection is to be opened now.
+    /// Returns true if a connection is to be opened now.
     pub(crate) fn wants_link(&self, now: Duration) -> bool {
         self.route.wants_link(self.needs_link(), now)
     }
 
-    /// Whether something waits for a connection, or comes over it.
+    /// Returns true if frames wait for a connection, or commands arrive over it.
     fn needs_link(&self) -> bool {
         self.stream.has_frames() || (self.serves && self.closing.is_none())
     }
 
-    /// Sets whether commands of the receiver are taken.
+    /// Sets whether commands of the receiver are accepted.
     pub(crate) fn set_serving(&mut self, serves: bool) {
         self.serves = serves;
     }
@@ -396,18 +398,18 @@ impl Delivery {
         }
     }
 
-    /// The next frame to write, if the connection is open and one may be written now.
+    /// Returns the next frame to write, if the connection is open and a frame may be written now.
     pub(crate) fn next_frame(&mut self, now: Duration) -> Option<Utf8Bytes> {
         let room = self.limits.bytes.saturating_sub(self.weight());
         if self.route.is_open() { self.stream.next(room, now) } else { None }
     }
 
-    /// Which frames the present connection has, and of those which are confirmed.
+    /// Returns up to which frame the present connection is written and confirmed.
     pub(crate) fn written(&self) -> Written {
         self.stream.written()
     }
 
-    /// Why the present connection is to be given up, if it is.
+    /// Returns the reason to give up the present connection, if there is one.
     pub(crate) fn gives_up_link(&self, now: Duration) -> Option<Closed> {
         let stalled = self.route.is_open() && self.stream.confirmed_until().is_some_and(|until| until <= now);
         stalled.then(|| Closed {
@@ -417,20 +419,20 @@ impl Delivery {
         })
     }
 
-    /// The receiver confirms frames.
+    /// Handles acks.
     pub(crate) fn acks(&mut self, acks: &[Ack], now: Duration) {
         self.route.confirmed();
         self.outbox.account.delivered += acks.iter().map(|ack| self.stream.ack(ack, now)).sum::<u64>();
     }
 
-    /// The receiver says something. A `halt` is not for here.
+    /// Handles a frame of the receiver, except `halt` and commands, which the engine handles.
     pub(crate) fn frame(&mut self, frame: ServerFrame, now: Duration) {
         match frame {
             ServerFrame::Ack(ack) => self.acks(&[ack], now),
             ServerFrame::Error { error, other } => {
                 let signal = Signal::from_error(error.as_deref());
                 let said = Said { text: "the receiver reports an error".to_owned(), words: Some(signal.message) };
-                // Some name the frame that they mean; that one is not worth repeating.
+                // An error may carry the number of the frame that it refers to; that frame is not sent again.
                 let refused =
                     other.get("seq").and_then(serde_json::Value::as_u64).and_then(|seq| self.stream.refuse(seq));
                 let consequence = match refused {
@@ -445,15 +447,15 @@ impl Delivery {
             ServerFrame::Unknown(_) => {
                 self.remark("the receiver sent a frame of an unknown kind; it is ignored".to_owned());
             }
-            // Greetings, and what other connections of the account do.
+            // Greetings, and events of other connections of the account.
             _ => {}
         }
     }
 }
 
-/// Requests, waits and the end.
+/// Requests, flushes and the shutdown.
 impl Delivery {
-    /// The next request to make.
+    /// Returns the next request to make.
     pub(crate) fn next_sending(&mut self, now: Duration) -> Option<Sending> {
         let stream = &self.stream;
         self.outbox.next(now, |id| stream.has(id))
@@ -464,13 +466,13 @@ impl Delivery {
         self.outbox.answer(serial, answer, now);
     }
 
-    /// The point that has been reached.
+    /// Returns the present position.
     pub(crate) fn mark(&self) -> Mark {
         Mark { post: self.outbox.next_serial(), frame: self.stream.next_seq() }
     }
 
-    /// Whether all that was handed over before is delivered or lost. Of runs that go by requests only those that have ended
-    /// count.
+    /// Returns true if everything handed over before `mark` is delivered or lost. While runs are sent by
+    /// requests, only runs that have ended count.
     pub(crate) fn is_done_before(&self, mark: Mark) -> bool {
         let by_stream = !self.route.is_by_request() && self.stream.has_frames_before(mark.frame);
         !by_stream
@@ -479,28 +481,28 @@ impl Delivery {
             && !self.stream.has_stream_only_before(mark.frame)
     }
 
-    /// Somebody waits: try now.
+    /// Retries now, because a flush waits.
     pub(crate) fn hurry(&mut self, now: Duration) {
         self.outbox.hurry(now);
         self.route.hurry(self.stream.has_stream_only_before(u64::MAX), now);
     }
 
-    /// Nothing comes any more, and there is no time after `end`.
+    /// Begins the shutdown: no more input follows, and all attempts end at `end`.
     pub(crate) fn close(&mut self, now: Duration, end: Duration) {
         self.closing = Some(Closing::new(now, end, self.outbox.has_spool(), self.route.failures_seen()));
     }
 
-    /// Whether nothing is on its way.
+    /// Returns true if nothing is on its way.
     pub(crate) fn is_empty(&self) -> bool {
         self.outbox.is_empty() && !self.stream.has_frames()
     }
 
-    /// Accepted spans that wait.
+    /// Number of accepted spans that wait.
     pub(crate) fn pending(&self) -> u64 {
         self.outbox.pending() + self.stream.pending()
     }
 
-    /// Counts the spans that wait again, place by place.
+    /// Counts the waiting spans one by one.
     #[cfg(test)]
     pub(crate) fn count_spans(&self) -> u64 {
         self.outbox.count_spans() + self.stream.count_spans()
@@ -511,8 +513,8 @@ impl Delivery {
         self.outbox.weight() + self.stream.weight()
     }
 
-    /// Sets the bytes that may wait, and makes room if they are fewer than before. A frame that was written is kept beside what
-    /// it was made from until it is confirmed, and pushes nothing out by that.
+    /// Sets the maximum bytes that may wait, and makes room if they are fewer than before. A written frame is
+    /// kept beside its source until it is confirmed, and displaces no other data.
     pub(crate) fn set_bytes(&mut self, bytes: usize) {
         let shrinks = bytes < self.limits.bytes;
         self.limits.bytes = bytes;
@@ -527,8 +529,8 @@ impl Delivery {
         self.outbox.len() + self.stream.len() > self.limits.posts / 2
     }
 
-    /// Returns true while something of what waits is being delivered, or is about to be: a request or a frame is under way
-    /// or may be made, and the receiver is not failing.
+    /// Returns true while waiting data is delivered, or is about to be: a request or a frame is under way or
+    /// may be made, and the receiver is not failing.
     pub(crate) fn makes_progress(&self) -> bool {
         if self.refused || self.is_failing() {
             return false;
@@ -542,12 +544,12 @@ impl Delivery {
         self.outbox.is_failing() || self.route.is_failing()
     }
 
-    /// Attempts that failed so far.
+    /// Number of failed attempts so far.
     pub(crate) fn failures_seen(&self) -> u64 {
         self.outbox.failures_seen() + self.route.failures_seen()
     }
 
-    /// When [`Delivery::advance`] will next have something to do.
+    /// Returns when [`Delivery::advance`] next has work to do.
     pub(crate) fn next_deadline(&self, now: Duration) -> Option<Duration> {
         let requests = self.closing.map(|closing| closing.requests_from).filter(|_| self.route.has_stream());
         let closing = requests.into_iter().chain(self.closing.map(|closing| closing.end));
@@ -557,7 +559,7 @@ impl Delivery {
         self.outbox.next_deadline(now).into_iter().chain(closing).chain(confirmed).chain(expiry).chain(route).min()
     }
 
-    /// After a panic of the worker: nobody knows what was under way.
+    /// Resets the state after a panic of the worker, when it is unknown which requests were under way.
     pub(crate) fn forget_in_flight(&mut self, now: Duration) {
         self.outbox.recount();
         self.stream.recount();
@@ -568,19 +570,19 @@ impl Delivery {
         );
     }
 
-    /// Notes what is worth a line in the log and nobody's attention.
+    /// Adds a line for the log that needs no notice to the user.
     pub(crate) fn remark(&mut self, what: String) {
         if self.remarks.len() < REMARKS {
             self.remarks.push(what);
         }
     }
 
-    /// What is worth a line in the log and nobody's attention.
+    /// Takes the lines for the log.
     pub(crate) fn take_remarks(&mut self) -> Vec<String> {
         std::mem::take(&mut self.remarks)
     }
 
-    /// What the user should know.
+    /// Takes the notices for the user.
     pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
         self.outbox.take_notices()
     }

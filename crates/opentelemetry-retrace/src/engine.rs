@@ -1,7 +1,7 @@
-//! Everything the worker decides, without doing any of it.
+//! State machine of the worker: it decides everything and performs no I/O.
 //!
-//! Messages, answers and times go in; requests, signals and ended waits come out. It knows no clock, no socket and no
-//! thread, so that flushes, losses and shutdowns are tested as plain function calls.
+//! Messages, responses and times go in; requests, signals and ended waits come out. It has no clock, no
+//! socket and no thread, so that flushes, losses and shutdowns are tested as plain function calls.
 
 mod backlog;
 mod spool;
@@ -32,30 +32,30 @@ use crate::view::SdkSpan;
 use crate::waiter::{Waited, Waiter};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-/// Traces that wait to be marked; when there are so many, nothing is going to come of them.
+/// Maximum number of traces that wait to be marked as incomplete. Beyond it they are cleared.
 const INCOMPLETE: usize = 4_096;
 /// Bytes counted for one of them, and the divisor for the share of all bytes that they take at most.
 const INCOMPLETE_BYTES: usize = 48;
 const INCOMPLETE_SHARE: usize = 32;
 
-/// So many traces without a single run are a sign that no model call is instrumented.
+/// Number of traces without a run that indicates that no model call is instrumented.
 const TRACES_WITHOUT_RUN: u64 = 100;
-/// Longest time without a delivery for which the worker reads nothing.
+/// Longest time without a delivery for which the worker reads no message.
 const HOLD: Duration = Duration::from_secs(30);
 
-/// Messages that are read in one turn. After each turn the queue gets its room back, and connections are served.
+/// Spans that are read in one turn. After each turn the queue gets its room back, and connections are served.
 const AT_ONCE: usize = 512;
 /// Factor by which a run may grow from the recorder to delivery.
 const GROWTH: usize = 2;
 
-/// What an [`Engine`] is made from.
+/// Settings of an [`Engine`].
 #[derive(Debug)]
 pub(crate) struct EngineConfig {
     pub options: Options,
     pub recorder: RecorderLimits,
     pub outbox: OutboxLimits,
     pub transport: Transport,
-    /// The URL that runs are sent to, for messages.
+    /// URL that runs are sent to, for messages.
     pub url: String,
     pub rule: Option<Rule>,
     pub failures: Failures,
@@ -63,44 +63,44 @@ pub(crate) struct EngineConfig {
     pub redaction: Redaction,
     /// Bytes of everything that waits for delivery, and of spans that are held in case their run fails.
     pub bytes: usize,
-    /// How long a flush may take.
+    /// Timeout of a flush.
     pub flush_wait: Duration,
-    /// For the jitter of retries.
+    /// Seed of the jitter of retries.
     pub seed: u64,
-    /// What could not be delivered is handed over to be written to disk.
+    /// True if runs that could not be delivered are written to the spool.
     pub spools: bool,
 }
 
-/// The pipeline from spans to requests.
+/// State of the pipeline from spans to requests.
 #[derive(Debug)]
 pub(crate) struct Engine {
     config: EngineConfig,
     gate: Gate,
     recorder: Recorder,
     delivery: Delivery,
-    /// What the hook kept back of runs that are told while they happen.
+    /// Parts that the hook holds back of runs that are sent while they happen.
     kept_back: KeptBack,
-    /// The receiver asked to stop recording.
+    /// True once the receiver has sent `halt`.
     halted: bool,
     resource: Arc<Resource>,
     /// Messages taken from the queue and not read yet.
     backlog: Backlog,
-    /// The time since which nothing is read, and the spans that were delivered by then.
+    /// Time since which no message is read, and the number of spans delivered by then.
     held: Option<(Duration, u64)>,
-    /// A part of the backlog was read, and the rest may be read at once.
+    /// True if a part of the backlog was read and the next turn reads on at once.
     reads_on: bool,
-    /// Traces of which spans were refused, and of which nothing else was seen.
+    /// Traces with refused spans, of which no other span was read yet.
     incomplete: HashSet<[u8; 16]>,
-    /// Spans that were taken over, ever.
+    /// Number of accepted spans received so far.
     received: u64,
-    /// Spans that nobody selected.
+    /// Number of spans that are not selected.
     set_aside: u64,
     restarts: u64,
-    /// A run was recorded.
+    /// True once a run was recorded.
     has_recorded: bool,
-    /// A line about traces without GenAI spans, once.
+    /// Log line about traces without GenAI spans, given once.
     hint: Hint,
-    /// The losses when a shutdown came.
+    /// Losses at the time of the shutdown.
     lost_at_shutdown: Option<Lost>,
     waits: Vec<Wait>,
     ended_waits: Vec<(Waiter, Waited)>,
@@ -112,20 +112,20 @@ pub(crate) struct Engine {
 enum Hint {
     #[default]
     None,
-    /// So many traces had ended.
+    /// The line is due; the number of traces that had ended.
     Due(u64),
     Given,
 }
 
-/// Somebody who waits.
+/// Flush or shutdown that waits for delivery.
 #[derive(Debug)]
 struct Wait {
     waiter: Waiter,
     until: Duration,
-    /// What was handed over before is waited for; taken once delivery has put runs that ended among its requests.
+    /// Position up to which delivery is waited for; set once delivery has turned ended runs into requests.
     mark: Option<Mark>,
     lost_before: Lost,
-    /// Failed attempts when the wait began, when the receiver was failing already.
+    /// Number of failed attempts when the wait began, if the receiver was failing then.
     failing_since: Option<u64>,
 }
 
@@ -157,7 +157,7 @@ impl Engine {
         }
     }
 
-    /// Takes what came from the application.
+    /// Takes messages from the queue.
     pub(crate) fn take(&mut self, taken: Taken, now: Duration) {
         if self.incomplete.len() >= INCOMPLETE.min(self.config.bytes / INCOMPLETE_SHARE / INCOMPLETE_BYTES) {
             self.incomplete.clear();
@@ -180,17 +180,18 @@ impl Engine {
         }
     }
 
-    /// Spans of a trace may be refused before another of them is read: the mark waits for that.
+    /// Marks runs as incomplete. If spans of a trace are refused before any other span of it is read, the
+    /// mark waits for that span.
     fn mark_incomplete(&mut self) {
         self.incomplete.retain(|trace_id| !self.recorder.mark_lossy(*trace_id));
     }
 
-    /// Takes what the queue gets back for the messages that were read: pieces, and the bytes of other spans.
+    /// Returns the room of the messages that were read to the queue: pieces, and the bytes of other spans.
     pub(crate) fn take_read(&mut self) -> (Vec<Piece>, usize) {
         self.backlog.take_read()
     }
 
-    /// Returns true if a message that was taken over is not read yet.
+    /// Returns true if a message taken from the queue is not read yet.
     pub(crate) fn has_backlog(&self) -> bool {
         self.backlog.len() > 0
     }
@@ -220,7 +221,7 @@ impl Engine {
                 Next::Seen(seen) => self.read_span(seen, now),
                 Next::Resource(resource) => self.resource = resource,
                 Next::Wait(pause) => {
-                    // A run whose root has ended does not linger while somebody waits for it.
+                    // A run whose root has ended does not linger while a flush waits for it.
                     self.recorder.settle();
                     self.pass_on(now);
                     self.wait(pause, now);
@@ -241,8 +242,9 @@ impl Engine {
         self.mark_incomplete();
     }
 
-    /// Returns true if nothing more is read for now: delivery is under way, and most of its room is taken.
-    /// Spans stay in the queue, and new spans are refused when the queue is full, rather than push out older ones.
+    /// Returns true if no more messages are read for now: delivery is under way, and most of its room is
+    /// taken. Spans then stay in the queue, and new spans are refused when the queue is full, rather than
+    /// displace older ones.
     fn holds_back(&mut self, now: Duration) -> bool {
         let waits = self.delivery.weight() + self.recorder.weight() * GROWTH;
         let room = self.config.bytes.saturating_sub(self.gate.weight());
@@ -280,7 +282,8 @@ impl Engine {
         }
     }
 
-    /// Divides the bytes between delivery and held spans. Held spans come first, except before requests under way.
+    /// Divides the bytes between delivery and held spans. Held spans come first, except before requests under
+    /// way.
     fn share(&mut self) {
         let bytes = self.config.bytes;
         self.delivery.set_bytes(bytes.saturating_sub(self.gate.weight()).min(self.config.outbox.bytes));
@@ -303,7 +306,7 @@ impl Engine {
         }
     }
 
-    /// Tells everything, for nothing more comes.
+    /// Ends all runs; no more spans follow.
     fn finish(&mut self, now: Duration) {
         let (failed, dropped) = self.gate.finish();
         self.set_aside += dropped;
@@ -324,7 +327,7 @@ impl Engine {
         });
     }
 
-    /// Passes on what the recorder has to say.
+    /// Passes the recorder's outputs on to delivery.
     fn pass_on(&mut self, now: Duration) {
         while let Some(output) = self.recorder.next_output() {
             match output {
@@ -342,7 +345,7 @@ impl Engine {
         }
     }
 
-    /// Does what is due by now.
+    /// Does everything that is due by `now`.
     pub(crate) fn advance(&mut self, now: Duration) {
         self.set_aside += self.gate.advance(now);
         self.share();
@@ -354,7 +357,8 @@ impl Engine {
         self.end_waits(now);
     }
 
-    /// Notes that many traces have ended and none of them was a run: the application is probably not instrumented.
+    /// Schedules the hint if many traces have ended and none of them was a run: the application is probably
+    /// not instrumented.
     fn look_for_hint(&mut self) {
         let traces = self.recorder.unselected_runs();
         let many = if self.closing.is_some() { 1 } else { TRACES_WITHOUT_RUN };
@@ -367,7 +371,7 @@ impl Engine {
         }
     }
 
-    /// Lines for the log about span types that do not exist, each at most once.
+    /// Takes log lines about span types that do not exist, each at most once.
     pub(crate) fn take_unknown_span_types(&mut self) -> impl Iterator<Item = String> + use<> {
         self.recorder.take_unknown_span_types().into_iter().map(|value| {
             format!(
@@ -377,7 +381,7 @@ impl Engine {
         })
     }
 
-    /// A line for the log about traces that hold no GenAI span; at most once.
+    /// Takes the log line about traces that hold no GenAI span; at most once.
     pub(crate) fn take_hint(&mut self) -> Option<String> {
         let Hint::Due(traces) = self.hint else { return None };
         self.hint = Hint::Given;
@@ -407,18 +411,19 @@ impl Engine {
         }
     }
 
-    /// The next request to make.
+    /// Returns the next request to make.
     pub(crate) fn next_sending(&mut self, now: Duration) -> Option<Sending> {
         self.delivery.next_sending(now)
     }
 
-    /// Says what came of a request.
+    /// Handles the outcome of a request.
     pub(crate) fn answer(&mut self, serial: u64, answer: Answer, now: Duration) {
         self.delivery.answer(serial, answer, now);
         self.advance(now);
     }
 
-    /// Whether a connection is to be opened now. Who opens one says so.
+    /// Returns true if a connection is to be opened now. The caller then reports it by
+    /// [`Engine::link_opening`].
     pub(crate) fn wants_link(&self, now: Duration) -> bool {
         self.delivery.wants_link(now)
     }
@@ -427,13 +432,13 @@ impl Engine {
         self.delivery.link_opening();
     }
 
-    /// What came out of the connection.
+    /// Handles a message of the connection.
     pub(crate) fn incoming(&mut self, incoming: Incoming, now: Duration) {
         match incoming {
             Incoming::Open => self.delivery.link_opened(),
             Incoming::Acks(acks) => self.delivery.acks(&acks, now),
             Incoming::Frame(ServerFrame::Halt { reason, .. }) => self.halt(reason.as_deref(), now),
-            // Commands go to whoever takes them.
+            // Commands go to their subscriber.
             Incoming::Command(..) => {}
             Incoming::Frame(frame) => self.delivery.frame(frame, now),
             Incoming::Odd(what) => self.delivery.remark(what),
@@ -442,12 +447,12 @@ impl Engine {
         self.advance(now);
     }
 
-    /// Sets whether commands of the receiver are taken, for which the connection is kept.
+    /// Sets whether commands of the receiver are accepted, for which the connection is kept.
     pub(crate) fn set_serving(&mut self, serves: bool) {
         self.delivery.set_serving(serves && !self.halted);
     }
 
-    /// Reason why no command will come any more, if none will.
+    /// Returns the reason why no command will follow any more, if none will.
     pub(crate) fn ends_serving(&self) -> Option<CommandsError> {
         match (self.halted, self.delivery.has_stream() || self.closing.is_some()) {
             (true, _) => Some(CommandsError::Halted),
@@ -456,33 +461,33 @@ impl Engine {
         }
     }
 
-    /// Notes that a command of the receiver is refused.
+    /// Adds a notice that a command of the receiver is refused.
     pub(crate) fn refuse_command(&mut self, refusal: Refusal) {
         let notice = Said::by_us(refusal.text()).notice(SignalCode::Error, "nothing is executed");
         self.delivery.outbox.notice(notice);
     }
 
-    /// Why the connection is to be given up at once, if it is.
+    /// Returns the reason to give up the connection at once, if there is one.
     pub(crate) fn gives_up_link(&self, now: Duration) -> Option<Closed> {
         self.delivery.gives_up_link(now)
     }
 
-    /// Whether the connection has done its work for good.
+    /// Returns true if the connection is no longer needed.
     pub(crate) fn leaves_link(&self) -> bool {
         (self.halted || self.closing.is_some()) && self.delivery.is_empty()
     }
 
-    /// Which frames the present connection has, and of those which are confirmed.
+    /// Returns up to which frame the present connection is written and confirmed.
     pub(crate) fn written(&self) -> Written {
         self.delivery.written()
     }
 
-    /// The next frame to write to the connection, if one may be written now.
+    /// Returns the next frame to write to the connection, if one may be written now.
     pub(crate) fn next_frame(&mut self, now: Duration) -> Option<Utf8Bytes> {
         self.delivery.next_frame(now)
     }
 
-    /// What was recorded is told, and nothing more is recorded (PROTOCOL.md section 7).
+    /// Ends recording: recorded runs are still sent, and no more are recorded (PROTOCOL.md section 7).
     fn halt(&mut self, reason: Option<&str>, now: Duration) {
         if std::mem::replace(&mut self.halted, true) {
             return;
@@ -495,7 +500,8 @@ impl Engine {
         self.finish(now);
     }
 
-    /// When after `now` [`Engine::advance`] will next have something to do, when it did what was due then.
+    /// Returns the next time after `now` at which [`Engine::advance`] has work to do, once it has done
+    /// everything due.
     pub(crate) fn next_deadline(&self, now: Duration) -> Option<Duration> {
         let waits = self.waits.iter().map(|wait| wait.until);
         waits
@@ -508,17 +514,18 @@ impl Engine {
             .min()
     }
 
-    /// Whether nothing more comes, and somebody waits for the end.
+    /// Returns true if no more input follows, and a shutdown waits for the end.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.is_some() || self.backlog.is_closing()
     }
 
-    /// Whether everything is over.
+    /// Returns true if the shutdown is complete.
     pub(crate) fn is_finished(&self) -> bool {
         self.closing.is_some() && self.delivery.is_empty() && self.waits.is_empty()
     }
 
-    /// After a panic of the worker: what was in its hands is lost and counted, the rest goes on.
+    /// Continues after a panic of the worker: spans that it was processing are lost and counted, the rest
+    /// goes on.
     pub(crate) fn recover(&mut self, now: Duration) {
         self.restarts += 1;
         self.recorder = Recorder::new(self.config.options.clone(), self.config.recorder);
@@ -531,33 +538,33 @@ impl Engine {
         self.delivery.outbox.lose(LossReason::Internal, missing, "the worker failed and was started again");
     }
 
-    /// Accepted spans that the worker holds, as each place counts them.
+    /// Number of accepted spans that the worker holds, as each place counts them.
     fn pending(&self) -> u64 {
         self.backlog.spans() + self.gate.held() + self.recorder.open_spans() + self.delivery.pending()
     }
 
-    /// What became of the spans so far.
+    /// Returns the counts of spans by outcome.
     pub(crate) fn account(&self) -> Account {
         let (set_aside, restarts, pending) = (self.set_aside, self.restarts, self.pending());
         Account { set_aside, restarts, pending, ..self.delivery.outbox.account }
     }
 
-    /// What the user should know.
+    /// Takes the notices for the user.
     pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
         self.delivery.take_notices()
     }
 
-    /// What is worth a line in the log and nobody's attention.
+    /// Takes the lines for the log that need no notice.
     pub(crate) fn take_remarks(&mut self) -> Vec<String> {
         self.delivery.take_remarks()
     }
 
-    /// Waits that have ended. They are answered after what led to that was published.
+    /// Takes the waits that have ended. They are answered after the account is published.
     pub(crate) fn take_ended_waits(&mut self) -> Vec<(Waiter, Waited)> {
         std::mem::take(&mut self.ended_waits)
     }
 
-    /// Requests were lost with what made them: they are made again.
+    /// Resets requests that were lost with their tasks: they are made again.
     pub(crate) fn forget_requests(&mut self) {
         self.delivery.outbox.forget_in_flight();
     }

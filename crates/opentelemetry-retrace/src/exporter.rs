@@ -1,4 +1,4 @@
-//! The exporter: what an application plugs into its pipeline.
+//! Span exporter that sends runs when they have ended.
 
 use std::fmt;
 use std::future::Future;
@@ -18,15 +18,16 @@ use crate::startup_log::StartupLog;
 use crate::stats::Stats;
 use crate::waiter::Waiter;
 
-/// Longest time that a shutdown keeps back for its result and its log line.
+/// Longest time that a shutdown reserves for its result and its log line.
 const LAST_WORD: Duration = Duration::from_millis(500);
 
 /// Sends the runs among the spans of a pipeline to Retrace.
 ///
-/// An ordinary [`SpanExporter`]: it stands beside any other exporter, under `BatchSpanProcessor`, `SimpleSpanProcessor`
-/// or the processors of an async runtime, and needs no runtime itself. Spans are handed to one background thread, which
-/// translates, groups and sends them; a thread of the application waits for nothing but a queue. A run may differ from
-/// that of a processor in [some cases](crate::RetraceSpanProcessor#differences-from-the-exporter).
+/// An ordinary [`SpanExporter`], to be used beside any other exporter, under `BatchSpanProcessor`,
+/// `SimpleSpanProcessor` or the processors of an async runtime. It needs no runtime itself. Spans are handed
+/// to one background thread, which translates, groups and sends them; a thread of the application waits for
+/// nothing but a queue. A run may differ from that of a processor in [some
+/// cases](crate::RetraceSpanProcessor#differences-from-the-exporter).
 ///
 /// ```no_run
 /// use opentelemetry_retrace::RetraceExporter;
@@ -41,39 +42,41 @@ const LAST_WORD: Duration = Duration::from_millis(500);
 /// ```
 ///
 /// # What `export` promises
-/// Success of a full batch means that its spans were accepted, so that the processor's small queue drains into this
-/// larger one. Success of a smaller batch, as a timer or a flush sends it, means that the runs which had ended by then
-/// are delivered: the processor never forwards a flush to its exporter, so this is how a flush comes true. Such an export
-/// waits four seconds at most ([`crate::Builder::with_flush_timeout`] can shorten that), and not at all on a
-/// thread of the application, where `SimpleSpanProcessor` exports. While the receiver takes nothing it ends with the next
-/// failed attempt. Whatever it says, spans that were accepted are kept and tried again, and appear in
-/// [`RetraceExporter::stats`] as delivered or as lost for a reason.
+/// Success of a full batch means that its spans were accepted, so that the processor's small queue drains
+/// into this larger one. Success of a smaller batch, as a timer or a flush sends it, means that the runs
+/// which had ended by then are delivered: the processor never forwards a flush to its exporter, so this is
+/// how a flush takes effect. Such an export waits four seconds at most
+/// ([`crate::Builder::with_flush_timeout`] can shorten that), and not at all on a thread of the application,
+/// where `SimpleSpanProcessor` exports. While the receiver is failing it ends with the next failed attempt.
+/// Whatever the result, accepted spans are kept and retried, and appear in [`RetraceExporter::stats`] as
+/// delivered or as lost for a reason.
 ///
 /// `SimpleSpanProcessor` forwards no flush, so `force_flush` of a provider returns at once there. Keep a clone of the exporter and
 /// call its `force_flush`, or [`RetraceExporter::flush`]: they wait until the runs that have ended are delivered, under every
 /// processor.
 ///
 /// # Bursts
-/// An export that finds the queue full waits until the worker has made room, so that a burst is sent as fast as the receiver
-/// takes it, and no span is lost. It waits as long as the flush timeout, four seconds at most. Spans that find no room by then
-/// are counted as [`LossReason::QueueFull`](crate::LossReason::QueueFull), and no other export waits until there is room again.
-/// A shutdown ends the wait.
+/// An export that finds the queue full waits until the worker has made room, so that a burst is sent as fast
+/// as the receiver takes it, and no span is lost. It waits as long as the flush timeout, four seconds at
+/// most. Spans that find no room by then are counted as
+/// [`LossReason::QueueFull`](crate::LossReason::QueueFull), and no other export waits until there is room
+/// again. A shutdown ends the wait.
 ///
 /// `BatchSpanProcessor` exports on a thread of its own, which blocks; under the processors of an async runtime the future
 /// waits and no thread is blocked. `SimpleSpanProcessor` exports each span on the thread of the application that ended it:
 /// there a span that finds no room is counted as lost at once, and nothing waits.
 ///
 /// # Clones
-/// Clones share one pipeline: keep one to read [`RetraceExporter::stats`] or to flush. When the last is dropped without a
-/// shutdown, what is left is flushed for as long as the flush timeout allows.
+/// Clones share one pipeline: keep one to read [`RetraceExporter::stats`] or to flush. When the last is
+/// dropped without a shutdown, the waiting spans are flushed for as long as the flush timeout allows.
 ///
 /// # Concurrency
 /// Every method may be called from several threads at once.
 #[derive(Clone)]
 pub struct RetraceExporter {
-    /// Nothing when recording is switched off.
+    /// `None` when recording is switched off.
     pipeline: Option<Arc<Pipeline>>,
-    /// After the pipeline, which is shut down when it is dropped.
+    /// Declared after the pipeline, which is shut down when it is dropped.
     startup_log: Arc<StartupLog>,
 }
 
@@ -86,28 +89,29 @@ impl WayIn for RetraceExporter {
 }
 
 impl RetraceExporter {
-    /// Begins to configure an exporter. What is not set comes from the environment, then from the defaults.
+    /// Returns a builder. Settings that are not made come from the environment, then from the defaults.
     pub fn builder() -> RetraceExporterBuilder {
         RetraceExporterBuilder::default()
     }
 
-    /// What became of every span so far. All zeros when recording is switched off.
+    /// Returns the counts of all spans so far by outcome. All zeros when recording is switched off.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.pipeline.as_ref().map_or_else(Stats::default, |pipeline| pipeline.stats())
     }
 
-    /// Warnings about settings in the environment that could not be read, in the order in which they were found: those of
-    /// this build, then those of the samplers and propagators that were built in this process. At most 64 lines of about
-    /// 512 bytes; no key, no content.
+    /// Returns warnings about settings in the environment that could not be read, in the order in which they
+    /// were found: those of this build, then those of the samplers and propagators that were built in this
+    /// process. At most 64 lines of about 512 bytes; no key, no content.
     ///
-    /// They are logged as well. The crate's documentation has what happens where no subscriber takes them.
+    /// They are logged as well. The documentation of the crate explains where they go when no subscriber
+    /// takes them.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         self.startup_log.warnings()
     }
 
-    /// Whether anything is recorded; see `RETRACE_ENABLED`.
+    /// Returns true if anything is recorded; see `RETRACE_ENABLED`.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.pipeline.is_some()
@@ -161,8 +165,9 @@ impl SpanExporter for RetraceExporter {
         }
     }
 
-    /// Flushes and stops, within nine tenths of `timeout`. What is not delivered by then is counted as lost, and the result is
-    /// an error. The rest of the time is for the result: a processor with the same limit would stop listening.
+    /// Flushes and stops, within nine tenths of `timeout`. Spans that are not delivered by then are counted
+    /// as lost, and the result is an error. The rest of the time is for the result: a processor with the same
+    /// limit would stop listening.
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
         let within = timeout - (timeout / 10).min(LAST_WORD);
         let stopped = self.pipeline.as_ref().map_or(Ok(()), |pipeline| pipeline.shut_down(within));
@@ -189,11 +194,12 @@ impl fmt::Debug for RetraceExporter {
     }
 }
 
-/// Whether an export runs on a thread of the application, which must not wait.
+/// Returns true if an export runs on a thread of the application, which must not wait.
 ///
 /// `SimpleSpanProcessor` drives an export from the thread that ends the span, by a blocking executor.
-/// `BatchSpanProcessor` does the same on a thread of its own, where it suppresses telemetry; the processors of async
-/// runtimes use no blocking executor. A thread that is torn down has no context any more, and is the application's.
+/// `BatchSpanProcessor` does the same on a thread of its own, where it suppresses telemetry; the processors
+/// of async runtimes use no blocking executor. A thread that is torn down has no context any more, and
+/// belongs to the application.
 fn is_application_thread() -> bool {
     let is_suppressed = || catch_unwind(opentelemetry::Context::is_current_telemetry_suppressed).unwrap_or(false);
     is_blocked_on() && !is_suppressed()

@@ -1,7 +1,8 @@
-//! What the sampler saw of a span that is about to begin, kept for the processor.
+//! Result of the sampler's scan of the attributes of a span that is about to begin, passed to the processor.
 //!
-//! To a processor the SDK shows nothing of a span that begins but a copy of all of it. A sampler sees the attributes as they
-//! are, a moment earlier and on the same thread. So it says there when nothing in them is of interest, and no copy is made.
+//! The SDK gives a processor access to a span that begins only by a copy of all of it. A sampler sees the
+//! attributes without a copy, a moment earlier and on the same thread. It notes there when none of them is
+//! relevant, and no copy is made.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,21 +11,21 @@ use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanContext, SpanId, TraceId};
 use retrace_translate::{KeyRelevance, is_own_span, key_relevance};
 
-/// Whether anybody makes use of it.
+/// True once a processor reads the notes.
 static IS_ASKED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
-    /// Of the span that was decided on last, if it says nothing: its trace, and the span around it.
+    /// Trace and parent of the span that was sampled last, if none of its attributes is relevant.
     static NOTHING_OF: Cell<Option<(TraceId, SpanId)>> = const { Cell::new(None) };
 }
 
-/// From now on somebody asks.
+/// Enables the notes.
 pub(crate) fn watch() {
     IS_ASKED.store(true, Ordering::Relaxed);
 }
 
-/// A span with this name is about to begin below `parent`, with these attributes. To be called for each, whatever is decided.
-/// Its instrumentation scope is not known here; when the span ends it is.
+/// Notes that a span with this name and these attributes is about to begin below `parent`. Must be called for
+/// each span, whatever the decision. The instrumentation scope is unknown here, and known when the span ends.
 pub(crate) fn note(parent: Option<&SpanContext>, name: &str, attributes: &[KeyValue]) {
     if !IS_ASKED.load(Ordering::Relaxed) {
         return;
@@ -32,15 +33,16 @@ pub(crate) fn note(parent: Option<&SpanContext>, name: &str, attributes: &[KeyVa
     let says_nothing = || {
         !is_own_span(name, "") && attributes.iter().all(|pair| key_relevance(pair.key.as_str()) == KeyRelevance::None)
     };
-    // All is read of a local root.
+    // A local root is always read whole.
     let below = parent.filter(|parent| !parent.is_remote() && says_nothing());
-    // A thread that ends has no such place any more.
+    // A thread that ends has no thread-local storage any more.
     let _ = NOTHING_OF.try_with(|last| last.set(below.map(|parent| (parent.trace_id(), parent.span_id()))));
 }
 
-/// Whether nothing in the attributes of the span that begins below `parent` is of interest; no, where the sampler is another.
+/// Returns true if the span that begins below `parent` has no relevant attribute; false where another sampler
+/// decides.
 ///
-/// What was noted is gone then, so that it is never held to be said of another span.
+/// Clears the note, so that it never applies to another span.
 pub(crate) fn says_nothing(parent: &SpanContext) -> bool {
     let last = NOTHING_OF.try_with(Cell::take).ok().flatten();
     last == Some((parent.trace_id(), parent.span_id()))

@@ -1,23 +1,24 @@
-//! What a process keeps for itself when it forks.
+//! State that each process has for itself after a fork.
 //!
-//! The child of a fork has a copy of everything and none of the threads: a worker that is not there empties no queue, a
-//! lock that another thread held stays held, and what waits in memory is the parent's to send. So the child touches nothing
-//! of that and begins afresh.
+//! The child of a fork has a copy of all memory and none of the threads: the copied queue has no worker, a
+//! lock that another thread held stays locked, and the waiting data is the parent's to send. The child
+//! therefore touches none of it and starts with new state.
 
 use std::sync::OnceLock;
 
-/// The process in which it was made. To ask costs one look at a counter, which the system raises in the child of a fork.
+/// Identity of the process that created it. The check reads one counter, which the system increments in the
+/// child of a fork.
 ///
-/// A process that is forked past the C library, by a bare system call, is not told from its parent.
+/// A fork that bypasses the C library, by a bare system call, is not detected.
 #[derive(Clone, Debug)]
 pub(crate) struct Process {
-    /// Nothing when the system does not tell of forks.
+    /// `None` when the system does not report forks.
     #[cfg(unix)]
     guard: Option<forkguard::atfork::Guard>,
 }
 
 impl Process {
-    /// This one.
+    /// Returns the identity of this process.
     pub(crate) fn current() -> Self {
         Self {
             #[cfg(unix)]
@@ -25,13 +26,13 @@ impl Process {
         }
     }
 
-    /// Whether this is a child of it by now.
+    /// Returns true if this process is a child forked after the value was created.
     #[cfg(unix)]
     pub(crate) fn is_left(&self) -> bool {
         self.guard.clone().is_some_and(|mut guard| guard.detected_fork())
     }
 
-    /// Nothing forks here.
+    /// This system has no fork.
     #[cfg(not(unix))]
     #[expect(clippy::unused_self, reason = "there are systems that fork")]
     pub(crate) fn is_left(&self) -> bool {
@@ -39,23 +40,23 @@ impl Process {
     }
 }
 
-/// A value of which every process has its own.
+/// Value that exists once per process.
 #[derive(Debug)]
 pub(crate) struct PerProcess<T> {
     process: Process,
     value: T,
-    /// That of the child.
+    /// Value of the child.
     next: OnceLock<Box<Self>>,
 }
 
 impl<T> PerProcess<T> {
-    /// With the value of this process.
+    /// Creates it with the value of this process.
     pub(crate) fn new(value: T) -> Self {
         Self { process: Process::current(), value, next: OnceLock::new() }
     }
 
-    /// The value of this process. In the child of a fork it is made `afresh` by what the parent had; what that had in memory
-    /// is to be left alone.
+    /// Returns the value of this process. In the child of a fork `afresh` creates it from the parent's value,
+    /// whose shared state must not be touched.
     pub(crate) fn here(&self, afresh: impl Fn(&T) -> T) -> &T {
         let mut here = self;
         while here.process.is_left() {
@@ -64,7 +65,7 @@ impl<T> PerProcess<T> {
         &here.value
     }
 
-    /// The value of this process, unless it is the child of a fork that has none yet.
+    /// Returns the value of this process, or `None` in the child of a fork that has none yet.
     pub(crate) fn present(&self) -> Option<&T> {
         let mut here = self;
         while here.process.is_left() {

@@ -1,7 +1,7 @@
-//! Which spans are recorded at all: those of runs that were sampled, and those of runs that failed.
+//! Tail sampling: selects the runs that are recorded, those that were sampled and those that failed.
 //!
-//! Pure. The spans of a run that was not sampled are held as they came, untranslated, until its root has ended; then they
-//! are let through if the run failed, and dropped otherwise.
+//! Pure. The spans of a run that was not sampled are held untranslated until its root has ended; then they
+//! are passed on if the run failed, and dropped otherwise.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -16,26 +16,26 @@ use crate::sample_key::RootSpan;
 use crate::sampler::Rule;
 use crate::view::weight;
 
-/// Runs of which the decision is remembered after their root has ended, and runs that are held.
+/// Maximum number of remembered decisions about ended runs, and of held runs.
 const RUNS: usize = 10_000;
 
-/// Bytes counted for a run that is held, beside its spans: its place in the table and in the order of age, which grow by
-/// doubling.
+/// Bytes counted for a held run beside its spans: its entries in the table and in the order of age, which
+/// grow by doubling.
 const RUN_BYTES: usize = 256;
-/// Bytes counted for a decision that is remembered, likewise.
+/// Bytes counted for a remembered decision, likewise.
 const DECISION_BYTES: usize = 80;
-/// The share of the bytes that decisions may take, and that runs may take of which all spans were dropped: one in so many.
+/// Divisor for the share of the bytes that decisions may take, and runs whose spans were all dropped.
 const SHARE: usize = 8;
 
-/// Which failures are sent of runs that were not sampled.
+/// Selects the runs that are sent because they failed although they were not sampled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Failures {
-    /// None: what was not sampled is dropped at once.
+    /// None: spans that were not sampled are dropped at once.
     Off,
     /// Runs whose root failed.
     Root,
-    /// Runs of which any span failed.
+    /// Runs in which any span failed.
     #[default]
     AnySpan,
 }
@@ -43,47 +43,47 @@ pub enum Failures {
 /// Bounds of a [`Gate`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GateLimits {
-    /// Bytes of everything that is held.
+    /// Maximum bytes of everything that is held.
     pub bytes: usize,
-    /// How long a run may go without a new span before it is dropped.
+    /// Time without a new span after which a run is dropped.
     pub idle: Duration,
 }
 
-/// What comes through.
+/// Result for a span that has ended.
 #[derive(Debug, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "most spans pass, and a box for each would cost more than the move")]
 pub(crate) enum Passed {
-    /// This span, as if there were no gate.
+    /// The span passes.
     Span(SpanData),
-    /// A run that was held; `incomplete` when some of it was dropped before, `for_failure` when it was not sampled.
+    /// A held run passes; `incomplete` if some of it was dropped before, `for_failure` if it was not sampled.
     Run { spans: Vec<SpanData>, incomplete: bool, for_failure: bool },
-    /// Nothing; so many spans are dropped.
+    /// The span is held or dropped; `dropped` spans are dropped.
     Nothing { dropped: u64 },
 }
 
-/// The gate before the recorder.
+/// Tail sampler before the recorder.
 #[derive(Debug)]
 pub(crate) struct Gate {
     rule: Option<Rule>,
     failures: Failures,
     limits: GateLimits,
-    /// Whether the runs of callers are joined; those are sent whatever the rule.
+    /// True if the runs of callers are joined; those are sent whatever the rule.
     joins: bool,
     runs: HashMap<[u8; 16], Run>,
     by_age: BTreeSet<(Duration, [u8; 16])>,
     weight: usize,
-    /// Spans that are held.
+    /// Number of held spans.
     spans: u64,
-    /// Runs of which all spans were dropped.
+    /// Number of held runs whose spans were all dropped.
     emptied: usize,
     decided: Decided,
 }
 
-/// A run that is held.
+/// Held run.
 #[derive(Debug, Default)]
 struct Run {
     spans: Vec<SpanData>,
-    /// Bytes of the spans, the room for more included.
+    /// Bytes of the spans, with the spare capacity.
     weight: usize,
     seen: Duration,
     failed: bool,
@@ -94,7 +94,7 @@ impl Run {
     fn push(&mut self, span: SpanData) {
         let (spans, slot) = (&mut self.spans, size_of::<SpanData>());
         if spans.len() == spans.capacity() {
-            // By half: a span is large, and most runs have few.
+            // The capacity grows by half: a span is large, and most runs have few.
             let before = spans.capacity();
             spans.reserve_exact(before / 2 + 1);
             self.weight += (spans.capacity() - before) * slot;
@@ -104,7 +104,7 @@ impl Run {
     }
 }
 
-/// What was decided of the runs that began or ended last.
+/// Decisions about the runs that began or ended last.
 #[derive(Debug, Default)]
 struct Decided {
     passes: HashMap<[u8; 16], bool>,
@@ -136,7 +136,8 @@ fn trace_id(span: &SpanData) -> [u8; 16] {
     span.span_context.trace_id().to_bytes()
 }
 
-/// Whether the span, or its root, was called by somebody who records the trace. A root hands the caller's entry down.
+/// Returns true if the caller of the span, or of its root, records the trace. A root hands the caller's entry
+/// down.
 fn belongs_to_caller(span: &SpanData) -> bool {
     let by_sdk = || span.parent_span_is_remote && trace_id(span).starts_with(&span.parent_span_id.to_bytes());
     RecordedRun::in_state(span.span_context.trace_state()).is_some() || by_sdk()
@@ -162,18 +163,18 @@ impl Gate {
         }
     }
 
-    /// Whether the runs of callers are joined. By default they are.
+    /// Sets whether the runs of callers are joined. By default they are.
     pub(crate) fn with_joins(mut self, joins: bool) -> Self {
         self.joins = joins;
         self
     }
 
-    /// Whether a span that begins belongs to a run that is sampled.
+    /// Returns true if a span that begins belongs to a sampled run.
     pub(crate) fn lets_begin(&mut self, span: &SpanData) -> bool {
         self.decide(span).unwrap_or(false)
     }
 
-    /// A span has ended.
+    /// Handles a span that has ended.
     pub(crate) fn ended(&mut self, span: SpanData, now: Duration) -> Passed {
         if self.decide(&span) == Some(true) && !self.runs.contains_key(&trace_id(&span)) {
             return Passed::Span(span);
@@ -181,7 +182,7 @@ impl Gate {
         self.hold(span, now)
     }
 
-    /// Whether the run of this span is sampled; `None` while that is not known.
+    /// Returns true if the run of this span is sampled; `None` while that is unknown.
     fn decide(&mut self, span: &SpanData) -> Option<bool> {
         if let Some(decided) = self.decided.of(&trace_id(span)) {
             return Some(decided);
@@ -192,7 +193,7 @@ impl Gate {
         if !span.span_context.is_sampled() {
             return Some(false);
         }
-        // A run of which some spans are sent is to be whole.
+        // A run that another service sends must be whole.
         if self.joins && belongs_to_caller(span) {
             self.decided.note(trace_id(span), true, self.decisions());
             return Some(true);
@@ -201,7 +202,7 @@ impl Gate {
             return Some(rule.keeps_trace(span.span_context.trace_id(), span.span_context.trace_state()));
         }
         let at_most = self.decisions();
-        // A name of its own run is known as soon as the root is.
+        // The decision by the root is known as soon as the root is.
         is_local_root(span).then(|| {
             let keeps = rule.keeps(span.span_context.trace_id(), &RootSpan::of(span), span.span_context.trace_state());
             self.decided.note(trace_id(span), keeps, at_most);
@@ -226,7 +227,7 @@ impl Gate {
             return Passed::Run { spans: run.spans, incomplete: run.incomplete, for_failure };
         }
         if is_root {
-            // One that begins again under the same trace, from another process, is decided on anew.
+            // If the run begins again under the same trace, from another process, it is decided on anew.
             return Passed::Nothing { dropped: run.spans.len() as u64 };
         }
         self.put(id, run);
@@ -255,12 +256,13 @@ impl Gate {
         self.weight + self.runs.len() * RUN_BYTES + self.decided.weight()
     }
 
-    /// Decisions that are remembered at most.
+    /// Maximum number of remembered decisions.
     fn decisions(&self) -> usize {
         RUNS.min(self.limits.bytes / SHARE / DECISION_BYTES)
     }
 
-    /// Drops the spans of the runs that were silent longest until so many bytes are enough; returns the count of the spans.
+    /// Drops the spans of the runs that were silent longest until `bytes` bytes are enough; returns the
+    /// number of dropped spans.
     pub(crate) fn make_room(&mut self, bytes: usize) -> u64 {
         // Decisions have a share of their own.
         let others = self.limits.bytes - self.limits.bytes / SHARE;
@@ -275,7 +277,7 @@ impl Gate {
                 let held = |id| self.runs.get(id).is_some_and(|run| run.spans.is_empty() == is_empty);
                 self.by_age.iter().find(|(_, id)| held(id)).map(|(_, id)| *id)
             };
-            // A run without spans only remembers that some were dropped; the count of such runs is bounded.
+            // A run without spans only records that some were dropped; the number of such runs is bounded.
             let emptied = oldest(true).filter(|_| self.emptied * RUN_BYTES > bytes / SHARE);
             let Some(oldest) = emptied.or_else(|| oldest(false)).or_else(|| oldest(true)) else { break };
             let Some(mut run) = self.take(&oldest) else { break };
@@ -288,7 +290,7 @@ impl Gate {
         dropped
     }
 
-    /// Drops what was silent for too long; tells how many spans.
+    /// Drops the runs that were silent for too long; returns the number of dropped spans.
     pub(crate) fn advance(&mut self, now: Duration) -> u64 {
         let mut dropped = 0;
         while let Some((seen, id)) = self.by_age.first().copied() {
@@ -300,7 +302,7 @@ impl Gate {
         dropped
     }
 
-    /// Nothing more comes: what failed goes through, the rest is dropped.
+    /// Ends sampling: failed runs pass, the others are dropped.
     pub(crate) fn finish(&mut self) -> (Vec<(Vec<SpanData>, bool)>, u64) {
         let mut dropped = 0;
         let mut failed = Vec::new();
@@ -316,22 +318,22 @@ impl Gate {
         (failed, dropped)
     }
 
-    /// When [`Gate::advance`] will next have something to do.
+    /// Returns when [`Gate::advance`] next has work to do.
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         self.by_age.first().map(|(seen, _)| *seen + self.limits.idle)
     }
 
-    /// Spans that are held.
+    /// Number of held spans.
     pub(crate) fn held(&self) -> u64 {
         self.spans
     }
 
-    /// Counts the spans that are held again, run by run: after a panic, and for tests.
+    /// Counts the held spans run by run: after a panic, and for tests.
     pub(crate) fn count_spans(&self) -> u64 {
         self.runs.values().map(|run| run.spans.len() as u64).sum()
     }
 
-    /// Makes the counts what is really there, after a panic that may have come between a change and its count.
+    /// Corrects the counts after a panic that may have come between a change and its count.
     pub(crate) fn recount(&mut self) {
         self.spans = self.count_spans();
         self.weight = self.runs.values().map(|run| run.weight).sum();
@@ -485,7 +487,7 @@ mod tests {
     fn a_rule_of_its_own_decides_for_retrace_alone() {
         let rule = |rate, seed: Option<&str>| Some(Rule::new(rate, seed.map(str::to_owned)));
         let (child, root) = (span_data(2, 1, "child"), span_data(1, 0, "Agent"));
-        // By the name of the root, which comes last.
+        // The name of the root decides, which comes last.
         for (rate, passes) in [(0.5, true), (0.1, false)] {
             let mut gate = Gate::new(rule(rate, Some("seed")), Failures::AnySpan, LIMITS);
             assert_eq!(gate.ended(child.clone(), secs(0)), Passed::Nothing { dropped: 0 });
@@ -493,11 +495,11 @@ mod tests {
             let run = Passed::Run { spans: vec![child.clone(), root.clone()], incomplete: false, for_failure: false };
             assert_eq!(passed, if passes { run } else { Passed::Nothing { dropped: 2 } });
         }
-        // Which a processor sees first.
+        // A processor sees the root first.
         let mut gate = Gate::new(rule(0.5, Some("seed")), Failures::AnySpan, LIMITS);
         assert!(gate.lets_begin(&root) && gate.lets_begin(&child));
         assert_eq!(gate.ended(child.clone(), secs(0)), Passed::Span(child.clone()));
-        // By the trace id, which every span knows. That of the test is a very small one.
+        // The trace id decides, which every span has. The one of the test is very small.
         let mut gate = Gate::new(rule(0.5, None), Failures::AnySpan, LIMITS);
         assert!(!gate.lets_begin(&child));
         let mut gate = Gate::new(rule(1.0, None), Failures::AnySpan, LIMITS);

@@ -13,7 +13,7 @@ use crate::id_generator::{RetraceIdGenerator, preset_trace_id};
 use crate::sampler::RetraceSampler;
 use crate::view::value;
 
-/// Decides on roots as the sampler of a provider does, without a span.
+/// Sampler of roots that decides as the one of a provider, without a span.
 #[derive(Clone, Debug)]
 pub struct HeadSampler {
     sampler: RetraceSampler,
@@ -29,11 +29,11 @@ pub enum Head {
     Record(Option<TraceId>),
 }
 
-/// Value of a context whose runs are sampled whatever the rate is, such as those that a person requests.
+/// Context value under which runs are sampled whatever the rate is, such as those that a person requests.
 #[derive(Clone, Copy, Debug)]
 pub struct AlwaysSampled;
 
-/// A root that is not recorded.
+/// Root that is not recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unsampled {
     trace_id: TraceId,
@@ -41,7 +41,8 @@ pub struct Unsampled {
 }
 
 impl Unsampled {
-    /// A context for everything below the root: spans there are not sampled either, in this process and in others.
+    /// Returns a context for everything below the root: spans there are not sampled either, in this process
+    /// and in others.
     #[must_use]
     pub fn below(self, parent: &Context) -> Context {
         let Self { trace_id, span_id } = self;
@@ -51,18 +52,18 @@ impl Unsampled {
 }
 
 impl HeadSampler {
-    /// Decides as a provider with this sampler and this generator does.
+    /// Creates a sampler that decides as a provider with this sampler and this generator.
     #[must_use]
     pub fn new(sampler: RetraceSampler, ids: RetraceIdGenerator) -> Self {
         Self { sampler, ids }
     }
 
-    /// Decides on a root of this name. A trace id that was drawn for the decision must be the one of the span:
+    /// Decides on a root of this name. A span must then be started with the trace id of the decision:
     /// [`HeadSampler::with_trace_id`].
     #[must_use]
     #[inline]
     pub fn decide(&self, name: &str) -> Head {
-        // Of the attributes nothing is known here: the provider's sampler decides then, on the span.
+        // The attributes are unknown here: the provider's sampler decides on the span.
         if self.sampler.records_all() || self.sampler.wants_whole_root() {
             return Head::Record(None);
         }
@@ -85,16 +86,16 @@ impl HeadSampler {
 /// Agent of all spans that begin below a context that holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AgentScope {
-    /// Its id.
+    /// Id of the agent.
     pub id: Arc<str>,
-    /// Its role.
+    /// Role of the agent.
     pub role: Option<Arc<str>>,
-    /// The id of the agent that called it.
+    /// Id of the agent that called it.
     pub parent: Option<Arc<str>>,
 }
 
 impl AgentScope {
-    /// The attributes by which a span names the agent.
+    /// Returns the attributes by which a span names the agent.
     pub fn attributes(&self) -> impl Iterator<Item = KeyValue> {
         let pairs = [
             ("retrace.agent_id", Some(&self.id)),
@@ -104,8 +105,8 @@ impl AgentScope {
         pairs.into_iter().filter_map(|(key, value)| Some(KeyValue::new(key, Arc::clone(value?))))
     }
 
-    /// Names the agent on a GenAI span that begins and names none. The nearest span above it that names an agent may stand
-    /// outside of the scope.
+    /// Sets the agent on a GenAI span that begins without one. The nearest span above it that names an agent
+    /// may be outside of the scope.
     pub(crate) fn name_on(&self, span: &mut Span) {
         let Some(data) = span.exported_data() else { return };
         let seen =
@@ -139,7 +140,7 @@ mod tests {
                     Head::Drop(unsampled) => {
                         let below = unsampled.below(&Context::new());
                         let span = below.span().span_context().clone();
-                        // What is below it is on its way to other services with these ids.
+                        // Calls below it carry these ids to other services.
                         assert!(span.is_valid() && !span.is_remote() && !span.is_sampled());
                         assert!(dropped.insert(span.trace_id()), "each run has an id of its own");
                         continue;
@@ -150,7 +151,7 @@ mod tests {
                 assert!(trace_id.is_none_or(|trace_id| trace_id == span.span_context().trace_id()));
                 recorded += 1;
             }
-            // Six standard deviations.
+            // The range is six standard deviations wide.
             assert!((58..=142).contains(&recorded), "{recorded}");
         }
     }

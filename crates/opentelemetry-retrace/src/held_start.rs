@@ -1,7 +1,8 @@
-//! Starts of spans that are described once the sampler has decided.
+//! Starts of spans whose description is added once the sampler has decided.
 //!
-//! The description of a run can be costly to evaluate, and is evaluated only if the run is recorded. With a sampler of the
-//! application's that is known only when the span has started, so its start is held back until the attributes are there.
+//! The description of a run can be costly to evaluate, and is evaluated only if the run is recorded. With a
+//! sampler of the application the decision is known only when the span has started, so its start is held back
+//! until the attributes are there.
 
 use std::cell::RefCell;
 
@@ -11,19 +12,19 @@ use opentelemetry_sdk::trace::SpanData;
 use crate::processor::RetraceSpanProcessor;
 
 thread_local! {
-    /// Starts that are held back on this thread; `None` while none is to be.
+    /// Starts that are held back on this thread; `None` while none are to be held back.
     static HELD: RefCell<Option<Vec<(RetraceSpanProcessor, SpanData)>>> = const { RefCell::new(None) };
 }
 
-/// Starts that were held back. Released without further attributes when it is dropped.
+/// Starts that are held back. Released without further attributes when dropped.
 #[derive(Debug)]
 #[must_use]
 pub struct HeldStart(Vec<(RetraceSpanProcessor, SpanData)>);
 
 impl HeldStart {
-    /// Runs `start`, which starts one span, and holds back what a [`RetraceSpanProcessor`] makes of that.
+    /// Runs `start`, which starts one span, and holds back the start in each [`RetraceSpanProcessor`].
     pub fn around<R>(start: impl FnOnce() -> R) -> (R, Self) {
-        /// Ends the holding back, also when `start` panics.
+        /// Stops holding back, also when `start` panics.
         struct Release;
         impl Drop for Release {
             fn drop(&mut self) {
@@ -61,7 +62,7 @@ fn take() -> Vec<(RetraceSpanProcessor, SpanData)> {
     HELD.try_with(RefCell::take).ok().flatten().unwrap_or_default()
 }
 
-/// Takes the start of a span if it is to be held back; gives it back otherwise.
+/// Holds back the start of a span if that is active on this thread; returns it otherwise.
 pub(crate) fn hold(processor: &RetraceSpanProcessor, span: SpanData) -> Option<SpanData> {
     let mut span = Some(span);
     let _ = HELD.try_with(|held| {

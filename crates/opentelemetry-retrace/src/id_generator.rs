@@ -1,4 +1,4 @@
-//! Ids of OpenTelemetry that are ids of Retrace too.
+//! Generator of OpenTelemetry ids that are valid ids of Retrace.
 
 use std::cell::{Cell, RefCell};
 use std::collections::hash_map::RandomState;
@@ -18,8 +18,8 @@ use crate::fork::Process;
 /// Makes trace ids and span ids whose Retrace forms are valid UUIDs.
 ///
 /// Retrace writes ids as UUIDs: a trace id with the same 128 bits, a span id that begins with the 64 bits of
-/// OpenTelemetry's. With this generator both have the version and the variant that RFC 9562 (once 4122) asks for; with
-/// another one they are sent all the same.
+/// OpenTelemetry's. With this generator both have the version and the variant that RFC 9562 (formerly 4122)
+/// requires; ids of another generator are sent all the same.
 ///
 /// ```
 /// use opentelemetry_retrace::RetraceIdGenerator;
@@ -30,12 +30,14 @@ use crate::fork::Process;
 ///
 /// Trace ids are UUIDs of version 4 with 122 random bits, or of version 7
 /// ([`with_time_ordered_ids`](RetraceIdGeneratorBuilder::with_time_ordered_ids)); span ids have 60 random bits. The last
-/// seven bytes of a trace id are random in either version, so the random flag of W3C Trace Context level 2 may be set for
-/// them: the SDK leaves no place to say so, [`RetracePropagatorBuilder::with_random_ids`] does. No id is zero.
+/// seven bytes of a trace id are random in either version, so the random flag of W3C Trace Context level 2
+/// may be set for them: the SDK has no setting for that, [`RetracePropagatorBuilder::with_random_ids`] sets
+/// it. No id is zero.
 ///
-/// Each thread has a generator of its own, seeded once by the operating system, so an id costs a few nanoseconds, no lock
-/// and no system call; version 7 reads the clock as well. The child of a fork seeds anew, so that it makes other ids than its
-/// parent. The ids are not secrets: who sees enough of them can tell the next.
+/// Each thread has a generator of its own, seeded once by the operating system, so an id costs a few
+/// nanoseconds, no lock and no system call; version 7 reads the clock as well. The child of a fork seeds
+/// anew, so that it makes other ids than its parent. The ids are not secrets: the next ones can be computed
+/// from enough of them.
 ///
 /// [`RetracePropagatorBuilder::with_random_ids`]: crate::RetracePropagatorBuilder::with_random_ids
 #[derive(Clone, Debug, Default)]
@@ -52,16 +54,16 @@ pub struct RetraceIdGeneratorBuilder {
 }
 
 impl RetraceIdGeneratorBuilder {
-    /// Whether trace ids are UUIDs of version 7, which sort by the time at which they were made, to a quarter of a
-    /// microsecond. Everybody who sees one can tell that time. Default: no, version 4.
+    /// Sets whether trace ids are UUIDs of version 7, which sort by the time at which they were made, to a
+    /// quarter of a microsecond. The id reveals that time. Default: no, version 4.
     pub fn with_time_ordered_ids(mut self, time_ordered: bool) -> Self {
         self.time_ordered = time_ordered;
         self
     }
 
-    /// Makes the same ids in the same order for the same seed, for tests and replays only: two processes with one seed make
-    /// the same ids. Threads share one sequence, without a lock. The time in version 7 is the clock's all the same.
-    /// Default: no seed.
+    /// Sets a seed: the same seed makes the same ids in the same order. For tests and replays only, because
+    /// two processes with one seed make the same ids. Threads share one sequence, without a lock. The time in
+    /// version 7 still comes from the clock. Default: no seed.
     pub fn with_seed(mut self, seed: u64) -> Self {
         self.seeded = Some(Arc::new(Seeded { seed, drawn: AtomicU64::new(0) }));
         self
@@ -77,7 +79,7 @@ impl RetraceIdGeneratorBuilder {
 }
 
 impl RetraceIdGenerator {
-    /// Configures a generator.
+    /// Returns a builder for a generator.
     pub fn builder() -> RetraceIdGeneratorBuilder {
         RetraceIdGeneratorBuilder::default()
     }
@@ -120,12 +122,13 @@ impl IdGenerator for RetraceIdGenerator {
     }
 }
 
-/// The second half, with the variant, is made of the trace id when the span is sent.
+/// Creates a span id. The second half of the UUID, with the variant, is derived from the trace id when the
+/// span is sent.
 fn span_id(random: u64) -> SpanId {
     SpanId::from(with_version(4, random))
 }
 
-/// A UUID: the first 64 bits with the version in them, the last with the variant.
+/// Creates a UUID: the version is in the first 64 bits, the variant in the last.
 fn uuid(version: u64, high: u64, low: u64) -> u128 {
     const VARIANT: u64 = 0b10 << 62;
     u128::from(with_version(version, high)) << 64 | u128::from(VARIANT | low >> 2)
@@ -135,8 +138,8 @@ fn with_version(version: u64, high: u64) -> u64 {
     high & !0xf000 | version << 12
 }
 
-/// Milliseconds in 48 bits, then the fraction of the millisecond in 12 (RFC 9562, section 6.2, method 3), then what is
-/// random.
+/// Creates a UUID of version 7: milliseconds in 48 bits, then the fraction of the millisecond in 12 (RFC
+/// 9562, section 6.2, method 3), then random bits.
 fn version_7(since_epoch: Duration, random: u64) -> u128 {
     const NANOS: u64 = 1_000_000;
     let millis = since_epoch.as_secs().wrapping_mul(1_000).wrapping_add(u64::from(since_epoch.subsec_millis()));
@@ -176,13 +179,13 @@ fn random_of_thread<const N: usize>() -> [u64; N] {
         }
         draw(random)
     });
-    // A span may begin while its thread is torn down, when there is nothing left to keep a generator in.
+    // A span may begin while its thread is torn down, when thread-local storage is gone.
     drawn.unwrap_or_else(|_| draw(&mut seeded_by_system()))
 }
 
 fn seeded_by_system() -> SmallRng {
     SmallRng::try_from_os_rng().unwrap_or_else(|_| {
-        // The standard library's source for its maps, which has other ways when the system has no randomness to give.
+        // The standard library's source of seeds for its maps has fallbacks if the system has no randomness.
         let mut seed = <SmallRng as rand::SeedableRng>::Seed::default();
         for chunk in seed.chunks_mut(8) {
             let word = RandomState::new().build_hasher().finish();
@@ -192,7 +195,7 @@ fn seeded_by_system() -> SmallRng {
     })
 }
 
-/// The sequence of `SplitMix64`, from which each draw takes the next place.
+/// Sequence of `SplitMix64`; each draw takes the next position.
 #[derive(Debug)]
 struct Seeded {
     seed: u64,
@@ -242,7 +245,7 @@ mod tests {
         }
     }
 
-    /// Draws so many ids on each of eight threads; how many of all are different.
+    /// Draws `each` ids on each of eight threads; returns how many trace ids and span ids differ.
     fn different(generator: &RetraceIdGenerator, each: usize) -> (usize, usize) {
         let draw = || (0..each).map(|_| (generator.new_trace_id(), generator.new_span_id())).collect::<Vec<_>>();
         let drawn: Vec<_> = thread::scope(|scope| {
@@ -266,7 +269,7 @@ mod tests {
         assert_eq!(different(&seeded(7), 125_000), (1_000_000, 1_000_000));
     }
 
-    /// Chi-square of each byte in a row of samples, against all values being as frequent.
+    /// Chi-square of each byte position over the samples, against a uniform distribution.
     fn chi_squares<const N: usize>(samples: &[[u8; N]]) -> Vec<f64> {
         let expected = f64::from(u32::try_from(samples.len()).unwrap()) / 256.0;
         (0..N)

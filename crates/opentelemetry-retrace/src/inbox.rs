@@ -1,9 +1,10 @@
-//! The door between the application's threads and the worker.
+//! Bounded queue from application threads to the worker.
 //!
-//! Application threads only push: a lock that nobody holds for longer than a push or a swap, no wait, no I/O. The thread of a
-//! batch processor waits for room. What is refused because the inbox is full is counted here.
+//! Application threads only push: each push takes a lock that is held no longer than a push or a swap, and
+//! neither waits nor does I/O. The thread of a batch processor waits for room. Spans refused because the
+//! queue is full are counted here.
 //!
-//! The bytes of a span are taken until the worker has read it, not only until the worker has taken it over.
+//! The bytes of a span are reserved until the worker has read it, not only until the worker has taken it.
 
 mod room;
 mod seen;
@@ -27,62 +28,66 @@ use crate::stats::{Account, LossReason, Lost, Stats};
 use crate::view::weight;
 use crate::waiter::Waiter;
 
-/// Traces remembered as incomplete until the worker takes note; of more than these the rest is not marked. Fewer in a small
-/// queue, of which they take this share.
+/// Maximum number of traces remembered as incomplete until the worker takes them; further traces are not
+/// marked. A small queue has a lower maximum, at which they take this share of its bytes.
 const REFUSED_TRACES: usize = 1_024;
 const REFUSED_SHARE: usize = 16;
 const REFUSED_BYTES: usize = 48;
-/// How long after the last message the worker looks for more by itself. To wake it is a system call, which the thread pays
-/// that ends the span; and so late, at most, is a span told that does not wake it.
+/// Interval after a message at which the worker polls the queue by itself. A wake-up is a system call on the
+/// thread that ends the span; a span that does not wake the worker is read at most this much later.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
-/// Pieces that are kept to be used again, about 1 MB; less in a small queue, of which they take this share at most.
+/// Pieces kept for reuse, about 1 MB; in a small queue they take this share of its bytes at most.
 const SPARE: usize = 32;
 const SPARE_SHARE: usize = 8;
-/// Traces of which it is known that their local root is under way; fewer in a small queue, of which they take that share.
+/// Traces whose local root is known to be under way; in a small queue they take the same share of its bytes
+/// at most.
 const ROOTS: usize = 16_384;
 const ROOT_BYTES: usize = 64;
 
-/// Something for the worker.
+/// Message to the worker.
 pub(crate) enum Message {
-    /// Spans, each at one of its ends.
+    /// Spans that began or ended.
     Seen(Piece),
-    /// Spans that have ended, their bytes, and who waits for their delivery for how long.
+    /// Spans that have ended, their bytes, and the handle and the timeout of an export that waits for their
+    /// delivery.
     Spans { spans: Vec<SpanData>, bytes: usize, wait: Option<(Waiter, Duration)> },
-    /// What spans say about the process from now on.
+    /// Resource that applies to spans from now on.
     Resource(Arc<Resource>),
-    /// Somebody waits until all before this is delivered or lost.
+    /// Flush: completes when everything before it is delivered or lost.
     Flush(Waiter),
-    /// The same, and nothing comes after it. Whoever asked at this time goes when the rest of it is over.
+    /// Shutdown: as a flush, and no message follows. `asked` is the time of the call; the time that the
+    /// message waits in the queue counts towards `within`.
     Shutdown { asked: Instant, within: Duration, waiter: Waiter },
 }
 
-/// The queue as it is now.
+/// Snapshot of the queue for metrics.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(not(feature = "metrics"), allow(dead_code))]
 pub(crate) struct Queue {
-    /// Spans that are in it, those that began among them.
+    /// Number of spans in it, started spans included.
     pub size: u64,
-    /// The most spans that fit: it is bounded in bytes, so these are as small as spans can be.
+    /// Maximum number of spans that fit. The queue is bounded in bytes, so this assumes spans of the smallest
+    /// size.
     pub capacity: u64,
-    /// Spans that have ended and were taken by the worker.
+    /// Number of ended spans that the worker has taken.
     pub processed: u64,
-    /// Spans that found no room.
+    /// Number of spans that found no room.
     pub refused: u64,
-    /// Spans that ended after the shutdown.
+    /// Number of spans that ended after the shutdown.
     pub too_late: u64,
 }
 
-/// What the worker takes at once.
+/// Everything that the worker takes at once.
 #[derive(Default)]
 pub(crate) struct Taken {
     pub messages: Vec<Message>,
-    /// Traces of which spans were refused.
+    /// Traces with refused spans.
     pub incomplete: HashSet<[u8; 16]>,
-    /// When to look again: until then not every span wakes who sleeps.
+    /// Time at which to poll again; until then a span does not wake the worker.
     pub look_again: Option<Instant>,
 }
 
-/// Shared by all clones of an exporter and by the worker.
+/// Queue, shared by all clones of an exporter or a processor and by the worker.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     limit_bytes: usize,
@@ -93,43 +98,44 @@ pub(crate) struct Inbox {
 #[derive(Default)]
 struct State {
     taken: Taken,
-    /// Bytes of what is in it, and of what the worker has taken and not read.
+    /// Bytes of the queue, and of what the worker has taken but not read.
     used: usize,
     closed: bool,
-    /// The worker is gone without a shutdown.
+    /// True if the worker ended without a shutdown.
     abandoned: bool,
     /// Exports that wait for room.
     line: Line,
-    /// Accepted spans that are in it.
+    /// Number of accepted spans in the queue.
     queued: u64,
-    /// More than spans came since the last take.
+    /// True if a message other than spans came since the last take.
     pressing: bool,
-    /// Accepted spans that the worker has taken, and that are not yet among those it counts.
+    /// Number of accepted spans that the worker has taken but not yet included in its account.
     handed_over: u64,
-    /// The account that the worker published last.
+    /// Account that the worker published last.
     account: Account,
-    /// Spans taken in since the beginning.
+    /// Number of spans accepted since the start.
     accepted: u64,
-    /// Those of them that the worker has taken.
+    /// Number of accepted spans that the worker has taken.
     processed: u64,
-    /// Spans that wait, those that began among them.
+    /// Number of waiting spans, started spans included.
     waiting: u64,
     refused: Lost,
-    /// Traces that are remembered as incomplete at most.
+    /// Maximum number of traces remembered as incomplete.
     refused_traces: usize,
-    /// Spans that ended when nothing was taken in any more.
+    /// Number of spans that ended after the queue was closed.
     too_late: u64,
-    /// When the worker will look by itself; nothing when it sleeps until it is woken.
+    /// Time at which the worker polls by itself; `None` when it sleeps until it is woken.
     watched_until: Option<Instant>,
-    /// Of each trace how many local roots have begun, in the order of the messages, and not ended.
+    /// Number of local roots per trace that have begun, in the order of the messages, and not ended.
     roots: HashMap<[u8; 16], u32>,
-    /// Emptied, to be filled again, and their bytes.
+    /// Empty pieces for reuse, and their bytes.
     spare: Vec<Piece>,
     spare_bytes: usize,
 }
 
 impl State {
-    /// Whether there is room for a span. One that has ended and finds none is counted, and its trace remembered.
+    /// Returns true if there is room for a span. An ended span that finds none is counted, and its trace
+    /// remembered.
     fn admits(&mut self, trace_id: [u8; 16], has_ended: bool, weight: usize, bytes: usize) -> Result<bool, Closed> {
         if self.closed {
             self.too_late += u64::from(has_ended);
@@ -137,11 +143,12 @@ impl State {
         }
         // A span that begins leaves room for its end.
         let limit = if has_ended { bytes } else { bytes / 2 };
-        // The next piece is paid for when it is begun; one that was kept is paid for already.
+        // The bytes of the next piece are counted when it is begun; those of a kept piece are counted
+        // already.
         let more = if self.has_place() { 0 } else { self.spare.last().map_or(Piece::bytes_for(bytes), |_| 0) };
         let alone = self.used == 0 && has_ended;
         let fits = alone || self.used + self.spare_bytes + more + weight <= limit;
-        // That it began is not worth a loss: it is told when it ends.
+        // A start without room is no loss: the end of the span carries all of it.
         if !fits && has_ended {
             self.refused.add(LossReason::QueueFull, 1);
             self.is_incomplete(trace_id);
@@ -149,7 +156,7 @@ impl State {
         Ok(fits)
     }
 
-    /// Remembers that spans of a trace were refused.
+    /// Remembers that spans of a trace are refused.
     fn is_incomplete(&mut self, trace_id: [u8; 16]) {
         if self.taken.incomplete.len() < self.refused_traces {
             self.taken.incomplete.insert(trace_id);
@@ -162,7 +169,7 @@ impl State {
         matches!(self.taken.messages.last(), Some(Message::Seen(piece)) if !piece.is_full())
     }
 
-    /// The piece that the next span goes into, which takes so many bytes beside the piece.
+    /// Returns the piece for the next span, and counts `content` bytes beside the piece.
     #[inline]
     fn piece(&mut self, content: usize, queue_bytes: usize) -> Option<&mut Piece> {
         if !self.has_place() {
@@ -187,7 +194,7 @@ impl State {
     }
 
     fn note_root(&mut self, trace_id: [u8; 16], queue_bytes: usize) {
-        // Who is forgotten is told whole.
+        // After a clear, spans are copied whole.
         if self.roots.len() >= ROOTS.min(queue_bytes / SPARE_SHARE / ROOT_BYTES) {
             self.roots.clear();
         }
@@ -210,7 +217,7 @@ impl std::fmt::Debug for State {
     }
 }
 
-/// Nothing is taken in any more.
+/// The queue is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Closed;
 
@@ -226,7 +233,8 @@ impl Inbox {
         }
     }
 
-    /// Takes spans in, as many as there is room for. With a time `until` which it may wait, the rest waits for room.
+    /// Accepts as many spans as there is room for. With a time `until` which it may wait, the others wait for
+    /// room.
     pub(crate) fn admit(
         &self,
         spans: Vec<SpanData>,
@@ -236,7 +244,7 @@ impl Inbox {
         Admission::new(self, spans, wait, until)
     }
 
-    /// Takes in that a span began or has ended; tells whether there was room.
+    /// Accepts a span that began or ended; returns whether there was room.
     #[inline] // A span is large: each call between costs a copy of it.
     pub(crate) fn push_seen(&self, seen: Seen) -> Result<bool, Closed> {
         let (span, has_ended) = (seen.span(), matches!(seen, Seen::Ended(_)));
@@ -247,7 +255,7 @@ impl Inbox {
         }
         let admitted = state.admits(trace_id, has_ended, content, self.limit_bytes)?;
         if !admitted {
-            // Whoever ends it is not kept waiting by what becomes of it.
+            // The lock is released before the span is dropped.
             drop(state);
             return Ok(false);
         }
@@ -262,13 +270,13 @@ impl Inbox {
         Ok(true)
     }
 
-    /// Takes in that a span began below one of this process, of which no more is to be told than where it stands.
+    /// Accepts the start of a span below another one of this process, of which only the position is kept.
     pub(crate) fn push_beginning(&self, light: Light) -> Result<bool, Closed> {
         self.put_light(lock(&self.state), light, false)
     }
 
-    /// Takes in a copy of a span that has ended; tells whether there was room. While the local root of its trace is under way
-    /// a `light` one will do. Of what finds no room no copy is made.
+    /// Accepts a copy of a span that has ended; returns whether there was room. While the local root of its
+    /// trace is under way, the `light` copy is used if there is one. No copy is made of a span without room.
     pub(crate) fn push_copy(
         &self,
         span: &SpanData,
@@ -288,7 +296,7 @@ impl Inbox {
         self.push_seen(Seen::Ended(copy()))
     }
 
-    /// The local root of a trace began which comes in when it has ended.
+    /// Records that the local root of a trace began which is pushed when it ends.
     pub(crate) fn root_began(&self, trace_id: [u8; 16]) {
         lock(&self.state).note_root(trace_id, self.limit_bytes);
     }
@@ -306,13 +314,14 @@ impl Inbox {
         Ok(admitted)
     }
 
-    /// Counts what came in, and wakes who is to look at it. So many bytes were taken before.
+    /// Counts an accepted span and wakes the worker if necessary. `before` is the number of bytes in use
+    /// before.
     #[inline]
     fn came_in(&self, mut state: MutexGuard<'_, State>, has_ended: bool, before: usize) {
         state.accepted += u64::from(has_ended);
         state.queued += u64::from(has_ended);
         state.waiting += 1;
-        // Who looks by itself is woken only when it would come late.
+        // A worker that polls by itself is woken only when the queue becomes half full.
         let half = self.limit_bytes / 2;
         let wakes = state.watched_until.is_none() || (before <= half && state.used > half);
         drop(state);
@@ -321,7 +330,7 @@ impl Inbox {
         }
     }
 
-    /// Hands over anything else.
+    /// Pushes any other message.
     pub(crate) fn push(&self, message: Message) -> Result<(), Closed> {
         let mut state = lock(&self.state);
         if state.closed {
@@ -337,7 +346,7 @@ impl Inbox {
         Ok(())
     }
 
-    /// Takes nothing in from now on.
+    /// Closes the queue.
     pub(crate) fn close(&self) {
         lock(&self.state).closed = true;
     }
@@ -355,24 +364,25 @@ impl Inbox {
         let (wakers, messages) = (state.line.everybody(), std::mem::take(&mut state.taken));
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
-        // Dropped waiters end their waits.
+        // Dropping the flush handles ends their waits.
         drop(messages);
     }
 
-    /// Returns true if more than spans came since the last [`Inbox::take`].
+    /// Returns true if a message other than spans came since the last [`Inbox::take`].
     pub(crate) fn is_pressing(&self) -> bool {
         lock(&self.state).pressing
     }
 
-    /// Whether nothing has come since the last [`Inbox::take`].
+    /// Returns true if no message has come since the last [`Inbox::take`].
     pub(crate) fn is_empty(&self) -> bool {
         lock(&self.state).taken.messages.is_empty()
     }
 
-    /// Everything that came since the last time. What waited here while the worker was busy has waited.
+    /// Takes every message that came since the last call. Spans that came while the worker was busy need no
+    /// further wait.
     ///
-    /// While spans come one after the other nobody is woken by each: who takes some is to look again when
-    /// [`Taken::look_again`] says so.
+    /// While spans come in sequence, they do not wake the worker one by one: the caller polls again at
+    /// [`Taken::look_again`].
     pub(crate) fn take(&self, now: Instant) -> Taken {
         let mut state = lock(&self.state);
         (state.waiting, state.processed, state.pressing) = (0, state.accepted, false);
@@ -391,8 +401,8 @@ impl Inbox {
         taken
     }
 
-    /// Gives back the room of what was read: pieces, to be filled again, and the bytes of other spans. Ends the waits for room
-    /// whose time is over by `now`, and returns when the next one ends.
+    /// Returns the room of messages that were read: pieces, for reuse, and the bytes of other spans. Ends the
+    /// waits for room that expire by `now`, and returns when the next one expires.
     pub(crate) fn give_back(
         &self,
         emptied: impl IntoIterator<Item = Piece>,
@@ -422,7 +432,7 @@ impl Inbox {
         next
     }
 
-    /// Resolves when something has come since the last [`Inbox::take`] and nobody is expected to look by itself.
+    /// Resolves when a message has come since the last [`Inbox::take`] and no poll is due.
     pub(crate) async fn something_came(&self) {
         self.wake.notified().await;
     }
@@ -433,7 +443,7 @@ impl Inbox {
         (state.account, state.handed_over) = (account, 0);
     }
 
-    /// How full it is, and what passed through.
+    /// Returns a snapshot of the queue for metrics.
     pub(crate) fn queue(&self) -> Queue {
         let state = lock(&self.state);
         Queue {
@@ -460,7 +470,7 @@ fn trace_id(span: &SpanData) -> [u8; 16] {
     span.span_context.trace_id().to_bytes()
 }
 
-/// Nothing of ours panics while it holds one of these locks; if it did, what they guard is still whole.
+/// Locks a mutex. No code panics while it holds one; if it did, the guarded value would still be consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Everything at once, for an application that has no pipeline yet.
+//! Setup of a whole pipeline, for an application that has none yet.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,7 +17,8 @@ use crate::propagator::RetracePropagator;
 use crate::sampler::RetraceSamplerBuilder;
 use crate::stats::Stats;
 
-/// Sets up tracing to Retrace for an application that has no pipeline yet, by what the environment says.
+/// Sets up tracing to Retrace for an application that has no pipeline yet, with the settings of the
+/// environment.
 ///
 /// ```no_run
 /// use opentelemetry::trace::Tracer as _;
@@ -40,18 +41,18 @@ pub fn install() -> Result<Guard, BuildError> {
     Installer::new().install()
 }
 
-/// What [`install`] does, with changes.
+/// Configures the setup that [`install`] makes.
 ///
 /// It makes a tracer provider and sets it as the global one, with
 /// * the resource that `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` name, as the SDK reads them,
 /// * a [`crate::RetraceSampler`], a [`RetraceIdGenerator`] and a [`RetraceSpanProcessor`],
-/// * around what [`Installer::with_span_processor`] names: the way to another backend,
-/// * what [`Installer::with_provider`] adds: limits, another sampler, further processors;
+/// * around the processor of [`Installer::with_span_processor`]: the way to another backend,
+/// * the changes of [`Installer::with_provider`]: limits, another sampler, further processors;
 ///
-/// and the global propagator that `OTEL_PROPAGATORS` names ([`RetracePropagator::compose_from_env`]), which tells the next
-/// service of the runs that are sent ([`RetraceSpanProcessor::announcer`]). With
-/// `OTEL_SDK_DISABLED=true`, or with `RETRACE_ENABLED=false` and nothing added, there is no provider and spans cost
-/// nothing; propagation goes on.
+/// and the global propagator that `OTEL_PROPAGATORS` names ([`RetracePropagator::compose_from_env`]), which
+/// announces the runs that are sent to the next service ([`RetraceSpanProcessor::announcer`]). With
+/// `OTEL_SDK_DISABLED=true`, or with `RETRACE_ENABLED=false` and nothing added, there is no provider and
+/// spans cost nothing; propagation goes on.
 #[must_use = "an installer does nothing until install() is called"]
 pub struct Installer {
     processor: RetraceSpanProcessorBuilder,
@@ -64,7 +65,7 @@ type AddProcessor = Box<dyn FnOnce(&RetraceSpanProcessor, TracerProviderBuilder)
 type ChangeProvider = Box<dyn FnOnce(TracerProviderBuilder) -> TracerProviderBuilder>;
 
 impl Installer {
-    /// One that changes nothing of what the environment and the defaults say.
+    /// Creates an installer that uses the environment and the defaults.
     pub fn new() -> Self {
         Self {
             processor: RetraceSpanProcessor::builder(),
@@ -74,20 +75,21 @@ impl Installer {
         }
     }
 
-    /// Settings of the way to Retrace.
+    /// Sets the settings of the processor that sends to Retrace.
     pub fn with_processor(mut self, processor: RetraceSpanProcessorBuilder) -> Self {
         self.processor = processor;
         self
     }
 
-    /// Settings of the sampler.
+    /// Sets the settings of the sampler.
     pub fn with_sampler(mut self, sampler: RetraceSamplerBuilder) -> Self {
         self.sampler = sampler;
         self
     }
 
-    /// The processor of another backend, such as a `BatchSpanProcessor` to a collector. The one to Retrace stands around it
-    /// ([`RetraceSpanProcessor::around`]), which costs less than beside it. The last one that is set holds.
+    /// Sets the processor of another backend, such as a `BatchSpanProcessor` to a collector. The Retrace
+    /// processor wraps it ([`RetraceSpanProcessor::around`]), which costs less than two processors side by
+    /// side. The last call takes effect.
     ///
     /// ```no_run
     /// # use opentelemetry_sdk::error::OTelSdkResult;
@@ -121,13 +123,14 @@ impl Installer {
         self
     }
 
-    /// Sets everything up. What was global before is replaced, so call it once, first thing in `main`.
+    /// Sets everything up. It replaces the global provider and propagator, so call it once, first thing in
+    /// `main`.
     ///
     /// # Errors
-    /// A setting that is missing, malformed or unsafe, as [`crate::Builder::build`] tells.
+    /// A setting that is missing, malformed or unsafe, as for [`crate::Builder::build`].
     pub fn install(self) -> Result<Guard, BuildError> {
         let retrace = self.processor.build()?;
-        // Without Retrace nobody would hold the runs that were not sampled.
+        // Without Retrace no processor holds the runs that were not sampled.
         let sampler = if retrace.is_enabled() { self.sampler } else { self.sampler.with_failures(false) };
         let sampler = sampler.build()?;
         let ids = RetraceIdGenerator::builder().build()?;
@@ -170,7 +173,8 @@ impl fmt::Debug for Installer {
     }
 }
 
-/// Keeps what [`install`] set up. Dropping it, also when a panic unwinds, flushes within the flush timeout and stops.
+/// Owns the pipeline that [`install`] set up. Dropping it, also when a panic unwinds, flushes within the
+/// flush timeout and stops.
 #[derive(Debug)]
 #[must_use = "when it is dropped, recording stops"]
 pub struct Guard {
@@ -180,39 +184,39 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// The processor that sends to Retrace.
+    /// Returns the processor that sends to Retrace.
     #[must_use]
     pub fn processor(&self) -> &RetraceSpanProcessor {
         &self.retrace
     }
 
-    /// Decides as the sampler of the provider does; `None` where that is not known.
+    /// Sampler that decides as the one of the provider; `None` where that one is unknown.
     #[doc(hidden)]
     #[must_use]
     pub fn head_sampler(&self) -> Option<&HeadSampler> {
         self.head.as_ref()
     }
 
-    /// The provider, also the global one; `None` when nothing records.
+    /// Returns the provider, which is also the global one; `None` when nothing is recorded.
     #[must_use]
     pub fn provider(&self) -> Option<&SdkTracerProvider> {
         self.provider.as_ref()
     }
 
-    /// What became of every span so far.
+    /// Returns the counts of all spans so far by outcome.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.retrace.stats()
     }
 
-    /// Warnings about settings in the environment that could not be read, as [`RetraceSpanProcessor::warnings`] returns them:
-    /// of the processor, the sampler and the propagators.
+    /// Returns warnings about settings in the environment that could not be read, as
+    /// [`RetraceSpanProcessor::warnings`] does: those of the processor, the sampler and the propagators.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         self.retrace.warnings()
     }
 
-    /// Flushes and stops, and tells what a drop would keep to itself.
+    /// Flushes and stops, and returns the result, which a drop discards.
     ///
     /// # Errors
     /// As [`SdkTracerProvider::shutdown`].
@@ -223,18 +227,18 @@ impl Guard {
     fn stop(&mut self) -> OTelSdkResult {
         let within = self.retrace.flush_timeout().unwrap_or(FLUSH_TIMEOUT).max(SHORTEST);
         let stopped = self.provider.take().map_or(Ok(()), |provider| provider.shutdown_with_timeout(within));
-        // Without a provider nothing else does.
+        // Without a provider no shutdown of a processor writes the log lines.
         self.retrace.finish_log();
         stopped
     }
 }
 
-/// A stop that has no time at all would deliver nothing.
+/// Shortest timeout of a shutdown: with none at all, no span would be delivered.
 const SHORTEST: Duration = Duration::from_millis(100);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // Nobody is left to hear the answer; what was lost is in the log.
+        // A drop has no caller for the result; losses are in the log.
         let _ = self.stop();
     }
 }

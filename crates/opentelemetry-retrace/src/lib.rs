@@ -24,58 +24,65 @@
 //! [`opentelemetry_sdk`].
 //!
 //! # What is sent
-//! By default the runs that contain a GenAI span: their GenAI spans and the root above them. A trace without any costs no
-//! network. **Inputs and outputs of models and tools are sent**, for they are what a run is replayed from;
-//! `RETRACE_CAPTURE_CONTENT=false` keeps structure, names, tokens, cost and errors, and
-//! [`Builder::with_before_send`] sees every record last. The API key travels in its header only: encrypted,
-//! to this machine, or in clear text to a host that [`Builder::with_cleartext_host`] names. It is in no log line.
+//! By default the runs that contain a GenAI span: their GenAI spans and the root above them. A trace without
+//! any causes no network traffic. **Inputs and outputs of models and tools are sent**, because a run is
+//! replayed from them; `RETRACE_CAPTURE_CONTENT=false` keeps structure, names, tokens, cost and errors, and
+//! [`Builder::with_before_send`] receives every record last. The API key is sent only in the header or the
+//! frame that the protocol defines for it: encrypted, to this machine, or in clear text to a host that
+//! [`Builder::with_cleartext_host`] names. It is in no log line.
 //!
-//! # What is promised
-//! * Spans go to one background thread with a runtime of its own. A thread of the application waits for nothing but a
-//!   queue; `export` waits for delivery only where a flush could not come true otherwise (see [`RetraceExporter`]).
-//! * Every span accepted is delivered, or counted as lost with a reason ([`Stats`]), logged, told to
+//! # Guarantees
+//! * Spans go to one background thread with a runtime of its own. A thread of the application waits for
+//!   nothing but a queue; `export` waits for delivery only where a flush could not come true otherwise (see
+//!   [`RetraceExporter`]).
+//! * Every span accepted is delivered, or counted as lost with a reason ([`Stats`]), logged and reported to
 //!   [`Builder::with_on_error`], and its run is marked lossy.
-//! * Over a WebSocket each event is kept until the receiver has confirmed it, and sent again, in order, over the next
-//!   connection. A run that began over a WebSocket that is gone is completed over HTTP ([`Transport::Auto`], and every
-//!   shutdown).
-//! * A process that is killed loses what was not confirmed, at most. One that is stopped and goes on loses nothing: its
-//!   deadlines stand still with it.
-//! * The child of a fork records runs of its own, by a worker of its own that its first span starts; what its parent had in
-//!   memory it leaves to the parent. It keeps the parent's sockets open, unused, for as long as it lives. With the SDK's own
-//!   id generator both go on with the same ids: use [`RetraceIdGenerator`], as [`install()`] does. A fork in the moment in
-//!   which the worker reads its tables, with the first spans of the process, leaves a child that sends nothing: fork before
-//!   them, or after a flush.
-//! * Failures that pass are tried again: 408, 429, every 5xx but 501 and 505, and connections that fail, with exponential
-//!   backoff, full jitter and `Retry-After`, for 15 minutes. What is refused is not repeated; redirects are not followed.
-//! * With a spool ([`Builder::with_spool`]) what could not be delivered is kept on disk, **content included**, and delivered by
-//!   the next start.
-//! * Memory is bounded in bytes, time by timeouts, and nothing that a span or a receiver can hold makes it panic.
-//! * Our own traffic makes no spans, whatever subscriber is installed.
+//! * Over a WebSocket each event is kept until the receiver has confirmed it, and sent again, in order, over
+//!   the next connection. A run that began over a WebSocket that is gone is completed over HTTP
+//!   ([`Transport::Auto`], and every shutdown).
+//! * A process that is killed loses at most its unconfirmed events. One that is stopped and resumed loses
+//!   nothing: its deadlines do not advance while it is stopped.
+//! * The child of a fork records runs of its own, by a worker of its own that its first span starts; the data
+//!   in its parent's memory stays with the parent. It keeps the parent's sockets open, unused, for as long as
+//!   it lives. With the SDK's own id generator both go on with the same ids: use [`RetraceIdGenerator`], as
+//!   [`install()`] does. A fork in the moment in which the worker reads its tables, with the first spans of
+//!   the process, leaves a child that sends nothing: fork before them, or after a flush.
+//! * Temporary failures are retried: 408, 429, every 5xx but 501 and 505, and connections that fail, with
+//!   exponential backoff, full jitter and `Retry-After`, for 15 minutes. Rejected requests are not repeated;
+//!   redirects are not followed.
+//! * With a spool ([`Builder::with_spool`]) runs that could not be delivered are kept on disk, **content
+//!   included**, and delivered by the next start.
+//! * Memory is bounded in bytes, time by timeouts, and no span and no message of a receiver makes it panic.
+//! * The crate's own traffic creates no spans, whatever subscriber is installed.
 //!
 //! # Settings
-//! In code by [`RetraceExporter::builder`]; what is not set there comes from the environment ([`VARIABLES`]), then from
-//! the defaults that each setter names.
+//! Settings are made in code by [`RetraceExporter::builder`]; the others come from the environment
+//! ([`VARIABLES`]), then from the defaults that each setter documents.
 //!
-//! A variable that cannot be read is no error. A switch that protects (`RETRACE_ENABLED`, `RETRACE_CAPTURE_CONTENT`) is then
-//! off, everything else keeps its default, and a warning is logged. A key, a URL, a header, a
-//! certificate, a spool or a proxy that cannot be used is an error.
+//! A variable that cannot be read is no error. A switch that protects (`RETRACE_ENABLED`,
+//! `RETRACE_CAPTURE_CONTENT`) is then off, everything else keeps its default, and a warning is logged. A key,
+//! a URL, a header, a certificate, a spool or a proxy that cannot be used is an error.
 //!
 //! # Warnings about settings
-//! Where `tracing-opentelemetry` is used the subscriber is set up after the provider, so it does not receive what `build()`
-//! logs: the warnings, and the notice of where runs are sent and with what. Lines that no subscriber took are therefore logged
-//! again when the worker has work, and no later than at the shutdown. A subscriber takes a line if it has the event enabled;
-//! one that filters out its level, or the target `opentelemetry-retrace`, does not.
+//! Where `tracing-opentelemetry` is used the subscriber is set up after the provider, so it does not receive
+//! the lines that `build()` logs: the warnings, and the notice that states where runs are sent and with which
+//! content. Lines that no subscriber took are therefore logged again when the worker has work, and no later
+//! than at the shutdown. A subscriber takes a line if it has the event enabled; one that filters out its
+//! level, or the target `opentelemetry-retrace`, does not.
 //!
-//! [`RetraceExporter::warnings`], [`RetraceSpanProcessor::warnings`] and [`Guard::warnings`] return the warnings in any case.
-//! Those that no subscriber has taken when the pipeline is shut down, or its last handle is dropped, are written to standard
-//! error, a line each that begins with `opentelemetry-retrace: `, followed by the notice. The notice alone is written there
-//! only where no subscriber exists. A process that ends without a shutdown or a drop, as by [`std::process::exit`], writes nothing either. A sampler or
-//! a propagator has no worker: its warnings are logged and written by the exporter or processor of the same process.
+//! [`RetraceExporter::warnings`], [`RetraceSpanProcessor::warnings`] and [`Guard::warnings`] return the
+//! warnings in any case. Those that no subscriber has taken when the pipeline is shut down, or its last
+//! handle is dropped, are written to standard error, one line each that begins with `opentelemetry-retrace:
+//! `, followed by the notice. The notice alone is written there only where no subscriber exists. A process
+//! that ends without a shutdown or a drop, as by [`std::process::exit`], writes nothing. A sampler or a
+//! propagator has no worker: its warnings are logged and written by the exporter or processor of the same
+//! process.
 //!
 //! # Across services
-//! [`RetracePropagator`] carries traces from service to service, [`RetraceIdGenerator`] makes their ids, and the module
-//! [`traceparent`] does by hand what no instrumentation does. Spans below a caller that says it records the trace
-//! ([`RecordedRun`]) become part of the caller's run ([`Builder::with_joined_runs`]).
+//! [`RetracePropagator`] carries traces from service to service, [`RetraceIdGenerator`] makes their ids, and
+//! the module [`traceparent`] has functions for code that no instrumentation covers. Spans below a caller
+//! that announces that it records the trace ([`RecordedRun`]) become part of the caller's run
+//! ([`Builder::with_joined_runs`]).
 //!
 //! # Features
 //! | feature | default | what for |
@@ -83,20 +90,22 @@
 //! | `rustls-aws-lc-rs` | yes | HTTPS, with the cryptography of AWS-LC, the default of rustls |
 //! | `rustls-ring` | | HTTPS, with the cryptography of ring; with both, AWS-LC is used |
 //! | `gzip` | | bodies of requests can be compressed ([`Builder::with_compression`]) |
-//! | `metrics` | | what becomes of spans, by OpenTelemetry's names, through the global meter there is when a way in is built: `otel.sdk.exporter.span.exported`, `otel.sdk.exporter.span.inflight`, of requests, and of batches of frames until they are confirmed, `otel.sdk.exporter.operation.duration`, and of a span processor `otel.sdk.processor.span.processed`, `otel.sdk.processor.span.queue.size` and `otel.sdk.processor.span.queue.capacity` |
+//! | `metrics` | | counts of spans by outcome, by OpenTelemetry's names, through the global meter at the time when an exporter or a processor is built: `otel.sdk.exporter.span.exported`, `otel.sdk.exporter.span.inflight`, of requests, and of batches of frames until they are confirmed, `otel.sdk.exporter.operation.duration`, and of a span processor `otel.sdk.processor.span.processed`, `otel.sdk.processor.span.queue.size` and `otel.sdk.processor.span.queue.capacity` |
 //! | `prices` | yes | the cost of a call from a bundled price table |
 //! | `internal-logs` | yes | logs through OpenTelemetry's internal logging, with `tracing`; without it warnings about settings are only in `warnings()` and on standard error |
 //!
-//! A rustls provider that the application has installed for its process is used in place of the built-in one; none is
-//! ever installed. The proxy that `HTTPS_PROXY` or `ALL_PROXY` names is used unless `NO_PROXY` names the receiver's host;
-//! it makes a tunnel, and sees neither key nor runs. Nothing sent to this machine goes through a proxy.
+//! A rustls provider that the application has installed for its process is used in place of the built-in one;
+//! this crate installs none. The proxy of `HTTPS_PROXY` or `ALL_PROXY` is used unless `NO_PROXY` names the
+//! receiver's host; the connection through it is a tunnel, and it sees neither key nor runs. Connections to
+//! this machine use no proxy.
 //!
-//! # What this does not do
-//! Model calls are told when they end, not while they run, for the protocol cannot add to them what is known only then. Of a
-//! run by the exporter, or over HTTP, nothing is told before its root has ended, and then a process that is killed loses it.
-//! Nothing is kept on disk unless [`Builder::with_spool`] names a directory, and then only what a process that still runs
-//! gave up: one that is killed writes nothing. A run that a receiver requests goes to
-//! the part of the application that takes its commands ([`RetraceSpanProcessor::commands`]), and nothing is executed here.
+//! # Limits
+//! Model calls are sent when they end, not while they run, because the protocol cannot add to them the fields
+//! that are known only then. A run by the exporter, or over HTTP, is sent after its root has ended, and a
+//! process that is killed before loses it. Runs are kept on disk only if [`Builder::with_spool`] names a
+//! directory, and then only those that a process which still runs gave up: one that is killed writes nothing.
+//! A run that a receiver requests goes to the part of the application that takes its commands
+//! ([`RetraceSpanProcessor::commands`]), and nothing is executed here.
 
 mod announcer;
 mod around;

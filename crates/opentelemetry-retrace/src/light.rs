@@ -1,4 +1,4 @@
-//! A copy of a span that nobody selected: what it still says for others, and nothing else.
+//! Light copy of a span that is not selected, with only the fields that matter for other spans.
 
 use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -10,16 +10,16 @@ use retrace_translate::{KeyRelevance, is_content_event, is_own_span, key_relevan
 
 use crate::view::{trace_state, weight_of};
 
-/// Whether nothing of its process stands above it, as far as this process knows.
+/// Returns true if the span has no parent in this process.
 pub(crate) fn is_local_root(span: &SpanData) -> bool {
     span.parent_span_id == SpanId::INVALID || span.parent_span_is_remote
 }
 
-/// What a span that nobody selected says for others.
+/// Fields of a span that is not selected that matter for other spans.
 ///
-/// What is read of such a span by [`retrace_translate::SpanSelection::GenAi`] is where it stands in its run, its times,
-/// whether it failed, and attributes that mean something on any span: of a name, other attributes, events and links nothing is
-/// ever told. Its trace state is read where a rule decides which runs are sent.
+/// [`retrace_translate::SpanSelection::GenAi`] reads of such a span only its position in the run, its times,
+/// whether it failed, and attributes that are relevant on any span. Its name, other attributes, events and
+/// links are never sent. Its trace state is read where a rule decides which runs are sent.
 #[derive(Debug)]
 pub(crate) struct Light {
     context: SpanContext,
@@ -27,9 +27,9 @@ pub(crate) struct Light {
     kind: SpanKind,
     start: SystemTime,
     end: SystemTime,
-    /// Without a description.
+    /// Status without a description.
     status: LightStatus,
-    /// Attributes that mean something on any span.
+    /// Attributes that are relevant on any span.
     general: Vec<KeyValue>,
 }
 
@@ -41,10 +41,11 @@ enum LightStatus {
 }
 
 impl Light {
-    /// Of a span that is neither a GenAI span nor a local root; of others all is wanted.
+    /// Copies a span that is neither a GenAI span nor a local root; returns `None` for the others, which are
+    /// needed whole.
     ///
-    /// It stands for the beginning of the span, and, while its local root is under way, for its end. Once its run has been told
-    /// it may head what comes after, and all of it is wanted.
+    /// The copy represents the start of the span and, while its local root is under way, its end. Once its
+    /// run has been sent, the span may become the root of later spans, and is needed whole.
     pub(crate) fn of(span: &SpanData, reads_state: bool) -> Option<Self> {
         let is_own = is_own_span(&span.name, span.instrumentation_scope.name());
         if is_own || is_local_root(span) || span.events.iter().any(|event| is_content_event(&event.name)) {
@@ -72,8 +73,8 @@ impl Light {
         })
     }
 
-    /// Of a span that begins below one of this process, with attributes that mean nothing. Of its times nobody asks before it
-    /// ends.
+    /// Creates a copy of a span that begins below one of this process, without relevant attributes. Its times
+    /// are not read before it ends.
     pub(crate) fn beginning(context: &SpanContext, parent: SpanId, reads_state: bool) -> Self {
         Self {
             context: if reads_state { context.clone() } else { without_state(context) },
@@ -90,14 +91,14 @@ impl Light {
         self.context.trace_id().to_bytes()
     }
 
-    /// Notes that it failed, if it does not say how it went.
+    /// Sets the failed status, unless the span has a status.
     pub(crate) fn unwound(&mut self) {
         if matches!(self.status, LightStatus::Unset) {
             self.status = LightStatus::Failed;
         }
     }
 
-    /// Bytes that it takes beside its place, also once it is a span again.
+    /// Bytes of the copy beside its place, the same as those of the span that it becomes.
     pub(crate) fn content(&self) -> usize {
         weight_of(&self.general) + trace_state(&self.context)
     }
@@ -196,7 +197,7 @@ mod tests {
         }
     }
 
-    /// What happens to one span: it begins, or ends if it is under way.
+    /// Event of one span: it begins, or ends if it is under way.
     type Step = (u64, u64, usize, u64);
 
     fn span(id: u64, parent: u64, kind: usize, has_ended: bool) -> SpanData {
@@ -223,7 +224,8 @@ mod tests {
         span
     }
 
-    /// All that a recorder says of the steps; `lightens` as a processor around another does.
+    /// Outputs of a recorder for the steps; with `lightens` spans are copied as a processor around another
+    /// one copies them.
     fn said(steps: &[Step], lightens: bool) -> Vec<String> {
         let mut recorder = Recorder::new(Options::default(), RecorderLimits::default());
         let (resource, mut now) = (Arc::default(), Duration::ZERO);
@@ -233,7 +235,7 @@ mod tests {
             None => span,
         };
         let begins = |span: SpanData| match &span.attributes[..] {
-            // What the sampler says is that nothing in the attributes means anything.
+            // The sampler reports here that no attribute is relevant.
             [other]
                 if lightens
                     && !is_own_span(&span.name, "")
@@ -246,7 +248,7 @@ mod tests {
         };
         for (id, parent, kind, gap) in steps.iter().copied() {
             now += Duration::from_millis(gap);
-            // The first is the root; the others stand under another, which may have ended or was never seen.
+            // The first span is the root; the others have a parent that may have ended or is unknown.
             let parent = if id == 1 { 0 } else { parent };
             if begun.insert(id) {
                 open.insert(id);

@@ -1,7 +1,7 @@
-//! What this crate says about itself, through OpenTelemetry's internal logging.
+//! Log lines of this crate, through OpenTelemetry's internal logging.
 //!
-//! One line per cause and five seconds at most, with the number of lines left out. Never a key, never content of a span,
-//! never the words of a peer.
+//! At most one line per cause in five seconds, with the number of lines left out. A line never holds a key,
+//! content of a span, or text of a peer.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -15,14 +15,15 @@ use crate::transport::suppress;
 /// Shortest time between two lines of one cause.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Decides which lines are written. Pure: the time comes in.
+/// Limits the rate of log lines. Pure: the time is an argument.
 #[derive(Debug, Default)]
 pub(crate) struct Throttle {
     said: HashMap<&'static str, (Duration, u64)>,
 }
 
 impl Throttle {
-    /// Whether a line about `cause` may be written now, and how many were left out since the last.
+    /// Returns the number of lines left out since the last one if a line about `cause` may be written now,
+    /// `None` otherwise.
     pub(crate) fn may_say(&mut self, cause: &'static str, now: Duration) -> Option<u64> {
         match self.said.get_mut(cause) {
             Some((last, left_out)) if now < *last + PAUSE => {
@@ -41,7 +42,7 @@ impl Throttle {
     }
 }
 
-/// Lines of one part of the application's process. Interface of the crate `retrace-sdk`; not part of the public API.
+/// Rate-limited log lines of one component. Interface of the crate `retrace-sdk`; not part of the public API.
 #[derive(Debug)]
 pub struct Warnings {
     throttle: Throttle,
@@ -55,14 +56,14 @@ impl Default for Warnings {
 }
 
 impl Warnings {
-    /// Writes a warning, unless there was one of this cause a moment ago.
+    /// Writes a warning, unless one of this cause was written in the last five seconds.
     pub fn warn(&mut self, cause: &'static str, message: &str) {
         if let Some(left_out) = self.throttle.may_say(cause, self.began.elapsed()) {
             warn(cause, message, left_out);
         }
     }
 
-    /// Writes a notice, unless there was one of this cause a moment ago.
+    /// Writes a notice, unless one of this cause was written in the last five seconds.
     pub fn note(&mut self, cause: &'static str, message: &str) {
         if self.throttle.may_say(cause, self.began.elapsed()).is_some() {
             info(cause, message);
@@ -111,9 +112,9 @@ pub(crate) fn offer_notice(cause: &'static str, message: &str) -> bool {
 
 /// Returns true if the event that `write` emits reaches a subscriber that has it enabled.
 ///
-/// The fields of an event are evaluated only if it is enabled. That holds for the `log` logger too that `tracing` falls back
-/// to, with its feature `log`, while no subscriber was ever set. An event that every subscriber of the process wants is
-/// evaluated on threads that have none as well.
+/// The fields of an event are evaluated only if it is enabled. The same holds for the `log` logger that
+/// `tracing` falls back to, with its feature `log`, while no subscriber was ever set. An event that every
+/// subscriber of the process wants is evaluated on threads without a subscriber as well.
 fn is_taken(write: impl FnOnce(&Cell<bool>)) -> bool {
     let evaluated = Cell::new(false);
     let mut has_receiver = false;

@@ -1,8 +1,9 @@
-//! What becomes of spans, as metrics by the names of OpenTelemetry (semantic conventions, "SDK metrics").
+//! Counts of spans by outcome, as metrics by the names of OpenTelemetry (semantic conventions, "SDK
+//! metrics").
 //!
-//! All but durations is read when somebody collects it, from what is counted anyway: nothing is added where spans pass, and
-//! nothing of it passes through the pipeline that it is about. Requests, and batches of frames until all of them are confirmed,
-//! are timed where they are sent, on the worker.
+//! All but durations are read when the meter collects them, from counts that exist anyway: the path of a span
+//! has no additional cost, and no metric passes through the pipeline that it describes. Requests, and batches
+//! of frames until all of them are confirmed, are timed on the worker, where they are sent.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,12 +19,13 @@ use crate::outbox::Answer;
 use crate::stats::Stats;
 use crate::stream::Written;
 
-/// The meter, as that of the SDK's own components.
+/// Name of the meter, as for the SDK's own components.
 const METER: &str = "otel.sdk";
 const EXPORTER: &str = "retrace_exporter";
 const PROCESSOR: &str = "retrace_span_processor";
 const ERROR: &str = "error.type";
-/// Batches that are timed at once. There are more only where a receiver confirms them all but an early one.
+/// Maximum number of batches that are timed at once. More exist only if a receiver confirms all but an early
+/// one.
 const MOST_BATCHES: usize = 4096;
 const HTTP_PORT: u16 = 80;
 const HTTPS_PORT: u16 = 443;
@@ -39,16 +41,16 @@ fn with(attributes: &[KeyValue], more: KeyValue) -> Vec<KeyValue> {
 /// The metrics of one pipeline.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
-    /// Tells the components of one pipeline from those of others.
+    /// Number that distinguishes the components of one pipeline from those of others.
     instance: u64,
     component: Vec<KeyValue>,
     durations: Histogram<f64>,
-    /// The component, and whom it asks.
+    /// Attributes of the component, and the address of the receiver.
     whom: Vec<KeyValue>,
 }
 
 impl Metrics {
-    /// Takes the global meter that there is now.
+    /// Creates the metrics with the global meter at this time.
     pub(crate) fn new(base_url: &BaseUrl) -> Self {
         static INSTANCES: AtomicU64 = AtomicU64::new(0);
         let instance = INSTANCES.fetch_add(1, Ordering::Relaxed);
@@ -67,12 +69,12 @@ impl Metrics {
         Self { instance, component, durations, whom }
     }
 
-    /// Times what is written to a connection.
+    /// Creates the timer of batches that are written to a connection.
     pub(crate) fn batches(&self) -> Batches {
         Batches { durations: self.durations.clone(), whom: self.whom.clone(), waiting: VecDeque::new() }
     }
 
-    /// Makes a request, and says how long that took and what came of it.
+    /// Makes a request, and records its duration and outcome.
     pub(crate) async fn timed(&self, request: impl Future<Output = Answer>) -> Answer {
         let began = Instant::now();
         let answer = request.await;
@@ -95,7 +97,8 @@ impl Metrics {
         self.durations.record(took.as_secs_f64(), &attributes);
     }
 
-    /// Has the global meter read what became of spans from now on, until `stats` gives none; of a span processor its queue too.
+    /// Registers the counts of spans with the global meter, until `stats` returns `None`; for a span
+    /// processor those of its queue too.
     pub(crate) fn observe(
         &self,
         stats: impl Fn() -> Option<Stats> + Clone + Send + Sync + 'static,
@@ -132,17 +135,17 @@ impl Metrics {
     }
 }
 
-/// Batches of frames that wait for being confirmed.
+/// Batches of frames that wait for acks.
 #[derive(Debug)]
 pub(crate) struct Batches {
     durations: Histogram<f64>,
     whom: Vec<KeyValue>,
-    /// Below which number the frames of a batch are, and when it was written.
+    /// Number below which the frames of a batch are, and the time of its write.
     waiting: VecDeque<(u64, Instant)>,
 }
 
 impl Batches {
-    /// One more batch was written.
+    /// Records that a batch was written.
     pub(crate) fn written(&mut self, written: impl FnOnce() -> Written) {
         if self.waiting.len() == MOST_BATCHES {
             self.waiting.pop_front();
@@ -150,7 +153,7 @@ impl Batches {
         self.waiting.push_back((written().before, Instant::now()));
     }
 
-    /// Something may have been confirmed: says of each batch that is, how long that took.
+    /// Records the durations of the batches that are confirmed by now.
     pub(crate) fn confirmed(&mut self, written: impl FnOnce() -> Written) {
         if self.waiting.is_empty() {
             return;
@@ -164,7 +167,7 @@ impl Batches {
         }
     }
 
-    /// The connection is gone: what waits is written anew, to another one.
+    /// Records the loss of the connection: waiting batches are written again to another one.
     pub(crate) fn broken_off(&mut self) {
         let whom = with(&self.whom, KeyValue::new(ERROR, "no_answer"));
         for (_, began) in self.waiting.drain(..) {

@@ -1,7 +1,8 @@
 //! Spans that Retrace has already, from the run that a fork replays.
 //!
-//! A span with the attribute [`NOT_SENT`] is left out at the entrance: it takes no memory, is in no count, and its start is not
-//! sent either where it carries the attribute from its start. Other backends of the pipeline get it.
+//! A span with the attribute [`NOT_SENT`] is left out at the entrance: it takes no memory and is in no count.
+//! Its start is not sent either if it has the attribute from its start. Other backends of the pipeline get
+//! it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,10 +12,10 @@ use opentelemetry_sdk::trace::SpanData;
 /// Attribute of a span that is not sent to Retrace. Its value is not read.
 pub const NOT_SENT: &str = "retrace.not_sent";
 
-/// Set once a span may have the attribute: until then none is searched.
+/// Set once a span may have the attribute: until then no span is searched.
 static IS_WATCHED: AtomicBool = AtomicBool::new(false);
 
-/// Makes exporters and processors look for [`NOT_SENT`], from now on.
+/// Makes exporters and processors search spans for [`NOT_SENT`] from now on.
 pub fn watch_not_sent() {
     IS_WATCHED.store(true, Ordering::Relaxed);
 }
@@ -24,7 +25,7 @@ pub(crate) fn is_not_sent(attributes: &[KeyValue]) -> bool {
     IS_WATCHED.load(Ordering::Relaxed) && attributes.iter().any(|attribute| attribute.key.as_str() == NOT_SENT)
 }
 
-/// Leaves out the spans that are not to be sent.
+/// Removes the spans that are not to be sent.
 pub(crate) fn retain_sent(batch: &mut Vec<SpanData>) {
     if IS_WATCHED.load(Ordering::Relaxed) {
         batch.retain(|span| !is_not_sent(&span.attributes));

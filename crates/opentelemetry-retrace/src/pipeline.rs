@@ -1,4 +1,4 @@
-//! The pipeline behind a way in: a queue, and a worker that empties it.
+//! Pipeline behind an exporter or a processor: a queue, and a worker that empties it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
@@ -25,47 +25,48 @@ use crate::stats::{LossReason, Stats};
 use crate::view;
 use crate::waiter::{Waited, Waiter};
 
-/// Longest wait of an export: `BatchSpanProcessor` gives a flush up after five seconds and would not hear the answer.
+/// Longest wait of an export: `BatchSpanProcessor` ends a flush after five seconds and ignores a later
+/// result.
 const LONGEST_EXPORT_WAIT: Duration = Duration::from_secs(4);
-/// What a caller adds to its own timeout for the worker's answer to arrive: a machine that is busy lets the worker write
-/// what is left into the spool late.
+/// Time that a caller adds to its own timeout for the worker's answer: on a busy machine the worker writes
+/// the remaining runs into the spool late.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// What a [`crate::Builder`] can build.
+/// Type that a [`crate::Builder`] can build.
 pub trait WayIn: Sized {
-    /// Whether it is a span processor, whose queue is its own.
+    /// True for a span processor, whose queue is its own.
     #[doc(hidden)]
     const IS_PROCESSOR: bool;
 
-    /// Makes it; without a pipeline it does nothing.
+    /// Builds the value; without a pipeline it does nothing.
     #[doc(hidden)]
     fn into(pipeline: Option<Arc<Pipeline>>, startup_log: Arc<StartupLog>) -> Self;
 }
 
-/// Shared by the clones of a way in. What is left is flushed when the last is dropped.
+/// Pipeline shared by the clones of an exporter or a processor. It is flushed when the last clone is dropped.
 #[derive(Debug)]
 pub struct Pipeline {
     running: Arc<PerProcess<Running>>,
-    /// Nothing in tests without a worker.
+    /// `None` in tests without a worker.
     blueprint: Option<Blueprint>,
-    /// What spans say about the process, for workers to come.
+    /// Resource of the process, for later workers.
     resource: Mutex<Option<Arc<retrace_translate::Resource>>>,
     pub(crate) flush_timeout: Duration,
     pub(crate) batch_size: usize,
-    /// Whether spans that were not sampled are wanted, in case their run fails.
+    /// True if spans that were not sampled are taken, in case their run fails.
     pub(crate) takes_unsampled: bool,
-    /// Whether a light copy will do of a span that is no GenAI span.
+    /// True if a light copy suffices for a span that is no GenAI span.
     pub(crate) lightens: bool,
-    /// Whether the trace state of a span says if its run is sent.
+    /// True if the trace state of a span decides whether its run is sent.
     pub(crate) reads_state: bool,
     pub(crate) announcer: Arc<Announcer>,
 }
 
-/// A worker, seen from outside.
+/// Handle of a worker.
 #[derive(Debug)]
 struct Running {
     inbox: Arc<Inbox>,
-    /// Nothing where there is no worker.
+    /// `None` without a worker.
     remote: Option<Handle>,
     is_shut_down: AtomicBool,
 }
@@ -75,7 +76,7 @@ impl Running {
         Self { inbox, remote, is_shut_down: AtomicBool::new(false) }
     }
 
-    /// One that is over before it began.
+    /// Creates a handle that is shut down already.
     fn over() -> Self {
         let inbox = Arc::new(Inbox::new(0));
         inbox.close();
@@ -84,7 +85,7 @@ impl Running {
 }
 
 impl Pipeline {
-    /// Starts the worker.
+    /// Starts the worker and returns the pipeline.
     pub(crate) fn start(blueprint: Blueprint, is_processor: bool) -> Result<Self, BuildError> {
         let config = &blueprint.config;
         let (inbox, remote) = blueprint.start_worker()?;
@@ -115,12 +116,12 @@ impl Pipeline {
         })
     }
 
-    /// Settings of its workers; `None` in tests without one.
+    /// Settings of its workers; `None` in tests without a worker.
     pub(crate) fn blueprint(&self) -> Option<&Blueprint> {
         self.blueprint.as_ref()
     }
 
-    /// One without a worker.
+    /// Creates a pipeline without a worker.
     #[cfg(test)]
     pub(crate) fn alone(inbox: Arc<Inbox>) -> Self {
         Self {
@@ -136,7 +137,8 @@ impl Pipeline {
         }
     }
 
-    /// The worker of this process. The first call in the child of a fork starts one: what the parent's has is the parent's.
+    /// Returns the worker of this process. The first call in the child of a fork starts a new one: the data
+    /// of the parent's worker belongs to the parent.
     fn running(&self) -> &Running {
         self.running.here(|_| self.begin_afresh())
     }
@@ -150,7 +152,7 @@ impl Pipeline {
                 let resource = match self.resource.try_lock() {
                     Ok(resource) => resource.clone(),
                     Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().clone(),
-                    // A thread of the parent held it, and is not here to give it back.
+                    // A thread of the parent held the lock, and does not exist in the child to release it.
                     Err(TryLockError::WouldBlock) => None,
                 };
                 if let Some(resource) = resource {
@@ -165,7 +167,7 @@ impl Pipeline {
         }
     }
 
-    /// Hands over spans that have ended; with a time `until` which it may wait, what finds no room waits for it.
+    /// Pushes spans that have ended; with a time `until` which it may wait, spans without room wait for it.
     pub(crate) fn admit(
         &self,
         spans: Vec<SpanData>,
@@ -183,7 +185,8 @@ impl Pipeline {
         self.running().inbox.push_beginning(light)
     }
 
-    /// Hands over the end of a span that belongs to somebody else: a copy, or where that will do, a light one.
+    /// Pushes the end of a span that another processor owns: the `light` copy where that suffices, a full
+    /// copy otherwise.
     pub(crate) fn push_copy(
         &self,
         span: &SpanData,
@@ -193,12 +196,12 @@ impl Pipeline {
         self.running().inbox.push_copy(span, light, copy)
     }
 
-    /// The local root of a trace began of which nothing else is told.
+    /// Records that the local root of a trace began, of which nothing else is sent.
     pub(crate) fn root_began(&self, trace_id: TraceId) {
         self.running().inbox.root_began(trace_id.to_bytes());
     }
 
-    /// Takes the commands of the receiver.
+    /// Subscribes to the commands of the receiver.
     pub(crate) fn commands(&self) -> Result<Commands, CommandsError> {
         let running = self.running();
         if running.is_shut_down.load(Ordering::Acquire) {
@@ -215,12 +218,12 @@ impl Pipeline {
         export_wait(self.flush_timeout)
     }
 
-    /// Waits until all that can be delivered is, or is lost.
+    /// Flushes: waits until all spans that can be delivered are delivered or lost.
     pub(crate) fn force_flush(&self) -> OTelSdkResult {
         self.flush_while(|| ()).0
     }
 
-    /// The same, with something else to do meanwhile.
+    /// Flushes, and runs `meanwhile` at the same time.
     pub(crate) fn flush_while<R>(&self, meanwhile: impl FnOnce() -> R) -> (OTelSdkResult, R) {
         let Some(running) = self.running.present() else { return (Ok(()), meanwhile()) };
         let (waiter, blocked) = Waiter::blocking();
@@ -230,7 +233,7 @@ impl Pipeline {
         (flushed, done)
     }
 
-    /// The same without blocking a thread.
+    /// Flushes without blocking a thread.
     pub(crate) async fn flush(&self) -> OTelSdkResult {
         let Some(running) = self.running.present() else { return Ok(()) };
         let (waiter, waited) = Waiter::future();
@@ -243,7 +246,7 @@ impl Pipeline {
         if let Ok(mut last) = self.resource.try_lock() {
             *last = Some(Arc::clone(&resource));
         }
-        // After a shutdown there is nobody left to tell.
+        // After a shutdown there is no worker that needs the resource.
         let _ = self.running().inbox.push(Message::Resource(resource));
     }
 
@@ -251,10 +254,10 @@ impl Pipeline {
         self.shut_down_while(within, || ()).0
     }
 
-    /// The same, with something else to do meanwhile.
+    /// Shuts down, and runs `meanwhile` at the same time.
     pub(crate) fn shut_down_while<R>(&self, within: Duration, meanwhile: impl FnOnce() -> R) -> (OTelSdkResult, R) {
         if self.running.present().is_none() {
-            // A child of a fork that has nothing to say needs no worker to say so.
+            // A child of a fork that has recorded nothing starts no worker only to stop it.
             self.running.here(|_| Running::over());
             return (Ok(()), meanwhile());
         }
@@ -273,7 +276,7 @@ impl Pipeline {
 
 impl Drop for Pipeline {
     fn drop(&mut self) {
-        // Nobody is left to hear the answer; what was lost is in the log.
+        // A drop has no caller for the result; losses are in the log.
         let _ = self.shut_down(self.flush_timeout);
     }
 }
@@ -282,7 +285,7 @@ pub(crate) fn export_wait(flush_timeout: Duration) -> Duration {
     flush_timeout.min(LONGEST_EXPORT_WAIT)
 }
 
-/// What OpenTelemetry is told of a wait.
+/// Converts the end of a wait into a result of OpenTelemetry.
 pub(crate) fn result(waited: Option<Waited>, timeout: Duration) -> OTelSdkResult {
     match waited {
         Some(Waited::Done(lost)) if lost.total() == 0 => Ok(()),

@@ -1,4 +1,4 @@
-//! The span processor: it sees spans begin, so that runs are told while they happen.
+//! Span processor that sends runs while they happen.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,17 +26,17 @@ use crate::startup_log::StartupLog;
 use crate::stats::Stats;
 use crate::transport::requests::Requests;
 
-/// What a span failed of that ended because a panic unwound through it; the SDK says nothing of that.
+/// Status description of a span that ended while a panic unwound its thread; the SDK sets none.
 const UNWOUND: &str = "the thread panicked";
 
 /// Sends the runs among the spans of a pipeline to Retrace, while they happen.
 ///
-/// An ordinary [`SpanProcessor`]: it stands beside any other processor and exporter, or, at less cost, around one
-/// ([`RetraceSpanProcessor::around`]). A run shows up the moment its first
-/// GenAI span begins; tools and agents show as running, model calls when they end. A span begins as a GenAI span if its first
-/// attributes show it, or its name: `invoke_agent …`, `create_agent …`, `invoke_workflow …`, `execute_tool …`, `retrace.…`. What [`crate::RetraceExporter`] does
-/// with spans that have ended, this does from their start, with [some differences](#differences-from-the-exporter); use one
-/// of the two, not both.
+/// An ordinary [`SpanProcessor`], to be used beside any other processor and exporter, or, at less cost,
+/// around another one ([`RetraceSpanProcessor::around`]). A run shows up the moment its first GenAI span
+/// begins; tools and agents show as running, model calls when they end. A span begins as a GenAI span if its
+/// first attributes show it, or its name: `invoke_agent …`, `create_agent …`, `invoke_workflow …`,
+/// `execute_tool …`, `retrace.…`. It does the same as [`crate::RetraceExporter`], but from the start of spans
+/// and with [some differences](#differences-from-the-exporter); use one of the two, not both.
 ///
 /// ```no_run
 /// use opentelemetry_retrace::RetraceSpanProcessor;
@@ -51,40 +51,42 @@ const UNWOUND: &str = "the thread panicked";
 /// ```
 ///
 /// # What the application's threads do
-/// A span that begins or ends is put into a queue bounded in bytes: one copy of the span and one short lock that nobody
-/// holds while waiting. Of the beginning of a span that nobody selects only a few words are kept. The worker is woken by the
-/// first span after a pause, and then looks by itself every millisecond until there is another pause. When the queue is full a
-/// beginning is left out, and told with the end; an end that finds no room is counted as lost. Of a span that is recorded and
-/// not sampled only the end is taken, in case its run fails ([`crate::Builder::with_failures`]).
+/// A span that begins or ends is put into a queue bounded in bytes: one copy of the span and one short lock
+/// that nobody holds while waiting. If a span is not selected, only its position is kept when it begins. The
+/// worker is woken by the first span after a pause, and then looks by itself every millisecond until there is
+/// another pause. When the queue is full, a start is left out and its data is sent with the end; an end that
+/// finds no room is counted as lost. If a span is recorded and not sampled, only its end is taken, in case
+/// its run fails ([`crate::Builder::with_failures`]).
 ///
 /// # Differences from the exporter
-/// A run that has ended is the same as [`crate::RetraceExporter`] sends it, except in these cases. The processor has sent a
-/// step before it sees what comes later.
+/// A run that has ended is the same as [`crate::RetraceExporter`] sends it, except in these cases, in which
+/// the processor has sent a step before it sees a later span.
 /// - Two spans report one model call, and only the later one has messages: the tokens count on the first span. The exporter
 ///   counts them on the later one.
-/// - A span below the root sets the session, the user, the trace name or the tags: the run has what is set when its first
-///   record is sent, and a later value is in the metadata of its span. The exporter gives the values to the whole run.
-/// - Several spans execute one tool call: the result is that of the first span that returns one. The exporter takes that of
-///   the last span.
-/// - A trace has several local roots: the root is the one that begins first. The exporter takes the one without a parent,
-///   else the one that starts first.
+/// - A span below the root sets the session, the user, the trace name or the tags: the run has the values
+///   that are set when its first record is sent, and a later value is in the metadata of its span. The
+///   exporter gives the values to the whole run.
+/// - Several spans execute one tool call: the result is that of the first span that returns one. The exporter
+///   uses that of the last span.
+/// - A trace has several local roots: the root is the one that begins first. The exporter uses the one
+///   without a parent, else the one that starts first.
 /// - Two different spans have one span id: the second one is set aside. The exporter sends it with another id.
-/// - A tool span has no call id, and when it begins and ends no model call has requested a tool of that name with the same
-///   arguments: it is sent as it is, and a call that a message shows later as another tool span. The exporter ties the two
-///   where both are all that is left of that name.
+/// - A tool span has no call id, and when it begins and ends no model call has requested a tool of that name
+///   with the same arguments: it is sent unchanged, and a call that a message shows later as another tool
+///   span. The exporter combines the two if no other span and call of that name are left.
 ///
 /// # Panics of the application
-/// A span that ends while a panic unwinds its thread, and has no status, counts as failed. That includes one that a
-/// destructor began and ended meanwhile: nothing tells them apart.
+/// A span that ends while a panic unwinds its thread, and has no status, counts as failed. That includes a
+/// span that a destructor begins and ends meanwhile: the two cases cannot be distinguished.
 ///
 /// # Clones
-/// Clones share one pipeline: keep one to read [`RetraceSpanProcessor::stats`]. When the last is dropped without a
-/// shutdown, what is left is flushed for as long as the flush timeout allows.
+/// Clones share one pipeline: keep one to read [`RetraceSpanProcessor::stats`]. When the last is dropped
+/// without a shutdown, the waiting spans are flushed for as long as the flush timeout allows.
 #[derive(Clone)]
 pub struct RetraceSpanProcessor {
-    /// Nothing when recording is switched off.
+    /// `None` when recording is switched off.
     pipeline: Option<Arc<Pipeline>>,
-    /// After the pipeline, which is shut down when it is dropped.
+    /// Declared after the pipeline, which is shut down when it is dropped.
     startup_log: Arc<StartupLog>,
 }
 
@@ -97,38 +99,40 @@ impl WayIn for RetraceSpanProcessor {
 }
 
 impl RetraceSpanProcessor {
-    /// Begins to configure a processor. What is not set comes from the environment, then from the defaults.
+    /// Returns a builder. Settings that are not made come from the environment, then from the defaults.
     pub fn builder() -> RetraceSpanProcessorBuilder {
         RetraceSpanProcessorBuilder::default()
     }
 
-    /// What became of every span so far. All zeros when recording is switched off.
+    /// Returns the counts of all spans so far by outcome. All zeros when recording is switched off.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.pipeline.as_ref().map_or_else(Stats::default, |pipeline| pipeline.stats())
     }
 
-    /// Takes the commands by which the receiver runs functions of the application again: `resume` and `replay` frames. One part
-    /// of an application takes them at a time. The connection is kept from now on, also while there is nothing to send.
+    /// Subscribes to the commands by which the receiver runs functions of the application again: `resume` and
+    /// `replay` frames. One part of an application takes them at a time. The connection is kept from now on,
+    /// also while there is nothing to send.
     ///
     /// # Errors
-    /// The application did not allow it ([`crate::Builder::with_remote_replay`]), the transport is [`crate::Transport::Http`],
-    /// recording is off or over, or somebody takes the commands already.
+    /// The application did not allow it ([`crate::Builder::with_remote_replay`]), the transport is
+    /// [`crate::Transport::Http`], recording is off or over, or the commands have a subscriber already.
     pub fn commands(&self) -> Result<Commands, CommandsError> {
         self.pipeline.as_ref().ok_or(CommandsError::Disabled)?.commands()
     }
 
-    /// Warnings about settings in the environment that could not be read, in the order in which they were found: those of
-    /// this build, then those of the samplers and propagators that were built in this process. At most 64 lines of about
-    /// 512 bytes; no key, no content.
+    /// Returns warnings about settings in the environment that could not be read, in the order in which they
+    /// were found: those of this build, then those of the samplers and propagators that were built in this
+    /// process. At most 64 lines of about 512 bytes; no key, no content.
     ///
-    /// They are logged as well. The crate's documentation has what happens where no subscriber takes them.
+    /// They are logged as well. The documentation of the crate explains where they go when no subscriber
+    /// takes them.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         self.startup_log.warnings()
     }
 
-    /// Whether anything is recorded; see `RETRACE_ENABLED`.
+    /// Returns true if anything is recorded; see `RETRACE_ENABLED`.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.pipeline.is_some()
@@ -139,23 +143,24 @@ impl RetraceSpanProcessor {
         self.startup_log.finish();
     }
 
-    /// Other requests to its receiver. `None` when recording is switched off.
+    /// Client for other requests to the same receiver. `None` when recording is switched off.
     #[doc(hidden)]
     #[must_use]
     pub fn requests(&self) -> Option<Requests> {
         Some(Requests::new(self.pipeline.as_ref()?.blueprint()?.config.clone()))
     }
 
-    /// How long a flush may take.
+    /// Returns the flush timeout.
     #[doc(hidden)]
     #[must_use]
     pub fn flush_timeout(&self) -> Option<Duration> {
         Some(self.pipeline.as_ref()?.flush_timeout)
     }
 
-    /// Says of the `Context` of a call whether the run of its span is sent, and where in it what is called has its place: for
-    /// [`RetracePropagatorBuilder::with_runs`](crate::RetracePropagatorBuilder::with_runs). [`crate::install()`] does that by
-    /// itself.
+    /// Returns a function from the `Context` of a call to the run of its span, if that run is sent, and the
+    /// position in it of the called service's spans: for
+    /// [`RetracePropagatorBuilder::with_runs`](crate::RetracePropagatorBuilder::with_runs).
+    /// [`crate::install()`] sets it up by itself.
     ///
     /// ```no_run
     /// use opentelemetry::global;
@@ -167,9 +172,10 @@ impl RetraceSpanProcessor {
     /// # Ok::<(), opentelemetry_retrace::BuildError>(())
     /// ```
     ///
-    /// A run is known to be sent from when a span of it began that is sent ([`crate::SpanSelection`]) by what is known of it
-    /// then. From the first call of this function on, each sampled span costs one more look at its attributes and one short
-    /// lock at either end. What it needs is bounded: 16,384 runs, 4,096 spans of each and 131,072 of all together.
+    /// A run is known to be sent once one of its spans begins that is selected ([`crate::SpanSelection`]) by
+    /// its attributes at that time. From the first call of this function on, each sampled span costs one more
+    /// scan of its attributes and one short lock at its start and at its end. The memory is bounded: 16,384
+    /// runs, 4,096 spans of each and 131,072 of all together.
     pub fn announcer(&self) -> impl Fn(&Context) -> Option<RecordedRun> + Clone + Send + Sync + use<> {
         let announcer = self.pipeline.as_ref().map(|pipeline| Arc::clone(&pipeline.announcer));
         if let Some(announcer) = &announcer {
@@ -178,11 +184,12 @@ impl RetraceSpanProcessor {
         move |cx| announcer.as_ref()?.run(cx)
     }
 
-    /// Puts this processor around another one, for a pipeline that has both.
+    /// Wraps another processor with this one, for a pipeline that has both.
     ///
-    /// To two processors side by side the SDK gives a copy of every span, of each attribute and event. Around another, only
-    /// what is sent is copied: GenAI spans, and the root above them. Of the others a few words are taken that say where they
-    /// stand, so that the tree stays whole. The runs are the same. [`SpanSelection::All`] and policies still copy every span.
+    /// To two processors side by side the SDK gives a copy of every span, of each attribute and event. As a
+    /// wrapper, this processor copies only what is sent: GenAI spans, and the root above them. Of the other
+    /// spans it keeps only the position, so that the tree stays whole. The runs are the same.
+    /// [`SpanSelection::All`] and policies still copy every span.
     ///
     /// ```no_run
     /// use opentelemetry_retrace::RetraceSpanProcessor;
@@ -204,20 +211,21 @@ impl RetraceSpanProcessor {
     /// # Ok::<(), opentelemetry_retrace::BuildError>(())
     /// ```
     ///
-    /// When a span begins, the SDK shows nothing of it but as a copy, which is made once and dropped again. With a
-    /// [`RetraceSampler`](crate::RetraceSampler) in the provider there is none of a span whose attributes mean nothing: the
-    /// sampler has seen them. [`crate::install()`] sets up both.
+    /// When a span begins, the SDK gives access to it only by a copy, which is made once and dropped again.
+    /// With a [`RetraceSampler`](crate::RetraceSampler) in the provider there is no copy of a span without
+    /// relevant attributes: the sampler has seen them. [`crate::install()`] sets up both.
     ///
-    /// A span that is not copied whole is told nowhere, with one exception: a run is let go while its root is still under way
-    /// (after half an hour of silence, or 50,000 spans, or when memory is short), and then such a span ends after its parent
-    /// and with GenAI spans below it. It heads what is told from there on, without attributes, events and links of its own.
+    /// A span that is not copied whole is not sent, with one exception: a run is sent before its root ends
+    /// (after half an hour of silence, or 50,000 spans, or when memory is short), and then such a span ends
+    /// after its parent and with GenAI spans below it. It is the root of what is sent from there on, without
+    /// attributes, events and links of its own.
     ///
     /// [`SpanSelection::All`]: crate::SpanSelection::All
     pub fn around<P: SpanProcessor>(&self, other: P) -> Around<P> {
         Around::new(self.clone(), other)
     }
 
-    /// The start of a sampled span.
+    /// Handles the start of a sampled span.
     pub(crate) fn began(&self, data: SpanData) {
         let Some(pipeline) = &self.pipeline else { return };
         if is_not_sent(&data.attributes) {
@@ -231,7 +239,7 @@ impl RetraceSpanProcessor {
         };
     }
 
-    /// A span has ended that somebody else goes on with.
+    /// Handles the end of a span that another processor receives as well.
     pub(crate) fn copy_end(&self, span: &SpanData) {
         let Some(pipeline) = self.ended(span) else { return };
         let mut light = if pipeline.lightens { Light::of(span, pipeline.reads_state) } else { None };
@@ -241,7 +249,7 @@ impl RetraceSpanProcessor {
         let _ = pipeline.push_copy(span, light, || unwound(span.clone()));
     }
 
-    /// Takes note of the end of a span; gives the pipeline if it wants the span.
+    /// Records the end of a span; returns the pipeline if it wants the span.
     fn ended(&self, span: &SpanData) -> Option<&Pipeline> {
         let pipeline = self.pipeline.as_ref()?;
         if is_not_sent(&span.attributes) {
@@ -251,7 +259,7 @@ impl RetraceSpanProcessor {
         (pipeline.takes_unsampled || span.span_context.is_sampled()).then_some(pipeline)
     }
 
-    /// Flushes, and does something else meanwhile.
+    /// Flushes, and runs `meanwhile` at the same time.
     pub(crate) fn flush_while<R>(&self, meanwhile: impl FnOnce() -> R) -> (OTelSdkResult, R) {
         match &self.pipeline {
             Some(pipeline) => pipeline.flush_while(meanwhile),
@@ -259,7 +267,7 @@ impl RetraceSpanProcessor {
         }
     }
 
-    /// Shuts down, and does something else meanwhile.
+    /// Shuts down, and runs `meanwhile` at the same time.
     pub(crate) fn shut_down_while<R>(&self, within: Duration, meanwhile: impl FnOnce() -> R) -> (OTelSdkResult, R) {
         let stopped = match &self.pipeline {
             Some(pipeline) => pipeline.shut_down_while(within, meanwhile),
@@ -296,7 +304,7 @@ impl SpanProcessor for RetraceSpanProcessor {
             }
             return;
         }
-        // What finds no room, or comes after a shutdown, is told when it ends, or counted then.
+        // A start without room, or after a shutdown, is covered by the end of the span, which is counted.
         if says_nothing && pipeline.lightens {
             pipeline.announcer.began_unselected(context, parent.span_id());
             let _ = pipeline.push_beginning(Light::beginning(context, parent.span_id(), pipeline.reads_state));
@@ -310,17 +318,17 @@ impl SpanProcessor for RetraceSpanProcessor {
 
     fn on_end(&self, span: SpanData) {
         let Some(pipeline) = self.ended(&span) else { return };
-        // After a shutdown nothing is recorded; that is the caller's doing.
+        // After a shutdown nothing is recorded, by the caller's decision.
         let _ = pipeline.push_seen(Seen::Ended(unwound(span)));
     }
 
-    /// Waits until all that was said so far is confirmed or lost, for as long as the flush timeout allows. Over HTTP, runs
-    /// that have not ended stay open and are not waited for.
+    /// Waits until all events so far are confirmed or lost, for as long as the flush timeout allows. Over
+    /// HTTP, runs that have not ended stay open and are not waited for.
     fn force_flush(&self) -> OTelSdkResult {
         self.flush_while(|| ()).0
     }
 
-    /// Flushes and stops, within `timeout`. What is not delivered by then is counted as lost.
+    /// Flushes and stops, within `timeout`. Spans that are not delivered by then are counted as lost.
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
         self.shut_down_while(timeout, || ()).0
     }
@@ -332,7 +340,7 @@ impl SpanProcessor for RetraceSpanProcessor {
     }
 }
 
-/// The span, failed if a panic ended it and it does not say otherwise.
+/// Sets an error status on a span that a panic ended, unless it has a status.
 fn unwound(mut span: SpanData) -> SpanData {
     if span.status == Status::Unset && thread::panicking() {
         span.status = Status::error(UNWOUND);
@@ -394,7 +402,7 @@ mod tests {
         assert_eq!(statuses, [Status::Unset, Status::error(UNWOUND), Status::Ok, Status::error("mine")]);
     }
 
-    /// A span with an attribute whose copies can be counted.
+    /// Returns a span with an attribute whose copies can be counted.
     fn counted(span: SpanData) -> (SpanData, Arc<str>) {
         let value: Arc<str> = Arc::from("value");
         let attribute = KeyValue::new("http.route", StringValue::from(Arc::clone(&value)));
@@ -412,7 +420,7 @@ mod tests {
         let copies = |processor: &RetraceSpanProcessor, span: SpanData| {
             let (span, value) = counted(span);
             processor.copy_end(&span);
-            // The span's own, and ours.
+            // Two references exist already: the span's own and the test's.
             Arc::strong_count(&value) - 2
         };
         let processor = of(SpanSelection::GenAi);
@@ -454,7 +462,7 @@ mod tests {
             let (context, parent) = (child.span_context(), root.span().span_context().span_id());
             assert_eq!((second.span_context.span_id(), second.parent_span_id), (context.span_id(), parent));
             assert_eq!(second.span_context.trace_id(), context.trace_id());
-            // A copy knows when the span began.
+            // A full copy has the start time.
             (second.start_time > UNIX_EPOCH, second.name.to_string())
         };
         let http = || vec![KeyValue::new("http.route", "/")];

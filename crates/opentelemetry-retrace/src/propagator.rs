@@ -1,4 +1,4 @@
-//! Carries traces from service to service.
+//! Propagator that carries traces from service to service.
 
 mod context;
 mod headers;
@@ -30,11 +30,12 @@ use crate::config::BuildError;
 
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
-/// What [`crate::install()`] set up, for functions that have no propagator of their own.
+/// Propagator that [`crate::install()`] set up, for functions that have none of their own.
 static INSTALLED: RwLock<Option<RetracePropagator>> = RwLock::new(None);
 static FIELDS: LazyLock<[String; 2]> = LazyLock::new(|| [TRACEPARENT.to_owned(), TRACESTATE.to_owned()]);
 
-/// Carries traces from service to service: W3C Trace Context level 2, and in it who records the trace in Retrace.
+/// Carries traces from service to service: W3C Trace Context level 2, with the announcement of runs recorded
+/// in Retrace.
 ///
 /// ```
 /// use opentelemetry::global;
@@ -43,32 +44,36 @@ static FIELDS: LazyLock<[String; 2]> = LazyLock::new(|| [TRACEPARENT.to_owned(),
 /// global::set_text_map_propagator(RetracePropagator::default().compose_with_baggage());
 /// ```
 ///
-/// It takes the place of the SDK's `TraceContextPropagator` and keeps to the standard where that one does not: it checks the
-/// length and the characters of every field, reads all fields of a repeated header, and hands on the random flag and the
-/// `tracestate` of others as they came, in their order. What the SDK's types cannot hold of them stays in the `Context`, so
-/// spans must be started from the `Context` that was extracted (`start_with_context`, `set_parent`); where only a
-/// `SpanContext` is kept, keys with more than one `@` and the random flag below an unsampled parent are lost.
+/// It takes the place of the SDK's `TraceContextPropagator` and follows the standard where that one does not:
+/// it checks the length and the characters of every field, reads all fields of a repeated header, and passes
+/// on the random flag and the `tracestate` entries of others unchanged and in their order. The parts that the
+/// SDK's types cannot hold stay in the `Context`, so spans must be started from the `Context` that was
+/// extracted (`start_with_context`, `set_parent`); where only a `SpanContext` is kept, keys with more than
+/// one `@` and the random flag below an unsampled parent are lost.
 ///
-/// What comes in: a `traceparent` that is wrong in any way, or there twice, leaves the `Context` as it was, so a new trace
-/// begins. A `tracestate` with anything wrong in it is dropped as a whole, and the trace goes on.
+/// Extraction: an invalid or repeated `traceparent` leaves the `Context` as it is, so a new trace begins. A
+/// `tracestate` with an invalid part is dropped as a whole, and the trace goes on.
 ///
-/// What goes out: nothing without a valid span. `tracestate` is left out when it is empty; it holds 32 entries at most and
-/// 8 KiB, beyond which whole entries are cut, those over 128 characters first, then from the right. A span from elsewhere
-/// that is passed on with no span in between keeps its `tracestate` as it was.
+/// Injection: without a valid span nothing is written. `tracestate` is left out when it is empty; it holds 32
+/// entries at most and 8 KiB, beyond which whole entries are cut, those over 128 characters first, then from
+/// the right. A remote span that is passed on with no span in between keeps its `tracestate` unchanged.
 ///
 /// A carrier that can be written but not cleared, such as OpenTelemetry's `Injector`, keeps the `tracestate` of an earlier
 /// call when it is used again for one that has none: use a new one, or [`RetracePropagator::inject_headers`].
 ///
 /// # Runs
-/// [`RecordedRun`] is what it tells the next service of a trace that Retrace records. It says nothing on its own, because
-/// whether a trace is recorded is not to be seen from a span: [`RetracePropagatorBuilder::with_runs`] with
-/// [`RetraceSpanProcessor::announcer`](crate::RetraceSpanProcessor::announcer) says it, and [`RecordedRun::announce`].
+/// [`RecordedRun`] announces a trace that Retrace records to the next service. The propagator announces none
+/// on its own, because a span does not show whether its trace is recorded:
+/// [`RetracePropagatorBuilder::with_runs`] with
+/// [`RetraceSpanProcessor::announcer`](crate::RetraceSpanProcessor::announcer) announces it, and so does
+/// [`RecordedRun::announce`].
 #[derive(Clone, Default)]
 pub struct RetracePropagator {
     settings: RetracePropagatorBuilder,
 }
 
-/// Says of a `Context` whether its trace is recorded in Retrace.
+/// Function from a `Context` to the announcement of its trace; `None` if the trace is not recorded in
+/// Retrace.
 type Runs = Arc<dyn Fn(&Context) -> Option<RecordedRun> + Send + Sync>;
 
 /// Configures a [`RetracePropagator`].
@@ -81,17 +86,20 @@ pub struct RetracePropagatorBuilder {
 }
 
 impl RetracePropagatorBuilder {
-    /// Says of the `Context` of an outgoing call whether its trace is recorded in Retrace, and what the next service should
-    /// know of the run. Asked on the thread that calls, and only when the span is sampled; what it says comes before
-    /// [`RecordedRun::announce`]. If it panics, nothing is said. Default: no trace is, unless announced.
+    /// Sets the function that returns the announcement of the run for the `Context` of an outgoing call;
+    /// `None` if its trace is not recorded in Retrace. It is called on the thread that calls, and only when
+    /// the span is sampled; its result takes precedence over [`RecordedRun::announce`]. If it panics, nothing
+    /// is announced. Default: no trace is announced, except by [`RecordedRun::announce`].
     ///
-    /// The next service leaves it to this one to begin and end the run, so a run that is announced is also sent: where a run
-    /// states no [span](RecordedRun::with_span_id) and no processor of this process knows one that is sent, the span that
-    /// calls becomes part of the run, by the attribute
-    /// [`attributes::OUTGOING_CALL`](crate::attributes::OUTGOING_CALL). Return `None` for a trace that an exporter samples out.
+    /// The next service leaves the start and the end of the run to this one, so a run that is announced is
+    /// also sent: if the announcement has no [span](RecordedRun::with_span_id) and no processor of this
+    /// process has a position for the call in a run that is sent, the calling span becomes part of the run,
+    /// by the attribute [`attributes::OUTGOING_CALL`](crate::attributes::OUTGOING_CALL). Return `None` for a
+    /// trace that an exporter samples out.
     ///
-    /// [`RetraceSpanProcessor::announcer`](crate::RetraceSpanProcessor::announcer) returns the runs that are sent. An exporter
-    /// sees no span begin, so beside one it is every trace that calls another service, whether it has GenAI spans or not:
+    /// [`RetraceSpanProcessor::announcer`](crate::RetraceSpanProcessor::announcer) returns the runs that are
+    /// sent. An exporter sees no span begin, so beside an exporter every trace that calls another service is
+    /// announced, with GenAI spans or without:
     ///
     /// ```
     /// use opentelemetry_retrace::{RecordedRun, RetracePropagator};
@@ -104,18 +112,19 @@ impl RetracePropagatorBuilder {
         self
     }
 
-    /// Whether a [`RecordedRun`] is read and told. Without, this is a propagator of plain W3C Trace Context, and an entry
-    /// of ours is passed on like any other. Default: yes.
+    /// Sets whether a [`RecordedRun`] is read and written. If not, this is a propagator of plain W3C Trace
+    /// Context, and an entry of Retrace is passed on like any other. Default: yes.
     pub fn with_recorded_runs(mut self, recorded_runs: bool) -> Self {
         self.without_runs = !recorded_runs;
         self
     }
 
-    /// Whether the last seven bytes of trace ids that are made here are random, as those of
-    /// [`RetraceIdGenerator`](crate::RetraceIdGenerator) and of the SDK's generator are. Then traces that begin here are
-    /// sent with the random flag. Default: no.
+    /// Sets whether the last seven bytes of trace ids of this process are random, as those of
+    /// [`RetraceIdGenerator`](crate::RetraceIdGenerator) and of the SDK's generator are. If so, traces that
+    /// begin here are sent with the random flag. Default: no.
     ///
-    /// A trace counts as begun here when its `Context` was not made from one that a propagator of this kind extracted.
+    /// A trace counts as begun here when its `Context` was not made from one that a propagator of this kind
+    /// extracted.
     pub fn with_random_ids(mut self, random_ids: bool) -> Self {
         self.random_ids = random_ids;
         self
@@ -144,7 +153,7 @@ impl fmt::Debug for RetracePropagatorBuilder {
 }
 
 impl RetracePropagator {
-    /// Configures a propagator.
+    /// Returns a builder for a propagator.
     pub fn builder() -> RetracePropagatorBuilder {
         RetracePropagatorBuilder::default()
     }
@@ -153,12 +162,12 @@ impl RetracePropagator {
         *INSTALLED.write().unwrap_or_else(PoisonError::into_inner) = Some(self);
     }
 
-    /// The one that [`crate::install()`] set up, else one without settings.
+    /// Returns the propagator that [`crate::install()`] set up, or one with default settings.
     pub(crate) fn installed() -> Self {
         INSTALLED.read().unwrap_or_else(PoisonError::into_inner).clone().unwrap_or_default()
     }
 
-    /// The `traceparent` for a call from this `Context`.
+    /// Returns the `traceparent` for a call from this `Context`.
     pub(crate) fn traceparent(&self, cx: &Context) -> Option<Traceparent> {
         let span = cx.span();
         let parent = Traceparent::of(span.span_context())?;
@@ -169,7 +178,7 @@ impl RetracePropagator {
         })
     }
 
-    /// The `tracestate` for a call from this `Context`.
+    /// Returns the `tracestate` for a call from this `Context`.
     fn tracestate(&self, cx: &Context) -> Option<String> {
         let span = cx.span();
         let state = span.span_context().trace_state();
@@ -184,7 +193,8 @@ impl RetracePropagator {
         members.to_header()
     }
 
-    /// What there is to tell. A span from elsewhere is passed on as it came: it is not ours to speak for.
+    /// Returns the announcement for a call. A remote span is passed on unchanged: its own service announces
+    /// it.
     fn run(&self, cx: &Context) -> Option<RecordedRun> {
         let span = cx.span();
         if self.settings.without_runs || span.span_context().is_remote() || !span.span_context().is_sampled() {
@@ -195,7 +205,7 @@ impl RetracePropagator {
         if run.span_id().is_some() {
             return Some(run);
         }
-        // What is called needs a parent that is in the run.
+        // The callee's spans need a parent that is in the run.
         let position = announcer::position(cx);
         if !position.as_ref().is_some_and(|position| position.is_sent) {
             span.set_attribute(KeyValue::new(attributes::OUTGOING_CALL, true));

@@ -1,4 +1,4 @@
-//! The user's last word on what leaves the process.
+//! The user's hook before records leave the process.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -7,24 +7,25 @@ use std::sync::Arc;
 use retrace_protocol::json::{is_strict, without_nul};
 use retrace_protocol::{Json, Span, Trace};
 
-/// A record as it will be sent, after translation.
+/// Record to be sent, after translation.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Record {
-    /// A run, without its spans. Of a run that was sent before, only what changes in it.
+    /// Run, without its spans. If the run was sent before, only its changes.
     Trace(Box<Trace>),
-    /// A span.
+    /// Span.
     Span(Box<Span>),
 }
 
-/// Sees each record before it leaves and returns it, changed or not, or `None` to keep it back.
+/// Hook that receives each record before it is sent and returns it, changed or not, or `None` to hold it
+/// back.
 pub(crate) type BeforeSend = Arc<dyn Fn(Record) -> Option<Record> + Send + Sync>;
 
-/// The hook, guarded: a record on which it panics is not sent.
+/// Hook with a guard against panics: a record on which it panics is not sent.
 #[derive(Clone, Default)]
 pub(crate) struct Redaction(Option<BeforeSend>);
 
-/// What the hook decided.
+/// Decision of the hook.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Decision<T> {
     Send(T),
@@ -37,7 +38,7 @@ impl Redaction {
         Self(hook)
     }
 
-    /// Passes a span through the hook. Its ids stay what they are: they tie it to its run.
+    /// Passes a span through the hook. Its ids do not change: they tie it to its run.
     pub(crate) fn span(&self, span: Span) -> Decision<Span> {
         let Some(hook) = &self.0 else { return Decision::Send(span) };
         let ids = (span.id.clone(), span.trace_id.clone(), span.parent_id.clone());
@@ -59,7 +60,7 @@ impl Redaction {
         Decision::Send(span)
     }
 
-    /// Passes a trace through the hook. Its id stays what it is.
+    /// Passes a trace through the hook. Its id does not change.
     pub(crate) fn trace(&self, trace: Trace) -> Decision<Trace> {
         let Some(hook) = &self.0 else { return Decision::Send(trace) };
         let id = trace.id.clone();
@@ -80,7 +81,7 @@ impl Redaction {
 }
 
 fn run(hook: &BeforeSend, record: Record) -> Decision<Record> {
-    // Nothing of ours is in reach of the hook but the record, which is gone when it panics.
+    // The hook has access only to the record, which is dropped when it panics.
     match catch_unwind(AssertUnwindSafe(|| hook(record))) {
         Ok(Some(record)) => Decision::Send(record),
         Ok(None) => Decision::KeepBack,
@@ -88,7 +89,7 @@ fn run(hook: &BeforeSend, record: Record) -> Decision<Record> {
     }
 }
 
-/// What a hook wrote may be anything; what leaves is JSON that a strict reader takes.
+/// Replaces JSON of a hook by JSON that a strict reader accepts.
 fn make_strict(json: &mut Json) {
     if !is_strict(json.as_str()) {
         *json = Json::text(json.as_str());

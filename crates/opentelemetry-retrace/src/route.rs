@@ -1,6 +1,6 @@
-//! Which way leads to the receiver at present: a stream, or single requests.
+//! Selects the active transport: a stream, or single requests.
 //!
-//! Pure: times come in as arguments, chance as a seeded generator.
+//! Pure: times are arguments, and jitter comes from a seeded generator.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,28 +9,28 @@ use crate::config::Transport;
 use crate::transport::retry::Backoff;
 use crate::transport::ws::CloseReason;
 
-/// So many losses within [`UNSTEADY_WITHIN`] are too many to go on with the stream.
+/// Number of lost connections within [`UNSTEADY_WITHIN`] after which the stream is suspended.
 const UNSTEADY_LOSSES: usize = 3;
 const UNSTEADY_WITHIN: Duration = Duration::from_secs(5 * 60);
-/// How long a stream that is unsteady, or that the receiver does not have, is left alone.
+/// Suspension of a stream that is unsteady, or that the receiver does not support.
 const LEFT_ALONE: Duration = Duration::from_secs(60);
 
-/// The way to the receiver.
+/// Transport state.
 #[derive(Debug)]
 pub(crate) struct Route {
     transport: Transport,
     state: State,
     backoff: Backoff,
     losses: VecDeque<Duration>,
-    /// The stream does not work at present.
+    /// True while the stream does not work.
     fallen: bool,
-    /// The stream will not work again: the receiver does not take the key, or there is no time left.
+    /// True once the stream is off for good: the receiver rejects the API key, or there is no time left.
     off: bool,
-    /// Until when the stream is left alone, by our own decision.
+    /// End of a suspension of the stream.
     left_alone: Option<Duration>,
-    /// There is little time left: nothing is left alone any more.
+    /// True during a shutdown: the stream is no longer suspended.
     closing: bool,
-    /// Something went another way since the stream was tried last.
+    /// True if a run was sent by a request since the last attempt to connect.
     missed: bool,
     failures_seen: u64,
 }
@@ -58,12 +58,12 @@ impl Route {
         }
     }
 
-    /// Whether runs are told event by event at all.
+    /// Returns true if runs are streamed at all.
     pub(crate) fn has_stream(&self) -> bool {
         self.transport != Transport::Http && !self.off
     }
 
-    /// Whether runs that have ended go by single requests.
+    /// Returns true if runs that have ended are sent by single requests.
     pub(crate) fn is_by_request(&self) -> bool {
         match self.transport {
             Transport::Http => true,
@@ -76,7 +76,7 @@ impl Route {
         self.state == State::Open
     }
 
-    /// Whether a connection is to be opened now; `needed` says that something waits for it.
+    /// Returns true if a connection is to be opened now; `needed` is true if something waits for it.
     pub(crate) fn wants_link(&self, needed: bool, now: Duration) -> bool {
         self.may_open(needed) && self.pause().is_none_or(|until| until <= now)
     }
@@ -89,12 +89,12 @@ impl Route {
         self.has_stream() && self.state == State::Down && (needed || (self.fallen && self.missed))
     }
 
-    /// When [`Route::wants_link`] will next say something else.
+    /// Returns when the result of [`Route::wants_link`] next changes.
     pub(crate) fn next_deadline(&self, needed: bool) -> Option<Duration> {
         self.pause().filter(|_| self.may_open(needed))
     }
 
-    /// A run went by a single request although there may be a stream.
+    /// Records that a run is sent by a single request although the transport may have a stream.
     pub(crate) fn passed_by(&mut self) {
         self.missed = true;
     }
@@ -107,12 +107,12 @@ impl Route {
         (self.state, self.fallen, self.left_alone) = (State::Open, false, None);
     }
 
-    /// The receiver has confirmed something: the connection is worth what it costs.
+    /// Records an ack: the connection works, so the backoff is reset.
     pub(crate) fn confirmed(&mut self) {
         self.backoff.succeeded();
     }
 
-    /// The connection is over. Tells whether that is news.
+    /// Records the end of a connection. Returns true if it begins a failure.
     pub(crate) fn closed(&mut self, reason: CloseReason, now: Duration) -> bool {
         let failed_before = self.fallen || self.backoff.is_failing();
         self.state = State::Down;
@@ -149,7 +149,7 @@ impl Route {
         !failed_before
     }
 
-    /// No stream from here on: what is left goes by single requests.
+    /// Ends the stream for good: the rest is sent by single requests.
     pub(crate) fn give_up(&mut self) {
         self.off = true;
     }
@@ -158,7 +158,8 @@ impl Route {
         self.left_alone = (!self.closing).then_some(now + LEFT_ALONE);
     }
 
-    /// Somebody waits: try now; a stream that is left alone too, if there is no other way for something.
+    /// Retries now because a flush waits; ends a suspension too if the stream is the only way for some of the
+    /// runs.
     pub(crate) fn hurry(&mut self, only_way: bool, now: Duration) {
         self.backoff.hurry(now);
         if only_way {
@@ -166,19 +167,19 @@ impl Route {
         }
     }
 
-    /// There is no time after `end`: pauses stay short.
+    /// Sets the end of all attempts: pauses stay short.
     pub(crate) fn close(&mut self, now: Duration, end: Duration) {
         (self.closing, self.left_alone) = (true, None);
         self.backoff.close(now, end);
     }
 
-    /// Whether the receiver cannot be reached the only way that is allowed.
+    /// Returns true if the receiver cannot be reached by the only transport that is allowed.
     pub(crate) fn is_failing(&self) -> bool {
         let fails = self.backoff.is_failing() || self.left_alone.is_some();
         self.transport == Transport::Ws && fails && self.state != State::Open
     }
 
-    /// Connections that failed so far.
+    /// Number of failed connections so far.
     pub(crate) fn failures_seen(&self) -> u64 {
         self.failures_seen
     }

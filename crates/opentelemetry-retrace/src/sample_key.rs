@@ -9,7 +9,7 @@ use opentelemetry::trace::SpanKind;
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::trace::SpanData;
 
-/// Local root of a run, as a sampler sees it when it begins.
+/// Local root of a run, with the data that a sampler has when it begins.
 ///
 /// An exporter decides when the root has ended, by the attributes that the span has then.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,7 @@ impl<'a> RootSpan<'a> {
         Self::new(&span.name, &span.span_kind, &span.attributes)
     }
 
-    /// The value of an attribute; of one that is there twice, the last one. Compares all keys.
+    /// Returns the value of an attribute; the last one if there are several. Compares all keys.
     #[must_use]
     pub fn attribute(&self, key: &str) -> Option<&'a Value> {
         self.attributes.iter().rev().find(|pair| pair.key.as_str() == key).map(|pair| &pair.value)
@@ -40,7 +40,7 @@ impl<'a> RootSpan<'a> {
 
 type KeyOf = dyn Fn(&RootSpan<'_>) -> Option<String> + Send + Sync;
 
-/// Returns the key of a root; `None` for its name.
+/// Function from a root to its key; `None` stands for its name.
 #[derive(Clone)]
 pub(crate) struct SampleKey(Arc<KeyOf>);
 
@@ -49,7 +49,7 @@ impl SampleKey {
         Self(Arc::new(key))
     }
 
-    /// The key of a root. If the application's function panics it is the name.
+    /// Returns the key of a root. If the application's function panics it is the name.
     pub(crate) fn of<'a>(&self, root: &RootSpan<'a>) -> Cow<'a, str> {
         let key = catch_unwind(AssertUnwindSafe(|| (self.0)(root))).unwrap_or_default();
         key.map_or(Cow::Borrowed(root.name), Cow::Owned)

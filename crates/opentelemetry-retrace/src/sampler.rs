@@ -1,4 +1,4 @@
-//! The sampler: which runs are recorded, decided when they begin.
+//! Sampler: selects the runs that are recorded, when they begin.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -29,24 +29,27 @@ use crate::threshold::{ProbabilityState, Threshold};
 /// ```
 ///
 /// # How a run is decided on
-/// * **With a seed** by the name of its root span, as Retrace's other SDKs decide (PROTOCOL.md section 16): a name is always
-///   or never recorded, in every service and language. Below a server the root is the server's span: `POST /ask` decides for
-///   all agents behind it. [`RetraceSamplerBuilder::with_sample_key`] chooses another key, such as a tenant.
-/// * **Without a seed** by its trace id, as OpenTelemetry's specification has it for consistent probability sampling: the
-///   run is kept when the id's last 56 bits, or the `rv` of the `ot` entry in `tracestate`, are at or above a threshold,
-///   which travels on as `th`. A higher rate keeps all that a lower one keeps. `opentelemetry_sdk`'s own
-///   `TraceIdRatioBased` compares other bits the other way round: the two agree only where one of them follows its parent.
-/// * **Below a parent**, whatever the rate, as the parent was decided on; [`RetraceSamplerBuilder::with_parent_based`].
+/// * **With a seed** by the name of its root span, as Retrace's other SDKs decide (PROTOCOL.md section 16): a
+///   name is always or never recorded, in every service and language. Below a server the root is the server's
+///   span: `POST /ask` decides for all agents behind it. [`RetraceSamplerBuilder::with_sample_key`] chooses
+///   another key, such as a tenant.
+/// * **Without a seed** by its trace id, as OpenTelemetry's specification defines consistent probability
+///   sampling: the run is kept when the id's last 56 bits, or the `rv` of the `ot` entry in `tracestate`, are
+///   at or above a threshold, which is passed on as `th`. A higher rate keeps all runs that a lower one
+///   keeps. `opentelemetry_sdk`'s own `TraceIdRatioBased` compares other bits the other way round: the two
+///   agree only where one of them follows its parent.
+/// * **Below a parent**, whatever the rate, as the parent was decided on;
+///   [`RetraceSamplerBuilder::with_parent_based`].
 ///
 /// # Failures
-/// A run that is not kept is still recorded in this process, though it is marked as not sampled and no exporter gets it:
-/// [`crate::RetraceSpanProcessor`] holds its spans and sends them if it fails. That costs what recording costs;
-/// [`RetraceSamplerBuilder::with_failures`] switches it off.
+/// A run that is not kept is still recorded in this process, though it is marked as not sampled and no
+/// exporter gets it: [`crate::RetraceSpanProcessor`] holds its spans and sends them if it fails. That costs
+/// as much as recording; [`RetraceSamplerBuilder::with_failures`] switches it off.
 ///
 /// # Cost
-/// What is kept by trace id has a `th` in its `tracestate`, at a rate of 1 too, which the SDK copies with every span: about
-/// 0.2 µs each. Beside a [`crate::RetraceSpanProcessor`] it looks at the keys of the attributes that a span begins with, so
-/// that the processor need not have a copy made.
+/// A run that is kept by trace id has a `th` in its `tracestate`, at a rate of 1 too, which the SDK copies
+/// with every span: about 0.2 µs each. Beside a [`crate::RetraceSpanProcessor`] the sampler scans the keys of
+/// the attributes that a span begins with, so that the processor needs no copy of irrelevant ones.
 #[derive(Clone)]
 pub struct RetraceSampler(Arc<Inner>);
 
@@ -57,54 +60,55 @@ struct Inner {
     failures: bool,
 }
 
-/// A [`RetraceSampler`] has decided on a span of this process.
+/// True once a [`RetraceSampler`] has decided on a span of this process.
 static HAS_DECIDED: AtomicBool = AtomicBool::new(false);
 
-/// How the root of a run is decided on.
+/// Sampling rule for the root of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Rule {
     rate: f64,
     threshold: Option<Threshold>,
     seed: Option<String>,
-    /// What a rule with a seed decides by, if that is not the name of the root.
+    /// Key by which a rule with a seed decides, in place of the name of the root.
     key: Option<SampleKey>,
     /// While this is true, the rule does not apply.
     yields_to: Option<&'static AtomicBool>,
 }
 
 impl Rule {
-    /// An empty seed is none.
+    /// Creates a rule. An empty seed counts as none.
     pub(crate) fn new(rate: f64, seed: Option<String>) -> Self {
         let seed = seed.filter(|seed| !seed.is_empty());
         Self { rate, threshold: Threshold::of(rate), seed, key: None, yields_to: None }
     }
 
-    /// With a seed the rule decides by this key.
+    /// Sets the key by which a rule with a seed decides.
     pub(crate) fn with_key(self, key: Option<SampleKey>) -> Self {
         Self { key, ..self }
     }
 
-    /// The rule applies only as long as no [`RetraceSampler`] decides in this process, so that one rate is not applied twice.
+    /// Makes the rule apply only as long as no [`RetraceSampler`] decides in this process, so that one rate
+    /// is not applied twice.
     pub(crate) fn yielding_to_samplers(self) -> Self {
         self.yielding_to(&HAS_DECIDED)
     }
 
-    /// The rule applies only while `flag` is false.
+    /// Makes the rule apply only while `flag` is false.
     pub(crate) fn yielding_to(self, flag: &'static AtomicBool) -> Self {
         Self { yields_to: Some(flag), ..self }
     }
 
-    /// Returns false if somebody else decides.
+    /// Returns false if another sampler decides.
     pub(crate) fn applies(&self) -> bool {
         self.yields_to.is_none_or(|flag| !flag.load(Ordering::Relaxed))
     }
 
-    /// Whether the root decides, by its name or its key.
+    /// Returns true if the root decides, by its name or its key.
     pub(crate) fn wants_root(&self) -> bool {
         self.seed.is_some()
     }
 
-    /// Whether a run with this root is kept.
+    /// Returns true if a run with this root is kept.
     pub(crate) fn keeps(&self, trace_id: TraceId, root: &RootSpan<'_>, state: &TraceState) -> bool {
         match &self.seed {
             Some(seed) => self.keeps_by_root(seed, root),
@@ -112,7 +116,7 @@ impl Rule {
         }
     }
 
-    /// Whether a run of this trace is kept, without a seed.
+    /// Returns true if a run of this trace is kept, without a seed.
     pub(crate) fn keeps_trace(&self, trace_id: TraceId, state: &TraceState) -> bool {
         self.keeps_by_id(trace_id, &ProbabilityState::of(state))
     }
@@ -129,7 +133,7 @@ impl Rule {
 }
 
 impl RetraceSampler {
-    /// Begins to configure a sampler. What is not set comes from the environment, then from the defaults.
+    /// Returns a builder. Settings that are not made come from the environment, then from the defaults.
     pub fn builder() -> RetraceSamplerBuilder {
         RetraceSamplerBuilder::default()
     }
@@ -139,7 +143,7 @@ impl RetraceSampler {
         self.0.failures || (self.0.rule.rate >= 1.0)
     }
 
-    /// Returns true if the sampler looks at more of a root than its trace id and its name.
+    /// Returns true if the sampler uses more of a root than its trace id and its name.
     pub(crate) fn wants_whole_root(&self) -> bool {
         self.0.rule.key.is_some()
     }
@@ -160,7 +164,7 @@ impl RetraceSampler {
             Some(seed) => rule.keeps_by_root(seed, root),
             None => rule.keeps_by_id(trace_id, &probability),
         };
-        // Of a decision by name nobody can tell the probability.
+        // The probability of a decision by name is unknown.
         let threshold = rule.threshold.filter(|_| kept && !rule.wants_root());
         let trace_state = probability.written_to(state, threshold);
         self.result(kept, trace_state)
@@ -176,7 +180,7 @@ impl RetraceSampler {
     }
 }
 
-/// What W3C Trace Context level 2 asks to be random.
+/// Returns the bits that W3C Trace Context level 2 requires to be random.
 fn trailing_56_bits(trace_id: TraceId) -> u64 {
     const BITS: u128 = (1 << 56) - 1;
     u64::try_from(u128::from_be_bytes(trace_id.to_bytes()) & BITS).unwrap_or_default()
@@ -230,24 +234,25 @@ pub struct RetraceSamplerBuilder {
 }
 
 impl RetraceSamplerBuilder {
-    /// The share of runs that are kept, from 0 to 1. `RETRACE_SAMPLE_RATE`, else what `OTEL_TRACES_SAMPLER` and
-    /// `OTEL_TRACES_SAMPLER_ARG` say; 1 by default.
+    /// Sets the share of runs that are kept, from 0 to 1. `RETRACE_SAMPLE_RATE`, else `OTEL_TRACES_SAMPLER`
+    /// and `OTEL_TRACES_SAMPLER_ARG`; 1 by default.
     pub fn with_sample_rate(mut self, rate: f64) -> Self {
         self.rate = Some(rate);
         self
     }
 
-    /// Decides by the name of the root span and this seed. `RETRACE_SAMPLE_SEED`; none by default.
+    /// Sets the seed: the name of the root span and this seed decide. `RETRACE_SAMPLE_SEED`; none by default.
     pub fn with_sample_seed(mut self, seed: impl Into<String>) -> Self {
         self.seed = Some(seed.into());
         self
     }
 
-    /// With a seed: decides by this key of the root span instead of its name. Equal keys are always decided alike. Without a
-    /// seed it has no effect.
+    /// Sets the key for a seed: this key of the root span decides instead of its name. Equal keys are always
+    /// decided alike. Without a seed it has no effect.
     ///
-    /// The key is taken on the thread that begins the root, from its name and the attributes that it begins with. `None`, and a
-    /// panic, stand for the name. Another process that is to decide alike needs the same rate, seed and keys.
+    /// The key is computed on the thread that begins the root, from its name and the attributes that it
+    /// begins with. On `None`, and on a panic, the name is used. Another process that is to decide alike
+    /// needs the same rate, seed and keys.
     ///
     /// ```
     /// use opentelemetry_retrace::RetraceSampler;
@@ -265,14 +270,16 @@ impl RetraceSamplerBuilder {
         self
     }
 
-    /// Whether a span below another is decided on as that was; on by default, unless `OTEL_TRACES_SAMPLER` names a sampler
-    /// that is not parent-based. Off for use inside of a parent-based sampler.
+    /// Sets whether a span below another is decided on as that one was; on by default, unless
+    /// `OTEL_TRACES_SAMPLER` names a sampler that is not parent-based. Off for use inside of a parent-based
+    /// sampler.
     pub fn with_parent_based(mut self, parent_based: bool) -> Self {
         self.parent_based = Some(parent_based);
         self
     }
 
-    /// Whether runs that are not kept are recorded in this process, so that those that fail can be sent; on by default.
+    /// Sets whether runs that are not kept are recorded in this process, so that those that fail can be sent;
+    /// on by default.
     pub fn with_failures(mut self, failures: bool) -> Self {
         self.failures = Some(failures);
         self
@@ -281,8 +288,8 @@ impl RetraceSamplerBuilder {
     /// Builds the sampler.
     ///
     /// # Errors
-    /// A rate set in code that is none from 0 to 1. One in the environment that cannot be read keeps the default, with a
-    /// warning that the exporter or processor of the process also returns by `warnings()`.
+    /// A rate set in code that is not from 0 to 1. One in the environment that cannot be read keeps the
+    /// default, with a warning that the exporter or processor of the process also returns by `warnings()`.
     pub fn build(self) -> Result<RetraceSampler, BuildError> {
         let (from_environment, warnings) = Sampling::read(&|name| std::env::var_os(name));
         startup_log::warn_shared("setting", warnings);

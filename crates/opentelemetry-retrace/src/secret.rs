@@ -1,11 +1,13 @@
-//! The API key, kept where nothing prints it.
+//! API key that no output prints.
 
 use std::fmt;
 
-/// A Retrace API key.
+/// Retrace API key.
 ///
-/// Its text is in no `Debug` output, log line, error or panic message; it leaves the process only in the header that the
-/// protocol names for it, and only over a connection that is encrypted or stays on this machine.
+/// Its text is in no `Debug` output, log line, error or panic message. It leaves the process only in the
+/// header or the frame that the protocol defines for it, and only over a connection that is encrypted, stays
+/// on this machine, or goes to a host that
+/// [`Builder::with_cleartext_host`](crate::Builder::with_cleartext_host) names.
 ///
 /// ```
 /// use opentelemetry_retrace::ApiKey;
@@ -17,12 +19,12 @@ use std::fmt;
 pub struct ApiKey(String);
 
 impl ApiKey {
-    /// The key itself, for the place it is sent from.
+    /// Returns the key itself, to be sent.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 
-    /// What is wrong with the key; keys are opaque, so only what no header can carry is.
+    /// Returns the problem of the key; keys are opaque, so only characters that no header can carry are one.
     pub(crate) fn flaw(&self) -> Option<&'static str> {
         if self.0.is_empty() {
             Some("is empty")
@@ -35,7 +37,7 @@ impl ApiKey {
         }
     }
 
-    /// `text` without the key, for words that a peer wrote.
+    /// Removes the key from a text of a peer.
     pub(crate) fn remove_from(&self, text: &str) -> String {
         if self.0.is_empty() { text.to_owned() } else { text.replace(&self.0, "…") }
     }

@@ -1,12 +1,14 @@
 //! Log lines about settings, kept until a subscriber takes them.
 //!
-//! `tracing-opentelemetry` needs the tracer provider before the subscriber exists, so in the usual set-up nothing receives
-//! the lines that `build()` logs. Each is therefore kept and offered again: by the worker whenever it takes work from its
-//! queue, and by a shutdown. Lines that are left at the shutdown, or when the last handle is dropped, go to standard error.
+//! `tracing-opentelemetry` needs the tracer provider before the subscriber exists, so in the usual set-up no
+//! subscriber receives the lines that `build()` logs. Each is therefore kept and offered again: by the worker
+//! whenever it takes work from its queue, and by a shutdown. Lines that are left at the shutdown, or when the
+//! last handle is dropped, go to standard error.
 //!
-//! A line is *taken* when its event was enabled in a `tracing` subscriber, or, where `tracing` has its feature `log` and no
-//! subscriber was ever set, in a `log` logger. A subscriber that filters the target `opentelemetry-retrace` or the level does
-//! not take it; one that takes it may still show it to nobody. Without the feature `internal-logs` no line is ever taken.
+//! A line is *taken* when its event was enabled in a `tracing` subscriber, or, where `tracing` has its
+//! feature `log` and no subscriber was ever set, in a `log` logger. A subscriber that filters the target
+//! `opentelemetry-retrace` or the level does not take it; one that takes it may still not show it. Without
+//! the feature `internal-logs` no line is ever taken.
 
 mod claims;
 mod line;
@@ -26,7 +28,7 @@ use crate::fork::Process;
 /// Lines kept of one `build()`, and as many of all builders without a worker.
 const LINES: usize = 32;
 const PREFIX: &str = "opentelemetry-retrace: ";
-/// Cause of the notice of where runs are sent and with what.
+/// Cause of the notice that states where runs are sent and with which content.
 pub(crate) const STARTED: &str = "started";
 
 /// Lines that are never freed, filled from the front.
@@ -35,8 +37,8 @@ type Slots = [OnceLock<Line>];
 /// Lines of builders that make no worker: of samplers and propagators. Each text is kept once; any worker offers them.
 static SHARED: [OnceLock<Line>; LINES] = [const { OnceLock::new() }; LINES];
 
-/// The lines of one `build()`, shared by the clones of what it built. When the last is dropped, lines that no subscriber
-/// took are written to standard error.
+/// Lines of one `build()`, shared by the clones of what it built. When the last clone is dropped, lines that
+/// no subscriber took are written to standard error.
 #[derive(Debug)]
 pub struct StartupLog {
     lines: Vec<Line>,
@@ -44,7 +46,7 @@ pub struct StartupLog {
     process: Process,
     /// True once a thread was started to offer the lines of a pipeline that has no worker.
     is_detached: AtomicBool,
-    /// The thread itself. The last attempt waits for it.
+    /// Handle of that thread. The last attempt joins it.
     detached: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -61,14 +63,14 @@ impl Default for StartupLog {
 }
 
 impl StartupLog {
-    /// Logs warnings, and keeps them.
+    /// Logs warnings and keeps them.
     pub(crate) fn warn(&mut self, cause: &'static str, warnings: Vec<String>) {
         for text in bounded(warnings) {
             self.add(Line::new(Level::Warning, cause, &text));
         }
     }
 
-    /// Logs a notice, and keeps it.
+    /// Logs a notice and keeps it.
     pub(crate) fn note(&mut self, cause: &'static str, text: &str) {
         self.add(Line::new(Level::Notice, cause, text));
     }
@@ -85,15 +87,16 @@ impl StartupLog {
         self.lines().filter(|line| line.level == Level::Warning).map(|line| line.text.clone()).collect()
     }
 
-    /// Offers pending lines to the subscriber of this thread. Costs a few loads when there is none, or nothing is pending.
+    /// Offers pending lines to the subscriber of this thread. Costs a few loads when there is none, or no
+    /// line is pending.
     pub(crate) fn retry(&self) {
         for line in self.lines().filter(|line| line.is_pending()) {
             line.offer(Line::emit_again);
         }
     }
 
-    /// Does what [`StartupLog::retry`] does on a thread of its own, at most once, if a warning is pending and a subscriber may take it. For span
-    /// callbacks where no worker runs: a subscriber that makes the span may hold a lock that logging needs.
+    /// Runs [`StartupLog::retry`] on a thread of its own, at most once, if a warning is pending and a subscriber may take it. For
+    /// span callbacks where no worker runs: a subscriber that makes the span may hold a lock that logging needs.
     pub(crate) fn retry_detached(self: &Arc<Self>) {
         if LevelFilter::current() < LevelFilter::WARN
             || !self.lines().any(|line| line.level == Level::Warning && line.is_pending())
@@ -136,8 +139,8 @@ impl StartupLog {
         }
         let text = self.take_left(LevelFilter::current() != LevelFilter::OFF);
         if !text.is_empty() {
-            // The only place where this crate writes to a stream of the process. A closed stream is no error: `eprint!` would
-            // panic.
+            // This is the only place where the crate writes to a stream of the process. A closed stream is no
+            // error: `eprint!` would panic.
             let _ = std::io::stderr().lock().write_all(text.as_bytes());
         }
     }
@@ -172,14 +175,16 @@ impl Drop for StartupLog {
     }
 }
 
-/// Logs warnings that no handle keeps, and keeps them for all of this process: of builders without a worker, and of workers.
+/// Logs warnings that no handle keeps, and keeps them for the whole process: those of builders without a
+/// worker, and of workers.
 pub(crate) fn warn_shared(cause: &'static str, warnings: Vec<String>) {
     for text in bounded(warnings) {
         keep(Line::new(Level::Warning, cause, &text), &SHARED, Line::emit);
     }
 }
 
-/// Offers a line and keeps it, unless no slot is free. Of several of one text the first is offered until it is taken.
+/// Offers a line and keeps it, unless no slot is free. If a line of the same text is kept, that one is
+/// offered instead.
 fn keep(mut line: Line, slots: &Slots, emit: impl Fn(&Line) -> bool) {
     if let Some(kept) = slots.iter().map_while(OnceLock::get).find(|kept| kept.text == line.text) {
         kept.offer(&emit);
@@ -194,7 +199,7 @@ fn keep(mut line: Line, slots: &Slots, emit: impl Fn(&Line) -> bool) {
     }
 }
 
-/// As many warnings as are kept; the last one counts those that are left out.
+/// Limits the warnings to the number that is kept; the last one counts those that are left out.
 fn bounded(mut warnings: Vec<String>) -> Vec<String> {
     if warnings.len() > LINES {
         let more = warnings.len() - LINES + 1;

@@ -1,41 +1,41 @@
-//! What became of every span.
+//! Counts of spans by outcome.
 
 use std::fmt;
 
-/// Why a span was lost.
+/// Reason for which a span is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum LossReason {
-    /// More came at once than the queue between the application and the worker holds.
+    /// The queue between the application and the worker was full.
     QueueFull,
-    /// The receiver could not be reached for so long that the buffer was full; the oldest went first.
+    /// The buffer was full because the receiver could not be reached; the oldest spans were dropped.
     BufferFull,
     /// The receiver could not be reached for as long as a run is kept.
     Expired,
-    /// The receiver refused the run for good.
+    /// The receiver rejected the run for good.
     Rejected,
-    /// The receiver does not take the API key.
+    /// The receiver does not accept the API key.
     Unauthorized,
-    /// The receiver has a run of that id which is not ours.
+    /// The receiver has a run of this id that another sender created.
     Conflict,
-    /// The receiver does not take a run of that size, shortened as far as it goes.
+    /// The receiver rejects a run of this size, shortened as far as possible.
     TooLarge,
-    /// `before_send` dropped it.
+    /// `before_send` dropped the record.
     BeforeSend,
-    /// `before_send` panicked on it, so it was not sent.
+    /// `before_send` panicked on the record, so it was not sent.
     BeforeSendPanicked,
-    /// It came after the receiver asked to stop recording.
+    /// The span arrived after the receiver sent `halt`.
     Halted,
-    /// It was not delivered when the time for shutting down was over.
+    /// The span was not delivered within the timeout of the shutdown.
     Shutdown,
-    /// A bug in this crate.
+    /// The loss is a bug in this crate.
     Internal,
-    /// Its record in the spool is damaged.
+    /// The record in the spool is damaged.
     Damaged,
 }
 
 impl LossReason {
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Self; 13] = [
         Self::QueueFull,
         Self::BufferFull,
@@ -52,7 +52,7 @@ impl LossReason {
         Self::Damaged,
     ];
 
-    /// A short name, as in log lines.
+    /// Returns a short name, as in log lines.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -79,24 +79,24 @@ impl fmt::Display for LossReason {
     }
 }
 
-/// Spans lost, by reason.
+/// Lost spans by reason.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lost([u64; LossReason::ALL.len()]);
 
 impl Lost {
-    /// Spans lost for any reason.
+    /// Returns the number of spans lost for any reason.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.0.iter().sum()
     }
 
-    /// Spans lost for this reason.
+    /// Returns the number of spans lost for this reason.
     #[must_use]
     pub fn by(&self, reason: LossReason) -> u64 {
         self.0.get(reason as usize).copied().unwrap_or(0)
     }
 
-    /// The reasons for which spans were lost, and how many.
+    /// Returns the reasons for which spans were lost, with the number of spans.
     pub fn iter(&self) -> impl Iterator<Item = (LossReason, u64)> + '_ {
         LossReason::ALL.into_iter().map(|reason| (reason, self.by(reason))).filter(|(_, spans)| *spans > 0)
     }
@@ -107,7 +107,7 @@ impl Lost {
         }
     }
 
-    /// What was lost since there was this much.
+    /// Returns the difference from an earlier count.
     pub(crate) fn since(&self, before: &Self) -> Self {
         let mut since = Self::default();
         for (reason, spans) in self.iter() {
@@ -130,15 +130,15 @@ impl fmt::Debug for Lost {
     }
 }
 
-/// What became of every span so far.
+/// Counts of all spans so far by outcome.
 ///
 /// At every moment `delivered + lost + pending + spooled = accepted`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Spans that were handed over, less those set aside.
+    /// Spans that were handed over, without those set aside.
     pub accepted: u64,
-    /// Spans of which the receiver said that it has them.
+    /// Spans that the receiver has confirmed.
     pub delivered: u64,
     /// Spans that will not be delivered.
     pub lost: Lost,
@@ -149,13 +149,14 @@ pub struct Stats {
     pub spooled: u64,
     /// Spans of earlier processes that were read from the spool. They are among those accepted.
     pub recovered: u64,
-    /// Spans that nobody selected: they belong to runs without GenAI, or say nothing of the agent in one that has some.
+    /// Spans that are not selected: they belong to runs without GenAI spans, or are irrelevant in a run that
+    /// has some.
     pub set_aside: u64,
-    /// Times that the worker failed and was started again. More than 0 is a bug worth reporting.
+    /// Number of restarts of the worker after a failure. More than 0 is a bug worth reporting.
     pub restarts: u64,
 }
 
-/// What the pipeline has done with spans; the part of [`Stats`] that the worker knows.
+/// Counts of the pipeline; the part of [`Stats`] that the worker knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Account {
     pub delivered: u64,
@@ -173,7 +174,8 @@ impl Account {
         self.lost.add(reason, spans);
     }
 
-    /// Adds what the queue knows: spans that it accepted, spans that it refused, and accepted spans that it still counts.
+    /// Adds the counts of the queue: spans that it accepted, spans that it refused, and accepted spans that
+    /// it still counts.
     pub(crate) fn stats(&self, taken: u64, refused: &Lost, queued: u64) -> Stats {
         let lost = self.lost.plus(refused);
         let accepted = (taken + refused.total() + self.recovered).saturating_sub(self.set_aside);
@@ -215,7 +217,7 @@ mod tests {
         let sum = |stats: &Stats| stats.delivered + stats.lost.total() + stats.pending + stats.spooled;
         let stats = account.stats(10, &refused, 1);
         assert_eq!((stats.accepted, stats.pending, sum(&stats)), (9, 2, 9));
-        // A span that is in no place is missing from the sum.
+        // A span that no place counts is missing from the sum.
         let stats = account.stats(10, &refused, 0);
         assert_eq!((stats.accepted, sum(&stats)), (9, 8));
     }

@@ -1,4 +1,4 @@
-//! Spans made by hand, for tests.
+//! Spans for tests.
 
 use std::borrow::Cow;
 use std::time::{Duration, UNIX_EPOCH};
@@ -7,7 +7,7 @@ use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, Tr
 use opentelemetry::{InstrumentationScope, KeyValue};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
-/// A span of trace 7; a parent of 0 makes it a root.
+/// Creates a span of trace 7; a parent of 0 makes it a root.
 pub(crate) fn span_data(id: u64, parent: u64, name: &'static str) -> SpanData {
     SpanData {
         span_context: SpanContext::new(
@@ -32,14 +32,14 @@ pub(crate) fn span_data(id: u64, parent: u64, name: &'static str) -> SpanData {
     }
 }
 
-/// The same, as a call of a model.
+/// Creates such a span as a model call.
 pub(crate) fn chat(id: u64, parent: u64) -> SpanData {
     let mut span = span_data(id, parent, "chat");
     span.attributes = vec![KeyValue::new("gen_ai.operation.name", "chat")];
     span
 }
 
-/// The span in another trace.
+/// Moves the span into another trace.
 pub(crate) fn in_trace(mut span: SpanData, trace: u128) -> SpanData {
     let context = &span.span_context;
     span.span_context =

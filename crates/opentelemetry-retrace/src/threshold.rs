@@ -4,25 +4,25 @@
 
 use opentelemetry::trace::TraceState;
 
-/// The vendor key of OpenTelemetry in `tracestate`.
+/// Vendor key of OpenTelemetry in `tracestate`.
 const KEY: &str = "ot";
-/// Longest value of that entry.
+/// Maximum length of the value of that entry.
 const LONGEST: usize = 256;
 /// Hexadecimal digits of 56 bits.
 const DIGITS: u32 = 14;
-/// Digits of a threshold that are written, beyond which its leading `f`s are counted.
+/// Number of digits that are written after the leading `f`s of a threshold.
 const PRECISION: u32 = 4;
-/// Fewest digits that are written where they are not zero.
+/// Minimum number of digits that a threshold is rounded to.
 const SHORTEST: u32 = 6;
 
-/// What is rejected: all randomness below it.
+/// Rejection threshold: a run whose randomness is below it is not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Threshold(u64);
 
 impl Threshold {
-    /// That of a rate from 0 to 1; `None` for 0, which keeps nothing.
+    /// Creates the threshold of a rate from 0 to 1; `None` for 0, which keeps no run.
     ///
-    /// Written, a threshold is rounded; it decides as it is written, so that who reads it computes the same share.
+    /// The threshold is rounded to its written form, so that a reader of it computes the same decisions.
     pub(crate) fn of(rate: f64) -> Option<Self> {
         const WHOLE: f64 = (1_u64 << 56) as f64;
         if rate.is_nan() || rate <= 0.0 {
@@ -37,12 +37,12 @@ impl Threshold {
         Some(Self(rounded.min((1 << 56) - 1)))
     }
 
-    /// Whether a run with this randomness is kept.
+    /// Returns true if a run with this randomness is kept.
     pub(crate) fn keeps(self, randomness: u64) -> bool {
         randomness >= self.0
     }
 
-    /// As it stands after `th:`.
+    /// Formats the value of `th:`.
     fn text(self) -> String {
         let digits = format!("{:014x}", self.0);
         let short = digits.trim_end_matches('0');
@@ -50,7 +50,7 @@ impl Threshold {
     }
 }
 
-/// What the `ot` entry says, apart from the threshold.
+/// Sub-entries of the `ot` entry, apart from the threshold.
 #[derive(Debug)]
 pub(crate) struct ProbabilityState<'a> {
     /// Sub-entries other than `th`, in order.
@@ -71,12 +71,12 @@ impl<'a> ProbabilityState<'a> {
         Self { others, had_threshold: !thresholds.is_empty(), randomness }
     }
 
-    /// The randomness that the root stated.
+    /// Returns the randomness that the root states.
     pub(crate) fn randomness(&self) -> Option<u64> {
         self.randomness
     }
 
-    /// The state with this threshold in place of any other. What others say stays.
+    /// Returns the state with this threshold in place of any other. Other sub-entries and entries stay.
     pub(crate) fn written_to(&self, state: &TraceState, threshold: Option<Threshold>) -> TraceState {
         if threshold.is_none() && !self.had_threshold {
             return state.clone();

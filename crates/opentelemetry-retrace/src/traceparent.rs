@@ -1,6 +1,7 @@
-//! `traceparent` by hand: the functions that users of Retrace's other SDKs know, for code that no instrumentation covers.
+//! Functions for `traceparent` that users of Retrace's other SDKs know, for code that no instrumentation
+//! covers.
 //!
-//! A client that hands the current trace on, and a service that takes it up:
+//! A client that passes the current trace on, and a service that continues it:
 //!
 //! ```
 //! use http::HeaderMap;
@@ -22,7 +23,7 @@
 //! ```
 //!
 //! | Python | here |
-//! |---|---|
+//! | `parse_traceparent(header)` | [`parse_traceparent`]; by the rules of the W3C, which differ from Python's |
 //! | `parse_traceparent(header)` | [`parse_traceparent`]; by the rules of the W3C, where Python's takes more and less |
 //! | `get_traceparent()` | [`get_traceparent`] |
 //! | `inject_traceparent(headers)` | [`inject_traceparent`]; `tracestate` too |
@@ -54,7 +55,7 @@ pub fn parse_traceparent(header: &str) -> Option<Traceparent> {
     header.parse().ok()
 }
 
-/// The `traceparent` of a span; `None` when its context is not valid.
+/// Formats the `traceparent` of a span; `None` when its context is not valid.
 ///
 /// ```
 /// use opentelemetry::trace::SpanContext;
@@ -67,27 +68,28 @@ pub fn format_traceparent(span: &SpanContext) -> Option<String> {
     Traceparent::of(span).map(|parent| parent.to_string())
 }
 
-/// The `traceparent` of the current `Context`; `None` when it has no valid span.
+/// Returns the `traceparent` of the current `Context`; `None` when it has no valid span.
 #[must_use]
 pub fn get_traceparent() -> Option<String> {
     Context::map_current(|cx| RetracePropagator::installed().traceparent(cx)).map(|parent| parent.to_string())
 }
 
-/// Writes the current `Context` into the headers of a request, `tracestate` too. Without a valid span nothing is changed. After
-/// [`crate::install()`] it tells of runs that are sent, as the global propagator does.
+/// Writes the current `Context` into the headers of a request, `tracestate` included. Without a valid span
+/// the headers stay unchanged. After [`crate::install()`] it announces runs that are sent, as the global
+/// propagator does.
 pub fn inject_traceparent(headers: &mut HeaderMap) {
     RetracePropagator::installed().inject_headers(headers);
 }
 
-/// Reads the headers of a request into a `Context` made from the current one; that is what it stays when they hold no valid
-/// `traceparent`.
+/// Reads the headers of a request into a `Context` made from the current one; returns the current one if they
+/// hold no valid `traceparent`.
 #[must_use]
 pub fn extract_traceparent(headers: &HeaderMap) -> Context {
     RetracePropagator::installed().extract_headers(headers)
 }
 
-/// Makes a trace of Retrace the current one, until the guard is dropped. What is started then belongs to it, and outgoing
-/// calls name it. `None`, and nothing changed, when the ids are no UUIDs.
+/// Makes a trace of Retrace the current one, until the guard is dropped. Spans started meanwhile belong to
+/// it, and outgoing calls carry it. Returns `None` and changes nothing when the ids are no UUIDs.
 ///
 /// ```
 /// use opentelemetry_retrace::traceparent::{get_traceparent, set_trace_context};

@@ -1,4 +1,4 @@
-//! No metrics: the feature is off.
+//! Empty implementation of the metrics, for builds without the feature.
 
 use crate::config::BaseUrl;
 use crate::inbox::Queue;
@@ -6,7 +6,7 @@ use crate::outbox::Answer;
 use crate::stats::Stats;
 use crate::stream::Written;
 
-/// The metrics of one pipeline.
+/// Metrics of one pipeline.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics;
 
@@ -28,7 +28,7 @@ impl Metrics {
     pub(crate) fn observe(&self, _: impl Fn() -> Option<Stats>, _: Option<impl Fn() -> Option<Queue>>) {}
 }
 
-/// Batches of frames that wait for being confirmed.
+/// Batches of frames that wait for acks.
 #[derive(Debug)]
 pub(crate) struct Batches;
 

@@ -1,4 +1,4 @@
-//! A span of the OpenTelemetry SDK, for the translation to read.
+//! View of a span of the OpenTelemetry SDK for the translation.
 
 use std::borrow::Cow;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 
 use crate::propagator::RecordedRun;
 
-/// A span that has ended.
+/// Span of the SDK.
 #[derive(Debug)]
 pub(crate) struct SdkSpan<'a>(pub &'a SpanData);
 
@@ -108,15 +108,15 @@ impl SpanView for SdkSpan<'_> {
     }
 }
 
-/// What a run says about the process, from the SDK's resource.
+/// Converts the SDK's resource into the fields of a run.
 pub(crate) fn resource(resource: &opentelemetry_sdk::Resource) -> Resource {
     Resource::from_attributes(resource.iter().map(|(key, value)| (key.as_str(), self::value(value))))
 }
 
-/// Bytes of the heap that a span takes, with the span itself.
+/// Bytes of heap memory of a span, with the span itself.
 ///
-/// Every length that others decide is counted by the room that is kept for it, and every shared text as if it were not
-/// shared, or static. What an allocator adds to each piece is not.
+/// Each length that the application controls counts with its capacity, and each text as if it were neither
+/// shared nor static. The overhead of the allocator is not counted.
 pub(crate) fn weight(span: &SpanData) -> usize {
     let events = span.events.events.capacity() * size_of::<Event>()
         + span.events.iter().map(|event| event.name.len() + weight_of(&event.attributes)).sum::<usize>();
@@ -139,7 +139,7 @@ fn scope(scope: &InstrumentationScope) -> usize {
         + scope.attributes().map(|pair| size_of::<KeyValue>() + pair_weight(pair)).sum::<usize>()
 }
 
-/// Bytes that attributes take, with the room for more.
+/// Bytes of attributes, with the spare capacity.
 pub(crate) fn weight_of(attributes: &Vec<KeyValue>) -> usize {
     attributes.capacity() * size_of::<KeyValue>() + attributes.iter().map(pair_weight).sum::<usize>()
 }
@@ -167,7 +167,7 @@ pub(crate) fn trace_state(context: &SpanContext) -> usize {
     context.trace_state().into_iter().map(entry).sum()
 }
 
-/// A time before 1970 is a clock error; it becomes 1970.
+/// Nanoseconds since 1970. An earlier time is a clock error and becomes 1970.
 fn unix_nanos(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
@@ -184,7 +184,7 @@ pub(crate) fn value(value: &OtelValue) -> Value<'_> {
         OtelValue::String(text) => Value::from(text.as_str()),
         OtelValue::Array(Array::Bool(list)) => Value::json(list),
         OtelValue::Array(Array::I64(list)) => Value::json(list),
-        // A list may hold what JSON lacks; each number says for itself what it is.
+        // JSON lacks some of the numbers in a list; each is converted by itself.
         OtelValue::Array(Array::F64(list)) => Value::json(&List(|| list.iter().map(|number| Value::Float(*number)))),
         OtelValue::Array(Array::String(list)) => Value::json(&List(|| list.iter().map(StringValue::as_str))),
         // Kinds that OpenTelemetry may add.
@@ -192,7 +192,7 @@ pub(crate) fn value(value: &OtelValue) -> Value<'_> {
     }
 }
 
-/// What an iterator gives, as a list.
+/// Serializes an iterator as a list.
 struct List<F>(F);
 
 impl<F: Fn() -> I, I: Iterator<Item: Serialize>> Serialize for List<F> {

@@ -1,4 +1,4 @@
-//! Somebody who waits until spans are delivered or lost.
+//! Completion handle of a flush, a shutdown or an export.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
@@ -7,27 +7,27 @@ use tokio::sync::oneshot;
 
 use crate::stats::Lost;
 
-/// How the wait ended.
+/// Result of the wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waited {
-    /// All that was waited for came to its end; these were lost meanwhile.
+    /// Everything that was waited for is delivered or lost; contains the losses meanwhile.
     Done(Lost),
-    /// The receiver does not take anything at present; what was waited for is kept and tried again.
+    /// The receiver is failing; the spans are kept and retried.
     Failing,
-    /// The time was over first.
+    /// The timeout expired first.
     TimedOut,
 }
 
-/// The worker's end of a wait: it answers once.
+/// The worker's end of a wait, which it completes once.
 #[derive(Debug)]
 pub(crate) enum Waiter {
-    /// A thread waits.
+    /// Wait of a thread.
     Blocking(SyncSender<Waited>),
-    /// A future waits, whatever drives it.
+    /// Wait of a future, on any executor.
     Future(oneshot::Sender<Waited>),
 }
 
-/// The other end, for a thread.
+/// The waiting end, for a thread.
 #[derive(Debug)]
 pub(crate) struct Blocked(Receiver<Waited>);
 
@@ -42,7 +42,7 @@ impl Waiter {
         (Self::Future(sender), receiver)
     }
 
-    /// Ends the wait. Whoever waited may be gone.
+    /// Completes the wait. The waiting end may be gone.
     pub(crate) fn answer(self, waited: Waited) {
         match self {
             Self::Blocking(sender) => drop(sender.try_send(waited)),
@@ -52,7 +52,7 @@ impl Waiter {
 }
 
 impl Blocked {
-    /// Waits on this thread; `None` when the worker is gone.
+    /// Blocks this thread; `None` when the worker is gone.
     pub(crate) fn wait(self, at_most: Duration) -> Option<Waited> {
         match self.0.recv_timeout(at_most) {
             Ok(waited) => Some(waited),

@@ -1,4 +1,4 @@
-//! Where the receiver is, checked before anything is sent there.
+//! Base URL of the receiver, checked before anything is sent there.
 
 use http::Uri;
 use retrace_protocol::endpoint;
@@ -6,7 +6,7 @@ use retrace_protocol::endpoint;
 use crate::config::error::BuildError;
 use crate::config::{NOT_UTF_8, Value};
 
-/// A base URL that the API key may be sent to.
+/// Base URL that the API key may be sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BaseUrl {
     text: String,
@@ -49,7 +49,8 @@ impl BaseUrl {
         })
     }
 
-    /// Checks the value of a variable. One that is not valid UTF-8 is an error: the default is another receiver.
+    /// Checks the value of a variable. A value that is not valid UTF-8 is an error: the default is another
+    /// receiver.
     pub(crate) fn from_value(
         value: Value,
         source_name: &'static str,
@@ -63,12 +64,12 @@ impl BaseUrl {
         }
     }
 
-    /// The URL of a path of the API.
+    /// Returns the URL of a path of the API.
     pub(crate) fn join(&self, path: &str) -> String {
         join(&self.text, path)
     }
 
-    /// Where runs are made.
+    /// Returns the URL at which runs are created.
     pub(crate) fn traces(&self) -> &Uri {
         &self.traces
     }
@@ -77,7 +78,7 @@ impl BaseUrl {
         &self.text
     }
 
-    /// Whether the connection is encrypted.
+    /// Returns true if the connection is encrypted.
     pub(crate) fn is_secure(&self) -> bool {
         self.secure
     }
@@ -87,7 +88,7 @@ impl BaseUrl {
         !self.secure && !self.loopback
     }
 
-    /// Whether the receiver is on this machine.
+    /// Returns true if the receiver is on this machine.
     #[cfg(any(test, feature = "_rustls"))]
     pub(crate) fn is_loopback(&self) -> bool {
         self.loopback
@@ -103,7 +104,7 @@ fn is_loopback(host: &str) -> bool {
     matches!(host.as_str(), "localhost" | "127.0.0.1" | "[::1]") || host.ends_with(".localhost")
 }
 
-/// The URL for a message: what stands before an `@` is left out.
+/// Returns the URL for a message, without the credentials before an `@`.
 fn without_credentials(url: &str) -> String {
     match (url.find("://"), url.rfind('@')) {
         (Some(scheme), Some(at)) if scheme < at => {

@@ -1,4 +1,4 @@
-//! Reading the environment: one table of variables, one place that parses them.
+//! Environment variables: one table of them, and the functions that parse them.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use crate::secret::ApiKey;
 
-/// One environment variable that this crate reads.
+/// Environment variable that this crate reads.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Variable {
-    /// Its name.
+    /// Name of the variable.
     pub name: &'static str,
-    /// What it sets.
+    /// Meaning of the variable.
     pub meaning: &'static str,
-    /// What holds without it.
+    /// Value that applies if the variable is unset.
     pub default: &'static str,
-    /// What may stand in it.
+    /// Values that are accepted.
     pub accepted: &'static str,
 }
 
@@ -24,8 +24,8 @@ macro_rules! variables {
     ($($constant:ident = $name:literal, $meaning:literal, $default:literal, $accepted:literal;)*) => {
         $(pub(crate) const $constant: &str = $name;)*
 
-        /// Every environment variable that this crate reads. A setting made in code comes first, then the variable that
-        /// stands first here, then the default. An empty variable counts as unset.
+        /// Every environment variable that this crate reads. A setting made in code comes first, then the
+        /// variable that is first in this table, then the default. An empty variable counts as unset.
         pub static VARIABLES: &[Variable] =
             &[$(Variable { name: $name, meaning: $meaning, default: $default, accepted: $accepted },)*];
     };
@@ -87,14 +87,16 @@ variables! {
         "Read to tell a full batch, which does not wait for delivery, from a flush, which does.", "`512`", "a whole number from 1";
 }
 
-/// Words that switch a switch of Retrace's on, and those that switch it off.
+/// Values that switch a switch of Retrace on, and those that switch it off.
 const ON: [&str; 6] = ["true", "1", "yes", "on", "y", "enabled"];
 const OFF: [&str; 6] = ["false", "0", "no", "off", "n", "disabled"];
 /// Variables whose value is, or holds, a secret.
 const SECRET: [&str; 2] = [API_KEY, HEADERS];
-/// Longest value that a warning repeats, in bytes. A longer one is more likely a key, or text, than a setting.
+/// Longest value that a warning repeats, in bytes. A longer one is more likely a key, or text, than a
+/// setting.
 const SHOWN_BYTES: usize = 32;
-/// Shortest key that is looked for in values, in bytes. A shorter one, as for a local receiver, could be any word.
+/// Shortest key that is searched for in values, in bytes. A shorter one, as for a local receiver, could be
+/// any word.
 const KEY_BYTES: usize = 8;
 
 /// Value of a variable that is set and not empty.
@@ -105,10 +107,10 @@ pub(crate) enum Value {
     Unreadable,
 }
 
-/// An environment, and what was wrong with it.
+/// Environment, and the warnings about it.
 pub(crate) struct Environment<'a> {
     read: &'a dyn Fn(&str) -> Option<OsString>,
-    /// The API key set in code.
+    /// API key set in code.
     key: Option<ApiKey>,
     warnings: Vec<String>,
 }
@@ -118,22 +120,22 @@ impl<'a> Environment<'a> {
         Self { read, key: None, warnings: Vec::new() }
     }
 
-    /// Keeps this key out of warnings, as the one in the environment is.
+    /// Keeps this key out of warnings, in the same way as the one in the environment.
     pub(crate) fn with_key(self, key: Option<ApiKey>) -> Self {
         Self { key, ..self }
     }
 
-    /// Warnings about variables that are ignored, in the order in which they were read.
+    /// Returns warnings about variables that are ignored, in the order in which they were read.
     pub(crate) fn into_warnings(self) -> Vec<String> {
         self.warnings
     }
 
-    /// Adds a warning. It must hold no value but one that [`Environment::shown`] returns.
+    /// Adds a warning. It must contain no value except one that [`Environment::shown`] returns.
     pub(crate) fn warn(&mut self, text: impl Into<String>) {
         self.warnings.push(text.into());
     }
 
-    /// A value as a warning repeats it: in quotes, or `…` if it is long or could be a key.
+    /// Formats a value for a warning: in quotes, or `…` if it is long or could be a key.
     pub(crate) fn shown(&self, text: &str) -> String {
         let holds = |key: &str| key.len() >= KEY_BYTES && text.contains(key);
         let is_key = text.to_ascii_lowercase().contains("rt_")
@@ -142,19 +144,19 @@ impl<'a> Environment<'a> {
         if is_key || text.len() > SHOWN_BYTES { "…".to_owned() } else { format!("{text:?}") }
     }
 
-    /// The value of a variable; `None` if it is unset or empty.
+    /// Returns the value of a variable; `None` if it is unset or empty.
     pub(crate) fn value(&self, name: &'static str) -> Option<Value> {
         let value = (self.read)(name).filter(|value| !value.is_empty())?;
         Some(value.into_string().map_or(Value::Unreadable, Value::Text))
     }
 
-    /// A path, in whatever encoding; empty is unset.
+    /// Returns a path, in any encoding; an empty variable is unset.
     pub(crate) fn path(&mut self, name: &'static str) -> Option<PathBuf> {
         (self.read)(name).filter(|path| !path.is_empty()).map(PathBuf::from)
     }
 
-    /// The text of a variable; empty is unset. For settings whose default is safe: a value that is not valid UTF-8 is ignored
-    /// with a warning.
+    /// Returns the text of a variable; an empty one is unset. For settings whose default is safe: a value
+    /// that is not valid UTF-8 is ignored with a warning.
     pub(crate) fn text(&mut self, name: &'static str) -> Option<String> {
         match self.value(name)? {
             Value::Text(text) => Some(text),
@@ -165,7 +167,7 @@ impl<'a> Environment<'a> {
         }
     }
 
-    /// A variable that `parse` understands; another text is ignored with a warning.
+    /// Parses a variable with `parse`; a text that it rejects is ignored with a warning.
     pub(crate) fn parsed<T>(&mut self, name: &'static str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         let text = self.text(name)?;
         let text = text.trim();
@@ -180,7 +182,8 @@ impl<'a> Environment<'a> {
         parsed
     }
 
-    /// A switch of Retrace's that protects: a value that is neither on nor off switches it off, with a warning.
+    /// Returns a protective switch of Retrace: a value that is neither on nor off switches it off, with a
+    /// warning.
     pub(crate) fn switch(&mut self, name: &'static str) -> Option<bool> {
         let problem = match self.value(name)? {
             Value::Text(text) => {
@@ -200,7 +203,7 @@ impl<'a> Environment<'a> {
         Some(false)
     }
 
-    /// A switch of OpenTelemetry's. By its specification everything but `true`, in any case, is false.
+    /// Returns a switch of OpenTelemetry. By its specification everything but `true`, in any case, is false.
     pub(crate) fn is_true(&mut self, name: &'static str) -> bool {
         let problem = match self.value(name) {
             None => return false,
@@ -219,7 +222,7 @@ impl<'a> Environment<'a> {
     }
 }
 
-/// The values that [`VARIABLES`] lists for a variable.
+/// Returns the values that [`VARIABLES`] lists for a variable.
 fn accepted(name: &str) -> &'static str {
     VARIABLES.iter().find(|variable| variable.name == name).map_or("", |variable| {
         // The table refers to another row where both accept the same.
@@ -228,18 +231,18 @@ fn accepted(name: &str) -> &'static str {
     })
 }
 
-/// Seconds, with a fraction.
+/// Parses seconds, with a fraction.
 pub(crate) fn seconds(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(text.parse().ok()?).ok()
 }
 
-/// Whole milliseconds; 0 is no limit.
+/// Parses whole milliseconds; 0 is no limit.
 pub(crate) fn limit_millis(text: &str) -> Option<Option<Duration>> {
     let millis: u64 = text.parse().ok()?;
     Some((millis > 0).then(|| Duration::from_millis(millis)))
 }
 
-/// `name=value,name=value`, with percent-encoded values (OTLP's form).
+/// Parses `name=value,name=value`, with percent-encoded values (OTLP's form).
 pub(crate) fn pairs(text: &str) -> Option<Vec<(String, String)>> {
     text.split(',')
         .map(str::trim)

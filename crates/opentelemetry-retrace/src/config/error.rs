@@ -1,13 +1,13 @@
-//! Why a pipeline could not be built.
+//! Error of building a pipeline.
 
 use std::fmt;
 
 use thiserror::Error;
 
-/// What is wrong with a setting, where it came from, and what to do about it.
+/// Invalid setting: the problem, its source, and the remedy.
 ///
-/// Never holds an API key or the value of a header. `Debug` shows the same words as `Display`, because that is what a `main`
-/// that returns the error prints.
+/// Never holds an API key or the value of a header. `Debug` has the same text as `Display`, because a `main` that returns the
+/// error prints it with `Debug`.
 #[derive(Error)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -18,26 +18,26 @@ pub enum BuildError {
     )]
     MissingApiKey,
 
-    /// The API key cannot be a key.
+    /// The API key is not usable.
     #[error("the API key from {source_name} {problem}: copy it again, without quotes or line breaks")]
     InvalidApiKey {
-        /// The setter or the variable.
+        /// Setter or variable.
         source_name: &'static str,
-        /// What is wrong with it.
+        /// Problem of the key.
         problem: &'static str,
     },
 
-    /// The base URL is none.
+    /// The base URL is invalid.
     #[error(
         "the base URL {url:?} from {source_name} {problem}: use the form https://host[:port][/path], \
          or http://127.0.0.1:port for a receiver on this machine"
     )]
     InvalidBaseUrl {
-        /// The setter or the variable.
+        /// Setter or variable.
         source_name: &'static str,
-        /// The value, without credentials.
+        /// Value, without credentials.
         url: String,
-        /// What is wrong with it.
+        /// Problem of the value.
         problem: &'static str,
     },
 
@@ -48,57 +48,57 @@ pub enum BuildError {
          another container, set RETRACE_ALLOW_CLEARTEXT_HOST={host}"
     )]
     CleartextUrl {
-        /// The setter or the variable.
+        /// Setter or variable.
         source_name: &'static str,
-        /// The value.
+        /// Value.
         url: String,
-        /// Its host and port, as a setting that allows it names them.
+        /// Host and port of the URL, as a setting that allows it names them.
         host: String,
     },
 
-    /// The base URL asks for TLS, and the crate was built without.
+    /// The base URL requires TLS, and the crate was built without.
     #[error(
         "the base URL {url:?} needs TLS: enable the feature `rustls-aws-lc-rs` or `rustls-ring` of opentelemetry-retrace"
     )]
     NoTls {
-        /// The value.
+        /// Value.
         url: String,
     },
 
-    /// Compression is asked for, and the crate was built without.
+    /// Compression is requested, and the crate was built without.
     #[error("with_compression(Gzip) needs the feature `gzip` of opentelemetry-retrace: enable it")]
     NoCompression,
 
     /// There is no such transport.
     #[error("the transport {value:?} from {source_name} does not exist: use {allowed}")]
     UnknownTransport {
-        /// The setter or the variable.
+        /// Setter or variable.
         source_name: &'static str,
-        /// The value.
+        /// Value.
         value: String,
-        /// What may be written.
+        /// Accepted values.
         allowed: &'static str,
     },
 
     /// A header cannot be sent.
     #[error("the header {name:?} from {source_name} {problem}")]
     InvalidHeader {
-        /// The setter or the variable.
+        /// Setter or variable.
         source_name: &'static str,
-        /// Its name.
+        /// Name of the header.
         name: String,
-        /// What is wrong with it.
+        /// Problem of the header.
         problem: &'static str,
     },
 
     /// A number is out of range.
     #[error("{source_name}({value}) is out of range: use {allowed}")]
     OutOfRange {
-        /// The setter.
+        /// Setter.
         source_name: &'static str,
-        /// The value.
+        /// Value.
         value: String,
-        /// What may be given.
+        /// Accepted values.
         allowed: &'static str,
     },
 
@@ -107,11 +107,11 @@ pub enum BuildError {
         "the certificates in {path:?} from {source_name} cannot be used: {problem}; give a PEM file of the authorities to trust"
     )]
     Certificate {
-        /// The setter or the variable.
+        /// Setter or variable.
         source_name: &'static str,
-        /// The file.
+        /// File.
         path: std::path::PathBuf,
-        /// What is wrong with it.
+        /// Problem of the file.
         problem: String,
     },
 
@@ -121,11 +121,11 @@ pub enum BuildError {
          write, or leave the setting out"
     )]
     Spool {
-        /// The setter or the variable.
+        /// Setter or variable.
         source_name: &'static str,
-        /// The directory.
+        /// Directory.
         path: std::path::PathBuf,
-        /// The error of the operating system.
+        /// Error of the operating system.
         problem: String,
     },
 
@@ -135,29 +135,29 @@ pub enum BuildError {
          or name the receiver's host in NO_PROXY"
     )]
     Proxy {
-        /// Its scheme.
+        /// Scheme of the proxy.
         scheme: String,
-        /// Its host.
+        /// Host of the proxy.
         host: String,
     },
 
     /// A sample rate is out of range.
     #[error("the rate {rate} from {source_name} is not a sample rate: use a number from 0 to 1")]
     InvalidRate {
-        /// The setter.
+        /// Setter.
         source_name: &'static str,
-        /// The value.
+        /// Value.
         rate: f64,
     },
 
-    /// The HTTP client could not be made.
+    /// The HTTP client cannot be created.
     #[error("the HTTP client cannot be made: {problem}")]
     Client {
-        /// What it says.
+        /// Error of the client.
         problem: String,
     },
 
-    /// The operating system gave no thread.
+    /// The operating system starts no thread.
     #[error("the background worker cannot be started: {0}")]
     Worker(#[source] std::io::Error),
 }

@@ -1,4 +1,4 @@
-//! Settings: from code, then from the environment, then by default.
+//! Settings: from code, then from the environment, then from the defaults.
 
 mod base_url;
 mod env;
@@ -26,18 +26,19 @@ use crate::sample_key::SampleKey;
 use crate::sampler::Rule;
 use crate::secret::ApiKey;
 
-/// How runs are sent.
+/// Transport of runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Transport {
-    /// As [`Transport::Ws`]; as [`Transport::Http`] from when no WebSocket can be had, or it is lost three times within five
-    /// minutes, until one can be had again. What began on one is completed on the other.
+    /// Uses [`Transport::Ws`], and [`Transport::Http`] while no WebSocket can be established or after it is
+    /// lost three times within five minutes. A run that began on one is completed on the other.
     #[default]
     Auto,
-    /// Event by event over a WebSocket, while a run is under way; each is kept until the receiver has confirmed it. While
-    /// there is no connection everything waits. What a shutdown finds unconfirmed goes by HTTP.
+    /// Sends each event over a WebSocket while a run is under way; each is kept until the receiver has
+    /// confirmed it. While there is no connection everything waits. At a shutdown unconfirmed events are sent
+    /// by HTTP.
     Ws,
-    /// Each run as one HTTP request, when it has ended.
+    /// Sends each run as one HTTP request, when it has ended.
     Http,
 }
 
@@ -45,7 +46,7 @@ impl Transport {
     const ALLOWED: &'static str = "`auto`, `ws`, `http`";
 }
 
-/// A transport that does not exist.
+/// Error for the name of a transport that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownTransport(String);
 
@@ -74,14 +75,14 @@ impl TryFrom<&str> for Transport {
     }
 }
 
-/// How the bodies of HTTP requests are packed. What goes over a WebSocket is not.
+/// Compression of the bodies of HTTP requests. Frames of a WebSocket are not compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     #[default]
     None,
-    /// By gzip, at its fastest, from 1 KiB on. Needs the feature `gzip`.
+    /// Gzip at its fastest level, for bodies of 1 KiB or more. Needs the feature `gzip`.
     Gzip,
 }
 
@@ -93,7 +94,7 @@ impl Compression {
     }
 }
 
-/// What was set in code; what was not is `None`.
+/// Settings made in code; `None` for the others.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
     pub api_key: Option<ApiKey>,
@@ -127,7 +128,7 @@ pub(crate) struct Settings {
     pub remote_cassette: Option<bool>,
 }
 
-/// Every setting, decided.
+/// All settings of a pipeline, resolved.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub api_key: ApiKey,
@@ -138,7 +139,7 @@ pub(crate) struct Config {
     pub selection: SpanSelection,
     pub transport: Transport,
     pub flush_timeout: Duration,
-    /// Of one request; `None` for no limit.
+    /// Timeout of one request; `None` for no limit.
     pub timeout: Option<Duration>,
     pub compression: Compression,
     /// Further headers; their values are secrets.
@@ -149,47 +150,47 @@ pub(crate) struct Config {
     pub linger: Duration,
     pub keep: Duration,
     pub batch_size: usize,
-    /// Which of the runs that reach us are sent; all without.
+    /// Rule that selects the runs that are sent; without one all are sent.
     pub rule: Option<Rule>,
     pub failures: Failures,
     pub join: bool,
     pub spool: Option<SpoolSettings>,
-    /// The receiver may run functions of the application again.
+    /// True if the receiver may run functions of the application again.
     pub remote_replay: bool,
-    /// Cassettes that the receiver sends may be used for that.
+    /// True if cassettes that the receiver sends may be used for that.
     pub remote_cassette: bool,
 }
 
-/// Where what could not be delivered is kept, and how much of it for how long.
+/// Directory and bounds of the spool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SpoolSettings {
     pub dir: PathBuf,
-    /// The setter or the variable that names it.
+    /// Setter or variable that names it.
     pub source_name: &'static str,
     pub max_bytes: u64,
     pub max_age: Duration,
 }
 
-/// Values that hold where nothing else is set.
+/// Default values.
 pub(crate) mod defaults {
     use std::time::Duration;
 
-    /// Bytes of everything that waits: half for what is to be sent, a quarter each for what is being collected and for
-    /// what was just handed over.
+    /// Bytes of everything that waits: half for delivery and held spans, a quarter for the queue, eleven
+    /// 64ths for open runs, and the rest for the spans that are read or written at the moment.
     pub(crate) const BUFFER_BYTES: usize = 64 * 1024 * 1024;
-    /// Bytes of one body. Nobody knows the limit of the server; what it refuses is shortened further.
+    /// Bytes of one body. The limit of the server is unknown; a body that it refuses is shortened further.
     pub(crate) const BODY_BYTES: usize = 32 * 1024 * 1024;
-    /// Time for one request, OTLP's default.
+    /// Timeout of one request, OTLP's default.
     pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
-    /// How long a run is kept for a receiver that cannot be reached.
+    /// Time for which a run is kept while the receiver cannot be reached.
     pub(crate) const KEEP: Duration = Duration::from_secs(15 * 60);
-    /// The batch size of OpenTelemetry's batch processor.
+    /// Batch size of OpenTelemetry's batch processor.
     pub(crate) const BATCH_SIZE: usize = 512;
     /// Bytes of the spool.
     pub(crate) const SPOOL_BYTES: u64 = 256 * 1024 * 1024;
-    /// How long a run is kept in the spool.
+    /// Time for which a run is kept in the spool.
     pub(crate) const SPOOL_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-    /// Smallest buffer that still works: less than that and single spans do not fit.
+    /// Smallest buffer that is accepted: single spans do not fit into a smaller one.
     pub(crate) const SMALLEST_BUFFER: usize = 64 * 1024;
 }
 
@@ -198,13 +199,14 @@ const CODE_URL: &str = "with_base_url";
 /// Problem of a key or a URL whose bytes are no text.
 const NOT_UTF_8: &str = "is not valid UTF-8";
 
-/// Whether the environment switches the whole SDK off.
+/// Returns true if the environment switches the whole SDK off.
 pub(crate) fn is_sdk_disabled() -> bool {
     Environment::new(&|name| std::env::var_os(name)).is_true(env::SDK_DISABLED)
 }
 
 impl Settings {
-    /// Decides every setting; `None` when nothing is to be recorded. Says what in the environment was ignored.
+    /// Resolves every setting; `None` when recording is switched off. Also returns the warnings about ignored
+    /// variables.
     pub(crate) fn resolve(
         self,
         read: &dyn Fn(&str) -> Option<OsString>,
@@ -247,7 +249,8 @@ impl Settings {
             return Err(BuildError::InvalidApiKey { source_name: api_key.1, problem });
         }
 
-        // A typing error must not send content to another place than was meant, so a bad URL is no default.
+        // A typing error must not send content to another place than intended, so an invalid URL does not
+        // fall back to the default.
         let mut allowed = self.cleartext_hosts;
         allowed.extend(env.parsed(env::ALLOW_CLEARTEXT_HOST, hosts).unwrap_or_default());
         let base_url = match self.base_url {
@@ -266,7 +269,7 @@ impl Settings {
             ));
         }
 
-        // A word in the environment that this build cannot follow costs bytes, not spans.
+        // A compression in the environment that this build lacks is ignored: it costs bytes, not spans.
         let compression = match self.compression {
             Some(Compression::Gzip) if !cfg!(feature = "gzip") => return Err(BuildError::NoCompression),
             Some(compression) => compression,
@@ -328,7 +331,7 @@ impl Settings {
     }
 }
 
-/// Hosts, separated by commas.
+/// Parses hosts, separated by commas.
 fn hosts(text: &str) -> Option<Vec<String>> {
     let hosts = text.split(',').map(str::trim).filter(|host| !host.is_empty());
     hosts.map(|host| (!host.contains(['/', '@', ' '])).then(|| host.to_owned())).collect()

@@ -1,11 +1,11 @@
-//! What the environment says about sampling.
+//! Sampling settings of the environment.
 
 use std::ffi::OsString;
 
 use super::env::{self, Environment};
 use super::error::BuildError;
 
-/// Settings of a sampler, as far as they are made.
+/// Settings of a sampler; `None` for those that are not made.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Sampling {
     pub rate: Option<f64>,
@@ -14,8 +14,9 @@ pub(crate) struct Sampling {
 }
 
 impl Sampling {
-    /// Reads `RETRACE_SAMPLE_RATE` and `RETRACE_SAMPLE_SEED`; what the first leaves open `OTEL_TRACES_SAMPLER` may say, with
-    /// the names and the rules of OpenTelemetry's specification. Returns what was wrong besides.
+    /// Reads `RETRACE_SAMPLE_RATE` and `RETRACE_SAMPLE_SEED`; `OTEL_TRACES_SAMPLER` applies to the settings
+    /// that the first leaves open, with the names and the rules of OpenTelemetry's specification. Also
+    /// returns the warnings.
     pub(crate) fn read(read: &dyn Fn(&str) -> Option<OsString>) -> (Self, Vec<String>) {
         let mut env = Environment::new(read);
         let own =
@@ -24,7 +25,7 @@ impl Sampling {
         (sampling, env.into_warnings())
     }
 
-    /// A rate that was set in code.
+    /// Checks a rate that is set in code.
     pub(crate) fn checked(rate: f64, source_name: &'static str) -> Result<f64, BuildError> {
         if is_rate(rate) { Ok(rate) } else { Err(BuildError::InvalidRate { source_name, rate }) }
     }
@@ -46,13 +47,13 @@ fn otel(env: &mut Environment<'_>) -> Sampling {
     Sampling { rate: Some(rate), seed: None, parent_based: Some(parent_based) }
 }
 
-/// A rate from 0 to 1, also as a percentage: `0.01` and `1%` are the same.
+/// Parses a rate from 0 to 1, also as a percentage: `0.01` and `1%` are the same.
 pub(super) fn rate(text: &str) -> Option<f64> {
     let rate: f64 = match text.strip_suffix('%') {
         Some(percent) => {
             let percent = percent.trim_end();
-            // Moved by two digits in text, so that it is the number that the fraction would be. A number with an exponent is
-            // divided.
+            // The point is moved by two digits in the text, so that the number equals that of the fraction. A
+            // number with an exponent is divided.
             format!("{percent}e-2").parse().or_else(|_| percent.parse::<f64>().map(|percent| percent / 100.0)).ok()?
         }
         None => text.parse().ok()?,

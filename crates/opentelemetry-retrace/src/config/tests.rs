@@ -94,7 +94,7 @@ fn a_switch_that_cannot_be_read_protects() {
     }
 }
 
-/// Ignoring one of these would send content, or the key, to another place than was meant.
+/// Ignoring one of these would send content, or the key, to another place than intended.
 #[cfg(unix)]
 #[test]
 fn a_value_that_is_no_text_does_not_become_a_default_that_is_less_safe() {

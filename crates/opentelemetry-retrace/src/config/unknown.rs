@@ -1,6 +1,6 @@
-//! Variables whose names look like settings of Retrace and are none.
+//! Variables whose names look like settings of Retrace but are not.
 
-/// Prefixes of our variables.
+/// Prefixes of the variables of this crate.
 const PREFIXES: [&str; 2] = ["RETRACE_", "OTEL_EXPORTER_RETRACE_"];
 /// Variables of Retrace's other parts: the SDK, its tests, and Retrace's SDKs for other languages.
 const OTHERS: &[&str] = &[
@@ -19,11 +19,12 @@ const OTHERS: &[&str] = &[
 const LOCAL: &str = "RETRACE_LOCAL_";
 /// Largest edit distance to a variable that is suggested.
 const NEAR: usize = 3;
-/// Most names that are reported, and the longest one.
+/// Maximum number of names that are reported, and the maximum length of one.
 const NAMES: usize = 16;
 const NAME_BYTES: usize = 64;
 
-/// Describes each of `names` that begins like a setting of Retrace and is none, with the nearest one that is.
+/// Describes each of `names` that begins like a setting of Retrace but is none, with the nearest one that
+/// exists.
 pub(crate) fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
     let known = || super::VARIABLES.iter().map(|variable| variable.name);
     let is_unknown = |name: &String| {

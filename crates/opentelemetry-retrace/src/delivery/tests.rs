@@ -35,7 +35,7 @@ fn codes(delivery: &mut Delivery) -> Vec<SignalCode> {
     delivery.take_notices().into_iter().map(|notice| notice.code).collect()
 }
 
-/// A delivery with one ended run of two steps.
+/// Creates a delivery with one ended run of two steps.
 fn with_run(transport: Transport) -> Delivery {
     let mut delivery = Delivery::new(transport, LIMITS, 7);
     tell_whole(&mut delivery, &"t".into(), 2, secs(0));
@@ -62,17 +62,17 @@ fn open(delivery: &mut Delivery, now: Duration) {
     delivery.link_opened();
 }
 
-/// What the receiver has of a run.
+/// Data that the receiver has of a run.
 #[derive(Debug, Default)]
 struct Stored {
     over_stream: bool,
     status: Option<Status>,
     lossy: bool,
-    /// Whether the start and the end of each span are there.
+    /// True for the start and the end of each span that is stored.
     spans: BTreeMap<String, (bool, bool)>,
 }
 
-/// A receiver that keeps to PROTOCOL.md. A strict one takes no run by `POST` that it knows already.
+/// Receiver that follows PROTOCOL.md. A strict one rejects a `POST` of a run that it knows already.
 #[derive(Debug, Default)]
 struct Receiver {
     strict: bool,
@@ -231,7 +231,7 @@ fn what_a_strict_receiver_does_not_take_by_request_waits_for_the_stream() {
     let mut delivery = with_run(Transport::Auto);
     let mut receiver = Receiver { strict: true, ..Receiver::default() };
     open(&mut delivery, secs(0));
-    // The beginning arrives, the connection goes.
+    // The beginning arrives, and then the connection is lost.
     let first = delivery.next_frame(secs(0)).unwrap();
     receiver.read(first.as_str());
     delivery.link_closed(closed(CloseReason::NoStream), secs(0));
@@ -274,7 +274,7 @@ fn a_run_that_is_dropped_when_some_of_it_is_out_says_so() {
         }
         assert_eq!(delivery.stream.drop_oldest_run(), Some(0));
         let mark = delivery.mark();
-        // More comes of it: what it is waits for that, and nobody waits for both.
+        // More of the run follows: its change waits for that, but a flush waits for neither.
         delivery.step_began(&run, &span(&run, 1));
         delivery.advance(secs(0));
         assert_eq!(request_all(&mut delivery, &mut receiver, secs(0)), []);
@@ -306,7 +306,8 @@ fn a_run_that_is_open_at_the_end_says_what_it_lost_without_waiting() {
     assert_eq!((stored.status, stored.lossy, delivery.is_empty()), (Some(Status::Running), true, true));
 }
 
-/// A run of which the receiver has the beginning, back on the stream after a strict receiver did not take the rest.
+/// Creates a run whose beginning the receiver has, back on the stream after a strict receiver rejected the
+/// remainder.
 fn with_run_only_for_the_stream(receiver: &mut Receiver) -> Delivery {
     let mut delivery = with_run(Transport::Auto);
     open(&mut delivery, secs(0));

@@ -11,15 +11,15 @@ use retrace_translate::Resource;
 use crate::inbox::{Message, Piece, Seen};
 use crate::waiter::{Waited, Waiter};
 
-/// The messages, and what was read since [`Backlog::take_read`].
+/// Messages in order, and the messages read since [`Backlog::take_read`].
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     items: VecDeque<Item>,
-    /// Accepted spans in them.
+    /// Number of accepted spans in the messages.
     spans: u64,
-    /// The time from which everything is read at once: a shutdown came, and half of its time is over.
+    /// Time from which everything is read at once: half of the time of a shutdown.
     urgent_from: Option<Duration>,
-    /// Pieces that were read to their end.
+    /// Pieces that are read completely.
     emptied: Vec<Piece>,
     /// Bytes of the other spans that were read.
     read_bytes: usize,
@@ -35,14 +35,14 @@ enum Item {
     Shutdown(Pause),
 }
 
-/// A wait for everything before it.
+/// Flush or shutdown that waits for everything before it.
 #[derive(Debug)]
 pub(super) struct Pause {
     pub waiter: Waiter,
     pub until: Duration,
 }
 
-/// The next thing to do.
+/// Next item to process.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "most are spans, and a box for each would cost more than the move")]
 pub(super) enum Next {
@@ -53,7 +53,7 @@ pub(super) enum Next {
 }
 
 impl Backlog {
-    /// Adds a message that was taken at `now`; a flush takes `flush_wait` at most.
+    /// Adds a message taken at `now`; a flush takes `flush_wait` at most.
     pub(super) fn push(&mut self, message: Message, flush_wait: Duration, now: Duration) {
         match message {
             Message::Seen(piece) => {
@@ -78,7 +78,7 @@ impl Backlog {
         }
     }
 
-    /// Takes the next thing out.
+    /// Takes the next item out.
     pub(super) fn next(&mut self) -> Option<Next> {
         loop {
             match self.items.front_mut()? {
@@ -106,12 +106,12 @@ impl Backlog {
         }
     }
 
-    /// Accepted spans in it.
+    /// Number of accepted spans in the backlog.
     pub(super) fn spans(&self) -> u64 {
         self.spans
     }
 
-    /// Counts them again, message by message: after a panic, and for tests.
+    /// Counts the spans message by message: after a panic, and for tests.
     pub(super) fn count_spans(&self) -> u64 {
         let of = |item: &Item| match item {
             Item::Piece(piece) => piece.ended(),
@@ -121,17 +121,17 @@ impl Backlog {
         self.items.iter().map(of).sum()
     }
 
-    /// Makes the count what is really there, after a panic.
+    /// Corrects the count after a panic.
     pub(super) fn recount(&mut self) {
         self.spans = self.count_spans();
     }
 
-    /// Messages that are not read to their end.
+    /// Number of messages that are not read completely.
     pub(super) fn len(&self) -> usize {
         self.items.len()
     }
 
-    /// Returns true if a shutdown is among them, or was.
+    /// Returns true if a shutdown has been added.
     pub(super) fn is_closing(&self) -> bool {
         self.urgent_from.is_some()
     }
@@ -141,7 +141,7 @@ impl Backlog {
         self.urgent_from.is_some_and(|from| from <= now)
     }
 
-    /// When the first wait in it ends, or everything is read at once.
+    /// Returns when the first wait expires, or everything is read at once.
     pub(super) fn next_deadline(&self) -> Option<Duration> {
         self.next_end().into_iter().chain(self.urgent_from.filter(|_| !self.items.is_empty())).min()
     }
@@ -151,7 +151,7 @@ impl Backlog {
         self.items.iter().filter_map(until).min()
     }
 
-    /// Ends the waits whose time is over by `now`.
+    /// Ends the waits that expire by `now`.
     pub(super) fn expire(&mut self, now: Duration) -> Vec<(Waiter, Waited)> {
         let mut over = Vec::new();
         if self.next_end().is_some_and(|end| end <= now) {
@@ -165,7 +165,7 @@ impl Backlog {
         over
     }
 
-    /// Takes the pieces that were read, and the bytes of other spans that were.
+    /// Takes the pieces that were read, and the bytes of the other spans that were read.
     pub(super) fn take_read(&mut self) -> (Vec<Piece>, usize) {
         (std::mem::take(&mut self.emptied), std::mem::take(&mut self.read_bytes))
     }

@@ -36,7 +36,7 @@ fn config(redaction: Redaction) -> EngineConfig {
 }
 
 impl Engine {
-    /// Counts the accepted spans that are here again, place by place.
+    /// Counts the accepted spans, place by place.
     fn count_spans(&self) -> u64 {
         let before = self.backlog.count_spans() + self.gate.count_spans();
         before + self.recorder.open_spans() + self.delivery.count_spans()
@@ -45,7 +45,7 @@ impl Engine {
 
 struct Stage {
     engine: Engine,
-    /// Spans handed over.
+    /// Number of spans handed over.
     taken: u64,
 }
 
@@ -63,7 +63,7 @@ impl Stage {
         self.messages(vec![Message::Seen(seen.into_iter().collect())], at);
     }
 
-    /// Opens the connection, and confirms every frame that is written to it; what they say.
+    /// Opens the connection, and confirms every frame that is written to it; returns the frames.
     fn stream_all(&mut self, at: u64) -> Vec<serde_json::Value> {
         if self.engine.wants_link(ms(at)) {
             self.engine.link_opening();
@@ -98,7 +98,7 @@ impl Stage {
         blocked
     }
 
-    /// Makes every request that may be made now, and lets each be answered with this status.
+    /// Makes every request that may be made now, and answers each with this status; returns the bodies.
     fn answer_all(&mut self, status: u16, at: u64) -> Vec<serde_json::Value> {
         let mut bodies = Vec::new();
         while let Some(sending) = self.engine.next_sending(ms(at)) {
@@ -116,7 +116,8 @@ impl Stage {
         blocked.wait(Duration::ZERO).filter(|waited| *waited != Waited::TimedOut)
     }
 
-    /// The stats; each accepted span is counted in them once, and what is pending is counted where it is held.
+    /// Returns the stats. Each accepted span is counted in them once, and pending spans are counted where
+    /// they are held.
     fn stats(&self) -> crate::Stats {
         let stats = self.engine.account().stats(self.taken, &Lost::default(), 0);
         let held = self.engine.count_spans() + self.engine.delivery.outbox.leaving_elsewhere();
@@ -365,7 +366,8 @@ fn the_resource_holds_from_when_it_was_said() {
 }
 
 proptest! {
-    /// P13: at every step of any schedule, delivered + lost + pending = accepted, and pending is what is really there.
+    /// P13: at every step of any schedule, delivered + lost + pending = accepted, and the pending spans are
+    /// really held.
     #[test]
     fn pain_13_the_sum_holds_at_every_step(
         steps in prop::collection::vec((0_u8..10, 0_u64..6, 0_u64..6, 1_u128..5, 0_u64..700), 1..80),
@@ -434,7 +436,7 @@ fn of_a_run_that_is_let_go_nothing_waits_for_more() {
     (limits.transport, limits.recorder.runs) = (Transport::Ws, 1);
     let mut stage = Stage { engine: Engine::new(limits), taken: 0 };
     stage.seen(vec![Seen::Began(span_data(1, 0, "root")), Seen::Began(tool(2, 1))], 0);
-    // Another run takes its room, and then it is known that spans of it were refused.
+    // Another run takes its room before the queue reports that spans of it were refused.
     stage.seen(vec![Seen::Began(in_trace(tool(3, 0), 8))], 1);
     let incomplete = [7_u128.to_be_bytes()].into();
     stage.engine.take(Taken { incomplete, ..Taken::default() }, ms(1));

@@ -1,4 +1,4 @@
-//! Runs passed through the user's hook and on, whole or while they happen.
+//! Passes runs through the user's hook to delivery, whole or while they happen.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,28 +12,28 @@ use crate::outbox::Chunks;
 use crate::redact::Decision;
 use crate::stats::LossReason;
 
-/// Runs of which something was kept back; more than are ever open at once.
+/// Maximum number of runs with held-back parts; more than are ever open at once.
 const RUNS: usize = 20_000;
 
-/// What the hook kept back of runs that are told while they happen.
+/// Parts that the hook holds back of runs that are sent while they happen.
 #[derive(Debug, Default)]
 pub(crate) struct KeptBack {
     runs: HashMap<Id, OfRun>,
     order: VecDeque<Id>,
 }
 
-/// What the hook kept back of one run.
+/// Parts that the hook holds back of one run.
 #[derive(Debug, Default)]
 struct OfRun {
-    /// All of it.
+    /// Reason if the whole run is held back.
     whole: Option<LossReason>,
     removed: Removed,
-    /// Spans of it that had ended.
+    /// Number of held-back spans that had ended.
     ended: u64,
     lossy: bool,
 }
 
-/// Spans that are not sent, and what stood above them.
+/// Spans that are not sent, each with its parent.
 #[derive(Debug, Default)]
 struct Removed(HashMap<Id, Option<Id>>);
 
@@ -42,9 +42,9 @@ impl Removed {
         self.0.insert(span, parent);
     }
 
-    /// A span whose parent was kept back hangs from what stood above that.
+    /// Attaches a span whose parent is held back to the nearest ancestor that is sent.
     fn lift(&self, span: &mut Span) {
-        // As often as there are spans and no more: parents may stand in a circle.
+        // The number of steps is bounded by the number of spans, because parents may form a cycle.
         for _ in 0..=self.0.len() {
             let Some(above) = span.parent_id.as_ref().and_then(|parent| self.0.get(parent)) else { break };
             span.parent_id.clone_from(above);
@@ -78,7 +78,7 @@ impl KeptBack {
 }
 
 impl Engine {
-    /// Passes a run on that is told at once.
+    /// Sends a run whose spans have all ended.
     pub(super) fn put_run(&mut self, run: Run, now: Duration) {
         self.set_aside += run.set_aside;
         let sources = run.spans.iter().map(|recorded| u64::from(recorded.sources)).sum();
@@ -91,7 +91,7 @@ impl Engine {
         if let Some(id) = &id {
             self.begin(id, Trace { lossy: None, ..trace.clone() }, run.joined);
         }
-        // Over a stream each step is told by itself.
+        // Over a stream each step is sent by itself.
         let written = run.spans.iter().map(|recorded| &recorded.span).filter(|_| id.is_none());
         let mut chunks = Chunks::with_room_for(written, |bytes| self.delivery.make_room_for(bytes));
         let mut removed = Removed::default();
@@ -113,7 +113,7 @@ impl Engine {
                 Decision::KeepBack => LossReason::BeforeSend,
                 Decision::Panicked => LossReason::BeforeSendPanicked,
             };
-            // What the user keeps back is no loss of the run; what went wrong is.
+            // A span that the user holds back is no loss of the run; a failure of the hook is.
             if reason != LossReason::BeforeSend {
                 trace.lossy = Some(true);
             }
@@ -144,7 +144,7 @@ impl Engine {
         }
     }
 
-    /// Passes something on of a run that is told while it happens.
+    /// Sends an event of a run that is under way.
     pub(super) fn put_live(&mut self, live: LiveUpdate, now: Duration) {
         let (id, joined) = (live.run, live.joined);
         if let Some(reason) = self.kept_back.runs.get(&id).and_then(|of_run| of_run.whole) {
@@ -166,7 +166,7 @@ impl Engine {
                 let (span_id, parent) = (span.id.clone(), span.parent_id.clone());
                 match self.config.redaction.span(span) {
                     Decision::Send(span) => self.delivery.step_began(&id, &span),
-                    // It is seen again when it ends, and counted then.
+                    // The hook sees the span again when it ends, and the span is counted then.
                     Decision::KeepBack | Decision::Panicked => self.kept_back.of(&id).removed.add(span_id, parent),
                 }
             }
@@ -192,7 +192,7 @@ impl Engine {
                 let lossy = trace.lossy == Some(true);
                 match self.config.redaction.trace(trace) {
                     Decision::Send(trace) => self.end(&id, trace, joined, now),
-                    // Its steps are out; that it is over is all that is left to say.
+                    // The steps are sent already; only the end remains to be sent.
                     Decision::KeepBack | Decision::Panicked => self.delivery.end_untold(&id, lossy, now),
                 }
             }
@@ -219,7 +219,7 @@ impl Engine {
 
     pub(super) fn lose(&mut self, reason: LossReason, spans: u64) {
         match reason {
-            // Asked for, so nothing to tell.
+            // The user requested this, so no notice is given.
             LossReason::BeforeSend => self.delivery.outbox.account.lose(reason, spans),
             LossReason::BeforeSendPanicked => self.delivery.outbox.lose(reason, spans, "before_send panicked on them"),
             LossReason::Halted => self.delivery.outbox.lose(reason, spans, "the receiver asked to stop recording"),

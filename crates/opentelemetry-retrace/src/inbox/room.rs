@@ -1,7 +1,7 @@
 //! Exports that wait for room in the queue, in the order in which they came.
 //!
-//! An export that may wait hands its spans over as room is made. The worker wakes it after it has read spans, and when its time
-//! is over; a shutdown and the end of the worker wake it too. It does not poll.
+//! An export that may wait hands its spans over as room is made. The worker wakes it after it has read spans, and when its
+//! wait expires; a shutdown and the end of the worker wake it too. It does not poll.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -17,15 +17,16 @@ use crate::stats::{LossReason, Lost};
 use crate::view::weight;
 use crate::waiter::Waiter;
 
-/// A message of an export takes no more than this share of the queue, so that room is made before all of a batch is read.
+/// A message of an export takes no more than this share of the queue, so that room is made before all of a
+/// batch is read.
 const SHARE: usize = 8;
 
-/// The exports that wait.
+/// Exports that wait, in order.
 #[derive(Debug, Default)]
 pub(super) struct Line {
     waiting: VecDeque<Place>,
     next_ticket: u64,
-    /// An export waited in vain, and no room was made since: others do not wait.
+    /// True if an export waited in vain, and no room was made since: other exports do not wait.
     in_vain: bool,
 }
 
@@ -60,7 +61,7 @@ impl Line {
         self.waiting.iter().any(|place| Some(place.ticket) == ticket && place.is_over)
     }
 
-    /// Leaves the line; returns the waker of the next export, which may find room.
+    /// Removes an export; returns the waker of the next one, which may find room.
     fn leave(&mut self, ticket: u64) -> Option<Waker> {
         self.waiting.retain(|place| place.ticket != ticket);
         self.first()
@@ -70,13 +71,13 @@ impl Line {
         self.waiting.front().map(|first| first.waker.clone())
     }
 
-    /// Notes that there is more room; returns the waker of the first export.
+    /// Records that there is more room; returns the waker of the first export.
     pub(super) fn has_room(&mut self) -> Option<Waker> {
         self.in_vain = false;
         self.first()
     }
 
-    /// Ends the waits whose time is over by `now`; returns their wakers.
+    /// Ends the waits that expire by `now`; returns their wakers.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Waker> {
         let over = self.waiting.iter_mut().filter(|place| place.until <= now && !place.is_over);
         let wakers = over.map(|place| {
@@ -86,12 +87,12 @@ impl Line {
         wakers.collect()
     }
 
-    /// When the next wait ends.
+    /// Returns when the next wait expires.
     pub(super) fn next_end(&self) -> Option<Instant> {
         self.waiting.iter().filter(|place| !place.is_over).map(|place| place.until).min()
     }
 
-    /// The wakers of all exports that wait.
+    /// Returns the wakers of all exports that wait.
     pub(super) fn everybody(&self) -> Vec<Waker> {
         self.waiting.iter().map(|place| place.waker.clone()).collect()
     }
@@ -102,7 +103,7 @@ impl Line {
     }
 }
 
-/// Wakes a thread that waits.
+/// Waker of a thread that waits.
 struct Unpark(Thread);
 
 impl Wake for Unpark {
@@ -111,18 +112,18 @@ impl Wake for Unpark {
     }
 }
 
-/// The spans of an export on their way into the queue: a future that is ready when each is in it or refused.
+/// Future that hands the spans of an export over to the queue; ready when each is accepted or refused.
 ///
-/// Returns the spans that were refused, by reason, or [`Closed`] if the queue was closed before, in which case nothing is
-/// counted. Spans that are left when it is dropped are refused.
+/// Returns the refused spans by reason, or [`Closed`] if the queue was closed before, in which case no span
+/// is counted. Spans that are left when it is dropped are refused.
 #[derive(Debug)]
 pub(crate) struct Admission<'i> {
     inbox: &'i Inbox,
     spans: VecDeque<SpanData>,
-    /// The bytes of each.
+    /// Bytes of each span.
     weights: VecDeque<usize>,
     wait: Option<(Waiter, Duration)>,
-    /// Until when it waits for room; it does not wait without.
+    /// End of the wait for room; without one it does not wait.
     until: Option<Instant>,
     ticket: Option<u64>,
 }
@@ -138,7 +139,7 @@ impl<'i> Admission<'i> {
         Self { inbox, spans: spans.into(), weights, wait, until, ticket: None }
     }
 
-    /// Waits on this thread, as long as `until` and no longer, whatever the worker does.
+    /// Blocks this thread, until `until` at the latest, whatever the worker does.
     pub(crate) fn block(&mut self, until: Instant) -> Result<Lost, Closed> {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut context = Context::from_waker(&waker);
@@ -153,7 +154,7 @@ impl<'i> Admission<'i> {
         }
     }
 
-    /// Ends the wait now: what finds no room is refused.
+    /// Ends the wait now: spans without room are refused.
     fn end(&self) {
         if let Some(ticket) = self.ticket
             && let Some(place) = lock(&self.inbox.state).line.waiting.iter_mut().find(|place| place.ticket == ticket)
@@ -166,7 +167,7 @@ impl<'i> Admission<'i> {
     fn hand_over(&mut self, state: &mut State) -> bool {
         let limit = self.inbox.limit_bytes;
         while let Some(first) = self.weights.front() {
-            // One span larger than the whole queue still gets through when nothing else is there.
+            // A span larger than the whole queue is accepted when the queue is empty.
             let (mut bytes, taken) = (*first, state.used + state.spare_bytes);
             if state.used > 0 && taken + bytes > limit {
                 return false;
@@ -193,7 +194,7 @@ impl<'i> Admission<'i> {
         true
     }
 
-    /// The wait for delivery, which has the time that the wait for room left it.
+    /// Takes the wait for delivery, with the time that the wait for room has left.
     fn take_wait(&mut self) -> Option<(Waiter, Duration)> {
         let (waiter, within) = self.wait.take()?;
         let left =
@@ -201,7 +202,7 @@ impl<'i> Admission<'i> {
         Some((waiter, left.unwrap_or(within)))
     }
 
-    /// The first spans, in no more memory than is counted for them.
+    /// Takes the first spans, in no more memory than is counted for them.
     fn take(&mut self, count: usize) -> Vec<SpanData> {
         if count == self.spans.len() {
             let mut spans = Vec::from(std::mem::take(&mut self.spans));
@@ -213,7 +214,7 @@ impl<'i> Admission<'i> {
         spans
     }
 
-    /// Counts what is left as lost.
+    /// Counts the remaining spans as lost.
     fn refuse(&mut self, state: &mut State, reason: LossReason) -> Lost {
         let mut lost = Lost::default();
         lost.add(reason, self.spans.len() as u64);
@@ -238,7 +239,7 @@ impl Future for Admission<'_> {
             if this.ticket.is_none() {
                 return Poll::Ready(Err(Closed));
             }
-            // It came before the end.
+            // The export began before the queue was closed.
             let reason = end_of(&state);
             Some(this.refuse(&mut state, reason))
         } else if state.line.is_first(this.ticket) && this.hand_over(&mut state) {
@@ -268,7 +269,7 @@ impl Future for Admission<'_> {
         let has_come = state.taken.messages.len() > before;
         drop(state);
         if has_come || refused.is_none() {
-            // The worker also learns until when somebody waits.
+            // The worker also learns when the wait expires.
             inbox.wake.notify_one();
         }
         if let Some(next) = next {
@@ -278,7 +279,7 @@ impl Future for Admission<'_> {
     }
 }
 
-/// The reason for which spans are lost that waited when the queue was closed.
+/// Reason for the loss of spans that waited when the queue was closed.
 fn end_of(state: &State) -> LossReason {
     if state.abandoned { LossReason::Internal } else { LossReason::Shutdown }
 }

@@ -1,4 +1,4 @@
-//! What a processor sees, in the order in which it happened.
+//! Starts and ends of spans, in the order in which a processor sees them.
 
 use std::collections::VecDeque;
 
@@ -6,12 +6,12 @@ use opentelemetry_sdk::trace::SpanData;
 
 use crate::light::Light;
 
-/// A span at one of its ends.
+/// Start or end of a span.
 #[derive(Debug)]
 pub(crate) enum Seen {
-    /// It began; as far as it is known then.
+    /// Start, with the data known at that time.
     Began(SpanData),
-    /// It has ended.
+    /// End of a span.
     Ended(SpanData),
 }
 
@@ -23,16 +23,16 @@ impl Seen {
     }
 }
 
-/// Spans that are handed over in one piece: memory that is used again, and never moved while it grows. What is light stands
-/// apart, because the memory of a span is much of what it costs to hand one over.
+/// Batch of spans in preallocated memory, which is reused and never moved while it is filled. Light copies
+/// are stored apart, because the memory of a span is much of the cost of handing one over.
 #[derive(Debug)]
 pub(crate) struct Piece {
     order: VecDeque<Kind>,
     whole: VecDeque<SpanData>,
     light: VecDeque<Light>,
-    /// Spans that fit.
+    /// Maximum number of spans.
     size: usize,
-    /// Bytes of the spans that were put in since it was last emptied, beside the piece itself.
+    /// Bytes of the spans added since the last reset, beside the piece itself.
     pub(super) content: usize,
 }
 
@@ -45,24 +45,24 @@ enum Kind {
 }
 
 impl Piece {
-    /// Most spans that go into one.
+    /// Maximum number of spans of a piece.
     pub(super) const SIZE: usize = 64;
-    /// Fewest.
+    /// Minimum number of spans of a piece.
     const SMALLEST: usize = 4;
     /// A piece takes no more than this share of a queue.
     const SHARE: usize = 8;
 
-    /// Spans that go into a piece of a queue of so many bytes.
+    /// Number of spans of a piece for a queue of `queue_bytes` bytes.
     fn size_for(queue_bytes: usize) -> usize {
         (queue_bytes / Self::SHARE / Self::SLOT).clamp(Self::SMALLEST, Self::SIZE)
     }
 
-    /// Bytes of a piece for a queue of so many bytes.
+    /// Bytes of a piece for a queue of `queue_bytes` bytes.
     pub(super) fn bytes_for(queue_bytes: usize) -> usize {
         Self::size_for(queue_bytes) * Self::SLOT
     }
 
-    /// A piece for a queue of so many bytes.
+    /// Creates a piece for a queue of `queue_bytes` bytes.
     pub(super) fn of(queue_bytes: usize) -> Self {
         let size = Self::size_for(queue_bytes);
         Self {
@@ -74,7 +74,7 @@ impl Piece {
         }
     }
 
-    /// Bytes of one place, which may be for a span or for a light one.
+    /// Bytes of one place, for a span or for a light copy.
     const SLOT: usize = size_of::<Kind>() + size_of::<SpanData>() + size_of::<Light>();
 
     /// Bytes of the piece itself.
@@ -90,7 +90,7 @@ impl Piece {
         self.order.is_empty()
     }
 
-    /// Spans in it that have ended.
+    /// Number of ended spans in it.
     pub(crate) fn ended(&self) -> u64 {
         self.order.iter().filter(|kind| matches!(kind, Kind::Ended | Kind::EndedLight)).count() as u64
     }
@@ -111,7 +111,7 @@ impl Piece {
         self.light.push_back(light);
     }
 
-    /// Takes the first out of it.
+    /// Takes the first span out.
     pub(crate) fn pop(&mut self) -> Option<Seen> {
         Some(match self.order.pop_front()? {
             Kind::Began => Seen::Began(self.whole.pop_front()?),
@@ -121,9 +121,9 @@ impl Piece {
         })
     }
 
-    /// Makes it ready to be filled again.
+    /// Prepares the piece for reuse.
     pub(super) fn reset(&mut self) {
-        // A ring that is cleared begins at its beginning, in one stretch of memory.
+        // A cleared ring starts at the beginning of its memory, in one stretch.
         self.order.clear();
         self.whole.clear();
         self.light.clear();
@@ -133,12 +133,12 @@ impl Piece {
 
 #[cfg(test)]
 impl Piece {
-    /// Where its memory is.
+    /// Address of its memory.
     pub(super) fn place(&self) -> *const SpanData {
         self.whole.as_slices().0.as_ptr()
     }
 
-    /// Takes all out of it.
+    /// Takes all spans out.
     pub(crate) fn drain(&mut self) -> impl Iterator<Item = Seen> {
         std::iter::from_fn(|| self.pop())
     }

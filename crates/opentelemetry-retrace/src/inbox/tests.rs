@@ -2,7 +2,7 @@ use super::*;
 use crate::testing::span_data;
 use futures_util::FutureExt as _;
 
-/// Hands spans over without waiting; how many were refused.
+/// Hands spans over without waiting; returns the number of refused spans.
 fn push_spans(inbox: &Inbox, spans: Vec<SpanData>) -> Result<u64, Closed> {
     let lost = inbox.admit(spans, None, None).now_or_never().expect("it does not wait")?;
     assert_eq!(lost.total(), lost.by(LossReason::QueueFull));
@@ -64,7 +64,7 @@ fn nothing_comes_in_after_the_end() {
     assert_eq!(*within, Duration::from_secs(3), "a busy worker has the less time for it");
 }
 
-/// Whether somebody was woken since the last time.
+/// Returns true if the worker was woken since the last call.
 fn is_woken(inbox: &Inbox) -> bool {
     inbox.something_came().now_or_never().is_some()
 }
@@ -89,7 +89,7 @@ fn the_first_of_many_spans_wakes_the_worker_which_then_looks_by_itself() {
     assert_eq!(inbox.take(until).look_again, None);
     push(5);
     assert!(is_woken(&inbox), "and sleeps");
-    // What is no span never waits, nor does what would fill the queue.
+    // A message other than spans always wakes the worker, and so does a queue that becomes half full.
     inbox.take(until);
     let (waiter, _) = Waiter::blocking();
     inbox.push(Message::Flush(waiter)).unwrap();
@@ -129,7 +129,7 @@ fn a_light_copy_will_do_while_the_root_is_under_way() {
     let inbox = Inbox::new(1 << 20);
     let span = || span_data(2, 1, "s");
     let light = || Light::of(&span(), false);
-    // Of what was pushed last, whether it was the light one.
+    // Returns true if the span pushed last is a light copy.
     let is_light = || {
         inbox.push_copy(&span(), light(), span).unwrap();
         let mut messages = inbox.take(Instant::now()).messages;
@@ -145,7 +145,7 @@ fn a_light_copy_will_do_while_the_root_is_under_way() {
     assert!(is_light(), "another root is under way");
     inbox.push_seen(Seen::Ended(SpanData { parent_span_is_remote: true, ..span_data(4, 9, "root") })).unwrap();
     assert!(!is_light(), "its run may have been told by now");
-    // A beginning that found no room is not known, and too many roots are forgotten.
+    // A start without room is not known, and too many roots are cleared.
     let full = Inbox::new(10);
     assert_eq!(full.push_seen(Seen::Began(span_data(1, 0, "root"))), Ok(false));
     assert!(lock(&full.state).roots.is_empty());

@@ -10,13 +10,13 @@ use crate::inbox::{Inbox, Seen};
 use crate::stats::{LossReason, Lost};
 use crate::testing::span_data;
 
-/// The meter is global: one test at a time.
+/// The meter is global: one test runs at a time.
 static ONE: Mutex<()> = Mutex::new(());
 
-/// Name, attributes and value of a point; of a histogram how many values there are.
+/// Name, attributes and value of a point; for a histogram the value is the count.
 type Point = (String, Vec<(String, String)>, i64);
 
-/// Whose metrics `happens` to give, and every point that was collected.
+/// Runs `happens` under a meter; returns its result and every point that was collected.
 fn collected<M>(happens: impl FnOnce() -> M) -> (M, Vec<Point>) {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let exporter = InMemoryMetricExporter::default();
@@ -56,7 +56,8 @@ fn metrics() -> Metrics {
     Metrics::new(&BaseUrl::parse("https://api.example.com/v1", "test", &[]).unwrap())
 }
 
-/// The points of one instrument of a pipeline: all attributes but those of the component, and the value.
+/// Returns the points of one instrument of a pipeline: all attributes but those of the component, and the
+/// value.
 fn of(points: &[Point], name: &str, component: &str, whose: &Metrics) -> Vec<(String, i64)> {
     let named = [
         ("otel.component.type", component.to_owned()),
@@ -112,8 +113,8 @@ fn the_queue_of_a_processor_is_told() {
     let none = String::new;
 
     let points = collected(|| {
-        // A beginning may fill no more than half of the queue, and the piece of memory that the first span needs is larger
-        // than that: it finds no room, which is no loss, since the end of the span brings all that it holds.
+        // A start may fill no more than half of the queue, and the piece for the first span is larger than
+        // that: it finds no room, which is no loss, since the end of the span carries all of its data.
         assert!(!inbox.push_seen(Seen::Began(span_data(1, 0, ""))).unwrap());
         // A piece of a small queue has four places, and there is no room for a second one.
         let pushed: Vec<bool> = (2..8).map(|n| push(n).unwrap()).collect();

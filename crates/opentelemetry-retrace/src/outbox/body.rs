@@ -1,4 +1,4 @@
-//! A request body in pieces, handed over without a copy.
+//! Request body in pieces, which are handed over without a copy.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-/// Bytes to send, of known length. Cloning shares them.
+/// Bytes to send, of known length. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Body {
     pieces: VecDeque<Bytes>,
@@ -31,7 +31,7 @@ impl Body {
         self.length
     }
 
-    /// How many pieces there are.
+    /// Number of pieces.
     #[cfg(test)]
     pub(crate) fn count(&self) -> usize {
         self.pieces.len()

@@ -1,4 +1,4 @@
-//! Spans as they will stand in a body.
+//! Encoded spans.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -8,39 +8,39 @@ use retrace_protocol::{Json, Span, write};
 
 use crate::outbox::body::Body;
 
-/// Bytes of a span beside its content, usually.
+/// Typical bytes of a span beside its content.
 const SMALL_SPAN: usize = 512;
-/// Values from here on are sent from where they stand: fresh memory in large pieces costs more than the writing.
+/// Values from this length on are sent without a copy: allocating large memory costs more than writing.
 const LARGE: usize = 16 * 1024;
 
-/// Bytes that shared memory takes beside what is in it, once a second place shares it.
+/// Overhead of shared memory, once a second owner shares it.
 const SHARED: usize = 24;
 
-/// A span as it will stand in a body.
+/// Span, encoded as it is sent in a body.
 #[derive(Clone, Debug)]
 pub(crate) struct Chunk {
-    /// What it stands in, alone or with others of its run.
+    /// Memory that holds the JSON, alone or with other spans of the run.
     memory: Bytes,
-    /// Where its JSON is, and the comma before it: the first one in a body goes without.
+    /// Range of the JSON with a comma before it, which the first span of a body omits.
     at: Range<usize>,
-    /// Large values in it, each with its place in the memory, in order.
+    /// Large values of the span, each with its position in the memory, in order.
     large: Vec<(usize, Bytes)>,
-    /// Accepted spans that it stands for.
+    /// Number of accepted spans that it represents.
     pub sources: u32,
 }
 
 impl Chunk {
-    /// In one piece.
+    /// Encodes a span into memory of its own.
     pub(crate) fn new(span: &Span, sources: u32) -> Option<Self> {
         let mut text = String::with_capacity(room(span, usize::MAX));
         text.push(',');
         write::append(&mut text, span).ok()?;
-        // It is kept, and is counted by its length.
+        // The text is kept, and counts with its length.
         text.shrink_to_fit();
         Some(Self::of_text(text, sources))
     }
 
-    /// Of the JSON of a span.
+    /// Creates a chunk from the JSON of a span.
     pub(crate) fn of_data(data: &str, sources: u32) -> Self {
         Self::of_text([",", data].concat(), sources)
     }
@@ -49,7 +49,7 @@ impl Chunk {
         Self { at: 0..text.len(), memory: text.into(), large: Vec::new(), sources }
     }
 
-    /// The span again, to change it.
+    /// Decodes the span, to change it.
     pub(crate) fn read(&self) -> Option<Span> {
         serde_json::from_str(&self.data()?).ok()
     }
@@ -58,12 +58,12 @@ impl Chunk {
         self.at.len() + self.large.iter().map(|(_, value)| value.len()).sum::<usize>()
     }
 
-    /// Bytes that it takes: itself, its JSON, and its places of large values.
+    /// Bytes of the chunk: itself, its JSON, and its entries of large values.
     pub(crate) fn weight(&self) -> usize {
         size_of::<Self>() + SHARED + self.length() + self.large.capacity() * (size_of::<(usize, Bytes)>() + SHARED)
     }
 
-    /// The JSON of the span; a copy where it has large values.
+    /// Returns the JSON of the span; a copy if it has large values.
     pub(crate) fn data(&self) -> Option<Cow<'_, str>> {
         if self.large.is_empty() {
             return std::str::from_utf8(self.memory.get(self.at.start + 1..self.at.end)?).ok().map(Cow::Borrowed);
@@ -74,13 +74,13 @@ impl Chunk {
         String::from_utf8(pieces.concat()).ok().map(Cow::Owned)
     }
 
-    /// Bytes of the memory that it keeps from being free.
+    /// Bytes of the memory that the chunk keeps alive.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.memory.len() + self.large.iter().map(|(_, value)| value.len()).sum::<usize>()
     }
 
-    /// Lets go of the memory that it stands in with others.
+    /// Moves the JSON into memory of its own.
     pub(crate) fn unshare(&mut self) {
         if self.at.len() < self.memory.len() {
             let memory = self.memory.get(self.at.clone()).map(Bytes::copy_from_slice).unwrap_or_default();
@@ -90,17 +90,17 @@ impl Chunk {
     }
 }
 
-/// The spans of a run while they are written: into one piece of memory, but for what is large.
+/// Encoder of the spans of a run: into one piece of memory, except large values.
 #[derive(Debug)]
 pub(crate) struct Chunks {
     text: String,
-    /// Those in the text, without memory.
+    /// Chunks in the text, without their memory.
     chunks: Vec<Chunk>,
 }
 
 impl Chunks {
-    /// With room for spans like these: found out by growing, it would cost as much as the writing. `makes_room` for so many
-    /// bytes first.
+    /// Creates an encoder with capacity for these spans: growing would cost as much as writing. Calls
+    /// `makes_room` with that number of bytes first.
     pub(crate) fn with_room_for<'s>(spans: impl IntoIterator<Item = &'s Span>, makes_room: impl FnOnce(usize)) -> Self {
         let (count, bytes) =
             spans.into_iter().fold((0, 0), |(count, bytes), span| (count + 1, bytes + room(span, LARGE)));
@@ -108,7 +108,7 @@ impl Chunks {
         Self { text: String::with_capacity(bytes), chunks: Vec::with_capacity(count) }
     }
 
-    /// Writes a span; tells whether it could be written.
+    /// Encodes a span; returns true if it could be encoded.
     pub(crate) fn push(&mut self, span: Span, sources: u32) -> bool {
         let begin = self.text.len();
         self.text.push(',');
@@ -140,16 +140,16 @@ impl Chunks {
     }
 }
 
-/// Bytes that a span takes, roughly, without values of `large` bytes and more.
+/// Approximate bytes of a span, without values of `large` bytes and more.
 fn room(span: &Span, large: usize) -> usize {
     let length = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
     let lengths = [&span.input, &span.output, &span.metadata].map(length);
     SMALL_SPAN + lengths.into_iter().filter(|length| *length < large).sum::<usize>()
 }
 
-/// Puts spans into a body. Text that stands together in memory is one piece of it.
+/// Adds spans to a body. Text that is contiguous in memory becomes one piece.
 pub(super) fn fill(body: &mut Body, chunks: &[Chunk]) {
-    /// Text that was not put yet.
+    /// Text that is not added yet.
     struct Pending<'c>(&'c Bytes, Range<usize>);
 
     impl<'c> Pending<'c> {
@@ -169,7 +169,7 @@ pub(super) fn fill(body: &mut Body, chunks: &[Chunk]) {
     }
 
     let Some(first) = chunks.first() else { return };
-    // The comma before the first one is left out.
+    // The comma before the first span is left out.
     let mut text = Pending(&first.memory, first.at.start + 1..first.at.start + 1);
     for (n, chunk) in chunks.iter().enumerate() {
         let mut begin = chunk.at.start + usize::from(n == 0);
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(read, spans[2..]);
     }
 
-    /// With values of these lengths as its input, its output and its metadata.
+    /// Creates a span with values of these lengths as its input, its output and its metadata.
     fn with(lengths: [Option<usize>; 3]) -> Span {
         let [input, output, metadata] = lengths.map(|length| Some(Json::text(&"l".repeat(length?))));
         Span { input, output, metadata, ..span("s") }
@@ -241,7 +241,7 @@ mod tests {
         let chunks = chunks.finish();
         let json = |spans: &[Span]| write::to_string(spans).unwrap();
         assert_eq!(format!("[{}]", body(&chunks).to_text()), json(&spans));
-        // What stands around six values.
+        // Seven pieces of text surround six large values.
         assert_eq!(body(&chunks).count(), 13);
         let read: Vec<Span> = chunks.iter().map(|chunk| chunk.read().unwrap()).collect();
         assert_eq!(read, spans);

@@ -1,4 +1,4 @@
-//! Making a run small enough for its receiver.
+//! Shortens a run to the size that its receiver accepts.
 
 use retrace_protocol::metadata::SpanMetadata;
 use retrace_protocol::{Json, Span, Trace, write};
@@ -6,22 +6,22 @@ use retrace_translate::shorten;
 
 use crate::outbox::chunk::Chunk;
 
-/// Shortest piece of content that is still worth sending, in bytes of JSON.
+/// Shortest part of a content that is still sent, in bytes of JSON.
 const SHORTEST: usize = 64;
-/// Bytes that the note of what was cut takes in a span that had no metadata.
+/// Bytes of the truncation note in a span that had no metadata.
 const NOTE: usize = 80;
 
-/// What it took to make a run fit.
+/// Result of [`fit()`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fitted {
-    /// Spans that are shorter now.
+    /// Number of shortened spans.
     pub shortened: usize,
-    /// Accepted spans that are gone.
+    /// Number of accepted spans that are lost.
     pub lost: u64,
 }
 
-/// Makes the run no larger than `max_bytes`: the longest contents are cut first, to one height, so that what is short
-/// stays whole. What cannot be cut to fit is dropped, longest span first, and the run is marked lossy.
+/// Shortens the run to `max_bytes`: the longest contents are cut first, to one height, so that short ones
+/// stay whole. If that is not enough, spans are dropped, longest first, and the run is marked lossy.
 pub(crate) fn fit(trace: &mut Trace, chunks: &mut Vec<Chunk>, max_bytes: usize) -> Fitted {
     let mut fitted = Fitted::default();
     let lengths: Vec<usize> = chunks.iter().map(Chunk::length).chain([trace_length(trace)]).collect();
@@ -39,14 +39,14 @@ pub(crate) fn fit(trace: &mut Trace, chunks: &mut Vec<Chunk>, max_bytes: usize) 
         trace.lossy = Some(true);
         fitted.lost = drop_longest(chunks, max_bytes.saturating_sub(trace_length(trace)));
     }
-    // What was dropped or cut is to be free, though others stood in the same memory.
+    // Releases the memory of dropped or cut spans, which the other spans share.
     if fitted != Fitted::default() {
         chunks.iter_mut().for_each(Chunk::unshare);
     }
     fitted
 }
 
-/// Drops spans until the rest takes no more than `max_bytes`; tells how many accepted ones they were.
+/// Drops spans until the others take no more than `max_bytes`; returns the number of accepted spans lost.
 fn drop_longest(chunks: &mut Vec<Chunk>, max_bytes: usize) -> u64 {
     let mut length: usize = chunks.iter().map(Chunk::length).sum();
     let mut by_length: Vec<usize> = (0..chunks.len()).collect();
@@ -71,7 +71,8 @@ fn drop_longest(chunks: &mut Vec<Chunk>, max_bytes: usize) -> u64 {
     lost
 }
 
-/// The largest height to which all lengths can be cut so that they fit together; `None` when they fit as they are.
+/// Returns the largest height to which all lengths can be cut so that they fit together; `None` when they fit
+/// as they are.
 fn height(mut lengths: Vec<usize>, max_bytes: usize) -> Option<usize> {
     if lengths.iter().sum::<usize>() <= max_bytes {
         return None;
@@ -93,7 +94,8 @@ fn trace_length(trace: &Trace) -> usize {
     write::to_string(trace).map_or(0, |json| json.len())
 }
 
-/// The span with its contents cut so that it takes `height` bytes, or as near as that goes, and a note of it.
+/// Returns the span with its contents cut to `height` bytes, or as near as possible, and with a truncation
+/// note.
 pub(crate) fn shorter(chunk: &Chunk, height: usize) -> Option<Chunk> {
     let mut span = chunk.read()?;
     let mut removed = 0;
@@ -139,7 +141,7 @@ fn shorten_trace(trace: &mut Trace, height: usize) {
     }
 }
 
-/// Cuts a value, and tells how much is gone.
+/// Cuts a value; returns the number of bytes removed.
 fn cut(json: &mut Json, max_bytes: usize) -> u64 {
     shorten(json, max_bytes).map_or(0, |short| {
         *json = short.json;
@@ -172,7 +174,7 @@ mod tests {
         trace_length(trace) + chunks.iter().map(Chunk::length).sum::<usize>()
     }
 
-    /// P12: one giant among 99 small ones.
+    /// P12: one very large span among 99 small ones.
     #[test]
     fn pain_12_the_giant_is_cut_and_the_small_stay_whole() {
         let mut trace = trace();

@@ -1,7 +1,8 @@
-//! What waits to be sent, and what became of it.
+//! Requests that wait to be sent, and the outcome of each.
 //!
-//! A state machine: runs and answers go in, requests come out. It knows no clock, no socket and no thread. What it holds
-//! is bounded in bytes and in time, and every accepted span in it ends as delivered or as lost for a reason.
+//! A state machine: runs and responses go in, requests come out. It has no clock, no socket and no thread.
+//! Its content is bounded in bytes and in time, and each accepted span in it ends as delivered or as lost for
+//! a reason.
 
 mod body;
 mod chunk;
@@ -35,22 +36,23 @@ use crate::transport::retry::{Backoff, Verdict, verdict};
 /// Bounds of an [`Outbox`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OutboxLimits {
-    /// Bytes of everything that waits.
+    /// Maximum bytes of everything that waits.
     pub bytes: usize,
-    /// Requests that wait.
+    /// Maximum number of requests that wait.
     pub posts: usize,
-    /// Bytes of one body. A longer run is shortened before it is sent.
+    /// Maximum bytes of one body. A longer run is shortened before it is sent.
     pub body_bytes: usize,
-    /// Requests under way at once.
+    /// Maximum number of concurrent requests.
     pub in_flight: usize,
-    /// How long a run is kept for a receiver that cannot be reached.
+    /// Time for which a run is kept while the receiver cannot be reached.
     pub keep: Duration,
 }
 
-/// A body that is refused at this size is refused at any.
+/// A body that the receiver rejects as too large at this size is not shortened further.
 const SMALLEST_BODY: u64 = 4 * 1024;
 
-/// What a post can give up to make room, in this order: who has it, and how it goes.
+/// Ways to make room in a post, in this order: the predicate that selects a post, and the function that
+/// shrinks it.
 static GIVES: [Give; 2] = [(Post::has_spans, Post::drop_spans), (Post::has_content, Post::drop_content)];
 type Give = (fn(&Post) -> bool, fn(&mut Post) -> u64);
 
@@ -58,21 +60,22 @@ type Give = (fn(&Post) -> bool, fn(&mut Post) -> u64);
 #[derive(Debug)]
 pub(crate) struct Outbox {
     limits: OutboxLimits,
-    /// The URL of the request that creates a run, for messages.
+    /// URL of the request that creates a run, for messages.
     url: String,
     posts: BTreeMap<u64, Post>,
     next_serial: u64,
     weight: usize,
-    /// Accepted spans in the posts, and in those given back.
+    /// Number of accepted spans in the posts and in those given back.
     spans: u64,
     in_flight: usize,
     backoff: Backoff,
-    /// An attempt that began after this was set has failed.
+    /// Number of failed attempts. A waiter compares it with the value at its own start.
     failures_seen: u64,
-    /// Whether the rest of a run that the receiver knows already is given back, rather than cut down to its end.
+    /// True if the remainder of a run that the receiver knows already is given back, rather than reduced to
+    /// its end.
     pub(crate) returns: bool,
     returned: Vec<(Id, Rest)>,
-    /// There when there is a spool.
+    /// Present when there is a spool.
     spooling: Option<Spooling>,
     pub(crate) account: Account,
     notices: Vec<Notice>,
@@ -98,12 +101,12 @@ impl Outbox {
         }
     }
 
-    /// Names the URL that runs are sent to in messages. It holds no credentials.
+    /// Sets the URL that runs are sent to, for messages. It holds no credentials.
     pub(crate) fn name_url(&mut self, url: String) {
         self.url = url;
     }
 
-    /// Describes an answer.
+    /// Describes the status of a response for messages.
     fn answered(&self, status: StatusCode) -> String {
         match status.as_u16() {
             300..=399 | 404 | 405 if !self.url.is_empty() => {
@@ -113,28 +116,29 @@ impl Outbox {
         }
     }
 
-    /// Puts in a run, or steps of one that belongs to another process. May drop spans of older ones to stay within the limits.
+    /// Adds a run, or steps of one that belongs to another process. May drop spans of older runs to stay
+    /// within the limits.
     pub(crate) fn push(&mut self, trace: Trace, chunks: Vec<Chunk>, joined: bool, now: Duration) {
         let Some(id) = trace.id.clone() else { return };
         self.insert(Post { joined, ..Post::new(id, Request::Create { trace: Box::new(trace), chunks }, now) });
     }
 
-    /// Puts in a change of a run that was put in before.
+    /// Adds a change of a run that was added before.
     pub(crate) fn push_patch(&mut self, id: Id, patch: TracePatch, now: Duration) {
         self.insert(Post::new(id, Request::Patch { patch: Box::new(patch), missing: 0 }, now));
     }
 
-    /// Puts in that a run which was told over a stream is not whole.
+    /// Adds a change that marks a streamed run as lossy.
     pub(crate) fn push_incomplete(&mut self, run: Incomplete, now: Duration) {
         let Incomplete { id, first_frame } = run;
         let patch = Box::new(TracePatch { lossy: Some(true), ..TracePatch::default() });
         self.insert(Post { first_frame, ..Post::new(id, Request::Patch { patch, missing: 0 }, now) });
     }
 
-    /// Puts in the rest of a run that was begun over a stream.
+    /// Adds the remainder of a run that was begun over a stream.
     pub(crate) fn push_rest(&mut self, id: Id, rest: Rest, now: Duration) {
         let Rest { trace, chunks, written, begun, joined, first_frame } = rest;
-        // The receiver has all but the end.
+        // The receiver has everything but the end.
         let request = if begun && !joined && chunks.is_empty() {
             Request::Patch { patch: Box::new(TracePatch::of(&trace)), missing: 0 }
         } else {
@@ -151,18 +155,19 @@ impl Outbox {
         self.make_room(self.limits.bytes);
     }
 
-    /// The next request to make, if one may be made now. A change of a run waits while the run itself `is_elsewhere`.
+    /// Returns the next request to make, if one may be made now. A change of a run waits while the run itself
+    /// `is_elsewhere`.
     pub(crate) fn next(&mut self, now: Duration, is_elsewhere: impl Fn(&Id) -> bool) -> Option<Sending> {
         let may_send = if self.backoff.is_failing() { 1 } else { self.limits.in_flight };
         if self.in_flight >= may_send || self.backoff.until().is_some_and(|until| now < until) {
             return None;
         }
         let waiting = self.posts.iter().filter(|(_, post)| !post.in_flight);
-        // What changes a run goes after the run itself.
+        // A change of a run is sent after the run itself.
         let serial = waiting
             .filter(|(serial, post)| match post.request {
                 Request::Create { .. } => true,
-                // The run itself may have been put in later than its change, by way of a stream that is gone.
+                // A run that comes back from a stream may be added later than its change.
                 Request::Patch { .. } => {
                     let goes_first = |(other, earlier): (&u64, &Post)| {
                         let is_run = matches!(earlier.request, Request::Create { .. });
@@ -189,7 +194,7 @@ impl Outbox {
         Some(Sending { serial, id: post.id.clone(), method, body })
     }
 
-    /// Says what came of a request.
+    /// Handles the outcome of a request.
     pub(crate) fn answer(&mut self, serial: u64, answer: Answer, now: Duration) {
         let answered = if let Answer::Status { status, .. } = &answer { self.answered(*status) } else { String::new() };
         let Some(post) = self.posts.get_mut(&serial).filter(|post| post.in_flight) else { return };
@@ -221,7 +226,7 @@ impl Outbox {
     }
 
     fn failed(&mut self, now: Duration, retry_after: Option<Duration>, code: SignalCode, said: Said) {
-        // Once when it begins; while it lasts there is nothing new to say.
+        // A notice is given once, when the failure begins.
         if !self.backoff.is_failing() {
             let kept = self.pending();
             self.notices.push(said.notice(code, &format!("{kept} spans are kept and tried again")));
@@ -236,15 +241,15 @@ impl Outbox {
         match (verdict, &post.request) {
             (Verdict::Delivered, Request::Patch { .. }) => self.remove(serial, Some(LossReason::Conflict)),
             (Verdict::Delivered, Request::Create { .. }) => self.remove(serial, None),
-            // The answer to an earlier attempt was lost on its way; the run was not. Of one that was begun over a stream nobody
-            // can tell which part of it the receiver means.
+            // An earlier attempt succeeded and its response was lost. For a run begun over a stream it is
+            // unknown which part of it the conflict refers to.
             (Verdict::Conflict, Request::Create { .. }) if landed_before && !post.begun && !post.joined => {
                 self.remove(serial, None);
             }
             (Verdict::Conflict, Request::Create { .. }) if post.begun && self.returns && post.spooled_as.is_none() => {
                 self.give_back(serial);
             }
-            // Somebody else has the id: another service that records the same trace.
+            // Another service that records the same trace has created a run with this id.
             (Verdict::Conflict, Request::Create { .. }) if !post.begun && post.taken.is_none() => {
                 self.set_alone(serial, said);
             }
@@ -273,7 +278,7 @@ impl Outbox {
                     self.shorten(serial, usize::try_from(length / 2).unwrap_or(usize::MAX));
                 }
             }
-            // That a run is not whole, of which the receiver has nothing.
+            // A lossy mark for a run that the receiver does not have at all.
             (_, Request::Patch { missing: 0, .. }) if status == StatusCode::NOT_FOUND && post.first_frame.is_some() => {
                 self.remove(serial, None);
             }
@@ -291,7 +296,7 @@ impl Outbox {
         }
     }
 
-    /// Lets a run stand under an id of its own, that says to which one it belongs.
+    /// Sends a run under an id of its own, with a reference to the run that it belongs to.
     fn set_alone(&mut self, serial: u64, said: Said) {
         let Some(post) = self.posts.get_mut(&serial) else { return };
         let before = post.weight();
@@ -302,7 +307,7 @@ impl Outbox {
         self.weight = self.weight - before + post.weight();
         self.spans -= lost;
         self.lose(LossReason::Internal, lost, LossReason::Internal.as_str());
-        // To say where it belongs takes room.
+        // The reference takes bytes.
         self.make_room(self.limits.bytes);
     }
 
@@ -316,7 +321,7 @@ impl Outbox {
         }
     }
 
-    /// Rests of runs that the receiver wants over the stream or not at all.
+    /// Takes the remainders of runs that the receiver accepts only over the stream.
     pub(crate) fn take_returned(&mut self) -> Vec<(Id, Rest)> {
         self.spans -= self.returned.iter().map(|(_, rest)| rest.sources()).sum::<u64>();
         std::mem::take(&mut self.returned)
@@ -330,7 +335,7 @@ impl Outbox {
         self.remove(serial, Some(reason));
     }
 
-    /// Takes a post out; its spans are delivered, or lost for the reason given.
+    /// Removes a post; its spans count as delivered, or as lost for the given reason.
     fn remove(&mut self, serial: u64, lost: Option<LossReason>) {
         let Some(mut post) = self.posts.remove(&serial) else { return };
         self.weight -= post.weight();
@@ -354,7 +359,7 @@ impl Outbox {
         self.spans += post.sources();
     }
 
-    /// Makes a run that waits no larger than `max_bytes`.
+    /// Shortens a waiting run to `max_bytes`.
     fn shorten(&mut self, serial: u64, max_bytes: usize) {
         let Some(post) = self.posts.get_mut(&serial) else { return };
         let before = post.weight();
@@ -368,8 +373,8 @@ impl Outbox {
         }
     }
 
-    /// Drops the oldest spans until what waits is within its bounds. Traces stay, without spans and then without content,
-    /// so that the receiver at least learns of the run and that it is not whole.
+    /// Drops the oldest spans until everything is within the bounds. Traces stay, first without spans and
+    /// then without content, so that the receiver still learns of the run and that it is lossy.
     pub(crate) fn make_room(&mut self, bytes: usize) {
         let mut lost = 0;
         while self.weight > bytes || self.posts.len() > self.limits.posts {
@@ -419,7 +424,7 @@ impl Outbox {
         self.notices.push(Notice::lost(format!("{spans} spans lost: {why}")));
     }
 
-    /// Gives up what has waited too long.
+    /// Gives up posts that have waited longer than the limit.
     pub(crate) fn expire(&mut self, now: Duration) {
         let old: Vec<u64> = self
             .posts
@@ -441,7 +446,7 @@ impl Outbox {
         }
     }
 
-    /// Gives up everything, for a reason that is explained by `why`.
+    /// Gives up everything for a reason that `why` explains.
     pub(crate) fn abandon(&mut self, reason: LossReason, why: &str) {
         let all = self.posts.keys().copied().collect::<Vec<_>>();
         if reason == LossReason::Shutdown && self.spooling.is_some() {
@@ -456,24 +461,25 @@ impl Outbox {
         }
     }
 
-    /// When after `now` there will be something to do without anything going in, when all that is due has been done.
+    /// Returns the next time after `now` at which there is work to do without further input, once everything
+    /// due is done.
     pub(crate) fn next_deadline(&self, now: Duration) -> Option<Duration> {
         let waits = self.posts.values().find(|post| !post.in_flight);
         let retry = self.backoff.until().filter(|_| waits.is_some() && self.in_flight == 0);
-        // The first has waited longest; when it has no turn yet, neither has another.
+        // The first post has waited longest; if it does not expire, neither does any other.
         let expiry = waits.and_then(|post| self.expires_at(post));
-        // What changes a run may wait for that run, whatever the time.
+        // A change of a run may wait for that run at any time.
         retry.into_iter().chain(expiry).filter(|at| *at > now).min()
     }
 
-    /// When a post is kept no longer. While one is tried the others wait, and what was not tried itself is given up only
-    /// when the receiver has taken nothing for as long.
+    /// Returns the time at which a post expires. While one post is tried the others wait, and a post that was
+    /// not tried itself expires only after the receiver has accepted nothing for as long.
     fn expires_at(&self, post: &Post) -> Option<Duration> {
         let since = if post.attempts > 0 { post.since } else { post.since.max(self.backoff.failing_since()?) };
         Some(since + self.limits.keep)
     }
 
-    /// Requests whose answer is still due after a worker that is gone: they are made again.
+    /// Resets requests whose response can no longer arrive because the worker is gone: they are made again.
     pub(crate) fn forget_in_flight(&mut self) {
         for post in self.posts.values_mut().filter(|post| post.in_flight) {
             post.in_flight = false;
@@ -482,39 +488,40 @@ impl Outbox {
         self.in_flight = 0;
     }
 
-    /// Somebody waits: try now, unless the receiver itself asked for a pause.
+    /// Retries now because a flush waits, unless the receiver itself requested a pause.
     pub(crate) fn hurry(&mut self, now: Duration) {
         self.backoff.hurry(now);
     }
 
-    /// There is no time after `end`: retries come soon, and what the receiver wants later is given up now.
+    /// Sets the end of all attempts: retries come soon, and a retry that the receiver requests for later is
+    /// given up now.
     pub(crate) fn close(&mut self, now: Duration, end: Duration) {
         if self.backoff.close(now, end) && self.in_flight == 0 {
             self.abandon(LossReason::Shutdown, LossReason::Shutdown.as_str());
         }
     }
 
-    /// Whether the receiver does not take anything at present.
+    /// Returns true if the last attempts failed.
     pub(crate) fn is_failing(&self) -> bool {
         self.backoff.is_failing()
     }
 
-    /// Attempts that failed so far.
+    /// Number of failed attempts so far.
     pub(crate) fn failures_seen(&self) -> u64 {
         self.failures_seen
     }
 
-    /// The number that the next post gets.
+    /// Number of the next post.
     pub(crate) fn next_serial(&self) -> u64 {
         self.next_serial
     }
 
-    /// Whether nothing with a smaller number is left.
+    /// Returns true if no post with a smaller number is left.
     pub(crate) fn is_done_before(&self, serial: u64) -> bool {
         self.posts.first_key_value().is_none_or(|(first, _)| *first >= serial)
     }
 
-    /// Posts that wait.
+    /// Number of posts that wait.
     pub(crate) fn len(&self) -> usize {
         self.posts.len()
     }
@@ -523,32 +530,32 @@ impl Outbox {
         self.posts.is_empty()
     }
 
-    /// Accepted spans that wait, those on their way to the disk included.
+    /// Number of accepted spans that wait, including those on their way to the spool.
     pub(crate) fn pending(&self) -> u64 {
         self.spans + self.leaving()
     }
 
-    /// Counts the spans that wait again, one place after the other: after a panic, and for tests.
+    /// Counts the waiting spans post by post: after a panic, and for tests.
     pub(crate) fn count_spans(&self) -> u64 {
         let returned: u64 = self.returned.iter().map(|(_, rest)| rest.sources()).sum();
         self.posts.values().map(Post::sources).sum::<u64>() + returned + self.count_leaving()
     }
 
-    /// Makes the counts what is really there, after a panic that may have come between a change and its count.
+    /// Corrects the counts after a panic that may have come between a change and its count.
     pub(crate) fn recount(&mut self) {
         self.recount_leaving();
         self.spans = self.count_spans() - self.leaving();
         self.weight = self.posts.values().map(Post::weight).sum();
     }
 
-    /// Whether something is still here of a run that a frame below this number told of. What changes a run that
-    /// `is_elsewhere` waits for more than that.
+    /// Returns true if a queued request covers a run first framed before `frame`. A change of a run that
+    /// `is_elsewhere` does not count: it also waits for later frames of that run.
     pub(crate) fn has_rests_before(&self, frame: u64, is_elsewhere: impl Fn(&Id) -> bool) -> bool {
         let mut rests = self.posts.values().filter(|post| post.first_frame.is_some_and(|first| first < frame));
         rests.any(|post| matches!(post.request, Request::Create { .. }) || !is_elsewhere(&post.id))
     }
 
-    /// Sets the bytes that may wait.
+    /// Sets the maximum bytes that may wait.
     pub(crate) fn set_bytes(&mut self, bytes: usize) {
         self.limits.bytes = bytes;
     }
@@ -558,17 +565,17 @@ impl Outbox {
         self.in_flight > 0 || self.posts.values().any(|post| matches!(post.request, Request::Create { .. }))
     }
 
-    /// Bytes that everything here takes, roughly.
+    /// Approximate bytes of everything held.
     pub(crate) fn weight(&self) -> usize {
         self.weight
     }
 
-    /// Something more that the user should know.
+    /// Adds a notice for the user.
     pub(crate) fn notice(&mut self, notice: Notice) {
         self.notices.push(notice);
     }
 
-    /// What the user should know.
+    /// Takes the notices for the user.
     pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
     }

@@ -1,15 +1,15 @@
-//! What the user should know, in words of ours and in words of the receiver.
+//! Notices to the user, with a text of this crate and a text of the receiver.
 
 use retrace_protocol::{Signal, SignalCode};
 
-/// Something worth telling. The receiver's words go to the user's callback; log lines do without, because nobody knows
-/// what a receiver repeats.
+/// Notice to the user. The receiver's text goes to the user's callback only; log lines omit it, because a
+/// receiver may repeat content in it.
 #[derive(Clone, Debug)]
 pub(crate) struct Notice {
     pub code: SignalCode,
-    /// Ours.
+    /// Text of this crate.
     pub text: String,
-    /// The receiver's.
+    /// Text of the receiver.
     words: Option<String>,
 }
 
@@ -27,12 +27,12 @@ impl Notice {
     }
 }
 
-/// Why an attempt did not succeed.
+/// Reason why an attempt failed.
 #[derive(Clone, Debug)]
 pub(crate) struct Said {
-    /// Ours.
+    /// Text of this crate.
     pub text: String,
-    /// The receiver's.
+    /// Text of the receiver.
     pub words: Option<String>,
 }
 
@@ -41,7 +41,7 @@ impl Said {
         Self { text, words: None }
     }
 
-    /// With what follows from it.
+    /// Creates a notice with a consequence.
     pub(crate) fn notice(self, code: SignalCode, consequence: &str) -> Notice {
         Notice { code, text: format!("{}; {consequence}", self.text), words: self.words }
     }

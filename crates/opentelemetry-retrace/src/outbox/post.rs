@@ -1,4 +1,4 @@
-//! One thing to be sent: a run, or a change of one that was sent.
+//! One request that waits: a run, or a change of one that was sent.
 
 use bytes::Bytes;
 use retrace_protocol::metadata::{TraceMetadata, TraceOrigin};
@@ -10,39 +10,39 @@ use crate::outbox::body::Body;
 use crate::outbox::chunk::{self, Chunk};
 use crate::outbox::record::RecordName;
 
-/// Bytes that a trace takes as JSON beside what it was given and what it returned; most take less.
+/// Bytes of a trace as JSON beside its input and its output; most traces take less.
 const HEAD: usize = 512;
 
-/// What a post asks of the receiver.
+/// Kind and content of a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Request {
     /// `POST /api/v1/traces` (PROTOCOL.md section 9.1).
     Create { trace: Box<Trace>, chunks: Vec<Chunk> },
-    /// `PATCH /api/v1/traces/:id` (section 9.3). With the spans that go missing, when it stands for a run that the
-    /// receiver would not take a second time.
+    /// `PATCH /api/v1/traces/:id` (section 9.3). `missing` is the number of spans that are lost when it
+    /// replaces a run that the receiver does not accept a second time.
     Patch { patch: Box<TracePatch>, missing: u64 },
 }
 
-/// A request that waits for its turn, or for its answer.
+/// Request that waits for its turn, or for its response.
 #[derive(Debug)]
 pub(crate) struct Post {
     pub id: Id,
     pub request: Request,
-    /// When it was put in.
+    /// Time at which it was added.
     pub since: Duration,
     pub attempts: u32,
     pub in_flight: bool,
-    /// An attempt failed after it may have reached the receiver.
+    /// True if an attempt failed after it may have reached the receiver.
     pub may_have_landed: bool,
-    /// The run was begun over a stream: the receiver may know it, and what is here is the rest of it.
+    /// True if the run was begun over a stream: the receiver may know it, and this is its remainder.
     pub begun: bool,
-    /// The run belongs to another process: what is here are steps of it.
+    /// True if the run belongs to another process: this holds steps of it.
     pub joined: bool,
-    /// The id that this run had first, under which the receiver has another one.
+    /// First id of this run, under which the receiver has another run.
     pub taken: Option<Id>,
-    /// Where it stands in the spool, if it came from there.
+    /// Name of its record in the spool, if it came from there.
     pub spooled_as: Option<RecordName>,
-    /// The number of the first frame that said what is here, if frames did.
+    /// Number of the first frame of the content, if it was sent as frames.
     pub first_frame: Option<u64>,
 }
 
@@ -63,7 +63,7 @@ impl Post {
         }
     }
 
-    /// Accepted spans that depend on it.
+    /// Number of accepted spans that depend on it.
     pub(crate) fn sources(&self) -> u64 {
         match &self.request {
             Request::Create { chunks, .. } => chunks.iter().map(|chunk| u64::from(chunk.sources)).sum(),
@@ -71,7 +71,7 @@ impl Post {
         }
     }
 
-    /// Whether the receiver has nothing of the run yet, so that it would not show one that stays open.
+    /// Returns true if the receiver has nothing of the run yet, so that dropping it leaves no run open.
     pub(crate) fn is_unknown(&self) -> bool {
         matches!(self.request, Request::Create { .. }) && !self.begun
     }
@@ -80,7 +80,7 @@ impl Post {
         matches!(&self.request, Request::Create { chunks, .. } if !chunks.is_empty())
     }
 
-    /// Gives the run an id of its own; tells how many accepted spans are lost by that.
+    /// Gives the run an id of its own; returns the number of accepted spans lost.
     pub(crate) fn stand_alone(&mut self) -> u64 {
         (self.joined, self.may_have_landed, self.taken) = (false, false, Some(self.id.clone()));
         let Request::Create { trace, chunks } = &mut self.request else { return 0 };
@@ -96,7 +96,7 @@ impl Post {
         before - chunks.iter().map(|chunk| u64::from(chunk.sources)).sum::<u64>()
     }
 
-    /// Drops the spans; tells how many accepted ones they were.
+    /// Drops the spans; returns the number of accepted spans lost.
     pub(crate) fn drop_spans(&mut self) -> u64 {
         let spans = self.sources();
         if let Request::Create { trace, chunks } = &mut self.request {
@@ -114,7 +114,7 @@ impl Post {
         input.is_some() || output.is_some_and(|output| !output.is_null())
     }
 
-    /// Drops what the run was given and returned; no span depends on that.
+    /// Drops the input and the output of the run; no span depends on them.
     pub(crate) fn drop_content(&mut self) -> u64 {
         let output = match &mut self.request {
             Request::Create { trace, .. } => {
@@ -127,7 +127,8 @@ impl Post {
         0
     }
 
-    /// Bytes that it takes, with its place in the outbox: a place in an ordered table takes up to twice its size.
+    /// Bytes of the request, with its entry in the outbox: an entry of an ordered table takes up to twice its
+    /// size.
     pub(crate) fn weight(&self) -> usize {
         2 * size_of::<Self>()
             + match &self.request {
@@ -148,7 +149,7 @@ impl Post {
             Request::Patch { patch, .. } => body.push(write::to_string(patch).unwrap_or_default().into()),
             Request::Create { trace, chunks } => {
                 let mut head = String::with_capacity(HEAD);
-                // Nothing in a trace is anything that JSON cannot say.
+                // Every value of a trace can be written as JSON.
                 let _ = match self.joined {
                     true => write::append(&mut head, &joined_head(trace)),
                     false => write::append(&mut head, &**trace),
@@ -164,7 +165,8 @@ impl Post {
     }
 }
 
-/// Of a run that belongs to another process: which one it is, and what it shows until that process says more.
+/// Head of a run that belongs to another process: its id, and the fields that are shown until that process
+/// sends more.
 fn joined_head(trace: &Trace) -> Trace {
     let id = trace.id.clone().unwrap_or_else(|| Id::from(String::new()));
     let started = trace.started_at.clone().unwrap_or_else(|| Timestamp::from_unix_nanos(0));
@@ -183,7 +185,7 @@ fn joined_head(trace: &Trace) -> Trace {
     }
 }
 
-/// Bytes of everything in a trace whose length others decide.
+/// Bytes of all fields of a trace with variable length.
 pub(crate) fn trace_weight(trace: &Trace) -> usize {
     let texts = [&trace.name, &trace.session_id, &trace.project_id, &trace.error];
     let texts = texts.into_iter().flatten().map(String::len).sum::<usize>();

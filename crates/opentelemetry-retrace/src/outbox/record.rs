@@ -1,4 +1,4 @@
-//! A post as it is kept on disk: a checksum, and what is needed to make the same request again.
+//! A post as it is kept on disk: a checksum, and the data to make the same request again.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,28 +10,29 @@ use serde_json::value::RawValue;
 use crate::outbox::chunk::Chunk;
 use crate::outbox::post::{Post, Request};
 
-/// What every record begins with; its last byte is the version.
+/// First bytes of every record; the last one is the version.
 const MAGIC: &[u8; 8] = b"RETRACE\x01";
-/// Magic and checksum.
+/// Length of magic and checksum.
 const HEAD: usize = MAGIC.len() + size_of::<u32>();
 
-/// What a record is called: names sort by age, and tell what is lost with one that is not read.
+/// Name of a record: names sort by age, and contain the number of spans lost with a record that cannot be
+/// read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RecordName {
     /// Milliseconds since 1970.
     pub since: u64,
-    /// Tells those of one millisecond apart.
+    /// Distinguishes records of one millisecond.
     pub serial: u64,
-    /// Accepted spans in it.
+    /// Number of accepted spans in it.
     pub spans: u64,
-    /// It was read before, so it may have been sent before.
+    /// True if the record was read before, so that it may have been sent before.
     pub tried: bool,
 }
 
 impl RecordName {
     const ENDS: [&str; 2] = [".run", ".tried"];
 
-    /// Of the name of a file; `None` when it is another's.
+    /// Parses the name of a file; `None` for a file of another kind.
     pub(crate) fn parse(name: &str) -> Option<Self> {
         let [whole, tried] = Self::ENDS.map(|end| name.strip_suffix(end));
         let mut parts = whole.or(tried)?.split('-');
@@ -67,7 +68,7 @@ struct Written {
     taken: Option<Id>,
 }
 
-/// The bytes of a record.
+/// Encodes a record.
 pub(crate) fn encode(post: &Post) -> Option<Vec<u8>> {
     let mut written = Written {
         id: post.id.clone(),
@@ -95,7 +96,7 @@ pub(crate) fn encode(post: &Post) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The post again; `None` when a single bit is not as it was.
+/// Decodes a record; `None` when a single bit differs.
 pub(crate) fn decode(bytes: &[u8], name: RecordName, now: Duration) -> Option<Post> {
     let (head, json) = bytes.split_at_checked(HEAD)?;
     let checksum = head.strip_prefix(&MAGIC[..])?;
@@ -148,7 +149,7 @@ mod tests {
         }
     }
 
-    /// P14: a record that was cut anywhere, or of which any bit is another, is none.
+    /// P14: a record that was cut anywhere, or in which any bit differs, is not decoded.
     #[test]
     fn pain_14_a_damaged_record_is_known() {
         let whole = encode(&post()).unwrap();

@@ -1,4 +1,4 @@
-//! A request to make, and its answer.
+//! A request to make, and its outcome.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use retrace_protocol::Id;
 
 use crate::outbox::body::Body;
 
-/// A request to make now.
+/// Request to make now.
 #[derive(Clone, Debug)]
 pub(crate) struct Sending {
-    /// To say later what became of it.
+    /// Number by which the outcome is reported.
     pub serial: u64,
     pub id: Id,
     pub method: Method,
@@ -22,7 +22,7 @@ pub(crate) struct Sending {
 pub(crate) enum Method {
     /// `POST` of a whole run.
     Create,
-    /// `PATCH` of a run that it has.
+    /// `PATCH` of a run that the receiver has.
     Patch,
 }
 
@@ -31,8 +31,8 @@ pub(crate) enum Method {
 pub(crate) enum Answer {
     /// The receiver answered.
     Status { status: StatusCode, retry_after: Option<Duration>, words: Option<String> },
-    /// Nothing was sent: no connection came about.
+    /// The request was not sent, because no connection was established.
     NotSent { cause: String },
-    /// Something was sent and no answer came.
+    /// The request was sent at least in part, and no response came.
     Broken { cause: String },
 }

@@ -1,4 +1,4 @@
-//! Between the outbox and the spool: what could not be delivered leaves for the disk, and what came from there is settled.
+//! Exchange between outbox and spool: undelivered posts are written, and records of the spool are settled.
 
 use std::time::Duration;
 
@@ -6,27 +6,28 @@ use crate::outbox::record::{RecordName, decode, encode};
 use crate::outbox::{Notice, Outbox};
 use crate::stats::LossReason;
 
-/// What is between here and the disk.
+/// State of the exchange with the spool.
 #[derive(Debug, Default)]
 pub(super) struct Spooling {
     leaving: Vec<Leaving>,
-    /// Accepted spans in `leaving`, and in what was taken out of it and is not yet known to be on the disk.
+    /// Number of accepted spans in `leaving`, and in records that were taken and are not yet known to be
+    /// written.
     spans: u64,
     settled: Vec<RecordName>,
 }
 
-/// A record to be written.
+/// Record to write.
 #[derive(Debug)]
 pub(crate) struct Leaving {
     pub bytes: Vec<u8>,
-    /// Accepted spans in it.
+    /// Number of accepted spans in it.
     pub spans: u64,
-    /// Why they are lost if it cannot be written.
+    /// Reason of the loss if it cannot be written.
     pub reason: LossReason,
 }
 
 impl Outbox {
-    /// From now on there is a spool.
+    /// Enables the spool.
     pub(crate) fn spools(&mut self) {
         self.spooling = Some(Spooling::default());
     }
@@ -35,7 +36,7 @@ impl Outbox {
         self.spooling.is_some()
     }
 
-    /// Lets a post go to the disk, or stay there.
+    /// Moves a post to the spool, or leaves it there.
     pub(super) fn spool(&mut self, serial: u64, reason: LossReason) {
         let Some(spooling) = &mut self.spooling else { return };
         let Some(post) = self.posts.remove(&serial) else { return };
@@ -55,29 +56,29 @@ impl Outbox {
         }
     }
 
-    /// Lets everything from this number on go to the disk.
+    /// Moves all posts from this number on to the spool.
     pub(crate) fn spool_from(&mut self, serial: u64, reason: LossReason) {
         let serials: Vec<u64> = self.posts.range(serial..).map(|(serial, _)| *serial).collect();
         serials.into_iter().for_each(|serial| self.spool(serial, reason));
     }
 
-    /// Spans that are on their way to the disk.
+    /// Number of spans on their way to the spool.
     pub(super) fn leaving(&self) -> u64 {
         self.spooling.as_ref().map_or(0, |spooling| spooling.spans)
     }
 
-    /// The same, counted in the records that are still here.
+    /// Counts the spans in the records that are not taken yet.
     pub(super) fn count_leaving(&self) -> u64 {
         self.spooling.iter().flat_map(|spooling| &spooling.leaving).map(|leaving| leaving.spans).sum()
     }
 
-    /// Spans that were taken to be written to the disk, and of which nothing was heard yet.
+    /// Number of spans in records that were taken, whose outcome is not reported yet.
     #[cfg(test)]
     pub(crate) fn leaving_elsewhere(&self) -> u64 {
         self.leaving() - self.count_leaving()
     }
 
-    /// Forgets records that were taken and of which nothing was heard.
+    /// Removes taken records without a reported outcome from the count.
     pub(super) fn recount_leaving(&mut self) {
         let spans = self.count_leaving();
         if let Some(spooling) = &mut self.spooling {
@@ -85,18 +86,18 @@ impl Outbox {
         }
     }
 
-    /// What is to be written now. Whoever takes it says what came of it.
+    /// Takes the records to write now. The caller reports the outcome.
     pub(crate) fn take_leaving(&mut self) -> Vec<Leaving> {
         self.spooling.as_mut().map(|spooling| std::mem::take(&mut spooling.leaving)).unwrap_or_default()
     }
 
-    /// Records are on the disk.
+    /// Records that spans were written to the spool.
     pub(crate) fn spooled(&mut self, spans: u64) {
         self.has_left(spans);
         self.account.spooled += spans;
     }
 
-    /// Records are not on the disk, for this reason, and are lost.
+    /// Records that spans could not be written, and are lost for this reason.
     pub(crate) fn not_spooled(&mut self, reason: LossReason, spans: u64, why: &str) {
         self.has_left(spans);
         self.lose(reason, spans, why);
@@ -108,7 +109,7 @@ impl Outbox {
         }
     }
 
-    /// Records of earlier processes were given up: for their age, or for want of room.
+    /// Records that records of earlier processes were dropped, because of their age or for lack of room.
     pub(crate) fn dropped_from_spool(&mut self, reason: LossReason, spans: u64) {
         self.account.recovered += spans;
         self.lose(reason, spans, "they were in the spool for too long, or had no room in it");
@@ -120,17 +121,17 @@ impl Outbox {
         }
     }
 
-    /// Records whose spans were delivered or lost: they are not needed any more.
+    /// Takes the names of records whose spans are delivered or lost: they can be removed.
     pub(crate) fn take_settled(&mut self) -> Vec<RecordName> {
         self.spooling.as_mut().map(|spooling| std::mem::take(&mut spooling.settled)).unwrap_or_default()
     }
 
-    /// Whether there is room for what earlier processes left.
+    /// Returns true if there is room for records of earlier processes.
     pub(crate) fn has_room_for_recovered(&self) -> bool {
         self.weight < self.limits.bytes / 4 && self.posts.len() < self.limits.posts / 4
     }
 
-    /// Takes in what an earlier process left; one that is damaged is passed over, and counted.
+    /// Adds a record of an earlier process; a damaged one is skipped, and counted.
     pub(crate) fn recover(&mut self, name: RecordName, bytes: &[u8], now: Duration) {
         match decode(bytes, name.clone(), now) {
             Some(post) => {

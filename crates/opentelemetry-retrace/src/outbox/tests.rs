@@ -35,7 +35,7 @@ fn outbox() -> Outbox {
     Outbox::new(LIMITS, 7)
 }
 
-/// An outbox with one run of three spans, whose first attempt got this answer.
+/// Creates an outbox with one run of three spans, whose first attempt has this outcome.
 fn answered(answer: Answer) -> Outbox {
     let mut outbox = outbox();
     outbox.push(trace("t"), chunks(3, 10), false, secs(0));
@@ -107,7 +107,8 @@ fn in_an_outage_what_had_no_turn_is_given_up_too_and_nobody_wakes_for_it_before(
     for id in ["u", "v"] {
         outbox.push(trace(id), chunks(1, 1), false, secs(1));
     }
-    // What is tried goes by itself, what came before the outage as long after its beginning.
+    // A post that was tried expires by its own age; one from before the outage expires as long after the
+    // outage began.
     let keep = LIMITS.keep;
     outbox.expire(keep);
     assert_eq!((outbox.account.lost.by(LossReason::Expired), outbox.pending()), (3, 2));
@@ -115,7 +116,7 @@ fn in_an_outage_what_had_no_turn_is_given_up_too_and_nobody_wakes_for_it_before(
     outbox.expire(keep + secs(1));
     assert_eq!((outbox.account.lost.by(LossReason::Expired), outbox.pending()), (5, 0));
     assert_eq!(outbox.next_deadline(keep + secs(1)), None);
-    // A receiver that answers, however slowly, is not given up.
+    // While a receiver answers, however slowly, no post expires.
     let mut outbox = answered(status(201));
     outbox.push(trace("u"), chunks(1, 1), false, secs(1));
     outbox.expire(keep + secs(1));
@@ -210,7 +211,7 @@ fn steps_of_the_run_of_another_process_say_so_and_stand_alone_where_they_are_not
         assert_eq!((&body["status"], &body["ended_at"]), (&"running".into(), &serde_json::Value::Null));
         assert_eq!(body["metadata"]["otel"]["joined"], true);
         assert_eq!(body["spans"].as_array().unwrap().len(), 2);
-        // Nobody knows whether the receiver has them, or only the run of the other process.
+        // It is unknown whether the receiver has them, or only the run of the other process.
         outbox.answer(sending.serial, status(409), secs(30));
         let sending = outbox.next(secs(30), |_| false).unwrap();
         let alone: serde_json::Value = serde_json::from_str(&sending.body.to_text()).unwrap();
@@ -326,7 +327,8 @@ fn requests_of_a_worker_that_is_gone_are_made_again() {
 }
 
 proptest! {
-    /// P13: whatever happens, every span that went in is delivered, lost for a reason, or still there.
+    /// P13: after any sequence of steps, every span that was added is delivered, lost for a reason, or still
+    /// held.
     #[test]
     fn pain_13_the_sum_holds_whatever_happens(steps in prop::collection::vec((0_u8..14, 0_usize..2_500, 1_u64..40), 1..120)) {
         let limits = OutboxLimits { bytes: 30_000, posts: 8, body_bytes: 9_000, in_flight: 3, keep: secs(200) };

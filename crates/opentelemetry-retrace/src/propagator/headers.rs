@@ -7,8 +7,8 @@ use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator as _};
 use crate::propagator::{RetracePropagator, TRACEPARENT, TRACESTATE};
 
 impl RetracePropagator {
-    /// Writes the current `Context` into the headers of a request. What they say of another one is removed. Without a
-    /// valid span nothing is changed.
+    /// Writes the current `Context` into the headers of a request. Values of another `Context` are removed.
+    /// Without a valid span the headers stay unchanged.
     ///
     /// ```
     /// use http::HeaderMap;
@@ -23,7 +23,7 @@ impl RetracePropagator {
         Context::map_current(|cx| self.inject_headers_of(cx, headers));
     }
 
-    /// [`RetracePropagator::inject_headers`] of another `Context` than the current one.
+    /// Does the same as [`RetracePropagator::inject_headers`] for a `Context` other than the current one.
     pub fn inject_headers_of(&self, cx: &Context, headers: &mut HeaderMap) {
         if self.traceparent(cx).is_some() {
             headers.remove(TRACEPARENT);
@@ -32,10 +32,11 @@ impl RetracePropagator {
         self.inject_context(cx, &mut Writer(headers));
     }
 
-    /// Reads the headers of a request into a `Context` made from the current one, from which spans of this service are
-    /// started.
+    /// Reads the headers of a request into a `Context` made from the current one, from which spans of this
+    /// service are started.
     ///
-    /// Stricter than `HeaderExtractor`, which leaves out fields that are not ASCII: here they make the whole invalid.
+    /// It is stricter than `HeaderExtractor`, which leaves out fields that are not ASCII: here they make the
+    /// whole header invalid.
     ///
     /// ```
     /// use http::{HeaderMap, HeaderValue};
@@ -64,7 +65,7 @@ impl Injector for Writer<'_> {
     }
 }
 
-/// What stands for a value that is not ASCII: nothing that any field takes.
+/// Replacement for a value that is not ASCII; no field accepts it.
 const INVALID: &str = "\u{7f}";
 
 struct Reader<'a>(&'a HeaderMap);

@@ -1,4 +1,4 @@
-//! Several propagators together, and which of them `OTEL_PROPAGATORS` names.
+//! Composition of several propagators, and their selection by `OTEL_PROPAGATORS`.
 
 use std::ffi::OsString;
 
@@ -25,19 +25,19 @@ impl Name {
 }
 
 impl RetracePropagator {
-    /// This propagator and the SDK's for baggage, as one.
+    /// Combines this propagator and the SDK's for baggage.
     #[must_use]
     pub fn compose_with_baggage(self) -> TextMapCompositePropagator {
         self.compose(&Name::DEFAULT)
     }
 
-    /// The propagators that `OTEL_PROPAGATORS` names, as one: a list of `tracecontext` (W3C Trace Context), `retrace` (the
-    /// same and [`RecordedRun`](crate::RecordedRun), by this propagator), `baggage` (the SDK's) and `none`. Unset:
-    /// `retrace,baggage`.
+    /// Combines the propagators that `OTEL_PROPAGATORS` names: a list of `tracecontext` (W3C Trace Context),
+    /// `retrace` (the same and [`RecordedRun`](crate::RecordedRun), by this propagator), `baggage` (the
+    /// SDK's) and `none`. Unset: `retrace,baggage`.
     ///
-    /// A name that is not known is ignored with a warning, which the exporter or processor of the process also returns by
-    /// `warnings()`; a repeated one counts once, case does not matter. `retrace`
-    /// includes `tracecontext`; `none` leaves nothing whatever stands beside it.
+    /// A name that is not known is ignored with a warning, which the exporter or processor of the process
+    /// also returns by `warnings()`; a repeated one counts once, case does not matter. `retrace` includes
+    /// `tracecontext`; `none` disables all, whatever else the list has.
     ///
     /// ```
     /// use opentelemetry::global;
@@ -68,7 +68,7 @@ impl RetracePropagator {
     }
 }
 
-/// Which propagators an environment names, in their order, and what to say of it.
+/// Returns the propagators that an environment names, in their order, and the warnings.
 fn named(read: &dyn Fn(&str) -> Option<OsString>) -> (Vec<Name>, Vec<String>) {
     let mut environment = Environment::new(read);
     let text = environment.text(PROPAGATORS).unwrap_or_default();

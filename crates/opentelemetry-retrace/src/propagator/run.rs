@@ -1,4 +1,4 @@
-//! Our entry in `tracestate`: the caller records this trace in Retrace.
+//! Retrace's entry in `tracestate`, by which a caller announces that it records the trace.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -9,19 +9,21 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 use crate::propagator::context::{Announced, Received};
 
-/// The key of our entry.
+/// Key of the entry.
 pub(crate) const KEY: &str = "retrace";
-/// The form of our entry that is written. Of another one only this much is known: that there is one.
+/// Version of the entry that is written. An entry of another version is not read.
 const FORM: &str = "1";
-/// The most characters of our entry, key included: longer ones are the first to be cut (level 2, "tracestate Limits").
+/// Maximum characters of the entry, key included: longer entries are the first to be cut (level 2,
+/// "tracestate Limits").
 pub(crate) const MAX_ENTRY: usize = 128;
 
-/// What stands as it is in a text; all else is percent-encoded. Never `,` and `=`, which end values, nor `;`, which ends
-/// fields.
+/// Characters that are percent-encoded in a text. They include `,` and `=`, which end values, and `;`, which
+/// ends fields.
 const ENCODED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'/').remove(b'@');
 
-/// What one service tells the next about a trace that it records in Retrace, so that the spans of both join in one run.
+/// Context of a trace that one service records in Retrace, announced to the next, so that the spans of both
+/// join in one run.
 ///
 /// It travels as the first entry of `tracestate`, which other systems pass on unread:
 ///
@@ -29,9 +31,10 @@ const ENCODED: &AsciiSet =
 /// retrace=1;p:00f067aa0ba902b7;s:session-7;a:planner
 /// ```
 ///
-/// `1` is the form of the entry. The fields may stand in any order and each may be missing; unknown ones are skipped.
+/// `1` is the version of the entry. The fields may be in any order and each may be missing; unknown ones are
+/// skipped.
 ///
-/// | field | what it says |
+/// | field | content |
 /// |---|---|
 /// | `p` | the span of the run under which the callee's belong, 16 hex digits; without it, the parent of `traceparent` |
 /// | `s` | the session id, percent-encoded |
@@ -41,15 +44,16 @@ const ENCODED: &AsciiSet =
 /// span, nor the API key.
 ///
 /// # Sending
-/// [`RetracePropagatorBuilder::with_runs`](crate::RetracePropagatorBuilder::with_runs) is asked for each outgoing call, and
-/// [`RecordedRun::announce`] says it for one `Context`. Nothing is said of a trace that is not sampled, since that is not
-/// recorded.
+/// [`RetracePropagatorBuilder::with_runs`](crate::RetracePropagatorBuilder::with_runs) is called for each
+/// outgoing call, and [`RecordedRun::announce`] sets it for one `Context`. A trace that is not sampled is not
+/// announced, since it is not recorded.
 ///
 /// # Receiving
-/// Exporter and processor find it in the state of each span, whichever propagator extracted it, and let the spans join the
-/// caller's run. [`RecordedRun::received`] finds it in the `Context` that our propagator extracted and in those made from it,
-/// [`RecordedRun::in_state`] in the state of a span. It is a claim of whoever calls: a service that strangers call switches it
-/// off ([`Builder::with_joined_runs`](crate::Builder::with_joined_runs)).
+/// Exporter and processor find it in the state of each span, whichever propagator extracted it, and let the
+/// spans join the caller's run. [`RecordedRun::received`] returns it from the `Context` that this crate's
+/// propagator extracted and from those made from it, [`RecordedRun::in_state`] from the state of a span. The
+/// caller can state anything in it: a service that strangers call switches it off
+/// ([`Builder::with_joined_runs`](crate::Builder::with_joined_runs)).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecordedRun {
     span_id: Option<SpanId>,
@@ -58,55 +62,57 @@ pub struct RecordedRun {
 }
 
 impl RecordedRun {
-    /// A trace that is recorded, with nothing more to say of it.
+    /// Creates the context of a recorded trace, without further fields.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The span of the run under which the callee's belong: the nearest one that is sent to Retrace. By default a
-    /// [`RetraceSpanProcessor`](crate::RetraceSpanProcessor) of this process that has the span that calls names it. Otherwise
-    /// it is the span that calls, and this span becomes part of the run: it gets the attribute
-    /// [`attributes::OUTGOING_CALL`](crate::attributes::OUTGOING_CALL).
+    /// Sets the span of the run under which the callee's spans belong: the nearest one that is sent to
+    /// Retrace. By default a [`RetraceSpanProcessor`](crate::RetraceSpanProcessor) of this process that has
+    /// the calling span sets it. Otherwise it is the calling span, which becomes part of the run: it gets the
+    /// attribute [`attributes::OUTGOING_CALL`](crate::attributes::OUTGOING_CALL).
     #[must_use]
     pub fn with_span_id(mut self, span_id: SpanId) -> Self {
         self.span_id = (span_id != SpanId::INVALID).then_some(span_id);
         self
     }
 
-    /// The session of the run. Default: none; that is also what an empty id is, or one with control characters.
+    /// Sets the session of the run. Default: none. An empty id, or one with control characters, counts as
+    /// none.
     #[must_use]
     pub fn with_session_id(mut self, session_id: impl Into<String>) -> Self {
         self.session_id = Some(session_id.into()).filter(|id| is_id(id));
         self
     }
 
-    /// The agent that calls. Default: none, as with the session.
+    /// Sets the calling agent. Default: none. The same ids as for the session count as none.
     #[must_use]
     pub fn with_agent_id(mut self, agent_id: impl Into<String>) -> Self {
         self.agent_id = Some(agent_id.into()).filter(|id| is_id(id));
         self
     }
 
-    /// The span of the run under which the callee's belong; `None` when it is the one that `traceparent` names.
+    /// Returns the span of the run under which the callee's spans belong; `None` when it is the parent of
+    /// `traceparent`.
     #[must_use]
     pub fn span_id(&self) -> Option<SpanId> {
         self.span_id
     }
 
-    /// The session of the run.
+    /// Returns the session of the run.
     #[must_use]
     pub fn session_id(&self) -> Option<&str> {
         self.session_id.as_deref()
     }
 
-    /// The agent that called.
+    /// Returns the agent that called.
     #[must_use]
     pub fn agent_id(&self) -> Option<&str> {
         self.agent_id.as_deref()
     }
 
-    /// A `Context` from which calls tell that the trace of its span is recorded.
+    /// Returns a `Context` from which outgoing calls announce that the trace of its span is recorded.
     ///
     /// ```
     /// use opentelemetry::Context;
@@ -121,13 +127,13 @@ impl RecordedRun {
         cx.with_value(Announced { trace_id, run: self })
     }
 
-    /// What the caller said about the trace of this `Context`'s span.
+    /// Returns the caller's announcement for the trace of this `Context`'s span.
     #[must_use]
     pub fn received(cx: &Context) -> Option<&Self> {
         Received::of(cx)?.run.as_ref()
     }
 
-    /// What the caller said, read from the state of a span. Spans hand it down to their children.
+    /// Reads the caller's announcement from the state of a span. Spans hand it down to their children.
     ///
     /// ```
     /// use opentelemetry::trace::TraceState;
@@ -143,7 +149,7 @@ impl RecordedRun {
         Self::parse(state.get(KEY)?)
     }
 
-    /// This run, with what `other` has where this one has nothing.
+    /// Fills the fields that are not set with those of `other`.
     pub(crate) fn or(self, other: Self) -> Self {
         Self {
             span_id: self.span_id.or(other.span_id),
@@ -152,7 +158,7 @@ impl RecordedRun {
         }
     }
 
-    /// Reads the value of our entry. Fields that are wrong are skipped.
+    /// Parses the value of the entry. Invalid fields are skipped.
     pub(crate) fn parse(value: &str) -> Option<Self> {
         let mut fields = value.split(';');
         if fields.next() != Some(FORM) {
@@ -170,7 +176,7 @@ impl RecordedRun {
         Some(run)
     }
 
-    /// The value of our entry.
+    /// Formats the value of the entry.
     pub(crate) fn to_value(&self) -> String {
         let mut value = FORM.to_owned();
         if let Some(span_id) = self.span_id {
@@ -187,7 +193,7 @@ impl RecordedRun {
     }
 }
 
-/// Whether a text can be an id: it is none without characters, and not one that would break a line.
+/// Returns true if a text can be an id: it is not empty and has no control characters.
 fn is_id(text: &str) -> bool {
     !text.is_empty() && !text.contains(char::is_control)
 }

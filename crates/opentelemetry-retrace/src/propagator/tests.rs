@@ -38,7 +38,7 @@ fn extract(propagator: &RetracePropagator, fields: &[(&'static str, &str)]) -> C
     propagator.extract_with_context(&Context::new(), &HeaderExtractor(&headers(fields)))
 }
 
-/// What is sent from a `Context`: `traceparent` and `tracestate`.
+/// Injects a `Context`; returns `traceparent` and `tracestate`.
 fn inject(propagator: &RetracePropagator, cx: &Context) -> (Option<String>, Option<String>) {
     let mut headers = HeaderMap::new();
     propagator.inject_context(cx, &mut HeaderInjector(&mut headers));
@@ -51,7 +51,7 @@ fn inject(propagator: &RetracePropagator, cx: &Context) -> (Option<String>, Opti
     (one(TRACEPARENT), one(TRACESTATE))
 }
 
-/// A span below a `Context`, by a tracer with this sampler.
+/// Starts a span below a `Context`, by a tracer with this sampler.
 fn below(cx: &Context, sampler: impl ShouldSample + 'static) -> Context {
     let provider = SdkTracerProvider::builder().with_sampler(sampler).build();
     cx.with_span(provider.tracer("test").start_with_context("span", cx))
@@ -61,7 +61,7 @@ fn parent_based() -> Sampler {
     Sampler::ParentBased(Box::new(Sampler::AlwaysOn))
 }
 
-/// What comes out of a service for what goes in: flags and `tracestate`; `None` when it began a new trace.
+/// Passes the fields through a service; returns flags and `tracestate`, or `None` when it begins a new trace.
 fn through(fields: &[(&'static str, &str)]) -> Option<(String, Option<String>)> {
     let propagator = RetracePropagator::default();
     let cx = below(&extract(&propagator, fields), parent_based());
@@ -194,7 +194,7 @@ fn with_the_sdk_switched_off_a_trace_is_still_handed_on() {
     assert_eq!(inject(&propagator, &cx.with_span(span)), (Some(parent(3)), Some("a@@b=1".to_owned())));
 }
 
-/// A sampler that does something to the list, as samplers may.
+/// Sampler that changes the list, as samplers may.
 #[derive(Clone, Debug)]
 struct Changes(fn(&TraceState) -> TraceState);
 

@@ -1,4 +1,4 @@
-//! The `traceparent` field: read strictly, written as version 00.
+//! The `traceparent` field: parsed strictly, written as version 00.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,9 +6,9 @@ use std::str::FromStr;
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId, TraceState};
 use retrace_protocol::Id;
 
-/// What a `traceparent` says: which trace, which span of it is the caller, and how the trace is handled.
+/// Content of a `traceparent`: the trace, the calling span, and the flags.
 ///
-/// Read by the rules of W3C Trace Context level 2, written as its version 00.
+/// Parsed by the rules of W3C Trace Context level 2, written as its version 00.
 ///
 /// ```
 /// use opentelemetry_retrace::traceparent::Traceparent;
@@ -28,29 +28,31 @@ pub struct Traceparent {
     flags: TraceFlags,
 }
 
-/// The flags that this version of the standard knows; the others are cleared.
+/// Flags that this version of the standard defines; the others are cleared.
 const SAMPLED: u8 = 0b01;
 const RANDOM: u8 = 0b10;
 
-/// The length of version 00, which is the shortest that a later version can have.
+/// Length of version 00, which is the shortest that a later version can have.
 const LENGTH: usize = 55;
 
 impl Traceparent {
-    /// Of the ids and the flags; `None` when an id is all zero. Flags that the standard does not know are cleared.
+    /// Creates it from the ids and the flags; `None` when an id is all zero. Flags that the standard does not
+    /// define are cleared.
     #[must_use]
     pub fn new(trace_id: TraceId, parent_id: SpanId, flags: TraceFlags) -> Option<Self> {
         let valid = trace_id != TraceId::INVALID && parent_id != SpanId::INVALID;
         valid.then(|| Self { trace_id, parent_id, flags: TraceFlags::new(flags.to_u8() & (SAMPLED | RANDOM)) })
     }
 
-    /// Of a span; `None` when its context is not valid.
+    /// Creates it from a span; `None` when its context is not valid.
     #[must_use]
     pub fn of(span: &SpanContext) -> Option<Self> {
         Self::new(span.trace_id(), span.span_id(), span.trace_flags())
     }
 
-    /// Of a trace and a span as Retrace writes them: UUIDs, with hyphens or without, of which the first half of the span's is
-    /// its id here. Sampled, as Retrace's own SDKs write it. `None` when they are no such ids.
+    /// Creates it from a trace id and a span id as Retrace writes them: UUIDs, with hyphens or without. The
+    /// first half of the span's UUID is its id here. Sampled, as Retrace's own SDKs write it. `None` when
+    /// they are no such ids.
     ///
     /// ```
     /// use opentelemetry_retrace::traceparent::Traceparent;
@@ -70,50 +72,50 @@ impl Traceparent {
         Self::new(TraceId::from(trace), SpanId::from(span), TraceFlags::SAMPLED)
     }
 
-    /// The trace.
+    /// Returns the trace id.
     #[must_use]
     pub fn trace_id(&self) -> TraceId {
         self.trace_id
     }
 
-    /// The span that called.
+    /// Returns the id of the calling span.
     #[must_use]
     pub fn parent_id(&self) -> SpanId {
         self.parent_id
     }
 
-    /// The flags, those that the standard knows.
+    /// Returns the flags that the standard defines.
     #[must_use]
     pub fn flags(&self) -> TraceFlags {
         self.flags
     }
 
-    /// Whether the caller may have recorded the trace.
+    /// Returns true if the caller may have recorded the trace.
     #[must_use]
     pub fn is_sampled(&self) -> bool {
         self.flags.is_sampled()
     }
 
-    /// Whether the last seven bytes of the trace id are said to be random.
+    /// Returns true if the caller states that the last seven bytes of the trace id are random.
     #[must_use]
     pub fn is_random(&self) -> bool {
         self.flags.to_u8() & RANDOM != 0
     }
 
-    /// The same with the random flag set or cleared.
+    /// Sets or clears the random flag.
     pub(crate) fn with_random(mut self, random: bool) -> Self {
         self.flags = TraceFlags::new(self.flags.to_u8() & SAMPLED | if random { RANDOM } else { 0 });
         self
     }
 
-    /// The id of the trace in Retrace: a UUID of the same 128 bits.
+    /// Returns the id of the trace in Retrace: a UUID of the same 128 bits.
     #[must_use]
     pub fn retrace_trace_id(&self) -> String {
         Id::from_otel_trace(self.trace_id.to_bytes()).to_string()
     }
 
-    /// The id of the calling span in Retrace; `None` when the caller is the trace itself, which is what Retrace's own SDKs
-    /// send: their parent id is the first half of the trace id.
+    /// Returns the id of the calling span in Retrace; `None` when the caller is the trace itself, as in the
+    /// headers of Retrace's own SDKs: their parent id is the first half of the trace id.
     #[must_use]
     pub fn retrace_span_id(&self) -> Option<String> {
         let trace = self.trace_id.to_bytes();
@@ -121,7 +123,7 @@ impl Traceparent {
         (!is_trace).then(|| Id::from_otel_span(trace, self.parent_id.to_bytes()).to_string())
     }
 
-    /// As the context of a span elsewhere.
+    /// Converts it into the context of a remote span.
     #[must_use]
     pub fn to_span_context(&self) -> SpanContext {
         self.with_state(TraceState::NONE)
@@ -138,7 +140,7 @@ impl fmt::Display for Traceparent {
     }
 }
 
-/// A text that is no valid `traceparent`.
+/// Error for a text that is no valid `traceparent`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidTraceparent(());
 
@@ -159,7 +161,7 @@ impl FromStr for Traceparent {
 }
 
 fn parse(text: &str) -> Option<Traceparent> {
-    // A version to come may add fields behind these four, after another dash.
+    // A future version may add fields behind these four, after another dash.
     if !matches!(text.as_bytes().get(LENGTH), None | Some(b'-')) {
         return None;
     }
@@ -175,13 +177,14 @@ fn parse(text: &str) -> Option<Traceparent> {
     Traceparent::new(TraceId::from(trace_id), SpanId::from(parent_id), TraceFlags::new(flags))
 }
 
-/// A number of exactly so many lower-case digits. `from_str_radix` alone would take capitals and a sign.
+/// Parses a number of exactly `digits` lower-case digits. `from_str_radix` alone would accept capitals and a
+/// sign.
 fn hex(text: &str, digits: usize) -> Option<u128> {
     let valid = text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     valid.then(|| u128::from_str_radix(text, 16).ok())?
 }
 
-/// The digits of an id, if there are so many.
+/// Returns the digits of an id if there are exactly `digits` of them.
 fn without_hyphens(id: &str, digits: usize) -> Option<String> {
     let id = id.replace('-', "");
     (id.len() == digits && id.bytes().all(|b| b.is_ascii_hexdigit())).then_some(id)

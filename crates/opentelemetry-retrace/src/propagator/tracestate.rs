@@ -1,20 +1,21 @@
-//! The `tracestate` field: a list of entries, most of them of others.
+//! The `tracestate` field: a list of entries, most of them of other vendors.
 //!
-//! OpenTelemetry's `TraceState` keeps the key grammar of level 1 and takes values that no level allows, so the list that was
-//! received is held here, as it came.
+//! OpenTelemetry's `TraceState` has the key grammar of level 1 and accepts values that no level allows, so this module
+//! holds the received list unchanged.
 
 use opentelemetry::trace::TraceState;
 
-/// The most entries that a list may have.
+/// Maximum number of entries of a list.
 pub(crate) const MAX_MEMBERS: usize = 32;
-/// The most characters that are written. The standard asks for 512 at least; common servers refuse a header beyond this.
+/// Maximum number of characters that are written. The standard requires 512 at least; common servers refuse a
+/// header beyond this.
 pub(crate) const MAX_LENGTH: usize = 8 * 1024;
-/// Entries longer than this go first when the list is too long (level 2, "tracestate Limits").
+/// Entries longer than this are cut first when the list is too long (level 2, "tracestate Limits").
 pub(crate) const LONG_MEMBER: usize = 128;
-/// The most characters of a key, and of a value.
+/// Maximum number of characters of a key, and of a value.
 const MAX_TEXT: usize = 256;
 
-/// A valid list.
+/// Valid list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Members(Vec<Member>);
 
@@ -35,7 +36,7 @@ impl Member {
 }
 
 impl Members {
-    /// Reads the fields as one list. `None` when anything in it is wrong: then it is not passed on.
+    /// Parses the fields as one list. `None` when any part is invalid: then it is not passed on.
     pub(crate) fn parse(fields: &[&str]) -> Option<Self> {
         let mut members = Vec::new();
         for text in fields.iter().flat_map(|field| field.split(',')) {
@@ -52,13 +53,13 @@ impl Members {
         Some(Self(members))
     }
 
-    /// Of the SDK's type; what it should not have taken is left out, so that the list is valid.
+    /// Converts the SDK's type; entries that are not valid are left out.
     pub(crate) fn of(state: &TraceState) -> Self {
         let valid = state.into_iter().filter_map(|(key, value)| Member::new(key, value));
         Self(valid.take(MAX_MEMBERS).collect())
     }
 
-    /// As the SDK's type, less what it cannot hold.
+    /// Converts it to the SDK's type, without entries that the type cannot hold.
     pub(crate) fn to_state(&self) -> TraceState {
         let pairs = |member: &Member| (member.key.to_string(), member.value.to_string());
         TraceState::from_key_value(self.0.iter().map(pairs)).unwrap_or_else(|_| {
@@ -67,8 +68,9 @@ impl Members {
         })
     }
 
-    /// The list after somebody, a sampler for one, made `now` of the `given` form of it: what is new or changed comes first,
-    /// what was removed goes, and what that form could not hold stays.
+    /// Applies the changes that a sampler, for instance, made between the `given` form of the list and `now`:
+    /// new and changed entries come first, removed ones are removed, and entries that the form could not hold
+    /// stay.
     pub(crate) fn changed(&self, given: &TraceState, now: &TraceState) -> Self {
         let mut members: Vec<Member> = Vec::new();
         for (key, value) in now {
@@ -89,7 +91,8 @@ impl Members {
         Self(members)
     }
 
-    /// Puts an entry first, in place of the one with the same key. An entry that is not valid changes nothing.
+    /// Puts an entry first, in place of the one with the same key. An entry that is not valid changes
+    /// nothing.
     pub(crate) fn put_first(&mut self, key: &str, value: &str) {
         let Some(member) = Member::new(key, value) else { return };
         self.0.retain(|other| other.key != member.key);
@@ -97,7 +100,7 @@ impl Members {
         self.0.truncate(MAX_MEMBERS);
     }
 
-    /// The list as it is written; `None` when it is empty.
+    /// Formats the list; `None` when it is empty.
     pub(crate) fn to_header(&self) -> Option<String> {
         let mut length = self.0.iter().map(|member| member.len() + 1).sum::<usize>().saturating_sub(1);
         let mut left_out = vec![false; self.0.len()];
@@ -121,7 +124,7 @@ impl Members {
         (!header.is_empty()).then_some(header)
     }
 
-    /// The value of the first entry with this key.
+    /// Returns the value of the first entry with this key.
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
         self.0.iter().find(|member| *member.key == *key).map(|member| &*member.value)
     }

@@ -1,4 +1,4 @@
-//! The worker's end: whom commands go to, and the claims of forks.
+//! The worker's end: it passes commands on and claims forks.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use super::queue::{Queued, Seats};
 use super::{Command, CommandsError, Refusal, RemoteSettings, Request};
 use crate::transport::http::Http;
 
-/// Lets one part of an application take commands at a time.
+/// Allows one subscriber to the commands at a time.
 #[derive(Debug, Default)]
 pub(crate) struct Registrar {
     is_taken: AtomicBool,
@@ -18,7 +18,7 @@ pub(crate) struct Registrar {
 }
 
 impl Registrar {
-    /// Returns false if somebody takes the commands already.
+    /// Returns false if the commands have a subscriber already.
     pub(crate) fn enter(&self) -> bool {
         !self.is_taken.swap(true, Ordering::AcqRel)
     }
@@ -27,7 +27,7 @@ impl Registrar {
         self.is_taken.store(false, Ordering::Release);
     }
 
-    /// Reason why no command follows.
+    /// Returns the reason why no command follows.
     pub(crate) fn end(&self) -> Option<CommandsError> {
         *self.end.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -36,7 +36,7 @@ impl Registrar {
 /// Passes commands on, and claims forks.
 #[derive(Debug)]
 pub(crate) struct Control {
-    /// `None` once nobody can want something any more.
+    /// `None` once all senders of requests are gone.
     requests: Option<mpsc::Receiver<Request>>,
     subscriber: Option<mpsc::Sender<Queued>>,
     registrar: Arc<Registrar>,
@@ -49,12 +49,12 @@ impl Control {
         Self { requests: Some(requests), subscriber: None, registrar, settings, seats: Seats::default() }
     }
 
-    /// Returns true if somebody takes commands.
+    /// Returns true if the commands have a subscriber.
     pub(crate) fn is_serving(&self) -> bool {
         self.subscriber.is_some()
     }
 
-    /// Waits until somebody wants something or leaves, and does it.
+    /// Waits until the application sends a request or the subscriber leaves, and handles it.
     pub(crate) async fn work(&mut self, http: &Arc<Http>) {
         let left = async {
             match &self.subscriber {
@@ -89,7 +89,7 @@ impl Control {
         }
     }
 
-    /// Passes a command on whose frame had so many bytes.
+    /// Passes a command on; `bytes` is the length of its frame.
     pub(crate) fn command(&self, command: Command, bytes: usize) -> Result<(), Refusal> {
         if !self.settings.allows_replay {
             return Err(Refusal::NotAllowed);

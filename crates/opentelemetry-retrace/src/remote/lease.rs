@@ -1,4 +1,4 @@
-//! The lease of a fork: claimed before it runs, and again while it runs.
+//! Lease of a fork: claimed before the fork runs, and again while it runs.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ pub enum Claim {
     Held(Lease),
     /// A newer replay has taken its place.
     Superseded,
-    /// Nobody is left to claim it.
+    /// The worker that claims forks is gone.
     ShutDown,
 }
 
-/// A claimed fork. It is claimed again in each interval until this is dropped.
+/// Claimed fork. It is claimed again in each interval until the lease is dropped.
 #[derive(Debug)]
 pub struct Lease {
     superseded: oneshot::Receiver<()>,
@@ -29,7 +29,7 @@ impl Lease {
     pub async fn superseded(&mut self) {
         match (&mut self.superseded).await {
             Ok(()) => {}
-            // The worker is gone, and nobody claims any more.
+            // The worker is gone, and the fork is no longer claimed.
             Err(_) => std::future::pending().await,
         }
     }
@@ -38,7 +38,7 @@ impl Lease {
 /// Result of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claimed {
-    /// Everything but a 409.
+    /// Any result except a 409.
     Yes,
     No,
 }

@@ -24,13 +24,13 @@ use self::queue::{Queued, Seats};
 /// Time between two claims of a fork that runs (PROTOCOL.md section 11).
 pub const HEARTBEAT: Duration = Duration::from_secs(300);
 
-/// A request of the receiver to run a function again.
+/// Request of the receiver to run a function again.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Command {
-    /// Runs it from a fork point.
+    /// Run from a fork point.
     Resume(Box<Resume>),
-    /// Runs it with its model calls answered from a recording.
+    /// Run with its model calls answered from a recording.
     Replay(Box<Replay>),
 }
 
@@ -41,23 +41,23 @@ pub enum CommandsError {
     /// Recording is switched off.
     #[error("no function is served: recording is switched off (RETRACE_ENABLED)")]
     Disabled,
-    /// The application did not allow it.
+    /// The application did not allow commands.
     #[error(
         "no function is served: set RETRACE_ALLOW_REMOTE_REPLAY=true, or with_remote_replay(true), to let the receiver run functions again"
     )]
     NotAllowed,
-    /// The transport has no connection on which the receiver sends something.
+    /// The transport has no connection on which commands arrive.
     #[error(
         "no function is served: the transport `http` has no connection for commands; set RETRACE_TRANSPORT to `auto` or `ws`"
     )]
     NoConnection,
-    /// Another part of the application takes the commands.
+    /// Another part of the application is subscribed to the commands.
     #[error("no function is served: another call of `serve` takes the commands of this pipeline")]
     AlreadyServed,
     /// The pipeline is shut down.
     #[error("no function is served: the pipeline is shut down")]
     ShutDown,
-    /// The receiver does not take the key.
+    /// The receiver rejects the API key.
     #[error("functions are no longer served: the receiver takes no connection with this key; check RETRACE_API_KEY")]
     Unauthorized,
     /// The receiver sent `halt`.
@@ -65,10 +65,11 @@ pub enum CommandsError {
     Halted,
 }
 
-/// Takes the commands of a receiver; made by [`RetraceSpanProcessor::commands`](crate::RetraceSpanProcessor::commands).
+/// Subscription to the commands of a receiver; made by
+/// [`RetraceSpanProcessor::commands`](crate::RetraceSpanProcessor::commands).
 ///
 /// While it lives, a connection to the receiver is kept, also when there is nothing to send, and its `auth` frame has
-/// `resumable: true`. Dropping it takes that back.
+/// `resumable: true`. Dropping it ends that.
 pub struct Commands {
     commands: mpsc::Receiver<Queued>,
     requests: mpsc::Sender<Request>,
@@ -80,7 +81,7 @@ impl Commands {
     /// Waits for the next command. Runs on any executor.
     ///
     /// # Errors
-    /// No command follows: the pipeline is shut down, the receiver sent `halt`, or it does not take the key.
+    /// No command follows: the pipeline is shut down, the receiver sent `halt`, or it rejects the API key.
     pub async fn next(&mut self) -> Result<Command, CommandsError> {
         match self.commands.recv().await {
             Some(queued) => Ok(queued.into_command()),
@@ -119,15 +120,15 @@ impl fmt::Debug for Commands {
     }
 }
 
-/// Something that the application wants of the worker.
+/// Request of the application to the worker.
 pub(crate) enum Request {
-    /// Commands go into this queue from now on.
+    /// Sends commands into this queue from now on.
     Subscribe(mpsc::Sender<Queued>),
-    /// A fork is to be claimed.
+    /// Claims a fork.
     Claim { fork_id: String, execution_id: String, interval: Duration, reply: oneshot::Sender<Claim> },
 }
 
-/// Makes both ends between the application and a worker.
+/// Creates both ends between the application and a worker.
 pub(crate) fn channel(settings: RemoteSettings) -> (Handle, Control) {
     let (requests, wanted) = mpsc::channel(REQUESTS);
     let registrar = Arc::<Registrar>::default();
@@ -135,19 +136,19 @@ pub(crate) fn channel(settings: RemoteSettings) -> (Handle, Control) {
     (Handle { requests, registrar, settings }, control)
 }
 
-/// Requests that wait for the worker.
+/// Maximum number of requests that wait for the worker.
 const REQUESTS: usize = 16;
 
-/// What an application allows.
+/// Permissions and transport for commands.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RemoteSettings {
     pub allows_replay: bool,
     pub allows_cassettes: bool,
-    /// The transport has a connection on which commands come.
+    /// True if the transport has a connection on which commands arrive.
     pub has_connection: bool,
 }
 
-/// The application's end.
+/// The application's end of the requests.
 #[derive(Debug)]
 pub(crate) struct Handle {
     requests: mpsc::Sender<Request>,

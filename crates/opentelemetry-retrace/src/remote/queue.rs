@@ -14,7 +14,7 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// What happens to the command, for the log and the callback.
+    /// Describes the refusal, for the log and the callback.
     pub(crate) fn text(self) -> String {
         match self {
             Self::NotAllowed => "the receiver requests a run, which is not allowed: set \
@@ -33,24 +33,24 @@ impl Refusal {
 pub(crate) struct Seats(Arc<AtomicUsize>);
 
 impl Seats {
-    /// Most commands that wait.
+    /// Maximum number of commands that wait.
     pub(crate) const COUNT: usize = 16;
-    /// Most bytes of the frames that wait; one of any size is taken while none waits.
+    /// Maximum bytes of the frames that wait; one of any size is accepted while none waits.
     pub(crate) const BYTES: usize = 64 * 1024 * 1024;
 
-    /// Takes room for a command of so many bytes.
+    /// Reserves room for a command of `bytes` bytes.
     pub(crate) fn take(&self, bytes: usize) -> Option<Seat> {
         let taken = self.0.load(Ordering::Acquire);
         if taken > 0 && taken.saturating_add(bytes) > Self::BYTES {
             return None;
         }
-        // Only the worker adds.
+        // Only the worker adds, so the check above holds.
         self.0.fetch_add(bytes, Ordering::AcqRel);
         Some(Seat { bytes, seats: self.clone() })
     }
 }
 
-/// Room that a command takes until it is read.
+/// Room reserved for a command until it is read.
 #[derive(Debug)]
 pub(crate) struct Seat {
     bytes: usize,
@@ -63,7 +63,7 @@ impl Drop for Seat {
     }
 }
 
-/// A command that waits.
+/// Command that waits.
 #[derive(Debug)]
 pub(crate) struct Queued {
     pub command: Command,

@@ -6,7 +6,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use crate::fork::PerProcess;
 
-/// Texts of which it is known that they were taken or written.
+/// Maximum number of texts that are remembered as taken or written.
 const TEXTS_KEPT: usize = 256;
 
 /// Hashes of texts; true if the text was taken or written, false while a thread offers it.

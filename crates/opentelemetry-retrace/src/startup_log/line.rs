@@ -1,4 +1,4 @@
-//! One line about a setting.
+//! Log line about a setting.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -7,13 +7,14 @@ use tracing_core::LevelFilter;
 use super::claims::{Claim, claim, end_claim};
 use crate::log;
 
-/// Length of a line, in bytes. The rest is cut.
+/// Maximum length of a line, in bytes. The rest is cut.
 const LINE_BYTES: usize = 512;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {
     Warning,
-    /// A fact that is no problem. It is offered like a warning, and on standard error it only accompanies warnings.
+    /// Fact that is no problem. It is offered like a warning, and on standard error it only accompanies
+    /// warnings.
     Notice,
 }
 
@@ -85,7 +86,7 @@ impl Line {
     }
 }
 
-/// Text without control characters, cut to [`LINE_BYTES`].
+/// Removes control characters from a text and cuts it to [`LINE_BYTES`].
 fn single_line(text: &str) -> String {
     let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     if line.len() > LINE_BYTES {

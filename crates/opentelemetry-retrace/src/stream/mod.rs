@@ -1,8 +1,9 @@
-//! Runs told event by event over one connection, confirmed frame by frame (PROTOCOL.md sections 5 and 6).
+//! Runs sent event by event over one connection and confirmed frame by frame (PROTOCOL.md sections 5 and 6).
 //!
-//! A state machine: events and acks go in, frames come out. It knows no clock, no socket and no thread. A frame keeps its
-//! number and its bytes until it is confirmed; whatever was written to a connection that is gone is written again, in
-//! order, to the next. A frame is made when it is written, so that what waits is held once.
+//! A state machine: events and acks go in, frames come out. It has no clock, no socket and no thread. A frame
+//! keeps its number and its bytes until it is confirmed; frames written to a connection that is lost are
+//! written again, in order, to the next one. A frame is encoded when it is first written, so that waiting
+//! data is held once.
 
 mod rest;
 mod run;
@@ -18,46 +19,46 @@ pub(crate) use self::rest::{Incomplete, Rest};
 use self::run::{Run, Step};
 use crate::outbox::Chunk;
 
-/// Most frames that are written and not confirmed; what the official client keeps (section 11).
+/// Maximum number of frames written and not confirmed; the same as in the official client (section 11).
 const WINDOW_FRAMES: usize = 1_000;
-/// Most bytes of them, unless one frame alone is larger.
+/// Maximum bytes of those frames, unless one frame alone is larger.
 const WINDOW_BYTES: usize = 8 * 1024 * 1024;
-/// A connection on which nothing is confirmed for so long, although something is to be, is as good as lost.
+/// A connection counts as lost when frames wait for an ack and none arrives for this long.
 const UNCONFIRMED: Duration = Duration::from_secs(30);
 
-/// Dropped runs that are remembered.
+/// Number of dropped runs that are remembered.
 const DROPPED_RUNS: usize = 256;
 
-/// What waits to be said, and to be confirmed.
+/// Runs and frames that wait to be written or confirmed.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    /// Whether frames are made at all; otherwise runs are only collected.
+    /// True if frames are made; otherwise runs are only collected.
     frames_wanted: bool,
     runs: HashMap<Id, Box<Run>>,
     by_age: BTreeMap<u64, Id>,
-    /// Runs of which nothing more comes, by when that was known.
+    /// Runs that receive no more events, ordered by the time at which that became known.
     over: BTreeSet<(Duration, u64)>,
-    /// The runs that were dropped last: what still comes of them is not all.
+    /// The runs dropped last: if more of one arrives, it is incomplete.
     dropped: VecDeque<Id>,
-    /// Runs of which the receiver has what it ever will, and of which only an end could say that they are not whole.
+    /// Lossy runs that have left the stream, and whose end does not report the loss.
     lossy_without_end: Vec<Incomplete>,
     next_run: u64,
-    /// Runs that only the stream can complete.
+    /// Number of runs that only the stream can complete.
     stream_only: usize,
     frames: BTreeMap<u64, Frame>,
     next_seq: u64,
-    /// Frames from here on were not written to the present connection.
+    /// Frames from this number on are not written to the present connection.
     cursor: u64,
-    /// Frames before the cursor, and their bytes.
+    /// Number of frames before the cursor, and their bytes.
     unconfirmed: usize,
     unconfirmed_bytes: usize,
-    /// When something was confirmed last, or written when nothing was to be confirmed.
+    /// Time of the last ack, or of the first write when no frame waited for one.
     progress: Duration,
     pending: u64,
     weight: usize,
 }
 
-/// One frame. Its text is made when it is first written.
+/// One frame. It is encoded when it is first written.
 #[derive(Debug)]
 struct Frame {
     run: Id,
@@ -66,11 +67,12 @@ struct Frame {
 }
 
 impl Frame {
-    /// Bytes counted for a frame without its text: its places in two ordered tables, which take up to twice as much.
+    /// Bytes counted for a frame without its text: its entries in two ordered tables, which take up to twice
+    /// their size.
     const BYTES: usize = 2 * (size_of::<Self>() + 2 * size_of::<u64>());
 }
 
-/// What a frame says; of a span by its place in the run.
+/// Content of a frame; a span is named by its place in the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Says {
     TraceStarted,
@@ -101,7 +103,7 @@ impl Stream {
         }
     }
 
-    /// A run began, or more is known of what it began with.
+    /// Records that a run began, or more data of its beginning.
     pub(crate) fn begin(&mut self, id: &Id, trace: Trace) {
         self.change(id, |run| run.begins_with(trace));
         let said = self.runs.get(id).and_then(|run| run.start);
@@ -111,8 +113,9 @@ impl Stream {
         }
     }
 
-    /// Steps come of a run that belongs to another process; `trace` is what it would be if it began with them. Of a run that
-    /// began here and comes back this way, only steps are said too.
+    /// Records that steps follow of a run that belongs to another process; `trace` is the trace to create if
+    /// it begins with them. If a run that began in this process returns this way, only its steps are sent
+    /// from here as well.
     pub(crate) fn join(&mut self, id: &Id, trace: Trace) {
         let is_known = self.runs.contains_key(id);
         let mut key = None;
@@ -128,7 +131,7 @@ impl Stream {
         }
     }
 
-    /// A step began.
+    /// Records that a step began.
     pub(crate) fn step_began(&mut self, id: &Id, span: &Span) {
         if self.run(id).place_of(&span.id).is_some() {
             return;
@@ -140,7 +143,7 @@ impl Stream {
         self.change_step(id, place, |step| step.start = seq);
     }
 
-    /// A step has ended; `chunk` holds it.
+    /// Records that a step has ended; `chunk` is its encoding.
     pub(crate) fn step_ended(&mut self, id: &Id, span: &Span, chunk: Chunk) {
         self.pending += u64::from(chunk.sources);
         let known = self.run(id).place_of(&span.id);
@@ -163,7 +166,8 @@ impl Stream {
         self.change_step(id, place, |step| step.end = seq);
     }
 
-    /// Nothing more comes of a run. One that is told as running has not ended, and no end of it is said.
+    /// Records that no more events of a run follow. A run with the status `running` has not ended, and no
+    /// `trace_ended` is sent.
     pub(crate) fn end(&mut self, id: &Id, trace: Trace, now: Duration) {
         let ended = trace.status != Some(Status::Running);
         self.is_over(id, |run| run.begins_with(trace), now);
@@ -173,7 +177,7 @@ impl Stream {
         self.forget_if_done(id);
     }
 
-    /// Nothing more comes for now of a run that belongs to another process.
+    /// Records that for now no more events follow of a run that belongs to another process.
     pub(crate) fn leave(&mut self, id: &Id, trace: Trace, now: Duration) {
         self.is_over(
             id,
@@ -202,8 +206,9 @@ impl Stream {
         self.change(id, |run| run.end = seq);
     }
 
-    /// The next frame to write to the connection, if one may be written now. A frame is kept until it is confirmed, and takes no
-    /// more than `room` unless no other waits for that: to write it pushes nothing out.
+    /// Returns the next frame to write to the connection, if one may be written now. A frame is kept until it
+    /// is confirmed. A new frame takes at most `room` bytes, unless no other frame waits for an ack, so that
+    /// writing it displaces no other data.
     pub(crate) fn next(&mut self, room: usize, now: Duration) -> Option<Utf8Bytes> {
         if self.unconfirmed >= WINDOW_FRAMES || self.unconfirmed_bytes >= WINDOW_BYTES {
             return None;
@@ -217,7 +222,7 @@ impl Stream {
             }
             self.cursor = seq + 1;
             let Some(text) = made else {
-                // What it was about is gone.
+                // The step or run of this frame has been dropped.
                 self.take_frame(seq);
                 continue;
             };
@@ -260,7 +265,7 @@ impl Stream {
         Some(Utf8Bytes::from(ClientFrame::event_text(frame.says.kind(), data, seq)))
     }
 
-    /// A frame is confirmed; tells how many accepted spans are delivered by that.
+    /// Handles an ack; returns the number of accepted spans that it completes.
     pub(crate) fn ack(&mut self, ack: &Ack, now: Duration) -> u64 {
         let seq = ack.seq_number().or_else(|| self.oldest_about(ack.id.as_deref()?));
         let Some(seq) = seq.filter(|seq| self.frames.get(seq).is_some_and(|frame| frame.text.is_some())) else {
@@ -271,7 +276,7 @@ impl Stream {
         self.confirmed(&frame, seq)
     }
 
-    /// The oldest frame written that is about this trace or span.
+    /// Returns the oldest written frame about this trace or span.
     fn oldest_about(&self, id: &str) -> Option<u64> {
         let written = self.frames.iter().filter(|(_, frame)| frame.text.is_some());
         written.into_iter().find(|(_, frame)| self.is_about(frame, id)).map(|(seq, _)| *seq)
@@ -319,24 +324,24 @@ impl Stream {
         delivered
     }
 
-    /// The connection is gone: what was written and not confirmed is written again.
+    /// Handles the loss of the connection: unconfirmed frames are written again to the next one.
     pub(crate) fn disconnected(&mut self) {
         (self.cursor, self.unconfirmed, self.unconfirmed_bytes) = (0, 0, 0);
     }
 
-    /// Which frames the present connection has, and of those which are confirmed.
+    /// Returns up to which frame the present connection is written and confirmed.
     pub(crate) fn written(&self) -> Written {
         let unconfirmed = self.frames.range(..self.cursor).next().map(|(seq, _)| *seq);
         Written { before: self.cursor, confirmed_before: unconfirmed.unwrap_or(self.cursor) }
     }
 
-    /// When the present connection is to be given up unless something is confirmed.
+    /// Returns the time at which the present connection counts as lost unless an ack arrives.
     pub(crate) fn confirmed_until(&self) -> Option<Duration> {
         (self.unconfirmed > 0).then(|| self.progress + UNCONFIRMED)
     }
 
-    /// Drops the oldest step of which the receiver lacks something; of a trace its beginning and its end stay. Tells how many
-    /// accepted spans are lost; `None` when there is no step left.
+    /// Drops the oldest step that is not fully confirmed; the beginning and the end of a trace stay. Returns
+    /// the number of accepted spans lost, or `None` when no step is left.
     pub(crate) fn drop_oldest_step(&mut self) -> Option<u64> {
         let of_span = |frame: &Frame| match frame.says {
             Says::SpanStarted(place) | Says::SpanEnded(place) => Some((frame.run.clone(), place)),
@@ -367,8 +372,8 @@ impl Stream {
         Some(lost)
     }
 
-    /// The receiver will never take a frame: gives up what it says. Tells how many accepted spans are lost by that; `None`
-    /// for a frame that was not written or is confirmed.
+    /// Handles a frame that the receiver rejects for good: drops its content. Returns the number of accepted
+    /// spans lost, or `None` for a frame that is not written or is confirmed already.
     pub(crate) fn refuse(&mut self, seq: u64) -> Option<u64> {
         let frame = self.frames.get(&seq).filter(|frame| frame.text.is_some())?;
         let (id, says) = (frame.run.clone(), frame.says);
@@ -381,7 +386,7 @@ impl Stream {
         Some(self.confirmed(&frame, seq))
     }
 
-    /// Notes that something of a run is lost, and says so again if its end was said without.
+    /// Marks a run as lossy, and sends its end again if the end was written without the mark.
     pub(crate) fn mark_lossy(&mut self, id: &Id) {
         let Some(run) = self.runs.get_mut(id) else { return };
         if run.trace.lossy.replace(true) == Some(true) {
@@ -393,14 +398,14 @@ impl Stream {
         }
     }
 
-    /// Drops the oldest run; tells how many accepted spans are lost by that.
+    /// Drops the oldest run; returns the number of accepted spans lost.
     pub(crate) fn drop_oldest_run(&mut self) -> Option<u64> {
         let id = self.by_age.values().next()?.clone();
         let first_frame = self.runs.get(&id)?.first_frame;
         let rest = self.take(&id)?;
         let lost = rest.sources();
         if rest.written {
-            // More may come of it, or not.
+            // It is not known if more of this run follows.
             self.lossy_without_end.push(Incomplete { id: id.clone(), first_frame });
         }
         if self.dropped.len() >= DROPPED_RUNS {
@@ -410,23 +415,23 @@ impl Stream {
         Some(lost)
     }
 
-    /// Runs that are not whole, have no end to say so, and have left since the last time.
+    /// Takes the lossy runs that have left since the last call and whose end does not report the loss.
     pub(crate) fn take_lossy_without_end(&mut self) -> Vec<Incomplete> {
         std::mem::take(&mut self.lossy_without_end)
     }
 
-    /// Runs of which nothing more comes, in the order in which that was known.
+    /// Runs that receive no more events, in the order in which that became known.
     pub(crate) fn over(&self) -> impl Iterator<Item = (&Id, &Run)> {
         let ids = self.over.iter().filter_map(|(_, serial)| self.by_age.get(serial));
         ids.filter_map(|id| Some((id, &**self.runs.get(id)?)))
     }
 
-    /// All runs, oldest first.
+    /// Returns all runs, oldest first.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&Id, &Run)> {
         self.by_age.values().filter_map(|id| Some((id, &**self.runs.get(id)?)))
     }
 
-    /// What was told of the beginning of a run.
+    /// Returns the beginning of a run as `trace_started` carries it.
     pub(crate) fn told_of(&self, id: &Id) -> Option<Trace> {
         Some(self.runs.get(id)?.beginning())
     }
@@ -435,22 +440,22 @@ impl Stream {
         self.runs.contains_key(id)
     }
 
-    /// Runs that are known.
+    /// Number of runs held.
     pub(crate) fn len(&self) -> usize {
         self.runs.len()
     }
 
-    /// Whether there is something to write or to be confirmed.
+    /// Returns true if a frame waits to be written or confirmed.
     pub(crate) fn has_frames(&self) -> bool {
         !self.frames.is_empty()
     }
 
-    /// Whether a frame with a smaller number is left.
+    /// Returns true if a frame with a smaller number is left.
     pub(crate) fn has_frames_before(&self, seq: u64) -> bool {
         self.frames.first_key_value().is_some_and(|(first, _)| *first < seq)
     }
 
-    /// Whether a run that only the stream can complete lacks what a frame with a smaller number said.
+    /// Returns true if a frame below `seq` is missing from a run that only the stream can complete.
     pub(crate) fn has_stream_only_before(&self, seq: u64) -> bool {
         self.stream_only > 0 && self.over().any(|(_, run)| run.stream_only.is_some_and(|first| first < seq))
     }
@@ -459,17 +464,17 @@ impl Stream {
         self.next_seq
     }
 
-    /// Accepted spans that are here.
+    /// Number of accepted spans held.
     pub(crate) fn pending(&self) -> u64 {
         self.pending
     }
 
-    /// Counts the spans that are here again, step by step: after a panic, and for tests.
+    /// Counts the spans step by step: after a panic, and for tests.
     pub(crate) fn count_spans(&self) -> u64 {
         self.runs.values().flat_map(|run| run.steps.values()).map(|step| u64::from(step.sources)).sum()
     }
 
-    /// Makes the counts what is really there, after a panic that may have come between a change and its count.
+    /// Corrects the counts after a panic that may have come between a change and its count.
     pub(crate) fn recount(&mut self) {
         self.pending = self.count_spans();
         let steps = |run: &Run| run.steps.values().map(|step| step.weight()).sum::<usize>();
@@ -478,7 +483,7 @@ impl Stream {
             + frames.map(|length| Frame::BYTES + length).sum::<usize>();
     }
 
-    /// Bytes that everything here takes, roughly.
+    /// Approximate bytes of everything held.
     pub(crate) fn weight(&self) -> usize {
         self.weight
     }
@@ -563,7 +568,7 @@ impl Stream {
     }
 }
 
-/// How far a connection has come.
+/// Progress of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Written {
     /// Every frame below this number was written.

@@ -1,4 +1,5 @@
-//! The rest of a run: what the receiver may lack of it when it leaves the stream, to be said in another way.
+//! Remainder of a run: the parts that the receiver may lack when the run leaves the stream, to be sent in
+//! another way.
 
 use std::time::Duration;
 
@@ -7,38 +8,38 @@ use retrace_protocol::{Id, Timestamp, Trace};
 use super::Stream;
 use crate::outbox::Chunk;
 
-/// What is left of a run, taken out to be sent in another way.
+/// Remainder of a run, taken out of the stream to be sent in another way.
 #[derive(Debug)]
 pub(crate) struct Rest {
     pub trace: Trace,
     pub chunks: Vec<Chunk>,
-    /// The receiver may have some of the run.
+    /// True if the receiver may have some of the run.
     pub written: bool,
-    /// The receiver is known to have the beginning of the run.
+    /// True if the receiver has confirmed the beginning of the run.
     pub begun: bool,
-    /// The run belongs to another process.
+    /// True if the run belongs to another process.
     pub joined: bool,
-    /// The number of its first frame.
+    /// Number of the first frame of the run that is not confirmed.
     pub first_frame: Option<u64>,
 }
 
-/// A run that has left, that is not whole, and of which no end says so.
+/// Lossy run that has left, and whose end does not report the loss.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Incomplete {
     pub id: Id,
-    /// The number of its first frame.
+    /// Number of the first frame of the run.
     pub first_frame: Option<u64>,
 }
 
 impl Rest {
-    /// Accepted spans in it.
+    /// Number of accepted spans in the remainder.
     pub(crate) fn sources(&self) -> u64 {
         self.chunks.iter().map(|chunk| u64::from(chunk.sources)).sum()
     }
 }
 
 impl Stream {
-    /// Takes the rest of a run out.
+    /// Takes the remainder of a run out of the stream.
     pub(crate) fn take(&mut self, id: &Id) -> Option<Rest> {
         let first_frame = self.runs.get(id)?.frames.first().copied();
         for seq in self.runs.get(id)?.frames.clone() {
@@ -53,7 +54,7 @@ impl Stream {
         Some(rest)
     }
 
-    /// Puts the rest of a run back: the receiver does not take it in another way.
+    /// Puts the remainder of a run back, after the receiver refused it in another way.
     pub(crate) fn put_back(&mut self, id: &Id, rest: Rest, now: Duration) {
         let Rest { trace, chunks, first_frame, .. } = rest;
         let first_frame = first_frame.unwrap_or(self.next_seq);
@@ -73,7 +74,7 @@ impl Stream {
     }
 }
 
-/// The trace of a run whose beginning was dropped: it began with the first step that is left.
+/// Returns the trace of a run whose beginning was dropped; it starts with the first step that is left.
 fn headless(id: &Id, chunks: &[Chunk]) -> Trace {
     let started = chunks.iter().find_map(|chunk| Some(chunk.read()?.started_at));
     let started = started.unwrap_or_else(|| Timestamp::from_unix_nanos(0));

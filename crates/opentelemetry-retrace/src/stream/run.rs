@@ -1,4 +1,4 @@
-//! A run that is told event by event: what of it the receiver may still lack.
+//! A run that is sent event by event: the parts of it that the receiver may still lack.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
@@ -11,63 +11,63 @@ use retrace_protocol::{Id, Json, Span, Status, Timestamp, Trace, TraceEnded, Tra
 
 use crate::outbox::{Chunk, trace_weight};
 
-/// What has been said of a run and is not confirmed.
+/// Events of a run that are not confirmed.
 #[derive(Debug)]
 pub(crate) struct Run {
-    /// Everything that is known of it, the end included.
+    /// Everything known of the run, its end included.
     pub trace: Trace,
-    /// Its steps of which something is to be said or confirmed, and those under way, in the order in which they were told.
-    /// Boxed, so that a table keeps no room for large values that it does not hold.
+    /// Steps under way and steps that are not confirmed, in the order of their first event. Boxed, so that
+    /// the table reserves no space for large values that it does not hold.
     pub steps: BTreeMap<u64, Box<Step>>,
     places: HashMap<Id, u64>,
     next_place: u64,
-    /// The number of the frame that says its beginning, while that is not confirmed.
+    /// Number of the `trace_started` frame, until it is confirmed.
     pub start: Option<u64>,
-    /// The number of the frame that says its end, while that is not confirmed.
+    /// Number of the `trace_ended` frame, until it is confirmed.
     pub end: Option<u64>,
-    /// All frames of it that are not confirmed, those included that later ones replace.
+    /// All frames that are not confirmed, including those that later frames replace.
     pub frames: BTreeSet<u64>,
-    /// The number of the first frame of all that there were.
+    /// Number of the first frame ever made for this run.
     pub first_frame: Option<u64>,
-    /// It belongs to another process, which says its beginning and its end.
+    /// True if the run belongs to another process, which sends its beginning and its end.
     pub joined: bool,
-    /// Nothing more comes of it.
+    /// True if no more events of the run follow.
     pub over: bool,
-    /// Since when nothing more comes.
+    /// Time since which no more events follow.
     pub over_since: Duration,
-    /// Something of it was written to a connection: the receiver may have it.
+    /// True if a frame of the run was written to a connection, so that the receiver may have it.
     pub written: bool,
-    /// It is not to be completed over HTTP: the receiver did not take it there. With the number of its first frame before
-    /// that was tried.
+    /// Set if the run cannot be completed over HTTP because the receiver refused it there; the number of its
+    /// first frame before that attempt.
     pub stream_only: Option<u64>,
-    /// Where it stands in the order of age.
+    /// Position of the run in the order of age.
     pub serial: u64,
 }
 
-/// Bytes counted for a run beside itself: its entries in the tables of the stream, a hash table that grows included, which
-/// exists twice for that time, and its own tables as small as they get.
+/// Bytes counted for a run beside itself: its entries in the tables of the stream, including a hash table
+/// that exists twice while it grows, and its own tables at their smallest size.
 const TABLES: usize = 704;
 /// Bytes counted for the two entries of a step in the tables of its run.
 const ENTRIES: usize = 108;
 
-/// Bytes that the data of a `span_ended` has beside its output and its error.
+/// Bytes of the data of a `span_ended` beside its output and its error.
 const END: usize = 256;
 
-/// A span of a run.
+/// Step of a run.
 #[derive(Debug)]
 pub(crate) struct Step {
     id: Id,
-    /// It, as told last; nothing when it is under way and the receiver has what was told of it.
+    /// Last encoding of the span; `None` when the span is under way and its beginning is confirmed.
     pub chunk: Option<Chunk>,
-    /// The data of its `span_ended`, once it has ended.
+    /// Data of its `span_ended`, once the span has ended.
     pub end_data: Option<Bytes>,
-    /// What a `span_started` said of it, condensed.
+    /// Hash of the fields that the last `span_started` carried.
     said: Option<u64>,
-    /// The number of the frame that says its beginning, while that is not confirmed.
+    /// Number of the `span_started` frame, until it is confirmed.
     pub start: Option<u64>,
-    /// The number of the frame that says its end, while that is not confirmed.
+    /// Number of the `span_ended` frame, until it is confirmed.
     pub end: Option<u64>,
-    /// Accepted spans that it stands for.
+    /// Number of accepted spans that the step represents.
     pub sources: u32,
 }
 
@@ -91,7 +91,7 @@ impl Run {
         }
     }
 
-    /// Bytes that it takes without its steps, with its entries in the tables of the stream.
+    /// Bytes of the run without its steps, with its entries in the tables of the stream.
     pub(crate) fn weight(&self) -> usize {
         size_of::<Self>() + TABLES + trace_weight(&self.trace)
     }
@@ -100,7 +100,7 @@ impl Run {
         self.places.get(span).copied()
     }
 
-    /// A place for a span that has none.
+    /// Adds a step and returns its place.
     pub(crate) fn place(&mut self, step: Step) -> u64 {
         let place = self.next_place;
         self.next_place += 1;
@@ -118,13 +118,13 @@ impl Run {
         Some(step)
     }
 
-    /// Notes what it began with, when that is more than before.
+    /// Updates the trace; a loss that is already marked stays.
     pub(crate) fn begins_with(&mut self, trace: Trace) {
         let lossy = self.trace.lossy.or(trace.lossy);
         self.trace = Trace { lossy, ..trace };
     }
 
-    /// Its beginning, as `trace_started` says it.
+    /// Returns the beginning as `trace_started` carries it.
     pub(crate) fn beginning(&self) -> Trace {
         let trace = &self.trace;
         let id = trace.id.clone().unwrap_or_else(|| Id::from(String::new()));
@@ -139,7 +139,7 @@ impl Run {
         }
     }
 
-    /// Its end, as `trace_ended` says it.
+    /// Returns the end as `trace_ended` carries it.
     pub(crate) fn ending(&self) -> Option<TraceEnded> {
         let trace = &self.trace;
         let end = TracePatch::of(trace).into_ended(trace.id.clone()?);
@@ -154,14 +154,14 @@ impl Run {
         self.over && !self.joined && self.trace.status != Some(Status::Running)
     }
 
-    /// Whether the receiver has all of it, and nothing more comes.
+    /// Returns true if everything is confirmed and no more events follow.
     pub(crate) fn is_done(&self) -> bool {
         self.over && self.frames.is_empty()
     }
 }
 
 impl Step {
-    /// A step under way.
+    /// Creates a step under way.
     pub(crate) fn begun(span: &Span) -> Self {
         Self {
             id: span.id.clone(),
@@ -174,12 +174,13 @@ impl Step {
         }
     }
 
-    /// Nothing said of it yet.
+    /// Creates a step without any event.
     pub(crate) fn silent(id: &Id) -> Self {
         Self { id: id.clone(), chunk: None, end_data: None, said: None, start: None, end: None, sources: 0 }
     }
 
-    /// It has ended; tells whether its beginning is to be said, as more is known of it than was said.
+    /// Ends the step; returns true if `span_started` must be sent, because the span differs from the last one
+    /// sent.
     pub(crate) fn ends(&mut self, mut chunk: Chunk, span: &Span) -> bool {
         let now = condensed(span);
         self.sources += chunk.sources;
@@ -195,19 +196,19 @@ impl Step {
         self.said.replace(now) != Some(now)
     }
 
-    /// The receiver has all of it.
+    /// Returns true if the receiver has confirmed the whole step.
     pub(crate) fn is_confirmed(&self) -> bool {
         self.end_data.is_some() && self.start.is_none() && self.end.is_none()
     }
 
-    /// Bytes that it takes, with its entries in the tables of its run.
+    /// Bytes of the step, with its entries in the tables of its run.
     pub(crate) fn weight(&self) -> usize {
         let chunk = self.chunk.as_ref().map_or(0, Chunk::weight);
         size_of::<Self>() + ENTRIES + chunk + self.end_data.as_ref().map_or(0, Bytes::len)
     }
 }
 
-/// What only a `span_started` can say of a span (PROTOCOL.md section 5.3), as one number.
+/// Hash of the fields that only a `span_started` carries (PROTOCOL.md section 5.3).
 fn condensed(span: &Span) -> u64 {
     let mut hasher = FixedState::default().build_hasher();
     let json = |json: &'_ Option<Json>| json.as_ref().map(Json::as_str).hash(&mut hasher);

@@ -33,7 +33,7 @@ fn end_step(stream: &mut Stream, span: &Span) {
     stream.step_ended(&id(), span, Chunk::new(span, 1).unwrap());
 }
 
-/// A whole run of these steps.
+/// Creates a whole run of these steps.
 fn told(steps: &[&str]) -> Stream {
     let mut stream = Stream::new(true);
     stream.begin(&id(), trace());
@@ -48,7 +48,7 @@ fn written(stream: &mut Stream) -> Vec<String> {
     std::iter::from_fn(|| stream.next(usize::MAX, secs(0))).map(|text| text.as_str().to_owned()).collect()
 }
 
-/// What the frames say, in short: type, id, seq.
+/// Returns type, id and number of each frame.
 fn said(texts: &[String]) -> Vec<(&'static str, String, u64)> {
     texts
         .iter()
@@ -109,7 +109,7 @@ fn after_a_reconnect_the_same_bytes_go_first() {
     let before = written(&mut stream);
     ack(&mut stream, 2);
     stream.disconnected();
-    // More is known by now, and is said in frames of its own.
+    // More of the beginning is known by now, and is sent in frames of its own.
     stream.begin(&id(), Trace { name: Some("other".into()), ..trace() });
     let after = written(&mut stream);
     assert_eq!(after[..3], [before[0].clone(), before[2].clone(), before[3].clone()]);
@@ -187,7 +187,7 @@ fn the_oldest_step_goes_first_and_the_run_says_so() {
         ["trace_started", "span_started", "span_ended", "trace_ended"]
     );
     assert!(texts[1].contains(r#""b""#) && texts[3].contains(r#""lossy":true"#) && texts[3].contains(r#""seq":6"#));
-    // Its end was said without: it is said again.
+    // Its end was sent without the mark, so it is sent again.
     let mut stream = told(&["a", "b"]);
     written(&mut stream);
     assert_eq!(stream.drop_oldest_step(), Some(1));

@@ -1,17 +1,17 @@
-//! The time of the worker, which stands still while the process does.
+//! Clock of the worker, which stands still while the process is stopped.
 //!
-//! A process that is stopped, as a function between two calls or a job by its shell, wakes up after all its deadlines. What
-//! waited to be tried again would be given up then without having been tried.
+//! A process that is stopped, as a function between two calls or a job by its shell, wakes up after all its
+//! deadlines. By another clock, the runs that wait for a retry would then expire without one.
 
 use std::time::{Duration, Instant};
 
-/// A worker that wakes later than this after it wanted to was stopped.
+/// A worker that wakes later than this after its deadline counts as stopped.
 const LATE: Duration = Duration::from_millis(500);
 
-/// Tells the time since the worker began, less what it was stopped.
+/// Measures the time since the start of the worker, without the time for which it was stopped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
-    /// When it began, later by every stop.
+    /// Start of the worker, moved by the duration of every stop.
     began: Instant,
 }
 
@@ -24,13 +24,13 @@ impl Clock {
         now.saturating_duration_since(self.began)
     }
 
-    /// When so much time will have passed.
+    /// Converts a time of this clock into an instant.
     pub(crate) fn instant(&self, at: Duration) -> Instant {
         self.began + at
     }
 
-    /// The worker woke up; it fell asleep at `asleep`, and wanted to wake at `until`. Without a deadline nothing expires by a
-    /// stop, and what it was late for before it fell asleep is its own doing.
+    /// Records a wake-up; the worker fell asleep at `asleep`, and its deadline was `until`. Without a
+    /// deadline a stop lets nothing expire, and a delay before `asleep` is the worker's own.
     pub(crate) fn woke(&mut self, now: Instant, asleep: Instant, until: Option<Instant>) {
         let late = until.map_or(Duration::ZERO, |until| now.saturating_duration_since(until.max(asleep)));
         if late > LATE {

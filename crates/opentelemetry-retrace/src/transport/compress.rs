@@ -1,4 +1,4 @@
-//! Bodies of requests, packed where that was asked for and the receiver takes it.
+//! Compression of request bodies, if it is configured and the receiver supports it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,14 +9,14 @@ use crate::config::Compression;
 use crate::log;
 use crate::outbox::Body;
 
-/// Shorter bodies are sent as they are: the head of the request is as long.
+/// Shorter bodies are sent uncompressed: the head of the request is as long.
 #[cfg(feature = "gzip")]
 const SHORTEST: u64 = 1024;
-/// Longer ones are packed on a thread beside the worker's, which has acks to read meanwhile.
+/// Longer bodies are compressed on a thread beside the worker's, which reads acks meanwhile.
 #[cfg(feature = "gzip")]
 const LONG: u64 = 256 * 1024;
 
-/// Packs bodies until a receiver does not take them. Clones share that.
+/// Compresses bodies until a receiver refuses one. Clones share that state.
 #[derive(Clone, Debug)]
 pub(crate) struct Compressor {
     #[cfg_attr(not(feature = "gzip"), expect(dead_code, reason = "there is nothing to pack with"))]
@@ -29,20 +29,20 @@ impl Compressor {
         Self { compression, is_refused: Arc::default() }
     }
 
-    /// How the receiver is told.
+    /// Value of the `Content-Encoding` header.
     #[expect(clippy::unused_self, reason = "there is only one way")]
     pub(crate) fn encoding(&self) -> HeaderValue {
         HeaderValue::from_static("gzip")
     }
 
-    /// The receiver does not take it: it is not asked again.
+    /// Records that the receiver does not support the encoding: it is not used again.
     pub(crate) fn refused(&self) {
         if !self.is_refused.swap(true, Ordering::Relaxed) {
             log::info("compression", "the receiver takes no gzip; bodies are sent as they are from now on");
         }
     }
 
-    /// The body packed, if that is wanted and makes it shorter.
+    /// Returns the compressed body, if compression is on and makes it shorter.
     #[cfg(feature = "gzip")]
     pub(crate) async fn pack(&self, body: &Body) -> Option<Body> {
         let wanted = self.compression == Compression::Gzip && !self.is_refused.load(Ordering::Relaxed);
@@ -58,7 +58,7 @@ impl Compressor {
         packed.filter(|packed| packed.length() < body.length())
     }
 
-    /// There is nothing to pack with.
+    /// Returns `None`, because the feature is off.
     #[cfg(not(feature = "gzip"))]
     #[expect(clippy::unused_async, reason = "packing may wait")]
     pub(crate) async fn pack(&self, _: &Body) -> Option<Body> {

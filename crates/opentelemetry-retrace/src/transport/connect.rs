@@ -1,4 +1,4 @@
-//! Connections to the receiver: direct or through a proxy, with TLS or, on this machine, without.
+//! Connections to the receiver: direct or through a proxy, with TLS or in clear text.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -12,35 +12,36 @@ use tower_service::Service;
 
 use crate::config::{BuildError, Config};
 
-/// How long connecting may take: the name, the proxy and the handshake included.
+/// Timeout of connecting: name lookup, proxy and handshake included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection is silent before the other side is asked whether it is still there.
+/// Time of silence after which a connection is probed.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) type Connecting<S> = Pin<Box<dyn Future<Output = Result<S, BoxError>> + Send>>;
 
-/// A connection.
+/// Connection.
 #[cfg(feature = "_rustls")]
 pub(crate) type Stream = hyper_rustls::MaybeHttpsStream<super::proxy::Hop>;
-/// A connection.
+/// Connection.
 #[cfg(not(feature = "_rustls"))]
 pub(crate) type Stream = TokioIo<TcpStream>;
 
-/// Opens connections to one receiver.
+/// Connector to one receiver.
 #[derive(Clone, Debug)]
 pub(crate) struct Connector(Path);
 
 #[derive(Clone, Debug)]
 enum Path {
-    /// To this machine only, see [`crate::config::BaseUrl`]; never through a proxy.
+    /// Clear text to this machine or an allowed host only, see [`crate::config::BaseUrl`]; never through a
+    /// proxy.
     Clear(HttpConnector),
     #[cfg(feature = "_rustls")]
     Tls(Box<hyper_rustls::HttpsConnector<super::proxy::Route>>),
 }
 
 impl Connector {
-    /// Decides on the way. Nothing is connected yet, and no runtime is needed.
+    /// Creates the connector. It connects nowhere yet, and needs no runtime.
     pub(crate) fn new(config: &Config) -> Result<Self, BuildError> {
         if config.base_url.is_secure() { Self::secure(config) } else { Ok(Self(Path::Clear(tcp()))) }
     }
@@ -59,7 +60,7 @@ impl Connector {
         Self(Path::Tls(Box::new(builder.wrap_connector(route))))
     }
 
-    /// As if the environment named this proxy for everything.
+    /// Creates a connector as if the environment configured this proxy for everything.
     #[cfg(all(test, feature = "_rustls"))]
     pub(super) fn through(proxy: &str, config: &Config) -> Result<Self, BuildError> {
         let matcher = hyper_util::client::proxy::matcher::Matcher::builder().all(proxy).build();
@@ -119,7 +120,7 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// Connects to a host's addresses, a little apart, until one answers.
+/// Creates a connector that tries the addresses of a host, a little apart, until one answers.
 fn tcp() -> HttpConnector {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);

@@ -23,19 +23,19 @@ use crate::transport::compress::Compressor;
 use crate::transport::connect::Connector;
 use crate::transport::words::{causes, reason};
 
-/// How long an idle connection is kept; shorter than what common servers and proxies allow.
+/// Time for which an idle connection is kept; shorter than the limits of common servers and proxies.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
-/// How long the claim of a fork may take (PROTOCOL.md section 11).
+/// Timeout of the claim of a fork (PROTOCOL.md section 11).
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(5);
-/// Most bytes of an answer that are read.
+/// Maximum bytes of a response that are read.
 const ANSWER_BYTES: usize = 4 * 1024;
-/// Most bytes of the answer to a request that is not about delivery.
+/// Maximum bytes of the response to a request that is not about delivery.
 const CALL_BYTES: usize = 64 * 1024;
-/// How this client names itself.
+/// `User-Agent` of this client.
 pub(super) const US: HeaderValue =
     HeaderValue::from_static(concat!("opentelemetry-retrace/", env!("CARGO_PKG_VERSION")));
 
-/// The client. It follows no redirects, so that the API key goes nowhere but to the receiver.
+/// HTTP client. It follows no redirects, so that the API key goes nowhere but to the receiver.
 #[derive(Debug)]
 pub(crate) struct Http {
     client: Client<Connector, Body>,
@@ -47,7 +47,7 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    /// Makes the client. Nothing is connected yet, and no runtime is needed.
+    /// Creates the client. It connects nowhere yet, and needs no runtime.
     pub(crate) fn new(config: &Config) -> Result<Self, BuildError> {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
@@ -63,7 +63,8 @@ impl Http {
         })
     }
 
-    /// Makes one request and reads its answer. A body that is refused for how it is packed is sent once more, as it is.
+    /// Makes one request and reads its response. A body that is refused for its encoding is sent once more,
+    /// uncompressed.
     pub(crate) async fn send(&self, sending: Sending) -> Answer {
         if let Some(packed) = self.compressor.pack(&sending.body).await {
             let encoding = Some(self.compressor.encoding());
@@ -152,7 +153,8 @@ impl Http {
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| pause(value, SystemTime::now()));
         let mut incoming = response.into_body();
         let mut body = Vec::new();
-        // Reading the answer to its end lets the connection serve the next request; a long one is not worth that.
+        // Reading the response to its end lets the connection serve the next request; a long one is not worth
+        // that.
         while let Some(Some(piece)) = before(deadline, next_piece(&mut incoming)).await {
             body.extend_from_slice(&piece);
             if body.len() >= ANSWER_BYTES {
@@ -164,7 +166,7 @@ impl Http {
     }
 }
 
-/// What the future gives; `None` when the deadline comes first.
+/// Returns the output of the future; `None` when the deadline comes first.
 async fn before<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
     match deadline {
         Some(deadline) => tokio::time::timeout_at(deadline, future).await.ok(),
@@ -172,7 +174,7 @@ async fn before<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -
     }
 }
 
-/// The next bytes of an answer; `None` at its end, also at one that comes too soon.
+/// Returns the next bytes of a response; `None` at its end, also at a premature one.
 async fn next_piece(body: &mut Incoming) -> Option<Bytes> {
     let frame = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await?.ok()?;
     Some(frame.into_data().unwrap_or_default())
@@ -190,7 +192,7 @@ fn headers(config: &Config) -> Result<HeaderMap, BuildError> {
     Ok(headers)
 }
 
-/// How long a `Retry-After` asks to wait: whole seconds, or until a date.
+/// Parses the pause of a `Retry-After`: whole seconds, or until a date.
 fn pause(value: &HeaderValue, now: SystemTime) -> Option<Duration> {
     let text = value.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {

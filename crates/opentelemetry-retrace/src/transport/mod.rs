@@ -1,4 +1,4 @@
-//! The way to the receiver: the one place with sockets and a thread.
+//! Transport to the receiver: the only module with sockets and a thread.
 
 mod clock;
 mod compress;

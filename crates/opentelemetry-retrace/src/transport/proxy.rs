@@ -1,7 +1,7 @@
-//! The way to a receiver elsewhere: direct, or through the proxy that the environment names.
+//! Route to a receiver on another machine: direct, or through the proxy of the environment.
 //!
-//! `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` are read as curl reads them. What is sent through a proxy is a tunnel: TLS is
-//! spoken with the receiver, the proxy sees neither the API key nor the runs.
+//! `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` are read as curl reads them. A connection through a proxy is a
+//! tunnel: TLS is terminated by the receiver, and the proxy sees neither the API key nor the runs.
 
 use std::task::{Context, Poll};
 
@@ -18,10 +18,10 @@ use tower_service::Service;
 use super::connect::{BoxError, Connecting};
 use crate::config::{BaseUrl, BuildError};
 
-/// A connection to the receiver or to the proxy before it, which may itself want TLS.
+/// Connection to the receiver, or to the proxy, which may itself require TLS.
 pub(crate) type Hop = MaybeHttpsStream<TokioIo<TcpStream>>;
 
-/// The way to a receiver.
+/// Route to a receiver.
 #[derive(Clone, Debug)]
 pub(crate) enum Route {
     Direct(HttpConnector),
@@ -29,7 +29,7 @@ pub(crate) enum Route {
 }
 
 impl Route {
-    /// The way that the environment wants.
+    /// Selects the route by the environment.
     pub(crate) fn to(receiver: &BaseUrl, tcp: HttpConnector, tls: &ClientConfig) -> Result<Self, BuildError> {
         if receiver.is_loopback() {
             return Ok(Self::Direct(tcp));
@@ -37,7 +37,7 @@ impl Route {
         Self::by(&Matcher::from_env(), receiver, tcp, tls)
     }
 
-    /// The way that this matcher wants.
+    /// Selects the route by a matcher.
     pub(super) fn by(
         matcher: &Matcher,
         receiver: &BaseUrl,

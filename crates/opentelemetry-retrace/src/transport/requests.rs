@@ -1,4 +1,5 @@
-//! Requests to the receiver beside the delivery of runs: of the crate `retrace-sdk`, on a thread of their own.
+//! Requests to the receiver beside the delivery of runs: used by the crate `retrace-sdk`, on a thread of
+//! their own.
 
 use std::fmt;
 use std::pin::Pin;
@@ -18,13 +19,14 @@ use crate::transport::http::Http;
 use crate::transport::suppress;
 
 const THREAD_NAME: &str = "retrace-requests";
-/// Most tasks that run at once, and most that wait for one of these to end.
+/// Maximum number of tasks that run at once, and of tasks that wait for one of these to end.
 const TASKS: usize = 1024;
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Makes requests to the receiver, with the key, the certificate and the proxy of a pipeline. Clones share one thread, which begins with
-/// the first task and ends with the last clone; the child of a fork has its own.
+/// Makes requests to the receiver, with the key, the certificate and the proxy of a pipeline. Clones share
+/// one thread, which begins with the first task and ends with the last clone; the child of a fork has its
+/// own.
 #[derive(Clone)]
 pub struct Requests(Arc<Shared>);
 
@@ -52,7 +54,8 @@ impl Requests {
         self.0.config.project_id.as_deref()
     }
 
-    /// Runs a task on the thread. Returns false, and drops the task, where there is no thread or too many tasks wait.
+    /// Runs a task on the thread. Returns false, and drops the task, if there is no thread or too many tasks
+    /// wait.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) -> bool {
         self.running().is_some_and(|running| running.tasks.try_send(Box::pin(task)).is_ok())
     }
@@ -60,7 +63,7 @@ impl Requests {
     /// Makes one request, within a task. Returns the status and the body.
     ///
     /// # Errors
-    /// Why there is no answer, for people.
+    /// The reason why there is no response, as text for people.
     pub async fn request(
         &self,
         method: Method,
@@ -98,7 +101,7 @@ impl fmt::Debug for Requests {
     }
 }
 
-/// Starts the thread. `None` where the system has none.
+/// Starts the thread; `None` if the system starts none.
 fn start(config: &Config) -> Option<Running> {
     let http = Arc::new(Http::new(config).ok()?);
     let (tasks, waiting) = mpsc::channel(TASKS);
@@ -113,7 +116,7 @@ fn start(config: &Config) -> Option<Running> {
     Some(Running { tasks, http })
 }
 
-/// Runs tasks until nobody is left to send one. Those that are under way then are dropped.
+/// Runs tasks until all senders are gone. Tasks that are still running then are dropped.
 async fn work(mut waiting: mpsc::Receiver<Task>) {
     let mut tasks = JoinSet::new();
     loop {

@@ -1,30 +1,30 @@
-//! Which answers are worth another attempt, and when.
+//! Classification of responses, and the retry schedule.
 //!
-//! Pure: times come in as arguments, chance as a seeded generator.
+//! Pure: times are arguments, and jitter comes from a seeded generator.
 
 use std::time::Duration;
 
 use http::StatusCode;
 
-/// What a receiver's answer means for what was sent.
+/// Meaning of a response for the request that it answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It has it.
+    /// The receiver has stored the run.
     Delivered,
-    /// It may take it later.
+    /// The failure is temporary; the request is made again.
     Retry,
-    /// It has something under that id already.
+    /// The receiver has another run under this id already.
     Conflict,
-    /// It is too large.
+    /// The body is too large.
     TooLarge,
-    /// The key is not taken.
+    /// The API key is not accepted.
     Unauthorized,
-    /// It will never take it.
+    /// The receiver rejects the request for good.
     Rejected,
 }
 
-/// Reads a status. Every 5xx but 501 and 505 is taken for a passing failure: a run is sent under its own id, so that
-/// sending it again does no harm. Redirects are not followed, so 3xx is a refusal.
+/// Classifies a status. Each 5xx but 501 and 505 is a temporary failure: a run is sent under its own id, so
+/// that a repeated request does no harm. Redirects are not followed, so 3xx is a rejection.
 pub(crate) fn verdict(status: StatusCode) -> Verdict {
     match status.as_u16() {
         200..=299 => Verdict::Delivered,
@@ -37,32 +37,32 @@ pub(crate) fn verdict(status: StatusCode) -> Verdict {
     }
 }
 
-/// When to try again after failures in a row: exponential, with full jitter, capped.
+/// Exponential backoff with full jitter and a cap, for consecutive failures.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     failures: u32,
-    /// Since when there was no other answer.
+    /// Time of the first failure in a row.
     since: Option<Duration>,
     until: Option<Duration>,
-    /// The receiver itself asked for the pause.
+    /// True if the receiver itself requested the pause, by `Retry-After`.
     asked: bool,
     random: fastrand::Rng,
 }
 
 impl Backoff {
-    /// The longest pause after the first failure.
+    /// Upper bound of the pause after the first failure.
     pub(crate) const FIRST: Duration = Duration::from_millis(500);
-    /// The longest pause at all.
+    /// Upper bound of each pause.
     pub(crate) const LONGEST: Duration = Duration::from_secs(30);
-    /// The longest pause that a receiver may ask for.
+    /// Upper bound of a pause that a receiver requests.
     pub(crate) const LONGEST_ASKED: Duration = Duration::from_secs(5 * 60);
 
     pub(crate) fn new(seed: u64) -> Self {
         Self { failures: 0, since: None, until: None, asked: false, random: fastrand::Rng::with_seed(seed) }
     }
 
-    /// An attempt failed; `retry_after` is what the receiver asked for. Attempts that were under way together fail
-    /// together: they are one failure.
+    /// Records a failed attempt; `retry_after` is the pause that the receiver requests. Concurrent attempts
+    /// fail together and count as one failure.
     pub(crate) fn failed(&mut self, now: Duration, retry_after: Option<Duration>) {
         self.asked |= retry_after.is_some();
         let asked_until = retry_after.map(|pause| now + pause.min(Self::LONGEST_ASKED));
@@ -76,27 +76,27 @@ impl Backoff {
         self.until = Some(now + longest.mul_f64(self.random.f64())).max(asked_until);
     }
 
-    /// The receiver answers again.
+    /// Resets the schedule after a response that is no temporary failure.
     pub(crate) fn succeeded(&mut self) {
         (self.failures, self.since, self.until, self.asked) = (0, None, None, false);
     }
 
-    /// Whether attempts fail at present.
+    /// Returns true if the last attempt failed.
     pub(crate) fn is_failing(&self) -> bool {
         self.failures > 0
     }
 
-    /// Since when all attempts failed.
+    /// Returns the time since which all attempts fail.
     pub(crate) fn failing_since(&self) -> Option<Duration> {
         self.since
     }
 
-    /// Until when nothing is to be sent.
+    /// Returns the time until which nothing is sent.
     pub(crate) fn until(&self) -> Option<Duration> {
         self.until
     }
 
-    /// Somebody waits: try now, unless the receiver itself asked for the pause.
+    /// Retries now because a flush waits, unless the receiver itself requested the pause.
     pub(crate) fn hurry(&mut self, now: Duration) {
         if !self.asked {
             self.until = self.until.map(|until| until.min(now));
@@ -105,8 +105,8 @@ impl Backoff {
 }
 
 impl Backoff {
-    /// There is no time after `end`: pauses stay short. A pause that the receiver asked for is kept to; one that ends too
-    /// late makes every further wait pointless, which is what `true` says.
+    /// Sets the end of all attempts: pauses stay short. A pause that the receiver requested is respected;
+    /// returns true if it lasts until `end`, so that no further attempt is possible.
     pub(crate) fn close(&mut self, now: Duration, end: Duration) -> bool {
         if self.asked {
             return self.until.is_some_and(|until| until >= end);

@@ -1,7 +1,8 @@
-//! A directory of runs that could not be delivered.
+//! Directory of runs that could not be delivered.
 //!
-//! One file for each, written under another name and renamed when it is whole, so that a process that dies on the way leaves
-//! nothing that looks like a run. Every process writes; only the one that holds the lock reads and sends.
+//! Each run is one file, written under another name and renamed when it is complete, so that a process that
+//! dies while writing leaves no partial run. Every process writes; only the one that holds the lock reads and
+//! sends.
 
 use std::collections::{HashSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
@@ -13,27 +14,27 @@ use crate::config::SpoolSettings;
 use crate::outbox::RecordName;
 
 const LOCK: &str = "lock";
-/// What a file is called while it is written.
+/// Extension of a file while it is written.
 const UNFINISHED: &str = "tmp";
-/// An unfinished file this old is of a process that died.
+/// An unfinished file of this age belongs to a process that died.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
-/// How often the directory is looked at for what other processes left meanwhile.
+/// Interval at which the directory is searched for records of other processes.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// The directory.
+/// Spool directory.
 #[derive(Debug)]
 pub(crate) struct Spool {
     settings: SpoolSettings,
-    /// While this is held, no other process reads.
+    /// While this lock is held, no other process reads.
     lock: Option<File>,
     to_read: VecDeque<RecordName>,
-    /// Records that were read here, by their serial.
+    /// Serials of records that this process has read or written.
     read: HashSet<u64>,
     looks_at: Option<Instant>,
     random: fastrand::Rng,
 }
 
-/// Spans that were given up to keep the spool within its bounds.
+/// Spans that were dropped to keep the spool within its bounds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Dropped {
     pub too_old: u64,
@@ -46,7 +47,7 @@ impl Spool {
         Self { settings, lock, to_read, read, looks_at, random: fastrand::Rng::new() }
     }
 
-    /// Makes the directory, and writes and removes a file in it.
+    /// Checks the directory: creates it, and writes and removes a file in it.
     pub(crate) fn check(settings: &SpoolSettings) -> io::Result<()> {
         make_dir(&settings.dir)?;
         let probe = settings.dir.join(format!("{:016x}.{UNFINISHED}", fastrand::u64(..)));
@@ -54,7 +55,7 @@ impl Spool {
         fs::remove_file(&probe)
     }
 
-    /// Writes a record; the oldest go when there is no room for it.
+    /// Writes a record; drops the oldest ones if there is no room for it.
     pub(crate) fn write(&mut self, bytes: &[u8], spans: u64, now: SystemTime) -> io::Result<Dropped> {
         let dropped = self.make_room(bytes.len() as u64)?;
         let name = RecordName { since: millis(now), serial: self.random.u64(..), spans, tried: false };
@@ -67,7 +68,7 @@ impl Spool {
             let _ = fs::remove_file(&unfinished);
             return Err(error);
         }
-        // What this process could not deliver it need not look for: the next one will.
+        // This process does not read its own records again: the next one does.
         self.read.insert(name.serial);
         Ok(dropped)
     }
@@ -84,7 +85,7 @@ impl Spool {
             if total + bytes <= self.settings.max_bytes {
                 break;
             }
-            // One that another process has just settled is no loss.
+            // A record that another process has just settled is no loss.
             if fs::remove_file(self.path(&name)).is_ok() {
                 dropped.no_room += name.spans;
             }
@@ -93,12 +94,13 @@ impl Spool {
         Ok(dropped)
     }
 
-    /// When [`Spool::look`] will next have something to do.
+    /// Returns when [`Spool::look`] next has work to do.
     pub(crate) fn looks_at(&self) -> Option<Instant> {
         self.looks_at
     }
 
-    /// Looks for what earlier processes left, unless that was done not long ago or another process does.
+    /// Searches for records of earlier processes, unless the last search was recent or another process holds
+    /// the lock.
     pub(crate) fn look(&mut self, now: SystemTime) -> io::Result<Dropped> {
         let mut dropped = Dropped::default();
         if self.looks_at.is_some_and(|at| Instant::now() < at) {
@@ -124,7 +126,7 @@ impl Spool {
         Ok(dropped)
     }
 
-    /// The next record to send. From then on it is known as one that may have been sent.
+    /// Returns the next record to send. From then on its name marks it as possibly sent.
     pub(crate) fn next(&mut self) -> Option<(RecordName, Vec<u8>)> {
         loop {
             let name = self.to_read.pop_front()?;
@@ -132,16 +134,16 @@ impl Spool {
             let (now_called, was_called) = (RecordName { tried: true, ..name.clone() }, name);
             let renamed = fs::rename(self.path(&was_called), self.path(&now_called));
             if let (Ok(()), Ok(bytes)) = (renamed, fs::read(self.path(&now_called))) {
-                // Whether it was sent before is what the old name says; the new one is for whoever reads it next.
+                // The old name shows whether it was read before; the new one is for the next reader.
                 return Some((RecordName { tried: was_called.tried, ..now_called }, bytes));
             }
         }
     }
 
-    /// A record is not needed any more.
+    /// Removes a record that is not needed any more.
     pub(crate) fn settle(&self, name: &RecordName) {
         let tried = RecordName { tried: true, ..name.clone() };
-        // What cannot be removed is sent once more one day, and known to the receiver then.
+        // A record that cannot be removed is sent once more later, and the receiver knows it then.
         let _ = fs::remove_file(self.path(&tried));
     }
 
@@ -158,7 +160,7 @@ impl Spool {
         Ok(self.lock.is_some())
     }
 
-    /// All records with their lengths, oldest first.
+    /// Returns all records with their lengths, oldest first.
     fn records(&self) -> io::Result<Vec<(RecordName, u64)>> {
         let mut records: Vec<_> = fs::read_dir(&self.settings.dir)?
             .filter_map(|entry| {
@@ -193,7 +195,7 @@ fn millis(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// For nobody but the owner.
+/// Sets permissions for the owner only.
 fn owners(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);

@@ -1,7 +1,7 @@
-//! Our own traffic is never traced.
+//! Suppression of telemetry on the worker's threads.
 //!
-//! The HTTP client is instrumented like any other, so a span of its could be exported, which makes another span, and so
-//! on. On the worker's threads OpenTelemetry is told not to record, and `tracing` has nobody to talk to.
+//! An HTTP client may be instrumented, so that the export of a span would create another span, and so on. On
+//! the worker's threads OpenTelemetry is suppressed, and `tracing` has no subscriber.
 
 use std::cell::RefCell;
 
@@ -21,18 +21,18 @@ fn guards() -> Guards {
     }
 }
 
-/// Nothing that happens on this thread from now on is traced.
+/// Suppresses telemetry on this thread from now on.
 pub(crate) fn mute_this_thread() {
     MUTE.with_borrow_mut(|mute| *mute = Some(guards()));
 }
 
-/// Ends what [`mute_this_thread`] began, before the thread does.
+/// Reverts [`mute_this_thread`], before the thread ends.
 pub(crate) fn unmute_this_thread() {
-    // A thread that is being torn down has no such state any more, and nothing to give back.
+    // A thread that is torn down has no thread-local storage any more, and needs no reversal.
     let _ = MUTE.try_with(|mute| mute.borrow_mut().take());
 }
 
-/// Runs something that the application is to see, such as a log line of ours, on a muted thread.
+/// Runs a function on a muted thread without the suppression, such as one that logs for the application.
 pub(crate) fn unmuted(run: impl FnOnce()) {
     let was_muted = MUTE.try_with(|mute| mute.borrow_mut().take().is_some()).unwrap_or(false);
     run();

@@ -1,4 +1,4 @@
-//! TLS, with a provider that is named and never installed.
+//! TLS with an explicit provider, which is never installed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use rustls_platform_verifier::BuilderVerifierExt as _;
 
 use crate::config::BuildError;
 
-/// The provider that the application has installed for its process, else the one of this build's features, passed on by
-/// hand: nothing is installed, and two in one graph are no concern of ours.
+/// Returns the provider that the application has installed for its process, or the one of this build's
+/// features. It is passed on explicitly: none is installed, and a second one in the build does no harm.
 fn provider() -> Arc<CryptoProvider> {
     CryptoProvider::get_default().cloned().unwrap_or_else(|| Arc::new(built_in()))
 }
@@ -24,7 +24,8 @@ pub(super) fn built_in() -> CryptoProvider {
     return rustls::crypto::ring::default_provider();
 }
 
-/// A client that trusts the operating system's authorities, or those of a PEM file instead.
+/// Creates a client configuration that trusts the operating system's authorities, or those of a PEM file
+/// instead.
 pub(crate) fn client(certificate: Option<(&Path, &'static str)>) -> Result<ClientConfig, BuildError> {
     let builder = builder()?;
     Ok(match certificate {

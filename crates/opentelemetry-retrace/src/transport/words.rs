@@ -1,21 +1,21 @@
-//! What a receiver says, made fit to be passed on; and what our own libraries say.
+//! Sanitizes texts of a receiver, and formats errors of libraries.
 
 use serde::Deserialize;
 
 use crate::secret::ApiKey;
 
-/// Most characters of a receiver's words that are passed on (what the official SDK shows).
+/// Maximum characters of a receiver's text that are passed on (the same as in the official SDK).
 const CHARS: usize = 300;
 
-/// The receiver's words: on one line, without the key, not too many. `None` when there are none.
+/// Returns a receiver's text on one line, without the key, cut to a maximum length. `None` when it is empty.
 pub(crate) fn words(text: &str, api_key: &ApiKey) -> Option<String> {
     let text: String = text.chars().filter(|c| !c.is_control()).collect();
-    // The key goes first: what is left of one that was cut off would not be known for it.
+    // The key is removed before the cut: a part of the key that the cut leaves would not be found.
     let text: String = api_key.remove_from(&text).chars().take(CHARS).collect();
     (!text.is_empty()).then_some(text)
 }
 
-/// The same of an HTTP answer that gives its reason in JSON.
+/// Returns the reason in the JSON of an HTTP response, sanitized in the same way.
 pub(crate) fn reason(body: &[u8], api_key: &ApiKey) -> Option<String> {
     #[derive(Deserialize)]
     struct Refusal {
@@ -26,7 +26,7 @@ pub(crate) fn reason(body: &[u8], api_key: &ApiKey) -> Option<String> {
     words(&refusal.error, api_key)
 }
 
-/// An error and its causes in one line.
+/// Formats an error and its causes in one line.
 pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut causes = Vec::new();
     let mut next = Some(error);

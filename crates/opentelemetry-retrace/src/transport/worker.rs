@@ -1,6 +1,7 @@
-//! The one background worker: an operating system thread with a runtime of its own.
+//! Background worker: an operating system thread with a runtime of its own.
 //!
-//! It owns every socket. The application may have any runtime or none, and may build and drop us inside or outside of it.
+//! It owns every socket. The application may have any runtime or none, and may build and drop a pipeline
+//! inside or outside of it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::sync_channel;
@@ -28,38 +29,38 @@ use crate::transport::spool::Spool;
 use crate::transport::suppress;
 use crate::transport::ws::{BATCH_BYTES, Batch, CloseReason, Closed, Incoming, Link, Ws};
 
-/// Called with what the user should know.
+/// Callback for notices to the user.
 pub(crate) type OnError = Arc<dyn Fn(&Signal) + Send + Sync>;
 
 const THREAD_NAME: &str = "retrace-worker";
-/// How long a receiver has for its half of the farewell.
+/// Time that a receiver has to answer the close frame.
 const LEAVE: Duration = Duration::from_millis(100);
-/// After a turn of the worker that took so long, requests under way go before what came meanwhile.
+/// After a turn of this duration, requests under way are served before new messages.
 const LONG_TURN: Duration = Duration::from_millis(5);
 const LONGEST_REST: Duration = Duration::from_millis(100);
-/// How often a connection is let write before it is looked at what came meanwhile.
+/// Number of writes to a connection before new messages are read.
 const WRITES: usize = 64;
-/// Shortest time between two starts after failures: a worker that always fails is no busy loop.
+/// Shortest time between two starts after failures, so that a worker that always fails is no busy loop.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
-/// What the worker works with.
+/// Parts that a worker needs.
 pub(crate) struct Worker {
     pub inbox: Arc<Inbox>,
     pub engine: Engine,
     pub http: Http,
-    /// There unless the transport is HTTP alone.
+    /// Present unless the transport is HTTP alone.
     pub ws: Option<Ws>,
     pub spool: Option<Spool>,
     pub on_error: Option<OnError>,
     pub metrics: Metrics,
     pub startup_log: Weak<StartupLog>,
-    /// Whom commands of the receiver go to.
+    /// Passes commands of the receiver to their subscriber.
     pub control: Control,
 }
 
 impl Worker {
-    /// Starts the thread. The runtime is made and dropped there: the caller may stand in one of its own, where neither is
-    /// allowed.
+    /// Starts the thread. The runtime is created and dropped there: the caller may be in a runtime of its
+    /// own, where neither is allowed.
     pub(crate) fn start(self) -> Result<(), BuildError> {
         let (started, is_started) = sync_channel(1);
         let run = move || {
@@ -71,7 +72,7 @@ impl Worker {
             suppress::mute_this_thread();
             let _end = Abandon(Arc::clone(&self.inbox));
             self.run(&runtime);
-            // A lookup of names that hangs must not keep the thread.
+            // A name lookup that hangs must not keep the thread.
             runtime.shutdown_background();
             suppress::unmute_this_thread();
         };
@@ -85,7 +86,7 @@ impl Worker {
         let (batches, throttle) = (metrics.batches(), Throttle::default());
         let mut state =
             State { inbox, engine, spool, on_error, metrics, batches, throttle, clock, startup_log, control };
-        // What a panic interrupts is in the engine, which accounts for it before it goes on.
+        // The data that a panic interrupts is in the engine, which accounts for it before it goes on.
         while catch_unwind(AssertUnwindSafe(|| runtime.block_on(state.work(&http, ws.as_ref())))).is_err() {
             let now = state.now();
             state.batches.broken_off();
@@ -96,7 +97,8 @@ impl Worker {
     }
 }
 
-/// Closes the queue when the thread ends, in whichever way: nobody waits for a worker that is gone.
+/// Closes the queue when the thread ends, for whatever reason, so that no caller waits for a worker that is
+/// gone.
 struct Abandon(Arc<Inbox>);
 
 impl Drop for Abandon {
@@ -133,8 +135,8 @@ impl State {
         self.clock.at(Instant::now())
     }
 
-    /// The time after a sleep that was to end at `until`; only the first call counts what it was late. Who waits for the end
-    /// of the worker has a clock that never stands still.
+    /// Returns the time after a sleep with the deadline `until`; only the first call takes its delay into
+    /// account. During a shutdown the clock never stands still, because the caller's clock does not either.
     fn woke(&mut self, asleep: Instant, until: &mut Option<Instant>) -> Duration {
         if !self.engine.is_closing() {
             self.clock.woke(Instant::now(), asleep, until.take());
@@ -145,15 +147,15 @@ impl State {
     async fn work(&mut self, http: &Arc<Http>, ws: Option<&Ws>) {
         let mut requests: JoinSet<(u64, Answer)> = JoinSet::new();
         let mut link: Option<Link> = None;
-        // Whether the present connection is one on which commands come.
+        // True if commands arrive on the present connection.
         let mut link_serves = false;
         let mut rest: Option<Instant> = None;
         loop {
             let (began, now) = (Instant::now(), self.now());
-            // First, so that a process that ends at once sends what it found.
+            // This is the first step, so that a process that ends at once sends the records that it finds.
             self.take_from_spool(now);
             rest = rest.filter(|rest| began < *rest && !requests.is_empty());
-            // While the engine does not read, spans wait in the queue; whoever waits is heard nevertheless.
+            // While the engine does not read, spans wait in the queue; flushes are still taken.
             let takes = rest.is_none() && (!self.engine.has_backlog() || self.inbox.is_pressing());
             let mut taken = if takes { self.inbox.take(began) } else { Taken::default() };
             let look_again = taken.look_again.take();
@@ -168,7 +170,7 @@ impl State {
             } else {
                 self.engine.advance(now);
             }
-            // Also what came meanwhile to a queue that was left alone.
+            // This includes messages that came while the queue was not read.
             let reads_on = rest.is_none() && (self.engine.reads_on() || !(takes || self.engine.has_backlog()));
             let (emptied, bytes) = self.engine.take_read();
             let room_ends = self.inbox.give_back(emptied, bytes, began);
@@ -180,7 +182,7 @@ impl State {
             }
             self.serve_or_end();
             if let Some(open) = link.as_mut().filter(|_| link_serves != self.control.is_serving()) {
-                // The first frame of the next one states it.
+                // The first frame of the next connection states it.
                 open.close();
             }
             if let Some(ws) = ws.filter(|_| link.is_none() && self.engine.wants_link(now)) {
@@ -192,7 +194,7 @@ impl State {
                 let (http, metrics) = (Arc::clone(http), self.metrics.clone());
                 requests.spawn(async move { (sending.serial, metrics.timed(http.send(sending)).await) });
             }
-            // Where more has always come, requests get as much time as taking it in took.
+            // Under a constant flow of messages, requests get as much time as reading the messages took.
             let more = self.engine.reads_on() || !self.inbox.is_empty();
             if rest.is_none() && took >= LONG_TURN && !requests.is_empty() && more {
                 rest = Some(Instant::now() + took.min(LONGEST_REST));
@@ -210,21 +212,22 @@ impl State {
             let mut until = due.into_iter().chain(look).chain(ends).min();
             let asleep = Instant::now();
             tokio::select! {
-                // Connections have their turn here, also where something has always come.
+                // Connections have their turn here, also under a constant flow of messages.
                 () = something_came(&self.inbox, rest) => tokio::task::yield_now().await,
                 Some(joined) = requests.join_next() => {
                     let now = self.woke(asleep, &mut until);
                     if let Ok((serial, answer)) = joined {
                         self.engine.answer(serial, answer, now);
                     } else {
-                        // A request failed inside: nobody knows which, so all of them start over.
+                        // The task of an unknown request panicked, so all requests start over.
                         requests = JoinSet::new();
                         self.engine.forget_requests();
                     }
                 },
                 incoming = read(link.as_mut()) => {
                     self.woke(asleep, &mut until);
-                    // What else has come is taken along: an ack is small, a turn of this loop is not.
+                    // Everything that has arrived is handled at once: an ack is small, a turn of this loop is
+                    // not.
                     self.hear(&mut link, Some(incoming.unwrap_or_else(broken_off)));
                 }
                 () = self.control.work(http) => {}
@@ -235,7 +238,8 @@ impl State {
         }
     }
 
-    /// Keeps the connection while commands are taken, and ends that when none can come any more.
+    /// Keeps the connection while commands have a subscriber, and ends the subscription when no command can
+    /// arrive any more.
     fn serve_or_end(&mut self) {
         if let Some(reason) = self.engine.ends_serving().filter(|_| self.control.is_serving()) {
             log::warn("remote", &reason.to_string(), 0);
@@ -244,8 +248,8 @@ impl State {
         self.engine.set_serving(self.control.is_serving());
     }
 
-    /// Writes as much as the connection takes at once, for what was taken in goes before what is to be taken in: a flood is
-    /// refused at the door, and does not push out what is here. Tells whether there is more.
+    /// Writes as much as the connection takes at once. Accepted spans go before new ones: in a flood, new
+    /// spans are refused by the queue and do not displace accepted ones. Returns true if more waits.
     async fn pass_on(&mut self, link: &mut Option<Link>) -> bool {
         for _ in 0..WRITES {
             let now = self.now();
@@ -262,7 +266,7 @@ impl State {
         true
     }
 
-    /// Takes in what came out of the connection: the first of it, if that was waited for, and what else has come.
+    /// Handles messages of the connection: `first`, if it was waited for, and all that have arrived.
     fn hear(&mut self, link: &mut Option<Link>, first: Option<Incoming>) {
         let now = self.now();
         let mut next = first;
@@ -287,7 +291,7 @@ impl State {
         self.batches.confirmed(|| self.engine.written());
     }
 
-    /// Writes what may be written now; tells whether there is more than there is room for.
+    /// Writes the frames that may be written now; returns true if more wait than there is room for.
     fn write(&mut self, link: &mut Link, now: Duration) -> bool {
         loop {
             let Ok(place) = link.outgoing.try_reserve() else { return !link.outgoing.is_closed() };
@@ -310,7 +314,7 @@ impl State {
         false
     }
 
-    /// Writes what could not be delivered, and removes what was.
+    /// Writes undelivered runs to the spool, and removes delivered ones.
     fn put_into_spool(&mut self) {
         let Some(spool) = &mut self.spool else { return };
         for leaving in self.engine.take_leaving() {
@@ -330,7 +334,7 @@ impl State {
         }
     }
 
-    /// Reads what earlier processes could not deliver, as far as there is room.
+    /// Reads undelivered runs of earlier processes, as far as there is room.
     fn take_from_spool(&mut self, now: Duration) {
         let Some(spool) = self.spool.as_mut().filter(|_| self.engine.wants_recovered()) else { return };
         match spool.look(SystemTime::now()) {
@@ -344,7 +348,7 @@ impl State {
         }
     }
 
-    /// Tells the world what the engine has to say.
+    /// Publishes the engine's account, notices, log lines and ended waits.
     fn report(&mut self) {
         self.put_into_spool();
         self.inbox.publish(self.engine.account());
@@ -354,11 +358,11 @@ impl State {
                 log::warn(notice.code.as_str(), &notice.text, left_out);
             }
             if let Some(on_error) = &self.on_error {
-                // A callback that fails must not stop the worker; that it failed is its owner's business.
+                // A callback that panics must not stop the worker; its panic is the application's concern.
                 let _ = catch_unwind(AssertUnwindSafe(|| on_error(&notice.signal())));
             }
         }
-        // Kept for a subscriber to come, or for standard error.
+        // These lines are kept for a later subscriber, or for standard error.
         startup_log::warn_shared("selection", self.engine.take_hint().into_iter().collect());
         startup_log::warn_shared("span_type", self.engine.take_unknown_span_types().collect());
         for remark in self.engine.take_remarks() {
@@ -370,7 +374,7 @@ impl State {
     }
 }
 
-/// Resolves when something has come, and not before this time.
+/// Resolves when a message has come, and not before `rest`.
 async fn something_came(inbox: &Inbox, rest: Option<Instant>) {
     if rest.is_some() {
         sleep_until(rest).await;
@@ -393,18 +397,18 @@ async fn room(outgoing: Option<&Sender<Batch>>) {
     }
 }
 
-/// A connection whose task is gone without a word.
+/// Message for a connection whose task ended without one.
 fn broken_off() -> Incoming {
     let cause = "the connection broke off".to_owned();
     Incoming::Closed(Closed { reason: CloseReason::Lost, cause, words: None })
 }
 
-/// Takes leave of a receiver that has everything.
+/// Closes the connection to a receiver that has everything.
 async fn leave(link: Option<Link>) {
     let Some(mut link) = link else { return };
     link.close();
     let left = async { while link.incoming.recv().await.is_some_and(|it| !matches!(it, Incoming::Closed(_))) {} };
-    // Whether it answers is its own business by now.
+    // It does not matter any more whether the receiver answers.
     let _ = tokio::time::timeout(LEAVE, left).await;
 }
 

@@ -1,4 +1,4 @@
-//! The same against a net that may do anything: cut, lose, repeat, reorder, refuse.
+//! The same against a network that may cut, lose, repeat, reorder and refuse.
 
 use std::collections::VecDeque;
 
@@ -6,23 +6,23 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What happens next.
+/// Next event.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// The application goes on: something more of this run is told.
+    /// The application records one more event of this run.
     Tell(usize),
     Open(bool),
     Cut,
     Write(usize),
     Read(usize),
-    /// The receiver's words arrive: from this place, twice or not.
+    /// An ack of the receiver arrives: the one at this position, once or twice.
     Ack(usize, bool),
     LoseAck(usize),
     Request(Fate),
     Wait(u64),
 }
 
-/// What becomes of a request.
+/// Outcome of a request.
 #[derive(Clone, Copy, Debug)]
 enum Fate {
     Answered,
@@ -52,7 +52,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 0..400)
 }
 
-/// A run that is told bit by bit: which step comes next, and whether it is under way.
+/// Run that is recorded event by event: the next step, and whether the run is under way.
 #[derive(Debug, Default)]
 struct Teller {
     told: usize,
@@ -60,7 +60,7 @@ struct Teller {
     over: bool,
 }
 
-/// The application, the delivery, and the net between it and the receiver.
+/// Application, delivery, and the network between delivery and receiver.
 struct Play {
     delivery: Delivery,
     receiver: Receiver,
@@ -96,7 +96,7 @@ impl Play {
                 teller.over = true;
                 delivery.end(&run, ended(&run, teller.steps), self.now);
             }
-            // Every other step is told as begun first, some with more to say at the end.
+            // Every other step is recorded as begun first, some with more data at the end.
             _ if told % 4 == 1 => delivery.step_began(&run, &span(&run, told / 2)),
             _ if told.is_multiple_of(2) => {
                 let n = told / 2 - 1;
@@ -183,7 +183,7 @@ impl Play {
         self.delivery.link_closed(closed(reason), self.now);
     }
 
-    /// Everything works from here on, but for what the receiver never does.
+    /// From here on every operation succeeds, except those that the receiver rejects by design.
     fn end_well(&mut self) {
         for at in 0..4 {
             while self.delivery.closing.is_none() && !self.tellers[at].over {
@@ -216,7 +216,7 @@ fn status(code: u16) -> Answer {
 }
 
 proptest! {
-    /// Whatever the net does, once it works again the receiver has every span of every run, once.
+    /// Whatever the network does, once it works again the receiver has every span of every run, once.
     #[test]
     fn nothing_is_lost_between_stream_and_requests(
         transport in prop_oneof![Just(Transport::Auto), Just(Transport::Ws), Just(Transport::Http)],
@@ -237,7 +237,8 @@ proptest! {
         prop_assert_eq!(play.delivery.stream.weight() + play.delivery.outbox.weight(), 0);
     }
 
-    /// A shutdown in the middle of it all, with a receiver of either kind: what is not there is counted, and its run says so.
+    /// Shutdown at any time, with a receiver of either kind: missing spans are counted, and a run is marked
+    /// lossy.
     #[test]
     fn what_a_shutdown_loses_is_counted_and_said(
         transport in prop_oneof![Just(Transport::Auto), Just(Transport::Ws)],

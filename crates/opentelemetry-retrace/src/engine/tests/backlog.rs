@@ -5,10 +5,11 @@ use super::*;
 /// Bytes for everything that waits for delivery.
 const BYTES: usize = 40_000;
 
-/// An engine with little room, and so many runs of one span that were taken from the queue at once. Nothing is answered.
+/// Creates an engine with little room and a number of runs of one span, taken from the queue at once. No
+/// request is answered.
 fn crowded(runs: u64) -> Stage {
     let mut recorder = RecorderLimits::default();
-    // Three times as much may wait for delivery as may be open, as in a pipeline.
+    // Delivery may hold three times as much as open runs, as in a pipeline.
     recorder.bytes = BYTES / 3;
     let engine = Engine::new(EngineConfig { bytes: BYTES, recorder, ..config(Redaction::default()) });
     let mut stage = Stage { engine, taken: 0 };
@@ -20,7 +21,7 @@ fn crowded(runs: u64) -> Stage {
     stage
 }
 
-/// Looks for more to read, as the worker does in each turn.
+/// Reads more messages if possible, as the worker does in each turn.
 fn look(stage: &mut Stage, at: u64) {
     stage.engine.take(Taken::default(), ms(at));
 }

@@ -1,4 +1,4 @@
-//! The line about traces without GenAI spans.
+//! Log line about traces without GenAI spans.
 
 use super::*;
 
@@ -6,7 +6,7 @@ fn plain(stage: &mut Stage, traces: std::ops::RangeInclusive<u128>) {
     for trace in traces {
         stage.spans(vec![in_trace(span_data(1, 0, "GET /"), trace)], 0);
     }
-    // Past the linger of the runs.
+    // This time is past the linger of the runs.
     stage.messages(Vec::new(), 10_000);
 }
 

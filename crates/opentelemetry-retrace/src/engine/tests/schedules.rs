@@ -1,5 +1,6 @@
-//! P13 over long random schedules: spans, answers, connections, flushes, a disk, restarts of the worker, ends of the process
-//! and starts of the next. After every step the sum of counted numbers holds, and what is pending is really there.
+//! P13 over long random schedules: spans, responses, connections, flushes, a disk, restarts of the worker,
+//! ends of the process and starts of the next. After every step the sum of the counts holds, and the pending
+//! spans are really held.
 //!
 //! ```console
 //! $ STEPS=10000000 cargo test --release -p opentelemetry-retrace --lib -- --ignored --nocapture schedules
@@ -12,14 +13,14 @@ use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanContext, Status, TraceFlags, TraceState};
 use tokio::sync::oneshot;
 
-/// Steps of one schedule: some ten lives of a process.
+/// Steps of one schedule: about ten lifetimes of a process.
 const STEPS: u64 = 2_000;
 const KEEP: u64 = 20_000;
 
-/// A record on the disk, and whether the process that lives now has read it.
+/// Record on the disk; true if the present process has read it.
 struct OnDisk(RecordName, Vec<u8>, bool);
 
-/// What processes said when they ended, added up.
+/// Sums of the stats of processes at their ends.
 #[derive(Debug, Default)]
 struct Sums {
     accepted: u64,
@@ -39,7 +40,7 @@ impl Sums {
     }
 }
 
-/// Where the connection is.
+/// State of the connection.
 #[derive(Clone, Copy, PartialEq)]
 enum Link {
     Closed,
@@ -47,7 +48,7 @@ enum Link {
     Open,
 }
 
-/// A process, its receiver and its disk.
+/// Process, its receiver and its disk.
 struct Walk {
     random: fastrand::Rng,
     transport: Transport,
@@ -64,7 +65,7 @@ struct Walk {
     waits: Vec<oneshot::Receiver<Waited>>,
     disk: Vec<OnDisk>,
     records: u64,
-    /// Spans that were lost of records which are whole on the disk again.
+    /// Number of spans lost from records that are whole on the disk again.
     cut: u64,
     before: crate::Stats,
     sums: Sums,
@@ -96,7 +97,7 @@ fn process(random: &mut fastrand::Rng, transport: Transport, spools: bool) -> St
         spools,
         rule: Some(Rule::new(0.5, None)),
         gate: GateLimits { bytes: random.usize(2_000..50_000), idle: ms(KEEP) },
-        // Sometimes so few that nothing is read for a while.
+        // Sometimes so few that no message is read for a while.
         bytes: random.usize(10_000..400_000),
         seed: random.u64(..),
         ..config(Redaction::new(Some(Arc::new(hook))))
@@ -130,7 +131,7 @@ impl Walk {
         }
     }
 
-    /// A span of one of a few runs, below one that is open or none.
+    /// Creates a span of one of a few runs, below an open span or as a root.
     fn span(&mut self) -> SpanData {
         self.spans += 1;
         let parent =
@@ -253,7 +254,7 @@ impl Walk {
         }
     }
 
-    /// Mostly of what was written last; a receiver may also repeat itself, and say what is not so.
+    /// Delivers acks, mostly for the last writes; a receiver may also repeat acks, and send wrong ones.
     fn hear(&mut self) {
         if self.link != Link::Open {
             return;
@@ -284,7 +285,7 @@ impl Walk {
         name.tried = true;
     }
 
-    /// Records that nobody has read yet may be too old.
+    /// Expires a record that no process has read yet.
     fn expire_disk(&mut self) {
         if let Some(at) = self.disk.iter().position(|record| !record.2) {
             let OnDisk(name, ..) = self.disk.remove(at);
@@ -300,7 +301,7 @@ impl Walk {
                 self.stage.engine.spooled(leaving.spans);
                 self.records += 1;
                 let name = RecordName { since: self.now, serial: self.records, spans: leaving.spans, tried: false };
-                // This process does not read what it wrote.
+                // This process does not read its own records.
                 self.disk.push(OnDisk(name, leaving.bytes, true));
             }
         }
@@ -308,14 +309,14 @@ impl Walk {
         self.disk.retain(|record| !settled.iter().any(|name| name.serial == record.0.serial));
     }
 
-    /// A panic, or a child that starts anew: what the worker had in its hands is gone.
+    /// Restarts the worker after a panic or in a child: the data that it was processing is gone.
     fn restart_worker(&mut self) {
         self.stage.engine.recover(ms(self.now));
         self.requests.clear();
         self.link = Link::Closed;
     }
 
-    /// What the worker does before it sleeps. Then there is nothing left to wake for at once.
+    /// One turn of the worker before it sleeps. After it, no further work is due at once.
     fn turn(&mut self) {
         let now = ms(self.now);
         self.stage.engine.take(Taken::default(), now);
@@ -364,7 +365,7 @@ impl Walk {
         self.advance();
     }
 
-    /// What the worker does after everything.
+    /// Last step of a turn of the worker.
     fn advance(&mut self) {
         self.stage.engine.take(Taken::default(), ms(self.now));
         if self.link == Link::Open && self.stage.engine.gives_up_link(ms(self.now)).is_some() {
@@ -390,7 +391,7 @@ impl Walk {
         assert!(!came_back && before.lost.since(&stats.lost) == Lost::default(), "{before:?} {stats:?}");
     }
 
-    /// The process ends in time, whatever the receiver does meanwhile, and another one starts.
+    /// Ends the process in time, whatever the receiver does meanwhile, and starts another one.
     fn shut_down(&mut self, within: u64) {
         let (waiter, waits) = Waiter::future();
         self.waits.push(waits);
@@ -420,7 +421,8 @@ impl Walk {
             assert!(wait.try_recv().is_ok(), "somebody waits for ever");
         }
         self.sums.add(&stats);
-        // A record that was read and goes back lacks what was lost of it meanwhile, and on the disk it is whole.
+        // A record that was read and returns to the disk lacks the spans lost meanwhile; on the disk it is
+        // whole.
         let on_disk: u64 = self.disk.iter().map(|record| record.0.spans).sum();
         let went_back: u64 = self.disk.iter().filter(|record| record.2).map(|record| record.0.spans).sum();
         let cut = went_back - stats.spooled;
@@ -441,7 +443,7 @@ impl Walk {
     }
 }
 
-/// Walks so many steps; which schedule failed, and at which step, is in the panic's text.
+/// Walks `steps` steps; the text of a panic has the seed of the failed schedule and the step.
 fn walk(steps: u64, from: u64) -> Sums {
     let (mut done, mut seed, mut sums, began) = (0, from, Sums::default(), Instant::now());
     while done < steps {
@@ -464,7 +466,8 @@ fn walk(steps: u64, from: u64) -> Sums {
 #[test]
 fn pain_13_the_sum_holds_over_schedules() {
     let sums = walk(60_000, 0);
-    // There is something to add up: what can become of a span happens, but for what is rare or not made here.
+    // The sums are not trivial: every outcome of a span occurs, except rare ones and those that are not
+    // produced here.
     let elsewhere = [LossReason::QueueFull, LossReason::BeforeSendPanicked, LossReason::Conflict];
     for reason in LossReason::ALL.into_iter().filter(|reason| !elsewhere.contains(reason)) {
         assert!(sums.lost.by(reason) > 0, "nothing is lost as {reason}");
@@ -472,7 +475,7 @@ fn pain_13_the_sum_holds_over_schedules() {
     assert!(sums.delivered > sums.accepted / 5 && sums.recovered > 0, "{sums:?}");
 }
 
-/// `STEPS` of them, ten millions if it is not set.
+/// Walks `STEPS` steps, ten millions if it is not set.
 #[test]
 #[ignore = "takes minutes; `pain_13_the_sum_holds_over_schedules` is the short form"]
 fn pain_13_the_sum_holds_over_millions_of_steps() {

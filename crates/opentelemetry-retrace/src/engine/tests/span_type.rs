@@ -1,4 +1,4 @@
-//! The line about span types that do not exist.
+//! Log line about span types that do not exist.
 
 use opentelemetry::KeyValue;
 

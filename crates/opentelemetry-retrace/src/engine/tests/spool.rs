@@ -1,4 +1,4 @@
-//! What could not be delivered leaves for the disk, comes back, and is counted all the while.
+//! Undelivered runs are written to the disk and read again, and are counted at every step.
 
 use super::*;
 use crate::outbox::{Leaving, RecordName};
@@ -92,7 +92,8 @@ fn what_a_reader_that_died_may_have_sent_is_not_sent_as_somebody_elses() {
 }
 
 proptest! {
-    /// P13, P14: with a disk that takes what it likes, the sum holds at every step, and nothing is there twice.
+    /// P13, P14: with a disk on which writes may fail, the sum holds at every step, and no record is counted
+    /// twice.
     #[test]
     fn pain_13_the_sum_holds_with_a_spool(
         steps in prop::collection::vec((0_u8..12, 0_u64..6, 0_u64..6, 1_u128..5, 0_u64..20_000), 1..80),
@@ -100,7 +101,7 @@ proptest! {
     ) {
         let mut stage = stage(transport);
         let (mut now, mut serials) = (0, Vec::new());
-        // On the disk, and whether it was read.
+        // Records on the disk; true if the record was read.
         let mut disk: Vec<(RecordName, Vec<u8>, bool)> = Vec::new();
         for (step, id, parent, trace, pause) in steps {
             now += pause;

@@ -4,10 +4,10 @@ use super::*;
 use crate::stats::{Account, Stats};
 use crate::testing::span_data;
 
-/// Far enough that only a hang reaches it.
+/// Limit that only a hang reaches.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A task that counts how often it was woken.
+/// Task that counts its wake-ups.
 #[derive(Default)]
 struct Task(AtomicUsize);
 
@@ -35,7 +35,7 @@ fn one() -> usize {
     weight(&span_data(1, 0, "s"))
 }
 
-/// Takes what is in the queue and reads it, as the worker does; the spans that came.
+/// Takes and reads the content of the queue, as the worker does; returns the number of spans.
 fn read(inbox: &Inbox, now: Instant) -> usize {
     let messages = inbox.take(now).messages;
     let of = |message: &Message| match message {
@@ -167,7 +167,7 @@ fn a_thread_waits_until_there_is_room_and_no_longer_than_it_may() {
         assert_eq!(reader.join().unwrap(), 1_000);
     });
     inbox.publish(Account { delivered: 1_000, ..Account::default() });
-    // Nobody reads: the thread looks at the time by itself.
+    // No worker reads: the thread checks the time by itself.
     let until = Instant::now() + Duration::from_millis(20);
     let lost = inbox.admit(spans(10), None, Some(until)).block(until).unwrap();
     assert!(Instant::now() >= until);

@@ -1,11 +1,11 @@
-//! `tracestate`.
+//! Lists of `tracestate`.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::propagator::tracestate::{MAX_LENGTH, MAX_MEMBERS};
 
-/// What is handed on of these fields.
+/// Returns the list that is passed on for these fields.
 fn handed_on(fields: &[&str]) -> Option<String> {
     let traceparent = parent(0);
     let mut all = vec![("traceparent", traceparent.as_str())];
@@ -94,7 +94,8 @@ fn there_are_32_entries_at_most_and_empty_ones_do_not_count() {
 
 #[test]
 fn a_long_list_is_cut_by_whole_entries_long_ones_first_then_from_the_right() {
-    // 28 long entries and 4 short ones: 7,800 characters, which is below the limit; then 10,600, which is not.
+    // 28 long entries and 4 short ones: 7,800 characters, which is below the limit; then 10,600, which is
+    // above it.
     let long = |i: usize| format!("{}{i:02}=1", "k".repeat(254));
     let short = |i: usize| format!("s{i:02}={}", "v".repeat(120));
     let received: Vec<_> = (0..32).map(|i| if i % 8 == 7 { short(i) } else { long(i) }).collect();
@@ -114,7 +115,7 @@ fn a_long_list_is_cut_by_whole_entries_long_ones_first_then_from_the_right() {
     assert!(first_long.iter().all(|entry| kept.contains(&entry.as_str())), "long ones go from the right");
 }
 
-/// What is sent below a sampler that changes the list.
+/// Returns the list that is sent below a sampler that changes it.
 fn changed(received: &str, change: fn(&TraceState) -> TraceState) -> String {
     let propagator = RetracePropagator::default();
     let cx = extract(&propagator, &[("traceparent", &parent(1)), ("tracestate", received)]);

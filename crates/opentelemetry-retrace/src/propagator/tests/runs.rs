@@ -1,4 +1,4 @@
-//! Our own entry.
+//! Announcements of recorded runs.
 
 use proptest::prelude::*;
 

@@ -47,7 +47,7 @@ fn one_reads_at_a_time() {
     assert_eq!(read_all(&mut one, at(1)).1.len(), 1);
     assert_eq!(read_all(&mut other, at(1)).1.len(), 0);
     other.write(b"b", 1, at(1)).unwrap();
-    // It dies without having settled anything.
+    // The process dies without having settled any record.
     drop(one);
     let mut third = spool(dir.path());
     third.look(at(2)).unwrap();
@@ -55,8 +55,8 @@ fn one_reads_at_a_time() {
     assert_eq!(read, [(true, b"a".to_vec()), (false, b"b".to_vec())], "and what it read may have been sent");
 }
 
-/// A process that is killed at any point of a write leaves the file under its first name, cut anywhere, or whole under its
-/// last.
+/// A process that is killed at any point of a write leaves the file under its first name, cut anywhere, or
+/// complete under its last name.
 #[test]
 fn pain_14_a_write_that_was_cut_leaves_nothing_and_harms_nothing() {
     let dir = tempfile::tempdir().unwrap();

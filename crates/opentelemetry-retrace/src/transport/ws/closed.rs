@@ -1,4 +1,4 @@
-//! How a connection ended.
+//! End of a connection.
 
 use http::StatusCode;
 use tokio_tungstenite::tungstenite::Error;
@@ -10,34 +10,34 @@ use crate::secret::ApiKey;
 use crate::transport::retry::{Verdict, verdict};
 use crate::transport::words::{causes, reason, words};
 
-/// The receiver does not take the key, or did not get it in time (PROTOCOL.md section 4).
+/// The receiver rejects the API key, or did not get it in time (PROTOCOL.md section 4).
 const BAD_KEY: u16 = 4001;
-/// The receiver does not take the `Origin`. We send none, so something on the way did.
+/// The receiver rejects the `Origin`. This client sends none, so an intermediary did.
 const BAD_ORIGIN: u16 = 4003;
 
-/// How a connection ended.
+/// End of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Closed {
     pub reason: CloseReason,
-    /// In our words.
+    /// Cause, as a text of this crate.
     pub cause: String,
-    /// In the receiver's, without the key and not many.
+    /// Text of the receiver, without the key and cut to a maximum length.
     pub words: Option<String>,
 }
 
-/// What the end of a connection means.
+/// Meaning of the end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CloseReason {
-    /// The key was rejected: closed with 4001. Final.
+    /// The API key was rejected: closed with 4001. Final.
     Unauthorized,
-    /// There is no stream, or none for us: the upgrade answered by a redirect, 404, 426 or whatever else will not pass, or
-    /// closed with 4003. Final.
+    /// There is no stream, or none for this client: the upgrade was answered by a redirect, 404, 426 or
+    /// another permanent failure, or the connection was closed with 4003. Final.
     NoStream,
-    /// No connection came about in time, or the key was not taken in time.
+    /// The connection was not established in time, or the key was not accepted in time.
     NotConnected,
     /// An open connection was lost: closed by the receiver, reset, silent or stuck for too long.
     Lost,
-    /// We closed it.
+    /// This client closed it.
     Ended,
 }
 
@@ -50,7 +50,7 @@ impl Closed {
         Self::new(CloseReason::Ended, "closed by us")
     }
 
-    /// The upgrade failed.
+    /// Creates the end for a failed upgrade.
     pub(super) fn refused(error: &Error, api_key: &ApiKey) -> Self {
         let Error::Http(response) = error else {
             return Self::new(CloseReason::NotConnected, format!("the upgrade failed: {}", causes(error)));
@@ -60,7 +60,8 @@ impl Closed {
         Self { words, ..Self::new(meaning(status), format!("the upgrade was answered with {}", status.as_u16())) }
     }
 
-    /// The receiver closed the connection; `otherwise` is what that means unless the code says more.
+    /// Creates the end for a close frame of the receiver; `otherwise` is the reason unless the code is more
+    /// specific.
     pub(super) fn by_peer(frame: Option<&CloseFrame>, otherwise: CloseReason, api_key: &ApiKey) -> Self {
         let Some(frame) = frame else { return Self::new(otherwise, "the receiver closed the connection") };
         let code = u16::from(frame.code);
@@ -73,7 +74,7 @@ impl Closed {
         Self { words: words(&frame.reason, api_key), ..Self::new(reason, cause) }
     }
 
-    /// Nothing more can be read.
+    /// Creates the end for a connection from which nothing more can be read.
     pub(super) fn broken(error: Option<&Error>, reason: CloseReason) -> Self {
         let cause = match error {
             None | Some(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {
@@ -89,7 +90,7 @@ impl Closed {
     }
 }
 
-/// The upgrade carries no key, so that no answer to it can mean one.
+/// Classifies the status of a failed upgrade. The upgrade carries no key, so no status refers to one.
 fn meaning(status: StatusCode) -> CloseReason {
     match verdict(status) {
         Verdict::Retry => CloseReason::NotConnected,
@@ -97,7 +98,7 @@ fn meaning(status: StatusCode) -> CloseReason {
     }
 }
 
-/// What to tell a receiver whose bytes cannot be read on.
+/// Close code for a receiver whose bytes cannot be parsed.
 pub(super) fn complaint(error: &Error) -> Option<CloseCode> {
     match error {
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,

@@ -1,5 +1,5 @@
-//! The connection of the live stream (PROTOCOL.md sections 4 and 7), without its decisions: what is sent, kept and sent
-//! again is decided elsewhere.
+//! Connection of the live stream (PROTOCOL.md sections 4 and 7), without decisions: other modules decide
+//! which frames are sent, kept and sent again.
 
 mod closed;
 mod pump;
@@ -27,17 +27,18 @@ use crate::remote::Command;
 use crate::secret::ApiKey;
 use crate::transport::connect::Connector;
 
-/// Batches that wait to be taken for writing. Few, because each may be as large as a body; the sender reserves a place first.
+/// Number of batches that wait for writing. It is small, because each may be as large as a body; the sender
+/// reserves a place first.
 const OUTGOING: usize = 8;
-/// A batch is complete with the frame that brings it to so many bytes.
+/// A batch is complete with the frame that brings it to this many bytes.
 pub(crate) const BATCH_BYTES: usize = 16 * 1024;
-/// What waits for its reader: frames, and batches of acks.
+/// Number of messages that wait for their reader: frames, and batches of acks.
 const INCOMING: usize = 16;
 
-/// Text frames, each complete, that are handed over together.
+/// Complete text frames that are handed over together.
 pub(crate) type Batch = Vec<Utf8Bytes>;
 
-/// How to reach the receiver's stream.
+/// Address and settings of the receiver's stream.
 #[derive(Clone, Debug)]
 pub(crate) struct Ws {
     connector: Connector,
@@ -46,7 +47,7 @@ pub(crate) struct Ws {
 }
 
 impl Ws {
-    /// Decides on the way. Nothing is connected yet, and no runtime is needed.
+    /// Creates it. It connects nowhere yet, and needs no runtime.
     pub(crate) fn new(config: &Config) -> Result<Self, BuildError> {
         Ok(Self {
             connector: Connector::new(config)?,
@@ -55,9 +56,9 @@ impl Ws {
         })
     }
 
-    /// Starts a connection on the runtime of the caller. Returns at once; what happens comes out of the link.
+    /// Starts a connection on the runtime of the caller. Returns at once; events arrive by the link.
     ///
-    /// A connection that `serves` lets the receiver send commands, which may be long.
+    /// A connection that `serves` allows the receiver to send commands, which may be long.
     pub(crate) fn open(&self, serves: bool) -> Link {
         let Self { connector, upgrade, api_key } = self.clone();
         let connecting = {
@@ -68,7 +69,7 @@ impl Ws {
     }
 }
 
-/// A link over the stream that `connecting` gives.
+/// Creates a link over the stream that `connecting` returns.
 fn link<S>(
     connecting: impl Future<Output = Result<S, Closed>> + Send + 'static,
     upgrade: Upgrade,
@@ -100,7 +101,7 @@ where
                 Pump::new(&mut socket, &mut to_write, &read, &api_key).run(&closing).await
             }
         };
-        // What is left in it was not sent, and whoever waits for a place need wait no more.
+        // The batches left in it are not sent, and a sender that waits for a place stops waiting.
         drop(to_write);
         for last in held.into_iter().chain([Incoming::Closed(closed)]) {
             let _ = read.send(last).await;
@@ -109,30 +110,30 @@ where
     Link { outgoing, incoming, close, _task: Task(task.abort_handle()) }
 }
 
-/// A connection under way. Dropping it ends the connection, without a close frame.
+/// Connection under way. Dropping it ends the connection, without a close frame.
 ///
-/// Who waits for a place in `outgoing` should read `incoming` meanwhile: a receiver whose answers nobody reads may stop
-/// reading itself, and is given up for it.
+/// A sender that waits for a place in `outgoing` should read `incoming` meanwhile: a receiver whose answers
+/// are not read may stop reading itself, and the connection then counts as lost.
 #[derive(Debug)]
 pub(crate) struct Link {
-    /// Written in the order in which they are put in.
+    /// Batches, written in the order in which they are sent here.
     pub outgoing: mpsc::Sender<Batch>,
-    /// Ends with [`Incoming::Closed`], unless a panic ended the connection.
+    /// Messages; the last one is [`Incoming::Closed`], unless a panic ended the connection.
     pub incoming: mpsc::Receiver<Incoming>,
     close: Arc<Notify>,
     _task: Task,
 }
 
 impl Link {
-    /// Sends a close frame after everything that was put into `outgoing` so far, which takes nothing more from now on.
-    /// What the receiver still says is still given; [`Incoming::Closed`] follows, at the latest when the receiver has taken
-    /// nothing for [`pump::STALL`]. Before the key was taken the connection ends at once.
+    /// Sends a close frame after everything that is in `outgoing`, which is closed from now on. Later frames
+    /// of the receiver are still delivered; [`Incoming::Closed`] follows, at the latest when the receiver has
+    /// taken nothing for [`pump::STALL`]. Before the key is accepted the connection ends at once.
     pub(crate) fn close(&mut self) {
         self.close.notify_one();
     }
 }
 
-/// Ends the task when dropped.
+/// Aborts the task when dropped.
 #[derive(Debug)]
 struct Task(AbortHandle);
 
@@ -142,19 +143,19 @@ impl Drop for Task {
     }
 }
 
-/// What comes out of a connection.
+/// Message of a connection.
 #[derive(Debug)]
 pub(crate) enum Incoming {
-    /// The key was taken.
+    /// The API key is accepted.
     Open,
-    /// Acks that came together, in their order.
+    /// Acks that arrived together, in their order.
     Acks(Vec<Ack>),
     /// A frame other than `auth_ok`, `ping` and `ack`.
     Frame(ServerFrame),
     /// A command, and the bytes of its frame.
     Command(Command, usize),
-    /// Something that is no frame, in our words.
+    /// Description of a message that is no frame.
     Odd(String),
-    /// It is over; nothing follows.
+    /// The connection has ended; no message follows.
     Closed(Closed),
 }

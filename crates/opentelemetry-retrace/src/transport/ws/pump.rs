@@ -1,4 +1,4 @@
-//! An upgraded connection at work: the key first, then frames both ways until it ends.
+//! Upgraded connection: authentication first, then frames in both directions until the connection ends.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -21,17 +21,18 @@ use crate::remote::Command;
 use crate::secret::ApiKey;
 use crate::transport::words::words;
 
-/// How long the receiver may take to say that it takes the key.
+/// Time within which the receiver must accept the API key.
 pub(super) const AUTH_TIMEOUT: Duration = Duration::from_secs(5);
-/// Bytes that are taken for writing before those taken earlier are written. They are what a pong waits for; a single frame
-/// and the last batch may be longer.
+/// Bytes taken for writing before earlier ones are written; a pong waits for no more than these. A single
+/// frame and the last batch may be longer.
 pub(super) const AHEAD_BYTES: usize = 64 * 1024;
-/// After this long without a byte from the receiver it is asked whether it is there, and after as long again it is not.
+/// After this long without a byte from the receiver a ping is sent; after as long again the connection counts
+/// as lost.
 pub(super) const SILENCE: Duration = Duration::from_secs(15);
-/// How long not a single byte may be written while there are some to write.
+/// The connection counts as lost if bytes wait and none can be written for this long.
 pub(super) const STALL: Duration = Duration::from_secs(30);
 
-/// Puts the key in and waits until it is taken.
+/// Sends the API key and waits until it is accepted.
 pub(super) async fn authenticate<S>(socket: &mut Socket<S>, api_key: &ApiKey, serves: bool) -> Result<(), Closed>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -81,7 +82,7 @@ fn text(frame: &ClientFrame) -> Option<Utf8Bytes> {
     write::to_string(frame).ok().map(Utf8Bytes::from)
 }
 
-/// An open connection.
+/// Open connection.
 #[derive(Debug)]
 pub(super) struct Pump<'a, S> {
     socket: &'a mut Socket<S>,
@@ -89,27 +90,27 @@ pub(super) struct Pump<'a, S> {
     incoming: &'a mpsc::Sender<Incoming>,
     api_key: &'a ApiKey,
     pong: Utf8Bytes,
-    /// Acks that were read and not given yet, and the bytes that they came in.
+    /// Acks that were read and not passed on yet, and the bytes of their frames.
     acks: Vec<Ack>,
     ack_bytes: usize,
-    /// What there was no place for in `incoming`. While there is something, nothing is read: the receiver is slowed down as
-    /// the reader is, and its silence means nothing. What waits to be written goes on, and if the receiver, slowed down,
-    /// takes nothing either, this ends after [`STALL`]; so nobody waits for ever.
+    /// Messages without a place in `incoming`. While there are any, nothing is read: the receiver is slowed
+    /// down to the pace of the reader, and its silence does not count. Writing goes on, and if the slowed
+    /// receiver takes nothing either, the connection ends after [`STALL`], so that no wait is endless.
     held: VecDeque<Incoming>,
-    /// When the receiver was last asked whether it is there; answered if something was heard since.
+    /// Time of the last ping; it is answered if a byte arrived since.
     asked: Option<Instant>,
     closing: Closing,
 }
 
-/// How far the end is.
+/// State of the closing handshake.
 #[derive(Debug)]
 enum Closing {
     Open,
-    /// What waits is still to be written, then the close frame.
+    /// The waiting frames are to be written, then the close frame.
     Wanted,
-    /// The close frame is among what waits.
+    /// The close frame is among the bytes to be written.
     Said,
-    /// Nothing more can be written; what is left to read is read until then.
+    /// Writing has failed; the rest is read until `until`.
     Broken {
         cause: String,
         until: Instant,
@@ -138,7 +139,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Pump<'a, S> {
         }
     }
 
-    /// Works until the connection ends. What is still held then comes with how it ended.
+    /// Runs until the connection ends; returns the messages still held and how the connection ended.
     pub(super) async fn run(mut self, close: &Notify) -> (VecDeque<Incoming>, Closed) {
         let closed = loop {
             self.feed();
@@ -177,7 +178,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Pump<'a, S> {
         matches!(self.closing, Closing::Open | Closing::Wanted) && self.socket.wire().waiting() < AHEAD_BYTES
     }
 
-    /// Takes what is there without waiting.
+    /// Takes the batches that are available without waiting.
     fn feed(&mut self) {
         while self.takes_more() {
             match (self.outgoing.try_recv(), &self.closing) {
@@ -191,12 +192,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Pump<'a, S> {
         }
     }
 
-    /// What happened, and what else is there already: a turn of the loop costs more than a small frame.
+    /// Handles a step and the steps that are available without waiting: a turn of the loop costs more than a
+    /// small frame.
     async fn steps(&mut self, first: Step) -> Option<Closed> {
         let mut next = Some(first);
         while let Some(step) = next {
             if let Some(closed) = self.step(step) {
-                // What was confirmed before the end is confirmed.
+                // Acks that arrive before the end count.
                 return self.give_acks().or(Some(closed));
             }
             if !self.held.is_empty() {
@@ -292,7 +294,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Pump<'a, S> {
         }
     }
 
-    /// When something is due if nothing happens before.
+    /// Returns the time at which a timeout is due.
     fn wake(&self) -> Instant {
         let wire = self.socket.wire();
         let written = match &self.closing {
@@ -305,12 +307,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Pump<'a, S> {
         match (written, heard) {
             (Some(written), Some(heard)) => written.min(heard),
             (Some(at), None) | (None, Some(at)) => at,
-            // Only who reads `incoming` can bring this on.
+            // Only the reader of `incoming` can end this wait.
             (None, None) => Instant::now() + STALL,
         }
     }
 
-    /// Whether the writing takes too long.
+    /// Returns how the connection ends if a write takes too long.
     fn overdue(&self) -> Option<Closed> {
         let (wire, now) = (self.socket.wire(), Instant::now());
         match &self.closing {
@@ -324,12 +326,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Pump<'a, S> {
         }
     }
 
-    /// Since when a question waits for its answer.
+    /// Returns the time of a ping that is not answered yet.
     fn unanswered(&self) -> Option<Instant> {
         self.asked.filter(|asked| *asked > self.socket.wire().heard())
     }
 
-    /// Nothing was to be read when the time came: asks, or gives up.
+    /// Handles a period of silence: sends a ping, or ends the connection if one is not answered.
     fn silent(&mut self) -> Option<Closed> {
         let now = Instant::now();
         let since = self.unanswered().unwrap_or(self.socket.wire().heard());

@@ -1,4 +1,4 @@
-//! A WebSocket after its upgrade, read and written at the same time.
+//! WebSocket after its upgrade, read and written at the same time.
 
 use std::io;
 use std::pin::Pin;
@@ -17,20 +17,21 @@ use tokio_tungstenite::tungstenite::{Bytes, Error};
 
 use super::wire::Wire;
 
-/// Most bytes of a message of the receiver's. They are acks and short texts.
+/// Maximum bytes of a message of the receiver: acks and short texts.
 pub(super) const MESSAGE_BYTES: usize = 1024 * 1024;
-/// The same where commands are taken: their cassettes may be long.
+/// Maximum bytes of a message where commands are accepted: their cassettes may be long.
 pub(super) const COMMAND_BYTES: usize = 32 * 1024 * 1024;
-/// Room for reading; a longer message gets its own.
+/// Size of the read buffer; a longer message gets its own.
 const READ_BYTES: usize = 16 * 1024;
-/// Of the library's own buffer, where only control frames pass through. What is written by us is bounded by its writer.
+/// Size of the library's write buffer, which only control frames use. The data written by this crate is
+/// bounded by its sender.
 const CONTROL_BYTES: usize = 4 * 1024;
 
-/// How long the end may take once it is decided: the receiver's answer to our close frame, ours to its own, or what is left
-/// to read of a connection that takes nothing more.
+/// Timeout of the closing handshake: the receiver's answer to this client's close frame, this client's answer
+/// to its own, or the rest to read of a connection that takes nothing more.
 pub(super) const PARTING: Duration = Duration::from_secs(2);
 
-/// The bounds of what the library keeps.
+/// Limits of the library's buffers.
 pub(super) fn bounds(serves: bool) -> WebSocketConfig {
     let bytes = if serves { COMMAND_BYTES } else { MESSAGE_BYTES };
     WebSocketConfig::default()
@@ -41,15 +42,15 @@ pub(super) fn bounds(serves: bool) -> WebSocketConfig {
         .max_frame_size(Some(bytes))
 }
 
-/// What happened on a socket.
+/// Event of a socket.
 #[derive(Debug)]
 pub(super) enum Step {
     Read(Message),
-    /// Nothing more can be read.
+    /// Reading has ended, with an error or without.
     End(Option<Error>),
-    /// All is written.
+    /// Everything is written.
     Written,
-    /// Nothing more can be written; there may be more to read. Said once.
+    /// Writing has failed; there may be more to read. Returned once.
     Unwritable(io::Error),
 }
 
@@ -58,7 +59,7 @@ pub(super) struct Socket<S> {
     ws: WebSocketStream<Wire<S>>,
     masks: fastrand::Rng,
     writable: bool,
-    /// A close frame came or is to go.
+    /// True once a close frame was received or is to be sent.
     parting: bool,
 }
 
@@ -76,11 +77,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.ws.get_mut()
     }
 
-    /// Puts a text frame behind what waits. The library is passed by, because it logs what it writes, the key and the
-    /// content of runs included, for whoever listens to `log` at the finest level.
+    /// Appends a text frame to the bytes to write. This bypasses the library, because it logs the frames that
+    /// it writes, the key and the content of runs included, for a `log` logger at the finest level.
     ///
-    /// Masks keep a careless proxy from taking a frame for a request. They need not be secret here: no proxy sees into TLS,
-    /// and without TLS nothing leaves this machine.
+    /// Masks keep a careless proxy from interpreting a frame as a request. They need not be secret here: TLS
+    /// hides the frames from proxies, and without TLS they stay on this machine or go to an allowed host.
     pub(super) fn put(&mut self, text: &Utf8Bytes) {
         if !self.writable {
             return;
@@ -90,7 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let header = FrameHeader { is_final: true, opcode, mask: Some(mask), ..FrameHeader::default() };
         let out = self.wire_mut().out();
         out.reserve(header.len(text.len() as u64) + text.len());
-        // Memory takes all that is written to it.
+        // A write to memory does not fail.
         let _ = header.format(text.len() as u64, &mut (&mut *out).writer());
         let start = out.len();
         out.extend_from_slice(text.as_bytes());
@@ -99,23 +100,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    /// Asks whether the other side is there.
+    /// Sends a ping.
     pub(super) fn ping(&mut self) {
         self.control(Message::Ping(Bytes::new()));
     }
 
-    /// Says goodbye.
+    /// Sends a close frame.
     pub(super) fn close(&mut self, code: CloseCode) {
         self.parting = true;
         self.control(Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::default() })));
     }
 
     fn control(&mut self, message: Message) {
-        // The wire takes everything, so that what can fail is only that the connection is at its end, which reading tells.
+        // The wire accepts every write, so this fails only at the end of the connection, which reading
+        // reports.
         let _ = Pin::new(&mut self.ws).start_send(message);
     }
 
-    /// Writes and reads what goes now. Writing goes on while nothing is to be read, and the other way round.
+    /// Writes and reads as much as possible now. Writing goes on while nothing can be read, and the other way
+    /// round.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, read: bool) -> Poll<Step> {
         let mut written = false;
         if self.writable && !self.wire().is_idle() {
@@ -142,13 +145,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         if written { Poll::Ready(Step::Written) } else { Poll::Pending }
     }
 
-    /// Lets a last close frame out, if it goes in time.
+    /// Writes a last close frame, if that is possible in time.
     pub(super) async fn part(&mut self) {
         if !self.parting || !self.writable {
             return;
         }
         let out = std::future::poll_fn(|cx| {
-            // Reading makes the library answer a close frame, if that is what came.
+            // Reading makes the library answer a close frame, if one has arrived.
             let _ = Pin::new(&mut self.ws).poll_next(cx);
             self.ws.get_mut().poll_drain(cx)
         });

@@ -1,4 +1,4 @@
-//! From an address to a WebSocket.
+//! Upgrade of a connection to a WebSocket.
 
 use std::time::Duration;
 
@@ -21,22 +21,23 @@ use crate::transport::connect::{Connector, Stream};
 use crate::transport::http::US;
 use crate::transport::words::{causes, words};
 
-/// How long the answer to the upgrade may take.
+/// Timeout of the response to the upgrade.
 pub(super) const UPGRADE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What to ask for, and where.
+/// Target and headers of the upgrade.
 #[derive(Clone, Debug)]
 pub(super) struct Upgrade {
-    /// For the connector, which speaks of `https`.
+    /// URI for the connector, which expects `https`.
     address: Uri,
-    /// For the request, which speaks of `wss`.
+    /// URI for the request, which expects `wss`.
     url: Uri,
-    /// Further headers, such as a gateway may want. The key is never among them: it goes into the first frame.
+    /// Further headers, such as a gateway may require. The key is never among them: it goes into the first
+    /// frame.
     headers: HeaderMap,
 }
 
 impl Upgrade {
-    /// The request for the stream below a base URL.
+    /// Creates the request for the stream below a base URL.
     pub(super) fn new(base: &BaseUrl, path: &str, headers: &HeaderMap) -> Result<Self, BuildError> {
         let problem = |error: http::Error| BuildError::Client { problem: error.to_string() };
         let address: Uri = base.join(path).parse().map_err(|error: http::uri::InvalidUri| problem(error.into()))?;
@@ -49,7 +50,7 @@ impl Upgrade {
         Ok(Self { address, url, headers })
     }
 
-    /// Connects, directly or through a proxy. The connector has a time limit of its own.
+    /// Connects, directly or through a proxy. The connector has a timeout of its own.
     pub(super) async fn connect(&self, mut connector: Connector) -> Result<TokioIo<Stream>, Closed> {
         let connected = match std::future::poll_fn(|cx| connector.poll_ready(cx)).await {
             Ok(()) => connector.call(self.address.clone()).await,
@@ -60,7 +61,7 @@ impl Upgrade {
             .map_err(|error| Closed::new(CloseReason::NotConnected, format!("no connection: {}", causes(&*error))))
     }
 
-    /// Asks for the WebSocket. Redirects are not followed.
+    /// Requests the upgrade. Redirects are not followed.
     pub(super) async fn ask<S>(&self, stream: S, api_key: &ApiKey, serves: bool) -> Result<Socket<S>, Closed>
     where
         S: AsyncRead + AsyncWrite + Unpin,

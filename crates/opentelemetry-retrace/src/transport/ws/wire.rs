@@ -1,4 +1,4 @@
-//! A connection whose writing waits for nobody: what is to be written is kept here, and drained beside the reading.
+//! Connection with writes that never wait: bytes to write are kept here, and drained beside the reading.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,27 +9,28 @@ use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-/// Most pongs that wait to be written. One answers all pings before it, so those beyond are left out.
+/// Maximum number of pongs that wait to be written. One answers all pings before it, so further ones are left
+/// out.
 const PONGS: usize = 16;
-/// The first byte of a pong of the WebSocket's own.
+/// First byte of a WebSocket pong.
 const PONG: u8 = 0x8a;
-/// Room that is kept for what comes next; more, as after a large frame, is given back.
+/// Buffer capacity that is kept for later frames; a larger one, as after a large frame, is released.
 const ROOM: usize = 256 * 1024;
 
-/// The stream below the WebSocket. Until the upgrade it is written through to.
+/// Stream below the WebSocket. Until the upgrade, writes go straight to it.
 #[derive(Debug)]
 pub(super) struct Wire<S> {
     stream: S,
     upgraded: bool,
     out: BytesMut,
-    /// Nothing that was written is left in the stream's own buffers.
+    /// True if nothing that was written is left in the stream's own buffers.
     flushed: bool,
-    /// Bytes written, ever, and up to which of them there is a pong.
+    /// Number of bytes written so far, and the ends of the waiting pongs in that count.
     written: u64,
     pongs: VecDeque<u64>,
-    /// When something was last received.
+    /// Time at which bytes were last received.
     heard: Instant,
-    /// When something was last written, or began to wait for that.
+    /// Time at which bytes were last written, or began to wait for that.
     moved: Instant,
 }
 
@@ -48,17 +49,17 @@ impl<S> Wire<S> {
         }
     }
 
-    /// From now on, what is written is kept until [`Wire::poll_drain`].
+    /// Keeps bytes from now on until [`Wire::poll_drain`].
     pub(super) fn upgraded(&mut self) {
         self.upgraded = true;
     }
 
-    /// Bytes that wait to be written.
+    /// Number of bytes that wait to be written.
     pub(super) fn waiting(&self) -> usize {
         self.out.len()
     }
 
-    /// Whether all is written.
+    /// Returns true if everything is written.
     pub(super) fn is_idle(&self) -> bool {
         self.out.is_empty() && self.flushed
     }
@@ -71,7 +72,7 @@ impl<S> Wire<S> {
         self.moved
     }
 
-    /// Where to put what is to be written.
+    /// Returns the buffer for bytes to write.
     pub(super) fn out(&mut self) -> &mut BytesMut {
         if self.is_idle() {
             self.moved = Instant::now();
@@ -80,7 +81,7 @@ impl<S> Wire<S> {
         &mut self.out
     }
 
-    /// Whether another pong may be put; true is for one that is put next.
+    /// Returns true if another pong may be added, and counts it as added.
     pub(super) fn takes_pong(&mut self) -> bool {
         while self.pongs.front().is_some_and(|end| *end <= self.written) {
             self.pongs.pop_front();
@@ -94,7 +95,7 @@ impl<S> Wire<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Wire<S> {
-    /// Writes as much as goes now; ready when all is written.
+    /// Writes as much as possible now; ready when everything is written.
     pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.out.is_empty() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.out))?;
@@ -125,12 +126,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     }
 }
 
-/// What the WebSocket writes by itself: the upgrade, then whole control frames, one at a time.
+/// Writes of the library itself: the upgrade, then whole control frames, one at a time.
 impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         if !self.upgraded {
             return match ready!(Pin::new(&mut self.stream).poll_write(cx, buf)) {
-                // The library takes it for impossible and panics.
+                // The library treats this as impossible and panics.
                 Ok(0) if !buf.is_empty() => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => Poll::Ready(written),
             };

@@ -1,4 +1,4 @@
-//! How an open connection ends.
+//! Ends of an open connection.
 
 use tokio::io::AsyncWriteExt as _;
 
@@ -76,7 +76,7 @@ async fn a_receiver_that_is_merely_quiet_is_asked_and_kept() {
         assert_eq!(began.elapsed().as_secs(), 15 * asked);
         receiver.flush().await.unwrap();
     }
-    // One that talks is not asked.
+    // A receiver that sends something gets no ping.
     for _ in 0..20 {
         say(&mut receiver, r#"{"type":"ping"}"#).await;
         assert_eq!(read_text(&mut receiver).await, r#"{"type":"pong"}"#);
@@ -108,7 +108,7 @@ async fn a_slow_receiver_is_no_dead_one() {
     let (mut link, mut receiver) = opened().await;
     let sent = frame(0, 200_000);
     put(&link, &sent).await;
-    // A pipe's worth at a time, and long pauses: four minutes for one frame.
+    // The receiver reads one pipe length at a time, with long pauses: four minutes for one frame.
     let slow = async {
         let mut got = Vec::new();
         while got.len() < sent.len() {
@@ -128,7 +128,7 @@ async fn a_slow_receiver_is_no_dead_one() {
 #[tokio::test(start_paused = true)]
 async fn time_in_which_there_is_nothing_to_write_is_no_stall() {
     let (mut link, mut receiver) = opened().await;
-    // As much as the pipe takes, with the head of the frame.
+    // The frame fills the pipe together with its head.
     let fill = "z".repeat(PIPE - 8);
     put(&link, &fill).await;
     for _ in 0..6 {
@@ -187,7 +187,7 @@ async fn closing_sends_what_was_put_then_1000_and_hears_the_rest() {
     let Message::Close(Some(close)) = read(&mut receiver).await else { panic!("no close frame") };
     assert_eq!(u16::from(close.code), 1000);
     assert!(link.outgoing.reserve().await.is_err(), "it takes nothing more");
-    // The library answers by itself; what stands before that in the pipe is said by hand.
+    // The library answers by itself; the bytes before that in the pipe are written by hand.
     receiver.get_mut().write_all(b"\x81\x0e{\"type\":\"ack\"}").await.unwrap();
     assert!(receiver.next().await.is_none_or(|end| end.is_err()));
     assert!(matches!(next(&mut link).await, Incoming::Acks(_)));

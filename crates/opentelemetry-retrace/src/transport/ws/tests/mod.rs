@@ -1,4 +1,5 @@
-//! A scripted receiver on the other end of a pipe in memory, under a clock that moves only when nothing else does.
+//! Scripted receiver on the other end of a pipe in memory, under a clock that moves only when nothing else
+//! does.
 
 mod endings;
 mod opening;
@@ -25,7 +26,7 @@ use super::{CloseReason, Closed, Incoming, Link, link};
 use crate::config::{BaseUrl, Config, Settings};
 
 const KEY: &str = "rt_secret";
-/// Room in the pipe, each way.
+/// Capacity of the pipe, each way.
 const PIPE: usize = 4 * 1024;
 
 type Receiver = WebSocketStream<DuplexStream>;
@@ -39,13 +40,13 @@ fn upgrade(headers: &HeaderMap) -> Upgrade {
     Upgrade::new(&base, endpoint::STREAM, headers).unwrap()
 }
 
-/// A link, and the other end of its pipe.
+/// Creates a link, and the other end of its pipe.
 fn piped() -> (Link, DuplexStream) {
     let (near, far) = tokio::io::duplex(PIPE);
     (link(ready(Ok(near)), upgrade(&HeaderMap::new()), KEY.into(), false), far)
 }
 
-/// A link whose upgrade was answered and whose key was read.
+/// Creates a link whose upgrade was answered and whose key was read.
 async fn keyed() -> (Link, Receiver) {
     let (link, far) = piped();
     let mut receiver = accept_async(far).await.unwrap();
@@ -54,7 +55,7 @@ async fn keyed() -> (Link, Receiver) {
     (link, receiver)
 }
 
-/// A link that is open.
+/// Creates a link that is open.
 async fn opened() -> (Link, Receiver) {
     let (mut link, mut receiver) = keyed().await;
     say(&mut receiver, r#"{"type":"auth_ok"}"#).await;
@@ -86,7 +87,7 @@ async fn next(link: &mut Link) -> Incoming {
     next.expect("nothing came").expect("it ended without a word")
 }
 
-/// How the link ends, next, and after how many seconds. Nothing may follow.
+/// Waits for the end of the link; returns it and the seconds that it took. Nothing may follow.
 async fn closed(link: &mut Link) -> (Closed, u64) {
     let began = Instant::now();
     let Incoming::Closed(closed) = next(link).await else { panic!("it is not over") };
@@ -104,7 +105,7 @@ async fn put(link: &Link, text: &str) {
     link.outgoing.send(vec![text.into()]).await.unwrap();
 }
 
-/// The numbers of so many acks, which come next and in as many pieces as they like.
+/// Returns the numbers of the next `count` acks, which may arrive in any number of pieces.
 async fn acked(link: &mut Link, count: usize) -> Vec<u64> {
     let mut numbers = Vec::new();
     while numbers.len() < count {
@@ -115,7 +116,7 @@ async fn acked(link: &mut Link, count: usize) -> Vec<u64> {
     numbers
 }
 
-/// A text frame of about so many bytes, with a number in it.
+/// Creates a text frame of about `bytes` bytes, with a number in it.
 fn frame(number: usize, bytes: usize) -> String {
     format!(r#"{{"type":"span_ended","seq":{number},"data":"{}"}}"#, "x".repeat(bytes))
 }

@@ -1,11 +1,11 @@
-//! Until the key is taken.
+//! Connections before the key is accepted.
 
 use http::HeaderValue;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 
-/// The request that the receiver gets, and the link, when it answers so.
+/// Returns the request that the receiver gets, and how the link ends after this answer.
 async fn answered(headers: HeaderMap, answer: &str) -> (String, Closed, u64) {
     let (near, mut far) = tokio::io::duplex(PIPE);
     let mut link = link(ready(Ok(near)), upgrade(&headers), KEY.into(), false);

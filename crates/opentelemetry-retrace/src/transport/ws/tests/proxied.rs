@@ -1,4 +1,4 @@
-//! The whole way to a receiver elsewhere: TCP, a tunnel through a proxy, TLS, WebSocket.
+//! The whole route to a receiver on another machine: TCP, a tunnel through a proxy, TLS, WebSocket.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -22,7 +22,7 @@ fn listen() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// A receiver of one connection, the authority behind it, and the texts that it got.
+/// Starts a receiver of one connection; returns its address, its authority, and the texts that it gets.
 fn receiver() -> (SocketAddr, String, JoinHandle<Vec<String>>) {
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -50,7 +50,8 @@ fn receiver() -> (SocketAddr, String, JoinHandle<Vec<String>>) {
     (address, authority.pem(), served)
 }
 
-/// A proxy of one tunnel, to this address whatever it is asked for, or none; and what it is asked.
+/// Starts a proxy of one tunnel, to this address whatever the request names, or none; returns the request
+/// that it gets.
 fn proxy(to: Option<SocketAddr>) -> (SocketAddr, JoinHandle<String>) {
     let (listener, address) = listen();
     let served = spawn(move || {
@@ -103,7 +104,7 @@ async fn pain_15_a_proxy_makes_the_way_and_sees_nothing() {
     drop(link);
     let asked = proxied.join().unwrap();
     assert!(asked.starts_with("CONNECT receiver.example:443 HTTP/1.1\r\n"), "{asked}");
-    // user:word
+    // The credentials are `user:word`.
     assert!(asked.to_ascii_lowercase().contains("\r\nproxy-authorization: basic dxnlcjp3b3jk\r\n"), "{asked}");
     assert!(!asked.contains(KEY), "{asked}");
 }

@@ -1,4 +1,4 @@
-//! The whole way, over TCP on this machine.
+//! The whole route, over TCP on this machine.
 
 use tokio::net::TcpListener;
 

@@ -1,4 +1,4 @@
-//! Frames both ways.
+//! Frames in both directions.
 
 use retrace_protocol::ServerFrame;
 
@@ -60,7 +60,7 @@ async fn what_the_receiver_says_is_read_and_what_is_no_frame_harms_nobody() {
 #[tokio::test(start_paused = true)]
 async fn acks_come_together_in_their_order_before_what_was_said_after_them() {
     let (mut link, mut receiver) = opened().await;
-    // Too many for one piece.
+    // These are too many for one batch.
     let count = 3 * BATCH_BYTES as u64 / 40;
     let saying = tokio::spawn(async move {
         for number in 0..count {
@@ -100,7 +100,7 @@ async fn every_ping_is_answered() {
     assert!(link.incoming.try_recv().is_err(), "nobody needs to know");
 }
 
-/// Puts frames in as fast as they go.
+/// Sends frames as fast as possible.
 fn flat_out(link: &Link, bytes: usize) -> tokio::task::JoinHandle<()> {
     let outgoing = link.outgoing.clone();
     tokio::spawn(async move {
@@ -119,7 +119,7 @@ async fn a_pong_does_not_wait_behind_more_than_what_was_taken() {
     for _ in 0..500 {
         read_text(&mut receiver).await;
     }
-    // Everything stands still: all that can be taken has been.
+    // No bytes move any more: the pipe and the buffers are full.
     tokio::time::sleep(Duration::from_secs(1)).await;
     say(&mut receiver, PING).await;
     let (mut before, mut pong) = (0, false);
@@ -169,7 +169,7 @@ async fn while_nobody_reads_what_came_the_rest_goes_on() {
         said += 1;
     }
     assert!(said > INCOMING, "{said}");
-    // Longer than a silence may be: it is ours.
+    // This is longer than the limit of silence, which does not count because the reader causes it.
     for _ in 0..10 {
         put(&link, &frame(sent, 100)).await;
         assert_eq!(read_text(&mut receiver).await, frame(sent, 100));
