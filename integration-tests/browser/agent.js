@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
-// Starts the example and waits until it serves; {stop}. It has recorded one run then.
+// Starts the example and waits until it serves; {stop}. The receiver has one run of it then.
 export async function start(program, receiver) {
   const environment = { ...process.env, RETRACE_BASE_URL: receiver.url, RETRACE_API_KEY: 'rt_browser' };
   const child = spawn(program, [], { stdio: ['ignore', 'pipe', 'inherit'], env: environment });
