@@ -1,6 +1,8 @@
 // The loop of forks with a real agent: fork a run from a span, follow it, compare, and what happens when it fails.
 
 import assert from 'node:assert/strict';
+import { on, once } from 'node:events';
+import WebSocket from 'ws';
 import { start as startAgent } from './agent.js';
 import { open, violations, visit } from './browser.js';
 import { start as startReceiver } from './receiver.js';
@@ -120,7 +122,7 @@ async function wrong({ receiver, browser, run }) {
   // In mode live nothing can be changed: the receiver refuses it.
   const area = page.locator(EDITOR).getByLabel('Messages', { exact: true });
   await area.fill('[]');
-  await page.locator(EDITOR).getByLabel('Mode').selectOption('live');
+  await page.locator(EDITOR).getByRole('combobox').selectOption('live');
   await submit(page);
   await page.waitForFunction((selector) => /live/.test(document.querySelector(selector).innerText), `${EDITOR} .error`);
   assert.equal(await forks(), before, 'no fork is made of what is wrong');
@@ -131,29 +133,41 @@ async function wrong({ receiver, browser, run }) {
   await close();
 }
 
-// An agent that is slower than the example: a client of the socket that claims the fork when it is let.
+// A client that connects as an agent: it claims when this check lets it, and leaves in the middle.
+async function connect(url) {
+  const socket = new WebSocket(`${url.replace('http', 'ws')}/ws/v1/stream`);
+  const frames = on(socket, 'message', { signal: AbortSignal.timeout(60_000) });
+  const frame = async () => JSON.parse((await frames.next()).value[0]);
+  await once(socket, 'open');
+  socket.send(JSON.stringify({ type: 'auth', api_key: 'rt_browser', resumable: true, replay_generation: 1, acks: true }));
+  assert.equal((await frame()).type, 'auth_ok');
+  const command = async () => {
+    const { type, data } = await frame();
+    assert.equal(type, 'resume');
+    return data;
+  };
+  return { command, leave: () => socket.close() };
+}
+
 async function follow({ receiver, browser }) {
-  const run = { id: 'slow', name: 'slow agent', status: 'completed', started_at: '2026-01-02T03:04:05Z', ended_at: '2026-01-02T03:04:06Z', input: { args: [], kwargs: { question: 'x' } }, metadata: { _resumable: true }, spans: [{ id: 'slow-1', trace_id: 'slow', parent_id: null, span_type: 'llm_call', name: 'chat', model: 'm', started_at: '2026-01-02T03:04:05Z', ended_at: '2026-01-02T03:04:06Z', input: { messages: [{ role: 'user', content: 'x' }] }, output: 'y', metadata: {} }] };
-  await receiver.send('POST', '/api/v1/traces', run);
+  const [began, ended] = ['2026-01-02T03:04:05Z', '2026-01-02T03:04:06Z'];
+  const span = { id: 'slow-1', trace_id: 'slow', parent_id: null, span_type: 'llm_call', name: 'chat', model: 'm-1', started_at: began, ended_at: ended, input: { messages: [{ role: 'user', content: 'x' }] }, output: 'y', metadata: {} };
+  await receiver.send('POST', '/api/v1/traces', { id: 'slow', name: 'slow agent', status: 'completed', started_at: began, ended_at: ended, input: { args: [], kwargs: { question: 'x' } }, metadata: { _resumable: true }, spans: [span] });
+  const agent = await connect(receiver.url);
   const { page, faults, close } = await open(browser, receiver.url);
-  // The answer of the receiver is held back until the editor has shown that the fork is on its way.
-  const made = await (await receiver.send('POST', '/api/v1/forks', { trace_id: 'slow', span_id: 'slow-1', substitutions: { model: 'other' } })).json();
-  let release;
-  const released = new Promise((resolve) => {
-    release = resolve;
-  });
-  await page.route('**/api/v1/forks/*?*', async (route) => {
-    await released;
-    await route.continue();
-  });
-  await edit(page, { id: 'slow' }, 'slow-1', 'Model', 'm', 'other');
+  const shows = (words) => page.waitForFunction(([selector, words]) => document.querySelector(selector).innerText.includes(words), [`${EDITOR} [role=status]`, words]);
+  await edit(page, { id: 'slow' }, 'slow-1', 'Model', 'm-1', 'm-2');
   await submit(page);
-  await page.waitForFunction((selector) => document.querySelector(selector).innerText.includes('sent to the agent'), `${EDITOR} [role=status]`);
+  await shows('The fork is sent to the agent.');
   assert.equal(await page.isEnabled(`${EDITOR} button[type=submit]`), false);
-  release();
-  // The example has no function of this name, and states so.
-  await page.waitForFunction((selector) => location.hash.startsWith('#/compare') || document.querySelector(selector)?.hidden === false, `${EDITOR} .error`);
-  await receiver.send('GET', `/api/v1/forks/${made.id}`);
+  const { forkId, executionId, substitutions } = await agent.command();
+  assert.deepEqual(substitutions, { model: 'm-2' });
+  await receiver.send('POST', `/api/v1/forks/${forkId}/replay/claim`, { execution_id: executionId });
+  await shows('The agent runs the fork.');
+  agent.leave();
+  await page.waitForSelector(`${EDITOR} .error:not([hidden])`);
+  assert.match(await page.innerText(`${EDITOR} .error`), /agent|connection/);
+  assert.equal(await page.isEnabled(`${EDITOR} button[type=submit]`), true);
   assert.deepEqual(faults, []);
   await close();
 }
@@ -227,9 +241,6 @@ async function alone({ receiver, browser, run }, programs) {
   await submit(page);
   await page.waitForSelector(`${EDITOR} .error:not([hidden])`);
   assert.match(await page.innerText(`${EDITOR} .error`), /agent/);
-  await page.locator(`${EDITOR} .error`).evaluate((error) => {
-    error.textContent = '';
-  });
   await submit(page);
   await page.waitForFunction((selector) => document.querySelector(selector).innerText !== '', `${EDITOR} .error`);
   assert.equal(await forks(), before + 1, 'the same fork is tried again');

@@ -93,7 +93,9 @@ function step(each, at, diff) {
   const links = el('span', { className: 'links' }, link(diff.a, each.a, 'in A'), link(diff.b, each.b, 'in B'));
   const parts = Object.entries(each.changes ?? {});
   if (parts.length === 0) return el('li', { className: each.status }, el('div', { className: 'step' }, title, links));
-  return el('li', { className: each.status }, el('details', { open: isFirst || (each.status === 'changed' && at < 50) }, el('summary', { className: 'step' }, title), links, parts.map(([name, change]) => el('section', { className: 'change' }, el('h3', {}, name), changes(change)))));
+  // The step that is the whole run repeats what stands above.
+  const isRun = parts.every(([name, change]) => JSON.stringify(change) === JSON.stringify(diff[name]));
+  return el('li', { className: each.status }, el('details', { open: isFirst || (each.status === 'changed' && at < 50 && !isRun) }, el('summary', { className: 'step' }, title), links, parts.map(([name, change]) => el('section', { className: 'change' }, el('h3', {}, name), changes(change)))));
 }
 
 function changes({ differences, total }) {

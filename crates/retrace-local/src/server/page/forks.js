@@ -62,7 +62,8 @@ function row(fork, refresh) {
     if (name) origin.textContent = name;
   });
   const result = fork.result_trace_id ? [el('a', { href: `#/compare?${new URLSearchParams({ fork: fork.id })}` }, 'compare'), el('a', { href: address(fork.result_trace_id, null) }, 'run')] : [];
-  const again = fork.status === 'running' ? null : el('button', { className: 'small', onclick: run }, fork.status === 'created' ? 'Run' : 'Run again');
+  // One that an agent runs is not begun a second time; one that no agent has claimed may be.
+  const again = fork.status === 'running' && fork.claimed_at ? null : el('button', { className: 'small', onclick: run }, fork.status === 'created' ? 'Run' : 'Run again');
   return el(
     'tr',
     {},
