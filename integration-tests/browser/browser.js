@@ -24,11 +24,11 @@ export async function open(browser, url, { width = 1400, height = 900, scheme = 
   const faults = [];
   page.on('pageerror', (error) => faults.push(`a script failed: ${error.message}`));
   page.on('console', (message) => {
-    const isExpected = /status of 40[014]/.test(message.text());
+    const isExpected = /status of 40[0149]/.test(message.text());
     if (message.type() === 'error' && !isExpected) faults.push(`the console has: ${message.text()}`);
   });
   page.on('request', (request) => {
-    if (!request.url().startsWith(url) && !request.url().startsWith('blob:')) faults.push(`a request went to ${request.url()}`);
+    if (!request.url().startsWith(new URL(url).origin) && !request.url().startsWith('blob:')) faults.push(`a request went to ${request.url()}`);
   });
   page.setDefaultTimeout(limit);
   await page.goto(url);

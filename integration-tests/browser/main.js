@@ -3,6 +3,8 @@
 import { parseArgs } from 'node:util';
 import { mkdirSync } from 'node:fs';
 import { launch, setLimit } from './browser.js';
+import * as forks from './forks.js';
+import * as holds from './holds.js';
 import * as hostile from './hostile.js';
 import * as keyboard from './keyboard.js';
 import { start } from './receiver.js';
@@ -11,7 +13,7 @@ import * as speed from './speed.js';
 import * as use from './use.js';
 import * as views from './views.js';
 
-const { values: options } = parseArgs({ options: { browser: { type: 'string' }, server: { type: 'string' }, shots: { type: 'string' }, limit: { type: 'string', default: '60' } } });
+const { values: options } = parseArgs({ options: { browser: { type: 'string' }, server: { type: 'string' }, agent: { type: 'string' }, shots: { type: 'string' }, limit: { type: 'string', default: '60' } } });
 if (options.shots) mkdirSync(options.shots, { recursive: true });
 
 const now = Date.now();
@@ -34,6 +36,7 @@ async function check(name, body) {
 
 setLimit(Number(options.limit) * 1000);
 const setting = { receiver, browser, shots: options.shots, now };
+const programs = { server: options.server, agent: options.agent };
 try {
   await use.empty(check, setting);
   for (const run of week(now)) await receiver.send('POST', '/api/v1/traces', run);
@@ -44,6 +47,8 @@ try {
   await keyboard.all(check, setting);
   await hostile.all(check, setting);
   await use.all(check, setting);
+  await forks.all(check, setting, programs);
+  await holds.all(check, setting, programs);
   await speed.report(setting);
 } finally {
   await browser.close();

@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 
 // Starts a receiver on a free port; {url, send, stop}.
 export async function start(program, ...settings) {
-  const child = spawn(program, ['serve', '--addr', '127.0.0.1:0', ...settings], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(program, ['serve', '--addr', '127.0.0.1:0', '--grpc-addr', '127.0.0.1:0', ...settings], { stdio: ['ignore', 'pipe', 'inherit'] });
   const lines = createInterface({ input: child.stdout });
   const url = await new Promise((resolve, reject) => {
     lines.on('line', (line) => {

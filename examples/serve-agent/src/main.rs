@@ -40,8 +40,9 @@ async fn main() -> Result<(), AnyError> {
     for question in &arguments {
         println!("{question}\n  {}", plan_trip(question, None).await?);
     }
+    // Runs can be forked once the receiver has them.
+    retrace.flush_async().await?;
     if is_once {
-        retrace.flush_async().await?;
         return Ok(());
     }
     println!("\nplan-trip can be forked and replayed from {receiver} until Ctrl-C");

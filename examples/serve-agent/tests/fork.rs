@@ -143,4 +143,6 @@ fn a_tool_with_effects_is_not_executed_with_other_arguments() {
     assert_eq!(agent.executed("reserve"), 1, "{:?}", agent.printed);
     let diff = api.get(&format!("/api/v1/forks/{}/diff", fork["id"].as_str().unwrap()));
     assert_eq!(diff["same"], false, "{diff:#}");
+    let first = &diff["steps"][usize::try_from(diff["first_divergence"]["step"].as_u64().unwrap()).unwrap()];
+    assert_eq!(first["b"]["span_type"], "llm_call", "the model requested another tool call: {diff:#}");
 }

@@ -4,18 +4,20 @@
 //! combines both. Ids, times, tokens, cost and metadata are not compared; totals are part of the result.
 //!
 //! A run of a fork is compared with the run that it was forked from in a special way: steps before the fork point that
-//! it did not send again count as replayed, and the changes of the fork itself (the input of the run, of the step at
-//! the fork point, and of the model calls after it, which repeat the conversation) are listed and are not a divergence.
+//! it did not send again count as replayed, and the changes of the fork itself (the input of the run, of the
+//! steps that enclose the fork point, of the step at it, and of the model calls after it, which repeat the conversation) are listed and are not a divergence.
 
 mod align;
 mod content;
+
+use std::collections::{HashMap, HashSet};
 
 use retrace_protocol::metadata::{FORK_OF, FORK_POINT};
 use retrace_protocol::{Id, Span, SpanType, Status, Timestamp, Trace};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use align::{Pair, align, is_same_step};
+use align::{Pair, align, enclosing, is_same_step};
 use content::{Budget, ContentDiff};
 
 /// Largest number of compared steps of a run; `truncated` states that more exist.
@@ -183,9 +185,10 @@ pub(crate) fn diff(a: &Trace, b: &Trace) -> RunDiff {
     let (ours, theirs) = (first_steps(a), first_steps(b));
     let fork = fork_point(a, b);
     let point = fork.as_ref().map(|fork| fork.index);
+    let forked = ForkedSteps { point, enclosing: point.map(|point| enclosing(ours, point)).unwrap_or_default() };
     let mut budget = Budget::default();
     let steps: Vec<Step> =
-        align(ours, theirs, point).into_iter().map(|pair| step(pair, ours, theirs, point, &mut budget)).collect();
+        align(ours, theirs, point).into_iter().map(|pair| step(pair, ours, theirs, &forked, &mut budget)).collect();
     let mut counts = Counts::default();
     for step in &steps {
         *match step.status {
@@ -199,8 +202,7 @@ pub(crate) fn diff(a: &Trace, b: &Trace) -> RunDiff {
     let input = ContentDiff::of_json(a.input.as_ref(), b.input.as_ref(), &mut budget);
     let output = ContentDiff::of_json(a.output.as_ref(), b.output.as_ref(), &mut budget);
     let error = ContentDiff::of_text(a.error.as_deref(), b.error.as_deref(), &mut budget);
-    let of_step =
-        steps.iter().enumerate().find(|(_, step)| step.diverges).map(|(at, step)| divergence(at, step, point));
+    let of_step = first_step(&steps, ours, theirs, &forked);
     let of_run = || {
         let whole = |reason, content: Option<&ContentDiff>| {
             content.map(|content| Divergence { step: None, reason, pointer: content.first_pointer() })
@@ -226,6 +228,38 @@ pub(crate) fn diff(a: &Trace, b: &Trace) -> RunDiff {
         steps,
         truncated: spans(a).max(spans(b)) > MAX_STEPS,
     }
+}
+
+/// The first step that diverges. Where the output or the error of a step differs because a step inside of it diverges, it is that one.
+fn first_step(steps: &[Step], ours: &[Span], theirs: &[Span], forked: &ForkedSteps) -> Option<Divergence> {
+    let outer = |spans: &[Span], ids: Vec<&Id>| -> HashSet<Id> {
+        let parents: HashMap<&Id, &Id> =
+            spans.iter().filter_map(|span| Some((&span.id, span.parent_id.as_ref()?))).collect();
+        let mut outer = HashSet::new();
+        for mut id in ids {
+            while let Some(parent) = parents.get(id).filter(|parent| !outer.contains(**parent)) {
+                outer.insert((*parent).clone());
+                id = parent;
+            }
+        }
+        outer
+    };
+    // The result of a tool call is no other step than the call.
+    let diverging = |side: fn(&Step) -> Option<&Side>| {
+        let sides = steps.iter().filter(|step| step.diverges).filter_map(side);
+        sides.filter(|side| side.span_type != SpanType::ToolResult).map(|side| &side.id).collect()
+    };
+    let (outer_a, outer_b) =
+        (outer(ours, diverging(|step| step.a.as_ref())), outer(theirs, diverging(|step| step.b.as_ref())));
+    let found = steps.iter().enumerate().filter(|(_, step)| step.diverges);
+    let all: Vec<_> = found.map(|(at, step)| (step, divergence(at, step, forked))).collect();
+    let is_cause = |(step, divergence): &&(&Step, Divergence)| {
+        let is_outer = step.a.as_ref().is_some_and(|side| outer_a.contains(&side.id))
+            || step.b.as_ref().is_some_and(|side| outer_b.contains(&side.id));
+        !(is_outer && step.status == StepStatus::Changed && ["output", "error"].contains(&divergence.reason))
+    };
+    let at = all.iter().position(|each| is_cause(&each)).unwrap_or(0);
+    all.into_iter().nth(at).map(|(_, divergence)| divergence)
 }
 
 fn first_steps(run: &Trace) -> &[Span] {
@@ -257,19 +291,35 @@ fn fork_point(a: &Trace, b: &Trace) -> Option<ForkPoint> {
     Some(ForkPoint { span_id: span_id.to_owned(), index })
 }
 
-fn step(pair: Pair, ours: &[Span], theirs: &[Span], point: Option<usize>, budget: &mut Budget) -> Step {
+/// Steps of the first run whose input a fork changes.
+struct ForkedSteps {
+    /// The fork point; none where the second run is no fork of the first.
+    point: Option<usize>,
+    /// Those that enclose it.
+    enclosing: HashSet<usize>,
+}
+
+impl ForkedSteps {
+    /// Returns true if the fork itself changes the input of this step.
+    fn changes(&self, at: usize, span_type: SpanType) -> bool {
+        let is_after = |point| at == point || (at > point && span_type == SpanType::LlmCall);
+        self.enclosing.contains(&at) || self.point.is_some_and(is_after)
+    }
+}
+
+fn step(pair: Pair, ours: &[Span], theirs: &[Span], forked: &ForkedSteps, budget: &mut Budget) -> Step {
     let (a, b) = (pair.a.and_then(|at| ours.get(at)), pair.b.and_then(|at| theirs.get(at)));
     let changes = match (a, b) {
         (Some(a), Some(b)) if !is_same_step(a, b) => Changes {
             input: ContentDiff::of_json(a.input.as_ref(), b.input.as_ref(), budget),
             output: ContentDiff::of_json(a.output.as_ref(), b.output.as_ref(), budget),
             error: ContentDiff::of_text(a.error.as_deref(), b.error.as_deref(), budget),
-            model: ContentDiff::of_text(a.model.as_deref(), b.model.as_deref(), budget),
+            model: ContentDiff::of_text(a.model.as_deref(), b.model.as_deref(), budget).filter(|_| !pair.repeated),
         },
         _ => Changes::default(),
     };
     let status = match (pair.a, pair.b) {
-        (Some(at), None) if point.is_some_and(|point| at < point) => StepStatus::Replayed,
+        (Some(at), None) if forked.point.is_some_and(|point| at < point) => StepStatus::Replayed,
         (Some(_), None) => StepStatus::Removed,
         (None, _) => StepStatus::Added,
         (Some(_), Some(_)) if changes.is_empty() => StepStatus::Same,
@@ -277,9 +327,10 @@ fn step(pair: Pair, ours: &[Span], theirs: &[Span], point: Option<usize>, budget
     };
     let diverges = match status {
         StepStatus::Same | StepStatus::Replayed => false,
+        StepStatus::Changed if pair.repeated => false,
         StepStatus::Added | StepStatus::Removed => true,
         StepStatus::Changed => {
-            let is_forked = pair.a.zip(a).is_some_and(|(at, a)| is_changed_by_fork(at, a.span_type, point));
+            let is_forked = pair.a.zip(a).is_some_and(|(at, a)| forked.changes(at, a.span_type));
             changes.output.is_some()
                 || changes.error.is_some()
                 || (!is_forked && (changes.input.is_some() || changes.model.is_some()))
@@ -289,16 +340,11 @@ fn step(pair: Pair, ours: &[Span], theirs: &[Span], point: Option<usize>, budget
     Step { status, diverges, moved: pair.moved, a: side(pair.a, a), b: side(pair.b, b), changes }
 }
 
-/// Returns true if a fork itself changes the input of this step.
-fn is_changed_by_fork(at: usize, span_type: SpanType, point: Option<usize>) -> bool {
-    point.is_some_and(|point| at == point || (at > point && span_type == SpanType::LlmCall))
-}
-
-fn divergence(at: usize, step: &Step, point: Option<usize>) -> Divergence {
+fn divergence(at: usize, step: &Step, forked: &ForkedSteps) -> Divergence {
     let found = |reason, content: Option<&ContentDiff>| {
         content.map(|content| Divergence { step: Some(at), reason, pointer: content.first_pointer() })
     };
-    let is_forked = step.a.as_ref().is_some_and(|a| is_changed_by_fork(a.index, a.span_type, point));
+    let is_forked = step.a.as_ref().is_some_and(|a| forked.changes(a.index, a.span_type));
     let Changes { input, output, error, model } = &step.changes;
     let plain = |reason| Divergence { step: Some(at), reason, pointer: None };
     match step.status {

@@ -108,6 +108,69 @@ fn a_fork_whose_steps_have_the_names_of_those_before_it_is_aligned_from_its_poin
     assert_eq!(statuses(&found), ["replayed", "replayed", "changed", "added", "added"]);
 }
 
+/// A run whose steps are below an outer one, with the answer to a tool call that the messages of the second model call show.
+fn nested(trace: &str, metadata: Value, weather: &str, answer: &str) -> Trace {
+    let mut outer = span("o", "reasoning", "agent", json!("q"), json!(answer));
+    let mut spans = agent();
+    spans[1]["metadata"] = json!({"tool_call_id": "c1"});
+    spans[1]["output"] = weather.into();
+    spans.insert(2, span("r", "tool_result", "look", Value::Null, json!(weather)));
+    spans[2]["metadata"] = json!({"tool_call_id": "c1"});
+    spans[3]["input"] = json!(weather);
+    spans[3]["output"] = answer.into();
+    for (at, parent) in [(0, "o"), (1, "o"), (2, "a2"), (3, "o")] {
+        spans[at]["parent_id"] = parent.into();
+    }
+    outer["output"] = answer.into();
+    spans.insert(0, outer);
+    run(trace, metadata, spans)
+}
+
+/// What a client sends of a fork at the second model call: without the steps that it has answered from the recording.
+fn nested_fork(weather: &str, answer: &str) -> Trace {
+    let mut fork = nested("u", json!({"_fork_of": "t", "_fork_point": "a3"}), weather, answer);
+    let spans = fork.spans.as_mut().unwrap();
+    let mut shown = spans.split_off(2);
+    spans.pop();
+    spans.push(shown.pop().unwrap());
+    // The translation makes steps of the tool results that only messages show.
+    shown[0].parent_id = Some("a3".into());
+    shown[0].model = Some("gpt".into());
+    spans.extend(shown);
+    fork
+}
+
+#[test]
+fn steps_around_the_fork_point_and_results_in_its_messages_are_no_divergence() {
+    let a = nested("t", json!({}), "fog", "train");
+    let found = diff(&a, &nested_fork("storm", "train"));
+    assert_eq!(statuses(&found), ["same", "replayed", "changed", "changed", "changed"]);
+    assert!(found.is_same(), "{:?}", found.first_divergence);
+    assert!(found.steps[2].changes.model.is_none());
+
+    let found = diff(&a, &nested_fork("sun", "plane"));
+    let first = found.first_divergence.as_ref().unwrap();
+    assert_eq!((first.step, first.reason), (Some(4), "output"), "the outer step differs only because of it");
+
+    // A tool that is executed again after the fork point is another step, whatever it is given.
+    let mut again = nested_fork("storm", "train");
+    again.spans.as_mut().unwrap()[2].parent_id = Some("o".into());
+    assert_eq!(statuses(&diff(&a, &again)), ["same", "replayed", "replayed", "replayed", "changed", "added", "added"]);
+}
+
+#[test]
+fn the_first_divergence_is_the_innermost_step_that_differs() {
+    let (a, b) = (nested("t", json!({}), "fog", "train"), nested("u", json!({}), "fog", "plane"));
+    let first = diff(&a, &b).first_divergence.unwrap();
+    assert_eq!((first.step, first.reason), (Some(4), "output"));
+    // A tool call is not blamed on its own result, and an outer step of which the input differs is a cause.
+    let first = diff(&a, &nested("u", json!({}), "sun", "train")).first_divergence.unwrap();
+    assert_eq!((first.step, first.reason), (Some(2), "output"));
+    let mut other = nested("u", json!({}), "fog", "plane");
+    other.spans.as_mut().unwrap()[0].input = a.spans.as_ref().unwrap()[2].input.clone();
+    assert_eq!(diff(&a, &other).first_divergence.unwrap().step, Some(0));
+}
+
 #[test]
 fn a_step_at_another_place_is_moved() {
     let (first, second) =

@@ -130,7 +130,7 @@ fn span(entry: &Value, at: usize, is_span: bool) -> Result<Span, String> {
 
 /// Opens a cassette of entries, in memory.
 fn open(stored: Vec<StoredEntry>) -> Result<Cassette, String> {
-    const FILE: &str = "of the receiver";
+    const FILE: &str = "the receiver's recording";
     let mut header = Header::new("");
     header.origin = Origin::Run;
     let unusable = |error: retrace_replay::cassette::CassetteError| error.to_string();

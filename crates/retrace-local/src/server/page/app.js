@@ -26,12 +26,13 @@ const VIEWS = {
   session: (query, id) => sessions.showOne(main, id),
   numbers: (query) => numbers.show(main, query),
   compare: (query) => compare.show(main, query),
-  forks: () => forks.show(main),
+  forks: (query) => forks.show(main, query),
   holds: () => holds.show(main),
 };
 
 // Ends what is shown now: its timers, and what it would still draw.
 let leave = () => {};
+let current = '';
 
 function show() {
   leave();
@@ -40,6 +41,13 @@ function show() {
   const [kind, ...ids] = path.split('/');
   const known = Object.hasOwn(VIEWS, kind) ? kind : '';
   leave = VIEWS[known](new URLSearchParams(query), ...ids.map(decode)) ?? (() => {});
+  current = known;
+  markView();
+}
+
+// Marks the link to the view that is shown.
+function markView() {
+  const known = current;
   for (const link of views.children) {
     const isCurrent = link.dataset.view === known || (known === 'run' && link.dataset.view === '') || (known === 'session' && link.dataset.view === 'sessions');
     if (isCurrent) link.setAttribute('aria-current', 'page');
@@ -65,6 +73,7 @@ function view(name, words) {
 async function more() {
   if (await has(FORKS)) views.append(view('forks', 'Forks'));
   if (await has(HOLDS)) views.append(view('holds', 'Holds'));
+  markView();
 }
 
 onFailure((message) => {

@@ -34,8 +34,9 @@ function draw(diff) {
   list();
   return [
     el('p', { className: diff.same ? 'verdict same' : 'verdict' }, words),
+    el('p', { className: 'quiet' }, counted(diff.counts)),
     table(diff),
-    ...['input', 'output', 'error'].filter((name) => diff[name]).map((name) => el('section', { className: 'change' }, el('h2', {}, `${name} of the run`), changes(diff[name]))),
+    ...['error', 'input', 'output'].filter((name) => diff[name]).map((name) => el('section', { className: 'change' }, el('h2', {}, `${name} of the run`), changes(diff[name]))),
     el('h2', {}, 'Steps'),
     el('label', {}, onlyChanged, ' only those that differ'),
     steps,
@@ -43,14 +44,21 @@ function draw(diff) {
   ].filter(Boolean);
 }
 
+const REASONS = { added: 'only B has it', removed: 'only A has it', input: 'its input differs', output: 'its output differs', error: 'its error differs', model: 'its model differs', status: 'its status differs' };
+
 function where({ first_divergence: first, steps }) {
   if (first?.step === undefined) return `The runs differ in their ${first?.reason ?? 'end'}.`;
   const side = steps[first.step].b ?? steps[first.step].a;
   const at = first.pointer ? ` at ${first.pointer}` : '';
-  return `They part at step ${first.step + 1}, ${side.name || side.span_type}: ${first.reason}${at}.`;
+  return `They part at step ${first.step + 1}, ${side.name || side.span_type}: ${REASONS[first.reason] ?? first.reason}${at}.`;
 }
 
-function table({ a, b, counts }) {
+function counted(counts) {
+  const words = ['same', 'changed', 'added', 'removed', 'replayed'].filter((name) => counts[name]).map((name) => `${number(counts[name])} ${name}`);
+  return words.length ? `Steps: ${words.join(', ')}.` : 'No steps.';
+}
+
+function table({ a, b, fork }) {
   const rows = [
     ['Run', (run) => el('a', { href: address(run.id, null) }, runName(run))],
     ['Status', statusMark],
@@ -64,8 +72,7 @@ function table({ a, b, counts }) {
     const value = of ? (of(b) ?? 0) - (of(a) ?? 0) : 0;
     return value ? `${value > 0 ? '+' : '−'}${write(value)}` : '';
   };
-  const words = ['same', 'changed', 'added', 'removed', 'replayed'].filter((name) => counts[name]).map((name) => `${number(counts[name])} ${name}`).join(', ');
-  return el('div', { className: 'wide', tabIndex: 0, role: 'region', ariaLabel: 'Both runs' }, el('table', { className: 'plain-table' }, el('thead', {}, el('tr', {}, el('th', {}, words || 'No steps'), el('th', { scope: 'col' }, 'A'), el('th', { scope: 'col' }, 'B'), el('th', { className: 'n', scope: 'col' }, 'B − A'))), el('tbody', {}, rows.map(([name, write, of, change]) => el('tr', {}, el('th', { scope: 'row' }, name), el('td', {}, write(a)), el('td', {}, write(b)), el('td', { className: 'n' }, difference(of, change)))))));
+  return el('div', { className: 'wide', tabIndex: 0, role: 'region', ariaLabel: 'Both runs' }, el('table', { className: 'plain-table both' }, el('thead', {}, el('tr', {}, el('td', {}), el('th', { scope: 'col' }, fork ? 'A, recorded' : 'A'), el('th', { scope: 'col' }, fork ? 'B, fork' : 'B'), el('th', { className: 'n', scope: 'col' }, 'B − A'))), el('tbody', {}, rows.map(([name, write, of, change]) => el('tr', {}, el('th', { scope: 'row' }, name), el('td', {}, write(a)), el('td', {}, write(b)), el('td', { className: 'n' }, difference(of, change)))))));
 }
 
 function step(each, at, diff) {
@@ -78,14 +85,17 @@ function step(each, at, diff) {
     el('span', { className: `badge ${each.status}` }, each.status),
     el('span', { className: 'text' }, side.name || side.span_type),
     side.model ? el('span', { className: 'quiet' }, side.model) : null,
+    diff.fork && each.a?.index === diff.fork.index ? el('span', { className: 'mark fork' }, 'fork point') : null,
     isFirst ? el('span', { className: 'mark warn' }, 'first divergence') : null,
     each.moved ? el('span', { className: 'mark' }, 'moved') : null,
     delta ? el('span', { className: 'quiet' }, `${delta > 0 ? '+' : '−'}${duration(Math.abs(delta) * 1000)}`) : null,
   ];
-  const links = el('span', { className: 'links' }, link(diff.a, each.a, 'in A'), ' ', link(diff.b, each.b, 'in B'));
+  const links = el('span', { className: 'links' }, link(diff.a, each.a, 'in A'), link(diff.b, each.b, 'in B'));
   const parts = Object.entries(each.changes ?? {});
   if (parts.length === 0) return el('li', { className: each.status }, el('div', { className: 'step' }, title, links));
-  return el('li', { className: each.status }, el('details', { open: isFirst || (each.status === 'changed' && at < 50) }, el('summary', { className: 'step' }, title), links, parts.map(([name, change]) => el('section', { className: 'change' }, el('h3', {}, name), changes(change)))));
+  // The step that is the whole run repeats what stands above.
+  const isRun = parts.every(([name, change]) => JSON.stringify(change) === JSON.stringify(diff[name]));
+  return el('li', { className: each.status }, el('details', { open: isFirst || (each.status === 'changed' && at < 50 && !isRun) }, el('summary', { className: 'step' }, title), links, parts.map(([name, change]) => el('section', { className: 'change' }, el('h3', {}, name), changes(change)))));
 }
 
 function changes({ differences, total }) {
@@ -99,7 +109,9 @@ function difference(each) {
     const tags = { '-': 'del', '+': 'ins', '=': 'span' };
     return el('div', { className: 'difference' }, pointer, el('pre', { className: 'words', dir: 'auto' }, each.text.map(([kind, text]) => el(tags[kind] ?? 'span', {}, kind === '=' && text.length > CHARACTERS ? `${text.slice(0, 300)} … ${text.slice(-300)}` : text))));
   }
-  const value = (name, kind) => (each[name] === undefined ? (each[`${name}_bytes`] ? el(kind, {}, `${number(each[`${name}_bytes`])} bytes`) : null) : el(kind, {}, long(written(each[name]), CHARACTERS)));
+  // A part that a run does not have at all is `null`.
+  const isMissing = (name) => each[name] === undefined || (each[name] === null && !each.pointer);
+  const value = (name, kind) => (isMissing(name) ? (each[`${name}_bytes`] ? el(kind, {}, `${number(each[`${name}_bytes`])} bytes`) : null) : el(kind, {}, long(written(each[name]), CHARACTERS)));
   return el('div', { className: 'difference' }, pointer, el('pre', { className: 'words', dir: 'auto' }, value('a', 'del'), value('b', 'ins')));
 }
 

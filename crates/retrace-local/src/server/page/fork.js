@@ -1,11 +1,11 @@
 // Fork from here: what a span was given, to be changed, and the run executed again from it.
 
-import { FORKS, send } from './api.js';
+import { FORKS, address, send } from './api.js';
 import { choice, el, field } from './element.js';
 import { indented, members } from './text.js';
 
-const EVERY = 500;
-const MODES = [['strict', 'strict: a call that differs before this span is refused'], ['lenient', 'lenient: a call that differs is reported'], ['live', 'live: everything is executed again']];
+const MODES = [['strict', 'strict: refuses calls that differ before it'], ['lenient', 'lenient: reports calls that differ before it'], ['live', 'live: executes everything again, unchanged']];
+const NO_ANSWER = 'The receiver does not answer.';
 const ENDED = ['completed', 'failed', 'superseded', 'expired'];
 
 // Opens the editor. `parts` are the members of the span as JSON texts.
@@ -16,11 +16,14 @@ export function edit(trace, span, parts) {
   let mode = 'strict';
   const fields = span.span_type === 'llm_call' ? modelFields(span, parts) : toolFields(parts);
   const run = el('button', { className: 'primary', type: 'submit' }, 'Fork and run');
-  let closed = false;
+  const closing = new AbortController();
+  // The fork that was stored latest, and what it was made of: it is run again when only the run failed.
+  let stored = { body: null, id: null };
   const fail = (text) => {
     problem.hidden = !text;
     problem.textContent = text ?? '';
     run.disabled = false;
+    if (text) progress.textContent = '';
   };
   const form = el(
     'form',
@@ -47,41 +50,40 @@ export function edit(trace, span, parts) {
       if (read.value !== undefined) substitutions[each.name] = read.value;
     }
     const body = { trace_id: trace.id, span_id: span.id, mode, ...(Object.keys(substitutions).length && { substitutions }) };
-    const made = await send('POST', FORKS, body);
-    if (!made?.ok) return fail(made?.error ?? 'The receiver does not answer.');
-    const { id } = JSON.parse(made.text);
-    progress.textContent = 'The fork is stored.';
-    const started = await send('POST', `${FORKS}/${encodeURIComponent(id)}/replay`, {});
-    if (!started?.ok) return fail(started?.error ?? 'The receiver does not answer.');
-    await follow(id, progress, () => closed, fail, dialog);
+    const same = JSON.stringify(body);
+    if (stored.body !== same) {
+      const made = await send('POST', FORKS, body);
+      if (!made?.ok) return fail(made?.error ?? NO_ANSWER);
+      stored = { body: same, id: JSON.parse(made.text).id };
+    }
+    const started = await send('POST', `${path(stored.id)}/replay`, {});
+    if (!started?.ok) return fail(started?.error ?? NO_ANSWER);
+    return follow(JSON.parse(started.text), { progress, fail, dialog, signal: closing.signal });
   });
   dialog.append(form);
   dialog.addEventListener('close', () => {
-    closed = true;
+    closing.abort();
     dialog.remove();
   });
   document.body.append(dialog);
   dialog.showModal();
 }
 
-// Shows how the fork stands until it has ended; then the comparison.
-async function follow(id, progress, isClosed, fail, dialog) {
-  while (!isClosed()) {
-    const answer = await send('GET', `${FORKS}/${encodeURIComponent(id)}`);
-    if (!answer?.ok) return fail(answer?.error ?? 'The receiver does not answer.');
-    const fork = JSON.parse(answer.text);
-    progress.textContent = `The fork is ${fork.status}.`;
-    if (ENDED.includes(fork.status)) {
-      if (!fork.result_trace_id) return fail(fork.error ?? `It ${fork.status} without a run.`);
-      dialog.close();
-      location.hash = `#/compare?${new URLSearchParams({ fork: id })}`;
-      return undefined;
-    }
-    await new Promise((resolve) => {
-      setTimeout(resolve, EVERY);
-    });
+const path = (id) => `${FORKS}/${encodeURIComponent(id)}`;
+
+// Shows how the fork stands until it has ended; then the comparison. The receiver answers when the fork has changed.
+async function follow(fork, { progress, fail, dialog, signal }) {
+  while (!ENDED.includes(fork.status)) {
+    const run = fork.result_trace_id ? [' ', el('a', { href: address(fork.result_trace_id, null), onclick: () => dialog.close() }, 'Watch the run')] : [];
+    progress.replaceChildren(fork.claimed_at ? 'The agent runs the fork.' : 'The fork is sent to the agent.', ...run);
+    const answer = await send('GET', `${path(fork.id)}?${new URLSearchParams({ after: fork.version, status: fork.status })}`, undefined, signal);
+    if (signal.aborted) return;
+    if (!answer?.ok) return fail(answer?.error ?? NO_ANSWER);
+    fork = JSON.parse(answer.text);
   }
-  return undefined;
+  if (!fork.result_trace_id) return fail(fork.error ?? `The fork is ${fork.status}, and the agent has recorded no run of it.`);
+  dialog.close();
+  location.hash = `#/compare?${new URLSearchParams({ fork: fork.id })}`;
 }
 
 // A field with JSON in it; what is unchanged is not sent.

@@ -47,7 +47,8 @@ function one(hold, refresh) {
     { className: `hold ${hold.status}` },
     el('h2', {}, asks || 'A call', ' ', el('span', { className: `status ${hold.status}` }, hold.status)),
     el('p', {}, hold.reason ?? ''),
-    el('p', { className: 'quiet' }, hold.created_at ? `${ago(hold.created_at)}, policy ${hold.policy_id ?? 'unnamed'}` : '', hold.expires_at && isPending ? `, until ${clock(hold.expires_at)}` : '', ' ', run ? el('a', { href: address(run, check.span_id ?? null) }, 'the run') : null),
+    el('p', { className: 'quiet' }, hold.created_at ? `${ago(hold.created_at)}, policy ${hold.policy_id ?? 'unnamed'}` : '', hold.expires_at && isPending ? `, until ${clock(hold.expires_at)}` : ''),
+    run ? el('p', {}, el('a', { href: address(run, check.span_id ?? null) }, 'The run')) : null,
     isPending ? el('div', { className: 'buttons' }, el('button', { className: 'primary', onclick: decide('approve') }, 'Approve'), el('button', { className: 'danger', onclick: decide('deny') }, 'Deny')) : null,
   );
 }

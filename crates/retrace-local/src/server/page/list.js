@@ -124,8 +124,11 @@ export function show(root, parameters) {
       const answer = await send('POST', '/api/v1/bulk/export', { ids: ids.slice(0, 1000) });
       if (answer?.ok) download('runs.jsonl', 'application/x-ndjson', answer.text);
     };
+    // The run that began first is A, wherever it stands in the list.
+    const began = (id) => runs.find((run) => run.id === id)?.started_at ?? '';
     const compare = () => {
-      location.hash = `#/compare?${new URLSearchParams({ a: ids[0], b: ids[1] })}`;
+      const [a, b] = ids.toSorted((one, other) => began(one).localeCompare(began(other)));
+      location.hash = `#/compare?${new URLSearchParams({ a, b })}`;
     };
     bulk.replaceChildren(
       el('span', {}, `${number(ids.length)} chosen`),
