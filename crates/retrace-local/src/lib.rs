@@ -11,7 +11,7 @@
 //!
 //! let server = retrace_local::Server::start()?; // a free port of 127.0.0.1, in memory, any key
 //!
-//! Any client works; this one is written by hand.
+//! // Any client works; this one is written by hand.
 //! let run = r#"{"id":"t","status":"completed","started_at":"2026-01-02T03:04:05Z","spans":[]}"#;
 //! let mut client = TcpStream::connect(server.addr())?;
 //! write!(client, "POST /api/v1/traces HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n")?;
