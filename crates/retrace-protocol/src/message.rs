@@ -177,7 +177,7 @@ pub enum Embedded<'a> {
 }
 
 impl<'a> Embedded<'a> {
-    /// Returns the value as [`Json`].
+    /// Returns the value as [`Json`](crate::Json).
     #[must_use]
     pub fn to_json(&self) -> crate::Json {
         match self {
