@@ -94,7 +94,7 @@ impl RetracePropagatorBuilder {
     /// The next service leaves the start and the end of the run to this one, so a run that is announced is
     /// also sent: if the announcement has no [span](RecordedRun::with_span_id) and no processor of this
     /// process has a position for the call in a run that is sent, the calling span becomes part of the run,
-    /// by the attribute [`attributes::OUTGOING_CALL`](crate::attributes::OUTGOING_CALL). Return `None` for a
+    /// by the attribute [`attributes::OUTGOING_CALL`]. Return `None` for a
     /// trace that an exporter samples out.
     ///
     /// [`RetraceSpanProcessor::announcer`](crate::RetraceSpanProcessor::announcer) returns the runs that are
