@@ -15,7 +15,7 @@ import sys
 from datetime import datetime, timezone
 
 ROOT = pathlib.Path(__file__).parents[1]
-TABLE = ROOT / "crates/retrace-translate/src/price_list/table.rs"
+TABLE = ROOT / "crates/retrace-translate/src/price/list/table.rs"
 # Price keys in the order of the members of `Rates`.
 KEYS = ["input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok", "requests_kcount"]
 SPEECH = r"^(?!.*-[tT][tT][sS](?:$|-))"
