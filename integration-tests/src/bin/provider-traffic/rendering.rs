@@ -13,7 +13,7 @@ use crate::spans::{Spans, attribute};
 use crate::tally::Tally;
 
 /// Attributes that are about the way of the response and not its content.
-const OF_THE_WAY: [&str; 2] = ["gen_ai.response.time_to_first_chunk", "retrace.unread_body"];
+const OF_THE_WAY: [&str; 3] = ["gen_ai.response.time_to_first_chunk", "retrace.unread_body", "retrace.usage_missing"];
 
 /// How many responses were rebuilt, and why others were not.
 #[derive(Debug)]
