@@ -54,7 +54,7 @@ def registered(*files):
 
 def tabled(dialect):
     """The keys in the table of one of our dialects."""
-    keys = set(re.findall(r'\("((?:gen_ai|mcp)\.[^"]+)", Slot::', (TABLES / dialect).read_text()))
+    keys = set(re.findall(r'\("((?:gen_ai|mcp)\.[^"]+)", Field::', (TABLES / dialect).read_text()))
     assert keys, f"no keys found in {dialect}: has its table changed its shape?"
     return keys
 
