@@ -264,14 +264,14 @@ fn what_is_no_model_call_is_left_alone() {
     assert!(!start("POST", "https://survey.example.com/responses", r#"{"answers":[1,2]}"#));
 }
 
-/// Unknown is not zero: a stream that nobody asked for its counts has none, and a mark that names what asks for them.
+/// Unknown is not zero: a stream whose request did not ask for counts has none, and an attribute names the missing option.
 #[test]
 fn a_stream_without_usage_has_no_counts_and_states_why() {
     let no_counts = |missing: Value| json!({ "gen_ai.usage.input_tokens": null, "gen_ai.usage.output_tokens": null, "retrace.usage_missing": missing });
     let stream = sse(&[delta(&json!({ "content": "hello" })), finish("stop")]) + "data: [DONE]\n\n";
     let span = Exchange::new(CHAT, &chat(true), stream.clone()).span();
     expect(&span, &no_counts("stream_options.include_usage".into()));
-    // A stream that was cut says nothing of its counts; a whole response without them is no stream.
+    // A stream that was cut may lack its counts; a whole response without them is no stream.
     let cut = sse(&[delta(&json!({ "content": "hello" }))]);
     expect(&Exchange::new(CHAT, &chat(true), cut).span(), &no_counts(Value::Null));
     let whole =

@@ -44,7 +44,7 @@ impl<C> GenAiHttpClient<C> {
         Self { inner: Arc::new(inner), instrumentation }
     }
 
-    /// What a request waits for if it is a model call.
+    /// Returns the future that a request awaits if it is a model call.
     fn ready(&self, parent: &opentelemetry::Context, request: &Request<Bytes>) -> Option<Ready> {
         let ready = self.instrumentation.ready(parent)?;
         let url = request.uri().to_string();

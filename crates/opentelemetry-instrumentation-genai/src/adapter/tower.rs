@@ -55,7 +55,7 @@ impl<S> Layer<S> for GenAiLayer {
 pub struct GenAiService<S> {
     inner: S,
     instrumentation: Instrumentation,
-    /// What the next call waits for. Its lock is for `Sync` alone.
+    /// Future that the next call awaits. The lock only makes the service `Sync`.
     waiting: Option<Mutex<Ready>>,
 }
 

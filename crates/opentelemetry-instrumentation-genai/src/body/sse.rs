@@ -17,7 +17,7 @@ pub(crate) enum Piece<'a> {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
-    /// Nothing was read yet, or this many bytes of a byte order mark.
+    /// At the start of the stream: this many bytes of a byte order mark were read.
     Start(u8),
     #[default]
     LineStart,

@@ -97,7 +97,7 @@ pub trait Interceptor: Send + Sync + 'static {
     }
 }
 
-/// What a call waits for before it is decided about.
+/// Future that a call awaits before the interceptor decides about it.
 pub type Ready = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Identifies a call within the process. No two calls share an id.
