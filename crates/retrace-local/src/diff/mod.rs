@@ -4,8 +4,9 @@
 //! combines both. Ids, times, tokens, cost and metadata are not compared; totals are part of the result.
 //!
 //! A run of a fork is compared with the run that it was forked from in a special way: steps before the fork point that
-//! it did not send again count as replayed, and the changes of the fork itself (the input of the run, of the
-//! steps that enclose the fork point, of the step at it, and of the model calls after it, which repeat the conversation) are listed and are not a divergence.
+//! it did not send again count as replayed. The changes of the fork itself are listed and are not a divergence: the input
+//! of the run, of the steps that enclose the fork point, of the step at it, and of the model calls after it, which repeat
+//! the conversation.
 
 mod align;
 mod content;
