@@ -8,11 +8,15 @@ use std::future::pending;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use integration_tests::wait::{HANG, until};
 use retrace::{Guard, SpanType, Trace};
 use retrace_local::{Server, TraceQuery};
 use retrace_protocol::Status;
+use signal_hook::consts::SIGINT;
+use signal_hook::flag::register_conditional_default;
 use tokio::signal::ctrl_c;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -54,6 +58,8 @@ fn a_program_that_serves() {
             pending::<()>().await;
         });
         if env::var(HANDLER).is_err() {
+            // A shell starts its background jobs with SIGINT ignored, and children inherit that. This restores the default action.
+            register_conditional_default(SIGINT, Arc::new(AtomicBool::new(true))).unwrap();
             serve(&retrace).await;
             return;
         }
