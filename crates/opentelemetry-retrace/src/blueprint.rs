@@ -14,6 +14,7 @@ use crate::outbox::OutboxLimits;
 use crate::redact::{BeforeSend, Redaction};
 use crate::remote::{self, Handle, RemoteSettings};
 use crate::startup_log::StartupLog;
+use crate::transport::client::GivenClient;
 use crate::transport::http::Http;
 use crate::transport::spool::Spool;
 use crate::transport::worker::{OnError, Worker};
@@ -29,6 +30,8 @@ pub(crate) struct Blueprint {
     pub config: Config,
     pub before_send: Option<BeforeSend>,
     pub on_error: Option<OnError>,
+    /// HTTP client of the application, instead of the built-in one.
+    pub http_client: Option<GivenClient>,
     pub metrics: Metrics,
     /// Weak, so that the drop of the last handle writes the lines that are left.
     pub startup_log: Weak<StartupLog>,
@@ -38,7 +41,7 @@ impl Blueprint {
     /// Starts a worker; returns its queue and its handle.
     pub(crate) fn start_worker(&self) -> Result<(Arc<Inbox>, Handle), BuildError> {
         let config = &self.config;
-        let http = Http::new(config)?;
+        let http = Http::new(config, self.http_client.clone())?;
         let ws = if config.transport == Transport::Http { None } else { Some(Ws::new(config)?) };
         let inbox = Arc::new(Inbox::new(config.buffer_bytes / 4));
         let engine = Engine::new(engine_config(config, Redaction::new(self.before_send.clone())));

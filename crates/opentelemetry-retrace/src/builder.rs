@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
+use opentelemetry_http::HttpClient;
 use retrace_protocol::Signal;
 use retrace_translate::{SpanFacts, SpanSelection};
 
@@ -23,6 +24,7 @@ use crate::redact::{BeforeSend, Record};
 use crate::sample_key::{RootSpan, SampleKey};
 use crate::secret::ApiKey;
 use crate::startup_log::{self, STARTED, StartupLog};
+use crate::transport::client::GivenClient;
 use crate::transport::spool::Spool;
 use crate::transport::worker::OnError;
 
@@ -42,12 +44,13 @@ pub struct Builder<P> {
     settings: Settings,
     before_send: Option<BeforeSend>,
     on_error: Option<OnError>,
+    http_client: Option<GivenClient>,
     builds: PhantomData<fn() -> P>,
 }
 
 impl<P> Default for Builder<P> {
     fn default() -> Self {
-        Self { settings: Settings::default(), before_send: None, on_error: None, builds: PhantomData }
+        Self { settings: Settings::default(), before_send: None, on_error: None, http_client: None, builds: PhantomData }
     }
 }
 
@@ -57,6 +60,7 @@ impl<P> Clone for Builder<P> {
             settings: self.settings.clone(),
             before_send: self.before_send.clone(),
             on_error: self.on_error.clone(),
+            http_client: self.http_client.clone(),
             builds: PhantomData,
         }
     }
@@ -165,6 +169,38 @@ impl<P: WayIn> Builder<P> {
     /// compression, and so are all later ones.
     pub fn with_compression(mut self, compression: Compression) -> Self {
         self.settings.compression = Some(compression);
+        self
+    }
+
+    /// Sets the client that makes the HTTP requests, instead of the built-in one. Any asynchronous client that implements
+    /// [`HttpClient`] of `opentelemetry-http` can be used, for instance `reqwest::Client` with the feature `reqwest` of that crate.
+    ///
+    /// The client decides about proxies, certificates and TLS for these requests; [`Builder::with_certificate`] and the variables
+    /// for proxies have no effect on them. [`Builder::with_timeout`] still limits each request. The API key is a header of every
+    /// request, so use a client that follows no redirects. Each body is copied into one piece of memory. A WebSocket
+    /// connection is not made by the client: with [`Transport::Http`] everything is sent through it.
+    ///
+    /// The client is polled on the worker's thread, in a Tokio runtime. A client that blocks, such as
+    /// `reqwest::blocking::Client`, cannot be used: it panics there, and each request counts as failed.
+    ///
+    /// ```
+    /// use opentelemetry_retrace::{RetraceExporter, Transport};
+    ///
+    /// # #[derive(Debug)]
+    /// # struct OwnClient;
+    /// # #[async_trait::async_trait]
+    /// # impl opentelemetry_http::HttpClient for OwnClient {
+    /// #     async fn send_bytes(
+    /// #         &self,
+    /// #         _: opentelemetry_http::Request<opentelemetry_http::Bytes>,
+    /// #     ) -> Result<opentelemetry_http::Response<opentelemetry_http::Bytes>, opentelemetry_http::HttpError> {
+    /// #         Err("no network".into())
+    /// #     }
+    /// # }
+    /// let builder = RetraceExporter::builder().with_transport(Transport::Http).with_http_client(OwnClient);
+    /// ```
+    pub fn with_http_client(mut self, client: impl HttpClient + 'static) -> Self {
+        self.http_client = Some(Arc::new(client));
         self
     }
 
@@ -393,6 +429,7 @@ impl<P: WayIn> Builder<P> {
             config,
             before_send: self.before_send,
             on_error: self.on_error,
+            http_client: self.http_client,
             metrics,
             startup_log: Arc::downgrade(&startup_log),
         };

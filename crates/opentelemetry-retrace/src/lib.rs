@@ -150,6 +150,7 @@ mod view;
 mod waiter;
 
 pub use opentelemetry;
+pub use opentelemetry_http;
 pub use opentelemetry_sdk;
 pub use retrace_protocol::{Id, Json, Signal, SignalCode, Span, SpanType, Status, Timestamp, Trace};
 pub use retrace_translate::{Kind, Parent, SpanFacts, SpanPolicy, SpanSelection, Value, attributes};

@@ -147,7 +147,8 @@ impl RetraceSpanProcessor {
     #[doc(hidden)]
     #[must_use]
     pub fn requests(&self) -> Option<Requests> {
-        Some(Requests::new(self.pipeline.as_ref()?.blueprint()?.config.clone()))
+        let blueprint = self.pipeline.as_ref()?.blueprint()?;
+        Some(Requests::new(blueprint.config.clone(), blueprint.http_client.clone()))
     }
 
     /// Returns the flush timeout.

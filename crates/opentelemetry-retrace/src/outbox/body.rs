@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 
 /// Bytes to send, of known length. Clones share them.
@@ -25,6 +25,18 @@ impl Body {
 
     pub(crate) fn pieces(&self) -> impl Iterator<Item = &Bytes> {
         self.pieces.iter()
+    }
+
+    /// Joins the pieces; a single one is not copied.
+    pub(crate) fn into_bytes(mut self) -> Bytes {
+        match self.pieces.len() {
+            0 | 1 => self.pieces.pop_front().unwrap_or_default(),
+            _ => {
+                let mut bytes = BytesMut::with_capacity(usize::try_from(self.length).unwrap_or_default());
+                self.pieces.iter().for_each(|piece| bytes.extend_from_slice(piece));
+                bytes.freeze()
+            }
+        }
     }
 
     pub(crate) fn length(&self) -> u64 {
@@ -74,6 +86,7 @@ mod tests {
         body.push(Bytes::new());
         body.push(Bytes::from_static(b"c"));
         assert_eq!((body.length(), body.to_text().as_str()), (3, "abc"));
+        assert_eq!(body.clone().into_bytes(), "abc");
         let mut context = Context::from_waker(std::task::Waker::noop());
         assert!(Pin::new(&mut body).poll_frame(&mut context).is_ready());
         assert_eq!(body.size_hint().exact(), Some(1));

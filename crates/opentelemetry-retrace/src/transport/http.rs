@@ -1,15 +1,9 @@
 //! Requests over HTTP (PROTOCOL.md sections 2 and 9).
 
-use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
-use http_body::Body as _;
-use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use retrace_protocol::command::ForkClaim;
 use retrace_protocol::endpoint::{self, CLIENT_HEADER, KEY_HEADER};
 use tokio::time::Instant;
@@ -19,12 +13,10 @@ use crate::log;
 use crate::outbox::{Answer, Body, Method, Sending};
 use crate::remote::Claimed;
 use crate::secret::ApiKey;
+use crate::transport::client::{Client, Failure, GivenClient, ResponseBody};
 use crate::transport::compress::Compressor;
-use crate::transport::connect::Connector;
-use crate::transport::words::{causes, reason};
+use crate::transport::words::{reason, words};
 
-/// Time for which an idle connection is kept; shorter than the limits of common servers and proxies.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// Timeout of the claim of a fork (PROTOCOL.md section 11).
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum bytes of a response that are read.
@@ -35,10 +27,10 @@ const CALL_BYTES: usize = 64 * 1024;
 pub(super) const US: HeaderValue =
     HeaderValue::from_static(concat!("opentelemetry-retrace/", env!("CARGO_PKG_VERSION")));
 
-/// HTTP client. It follows no redirects, so that the API key goes nowhere but to the receiver.
+/// Requests to one receiver.
 #[derive(Debug)]
 pub(crate) struct Http {
-    client: Client<Connector, Body>,
+    client: Client,
     headers: HeaderMap,
     timeout: Option<Duration>,
     base_url: BaseUrl,
@@ -47,14 +39,10 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    /// Creates the client. It connects nowhere yet, and needs no runtime.
-    pub(crate) fn new(config: &Config) -> Result<Self, BuildError> {
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .build(Connector::new(config)?);
+    /// Creates the client, the built-in one unless `given` is one. It connects nowhere yet, and needs no runtime.
+    pub(crate) fn new(config: &Config, given: Option<GivenClient>) -> Result<Self, BuildError> {
         Ok(Self {
-            client,
+            client: Client::new(config, given)?,
             headers: headers(config)?,
             timeout: config.timeout,
             base_url: config.base_url.clone(),
@@ -94,8 +82,8 @@ impl Http {
         let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         match before(deadline, self.client.request(request)).await {
             Some(Ok(response)) => self.answer(response, deadline).await,
-            Some(Err(error)) if error.is_connect() => Answer::NotSent { cause: causes(&error) },
-            Some(Err(error)) => Answer::Broken { cause: causes(&error) },
+            Some(Err(Failure::NotSent(cause))) => Answer::NotSent { cause: self.without_key(&cause) },
+            Some(Err(Failure::Broken(cause))) => Answer::Broken { cause: self.without_key(&cause) },
             None => Answer::Broken { cause: "timed out".to_owned() },
         }
     }
@@ -122,10 +110,10 @@ impl Http {
             self.base_url.join(path).try_into().map_err(|error: http::uri::InvalidUri| error.to_string())?;
         let timed_out = || "timed out".to_owned();
         let response = before(deadline, self.client.request(request)).await.ok_or_else(timed_out)?;
-        let response = response.map_err(|error| causes(&error))?;
+        let response = response.map_err(|failure| self.without_key(&failure.into_cause()))?;
         let (status, mut incoming) = (response.status(), response.into_body());
         let mut body = Vec::new();
-        while let Some(piece) = before(deadline, next_piece(&mut incoming)).await.ok_or_else(timed_out)? {
+        while let Some(piece) = before(deadline, incoming.next_piece()).await.ok_or_else(timed_out)? {
             body.extend_from_slice(&piece);
             if body.len() > CALL_BYTES {
                 return Err(format!("the answer is longer than {CALL_BYTES} bytes"));
@@ -148,14 +136,19 @@ impl Http {
         }
     }
 
-    async fn answer(&self, response: Response<Incoming>, deadline: Option<Instant>) -> Answer {
+    /// Sanitizes an error text: that of an application's client may repeat the request.
+    fn without_key(&self, cause: &str) -> String {
+        words(cause, &self.api_key).unwrap_or_else(|| "no reason is given".to_owned())
+    }
+
+    async fn answer(&self, response: Response<ResponseBody>, deadline: Option<Instant>) -> Answer {
         let status = response.status();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| pause(value, SystemTime::now()));
         let mut incoming = response.into_body();
         let mut body = Vec::new();
         // Reading the response to its end lets the connection serve the next request; a long one is not worth
         // that.
-        while let Some(Some(piece)) = before(deadline, next_piece(&mut incoming)).await {
+        while let Some(Some(piece)) = before(deadline, incoming.next_piece()).await {
             body.extend_from_slice(&piece);
             if body.len() >= ANSWER_BYTES {
                 break;
@@ -172,12 +165,6 @@ async fn before<T>(deadline: Option<Instant>, future: impl Future<Output = T>) -
         Some(deadline) => tokio::time::timeout_at(deadline, future).await.ok(),
         None => Some(future.await),
     }
-}
-
-/// Returns the next bytes of a response; `None` at its end, also at a premature one.
-async fn next_piece(body: &mut Incoming) -> Option<Bytes> {
-    let frame = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await?.ok()?;
-    Some(frame.into_data().unwrap_or_default())
 }
 
 fn headers(config: &Config) -> Result<HeaderMap, BuildError> {

@@ -1,5 +1,6 @@
 //! Transport to the receiver: the only module with sockets and a thread.
 
+pub(crate) mod client;
 mod clock;
 mod compress;
 mod connect;

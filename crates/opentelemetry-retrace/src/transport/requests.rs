@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use crate::config::Config;
 use crate::fork::PerProcess;
 use crate::log::{self, Throttle};
+use crate::transport::client::GivenClient;
 use crate::transport::http::Http;
 use crate::transport::suppress;
 
@@ -32,6 +33,7 @@ pub struct Requests(Arc<Shared>);
 
 struct Shared {
     config: Config,
+    client: Option<GivenClient>,
     running: PerProcess<OnceLock<Option<Running>>>,
     throttle: Mutex<Throttle>,
     began: Instant,
@@ -43,9 +45,9 @@ struct Running {
 }
 
 impl Requests {
-    pub(crate) fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config, client: Option<GivenClient>) -> Self {
         let (running, throttle) = (PerProcess::new(OnceLock::new()), Mutex::default());
-        Self(Arc::new(Shared { config, running, throttle, began: Instant::now() }))
+        Self(Arc::new(Shared { config, client, running, throttle, began: Instant::now() }))
     }
 
     /// Returns the project that runs are filed under.
@@ -91,7 +93,7 @@ impl Requests {
 
     fn running(&self) -> Option<&Running> {
         let here = self.0.running.here(|_| OnceLock::new());
-        here.get_or_init(|| start(&self.0.config)).as_ref()
+        here.get_or_init(|| start(&self.0.config, self.0.client.clone())).as_ref()
     }
 }
 
@@ -102,8 +104,8 @@ impl fmt::Debug for Requests {
 }
 
 /// Starts the thread; `None` if the system starts none.
-fn start(config: &Config) -> Option<Running> {
-    let http = Arc::new(Http::new(config).ok()?);
+fn start(config: &Config, client: Option<GivenClient>) -> Option<Running> {
+    let http = Arc::new(Http::new(config, client).ok()?);
     let (tasks, waiting) = mpsc::channel(TASKS);
     let run = move || {
         let Ok(runtime) = Builder::new_current_thread().enable_all().max_blocking_threads(2).build() else { return };
