@@ -1,11 +1,13 @@
 //! What it costs to export the spans of agents, beside `opentelemetry-otlp` on the same spans.
 //!
 //! `cargo bench --package benchmarks --bench cost` prints the table; `-- --quick` takes a fifth of the spans and one round.
-//! Each exporter runs in a process of its own, by turns, against a sink in another; what counts is the CPU time of the
-//! exporting process, from `SpanData` to bytes on the socket and the answer read.
+//! Each exporter runs in a process of its own, in turn, against a sink in another process. The figure is the CPU time of the
+//! exporting process, from `SpanData` to bytes on the socket and the response read.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
 
+#[path = "../wire/frame.rs"]
+mod frame;
 #[path = "../stream/machine.rs"]
 mod machine;
 mod peer;
@@ -13,6 +15,9 @@ mod plain;
 mod requests;
 mod sink;
 mod spans;
+#[path = "../wire/sink.rs"]
+#[allow(dead_code)] // Only its WebSocket half is used.
+mod ws_sink;
 
 use crate::peer::{Cost, Peer, measure};
 use crate::sink::Sink;

@@ -1,4 +1,4 @@
-//! Who exports: one exporter in a process of its own, from batches that were made before.
+//! One exporter in a process of its own, from batches that were made before.
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -13,6 +13,8 @@ use crate::spans::{self, Size};
 
 /// What `BatchSpanProcessor` exports at once.
 const BATCH: usize = 512;
+/// A flush every 4,096 spans: `opentelemetry-otlp` delivers when it exports, this project's exporter when it is flushed.
+const BATCHES_PER_FLUSH: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
@@ -20,9 +22,11 @@ pub(crate) enum Peer {
     Otlp,
     /// This project's exporter over `http`, every span.
     All,
-    /// The same with its default selection: the HTTP spans are not sent.
+    /// The same over a WebSocket.
+    Ws,
+    /// The same over `http` with its default selection: the HTTP spans are not sent.
     GenAi,
-    /// Drops the batches, and sends bodies as large and as many as `All` does: what requests alone cost.
+    /// Drops the batches, and sends as many bodies as `All` does, as large as those of `Plain`: what requests alone cost.
     Requests,
     /// Writes each run as JSON by `serde_json`, reading nothing, and sends it: what this wire costs.
     Plain,
@@ -31,12 +35,14 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
-    pub(crate) const EVERY: [Self; 6] = [Self::Nobody, Self::Requests, Self::Plain, Self::Otlp, Self::All, Self::GenAi];
+    pub(crate) const EVERY: [Self; 7] =
+        [Self::Nobody, Self::Requests, Self::Plain, Self::Otlp, Self::All, Self::Ws, Self::GenAi];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Otlp => "otlp",
             Self::All => "retrace-all",
+            Self::Ws => "retrace-ws",
             Self::GenAi => "retrace",
             Self::Requests => "requests",
             Self::Plain => "plain",
@@ -60,7 +66,7 @@ pub(crate) struct Cost {
     pub peak_bytes: f64,
 }
 
-/// Lets a fresh process export, and reads what it cost.
+/// Runs an exporter in a fresh process and returns its cost.
 pub(crate) fn measure(peer: Peer, size: Size, spans: usize, url: &str) -> Cost {
     let program = std::env::current_exe().unwrap();
     let arguments = ["--export", peer.name(), size.name, &spans.to_string(), url];
@@ -72,7 +78,7 @@ pub(crate) fn measure(peer: Peer, size: Size, spans: usize, url: &str) -> Cost {
     Cost { spans, cpu_seconds, wall_seconds, allocations, peak_bytes }
 }
 
-/// The other side: exports, and prints what it cost. `heap` tells allocations so far, and the peak in bytes.
+/// Entry of that process: exports, and prints the cost. `heap` returns the allocations so far and the peak in bytes.
 pub(crate) fn export(arguments: &[String], heap: fn() -> (u64, u64)) {
     let [peer, size, spans, url] = arguments else { panic!("peer, size, spans, address: {arguments:?}") };
     let peer = Peer::named(peer).unwrap();
@@ -90,12 +96,12 @@ pub(crate) fn export(arguments: &[String], heap: fn() -> (u64, u64)) {
             exporter.set_resource(&resource());
             run(&exporter, batches, heap)
         }
-        Peer::All | Peer::GenAi => {
-            let selection = if peer == Peer::All { SpanSelection::All } else { SpanSelection::GenAi };
+        Peer::All | Peer::Ws | Peer::GenAi => {
+            let selection = if peer == Peer::GenAi { SpanSelection::GenAi } else { SpanSelection::All };
             let mut exporter = RetraceExporter::builder()
                 .with_api_key("rt_bench")
                 .with_base_url(url)
-                .with_transport("http")
+                .with_transport(if peer == Peer::Ws { "ws" } else { "http" })
                 .with_span_selection(selection)
                 .with_buffer_bytes(1 << 30)
                 .build()
@@ -106,7 +112,7 @@ pub(crate) fn export(arguments: &[String], heap: fn() -> (u64, u64)) {
             assert_eq!((stats.delivered + stats.set_aside, stats.lost.total()), (spans as u64, 0), "{stats:?}");
             cost
         }
-        Peer::Requests => crate::requests::send(url, size, batches, heap),
+        Peer::Requests => crate::requests::send(url, batches, heap),
         Peer::Plain => crate::requests::send_plain(url, batches, heap),
         Peer::Nobody => measured(heap, || drop(batches)),
     };
@@ -124,14 +130,21 @@ fn resource() -> Resource {
 fn run(exporter: &impl SpanExporter, batches: Vec<Vec<SpanData>>, heap: fn() -> (u64, u64)) -> Cost {
     // The connection is made before the clock starts.
     let mut batches = batches.into_iter();
-    deliver(exporter, batches.next().unwrap());
-    measured(heap, || batches.for_each(|batch| deliver(exporter, batch)))
+    export_batch(exporter, batches.next().unwrap());
+    exporter.force_flush().unwrap();
+    measured(heap, || {
+        for (at, batch) in batches.enumerate() {
+            export_batch(exporter, batch);
+            if at % BATCHES_PER_FLUSH == BATCHES_PER_FLUSH - 1 {
+                exporter.force_flush().unwrap();
+            }
+        }
+        exporter.force_flush().unwrap();
+    })
 }
 
-/// Exports a batch, and waits until it is delivered: the one exporter does that when it exports, the other when it is flushed.
-fn deliver(exporter: &impl SpanExporter, batch: Vec<SpanData>) {
+fn export_batch(exporter: &impl SpanExporter, batch: Vec<SpanData>) {
     futures_executor::block_on(exporter.export(batch)).unwrap();
-    exporter.force_flush().unwrap();
 }
 
 pub(crate) fn measured(heap: fn() -> (u64, u64), work: impl FnOnce()) -> Cost {

@@ -1,6 +1,8 @@
-//! The spans that are exported: agent runs of ten, with 20 attributes each, the same in every run of the program.
+//! The exported spans: agent runs of ten spans with 20 attributes each, one third of them model calls. They are the same in every
+//! run of the program, and no two runs have the same texts, tool calls or ids.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
@@ -14,22 +16,22 @@ pub(crate) const WHOLE: usize = 2_560;
 /// Attributes of a span.
 const ATTRIBUTES: usize = 20;
 
-/// How much a model call says.
+/// Size of the messages of a model call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
     pub name: &'static str,
     /// Bytes of messages in and out.
     pub messages: usize,
-    /// Bytes that a run takes as `RetraceExporter` sends it.
-    pub body: usize,
     /// Spans to export; enough for a second or so, and whole runs in whole batches.
     pub spans: usize,
 }
 
-pub(crate) const SIZES: [Size; 3] = [
-    Size { name: "0.4 KB", messages: 400, body: 12_074, spans: 102_400 },
-    Size { name: "16 KB", messages: 16_000, body: 57_608, spans: 20_480 },
-    Size { name: "200 KB", messages: 200_000, body: 602_988, spans: 2_560 },
+pub(crate) const SIZES: [Size; 5] = [
+    Size { name: "0.4 KB", messages: 400, spans: 102_400 },
+    Size { name: "8 KB", messages: 8_000, spans: 30_720 },
+    Size { name: "16 KB", messages: 16_000, spans: 20_480 },
+    Size { name: "100 KB", messages: 100_000, spans: 5_120 },
+    Size { name: "200 KB", messages: 200_000, spans: 2_560 },
 ];
 
 /// The spans of so many batches, of each run the children before the root.
@@ -50,8 +52,8 @@ pub(crate) fn batches(size: Size, spans: usize, batch: usize) -> Vec<Vec<SpanDat
 fn agent_run(run: usize, size: Size) -> Vec<SpanData> {
     let mut spans = Vec::with_capacity(RUN);
     for step in 0..3_u64 {
-        spans.push(span(run, 2 + 3 * step, 1, "chat gpt-4o-mini", chat(step, size.messages)));
-        spans.push(span(run, 3 + 3 * step, 1, "execute_tool get_forecast", tool(step)));
+        spans.push(span(run, 2 + 3 * step, 1, "chat gpt-4o-mini", chat(run, step, size.messages)));
+        spans.push(span(run, 3 + 3 * step, 1, "execute_tool get_forecast", tool(run, step)));
         spans.push(span(run, 4 + 3 * step, 3 + 3 * step, "GET", http()));
     }
     spans.push(span(run, 1, 0, "invoke_agent weather", agent()));
@@ -102,14 +104,14 @@ fn agent() -> Vec<KeyValue> {
     ]
 }
 
-fn chat(step: u64, bytes: usize) -> Vec<KeyValue> {
+fn chat(run: usize, step: u64, bytes: usize) -> Vec<KeyValue> {
     let (input, output) = (bytes - bytes / 8, bytes / 8);
     vec![
         KeyValue::new("gen_ai.operation.name", "chat"),
         KeyValue::new("gen_ai.provider.name", "openai"),
         KeyValue::new("gen_ai.request.model", "gpt-4o-mini"),
         KeyValue::new("gen_ai.response.model", "gpt-4o-mini-2024-07-18"),
-        KeyValue::new("gen_ai.response.id", format!("chatcmpl-{step}")),
+        KeyValue::new("gen_ai.response.id", format!("chatcmpl-{run}-{step}")),
         KeyValue::new("gen_ai.request.temperature", 0.2),
         KeyValue::new("gen_ai.request.max_tokens", 512),
         KeyValue::new("gen_ai.usage.input_tokens", 1_180),
@@ -117,17 +119,17 @@ fn chat(step: u64, bytes: usize) -> Vec<KeyValue> {
         KeyValue::new("gen_ai.response.finish_reasons", Value::Array(Array::String(vec![StringValue::from("stop")]))),
         KeyValue::new("server.address", "api.openai.com"),
         KeyValue::new("server.port", 443),
-        KeyValue::new("gen_ai.input.messages", messages("user", input)),
-        KeyValue::new("gen_ai.output.messages", messages("assistant", output)),
+        KeyValue::new("gen_ai.input.messages", input_messages(run, step, input)),
+        KeyValue::new("gen_ai.output.messages", output_messages(run, step, output)),
     ]
 }
 
-fn tool(step: u64) -> Vec<KeyValue> {
+fn tool(run: usize, step: u64) -> Vec<KeyValue> {
     vec![
         KeyValue::new("gen_ai.operation.name", "execute_tool"),
         KeyValue::new("gen_ai.tool.name", "get_forecast"),
         KeyValue::new("gen_ai.tool.type", "function"),
-        KeyValue::new("gen_ai.tool.call.id", format!("call_{step}")),
+        KeyValue::new("gen_ai.tool.call.id", format!("call_{run}_{step}")),
         KeyValue::new("gen_ai.tool.call.arguments", r#"{"city":"Genève","days":3}"#),
         KeyValue::new("gen_ai.tool.call.result", r#"{"forecast":["18 °C","19 °C","rain"]}"#),
     ]
@@ -144,23 +146,44 @@ fn http() -> Vec<KeyValue> {
     ]
 }
 
-/// About so many bytes of messages of 600 each: text with quotes, newlines and what is not ASCII.
-fn messages(role: &str, bytes: usize) -> String {
-    const TEXT: &str = "Prüfe bitte, ob der Zug \\\"EN 345\\\" nach Oslo fährt.\\nDie Gäste kommen aus 東京 und bleiben \
-                        drei Nächte; ein Zimmer nahe am Bahnhof wäre gut, nicht über 120 € die Nacht. ";
-    let mut json = String::with_capacity(bytes + 800);
-    json.push('[');
-    while json.len() < bytes {
-        if json.len() > 1 {
-            json.push(',');
-        }
-        json.push_str(r#"{"role":""#);
-        json.push_str(role);
-        json.push_str(r#"","parts":[{"type":"text","content":""#);
-        let texts = (bytes.saturating_sub(json.len()) / TEXT.len()).clamp(1, 3);
-        (0..texts).for_each(|_| json.push_str(TEXT));
-        json.push_str(r#""}]}"#);
+/// Text with quotes, line breaks and characters beyond ASCII, as JSON.
+const TEXT: &str = "Prüfe bitte, ob der Zug \\\"EN 345\\\" nach Oslo fährt.\\nDie Gäste kommen aus 東京 und bleiben \
+                    drei Nächte; ein Zimmer nahe am Bahnhof wäre gut, nicht über 120 € die Nacht. ";
+
+/// About `bytes` of history: questions, tool calls and results of earlier turns, and the question of this turn at the end.
+fn input_messages(run: usize, step: u64, bytes: usize) -> String {
+    let mut json = String::from("[");
+    let mut turn = 0;
+    while json.len() + 700 < bytes {
+        let call = format!("call_{run}_{step}_{turn}");
+        text_message(&mut json, "user", &format!("{run}/{step}/{turn}"), 2);
+        let _ = write!(
+            json,
+            r#",{{"role":"assistant","parts":[{{"type":"tool_call","id":"{call}","name":"get_forecast","arguments":{{"city":"Genève","days":{turn}}}}}]}}"#
+        );
+        let _ = write!(
+            json,
+            r#",{{"role":"tool","parts":[{{"type":"tool_call_response","id":"{call}","response":"18 °C, then rain {turn}"}}]}},"#
+        );
+        turn += 1;
     }
+    let texts = bytes.saturating_sub(json.len()) / TEXT.len();
+    text_message(&mut json, "user", &format!("{run}/{step}"), texts.clamp(1, 3));
     json.push(']');
     json
+}
+
+/// About `bytes` of one answer.
+fn output_messages(run: usize, step: u64, bytes: usize) -> String {
+    let mut json = String::from("[");
+    text_message(&mut json, "assistant", &format!("{run}/{step}"), (bytes / TEXT.len()).max(1));
+    json.push(']');
+    json
+}
+
+/// Appends a message whose text begins with `label` and repeats [`TEXT`].
+fn text_message(json: &mut String, role: &str, label: &str, texts: usize) {
+    let _ = write!(json, r#"{{"role":"{role}","parts":[{{"type":"text","content":"{label} "#);
+    (0..texts).for_each(|_| json.push_str(TEXT));
+    json.push_str(r#""}]}"#);
 }

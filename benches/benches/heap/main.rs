@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
 
+#[path = "../wire/frame.rs"]
+mod frame;
 #[path = "../cost/peer.rs"]
 #[allow(dead_code)] // Times are not printed here.
 mod peer;
@@ -17,6 +19,9 @@ mod sink;
 #[path = "../cost/spans.rs"]
 #[allow(dead_code)] // How many spans take a second does not matter here.
 mod spans;
+#[path = "../wire/sink.rs"]
+#[allow(dead_code)] // Only its WebSocket half is used.
+mod ws_sink;
 
 use crate::peer::{Peer, measure};
 use crate::sink::Sink;

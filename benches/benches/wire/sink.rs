@@ -1,4 +1,4 @@
-//! A receiver that confirms whatever comes, and stores nothing.
+//! Receiver that acknowledges every event and stores nothing.
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -9,21 +9,21 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::frame::{Frames, put};
 
-/// Listens on a free port; `heard` is given every event. Returns its address.
-pub(crate) fn start(heard: impl Fn(&str) + Clone + Send + 'static) -> String {
+/// Listens on a free port and returns its URL. `on_event` is called with the text of every event.
+pub(crate) fn start(on_event: impl Fn(&str) + Clone + Send + 'static) -> String {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     thread::spawn(move || {
         for connection in listener.incoming() {
-            let heard = heard.clone();
-            thread::spawn(move || connection.and_then(|stream| confirm(&stream, &heard)));
+            let on_event = on_event.clone();
+            thread::spawn(move || connection.and_then(|stream| serve(&stream, &on_event)));
         }
     });
     url
 }
 
-/// Until the client goes.
-fn confirm(mut stream: &TcpStream, heard: &impl Fn(&str)) -> io::Result<()> {
+/// Serves one connection until the client closes it.
+fn serve(mut stream: &TcpStream, on_event: &impl Fn(&str)) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut frames = Frames::new(stream);
     let head = frames.head()?;
@@ -31,10 +31,20 @@ fn confirm(mut stream: &TcpStream, heard: &impl Fn(&str)) -> io::Result<()> {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("sec-websocket-key").then(|| value.trim())
     });
-    let Some(key) = key else {
-        // A request after the last frame: all that is said here is yes.
-        return stream.write_all(b"HTTP/1.1 201 Created\r\nconnection: close\r\ncontent-length: 0\r\n\r\n");
-    };
+    match key {
+        Some(key) => confirm_events(stream, key, &mut frames, on_event),
+        // A request after the last frame is accepted unread.
+        None => stream.write_all(b"HTTP/1.1 201 Created\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"),
+    }
+}
+
+/// Accepts the upgrade of a client that sent `key`, and acknowledges its events until it closes the connection.
+pub(crate) fn confirm_events(
+    mut stream: &TcpStream,
+    key: &str,
+    frames: &mut Frames<&TcpStream>,
+    on_event: &impl Fn(&str),
+) -> io::Result<()> {
     let accept = derive_accept_key(key.as_bytes());
     write!(
         stream,
@@ -45,8 +55,8 @@ fn confirm(mut stream: &TcpStream, heard: &impl Fn(&str)) -> io::Result<()> {
         while let Some(text) = frames.next() {
             if text.starts_with(r#"{"type":"auth""#) {
                 put(&mut out, r#"{"type":"auth_ok"}"#, false);
-            } else if let Some((id, seq)) = about(text) {
-                heard(text);
+            } else if let Some((id, seq)) = ack_fields(text) {
+                on_event(text);
                 ack.clear();
                 let _ = write!(ack, r#"{{"type":"ack","id":"{id}","seq":{seq}}}"#);
                 put(&mut out, &ack, false);
@@ -58,8 +68,9 @@ fn confirm(mut stream: &TcpStream, heard: &impl Fn(&str)) -> io::Result<()> {
     }
 }
 
-/// What an ack repeats of an event of this project's sender: the id comes first in the data, the number last of all.
-fn about(text: &str) -> Option<(&str, &str)> {
+/// Returns the id and the sequence number of an event. In events of this project's sender the id is the first field of the data,
+/// and the number is the last field.
+fn ack_fields(text: &str) -> Option<(&str, &str)> {
     let (_, id) = text.split_once(r#""id":""#)?;
     let (_, seq) = text.rsplit_once(r#""seq":"#)?;
     Some((id.split_once('"')?.0, seq.strip_suffix('}')?))
