@@ -50,7 +50,13 @@ pub struct Builder<P> {
 
 impl<P> Default for Builder<P> {
     fn default() -> Self {
-        Self { settings: Settings::default(), before_send: None, on_error: None, http_client: None, builds: PhantomData }
+        Self {
+            settings: Settings::default(),
+            before_send: None,
+            on_error: None,
+            http_client: None,
+            builds: PhantomData,
+        }
     }
 }
 
