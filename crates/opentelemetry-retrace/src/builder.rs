@@ -22,6 +22,7 @@ use crate::processor::RetraceSpanProcessor;
 use crate::redact::{BeforeSend, Record};
 use crate::sample_key::{RootSpan, SampleKey};
 use crate::secret::ApiKey;
+use crate::settlement::{OnSettlement, Settlement};
 use crate::startup_log::{self, STARTED, StartupLog};
 use crate::transport::spool::Spool;
 use crate::transport::worker::OnError;
@@ -42,12 +43,19 @@ pub struct Builder<P> {
     settings: Settings,
     before_send: Option<BeforeSend>,
     on_error: Option<OnError>,
+    on_settlement: Option<OnSettlement>,
     builds: PhantomData<fn() -> P>,
 }
 
 impl<P> Default for Builder<P> {
     fn default() -> Self {
-        Self { settings: Settings::default(), before_send: None, on_error: None, builds: PhantomData }
+        Self {
+            settings: Settings::default(),
+            before_send: None,
+            on_error: None,
+            on_settlement: None,
+            builds: PhantomData,
+        }
     }
 }
 
@@ -57,6 +65,7 @@ impl<P> Clone for Builder<P> {
             settings: self.settings.clone(),
             before_send: self.before_send.clone(),
             on_error: self.on_error.clone(),
+            on_settlement: self.on_settlement.clone(),
             builds: PhantomData,
         }
     }
@@ -360,6 +369,29 @@ impl<P: WayIn> Builder<P> {
         self
     }
 
+    /// Sets a callback for every group of spans that leaves the pipeline: delivered, set aside, spooled or lost, by
+    /// trace. With it a program that reads spans from a log knows up to which position all of them are settled.
+    ///
+    /// Called on the worker's thread, which it should not block, after [`Stats`](crate::Stats) include the spans. The
+    /// sums over all calls equal the stats, except spans that the queue refused ([`LossReason::QueueFull`
+    /// ](crate::LossReason::QueueFull)): those were not accepted, and `export` returned an error for them. A panic of
+    /// the callback is caught and ignored. Spans that are still held when the worker ends are in no call; they are
+    /// [`LossReason::Internal`](crate::LossReason::Internal).
+    ///
+    /// ```
+    /// use opentelemetry_retrace::{Outcome, RetraceExporter};
+    ///
+    /// let builder = RetraceExporter::builder().with_settlements(|settlement| {
+    ///     if let Outcome::Lost(reason) = settlement.outcome {
+    ///         eprintln!("{} spans of {:?} are lost: {reason}", settlement.spans, settlement.trace_id);
+    ///     }
+    /// });
+    /// ```
+    pub fn with_settlements(mut self, callback: impl Fn(&Settlement) + Send + Sync + 'static) -> Self {
+        self.on_settlement = Some(Arc::new(callback));
+        self
+    }
+
     /// Builds `P` and starts its worker. May be called anywhere; nothing is sent yet.
     ///
     /// # Errors
@@ -393,6 +425,7 @@ impl<P: WayIn> Builder<P> {
             config,
             before_send: self.before_send,
             on_error: self.on_error,
+            on_settlement: self.on_settlement,
             metrics,
             startup_log: Arc::downgrade(&startup_log),
         };

@@ -14,8 +14,9 @@ use self::closing::Closing;
 use crate::config::Transport;
 use crate::outbox::{Answer, Chunk, Notice, Outbox, OutboxLimits, Said, Sending, shorter};
 use crate::route::Route;
+use crate::settlement::{Outcome, Settlements};
 use crate::stats::LossReason;
-use crate::stream::{Incomplete, Rest, Stream, Written};
+use crate::stream::{Departed, Incomplete, Rest, Stream, Written};
 use crate::transport::ws::{CloseReason, Closed};
 
 /// Maximum number of remarks that wait to be logged; the log throttle would drop any beyond them.
@@ -71,6 +72,12 @@ impl Delivery {
         self
     }
 
+    /// Sets whether settlements are collected.
+    pub(crate) fn with_settlements(mut self, wanted: bool) -> Self {
+        self.outbox.settlements = Settlements::new(wanted);
+        self
+    }
+
     /// Sets the URL that runs are sent to, for messages.
     pub(crate) fn with_url(mut self, url: String) -> Self {
         self.outbox.name_url(url);
@@ -95,7 +102,8 @@ impl Delivery {
     fn push(&mut self, trace: Trace, chunks: Vec<Chunk>, joined: bool, now: Duration) {
         if self.refused {
             let spans = chunks.iter().map(|chunk| u64::from(chunk.sources)).sum();
-            return self.outbox.account.lose(LossReason::Unauthorized, spans);
+            let run = trace.id.unwrap_or_else(|| Id::from(String::new()));
+            return self.outbox.settle(&run, spans, Outcome::Lost(LossReason::Unauthorized));
         }
         self.route.passed_by();
         self.outbox.push(trace, chunks, joined, now);
@@ -143,10 +151,10 @@ impl Delivery {
     /// Records that a step of a run has ended.
     pub(crate) fn step_ended(&mut self, id: &Id, span: &Span, sources: u32) {
         if self.refused {
-            return self.outbox.account.lose(LossReason::Unauthorized, u64::from(sources));
+            return self.outbox.settle(id, u64::from(sources), Outcome::Lost(LossReason::Unauthorized));
         }
         let Some(chunk) = Chunk::new(span, sources) else {
-            return self.outbox.lose(LossReason::Internal, u64::from(sources), LossReason::Internal.as_str());
+            return self.outbox.lose_of(id, LossReason::Internal, u64::from(sources), LossReason::Internal.as_str());
         };
         if chunk.length() <= self.limits.body_bytes {
             self.stream.step_ended(id, span, chunk);
@@ -155,7 +163,7 @@ impl Delivery {
                 Some((span, short)) => self.stream.step_ended(id, &span, short),
                 None => {
                     self.stream.mark_lossy(id);
-                    self.outbox.lose(LossReason::TooLarge, u64::from(sources), "a span cannot be made smaller");
+                    self.outbox.lose_of(id, LossReason::TooLarge, u64::from(sources), "a span cannot be made smaller");
                 }
             }
         }
@@ -275,7 +283,7 @@ impl Delivery {
         if old.is_empty() {
             return;
         }
-        let spans = old.iter().filter_map(|id| self.stream.take(id)).map(|rest| rest.sources()).sum();
+        let spans = self.take_out(&old, LossReason::Expired);
         let text = format!("the receiver did not confirm them for {:?}", self.limits.keep);
         self.outbox.lose(LossReason::Expired, spans, &text);
     }
@@ -291,7 +299,7 @@ impl Delivery {
         if self.stream.weight() + self.outbox.weight() <= bytes && self.stream.len() <= self.limits.posts {
             return;
         }
-        let mut lost = 0;
+        let mut lost: Vec<Departed> = Vec::new();
         // Runs that have ended can wait in the spool.
         while self.outbox.has_spool() && self.stream.weight() + self.outbox.weight() > bytes {
             let Some((id, since)) = self.stream.over().next().map(|(id, run)| (id.clone(), run.over_since)) else {
@@ -300,7 +308,7 @@ impl Delivery {
             self.spool(id, LossReason::BufferFull, since);
         }
         while self.stream.len() > self.limits.posts {
-            lost += self.stream.drop_oldest_run().unwrap_or(0);
+            lost.extend(self.stream.drop_oldest_run());
         }
         if self.stream.weight() + self.outbox.weight() > bytes {
             if self.outbox.weight() > self.stream.weight() {
@@ -308,12 +316,30 @@ impl Delivery {
             }
             while self.stream.weight() + self.outbox.weight() > bytes {
                 match self.stream.drop_oldest_step().or_else(|| self.stream.drop_oldest_run()) {
-                    Some(spans) => lost += spans,
+                    Some(departed) => lost.push(departed),
                     None => break,
                 }
             }
         }
-        self.outbox.lose(LossReason::BufferFull, lost, "the buffer is full");
+        for Departed { run, spans } in &lost {
+            self.outbox.settlements.of_run(run, *spans, Outcome::Lost(LossReason::BufferFull));
+        }
+        self.outbox.lose(
+            LossReason::BufferFull,
+            lost.iter().map(|departed| departed.spans).sum(),
+            "the buffer is full",
+        );
+    }
+
+    /// Takes runs out of the stream whose spans are lost; returns the number of accepted spans.
+    fn take_out(&mut self, runs: &[Id], reason: LossReason) -> u64 {
+        let mut lost = 0;
+        for id in runs {
+            let spans = self.stream.take(id).map_or(0, |rest| rest.sources());
+            self.outbox.settlements.of_run(id, spans, Outcome::Lost(reason));
+            lost += spans;
+        }
+        lost
     }
 
     /// Moves what the stream holds of a run to the spool.
@@ -335,7 +361,7 @@ impl Delivery {
             reason => reason.as_str(),
         };
         self.outbox.abandon(reason, why);
-        let spans = ids.iter().filter_map(|id| self.stream.take(id)).map(|rest| rest.sources()).sum();
+        let spans = self.take_out(&ids, reason);
         self.outbox.lose(reason, spans, why);
     }
 }
@@ -422,7 +448,11 @@ impl Delivery {
     /// Handles acks.
     pub(crate) fn acks(&mut self, acks: &[Ack], now: Duration) {
         self.route.confirmed();
-        self.outbox.account.delivered += acks.iter().map(|ack| self.stream.ack(ack, now)).sum::<u64>();
+        for ack in acks {
+            if let Some(Departed { run, spans }) = self.stream.ack(ack, now) {
+                self.outbox.settle(&run, spans, Outcome::Delivered);
+            }
+        }
     }
 
     /// Handles a frame of the receiver, except `halt` and commands, which the engine handles.
@@ -436,8 +466,8 @@ impl Delivery {
                 let refused =
                     other.get("seq").and_then(serde_json::Value::as_u64).and_then(|seq| self.stream.refuse(seq));
                 let consequence = match refused {
-                    Some(spans) => {
-                        self.outbox.account.lose(LossReason::Rejected, spans);
+                    Some(Departed { run, spans }) => {
+                        self.outbox.settle(&run, spans, Outcome::Lost(LossReason::Rejected));
                         format!("{spans} spans are lost")
                     }
                     None => "recording goes on".to_owned(),

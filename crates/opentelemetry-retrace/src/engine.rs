@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use opentelemetry::trace::TraceId;
 use opentelemetry_sdk::trace::SpanData;
 use retrace_protocol::{ServerFrame, Signal, SignalCode};
 use retrace_translate::{Options, Output, Recorder, RecorderLimits, Resource, SpanSelection};
@@ -25,6 +26,7 @@ use crate::outbox::{Answer, Notice, OutboxLimits, Said, Sending};
 use crate::redact::Redaction;
 use crate::remote::{CommandsError, Refusal};
 use crate::sampler::Rule;
+use crate::settlement::{Outcome, Settlement, Settlements};
 use crate::stats::{Account, LossReason, Lost};
 use crate::stream::Written;
 use crate::transport::ws::{Closed, Incoming};
@@ -69,6 +71,8 @@ pub(crate) struct EngineConfig {
     pub seed: u64,
     /// True if runs that could not be delivered are written to the spool.
     pub spools: bool,
+    /// True if settlements are reported.
+    pub settlements: bool,
 }
 
 /// State of the pipeline from spans to requests.
@@ -136,6 +140,7 @@ impl Engine {
             recorder: Recorder::new(config.options.clone(), config.recorder),
             delivery: Delivery::new(config.transport, config.outbox, config.seed)
                 .with_spool(config.spools)
+                .with_settlements(config.settlements)
                 .with_url(config.url.clone()),
             kept_back: KeptBack::default(),
             halted: false,
@@ -203,7 +208,8 @@ impl Engine {
 
     /// Reads a part of the backlog. Reads nothing while delivery is under way and most of its room is taken.
     fn read(&mut self, now: Duration) {
-        let (mut messages, mut spans, mut too_late) = (0, 0, 0);
+        let (mut messages, mut spans) = (0, 0);
+        let mut too_late = 0;
         self.reads_on = false;
         while !self.holds_back(now) {
             self.reads_on = spans >= AT_ONCE && !self.backlog.is_urgent(now);
@@ -217,7 +223,13 @@ impl Engine {
                 self.mark_incomplete();
             }
             match next {
-                Next::Seen(seen) if self.halted => too_late += u64::from(matches!(seen, Seen::Ended(_))),
+                Next::Seen(seen) if self.halted => {
+                    if let Seen::Ended(span) = seen {
+                        too_late += 1;
+                        let outcome = Outcome::Lost(LossReason::Halted);
+                        self.settlements().of_trace(Some(span.span_context.trace_id()), 1, outcome);
+                    }
+                }
                 Next::Seen(seen) => self.read_span(seen, now),
                 Next::Resource(resource) => self.resource = resource,
                 Next::Wait(pause) => {
@@ -238,7 +250,7 @@ impl Engine {
             // The records of one span are counted and bounded before the next span is read.
             self.pass_on(now);
         }
-        self.lose(LossReason::Halted, too_late);
+        self.delivery.outbox.lose(LossReason::Halted, too_late, "the receiver asked to stop recording");
         self.mark_incomplete();
     }
 
@@ -275,7 +287,7 @@ impl Engine {
                 Passed::Span(span) => self.recorder.record(&SdkSpan(&span), &self.resource, now),
                 Passed::Run { spans, incomplete, for_failure } => self.record_run(&spans, incomplete, for_failure, now),
                 Passed::Nothing { dropped } => {
-                    self.set_aside += dropped;
+                    self.set_aside_by_sampling(dropped);
                     self.share();
                 }
             },
@@ -289,8 +301,26 @@ impl Engine {
         self.delivery.set_bytes(bytes.saturating_sub(self.gate.weight()).min(self.config.outbox.bytes));
         let waits = self.delivery.weight();
         if waits + self.gate.weight() > bytes {
-            self.set_aside += self.gate.make_room(bytes.saturating_sub(waits));
+            let dropped = self.gate.make_room(bytes.saturating_sub(waits));
+            self.set_aside_by_sampling(dropped);
         }
+    }
+
+    /// Counts spans that the tail sampler drops.
+    fn set_aside_by_sampling(&mut self, dropped: u64) {
+        self.set_aside += dropped;
+        for (trace_id, spans) in self.gate.take_dropped() {
+            self.settlements().of_trace(Some(TraceId::from_bytes(trace_id)), spans, Outcome::SetAside);
+        }
+    }
+
+    fn settlements(&mut self) -> &mut Settlements {
+        &mut self.delivery.outbox.settlements
+    }
+
+    /// Takes the settlements since the last call. The account includes them.
+    pub(crate) fn take_settlements(&mut self) -> Vec<Settlement> {
+        self.settlements().take()
     }
 
     fn record_run(&mut self, spans: &[SpanData], incomplete: bool, for_failure: bool, now: Duration) {
@@ -309,7 +339,7 @@ impl Engine {
     /// Ends all runs; no more spans follow.
     fn finish(&mut self, now: Duration) {
         let (failed, dropped) = self.gate.finish();
-        self.set_aside += dropped;
+        self.set_aside_by_sampling(dropped);
         for (spans, incomplete) in failed {
             self.record_run(&spans, incomplete, true, now);
         }
@@ -336,7 +366,10 @@ impl Engine {
                     self.put_run(*run, now);
                 }
                 Output::Correction(correction) => self.put_correction(correction.id, correction.patch, now),
-                Output::SetAside { spans } => self.set_aside += spans,
+                Output::SetAside { spans } => {
+                    self.set_aside += spans;
+                    self.settlements().of_trace(None, spans, Outcome::SetAside);
+                }
                 Output::Live(live) => {
                     self.has_recorded = true;
                     self.put_live(*live, now);
@@ -347,7 +380,8 @@ impl Engine {
 
     /// Does everything that is due by `now`.
     pub(crate) fn advance(&mut self, now: Duration) {
-        self.set_aside += self.gate.advance(now);
+        let dropped = self.gate.advance(now);
+        self.set_aside_by_sampling(dropped);
         self.share();
         self.recorder.advance(now);
         self.pass_on(now);
@@ -536,6 +570,7 @@ impl Engine {
         let ended = account.delivered + account.lost.total() + account.spooled + account.set_aside;
         let missing = (self.received + account.recovered).saturating_sub(ended + account.pending);
         self.delivery.outbox.lose(LossReason::Internal, missing, "the worker failed and was started again");
+        self.settlements().of_trace(None, missing, Outcome::Lost(LossReason::Internal));
     }
 
     /// Number of accepted spans that the worker holds, as each place counts them.

@@ -138,6 +138,7 @@ mod route;
 mod sample_key;
 mod sampler;
 mod secret;
+mod settlement;
 mod startup_log;
 mod stats;
 mod stream;
@@ -178,6 +179,7 @@ pub use crate::redact::Record;
 pub use crate::sample_key::RootSpan;
 pub use crate::sampler::{RetraceSampler, RetraceSamplerBuilder};
 pub use crate::secret::ApiKey;
+pub use crate::settlement::{Outcome, Settlement};
 pub use crate::stats::{LossReason, Lost, Stats};
 
 #[cfg(doctest)]

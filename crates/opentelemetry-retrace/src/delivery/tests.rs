@@ -272,14 +272,14 @@ fn a_run_that_is_dropped_when_some_of_it_is_out_says_so() {
         {
             receiver.read(text.as_str());
         }
-        assert_eq!(delivery.stream.drop_oldest_run(), Some(0));
+        assert_eq!(delivery.stream.drop_oldest_run().map(|departed| departed.spans), Some(0));
         let mark = delivery.mark();
         // More of the run follows: its change waits for that, but a flush waits for neither.
         delivery.step_began(&run, &span(&run, 1));
         delivery.advance(secs(0));
         assert_eq!(request_all(&mut delivery, &mut receiver, secs(0)), []);
         assert!(delivery.is_done_before(mark));
-        assert_eq!(delivery.stream.drop_oldest_run(), Some(0));
+        assert_eq!(delivery.stream.drop_oldest_run().map(|departed| departed.spans), Some(0));
         delivery.advance(secs(0));
         let requests = request_all(&mut delivery, &mut receiver, secs(0));
         assert!(delivery.is_empty() && codes(&mut delivery).is_empty());

@@ -13,13 +13,13 @@ impl Engine {
     }
 
     /// Records that spans were written to the spool.
-    pub(crate) fn spooled(&mut self, spans: u64) {
-        self.delivery.outbox.spooled(spans);
+    pub(crate) fn spooled(&mut self, leaving: &Leaving) {
+        self.delivery.outbox.spooled(leaving);
     }
 
-    /// Records that spans could not be written, and are lost for this reason.
-    pub(crate) fn not_spooled(&mut self, reason: LossReason, spans: u64, why: &str) {
-        self.delivery.outbox.not_spooled(reason, spans, why);
+    /// Records that spans could not be written, and are lost for the reason of the record.
+    pub(crate) fn not_spooled(&mut self, leaving: &Leaving, why: &str) {
+        self.delivery.outbox.not_spooled(leaving, why);
     }
 
     /// Takes the names of the records that can be removed.

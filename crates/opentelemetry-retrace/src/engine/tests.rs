@@ -3,6 +3,7 @@ use crate::inbox::Message;
 use crate::redact::Record;
 use crate::testing::{chat, in_trace, span_data};
 use crate::waiter::Blocked;
+use foldhash::HashMap;
 use http::StatusCode;
 use proptest::prelude::*;
 use std::time::Instant;
@@ -10,6 +11,7 @@ use std::time::Instant;
 mod backlog;
 mod hint;
 mod schedules;
+mod settlements;
 mod span_type;
 mod spool;
 
@@ -32,6 +34,7 @@ fn config(redaction: Redaction) -> EngineConfig {
         flush_wait: ms(5_000),
         seed: 7,
         spools: false,
+        settlements: true,
     }
 }
 
@@ -47,19 +50,34 @@ struct Stage {
     engine: Engine,
     /// Number of spans handed over.
     taken: u64,
+    /// The same by trace.
+    taken_of: HashMap<TraceId, u64>,
 }
 
 impl Stage {
     fn new(redaction: Redaction) -> Self {
-        Self { engine: Engine::new(config(redaction)), taken: 0 }
+        Self::with(config(redaction))
     }
 
     fn over(transport: Transport, redaction: Redaction) -> Self {
-        Self { engine: Engine::new(EngineConfig { transport, ..config(redaction) }), taken: 0 }
+        Self::with(EngineConfig { transport, ..config(redaction) })
+    }
+
+    fn with(config: EngineConfig) -> Self {
+        Self { engine: Engine::new(config), taken: 0, taken_of: HashMap::default() }
+    }
+
+    fn takes(&mut self, span: &SpanData) {
+        self.taken += 1;
+        *self.taken_of.entry(span.span_context.trace_id()).or_default() += 1;
     }
 
     fn seen(&mut self, seen: Vec<Seen>, at: u64) {
-        self.taken += seen.iter().filter(|seen| matches!(seen, Seen::Ended(_))).count() as u64;
+        for seen in &seen {
+            if let Seen::Ended(span) = seen {
+                self.takes(span);
+            }
+        }
         self.messages(vec![Message::Seen(seen.into_iter().collect())], at);
     }
 
@@ -82,7 +100,7 @@ impl Stage {
     fn messages(&mut self, messages: Vec<Message>, at: u64) {
         for message in &messages {
             if let Message::Spans { spans, .. } = message {
-                self.taken += spans.len() as u64;
+                spans.iter().for_each(|span| self.takes(span));
             }
         }
         self.engine.take(Taken { messages, ..Taken::default() }, ms(at));
@@ -434,7 +452,7 @@ fn a_run_is_told_while_it_happens_and_a_flush_waits_for_what_was_said() {
 fn of_a_run_that_is_let_go_nothing_waits_for_more() {
     let mut limits = config(Redaction::default());
     (limits.transport, limits.recorder.runs) = (Transport::Ws, 1);
-    let mut stage = Stage { engine: Engine::new(limits), taken: 0 };
+    let mut stage = Stage::with(limits);
     stage.seen(vec![Seen::Began(span_data(1, 0, "root")), Seen::Began(tool(2, 1))], 0);
     // Another run takes its room before the queue reports that spans of it were refused.
     stage.seen(vec![Seen::Began(in_trace(tool(3, 0), 8))], 1);

@@ -10,6 +10,7 @@ use retrace_translate::{LiveEvent, LiveUpdate, RecordedSpan, Run};
 use crate::engine::Engine;
 use crate::outbox::Chunks;
 use crate::redact::Decision;
+use crate::settlement::Outcome;
 use crate::stats::LossReason;
 
 /// Maximum number of runs with held-back parts; more than are ever open at once.
@@ -81,11 +82,14 @@ impl Engine {
     /// Sends a run whose spans have all ended.
     pub(super) fn put_run(&mut self, run: Run, now: Duration) {
         self.set_aside += run.set_aside;
+        self.delivery.outbox.settlements.note_origin(&run.trace);
+        let run_id = run.trace.id.clone().unwrap_or_else(|| Id::from(String::new()));
+        self.delivery.outbox.settlements.of_run(&run_id, run.set_aside, Outcome::SetAside);
         let sources = run.spans.iter().map(|recorded| u64::from(recorded.sources)).sum();
         let mut trace = match self.config.redaction.trace(run.trace) {
             Decision::Send(trace) => trace,
-            Decision::KeepBack => return self.lose(LossReason::BeforeSend, sources),
-            Decision::Panicked => return self.lose(LossReason::BeforeSendPanicked, sources),
+            Decision::KeepBack => return self.lose(&run_id, LossReason::BeforeSend, sources),
+            Decision::Panicked => return self.lose(&run_id, LossReason::BeforeSendPanicked, sources),
         };
         let id = trace.id.clone().filter(|_| self.delivery.tells_events());
         if let Some(id) = &id {
@@ -106,7 +110,7 @@ impl Engine {
                     match &id {
                         Some(id) => self.delivery.step_ended(id, &span, sources),
                         None if chunks.push(span, sources) => {}
-                        None => self.lose(LossReason::Internal, u64::from(sources)),
+                        None => self.lose(&run_id, LossReason::Internal, u64::from(sources)),
                     }
                     continue;
                 }
@@ -118,7 +122,7 @@ impl Engine {
                 trace.lossy = Some(true);
             }
             removed.add(span_id, parent);
-            self.lose(reason, u64::from(sources));
+            self.lose(&run_id, reason, u64::from(sources));
         }
         trace.span_count = trace.span_count.map(|_| sent);
         match id {
@@ -149,11 +153,14 @@ impl Engine {
         let (id, joined) = (live.run, live.joined);
         if let Some(reason) = self.kept_back.runs.get(&id).and_then(|of_run| of_run.whole) {
             match live.event {
-                LiveEvent::SpanEnded(recorded) => self.lose(reason, u64::from(recorded.sources)),
+                LiveEvent::SpanEnded(recorded) => self.lose(&id, reason, u64::from(recorded.sources)),
                 LiveEvent::RunEnded(_) | LiveEvent::RunAbandoned => drop(self.kept_back.forget(&id)),
                 LiveEvent::RunStarted(_) | LiveEvent::SpanStarted(_) => {}
             }
             return;
+        }
+        if let LiveEvent::RunStarted(trace) = &live.event {
+            self.delivery.outbox.settlements.note_origin(trace);
         }
         match live.event {
             LiveEvent::RunStarted(trace) => match self.config.redaction.trace(trace) {
@@ -182,7 +189,7 @@ impl Engine {
                 of_run.removed.add(span_id, parent);
                 of_run.ended += 1;
                 of_run.lossy |= reason != LossReason::BeforeSend;
-                self.lose(reason, u64::from(sources));
+                self.lose(&id, reason, u64::from(sources));
             }
             LiveEvent::RunEnded(mut trace) => {
                 if let Some(of_run) = self.kept_back.forget(&id) {
@@ -217,12 +224,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn lose(&mut self, reason: LossReason, spans: u64) {
+    fn lose(&mut self, run: &Id, reason: LossReason, spans: u64) {
+        self.delivery.outbox.settlements.of_run(run, spans, Outcome::Lost(reason));
         match reason {
             // The user requested this, so no notice is given.
             LossReason::BeforeSend => self.delivery.outbox.account.lose(reason, spans),
             LossReason::BeforeSendPanicked => self.delivery.outbox.lose(reason, spans, "before_send panicked on them"),
-            LossReason::Halted => self.delivery.outbox.lose(reason, spans, "the receiver asked to stop recording"),
             _ => self.delivery.outbox.lose(reason, spans, reason.as_str()),
         }
     }

@@ -29,6 +29,7 @@ pub(crate) use self::record::RecordName;
 pub(crate) use self::sending::{Answer, Method, Sending};
 pub(crate) use self::spooling::Leaving;
 use self::spooling::Spooling;
+use crate::settlement::{Outcome, Settlements};
 use crate::stats::{Account, LossReason};
 use crate::stream::{Incomplete, Rest};
 use crate::transport::retry::{Backoff, Verdict, verdict};
@@ -78,6 +79,7 @@ pub(crate) struct Outbox {
     /// Present when there is a spool.
     spooling: Option<Spooling>,
     pub(crate) account: Account,
+    pub(crate) settlements: Settlements,
     notices: Vec<Notice>,
 }
 
@@ -97,6 +99,7 @@ impl Outbox {
             returned: Vec::new(),
             spooling: None,
             account: Account::default(),
+            settlements: Settlements::default(),
             notices: Vec::new(),
         }
     }
@@ -219,7 +222,7 @@ impl Outbox {
                     self.failed(now, retry_after, code, said);
                 } else {
                     self.backoff.succeeded();
-                    self.settle(serial, verdict, status, said);
+                    self.conclude(serial, verdict, status, said);
                 }
             }
         }
@@ -235,7 +238,7 @@ impl Outbox {
         self.backoff.failed(now, retry_after);
     }
 
-    fn settle(&mut self, serial: u64, verdict: Verdict, status: StatusCode, said: Said) {
+    fn conclude(&mut self, serial: u64, verdict: Verdict, status: StatusCode, said: Said) {
         let Some(post) = self.posts.get_mut(&serial) else { return };
         let (id, landed_before, sources) = (post.id.clone(), post.may_have_landed, post.sources());
         match (verdict, &post.request) {
@@ -302,11 +305,14 @@ impl Outbox {
         let before = post.weight();
         let taken = post.id.clone();
         let lost = post.stand_alone();
+        if let Request::Create { trace, .. } = &post.request {
+            self.settlements.note_origin(trace);
+        }
         let text = format!("run {taken} exists already; what is here of it is sent as a run of its own, {}", post.id);
         self.notices.push(said.notice(SignalCode::Conflict, &text));
         self.weight = self.weight - before + post.weight();
         self.spans -= lost;
-        self.lose(LossReason::Internal, lost, LossReason::Internal.as_str());
+        self.lose_of(&taken, LossReason::Internal, lost, LossReason::Internal.as_str());
         // The reference takes bytes.
         self.make_room(self.limits.bytes);
     }
@@ -341,10 +347,7 @@ impl Outbox {
         self.weight -= post.weight();
         self.spans -= post.sources();
         self.is_settled(post.spooled_as.take());
-        match lost {
-            None => self.account.delivered += post.sources(),
-            Some(reason) => self.account.lose(reason, post.sources()),
-        }
+        self.settle(&post.id, post.sources(), lost.map_or(Outcome::Delivered, Outcome::Lost));
         if post.in_flight {
             self.in_flight -= 1;
         }
@@ -369,7 +372,8 @@ impl Outbox {
         self.weight = self.weight - before + post.weight();
         self.spans -= fitted.lost;
         if fitted.lost > 0 {
-            self.lose(LossReason::TooLarge, fitted.lost, "they were too large for the receiver");
+            let id = post.id.clone();
+            self.lose_of(&id, LossReason::TooLarge, fitted.lost, "they were too large for the receiver");
         }
     }
 
@@ -394,7 +398,8 @@ impl Outbox {
                 let spans = give(post);
                 self.weight = self.weight - before + post.weight();
                 self.spans -= spans;
-                self.account.lose(LossReason::BufferFull, spans);
+                let id = post.id.clone();
+                self.settle(&id, spans, Outcome::Lost(LossReason::BufferFull));
                 lost += spans;
             } else if let Some(serial) = self.oldest_waiting(Post::is_unknown).or_else(|| self.oldest_waiting(|_| true))
             {
@@ -415,7 +420,24 @@ impl Outbox {
         Some(*serial)
     }
 
-    /// Counts spans that are lost outside of any post.
+    /// Counts spans of a run that leave delivery.
+    pub(crate) fn settle(&mut self, run: &Id, spans: u64, outcome: Outcome) {
+        match outcome {
+            Outcome::Delivered => self.account.delivered += spans,
+            Outcome::SetAside => self.account.set_aside += spans,
+            Outcome::Spooled => self.account.spooled += spans,
+            Outcome::Lost(reason) => self.account.lose(reason, spans),
+        }
+        self.settlements.of_run(run, spans, outcome);
+    }
+
+    /// Counts spans of a run that are lost outside of any post.
+    pub(crate) fn lose_of(&mut self, run: &Id, reason: LossReason, spans: u64, why: &str) {
+        self.settlements.of_run(run, spans, Outcome::Lost(reason));
+        self.lose(reason, spans, why);
+    }
+
+    /// Counts spans that are lost outside of any post, without a settlement.
     pub(crate) fn lose(&mut self, reason: LossReason, spans: u64, why: &str) {
         if spans == 0 {
             return;

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use retrace_protocol::Id;
+
+use crate::outbox::post::Request;
 use crate::outbox::record::{RecordName, decode, encode};
 use crate::outbox::{Notice, Outbox};
+use crate::settlement::Outcome;
 use crate::stats::LossReason;
 
 /// State of the exchange with the spool.
@@ -19,6 +23,7 @@ pub(super) struct Spooling {
 /// Record to write.
 #[derive(Debug)]
 pub(crate) struct Leaving {
+    pub run: Id,
     pub bytes: Vec<u8>,
     /// Number of accepted spans in it.
     pub spans: u64,
@@ -47,12 +52,12 @@ impl Outbox {
         let spans = post.sources();
         self.spans -= spans;
         if post.spooled_as.is_some() {
-            self.account.spooled += spans;
+            self.settle(&post.id, spans, Outcome::Spooled);
         } else if let Some(bytes) = encode(&post) {
-            spooling.leaving.push(Leaving { bytes, spans, reason });
+            spooling.leaving.push(Leaving { run: post.id, bytes, spans, reason });
             spooling.spans += spans;
         } else {
-            self.lose(LossReason::Internal, spans, LossReason::Internal.as_str());
+            self.lose_of(&post.id, LossReason::Internal, spans, LossReason::Internal.as_str());
         }
     }
 
@@ -92,15 +97,15 @@ impl Outbox {
     }
 
     /// Records that spans were written to the spool.
-    pub(crate) fn spooled(&mut self, spans: u64) {
-        self.has_left(spans);
-        self.account.spooled += spans;
+    pub(crate) fn spooled(&mut self, leaving: &Leaving) {
+        self.has_left(leaving.spans);
+        self.settle(&leaving.run, leaving.spans, Outcome::Spooled);
     }
 
-    /// Records that spans could not be written, and are lost for this reason.
-    pub(crate) fn not_spooled(&mut self, reason: LossReason, spans: u64, why: &str) {
-        self.has_left(spans);
-        self.lose(reason, spans, why);
+    /// Records that spans could not be written, and are lost for the reason of the record.
+    pub(crate) fn not_spooled(&mut self, leaving: &Leaving, why: &str) {
+        self.has_left(leaving.spans);
+        self.lose_of(&leaving.run, leaving.reason, leaving.spans, why);
     }
 
     fn has_left(&mut self, spans: u64) {
@@ -112,6 +117,7 @@ impl Outbox {
     /// Records that records of earlier processes were dropped, because of their age or for lack of room.
     pub(crate) fn dropped_from_spool(&mut self, reason: LossReason, spans: u64) {
         self.account.recovered += spans;
+        self.settlements.of_trace(None, spans, Outcome::Lost(reason));
         self.lose(reason, spans, "they were in the spool for too long, or had no room in it");
     }
 
@@ -136,11 +142,15 @@ impl Outbox {
         match decode(bytes, name.clone(), now) {
             Some(post) => {
                 self.account.recovered += post.sources();
+                if let Request::Create { trace, .. } = &post.request {
+                    self.settlements.note_origin(trace);
+                }
                 self.insert(post);
             }
             None => {
                 self.account.recovered += name.spans;
                 self.account.lose(LossReason::Damaged, name.spans);
+                self.settlements.of_trace(None, name.spans, Outcome::Lost(LossReason::Damaged));
                 let text = format!("{} spans lost: their record in the spool is damaged", name.spans);
                 self.notices.push(Notice::lost(text));
                 self.is_settled(Some(name));

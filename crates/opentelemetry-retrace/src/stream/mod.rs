@@ -265,15 +265,14 @@ impl Stream {
         Some(Utf8Bytes::from(ClientFrame::event_text(frame.says.kind(), data, seq)))
     }
 
-    /// Handles an ack; returns the number of accepted spans that it completes.
-    pub(crate) fn ack(&mut self, ack: &Ack, now: Duration) -> u64 {
+    /// Handles an ack; returns the accepted spans that it completes.
+    pub(crate) fn ack(&mut self, ack: &Ack, now: Duration) -> Option<Departed> {
         let seq = ack.seq_number().or_else(|| self.oldest_about(ack.id.as_deref()?));
-        let Some(seq) = seq.filter(|seq| self.frames.get(seq).is_some_and(|frame| frame.text.is_some())) else {
-            return 0;
-        };
+        let seq = seq.filter(|seq| self.frames.get(seq).is_some_and(|frame| frame.text.is_some()))?;
         self.progress = now;
-        let Some(frame) = self.take_frame(seq) else { return 0 };
-        self.confirmed(&frame, seq)
+        let frame = self.take_frame(seq)?;
+        let spans = self.confirmed(&frame, seq);
+        Some(Departed { run: frame.run, spans })
     }
 
     /// Returns the oldest written frame about this trace or span.
@@ -341,8 +340,8 @@ impl Stream {
     }
 
     /// Drops the oldest step that is not fully confirmed; the beginning and the end of a trace stay. Returns
-    /// the number of accepted spans lost, or `None` when no step is left.
-    pub(crate) fn drop_oldest_step(&mut self) -> Option<u64> {
+    /// the accepted spans lost, or `None` when no step is left.
+    pub(crate) fn drop_oldest_step(&mut self) -> Option<Departed> {
         let of_span = |frame: &Frame| match frame.says {
             Says::SpanStarted(place) | Says::SpanEnded(place) => Some((frame.run.clone(), place)),
             Says::TraceStarted | Says::TraceEnded => None,
@@ -354,7 +353,8 @@ impl Stream {
                 .find(|(_, _, step)| step.chunk.is_some())
                 .map(|(id, place, _)| (id.clone(), place))
         })?;
-        self.drop_step(&id, place)
+        let spans = self.drop_step(&id, place)?;
+        Some(Departed { run: id, spans })
     }
 
     fn drop_step(&mut self, id: &Id, place: u64) -> Option<u64> {
@@ -372,18 +372,19 @@ impl Stream {
         Some(lost)
     }
 
-    /// Handles a frame that the receiver rejects for good: drops its content. Returns the number of accepted
-    /// spans lost, or `None` for a frame that is not written or is confirmed already.
-    pub(crate) fn refuse(&mut self, seq: u64) -> Option<u64> {
+    /// Handles a frame that the receiver rejects for good: drops its content. Returns the accepted spans
+    /// lost, or `None` for a frame that is not written or is confirmed already.
+    pub(crate) fn refuse(&mut self, seq: u64) -> Option<Departed> {
         let frame = self.frames.get(&seq).filter(|frame| frame.text.is_some())?;
         let (id, says) = (frame.run.clone(), frame.says);
         if let Says::SpanStarted(place) | Says::SpanEnded(place) = says
             && let Some(lost) = self.drop_step(&id, place)
         {
-            return Some(lost);
+            return Some(Departed { run: id, spans: lost });
         }
         let frame = self.take_frame(seq)?;
-        Some(self.confirmed(&frame, seq))
+        let spans = self.confirmed(&frame, seq);
+        Some(Departed { run: id, spans })
     }
 
     /// Marks a run as lossy, and sends its end again if the end was written without the mark.
@@ -398,8 +399,8 @@ impl Stream {
         }
     }
 
-    /// Drops the oldest run; returns the number of accepted spans lost.
-    pub(crate) fn drop_oldest_run(&mut self) -> Option<u64> {
+    /// Drops the oldest run; returns the accepted spans lost.
+    pub(crate) fn drop_oldest_run(&mut self) -> Option<Departed> {
         let id = self.by_age.values().next()?.clone();
         let first_frame = self.runs.get(&id)?.first_frame;
         let rest = self.take(&id)?;
@@ -411,8 +412,8 @@ impl Stream {
         if self.dropped.len() >= DROPPED_RUNS {
             self.dropped.pop_front();
         }
-        self.dropped.push_back(id);
-        Some(lost)
+        self.dropped.push_back(id.clone());
+        Some(Departed { run: id, spans: lost })
     }
 
     /// Takes the lossy runs that have left since the last call and whose end does not report the loss.
@@ -566,6 +567,13 @@ impl Stream {
         self.weight -= run.weight() + run.steps.values().map(|step| step.weight()).sum::<usize>();
         Some(run)
     }
+}
+
+/// Accepted spans of a run that leave the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Departed {
+    pub run: Id,
+    pub spans: u64,
 }
 
 /// Progress of a connection.

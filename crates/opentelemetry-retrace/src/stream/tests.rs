@@ -9,6 +9,10 @@ fn at(micros: u64) -> Timestamp {
     Timestamp::from_unix_micros(micros)
 }
 
+fn spans(departed: Option<Departed>) -> u64 {
+    departed.map_or(0, |departed| departed.spans)
+}
+
 fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
@@ -60,7 +64,7 @@ fn said(texts: &[String]) -> Vec<(&'static str, String, u64)> {
 }
 
 fn ack(stream: &mut Stream, seq: u64) -> u64 {
-    stream.ack(&Ack::new("", Some(seq)), secs(0))
+    spans(stream.ack(&Ack::new("", Some(seq)), secs(0)))
 }
 
 #[test]
@@ -88,7 +92,7 @@ fn a_run_is_told_in_order_and_delivered_by_its_acks() {
 fn an_ack_without_a_number_confirms_the_oldest_frame_of_that_id() {
     let mut stream = told(&["a"]);
     written(&mut stream);
-    let by_id = |stream: &mut Stream, id: &str| stream.ack(&Ack::new(id, None), secs(0));
+    let by_id = |stream: &mut Stream, id: &str| spans(stream.ack(&Ack::new(id, None), secs(0)));
     assert_eq!((by_id(&mut stream, "a"), by_id(&mut stream, "x"), by_id(&mut stream, "a")), (0, 0, 1));
     by_id(&mut stream, "t");
     assert!(stream.has(&id()));
@@ -180,7 +184,7 @@ fn a_large_frame_gets_through_alone() {
 #[test]
 fn the_oldest_step_goes_first_and_the_run_says_so() {
     let mut stream = told(&["a", "b"]);
-    assert_eq!(stream.drop_oldest_step(), Some(1));
+    assert_eq!(stream.drop_oldest_step().map(|departed| departed.spans), Some(1));
     let texts = written(&mut stream);
     assert_eq!(
         said(&texts).iter().map(|(kind, ..)| *kind).collect::<Vec<_>>(),
@@ -190,11 +194,18 @@ fn the_oldest_step_goes_first_and_the_run_says_so() {
     // Its end was sent without the mark, so it is sent again.
     let mut stream = told(&["a", "b"]);
     written(&mut stream);
-    assert_eq!(stream.drop_oldest_step(), Some(1));
+    assert_eq!(stream.drop_oldest_step().map(|departed| departed.spans), Some(1));
     let again = written(&mut stream);
     assert_eq!(said(&again), [("trace_ended", "t".to_owned(), 7)]);
     assert!(again[0].contains(r#""lossy":true"#));
-    assert_eq!((stream.drop_oldest_step(), stream.drop_oldest_step(), stream.pending()), (Some(1), None, 0));
+    assert_eq!(
+        (
+            stream.drop_oldest_step().map(|departed| departed.spans),
+            stream.drop_oldest_step().map(|departed| departed.spans),
+            stream.pending()
+        ),
+        (Some(1), None, 0)
+    );
 }
 
 #[test]
@@ -202,7 +213,7 @@ fn a_dropped_beginning_is_told_with_its_end() {
     let mut stream = Stream::new(true);
     stream.begin(&id(), trace());
     stream.step_began(&id(), &begun("a"));
-    assert_eq!(stream.drop_oldest_step(), Some(0), "nothing is lost");
+    assert_eq!(stream.drop_oldest_step().map(|departed| departed.spans), Some(0), "nothing is lost");
     end_step(&mut stream, &done("a"));
     assert_eq!(written(&mut stream).len(), 3);
 }
@@ -274,7 +285,7 @@ fn a_run_whose_beginning_was_dropped_is_still_a_run() {
     let mut stream = Stream::new(true);
     stream.begin(&id(), trace());
     end_step(&mut stream, &done("a"));
-    assert_eq!(stream.drop_oldest_run(), Some(1));
+    assert_eq!(stream.drop_oldest_run().map(|departed| departed.spans), Some(1));
     end_step(&mut stream, &done("b"));
     let rest = stream.take(&id()).unwrap();
     stream.begin(&id(), trace());
@@ -285,10 +296,17 @@ fn a_run_whose_beginning_was_dropped_is_still_a_run() {
 #[test]
 fn what_the_receiver_refuses_is_not_said_again() {
     let mut stream = told(&["a", "b"]);
-    assert_eq!(stream.refuse(3), None, "it was not written");
+    assert_eq!(stream.refuse(3).map(|departed| departed.spans), None, "it was not written");
     written(&mut stream);
-    assert_eq!((stream.refuse(3), stream.refuse(3), stream.pending()), (Some(1), None, 1));
-    assert_eq!(stream.refuse(1), Some(0), "no span depends on a beginning");
+    assert_eq!(
+        (
+            stream.refuse(3).map(|departed| departed.spans),
+            stream.refuse(3).map(|departed| departed.spans),
+            stream.pending()
+        ),
+        (Some(1), None, 1)
+    );
+    assert_eq!(stream.refuse(1).map(|departed| departed.spans), Some(0), "no span depends on a beginning");
     stream.disconnected();
     let again = written(&mut stream);
     assert_eq!(

@@ -12,7 +12,7 @@ fn crowded(runs: u64) -> Stage {
     // Delivery may hold three times as much as open runs, as in a pipeline.
     recorder.bytes = BYTES / 3;
     let engine = Engine::new(EngineConfig { bytes: BYTES, recorder, ..config(Redaction::default()) });
-    let mut stage = Stage { engine, taken: 0 };
+    let mut stage = Stage { engine, taken: 0, taken_of: HashMap::default() };
     let message = |n: u64| Message::Spans { spans: vec![in_trace(chat(1, 0), n.into())], bytes: 10, wait: None };
     stage.messages((1..=runs).map(message).collect(), 0);
     for at in (0..=2_000).step_by(250) {
