@@ -6,11 +6,11 @@ use std::sync::{Arc, Weak};
 use retrace_translate::{Options, RecorderLimits};
 
 use crate::config::{BuildError, Config, Transport};
+use crate::delivery::LedgerLimits;
 use crate::engine::{Engine, EngineConfig};
 use crate::gate::GateLimits;
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
-use crate::outbox::OutboxLimits;
 use crate::redact::{BeforeSend, Redaction};
 use crate::remote::{self, Handle, RemoteSettings};
 use crate::settlement::OnSettlement;
@@ -95,9 +95,9 @@ fn engine_config(config: &Config, redaction: Redaction, settlements: bool) -> En
     EngineConfig {
         options,
         recorder,
-        outbox: OutboxLimits {
+        ledger: LedgerLimits {
             bytes: waiting,
-            posts: WAITING_RUNS,
+            runs: WAITING_RUNS,
             body_bytes: config.body_bytes,
             in_flight: IN_FLIGHT,
             keep: config.keep,

@@ -128,20 +128,17 @@ mod log;
 #[cfg_attr(not(feature = "metrics"), path = "unmeasured.rs")]
 mod metrics;
 mod not_sent;
-mod outbox;
 mod pipeline;
 mod processor;
 mod propagator;
 mod redact;
 pub mod remote;
-mod route;
 mod sample_key;
 mod sampler;
 mod secret;
 mod settlement;
 mod startup_log;
 mod stats;
-mod stream;
 #[cfg(test)]
 mod testing;
 mod threshold;

@@ -23,7 +23,7 @@ fn config(redaction: Redaction) -> EngineConfig {
     EngineConfig {
         options: Options::default(),
         recorder: RecorderLimits::default(),
-        outbox: OutboxLimits { bytes: 1 << 20, posts: 100, body_bytes: 1 << 20, in_flight: 4, keep: ms(60_000) },
+        ledger: LedgerLimits { bytes: 1 << 20, runs: 100, body_bytes: 1 << 20, in_flight: 4, keep: ms(60_000) },
         transport: Transport::Http,
         url: String::new(),
         rule: None,
@@ -42,7 +42,7 @@ impl Engine {
     /// Counts the accepted spans, place by place.
     fn count_spans(&self) -> u64 {
         let before = self.backlog.count_spans() + self.gate.count_spans();
-        before + self.recorder.open_spans() + self.delivery.count_spans()
+        before + self.recorder.open_spans() + self.ledger.count_spans()
     }
 }
 
@@ -89,7 +89,7 @@ impl Stage {
         }
         let mut frames = Vec::new();
         while let Some(text) = self.engine.next_frame(ms(at)) {
-            let frame: serde_json::Value = serde_json::from_str(text.as_str()).unwrap();
+            let frame: serde_json::Value = serde_json::from_slice(&text).unwrap();
             let ack = retrace_protocol::Ack::new("", frame["seq"].as_u64());
             frames.push(frame);
             self.engine.incoming(Incoming::Frame(ServerFrame::Ack(ack)), ms(at));
@@ -138,7 +138,7 @@ impl Stage {
     /// they are held.
     fn stats(&self) -> crate::Stats {
         let stats = self.engine.account().stats(self.taken, &Lost::default(), 0);
-        let held = self.engine.count_spans() + self.engine.delivery.outbox.leaving_elsewhere();
+        let held = self.engine.count_spans() + self.engine.ledger.leaving_elsewhere();
         assert_eq!(stats.pending, held, "the count is what is there: {stats:?}");
         let sum = stats.delivered + stats.lost.total() + stats.pending + stats.spooled;
         assert_eq!(sum, stats.accepted, "each span is in one place: {stats:?}");
@@ -270,7 +270,7 @@ fn a_shutdown_sends_open_runs_as_far_as_they_came_and_gives_up_in_time() {
     stage.messages(vec![Message::Shutdown { asked: Instant::now(), within: ms(1_000), waiter }], 0);
     let first = stage.engine.next_sending(ms(0)).unwrap();
     let second = stage.engine.next_sending(ms(0)).unwrap();
-    let status = |body: &crate::outbox::Body| {
+    let status = |body: &crate::delivery::Body| {
         serde_json::from_str::<serde_json::Value>(&body.to_text()).unwrap()["status"].clone()
     };
     assert_eq!((status(&first.body), status(&second.body)), ("completed".into(), "running".into()));

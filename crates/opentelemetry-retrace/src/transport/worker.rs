@@ -15,11 +15,11 @@ use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
 
 use crate::config::BuildError;
+use crate::delivery::{Answer, CloseReason, Closed};
 use crate::engine::Engine;
 use crate::inbox::{Inbox, Taken};
 use crate::log::{self, Throttle};
 use crate::metrics::{Batches, Metrics};
-use crate::outbox::Answer;
 use crate::remote::Control;
 use crate::settlement::OnSettlement;
 use crate::startup_log::{self, StartupLog};
@@ -28,7 +28,7 @@ use crate::transport::clock::Clock;
 use crate::transport::http::Http;
 use crate::transport::spool::Spool;
 use crate::transport::suppress;
-use crate::transport::ws::{BATCH_BYTES, Batch, CloseReason, Closed, Incoming, Link, Ws};
+use crate::transport::ws::{BATCH_BYTES, Batch, Incoming, Link, Ws};
 
 /// Callback for notices to the user.
 pub(crate) type OnError = Arc<dyn Fn(&Signal) + Send + Sync>;

@@ -31,7 +31,7 @@ fn while_delivery_is_under_way_no_more_is_read_than_it_has_room_for_and_nothing_
     let mut stage = crowded(500);
     let stats = stage.stats();
     assert_eq!((stats.accepted, stats.pending, stats.lost.total()), (500, 500, 0));
-    assert!(stage.engine.has_backlog() && stage.engine.delivery.weight() <= BYTES);
+    assert!(stage.engine.has_backlog() && stage.engine.ledger.weight() <= BYTES);
     let (_, read) = stage.engine.take_read();
     assert!(read > 0 && read < 5_000, "{read}: the queue has the room of what was read, and of nothing else");
     let mut at = 2_000;
@@ -40,7 +40,7 @@ fn while_delivery_is_under_way_no_more_is_read_than_it_has_room_for_and_nothing_
         stage.answer_all(201, at);
         at += 250;
         look(&mut stage, at);
-        assert!(stage.engine.delivery.weight() <= BYTES);
+        assert!(stage.engine.ledger.weight() <= BYTES);
     }
     let stats = stage.stats();
     assert_eq!((stats.delivered, stats.lost.total()), (500, 0));

@@ -7,8 +7,8 @@
 //! ```
 
 use super::*;
-use crate::outbox::RecordName;
-use crate::transport::ws::CloseReason;
+use crate::delivery::CloseReason;
+use crate::delivery::RecordName;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanContext, Status, TraceFlags, TraceState};
 use tokio::sync::oneshot;
@@ -91,16 +91,16 @@ fn process(random: &mut fastrand::Rng, transport: Transport, spools: bool) -> St
     recorder.runs = random.usize(2..40);
     recorder.run_spans = random.usize(2..40);
     recorder.bytes = random.usize(8_000..400_000);
-    let outbox = OutboxLimits {
+    let ledger = LedgerLimits {
         bytes: random.usize(8_000..400_000),
-        posts: random.usize(2..40),
+        runs: random.usize(2..40),
         body_bytes: random.usize(2_000..60_000),
         in_flight: 4,
         keep: ms(KEEP),
     };
     let engine = Engine::new(EngineConfig {
         recorder,
-        outbox,
+        ledger,
         transport,
         spools,
         rule: Some(Rule::new(0.5, None)),
@@ -257,7 +257,7 @@ impl Walk {
         }
         for _ in 0..frames {
             let Some(text) = self.stage.engine.next_frame(ms(self.now)) else { return };
-            let (_, rest) = text.as_str().split_once("\"seq\":").unwrap();
+            let (_, rest) = std::str::from_utf8(&text).unwrap().split_once("\"seq\":").unwrap();
             let (seq, _) = rest.split_once(|c: char| !c.is_ascii_digit()).unwrap();
             self.frames = seq.parse().unwrap();
         }

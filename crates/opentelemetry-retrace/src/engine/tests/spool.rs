@@ -1,7 +1,7 @@
 //! Undelivered runs are written to the disk and read again, and are counted at every step.
 
 use super::*;
-use crate::outbox::{Leaving, RecordName};
+use crate::delivery::{Leaving, RecordName};
 
 fn stage(transport: Transport) -> Stage {
     Stage::with(EngineConfig { spools: true, transport, ..config(Redaction::default()) })
@@ -124,8 +124,8 @@ proptest! {
                     stage.engine.recover_record(name.clone(), bytes, ms(now));
                 },
                 10 => {
-                    let reason = crate::transport::ws::CloseReason::NotConnected;
-                    stage.engine.delivery.link_closed(Closed { reason, cause: String::new(), words: None }, ms(now));
+                    let reason = crate::delivery::CloseReason::NotConnected;
+                    stage.engine.ledger.link_closed(Closed { reason, cause: String::new(), words: None }, ms(now));
                 }
                 _ => stage.engine.advance(ms(now)),
             }
