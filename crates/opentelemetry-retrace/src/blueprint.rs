@@ -6,13 +6,14 @@ use std::sync::{Arc, Weak};
 use retrace_translate::{Options, RecorderLimits};
 
 use crate::config::{BuildError, Config, Transport};
+use crate::delivery::LedgerLimits;
 use crate::engine::{Engine, EngineConfig};
 use crate::gate::GateLimits;
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
-use crate::outbox::OutboxLimits;
 use crate::redact::{BeforeSend, Redaction};
 use crate::remote::{self, Handle, RemoteSettings};
+use crate::settlement::OnSettlement;
 use crate::startup_log::StartupLog;
 use crate::transport::client::GivenClient;
 use crate::transport::http::Http;
@@ -32,6 +33,7 @@ pub(crate) struct Blueprint {
     pub on_error: Option<OnError>,
     /// HTTP client of the application, instead of the built-in one.
     pub http_client: Option<GivenClient>,
+    pub on_settlement: Option<OnSettlement>,
     pub metrics: Metrics,
     /// Weak, so that the drop of the last handle writes the lines that are left.
     pub startup_log: Weak<StartupLog>,
@@ -44,17 +46,31 @@ impl Blueprint {
         let http = Http::new(config, self.http_client.clone())?;
         let ws = if config.transport == Transport::Http { None } else { Some(Ws::new(config)?) };
         let inbox = Arc::new(Inbox::new(config.buffer_bytes / 4));
-        let engine = Engine::new(engine_config(config, Redaction::new(self.before_send.clone())));
+        let engine =
+            Engine::new(engine_config(config, Redaction::new(self.before_send.clone()), self.on_settlement.is_some()));
         let spool = config.spool.clone().map(Spool::new);
-        let (on_error, metrics) = (self.on_error.clone(), self.metrics.clone());
+        let (on_error, on_settlement) = (self.on_error.clone(), self.on_settlement.clone());
+        let metrics = self.metrics.clone();
         let startup_log = Weak::clone(&self.startup_log);
         let (handle, control) = remote::channel(RemoteSettings {
             allows_replay: config.remote_replay,
             allows_cassettes: config.remote_cassette,
             has_connection: ws.is_some(),
         });
-        let inbox_of_worker = Arc::clone(&inbox);
-        Worker { inbox: inbox_of_worker, engine, http, ws, spool, on_error, metrics, startup_log, control }.start()?;
+        let inbox_for_worker = Arc::clone(&inbox);
+        Worker {
+            inbox: inbox_for_worker,
+            engine,
+            http,
+            ws,
+            spool,
+            on_error,
+            on_settlement,
+            metrics,
+            startup_log,
+            control,
+        }
+        .start()?;
         Ok((inbox, handle))
     }
 }
@@ -65,7 +81,7 @@ impl fmt::Debug for Blueprint {
     }
 }
 
-fn engine_config(config: &Config, redaction: Redaction) -> EngineConfig {
+fn engine_config(config: &Config, redaction: Redaction, settlements: bool) -> EngineConfig {
     let mut options = Options::default();
     options.selection = config.selection.clone();
     options.capture_content = config.capture_content;
@@ -82,9 +98,9 @@ fn engine_config(config: &Config, redaction: Redaction) -> EngineConfig {
     EngineConfig {
         options,
         recorder,
-        outbox: OutboxLimits {
+        ledger: LedgerLimits {
             bytes: waiting,
-            posts: WAITING_RUNS,
+            runs: WAITING_RUNS,
             body_bytes: config.body_bytes,
             in_flight: IN_FLIGHT,
             keep: config.keep,
@@ -99,5 +115,6 @@ fn engine_config(config: &Config, redaction: Redaction) -> EngineConfig {
         flush_wait: config.flush_timeout,
         seed: fastrand::u64(..),
         spools: config.spool.is_some(),
+        settlements,
     }
 }

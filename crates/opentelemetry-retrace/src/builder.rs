@@ -23,6 +23,7 @@ use crate::processor::RetraceSpanProcessor;
 use crate::redact::{BeforeSend, Record};
 use crate::sample_key::{RootSpan, SampleKey};
 use crate::secret::ApiKey;
+use crate::settlement::{OnSettlement, Settlement};
 use crate::startup_log::{self, STARTED, StartupLog};
 use crate::transport::client::GivenClient;
 use crate::transport::spool::Spool;
@@ -45,6 +46,7 @@ pub struct Builder<P> {
     before_send: Option<BeforeSend>,
     on_error: Option<OnError>,
     http_client: Option<GivenClient>,
+    on_settlement: Option<OnSettlement>,
     builds: PhantomData<fn() -> P>,
 }
 
@@ -55,6 +57,7 @@ impl<P> Default for Builder<P> {
             before_send: None,
             on_error: None,
             http_client: None,
+            on_settlement: None,
             builds: PhantomData,
         }
     }
@@ -67,6 +70,7 @@ impl<P> Clone for Builder<P> {
             before_send: self.before_send.clone(),
             on_error: self.on_error.clone(),
             http_client: self.http_client.clone(),
+            on_settlement: self.on_settlement.clone(),
             builds: PhantomData,
         }
     }
@@ -402,6 +406,29 @@ impl<P: WayIn> Builder<P> {
         self
     }
 
+    /// Sets a callback for every group of spans that leaves the pipeline: delivered, set aside, spooled or lost, by
+    /// trace. With it a program that reads spans from a log knows up to which position all of them are settled.
+    ///
+    /// Called on the worker's thread, which it should not block, after [`Stats`](crate::Stats) include the spans. The
+    /// sums over all calls equal the stats, except spans that the queue refused ([`LossReason::QueueFull`
+    /// ](crate::LossReason::QueueFull)): those were not accepted, and `export` returned an error for them. A panic of
+    /// the callback is caught and ignored. Spans that are still held when the worker ends are in no call; they are
+    /// [`LossReason::Internal`](crate::LossReason::Internal).
+    ///
+    /// ```
+    /// use opentelemetry_retrace::{Outcome, RetraceExporter};
+    ///
+    /// let builder = RetraceExporter::builder().with_settlements(|settlement| {
+    ///     if let Outcome::Lost(reason) = settlement.outcome {
+    ///         eprintln!("{} spans of {:?} are lost: {reason}", settlement.spans, settlement.trace_id);
+    ///     }
+    /// });
+    /// ```
+    pub fn with_settlements(mut self, callback: impl Fn(&Settlement) + Send + Sync + 'static) -> Self {
+        self.on_settlement = Some(Arc::new(callback));
+        self
+    }
+
     /// Builds `P` and starts its worker. May be called anywhere; nothing is sent yet.
     ///
     /// # Errors
@@ -436,6 +463,7 @@ impl<P: WayIn> Builder<P> {
             before_send: self.before_send,
             on_error: self.on_error,
             http_client: self.http_client,
+            on_settlement: self.on_settlement,
             metrics,
             startup_log: Arc::downgrade(&startup_log),
         };

@@ -11,26 +11,26 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use opentelemetry::trace::TraceId;
 use opentelemetry_sdk::trace::SpanData;
 use retrace_protocol::{ServerFrame, Signal, SignalCode};
 use retrace_translate::{Options, Output, Recorder, RecorderLimits, Resource, SpanSelection};
 
 use crate::config::Transport;
-use crate::delivery::{Delivery, Mark};
+use crate::delivery::{Answer, Closed, Ledger, LedgerLimits, Mark, Notice, Said, Sending, Written};
 use crate::engine::backlog::{Backlog, Next, Pause};
 use crate::engine::told::KeptBack;
 use crate::gate::{Failures, Gate, GateLimits, Passed};
 use crate::inbox::{Message, Piece, Seen, Taken};
-use crate::outbox::{Answer, Notice, OutboxLimits, Said, Sending};
 use crate::redact::Redaction;
 use crate::remote::{CommandsError, Refusal};
 use crate::sampler::Rule;
+use crate::settlement::{Outcome, Settlement, Settlements};
 use crate::stats::{Account, LossReason, Lost};
-use crate::stream::Written;
-use crate::transport::ws::{Closed, Incoming};
+use crate::transport::ws::Incoming;
 use crate::view::SdkSpan;
 use crate::waiter::{Waited, Waiter};
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// Maximum number of traces that wait to be marked as incomplete. Beyond it they are cleared.
 const INCOMPLETE: usize = 4_096;
@@ -53,7 +53,7 @@ const GROWTH: usize = 2;
 pub(crate) struct EngineConfig {
     pub options: Options,
     pub recorder: RecorderLimits,
-    pub outbox: OutboxLimits,
+    pub ledger: LedgerLimits,
     pub transport: Transport,
     /// URL that runs are sent to, for messages.
     pub url: String,
@@ -69,6 +69,8 @@ pub(crate) struct EngineConfig {
     pub seed: u64,
     /// True if runs that could not be delivered are written to the spool.
     pub spools: bool,
+    /// True if settlements are reported.
+    pub settlements: bool,
 }
 
 /// State of the pipeline from spans to requests.
@@ -77,7 +79,7 @@ pub(crate) struct Engine {
     config: EngineConfig,
     gate: Gate,
     recorder: Recorder,
-    delivery: Delivery,
+    ledger: Ledger,
     /// Parts that the hook holds back of runs that are sent while they happen.
     kept_back: KeptBack,
     /// True once the receiver has sent `halt`.
@@ -134,8 +136,9 @@ impl Engine {
         Self {
             gate: Gate::new(config.rule.clone(), config.failures, config.gate).with_joins(config.options.join),
             recorder: Recorder::new(config.options.clone(), config.recorder),
-            delivery: Delivery::new(config.transport, config.outbox, config.seed)
+            ledger: Ledger::new(config.transport, config.ledger, config.seed)
                 .with_spool(config.spools)
+                .with_settlements(config.settlements)
                 .with_url(config.url.clone()),
             kept_back: KeptBack::default(),
             halted: false,
@@ -166,7 +169,7 @@ impl Engine {
         let before = self.backlog.spans();
         for message in taken.messages {
             if matches!(message, Message::Shutdown { .. }) {
-                self.lost_at_shutdown = Some(self.delivery.outbox.account.lost);
+                self.lost_at_shutdown = Some(self.ledger.account.lost);
             }
             self.backlog.push(message, self.config.flush_wait, now);
         }
@@ -203,7 +206,8 @@ impl Engine {
 
     /// Reads a part of the backlog. Reads nothing while delivery is under way and most of its room is taken.
     fn read(&mut self, now: Duration) {
-        let (mut messages, mut spans, mut too_late) = (0, 0, 0);
+        let (mut messages, mut spans) = (0, 0);
+        let mut too_late = 0;
         self.reads_on = false;
         while !self.holds_back(now) {
             self.reads_on = spans >= AT_ONCE && !self.backlog.is_urgent(now);
@@ -217,7 +221,13 @@ impl Engine {
                 self.mark_incomplete();
             }
             match next {
-                Next::Seen(seen) if self.halted => too_late += u64::from(matches!(seen, Seen::Ended(_))),
+                Next::Seen(seen) if self.halted => {
+                    if let Seen::Ended(span) = seen {
+                        too_late += 1;
+                        let outcome = Outcome::Lost(LossReason::Halted);
+                        self.settlements().of_trace(Some(span.span_context.trace_id()), 1, outcome);
+                    }
+                }
                 Next::Seen(seen) => self.read_span(seen, now),
                 Next::Resource(resource) => self.resource = resource,
                 Next::Wait(pause) => {
@@ -232,13 +242,14 @@ impl Engine {
                     self.pass_on(now);
                     self.wait(pause, now);
                     self.closing = Some(end);
-                    self.delivery.close(now, end);
+                    self.ledger.close(now, end);
                 }
             }
             // The records of one span are counted and bounded before the next span is read.
             self.pass_on(now);
         }
-        self.lose(LossReason::Halted, too_late);
+        self.ledger.account.lose(LossReason::Halted, too_late);
+        self.ledger.notice_loss(too_late, "the receiver asked to stop recording");
         self.mark_incomplete();
     }
 
@@ -246,15 +257,15 @@ impl Engine {
     /// taken. Spans then stay in the queue, and new spans are refused when the queue is full, rather than
     /// displace older ones.
     fn holds_back(&mut self, now: Duration) -> bool {
-        let waits = self.delivery.weight() + self.recorder.weight() * GROWTH;
+        let waits = self.ledger.weight() + self.recorder.weight() * GROWTH;
         let room = self.config.bytes.saturating_sub(self.gate.weight());
-        let is_full = waits > room / 4 * 3 || self.delivery.is_crowded();
+        let is_full = waits > room / 4 * 3 || self.ledger.is_crowded();
         let is_over = self.halted || self.closing.is_some() || self.backlog.is_urgent(now);
-        if !is_full || is_over || !self.delivery.makes_progress() {
+        if !is_full || is_over || !self.ledger.makes_progress() {
             self.held = None;
             return false;
         }
-        let delivered = self.delivery.outbox.account.delivered;
+        let delivered = self.ledger.account.delivered;
         match self.held {
             Some((since, before)) if before == delivered => now < since + HOLD,
             _ => {
@@ -275,7 +286,7 @@ impl Engine {
                 Passed::Span(span) => self.recorder.record(&SdkSpan(&span), &self.resource, now),
                 Passed::Run { spans, incomplete, for_failure } => self.record_run(&spans, incomplete, for_failure, now),
                 Passed::Nothing { dropped } => {
-                    self.set_aside += dropped;
+                    self.set_aside_by_sampling(dropped);
                     self.share();
                 }
             },
@@ -286,11 +297,29 @@ impl Engine {
     /// way.
     fn share(&mut self) {
         let bytes = self.config.bytes;
-        self.delivery.set_bytes(bytes.saturating_sub(self.gate.weight()).min(self.config.outbox.bytes));
-        let waits = self.delivery.weight();
+        self.ledger.set_bytes(bytes.saturating_sub(self.gate.weight()).min(self.config.ledger.bytes));
+        let waits = self.ledger.weight();
         if waits + self.gate.weight() > bytes {
-            self.set_aside += self.gate.make_room(bytes.saturating_sub(waits));
+            let dropped = self.gate.make_room(bytes.saturating_sub(waits));
+            self.set_aside_by_sampling(dropped);
         }
+    }
+
+    /// Counts spans that the tail sampler drops.
+    fn set_aside_by_sampling(&mut self, dropped: u64) {
+        self.set_aside += dropped;
+        for (trace_id, spans) in self.gate.take_dropped() {
+            self.settlements().of_trace(Some(TraceId::from_bytes(trace_id)), spans, Outcome::SetAside);
+        }
+    }
+
+    fn settlements(&mut self) -> &mut Settlements {
+        &mut self.ledger.settlements
+    }
+
+    /// Takes the settlements since the last call. The account includes them.
+    pub(crate) fn take_settlements(&mut self) -> Vec<Settlement> {
+        self.settlements().take()
     }
 
     fn record_run(&mut self, spans: &[SpanData], incomplete: bool, for_failure: bool, now: Duration) {
@@ -309,7 +338,7 @@ impl Engine {
     /// Ends all runs; no more spans follow.
     fn finish(&mut self, now: Duration) {
         let (failed, dropped) = self.gate.finish();
-        self.set_aside += dropped;
+        self.set_aside_by_sampling(dropped);
         for (spans, incomplete) in failed {
             self.record_run(&spans, incomplete, true, now);
         }
@@ -317,13 +346,13 @@ impl Engine {
     }
 
     fn wait(&mut self, pause: Pause, now: Duration) {
-        self.delivery.hurry(now);
+        self.ledger.hurry(now);
         self.waits.push(Wait {
             waiter: pause.waiter,
             until: pause.until,
             mark: None,
-            lost_before: self.lost_at_shutdown.unwrap_or(self.delivery.outbox.account.lost),
-            failing_since: self.delivery.is_failing().then(|| self.delivery.failures_seen()),
+            lost_before: self.lost_at_shutdown.unwrap_or(self.ledger.account.lost),
+            failing_since: self.ledger.is_failing().then(|| self.ledger.failures_seen()),
         });
     }
 
@@ -336,7 +365,10 @@ impl Engine {
                     self.put_run(*run, now);
                 }
                 Output::Correction(correction) => self.put_correction(correction.id, correction.patch, now),
-                Output::SetAside { spans } => self.set_aside += spans,
+                Output::SetAside { spans } => {
+                    self.set_aside += spans;
+                    self.settlements().of_trace(None, spans, Outcome::SetAside);
+                }
                 Output::Live(live) => {
                     self.has_recorded = true;
                     self.put_live(*live, now);
@@ -347,12 +379,13 @@ impl Engine {
 
     /// Does everything that is due by `now`.
     pub(crate) fn advance(&mut self, now: Duration) {
-        self.set_aside += self.gate.advance(now);
+        let dropped = self.gate.advance(now);
+        self.set_aside_by_sampling(dropped);
         self.share();
         self.recorder.advance(now);
         self.pass_on(now);
         self.look_for_hint();
-        self.delivery.advance(now);
+        self.ledger.advance(now);
         self.ended_waits.extend(self.backlog.expire(now));
         self.end_waits(now);
     }
@@ -394,13 +427,13 @@ impl Engine {
 
     fn end_waits(&mut self, now: Duration) {
         for mut wait in std::mem::take(&mut self.waits) {
-            let mark = *wait.mark.get_or_insert_with(|| self.delivery.mark());
-            let waited = if self.delivery.is_done_before(mark) {
-                Waited::Done(self.delivery.outbox.account.lost.since(&wait.lost_before))
+            let mark = *wait.mark.get_or_insert_with(|| self.ledger.mark());
+            let waited = if self.ledger.is_done_before(mark) {
+                Waited::Done(self.ledger.account.lost.since(&wait.lost_before))
             } else if now >= wait.until {
                 Waited::TimedOut
             } else if self.closing.is_none()
-                && wait.failing_since.is_some_and(|failures| self.delivery.failures_seen() > failures)
+                && wait.failing_since.is_some_and(|failures| self.ledger.failures_seen() > failures)
             {
                 Waited::Failing
             } else {
@@ -413,48 +446,48 @@ impl Engine {
 
     /// Returns the next request to make.
     pub(crate) fn next_sending(&mut self, now: Duration) -> Option<Sending> {
-        self.delivery.next_sending(now)
+        self.ledger.next_sending(now)
     }
 
     /// Handles the outcome of a request.
     pub(crate) fn answer(&mut self, serial: u64, answer: Answer, now: Duration) {
-        self.delivery.answer(serial, answer, now);
+        self.ledger.answer(serial, answer, now);
         self.advance(now);
     }
 
     /// Returns true if a connection is to be opened now. The caller then reports it by
     /// [`Engine::link_opening`].
     pub(crate) fn wants_link(&self, now: Duration) -> bool {
-        self.delivery.wants_link(now)
+        self.ledger.wants_link(now)
     }
 
     pub(crate) fn link_opening(&mut self) {
-        self.delivery.link_opening();
+        self.ledger.link_opening();
     }
 
     /// Handles a message of the connection.
     pub(crate) fn incoming(&mut self, incoming: Incoming, now: Duration) {
         match incoming {
-            Incoming::Open => self.delivery.link_opened(),
-            Incoming::Acks(acks) => self.delivery.acks(&acks, now),
+            Incoming::Open => self.ledger.link_opened(),
+            Incoming::Acks(acks) => self.ledger.acks(&acks, now),
             Incoming::Frame(ServerFrame::Halt { reason, .. }) => self.halt(reason.as_deref(), now),
             // Commands go to their subscriber.
             Incoming::Command(..) => {}
-            Incoming::Frame(frame) => self.delivery.frame(frame, now),
-            Incoming::Odd(what) => self.delivery.remark(what),
-            Incoming::Closed(closed) => self.delivery.link_closed(closed, now),
+            Incoming::Frame(frame) => self.ledger.frame(frame, now),
+            Incoming::Odd(what) => self.ledger.remark(what),
+            Incoming::Closed(closed) => self.ledger.link_closed(closed, now),
         }
         self.advance(now);
     }
 
     /// Sets whether commands of the receiver are accepted, for which the connection is kept.
     pub(crate) fn set_serving(&mut self, serves: bool) {
-        self.delivery.set_serving(serves && !self.halted);
+        self.ledger.set_serving(serves && !self.halted);
     }
 
     /// Returns the reason why no command will follow any more, if none will.
     pub(crate) fn ends_serving(&self) -> Option<CommandsError> {
-        match (self.halted, self.delivery.has_stream() || self.closing.is_some()) {
+        match (self.halted, self.ledger.has_stream() || self.closing.is_some()) {
             (true, _) => Some(CommandsError::Halted),
             (false, true) => None,
             (false, false) => Some(CommandsError::Unauthorized),
@@ -464,27 +497,27 @@ impl Engine {
     /// Adds a notice that a command of the receiver is refused.
     pub(crate) fn refuse_command(&mut self, refusal: Refusal) {
         let notice = Said::by_us(refusal.text()).notice(SignalCode::Error, "nothing is executed");
-        self.delivery.outbox.notice(notice);
+        self.ledger.notice(notice);
     }
 
     /// Returns the reason to give up the connection at once, if there is one.
     pub(crate) fn gives_up_link(&self, now: Duration) -> Option<Closed> {
-        self.delivery.gives_up_link(now)
+        self.ledger.gives_up_link(now)
     }
 
     /// Returns true if the connection is no longer needed.
     pub(crate) fn leaves_link(&self) -> bool {
-        (self.halted || self.closing.is_some()) && self.delivery.is_empty()
+        (self.halted || self.closing.is_some()) && self.ledger.is_empty()
     }
 
     /// Returns up to which frame the present connection is written and confirmed.
     pub(crate) fn written(&self) -> Written {
-        self.delivery.written()
+        self.ledger.written()
     }
 
     /// Returns the next frame to write to the connection, if one may be written now.
-    pub(crate) fn next_frame(&mut self, now: Duration) -> Option<Utf8Bytes> {
-        self.delivery.next_frame(now)
+    pub(crate) fn next_frame(&mut self, now: Duration) -> Option<Bytes> {
+        self.ledger.next_frame(now)
     }
 
     /// Ends recording: recorded runs are still sent, and no more are recorded (PROTOCOL.md section 7).
@@ -496,7 +529,7 @@ impl Engine {
             text: "the receiver asked to stop recording".to_owned(),
             words: Some(Signal::from_halt(reason).message),
         };
-        self.delivery.outbox.notice(said.notice(SignalCode::Halt, "what comes from now on is not sent"));
+        self.ledger.notice(said.notice(SignalCode::Halt, "what comes from now on is not sent"));
         self.finish(now);
     }
 
@@ -507,7 +540,7 @@ impl Engine {
         waits
             .chain(self.recorder.next_deadline())
             .chain(self.gate.next_deadline())
-            .chain(self.delivery.next_deadline(now))
+            .chain(self.ledger.next_deadline(now))
             .chain(self.backlog.next_deadline())
             .chain(self.held.filter(|_| self.has_backlog()).map(|(since, _)| since + HOLD))
             .chain(self.closing)
@@ -521,7 +554,7 @@ impl Engine {
 
     /// Returns true if the shutdown is complete.
     pub(crate) fn is_finished(&self) -> bool {
-        self.closing.is_some() && self.delivery.is_empty() && self.waits.is_empty()
+        self.closing.is_some() && self.ledger.is_empty() && self.waits.is_empty()
     }
 
     /// Continues after a panic of the worker: spans that it was processing are lost and counted, the rest
@@ -531,32 +564,32 @@ impl Engine {
         self.recorder = Recorder::new(self.config.options.clone(), self.config.recorder);
         self.gate.recount();
         self.backlog.recount();
-        self.delivery.forget_in_flight(now);
+        self.ledger.recover(now);
         let account = self.account();
         let ended = account.delivered + account.lost.total() + account.spooled + account.set_aside;
         let missing = (self.received + account.recovered).saturating_sub(ended + account.pending);
-        self.delivery.outbox.lose(LossReason::Internal, missing, "the worker failed and was started again");
+        self.ledger.lose_unnamed(LossReason::Internal, missing, "the worker failed and was started again");
     }
 
     /// Number of accepted spans that the worker holds, as each place counts them.
     fn pending(&self) -> u64 {
-        self.backlog.spans() + self.gate.held() + self.recorder.open_spans() + self.delivery.pending()
+        self.backlog.spans() + self.gate.held() + self.recorder.open_spans() + self.ledger.pending()
     }
 
     /// Returns the counts of spans by outcome.
     pub(crate) fn account(&self) -> Account {
         let (set_aside, restarts, pending) = (self.set_aside, self.restarts, self.pending());
-        Account { set_aside, restarts, pending, ..self.delivery.outbox.account }
+        Account { set_aside, restarts, pending, ..self.ledger.account }
     }
 
     /// Takes the notices for the user.
     pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
-        self.delivery.take_notices()
+        self.ledger.take_notices()
     }
 
     /// Takes the lines for the log that need no notice.
     pub(crate) fn take_remarks(&mut self) -> Vec<String> {
-        self.delivery.take_remarks()
+        self.ledger.take_remarks()
     }
 
     /// Takes the waits that have ended. They are answered after the account is published.
@@ -566,7 +599,7 @@ impl Engine {
 
     /// Resets requests that were lost with their tasks: they are made again.
     pub(crate) fn forget_requests(&mut self) {
-        self.delivery.outbox.forget_in_flight();
+        self.ledger.forget_requests();
     }
 }
 

@@ -77,6 +77,8 @@ pub(crate) struct Gate {
     /// Number of held runs whose spans were all dropped.
     emptied: usize,
     decided: Decided,
+    /// Spans dropped since [`Gate::take_dropped`], by trace.
+    dropped: Vec<([u8; 16], u64)>,
 }
 
 /// Held run.
@@ -160,6 +162,7 @@ impl Gate {
             spans: 0,
             emptied: 0,
             decided: Decided::default(),
+            dropped: Vec::new(),
         }
     }
 
@@ -215,7 +218,7 @@ impl Gate {
         let (sampled, is_root) = (self.decide(&span), is_local_root(&span));
         if self.failures == Failures::Off && sampled == Some(false) {
             let held = self.take(&id).map_or(0, |run| run.spans.len() as u64);
-            return Passed::Nothing { dropped: held + 1 };
+            return Passed::Nothing { dropped: self.drop_spans(id, held + 1) };
         }
         let mut run = self.take(&id).unwrap_or_default();
         run.failed |= has_failed(&span) && (is_root || self.failures == Failures::AnySpan);
@@ -228,7 +231,7 @@ impl Gate {
         }
         if is_root {
             // If the run begins again under the same trace, from another process, it is decided on anew.
-            return Passed::Nothing { dropped: run.spans.len() as u64 };
+            return Passed::Nothing { dropped: self.drop_spans(id, run.spans.len() as u64) };
         }
         self.put(id, run);
         Passed::Nothing { dropped: self.make_room(usize::MAX) }
@@ -270,7 +273,8 @@ impl Gate {
         let mut dropped = 0;
         while self.runs.len() > RUNS {
             let Some((_, oldest)) = self.by_age.first().copied() else { break };
-            dropped += self.take(&oldest).map_or(0, |run| run.spans.len() as u64);
+            let spans = self.take(&oldest).map_or(0, |run| run.spans.len() as u64);
+            dropped += self.drop_spans(oldest, spans);
         }
         while self.weight + self.runs.len() * RUN_BYTES > bytes {
             let oldest = |is_empty: bool| {
@@ -282,7 +286,7 @@ impl Gate {
             let Some(oldest) = emptied.or_else(|| oldest(false)).or_else(|| oldest(true)) else { break };
             let Some(mut run) = self.take(&oldest) else { break };
             if !run.spans.is_empty() {
-                dropped += run.spans.len() as u64;
+                dropped += self.drop_spans(oldest, run.spans.len() as u64);
                 (run.spans, run.weight, run.incomplete) = (Vec::new(), 0, true);
                 self.put(oldest, run);
             }
@@ -297,9 +301,23 @@ impl Gate {
             if now < seen + self.limits.idle {
                 break;
             }
-            dropped += self.take(&id).map_or(0, |run| run.spans.len() as u64);
+            let spans = self.take(&id).map_or(0, |run| run.spans.len() as u64);
+            dropped += self.drop_spans(id, spans);
         }
         dropped
+    }
+
+    /// Notes spans that are dropped; returns their number.
+    fn drop_spans(&mut self, id: [u8; 16], spans: u64) -> u64 {
+        if spans > 0 {
+            self.dropped.push((id, spans));
+        }
+        spans
+    }
+
+    /// Takes the numbers of dropped spans by trace since the last call.
+    pub(crate) fn take_dropped(&mut self) -> Vec<([u8; 16], u64)> {
+        std::mem::take(&mut self.dropped)
     }
 
     /// Ends sampling: failed runs pass, the others are dropped.
@@ -311,7 +329,7 @@ impl Gate {
             if run.failed {
                 failed.push((run.spans, run.incomplete));
             } else {
-                dropped += run.spans.len() as u64;
+                dropped += self.drop_spans(id, run.spans.len() as u64);
             }
         }
         (self.weight, self.spans, self.emptied) = (0, 0, 0);

@@ -128,19 +128,17 @@ mod log;
 #[cfg_attr(not(feature = "metrics"), path = "unmeasured.rs")]
 mod metrics;
 mod not_sent;
-mod outbox;
 mod pipeline;
 mod processor;
 mod propagator;
 mod redact;
 pub mod remote;
-mod route;
 mod sample_key;
 mod sampler;
 mod secret;
+mod settlement;
 mod startup_log;
 mod stats;
-mod stream;
 #[cfg(test)]
 mod testing;
 mod threshold;
@@ -179,6 +177,7 @@ pub use crate::redact::Record;
 pub use crate::sample_key::RootSpan;
 pub use crate::sampler::{RetraceSampler, RetraceSamplerBuilder};
 pub use crate::secret::ApiKey;
+pub use crate::settlement::{Outcome, Settlement};
 pub use crate::stats::{LossReason, Lost, Stats};
 
 #[cfg(doctest)]

@@ -14,10 +14,10 @@ use opentelemetry::metrics::{Histogram, Meter};
 use opentelemetry::{KeyValue, global};
 
 use crate::config::BaseUrl;
+use crate::delivery::Answer;
+use crate::delivery::Written;
 use crate::inbox::Queue;
-use crate::outbox::Answer;
 use crate::stats::Stats;
-use crate::stream::Written;
 
 /// Name of the meter, as for the SDK's own components.
 const METER: &str = "otel.sdk";

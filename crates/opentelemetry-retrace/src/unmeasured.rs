@@ -1,10 +1,10 @@
 //! Empty implementation of the metrics, for builds without the feature.
 
 use crate::config::BaseUrl;
+use crate::delivery::Answer;
+use crate::delivery::Written;
 use crate::inbox::Queue;
-use crate::outbox::Answer;
 use crate::stats::Stats;
-use crate::stream::Written;
 
 /// Metrics of one pipeline.
 #[derive(Clone, Debug)]

@@ -30,8 +30,10 @@ use crate::secret::ApiKey;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Transport {
-    /// Uses [`Transport::Ws`], and [`Transport::Http`] while no WebSocket can be established or after it is
-    /// lost three times within five minutes. A run that began on one is completed on the other.
+    /// Streams live runs as [`Transport::Ws`], and sends runs that are whole when they arrive, as all runs of an
+    /// exporter are, by requests as [`Transport::Http`]. Live runs are sent by requests too while no WebSocket can be
+    /// established, and after it is lost three times within five minutes. A run that began on one transport is
+    /// completed on the other. A WebSocket is opened for the first live run, or where commands are accepted.
     #[default]
     Auto,
     /// Sends each event over a WebSocket while a run is under way; each is kept until the receiver has

@@ -1,15 +1,22 @@
+mod frames;
 mod net;
+mod requests;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use bytes::Bytes;
 use http::StatusCode;
-use retrace_protocol::{Ack, ClientFrame, Event, SpanType, Status, Timestamp};
+use retrace_protocol::{
+    Ack, ClientFrame, Event, Id, ServerFrame, SignalCode, Span, SpanType, Status, Timestamp, Trace, TracePatch,
+};
 
 use super::*;
-use crate::outbox::Method;
+use crate::config::Transport;
+use crate::stats::LossReason;
 
-const LIMITS: OutboxLimits =
-    OutboxLimits { bytes: 1 << 22, posts: 100, body_bytes: 1 << 20, in_flight: 4, keep: Duration::from_secs(900) };
+const LIMITS: LedgerLimits =
+    LedgerLimits { bytes: 1 << 22, runs: 100, body_bytes: 1 << 20, in_flight: 4, keep: Duration::from_secs(900) };
 
 fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -31,35 +38,35 @@ fn closed(reason: CloseReason) -> Closed {
     Closed { reason, cause: "gone".to_owned(), words: None }
 }
 
-fn codes(delivery: &mut Delivery) -> Vec<SignalCode> {
-    delivery.take_notices().into_iter().map(|notice| notice.code).collect()
+fn codes(ledger: &mut Ledger) -> Vec<SignalCode> {
+    ledger.take_notices().into_iter().map(|notice| notice.code).collect()
 }
 
-/// Creates a delivery with one ended run of two steps.
-fn with_run(transport: Transport) -> Delivery {
-    let mut delivery = Delivery::new(transport, LIMITS, 7);
-    tell_whole(&mut delivery, &"t".into(), 2, secs(0));
-    delivery
+/// Creates a ledger with one ended run of two steps.
+fn with_run(transport: Transport) -> Ledger {
+    let mut ledger = Ledger::new(transport, LIMITS, 7);
+    tell_whole(&mut ledger, &"t".into(), 2, secs(0));
+    ledger
 }
 
-fn tell_whole(delivery: &mut Delivery, run: &Id, steps: usize, now: Duration) {
-    delivery.begin(run, trace(run));
+fn tell_whole(ledger: &mut Ledger, run: &Id, steps: usize, now: Duration) {
+    ledger.begin(run, trace(run));
     for n in 0..steps {
         let span = Span { ended_at: Some(at(3)), ..span(run, n) };
-        delivery.step_ended(run, &span, 1);
+        ledger.step_ended(run, span, 1);
     }
-    delivery.end(run, ended(run, steps), now);
-    delivery.advance(now);
+    ledger.end(run, ended(run, steps), now);
+    ledger.advance(now);
 }
 
 fn ended(run: &Id, steps: usize) -> Trace {
     Trace { status: Some(Status::Completed), ended_at: Some(at(9)), span_count: Some(steps as u64), ..trace(run) }
 }
 
-fn open(delivery: &mut Delivery, now: Duration) {
-    assert!(delivery.wants_link(now));
-    delivery.link_opening();
-    delivery.link_opened();
+fn open(ledger: &mut Ledger, now: Duration) {
+    assert!(ledger.wants_link(now));
+    ledger.link_opening();
+    ledger.link_opened();
 }
 
 /// Data that the receiver has of a run.
@@ -80,7 +87,8 @@ struct Receiver {
 }
 
 impl Receiver {
-    fn read(&mut self, text: &str) -> Ack {
+    fn read(&mut self, text: &[u8]) -> Ack {
+        let text = std::str::from_utf8(text).unwrap();
         let ClientFrame::Event { event, seq } = ClientFrame::parse(text).unwrap() else { panic!("{text}") };
         let run = self.runs.entry(event.trace_id().unwrap().to_string()).or_default();
         run.over_stream = true;
@@ -134,155 +142,155 @@ impl Receiver {
     }
 }
 
-fn answer(delivery: &mut Delivery, serial: u64, status: u16, now: Duration) {
+fn answer(ledger: &mut Ledger, serial: u64, status: u16, now: Duration) {
     let status = StatusCode::from_u16(status).unwrap();
-    delivery.answer(serial, Answer::Status { status, retry_after: None, words: None }, now);
-    delivery.advance(now);
+    ledger.answer(serial, Answer::Status { status, retry_after: None, words: None }, now);
+    ledger.advance(now);
 }
 
 /// Makes and answers every request that is due.
-fn request_all(delivery: &mut Delivery, receiver: &mut Receiver, now: Duration) -> Vec<Method> {
+fn request_all(ledger: &mut Ledger, receiver: &mut Receiver, now: Duration) -> Vec<Method> {
     let mut methods = Vec::new();
-    while let Some(sending) = delivery.next_sending(now) {
+    while let Some(sending) = ledger.next_sending(now) {
         methods.push(sending.method);
         let status = receiver.request(&sending);
-        answer(delivery, sending.serial, status, now);
+        answer(ledger, sending.serial, status, now);
     }
     methods
 }
 
 /// Writes, reads and confirms every frame.
-fn stream_all(delivery: &mut Delivery, receiver: &mut Receiver, now: Duration) -> usize {
+fn stream_all(ledger: &mut Ledger, receiver: &mut Receiver, now: Duration) -> usize {
     let mut frames = 0;
-    while let Some(text) = delivery.next_frame(now) {
+    while let Some(text) = ledger.next_frame(now) {
         frames += 1;
-        let ack = receiver.read(text.as_str());
-        delivery.frame(ServerFrame::Ack(ack), now);
+        let ack = receiver.read(&text);
+        ledger.frame(ServerFrame::Ack(ack), now);
     }
     frames
 }
 
 #[test]
 fn auto_streams_while_it_can() {
-    let mut delivery = with_run(Transport::Auto);
+    let mut ledger = with_run(Transport::Auto);
     let mut receiver = Receiver::default();
-    assert!(delivery.next_sending(secs(0)).is_none() && delivery.next_frame(secs(0)).is_none());
-    open(&mut delivery, secs(0));
-    assert_eq!(stream_all(&mut delivery, &mut receiver, secs(0)), 6);
-    assert_eq!((delivery.outbox.account.delivered, delivery.pending(), delivery.is_empty()), (2, 0, true));
+    assert!(ledger.next_sending(secs(0)).is_none() && ledger.next_frame(secs(0)).is_none());
+    open(&mut ledger, secs(0));
+    assert_eq!(stream_all(&mut ledger, &mut receiver, secs(0)), 6);
+    assert_eq!((ledger.account.delivered, ledger.pending(), ledger.is_empty()), (2, 0, true));
     assert_eq!(receiver.runs["t"].status, Some(Status::Completed));
 }
 
 #[test]
 fn auto_requests_when_there_is_no_stream_and_returns_later() {
-    let mut delivery = with_run(Transport::Auto);
+    let mut ledger = with_run(Transport::Auto);
     let mut receiver = Receiver::default();
-    delivery.link_opening();
-    delivery.link_closed(closed(CloseReason::NotConnected), secs(0));
-    delivery.advance(secs(0));
-    assert_eq!(request_all(&mut delivery, &mut receiver, secs(0)), [Method::Create]);
-    assert_eq!(delivery.outbox.account.delivered, 2);
-    assert!(codes(&mut delivery).is_empty() && delivery.take_remarks().len() == 1, "worth a line, not an alarm");
-    assert!(!delivery.tells_events());
-    delivery.push_run(ended(&"u".into(), 0), Vec::new(), secs(40));
-    open(&mut delivery, secs(40));
-    assert!(delivery.tells_events() && delivery.take_remarks().len() == 1);
+    ledger.link_opening();
+    ledger.link_closed(closed(CloseReason::NotConnected), secs(0));
+    ledger.advance(secs(0));
+    assert_eq!(request_all(&mut ledger, &mut receiver, secs(0)), [Method::Create]);
+    assert_eq!(ledger.account.delivered, 2);
+    assert!(codes(&mut ledger).is_empty() && ledger.take_remarks().len() == 1, "worth a line, not an alarm");
+    assert!(ledger.policy.is_by_request());
+    ledger.push_run(ended(&"u".into(), 0), Vec::new(), false, secs(40));
+    open(&mut ledger, secs(40));
+    assert!(!ledger.policy.is_by_request() && ledger.take_remarks().len() == 1);
 }
 
 #[test]
 fn a_run_begun_on_the_stream_is_completed_by_request() {
-    let mut delivery = Delivery::new(Transport::Auto, LIMITS, 7);
+    let mut ledger = Ledger::new(Transport::Auto, LIMITS, 7);
     let (mut receiver, run) = (Receiver::default(), Id::from("t"));
-    delivery.begin(&run, trace(&run));
-    delivery.step_ended(&run, &Span { ended_at: Some(at(3)), ..span(&run, 0) }, 1);
-    open(&mut delivery, secs(0));
-    stream_all(&mut delivery, &mut receiver, secs(0));
-    delivery.link_closed(closed(CloseReason::Lost), secs(1));
-    delivery.link_opening();
-    delivery.link_closed(closed(CloseReason::NotConnected), secs(2));
-    delivery.advance(secs(2));
-    assert!(delivery.next_sending(secs(2)).is_none(), "it has not ended");
-    delivery.step_ended(&run, &Span { ended_at: Some(at(4)), ..span(&run, 1) }, 1);
-    delivery.end(&run, ended(&run, 2), secs(3));
-    delivery.advance(secs(3));
-    assert_eq!(request_all(&mut delivery, &mut receiver, secs(3)), [Method::Create]);
+    ledger.begin(&run, trace(&run));
+    ledger.step_ended(&run, Span { ended_at: Some(at(3)), ..span(&run, 0) }, 1);
+    open(&mut ledger, secs(0));
+    stream_all(&mut ledger, &mut receiver, secs(0));
+    ledger.link_closed(closed(CloseReason::Lost), secs(1));
+    ledger.link_opening();
+    ledger.link_closed(closed(CloseReason::NotConnected), secs(2));
+    ledger.advance(secs(2));
+    assert!(ledger.next_sending(secs(2)).is_none(), "it has not ended");
+    ledger.step_ended(&run, Span { ended_at: Some(at(4)), ..span(&run, 1) }, 1);
+    ledger.end(&run, ended(&run, 2), secs(3));
+    ledger.advance(secs(3));
+    assert_eq!(request_all(&mut ledger, &mut receiver, secs(3)), [Method::Create]);
     let stored = &receiver.runs["t"];
     assert_eq!((stored.status, stored.lossy, receiver.whole_spans()), (Some(Status::Completed), false, 2));
-    assert_eq!(delivery.outbox.account.delivered, 2);
+    assert_eq!(ledger.account.delivered, 2);
 }
 
 #[test]
 fn of_a_run_that_only_lacks_its_end_the_end_is_patched() {
-    let mut delivery = Delivery::new(Transport::Auto, LIMITS, 7);
+    let mut ledger = Ledger::new(Transport::Auto, LIMITS, 7);
     let (mut receiver, run) = (Receiver { strict: true, ..Receiver::default() }, Id::from("t"));
-    delivery.begin(&run, trace(&run));
-    delivery.step_ended(&run, &Span { ended_at: Some(at(3)), ..span(&run, 0) }, 1);
-    open(&mut delivery, secs(0));
-    stream_all(&mut delivery, &mut receiver, secs(0));
-    delivery.end(&run, ended(&run, 1), secs(1));
-    delivery.link_closed(closed(CloseReason::NoStream), secs(1));
-    delivery.advance(secs(1));
-    assert_eq!(request_all(&mut delivery, &mut receiver, secs(1)), [Method::Patch]);
+    ledger.begin(&run, trace(&run));
+    ledger.step_ended(&run, Span { ended_at: Some(at(3)), ..span(&run, 0) }, 1);
+    open(&mut ledger, secs(0));
+    stream_all(&mut ledger, &mut receiver, secs(0));
+    ledger.end(&run, ended(&run, 1), secs(1));
+    ledger.link_closed(closed(CloseReason::NoStream), secs(1));
+    ledger.advance(secs(1));
+    assert_eq!(request_all(&mut ledger, &mut receiver, secs(1)), [Method::Patch]);
     assert_eq!((receiver.runs["t"].status, receiver.runs["t"].lossy), (Some(Status::Completed), false));
 }
 
 #[test]
 fn what_a_strict_receiver_does_not_take_by_request_waits_for_the_stream() {
-    let mut delivery = with_run(Transport::Auto);
+    let mut ledger = with_run(Transport::Auto);
     let mut receiver = Receiver { strict: true, ..Receiver::default() };
-    open(&mut delivery, secs(0));
+    open(&mut ledger, secs(0));
     // The beginning arrives, and then the connection is lost.
-    let first = delivery.next_frame(secs(0)).unwrap();
-    receiver.read(first.as_str());
-    delivery.link_closed(closed(CloseReason::NoStream), secs(0));
-    delivery.advance(secs(0));
-    assert_eq!(request_all(&mut delivery, &mut receiver, secs(0)), [Method::Create]);
-    delivery.advance(secs(0));
-    assert_eq!((delivery.pending(), delivery.outbox.account.lost.total()), (2, 0), "nothing is lost");
-    open(&mut delivery, secs(61));
-    stream_all(&mut delivery, &mut receiver, secs(61));
-    assert_eq!((receiver.whole_spans(), delivery.outbox.account.delivered, delivery.is_empty()), (2, 2, true));
+    let first = ledger.next_frame(secs(0)).unwrap();
+    receiver.read(&first);
+    ledger.link_closed(closed(CloseReason::NoStream), secs(0));
+    ledger.advance(secs(0));
+    assert_eq!(request_all(&mut ledger, &mut receiver, secs(0)), [Method::Create]);
+    ledger.advance(secs(0));
+    assert_eq!((ledger.pending(), ledger.account.lost.total()), (2, 0), "nothing is lost");
+    open(&mut ledger, secs(61));
+    stream_all(&mut ledger, &mut receiver, secs(61));
+    assert_eq!((receiver.whole_spans(), ledger.account.delivered, ledger.is_empty()), (2, 2, true));
 }
 
 #[test]
 fn a_run_without_an_end_says_what_it_lost_when_all_of_it_is_told() {
-    let mut delivery = Delivery::new(Transport::Ws, LIMITS, 7);
+    let mut ledger = Ledger::new(Transport::Ws, LIMITS, 7);
     let (mut receiver, run) = (Receiver::default(), Id::from("t"));
-    delivery.begin(&run, trace(&run));
-    delivery.end(&run, Trace { lossy: Some(true), ..trace(&run) }, secs(0));
-    open(&mut delivery, secs(0));
-    let mark = delivery.mark();
-    stream_all(&mut delivery, &mut receiver, secs(0));
-    delivery.advance(secs(0));
-    assert!(!delivery.is_done_before(mark), "who waits for the run waits for that too");
-    assert_eq!(request_all(&mut delivery, &mut receiver, secs(0)), [Method::Patch]);
-    assert!(receiver.runs["t"].lossy && delivery.is_done_before(mark) && delivery.is_empty());
+    ledger.begin(&run, trace(&run));
+    ledger.end(&run, Trace { lossy: Some(true), ..trace(&run) }, secs(0));
+    open(&mut ledger, secs(0));
+    let mark = ledger.mark();
+    stream_all(&mut ledger, &mut receiver, secs(0));
+    ledger.advance(secs(0));
+    assert!(!ledger.is_done_before(mark), "who waits for the run waits for that too");
+    assert_eq!(request_all(&mut ledger, &mut receiver, secs(0)), [Method::Patch]);
+    assert!(receiver.runs["t"].lossy && ledger.is_done_before(mark) && ledger.is_empty());
 }
 
 #[test]
 fn a_run_that_is_dropped_when_some_of_it_is_out_says_so() {
     let told = |frames: usize, arrived: usize| {
-        let mut delivery = Delivery::new(Transport::Ws, LIMITS, 7);
+        let mut ledger = Ledger::new(Transport::Ws, LIMITS, 7);
         let (mut receiver, run) = (Receiver::default(), Id::from("t"));
-        delivery.begin(&run, trace(&run));
-        delivery.step_began(&run, &span(&run, 0));
-        open(&mut delivery, secs(0));
+        ledger.begin(&run, trace(&run));
+        ledger.step_began(&run, span(&run, 0));
+        open(&mut ledger, secs(0));
         for text in
-            std::iter::from_fn(|| delivery.next_frame(secs(0))).take(frames).collect::<Vec<_>>().iter().take(arrived)
+            std::iter::from_fn(|| ledger.next_frame(secs(0))).take(frames).collect::<Vec<_>>().iter().take(arrived)
         {
-            receiver.read(text.as_str());
+            receiver.read(text);
         }
-        assert_eq!(delivery.stream.drop_oldest_run(), Some(0));
-        let mark = delivery.mark();
+        assert_eq!(ledger.drop_oldest_run(), Some(0));
+        let mark = ledger.mark();
         // More of the run follows: its change waits for that, but a flush waits for neither.
-        delivery.step_began(&run, &span(&run, 1));
-        delivery.advance(secs(0));
-        assert_eq!(request_all(&mut delivery, &mut receiver, secs(0)), []);
-        assert!(delivery.is_done_before(mark));
-        assert_eq!(delivery.stream.drop_oldest_run(), Some(0));
-        delivery.advance(secs(0));
-        let requests = request_all(&mut delivery, &mut receiver, secs(0));
-        assert!(delivery.is_empty() && codes(&mut delivery).is_empty());
+        ledger.step_began(&run, span(&run, 1));
+        ledger.advance(secs(0));
+        assert_eq!(request_all(&mut ledger, &mut receiver, secs(0)), []);
+        assert!(ledger.is_done_before(mark));
+        assert_eq!(ledger.drop_oldest_run(), Some(0));
+        ledger.advance(secs(0));
+        let requests = request_all(&mut ledger, &mut receiver, secs(0));
+        assert!(ledger.is_empty() && codes(&mut ledger).is_empty());
         (receiver.runs.get("t").map(|run| run.lossy), requests)
     };
     assert_eq!(told(2, 2), (Some(true), vec![Method::Patch]));
@@ -292,118 +300,118 @@ fn a_run_that_is_dropped_when_some_of_it_is_out_says_so() {
 
 #[test]
 fn a_run_that_is_open_at_the_end_says_what_it_lost_without_waiting() {
-    let mut delivery = Delivery::new(Transport::Ws, LIMITS, 7);
+    let mut ledger = Ledger::new(Transport::Ws, LIMITS, 7);
     let (mut receiver, run) = (Receiver::default(), Id::from("t"));
-    delivery.begin(&run, trace(&run));
-    delivery.step_began(&run, &span(&run, 0));
-    open(&mut delivery, secs(0));
-    stream_all(&mut delivery, &mut receiver, secs(0));
-    delivery.stream.mark_lossy(&run);
-    delivery.close(secs(1), secs(6));
-    delivery.advance(secs(1));
-    assert_eq!(request_all(&mut delivery, &mut receiver, secs(1)), [Method::Patch]);
+    ledger.begin(&run, trace(&run));
+    ledger.step_began(&run, span(&run, 0));
+    open(&mut ledger, secs(0));
+    stream_all(&mut ledger, &mut receiver, secs(0));
+    ledger.mark_lossy(&run);
+    ledger.close(secs(1), secs(6));
+    ledger.advance(secs(1));
+    assert_eq!(request_all(&mut ledger, &mut receiver, secs(1)), [Method::Patch]);
     let stored = &receiver.runs["t"];
-    assert_eq!((stored.status, stored.lossy, delivery.is_empty()), (Some(Status::Running), true, true));
+    assert_eq!((stored.status, stored.lossy, ledger.is_empty()), (Some(Status::Running), true, true));
 }
 
 /// Creates a run whose beginning the receiver has, back on the stream after a strict receiver rejected the
 /// remainder.
-fn with_run_only_for_the_stream(receiver: &mut Receiver) -> Delivery {
-    let mut delivery = with_run(Transport::Auto);
-    open(&mut delivery, secs(0));
-    receiver.read(delivery.next_frame(secs(0)).unwrap().as_str());
+fn with_run_only_for_the_stream(receiver: &mut Receiver) -> Ledger {
+    let mut ledger = with_run(Transport::Auto);
+    open(&mut ledger, secs(0));
+    receiver.read(&ledger.next_frame(secs(0)).unwrap());
     for _ in 0..3 {
-        delivery.link_closed(closed(CloseReason::Lost), secs(0));
-        delivery.link_opening();
+        ledger.link_closed(closed(CloseReason::Lost), secs(0));
+        ledger.link_opening();
     }
-    delivery.link_closed(closed(CloseReason::Lost), secs(0));
-    delivery.advance(secs(0));
-    assert_eq!(request_all(&mut delivery, receiver, secs(0)), [Method::Create]);
-    delivery
+    ledger.link_closed(closed(CloseReason::Lost), secs(0));
+    ledger.advance(secs(0));
+    assert_eq!(request_all(&mut ledger, receiver, secs(0)), [Method::Create]);
+    ledger
 }
 
 #[test]
 fn who_waits_for_a_run_waits_for_the_stream_that_alone_can_take_it() {
     let mut receiver = Receiver { strict: true, ..Receiver::default() };
-    let mut delivery = with_run_only_for_the_stream(&mut receiver);
-    let mark = delivery.mark();
-    assert!(!delivery.is_done_before(mark) && !delivery.wants_link(secs(59)), "left alone");
-    delivery.hurry(secs(1));
-    open(&mut delivery, secs(1));
-    assert!(!delivery.is_done_before(mark));
-    stream_all(&mut delivery, &mut receiver, secs(1));
-    assert!(delivery.is_done_before(mark));
-    assert_eq!((receiver.whole_spans(), delivery.outbox.account.delivered), (2, 2));
+    let mut ledger = with_run_only_for_the_stream(&mut receiver);
+    let mark = ledger.mark();
+    assert!(!ledger.is_done_before(mark) && !ledger.wants_link(secs(59)), "left alone");
+    ledger.hurry(secs(1));
+    open(&mut ledger, secs(1));
+    assert!(!ledger.is_done_before(mark));
+    stream_all(&mut ledger, &mut receiver, secs(1));
+    assert!(ledger.is_done_before(mark));
+    assert_eq!((receiver.whole_spans(), ledger.account.delivered), (2, 2));
 }
 
 #[test]
 fn a_shutdown_tries_the_stream_before_it_gives_up_what_nothing_else_can_take() {
     for comes_back in [true, false] {
         let mut receiver = Receiver { strict: true, ..Receiver::default() };
-        let mut delivery = with_run_only_for_the_stream(&mut receiver);
-        delivery.close(secs(1), secs(6));
-        delivery.advance(secs(1));
-        assert!(delivery.next_sending(secs(1)).is_none() && delivery.outbox.account.lost.total() == 0);
+        let mut ledger = with_run_only_for_the_stream(&mut receiver);
+        ledger.close(secs(1), secs(6));
+        ledger.advance(secs(1));
+        assert!(ledger.next_sending(secs(1)).is_none() && ledger.account.lost.total() == 0);
         if comes_back {
-            open(&mut delivery, secs(1));
-            stream_all(&mut delivery, &mut receiver, secs(1));
+            open(&mut ledger, secs(1));
+            stream_all(&mut ledger, &mut receiver, secs(1));
         } else {
             for now in [secs(1), secs(2)] {
-                assert!(delivery.wants_link(now));
-                delivery.link_opening();
-                delivery.link_closed(closed(CloseReason::NotConnected), now);
-                delivery.advance(now);
+                assert!(ledger.wants_link(now));
+                ledger.link_opening();
+                ledger.link_closed(closed(CloseReason::NotConnected), now);
+                ledger.advance(now);
             }
-            assert_eq!(request_all(&mut delivery, &mut receiver, secs(2)), [Method::Create, Method::Patch]);
+            assert_eq!(request_all(&mut ledger, &mut receiver, secs(2)), [Method::Create, Method::Patch]);
         }
         let expected = if comes_back { (2, 0) } else { (0, 2) };
-        let account = &delivery.outbox.account;
+        let account = &ledger.account;
         assert_eq!((account.delivered, account.lost.by(LossReason::Conflict)), expected);
-        assert!(delivery.is_empty());
+        assert!(ledger.is_empty());
     }
 }
 
 #[test]
 fn a_connection_lost_just_before_the_end_is_made_again() {
-    let mut delivery = with_run(Transport::Ws);
+    let mut ledger = with_run(Transport::Ws);
     let mut receiver = Receiver { strict: true, ..Receiver::default() };
-    open(&mut delivery, secs(0));
-    receiver.read(delivery.next_frame(secs(0)).unwrap().as_str());
-    delivery.link_closed(closed(CloseReason::Lost), secs(0));
-    delivery.hurry(secs(0));
-    delivery.close(secs(0), secs(5));
-    delivery.advance(secs(0));
-    open(&mut delivery, secs(0));
-    stream_all(&mut delivery, &mut receiver, secs(0));
-    assert_eq!((delivery.outbox.account.delivered, delivery.outbox.account.lost.total()), (2, 0));
+    open(&mut ledger, secs(0));
+    receiver.read(&ledger.next_frame(secs(0)).unwrap());
+    ledger.link_closed(closed(CloseReason::Lost), secs(0));
+    ledger.hurry(secs(0));
+    ledger.close(secs(0), secs(5));
+    ledger.advance(secs(0));
+    open(&mut ledger, secs(0));
+    stream_all(&mut ledger, &mut receiver, secs(0));
+    assert_eq!((ledger.account.delivered, ledger.account.lost.total()), (2, 0));
 }
 
 #[test]
 fn a_change_of_a_run_goes_after_the_run_whichever_was_put_in_first() {
-    let mut delivery = with_run(Transport::Auto);
+    let mut ledger = with_run(Transport::Auto);
     let mut receiver = Receiver::default();
-    delivery.link_opening();
-    delivery.link_closed(closed(CloseReason::NotConnected), secs(0));
-    delivery.push_patch("t".into(), TracePatch { lossy: Some(true), ..TracePatch::default() }, secs(0));
-    delivery.advance(secs(0));
-    assert_eq!(request_all(&mut delivery, &mut receiver, secs(0)), [Method::Create, Method::Patch]);
-    assert!(receiver.runs["t"].lossy && codes(&mut delivery).is_empty());
+    ledger.link_opening();
+    ledger.link_closed(closed(CloseReason::NotConnected), secs(0));
+    ledger.push_patch("t".into(), TracePatch { lossy: Some(true), ..TracePatch::default() }, secs(0));
+    ledger.advance(secs(0));
+    assert_eq!(request_all(&mut ledger, &mut receiver, secs(0)), [Method::Create, Method::Patch]);
+    assert!(receiver.runs["t"].lossy && codes(&mut ledger).is_empty());
 }
 
 #[test]
 fn at_the_end_the_rest_goes_by_request_and_what_is_refused_is_counted() {
     for strict in [false, true] {
-        let mut delivery = with_run(Transport::Ws);
+        let mut ledger = with_run(Transport::Ws);
         let mut receiver = Receiver { strict, ..Receiver::default() };
-        open(&mut delivery, secs(0));
-        let first = delivery.next_frame(secs(0)).unwrap();
-        receiver.read(first.as_str());
-        delivery.close(secs(0), secs(5));
-        delivery.advance(secs(2));
-        assert!(delivery.next_sending(secs(2)).is_none(), "it may still be confirmed");
-        delivery.advance(secs(3));
-        request_all(&mut delivery, &mut receiver, secs(3));
-        let account = &delivery.outbox.account;
+        open(&mut ledger, secs(0));
+        let first = ledger.next_frame(secs(0)).unwrap();
+        receiver.read(&first);
+        ledger.close(secs(0), secs(5));
+        ledger.advance(secs(2));
+        assert!(ledger.next_sending(secs(2)).is_none(), "it may still be confirmed");
+        ledger.advance(secs(3));
+        request_all(&mut ledger, &mut receiver, secs(3));
+        let account = &ledger.account;
         let expected = if strict { (0, 2) } else { (2, 0) };
         assert_eq!((account.delivered, account.lost.by(LossReason::Conflict)), expected);
         let stored = &receiver.runs["t"];
@@ -413,123 +421,123 @@ fn at_the_end_the_rest_goes_by_request_and_what_is_refused_is_counted() {
 
 #[test]
 fn a_rejected_key_is_final_and_said_once() {
-    let mut delivery = with_run(Transport::Ws);
-    delivery.link_opening();
-    delivery.link_closed(closed(CloseReason::Unauthorized), secs(0));
-    tell_whole(&mut delivery, &"u".into(), 3, secs(1));
-    delivery.push_run(ended(&"v".into(), 0), Vec::new(), secs(1));
-    delivery.advance(secs(1));
-    assert_eq!(delivery.outbox.account.lost.by(LossReason::Unauthorized), 5);
-    assert_eq!(codes(&mut delivery), [SignalCode::Unauthorized, SignalCode::SpansLost]);
-    assert!(!delivery.wants_link(secs(1_000)) && delivery.next_sending(secs(1_000)).is_none());
+    let mut ledger = with_run(Transport::Ws);
+    ledger.link_opening();
+    ledger.link_closed(closed(CloseReason::Unauthorized), secs(0));
+    tell_whole(&mut ledger, &"u".into(), 3, secs(1));
+    ledger.push_run(ended(&"v".into(), 0), Vec::new(), false, secs(1));
+    ledger.advance(secs(1));
+    assert_eq!(ledger.account.lost.by(LossReason::Unauthorized), 5);
+    assert_eq!(codes(&mut ledger), [SignalCode::Unauthorized, SignalCode::SpansLost]);
+    assert!(!ledger.wants_link(secs(1_000)) && ledger.next_sending(secs(1_000)).is_none());
 }
 
 #[test]
 fn a_receiver_without_a_stream_is_told_of_once_when_there_is_no_other_way() {
     for reason in [CloseReason::NoStream, CloseReason::NotConnected] {
-        let mut delivery = with_run(Transport::Ws);
+        let mut ledger = with_run(Transport::Ws);
         for now in [secs(0), secs(100)] {
-            assert!(delivery.wants_link(now));
-            delivery.link_opening();
-            delivery.link_closed(closed(reason), now);
-            assert!(delivery.is_failing(), "{reason:?}");
+            assert!(ledger.wants_link(now));
+            ledger.link_opening();
+            ledger.link_closed(closed(reason), now);
+            assert!(ledger.is_failing(), "{reason:?}");
         }
-        assert_eq!(codes(&mut delivery), [SignalCode::Unreachable], "{reason:?}");
-        assert_eq!(delivery.pending(), 2);
+        assert_eq!(codes(&mut ledger), [SignalCode::Unreachable], "{reason:?}");
+        assert_eq!(ledger.pending(), 2);
     }
 }
 
 #[test]
 fn a_run_without_an_end_is_told_as_running_at_the_end() {
     for (transport, lossy) in [(Transport::Http, false), (Transport::Ws, true)] {
-        let mut delivery = Delivery::new(transport, LIMITS, 7);
+        let mut ledger = Ledger::new(transport, LIMITS, 7);
         let (mut receiver, run) = (Receiver::default(), Id::from("t"));
-        delivery.begin(&run, trace(&run));
-        delivery.step_began(&run, &span(&run, 0));
-        delivery.step_ended(&run, &Span { ended_at: Some(at(3)), ..span(&run, 1) }, 1);
+        ledger.begin(&run, trace(&run));
+        ledger.step_began(&run, span(&run, 0));
+        ledger.step_ended(&run, Span { ended_at: Some(at(3)), ..span(&run, 1) }, 1);
         if transport == Transport::Ws {
-            open(&mut delivery, secs(0));
-            receiver.read(delivery.next_frame(secs(0)).unwrap().as_str());
-            delivery.link_closed(closed(CloseReason::Lost), secs(0));
+            open(&mut ledger, secs(0));
+            receiver.read(&ledger.next_frame(secs(0)).unwrap());
+            ledger.link_closed(closed(CloseReason::Lost), secs(0));
         }
-        delivery.close(secs(1), secs(3));
-        delivery.advance(secs(2));
-        request_all(&mut delivery, &mut receiver, secs(2));
+        ledger.close(secs(1), secs(3));
+        ledger.advance(secs(2));
+        request_all(&mut ledger, &mut receiver, secs(2));
         let stored = &receiver.runs["t"];
         assert_eq!((stored.status, stored.lossy, stored.spans.len()), (Some(Status::Running), lossy, 2));
-        assert!(delivery.is_empty());
+        assert!(ledger.is_empty());
     }
 }
 
 #[test]
 fn a_receiver_that_confirms_nothing_is_given_up() {
-    let mut delivery = with_run(Transport::Auto);
-    open(&mut delivery, secs(0));
-    while delivery.next_frame(secs(0)).is_some() {}
-    assert!(delivery.gives_up_link(secs(29)).is_none());
-    assert_eq!(delivery.next_deadline(secs(0)), Some(secs(30)));
-    assert_eq!(delivery.gives_up_link(secs(30)).map(|closed| closed.reason), Some(CloseReason::Lost));
+    let mut ledger = with_run(Transport::Auto);
+    open(&mut ledger, secs(0));
+    while ledger.next_frame(secs(0)).is_some() {}
+    assert!(ledger.gives_up_link(secs(29)).is_none());
+    assert_eq!(ledger.next_deadline(secs(0)), Some(secs(30)));
+    assert_eq!(ledger.gives_up_link(secs(30)).map(|closed| closed.reason), Some(CloseReason::Lost));
 }
 
 #[test]
 fn a_frame_that_the_receiver_refuses_is_lost_and_told() {
-    let mut delivery = with_run(Transport::Ws);
-    open(&mut delivery, secs(0));
-    while delivery.next_frame(secs(0)).is_some() {}
+    let mut ledger = with_run(Transport::Ws);
+    open(&mut ledger, secs(0));
+    while ledger.next_frame(secs(0)).is_some() {}
     for (text, lost) in [
         (r#"{"type":"error","error":"span_type: unknown","seq":3}"#, 1),
         (r#"{"type":"error","error":"span_type: unknown","seq":3}"#, 1),
         (r#"{"type":"error","error":"Rate limit exceeded"}"#, 1),
     ] {
-        delivery.frame(ServerFrame::parse(text).unwrap(), secs(0));
-        assert_eq!(delivery.outbox.account.lost.by(LossReason::Rejected), lost);
+        ledger.frame(ServerFrame::parse(text).unwrap(), secs(0));
+        assert_eq!(ledger.account.lost.by(LossReason::Rejected), lost);
     }
-    assert_eq!(delivery.pending(), 1);
-    assert_eq!(codes(&mut delivery), [SignalCode::Error, SignalCode::Error, SignalCode::RateLimited]);
+    assert_eq!(ledger.pending(), 1);
+    assert_eq!(codes(&mut ledger), [SignalCode::Error, SignalCode::Error, SignalCode::RateLimited]);
 }
 
 #[test]
 fn everything_that_waits_is_bounded_together() {
-    let limits = OutboxLimits { bytes: 40_000, ..LIMITS };
-    let mut delivery = Delivery::new(Transport::Auto, limits, 7);
+    let limits = LedgerLimits { bytes: 40_000, ..LIMITS };
+    let mut ledger = Ledger::new(Transport::Auto, limits, 7);
     let mut told = 0;
     for n in 0..200 {
-        tell_whole(&mut delivery, &Id::from(n.to_string()), 5, secs(0));
+        tell_whole(&mut ledger, &Id::from(n.to_string()), 5, secs(0));
         told += 5;
         if n == 100 {
-            delivery.link_opening();
-            delivery.link_closed(closed(CloseReason::NotConnected), secs(0));
-            delivery.advance(secs(0));
+            ledger.link_opening();
+            ledger.link_closed(closed(CloseReason::NotConnected), secs(0));
+            ledger.advance(secs(0));
         }
-        assert!(delivery.stream.weight() + delivery.outbox.weight() <= 40_000);
-        assert_eq!(delivery.pending() + delivery.outbox.account.lost.total(), told);
+        assert!(ledger.weight() <= 40_000);
+        assert_eq!(ledger.pending() + ledger.account.lost.total(), told);
     }
-    assert!(delivery.outbox.account.lost.by(LossReason::BufferFull) > 0);
+    assert!(ledger.account.lost.by(LossReason::BufferFull) > 0);
 }
 
 #[test]
 fn a_shutdown_waits_a_second_for_a_receiver_that_was_never_reached() {
     for transport in [Transport::Auto, Transport::Http, Transport::Ws] {
-        let mut delivery = with_run(transport);
-        let fail = |delivery: &mut Delivery| {
-            if delivery.wants_link(secs(0)) {
-                delivery.link_opening();
-                delivery.link_closed(closed(CloseReason::NotConnected), secs(0));
+        let mut ledger = with_run(transport);
+        let fail = |ledger: &mut Ledger| {
+            if ledger.wants_link(secs(0)) {
+                ledger.link_opening();
+                ledger.link_closed(closed(CloseReason::NotConnected), secs(0));
             }
-            delivery.advance(secs(0));
-            while let Some(sending) = delivery.next_sending(secs(0)) {
-                delivery.answer(sending.serial, Answer::NotSent { cause: "refused".to_owned() }, secs(0));
+            ledger.advance(secs(0));
+            while let Some(sending) = ledger.next_sending(secs(0)) {
+                ledger.answer(sending.serial, Answer::NotSent { cause: "refused".to_owned() }, secs(0));
             }
         };
-        fail(&mut delivery);
-        delivery.close(secs(0), secs(5));
+        fail(&mut ledger);
+        ledger.close(secs(0), secs(5));
         let almost = Duration::from_millis(999);
-        delivery.advance(almost);
-        assert_eq!(delivery.pending(), 2, "{transport:?}");
-        assert!(delivery.next_deadline(almost).unwrap() <= secs(1));
-        delivery.advance(secs(1));
-        assert_eq!((delivery.pending(), delivery.outbox.account.lost.by(LossReason::Shutdown)), (0, 2));
-        let notices = delivery.take_notices();
+        ledger.advance(almost);
+        assert_eq!(ledger.pending(), 2, "{transport:?}");
+        assert!(ledger.next_deadline(almost).unwrap() <= secs(1));
+        ledger.advance(secs(1));
+        assert_eq!((ledger.pending(), ledger.account.lost.by(LossReason::Shutdown)), (0, 2));
+        let notices = ledger.take_notices();
         let text = &notices.last().unwrap().text;
         assert!(text.contains("never reached") && text.contains("RETRACE_SPOOL_DIR"), "{text}");
     }
@@ -537,32 +545,31 @@ fn a_shutdown_waits_a_second_for_a_receiver_that_was_never_reached() {
 
 #[test]
 fn a_shutdown_waits_its_whole_time_for_a_receiver_that_was_reached_once() {
-    let mut delivery = Delivery::new(Transport::Http, LIMITS, 7);
-    tell_whole(&mut delivery, &"first".into(), 1, secs(0));
-    let answer = |delivery: &mut Delivery, answer: Answer| {
-        let sending = delivery.next_sending(secs(0)).unwrap();
-        delivery.answer(sending.serial, answer, secs(0));
+    let mut ledger = Ledger::new(Transport::Http, LIMITS, 7);
+    tell_whole(&mut ledger, &"first".into(), 1, secs(0));
+    let answer = |ledger: &mut Ledger, answer: Answer| {
+        let sending = ledger.next_sending(secs(0)).unwrap();
+        ledger.answer(sending.serial, answer, secs(0));
     };
-    answer(&mut delivery, Answer::Status { status: StatusCode::CREATED, retry_after: None, words: None });
-    tell_whole(&mut delivery, &"second".into(), 1, secs(0));
-    answer(&mut delivery, Answer::NotSent { cause: "refused".to_owned() });
-    delivery.close(secs(0), secs(5));
-    delivery.advance(secs(4));
-    assert_eq!(delivery.pending(), 1);
-    delivery.advance(secs(5));
-    assert_eq!(delivery.pending(), 0);
+    answer(&mut ledger, Answer::Status { status: StatusCode::CREATED, retry_after: None, words: None });
+    tell_whole(&mut ledger, &"second".into(), 1, secs(0));
+    answer(&mut ledger, Answer::NotSent { cause: "refused".to_owned() });
+    ledger.close(secs(0), secs(5));
+    ledger.advance(secs(4));
+    assert_eq!(ledger.pending(), 1);
+    ledger.advance(secs(5));
+    assert_eq!(ledger.pending(), 0);
 }
 
 #[test]
 fn an_answer_that_hints_at_a_wrong_url_names_it() {
     for (status, names_it) in [(404, true), (301, true), (405, true), (400, false), (401, false)] {
-        let mut delivery =
-            Delivery::new(Transport::Http, LIMITS, 7).with_url("https://example.org/api/v1/traces".into());
-        tell_whole(&mut delivery, &"t".into(), 1, secs(0));
-        let sending = delivery.next_sending(secs(0)).unwrap();
+        let mut ledger = Ledger::new(Transport::Http, LIMITS, 7).with_url("https://example.org/api/v1/traces".into());
+        tell_whole(&mut ledger, &"t".into(), 1, secs(0));
+        let sending = ledger.next_sending(secs(0)).unwrap();
         let status = StatusCode::from_u16(status).unwrap();
-        delivery.answer(sending.serial, Answer::Status { status, retry_after: None, words: None }, secs(0));
-        let text = delivery.take_notices().remove(0).text;
+        ledger.answer(sending.serial, Answer::Status { status, retry_after: None, words: None }, secs(0));
+        let text = ledger.take_notices().remove(0).text;
         assert_eq!(text.contains("https://example.org/api/v1/traces answered"), names_it, "{text}");
         assert_eq!(text.contains("check the host and the path of RETRACE_BASE_URL"), names_it, "{text}");
     }

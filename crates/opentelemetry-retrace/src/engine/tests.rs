@@ -3,6 +3,7 @@ use crate::inbox::Message;
 use crate::redact::Record;
 use crate::testing::{chat, in_trace, span_data};
 use crate::waiter::Blocked;
+use foldhash::HashMap;
 use http::StatusCode;
 use proptest::prelude::*;
 use std::time::Instant;
@@ -10,6 +11,7 @@ use std::time::Instant;
 mod backlog;
 mod hint;
 mod schedules;
+mod settlements;
 mod span_type;
 mod spool;
 
@@ -21,7 +23,7 @@ fn config(redaction: Redaction) -> EngineConfig {
     EngineConfig {
         options: Options::default(),
         recorder: RecorderLimits::default(),
-        outbox: OutboxLimits { bytes: 1 << 20, posts: 100, body_bytes: 1 << 20, in_flight: 4, keep: ms(60_000) },
+        ledger: LedgerLimits { bytes: 1 << 20, runs: 100, body_bytes: 1 << 20, in_flight: 4, keep: ms(60_000) },
         transport: Transport::Http,
         url: String::new(),
         rule: None,
@@ -32,6 +34,7 @@ fn config(redaction: Redaction) -> EngineConfig {
         flush_wait: ms(5_000),
         seed: 7,
         spools: false,
+        settlements: true,
     }
 }
 
@@ -39,7 +42,7 @@ impl Engine {
     /// Counts the accepted spans, place by place.
     fn count_spans(&self) -> u64 {
         let before = self.backlog.count_spans() + self.gate.count_spans();
-        before + self.recorder.open_spans() + self.delivery.count_spans()
+        before + self.recorder.open_spans() + self.ledger.count_spans()
     }
 }
 
@@ -47,19 +50,34 @@ struct Stage {
     engine: Engine,
     /// Number of spans handed over.
     taken: u64,
+    /// The same by trace.
+    taken_of: HashMap<TraceId, u64>,
 }
 
 impl Stage {
     fn new(redaction: Redaction) -> Self {
-        Self { engine: Engine::new(config(redaction)), taken: 0 }
+        Self::with(config(redaction))
     }
 
     fn over(transport: Transport, redaction: Redaction) -> Self {
-        Self { engine: Engine::new(EngineConfig { transport, ..config(redaction) }), taken: 0 }
+        Self::with(EngineConfig { transport, ..config(redaction) })
+    }
+
+    fn with(config: EngineConfig) -> Self {
+        Self { engine: Engine::new(config), taken: 0, taken_of: HashMap::default() }
+    }
+
+    fn takes(&mut self, span: &SpanData) {
+        self.taken += 1;
+        *self.taken_of.entry(span.span_context.trace_id()).or_default() += 1;
     }
 
     fn seen(&mut self, seen: Vec<Seen>, at: u64) {
-        self.taken += seen.iter().filter(|seen| matches!(seen, Seen::Ended(_))).count() as u64;
+        for seen in &seen {
+            if let Seen::Ended(span) = seen {
+                self.takes(span);
+            }
+        }
         self.messages(vec![Message::Seen(seen.into_iter().collect())], at);
     }
 
@@ -71,7 +89,7 @@ impl Stage {
         }
         let mut frames = Vec::new();
         while let Some(text) = self.engine.next_frame(ms(at)) {
-            let frame: serde_json::Value = serde_json::from_str(text.as_str()).unwrap();
+            let frame: serde_json::Value = serde_json::from_slice(&text).unwrap();
             let ack = retrace_protocol::Ack::new("", frame["seq"].as_u64());
             frames.push(frame);
             self.engine.incoming(Incoming::Frame(ServerFrame::Ack(ack)), ms(at));
@@ -82,7 +100,7 @@ impl Stage {
     fn messages(&mut self, messages: Vec<Message>, at: u64) {
         for message in &messages {
             if let Message::Spans { spans, .. } = message {
-                self.taken += spans.len() as u64;
+                spans.iter().for_each(|span| self.takes(span));
             }
         }
         self.engine.take(Taken { messages, ..Taken::default() }, ms(at));
@@ -120,7 +138,7 @@ impl Stage {
     /// they are held.
     fn stats(&self) -> crate::Stats {
         let stats = self.engine.account().stats(self.taken, &Lost::default(), 0);
-        let held = self.engine.count_spans() + self.engine.delivery.outbox.leaving_elsewhere();
+        let held = self.engine.count_spans() + self.engine.ledger.leaving_elsewhere();
         assert_eq!(stats.pending, held, "the count is what is there: {stats:?}");
         let sum = stats.delivered + stats.lost.total() + stats.pending + stats.spooled;
         assert_eq!(sum, stats.accepted, "each span is in one place: {stats:?}");
@@ -252,7 +270,7 @@ fn a_shutdown_sends_open_runs_as_far_as_they_came_and_gives_up_in_time() {
     stage.messages(vec![Message::Shutdown { asked: Instant::now(), within: ms(1_000), waiter }], 0);
     let first = stage.engine.next_sending(ms(0)).unwrap();
     let second = stage.engine.next_sending(ms(0)).unwrap();
-    let status = |body: &crate::outbox::Body| {
+    let status = |body: &crate::delivery::Body| {
         serde_json::from_str::<serde_json::Value>(&body.to_text()).unwrap()["status"].clone()
     };
     assert_eq!((status(&first.body), status(&second.body)), ("completed".into(), "running".into()));
@@ -434,7 +452,7 @@ fn a_run_is_told_while_it_happens_and_a_flush_waits_for_what_was_said() {
 fn of_a_run_that_is_let_go_nothing_waits_for_more() {
     let mut limits = config(Redaction::default());
     (limits.transport, limits.recorder.runs) = (Transport::Ws, 1);
-    let mut stage = Stage { engine: Engine::new(limits), taken: 0 };
+    let mut stage = Stage::with(limits);
     stage.seen(vec![Seen::Began(span_data(1, 0, "root")), Seen::Began(tool(2, 1))], 0);
     // Another run takes its room before the queue reports that spans of it were refused.
     stage.seen(vec![Seen::Began(in_trace(tool(3, 0), 8))], 1);

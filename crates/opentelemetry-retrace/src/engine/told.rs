@@ -7,9 +7,10 @@ use foldhash::HashMap;
 use retrace_protocol::{Id, Span, Trace, TracePatch};
 use retrace_translate::{LiveEvent, LiveUpdate, RecordedSpan, Run};
 
+use crate::delivery::RunEncoder;
 use crate::engine::Engine;
-use crate::outbox::Chunks;
 use crate::redact::Decision;
+use crate::settlement::Outcome;
 use crate::stats::LossReason;
 
 /// Maximum number of runs with held-back parts; more than are ever open at once.
@@ -81,19 +82,22 @@ impl Engine {
     /// Sends a run whose spans have all ended.
     pub(super) fn put_run(&mut self, run: Run, now: Duration) {
         self.set_aside += run.set_aside;
+        self.ledger.settlements.note_origin(&run.trace);
+        let run_id = run.trace.id.clone().unwrap_or_else(|| Id::from(String::new()));
+        self.ledger.settlements.of_run(&run_id, run.set_aside, Outcome::SetAside);
         let sources = run.spans.iter().map(|recorded| u64::from(recorded.sources)).sum();
         let mut trace = match self.config.redaction.trace(run.trace) {
             Decision::Send(trace) => trace,
-            Decision::KeepBack => return self.lose(LossReason::BeforeSend, sources),
-            Decision::Panicked => return self.lose(LossReason::BeforeSendPanicked, sources),
+            Decision::KeepBack => return self.lose(&run_id, LossReason::BeforeSend, sources),
+            Decision::Panicked => return self.lose(&run_id, LossReason::BeforeSendPanicked, sources),
         };
-        let id = trace.id.clone().filter(|_| self.delivery.tells_events());
+        let id = trace.id.clone().filter(|_| self.ledger.streams_whole_runs());
         if let Some(id) = &id {
             self.begin(id, Trace { lossy: None, ..trace.clone() }, run.joined);
         }
         // Over a stream each step is sent by itself.
         let written = run.spans.iter().map(|recorded| &recorded.span).filter(|_| id.is_none());
-        let mut chunks = Chunks::with_room_for(written, |bytes| self.delivery.make_room_for(bytes));
+        let mut encoder = RunEncoder::with_room_for(written, |bytes| self.ledger.make_room_for(bytes));
         let mut removed = Removed::default();
         let mut sent = 0;
         for recorded in run.spans {
@@ -104,9 +108,9 @@ impl Engine {
                 Decision::Send(span) => {
                     sent += 1;
                     match &id {
-                        Some(id) => self.delivery.step_ended(id, &span, sources),
-                        None if chunks.push(span, sources) => {}
-                        None => self.lose(LossReason::Internal, u64::from(sources)),
+                        Some(id) => self.ledger.step_ended(id, span, sources),
+                        None if encoder.push(span, sources) => {}
+                        None => self.lose(&run_id, LossReason::Internal, u64::from(sources)),
                     }
                     continue;
                 }
@@ -118,29 +122,28 @@ impl Engine {
                 trace.lossy = Some(true);
             }
             removed.add(span_id, parent);
-            self.lose(reason, u64::from(sources));
+            self.lose(&run_id, reason, u64::from(sources));
         }
         trace.span_count = trace.span_count.map(|_| sent);
         match id {
             Some(id) => self.end(&id, trace, run.joined, now),
-            None if run.joined => self.delivery.push_joined(trace, chunks.finish(), now),
-            None => self.delivery.push_run(trace, chunks.finish(), now),
+            None => self.ledger.push_run(trace, encoder.finish(), run.joined, now),
         }
     }
 
     fn begin(&mut self, id: &Id, trace: Trace, joined: bool) {
         if joined {
-            self.delivery.join(id, trace);
+            self.ledger.join(id, trace);
         } else {
-            self.delivery.begin(id, trace);
+            self.ledger.begin(id, trace);
         }
     }
 
     fn end(&mut self, id: &Id, trace: Trace, joined: bool, now: Duration) {
         if joined {
-            self.delivery.leave(id, trace, now);
+            self.ledger.leave(id, trace, now);
         } else {
-            self.delivery.end(id, trace, now);
+            self.ledger.end(id, trace, now);
         }
     }
 
@@ -149,11 +152,14 @@ impl Engine {
         let (id, joined) = (live.run, live.joined);
         if let Some(reason) = self.kept_back.runs.get(&id).and_then(|of_run| of_run.whole) {
             match live.event {
-                LiveEvent::SpanEnded(recorded) => self.lose(reason, u64::from(recorded.sources)),
+                LiveEvent::SpanEnded(recorded) => self.lose(&id, reason, u64::from(recorded.sources)),
                 LiveEvent::RunEnded(_) | LiveEvent::RunAbandoned => drop(self.kept_back.forget(&id)),
                 LiveEvent::RunStarted(_) | LiveEvent::SpanStarted(_) => {}
             }
             return;
+        }
+        if let LiveEvent::RunStarted(trace) = &live.event {
+            self.ledger.settlements.note_origin(trace);
         }
         match live.event {
             LiveEvent::RunStarted(trace) => match self.config.redaction.trace(trace) {
@@ -165,7 +171,7 @@ impl Engine {
                 self.lift(&id, &mut span);
                 let (span_id, parent) = (span.id.clone(), span.parent_id.clone());
                 match self.config.redaction.span(span) {
-                    Decision::Send(span) => self.delivery.step_began(&id, &span),
+                    Decision::Send(span) => self.ledger.step_began(&id, span),
                     // The hook sees the span again when it ends, and the span is counted then.
                     Decision::KeepBack | Decision::Panicked => self.kept_back.of(&id).removed.add(span_id, parent),
                 }
@@ -174,7 +180,7 @@ impl Engine {
                 self.lift(&id, &mut span);
                 let (span_id, parent) = (span.id.clone(), span.parent_id.clone());
                 let reason = match self.config.redaction.span(span) {
-                    Decision::Send(span) => return self.delivery.step_ended(&id, &span, sources),
+                    Decision::Send(span) => return self.ledger.step_ended(&id, span, sources),
                     Decision::KeepBack => LossReason::BeforeSend,
                     Decision::Panicked => LossReason::BeforeSendPanicked,
                 };
@@ -182,7 +188,7 @@ impl Engine {
                 of_run.removed.add(span_id, parent);
                 of_run.ended += 1;
                 of_run.lossy |= reason != LossReason::BeforeSend;
-                self.lose(reason, u64::from(sources));
+                self.lose(&id, reason, u64::from(sources));
             }
             LiveEvent::RunEnded(mut trace) => {
                 if let Some(of_run) = self.kept_back.forget(&id) {
@@ -193,12 +199,12 @@ impl Engine {
                 match self.config.redaction.trace(trace) {
                     Decision::Send(trace) => self.end(&id, trace, joined, now),
                     // The steps are sent already; only the end remains to be sent.
-                    Decision::KeepBack | Decision::Panicked => self.delivery.end_untold(&id, lossy, now),
+                    Decision::KeepBack | Decision::Panicked => self.ledger.end_without_trace(&id, lossy, now),
                 }
             }
             LiveEvent::RunAbandoned => {
                 let lossy = self.kept_back.forget(&id).is_some_and(|of_run| of_run.lossy);
-                self.delivery.end_untold(&id, lossy, now);
+                self.ledger.end_without_trace(&id, lossy, now);
             }
         }
     }
@@ -213,17 +219,16 @@ impl Engine {
         let mut trace = Trace { id: Some(id.clone()), ..Trace::default() };
         trace.apply(patch.into_ended(id.clone()));
         if let Decision::Send(trace) = self.config.redaction.trace(trace) {
-            self.delivery.push_patch(id, TracePatch::of(&trace), now);
+            self.ledger.push_patch(id, TracePatch::of(&trace), now);
         }
     }
 
-    pub(super) fn lose(&mut self, reason: LossReason, spans: u64) {
+    fn lose(&mut self, run: &Id, reason: LossReason, spans: u64) {
         match reason {
             // The user requested this, so no notice is given.
-            LossReason::BeforeSend => self.delivery.outbox.account.lose(reason, spans),
-            LossReason::BeforeSendPanicked => self.delivery.outbox.lose(reason, spans, "before_send panicked on them"),
-            LossReason::Halted => self.delivery.outbox.lose(reason, spans, "the receiver asked to stop recording"),
-            _ => self.delivery.outbox.lose(reason, spans, reason.as_str()),
+            LossReason::BeforeSend => self.ledger.settle(run, spans, Outcome::Lost(reason)),
+            LossReason::BeforeSendPanicked => self.ledger.lose(run, reason, spans, "before_send panicked on them"),
+            _ => self.ledger.lose(run, reason, spans, reason.as_str()),
         }
     }
 }

@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use opentelemetry_http::HttpClient;
 
 use crate::config::{BuildError, Config};
-use crate::outbox::Body;
+use crate::delivery::Body;
 use crate::transport::connect::Connector;
 use crate::transport::words::causes;
 

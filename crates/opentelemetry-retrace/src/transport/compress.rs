@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use http::HeaderValue;
 
 use crate::config::Compression;
+use crate::delivery::Body;
 use crate::log;
-use crate::outbox::Body;
 
 /// Shorter bodies are sent uncompressed: the head of the request is as long.
 #[cfg(feature = "gzip")]

@@ -9,8 +9,8 @@ use retrace_protocol::endpoint::{self, CLIENT_HEADER, KEY_HEADER};
 use tokio::time::Instant;
 
 use crate::config::{BaseUrl, BuildError, Config};
+use crate::delivery::{Answer, Body, Method, Sending};
 use crate::log;
-use crate::outbox::{Answer, Body, Method, Sending};
 use crate::remote::Claimed;
 use crate::secret::ApiKey;
 use crate::transport::client::{Client, Failure, GivenClient, ResponseBody};

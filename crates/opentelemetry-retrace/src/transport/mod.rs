@@ -8,7 +8,6 @@ pub(crate) mod http;
 #[cfg(feature = "_rustls")]
 mod proxy;
 pub(crate) mod requests;
-pub(crate) mod retry;
 pub(crate) mod spool;
 pub(crate) mod suppress;
 #[cfg(feature = "_rustls")]

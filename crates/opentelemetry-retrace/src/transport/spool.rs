@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::config::SpoolSettings;
-use crate::outbox::RecordName;
+use crate::delivery::RecordName;
 
 const LOCK: &str = "lock";
 /// Extension of a file while it is written.

@@ -15,19 +15,20 @@ use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
 
 use crate::config::BuildError;
+use crate::delivery::{Answer, CloseReason, Closed};
 use crate::engine::Engine;
 use crate::inbox::{Inbox, Taken};
 use crate::log::{self, Throttle};
 use crate::metrics::{Batches, Metrics};
-use crate::outbox::Answer;
 use crate::remote::Control;
+use crate::settlement::OnSettlement;
 use crate::startup_log::{self, StartupLog};
 use crate::stats::LossReason;
 use crate::transport::clock::Clock;
 use crate::transport::http::Http;
 use crate::transport::spool::Spool;
 use crate::transport::suppress;
-use crate::transport::ws::{BATCH_BYTES, Batch, CloseReason, Closed, Incoming, Link, Ws};
+use crate::transport::ws::{BATCH_BYTES, Batch, Incoming, Link, Ws};
 
 /// Callback for notices to the user.
 pub(crate) type OnError = Arc<dyn Fn(&Signal) + Send + Sync>;
@@ -52,6 +53,7 @@ pub(crate) struct Worker {
     pub ws: Option<Ws>,
     pub spool: Option<Spool>,
     pub on_error: Option<OnError>,
+    pub on_settlement: Option<OnSettlement>,
     pub metrics: Metrics,
     pub startup_log: Weak<StartupLog>,
     /// Passes commands of the receiver to their subscriber.
@@ -81,11 +83,22 @@ impl Worker {
     }
 
     fn run(self, runtime: &Runtime) {
-        let Self { inbox, engine, http, ws, spool, on_error, metrics, startup_log, control } = self;
+        let Self { inbox, engine, http, ws, spool, on_error, on_settlement, metrics, startup_log, control } = self;
         let (http, clock) = (Arc::new(http), Clock::new(Instant::now()));
         let (batches, throttle) = (metrics.batches(), Throttle::default());
-        let mut state =
-            State { inbox, engine, spool, on_error, metrics, batches, throttle, clock, startup_log, control };
+        let mut state = State {
+            inbox,
+            engine,
+            spool,
+            on_error,
+            on_settlement,
+            metrics,
+            batches,
+            throttle,
+            clock,
+            startup_log,
+            control,
+        };
         // The data that a panic interrupts is in the engine, which accounts for it before it goes on.
         while catch_unwind(AssertUnwindSafe(|| runtime.block_on(state.work(&http, ws.as_ref())))).is_err() {
             let now = state.now();
@@ -122,6 +135,7 @@ struct State {
     engine: Engine,
     spool: Option<Spool>,
     on_error: Option<OnError>,
+    on_settlement: Option<OnSettlement>,
     metrics: Metrics,
     batches: Batches,
     throttle: Throttle,
@@ -320,12 +334,12 @@ impl State {
         for leaving in self.engine.take_leaving() {
             match spool.write(&leaving.bytes, leaving.spans, SystemTime::now()) {
                 Ok(dropped) => {
-                    self.engine.spooled(leaving.spans);
+                    self.engine.spooled(&leaving);
                     self.engine.dropped_from_spool(LossReason::BufferFull, dropped.no_room);
                 }
                 Err(error) => {
                     let why = format!("{}, and the spool cannot be written: {}", leaving.reason, error.kind());
-                    self.engine.not_spooled(leaving.reason, leaving.spans, &why);
+                    self.engine.not_spooled(&leaving, &why);
                 }
             }
         }
@@ -352,6 +366,12 @@ impl State {
     fn report(&mut self) {
         self.put_into_spool();
         self.inbox.publish(self.engine.account());
+        if let Some(on_settlement) = &self.on_settlement {
+            for settlement in self.engine.take_settlements() {
+                // A callback that panics must not stop the worker; its panic is the application's concern.
+                let _ = catch_unwind(AssertUnwindSafe(|| on_settlement(&settlement)));
+            }
+        }
         let now = self.now();
         for notice in self.engine.take_notices() {
             if let Some(left_out) = self.throttle.may_say(notice.code.as_str(), now) {

@@ -60,21 +60,21 @@ struct Teller {
     over: bool,
 }
 
-/// Application, delivery, and the network between delivery and receiver.
+/// Application, ledger, and the network between ledger and receiver.
 struct Play {
-    delivery: Delivery,
+    ledger: Ledger,
     receiver: Receiver,
     tellers: Vec<Teller>,
     sources: u64,
     now: Duration,
-    wire: VecDeque<Utf8Bytes>,
+    wire: VecDeque<Bytes>,
     acks: Vec<Ack>,
 }
 
 impl Play {
     fn new(transport: Transport, strict: bool) -> Self {
         Self {
-            delivery: Delivery::new(transport, LIMITS, 7),
+            ledger: Ledger::new(transport, LIMITS, 7),
             receiver: Receiver { strict, ..Receiver::default() },
             tellers: (0..4).map(|n| Teller { steps: 3 + n * 3, ..Teller::default() }).collect(),
             sources: 0,
@@ -85,24 +85,24 @@ impl Play {
     }
 
     fn tell(&mut self, at: usize) {
-        let (delivery, run) = (&mut self.delivery, Id::from(format!("run{at}")));
+        let (ledger, run) = (&mut self.ledger, Id::from(format!("run{at}")));
         let teller = &mut self.tellers[at];
         let told = teller.told;
         teller.told += 1;
         match told {
-            0 => delivery.begin(&run, trace(&run)),
+            0 => ledger.begin(&run, trace(&run)),
             _ if teller.over => {}
             _ if told > 2 * teller.steps => {
                 teller.over = true;
-                delivery.end(&run, ended(&run, teller.steps), self.now);
+                ledger.end(&run, ended(&run, teller.steps), self.now);
             }
             // Every other step is recorded as begun first, some with more data at the end.
-            _ if told % 4 == 1 => delivery.step_began(&run, &span(&run, told / 2)),
+            _ if told % 4 == 1 => ledger.step_began(&run, span(&run, told / 2)),
             _ if told.is_multiple_of(2) => {
                 let n = told / 2 - 1;
                 let model = n.is_multiple_of(3).then(|| "m".to_owned());
                 let span = Span { ended_at: Some(at_end(n)), model, ..span(&run, n) };
-                delivery.step_ended(&run, &span, 1);
+                ledger.step_ended(&run, span, 1);
                 self.sources += 1;
             }
             _ => {}
@@ -113,37 +113,37 @@ impl Play {
         match step {
             Step::Tell(at) => self.tell(at),
             Step::Open(well) => {
-                if self.delivery.wants_link(self.now) {
-                    self.delivery.link_opening();
+                if self.ledger.wants_link(self.now) {
+                    self.ledger.link_opening();
                     if well {
-                        self.delivery.link_opened();
+                        self.ledger.link_opened();
                     } else {
-                        self.delivery.link_closed(closed(CloseReason::NotConnected), self.now);
+                        self.ledger.link_closed(closed(CloseReason::NotConnected), self.now);
                     }
                 }
             }
             Step::Cut => {
-                if self.delivery.route.is_open() {
+                if self.ledger.policy.is_open() {
                     self.cut(CloseReason::Lost);
                 }
             }
             Step::Write(frames) => {
                 for _ in 0..frames {
-                    self.wire.extend(self.delivery.next_frame(self.now));
+                    self.wire.extend(self.ledger.next_frame(self.now));
                 }
             }
             Step::Read(frames) => {
                 for _ in 0..frames {
                     let Some(text) = self.wire.pop_front() else { break };
-                    self.acks.push(self.receiver.read(text.as_str()));
+                    self.acks.push(self.receiver.read(&text));
                 }
             }
             Step::Ack(at, twice) => {
-                if self.delivery.route.is_open() && !self.acks.is_empty() {
+                if self.ledger.policy.is_open() && !self.acks.is_empty() {
                     let ack = self.acks.remove(at % self.acks.len());
-                    self.delivery.frame(ServerFrame::Ack(ack.clone()), self.now);
+                    self.ledger.frame(ServerFrame::Ack(ack.clone()), self.now);
                     if twice {
-                        self.delivery.frame(ServerFrame::Ack(ack), self.now);
+                        self.ledger.frame(ServerFrame::Ack(ack), self.now);
                     }
                 }
             }
@@ -153,7 +153,7 @@ impl Play {
                 }
             }
             Step::Request(fate) => {
-                if let Some(sending) = self.delivery.next_sending(self.now) {
+                if let Some(sending) = self.ledger.next_sending(self.now) {
                     let answer = match fate {
                         Fate::LostOnItsWay => Answer::NotSent { cause: "no".into() },
                         Fate::Unavailable => status(503),
@@ -163,30 +163,30 @@ impl Play {
                             Answer::Broken { cause: "no".into() }
                         }
                     };
-                    self.delivery.answer(sending.serial, answer, self.now);
+                    self.ledger.answer(sending.serial, answer, self.now);
                 }
             }
             Step::Wait(seconds) => self.now += secs(seconds),
         }
-        if let Some(closed) = self.delivery.gives_up_link(self.now) {
+        if let Some(closed) = self.ledger.gives_up_link(self.now) {
             self.cut(closed.reason);
         }
-        self.delivery.advance(self.now);
-        let account = &self.delivery.outbox.account;
-        assert_eq!(account.delivered + account.lost.total() + self.delivery.pending(), self.sources, "the sum holds");
-        assert_eq!(self.delivery.pending(), self.delivery.count_spans(), "the count is what is there");
+        self.ledger.advance(self.now);
+        let account = &self.ledger.account;
+        assert_eq!(account.delivered + account.lost.total() + self.ledger.pending(), self.sources, "the sum holds");
+        assert_eq!(self.ledger.pending(), self.ledger.count_spans(), "the count is what is there");
     }
 
     fn cut(&mut self, reason: CloseReason) {
         self.wire.clear();
         self.acks.clear();
-        self.delivery.link_closed(closed(reason), self.now);
+        self.ledger.link_closed(closed(reason), self.now);
     }
 
     /// From here on every operation succeeds, except those that the receiver rejects by design.
     fn end_well(&mut self) {
         for at in 0..4 {
-            while self.delivery.closing.is_none() && !self.tellers[at].over {
+            while self.ledger.closing.is_none() && !self.tellers[at].over {
                 self.take(Step::Tell(at));
             }
         }
@@ -195,14 +195,14 @@ impl Play {
             for step in [Step::Write(2_000), Step::Read(2_000)] {
                 self.take(step);
             }
-            while self.delivery.route.is_open() && !self.acks.is_empty() {
+            while self.ledger.policy.is_open() && !self.acks.is_empty() {
                 self.take(Step::Ack(0, false));
             }
             for _ in 0..20 {
                 self.take(Step::Request(Fate::Answered));
             }
             self.now += secs(10);
-            self.delivery.advance(self.now);
+            self.ledger.advance(self.now);
         }
     }
 }
@@ -227,14 +227,14 @@ proptest! {
             play.take(step);
         }
         play.end_well();
-        let account = &play.delivery.outbox.account;
-        prop_assert_eq!((account.delivered, account.lost.total(), play.delivery.pending()), (play.sources, 0, 0));
+        let account = &play.ledger.account;
+        prop_assert_eq!((account.delivered, account.lost.total(), play.ledger.pending()), (play.sources, 0, 0));
         prop_assert_eq!(play.receiver.whole_spans(), play.sources);
         for run in play.receiver.runs.values() {
             prop_assert_eq!((run.status, run.lossy), (Some(Status::Completed), false));
         }
-        prop_assert!(play.delivery.is_empty());
-        prop_assert_eq!(play.delivery.stream.weight() + play.delivery.outbox.weight(), 0);
+        prop_assert!(play.ledger.is_empty());
+        prop_assert_eq!(play.ledger.weight(), 0);
     }
 
     /// Shutdown at any time, with a receiver of either kind: missing spans are counted, and a run is marked
@@ -249,12 +249,12 @@ proptest! {
         for step in steps {
             play.take(step);
         }
-        play.delivery.hurry(play.now);
-        play.delivery.close(play.now, play.now + secs(400));
+        play.ledger.hurry(play.now);
+        play.ledger.close(play.now, play.now + secs(400));
         play.end_well();
-        let account = &play.delivery.outbox.account;
+        let account = &play.ledger.account;
         prop_assert_eq!(account.delivered + account.lost.total(), play.sources);
-        prop_assert!(play.delivery.is_empty());
+        prop_assert!(play.ledger.is_empty());
         prop_assert!(play.receiver.whole_spans() >= account.delivered);
         if play.receiver.whole_spans() < play.sources {
             prop_assert!(play.receiver.runs.values().any(|run| run.lossy), "{:?}", play.receiver);

@@ -12,7 +12,7 @@ fn crowded(runs: u64) -> Stage {
     // Delivery may hold three times as much as open runs, as in a pipeline.
     recorder.bytes = BYTES / 3;
     let engine = Engine::new(EngineConfig { bytes: BYTES, recorder, ..config(Redaction::default()) });
-    let mut stage = Stage { engine, taken: 0 };
+    let mut stage = Stage { engine, taken: 0, taken_of: HashMap::default() };
     let message = |n: u64| Message::Spans { spans: vec![in_trace(chat(1, 0), n.into())], bytes: 10, wait: None };
     stage.messages((1..=runs).map(message).collect(), 0);
     for at in (0..=2_000).step_by(250) {
@@ -31,7 +31,7 @@ fn while_delivery_is_under_way_no_more_is_read_than_it_has_room_for_and_nothing_
     let mut stage = crowded(500);
     let stats = stage.stats();
     assert_eq!((stats.accepted, stats.pending, stats.lost.total()), (500, 500, 0));
-    assert!(stage.engine.has_backlog() && stage.engine.delivery.weight() <= BYTES);
+    assert!(stage.engine.has_backlog() && stage.engine.ledger.weight() <= BYTES);
     let (_, read) = stage.engine.take_read();
     assert!(read > 0 && read < 5_000, "{read}: the queue has the room of what was read, and of nothing else");
     let mut at = 2_000;
@@ -40,7 +40,7 @@ fn while_delivery_is_under_way_no_more_is_read_than_it_has_room_for_and_nothing_
         stage.answer_all(201, at);
         at += 250;
         look(&mut stage, at);
-        assert!(stage.engine.delivery.weight() <= BYTES);
+        assert!(stage.engine.ledger.weight() <= BYTES);
     }
     let stats = stage.stats();
     assert_eq!((stats.delivered, stats.lost.total()), (500, 0));

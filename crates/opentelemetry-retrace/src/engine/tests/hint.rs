@@ -40,7 +40,7 @@ fn one_run_is_enough_and_other_selections_have_no_hint() {
     assert_eq!(stage.engine.take_hint(), None);
     let mut options = Options::default();
     options.selection = SpanSelection::policy(|_| false);
-    let mut stage = Stage { engine: Engine::new(EngineConfig { options, ..config(Redaction::default()) }), taken: 0 };
+    let mut stage = Stage::with(EngineConfig { options, ..config(Redaction::default()) });
     plain(&mut stage, 1..=200);
     assert_eq!(stage.engine.take_hint(), None);
 }

@@ -7,8 +7,8 @@
 //! ```
 
 use super::*;
-use crate::outbox::RecordName;
-use crate::transport::ws::CloseReason;
+use crate::delivery::CloseReason;
+use crate::delivery::RecordName;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanContext, Status, TraceFlags, TraceState};
 use tokio::sync::oneshot;
@@ -19,6 +19,13 @@ const KEEP: u64 = 20_000;
 
 /// Record on the disk; true if the present process has read it.
 struct OnDisk(RecordName, Vec<u8>, bool);
+
+/// Settlements of a process.
+#[derive(Default)]
+struct Settled {
+    by_outcome: HashMap<Outcome, u64>,
+    by_trace: HashMap<Option<TraceId>, u64>,
+}
 
 /// Sums of the stats of processes at their ends.
 #[derive(Debug, Default)]
@@ -68,6 +75,7 @@ struct Walk {
     /// Number of spans lost from records that are whole on the disk again.
     cut: u64,
     before: crate::Stats,
+    settled: Settled,
     sums: Sums,
 }
 
@@ -83,16 +91,16 @@ fn process(random: &mut fastrand::Rng, transport: Transport, spools: bool) -> St
     recorder.runs = random.usize(2..40);
     recorder.run_spans = random.usize(2..40);
     recorder.bytes = random.usize(8_000..400_000);
-    let outbox = OutboxLimits {
+    let ledger = LedgerLimits {
         bytes: random.usize(8_000..400_000),
-        posts: random.usize(2..40),
+        runs: random.usize(2..40),
         body_bytes: random.usize(2_000..60_000),
         in_flight: 4,
         keep: ms(KEEP),
     };
     let engine = Engine::new(EngineConfig {
         recorder,
-        outbox,
+        ledger,
         transport,
         spools,
         rule: Some(Rule::new(0.5, None)),
@@ -102,7 +110,7 @@ fn process(random: &mut fastrand::Rng, transport: Transport, spools: bool) -> St
         seed: random.u64(..),
         ..config(Redaction::new(Some(Arc::new(hook))))
     });
-    Stage { engine, taken: 0 }
+    Stage { engine, taken: 0, taken_of: HashMap::default() }
 }
 
 impl Walk {
@@ -127,6 +135,7 @@ impl Walk {
             records: 0,
             cut: 0,
             before: crate::Stats::default(),
+            settled: Settled::default(),
             sums: Sums::default(),
         }
     }
@@ -248,7 +257,7 @@ impl Walk {
         }
         for _ in 0..frames {
             let Some(text) = self.stage.engine.next_frame(ms(self.now)) else { return };
-            let (_, rest) = text.as_str().split_once("\"seq\":").unwrap();
+            let (_, rest) = std::str::from_utf8(&text).unwrap().split_once("\"seq\":").unwrap();
             let (seq, _) = rest.split_once(|c: char| !c.is_ascii_digit()).unwrap();
             self.frames = seq.parse().unwrap();
         }
@@ -296,9 +305,9 @@ impl Walk {
     fn write_disk(&mut self) {
         for leaving in self.stage.engine.take_leaving() {
             if self.random.u8(0..20) == 0 {
-                self.stage.engine.not_spooled(leaving.reason, leaving.spans, "full");
+                self.stage.engine.not_spooled(&leaving, "full");
             } else {
-                self.stage.engine.spooled(leaving.spans);
+                self.stage.engine.spooled(&leaving);
                 self.records += 1;
                 let name = RecordName { since: self.now, serial: self.records, spans: leaving.spans, tried: false };
                 // This process does not read its own records.
@@ -386,9 +395,47 @@ impl Walk {
         let sum = stats.delivered + stats.lost.total() + stats.pending + stats.spooled;
         assert_eq!(sum, stats.accepted, "{stats:?}");
         assert_eq!(stats.accepted + stats.set_aside, self.stage.taken + stats.recovered, "{stats:?}");
+        self.check_settlements(&stats);
         let before = std::mem::replace(&mut self.before, stats);
         let came_back = before.delivered > stats.delivered || before.spooled > stats.spooled;
         assert!(!came_back && before.lost.since(&stats.lost) == Lost::default(), "{before:?} {stats:?}");
+    }
+
+    /// Checks that the sums over all settlements are the stats, and that no trace has more settled spans than accepted
+    /// ones. A trace may also have spans that an earlier process put into the spool.
+    fn check_settlements(&mut self, stats: &crate::Stats) {
+        for settlement in self.stage.engine.take_settlements() {
+            *self.settled.by_outcome.entry(settlement.outcome).or_default() += settlement.spans;
+            let of_trace = self.settled.by_trace.entry(settlement.trace_id).or_default();
+            *of_trace += settlement.spans;
+            if let Some(trace_id) = settlement.trace_id {
+                let taken = self.stage.taken_of.get(&trace_id).copied().unwrap_or(0) + stats.recovered;
+                assert!(*of_trace <= taken, "{of_trace} of {taken} spans are settled: {settlement:?}");
+            }
+        }
+        let sum = |outcome: Outcome| self.settled.by_outcome.get(&outcome).copied().unwrap_or(0);
+        assert_eq!(
+            (sum(Outcome::Delivered), sum(Outcome::SetAside), sum(Outcome::Spooled)),
+            (stats.delivered, stats.set_aside, stats.spooled)
+        );
+        for reason in LossReason::ALL {
+            assert_eq!(sum(Outcome::Lost(reason)), stats.lost.by(reason), "{reason}");
+        }
+    }
+
+    /// Checks that every trace is settled whole at the end of a process, except spans whose trace is not known.
+    fn check_traces(&self, stats: &crate::Stats) {
+        let unnamed = self.settled.by_trace.get(&None).copied().unwrap_or(0);
+        let missing: u64 = self
+            .stage
+            .taken_of
+            .iter()
+            .map(|(trace_id, taken)| {
+                taken.saturating_sub(self.settled.by_trace.get(&Some(*trace_id)).copied().unwrap_or(0))
+            })
+            .sum();
+        assert!(missing <= unnamed, "{missing} spans of known traces are not settled, {unnamed} have no trace");
+        assert!(stats.recovered > 0 || missing == unnamed, "{missing} spans are missing, {unnamed} have no trace");
     }
 
     /// Ends the process in time, whatever the receiver does meanwhile, and starts another one.
@@ -421,6 +468,7 @@ impl Walk {
             assert!(wait.try_recv().is_ok(), "somebody waits for ever");
         }
         self.sums.add(&stats);
+        self.check_traces(&stats);
         // A record that was read and returns to the disk lacks the spans lost meanwhile; on the disk it is
         // whole.
         let on_disk: u64 = self.disk.iter().map(|record| record.0.spans).sum();
@@ -437,6 +485,7 @@ impl Walk {
         self.disk.iter_mut().for_each(|record| record.2 = false);
         self.stage = process(&mut self.random, self.transport, self.spools);
         self.before = crate::Stats::default();
+        self.settled = Settled::default();
         self.open.clear();
         self.requests.clear();
         (self.link, self.frames) = (Link::Closed, 0);

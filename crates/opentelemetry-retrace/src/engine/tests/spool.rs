@@ -1,10 +1,10 @@
 //! Undelivered runs are written to the disk and read again, and are counted at every step.
 
 use super::*;
-use crate::outbox::{Leaving, RecordName};
+use crate::delivery::{Leaving, RecordName};
 
 fn stage(transport: Transport) -> Stage {
-    Stage { engine: Engine::new(EngineConfig { spools: true, transport, ..config(Redaction::default()) }), taken: 0 }
+    Stage::with(EngineConfig { spools: true, transport, ..config(Redaction::default()) })
 }
 
 fn sum(stats: &crate::Stats) -> u64 {
@@ -30,7 +30,7 @@ fn pain_14_what_a_shutdown_leaves_is_delivered_by_the_next_start() {
         let blocked = shut_down(&mut first, 0);
         let leaving = first.engine.take_leaving();
         assert_eq!((leaving.len(), sum(&first.stats())), (2, 4), "{transport:?}");
-        leaving.iter().for_each(|leaving| first.engine.spooled(leaving.spans));
+        leaving.iter().for_each(|leaving| first.engine.spooled(leaving));
         let stats = first.stats();
         assert_eq!((stats.spooled, stats.pending, stats.lost.total()), (4, 0, 0), "{transport:?}");
         assert_eq!(first.answered(blocked), Some(Waited::Done(Lost::default())));
@@ -53,7 +53,7 @@ fn after_a_panic_what_is_on_the_disk_is_not_lost_and_what_came_from_there_hides_
     first.spans(vec![chat(1, 0)], 0);
     shut_down(&mut first, 0);
     let leaving = first.engine.take_leaving();
-    first.engine.spooled(leaving[0].spans);
+    first.engine.spooled(&leaving[0]);
     first.engine.recover(ms(10));
     assert_eq!((first.stats().spooled, first.stats().lost.total(), sum(&first.stats())), (1, 0, 1));
 
@@ -124,16 +124,16 @@ proptest! {
                     stage.engine.recover_record(name.clone(), bytes, ms(now));
                 },
                 10 => {
-                    let reason = crate::transport::ws::CloseReason::NotConnected;
-                    stage.engine.delivery.link_closed(Closed { reason, cause: String::new(), words: None }, ms(now));
+                    let reason = crate::delivery::CloseReason::NotConnected;
+                    stage.engine.ledger.link_closed(Closed { reason, cause: String::new(), words: None }, ms(now));
                 }
                 _ => stage.engine.advance(ms(now)),
             }
             for leaving in stage.engine.take_leaving() {
                 if parent == 5 {
-                    stage.engine.not_spooled(leaving.reason, leaving.spans, "full");
+                    stage.engine.not_spooled(&leaving, "full");
                 } else {
-                    stage.engine.spooled(leaving.spans);
+                    stage.engine.spooled(&leaving);
                     disk.push((name(disk.len() as u64, leaving.spans), leaving.bytes, false));
                 }
             }

@@ -6,8 +6,8 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use crate::delivery::{CloseReason, Closed, Verdict, verdict};
 use crate::secret::ApiKey;
-use crate::transport::retry::{Verdict, verdict};
 use crate::transport::words::{causes, reason, words};
 
 /// The receiver rejects the API key, or did not get it in time (PROTOCOL.md section 4).
@@ -15,37 +15,7 @@ const BAD_KEY: u16 = 4001;
 /// The receiver rejects the `Origin`. This client sends none, so an intermediary did.
 const BAD_ORIGIN: u16 = 4003;
 
-/// End of a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Closed {
-    pub reason: CloseReason,
-    /// Cause, as a text of this crate.
-    pub cause: String,
-    /// Text of the receiver, without the key and cut to a maximum length.
-    pub words: Option<String>,
-}
-
-/// Meaning of the end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum CloseReason {
-    /// The API key was rejected: closed with 4001. Final.
-    Unauthorized,
-    /// There is no stream, or none for this client: the upgrade was answered by a redirect, 404, 426 or
-    /// another permanent failure, or the connection was closed with 4003. Final.
-    NoStream,
-    /// The connection was not established in time, or the key was not accepted in time.
-    NotConnected,
-    /// An open connection was lost: closed by the receiver, reset, silent or stuck for too long.
-    Lost,
-    /// This client closed it.
-    Ended,
-}
-
 impl Closed {
-    pub(super) fn new(reason: CloseReason, cause: impl Into<String>) -> Self {
-        Self { reason, cause: cause.into(), words: None }
-    }
-
     pub(super) fn ended() -> Self {
         Self::new(CloseReason::Ended, "closed by us")
     }

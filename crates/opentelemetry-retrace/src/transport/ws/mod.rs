@@ -12,17 +12,16 @@ mod wire;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use retrace_protocol::{Ack, ServerFrame, endpoint};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
-pub(crate) use self::closed::CloseReason;
-pub(crate) use self::closed::Closed;
 use self::pump::{Pump, authenticate};
 use self::upgrade::Upgrade;
 use crate::config::{BuildError, Config};
+use crate::delivery::Closed;
 use crate::remote::Command;
 use crate::secret::ApiKey;
 use crate::transport::connect::Connector;
@@ -36,7 +35,7 @@ pub(crate) const BATCH_BYTES: usize = 16 * 1024;
 const INCOMING: usize = 16;
 
 /// Complete text frames that are handed over together.
-pub(crate) type Batch = Vec<Utf8Bytes>;
+pub(crate) type Batch = Vec<Bytes>;
 
 /// Address and settings of the receiver's stream.
 #[derive(Clone, Debug)]

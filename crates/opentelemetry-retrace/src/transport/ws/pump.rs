@@ -5,18 +5,20 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::Bytes;
 use retrace_protocol::{Ack, Auth, ClientFrame, ServerFrame, write};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep_until, timeout};
-use tokio_tungstenite::tungstenite::protocol::frame::Utf8Bytes;
+
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::closed::{CloseReason, Closed, complaint};
+use super::closed::complaint;
 use super::socket::{PARTING, Socket, Step};
 use super::{BATCH_BYTES, Batch, Incoming};
+use crate::delivery::{CloseReason, Closed};
 use crate::remote::Command;
 use crate::secret::ApiKey;
 use crate::transport::words::words;
@@ -78,8 +80,8 @@ fn first_frame(text: &str, api_key: &ApiKey) -> Result<(), Closed> {
     })
 }
 
-fn text(frame: &ClientFrame) -> Option<Utf8Bytes> {
-    write::to_string(frame).ok().map(Utf8Bytes::from)
+fn text(frame: &ClientFrame) -> Option<Bytes> {
+    write::to_string(frame).ok().map(Bytes::from)
 }
 
 /// Open connection.
@@ -89,7 +91,7 @@ pub(super) struct Pump<'a, S> {
     outgoing: &'a mut mpsc::Receiver<Batch>,
     incoming: &'a mpsc::Sender<Incoming>,
     api_key: &'a ApiKey,
-    pong: Utf8Bytes,
+    pong: Bytes,
     /// Acks that were read and not passed on yet, and the bytes of their frames.
     acks: Vec<Ack>,
     ack_bytes: usize,

@@ -82,7 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     ///
     /// Masks keep a careless proxy from interpreting a frame as a request. They need not be secret here: TLS
     /// hides the frames from proxies, and without TLS they stay on this machine or go to an allowed host.
-    pub(super) fn put(&mut self, text: &Utf8Bytes) {
+    pub(super) fn put(&mut self, text: &Bytes) {
         if !self.writable {
             return;
         }
@@ -94,7 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         // A write to memory does not fail.
         let _ = header.format(text.len() as u64, &mut (&mut *out).writer());
         let start = out.len();
-        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(text);
         for piece in out.get_mut(start..).unwrap_or_default().chunks_mut(mask.len()) {
             piece.iter_mut().zip(mask).for_each(|(byte, mask)| *byte ^= mask);
         }

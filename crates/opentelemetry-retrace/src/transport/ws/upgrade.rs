@@ -12,10 +12,10 @@ use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tower_service::Service as _;
 
-use super::closed::{CloseReason, Closed};
 use super::socket::{Socket, bounds};
 use super::wire::Wire;
 use crate::config::{BaseUrl, BuildError};
+use crate::delivery::{CloseReason, Closed};
 use crate::secret::ApiKey;
 use crate::transport::connect::{Connector, Stream};
 use crate::transport::http::US;

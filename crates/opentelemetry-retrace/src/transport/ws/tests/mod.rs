@@ -22,8 +22,9 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, accept_async};
 
 use super::upgrade::Upgrade;
-use super::{CloseReason, Closed, Incoming, Link, link};
+use super::{Incoming, Link, link};
 use crate::config::{BaseUrl, Config, Settings};
+use crate::delivery::{CloseReason, Closed};
 
 const KEY: &str = "rt_secret";
 /// Capacity of the pipe, each way.
@@ -102,7 +103,7 @@ fn close_frame(code: u16, reason: &str) -> Message {
 }
 
 async fn put(link: &Link, text: &str) {
-    link.outgoing.send(vec![text.into()]).await.unwrap();
+    link.outgoing.send(vec![text.to_owned().into()]).await.unwrap();
 }
 
 /// Returns the numbers of the next `count` acks, which may arrive in any number of pieces.

@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::config::Transport;
-use crate::transport::retry::Backoff;
-use crate::transport::ws::CloseReason;
+use crate::delivery::exchange::CloseReason;
+use crate::delivery::retry::Backoff;
 
 /// Number of lost connections within [`UNSTEADY_WITHIN`] after which the stream is suspended.
 const UNSTEADY_LOSSES: usize = 3;
@@ -17,7 +17,7 @@ const LEFT_ALONE: Duration = Duration::from_secs(60);
 
 /// Transport state.
 #[derive(Debug)]
-pub(crate) struct Route {
+pub(crate) struct TransportPolicy {
     transport: Transport,
     state: State,
     backoff: Backoff,
@@ -42,7 +42,7 @@ enum State {
     Open,
 }
 
-impl Route {
+impl TransportPolicy {
     pub(crate) fn new(transport: Transport, seed: u64) -> Self {
         Self {
             transport,
@@ -61,6 +61,12 @@ impl Route {
     /// Returns true if runs are streamed at all.
     pub(crate) fn has_stream(&self) -> bool {
         self.transport != Transport::Http && !self.off
+    }
+
+    /// Returns true if runs that are whole when they arrive are sent event by event. That costs more than a request
+    /// and shows nothing sooner, so it is done only if no other transport is allowed.
+    pub(crate) fn streams_whole_runs(&self) -> bool {
+        self.transport == Transport::Ws && !self.off
     }
 
     /// Returns true if runs that have ended are sent by single requests.
@@ -89,7 +95,7 @@ impl Route {
         self.has_stream() && self.state == State::Down && (needed || (self.fallen && self.missed))
     }
 
-    /// Returns when the result of [`Route::wants_link`] next changes.
+    /// Returns when the result of [`TransportPolicy::wants_link`] next changes.
     pub(crate) fn next_deadline(&self, needed: bool) -> Option<Duration> {
         self.pause().filter(|_| self.may_open(needed))
     }
@@ -193,96 +199,96 @@ mod tests {
         Duration::from_secs(secs)
     }
 
-    fn open(transport: Transport) -> Route {
-        let mut route = Route::new(transport, 7);
-        assert!(route.wants_link(true, secs(0)) && !route.wants_link(false, secs(0)));
-        route.opening();
-        assert!(!route.wants_link(true, secs(0)));
-        route.opened();
-        route
+    fn open(transport: Transport) -> TransportPolicy {
+        let mut policy = TransportPolicy::new(transport, 7);
+        assert!(policy.wants_link(true, secs(0)) && !policy.wants_link(false, secs(0)));
+        policy.opening();
+        assert!(!policy.wants_link(true, secs(0)));
+        policy.opened();
+        policy
     }
 
     #[test]
     fn auto_begins_with_the_stream_falls_back_and_returns() {
-        let mut route = Route::new(Transport::Auto, 7);
-        assert!(!route.is_by_request());
-        route.opening();
-        assert!(route.closed(CloseReason::NotConnected, secs(0)), "news");
-        assert!(route.is_by_request());
-        assert!(!route.wants_link(false, secs(60)), "nothing to say");
-        route.passed_by();
-        assert!(route.wants_link(false, secs(60)), "tried again with the next run");
-        route.opening();
-        assert!(!route.closed(CloseReason::NotConnected, secs(60)), "no news");
-        route.passed_by();
-        route.opening();
-        route.opened();
-        assert!(!route.is_by_request() && route.is_open());
+        let mut policy = TransportPolicy::new(Transport::Auto, 7);
+        assert!(!policy.is_by_request());
+        policy.opening();
+        assert!(policy.closed(CloseReason::NotConnected, secs(0)), "news");
+        assert!(policy.is_by_request());
+        assert!(!policy.wants_link(false, secs(60)), "nothing to say");
+        policy.passed_by();
+        assert!(policy.wants_link(false, secs(60)), "tried again with the next run");
+        policy.opening();
+        assert!(!policy.closed(CloseReason::NotConnected, secs(60)), "no news");
+        policy.passed_by();
+        policy.opening();
+        policy.opened();
+        assert!(!policy.is_by_request() && policy.is_open());
     }
 
     #[test]
     fn a_stream_that_is_lost_again_and_again_is_left_alone() {
-        let mut route = open(Transport::Auto);
+        let mut policy = open(Transport::Auto);
         for loss in 1..=3 {
-            assert!(!route.is_by_request(), "{loss}");
-            route.closed(CloseReason::Lost, secs(loss));
-            route.opening();
+            assert!(!policy.is_by_request(), "{loss}");
+            policy.closed(CloseReason::Lost, secs(loss));
+            policy.opening();
             if loss < 3 {
-                route.opened();
+                policy.opened();
             }
         }
-        assert!(route.is_by_request());
-        route.closed(CloseReason::NotConnected, secs(4));
-        assert!(!route.wants_link(true, secs(62)) && route.wants_link(true, secs(63)));
+        assert!(policy.is_by_request());
+        policy.closed(CloseReason::NotConnected, secs(4));
+        assert!(!policy.wants_link(true, secs(62)) && policy.wants_link(true, secs(63)));
     }
 
     #[test]
     fn losses_long_ago_do_not_count() {
-        let mut route = open(Transport::Auto);
+        let mut policy = open(Transport::Auto);
         for loss in 0..10 {
-            route.closed(CloseReason::Lost, secs(loss * 200));
-            route.opened();
+            policy.closed(CloseReason::Lost, secs(loss * 200));
+            policy.opened();
         }
-        assert!(!route.is_by_request());
+        assert!(!policy.is_by_request());
     }
 
     #[test]
     fn a_rejected_key_ends_the_stream_for_good() {
         for (transport, by_request) in [(Transport::Auto, true), (Transport::Ws, true)] {
-            let mut route = Route::new(transport, 7);
-            route.opening();
-            assert!(route.closed(CloseReason::Unauthorized, secs(0)));
-            assert_eq!((route.has_stream(), route.is_by_request()), (false, by_request));
-            assert!(!route.wants_link(true, secs(1_000)));
+            let mut policy = TransportPolicy::new(transport, 7);
+            policy.opening();
+            assert!(policy.closed(CloseReason::Unauthorized, secs(0)));
+            assert_eq!((policy.has_stream(), policy.is_by_request()), (false, by_request));
+            assert!(!policy.wants_link(true, secs(1_000)));
         }
     }
 
     #[test]
     fn ws_waits_for_the_stream_however_long() {
-        let mut route = Route::new(Transport::Ws, 7);
+        let mut policy = TransportPolicy::new(Transport::Ws, 7);
         for n in 0..20 {
-            route.opening();
-            route.closed(CloseReason::NotConnected, secs(n * 100));
-            assert!(!route.is_by_request() && route.is_failing());
-            assert!(route.wants_link(true, secs(n * 100 + 31)));
+            policy.opening();
+            policy.closed(CloseReason::NotConnected, secs(n * 100));
+            assert!(!policy.is_by_request() && policy.is_failing());
+            assert!(policy.wants_link(true, secs(n * 100 + 31)));
         }
-        route.give_up();
-        assert!(route.is_by_request());
+        policy.give_up();
+        assert!(policy.is_by_request());
     }
 
     #[test]
     fn a_pause_grows_until_something_is_confirmed() {
-        let mut route = open(Transport::Ws);
+        let mut policy = open(Transport::Ws);
         let mut longest = Duration::ZERO;
         for n in 0..20 {
-            route.closed(CloseReason::Lost, secs(n * 100));
-            longest = longest.max(route.next_deadline(true).unwrap() - secs(n * 100));
-            route.opening();
-            route.opened();
+            policy.closed(CloseReason::Lost, secs(n * 100));
+            longest = longest.max(policy.next_deadline(true).unwrap() - secs(n * 100));
+            policy.opening();
+            policy.opened();
         }
         assert!(longest > secs(10), "{longest:?}");
-        route.confirmed();
-        route.closed(CloseReason::Lost, secs(5_000));
-        assert!(route.next_deadline(true).unwrap() <= secs(5_000) + Backoff::FIRST);
+        policy.confirmed();
+        policy.closed(CloseReason::Lost, secs(5_000));
+        assert!(policy.next_deadline(true).unwrap() <= secs(5_000) + Backoff::FIRST);
     }
 }

@@ -1,9 +1,13 @@
-//! Exchange between outbox and spool: undelivered posts are written, and records of the spool are settled.
+//! Exchange between ledger and spool: undelivered requests are written, and records of the spool are settled.
 
 use std::time::Duration;
 
-use crate::outbox::record::{RecordName, decode, encode};
-use crate::outbox::{Notice, Outbox};
+use retrace_protocol::Id;
+
+use crate::delivery::ledger::Ledger;
+use crate::delivery::notice::Notice;
+use crate::delivery::record::{RecordName, decode, encode};
+use crate::settlement::Outcome;
 use crate::stats::LossReason;
 
 /// State of the exchange with the spool.
@@ -19,6 +23,7 @@ pub(super) struct Spooling {
 /// Record to write.
 #[derive(Debug)]
 pub(crate) struct Leaving {
+    pub run: Id,
     pub bytes: Vec<u8>,
     /// Number of accepted spans in it.
     pub spans: u64,
@@ -26,40 +31,32 @@ pub(crate) struct Leaving {
     pub reason: LossReason,
 }
 
-impl Outbox {
-    /// Enables the spool.
-    pub(crate) fn spools(&mut self) {
-        self.spooling = Some(Spooling::default());
-    }
-
+impl Ledger {
     pub(crate) fn has_spool(&self) -> bool {
         self.spooling.is_some()
     }
 
-    /// Moves a post to the spool, or leaves it there.
-    pub(super) fn spool(&mut self, serial: u64, reason: LossReason) {
-        let Some(spooling) = &mut self.spooling else { return };
-        let Some(post) = self.posts.remove(&serial) else { return };
-        self.weight -= post.weight();
-        if post.in_flight {
-            self.in_flight -= 1;
+    /// Moves a request to the spool, or leaves it there.
+    pub(super) fn spool(&mut self, number: u64, reason: LossReason) {
+        if !self.has_spool() {
+            return;
         }
-        let spans = post.sources();
-        self.spans -= spans;
-        if post.spooled_as.is_some() {
-            self.account.spooled += spans;
-        } else if let Some(bytes) = encode(&post) {
-            spooling.leaving.push(Leaving { bytes, spans, reason });
+        let Some(request) = self.remove_request(number) else { return };
+        let spans = request.sources();
+        if request.spooled_as.is_some() {
+            self.settle(&request.id, spans, Outcome::Spooled);
+        } else if let (Some(bytes), Some(spooling)) = (encode(&request), &mut self.spooling) {
+            spooling.leaving.push(Leaving { run: request.id, bytes, spans, reason });
             spooling.spans += spans;
         } else {
-            self.lose(LossReason::Internal, spans, LossReason::Internal.as_str());
+            self.lose(&request.id, LossReason::Internal, spans, LossReason::Internal.as_str());
         }
     }
 
-    /// Moves all posts from this number on to the spool.
-    pub(crate) fn spool_from(&mut self, serial: u64, reason: LossReason) {
-        let serials: Vec<u64> = self.posts.range(serial..).map(|(serial, _)| *serial).collect();
-        serials.into_iter().for_each(|serial| self.spool(serial, reason));
+    /// Moves all requests from this number on to the spool.
+    pub(super) fn spool_from(&mut self, number: u64, reason: LossReason) {
+        let numbers: Vec<u64> = self.requests.range(number..).map(|(number, _)| *number).collect();
+        numbers.into_iter().for_each(|number| self.spool(number, reason));
     }
 
     /// Number of spans on their way to the spool.
@@ -92,15 +89,15 @@ impl Outbox {
     }
 
     /// Records that spans were written to the spool.
-    pub(crate) fn spooled(&mut self, spans: u64) {
-        self.has_left(spans);
-        self.account.spooled += spans;
+    pub(crate) fn spooled(&mut self, leaving: &Leaving) {
+        self.has_left(leaving.spans);
+        self.settle(&leaving.run, leaving.spans, Outcome::Spooled);
     }
 
-    /// Records that spans could not be written, and are lost for this reason.
-    pub(crate) fn not_spooled(&mut self, reason: LossReason, spans: u64, why: &str) {
-        self.has_left(spans);
-        self.lose(reason, spans, why);
+    /// Records that spans could not be written, and are lost for the reason of the record.
+    pub(crate) fn not_spooled(&mut self, leaving: &Leaving, why: &str) {
+        self.has_left(leaving.spans);
+        self.lose(&leaving.run, leaving.reason, leaving.spans, why);
     }
 
     fn has_left(&mut self, spans: u64) {
@@ -112,7 +109,7 @@ impl Outbox {
     /// Records that records of earlier processes were dropped, because of their age or for lack of room.
     pub(crate) fn dropped_from_spool(&mut self, reason: LossReason, spans: u64) {
         self.account.recovered += spans;
-        self.lose(reason, spans, "they were in the spool for too long, or had no room in it");
+        self.lose_unnamed(reason, spans, "they were in the spool for too long, or had no room in it");
     }
 
     pub(super) fn is_settled(&mut self, record: Option<RecordName>) {
@@ -128,19 +125,23 @@ impl Outbox {
 
     /// Returns true if there is room for records of earlier processes.
     pub(crate) fn has_room_for_recovered(&self) -> bool {
-        self.weight < self.limits.bytes / 4 && self.posts.len() < self.limits.posts / 4
+        self.requests_weight < self.limits.bytes / 4 && self.requests.len() < self.limits.runs / 4
     }
 
     /// Adds a record of an earlier process; a damaged one is skipped, and counted.
-    pub(crate) fn recover(&mut self, name: RecordName, bytes: &[u8], now: Duration) {
+    pub(crate) fn recover_record(&mut self, name: RecordName, bytes: &[u8], now: Duration) {
         match decode(bytes, name.clone(), now) {
-            Some(post) => {
-                self.account.recovered += post.sources();
-                self.insert(post);
+            Some(request) => {
+                self.account.recovered += request.sources();
+                if let Some(run) = request.run() {
+                    self.settlements.note_origin(&run.trace);
+                }
+                self.insert(request);
             }
             None => {
                 self.account.recovered += name.spans;
                 self.account.lose(LossReason::Damaged, name.spans);
+                self.settlements.of_trace(None, name.spans, Outcome::Lost(LossReason::Damaged));
                 let text = format!("{} spans lost: their record in the spool is damaged", name.spans);
                 self.notices.push(Notice::lost(text));
                 self.is_settled(Some(name));

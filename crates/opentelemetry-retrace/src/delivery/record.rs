@@ -1,19 +1,24 @@
-//! A post as it is kept on disk: a checksum, and the data to make the same request again.
+//! A request as it is kept on disk: a checksum, and the data to make the same request again.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::io::Write as _;
 use std::time::Duration;
 
 use retrace_protocol::{Id, Trace, TracePatch};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::outbox::chunk::Chunk;
-use crate::outbox::post::{Post, Request};
+use crate::delivery::encoded_span::EncodedSpan;
+use crate::delivery::request::{Content, Request};
+use crate::delivery::run_buffer::RunBuffer;
 
 /// First bytes of every record; the last one is the version.
 const MAGIC: &[u8; 8] = b"RETRACE\x01";
 /// Length of magic and checksum.
 const HEAD: usize = MAGIC.len() + size_of::<u32>();
+/// Length of the end of a record whose list of spans is empty: `]}`.
+const EMPTY_LIST_END: usize = 2;
 
 /// Name of a record: names sort by age, and contain the number of spans lost with a record that cannot be
 /// read.
@@ -56,48 +61,51 @@ impl fmt::Display for RecordName {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Written {
+struct Written<'w> {
     id: Id,
-    trace: Option<Trace>,
-    patch: Option<TracePatch>,
+    trace: Option<Cow<'w, Trace>>,
+    patch: Option<Cow<'w, TracePatch>>,
     missing: u64,
-    spans: Vec<(u32, Box<RawValue>)>,
     begun: bool,
     joined: bool,
     may_have_landed: bool,
     taken: Option<Id>,
+    /// The last field: the encoded spans are added to it.
+    spans: Vec<(u32, Box<RawValue>)>,
 }
 
-/// Encodes a record.
-pub(crate) fn encode(post: &Post) -> Option<Vec<u8>> {
-    let mut written = Written {
-        id: post.id.clone(),
-        trace: None,
-        patch: None,
-        missing: 0,
-        spans: Vec::new(),
-        begun: post.begun,
-        joined: post.joined,
-        may_have_landed: post.may_have_landed || post.in_flight,
-        taken: post.taken.clone(),
+/// Encodes a record. The encoded spans of a run are copied.
+pub(crate) fn encode(request: &Request) -> Option<Vec<u8>> {
+    let (trace, patch, missing) = match &request.content {
+        Content::Create(run) => (Some(Cow::Borrowed(&run.trace)), None, 0),
+        Content::Patch { patch, missing } => (None, Some(Cow::Borrowed(&**patch)), *missing),
     };
-    match &post.request {
-        Request::Create { trace, chunks } => {
-            written.trace = Some((**trace).clone());
-            let span = |chunk: &Chunk| Some((chunk.sources, serde_json::from_str(&chunk.data()?).ok()?));
-            written.spans = chunks.iter().map(span).collect::<Option<_>>()?;
-        }
-        Request::Patch { patch, missing } => (written.patch, written.missing) = (Some((**patch).clone()), *missing),
-    }
+    let written = Written {
+        id: request.id.clone(),
+        trace,
+        patch,
+        missing,
+        begun: request.begun,
+        joined: request.is_joined(),
+        may_have_landed: request.may_have_landed || request.in_flight,
+        taken: request.taken.clone(),
+        spans: Vec::new(),
+    };
     let mut bytes = [&MAGIC[..], &[0; HEAD - MAGIC.len()]].concat();
     serde_json::to_writer(&mut bytes, &written).ok()?;
+    bytes.truncate(bytes.len() - EMPTY_LIST_END);
+    for (n, span) in request.run().into_iter().flat_map(RunBuffer::spans).enumerate() {
+        let comma = if n == 0 { "" } else { "," };
+        write!(bytes, "{comma}[{},{}]", span.sources, span.data()?).ok()?;
+    }
+    bytes.extend_from_slice(b"]}");
     let checksum = crc32fast::hash(bytes.get(HEAD..)?).to_le_bytes();
     bytes.get_mut(MAGIC.len()..HEAD)?.copy_from_slice(&checksum);
     Some(bytes)
 }
 
 /// Decodes a record; `None` when a single bit differs.
-pub(crate) fn decode(bytes: &[u8], name: RecordName, now: Duration) -> Option<Post> {
+pub(crate) fn decode(bytes: &[u8], name: RecordName, now: Duration) -> Option<Request> {
     let (head, json) = bytes.split_at_checked(HEAD)?;
     let checksum = head.strip_prefix(&MAGIC[..])?;
     if checksum != crc32fast::hash(json).to_le_bytes() {
@@ -105,30 +113,32 @@ pub(crate) fn decode(bytes: &[u8], name: RecordName, now: Duration) -> Option<Po
     }
     let Written { id, trace, patch, missing, spans, begun, joined, may_have_landed, taken } =
         serde_json::from_slice(json).ok()?;
-    let request = match (trace, patch) {
-        (Some(trace), None) => Request::Create {
-            trace: Box::new(trace),
-            chunks: spans.iter().map(|(sources, span)| Chunk::of_data(span.get(), *sources)).collect(),
-        },
-        (None, Some(patch)) => Request::Patch { patch: Box::new(patch), missing },
+    let content = match (trace, patch) {
+        (Some(trace), None) => {
+            let spans = spans.iter().map(|(sources, span)| EncodedSpan::of_data(span.get(), *sources)).collect();
+            Content::Create(Box::new(RunBuffer::whole(trace.into_owned(), spans, joined)))
+        }
+        (None, Some(patch)) => Content::Patch { patch: Box::new(patch.into_owned()), missing },
         _ => return None,
     };
     let may_have_landed = may_have_landed || name.tried;
-    let post = Post { may_have_landed, begun, joined, taken, ..Post::new(id, request, now) };
-    (post.sources() == name.spans).then(|| Post { spooled_as: Some(name), ..post })
+    let request = Request { may_have_landed, begun, taken, ..Request::new(id, content, now) };
+    (request.sources() == name.spans).then(|| Request { spooled_as: Some(name), ..request })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::delivery::http_body::body;
     use retrace_protocol::{Span, SpanType, Timestamp};
 
-    fn post() -> Post {
+    fn request() -> Request {
         let at = Timestamp::from_unix_micros(1);
         let span = Span::new("s".into(), "t".into(), SpanType::Action, "ein Schritt", at.clone());
-        let chunks = vec![Chunk::new(&span, 1).unwrap(), Chunk::new(&span, 2).unwrap()];
-        let request = Request::Create { trace: Box::new(Trace::started("t".into(), at)), chunks };
-        Post { begun: true, taken: Some("u".into()), ..Post::new("t".into(), request, Duration::ZERO) }
+        let spans = [1, 2].map(|sources| EncodedSpan::new(span.clone(), sources, usize::MAX).unwrap()).into();
+        let run = RunBuffer::whole(Trace::started("t".into(), at), spans, false);
+        let content = Content::Create(Box::new(run));
+        Request { begun: true, taken: Some("u".into()), ..Request::new("t".into(), content, Duration::ZERO) }
     }
 
     fn name() -> RecordName {
@@ -138,21 +148,24 @@ mod tests {
     #[test]
     fn what_is_read_is_what_was_written() {
         let patch = TracePatch { lossy: Some(true), ..TracePatch::default() };
-        let patch = Post::new("t".into(), Request::Patch { patch: Box::new(patch), missing: 3 }, Duration::ZERO);
-        for post in [post(), patch] {
-            let read = decode(&encode(&post).unwrap(), name(), Duration::ZERO).unwrap();
-            assert_eq!(read.body().to_text(), post.body().to_text());
-            assert_eq!((read.begun, read.joined, &read.taken, &read.id), (post.begun, false, &post.taken, &post.id));
+        let content = Content::Patch { patch: Box::new(patch), missing: 3 };
+        for request in [request(), Request::new("t".into(), content, Duration::ZERO)] {
+            let read = decode(&encode(&request).unwrap(), name(), Duration::ZERO).unwrap();
+            assert_eq!(body(&read).to_text(), body(&request).to_text());
+            assert_eq!(
+                (read.begun, read.is_joined(), &read.taken, &read.id),
+                (request.begun, false, &request.taken, &request.id)
+            );
             assert_eq!((read.may_have_landed, read.sources()), (false, 3));
             let tried = RecordName { tried: true, ..name() };
-            assert!(decode(&encode(&post).unwrap(), tried, Duration::ZERO).unwrap().may_have_landed);
+            assert!(decode(&encode(&request).unwrap(), tried, Duration::ZERO).unwrap().may_have_landed);
         }
     }
 
     /// P14: a record that was cut anywhere, or in which any bit differs, is not decoded.
     #[test]
     fn pain_14_a_damaged_record_is_known() {
-        let whole = encode(&post()).unwrap();
+        let whole = encode(&request()).unwrap();
         for length in 0..whole.len() {
             assert!(decode(&whole[..length], name(), Duration::ZERO).is_none(), "{length}");
         }
