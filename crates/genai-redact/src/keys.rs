@@ -264,11 +264,66 @@ pub static CREDENTIALS: &[Credential] = &[
     row("hm", Parameter, "Discord `hm` of attachments: docs.discord.com/developers/reference"),
 ];
 
+/// Rows of [`CREDENTIALS`] that are compared with the names of members, found by the last letters of a name: most names are
+/// compared with no row.
+struct Index {
+    /// Numbers of the rows, ordered by the last letter of their name.
+    rows: [u8; 255],
+    /// For each letter the number of rows whose last letter comes before it; one more at the end.
+    starts: [u8; LETTERS + 1],
+    /// For each letter the letters before it in names that end with it, one bit each.
+    before: [u32; LETTERS],
+}
+
+const LETTERS: usize = 26;
+
+static INDEX: Index = Index::new();
+
+impl Index {
+    #[allow(clippy::indexing_slicing, clippy::cast_possible_truncation)] // evaluated by the compiler
+    const fn new() -> Self {
+        let mut index = Self { rows: [0; 255], starts: [0; LETTERS + 1], before: [0; LETTERS] };
+        let (mut letter, mut count) = (0, 0);
+        while letter < LETTERS {
+            index.starts[letter] = count;
+            let mut at = 0;
+            while at < CREDENTIALS.len() {
+                let (name, by) = (CREDENTIALS[at].name.as_bytes(), CREDENTIALS[at].by);
+                if !matches!(by, Parameter) && letter_of(name[name.len() - 1]) == letter {
+                    index.rows[count as usize] = at as u8;
+                    index.before[letter] |= 1 << letter_of(name[name.len() - 2]);
+                    count += 1;
+                }
+                at += 1;
+            }
+            letter += 1;
+        }
+        index.starts[LETTERS] = count;
+        index
+    }
+
+    /// Returns the rows whose name may be the end of `name`.
+    fn candidates(&self, name: &str) -> &[u8] {
+        let mut letters = name.bytes().rev().filter(u8::is_ascii_alphanumeric).map(letter_of);
+        let (Some(last), Some(before)) = (letters.next(), letters.next()) else { return &[] };
+        // Digits are beyond the letters.
+        if self.before.get(last).is_none_or(|mask| mask.checked_shr(before as u32).unwrap_or(0) & 1 == 0) {
+            return &[];
+        }
+        let start = |letter: usize| self.starts.get(letter).map_or(0, |start| usize::from(*start));
+        self.rows.get(start(last)..start(last + 1)).unwrap_or_default()
+    }
+}
+
+/// Returns the position of a letter in the alphabet, whatever its case.
+const fn letter_of(byte: u8) -> usize {
+    byte.to_ascii_lowercase().wrapping_sub(b'a') as usize
+}
+
 /// Returns how the member of this name is a credential.
 pub(crate) fn matched(name: &str) -> Option<Match> {
-    let last = name.bytes().rev().find(u8::is_ascii_alphanumeric)?.to_ascii_lowercase();
-    let rows = CREDENTIALS.iter().filter(|row| row.by != Parameter && row.name.as_bytes().last() == Some(&last));
-    rows.filter(|row| holds(row, name)).map(|row| row.by).next()
+    let mut rows = INDEX.candidates(name).iter().filter_map(|row| CREDENTIALS.get(usize::from(*row)));
+    rows.find(|row| holds(row, name)).map(|row| row.by)
 }
 
 /// Returns true if the value of a member, header or attribute of this name is a credential.
@@ -307,6 +362,32 @@ pub(crate) fn ends_with<'n>(name: &'n str, end: &str) -> Option<&'n str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The index finds the row that a look at all rows finds, for every end of every row and for other names.
+    #[test]
+    fn the_index_leaves_out_no_row() {
+        let by_all =
+            |name: &str| CREDENTIALS.iter().find(|row| row.by != Parameter && holds(row, name)).map(|row| row.by);
+        let mut hits = 0;
+        for row in CREDENTIALS {
+            for name in [
+                row.name.to_owned(),
+                row.name.to_uppercase(),
+                format!("my_{}", row.name),
+                format!("{}__", row.name),
+                format!("{}s", row.name),
+                format!("{}1", row.name),
+                row.name.get(1..).unwrap_or_default().to_owned(),
+            ] {
+                assert_eq!(matched(&name), by_all(&name), "{name}");
+                hits += usize::from(matched(&name).is_some());
+            }
+        }
+        assert!(hits > CREDENTIALS.len());
+        for name in ["", "a", "id", "é", "1", "_", "__1"] {
+            assert_eq!(matched(name), None, "{name}");
+        }
+    }
 
     #[test]
     fn every_spelling_is_known() {

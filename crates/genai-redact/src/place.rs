@@ -51,7 +51,8 @@ impl Place {
     #[must_use]
     pub fn of_attribute(key: &str) -> Self {
         let last = key.rsplit('.').next().unwrap_or(key);
-        if is_credential(last) || is_secret_header(key) {
+        let by = matched(last);
+        if matches!(by, Some(Match::Whole | Match::End)) || is_secret_header(key) {
             return Self::Credential;
         }
         match last {
@@ -59,7 +60,7 @@ impl Place {
             "arguments" => Self::Verbatim,
             "value" => Self::Recorded,
             "query" if key.starts_with("url.") => Self::Url,
-            _ => match Self::Body.member(last) {
+            _ => match Self::Body.of_matched(last, by) {
                 Self::Content | Self::Message => Self::Recorded,
                 Self::Names => Self::Body,
                 other => other,
@@ -98,11 +99,16 @@ impl Place {
             Self::Recorded | Self::Item => Self::Body.member(name),
             Self::Attributes => Self::of_attribute(name),
             Self::Content => of_content(name),
-            Self::Body | Self::Error => match matched(name) {
-                Some(Match::Members) => Self::Environment,
-                Some(_) => Self::Credential,
-                None => self.of_envelope(name),
-            },
+            Self::Body | Self::Error => self.of_matched(name, matched(name)),
+        }
+    }
+
+    /// Returns the place of a member of a body or an error, of which it is known how its name is a credential.
+    fn of_matched(self, name: &str, by: Option<Match>) -> Self {
+        match by {
+            Some(Match::Members) => Self::Environment,
+            Some(_) => Self::Credential,
+            None => self.of_envelope(name),
         }
     }
 
@@ -208,12 +214,18 @@ fn is_secret_header(key: &str) -> bool {
     ];
     const SECRET: [&str; 7] = ["auth", "key", "token", "secret", "cookie", "signature", "password"];
     let named = |name: &str| SECRET.iter().any(|part| name.to_ascii_lowercase().contains(part));
-    match key.split_once("headers.") {
+    // Most keys have no such part, so the dots are looked at before the text in front of them.
+    let after = |part: &str| {
+        let mut dots = key.bytes().enumerate().filter(|(_, byte)| *byte == b'.').map(|(at, _)| at);
+        let dot = dots.find(|dot| key.get(..*dot).is_some_and(|before| before.ends_with(part)))?;
+        Some((key.get(..dot - part.len())?, key.get(dot + 1..)?))
+    };
+    match after("headers") {
         Some((before, name)) if !before.contains("response") => {
             !PLAIN.iter().any(|plain| plain.eq_ignore_ascii_case(name))
         }
         Some((_, name)) => named(name),
-        None => key.split_once("header.").is_some_and(|(_, name)| named(name)),
+        None => after("header").is_some_and(|(_, name)| named(name)),
     }
 }
 
