@@ -85,10 +85,9 @@ fn however_a_run_is_sent_the_same_is_stored() {
     }
 }
 
-/// One of the cases in which the two differ, as README has them: a model asks for a tool, and the span of the tool has no id
-/// of the call.
+/// A model requests a tool, and the span of the tool has no id of the call, and maybe other arguments.
 #[test]
-fn a_tool_span_without_a_call_id_is_tied_to_its_call_live_only_if_the_arguments_are_equal() {
+fn a_tool_span_without_a_call_id_is_tied_to_its_call_however_it_is_sent() {
     let asks =
         r#"[{"role":"assistant","parts":[{"type":"tool_call","id":"call_1","name":"search","arguments":{"q":1}}]}]"#;
     let run = |provider: &SdkTracerProvider, arguments: &'static str| {
@@ -113,7 +112,7 @@ fn a_tool_span_without_a_call_id_is_tied_to_its_call_live_only_if_the_arguments_
         let spans = run.spans.as_ref().unwrap();
         spans.iter().filter(|span| span.span_type.as_str() == "tool_call").count()
     };
-    for (arguments, live) in [(r#"{"q":1}"#, 1), (r#"{"q":2}"#, 2)] {
+    for arguments in [r#"{"q":1}"#, r#"{"q":2}"#] {
         let server = Server::start().unwrap();
         let exporter = RetraceExporter::builder().with_api_key("rt_local").with_base_url(server.url()).build().unwrap();
         run(&SdkTracerProvider::builder().with_batch_exporter(exporter).build(), arguments);
@@ -121,7 +120,7 @@ fn a_tool_span_without_a_call_id_is_tied_to_its_call_live_only_if_the_arguments_
         let server = Server::start().unwrap();
         let processor = processor(&server, Transport::Auto);
         run(&SdkTracerProvider::builder().with_span_processor(processor).build(), arguments);
-        assert_eq!(tool_calls(&server), live, "{arguments}");
+        assert_eq!(tool_calls(&server), 1, "{arguments}, live");
     }
 }
 

@@ -11,7 +11,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use retrace_protocol::{Json, Span, Status, Trace};
-use retrace_translate::{LiveEvent, LiveUpdate, Options, Parent, Recorder, RecorderLimits, Resource, Value};
+use retrace_translate::{
+    Caller, Kind, LiveEvent, LiveUpdate, Options, Parent, Recorder, RecorderLimits, Resource, Value,
+};
 use support::any::{any_selection, any_span, any_value};
 use support::*;
 
@@ -56,9 +58,11 @@ fn composed(live: &[LiveUpdate]) -> Result<BTreeMap<String, Composed>, TestCaseE
                 let span = &recorded.span;
                 prop_assert_eq!(&span.trace_id, id);
                 prop_assert!(span.ended_at.is_some());
-                prop_assert!(run.done.insert(span.id.to_string()), "ends once");
-                if let Some(begun) = run.spans.insert(span.id.to_string(), span.clone()) {
-                    prop_assert_eq!(&begun.parent_id, &span.parent_id, "stays where it was put");
+                let is_again = !run.done.insert(span.id.to_string());
+                let before = run.spans.insert(span.id.to_string(), span.clone());
+                if is_again {
+                    prop_assert_eq!(recorded.sources, 0, "an accepted span comes out once");
+                    prop_assert_ne!(before.as_ref(), Some(span), "emitted again only if it changed");
                 }
             }
             LiveEvent::RunEnded(trace) => {
@@ -77,7 +81,7 @@ fn composed(live: &[LiveUpdate]) -> Result<BTreeMap<String, Composed>, TestCaseE
 }
 
 /// What holds for every run, whatever was in it.
-fn check(run: &Composed) -> Result<(), TestCaseError> {
+fn check(run: &Composed, calls_itself: bool) -> Result<(), TestCaseError> {
     for (id, span) in &run.spans {
         let text = serde_json::to_string(span).unwrap();
         prop_assert!(Json::parse_strict(&text).is_some(), "{}", text);
@@ -86,7 +90,7 @@ fn check(run: &Composed) -> Result<(), TestCaseError> {
             let Some(parent) = above else { break };
             prop_assert!(steps <= run.spans.len(), "parents go in circles above {}", id);
             let parent = run.spans.get(&parent.to_string());
-            prop_assert!(parent.is_some(), "{:?} hangs from nothing", span);
+            prop_assert!(parent.is_some() || calls_itself, "{:?} hangs from nothing", span);
             above = parent.and_then(|parent| parent.parent_id.clone());
         }
     }
@@ -182,7 +186,7 @@ proptest! {
         let live = composed(&said.live)?;
         let mut runs_of: HashMap<String, &str> = HashMap::new();
         for (id, run) in &live {
-            check(run)?;
+            check(run, false)?;
             for span in run.spans.values().filter(|span| span.span_type.as_str() != "tool_result") {
                 if let Some(other) = runs_of.insert(span.id.to_string(), id) {
                     // Only a tool that messages show may be made for two runs: its id says which call it is.
@@ -197,12 +201,21 @@ proptest! {
     }
 }
 
-/// A run as an application makes it: spans begin within open ones and end before what they are in.
+/// A run as an application makes it, and when its spans begin and end.
 #[derive(Clone, Debug)]
 struct Tree {
     spans: Vec<TestSpan>,
-    /// Which spans begin and end when.
-    schedule: Vec<(bool, usize)>,
+    schedule: Vec<Event>,
+}
+
+/// Something that a process sees of a span; the number is that of the span.
+#[derive(Clone, Debug)]
+enum Event {
+    /// The span begins without these attributes, which are set before it ends.
+    Begins(usize, Vec<String>),
+    /// The span begins, and nobody sees it.
+    BeginsUnseen(usize),
+    Ends(usize),
 }
 
 /// What a span of such a run is made from.
@@ -211,19 +224,35 @@ struct Seed {
     parent: usize,
     kind: u8,
     usage: Option<i64>,
-    labels: [u8; 6],
+    labels: [u8; 8],
     other: Vec<(&'static str, Value<'static>)>,
-    ends: u16,
+    /// Which of its attributes are set after its start.
+    late: u16,
+    is_unseen: bool,
+    root: Root,
 }
 
-/// Attributes that may come with anything. None of them says what was said, so that no telling of a call says more than
-/// another.
+/// Whether a span is a local root.
+#[derive(Clone, Copy, Debug)]
+enum Root {
+    No,
+    /// Its parent is in another process.
+    Remote,
+    /// Its parent is in another process, which records the run.
+    Joins,
+}
+
+/// Attributes that may come with anything.
 const OTHER: &[&str] = &[
     "gen_ai.request.temperature",
+    "gen_ai.request.model",
     "gen_ai.response.model",
     "gen_ai.agent.id",
+    "gen_ai.agent.name",
     "retrace.metadata.x",
     "retrace.name",
+    "retrace.input",
+    "retrace.output",
     "retrace.cost",
     "error.type",
     "other",
@@ -232,18 +261,32 @@ const OTHER: &[&str] = &[
 
 fn any_seed() -> impl Strategy<Value = Seed> {
     let other = prop::collection::vec((prop::sample::select(OTHER), any_value()), 0..3);
-    (any::<usize>(), 0_u8..8, prop::option::of(1_i64..1_000), any::<[u8; 6]>(), other, any::<u16>())
-        .prop_map(|(parent, kind, usage, labels, other, ends)| Seed { parent, kind, usage, labels, other, ends })
+    let late = prop_oneof![3 => Just(0), 2 => any::<u16>(), 1 => Just(u16::MAX)];
+    let root = prop_oneof![12 => Just(Root::No), 1 => Just(Root::Remote), 1 => Just(Root::Joins)];
+    let usage = prop::option::of(1_i64..4);
+    (any::<usize>(), 0_u8..10, usage, any::<[u8; 8]>(), other, late, prop::bool::weighted(0.1), root).prop_map(
+        |(parent, kind, usage, labels, other, late, is_unseen, root)| Seed {
+            parent,
+            kind,
+            usage,
+            labels,
+            other,
+            late,
+            is_unseen,
+            root,
+        },
+    )
 }
 
-const SAID: [&str; 4] = [
+const RESPONSES: [&str; 4] = [
     r#"[{"role":"assistant","parts":[{"type":"text","content":"done"}],"finish_reason":"stop"}]"#,
     r#"[{"role":"assistant","parts":[{"type":"tool_call","id":"c1","name":"f","arguments":{"q":1}}]}]"#,
     r#"[{"role":"assistant","parts":[{"type":"tool_call","id":"c2","name":"f","arguments":{}},
+        {"type":"tool_call","id":"c8","name":"f","arguments":{"q":1}},
         {"type":"tool_call","id":"c9","name":"g","arguments":"x"}]}]"#,
     r#"[{"role":"assistant","parts":[]}]"#,
 ];
-const HEARD: [&str; 4] = [
+const HISTORIES: [&str; 4] = [
     r#"[{"role":"user","parts":[{"type":"text","content":"hi"}]}]"#,
     r#"[{"role":"tool","parts":[{"type":"tool_call_response","id":"c1","response":"found"}]}]"#,
     r#"[{"role":"user","parts":[{"type":"text","content":"ho"}]},
@@ -251,137 +294,170 @@ const HEARD: [&str; 4] = [
         {"type":"tool_call_response","id":"c9","response":"nothing"}]}]"#,
     r#"[{"role":"system","parts":[{"type":"text","content":"be good"}]}]"#,
 ];
-const CALLS: [&str; 12] = ["c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8", "c10", "c11", "c12", "c13"];
 
 fn any_tree() -> impl Strategy<Value = Tree> {
-    (prop::collection::vec(any_seed(), 1..12), any::<bool>(), any::<bool>()).prop_map(|(seeds, content, remote)| {
-        let parents: Vec<usize> = seeds.iter().enumerate().map(|(at, seed)| seed.parent % at.max(1)).collect();
-        let mut spans: Vec<TestSpan> =
-            seeds.iter().enumerate().map(|(at, seed)| grown(at, parents[at], seed, content)).collect();
-        if remote {
-            spans[0].parent = Parent::Remote(id(77));
-        }
-        // A span begins while what it is in is open, and ends when all that is in it has ended.
-        let count = seeds.len();
-        let (mut begun, mut ended) = (1, vec![false; count]);
-        let mut schedule = vec![(true, 0)];
-        let mut turn = 0;
-        while !ended[0] {
-            let may_end = |at: &usize| !ended[*at] && (1..count).all(|below| parents[below] != *at || ended[below]);
-            let ready: Vec<usize> = (0..begun).filter(may_end).collect();
-            let choice = usize::from(seeds[turn % count].ends).wrapping_add(turn);
-            turn += 1;
-            if begun < count && (ready.is_empty() || choice.is_multiple_of(2)) {
-                schedule.push((true, begun));
-                begun += 1;
-            } else if !ready.is_empty() {
-                let at = ready[choice / 2 % ready.len()];
-                ended[at] = true;
-                schedule.push((false, at));
+    let turns = prop::collection::vec(any::<u16>(), 64);
+    (prop::collection::vec(any_seed(), 1..12), turns, any::<bool>(), prop::option::weighted(0.1, any::<usize>()))
+        .prop_map(|(seeds, turns, content, copied)| {
+            let mut spans: Vec<TestSpan> =
+                seeds.iter().enumerate().map(|(at, seed)| grown(at, seed, content)).collect();
+            let mut schedule = any_schedule(&seeds, &spans, &turns);
+            for (time, event) in (1_u64..).zip(&schedule) {
+                match event {
+                    Event::Begins(at, _) | Event::BeginsUnseen(at) => spans[*at].start = time * SECOND,
+                    Event::Ends(at) => spans[*at].end = time * SECOND,
+                }
             }
-        }
-        for (time, (begins, at)) in (1_u64..).zip(&schedule) {
-            *(if *begins { &mut spans[*at].start } else { &mut spans[*at].end }) = time * SECOND;
-        }
-        Tree { spans, schedule }
-    })
+            // Another span under the id of one that has ended.
+            if let Some(copied) = copied.map(|copied| copied % spans.len()) {
+                let time = schedule.len() as u64 + 1;
+                let mut copy = spans[copied].clone().during(time, time + 1);
+                copy.parent = Parent::Local(spans[0].span_id);
+                schedule.push(Event::Ends(spans.len()));
+                spans.push(copy);
+            }
+            Tree { spans, schedule }
+        })
 }
 
-fn grown(at: usize, parent: usize, seed: &Seed, content: bool) -> TestSpan {
+/// An order of events in which every span begins after its parent and before its own end.
+fn any_schedule(seeds: &[Seed], spans: &[TestSpan], turns: &[u16]) -> Vec<Event> {
+    let mut schedule = Vec::new();
+    let (mut begun, mut open) = (0, Vec::new());
+    for turn in turns.iter().cycle() {
+        if begun < spans.len() && (open.is_empty() || turn % 2 == 0) {
+            let (seed, span) = (&seeds[begun], &spans[begun]);
+            // The bits beyond the last one stand for the attributes after the sixteenth.
+            let is_late = |at: &usize| seed.late >> (*at).min(15) & 1 == 1;
+            let late = (0..span.attributes.len()).filter(is_late).map(|at| span.attributes[at].0.clone());
+            schedule.push(match seed.is_unseen && begun > 0 {
+                true => Event::BeginsUnseen(begun),
+                false => Event::Begins(begun, late.collect()),
+            });
+            open.push(begun);
+            begun += 1;
+        } else if open.is_empty() {
+            break;
+        } else {
+            schedule.push(Event::Ends(open.remove(usize::from(turn / 2) % open.len())));
+        }
+    }
+    schedule
+}
+
+fn grown(at: usize, seed: &Seed, content: bool) -> TestSpan {
     let n = at as u64 + 1;
-    let above = if at == 0 { 0 } else { parent as u64 + 1 };
+    let above = if at == 0 { 0 } else { (seed.parent % at) as u64 + 1 };
     let pick = |label: usize, of: [&'static str; 4]| of[usize::from(seed.labels[label] % 4)];
+    let is = |label: usize, every: u8| seed.labels[label].is_multiple_of(every);
     let mut span = match seed.kind {
-        0 => span(n, above, "step"),
-        1 => agent(n, above, pick(0, ["a", "b", "c", "d"])),
-        2 | 3 => tool(n, above, pick(0, ["f", "g", "h", "i"]), CALLS[at]),
-        4 => span(n, above, "odd").with("gen_ai.something", "new"),
-        5 => span(n, above, "retrieve").with("gen_ai.operation.name", "retrieval"),
+        0 | 1 => span(n, above, "step"),
+        2 => agent(n, above, pick(0, ["a", "b", "c", "d"])),
+        3 | 4 => {
+            let tool = tool(n, above, pick(0, ["f", "f", "g", "h"]), pick(1, ["c1", "c2", "c3", "c9"]));
+            tool.with("gen_ai.tool.call.arguments", pick(2, [r#"{"q":1}"#, "{ \"q\": 1 }", "{}", "x"]))
+        }
+        5 => span(n, above, "odd").with("gen_ai.something", "new"),
+        6 => span(n, above, "retrieve").with("gen_ai.operation.name", "retrieval"),
         _ => chat(n, above),
     };
-    if seed.kind == 7 {
-        span = span.with("gen_ai.operation.name", "text_completion");
+    match seed.kind {
+        // A tool span that does not state which call it executes.
+        4 => span.attributes.retain(|(key, _)| key != "gen_ai.tool.call.id"),
+        9 => span = span.with("gen_ai.operation.name", "text_completion"),
+        _ => {}
     }
-    if seed.kind >= 6 && content {
-        span = span.with("gen_ai.input.messages", pick(0, HEARD)).with("gen_ai.output.messages", pick(1, SAID));
+    let is_call = seed.kind >= 7;
+    if is_call && content && is(3, 2) {
+        span =
+            span.with("gen_ai.input.messages", pick(0, HISTORIES)).with("gen_ai.output.messages", pick(1, RESPONSES));
     }
-    if seed.kind >= 6 && seed.labels[2].is_multiple_of(3) {
+    if is_call && is(2, 2) {
         span = span.with("gen_ai.response.id", pick(3, ["r1", "r1", "r2", "r3"]));
     }
-    if seed.kind == 3 {
-        span = span.with("gen_ai.tool.call.result", "result");
+    if matches!(seed.kind, 3 | 4) && is(3, 2) {
+        span = span.with("gen_ai.tool.call.result", pick(4, ["one", "two", "three", "four"]));
     }
     if let Some(usage) = seed.usage.filter(|_| seed.kind != 0) {
-        span = span.usage(usage, usage % 7);
+        span = span.usage(usage, usage % 2);
     }
-    // What a run says for all its spans its root says here, or nobody does: see the exceptions below.
-    let says = |label: usize| at == 0 || seed.labels[label].is_multiple_of(3);
-    if says(4) {
+    if is(4, 3) {
         span = span
             .with("session.id", pick(4, ["s1", "s2", "s1", "s1"]))
             .with("user.id", pick(3, ["u1", "u1", "u2", "u1"]));
     }
-    if says(5) {
+    if is(5, 3) {
         span = span.with("retrace.trace.name", pick(5, ["t1", "t2", "t1", "t1"]));
         span = span.with_value("retrace.tags", Value::Json(pick(5, ["[1]", "[2]", "[1]", "[1]"]).into()));
     }
     for (key, value) in &seed.other {
         span = span.with_value(key, value.clone());
     }
-    if seed.labels[1].is_multiple_of(5) {
+    if is(6, 5) {
         span = span.failed("broke");
     }
-    span
+    if is(7, 4) {
+        span.kind = Kind::Server;
+    }
+    match seed.root {
+        Root::No => span,
+        // A local root of a service that this process calls may have its caller here.
+        Root::Remote => span.remote(if at == 0 || is(6, 2) { 77 } else { above }),
+        Root::Joins => {
+            let caller =
+                Caller { span_id: Some(id(78)), session_id: Some("s1".into()), agent_id: Some("caller".into()) };
+            span.remote(77).called_by(caller)
+        }
+    }
 }
 
 proptest! {
-    /// Who sees a run happen ends up with the same as who is told it whole.
-    ///
-    /// The spans have their attributes when they begin, and end before what they are in. Even so there are cases in which
-    /// the two differ, for what was told cannot be taken back. None of them loses anything:
-    ///
-    /// * Two tellings of one call of which only the later one has content: live the first counts, whole the later.
-    /// * A server's record of a call that ends before the span of its client: live the server's usage counts, whole the client's.
-    /// * A session, user, trace name or tags that not the root says: live the run keeps what it knew when it was first told,
-    ///   and a span that says something else, or says it first later on, has it in its own metadata.
-    /// * Several spans that execute one tool call: live the result of the first that returned is told, whole the last one's.
-    /// * Several local roots: live the first is the root, whole the one without a parent, or that began first.
-    /// * The same span id twice with different content: live the second is set aside, whole it gets another id.
-    /// * A tool span without a call id, with other arguments than the call that a message shows, or that ends before the model
-    ///   call does: whole the two are tied where they are all that is left, live the call is one more tool span.
-    ///
-    /// README and the documentation of `RetraceSpanProcessor` list the same cases.
+    #![proptest_config(ProptestConfig { cases: 1_024, ..ProptestConfig::default() })]
+
+    /// A receiver of the events of a run ends up with the run that the recorder emits from its ended spans alone, whatever begins
+    /// and ends in whatever order, and whatever is known of a span when it begins.
     #[test]
-    fn a_run_told_live_is_the_run_told_whole(tree in any_tree(), selection in any_selection(), capture_content: bool) {
+    fn a_run_emitted_live_is_the_run_emitted_whole(
+        tree in any_tree(),
+        selection in any_selection(),
+        capture_content: bool,
+        join: bool,
+    ) {
         let mut options = Options::default();
-        options.selection = selection;
-        options.capture_content = capture_content;
+        (options.selection, options.capture_content, options.join) = (selection, capture_content, join);
         let resource = Arc::new(Resource::from_attributes([("service.name", Value::from("shop"))]));
         let (mut live, mut whole) = (
             Recorder::new(options.clone(), RecorderLimits::default()),
             Recorder::new(options, RecorderLimits::default()),
         );
-        for (begins, at) in &tree.schedule {
-            let span = &tree.spans[*at];
-            if *begins {
-                live.start(&span.begun_without(&[]), &resource, Duration::ZERO);
-            } else {
-                live.record(span, &resource, Duration::ZERO);
-                whole.record(span, &resource, Duration::ZERO);
+        let mut ends = 0;
+        for event in &tree.schedule {
+            match event {
+                Event::Begins(at, late) => {
+                    let late: Vec<&str> = late.iter().map(String::as_str).collect();
+                    live.start(&tree.spans[*at].begun_without(&late), &resource, Duration::ZERO);
+                }
+                Event::BeginsUnseen(_) => {}
+                Event::Ends(at) => {
+                    live.record(&tree.spans[*at], &resource, Duration::ZERO);
+                    whole.record(&tree.spans[*at], &resource, Duration::ZERO);
+                    ends += 1;
+                }
             }
         }
-        live.settle();
-        whole.settle();
+        live.finish();
+        whole.finish();
         prop_assert_eq!((live.open_spans(), live.weight()), (0, 0), "it is over");
         let (mut seen, mut told) = (Said::default(), Said::default());
         seen.take(&mut live);
         told.take(&mut whole);
+        prop_assert_eq!((seen.sources(), told.sources()), (ends, ends));
         prop_assert_eq!((seen.runs.len(), seen.corrections.len()), (0, 0));
         prop_assert_eq!(seen.set_aside, told.set_aside);
         let runs = composed(&seen.live)?;
         prop_assert_eq!(runs.len(), told.runs.len());
         for (run, told) in runs.values().zip(&told.runs) {
-            check(run)?;
+            check(run, true)?;
             prop_assert_eq!(run.ended.as_ref(), Some(&told.trace));
             let spans: BTreeMap<String, &Span> =
                 told.spans.iter().map(|recorded| (recorded.span.id.to_string(), &recorded.span)).collect();

@@ -1,539 +1,405 @@
 //! A run that is emitted while it happens.
+//!
+//! A span is emitted as far as it is known when it begins and when it ends. What other spans show later may change its parent, its
+//! agents, whether its usage counts, the labels that it carries, and the tool call that it executes. When the run has ended it is
+//! assembled as any other run is ([`super::assemble`]), and the spans whose records changed are emitted again. Therefore the run
+//! keeps the content of emitted spans, of the latest ones if there is much ([`Sink::retained`]).
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use retrace_protocol::metadata::{SpanMetadata, TraceMetadata, Usage};
-use retrace_protocol::{Id, Json, Span, SpanType, Trace};
+use foldhash::HashMap;
+use retrace_protocol::{Id, Json, Trace};
 
 use crate::dialect::Class;
-use crate::options::Options;
-use crate::options::SpanSelection;
-use crate::recorder::emitted_runs::{EmittedRun, EmittedTrace};
-use crate::recorder::first_wins::{Rank, RunLabelClaims};
-use crate::recorder::infer_io::{infer_io, last_user_message};
-use crate::recorder::live_step::{LiveSink, Step};
-use crate::recorder::live_tools::{LiveTools, weight_without_content, without_content};
-use crate::recorder::live_totals::LiveTotals;
-use crate::recorder::live_tree::{LiveTree, ROOT};
-use crate::recorder::record::{RootFacts, RunEnd, RunIdentity, RunLabels, SpanDetails, TreePosition};
+use crate::options::{Options, SpanSelection};
+use crate::recorder::assemble::{Assembled, RunAssembler, order};
+use crate::recorder::emitted_runs::EmittedTrace;
+use crate::recorder::infer_io::last_user_message;
+use crate::recorder::node::{Body, Node};
+use crate::recorder::open_calls::OpenCalls;
+use crate::recorder::record::{RootFacts, RunIdentity, RunLabels, under_way};
 use crate::recorder::remote_parent::RemoteParent;
-use crate::recorder::run_name::{FirstCall, RunName};
-use crate::recorder::tools::{SourceCall, derived_id};
-use crate::recorder::totals::{Totals, move_usage_to_metadata};
-use crate::recorder::{LiveEvent, Output, RecordedSpan};
+use crate::recorder::run::{OpenRun, SpanContext};
+use crate::recorder::run_name::RunName;
+use crate::recorder::tools::{PlacedSpan, derived_id, result_span};
+use crate::recorder::totals::{Totals, counts_so_far};
+use crate::recorder::tree::{Tree, known_ancestors};
+use crate::recorder::verdict::{RunFacts, Verdict, fingerprint_of};
+use crate::recorder::{LiveEvent, LiveUpdate, Output, RecordedSpan};
 use crate::resource::Resource;
-use crate::span_reader::ScopeCache;
 use crate::span_reader::{SpanBuilder, SpanReader};
-use crate::view::{Kind, SpanView};
+use crate::view::SpanView;
 
-/// A run whose local root was seen to begin.
+/// What was emitted of a run, and what its next events depend on.
 #[derive(Debug)]
-pub(crate) struct LiveRun {
-    origin: RunIdentity,
-    resource: Arc<Resource>,
-    tree: LiveTree,
-    claims: RunLabelClaims,
-    top: RootFacts,
-    /// True if the root is a server span that names no run.
-    is_entry: bool,
-    first_call: FirstCall,
-    /// Facts of the span below the root that states that it is a run.
-    stated_run: Option<(Rank, RootFacts)>,
-    /// The root, while it is undecided whether the run is emitted.
-    root: Option<Step>,
-    tools: LiveTools,
-    scope_cache: ScopeCache,
-    totals: LiveTotals,
-    /// Input of the model call that began first.
-    first_input: Option<(CallRank, Option<Json>)>,
-    /// Output of the model call that ended last.
-    last_output: Option<(u64, CallRank, Option<Json>)>,
+pub(crate) struct Live {
+    pub origin: RunIdentity,
+    /// The local root that began first.
+    pub root: [u8; 8],
+    /// Calls of tools, for spans that state none.
+    pub calls: OpenCalls,
+    /// Labels of the run as far as they are known; emitted spans omit labels equal to them.
+    labels: RunLabels,
     /// Fingerprint of the last `RunStarted`; `None` while the run is not emitted.
     emitted_start: Option<Id>,
-    /// Number of emitted spans.
-    emitted_spans: u64,
-    /// Number of ended spans that wait for the decision on the run, without the root.
-    unselected: u64,
     /// Number of local roots that have not ended.
     open_roots: usize,
     /// Number of kept spans that have not ended.
     open_steps: usize,
     /// When the last of the local roots ended.
     pub over: Option<Duration>,
-    pub last_seen: Duration,
-    /// True if spans of the run were lost.
-    pub lossy: bool,
+    /// Emitted results of tools by call id: start and fingerprint of the position of the span that has it.
+    results: HashMap<String, (u64, u64)>,
+    /// Indexes of emitted spans whose content is kept, in the order of their ends.
+    retained: VecDeque<usize>,
+    /// Bytes of that content.
+    retained_bytes: usize,
+    /// Among the spans without content, the model call that began first and the one that ended last.
+    first_call: Option<usize>,
+    last_call: Option<usize>,
+    weight: usize,
 }
 
-/// Start, depth and index of a model call.
-type CallRank = (u64, usize, usize);
+/// Sink of the events of a run, with their context.
+#[derive(Debug)]
+pub(crate) struct Sink<'r> {
+    pub options: &'r Options,
+    /// Emitted state of the trace before this run.
+    pub before: Option<&'r EmittedTrace>,
+    pub outputs: &'r mut VecDeque<Output>,
+    /// Bytes of content of emitted spans that a run keeps.
+    pub retained: usize,
+}
 
-impl LiveRun {
-    pub(crate) fn new(origin: RunIdentity, resource: Arc<Resource>, now: Duration) -> Self {
+impl Sink<'_> {
+    pub(crate) fn emit(&mut self, run: &RunIdentity, event: LiveEvent) {
+        self.outputs.push_back(Output::Live(Box::new(LiveUpdate { run: run.id.clone(), joined: run.joined, event })));
+    }
+
+    pub(crate) fn set_aside(&mut self, spans: u64) {
+        if spans > 0 {
+            self.outputs.push_back(Output::SetAside { spans });
+        }
+    }
+}
+
+impl Live {
+    fn new(origin: RunIdentity, root: [u8; 8]) -> Self {
         Self {
             origin,
-            resource,
-            tree: LiveTree::default(),
-            claims: RunLabelClaims::default(),
-            top: RootFacts::default(),
-            is_entry: false,
-            first_call: FirstCall::default(),
-            stated_run: None,
-            root: None,
-            tools: LiveTools::default(),
-            scope_cache: ScopeCache::default(),
-            totals: LiveTotals::default(),
-            first_input: None,
-            last_output: None,
+            root,
+            calls: OpenCalls::default(),
+            labels: RunLabels::default(),
             emitted_start: None,
-            emitted_spans: 0,
-            unselected: 0,
             open_roots: 0,
             open_steps: 0,
             over: None,
-            last_seen: now,
-            lossy: false,
+            results: HashMap::default(),
+            retained: VecDeque::new(),
+            retained_bytes: 0,
+            first_call: None,
+            last_call: None,
+            weight: 0,
         }
     }
 
-    /// Takes a span that began.
-    pub(crate) fn start<V: SpanView>(&mut self, span: &V, now: Duration, sink: &mut LiveSink<'_>) {
-        self.last_seen = now;
-        if self.tree.find(&span.span_id()).is_some() {
-            return;
-        }
-        let reader = SpanReader::new(span);
-        let at = self.add(span, sink);
-        let starts_run = span.parent().is_local_root();
-        if starts_run {
-            self.open_roots += 1;
-            self.over = None;
-        }
-        let selected = self.update_node(at, &reader, sink.options);
-        let Some(node) = self.tree.get_mut(at) else { return };
-        node.is_open_root = starts_run;
-        node.is_open = true;
-        let kept = node.kept;
-        self.open_steps += usize::from(kept);
-        // A model call is emitted when it ends, and so is a span that may turn out to be one: a step whose start was emitted
-        // can no longer get a model.
-        let is_held = match reader.class() {
-            Some(class) => class == Class::Model,
-            None => sink.options.selection != SpanSelection::All,
-        };
-        let builder = (kept || starts_run).then(|| match at != ROOT && (is_held || !kept) {
-            true => reader.build_stub(sink.options),
-            false => reader.build(sink.options, &mut self.scope_cache, |_, _| {}),
-        });
-        self.offer_labels(at, &reader, builder.as_deref());
-        self.note_stated_run(at, span, builder.as_deref(), false);
-        self.note_name(at, span, &reader, builder.as_deref());
-
-        let mut step = builder.filter(|_| kept).map(|builder| Step::new(&reader, builder, false));
-        if at == ROOT {
-            self.top = RootFacts::new(span.start_unix_nanos(), step.as_ref().map(|step| &*step.builder));
-            self.root = step.take();
-        }
-        if selected {
-            self.emit_run_start(sink);
-        }
-        let Some(mut step) = step else { return };
-        self.match_call(at, &mut step);
-        match is_held {
-            true => self.defer(at, step),
-            false => self.emit_span_start(at, step, sink),
-        }
-    }
-
-    /// Takes a span that ended.
-    pub(crate) fn end<V: SpanView>(&mut self, span: &V, now: Duration, sink: &mut LiveSink<'_>) {
-        self.last_seen = now;
-        let reader = SpanReader::new(span);
-        let at = match self.tree.find(&span.span_id()) {
-            Some(at) => at,
-            None => self.add(span, sink),
-        };
-        let Some(node) = self.tree.get_mut(at) else { return };
-        if node.has_ended {
-            // The span was emitted already.
-            return sink.set_aside(1);
-        }
-        node.has_ended = true;
-        let freed = node.deferred.take().map_or(0, |deferred| weight_without_content(&deferred));
-        let was_open_root = std::mem::take(&mut node.is_open_root);
-        self.open_steps -= usize::from(std::mem::take(&mut node.is_open) && node.kept);
-        self.tree.lighten(freed);
-        if was_open_root {
-            self.open_roots -= 1;
-            self.over = (self.open_roots == 0).then_some(now);
-        }
-
-        let selected = self.update_node(at, &reader, sink.options);
-        let kept = self.tree.get(at).is_some_and(|node| node.kept);
-        let mut shows_tools = false;
-        let builder = (kept || span.parent().is_local_root()).then(|| {
-            let by = SourceCall { span_id: span.span_id(), start: span.start_unix_nanos() };
-            let capture = sink.options.capture_content;
-            let (tools, scope_cache) = (&mut self.tools, &mut self.scope_cache);
-            reader.build(sink.options, scope_cache, |tool, at| shows_tools |= tools.note(&tool, by, at, capture))
-        });
-        self.offer_labels(at, &reader, builder.as_deref());
-        self.note_stated_run(at, span, builder.as_deref(), true);
-        self.note_name(at, span, &reader, builder.as_deref());
-        let Some(builder) = builder.filter(|_| kept) else {
-            if self.emitted_start.is_some() {
-                sink.set_aside(1);
-            } else {
-                self.unselected += 1;
-            }
-            return;
-        };
-        if at == ROOT {
-            self.top = RootFacts::new(span.start_unix_nanos(), Some(&builder));
-            self.top.end = Some(RunEnd::new(span.end_unix_nanos(), Some(&builder)));
-            self.root = None;
-        }
-        let mut step = Step::new(&reader, builder, shows_tools);
-        self.match_call(at, &mut step);
-        self.tools.forget_match(span.span_id());
-        if selected || self.emitted_start.is_some() {
-            self.emit_run_start(sink);
-            self.emit_span_end(at, step, sink);
-        } else {
-            self.root = Some(step);
-        }
-    }
-
-    /// Finds the call of a tool span that states none.
-    fn match_call(&mut self, at: usize, step: &mut Step) {
-        if step.executed_call.is_none()
-            && step.builder.span.span_type == SpanType::ToolCall
-            && let Some(node) = self.tree.get(at)
-        {
-            step.executed_call = self.tools.match_call(node.span_id, &step.builder.span);
-            step.builder.metadata.tool_call_id.clone_from(&step.executed_call);
-        }
-    }
-
-    fn add<V: SpanView>(&mut self, span: &V, sink: &LiveSink<'_>) -> usize {
-        let is_outlived = sink.before.is_some_and(|before| before.has_begun(&span.span_id()));
-        let at = self.tree.add(span.span_id(), span.parent(), span.start_unix_nanos(), is_outlived);
-        if let Some(joined) = RemoteParent::of(span, sink.options) {
-            self.tree.weigh(joined.weight());
-            if let Some(node) = self.tree.get_mut(at) {
-                // The run is emitted: its entry into this process is a step of it.
-                node.kept |= self.origin.joined && self.emitted_start.is_some();
-                node.joined = Some(Box::new(joined));
-            }
-        }
-        at
-    }
-
-    /// Updates the node of a span; returns true if the span is selected.
-    fn update_node<V: SpanView>(&mut self, at: usize, reader: &SpanReader<'_, V>, options: &Options) -> bool {
-        let selected = options.selection.selects(reader);
-        let Some(node) = self.tree.get_mut(at) else { return selected };
-        let before = node.label_weight();
-        node.kept |= selected;
-        node.start = reader.view.start_unix_nanos();
-        node.class = reader.class();
-        node.agent = reader.agent();
-        node.operation = reader.operation();
-        let after = node.label_weight();
-        self.tree.weigh(after);
-        self.tree.lighten(before);
-        selected
-    }
-
-    /// Offers the labels that a span states for its run.
-    fn offer_labels<V: SpanView>(&mut self, at: usize, reader: &SpanReader<'_, V>, builder: Option<&SpanBuilder>) {
-        let labels = RunLabels {
-            session: reader.session(),
-            user: reader.user(),
-            name: builder.and_then(|builder| builder.stated_trace_name.clone()),
-            tags: builder.and_then(|builder| builder.tags.clone()),
-        };
-        if !labels.is_empty() {
-            let (depth, start) = (self.tree.depth(at), reader.view.start_unix_nanos());
-            self.claims.offer(Rank { is_below_root: at != ROOT, depth, start, at }, labels);
-        }
-    }
-
-    /// Keeps the facts of a span below the root that states that it is a run, of several that of the one nearest to the root.
-    fn note_stated_run<V: SpanView>(&mut self, at: usize, span: &V, builder: Option<&SpanBuilder>, has_ended: bool) {
-        let Some(builder) = builder.filter(|builder| builder.is_run && at != ROOT) else { return };
-        let rank = Rank { is_below_root: true, depth: self.tree.depth(at), start: span.start_unix_nanos(), at };
-        if self.stated_run.as_ref().is_some_and(|(held, _)| *held < rank && held.at != at) {
-            return;
-        }
-        let mut top = RootFacts::new(span.start_unix_nanos(), Some(builder));
-        top.end = has_ended.then(|| RunEnd::new(span.end_unix_nanos(), Some(builder)));
-        self.stated_run = Some((rank, top));
-    }
-
-    /// Notes what may name the run.
-    fn note_name<V: SpanView>(
-        &mut self,
-        at: usize,
-        span: &V,
-        reader: &SpanReader<'_, V>,
-        builder: Option<&SpanBuilder>,
-    ) {
-        let is_genai = reader.class().is_some();
-        if at == ROOT {
-            let has_trace_name = builder.is_some_and(|builder| builder.trace_name.is_some());
-            self.is_entry = span.kind() == Kind::Server && !is_genai && !has_trace_name;
-        } else if let Some(builder) = builder.filter(|_| is_genai) {
-            self.first_call.note((span.start_unix_nanos(), self.tree.depth(at), at), builder);
-        }
-    }
-
-    /// Emits the start of the run and its root, unless that has happened.
-    fn emit_run_start(&mut self, sink: &mut LiveSink<'_>) {
-        if self.emitted_start.is_some() {
-            return;
-        }
-        sink.set_aside(std::mem::take(&mut self.unselected));
-        self.claims.freeze();
-        let (run_start, _) = self.trace(sink.options);
-        self.emitted_start = Some(fingerprint(&run_start));
-        sink.emit(&self.origin, LiveEvent::RunStarted(run_start));
-        match self.root.take() {
-            Some(root) if self.top.end.is_some() => self.emit_span_end(ROOT, root, sink),
-            Some(root) if root.builder.class == Some(Class::Model) => self.defer(ROOT, root),
-            Some(root) => self.emit_span_start(ROOT, root, sink),
-            None => {}
-        }
-    }
-
-    /// Keeps a placeholder for a step that is emitted at its end.
-    fn defer(&mut self, at: usize, mut step: Step) {
-        step.builder.span = without_content(&step.builder.span);
-        step.builder.metadata = SpanMetadata::default();
-        let deferred = Box::new(self.under_way(at, step));
-        self.tree.weigh(weight_without_content(&deferred));
-        if let Some(node) = self.tree.get_mut(at) {
-            node.deferred = Some(deferred);
-        }
-    }
-
-    fn emit_span_start(&mut self, at: usize, step: Step, sink: &mut LiveSink<'_>) {
-        let executed_call = step.executed_call.clone();
-        let span = self.under_way(at, step);
-        if let Some(call_id) = executed_call {
-            self.tools.begun(&call_id, &span);
-        }
-        self.mark_emitted(at);
-        sink.emit(&self.origin, LiveEvent::SpanStarted(span));
-    }
-
-    /// Returns the record of a span that has not ended.
-    fn under_way(&mut self, at: usize, mut step: Step) -> Span {
-        let span = &mut step.builder.span;
-        (span.ended_at, span.duration_ms, span.output, span.error) = (None, None, None, None);
-        (span.input_tokens, span.output_tokens, span.cost) = (None, None, None);
-        step.builder.metadata.usage = Usage::default();
-        let path = self.tree.path(at);
-        let place = self.tree.place(self.origin.trace_id, at, &path);
-        self.span(at, step, place)
-    }
-
-    fn emit_span_end(&mut self, at: usize, mut step: Step, sink: &mut LiveSink<'_>) {
-        let path = self.tree.path(at);
-        let call = step.identity(self.tree.get(at).and_then(|node| node.operation.clone()));
-        if !self.totals.take(&mut self.tree, at, &path, call, &step.builder.span, step.end) {
-            move_usage_to_metadata(&mut step.builder);
-        }
-        self.note_call(at, path.len(), &step);
-        let place = self.tree.place(self.origin.trace_id, at, &path);
-        let (executed_call, shows_tools) = (step.executed_call.clone(), step.shows_tools);
-        let span = self.span(at, step, place);
-        self.mark_emitted(at);
-        if shows_tools && let Some(node) = self.tree.get(at) {
-            self.tools.shown_by(node.span_id, &span);
-        }
-        let result = executed_call.and_then(|call_id| self.tools.ended(self.origin.trace_id, &call_id, &span));
-        sink.emit(&self.origin, LiveEvent::SpanEnded(RecordedSpan { span, sources: 1 }));
-        self.emit_synthesized(result, sink);
-    }
-
-    fn emit_synthesized(&mut self, synthesized: impl IntoIterator<Item = Span>, sink: &mut LiveSink<'_>) {
-        for span in synthesized {
-            self.emitted_spans += 1;
-            sink.emit(&self.origin, LiveEvent::SpanEnded(RecordedSpan { span, sources: 0 }));
-        }
-    }
-
-    fn span(&self, at: usize, step: Step, place: TreePosition) -> Span {
-        let is_root = at == ROOT;
-        let labels = match self.joined() {
-            // Labels of a run of another process are known only as far as its caller states them.
-            Some(joined) => RunLabels { session: joined.session.clone(), ..RunLabels::default() },
-            // The trace will carry the current labels of the root.
-            None if is_root => self.claims.current(),
-            None => self.claims.frozen(),
-        };
-        let node = self.tree.get(at);
-        let joins = self.origin.joined && node.is_some_and(|node| node.joined.is_some());
-        let own = SpanDetails {
-            span_id: node.map(|node| node.span_id).unwrap_or_default(),
-            is_root,
-            joins,
-            service: joins.then_some(&self.resource.service),
-            session: step.session.as_deref(),
-            user: step.user.as_deref(),
-        };
-        self.origin.span(*step.builder, own, place, &labels)
-    }
-
-    /// Returns the parent in another process, if the run belongs to that process.
-    fn joined(&self) -> Option<&RemoteParent> {
-        self.tree.get(ROOT)?.joined.as_deref().filter(|_| self.origin.joined)
-    }
-
-    fn mark_emitted(&mut self, at: usize) {
-        let Some(node) = self.tree.get_mut(at) else { return };
-        self.emitted_spans += u64::from(!std::mem::replace(&mut node.is_emitted, true));
-        if let Some(parent) = self.tree.placed_under(at).and_then(|parent| self.tree.get_mut(parent)) {
-            parent.has_emitted_child = true;
-        }
-    }
-
-    /// Keeps candidates for the input and output of the run.
-    fn note_call(&mut self, at: usize, depth: usize, step: &Step) {
-        let Some(node) = self.tree.get(at).filter(|_| step.builder.span.span_type == SpanType::LlmCall) else { return };
-        let rank = (node.start, depth, at);
-        if self.first_input.as_ref().is_none_or(|(first, _)| rank < *first) {
-            self.first_input = Some((rank, last_user_message(&step.builder)));
-        }
-        if self.last_output.as_ref().is_none_or(|(end, last, _)| (*end, *last) < (step.end, rank)) {
-            self.last_output = Some((step.end, rank, step.builder.span.output.clone()));
-        }
-    }
-
-    /// Returns the trace at its start, and with its end as far as that is known.
-    fn trace(&self, options: &Options) -> (Trace, Trace) {
-        let labels = self.claims.current();
-        let stated = self.stated_run.as_ref().map(|(_, top)| self.top.clone().or(Some(top)));
-        let top = stated.as_ref().unwrap_or(&self.top);
-        let name = RunName::new(labels.name.as_deref(), top.name.as_deref(), self.is_entry, &self.first_call);
-        let mut ended = self.origin.trace(top, &name, &labels, self.totals.sum, options);
-        let mut metadata = self.origin.trace_metadata(top, &name, &labels, &self.resource, options);
-        metadata.inferred_io = infer_io(
-            &mut ended,
-            || self.first_input.as_ref().and_then(|(_, first_input)| first_input.clone()),
-            || self.last_output.as_ref().and_then(|(.., last_output)| last_output.clone()),
-        );
-        ended.metadata = (metadata != TraceMetadata::default()).then(|| Json::from_serialize(&metadata));
-        ended.lossy = self.lossy.then_some(true);
-        ended.span_count = Some(self.emitted_spans);
-        let mut run_start = self.origin.trace(
-            &RootFacts::default(),
-            &RunName::default(),
-            &RunLabels::default(),
-            Totals::default(),
-            options,
-        );
-        run_start.started_at.clone_from(&ended.started_at);
-        run_start.name.clone_from(&ended.name);
-        run_start.input.clone_from(&ended.input);
-        run_start.metadata.clone_from(&ended.metadata);
-        run_start.session_id.clone_from(&ended.session_id);
-        (run_start, ended)
-    }
-
-    /// Closes the run: emits its end if its local roots have ended, else only what would be forgotten.
-    pub(crate) fn close(mut self, sink: &mut LiveSink<'_>) -> EmittedTrace {
-        let ids = |of: fn(&crate::recorder::live_tree::LiveNode) -> bool, tree: &LiveTree| {
-            tree.nodes().iter().filter(|node| of(node)).map(|node| node.span_id).collect::<Vec<_>>()
-        };
-        if self.emitted_start.is_none() {
-            sink.set_aside(self.sources());
-            let emitted = sink.before.and_then(|before| before.run.clone());
-            return EmittedTrace::set_aside(emitted, ids(|node| node.has_ended, &self.tree), self.lossy, sink.outputs);
-        }
-        let ended = self.over.is_some();
-        if !ended {
-            self.top.end = None;
-        }
-        self.emit_deferred(sink);
-        let synthesized = self.tools.synthesize_missing(self.origin.trace_id);
-        self.emit_synthesized(synthesized, sink);
-        let (run_start, trace) = self.trace(sink.options);
-        let before = sink.before.and_then(|before| before.run.as_ref());
-        if let Some(correction) = before.and_then(|before| before.corrected_by(&trace)) {
-            sink.outputs.push_back(Output::Correction(Box::new(correction)));
-        }
-        if self.emitted_start.as_ref() != Some(&fingerprint(&run_start)) {
-            sink.emit(&self.origin, LiveEvent::RunStarted(run_start));
-        }
-        let emitted = EmittedRun {
-            id: self.origin.id.clone(),
-            part: self.origin.part,
-            ended,
-            trace_tokens: trace.total_tokens,
-            trace_cost: trace.total_cost,
-            joined: self.joined().cloned(),
-        };
-        if ended {
-            sink.emit(&self.origin, LiveEvent::RunEnded(trace));
-        } else {
-            sink.emit(&self.origin, LiveEvent::RunAbandoned);
-            if self.lossy {
-                sink.outputs.push_back(emitted.not_all());
-            }
-        }
-        EmittedTrace::new(Some(emitted), ids(|node| node.has_ended, &self.tree))
-            .with_begun(ids(|node| node.is_emitted && !node.has_ended, &self.tree))
-    }
-
-    /// Emits the placeholders of steps that have emitted children, outermost first.
-    fn emit_deferred(&mut self, sink: &mut LiveSink<'_>) {
-        let holding =
-            self.tree.nodes().iter().enumerate().filter(|(_, node)| node.has_emitted_child && node.deferred.is_some());
-        for at in holding.map(|(at, _)| at).collect::<Vec<_>>() {
-            let above = |at: &usize| self.tree.placed_under(*at);
-            let leftover = |at: &usize| self.tree.get(*at).is_some_and(|node| node.deferred.is_some());
-            let chain: Vec<usize> = std::iter::successors(Some(at), above).take_while(leftover).collect();
-            for at in chain.into_iter().rev() {
-                let Some(deferred) = self.tree.get_mut(at).and_then(|node| node.deferred.take()) else { continue };
-                self.mark_emitted(at);
-                sink.emit(&self.origin, LiveEvent::SpanStarted(*deferred));
-            }
-        }
-    }
-
-    /// Returns true if the run waits for nothing but the linger.
+    /// Returns true if the run waits for nothing but late spans.
     pub(crate) fn only_lingers(&self) -> bool {
         self.emitted_start.is_none() || self.open_steps == 0
     }
 
-    /// Number of spans.
-    pub(crate) fn spans(&self) -> usize {
-        self.tree.nodes().len()
+    /// Returns true if the result of a tool span was emitted as it is.
+    pub(crate) fn has_sent(&self, call_id: &str, span: PlacedSpan<'_>) -> bool {
+        let sent = self.results.get(call_id);
+        span.had_result || sent == Some(&(span.start, fingerprint_of(span.place)))
     }
 
-    /// Number of accepted spans that have not come out.
-    pub(crate) fn sources(&self) -> u64 {
-        self.unselected + u64::from(self.root.is_some() && self.top.end.is_some())
+    /// Takes the labels of a span for the run, unless the run has others.
+    fn adopt(&mut self, node: &Node) {
+        fn take<T: Clone>(label: &mut Option<T>, own: Option<&T>, is_root: bool) {
+            if let Some(own) = own.filter(|_| is_root || label.is_none()) {
+                *label = Some(own.clone());
+            }
+        }
+        if !self.origin.joined {
+            let is_root = node.span_id == self.root;
+            take(&mut self.labels.session, node.session.as_ref(), is_root);
+            take(&mut self.labels.user, node.user.as_ref(), is_root);
+            take(&mut self.labels.name, node.stated_trace_name(), is_root);
+            take(&mut self.labels.tags, node.tags(), is_root);
+        }
     }
 
-    /// Approximate size in bytes.
+    /// Emits what is left of the run, and that no more follows.
+    pub(crate) fn emit_rest(&self, rest: Assembled, ended: bool, sink: &mut Sink<'_>) {
+        let run_start = start_of(&self.origin, &rest.trace, sink.options);
+        for span in rest.begun {
+            sink.emit(&self.origin, LiveEvent::SpanStarted(span));
+        }
+        for span in rest.spans {
+            sink.emit(&self.origin, LiveEvent::SpanEnded(span));
+        }
+        if self.emitted_start.as_ref() != Some(&fingerprint(&run_start)) {
+            sink.emit(&self.origin, LiveEvent::RunStarted(run_start));
+        }
+        sink.emit(&self.origin, if ended { LiveEvent::RunEnded(rest.trace) } else { LiveEvent::RunAbandoned });
+    }
+
+    /// Approximate size in bytes beside the spans.
     pub(crate) fn weight(&self) -> usize {
-        let json = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
-        size_of::<Self>()
-            + self.tree.weight()
-            + self.tools.weight()
-            + self.totals.weight()
-            + self.claims.weight()
-            + self.top.weight()
-            + self.first_call.weight()
-            + self.stated_run.as_ref().map_or(0, |(_, top)| top.weight())
-            + self.root.as_ref().map_or(0, |root| root.builder.weight())
-            + self.first_input.as_ref().map_or(0, |(_, first_input)| json(first_input))
-            + self.last_output.as_ref().map_or(0, |(.., last_output)| json(last_output))
+        size_of::<Self>() + self.weight + self.calls.weight() + self.retained.len() * size_of::<usize>()
     }
+}
+
+impl OpenRun {
+    /// Creates a run whose local root `root` was seen to begin.
+    pub(crate) fn begun(origin: RunIdentity, root: [u8; 8], resource: Arc<Resource>, now: Duration) -> Self {
+        let mut run = Self::new(resource, now);
+        run.live = Some(Box::new(Live::new(origin, root)));
+        run
+    }
+
+    /// Takes a span that began.
+    pub(crate) fn start<V: SpanView>(&mut self, span: &V, now: Duration, sink: &mut Sink<'_>) {
+        self.last_seen = now;
+        if self.find(&span.span_id()).is_some() {
+            return;
+        }
+        let Some(live) = &mut self.live else { return };
+        let reader = SpanReader::new(span);
+        let selected = sink.options.selection.selects(&reader);
+        let (starts_run, is_root) = (span.parent().is_local_root(), span.span_id() == live.root);
+        let is_emitted = live.emitted_start.is_some();
+        let kept = selected || (is_emitted && starts_run && live.origin.joined);
+        if starts_run {
+            live.open_roots += 1;
+            live.over = None;
+        }
+        live.open_steps += usize::from(kept);
+        self.genai |= selected;
+        let is_stub = !is_root && (!kept || is_deferred(reader.class(), is_root, sink.options));
+        let builder = (kept || starts_run).then(|| match is_stub {
+            true => reader.build_stub(sink.options),
+            false => reader.build(sink.options, &mut self.scope_cache, |_, _| {}),
+        });
+        let joined = RemoteParent::of(span, sink.options).map(Box::new);
+        let node = Node { starts_run, joined, ..Node::new(span, &reader, builder, kept) };
+        if let Some(call_id) = &node.executed_call {
+            live.calls.state(call_id);
+        }
+        let Ok(at) = self.put(node) else { return };
+        if is_emitted {
+            self.announce(at, sink);
+        } else if selected {
+            self.emit_run_start(sink);
+        }
+    }
+
+    /// Takes a span that ended.
+    pub(crate) fn end<V: SpanView>(
+        &mut self,
+        span: &V,
+        context: SpanContext,
+        resource: &Arc<Resource>,
+        now: Duration,
+        sink: &mut Sink<'_>,
+    ) {
+        let known = self.find(&span.span_id()).and_then(|at| self.nodes.get(at)).filter(|node| node.ended.is_none());
+        let (was_step, was_root) = known.map_or((false, false), |node| (node.kept, node.starts_run));
+        let placed = self.record(span, context, resource, sink.options, now);
+        let Some(live) = &mut self.live else { return };
+        live.open_steps -= usize::from(was_step);
+        if was_root {
+            live.open_roots -= 1;
+            live.over = (live.open_roots == 0).then_some(now);
+        }
+        let is_emitted = live.emitted_start.is_some();
+        let Ok(at) = placed else {
+            // The span came out already, or comes out with the one that it repeats.
+            if let Some(node) = placed.err().and_then(|at| self.nodes.get_mut(at)).filter(|_| is_emitted) {
+                node.sources -= 1;
+                self.sources -= 1;
+                sink.set_aside(1);
+            }
+            return;
+        };
+        let joined = live.origin.joined;
+        if let Some(node) = self.nodes.get_mut(at) {
+            if let Some(call_id) = &node.executed_call {
+                live.calls.state(call_id);
+            }
+            let is_top = node.span_id == live.root || (joined && node.starts_run);
+            node.kept |= is_emitted && is_top;
+        }
+        if is_emitted {
+            self.announce(at, sink);
+        } else if self.genai {
+            self.emit_run_start(sink);
+        }
+    }
+
+    /// Emits the start of the run, its root, and what else waited for it.
+    fn emit_run_start(&mut self, sink: &mut Sink<'_>) {
+        let Some(origin) = self.live.as_ref().map(|live| live.origin.clone()) else { return };
+        let running = self.keep_tops(origin.joined);
+        let (root, tree) = (self.root(), Tree::new(&self.nodes, self.root()));
+        let has_ended = root.and_then(|at| self.nodes.get(at)).is_some_and(|node| node.ended.is_some());
+        let assembler = assembler(&origin, sink, has_ended);
+        let order = order(&self.nodes, &tree);
+        let (trace, labels) = assembler.head(self, root, &tree, &order, Totals::default());
+        let labels = self.joined().map_or(labels, RunLabels::of_caller);
+        let run_start = start_of(&origin, &trace, sink.options);
+        if let Some(live) = &mut self.live {
+            live.open_steps += running;
+            live.labels = labels;
+            live.emitted_start = Some(fingerprint(&run_start));
+        }
+        sink.emit(&origin, LiveEvent::RunStarted(run_start));
+        for at in 0..self.nodes.len() {
+            self.announce(at, sink);
+        }
+    }
+
+    /// Emits the start or the end of a span, unless it is not sent or its start is deferred.
+    fn announce(&mut self, at: usize, sink: &mut Sink<'_>) {
+        let root = self.root();
+        let is_root = root == Some(at);
+        let Some((node, live)) = self.nodes.get(at).zip(self.live.as_mut()) else { return };
+        let has_ended = node.ended.is_some();
+        if !node.kept {
+            let spans = if has_ended { u64::from(node.sources) } else { 0 };
+            self.sources -= spans;
+            return sink.set_aside(spans);
+        }
+        if !has_ended && is_deferred(node.class, is_root, sink.options) {
+            return;
+        }
+        let is_unmatched = node.is_unmatched_tool();
+        let matched = if is_unmatched { live.calls.find(&self.tools, node) } else { None };
+        live.adopt(node);
+        // These stay whatever their size: they describe the run, or have a result that is emitted when its call is certain.
+        let stays = is_root || (is_unmatched && has_ended) || node.builder().is_some_and(|builder| builder.is_run);
+        let is_retained = !stays && has_ended && node.body.weight() <= sink.retained;
+        let path = known_ancestors(&self.nodes, |id| self.find(id), root, at);
+        let counts = has_ended && counts_so_far(&mut self.nodes, at, &path);
+        let parent = path.iter().find(|above| self.nodes.get(**above).is_some_and(|node| node.kept));
+        if let Some(parent) = parent.and_then(|parent| self.nodes.get_mut(*parent)) {
+            parent.has_emitted_child = true;
+        }
+        let builder = match stays || is_retained {
+            true => self.nodes.get(at).and_then(Node::builder).cloned(),
+            false => self.drop_content(at).map(|builder| *builder),
+        };
+        let Some((mut builder, (node, live))) = builder.zip(self.nodes.get(at).zip(self.live.as_mut())) else { return };
+
+        let place = assembler(&live.origin, sink, false).place(&self.nodes, at, &path.iter().copied());
+        let mut result = None;
+        if let Some(call_id) = node.executed_call.as_deref().filter(|_| has_ended) {
+            let sent = (node.start, fingerprint_of(&place));
+            let is_first = live.results.get(call_id).is_none_or(|(start, _)| *start <= node.start);
+            let placed = PlacedSpan { span: &builder.span, start: node.start, place: &place, had_result: false };
+            result = result_span(&live.origin, call_id, placed).filter(|_| is_first);
+            if result.is_some() {
+                live.weight += call_id.len() + size_of::<(String, (u64, u64))>();
+                live.results.insert(call_id.to_owned(), sent);
+                let (freed, taken) = self.tools.settle(call_id);
+                self.weight = self.weight - freed + taken;
+            }
+        }
+        let verdict = Verdict { place, counts, matched_call: matched.as_deref(), labels: &live.labels };
+        let emitted = verdict.fingerprint(node);
+        let facts = RunFacts { origin: &live.origin, resource: &self.resource, is_joined: live.origin.joined };
+        let event = if has_ended {
+            self.sources -= u64::from(node.sources);
+            LiveEvent::SpanEnded(RecordedSpan {
+                span: verdict.write(facts, node, is_root, builder),
+                sources: node.sources,
+            })
+        } else {
+            under_way(&mut builder);
+            LiveEvent::SpanStarted(verdict.write(facts, node, is_root, builder))
+        };
+        sink.emit(&live.origin, event);
+        if let Some(span) = result {
+            sink.emit(&live.origin, LiveEvent::SpanEnded(RecordedSpan { span, sources: 0 }));
+        }
+        if is_retained {
+            live.retained.push_back(at);
+            live.retained_bytes += node.body.weight();
+        }
+        if let Some(node) = self.nodes.get_mut(at) {
+            node.emitted = Some(emitted);
+        }
+        self.retain_at_most(sink.retained);
+    }
+
+    /// Drops the content of emitted spans beyond `most` bytes, of the one that ended first at first.
+    pub(crate) fn retain_at_most(&mut self, most: usize) {
+        while let Some(live) = self.live.as_mut().filter(|live| live.retained_bytes > most) {
+            let Some(oldest) = live.retained.pop_front() else { break };
+            live.retained_bytes -= self.nodes.get(oldest).map_or(0, |node| node.body.weight());
+            self.drop_content(oldest);
+        }
+    }
+
+    /// Takes the translation of a span, of which a summary stays. Input and output of the run may follow from it.
+    fn drop_content(&mut self, at: usize) -> Option<Box<SpanBuilder>> {
+        let live = self.live.as_mut()?;
+        let node = self.nodes.get(at)?;
+        let is_call = node.is_model_call() && node.ended.is_some();
+        let beats = |other: Option<usize>, is_better: fn(&Node, &Node) -> bool| {
+            is_call && other.and_then(|other| self.nodes.get(other)).is_none_or(|other| is_better(node, other))
+        };
+        let is_first = beats(live.first_call, |node, other| node.start < other.start);
+        let is_last = beats(live.last_call, |node, other| node.end >= other.end);
+        let before = [
+            if is_first { live.first_call.replace(at) } else { None },
+            if is_last { live.last_call.replace(at) } else { None },
+        ];
+        for (which, other) in before.into_iter().enumerate() {
+            let Some(other) = other else { continue };
+            self.change_body(other, |node| {
+                if let Body::Summary(summary) = &mut node.body {
+                    *(if which == 0 { &mut summary.input_message } else { &mut summary.output }) = None;
+                }
+            });
+        }
+        self.change_body(at, |node| {
+            let builder = node.summarize()?;
+            if let Body::Summary(summary) = &mut node.body {
+                summary.input_message = if is_first { last_user_message(&builder) } else { None };
+                summary.output = builder.span.output.clone().filter(|_| is_last);
+            }
+            Some(builder)
+        })?
+    }
+}
+
+/// Returns true for a running span that is emitted only when it has ended: a model call, and a span that may turn out to be one,
+/// because a step whose start was emitted can no longer get a model.
+fn is_deferred(class: Option<Class>, is_root: bool, options: &Options) -> bool {
+    match class {
+        Some(class) => class == Class::Model,
+        None => !is_root && options.selection != SpanSelection::All,
+    }
+}
+
+fn assembler<'r>(origin: &'r RunIdentity, sink: &Sink<'r>, ended: bool) -> RunAssembler<'r> {
+    RunAssembler { origin, before: sink.before, ended, options: sink.options }
+}
+
+/// Returns the start of a trace: without its end and its sums.
+fn start_of(origin: &RunIdentity, trace: &Trace, options: &Options) -> Trace {
+    let (top, name, labels) = (RootFacts::default(), RunName::default(), RunLabels::default());
+    let mut start = origin.trace(&top, &name, &labels, Totals::default(), options);
+    start.started_at.clone_from(&trace.started_at);
+    start.name.clone_from(&trace.name);
+    start.input.clone_from(&trace.input);
+    start.metadata.clone_from(&trace.metadata);
+    start.session_id.clone_from(&trace.session_id);
+    start
 }
 
 /// Returns a hash of a trace.

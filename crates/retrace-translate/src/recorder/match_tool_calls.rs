@@ -1,11 +1,14 @@
 //! Matches tool spans without a call id to the tool calls that messages show.
 //!
-//! Many instrumentations record only the name of a tool. A span matches the call of its name with the same arguments that no
-//! other span executes. The last span of a name matches the last call of that name, whatever its arguments.
+//! Many instrumentations record only the name of a tool. A span matches a call of its name with the same arguments that no other
+//! span executes: one that the latest model call before it has requested. The last span of a name matches the last call of that
+//! name, whatever its arguments.
+
+use std::cmp::Reverse;
 
 use foldhash::{HashMap, HashMapExt as _, HashSet, HashSetExt as _};
 
-use retrace_protocol::{Json, SpanType};
+use retrace_protocol::Json;
 use serde_json::Value;
 
 use crate::recorder::node::Node;
@@ -14,42 +17,47 @@ use crate::recorder::tools::SeenTools;
 /// A call without a span so far.
 struct OpenCall<'s> {
     id: &'s str,
+    /// End of the model call that requested it.
+    requested: u64,
     arguments: Option<Value>,
     is_taken: bool,
 }
 
-/// Matches the nodes in `order` that execute a tool and state no call id.
-pub(crate) fn match_tool_calls(nodes: &mut [Node], order: &[usize], seen: &SeenTools) {
-    let is_unmatched = |at: &usize| nodes.get(*at).is_some_and(is_unmatched);
+/// Returns the calls that the nodes in `order` execute without stating it, by index.
+pub(crate) fn match_tool_calls(nodes: &[Node], order: &[usize], seen: &SeenTools) -> HashMap<usize, String> {
+    let mut matches = HashMap::new();
+    let is_unmatched = |at: &usize| nodes.get(*at).is_some_and(Node::is_unmatched_tool);
     let unmatched: Vec<usize> = order.iter().copied().filter(is_unmatched).collect();
     if unmatched.is_empty() {
-        return;
+        return matches;
     }
     let mut ends: HashMap<[u8; 8], u64> = HashMap::new();
     let mut claimed: HashSet<&str> = HashSet::new();
-    for node in nodes.iter() {
+    for node in nodes {
         ends.insert(node.span_id, node.end);
         claimed.extend(node.executed_call.as_deref());
     }
+    let requested = |by: [u8; 8]| ends.get(&by).copied().unwrap_or_default();
     let mut shown: Vec<_> = seen.calls().filter(|call| !claimed.contains(call.id)).collect();
-    shown.sort_by_key(|call| ends.get(&call.by.span_id).copied());
+    shown.sort_by_key(|call| (requested(call.by.span_id), call.order));
     let mut open: HashMap<&str, Vec<OpenCall<'_>>> = HashMap::new();
     for call in shown {
-        let arguments = call.arguments.and_then(|json| json.to_value().ok());
-        open.entry(call.name).or_default().push(OpenCall { id: call.id, arguments, is_taken: false });
+        let arguments = arguments(call.arguments);
+        let requested = requested(call.by.span_id);
+        open.entry(call.name).or_default().push(OpenCall { id: call.id, requested, arguments, is_taken: false });
     }
 
-    let mut matches: Vec<(usize, String)> = Vec::new();
     let mut left: HashMap<&str, Vec<usize>> = HashMap::new();
     for at in unmatched {
-        let Some(span) = nodes.get(at).and_then(|node| Some(&node.builder.as_ref()?.span)) else { continue };
+        let Some((start, span)) = nodes.get(at).and_then(|node| Some((node.start, node.span()?))) else { continue };
         let Some(calls) = open.get_mut(span.name.as_str()) else { continue };
-        let given = span.input.as_ref().and_then(|json: &Json| json.to_value().ok());
-        let same = calls.iter_mut().find(|call| !call.is_taken && given.is_some() && call.arguments == given);
-        match same {
-            Some(call) => {
+        let given = arguments(span.input.as_ref());
+        let same = calls.iter_mut().enumerate().filter(|(_, call)| !call.is_taken && call.arguments == given);
+        let latest = same.max_by_key(|(at, call)| (Some(call.requested).filter(|end| *end <= start), Reverse(*at)));
+        match latest {
+            Some((_, call)) => {
                 call.is_taken = true;
-                matches.push((at, call.id.to_owned()));
+                matches.insert(at, call.id.to_owned());
             }
             None => left.entry(span.name.as_str()).or_default().push(at),
         }
@@ -57,19 +65,13 @@ pub(crate) fn match_tool_calls(nodes: &mut [Node], order: &[usize], seen: &SeenT
     for (name, spans) in left {
         let calls: Vec<_> = open.get(name).into_iter().flatten().filter(|call| !call.is_taken).collect();
         if let ([at], [call]) = (spans.as_slice(), calls.as_slice()) {
-            matches.push((*at, call.id.to_owned()));
+            matches.insert(*at, call.id.to_owned());
         }
     }
-    for (at, call_id) in matches {
-        let Some(node) = nodes.get_mut(at) else { continue };
-        if let Some(builder) = node.builder.as_mut() {
-            builder.metadata.tool_call_id = Some(call_id.clone());
-        }
-        node.executed_call = Some(call_id);
-    }
+    matches
 }
 
-fn is_unmatched(node: &Node) -> bool {
-    let is_tool = node.builder.as_ref().is_some_and(|builder| builder.span.span_type == SpanType::ToolCall);
-    node.kept && is_tool && node.executed_call.is_none()
+/// Returns the arguments of a call as a value; equal arguments may be written differently.
+pub(crate) fn arguments(json: Option<&Json>) -> Option<Value> {
+    json.and_then(|json| json.to_value().ok())
 }

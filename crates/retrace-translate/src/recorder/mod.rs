@@ -4,54 +4,51 @@
 
 mod assemble;
 mod emitted_runs;
-mod first_wins;
 mod infer_io;
 mod limits;
 mod live;
 mod live_run;
-mod live_runs;
-mod live_step;
-mod live_tools;
-mod live_totals;
-mod live_tree;
 mod match_tool_calls;
 mod node;
+mod open_calls;
 mod record;
 mod rekey_run;
 mod remote_parent;
 mod run;
 mod run_name;
+mod runs;
 mod same_call;
 mod tools;
 mod totals;
 mod tree;
 mod unknown_types;
+mod verdict;
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use foldhash::{HashMap, HashMapExt as _};
-
 use retrace_protocol::{Id, Span, Trace, TracePatch};
 
-use self::assemble::RunAssembler;
+use self::assemble::{Assembled, RunAssembler};
 use self::emitted_runs::{EmittedRun, EmittedTrace, EmittedTraces};
 pub use self::limits::RecorderLimits;
 pub use self::live::{LiveEvent, LiveUpdate};
-use self::live_run::LiveRun;
-use self::live_runs::LiveRuns;
-use self::live_step::LiveSink;
+use self::live_run::Sink;
+use self::node::Node;
 use self::record::RunIdentity;
 pub use self::rekey_run::rekey_run;
 use self::remote_parent::RemoteParent;
-use self::run::{OpenRun, OpenRunStats};
+use self::run::{OpenRun, SpanContext};
+use self::runs::OpenRuns;
 pub(crate) use self::tools::derived_id;
 use self::unknown_types::UnknownTypes;
 use crate::options::Options;
 use crate::resource::Resource;
 use crate::view::{Parent, SpanView};
+
+/// Divisor of the byte limit of open runs: the content of emitted spans takes at most that share of it.
+const RETAINED_SHARE: usize = 4;
 
 /// Output of a [`Recorder`]: something to send or to account for.
 #[derive(Debug)]
@@ -113,7 +110,7 @@ pub struct Correction {
 /// A caller that also sees spans begin calls [`Recorder::start`] for each of them. A run whose local root was seen to begin is
 /// emitted while it happens, as [`LiveUpdate`]s: from the first selected span on, each step when it begins and when it ends.
 /// Model calls are emitted only when they have ended, because a step whose start was emitted can no longer get a model. The run
-/// ends [`RecorderLimits::linger`] after its local roots, or with its last step, but at most [`RecorderLimits::outlive`] after
+/// that these events make is the one that [`Recorder::record`] alone would have emitted. It ends [`RecorderLimits::linger`] after its local roots, or with its last step, but at most [`RecorderLimits::outlive`] after
 /// them; later spans are emitted as a run that continues it.
 ///
 /// ```
@@ -129,16 +126,9 @@ pub struct Correction {
 pub struct Recorder {
     options: Options,
     limits: RecorderLimits,
-    open: HashMap<[u8; 16], OpenRun>,
-    /// Open runs, ordered by the time of the last span.
-    by_age: BTreeSet<(Duration, [u8; 16])>,
-    /// Open runs whose root has ended, ordered by that time.
-    by_end: BTreeSet<(Duration, [u8; 16])>,
-    live: LiveRuns,
+    open: OpenRuns,
     emitted: EmittedTraces,
     outputs: VecDeque<Output>,
-    sources: u64,
-    weight: usize,
     unselected_runs: u64,
     unknown_types: UnknownTypes,
 }
@@ -150,14 +140,9 @@ impl Recorder {
         Self {
             options,
             limits,
-            open: HashMap::new(),
-            by_age: BTreeSet::new(),
-            by_end: BTreeSet::new(),
-            live: LiveRuns::default(),
+            open: OpenRuns::default(),
             emitted: EmittedTraces::new(limits.bytes),
             outputs: VecDeque::new(),
-            sources: 0,
-            weight: 0,
             unselected_runs: 0,
             unknown_types: UnknownTypes::default(),
         }
@@ -168,85 +153,69 @@ impl Recorder {
     /// A run whose local root is seen here is emitted while it happens, as [`Output::Live`]. Starts of other spans are ignored.
     pub fn start<V: SpanView>(&mut self, span: &V, resource: &Arc<Resource>, now: Duration) {
         let (trace_id, span_id) = (span.trace_id(), span.span_id());
+        let before = self.emitted.get(&trace_id);
         // The span was emitted already.
-        if self.emitted.get(&trace_id).is_some_and(|emitted| emitted.has(&span_id) || emitted.has_begun(&span_id)) {
+        if before.is_some_and(|emitted| emitted.has(&span_id) || emitted.has_begun(&span_id)) {
             return;
         }
-        if !self.live.contains(&trace_id) {
-            let has_ended = self.open.get(&trace_id).is_some_and(|run| run.has(&span_id));
-            if has_ended || !span.parent().is_local_root() {
+        let open = self.open.get(&trace_id);
+        if open.is_none_or(|run| run.live.is_none()) {
+            if open.is_some_and(|run| run.find(&span_id).is_some()) || !span.parent().is_local_root() {
                 return;
             }
             // What was collected of the trace is emitted first: a trace is either collected or live.
             self.let_go(trace_id);
-            let before = self.emitted.get(&trace_id).and_then(|emitted| emitted.run.as_ref());
+            let emitted = self.emitted.get(&trace_id);
+            let before = emitted.and_then(|emitted| emitted.run.as_ref());
             let joins = RemoteParent::of(span, &self.options).is_some();
-            let mut run = LiveRun::new(RunIdentity::after(trace_id, before, span_id, joins), Arc::clone(resource), now);
-            run.lossy = self.emitted.get(&trace_id).is_some_and(|emitted| emitted.lossy);
-            self.live.put(trace_id, run, &self.limits);
+            let origin = RunIdentity::after(trace_id, before, span_id, joins);
+            let mut run = OpenRun::begun(origin, span_id, Arc::clone(resource), now);
+            run.lossy = emitted.is_some_and(|emitted| emitted.lossy);
+            self.open.insert(trace_id, run, &self.limits);
         }
-        self.with_live(trace_id, |run, sink| run.start(span, now, sink));
-        self.make_room();
+        self.change(trace_id, |run, sink| run.start(span, now, sink));
     }
 
     /// Takes a span that has ended. May emit an incomplete run to stay within the limits.
     pub fn record<V: SpanView>(&mut self, span: &V, resource: &Arc<Resource>, now: Duration) {
         self.unknown_types.look_at(span);
         let trace_id = span.trace_id();
-        let mut starts_run = span.parent().is_local_root();
-        let mut joined = RemoteParent::of(span, &self.options);
+        let mut context =
+            SpanContext { starts_run: span.parent().is_local_root(), joined: RemoteParent::of(span, &self.options) };
+        let mut lossy = false;
         if let Some(emitted) = self.emitted.get(&trace_id) {
             if emitted.has(&span.span_id()) {
                 // The span was emitted already.
                 self.outputs.push_back(Output::SetAside { spans: 1 });
                 return;
             }
+            lossy = emitted.lossy;
             if matches!(span.parent(), Parent::Local(parent) if emitted.has(&parent)) {
-                starts_run = true;
-                joined = emitted.run.as_ref().and_then(|emitted| emitted.joined.clone());
+                context.starts_run = true;
+                context.joined = emitted.run.as_ref().and_then(|emitted| emitted.joined.clone());
             }
         }
-        if self.live.contains(&trace_id) {
-            self.with_live(trace_id, |run, sink| run.end(span, now, sink));
-            return self.make_room();
+        if self.open.get(&trace_id).is_none() {
+            self.open.insert(trace_id, OpenRun::new(Arc::clone(resource), now), &self.limits);
         }
-        let (run, before) = match self.open.entry(trace_id) {
-            Entry::Occupied(run) => {
-                let run = run.into_mut();
-                let before = run.stats();
-                (run, Some(before))
+        self.change(trace_id, |run, sink| {
+            run.lossy |= lossy;
+            if run.live.is_some() {
+                run.end(span, context, resource, now, sink);
+            } else {
+                // A repeated span comes out with the one that it repeats.
+                let _ = run.record(span, context, resource, sink.options, now);
             }
-            Entry::Vacant(place) => (place.insert(OpenRun::new(Arc::clone(resource), now)), None),
-        };
-        run.lossy |= self.emitted.get(&trace_id).is_some_and(|emitted| emitted.lossy);
-        run.add(span, starts_run, joined, resource, &self.options, now);
-        let (after, is_full) = (run.stats(), run.nodes.len() >= self.limits.run_spans);
-        self.note(trace_id, before, Some(after));
-
-        if is_full {
-            self.let_go(trace_id);
-        }
-        self.make_room();
+        });
     }
 
     /// Emits the runs whose deadline has passed.
     pub fn advance(&mut self, now: Duration) {
-        while let Some((ended, trace_id)) = self.by_end.first().copied() {
-            if now < ended.saturating_add(self.limits.linger) {
-                break;
-            }
+        while let Some((_, trace_id)) = self.open.next_due().filter(|(due, _)| *due <= now) {
             self.close(trace_id);
         }
-        while let Some((due, trace_id)) = self.live.next_due() {
-            if now < due {
-                break;
-            }
-            self.close_live(trace_id);
-        }
-        while let Some((seen, trace_id)) = self.oldest() {
-            if now < seen.saturating_add(self.limits.idle) {
-                break;
-            }
+        let idle = self.limits.idle;
+        while let Some((_, trace_id)) = self.open.oldest().filter(|(seen, _)| seen.saturating_add(idle) <= now) {
             self.let_go(trace_id);
         }
     }
@@ -254,10 +223,8 @@ impl Recorder {
     /// Returns when [`Recorder::advance`] has something to do next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Duration> {
-        let end = self.by_end.first().map(|(ended, _)| ended.saturating_add(self.limits.linger));
-        let age = self.oldest().map(|(seen, _)| seen.saturating_add(self.limits.idle));
-        let due = self.live.next_due().map(|(due, _)| due);
-        end.into_iter().chain(age).chain(due).min()
+        let age = self.open.oldest().map(|(seen, _)| seen.saturating_add(self.limits.idle));
+        self.open.next_due().map(|(due, _)| due).into_iter().chain(age).min()
     }
 
     /// Notes that spans of a trace were lost; returns false if nothing is known of the trace.
@@ -266,8 +233,6 @@ impl Recorder {
     /// marked. An unknown trace is not remembered, because nothing determines when to forget it.
     pub fn mark_lossy(&mut self, trace_id: [u8; 16]) -> bool {
         if let Some(run) = self.open.get_mut(&trace_id) {
-            run.lossy = true;
-        } else if let Some(run) = self.live.get_mut(&trace_id) {
             run.lossy = true;
         } else if let Some(emitted) = self.emitted.get_mut(&trace_id) {
             emitted.mark_lossy(&mut self.outputs);
@@ -280,7 +245,7 @@ impl Recorder {
     /// Marks a run that is being collected as one that was not sampled and is sent because it failed; its metadata states so.
     /// Returns false if nothing is collected of the trace.
     pub fn mark_kept_for_failure(&mut self, trace_id: [u8; 16]) -> bool {
-        let run = self.open.get_mut(&trace_id);
+        let run = self.open.get_mut(&trace_id).filter(|run| run.live.is_none());
         run.map(|run| run.kept_for_failure = true).is_some()
     }
 
@@ -292,19 +257,14 @@ impl Recorder {
 
     /// Emits every run whose root has ended, without waiting for late spans. A live run still waits for running steps.
     pub fn settle(&mut self) {
-        while let Some((_, trace_id)) = self.by_end.first().copied() {
+        for trace_id in self.open.lingering() {
             self.close(trace_id);
-        }
-        for (_, trace_id) in self.live.lingering().collect::<Vec<_>>() {
-            self.close_live(trace_id);
         }
     }
 
     /// Emits everything: first the runs whose root has ended, with all their spans, then the others, incomplete.
     pub fn finish(&mut self) {
-        while let Some((_, trace_id)) =
-            self.by_end.first().copied().or_else(|| self.live.next_due()).or_else(|| self.oldest())
-        {
+        while let Some((_, trace_id)) = self.open.next_due().or_else(|| self.open.oldest()) {
             self.let_go(trace_id);
         }
     }
@@ -318,7 +278,7 @@ impl Recorder {
     /// come out.
     #[must_use]
     pub fn open_spans(&self) -> u64 {
-        self.sources + self.live.sources()
+        self.open.sources()
     }
 
     /// Returns the number of runs that were set aside whole, because none of their spans is selected.
@@ -330,117 +290,96 @@ impl Recorder {
     /// Returns the approximate size of the open runs in bytes.
     #[must_use]
     pub fn weight(&self) -> usize {
-        self.weight + self.live.weight()
+        self.open.weight()
     }
 
-    /// Returns the run without spans for the longest time, and since when.
-    fn oldest(&self) -> Option<(Duration, [u8; 16])> {
-        self.by_age.first().copied().into_iter().chain(self.live.oldest()).min()
-    }
-
-    fn make_room(&mut self) {
-        while self.open.len() + self.live.len() > self.limits.runs || self.weight() > self.limits.bytes {
-            let Some((_, oldest)) = self.oldest() else { break };
-            self.let_go(oldest);
+    /// Changes an open run, and keeps the limits.
+    fn change(&mut self, trace_id: [u8; 16], change: impl FnOnce(&mut OpenRun, &mut Sink<'_>)) {
+        let retained = self.limits.bytes / RETAINED_SHARE / self.open.live().max(1);
+        let (options, before) = (&self.options, self.emitted.get(&trace_id));
+        let sink = &mut Sink { options, before, outputs: &mut self.outputs, retained };
+        let is_full = self.open.change(trace_id, &self.limits, |run| {
+            change(run, sink);
+            run.nodes.len() >= self.limits.run_spans
+        });
+        if is_full == Some(true) {
+            self.let_go(trace_id);
+        }
+        let is_over =
+            |open: &OpenRuns, limits: &RecorderLimits| open.len() > limits.runs || open.weight() > limits.bytes;
+        while is_over(&self.open, &self.limits) {
+            let Some((_, oldest)) = self.open.oldest() else { break };
+            self.open.change(oldest, &self.limits, |run| run.retain_at_most(0));
+            if is_over(&self.open, &self.limits) {
+                self.let_go(oldest);
+            }
         }
     }
 
-    fn with_live(&mut self, trace_id: [u8; 16], happens: impl FnOnce(&mut LiveRun, &mut LiveSink<'_>)) {
-        let Some(mut run) = self.live.take(&trace_id) else { return };
-        let before = self.emitted.get(&trace_id);
-        happens(&mut run, &mut LiveSink { options: &self.options, before, outputs: &mut self.outputs });
-        let is_full = run.spans() >= self.limits.run_spans;
-        self.live.put(trace_id, run, &self.limits);
-        if is_full {
-            self.close_live(trace_id);
-        }
-    }
-
-    /// Closes a live run.
-    fn close_live(&mut self, trace_id: [u8; 16]) {
-        let Some(run) = self.live.take(&trace_id) else { return };
-        let before = self.emitted.get(&trace_id);
-        let emitted = run.close(&mut LiveSink { options: &self.options, before, outputs: &mut self.outputs });
-        self.emitted.insert(trace_id, emitted);
-    }
-
-    fn take(&mut self, trace_id: [u8; 16]) -> Option<OpenRun> {
-        let run = self.open.remove(&trace_id)?;
-        self.note(trace_id, Some(run.stats()), None);
-        Some(run)
-    }
-
-    fn put(&mut self, trace_id: [u8; 16], run: OpenRun) {
-        self.note(trace_id, None, Some(run.stats()));
-        self.open.insert(trace_id, run);
-    }
-
-    /// Updates the orders and the sums after a change of one open run.
-    fn note(&mut self, trace_id: [u8; 16], before: Option<OpenRunStats>, after: Option<OpenRunStats>) {
-        let seen = |stats: OpenRunStats| stats.last_seen;
-        reorder(&mut self.by_age, trace_id, before.map(seen), after.map(seen));
-        let ended = |stats: OpenRunStats| stats.root_ended;
-        reorder(&mut self.by_end, trace_id, before.and_then(ended), after.and_then(ended));
-        let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
-        self.sources = self.sources - before.sources + after.sources;
-        self.weight = self.weight - before.weight + after.weight;
-    }
-
-    /// Emits a run whose root has ended. Descendants of a span that has not ended stay open.
+    /// Emits a run whose root has ended. Descendants of a span that has not ended stay open if the run is collected.
     fn close(&mut self, trace_id: [u8; 16]) {
-        let Some(run) = self.take(trace_id) else { return };
+        let Some(run) = self.open.take(&trace_id) else { return };
+        if run.live.is_some() {
+            return self.emit(trace_id, run);
+        }
         let (run, rest) = run.split_connected();
-        self.emit(trace_id, run, true);
+        self.emit(trace_id, run);
         if let Some(rest) = rest {
-            self.put(trace_id, rest);
+            self.open.insert(trace_id, rest, &self.limits);
         }
     }
 
     /// Emits a run, complete or not.
     fn let_go(&mut self, trace_id: [u8; 16]) {
-        let Some(run) = self.take(trace_id) else { return self.close_live(trace_id) };
-        let ended = run.root_ended.is_some();
-        self.emit(trace_id, run, ended);
+        if let Some(run) = self.open.take(&trace_id) {
+            self.emit(trace_id, run);
+        }
     }
 
-    fn emit(&mut self, trace_id: [u8; 16], run: OpenRun, ended: bool) {
+    fn emit(&mut self, trace_id: [u8; 16], mut run: OpenRun) {
         let earlier = self.emitted.get(&trace_id);
         let before = earlier.and_then(|emitted| emitted.run.as_ref());
-        let span_ids: Vec<[u8; 8]> = run.nodes.iter().map(|node| node.span_id).collect();
+        let ids = |run: &OpenRun, is_of: fn(&Node) -> bool| -> Vec<[u8; 8]> {
+            run.nodes.iter().filter(|node| is_of(node)).map(|node| node.span_id).collect()
+        };
+        let ended_ids = ids(&run, |node| node.ended.is_some());
+        let mut sink = Sink { options: &self.options, before: earlier, outputs: &mut self.outputs, retained: 0 };
         if !run.genai {
-            let emitted = before.cloned();
-            self.unselected_runs += 1;
-            self.outputs.push_back(Output::SetAside { spans: run.sources });
-            self.emitted.insert(trace_id, EmittedTrace::set_aside(emitted, span_ids, run.lossy, &mut self.outputs));
-            return;
+            self.unselected_runs += u64::from(run.live.is_none());
+            sink.set_aside(run.sources);
+            let emitted = EmittedTrace::set_aside(before.cloned(), ended_ids, run.lossy, &mut self.outputs);
+            return self.emitted.insert(trace_id, emitted);
         }
-        let joined = run.joined();
-        let origin = RunIdentity::after(trace_id, before, run.first_span().unwrap_or_default(), joined.is_some());
-        let (id, part) = (origin.id.clone(), origin.part);
-        let run = RunAssembler { origin, before: earlier, ended, options: &self.options }.assemble(run);
-        if let Some(correction) = before.and_then(|before| before.corrected_by(&run.trace)) {
-            self.outputs.push_back(Output::Correction(Box::new(correction)));
+        let joined = run.joined().cloned();
+        let (origin, ended) = match &run.live {
+            Some(live) => (live.origin.clone(), live.over.is_some()),
+            None => {
+                let first = run.first_span().unwrap_or_default();
+                (RunIdentity::after(trace_id, before, first, joined.is_some()), run.root_ended.is_some())
+            }
+        };
+        run.sort_by_end();
+        let assembler = RunAssembler { origin: &origin, before: earlier, ended, options: &self.options };
+        let rest = assembler.assemble(&mut run);
+        if let Some(correction) = before.and_then(|before| before.corrected_by(&rest.trace)) {
+            sink.outputs.push_back(Output::Correction(Box::new(correction)));
         }
-        let (trace_tokens, trace_cost) = (run.trace.total_tokens, run.trace.total_cost);
-        let emitted = EmittedRun { id, part, ended, trace_tokens, trace_cost, joined };
-        self.emitted.insert(trace_id, EmittedTrace::new(Some(emitted), span_ids));
-        self.outputs.push_back(Output::Run(Box::new(run)));
+        let (trace_tokens, trace_cost) = (rest.trace.total_tokens, rest.trace.total_cost);
+        let emitted = EmittedRun { id: origin.id.clone(), part: origin.part, ended, trace_tokens, trace_cost, joined };
+        match &run.live {
+            Some(live) => {
+                live.emit_rest(rest, ended, &mut sink);
+                if run.lossy && !ended {
+                    sink.outputs.push_back(emitted.not_all());
+                }
+            }
+            None => {
+                let Assembled { trace, spans, set_aside, .. } = rest;
+                let run = Run { trace, spans, set_aside, joined: origin.joined };
+                sink.outputs.push_back(Output::Run(Box::new(run)));
+            }
+        }
+        let begun = ids(&run, |node| node.ended.is_none() && node.emitted.is_some());
+        self.emitted.insert(trace_id, EmittedTrace::new(Some(emitted), ended_ids).with_begun(begun));
     }
-}
-
-/// Moves a run to another position in an order.
-fn reorder(
-    order: &mut BTreeSet<(Duration, [u8; 16])>,
-    trace_id: [u8; 16],
-    before: Option<Duration>,
-    after: Option<Duration>,
-) {
-    // Spans arrive in batches, so that mostly nothing moves.
-    if before == after {
-        return;
-    }
-    if let Some(before) = before {
-        order.remove(&(before, trace_id));
-    }
-    order.extend(after.map(|after| (after, trace_id)));
 }

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use retrace_protocol::metadata::{Service, SpanMetadata, TraceMetadata, TraceOrigin};
+use retrace_protocol::metadata::{TraceMetadata, TraceOrigin, Usage};
 use retrace_protocol::{Id, Json, Span, Status, Timestamp, Trace};
 
 use crate::json::hex;
 use crate::options::Options;
 use crate::price::without_noise;
 use crate::recorder::emitted_runs::EmittedRun;
-use crate::recorder::node::members;
 use crate::recorder::remote_parent::RemoteParent;
 use crate::recorder::run_name::RunName;
 use crate::recorder::tools::derived_id;
@@ -36,14 +35,14 @@ pub(crate) struct RunIdentity {
 }
 
 /// Facts about a span that follow from its position in the run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct TreePosition {
     pub id: Id,
     pub parent: Option<Id>,
-    agent_id: Option<Arc<str>>,
-    agent_role: Option<Arc<str>>,
-    parent_agent_id: Option<Arc<str>>,
-    remote_parent: Option<String>,
+    pub agent_id: Option<Arc<str>>,
+    pub agent_role: Option<Arc<str>>,
+    pub parent_agent_id: Option<Arc<str>>,
+    pub remote_parent: Option<String>,
 }
 
 /// Labels of a run. A span carries only those that differ.
@@ -54,19 +53,6 @@ pub(crate) struct RunLabels {
     /// Name of the run, if a span states one.
     pub name: Option<String>,
     pub tags: Option<Json>,
-}
-
-/// Facts about a span beside its builder.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SpanDetails<'n> {
-    pub span_id: [u8; 8],
-    pub is_root: bool,
-    /// True if the process joins the run of another one with this span.
-    pub joins: bool,
-    /// Service of the process, if the run does not carry it.
-    pub service: Option<&'n Service>,
-    pub session: Option<&'n str>,
-    pub user: Option<&'n str>,
 }
 
 /// Facts about a run that its root states.
@@ -121,10 +107,18 @@ impl TreePosition {
             parent,
         }
     }
+
+    /// Makes a span the child of the span at this position, with the same agents.
+    pub(crate) fn apply_below(&self, span: &mut Span) {
+        span.parent_id = Some(self.id.clone());
+        span.agent_id.clone_from(&self.agent_id);
+        span.agent_role.clone_from(&self.agent_role);
+        span.parent_agent_id.clone_from(&self.parent_agent_id);
+    }
 }
 
 /// Moves user metadata whose keys have a meaning in the protocol into an object of its own.
-fn apart(
+pub(crate) fn apart(
     metadata: serde_json::Map<String, serde_json::Value>,
     keys: &[&str],
 ) -> serde_json::Map<String, serde_json::Value> {
@@ -137,20 +131,21 @@ fn apart(
 }
 
 impl RunLabels {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.session.is_none() && self.user.is_none() && self.name.is_none() && self.tags.is_none()
+    /// Returns the labels of a run of another process that its caller states.
+    pub(crate) fn of_caller(caller: &RemoteParent) -> Self {
+        Self { session: caller.session.clone(), ..Self::default() }
     }
 }
 
-impl RootFacts {
-    /// Approximate size in bytes.
-    pub(crate) fn weight(&self) -> usize {
-        let json = |json: &Option<Json>| json.as_ref().map_or(0, |json| json.as_str().len());
-        let end = self.end.as_ref().map_or(0, |end| json(&end.output));
-        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        text(&self.name) + text(&self.environment) + json(&self.input) + end + members(&self.user_metadata)
-    }
+/// Removes what is not known of a span while it is running.
+pub(crate) fn under_way(builder: &mut SpanBuilder) {
+    let span = &mut builder.span;
+    (span.ended_at, span.duration_ms, span.output, span.error) = (None, None, None, None);
+    (span.input_tokens, span.output_tokens, span.cost) = (None, None, None);
+    builder.metadata.usage = Usage::default();
+}
 
+impl RootFacts {
     pub(crate) fn new(start: u64, builder: Option<&SpanBuilder>) -> Self {
         let mut user_metadata = builder.map(|builder| builder.user_metadata.clone()).unwrap_or_default();
         let environment = user_metadata.remove(ENVIRONMENT).and_then(|stated| stated.as_str().map(str::to_owned));
@@ -206,49 +201,6 @@ impl RunIdentity {
             part => derived_id(&[&trace_id, b"run:", &first, &part.to_be_bytes()]),
         };
         Self { trace_id, id, part, continues: before.map(|before| before.id.clone()), joined: false }
-    }
-
-    /// Returns the record of a span.
-    pub(crate) fn span(
-        &self,
-        builder: SpanBuilder,
-        own: SpanDetails<'_>,
-        place: TreePosition,
-        labels: &RunLabels,
-    ) -> Span {
-        let mut span = builder.span;
-        span.id = place.id;
-        span.trace_id = self.id.clone();
-        span.parent_id = place.parent;
-        span.agent_id = place.agent_id;
-        span.agent_role = place.agent_role;
-        span.parent_agent_id = place.parent_agent_id;
-        let mut metadata = builder.metadata;
-        metadata.otel.remote_parent = place.remote_parent;
-        metadata.otel.service = own.service.filter(|service| !service.is_empty()).cloned();
-        metadata.otel.joined = own.joins;
-        if span.id.to_otel_span() != Some(own.span_id) {
-            metadata.otel.span_id = Some(hex(&own.span_id));
-        }
-        if !own.is_root {
-            metadata.other = apart(builder.user_metadata, &SpanMetadata::KEYS);
-        }
-        for (key, own, of_run) in [
-            ("session_id", own.session, &labels.session),
-            ("user_id", own.user, &labels.user),
-            ("trace_name", builder.stated_trace_name.as_deref(), &labels.name),
-        ] {
-            if let Some(own) = own.filter(|own| of_run.as_deref() != Some(own)) {
-                metadata.other.entry(key).or_insert_with(|| own.into());
-            }
-        }
-        if let Some(own) = builder.tags.filter(|own| labels.tags.as_ref() != Some(own)) {
-            metadata.other.entry("tags").or_insert_with(|| own.to_value().unwrap_or_default());
-        }
-        if metadata != SpanMetadata::default() {
-            span.metadata = Some(Json::from_serialize(&metadata));
-        }
-        span
     }
 
     /// Returns the record of the trace, without its metadata and without what depends on its spans.

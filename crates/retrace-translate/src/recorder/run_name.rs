@@ -4,8 +4,6 @@
 //! server span is kept in [`TraceMetadata::entry_span`](retrace_protocol::metadata::TraceMetadata::entry_span). A stated name
 //! and a root that is a GenAI span take precedence.
 
-use crate::span_reader::SpanBuilder;
-
 /// Start, depth and index of a span; the lowest comes first.
 type Rank = (u64, usize, usize);
 
@@ -14,21 +12,15 @@ type Rank = (u64, usize, usize);
 pub(crate) struct FirstCall(Option<(Rank, String)>);
 
 impl FirstCall {
-    /// Notes a GenAI span below the root.
-    pub(crate) fn note(&mut self, rank: Rank, builder: &SpanBuilder) {
-        let name = builder.trace_name.as_ref().unwrap_or(&builder.span.name);
-        if !name.is_empty() && self.0.as_ref().is_none_or(|(first, _)| rank <= *first) {
-            self.0 = Some((rank, name.clone()));
+    /// Notes a GenAI span below the root, and the name of a run that begins with it.
+    pub(crate) fn note(&mut self, rank: Rank, name: &str) {
+        if self.0.as_ref().is_none_or(|(first, _)| rank <= *first) {
+            self.0 = Some((rank, name.to_owned()));
         }
     }
 
     pub(crate) fn name(&self) -> Option<&str> {
         self.0.as_ref().map(|(_, name)| name.as_str())
-    }
-
-    /// Size of the name in bytes.
-    pub(crate) fn weight(&self) -> usize {
-        self.name().map_or(0, str::len)
     }
 }
 

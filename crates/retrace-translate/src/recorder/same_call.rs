@@ -8,8 +8,6 @@
 //!   caching gateways give one id to many answers.
 //! * **The server's own record.** A span of kind SERVER below the model call of its client repeats it ([`CallIdentity::serves`]).
 
-use std::borrow::Cow;
-
 /// Start and end of a span, in nanoseconds since 1970 UTC.
 pub(crate) type Interval = (u64, u64);
 
@@ -46,10 +44,10 @@ pub(crate) struct CallIdentity<'a> {
     /// The span is of kind SERVER.
     pub is_server: bool,
     /// Response id and request id.
-    pub ids: [Option<Cow<'a, str>>; 2],
+    pub ids: [Option<&'a str>; 2],
     /// Response model and request model.
-    pub models: [Option<Cow<'a, str>>; 2],
-    pub operation: Option<Cow<'static, str>>,
+    pub models: [Option<&'a str>; 2],
+    pub operation: Option<&'a str>,
     /// Input and output tokens.
     pub tokens: [Option<u64>; 2],
 }
@@ -64,40 +62,22 @@ impl CallIdentity<'_> {
         if !self.is_server {
             return false;
         }
-        let is_same = |one: &Cow<'_, str>, other: &Cow<'_, str>| one == other;
-        if shares(&self.ids, &client.ids, is_same) {
+        if shares(&self.ids, &client.ids, |one, other| one == other) {
             return true;
         }
-        let is_known = |models: &[Option<Cow<'_, str>>; 2]| models.iter().any(Option::is_some);
+        let is_known = |models: &[Option<&str>; 2]| models.iter().any(Option::is_some);
         let models = !is_known(&self.models)
             || !is_known(&client.models)
-            || shares(&self.models, &client.models, |one, other| one.eq_ignore_ascii_case(other));
+            || shares(&self.models, &client.models, str::eq_ignore_ascii_case);
         let operations = match (&self.operation, &client.operation) {
             (Some(own), Some(other)) => own == other,
             _ => true,
         };
         is_direct && operations && models && self.tokens == client.tokens && self.tokens.iter().any(Option::is_some)
     }
-
-    pub(crate) fn into_owned(self) -> CallIdentity<'static> {
-        let owned = |texts: [Option<Cow<'_, str>>; 2]| texts.map(|text| text.map(|text| Cow::Owned(text.into_owned())));
-        CallIdentity {
-            is_server: self.is_server,
-            ids: owned(self.ids),
-            models: owned(self.models),
-            operation: self.operation,
-            tokens: self.tokens,
-        }
-    }
-
-    /// Approximate size in bytes.
-    pub(crate) fn weight(&self) -> usize {
-        let texts = self.ids.iter().chain(&self.models).flatten().map(|text| text.len()).sum::<usize>();
-        size_of::<Self>() + texts + self.operation.as_ref().map_or(0, |operation| operation.len())
-    }
 }
 
-fn shares<T>(own: &[Option<T>; 2], other: &[Option<T>; 2], is_same: impl Fn(&T, &T) -> bool) -> bool {
+fn shares(own: &[Option<&str>; 2], other: &[Option<&str>; 2], is_same: impl Fn(&str, &str) -> bool) -> bool {
     own.iter().flatten().any(|one| other.iter().flatten().any(|other| is_same(one, other)))
 }
 
@@ -126,9 +106,9 @@ mod tests {
     fn a_server_repeats_its_client_by_id_or_by_what_it_counts() {
         let span = |id: &'static str, model: &'static str, tokens: u64| CallIdentity {
             is_server: true,
-            ids: [Some(id.into()), None],
-            models: [Some(model.into()), None],
-            operation: Some("chat".into()),
+            ids: [Some(id), None],
+            models: [Some(model), None],
+            operation: Some("chat"),
             tokens: [Some(tokens), Some(1)],
         };
         let client = span("a", "m", 7);

@@ -17,11 +17,14 @@ use serde_json::value::RawValue;
 
 use crate::messages::envelope::result_content;
 use crate::messages::{Position, SeenKind, SeenTool, embedded};
+use crate::recorder::record::{RunIdentity, TreePosition};
 
 /// Tools that the messages of one run show. Histories are repeated: the first occurrence holds.
 #[derive(Debug, Default)]
 pub(crate) struct SeenTools {
     by_id: BTreeMap<String, Tool>,
+    /// Number of calls that were noted.
+    calls: u32,
 }
 
 /// One tool call.
@@ -48,6 +51,8 @@ struct SeenHalf {
     by: SourceCall,
     /// True if the model's response has it, false if the history has it.
     in_answer: bool,
+    /// Position among the calls of the run, in the order in which messages show them.
+    order: u32,
 }
 
 /// Name and content of a call or a result.
@@ -82,6 +87,8 @@ pub(crate) struct SeenCall<'s> {
     pub arguments: Option<&'s Json>,
     /// The model call whose messages show it.
     pub by: SourceCall,
+    /// Position among the calls of the run, in the order in which messages show them.
+    pub order: u32,
     /// True if messages show its result as well.
     pub is_answered: bool,
 }
@@ -95,6 +102,11 @@ impl SeenTools {
     /// Returns the call of this run with this id, if it has a name.
     pub(crate) fn call(&self, id: &str) -> Option<SeenCall<'_>> {
         self.by_id.get_key_value(id).and_then(|(id, tool)| tool.shown_call(id))
+    }
+
+    /// Returns true for the call that was noted last.
+    pub(crate) fn is_latest(&self, call: &SeenCall<'_>) -> bool {
+        call.order + 1 == self.calls
     }
 
     /// Notes a tool unless it is known; returns the number of bytes added. Without `capture_content` only its name is kept.
@@ -138,12 +150,12 @@ impl SeenTools {
             SeenKind::Result { .. } => result_content(raw).to_json(),
         });
         let half = Half { name: name.map(|name| name.clone().into_owned()), content };
-        let shown = SeenHalf { half, by, in_answer: position == Position::Answer };
+        let is_call = matches!(tool.kind, SeenKind::Call { .. });
+        let shown = SeenHalf { half, by, in_answer: position == Position::Answer, order: self.calls };
         bytes += shown.weight() + tool.id.len();
-        match tool.kind {
-            SeenKind::Call { .. } => entry.call = Some(shown),
-            SeenKind::Result { .. } => entry.result = Some(shown),
-        }
+        let entry = self.entry(&tool.id);
+        *(if is_call { &mut entry.call } else { &mut entry.result }) = Some(shown);
+        self.calls += u32::from(is_call);
         bytes
     }
 
@@ -159,17 +171,17 @@ impl SeenTools {
     /// Marks a call as emitted: its notes are dropped, and no more are taken. Returns the number of bytes freed and taken.
     pub(crate) fn settle(&mut self, call_id: &str) -> (usize, usize) {
         let tool = self.by_id.entry(call_id.to_owned()).or_default();
+        if tool.is_settled {
+            return (0, 0);
+        }
         let noted = std::mem::replace(tool, Tool { is_settled: true, ..Tool::default() });
         (noted.weight(call_id.len()), size_of::<Tool>() + call_id.len())
     }
 
-    pub(crate) fn is_settled(&self, call_id: &str) -> bool {
-        self.by_id.get(call_id).is_some_and(|tool| tool.is_settled)
-    }
-
     /// Separates the tools that these spans show: returns `(rest, taken)`.
     pub(crate) fn split(self, is_taken: impl Fn(&[u8; 8]) -> bool) -> (Self, Self) {
-        let (mut rest, mut taken) = (Self::default(), Self::default());
+        let empty = || Self { by_id: BTreeMap::new(), calls: self.calls };
+        let (mut rest, mut taken) = (empty(), empty());
         for (id, tool) in self.by_id {
             for (half, is_call) in [(tool.call, true), (tool.result, false)] {
                 let Some(shown) = half else { continue };
@@ -196,7 +208,7 @@ impl Tool {
         let call = self.call.as_ref()?;
         let name = call.half.name.as_deref()?;
         let is_answered = self.result.is_some() || !self.earlier.is_empty();
-        Some(SeenCall { id, name, arguments: call.half.content.as_ref(), by: call.by, is_answered })
+        Some(SeenCall { id, name, arguments: call.half.content.as_ref(), by: call.by, order: call.order, is_answered })
     }
 
     /// Notes a result before the last user message of a history. The first one of a history holds, unless a call was met before
@@ -246,7 +258,7 @@ impl Tool {
         let (earlier, by) = later.min_by_key(|(_, by)| (by.start, by.span_id))?;
         let content = earlier.raw.as_deref().map(|raw| result_content(raw).to_json());
         let half = Half { name: earlier.name.clone(), content };
-        Some(Cow::Owned(SeenHalf { half, by, in_answer: false }))
+        Some(Cow::Owned(SeenHalf { half, by, in_answer: false, order: 0 }))
     }
 }
 
@@ -271,98 +283,127 @@ impl Earlier {
 
 const NANOS_PER_MICRO: u64 = 1_000;
 
-/// A span of the run that executes a tool, with the id of the call.
+/// A span of the run that executes a tool or whose messages show one, and its position.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ExecutedCall<'s> {
-    pub call_id: &'s str,
+pub(crate) struct PlacedSpan<'s> {
     pub span: &'s Span,
+    /// Start in nanoseconds since 1970 UTC.
+    pub start: u64,
+    pub place: &'s TreePosition,
+    /// True if it had a result, which is no longer kept.
+    pub had_result: bool,
 }
 
-/// A model call of the run.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ModelCall<'s> {
-    pub span_id: [u8; 8],
-    pub span: &'s Span,
-}
-
-/// Synthesizes the missing spans: a `tool_call` for each call without a span, and a `tool_result` for each result.
-pub(crate) fn synthesize_missing(
-    trace_id: [u8; 16],
-    seen: &SeenTools,
-    executed: &[ExecutedCall<'_>],
-    calls: &[ModelCall<'_>],
-) -> Vec<Span> {
-    let nothing_shown = Tool::default();
-    let mut tools: BTreeMap<&str, (Option<&Span>, &Tool)> =
-        seen.by_id.iter().map(|(id, tool)| (id.as_str(), (None, tool))).collect();
-    for tool in executed {
-        tools.entry(tool.call_id).or_insert((None, &nothing_shown)).0 = Some(tool.span);
+impl PlacedSpan<'_> {
+    fn has_result(&self) -> bool {
+        self.had_result || (self.span.error.is_none() && self.span.output.is_some())
     }
-    let source_call = |by: SourceCall| calls.iter().find(|call| call.span_id == by.span_id).map(|call| call.span);
-    let mut spans = Vec::new();
+}
+
+/// Synthesizes the missing spans of a run: a `tool_call` for each call without a span, and a `tool_result` for
+/// each result. Of several spans that execute one call the last one with a result has it.
+///
+/// `is_sent` returns true for a span whose result needs no span, because it was emitted; the number of these is returned too.
+pub(crate) fn synthesize_missing<'s>(
+    origin: &RunIdentity,
+    seen: &'s SeenTools,
+    executed: impl Iterator<Item = (&'s str, PlacedSpan<'s>)>,
+    source_call: impl Fn([u8; 8]) -> Option<PlacedSpan<'s>>,
+    is_sent: impl Fn(&str, PlacedSpan<'s>) -> bool,
+) -> (Vec<Span>, u64) {
+    let nothing_shown = Tool::default();
+    let mut tools: BTreeMap<&str, (Option<PlacedSpan<'_>>, &Tool)> =
+        seen.by_id.iter().map(|(id, tool)| (id.as_str(), (None, tool))).collect();
+    for (call_id, span) in executed {
+        let (known, _) = tools.entry(call_id).or_insert((None, &nothing_shown));
+        if known.is_none_or(|known| span.has_result() || !known.has_result()) {
+            *known = Some(span);
+        }
+    }
+    let (mut spans, mut sent) = (Vec::new(), 0);
     for (call_id, (executed, shown)) in tools {
         let call_half = shown.call.as_ref().filter(|_| executed.is_none());
         let synthesized = call_half.and_then(|call_half| {
-            let by = source_call(call_half.by)?;
-            let mut span = shown_by(trace_id, call_id, SpanType::ToolCall, call_half, by, None);
+            let by = source_call(call_half.by.span_id)?;
+            let mut span = shown_by(origin, call_id, SpanType::ToolCall, call_half, by, None);
             span.input.clone_from(&call_half.half.content);
-            span.model.clone_from(&by.model);
+            span.model.clone_from(&by.span.model);
             Some(span)
         });
-        let call = executed.or(synthesized.as_ref());
+        if executed.is_some_and(|span| span.has_result() && is_sent(call_id, span)) {
+            sent += 1;
+            continue;
+        }
         // The output of a tool span takes precedence; for a tool that failed, the message to the model is the result.
-        let result = executed.and_then(|span| result_span(trace_id, call_id, span)).or_else(|| {
-            let found = shown.result(executed)?;
-            let mut result = shown_by(trace_id, call_id, SpanType::ToolResult, &found, source_call(found.by)?, call);
+        let result = executed.and_then(|span| result_span(origin, call_id, span)).or_else(|| {
+            let found = shown.result(executed.map(|executed| executed.span))?;
+            let by = source_call(found.by.span_id)?;
+            let mut result = shown_by(origin, call_id, SpanType::ToolResult, &found, by, executed);
+            if let Some(call) = &synthesized {
+                below(&mut result, call);
+            }
             result.output.clone_from(&found.half.content);
-            result.error = call.and_then(|call| call.error.clone());
+            result.error = executed.and_then(|executed| executed.span.error.clone());
             Some(result)
         });
         spans.extend(synthesized);
         spans.extend(result);
     }
-    spans
+    (spans, sent)
 }
 
 /// Returns the output of a tool span as a result span; `None` if it failed or has no output.
-pub(crate) fn result_span(trace_id: [u8; 16], call_id: &str, executed: &Span) -> Option<Span> {
-    if executed.error.is_some() {
-        return None;
-    }
-    let output = executed.output.clone()?;
-    let at = executed.ended_at.clone().unwrap_or_else(|| executed.started_at.clone());
-    let mut result = instant(trace_id, call_id, SpanType::ToolResult, &executed.name, at, executed);
+pub(crate) fn result_span(origin: &RunIdentity, call_id: &str, executed: PlacedSpan<'_>) -> Option<Span> {
+    let span = executed.span;
+    let output = span.output.clone().filter(|_| span.error.is_none())?;
+    let at = span.ended_at.clone().unwrap_or_else(|| span.started_at.clone());
+    let mut result = instant(origin, call_id, SpanType::ToolResult, &span.name, at, executed.place);
     result.output = Some(output);
     Some(result)
 }
 
-/// Synthesizes a span for a tool in the messages of `by`, as a child of the call if that has a span.
+/// Makes a result the child of a synthesized call.
+fn below(result: &mut Span, call: &Span) {
+    result.parent_id = Some(call.id.clone());
+    result.agent_id.clone_from(&call.agent_id);
+    result.agent_role.clone_from(&call.agent_role);
+    result.parent_agent_id.clone_from(&call.parent_agent_id);
+    if result.name == UNNAMED_TOOL {
+        result.name.clone_from(&call.name);
+    }
+}
+
+/// Synthesizes a span for a tool in the messages of `by`, as a child of the span that executes the call, if there is one.
 fn shown_by(
-    trace_id: [u8; 16],
+    origin: &RunIdentity,
     call_id: &str,
     span_type: SpanType,
     shown: &SeenHalf,
-    by: &Span,
-    call: Option<&Span>,
+    by: PlacedSpan<'_>,
+    executed: Option<PlacedSpan<'_>>,
 ) -> Span {
     // The response of a model is known when the call ends, its history when it begins.
-    let at = by.ended_at.clone().filter(|_| shown.in_answer).unwrap_or_else(|| by.started_at.clone());
-    let name = shown.half.name.as_deref().or(call.map(|call| call.name.as_str())).unwrap_or(UNNAMED_TOOL);
-    instant(trace_id, call_id, span_type, name, at, call.unwrap_or(by))
+    let at = by.span.ended_at.clone().filter(|_| shown.in_answer).unwrap_or_else(|| by.span.started_at.clone());
+    let name = shown.half.name.as_deref().or(executed.map(|call| call.span.name.as_str())).unwrap_or(UNNAMED_TOOL);
+    instant(origin, call_id, span_type, name, at, executed.unwrap_or(by).place)
 }
 
 /// Name of a tool result whose tool is unknown, as in the official SDK.
 const UNNAMED_TOOL: &str = "tool_result";
 
-fn instant(trace_id: [u8; 16], call_id: &str, span_type: SpanType, name: &str, at: Timestamp, above: &Span) -> Span {
-    let id = synthesized_id(trace_id, call_id, span_type);
-    let mut span = Span::new(id, above.trace_id.clone(), span_type, name, at.clone());
-    span.parent_id = Some(above.id.clone());
+fn instant(
+    origin: &RunIdentity,
+    call_id: &str,
+    span_type: SpanType,
+    name: &str,
+    at: Timestamp,
+    above: &TreePosition,
+) -> Span {
+    let id = synthesized_id(origin.trace_id, call_id, span_type);
+    let mut span = Span::new(id, origin.id.clone(), span_type, name, at.clone());
     span.ended_at = Some(at);
     span.duration_ms = Some(0);
-    span.agent_id.clone_from(&above.agent_id);
-    span.parent_agent_id.clone_from(&above.parent_agent_id);
-    span.agent_role.clone_from(&above.agent_role);
+    above.apply_below(&mut span);
     let metadata = SpanMetadata { tool_call_id: Some(call_id.to_owned()), ..SpanMetadata::default() };
     span.metadata = Some(Json::from_serialize(&metadata));
     span

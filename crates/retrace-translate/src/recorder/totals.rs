@@ -24,7 +24,7 @@ pub(crate) struct Totals {
 }
 
 /// Returns for each node whether its usage counts.
-pub(crate) fn counting_nodes(nodes: &[Node], tree: &Tree<'_>) -> Vec<bool> {
+pub(crate) fn counting_nodes(nodes: &[Node], tree: &Tree) -> Vec<bool> {
     let mut counts: Vec<bool> = nodes.iter().map(reports).collect();
     let mut innermost_first: Vec<usize> = (0..nodes.len()).filter(|at| counts.get(*at) == Some(&true)).collect();
     innermost_first.sort_by_cached_key(|at| std::cmp::Reverse(tree.depth(*at)));
@@ -72,7 +72,7 @@ pub(crate) fn counting_nodes(nodes: &[Node], tree: &Tree<'_>) -> Vec<bool> {
 }
 
 /// Returns true if a span is a server's record of a call that a span above it records from the client's side.
-fn is_echo(nodes: &[Node], tree: &Tree<'_>, at: usize) -> bool {
+fn is_echo(nodes: &[Node], tree: &Tree, at: usize) -> bool {
     let Some(node) = nodes.get(at).filter(|node| node.is_server && reports(node)) else { return false };
     let own = node.identity();
     let mut is_direct = true;
@@ -92,7 +92,7 @@ fn is_echo(nodes: &[Node], tree: &Tree<'_>, at: usize) -> bool {
 
 /// Counts one of several spans with the same response id that are one call, such as those of two libraries: the one that has
 /// content, else the one that ended first.
-fn count_answers_once(nodes: &[Node], tree: &Tree<'_>, counts: &mut [bool]) {
+fn count_answers_once(nodes: &[Node], tree: &Tree, counts: &mut [bool]) {
     let mut calls: Vec<usize> = (0..nodes.len())
         .filter(|at| counts.get(*at) == Some(&true))
         .filter(|at| nodes.get(*at).is_some_and(|node| is_call(node) && node.response_id().is_some()))
@@ -125,13 +125,7 @@ fn count_answers_once(nodes: &[Node], tree: &Tree<'_>, counts: &mut [bool]) {
 
 /// Returns those of `counting`, ordered by end, that are one call with `at`, which ended last and has the same response id.
 /// `is_above` is true if a call with that id is below it.
-fn same_answers(
-    nodes: &[Node],
-    tree: &Tree<'_>,
-    counting: &[usize],
-    at: usize,
-    is_above: bool,
-) -> SmallVec<[usize; 2]> {
+fn same_answers(nodes: &[Node], tree: &Tree, counting: &[usize], at: usize, is_above: bool) -> SmallVec<[usize; 2]> {
     let Some(own) = nodes.get(at).map(Node::interval) else { return SmallVec::new() };
     let interval = |at: usize| nodes.get(at).map_or((0, 0), Node::interval);
     let end = |at: usize| interval(at).1.max(interval(at).0);
@@ -146,7 +140,7 @@ fn same_answers(
 }
 
 /// Returns the relation between two nodes.
-fn line(nodes: &[Node], tree: &Tree<'_>, one: usize, other: usize) -> Lineage {
+fn line(nodes: &[Node], tree: &Tree, one: usize, other: usize) -> Lineage {
     let walk = |lower: usize, upper: usize| {
         let mut through_tool = false;
         for above in tree.above(lower) {
@@ -166,10 +160,7 @@ fn is_call(node: &Node) -> bool {
 
 /// Returns true if one span has content and the other has none.
 fn has_more_content(nodes: &[Node], one: usize, other: usize) -> bool {
-    let has_content = |at: usize| {
-        let builder = nodes.get(at).and_then(|node| node.builder.as_ref());
-        builder.is_some_and(|builder| builder.span.input.is_some() || builder.span.output.is_some())
-    };
+    let has_content = |at: usize| nodes.get(at).is_some_and(Node::has_content);
     has_content(one) && !has_content(other)
 }
 
@@ -179,24 +170,37 @@ fn set(counts: &mut [bool], at: usize, value: bool) {
     }
 }
 
-fn reports(node: &Node) -> bool {
-    node.kept && node.builder.as_ref().is_some_and(|builder| has_usage(&builder.span))
+/// Returns true if a span that is sent states usage.
+pub(crate) fn reports(node: &Node) -> bool {
+    let has_usage = |span: &Span| span.input_tokens.is_some() || span.output_tokens.is_some() || span.cost.is_some();
+    node.kept && node.ended.is_some() && node.span().is_some_and(has_usage)
 }
 
-/// Returns true if a span states usage.
-pub(crate) fn has_usage(span: &Span) -> bool {
-    span.input_tokens.is_some() || span.output_tokens.is_some() || span.cost.is_some()
+/// Returns whether the usage of a span that has just ended counts, as far as that is known: decided by the spans that ended before
+/// it. `path` has its ancestors. The run decides by [`counting_nodes`] when it has ended.
+pub(crate) fn counts_so_far(nodes: &mut [Node], at: usize, path: &[usize]) -> bool {
+    let Some(node) = nodes.get(at).filter(|node| reports(node)) else { return false };
+    let [any_below, same_below] = node.has_usage_below;
+    let operation = node.operation.clone();
+    let mut same_call = is_call(node);
+    let mut counts = if same_call { !same_below } else { !any_below || node.class.is_none() };
+    let is_server = node.is_server;
+    for above in path {
+        let Some(outer) = nodes.get_mut(*above) else { break };
+        counts &= !(is_server && is_call(outer));
+        same_call &= matches!(outer.class, None | Some(Class::Model));
+        outer.has_usage_below[0] = true;
+        outer.has_usage_below[1] |= same_call && outer.operation == operation;
+    }
+    counts
 }
 
-/// Adds up the usage that counts, and moves the rest to the metadata of its span.
-pub(crate) fn apply_counts(nodes: &mut [Node], counts: &[bool]) -> Totals {
+/// Adds up the usage that counts.
+pub(crate) fn sum(nodes: &[Node], counts: &[bool]) -> Totals {
     let mut totals = Totals::default();
-    for (node, counts) in nodes.iter_mut().zip(counts) {
-        let Some(builder) = node.builder.as_mut().filter(|_| node.kept) else { continue };
-        if *counts {
-            totals.add(&builder.span);
-        } else {
-            move_usage_to_metadata(builder);
+    for (node, _) in nodes.iter().zip(counts).filter(|(node, counts)| **counts && node.kept) {
+        if let Some(span) = node.span() {
+            totals.add(span);
         }
     }
     totals

@@ -1,48 +1,73 @@
 //! Ancestors of the spans of a run.
 
 use foldhash::{HashMap, HashMapExt as _};
+use smallvec::SmallVec;
 
 use crate::recorder::node::Node;
-use crate::span_reader::Agent;
 use crate::view::Parent;
+
+/// Maximum number of ancestors that are looked at while a run is open. Cyclic parents are valid input.
+const OPEN_DEPTH: usize = 512;
+
+/// Returns the parent of a node. One whose parent is unknown is a child of `root`, if there is one.
+fn parent_of(
+    nodes: &[Node],
+    place_of: impl Fn(&[u8; 8]) -> Option<usize>,
+    root: Option<usize>,
+    at: usize,
+) -> Option<usize> {
+    if root == Some(at) {
+        return None;
+    }
+    let known = |id: &[u8; 8]| place_of(id).filter(|parent| *parent != at);
+    match &nodes.get(at)?.parent {
+        Parent::None => None,
+        Parent::Remote(id) => known(id),
+        Parent::Local(id) => known(id).or(root),
+    }
+}
+
+/// Returns the ancestors of a node of an open run, nearest first, as far as they are known. An ancestor that becomes known later
+/// changes them.
+pub(crate) fn known_ancestors(
+    nodes: &[Node],
+    place_of: impl Fn(&[u8; 8]) -> Option<usize>,
+    root: Option<usize>,
+    at: usize,
+) -> SmallVec<[usize; 16]> {
+    let above = |at: &usize| parent_of(nodes, &place_of, root, *at);
+    std::iter::successors(above(&at), above).take_while(|above| *above != at).take(OPEN_DEPTH).collect()
+}
 
 /// The ancestors of the spans of one run. Duplicate ids and cyclic parents are valid input.
 #[derive(Debug)]
-pub(crate) struct Tree<'n> {
-    nodes: &'n [Node],
+pub(crate) struct Tree {
+    /// Index of the first node of each id.
+    places: HashMap<[u8; 8], usize>,
     /// Index of the parent of each node.
     parents: Vec<Option<usize>>,
 }
 
-impl<'n> Tree<'n> {
+impl Tree {
     /// Links the nodes. A node whose parent is unknown is a child of `root`, if there is one.
-    pub(crate) fn new(nodes: &'n [Node], root: Option<usize>) -> Self {
+    pub(crate) fn new(nodes: &[Node], root: Option<usize>) -> Self {
         let mut places: HashMap<[u8; 8], usize> = HashMap::with_capacity(nodes.len());
         for (i, node) in nodes.iter().enumerate() {
             places.entry(node.span_id).or_insert(i);
         }
-        let mut parents: Vec<Option<usize>> = nodes
-            .iter()
-            .enumerate()
-            .map(|(i, node)| {
-                if root == Some(i) {
-                    return None;
-                }
-                let known = |id: &[u8; 8]| places.get(id).copied().filter(|at| *at != i);
-                match &node.parent {
-                    Parent::None => None,
-                    Parent::Remote(id) => known(id),
-                    Parent::Local(id) => known(id).or(root),
-                }
-            })
-            .collect();
+        let place_of = |id: &[u8; 8]| places.get(id).copied();
+        let mut parents: Vec<_> = (0..nodes.len()).map(|at| parent_of(nodes, place_of, root, at)).collect();
         break_circles(&mut parents);
-        Self { nodes, parents }
+        Self { places, parents }
     }
 
     /// Returns the ancestors of a node, nearest first.
-    pub(crate) fn above(&self, node: usize) -> impl Iterator<Item = usize> {
+    pub(crate) fn above(&self, node: usize) -> impl Iterator<Item = usize> + Clone {
         std::iter::successors(self.parent(node), |at| self.parent(*at))
+    }
+
+    pub(crate) fn find(&self, span_id: &[u8; 8]) -> Option<usize> {
+        self.places.get(span_id).copied()
     }
 
     pub(crate) fn depth(&self, node: usize) -> usize {
@@ -51,19 +76,6 @@ impl<'n> Tree<'n> {
 
     fn parent(&self, node: usize) -> Option<usize> {
         self.parents.get(node).copied().flatten()
-    }
-
-    /// Returns the nearest kept ancestor.
-    pub(crate) fn kept_parent(&self, node: usize, kept: impl Fn(usize) -> bool) -> Option<usize> {
-        self.above(node).find(|at| kept(*at))
-    }
-
-    /// Returns the agent of a node, the nearest that it or an ancestor names, and the next other agent above that.
-    pub(crate) fn agents(&self, node: usize) -> Option<(&'n Agent, Option<&'n Agent>)> {
-        let mut named =
-            std::iter::once(node).chain(self.above(node)).filter_map(|at| self.nodes.get(at)?.agent.as_ref());
-        let own = named.next()?;
-        Some((own, named.find(|other| other.id != own.id)))
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value as JsonValue;
 use crate::dialect::Class;
 
 /// A translated span, without what depends on its position in the run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SpanBuilder {
     /// The span, without metadata, parent and agents.
     pub span: Span,
