@@ -160,6 +160,7 @@ pub mod __private {
     pub use crate::held_start::HeldStart;
     pub use crate::log::Warnings;
     pub use crate::not_sent::{NOT_SENT, watch_not_sent};
+    pub use crate::startup_log::warn_of_setting;
     pub use crate::transport::requests::Requests;
     pub use http::{Method, StatusCode};
 }

@@ -199,6 +199,11 @@ fn keep(mut line: Line, slots: &Slots, emit: impl Fn(&Line) -> bool) {
     }
 }
 
+/// Logs a warning about a setting of the crate `retrace-sdk`, and keeps it for the whole process. Not part of the public API.
+pub fn warn_of_setting(warning: String) {
+    warn_shared("setting", vec![warning]);
+}
+
 /// Limits the warnings to the number that is kept; the last one counts those that are left out.
 fn bounded(mut warnings: Vec<String>) -> Vec<String> {
     if warnings.len() > LINES {

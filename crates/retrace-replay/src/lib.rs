@@ -1,12 +1,16 @@
 #![doc = include_str!("../README.md")]
 
 mod arguments_hash;
+mod call_id;
 pub mod cassette;
+mod columns;
 mod diff;
 mod fingerprint;
 pub mod golden;
 mod lane;
 mod limits;
+mod mode;
+mod refusal;
 pub mod render;
 pub mod replay;
 pub mod report;

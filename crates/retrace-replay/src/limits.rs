@@ -4,6 +4,11 @@ use std::fmt::{self, Display};
 
 use serde::Serialize;
 
+/// Variable of the ceiling that may have a fraction.
+const USD: &str = "RETRACE_MAX_USD_PER_RUN";
+/// Longest value that an error shows, in bytes.
+const SHOWN_BYTES: usize = 32;
+
 /// Ceilings of one run. `None` is no ceiling.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Limits {
@@ -101,7 +106,7 @@ impl Limits {
         Ok(Self {
             steps: read(&variable, "RETRACE_MAX_STEPS_PER_RUN", |_| true)?,
             tokens: read(&variable, "RETRACE_MAX_TOKENS_PER_RUN", |_| true)?,
-            usd: read(&variable, "RETRACE_MAX_USD_PER_RUN", |usd: &f64| usd.is_finite() && *usd >= 0.0)?,
+            usd: read(&variable, USD, |usd: &f64| usd.is_finite() && *usd >= 0.0)?,
         })
     }
 
@@ -161,7 +166,10 @@ pub struct LimitsError {
 impl Display for LimitsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { variable, value } = self;
-        write!(f, "{variable}={value:?} is not a ceiling; set a number of at least 0, or remove the variable")
+        // A long value is more likely a key, or text, than a number.
+        let value = if value.len() <= SHOWN_BYTES { value } else { "…" };
+        let form = if *variable == USD { "a number" } else { "a whole number" };
+        write!(f, "{variable}={value:?} is not a ceiling; set {form} of at least 0, or remove the variable")
     }
 }
 
@@ -197,13 +205,34 @@ mod tests {
 
     #[test]
     fn the_environment_states_ceilings() {
-        let read = |value: &'static str| {
-            Limits::from_environment(move |name| (name == "RETRACE_MAX_USD_PER_RUN").then(|| value.to_owned()))
+        let read = |variable: &'static str, value: &'static str| {
+            Limits::from_environment(move |name| (name == variable).then(|| value.to_owned()))
         };
-        assert_eq!(read("2.5").unwrap().usd, Some(2.5));
-        assert_eq!(read(" ").unwrap(), Limits::default());
-        for wrong in ["-1", "NaN", "much"] {
-            assert!(read(wrong).unwrap_err().to_string().contains("RETRACE_MAX_USD_PER_RUN"));
+        let [steps, tokens] = ["RETRACE_MAX_STEPS_PER_RUN", "RETRACE_MAX_TOKENS_PER_RUN"];
+        assert_eq!(read(USD, "2.5").unwrap().usd, Some(2.5));
+        assert_eq!(read(steps, " 50\n").unwrap().steps, Some(50));
+        assert_eq!(read(tokens, "0").unwrap().tokens, Some(0));
+        for variable in [steps, tokens, USD] {
+            assert_eq!(read(variable, " ").unwrap(), Limits::default());
         }
+    }
+
+    #[test]
+    fn what_is_not_a_ceiling_is_an_error_of_its_variable() {
+        let variables = ["RETRACE_MAX_STEPS_PER_RUN", "RETRACE_MAX_TOKENS_PER_RUN", USD];
+        for variable in variables {
+            for wrong in ["-1", "NaN", "inf", "much", "1_000", "10 000", "50\u{fffd}", "0x10", "unlimited", "none"] {
+                let read = Limits::from_environment(|name| (name == variable).then(|| wrong.to_owned()));
+                let error = read.unwrap_err();
+                assert_eq!((error.variable, error.value.as_str()), (variable, wrong));
+                assert!(
+                    error.to_string().starts_with(&format!("{variable}={wrong:?} is not a ceiling; set ")),
+                    "{error}"
+                );
+            }
+        }
+        let key = "rt_live_0123456789abcdef0123456789abcdef";
+        let error = Limits::from_environment(|_| Some(key.to_owned())).unwrap_err().to_string();
+        assert!(error.contains("=\"…\"") && !error.contains("rt_live"), "{error}");
     }
 }

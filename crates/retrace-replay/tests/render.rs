@@ -8,14 +8,17 @@ use opentelemetry_instrumentation_genai::{Capture, Instrumentation, Request};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
 use proptest::prelude::*;
 use retrace_replay::Response;
-use retrace_replay::render::{Answer, Api, Choice, Failure, Part, Usage, render, render_failure};
+use retrace_replay::render::{
+    Answer, Api, Choice, Failure, MediaSource, Part, ProviderPart, Usage, render, render_failure,
+};
 use serde_json::{Map, Value, json};
 
 /// Text generation, whose answers are a text.
 const TEXTS: [Api; 4] =
     [Api::OpenAiCompletions, Api::OllamaGenerate, Api::HuggingFaceTextGeneration, Api::WatsonxTextGeneration];
 
-const CHATS: [Api; 12] = [
+const CHATS: [Api; 13] = [
+    Api::GeminiInteractions,
     Api::OpenAiCompletions,
     Api::OllamaGenerate,
     Api::HuggingFaceTextGeneration,
@@ -37,7 +40,9 @@ fn call(api: Api, streamed: bool) -> (String, Value) {
             "https://api.openai.com"
         }
         Api::AnthropicMessages => "https://api.anthropic.com",
-        Api::GeminiGenerateContent | Api::GeminiEmbedContent => "https://generativelanguage.googleapis.com",
+        Api::GeminiGenerateContent | Api::GeminiInteractions | Api::GeminiEmbedContent => {
+            "https://generativelanguage.googleapis.com"
+        }
         Api::CohereV2Chat | Api::CohereV1Chat | Api::CohereEmbed => "https://api.cohere.com",
         Api::OllamaChat | Api::OllamaGenerate | Api::OllamaEmbed => "http://localhost:11434",
         Api::HuggingFaceTextGeneration => "https://abc.endpoints.huggingface.cloud",
@@ -53,7 +58,9 @@ fn call(api: Api, streamed: bool) -> (String, Value) {
         Api::VertexPredict => json!({ "instances": [{ "content": "When?" }] }),
         Api::CohereV1Chat => json!({ "message": "When?", "stream": streamed }),
         Api::BedrockInvoke => json!({ "prompt": "When?" }),
-        Api::OpenAiResponses => json!({ "model": "m", "input": "When?", "stream": streamed }),
+        Api::OpenAiResponses | Api::GeminiInteractions => {
+            json!({ "model": "m", "input": "When?", "stream": streamed })
+        }
         Api::GeminiGenerateContent => json!({ "contents": [{ "role": "user", "parts": [{ "text": "When?" }] }] }),
         Api::BedrockConverse => json!({ "messages": [{ "role": "user", "content": [{ "text": "When?" }] }] }),
         Api::GeminiEmbedContent => json!({ "content": { "parts": [{ "text": "When?" }] } }),
@@ -103,6 +110,7 @@ fn reasons(api: Api) -> &'static [&'static str] {
     match api {
         Api::OpenAiChat => &["stop", "length", "tool_calls", "content_filter"],
         Api::OpenAiResponses => &["completed", "max_output_tokens", "cancelled"],
+        Api::GeminiInteractions => &["completed", "requires_action", "incomplete"],
         Api::AnthropicMessages | Api::BedrockConverse => &["end_turn", "max_tokens", "tool_use"],
         Api::GeminiGenerateContent => &["STOP", "MAX_TOKENS", "SAFETY"],
         Api::CohereV2Chat | Api::CohereV1Chat => &["COMPLETE", "MAX_TOKENS", "TOOL_CALL"],
@@ -183,7 +191,11 @@ fn usage(api: Api) -> impl Strategy<Value = Usage> {
             );
             let reasons = matches!(
                 api,
-                Api::OpenAiChat | Api::OpenAiCompletions | Api::OpenAiResponses | Api::GeminiGenerateContent
+                Api::OpenAiChat
+                    | Api::OpenAiCompletions
+                    | Api::OpenAiResponses
+                    | Api::GeminiGenerateContent
+                    | Api::GeminiInteractions
             );
             let (cache_read, cache_creation) = (read.filter(|_| has_cache), created.filter(|_| creates));
             let reasoning = reasoning.filter(|_| reasons);
@@ -299,6 +311,83 @@ fn what_a_format_cannot_hold_is_refused_with_the_reason() {
     assert!(refused(Api::OpenAiEmbeddings, &text(vec![])).contains("the vectors are not recorded"));
 }
 
+/// Parts in the form of a provider, as its API answers with them.
+fn provider_parts() -> Vec<(Api, bool, Vec<ProviderPart>)> {
+    let call = |id: Option<&str>, name: &str, call: Value| ProviderPart::ToolCall {
+        id: id.map(Into::into),
+        name: name.into(),
+        call,
+    };
+    let result = |id: Option<&str>, result: Value| ProviderPart::ToolResult { id: id.map(Into::into), result };
+    let media = |source| ProviderPart::Media { mime_type: Some("image/png".into()), source };
+    let picture = || media(MediaSource::Data("iVBORw0KGgo=".into()));
+    let found = json!([{ "type": "web_search_result", "url": "https://example.com/", "title": "Tides" }]);
+    let use_of = |kind: &str| json!({ "type": kind, "id": "s1", "name": "web_search", "input": { "query": "tides" } });
+    let of_anthropic = vec![
+        call(Some("s1"), "web_search", use_of("server_tool_use")),
+        result(Some("s1"), json!({ "type": "web_search_tool_result", "tool_use_id": "s1", "content": found })),
+    ];
+    let code = json!({ "language": "PYTHON", "code": "print(1)", "type": "code_execution" });
+    let of_gemini = vec![
+        call(None, "code_execution", code),
+        result(None, json!({ "outcome": "OUTCOME_OK", "output": "1", "type": "result" })),
+        call(Some("t1"), "GOOGLE_SEARCH", json!({ "id": "t1", "toolType": "GOOGLE_SEARCH", "type": "GOOGLE_SEARCH" })),
+        result(Some("t1"), json!({ "id": "t1", "found": 3, "type": "result" })),
+        picture(),
+        media(MediaSource::Uri("https://example.com/a.png".into())),
+    ];
+    let searched =
+        json!({ "type": "web_search_call", "id": "ws_1", "status": "completed", "action": { "query": "a" } });
+    let of_responses = vec![call(Some("ws_1"), "web_search", searched), picture()];
+    let step = json!({ "type": "google_search_call", "id": "g1", "arguments": { "queries": ["tides"] } });
+    let answered = json!({ "type": "google_search_result", "call_id": "g1", "result": [] });
+    let of_interactions = vec![call(Some("g1"), "google_search", step), result(Some("g1"), answered), picture()];
+    let used = json!({ "toolUseId": "b1", "name": "nova_grounding", "type": "server_tool_use", "input": { "q": 1 } });
+    let grounded = json!({ "toolUseId": "b1", "type": "nova_grounding_result", "content": [{ "text": "six" }] });
+    let of_bedrock = vec![call(Some("b1"), "nova_grounding", used)];
+    let of_bedrock_whole = vec![of_bedrock[0].clone(), result(Some("b1"), grounded)];
+    let both = |api, parts: Vec<ProviderPart>| [(api, false, parts.clone()), (api, true, parts)];
+    let mut all = Vec::new();
+    all.extend(both(Api::AnthropicMessages, of_anthropic));
+    all.extend(both(Api::GeminiGenerateContent, of_gemini));
+    all.extend(both(Api::OpenAiResponses, of_responses));
+    all.extend(both(Api::GeminiInteractions, of_interactions));
+    all.push((Api::BedrockConverse, false, of_bedrock_whole));
+    all.push((Api::BedrockConverse, true, of_bedrock));
+    all
+}
+
+#[test]
+fn tools_of_providers_and_media_come_back() {
+    for (api, streamed, provided) in provider_parts() {
+        let mut parts: Vec<Part> = provided.into_iter().map(Part::Provider).collect();
+        parts.push(Part::Text("High tide at six.".into()));
+        let choice = Choice { parts, finish_reason: Some(reasons(api)[0].to_owned()) };
+        let answer = Answer { choices: vec![choice], ..Answer::default() };
+        let rendered = render(api, &answer, streamed).unwrap();
+        let read = Answer::from_attributes(&parse(api, streamed, &rendered.response, 13)).unwrap();
+        let body = rendered.response.body();
+        assert_eq!(read.choices, answer.choices, "{api}, streamed: {streamed}: {}", String::from_utf8_lossy(&body));
+    }
+}
+
+#[test]
+fn an_api_without_tools_of_its_own_refuses_them_with_the_reason() {
+    let (_, _, parts) = provider_parts().remove(0);
+    for api in CHATS {
+        let answer = text(vec![Part::Provider(parts[0].clone())]);
+        let has_them = matches!(api, Api::AnthropicMessages | Api::GeminiGenerateContent | Api::BedrockConverse);
+        match render(api, &answer, false) {
+            Ok(_) => assert!(has_them, "{api}"),
+            Err(reason) => assert!(!has_them && reason.to_string().contains("the provider ran"), "{api}: {reason}"),
+        }
+    }
+    let left_out = json!([{ "role": "assistant", "parts": [{ "type": "blob", "modality": "image", "content": "" }] }]);
+    let attributes = json!({ "gen_ai.output.messages": left_out.to_string() });
+    let refused = Answer::from_attributes(attributes.as_object().unwrap()).unwrap_err().to_string();
+    assert!(refused.contains("media were left out"), "{refused}");
+}
+
 #[test]
 fn vectors_come_back_with_their_length_and_counts() {
     for api in [Api::OpenAiEmbeddings, Api::GeminiEmbedContent, Api::CohereEmbed, Api::OllamaEmbed, Api::VertexPredict]
@@ -314,6 +403,23 @@ fn vectors_come_back_with_their_length_and_counts() {
             assert_eq!(*attributes.get("gen_ai.usage.input_tokens").unwrap_or(&Value::Null), counted, "{api}");
         }
     }
+}
+
+#[test]
+fn vectors_of_bedrock_have_the_format_of_their_family() {
+    let models =
+        ["amazon.titan-embed-text-v2:0", "amazon.nova-2-multimodal-embeddings-v1:0", "cohere.embed-english-v3"];
+    for model in models {
+        let usage = Usage { input: Some(7), ..Usage::default() };
+        let embeddings = vec![vec![0.5, -1.25]];
+        let answer =
+            Answer { id: Some("e-1".into()), model: Some(model.into()), embeddings, usage, ..Answer::default() };
+        let rendered = render(Api::BedrockInvoke, &answer, false).unwrap();
+        let attributes = parse(Api::BedrockInvoke, false, &rendered.response, 5);
+        assert_eq!(attributes["gen_ai.embeddings.dimension.count"], 2, "{model}");
+    }
+    let answer = Answer { model: Some("house.own-1".into()), embeddings: vec![vec![0.5]], ..Answer::default() };
+    assert!(render(Api::BedrockInvoke, &answer, false).unwrap_err().to_string().contains("house.own-1"));
 }
 
 #[test]

@@ -5,7 +5,9 @@ mod support;
 use std::sync::Arc;
 
 use retrace_replay::cassette::{Effects, Outcome};
-use retrace_replay::replay::{Fork, ForkPoint, Mode, Options, RefusalReason, Replay, ReplayError, Substitutions};
+use retrace_replay::replay::{
+    Decision, Fork, ForkPoint, Mode, Options, RefusalReason, Replay, ReplayError, Substitutions,
+};
 use retrace_replay::report::{LiveReason, Style, Verdict};
 use retrace_replay::{Lane, Rule, Tolerance};
 use serde_json::{Value, json};
@@ -66,6 +68,23 @@ fn lenient_answers_a_changed_request_and_reports_it() {
     assert_eq!(report.divergences.len(), 1);
     assert_eq!(report.unused.len(), 2);
     assert_eq!(report.verdict(), Verdict::Diverged);
+}
+
+#[test]
+fn live_calls_beyond_the_list_are_counted_and_change_the_verdict() {
+    const LISTED: usize = 4096;
+    let mut replay = replay(Vec::new(), lenient());
+    for call in 0..LISTED + 100 {
+        let Decision::Live { ticket, .. } = replay.decide(model_call(ROOT, chat("a"))) else { panic!("not live") };
+        assert_eq!(ticket, if call < LISTED { call } else { usize::MAX });
+        replay.end_live(ticket, Some(1), None);
+    }
+    let report = replay.report();
+    assert_eq!((report.live.len(), report.live_beyond, report.verdict()), (LISTED, 100, Verdict::Diverged));
+    assert!(report.live.iter().all(|live| live.tokens == Some(1)), "a call beyond the list is none of the list");
+    let text = report.to_text(Style::Plain);
+    assert!(text.contains("4196"), "{text}");
+    assert_eq!(report.to_json()["live_beyond"], 100);
 }
 
 #[test]
@@ -186,7 +205,7 @@ fn a_fork_at_a_tool_step_replaces_its_result_or_its_arguments() {
     answer(replaced.decide(model_call(ROOT, chat("plan"))));
     let search = || tool_call(ROOT, "search", json!({"q": "tides"}), Effects::External);
     match replaced.decide(search()) {
-        retrace_replay::replay::Decision::Substitute(value) => assert_eq!(value, json!(["storm"])),
+        Decision::Substitute(value) => assert_eq!(value, json!(["storm"])),
         other => panic!("{other:?}"),
     }
     assert_eq!(live(replaced.decide(model_call(ROOT, chat("plan, storm")))), None);
@@ -258,7 +277,7 @@ fn reports_are_text_and_json() {
     let mut replay = replay(run(), lenient());
     answer(replay.decide(model_call(ROOT, chat("plot"))));
     let ticket = match replay.decide(tool_call(ROOT, "other", json!({}), Effects::None)) {
-        retrace_replay::replay::Decision::Live { ticket, .. } => ticket,
+        Decision::Live { ticket, .. } => ticket,
         other => panic!("{other:?}"),
     };
     replay.end_live(ticket, Some(12), Some(0.5));

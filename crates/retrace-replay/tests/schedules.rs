@@ -71,7 +71,7 @@ fn run(
 }
 
 #[test]
-fn ten_thousand_schedules_have_the_same_matches() {
+fn p3_ten_thousand_schedules_have_the_same_matches() {
     let branches = branches();
     let mut recorded = Vec::new();
     let expected = run(&branches, &mut Rng(7), |lane, prompt| {

@@ -58,7 +58,7 @@ pub(crate) fn item(function: &Function, name: &TokenStream, private: &TokenStrea
         #[allow(unused, non_camel_case_types, missing_debug_implementations, unreachable_pub, private_bounds, private_interfaces)]
         #[allow(unreachable_code, let_underscore_drop, deprecated, clippy::all, clippy::pedantic, clippy::nursery)]
     };
-    quote_spanned! {span=>
+    let items = quote_spanned! {span=>
         #(#cfg)* #allow #[doc(hidden)]
         #visibility enum #ident {}
 
@@ -76,7 +76,9 @@ pub(crate) fn item(function: &Function, name: &TokenStream, private: &TokenStrea
                 #body
             }
         }
-    }
+    };
+    // An attribute does not see whether an `impl` block is around it. The compiler's error about these items names the macro.
+    quote_spanned!(span=> #private::associated_functions_cannot_be_resumable! { #items })
 }
 
 /// Reads the parameters. `None` if one of them cannot be given from outside.

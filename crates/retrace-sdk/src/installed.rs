@@ -12,8 +12,7 @@ use opentelemetry_retrace::__private::HeadSampler;
 use opentelemetry_retrace::{Record, RetraceSpanProcessor};
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span, SpanProcessor as _};
 
-use crate::open;
-use crate::replay::{self, enforcement::ServerCheck};
+use crate::enforcement::ServerCheck;
 
 /// Instrumentation scope of the spans that this crate makes.
 pub const SCOPE: &str = "retrace-sdk";
@@ -61,6 +60,8 @@ static CURRENT: LazyLock<RwLock<Arc<Installed>>> =
 static GENERATION: AtomicU64 = AtomicU64::new(1);
 /// Recording is switched off. The first look of every call, so that it costs no more than this.
 static IS_OFF: AtomicBool = AtomicBool::new(false);
+/// The receiver checks the runs that begin.
+static IS_CHECKED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     /// Copy of `CURRENT` of a generation, so that a call takes no lock.
@@ -108,6 +109,11 @@ impl Installed {
     #[inline]
     pub(crate) fn is_off() -> bool {
         IS_OFF.load(Ordering::Relaxed)
+    }
+
+    /// Returns true if the receiver checks the runs that begin.
+    pub(crate) fn is_checked() -> bool {
+        IS_CHECKED.load(Ordering::Relaxed)
     }
 
     pub(crate) fn new(
@@ -201,9 +207,8 @@ impl Installed {
     }
 
     fn replace(current: &mut Arc<Self>, next: Self) -> u64 {
-        open::note_process();
         IS_OFF.store(!next.is_enabled, Ordering::Relaxed);
-        replay::limits::set_checked(next.server_check.is_some());
+        IS_CHECKED.store(next.server_check.is_some(), Ordering::Relaxed);
         *current = Arc::new(next);
         GENERATION.fetch_add(1, Ordering::Release) + 1
     }

@@ -55,7 +55,8 @@
 //! (`_fork_of`, `_fork_point`, …). It is recorded whatever the sample rate is. All of its spans are sent, also those before the fork
 //! point that are executed again because there is no recording.
 //!
-//! //! # Features
+//!
+//! # Features
 //! | feature | default | what for |
 //! |---|---|---|
 //! | `rustls-aws-lc-rs`, `rustls-ring` | the first | HTTPS, and whose cryptography |
@@ -68,27 +69,19 @@
 #[path = "private/mod.rs"]
 pub mod __private;
 mod agent;
-mod builder;
 mod carry;
 pub mod clients;
 mod configuration;
-mod decision;
-mod exit;
+mod enforcement;
 mod facts;
 mod failure;
-mod guard;
 mod handle;
-mod input;
-mod install;
 mod installed;
-mod items;
-mod open;
+mod memo;
 mod recorded;
 mod replay;
-mod scope;
-mod scratch;
 mod serve;
-mod setters;
+mod span;
 mod value;
 
 pub use opentelemetry;
@@ -102,18 +95,19 @@ pub use retrace_replay::{EnforcementError, Rule, Tolerance, Verdict};
 pub use retrace_sdk_macros::{record, test};
 
 pub use crate::agent::{AgentBuilder, AgentGuard, agent};
-pub use crate::builder::{Builder, Run, RunBuilder, Step, StepBuilder, fork_point, run, step};
 pub use crate::carry::{InContext, InRun, bind, spawn, spawn_blocking, thread};
+pub use crate::configuration::guard::Guard;
 pub use crate::configuration::{Configuration, configure, install, layer_on};
 pub use crate::facts::METADATA_KEYS;
-pub use crate::guard::{OpenSpan, SpanGuard};
 pub use crate::handle::{SpanHandle, current};
-pub use crate::install::Guard;
 pub use crate::installed::SCOPE;
+pub use crate::memo::StepError;
 pub use crate::replay::{
-    LimitsBuilder, Pace, RecordedCassette, RecordingBuilder, RefusedCall, ReplayBuilder, ReplayError, Replayed,
-    StepError, limits, now, outside_replay, random, record_cassette, refusal, replay, uuid,
+    LimitsBuilder, Pace, RecordedCassette, RecordingBuilder, RefusedCall, ReplayBuilder, ReplayError, Replayed, limits,
+    now, outside_replay, random, record_cassette, refusal, replay, uuid,
 };
-pub use crate::scope::ScopeBody;
 pub use crate::serve::{Resumable, ServeBuilder, ServeError, Serving, serve};
+pub use crate::span::{
+    Builder, OpenSpan, Run, RunBuilder, ScopeBody, SpanGuard, Step, StepBuilder, fork_point, run, step,
+};
 pub use crate::value::VALUE_BYTES;

@@ -53,7 +53,7 @@ impl Recorded {
 }
 
 #[tokio::test]
-async fn agents_are_replayed_with_the_provider_gone() {
+async fn p1_agents_are_replayed_with_the_provider_gone() {
     let recorded = Recorded::new().await;
     for (name, agent, tools) in AGENTS {
         let before = EXECUTED.load(Ordering::SeqCst);
@@ -74,7 +74,7 @@ async fn agents_are_replayed_with_the_provider_gone() {
 }
 
 #[tokio::test]
-async fn a_changed_prompt_is_refused_and_no_client_retries() {
+async fn p4_a_changed_prompt_is_refused_and_no_client_retries() {
     let recorded = Recorded::new().await;
     for (name, agent, _) in AGENTS {
         let (path, _) = recorded.run(name, agent).await;
@@ -101,7 +101,7 @@ async fn a_changed_prompt_is_refused_and_no_client_retries() {
 }
 
 #[tokio::test]
-async fn a_fork_at_the_second_call_is_a_new_run_in_the_receiver() {
+async fn p2_a_fork_at_the_second_call_is_a_new_run_in_the_receiver() {
     let recorded = Recorded::new().await;
     let server = Server::start().unwrap();
     let guard = retrace::configure().with_api_key("rt_local").with_base_url(server.url()).install().unwrap();
@@ -160,7 +160,7 @@ async fn a_stored_run_is_replayed_with_the_provider_gone() {
 }
 
 #[tokio::test]
-async fn ceilings_hold_for_real_clients() {
+async fn p5_ceilings_hold_for_real_clients() {
     let recorded = Recorded::new().await;
     for (name, agent, _) in AGENTS {
         let seen = recorded.provider.seen().len();

@@ -13,6 +13,10 @@ use crate::url::Target;
 pub(super) struct Interactions;
 
 impl Api for Interactions {
+    fn name(&self) -> &'static str {
+        "gemini.interactions"
+    }
+
     fn route(&self, target: &Target<'_>) -> Option<Route> {
         let here = target.from_end(0) == "interactions" && target.from_end(1).starts_with('v');
         here.then(|| Route::new(Operation::GenerateContent, "gcp.gemini"))

@@ -16,6 +16,10 @@ use crate::url::Target;
 pub(super) struct Images;
 
 impl Api for Images {
+    fn name(&self) -> &'static str {
+        "openai.images"
+    }
+
     fn route(&self, target: &Target<'_>) -> Option<Route> {
         let here = matches!(target.from_end(0), "generations" | "edits") && target.from_end(1) == "images";
         here.then(|| Route::new(Operation::GenerateContent, "openai"))
@@ -63,6 +67,10 @@ fn add(index: u64, image: &Json<'_>, format: &str, facts: &mut ResponseFacts) {
 pub(super) struct Speech;
 
 impl Api for Speech {
+    fn name(&self) -> &'static str {
+        "openai.speech"
+    }
+
     fn route(&self, target: &Target<'_>) -> Option<Route> {
         let here = target.from_end(0) == "speech" && target.from_end(1) == "audio";
         here.then(|| Route::new(Operation::GenerateContent, "openai"))

@@ -230,6 +230,7 @@ impl Instrumentation {
         let measured = settings.measures();
         let dimensions = if measured { attributes.clone() } else { Vec::new() };
         attributes::request(&facts, &mut attributes);
+        attributes.extend(ambiguous_api(&api).map(|name| KeyValue::new("retrace.api", name)));
         attributes.extend(unread_coding.map(|coding| KeyValue::new("retrace.unread_request_body", coding)));
         attributes.extend(given);
         let global;
@@ -277,6 +278,32 @@ impl Instrumentation {
             dimensions,
         };
         Call::new(context, Some(Box::new(open)), observer)
+    }
+}
+
+/// Returns the name of an API that provider, operation and `openai.api.type` do not name, since another API of the provider has
+/// the same. A stored run is replayed in the format of this API.
+fn ambiguous_api(api: &ApiRef) -> Option<&'static str> {
+    const NAMED: [&str; 14] = [
+        "openai.chat",
+        "openai.responses",
+        "openai.completions",
+        "openai.embeddings",
+        "anthropic.messages",
+        "gemini.generate_content",
+        "gemini.embed_content",
+        "cohere.v2_chat",
+        "cohere.embed",
+        "ollama.chat",
+        "ollama.generate",
+        "ollama.embed",
+        "huggingface.text_generation",
+        "watsonx.text_generation",
+    ];
+    match api {
+        // Converse has most of Bedrock's calls, and is what a reader takes a call for.
+        ApiRef::BuiltIn(api) => Some(api.name()).filter(|name| *name != "bedrock.converse" && !NAMED.contains(name)),
+        ApiRef::Custom(_) | ApiRef::None => None,
     }
 }
 

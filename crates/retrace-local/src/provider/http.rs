@@ -47,20 +47,9 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> R
     let Ok(_room) = shared.bodies.acquire().await else {
         return fail(api, StatusCode::SERVICE_UNAVAILABLE, "stopping", "the server stops");
     };
-    let limit = shared.settings.max_body_bytes;
-    let body = match tokio::time::timeout(BODY_TIME, Limited::new(body, limit).collect()).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            let message =
-                format!("the request body is longer than {limit} bytes; send a shorter one, or raise the limit");
-            return fail(api, StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", &message);
-        }
-        Ok(Err(_)) => {
-            return fail(api, StatusCode::BAD_REQUEST, "body_cut", "the request body broke off; send it whole");
-        }
-        Err(_) => {
-            return fail(api, StatusCode::REQUEST_TIMEOUT, "body_timeout", "the request body did not come within 60 s");
-        }
+    let body = match read(api, body, shared.settings.max_body_bytes).await {
+        Ok(body) => body,
+        Err(refused) => return *refused,
     };
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     let seen = genai::Request { method: parts.method.as_str(), url: target, body: Some(&body) };
@@ -76,6 +65,29 @@ pub(super) async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> R
             fail(api, StatusCode::NOT_FOUND, "unknown_path", &message)
         }
     }
+}
+
+/// Reads a body of at most `limit` bytes, within [`BODY_TIME`].
+async fn read<B>(api: Option<Api>, body: B, limit: usize) -> Result<Bytes, Box<Response<Body>>>
+where
+    B: hyper::body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (status, kind, message) = match tokio::time::timeout(BODY_TIME, Limited::new(body, limit).collect()).await {
+        Ok(Ok(body)) => return Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            let message =
+                format!("the request body is longer than {limit} bytes; send a shorter one, or raise the limit");
+            (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+        }
+        Ok(Err(_)) => (StatusCode::BAD_REQUEST, "body_cut", "the request body broke off; send it whole".to_owned()),
+        Err(_) => {
+            let seconds = BODY_TIME.as_secs();
+            let message = format!("the request body did not come within {seconds} s; send it faster");
+            (StatusCode::REQUEST_TIMEOUT, "body_timeout", message)
+        }
+    };
+    Err(Box::new(fail(api, status, kind, &message)))
 }
 
 /// Sends a recorded response at its pace. A truncated body resets the connection.
@@ -150,4 +162,43 @@ fn respond(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body>
     let mut response = Response::new(body);
     (*response.status_mut(), *response.headers_mut()) = (status, headers);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads a body in pieces, on a paused clock; a body that is `open` sends nothing more and does not end.
+    fn read_of(pieces: &'static [&'static str], open: bool, limit: usize) -> (Result<Bytes, StatusCode>, Duration) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let began = tokio::time::Instant::now();
+            let sent =
+                stream::iter(pieces.iter().map(|piece| Ok::<_, io::Error>(Bytes::from_static(piece.as_bytes()))));
+            let rest = stream::unfold(open, |open| async move {
+                match open {
+                    true => std::future::pending().await,
+                    false => None::<(Result<Bytes, io::Error>, bool)>,
+                }
+            });
+            let body = Body::from_stream(futures_util::StreamExt::chain(sent, rest));
+            let read = read(None, body, limit).await.map_err(|refused| refused.status());
+            (read, began.elapsed())
+        })
+    }
+
+    #[test]
+    fn a_body_that_does_not_come_is_refused_after_its_time() {
+        let (read, waited) = read_of(&["{\"model\":"], true, 100);
+        assert_eq!(read, Err(StatusCode::REQUEST_TIMEOUT));
+        assert!(waited >= BODY_TIME && waited < BODY_TIME * 2, "{waited:?}");
+        let (read, waited) = read_of(&["{\"model\":", "\"m\"}"], false, 100);
+        assert_eq!((read.unwrap().as_ref(), waited), (br#"{"model":"m"}"#.as_slice(), Duration::ZERO));
+    }
+
+    #[test]
+    fn a_body_that_is_too_long_is_refused_at_once() {
+        let (read, waited) = read_of(&["{\"model\":", "\"m\"}"], true, 10);
+        assert_eq!((read, waited), (Err(StatusCode::PAYLOAD_TOO_LARGE), Duration::ZERO));
+    }
 }

@@ -6,6 +6,7 @@ mod error;
 mod header;
 mod line;
 mod reader;
+mod redaction;
 mod writer;
 
 pub use entry::{Effects, Entry, Outcome, TokenCount};

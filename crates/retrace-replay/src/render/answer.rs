@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Api;
-use super::NotReplayable;
+use super::{NotReplayable, ProviderPart};
 
 /// Response to a model call, as far as a run records it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -61,6 +61,8 @@ pub enum Part {
         /// Arguments: JSON, or a text where the model wrote no JSON. `None` where it wrote nothing.
         arguments: Option<Value>,
     },
+    /// Part in the form of the provider.
+    Provider(ProviderPart),
 }
 
 /// Token counts as the GenAI conventions have them: the input with what was cached, the output with reasoning.

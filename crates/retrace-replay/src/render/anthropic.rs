@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::text::{arguments, count, input, object, pieces, text};
-use super::{Answer, Documents, NotReplayable, Part};
+use super::{Answer, Documents, NotReplayable, Part, ProviderPart};
 
 /// A block, whole.
 fn block(part: &Part) -> Result<Value, NotReplayable> {
@@ -23,6 +23,9 @@ fn block(part: &Part) -> Result<Value, NotReplayable> {
                 ("name", Some(name.as_str().into())),
                 ("input", Some(input(given))),
             ])
+        }
+        Part::Provider(part) => {
+            part.tool_of_type("_tool_use", "_tool_result").cloned().ok_or_else(|| part.refusal())?
         }
     })
 }
@@ -62,6 +65,14 @@ pub(super) fn render(answer: &Answer, streamed: bool) -> Result<Documents, NotRe
             Part::ToolCall { arguments: given, .. } => (arguments(given.as_ref()), "input_json_delta", "partial_json"),
             Part::Reasoning(text) => (text.clone(), "thinking_delta", "thinking"),
             Part::Text(text) | Part::Refusal(text) => (text.clone(), "text_delta", "text"),
+            Part::Provider(ProviderPart::ToolCall { call, .. }) => {
+                (arguments(call.get("input")), "input_json_delta", "partial_json")
+            }
+            Part::Provider(_) => {
+                events.push(json!({ "type": "content_block_start", "index": index, "content_block": begun }));
+                events.push(json!({ "type": "content_block_stop", "index": index }));
+                continue;
+            }
         };
         for (member, empty) in [("input", json!({})), ("thinking", json!("")), ("text", json!(""))] {
             if let Some(value) = begun.get_mut(member) {

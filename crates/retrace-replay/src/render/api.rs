@@ -18,6 +18,8 @@ pub enum Api {
     AnthropicMessages,
     /// Gemini's `generateContent` and `streamGenerateContent`, also on Vertex.
     GeminiGenerateContent,
+    /// Gemini's interactions.
+    GeminiInteractions,
     /// Gemini's `embedContent` and `batchEmbedContents`.
     GeminiEmbedContent,
     /// Cohere's chat, version 2.
@@ -46,7 +48,7 @@ pub enum Api {
 
 impl Api {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::OpenAiChat,
         Self::OpenAiResponses,
         Self::OpenAiEmbeddings,
@@ -65,6 +67,7 @@ impl Api {
         Self::HuggingFaceTextGeneration,
         Self::WatsonxTextGeneration,
         Self::VertexPredict,
+        Self::GeminiInteractions,
     ];
 
     /// The name, as `Api::name` of `opentelemetry-instrumentation-genai` has it.
@@ -76,6 +79,7 @@ impl Api {
             Self::OpenAiEmbeddings => "openai.embeddings",
             Self::AnthropicMessages => "anthropic.messages",
             Self::GeminiGenerateContent => "gemini.generate_content",
+            Self::GeminiInteractions => "gemini.interactions",
             Self::GeminiEmbedContent => "gemini.embed_content",
             Self::CohereV2Chat => "cohere.v2_chat",
             Self::CohereEmbed => "cohere.embed",
@@ -114,6 +118,7 @@ impl Api {
             }
             (_, "invoke" | "invoke-with-response-stream") => Self::BedrockInvoke,
             (_, "responses") => Self::OpenAiResponses,
+            ("v1" | "v1beta" | "v1alpha", "interactions") => Self::GeminiInteractions,
             ("v1" | "messages", "messages") => Self::AnthropicMessages,
             ("v2", "chat") => Self::CohereV2Chat,
             ("v1" | "v2", "embed") => Self::CohereEmbed,
@@ -135,6 +140,7 @@ impl Api {
     #[must_use]
     pub fn of_call(provider: &str, operation: &str, openai_api: Option<&str>) -> Option<Self> {
         Some(match (provider, operation) {
+            ("aws.bedrock", "embeddings") => Self::BedrockInvoke,
             ("cohere", "embeddings") => Self::CohereEmbed,
             ("ollama", "embeddings") => Self::OllamaEmbed,
             ("gcp.gemini" | "gcp.vertex_ai" | "gcp.gen_ai", "embeddings") => Self::GeminiEmbedContent,
@@ -167,6 +173,7 @@ impl Api {
             Self::AnthropicMessages => "/v1/messages".to_owned(),
             Self::GeminiGenerateContent if streamed => format!("/v1beta/models/{model}:streamGenerateContent?alt=sse"),
             Self::GeminiGenerateContent => format!("/v1beta/models/{model}:generateContent"),
+            Self::GeminiInteractions => "/v1beta/interactions".to_owned(),
             Self::GeminiEmbedContent => format!("/v1beta/models/{model}:embedContent"),
             Self::CohereV2Chat => "/v2/chat".to_owned(),
             Self::CohereEmbed => "/v2/embed".to_owned(),

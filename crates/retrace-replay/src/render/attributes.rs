@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Answer, Choice, NotReplayable, Part, Usage};
+use super::{Answer, Choice, MediaSource, NotReplayable, Part, ProviderPart, Usage};
 
 impl Answer {
     /// Reads the attributes of a span of a model call, such as `gen_ai.output.messages`. Those that hold JSON hold it as text.
@@ -56,7 +56,8 @@ fn list<T: serde::de::DeserializeOwned>(attributes: &Map<String, Value>, key: &s
     attributes.get(key).and_then(|list| serde_json::from_value(list.clone()).ok()).unwrap_or_default()
 }
 
-fn part(part: &Value) -> Result<Part, NotReplayable> {
+/// Reads a part as the conventions have it.
+pub(super) fn part(part: &Value) -> Result<Part, NotReplayable> {
     let text = |key: &str| part.get(key).and_then(Value::as_str).map(ToOwned::to_owned);
     let content = || text("content").unwrap_or_default();
     Ok(match part.get("type").and_then(Value::as_str).unwrap_or_default() {
@@ -68,6 +69,21 @@ fn part(part: &Value) -> Result<Part, NotReplayable> {
             name: text("name").unwrap_or_default(),
             arguments: part.get("arguments").cloned(),
         },
+        "server_tool_call" => Part::Provider(ProviderPart::ToolCall {
+            id: text("id"),
+            name: text("name").unwrap_or_default(),
+            call: part.get("server_tool_call").cloned().unwrap_or_default(),
+        }),
+        "server_tool_call_response" => Part::Provider(ProviderPart::ToolResult {
+            id: text("id"),
+            result: part.get("server_tool_call_response").cloned().unwrap_or_default(),
+        }),
+        "blob" | "uri" => {
+            let data = text("content").filter(|data| !data.is_empty()).map(MediaSource::Data);
+            let source = data.or_else(|| text("uri").map(MediaSource::Uri));
+            let source = source.ok_or_else(|| NotReplayable::new("media were left out of the recorded answer"))?;
+            Part::Provider(ProviderPart::Media { mime_type: text("mime_type"), source })
+        }
         kind => {
             return Err(NotReplayable::new(format!(
                 "the answer has a part of the kind `{kind}`, which is not rebuilt"

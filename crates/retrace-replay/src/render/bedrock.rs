@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::text::{arguments, count, input, object, pieces, text};
-use super::{Answer, Documents, NotReplayable, Part, Usage};
+use super::{Answer, Documents, NotReplayable, Part, ProviderPart, Usage};
 
 fn usage(usage: &Usage) -> Value {
     object([
@@ -21,6 +21,7 @@ fn refuse(part: &Part) -> Result<(), NotReplayable> {
         Part::ToolCall { name, arguments: None, .. } => {
             Err(NotReplayable::new(format!("the arguments of the call of `{name}` are not recorded")))
         }
+        Part::Provider(part @ ProviderPart::Media { .. }) => Err(part.refusal()),
         _ => Ok(()),
     }
 }
@@ -34,6 +35,9 @@ fn block(part: &Part) -> Value {
             ("name", Some(name.as_str().into())),
             ("input", arguments.as_ref().map(input)),
         ]) }),
+        Part::Provider(ProviderPart::ToolCall { call, .. }) => json!({ "toolUse": call }),
+        Part::Provider(ProviderPart::ToolResult { result, .. }) => json!({ "toolResult": result }),
+        Part::Provider(ProviderPart::Media { .. }) => Value::Null,
     }
 }
 
@@ -82,6 +86,15 @@ pub(super) fn events(answer: &Answer) -> Result<Vec<(&'static str, Value)>, NotR
                 given = arguments(value.as_ref());
                 (&given, |piece| json!({ "toolUse": { "input": piece } }))
             }
+            Part::Provider(ProviderPart::ToolCall { call, .. }) => {
+                let mut begun = call.clone();
+                begun.as_object_mut().map(|members| members.remove("input"));
+                events
+                    .push(("contentBlockStart", json!({ "contentBlockIndex": index, "start": { "toolUse": begun } })));
+                given = arguments(call.get("input"));
+                (&given, |piece| json!({ "toolUse": { "input": piece } }))
+            }
+            Part::Provider(part) => return Err(part.refusal()),
         };
         let piece = |piece| ("contentBlockDelta", json!({ "contentBlockIndex": index, "delta": delta(piece) }));
         events.extend(pieces(whole).map(piece));

@@ -43,6 +43,7 @@ pub(super) fn render(answer: &Answer, streamed: bool) -> Result<Documents, NotRe
             Part::Refusal(_) => {
                 return Err(NotReplayable::new("the answer has a refusal as a part, and a message has none"));
             }
+            Part::Provider(part) => return Err(part.refusal()),
             Part::ToolCall { id, name, arguments: given } => calls.push((id.as_ref(), name, arguments(given.as_ref()))),
         }
     }

@@ -23,6 +23,7 @@ pub(super) fn render(answer: &Answer, streamed: bool) -> Result<Documents, NotRe
             Part::ToolCall { name, .. } => {
                 return Err(NotReplayable::new(format!("the arguments of the call of `{name}` are not recorded")));
             }
+            Part::Provider(part) => return Err(part.refusal()),
             Part::Reasoning(_) | Part::Refusal(_) => {
                 return Err(NotReplayable::new(
                     "the answer has more than a text and calls, and a message has no place for it",

@@ -5,6 +5,33 @@ use serde_json::{Value, json};
 use super::text::{count, object, text};
 use super::{Answer, Api, Documents, NotReplayable};
 
+/// Vectors in the format of the family that the model belongs to:
+/// <https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters.html>.
+fn of_bedrock(answer: &Answer) -> Result<Value, NotReplayable> {
+    let model = answer.model.as_deref().unwrap_or_default();
+    let (vectors, input) = (&answer.embeddings, count(answer.usage.input));
+    Ok(match vectors.as_slice() {
+        [vector] if model.contains("titan") => {
+            object([("embedding", Some(json!(vector))), ("inputTextTokenCount", input)])
+        }
+        _ if model.contains("nova") => {
+            let embedding = |vector| json!({ "embeddingType": "TEXT", "embedding": vector });
+            let list = vectors.iter().map(embedding).collect::<Vec<_>>();
+            object([("embeddings", Some(list.into())), ("inputTextTokenCount", input)])
+        }
+        _ if model.contains("cohere") => object([
+            ("id", text(answer.id.as_ref())),
+            ("embeddings", Some(json!(vectors))),
+            ("response_type", Some("embeddings_floats".into())),
+        ]),
+        _ => {
+            return Err(NotReplayable::new(format!(
+                "the format of vectors of the model `{model}` on Bedrock is not known"
+            )));
+        }
+    })
+}
+
 pub(super) fn render(api: Api, answer: &Answer) -> Result<Documents, NotReplayable> {
     let vectors = &answer.embeddings;
     let [first, rest @ ..] = vectors.as_slice() else {
@@ -29,6 +56,7 @@ pub(super) fn render(api: Api, answer: &Answer) -> Result<Documents, NotReplayab
             ("embeddings", Some(json!(vectors))),
             ("prompt_eval_count", input),
         ]),
+        Api::BedrockInvoke => of_bedrock(answer)?,
         Api::CohereEmbed => object([
             ("id", text(answer.id.as_ref())),
             ("embeddings", Some(json!({ "float": vectors }))),

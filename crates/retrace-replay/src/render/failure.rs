@@ -12,7 +12,7 @@ pub fn error_body(api: Option<Api>, failure: &Failure) -> Value {
         Some(Api::AnthropicMessages) => {
             json!({ "type": "error", "error": { "type": kind, "message": message } })
         }
-        Some(Api::GeminiGenerateContent | Api::GeminiEmbedContent | Api::VertexPredict) => {
+        Some(Api::GeminiGenerateContent | Api::GeminiInteractions | Api::GeminiEmbedContent | Api::VertexPredict) => {
             json!({ "error": { "code": status, "message": message, "status": kind } })
         }
         Some(Api::OllamaChat | Api::OllamaGenerate | Api::OllamaEmbed) => json!({ "error": message }),

@@ -40,6 +40,7 @@ fn parts(part: &Part, streamed: bool) -> Result<Vec<Value>, NotReplayable> {
             let call = object([("id", text(id.as_ref())), ("name", Some(name.as_str().into())), ("args", given)]);
             vec![json!({ "functionCall": call })]
         }
+        Part::Provider(part) => vec![part.to_gemini()],
     })
 }
 

@@ -29,10 +29,12 @@ mod failure;
 #[cfg(feature = "bedrock")]
 mod frames;
 mod gemini;
+mod gemini_interactions;
 mod ollama;
 mod openai_chat;
 mod openai_responses;
 mod projection;
+mod provider_part;
 mod stored;
 mod text;
 mod text_generation;
@@ -46,6 +48,7 @@ pub use answer::{Answer, Choice, Failure, Part, Usage};
 pub use api::Api;
 pub use failure::{error_body, render_failure};
 pub use projection::project;
+pub use provider_part::{MediaSource, ProviderPart};
 pub use stored::{Fidelity, StoredEntry, entries};
 
 use crate::{Chunk, Response};
@@ -140,6 +143,7 @@ pub fn render(api: Api, answer: &Answer, streamed: bool) -> Result<Rendered, Not
         Api::OpenAiResponses => openai_responses::render(answer, streamed),
         Api::AnthropicMessages => anthropic::render(answer, streamed),
         Api::GeminiGenerateContent => gemini::render(answer, streamed),
+        Api::GeminiInteractions => gemini_interactions::render(answer, streamed),
         Api::CohereV2Chat => cohere::render(answer, streamed),
         Api::OllamaChat => ollama::render(answer, streamed),
         Api::BedrockConverse => bedrock::render(answer, streamed),
@@ -148,6 +152,7 @@ pub fn render(api: Api, answer: &Answer, streamed: bool) -> Result<Rendered, Not
         Api::HuggingFaceTextGeneration => text_generation::hugging_face(answer, streamed),
         Api::WatsonxTextGeneration => text_generation::watsonx(answer, streamed),
         Api::CohereV1Chat => cohere_v1::render(answer, streamed),
+        Api::BedrockInvoke if !answer.embeddings.is_empty() => embeddings::render(api, answer),
         Api::BedrockInvoke => bedrock_invoke::render(answer, streamed),
         Api::OpenAiEmbeddings | Api::GeminiEmbedContent | Api::CohereEmbed | Api::OllamaEmbed | Api::VertexPredict => {
             embeddings::render(api, answer)

@@ -16,6 +16,7 @@ pub(super) fn render(answer: &Answer, streamed: bool) -> Result<Documents, NotRe
             Part::Refusal(_) => {
                 return Err(NotReplayable::new("the answer has a refusal as a part, and a message has none"));
             }
+            Part::Provider(part) => return Err(part.refusal()),
             Part::ToolCall { id, name, arguments } => {
                 let given = arguments.as_ref().map(input);
                 let function = object([("name", Some(name.as_str().into())), ("arguments", given)]);

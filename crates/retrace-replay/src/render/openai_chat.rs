@@ -21,6 +21,7 @@ impl<'a> Message<'a> {
                 Part::Text(text) => (&mut message.content, text),
                 Part::Reasoning(text) => (&mut message.reasoning, text),
                 Part::Refusal(text) => (&mut message.refusal, text),
+                Part::Provider(part) => return Err(part.refusal()),
                 Part::ToolCall { id, name, arguments } => {
                     message.calls.push((id.as_ref(), name, arguments.as_ref()));
                     continue;
@@ -155,6 +156,8 @@ fn stream(answer: &Answer) -> Result<Documents, NotReplayable> {
                     }
                     calls += 1;
                 }
+                // Refused above.
+                Part::Provider(_) => {}
             }
         }
         chunk(index, json!({}), choice.finish_reason.as_ref(), tokens);

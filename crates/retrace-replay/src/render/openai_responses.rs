@@ -27,7 +27,7 @@ fn usage(answer: &Answer) -> Option<Value> {
 }
 
 /// The items of the output. Texts and refusals that follow each other are the contents of one message.
-fn items(answer: &Answer, parts: &[Part]) -> Vec<Value> {
+fn items(answer: &Answer, parts: &[Part]) -> Result<Vec<Value>, NotReplayable> {
     let mut items: Vec<Value> = Vec::new();
     let mut tokens = tokens(answer);
     let mut open = false;
@@ -42,6 +42,11 @@ fn items(answer: &Answer, parts: &[Part]) -> Vec<Value> {
                 open = false;
                 let summary = [json!({ "type": "summary_text", "text": text })];
                 items.push(json!({ "type": "reasoning", "id": format!("rs_{place}"), "summary": summary }));
+                continue;
+            }
+            Part::Provider(part) => {
+                open = false;
+                items.push(part.to_response_item(place)?);
                 continue;
             }
             Part::ToolCall { id, name, arguments: given } => {
@@ -65,7 +70,7 @@ fn items(answer: &Answer, parts: &[Part]) -> Vec<Value> {
         }
         open = true;
     }
-    items
+    Ok(items)
 }
 
 pub(super) fn render(answer: &Answer, streamed: bool) -> Result<Documents, NotReplayable> {
@@ -98,7 +103,7 @@ pub(super) fn render(answer: &Answer, streamed: bool) -> Result<Documents, NotRe
             ("usage", usage),
         ])
     };
-    let output = items(answer, &choice.parts);
+    let output = items(answer, &choice.parts)?;
     let complete = response(status, output.clone(), usage(answer));
     if !streamed {
         return Ok(Documents::whole(&complete));
@@ -121,6 +126,12 @@ pub(super) fn render(answer: &Answer, streamed: bool) -> Result<Documents, NotRe
 
 fn stream_item(place: usize, item: &Value, events: &mut Vec<Value>) {
     let id = item.get("id").cloned().unwrap_or_else(|| "".into());
+    if !matches!(item.get("type").and_then(Value::as_str), Some("message" | "reasoning" | "function_call")) {
+        // An item in the form of the provider, whose own events no run records.
+        events.push(json!({ "type": "response.output_item.added", "output_index": place, "item": item }));
+        events.push(json!({ "type": "response.output_item.done", "output_index": place, "item": item }));
+        return;
+    }
     let mut begun = item.clone();
     for (member, empty) in [("content", json!([])), ("arguments", json!("")), ("summary", json!([]))] {
         if let Some(value) = begun.get_mut(member) {

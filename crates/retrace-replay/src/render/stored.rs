@@ -6,7 +6,10 @@ use retrace_protocol::metadata::SpanMetadata;
 use retrace_protocol::{Id, Json, Span, SpanType, Trace};
 use serde_json::Value;
 
-use super::{Answer, Api, Choice, Failure, NotReplayable, Part, Usage, project, render, render_failure};
+use super::{
+    Answer, Api, Choice, Failure, MediaSource, NotReplayable, Part, ProviderPart, Usage, project, render,
+    render_failure,
+};
 use crate::arguments_hash;
 use crate::cassette::{Entry, Outcome, TokenCount};
 use crate::{Fingerprint, Lane};
@@ -161,12 +164,20 @@ fn model_call(span: &Span) -> (Entry, Fidelity) {
     entry.token_ids = span.token_ids.iter().flatten().filter_map(|id| u64::try_from(*id).ok()).collect();
     let provider = metadata.provider.clone().unwrap_or_default();
     let openai_api = attribute(&metadata, "openai.api.type");
-    let api = Api::of_call(&provider, &operation, openai_api.as_ref().and_then(Value::as_str));
+    let stated = attribute(&metadata, "retrace.api").and_then(|name| name.as_str().map(ToOwned::to_owned));
+    let api = match &stated {
+        Some(name) => Api::by_name(name),
+        None => Api::of_call(&provider, &operation, openai_api.as_ref().and_then(Value::as_str)),
+    };
     if let Some(api) = api {
         let model = entry.model.as_deref().unwrap_or_default();
         entry.endpoint = Some(format!("POST {}", api.path(model, metadata.streaming == Some(true))));
     }
     let rebuilt = match api {
+        None if stated.is_some() => {
+            let name = stated.unwrap_or_default();
+            Err(NotReplayable::new(format!("responses of the API `{name}` are not rebuilt")))
+        }
         None => {
             Err(NotReplayable::new(format!("the format of `{operation}` at the provider `{provider}` is not known")))
         }
@@ -225,16 +236,16 @@ fn response(api: Api, span: &Span, metadata: &SpanMetadata) -> Result<Rebuilt, N
     if metadata.truncated == Some(true) || metadata.truncated_bytes.is_some() {
         return Err(NotReplayable::new("content was cut from the recorded call"));
     }
-    if metadata.other_output.is_some() {
-        return Err(NotReplayable::new(
-            "the answer has parts that are not rebuilt, such as tools that the provider ran",
-        ));
-    }
-    let answer = match is_embedding(api) {
+    let embeds = is_embedding(api) || metadata.operation.as_deref() == Some("embeddings");
+    let answer = match embeds {
         true => with_vectors(heading(span, metadata), span),
         false => Answer { choices: choices(span, metadata)?, ..heading(span, metadata) },
     };
-    render(api, &answer, metadata.streaming == Some(true)).map(Rebuilt::Response)
+    let mut rendered = render(api, &answer, metadata.streaming == Some(true))?;
+    if metadata.other_output.is_some() {
+        rendered.notes.push("the place of the provider's tools among the texts");
+    }
+    Ok(Rebuilt::Response(rendered))
 }
 
 const fn is_embedding(api: Api) -> bool {
@@ -275,21 +286,42 @@ fn choices(span: &Span, metadata: &SpanMetadata) -> Result<Vec<Choice>, NotRepla
         Some(Value::String(text)) => Some(text),
         Some(_) => return Err(NotReplayable::new("the recorded reasoning is no text")),
     };
-    let media = "the answer has media, which are not rebuilt";
+    let others = match value(metadata.other_output.as_ref()) {
+        None => Vec::new(),
+        Some(Value::Array(others)) => others.iter().map(super::attributes::part).collect::<Result<_, _>>()?,
+        Some(_) => return Err(NotReplayable::new("the other parts of the answer are recorded in a form of their own")),
+    };
+    let mut content = Vec::new();
     let choices = match value(span.output.as_ref()) {
         None | Some(Value::Null) => vec![None],
         Some(Value::String(text)) => vec![Some(text)],
-        // Several choices; a list of parts has objects.
+        // The parts of one choice; several choices of texts alone are a list of texts.
+        Some(Value::Array(list)) if list.iter().any(Value::is_object) => {
+            content = list.iter().map(content_part).collect::<Result<_, _>>()?;
+            vec![None]
+        }
         Some(Value::Array(list)) => {
             let text = |value: &Value| value.as_str().map(|text| Some(text.to_owned()));
-            list.iter().map(text).collect::<Option<_>>().ok_or_else(|| NotReplayable::new(media))?
+            let other = || NotReplayable::new("there are several choices, of which one has more than a text");
+            list.iter().map(text).collect::<Option<_>>().ok_or_else(other)?
         }
         Some(_) => return Err(NotReplayable::new("the answer is recorded in a form of its own")),
     };
+    if choices.len() > 1 && !others.is_empty() {
+        return Err(NotReplayable::new(
+            "there are several choices, and which of them had the other parts is not recorded",
+        ));
+    }
     if choices.len() > 1 && !(calls.is_empty() && reasoning.is_none()) {
         return Err(NotReplayable::new("there are several choices, and which of them called a tool is not recorded"));
     }
-    if choices == [None] && calls.is_empty() && reasoning.is_none() && metadata.finish_reasons.is_none() {
+    if choices == [None]
+        && content.is_empty()
+        && others.is_empty()
+        && calls.is_empty()
+        && reasoning.is_none()
+        && metadata.finish_reasons.is_none()
+    {
         return Err(NotReplayable::new("no answer is recorded: content capture was off, or the call did not end"));
     }
     let reasons = metadata.finish_reasons.clone().unwrap_or_default();
@@ -297,17 +329,33 @@ fn choices(span: &Span, metadata: &SpanMetadata) -> Result<Vec<Choice>, NotRepla
         return Err(NotReplayable::new("there are several choices, and the reason of each end is not recorded"));
     }
     let mut reasons = reasons.into_iter();
-    let (mut reasoning, mut calls) = (reasoning, Some(calls));
+    let (mut reasoning, mut calls, mut others, mut content) = (reasoning, Some(calls), others, content);
     let choices = choices.into_iter().map(|text| {
         let calls = calls.take().unwrap_or_default();
         // Where there are calls only, the run writes them into the text of the answer.
         let text = text.filter(|text| !text.is_empty() && (calls.is_empty() || !text.starts_with("[tool calls] ")));
         let text = text.map(if metadata.refusal { Part::Refusal } else { Part::Text });
         let calls = calls.into_iter().map(|StoredCall { id, name, arguments }| Part::ToolCall { id, name, arguments });
-        let parts = reasoning.take().map(Part::Reasoning).into_iter().chain(text).chain(calls).collect();
-        Choice { parts, finish_reason: reasons.next() }
+        let (others, content) = (std::mem::take(&mut others), std::mem::take(&mut content));
+        let before = reasoning.take().map(Part::Reasoning).into_iter().chain(others);
+        Choice { parts: before.chain(content).chain(text).chain(calls).collect(), finish_reason: reasons.next() }
     });
     Ok(choices.collect())
+}
+
+/// Part of an output that is more than a text.
+fn content_part(part: &Value) -> Result<Part, NotReplayable> {
+    let text = |key: &str| part.get(key).and_then(Value::as_str).map(ToOwned::to_owned);
+    if let (Some("text"), Some(text)) = (part.get("type").and_then(Value::as_str), text("text")) {
+        return Ok(Part::Text(text));
+    }
+    if text("file_id").is_some() || part.get("size").is_some() {
+        return Err(NotReplayable::new("the answer has media of which the run holds a reference only"));
+    }
+    match text("data").map(MediaSource::Data).or_else(|| text("uri").map(MediaSource::Uri)) {
+        Some(source) => Ok(Part::Provider(ProviderPart::Media { mime_type: text("mime_type"), source })),
+        None => super::attributes::part(part),
+    }
 }
 
 /// The answer without its choices.

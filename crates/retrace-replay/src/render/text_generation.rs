@@ -14,6 +14,7 @@ pub(super) fn only_text(choice: &Choice, has_reasoning: bool) -> Result<(&str, O
         let (place, text) = match part {
             Part::Text(text) => (&mut written, text),
             Part::Reasoning(text) if has_reasoning => (&mut reasoning, text),
+            Part::Provider(part) => return Err(part.refusal()),
             _ => return Err(NotReplayable::new("the answer has more than a text, and this API answers with one")),
         };
         if place.replace(text.as_str()).is_some() {

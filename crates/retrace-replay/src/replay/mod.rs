@@ -5,7 +5,6 @@ mod decide;
 mod fork;
 mod matching;
 mod options;
-mod refusal;
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,10 +12,11 @@ use retrace_protocol::SpanType;
 use serde_json::Value;
 
 pub use fork::{Fork, ForkPoint, SubstitutionError, Substitutions};
-pub use options::{Mode, Normalize, Options};
-pub use refusal::{RefusalReason, Refused};
+pub use options::{Normalize, Options};
 
 use crate::cassette::{Cassette, CassetteError, Effects, Entry};
+pub use crate::mode::Mode;
+pub use crate::refusal::{RefusalReason, Refused};
 use crate::report::{CallId, Report};
 use crate::{Fingerprint, Lane};
 use binding::Bindings;
@@ -38,6 +38,15 @@ pub struct Call<'a> {
     pub effects: Effects,
     /// Lane of what happens inside of a step.
     pub inner: Option<&'a Lane>,
+}
+
+impl CallId {
+    /// Returns the identification of a live call.
+    #[must_use]
+    pub fn of(call: &Call<'_>) -> Self {
+        let (lane, span_type) = (call.lane.to_string(), call.span_type.as_str());
+        Self { ordinal: None, lane, span_type, name: call.name.to_owned() }
+    }
 }
 
 /// Decision on a call.
@@ -167,7 +176,7 @@ impl Replay {
         for (at, entry) in cassette.index().iter().enumerate() {
             places.entry((entry.lane, entry.span_type, entry.name)).or_default().at.push(at);
         }
-        let report = Report::new(cassette.file(), cassette.index().len(), &options);
+        let report = Report::new(cassette.file(), cassette.index().len(), options.mode);
         Ok(Self {
             used: vec![false; cassette.index().len()],
             cassette,

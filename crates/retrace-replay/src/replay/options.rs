@@ -4,28 +4,14 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
 use serde_json::Value;
 
 use super::fork::Fork;
+use crate::mode::Mode;
 use crate::tolerance::Tolerance;
 
 /// Changes a request before it is compared, such as by removing a time. Applied to recorded and to live requests alike.
 pub type Normalize = Arc<dyn Fn(&mut Value) + Send + Sync>;
-
-/// Decision on a call that the cassette does not answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// It is refused, and the run fails.
-    #[default]
-    Strict,
-    /// It is answered by the nearest unused entry of its lane, or goes out where none is left; the report states it.
-    Lenient,
-    /// It goes out, and so does one whose request differs: only what is unchanged is answered. For cassettes that are brought up
-    /// to date.
-    Update,
-}
 
 /// Settings of a replay.
 #[derive(Clone, Default)]

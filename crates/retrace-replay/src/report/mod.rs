@@ -1,72 +1,21 @@
 //! Reports of replays: for machines as JSON, for people as text.
 
-mod columns;
 mod text;
 
 use std::fmt::{self, Display};
 
 use serde::Serialize;
 
-pub use columns::side_by_side;
-pub use text::Style;
-
-use crate::cassette::Entry;
-use crate::replay::{Call, Mode, Options, Refused};
+pub use crate::call_id::CallId;
+pub use crate::columns::{Style, side_by_side};
+use crate::mode::Mode;
+use crate::refusal::Refused;
 use crate::{Diff, TokenReport};
 
 /// Most names of executed steps that a report lists.
 const MAX_EXECUTED: usize = 256;
 /// Most live calls that a report lists. Later ones are counted.
 const MAX_LIVE: usize = 4096;
-
-/// Identification of a call, recorded or live.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct CallId {
-    /// Place in the recording.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ordinal: Option<u64>,
-    /// Enclosing steps.
-    pub lane: String,
-    /// Type of the span.
-    pub span_type: &'static str,
-    /// Name.
-    pub name: String,
-}
-
-impl CallId {
-    /// Returns the identification of an entry.
-    #[must_use]
-    pub fn of_entry(entry: &Entry) -> Self {
-        Self {
-            ordinal: Some(entry.ordinal),
-            lane: entry.lane.to_string(),
-            span_type: entry.span_type.as_str(),
-            name: entry.name.clone(),
-        }
-    }
-
-    /// Returns the identification of a live call.
-    #[must_use]
-    pub fn of(call: &Call<'_>) -> Self {
-        let (lane, span_type) = (call.lane.to_string(), call.span_type.as_str());
-        Self { ordinal: None, lane, span_type, name: call.name.to_owned() }
-    }
-}
-
-impl Display for CallId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.ordinal {
-            Some(ordinal) => write!(f, "entry {ordinal} ({} `{}`", self.span_type, self.name)?,
-            None => write!(f, "{} `{}`", self.span_type, self.name)?,
-        }
-        match (self.lane.is_empty(), self.ordinal) {
-            (true, None) => Ok(()),
-            (true, Some(_)) => f.write_str(")"),
-            (false, None) => write!(f, " in {}", self.lane),
-            (false, Some(_)) => write!(f, " in {})", self.lane),
-        }
-    }
-}
 
 /// A call whose request differs from the recorded one.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -175,11 +124,11 @@ pub enum Verdict {
 }
 
 impl Report {
-    pub(crate) fn new(cassette: &str, entries: usize, options: &Options) -> Self {
+    pub(crate) fn new(cassette: &str, entries: usize, mode: Mode) -> Self {
         Self {
             cassette: cassette.to_owned(),
             entries,
-            mode: options.mode,
+            mode,
             answered: 0,
             divergences: Vec::new(),
             tolerated: Vec::new(),
@@ -199,7 +148,7 @@ impl Report {
     /// Makes the report of a run that no call was made in.
     #[must_use]
     pub fn empty(cassette: &str) -> Self {
-        Self::new(cassette, 0, &Options::default())
+        Self::new(cassette, 0, Mode::default())
     }
 
     /// Notes a call that goes out. Returns its place in the list; `usize::MAX` where that is full.

@@ -2,56 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::columns::columns;
-use super::{CallId, LiveReason, Report, Verdict};
-use crate::replay::RefusalReason;
+use super::{CallId, LiveReason, Report, Style, Verdict};
+use crate::columns::columns;
+use crate::refusal::RefusalReason;
 
 /// Most calls of one kind that are listed.
 const LISTED: usize = 12;
-
-/// Colours of a text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Style {
-    /// None.
-    #[default]
-    Plain,
-    /// ANSI escape sequences.
-    Ansi,
-}
-
-impl Style {
-    /// Chooses colours for a terminal that `NO_COLOR` (<https://no-color.org>) does not forbid: pass the variable's value.
-    #[must_use]
-    pub fn choose(is_terminal: bool, no_color: Option<&std::ffi::OsStr>) -> Self {
-        match is_terminal && no_color.is_none_or(std::ffi::OsStr::is_empty) {
-            true => Self::Ansi,
-            false => Self::Plain,
-        }
-    }
-
-    fn paint(self, code: &str, text: &str) -> String {
-        match self {
-            Self::Plain => text.to_owned(),
-            Self::Ansi => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
-        }
-    }
-
-    pub(super) fn bold(self, text: &str) -> String {
-        self.paint("1", text)
-    }
-
-    pub(super) fn red(self, text: &str) -> String {
-        self.paint("31", text)
-    }
-
-    pub(super) fn green(self, text: &str) -> String {
-        self.paint("32", text)
-    }
-
-    fn yellow(self, text: &str) -> String {
-        self.paint("33", text)
-    }
-}
 
 impl Report {
     /// Returns the text for people: the result, the first divergence with expected and got side by side, then what else is to be

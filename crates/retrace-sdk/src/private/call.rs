@@ -18,17 +18,17 @@ use super::outcome::{Ended, Outcome};
 use super::{Function, FunctionKind};
 use crate::agent::nested;
 use crate::attributes;
-use crate::decision::{Decision, Place};
 use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::handle::SpanHandle;
-use crate::input::Arguments;
 use crate::installed::Installed;
+use crate::memo::{Codec, MemoCall, memoised, memoised_sync};
+use crate::recorded::decision::{Decision, Place};
 use crate::recorded::{Recorded, Start};
 use crate::replay;
-use crate::replay::memo::{Codec, MemoCall, memoised, memoised_sync};
 use crate::replay::position::{self, Position};
 use crate::value::Value;
+use crate::value::input::Arguments;
 
 /// A call that was begun. Dropped before it is made it is recorded as cancelled.
 #[derive(Debug)]

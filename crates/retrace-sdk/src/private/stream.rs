@@ -12,9 +12,9 @@ use super::call::Call;
 use super::outcome::{Ended, Outcome};
 use crate::attributes;
 use crate::failure::Failure;
-use crate::items::Items;
 use crate::recorded::Recorded;
 use crate::value::Value;
+use crate::value::items::Items;
 
 /// The stream of a call, with the span current while it is polled. Ends when the stream ends; dropped before that, what was
 /// read so far is the output, marked `partial`.

@@ -27,7 +27,7 @@ use super::run::Entered;
 use super::session::Session;
 use crate::installed::{BeforeSend, Hook, Installed};
 
-/// Begins to describe a replay: model calls by [`clients`](crate::clients) and `replay` steps are answered from the cassette.
+/// Begins to describe a replay: model calls by [`clients`](super::super::clients) and `replay` steps are answered from the cassette.
 ///
 /// Strict by default: a call that the cassette does not answer is refused, and the run fails.
 ///
@@ -52,7 +52,7 @@ pub fn replay(cassette: impl AsRef<Path>) -> ReplayBuilder {
     }
 }
 
-/// Begins to describe a recording: model calls by [`clients`](crate::clients) and `replay` steps are written to a cassette, which
+/// Begins to describe a recording: model calls by [`clients`](super::super::clients) and `replay` steps are written to a cassette, which
 /// replaces the file at `path` when the run has ended.
 ///
 /// ```no_run

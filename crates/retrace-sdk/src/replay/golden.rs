@@ -60,7 +60,9 @@ impl Action {
         let is_set = |name: &str| {
             std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "false" && value != "0")
         };
-        Self::of(std::env::var("RETRACE_CASSETTE").ok().as_deref(), is_set("CI"))
+        // A value that is not valid UTF-8 is no mode.
+        let value = std::env::var_os("RETRACE_CASSETTE").map(|value| value.to_string_lossy().into_owned());
+        Self::of(value.as_deref(), is_set("CI"))
     }
 }
 

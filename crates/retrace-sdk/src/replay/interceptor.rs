@@ -1,4 +1,4 @@
-//! Interceptor of the model calls of [`clients`](crate::clients): answers, refuses and records them.
+//! Interceptor of the model calls of [`clients`](super::super::clients): answers, refuses and records them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,12 +16,12 @@ use retrace_replay::replay::{Call, Decision};
 use retrace_replay::{Chunk, EnforcementError, Response, StreamedCheck, response_tokens};
 use serde_json::Value;
 
-use super::enforcement::CheckedSpan;
 use super::limits::LimitState;
 use super::position::{self, Owner, Position};
 use super::recorder::Begun;
 use super::refusal::keep;
 use super::session::Session;
+use crate::enforcement::CheckedSpan;
 
 /// Response headers that are recorded.
 const RECORDED_HEADERS: [&str; 12] = [

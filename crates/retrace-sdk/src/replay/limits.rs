@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, RwLock};
 
 use opentelemetry::Context;
+use opentelemetry_retrace::__private::warn_of_setting;
 use retrace_replay::{EnforcementError, Limits, LimitsError, Used, Verdict};
 
-use super::enforcement::{CheckedSpan, RunChecks};
 use super::position::{Activity, Position, with};
 use crate::carry::InContext;
+use crate::enforcement::{CheckedSpan, RunChecks};
 use crate::installed::Installed;
 
 /// What the runs below one set of ceilings have used.
@@ -25,28 +26,31 @@ pub(crate) struct LimitState {
 
 /// Ceilings of each run of the process: those of the environment, unless others are installed.
 static DEFAULT: LazyLock<RwLock<Result<Limits, LimitsError>>> = LazyLock::new(|| {
-    let limits = Limits::from_environment(|name| std::env::var(name).ok());
+    // A value that is not valid UTF-8 is no number either.
+    let read = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    let limits = Limits::from_environment(read);
     HAS_DEFAULT.store(limits.as_ref().map_or(true, |limits| !limits.is_empty()), Ordering::Relaxed);
     RwLock::new(limits)
 });
 static HAS_DEFAULT: AtomicBool = AtomicBool::new(false);
-/// The receiver checks each run.
-static IS_CHECKED: AtomicBool = AtomicBool::new(false);
 
 /// Returns true if each run has ceilings, or is checked by the receiver.
 pub(crate) fn has_default() -> bool {
     LazyLock::force(&DEFAULT);
-    HAS_DEFAULT.load(Ordering::Relaxed) || IS_CHECKED.load(Ordering::Relaxed)
+    HAS_DEFAULT.load(Ordering::Relaxed) || Installed::is_checked()
 }
 
-/// Notes whether the receiver checks runs that begin from now on.
-pub(crate) fn set_checked(is_checked: bool) {
-    IS_CHECKED.store(is_checked, Ordering::Relaxed);
+/// Warns of ceilings in the environment that cannot be read.
+pub(crate) fn warn_of_environment() {
+    let error = DEFAULT.read().unwrap_or_else(PoisonError::into_inner).as_ref().err().map(ToString::to_string);
+    if let Some(error) = error {
+        warn_of_setting(format!("{error}; until then each model call of a run is refused"));
+    }
 }
 
 /// Checks of a run that begins.
 fn new_checks() -> Option<Arc<RunChecks>> {
-    if !IS_CHECKED.load(Ordering::Relaxed) {
+    if !Installed::is_checked() {
         return None;
     }
     Installed::with(|installed| installed.server_check.clone()).map(RunChecks::new)
@@ -55,7 +59,7 @@ fn new_checks() -> Option<Arc<RunChecks>> {
 /// Ceilings of a run that begins; `None` where there are none.
 pub(crate) fn of_new_run() -> Option<Arc<LimitState>> {
     match &*DEFAULT.read().unwrap_or_else(PoisonError::into_inner) {
-        Ok(limits) if limits.is_empty() && !IS_CHECKED.load(Ordering::Relaxed) => None,
+        Ok(limits) if limits.is_empty() && !Installed::is_checked() => None,
         Ok(limits) => Some(LimitState::new(*limits)),
         Err(error) => {
             let (limits, error) = (Limits::default(), Some(error.clone()));
@@ -128,7 +132,7 @@ pub struct LimitsBuilder {
     limits: Limits,
 }
 
-/// Begins to set ceilings. They are checked before each model call by [`clients`](crate::clients), in all tasks and threads that
+/// Begins to set ceilings. They are checked before each model call by [`clients`](super::super::clients), in all tasks and threads that
 /// carry the context: a call that would exceed one is refused, and does not leave. The answer that crosses a ceiling is delivered.
 ///
 /// ```

@@ -1,11 +1,9 @@
 //! Replays, recordings into cassettes, and ceilings.
 
 mod cassette_builder;
-pub(crate) mod enforcement;
 pub(crate) mod golden;
 mod interceptor;
 pub(crate) mod limits;
-pub(crate) mod memo;
 pub(crate) mod position;
 mod price;
 mod recorder;
@@ -20,8 +18,10 @@ pub use cassette_builder::{
 };
 pub(crate) use interceptor::SessionInterceptor;
 pub use limits::{LimitsBuilder, limits};
-pub use memo::StepError;
+pub(crate) use recorder::Begun;
 pub use refusal::{RefusedCall, refusal};
+pub(crate) use run::Aborted;
+pub(crate) use session::Session;
 pub use values::{now, random, uuid};
 
 use std::future::Future;
@@ -32,7 +32,7 @@ use retrace_protocol::SpanType;
 use retrace_replay::report::CallId;
 
 use crate::carry::InContext;
-use enforcement::CheckedSpan;
+use crate::enforcement::CheckedSpan;
 use position::{Outside, Position};
 
 /// Attribute of the spans of calls and steps that were answered from a recording.

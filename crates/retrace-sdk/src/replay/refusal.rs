@@ -30,7 +30,7 @@ pub struct RefusedCall {
 
 /// Finds out if an error of a client is a refusal: by a ceiling, or by a replay. Nothing was sent then.
 ///
-/// Finds it through the sources of the error, and in the boxes of the clients that [`clients`](crate::clients) knows. An error that
+/// Finds it through the sources of the error, and in the boxes of the clients that [`clients`](super::super::clients) knows. An error that
 /// keeps only the text of its causes, as those of rig's agents do, is compared with the latest refusals of the process.
 ///
 /// ```

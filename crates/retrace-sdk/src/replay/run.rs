@@ -9,9 +9,12 @@ use std::task::{Context as TaskContext, Poll};
 use opentelemetry::Context;
 use pin_project_lite::pin_project;
 
-use super::memo::Aborted;
 use super::position::{self, Position};
 use super::session::Session;
+
+/// Payload of the panic that ends a run at a refused step that is not `async` and has no error to return.
+#[derive(Debug)]
+pub(crate) struct Aborted;
 
 /// The context of a session; the session can be found by calls without a context until this is dropped.
 #[derive(Debug)]

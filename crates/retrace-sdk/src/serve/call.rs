@@ -16,9 +16,9 @@ use super::ServeBuilder;
 use super::arguments::{ArgumentError, Arguments, Ignored};
 use super::cassette::{LiveFrom, Recording, any_request};
 use super::function::{Execution, Resumable, unless_panicked};
-use super::rerun::Rerun;
 use crate::ForkPoint;
 use crate::carry::InContext;
+use crate::recorded::rerun::Rerun;
 use crate::replay::{ReplayBuilder, ReplayError};
 
 /// Variable that a warning about a recording names.
@@ -226,8 +226,14 @@ async fn finish(
         }
     };
     if let Some(problem) = problem.filter(|_| !rerun.has_begun()) {
-        rerun.record_failure(function.name, &problem);
+        record_failure(rerun, function.name, &problem);
     }
+}
+
+/// Records a run that failed before the function was called.
+fn record_failure(rerun: &Rerun, function: &'static str, message: &str) {
+    let _current = rerun.context().attach();
+    crate::run(function).fail(message).start().end();
 }
 
 async fn in_recording(execution: Execution, recording: Option<ReplayBuilder>) -> Result<(), String> {

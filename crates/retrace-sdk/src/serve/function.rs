@@ -125,6 +125,14 @@ pub(crate) async fn unless_panicked<F: Future>(future: Pin<&mut F>) -> Option<F:
     .await
 }
 
+/// Passes on the items beside a resumable function. Inside of an `impl` block, where they cannot stand, the compiler's error names this
+/// macro.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __associated_functions_cannot_be_resumable {
+    ($($items:tt)*) => { $($items)* };
+}
+
 /// A function that [`serve`](crate::serve()) can run again: `resumable!(research)`, or with a path, `resumable!(agents::research)`.
 ///
 /// The function needs `#[retrace::record(resumable)]`. It takes its arguments by value or by reference; each has a type that is

@@ -4,7 +4,6 @@ mod arguments;
 mod call;
 mod cassette;
 mod function;
-pub(crate) mod rerun;
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -82,6 +82,26 @@ fn an_unsampled_run_records_nothing_and_evaluates_nothing() {
 }
 
 #[test]
+fn with_a_key_the_key_decides_and_not_the_name() {
+    // With this seed and rate `Agent` is kept and `agent` is not.
+    let kept = |key: Option<&'static str>, name: &'static str| {
+        let recording = record_with(move |configuration| {
+            let configuration =
+                configuration.with_sample_rate(0.5).with_sample_seed("seed").with_failures(Failures::Off);
+            configuration.with_transport("http").with_sample_key(move |root| {
+                assert!(!root.name.is_empty());
+                key.map(str::to_owned)
+            })
+        });
+        let is_recorded = retrace::run(name).in_scope(|run| run.is_recorded());
+        assert_eq!(recording.runs().len(), usize::from(is_recorded));
+        is_recorded
+    };
+    assert!(kept(None, "Agent") && !kept(None, "agent"), "without a key the name decides");
+    assert!(kept(Some("Agent"), "agent") && !kept(Some("agent"), "Agent"));
+}
+
+#[test]
 fn the_share_of_runs_is_the_rate_and_a_run_is_whole() {
     let recording = record_with(|configuration| {
         configuration.with_sample_rate(0.5).with_failures(Failures::Off).with_transport("http")

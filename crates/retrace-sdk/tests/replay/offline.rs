@@ -54,7 +54,7 @@ async fn the_same_result_with_the_provider_gone() {
 }
 
 #[tokio::test]
-async fn a_changed_prompt_fails_with_its_diff_though_the_agent_swallows_the_error() {
+async fn p4_a_changed_prompt_fails_with_its_diff_though_the_agent_swallows_the_error() {
     let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.jsonl");
@@ -244,7 +244,7 @@ async fn tasks_and_threads_carry_the_replay() {
 }
 
 #[tokio::test]
-async fn a_swallowed_refusal_fails_the_run_in_the_receiver() {
+async fn p4_a_swallowed_refusal_fails_the_run_in_the_receiver() {
     let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.jsonl");

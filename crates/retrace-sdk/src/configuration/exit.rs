@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::installed::Installed;
-use crate::open;
+use crate::recorded::open;
 
 /// Time that the helper thread may take longer than the flush.
 const GRACE: Duration = Duration::from_secs(1);

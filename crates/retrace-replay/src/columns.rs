@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::text::Style;
 use crate::Diff;
 
 /// Width of one column in characters.
@@ -14,13 +13,57 @@ const LINES: usize = 8;
 /// Most differences that are shown.
 const SHOWN: usize = 6;
 
+/// Colours of a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Style {
+    /// None.
+    #[default]
+    Plain,
+    /// ANSI escape sequences.
+    Ansi,
+}
+
+impl Style {
+    /// Chooses colours for a terminal that `NO_COLOR` (<https://no-color.org>) does not forbid: pass the variable's value.
+    #[must_use]
+    pub fn choose(is_terminal: bool, no_color: Option<&std::ffi::OsStr>) -> Self {
+        match is_terminal && no_color.is_none_or(std::ffi::OsStr::is_empty) {
+            true => Self::Ansi,
+            false => Self::Plain,
+        }
+    }
+
+    fn paint(self, code: &str, text: &str) -> String {
+        match self {
+            Self::Plain => text.to_owned(),
+            Self::Ansi => format!("\u{1b}[{code}m{text}\u{1b}[0m"),
+        }
+    }
+
+    pub(crate) fn bold(self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    pub(crate) fn red(self, text: &str) -> String {
+        self.paint("31", text)
+    }
+
+    pub(crate) fn green(self, text: &str) -> String {
+        self.paint("32", text)
+    }
+
+    pub(crate) fn yellow(self, text: &str) -> String {
+        self.paint("33", text)
+    }
+}
+
 /// Shows differences, expected and got side by side, one after the other.
 #[must_use]
 pub fn side_by_side(diff: &Diff) -> String {
     columns(diff, Style::Plain)
 }
 
-pub(super) fn columns(diff: &Diff, style: Style) -> String {
+pub(crate) fn columns(diff: &Diff, style: Style) -> String {
     let mut text = String::new();
     for found in diff.differences.iter().take(SHOWN) {
         let pointer = if found.pointer.is_empty() { "(the whole request)" } else { &found.pointer };

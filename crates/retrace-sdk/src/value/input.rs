@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::scratch::Scratch;
-use crate::value::{VALUE_BYTES, Value, Written};
+use super::scratch::Scratch;
+use super::{VALUE_BYTES, Value, Written};
 
 /// Arguments of a call by name, or one value in place of them.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 //! Enforcement by the receiver: a check after each recorded span of a run, whose verdict the next model call waits for.
 
+use std::ffi::OsString;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context as TaskContext, Poll, Waker};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use opentelemetry::trace::{SpanId, TraceId};
 use opentelemetry_instrumentation_genai::interceptor::Ready;
-use opentelemetry_retrace::__private::{Method, Requests, StatusCode};
+use opentelemetry_retrace::__private::{Method, Requests, StatusCode, warn_of_setting};
 use retrace_protocol::enforcement::{EnforcementCheck, EnforcementHold, EnforcementVerdict};
 use retrace_protocol::{Id, endpoint};
 use retrace_replay::{EnforcementError, Used, Verdict};
@@ -20,6 +21,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Name of the log lines about failed checks.
 const LOG: &str = "enforcement";
 
+/// Variable that switches the check on.
+const ENABLED: &str = "RETRACE_SERVER_ENFORCEMENT";
+/// Variable of the time that a held call waits.
+const HOLD_WAIT: &str = "RETRACE_ENFORCEMENT_HOLD_WAIT_SECONDS";
+/// Longest value that a warning shows, in bytes. A longer one is more likely a key, or text, than a setting.
+const SHOWN_BYTES: usize = 32;
+
 /// Settings of `RETRACE_SERVER_ENFORCEMENT` and `RETRACE_ENFORCEMENT_HOLD_WAIT_SECONDS`; what is set in code comes first.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ServerEnforcement {
@@ -28,33 +36,67 @@ pub(crate) struct ServerEnforcement {
 }
 
 impl ServerEnforcement {
-    /// Returns the check, if it is switched on.
+    /// Returns the check, if it is switched on. A variable that cannot be read is a warning.
     pub(crate) fn resolve(self, requests: Option<Requests>) -> Option<ServerCheck> {
-        self.resolve_by(requests, |name| std::env::var(name).ok())
+        let (hold_wait, warnings) = self.resolve_by(&|name| std::env::var_os(name));
+        warnings.into_iter().for_each(warn_of_setting);
+        let hold_wait = hold_wait?;
+        if requests.is_none() {
+            warn_of_setting("enforcement by the receiver has no effect: recording is switched off".to_owned());
+        }
+        Some(ServerCheck { requests: requests?, hold_wait })
     }
 
-    fn resolve_by(self, requests: Option<Requests>, read: impl Fn(&str) -> Option<String>) -> Option<ServerCheck> {
-        const ON: [&str; 3] = ["true", "1", "yes"];
-        let requests = requests?;
-        let is_on = |text: String| ON.iter().any(|on| text.trim().eq_ignore_ascii_case(on));
-        let is_enabled = self.is_enabled.unwrap_or_else(|| read("RETRACE_SERVER_ENFORCEMENT").is_some_and(is_on));
+    /// Returns the time that a held call waits, or `None` if the check is switched off, and warnings. Values that cannot be
+    /// read protect: the check is on then, and no held call waits.
+    fn resolve_by(self, read: &dyn Fn(&str) -> Option<OsString>) -> (Option<Duration>, Vec<String>) {
+        const ON: [&str; 6] = ["true", "1", "yes", "on", "y", "enabled"];
+        const OFF: [&str; 6] = ["false", "0", "no", "off", "n", "disabled"];
+        let mut warnings = Vec::new();
+        let is_enabled = self.is_enabled.unwrap_or_else(|| match setting(read, ENABLED) {
+            None => false,
+            Some(Ok(text)) if OFF.iter().any(|off| text.eq_ignore_ascii_case(off)) => false,
+            Some(Ok(text)) if ON.iter().any(|on| text.eq_ignore_ascii_case(on)) => true,
+            Some(value) => {
+                let problem = problem(&value);
+                warnings.push(format!("{ENABLED}{problem} is neither on nor off, and counts as on: use true or false"));
+                true
+            }
+        });
         if !is_enabled {
-            return None;
+            return (None, warnings);
         }
         let hold_wait = self.hold_wait.unwrap_or_else(|| {
-            const NAME: &str = "RETRACE_ENFORCEMENT_HOLD_WAIT_SECONDS";
-            let text = read(NAME).map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-            match text.as_deref().map(str::parse::<u32>) {
+            let value = setting(read, HOLD_WAIT);
+            match value.as_ref().map(|value| value.as_ref().ok().and_then(|text| text.parse::<u32>().ok())) {
                 None => Duration::ZERO,
-                Some(Ok(seconds)) => Duration::from_secs(seconds.into()),
-                Some(Err(_)) => {
-                    requests
-                        .warn(LOG, "RETRACE_ENFORCEMENT_HOLD_WAIT_SECONDS is not a whole number of seconds; 0 is used");
+                Some(Some(seconds)) => Duration::from_secs(seconds.into()),
+                Some(None) => {
+                    let problem = value.as_ref().map_or_else(String::new, problem);
+                    warnings
+                        .push(format!("{HOLD_WAIT}{problem} is not a whole number: held calls are refused at once"));
                     Duration::ZERO
                 }
             }
         });
-        Some(ServerCheck { requests, hold_wait })
+        (Some(hold_wait), warnings)
+    }
+}
+
+/// Returns the trimmed text of a variable, or an error if it is not valid UTF-8. An empty variable is unset.
+fn setting(read: &dyn Fn(&str) -> Option<OsString>, name: &str) -> Option<Result<String, OsString>> {
+    match read(name)?.into_string().map(|text| text.trim().to_owned()) {
+        Ok(text) if text.is_empty() => None,
+        value => Some(value),
+    }
+}
+
+/// Formats a value for a warning.
+fn problem(value: &Result<String, OsString>) -> String {
+    match value {
+        Ok(text) if text.len() <= SHOWN_BYTES => format!("={text:?}"),
+        Ok(_) => "=\"…\"".to_owned(),
+        Err(_) => ", which is not valid UTF-8,".to_owned(),
     }
 }
 
@@ -241,5 +283,66 @@ impl ServerCheck {
             Requests::sleep(pause.min(left)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Resolves an environment of two variables, without settings in code.
+    fn resolved(enabled: &str, hold_wait: &str) -> (Option<Duration>, Vec<String>) {
+        ServerEnforcement::default().resolve_by(&|name| match name {
+            ENABLED => Some(OsString::from(enabled)),
+            HOLD_WAIT => Some(OsString::from(hold_wait)),
+            _ => None,
+        })
+    }
+
+    #[test]
+    fn the_check_is_on_unless_it_is_clearly_off() {
+        for on in ["true", "1", "yes", "on", "y", "enabled", "TRUE", " On\t"] {
+            assert_eq!(resolved(on, ""), (Some(Duration::ZERO), Vec::new()), "{on:?}");
+        }
+        for off in ["false", "0", "no", "off", "n", "disabled", "FALSE", " Off\n", "", " "] {
+            assert_eq!(resolved(off, ""), (None, Vec::new()), "{off:?}");
+        }
+        for unclear in ["tru", "offf", "2", "\"false\"", "none"] {
+            let (hold_wait, warnings) = resolved(unclear, "");
+            let expected = format!("{ENABLED}={unclear:?} is neither on nor off, and counts as on: use true or false");
+            assert_eq!((hold_wait, warnings), (Some(Duration::ZERO), vec![expected]), "{unclear:?}");
+        }
+    }
+
+    #[test]
+    fn a_wait_that_cannot_be_read_is_none() {
+        assert_eq!(resolved("on", "300"), (Some(Duration::from_secs(300)), Vec::new()));
+        for unclear in ["-1", "1.5", "5 min", "4294967296"] {
+            let (hold_wait, warnings) = resolved("on", unclear);
+            assert_eq!(hold_wait, Some(Duration::ZERO));
+            assert!(warnings[0].starts_with(&format!("{HOLD_WAIT}={unclear:?} is not a whole number")), "{warnings:?}");
+        }
+        assert_eq!(resolved("off", "5 min"), (None, Vec::new()));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_not_text_protects_and_is_not_shown() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let read = |_: &str| Some(OsString::from_vec(b"off\xff".to_vec()));
+        let (hold_wait, warnings) = ServerEnforcement::default().resolve_by(&read);
+        assert_eq!((hold_wait, warnings.len()), (Some(Duration::ZERO), 2));
+        assert!(warnings.iter().all(|warning| warning.contains("not valid UTF-8")), "{warnings:?}");
+        let (_, warnings) = resolved("rt_live_0123456789abcdef0123456789abcdef", "");
+        assert!(warnings[0].contains("=\"…\"") && !warnings[0].contains("rt_live"), "{warnings:?}");
+    }
+
+    #[test]
+    fn code_comes_before_the_environment() {
+        let code = ServerEnforcement { is_enabled: Some(false), hold_wait: None };
+        assert_eq!(code.resolve_by(&|_| Some(OsString::from("what"))), (None, Vec::new()));
+        let wait = Duration::from_secs(7);
+        let code = ServerEnforcement { is_enabled: Some(true), hold_wait: Some(wait) };
+        assert_eq!(code.resolve_by(&|_| Some(OsString::from("what"))), (Some(wait), Vec::new()));
     }
 }

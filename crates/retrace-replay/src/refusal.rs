@@ -4,7 +4,8 @@ use std::fmt::{self, Display};
 
 use serde::Serialize;
 
-use crate::report::{CallId, side_by_side};
+use crate::call_id::CallId;
+use crate::columns::side_by_side;
 use crate::{Diff, TokenReport};
 
 /// Reason why a replay refused a call.

@@ -19,10 +19,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::position::Position;
-use super::recorder::Begun;
-use super::session::Session;
 use crate::recorded::Innermost;
+use crate::replay::position::Position;
+use crate::replay::{Aborted, Begun, Session};
 
 /// Error of a step that a replay answers: it failed in the recording, or is refused.
 ///
@@ -78,10 +77,6 @@ impl From<StepError> for String {
         error.to_string()
     }
 }
-
-/// Payload of the panic that ends a run at a refused step that is not `async` and has no error to return.
-#[derive(Debug)]
-pub(crate) struct Aborted;
 
 /// Conversion of a step's result into an entry and back.
 #[diagnostic::on_unimplemented(

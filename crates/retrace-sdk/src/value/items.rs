@@ -1,6 +1,6 @@
 //! Items of a stream, collected as JSON within a bound.
 
-use crate::value::{VALUE_BYTES, Value};
+use super::{VALUE_BYTES, Value};
 
 /// The beginning of a JSON list.
 #[derive(Debug, Default)]

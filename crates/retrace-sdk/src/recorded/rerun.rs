@@ -7,10 +7,10 @@ use opentelemetry::Context;
 use opentelemetry_retrace::__private::AlwaysSampled;
 use serde_json::Value as Json;
 
+use super::Recorded;
 use crate::attributes;
 use crate::facts::Facts;
 use crate::failure::Failure;
-use crate::recorded::Recorded;
 use crate::value::Value;
 
 /// Value of the context in which a function is run again: the next run in it has this name, input and metadata.
@@ -83,11 +83,5 @@ impl Rerun {
         if let Some(recorded) = state.recorded.as_ref().and_then(Weak::upgrade) {
             recorded.end_failed(Failure::cancelled());
         }
-    }
-
-    /// Records a run that failed before the function was called.
-    pub(crate) fn record_failure(&self, function: &'static str, message: &str) {
-        let _current = self.context().attach();
-        crate::run(function).fail(message).start().end();
     }
 }

@@ -5,7 +5,7 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanProcessor as _};
 
 use crate::installed::Installed;
-use crate::open;
+use crate::recorded::open;
 
 /// Keeps what [`install`](crate::install()) set up. Dropping it, also when a panic unwinds, ends the runs that are under way as
 /// failed, flushes within the flush timeout, and stops recording.

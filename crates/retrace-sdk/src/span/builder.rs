@@ -11,18 +11,19 @@ use opentelemetry_retrace::SpanType;
 use retrace_replay::cassette::Effects;
 use serde::Serialize;
 
+use super::guard::{OpenSpan, SpanGuard};
 use crate::__private::{Call, Outcome, call_sync};
 use crate::attributes;
-use crate::decision::Decision;
 use crate::facts::Facts;
 use crate::failure::Failure;
-use crate::guard::{OpenSpan, SpanGuard};
 use crate::handle::SpanHandle;
-use crate::input::resumable;
+use crate::handle::setters::setters;
+use crate::memo::MemoCall;
+use crate::recorded::decision::Decision;
 use crate::recorded::{Recorded, Start};
-use crate::replay::{self, memo::MemoCall, position, position::Position};
-use crate::setters::setters;
+use crate::replay::{self, position, position::Position};
 use crate::value::Value;
+use crate::value::input::resumable;
 
 /// Describes a run before it starts; made by [`run()`].
 pub type RunBuilder = Builder<Run>;
@@ -100,8 +101,26 @@ pub fn fork_point(name: impl Into<Cow<'static, str>>) {
     step(name, SpanType::ForkPoint).start().end();
 }
 
+impl SpanHandle {
+    /// Begins to describe a step below this one.
+    ///
+    /// ```
+    /// use retrace::SpanType;
+    ///
+    /// let run = retrace::run("pipeline").start();
+    /// let found = run.step("web_search", SpanType::ToolCall).input("tides").in_scope(|step| {
+    ///     step.output(["neap", "spring"]);
+    ///     2
+    /// });
+    /// # assert_eq!(found, 2);
+    /// ```
+    pub fn step(&self, name: impl Into<Cow<'static, str>>, span_type: SpanType) -> StepBuilder {
+        StepBuilder::below(self.cx(), name.into(), span_type)
+    }
+}
+
 impl StepBuilder {
-    pub(crate) fn below(parent: &Context, name: Cow<'static, str>, span_type: SpanType) -> Self {
+    fn below(parent: &Context, name: Cow<'static, str>, span_type: SpanType) -> Self {
         let decision = Decision::below(parent, &name);
         Self::new(name, Some(span_type), decision, Some(parent.clone()))
     }

@@ -1,5 +1,9 @@
 //! A run or a step that is recorded: one OpenTelemetry span, and what is stated of it until it ends.
 
+pub(crate) mod decision;
+pub(crate) mod open;
+pub(crate) mod rerun;
+
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,14 +13,14 @@ use opentelemetry::{Context, KeyValue};
 use opentelemetry_retrace::__private::{AgentScope, HeldStart};
 use opentelemetry_retrace::SpanType;
 
+use self::decision::Place;
+use self::open::Seat;
+use self::rerun::Rerun;
 use crate::attributes;
-use crate::decision::Place;
 use crate::facts::Facts;
 use crate::failure::Failure;
-use crate::open::{self, Seat};
 use crate::replay::position::Position;
 use crate::replay::{self, position};
-use crate::serve::rerun::Rerun;
 use crate::value::Value;
 
 /// The attribute of the conventions for the type of an error.

@@ -1,5 +1,9 @@
 //! Recorded values: bounded JSON text.
 
+pub(crate) mod input;
+pub(crate) mod items;
+mod scratch;
+
 use std::any::type_name;
 use std::borrow::Cow;
 use std::fmt::{self, Debug, Write as _};
@@ -10,7 +14,7 @@ use opentelemetry::StringValue;
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use crate::scratch::Scratch;
+use self::scratch::Scratch;
 
 /// Most bytes of one recorded value. A longer value is cut there and marked `truncated`.
 pub const VALUE_BYTES: usize = 1024 * 1024;

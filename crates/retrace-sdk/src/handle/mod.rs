@@ -1,5 +1,7 @@
 //! Handles of runs and steps.
 
+pub(crate) mod setters;
+
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::{self, Display};
@@ -11,14 +13,13 @@ use opentelemetry_retrace::SpanType;
 use retrace_protocol::Id;
 use serde::Serialize;
 
+use self::setters::setters;
 use crate::attributes;
-use crate::builder::StepBuilder;
 use crate::facts::Facts;
 use crate::failure::Failure;
-use crate::input::resumable;
 use crate::recorded::{Innermost, Recorded};
-use crate::setters::setters;
 use crate::value::Value;
+use crate::value::input::resumable;
 
 /// A handle of a run or a step: adds what becomes known of it until it ends.
 ///
@@ -48,6 +49,10 @@ impl SpanHandle {
         Self { cx, recorded }
     }
 
+    pub(crate) fn cx(&self) -> &Context {
+        &self.cx
+    }
+
     pub(crate) fn recorded(&self) -> Option<&Arc<Recorded>> {
         self.recorded.as_ref()
     }
@@ -58,22 +63,6 @@ impl SpanHandle {
     }
 
     setters!(self, (&self) -> &Self);
-
-    /// Begins to describe a step below this one.
-    ///
-    /// ```
-    /// use retrace::SpanType;
-    ///
-    /// let run = retrace::run("pipeline").start();
-    /// let found = run.step("web_search", SpanType::ToolCall).input("tides").in_scope(|step| {
-    ///     step.output(["neap", "spring"]);
-    ///     2
-    /// });
-    /// # assert_eq!(found, 2);
-    /// ```
-    pub fn step(&self, name: impl Into<Cow<'static, str>>, span_type: SpanType) -> StepBuilder {
-        StepBuilder::below(&self.cx, name.into(), span_type)
-    }
 
     /// Records a place below this at which the run can be forked.
     pub fn fork_point(&self, name: impl Into<Cow<'static, str>>) {

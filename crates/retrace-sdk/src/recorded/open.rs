@@ -5,8 +5,8 @@ use std::process;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
 
+use super::Recorded;
 use crate::failure::Failure;
-use crate::recorded::Recorded;
 
 /// Parts with a lock of their own. A thread has one of them, so that threads seldom meet.
 const PARTS: usize = 32;

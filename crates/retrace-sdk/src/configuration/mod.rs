@@ -1,5 +1,8 @@
 //! Set-up of the pipeline.
 
+mod exit;
+pub(crate) mod guard;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,15 +11,16 @@ use std::time::Duration;
 use opentelemetry_retrace::__private::HeadSampler;
 use opentelemetry_retrace::{
     ApiKey, BuildError, Compression, Failures, Installer, Record, RetraceIdGenerator, RetraceSampler,
-    RetraceSamplerBuilder, RetraceSpanProcessor, RetraceSpanProcessorBuilder, Signal, SpanFacts, SpanSelection,
-    Transport, UnknownTransport,
+    RetraceSamplerBuilder, RetraceSpanProcessor, RetraceSpanProcessorBuilder, RootSpan, Signal, SpanFacts,
+    SpanSelection, Transport, UnknownTransport,
 };
 use opentelemetry_sdk::trace::{SpanProcessor, TracerProviderBuilder};
 
-use crate::exit;
-use crate::install::Guard;
+use self::guard::Guard;
+use crate::enforcement::ServerEnforcement;
 use crate::installed::{BeforeSend, Installed, captures_content};
-use crate::replay::enforcement::ServerEnforcement;
+use crate::recorded::open;
+use crate::replay::limits;
 
 /// Sets up recording as the environment states: `RETRACE_API_KEY` and the other variables of [`VARIABLES`](crate::VARIABLES).
 ///
@@ -200,6 +204,29 @@ impl Configuration {
         self
     }
 
+    /// Sets the key for a seed: this key of the root span decides instead of its name, such as a tenant. Equal keys are always decided
+    /// alike. Without a seed it has no effect.
+    ///
+    /// Called on the thread that begins the root, with its name and the attributes that it begins with. Those of a run are its name
+    /// and its agent: what else a key needs, such as a tenant, it takes from where the application keeps it. On `None`, and on a
+    /// panic, the name is used. Another process that is to decide alike needs the same rate, seed and keys.
+    ///
+    /// ```no_run
+    /// thread_local!(static TENANT: std::cell::RefCell<Option<String>> = const { std::cell::RefCell::new(None) });
+    ///
+    /// let _retrace = retrace::configure()
+    ///     .with_sample_rate(0.1)
+    ///     .with_sample_seed("2026")
+    ///     .with_sample_key(|_root| TENANT.with_borrow(Clone::clone))
+    ///     .install()?;
+    /// # Ok::<(), retrace::BuildError>(())
+    /// ```
+    pub fn with_sample_key(mut self, key: impl Fn(&RootSpan<'_>) -> Option<String> + Send + Sync + 'static) -> Self {
+        self.is_sampling_set = true;
+        self.sampler = self.sampler.with_sample_key(key);
+        self
+    }
+
     /// Sets which runs that were not sampled are sent because they failed; by default all of which any span failed. With
     /// [`Failures::Off`] a run that is not sampled costs nothing.
     pub fn with_failures(mut self, failures: Failures) -> Self {
@@ -230,6 +257,7 @@ impl Configuration {
     pub fn install(self) -> Result<Guard, BuildError> {
         let content = self.captures_content.unwrap_or_else(captures_content);
         let (before_send, enforcement) = (self.before_send, self.enforcement);
+        limits::warn_of_environment();
         let guard = self.installer.with_processor(self.processor).with_sampler(self.sampler).install()?;
         let installed = match guard.provider() {
             Some(provider) => {
@@ -237,8 +265,12 @@ impl Configuration {
                 let head = guard.head_sampler().cloned();
                 Installed::new(Some(provider), guard.processor(), head, content, before_send, check)
             }
-            None => Installed::disabled(),
+            None => {
+                enforcement.resolve(None);
+                Installed::disabled()
+            }
         };
+        open::note_process();
         exit::watch();
         Ok(Guard::installed(guard, installed.install()))
     }
@@ -271,8 +303,10 @@ impl Configuration {
             head = Some(HeadSampler::new(sampler, ids));
         }
         let builder = builder.with_span_processor(processor.clone());
+        limits::warn_of_environment();
         let check = self.enforcement.resolve(processor.requests());
         let generation = Installed::new(None, &processor, head, content, self.before_send, check).install();
+        open::note_process();
         exit::watch();
         Ok((builder, Guard::layered(processor, generation)))
     }

@@ -6,8 +6,8 @@ use opentelemetry::Context;
 use opentelemetry::trace::{SpanBuilder, TraceContextExt as _, TraceId};
 use opentelemetry_retrace::__private::{AgentScope, AlwaysSampled, Head, HeadSampler, Unsampled};
 
+use super::Innermost;
 use crate::installed::{Installed, Started};
-use crate::recorded::Innermost;
 
 /// Decision on a run or a step.
 #[derive(Debug, Default)]

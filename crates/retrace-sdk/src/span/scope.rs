@@ -7,12 +7,11 @@ use std::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::builder::{Builder, RunBuilder, StepBuilder};
 use crate::__private::{Call, Outcome, call_async, call_sync};
-use crate::builder::{Builder, RunBuilder, StepBuilder};
 use crate::failure::Failure;
 use crate::handle::SpanHandle;
-use crate::replay::StepError;
-use crate::replay::memo::{ByMessage, BySerde, memoised, memoised_sync, memoised_with};
+use crate::memo::{ByMessage, BySerde, StepError, memoised, memoised_sync, memoised_with};
 use crate::value::Value;
 
 /// Body of a step: a future, or an async closure that takes the handle.

@@ -1,0 +1,28 @@
+//! `docs/MESSAGES.md` lists the warnings about settings that the source has.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+const PAGE: &str = include_str!("../../../docs/MESSAGES.md");
+const SOURCES: [&str; 2] = [include_str!("../src/enforcement.rs"), include_str!("../src/replay/limits.rs")];
+/// Calls that write a warning, or add one to a list of them.
+const CALLS: [&str; 2] = ["warn_of_setting(", "warnings.push("];
+
+#[test]
+fn every_warning_about_a_setting_is_on_the_page() {
+    let section = PAGE.split("\n## ").find(|section| section.starts_with("Settings of `retrace-sdk`")).unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    let listed: Vec<&str> = rows.map(|row| row.split('`').nth(1).unwrap()).collect();
+    let mut written = Vec::new();
+    for source in SOURCES {
+        for call in CALLS {
+            for text in source.split("#[cfg(test)]").next().unwrap().split(call).skip(1) {
+                written.extend(text.split('"').nth(1));
+            }
+        }
+    }
+    let (mut listed, mut written) = (listed, written);
+    listed.sort_unstable();
+    written.sort_unstable();
+    assert_eq!(listed, written);
+    assert_eq!(written.len(), 4);
+}
