@@ -86,8 +86,8 @@ impl Rerun {
     }
 
     /// Records a run that failed before the function was called.
-    pub(crate) fn record_failure(&self, function: &'static str, message: &str) {
+    pub(crate) fn record_failure(&self, message: &str) {
         let _current = self.context().attach();
-        crate::run(function).fail(message).start().end();
+        crate::run(self.0.name.clone()).fail(message).start().end();
     }
 }
