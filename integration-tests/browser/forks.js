@@ -20,6 +20,7 @@ export async function all(check, { browser, shots }, programs) {
     await check('a run is forked from a model call, and compared', () => fork(setting));
     await check('a fork that fails shows why', () => refused(setting));
     await check('a fork from a tool call', () => tool(setting));
+    await check('the arguments of a run are changed', () => changedArguments(setting));
     await check('what an editor refuses is named', () => wrong(setting));
     await check('the fork is followed while the agent runs it', () => follow(setting));
     await check('two runs are chosen and compared', () => byHand(setting));
@@ -107,6 +108,23 @@ async function tool({ receiver, browser, run }) {
   await compared(page);
   assert.match(await page.innerText('.steps li:has(.mark.fork)'), /get_weather/);
   assert.match(await page.innerText('.compare'), /Bergen: foga storm until noon/);
+  assert.deepEqual(faults, []);
+  await close();
+}
+
+async function changedArguments({ receiver, browser, run }) {
+  const { page, faults, close } = await open(browser, receiver.url);
+  await edit(page, run, run.second, 'Arguments of the run', 'Bergen', 'Bergen in May');
+  await submit(page);
+  await page.waitForFunction(() => location.hash.startsWith('#/compare?fork='));
+  const [fork] = (await json(receiver, '/api/v1/forks')).forks;
+  assert.deepEqual(fork.modified_input, { question: 'Train or plane to Bergen in May?', model: null });
+  assert.equal(fork.substitutions, undefined);
+  const forked = await json(receiver, `/api/v1/traces/${fork.result_trace_id}`);
+  assert.match(JSON.stringify(forked.input), /Bergen in May/);
+  await page.waitForSelector('.compare');
+  await visit(page, '#/forks', '.forks tbody tr');
+  assert.match(await page.innerText('.forks tbody tr'), /with other input/);
   assert.deepEqual(faults, []);
   await close();
 }

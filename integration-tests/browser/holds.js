@@ -58,6 +58,9 @@ async function decide({ receiver, browser }) {
   await page.waitForSelector('.hold.pending', { state: 'detached' });
   await page.locator('.hold a').first().click();
   await page.waitForSelector('.summary h1');
+  await page.keyboard.press('g');
+  await page.keyboard.press('h');
+  await page.waitForSelector('.hold');
   assert.deepEqual(faults.filter((fault) => !/ERR_FAILED|status of 409/.test(fault)), []);
   await close();
 }

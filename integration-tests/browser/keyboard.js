@@ -38,6 +38,9 @@ export async function all(check, { receiver, browser }) {
     await page.waitForSelector('.plot');
     await press('g', 's');
     await page.waitForSelector('.runs tbody tr');
+    await page.waitForSelector('#views a[data-view="forks"]');
+    await press('g', 'f');
+    await page.waitForFunction(() => location.hash === '#/forks');
     assert.deepEqual(faults, []);
     await close();
   });

@@ -29,7 +29,7 @@ pub fn body(body: &[u8]) {
 
 /// Parses a frame of a client.
 pub fn frame(text: &str) {
-    if let Ok(Frame::Event(told)) = ingest::frame(text) {
-        let _ = ingest::fields_of(&told.event);
+    if let Ok(Frame::Event(numbered)) = ingest::frame(text) {
+        let _ = ingest::fields_of(&numbered.event);
     }
 }

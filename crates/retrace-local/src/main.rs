@@ -34,7 +34,7 @@ enum What {
     Serve(Serve),
     /// Print the runs in OTLP data as the exporter would send them.
     ///
-    /// Reads OTLP requests with spans and with log records, as protobuf or as JSON, told apart by their content, and prints
+    /// Reads OTLP requests with spans and with log records, as protobuf or as JSON, recognised by their content, and prints
     /// {"traces":[…]}, each trace with its spans.
     Translate(Translate),
     /// Answer model calls from a cassette, as a provider, until Ctrl-C or SIGTERM. Ends with status 1 if a call was refused.
@@ -132,7 +132,7 @@ struct Serve {
     #[arg(long)]
     allow_remote: bool,
 
-    /// One more name under which this receiver may be asked, such as that of a container; can be given repeatedly.
+    /// One more name under which this receiver may be addressed, such as that of a container; can be given repeatedly.
     #[arg(long, value_name = "NAME")]
     host_name: Vec<String>,
 
@@ -238,7 +238,7 @@ impl Serve {
             complain(&format!("other machines can reach this receiver{open}{plain}"));
         }
 
-        runtime.block_on(stop.asked());
+        runtime.block_on(stop.requested());
         server.stop();
         Ok(())
     }
@@ -342,7 +342,7 @@ impl Stop {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    async fn asked(mut self) {
+    async fn requested(mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -356,7 +356,7 @@ impl Stop {
         Ok(Self {})
     }
 
-    async fn asked(self) {
+    async fn requested(self) {
         let _ = tokio::signal::ctrl_c().await;
     }
 }

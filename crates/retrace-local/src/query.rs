@@ -113,7 +113,7 @@ impl TraceQuery {
 
     /// Returns true if the query requires the index in addition to the traces.
     pub(crate) fn needs_index(&self) -> bool {
-        !self.filter.is_empty() || self.order != Order::NEWEST_FIRST
+        !self.filter.is_empty() || self.failed_spans.is_some() || self.order != Order::NEWEST_FIRST
     }
 
     /// Parses a query string. Unknown parameters are ignored.
@@ -215,7 +215,7 @@ fn parameters(text: &str, known: &[&'static str]) -> Result<Vec<(&'static str, S
     for (name, value) in form_urlencoded::parse(text.as_bytes()) {
         let Some(name) = known.iter().copied().find(|known| *known == name) else { continue };
         if found.iter().any(|(earlier, _)| *earlier == name) {
-            return Err(bad(name, "said twice"));
+            return Err(bad(name, "given twice"));
         }
         found.push((name, value.into_owned()));
     }

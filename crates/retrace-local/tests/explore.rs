@@ -151,6 +151,9 @@ fn sessions_are_conversations_over_their_runs() {
     let first = &page["sessions"][1];
     assert_eq!((&first["id"], &first["runs"], &first["failed"]), (&json!("s-1"), &json!(2), &json!(1)));
     assert_eq!((&first["tokens"], &first["cost"]), (&json!(30), &json!(0.75)));
+    // The user of a session is that of its latest run.
+    assert_eq!(first["user"], "u-two");
+    assert_eq!(first["last_micros"].as_i64().unwrap() - first["first_micros"].as_i64().unwrap(), 60_000_000);
     assert_eq!(client.get("/api/v1/sessions?model=claude").json["total"], 1);
     assert_eq!(client.get("/api/v1/sessions?limit=1&offset=1").json["sessions"][0]["id"], "s-1");
 }
@@ -193,6 +196,11 @@ fn many_runs_are_removed_and_exported_by_one_request() {
     let removed = client.post("/api/v1/bulk/delete", &json!({"ids": ["two", "none", "one"]}));
     assert_eq!((removed.status, removed.json), (200, json!({"deleted": 2, "missing": 1})));
     assert_eq!(listed(&client, "q=weather"), "three");
+    let values = client.get("/api/v1/values").json;
+    assert_eq!(values["tag"], json!([{"value": "nightly", "runs": 1}, {"value": "three", "runs": 1}]));
+    assert_eq!(values["model"], json!([{"value": "claude", "runs": 1}]));
+    assert_eq!(client.get("/api/v1/sessions").json["total"], 1);
+    assert_eq!(client.get("/api/v1/numbers").json["tools"][0]["calls"], 1);
     let many: Vec<String> = (0..1001).map(|id| id.to_string()).collect();
     assert_eq!(client.post("/api/v1/bulk/delete", &json!({"ids": many})).json["field"], "ids");
     assert_eq!(client.post("/api/v1/bulk/delete", &json!({"ids": 5})).status, 400);
@@ -269,6 +277,12 @@ fn a_run_is_exported_as_otlp_and_read_back() {
     let (_server, client) = three();
     let exported = client.get("/api/v1/traces/one/otlp");
     assert_eq!(exported.status, 200);
+    let spans = exported.json["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap();
+    let names: Vec<&str> = spans.iter().map(|span| span["name"].as_str().unwrap()).collect();
+    assert!(
+        names.iter().any(|name| name.contains("chat")) && names.iter().any(|name| name.contains("look_up")),
+        "{names:?}"
+    );
     let other = Server::start().unwrap();
     let client = Client::of(&other);
     let answer = client.send("POST", "/v1/traces", &[], Some(exported.text.as_bytes()));

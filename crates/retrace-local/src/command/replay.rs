@@ -65,7 +65,7 @@ impl ReplayCommand {
   to stop        Ctrl-C",
             url = server.url(),
         ));
-        runtime.block_on(stop.asked());
+        runtime.block_on(stop.requested());
         let report = server.report();
         let style = Style::choose(std::io::stdout().is_terminal(), std::env::var_os("NO_COLOR").as_deref());
         say(&report.to_text(style));

@@ -17,6 +17,9 @@ const VALUE_BYTES: usize = 200;
 /// Kind of a part of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum PartKind {
+    Session,
+    User,
+    Environment,
     Model,
     Tool,
     Agent,
@@ -24,14 +27,36 @@ pub(crate) enum PartKind {
 }
 
 impl PartKind {
+    /// All kinds, each at the place of its number in the database.
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Session, Self::User, Self::Environment, Self::Model, Self::Tool, Self::Agent, Self::Tag];
+
     /// Returns the kind's name in the database and in query parameters.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
+            Self::Session => "session",
+            Self::User => "user",
+            Self::Environment => "environment",
             Self::Model => "model",
             Self::Tool => "tool",
             Self::Agent => "agent",
             Self::Tag => "tag",
         }
+    }
+
+    /// Returns the kind's number in packed usage.
+    pub(crate) const fn as_byte(self) -> u8 {
+        self as u8
+    }
+
+    /// Returns the kind with this number.
+    pub(crate) fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(byte)).copied()
+    }
+
+    /// Returns true if runs call parts of this kind, so that they have usage.
+    pub(crate) const fn is_called(self) -> bool {
+        matches!(self, Self::Model | Self::Tool | Self::Agent)
     }
 }
 
@@ -58,9 +83,6 @@ pub(crate) struct Facts {
     pub(crate) spans: u64,
     pub(crate) failed_spans: u64,
     pub(crate) has_error: bool,
-    pub(crate) session: Option<String>,
-    pub(crate) user: Option<String>,
-    pub(crate) environment: Option<String>,
     pub(crate) bytes: u64,
     pub(crate) parts: BTreeMap<(PartKind, String), Usage>,
 }
@@ -86,25 +108,30 @@ impl Facts {
     /// Reads the facts of the trace. `metadata` is its JSON text.
     pub(crate) fn of_trace(trace: &Trace, metadata: Option<&str>, words: &mut Words) -> Self {
         let metadata = metadata.and_then(|text| serde_json::from_str::<Value>(text).ok()).unwrap_or_default();
-        let text = |name: &str| metadata.get(name).and_then(Value::as_str).map(|text| clipped(text).to_owned());
+        let text = |name: &str| metadata.get(name).and_then(Value::as_str);
         let start = trace.started_at.as_ref().and_then(Timestamp::unix_micros);
         let end = trace.ended_at.as_ref().and_then(Timestamp::unix_micros);
-        let stated = trace.total_duration_ms.filter(|millis| *millis > 0).map(|millis| millis.saturating_mul(1000));
+        let duration = trace.total_duration_ms.filter(|millis| *millis > 0).map(|millis| millis.saturating_mul(1000));
         let mut facts = Self {
             started_micros: start.and_then(|micros| i64::try_from(micros).ok()),
             status: trace.status,
             name: trace.name.as_deref().map(clipped).unwrap_or_default().to_owned(),
-            micros: stated.or_else(|| Some(end?.saturating_sub(start?))),
+            micros: duration.or_else(|| Some(end?.saturating_sub(start?))),
             tokens: trace.total_tokens.unwrap_or(0),
             cost: trace.total_cost.unwrap_or(0.0),
             has_error: trace.error.is_some() || trace.status == Some(Status::Failed),
-            session: trace.session_id.as_deref().map(|session| clipped(session).to_owned()),
-            user: text("user_id"),
-            environment: text("environment"),
             ..Self::default()
         };
+        let stated = [
+            (PartKind::Session, trace.session_id.as_deref()),
+            (PartKind::User, text("user_id")),
+            (PartKind::Environment, text("environment")),
+        ];
+        for (kind, value) in stated {
+            facts.part(kind, value.unwrap_or_default(), Usage::default());
+        }
         for tag in metadata.get("tags").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
-            facts.part(PartKind::Tag, tag, Usage { calls: 1, ..Usage::default() });
+            facts.part(PartKind::Tag, tag, Usage::default());
         }
         words.add(trace.name.as_deref().unwrap_or_default());
         words.add(trace.error.as_deref().unwrap_or_default());
@@ -178,6 +205,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_kind_has_its_number() {
+        for kind in PartKind::ALL {
+            assert_eq!(PartKind::from_byte(kind.as_byte()), Some(kind));
+        }
+        assert_eq!(PartKind::from_byte(7), None);
+    }
+
+    #[test]
     fn a_run_is_found_by_what_its_spans_used() {
         let mut words = Words::default();
         let trace = Trace { name: Some("agent".into()), ..Trace::started("t".into(), "2026-01-02T03:04:05Z".into()) };
@@ -193,10 +228,13 @@ mod tests {
         facts.finish();
         let of = |kind, value: &str| facts.parts.get(&(kind, value.to_owned())).copied().unwrap();
         assert_eq!((facts.spans, facts.failed_spans, facts.has_error), (3, 1, true));
-        assert_eq!((facts.tokens, facts.environment.as_deref(), facts.user.as_deref()), (7, Some("test"), Some("u")));
+        assert_eq!(facts.tokens, 7);
         assert_eq!(of(PartKind::Model, "m").micros, 7000);
         assert_eq!((of(PartKind::Tool, "find").errors, of(PartKind::Agent, "planner").calls), (1, 1));
-        assert_eq!(of(PartKind::Tag, "b").calls, 1);
+        for (kind, value) in [(PartKind::Environment, "test"), (PartKind::User, "u"), (PartKind::Tag, "b")] {
+            assert_eq!(of(kind, value), Usage::default());
+        }
+        assert!(!facts.parts.keys().any(|(kind, _)| *kind == PartKind::Session), "the trace has none");
         assert_eq!(words.into_text(), "agent\nchat\nfind\nno\n");
     }
 }

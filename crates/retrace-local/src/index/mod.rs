@@ -3,5 +3,5 @@
 mod facts;
 mod words;
 
-pub(crate) use facts::Facts;
+pub(crate) use facts::{Facts, PartKind, Usage};
 pub(crate) use words::Words;

@@ -15,7 +15,7 @@ pub(crate) type Fields = BTreeMap<String, Json>;
 
 /// Sequence numbers of the events that determined a record's fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Clocks {
+pub(crate) struct FieldVersions {
     /// Number of each field that is not named in `fields`.
     #[serde(rename = "0", default, skip_serializing_if = "is_zero")]
     base: u64,
@@ -29,9 +29,9 @@ fn is_zero(number: &u64) -> bool {
 
 /// Fields that an event sets on a record.
 #[derive(Debug)]
-pub(crate) struct Word {
+pub(crate) struct FieldUpdate {
     pub(crate) fields: Fields,
-    pub(crate) clocks: Clocks,
+    pub(crate) clocks: FieldVersions,
     /// The event has no number: it overrides everything that arrived before, and yields to everything that arrives
     /// after.
     pub(crate) by_arrival: bool,
@@ -44,14 +44,14 @@ pub(crate) fn fields_of<T: Serialize>(record: &T) -> Result<Fields, serde_json::
     serde_json::from_str(&write::to_string(record)?)
 }
 
-impl Clocks {
+impl FieldVersions {
     /// Assigns this number to all fields.
     pub(crate) fn all(seq: Option<u64>) -> Self {
         Self { base: seq.unwrap_or(0), fields: BTreeMap::new() }
     }
 
     /// Assigns this number to the given fields.
-    pub(crate) fn say<'f>(&mut self, fields: impl Iterator<Item = &'f String>, seq: Option<u64>) {
+    pub(crate) fn set_all<'f>(&mut self, fields: impl Iterator<Item = &'f String>, seq: Option<u64>) {
         fields.for_each(|field| self.set(field, seq.unwrap_or(0)));
     }
 
@@ -68,14 +68,14 @@ impl Clocks {
     }
 }
 
-impl Word {
+impl FieldUpdate {
     /// Creates an update of `fields` with the number `seq`, or without one.
     pub(crate) fn new(fields: Fields, seq: Option<u64>) -> Self {
-        Self { fields, clocks: Clocks::all(seq), by_arrival: seq.is_none(), weak: Vec::new() }
+        Self { fields, clocks: FieldVersions::all(seq), by_arrival: seq.is_none(), weak: Vec::new() }
     }
 
     /// Applies the update to a record; returns false if that changes nothing.
-    pub(crate) fn lay_over(self, record: &mut Fields, clocks: &mut Clocks) -> bool {
+    pub(crate) fn apply_to(self, record: &mut Fields, clocks: &mut FieldVersions) -> bool {
         let mut changed = false;
         for (name, value) in self.fields {
             let weak = self.weak.contains(&name);
@@ -108,10 +108,10 @@ mod tests {
         fields_of(value).unwrap()
     }
 
-    fn told(words: &[(serde_json::Value, Option<u64>)]) -> serde_json::Value {
-        let (mut record, mut clocks) = (Fields::new(), Clocks::default());
-        for (said, seq) in words {
-            Word::new(fields(said), *seq).lay_over(&mut record, &mut clocks);
+    fn merged(words: &[(serde_json::Value, Option<u64>)]) -> serde_json::Value {
+        let (mut record, mut clocks) = (Fields::new(), FieldVersions::default());
+        for (fields_of_one, seq) in words {
+            FieldUpdate::new(fields(fields_of_one), *seq).apply_to(&mut record, &mut clocks);
             // Serialized between two updates, as the store does.
             clocks = serde_json::from_str(&serde_json::to_string(&clocks).unwrap()).unwrap();
         }
@@ -123,27 +123,27 @@ mod tests {
         let words = [(json!({"a": 1, "b": 1}), Some(1)), (json!({"b": 2}), Some(2)), (json!({"a": 3}), Some(3))];
         for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
             let words: Vec<_> = order.iter().map(|at| words[*at].clone()).collect();
-            assert_eq!(told(&words), json!({"a": 3, "b": 2}), "{order:?}");
+            assert_eq!(merged(&words), json!({"a": 3, "b": 2}), "{order:?}");
         }
     }
 
     #[test]
     fn without_numbers_the_last_one_holds() {
-        assert_eq!(told(&[(json!({"a": 1, "b": 1}), None), (json!({"a": 2}), None)]), json!({"a": 2, "b": 1}));
-        assert_eq!(told(&[(json!({"a": 1}), Some(9)), (json!({"a": 2}), None)]), json!({"a": 2}));
-        assert_eq!(told(&[(json!({"a": 1}), Some(9)), (json!({"a": null}), Some(9))]), json!({"a": null}));
+        assert_eq!(merged(&[(json!({"a": 1, "b": 1}), None), (json!({"a": 2}), None)]), json!({"a": 2, "b": 1}));
+        assert_eq!(merged(&[(json!({"a": 1}), Some(9)), (json!({"a": 2}), None)]), json!({"a": 2}));
+        assert_eq!(merged(&[(json!({"a": 1}), Some(9)), (json!({"a": null}), Some(9))]), json!({"a": null}));
     }
 
     #[test]
     fn a_weak_word_holds_only_while_nobody_else_speaks() {
-        let (mut record, mut clocks) = (fields(&json!({"status": "completed"})), Clocks::all(Some(1)));
-        let late = |seq| Word {
+        let (mut record, mut clocks) = (fields(&json!({"status": "completed"})), FieldVersions::all(Some(1)));
+        let late = |seq| FieldUpdate {
             weak: vec!["status".into(), "total".into()],
-            ..Word::new(fields(&json!({"status": "running", "total": 0})), seq)
+            ..FieldUpdate::new(fields(&json!({"status": "running", "total": 0})), seq)
         };
-        assert!(late(Some(9)).lay_over(&mut record, &mut clocks), "the total is news");
-        assert!(!late(None).lay_over(&mut record, &mut clocks));
-        assert!(Word::new(fields(&json!({"total": 7})), Some(2)).lay_over(&mut record, &mut clocks));
+        assert!(late(Some(9)).apply_to(&mut record, &mut clocks), "the total is news");
+        assert!(!late(None).apply_to(&mut record, &mut clocks));
+        assert!(FieldUpdate::new(fields(&json!({"total": 7})), Some(2)).apply_to(&mut record, &mut clocks));
         assert_eq!(serde_json::to_value(&record).unwrap(), json!({"status": "completed", "total": 7}));
     }
 
@@ -153,10 +153,10 @@ mod tests {
             words in prop::collection::vec(prop::collection::btree_map("[abc]", 0..9_u8, 0..3), 1..6),
             order in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
         ) {
-            let words: Vec<_> = words.iter().zip(1..).map(|(said, seq)| (json!(said), Some(seq))).collect();
+            let words: Vec<_> = words.iter().zip(1..).map(|(fields_of_one, seq)| (json!(fields_of_one), Some(seq))).collect();
             let mut shuffled: Vec<_> = order.iter().map(|at| at.get(&words).clone()).collect();
             shuffled.extend(words.iter().rev().cloned());
-            prop_assert_eq!(told(&shuffled), told(&words));
+            prop_assert_eq!(merged(&shuffled), merged(&words));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Conversion of client data to stored data. Pure: no socket, no clock, no database.
 //!
 //! [`upload`] and [`patch`] parse and check a body, [`TraceRow`] and [`SpanRow`] are its stored form and convert back
-//! to the records. [`frame()`] parses and checks a WebSocket frame, and [`Word`] merges such events into one record in
+//! to the records. [`frame()`] parses and checks a WebSocket frame, and [`FieldUpdate`] merges such events into one record in
 //! any order. [`retrace_protocol::Trace::apply`] merges an uploaded end into a stored record.
 
 mod check;
@@ -11,7 +11,7 @@ mod read;
 mod row;
 
 pub(crate) use frame::{BadFrame, Frame, Numbered, frame};
-pub(crate) use merge::{Clocks, Fields, Word, fields_of};
+pub(crate) use merge::{FieldUpdate, FieldVersions, Fields, fields_of};
 pub(crate) use read::{json, patch, upload};
 pub(crate) use row::{Content, SpanRow, TraceRow};
 

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::{Shared, http};
-use crate::server::Patient;
+use crate::server::WriteTimeout;
 
 /// Largest number of concurrent connections; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 256;
@@ -46,7 +46,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             let shared = Arc::clone(&shared);
             async move { Ok::<_, Infallible>(http::answer(shared, request).await) }
         });
-        let connection = http.serve_connection(TokioIo::new(Patient::new(stream, WRITE_TIME)), service);
+        let connection = http.serve_connection(TokioIo::new(WriteTimeout::new(stream, WRITE_TIME)), service);
         tokio::spawn(async move {
             // The result of a connection is irrelevant.
             let _ = connection.await;

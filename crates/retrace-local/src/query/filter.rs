@@ -15,7 +15,7 @@ const PREFIX_CHARS: usize = 3;
 
 /// Repeatable parameters, each a kind of part: a run must have one of the values.
 pub(crate) const PARTS: [&str; 4] = ["model", "tool", "agent", "tag"];
-/// Parameters that a column of the run must equal.
+/// Parameters, each a kind of part that a run has at most one of.
 const TEXTS: [&str; 3] = ["session", "user", "environment"];
 /// Numeric parameters with bounds: the name after `min_` and `max_`, the column, and the factor to the column's unit.
 const NUMBERS: [(&str, &str, f64); 4] =
@@ -30,9 +30,9 @@ pub(crate) struct Filter {
     pub(crate) from: Option<i64>,
     /// Upper bound of the start time, exclusive.
     pub(crate) to: Option<i64>,
-    /// Columns and their required values.
+    /// Kinds of parts that a run has at most one of, each with the required value.
     pub(crate) texts: Vec<(&'static str, String)>,
-    /// Kinds of parts, each with its accepted values.
+    /// Kinds of parts that may be repeated, each with its accepted values.
     pub(crate) parts: Vec<(&'static str, Vec<String>)>,
     /// Columns, `>=` or `<=`, and a bound.
     pub(crate) bounds: Vec<(&'static str, &'static str, f64)>,
@@ -87,6 +87,12 @@ impl Filter {
             }
         }
         Ok(filter)
+    }
+
+    /// Returns the kinds of parts, each with its accepted values.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (&'static str, &[String])> {
+        let texts = self.texts.iter().map(|(kind, value)| (*kind, std::slice::from_ref(value)));
+        texts.chain(self.parts.iter().map(|(kind, values)| (*kind, values.as_slice())))
     }
 
     fn part(&mut self, kind: &'static str, value: String) -> Result<(), Refusal> {

@@ -100,7 +100,7 @@ impl Bodies {
             Unpacked::Whole(bytes) => Ok(Received { bytes: bytes.into(), room }),
             Unpacked::TooLarge => Err(too_large(self.limit)),
             Unpacked::Damaged => {
-                Err(ApiError::new(StatusCode::BAD_REQUEST, "the body is not what its `content-encoding` says"))
+                Err(ApiError::new(StatusCode::BAD_REQUEST, "the body is not encoded as its `content-encoding` states"))
             }
         }
     }

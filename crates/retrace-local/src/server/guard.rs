@@ -77,7 +77,7 @@ fn is_from(origin: &HeaderValue, host: &Authority) -> bool {
 mod tests {
     use super::*;
 
-    fn asked(bound: &str, uri: &str, headers: &[(&'static str, &'static str)]) -> Result<(), Stranger> {
+    fn check(bound: &str, uri: &str, headers: &[(&'static str, &'static str)]) -> Result<(), Stranger> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_static(value));
@@ -86,34 +86,34 @@ mod tests {
     }
 
     #[test]
-    fn it_is_asked_under_its_own_name() {
+    fn requests_name_the_receiver() {
         for host in
             ["localhost:3001", "LOCALHOST", "a.localhost:1", "127.0.0.1", "127.9.9.9:80", "[::1]:3001", "devbox"]
         {
-            assert_eq!(asked("127.0.0.1", "/", &[("host", host)]), Ok(()), "{host}");
+            assert_eq!(check("127.0.0.1", "/", &[("host", host)]), Ok(()), "{host}");
         }
         for host in
             ["evil.example", "localhost.evil.example", "10.0.0.1:3001", "0.0.0.0", "[::2]", "a@localhost", "x y"]
         {
-            assert_eq!(asked("127.0.0.1", "/", &[("host", host)]), Err(Stranger::Host), "{host}");
+            assert_eq!(check("127.0.0.1", "/", &[("host", host)]), Err(Stranger::Host), "{host}");
         }
-        assert_eq!(asked("127.0.0.1", "/", &[]), Err(Stranger::NoHost));
-        assert_eq!(asked("127.0.0.1", "/", &[("host", "localhost"), ("host", "localhost")]), Err(Stranger::NoHost));
-        assert_eq!(asked("127.0.0.1", "http://evil.example/", &[("host", "localhost")]), Err(Stranger::Host));
-        assert_eq!(asked("127.0.0.1", "http://localhost:1/", &[("host", "localhost")]), Ok(()));
+        assert_eq!(check("127.0.0.1", "/", &[]), Err(Stranger::NoHost));
+        assert_eq!(check("127.0.0.1", "/", &[("host", "localhost"), ("host", "localhost")]), Err(Stranger::NoHost));
+        assert_eq!(check("127.0.0.1", "http://evil.example/", &[("host", "localhost")]), Err(Stranger::Host));
+        assert_eq!(check("127.0.0.1", "http://localhost:1/", &[("host", "localhost")]), Ok(()));
     }
 
     #[test]
-    fn elsewhere_it_is_asked_by_address() {
-        assert_eq!(asked("0.0.0.0", "/", &[("host", "192.168.1.5:3001")]), Ok(()));
-        assert_eq!(asked("192.168.1.5", "/", &[("host", "192.168.1.5:3001")]), Ok(()));
-        assert_eq!(asked("192.168.1.5", "/", &[("host", "192.168.1.6:3001")]), Err(Stranger::Host));
-        assert_eq!(asked("0.0.0.0", "/", &[("host", "evil.example")]), Err(Stranger::Host));
+    fn requests_from_elsewhere_name_an_address() {
+        assert_eq!(check("0.0.0.0", "/", &[("host", "192.168.1.5:3001")]), Ok(()));
+        assert_eq!(check("192.168.1.5", "/", &[("host", "192.168.1.5:3001")]), Ok(()));
+        assert_eq!(check("192.168.1.5", "/", &[("host", "192.168.1.6:3001")]), Err(Stranger::Host));
+        assert_eq!(check("0.0.0.0", "/", &[("host", "evil.example")]), Err(Stranger::Host));
     }
 
     #[test]
     fn only_its_own_page_may_send() {
-        let from = |origin| asked("127.0.0.1", "/", &[("host", "localhost:3001"), ("origin", origin)]);
+        let from = |origin| check("127.0.0.1", "/", &[("host", "localhost:3001"), ("origin", origin)]);
         assert_eq!(from("http://localhost:3001"), Ok(()));
         for origin in ["http://localhost:3002", "http://127.0.0.1:3001", "https://evil.example", "null", ""] {
             assert_eq!(from(origin), Err(Stranger::Origin), "{origin}");

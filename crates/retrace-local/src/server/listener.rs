@@ -25,8 +25,8 @@ use super::body::Draining;
 #[cfg(feature = "grpc")]
 use super::grpc::GrpcConnection;
 use super::http::{self, App};
-use super::patience::Patient;
 use super::stream::MAX_STREAMS;
+use super::write_timeout::WriteTimeout;
 
 /// Largest number of concurrent connections; more wait to be accepted.
 const MAX_CONNECTIONS: u32 = 256;
@@ -88,7 +88,7 @@ async fn accept(endpoint: Endpoint, app: &Arc<App>, patience: Duration, places: 
         };
         // Responses are written whole, so Nagle's algorithm has no benefit.
         let _ = stream.set_nodelay(true);
-        let stream = Patient::new(stream, patience);
+        let stream = WriteTimeout::new(stream, patience);
         let (connection, encryption) = (connection.clone(), encryption.clone());
         tokio::spawn(async move {
             match encryption {

@@ -17,12 +17,12 @@ mod http;
 mod listener;
 mod otlp;
 mod page;
-mod patience;
 mod recordings;
 mod retention;
 mod stream;
 #[cfg(feature = "tls")]
 mod tls;
+mod write_timeout;
 
 use std::error::Error;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
@@ -41,7 +41,7 @@ pub(crate) use guard::Stranger;
 use http::{App, Rules, answer};
 use listener::{Endpoint, Protocol};
 #[cfg(feature = "replay")]
-pub(crate) use patience::Patient;
+pub(crate) use write_timeout::WriteTimeout;
 
 use crate::query::TraceQuery;
 use crate::store::{self, Opened, Reader, StoreError, Writer};
@@ -129,14 +129,14 @@ impl Server {
         let rules = Rules { bodies, key, hosts, fork_lease: settings.fork_lease, enforcement };
         let app = App::new(writer, reader.clone(), recording, rules).with_read_only(read_only.clone());
 
-        let (stop, asked_to_stop) = oneshot::channel();
+        let (stop, stop_requested) = oneshot::channel();
         let (started, wait_for_start) = mpsc::channel();
         let (done, stopped) = mpsc::channel();
         let patience = settings.patience;
         thread::Builder::new()
             .name("retrace-local".into())
             .spawn(move || {
-                run(endpoints, app, recorder, patience, asked_to_stop, &started);
+                run(endpoints, app, recorder, patience, stop_requested, &started);
                 drop(pruning);
                 // No writer remains, so this thread ends when all queued changes are stored.
                 let _ = writing.join();
@@ -298,7 +298,7 @@ fn run(
     app: App,
     (recorder, writer): (otlp::Recorder, Writer),
     patience: Duration,
-    asked_to_stop: oneshot::Receiver<()>,
+    stop_requested: oneshot::Receiver<()>,
     started: &mpsc::Sender<std::io::Result<()>>,
 ) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -312,9 +312,9 @@ fn run(
         match endpoints.into_iter().map(Listening::endpoint).collect() {
             Ok(endpoints) => {
                 let _ = started.send(Ok(()));
-                let stop = async { drop(asked_to_stop.await) };
-                let (finish, asked_to_finish) = oneshot::channel();
-                let recording = tokio::spawn(recorder.run(writer, app.live.teller(), asked_to_finish));
+                let stop = async { drop(stop_requested.await) };
+                let (finish, finish_requested) = oneshot::channel();
+                let recording = tokio::spawn(recorder.run(writer, app.live.teller(), finish_requested));
                 listener::serve(endpoints, app, patience, stop).await;
                 // All answered requests are in the recorder's buffer, and are stored before this ends.
                 let _ = finish.send(());

@@ -56,6 +56,15 @@ pub(super) fn router() -> Router<Arc<App>> {
 mod tests {
     use super::*;
 
+    /// A script that only another script names is requested after that one has arrived.
+    #[test]
+    fn every_script_is_requested_with_the_page() {
+        let (_, _, html) = FILES[0];
+        for (path, kind, _) in FILES {
+            assert!(kind != SCRIPT || html.contains(&format!("\"{path}\"")), "{path} is not preloaded");
+        }
+    }
+
     #[test]
     fn the_page_needs_nothing_from_elsewhere_and_inserts_text_only_as_text() {
         const NEVER: [&str; 9] = [

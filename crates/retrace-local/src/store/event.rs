@@ -1,6 +1,6 @@
 //! Storage of events of live runs, and of uploads of such runs: each may arrive twice, late, or first.
 //!
-//! [`Word`] decides which event determines a field; this module applies the updates to the tables. A trace appears with
+//! [`FieldUpdate`] decides which event determines a field; this module applies the updates to the tables. A trace appears with
 //! its first lifecycle event, started or ended. Spans are stored from the first event on, and become visible when their
 //! trace appears. The end of a span that has not started waits in `early_ends`, and is applied when the start
 //! arrives.
@@ -13,21 +13,21 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::Deserialize;
 
 use super::StoreError;
+use super::coalesce::coalesce;
 use super::job::text;
 use super::read;
-use super::together::together;
 use super::totals::mark_joined;
-use crate::ingest::{Clocks, Content, Fields, Numbered, SpanRow, Upload, Word, fields_of};
+use crate::ingest::{Content, FieldUpdate, FieldVersions, Fields, Numbered, SpanRow, Upload, fields_of};
 
 /// Stores events (PROTOCOL.md sections 5 and 22). A record that several events concern is written once.
 pub(super) fn store(database: &Connection, events: &[Numbered], version: i64) -> Result<(), StoreError> {
-    let told = Told::new(database, version, Way::Stream);
-    for group in together(events) {
+    let writer = EventWriter::new(database, version, Way::Stream);
+    for group in coalesce(events) {
         let Some((first, rest)) = group.split_first() else { continue };
         match &first.event {
-            Event::SpanStarted(span) => told.span_started(span, first.seq, rest)?,
-            Event::SpanEnded(end) => told.span_ended(end, first.seq)?,
-            Event::TraceStarted(_) | Event::TraceEnded(_) => told.trace_told(&group)?,
+            Event::SpanStarted(span) => writer.span_started(span, first.seq, rest)?,
+            Event::SpanEnded(end) => writer.span_ended(end, first.seq)?,
+            Event::TraceStarted(_) | Event::TraceEnded(_) => writer.trace_events(&group)?,
         }
     }
     Ok(())
@@ -44,8 +44,8 @@ pub(super) fn join_upload(database: &Connection, upload: &Upload, version: i64) 
     let sent = upload.trace.content.clone().into_trace(&upload.trace.head)?;
     let is_known = update.execute(params![id, version, sent.lossy == Some(true)])? > 0;
     if !is_known {
-        let event = Told::new(database, version, Way::Joined);
-        event.trace(&upload.trace.id, vec![Word::new(fields_of(&sent)?, None)])?;
+        let event = EventWriter::new(database, version, Way::Joined);
+        event.trace(&upload.trace.id, vec![FieldUpdate::new(fields_of(&sent)?, None)])?;
     }
     mark_joined(database, &id)?;
     add_spans(database, upload, version)?;
@@ -64,20 +64,20 @@ pub(super) fn merge_upload(database: &Connection, upload: &Upload, version: i64)
     if !only_otlp && read::has_ended(&serde_json::from_str(&head)?) {
         return Ok(false);
     }
-    let event = Told::new(database, version, Way::Upload);
+    let event = EventWriter::new(database, version, Way::Upload);
     let sent = trace.content.clone().into_trace(&trace.head)?;
-    let mut word = Word::new(fields_of(&sent)?, None);
+    let mut update = FieldUpdate::new(fields_of(&sent)?, None);
     if !read::has_ended(&sent) {
-        word.weak = end_of(&sent)?;
+        update.weak = end_of(&sent)?;
     }
-    event.trace(&trace.id, vec![word])?;
+    event.trace(&trace.id, vec![update])?;
     add_spans(database, upload, version)?;
     Ok(true)
 }
 
 /// Stores the spans of an upload to a run that may contain some of them.
 pub(super) fn add_spans(database: &Connection, upload: &Upload, version: i64) -> Result<(), StoreError> {
-    let event = Told::new(database, version, Way::Upload);
+    let event = EventWriter::new(database, version, Way::Upload);
     for row in &upload.spans {
         event.span_started(&row.content.clone().into_span(&row.head)?, None, &[])?;
     }
@@ -112,7 +112,7 @@ fn end_of(trace: &Trace) -> Result<Vec<String>, StoreError> {
 }
 
 /// Applies events to the tables.
-struct Told<'a> {
+struct EventWriter<'a> {
     database: &'a Connection,
     version: i64,
     way: Way,
@@ -135,38 +135,38 @@ enum Way {
 pub(super) struct Known {
     key: i64,
     pub(super) fields: Fields,
-    pub(super) clocks: Clocks,
+    pub(super) clocks: FieldVersions,
 }
 
-impl<'a> Told<'a> {
+impl<'a> EventWriter<'a> {
     fn new(database: &'a Connection, version: i64, way: Way) -> Self {
         Self { database, version, way, early_ends: Cell::new(None) }
     }
 
     /// Stores the events of one trace, in order of arrival.
-    fn trace_told(&self, group: &[&Numbered]) -> Result<(), StoreError> {
+    fn trace_events(&self, group: &[&Numbered]) -> Result<(), StoreError> {
         // An earlier check ensures that a start has an id.
-        let Some(id) = group.first().and_then(|told| told.event.id()) else { return Ok(()) };
-        let mut words = Vec::with_capacity(group.len());
+        let Some(id) = group.first().and_then(|numbered| numbered.event.id()) else { return Ok(()) };
+        let mut updates = Vec::with_capacity(group.len());
         let mut spans = Vec::new();
-        for told in group {
-            match &told.event {
+        for numbered in group {
+            match &numbered.event {
                 Event::TraceStarted(trace) => {
                     let alone = Trace { spans: None, ..(**trace).clone() };
                     // The status `running` and zero totals apply only while no other event has set these fields.
                     let weak = end_of(&alone)?;
-                    words.push(Word { weak, ..Word::new(fields_of(&alone)?, told.seq) });
-                    spans.extend(trace.spans.iter().flatten().map(|span| (span, told.seq)));
+                    updates.push(FieldUpdate { weak, ..FieldUpdate::new(fields_of(&alone)?, numbered.seq) });
+                    spans.extend(trace.spans.iter().flatten().map(|span| (span, numbered.seq)));
                 }
-                Event::TraceEnded(end) => words.push(Word::new(fields_of(end)?, told.seq)),
+                Event::TraceEnded(end) => updates.push(FieldUpdate::new(fields_of(end)?, numbered.seq)),
                 Event::SpanStarted(_) | Event::SpanEnded(_) => {}
             }
         }
-        self.trace(id, words)?;
+        self.trace(id, updates)?;
         spans.into_iter().try_for_each(|(span, seq)| self.span_started(span, seq, &[]))
     }
 
-    fn trace(&self, id: &Id, words: Vec<Word>) -> Result<(), StoreError> {
+    fn trace(&self, id: &Id, updates: Vec<FieldUpdate>) -> Result<(), StoreError> {
         let known = self
             .database
             .prepare_cached("SELECT key, head, input, output, metadata, clocks FROM traces WHERE id = ?1")?
@@ -176,8 +176,8 @@ impl<'a> Told<'a> {
         let is_known = known.is_some();
         let (mut fields, mut clocks) = known.map(|known| (known.fields, known.clocks)).unwrap_or_default();
         let mut is_news = false;
-        for word in words {
-            is_news |= word.lay_over(&mut fields, &mut clocks);
+        for update in updates {
+            is_news |= update.apply_to(&mut fields, &mut clocks);
         }
         if !is_news && is_known {
             return Ok(());
@@ -232,13 +232,13 @@ impl<'a> Told<'a> {
             .transpose()?;
         let (key, mut fields, mut clocks) = match known {
             Some(Known { key, fields, clocks }) => (Some(key), fields, clocks),
-            None => (None, Fields::new(), Clocks::all(seq)),
+            None => (None, Fields::new(), FieldVersions::all(seq)),
         };
-        let mut is_news = Word::new(fields_of(span)?, seq).lay_over(&mut fields, &mut clocks);
+        let mut is_news = FieldUpdate::new(fields_of(span)?, seq).apply_to(&mut fields, &mut clocks);
         let early = if key.is_none() { self.early_ends(&trace_id, &id)? } else { Vec::new() };
-        let ends = ends.iter().filter_map(|told| end_word(told).transpose());
-        for word in early.into_iter().map(Ok).chain(ends) {
-            is_news |= word?.lay_over(&mut fields, &mut clocks);
+        let ends = ends.iter().filter_map(|numbered| update_of_end(numbered).transpose());
+        for update in early.into_iter().map(Ok).chain(ends) {
+            is_news |= update?.apply_to(&mut fields, &mut clocks);
         }
         let Some(key) = key else {
             let (head, content) = Content::split(fields)?;
@@ -255,7 +255,13 @@ impl<'a> Told<'a> {
     }
 
     /// Inserts a span; returns false if a span with that id exists.
-    fn insert_span(&self, span: &Span, seq: Option<u64>, row: &SpanRow, clocks: &Clocks) -> Result<bool, StoreError> {
+    fn insert_span(
+        &self,
+        span: &Span,
+        seq: Option<u64>,
+        row: &SpanRow,
+        clocks: &FieldVersions,
+    ) -> Result<bool, StoreError> {
         let trace_id = span.trace_id.as_text();
         let Content { input, output, metadata } = &row.content;
         let added = self
@@ -293,10 +299,10 @@ impl<'a> Told<'a> {
                 .optional()?,
             None => self.latest_span(&id)?,
         };
-        let word = Word::new(fields_of(&alone(end))?, seq);
+        let update = FieldUpdate::new(fields_of(&alone(end))?, seq);
         if let Some(known) = found {
             let Known { key, mut fields, mut clocks } = known?;
-            if word.lay_over(&mut fields, &mut clocks) {
+            if update.apply_to(&mut fields, &mut clocks) {
                 self.update_span(key, fields, &clocks)?;
             }
             return Ok(());
@@ -309,9 +315,9 @@ impl<'a> Told<'a> {
             .optional()?;
         let (mut fields, mut clocks) = match waiting {
             Some((fields, clocks)) => (serde_json::from_str(&fields)?, serde_json::from_str(&clocks)?),
-            None => (Fields::new(), Clocks::default()),
+            None => (Fields::new(), FieldVersions::default()),
         };
-        word.lay_over(&mut fields, &mut clocks);
+        update.apply_to(&mut fields, &mut clocks);
         self.database
             .prepare_cached("INSERT OR REPLACE INTO early_ends (trace_id, id, fields, clocks) VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![trace_id, id, write::to_string(&fields)?, write::to_string(&clocks)?])?;
@@ -342,7 +348,7 @@ impl<'a> Told<'a> {
         Ok(latest.query_row([id], |row| Ok(Known::read(row))).optional()?)
     }
 
-    fn update_span(&self, key: i64, fields: Fields, clocks: &Clocks) -> Result<(), StoreError> {
+    fn update_span(&self, key: i64, fields: Fields, clocks: &FieldVersions) -> Result<(), StoreError> {
         let (head, content) = Content::split(fields)?;
         let Content { input, output, metadata } = &content;
         self.database
@@ -363,46 +369,46 @@ impl<'a> Told<'a> {
     }
 
     /// Removes and returns the ends of a span that arrived before its start.
-    fn early_ends(&self, trace_id: &str, id: &str) -> Result<Vec<Word>, StoreError> {
+    fn early_ends(&self, trace_id: &str, id: &str) -> Result<Vec<FieldUpdate>, StoreError> {
         let mut statement = self
             .database
             .prepare_cached("SELECT fields, clocks FROM early_ends WHERE trace_id IN (?1, '') AND id = ?2")?;
         let mut rows = statement.query([trace_id, id])?;
-        let mut words = Vec::new();
+        let mut updates = Vec::new();
         while let Some(row) = rows.next()? {
             let (fields, clocks): (String, String) = (row.get(0)?, row.get(1)?);
-            let word = Word::new(serde_json::from_str(&fields)?, Some(0));
-            words.push(Word { clocks: serde_json::from_str(&clocks)?, ..word });
+            let update = FieldUpdate::new(serde_json::from_str(&fields)?, Some(0));
+            updates.push(FieldUpdate { clocks: serde_json::from_str(&clocks)?, ..update });
         }
-        if !words.is_empty() {
+        if !updates.is_empty() {
             self.database
                 .prepare_cached("DELETE FROM early_ends WHERE trace_id IN (?1, '') AND id = ?2")?
                 .execute([trace_id, id])?;
         }
-        Ok(words)
+        Ok(updates)
     }
 }
 
 /// Builds the row of a new span, which may have ended already.
-fn begun(span: &Span, seq: Option<u64>, ends: &[&Numbered]) -> Result<(SpanRow, Clocks), StoreError> {
-    let mut clocks = Clocks::all(seq);
-    if seq.is_some() && std::iter::once(seq).chain(ends.iter().map(|told| told.seq)).is_sorted() {
+fn begun(span: &Span, seq: Option<u64>, ends: &[&Numbered]) -> Result<(SpanRow, FieldVersions), StoreError> {
+    let mut clocks = FieldVersions::all(seq);
+    if seq.is_some() && std::iter::once(seq).chain(ends.iter().map(|numbered| numbered.seq)).is_sorted() {
         // Each end overrides all before it: no field needs a comparison of numbers.
         let mut span = span.clone();
-        for told in ends {
-            if let Event::SpanEnded(end) = &told.event {
+        for numbered in ends {
+            if let Event::SpanEnded(end) = &numbered.event {
                 let output = end.output.as_ref().map(|_| Json::null());
-                let says = fields_of(&SpanEnded { output, ..alone(end) })?;
-                clocks.say(says.keys(), told.seq);
+                let set = fields_of(&SpanEnded { output, ..alone(end) })?;
+                clocks.set_all(set.keys(), numbered.seq);
                 span.apply(SpanEnded::clone(end));
             }
         }
         return Ok((SpanRow::new(span)?, clocks));
     }
     let mut fields = fields_of(span)?;
-    for told in ends {
-        if let Some(word) = end_word(told)? {
-            word.lay_over(&mut fields, &mut clocks);
+    for numbered in ends {
+        if let Some(update) = update_of_end(numbered)? {
+            update.apply_to(&mut fields, &mut clocks);
         }
     }
     let (head, content) = Content::split(fields)?;
@@ -410,9 +416,9 @@ fn begun(span: &Span, seq: Option<u64>, ends: &[&Numbered]) -> Result<(SpanRow, 
 }
 
 /// Returns the update that an end makes to its span.
-fn end_word(told: &Numbered) -> Result<Option<Word>, StoreError> {
-    match &told.event {
-        Event::SpanEnded(end) => Ok(Some(Word::new(fields_of(&alone(end))?, told.seq))),
+fn update_of_end(numbered: &Numbered) -> Result<Option<FieldUpdate>, StoreError> {
+    match &numbered.event {
+        Event::SpanEnded(end) => Ok(Some(FieldUpdate::new(fields_of(&alone(end))?, numbered.seq))),
         _ => Ok(None),
     }
 }

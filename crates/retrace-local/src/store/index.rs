@@ -3,8 +3,9 @@
 use retrace_protocol::{Id, Status};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::usage::{PartUsage, RunUsage};
 use super::{StoreError, read};
-use crate::index::{Facts, Words};
+use crate::index::{Facts, PartKind, Words};
 
 /// Number of runs per step of the comparison of the index with the stored runs.
 const LOOKED_UP: i64 = 500;
@@ -71,11 +72,13 @@ impl IndexedRun {
             return Ok(());
         }
         remove(database, *key)?;
+        let parts = add_values(database, *key, facts)?;
+        let first = |kind: PartKind| parts.iter().find(|part| part.kind == kind).map(|part| part.value);
         database
             .prepare_cached(
                 "INSERT INTO run_index (key, version, started_micros, status, name, micros, tokens, cost, spans, failed_spans,
-                     has_error, session, user, environment, bytes)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+                     has_error, session, user, bytes)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             )?
             .execute(params![
                 key,
@@ -89,28 +92,21 @@ impl IndexedRun {
                 number(facts.spans),
                 number(facts.failed_spans),
                 facts.has_error,
-                facts.session,
-                facts.user,
-                facts.environment,
+                first(PartKind::Session),
+                first(PartKind::User),
                 number(facts.bytes),
             ])?;
-        let mut part = database.prepare_cached(
-            "INSERT INTO run_parts (kind, value, key, calls, errors, input_tokens, output_tokens, cost, micros)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-        )?;
-        for ((kind, value), usage) in &facts.parts {
-            part.execute(params![
-                kind.as_str(),
-                value,
-                key,
-                number(usage.calls),
-                number(usage.errors),
-                number(usage.input_tokens),
-                number(usage.output_tokens),
-                usage.cost,
-                number(usage.micros),
-            ])?;
-        }
+        let usage = RunUsage {
+            started_micros: facts.started_micros,
+            micros: facts.micros,
+            tokens: facts.tokens,
+            cost: facts.cost,
+            has_error: facts.has_error,
+            parts,
+        };
+        database
+            .prepare_cached("INSERT INTO run_usage (key, usage) VALUES (?1, ?2)")?
+            .execute(params![key, usage.pack()])?;
         database
             .prepare_cached("INSERT INTO run_words (rowid, words) VALUES (?1, ?2)")?
             .execute(params![key, words])?;
@@ -118,12 +114,42 @@ impl IndexedRun {
     }
 }
 
+/// Adds a run to its values; returns what it used of each.
+fn add_values(database: &Connection, key: i64, facts: &Facts) -> Result<Vec<PartUsage>, StoreError> {
+    let mut value_id = database.prepare_cached(
+        "INSERT INTO run_values (kind, value, runs) VALUES (?1, ?2, 1)
+         ON CONFLICT (kind, value) DO UPDATE SET runs = runs + 1 RETURNING id",
+    )?;
+    let mut part = database.prepare_cached("INSERT INTO run_parts (value, key) VALUES (?1, ?2)")?;
+    let mut parts = Vec::with_capacity(facts.parts.len());
+    for ((kind, value), usage) in &facts.parts {
+        let value = value_id.query_row(params![kind.as_str(), value], |row| row.get(0))?;
+        part.execute([value, key])?;
+        parts.push(PartUsage { value, kind: *kind, usage: *usage });
+    }
+    Ok(parts)
+}
+
 /// Removes a run from the index.
 pub(super) fn remove(database: &Connection, key: i64) -> Result<(), StoreError> {
-    if database.prepare_cached("DELETE FROM run_index WHERE key = ?1")?.execute([key])? > 0 {
-        database.prepare_cached("DELETE FROM run_parts WHERE key = ?1")?.execute([key])?;
-        database.prepare_cached("DELETE FROM run_words WHERE rowid = ?1")?.execute([key])?;
+    if database.prepare_cached("DELETE FROM run_index WHERE key = ?1")?.execute([key])? == 0 {
+        return Ok(());
     }
+    let usage: Option<Vec<u8>> = database
+        .prepare_cached("DELETE FROM run_usage WHERE key = ?1 RETURNING usage")?
+        .query_row([key], |row| row.get(0))
+        .optional()?;
+    let parts = usage.and_then(|bytes| RunUsage::unpack(&bytes)).unwrap_or_default().parts;
+    let mut part = database.prepare_cached("DELETE FROM run_parts WHERE value = ?1 AND key = ?2")?;
+    let mut less = database.prepare_cached("UPDATE run_values SET runs = runs - 1 WHERE id = ?1 RETURNING runs")?;
+    let mut unused = database.prepare_cached("DELETE FROM run_values WHERE id = ?1")?;
+    for PartUsage { value, .. } in parts {
+        part.execute([value, key])?;
+        if less.query_row([value], |row| row.get::<_, i64>(0)).optional()? == Some(0) {
+            unused.execute([value])?;
+        }
+    }
+    database.prepare_cached("DELETE FROM run_words WHERE rowid = ?1")?.execute([key])?;
     Ok(())
 }
 

@@ -1,9 +1,11 @@
 //! The database: one thread that writes, and connections for reads.
 //!
 //! [`Writer`] sends the data of clients to a dedicated thread, which commits all waiting jobs together; each is
-//! answered after its commit. [`Reader`] reads in the caller's thread. A file has separate connections for the two, so
-//! that a long write does not block reads; a database in memory has one, which they share.
+//! answered after its commit. [`Reader`] reads in the caller's thread. A file has separate connections for the two, and
+//! several for reads, so that neither a long write nor a long read blocks other reads; a database in memory has one,
+//! which they share.
 
+mod coalesce;
 mod count_once;
 mod event;
 mod find;
@@ -11,19 +13,22 @@ mod fork;
 mod index;
 mod indexer;
 mod job;
+mod key_set;
 mod numbers;
 mod otlp;
 mod pending;
 mod prune;
 mod read;
 mod schema;
+mod selection;
 mod sessions;
-mod together;
 mod totals;
+mod usage;
 mod writer;
 
 use std::path::Path;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -67,12 +72,18 @@ impl From<serde_json::Error> for StoreError {
     }
 }
 
+/// Connections for reads of a file: this number of reads run side by side, others wait.
+const READERS: usize = 4;
+
 type Shared = Arc<Mutex<Connection>>;
 
 /// Reads committed data. Cheap to clone; each call runs in the calling thread.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader {
-    connection: Shared,
+    first: Shared,
+    others: Arc<[Shared]>,
+    /// Number of reads that found no idle connection: they take turns at waiting for each.
+    waits: Arc<AtomicUsize>,
     commits: Arc<Commits>,
     pending: Arc<Pending>,
 }
@@ -80,11 +91,25 @@ pub(crate) struct Reader {
 impl Reader {
     /// Runs `read` on a connection that sees only what is committed, and sees it unchanged until `read` returns.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        let connection = lock(&self.connection);
+        let connection = self.connection();
         let snapshot = connection.unchecked_transaction()?;
         let found = read(&snapshot)?;
         snapshot.finish()?;
         Ok(found)
+    }
+
+    /// Returns an idle connection, or waits for one.
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        let idle =
+            std::iter::once(&self.first).chain(&*self.others).find_map(|connection| match connection.try_lock() {
+                Ok(connection) => Some(connection),
+                Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+                Err(TryLockError::WouldBlock) => None,
+            });
+        idle.unwrap_or_else(|| {
+            let turn = self.waits.fetch_add(1, Ordering::Relaxed);
+            lock(self.others.get(turn % (self.others.len() + 1)).unwrap_or(&self.first))
+        })
     }
 
     /// Waits until the index covers everything that is committed now; returns false if it does not within `limit`.
@@ -183,8 +208,9 @@ pub(crate) fn open_any(path: Option<&Path>, gives_back: bool) -> Result<Opened, 
         "a newer retrace-local has written the database (schema {found}, this one knows {known}): its runs can be read, and \
          nothing is written. Use that version, or another file, to record runs"
     );
-    let connections = (shared(schema::open_unchanged(path)?), shared(schema::open_unchanged(path)?));
-    let (writer, reader, thread) = start(connections)?;
+    let to_write = shared(schema::open_unchanged(path)?);
+    let (first, others) = several(|| schema::open_unchanged(path))?;
+    let (writer, reader, thread) = start(to_write, first, others)?;
     match reader.page(&TraceQuery::new().with_limit(1)) {
         Ok(_) => Ok(Opened { writer, reader, thread, read_only: Some(read_only) }),
         Err(_) => Err(error),
@@ -199,21 +225,36 @@ pub(crate) fn open(
     path: Option<&Path>,
     gives_back: bool,
 ) -> Result<(Writer, Reader, thread::JoinHandle<()>), OpenError> {
-    start(match path {
-        Some(path) => (shared(schema::open_file(path, gives_back)?), shared(schema::open_reader(path)?)),
+    match path {
+        Some(path) => {
+            let to_write = shared(schema::open_file(path, gives_back)?);
+            let (first, others) = several(|| schema::open_reader(path))?;
+            start(to_write, first, others)
+        }
         None => {
             let only = shared(schema::open_memory(gives_back)?);
-            (Arc::clone(&only), only)
+            start(Arc::clone(&only), only, Vec::new())
         }
-    })
+    }
 }
 
-fn start((to_write, to_read): (Shared, Shared)) -> Result<(Writer, Reader, thread::JoinHandle<()>), OpenError> {
+fn start(
+    to_write: Shared,
+    first: Shared,
+    others: Vec<Shared>,
+) -> Result<(Writer, Reader, thread::JoinHandle<()>), OpenError> {
     let commits = Arc::new(Commits::default());
     let pending = Arc::new(Pending::new());
-    let reader = Reader { connection: to_read, commits: Arc::clone(&commits), pending: Arc::clone(&pending) };
+    let (others, waits) = (others.into(), Arc::default());
+    let reader = Reader { first, others, waits, commits: Arc::clone(&commits), pending: Arc::clone(&pending) };
     let (writer, thread) = writer::start(to_write, commits, pending, &reader).map_err(OpenError::Io)?;
     Ok((writer, reader, thread))
+}
+
+/// Opens the connections for reads: the first, and the others.
+fn several(open: impl Fn() -> Result<Connection, OpenError>) -> Result<(Shared, Vec<Shared>), OpenError> {
+    let others = (1..READERS).map(|_| open().map(shared)).collect::<Result<_, _>>()?;
+    Ok((open().map(shared)?, others))
 }
 
 fn shared(connection: Connection) -> Shared {

@@ -1,12 +1,15 @@
 //! Figures over the runs that a filter selects.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering::Equal;
+use std::collections::{BTreeMap, HashMap};
 
-use rusqlite::{Connection, params_from_iter};
 use serde::Serialize;
 
-use super::find::Condition;
+use super::selection::selected;
+use super::sessions::names;
+use super::usage::{PartUsage, RunUsage};
 use super::{Reader, StoreError};
+use crate::index::{PartKind, Usage};
 use crate::query::TraceQuery;
 
 /// Largest number of tools and agents in the result: the most called ones.
@@ -78,127 +81,168 @@ impl Reader {
     /// in minutes east of UTC.
     pub(crate) fn numbers(&self, query: &TraceQuery, zone: i32) -> Result<Numbers, StoreError> {
         self.read(|database| {
-            let condition = Condition::of(query.filter(), query.status());
-            let mut numbers = runs(database, &condition, zone)?;
-            numbers.models = parts(database, &condition, "model")?;
-            numbers.tools = parts(database, &condition, "tool")?;
-            numbers.agents = parts(database, &condition, "agent")?;
-            models_of_days(database, &condition, zone, &mut numbers)?;
-            numbers.models.truncate(LISTED);
-            Ok(numbers)
+            let selection = selected(database, query)?;
+            let mut sums = Sums { zone, ..Sums::default() };
+            let mut statement = database.prepare_cached("SELECT key, usage FROM run_usage")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                if selection.as_ref().is_some_and(|keys| !row.get(0).is_ok_and(|key| keys.contains(key))) {
+                    continue;
+                }
+                sums.add(row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?);
+            }
+            sums.finish(|values| names(database, values))
         })
     }
 }
 
-fn runs(database: &Connection, condition: &Condition, zone: i32) -> Result<Numbers, StoreError> {
-    let day = day_of(zone);
-    let sql = format!(
-        "SELECT {day}, micros, has_error, tokens, cost FROM {} WHERE {} ORDER BY micros",
-        condition.tables, condition.sql
-    );
-    let mut statement = database.prepare_cached(&sql)?;
-    let mut rows = statement.query(params_from_iter(&condition.values))?;
-    let (mut numbers, mut all) = (Numbers::default(), Vec::new());
-    let mut days: BTreeMap<i64, (Day, Vec<i64>)> = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        let (at, micros): (Option<i64>, Option<i64>) = (row.get(0)?, row.get(1)?);
-        let failed = u64::from(row.get::<_, bool>(2)?);
+/// Sums over runs, by value instead of name.
+#[derive(Debug, Default)]
+struct Sums {
+    zone: i32,
+    numbers: Numbers,
+    micros: Vec<i64>,
+    days: HashMap<i64, DaySums>,
+    parts: HashMap<i64, PartSums>,
+}
+
+#[derive(Debug, Default)]
+struct DaySums {
+    day: Day,
+    micros: Vec<i64>,
+    models: HashMap<i64, Spent>,
+}
+
+#[derive(Debug, Default)]
+struct PartSums {
+    kind: Option<PartKind>,
+    part: Part,
+    micros: u64,
+}
+
+impl Sums {
+    /// Adds the packed usage of a run. Damaged usage counts as far as it can be read.
+    fn add(&mut self, usage: &[u8]) {
+        let Self { zone, numbers, micros, days, parts } = self;
+        let mut run = RunUsage::default();
+        let mut models = Vec::new();
+        let _ = run.unpack_with(usage, |PartUsage { value, kind, usage }| {
+            if !kind.is_called() {
+                return;
+            }
+            let PartSums { kind: known, part, micros } = parts.entry(value).or_default();
+            *known = Some(kind);
+            part.runs += 1;
+            part.calls += usage.calls;
+            part.errors += usage.errors;
+            part.input_tokens = part.input_tokens.saturating_add(usage.input_tokens);
+            part.output_tokens = part.output_tokens.saturating_add(usage.output_tokens);
+            part.cost += usage.cost;
+            *micros = micros.saturating_add(usage.micros);
+            if kind == PartKind::Model {
+                models.push((value, usage));
+            }
+        });
+        let duration = run.micros.map(|micros| i64::try_from(micros).unwrap_or(i64::MAX));
+        let failed = u64::from(run.has_error);
         numbers.runs += 1;
         numbers.failed += failed;
-        numbers.tokens += row.get::<_, i64>(3)?.unsigned_abs();
-        numbers.cost += row.get::<_, f64>(4)?;
-        all.extend(micros);
-        if let Some(at) = at {
-            let (day, times) = days.entry(at).or_default();
-            day.day = at;
-            day.runs += 1;
-            day.failed += failed;
-            times.extend(micros);
+        numbers.tokens = numbers.tokens.saturating_add(run.tokens);
+        numbers.cost += run.cost;
+        micros.extend(duration);
+        let Some(at) = run.started_micros.map(|started| day_of(started, *zone)) else { return };
+        let DaySums { day, micros, models: of_day } = days.entry(at).or_default();
+        day.day = at;
+        day.runs += 1;
+        day.failed += failed;
+        micros.extend(duration);
+        for (model, usage) in models {
+            of_day.entry(model).or_default().add(usage);
         }
     }
-    numbers.latency_ms = Percentiles::of(&all);
-    numbers.days = days.into_values().map(|(day, times)| Day { latency_ms: Percentiles::of(&times), ..day }).collect();
-    Ok(numbers)
-}
 
-/// Returns all models, or the most called tools or agents.
-fn parts(database: &Connection, condition: &Condition, kind: &str) -> Result<Vec<Part>, StoreError> {
-    let order = if kind == "model" { "7 DESC, 5 + 6 DESC" } else { "3 DESC" };
-    let sql = format!(
-        "SELECT value, count(*), sum(calls), sum(errors), sum(input_tokens), sum(output_tokens), sum(run_parts.cost),
-             sum(run_parts.micros)
-         FROM run_parts {} GROUP BY value ORDER BY {order}, value LIMIT {}",
-        of_runs(condition, kind),
-        LISTED.max(MODELS),
-    );
-    let mut statement = database.prepare_cached(&sql)?;
-    let rows = statement.query_map(params_from_iter(&condition.values), |row| {
-        let number = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
-        let calls = number(2)?;
-        #[allow(clippy::cast_precision_loss)] // A mean needs no more digits.
-        let mean_ms = number(7)? as f64 / 1000.0 / calls.max(1) as f64;
-        Ok(Part {
-            value: row.get(0)?,
-            runs: number(1)?,
-            calls,
-            errors: number(3)?,
-            input_tokens: number(4)?,
-            output_tokens: number(5)?,
-            cost: row.get(6)?,
-            mean_ms,
-        })
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-fn models_of_days(
-    database: &Connection,
-    condition: &Condition,
-    zone: i32,
-    numbers: &mut Numbers,
-) -> Result<(), StoreError> {
-    let listed: Vec<String> = numbers.models.iter().take(MODELS).map(|model| model.value.clone()).collect();
-    let day = day_of(zone);
-    let sql = format!(
-        "SELECT (SELECT {day} FROM run_index WHERE key = run_parts.key), value, sum(calls), sum(input_tokens),
-             sum(output_tokens), sum(cost)
-         FROM run_parts {} GROUP BY 1, 2",
-        of_runs(condition, "model"),
-    );
-    let mut statement = database.prepare_cached(&sql)?;
-    let mut rows = statement.query(params_from_iter(&condition.values))?;
-    while let Some(row) = rows.next()? {
-        let (at, model): (Option<i64>, String) = (row.get(0)?, row.get(1)?);
-        let found = at.and_then(|at| numbers.days.binary_search_by_key(&at, |day| day.day).ok());
-        let Some(day) = found.and_then(|found| numbers.days.get_mut(found)) else { continue };
-        let spent = day.models.entry(if listed.contains(&model) { model } else { String::new() }).or_default();
-        let number = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
-        spent.calls += number(2)?;
-        spent.input_tokens += number(3)?;
-        spent.output_tokens += number(4)?;
-        spent.cost += row.get::<_, f64>(5)?;
+    /// Selects what is listed, and gives it the names that `names` finds.
+    fn finish<E>(
+        self,
+        names: impl FnOnce(&mut dyn Iterator<Item = i64>) -> Result<HashMap<i64, String>, E>,
+    ) -> Result<Numbers, E> {
+        let Self { mut numbers, mut micros, days, parts, .. } = self;
+        numbers.latency_ms = Percentiles::of(&mut micros);
+        let mut kinds: BTreeMap<PartKind, Vec<(i64, Part)>> = BTreeMap::new();
+        for (value, PartSums { kind, mut part, micros }) in parts {
+            #[allow(clippy::cast_precision_loss)] // A mean needs no more digits.
+            let mean_ms = micros as f64 / 1000.0 / part.calls.max(1) as f64;
+            part.mean_ms = mean_ms;
+            kind.into_iter().for_each(|kind| kinds.entry(kind).or_default().push((value, part.clone())));
+        }
+        for (kind, parts) in &mut kinds {
+            parts.sort_by(|(a, one), (b, other)| {
+                other.weight(*kind).partial_cmp(&one.weight(*kind)).unwrap_or(Equal).then(a.cmp(b))
+            });
+            parts.truncate(LISTED);
+        }
+        let names = names(&mut kinds.values().flatten().map(|(value, _)| *value))?;
+        let name = |value: &i64| names.get(value).cloned().unwrap_or_default();
+        let listed: Vec<i64> =
+            kinds.get(&PartKind::Model).into_iter().flatten().take(MODELS).map(|(value, _)| *value).collect();
+        let mut named = |kind| {
+            let parts = kinds.remove(&kind).unwrap_or_default();
+            parts.into_iter().map(|(value, part)| Part { value: name(&value), ..part }).collect()
+        };
+        numbers.models = named(PartKind::Model);
+        numbers.tools = named(PartKind::Tool);
+        numbers.agents = named(PartKind::Agent);
+        numbers.days =
+            days.into_values().map(|sums| sums.finish(|model| listed.contains(model).then(|| name(model)))).collect();
+        numbers.days.sort_unstable_by_key(|day| day.day);
+        Ok(numbers)
     }
-    Ok(())
 }
 
-/// Returns the condition on the parts of one kind, for the selected runs.
-fn of_runs(condition: &Condition, kind: &str) -> String {
-    if condition.sql == "1" {
-        return format!("WHERE kind = '{kind}'");
+impl DaySums {
+    /// Names the models that are listed, and sums the others under an empty name.
+    fn finish(mut self, name: impl Fn(&i64) -> Option<String>) -> Day {
+        for (model, spent) in self.models {
+            self.day.models.entry(name(&model).unwrap_or_default()).or_default().merge(spent);
+        }
+        Day { latency_ms: Percentiles::of(&mut self.micros), ..self.day }
     }
-    format!("WHERE kind = '{kind}' AND key IN (SELECT key FROM {} WHERE {})", condition.tables, condition.sql)
 }
 
-/// Returns the SQL expression of a run's day in a zone.
-fn day_of(zone: i32) -> String {
-    // Rounded down, also before 1970.
-    let shifted = format!("(started_micros + {})", i64::from(zone) * 60_000_000);
-    format!("({shifted} - ({shifted} % {MICROS_OF_DAY} + {MICROS_OF_DAY}) % {MICROS_OF_DAY}) / {MICROS_OF_DAY}")
+impl Spent {
+    fn add(&mut self, usage: Usage) {
+        let Usage { calls, input_tokens, output_tokens, cost, .. } = usage;
+        self.merge(Self { calls, input_tokens, output_tokens, cost });
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
+        self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
+        self.cost += other.cost;
+    }
+}
+
+impl Part {
+    /// Returns by what parts are ordered, highest first: models by cost and then tokens, others by calls.
+    #[allow(clippy::cast_precision_loss)] // An order needs no more digits.
+    fn weight(&self, kind: PartKind) -> (f64, f64) {
+        match kind {
+            PartKind::Model => (self.cost, self.input_tokens.saturating_add(self.output_tokens) as f64),
+            _ => (self.calls as f64, 0.0),
+        }
+    }
+}
+
+/// Returns the day of a time in a zone, counted from 1 January 1970.
+fn day_of(micros: i64, zone: i32) -> i64 {
+    micros.saturating_add(i64::from(zone) * 60_000_000).div_euclid(MICROS_OF_DAY)
 }
 
 impl Percentiles {
-    /// Computes the percentiles of sorted times in microseconds.
-    fn of(micros: &[i64]) -> Self {
+    /// Computes the percentiles of times in microseconds, and sorts the times.
+    fn of(micros: &mut [i64]) -> Self {
+        micros.sort_unstable();
         let at = |share: usize| {
             let place = (micros.len() * share).div_ceil(100).saturating_sub(1);
             #[allow(clippy::cast_precision_loss)] // Times of years have microseconds left.
@@ -215,20 +259,36 @@ mod tests {
 
     #[test]
     fn percentiles_are_times_that_were_measured() {
-        let times: Vec<i64> = (1..=100).map(|at| at * 1000).collect();
-        assert_eq!(Percentiles::of(&times), Percentiles { p50: 50.0, p90: 90.0, p95: 95.0, p99: 99.0 });
-        assert_eq!(Percentiles::of(&[7000]).p50, 7.0);
-        assert_eq!(Percentiles::of(&[]), Percentiles::default());
+        let mut times: Vec<i64> = (1..=100).rev().map(|at| at * 1000).collect();
+        assert_eq!(Percentiles::of(&mut times), Percentiles { p50: 50.0, p90: 90.0, p95: 95.0, p99: 99.0 });
+        assert_eq!(Percentiles::of(&mut [7000]).p50, 7.0);
+        assert_eq!(Percentiles::of(&mut []), Percentiles::default());
     }
 
     #[test]
-    fn a_day_begins_at_the_askers_midnight() {
-        let database = Connection::open_in_memory().unwrap();
-        let day = |micros: i64, zone: i32| -> i64 {
-            let sql = format!("SELECT {} FROM (SELECT {micros} AS started_micros)", day_of(zone));
-            database.query_row(&sql, [], |row| row.get(0)).unwrap()
-        };
+    fn a_day_begins_at_midnight_of_the_zone() {
         let hour = 3_600_000_000;
-        assert_eq!([day(0, 0), day(-1, 0), day(23 * hour, 0), day(23 * hour, 60), day(0, -60)], [0, -1, 0, 1, -1]);
+        assert_eq!(
+            [day_of(0, 0), day_of(-1, 0), day_of(23 * hour, 0), day_of(23 * hour, 60), day_of(0, -60)],
+            [0, -1, 0, 1, -1]
+        );
+    }
+
+    #[test]
+    fn models_beyond_the_listed_ones_are_summed() {
+        let mut sums = Sums::default();
+        let part = |value: i64| PartUsage {
+            value,
+            kind: PartKind::Model,
+            usage: Usage { calls: 1, input_tokens: value.unsigned_abs(), ..Usage::default() },
+        };
+        let run = RunUsage { started_micros: Some(0), parts: (1..=14).map(part).collect(), ..RunUsage::default() };
+        sums.add(&run.pack());
+        let numbers =
+            sums.finish(|values| Ok::<_, ()>(values.map(|value| (value, format!("m{value}"))).collect())).unwrap();
+        assert_eq!(numbers.models.len(), 14);
+        let day = numbers.days.first().unwrap();
+        assert_eq!((day.models.len(), day.models.get("m14").unwrap().calls), (MODELS + 1, 1));
+        assert_eq!((day.models.get("").unwrap().calls, day.models.get("").unwrap().input_tokens), (2, 1 + 2));
     }
 }

@@ -14,7 +14,7 @@ use super::event::Known;
 use super::job::{Outcome, text};
 use super::read::has_ended;
 use super::totals::totals;
-use crate::ingest::{Content, SpanRow, TraceRow, Upload, Word, fields_of};
+use crate::ingest::{Content, FieldUpdate, SpanRow, TraceRow, Upload, fields_of};
 use crate::otlp::{Part, Telling};
 
 /// A run received over OTLP, as rows.
@@ -142,14 +142,14 @@ impl OtlpRun {
         let row = &self.upload.trace;
         let Known { mut fields, mut clocks, .. } = known;
         let before: Trace = serde_json::from_str(&Content::split(fields.clone())?.0)?;
-        let said = row.content.clone().into_trace(&row.head)?;
-        let mut word = Word::new(fields_of(&said)?, None);
-        if !(is_ours && (self.has_root || !has_ended(&before) && has_ended(&said))) {
-            word.weak = word.fields.keys().cloned().collect();
+        let sent = row.content.clone().into_trace(&row.head)?;
+        let mut update_all = FieldUpdate::new(fields_of(&sent)?, None);
+        if !(is_ours && (self.has_root || !has_ended(&before) && has_ended(&sent))) {
+            update_all.weak = update_all.fields.keys().cloned().collect();
         }
-        word.lay_over(&mut fields, &mut clocks);
+        update_all.apply_to(&mut fields, &mut clocks);
         if is_ours {
-            fields.extend(fields_of(&totals(database, &row.id, before.span_count.or(said.span_count).is_some())?)?);
+            fields.extend(fields_of(&totals(database, &row.id, before.span_count.or(sent.span_count).is_some())?)?);
         }
         let (head, content) = Content::split(fields)?;
         let Content { input, output, metadata } = &content;

@@ -13,7 +13,7 @@ const NAMED: usize = 50_000;
 /// The indexer waits while the latest commit is younger than this,
 const QUIET: Duration = Duration::from_millis(40);
 /// unless a caller waits for the index, or the oldest queued run has waited for this long.
-const PATIENCE: Duration = Duration::from_millis(400);
+const LONGEST_DELAY: Duration = Duration::from_millis(400);
 /// Under constant load, indexing takes one part in this many of the time.
 const SHARE: u32 = 20;
 
@@ -186,9 +186,9 @@ impl State {
         if quiet.is_zero() {
             return quiet;
         }
-        let patience = PATIENCE.saturating_sub(since(self.oldest));
+        let delay = LONGEST_DELAY.saturating_sub(since(self.oldest));
         let rest = self.rest_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
-        quiet.min(patience.max(rest))
+        quiet.min(delay.max(rest))
     }
 }
 

@@ -213,10 +213,10 @@ pub(super) fn counted_spans(database: &Connection, id: &Id) -> Result<Vec<Counte
         '$.otel.kind', '$.operation', '$.response_id', '$.attributes.\"gen_ai.request.id\"')";
     spans(database, id, &format!("head, {OF_METADATA}"), |row| {
         let span = Content::default().into_span(head(row)?)?;
-        let said: Option<String> = row.get(1)?;
-        let said: [Option<serde_json::Value>; 4] =
-            said.and_then(|said| serde_json::from_str(&said).ok()).unwrap_or_default();
-        let [kind, operation, response_id, request_id] = said.map(|said| said?.as_str().map(str::to_owned));
+        let text: Option<String> = row.get(1)?;
+        let fields: [Option<serde_json::Value>; 4] =
+            text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let [kind, operation, response_id, request_id] = fields.map(|field| field?.as_str().map(str::to_owned));
         Ok(Counted {
             span,
             is_server: kind.as_deref() == Some("server"),

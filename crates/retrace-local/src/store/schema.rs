@@ -15,10 +15,11 @@ const MIGRATIONS: &[(u32, &str)] = &[
     (6, include_str!("migrations/0006_failed_spans.sql")),
     (7, include_str!("migrations/0007_forks.sql")),
     (9, include_str!("migrations/0009_index.sql")),
+    (10, include_str!("migrations/0010_values.sql")),
 ];
 
 /// Version of the schema after the last migration.
-const VERSION: u32 = 9;
+const VERSION: u32 = 10;
 
 /// `application_id` of the receiver's databases: `retl` in ASCII.
 const APPLICATION_ID: i32 = 0x7265_746C;
@@ -26,8 +27,10 @@ const APPLICATION_ID: i32 = 0x7265_746C;
 /// The value of `auto_vacuum` with which free pages can be returned on request.
 const INCREMENTAL: i64 = 2;
 
-/// Page cache of the writer.
+/// Page cache of the writer, and of each connection for reads. Filters and figures read whole tables of the index.
 const CACHE_KIB: i32 = 32 * 1024;
+/// Capacity of the cache of prepared statements of a connection, above the number of statements without values.
+const STATEMENTS: usize = 128;
 /// Size of the write-ahead log that triggers a checkpoint, in pages of 4 KiB.
 const LOG_PAGES: u32 = 4096;
 
@@ -70,6 +73,7 @@ impl From<rusqlite::Error> for OpenError {
 /// Opens a database in memory, in the current version.
 pub(super) fn open_memory(gives_back: bool) -> Result<Connection, OpenError> {
     let mut connection = Connection::open_in_memory()?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     give_back(&connection, gives_back)?;
     migrate(&mut connection)?;
     Ok(connection)
@@ -116,6 +120,7 @@ fn give_back(connection: &Connection, gives_back: bool) -> Result<(), OpenError>
 pub(super) fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     let connection = connect(path)?;
     connection.pragma_update(None, "query_only", true)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     Ok(connection)
 }
 
@@ -134,6 +139,7 @@ fn connect_with(path: &Path, flags: OpenFlags) -> Result<Connection, OpenError> 
     let path = if path.is_absolute() { path.to_owned() } else { Path::new(".").join(path) };
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }
 
@@ -253,6 +259,30 @@ mod tests {
         let (_, reader, _) = crate::store::open(Some(&path), false).unwrap();
         assert_eq!(reader.fork("f").unwrap().unwrap().trace_id, "t".into());
         assert!(reader.trace(&"t".into(), true).unwrap().is_some());
+    }
+
+    #[test]
+    fn an_index_of_an_older_version_is_derived_again() {
+        let dir = dir();
+        let path = dir.path().join("runs.db");
+        let old = Connection::open(&path).unwrap();
+        for (_, step) in MIGRATIONS.iter().filter(|(version, _)| *version < 10) {
+            old.execute_batch(step).unwrap();
+        }
+        old.execute_batch(&format!(
+            r#"PRAGMA user_version = 9; PRAGMA application_id = {APPLICATION_ID};
+            INSERT INTO traces (id, status, head, metadata, version)
+                VALUES ('t', 'completed', '{{"id":"t","status":"completed","name":"tides"}}', '{{"tags":["nightly"]}}', 5);
+            INSERT INTO run_index (key, version, name, tokens, cost, spans, failed_spans, has_error, bytes)
+                VALUES (1, 5, 'old', 0, 0, 0, 0, 0, 0);
+            INSERT INTO run_words (rowid, words) VALUES (1, 'old');"#
+        ))
+        .unwrap();
+        drop(old);
+        let (_writer, reader, _) = crate::store::open(Some(&path), false).unwrap();
+        assert!(reader.wait_for_index(crate::testing::HANG));
+        let found = |query| reader.find(&crate::query::TraceQuery::parse(query).unwrap()).unwrap().total;
+        assert_eq!([found("q=tides"), found("q=old"), found("tag=nightly")], [1, 0, 1]);
     }
 
     #[cfg(unix)]

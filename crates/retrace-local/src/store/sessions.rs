@@ -1,12 +1,15 @@
 //! Sessions, and the values of filters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use rusqlite::params_from_iter;
+use rusqlite::{Connection, params};
 use serde::Serialize;
 
-use super::find::Condition;
+use super::find::json_list;
+use super::key_set::KeySet;
+use super::selection::selected;
 use super::{Reader, StoreError};
+use crate::index::PartKind;
 use crate::query::TraceQuery;
 
 /// Largest number of listed values of a kind: those of the most runs.
@@ -22,7 +25,7 @@ pub(crate) struct SessionPage {
 }
 
 /// Figures of the runs of one session.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Session {
     pub(crate) id: String,
     pub(crate) runs: u64,
@@ -32,6 +35,7 @@ pub(crate) struct Session {
     pub(crate) last_micros: Option<i64>,
     pub(crate) tokens: u64,
     pub(crate) cost: f64,
+    /// The user of the latest run that has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) user: Option<String>,
 }
@@ -50,60 +54,85 @@ impl Reader {
     /// Returns one page of the sessions of the runs that `query` selects.
     pub(crate) fn sessions(&self, query: &TraceQuery) -> Result<SessionPage, StoreError> {
         self.read(|database| {
-            let Condition { tables, sql, mut values } = Condition::of(query.filter(), query.status());
-            let total: i64 = database
-                .prepare_cached(&format!("SELECT count(DISTINCT session) FROM {tables} WHERE session IS NOT NULL AND {sql}"))?
-                .query_row(params_from_iter(&values), |row| row.get(0))?;
-            values.push(i64::from(query.limit()).into());
-            values.push(i64::try_from(query.offset()).unwrap_or(i64::MAX).into());
-            let mut statement = database.prepare_cached(&format!(
-                "SELECT session, count(*), sum(has_error), min(started_micros), max(started_micros), sum(tokens), sum(cost),
-                     max(user)
-                 FROM {tables} WHERE session IS NOT NULL AND {sql}
-                 GROUP BY session ORDER BY 5 DESC, session LIMIT ? OFFSET ?"
-            ))?;
-            let rows = statement.query_map(params_from_iter(&values), |row| {
-                let number = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
-                Ok(Session {
-                    id: row.get(0)?,
-                    runs: number(1)?,
-                    failed: number(2)?,
-                    first_micros: row.get(3)?,
-                    last_micros: row.get(4)?,
-                    tokens: number(5)?,
-                    cost: row.get(6)?,
-                    user: row.get(7)?,
-                })
-            })?;
-            Ok(SessionPage {
-                sessions: rows.collect::<Result<_, _>>()?,
-                total: total.unsigned_abs(),
-                limit: u64::from(query.limit()),
-                offset: query.offset(),
-            })
+            let mut sums = sums(database, selected(database, query)?.as_ref())?;
+            let total = sums.len() as u64;
+            // The latest first; sessions without a start last, and the newest value first among equals.
+            sums.sort_unstable_by_key(|(value, sum)| std::cmp::Reverse((sum.session.last_micros, *value)));
+            let offset = usize::try_from(query.offset()).unwrap_or(usize::MAX);
+            let limit = usize::try_from(query.limit()).unwrap_or_default();
+            let page: Vec<(i64, Sum)> = sums.into_iter().skip(offset).take(limit).collect();
+            let names = names(database, page.iter().flat_map(|(value, sum)| [Some(*value), sum.user]).flatten())?;
+            let named = |(value, sum): (i64, Sum)| Session {
+                id: names.get(&value).cloned().unwrap_or_default(),
+                user: sum.user.and_then(|user| names.get(&user)).cloned(),
+                ..sum.session
+            };
+            let sessions = page.into_iter().map(named).collect();
+            Ok(SessionPage { sessions, total, limit: u64::from(query.limit()), offset: query.offset() })
         })
     }
 
     /// Returns the values of filters, those of the most runs.
     pub(crate) fn values(&self) -> Result<Values, StoreError> {
-        let part = |kind: &'static str| {
-            (kind, format!("SELECT value, count(*) FROM run_parts WHERE kind = '{kind}' GROUP BY value"))
-        };
-        let text = |name: &'static str| {
-            (name, format!("SELECT {name}, count(*) FROM run_index WHERE {name} IS NOT NULL GROUP BY {name}"))
-        };
         self.read(|database| {
             let mut values = Values::new();
-            for (name, sql) in
-                [part("model"), part("tool"), part("agent"), part("tag"), text("environment"), text("user")]
-            {
-                let mut statement = database.prepare_cached(&format!("{sql} ORDER BY 2 DESC, 1 LIMIT {LISTED}"))?;
-                let rows = statement.query_map([], |row| {
+            let mut statement = database.prepare_cached(
+                "SELECT value, runs FROM run_values WHERE kind = ?1 ORDER BY runs DESC, value LIMIT ?2",
+            )?;
+            for kind in PartKind::ALL.into_iter().filter(|kind| *kind != PartKind::Session) {
+                let rows = statement.query_map(params![kind.as_str(), LISTED], |row| {
                     Ok(Count { value: row.get(0)?, runs: row.get::<_, i64>(1)?.unsigned_abs() })
                 })?;
-                values.insert(name, rows.collect::<Result<_, _>>()?);
+                values.insert(kind.as_str(), rows.collect::<Result<_, _>>()?);
             }
             Ok(values)
         })
     }
+}
+
+/// Figures of a session, with the user of its latest run that has one.
+#[derive(Debug, Default)]
+struct Sum {
+    session: Session,
+    user: Option<i64>,
+    user_at: Option<i64>,
+}
+
+/// Sums the selected runs by session, in no order.
+fn sums(database: &Connection, selection: Option<&KeySet>) -> Result<Vec<(i64, Sum)>, StoreError> {
+    let mut statement = database.prepare_cached(
+        "SELECT key, session, started_micros, has_error, tokens, cost, user FROM run_index WHERE session IS NOT NULL",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut sums: HashMap<i64, Sum> = HashMap::new();
+    while let Some(row) = rows.next()? {
+        if selection.is_some_and(|keys| !row.get(0).is_ok_and(|key| keys.contains(key))) {
+            continue;
+        }
+        let Sum { session, user, user_at } = sums.entry(row.get(1)?).or_default();
+        let started: Option<i64> = row.get(2)?;
+        session.runs += 1;
+        session.failed += u64::from(row.get::<_, bool>(3)?);
+        session.first_micros = session.first_micros.into_iter().chain(started).min();
+        session.last_micros = session.last_micros.max(started);
+        session.tokens = session.tokens.saturating_add(row.get::<_, i64>(4)?.unsigned_abs());
+        session.cost += row.get::<_, f64>(5)?;
+        let found: Option<i64> = row.get(6)?;
+        if found.is_some() && (user.is_none() || started >= *user_at) {
+            (*user, *user_at) = (found, started);
+        }
+    }
+    Ok(sums.into_iter().collect())
+}
+
+/// Returns the names of values.
+pub(super) fn names(
+    database: &Connection,
+    values: impl Iterator<Item = i64>,
+) -> Result<HashMap<i64, String>, StoreError> {
+    let mut statement = database.prepare_cached(
+        "SELECT run_values.id, run_values.value FROM json_each(?1) AS found CROSS JOIN run_values ON run_values.id = found.value",
+    )?;
+    let rows = statement.query_map([json_list(values)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }

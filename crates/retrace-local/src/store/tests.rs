@@ -177,10 +177,16 @@ fn a_mark_precedes_its_trace_and_goes_with_it() {
     assert!(dump(&reader).iter().all(|(_, rows)| *rows == 0));
 }
 
+/// A reader on the connection of the writer.
+fn reader_of(connection: &Shared) -> Reader {
+    let (first, others) = (Arc::clone(connection), [].into());
+    Reader { first, others, waits: Arc::default(), commits: Arc::default(), pending: Arc::default() }
+}
+
 #[test]
 fn a_change_that_fails_in_a_group_takes_nothing_with_it() {
     let connection = shared(schema::open_memory(false).unwrap());
-    let reader = Reader { connection: Arc::clone(&connection), commits: Arc::default(), pending: Arc::default() };
+    let reader = reader_of(&connection);
     lock(&connection)
         .execute_batch(
             "CREATE TRIGGER one BEFORE INSERT ON spans WHEN new.id = 'c' BEGIN SELECT raise(FAIL, 'no c'); END;
@@ -213,7 +219,7 @@ fn a_change_that_fails_in_a_group_takes_nothing_with_it() {
 #[test]
 fn a_full_database_refuses_and_goes_on() {
     let connection = shared(schema::open_memory(false).unwrap());
-    let reader = Reader { connection: Arc::clone(&connection), commits: Arc::default(), pending: Arc::default() };
+    let reader = reader_of(&connection);
     let pages: u32 = lock(&connection).query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
     let held: u32 =
         lock(&connection).query_row(&format!("PRAGMA max_page_count = {}", pages + 10), [], |row| row.get(0)).unwrap();
@@ -299,10 +305,20 @@ fn waiting_ends_at_the_deadline() {
 }
 
 #[test]
+fn a_read_does_not_wait_for_another_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (writer, reader, _) = open(Some(&dir.path().join("runs.db")), false).unwrap();
+    write(&writer, upload(&run("t", 1))).unwrap();
+    // Each of these reads ends only after the innermost one has.
+    let depth = |_: &Connection| reader.read(|_| reader.read(|_| Ok(stored(&reader, &"t".into()).is_some())));
+    assert!(reader.read(depth).unwrap());
+}
+
+#[test]
 fn a_damaged_record_is_an_error_and_not_a_panic() {
     let (writer, reader, _) = open(None, false).unwrap();
     write(&writer, upload(&run("t", 1))).unwrap();
-    lock(&reader.connection).execute("UPDATE spans SET head = '{' WHERE id = 'a'", []).unwrap();
+    reader.connection().execute("UPDATE spans SET head = '{' WHERE id = 'a'", []).unwrap();
     assert!(matches!(reader.trace(&"t".into(), true), Err(StoreError::Damaged(_))));
     assert!(reader.trace(&"t".into(), false).unwrap().is_some());
 }

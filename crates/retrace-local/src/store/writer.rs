@@ -13,9 +13,6 @@ use super::{Change, Commits, Outcome, Reader, Shared, StoreError, indexer, lock}
 const QUEUE: usize = 256;
 /// Largest number of jobs in one commit: a commit costs about as much as a hundred small changes.
 const GROUP: usize = 256;
-/// Capacity of the cache of prepared statements: above the number of distinct ones, including those of a reader on the
-/// same connection.
-const STATEMENTS: usize = 128;
 
 /// Sends changes to the writing thread. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -75,7 +72,6 @@ pub(super) fn start(
     pending: Arc<Pending>,
     reader: &Reader,
 ) -> Result<(Writer, thread::JoinHandle<()>), std::io::Error> {
-    lock(&connection).set_prepared_statement_cache_capacity(STATEMENTS);
     let (jobs, waiting) = mpsc::channel(QUEUE);
     let writer = Writer { jobs };
     let indexing = indexer::start(reader.clone(), writer.weak(), Arc::clone(&pending))?;

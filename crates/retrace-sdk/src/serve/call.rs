@@ -24,9 +24,10 @@ use crate::replay::{ReplayBuilder, ReplayError};
 /// Variable that a warning about a recording names.
 const CASSETTE_VARIABLE: &str = "RETRACE_ALLOW_REMOTE_CASSETTE=true";
 
-/// Runs a function from a fork point.
+/// Runs a function from a fork point. A function that is not served is a run that failed, so that the fork ends with the
+/// reason instead of with its lease.
 pub(super) async fn resume(serve: &ServeBuilder, commands: &Commands, resume: Resume, warnings: &mut Warnings) {
-    let Some(function) = serve.function(&resume.trace_name, warnings) else { return };
+    let function = serve.function(&resume.trace_name, warnings);
     let execution_id = resume.execution_id.as_ref().and_then(Value::as_str);
     let lease = match execution_id {
         None => None,
@@ -47,14 +48,14 @@ pub(super) async fn resume(serve: &ServeBuilder, commands: &Commands, resume: Re
         (CASCADE_REPLAY, true.into()),
     ];
     let input = resume.modified_input.clone().filter(|input| !input.is_null());
-    let rerun = Rerun::new(format!("Fork: {}", function.name), input, metadata);
-    let prepared = prepare_resume(serve, commands, function, resume, warnings);
-    finish(function, &rerun, prepared, lease, warnings).await;
+    let rerun = Rerun::new(format!("Fork: {}", resume.trace_name), input, metadata);
+    let prepared = function.and_then(|function| prepare_resume(serve, commands, function, resume, warnings));
+    finish(&rerun, prepared, lease, warnings).await;
 }
 
 /// Runs a function with what it calls answered from a recording.
 pub(super) async fn replay(serve: &ServeBuilder, commands: &Commands, replay: Replay, warnings: &mut Warnings) {
-    let Some(function) = serve.function(&replay.trace_name, warnings) else { return };
+    let function = serve.function(&replay.trace_name, warnings);
     if !commands.allows_cassettes() {
         let text =
             format!("the receiver requests a replay from its recording, which is not allowed: set {CASSETTE_VARIABLE}");
@@ -66,9 +67,9 @@ pub(super) async fn replay(serve: &ServeBuilder, commands: &Commands, replay: Re
         (DETERMINISTIC_REPLAY, true.into()),
         (CASSETTE_SIZE, size.into()),
     ];
-    let rerun = Rerun::new(format!("Replay: {}", function.name), replay.input.clone(), metadata);
-    let prepared = prepare_replay(serve, function, replay, warnings);
-    finish(function, &rerun, prepared, None, warnings).await;
+    let rerun = Rerun::new(format!("Replay: {}", replay.trace_name), replay.input.clone(), metadata);
+    let prepared = function.and_then(|function| prepare_replay(serve, function, replay, warnings));
+    finish(&rerun, prepared, None, warnings).await;
 }
 
 /// An execution, and the recording that answers what it calls.
@@ -200,13 +201,7 @@ fn warn_ignored(function: &Resumable, ignored: &[Ignored], warnings: &mut Warnin
 }
 
 /// Runs what is prepared, and records why nothing could be run otherwise.
-async fn finish(
-    function: &Resumable,
-    rerun: &Rerun,
-    prepared: Result<Prepared, String>,
-    lease: Option<Lease>,
-    warnings: &mut Warnings,
-) {
+async fn finish(rerun: &Rerun, prepared: Result<Prepared, String>, lease: Option<Lease>, warnings: &mut Warnings) {
     let problem = match prepared {
         Err(problem) => Some(problem),
         Ok((execution, recording)) => {
@@ -226,14 +221,14 @@ async fn finish(
         }
     };
     if let Some(problem) = problem.filter(|_| !rerun.has_begun()) {
-        record_failure(rerun, function.name, &problem);
+        record_failure(rerun, &problem);
     }
 }
 
 /// Records a run that failed before the function was called.
-fn record_failure(rerun: &Rerun, function: &'static str, message: &str) {
+fn record_failure(rerun: &Rerun, message: &str) {
     let _current = rerun.context().attach();
-    crate::run(function).fail(message).start().end();
+    crate::run(rerun.name().to_owned()).fail(message).start().end();
 }
 
 async fn in_recording(execution: Execution, recording: Option<ReplayBuilder>) -> Result<(), String> {

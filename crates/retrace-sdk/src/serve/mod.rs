@@ -51,7 +51,8 @@ use crate::installed::Installed;
 ///
 /// # Arguments
 /// A text as new input replaces the first argument, an object sets arguments by name; names that the function does not have are
-/// ignored with a warning. All others are those of the recorded run. An argument that cannot be read ends the new run as failed.
+/// ignored with a warning. All others are those of the recorded run. An argument that cannot be read ends the new run as failed, and
+/// so does a request of a function that is not served.
 #[must_use = "nothing is served until it is awaited or spawned"]
 pub fn serve(functions: impl IntoIterator<Item = Resumable>) -> ServeBuilder {
     ServeBuilder { functions: functions.into_iter().collect(), allowed: BTreeSet::new(), heartbeat: HEARTBEAT }
@@ -151,20 +152,15 @@ impl ServeBuilder {
         }
     }
 
-    /// The function that records runs of a name.
-    fn function(&self, name: &str, warnings: &mut Warnings) -> Option<&Resumable> {
-        let found = self.functions.iter().find(|function| function.name == name);
-        if found.is_none() {
+    /// Returns the function that records runs of a name, or the reason why there is none.
+    fn function(&self, name: &str, warnings: &mut Warnings) -> Result<&Resumable, String> {
+        self.functions.iter().find(|function| function.name == name).ok_or_else(|| {
             let names: Vec<&str> = self.functions.iter().map(|function| function.name).collect();
-            warnings.warn(
-                "serve",
-                &format!(
-                    "the receiver requests a run of {}, which is not served; served are {names:?}",
-                    arguments::shown(name)
-                ),
-            );
-        }
-        found
+            let name = arguments::shown(name);
+            let reason = format!("the receiver requests a run of {name}, which is not served; served are {names:?}");
+            warnings.warn("serve", &reason);
+            reason
+        })
     }
 }
 

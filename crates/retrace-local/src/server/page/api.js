@@ -6,8 +6,8 @@ let ask = async () => '';
 let report = () => {};
 let asking = null;
 
-// Sets what is called when the receiver wants a key, with what it said about the one it got if it got one; it answers
-// with a key.
+// Sets what is called when the receiver requires a key, with the reason why it refused the last one, if it did; the callback
+// returns a key.
 export function onKeyNeeded(callback) {
   ask = callback;
 }
@@ -48,7 +48,7 @@ export async function send(method, path, body, signal) {
       const error = response.ok ? '' : (reason(text) ?? `The receiver answered ${response.status}.`);
       return { ok: response.ok, status: response.status, text, error };
     }
-    // Several requests may need the key at once; it is asked for once.
+    // Several requests may need the key at once; one dialog serves them all.
     asking ??= ask(key ? reason(text) : null).finally(() => {
       asking = null;
     });
@@ -65,7 +65,7 @@ export async function change(method, path, body) {
 
 const known = new Map();
 
-// Whether the receiver has this part of the API. It is asked once.
+// Whether the receiver has this part of the API. One request finds it out.
 export function has(path) {
   if (!known.has(path)) known.set(path, send('GET', path).then((answer) => answer !== null && answer.status !== 404));
   return known.get(path);
@@ -74,7 +74,7 @@ export function has(path) {
 export const FORKS = '/api/v1/forks';
 export const HOLDS = '/api/v1/enforcement/holds';
 
-// Whether a key was asked for and given.
+// Whether a key was entered.
 export function hasKey() {
   return sessionStorage.getItem(KEY) !== null;
 }

@@ -102,8 +102,8 @@ addEventListener('keydown', (event) => {
     search.focus();
   } else if (event.key === 'g') went = event.timeStamp;
   else if (event.timeStamp - went < 1000) {
-    const to = { r: '#/', s: '#/sessions', n: '#/numbers' }[event.key];
-    if (to) location.hash = to;
+    const to = { r: '', s: 'sessions', n: 'numbers', f: 'forks', h: 'holds' }[event.key];
+    if ([...views.children].some((link) => link.dataset.view === to)) location.hash = `#/${to}`;
   }
 });
 

@@ -36,7 +36,7 @@ function draw(diff) {
     el('p', { className: diff.same ? 'verdict same' : 'verdict' }, words),
     el('p', { className: 'quiet' }, counted(diff.counts)),
     table(diff),
-    ...['error', 'input', 'output'].filter((name) => diff[name]).map((name) => el('section', { className: 'change' }, el('h2', {}, `${name} of the run`), changes(diff[name]))),
+    ...['error', 'input', 'output'].filter((name) => diff[name]).map((name) => el('section', { className: `change of-${name}` }, el('h2', {}, `${name} of the run`), changes(diff[name]))),
     el('h2', {}, 'Steps'),
     el('label', {}, onlyChanged, ' only those that differ'),
     steps,
@@ -95,7 +95,7 @@ function step(each, at, diff) {
   if (parts.length === 0) return el('li', { className: each.status }, el('div', { className: 'step' }, title, links));
   // The step that is the whole run repeats what stands above.
   const isRun = parts.every(([name, change]) => JSON.stringify(change) === JSON.stringify(diff[name]));
-  return el('li', { className: each.status }, el('details', { open: isFirst || (each.status === 'changed' && at < 50 && !isRun) }, el('summary', { className: 'step' }, title), links, parts.map(([name, change]) => el('section', { className: 'change' }, el('h3', {}, name), changes(change)))));
+  return el('li', { className: each.status }, el('details', { open: isFirst || (each.status === 'changed' && at < 50 && !isRun) }, el('summary', { className: 'step' }, title), links, parts.map(([name, change]) => el('section', { className: `change of-${name}` }, el('h3', {}, name), changes(change)))));
 }
 
 function changes({ differences, total }) {

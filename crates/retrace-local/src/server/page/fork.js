@@ -2,19 +2,20 @@
 
 import { FORKS, address, send } from './api.js';
 import { choice, el, field } from './element.js';
-import { indented, members } from './text.js';
+import { indented, items, members } from './text.js';
 
-const MODES = [['strict', 'strict: refuses calls that differ before it'], ['lenient', 'lenient: reports calls that differ before it'], ['live', 'live: executes everything again, unchanged']];
+const MODES = [['strict', 'strict: refuses calls that differ before it'], ['lenient', 'lenient: reports calls that differ before it'], ['live', 'live: executes everything again; only arguments can be changed']];
 const NO_ANSWER = 'The receiver does not answer.';
 const ENDED = ['completed', 'failed', 'superseded', 'expired'];
 
-// Opens the editor. `parts` are the members of the span as JSON texts.
-export function edit(trace, span, parts) {
+// Opens the editor. `parts` are the members of the span as JSON texts, and `input` is the input of the run as JSON text, if any.
+export function edit(trace, span, parts, input) {
   const dialog = el('dialog', { className: 'fork', ariaLabel: 'Fork from here' });
   const problem = el('p', { className: 'error', role: 'alert', hidden: true });
   const progress = el('p', { className: 'quiet', role: 'status' });
   let mode = 'strict';
   const fields = span.span_type === 'llm_call' ? modelFields(span, parts) : toolFields(parts);
+  const called = json('modified_input', 'Arguments of the run', argumentsOf(input));
   const run = el('button', { className: 'primary', type: 'submit' }, 'Fork and run');
   const closing = new AbortController();
   // The fork that was stored latest, and what it was made of: it is run again when only the run failed.
@@ -31,6 +32,7 @@ export function edit(trace, span, parts) {
     el('h2', {}, `Fork from ${span.name || 'this span'}`),
     el('p', { className: 'quiet' }, 'Everything before it is answered from the recording. The agent has to be connected: retrace::serve([…]) or retrace.serve(…).'),
     ...fields.map((each) => each.element),
+    called.element,
     field('Mode', choice(MODES, mode, (value) => {
       mode = value;
     })),
@@ -49,7 +51,9 @@ export function edit(trace, span, parts) {
       if (read.error) return fail(read.error);
       if (read.value !== undefined) substitutions[each.name] = read.value;
     }
-    const body = { trace_id: trace.id, span_id: span.id, mode, ...(Object.keys(substitutions).length && { substitutions }) };
+    const modified = called.read();
+    if (modified.error) return fail(modified.error);
+    const body = { trace_id: trace.id, span_id: span.id, mode, ...(modified.value !== undefined && { modified_input: modified.value }), ...(Object.keys(substitutions).length && { substitutions }) };
     const same = JSON.stringify(body);
     if (stored.body !== same) {
       const made = await send('POST', FORKS, body);
@@ -117,4 +121,15 @@ function modelFields(span, parts) {
 
 function toolFields(parts) {
   return [json('tool_arguments', 'Arguments', parts?.get('input') ?? 'null'), json('tool_output', 'Result, instead of executing it', parts?.get('output') ?? 'null')];
+}
+
+// What can be changed of a recorded call: the arguments by name as an object, or the first argument if it is a string and no
+// argument has a name.
+function argumentsOf(input) {
+  const call = new Map(input?.startsWith('{') ? members(input) : []);
+  const isCall = call.size === 2 && call.has('args') && call.has('kwargs');
+  const named = isCall ? call.get('kwargs') : '{}';
+  if (members(named).length > 0) return named;
+  const [first] = isCall ? items(call.get('args')) : [input];
+  return first?.startsWith('"') ? first : '{}';
 }

@@ -41,11 +41,11 @@ function one(hold, refresh) {
   };
   const isPending = hold.status === 'pending';
   const run = check.trace_id ?? check.run_id;
-  const asks = [check.tool_name, check.model, check.proposed_tokens ? `${number(check.proposed_tokens)} tokens` : null, check.proposed_usd ? dollars(check.proposed_usd) : null].filter(Boolean).join(', ');
+  const subject = [check.tool_name, check.model, check.proposed_tokens ? `${number(check.proposed_tokens)} tokens` : null, check.proposed_usd ? dollars(check.proposed_usd) : null].filter(Boolean).join(', ');
   return el(
     'li',
     { className: `hold ${hold.status}` },
-    el('h2', {}, asks || 'A call', ' ', el('span', { className: `status ${hold.status}` }, hold.status)),
+    el('h2', {}, subject || 'A call', ' ', el('span', { className: `status ${hold.status}` }, hold.status)),
     el('p', {}, hold.reason ?? ''),
     el('p', { className: 'quiet' }, hold.created_at ? `${ago(hold.created_at)}, policy ${hold.policy_id ?? 'unnamed'}` : '', hold.expires_at && isPending ? `, until ${clock(hold.expires_at)}` : ''),
     run ? el('p', {}, el('a', { href: address(run, check.span_id ?? null) }, 'The run')) : null,

@@ -65,7 +65,7 @@ function leaf(json) {
   return long(text, CHARACTERS);
 }
 
-// A text of any length, of which a part is drawn and the rest when it is asked for.
+// A text of any length, of which a part is drawn and the rest on request.
 export function long(text, first) {
   const block = el('span', { className: 'string', dir: 'auto' }, text.slice(0, first));
   if (text.length <= first) return block;

@@ -41,7 +41,7 @@ export function show(root, parameters) {
     clearTimeout(timer);
     timer = setTimeout(tick, EVERY);
   };
-  // A page that nobody looks at asks for nothing.
+  // A hidden page sends no requests.
   const tick = () => {
     if (document.hidden) timer = setTimeout(tick, EVERY);
     else refresh();

@@ -9,7 +9,7 @@ export function runName(trace) {
 
 export function statusMark(trace) {
   if (trace.live === false) {
-    const title = 'Its client is gone and has not said how it ended; it goes on when the client comes back';
+    const title = 'Its client is disconnected and has not sent its end; it goes on when the client connects again';
     return el('span', { className: 'status interrupted', title }, 'interrupted');
   }
   const status = trace.status ?? (trace.ended_at ? 'ended' : 'unknown');
@@ -32,7 +32,7 @@ export function marks(trace) {
 export function spanCount(trace, stored) {
   // More than the client counts are stored where other services have added theirs.
   if (trace.span_count === undefined || trace.span_count <= stored) return number(stored);
-  const title = 'Stored here, and sent as the client says';
+  const title = 'Stored here, and sent by the client';
   return el('span', { className: 'mark warn', title }, `${number(stored)} of ${number(trace.span_count)}`);
 }
 

@@ -7,7 +7,7 @@ import * as fork from './fork.js';
 import { tree } from './json.js';
 import { bytes, clock, dollars, duration, members, number } from './text.js';
 
-// Content up to this size is fetched as soon as it is looked at; more is fetched when asked for.
+// Content up to this size is fetched as soon as it is looked at; more is fetched on request.
 const FETCHED_AT_ONCE = 200_000;
 // Bases of requests by provider, as variables of a shell, and the header of the key.
 const ANTHROPIC = { url: '$ANTHROPIC_BASE_URL/v1/messages', key: 'x-api-key: $ANTHROPIC_API_KEY', more: ['anthropic-version: 2023-06-01'] };
@@ -122,10 +122,17 @@ function tools(trace, span, fetched) {
   const isForkable = ['llm_call', 'tool_call'].includes(span.span_type);
   if (isForkable) {
     has(FORKS).then((is) => {
-      if (is) bar.append(el('button', { className: 'small primary', onclick: async () => fork.edit(trace, span, await fetched()) }, 'Fork from here'));
+      if (is) bar.append(el('button', { className: 'small primary', onclick: async () => fork.edit(trace, span, await fetched(), await inputOf(trace)) }, 'Fork from here'));
     });
   }
   return bar;
+}
+
+// The input of a run as JSON text; undefined when it has none or cannot be had.
+async function inputOf(trace) {
+  if (!trace.content_bytes?.input) return undefined;
+  const text = await get(`${tracePath(trace.id)}?spans=false`);
+  return text === null ? undefined : new Map(members(text)).get('input');
 }
 
 // The request of a model call for a shell. Address and key are variables: neither is recorded.

@@ -3,7 +3,8 @@
 import { el, svg } from './element.js';
 
 const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [640, 210, 78, 28, 12];
-const LINES = 4;
+// Numbers of steps between the lines of a plot, the first that fits.
+const STEPS = [4, 5, 2, 1];
 
 // A plot of `days` (texts) as `bars` or `lines`, each series {name, values} and maybe `kind`, its colour. `write` writes a value.
 export function plot({ title, days, series, kind, write }) {
@@ -13,8 +14,11 @@ export function plot({ title, days, series, kind, write }) {
   const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / most);
   const x = (at) => LEFT + step * (at + 0.5);
   const root = svg('svg', { class: 'plot', viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: 'img', 'aria-label': `${title}, by day. ${days.length} days; the table below has the figures.` });
-  for (let line = 0; line <= LINES; line += 1) {
-    const value = (most * line) / LINES;
+  // Values that are counted have lines at whole numbers.
+  const isCounted = series.every((each) => each.values.every(Number.isInteger));
+  const steps = STEPS.find((steps) => !isCounted || most % steps === 0) ?? 1;
+  for (let line = 0; line <= steps; line += 1) {
+    const value = (most * line) / steps;
     root.append(svg('line', { class: 'grid', x1: LEFT, x2: WIDTH - 8, y1: y(value), y2: y(value) }), svg('text', { class: 'tick', x: LEFT - 6, y: y(value) + 4, 'text-anchor': 'end' }, write(value)));
   }
   const every = Math.max(1, Math.ceil(days.length / 7));

@@ -160,7 +160,7 @@ export function show(root, id, spanId, query) {
     }
     const { version: newest, spans: changed, ...known } = JSON.parse(text);
     const news = take(newest, changed, known);
-    // A run that has ended may still get what came late; when nothing does any more, nobody is asked.
+    // A run that has ended may still get what came late; the page stops asking for changes when nothing does any more.
     if (news || known.status === 'running') timer = setTimeout(tick, SOON);
   };
   const tick = () => {

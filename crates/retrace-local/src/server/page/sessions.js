@@ -72,7 +72,7 @@ function paging(page, parameters) {
   ].filter(Boolean);
 }
 
-// One session: what was said in its runs, oldest first.
+// One session: the messages of its runs, oldest first.
 export function showOne(root, id) {
   let left = false;
   const list = el('div', { className: 'session' });

@@ -190,7 +190,7 @@ export function waterfall(root, act) {
   };
 }
 
-// What a span says of its own length, else what its times say.
+// The duration that a span states, else the one between its times.
 export function took({ span, start, end }) {
   if (span.duration_ms) return duration(span.duration_ms * 1000);
   return start !== null && end !== null ? duration(Math.max(0, end - start)) : '';

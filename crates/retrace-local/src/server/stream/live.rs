@@ -71,9 +71,9 @@ impl Live {
     fn leave<'a>(&self, left: impl Iterator<Item = &'a Id>) {
         let mut runs = self.runs();
         for run in left {
-            if let Some(tellers) = runs.get_mut(run) {
-                *tellers -= 1;
-                if *tellers == 0 {
+            if let Some(connections) = runs.get_mut(run) {
+                *connections -= 1;
+                if *connections == 0 {
                     runs.remove(run);
                 }
             }

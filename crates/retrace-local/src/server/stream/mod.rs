@@ -3,8 +3,8 @@
 //! [`upgrade`] accepts a connection, [`session`] serves it, and [`Live`] tracks which runs are live.
 
 mod agents;
-mod budget;
 mod live;
+mod preauth_limit;
 mod session;
 
 use std::sync::Arc;
@@ -57,14 +57,14 @@ pub(super) async fn upgrade(State(app): State<Arc<App>>, mut request: Request) -
 
 /// Returns the `Sec-WebSocket-Accept` value of a handshake, or the error of an invalid one.
 fn accept_key(headers: &HeaderMap) -> Result<String, ApiError> {
-    let says = |name: HeaderName, word: &str| {
+    let has_token = |name: HeaderName, word: &str| {
         let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
         values.flat_map(|value| value.split(',')).any(|each| each.trim().eq_ignore_ascii_case(word))
     };
-    if !says(header::CONNECTION, "upgrade") || !says(header::UPGRADE, "websocket") {
+    if !has_token(header::CONNECTION, "upgrade") || !has_token(header::UPGRADE, "websocket") {
         return Err(ApiError::new(StatusCode::UPGRADE_REQUIRED, "this path is for WebSockets"));
     }
-    if !says(header::SEC_WEBSOCKET_VERSION, "13") {
+    if !has_token(header::SEC_WEBSOCKET_VERSION, "13") {
         return Err(ApiError::new(StatusCode::UPGRADE_REQUIRED, "only version 13 of WebSocket is spoken here"));
     }
     match headers.get(header::SEC_WEBSOCKET_KEY) {

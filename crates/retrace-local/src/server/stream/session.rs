@@ -22,8 +22,8 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message, error::ProtocolError};
 
 use super::agents::{Agent, Agents};
-use super::budget::Budget;
 use super::live::{Live, Teller};
+use super::preauth_limit::PreauthLimit;
 use crate::ingest::{self, BadFrame, Frame, Numbered};
 use crate::server::auth::ApiKey;
 use crate::server::http::App;
@@ -91,7 +91,7 @@ const AGENT_LOST: &str = "the connection of the agent closed before its run had 
 
 /// Items that the reading half passes to the writing half.
 #[derive(Debug)]
-enum Said {
+enum Incoming {
     Event(Numbered, OwnedSemaphorePermit),
     Refused(BadFrame),
 }
@@ -105,7 +105,7 @@ struct Signs {
     stalled: AtomicBool,
 }
 
-type Socket<S> = WebSocketStream<Budget<S>>;
+type Socket<S> = WebSocketStream<PreauthLimit<S>>;
 
 impl Session {
     pub(super) fn new(app: &App, from_browser: bool) -> Self {
@@ -127,7 +127,7 @@ impl Session {
             .write_buffer_size(READ_BYTES)
             .max_message_size(Some(self.limit))
             .max_frame_size(Some(self.limit));
-        let stream = Budget::new(stream, BEFORE_AUTH_BYTES);
+        let stream = PreauthLimit::new(stream, BEFORE_AUTH_BYTES);
         let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(settings)).await;
         let auth = match self.admit(&mut socket).await {
             Ok(auth) => auth,
@@ -229,7 +229,7 @@ async fn first_frame<S: AsyncRead + AsyncWrite + Unpin>(
 /// The reading half: runs until the client closes the connection or sends an invalid frame.
 async fn read<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut SplitStream<Socket<S>>,
-    queue: mpsc::Sender<Said>,
+    queue: mpsc::Sender<Incoming>,
     signs: &Signs,
 ) -> Option<End> {
     let units = QUEUE_BYTES / UNIT_BYTES;
@@ -255,9 +255,9 @@ async fn read<S: AsyncRead + AsyncWrite + Unpin>(
                     signs.stalled.store(true, Ordering::Relaxed);
                 }
                 let permit = Arc::clone(&room).acquire_many_owned(taken).await.ok()?;
-                queue.send(Said::Event(event, permit)).await
+                queue.send(Incoming::Event(event, permit)).await
             }
-            Err(bad) => queue.send(Said::Refused(bad)).await,
+            Err(bad) => queue.send(Incoming::Refused(bad)).await,
             Ok(Frame::Pong) => {
                 signs.pong.store(true, Ordering::Relaxed);
                 Ok(())
@@ -285,7 +285,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Telling<'_, S> {
     /// Runs until the queue is closed and empty, or the connection has to end.
     async fn run(
         mut self,
-        mut waiting: mpsc::Receiver<Said>,
+        mut waiting: mpsc::Receiver<Incoming>,
         mut commands: mpsc::Receiver<ServerFrame>,
     ) -> Option<End> {
         let mut pings = interval_at(Instant::now() + PING_INTERVAL, PING_INTERVAL);
@@ -326,22 +326,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Telling<'_, S> {
     }
 
     /// Commits all events of the group, then sends their acks.
-    async fn take(&mut self, group: impl Iterator<Item = Said>) -> Result<(), End> {
+    async fn take(&mut self, group: impl Iterator<Item = Incoming>) -> Result<(), End> {
         let mut events = Vec::new();
         let mut answers = Vec::new();
         let mut ended = Vec::new();
         let mut room: Option<OwnedSemaphorePermit> = None;
-        for said in group {
-            match said {
-                Said::Event(told, permit) => {
+        for incoming in group {
+            match incoming {
+                Incoming::Event(numbered, permit) => {
                     match &mut room {
                         Some(room) => room.merge(permit),
                         None => room = Some(permit),
                     }
-                    if let Some(run) = told.event.trace_id() {
+                    if let Some(run) = numbered.event.trace_id() {
                         self.teller.tells(run);
                     }
-                    match &told.event {
+                    match &numbered.event {
                         Event::TraceStarted(run) => {
                             if let Some(agent) = self.agent {
                                 agent.records(run);
@@ -350,12 +350,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Telling<'_, S> {
                         Event::TraceEnded(end) if end.status != Some(Status::Running) => ended.push(end.id.clone()),
                         _ => {}
                     }
-                    if let Some(id) = told.event.id().filter(|_| self.acks) {
-                        answers.push(ServerFrame::Ack(Ack::new(id.as_text(), told.seq)));
+                    if let Some(id) = numbered.event.id().filter(|_| self.acks) {
+                        answers.push(ServerFrame::Ack(Ack::new(id.as_text(), numbered.seq)));
                     }
-                    events.push(told);
+                    events.push(numbered);
                 }
-                Said::Refused(BadFrame { reason, seq }) => {
+                Incoming::Refused(BadFrame { reason, seq }) => {
                     let other = seq.map(|seq| ("seq".to_owned(), Value::from(seq))).into_iter().collect();
                     answers.push(ServerFrame::Error { error: Some(reason), other });
                 }

@@ -85,9 +85,9 @@ async fn a_client_that_takes_no_acks_is_given_up_and_what_it_said_is_stored() {
         peer.send(&started(seq, "in")).await;
     }
     // The store works in real time, so the limit is in real time too.
-    let patience = std::time::Instant::now() + HANG;
+    let deadline = std::time::Instant::now() + HANG;
     while !peer.session.is_finished() {
-        assert!(std::time::Instant::now() < patience, "it does not end");
+        assert!(std::time::Instant::now() < deadline, "it does not end");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     assert!(peer.began.elapsed() >= PING_INTERVAL);

@@ -10,22 +10,22 @@ use crate::ingest::Numbered;
 
 /// Groups events: all events of a trace, and each start of a span with the ends that follow it. A group has the
 /// position of its first event.
-pub(super) fn together(events: &[Numbered]) -> Vec<Vec<&Numbered>> {
+pub(super) fn coalesce(events: &[Numbered]) -> Vec<Vec<&Numbered>> {
     // Such events find or create their spans in another way than the others.
-    let apart = events.iter().any(|told| match &told.event {
+    let apart = events.iter().any(|numbered| match &numbered.event {
         Event::TraceStarted(trace) => trace.spans.as_ref().is_some_and(|spans| !spans.is_empty()),
         Event::SpanEnded(end) => end.trace_id.is_none(),
         Event::SpanStarted(_) | Event::TraceEnded(_) => false,
     });
     if apart {
-        return events.iter().map(|told| vec![told]).collect();
+        return events.iter().map(|numbered| vec![numbered]).collect();
     }
     let mut groups: Vec<Vec<&Numbered>> = Vec::with_capacity(events.len());
     let mut traces: HashMap<&Id, usize> = HashMap::new();
     let mut spans: HashMap<(&Id, &Id), usize> = HashMap::new();
-    for told in events {
+    for numbered in events {
         let new = groups.len();
-        let place = match &told.event {
+        let place = match &numbered.event {
             Event::SpanStarted(span) => {
                 spans.insert((&span.trace_id, &span.id), new);
                 new
@@ -35,12 +35,12 @@ pub(super) fn together(events: &[Numbered]) -> Vec<Vec<&Numbered>> {
                 start.copied().unwrap_or(new)
             }
             Event::TraceStarted(_) | Event::TraceEnded(_) => {
-                told.event.id().map_or(new, |id| *traces.entry(id).or_insert(new))
+                numbered.event.id().map_or(new, |id| *traces.entry(id).or_insert(new))
             }
         };
         match groups.get_mut(place) {
-            Some(group) => group.push(told),
-            None => groups.push(vec![told]),
+            Some(group) => group.push(numbered),
+            None => groups.push(vec![numbered]),
         }
     }
     groups
@@ -68,14 +68,14 @@ mod tests {
         let numbers = prop::option::weighted(0.8, 0..6_u64);
         (0..5_u8, 0..2_u8, 0..2_u8, any::<[bool; 3]>(), 0..9_u8, numbers).prop_map(
             |(kind, trace, span, [one, two, three], value, seq)| {
-                let said = |is_said: bool, field: String| if is_said { format!(",{field}") } else { String::new() };
-                let output = said(one, format!(r#""output":"o{value}""#));
-                let error = said(two, format!(r#""error":"e{value}""#));
+                let given = |is_given: bool, field: String| if is_given { format!(",{field}") } else { String::new() };
+                let output = given(one, format!(r#""output":"o{value}""#));
+                let error = given(two, format!(r#""error":"e{value}""#));
                 let started = format!(r#""started_at":"{AT}""#);
                 let of = format!(r#""id":"s{span}","trace_id":"t{trace}""#);
                 let name = format!(r#""name":"n{value}","span_type":"action""#);
-                let model = said(three, format!(r#""model":"m{value}""#));
-                let tokens = said(two, format!(r#""total_tokens":{value},"status":"failed""#));
+                let model = given(three, format!(r#""model":"m{value}""#));
+                let tokens = given(two, format!(r#""total_tokens":{value},"status":"failed""#));
                 match kind {
                     0 => event("trace_started", &format!(r#""id":"t{trace}",{started}{output}{tokens}"#), seq),
                     1 => event("trace_ended", &format!(r#""id":"t{trace}"{output}{error}{tokens}"#), seq),
@@ -141,10 +141,10 @@ mod tests {
         let end = |span: &str| event("span_ended", &format!(r#""id":"{span}","trace_id":"t","ended_at":"{AT}""#), None);
         let run = || event("trace_ended", r#""id":"t""#, None);
         let events = [run(), end("a"), start("a"), start("b"), end("a"), start("a"), end("a"), end("b"), run()];
-        let places: Vec<Vec<usize>> = together(&events)
+        let places: Vec<Vec<usize>> = coalesce(&events)
             .iter()
             .map(|group| {
-                group.iter().map(|told| events.iter().position(|it| std::ptr::eq(it, *told)).unwrap()).collect()
+                group.iter().map(|numbered| events.iter().position(|it| std::ptr::eq(it, *numbered)).unwrap()).collect()
             })
             .collect();
         assert_eq!(places, [vec![0, 8], vec![1], vec![2, 4], vec![3, 7], vec![5, 6]]);
@@ -154,7 +154,7 @@ mod tests {
         let bringing = event("trace_started", &format!(r#""id":"t","started_at":"{AT}","spans":[{whole}]"#), None);
         for other in [untold, bringing] {
             let events = [start("a"), other, end("a")];
-            assert!(together(&events).iter().map(Vec::len).eq([1, 1, 1]));
+            assert!(coalesce(&events).iter().map(Vec::len).eq([1, 1, 1]));
         }
     }
 }

@@ -12,14 +12,14 @@ use tokio::time::{Sleep, sleep};
 /// otherwise keep the response in memory. Reads have no limit here; the limits of a request's arrival are set for its
 /// parts.
 #[derive(Debug)]
-pub(crate) struct Patient<S> {
+pub(crate) struct WriteTimeout<S> {
     stream: S,
     limit: Duration,
     /// Timer that runs while the peer accepts no data.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Patient<S> {
+impl<S> WriteTimeout<S> {
     pub(crate) fn new(stream: S, limit: Duration) -> Self {
         Self { stream, limit, waiting: None }
     }
@@ -36,7 +36,7 @@ impl<S> Patient<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -46,7 +46,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.or_time_out(context, written)
@@ -87,7 +87,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let (ours, mut theirs) = tokio::io::duplex(4);
-            let mut stream = Patient::new(ours, Duration::from_secs(10));
+            let mut stream = WriteTimeout::new(ours, Duration::from_secs(10));
             let mut write =
                 async |bytes: &[u8]| poll_fn(|context| Pin::new(&mut stream).poll_write(context, bytes)).await;
             assert_eq!(write(b"full").await.unwrap(), 4);

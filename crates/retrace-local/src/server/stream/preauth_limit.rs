@@ -6,15 +6,15 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Fails a read after more than a number of bytes before [`Budget::lift`].
+/// Fails a read after more than a number of bytes before [`PreauthLimit::lift`].
 #[derive(Debug)]
-pub(super) struct Budget<S> {
+pub(super) struct PreauthLimit<S> {
     stream: S,
     /// Remaining bytes; `None` if there is no limit any more.
     left: Option<usize>,
 }
 
-impl<S> Budget<S> {
+impl<S> PreauthLimit<S> {
     pub(super) fn new(stream: S, bytes: usize) -> Self {
         Self { stream, left: Some(bytes) }
     }
@@ -29,7 +29,7 @@ impl<S> Budget<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Budget<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for PreauthLimit<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -37,7 +37,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Budget<S> {
     ) -> Poll<io::Result<()>> {
         let Some(left) = self.left else { return Pin::new(&mut self.stream).poll_read(context, buffer) };
         if left == 0 {
-            return Poll::Ready(Err(io::Error::other("too much came before it was asked for")));
+            return Poll::Ready(Err(io::Error::other("the client sent too much before it was authenticated")));
         }
         let mut part = buffer.take(left);
         let read = Pin::new(&mut self.stream).poll_read(context, &mut part);
@@ -50,7 +50,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Budget<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Budget<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for PreauthLimit<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
