@@ -14,14 +14,14 @@ use retrace_protocol::command::ForkClaim;
 use retrace_protocol::endpoint::{self, CLIENT_HEADER, KEY_HEADER};
 use tokio::time::Instant;
 
+use crate::config::secret::ApiKey;
 use crate::config::{BaseUrl, BuildError, Config};
 use crate::delivery::{Answer, Body, Method, Sending};
 use crate::log;
 use crate::remote::Claimed;
-use crate::secret::ApiKey;
 use crate::transport::compress::Compressor;
 use crate::transport::connect::Connector;
-use crate::transport::words::{causes, reason};
+use crate::transport::peer_message::{causes, reason};
 
 /// Time for which an idle connection is kept; shorter than the limits of common servers and proxies.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
@@ -161,8 +161,8 @@ impl Http {
                 break;
             }
         }
-        let words = if status.is_success() { None } else { reason(&body, &self.api_key) };
-        Answer::Status { status, retry_after, words }
+        let peer_message = if status.is_success() { None } else { reason(&body, &self.api_key) };
+        Answer::Status { status, retry_after, peer_message }
     }
 }
 
