@@ -10,16 +10,28 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 
-use crate::builder::RetraceExporterBuilder;
-use crate::inbox::Closed;
-use crate::not_sent::retain_sent;
-use crate::pipeline::{Pipeline, WayIn, result};
-use crate::startup_log::StartupLog;
+use crate::log::startup_log::StartupLog;
+use crate::recording::flush_handle::FlushHandle;
+use crate::recording::queue::Closed;
+use crate::span::not_sent::retain_sent;
 use crate::stats::Stats;
-use crate::waiter::Waiter;
+use crate::worker::builder::Builder;
+use crate::worker::worker_handle::{Pipeline, WayIn, result};
 
 /// Longest time that a shutdown reserves for its result and its log line.
 const LAST_WORD: Duration = Duration::from_millis(500);
+
+/// Configures a [`RetraceExporter`].
+pub type RetraceExporterBuilder = Builder<RetraceExporter>;
+
+impl RetraceExporterBuilder {
+    /// Sets the size at which a batch counts as full, so that its export does not wait for delivery.
+    /// `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`; 512 by default. Set it where the processor's is set in code.
+    pub fn with_max_export_batch_size(mut self, size: usize) -> Self {
+        self.settings.batch_size = Some(size.max(1));
+        self
+    }
+}
 
 /// Sends the runs among the spans of a pipeline to Retrace.
 ///
@@ -143,7 +155,7 @@ impl SpanExporter for RetraceExporter {
             // A simple processor exports one span at a time, on the thread that ended it.
             let until = (batch.len() > 1 || !is_simple).then(|| Instant::now() + pipeline.export_wait());
             let (wait, waited) = if waits {
-                let (waiter, waited) = Waiter::future();
+                let (waiter, waited) = FlushHandle::future();
                 (Some((waiter, pipeline.export_wait())), Some(waited))
             } else {
                 (None, None)

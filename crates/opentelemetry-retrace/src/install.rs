@@ -8,13 +8,13 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanProcessor, TracerProviderBuilder};
 use retrace_protocol::limits::FLUSH_TIMEOUT;
 
-use crate::builder::RetraceSpanProcessorBuilder;
 use crate::config::{BuildError, is_sdk_disabled};
-use crate::head_sampling::HeadSampler;
 use crate::id_generator::RetraceIdGenerator;
 use crate::processor::RetraceSpanProcessor;
+use crate::processor::RetraceSpanProcessorBuilder;
 use crate::propagator::RetracePropagator;
 use crate::sampler::RetraceSamplerBuilder;
+use crate::sampler::head_sampling::HeadSampler;
 use crate::stats::Stats;
 
 /// Sets up tracing to Retrace for an application that has no pipeline yet, with the settings of the

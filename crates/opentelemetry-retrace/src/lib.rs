@@ -107,45 +107,29 @@
 //! A run that a receiver requests goes to the part of the application that takes its commands
 //! ([`RetraceSpanProcessor::commands`]), and nothing is executed here.
 
-mod announcer;
-mod around;
-mod blueprint;
-mod builder;
 mod config;
 mod delivery;
-mod engine;
 mod exporter;
-mod forecast;
 mod fork;
-mod gate;
-mod head_sampling;
-mod held_start;
 mod id_generator;
-mod inbox;
 mod install;
-mod light;
 mod log;
-#[cfg_attr(not(feature = "metrics"), path = "unmeasured.rs")]
+#[cfg_attr(not(feature = "metrics"), path = "metrics/noop.rs")]
 mod metrics;
-mod not_sent;
-mod pipeline;
+mod pipeline_state;
 mod processor;
 mod propagator;
-mod redact;
+mod recording;
 pub mod remote;
-mod sample_key;
 mod sampler;
-mod secret;
-mod settlement;
-mod startup_log;
+mod sampling;
+mod span;
 mod stats;
 #[cfg(test)]
 mod testing;
-mod threshold;
-pub mod traceparent;
+mod trace_context;
 mod transport;
-mod view;
-mod waiter;
+mod worker;
 
 pub use opentelemetry;
 pub use opentelemetry_http;
@@ -156,30 +140,31 @@ pub use retrace_translate::{Kind, Parent, SpanFacts, SpanPolicy, SpanSelection, 
 /// Interface of the crate `retrace-sdk`; not part of the public API.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::head_sampling::{AgentScope, AlwaysSampled, Head, HeadSampler, Unsampled};
-    pub use crate::held_start::HeldStart;
     pub use crate::log::Warnings;
-    pub use crate::not_sent::{NOT_SENT, watch_not_sent};
-    pub use crate::startup_log::warn_of_setting;
+    pub use crate::log::startup_log::warn_of_setting;
+    pub use crate::processor::held_start::HeldStart;
+    pub use crate::sampler::head_sampling::{AgentScope, AlwaysSampled, Head, HeadSampler, Unsampled};
+    pub use crate::span::not_sent::{NOT_SENT, watch_not_sent};
     pub use crate::transport::requests::Requests;
     pub use http::{Method, StatusCode};
 }
 
-pub use crate::around::Around;
-pub use crate::builder::{Builder, RetraceExporterBuilder, RetraceSpanProcessorBuilder};
+pub use crate::config::secret::ApiKey;
 pub use crate::config::{BuildError, Compression, Transport, UnknownTransport, VARIABLES, Variable};
-pub use crate::exporter::RetraceExporter;
-pub use crate::gate::Failures;
+pub use crate::exporter::{RetraceExporter, RetraceExporterBuilder};
 pub use crate::id_generator::{RetraceIdGenerator, RetraceIdGeneratorBuilder};
 pub use crate::install::{Guard, Installer, install};
-pub use crate::processor::RetraceSpanProcessor;
-pub use crate::propagator::{RecordedRun, RetracePropagator, RetracePropagatorBuilder};
-pub use crate::redact::Record;
-pub use crate::sample_key::RootSpan;
+pub use crate::processor::wrapping_processor::Around;
+pub use crate::processor::{RetraceSpanProcessor, RetraceSpanProcessorBuilder};
+pub use crate::propagator::{RetracePropagator, RetracePropagatorBuilder, traceparent};
+pub use crate::recording::redact::Record;
 pub use crate::sampler::{RetraceSampler, RetraceSamplerBuilder};
-pub use crate::secret::ApiKey;
-pub use crate::settlement::{Outcome, Settlement};
+pub use crate::sampling::Failures;
+pub use crate::sampling::sample_key::RootSpan;
+pub use crate::stats::settlement::{Outcome, Settlement};
 pub use crate::stats::{LossReason, Lost, Stats};
+pub use crate::trace_context::RecordedRun;
+pub use crate::worker::builder::Builder;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::secret::ApiKey;
+use crate::config::secret::ApiKey;
 
 /// Environment variable that this crate reads.
 #[derive(Clone, Copy, Debug)]

@@ -4,6 +4,7 @@ mod base_url;
 mod env;
 mod error;
 mod sampling;
+pub(crate) mod secret;
 mod unknown;
 
 use std::ffi::OsString;
@@ -21,10 +22,10 @@ pub use self::env::{VARIABLES, Variable};
 pub use self::error::BuildError;
 pub(crate) use self::sampling::Sampling;
 pub(crate) use self::unknown::unknown_variables;
-use crate::gate::Failures;
-use crate::sample_key::SampleKey;
-use crate::sampler::Rule;
-use crate::secret::ApiKey;
+use crate::config::secret::ApiKey;
+use crate::sampling::Failures;
+use crate::sampling::Rule;
+use crate::sampling::sample_key::SampleKey;
 
 /// Transport of runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,10 +8,10 @@ use retrace_protocol::{Ack, Id, ServerFrame, Signal, SignalCode};
 use crate::config::Transport;
 use crate::delivery::exchange::{CloseReason, Closed};
 use crate::delivery::ledger::Ledger;
-use crate::delivery::notice::Said;
+use crate::delivery::notice::Cause;
 use crate::delivery::ws_frames::{self, Event, Frame, Written};
-use crate::settlement::Outcome;
 use crate::stats::LossReason;
+use crate::stats::settlement::Outcome;
 
 impl Ledger {
     /// Returns true if a connection is to be opened now.
@@ -52,21 +52,21 @@ impl Ledger {
         self.frames.disconnected();
         let was_by_request = self.policy.is_by_request();
         let is_news = self.policy.closed(closed.reason, now);
-        let Closed { reason, cause, words } = closed;
-        let said = Said { text: cause, words };
+        let Closed { reason, cause, peer_message } = closed;
+        let cause = Cause { text: cause, peer_message };
         if reason == CloseReason::Unauthorized && self.transport == Transport::Ws {
-            let said = Said { text: format!("{}: check RETRACE_API_KEY", said.text), ..said };
-            self.notice(said.notice(SignalCode::Unauthorized, "nothing is sent"));
+            let cause = Cause { text: format!("{}: check RETRACE_API_KEY", cause.text), ..cause };
+            self.notice(cause.notice(SignalCode::Unauthorized, "nothing is sent"));
             self.refused = true;
             self.abandon_all(LossReason::Unauthorized, now);
         } else if self.policy.is_failing() {
             if is_news {
                 let kept = self.pending();
                 let text = format!("{kept} spans are kept and the connection is tried again");
-                self.notice(said.notice(SignalCode::Unreachable, &text));
+                self.notice(cause.notice(SignalCode::Unreachable, &text));
             }
         } else if self.policy.is_by_request() && !was_by_request {
-            self.remark(format!("runs are sent by HTTP when they have ended, as there is no stream: {}", said.text));
+            self.remark(format!("runs are sent by HTTP when they have ended, as there is no stream: {}", cause.text));
         }
     }
 
@@ -191,14 +191,15 @@ impl Ledger {
             ServerFrame::Ack(ack) => self.acks(&[ack], now),
             ServerFrame::Error { error, other } => {
                 let signal = Signal::from_error(error.as_deref());
-                let said = Said { text: "the receiver reports an error".to_owned(), words: Some(signal.message) };
+                let cause =
+                    Cause { text: "the receiver reports an error".to_owned(), peer_message: Some(signal.message) };
                 // An error may carry the number of the frame that it refers to; that frame is not sent again.
                 let seq = other.get("seq").and_then(serde_json::Value::as_u64);
                 let consequence = match seq.and_then(|seq| self.refuse(seq)) {
                     Some(spans) => format!("{spans} spans are lost"),
                     None => "recording goes on".to_owned(),
                 };
-                self.notice(said.notice(signal.code, &consequence));
+                self.notice(cause.notice(signal.code, &consequence));
             }
             ServerFrame::Unknown(_) => {
                 self.remark("the receiver sent a frame of an unknown kind; it is ignored".to_owned());

@@ -30,7 +30,7 @@ pub(crate) enum Method {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// The receiver answered.
-    Status { status: StatusCode, retry_after: Option<Duration>, words: Option<String> },
+    Status { status: StatusCode, retry_after: Option<Duration>, peer_message: Option<String> },
     /// The request was not sent, because no connection was established.
     NotSent { cause: String },
     /// The request was sent at least in part, and no response came.
@@ -44,7 +44,7 @@ pub(crate) struct Closed {
     /// Cause, as a text of this crate.
     pub cause: String,
     /// Text of the receiver, without the key and cut to a maximum length.
-    pub words: Option<String>,
+    pub peer_message: Option<String>,
 }
 
 /// Meaning of the end of a connection.
@@ -65,6 +65,6 @@ pub(crate) enum CloseReason {
 
 impl Closed {
     pub(crate) fn new(reason: CloseReason, cause: impl Into<String>) -> Self {
-        Self { reason, cause: cause.into(), words: None }
+        Self { reason, cause: cause.into(), peer_message: None }
     }
 }

@@ -10,17 +10,17 @@ pub(crate) struct Notice {
     /// Text of this crate.
     pub text: String,
     /// Text of the receiver.
-    words: Option<String>,
+    peer_message: Option<String>,
 }
 
 impl Notice {
     pub(crate) fn lost(text: String) -> Self {
-        Self { code: SignalCode::SpansLost, text, words: None }
+        Self { code: SignalCode::SpansLost, text, peer_message: None }
     }
 
     pub(crate) fn signal(&self) -> Signal {
-        let message = match &self.words {
-            Some(words) => format!("{}; it says: {words}", self.text),
+        let message = match &self.peer_message {
+            Some(peer_message) => format!("{}; it says: {peer_message}", self.text),
             None => self.text.clone(),
         };
         Signal::new(self.code, message)
@@ -29,20 +29,20 @@ impl Notice {
 
 /// Reason why an attempt failed.
 #[derive(Clone, Debug)]
-pub(crate) struct Said {
+pub(crate) struct Cause {
     /// Text of this crate.
     pub text: String,
     /// Text of the receiver.
-    pub words: Option<String>,
+    pub peer_message: Option<String>,
 }
 
-impl Said {
+impl Cause {
     pub(crate) fn by_us(text: String) -> Self {
-        Self { text, words: None }
+        Self { text, peer_message: None }
     }
 
     /// Creates a notice with a consequence.
     pub(crate) fn notice(self, code: SignalCode, consequence: &str) -> Notice {
-        Notice { code, text: format!("{}; {consequence}", self.text), words: self.words }
+        Notice { code, text: format!("{}; {consequence}", self.text), peer_message: self.peer_message }
     }
 }

@@ -8,12 +8,12 @@ use retrace_protocol::{SignalCode, Status, TracePatch};
 use crate::delivery::exchange::{Answer, Method, Sending};
 use crate::delivery::http_body::body;
 use crate::delivery::ledger::Ledger;
-use crate::delivery::notice::Said;
+use crate::delivery::notice::Cause;
 use crate::delivery::request::{Content, Request};
 use crate::delivery::retry::{Verdict, verdict};
 use crate::delivery::truncate::{Fitted, fit};
-use crate::settlement::Outcome;
 use crate::stats::LossReason;
+use crate::stats::settlement::Outcome;
 
 /// A body that the receiver rejects as too large at this size is not shortened further.
 const SMALLEST_BODY: u64 = 4 * 1024;
@@ -63,12 +63,12 @@ impl Ledger {
         request.attempts = request.attempts.saturating_add(1);
         self.in_flight -= 1;
         match answer {
-            Answer::NotSent { cause } => self.failed(now, None, SignalCode::Unreachable, Said::by_us(cause)),
+            Answer::NotSent { cause } => self.failed(now, None, SignalCode::Unreachable, Cause::by_us(cause)),
             Answer::Broken { cause } => {
                 request.may_have_landed = true;
-                self.failed(now, None, SignalCode::Unreachable, Said::by_us(cause));
+                self.failed(now, None, SignalCode::Unreachable, Cause::by_us(cause));
             }
-            Answer::Status { status, retry_after, words } => {
+            Answer::Status { status, retry_after, peer_message } => {
                 let verdict = verdict(status);
                 if verdict == Verdict::Retry {
                     request.may_have_landed |= status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT;
@@ -76,12 +76,12 @@ impl Ledger {
                         StatusCode::TOO_MANY_REQUESTS => SignalCode::RateLimited,
                         _ => SignalCode::Unreachable,
                     };
-                    let said = Said { text: self.answered(status), words };
-                    self.failed(now, retry_after, code, said);
+                    let cause = Cause { text: self.answered(status), peer_message };
+                    self.failed(now, retry_after, code, cause);
                 } else {
                     self.backoff.succeeded();
-                    let said = Said { text: self.answered(status), words };
-                    self.judge(number, verdict, status, said, now);
+                    let cause = Cause { text: self.answered(status), peer_message };
+                    self.judge(number, verdict, status, cause, now);
                 }
             }
         }
@@ -98,11 +98,11 @@ impl Ledger {
         }
     }
 
-    fn failed(&mut self, now: Duration, retry_after: Option<Duration>, code: SignalCode, said: Said) {
+    fn failed(&mut self, now: Duration, retry_after: Option<Duration>, code: SignalCode, cause: Cause) {
         // A notice is given once, when the failure begins.
         if !self.backoff.is_failing() {
             let kept = self.pending_requests();
-            self.notice(said.notice(code, &format!("{kept} spans are kept and tried again")));
+            self.notice(cause.notice(code, &format!("{kept} spans are kept and tried again")));
         }
         self.failed_requests += 1;
         self.backoff.failed(now, retry_after);
@@ -112,7 +112,7 @@ impl Ledger {
         self.requests.values().map(Request::sources).sum::<u64>() + self.leaving()
     }
 
-    fn judge(&mut self, number: u64, verdict: Verdict, status: StatusCode, said: Said, now: Duration) {
+    fn judge(&mut self, number: u64, verdict: Verdict, status: StatusCode, cause: Cause, now: Duration) {
         let Some(request) = self.requests.get(&number) else { return };
         let (joined, begun) = (request.is_joined(), request.begun);
         let lost = |reason: LossReason| Outcome::Lost(reason);
@@ -130,16 +130,16 @@ impl Ledger {
                 self.conclude(number, Outcome::Delivered);
             }
             // Another service that records the same trace has created a run with this id.
-            (Verdict::Conflict, Content::Create(_)) if !begun && request.taken.is_none() => self.rekey(number, said),
-            (Verdict::Conflict, Content::Create(_)) => self.replace_by_patch(number, said),
+            (Verdict::Conflict, Content::Create(_)) if !begun && request.taken.is_none() => self.rekey(number, cause),
+            (Verdict::Conflict, Content::Create(_)) => self.replace_by_patch(number, cause),
             (Verdict::TooLarge, Content::Create(_)) => {
                 let length = body(request).length();
                 if length <= SMALLEST_BODY {
-                    self.refused(number, SignalCode::TooLarge, LossReason::TooLarge, said);
+                    self.refused(number, SignalCode::TooLarge, LossReason::TooLarge, cause);
                 } else {
                     if request.attempts == 1 {
                         let text = format!("a run of {length} bytes is shortened and tried again");
-                        self.notice(said.notice(SignalCode::TooLarge, &text));
+                        self.notice(cause.notice(SignalCode::TooLarge, &text));
                     }
                     self.shorten(number, usize::try_from(length / 2).unwrap_or(usize::MAX));
                 }
@@ -151,21 +151,21 @@ impl Ledger {
                 self.conclude(number, Outcome::Delivered);
             }
             (Verdict::Unauthorized, _) => {
-                let said = Said { text: format!("{}: check RETRACE_API_KEY", said.text), ..said };
-                self.refused(number, SignalCode::Unauthorized, LossReason::Unauthorized, said);
+                let cause = Cause { text: format!("{}: check RETRACE_API_KEY", cause.text), ..cause };
+                self.refused(number, SignalCode::Unauthorized, LossReason::Unauthorized, cause);
             }
             _ => {
                 let code = match status {
                     StatusCode::PAYMENT_REQUIRED => SignalCode::CreditsExhausted,
                     _ => SignalCode::Rejected,
                 };
-                self.refused(number, code, LossReason::Rejected, said);
+                self.refused(number, code, LossReason::Rejected, cause);
             }
         }
     }
 
     /// Sends a run under an id of its own, with a reference to the run that it belongs to.
-    fn rekey(&mut self, number: u64, said: Said) {
+    fn rekey(&mut self, number: u64, cause: Cause) {
         let rekeyed = self.change_request(number, |request| {
             let lost = request.rekey();
             (request.taken.clone().unwrap_or_else(|| request.id.clone()), request.id.clone(), lost)
@@ -175,14 +175,14 @@ impl Ledger {
             self.settlements.note_origin(&run.trace);
         }
         let text = format!("run {taken} exists already; what is here of it is sent as a run of its own, {id}");
-        self.notice(said.notice(SignalCode::Conflict, &text));
+        self.notice(cause.notice(SignalCode::Conflict, &text));
         self.lose(&taken, LossReason::Internal, lost, LossReason::Internal.as_str());
         // The reference takes bytes.
         self.make_room_in_requests(self.limits.bytes);
     }
 
     /// Sends the end of a run that the receiver does not accept, without its spans.
-    fn replace_by_patch(&mut self, number: u64, said: Said) {
+    fn replace_by_patch(&mut self, number: u64, cause: Cause) {
         let Some(request) = self.requests.get(&number) else { return };
         let Content::Create(run) = &request.content else { return };
         let (id, sources) = (request.taken.clone().unwrap_or_else(|| request.id.clone()), request.sources());
@@ -193,7 +193,7 @@ impl Ledger {
             Some(Status::Running) => Some(TracePatch { lossy, ..TracePatch::default() }),
             _ => Some(TracePatch { lossy, ..TracePatch::of(&run.trace) }),
         };
-        self.notice(said.notice(SignalCode::Conflict, &text));
+        self.notice(cause.notice(SignalCode::Conflict, &text));
         match patch {
             None => self.conclude(number, Outcome::Lost(LossReason::Conflict)),
             Some(patch) => {
@@ -205,10 +205,10 @@ impl Ledger {
         }
     }
 
-    fn refused(&mut self, number: u64, code: SignalCode, reason: LossReason, said: Said) {
+    fn refused(&mut self, number: u64, code: SignalCode, reason: LossReason, cause: Cause) {
         if let Some(request) = self.requests.get(&number) {
             let text = format!("run {} with {} spans is lost", request.id, request.sources());
-            self.notice(said.notice(code, &text));
+            self.notice(cause.notice(code, &text));
         }
         self.conclude(number, Outcome::Lost(reason));
     }

@@ -45,7 +45,7 @@ pub(crate) struct Backoff {
     since: Option<Duration>,
     until: Option<Duration>,
     /// True if the receiver itself requested the pause, by `Retry-After`.
-    asked: bool,
+    requested: bool,
     random: fastrand::Rng,
 }
 
@@ -55,30 +55,30 @@ impl Backoff {
     /// Upper bound of each pause.
     pub(crate) const LONGEST: Duration = Duration::from_secs(30);
     /// Upper bound of a pause that a receiver requests.
-    pub(crate) const LONGEST_ASKED: Duration = Duration::from_secs(5 * 60);
+    pub(crate) const LONGEST_REQUESTED: Duration = Duration::from_secs(5 * 60);
 
     pub(crate) fn new(seed: u64) -> Self {
-        Self { failures: 0, since: None, until: None, asked: false, random: fastrand::Rng::with_seed(seed) }
+        Self { failures: 0, since: None, until: None, requested: false, random: fastrand::Rng::with_seed(seed) }
     }
 
     /// Records a failed attempt; `retry_after` is the pause that the receiver requests. Concurrent attempts
     /// fail together and count as one failure.
     pub(crate) fn failed(&mut self, now: Duration, retry_after: Option<Duration>) {
-        self.asked |= retry_after.is_some();
-        let asked_until = retry_after.map(|pause| now + pause.min(Self::LONGEST_ASKED));
+        self.requested |= retry_after.is_some();
+        let requested_until = retry_after.map(|pause| now + pause.min(Self::LONGEST_REQUESTED));
         if self.until.is_some_and(|until| now < until) {
-            self.until = self.until.max(asked_until);
+            self.until = self.until.max(requested_until);
             return;
         }
         let longest = Self::FIRST.saturating_mul(2_u32.saturating_pow(self.failures)).min(Self::LONGEST);
         self.failures = self.failures.saturating_add(1);
         self.since.get_or_insert(now);
-        self.until = Some(now + longest.mul_f64(self.random.f64())).max(asked_until);
+        self.until = Some(now + longest.mul_f64(self.random.f64())).max(requested_until);
     }
 
     /// Resets the schedule after a response that is no temporary failure.
     pub(crate) fn succeeded(&mut self) {
-        (self.failures, self.since, self.until, self.asked) = (0, None, None, false);
+        (self.failures, self.since, self.until, self.requested) = (0, None, None, false);
     }
 
     /// Returns true if the last attempt failed.
@@ -98,7 +98,7 @@ impl Backoff {
 
     /// Retries now because a flush waits, unless the receiver itself requested the pause.
     pub(crate) fn hurry(&mut self, now: Duration) {
-        if !self.asked {
+        if !self.requested {
             self.until = self.until.map(|until| until.min(now));
         }
     }
@@ -108,7 +108,7 @@ impl Backoff {
     /// Sets the end of all attempts: pauses stay short. A pause that the receiver requested is respected;
     /// returns true if it lasts until `end`, so that no further attempt is possible.
     pub(crate) fn close(&mut self, now: Duration, end: Duration) -> bool {
-        if self.asked {
+        if self.requested {
             return self.until.is_some_and(|until| until >= end);
         }
         self.until = self.until.map(|until| until.min(now + Self::FIRST));
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(backoff.until(), Some(Duration::from_secs(7)), "what was asked for is kept to");
         backoff.succeeded();
         backoff.failed(Duration::ZERO, Some(Duration::from_secs(86_400)));
-        assert_eq!(backoff.until(), Some(Backoff::LONGEST_ASKED));
+        assert_eq!(backoff.until(), Some(Backoff::LONGEST_REQUESTED));
     }
 
     #[test]

@@ -6,8 +6,8 @@ use retrace_protocol::Id;
 
 use crate::delivery::ledger::Ledger;
 use crate::delivery::request::Request;
-use crate::settlement::Outcome;
 use crate::stats::LossReason;
+use crate::stats::settlement::Outcome;
 
 /// Ways to make room in a request, in this order: the predicate that selects a request, and the function that
 /// shrinks it.
@@ -177,7 +177,7 @@ impl Ledger {
 
     /// Moves what the receiver lacks of a streamed run to the spool.
     fn spool_run(&mut self, id: &Id, reason: LossReason, now: Duration) {
-        let first = self.mark().request();
+        let first = self.next_request;
         self.hand_over(id, now);
         self.spool_from(first, reason);
     }

@@ -7,8 +7,8 @@ use retrace_protocol::Id;
 use crate::delivery::ledger::Ledger;
 use crate::delivery::notice::Notice;
 use crate::delivery::record::{RecordName, decode, encode};
-use crate::settlement::Outcome;
 use crate::stats::LossReason;
+use crate::stats::settlement::Outcome;
 
 /// State of the exchange with the spool.
 #[derive(Debug, Default)]

@@ -35,7 +35,7 @@ fn span(run: &Id, n: usize) -> Span {
 }
 
 fn closed(reason: CloseReason) -> Closed {
-    Closed { reason, cause: "gone".to_owned(), words: None }
+    Closed { reason, cause: "gone".to_owned(), peer_message: None }
 }
 
 fn codes(ledger: &mut Ledger) -> Vec<SignalCode> {
@@ -45,11 +45,11 @@ fn codes(ledger: &mut Ledger) -> Vec<SignalCode> {
 /// Creates a ledger with one ended run of two steps.
 fn with_run(transport: Transport) -> Ledger {
     let mut ledger = Ledger::new(transport, LIMITS, 7);
-    tell_whole(&mut ledger, &"t".into(), 2, secs(0));
+    record_whole(&mut ledger, &"t".into(), 2, secs(0));
     ledger
 }
 
-fn tell_whole(ledger: &mut Ledger, run: &Id, steps: usize, now: Duration) {
+fn record_whole(ledger: &mut Ledger, run: &Id, steps: usize, now: Duration) {
     ledger.begin(run, trace(run));
     for n in 0..steps {
         let span = Span { ended_at: Some(at(3)), ..span(run, n) };
@@ -144,7 +144,7 @@ impl Receiver {
 
 fn answer(ledger: &mut Ledger, serial: u64, status: u16, now: Duration) {
     let status = StatusCode::from_u16(status).unwrap();
-    ledger.answer(serial, Answer::Status { status, retry_after: None, words: None }, now);
+    ledger.answer(serial, Answer::Status { status, retry_after: None, peer_message: None }, now);
     ledger.advance(now);
 }
 
@@ -269,7 +269,7 @@ fn a_run_without_an_end_says_what_it_lost_when_all_of_it_is_told() {
 
 #[test]
 fn a_run_that_is_dropped_when_some_of_it_is_out_says_so() {
-    let told = |frames: usize, arrived: usize| {
+    let recorded = |frames: usize, arrived: usize| {
         let mut ledger = Ledger::new(Transport::Ws, LIMITS, 7);
         let (mut receiver, run) = (Receiver::default(), Id::from("t"));
         ledger.begin(&run, trace(&run));
@@ -293,9 +293,9 @@ fn a_run_that_is_dropped_when_some_of_it_is_out_says_so() {
         assert!(ledger.is_empty() && codes(&mut ledger).is_empty());
         (receiver.runs.get("t").map(|run| run.lossy), requests)
     };
-    assert_eq!(told(2, 2), (Some(true), vec![Method::Patch]));
-    assert_eq!(told(2, 0), (None, vec![Method::Patch]), "what did not arrive is no news");
-    assert_eq!(told(0, 0), (None, vec![]));
+    assert_eq!(recorded(2, 2), (Some(true), vec![Method::Patch]));
+    assert_eq!(recorded(2, 0), (None, vec![Method::Patch]), "what did not arrive is no news");
+    assert_eq!(recorded(0, 0), (None, vec![]));
 }
 
 #[test]
@@ -424,7 +424,7 @@ fn a_rejected_key_is_final_and_said_once() {
     let mut ledger = with_run(Transport::Ws);
     ledger.link_opening();
     ledger.link_closed(closed(CloseReason::Unauthorized), secs(0));
-    tell_whole(&mut ledger, &"u".into(), 3, secs(1));
+    record_whole(&mut ledger, &"u".into(), 3, secs(1));
     ledger.push_run(ended(&"v".into(), 0), Vec::new(), false, secs(1));
     ledger.advance(secs(1));
     assert_eq!(ledger.account.lost.by(LossReason::Unauthorized), 5);
@@ -500,17 +500,17 @@ fn a_frame_that_the_receiver_refuses_is_lost_and_told() {
 fn everything_that_waits_is_bounded_together() {
     let limits = LedgerLimits { bytes: 40_000, ..LIMITS };
     let mut ledger = Ledger::new(Transport::Auto, limits, 7);
-    let mut told = 0;
+    let mut recorded = 0;
     for n in 0..200 {
-        tell_whole(&mut ledger, &Id::from(n.to_string()), 5, secs(0));
-        told += 5;
+        record_whole(&mut ledger, &Id::from(n.to_string()), 5, secs(0));
+        recorded += 5;
         if n == 100 {
             ledger.link_opening();
             ledger.link_closed(closed(CloseReason::NotConnected), secs(0));
             ledger.advance(secs(0));
         }
         assert!(ledger.weight() <= 40_000);
-        assert_eq!(ledger.pending() + ledger.account.lost.total(), told);
+        assert_eq!(ledger.pending() + ledger.account.lost.total(), recorded);
     }
     assert!(ledger.account.lost.by(LossReason::BufferFull) > 0);
 }
@@ -546,13 +546,13 @@ fn a_shutdown_waits_a_second_for_a_receiver_that_was_never_reached() {
 #[test]
 fn a_shutdown_waits_its_whole_time_for_a_receiver_that_was_reached_once() {
     let mut ledger = Ledger::new(Transport::Http, LIMITS, 7);
-    tell_whole(&mut ledger, &"first".into(), 1, secs(0));
+    record_whole(&mut ledger, &"first".into(), 1, secs(0));
     let answer = |ledger: &mut Ledger, answer: Answer| {
         let sending = ledger.next_sending(secs(0)).unwrap();
         ledger.answer(sending.serial, answer, secs(0));
     };
-    answer(&mut ledger, Answer::Status { status: StatusCode::CREATED, retry_after: None, words: None });
-    tell_whole(&mut ledger, &"second".into(), 1, secs(0));
+    answer(&mut ledger, Answer::Status { status: StatusCode::CREATED, retry_after: None, peer_message: None });
+    record_whole(&mut ledger, &"second".into(), 1, secs(0));
     answer(&mut ledger, Answer::NotSent { cause: "refused".to_owned() });
     ledger.close(secs(0), secs(5));
     ledger.advance(secs(4));
@@ -565,10 +565,10 @@ fn a_shutdown_waits_its_whole_time_for_a_receiver_that_was_reached_once() {
 fn an_answer_that_hints_at_a_wrong_url_names_it() {
     for (status, names_it) in [(404, true), (301, true), (405, true), (400, false), (401, false)] {
         let mut ledger = Ledger::new(Transport::Http, LIMITS, 7).with_url("https://example.org/api/v1/traces".into());
-        tell_whole(&mut ledger, &"t".into(), 1, secs(0));
+        record_whole(&mut ledger, &"t".into(), 1, secs(0));
         let sending = ledger.next_sending(secs(0)).unwrap();
         let status = StatusCode::from_u16(status).unwrap();
-        ledger.answer(sending.serial, Answer::Status { status, retry_after: None, words: None }, secs(0));
+        ledger.answer(sending.serial, Answer::Status { status, retry_after: None, peer_message: None }, secs(0));
         let text = ledger.take_notices().remove(0).text;
         assert_eq!(text.contains("https://example.org/api/v1/traces answered"), names_it, "{text}");
         assert_eq!(text.contains("check the host and the path of RETRACE_BASE_URL"), names_it, "{text}");

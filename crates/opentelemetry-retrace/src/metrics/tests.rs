@@ -6,7 +6,7 @@ use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ScopeMetri
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
 
 use super::*;
-use crate::inbox::{Inbox, Seen};
+use crate::recording::queue::{Queue, SpanEvent};
 use crate::stats::{LossReason, Lost};
 use crate::testing::span_data;
 
@@ -82,7 +82,7 @@ fn what_is_counted_is_told_by_the_standard_names() {
         lost.add(LossReason::QueueFull, 2);
         let stats = Stats { accepted: 10, delivered: 5, pending: 3, lost, ..Stats::default() };
         let (alive, over) = (metrics(), metrics());
-        alive.observe(move || Some(stats), None::<fn() -> Option<Queue>>);
+        alive.observe(move || Some(stats), None::<fn() -> Option<QueueStats>>);
         over.observe(|| None, Some(|| None));
         (alive, over)
     });
@@ -96,12 +96,12 @@ fn what_is_counted_is_told_by_the_standard_names() {
 
 #[test]
 fn the_queue_of_a_processor_is_told() {
-    let inbox = Arc::new(Inbox::new(6 * size_of::<opentelemetry_sdk::trace::SpanData>()));
+    let queue = Arc::new(Queue::new(6 * size_of::<opentelemetry_sdk::trace::SpanData>()));
     let queue = || {
-        let inbox = Arc::clone(&inbox);
-        Some(move || Some(inbox.queue()))
+        let queue = Arc::clone(&queue);
+        Some(move || Some(queue.queue_stats()))
     };
-    let push = |n| inbox.push_seen(Seen::Ended(span_data(n, 1, "")));
+    let push = |n| queue.push_seen(SpanEvent::Ended(span_data(n, 1, "")));
     let observe = || {
         let metrics = metrics();
         metrics.observe(|| None, queue());
@@ -115,7 +115,7 @@ fn the_queue_of_a_processor_is_told() {
     let points = collected(|| {
         // A start may fill no more than half of the queue, and the piece for the first span is larger than
         // that: it finds no room, which is no loss, since the end of the span carries all of its data.
-        assert!(!inbox.push_seen(Seen::Began(span_data(1, 0, ""))).unwrap());
+        assert!(!queue.push_seen(SpanEvent::Began(span_data(1, 0, ""))).unwrap());
         // A piece of a small queue has four places, and there is no room for a second one.
         let pushed: Vec<bool> = (2..8).map(|n| push(n).unwrap()).collect();
         assert_eq!(pushed, [true, true, true, true, false, false]);
@@ -126,8 +126,8 @@ fn the_queue_of_a_processor_is_told() {
     assert_eq!(named(&points, "processed"), [(none(), 0), ("error.type=queue_full".into(), 2)]);
 
     let points = collected(|| {
-        inbox.take(Instant::now());
-        inbox.close();
+        queue.take(Instant::now());
+        queue.close();
         push(6).unwrap_err();
         observe()
     });

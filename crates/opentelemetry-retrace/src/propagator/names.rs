@@ -6,8 +6,8 @@ use opentelemetry::propagation::{TextMapCompositePropagator, TextMapPropagator};
 use opentelemetry_sdk::propagation::BaggagePropagator;
 
 use crate::config::{Environment, PROPAGATORS};
+use crate::log::startup_log;
 use crate::propagator::RetracePropagator;
-use crate::startup_log;
 
 type Boxed = Box<dyn TextMapPropagator + Send + Sync>;
 

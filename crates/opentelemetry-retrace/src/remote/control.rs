@@ -5,10 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
-use super::lease;
+use super::lease::{self, Claimed};
 use super::queue::{Queued, Seats};
 use super::{Command, CommandsError, Refusal, RemoteSettings, Request};
-use crate::transport::http::Http;
 
 /// Allows one subscriber to the commands at a time.
 #[derive(Debug, Default)]
@@ -55,7 +54,11 @@ impl Control {
     }
 
     /// Waits until the application sends a request or the subscriber leaves, and handles it.
-    pub(crate) async fn work(&mut self, http: &Arc<Http>) {
+    /// `claim` makes the request that claims an execution of a fork.
+    pub(crate) async fn work<F>(&mut self, claim: impl Fn(String, String) -> F + Clone + Send + Sync + 'static)
+    where
+        F: Future<Output = Claimed> + Send + 'static,
+    {
         let left = async {
             match &self.subscriber {
                 Some(subscriber) => subscriber.closed().await,
@@ -79,12 +82,7 @@ impl Control {
             None => self.requests = None,
             Some(Request::Subscribe(queue)) => self.subscriber = Some(queue),
             Some(Request::Claim { fork_id, execution_id, interval, reply }) => {
-                let http = Arc::clone(http);
-                let claim = move || {
-                    let (http, fork_id, execution_id) = (Arc::clone(&http), fork_id.clone(), execution_id.clone());
-                    async move { http.claim(&fork_id, &execution_id).await }
-                };
-                tokio::spawn(lease::hold(claim, interval, reply));
+                tokio::spawn(lease::hold(move || claim(fork_id.clone(), execution_id.clone()), interval, reply));
             }
         }
     }

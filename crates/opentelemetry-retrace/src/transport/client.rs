@@ -18,7 +18,7 @@ use opentelemetry_http::HttpClient;
 use crate::config::{BuildError, Config};
 use crate::delivery::Body;
 use crate::transport::connect::Connector;
-use crate::transport::words::causes;
+use crate::transport::peer_message::causes;
 
 /// Client of the application.
 pub(crate) type GivenClient = Arc<dyn HttpClient>;

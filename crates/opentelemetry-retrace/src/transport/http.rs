@@ -8,14 +8,14 @@ use retrace_protocol::command::ForkClaim;
 use retrace_protocol::endpoint::{self, CLIENT_HEADER, KEY_HEADER};
 use tokio::time::Instant;
 
+use crate::config::secret::ApiKey;
 use crate::config::{BaseUrl, BuildError, Config};
 use crate::delivery::{Answer, Body, Method, Sending};
 use crate::log;
 use crate::remote::Claimed;
-use crate::secret::ApiKey;
 use crate::transport::client::{Client, Failure, GivenClient, ResponseBody};
 use crate::transport::compress::Compressor;
-use crate::transport::words::{reason, words};
+use crate::transport::peer_message::{peer_message, reason};
 
 /// Timeout of the claim of a fork (PROTOCOL.md section 11).
 const CLAIM_TIMEOUT: Duration = Duration::from_secs(5);
@@ -138,7 +138,7 @@ impl Http {
 
     /// Sanitizes an error text: that of an application's client may repeat the request.
     fn without_key(&self, cause: &str) -> String {
-        words(cause, &self.api_key).unwrap_or_else(|| "no reason is given".to_owned())
+        peer_message(cause, &self.api_key).unwrap_or_else(|| "no reason is given".to_owned())
     }
 
     async fn answer(&self, response: Response<ResponseBody>, deadline: Option<Instant>) -> Answer {
@@ -154,8 +154,8 @@ impl Http {
                 break;
             }
         }
-        let words = if status.is_success() { None } else { reason(&body, &self.api_key) };
-        Answer::Status { status, retry_after, words }
+        let peer_message = if status.is_success() { None } else { reason(&body, &self.api_key) };
+        Answer::Status { status, retry_after, peer_message }
     }
 }
 

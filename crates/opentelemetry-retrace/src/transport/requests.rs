@@ -14,10 +14,10 @@ use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::fork::PerProcess;
+use crate::log::suppress;
 use crate::log::{self, Throttle};
 use crate::transport::client::GivenClient;
 use crate::transport::http::Http;
-use crate::transport::suppress;
 
 const THREAD_NAME: &str = "retrace-requests";
 /// Maximum number of tasks that run at once, and of tasks that wait for one of these to end.

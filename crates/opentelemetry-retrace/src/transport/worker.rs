@@ -4,6 +4,7 @@
 //! inside or outside of it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -16,19 +17,23 @@ use tokio::task::JoinSet;
 
 use crate::config::BuildError;
 use crate::delivery::{Answer, CloseReason, Closed};
-use crate::engine::Engine;
-use crate::inbox::{Inbox, Taken};
+use crate::log::startup_log::{self, StartupLog};
+use crate::log::suppress;
 use crate::log::{self, Throttle};
 use crate::metrics::{Batches, Metrics};
-use crate::remote::Control;
-use crate::settlement::OnSettlement;
-use crate::startup_log::{self, StartupLog};
+use crate::pipeline_state::Incoming;
+use crate::pipeline_state::PipelineState;
+use crate::recording::queue::{Queue, Taken};
+use crate::remote::{Claimed, Control};
 use crate::stats::LossReason;
-use crate::transport::clock::Clock;
+use crate::stats::settlement::OnSettlement;
 use crate::transport::http::Http;
 use crate::transport::spool::Spool;
-use crate::transport::suppress;
-use crate::transport::ws::{BATCH_BYTES, Batch, Incoming, Link, Ws};
+use crate::transport::suspend_aware_clock::Clock;
+use crate::transport::ws::{BATCH_BYTES, Batch, Link, Ws};
+
+/// Request that claims an execution of a fork.
+type ClaimRequest = Pin<Box<dyn Future<Output = Claimed> + Send>>;
 
 /// Callback for notices to the user.
 pub(crate) type OnError = Arc<dyn Fn(&Signal) + Send + Sync>;
@@ -46,8 +51,8 @@ const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
 /// Parts that a worker needs.
 pub(crate) struct Worker {
-    pub inbox: Arc<Inbox>,
-    pub engine: Engine,
+    pub queue: Arc<Queue>,
+    pub engine: PipelineState,
     pub http: Http,
     /// Present unless the transport is HTTP alone.
     pub ws: Option<Ws>,
@@ -72,7 +77,7 @@ impl Worker {
             };
             drop(started.try_send(Ok(())));
             suppress::mute_this_thread();
-            let _end = Abandon(Arc::clone(&self.inbox));
+            let _end = Abandon(Arc::clone(&self.queue));
             self.run(&runtime);
             // A name lookup that hangs must not keep the thread.
             runtime.shutdown_background();
@@ -83,11 +88,11 @@ impl Worker {
     }
 
     fn run(self, runtime: &Runtime) {
-        let Self { inbox, engine, http, ws, spool, on_error, on_settlement, metrics, startup_log, control } = self;
+        let Self { queue, engine, http, ws, spool, on_error, on_settlement, metrics, startup_log, control } = self;
         let (http, clock) = (Arc::new(http), Clock::new(Instant::now()));
         let (batches, throttle) = (metrics.batches(), Throttle::default());
         let mut state = State {
-            inbox,
+            queue,
             engine,
             spool,
             on_error,
@@ -112,7 +117,7 @@ impl Worker {
 
 /// Closes the queue when the thread ends, for whatever reason, so that no caller waits for a worker that is
 /// gone.
-struct Abandon(Arc<Inbox>);
+struct Abandon(Arc<Queue>);
 
 impl Drop for Abandon {
     fn drop(&mut self) {
@@ -131,8 +136,8 @@ fn runtime() -> std::io::Result<Runtime> {
 }
 
 struct State {
-    inbox: Arc<Inbox>,
-    engine: Engine,
+    queue: Arc<Queue>,
+    engine: PipelineState,
     spool: Option<Spool>,
     on_error: Option<OnError>,
     on_settlement: Option<OnSettlement>,
@@ -170,8 +175,8 @@ impl State {
             self.take_from_spool(now);
             rest = rest.filter(|rest| began < *rest && !requests.is_empty());
             // While the engine does not read, spans wait in the queue; flushes are still taken.
-            let takes = rest.is_none() && (!self.engine.has_backlog() || self.inbox.is_pressing());
-            let mut taken = if takes { self.inbox.take(began) } else { Taken::default() };
+            let takes = rest.is_none() && (!self.engine.has_backlog() || self.queue.is_pressing());
+            let mut taken = if takes { self.queue.take(began) } else { Taken::default() };
             let look_again = taken.look_again.take();
             if !taken.messages.is_empty()
                 && let Some(startup_log) = self.startup_log.upgrade()
@@ -187,7 +192,7 @@ impl State {
             // This includes messages that came while the queue was not read.
             let reads_on = rest.is_none() && (self.engine.reads_on() || !(takes || self.engine.has_backlog()));
             let (emptied, bytes) = self.engine.take_read();
-            let room_ends = self.inbox.give_back(emptied, bytes, began);
+            let room_ends = self.queue.give_back(emptied, bytes, began);
             let took = began.elapsed();
             if let Some(closed) = self.engine.gives_up_link(now) {
                 link = None;
@@ -209,7 +214,7 @@ impl State {
                 requests.spawn(async move { (sending.serial, metrics.timed(http.send(sending)).await) });
             }
             // Under a constant flow of messages, requests get as much time as reading the messages took.
-            let more = self.engine.reads_on() || !self.inbox.is_empty();
+            let more = self.engine.reads_on() || !self.queue.is_empty();
             if rest.is_none() && took >= LONG_TURN && !requests.is_empty() && more {
                 rest = Some(Instant::now() + took.min(LONGEST_REST));
             }
@@ -227,7 +232,7 @@ impl State {
             let asleep = Instant::now();
             tokio::select! {
                 // Connections have their turn here, also under a constant flow of messages.
-                () = something_came(&self.inbox, rest) => tokio::task::yield_now().await,
+                () = something_came(&self.queue, rest) => tokio::task::yield_now().await,
                 Some(joined) = requests.join_next() => {
                     let now = self.woke(asleep, &mut until);
                     if let Ok((serial, answer)) = joined {
@@ -244,7 +249,7 @@ impl State {
                     // not.
                     self.hear(&mut link, Some(incoming.unwrap_or_else(broken_off)));
                 }
-                () = self.control.work(http) => {}
+                () = self.control.work(claim_by(http)) => {}
                 () = room(outgoing.as_ref()), if writes_on => {}
                 () = sleep_until(until) => tokio::task::yield_now().await,
             }
@@ -365,7 +370,7 @@ impl State {
     /// Publishes the engine's account, notices, log lines and ended waits.
     fn report(&mut self) {
         self.put_into_spool();
-        self.inbox.publish(self.engine.account());
+        self.queue.publish(self.engine.account());
         if let Some(on_settlement) = &self.on_settlement {
             for settlement in self.engine.take_settlements() {
                 // A callback that panics must not stop the worker; its panic is the application's concern.
@@ -394,12 +399,21 @@ impl State {
     }
 }
 
+/// Returns the function that claims an execution of a fork by a request.
+fn claim_by(http: &Arc<Http>) -> impl Fn(String, String) -> ClaimRequest + Clone + Send + Sync + 'static {
+    let http = Arc::clone(http);
+    move |fork_id, execution_id| {
+        let http = Arc::clone(&http);
+        Box::pin(async move { http.claim(&fork_id, &execution_id).await })
+    }
+}
+
 /// Resolves when a message has come, and not before `rest`.
-async fn something_came(inbox: &Inbox, rest: Option<Instant>) {
+async fn something_came(queue: &Queue, rest: Option<Instant>) {
     if rest.is_some() {
         sleep_until(rest).await;
     }
-    inbox.something_came().await;
+    queue.something_came().await;
 }
 
 async fn read(link: Option<&mut Link>) -> Option<Incoming> {
@@ -420,7 +434,7 @@ async fn room(outgoing: Option<&Sender<Batch>>) {
 /// Message for a connection whose task ended without one.
 fn broken_off() -> Incoming {
     let cause = "the connection broke off".to_owned();
-    Incoming::Closed(Closed { reason: CloseReason::Lost, cause, words: None })
+    Incoming::Closed(Closed { reason: CloseReason::Lost, cause, peer_message: None })
 }
 
 /// Closes the connection to a receiver that has everything.

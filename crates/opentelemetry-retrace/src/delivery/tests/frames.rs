@@ -40,7 +40,7 @@ fn end_step(ledger: &mut Ledger, span: &Span) {
 }
 
 /// Creates a whole run of these steps.
-fn told(steps: &[&str]) -> Ledger {
+fn recorded(steps: &[&str]) -> Ledger {
     let mut ledger = connected();
     ledger.begin(&id(), agent());
     for name in steps {
@@ -55,7 +55,7 @@ fn written(ledger: &mut Ledger) -> Vec<String> {
 }
 
 /// Returns type, id and number of each frame.
-fn said(texts: &[String]) -> Vec<(&'static str, String, u64)> {
+fn described(texts: &[String]) -> Vec<(&'static str, String, u64)> {
     texts
         .iter()
         .map(|text| {
@@ -78,7 +78,7 @@ fn ack(ledger: &mut Ledger, seq: u64) -> u64 {
 
 #[test]
 fn a_run_is_told_in_order_and_delivered_by_its_acks() {
-    let mut ledger = told(&["a", "b"]);
+    let mut ledger = recorded(&["a", "b"]);
     let texts = written(&mut ledger);
     let expected = [
         ("trace_started", "t".to_owned(), 1),
@@ -88,7 +88,7 @@ fn a_run_is_told_in_order_and_delivered_by_its_acks() {
         ("span_ended", "b".to_owned(), 5),
         ("trace_ended", "t".to_owned(), 6),
     ];
-    assert_eq!(said(&texts), expected);
+    assert_eq!(described(&texts), expected);
     assert_eq!((ack(&mut ledger, 3), ack(&mut ledger, 3), ack(&mut ledger, 2)), (0, 0, 1), "both halves, once");
     assert_eq!((ack(&mut ledger, 4), ack(&mut ledger, 5), ledger.pending()), (0, 1, 0));
     assert!(ledger.run(&id()).is_some());
@@ -99,7 +99,7 @@ fn a_run_is_told_in_order_and_delivered_by_its_acks() {
 
 #[test]
 fn an_ack_without_a_number_confirms_the_oldest_frame_of_that_id() {
-    let mut ledger = told(&["a"]);
+    let mut ledger = recorded(&["a"]);
     written(&mut ledger);
     let by_id = |ledger: &mut Ledger, id: &str| acknowledged(ledger, Ack::new(id, None));
     assert_eq!((by_id(&mut ledger, "a"), by_id(&mut ledger, "x"), by_id(&mut ledger, "a")), (0, 0, 1));
@@ -111,14 +111,14 @@ fn an_ack_without_a_number_confirms_the_oldest_frame_of_that_id() {
 
 #[test]
 fn what_was_not_written_cannot_be_confirmed() {
-    let mut ledger = told(&["a"]);
+    let mut ledger = recorded(&["a"]);
     assert_eq!((ack(&mut ledger, 2), ack(&mut ledger, 3), ledger.pending()), (0, 0, 1));
     assert_eq!(written(&mut ledger).len(), 4);
 }
 
 #[test]
 fn after_a_reconnect_the_same_bytes_go_first() {
-    let mut ledger = told(&["a"]);
+    let mut ledger = recorded(&["a"]);
     let before = written(&mut ledger);
     ack(&mut ledger, 2);
     ledger.frames.disconnected();
@@ -126,7 +126,7 @@ fn after_a_reconnect_the_same_bytes_go_first() {
     ledger.begin(&id(), Trace { name: Some("other".into()), ..agent() });
     let after = written(&mut ledger);
     assert_eq!(after[..3], [before[0].clone(), before[2].clone(), before[3].clone()]);
-    assert_eq!(said(&after)[3], ("trace_started", "t".to_owned(), 5));
+    assert_eq!(described(&after)[3], ("trace_started", "t".to_owned(), 5));
     assert!(after[3].contains("other"));
 }
 
@@ -138,7 +138,7 @@ fn a_step_that_was_told_as_begun_only_ends() {
     let first = written(&mut ledger);
     assert!(!first[1].contains("ended_at"));
     end_step(&mut ledger, &done("a"));
-    assert_eq!(said(&written(&mut ledger)), [("span_ended", "a".to_owned(), 3)]);
+    assert_eq!(described(&written(&mut ledger)), [("span_ended", "a".to_owned(), 3)]);
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn a_step_of_which_more_became_known_is_told_again() {
     written(&mut ledger);
     end_step(&mut ledger, &Span { input: Some(Json::text("in")), ..done("a") });
     let texts = written(&mut ledger);
-    assert_eq!(said(&texts), [("span_started", "a".to_owned(), 3), ("span_ended", "a".to_owned(), 4)]);
+    assert_eq!(described(&texts), [("span_started", "a".to_owned(), 3), ("span_ended", "a".to_owned(), 4)]);
     assert!(texts[0].contains(r#""input":"in""#));
     assert_eq!((ack(&mut ledger, 2), ack(&mut ledger, 4), ack(&mut ledger, 3)), (0, 0, 1), "the last telling counts");
 }
@@ -169,11 +169,11 @@ fn what_was_not_written_yet_is_said_once_and_as_it_is_known_by_then() {
 #[test]
 fn the_window_is_bounded_and_opens_with_acks() {
     let names: Vec<String> = (0..1_000).map(|n| n.to_string()).collect();
-    let mut ledger = told(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut ledger = recorded(&names.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(written(&mut ledger).len(), WINDOW_FRAMES);
     ack(&mut ledger, 2);
     ack(&mut ledger, 999);
-    assert_eq!(said(&written(&mut ledger)).iter().map(|(.., seq)| *seq).collect::<Vec<_>>(), [1_001, 1_002]);
+    assert_eq!(described(&written(&mut ledger)).iter().map(|(.., seq)| *seq).collect::<Vec<_>>(), [1_001, 1_002]);
     assert!(ledger.frames.confirmed_until().is_some());
 }
 
@@ -192,20 +192,20 @@ fn a_large_frame_gets_through_alone() {
 
 #[test]
 fn the_oldest_step_goes_first_and_the_run_says_so() {
-    let mut ledger = told(&["a", "b"]);
+    let mut ledger = recorded(&["a", "b"]);
     assert_eq!(ledger.drop_oldest_step(), Some(1));
     let texts = written(&mut ledger);
     assert_eq!(
-        said(&texts).iter().map(|(kind, ..)| *kind).collect::<Vec<_>>(),
+        described(&texts).iter().map(|(kind, ..)| *kind).collect::<Vec<_>>(),
         ["trace_started", "span_started", "span_ended", "trace_ended"]
     );
     assert!(texts[1].contains(r#""b""#) && texts[3].contains(r#""lossy":true"#) && texts[3].contains(r#""seq":6"#));
     // Its end was sent without the mark, so it is sent again.
-    let mut ledger = told(&["a", "b"]);
+    let mut ledger = recorded(&["a", "b"]);
     written(&mut ledger);
     assert_eq!(ledger.drop_oldest_step(), Some(1));
     let again = written(&mut ledger);
-    assert_eq!(said(&again), [("trace_ended", "t".to_owned(), 7)]);
+    assert_eq!(described(&again), [("trace_ended", "t".to_owned(), 7)]);
     assert!(again[0].contains(r#""lossy":true"#));
     assert_eq!((ledger.drop_oldest_step(), ledger.drop_oldest_step(), ledger.pending()), (Some(1), None, 0));
 }
@@ -222,7 +222,7 @@ fn a_dropped_beginning_is_told_with_its_end() {
 
 #[test]
 fn the_rest_of_a_run_is_what_was_not_confirmed() {
-    let mut ledger = told(&["a", "b"]);
+    let mut ledger = recorded(&["a", "b"]);
     written(&mut ledger);
     for seq in [1, 2, 3, 5] {
         ack(&mut ledger, seq);
@@ -234,7 +234,7 @@ fn the_rest_of_a_run_is_what_was_not_confirmed() {
     assert_eq!(left, [done("b")]);
     assert_eq!((ledger.stream_weight(), ledger.pending(), ledger.frames.is_empty()), (0, 1, true));
     assert!(ledger.hand_back(0, secs(1)));
-    let kinds: Vec<_> = said(&written(&mut ledger)).into_iter().map(|(kind, id, _)| (kind, id)).collect();
+    let kinds: Vec<_> = described(&written(&mut ledger)).into_iter().map(|(kind, id, _)| (kind, id)).collect();
     assert_eq!(
         kinds,
         [
@@ -248,7 +248,7 @@ fn the_rest_of_a_run_is_what_was_not_confirmed() {
 
 #[test]
 fn frames_read_back_as_what_was_told() {
-    let mut ledger = told(&["a"]);
+    let mut ledger = recorded(&["a"]);
     let events: Vec<Event> = written(&mut ledger)
         .iter()
         .map(|text| match ClientFrame::parse(text).unwrap() {
@@ -301,7 +301,7 @@ fn a_run_whose_beginning_was_dropped_is_still_a_run() {
 
 #[test]
 fn what_the_receiver_refuses_is_not_said_again() {
-    let mut ledger = told(&["a", "b"]);
+    let mut ledger = recorded(&["a", "b"]);
     assert_eq!(ledger.refuse(3), None, "it was not written");
     written(&mut ledger);
     assert_eq!((ledger.refuse(3), ledger.refuse(3), ledger.pending()), (Some(1), None, 1));
@@ -309,7 +309,7 @@ fn what_the_receiver_refuses_is_not_said_again() {
     ledger.frames.disconnected();
     let again = written(&mut ledger);
     assert_eq!(
-        said(&again).iter().map(|(kind, ..)| *kind).collect::<Vec<_>>(),
+        described(&again).iter().map(|(kind, ..)| *kind).collect::<Vec<_>>(),
         ["span_started", "span_ended", "trace_ended", "trace_ended"]
     );
     assert!(again[3].contains(r#""lossy":true"#));
@@ -323,14 +323,14 @@ fn of_the_run_of_another_process_only_steps_are_said() {
     end_step(&mut ledger, &done("a"));
     ledger.leave(&id(), finished(), secs(0));
     let texts = written(&mut ledger);
-    assert_eq!(said(&texts), [("span_started", "a".to_owned(), 1), ("span_ended", "a".to_owned(), 2)]);
+    assert_eq!(described(&texts), [("span_started", "a".to_owned(), 1), ("span_ended", "a".to_owned(), 2)]);
     // Another call of the same run comes before the first is confirmed.
     ledger.join(&id(), agent());
     assert_eq!(ack(&mut ledger, 1) + ack(&mut ledger, 2), 1);
     end_step(&mut ledger, &done("b"));
     assert_eq!(ledger.over_runs().count(), 0);
     ledger.leave(&id(), Trace { lossy: Some(true), ..finished() }, secs(1));
-    assert_eq!(said(&written(&mut ledger)).len(), 2);
+    assert_eq!(described(&written(&mut ledger)).len(), 2);
     assert_eq!(ack(&mut ledger, 3) + ack(&mut ledger, 4), 1);
     assert_eq!((ledger.streamed.len(), ledger.weight(), ledger.pending()), (0, 0, 0));
     assert_eq!(ledger.incomplete, [(id(), Some(1))], "nobody else says that it is not whole");

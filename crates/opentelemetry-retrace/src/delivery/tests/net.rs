@@ -10,7 +10,7 @@ use super::*;
 #[derive(Clone, Copy, Debug)]
 enum Step {
     /// The application records one more event of this run.
-    Tell(usize),
+    Record(usize),
     Open(bool),
     Cut,
     Write(usize),
@@ -39,7 +39,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Fate::Unavailable)
     ];
     let step = prop_oneof![
-        8 => (0..4_usize).prop_map(Step::Tell),
+        8 => (0..4_usize).prop_map(Step::Record),
         2 => any::<bool>().prop_map(Step::Open),
         1 => Just(Step::Cut),
         4 => (1..12_usize).prop_map(Step::Write),
@@ -54,8 +54,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// Run that is recorded event by event: the next step, and whether the run is under way.
 #[derive(Debug, Default)]
-struct Teller {
-    told: usize,
+struct Script {
+    recorded: usize,
     steps: usize,
     over: bool,
 }
@@ -64,7 +64,7 @@ struct Teller {
 struct Play {
     ledger: Ledger,
     receiver: Receiver,
-    tellers: Vec<Teller>,
+    scripts: Vec<Script>,
     sources: u64,
     now: Duration,
     wire: VecDeque<Bytes>,
@@ -76,7 +76,7 @@ impl Play {
         Self {
             ledger: Ledger::new(transport, LIMITS, 7),
             receiver: Receiver { strict, ..Receiver::default() },
-            tellers: (0..4).map(|n| Teller { steps: 3 + n * 3, ..Teller::default() }).collect(),
+            scripts: (0..4).map(|n| Script { steps: 3 + n * 3, ..Script::default() }).collect(),
             sources: 0,
             now: Duration::ZERO,
             wire: VecDeque::new(),
@@ -84,22 +84,22 @@ impl Play {
         }
     }
 
-    fn tell(&mut self, at: usize) {
+    fn record(&mut self, at: usize) {
         let (ledger, run) = (&mut self.ledger, Id::from(format!("run{at}")));
-        let teller = &mut self.tellers[at];
-        let told = teller.told;
-        teller.told += 1;
-        match told {
+        let script = &mut self.scripts[at];
+        let recorded = script.recorded;
+        script.recorded += 1;
+        match recorded {
             0 => ledger.begin(&run, trace(&run)),
-            _ if teller.over => {}
-            _ if told > 2 * teller.steps => {
-                teller.over = true;
-                ledger.end(&run, ended(&run, teller.steps), self.now);
+            _ if script.over => {}
+            _ if recorded > 2 * script.steps => {
+                script.over = true;
+                ledger.end(&run, ended(&run, script.steps), self.now);
             }
             // Every other step is recorded as begun first, some with more data at the end.
-            _ if told % 4 == 1 => ledger.step_began(&run, span(&run, told / 2)),
-            _ if told.is_multiple_of(2) => {
-                let n = told / 2 - 1;
+            _ if recorded % 4 == 1 => ledger.step_began(&run, span(&run, recorded / 2)),
+            _ if recorded.is_multiple_of(2) => {
+                let n = recorded / 2 - 1;
                 let model = n.is_multiple_of(3).then(|| "m".to_owned());
                 let span = Span { ended_at: Some(at_end(n)), model, ..span(&run, n) };
                 ledger.step_ended(&run, span, 1);
@@ -111,7 +111,7 @@ impl Play {
 
     fn take(&mut self, step: Step) {
         match step {
-            Step::Tell(at) => self.tell(at),
+            Step::Record(at) => self.record(at),
             Step::Open(well) => {
                 if self.ledger.wants_link(self.now) {
                     self.ledger.link_opening();
@@ -186,8 +186,8 @@ impl Play {
     /// From here on every operation succeeds, except those that the receiver rejects by design.
     fn end_well(&mut self) {
         for at in 0..4 {
-            while self.ledger.closing.is_none() && !self.tellers[at].over {
-                self.take(Step::Tell(at));
+            while self.ledger.closing.is_none() && !self.scripts[at].over {
+                self.take(Step::Record(at));
             }
         }
         for _ in 0..40 {
@@ -212,7 +212,7 @@ fn at_end(n: usize) -> Timestamp {
 }
 
 fn status(code: u16) -> Answer {
-    Answer::Status { status: StatusCode::from_u16(code).unwrap(), retry_after: None, words: None }
+    Answer::Status { status: StatusCode::from_u16(code).unwrap(), retry_after: None, peer_message: None }
 }
 
 proptest! {

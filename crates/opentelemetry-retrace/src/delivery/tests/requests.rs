@@ -27,7 +27,7 @@ fn spans(spans: usize, content: usize) -> Vec<EncodedSpan> {
 }
 
 fn status(code: u16) -> Answer {
-    Answer::Status { status: StatusCode::from_u16(code).unwrap(), retry_after: None, words: None }
+    Answer::Status { status: StatusCode::from_u16(code).unwrap(), retry_after: None, peer_message: None }
 }
 
 fn over_http() -> Ledger {
@@ -71,7 +71,7 @@ fn the_words_of_the_receiver_go_to_the_callback_and_not_into_the_log() {
     let refused = Answer::Status {
         status: StatusCode::BAD_REQUEST,
         retry_after: None,
-        words: Some("missing field `started_at`".into()),
+        peer_message: Some("missing field `started_at`".into()),
     };
     let notice = answered(refused).take_notices().remove(0);
     assert!(notice.signal().message.contains("started_at"), "{notice:?}");
@@ -120,8 +120,11 @@ fn in_an_outage_what_had_no_turn_is_given_up_too_and_nobody_wakes_for_it_before(
 
 #[test]
 fn nothing_is_sent_before_the_receiver_wants_it() {
-    let mut ledger =
-        answered(Answer::Status { status: StatusCode::TOO_MANY_REQUESTS, retry_after: Some(secs(7)), words: None });
+    let mut ledger = answered(Answer::Status {
+        status: StatusCode::TOO_MANY_REQUESTS,
+        retry_after: Some(secs(7)),
+        peer_message: None,
+    });
     assert_eq!(codes(&mut ledger), [SignalCode::RateLimited]);
     ledger.push_run(trace("u"), spans(1, 1), false, secs(1));
     ledger.hurry(secs(1));

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::propagator::tracestate::{MAX_LENGTH, MAX_MEMBERS};
+use crate::trace_context::tracestate::{MAX_LENGTH, MAX_MEMBERS};
 
 /// Returns the list that is passed on for these fields.
 fn handed_on(fields: &[&str]) -> Option<String> {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::propagator::run::MAX_ENTRY;
+use crate::trace_context::run::MAX_ENTRY;
 
 fn full() -> RecordedRun {
     RecordedRun::new()

@@ -1,29 +1,29 @@
 //! Connection of the live stream (PROTOCOL.md sections 4 and 7), without decisions: other modules decide
 //! which frames are sent, kept and sent again.
 
-mod closed;
-mod pump;
+mod close_reason;
+mod connection_loop;
 mod socket;
 #[cfg(test)]
 mod tests;
 mod upgrade;
-mod wire;
+mod write_buffer;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use retrace_protocol::{Ack, ServerFrame, endpoint};
+use retrace_protocol::endpoint;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 
-use self::pump::{Pump, authenticate};
+use self::connection_loop::{ConnectionLoop, authenticate};
 use self::upgrade::Upgrade;
+use crate::config::secret::ApiKey;
 use crate::config::{BuildError, Config};
 use crate::delivery::Closed;
-use crate::remote::Command;
-use crate::secret::ApiKey;
+use crate::pipeline_state::Incoming;
 use crate::transport::connect::Connector;
 
 /// Number of batches that wait for writing. It is small, because each may be as large as a body; the sender
@@ -97,7 +97,7 @@ where
             Err(closed) => (VecDeque::new(), closed),
             Ok(mut socket) => {
                 let _ = read.send(Incoming::Open).await;
-                Pump::new(&mut socket, &mut to_write, &read, &api_key).run(&closing).await
+                ConnectionLoop::new(&mut socket, &mut to_write, &read, &api_key).run(&closing).await
             }
         };
         // The batches left in it are not sent, and a sender that waits for a place stops waiting.
@@ -126,7 +126,7 @@ pub(crate) struct Link {
 impl Link {
     /// Sends a close frame after everything that is in `outgoing`, which is closed from now on. Later frames
     /// of the receiver are still delivered; [`Incoming::Closed`] follows, at the latest when the receiver has
-    /// taken nothing for [`pump::STALL`]. Before the key is accepted the connection ends at once.
+    /// taken nothing for [`connection_loop::STALL`]. Before the key is accepted the connection ends at once.
     pub(crate) fn close(&mut self) {
         self.close.notify_one();
     }
@@ -140,21 +140,4 @@ impl Drop for Task {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-/// Message of a connection.
-#[derive(Debug)]
-pub(crate) enum Incoming {
-    /// The API key is accepted.
-    Open,
-    /// Acks that arrived together, in their order.
-    Acks(Vec<Ack>),
-    /// A frame other than `auth_ok`, `ping` and `ack`.
-    Frame(ServerFrame),
-    /// A command, and the bytes of its frame.
-    Command(Command, usize),
-    /// Description of a message that is no frame.
-    Odd(String),
-    /// The connection has ended; no message follows.
-    Closed(Closed),
 }

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::{CloseFrame, FrameHeader, U
 use tokio_tungstenite::tungstenite::protocol::{Message, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error};
 
-use super::wire::Wire;
+use super::write_buffer::WriteBuffer;
 
 /// Maximum bytes of a message of the receiver: acks and short texts.
 pub(super) const MESSAGE_BYTES: usize = 1024 * 1024;
@@ -56,7 +56,7 @@ pub(super) enum Step {
 
 #[derive(Debug)]
 pub(super) struct Socket<S> {
-    ws: WebSocketStream<Wire<S>>,
+    ws: WebSocketStream<WriteBuffer<S>>,
     masks: fastrand::Rng,
     writable: bool,
     /// True once a close frame was received or is to be sent.
@@ -64,16 +64,16 @@ pub(super) struct Socket<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
-    pub(super) fn new(mut ws: WebSocketStream<Wire<S>>) -> Self {
+    pub(super) fn new(mut ws: WebSocketStream<WriteBuffer<S>>) -> Self {
         ws.get_mut().upgraded();
         Self { ws, masks: fastrand::Rng::new(), writable: true, parting: false }
     }
 
-    pub(super) fn wire(&self) -> &Wire<S> {
+    pub(super) fn wire(&self) -> &WriteBuffer<S> {
         self.ws.get_ref()
     }
 
-    pub(super) fn wire_mut(&mut self) -> &mut Wire<S> {
+    pub(super) fn wire_mut(&mut self) -> &mut WriteBuffer<S> {
         self.ws.get_mut()
     }
 

@@ -13,13 +13,13 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tower_service::Service as _;
 
 use super::socket::{Socket, bounds};
-use super::wire::Wire;
+use super::write_buffer::WriteBuffer;
+use crate::config::secret::ApiKey;
 use crate::config::{BaseUrl, BuildError};
 use crate::delivery::{CloseReason, Closed};
-use crate::secret::ApiKey;
 use crate::transport::connect::{Connector, Stream};
 use crate::transport::http::US;
-use crate::transport::words::{causes, words};
+use crate::transport::peer_message::{causes, peer_message};
 
 /// Timeout of the response to the upgrade.
 pub(super) const UPGRADE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -67,12 +67,12 @@ impl Upgrade {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let request = self.request().map_err(|cause| Closed::new(CloseReason::NotConnected, cause))?;
-        let asking = client_async_with_config(request, Wire::new(stream), Some(bounds(serves)));
+        let asking = client_async_with_config(request, WriteBuffer::new(stream), Some(bounds(serves)));
         match timeout(UPGRADE_TIMEOUT, asking).await {
             Ok(Ok((ws, _))) => Ok(Socket::new(ws)),
             Ok(Err(error)) => {
                 let closed = Closed::refused(&error, api_key);
-                Err(Closed { cause: words(&closed.cause, api_key).unwrap_or_default(), ..closed })
+                Err(Closed { cause: peer_message(&closed.cause, api_key).unwrap_or_default(), ..closed })
             }
             Err(_) => Err(Closed::new(CloseReason::NotConnected, "the upgrade was not answered in time")),
         }

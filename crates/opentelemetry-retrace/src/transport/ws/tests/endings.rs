@@ -23,14 +23,14 @@ async fn the_code_of_a_close_decides() {
         let (closed, took) = closed(&mut link).await;
         assert_eq!((closed.reason, took), (reason, 0), "{code}");
         assert!(closed.cause.contains(&code.to_string()), "{closed:?}");
-        assert_eq!(closed.words.as_deref(), Some("…"));
+        assert_eq!(closed.peer_message.as_deref(), Some("…"));
         assert!(matches!(read(&mut receiver).await, Message::Close(Some(_))), "it was answered");
         assert!(link.outgoing.reserve().await.is_err());
     }
     let (mut link, mut receiver) = opened().await;
     receiver.send(Message::Close(None)).await.unwrap();
     let (closed, _) = closed(&mut link).await;
-    assert_eq!((closed.reason, closed.words), (CloseReason::Lost, None));
+    assert_eq!((closed.reason, closed.peer_message), (CloseReason::Lost, None));
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,9 +22,10 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, accept_async};
 
 use super::upgrade::Upgrade;
-use super::{Incoming, Link, link};
+use super::{Link, link};
 use crate::config::{BaseUrl, Config, Settings};
 use crate::delivery::{CloseReason, Closed};
+use crate::pipeline_state::Incoming;
 
 const KEY: &str = "rt_secret";
 /// Capacity of the pipe, each way.

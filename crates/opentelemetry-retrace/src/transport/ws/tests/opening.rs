@@ -38,7 +38,7 @@ async fn an_upgrade_that_is_refused_says_whether_to_come_back() {
         let (_, closed, took) = answered(HeaderMap::new(), &answer).await;
         assert_eq!((closed.reason, took), (reason, 0), "{line}: {closed:?}");
         assert!(closed.cause.contains(line.split(' ').next().unwrap()), "{closed:?}");
-        assert_eq!(closed.words.as_deref(), Some("not …, no"));
+        assert_eq!(closed.peer_message.as_deref(), Some("not …, no"));
     }
 }
 
@@ -98,7 +98,7 @@ async fn the_upgrade_carries_the_configured_headers_and_neither_key_nor_origin()
 
 #[tokio::test(start_paused = true)]
 async fn the_first_frame_must_be_auth_ok() {
-    for (first, words) in [
+    for (first, peer_message) in [
         (r#"{"type":"error","error":"Rate limit for rt_secret"}"#, Some("Rate limit for …")),
         (r#"{"type":"error"}"#, None),
         (r#"{"type":"ping"}"#, None),
@@ -108,7 +108,7 @@ async fn the_first_frame_must_be_auth_ok() {
         say(&mut receiver, first).await;
         let (closed, took) = closed(&mut link).await;
         assert_eq!((closed.reason, took), (CloseReason::NotConnected, 0), "{closed:?}");
-        assert_eq!(closed.words.as_deref(), words);
+        assert_eq!(closed.peer_message.as_deref(), peer_message);
     }
     let (mut link, mut receiver) = keyed().await;
     receiver.send(Message::binary(&b"auth_ok"[..])).await.unwrap();
@@ -127,7 +127,7 @@ async fn a_rejected_key_is_told_from_other_ends() {
         receiver.send(close_frame(code, "no such key: rt_secret")).await.unwrap();
         let (closed, took) = closed(&mut link).await;
         assert_eq!((closed.reason, took), (reason, 0), "{code}");
-        assert_eq!(closed.words.as_deref(), Some("no such key: …"));
+        assert_eq!(closed.peer_message.as_deref(), Some("no such key: …"));
         assert!(closed.cause.contains(&code.to_string()), "{closed:?}");
         assert!(matches!(read(&mut receiver).await, Message::Close(Some(_))), "it was answered");
     }

@@ -4,7 +4,7 @@ use retrace_protocol::ServerFrame;
 
 use super::*;
 use crate::remote::Command;
-use crate::transport::ws::pump::{AHEAD_BYTES, STALL};
+use crate::transport::ws::connection_loop::{AHEAD_BYTES, STALL};
 use crate::transport::ws::{BATCH_BYTES, INCOMING, OUTGOING};
 
 const PING: &str = r#"{"type":"ping"}"#;
@@ -164,11 +164,11 @@ async fn what_waits_is_bounded() {
 async fn while_nobody_reads_what_came_the_rest_goes_on() {
     let (mut link, mut receiver) = opened().await;
     let news = |number: usize| format!(r#"{{"type":"news","seq":{number}}}"#);
-    let (mut said, mut sent) = (0, 0);
-    while timeout(Duration::from_secs(1), say(&mut receiver, &news(said))).await.is_ok() {
-        said += 1;
+    let (mut cause, mut sent) = (0, 0);
+    while timeout(Duration::from_secs(1), say(&mut receiver, &news(cause))).await.is_ok() {
+        cause += 1;
     }
-    assert!(said > INCOMING, "{said}");
+    assert!(cause > INCOMING, "{cause}");
     // This is longer than the limit of silence, which does not count because the reader causes it.
     for _ in 0..10 {
         put(&link, &frame(sent, 100)).await;
@@ -177,7 +177,7 @@ async fn while_nobody_reads_what_came_the_rest_goes_on() {
         tokio::time::sleep(STALL / 5).await;
     }
     tokio::time::sleep(STALL * 5).await;
-    for expected in 0..said {
+    for expected in 0..cause {
         let Incoming::Frame(ServerFrame::Unknown(news)) = next(&mut link).await else { panic!("no news") };
         assert_eq!(news.get("seq").and_then(Value::as_u64), Some(expected as u64));
     }

@@ -1,0 +1,45 @@
+//! Values that the propagator keeps in a `Context` beside the span context.
+
+use opentelemetry::Context;
+use opentelemetry::trace::{TraceContextExt as _, TraceId, TraceState};
+
+use crate::trace_context::run::RecordedRun;
+use crate::trace_context::tracestate::Members;
+
+/// Received parts of a trace that a span context cannot hold: they live as long as `Context`s are made from
+/// the one that was extracted.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub trace_id: TraceId,
+    /// Random flag: the SDK drops it below a parent that is not sampled.
+    pub random: bool,
+    /// All entries of `tracestate`, including keys of the newer grammar.
+    pub members: Members,
+    /// Entries that the span context holds, to detect changes.
+    pub state: TraceState,
+    /// Announcement of the caller's run.
+    pub run: Option<RecordedRun>,
+}
+
+impl Received {
+    /// Returns the value received with the trace of this `Context`'s span; `None` for a new trace within the
+    /// same `Context`.
+    pub(crate) fn of(cx: &Context) -> Option<&Self> {
+        let received = cx.get::<Self>()?;
+        (received.trace_id == cx.span().span_context().trace_id()).then_some(received)
+    }
+}
+
+/// Announcement that the application makes for the trace of a `Context`.
+#[derive(Debug)]
+pub(crate) struct Announced {
+    pub trace_id: TraceId,
+    pub run: RecordedRun,
+}
+
+impl Announced {
+    pub(crate) fn of(cx: &Context) -> Option<&RecordedRun> {
+        let announced = cx.get::<Self>()?;
+        (announced.trace_id == cx.span().span_context().trace_id()).then_some(&announced.run)
+    }
+}
