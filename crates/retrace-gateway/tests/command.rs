@@ -56,9 +56,8 @@ fn sigterm_delivers_what_is_in_memory() {
 
 #[test]
 fn the_documented_configurations_are_accepted() {
-    let documents = ["../../docs/FLEETS.md", "README.md"].map(|path| {
-        fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap_or_default()
-    });
+    let documents = ["../../docs/FLEETS.md", "README.md"]
+        .map(|path| fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap_or_default());
     let dir = tempfile::tempdir().unwrap();
     for tenant in ["search", "support"] {
         fs::write(dir.path().join(tenant), "rt_secret\n").unwrap();

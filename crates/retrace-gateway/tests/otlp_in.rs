@@ -116,7 +116,8 @@ fn without_nulls(value: &mut Value) {
 fn a_run_is_that_of_direct_otlp() {
     runtime().block_on(async {
         let (direct, sink) = (Server::start().unwrap(), Server::start().unwrap());
-        let gateway = gateway(sink.url(), "").await;
+        // The stop ends the wait.
+        let gateway = gateway_with(sink.url(), "traces.wait_seconds = 3600", "").await;
         for request in fleet(0) {
             assert_eq!(post(format!("{}/v1/traces", direct.url()), &[], &request).await.status, 200);
             let answer = post(traces_url(&gateway), &[], &request).await;
@@ -129,9 +130,13 @@ fn a_run_is_that_of_direct_otlp() {
         assert_eq!(post(format!("{}/v1/logs", direct.url()), &[], &log).await.status, 200);
         assert_eq!(post(format!("http://{}/v1/logs", gateway.http_addr().unwrap()), &[], &log).await.status, 200);
 
-        let whole = |server: &Server| server.trace(&run_id(0)).unwrap().and_then(|run| Some(run.spans?.len())) == Some(5);
-        let has_log = |server: &Server| serde_json::to_string(&server.trace(&run_id(0)).unwrap()).unwrap().contains("Plan it");
-        until("the run is whole", || [&direct, &sink].iter().all(|server| whole(server) && has_log(server))).await;
+        let totals = gateway.stop(HANG).await;
+        assert_eq!((totals["default"].accepted, totals["default"].delivered), (5, 5));
+        let is_whole = || {
+            let run = serde_json::to_value(direct.trace(&run_id(0)).unwrap()).unwrap();
+            run["spans"].as_array().is_some_and(|spans| spans.len() == 5) && run.to_string().contains("Plan it")
+        };
+        until("the run is whole", is_whole).await;
         let run = |server: &Server| {
             let mut run = serde_json::to_value(ended(server, 0)).unwrap();
             run["spans"].as_array_mut().unwrap().sort_by_key(|span| span["id"].to_string());
@@ -139,8 +144,6 @@ fn a_run_is_that_of_direct_otlp() {
             run
         };
         assert_eq!(run(&sink), run(&direct));
-        let totals = gateway.stop(HANG).await;
-        assert_eq!((totals["default"].accepted, totals["default"].delivered), (5, 5));
     });
 }
 

@@ -7,7 +7,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext as _};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use rdkafka::topic_partition_list::TopicPartitionList;
@@ -25,6 +25,8 @@ use crate::ticket::Ledger;
 
 /// Longest wait for a message; also the interval at which refused messages are tried again.
 const POLL: Duration = Duration::from_millis(50);
+/// Longest wait for the last commit at a stop: a broker that is gone does not answer.
+const LAST: Duration = Duration::from_secs(10);
 /// Interval of log lines about back-pressure.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -95,7 +97,10 @@ impl Consumer {
     /// Commits what is settled, and leaves the group.
     pub(crate) async fn stop(self) {
         self.command.store(STOP, Ordering::Release);
-        let _ = tokio::task::spawn_blocking(move || self.thread.join()).await;
+        let ended = tokio::task::spawn_blocking(move || self.thread.join());
+        if tokio::time::timeout(LAST, ended).await.is_err() {
+            tracing::warn!("the consumer has not left its group in time");
+        }
     }
 }
 
@@ -172,12 +177,12 @@ impl Loop {
             }
             self.resume_settled();
             if Instant::now() >= commit_at {
-                self.commit(CommitMode::Async);
+                self.commit();
                 commit_at = Instant::now() + self.kafka.commit_interval;
             }
         }
         self.dead_letters.flush();
-        self.commit(CommitMode::Sync);
+        self.commit();
         // Dropping the consumer leaves the group.
     }
 
@@ -294,14 +299,10 @@ impl Loop {
         report("resume", self.consumer.resume(&list(partitions)));
     }
 
-    fn commit(&self, mode: CommitMode) {
+    fn commit(&self) {
         let context = self.consumer.context();
-        let Some(list) = context.to_commit(None) else { return };
-        match self.consumer.commit(&list, mode) {
-            Ok(()) if matches!(mode, CommitMode::Sync) => context.committed(&list),
-            // The callback notes it.
-            Ok(()) => {}
-            Err(error) => tracing::warn!(%error, "offsets are not committed; what they cover is read again"),
+        if let Some(list) = context.to_commit(None) {
+            context.commit(&self.consumer, &list);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Callbacks of the consumer: rebalances, commits and log lines.
+//! Callbacks of the consumer: rebalances and log lines.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::metrics::Metrics;
@@ -34,8 +34,18 @@ impl Context {
         (list.count() > 0).then_some(list)
     }
 
+    /// Commits offsets, and waits for the answer: of a commit without a wait librdkafka reports no result to its event queue.
+    pub(crate) fn commit(&self, consumer: &BaseConsumer<Self>, list: &TopicPartitionList) {
+        match consumer.commit(list, CommitMode::Sync) {
+            Ok(()) => self.committed(list),
+            Err(error) => {
+                tracing::warn!(%error, "offsets are not committed; unless that succeeds later, what they cover is read again")
+            }
+        }
+    }
+
     /// Notes that these offsets are committed.
-    pub(crate) fn committed(&self, list: &TopicPartitionList) {
+    fn committed(&self, list: &TopicPartitionList) {
         let mut offsets = self.ledger.lock();
         for each in list.elements() {
             if let (Ok(()), Offset::Offset(offset)) = (each.error(), each.offset()) {
@@ -50,10 +60,7 @@ impl Context {
         if !consumer.assignment_lost()
             && let Some(list) = self.to_commit(Some(partitions))
         {
-            match consumer.commit(&list, CommitMode::Sync) {
-                Ok(()) => self.committed(&list),
-                Err(error) => tracing::warn!(%error, "offsets of revoked partitions are not committed"),
-            }
+            self.commit(consumer, &list);
         }
         let traces = self.tenants.revoke(partitions);
         self.metrics.handed_over_traces.add(traces as u64);
@@ -85,13 +92,6 @@ impl ConsumerContext for Context {
             }
             Rebalance::Revoke(list) => self.revoke(consumer, &partitions(list)),
             Rebalance::Error(error) => tracing::warn!(%error, "a rebalance failed"),
-        }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, list: &TopicPartitionList) {
-        match result {
-            Ok(()) => self.committed(list),
-            Err(error) => tracing::debug!(%error, "a commit failed and is repeated"),
         }
     }
 }
