@@ -31,7 +31,12 @@ EXTERNAL = {
         "opentelemetry_sdk", "pin_project_lite", "reqwest", "reqwest_middleware", "retrace_protocol", "retrace_replay", "retrace_sdk_macros",
         "retrace_translate", "serde_core", "serde_json", "tokio",
     },
-    "retrace_local": {"retrace_protocol", "retrace_replay", "retrace_translate"},
+    "retrace_gateway": set(),
+    "retrace_local": {"retrace_otlp", "retrace_protocol", "retrace_replay", "retrace_translate"},
+    "retrace_otlp": {
+        "axum", "axum_core", "http", "opentelemetry_proto", "prost", "retrace_protocol", "retrace_translate", "serde_core", "tokio", "tokio_rustls",
+        "bytes", "hyper",
+    },
     "retrace_protocol": {"serde_core", "serde_json"},
     "retrace_replay": {"retrace_protocol", "serde_core", "serde_json"},
     "retrace_translate": {"retrace_protocol", "serde_core"},

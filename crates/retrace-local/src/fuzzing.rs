@@ -1,12 +1,13 @@
 //! Entry points for the fuzz targets, which are outside of this crate: parsers that are not public, and their
 //! invariants.
 
+use retrace_otlp::OtlpRequest;
+
 use crate::ingest::{self, Content, Frame};
-use crate::otlp::{JsonRequest, OtlpRequest};
 
 /// Parses a body of `POST /v1/traces` or `/v1/logs`, in either encoding.
 pub fn otlp(body: &[u8]) {
-    let _ = ingest::json(body).map(|request: JsonRequest| OtlpRequest::from_json(request));
+    let _ = OtlpRequest::from_json(body);
     let _ = (OtlpRequest::spans_from_protobuf(body), OtlpRequest::logs_from_protobuf(body));
 }
 

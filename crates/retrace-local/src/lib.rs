@@ -162,7 +162,7 @@ mod fork;
 pub mod fuzzing;
 mod index;
 mod ingest;
-mod otlp;
+mod otlp_export;
 mod policy;
 #[cfg(feature = "replay")]
 mod provider;
@@ -174,11 +174,11 @@ mod testing;
 
 #[cfg(feature = "replay")]
 pub use cassette_export::export_cassette;
-pub use otlp::{OtlpError, Translated, translate};
 pub use policy::{Policies, PolicyError};
 #[cfg(feature = "replay")]
 pub use provider::{Pace, ReplayServer, ReplayServerError, ReplaySettings};
 pub use query::TraceQuery;
+pub use retrace_otlp::{OtlpError, Translated, translate};
 pub use server::{ReadError, Server, ServerBuilder, StartError};
 
 #[cfg(doctest)]

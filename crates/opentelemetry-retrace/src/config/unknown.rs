@@ -15,8 +15,8 @@ const OTHERS: &[&str] = &[
     "RETRACE_TRACE_NAME",
     "RETRACE_WS_URL",
 ];
-/// Prefix of the variables of `retrace-local`.
-const LOCAL: &str = "RETRACE_LOCAL_";
+/// Prefixes of the variables of `retrace-local` and `retrace-gateway`.
+const PROGRAMS: [&str; 2] = ["RETRACE_LOCAL_", "RETRACE_GATEWAY_"];
 /// Largest edit distance to a variable that is suggested.
 const NEAR: usize = 3;
 /// Maximum number of names that are reported, and the maximum length of one.
@@ -30,7 +30,7 @@ pub(crate) fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<Stri
     let is_unknown = |name: &String| {
         PREFIXES.iter().any(|prefix| name.starts_with(prefix))
             && name.len() <= NAME_BYTES
-            && !name.starts_with(LOCAL)
+            && !PROGRAMS.iter().any(|prefix| name.starts_with(prefix))
             && !known().chain(OTHERS.iter().copied()).any(|known| known == name)
     };
     let mut unknown: Vec<String> = names.filter(is_unknown).take(NAMES).collect();
@@ -74,7 +74,10 @@ mod tests {
         let known: Vec<&str> = super::super::VARIABLES.iter().map(|variable| variable.name).collect();
         assert!(warnings(&known).is_empty());
         assert!(warnings(OTHERS).is_empty());
-        assert!(warnings(&["RETRACE_LOCAL_DB", "RETRACEABLE", "OTEL_BSP_SCHEDULE_DELAY", ""]).is_empty());
+        assert!(
+            warnings(&["RETRACE_LOCAL_DB", "RETRACE_GATEWAY_CONFIG", "RETRACEABLE", "OTEL_BSP_SCHEDULE_DELAY", ""])
+                .is_empty()
+        );
     }
 
     #[test]

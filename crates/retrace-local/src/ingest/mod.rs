@@ -12,7 +12,8 @@ mod row;
 
 pub(crate) use frame::{BadFrame, Frame, Numbered, frame};
 pub(crate) use merge::{FieldUpdate, FieldVersions, Fields, fields_of};
-pub(crate) use read::{json, patch, upload};
+pub(crate) use read::{patch, upload};
+pub(crate) use retrace_otlp::json_body as json;
 pub(crate) use row::{Content, SpanRow, TraceRow};
 
 use retrace_protocol::read::Refusal;

@@ -1,19 +1,12 @@
 //! Request bodies: from bytes to checked records.
 
-use std::borrow::Cow;
-
-use retrace_protocol::json::{non_finite_to_null, without_lone_surrogates};
+use retrace_otlp::json_body;
 use retrace_protocol::metadata::TraceOrigin;
 use retrace_protocol::read::Refusal;
 use retrace_protocol::{Id, Span, Trace, TracePatch};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
 use super::{SpanRow, TraceRow, Upload, check};
-
-/// Longest reason of a refusal, in characters: the official client logs the first 300 of a response (PROTOCOL.md
-/// section 9.2), and a reason may quote a value of any length.
-const REASON_CHARS: usize = 300;
 
 /// Reads the body of `POST /api/v1/traces` (PROTOCOL.md section 9.1).
 ///
@@ -21,10 +14,10 @@ const REASON_CHARS: usize = 300;
 /// Returns a refusal if the text is not valid JSON, if a field is missing or of the wrong type, or if spans contradict
 /// the trace. None of such a body is used.
 pub(crate) fn upload(body: &[u8]) -> Result<Upload, Refusal> {
-    let mut trace: Trace = json(body)?;
+    let mut trace: Trace = json_body(body)?;
     let id = check::trace(&trace)?;
     let spans = trace.spans.take().unwrap_or_default();
-    rows(id, trace, spans).map_err(|error| whole(error.to_string()))
+    rows(id, trace, spans).map_err(|error| Refusal { error: error.to_string(), field: None })
 }
 
 fn rows(id: Id, mut trace: Trace, spans: Vec<Span>) -> Result<Upload, serde_json::Error> {
@@ -54,72 +47,9 @@ fn is_joined(trace: &Trace) -> bool {
 /// # Errors
 /// Returns a refusal like [`upload`], for the fields of a patch.
 pub(crate) fn patch(body: &[u8]) -> Result<TracePatch, Refusal> {
-    let patch: TracePatch = json(body)?;
+    let patch: TracePatch = json_body(body)?;
     check::time("ended_at", patch.ended_at.as_ref())?;
     Ok(patch)
-}
-
-/// Parses a JSON object, including two deviations: the official client writes the bare words `NaN` and `Infinity`
-/// (PROTOCOL.md section 3), and unpaired surrogates. Neither is a reason to lose a run, so if a body is otherwise
-/// invalid, the words become `null` and the surrogates U+FFFD.
-///
-/// A valid body costs one parse; another one is parsed again, at most three times.
-///
-/// # Errors
-/// Returns a refusal if the text is not a JSON object of this type; the reason names the field.
-pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    let text = std::str::from_utf8(body).map_err(|error| whole(format!("the body is not UTF-8: {error}")))?;
-    // Serde also deserializes a struct from an array, field by field; this protocol requires an object.
-    if !text.trim_start().starts_with('{') {
-        return Err(whole("the body is not a JSON object".into()));
-    }
-    if let Ok(value) = serde_json::from_str(text) {
-        return Ok(value);
-    }
-    let finite = non_finite_to_null(text);
-    if let Cow::Owned(text) = &finite
-        && let Ok(value) = serde_json::from_str(text)
-    {
-        return Ok(value);
-    }
-    let text = without_lone_surrogates(&finite);
-    let mut reader = serde_json::Deserializer::from_str(&text);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(refusal)?;
-    reader.end().map_err(|error| whole(error.to_string()))?;
-    Ok(value)
-}
-
-/// Returns a refusal of the body as a whole.
-fn whole(reason: String) -> Refusal {
-    Refusal { error: shortened(reason), field: None }
-}
-
-/// Converts a parse error to a refusal with the reason and the field.
-fn refusal(error: serde_path_to_error::Error<serde_json::Error>) -> Refusal {
-    // `.` is the body itself, and `?` a part of a value without a path.
-    let path = error.path().to_string();
-    let path = Some(path.trim_end_matches('?').trim_end_matches('.').to_owned()).filter(|path| !path.is_empty());
-    let error = error.into_inner();
-    if !error.is_data() {
-        return Refusal { error: shortened(format!("the body is not JSON: {error}")), field: path };
-    }
-    let reason = error.to_string();
-    // The position in the text is less useful than the path, and is wrong if words were replaced.
-    let reason = reason.rsplit_once(" at line ").map_or(reason.as_str(), |(reason, _)| reason);
-    let missing = reason.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`'));
-    let field = match (path, missing) {
-        (Some(path), Some(missing)) => Some(format!("{path}.{missing}")),
-        (path, missing) => path.or_else(|| missing.map(str::to_owned)),
-    };
-    Refusal { error: shortened(reason.to_owned()), field }
-}
-
-fn shortened(mut reason: String) -> String {
-    if let Some((at, _)) = reason.char_indices().nth(REASON_CHARS) {
-        reason.truncate(at);
-        reason.push('…');
-    }
-    reason
 }
 
 #[cfg(test)]

@@ -7,11 +7,11 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use retrace_otlp::server::WriteTimeout;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::{Shared, http};
-use crate::server::WriteTimeout;
 
 /// Largest number of concurrent connections; more wait to be accepted.
 const MAX_CONNECTIONS: usize = 256;

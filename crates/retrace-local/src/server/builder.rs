@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use retrace_otlp::server::Encryption;
+#[cfg(feature = "tls")]
+use retrace_otlp::server::TlsFiles;
 use retrace_translate::Options;
 
 use super::Server;
 use super::auth::{ApiKey, KeyError};
-use super::listener::Encryption;
 use super::retention::Retention;
-#[cfg(feature = "tls")]
-use super::tls::TlsFiles;
 use crate::policy::Policies;
 use crate::store::OpenError;
 
@@ -253,7 +253,10 @@ impl ServerBuilder {
     /// Reads certificate and key, if configured. `protocols` are the ALPN protocols.
     pub(super) fn encryption(&self, protocols: &[&[u8]]) -> Result<Encryption, StartError> {
         #[cfg(feature = "tls")]
-        return self.tls.as_ref().map(|files| files.acceptor(protocols)).transpose();
+        return self.tls.as_ref().map(|files| files.acceptor(protocols)).transpose().map_err(|error| {
+            let retrace_otlp::server::TlsError { path, problem } = error;
+            StartError::Tls { path, problem }
+        });
         #[cfg(not(feature = "tls"))]
         {
             let _ = protocols;

@@ -10,8 +10,7 @@ use retrace_protocol::write;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::error::ApiError;
-use super::http::{App, PathId, large, no_trace, read};
-use super::listener::asked;
+use super::http::{App, PathId, large, no_trace, read, stops};
 use crate::query::Since;
 use crate::store::Reader;
 
@@ -39,7 +38,7 @@ pub(super) async fn changes(State(app): State<Arc<App>>, PathId(id): PathId, uri
             _ = commits.changed() => sleep(GATHER).await,
             _ = lives.changed() => {}
             () = sleep_until(deadline) => {}
-            () = asked(&mut closing) => return Err(ApiError::busy("the receiver is stopping")),
+            () = stops(&mut closing) => return Err(ApiError::busy("the receiver is stopping")),
         }
     }
     let (live, missing) = (Arc::clone(&app.live), no_trace(&id));

@@ -16,8 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::error::ApiError;
-use super::http::{Answer, App, DONE, PathId, Shared, answer, heavy, no_trace, read};
-use super::listener::asked;
+use super::http::{Answer, App, DONE, PathId, Shared, answer, heavy, no_trace, read, stops};
 use super::stream::NoAgent;
 use super::{comparison, recordings};
 use crate::fork::command::{self, Call};
@@ -131,7 +130,7 @@ async fn one(State(app): Shared, PathId(id): PathId, uri: Uri) -> Answer {
         tokio::select! {
             _ = commits.changed() => {}
             () = sleep_until(expires.unwrap_or(deadline).min(deadline)) => {}
-            () = asked(&mut closing) => return Err(ApiError::busy("the receiver is stopping")),
+            () = stops(&mut closing) => return Err(ApiError::busy("the receiver is stopping")),
         }
     }
 }

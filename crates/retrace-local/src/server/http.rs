@@ -13,6 +13,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, he
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use retrace_otlp::server::{Bodies, Receiver, otlp_router};
+use retrace_otlp::{Odd, OtlpRequest};
 use retrace_protocol::endpoint::{self, route};
 use retrace_protocol::golden::GoldenMark;
 use retrace_protocol::read::{Created, Done, Stored, TracePage};
@@ -21,15 +23,14 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::auth::ApiKey;
-use super::body::Bodies;
 use super::changes;
 use super::enforcement::{self, Enforcement};
 use super::error::ApiError;
 use super::explore::{self, read_index};
 use super::forks;
 use super::guard::{Hosts, Stranger};
-use super::otlp::{self, Recording};
 use super::page;
+use super::recording::Recording;
 use super::stream::{self, Agents, Live};
 use crate::ingest;
 use crate::query::{Parts, TraceQuery};
@@ -133,9 +134,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .merge(api)
         .merge(page::router())
         .route(endpoint::TELEMETRY, post(telemetry))
-        .route(otlp::TRACES, post(otlp::traces))
-        .route(otlp::LOGS, post(otlp::logs))
-        .route(otlp::METRICS, post(otlp::metrics))
+        .merge(otlp_router())
         .route(endpoint::STREAM, get(stream::upgrade))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
@@ -308,6 +307,32 @@ async fn require_key(State(app): Shared, request: Request, next: Next) -> Answer
 pub(super) fn check_key(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
     let Some(key) = &app.key else { return Ok(()) };
     key.admit(headers).map_err(|denied| ApiError::new(StatusCode::UNAUTHORIZED, denied.to_string()))
+}
+
+impl Receiver for App {
+    type Caller = ();
+
+    fn bodies(&self) -> &Bodies {
+        &self.bodies
+    }
+
+    fn admit(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), ApiError> {
+        self.hosts.admit(uri, headers).map_err(|stranger| ApiError::new(StatusCode::FORBIDDEN, stranger.to_string()))
+    }
+
+    fn authorize(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        check_key(self, headers)
+    }
+
+    async fn take(&self, (): (), request: OtlpRequest, room: Option<OwnedSemaphorePermit>) -> Result<Odd, ApiError> {
+        self.recording.take(request, room).await?;
+        Ok(Odd::default())
+    }
+}
+
+/// Completes when the server is stopping.
+pub(super) async fn stops(closing: &mut watch::Receiver<bool>) {
+    drop(closing.wait_for(|closing| *closing).await);
 }
 
 /// Rejects writes to a read-only database. Clients keep their data after a 503.

@@ -1,32 +1,24 @@
 //! The server: runs on its own threads, and starts and stops inside or outside of a runtime.
 
 mod auth;
-mod body;
 mod builder;
 mod changes;
 mod comparison;
-mod compression;
 mod enforcement;
 mod error;
 mod explore;
 mod forks;
-#[cfg(feature = "grpc")]
-mod grpc;
 mod guard;
 mod http;
-mod listener;
-mod otlp;
 mod page;
+mod recording;
 mod recordings;
 mod retention;
 mod stream;
-#[cfg(feature = "tls")]
-mod tls;
-mod write_timeout;
 
 use std::error::Error;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,16 +30,18 @@ pub use builder::{ServerBuilder, StartError};
 pub(crate) use guard::Hosts;
 #[cfg(feature = "replay")]
 pub(crate) use guard::Stranger;
-use http::{App, Rules, answer};
-use listener::{Endpoint, Protocol};
-#[cfg(feature = "replay")]
-pub(crate) use write_timeout::WriteTimeout;
+use http::{App, Rules, router};
+#[cfg(feature = "grpc")]
+use retrace_otlp::server::GrpcService;
+use retrace_otlp::server::{self as otlp_server, Bodies, Encryption, Endpoint, Service};
 
 use crate::query::TraceQuery;
 use crate::store::{self, Opened, Reader, StoreError, Writer};
 
 /// Time that running reads have to end when the server stops.
 const READS_GRACE: Duration = Duration::from_secs(1);
+/// Time that running requests have to end when the server stops.
+const GRACE: Duration = Duration::from_secs(2);
 /// Limit of the whole stop. Work that is not done by then ends with its thread, or with the process.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
@@ -108,22 +102,22 @@ impl Server {
         let listener = settings.listen()?;
         let addr = address(&listener)?;
         #[cfg_attr(not(feature = "grpc"), allow(unused_mut))]
-        let mut endpoints = vec![Listening { listener, encryption, protocol: Protocol::Http }];
+        let mut endpoints = vec![Listening { listener, encryption, is_grpc: false }];
         #[cfg_attr(not(feature = "grpc"), allow(unused_mut))]
         let mut grpc_url = None;
         #[cfg(feature = "grpc")]
         if let Some(listener) = settings.listen_grpc()? {
             grpc_url = Some(format!("{scheme}://{}", reachable(address(&listener)?)));
             let encryption = settings.encryption(&[b"h2"])?;
-            endpoints.push(Listening { listener, encryption, protocol: Protocol::Grpc });
+            endpoints.push(Listening { listener, encryption, is_grpc: true });
         }
         let opened = store::open_any(settings.db.as_deref(), !settings.retention.keeps_everything())
             .map_err(|error| StartError::db(settings.db.clone(), &error))?;
         let Opened { writer, reader, thread: writing, read_only } = opened;
         let pruning = settings.retention.start(writer.weak()).map_err(StartError::System)?;
-        let bodies = body::Bodies::new(settings.max_body_bytes, settings.patience);
+        let bodies = Bodies::new(settings.max_body_bytes, settings.patience);
         let hosts = Hosts::new(addr.ip(), settings.host_names.clone());
-        let (recording, recorder) = otlp::record(settings.otlp.clone(), settings.otlp_bytes);
+        let (recording, recorder) = recording::record(settings.otlp.clone(), settings.otlp_bytes);
         let recorder = (recorder, writer.clone());
         let enforcement = enforcement::Enforcement::new(settings.policies.clone());
         let rules = Rules { bodies, key, hosts, fork_lease: settings.fork_lease, enforcement };
@@ -275,15 +269,25 @@ const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// A bound, non-blocking socket, and its protocol.
 struct Listening {
     listener: TcpListener,
-    encryption: listener::Encryption,
-    protocol: Protocol,
+    encryption: Encryption,
+    is_grpc: bool,
 }
 
 impl Listening {
     /// Converts to Tokio's socket. Requires a runtime.
-    fn endpoint(self) -> std::io::Result<Endpoint> {
-        let Self { listener, encryption, protocol } = self;
-        Ok(Endpoint { listener: tokio::net::TcpListener::from_std(listener)?, encryption, protocol })
+    fn endpoint(self, app: &Arc<App>) -> std::io::Result<Endpoint> {
+        let Self { listener, encryption, is_grpc } = self;
+        #[cfg(feature = "grpc")]
+        let service = match is_grpc {
+            true => Service::Grpc(GrpcService::new(Arc::clone(app))),
+            false => Service::Http(router(Arc::clone(app))),
+        };
+        #[cfg(not(feature = "grpc"))]
+        let service = {
+            let _ = is_grpc;
+            Service::Http(router(Arc::clone(app)))
+        };
+        Ok(Endpoint { listener: tokio::net::TcpListener::from_std(listener)?, encryption, service })
     }
 }
 
@@ -296,7 +300,7 @@ fn address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
 fn run(
     endpoints: Vec<Listening>,
     app: App,
-    (recorder, writer): (otlp::Recorder, Writer),
+    (recorder, writer): (recording::Recorder, Writer),
     patience: Duration,
     stop_requested: oneshot::Receiver<()>,
     started: &mpsc::Sender<std::io::Result<()>>,
@@ -309,13 +313,16 @@ fn run(
         }
     };
     runtime.block_on(async {
-        match endpoints.into_iter().map(Listening::endpoint).collect() {
+        let app = Arc::new(app);
+        match endpoints.into_iter().map(|each| each.endpoint(&app)).collect() {
             Ok(endpoints) => {
                 let _ = started.send(Ok(()));
                 let stop = async { drop(stop_requested.await) };
                 let (finish, finish_requested) = oneshot::channel();
                 let recording = tokio::spawn(recorder.run(writer, app.live.teller(), finish_requested));
-                listener::serve(endpoints, app, patience, stop).await;
+                // A WebSocket releases its permit when all frames that it has read are stored.
+                let streams = app.streams.acquire_many(stream::MAX_STREAMS);
+                otlp_server::serve(endpoints, patience, &app.closing, stop, GRACE, streams).await;
                 // All answered requests are in the recorder's buffer, and are stored before this ends.
                 let _ = finish.send(());
                 let _ = recording.await;

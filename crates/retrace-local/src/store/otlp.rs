@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use retrace_otlp::{Part, Telling};
 use retrace_protocol::{Id, Span, Timestamp, Trace, write};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -15,7 +16,6 @@ use super::job::{Outcome, text};
 use super::read::has_ended;
 use super::totals::totals;
 use crate::ingest::{Content, FieldUpdate, SpanRow, TraceRow, Upload, fields_of};
-use crate::otlp::{Part, Telling};
 
 /// A run received over OTLP, as rows.
 #[derive(Debug)]

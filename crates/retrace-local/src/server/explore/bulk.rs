@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::blame;
 use crate::ingest;
-use crate::otlp::otlp_json;
+use crate::otlp_export::otlp_json;
 use crate::server::http::{Answer, App, PathId, Shared, answer, large, no_trace, read};
 use crate::store::{Change, Outcome, Reader};
 

@@ -26,8 +26,8 @@ use super::live::{Live, Teller};
 use super::preauth_limit::PreauthLimit;
 use crate::ingest::{self, BadFrame, Frame, Numbered};
 use crate::server::auth::ApiKey;
-use crate::server::http::App;
-use crate::server::listener::asked;
+use crate::server::http::{App, stops};
+
 use crate::store::{Change, ForkChange, Writer};
 
 /// Bytes that a client may send before authentication.
@@ -147,7 +147,7 @@ impl Session {
             return Err(Some(ORIGIN));
         }
         let first = tokio::select! {
-            () = asked(&mut self.closing) => return Err(Some(STOPPING)),
+            () = stops(&mut self.closing) => return Err(Some(STOPPING)),
             first = timeout(AUTH_TIMEOUT, first_frame(socket)) => first.map_err(|_| Some(LATE_AUTH))?,
         };
         let text = match first {
@@ -175,7 +175,7 @@ impl Session {
         let mut closing = self.closing.clone();
         let reading = async {
             tokio::select! {
-                () = asked(&mut closing) => Some(STOPPING),
+                () = stops(&mut closing) => Some(STOPPING),
                 end = read(stream, queue, &signs) => end,
             }
         };

@@ -1,0 +1,8 @@
+//! Kafka as a source: a consumer group whose offsets are committed up to what is settled.
+
+mod consumer;
+mod context;
+mod dead_letter;
+mod reader;
+
+pub(crate) use self::consumer::Consumer;
