@@ -18,8 +18,8 @@ pub use self::outcome::{
 pub use self::returned::{Futures, Holders, Probe, RecordableStream, Streams, probe};
 pub use self::stream::{Recording, call_stream};
 pub use self::until::call_until;
+pub use crate::memo::{ByMessage, BySerde, Codec, CodecBySerde, CodecOf, Recordable};
 pub use crate::replay::golden::{GoldenTest, block_on, run as golden, run_sync as golden_sync};
-pub use crate::replay::memo::{ByMessage, BySerde, Codec, CodecBySerde, CodecOf, Recordable};
 pub use crate::serve::{
     ArgumentError, Arguments, AsyncRun, BlockingRun, BySerde as BySerdeArguments, Decode, Execution, Run, resumable,
 };
