@@ -264,9 +264,40 @@ pub static CREDENTIALS: &[Credential] = &[
     row("hm", Parameter, "Discord `hm` of attachments: docs.discord.com/developers/reference"),
 ];
 
+/// Letters before the last letter of the names of [`CREDENTIALS`] but for parameters, by the last letter: a bit for each. Most names of
+/// members end otherwise, and are compared with no row.
+static ENDS: [u64; 36] = ends();
+
+#[expect(clippy::indexing_slicing, reason = "the compiler evaluates it")]
+const fn ends() -> [u64; 36] {
+    let mut ends = [0; 36];
+    let mut at = 0;
+    while at < CREDENTIALS.len() {
+        let name = CREDENTIALS[at].name.as_bytes();
+        if !matches!(CREDENTIALS[at].by, Parameter) {
+            ends[letter(name[name.len() - 1])] |= 1 << letter(name[name.len() - 2]);
+        }
+        at += 1;
+    }
+    ends
+}
+
+/// Returns the number of a letter or digit, of either case.
+const fn letter(byte: u8) -> usize {
+    match byte.to_ascii_lowercase() {
+        letter @ b'a'..=b'z' => (letter - b'a') as usize,
+        digit => digit.wrapping_sub(b'0') as usize % 10 + 26,
+    }
+}
+
 /// Returns how the member of this name is a credential.
 pub(crate) fn matched(name: &str) -> Option<Match> {
-    let last = name.bytes().rev().find(u8::is_ascii_alphanumeric)?.to_ascii_lowercase();
+    let mut letters = name.bytes().rev().filter(u8::is_ascii_alphanumeric);
+    let last = letters.next()?.to_ascii_lowercase();
+    let before = letters.next()?;
+    if ENDS.get(letter(last))? & (1 << letter(before)) == 0 {
+        return None;
+    }
     let rows = CREDENTIALS.iter().filter(|row| row.by != Parameter && row.name.as_bytes().last() == Some(&last));
     rows.filter(|row| holds(row, name)).map(|row| row.by).next()
 }
@@ -370,7 +401,9 @@ mod tests {
                 !row.name.is_empty() && row.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()),
                 "{row:?}"
             );
-            assert!(!row.source.is_empty(), "{row:?}");
+            assert!(!row.source.is_empty() && row.name.len() >= 2, "{row:?}");
+            let spelt = row.name.to_ascii_uppercase();
+            assert!(row.by == Parameter || matched(row.name).is_some() && matched(&spelt).is_some(), "{row:?}");
         }
     }
 }
