@@ -9,7 +9,7 @@ use opentelemetry_instrumentation_genai::{Capture, Instrumentation, Request};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
 use retrace_protocol::Trace;
 use retrace_replay::cassette::Outcome;
-use retrace_replay::render::{Answer, Api, Choice, Fidelity, Part, Usage, entries, project, render};
+use retrace_replay::render::{Answer, Api, Choice, Fidelity, MediaSource, Part, ProviderPart, Usage, entries, project, render};
 use serde_json::{Map, Value, json};
 
 #[derive(Arbitrary, Debug)]
@@ -25,6 +25,9 @@ enum Made<'a> {
     Reasoning(&'a str),
     Refusal(&'a str),
     Call { id: Option<&'a str>, name: &'a str, arguments: Option<&'a str> },
+    ProvidersCall { id: Option<&'a str>, name: &'a str, call: &'a str },
+    ProvidersResult { id: Option<&'a str>, result: &'a str },
+    Media { mime_type: Option<&'a str>, is_data: bool, source: &'a str },
 }
 
 fuzz_target!(|input: Input<'_>| match input {
@@ -45,6 +48,11 @@ fuzz_target!(|input: Input<'_>| match input {
     }
 });
 
+/// JSON, or the text itself where it is none.
+fn document(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| text.into())
+}
+
 fn made(choices: Vec<(Vec<Made<'_>>, Option<&str>)>, usage: [Option<u32>; 5], tokens: &[(i32, i64)]) -> Answer {
     let part = |part: Made<'_>| match part {
         Made::Text(text) => Part::Text(text.to_owned()),
@@ -53,8 +61,21 @@ fn made(choices: Vec<(Vec<Made<'_>>, Option<&str>)>, usage: [Option<u32>; 5], to
         Made::Call { id, name, arguments } => Part::ToolCall {
             id: id.map(ToOwned::to_owned),
             name: name.to_owned(),
-            arguments: arguments.map(|text| serde_json::from_str(text).unwrap_or_else(|_| text.into())),
+            arguments: arguments.map(document),
         },
+        Made::ProvidersCall { id, name, call } => Part::Provider(ProviderPart::ToolCall {
+            id: id.map(ToOwned::to_owned),
+            name: name.to_owned(),
+            call: document(call),
+        }),
+        Made::ProvidersResult { id, result } => {
+            Part::Provider(ProviderPart::ToolResult { id: id.map(ToOwned::to_owned), result: document(result) })
+        }
+        Made::Media { mime_type, is_data, source } => {
+            let source = source.to_owned();
+            let source = if is_data { MediaSource::Data(source) } else { MediaSource::Uri(source) };
+            Part::Provider(ProviderPart::Media { mime_type: mime_type.map(ToOwned::to_owned), source })
+        }
     };
     let choice = |(parts, reason): (Vec<Made<'_>>, Option<&str>)| Choice {
         parts: parts.into_iter().map(part).collect(),
@@ -92,6 +113,7 @@ fn texts(answer: &Answer) -> Vec<String> {
                 Part::Reasoning(text) => all[1] += text,
                 Part::Refusal(text) => all[2] += text,
                 Part::ToolCall { name, arguments, .. } => all[3] += &format!("{name}({arguments:?})"),
+                Part::Provider(part) => all[3] += &format!("{part:?}"),
             }
         }
         all

@@ -451,7 +451,9 @@ mod tests {
                 !row.name.is_empty() && row.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()),
                 "{row:?}"
             );
-            assert!(!row.source.is_empty(), "{row:?}");
+            assert!(!row.source.is_empty() && row.name.len() >= 2, "{row:?}");
+            let spelt = row.name.to_ascii_uppercase();
+            assert!(row.by == Parameter || matched(row.name).is_some() && matched(&spelt).is_some(), "{row:?}");
         }
     }
 }

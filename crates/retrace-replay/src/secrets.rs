@@ -3,7 +3,8 @@
 use std::fmt;
 
 use genai_redact::{MARKER, Place};
-use memchr::memmem;
+use memchr::memchr;
+use memchr::memmem::Finder;
 use retrace_protocol::Json;
 
 /// Shortest value that counts as a secret, in bytes: shorter ones are found in any text.
@@ -22,16 +23,8 @@ pub struct Secrets {
 #[derive(Clone)]
 struct Known {
     name: String,
-    value: String,
-    /// The value as JSON writes it, if that differs.
-    escaped: Option<String>,
-}
-
-impl Known {
-    /// The forms in which the value is looked for.
-    fn forms(&self) -> impl Iterator<Item = &str> {
-        std::iter::once(self.value.as_str()).chain(self.escaped.as_deref())
-    }
+    /// Searches for the value, and for it as JSON writes it if that differs.
+    forms: Vec<Finder<'static>>,
 }
 
 impl Secrets {
@@ -40,7 +33,9 @@ impl Secrets {
         let value = value.into();
         // What replaces a value must not hold it.
         if value.len() >= MIN_SECRET_BYTES && !MARKER.contains(&value) {
-            self.values.push(Known { name: name.into(), escaped: escaped(&value), value });
+            let forms = std::iter::once(value.clone()).chain(escaped(&value));
+            let forms = forms.map(|form| Finder::new(&form).into_owned()).collect();
+            self.values.push(Known { name: name.into(), forms });
         }
     }
 
@@ -55,9 +50,10 @@ impl Secrets {
 
     /// Returns the name of a secret that the text holds, as it is or as JSON writes it.
     #[must_use]
-    pub fn find(&self, text: &str) -> Option<&str> {
-        let holds = |form: &str| memmem::find(text.as_bytes(), form.as_bytes()).is_some();
-        self.values.iter().find(|known| known.forms().any(holds)).map(|known| known.name.as_str())
+    pub fn find(&self, text: impl AsRef<[u8]>) -> Option<&str> {
+        let text = text.as_ref();
+        let holds = |form: &Finder<'_>| form.find(text).is_some();
+        self.values.iter().find(|known| known.forms.iter().any(holds)).map(|known| known.name.as_str())
     }
 
     /// A name with its credentials replaced.
@@ -69,14 +65,8 @@ impl Secrets {
 
     /// Replaces the values in a text. `None` where it holds none.
     pub(crate) fn redact_text(&self, text: &str) -> Option<String> {
-        let mut redacted: Option<String> = None;
-        for form in self.values.iter().flat_map(Known::forms) {
-            let text = redacted.as_deref().unwrap_or(text);
-            if memmem::find(text.as_bytes(), form.as_bytes()).is_some() {
-                redacted = Some(text.replace(form, MARKER));
-            }
-        }
-        redacted
+        // A value and its marker are text, so that whole characters are replaced.
+        self.redact_values(text.as_bytes()).and_then(|redacted| String::from_utf8(redacted).ok())
     }
 
     pub(crate) fn redact_json(&self, text: &str, place: Place) -> Option<Json> {
@@ -100,10 +90,10 @@ impl Secrets {
 
     fn redact_values(&self, bytes: &[u8]) -> Option<Vec<u8>> {
         let mut redacted: Option<Vec<u8>> = None;
-        for form in self.values.iter().flat_map(Known::forms) {
+        for form in self.values.iter().flat_map(|known| &known.forms) {
             let text = redacted.as_deref().unwrap_or(bytes);
-            if memmem::find(text, form.as_bytes()).is_some() {
-                redacted = Some(replaced(text, form.as_bytes()));
+            if form.find(text).is_some() {
+                redacted = Some(replaced(text, form));
             }
         }
         redacted
@@ -113,6 +103,12 @@ impl Secrets {
 /// Replaces credentials in a body: one JSON document, or several in lines of their own, as in event streams.
 fn redact_documents(text: &str) -> Option<String> {
     let document = text.trim_start();
+    // A document on one line is its line.
+    if memchr(b'\n', document.as_bytes()).is_none() {
+        let at = text.find(['{', '[']).unwrap_or(text.len());
+        let redacted = genai_redact::json(text.get(at..).unwrap_or_default(), Place::Body)?;
+        return Some(format!("{}{redacted}", text.get(..at).unwrap_or_default()));
+    }
     if document.starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(document).is_ok() {
         return genai_redact::json(text, Place::Body);
     }
@@ -143,13 +139,13 @@ fn escaped(value: &str) -> Option<String> {
     (inner != value).then(|| inner.to_owned())
 }
 
-fn replaced(text: &[u8], value: &[u8]) -> Vec<u8> {
+fn replaced(text: &[u8], value: &Finder<'_>) -> Vec<u8> {
     let mut replaced = Vec::with_capacity(text.len());
     let mut from = 0;
-    for at in memmem::find_iter(text, value) {
+    for at in value.find_iter(text) {
         replaced.extend(text.get(from..at).unwrap_or_default());
         replaced.extend(MARKER.as_bytes());
-        from = at + value.len();
+        from = at + value.needle().len();
     }
     replaced.extend(text.get(from..).unwrap_or_default());
     replaced

@@ -472,18 +472,21 @@ async fn ceilings() {
         let error = retrace::limits().steps(0).scope(async move { client.chat("b").await.unwrap_err() }).await;
         assert_eq!(retrace::refusal(&*error).unwrap().enforcement().unwrap().limit, Some(0.0));
         assert_eq!(provider.seen(), ["a"]);
-        // By the environment: of each run, by itself.
-        for (ceiling, passes) in [("2", true), ("many", false)] {
+        // By the environment: of each run, by itself, also where recording is switched off.
+        for (ceiling, enabled, passes) in [("2", "", true), ("2", "off", true), ("many", "", false)] {
             let mut process = Command::new(std::env::current_exe().unwrap());
             process.args(["--exact", "ceilings"]).env("RETRACE_MAX_STEPS_PER_RUN", ceiling);
+            process.env("RETRACE_ENABLED", enabled);
             let output = process.output().unwrap();
             assert_eq!(output.status.success(), passes, "{output:?}");
             let printed =
                 String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-            assert!(passes || printed.contains("is not a ceiling; set a number"), "{printed}");
+            assert!(passes || printed.contains("is not a ceiling; set a whole number"), "{printed}");
         }
         return;
     }
+    let is_off = std::env::var("RETRACE_ENABLED").is_ok_and(|enabled| !enabled.is_empty());
+    let _guard = is_off.then(|| retrace::install().unwrap());
     for _ in 0..2 {
         let provider = provider::Provider::new();
         retrace::run("limited")

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr2;
 use retrace_protocol::{Json, SpanType};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -10,8 +11,9 @@ use super::chunk_text::{ChunkText, ReadChunk};
 use super::{Effects, Entry, Outcome, TokenCount};
 use crate::{Chunk, Fingerprint, Lane, Response};
 
+/// Members before the request.
 #[derive(Serialize)]
-struct WrittenEntry<'a> {
+struct Head<'a> {
     ordinal: u64,
     lane: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -25,11 +27,13 @@ struct WrittenEntry<'a> {
     model: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     effects: Option<Effects>,
-    request: &'a RawValue,
+}
+
+/// Members after the request and the value.
+#[derive(Serialize)]
+struct Tail<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     response: Option<WrittenResponse<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    value: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,54 +73,84 @@ fn write_chunks<S: Serializer>(chunks: &[Chunk], serializer: S) -> Result<S::Ok,
     serializer.collect_seq(chunks.iter().map(ChunkText))
 }
 
-/// Writes the line of an entry, without its end.
-pub(super) fn write(entry: &Entry) -> serde_json::Result<String> {
-    // Verbatim JSON may hold line ends between its tokens; a line may not.
-    let one_line = |json: &Json| -> serde_json::Result<Box<RawValue>> {
-        match json.as_str().contains(['\n', '\r']) {
-            true => RawValue::from_string(serde_json::to_string(&json.to_value()?)?),
-            false => RawValue::from_string(json.as_str().to_owned()),
+/// Appends a member whose value is JSON. Verbatim JSON may hold line ends between its tokens; a line may not.
+fn push_json(line: &mut Vec<u8>, name: &str, json: &Json) -> serde_json::Result<()> {
+    line.extend_from_slice(b",\"");
+    line.extend_from_slice(name.as_bytes());
+    line.extend_from_slice(b"\":");
+    match memchr2(b'\n', b'\r', json.as_str().as_bytes()) {
+        Some(_) => serde_json::to_writer(line, &json.to_value()?),
+        None => {
+            line.extend_from_slice(json.as_str().as_bytes());
+            Ok(())
         }
+    }
+}
+
+/// Returns the line of an entry, without its end.
+///
+/// The JSON of the request and of a value is copied as it stands, between two objects whose braces are left out.
+pub(super) fn write(entry: &Entry) -> serde_json::Result<Vec<u8>> {
+    const OTHERS: usize = 512;
+    let outcome = match &entry.outcome {
+        Outcome::Response(response) => response.chunks.iter().map(|chunk| chunk.bytes.len() + 16).sum(),
+        Outcome::Value(value) => value.as_str().len(),
+        _ => 0,
     };
-    let request = one_line(&entry.request)?;
-    let value = match &entry.outcome {
-        Outcome::Value(value) => Some(one_line(value)?),
-        _ => None,
-    };
+    let mut line = Vec::with_capacity(entry.request.as_str().len() + outcome + outcome / 8 + OTHERS);
+    serde_json::to_writer(
+        &mut line,
+        &Head {
+            ordinal: entry.ordinal,
+            lane: entry.lane.to_string(),
+            step: entry.step,
+            span_type: entry.span_type.as_str(),
+            name: &entry.name,
+            fingerprint: entry.fingerprint.to_string(),
+            endpoint: entry.endpoint.as_deref(),
+            model: entry.model.as_deref(),
+            effects: entry.effects,
+        },
+    )?;
+    line.pop();
+    push_json(&mut line, "request", &entry.request)?;
+    if let Outcome::Value(value) = &entry.outcome {
+        push_json(&mut line, "value", value)?;
+    }
     let response = match &entry.outcome {
         Outcome::Response(Response { status, headers, head_ms, chunks, broken }) => {
             Some(WrittenResponse { status: *status, headers, head_ms: *head_ms, chunks, broken: broken.as_deref() })
         }
         _ => None,
     };
-    serde_json::to_string(&WrittenEntry {
-        ordinal: entry.ordinal,
-        lane: entry.lane.to_string(),
-        step: entry.step,
-        span_type: entry.span_type.as_str(),
-        name: &entry.name,
-        fingerprint: entry.fingerprint.to_string(),
-        endpoint: entry.endpoint.as_deref(),
-        model: entry.model.as_deref(),
-        effects: entry.effects,
-        request: &request,
-        response,
-        value: value.as_deref(),
-        error: match &entry.outcome {
-            Outcome::Error(error) => Some(error),
-            _ => None,
+    let begin = line.len();
+    serde_json::to_writer(
+        &mut line,
+        &Tail {
+            response,
+            error: match &entry.outcome {
+                Outcome::Error(error) => Some(error),
+                _ => None,
+            },
+            not_replayable: match &entry.outcome {
+                Outcome::NotReplayable(reason) => Some(reason),
+                _ => None,
+            },
+            tokens: entry.tokens,
+            cost_usd: entry.cost_usd,
+            token_ids: &entry.token_ids,
+            span_id: entry.span_id.as_deref(),
+            concurrent: entry.concurrent,
+            redacted: entry.redacted,
         },
-        not_replayable: match &entry.outcome {
-            Outcome::NotReplayable(reason) => Some(reason),
-            _ => None,
-        },
-        tokens: entry.tokens,
-        cost_usd: entry.cost_usd,
-        token_ids: &entry.token_ids,
-        span_id: entry.span_id.as_deref(),
-        concurrent: entry.concurrent,
-        redacted: entry.redacted,
-    })
+    )?;
+    match line.len() - begin {
+        2 => {
+            line.remove(begin);
+        }
+        _ => line.splice(begin..=begin, *b",").for_each(drop),
+    }
+    Ok(line)
 }
 
 /// Members of an entry that matching needs; the others are skipped.

@@ -59,8 +59,14 @@ impl Secrets {
     /// Returns true if something was replaced. A credential may lie across the end of a chunk, so the body is read as a whole. It
     /// keeps its cut if each chunk by itself comes to the same.
     fn redact_chunks(&self, chunks: &mut [Chunk], is_error: bool) -> bool {
-        let whole: Vec<u8> = chunks.iter().flat_map(|chunk| chunk.bytes.iter().copied()).collect();
-        let Some(redacted) = self.redact_bytes(&whole, is_error) else { return false };
+        let redacted = match &*chunks {
+            [only] => self.redact_bytes(&only.bytes, is_error),
+            several => {
+                let pieces: Vec<&[u8]> = several.iter().map(|chunk| chunk.bytes.as_slice()).collect();
+                self.redact_bytes(&pieces.concat(), is_error)
+            }
+        };
+        let Some(redacted) = redacted else { return false };
         for chunk in chunks.iter_mut() {
             if let Some(redacted) = self.redact_bytes(&chunk.bytes, is_error) {
                 chunk.bytes = redacted;

@@ -44,11 +44,11 @@ impl<W: Write> CassetteWriter<W> {
         let mut header = header.clone();
         header.name = cassette.secrets.redact_label(&header.name);
         let header = serde_json::to_string(&header).map_err(|error| cassette.malformed(&error))?;
-        if let Some(name) = cassette.secrets.find(&header) {
+        if let Some(name) = cassette.secrets.find(header.as_bytes()) {
             let problem = CassetteProblem::Secret { name: name.to_owned(), ordinal: 0 };
             return Err(CassetteError::new(&*cassette.file, None, problem));
         }
-        cassette.line(&header)?;
+        cassette.line(header.as_bytes())?;
         Ok(cassette)
     }
 
@@ -76,20 +76,20 @@ impl<W: Write> CassetteWriter<W> {
     /// The writer's.
     pub fn finish(mut self) -> Result<W, CassetteError> {
         let end = serde_json::to_string(&End { entries: self.entries }).map_err(|error| self.malformed(&error))?;
-        self.line(&end)?;
+        self.line(end.as_bytes())?;
         let flushed = self.writer.flush();
         flushed.map_err(|error| CassetteError::io(&*self.file, None, error))?;
         Ok(self.writer)
     }
 
     /// Writes a line that a reader takes.
-    fn line(&mut self, line: &str) -> Result<(), CassetteError> {
+    fn line(&mut self, line: &[u8]) -> Result<(), CassetteError> {
         if line.len() as u64 >= self.max_line_bytes {
             let problem = CassetteProblem::TooLong(self.max_line_bytes);
             return Err(CassetteError::new(&*self.file, Some(self.lines + 1), problem));
         }
         self.lines += 1;
-        let written = self.writer.write_all(line.as_bytes()).and_then(|()| self.writer.write_all(b"\n"));
+        let written = self.writer.write_all(line).and_then(|()| self.writer.write_all(b"\n"));
         written.map_err(|error| CassetteError::io(&*self.file, None, error))
     }
 
