@@ -51,8 +51,8 @@ variables! {
     SPAN_SELECTION = "RETRACE_SPAN_SELECTION",
         "Which spans are sent: those of GenAI and the root above them, or all.", "`genai`", "`genai`, `all`";
     TRANSPORT = "RETRACE_TRANSPORT",
-        "How runs are sent: live over a WebSocket, each by one HTTP request when it has ended, or whichever works.", "`auto`",
-        "`auto`, `ws`, `http`";
+        "How runs are sent: live over a WebSocket, each by one HTTP request, or live by a processor, else by requests.",
+        "`auto`", "`auto`, `ws`, `http`";
     SAMPLE_RATE = "RETRACE_SAMPLE_RATE",
         "The share of runs that `RetraceSampler` keeps; without one, the share that an exporter or a processor sends.", "`1`",
         "a number from `0` to `1`, or a percentage such as `1%`";

@@ -348,7 +348,7 @@ impl Ledger {
     /// Counts the waiting spans one by one: after a panic, and for tests.
     pub(crate) fn count_spans(&self) -> u64 {
         let streamed: u64 = self.streamed.values().map(|run| run.count_spans()).sum();
-        let requested: u64 = self.requests.values().map(Request::sources).sum();
+        let requested: u64 = self.requests.values().map(Request::count_spans).sum();
         streamed + requested + self.count_leaving()
     }
 
@@ -356,6 +356,11 @@ impl Ledger {
     /// the counts: the panic may have come between a change and its count.
     pub(crate) fn recover(&mut self, now: Duration) {
         self.streamed.values_mut().for_each(|run| run.recount());
+        for request in self.requests.values_mut() {
+            if let Content::Create(run) = &mut request.content {
+                run.recount();
+            }
+        }
         self.frames.recount();
         self.recount_leaving();
         self.pending = self.count_spans() - self.leaving();

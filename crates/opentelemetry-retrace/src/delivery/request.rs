@@ -69,6 +69,11 @@ impl Request {
         }
     }
 
+    /// Counts the spans step by step.
+    pub(crate) fn count_spans(&self) -> u64 {
+        self.run().map_or_else(|| self.sources(), RunBuffer::count_spans)
+    }
+
     pub(crate) fn run(&self) -> Option<&RunBuffer> {
         match &self.content {
             Content::Create(run) => Some(run),

@@ -5,6 +5,7 @@
 
 mod backlog;
 mod emit;
+mod hint;
 mod incoming;
 mod spool;
 
@@ -16,12 +17,13 @@ use bytes::Bytes;
 use opentelemetry::trace::TraceId;
 use opentelemetry_sdk::trace::SpanData;
 use retrace_protocol::{ServerFrame, Signal, SignalCode};
-use retrace_translate::{Options, Output, Recorder, RecorderLimits, Resource, SpanSelection};
+use retrace_translate::{Options, Output, Recorder, RecorderLimits, Resource};
 
 use crate::config::Transport;
 use crate::delivery::{Answer, Cause, Closed, Ledger, LedgerLimits, Mark, Notice, Sending, Written};
 use crate::pipeline_state::backlog::{Backlog, Next, Pause};
 use crate::pipeline_state::emit::KeptBack;
+use crate::pipeline_state::hint::Hint;
 pub(crate) use crate::pipeline_state::incoming::Incoming;
 use crate::recording::flush_handle::{FlushHandle, FlushOutcome};
 use crate::recording::queue::{EventBatch, Message, SpanEvent, Taken};
@@ -40,8 +42,6 @@ const INCOMPLETE: usize = 4_096;
 const INCOMPLETE_BYTES: usize = 48;
 const INCOMPLETE_SHARE: usize = 32;
 
-/// Number of traces without a run that indicates that no model call is instrumented.
-const TRACES_WITHOUT_RUN: u64 = 100;
 /// Longest time without a delivery for which the worker reads no message.
 const HOLD: Duration = Duration::from_secs(30);
 
@@ -109,16 +109,6 @@ pub(crate) struct PipelineState {
     waits: Vec<Wait>,
     ended_waits: Vec<(FlushHandle, FlushOutcome)>,
     closing: Option<Duration>,
-}
-
-/// State of the log line about traces without GenAI spans.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Hint {
-    #[default]
-    None,
-    /// The line is due; the number of traces that had ended.
-    Due(u64),
-    Given,
 }
 
 /// Flush or shutdown that waits for delivery.
@@ -393,41 +383,6 @@ impl PipelineState {
         self.ledger.advance(now);
         self.ended_waits.extend(self.backlog.expire(now));
         self.end_waits(now);
-    }
-
-    /// Schedules the hint if many traces have ended and none of them was a run: the application is probably
-    /// not instrumented.
-    fn look_for_hint(&mut self) {
-        let traces = self.recorder.unselected_runs();
-        let many = if self.closing.is_some() { 1 } else { TRACES_WITHOUT_RUN };
-        if traces >= many
-            && !self.has_recorded
-            && self.hint == Hint::None
-            && self.config.options.selection == SpanSelection::GenAi
-        {
-            self.hint = Hint::Due(traces);
-        }
-    }
-
-    /// Takes log lines about span types that do not exist, each at most once.
-    pub(crate) fn take_unknown_span_types(&mut self) -> impl Iterator<Item = String> + use<> {
-        self.recorder.take_unknown_span_types().into_iter().map(|value| {
-            format!(
-                "retrace.span_type={value:?} does not exist and is ignored: use llm_call, tool_call, tool_result, reasoning, \
-                 action, error or fork_point"
-            )
-        })
-    }
-
-    /// Takes the log line about traces that hold no GenAI span; at most once.
-    pub(crate) fn take_hint(&mut self) -> Option<String> {
-        let Hint::Due(traces) = self.hint else { return None };
-        self.hint = Hint::Given;
-        let traces = if traces == 1 { "1 trace has".to_owned() } else { format!("{traces} traces have") };
-        Some(format!(
-            "{traces} ended and no span had a gen_ai.* attribute, so that nothing was sent: instrument \
-             the model calls (crate opentelemetry-instrumentation-genai), or send every trace with RETRACE_SPAN_SELECTION=all"
-        ))
     }
 
     fn end_waits(&mut self, now: Duration) {

@@ -399,13 +399,14 @@ impl<P: WayIn> Builder<P> {
     }
 
     /// Sets a callback for every group of spans that leaves the pipeline: delivered, set aside, spooled or lost, by
-    /// trace. With it a program that reads spans from a log knows up to which position all of them are settled.
+    /// trace, as far as it is known ([`Settlement::trace_id`]). With it a program that reads spans from a log knows up to
+    /// which position they are settled.
     ///
     /// Called on the worker's thread, which it should not block, after [`Stats`](crate::Stats) include the spans. The
-    /// sums over all calls equal the stats, except spans that the queue refused ([`LossReason::QueueFull`
-    /// ](crate::LossReason::QueueFull)): those were not accepted, and `export` returned an error for them. A panic of
-    /// the callback is caught and ignored. Spans that are still held when the worker ends are in no call; they are
-    /// [`LossReason::Internal`](crate::LossReason::Internal).
+    /// sums over all calls equal the stats, except spans that the queue refused and for which `export` returned an
+    /// error ([`LossReason::QueueFull`](crate::LossReason::QueueFull)): they were not accepted. Spans that the worker
+    /// still holds when it ends are in no call ([`LossReason::Internal`](crate::LossReason::Internal)). A panic of the
+    /// callback is caught and ignored.
     ///
     /// ```
     /// use opentelemetry_retrace::{Outcome, RetraceExporter};

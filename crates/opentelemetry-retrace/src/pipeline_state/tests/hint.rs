@@ -1,6 +1,7 @@
 //! Log line about traces without GenAI spans.
 
 use super::*;
+use retrace_translate::SpanSelection;
 
 fn plain(stage: &mut Stage, traces: std::ops::RangeInclusive<u128>) {
     for trace in traces {
