@@ -16,6 +16,8 @@ use crate::query::TraceQuery;
 const LISTED: usize = 20;
 /// Largest number of models per day: those with the highest cost, then the most tokens; the others are summed.
 const MODELS: usize = 12;
+/// Bound of the ids of values, which grow from 1.
+const MAX_VALUE: usize = 1 << 24;
 const MICROS_OF_DAY: i64 = 24 * 60 * 60 * 1_000_000;
 
 /// Figures over runs.
@@ -103,7 +105,34 @@ struct Sums {
     numbers: Numbers,
     micros: Vec<i64>,
     days: HashMap<i64, DaySums>,
-    parts: HashMap<i64, PartSums>,
+    parts: Parts,
+    /// Models of the run that is added.
+    models: Vec<(i64, Usage)>,
+}
+
+/// Sums by value. A large database has a million parts: their places are found without hashing.
+#[derive(Debug, Default)]
+struct Parts {
+    /// Place in `sums` plus one by value, 0 for values without sums.
+    places: Vec<u32>,
+    sums: Vec<(i64, PartSums)>,
+}
+
+impl Parts {
+    /// Returns the sums of a value, or `None` if it is too large for one that the index has given.
+    fn of(&mut self, value: i64) -> Option<&mut PartSums> {
+        let at = usize::try_from(value).ok().filter(|at| *at < MAX_VALUE)?;
+        if at >= self.places.len() {
+            self.places.resize(at + 1, 0);
+        }
+        let place = self.places.get_mut(at)?;
+        if *place == 0 {
+            self.sums.push((value, PartSums::default()));
+            *place = u32::try_from(self.sums.len()).ok()?;
+        }
+        let (_, sums) = self.sums.get_mut(usize::try_from(*place).ok()? - 1)?;
+        Some(sums)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -123,14 +152,14 @@ struct PartSums {
 impl Sums {
     /// Adds the packed usage of a run. Damaged usage counts as far as it can be read.
     fn add(&mut self, usage: &[u8]) {
-        let Self { zone, numbers, micros, days, parts } = self;
+        let Self { zone, numbers, micros, days, parts, models } = self;
         let mut run = RunUsage::default();
-        let mut models = Vec::new();
+        models.clear();
         let _ = run.unpack_with(usage, |PartUsage { value, kind, usage }| {
             if !kind.is_called() {
                 return;
             }
-            let PartSums { kind: known, part, micros } = parts.entry(value).or_default();
+            let Some(PartSums { kind: known, part, micros }) = parts.of(value) else { return };
             *known = Some(kind);
             part.runs += 1;
             part.calls += usage.calls;
@@ -157,7 +186,7 @@ impl Sums {
         day.failed += failed;
         micros.extend(duration);
         for (model, usage) in models {
-            of_day.entry(model).or_default().add(usage);
+            of_day.entry(*model).or_default().add(*usage);
         }
     }
 
@@ -169,11 +198,13 @@ impl Sums {
         let Self { mut numbers, mut micros, days, parts, .. } = self;
         numbers.latency_ms = Percentiles::of(&mut micros);
         let mut kinds: BTreeMap<PartKind, Vec<(i64, Part)>> = BTreeMap::new();
-        for (value, PartSums { kind, mut part, micros }) in parts {
+        for (value, PartSums { kind, mut part, micros }) in parts.sums {
             #[allow(clippy::cast_precision_loss)] // A mean needs no more digits.
             let mean_ms = micros as f64 / 1000.0 / part.calls.max(1) as f64;
             part.mean_ms = mean_ms;
-            kind.into_iter().for_each(|kind| kinds.entry(kind).or_default().push((value, part.clone())));
+            if let Some(kind) = kind {
+                kinds.entry(kind).or_default().push((value, part));
+            }
         }
         for (kind, parts) in &mut kinds {
             parts.sort_by(|(a, one), (b, other)| {

@@ -54,20 +54,24 @@ impl Reader {
     /// Returns one page of the sessions of the runs that `query` selects.
     pub(crate) fn sessions(&self, query: &TraceQuery) -> Result<SessionPage, StoreError> {
         self.read(|database| {
-            let mut sums = sums(database, selected(database, query)?.as_ref())?;
-            let total = sums.len() as u64;
+            let selection = selected(database, query)?;
+            let mut latest = latest(database, selection.as_ref())?;
+            let total = latest.len() as u64;
             // The latest first; sessions without a start last, and the newest value first among equals.
-            sums.sort_unstable_by_key(|(value, sum)| std::cmp::Reverse((sum.session.last_micros, *value)));
+            latest.sort_unstable_by_key(|(value, started)| std::cmp::Reverse((*started, *value)));
             let offset = usize::try_from(query.offset()).unwrap_or(usize::MAX);
             let limit = usize::try_from(query.limit()).unwrap_or_default();
-            let page: Vec<(i64, Sum)> = sums.into_iter().skip(offset).take(limit).collect();
-            let names = names(database, page.iter().flat_map(|(value, sum)| [Some(*value), sum.user]).flatten())?;
+            let page = latest.into_iter().skip(offset).take(limit);
+            let sums: Vec<(i64, Sum)> = page
+                .map(|(value, _)| Ok((value, sum(database, value, selection.as_ref())?)))
+                .collect::<Result<_, StoreError>>()?;
+            let names = names(database, sums.iter().flat_map(|(value, sum)| [Some(*value), sum.user]).flatten())?;
             let named = |(value, sum): (i64, Sum)| Session {
                 id: names.get(&value).cloned().unwrap_or_default(),
                 user: sum.user.and_then(|user| names.get(&user)).cloned(),
                 ..sum.session
             };
-            let sessions = page.into_iter().map(named).collect();
+            let sessions = sums.into_iter().map(named).collect();
             Ok(SessionPage { sessions, total, limit: u64::from(query.limit()), offset: query.offset() })
         })
     }
@@ -95,34 +99,52 @@ impl Reader {
 struct Sum {
     session: Session,
     user: Option<i64>,
-    user_at: Option<i64>,
 }
 
-/// Sums the selected runs by session, in no order.
-fn sums(database: &Connection, selection: Option<&KeySet>) -> Result<Vec<(i64, Sum)>, StoreError> {
+/// Returns the sessions of the selected runs, each with the start of its last run. Reads one index, in its order.
+fn latest(database: &Connection, selection: Option<&KeySet>) -> Result<Vec<(i64, Option<i64>)>, StoreError> {
     let mut statement = database.prepare_cached(
-        "SELECT key, session, started_micros, has_error, tokens, cost, user FROM run_index WHERE session IS NOT NULL",
+        "SELECT session, started_micros, key FROM run_index INDEXED BY run_index_by_session WHERE session IS NOT NULL
+         ORDER BY session, started_micros",
     )?;
     let mut rows = statement.query([])?;
-    let mut sums: HashMap<i64, Sum> = HashMap::new();
+    let mut latest: Vec<(i64, Option<i64>)> = Vec::new();
+    while let Some(row) = rows.next()? {
+        if selection.is_some_and(|keys| !row.get(2).is_ok_and(|key| keys.contains(key))) {
+            continue;
+        }
+        let (session, started) = (row.get(0)?, row.get(1)?);
+        match latest.last_mut() {
+            Some((known, last)) if *known == session => *last = started,
+            _ => latest.push((session, started)),
+        }
+    }
+    Ok(latest)
+}
+
+/// Sums the selected runs of a session.
+fn sum(database: &Connection, session: i64, selection: Option<&KeySet>) -> Result<Sum, StoreError> {
+    let mut statement = database.prepare_cached(
+        "SELECT key, started_micros, has_error, tokens, cost, user FROM run_index INDEXED BY run_index_by_session
+         WHERE session = ?1 ORDER BY started_micros",
+    )?;
+    let mut rows = statement.query([session])?;
+    let mut sum = Sum::default();
+    let session = &mut sum.session;
     while let Some(row) = rows.next()? {
         if selection.is_some_and(|keys| !row.get(0).is_ok_and(|key| keys.contains(key))) {
             continue;
         }
-        let Sum { session, user, user_at } = sums.entry(row.get(1)?).or_default();
-        let started: Option<i64> = row.get(2)?;
+        let started: Option<i64> = row.get(1)?;
         session.runs += 1;
-        session.failed += u64::from(row.get::<_, bool>(3)?);
-        session.first_micros = session.first_micros.into_iter().chain(started).min();
-        session.last_micros = session.last_micros.max(started);
-        session.tokens = session.tokens.saturating_add(row.get::<_, i64>(4)?.unsigned_abs());
-        session.cost += row.get::<_, f64>(5)?;
-        let found: Option<i64> = row.get(6)?;
-        if found.is_some() && (user.is_none() || started >= *user_at) {
-            (*user, *user_at) = (found, started);
-        }
+        session.failed += u64::from(row.get::<_, bool>(2)?);
+        session.first_micros = session.first_micros.or(started);
+        session.last_micros = started;
+        session.tokens = session.tokens.saturating_add(row.get::<_, i64>(3)?.unsigned_abs());
+        session.cost += row.get::<_, f64>(4)?;
+        sum.user = row.get::<_, Option<i64>>(5)?.or(sum.user);
     }
-    Ok(sums.into_iter().collect())
+    Ok(sum)
 }
 
 /// Returns the names of values.

@@ -23,13 +23,35 @@ export function waterfall(root, act) {
   // What is drawn: {visible, tree, path, tries, closed, chosen, found, live}.
   let shown = null;
   let zoom = null;
+  // The rows that are drawn, by their places. They are kept while it scrolls.
+  const drawn = new Map();
+  const drawAll = () => {
+    drawn.clear();
+    rows.replaceChildren();
+    draw();
+  };
 
   const draw = () => {
     if (!shown) return;
     const { visible } = shown;
     const from = Math.max(0, Math.floor(scroll.scrollTop / ROW) - SPARE);
     const to = Math.min(visible.length, Math.ceil((scroll.scrollTop + scroll.clientHeight) / ROW) + SPARE);
-    rows.replaceChildren(...visible.slice(from, to).map((node, at) => row(node, from + at)));
+    for (const [at, element] of drawn) {
+      if (at >= from && at < to) continue;
+      element.remove();
+      drawn.delete(at);
+    }
+    // From the last, so that each new row has its place before the one that follows it.
+    let next = null;
+    for (let at = to - 1; at >= from; at -= 1) {
+      let element = drawn.get(at);
+      if (!element) {
+        element = row(visible[at], at);
+        drawn.set(at, element);
+        rows.insertBefore(element, next);
+      }
+      next = element;
+    }
     rows.style.transform = `translateY(${from * ROW}px)`;
     const chosen = rows.querySelector('.chosen');
     if (chosen) rows.setAttribute('aria-activedescendant', chosen.id);
@@ -124,7 +146,7 @@ export function waterfall(root, act) {
   const set = (next) => {
     zoom = next;
     drawAxis();
-    draw();
+    drawAll();
   };
 
   // A drag over the times zooms to them.
@@ -171,7 +193,7 @@ export function waterfall(root, act) {
       shown = next;
       height.style.height = `${next.visible.length * ROW}px`;
       drawAxis();
-      draw();
+      drawAll();
     },
     reveal(node) {
       const top = (shown?.visible.indexOf(node) ?? -1) * ROW;

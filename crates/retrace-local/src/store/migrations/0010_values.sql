@@ -44,6 +44,7 @@ CREATE INDEX run_index_by_cost ON run_index (cost);
 CREATE INDEX run_index_by_spans ON run_index (spans);
 CREATE INDEX run_index_by_name ON run_index (name);
 CREATE INDEX run_index_by_status ON run_index (status);
+CREATE INDEX run_index_by_session ON run_index (session, started_micros) WHERE session IS NOT NULL;
 CREATE INDEX run_index_with_error ON run_index (has_error) WHERE has_error = 1;
 CREATE INDEX run_index_with_failed_spans ON run_index (failed_spans) WHERE failed_spans > 0;
 
