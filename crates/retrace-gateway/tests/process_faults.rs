@@ -80,7 +80,8 @@ fn a_spool_on_a_full_disk_counts_what_it_loses() {
     for trace in 0..traces {
         let mut spans = whole(trace, 3);
         if trace % 2 == 0 {
-            let text = serde_json::json!({"key": "gen_ai.tool.call.arguments", "value": {"stringValue": "x".repeat(30_000)}});
+            let text =
+                serde_json::json!({"key": "gen_ai.tool.call.arguments", "value": {"stringValue": "x".repeat(30_000)}});
             spans[0]["attributes"].as_array_mut().unwrap().push(text);
         }
         let body = request("front", &spans).to_string();
