@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use retrace_otlp::server::{Bodies, Receiver, Rejection};
-use retrace_otlp::{Odd, OtlpRequest};
+use retrace_otlp::{OtlpRequest, Unreadable};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::config::Config;
@@ -71,9 +71,9 @@ impl Receiver for OtlpReceiver {
         caller: Option<String>,
         request: OtlpRequest,
         room: Option<OwnedSemaphorePermit>,
-    ) -> Result<Odd, Rejection> {
+    ) -> Result<Unreadable, Rejection> {
         let spans = request.spans.len() as u64;
-        let malformed = request.malformed.saturating_add(request.odd.count);
+        let malformed = request.malformed.saturating_add(request.unreadable.count);
         let Routed { parts, unknown } = self.tenants.route(request, caller.as_deref());
         let added = self.tenants.add(parts, || None);
         drop(room);
@@ -89,9 +89,9 @@ impl Receiver for OtlpReceiver {
         self.metrics.malformed_records.add(malformed);
         self.metrics.unknown_tenant_records.add(unknown);
         if unknown == 0 {
-            return Ok(Odd::default());
+            return Ok(Unreadable::default());
         }
         let reason = "no tenant of the gateway is named by their header or resource, and there is no default";
-        Ok(Odd { count: unknown, ..Odd::one(&reason) })
+        Ok(Unreadable { count: unknown, ..Unreadable::one(&reason) })
     }
 }

@@ -314,7 +314,7 @@ fn the_admin_port_shows_health_and_no_key() {
 }
 
 #[test]
-fn a_token_is_asked_for_where_one_is_set() {
+fn a_token_is_required_where_one_is_set() {
     runtime().block_on(async {
         let sink = Server::start().unwrap();
         let gateway = gateway(sink.url(), "otlp.token_env = \"INTAKE_KEY\"").await;

@@ -89,7 +89,7 @@ struct Held {
     seen: Duration,
     due: Option<Duration>,
     part: Part,
-    told: HashSet<Id>,
+    emitted: HashSet<Id>,
 }
 
 /// Relation of an emission to the stored run.
@@ -103,7 +103,7 @@ pub enum Part {
     Rest,
 }
 
-/// A trace that is due for emission. The caller returns it with [`HeldTraces::told`].
+/// A trace that is due for emission. The caller returns it with [`HeldTraces::put_back`].
 #[derive(Debug)]
 pub struct Due {
     trace_id: TraceId,
@@ -112,7 +112,7 @@ pub struct Due {
 
 /// Data of a trace to store.
 #[derive(Debug)]
-pub struct Telling {
+pub struct Emission {
     /// The run, with all spans that the buffer holds of it.
     pub run: Box<Run>,
     /// Spans of an earlier emission that no longer exist: synthesized from messages, or kept as the root, which they
@@ -128,7 +128,7 @@ pub struct Telling {
 
 /// Result of an emission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum EmissionResult {
     /// The run is stored.
     Stored,
     /// The run was added to data that another sender, or an earlier process of this receiver, stored.
@@ -234,14 +234,14 @@ impl HeldTraces {
     }
 
     /// Returns an emitted trace to the buffer.
-    pub fn told(&mut self, due: Due, how: Told, now: Duration) {
+    pub fn put_back(&mut self, due: Due, how: EmissionResult, now: Duration) {
         let Due { trace_id, mut held } = due;
         held.due = None;
         match how {
-            Told::Stored if held.part == Part::First => held.part = Part::Whole,
-            Told::Stored => {}
-            Told::Added => held.part = Part::Rest,
-            Told::Failed => held.due = Some(now.saturating_add(self.limits.retry)),
+            EmissionResult::Stored if held.part == Part::First => held.part = Part::Whole,
+            EmissionResult::Stored => {}
+            EmissionResult::Added => held.part = Part::Rest,
+            EmissionResult::Failed => held.due = Some(now.saturating_add(self.limits.retry)),
         }
         self.insert(trace_id, held);
     }
@@ -295,7 +295,7 @@ impl Held {
             seen: now,
             due: None,
             part: Part::First,
-            told: HashSet::new(),
+            emitted: HashSet::new(),
         }
     }
 }
@@ -314,18 +314,18 @@ impl Due {
     }
 
     /// Builds the data to store; `None` if no span belongs to a run. The cost is linear in the size of the trace.
-    pub fn tell(&mut self, options: &Options) -> Option<Telling> {
-        let (run, _) = self.held.trace.tell(options);
+    pub fn translate(&mut self, options: &Options) -> Option<Emission> {
+        let (run, _) = self.held.trace.translate(options);
         let run = run?;
         let now: HashSet<Id> = run.spans.iter().map(|recorded| recorded.span.id.clone()).collect();
-        let gone = self.held.told.difference(&now).cloned().collect();
-        self.held.told = now;
+        let gone = self.held.emitted.difference(&now).cloned().collect();
+        self.held.emitted = now;
         let (orphans, has_root) = (self.held.trace.orphans(), self.held.trace.has_root());
-        Some(Telling { run, gone, orphans, has_root, part: self.held.part })
+        Some(Emission { run, gone, orphans, has_root, part: self.held.part })
     }
 }
 
-impl Telling {
+impl Emission {
     /// Returns true if the run has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {

@@ -19,7 +19,7 @@ use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use serde::{Deserialize, Deserializer};
 
-pub use self::elements::Odd;
+pub use self::elements::Unreadable;
 use self::elements::{Elements, Shared, list};
 use self::number::{double, hex, named, text, whole};
 

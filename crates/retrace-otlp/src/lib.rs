@@ -20,8 +20,8 @@ mod translate;
 mod view;
 mod weight;
 
-pub use self::held::{Due, HeldLimits, HeldTraces, Part, Release, Telling, Told};
-pub use self::json::Odd;
+pub use self::held::{Due, Emission, EmissionResult, HeldLimits, HeldTraces, Part, Release};
+pub use self::json::Unreadable;
 pub use self::json_body::json_body;
 pub use self::request::{NoProtobuf, OtlpError, OtlpRequest};
 pub use self::trace::{OtlpEvent, OtlpResource, OtlpSpan, OtlpTrace};

@@ -10,7 +10,7 @@ use prost::DecodeError;
 use prost::bytes::Buf as _;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-use crate::json::Odd;
+use crate::json::Unreadable;
 
 /// Records of one scope.
 pub(crate) type OfScope<T> = (Option<InstrumentationScope>, Vec<T>);
@@ -19,7 +19,7 @@ pub(crate) type OfScope<T> = (Option<InstrumentationScope>, Vec<T>);
 #[derive(Debug)]
 pub(crate) struct Salvaged<T> {
     pub(crate) resources: Vec<(Option<Resource>, Vec<OfScope<T>>)>,
-    pub(crate) odd: Odd,
+    pub(crate) unreadable: Unreadable,
 }
 
 /// Decodes the records of a request that cannot be decoded whole; `name` is the name of a record in errors. Spans and
@@ -32,47 +32,47 @@ pub(crate) fn salvage<T: prost::Message + Default>(
     name: &str,
     whole: DecodeError,
 ) -> Result<Salvaged<T>, DecodeError> {
-    let mut request = Salvaged { resources: Vec::new(), odd: Odd::default() };
-    let Salvaged { resources, odd } = &mut request;
+    let mut request = Salvaged { resources: Vec::new(), unreadable: Unreadable::default() };
+    let Salvaged { resources, unreadable } = &mut request;
     let is_framed = each(bytes, &mut |field, of_resource| {
         if field != 1 {
             return;
         }
         let (mut resource, mut scopes) = (None, Vec::new());
         let framed = each(of_resource, &mut |field, message| match field {
-            1 => resource = shared(message, odd),
-            2 => scopes.push(scope(message, name, odd)),
+            1 => resource = shared(message, unreadable),
+            2 => scopes.push(scope(message, name, unreadable)),
             _ => {}
         });
-        odd.add(framed.err().map(|problem| Odd::one(&problem)).unwrap_or_default());
+        unreadable.add(framed.err().map(|problem| Unreadable::one(&problem)).unwrap_or_default());
         resources.push((resource, scopes));
     });
     let is_any = resources.iter().flat_map(|(_, scopes)| scopes).any(|(_, records)| !records.is_empty());
     match is_framed {
-        Err(problem) if is_any => odd.add(Odd::one(&problem)),
-        Ok(()) if is_any || odd.count > 0 => {}
+        Err(problem) if is_any => unreadable.add(Unreadable::one(&problem)),
+        Ok(()) if is_any || unreadable.count > 0 => {}
         _ => return Err(whole),
     }
     Ok(request)
 }
 
-fn scope<T: prost::Message + Default>(bytes: &[u8], name: &str, odd: &mut Odd) -> OfScope<T> {
+fn scope<T: prost::Message + Default>(bytes: &[u8], name: &str, unreadable: &mut Unreadable) -> OfScope<T> {
     let (mut scope, mut records, mut place) = (None, Vec::new(), 0_u64);
     let framed = each(bytes, &mut |field, message| match field {
-        1 => scope = shared(message, odd),
+        1 => scope = shared(message, unreadable),
         2 => {
             match T::decode(message) {
                 Ok(record) => records.push(record),
-                Err(error) => odd.add(Odd::one(&format_args!("{name} {place} of its scope: {error}"))),
+                Err(error) => unreadable.add(Unreadable::one(&format_args!("{name} {place} of its scope: {error}"))),
             }
             place += 1;
         }
         _ => {}
     });
-    odd.add(
+    unreadable.add(
         framed
             .err()
-            .map(|problem| Odd::one(&format_args!("{name} {place} of its scope: {problem}")))
+            .map(|problem| Unreadable::one(&format_args!("{name} {place} of its scope: {problem}")))
             .unwrap_or_default(),
     );
     (scope, records)
@@ -80,8 +80,8 @@ fn scope<T: prost::Message + Default>(bytes: &[u8], name: &str, odd: &mut Odd) -
 
 /// Decodes a message that several records share. If it cannot be decoded, it is absent with a reason; no record is
 /// lost.
-fn shared<T: prost::Message + Default>(bytes: &[u8], odd: &mut Odd) -> Option<T> {
-    T::decode(bytes).map_err(|error| odd.add(Odd { count: 0, ..Odd::one(&error) })).ok()
+fn shared<T: prost::Message + Default>(bytes: &[u8], unreadable: &mut Unreadable) -> Option<T> {
+    T::decode(bytes).map_err(|error| unreadable.add(Unreadable { count: 0, ..Unreadable::one(&error) })).ok()
 }
 
 /// Passes each nested message, with its field, to `found`, as far as the lengths are valid.
@@ -138,7 +138,7 @@ mod tests {
         let name = |name: &[u8]| [span(9).encode_to_vec(), field(5, name)].concat();
         let whole = span(9).encode_to_vec();
         let attribute = [whole.clone(), field(9, &[field(1, b"k"), field(2, &field(1, b"\xc3("))].concat())].concat();
-        for odd in [
+        for unreadable in [
             name(b"\xff\xfe"),
             attribute,
             whole[..whole.len() - 3].to_vec(),
@@ -148,17 +148,17 @@ mod tests {
         ] {
             for place in 0..4 {
                 let mut spans: Vec<Vec<u8>> = (1..4).map(|id| span(id).encode_to_vec()).collect();
-                spans.insert(place, odd.clone());
+                spans.insert(place, unreadable.clone());
                 let read = OtlpRequest::spans_from_protobuf(&request(&spans)).unwrap();
-                assert_eq!((read.spans.len(), read.odd.count), (5, 1), "{odd:?} at {place}");
-                let reason = read.odd.reason.unwrap();
+                assert_eq!((read.spans.len(), read.unreadable.count), (5, 1), "{unreadable:?} at {place}");
+                let reason = read.unreadable.reason.unwrap();
                 assert!(reason.starts_with(&format!("span {place} of its scope: ")), "{reason}");
             }
         }
         // An id of wrong length is decoded, and belongs to no trace.
         let short = Span { span_id: vec![1; 7], ..span(9) }.encode_to_vec();
         let read = OtlpRequest::spans_from_protobuf(&request(&[short, span(1).encode_to_vec()])).unwrap();
-        assert_eq!((read.spans.len(), read.malformed, read.odd.count), (3, 1, 0));
+        assert_eq!((read.spans.len(), read.malformed, read.unreadable.count), (3, 1, 0));
     }
 
     #[test]
@@ -168,8 +168,8 @@ mod tests {
         let scope = field(2, &field(2, &span(3).encode_to_vec()));
         bytes.extend(field(1, &[resource, scope].concat()));
         let read = OtlpRequest::spans_from_protobuf(&bytes).unwrap();
-        assert_eq!((read.spans.len(), read.odd.count), (4, 0));
-        assert!(read.odd.reason.is_some());
+        assert_eq!((read.spans.len(), read.unreadable.count), (4, 0));
+        assert!(read.unreadable.reason.is_some());
     }
 
     #[test]

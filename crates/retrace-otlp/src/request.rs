@@ -13,7 +13,7 @@ use prost::Message as _;
 use retrace_protocol::read::Refusal;
 use thiserror::Error;
 
-use crate::json::{Odd, Request as JsonRequest};
+use crate::json::{Request as JsonRequest, Unreadable};
 use crate::json_body::json_body;
 use crate::protobuf::salvage;
 use crate::trace::{OtlpEvent, OtlpResource, OtlpSpan};
@@ -80,7 +80,7 @@ pub struct OtlpRequest {
     /// Spans whose ids are malformed, which belong to no trace.
     pub malformed: u64,
     /// Records that cannot be decoded.
-    pub odd: Odd,
+    pub unreadable: Unreadable,
     /// Log records that are events of a span. Other log records do not belong to a run.
     pub events: Vec<OtlpEvent>,
 }
@@ -124,7 +124,7 @@ impl OtlpRequest {
             }
             Err(error) => {
                 let salvaged = salvage::<Span>(bytes, "span", error)?;
-                request.odd.add(salvaged.odd);
+                request.unreadable.add(salvaged.unreadable);
                 for (resource, scopes) in salvaged.resources {
                     request.add_spans(resource, scopes.into_iter());
                 }
@@ -149,7 +149,7 @@ impl OtlpRequest {
             }
             Err(error) => {
                 let salvaged = salvage::<LogRecord>(bytes, "log record", error)?;
-                request.odd.add(salvaged.odd);
+                request.unreadable.add(salvaged.unreadable);
                 for (resource, scopes) in salvaged.resources {
                     request.add_events(resource, scopes.into_iter().flat_map(|(_, records)| records));
                 }
@@ -184,26 +184,26 @@ impl OtlpRequest {
     fn from_message(read: JsonRequest) -> Self {
         let mut request = Self::default();
         let JsonRequest { resource_spans, resource_logs } = read;
-        request.odd.add(resource_spans.odd);
+        request.unreadable.add(resource_spans.unreadable);
         for of_resource in resource_spans.those {
-            request.odd.add(of_resource.resource.odd);
-            request.odd.add(of_resource.scope_spans.odd);
+            request.unreadable.add(of_resource.resource.unreadable);
+            request.unreadable.add(of_resource.scope_spans.unreadable);
             let mut scopes = Vec::new();
             for of_scope in of_resource.scope_spans.those {
                 request.malformed += of_scope.spans.left_out;
-                request.odd.add(of_scope.scope.odd);
-                request.odd.add(of_scope.spans.odd);
+                request.unreadable.add(of_scope.scope.unreadable);
+                request.unreadable.add(of_scope.spans.unreadable);
                 scopes.push((of_scope.scope.message, of_scope.spans.those));
             }
             request.add_spans(of_resource.resource.message, scopes.into_iter());
         }
-        request.odd.add(resource_logs.odd);
+        request.unreadable.add(resource_logs.unreadable);
         for of_resource in resource_logs.those {
-            request.odd.add(of_resource.resource.odd);
-            request.odd.add(of_resource.scope_logs.odd);
+            request.unreadable.add(of_resource.resource.unreadable);
+            request.unreadable.add(of_resource.scope_logs.unreadable);
             let mut records = Vec::new();
             for of_scope in of_resource.scope_logs.those {
-                request.odd.add(of_scope.log_records.odd);
+                request.unreadable.add(of_scope.log_records.unreadable);
                 records.extend(of_scope.log_records.those);
             }
             request.add_events(of_resource.resource.message, records.into_iter());
@@ -234,13 +234,13 @@ pub(crate) fn requests(input: &[u8]) -> Result<Vec<OtlpRequest>, OtlpError> {
 fn protobuf(input: &[u8]) -> Result<OtlpRequest, OtlpError> {
     let spans = OtlpRequest::spans_from_protobuf(input);
     if let Ok(request) = &spans
-        && request.odd.count == 0
+        && request.unreadable.count == 0
     {
         return spans.map_err(|error| OtlpError::new("protobuf", &error));
     }
     // A damaged request is decoded as the kind with more readable records.
     match (spans, OtlpRequest::logs_from_protobuf(input)) {
-        (Ok(spans), Ok(logs)) if logs.odd.count >= spans.odd.count => Ok(spans),
+        (Ok(spans), Ok(logs)) if logs.unreadable.count >= spans.unreadable.count => Ok(spans),
         (_, Ok(logs)) => Ok(logs),
         (spans, Err(_)) => spans.map_err(|error| OtlpError::new("protobuf", &error)),
     }

@@ -218,7 +218,7 @@ impl OtlpTrace {
     /// Translates the spans into the run that the exporter would send, or `None` if the options select no span. The
     /// second value is the number of spans that are not part of the run.
     #[must_use]
-    pub fn tell(&self, options: &Options) -> (Option<Box<Run>>, u64) {
+    pub fn translate(&self, options: &Options) -> (Option<Box<Run>>, u64) {
         let mut recorder = Recorder::new(options.clone(), unlimited());
         for OtlpSpan { trace_id, span_id, span, scope, resource } in &self.spans {
             let records = self.events.get(span_id).map_or(&[][..], Vec::as_slice);
@@ -226,19 +226,19 @@ impl OtlpTrace {
             recorder.record(&view, &resource.fields, Duration::ZERO);
         }
         recorder.finish();
-        let (mut told, mut set_aside) = (None, 0);
+        let (mut translated, mut set_aside) = (None, 0);
         while let Some(output) = recorder.next_output() {
             match output {
                 Output::Run(run) => {
                     set_aside += run.set_aside;
-                    told = Some(run);
+                    translated = Some(run);
                 }
                 Output::SetAside { spans } => set_aside += spans,
                 // All spans are recorded in one pass, so there are no live events and no corrections.
                 Output::Correction(_) | Output::Live(_) => {}
             }
         }
-        (told, set_aside)
+        (translated, set_aside)
     }
 }
 

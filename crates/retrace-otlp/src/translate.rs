@@ -48,7 +48,7 @@ pub fn translate<'a>(inputs: impl IntoIterator<Item = &'a [u8]>, options: Option
     let mut traces: BTreeMap<[u8; 16], OtlpTrace> = BTreeMap::new();
     for (at, input) in inputs.into_iter().enumerate() {
         for request in requests(input).map_err(|error| error.in_input(at))? {
-            translated.malformed += request.malformed + request.odd.count;
+            translated.malformed += request.malformed + request.unreadable.count;
             for span in request.spans {
                 traces.entry(span.trace_id).or_default().add_span(span);
             }
@@ -58,7 +58,7 @@ pub fn translate<'a>(inputs: impl IntoIterator<Item = &'a [u8]>, options: Option
         }
     }
     for trace in traces.into_values() {
-        let (run, set_aside) = trace.tell(&options);
+        let (run, set_aside) = trace.translate(&options);
         translated.set_aside += set_aside;
         translated.traces.extend(run.map(|run| {
             let mut trace = run.trace;

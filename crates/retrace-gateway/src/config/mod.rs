@@ -46,7 +46,7 @@ pub struct Otlp {
     pub max_body_bytes: u64,
     /// Time limit of a client.
     pub timeout: Duration,
-    /// Delay that refused clients are told to wait, in seconds.
+    /// Delay after which refused clients may repeat, in seconds.
     pub retry_after: u32,
     /// Certificate chain and private key, if OTLP is encrypted.
     pub tls: Option<(PathBuf, PathBuf)>,

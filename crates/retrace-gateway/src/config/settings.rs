@@ -62,7 +62,7 @@ pub const SETTINGS: &[Setting] = settings! {
         "grpc" Text "127.0.0.1:4317" "address of OTLP over gRPC; empty for none"
         "max_body_bytes" Number "16777216" "largest request, also after decompression; up to two of them are in memory at a time"
         "timeout_seconds" Seconds "60" "time limit of a client for a request and for each part of a response"
-        "retry_after_seconds" Number "5" "delay that a refused client is told to wait (Retry-After, RetryInfo)"
+        "retry_after_seconds" Number "5" "delay after which a refused client may repeat (Retry-After, RetryInfo)"
         "certificate" Text "" "PEM file of the certificate chain; OTLP is then encrypted"
         "key" Text "" "PEM file of the private key"
         "token_env" Text "" "variable with a token that clients must send as `Authorization: Bearer`; empty for none"

@@ -194,9 +194,10 @@ impl Loop {
         let partition = Partition { topic: message.topic().to_owned(), number: message.partition() };
         let (request, problem) = match self.reader.read(message.payload()) {
             Ok(request) => {
-                let malformed = request.malformed.saturating_add(request.odd.count);
+                let malformed = request.malformed.saturating_add(request.unreadable.count);
                 self.metrics.malformed_records.add(malformed);
-                let reason = request.odd.reason.clone().unwrap_or_else(|| "malformed trace ids or span ids".to_owned());
+                let reason =
+                    request.unreadable.reason.clone().unwrap_or_else(|| "malformed trace ids or span ids".to_owned());
                 (request, (malformed > 0).then(|| format!("{malformed} records cannot be read: {reason}")))
             }
             Err(reason) => (OtlpRequest::default(), Some(reason)),

@@ -14,7 +14,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use retrace_otlp::server::{Bodies, Receiver, otlp_router};
-use retrace_otlp::{Odd, OtlpRequest};
+use retrace_otlp::{OtlpRequest, Unreadable};
 use retrace_protocol::endpoint::{self, route};
 use retrace_protocol::golden::GoldenMark;
 use retrace_protocol::read::{Created, Done, Stored, TracePage};
@@ -324,9 +324,14 @@ impl Receiver for App {
         check_key(self, headers)
     }
 
-    async fn take(&self, (): (), request: OtlpRequest, room: Option<OwnedSemaphorePermit>) -> Result<Odd, ApiError> {
+    async fn take(
+        &self,
+        (): (),
+        request: OtlpRequest,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Result<Unreadable, ApiError> {
         self.recording.take(request, room).await?;
-        Ok(Odd::default())
+        Ok(Unreadable::default())
     }
 }
 

@@ -8,7 +8,7 @@ use retrace_translate::Options;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use retrace_otlp::{Due, HeldLimits, HeldTraces, OtlpRequest, Telling, Told};
+use retrace_otlp::{Due, Emission, EmissionResult, HeldLimits, HeldTraces, OtlpRequest};
 
 use super::error::ApiError;
 use super::stream::Teller;
@@ -123,27 +123,27 @@ impl Recorder {
         let options = self.options.clone();
         // The translation of a large trace takes a while; the server continues meanwhile.
         let told = tokio::task::spawn_blocking(move || {
-            let telling = due.tell(&options);
-            let ended = telling.as_ref().is_none_or(Telling::has_ended);
-            let id = telling.as_ref().and_then(|telling| telling.run.trace.id.clone());
-            (due, telling.map(OtlpRun::new).transpose(), id, ended)
+            let emission = due.translate(&options);
+            let ended = emission.as_ref().is_none_or(Emission::has_ended);
+            let id = emission.as_ref().and_then(|emission| emission.run.trace.id.clone());
+            (due, emission.map(OtlpRun::new).transpose(), id, ended)
         });
         // A panic in a translation loses only its own trace; a translation is cancelled only when the server stops.
         let Ok((due, run, id, ended)) = told.await else { return true };
         let how = match run {
             Ok(Some(run)) => match writer.write(Change::Otlp(Box::new(run)), None).await {
-                Ok(Outcome::Merged) => Told::Added,
-                Ok(_) => Told::Stored,
-                Err(_) => Told::Failed,
+                Ok(Outcome::Merged) => EmissionResult::Added,
+                Ok(_) => EmissionResult::Stored,
+                Err(_) => EmissionResult::Failed,
             },
             // No span belongs to a run, or, which cannot happen, a record cannot be serialized.
-            Ok(None) | Err(_) => Told::Stored,
+            Ok(None) | Err(_) => EmissionResult::Stored,
         };
         if let Some(id) = &id {
             if ended { teller.ends(id) } else { teller.tells(id) }
         }
-        self.traces.told(due, how, self.began.elapsed());
-        how != Told::Failed
+        self.traces.put_back(due, how, self.began.elapsed());
+        how != EmissionResult::Failed
     }
 
     /// Emits the remaining traces once.

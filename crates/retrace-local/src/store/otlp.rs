@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use retrace_otlp::{Part, Telling};
+use retrace_otlp::{Emission, Part};
 use retrace_protocol::{Id, Span, Timestamp, Trace, write};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -30,8 +30,8 @@ pub(crate) struct OtlpRun {
 }
 
 impl OtlpRun {
-    pub(crate) fn new(telling: Telling) -> Result<Self, serde_json::Error> {
-        let Telling { run, gone, orphans, has_root, part } = telling;
+    pub(crate) fn new(emission: Emission) -> Result<Self, serde_json::Error> {
+        let Emission { run, gone, orphans, has_root, part } = emission;
         let spans: Vec<Span> = run.spans.into_iter().map(|recorded| recorded.span).collect();
         // Spans with equal start times keep their order.
         let mut next = 0;

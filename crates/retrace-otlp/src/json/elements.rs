@@ -11,7 +11,7 @@ use super::{Message, Of};
 
 /// Number of records that cannot be decoded, and the reason of the first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Odd {
+pub struct Unreadable {
     /// Number of records.
     pub count: u64,
     /// Reason of the first, at most 300 characters.
@@ -21,7 +21,7 @@ pub struct Odd {
 /// Longest reason, in characters.
 const REASON_CHARS: usize = 300;
 
-impl Odd {
+impl Unreadable {
     /// Adds the records that `other` counts.
     pub fn add(&mut self, other: Self) {
         self.count = self.count.saturating_add(other.count);
@@ -39,19 +39,19 @@ impl Odd {
 pub(crate) struct Elements<T> {
     pub(crate) those: Vec<T>,
     pub(crate) left_out: u64,
-    pub(crate) odd: Odd,
+    pub(crate) unreadable: Unreadable,
 }
 
 impl<T> Elements<T> {
     /// Returns true if the list has elements or errors.
     pub(super) fn has_something(&self) -> bool {
-        !self.those.is_empty() || self.left_out > 0 || self.odd.count > 0
+        !self.those.is_empty() || self.left_out > 0 || self.unreadable.count > 0
     }
 }
 
 impl<T> Default for Elements<T> {
     fn default() -> Self {
-        Self { those: Vec::new(), left_out: 0, odd: Odd::default() }
+        Self { those: Vec::new(), left_out: 0, unreadable: Unreadable::default() }
     }
 }
 
@@ -77,8 +77,8 @@ impl<'de, T: Message> Deserialize<'de> for Elements<T> {
                         let Some(raw) = list.next_element::<&RawValue>()? else { break };
                         match alone::<T>(raw) {
                             Ok(element) => element,
-                            Err(odd) => {
-                                elements.odd.add(odd);
+                            Err(unreadable) => {
+                                elements.unreadable.add(unreadable);
                                 continue;
                             }
                         }
@@ -104,26 +104,26 @@ impl<'de, T: Message> Deserialize<'de> for Elements<T> {
 #[derive(Debug)]
 pub(crate) struct Shared<T> {
     pub(crate) message: Option<T>,
-    pub(crate) odd: Odd,
+    pub(crate) unreadable: Unreadable,
 }
 
 impl<T> Default for Shared<T> {
     fn default() -> Self {
-        Self { message: None, odd: Odd::default() }
+        Self { message: None, unreadable: Unreadable::default() }
     }
 }
 
 impl<'de, T: Message> Deserialize<'de> for Shared<T> {
     fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
         Ok(match alone(<&RawValue>::deserialize(reader)?) {
-            Ok(message) => Self { message, odd: Odd::default() },
-            Err(odd) => Self { message: None, odd: Odd { count: 0, ..odd } },
+            Ok(message) => Self { message, unreadable: Unreadable::default() },
+            Err(unreadable) => Self { message: None, unreadable: Unreadable { count: 0, ..unreadable } },
         })
     }
 }
 
 /// Decodes one message; returns `None` for `null`.
-fn alone<T: Message>(raw: &RawValue) -> Result<Option<T>, Odd> {
+fn alone<T: Message>(raw: &RawValue) -> Result<Option<T>, Unreadable> {
     let read = |text: &str| -> Result<Option<T>, String> {
         let mut reader = serde_json::Deserializer::from_str(text);
         let read = serde_path_to_error::deserialize::<_, Option<Of<T>>>(&mut reader);
@@ -133,11 +133,11 @@ fn alone<T: Message>(raw: &RawValue) -> Result<Option<T>, Odd> {
     let text = raw.get();
     // Serde also deserializes a struct from an array, field by field; a message must be an object.
     if text.starts_with('[') {
-        return Err(Odd::one(&"a message is an object"));
+        return Err(Unreadable::one(&"a message is an object"));
     }
     read(text).or_else(|reason| match without_lone_surrogates(text) {
-        std::borrow::Cow::Owned(mended) => read(&mended).map_err(|reason| Odd::one(&reason)),
-        std::borrow::Cow::Borrowed(_) => Err(Odd::one(&reason)),
+        std::borrow::Cow::Owned(mended) => read(&mended).map_err(|reason| Unreadable::one(&reason)),
+        std::borrow::Cow::Borrowed(_) => Err(Unreadable::one(&reason)),
     })
 }
 

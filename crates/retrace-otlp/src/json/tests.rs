@@ -59,8 +59,8 @@ fn numbers_are_numbers_or_texts() {
     assert_eq!(span("\"droppedEventsCount\":\"3\",\"kind\":2").dropped_events_count, 3);
     for bad in ["-1", "\"x\"", "1.5", "18446744073709551616", "\"\"", "true", "[]"] {
         let read = read(&format!("{{{IDS},\"endTimeUnixNano\":{bad}}},{{{IDS}}}")).unwrap();
-        assert_eq!((read.those.len(), read.odd.count), (1, 1), "{bad}");
-        assert!(read.odd.reason.unwrap().contains("endTimeUnixNano"), "{bad}");
+        assert_eq!((read.those.len(), read.unreadable.count), (1, 1), "{bad}");
+        assert!(read.unreadable.reason.unwrap().contains("endTimeUnixNano"), "{bad}");
     }
 }
 
@@ -73,7 +73,7 @@ fn enums_are_numbers_or_names() {
     }
     assert_eq!(span(r#""status":{"code":"STATUS_CODE_ERROR"}"#).status.unwrap().code, 2);
     let read = read(&format!(r#"{{{IDS},"kind":"CLIENT"}},{{{IDS}}}"#)).unwrap();
-    assert_eq!((read.those.len(), read.odd.count), (1, 1));
+    assert_eq!((read.those.len(), read.unreadable.count), (1, 1));
     let log = format!(
         r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{{{IDS},"severityNumber":"SEVERITY_NUMBER_INFO"}}]}}]}}]}}"#
     );
@@ -134,9 +134,9 @@ fn a_resource_that_cannot_be_read_costs_itself() {
             r#"{{"resourceSpans":[{{"resource":{bad},"scopeSpans":[{{"scope":{bad},"spans":[{{{IDS}}}]}}]}},7,{{"scopeSpans":8}}]}}"#
         );
         let request: Request = serde_json::from_str(&text).unwrap();
-        assert_eq!(request.resource_spans.odd.count, 2);
+        assert_eq!(request.resource_spans.unreadable.count, 2);
         let of_resource = &request.resource_spans.those[0];
-        assert!(of_resource.resource.message.is_none() && of_resource.resource.odd.reason.is_some(), "{bad}");
+        assert!(of_resource.resource.message.is_none() && of_resource.resource.unreadable.reason.is_some(), "{bad}");
         assert_eq!(of_resource.scope_spans.those[0].spans.those.len(), 1, "{bad}");
     }
 }
@@ -170,7 +170,7 @@ fn every_kind_of_value_is_read() {
 #[test]
 fn what_says_nothing_takes_no_place() {
     let spans = read(&format!(r#"{{}},{{"traceId":"12"}},null,{{{IDS}}},{{"traceId":"zz","spanId":1}}"#)).unwrap();
-    assert_eq!((spans.those.len(), spans.left_out, spans.odd.count), (1, 3, 1), "an id is a text");
+    assert_eq!((spans.those.len(), spans.left_out, spans.unreadable.count), (1, 3, 1), "an id is a text");
     let spans = read(&format!(r#"{{}},{{"traceId":"12"}},null,{{{IDS}}},{{"traceId":"zz","spanId":"0"}}"#)).unwrap();
     assert_eq!((spans.those.len(), spans.left_out), (1, 4));
     let span = span(r#""attributes":[{},{"key":"a"}],"events":[{},{"name":"e"}],"links":[{}]"#);
@@ -184,8 +184,8 @@ fn it_ends_where_nesting_ends() {
         read(&format!(r#"{{{IDS},"attributes":[{{"key":"a","value":{value}}}]}}"#))
     };
     assert_eq!(deep(30).unwrap().those.len(), 1);
-    let odd = deep(100_000).unwrap().odd;
-    assert!(odd.count == 1 && odd.reason.unwrap().contains("recursion limit"));
+    let unreadable = deep(100_000).unwrap().unreadable;
+    assert!(unreadable.count == 1 && unreadable.reason.unwrap().contains("recursion limit"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::http::media_type;
 use super::rejection::Rejection;
 use super::rpc_status::{BAD_REQUEST, RpcStatus};
-use crate::Odd;
+use crate::Unreadable;
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
@@ -44,8 +44,8 @@ impl Encoding {
 
     /// Responds that the request was accepted, except spans with malformed ids and records that cannot be decoded. A
     /// reason without rejected records is a warning.
-    pub(super) fn taken(self, signal: Signal, malformed: u64, odd: Odd) -> Response {
-        let PartialSuccess { rejected, reason } = PartialSuccess::new(signal, malformed, odd);
+    pub(super) fn taken(self, signal: Signal, malformed: u64, unreadable: Unreadable) -> Response {
+        let PartialSuccess { rejected, reason } = PartialSuccess::new(signal, malformed, unreadable);
         let is_partial = !reason.is_empty();
         let body = match self {
             Self::Protobuf => PartialSuccess { rejected, reason }.encode(),
@@ -98,12 +98,12 @@ pub(super) struct PartialSuccess {
 }
 
 impl PartialSuccess {
-    pub(super) fn new(signal: Signal, malformed: u64, odd: Odd) -> Self {
+    pub(super) fn new(signal: Signal, malformed: u64, unreadable: Unreadable) -> Self {
         // Log records without a span are not an error.
         let malformed = if signal == Signal::Traces { malformed } else { 0 };
-        let rejected = i64::try_from(malformed.saturating_add(odd.count)).unwrap_or(i64::MAX);
+        let rejected = i64::try_from(malformed.saturating_add(unreadable.count)).unwrap_or(i64::MAX);
         let ids = (malformed > 0).then(|| "their trace id or span id is missing or malformed".to_owned());
-        let reason: Vec<_> = ids.into_iter().chain(odd.reason).collect();
+        let reason: Vec<_> = ids.into_iter().chain(unreadable.reason).collect();
         Self { rejected, reason: reason.join("; ") }
     }
 

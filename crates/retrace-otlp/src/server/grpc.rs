@@ -24,7 +24,7 @@ use super::body::Received;
 use super::http::reader;
 use super::rejection::Rejection;
 use super::rpc_status::RpcStatus;
-use crate::Odd;
+use crate::Unreadable;
 
 /// Paths of the OTLP services.
 const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
@@ -120,12 +120,12 @@ async fn record<R: Receiver>(
     message: Received,
 ) -> Result<Vec<u8>, Rejection> {
     if signal == Signal::Metrics {
-        return Ok(PartialSuccess::new(signal, 0, Odd::default()).encode());
+        return Ok(PartialSuccess::new(signal, 0, Unreadable::default()).encode());
     }
     let (request, room) = message.parse(reader(signal, Encoding::Protobuf)).await?;
-    let (malformed, mut odd) = (request.malformed, request.odd.clone());
-    odd.add(app.take(caller, request, room).await?);
-    Ok(PartialSuccess::new(signal, malformed, odd).encode())
+    let (malformed, mut unreadable) = (request.malformed, request.unreadable.clone());
+    unreadable.add(app.take(caller, request, room).await?);
+    Ok(PartialSuccess::new(signal, malformed, unreadable).encode())
 }
 
 /// Returns the status of a rejected call, with the details that OTLP defines.

@@ -12,7 +12,7 @@ use retrace_protocol::read::Refusal;
 use super::Receiver;
 use super::answer::{Encoding, Signal};
 use super::rejection::Rejection;
-use crate::{Odd, OtlpRequest};
+use crate::{OtlpRequest, Unreadable};
 
 /// Paths of the signals, below the endpoint.
 const TRACES: &str = "/v1/traces";
@@ -43,7 +43,7 @@ async fn metrics<R: Receiver>(State(app): Shared<R>, request: Request) -> Respon
         let encoding = encoding.ok_or_else(wrong_type)?;
         app.authorize(request.headers())?;
         app.bodies().any(request).await?;
-        Ok(encoding.taken(Signal::Metrics, 0, Odd::default()))
+        Ok(encoding.taken(Signal::Metrics, 0, Unreadable::default()))
     };
     taken.await.unwrap_or_else(|error| encoding.unwrap_or_default().refused(error))
 }
@@ -54,8 +54,8 @@ async fn exported<R: Receiver>(app: &R, signal: Signal, request: Request) -> Res
     let taken = async {
         let encoding = encoding.ok_or_else(wrong_type)?;
         let caller = app.authorize(request.headers())?;
-        let (malformed, odd) = take(app, signal, encoding, caller, request).await?;
-        Ok(encoding.taken(signal, malformed, odd))
+        let (malformed, unreadable) = take(app, signal, encoding, caller, request).await?;
+        Ok(encoding.taken(signal, malformed, unreadable))
     };
     taken.await.unwrap_or_else(|error| encoding.unwrap_or_default().refused(error))
 }
@@ -67,12 +67,12 @@ async fn take<R: Receiver>(
     encoding: Encoding,
     caller: R::Caller,
     request: Request,
-) -> Result<(u64, Odd), Rejection> {
+) -> Result<(u64, Unreadable), Rejection> {
     let body = app.bodies().compressed(request).await?;
     let (request, room) = body.parse(reader(signal, encoding)).await?;
-    let (malformed, mut odd) = (request.malformed, request.odd.clone());
-    odd.add(app.take(caller, request, room).await?);
-    Ok((malformed, odd))
+    let (malformed, mut unreadable) = (request.malformed, request.unreadable.clone());
+    unreadable.add(app.take(caller, request, room).await?);
+    Ok((malformed, unreadable))
 }
 
 pub(super) fn reader(signal: Signal, encoding: Encoding) -> fn(&[u8]) -> Result<OtlpRequest, Refusal> {

@@ -1,6 +1,6 @@
 //! Endpoints of OTLP over HTTP and gRPC, with limits of size, time and memory.
 //!
-//! A [`Receiver`] says who may send and takes what was sent; [`otlp_router`] and `GrpcService` are the endpoints in front
+//! A [`Receiver`] decides who may send, and takes the requests; [`otlp_router`] and `GrpcService` are the endpoints in front
 //! of it, and [`serve`] accepts connections for them.
 
 mod answer;
@@ -34,7 +34,7 @@ pub use self::rejection::Rejection;
 #[cfg(feature = "tls")]
 pub use self::tls::{TlsError, TlsFiles};
 pub use self::write_timeout::WriteTimeout;
-use crate::{Odd, OtlpRequest};
+use crate::{OtlpRequest, Unreadable};
 
 /// What is behind the endpoints.
 pub trait Receiver: Send + Sync + 'static {
@@ -66,5 +66,5 @@ pub trait Receiver: Send + Sync + 'static {
         caller: Self::Caller,
         request: OtlpRequest,
         room: Option<OwnedSemaphorePermit>,
-    ) -> impl Future<Output = Result<Odd, Rejection>> + Send;
+    ) -> impl Future<Output = Result<Unreadable, Rejection>> + Send;
 }
