@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn bytes_of_a_damaged_file_are_refused() {
         assert_eq!(RunUsage::unpack(&[]), None);
-        assert_eq!(RunUsage::unpack(&[STARTED as u8, 1, 2]), None);
+        assert_eq!(RunUsage::unpack(&[1, 1, 2]), None);
         assert_eq!(RunUsage::unpack(&[0xFF; 20]), None);
         assert_eq!(RunUsage::unpack(&[0, 0, 0, 99, 1]), None, "an unknown kind");
     }
