@@ -51,7 +51,7 @@ pub(crate) struct Live {
     open_steps: usize,
     /// When the last of the local roots ended.
     pub over: Option<Duration>,
-    /// Emitted results of tools by call id: start and fingerprint of the position of the span that has it.
+    /// Emitted results of tools by call id: start and fingerprint of the agents of the span that has it.
     results: HashMap<String, (u64, u64)>,
     /// Indexes of emitted spans whose content is kept, in the order of their ends.
     retained: VecDeque<usize>,
@@ -115,7 +115,7 @@ impl Live {
     /// Returns true if the result of a tool span was emitted as it is.
     pub(crate) fn has_sent(&self, call_id: &str, span: PlacedSpan<'_>) -> bool {
         let sent = self.results.get(call_id);
-        span.had_result || sent == Some(&(span.start, span.place.fingerprint()))
+        span.had_result || sent == Some(&(span.start, span.place.agents_fingerprint()))
     }
 
     /// Takes the labels of a span for the run, unless the run has others.
@@ -306,7 +306,7 @@ impl OpenRun {
             result = result_span(&live.origin, call_id, placed).filter(|_| is_first);
             if result.is_some() {
                 live.weight += call_id.len() + size_of::<(String, (u64, u64))>();
-                live.results.insert(call_id.to_owned(), (node.start, place.fingerprint()));
+                live.results.insert(call_id.to_owned(), (node.start, place.agents_fingerprint()));
                 let (freed, taken) = self.tools.settle(call_id);
                 self.weight = self.weight - freed + taken;
             }

@@ -113,14 +113,20 @@ impl TreePosition {
 
     /// Returns a hash of what may change: all but the id.
     pub(crate) fn fingerprint(&self) -> u64 {
-        let mut hasher = FixedState::default().build_hasher();
+        let mut hasher = FixedState::with_seed(self.agents_fingerprint()).build_hasher();
         let parent = self.parent.as_ref().and_then(Id::to_otel_trace);
         hasher.write_u128(parent.map_or(0, u128::from_be_bytes));
+        hasher.write(self.remote_parent.as_deref().unwrap_or_default().as_bytes());
+        hasher.finish()
+    }
+
+    /// Returns a hash of the agents: what may change of a span that is a child at this position.
+    pub(crate) fn agents_fingerprint(&self) -> u64 {
+        let mut hasher = FixedState::default().build_hasher();
         for text in [&self.agent_id, &self.agent_role, &self.parent_agent_id].map(Option::as_deref) {
             hasher.write(text.unwrap_or_default().as_bytes());
             hasher.write_u8(text.is_some().into());
         }
-        hasher.write(self.remote_parent.as_deref().unwrap_or_default().as_bytes());
         hasher.finish()
     }
 
