@@ -290,6 +290,13 @@ fn repeats_are_ignored() {
 }
 
 #[test]
+fn another_span_under_the_id_of_the_root_is_no_root() {
+    let mut stage = Stage::new();
+    stage.starts(&agent(1, 0, "a")).ends(&agent(1, 0, "a")).ends(&span(1, 5, "other").during(7, 8)).finish();
+    assert_eq!((stage.said.sources(), stage.said.set_aside), (2, 1));
+}
+
+#[test]
 fn an_end_without_a_start_is_a_whole_span() {
     let mut stage = Stage::new();
     stage.starts(&agent(1, 0, "a")).ends(&tool(2, 1, "t", "c")).ends(&chat(3, 99)).starts(&tool(2, 1, "t", "c"));

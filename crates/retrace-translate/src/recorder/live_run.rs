@@ -26,7 +26,7 @@ use crate::recorder::run_name::RunName;
 use crate::recorder::tools::{PlacedSpan, derived_id, result_span};
 use crate::recorder::totals::{Totals, counts_so_far};
 use crate::recorder::tree::{Tree, known_ancestors};
-use crate::recorder::verdict::{RunFacts, Verdict, fingerprint_of};
+use crate::recorder::verdict::{RunFacts, Verdict};
 use crate::recorder::{LiveEvent, LiveUpdate, Output, RecordedSpan};
 use crate::resource::Resource;
 use crate::span_reader::{SpanBuilder, SpanReader};
@@ -36,8 +36,9 @@ use crate::view::SpanView;
 #[derive(Debug)]
 pub(crate) struct Live {
     pub origin: RunIdentity,
-    /// The local root that began first.
+    /// The local root that began first, and its index once it is part of the run.
     pub root: [u8; 8],
+    pub root_at: Option<usize>,
     /// Calls of tools, for spans that state none.
     pub calls: OpenCalls,
     /// Labels of the run as far as they are known; emitted spans omit labels equal to them.
@@ -50,7 +51,7 @@ pub(crate) struct Live {
     open_steps: usize,
     /// When the last of the local roots ended.
     pub over: Option<Duration>,
-    /// Emitted results of tools by call id: start and fingerprint of the position of the span that has it.
+    /// Emitted results of tools by call id: start and fingerprint of the agents of the span that has it.
     results: HashMap<String, (u64, u64)>,
     /// Indexes of emitted spans whose content is kept, in the order of their ends.
     retained: VecDeque<usize>,
@@ -90,6 +91,7 @@ impl Live {
         Self {
             origin,
             root,
+            root_at: None,
             calls: OpenCalls::default(),
             labels: RunLabels::default(),
             emitted_start: None,
@@ -113,18 +115,17 @@ impl Live {
     /// Returns true if the result of a tool span was emitted as it is.
     pub(crate) fn has_sent(&self, call_id: &str, span: PlacedSpan<'_>) -> bool {
         let sent = self.results.get(call_id);
-        span.had_result || sent == Some(&(span.start, fingerprint_of(span.place)))
+        span.had_result || sent == Some(&(span.start, span.place.agents_fingerprint()))
     }
 
     /// Takes the labels of a span for the run, unless the run has others.
-    fn adopt(&mut self, node: &Node) {
+    fn adopt(&mut self, node: &Node, is_root: bool) {
         fn take<T: Clone>(label: &mut Option<T>, own: Option<&T>, is_root: bool) {
             if let Some(own) = own.filter(|_| is_root || label.is_none()) {
                 *label = Some(own.clone());
             }
         }
         if !self.origin.joined {
-            let is_root = node.span_id == self.root;
             take(&mut self.labels.session, node.session.as_ref(), is_root);
             take(&mut self.labels.user, node.user.as_ref(), is_root);
             take(&mut self.labels.name, node.stated_trace_name(), is_root);
@@ -190,6 +191,9 @@ impl OpenRun {
             live.calls.state(call_id);
         }
         let Ok(at) = self.put(node) else { return };
+        if is_root && let Some(live) = &mut self.live {
+            live.root_at = Some(at);
+        }
         if is_emitted {
             self.announce(at, sink);
         } else if selected {
@@ -230,8 +234,8 @@ impl OpenRun {
             if let Some(call_id) = &node.executed_call {
                 live.calls.state(call_id);
             }
-            let is_top = node.span_id == live.root || (joined && node.starts_run);
-            node.kept |= is_emitted && is_top;
+            // The root is kept from the start of the run on.
+            node.kept |= is_emitted && joined && node.starts_run;
         }
         if is_emitted {
             self.announce(at, sink);
@@ -278,10 +282,10 @@ impl OpenRun {
         }
         let is_unmatched = node.is_unmatched_tool();
         let matched = if is_unmatched { live.calls.find(&self.tools, node) } else { None };
-        live.adopt(node);
+        live.adopt(node, is_root);
         // These stay whatever their size: they describe the run, or have a result that is emitted when its call is certain.
         let stays = is_root || (is_unmatched && has_ended) || node.builder().is_some_and(|builder| builder.is_run);
-        let is_retained = !stays && has_ended && node.body.weight() <= sink.retained;
+        let is_retained = !stays && has_ended && node.body_weight <= sink.retained;
         let path = known_ancestors(&self.nodes, |id| self.find(id), root, at);
         let counts = has_ended && counts_so_far(&mut self.nodes, at, &path);
         let parent = path.iter().find(|above| self.nodes.get(**above).is_some_and(|node| node.kept));
@@ -297,19 +301,18 @@ impl OpenRun {
         let place = assembler(&live.origin, sink, false).place(&self.nodes, at, &path.iter().copied());
         let mut result = None;
         if let Some(call_id) = node.executed_call.as_deref().filter(|_| has_ended) {
-            let sent = (node.start, fingerprint_of(&place));
             let is_first = live.results.get(call_id).is_none_or(|(start, _)| *start <= node.start);
             let placed = PlacedSpan { span: &builder.span, start: node.start, place: &place, had_result: false };
             result = result_span(&live.origin, call_id, placed).filter(|_| is_first);
             if result.is_some() {
                 live.weight += call_id.len() + size_of::<(String, (u64, u64))>();
-                live.results.insert(call_id.to_owned(), sent);
+                live.results.insert(call_id.to_owned(), (node.start, place.agents_fingerprint()));
                 let (freed, taken) = self.tools.settle(call_id);
                 self.weight = self.weight - freed + taken;
             }
         }
         let verdict = Verdict { place, counts, matched_call: matched.as_deref(), labels: &live.labels };
-        let emitted = verdict.fingerprint(node);
+        let emitted = if has_ended { verdict.fingerprint(node) } else { 0 };
         let facts = RunFacts { origin: &live.origin, resource: &self.resource, is_joined: live.origin.joined };
         let event = if has_ended {
             self.sources -= u64::from(node.sources);
@@ -327,7 +330,7 @@ impl OpenRun {
         }
         if is_retained {
             live.retained.push_back(at);
-            live.retained_bytes += node.body.weight();
+            live.retained_bytes += node.body_weight;
         }
         if let Some(node) = self.nodes.get_mut(at) {
             node.emitted = Some(emitted);
@@ -339,7 +342,7 @@ impl OpenRun {
     pub(crate) fn retain_at_most(&mut self, most: usize) {
         while let Some(live) = self.live.as_mut().filter(|live| live.retained_bytes > most) {
             let Some(oldest) = live.retained.pop_front() else { break };
-            live.retained_bytes -= self.nodes.get(oldest).map_or(0, |node| node.body.weight());
+            live.retained_bytes -= self.nodes.get(oldest).map_or(0, |node| node.body_weight);
             self.drop_content(oldest);
         }
     }

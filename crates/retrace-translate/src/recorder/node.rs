@@ -37,6 +37,8 @@ pub(crate) struct Node {
     /// Class of the span, sent or not.
     pub class: Option<Class>,
     pub body: Body,
+    /// Size of the body in bytes, once the node is part of a run.
+    pub body_weight: usize,
     /// True if the span is selected.
     pub kept: bool,
     /// True if nothing above it belongs to its run, as far as this process knows.
@@ -105,6 +107,7 @@ impl Node {
             executed_call: reader.executed_call(),
             class: reader.class(),
             body: builder.map_or(Body::Absent, Body::Whole),
+            body_weight: 0,
             kept,
             starts_run: false,
             joined: None,
@@ -252,7 +255,7 @@ impl Node {
         let operation = self.operation.as_ref().map_or(0, |operation| operation.len());
         let joined = self.joined.as_ref().map_or(0, |joined| joined.weight());
         let agent = self.agent.as_ref().map_or(0, Agent::weight);
-        size_of::<Self>() + texts(labels) + operation + joined + agent + self.body.weight()
+        size_of::<Self>() + texts(labels) + operation + joined + agent + self.body_weight
     }
 }
 

@@ -1,6 +1,9 @@
 //! Records of a run: its trace and its spans, in both modes.
 
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::Arc;
+
+use foldhash::fast::FixedState;
 
 use retrace_protocol::metadata::{TraceMetadata, TraceOrigin, Usage};
 use retrace_protocol::{Id, Json, Span, Status, Timestamp, Trace};
@@ -35,7 +38,7 @@ pub(crate) struct RunIdentity {
 }
 
 /// Facts about a span that follow from its position in the run.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug)]
 pub(crate) struct TreePosition {
     pub id: Id,
     pub parent: Option<Id>,
@@ -106,6 +109,25 @@ impl TreePosition {
             },
             parent,
         }
+    }
+
+    /// Returns a hash of what may change: all but the id.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let mut hasher = FixedState::with_seed(self.agents_fingerprint()).build_hasher();
+        let parent = self.parent.as_ref().and_then(Id::to_otel_trace);
+        hasher.write_u128(parent.map_or(0, u128::from_be_bytes));
+        hasher.write(self.remote_parent.as_deref().unwrap_or_default().as_bytes());
+        hasher.finish()
+    }
+
+    /// Returns a hash of the agents: what may change of a span that is a child at this position.
+    pub(crate) fn agents_fingerprint(&self) -> u64 {
+        let mut hasher = FixedState::default().build_hasher();
+        for text in [&self.agent_id, &self.agent_role, &self.parent_agent_id].map(Option::as_deref) {
+            hasher.write(text.unwrap_or_default().as_bytes());
+            hasher.write_u8(text.is_some().into());
+        }
+        hasher.finish()
     }
 
     /// Makes a span the child of the span at this position, with the same agents.

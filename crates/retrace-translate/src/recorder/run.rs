@@ -138,6 +138,7 @@ impl OpenRun {
         let next = self.nodes.len();
         let place = self.places.entry(node.span_id).or_insert(Place { at: next, copies: 0 });
         let at = place.at;
+        node.body_weight = node.body.weight();
         if let Some(position) = &mut node.ended {
             *position = self.ended;
             self.ended += 1;
@@ -172,6 +173,7 @@ impl OpenRun {
         let node = self.nodes.get_mut(at)?;
         let before = node.weight();
         let changed = change(node);
+        node.body_weight = node.body.weight();
         self.weight = self.weight - before + node.weight();
         Some(changed)
     }
@@ -180,7 +182,7 @@ impl OpenRun {
     /// the run, the one without a parent, else the one that began first.
     pub(crate) fn root(&self) -> Option<usize> {
         if let Some(live) = &self.live {
-            return self.find(&live.root);
+            return live.root_at;
         }
         let roots = self.nodes.iter().enumerate().filter(|(_, node)| node.starts_run);
         let (at, _) = roots.min_by_key(|(_, node)| (node.parent != Parent::None, node.start))?;
@@ -213,15 +215,12 @@ impl OpenRun {
         running
     }
 
-    /// Puts the ended spans into the order in which they ended, before those that are running.
+    /// Puts the ended spans of a run that is emitted while it happens into the order in which they ended, before those that are
+    /// running: that of a run that is collected. No span can be found by its id any more.
     pub(crate) fn sort_by_end(&mut self) {
-        let in_order = |pair: &[Node]| matches!(pair, [one, other] if one.ended.is_some() && one.ended < other.ended);
-        if !self.nodes.windows(2).all(in_order) {
-            self.nodes.sort_by_key(|node| node.ended.unwrap_or(u32::MAX));
-            for (at, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.copy == 0) {
-                self.places.insert(node.span_id, Place { at, copies: 0 });
-            }
-        }
+        let Some(live) = &mut self.live else { return };
+        self.nodes.sort_by_cached_key(|node| node.ended.unwrap_or(u32::MAX));
+        live.root_at = self.nodes.iter().position(|node| node.copy == 0 && node.span_id == live.root);
     }
 
     /// Splits the run into the descendants of ended roots, and the rest: spans below one that is still open.

@@ -45,7 +45,9 @@ impl Verdict<'_> {
             differs(node.stated_trace_name(), &self.labels.name),
             node.tags().is_some_and(has_own_tags),
         ];
-        FixedState::default().hash_one((&self.place, self.counts, self.matched_call, carried))
+        let own = carried.iter().fold(u64::from(self.counts), |bits, carried| bits << 1 | u64::from(*carried));
+        let matched = self.matched_call.map_or(0, |call_id| FixedState::default().hash_one(call_id));
+        FixedState::with_seed(own).hash_one((self.place.fingerprint(), matched))
     }
 
     /// Writes the record of a span.
@@ -93,9 +95,4 @@ impl Verdict<'_> {
         }
         span
     }
-}
-
-/// Returns a hash of a position.
-pub(crate) fn fingerprint_of(place: &TreePosition) -> u64 {
-    FixedState::default().hash_one(place)
 }
