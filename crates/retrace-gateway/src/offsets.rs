@@ -177,6 +177,7 @@ impl Assigned {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // small numbers of the model
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -19,7 +19,7 @@ const GROUP: &str = "retrace-gateway";
 
 /// Waits for all traces, each with its calls and its agent, and that there is no other run.
 async fn all(sink: &Server, traces: u64, calls: u64) {
-    until("all runs are whole", || runs(sink) >= traces && missing(sink, traces, calls as usize + 1).is_empty()).await;
+    until("all runs are whole", || runs(sink) >= traces && missing(sink, traces, calls + 1).is_empty()).await;
     assert_eq!(counts(sink, traces), (traces, traces * (calls + 1)));
 }
 

@@ -46,8 +46,7 @@ fn a_gateway_that_is_killed_under_load_loses_and_doubles_nothing() {
             }
         }
         broker.flush();
-        until("all runs are whole", || runs(&sink) >= traces && missing(&sink, traces, calls as usize + 1).is_empty())
-            .await;
+        until("all runs are whole", || runs(&sink) >= traces && missing(&sink, traces, calls + 1).is_empty()).await;
         assert_eq!(counts(&sink, traces), (traces, traces * (calls + 1)));
         for gateway in &mut gateways {
             assert!(gateway.terminate().success());

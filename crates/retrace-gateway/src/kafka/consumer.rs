@@ -241,9 +241,9 @@ impl Loop {
         }
         let message = Waiting { parts, position };
         if is_first {
-            self.waiting.push_front(message)
+            self.waiting.push_front(message);
         } else {
-            self.waiting.push_back(message)
+            self.waiting.push_back(message);
         }
         // A message that comes while all are paused is of a partition that was assigned meanwhile.
         self.is_paused &= is_first;

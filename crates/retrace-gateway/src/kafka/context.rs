@@ -39,7 +39,7 @@ impl Context {
         match consumer.commit(list, CommitMode::Sync) {
             Ok(()) => self.committed(list),
             Err(error) => {
-                tracing::warn!(%error, "offsets are not committed; unless that succeeds later, what they cover is read again")
+                tracing::warn!(%error, "offsets are not committed; unless that succeeds later, what they cover is read again");
             }
         }
     }

@@ -112,10 +112,10 @@ impl Broker {
 }
 
 /// Ids of the runs that are missing.
-pub(crate) fn missing(sink: &retrace_local::Server, traces: u64, spans: usize) -> Vec<u64> {
+pub(crate) fn missing(sink: &retrace_local::Server, traces: u64, spans: u64) -> Vec<u64> {
     let is_whole = |n: &u64| {
         let run = sink.trace(&run_id(*n)).unwrap();
-        run.and_then(|run| Some(run.spans?.len())) == Some(spans)
+        run.and_then(|run| Some(run.spans?.len() as u64)) == Some(spans)
     };
     (0..traces).filter(|n| !is_whole(n)).collect()
 }
