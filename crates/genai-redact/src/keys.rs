@@ -307,7 +307,7 @@ impl Index {
         let mut letters = name.bytes().rev().filter(u8::is_ascii_alphanumeric).map(letter_of);
         let (Some(last), Some(before)) = (letters.next(), letters.next()) else { return &[] };
         // Digits are beyond the letters.
-        if self.before.get(last).is_none_or(|mask| mask.checked_shr(before as u32).unwrap_or(0) & 1 == 0) {
+        if before >= LETTERS || self.before.get(last).is_none_or(|mask| mask >> before & 1 == 0) {
             return &[];
         }
         let start = |letter: usize| self.starts.get(letter).map_or(0, |start| usize::from(*start));

@@ -61,7 +61,7 @@ fn confirm(stream: TcpStream, events: &AtomicU64) {
             continue;
         }
         let Some(at) = text.rfind("\"seq\":") else { continue };
-        let number: String = text[at + 6..].chars().take_while(char::is_ascii_digit).collect();
+        let number: String = text.get(at + 6..).unwrap_or_default().chars().take_while(char::is_ascii_digit).collect();
         events.fetch_add(1, Ordering::Relaxed);
         if socket.write(tungstenite::Message::text(format!(r#"{{"type":"ack","seq":{number}}}"#))).is_err() {
             return;

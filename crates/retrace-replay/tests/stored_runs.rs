@@ -37,6 +37,7 @@ fn the_depth_of_a_lane_is_bounded() {
 }
 
 /// Model call of a run, and what is rebuilt of its response.
+#[allow(clippy::needless_pass_by_value)] // callers build the values in place
 fn rebuilt(
     provider: &str,
     metadata: Value,

@@ -95,16 +95,16 @@ fn what_is_counted_is_told_by_the_standard_names() {
 }
 
 #[test]
-fn the_queue_of_a_processor_is_told() {
+fn the_queue_of_a_processor_is_measured() {
     let queue = Arc::new(Queue::new(6 * size_of::<opentelemetry_sdk::trace::SpanData>()));
-    let queue = || {
+    let stats = || {
         let queue = Arc::clone(&queue);
         Some(move || Some(queue.queue_stats()))
     };
     let push = |n| queue.push_seen(SpanEvent::Ended(span_data(n, 1, "")));
     let observe = || {
         let metrics = metrics();
-        metrics.observe(|| None, queue());
+        metrics.observe(|| None, stats());
         metrics
     };
     let named = |(whose, points): &(Metrics, Vec<Point>), name| {
@@ -140,7 +140,7 @@ fn the_queue_of_a_processor_is_told() {
 fn requests_are_timed_by_what_came_of_them() {
     let (whose, points) = collected(|| {
         let metrics = metrics();
-        let status = |status| Answer::Status { status, retry_after: None, words: None };
+        let status = |status| Answer::Status { status, retry_after: None, peer_message: None };
         let cause = || "the network".to_owned();
         for answer in [
             status(StatusCode::CREATED),

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 use retrace_protocol::{Id, Span, Trace, TracePatch};
 use retrace_translate::{LiveEvent, LiveUpdate, RecordedSpan, Run};
 
@@ -29,8 +29,8 @@ struct OfRun {
     /// Reason if the whole run is held back.
     whole: Option<LossReason>,
     removed: Removed,
-    /// Number of held-back spans that had ended.
-    ended: u64,
+    /// Held-back spans that had ended. A span may end twice: its record is emitted again when it has changed.
+    ended: HashSet<Id>,
     lossy: bool,
 }
 
@@ -180,19 +180,24 @@ impl PipelineState {
                 self.lift(&id, &mut span);
                 let (span_id, parent) = (span.id.clone(), span.parent_id.clone());
                 let reason = match self.config.redaction.span(span) {
-                    Decision::Send(span) => return self.ledger.step_ended(&id, span, sources),
+                    Decision::Send(span) => {
+                        if let Some(of_run) = self.kept_back.runs.get_mut(&id) {
+                            of_run.ended.remove(&span_id);
+                        }
+                        return self.ledger.step_ended(&id, span, sources);
+                    }
                     Decision::KeepBack => LossReason::BeforeSend,
                     Decision::Panicked => LossReason::BeforeSendPanicked,
                 };
                 let of_run = self.kept_back.of(&id);
+                of_run.ended.insert(span_id.clone());
                 of_run.removed.add(span_id, parent);
-                of_run.ended += 1;
                 of_run.lossy |= reason != LossReason::BeforeSend;
                 self.lose(&id, reason, u64::from(sources));
             }
             LiveEvent::RunEnded(mut trace) => {
                 if let Some(of_run) = self.kept_back.forget(&id) {
-                    trace.span_count = trace.span_count.map(|count| count.saturating_sub(of_run.ended));
+                    trace.span_count = trace.span_count.map(|count| count.saturating_sub(of_run.ended.len() as u64));
                     trace.lossy = trace.lossy.or(of_run.lossy.then_some(true));
                 }
                 let lossy = trace.lossy == Some(true);

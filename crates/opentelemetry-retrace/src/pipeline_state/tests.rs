@@ -583,3 +583,45 @@ fn of_runs_that_were_not_sampled_those_that_failed_are_sent_whole() {
         assert_eq!((stats.delivered, stats.set_aside, stats.pending), (4, 36, 0));
     }
 }
+
+/// Two spans report one model call, and only the outer one has messages: the tokens move to it when the run ends, so the record of
+/// the inner one changes after it was held back.
+#[test]
+fn a_span_that_is_held_back_twice_is_counted_once() {
+    for hidden in ["inner", "nothing"] {
+        let redaction = Redaction::new(Some(Arc::new(move |record| match record {
+            Record::Span(span) if span.name == hidden => None,
+            record => Some(record),
+        })));
+        let call = |id, parent, name: &'static str, messages: &'static str| {
+            let mut span = span_data(id, parent, name);
+            span.attributes = vec![
+                opentelemetry::KeyValue::new("gen_ai.operation.name", "chat"),
+                opentelemetry::KeyValue::new("gen_ai.response.id", "r-1"),
+                opentelemetry::KeyValue::new("gen_ai.usage.input_tokens", 7),
+            ];
+            if !messages.is_empty() {
+                span.attributes.push(opentelemetry::KeyValue::new("gen_ai.input.messages", messages));
+            }
+            span
+        };
+        let (inner, outer) = (
+            call(3, 2, "inner", ""),
+            call(2, 1, "outer", r#"[{"role":"user","parts":[{"type":"text","content":"hi"}]}]"#),
+        );
+        let mut stage = Stage::over(Transport::Ws, redaction);
+        let begun = [span_data(1, 0, "root"), outer.clone(), inner.clone()].map(SpanEvent::Began);
+        stage.seen(begun.into(), 0);
+        let ended = [inner, outer, span_data(1, 0, "root")].map(SpanEvent::Ended);
+        stage.seen(ended.into(), 1);
+        stage.flush(1);
+        let frames = stage.stream_all(1);
+        let inner_ends =
+            frames.iter().filter(|frame| frame["type"] == "span_started" && frame["data"]["name"] == "inner").count();
+        let end = frames.iter().find(|frame| frame["type"] == "trace_ended").unwrap();
+        let held_back = u64::from(hidden == "inner");
+        assert_eq!(inner_ends > 1, hidden == "nothing", "the record changes: {frames:#?}");
+        assert_eq!(end["data"]["span_count"], 3 - held_back, "{frames:#?}");
+        assert_eq!(stage.stats().lost.by(LossReason::BeforeSend), held_back);
+    }
+}

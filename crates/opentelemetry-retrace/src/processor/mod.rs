@@ -63,22 +63,10 @@ pub type RetraceSpanProcessorBuilder = Builder<RetraceSpanProcessor>;
 /// finds no room is counted as lost. If a span is recorded and not sampled, only its end is taken, in case
 /// its run fails ([`crate::Builder::with_failures`]).
 ///
-/// # Differences from the exporter
-/// A run that has ended is the same as [`crate::RetraceExporter`] sends it, except in these cases, in which
-/// the processor has sent a step before it sees a later span.
-/// - Two spans report one model call, and only the later one has messages: the tokens count on the first span. The exporter
-///   counts them on the later one.
-/// - A span below the root sets the session, the user, the trace name or the tags: the run has the values
-///   that are set when its first record is sent, and a later value is in the metadata of its span. The
-///   exporter gives the values to the whole run.
-/// - Several spans execute one tool call: the result is that of the first span that returns one. The exporter
-///   uses that of the last span.
-/// - A trace has several local roots: the root is the one that begins first. The exporter uses the one
-///   without a parent, else the one that starts first.
-/// - Two different spans have one span id: the second one is set aside. The exporter sends it with another id.
-/// - A tool span has no call id, and when it begins and ends no model call has requested a tool of that name
-///   with the same arguments: it is sent unchanged, and a call that a message shows later as another tool
-///   span. The exporter combines the two if no other span and call of that name are left.
+/// # Beside the exporter
+/// A run that has ended is the same as [`crate::RetraceExporter`] sends it: a step that later spans change is sent again when the
+/// run ends. For that the content of runs under way is kept, in a quarter of the memory that open runs may take; a step
+/// that is older than that stays as it was sent.
 ///
 /// # Panics of the application
 /// A span that ends while a panic unwinds its thread, and has no status, counts as failed. That includes a

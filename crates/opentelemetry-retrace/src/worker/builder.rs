@@ -372,7 +372,8 @@ impl<P: WayIn> Builder<P> {
     /// Sets a hook that receives each record before it is sent, after translation; it returns the record,
     /// changed or not, or `None` to hold it back.
     ///
-    /// Called on the worker's thread, once for a run and once for each span. Changes of ids are ignored. A
+    /// Called on the worker's thread, once for a run and once for each span. A live run passes when it begins and when it ends, a
+    /// live span also when its record changes after that. Changes of ids are ignored. A
     /// record on which it panics is not sent and counts as lost.
     ///
     /// ```

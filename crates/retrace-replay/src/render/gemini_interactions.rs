@@ -18,14 +18,18 @@ fn usage(usage: &Usage) -> Option<Value> {
     })
 }
 
+/// Makes the delta of a piece of text.
+type Delta = fn(&str) -> Value;
+
 /// A step of the model, and in a stream its text.
 struct Step<'a> {
     whole: Value,
     /// The step as a stream begins it, and the kind of its deltas; `None` for a step that comes whole.
-    begun: Option<(Value, fn(&str) -> Value)>,
+    begun: Option<(Value, Delta)>,
     streamed: std::borrow::Cow<'a, str>,
 }
 
+#[allow(clippy::needless_pass_by_value)] // it becomes a part
 fn output(content: Value) -> Value {
     json!({ "type": "model_output", "content": [content] })
 }
