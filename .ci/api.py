@@ -25,7 +25,7 @@ EXTERNAL = {
         "async_openai", "bytes", "genai_usage", "http", "http_body", "opentelemetry", "pin_project_lite", "reqwest",
         "reqwest_middleware", "rig_http", "serde_core", "serde_json", "tower_layer", "tower_service",
     },
-    "opentelemetry_retrace": {"http", "opentelemetry", "opentelemetry_sdk", "retrace_protocol", "retrace_translate"},
+    "opentelemetry_retrace": {"http", "opentelemetry", "opentelemetry_http", "opentelemetry_sdk", "retrace_protocol", "retrace_translate"},
     "retrace": {
         "async_openai", "futures_core", "opentelemetry", "opentelemetry_instrumentation_genai", "opentelemetry_retrace",
         "opentelemetry_sdk", "pin_project_lite", "reqwest", "reqwest_middleware", "retrace_protocol", "retrace_replay", "retrace_sdk_macros",

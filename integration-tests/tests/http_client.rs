@@ -78,7 +78,7 @@ fn send(failure: Failure) -> (usize, Vec<String>) {
     let stats = exporter.stats();
     assert_eq!((stats.accepted, stats.delivered, stats.lost.total()), (1, 1, 0), "{failure:?}: {stats:?}");
     assert_eq!(server.traces(&TraceQuery::default()).unwrap().traces.len(), 1, "{failure:?}");
-    provider.shutdown().unwrap();
+    drop(provider);
     let notices = std::mem::take(&mut *notices.lock().unwrap());
     (requests.load(Ordering::Relaxed), notices)
 }

@@ -8,7 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 
-use crate::server::Shared;
+use crate::shared::Shared;
 
 /// Returns the routes `/metrics`, `/healthz` and `/readyz`.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {

@@ -45,6 +45,7 @@ mod pipeline;
 mod receiver;
 mod room;
 mod server;
+mod shared;
 mod span_data;
 mod tenants;
 #[cfg_attr(not(feature = "kafka"), allow(dead_code))]

@@ -19,45 +19,16 @@ use crate::admin;
 use crate::config::Config;
 #[cfg(feature = "kafka")]
 use crate::kafka::Consumer;
-use crate::metrics::{Gauges, Metrics, Totals};
+use crate::metrics::{Metrics, Totals};
 use crate::pipeline::{Closing, Pipeline};
 use crate::receiver::OtlpReceiver;
+use crate::shared::Shared;
 use crate::tenants::TenantPipelines;
 
 /// Time that running requests have to end when the gateway stops.
 const GRACE: Duration = Duration::from_secs(2);
 /// Time for the last requests of a pipeline whose traces are settled, or given up.
 const LAST: Duration = Duration::from_secs(5);
-
-/// State that the parts share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    tenants: Arc<TenantPipelines>,
-    metrics: Arc<Metrics>,
-    ready: AtomicBool,
-    #[cfg(feature = "kafka")]
-    ledger: crate::ticket::Ledger,
-}
-
-impl Shared {
-    pub(crate) fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn metrics_text(&self) -> String {
-        #[cfg(feature = "kafka")]
-        let kafka_unsettled = self.ledger.lock().all_uncommitted();
-        #[cfg(not(feature = "kafka"))]
-        let kafka_unsettled = 0;
-        let gauges = Gauges {
-            buffer_used: self.tenants.room().used(),
-            buffer_limit: self.tenants.room().limit(),
-            pipelines: self.tenants.len(),
-            kafka_unsettled,
-        };
-        self.metrics.text(gauges, &self.tenants.totals())
-    }
-}
 
 /// Error of the start of a gateway.
 #[derive(Debug, thiserror::Error)]

@@ -85,6 +85,13 @@ fn pair_prefix(mut pairs: Vec<Pair>, a: &[Span], b: &[Span], point: usize) -> Ve
         *pair = Pair { b: Some(place), repeated: !is_enclosing, ..*pair };
         taken.insert(place);
     }
+    // Of a run that was sent while it happened, results that only messages show are the last steps.
+    for pair in &mut pairs {
+        let both = pair.a.zip(pair.b).and_then(|(at, place)| a.get(at).zip(b.get(place)));
+        pair.repeated |= both.is_some_and(|(step, other)| {
+            step.span_type == SpanType::ToolResult && is_repeated(step, other, &kinds, &repeated_calls)
+        });
+    }
     pairs.retain(|pair| pair.a.is_some() || pair.b.is_none_or(|at| !taken.contains(&at)));
     pairs
 }

@@ -152,6 +152,15 @@ fn steps_around_the_fork_point_and_results_in_its_messages_are_no_divergence() {
     let first = found.first_divergence.as_ref().unwrap();
     assert_eq!((first.step, first.reason), (Some(4), "output"), "the outer step differs only because of it");
 
+    // A result that the first run has at its end is one that the fork repeats, wherever it stands.
+    let mut late = nested("t", json!({}), "fog", "train");
+    let spans = late.spans.as_mut().unwrap();
+    let result = spans.remove(3);
+    assert_eq!(result.span_type, SpanType::ToolResult);
+    spans.push(result);
+    let found = diff(&late, &nested_fork("storm", "train"));
+    assert!(found.is_same(), "{:?}", found.first_divergence);
+
     // A tool that is executed again after the fork point is another step, whatever it is given.
     let mut again = nested_fork("storm", "train");
     again.spans.as_mut().unwrap()[2].parent_id = Some("o".into());
