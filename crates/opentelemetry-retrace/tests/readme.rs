@@ -75,7 +75,7 @@ fn every_example_that_sends_is_a_program() {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let files = ["exporter.rs", "install.rs", "lib.rs", "processor/mod.rs"]
         .map(|file| format!("opentelemetry-retrace/src/{file}"));
-    let files = files.into_iter().chain(["retrace-sdk/src/configuration.rs".to_owned()]);
+    let files = files.into_iter().chain(["retrace-sdk/src/configuration/mod.rs".to_owned()]);
     let documented: BTreeSet<String> =
         files.flat_map(|file| examples(&fs::read_to_string(crates.join(file)).unwrap())).collect();
     assert_eq!(documented, programs("// rustdoc: begin", "// rustdoc: end"));
