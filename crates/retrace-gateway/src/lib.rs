@@ -41,12 +41,14 @@ mod kafka;
 mod metrics;
 #[cfg_attr(not(feature = "kafka"), allow(dead_code))]
 mod offsets;
+#[cfg_attr(not(feature = "kafka"), allow(dead_code))]
 mod pipeline;
 mod receiver;
 mod room;
 mod server;
 mod shared;
 mod span_data;
+#[cfg_attr(not(feature = "kafka"), allow(dead_code))]
 mod tenants;
 #[cfg_attr(not(feature = "kafka"), allow(dead_code))]
 mod ticket;
