@@ -2,7 +2,7 @@
 //!
 //! [`OtlpRequest`] is what a request contains that belongs to runs: spans, and the log records that are events of a span.
 //! A record that cannot be decoded does not affect the other records of its request. [`HeldTraces`] collects the spans of
-//! each trace, from any number of services and requests, until they are due. [`translate`] converts OTLP data into runs at
+//! each trace, from any number of services and requests, until they are due. [`translate`](fn@translate) converts OTLP data into runs at
 //! once.
 //!
 //! With the feature `server`, the module `server` has the endpoints of OTLP over HTTP and, with `grpc`, over gRPC: limits
