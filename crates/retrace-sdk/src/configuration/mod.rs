@@ -211,15 +211,13 @@ impl Configuration {
     /// and its agent: what else a key needs, such as a tenant, it takes from where the application keeps it. On `None`, and on a
     /// panic, the name is used. Another process that is to decide alike needs the same rate, seed and keys.
     ///
-    /// ```no_run
+    /// ```
     /// thread_local!(static TENANT: std::cell::RefCell<Option<String>> = const { std::cell::RefCell::new(None) });
     ///
-    /// let _retrace = retrace::configure()
+    /// let configuration = retrace::configure()
     ///     .with_sample_rate(0.1)
     ///     .with_sample_seed("2026")
-    ///     .with_sample_key(|_root| TENANT.with_borrow(Clone::clone))
-    ///     .install()?;
-    /// # Ok::<(), retrace::BuildError>(())
+    ///     .with_sample_key(|_root| TENANT.with_borrow(Clone::clone));
     /// ```
     pub fn with_sample_key(mut self, key: impl Fn(&RootSpan<'_>) -> Option<String> + Send + Sync + 'static) -> Self {
         self.is_sampling_set = true;
