@@ -282,7 +282,7 @@ mod tests {
     fn spans_and_log_records_are_told_apart() {
         let ids = (vec![7; 16], vec![9; 8]);
         let span = Span { trace_id: ids.0.clone(), span_id: ids.1.clone(), ..Span::default() };
-        let event_name = "said".into();
+        let event_name = "noted".into();
         let record = LogRecord { trace_id: ids.0, span_id: ids.1, event_name, ..LogRecord::default() };
         let (spans, logs) = (spans(vec![span]), logs(vec![record]));
         assert_eq!(counts(&spans.encode_to_vec()), [(1, 0, 0)]);

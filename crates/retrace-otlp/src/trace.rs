@@ -272,11 +272,11 @@ mod tests {
     }
 
     /// Returns the event names of each span of the only run, in their order in the metadata.
-    fn told(spans: &[Value], records: &[Value]) -> Vec<Vec<String>> {
+    fn emitted(spans: &[Value], records: &[Value]) -> Vec<Vec<String>> {
         let spans = json!({"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}).to_string();
         let logs = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": records}]}]}).to_string();
         // The order of the two inputs does not matter.
-        let told = [[&logs, &spans], [&spans, &logs]].map(|inputs| {
+        let emitted = [[&logs, &spans], [&spans, &logs]].map(|inputs| {
             let inputs = inputs.map(String::as_bytes);
             let runs = crate::translate(inputs, Options::default()).unwrap().traces;
             assert_eq!(runs.len(), 1);
@@ -289,8 +289,8 @@ mod tests {
                 })
                 .collect::<Vec<Vec<String>>>()
         });
-        assert_eq!(told[0], told[1]);
-        told[0].clone()
+        assert_eq!(emitted[0], emitted[1]);
+        emitted[0].clone()
     }
 
     #[test]
@@ -300,7 +300,7 @@ mod tests {
         older["attributes"] = json!([{"key": "event.name", "value": {"stringValue": "first"}}]);
         let line = record(a, 1, "");
         let stray = record("", 1, "stray");
-        let events = told(&[span(a), span(b)], &[record(a, 3, "third"), record(a, 2, "second"), older, line, stray]);
+        let events = emitted(&[span(a), span(b)], &[record(a, 3, "third"), record(a, 2, "second"), older, line, stray]);
         assert_eq!(events, [vec!["first", "second", "third"], vec![]]);
     }
 }

@@ -576,9 +576,9 @@ fn of_runs_that_were_not_sampled_those_that_failed_are_sent_whole() {
             stage.seen(vec![SpanEvent::Ended(child), SpanEvent::Ended(root)], 0);
         }
         stage.flush(0);
-        let told = stage.stream_all(0).iter().filter(|frame| frame["type"] == "trace_ended").count();
+        let streamed = stage.stream_all(0).iter().filter(|frame| frame["type"] == "trace_ended").count();
         let posted = stage.answer_all(201, 0).len();
-        assert_eq!(told + posted, 2, "{transport:?}");
+        assert_eq!(streamed + posted, 2, "{transport:?}");
         let stats = stage.stats();
         assert_eq!((stats.delivered, stats.set_aside, stats.pending), (4, 36, 0));
     }

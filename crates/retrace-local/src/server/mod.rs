@@ -319,7 +319,7 @@ fn run(
                 let _ = started.send(Ok(()));
                 let stop = async { drop(stop_requested.await) };
                 let (finish, finish_requested) = oneshot::channel();
-                let recording = tokio::spawn(recorder.run(writer, app.live.teller(), finish_requested));
+                let recording = tokio::spawn(recorder.run(writer, app.live.notifier(), finish_requested));
                 // A WebSocket releases its permit when all frames that it has read are stored.
                 let streams = app.streams.acquire_many(stream::MAX_STREAMS);
                 otlp_server::serve(endpoints, patience, &app.closing, stop, GRACE, streams).await;

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use retrace_otlp::{Due, Emission, EmissionResult, HeldLimits, HeldTraces, OtlpRequest};
 
 use super::error::ApiError;
-use super::stream::Teller;
+use super::stream::ChangeNotifier;
 use crate::store::{Change, OtlpRun, Outcome, Writer};
 
 /// Requests that may wait for the task.
@@ -82,28 +82,28 @@ impl Recording {
 
 impl Recorder {
     /// Records until `stop`, then emits the traces that are not emitted yet.
-    pub(super) async fn run(mut self, writer: Writer, mut teller: Teller, mut stop: oneshot::Receiver<()>) {
+    pub(super) async fn run(mut self, writer: Writer, mut notifier: ChangeNotifier, mut stop: oneshot::Receiver<()>) {
         loop {
             let now = self.began.elapsed();
             while let Some(due) = self.traces.next_due(now) {
-                if !self.tell(due, &writer, &mut teller).await {
+                if !self.emit(due, &writer, &mut notifier).await {
                     tokio::select! {
                         () = sleep(PAUSE) => {}
-                        _ = &mut stop => return self.finish(&writer, &mut teller).await,
+                        _ = &mut stop => return self.finish(&writer, &mut notifier).await,
                     }
                 }
             }
             for id in self.traces.forgotten() {
-                teller.ends(&id);
+                notifier.ends(&id);
             }
             let deadline = self.traces.next_deadline().map(|deadline| self.began + deadline);
             tokio::select! {
                 message = self.messages.recv() => match message {
                     Some(message) => self.take(message),
-                    None => return self.finish(&writer, &mut teller).await,
+                    None => return self.finish(&writer, &mut notifier).await,
                 },
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {}
-                _ = &mut stop => return self.finish(&writer, &mut teller).await,
+                _ = &mut stop => return self.finish(&writer, &mut notifier).await,
             }
         }
     }
@@ -119,17 +119,17 @@ impl Recorder {
     }
 
     /// Emits one trace and returns it to the buffer; returns false if the trace could not be stored.
-    async fn tell(&mut self, mut due: Due, writer: &Writer, teller: &mut Teller) -> bool {
+    async fn emit(&mut self, mut due: Due, writer: &Writer, notifier: &mut ChangeNotifier) -> bool {
         let options = self.options.clone();
         // The translation of a large trace takes a while; the server continues meanwhile.
-        let told = tokio::task::spawn_blocking(move || {
+        let stored = tokio::task::spawn_blocking(move || {
             let emission = due.translate(&options);
             let ended = emission.as_ref().is_none_or(Emission::has_ended);
             let id = emission.as_ref().and_then(|emission| emission.run.trace.id.clone());
             (due, emission.map(OtlpRun::new).transpose(), id, ended)
         });
         // A panic in a translation loses only its own trace; a translation is cancelled only when the server stops.
-        let Ok((due, run, id, ended)) = told.await else { return true };
+        let Ok((due, run, id, ended)) = stored.await else { return true };
         let how = match run {
             Ok(Some(run)) => match writer.write(Change::Otlp(Box::new(run)), None).await {
                 Ok(Outcome::Merged) => EmissionResult::Added,
@@ -140,20 +140,20 @@ impl Recorder {
             Ok(None) | Err(_) => EmissionResult::Stored,
         };
         if let Some(id) = &id {
-            if ended { teller.ends(id) } else { teller.tells(id) }
+            if ended { notifier.ends(id) } else { notifier.changed(id) }
         }
         self.traces.put_back(due, how, self.began.elapsed());
         how != EmissionResult::Failed
     }
 
     /// Emits the remaining traces once.
-    async fn finish(mut self, writer: &Writer, teller: &mut Teller) {
+    async fn finish(mut self, writer: &Writer, notifier: &mut ChangeNotifier) {
         self.messages.close();
         while let Ok(message) = self.messages.try_recv() {
             self.take(message);
         }
         for due in self.traces.settle() {
-            self.tell(due, writer, teller).await;
+            self.emit(due, writer, notifier).await;
         }
     }
 }
@@ -197,8 +197,8 @@ mod tests {
             recording.take(OtlpRequest::default(), Some(permit)).await.unwrap();
             assert_eq!(room.available_permits(), 0);
             let (stop, stopped) = oneshot::channel();
-            let teller = std::sync::Arc::new(super::super::stream::Live::default()).teller();
-            let task = tokio::spawn(recorder.run(writer, teller, stopped));
+            let notifier = std::sync::Arc::new(super::super::stream::Live::default()).notifier();
+            let task = tokio::spawn(recorder.run(writer, notifier, stopped));
             assert!(room.acquire().await.is_ok());
             stop.send(()).unwrap();
             task.await.unwrap();

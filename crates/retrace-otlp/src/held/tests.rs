@@ -27,7 +27,7 @@ fn span(trace: u8, id: u64, parent: u64) -> Value {
 }
 
 fn event(trace: u8, span: u64) -> Value {
-    json!({"traceId": trace_id(trace), "spanId": format!("{span:016x}"), "eventName": "said"})
+    json!({"traceId": trace_id(trace), "spanId": format!("{span:016x}"), "eventName": "noted"})
 }
 
 fn request(spans: &[Value], events: &[Value]) -> OtlpRequest {
@@ -38,14 +38,14 @@ fn request(spans: &[Value], events: &[Value]) -> OtlpRequest {
 }
 
 /// Emits all traces that are due: each with its number of spans, whether it has ended, and its part.
-fn tell(traces: &mut HeldTraces, now: Duration, how: EmissionResult) -> Vec<(usize, bool, Part)> {
-    let mut told = Vec::new();
+fn emit(traces: &mut HeldTraces, now: Duration, how: EmissionResult) -> Vec<(usize, bool, Part)> {
+    let mut emitted = Vec::new();
     while let Some(mut due) = traces.next_due(now) {
         let emission = due.translate(&Options::default()).unwrap();
-        told.push((emission.run.spans.len(), emission.has_ended(), emission.part));
+        emitted.push((emission.run.spans.len(), emission.has_ended(), emission.part));
         traces.put_back(due, how, now);
     }
-    told
+    emitted
 }
 
 #[test]
@@ -55,15 +55,15 @@ fn a_run_is_told_a_little_after_its_first_span_and_whole_each_time() {
     assert_eq!(traces.next_deadline(), Some(at(251)));
     // Data that arrives meanwhile does not postpone the emission.
     traces.take(request(&[span(1, 3, 1)], &[]), at(200));
-    assert_eq!(tell(&mut traces, at(250), EmissionResult::Stored), []);
-    assert_eq!(tell(&mut traces, at(251), EmissionResult::Stored), [(2, false, Part::First)]);
-    assert_eq!(tell(&mut traces, at(10_000), EmissionResult::Stored), []);
+    assert_eq!(emit(&mut traces, at(250), EmissionResult::Stored), []);
+    assert_eq!(emit(&mut traces, at(251), EmissionResult::Stored), [(2, false, Part::First)]);
+    assert_eq!(emit(&mut traces, at(10_000), EmissionResult::Stored), []);
 
     traces.take(request(&[span(1, 1, 0)], &[]), at(10_000));
-    assert_eq!(tell(&mut traces, at(10_252), EmissionResult::Stored), []);
-    assert_eq!(tell(&mut traces, at(10_253), EmissionResult::Stored), [(3, true, Part::Whole)]);
+    assert_eq!(emit(&mut traces, at(10_252), EmissionResult::Stored), []);
+    assert_eq!(emit(&mut traces, at(10_253), EmissionResult::Stored), [(3, true, Part::Whole)]);
     assert_eq!(traces.next_deadline(), Some(at(610_000)));
-    assert_eq!((tell(&mut traces, at(610_000), EmissionResult::Stored), traces.weight), (vec![], 0));
+    assert_eq!((emit(&mut traces, at(610_000), EmissionResult::Stored), traces.weight), (vec![], 0));
     assert_eq!(traces.forgotten().collect::<Vec<_>>(), [Id::from_otel_trace([1; 16])]);
     assert_eq!(traces.next_deadline(), None);
 }
@@ -74,8 +74,8 @@ fn what_was_added_to_something_stays_an_addition() {
     for (at_ms, part) in [(0, Part::First), (1_000, Part::Rest), (2_000, Part::Rest)] {
         traces.take(request(&[span(1, 1 + at_ms, 0)], &[]), at(at_ms));
         let how = if part == Part::First { EmissionResult::Added } else { EmissionResult::Stored };
-        let told = tell(&mut traces, at(at_ms + 500), how);
-        assert_eq!(told.first().map(|(_, _, part)| *part), Some(part));
+        let emitted = emit(&mut traces, at(at_ms + 500), how);
+        assert_eq!(emitted.first().map(|(_, _, part)| *part), Some(part));
     }
 }
 
@@ -83,23 +83,23 @@ fn what_was_added_to_something_stays_an_addition() {
 fn an_event_waits_for_its_span_and_is_forgotten_without_it() {
     let mut traces = HeldTraces::new(LIMITS);
     traces.take(request(&[], &[event(1, 1), event(2, 1)]), at(0));
-    assert_eq!(tell(&mut traces, at(100_000), EmissionResult::Stored), []);
+    assert_eq!(emit(&mut traces, at(100_000), EmissionResult::Stored), []);
     traces.take(request(&[span(1, 1, 0)], &[]), at(100_000));
-    assert_eq!(tell(&mut traces, at(101_000), EmissionResult::Stored), [(1, true, Part::First)]);
-    assert_eq!(tell(&mut traces, at(600_000), EmissionResult::Stored), []);
+    assert_eq!(emit(&mut traces, at(101_000), EmissionResult::Stored), [(1, true, Part::First)]);
+    assert_eq!(emit(&mut traces, at(600_000), EmissionResult::Stored), []);
     assert_eq!(traces.traces.len(), 1, "the one without a span is forgotten");
     // An event of an emitted span causes another emission.
     traces.take(request(&[], &[event(1, 1)]), at(600_000));
-    assert_eq!(tell(&mut traces, at(601_000), EmissionResult::Stored), [(1, true, Part::Whole)]);
+    assert_eq!(emit(&mut traces, at(601_000), EmissionResult::Stored), [(1, true, Part::Whole)]);
 }
 
 #[test]
 fn what_could_not_be_stored_is_told_again() {
     let mut traces = HeldTraces::new(LIMITS);
     traces.take(request(&[span(1, 1, 0)], &[]), at(0));
-    assert_eq!(tell(&mut traces, at(500), EmissionResult::Failed), [(1, true, Part::First)]);
+    assert_eq!(emit(&mut traces, at(500), EmissionResult::Failed), [(1, true, Part::First)]);
     assert_eq!(traces.next_deadline(), Some(at(1_500)));
-    assert_eq!(tell(&mut traces, at(1_500), EmissionResult::Stored), [(1, true, Part::First)]);
+    assert_eq!(emit(&mut traces, at(1_500), EmissionResult::Stored), [(1, true, Part::First)]);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn when_there_is_no_room_the_oldest_is_told_and_forgotten() {
     for trace in 1..=3 {
         traces.take(request(&[span(trace, 1, 0)], &[]), at(u64::from(trace)));
     }
-    assert_eq!(tell(&mut traces, at(4), EmissionResult::Stored), [(1, true, Part::First)], "before its time");
+    assert_eq!(emit(&mut traces, at(4), EmissionResult::Stored), [(1, true, Part::First)], "before its time");
     assert_eq!(traces.forgotten().collect::<Vec<_>>(), [Id::from_otel_trace([1; 16])]);
     assert_eq!(traces.traces.len(), 2);
 
@@ -116,12 +116,12 @@ fn when_there_is_no_room_the_oldest_is_told_and_forgotten() {
     let mut traces = HeldTraces::new(HeldLimits { bytes: 10 * one, ..LIMITS });
     for id in 1..=100 {
         traces.take(request(&[span(1 + u8::try_from(id % 7).unwrap(), id, 0)], &[]), at(id));
-        tell(&mut traces, at(id), EmissionResult::Stored);
+        emit(&mut traces, at(id), EmissionResult::Stored);
         assert!(traces.weight <= 10 * one, "{}", traces.weight);
     }
     assert_eq!(traces.traces.values().map(|held| held.weight).sum::<usize>(), traces.weight);
     let held = traces.traces.len();
-    assert_eq!(traces.settle().len(), held, "none of them is told yet");
+    assert_eq!(traces.settle().len(), held, "none of them is emitted yet");
     assert_eq!((traces.weight, traces.next_deadline()), (0, None));
 }
 
@@ -130,7 +130,7 @@ fn a_long_run_is_told_less_often() {
     let mut traces = HeldTraces::new(LIMITS);
     let spans: Vec<_> = (1..=1_000).map(|id| span(1, id, 0)).collect();
     traces.take(request(&spans, &[]), at(0));
-    tell(&mut traces, at(1_000), EmissionResult::Stored);
+    emit(&mut traces, at(1_000), EmissionResult::Stored);
     traces.take(request(&[span(1, 2_000, 0)], &[]), at(2_000));
     assert_eq!(traces.next_deadline(), Some(at(2_000 + 250 + 1_001)));
 }

@@ -43,15 +43,15 @@ fn our_entry_is_the_first_and_the_only_one_of_ours() {
 
 #[test]
 fn nothing_is_said_of_a_trace_that_is_not_recorded() {
-    let said = |propagator: &RetracePropagator, cx: &Context| inject(propagator, cx).1;
+    let injected = |propagator: &RetracePropagator, cx: &Context| inject(propagator, cx).1;
     let sampled = below(&Context::new(), Sampler::AlwaysOn);
-    assert_eq!(said(&RetracePropagator::default(), &sampled), None);
+    assert_eq!(injected(&RetracePropagator::default(), &sampled), None);
     let none = RetracePropagator::builder().with_runs(|_| None).build().unwrap();
-    assert_eq!(said(&none, &sampled), None);
-    assert_eq!(said(&telling(full()), &below(&Context::new(), Sampler::AlwaysOff)), None);
+    assert_eq!(injected(&none, &sampled), None);
+    assert_eq!(injected(&telling(full()), &below(&Context::new(), Sampler::AlwaysOff)), None);
     let plain = RetracePropagator::builder().with_runs(|_| Some(full())).with_recorded_runs(false).build().unwrap();
-    assert_eq!(said(&plain, &sampled), None);
-    assert_eq!(said(&plain, &full().announce(&sampled)), None);
+    assert_eq!(injected(&plain, &sampled), None);
+    assert_eq!(injected(&plain, &full().announce(&sampled)), None);
 }
 
 #[test]

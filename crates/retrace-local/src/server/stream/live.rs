@@ -20,15 +20,15 @@ pub(in crate::server) struct Live {
 /// The live runs of one connection, or of the OTLP recorder. When it is dropped, its runs are no longer live through
 /// it.
 #[derive(Debug)]
-pub(in crate::server) struct Teller {
+pub(in crate::server) struct ChangeNotifier {
     live: Arc<Live>,
     runs: HashSet<Id>,
 }
 
 impl Live {
     /// Registers a connection.
-    pub(in crate::server) fn teller(self: &Arc<Self>) -> Teller {
-        Teller { live: Arc::clone(self), runs: HashSet::new() }
+    pub(in crate::server) fn notifier(self: &Arc<Self>) -> ChangeNotifier {
+        ChangeNotifier { live: Arc::clone(self), runs: HashSet::new() }
     }
 
     /// Sets `live` of a run that may be live.
@@ -48,9 +48,9 @@ impl Live {
     }
 }
 
-impl Teller {
+impl ChangeNotifier {
     /// Marks a run as live: the connection has sent an event of it.
-    pub(in crate::server) fn tells(&mut self, run: &Id) {
+    pub(in crate::server) fn changed(&mut self, run: &Id) {
         if self.runs.contains(run) || self.runs.len() >= MAX_RUNS {
             return;
         }
@@ -83,7 +83,7 @@ impl Live {
     }
 }
 
-impl Drop for Teller {
+impl Drop for ChangeNotifier {
     fn drop(&mut self) {
         self.live.leave(self.runs.iter());
     }
@@ -104,11 +104,11 @@ mod tests {
     fn a_run_is_live_while_anyone_tells_it() {
         let live = Arc::new(Live::default());
         let mut news = live.news();
-        let (mut one, mut other) = (live.teller(), live.teller());
-        one.tells(&"t".into());
-        one.tells(&"t".into());
-        other.tells(&"t".into());
-        one.tells(&"u".into());
+        let (mut one, mut other) = (live.notifier(), live.notifier());
+        one.changed(&"t".into());
+        one.changed(&"t".into());
+        other.changed(&"t".into());
+        one.changed(&"u".into());
         assert!(news.has_changed().unwrap());
         drop(other);
         assert!(is_live(&live, "t") && is_live(&live, "u") && !is_live(&live, "v"));
@@ -123,13 +123,13 @@ mod tests {
     #[test]
     fn a_run_that_cannot_be_live_is_not() {
         let live = Arc::new(Live::default());
-        let mut teller = live.teller();
-        teller.tells(&"t".into());
+        let mut notifier = live.notifier();
+        notifier.changed(&"t".into());
         let mut ended = Stored { record: Trace { id: Some("t".into()), ..Trace::default() }, ..Stored::default() };
         live.mark(&mut ended);
         assert_eq!(ended.live, None);
         for run in 0..2 * MAX_RUNS {
-            teller.tells(&run.to_string().as_str().into());
+            notifier.changed(&run.to_string().as_str().into());
         }
         assert_eq!(live.runs().len(), MAX_RUNS);
     }

@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 pub(super) use agents::{Agents, NoAgent};
-pub(super) use live::{Live, Teller};
+pub(super) use live::{ChangeNotifier, Live};
 use session::Session;
 
 use super::error::ApiError;

@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{Error, Message, error::ProtocolError};
 
 use super::agents::{Agent, Agents};
-use super::live::{Live, Teller};
+use super::live::{ChangeNotifier, Live};
 use super::preauth_limit::PreauthLimit;
 use crate::ingest::{self, BadFrame, Frame, Numbered};
 use crate::server::auth::ApiKey;
@@ -179,7 +179,7 @@ impl Session {
                 end = read(stream, queue, &signs) => end,
             }
         };
-        let teller = self.live.teller();
+        let notifier = self.live.notifier();
         let acks = auth.acks == Some(true);
         let (agent, commands) = match auth.resumable {
             Some(true) => {
@@ -193,7 +193,7 @@ impl Session {
         let end = {
             let (writer, agent) = (&self.writer, agent.as_ref());
             let telling =
-                Telling { writer, acks, teller, agent, signs: &signs, sink, mute: false }.run(waiting, commands);
+                Telling { writer, acks, notifier, agent, signs: &signs, sink, mute: false }.run(waiting, commands);
             tokio::pin!(reading, telling);
             tokio::select! {
                 // Events that were read are stored, even if no client waits for their acks.
@@ -273,7 +273,7 @@ async fn read<S: AsyncRead + AsyncWrite + Unpin>(
 struct Telling<'a, S> {
     writer: &'a Writer,
     acks: bool,
-    teller: Teller,
+    notifier: ChangeNotifier,
     agent: Option<&'a Agent>,
     signs: &'a Signs,
     sink: &'a mut SplitSink<Socket<S>, Message>,
@@ -339,7 +339,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Telling<'_, S> {
                         None => room = Some(permit),
                     }
                     if let Some(run) = numbered.event.trace_id() {
-                        self.teller.tells(run);
+                        self.notifier.changed(run);
                     }
                     match &numbered.event {
                         Event::TraceStarted(run) => {
@@ -365,7 +365,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Telling<'_, S> {
             self.writer.write(Change::Events(events), room).await.map_err(|_| NOT_STORED)?;
         }
         for run in &ended {
-            self.teller.ends(run);
+            self.notifier.ends(run);
         }
         self.send(&answers).await;
         Ok(())

@@ -9,13 +9,13 @@ use super::*;
 async fn answered(headers: HeaderMap, answer: &str) -> (String, Closed, u64) {
     let (near, mut far) = tokio::io::duplex(PIPE);
     let mut link = link(ready(Ok(near)), upgrade(&headers), KEY.into(), false);
-    let mut asked = Vec::new();
-    while !asked.ends_with(b"\r\n\r\n") {
-        asked.push(far.read_u8().await.unwrap());
+    let mut request_text = Vec::new();
+    while !request_text.ends_with(b"\r\n\r\n") {
+        request_text.push(far.read_u8().await.unwrap());
     }
     far.write_all(answer.as_bytes()).await.unwrap();
     let (closed, took) = closed(&mut link).await;
-    (String::from_utf8(asked).unwrap(), closed, took)
+    (String::from_utf8(request_text).unwrap(), closed, took)
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,9 +78,9 @@ async fn the_upgrade_carries_the_configured_headers_and_neither_key_nor_origin()
     ] {
         headers.append(name, HeaderValue::from_static(value));
     }
-    let (asked, ..) = answered(headers, "HTTP/1.1 404 Not Found\r\n\r\n").await;
-    let asked = asked.to_ascii_lowercase();
-    assert!(asked.starts_with("get /base/ws/v1/stream http/1.1\r\n"), "{asked}");
+    let (request_text, ..) = answered(headers, "HTTP/1.1 404 Not Found\r\n\r\n").await;
+    let request_text = request_text.to_ascii_lowercase();
+    assert!(request_text.starts_with("get /base/ws/v1/stream http/1.1\r\n"), "{request_text}");
     for part in [
         "\r\nhost: 127.0.0.1:3001\r\n",
         "\r\nconnection: upgrade\r\n",
@@ -89,10 +89,10 @@ async fn the_upgrade_carries_the_configured_headers_and_neither_key_nor_origin()
         "\r\nx-team: b\r\n",
         concat!("\r\nuser-agent: opentelemetry-retrace/", env!("CARGO_PKG_VERSION"), "\r\n"),
     ] {
-        assert!(asked.contains(part), "{part:?} in {asked}");
+        assert!(request_text.contains(part), "{part:?} in {request_text}");
     }
     for part in [KEY, "x-retrace", "origin", "evil", "protocol", "extensions", "other", "close"] {
-        assert!(!asked.contains(part), "{part:?} in {asked}");
+        assert!(!request_text.contains(part), "{part:?} in {request_text}");
     }
 }
 

@@ -102,11 +102,14 @@ async fn pain_15_a_proxy_makes_the_way_and_sees_nothing() {
     assert!(texts[0].contains(KEY));
     assert_eq!(texts[1..], [frame(1, 300_000)]);
     drop(link);
-    let asked = proxied.join().unwrap();
-    assert!(asked.starts_with("CONNECT receiver.example:443 HTTP/1.1\r\n"), "{asked}");
+    let request_text = proxied.join().unwrap();
+    assert!(request_text.starts_with("CONNECT receiver.example:443 HTTP/1.1\r\n"), "{request_text}");
     // The credentials are `user:word`.
-    assert!(asked.to_ascii_lowercase().contains("\r\nproxy-authorization: basic dxnlcjp3b3jk\r\n"), "{asked}");
-    assert!(!asked.contains(KEY), "{asked}");
+    assert!(
+        request_text.to_ascii_lowercase().contains("\r\nproxy-authorization: basic dxnlcjp3b3jk\r\n"),
+        "{request_text}"
+    );
+    assert!(!request_text.contains(KEY), "{request_text}");
 }
 
 #[tokio::test]
@@ -114,7 +117,7 @@ async fn a_proxy_that_refuses_is_no_connection() {
     let (proxy, proxied) = proxy(None);
     let (_, authority, _) = receiver();
     let (closed, _) = closed(&mut ws(proxy, &authority).open(false)).await;
-    assert_eq!(closed.reason, CloseReason::NotConnected, "the key was not even asked for");
+    assert_eq!(closed.reason, CloseReason::NotConnected, "the key was not even request_text for");
     assert!(closed.cause.contains("prox") && !closed.cause.contains("word"), "{closed:?}");
     proxied.join().unwrap();
 }

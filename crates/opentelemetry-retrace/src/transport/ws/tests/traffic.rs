@@ -202,12 +202,12 @@ async fn frames_are_not_logged() {
     let link = link(ready(Ok(near)), upgrade(&HeaderMap::new()), "rt_to_be_logged".into(), false);
     let server = async {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        let mut asked = Vec::new();
-        while !asked.ends_with(b"\r\n\r\n") {
-            asked.push(far.read_u8().await.unwrap());
+        let mut request_text = Vec::new();
+        while !request_text.ends_with(b"\r\n\r\n") {
+            request_text.push(far.read_u8().await.unwrap());
         }
-        let asked = String::from_utf8(asked).unwrap();
-        let key = asked.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+        let request_text = String::from_utf8(request_text).unwrap();
+        let key = request_text.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
         let accept = tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes());
         let answer = format!(
             "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: {accept}\r\n\r\n"
