@@ -30,6 +30,19 @@ fn wait(server: &Server, is_so: impl Fn(&Trace) -> bool) -> Trace {
     }
 }
 
+/// Waits until the list has the run with this mark; a run is stored before its mark follows.
+fn wait_for_mark(server: &Server, live: &Value) -> Value {
+    let deadline = Instant::now() + HANG;
+    loop {
+        let listed = Client::of(server).get("/api/v1/traces").json;
+        if &listed["traces"][0]["live"] == live {
+            return listed;
+        }
+        assert!(Instant::now() < deadline, "{listed}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 fn has_spans(count: usize) -> impl Fn(&Trace) -> bool {
     move |trace| trace.spans.iter().flatten().count() == count
 }
@@ -65,15 +78,13 @@ fn a_run_is_there_before_its_root_and_grows() {
     export(&server, &spans(&[call(1)]), JSON);
     let trace = wait(&server, has_spans(1));
     assert_eq!((trace.status, trace.total_tokens), (Some(Status::Running), Some(15)));
-    let listed = Client::of(&server).get("/api/v1/traces").json;
-    assert_eq!(listed["traces"][0]["live"], json!(true), "{listed}");
+    wait_for_mark(&server, &json!(true));
 
     let (first, second) = (spans(&[call(1)]), spans(&[call(2), agent()]));
     export(&server, &second, JSON);
     let trace = wait(&server, ended);
     assert_eq!(trace, translated(&[&first, &second]));
-    let listed = Client::of(&server).get("/api/v1/traces").json;
-    assert_eq!((listed["total"].as_u64(), &listed["traces"][0]["live"]), (Some(1), &Value::Null), "{listed}");
+    assert_eq!(wait_for_mark(&server, &Value::Null)["total"].as_u64(), Some(1));
 
     // What comes when all seemed to be over is part of it all the same.
     let third = spans(&[call(3)]);
