@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::text::{arguments, count, input, object, pieces, text};
+use super::text::{arguments, count, input, object, pieces, set, text};
 use super::{Answer, Documents, NotReplayable, Part, ProviderPart};
 
 /// A block, whole.
@@ -33,6 +33,8 @@ fn block(part: &Part) -> Result<Value, NotReplayable> {
 pub(super) fn render(answer: &Answer, streamed: bool) -> Result<Documents, NotReplayable> {
     let choice = answer.only_choice()?;
     let usage = &answer.usage;
+    // Part of the count of the output.
+    let reasoning = usage.reasoning.map(|tokens| json!({ "thinking_tokens": tokens }));
     let counts = |output: Option<u64>| {
         object([
             ("input_tokens", count(usage.uncached_input())),
@@ -55,7 +57,11 @@ pub(super) fn render(answer: &Answer, streamed: bool) -> Result<Documents, NotRe
     };
     let blocks = choice.parts.iter().map(block).collect::<Result<Vec<_>, _>>()?;
     if !streamed {
-        return Ok(Documents::whole(&message(blocks, choice.finish_reason.as_ref(), counts(usage.output))));
+        let mut whole = counts(usage.output);
+        if let Some(reasoning) = reasoning {
+            set(&mut whole, "output_tokens_details", reasoning);
+        }
+        return Ok(Documents::whole(&message(blocks, choice.finish_reason.as_ref(), whole)));
     }
     // Clients add up from the first count of the output, so it is there.
     let first = counts(usage.output.map(|output| output.min(1)));
@@ -86,7 +92,7 @@ pub(super) fn render(answer: &Answer, streamed: bool) -> Result<Documents, NotRe
         events.push(json!({ "type": "content_block_stop", "index": index }));
     }
     let delta = json!({ "stop_reason": choice.finish_reason, "stop_sequence": null });
-    let last = object([("output_tokens", count(usage.output))]);
+    let last = object([("output_tokens", count(usage.output)), ("output_tokens_details", reasoning)]);
     events.push(json!({ "type": "message_delta", "delta": delta, "usage": last }));
     events.push(json!({ "type": "message_stop" }));
     Ok(Documents::events(&events, true))
