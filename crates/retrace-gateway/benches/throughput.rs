@@ -1,4 +1,4 @@
-//! How much one gateway takes: OTLP over gRPC read and answered, and Kafka in, sink out.
+//! Measures the throughput of one gateway: OTLP over gRPC read and answered, and Kafka in, sink out.
 //!
 //! ```console
 //! $ cargo bench -p retrace-gateway --bench throughput -- [spans]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Parser;
 use retrace_gateway::{Config, Gateway};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
 
 /// Receives OTLP, or reads it from Kafka, and delivers it to Retrace as runs.
 #[derive(Debug, Parser)]
@@ -19,7 +20,7 @@ struct Arguments {
     /// Explains the configuration and exits.
     #[arg(long)]
     check: bool,
-    /// How long a stop waits for deliveries, in seconds.
+    /// Time limit of a stop for deliveries, in seconds.
     #[arg(long, default_value_t = 25)]
     drain_seconds: u64,
 }
@@ -34,7 +35,7 @@ fn main() -> ExitCode {
         let written = io::stdout().write_all(config.explain().as_bytes());
         return written.map_or_else(|error| failure(&error), |()| ExitCode::SUCCESS);
     }
-    let filter = match EnvFilter::try_new(&config.log_level) {
+    let filter = match log_filter(&config.log_level) {
         Ok(filter) => filter,
         Err(error) => return failure(&format!("log.level: {error}")),
     };
@@ -47,6 +48,15 @@ fn main() -> ExitCode {
     let code = runtime.block_on(run(config, drain));
     runtime.shutdown_timeout(Duration::from_secs(1));
     code
+}
+
+/// Returns the filter of the log. Lines of HTTP libraries below `info` are left out: they hold headers, and keys in them.
+fn log_filter(level: &str) -> Result<EnvFilter, ParseError> {
+    let libraries =
+        ["h2=info", "hyper=info", "hyper_util=info", "rustls=info", "tonic=info", "tower=info", "tungstenite=info"];
+    libraries
+        .into_iter()
+        .try_fold(EnvFilter::try_new(level)?, |filter, directive| Ok(filter.add_directive(directive.parse()?)))
 }
 
 async fn run(config: Config, drain: Duration) -> ExitCode {

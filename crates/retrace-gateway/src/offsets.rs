@@ -269,7 +269,7 @@ mod tests {
     }
 
     proptest! {
-        /// Nothing is committed before it is settled, no delivery is divided, and in the end everything is committed.
+        /// An offset is committed only when everything before it is settled, no delivery is divided, and in the end everything is committed.
         #[test]
         fn a_commit_neither_passes_nor_divides(steps in prop::collection::vec(step(), 0..150)) {
             let mut offsets = Offsets::default();

@@ -50,7 +50,7 @@ pub(crate) struct Pipeline {
 #[derive(Debug)]
 struct State {
     held: HeldTraces,
-    /// What is known of each held trace beside its spans.
+    /// State of each held trace beside its spans.
     extras: HashMap<TraceId, Extra>,
     last_seen: Instant,
     /// Bytes that are handed over and not settled.
@@ -60,7 +60,7 @@ struct State {
     closing: Option<Closing>,
 }
 
-/// What becomes of held traces when the pipeline closes.
+/// Treatment of held traces when the pipeline closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Closing {
     /// All are delivered.

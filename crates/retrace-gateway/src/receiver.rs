@@ -1,4 +1,4 @@
-//! What is behind the OTLP endpoints: checks of the token and the tenant, and the pipelines.
+//! Receiver behind the OTLP endpoints: it checks the token and the tenant, and adds spans to the pipelines.
 
 use std::sync::Arc;
 

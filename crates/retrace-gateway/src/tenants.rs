@@ -15,7 +15,7 @@ use crate::pipeline::{Closed, Closing, HANDLES, Pipeline};
 use crate::room::Room;
 use crate::ticket::Ticket;
 
-/// How long the local root of a run is waited behind: longer than any flush, which ends the wait.
+/// Wait for late spans after the root of a run. It is longer than any flush, and a flush ends the wait.
 const LINGER: Duration = Duration::from_secs(60);
 /// Timeout of a flush.
 const FLUSH: Duration = Duration::from_secs(10);
@@ -66,7 +66,7 @@ impl Refused {
 /// A request by tenant.
 #[derive(Debug)]
 pub(crate) struct Routed {
-    /// What each tenant gets.
+    /// Spans and log records by tenant.
     pub(crate) parts: BTreeMap<String, OtlpRequest>,
     /// Number of spans and log records whose tenant is unknown.
     pub(crate) unknown: u64,
@@ -145,17 +145,18 @@ impl TenantPipelines {
                 Err(refused) => return Err((refused, parts)),
             }
         }
-        let weight = parts.values().map(OtlpRequest::weight).sum();
-        if !self.room.reserve(weight) {
+        let mut reserved = parts.values().map(OtlpRequest::weight).sum();
+        if !self.room.reserve(reserved) {
             return Err((Refused::Full, parts));
         }
         for ((_, part), pipeline) in parts.into_iter().zip(open) {
             let weight = part.weight();
             if let Err(Closed) = pipeline.add(part, &mut ticket) {
                 // The gateway stops: a pipeline that is merely idle is not closed while somebody has its handle.
-                self.room.release(weight);
+                self.room.release(reserved);
                 return Err((Refused::Stopping, BTreeMap::new()));
             }
+            reserved -= weight;
         }
         Ok(())
     }
@@ -192,7 +193,6 @@ impl TenantPipelines {
         let mut builder = RetraceExporter::builder()
             .with_api_key(tenant.api_key.expose())
             .with_transport(transport.as_str())
-            .with_capture_content(retrace.capture_content)
             .with_span_selection(if retrace.all_spans { SpanSelection::All } else { SpanSelection::GenAi })
             .with_buffer_bytes(retrace.buffer_bytes)
             .with_retry_deadline(retrace.retry_deadline)
@@ -201,6 +201,9 @@ impl TenantPipelines {
             .with_linger(LINGER)
             // Every batch counts as full: its export waits for room, not for delivery.
             .with_max_export_batch_size(1);
+        if let Some(capture_content) = retrace.capture_content {
+            builder = builder.with_capture_content(capture_content);
+        }
         for host in cleartext_hosts {
             builder = builder.with_cleartext_host(host);
         }

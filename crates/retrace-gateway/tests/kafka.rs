@@ -6,6 +6,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
@@ -21,6 +22,38 @@ const GROUP: &str = "retrace-gateway";
 async fn all(sink: &Server, traces: u64, calls: u64) {
     until("all runs are whole", || runs(sink) >= traces && missing(sink, traces, calls + 1).is_empty()).await;
     assert_eq!(counts(sink, traces), (traces, traces * (calls + 1)));
+}
+
+/// The log of this process.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// Captures all lines from now on. May be called once.
+    fn capture() -> Self {
+        let log = Self::default();
+        let writer = log.clone();
+        tracing_subscriber::fmt()
+            .json()
+            .with_max_level(tracing::Level::DEBUG)
+            .with_writer(move || writer.clone())
+            .init();
+        log
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Waits until everything is committed.
@@ -87,6 +120,7 @@ fn nothing_is_committed_while_the_sink_is_gone_and_consumption_is_paused() {
 
 #[test]
 fn a_message_that_cannot_be_read_goes_to_the_dead_letter_topic() {
+    let log = Log::capture();
     runtime().block_on(async {
         let (broker, sink) = (Broker::start(1), Server::start().unwrap());
         let gateway = gateway(sink.url(), &broker.config("dead_letter_topic = \"dead\"")).await;
@@ -96,8 +130,9 @@ fn a_message_that_cannot_be_read_goes_to_the_dead_letter_topic() {
         damaged["kind"] = serde_json::json!({"not": "a kind"});
         broker.send(0, &request("front", &[span(1, 1, 0), damaged]));
         broker.send_bytes(TOPIC, 0, b"");
+        broker.send_bytes(TOPIC, 0, br#"{"resourceSpans":"canary text of a message"}"#);
         broker.flush();
-        let dead = broker.read("dead", 3, |message| {
+        let dead = broker.read("dead", 4, |message| {
             let headers = message.headers().unwrap().iter();
             let headers: BTreeMap<String, String> = headers
                 .map(|header| (header.key.to_owned(), String::from_utf8(header.value.unwrap().to_vec()).unwrap()))
@@ -109,11 +144,14 @@ fn a_message_that_cannot_be_read_goes_to_the_dead_letter_topic() {
         assert!(dead[0].0["retrace.reason"].contains("JSON"), "{:?}", dead[0].0);
         assert!(dead[1].0["retrace.reason"].contains("1 records cannot be read"), "{:?}", dead[1].0);
         assert_eq!(dead[1].0["retrace.offset"], "3");
+        assert!(dead[3].0["retrace.reason"].contains("canary"), "the reason quotes the message: {:?}", dead[3].0);
         all_committed(&broker).await;
         assert_eq!(ended(&sink, 0).spans.unwrap().len(), 3);
         assert_eq!(ended(&sink, 1).spans.unwrap().len(), 1, "the other span of the message is taken");
-        assert_eq!((metric(&gateway, "dead_letters_total"), metric(&gateway, "dead_letters_lost_total")), (3, 0));
+        assert_eq!((metric(&gateway, "dead_letters_total"), metric(&gateway, "dead_letters_lost_total")), (4, 0));
     });
+    let log = log.text();
+    assert!(log.contains("the message cannot be read") && !log.contains("canary"), "{log}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::trace::OtlpTrace;
 /// Limits of the buffer.
 #[derive(Clone, Copy, Debug)]
 pub struct HeldLimits {
-    /// When a trace with new data is due.
+    /// Time at which a trace with new data is due.
     pub release: Release,
     /// Time that a trace stays in the buffer after its last data arrived.
     pub keep: Duration,
@@ -32,7 +32,7 @@ pub struct HeldLimits {
     pub bytes: usize,
 }
 
-/// When a trace with data that is not emitted yet is due.
+/// Due time of a trace with data that is not emitted yet.
 #[derive(Clone, Copy, Debug)]
 pub enum Release {
     /// Soon after the first of that data, for a trace that is emitted again when more arrives.
@@ -42,7 +42,7 @@ pub enum Release {
         /// Additional wait for each span of the trace, because each emission contains all spans.
         per_span: Duration,
     },
-    /// When no more data has come for a while, for a trace that is emitted once.
+    /// Due after a silence, for a trace that is emitted once.
     AfterLast {
         /// Wait after the last data of a trace whose root span has arrived.
         with_root: Duration,

@@ -233,7 +233,7 @@ impl OtlpTrace {
                     set_aside += run.set_aside;
                     translated = Some(run);
                 }
-                Output::SetAside { spans } => set_aside += spans,
+                Output::SetAside { spans, .. } => set_aside += spans,
                 // All spans are recorded in one pass, so there are no live events and no corrections.
                 Output::Correction(_) | Output::Live(_) => {}
             }

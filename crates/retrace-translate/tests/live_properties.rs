@@ -226,13 +226,13 @@ struct Seed {
     usage: Option<i64>,
     labels: [u8; 8],
     other: Vec<(&'static str, Value<'static>)>,
-    /// Which of its attributes are set after its start.
+    /// Attributes that are set after its start.
     late: u16,
     is_unseen: bool,
     root: Root,
 }
 
-/// Whether a span is a local root.
+/// Kind of a root span.
 #[derive(Clone, Copy, Debug)]
 enum Root {
     No,

@@ -360,9 +360,9 @@ impl PipelineState {
                     self.put_run(*run, now);
                 }
                 Output::Correction(correction) => self.put_correction(correction.id, correction.patch, now),
-                Output::SetAside { spans } => {
+                Output::SetAside { trace_id, spans } => {
                     self.set_aside += spans;
-                    self.settlements().of_trace(None, spans, Outcome::SetAside);
+                    self.settlements().of_trace(Some(TraceId::from_bytes(trace_id)), spans, Outcome::SetAside);
                 }
                 Output::Live(live) => {
                     self.has_recorded = true;

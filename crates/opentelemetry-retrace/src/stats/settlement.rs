@@ -36,8 +36,8 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settlement {
-    /// OpenTelemetry trace of the spans. `None` if it is not known: for spans that are set aside after translation, for
-    /// records of the spool that cannot be read or are dropped unread, and for spans that the worker held when it failed.
+    /// OpenTelemetry trace of the spans. `None` if it is not known: for records of the spool that cannot be read or are
+    /// dropped unread, and for spans that the worker held when it failed.
     pub trace_id: Option<TraceId>,
     /// Number of accepted spans.
     pub spans: u64,

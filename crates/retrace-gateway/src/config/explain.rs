@@ -55,8 +55,12 @@ impl Config {
             Some(address) => writeln!(text, "Admin: http://{address}/metrics, /healthz, /readyz")?,
             None => writeln!(text, "Admin: off")?,
         }
-        let content = if self.retrace.capture_content { "with" } else { "without" };
-        writeln!(text, "Runs: over {} {content} inputs and outputs", self.retrace.transport)?;
+        let content = match self.retrace.capture_content {
+            Some(true) => "with inputs and outputs",
+            Some(false) => "without inputs and outputs",
+            None => "with inputs and outputs, unless RETRACE_CAPTURE_CONTENT switches them off",
+        };
+        writeln!(text, "Runs: over {} {content}", self.retrace.transport)?;
         writeln!(
             text,
             "A trace is sent {:?} after its last span, {:?} without its root",

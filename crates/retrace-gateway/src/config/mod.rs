@@ -25,7 +25,7 @@ pub struct Config {
     pub retrace: Retrace,
     /// Traces that wait for their last span.
     pub traces: Traces,
-    /// How data names its tenant, and how many pipelines there are.
+    /// Selection of the tenant, and limits of the pipelines.
     pub tenants: Tenants,
     /// The tenants by name. At least one.
     pub tenant: BTreeMap<String, Tenant>,
@@ -63,13 +63,13 @@ pub struct Retrace {
     pub transport: String,
     /// Hosts to which clear text is allowed.
     pub cleartext_hosts: Vec<String>,
-    /// Whether inputs and outputs are sent.
-    pub capture_content: bool,
-    /// Whether all spans are sent, not only GenAI spans.
+    /// False leaves out inputs and outputs. `None` leaves the decision to `RETRACE_CAPTURE_CONTENT`.
+    pub capture_content: Option<bool>,
+    /// True sends all spans, false those of GenAI.
     pub all_spans: bool,
     /// Memory of one pipeline, in bytes.
     pub buffer_bytes: usize,
-    /// How long a run is kept while Retrace cannot be reached.
+    /// Time for which a run is kept while Retrace cannot be reached.
     pub retry_deadline: Duration,
     /// Timeout of one request.
     pub request_timeout: Duration,
@@ -90,7 +90,7 @@ pub struct Traces {
     pub wait_without_root: Duration,
 }
 
-/// How data names its tenant.
+/// Selection of the tenant of received data.
 #[derive(Clone, Debug)]
 pub struct Tenants {
     /// Header with the tenant.
@@ -159,6 +159,6 @@ pub struct Kafka {
     pub commit_interval: Duration,
     /// Largest number of unsettled messages of a partition.
     pub pause_messages: usize,
-    /// Further properties of librdkafka.
-    pub properties: BTreeMap<String, String>,
+    /// Further properties of librdkafka. Any of them may be a password.
+    pub properties: BTreeMap<String, Secret>,
 }

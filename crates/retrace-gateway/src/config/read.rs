@@ -14,6 +14,8 @@ use super::{Config, ConfigError, Encoding, Kafka, Otlp, Retrace, Secret, Signal,
 const DEFAULT_TENANT: &str = "default";
 /// Variable with the API key of that tenant.
 const API_KEY: &str = "RETRACE_API_KEY";
+/// Variable of the exporter with the directory of its spool.
+const SPOOL_DIR: &str = "RETRACE_SPOOL_DIR";
 /// Name of the environment in errors.
 const ENVIRONMENT: &str = "environment";
 
@@ -44,12 +46,19 @@ impl Config {
     pub fn parse(place: &str, text: &str, names: &[String], variables: Variables<'_>) -> Result<Self, ConfigError> {
         let mut file: Table = text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax {
             place: place.to_owned(),
-            problem: error.to_string().trim_end().to_owned(),
+            problem: syntax_problem(text, &error),
         })?;
         check_names(place, &file)?;
         override_by(&mut file, names, variables)?;
         Values { file: &file, variables }.config()
     }
+}
+
+/// Describes a syntax error by its line. The line itself is left out: it may hold a password.
+fn syntax_problem(text: &str, error: &toml::de::Error) -> String {
+    let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
+    let problem = error.message().lines().next().unwrap_or_default();
+    line.map_or_else(|| problem.to_owned(), |line| format!("line {line}: {problem}"))
 }
 
 /// Checks that each table and key exists.
@@ -283,12 +292,16 @@ impl Values<'_> {
             base_url: self.text("retrace", "base_url")?,
             transport: self.word("retrace", "transport", &words)?.to_owned(),
             cleartext_hosts: self.list("retrace", "cleartext_hosts")?,
-            capture_content: self.switch("retrace", "capture_content")?,
+            capture_content: match self.value("retrace", "capture_content") {
+                Some(_) => Some(self.switch("retrace", "capture_content")?),
+                None => None,
+            },
             all_spans: self.word("retrace", "span_selection", &[("genai", false), ("all", true)])?,
             buffer_bytes: self.bytes("retrace", "buffer_bytes", 1 << 20)?,
             retry_deadline: self.seconds("retrace", "retry_deadline_seconds")?,
             request_timeout: self.seconds("retrace", "request_timeout_seconds")?,
-            spool_dir: self.text("retrace", "spool_dir")?.map(PathBuf::from),
+            // Were the variable left to the exporters, all tenants would share one spool.
+            spool_dir: self.text("retrace", "spool_dir")?.or_else(|| (self.variables)(SPOOL_DIR)).map(PathBuf::from),
             spool_bytes: self.number("retrace", "spool_bytes", 0)?,
         })
     }
@@ -308,7 +321,7 @@ impl Values<'_> {
             None => BTreeMap::new(),
             Some(value) => {
                 let table = value.as_table().into_iter().flatten();
-                let pairs = table.map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
+                let pairs = table.map(|(key, value)| Some((key.clone(), Secret::new(value.as_str()?))));
                 let pairs = pairs.collect::<Option<BTreeMap<_, _>>>().filter(|_| value.is_table());
                 pairs.ok_or_else(|| ConfigError::value("kafka.properties", expected(Kind::Table)))?
             }

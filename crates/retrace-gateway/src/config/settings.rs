@@ -74,12 +74,12 @@ pub const SETTINGS: &[Setting] = settings! {
         "base_url" Text "" "URL of Retrace for all tenants that set none; by default RETRACE_BASE_URL, then the hosted API"
         "transport" Text "ws" "ws, auto or http; only over ws a repeated delivery never makes a second run"
         "cleartext_hosts" List "" "hosts other than this machine to which http is allowed, such as retrace:3001"
-        "capture_content" Switch "true" "false leaves out inputs and outputs of models and tools"
+        "capture_content" Switch "" "false leaves out inputs and outputs of models and tools; by default RETRACE_CAPTURE_CONTENT, then true"
         "span_selection" Text "genai" "genai or all"
         "buffer_bytes" Number "67108864" "memory of the pipeline of one tenant"
         "retry_deadline_seconds" Seconds "900" "how long a run is kept while Retrace cannot be reached; with Kafka at least a week is sensible, because an expired run is lost"
         "request_timeout_seconds" Seconds "10" "timeout of one request"
-        "spool_dir" Text "" "directory in which undelivered runs wait, one subdirectory for each tenant; empty for none"
+        "spool_dir" Text "" "directory in which undelivered runs wait, one subdirectory for each tenant; by default RETRACE_SPOOL_DIR, then none"
         "spool_bytes" Number "268435456" "largest spool of one tenant"
     }
     "traces" {
@@ -116,7 +116,7 @@ pub const SETTINGS: &[Setting] = settings! {
         "properties" Table "" "further properties of librdkafka, such as { \"security.protocol\" = \"SASL_PLAINTEXT\" }"
     }
     "log" {
-        "level" Text "info" "a filter of tracing, such as info or retrace_gateway=debug"
+        "level" Text "info" "a filter of tracing, such as info or retrace_gateway=debug; what HTTP libraries log below info is left out, because it holds headers"
     }
 };
 

@@ -24,7 +24,7 @@ fn the_defaults_are_those_of_the_table() {
     assert_eq!(config.tenants.default.as_deref(), Some("default"));
     assert_eq!(config.tenant["default"].api_key, Secret::new("rt_default"));
     assert_eq!(config.retrace.transport, "ws");
-    assert!(config.kafka.is_none() && config.otlp.tls.is_none() && config.retrace.capture_content);
+    assert!(config.kafka.is_none() && config.otlp.tls.is_none() && config.retrace.capture_content.is_none());
 }
 
 #[test]
@@ -72,10 +72,24 @@ fn a_variable_overrides_the_file() {
     let config = parse_with("[otlp]\nhttp = \"127.0.0.1:2\"\n[traces]\nwait_seconds = 3", &variables).unwrap();
     assert_eq!(config.otlp.http.unwrap().port(), 1);
     assert_eq!(config.traces.wait, Duration::from_millis(500));
-    assert!(!config.retrace.capture_content);
+    assert_eq!(config.retrace.capture_content, Some(false));
     assert_eq!(config.retrace.cleartext_hosts, ["a:1", "b:2"]);
     let error = parse_with("", &[("RETRACE_GATEWAY_OTLP_MAX_BODY_BYTES", "many")]).unwrap_err().to_string();
     assert_eq!(error, "RETRACE_GATEWAY_OTLP_MAX_BODY_BYTES: expected a whole number, 0 or more");
+}
+
+#[test]
+fn a_syntax_error_names_its_line_and_does_not_repeat_it() {
+    let error = error("[kafka]\nproperties = { \"sasl.password\" = \"canary }\n");
+    assert!(error.starts_with("gateway.toml is not TOML: line 2: ") && !error.contains("canary"), "{error}");
+}
+
+#[test]
+fn the_spool_of_the_environment_is_divided_by_tenant_as_well() {
+    let config = parse_with("", &[("RETRACE_SPOOL_DIR", "/spool")]).unwrap();
+    assert_eq!(config.retrace.spool_dir, Some("/spool".into()));
+    let config = parse_with("[retrace]\nspool_dir = \"/other\"", &[("RETRACE_SPOOL_DIR", "/spool")]).unwrap();
+    assert_eq!(config.retrace.spool_dir, Some("/other".into()));
 }
 
 #[test]
@@ -113,7 +127,8 @@ fn kafka_is_used_where_it_has_brokers() {
         properties = { \"security.protocol\" = \"SASL_PLAINTEXT\" }";
     let kafka = parse(text).unwrap().kafka.unwrap();
     assert_eq!((kafka.brokers.as_str(), kafka.encoding), ("k1:9092,k2:9092", Encoding::Json));
-    assert_eq!(kafka.properties["security.protocol"], "SASL_PLAINTEXT");
+    assert_eq!(kafka.properties["security.protocol"], Secret::new("SASL_PLAINTEXT"));
+    assert!(!format!("{kafka:?}").contains("SASL_PLAINTEXT"), "any property may be a password");
     assert!(error("[kafka]\nbrokers = [\"k\"]\nproperties = { a = 1 }").contains("kafka.properties"));
 }
 

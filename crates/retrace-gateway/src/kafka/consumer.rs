@@ -15,7 +15,7 @@ use retrace_otlp::OtlpRequest;
 use tokio::runtime::Handle;
 
 use super::context::Context;
-use super::dead_letter::DeadLetters;
+use super::dead_letter::{DeadLetters, Defect};
 use super::reader::Reader;
 use crate::config::Kafka;
 use crate::metrics::Metrics;
@@ -109,7 +109,7 @@ fn common(kafka: &Kafka) -> ClientConfig {
     let mut client = ClientConfig::new();
     client.set("bootstrap.servers", &kafka.brokers).set("client.id", "retrace-gateway");
     for (key, value) in &kafka.properties {
-        client.set(key, value);
+        client.set(key, value.expose());
     }
     client
 }
@@ -192,26 +192,29 @@ impl Loop {
         }
         self.metrics.kafka_messages.add(1);
         let partition = Partition { topic: message.topic().to_owned(), number: message.partition() };
-        let (request, problem) = match self.reader.read(message.payload()) {
+        let (request, defect) = match self.reader.read(message.payload()) {
             Ok(request) => {
                 let malformed = request.malformed.saturating_add(request.unreadable.count);
                 self.metrics.malformed_records.add(malformed);
                 let reason =
                     request.unreadable.reason.clone().unwrap_or_else(|| "malformed trace ids or span ids".to_owned());
-                (request, (malformed > 0).then(|| format!("{malformed} records cannot be read: {reason}")))
+                let reason = || format!("{malformed} records cannot be read: {reason}");
+                (request, (malformed > 0).then(|| Defect { kind: "records cannot be read", reason: reason() }))
             }
-            Err(reason) => (OtlpRequest::default(), Some(reason)),
+            Err(reason) => (OtlpRequest::default(), Some(Defect { kind: "the message cannot be read", reason })),
         };
         let spans = request.spans.len() as u64;
         let Routed { parts, unknown } = self.tenants.route(request, self.tenants.of_topic(message.topic()));
         self.metrics.unknown_tenant_records.add(unknown);
-        let unknown = (unknown > 0).then(|| format!("{unknown} records are of an unknown tenant"));
-        let problem = problem.or(unknown);
+        let defect = defect.or_else(|| {
+            let reason = || format!("{unknown} records are of an unknown tenant");
+            (unknown > 0).then(|| Defect { kind: "records are of an unknown tenant", reason: reason() })
+        });
         let traces: Vec<[u8; 16]> = parts.values().flat_map(OtlpRequest::trace_ids).collect();
-        let (more, has_traces) = (usize::from(problem.is_some()), !traces.is_empty());
+        let (more, has_traces) = (usize::from(defect.is_some()), !traces.is_empty());
         let position = self.ledger.lock().read(&partition, message.offset(), traces, more);
-        if let Some(problem) = problem {
-            self.dead_letters.send(message, &problem, self.ledger.ticket(&position));
+        if let Some(defect) = defect {
+            self.dead_letters.send(message, &defect, self.ledger.ticket(&position));
         }
         self.metrics.kafka_spans.add(spans);
         if has_traces {

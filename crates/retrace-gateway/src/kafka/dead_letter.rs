@@ -16,6 +16,17 @@ use crate::ticket::Ticket;
 
 /// Longest wait for the last messages at a stop.
 const FLUSH: Duration = Duration::from_secs(5);
+/// Memory of messages that are not in the topic yet, in KiB. Beyond it a message is counted as lost.
+const BUFFER_KIB: &str = "65536";
+
+/// Defect of a message.
+#[derive(Debug)]
+pub(crate) struct Defect {
+    /// Kind, for the log.
+    pub(crate) kind: &'static str,
+    /// Reason, for the headers of the dead letter. It may quote the message, so the log does not have it.
+    pub(crate) reason: String,
+}
 
 /// Sends messages to the dead-letter topic, if there is one.
 pub(crate) struct DeadLetters {
@@ -51,17 +62,20 @@ impl DeadLetters {
     pub(crate) fn new(kafka: &Kafka, client: &ClientConfig, metrics: Arc<Metrics>) -> KafkaResult<Self> {
         let Some(topic) = kafka.dead_letter_topic.clone() else { return Ok(Self { producer: None, metrics }) };
         let mut client = client.clone();
-        client.set("message.timeout.ms", "0").set("enable.idempotence", "true");
+        client
+            .set("message.timeout.ms", "0")
+            .set("enable.idempotence", "true")
+            .set("queue.buffering.max.kbytes", BUFFER_KIB);
         let deliveries = Deliveries { metrics: Arc::clone(&metrics) };
         let producer = ThreadedProducer::from_config_and_context(&client, deliveries)?;
         Ok(Self { producer: Some((topic, producer)), metrics })
     }
 
     /// Sends a copy of the message; its ticket is settled when it is in the topic. Without a topic it is counted as lost.
-    pub(crate) fn send(&self, message: &rdkafka::message::BorrowedMessage<'_>, reason: &str, ticket: Ticket) {
+    pub(crate) fn send(&self, message: &rdkafka::message::BorrowedMessage<'_>, defect: &Defect, ticket: Ticket) {
         self.metrics.dead_letters.add(1);
         let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
-        tracing::warn!(topic, partition, offset, reason, "a message cannot be taken");
+        tracing::warn!(topic, partition, offset, defect = defect.kind, "a message goes to the dead-letter topic");
         let Some((dead, producer)) = &self.producer else {
             self.metrics.dead_letters_lost.add(1);
             return ticket.settle();
@@ -69,7 +83,7 @@ impl DeadLetters {
         let mut headers = message.headers().map_or_else(OwnedHeaders::new, rdkafka::message::BorrowedHeaders::detach);
         let (number, at) = (partition.to_string(), offset.to_string());
         for (key, value) in [
-            ("retrace.reason", reason),
+            ("retrace.reason", defect.reason.as_str()),
             ("retrace.topic", topic),
             ("retrace.partition", number.as_str()),
             ("retrace.offset", at.as_str()),

@@ -1,4 +1,4 @@
-//! What the tests share: spans, clients, a gateway in front of a sink.
+//! Support of the tests: spans, clients, a gateway in front of a sink.
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 

@@ -24,6 +24,9 @@ use super::listener::stops;
 
 /// Largest number of concurrent calls on one connection.
 const MAX_STREAMS: u32 = 16;
+/// Bytes that a connection may send before they are read, over all its calls. With the largest number of connections this is
+/// 64 MiB; what is read of a request counts as a body.
+const WINDOW_BYTES: u32 = 256 * 1024;
 /// Limit of the headers of one call, in bytes.
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
 
@@ -59,6 +62,8 @@ impl GrpcConnection {
         let mut http = http2::Builder::new(TokioExecutor::new());
         http.timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .initial_stream_window_size(WINDOW_BYTES)
             .max_header_list_size(MAX_HEADER_BYTES)
             .keep_alive_interval(patience)
             .keep_alive_timeout(patience);

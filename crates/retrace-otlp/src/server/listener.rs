@@ -37,7 +37,7 @@ pub struct Endpoint {
     pub listener: TcpListener,
     /// TLS of its connections, if any.
     pub encryption: Encryption,
-    /// What its connections reach.
+    /// Service of its connections.
     pub service: Service,
 }
 
@@ -51,7 +51,7 @@ impl std::fmt::Debug for Endpoint {
     }
 }
 
-/// What a connection reaches.
+/// Service of a connection.
 #[derive(Clone, Debug)]
 pub enum Service {
     /// HTTP/1 with these routes.

@@ -36,9 +36,9 @@ pub use self::tls::{TlsError, TlsFiles};
 pub use self::write_timeout::WriteTimeout;
 use crate::{OtlpRequest, Unreadable};
 
-/// What is behind the endpoints.
+/// Receiver of decoded requests, behind the endpoints.
 pub trait Receiver: Send + Sync + 'static {
-    /// What is known of a client whose request is authorized.
+    /// Identity of a client whose request is authorized.
     type Caller: Send + 'static;
 
     /// The limits of request bodies.

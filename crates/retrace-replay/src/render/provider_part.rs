@@ -29,7 +29,7 @@ pub enum ProviderPart {
     Media {
         /// Media type.
         mime_type: Option<String>,
-        /// Where the data is.
+        /// Source of the data.
         source: MediaSource,
     },
 }

@@ -32,7 +32,7 @@ use crate::resource::Resource;
 use crate::span_reader::{SpanBuilder, SpanReader};
 use crate::view::SpanView;
 
-/// What was emitted of a run, and what its next events depend on.
+/// State of a live run: its emitted events, and the facts that its next events depend on.
 #[derive(Debug)]
 pub(crate) struct Live {
     pub origin: RunIdentity,
@@ -79,9 +79,9 @@ impl Sink<'_> {
         self.outputs.push_back(Output::Live(Box::new(LiveUpdate { run: run.id.clone(), joined: run.joined, event })));
     }
 
-    pub(crate) fn set_aside(&mut self, spans: u64) {
+    pub(crate) fn set_aside(&mut self, trace_id: [u8; 16], spans: u64) {
         if spans > 0 {
-            self.outputs.push_back(Output::SetAside { spans });
+            self.outputs.push_back(Output::SetAside { trace_id, spans });
         }
     }
 }
@@ -219,13 +219,13 @@ impl OpenRun {
             live.open_roots -= 1;
             live.over = (live.open_roots == 0).then_some(now);
         }
-        let is_emitted = live.emitted_start.is_some();
+        let (is_emitted, trace_id) = (live.emitted_start.is_some(), live.origin.trace_id);
         let Ok(at) = placed else {
             // The span came out already, or comes out with the one that it repeats.
             if let Some(node) = placed.err().and_then(|at| self.nodes.get_mut(at)).filter(|_| is_emitted) {
                 node.sources -= 1;
                 self.sources -= 1;
-                sink.set_aside(1);
+                sink.set_aside(trace_id, 1);
             }
             return;
         };
@@ -275,7 +275,7 @@ impl OpenRun {
         if !node.kept {
             let spans = if has_ended { u64::from(node.sources) } else { 0 };
             self.sources -= spans;
-            return sink.set_aside(spans);
+            return sink.set_aside(live.origin.trace_id, spans);
         }
         if !has_ended && is_deferred(node.class, is_root, sink.options) {
             return;

@@ -59,6 +59,8 @@ pub enum Output {
     Correction(Box<Correction>),
     /// Spans that are part of no run that is sent.
     SetAside {
+        /// OpenTelemetry trace of the spans.
+        trace_id: [u8; 16],
         /// Number of spans.
         spans: u64,
     },
@@ -110,8 +112,9 @@ pub struct Correction {
 /// A caller that also sees spans begin calls [`Recorder::start`] for each of them. A run whose local root was seen to begin is
 /// emitted while it happens, as [`LiveUpdate`]s: from the first selected span on, each step when it begins and when it ends.
 /// Model calls are emitted only when they have ended, because a step whose start was emitted can no longer get a model. The run
-/// that these events make is the one that [`Recorder::record`] alone would have emitted. It ends [`RecorderLimits::linger`] after its local roots, or with its last step, but at most [`RecorderLimits::outlive`] after
-/// them; later spans are emitted as a run that continues it.
+/// that these events make is the one that [`Recorder::record`] alone would have emitted. It ends [`RecorderLimits::linger`] after
+/// its local roots, or with its last step, but at most [`RecorderLimits::outlive`] after them; later spans are emitted as a run
+/// that continues it.
 ///
 /// ```
 /// use std::time::Duration;
@@ -186,7 +189,7 @@ impl Recorder {
         if let Some(emitted) = self.emitted.get(&trace_id) {
             if emitted.has(&span.span_id()) {
                 // The span was emitted already.
-                self.outputs.push_back(Output::SetAside { spans: 1 });
+                self.outputs.push_back(Output::SetAside { trace_id, spans: 1 });
                 return;
             }
             lossy = emitted.lossy;
@@ -346,7 +349,7 @@ impl Recorder {
         let mut sink = Sink { options: &self.options, before: earlier, outputs: &mut self.outputs, retained: 0 };
         if !run.genai {
             self.unselected_runs += u64::from(run.live.is_none());
-            sink.set_aside(run.sources);
+            sink.set_aside(trace_id, run.sources);
             let emitted = EmittedTrace::set_aside(before.cloned(), ended_ids, run.lossy, &mut self.outputs);
             return self.emitted.insert(trace_id, emitted);
         }

@@ -62,7 +62,7 @@ pub(crate) enum Body {
     Absent,
     /// The whole translation.
     Whole(Box<SpanBuilder>),
-    /// What remains of a span that was emitted.
+    /// Summary of a span that was emitted.
     Summary(Box<Summary>),
 }
 

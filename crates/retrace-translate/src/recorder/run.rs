@@ -38,7 +38,7 @@ pub(crate) struct OpenRun {
     pub sources: u64,
     /// Approximate size in bytes.
     pub weight: usize,
-    /// What was emitted, if the run is emitted while it happens.
+    /// Emitted state, if the run is emitted while it happens.
     pub live: Option<Box<Live>>,
     places: HashMap<[u8; 8], Place>,
     ended: u32,

@@ -32,7 +32,7 @@ struct Entry {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RunStats {
     pub last_seen: Duration,
-    /// When the run is closed; `None` while a local root is running.
+    /// Time at which the run is closed; `None` while a local root is running.
     pub due: Option<Duration>,
     /// True if the run waits for nothing but late spans.
     pub lingers: bool,

@@ -228,7 +228,7 @@ impl Said {
                     self.runs.push(*run);
                 }
                 Output::Correction(correction) => self.corrections.push(*correction),
-                Output::SetAside { spans } => self.set_aside += spans,
+                Output::SetAside { spans, .. } => self.set_aside += spans,
                 Output::Live(live) => self.live.push(*live),
             }
         }

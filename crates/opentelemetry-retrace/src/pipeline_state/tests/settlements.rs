@@ -48,6 +48,26 @@ fn a_continuation_is_settled_under_the_trace_that_it_belongs_to() {
 }
 
 #[test]
+fn spans_that_are_not_selected_are_settled_under_their_trace() {
+    let mut stage = Stage::new(Redaction::default());
+    stage.spans(vec![in_trace(span_data(2, 1, "GET"), 7), in_trace(span_data(1, 0, "root"), 7)], 0);
+    // A live run that becomes one only after such a span, and its own span that is not selected.
+    let began = [in_trace(span_data(1, 0, "root"), 8), in_trace(span_data(2, 1, "GET"), 8)];
+    stage.seen(began.iter().cloned().map(SpanEvent::Began).collect(), 0);
+    let [root, get] = began;
+    stage.seen([get, in_trace(chat(3, 1), 8), root].into_iter().map(SpanEvent::Ended).collect(), 1);
+    let _flush = stage.flush(1);
+    stage.answer_all(201, 1);
+    let mut set_aside = HashMap::default();
+    for (trace_id, count, outcome) in settled(&mut stage) {
+        if outcome == Outcome::SetAside {
+            *set_aside.entry(trace_id).or_insert(0) += count;
+        }
+    }
+    assert_eq!(set_aside, [(trace(7), 2), (trace(8), 1)].into_iter().collect());
+}
+
+#[test]
 fn nothing_is_collected_without_a_callback() {
     let mut stage = Stage::with(PipelineConfig { settlements: false, ..config(Redaction::default()) });
     stage.spans(vec![chat(1, 0)], 0);
