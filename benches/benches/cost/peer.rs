@@ -24,6 +24,8 @@ pub(crate) enum Peer {
     All,
     /// The same over a WebSocket.
     Ws,
+    /// The same over `http`, through a `reqwest::Client` given by `with_http_client`.
+    Reqwest,
     /// The same over `http` with its default selection: the HTTP spans are not sent.
     GenAi,
     /// Drops the batches, and sends as many bodies as `All` does, as large as those of `Plain`: what requests alone cost.
@@ -35,14 +37,15 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
-    pub(crate) const EVERY: [Self; 7] =
-        [Self::Nobody, Self::Requests, Self::Plain, Self::Otlp, Self::All, Self::Ws, Self::GenAi];
+    pub(crate) const EVERY: [Self; 8] =
+        [Self::Nobody, Self::Requests, Self::Plain, Self::Otlp, Self::All, Self::Reqwest, Self::Ws, Self::GenAi];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Otlp => "otlp",
             Self::All => "retrace-all",
             Self::Ws => "retrace-ws",
+            Self::Reqwest => "retrace-reqwest",
             Self::GenAi => "retrace",
             Self::Requests => "requests",
             Self::Plain => "plain",
@@ -96,16 +99,18 @@ pub(crate) fn export(arguments: &[String], heap: fn() -> (u64, u64)) {
             exporter.set_resource(&resource());
             run(&exporter, batches, heap)
         }
-        Peer::All | Peer::Ws | Peer::GenAi => {
+        Peer::All | Peer::Reqwest | Peer::Ws | Peer::GenAi => {
             let selection = if peer == Peer::GenAi { SpanSelection::GenAi } else { SpanSelection::All };
-            let mut exporter = RetraceExporter::builder()
+            let mut builder = RetraceExporter::builder()
                 .with_api_key("rt_bench")
                 .with_base_url(url)
                 .with_transport(if peer == Peer::Ws { "ws" } else { "http" })
                 .with_span_selection(selection)
-                .with_buffer_bytes(1 << 30)
-                .build()
-                .unwrap();
+                .with_buffer_bytes(1 << 30);
+            if peer == Peer::Reqwest {
+                builder = builder.with_http_client(reqwest::Client::new());
+            }
+            let mut exporter = builder.build().unwrap();
             exporter.set_resource(&resource());
             let cost = run(&exporter, batches, heap);
             let stats = exporter.stats();

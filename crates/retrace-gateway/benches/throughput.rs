@@ -34,6 +34,8 @@ use tonic::{Request, Status};
 const TRACE: u64 = 10;
 /// Traces in one message or request.
 const TRACES: u64 = 20;
+/// Partitions of the topic. The mock cluster keeps 5 MiB of each, and drops what is older.
+const PARTITIONS: u64 = 32;
 
 /// A sink that confirms every event, and counts the events with `"ended_at"`.
 fn sink() -> (String, Arc<AtomicU64>) {
@@ -242,7 +244,7 @@ fn grpc(spans: u64) {
 fn kafka(spans: u64) {
     let (url, events) = sink();
     let cluster = MockCluster::new(1).unwrap();
-    cluster.create_topic("otlp_spans", 4, 1).unwrap();
+    cluster.create_topic("otlp_spans", i32::try_from(PARTITIONS).unwrap(), 1).unwrap();
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", cluster.bootstrap_servers())
         .set("queue.buffering.max.kbytes", "2000000")
@@ -251,7 +253,7 @@ fn kafka(spans: u64) {
     let messages = spans / (TRACE * TRACES);
     for n in 0..messages {
         let payload = message(n * TRACES);
-        let partition = i32::try_from(n % 4).unwrap();
+        let partition = i32::try_from(n % PARTITIONS).unwrap();
         producer.send(BaseRecord::<[u8], [u8]>::to("otlp_spans").partition(partition).payload(&payload)).unwrap();
     }
     producer.flush(Duration::from_secs(120)).unwrap();

@@ -54,12 +54,17 @@ impl Process {
 
     /// Waits for a line of the log with this message; returns its fields.
     pub(crate) fn line(&self, message: &str) -> Value {
+        self.event(message)["fields"].take()
+    }
+
+    /// Waits for a line of the log with this message; returns all of it.
+    pub(crate) fn event(&self, message: &str) -> Value {
         let mut before = Vec::new();
         loop {
             let line =
                 self.lines.recv_timeout(HANG).unwrap_or_else(|error| panic!("{error}, no {message:?} in {before:#?}"));
             if line["fields"]["message"] == message {
-                return line["fields"].clone();
+                return line;
             }
             before.push(line);
         }
