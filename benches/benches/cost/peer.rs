@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use opentelemetry_otlp::{Protocol, WithExportConfig as _};
 use opentelemetry_retrace::{RetraceExporter, SpanSelection};
@@ -106,7 +106,9 @@ pub(crate) fn export(arguments: &[String], heap: fn() -> (u64, u64)) {
                 .with_base_url(url)
                 .with_transport(if peer == Peer::Ws { "ws" } else { "http" })
                 .with_span_selection(selection)
-                .with_buffer_bytes(1 << 30);
+                .with_buffer_bytes(1 << 30)
+                // Where every allocation is counted, a flush takes longer than usual.
+                .with_flush_timeout(Duration::from_secs(600));
             if peer == Peer::Reqwest {
                 builder = builder.with_http_client(reqwest::Client::new());
             }
