@@ -264,66 +264,103 @@ pub static CREDENTIALS: &[Credential] = &[
     row("hm", Parameter, "Discord `hm` of attachments: docs.discord.com/developers/reference"),
 ];
 
-/// Rows of [`CREDENTIALS`] that are compared with the names of members, found by the last letters of a name: most names are
-/// compared with no row.
+/// Rows of [`CREDENTIALS`], found by the last letters of a name: most names are compared with no row.
 struct Index {
-    /// Numbers of the rows, ordered by the last letter of their name.
+    /// Numbers of the rows, ordered by the last two letters of their name.
     rows: [u8; 255],
-    /// For each letter the number of rows whose last letter comes before it; one more at the end.
-    starts: [u8; LETTERS + 1],
-    /// For each letter the letters before it in names that end with it, one bit each.
-    before: [u32; LETTERS],
+    /// For each pair of letters the number of rows whose last two letters come before it; one more at the end.
+    starts: [u8; PAIRS + 1],
+    /// For each pair of letters the letters that stand before it at the end of a name, as a set.
+    thirds: [u32; PAIRS],
 }
 
 const LETTERS: usize = 26;
+const PAIRS: usize = LETTERS * LETTERS;
 
-static INDEX: Index = Index::new();
+/// Rows for the names of members, headers and attributes.
+static MEMBERS: Index = Index::new(false);
+/// Rows for the names of parameters of a URL.
+static PARAMETERS: Index = Index::new(true);
 
 impl Index {
     #[allow(clippy::indexing_slicing, clippy::cast_possible_truncation)] // evaluated by the compiler
-    const fn new() -> Self {
-        let mut index = Self { rows: [0; 255], starts: [0; LETTERS + 1], before: [0; LETTERS] };
-        let (mut letter, mut count) = (0, 0);
-        while letter < LETTERS {
-            index.starts[letter] = count;
-            let mut at = 0;
-            while at < CREDENTIALS.len() {
-                let (name, by) = (CREDENTIALS[at].name.as_bytes(), CREDENTIALS[at].by);
-                if !matches!(by, Parameter) && letter_of(name[name.len() - 1]) == letter {
-                    index.rows[count as usize] = at as u8;
-                    index.before[letter] |= 1 << letter_of(name[name.len() - 2]);
-                    count += 1;
-                }
-                at += 1;
+    const fn new(of_parameters: bool) -> Self {
+        let mut index = Self { rows: [0; 255], starts: [0; PAIRS + 1], thirds: [0; PAIRS] };
+        let mut at = 0;
+        while at < CREDENTIALS.len() {
+            let (name, by) = (CREDENTIALS[at].name.as_bytes(), CREDENTIALS[at].by);
+            if matches!(by, Parameter) == of_parameters {
+                // Any letter may stand before a name of two.
+                let third = if name.len() > 2 { letter_bit(name[name.len() - 3]) } else { u32::MAX };
+                let pair = pair_of(name[name.len() - 2], name[name.len() - 1]);
+                index.thirds[pair] |= third;
+                index.starts[pair + 1] += 1;
             }
-            letter += 1;
+            at += 1;
         }
-        index.starts[LETTERS] = count;
+        let mut pair = 0;
+        while pair < PAIRS {
+            index.starts[pair + 1] += index.starts[pair];
+            pair += 1;
+        }
+        let mut next = index.starts;
+        at = 0;
+        while at < CREDENTIALS.len() {
+            let (name, by) = (CREDENTIALS[at].name.as_bytes(), CREDENTIALS[at].by);
+            if matches!(by, Parameter) == of_parameters {
+                let pair = pair_of(name[name.len() - 2], name[name.len() - 1]);
+                index.rows[next[pair] as usize] = at as u8;
+                next[pair] += 1;
+            }
+            at += 1;
+        }
         index
     }
 
     /// Returns the rows whose name may be the end of `name`.
     fn candidates(&self, name: &str) -> &[u8] {
-        let mut letters = name.bytes().rev().filter(u8::is_ascii_alphanumeric).map(letter_of);
-        let (Some(last), Some(before)) = (letters.next(), letters.next()) else { return &[] };
-        // Digits are beyond the letters.
-        if before >= LETTERS || self.before.get(last).is_none_or(|mask| mask >> before & 1 == 0) {
+        let mut letters = name.bytes().rev().filter(u8::is_ascii_alphanumeric);
+        let (Some(last), Some(second), third) = (letters.next(), letters.next(), letters.next()) else { return &[] };
+        if !(last.is_ascii_alphabetic() && second.is_ascii_alphabetic()) {
             return &[];
         }
-        let start = |letter: usize| self.starts.get(letter).map_or(0, |start| usize::from(*start));
-        self.rows.get(start(last)..start(last + 1)).unwrap_or_default()
+        let pair = pair_of(second, last);
+        if self.thirds.get(pair).is_none_or(|thirds| thirds & third.map_or(OTHER, letter_bit) == 0) {
+            return &[];
+        }
+        let start = |pair: usize| self.starts.get(pair).map_or(0, |start| usize::from(*start));
+        self.rows.get(start(pair)..start(pair + 1)).unwrap_or_default()
+    }
+
+    /// Returns the first row for this name.
+    fn row(&self, name: &str) -> Option<&'static Credential> {
+        let mut rows = self.candidates(name).iter().filter_map(|row| CREDENTIALS.get(usize::from(*row)));
+        rows.find(|row| holds(row, name))
     }
 }
 
-/// Returns the position of a letter in the alphabet, whatever its case.
+/// Returns the position of two letters among all pairs, whatever their case.
+const fn pair_of(second: u8, last: u8) -> usize {
+    letter_of(last) * LETTERS + letter_of(second)
+}
+
+/// Returns the position of a letter in the alphabet, whatever its case; that of a digit is beyond the letters.
 const fn letter_of(byte: u8) -> usize {
     byte.to_ascii_lowercase().wrapping_sub(b'a') as usize
 }
 
+/// The bit of what is no letter in a set of letters.
+const OTHER: u32 = 1 << 31;
+
+/// Returns the bit of a letter or a digit in a set of letters.
+const fn letter_bit(byte: u8) -> u32 {
+    let letter = letter_of(byte);
+    if letter < LETTERS { 1 << letter } else { OTHER }
+}
+
 /// Returns how the member of this name is a credential.
 pub(crate) fn matched(name: &str) -> Option<Match> {
-    let mut rows = INDEX.candidates(name).iter().filter_map(|row| CREDENTIALS.get(usize::from(*row)));
-    rows.find(|row| holds(row, name)).map(|row| row.by)
+    MEMBERS.row(name).map(|row| row.by)
 }
 
 /// Returns true if the value of a member, header or attribute of this name is a credential.
@@ -335,9 +372,7 @@ pub fn is_credential(name: &str) -> bool {
 /// Returns true if the value of a parameter of a URL of this name is a credential.
 #[must_use]
 pub fn is_credential_parameter(name: &str) -> bool {
-    is_credential(name)
-        || ends_with(name, "signature").is_some()
-        || CREDENTIALS.iter().any(|row| row.by == Parameter && holds(row, name))
+    is_credential(name) || ends_with(name, "signature").is_some() || PARAMETERS.row(name).is_some()
 }
 
 fn holds(row: &Credential, name: &str) -> bool {
@@ -368,6 +403,7 @@ mod tests {
     fn the_index_leaves_out_no_row() {
         let by_all =
             |name: &str| CREDENTIALS.iter().find(|row| row.by != Parameter && holds(row, name)).map(|row| row.by);
+        let parameter = |name: &str| CREDENTIALS.iter().any(|row| row.by == Parameter && holds(row, name));
         let mut hits = 0;
         for row in CREDENTIALS {
             for name in [
@@ -380,12 +416,14 @@ mod tests {
                 row.name.get(1..).unwrap_or_default().to_owned(),
             ] {
                 assert_eq!(matched(&name), by_all(&name), "{name}");
+                assert_eq!(PARAMETERS.row(&name).is_some(), parameter(&name), "{name}");
                 hits += usize::from(matched(&name).is_some());
             }
         }
         assert!(hits > CREDENTIALS.len());
+        assert!(PARAMETERS.row("hm").is_some() && PARAMETERS.row("1hm").is_none() && PARAMETERS.row("h_m").is_some());
         for name in ["", "a", "id", "é", "1", "_", "__1"] {
-            assert_eq!(matched(name), None, "{name}");
+            assert_eq!((matched(name), PARAMETERS.row(name).is_none()), (None, true), "{name}");
         }
     }
 

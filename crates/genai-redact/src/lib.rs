@@ -2,6 +2,7 @@
 
 mod json;
 mod keys;
+mod name_table;
 mod place;
 mod text;
 mod value;

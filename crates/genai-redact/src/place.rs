@@ -4,7 +4,115 @@ use std::borrow::Cow;
 
 use crate::MARKER;
 use crate::keys::{Match, is_credential, matched};
+use crate::name_table::{NameEnds, NameTable};
 use crate::{json, text};
+
+/// Last parts of the keys of attributes.
+static ATTRIBUTES: NameTable = NameTable::new(&[
+    (Place::Error, &["stacktrace", "message", "status_message", "description"]),
+    (Place::Verbatim, &["arguments"]),
+    (Place::Recorded, &["value"]),
+]);
+
+/// Members of a request, a response or an error.
+static ENVELOPE: NameTable = NameTable::new(&[
+    (
+        Place::Names,
+        &[
+            "properties",
+            "$defs",
+            "definitions",
+            "patternProperties",
+            "parameter_definitions",
+            "dependentRequired",
+            "dependentSchemas",
+            "dependencies",
+        ],
+    ),
+    (Place::Error, &["error", "errors", "detail", "error_message", "errorMessage", "exception", "traceback"]),
+    (Place::Message, &["message", "Message"]),
+    (
+        Place::Content,
+        &[
+            "messages",
+            "contents",
+            "input",
+            "inputs",
+            "prompt",
+            "prompts",
+            "system",
+            "instructions",
+            "systemInstruction",
+            "system_instruction",
+            "choices",
+            "candidates",
+            "output",
+            "outputs",
+            "completion",
+            "content",
+            "parts",
+            "text",
+            "chat_history",
+            "documents",
+            "query",
+            "texts",
+            "preamble",
+            "generated_text",
+            "generation",
+            "item",
+            "delta",
+            "content_block",
+            "input_messages",
+            "output_messages",
+            "tool_results",
+        ],
+    ),
+    (Place::Verbatim, &["arguments"]),
+]);
+
+/// Ends of the last parts of keys that are of any account.
+static ENDS: NameEnds = NameEnds::new(&[&ATTRIBUTES, &ENVELOPE]);
+
+/// Members of a conversation.
+static CONTENT: NameTable = NameTable::new(&[
+    (
+        Place::Verbatim,
+        &[
+            "arguments",
+            "args",
+            "input",
+            "parameters",
+            "partial_json",
+            "partialArgs",
+            "response",
+            "result",
+            "results",
+            "output",
+            "outputs",
+            "toolResult",
+            "tool_result",
+            "functionResponse",
+            "function_response",
+        ],
+    ),
+    (
+        Place::Url,
+        &[
+            "url",
+            "uri",
+            "image_url",
+            "video_url",
+            "audio_url",
+            "file_url",
+            "fileUri",
+            "file_uri",
+            "image",
+            "server_url",
+        ],
+    ),
+    (Place::Error, &["error", "errors"]),
+    (Place::Body, &["tools", "functions", "mcp_servers", "data_sources"]),
+]);
 
 /// Position of a value in a request, a response, an error or a span.
 ///
@@ -50,21 +158,31 @@ impl Place {
     /// Returns the place of the value of an attribute of a span.
     #[must_use]
     pub fn of_attribute(key: &str) -> Self {
-        let last = key.rsplit('.').next().unwrap_or(key);
-        let by = matched(last);
-        if matches!(by, Some(Match::Whole | Match::End)) || is_secret_header(key) {
+        let dot = key.bytes().rposition(|byte| byte == b'.');
+        let last = dot.and_then(|dot| key.get(dot + 1..)).unwrap_or(key);
+        if dot.is_some_and(|dot| dot >= "header".len() && is_secret_header(key)) {
             return Self::Credential;
         }
-        match last {
-            "stacktrace" | "message" | "status_message" | "description" => Self::Error,
-            "arguments" => Self::Verbatim,
-            "value" => Self::Recorded,
-            "query" if key.starts_with("url.") => Self::Url,
-            _ => match Self::Body.of_matched(last, by) {
-                Self::Content | Self::Message => Self::Recorded,
-                Self::Names => Self::Body,
-                other => other,
-            },
+        // Most keys are of no account.
+        if ENDS.may_end(last) { Self::of_last(last, key) } else { Self::Body }
+    }
+
+    /// Returns the place of the value of an attribute whose key ends with this part.
+    fn of_last(last: &str, key: &str) -> Self {
+        let by = matched(last);
+        if matches!(by, Some(Match::Whole | Match::End)) {
+            return Self::Credential;
+        }
+        if let Some(place) = ATTRIBUTES.get(last) {
+            return place;
+        }
+        if last == "query" && key.starts_with("url.") {
+            return Self::Url;
+        }
+        match Self::Body.of_matched(last, by) {
+            Self::Content | Self::Message => Self::Recorded,
+            Self::Names => Self::Body,
+            other => other,
         }
     }
 
@@ -124,28 +242,10 @@ impl Place {
     }
 
     fn of_envelope(self, name: &str) -> Self {
-        match name {
-            "properties"
-            | "$defs"
-            | "definitions"
-            | "patternProperties"
-            | "parameter_definitions"
-            | "dependentRequired"
-            | "dependentSchemas"
-            | "dependencies" => Self::Names,
-            "error" | "errors" | "detail" | "error_message" | "errorMessage" | "exception" | "traceback" => Self::Error,
-            "message" | "Message" if self != Self::Error => Self::Message,
-            "messages" | "contents" | "input" | "inputs" | "prompt" | "prompts" | "system" | "instructions"
-            | "systemInstruction" | "system_instruction" | "choices" | "candidates" | "output" | "outputs"
-            | "completion" | "content" | "parts" | "text" | "chat_history" | "documents" | "query" | "texts"
-            | "preamble" | "generated_text" | "generation" | "item" | "delta" | "content_block" | "input_messages"
-            | "output_messages" | "tool_results"
-                if self != Self::Error =>
-            {
-                Self::Content
-            }
-            "arguments" => Self::Verbatim,
-            _ => self,
+        match ENVELOPE.get(name) {
+            Some(Self::Message | Self::Content) if self == Self::Error => self,
+            Some(place) => place,
+            None => self,
         }
     }
 
@@ -185,7 +285,8 @@ impl Place {
     }
 
     /// Returns true if a number here is a credential.
-    pub(crate) fn hides_numbers(self) -> bool {
+    #[must_use]
+    pub fn hides_numbers(self) -> bool {
         self == Self::Credential
     }
 }
@@ -213,8 +314,12 @@ fn is_secret_header(key: &str) -> bool {
         "x-request-id",
     ];
     const SECRET: [&str; 7] = ["auth", "key", "token", "secret", "cookie", "signature", "password"];
+    // Most keys have no dot after such a word.
+    if !key.as_bytes().windows(2).any(|pair| matches!(pair, [b'r' | b's', b'.'])) {
+        return false;
+    }
     let named = |name: &str| SECRET.iter().any(|part| name.to_ascii_lowercase().contains(part));
-    // Most keys have no such part, so the dots are looked at before the text in front of them.
+    // The dots are looked at before the text in front of them.
     let after = |part: &str| {
         let mut dots = key.bytes().enumerate().filter(|(_, byte)| *byte == b'.').map(|(at, _)| at);
         let dot = dots.find(|dot| key.get(..*dot).is_some_and(|before| before.ends_with(part)))?;
@@ -240,23 +345,50 @@ fn begins_json(text: &str) -> bool {
     }
 }
 
+/// Returns the place of a member of a conversation.
 fn of_content(name: &str) -> Place {
-    match name {
-        "arguments" | "args" | "input" | "parameters" | "partial_json" | "partialArgs" | "response" | "result"
-        | "results" | "output" | "outputs" | "toolResult" | "tool_result" | "functionResponse"
-        | "function_response" => Place::Verbatim,
-        "url" | "uri" | "image_url" | "video_url" | "audio_url" | "file_url" | "fileUri" | "file_uri" | "image"
-        | "server_url" => Place::Url,
-        "error" | "errors" => Place::Error,
-        "tools" | "functions" | "mcp_servers" | "data_sources" => Place::Body,
-        _ if is_credential(name) => Place::Credential,
-        _ => Place::Content,
-    }
+    let own = || if is_credential(name) { Place::Credential } else { Place::Content };
+    CONTENT.get(name).unwrap_or_else(own)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::CREDENTIALS;
+
+    #[test]
+    fn no_key_of_any_account_is_left_out() {
+        let tables = [&ATTRIBUTES, &ENVELOPE].into_iter().flat_map(NameTable::names);
+        let mut places = 0;
+        for name in CREDENTIALS.iter().map(|row| row.name).chain(tables) {
+            let (begin, end) = name.split_at(name.len() - 1);
+            for key in [
+                name.to_owned(),
+                name.to_uppercase(),
+                format!("a.{name}"),
+                format!("my_{name}"),
+                format!("{name}_"),
+                format!("{begin}_{end}"),
+                format!("{name}s"),
+                begin.to_owned(),
+            ] {
+                let last = key.rsplit('.').next().unwrap_or_default();
+                assert_eq!(Place::of_attribute(&key), Place::of_last(last, &key), "{key}");
+                places += usize::from(Place::of_attribute(&key) != Place::Body);
+            }
+        }
+        assert!(places > 3 * CREDENTIALS.len());
+    }
+
+    proptest! {
+        #[test]
+        fn the_ends_of_keys_are_only_a_filter(key in "[a-zA-Z_1\u{e9}-]{0,4}[.]?(api|app|pass)?[_-]?(key|word|text|s|KEY|e_y)?") {
+            let last = key.rsplit('.').next().unwrap_or_default();
+            prop_assert_eq!(Place::of_attribute(&key), Place::of_last(last, &key));
+        }
+    }
 
     #[test]
     fn keys_of_attributes_lead_to_places() {

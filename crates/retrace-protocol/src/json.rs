@@ -177,9 +177,24 @@ pub(crate) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Opti
 /// Replaces every U+0000 in `text` by U+FFFD; returns it borrowed if there is none.
 #[must_use]
 pub fn without_nul(text: &str) -> Cow<'_, str> {
-    match memchr(0, text.as_bytes()) {
-        Some(_) => Cow::Owned(text.replace('\0', "\u{FFFD}")),
-        None => Cow::Borrowed(text),
+    if has_nul(text.as_bytes()) { Cow::Owned(text.replace('\0', "\u{FFFD}")) } else { Cow::Borrowed(text) }
+}
+
+/// Returns true if a text has U+0000. Short texts are checked eight bytes at a time, the last ones together with those before
+/// them.
+fn has_nul(text: &[u8]) -> bool {
+    const SHORT: usize = 64;
+    const LOW: u64 = u64::MAX / 0xFF;
+    if text.len() > SHORT {
+        return memchr(0, text).is_some();
+    }
+    let is_in = |piece: &[u8; 8]| {
+        let bytes = u64::from_ne_bytes(*piece);
+        bytes.wrapping_sub(LOW) & !bytes & (LOW << 7) != 0
+    };
+    match text.last_chunk() {
+        Some(end) => is_in(end) || text.as_chunks().0.iter().any(is_in),
+        None => text.contains(&0),
     }
 }
 
@@ -426,6 +441,19 @@ mod tests {
         assert_eq!(without_refused_escapes(nul), r#""a\ufffd\\u0000\ufffd""#);
         for fine in [r#"{"é":"\ud83d\ude00 \\ud800 \u00e9 \"","n":1}"#, "", "\\", "\\u12"] {
             assert!(matches!(without_lone_surrogates(fine), Cow::Borrowed(_)), "{fine}");
+        }
+    }
+
+    #[test]
+    fn nul_is_found_wherever_it_stands() {
+        for length in [0, 1, 7, 8, 9, 15, 16, 17, 63, 64, 65, 200] {
+            let text = "\u{1}\u{80}".repeat(length).chars().take(length).collect::<String>();
+            assert!(!has_nul(text.as_bytes()), "{length}");
+            for at in 0..text.len() {
+                let mut bytes = text.clone().into_bytes();
+                bytes[at] = 0;
+                assert!(has_nul(&bytes), "{at} of {length}");
+            }
         }
     }
 

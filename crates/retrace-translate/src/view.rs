@@ -200,6 +200,7 @@ impl<'a> Value<'a> {
 
     /// Returns the text if the value is a text and not empty.
     #[must_use]
+    #[inline]
     pub fn as_text(&self) -> Option<&str> {
         match self {
             Self::Str(text) if !text.is_empty() => Some(text),
@@ -265,6 +266,7 @@ impl<'a> Value<'a> {
 
     /// Returns the text that may hold JSON: a structured value, or a text that is not empty.
     #[must_use]
+    #[inline]
     pub fn as_json_text(&self) -> Option<&str> {
         match self {
             Self::Json(text) => Some(text),
@@ -275,8 +277,14 @@ impl<'a> Value<'a> {
 
     /// In a text that is JSON, replaces the escapes that a strict reader refuses by that of U+FFFD. Other text is not changed.
     #[must_use]
+    #[inline]
     pub(crate) fn readable(self) -> Self {
-        let repaired = self.as_json_text().filter(|text| text.starts_with(['{', '[', '"'])).and_then(|text| {
+        let first = self.as_json_text().and_then(|text| text.as_bytes().first());
+        if matches!(first, Some(b'{' | b'[' | b'"')) { self.repaired() } else { self }
+    }
+
+    fn repaired(self) -> Self {
+        let repaired = self.as_json_text().and_then(|text| {
             let Cow::Owned(repaired) = without_refused_escapes(text) else { return None };
             serde_json::from_str::<&RawValue>(&repaired).is_ok().then_some(repaired)
         });
@@ -289,8 +297,9 @@ impl<'a> Value<'a> {
 
     /// Unwraps an object or a list that is quoted as a JSON string. Other values are not changed.
     #[must_use]
+    #[inline]
     pub(crate) fn unwrapped(self) -> Self {
-        match self.as_json_text().and_then(structured_within) {
+        match self.as_json_text().filter(|text| text.as_bytes().first() == Some(&b'"')).and_then(structured_within) {
             Some(inner) => Self::Str(Cow::Owned(inner)),
             None => self,
         }

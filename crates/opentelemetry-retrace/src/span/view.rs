@@ -176,12 +176,19 @@ fn attributes(pairs: &[KeyValue]) -> impl Iterator<Item = (&str, Value<'_>)> {
     pairs.iter().map(|pair| (pair.key.as_str(), value(&pair.value)))
 }
 
+#[inline]
 pub(crate) fn value(value: &OtelValue) -> Value<'_> {
     match value {
         OtelValue::Bool(value) => Value::Bool(*value),
         OtelValue::I64(value) => Value::Int(*value),
         OtelValue::F64(value) => Value::Float(*value),
         OtelValue::String(text) => Value::from(text.as_str()),
+        other => structured(other),
+    }
+}
+
+fn structured(value: &OtelValue) -> Value<'_> {
+    match value {
         OtelValue::Array(Array::Bool(list)) => Value::json(list),
         OtelValue::Array(Array::I64(list)) => Value::json(list),
         // JSON lacks some of the numbers in a list; each is converted by itself.

@@ -49,11 +49,13 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
 });
 
 /// Returns false only for keys that no dialect has. Most such keys are recognised.
+#[inline]
 pub(crate) fn may_mean(key: &str) -> bool {
     let lengths = TABLE.0.get(beginning(key)).copied().unwrap_or_default();
     lengths & (1 << key.len().min(LONG)) != 0
 }
 
+#[inline]
 fn beginning(key: &str) -> usize {
     let byte = |at: usize| usize::from(key.as_bytes().get(at).copied().unwrap_or_default() & 0b1_1111);
     byte(0) << 5 | byte(1)

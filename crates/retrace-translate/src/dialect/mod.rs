@@ -229,11 +229,13 @@ pub(crate) enum KeyMeaning<'k> {
 
 impl KeyMeaning<'_> {
     /// Returns true if a span with such a key is a GenAI span.
+    #[inline]
     pub(crate) fn is_genai(self) -> bool {
-        self == Self::Marker || self.dialect().is_some_and(|dialect| dialect.genai)
+        matches!(self, Self::Marker) || self.dialect().is_some_and(|dialect| dialect.genai)
     }
 
     /// Returns true if the values of the dialect are exactly as they are written.
+    #[inline]
     pub(crate) fn is_exact(self) -> bool {
         self.dialect().is_some_and(|dialect| dialect.is_exact)
     }
@@ -256,6 +258,7 @@ pub fn is_content_event(name: &str) -> bool {
 }
 
 /// Returns the dialect of a rank. Values from events have their dialect's rank plus the number of dialects.
+#[inline]
 pub(crate) fn dialect_of_rank(rank: usize) -> Option<&'static Dialect> {
     DIALECTS.get(rank % DIALECTS.len()).copied()
 }
@@ -294,6 +297,7 @@ fn is_named(span: &str, prefix: &str) -> bool {
 }
 
 /// Looks a key up, first among the keys without a namespace of the dialect with the rank `home`.
+#[inline]
 pub(crate) fn meaning_at(home: Option<usize>, key: &str) -> KeyMeaning<'_> {
     let own = |rank: usize| {
         let (_, field) = DIALECTS.get(rank)?.own.iter().find(|(own, _)| *own == key)?;
@@ -303,6 +307,7 @@ pub(crate) fn meaning_at(home: Option<usize>, key: &str) -> KeyMeaning<'_> {
 }
 
 /// Looks a key up in all dialects.
+#[inline]
 pub(crate) fn meaning(key: &str) -> KeyMeaning<'_> {
     if may_mean(key) { meaning_of_any(key) } else { KeyMeaning::Unknown }
 }

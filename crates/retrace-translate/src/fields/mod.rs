@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::collections::BTreeSet;
 
 use foldhash::{HashMap, HashMapExt as _};
 use retrace_protocol::json::without_nul;
@@ -173,25 +172,37 @@ pub(crate) struct Fields<'a> {
     pub flat: Vec<FlattenedValue<'a>>,
 }
 
-/// A set of attributes, by their index. Most spans have few.
+/// A set of attributes, by their index: a bit for each. Most spans have few.
 #[derive(Debug, Default)]
 pub(crate) struct AttributeSet {
-    first: u128,
-    /// Indexes from 128 on.
-    beyond: BTreeSet<usize>,
+    first: [u64; 2],
+    beyond: Vec<u64>,
 }
 
 impl AttributeSet {
     fn add(&mut self, place: usize) {
-        if place < u128::BITS as usize {
-            self.first |= 1 << place;
-        } else {
-            self.beyond.insert(place);
+        let (word, bit) = Self::position(place);
+        if let Some(bits) = self.first.get_mut(word) {
+            *bits |= bit;
+            return;
         }
+        let word = word - self.first.len();
+        if word >= self.beyond.len() {
+            self.beyond.resize(word + 1, 0);
+        }
+        self.beyond.get_mut(word).into_iter().for_each(|bits| *bits |= bit);
     }
 
+    #[inline]
     pub(crate) fn has(&self, place: usize) -> bool {
-        if place < u128::BITS as usize { self.first & (1 << place) != 0 } else { self.beyond.contains(&place) }
+        let (word, bit) = Self::position(place);
+        let bits = self.first.get(word).or_else(|| self.beyond.get(word - self.first.len()));
+        bits.is_some_and(|bits| bits & bit != 0)
+    }
+
+    /// Returns the word and the bit of an attribute.
+    const fn position(place: usize) -> (usize, u64) {
+        (place / u64::BITS as usize, 1 << (place % u64::BITS as usize))
     }
 }
 
@@ -205,6 +216,7 @@ struct FieldStore<'a> {
 
 impl<'a> FieldStore<'a> {
     /// Returns the value of the field with this number.
+    #[inline]
     fn at(&self, field: usize) -> Option<&FieldValue<'a>> {
         self.held.get(usize::from(*self.places.get(field)?).checked_sub(1)?)
     }
@@ -253,14 +265,13 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Notes whether some dialect has the key of an attribute.
-    pub(crate) fn note(&mut self, attribute: usize, means_something: bool) {
-        if means_something {
-            self.meant.add(attribute);
-        }
+    /// Notes that some dialect has the key of an attribute.
+    pub(crate) fn note(&mut self, attribute: usize) {
+        self.meant.add(attribute);
     }
 
     /// Returns true if some dialect has the key of the attribute.
+    #[inline]
     pub(crate) fn has_meaning(&self, attribute: usize) -> bool {
         self.meant.has(attribute)
     }
@@ -309,15 +320,18 @@ impl<'a> Fields<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn get(&self, field: Field) -> Option<&FieldValue<'a>> {
         self.placed.at(field as usize)
     }
 
+    #[inline]
     pub(crate) fn value(&self, field: Field) -> Option<&Value<'a>> {
         self.get(field).map(|held| &held.value)
     }
 
     /// Returns a text that is not empty.
+    #[inline]
     pub(crate) fn text(&self, field: Field) -> Option<&str> {
         self.value(field)?.as_text()
     }
@@ -366,11 +380,13 @@ impl<'a> Fields<'a> {
     }
 
     /// Notes that the record carries the value of a field.
+    #[inline]
     pub(crate) fn mark_consumed(&self, field: Field) {
         self.consumed.set(self.consumed.get() | 1 << field as u32);
     }
 
     /// Returns true if the record carries the value of a field.
+    #[inline]
     pub(crate) fn is_consumed(&self, field: Field) -> bool {
         self.consumed.get() & (1 << field as u32) != 0
     }

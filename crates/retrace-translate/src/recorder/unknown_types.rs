@@ -4,7 +4,7 @@ use std::mem;
 
 use crate::attributes::SPAN_TYPE;
 use crate::span_reader::stated_type;
-use crate::view::SpanView;
+use crate::view::{SpanView, Value};
 
 /// Values that are remembered, so that each is returned once.
 const VALUES: usize = 8;
@@ -24,8 +24,13 @@ impl UnknownTypes {
         if self.seen.len() >= VALUES {
             return;
         }
-        let stated = span.attributes().filter(|(key, _)| *key == SPAN_TYPE).last();
-        let Some(stated) = stated.as_ref().and_then(|(_, value)| value.as_text()) else { return };
+        let mut stated = None;
+        span.attributes().for_each(|(key, value)| {
+            if key == SPAN_TYPE {
+                stated = Some(value);
+            }
+        });
+        let Some(stated) = stated.as_ref().and_then(Value::as_text) else { return };
         if stated_type(stated).is_some() {
             return;
         }

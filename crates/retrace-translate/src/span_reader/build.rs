@@ -275,13 +275,13 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
                 let object: serde_json::Map<String, JsonValue> = serde_json::from_str(text).ok()?;
                 object.iter().all(|(key, _)| is_free(key) && !added.contains_key(key)).then_some(object)
             });
-            added.extend(object.unwrap_or_default());
+            added.extend(object.into_iter().flatten());
         }
         let stated = self.fields.consume(Field::StatedMetadata, |value| {
             let text = value.as_json_text().filter(|text| is_strict(text))?;
             serde_json::from_str::<serde_json::Map<String, JsonValue>>(text).ok()
         });
-        added.extend(stated.unwrap_or_default().into_iter().filter(|(key, _)| !key.is_empty()));
+        added.extend(stated.into_iter().flatten().filter(|(key, _)| !key.is_empty()));
         // A status that the protocol does not have is metadata.
         if let Some(status) =
             self.fields.label_string(Field::Status).filter(|status| Ending::from_wire(status).is_none())

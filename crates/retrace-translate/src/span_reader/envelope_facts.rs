@@ -16,18 +16,68 @@ pub(crate) struct EnvelopeFacts {
 
 impl EnvelopeFacts {
     pub(crate) fn of(fields: &Fields<'_>, tool: &str) -> Self {
+        let stated = [Field::ToolArguments, Field::Input, Field::ToolResult, Field::Output];
+        let texts = stated.into_iter().filter_map(|field| fields.value(field)?.as_json_text());
+        if !texts.into_iter().any(may_state_facts) {
+            return Self::default();
+        }
         let opened = |fields: &Fields<'_>, of: [Field; 2], open: &dyn Fn(&RawValue) -> Option<Self>| {
             let held = of.into_iter().filter_map(|field| fields.get(field)).filter(|held| held.rank > 0);
             let texts = held.filter_map(|held| held.value.as_json_text()).filter(|text| text.starts_with(['{', '[']));
             let mut raw = texts.filter_map(|text| serde_json::from_str::<&RawValue>(text).ok());
             raw.find_map(open).unwrap_or_default()
         };
-        let stated = |opened: Envelope<'_>| Self {
+        let facts = |opened: Envelope<'_>| Self {
             call_id: opened.call_id.as_deref().map(str::to_owned),
             error: opened.is_error.then(|| opened.content.to_text().into_owned()),
         };
-        let request = opened(fields, [Field::ToolArguments, Field::Input], &|raw| arguments(raw, tool).map(stated));
-        let response = opened(fields, [Field::ToolResult, Field::Output], &|raw| result(raw).map(stated));
+        let request = opened(fields, [Field::ToolArguments, Field::Input], &|raw| arguments(raw, tool).map(facts));
+        let response = opened(fields, [Field::ToolResult, Field::Output], &|raw| result(raw).map(facts));
         Self { call_id: response.call_id.or(request.call_id), error: response.error }
+    }
+}
+
+/// Returns false only for a text without a member that states a fact: an id, an error or a status. Most arguments and results
+/// have none, and need not be opened.
+fn may_state_facts(text: &str) -> bool {
+    /// Ends of the names of such members.
+    const ENDS: [&str; 4] = ["id", "Id", "rror", "status"];
+    let mut quotes = text.match_indices('"').filter_map(|(quote, _)| text.get(..quote));
+    // A name may be written with escapes.
+    quotes.any(|before| ENDS.iter().any(|end| before.ends_with(end))) || text.contains("\\u")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fields::FieldValue;
+    use crate::view::Value;
+
+    fn of(arguments: &str, result: &str) -> (Option<String>, Option<String>) {
+        let mut fields = Fields::new();
+        for (field, text) in [(Field::ToolArguments, arguments), (Field::ToolResult, result)] {
+            fields.put(field, FieldValue { rank: 1, attribute: Some(0), value: Value::from(text) });
+        }
+        let facts = EnvelopeFacts::of(&fields, "look");
+        (facts.call_id, facts.error)
+    }
+
+    #[test]
+    fn ids_and_errors_of_every_envelope_are_found() {
+        let id = |id: &str| (Some(id.to_owned()), None);
+        for (arguments, result, expected) in [
+            (r#"{"name":"look","args":{"a":1},"id":"c-1","type":"tool_call"}"#, "{}", id("c-1")),
+            (r#"{"toolUse":{"toolUseId":"c-2","name":"look","input":{}}}"#, "", id("c-2")),
+            (r#"{"name":"look","args":{},"\u0069d":"c-3"}"#, "", id("c-3")),
+            ("", r#"{"type":"tool_result","tool_use_id":"c-4","content":"x"}"#, id("c-4")),
+            ("", r#"{"data":{"content":"x","tool_call_id":"c-5"},"type":"tool"}"#, id("c-5")),
+            ("", r#"{"jsonrpc":"2.0","error":{"message":"no"}}"#, (None, Some("no".to_owned()))),
+            ("", r#"{"content":[{"type":"text","text":"no"}],"isError":true}"#, (None, Some("no".to_owned()))),
+            ("", r#"{"role":"tool","content":"no","status":"ERROR"}"#, (None, Some("no".to_owned()))),
+            (r#"{"city":"Bergen","days":3}"#, r#"{"forecast":["18 C"]}"#, (None, None)),
+        ] {
+            assert_eq!(of(arguments, result), expected, "{arguments} {result}");
+        }
+        assert!(may_state_facts(r#"{"id" :1}"#) && !may_state_facts(r#"{"city":"Bergen","days":3}"#));
     }
 }

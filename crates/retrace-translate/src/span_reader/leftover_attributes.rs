@@ -1,12 +1,8 @@
 //! Origin, events, and attributes without a field of their own.
 
-use std::collections::BTreeMap;
-
 use retrace_protocol::json::without_nul;
 use retrace_protocol::metadata::{SpanEvent, SpanLink, SpanOrigin};
 use retrace_protocol::{Json, Span, Timestamp};
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
 use smallvec::SmallVec;
 
 use crate::dialect::{KeyMeaning, dialect_of_rank, is_content_event, is_message_key, meaning};
@@ -14,6 +10,7 @@ use crate::fields::Field;
 use crate::json::hex;
 use crate::options::Options;
 use crate::span_reader::ScopeCache;
+use crate::span_reader::attribute_object::object;
 use crate::span_reader::failure::{Ending, UNNAMED, is_exception};
 use crate::span_reader::{SpanBuilder, SpanReader};
 use crate::view::{EventView, Kind, SpanView, StatusView, Value};
@@ -260,53 +257,4 @@ fn error_contains(span: &Span, words: &str) -> bool {
 
 fn is_structural(key: &str, value: &Value<'_>) -> bool {
     matches!(value, Value::Bool(_) | Value::Int(_) | Value::Float(_)) || STRUCTURAL.iter().any(|s| key.starts_with(s))
-}
-
-/// Builds a JSON object of attributes; for a key that occurs twice the later value holds. Returns `None` without attributes.
-fn object<'a, V: Serialize>(attributes: impl Iterator<Item = (&'a str, V)>) -> Option<Json> {
-    struct Object<'e, K, V>(&'e [(K, V)]);
-    impl<V: Serialize> Serialize for Object<'_, &str, V> {
-        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-            let mut map = serializer.serialize_map(Some(self.0.len()))?;
-            for (key, value) in self.0 {
-                map.serialize_entry(key, value)?;
-            }
-            map.end()
-        }
-    }
-    /// Number of entries that are compared one by one and stored inline; beyond it a map is used.
-    const FEW: usize = 24;
-    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut entries: SmallVec<[(&str, V); FEW]> = SmallVec::new();
-    // A bit for each key hash that occurred: a new bit means a new key, which need not be searched.
-    let mut kinds = 0_u128;
-    for (key, value) in attributes {
-        let kind = 1 << (kind_of(key) % u128::BITS);
-        let known = match entries.len() {
-            _ if kinds & kind == 0 => None,
-            ..=FEW => entries.iter().position(|(known, _)| *known == key),
-            _ => places.get(key).copied(),
-        };
-        kinds |= kind;
-        match known.and_then(|at| entries.get_mut(at)) {
-            Some(entry) => entry.1 = value,
-            None => {
-                entries.push((key, value));
-                if entries.len() == FEW + 1 {
-                    places.extend(entries.iter().enumerate().map(|(at, (key, _))| (*key, at)));
-                } else if entries.len() > FEW {
-                    places.insert(key, entries.len() - 1);
-                }
-            }
-        }
-    }
-    (!entries.is_empty()).then(|| Json::from_serialize(&Object(&entries)))
-}
-
-/// Returns a cheap hash of the length and the last letters of a key.
-fn kind_of(key: &str) -> u32 {
-    let last = key.bytes().rev().take(2);
-    last.fold(u32::try_from(key.len()).unwrap_or_default(), |kind, byte| {
-        kind.wrapping_mul(31).wrapping_add(u32::from(byte))
-    })
 }

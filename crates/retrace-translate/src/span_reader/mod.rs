@@ -1,5 +1,6 @@
 //! Reader of one span: finds the meaning of its attributes and translates them.
 
+mod attribute_object;
 mod build;
 mod classify;
 mod conversation;
@@ -89,15 +90,20 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
         let mut fields = Fields::new();
         let home = home_of(view.name(), view.scope().name);
         let mut genai = home.is_some();
-        for (i, (key, value)) in view.attributes().enumerate() {
+        view.attributes().enumerate().for_each(|(i, (key, value))| {
             let meaning = meaning_at(home, key);
-            fields.note(i, meaning != KeyMeaning::Unknown);
-            genai |= place(&mut fields, 0, Some(i), meaning, value);
-        }
+            if !matches!(meaning, KeyMeaning::Unknown) {
+                fields.note(i);
+                genai |= place(&mut fields, 0, Some(i), meaning, value);
+            }
+        });
         let mut messages: BTreeMap<(usize, Field), Vec<MessageEvent<'v>>> = BTreeMap::new();
         for event in view.events().filter(|event| is_content_event(event.name)) {
             for (key, value) in &event.attributes {
-                genai |= place(&mut fields, DIALECTS.len(), None, meaning_at(home, key), value.clone());
+                let meaning = meaning_at(home, key);
+                if !matches!(meaning, KeyMeaning::Unknown) {
+                    genai |= place(&mut fields, DIALECTS.len(), None, meaning, value.clone());
+                }
             }
             if let Some(belongs) = message_event(event.name) {
                 messages.entry(belongs).or_default().push(MessageEvent::new(event));
@@ -231,8 +237,8 @@ fn place<'a>(
     meaning: KeyMeaning<'a>,
     value: Value<'a>,
 ) -> bool {
-    let value = if meaning == KeyMeaning::Unknown { value } else { value.readable() };
-    let value = if meaning == KeyMeaning::Unknown || meaning.is_exact() { value } else { value.unwrapped() };
+    let value = value.readable();
+    let value = if meaning.is_exact() { value } else { value.unwrapped() };
     match meaning {
         KeyMeaning::Field(rank, field) => {
             let is_quoted = dialect_of_rank(rank).is_some_and(|dialect| dialect.quoted);

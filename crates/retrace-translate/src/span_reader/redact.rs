@@ -6,8 +6,8 @@ use crate::json::redacted;
 use crate::span_reader::SpanBuilder;
 
 impl SpanBuilder {
-    /// Redacts everything but input and output. Those are redacted where they are read, since only there it is known whether
-    /// they are a conversation, a request or the arguments of a tool.
+    /// Redacts everything but input, output and attributes. Those are redacted where they are read: only there it is known
+    /// whether an input is a conversation, a request or the arguments of a tool.
     pub(crate) fn redact(&mut self) {
         let Self { span, metadata, trace_name, stated_trace_name, tags, user_metadata, .. } = self;
         label(&mut span.name);
@@ -16,7 +16,6 @@ impl SpanBuilder {
             error(text);
         }
         for (json, place) in [
-            (&mut metadata.attributes, Place::Attributes),
             (&mut metadata.provider_tools, Place::Body),
             (&mut metadata.tool_schemas, Place::Names),
             (&mut metadata.tool_descriptions, Place::Label),
@@ -26,10 +25,6 @@ impl SpanBuilder {
         }
         for event in &mut metadata.events {
             error(&mut event.name);
-            event.attributes = event.attributes.take().map(|json| redacted(json, Place::Attributes));
-        }
-        for link in &mut metadata.otel.links {
-            link.attributes = link.attributes.take().map(|json| redacted(json, Place::Attributes));
         }
         for (key, value) in user_metadata.iter_mut() {
             match Place::of_attribute(key) {

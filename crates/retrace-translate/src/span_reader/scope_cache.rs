@@ -19,11 +19,17 @@ impl ScopeCache {
         if scope.name.is_empty() {
             return None;
         }
+        let shared = |name: &str, version: &str| {
+            let is_it =
+                |last: &&Arc<SpanScope>| last.name == name && last.version.as_deref().unwrap_or_default() == version;
+            self.last.as_ref().filter(is_it).map(Arc::clone)
+        };
+        if let Some(last) = shared(scope.name, scope.version) {
+            return Some(last);
+        }
         let (name, version) = (without_nul(scope.name), without_nul(scope.version));
-        let is_last =
-            |last: &&Arc<SpanScope>| last.name == name && last.version.as_deref().unwrap_or_default() == version;
-        if let Some(last) = self.last.as_ref().filter(is_last) {
-            return Some(Arc::clone(last));
+        if let Some(last) = shared(&name, &version) {
+            return Some(last);
         }
         let version = (!version.is_empty()).then(|| version.into_owned());
         self.last = Some(Arc::new(SpanScope { name: name.into_owned(), version }));
