@@ -49,7 +49,7 @@ pub(crate) fn batches(size: Size, spans: usize, batch: usize) -> Vec<Vec<SpanDat
     }
 }
 
-fn agent_run(run: usize, size: Size) -> Vec<SpanData> {
+pub(crate) fn agent_run(run: usize, size: Size) -> Vec<SpanData> {
     let mut spans = Vec::with_capacity(RUN);
     for step in 0..3_u64 {
         spans.push(span(run, 2 + 3 * step, 1, "chat gpt-4o-mini", chat(run, step, size.messages)));

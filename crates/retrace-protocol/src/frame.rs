@@ -102,10 +102,31 @@ impl ClientFrame {
     /// without reading the data.
     #[must_use]
     pub fn event_text(kind: EventKind, data: &str, seq: u64) -> String {
-        let seq = seq.to_string();
+        let mut digits = itoa::Buffer::new();
+        let (head, tail) = around_data(kind, digits.format(seq));
         // Allocated exactly, because a frame is kept until it is acknowledged.
-        [r#"{"type":""#, kind.as_str(), r#"","data":"#, data, r#","seq":"#, &seq, "}"].concat()
+        [head.concat().as_str(), data, tail.concat().as_str()].concat()
     }
+
+    /// Returns the bytes of [`ClientFrame::event_text`] for data in several pieces.
+    #[must_use]
+    pub fn event_bytes<'d>(kind: EventKind, data: impl Iterator<Item = &'d [u8]> + Clone, seq: u64) -> Vec<u8> {
+        let mut digits = itoa::Buffer::new();
+        let (head, tail) = around_data(kind, digits.format(seq));
+        let (head, tail) = (head.map(str::as_bytes), tail.map(str::as_bytes));
+        let length = |pieces: &[&[u8]]| pieces.iter().map(|piece| piece.len()).sum::<usize>();
+        let data_length = data.clone().map(<[u8]>::len).sum::<usize>();
+        let mut bytes = Vec::with_capacity(length(&head) + data_length + length(&tail));
+        head.into_iter().for_each(|piece| bytes.extend_from_slice(piece));
+        data.for_each(|piece| bytes.extend_from_slice(piece));
+        tail.into_iter().for_each(|piece| bytes.extend_from_slice(piece));
+        bytes
+    }
+}
+
+/// Returns what is before and after the data of an event frame.
+fn around_data(kind: EventKind, seq: &str) -> ([&str; 3], [&str; 3]) {
+    ([r#"{"type":""#, kind.as_str(), r#"","data":"#], [r#","seq":"#, seq, "}"])
 }
 
 impl Serialize for ClientFrame {
@@ -212,23 +233,25 @@ impl ServerFrame {
     /// [`ServerFrame::Unknown`].
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
         // Fast path: there is an ack for every event, and nearly all have this form.
-        if text.starts_with('{')
-            && let Ok(PlainAck { kind: "ack", id, seq }) = serde_json::from_str(text)
-        {
+        if let Some((id, seq)) = read_plain_ack(text) {
             return Ok(Self::Ack(Ack::new(id, Some(seq))));
         }
         serde_json::from_str(text)
     }
 }
 
-/// An ack in the usual form, read without a map.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PlainAck<'a> {
-    #[serde(rename = "type")]
-    kind: &'a str,
-    id: &'a str,
-    seq: u64,
+/// Reads an ack of the usual form: `type`, `id` without escapes, and a `seq` that is a number, in this order. Returns `None` for
+/// any other text, also for an ack of another form.
+fn read_plain_ack(text: &str) -> Option<(&str, u64)> {
+    const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+    fn after<'t>(text: &'t str, tokens: &[&str]) -> Option<&'t str> {
+        tokens.iter().try_fold(text, |rest, token| rest.trim_start_matches(SPACE).strip_prefix(token))
+    }
+    let (id, rest) = after(text, &["{", r#""type""#, ":", r#""ack""#, ",", r#""id""#, ":", "\""])?.split_once('"')?;
+    let seq = after(rest, &[",", r#""seq""#, ":"])?.trim_matches(SPACE).strip_suffix('}')?.trim_end_matches(SPACE);
+    let is_plain = !id.bytes().any(|byte| byte == b'\\' || byte.is_ascii_control());
+    let is_number = seq.bytes().all(|digit| digit.is_ascii_digit()) && (seq == "0" || !seq.starts_with('0'));
+    if is_plain && is_number { Some((id, seq.parse().ok()?)) } else { None }
 }
 
 impl<'de> Deserialize<'de> for ServerFrame {
@@ -352,6 +375,7 @@ fn flatten<M: SerializeMap>(map: &mut M, value: &impl Serialize) -> Result<(), M
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn round(text: &str) -> ServerFrame {
         let frame = ServerFrame::parse(text).unwrap();
@@ -423,6 +447,8 @@ mod tests {
     fn an_ack_is_read_the_same_however_plain_it_is() {
         for text in [
             r#"{"type":"ack","id":"a","seq":7}"#,
+            r#" { "type" : "ack" , "id" : "a" , "seq" : 0 } "#,
+            r#"{"type":"ack","id":"a","seq":07}"#,
             r#" { "seq" : 7 , "id" : "a" , "type" : "ack" } "#,
             r#"{"type":"ack","id":"\u0061","seq":7}"#,
             r#"{"type":"ack","id":"a","seq":7,"more":[1]}"#,
@@ -448,12 +474,29 @@ mod tests {
         assert_eq!(ack, Ack::new("a", Some(7)));
     }
 
+    proptest! {
+        #[test]
+        fn no_ack_is_read_in_another_way_than_by_the_parser(
+            spaces in prop::collection::vec("[ \t\n\r\u{b}]{0,2}", 14),
+            id in "[a-f\\-\\\\\"\u{1}é]{0,4}",
+            seq in prop_oneof!["[0-9]{0,3}", Just(u64::MAX.to_string()), Just(format!("{}0", u64::MAX)), "[-+0-9.e\"a]{0,4}"],
+            end in "[}\\]a]{0,2}",
+        ) {
+            let mut spaces = spaces.iter();
+            let tokens = ["{", r#""type""#, ":", r#""ack""#, ",", r#""id""#, ":", &format!("\"{id}\""), ",", r#""seq""#, ":", &seq, &end];
+            let text: String = tokens.into_iter().flat_map(|token| [spaces.next().map_or("", String::as_str), token]).collect();
+            prop_assert_eq!(ServerFrame::parse(&text).ok(), serde_json::from_str::<ServerFrame>(&text).ok(), "{}", text);
+        }
+    }
+
     #[test]
     fn an_event_whose_data_is_written_already_reads_the_same() {
         let data = r#"{"id":"s","ended_at":"2026-01-02T03:04:05Z","output":null}"#;
         let text = ClientFrame::event_text(EventKind::SpanEnded, data, 7);
         let frame = ClientFrame::parse(&text).unwrap();
         assert_eq!(serde_json::to_string(&frame).unwrap(), text);
+        let pieces = [&data.as_bytes()[..9], b"", &data.as_bytes()[9..]];
+        assert_eq!(ClientFrame::event_bytes(EventKind::SpanEnded, pieces.into_iter(), 7), text.as_bytes());
     }
 
     #[test]

@@ -74,22 +74,19 @@ fn written(micros: u64, text: &mut [u8; LENGTH]) -> &str {
     let (seconds, fraction) = (micros / MICROS_PER_SECOND, micros % MICROS_PER_SECOND);
     let (days, second) = (seconds / SECONDS_PER_DAY, seconds % SECONDS_PER_DAY);
     let (year, month, day) = civil(days);
-    *text = *b"0000-00-00T00:00:00.000000Z";
-    for (at, digits, number) in [
-        (0, 4, year),
-        (5, 2, month),
-        (8, 2, day),
-        (11, 2, second / 3600),
-        (14, 2, second / 60 % 60),
-        (17, 2, second % 60),
-        (20, 6, fraction),
-    ] {
-        let mut left = number;
-        for digit in text.iter_mut().skip(at).take(digits).rev() {
-            *digit += u8::try_from(left % 10).unwrap_or_default();
-            left /= 10;
-        }
-    }
+    let two_digits = |number: u64| {
+        let number = u8::try_from(number % 100).unwrap_or_default();
+        [b'0' + number / 10, b'0' + number % 10]
+    };
+    let date = [year / 100, year, month, day].map(two_digits);
+    let time = [second / 3600, second / 60 % 60, second % 60].map(two_digits);
+    let fractions = [fraction / 10_000, fraction / 100, fraction].map(two_digits);
+    let ([[y0, y1], [y2, y3], [m0, m1], [d0, d1]], [[h0, h1], [n0, n1], [s0, s1]]) = (date, time);
+    let [[f0, f1], [f2, f3], [f4, f5]] = fractions;
+    *text = [
+        y0, y1, y2, y3, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', n0, n1, b':', s0, s1, b'.', f0, f1, f2, f3, f4,
+        f5, b'Z',
+    ];
     let length = match text.get_mut(LENGTH_OF_SECONDS) {
         Some(point) if fraction == 0 => {
             *point = b'Z';

@@ -85,20 +85,20 @@ impl Ledger {
         let room = self.limits.bytes.saturating_sub(self.weight());
         loop {
             let (seq, frame) = self.frames.next()?;
-            let run = self.streamed.get(&frame.run);
-            let text = run.and_then(|run| ws_frames::text(seq, frame, run));
+            let mut run = self.streamed.get_mut(&frame.run);
+            let text = run.as_ref().and_then(|run| ws_frames::text(seq, frame, run));
             if !self.frames.write(seq, text.as_ref(), room, now) {
                 return None;
             }
-            let Some(text) = text else {
+            if text.is_none() {
                 // The step or run of this frame has been dropped.
                 self.take_frame(seq);
                 continue;
-            };
-            if let Some(run) = self.frames.get(seq).and_then(|frame| self.streamed.get_mut(&frame.run)) {
+            }
+            if let Some(run) = &mut run {
                 run.written = true;
             }
-            return Some(text);
+            return text;
         }
     }
 
@@ -143,34 +143,41 @@ impl Ledger {
 
     /// Removes a frame that is confirmed. A step whose frames are all confirmed is delivered.
     fn confirm(&mut self, seq: u64) {
-        let Some((id, event)) = self.take_frame(seq) else { return };
-        let delivered = self.change(&id, |run| match event {
-            Event::TraceStarted => {
-                run.start = run.start.filter(|start| *start != seq);
-                0
-            }
-            Event::TraceEnded => {
-                run.end = run.end.filter(|end| *end != seq);
-                0
-            }
-            Event::SpanStarted(place) | Event::SpanEnded(place) => {
-                let is_confirmed = run.change(place, |step| {
-                    let Some(events) = &mut step.events else { return false };
-                    if events.start == Some(seq) {
-                        events.start = None;
-                        if events.ended.is_none() {
-                            step.span = None;
+        let Some(Frame { run: id, event, .. }) = self.frames.take(seq) else { return };
+        let confirmed = self.change(&id, |run| {
+            run.forget_frame(seq);
+            let delivered = match event {
+                Event::TraceStarted => {
+                    run.start = run.start.filter(|start| *start != seq);
+                    0
+                }
+                Event::TraceEnded => {
+                    run.end = run.end.filter(|end| *end != seq);
+                    0
+                }
+                Event::SpanStarted(place) | Event::SpanEnded(place) => {
+                    let is_confirmed = run.change(place, |step| {
+                        let Some(events) = &mut step.events else { return false };
+                        if events.start == Some(seq) {
+                            events.start = None;
+                            if events.ended.is_none() {
+                                step.span = None;
+                            }
                         }
-                    }
-                    events.end = events.end.filter(|end| *end != seq);
-                    step.is_confirmed()
-                });
-                let step = if is_confirmed == Some(true) { run.remove(place) } else { None };
-                step.map_or(0, |step| u64::from(step.sources))
-            }
+                        events.end = events.end.filter(|end| *end != seq);
+                        step.is_confirmed()
+                    });
+                    let step = if is_confirmed == Some(true) { run.remove(place) } else { None };
+                    step.map_or(0, |step| u64::from(step.sources))
+                }
+            };
+            (delivered, run.is_done())
         });
-        self.settle(&id, delivered.unwrap_or(0), Outcome::Delivered);
-        self.forget_if_done(&id);
+        let Some((delivered, is_done)) = confirmed else { return };
+        self.settle(&id, delivered, Outcome::Delivered);
+        if is_done {
+            self.forget_if_done(&id);
+        }
     }
 
     /// Handles a frame that the receiver rejects for good: drops its content. Returns the number of accepted

@@ -90,20 +90,26 @@ impl EncodedSpan {
         if self.large.is_empty() {
             return std::str::from_utf8(self.memory.get(self.at.start + 1..self.at.end)?).ok().map(Cow::Borrowed);
         }
-        let mut body = Body::default();
-        fill(&mut body, std::iter::once(self));
-        let pieces: Vec<&[u8]> = body.pieces().map(AsRef::as_ref).collect();
+        let pieces: Vec<&[u8]> = self.pieces().collect();
         String::from_utf8(pieces.concat()).ok().map(Cow::Owned)
     }
 
+    /// Returns the JSON of the span, in the pieces in which it is in memory.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = &[u8]> + Clone {
+        let text = move |at: Range<usize>| self.memory.get(at).unwrap_or_default();
+        let begins = std::iter::once(self.at.start + 1).chain(self.large.iter().map(|(at, _)| *at));
+        let large = self.large.iter().map(move |(at, value)| (*at, value.as_ref()));
+        let ends = large.chain([(self.at.end, &[][..])]);
+        begins.zip(ends).flat_map(move |(begin, (end, value))| [text(begin..end), value])
+    }
+
     /// Returns the JSON of the output, if the span has one.
-    pub(crate) fn output(&self) -> Option<&str> {
+    pub(crate) fn output(&self) -> Option<&[u8]> {
         let (at, length) = self.output?;
-        let bytes = match length {
+        match length {
             0 => self.large.iter().find(|(place, _)| *place == at).map(|(_, value)| value.as_ref()),
             length => self.memory.get(at..at + length),
-        };
-        std::str::from_utf8(bytes?).ok()
+        }
     }
 
     /// Bytes of the memory that the span keeps alive.
@@ -333,9 +339,9 @@ mod tests {
             let mut encoded = of(&spans);
             encoded.push(EncodedSpan::new(spans[1].clone(), 1, usize::MAX).unwrap());
             encoded.iter_mut().skip(1).for_each(EncodedSpan::unshare);
-            let output = |span: &Span| span.output.as_ref().map(|json| json.as_str().to_owned());
+            let output = |span: &Span| span.output.as_ref().map(|json| json.as_str().as_bytes().to_owned());
             let expected: Vec<_> = spans.iter().chain([&spans[1]]).map(output).collect();
-            let found: Vec<_> = encoded.iter().map(|span| span.output().map(str::to_owned)).collect();
+            let found: Vec<_> = encoded.iter().map(|span| span.output().map(<[u8]>::to_owned)).collect();
             assert_eq!(found, expected);
         }
     }

@@ -252,17 +252,18 @@ impl Ledger {
             }
         };
         self.open(id);
-        let changed = self.change(id, |run| {
+        let streams = self.transport != Transport::Http;
+        self.change_with_frames(id, |run, frames| {
             let place = run.place_of(&span_id).unwrap_or_else(|| run.add_step(&span_id, &start));
-            let differs = run.change(place, |step| step.ends(encoded, ended, print)).unwrap_or(false);
-            (place, differs.then(|| run.step(place)?.events.as_ref()?.start))
-        });
-        if let Some((place, differs)) = changed {
-            if differs.is_some_and(|start| !self.frames.is_unwritten(start)) {
-                self.enqueue_step(id, Some(place), Event::SpanStarted);
+            let differs = run.change(place, |step| step.ends(encoded, ended, print)) == Some(true);
+            let start = run.step(place).and_then(|step| step.events.as_ref()?.start);
+            if streams && differs && !frames.is_unwritten(start) {
+                frames.enqueue_step(run, id, place, Event::SpanStarted);
             }
-            self.enqueue_step(id, Some(place), Event::SpanEnded);
-        }
+            if streams {
+                frames.enqueue_step(run, id, place, Event::SpanEnded);
+            }
+        });
         self.make_room();
     }
 

@@ -289,6 +289,13 @@ impl RunBuffer {
         })
     }
 
+    /// Removes a frame that is confirmed or dropped.
+    pub(crate) fn forget_frame(&mut self, seq: u64) {
+        if let Ok(at) = self.frames.binary_search(&seq) {
+            self.frames.remove(at);
+        }
+    }
+
     pub(crate) fn has_ended(&self) -> bool {
         self.over.is_some() && !self.joined && self.trace.status != Some(Status::Running)
     }
@@ -366,7 +373,7 @@ pub(crate) fn fingerprint(span: &Span) -> u64 {
     let mut hasher = FixedState::default().build_hasher();
     let json = |json: &'_ Option<Json>| json.as_ref().map(Json::as_str).hash(&mut hasher);
     [&span.input, &span.metadata].into_iter().for_each(json);
-    (&span.name, span.span_type.as_str(), span.started_at.as_text(), span.parent_id.as_ref()).hash(&mut hasher);
+    (&span.name, span.span_type, &span.started_at, &span.parent_id).hash(&mut hasher);
     (&span.model, span.input_tokens, &span.agent_id, &span.agent_role, &span.parent_agent_id, &span.token_ids)
         .hash(&mut hasher);
     hasher.finish()

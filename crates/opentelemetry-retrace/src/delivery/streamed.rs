@@ -7,7 +7,7 @@ use retrace_protocol::Id;
 use crate::config::Transport;
 use crate::delivery::ledger::Ledger;
 use crate::delivery::run_buffer::RunBuffer;
-use crate::delivery::ws_frames::Event;
+use crate::delivery::ws_frames::{Event, Frames};
 use crate::stats::LossReason;
 use crate::stats::settlement::Outcome;
 
@@ -62,9 +62,18 @@ impl Ledger {
 
     /// Changes a run, and the counts with it.
     pub(super) fn change<T>(&mut self, id: &Id, change: impl FnOnce(&mut RunBuffer) -> T) -> Option<T> {
+        self.change_with_frames(id, |run, _| change(run))
+    }
+
+    /// Changes a run and its frames, and the counts with it.
+    pub(super) fn change_with_frames<T>(
+        &mut self,
+        id: &Id,
+        change: impl FnOnce(&mut RunBuffer, &mut Frames) -> T,
+    ) -> Option<T> {
         let run = self.streamed.get_mut(id)?;
         let (weight, sources) = (run.weight(), run.sources());
-        let changed = change(run);
+        let changed = change(run, &mut self.frames);
         self.runs_weight = self.runs_weight - weight + run.weight();
         self.pending = self.pending - sources + run.sources();
         Some(changed)
@@ -83,12 +92,7 @@ impl Ledger {
         if self.transport == Transport::Http {
             return None;
         }
-        let seq = self.frames.enqueue(id, event);
-        self.change(id, |run| {
-            run.frames.push_back(seq);
-            run.first_frame.get_or_insert(seq);
-        });
-        Some(seq)
+        self.change_with_frames(id, |run, frames| frames.enqueue_of(run, id, event))
     }
 
     /// Adds a `trace_started`, unless one waits to be written.
@@ -105,27 +109,19 @@ impl Ledger {
         self.change(id, |run| run.end = seq);
     }
 
+    /// Adds a frame of a step, unless the transport has no stream.
     pub(super) fn enqueue_step(&mut self, id: &Id, place: Option<u32>, event: fn(u32) -> Event) {
-        let Some(place) = place else { return };
-        let event = event(place);
-        let seq = self.enqueue(id, event);
-        self.change(id, |run| {
-            run.change_events(place, |events| match event {
-                Event::SpanEnded(_) => events.end = seq,
-                _ => events.start = seq,
-            });
-        });
+        let Some(place) = place.filter(|_| self.transport != Transport::Http) else { return };
+        self.change_with_frames(id, |run, frames| frames.enqueue_step(run, id, place, event));
     }
 
     /// Removes a frame from the table and from its run.
-    pub(super) fn take_frame(&mut self, seq: u64) -> Option<(Id, Event)> {
-        let frame = self.frames.take(seq)?;
-        if let Some(run) = self.streamed.get_mut(&frame.run)
-            && let Ok(at) = run.frames.binary_search(&seq)
+    pub(super) fn take_frame(&mut self, seq: u64) {
+        if let Some(frame) = self.frames.take(seq)
+            && let Some(run) = self.streamed.get_mut(&frame.run)
         {
-            run.frames.remove(at);
+            run.forget_frame(seq);
         }
-        Some((frame.run, frame.event))
     }
 
     /// Marks a run as lossy, and sends its end again if the end was written without the mark.

@@ -4,13 +4,14 @@
 //! connection that is lost are written again, in order, to the next one. Its text is made from the encoded record
 //! when it is first written, so that waiting data is held once.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
 use retrace_protocol::{ClientFrame, EventKind, Id, write};
 
-use crate::delivery::run_buffer::{RunBuffer, Step};
+use crate::delivery::encoded_span::EncodedSpan;
+use crate::delivery::run_buffer::RunBuffer;
 
 /// Maximum number of frames written and not confirmed; the same as in the official client (section 11).
 pub(super) const WINDOW_FRAMES: usize = 1_000;
@@ -21,10 +22,14 @@ const UNCONFIRMED: Duration = Duration::from_secs(30);
 /// Bytes of the data of a `span_ended` beside its output.
 const END: usize = 256;
 
+/// Number of unused places in the table of frames from which on they are given back.
+const SPARE: usize = 32;
+
 /// Frames that wait to be written or confirmed, by number.
 #[derive(Debug)]
 pub(super) struct Frames {
-    frames: BTreeMap<u64, Frame>,
+    /// Ordered by number. Frames are added at the end, and acks arrive nearly in order, so that most leave at the front.
+    frames: VecDeque<(u64, Frame)>,
     next_seq: u64,
     /// Frames from this number on are not written to the present connection.
     cursor: u64,
@@ -46,8 +51,7 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// Bytes counted for a frame without its text: its entries in two ordered tables, which take up to twice
-    /// their size.
+    /// Bytes counted for a frame without its text: its entries in two tables, which take up to twice their size.
     const BYTES: usize = 2 * (size_of::<Self>() + 2 * size_of::<u64>());
 
     pub(super) fn is_written(&self) -> bool {
@@ -80,7 +84,7 @@ pub(crate) struct Written {
 impl Frames {
     pub(super) fn new() -> Self {
         Self {
-            frames: BTreeMap::new(),
+            frames: VecDeque::new(),
             next_seq: 1,
             cursor: 0,
             unconfirmed: 0,
@@ -90,27 +94,64 @@ impl Frames {
         }
     }
 
+    /// Returns the index of a frame, or that of the next one.
+    fn place(&self, seq: u64) -> Result<usize, usize> {
+        let (first, _) = self.frames.front().ok_or(0_usize)?;
+        let numbers_between = usize::try_from(seq.saturating_sub(*first)).unwrap_or(usize::MAX);
+        // Without gaps, this is the index.
+        match self.frames.get(numbers_between) {
+            Some((found, _)) if *found == seq => Ok(numbers_between),
+            _ => self.frames.binary_search_by_key(&seq, |(seq, _)| *seq),
+        }
+    }
+
+    /// Returns the index of the first frame that is not written to the present connection.
+    fn first_waiting(&self) -> usize {
+        self.place(self.cursor).unwrap_or_else(|next| next)
+    }
+
     /// Adds a frame and returns its number.
     pub(super) fn enqueue(&mut self, run: &Id, event: Event) -> u64 {
         let seq = self.next_seq;
         self.next_seq += 1;
-        self.frames.insert(seq, Frame { run: run.clone(), event, text: None });
+        self.frames.push_back((seq, Frame { run: run.clone(), event, text: None }));
         self.weight += Frame::BYTES;
         seq
     }
 
+    /// Adds a frame to its run and returns its number.
+    pub(super) fn enqueue_of(&mut self, run: &mut RunBuffer, id: &Id, event: Event) -> u64 {
+        let seq = self.enqueue(id, event);
+        run.frames.push_back(seq);
+        run.first_frame.get_or_insert(seq);
+        seq
+    }
+
+    /// Adds a frame of a step.
+    pub(super) fn enqueue_step(&mut self, run: &mut RunBuffer, id: &Id, place: u32, event: fn(u32) -> Event) {
+        let event = event(place);
+        let seq = self.enqueue_of(run, id, event);
+        run.change_events(place, |events| match event {
+            Event::SpanEnded(_) => events.end = Some(seq),
+            _ => events.start = Some(seq),
+        });
+    }
+
     pub(super) fn get(&self, seq: u64) -> Option<&Frame> {
-        self.frames.get(&seq)
+        self.frames.get(self.place(seq).ok()?).map(|(_, frame)| frame)
     }
 
     /// Returns true if this frame exists and was never written.
     pub(super) fn is_unwritten(&self, seq: Option<u64>) -> bool {
-        seq.and_then(|seq| self.frames.get(&seq)).is_some_and(|frame| !frame.is_written())
+        seq.and_then(|seq| self.get(seq)).is_some_and(|frame| !frame.is_written())
     }
 
     /// Removes a frame.
     pub(super) fn take(&mut self, seq: u64) -> Option<Frame> {
-        let frame = self.frames.remove(&seq)?;
+        let (_, frame) = self.frames.remove(self.place(seq).ok()?)?;
+        if self.frames.capacity() > 2 * self.frames.len() + SPARE {
+            self.frames.shrink_to(self.frames.len() + self.frames.len() / 4);
+        }
         self.weight -= Frame::BYTES + frame.length();
         if seq < self.cursor && frame.is_written() {
             self.unconfirmed = self.unconfirmed.saturating_sub(1);
@@ -124,15 +165,16 @@ impl Frames {
         if self.unconfirmed >= WINDOW_FRAMES || self.unconfirmed_bytes >= WINDOW_BYTES {
             return None;
         }
-        self.frames.range(self.cursor..).next().map(|(seq, frame)| (*seq, frame))
+        self.frames.get(self.first_waiting()).map(|(seq, frame)| (*seq, frame))
     }
 
     /// Records that the frame is passed over or written with this text. Returns false, and does nothing, if a new
     /// text has more than `room` bytes while other frames wait for an ack.
     pub(super) fn write(&mut self, seq: u64, text: Option<&Bytes>, room: usize, now: Duration) -> bool {
-        let is_new = self.frames.get(&seq).is_some_and(|frame| !frame.is_written());
+        let place = self.place(seq).ok();
+        let unwritten = place.and_then(|place| self.frames.get_mut(place)).filter(|(_, frame)| !frame.is_written());
         let length = text.map_or(0, Bytes::len);
-        if is_new && self.unconfirmed > 0 && length > room {
+        if unwritten.is_some() && self.unconfirmed > 0 && length > room {
             return false;
         }
         self.cursor = seq + 1;
@@ -142,7 +184,7 @@ impl Frames {
             }
             self.unconfirmed += 1;
             self.unconfirmed_bytes += length;
-            if let Some(frame) = self.frames.get_mut(&seq).filter(|_| is_new) {
+            if let Some((_, frame)) = unwritten {
                 self.weight += length;
                 frame.text = Some(text.clone());
             }
@@ -163,8 +205,9 @@ impl Frames {
     /// Returns the first frame for which `wanted` returns true; frames that are not written to the present
     /// connection come first.
     pub(super) fn find(&self, wanted: impl Fn(&Frame) -> bool) -> Option<&Frame> {
-        let waiting = self.frames.range(self.cursor..).map(|(_, frame)| frame).find(|frame| wanted(frame));
-        waiting.or_else(|| self.frames.values().find(|frame| wanted(frame)))
+        let first_waiting = self.first_waiting();
+        let all = self.frames.range(first_waiting..).chain(self.frames.range(..first_waiting));
+        all.map(|(_, frame)| frame).find(|frame| wanted(frame))
     }
 
     /// Handles the loss of the connection: unconfirmed frames are written again to the next one.
@@ -174,7 +217,7 @@ impl Frames {
 
     /// Returns up to which frame the present connection is written and confirmed.
     pub(super) fn progress(&self) -> Written {
-        let unconfirmed = self.frames.range(..self.cursor).next().map(|(seq, _)| *seq);
+        let unconfirmed = self.frames.front().map(|(seq, _)| *seq).filter(|seq| *seq < self.cursor);
         Written { before: self.cursor, confirmed_before: unconfirmed.unwrap_or(self.cursor) }
     }
 
@@ -189,7 +232,7 @@ impl Frames {
 
     /// Returns true if a frame with a smaller number is left.
     pub(super) fn has_before(&self, seq: u64) -> bool {
-        self.frames.first_key_value().is_some_and(|(first, _)| *first < seq)
+        self.frames.front().is_some_and(|(first, _)| *first < seq)
     }
 
     pub(super) fn next_seq(&self) -> u64 {
@@ -203,11 +246,11 @@ impl Frames {
 
     /// Corrects the count after a panic.
     pub(super) fn recount(&mut self) {
-        self.weight = self.frames.values().map(|frame| Frame::BYTES + frame.length()).sum();
+        self.weight = self.frames.iter().map(|(_, frame)| Frame::BYTES + frame.length()).sum();
     }
 }
 
-/// Returns the text of a frame: a view on the encoded record. `None` if the run or the step has left.
+/// Returns the text of a frame, made from the encoded record. `None` if the run or the step has left.
 pub(super) fn text(seq: u64, frame: &Frame, run: &RunBuffer) -> Option<Bytes> {
     if let Some(text) = &frame.text {
         return Some(text.clone());
@@ -216,22 +259,20 @@ pub(super) fn text(seq: u64, frame: &Frame, run: &RunBuffer) -> Option<Bytes> {
     match frame.event {
         Event::TraceStarted => text(&write::to_string(&run.beginning()).ok()?),
         Event::TraceEnded => text(&write::to_string(&run.ending()?).ok()?),
-        Event::SpanStarted(place) => text(&run.step(place)?.span.as_ref()?.data()?),
-        Event::SpanEnded(place) => text(&span_ended(run.step(place)?)?),
+        Event::SpanStarted(place) => {
+            let span = run.step(place)?.span.as_ref()?;
+            Some(ClientFrame::event_bytes(frame.event.kind(), span.pieces(), seq).into())
+        }
+        Event::SpanEnded(place) => {
+            let step = run.step(place)?;
+            let mut end = String::with_capacity(END);
+            write::append(&mut end, step.events.as_ref()?.ended.as_ref()?).ok()?;
+            end.pop();
+            let output = step.span.as_ref().and_then(EncodedSpan::output).unwrap_or(b"null");
+            let data = [end.as_bytes(), br#","output":"#, output, b"}"];
+            Some(ClientFrame::event_bytes(frame.event.kind(), data.into_iter(), seq).into())
+        }
     }
-}
-
-/// Returns the data of the `span_ended` of a step: its end, with the output of the encoded span.
-fn span_ended(step: &Step) -> Option<String> {
-    let ended = step.events.as_ref()?.ended.as_ref()?;
-    let output = step.span.as_ref().and_then(|span| span.output()).unwrap_or("null");
-    let mut data = String::with_capacity(END + output.len());
-    write::append(&mut data, ended).ok()?;
-    data.pop();
-    data.push_str(r#","output":"#);
-    data.push_str(output);
-    data.push('}');
-    Some(data)
 }
 
 impl Event {

@@ -62,13 +62,16 @@ fn take() -> Vec<(RetraceSpanProcessor, SpanData)> {
     HELD.try_with(RefCell::take).ok().flatten().unwrap_or_default()
 }
 
-/// Holds back the start of a span if that is active on this thread; returns it otherwise.
-pub(crate) fn hold(processor: &RetraceSpanProcessor, span: SpanData) -> Option<SpanData> {
-    let mut span = Some(span);
+/// Returns true if starts of spans are held back on this thread.
+pub(crate) fn is_holding() -> bool {
+    HELD.try_with(|held| held.borrow().is_some()).unwrap_or_default()
+}
+
+/// Holds back the start of a span.
+pub(crate) fn hold(processor: &RetraceSpanProcessor, span: SpanData) {
     let _ = HELD.try_with(|held| {
         if let Some(held) = held.borrow_mut().as_mut() {
-            held.extend(span.take().map(|span| (processor.clone(), span)));
+            held.push((processor.clone(), span));
         }
     });
-    span
 }

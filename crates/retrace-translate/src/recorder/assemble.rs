@@ -103,9 +103,9 @@ impl RunAssembler<'_> {
             if is_running {
                 node.emitted = Some(0);
                 under_way(&mut builder);
-                begun.push(verdict.write(facts, node, root == Some(at), *builder));
+                begun.push(verdict.write(facts, node, root == Some(at), builder));
             } else {
-                spans.push(RecordedSpan { span: verdict.write(facts, node, root == Some(at), *builder), sources });
+                spans.push(RecordedSpan { span: verdict.write(facts, node, root == Some(at), builder), sources });
             }
         }
         spans.extend(synthesized.into_iter().map(|span| RecordedSpan { span, sources: 0 }));

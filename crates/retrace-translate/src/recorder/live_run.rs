@@ -293,8 +293,8 @@ impl OpenRun {
             parent.has_emitted_child = true;
         }
         let builder = match stays || is_retained {
-            true => self.nodes.get(at).and_then(Node::builder).cloned(),
-            false => self.drop_content(at).map(|builder| *builder),
+            true => self.nodes.get(at).and_then(Node::builder).map(|builder| Box::new(builder.clone())),
+            false => self.drop_content(at),
         };
         let Some((mut builder, (node, live))) = builder.zip(self.nodes.get(at).zip(self.live.as_mut())) else { return };
 

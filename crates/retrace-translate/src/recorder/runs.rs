@@ -8,6 +8,11 @@ use foldhash::HashMap;
 use crate::recorder::RecorderLimits;
 use crate::recorder::run::OpenRun;
 
+/// Number of places for each open run from which on the table gives some back, as after a burst, and number of runs from which on it
+/// does so.
+const SPARE_ROOM: usize = 8;
+const FEW_RUNS: usize = 64;
+
 /// Runs that are open, by trace id.
 #[derive(Debug, Default)]
 pub(crate) struct OpenRuns {
@@ -76,6 +81,9 @@ impl OpenRuns {
 
     pub(crate) fn take(&mut self, trace_id: &[u8; 16]) -> Option<OpenRun> {
         let Entry { run, stats } = self.runs.remove(trace_id)?;
+        if self.runs.capacity() > SPARE_ROOM * self.runs.len().max(FEW_RUNS) {
+            self.runs.shrink_to(2 * self.runs.len());
+        }
         self.note(*trace_id, Some(stats), None);
         self.live -= usize::from(run.live.is_some());
         Some(run)

@@ -13,6 +13,9 @@ use crate::recorder::totals::move_usage_to_metadata;
 use crate::resource::Resource;
 use crate::span_reader::SpanBuilder;
 
+/// JSON of metadata without a field.
+const NO_METADATA: &str = "{}";
+
 /// Facts about a span that depend on other spans of its run, and that later ones may change.
 #[derive(Debug)]
 pub(crate) struct Verdict<'d> {
@@ -51,12 +54,13 @@ impl Verdict<'_> {
     }
 
     /// Writes the record of a span.
-    pub(crate) fn write(self, run: RunFacts<'_>, node: &Node, is_root: bool, mut builder: SpanBuilder) -> Span {
+    pub(crate) fn write(self, run: RunFacts<'_>, node: &Node, is_root: bool, mut builder: Box<SpanBuilder>) -> Span {
         if !self.counts {
             move_usage_to_metadata(&mut builder);
         }
         let (place, labels) = (self.place, self.labels);
-        let SpanBuilder { mut span, mut metadata, .. } = builder;
+        // In place: both records are large.
+        let SpanBuilder { span, metadata, user_metadata, stated_trace_name, tags, .. } = &mut *builder;
         span.id = place.id;
         span.trace_id = run.origin.id.clone();
         span.parent_id = place.parent;
@@ -76,23 +80,24 @@ impl Verdict<'_> {
             metadata.otel.span_id = Some(hex(&node.span_id));
         }
         if !is_root {
-            metadata.other = apart(builder.user_metadata, &SpanMetadata::KEYS);
+            metadata.other = apart(std::mem::take(user_metadata), &SpanMetadata::KEYS);
         }
         for (key, own, of_run) in [
             ("session_id", &node.session, &labels.session),
             ("user_id", &node.user, &labels.user),
-            ("trace_name", &builder.stated_trace_name, &labels.name),
+            ("trace_name", &*stated_trace_name, &labels.name),
         ] {
             if let Some(own) = own.as_deref().filter(|own| of_run.as_deref() != Some(own)) {
                 metadata.other.entry(key).or_insert_with(|| own.into());
             }
         }
-        if let Some(own) = builder.tags.filter(|own| labels.tags.as_ref() != Some(own)) {
+        if let Some(own) = tags.take().filter(|own| labels.tags.as_ref() != Some(own)) {
             metadata.other.entry("tags").or_insert_with(|| own.to_value().unwrap_or_default());
         }
-        if metadata != SpanMetadata::default() {
-            span.metadata = Some(Json::from_serialize(&metadata));
+        let metadata = Json::from_serialize(metadata);
+        if metadata.as_str() != NO_METADATA {
+            span.metadata = Some(metadata);
         }
-        span
+        builder.span
     }
 }
