@@ -182,22 +182,21 @@ impl Scan<'_> {
     /// `is_fresh` is true at the beginning of the text, after a word and after a credential. Elsewhere a space has no words
     /// before it.
     fn next_beginning(&self, at: usize, is_fresh: bool) -> Option<(usize, u8)> {
-        let stops = if self.has_words { BEGINS_URL | SEPARATES } else { BEGINS_URL };
-        let (mut place, mut may_follow) = (at, is_fresh && self.has_words);
+        let (stops, follows) = if self.has_words { (BEGINS_URL | SEPARATES, FOLLOWS) } else { (BEGINS_URL, 0) };
+        let mut bytes = self.text.as_bytes().get(at..)?.iter();
+        if let Some(byte) = bytes.as_slice().first().filter(|byte| is_fresh && is_of(**byte, follows)) {
+            return Some((at, *byte));
+        }
         loop {
-            let rest = self.text.as_bytes().get(place..)?;
-            if let Some(byte) = rest.first().filter(|byte| may_follow && is_of(**byte, FOLLOWS)) {
-                return Some((place, *byte));
+            let byte = *bytes.find(|byte| is_of(**byte, WORD | stops))?;
+            let begins = |second: &u8| self.has_forms && may_begin(byte, *second);
+            if !is_word(byte) || bytes.as_slice().first().is_some_and(begins) {
+                return Some((self.text.len() - bytes.len() - 1, byte));
             }
-            let gap = rest.iter().position(|byte| is_of(*byte, WORD | stops))?;
-            let (rest, start) = (rest.get(gap..)?, place + gap);
-            let byte = *rest.first()?;
-            let begins = || self.has_forms && rest.get(1).is_some_and(|second| may_begin(byte, *second));
-            if !is_word(byte) || begins() {
-                return Some((start, byte));
+            let after = *bytes.find(|byte| !is_word(**byte))?;
+            if is_of(after, stops | follows) {
+                return Some((self.text.len() - bytes.len() - 1, after));
             }
-            place = start + rest.iter().position(|byte| !is_word(*byte))?;
-            may_follow = self.has_words;
         }
     }
 

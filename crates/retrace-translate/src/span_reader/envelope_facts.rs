@@ -41,10 +41,12 @@ impl EnvelopeFacts {
 /// have none, and need not be opened.
 fn may_state_facts(text: &str) -> bool {
     /// Ends of the names of such members.
-    const ENDS: [&str; 4] = ["id", "Id", "rror", "status"];
-    let mut quotes = text.match_indices('"').filter_map(|(quote, _)| text.get(..quote));
+    const ENDS: [&[u8]; 4] = [b"id", b"Id", b"rror", b"status"];
+    let bytes = text.as_bytes();
+    let mut quotes = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'"');
+    let is_stated = |before: &[u8]| ENDS.iter().any(|end| before.ends_with(end));
     // A name may be written with escapes.
-    quotes.any(|before| ENDS.iter().any(|end| before.ends_with(end))) || text.contains("\\u")
+    quotes.any(|(quote, _)| bytes.get(..quote).is_some_and(is_stated)) || text.contains("\\u")
 }
 
 #[cfg(test)]
