@@ -36,7 +36,7 @@ const SPANS: usize = 100_000;
 /// Runs of an export.
 const BATCH_RUNS: usize = 50;
 /// Spans that may wait; the application waits while there are more, so that nothing is lost.
-const AHEAD: u64 = 20_000;
+const AHEAD: u64 = 4_000;
 /// Seconds of silence after which the memory is read.
 const SILENCES: [u64; 3] = [5, 30, 60];
 
