@@ -20,6 +20,7 @@ mod spans;
 #[allow(dead_code)] // Only its WebSocket half is used.
 mod ws_sink;
 
+use std::fmt::Write as _;
 use std::ops::Range;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -36,7 +37,7 @@ const SPANS: usize = 100_000;
 /// Runs of an export.
 const BATCH_RUNS: usize = 50;
 /// Spans that may wait; the application waits while there are more, so that nothing is lost.
-const AHEAD: u64 = 20_000;
+const AHEAD: u64 = 4_000;
 /// Seconds of silence after which the memory is read.
 const SILENCES: [u64; 3] = [5, 30, 60];
 
@@ -55,7 +56,10 @@ fn main() {
 }
 
 fn table(silences: usize) {
-    let after = SILENCES.iter().take(silences).map(|seconds| format!(" after {seconds} s |")).collect::<String>();
+    let mut after = String::new();
+    for seconds in SILENCES.into_iter().take(silences) {
+        let _ = write!(after, " after {seconds} s |");
+    }
     println!("Resident memory in MiB, beyond what there is before the burst of {SPANS} spans.\n");
     println!("| way in | transport | before | peak |{after}");
     println!("|---|---|---|---|{}", "---|".repeat(silences));
@@ -83,7 +87,7 @@ fn send(way: &str, transport: &str, silences: usize, url: &str) {
     let mut row = format!(" {before:.1} | +{:.1} |", peak - before);
     for silence in SILENCES.into_iter().take(silences) {
         thread::sleep((sent + Duration::from_secs(silence)).saturating_duration_since(Instant::now()));
-        row.push_str(&format!(" {:+.1} |", resident("VmRSS:") - before));
+        let _ = write!(row, " {:+.1} |", resident("VmRSS:") - before);
     }
     println!("{row}");
     drop(pipeline);

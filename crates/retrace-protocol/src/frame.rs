@@ -110,16 +110,16 @@ impl ClientFrame {
 
     /// Returns the bytes of [`ClientFrame::event_text`] for data in several pieces.
     #[must_use]
-    pub fn event_bytes<'d>(kind: EventKind, data: impl Iterator<Item = &'d [u8]> + Clone, seq: u64) -> Vec<u8> {
+    pub fn event_bytes(kind: EventKind, data: &[&[u8]], seq: u64) -> Vec<u8> {
         let mut digits = itoa::Buffer::new();
         let (head, tail) = around_data(kind, digits.format(seq));
         let (head, tail) = (head.map(str::as_bytes), tail.map(str::as_bytes));
-        let length = |pieces: &[&[u8]]| pieces.iter().map(|piece| piece.len()).sum::<usize>();
-        let data_length = data.clone().map(<[u8]>::len).sum::<usize>();
-        let mut bytes = Vec::with_capacity(length(&head) + data_length + length(&tail));
-        head.into_iter().for_each(|piece| bytes.extend_from_slice(piece));
-        data.for_each(|piece| bytes.extend_from_slice(piece));
-        tail.into_iter().for_each(|piece| bytes.extend_from_slice(piece));
+        let parts: [&[&[u8]]; 3] = [&head, data, &tail];
+        let length = parts.iter().flat_map(|part| part.iter()).map(|piece| piece.len()).sum();
+        let mut bytes = Vec::with_capacity(length);
+        for part in parts {
+            part.iter().for_each(|piece| bytes.extend_from_slice(piece));
+        }
         bytes
     }
 }
@@ -243,15 +243,32 @@ impl ServerFrame {
 /// Reads an ack of the usual form: `type`, `id` without escapes, and a `seq` that is a number, in this order. Returns `None` for
 /// any other text, also for an ack of another form.
 fn read_plain_ack(text: &str) -> Option<(&str, u64)> {
-    const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
-    fn after<'t>(text: &'t str, tokens: &[&str]) -> Option<&'t str> {
-        tokens.iter().try_fold(text, |rest, token| rest.trim_start_matches(SPACE).strip_prefix(token))
+    /// Returns the rest after white space.
+    fn after_space(mut text: &[u8]) -> &[u8] {
+        while let [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] = text {
+            text = rest;
+        }
+        text
     }
-    let (id, rest) = after(text, &["{", r#""type""#, ":", r#""ack""#, ",", r#""id""#, ":", "\""])?.split_once('"')?;
-    let seq = after(rest, &[",", r#""seq""#, ":"])?.trim_matches(SPACE).strip_suffix('}')?.trim_end_matches(SPACE);
-    let is_plain = !id.bytes().any(|byte| byte == b'\\' || byte.is_ascii_control());
-    let is_number = seq.bytes().all(|digit| digit.is_ascii_digit()) && (seq == "0" || !seq.starts_with('0'));
-    if is_plain && is_number { Some((id, seq.parse().ok()?)) } else { None }
+    /// Returns the rest after these tokens, with white space before each.
+    fn after<'t>(text: &'t [u8], tokens: &[&str]) -> Option<&'t [u8]> {
+        tokens.iter().try_fold(text, |rest, token| after_space(rest).strip_prefix(token.as_bytes()))
+    }
+    let bytes = text.as_bytes();
+    // First the form without white space.
+    let id = bytes.strip_prefix(br#"{"type":"ack","id":""#);
+    let id = id.or_else(|| after(bytes, &["{", r#""type""#, ":", r#""ack""#, ",", r#""id""#, ":", "\""]))?;
+    let length = id.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..b' '))?;
+    let begin = text.len() - id.len();
+    let seq = after(id.get(length..)?, &["\"", ",", r#""seq""#, ":"]).map(after_space)?;
+    let digits = seq.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (number, rest) = seq.split_at_checked(digits)?;
+    let is_number = matches!(number, [b'0'] | [b'1'..=b'9', ..]);
+    let is_whole = after(rest, &["}"]).is_some_and(|rest| after_space(rest).is_empty());
+    if !is_number || !is_whole {
+        return None;
+    }
+    Some((text.get(begin..begin + length)?, std::str::from_utf8(number).ok()?.parse().ok()?))
 }
 
 impl<'de> Deserialize<'de> for ServerFrame {
@@ -496,7 +513,7 @@ mod tests {
         let frame = ClientFrame::parse(&text).unwrap();
         assert_eq!(serde_json::to_string(&frame).unwrap(), text);
         let pieces = [&data.as_bytes()[..9], b"", &data.as_bytes()[9..]];
-        assert_eq!(ClientFrame::event_bytes(EventKind::SpanEnded, pieces.into_iter(), 7), text.as_bytes());
+        assert_eq!(ClientFrame::event_bytes(EventKind::SpanEnded, &pieces, 7), text.as_bytes());
     }
 
     #[test]

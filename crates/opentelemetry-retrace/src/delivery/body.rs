@@ -23,6 +23,7 @@ impl Body {
         }
     }
 
+    #[cfg(any(test, feature = "gzip"))]
     pub(crate) fn pieces(&self) -> impl Iterator<Item = &Bytes> {
         self.pieces.iter()
     }

@@ -90,17 +90,20 @@ impl EncodedSpan {
         if self.large.is_empty() {
             return std::str::from_utf8(self.memory.get(self.at.start + 1..self.at.end)?).ok().map(Cow::Borrowed);
         }
-        let pieces: Vec<&[u8]> = self.pieces().collect();
-        String::from_utf8(pieces.concat()).ok().map(Cow::Owned)
+        String::from_utf8(self.pieces().concat()).ok().map(Cow::Owned)
     }
 
     /// Returns the JSON of the span, in the pieces in which it is in memory.
-    pub(crate) fn pieces(&self) -> impl Iterator<Item = &[u8]> + Clone {
-        let text = move |at: Range<usize>| self.memory.get(at).unwrap_or_default();
-        let begins = std::iter::once(self.at.start + 1).chain(self.large.iter().map(|(at, _)| *at));
-        let large = self.large.iter().map(move |(at, value)| (*at, value.as_ref()));
-        let ends = large.chain([(self.at.end, &[][..])]);
-        begins.zip(ends).flat_map(move |(begin, (end, value))| [text(begin..end), value])
+    pub(crate) fn pieces(&self) -> Vec<&[u8]> {
+        let text = |at: Range<usize>| self.memory.get(at).unwrap_or_default();
+        let mut pieces = Vec::with_capacity(1 + 2 * self.large.len());
+        let mut begin = self.at.start + 1;
+        for (at, value) in &self.large {
+            pieces.extend([text(begin..*at), value]);
+            begin = *at;
+        }
+        pieces.push(text(begin..self.at.end));
+        pieces
     }
 
     /// Returns the JSON of the output, if the span has one.
@@ -320,6 +323,9 @@ mod tests {
         assert_eq!(body(&encoded).count(), 13);
         let read: Vec<Span> = encoded.iter().map(|span| span.read().unwrap()).collect();
         assert_eq!(read, spans);
+        let of_pieces = |span: &EncodedSpan| span.pieces().concat();
+        let each: Vec<_> = spans.iter().map(|span| write::to_string(span).unwrap().into_bytes()).collect();
+        assert_eq!(encoded.iter().map(of_pieces).collect::<Vec<_>>(), each);
         assert!(
             encoded
                 .iter()

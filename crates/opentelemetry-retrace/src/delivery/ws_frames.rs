@@ -256,12 +256,13 @@ pub(super) fn text(seq: u64, frame: &Frame, run: &RunBuffer) -> Option<Bytes> {
         return Some(text.clone());
     }
     let text = |data: &str| Some(ClientFrame::event_text(frame.event.kind(), data, seq).into());
+    let bytes = |data: &[&[u8]]| Some(ClientFrame::event_bytes(frame.event.kind(), data, seq).into());
     match frame.event {
         Event::TraceStarted => text(&write::to_string(&run.beginning()).ok()?),
         Event::TraceEnded => text(&write::to_string(&run.ending()?).ok()?),
         Event::SpanStarted(place) => {
             let span = run.step(place)?.span.as_ref()?;
-            Some(ClientFrame::event_bytes(frame.event.kind(), span.pieces(), seq).into())
+            bytes(&span.pieces())
         }
         Event::SpanEnded(place) => {
             let step = run.step(place)?;
@@ -269,8 +270,7 @@ pub(super) fn text(seq: u64, frame: &Frame, run: &RunBuffer) -> Option<Bytes> {
             write::append(&mut end, step.events.as_ref()?.ended.as_ref()?).ok()?;
             end.pop();
             let output = step.span.as_ref().and_then(EncodedSpan::output).unwrap_or(b"null");
-            let data = [end.as_bytes(), br#","output":"#, output, b"}"];
-            Some(ClientFrame::event_bytes(frame.event.kind(), data.into_iter(), seq).into())
+            bytes(&[end.as_bytes(), br#","output":"#, output, b"}"])
         }
     }
 }
@@ -290,6 +290,72 @@ impl Event {
         match self {
             Self::SpanStarted(place) | Self::SpanEnded(place) => Some(place),
             Self::TraceStarted | Self::TraceEnded => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    /// Change of the table; a frame is chosen among all numbers so far.
+    #[derive(Clone, Debug)]
+    enum Change {
+        Enqueue,
+        Write,
+        Take(prop::sample::Index),
+        Disconnect,
+    }
+
+    fn change() -> impl Strategy<Value = Change> {
+        let take = any::<prop::sample::Index>().prop_map(Change::Take);
+        prop_oneof![4 => Just(Change::Enqueue), 3 => Just(Change::Write), 3 => take, 1 => Just(Change::Disconnect)]
+    }
+
+    proptest! {
+        /// The model is an ordered table of the frames, with true for those that were written, and the cursor.
+        #[test]
+        fn a_frame_is_found_by_its_number_whichever_others_left(changes in prop::collection::vec(change(), 0..300)) {
+            let (mut frames, mut model, mut cursor) = (Frames::new(), BTreeMap::new(), 0);
+            for change in changes {
+                match change {
+                    Change::Enqueue => {
+                        let seq = frames.enqueue(&"t".into(), Event::TraceStarted);
+                        model.insert(seq, false);
+                    }
+                    Change::Write => {
+                        let next = frames.next().map(|(seq, _)| seq);
+                        prop_assert_eq!(next, model.range(cursor..).next().map(|(seq, _)| *seq));
+                        if let Some(seq) = next {
+                            prop_assert!(frames.write(seq, Some(&Bytes::from_static(b"text")), 100, Duration::ZERO));
+                            model.insert(seq, true);
+                            cursor = seq + 1;
+                        }
+                    }
+                    Change::Take(index) => {
+                        let seq = index.index(usize::try_from(frames.next_seq()).unwrap()) as u64;
+                        prop_assert_eq!(frames.take(seq).map(|frame| frame.is_written()), model.remove(&seq));
+                    }
+                    Change::Disconnect => {
+                        frames.disconnected();
+                        cursor = 0;
+                    }
+                }
+                let first = model.keys().next().copied();
+                let confirmed_before = first.filter(|first| *first < cursor).unwrap_or(cursor);
+                prop_assert_eq!(frames.progress(), Written { before: cursor, confirmed_before });
+                for seq in 0..=frames.next_seq() {
+                    prop_assert_eq!(frames.get(seq).map(Frame::is_written), model.get(&seq).copied());
+                    prop_assert_eq!(frames.has_before(seq), first.is_some_and(|first| first < seq));
+                }
+                let weight = frames.weight();
+                frames.recount();
+                prop_assert_eq!(frames.weight(), weight);
+                prop_assert_eq!(frames.is_empty(), model.is_empty());
+                prop_assert!(frames.frames.capacity() <= 2 * model.len() + SPARE);
+            }
         }
     }
 }
