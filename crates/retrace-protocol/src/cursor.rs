@@ -1,6 +1,6 @@
 //! Cursor over JSON text: slices it into values, and checks it on the way.
 
-use crate::escape::{near_quote, plain_end};
+use crate::escape::{near_quote, plain_end, plain_end_of_long};
 use crate::limits::JSON_DEPTH;
 
 /// Position in a JSON text.
@@ -110,7 +110,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Passes a value; returns its text.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn value(&mut self) -> Option<&'a str> {
         let bytes = self.text.as_bytes();
         let first = self.peek()?;
@@ -132,7 +132,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Passes a string without escapes; returns the text between the quotes.
-    #[inline]
+    #[inline(always)]
     fn plain_string(&mut self) -> Option<&'a str> {
         self.expect(b'"')?;
         let (bytes, begin) = (self.text.as_bytes(), self.at);
@@ -245,7 +245,7 @@ fn plain_string_end(bytes: &[u8], at: usize) -> Option<usize> {
 #[inline(never)]
 fn string_end(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
-        at = plain_end(bytes, at);
+        at = plain_end_of_long(bytes, at);
         match bytes.get(at)? {
             b'"' => return Some(at + 1),
             b'\\' => {

@@ -188,11 +188,11 @@ fn message_turn<'a>(read: &RawMessage<'a>, default_role: &'static str) -> Option
         Some(calls) => match parse::from_str::<Vec<&RawValue>>(calls.get()) {
             // Calls may be among the parts of the content as well.
             Some(calls) => {
-                calls.into_iter().map(|call| tool_call(call).unwrap_or(Part::Other(call))).for_each(|call| {
+                for call in calls.into_iter().map(|call| tool_call(call).unwrap_or(Part::Other(call))) {
                     if !parts.iter().any(|part| is_same_call(part, &call)) {
                         parts.push(call);
                     }
-                })
+                }
             }
             None => parts.push(Part::Other(calls)),
         },
