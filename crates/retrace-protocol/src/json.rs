@@ -12,6 +12,7 @@ use memchr::{memchr, memchr2, memmem};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::cursor::Cursor;
 use crate::limits;
 use crate::write::{self, VERBATIM};
 
@@ -62,11 +63,16 @@ impl Json {
     /// serialisation.
     #[must_use]
     pub fn from_serialize_with_capacity<T: Serialize + ?Sized>(bytes: usize, value: &T) -> Self {
+        Self::build(bytes, |text| write::append_without_nul(text, value))
+    }
+
+    /// Creates a value of about `bytes` bytes from the JSON that `append` appends; `null` if it fails.
+    pub(crate) fn build(bytes: usize, append: impl FnOnce(&mut String) -> Result<(), serde_json::Error>) -> Self {
         let mut text = match bytes > SCRATCH {
             true => String::with_capacity(bytes),
             false => SPARE.try_with(Cell::take).unwrap_or_default(),
         };
-        let written = write::append_without_nul(&mut text, value);
+        let written = append(&mut text);
         if text.capacity() > SCRATCH {
             return written.map_or_else(|_| Self::null(), |()| Self(text.into_boxed_str()));
         }
@@ -79,11 +85,12 @@ impl Json {
 
     /// Parses a text that a strict reader accepts: see [`is_strict`].
     ///
-    /// Costs one pass of the JSON parser and one scan; only the copy is allocated.
+    /// Costs one pass; only the copy is allocated.
     #[must_use]
     pub fn parse_strict(text: &str) -> Option<Self> {
-        let raw: &RawValue = serde_json::from_str(text).ok()?;
-        is_strict(raw.get()).then(|| Self(raw.get().into()))
+        let mut cursor = Cursor::new(text);
+        let json = cursor.value()?;
+        cursor.end().map(|()| Self(json.into()))
     }
 
     /// Returns the JSON text.

@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
 pub mod command;
+mod cursor;
 pub mod endpoint;
 pub mod enforcement;
+mod escape;
 mod event;
 mod frame;
 pub mod golden;
@@ -11,6 +13,7 @@ pub mod json;
 pub mod limits;
 pub mod message;
 pub mod metadata;
+pub mod parse;
 pub mod read;
 pub mod sampling;
 mod signal;

@@ -6,9 +6,13 @@
 use std::borrow::Cow;
 
 use serde::{Serialize, Serializer};
+use serde_json::Error;
 use serde_json::value::RawValue;
 
+use crate::Json;
+use crate::escape::plain_end;
 use crate::json::serialize_verbatim;
+use crate::write::append_without_nul;
 
 /// The `input` of a model call.
 #[derive(Clone, Debug, Serialize)]
@@ -17,25 +21,95 @@ pub struct Conversation<'a> {
     pub messages: Vec<Message<'a>>,
 }
 
+impl<'a> Conversation<'a> {
+    /// Writes a conversation of about `bytes` bytes, whose messages `produce` passes on one by one, so that they need not be held
+    /// together.
+    #[must_use]
+    pub fn write(bytes: usize, produce: impl FnOnce(&mut dyn FnMut(Message<'a>))) -> Json {
+        Json::build(bytes, |out| {
+            let mut written = Ok(());
+            out.push_str("{\"messages\":[");
+            let begin = out.len();
+            produce(&mut |message| {
+                if out.len() > begin {
+                    out.push(',');
+                }
+                let appended = message.append(out);
+                written = std::mem::replace(&mut written, Ok(())).and(appended);
+            });
+            out.push_str("]}");
+            written
+        })
+    }
+}
+
 /// One message.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Message<'a> {
     /// `system`, `user`, `assistant`, `tool`, or another role of the provider.
     pub role: Cow<'a, str>,
     /// Name of the participant.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<Cow<'a, str>>,
     /// Content; an empty text if there are only tool calls.
     pub content: Content<'a>,
-    /// Tool calls of the assistant.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    /// Tool calls of the assistant; not written if there are none.
     pub tool_calls: Vec<ToolCall<'a>>,
     /// On a tool message, the id of the call.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tool_call_id: Option<Cow<'a, str>>,
     /// Reasoning of the assistant.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning: Option<Text<'a>>,
+}
+
+impl Message<'_> {
+    /// Appends the message as JSON. Conversations are long lists of short messages: the keys are copied with what is around them,
+    /// which costs a fraction of what a serialiser takes for them.
+    fn append(&self, out: &mut String) -> Result<(), Error> {
+        out.push_str("{\"role\":");
+        append_without_nul(out, &*self.role)?;
+        if let Some(name) = &self.name {
+            out.push_str(",\"name\":");
+            append_without_nul(out, &**name)?;
+        }
+        out.push_str(",\"content\":");
+        match &self.content {
+            Content::Text(text) => text.append(out)?,
+            parts @ Content::Parts(_) => append_without_nul(out, parts)?,
+        }
+        if !self.tool_calls.is_empty() {
+            out.push_str(",\"tool_calls\":[");
+            for (i, call) in self.tool_calls.iter().enumerate() {
+                out.push_str(if i > 0 { "," } else { "" });
+                call.append(out)?;
+            }
+            out.push(']');
+        }
+        if let Some(id) = &self.tool_call_id {
+            out.push_str(",\"tool_call_id\":");
+            append_without_nul(out, &**id)?;
+        }
+        if let Some(reasoning) = &self.reasoning {
+            out.push_str(",\"reasoning\":");
+            reasoning.append(out)?;
+        }
+        out.push('}');
+        Ok(())
+    }
+}
+
+impl Serialize for Message<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serialize_appended(|text| self.append(text), serializer)
+    }
+}
+
+/// Writes the JSON that `append` appends.
+fn serialize_appended<S: Serializer>(
+    append: impl FnOnce(&mut String) -> Result<(), Error>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let mut text = String::new();
+    append(&mut text).map_err(serde::ser::Error::custom)?;
+    serialize_verbatim(&text, serializer)
 }
 
 /// Content of a message: a text, or a list of parts if there is more than text.
@@ -101,16 +175,44 @@ pub struct Media<'a> {
 }
 
 /// A tool call that a model requests.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct ToolCall<'a> {
     /// Provider's id of the call.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<Cow<'a, str>>,
     /// Name of the tool.
     pub name: Cow<'a, str>,
     /// Arguments: JSON if they are JSON, else a text.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub arguments: Option<Embedded<'a>>,
+}
+
+impl ToolCall<'_> {
+    /// Appends the call as JSON, as [`Message::append`] does.
+    fn append(&self, out: &mut String) -> Result<(), Error> {
+        out.push('{');
+        if let Some(id) = &self.id {
+            out.push_str("\"id\":");
+            append_without_nul(out, &**id)?;
+            out.push(',');
+        }
+        out.push_str("\"name\":");
+        append_without_nul(out, &*self.name)?;
+        if let Some(arguments) = &self.arguments {
+            out.push_str(",\"arguments\":");
+            match arguments {
+                Embedded::Raw(raw) => out.push_str(raw.get()),
+                Embedded::Owned(json) => out.push_str(json.as_str()),
+                text @ Embedded::Text(_) => append_without_nul(out, text)?,
+            }
+        }
+        out.push('}');
+        Ok(())
+    }
+}
+
+impl Serialize for ToolCall<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serialize_appended(|text| self.append(text), serializer)
+    }
 }
 
 /// A text that may still be a JSON token, so that passing it on costs neither decoding nor encoding.
@@ -132,6 +234,16 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// Appends the text as JSON.
+    #[inline]
+    fn append(&self, out: &mut String) -> Result<(), Error> {
+        match self {
+            Self::Token(raw) => out.push_str(raw.get()),
+            Self::Plain(text) => append_without_nul(out, &**text)?,
+        }
+        Ok(())
+    }
+
     /// Returns true if the text is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -149,7 +261,8 @@ pub fn decode(raw: &RawValue) -> Cow<'_, str> {
 }
 
 fn decode_token(token: &str) -> Cow<'_, str> {
-    let plain = token.strip_prefix('"').and_then(|t| t.strip_suffix('"')).filter(|t| !t.contains('\\'));
+    let text = token.strip_prefix('"').and_then(|t| t.strip_suffix('"'));
+    let plain = text.filter(|text| plain_end(text.as_bytes(), 0) == text.len());
     match plain {
         Some(text) => Cow::Borrowed(text),
         None => Cow::Owned(serde_json::from_str(token).unwrap_or_default()),
@@ -171,19 +284,19 @@ pub enum Embedded<'a> {
     /// Part of a larger text.
     Raw(&'a RawValue),
     /// A value that owns its text.
-    Owned(crate::Json),
+    Owned(Json),
     /// A text.
     Text(Cow<'a, str>),
 }
 
 impl<'a> Embedded<'a> {
-    /// Returns the value as [`Json`](crate::Json).
+    /// Returns the value as [`Json`](Json).
     #[must_use]
-    pub fn to_json(&self) -> crate::Json {
+    pub fn to_json(&self) -> Json {
         match self {
-            Self::Raw(raw) => crate::Json::from((*raw).to_owned()),
+            Self::Raw(raw) => Json::from((*raw).to_owned()),
             Self::Owned(json) => json.clone(),
-            Self::Text(text) => crate::Json::text(text),
+            Self::Text(text) => Json::text(text),
         }
     }
 
@@ -249,6 +362,42 @@ mod tests {
             ToolCall { id: None, name: "now".into(), arguments: None },
         ];
         assert_eq!(tool_calls_text(&calls), r#"[tool calls] lookup_order({"order_id": "A-1"}); note(as is); now()"#);
+    }
+
+    #[test]
+    fn a_message_is_written_with_all_that_it_has() {
+        let token: &RawValue = serde_json::from_str(r#""a\nb""#).unwrap();
+        let call =
+            |id: Option<&'static str>, arguments| ToolCall { id: id.map(Cow::from), name: "f\"".into(), arguments };
+        let whole = Message {
+            role: "assistant".into(),
+            name: Some("n\0".into()),
+            content: Content::Parts(vec![ContentPart::text(Text::Token(token)), ContentPart::Other(token)]),
+            tool_calls: vec![
+                call(Some("c"), Some(Embedded::Raw(token))),
+                call(None, Some(Embedded::Owned(Json::text("7")))),
+                call(None, Some(Embedded::Text("8\0".into()))),
+                call(None, None),
+            ],
+            tool_call_id: Some("\t".into()),
+            reasoning: Some(Text::Plain("hm".into())),
+        };
+        let text = [
+            r#"{"role":"assistant","name":"n�","content":[{"type":"text","text":"a\nb"},"a\nb"],"#,
+            r#""tool_calls":[{"id":"c","name":"f\"","arguments":"a\nb"},{"name":"f\"","arguments":"7"},"#,
+            r#"{"name":"f\"","arguments":"8�"},{"name":"f\""}],"tool_call_id":"\t","reasoning":"hm"}"#,
+        ];
+        let text = text.concat();
+        assert_eq!(serde_json::to_string(&whole).unwrap(), text);
+        assert_eq!(
+            serde_json::to_string(&whole.tool_calls[0]).unwrap(),
+            r#"{"id":"c","name":"f\"","arguments":"a\nb"}"#
+        );
+        let both = Conversation { messages: vec![whole.clone(), whole] };
+        let written = Conversation::write(9, |out| both.messages.iter().cloned().for_each(out));
+        assert_eq!(written.as_str(), format!(r#"{{"messages":[{text},{text}]}}"#));
+        assert_eq!(written, Json::from_serialize(&both));
+        assert_eq!(Conversation::write(0, |_| {}).as_str(), r#"{"messages":[]}"#);
     }
 
     #[test]

@@ -9,11 +9,13 @@ use std::fmt::Display;
 use serde::{Serialize, Serializer, ser};
 use serde_json::Error;
 
+use crate::escape::plain_end;
+
 /// Name of the newtype struct by which [`crate::Json`] passes its text on to be copied.
 pub(crate) const VERBATIM: &str = "$retrace_protocol::Verbatim";
 /// Prefix of the names of structs by which `serde_json` passes on JSON text: raw values, and numbers with its feature
 /// `arbitrary_precision`.
-const PRIVATE: &str = "$serde_json::private::";
+pub(crate) const PRIVATE: &str = "$serde_json::private::";
 /// Maximum number of characters of a float.
 const NUMBER: usize = 32;
 /// Escape of U+0000.
@@ -98,18 +100,29 @@ impl Writer<'_> {
         let out = &mut *self.out;
         out.reserve(text.len() + 2);
         out.push('"');
-        let mut rest = text;
-        while let Some((clean, tail)) = first_escaped(rest.as_bytes()).and_then(|at| rest.split_at_checked(at)) {
-            out.push_str(clean);
+        let plain = plain_end(text.as_bytes(), 0);
+        if plain == text.len() {
+            out.push_str(text);
+        } else {
+            self.escaped(text, plain);
+        }
+        self.out.push('"');
+    }
+
+    /// Writes a text that needs escapes, the first one at `at`.
+    fn escaped(&mut self, text: &str, at: usize) {
+        let (mut rest, mut at) = (text, at);
+        while let Some((plain, tail)) = rest.split_at_checked(at) {
+            self.out.push_str(plain);
             let mut tail = tail.chars();
             match tail.next() {
-                Some('\0') => out.push_str(self.nul),
-                escaped => escaped.into_iter().for_each(|escaped| escape(out, escaped)),
+                None => break,
+                Some('\0') => self.out.push_str(self.nul),
+                Some(escaped) => escape(self.out, escaped),
             }
             rest = tail.as_str();
+            at = plain_end(rest.as_bytes(), 0);
         }
-        out.push_str(rest);
-        out.push('"');
     }
 
     /// Writes a number in the form of `serde_json`.
@@ -121,42 +134,6 @@ impl Writer<'_> {
         self.out.push_str(digits.get(..length).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or("null"));
         Ok(())
     }
-}
-
-/// Returns the position of the first character that JSON escapes.
-fn first_escaped(text: &[u8]) -> Option<usize> {
-    const AT_ONCE: usize = 16;
-    let (pieces, rest) = text.as_chunks::<AT_ONCE>();
-    let clean = pieces.iter().take_while(|piece| is_clean(piece)).count();
-    // The remaining bytes are checked together with those before them: one check instead of many.
-    if clean == pieces.len() && (rest.is_empty() || is_end_clean(text)) {
-        return None;
-    }
-    let clean = clean * AT_ONCE;
-    let at = text.get(clean..)?.iter().position(|byte| is_escaped(*byte))?;
-    Some(clean + at)
-}
-
-fn is_end_clean(text: &[u8]) -> bool {
-    if let Some(end) = text.last_chunk::<16>() {
-        is_clean(end)
-    } else if let (Some(begin), Some(end)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
-        is_clean(begin) & is_clean(end)
-    } else if let (Some(begin), Some(end)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
-        is_clean(begin) & is_clean(end)
-    } else {
-        !text.iter().any(|byte| is_escaped(*byte))
-    }
-}
-
-const fn is_escaped(byte: u8) -> bool {
-    (byte < b' ') | (byte == b'"') | (byte == b'\\')
-}
-
-/// Without a branch, so that all bytes are checked at once.
-#[inline]
-fn is_clean<const N: usize>(piece: &[u8; N]) -> bool {
-    !piece.iter().fold(false, |any, byte| any | is_escaped(*byte))
 }
 
 fn escape(out: &mut String, escaped: char) {

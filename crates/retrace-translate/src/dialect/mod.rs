@@ -93,6 +93,9 @@ pub(crate) struct Dialect {
     pub hints: &'static [(&'static str, Class)],
     /// Reads messages from their JSON text; returns `None` for another shape. Flattened keys arrive assembled into JSON.
     pub turns: for<'a> fn(&'a str) -> Option<Vec<Turn<'a>>>,
+    /// Reads messages in the most frequent form, in one pass that also checks that the JSON is strict; returns `None` for anything
+    /// else. What it reads, [`Dialect::turns`] reads alike.
+    pub usual_turns: for<'a> fn(&'a str) -> Option<Vec<Turn<'a>>>,
     /// Returns true if a JSON text that [`Dialect::turns`] reads has more than messages. Such a value is kept as an attribute too.
     pub wraps: fn(&str) -> bool,
     /// Returns the value inside of a JSON text that wraps an input or output; `None` if there is no wrapper.
@@ -123,6 +126,7 @@ impl Dialect {
         streams: |_| false,
         hints: &[],
         turns: |_| None,
+        usual_turns: |_| None,
         wraps: |_| false,
         unwrapped: |_| None,
     };

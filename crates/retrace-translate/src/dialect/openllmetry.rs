@@ -4,6 +4,7 @@
 //! Keys follow `opentelemetry-semantic-conventions-ai`, in current and earlier releases: newer ones write `gen_ai.*` instead of
 //! `llm.*`, and messages in OpenTelemetry's current form.
 
+use retrace_protocol::parse;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -120,7 +121,7 @@ fn unwrapped(json: &str) -> Option<&RawValue> {
         #[serde(borrow)]
         kwargs: &'a RawValue,
     }
-    let input: Given<'_> = serde_json::from_str(json).ok()?;
+    let input: Given<'_> = parse::from_str(json)?;
     let is_empty =
         |raw: &RawValue| matches!(raw.get().as_bytes(), [b'{', between @ .., b'}'] if between.trim_ascii().is_empty());
     match input.args.as_slice() {

@@ -5,17 +5,17 @@
 
 use std::borrow::Cow;
 
+use retrace_protocol::parse::{self, Cursor};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use smallvec::{SmallVec, smallvec};
+use smallvec::smallvec;
 
 use super::{Class, Dialect, otel_legacy};
 use crate::fields::Field;
-use crate::json::{label_of, text_of};
+use crate::json::{JsonObject, label_of, text_of};
 use crate::messages::lists;
 use crate::messages::provider_message;
-use crate::messages::{Part, Source, Turn, role_label};
+use crate::messages::{Part, Parts, Source, Turn, role_label};
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
@@ -66,6 +66,7 @@ pub(super) static DIALECT: Dialect = Dialect {
     marks: &["gen_ai.", "mcp."],
     operation,
     turns,
+    usual_turns,
     ..Dialect::EMPTY
 };
 
@@ -84,34 +85,78 @@ fn operation(name: &str) -> Option<Class> {
 /// of parts), each as a JSON text. One message, or a request or an answer with the messages in it, is read as well.
 pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     let of_object = || json.trim_start().starts_with('{').then(|| otel_legacy::turns(json)).flatten();
-    at_once(json).or_else(|| one_by_one(json)).or_else(of_object)
+    usual_turns(json).or_else(|| one_by_one(json)).or_else(of_object)
 }
 
-/// Reads messages whose parts are all of known kinds, in one pass; returns `None` for anything else.
+/// Reads messages or instructions whose parts are all of known kinds.
+pub(super) fn usual_turns(json: &str) -> Option<Vec<Turn<'_>>> {
+    at_once(json).or_else(|| instructions_at_once(json))
+}
+
+/// Reads messages whose parts are all of known kinds, in one pass that also checks that the JSON is strict; returns `None` for
+/// anything else.
 fn at_once(json: &str) -> Option<Vec<Turn<'_>>> {
-    /// As large as its content, so that a list of these is reused as a list of turns.
-    #[derive(Deserialize)]
-    #[serde(from = "KnownTurn<'a>")]
-    struct Known<'a>(#[serde(borrow)] Turn<'a>);
+    let mut cursor = Cursor::new(json);
+    let mut turns = Vec::new();
+    cursor.list(|cursor| {
+        turns.push(Turn::default());
+        turns.last_mut().and_then(|turn| pass_turn(cursor, turn))
+    })?;
+    cursor.end().map(|()| turns)
+}
 
-    impl<'a> From<KnownTurn<'a>> for Known<'a> {
-        fn from(turn: KnownTurn<'a>) -> Self {
-            Self(Turn {
-                role: turn.role.and_then(role_label).unwrap_or(Cow::Borrowed("user")),
-                name: turn.name.and_then(label_of),
-                parts: turn.parts.into_iter().map(|KnownPart(part)| part).collect(),
-                finish_reason: turn.finish_reason.and_then(label_of),
-            })
-        }
-    }
+/// Passes a message whose parts are all of known kinds.
+fn pass_turn<'a>(cursor: &mut Cursor<'a>, turn: &mut Turn<'a>) -> Option<()> {
+    let (mut role, mut name, mut parts, mut finish_reason) = (None, None, None, None);
+    cursor.object(|key, cursor| {
+        let member = match key {
+            "role" => &mut role,
+            "name" => &mut name,
+            "finish_reason" => &mut finish_reason,
+            "parts" => {
+                set(&mut parts, ())?;
+                return cursor.list(|cursor| {
+                    let mut part = RawPart::default();
+                    part.pass(cursor)?;
+                    turn.parts.push(known(&part)?);
+                    Some(())
+                });
+            }
+            _ => return cursor.skip(),
+        };
+        set(member, cursor.raw()?)
+    })?;
+    turn.role = role.and_then(role_label).unwrap_or(Cow::Borrowed("user"));
+    turn.name = name.and_then(label_of);
+    turn.finish_reason = finish_reason.and_then(label_of);
+    parts
+}
 
-    let turns: Vec<Known<'_>> = serde_json::from_str(json).ok()?;
-    Some(turns.into_iter().map(|Known(turn)| turn).collect())
+/// Reads instructions as [`at_once`] reads messages.
+fn instructions_at_once(json: &str) -> Option<Vec<Turn<'_>>> {
+    let mut cursor = Cursor::new(json);
+    let mut parts = Parts::new();
+    cursor.list(|cursor| {
+        let mut part = RawPart::default();
+        cursor.object(|key, cursor| match key {
+            "parts" | "role" => None,
+            _ => part.set(key, cursor.raw()?),
+        })?;
+        parts.push(known(&part)?);
+        Some(())
+    })?;
+    cursor.end()?;
+    Some(vec![Turn { role: Cow::Borrowed("system"), parts, ..Turn::default() }])
+}
+
+/// Sets a member of an object; returns `None` if the object has it twice.
+fn set<T>(member: &mut Option<T>, value: T) -> Option<()> {
+    member.replace(value).is_none().then_some(())
 }
 
 /// Reads messages part by part; a part of an unknown kind is kept unchanged.
 fn one_by_one(json: &str) -> Option<Vec<Turn<'_>>> {
-    let elements: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+    let elements: Vec<&RawValue> = parse::from_str(json)?;
     let are_messages = elements.iter().any(|raw| part_alone(raw).is_none() && turn(raw).is_some());
     if !are_messages && elements.iter().any(|raw| part_alone(raw).is_some()) {
         let parts = elements.into_iter().map(part).collect();
@@ -132,33 +177,6 @@ fn lone(raw: &RawValue) -> Option<Turn<'_>> {
     Some(Turn { role: Cow::Borrowed(role), parts: smallvec![part], ..Turn::default() })
 }
 
-/// A [`RawTurn`] that has parts, all of known kinds.
-#[derive(Deserialize)]
-struct KnownTurn<'a> {
-    #[serde(borrow, default)]
-    role: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    parts: SmallVec<[KnownPart<'a>; 1]>,
-    #[serde(default, rename = "content")]
-    _content: IgnoredAny,
-    #[serde(borrow, default)]
-    finish_reason: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-#[serde(try_from = "RawPart<'a>")]
-struct KnownPart<'a>(#[serde(borrow)] Part<'a>);
-
-impl<'a> TryFrom<RawPart<'a>> for KnownPart<'a> {
-    type Error = &'static str;
-
-    fn try_from(part: RawPart<'a>) -> Result<Self, Self::Error> {
-        known(&part).map(Self).ok_or("a part of a kind that nobody knows")
-    }
-}
-
 #[derive(Deserialize)]
 struct RawTurn<'a> {
     #[serde(borrow, default)]
@@ -172,7 +190,7 @@ struct RawTurn<'a> {
 }
 
 fn turn(raw: &RawValue) -> Option<Turn<'_>> {
-    let turn: RawTurn<'_> = serde_json::from_str(raw.get()).ok()?;
+    let turn: RawTurn<'_> = parse::from_str(raw.get())?;
     let Some(parts) = turn.parts else {
         // A message or an item in the form of a provider's API.
         return provider_message::message(raw).filter(|turn| !turn.parts.is_empty());
@@ -197,65 +215,108 @@ fn part_alone(raw: &RawValue) -> Option<Part<'_>> {
         #[serde(borrow, default)]
         role: Option<&'a RawValue>,
     }
-    let shape: Shape<'_> = serde_json::from_str(raw.get()).ok()?;
+    let shape: Shape<'_> = parse::from_str(raw.get())?;
     (shape.kind.is_some() && shape.parts.is_none() && shape.role.is_none()).then(|| part(raw))
 }
 
-#[derive(Deserialize)]
+/// Members of a part. One that is `null` counts as absent.
+#[derive(Default)]
 struct RawPart<'a> {
-    #[serde(borrow, default, rename = "type")]
     kind: Option<&'a RawValue>,
-    #[serde(borrow, default, alias = "text")]
     content: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     name: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     arguments: Option<&'a RawValue>,
-    #[serde(borrow, default, alias = "result")]
     response: Option<&'a RawValue>,
-    #[serde(borrow, default, alias = "media_type")]
     mime_type: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     modality: Option<&'a RawValue>,
-    #[serde(borrow, default, alias = "url")]
     uri: Option<&'a RawValue>,
-    #[serde(borrow, default)]
     file_id: Option<&'a RawValue>,
+}
+
+impl<'a> RawPart<'a> {
+    /// Passes a part and sets its members; returns `None` for anything else, and for an object that has one member under two
+    /// spellings.
+    fn pass(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
+        cursor.object(|key, cursor| {
+            let raw = cursor.raw()?;
+            self.set(key, raw)
+        })
+    }
+
+    /// Reads a part; returns `None` as [`RawPart::pass`] does.
+    fn read(raw: &'a RawValue) -> Option<Self> {
+        let mut part = Self::default();
+        JsonObject::read(raw.get())?.into_entries().into_iter().try_for_each(|(key, raw)| part.set(&key, raw))?;
+        Some(part)
+    }
+
+    #[inline]
+    fn set(&mut self, key: &str, raw: &'a RawValue) -> Option<()> {
+        let member = match key {
+            "type" => &mut self.kind,
+            "content" | "text" => &mut self.content,
+            "id" => &mut self.id,
+            "name" => &mut self.name,
+            "arguments" => &mut self.arguments,
+            "response" | "result" => &mut self.response,
+            "mime_type" | "media_type" => &mut self.mime_type,
+            "modality" => &mut self.modality,
+            "uri" | "url" => &mut self.uri,
+            "file_id" => &mut self.file_id,
+            _ => return Some(()),
+        };
+        set(member, raw)
+    }
 }
 
 /// A part of the conventions, or of a provider's API.
 fn part(raw: &RawValue) -> Part<'_> {
-    let known = serde_json::from_str(raw.get()).ok().and_then(|part| known(&part));
+    let known = RawPart::read(raw).and_then(|part| known(&part));
     known.or_else(|| provider_message::part(raw)).unwrap_or(Part::Other(raw))
 }
 
+/// Returns the kind of a part; kinds are read in any case.
+fn kind_name(kind: &str) -> Option<&'static str> {
+    const KINDS: [&str; 10] = [
+        "text",
+        "reasoning",
+        "thinking",
+        "refusal",
+        "tool_call",
+        "tool_call_response",
+        "blob",
+        "binary",
+        "uri",
+        "file",
+    ];
+    let is_kind = |known: &&&str| kind == **known;
+    KINDS.iter().find(is_kind).or_else(|| KINDS.iter().find(|known| known.eq_ignore_ascii_case(kind))).copied()
+}
+
 fn known<'a>(part: &RawPart<'a>) -> Option<Part<'a>> {
-    let mut kind = part.kind.and_then(label_of)?;
-    if kind.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        kind = Cow::Owned(kind.to_ascii_lowercase());
-    }
-    Some(match &*kind {
+    let present = |member: Option<&'a RawValue>| member.filter(|raw| raw.get() != "null");
+    let kind = label_of(part.kind?)?;
+    Some(match kind_name(&kind)? {
         // The text was not captured.
-        "text" => part.content.map_or(Some(Part::Empty), |content| text_of(content).map(Part::Text))?,
-        "reasoning" | "thinking" => match part.content {
+        "text" => present(part.content).map_or(Some(Part::Empty), |content| text_of(content).map(Part::Text))?,
+        "reasoning" | "thinking" => match present(part.content) {
             Some(content) => Part::Reasoning(text_of(content)?),
             None => Part::Empty,
         },
-        "refusal" => match part.content {
+        "refusal" => match present(part.content) {
             Some(content) => Part::Refusal(text_of(content)?),
             None => Part::Empty,
         },
         "tool_call" => Part::ToolCall {
             id: part.id.and_then(label_of),
             name: part.name.and_then(label_of).unwrap_or_default(),
-            arguments: part.arguments,
+            arguments: present(part.arguments),
         },
         "tool_call_response" => Part::ToolResult {
             id: part.id.and_then(label_of),
             name: part.name.and_then(label_of),
-            result: part.response,
+            result: present(part.response),
         },
         "blob" | "binary" | "uri" | "file" => {
             let source = if let Some(uri) = part.uri.and_then(label_of) {
@@ -280,6 +341,8 @@ fn known<'a>(part: &RawPart<'a>) -> Option<Part<'a>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use retrace_protocol::json::is_strict;
 
     #[test]
     fn operations_of_the_registry_are_known() {
@@ -328,6 +391,9 @@ mod tests {
             let (at_once, one_by_one) = read(json);
             assert_eq!(at_once, Some(one_by_one), "{json}");
         }
+        let instructions = r#"[{"type":"text","content":"be terse","x":null},{"type":"Blob","content":"aGk="}]"#;
+        let at_once = instructions_at_once(instructions).map(|turns| format!("{turns:?}"));
+        assert_eq!(at_once, Some(read(instructions).1));
         for json in [
             r#"[{"type":"text","content":"be terse"}]"#,
             r#"[{"role":"user","content":"hi"}]"#,
@@ -335,6 +401,62 @@ mod tests {
             r#"[{"role":"user","parts":[{"type":"text","content":7}]}]"#,
         ] {
             assert_eq!(read(json).0, None, "{json}");
+        }
+    }
+
+    fn any_messages() -> impl Strategy<Value = String> {
+        let content = r#"("[a-zé\\n\\u00e9]{0,20}"|null|7|\{"a":\[1,"b"\]\}|"\\ud800")"#;
+        let part = (
+            "text|TEXT|reasoning|thinking|refusal|tool_call|tool_call_response|blob|uri|file|new",
+            prop::collection::vec(
+                ("content|text|id|name|arguments|response|result|mime_type|url|modality|file_id|x|t\\\\u0079pe|role|parts", content),
+                0..4,
+            ),
+        )
+            .prop_map(|(kind, members)| {
+                let members = members.iter().map(|(key, value)| format!(r#","{key}":{value}"#));
+                format!(r#"{{"type":"{kind}"{}}}"#, members.collect::<String>())
+            });
+        let part = prop_oneof![20 => part, 1 => Just("null".to_owned()), 1 => Just("\"text\"".to_owned())];
+        let message = (
+            prop::collection::vec(part.clone(), 0..3),
+            prop::collection::vec(
+                (
+                    "role|name|finish_reason|content|parts|other",
+                    prop_oneof![
+                        r#""(user|ASSISTANT|tool|Role.system|x)""#,
+                        Just("null".to_owned()),
+                        Just("[1]".to_owned())
+                    ],
+                ),
+                0..4,
+            ),
+        )
+            .prop_map(|(parts, members)| {
+                let members = members.iter().map(|(key, value)| format!(r#","{key}": {value}"#));
+                format!(r#"{{"parts":[{}]{}}}"#, parts.join(","), members.collect::<String>())
+            });
+        let element = prop_oneof![10 => message, 3 => part];
+        let list = prop::collection::vec(element, 0..4).prop_map(|elements| format!("[{}]", elements.join(" , ")));
+        let odd = "[\\[\\]{}\",:\\\\ 0-9e.]";
+        let damage = prop::option::weighted(0.2, (any::<prop::sample::Index>(), odd));
+        (list, damage).prop_map(|(list, damage)| match damage {
+            Some((at, odd)) => {
+                let at = at.index(list.chars().count());
+                list.chars().enumerate().map(|(i, c)| if i == at { odd.clone() } else { c.to_string() }).collect()
+            }
+            None => list,
+        })
+    }
+
+    proptest! {
+        /// What is read in one pass is strict, and the same as what is read part by part.
+        #[test]
+        fn one_pass_reads_nothing_else(json in any_messages()) {
+            if let Some(turns) = usual_turns(&json) {
+                prop_assert!(is_strict(&json) && parse::from_str::<&RawValue>(&json).is_some());
+                prop_assert_eq!(format!("{turns:?}"), format!("{:?}", one_by_one(&json).unwrap()));
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use retrace_protocol::parse;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -96,7 +97,7 @@ struct RawEvent<'a> {
 }
 
 fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
-    let events: Vec<RawEvent<'_>> = serde_json::from_str(json).ok()?;
+    let events: Vec<RawEvent<'_>> = parse::from_str(json)?;
     Some(events.iter().map(turn).collect())
 }
 

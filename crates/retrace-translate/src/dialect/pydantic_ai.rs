@@ -24,6 +24,7 @@ pub(super) static DIALECT: Dialect = Dialect {
     ],
     marks: &["pydantic_ai."],
     turns,
+    usual_turns: |json| json.contains(r#""parts""#).then(|| otel::usual_turns(json)).flatten(),
     ..Dialect::EMPTY
 };
 

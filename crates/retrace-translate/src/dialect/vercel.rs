@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use retrace_protocol::message::{Text, decode};
+use retrace_protocol::parse;
 use serde_json::value::RawValue;
 use smallvec::smallvec;
 
@@ -114,7 +115,7 @@ fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     if let Some(members) = JsonObject::read(json) {
         return prompt(&members).or_else(|| Some(vec![answer(&members)?]));
     }
-    let raw: &RawValue = serde_json::from_str(json).ok()?;
+    let raw: &RawValue = parse::from_str(json)?;
     if let Some(text) = text_of(raw) {
         return Some(vec![messages("user", smallvec![Part::Text(text)])]);
     }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use retrace_protocol::message::Text;
+use retrace_protocol::parse;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -19,7 +20,7 @@ pub(crate) struct JsonObject<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 impl<'a> JsonObject<'a> {
     /// Reads an object; returns `None` for anything else. Costs one pass.
     pub(crate) fn read(json: &'a str) -> Option<Self> {
-        json.trim_start().starts_with('{').then(|| serde_json::from_str(json).ok()).flatten()
+        json.trim_start().starts_with('{').then(|| parse::from_str(json)).flatten()
     }
 
     /// Returns the value of the first of these names that is present and not `null`.
@@ -68,7 +69,7 @@ impl<'a> JsonObject<'a> {
 
 /// Returns the elements of a list; `None` for anything else.
 pub(crate) fn elements(raw: &RawValue) -> Option<Vec<&RawValue>> {
-    raw.get().starts_with('[').then(|| serde_json::from_str(raw.get()).ok()).flatten()
+    raw.get().starts_with('[').then(|| parse::from_str(raw.get())).flatten()
 }
 
 #[derive(Deserialize)]

@@ -53,7 +53,7 @@ pub(crate) fn answer(turns: Vec<Turn<'_>>) -> Answer {
             continue;
         }
         let mut messages = Vec::new();
-        messages_of(turn, &mut messages);
+        messages_of(turn, &mut |message| messages.push(message));
         for message in messages {
             let silent = matches!(&message.content, Content::Text(text) if text.is_empty());
             match (silent, message.tool_calls.is_empty()) {

@@ -16,6 +16,7 @@ use std::borrow::Cow;
 
 use retrace_protocol::Json;
 use retrace_protocol::message::{Content, ContentPart, Conversation, Embedded, Media, Message, Text, ToolCall, decode};
+use retrace_protocol::parse;
 use serde_json::value::RawValue;
 use smallvec::SmallVec;
 
@@ -32,6 +33,15 @@ pub(crate) struct Turn<'a> {
     pub name: Option<Cow<'a, str>>,
     pub parts: Parts<'a>,
     pub finish_reason: Option<Cow<'a, str>>,
+}
+
+impl Turn<'_> {
+    /// Approximate size in bytes of its messages as JSON.
+    fn weight(&self) -> usize {
+        /// Keys and role of a message.
+        const AROUND: usize = 64;
+        self.parts.iter().map(|part| part.weight() + AROUND).sum()
+    }
 }
 
 /// Parts of a message, in order. Most messages have one, which is stored inline.
@@ -68,6 +78,26 @@ impl Part<'_> {
     fn is_text(&self) -> bool {
         matches!(self, Self::Text(_))
     }
+
+    /// Approximate size in bytes of its content as JSON.
+    fn weight(&self) -> usize {
+        let raw = |raw: &Option<&RawValue>| raw.map_or(0, |raw| raw.get().len());
+        let id = |id: &Option<Cow<'_, str>>| id.as_ref().map_or(0, |id| id.len());
+        match self {
+            Self::Empty => 0,
+            Self::Text(text) | Self::Reasoning(text) | Self::Refusal(text) => match text {
+                Text::Token(token) => token.get().len(),
+                Text::Plain(text) => text.len(),
+            },
+            Self::ToolCall { id: call, name, arguments } => id(call) + name.len() + raw(arguments),
+            Self::ToolResult { id: call, name, result } => id(call) + id(name) + raw(result),
+            Self::Media { source, .. } => match source {
+                Source::Base64(data) | Source::Uri(data) => data.len().min(INLINE_MEDIA_CHARS),
+                Source::File(_) | Source::Unknown => 0,
+            },
+            Self::Other(part) => part.get().len(),
+        }
+    }
 }
 
 /// Returns a part that keeps the role of a turn beside a tool result, for roles that results do not have.
@@ -87,7 +117,12 @@ pub(crate) enum Source<'a> {
 /// Returns the role of a message. Roles are read in any case, and after the name of an enumeration.
 pub(crate) fn role_label(raw: &RawValue) -> Option<Cow<'_, str>> {
     const ROLES: [&str; 9] = ["user", "assistant", "system", "developer", "tool", "function", "model", "ai", "human"];
-    let role = label_of(raw)?;
+    let role = match raw.get() {
+        "\"user\"" => return Some(Cow::Borrowed("user")),
+        "\"assistant\"" => return Some(Cow::Borrowed("assistant")),
+        "\"tool\"" => return Some(Cow::Borrowed("tool")),
+        _ => label_of(raw)?,
+    };
     let bare = role.rsplit('.').next().unwrap_or_default();
     match ROLES.iter().find(|known| known.eq_ignore_ascii_case(bare)) {
         Some(known) => Some(Cow::Borrowed(*known)),
@@ -146,7 +181,7 @@ fn within(json: &str) -> Option<String> {
     if !after.starts_with(['[', '"']) {
         return None;
     }
-    let elements: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+    let elements: Vec<&RawValue> = parse::from_str(json)?;
     match elements.as_slice() {
         [one] if one.get().starts_with('[') => return Some(one.get().to_owned()),
         _ => {}
@@ -159,7 +194,7 @@ fn within(json: &str) -> Option<String> {
 /// Assembles the input of a model call: the instructions, then the history.
 ///
 /// Instructions that the history repeats as its first message are written once.
-pub(crate) fn conversation<'a>(instructions: Vec<Turn<'a>>, history: Vec<Turn<'a>>) -> Conversation<'a> {
+pub(crate) fn conversation<'a>(instructions: Vec<Turn<'a>>, history: Vec<Turn<'a>>) -> Json {
     let first = history.iter().find(|turn| !is_unknown(turn));
     let repeated = match (instructions.as_slice(), first) {
         ([system], Some(first)) if is_system(&first.role) && system.parts.iter().all(Part::is_text) => {
@@ -168,11 +203,10 @@ pub(crate) fn conversation<'a>(instructions: Vec<Turn<'a>>, history: Vec<Turn<'a
         _ => false,
     };
     let instructions = if repeated { Vec::new() } else { instructions };
-    let mut messages = Vec::with_capacity(instructions.len() + history.len());
-    for turn in instructions.into_iter().chain(history) {
-        messages_of(turn, &mut messages);
-    }
-    Conversation { messages }
+    let bytes = instructions.iter().chain(&history).map(Turn::weight).sum();
+    Conversation::write(bytes, |messages| {
+        instructions.into_iter().chain(history).for_each(|turn| messages_of(turn, messages));
+    })
 }
 
 fn is_system(role: &str) -> bool {
@@ -191,13 +225,13 @@ fn role_of(role: Cow<'_, str>) -> Cow<'_, str> {
 
 /// Converts a turn into messages. Each tool result becomes a message of its own, with the id of its call; the rest of the turn
 /// is one message.
-fn messages_of<'a>(mut turn: Turn<'a>, out: &mut Vec<Message<'a>>) {
+fn messages_of<'a>(mut turn: Turn<'a>, out: &mut (impl FnMut(Message<'a>) + ?Sized)) {
     // Fast path for a message that is one text.
     if let [Part::Text(text) | Part::Refusal(text)] = turn.parts.as_mut_slice() {
         let content = Content::Text(std::mem::replace(text, Text::Plain(Cow::Borrowed(""))));
         let role = role_of(turn.role);
         let (tool_calls, tool_call_id, reasoning) = (Vec::new(), None, None);
-        return out.push(Message { role, name: turn.name, content, tool_calls, tool_call_id, reasoning });
+        return out(Message { role, name: turn.name, content, tool_calls, tool_call_id, reasoning });
     }
     let mut tool_calls = Vec::new();
     let mut reasoning = Vec::new();
@@ -207,7 +241,7 @@ fn messages_of<'a>(mut turn: Turn<'a>, out: &mut Vec<Message<'a>>) {
     for part in turn.parts {
         if let Part::ToolResult { id, name, result } = part {
             let text = result.map(result_text);
-            out.push(Message {
+            out(Message {
                 role: Cow::Borrowed("tool"),
                 name: name.or_else(|| of_results.cloned()),
                 content: Content::Text(text.unwrap_or(Text::Plain(Cow::Borrowed("")))),
@@ -231,7 +265,7 @@ fn messages_of<'a>(mut turn: Turn<'a>, out: &mut Vec<Message<'a>>) {
         }
     }
     if !only_results {
-        out.push(Message {
+        out(Message {
             role: role_of(turn.role),
             name: turn.name,
             content: content_of(content),

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use retrace_protocol::message::Text;
+use retrace_protocol::parse;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use smallvec::smallvec;
@@ -44,7 +45,7 @@ struct Config<'a> {
 /// Reads the messages of a request; returns `None` if the JSON is no request.
 pub(crate) fn request(json: &str) -> Option<Vec<Turn<'_>>> {
     if json.trim_start().starts_with('[') {
-        return texts(serde_json::from_str(json).ok()?).or_else(|| messages(json));
+        return texts(parse::from_str(json)?).or_else(|| messages(json));
     }
     let request: Request<'_> = object(json)?;
     let messages_value = request.messages.or(request.contents).or(request.input).or(request.prompt)?;
@@ -90,7 +91,7 @@ pub(crate) fn has_more(json: &str) -> bool {
 
 /// Reads a list of texts, each of which is a message.
 fn texts(raw: &RawValue) -> Option<Vec<Turn<'_>>> {
-    let list: Vec<&RawValue> = serde_json::from_str(raw.get()).ok()?;
+    let list: Vec<&RawValue> = parse::from_str(raw.get())?;
     let texts = list.into_iter().map(|raw| text_of(raw).map(user)).collect::<Option<Vec<_>>>()?;
     (!texts.is_empty()).then_some(texts)
 }
@@ -184,7 +185,7 @@ impl ResponseFacts {
             (None, None) => return None,
         };
         let choices = of_choices.unwrap_or_default().into_iter();
-        let choices = choices.filter_map(|raw| serde_json::from_str::<Choice<'_>>(raw.get()).ok()?.finish_reason);
+        let choices = choices.filter_map(|raw| parse::from_str::<Choice<'_>>(raw.get())?.finish_reason);
         let finish_reasons = choices.chain(alone).filter_map(label_of).map(Cow::into_owned).collect();
         Some(Self { id: response.id.and_then(label_of).map(Cow::into_owned), finish_reasons })
     }
@@ -233,7 +234,7 @@ fn generation(raw: &RawValue) -> Option<Turn<'_>> {
 }
 
 fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
-    if json.trim_start().starts_with('{') { serde_json::from_str(json).ok() } else { None }
+    if json.trim_start().starts_with('{') { parse::from_str(json) } else { None }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use retrace_protocol::message::Text;
+use retrace_protocol::parse;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use smallvec::smallvec;
@@ -65,8 +66,8 @@ struct RawMessage<'a> {
 /// Reads a list of messages or a single one; returns `None` for anything else.
 pub(crate) fn messages(json: &str) -> Option<Vec<Turn<'_>>> {
     match json.trim_start().as_bytes().first()? {
-        b'[' => lists::each(serde_json::from_str(json).ok()?, message),
-        b'{' => Some(vec![message(serde_json::from_str(json).ok()?)?]),
+        b'[' => lists::each(parse::from_str(json)?, message),
+        b'{' => Some(vec![message(parse::from_str(json)?)?]),
         _ => None,
     }
 }
@@ -184,14 +185,16 @@ fn message_turn<'a>(read: &RawMessage<'a>, default_role: &'static str) -> Option
     }
     match read.tool_calls.filter(|raw| !is_null(raw)) {
         None => {}
-        Some(calls) => match serde_json::from_str::<Vec<&RawValue>>(calls.get()) {
+        Some(calls) => match parse::from_str::<Vec<&RawValue>>(calls.get()) {
             // Calls may be among the parts of the content as well.
-            Ok(calls) => calls.into_iter().map(|call| tool_call(call).unwrap_or(Part::Other(call))).for_each(|call| {
-                if !parts.iter().any(|part| is_same_call(part, &call)) {
-                    parts.push(call);
+            Some(calls) => {
+                for call in calls.into_iter().map(|call| tool_call(call).unwrap_or(Part::Other(call))) {
+                    if !parts.iter().any(|part| is_same_call(part, &call)) {
+                        parts.push(call);
+                    }
                 }
-            }),
-            Err(_) => parts.push(Part::Other(calls)),
+            }
+            None => parts.push(Part::Other(calls)),
         },
     }
     turn.parts = parts;
@@ -241,7 +244,7 @@ pub(crate) fn parts_of(content: &RawValue) -> Parts<'_> {
     if let Some(text) = text_of(content) {
         return smallvec![Part::Text(text)];
     }
-    let listed = serde_json::from_str::<Vec<&RawValue>>(content.get()).ok();
+    let listed = parse::from_str::<Vec<&RawValue>>(content.get());
     let is_part = |raw: &&RawValue| is_object(raw) && part(raw).is_some();
     let listed = listed.filter(|parts| {
         parts.iter().all(|part| is_object(part) || part.get().starts_with('"')) || parts.iter().any(is_part)
@@ -402,7 +405,7 @@ fn located(raw: &RawValue) -> Option<(Option<Cow<'_, str>>, Source<'_>)> {
 }
 
 fn object<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
-    if is_object(raw) { serde_json::from_str(raw.get()).ok() } else { None }
+    if is_object(raw) { parse::from_str(raw.get()) } else { None }
 }
 
 fn is_object(raw: &RawValue) -> bool {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use retrace_protocol::Json;
 use retrace_protocol::json::is_strict;
 use retrace_protocol::message::decode;
+use retrace_protocol::parse;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -57,13 +58,13 @@ fn each(definitions: Vec<&RawValue>) -> Vec<&RawValue> {
     if !definitions.iter().any(together) {
         return definitions;
     }
-    let declared = |raw| serde_json::from_str::<Definition<'_>>(RawValue::get(raw)).ok()?.function_declarations;
+    let declared = |raw| parse::from_str::<Definition<'_>>(RawValue::get(raw))?.function_declarations;
     definitions.into_iter().flat_map(|raw| declared(raw).unwrap_or_else(|| vec![raw])).collect()
 }
 
 /// Reads a list of tool definitions; returns `None` for an unknown form.
 pub(crate) fn read_tool_definitions(json: &str) -> Option<ToolDefinitions> {
-    let definitions: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+    let definitions: Vec<&RawValue> = parse::from_str(json)?;
     if !definitions.is_empty() && definitions.iter().all(|raw| raw.get().starts_with('"')) {
         // Each definition is a JSON text, since an attribute can hold a list of texts.
         let each: Vec<_> = definitions.into_iter().map(decode).collect();
@@ -76,9 +77,9 @@ pub(crate) fn read_tool_definitions(json: &str) -> Option<ToolDefinitions> {
     let mut descriptions = BTreeMap::new();
     let mut provided = Vec::new();
     for raw in each(definitions) {
-        let mut definition: Definition<'_> = serde_json::from_str(raw.get()).ok()?;
+        let mut definition: Definition<'_> = parse::from_str(raw.get())?;
         if let Some(inner) = definition.dotted.or_else(|| definition.tool?.json_schema) {
-            definition = serde_json::from_str(inner.get()).ok()?;
+            definition = parse::from_str(inner.get())?;
         }
         let kind = definition.kind.and_then(label_of);
         if definition.parameters.is_none() && kind.is_some_and(|kind| kind != "function") {
@@ -86,7 +87,7 @@ pub(crate) fn read_tool_definitions(json: &str) -> Option<ToolDefinitions> {
             continue;
         }
         if let Some(inner) = definition.function {
-            definition = serde_json::from_str(inner.get()).ok()?;
+            definition = parse::from_str(inner.get())?;
         }
         let name: Cow<'_, str> = definition.name.and_then(label_of)?;
         if let Some(description) = definition.description.and_then(label_of) {

@@ -11,9 +11,11 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use foldhash::{HashMap, HashMapExt as _};
 use retrace_protocol::metadata::SpanMetadata;
 use retrace_protocol::{Id, Json, Span, SpanType, Timestamp};
 use serde_json::value::RawValue;
+use smallvec::{SmallVec, smallvec};
 
 use crate::messages::envelope::result_content;
 use crate::messages::{Position, SeenKind, SeenTool, embedded};
@@ -22,7 +24,7 @@ use crate::recorder::record::{RunIdentity, TreePosition};
 /// Tools that the messages of one run show. Histories are repeated: the first occurrence holds.
 #[derive(Debug, Default)]
 pub(crate) struct SeenTools {
-    by_id: BTreeMap<String, Tool>,
+    by_id: HashMap<Box<str>, Tool>,
     /// Number of calls that were noted.
     calls: u32,
 }
@@ -31,12 +33,12 @@ pub(crate) struct SeenTools {
 #[derive(Debug, Default)]
 struct Tool {
     /// The call, if the messages show that it belongs to this run.
-    call: Option<SeenHalf>,
+    call: Option<Box<SeenHalf>>,
     /// The result, if its position alone shows that it belongs to this run.
-    result: Option<SeenHalf>,
+    result: Option<Box<SeenHalf>>,
     /// Results before the last user message of a history: of an earlier turn, or of this run if the run itself added that
     /// message.
-    earlier: Vec<Earlier>,
+    earlier: SmallVec<[Earlier; 1]>,
     /// The model call in whose history a call with this id was met last. Histories are read from their end, except for what
     /// follows the last user message: a result that is met after the call answers an earlier call with the same id.
     called_in: Option<SourceCall>,
@@ -68,7 +70,7 @@ struct Earlier {
     name: Option<String>,
     /// The unread content. Histories are long and rarely needed: it is read on demand.
     raw: Option<Box<RawValue>>,
-    by: Vec<SourceCall>,
+    by: SmallVec<[SourceCall; 1]>,
 }
 
 /// A model call whose messages show a tool.
@@ -117,50 +119,13 @@ impl SeenTools {
         position: Position,
         capture_content: bool,
     ) -> usize {
-        let known = self.by_id.get(&*tool.id);
-        if known.is_some_and(|tool| tool.is_settled) {
-            return 0;
+        if let Some(known) = self.by_id.get_mut(&*tool.id) {
+            return known.note(tool, by, position, capture_content, &mut self.calls);
         }
-        let mut bytes = 0;
-        if matches!(tool.kind, SeenKind::Call { .. }) && position != Position::Answer {
-            let entry = self.entry(&tool.id);
-            bytes += if entry.called_in.replace(by).is_none() { tool.id.len() } else { 0 };
-        }
-        let known = self.by_id.get(&*tool.id);
-        let (name, raw, is_known) = match &tool.kind {
-            // A call of an earlier turn does not belong to this run.
-            SeenKind::Call { .. } if position == Position::BeforeUser => return bytes,
-            SeenKind::Call { name, arguments } => {
-                (Some(name).filter(|name| !name.is_empty()), *arguments, known.is_some_and(|tool| tool.call.is_some()))
-            }
-            SeenKind::Result { name, result } => {
-                (name.as_ref(), *result, known.is_some_and(|tool| tool.result.is_some()))
-            }
-        };
-        if is_known {
-            return bytes;
-        }
-        let raw = raw.filter(|_| capture_content);
-        let entry = self.entry(&tool.id);
-        if position == Position::BeforeUser {
-            return entry.note_earlier(name.map(|name| &**name), raw, by, tool.id.len());
-        }
-        let content = raw.map(|raw| match tool.kind {
-            SeenKind::Call { .. } => embedded(raw).to_json(),
-            SeenKind::Result { .. } => result_content(raw).to_json(),
-        });
-        let half = Half { name: name.map(|name| name.clone().into_owned()), content };
-        let is_call = matches!(tool.kind, SeenKind::Call { .. });
-        let shown = SeenHalf { half, by, in_answer: position == Position::Answer, order: self.calls };
-        bytes += shown.weight() + tool.id.len();
-        let entry = self.entry(&tool.id);
-        *(if is_call { &mut entry.call } else { &mut entry.result }) = Some(shown);
-        self.calls += u32::from(is_call);
+        let mut new = Tool::default();
+        let bytes = new.note(tool, by, position, capture_content, &mut self.calls);
+        self.by_id.insert(Box::from(&*tool.id), new);
         bytes
-    }
-
-    fn entry(&mut self, id: &str) -> &mut Tool {
-        self.by_id.entry(id.to_owned()).or_default()
     }
 
     /// Approximate size in bytes: the sum of the results of [`SeenTools::note`].
@@ -170,7 +135,7 @@ impl SeenTools {
 
     /// Marks a call as emitted: its notes are dropped, and no more are taken. Returns the number of bytes freed and taken.
     pub(crate) fn settle(&mut self, call_id: &str) -> (usize, usize) {
-        let tool = self.by_id.entry(call_id.to_owned()).or_default();
+        let tool = self.by_id.entry(call_id.into()).or_default();
         if tool.is_settled {
             return (0, 0);
         }
@@ -180,7 +145,7 @@ impl SeenTools {
 
     /// Separates the tools that these spans show: returns `(rest, taken)`.
     pub(crate) fn split(self, is_taken: impl Fn(&[u8; 8]) -> bool) -> (Self, Self) {
-        let empty = || Self { by_id: BTreeMap::new(), calls: self.calls };
+        let empty = || Self { by_id: HashMap::new(), calls: self.calls };
         let (mut rest, mut taken) = (empty(), empty());
         for (id, tool) in self.by_id {
             for (half, is_call) in [(tool.call, true), (tool.result, false)] {
@@ -190,7 +155,8 @@ impl SeenTools {
                 *(if is_call { &mut entry.call } else { &mut entry.result }) = Some(shown);
             }
             for Earlier { name, raw, by } in tool.earlier {
-                let (of_taken, of_rest): (Vec<_>, Vec<_>) = by.into_iter().partition(|by| is_taken(&by.span_id));
+                let (of_taken, of_rest): (SmallVec<_>, SmallVec<_>) =
+                    by.into_iter().partition(|by| is_taken(&by.span_id));
                 for (side, by) in [(&mut taken, of_taken), (&mut rest, of_rest)] {
                     if !by.is_empty() {
                         let earlier = Earlier { name: name.clone(), raw: raw.clone(), by };
@@ -211,6 +177,50 @@ impl Tool {
         Some(SeenCall { id, name, arguments: call.half.content.as_ref(), by: call.by, order: call.order, is_answered })
     }
 
+    /// Notes a call or a result as [`SeenTools::note`] does; `calls` is the number of calls that were noted.
+    fn note(
+        &mut self,
+        tool: &SeenTool<'_>,
+        by: SourceCall,
+        position: Position,
+        capture_content: bool,
+        calls: &mut u32,
+    ) -> usize {
+        if self.is_settled {
+            return 0;
+        }
+        let mut bytes = 0;
+        if matches!(tool.kind, SeenKind::Call { .. }) && position != Position::Answer {
+            bytes += if self.called_in.replace(by).is_none() { tool.id.len() } else { 0 };
+        }
+        let (name, raw, is_known) = match &tool.kind {
+            // A call of an earlier turn does not belong to this run.
+            SeenKind::Call { .. } if position == Position::BeforeUser => return bytes,
+            SeenKind::Call { name, arguments } => {
+                (Some(name).filter(|name| !name.is_empty()), *arguments, self.call.is_some())
+            }
+            SeenKind::Result { name, result } => (name.as_ref(), *result, self.result.is_some()),
+        };
+        if is_known {
+            return bytes;
+        }
+        let raw = raw.filter(|_| capture_content);
+        if position == Position::BeforeUser {
+            return self.note_earlier(name.map(|name| &**name), raw, by, tool.id.len());
+        }
+        let content = raw.map(|raw| match tool.kind {
+            SeenKind::Call { .. } => embedded(raw).to_json(),
+            SeenKind::Result { .. } => result_content(raw).to_json(),
+        });
+        let half = Half { name: name.map(|name| name.clone().into_owned()), content };
+        let is_call = matches!(tool.kind, SeenKind::Call { .. });
+        let shown = Box::new(SeenHalf { half, by, in_answer: position == Position::Answer, order: *calls });
+        bytes += shown.weight() + tool.id.len();
+        *(if is_call { &mut self.call } else { &mut self.result }) = Some(shown);
+        *calls += u32::from(is_call);
+        bytes
+    }
+
     /// Notes a result before the last user message of a history. The first one of a history holds, unless a call was met before
     /// it.
     fn note_earlier(&mut self, name: Option<&str>, raw: Option<&RawValue>, by: SourceCall, id_bytes: usize) -> usize {
@@ -224,7 +234,7 @@ impl Tool {
             earlier.by.push(by);
             return size_of::<SourceCall>();
         }
-        let earlier = Earlier { name: name.map(str::to_owned), raw: raw.map(RawValue::to_owned), by: vec![by] };
+        let earlier = Earlier { name: name.map(str::to_owned), raw: raw.map(RawValue::to_owned), by: smallvec![by] };
         let bytes = earlier.weight() + id_bytes;
         self.earlier.push(earlier);
         bytes
@@ -245,7 +255,7 @@ impl Tool {
     /// the same id.
     fn result(&self, executed: Option<&Span>) -> Option<Cow<'_, SeenHalf>> {
         if let Some(result) = &self.result {
-            return Some(Cow::Borrowed(result));
+            return Some(Cow::Borrowed(&**result));
         }
         let called = self.call.as_ref().map(|call| call.by);
         let since = match (executed, called) {
@@ -312,10 +322,13 @@ pub(crate) fn synthesize_missing<'s>(
     is_sent: impl Fn(&str, PlacedSpan<'s>) -> bool,
 ) -> (Vec<Span>, u64) {
     let nothing_shown = Tool::default();
+    // Most tools are those of earlier turns, of which the run has neither call nor result.
+    let of_run = seen.by_id.iter().filter(|(_, tool)| tool.call.is_some() || tool.result.is_some());
     let mut tools: BTreeMap<&str, (Option<PlacedSpan<'_>>, &Tool)> =
-        seen.by_id.iter().map(|(id, tool)| (id.as_str(), (None, tool))).collect();
+        of_run.map(|(id, tool)| (&**id, (None, tool))).collect();
     for (call_id, span) in executed {
-        let (known, _) = tools.entry(call_id).or_insert((None, &nothing_shown));
+        let shown = || (None, seen.by_id.get(call_id).unwrap_or(&nothing_shown));
+        let (known, _) = tools.entry(call_id).or_insert_with(shown);
         if known.is_none_or(|known| span.has_result() || !known.has_result()) {
             *known = Some(span);
         }

@@ -67,11 +67,12 @@ impl<V: SpanView> SpanReader<'_, V> {
     pub(crate) fn read(&self, field: Field) -> Option<Vec<Turn<'_>>> {
         let held = self.fields.get(field)?;
         let text = held.value.as_json_text()?;
-        let read = dialect_of_rank(held.rank)?.turns;
+        let dialect = dialect_of_rank(held.rank)?;
+        let read = dialect.turns;
         if let Some(inner) = unwrapped(text) {
             return read(self.repaired.of(field)?.get_or_init(|| Some(inner)).as_ref()?.as_str());
         }
-        if let Some(turns) = is_strict(text).then(|| read(text)).flatten() {
+        if let Some(turns) = (dialect.usual_turns)(text).or_else(|| is_strict(text).then(|| read(text)).flatten()) {
             return Some(turns);
         }
         let repaired = self.repaired.of(field)?.get_or_init(|| repair(text)).as_ref()?;

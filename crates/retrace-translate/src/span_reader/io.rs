@@ -6,6 +6,7 @@ use genai_redact::Place;
 use retrace_protocol::Json;
 use retrace_protocol::json::is_strict;
 use retrace_protocol::message::Text;
+use retrace_protocol::parse;
 use serde_json::value::RawValue;
 use smallvec::smallvec;
 
@@ -85,10 +86,7 @@ impl<V: SpanView> SpanReader<'_, V> {
         let is_foreign = has_others(&instructions) || has_others(&history);
         let input = input.or_else(|| {
             io.has_conversation.then(|| {
-                let bytes =
-                    input_fields.iter().map(|(field, _)| self.fields.value(*field).map_or(0, Value::weight)).sum();
-                let messages = conversation(instructions.unwrap_or_default(), history.unwrap_or_default());
-                let json = Json::from_serialize_with_capacity(bytes, &messages);
+                let json = conversation(instructions.unwrap_or_default(), history.unwrap_or_default());
                 if is_foreign { redacted(json, Place::Conversation) } else { json }
             })
         });
@@ -125,7 +123,7 @@ impl<V: SpanView> SpanReader<'_, V> {
             return Some(turns);
         }
         let text = self.fields.value(field)?.as_json_text()?;
-        let whole = is_strict(text).then(|| serde_json::from_str::<&RawValue>(text).ok()).flatten();
+        let whole = parse::from_strict_str::<&RawValue>(text);
         let part = match whole {
             Some(raw) => text_of(raw).map_or(Part::Other(raw), Part::Text),
             None => Part::Text(Text::Plain(redacted_text(text))),
@@ -190,8 +188,8 @@ impl<V: SpanView> SpanReader<'_, V> {
     /// Reads the content of an envelope on a tool span. An envelope with more than content is kept as an attribute too.
     fn opened(&self, field: Field) -> Option<Json> {
         let held = self.fields.get(field).filter(|held| held.rank > 0 && self.class() == Some(Class::Tool))?;
-        let raw = held.value.as_json_text().filter(|text| text.starts_with(['{', '[']) && is_strict(text))?;
-        let raw = serde_json::from_str(raw).ok()?;
+        let text = held.value.as_json_text().filter(|text| text.starts_with(['{', '[']))?;
+        let raw = parse::from_strict_str(text)?;
         let opened = match field {
             Field::Input | Field::ToolArguments => envelope::arguments(raw, &self.tool_name()),
             Field::Output | Field::ToolResult => envelope::result(raw),
@@ -249,7 +247,7 @@ fn only_result<'a>(turn: &Turn<'a>, call_id: Option<&str>) -> Option<&'a RawValu
 }
 
 fn is_structured(text: &str) -> bool {
-    text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<&RawValue>(text).is_ok()
+    text.trim_start().starts_with(['{', '[']) && parse::from_str::<&RawValue>(text).is_some()
 }
 
 fn json_or_text(value: &Value<'_>) -> Json {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use retrace_protocol::parse;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use smallvec::smallvec;
@@ -13,7 +14,7 @@ use crate::messages::{Part, Parts, Source, Turn, keep_role_beside_result, role_l
 
 /// Reads a list of messages, prompts, choices or embedded texts.
 pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
-    let elements: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+    let elements: Vec<&RawValue> = parse::from_str(json)?;
     lists::each(elements, |raw| turn(raw).or_else(|| provider_message::message(raw)))
 }
 
@@ -135,12 +136,12 @@ fn turn(raw: &RawValue) -> Option<Turn<'_>> {
     if let Some(text) = text_of(raw) {
         return Some(turn_with("user", smallvec![Part::Text(text)]));
     }
-    let element: RawElement<'_> = serde_json::from_str(raw.get()).ok()?;
+    let element: RawElement<'_> = parse::from_str(raw.get())?;
     if let Some(text) = element.text.or_else(|| element.prompt?.text) {
         return Some(turn_with("user", smallvec![text_of(text).map_or(Part::Other(text), Part::Text)]));
     }
     let dotted = || Some(raw).filter(|raw| raw.get().contains("\"message."));
-    let message: RawMessage<'_> = serde_json::from_str(element.message.or_else(dotted)?.get()).ok()?;
+    let message: RawMessage<'_> = parse::from_str(element.message.or_else(dotted)?.get())?;
     let is_empty = message.content.is_none() && message.contents.is_empty() && message.tool_calls.is_empty();
     if is_empty
         && message.role.is_none()
@@ -181,10 +182,10 @@ fn turn_with<'a>(role: &'static str, parts: Parts<'a>) -> Turn<'a> {
 /// Reads one of the contents of a message into parts: text, media and calls.
 fn parts_of<'a>(raw: &'a RawValue, parts: &mut Parts<'a>) {
     let before = parts.len();
-    let item: RawItem<'_> = serde_json::from_str(raw.get()).unwrap_or_default();
-    let content = serde_json::from_str::<RawContent<'_>>(item.message_content.unwrap_or(raw).get());
-    let call = serde_json::from_str(raw.get()).ok().and_then(Called::part);
-    let Ok(content) = content else {
+    let item: RawItem<'_> = parse::from_str(raw.get()).unwrap_or_default();
+    let content = parse::from_str::<RawContent<'_>>(item.message_content.unwrap_or(raw).get());
+    let call = parse::from_str(raw.get()).and_then(Called::part);
+    let Some(content) = content else {
         parts.push(Part::Other(raw));
         return;
     };
@@ -225,7 +226,7 @@ impl<'a> RawMedium<'a> {
 
 /// Reads a tool call; an object of an unknown kind is kept unchanged.
 fn called(raw: &RawValue) -> Option<Part<'_>> {
-    let call = serde_json::from_str(raw.get()).ok().and_then(Called::part);
+    let call = parse::from_str(raw.get()).and_then(Called::part);
     call.or_else(|| (!matches!(raw.get(), "{}" | "null")).then_some(Part::Other(raw)))
 }
 
