@@ -1,53 +1,34 @@
 //! Fingerprints: requests compared by what they state, not by how it is written.
 
 use std::collections::HashMap;
-use std::fmt::{self, Display, Write as _};
+use std::fmt::{self, Display};
 
 use genai_redact::Place;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
-/// Members whose value is the id of a tool call.
-const CALL_IDS: [&str; 5] = ["tool_call_id", "tool_use_id", "call_id", "toolUseId", "toolCallId"];
-
-/// Types of the objects whose `id` a provider makes anew for each response.
-const IDENTIFIED: [&str; 12] = [
-    "function",
-    "tool_use",
-    "tool_call",
-    "tool-call",
-    "function_call",
-    "custom",
-    "custom_tool_call",
-    "function_call_output",
-    "server_tool_use",
-    "mcp_tool_use",
-    "reasoning",
-    "message",
-];
+use crate::canonical::{Canonical, is_id, is_identified};
+use crate::document::{Document, Rules};
 
 /// Hash of a request in canonical form: 128 bits of SHA-256.
 ///
 /// The canonical form has sorted members, integral numbers as integers, and tool-call ids renamed by first appearance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Fingerprint([u8; 16]);
+pub struct Fingerprint(pub(crate) [u8; 16]);
 
 impl Fingerprint {
     /// Computes the fingerprint of a request of this name. `model` is part of it where the request itself states none.
     /// Costs one walk and one hash over the text.
     #[must_use]
     pub fn of(name: &str, model: Option<&str>, request: &Value) -> Self {
-        let mut canonical = Canonical { text: String::with_capacity(1024), ids: HashMap::new() };
-        canonical.string(name);
-        match model {
-            Some(model) if request.get("model").is_none() => canonical.string(model),
-            _ => canonical.text.push('0'),
-        }
-        canonical.value(request, false);
-        let digest = Sha256::digest(canonical.text.as_bytes());
-        let mut bytes = [0; 16];
-        bytes.iter_mut().zip(digest).for_each(|(byte, hashed)| *byte = hashed);
-        Self(bytes)
+        let mut document = Document::new(Rules::Nothing, Some(Canonical::with_capacity(1024)));
+        // A tree has no errors.
+        let _ = document.read(request);
+        Self::of_document(name, model, &document)
+    }
+
+    /// Fingerprint of a request that was read.
+    pub(crate) fn of_document(name: &str, model: Option<&str>, document: &Document) -> Self {
+        Self(document.canonical.as_ref().map(|canonical| canonical.digest(name, model)).unwrap_or_default())
     }
 
     /// Reads the 32 hexadecimal digits of a fingerprint.
@@ -94,7 +75,7 @@ fn rename(value: &mut Value, ids: &mut HashMap<String, usize>) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| rename(item, ids)),
         Value::Object(members) => {
-            let is_identified = is_identified(members);
+            let is_identified = members.get("type").and_then(Value::as_str).is_some_and(is_identified);
             let mut names: Vec<String> = members.keys().cloned().collect();
             names.sort_unstable();
             for name in names {
@@ -110,65 +91,6 @@ fn rename(value: &mut Value, ids: &mut HashMap<String, usize>) {
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-fn is_identified(members: &serde_json::Map<String, Value>) -> bool {
-    members.get("type").and_then(Value::as_str).is_some_and(|kind| IDENTIFIED.contains(&kind))
-}
-
-fn is_id(name: &str, is_identified: bool) -> bool {
-    CALL_IDS.contains(&name) || (name == "id" && is_identified)
-}
-
-/// Writes the canonical form.
-struct Canonical<'a> {
-    text: String,
-    ids: HashMap<&'a str, usize>,
-}
-
-impl<'a> Canonical<'a> {
-    fn string(&mut self, text: &str) {
-        // The length in front makes a closing quote unnecessary, and escapes with it.
-        let _ = write!(self.text, "{}\"", text.len());
-        self.text.push_str(text);
-    }
-
-    fn value(&mut self, value: &'a Value, is_call_id: bool) {
-        match value {
-            Value::Null => self.text.push('n'),
-            Value::Bool(value) => self.text.push(if *value { 't' } else { 'f' }),
-            Value::Number(number) => {
-                let integral =
-                    number.as_f64().filter(|_| number.is_f64()).filter(|n| n.fract() == 0.0 && n.abs() < 1e15);
-                let _ = match integral {
-                    Some(number) => write!(self.text, "{number:.0},"),
-                    None => write!(self.text, "{number},"),
-                };
-            }
-            Value::String(id) if is_call_id => {
-                let next = self.ids.len();
-                let ordinal = *self.ids.entry(id).or_insert(next);
-                let _ = write!(self.text, "#{ordinal},");
-            }
-            Value::String(text) => self.string(text),
-            Value::Array(items) => {
-                self.text.push('[');
-                items.iter().for_each(|item| self.value(item, false));
-                self.text.push(']');
-            }
-            Value::Object(members) => {
-                self.text.push('{');
-                let is_identified = is_identified(members);
-                let mut sorted: Vec<_> = members.iter().collect();
-                sorted.sort_unstable_by_key(|(name, _)| *name);
-                for (name, value) in sorted {
-                    self.string(name);
-                    self.value(value, is_id(name, is_identified));
-                }
-                self.text.push('}');
-            }
-        }
     }
 }
 

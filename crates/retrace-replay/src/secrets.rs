@@ -1,11 +1,14 @@
 //! Secrets that must not reach a file.
 
 use std::fmt;
+use std::ops::Range;
 
 use genai_redact::{MARKER, Place};
 use memchr::memchr;
 use memchr::memmem::Finder;
 use retrace_protocol::Json;
+
+use crate::document::{Document, Rules};
 
 /// Shortest value that counts as a secret, in bytes: shorter ones are found in any text.
 const MIN_SECRET_BYTES: usize = 8;
@@ -76,10 +79,16 @@ impl Secrets {
         by_value.and_then(|text| Json::parse_strict(&text)).or_else(|| Json::parse_strict(&by_name?))
     }
 
-    pub(crate) fn redact_bytes(&self, bytes: &[u8], is_error: bool) -> Option<Vec<u8>> {
+    /// Replaces credentials in a body. Adds the positions of the JSON documents in it that have none and stand on one line.
+    pub(crate) fn redact_bytes(
+        &self,
+        bytes: &[u8],
+        is_error: bool,
+        documents: &mut Vec<Range<usize>>,
+    ) -> Option<Vec<u8>> {
         let by_form = match std::str::from_utf8(bytes) {
             Ok(text) if is_error => Place::Error.text(text),
-            Ok(text) => redact_documents(text),
+            Ok(text) => redact_documents(text, documents),
             // The text of an error is read although some bytes of it are none.
             Err(_) if is_error => Place::Error.text(&String::from_utf8_lossy(bytes)),
             Err(_) => None,
@@ -101,16 +110,21 @@ impl Secrets {
 }
 
 /// Replaces credentials in a body: one JSON document, or several in lines of their own, as in event streams.
-fn redact_documents(text: &str) -> Option<String> {
+fn redact_documents(text: &str, documents: &mut Vec<Range<usize>>) -> Option<String> {
     let document = text.trim_start();
     // A document on one line is its line.
     if memchr(b'\n', document.as_bytes()).is_none() {
         let at = text.find(['{', '[']).unwrap_or(text.len());
-        let redacted = genai_redact::json(text.get(at..).unwrap_or_default(), Place::Body)?;
+        let redacted = redact_line(text, at, documents)?;
         return Some(format!("{}{redacted}", text.get(..at).unwrap_or_default()));
     }
-    if document.starts_with(['{', '[']) && serde_json::from_str::<serde::de::IgnoredAny>(document).is_ok() {
-        return genai_redact::json(text, Place::Body);
+    if document.starts_with(['{', '[']) {
+        match find(document) {
+            Some(false) => return None,
+            Some(true) => return genai_redact::json(text, Place::Body),
+            None if serde_json::from_str::<serde::de::IgnoredAny>(document).is_ok() => return None,
+            None => {}
+        }
     }
     let mut redacted = String::new();
     let (mut copied, mut next) = (0, 0);
@@ -118,11 +132,13 @@ fn redact_documents(text: &str) -> Option<String> {
         let begin = next;
         next += line.len();
         let at = line.find(['{', '[']).unwrap_or(line.len());
-        let document = line.get(at..).unwrap_or_default();
-        if let Some(replaced) = genai_redact::json(document, Place::Body) {
+        let known = documents.len();
+        let replaced = redact_line(line, at, documents);
+        documents.iter_mut().skip(known).for_each(|found| *found = found.start + begin..found.end + begin);
+        if let Some(replaced) = replaced {
             redacted.push_str(text.get(copied..begin + at).unwrap_or_default());
             redacted.push_str(&replaced);
-            copied = begin + at + document.trim_end().len();
+            copied = begin + line.trim_end().len();
         }
     }
     if copied == 0 {
@@ -130,6 +146,25 @@ fn redact_documents(text: &str) -> Option<String> {
     }
     redacted.push_str(text.get(copied..).unwrap_or_default());
     Some(redacted)
+}
+
+/// Replaces credentials in the document that begins here and ends with its line.
+fn redact_line(line: &str, at: usize, documents: &mut Vec<Range<usize>>) -> Option<String> {
+    let document = line.get(at..).filter(|document| !document.is_empty())?;
+    match find(document)? {
+        true => genai_redact::json(document, Place::Body),
+        false => {
+            documents.push(at..line.trim_end().len());
+            None
+        }
+    }
+}
+
+/// Returns whether a document may hold a credential, or `None` if it is no JSON.
+fn find(document: &str) -> Option<bool> {
+    let mut read = Document::new(Rules::Body, None);
+    read.read_text(document)?;
+    Some(read.is_changed)
 }
 
 /// The value as JSON writes it, if that differs.

@@ -4,91 +4,122 @@
 //! JSON verbatim; `{"event":"name","data":…}` with `event: name\n` before it; `{"json":…}` for JSON verbatim; and `{"base64":"…"}`
 //! for bytes that are not UTF-8. The bytes of the chunk are those of its pieces, one after the other.
 
+use std::ops::Range;
+use std::sync::LazyLock;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use memchr::{memchr2, memmem};
+use memchr::memchr2;
+use memchr::memmem::Finder;
 use serde::de::{Error as _, SeqAccess, Visitor};
-use serde::ser::SerializeSeq as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::Chunk;
 
-/// A chunk that is written.
-pub(super) struct ChunkText<'a>(pub(super) &'a Chunk);
-
 /// A chunk that was read.
 pub(super) struct ReadChunk(pub(super) Chunk);
 
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Piece<'a> {
-    Text(&'a str),
-    Event {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        event: Option<&'a str>,
-        data: &'a RawValue,
-    },
-    Json {
-        json: &'a RawValue,
-    },
-    Base64 {
-        base64: String,
-    },
+/// Writes the chunks of a body, one after the other.
+pub(super) struct ChunkWriter<'d> {
+    /// Positions of documents in the body that are known to be JSON without line ends, and end after what is written.
+    documents: &'d [Range<usize>],
+    /// Position of the next chunk.
+    at: usize,
 }
 
-/// Returns the text as a piece of JSON if it is JSON that stands on one line.
-fn verbatim(text: &str) -> Option<&RawValue> {
-    // Short scalars such as a part of a number are no document.
-    let starts = text.starts_with(['{', '[']) && memchr2(b'\n', b'\r', text.as_bytes()).is_none();
-    let raw: &RawValue = starts.then(|| serde_json::from_str(text).ok())??;
-    (raw.get().len() == text.len()).then_some(raw)
+impl<'d> ChunkWriter<'d> {
+    /// `documents` are in order.
+    pub(super) fn new(documents: &'d [Range<usize>]) -> Self {
+        Self { documents, at: 0 }
+    }
+
+    /// Appends the next chunk.
+    pub(super) fn append(&mut self, line: &mut Vec<u8>, chunk: &Chunk) -> serde_json::Result<()> {
+        let bytes = chunk.bytes.as_slice();
+        line.push(b'[');
+        serde_json::to_writer(&mut *line, &chunk.ms)?;
+        match std::str::from_utf8(bytes) {
+            Ok(text) if self.is_verbatim(text, 0) => push_verbatim(line, b",{\"json\":", text),
+            Ok(text) => self.append_pieces(line, text)?,
+            Err(_) => {
+                line.extend_from_slice(b",{\"base64\":\"");
+                line.extend_from_slice(STANDARD.encode(bytes).as_bytes());
+                line.extend_from_slice(b"\"}");
+            }
+        }
+        line.push(b']');
+        self.at += bytes.len();
+        Ok(())
+    }
+
+    fn append_pieces(&mut self, line: &mut Vec<u8>, text: &str) -> serde_json::Result<()> {
+        let (mut plain_from, mut begin) = (0, 0);
+        let plain = |line: &mut Vec<u8>, from: usize, to: usize| match text.get(from..to) {
+            None | Some("") => Ok(()),
+            Some(plain) => {
+                line.push(b',');
+                serde_json::to_writer(line, plain)
+            }
+        };
+        for end in BLANK_LINE.find_iter(text.as_bytes()).map(|at| at + 2) {
+            if let Some((event, at, data)) = text.get(begin..end).and_then(event)
+                && self.is_verbatim(data, begin + at)
+            {
+                plain(line, plain_from, begin)?;
+                match event {
+                    Some(event) => {
+                        line.extend_from_slice(b",{\"event\":");
+                        serde_json::to_writer(&mut *line, event)?;
+                        push_verbatim(line, b",\"data\":", data);
+                    }
+                    None => push_verbatim(line, b",{\"data\":", data),
+                }
+                plain_from = end;
+            }
+            begin = end;
+        }
+        plain(line, plain_from, text.len())
+    }
+
+    /// Returns true if a text, so far from the begin of the chunk, is JSON that stands on one line.
+    fn is_verbatim(&mut self, text: &str, from: usize) -> bool {
+        let begin = self.at + from;
+        while let Some((_, rest)) = self.documents.split_first().filter(|(first, _)| first.end <= begin) {
+            self.documents = rest;
+        }
+        if self.documents.first() == Some(&(begin..begin + text.len())) {
+            return true;
+        }
+        // Short scalars such as a part of a number are no document.
+        let starts = text.starts_with(['{', '[']) && memchr2(b'\n', b'\r', text.as_bytes()).is_none();
+        let raw = if starts { serde_json::from_str::<&RawValue>(text).ok() } else { None };
+        raw.is_some_and(|raw| raw.get().len() == text.len())
+    }
 }
 
-fn event(text: &str) -> Option<Piece<'_>> {
-    let (event, data) = match text.strip_prefix("event: ") {
+/// Search for the ends of events.
+static BLANK_LINE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n\n"));
+
+fn push_verbatim(line: &mut Vec<u8>, before: &[u8], json: &str) {
+    line.extend_from_slice(before);
+    line.extend_from_slice(json.as_bytes());
+    line.push(b'}');
+}
+
+/// Splits an event into its name, and the position and the text of its data.
+fn event(text: &str) -> Option<(Option<&str>, usize, &str)> {
+    const DATA: &str = "data: ";
+    const EVENT: &str = "event: ";
+    let (event, at) = match text.strip_prefix(EVENT) {
         Some(rest) => {
-            let (name, rest) = rest.split_once('\n')?;
-            (Some(name), rest)
+            let (name, _) = rest.split_once('\n')?;
+            (Some(name), EVENT.len() + name.len() + 1)
         }
-        None => (None, text),
+        None => (None, 0),
     };
-    let data = verbatim(data.strip_prefix("data: ")?.strip_suffix("\n\n")?)?;
-    Some(Piece::Event { event, data })
-}
-
-fn pieces(bytes: &[u8]) -> Vec<Piece<'_>> {
-    let Ok(text) = std::str::from_utf8(bytes) else {
-        return vec![Piece::Base64 { base64: STANDARD.encode(bytes) }];
-    };
-    if let Some(json) = verbatim(text) {
-        return vec![Piece::Json { json }];
-    }
-    let mut pieces = Vec::new();
-    let (mut plain_from, mut at) = (0, 0);
-    let plain = |from: usize, to: usize| text.get(from..to).filter(|text| !text.is_empty()).map(Piece::Text);
-    for end in memmem::find_iter(bytes, b"\n\n").map(|at| at + 2) {
-        if let Some(event) = text.get(at..end).and_then(event) {
-            pieces.extend(plain(plain_from, at));
-            pieces.push(event);
-            plain_from = end;
-        }
-        at = end;
-    }
-    pieces.extend(plain(plain_from, text.len()));
-    pieces
-}
-
-impl Serialize for ChunkText<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let pieces = pieces(&self.0.bytes);
-        let mut list = serializer.serialize_seq(Some(pieces.len() + 1))?;
-        list.serialize_element(&self.0.ms)?;
-        for piece in &pieces {
-            list.serialize_element(piece)?;
-        }
-        list.end()
-    }
+    let data = text.get(at..)?.strip_prefix(DATA)?.strip_suffix("\n\n")?;
+    Some((event, at + DATA.len(), data))
 }
 
 #[derive(Deserialize)]
@@ -166,7 +197,9 @@ mod tests {
     use super::*;
 
     fn written(bytes: &[u8]) -> String {
-        serde_json::to_string(&ChunkText(&Chunk { ms: 7, bytes: bytes.to_vec() })).unwrap()
+        let mut line = Vec::new();
+        ChunkWriter::new(&[]).append(&mut line, &Chunk { ms: 7, bytes: bytes.to_vec() }).unwrap();
+        String::from_utf8(line).unwrap()
     }
 
     fn read(text: &str) -> Chunk {

@@ -1,15 +1,16 @@
 //! Lines of entries: [`Entry`] as JSON and back.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use memchr::memchr2;
 use retrace_protocol::{Json, SpanType};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::chunk_text::{ChunkText, ReadChunk};
+use super::chunk_text::{ChunkWriter, ReadChunk};
 use super::{Effects, Entry, Outcome, TokenCount};
-use crate::{Chunk, Fingerprint, Lane, Response};
+use crate::{Fingerprint, Lane, Response};
 
 /// Members before the request.
 #[derive(Serialize)]
@@ -29,11 +30,9 @@ struct Head<'a> {
     effects: Option<Effects>,
 }
 
-/// Members after the request and the value.
+/// Members after the request, the value and the response.
 #[derive(Serialize)]
 struct Tail<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    response: Option<WrittenResponse<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,16 +51,13 @@ struct Tail<'a> {
     redacted: bool,
 }
 
+/// Members of a response before its chunks.
 #[derive(Serialize)]
-struct WrittenResponse<'a> {
+struct ResponseHead<'a> {
     status: u16,
     headers: &'a [(String, String)],
     #[serde(skip_serializing_if = "is_zero")]
     head_ms: u64,
-    #[serde(serialize_with = "write_chunks")]
-    chunks: &'a [Chunk],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    broken: Option<&'a str>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
@@ -69,8 +65,25 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-fn write_chunks<S: Serializer>(chunks: &[Chunk], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(chunks.iter().map(ChunkText))
+/// Appends a response. `documents` are the positions of documents in its body that are known to be JSON.
+fn push_response(line: &mut Vec<u8>, response: &Response, documents: &[Range<usize>]) -> serde_json::Result<()> {
+    let Response { status, headers, head_ms, chunks, broken } = response;
+    line.extend_from_slice(b",\"response\":");
+    serde_json::to_writer(&mut *line, &ResponseHead { status: *status, headers, head_ms: *head_ms })?;
+    line.pop();
+    line.extend_from_slice(b",\"chunks\":[");
+    let mut body = ChunkWriter::new(documents);
+    for (at, chunk) in chunks.iter().enumerate() {
+        line.extend_from_slice(if at == 0 { b"" } else { b"," });
+        body.append(line, chunk)?;
+    }
+    line.push(b']');
+    if let Some(broken) = broken {
+        line.extend_from_slice(b",\"broken\":");
+        serde_json::to_writer(&mut *line, broken)?;
+    }
+    line.push(b'}');
+    Ok(())
 }
 
 /// Appends a member whose value is JSON. Verbatim JSON may hold line ends between its tokens; a line may not.
@@ -87,19 +100,20 @@ fn push_json(line: &mut Vec<u8>, name: &str, json: &Json) -> serde_json::Result<
     }
 }
 
-/// Returns the line of an entry, without its end.
+/// Appends the line of an entry, without its end. `documents` are the positions of documents in the body of its response that
+/// are known to be JSON without line ends, in order.
 ///
 /// The JSON of the request and of a value is copied as it stands, between two objects whose braces are left out.
-pub(super) fn write(entry: &Entry) -> serde_json::Result<Vec<u8>> {
+pub(super) fn append(line: &mut Vec<u8>, entry: &Entry, documents: &[Range<usize>]) -> serde_json::Result<()> {
     const OTHERS: usize = 512;
     let outcome = match &entry.outcome {
         Outcome::Response(response) => response.chunks.iter().map(|chunk| chunk.bytes.len() + 16).sum(),
         Outcome::Value(value) => value.as_str().len(),
         _ => 0,
     };
-    let mut line = Vec::with_capacity(entry.request.as_str().len() + outcome + outcome / 8 + OTHERS);
+    line.reserve(entry.request.as_str().len() + outcome + outcome / 8 + OTHERS);
     serde_json::to_writer(
-        &mut line,
+        &mut *line,
         &Head {
             ordinal: entry.ordinal,
             lane: entry.lane.to_string(),
@@ -113,21 +127,17 @@ pub(super) fn write(entry: &Entry) -> serde_json::Result<Vec<u8>> {
         },
     )?;
     line.pop();
-    push_json(&mut line, "request", &entry.request)?;
+    push_json(line, "request", &entry.request)?;
     if let Outcome::Value(value) = &entry.outcome {
-        push_json(&mut line, "value", value)?;
+        push_json(line, "value", value)?;
     }
-    let response = match &entry.outcome {
-        Outcome::Response(Response { status, headers, head_ms, chunks, broken }) => {
-            Some(WrittenResponse { status: *status, headers, head_ms: *head_ms, chunks, broken: broken.as_deref() })
-        }
-        _ => None,
-    };
+    if let Outcome::Response(response) = &entry.outcome {
+        push_response(line, response, documents)?;
+    }
     let begin = line.len();
     serde_json::to_writer(
-        &mut line,
+        &mut *line,
         &Tail {
-            response,
             error: match &entry.outcome {
                 Outcome::Error(error) => Some(error),
                 _ => None,
@@ -150,7 +160,7 @@ pub(super) fn write(entry: &Entry) -> serde_json::Result<Vec<u8>> {
         }
         _ => line.splice(begin..=begin, *b",").for_each(drop),
     }
-    Ok(line)
+    Ok(())
 }
 
 /// Members of an entry that matching needs; the others are skipped.

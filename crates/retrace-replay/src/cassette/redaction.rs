@@ -1,6 +1,10 @@
 //! Redaction of entries before they are written.
 
+use std::ops::Range;
+
 use genai_redact::{MARKER, Place};
+use memchr::memchr;
+use retrace_protocol::Json;
 
 use super::entry::{Entry, Outcome};
 use crate::{Chunk, Response, Secrets};
@@ -11,6 +15,19 @@ impl Secrets {
         if let Some(request) = self.redact_json(entry.request.as_str(), Place::Body) {
             entry.request = request;
         }
+        self.redact_others(entry);
+    }
+
+    /// Replaces the values in a request that holds no other credentials.
+    pub(super) fn redact_clean(&self, request: Json) -> Json {
+        // As in `redact_json`: what is no JSON then is found by the search before writing.
+        self.redact_text(request.as_str()).and_then(|text| Json::parse_strict(&text)).unwrap_or(request)
+    }
+
+    /// Replaces credentials in all but the request. Returns the positions of JSON documents without line ends in the body of a
+    /// response, in order; not all of them.
+    pub(super) fn redact_others(&self, entry: &mut Entry) -> Vec<Range<usize>> {
+        let mut documents = Vec::new();
         if let Some(endpoint) = &mut entry.endpoint {
             *endpoint = self
                 .redact_text(&genai_redact::url(endpoint))
@@ -38,7 +55,7 @@ impl Secrets {
                     }
                 }
                 let is_error = response.status >= 400;
-                entry.redacted |= self.redact_chunks(&mut response.chunks, is_error);
+                entry.redacted |= self.redact_chunks(&mut response.chunks, is_error, &mut documents);
             }
             Outcome::Value(value) => {
                 if let Some(redacted) = self.redact_json(value.as_str(), Place::Body) {
@@ -54,21 +71,28 @@ impl Secrets {
             }
             Outcome::NotReplayable(_) | Outcome::Mark => {}
         }
+        documents
     }
 
     /// Returns true if something was replaced. A credential may lie across the end of a chunk, so the body is read as a whole. It
     /// keeps its cut if each chunk by itself comes to the same.
-    fn redact_chunks(&self, chunks: &mut [Chunk], is_error: bool) -> bool {
-        let redacted = match &*chunks {
-            [only] => self.redact_bytes(&only.bytes, is_error),
+    fn redact_chunks(&self, chunks: &mut [Chunk], is_error: bool, documents: &mut Vec<Range<usize>>) -> bool {
+        let joined: Vec<u8>;
+        let body = match &*chunks {
+            [only] => &only.bytes,
             several => {
-                let pieces: Vec<&[u8]> = several.iter().map(|chunk| chunk.bytes.as_slice()).collect();
-                self.redact_bytes(&pieces.concat(), is_error)
+                joined = several.iter().map(|chunk| chunk.bytes.as_slice()).collect::<Vec<_>>().concat();
+                &joined
             }
         };
+        let redacted = self.redact_bytes(body, is_error, documents);
+        // A document between two line ends may have others of the kind inside.
+        if redacted.is_some() || memchr(b'\r', body).is_some() {
+            documents.clear();
+        }
         let Some(redacted) = redacted else { return false };
         for chunk in chunks.iter_mut() {
-            if let Some(redacted) = self.redact_bytes(&chunk.bytes, is_error) {
+            if let Some(redacted) = self.redact_bytes(&chunk.bytes, is_error, &mut Vec::new()) {
                 chunk.bytes = redacted;
             }
         }
@@ -91,7 +115,7 @@ fn compressed(response: &Response) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use memchr::memmem;
-    use retrace_protocol::{Json, SpanType};
+    use retrace_protocol::SpanType;
     use serde_json::json;
 
     use super::*;

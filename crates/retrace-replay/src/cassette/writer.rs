@@ -2,9 +2,15 @@
 
 use std::io::Write;
 
+use genai_redact::Place;
+
 use super::line::{self, End};
 use super::{CassetteError, CassetteProblem, Entry, Header, MAX_LINE_BYTES};
+use crate::CleanRequest;
 use crate::secrets::Secrets;
+
+/// Most memory that is kept for the next line, in bytes.
+const MAX_BUFFER_BYTES: usize = 256 * 1024;
 
 /// Writes a cassette, one entry at a time.
 ///
@@ -31,6 +37,8 @@ pub struct CassetteWriter<W> {
     entries: u64,
     lines: u64,
     max_line_bytes: u64,
+    /// Memory of the next line.
+    buffer: Vec<u8>,
 }
 
 impl<W: Write> CassetteWriter<W> {
@@ -40,7 +48,8 @@ impl<W: Write> CassetteWriter<W> {
     /// The writer's, and [`CassetteProblem::Secret`] where a secret would still be written.
     pub fn begin(file: &str, writer: W, header: &Header, secrets: Secrets) -> Result<Self, CassetteError> {
         let max_line_bytes = MAX_LINE_BYTES;
-        let mut cassette = Self { file: file.to_owned(), writer, secrets, entries: 0, lines: 0, max_line_bytes };
+        let mut cassette =
+            Self { file: file.to_owned(), writer, secrets, entries: 0, lines: 0, max_line_bytes, buffer: Vec::new() };
         let mut header = header.clone();
         header.name = cassette.secrets.redact_label(&header.name);
         let header = serde_json::to_string(&header).map_err(|error| cassette.malformed(&error))?;
@@ -58,14 +67,40 @@ impl<W: Write> CassetteWriter<W> {
     /// # Errors
     /// The writer's, [`CassetteProblem::TooLong`] for an entry that no reader takes, and [`CassetteProblem::Secret`] where a secret would still be written, such as one in a name.
     pub fn push(&mut self, mut entry: Entry) -> Result<u64, CassetteError> {
-        entry.ordinal = self.entries;
-        self.secrets.redact(&mut entry);
-        let line = line::write(&entry).map_err(|error| self.malformed(&error))?;
-        if let Some(name) = self.secrets.find(&line) {
-            let problem = CassetteProblem::Secret { name: name.to_owned(), ordinal: entry.ordinal };
-            return Err(CassetteError::new(&*self.file, None, problem));
+        if let Some(request) = self.secrets.redact_json(entry.request.as_str(), Place::Body) {
+            entry.request = request;
         }
-        self.line(&line)?;
+        self.push_redacted(entry)
+    }
+
+    /// [`CassetteWriter::push`] for an entry whose request holds no credentials but the secrets that are known: it is read no more.
+    /// The fingerprint and the request of the entry are replaced by those of `request`.
+    ///
+    /// # Errors
+    /// As [`CassetteWriter::push`].
+    pub fn push_clean(&mut self, mut entry: Entry, request: CleanRequest) -> Result<u64, CassetteError> {
+        entry.fingerprint = request.fingerprint;
+        entry.request = self.secrets.redact_clean(request.json);
+        self.push_redacted(entry)
+    }
+
+    fn push_redacted(&mut self, mut entry: Entry) -> Result<u64, CassetteError> {
+        entry.ordinal = self.entries;
+        let documents = self.secrets.redact_others(&mut entry);
+        let mut line = std::mem::take(&mut self.buffer);
+        line.clear();
+        let written = line::append(&mut line, &entry, &documents).map_err(|error| self.malformed(&error));
+        let pushed = written.and_then(|()| match self.secrets.find(&line) {
+            Some(name) => {
+                let problem = CassetteProblem::Secret { name: name.to_owned(), ordinal: entry.ordinal };
+                Err(CassetteError::new(&*self.file, None, problem))
+            }
+            None => self.line(&line),
+        });
+        if line.capacity() <= MAX_BUFFER_BYTES {
+            self.buffer = line;
+        }
+        pushed?;
         self.entries += 1;
         Ok(entry.ordinal)
     }

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::limits::LimitState;
 use super::position::{self, Owner, Position};
-use super::recorder::Begun;
+use super::recorder::{Begun, parsed};
 use super::refusal::keep;
 use super::session::Session;
 use crate::enforcement::CheckedSpan;
@@ -69,7 +69,8 @@ struct Observed {
 
 /// A call of a session that may go out.
 struct Live {
-    request: Value,
+    /// Absent where the body was not parsed.
+    request: Option<Value>,
     /// Number of the call in the report.
     ticket: usize,
     /// Set where the tokens of the response are compared with recorded ones.
@@ -78,12 +79,6 @@ struct Live {
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Reads a request body as JSON; one that is none as text.
-fn request(view: &CallView<'_>) -> Value {
-    let Some(bytes) = view.body.bytes() else { return Value::Null };
-    serde_json::from_slice(bytes).unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned().into())
 }
 
 impl Interceptor for SessionInterceptor {
@@ -110,10 +105,10 @@ impl Interceptor for SessionInterceptor {
         let Some(session) = &position.session else {
             return self.pass(view, &position, None, None);
         };
-        let request = request(view);
         if !session.is_replay() {
-            return self.pass(view, &position, Some(Live { request, ticket: usize::MAX, check: None }), None);
+            return self.pass(view, &position, Some(Live { request: None, ticket: usize::MAX, check: None }), None);
         }
+        let request = view.body.bytes().map_or(Value::Null, parsed);
         let name = view.operation.as_str();
         let call = Call {
             lane: position.lane(),
@@ -135,7 +130,7 @@ impl Interceptor for SessionInterceptor {
             }
             Decision::Live { altered, ticket, recorded_tokens } => {
                 let check = (!recorded_tokens.is_empty()).then(|| StreamedCheck::new(recorded_tokens));
-                self.pass(view, &position, Some(Live { request, ticket, check }), altered)
+                self.pass(view, &position, Some(Live { request: Some(request), ticket, check }), altered)
             }
             other => {
                 let message = format!("the decision {other:?} is not one about a model call");
@@ -207,9 +202,11 @@ impl SessionInterceptor {
         let (request, check) = live.map(|live| (live.request, live.check)).unzip();
         let body = altered.as_ref().map(ToString::to_string);
         let begun = position.session.as_ref().zip(request).and_then(|(session, request)| {
-            let request = altered.unwrap_or(request);
             let (lane, name) = (position.lane(), view.operation.as_str());
-            session.record(|recorder| recorder.call(lane, SpanType::LlmCall, name, view.model, request))
+            session.record(|recorder| match altered.or(request) {
+                Some(request) => recorder.call(lane, SpanType::LlmCall, name, view.model, request),
+                None => recorder.model_call(lane, name, view.model, view.body.bytes()),
+            })
         });
         let observed = Observed {
             session: position.session.clone(),

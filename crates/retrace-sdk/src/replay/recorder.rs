@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use retrace_protocol::{Json, SpanType};
 use retrace_replay::cassette::{CassetteError, CassetteWriter, Entry, Header, Outcome};
 use retrace_replay::replay::Normalize;
-use retrace_replay::{Fingerprint, Lane, Secrets, redact};
+use retrace_replay::{CleanRequest, Fingerprint, Lane, Secrets, redact};
 use serde_json::Value;
 
 use super::replaced_file::ReplacedFile;
@@ -23,7 +23,7 @@ pub(crate) struct Recorder {
     error: Option<CassetteError>,
     next: u64,
     written: u64,
-    waiting: BTreeMap<u64, Entry>,
+    waiting: BTreeMap<u64, Ended>,
     /// Calls that are under way, by lane and fingerprint.
     under_way: HashMap<(Lane, Fingerprint), u32>,
     redact: Option<RedactHook>,
@@ -34,8 +34,16 @@ pub(crate) struct Recorder {
 #[derive(Debug)]
 pub(crate) struct Begun {
     number: u64,
-    entry: Entry,
+    ended: Ended,
     key: (Lane, Fingerprint),
+}
+
+/// An entry that is written when those before it are.
+#[derive(Debug)]
+struct Ended {
+    entry: Entry,
+    /// Its request, where that is not in the entry.
+    request: Option<CleanRequest>,
 }
 
 impl Recorder {
@@ -95,28 +103,45 @@ impl Recorder {
         if let Some(redact) = &self.redact {
             redact(&mut request);
         }
-        let mut entry = Entry::with_fingerprint(span_type, name, Json::from_serialize(&request), print);
+        let entry = Entry::with_fingerprint(span_type, name, Json::from_serialize(&request), print);
+        self.begun(lane, model, entry, None)
+    }
+
+    /// Begins a model call whose request has this body, if the adapter read it.
+    pub(crate) fn model_call(&mut self, lane: &Lane, name: &str, model: Option<&str>, body: Option<&[u8]>) -> Begun {
+        let is_changed = self.redact.is_some() || self.normalize.is_some();
+        match body.filter(|_| !is_changed).and_then(|body| CleanRequest::read(name, model, body)) {
+            Some(request) => {
+                let span_type = SpanType::LlmCall;
+                let entry = Entry::with_fingerprint(span_type, name, Json::null(), request.fingerprint());
+                self.begun(lane, model, entry, Some(request))
+            }
+            None => self.call(lane, SpanType::LlmCall, name, model, body.map_or(Value::Null, parsed)),
+        }
+    }
+
+    fn begun(&mut self, lane: &Lane, model: Option<&str>, mut entry: Entry, request: Option<CleanRequest>) -> Begun {
         entry.model = model.map(ToOwned::to_owned);
         entry.lane = lane.clone();
         let key = (entry.lane.clone(), entry.fingerprint);
         let under_way = self.under_way.entry(key.clone()).or_default();
-        entry.concurrent = *under_way > 0 && matches!(span_type, SpanType::LlmCall | SpanType::ToolCall);
+        entry.concurrent = *under_way > 0 && matches!(entry.span_type, SpanType::LlmCall | SpanType::ToolCall);
         *under_way += 1;
         let number = self.next;
         self.next += 1;
-        Begun { number, entry, key }
+        Begun { number, ended: Ended { entry, request }, key }
     }
 
     /// Ends a call.
     pub(crate) fn end(&mut self, begun: Begun, outcome: Outcome, fill: impl FnOnce(&mut Entry)) {
-        let Begun { number, mut entry, key } = begun;
+        let Begun { number, mut ended, key } = begun;
         if let Some(under_way) = self.under_way.get_mut(&key) {
             *under_way = under_way.saturating_sub(1);
             if *under_way == 0 {
                 self.under_way.remove(&key);
             }
         }
-        entry.outcome = match (outcome, &self.redact) {
+        ended.entry.outcome = match (outcome, &self.redact) {
             (Outcome::Value(value), Some(redact)) => {
                 let mut value = value.to_value().unwrap_or_default();
                 redact(&mut value);
@@ -124,14 +149,14 @@ impl Recorder {
             }
             (outcome, _) => outcome,
         };
-        fill(&mut entry);
-        self.waiting.insert(number, entry);
+        fill(&mut ended.entry);
+        self.waiting.insert(number, ended);
         self.write_waiting();
     }
 
     /// Records an entry of another cassette.
     pub(crate) fn copy(&mut self, entry: &Entry) {
-        self.waiting.insert(self.next, entry.clone());
+        self.waiting.insert(self.next, Ended { entry: entry.clone(), request: None });
         self.next += 1;
         self.write_waiting();
     }
@@ -143,10 +168,14 @@ impl Recorder {
     }
 
     fn write_waiting(&mut self) {
-        while let Some(entry) = self.waiting.remove(&self.written) {
+        while let Some(Ended { entry, request }) = self.waiting.remove(&self.written) {
             self.written += 1;
             let Some(writer) = &mut self.writer else { continue };
-            if let Err(error) = writer.push(entry) {
+            let pushed = match request {
+                Some(request) => writer.push_clean(entry, request),
+                None => writer.push(entry),
+            };
+            if let Err(error) = pushed {
                 self.error = Some(error);
                 self.writer = None;
             }
@@ -169,6 +198,11 @@ impl Recorder {
         writer.finish()?.finish()?;
         Ok(self.path.clone())
     }
+}
+
+/// Reads a request body as JSON; one that is none as text.
+pub(crate) fn parsed(body: &[u8]) -> Value {
+    serde_json::from_slice(body).unwrap_or_else(|_| String::from_utf8_lossy(body).into_owned().into())
 }
 
 impl std::fmt::Debug for Recorder {
