@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
 use opentelemetry::trace::TraceContextExt as _;
 use opentelemetry_retrace::traceparent::{format_traceparent, parse_traceparent};
-use opentelemetry_retrace::{RecordedRun, RetracePropagator};
+use opentelemetry_retrace::{RemoteRunContext, RetracePropagator};
 
 fuzz_target!(|data: &[u8]| {
     // Lines: the first is a traceparent, the others are tracestates.
@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
     let propagator = RetracePropagator::default();
     let context = propagator.extract_headers(&headers);
     let span = context.span().span_context().clone();
-    let _ = RecordedRun::received(&context).map(|run| (run.span_id(), run.session_id().map(str::len)));
+    let _ = RemoteRunContext::received(&context).map(|run| (run.span_id(), run.session_id().map(str::len)));
     if !span.is_valid() {
         return;
     }

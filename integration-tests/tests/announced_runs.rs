@@ -13,7 +13,7 @@ use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _, TracerPr
 use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_http::{HeaderExtractor, HeaderInjector};
 use opentelemetry_retrace::{
-    Installer, RecordedRun, RetraceExporter, RetracePropagator, RetraceSpanProcessor, attributes,
+    Installer, RemoteRunContext, RetraceExporter, RetracePropagator, RetraceSpanProcessor, attributes,
 };
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanExporter as _, SpanProcessor as _};
 use retrace_local::{Server, TraceQuery};
@@ -129,7 +129,8 @@ async fn what_a_service_calls_is_part_of_its_run_in_every_combination() {
                 let server = Server::start().unwrap();
                 let (caller, callee) = (Service::new(caller_by, &server), Service::new(callee_by, &server));
                 if caller_by != Pipeline::Install {
-                    let recipe = RetracePropagator::builder().with_runs(|_| Some(RecordedRun::new())).build().unwrap();
+                    let recipe =
+                        RetracePropagator::builder().with_runs(|_| Some(RemoteRunContext::new())).build().unwrap();
                     global::set_text_map_propagator(recipe.compose_from_env());
                 }
                 let addr = serve(callee.provider.clone()).await;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use opentelemetry::Context;
 use opentelemetry::propagation::TextMapPropagator as _;
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_retrace::{RecordedRun, RetracePropagator};
+use opentelemetry_retrace::{RemoteRunContext, RetracePropagator};
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -33,6 +33,6 @@ fn through_spans_of_tracing() {
         assert!(traceparent.ends_with(flags) && traceparent != was, "{traceparent}");
         assert_eq!(traceparent.split('-').nth(1), was.split('-').nth(1));
         assert_eq!(outgoing["tracestate"], incoming["tracestate"]);
-        assert_eq!(RecordedRun::received(&cx).and_then(RecordedRun::session_id), Some("session-7"));
+        assert_eq!(RemoteRunContext::received(&cx).and_then(RemoteRunContext::session_id), Some("session-7"));
     }
 }

@@ -81,7 +81,7 @@
 //! # Across services
 //! [`RetracePropagator`] carries traces from service to service, [`RetraceIdGenerator`] makes their ids, and
 //! the module [`traceparent`] has functions for code that no instrumentation covers. Spans below a caller
-//! that announces that it records the trace ([`RecordedRun`]) become part of the caller's run
+//! that announces that it records the trace ([`RemoteRunContext`]) become part of the caller's run
 //! ([`Builder::with_joined_runs`]).
 //!
 //! # Features
@@ -163,7 +163,7 @@ pub use crate::sampling::Failures;
 pub use crate::sampling::sample_key::RootSpan;
 pub use crate::stats::settlement::{Outcome, Settlement};
 pub use crate::stats::{LossReason, Lost, Stats};
-pub use crate::trace_context::RecordedRun;
+pub use crate::trace_context::RemoteRunContext;
 pub use crate::worker::builder::Builder;
 
 #[cfg(doctest)]

@@ -88,13 +88,13 @@ struct Held {
     began: Duration,
     seen: Duration,
     due: Option<Duration>,
-    part: Part,
+    part: EmissionPart,
     emitted: HashSet<Id>,
 }
 
 /// Relation of an emission to the stored run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum EmissionPart {
     /// The first emission of this trace, as far as this process knows.
     First,
     /// Everything that arrived: it replaces the earlier emission.
@@ -123,7 +123,7 @@ pub struct Emission {
     /// True if the root span of the trace has arrived.
     pub has_root: bool,
     /// Relation of this emission to the stored run.
-    pub part: Part,
+    pub part: EmissionPart,
 }
 
 /// Result of an emission.
@@ -238,9 +238,9 @@ impl HeldTraces {
         let Due { trace_id, mut held } = due;
         held.due = None;
         match how {
-            EmissionResult::Stored if held.part == Part::First => held.part = Part::Whole,
+            EmissionResult::Stored if held.part == EmissionPart::First => held.part = EmissionPart::Whole,
             EmissionResult::Stored => {}
-            EmissionResult::Added => held.part = Part::Rest,
+            EmissionResult::Added => held.part = EmissionPart::Rest,
             EmissionResult::Failed => held.due = Some(now.saturating_add(self.limits.retry)),
         }
         self.insert(trace_id, held);
@@ -294,7 +294,7 @@ impl Held {
             began: now,
             seen: now,
             due: None,
-            part: Part::First,
+            part: EmissionPart::First,
             emitted: HashSet::new(),
         }
     }

@@ -20,7 +20,7 @@ mod translate;
 mod view;
 mod weight;
 
-pub use self::held::{Due, Emission, EmissionResult, HeldLimits, HeldTraces, Part, Release};
+pub use self::held::{Due, Emission, EmissionPart, EmissionResult, HeldLimits, HeldTraces, Release};
 pub use self::json::Unreadable;
 pub use self::json_body::json_body;
 pub use self::request::{NoProtobuf, OtlpError, OtlpRequest};

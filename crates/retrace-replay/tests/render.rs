@@ -9,7 +9,7 @@ use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
 use proptest::prelude::*;
 use retrace_replay::Response;
 use retrace_replay::render::{
-    Answer, Api, Choice, Failure, MediaSource, Part, ProviderPart, Usage, render, render_failure,
+    Answer, Api, Choice, ChoicePart, Failure, MediaSource, ProviderPart, Usage, render, render_failure,
 };
 use serde_json::{Map, Value, json};
 
@@ -140,8 +140,8 @@ fn object() -> impl Strategy<Value = Value> {
     prop::collection::hash_map("[a-z]{1,6}", value, 0..4).prop_map(|map| map.into_iter().collect::<Value>())
 }
 
-fn tool_call(number: usize, with_id: bool) -> impl Strategy<Value = Part> {
-    ("[a-z_]{1,12}", object()).prop_map(move |(name, arguments)| Part::ToolCall {
+fn tool_call(number: usize, with_id: bool) -> impl Strategy<Value = ChoicePart> {
+    ("[a-z_]{1,12}", object()).prop_map(move |(name, arguments)| ChoicePart::ToolCall {
         id: with_id.then(|| format!("call_{number}")),
         name,
         arguments: Some(arguments),
@@ -160,9 +160,10 @@ fn choice(api: Api) -> impl Strategy<Value = Choice> {
         calls
     });
     let reasoning =
-        prop::option::of(words().prop_map(Part::Reasoning)).prop_map(move |part| part.filter(|_| reasons_too));
-    let text = prop::option::of(words().prop_map(Part::Text));
-    let refusal = prop::option::of(words().prop_map(Part::Refusal)).prop_map(move |part| part.filter(|_| refuses));
+        prop::option::of(words().prop_map(ChoicePart::Reasoning)).prop_map(move |part| part.filter(|_| reasons_too));
+    let text = prop::option::of(words().prop_map(ChoicePart::Text));
+    let refusal =
+        prop::option::of(words().prop_map(ChoicePart::Refusal)).prop_map(move |part| part.filter(|_| refuses));
     (reasoning, text, refusal, calls, prop::sample::select(reasons(api))).prop_map(
         |(reasoning, text, refusal, calls, reason)| Choice {
             parts: reasoning.into_iter().chain(text).chain(refusal).chain(calls).collect(),
@@ -256,7 +257,7 @@ proptest! {
     }
 }
 
-fn text(parts: Vec<Part>) -> Answer {
+fn text(parts: Vec<ChoicePart>) -> Answer {
     let choice = Choice { parts, finish_reason: Some("stop".to_owned()) };
     Answer { model: Some("m".to_owned()), choices: vec![choice], ..Answer::default() }
 }
@@ -264,7 +265,7 @@ fn text(parts: Vec<Part>) -> Answer {
 #[test]
 fn arguments_that_are_no_json_come_back_as_the_text_that_they_are() {
     for arguments in [json!("{\"half\":"), json!("\"quoted\""), json!("1"), json!([1, 2]), json!({})] {
-        let call = Part::ToolCall { id: Some("c1".into()), name: "f".into(), arguments: Some(arguments) };
+        let call = ChoicePart::ToolCall { id: Some("c1".into()), name: "f".into(), arguments: Some(arguments) };
         let answer = text(vec![call]);
         for streamed in [false, true] {
             let rendered = render(Api::OpenAiChat, &answer, streamed).unwrap();
@@ -272,7 +273,7 @@ fn arguments_that_are_no_json_come_back_as_the_text_that_they_are() {
             assert_eq!(read.choices, answer.choices, "streamed: {streamed}");
         }
     }
-    let silent = text(vec![Part::ToolCall { id: Some("c1".into()), name: "f".into(), arguments: None }]);
+    let silent = text(vec![ChoicePart::ToolCall { id: Some("c1".into()), name: "f".into(), arguments: None }]);
     let rendered = render(Api::OpenAiChat, &silent, true).unwrap();
     assert_eq!(
         Answer::from_attributes(&parse(Api::OpenAiChat, true, &rendered.response, 7)).unwrap().choices,
@@ -282,7 +283,7 @@ fn arguments_that_are_no_json_come_back_as_the_text_that_they_are() {
 
 #[test]
 fn mistral_has_its_reasoning_among_the_contents() {
-    let parts = vec![Part::Reasoning("Hm, tides.".into()), Part::Text("At six.".into())];
+    let parts = vec![ChoicePart::Reasoning("Hm, tides.".into()), ChoicePart::Text("At six.".into())];
     let answer = Answer { reasoning_in_content: true, ..text(parts) };
     for streamed in [false, true] {
         let rendered = render(Api::OpenAiChat, &answer, streamed).unwrap();
@@ -294,12 +295,12 @@ fn mistral_has_its_reasoning_among_the_contents() {
 
 #[test]
 fn what_a_format_cannot_hold_is_refused_with_the_reason() {
-    let two = |one: &str, two: &str| text(vec![Part::Text(one.into()), Part::Text(two.into())]);
+    let two = |one: &str, two: &str| text(vec![ChoicePart::Text(one.into()), ChoicePart::Text(two.into())]);
     let refused = |api, answer: &Answer| render(api, answer, false).unwrap_err().to_string();
     assert!(refused(Api::OpenAiChat, &two("a", "b")).contains("several texts of one kind"));
     assert!(refused(Api::OllamaChat, &two("a", "b")).contains("several texts of one kind"));
-    assert!(refused(Api::AnthropicMessages, &text(vec![Part::Refusal("no".into())])).contains("refusal"));
-    let call = |arguments| text(vec![Part::ToolCall { id: None, name: "f".into(), arguments }]);
+    assert!(refused(Api::AnthropicMessages, &text(vec![ChoicePart::Refusal("no".into())])).contains("refusal"));
+    let call = |arguments| text(vec![ChoicePart::ToolCall { id: None, name: "f".into(), arguments }]);
     assert!(refused(Api::AnthropicMessages, &call(None)).contains("the arguments of the call of `f` are not recorded"));
     assert!(refused(Api::BedrockConverse, &call(None)).contains("are not recorded"));
     assert!(refused(Api::GeminiGenerateContent, &call(Some(json!("x")))).contains("are no object"));
@@ -360,8 +361,8 @@ fn provider_parts() -> Vec<(Api, bool, Vec<ProviderPart>)> {
 #[test]
 fn tools_of_providers_and_media_come_back() {
     for (api, streamed, provided) in provider_parts() {
-        let mut parts: Vec<Part> = provided.into_iter().map(Part::Provider).collect();
-        parts.push(Part::Text("High tide at six.".into()));
+        let mut parts: Vec<ChoicePart> = provided.into_iter().map(ChoicePart::Provider).collect();
+        parts.push(ChoicePart::Text("High tide at six.".into()));
         let choice = Choice { parts, finish_reason: Some(reasons(api)[0].to_owned()) };
         let answer = Answer { choices: vec![choice], ..Answer::default() };
         let rendered = render(api, &answer, streamed).unwrap();
@@ -375,7 +376,7 @@ fn tools_of_providers_and_media_come_back() {
 fn an_api_without_tools_of_its_own_refuses_them_with_the_reason() {
     let (_, _, parts) = provider_parts().remove(0);
     for api in CHATS {
-        let answer = text(vec![Part::Provider(parts[0].clone())]);
+        let answer = text(vec![ChoicePart::Provider(parts[0].clone())]);
         let has_them = matches!(api, Api::AnthropicMessages | Api::GeminiGenerateContent | Api::BedrockConverse);
         match render(api, &answer, false) {
             Ok(_) => assert!(has_them, "{api}"),
@@ -449,8 +450,8 @@ fn what_two_spellings_say_is_written_in_the_providers_own() {
     let counted = body(Api::BedrockConverse, &Answer { usage, ..text(vec![]) });
     assert_eq!(counted["usage"]["inputTokens"], 5, "what a cache held stands beside it");
 
-    let thought = Part::Reasoning("Hm.".into());
-    let call = Part::ToolCall { id: Some("c1".into()), name: "f".into(), arguments: Some(json!({})) };
+    let thought = ChoicePart::Reasoning("Hm.".into());
+    let call = ChoicePart::ToolCall { id: Some("c1".into()), name: "f".into(), arguments: Some(json!({})) };
     let alone = body(Api::CohereV2Chat, &text(vec![thought.clone()]));
     assert_eq!(
         (&alone["message"]["content"][0]["type"], alone["message"].get("tool_plan")),
@@ -461,14 +462,14 @@ fn what_two_spellings_say_is_written_in_the_providers_own() {
 }
 
 /// Models of Bedrock by family, the parts of their answers, and whether an answer names its model, has an id and counts a cache.
-fn invoked() -> Vec<(&'static str, Vec<Part>, bool, bool, bool)> {
-    let text = Part::Text("High tide at six, then another one at half past eighteen: \u{1f30a}.".into());
-    let call = |id: Option<&str>| Part::ToolCall {
+fn invoked() -> Vec<(&'static str, Vec<ChoicePart>, bool, bool, bool)> {
+    let text = ChoicePart::Text("High tide at six, then another one at half past eighteen: \u{1f30a}.".into());
+    let call = |id: Option<&str>| ChoicePart::ToolCall {
         id: id.map(Into::into),
         name: "tide".into(),
         arguments: Some(json!({ "harbour": "Bergen" })),
     };
-    let rich = vec![Part::Reasoning("Hm.".into()), text.clone(), call(Some("c1"))];
+    let rich = vec![ChoicePart::Reasoning("Hm.".into()), text.clone(), call(Some("c1"))];
     vec![
         ("anthropic.claude-sonnet-4", rich.clone(), true, true, true),
         ("us.amazon.nova-lite-v1:0", rich.clone(), false, false, true),
@@ -499,7 +500,7 @@ fn invoked_models_of_bedrock_answer_in_the_format_of_their_family() {
             assert_eq!(read, expected, "{model}, streamed: {streamed}");
         }
     }
-    let unknown = Answer { model: Some("house.own-1".into()), ..text(vec![Part::Text("a".into())]) };
+    let unknown = Answer { model: Some("house.own-1".into()), ..text(vec![ChoicePart::Text("a".into())]) };
     let refused = render(Api::BedrockInvoke, &unknown, false).unwrap_err().to_string();
     assert!(refused.contains("house.own-1"), "{refused}");
 }

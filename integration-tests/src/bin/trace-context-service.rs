@@ -22,7 +22,7 @@ use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _, TracerProvider as _};
 use opentelemetry::{Context, global};
 use opentelemetry_http::{HeaderExtractor, HeaderInjector};
-use opentelemetry_retrace::{RecordedRun, RetraceIdGenerator, RetracePropagator};
+use opentelemetry_retrace::{RemoteRunContext, RetraceIdGenerator, RetracePropagator};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 use serde::Deserialize;
@@ -73,7 +73,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         propagator: match arguments.propagator {
             Propagator::Retrace => Box::new(RetracePropagator::default()),
             Propagator::Recording => {
-                let run = RecordedRun::new().with_session_id("session-7").with_agent_id("agent-7");
+                let run = RemoteRunContext::new().with_session_id("session-7").with_agent_id("agent-7");
                 Box::new(RetracePropagator::builder().with_runs(move |_| Some(run.clone())).build()?)
             }
             Propagator::Sdk => Box::new(TraceContextPropagator::new()),

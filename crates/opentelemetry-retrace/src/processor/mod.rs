@@ -22,7 +22,7 @@ use crate::span::not_sent::is_not_sent;
 use crate::span::span_stub::SpanStub;
 use crate::span::start_hint;
 use crate::stats::Stats;
-use crate::trace_context::RecordedRun;
+use crate::trace_context::RemoteRunContext;
 use crate::transport::requests::Requests;
 use crate::worker::builder::Builder;
 use crate::worker::worker_handle::{Pipeline, WayIn};
@@ -169,7 +169,7 @@ impl RetraceSpanProcessor {
     /// its attributes at that time. From the first call of this function on, each sampled span costs one more
     /// scan of its attributes and one short lock at its start and at its end. The memory is bounded: 16,384
     /// runs, 4,096 spans of each and 131,072 of all together.
-    pub fn announcer(&self) -> impl Fn(&Context) -> Option<RecordedRun> + Clone + Send + Sync + use<> {
+    pub fn announcer(&self) -> impl Fn(&Context) -> Option<RemoteRunContext> + Clone + Send + Sync + use<> {
         let announcer = self.pipeline.as_ref().map(|pipeline| Arc::clone(&pipeline.announcer));
         if let Some(announcer) = &announcer {
             announcer.watch();

@@ -23,7 +23,7 @@ use crate::config::BuildError;
 use crate::trace_context::context::{Announced, Received};
 use crate::trace_context::run;
 use crate::trace_context::tracestate::Members;
-use crate::trace_context::{RecordedRun, Traceparent};
+use crate::trace_context::{RemoteRunContext, Traceparent};
 
 const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
@@ -59,11 +59,11 @@ static FIELDS: LazyLock<[String; 2]> = LazyLock::new(|| [TRACEPARENT.to_owned(),
 /// call when it is used again for one that has none: use a new one, or [`RetracePropagator::inject_headers`].
 ///
 /// # Runs
-/// [`RecordedRun`] announces a trace that Retrace records to the next service. The propagator announces none
+/// [`RemoteRunContext`] announces a trace that Retrace records to the next service. The propagator announces none
 /// on its own, because a span does not show whether its trace is recorded:
 /// [`RetracePropagatorBuilder::with_runs`] with
 /// [`RetraceSpanProcessor::announcer`](crate::RetraceSpanProcessor::announcer) announces it, and so does
-/// [`RecordedRun::announce`].
+/// [`RemoteRunContext::announce`].
 #[derive(Clone, Default)]
 pub struct RetracePropagator {
     settings: RetracePropagatorBuilder,
@@ -71,7 +71,7 @@ pub struct RetracePropagator {
 
 /// Function from a `Context` to the announcement of its trace; `None` if the trace is not recorded in
 /// Retrace.
-type Runs = Arc<dyn Fn(&Context) -> Option<RecordedRun> + Send + Sync>;
+type Runs = Arc<dyn Fn(&Context) -> Option<RemoteRunContext> + Send + Sync>;
 
 /// Configures a [`RetracePropagator`].
 #[derive(Clone, Default)]
@@ -85,11 +85,11 @@ pub struct RetracePropagatorBuilder {
 impl RetracePropagatorBuilder {
     /// Sets the function that returns the announcement of the run for the `Context` of an outgoing call;
     /// `None` if its trace is not recorded in Retrace. It is called on the thread that calls, and only when
-    /// the span is sampled; its result takes precedence over [`RecordedRun::announce`]. If it panics, nothing
-    /// is announced. Default: no trace is announced, except by [`RecordedRun::announce`].
+    /// the span is sampled; its result takes precedence over [`RemoteRunContext::announce`]. If it panics, nothing
+    /// is announced. Default: no trace is announced, except by [`RemoteRunContext::announce`].
     ///
     /// The next service leaves the start and the end of the run to this one, so a run that is announced is
-    /// also sent: if the announcement has no [span](RecordedRun::with_span_id) and no processor of this
+    /// also sent: if the announcement has no [span](RemoteRunContext::with_span_id) and no processor of this
     /// process has a position for the call in a run that is sent, the calling span becomes part of the run,
     /// by the attribute [`attributes::OUTGOING_CALL`]. Return `None` for a
     /// trace that an exporter samples out.
@@ -99,17 +99,17 @@ impl RetracePropagatorBuilder {
     /// announced, with GenAI spans or without:
     ///
     /// ```
-    /// use opentelemetry_retrace::{RecordedRun, RetracePropagator};
+    /// use opentelemetry_retrace::{RemoteRunContext, RetracePropagator};
     ///
-    /// let propagator = RetracePropagator::builder().with_runs(|_| Some(RecordedRun::new())).build()?;
+    /// let propagator = RetracePropagator::builder().with_runs(|_| Some(RemoteRunContext::new())).build()?;
     /// # Ok::<(), opentelemetry_retrace::BuildError>(())
     /// ```
-    pub fn with_runs(mut self, runs: impl Fn(&Context) -> Option<RecordedRun> + Send + Sync + 'static) -> Self {
+    pub fn with_runs(mut self, runs: impl Fn(&Context) -> Option<RemoteRunContext> + Send + Sync + 'static) -> Self {
         self.runs = Some(Arc::new(runs));
         self
     }
 
-    /// Sets whether a [`RecordedRun`] is read and written. If not, this is a propagator of plain W3C Trace
+    /// Sets whether a [`RemoteRunContext`] is read and written. If not, this is a propagator of plain W3C Trace
     /// Context, and an entry of Retrace is passed on like any other. Default: yes.
     pub fn with_recorded_runs(mut self, recorded_runs: bool) -> Self {
         self.without_runs = !recorded_runs;
@@ -192,7 +192,7 @@ impl RetracePropagator {
 
     /// Returns the announcement for a call. A remote span is passed on unchanged: its own service announces
     /// it.
-    fn run(&self, cx: &Context) -> Option<RecordedRun> {
+    fn run(&self, cx: &Context) -> Option<RemoteRunContext> {
         let span = cx.span();
         if self.settings.without_runs || span.span_context().is_remote() || !span.span_context().is_sampled() {
             return None;
@@ -242,7 +242,7 @@ impl TextMapPropagator for RetracePropagator {
         let received = Received {
             trace_id: parent.trace_id(),
             random: parent.is_random(),
-            run: entry.and_then(RecordedRun::parse),
+            run: entry.and_then(RemoteRunContext::parse),
             state: state.clone(),
             members,
         };

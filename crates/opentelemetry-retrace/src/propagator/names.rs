@@ -32,7 +32,7 @@ impl RetracePropagator {
     }
 
     /// Combines the propagators that `OTEL_PROPAGATORS` names: a list of `tracecontext` (W3C Trace Context),
-    /// `retrace` (the same and [`RecordedRun`](crate::RecordedRun), by this propagator), `baggage` (the
+    /// `retrace` (the same and [`RemoteRunContext`](crate::RemoteRunContext), by this propagator), `baggage` (the
     /// SDK's) and `none`. Unset: `retrace,baggage`.
     ///
     /// A name that is not known is ignored with a warning, which the exporter or processor of the process

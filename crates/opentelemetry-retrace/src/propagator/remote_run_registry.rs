@@ -19,7 +19,7 @@ use crate::fork::PerProcess;
 use crate::sampling::Rule;
 use crate::sampling::sample_key::RootSpan;
 use crate::span::view::{SdkSpan, value};
-use crate::trace_context::RecordedRun;
+use crate::trace_context::RemoteRunContext;
 
 /// Number of shards. Each has a lock of its own, so that threads seldom contend.
 const PARTS: usize = 16;
@@ -58,7 +58,7 @@ pub(crate) fn position(cx: &Context) -> Option<Position> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Position {
     /// The nearest span that is sent, the session and the agent.
-    pub run: RecordedRun,
+    pub run: RemoteRunContext,
     /// True once a span shows that the run is sent.
     pub is_sent: bool,
 }
@@ -85,7 +85,7 @@ struct Part {
 struct Open {
     root: SpanId,
     /// Run context announced by the caller, whose run is joined.
-    caller: Option<RecordedRun>,
+    caller: Option<RemoteRunContext>,
     /// True once a span shows that the run is sent.
     is_sent: bool,
     session: Option<Arc<str>>,
@@ -141,7 +141,7 @@ impl RemoteRunRegistry {
 
         let mut part = self.part(trace_id);
         if is_root && !part.traces.contains_key(&trace_id) {
-            let caller = RecordedRun::in_state(span.span_context.trace_state());
+            let caller = RemoteRunContext::in_state(span.span_context.trace_state());
             let state = span.span_context.trace_state();
             let leaves_out = |rule: &Rule| rule.applies() && !rule.keeps(trace_id, &RootSpan::of(span), state);
             if caller.is_none() && self.rule.as_ref().is_some_and(leaves_out) {
@@ -203,7 +203,7 @@ impl RemoteRunRegistry {
 
     /// Returns the run context to announce for the current span; `None` when its run is not sent, or not yet
     /// known to be.
-    pub(crate) fn run(&self, cx: &Context) -> Option<RecordedRun> {
+    pub(crate) fn run(&self, cx: &Context) -> Option<RemoteRunContext> {
         let span = cx.span();
         let (trace_id, span_id) = (span.span_context().trace_id(), span.span_context().span_id());
         let part = self.part(trace_id);
@@ -234,12 +234,12 @@ impl RemoteRunRegistry {
 
 impl Open {
     /// Run context for a span at that position, or for the root if the position is not known.
-    fn run(&self, stand: Option<&Stand>) -> RecordedRun {
+    fn run(&self, stand: Option<&Stand>) -> RemoteRunContext {
         let caller = self.caller.as_ref();
-        let session = caller.and_then(RecordedRun::session_id).or(self.session.as_deref());
+        let session = caller.and_then(RemoteRunContext::session_id).or(self.session.as_deref());
         let agent = stand.and_then(|stand| stand.agent.as_deref());
-        let agent = agent.or_else(|| caller.and_then(RecordedRun::agent_id));
-        let mut run = RecordedRun::new().with_span_id(stand.map_or(self.root, |stand| stand.sent));
+        let agent = agent.or_else(|| caller.and_then(RemoteRunContext::agent_id));
+        let mut run = RemoteRunContext::new().with_span_id(stand.map_or(self.root, |stand| stand.sent));
         if let Some(session) = session {
             run = run.with_session_id(session);
         }

@@ -139,7 +139,7 @@ fn another_trace_in_the_same_context_inherits_nothing() {
     let cx = cx.with_span(span);
     let (traceparent, state) = inject(&propagator, &cx);
     assert!(traceparent.unwrap().ends_with("-01"));
-    assert_eq!((state, RecordedRun::received(&cx)), (None, None));
+    assert_eq!((state, RemoteRunContext::received(&cx)), (None, None));
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn an_invalid_span_is_not_written() {
 
 #[test]
 fn a_span_from_elsewhere_is_passed_on_as_it_came() {
-    let propagator = RetracePropagator::builder().with_runs(|_| Some(RecordedRun::new())).build().unwrap();
+    let propagator = RetracePropagator::builder().with_runs(|_| Some(RemoteRunContext::new())).build().unwrap();
     let state = "b=2,retrace=1;s:x,a@@b=1,b=3";
     let cx = extract(&propagator, &[("traceparent", &parent(3)), ("tracestate", state)]);
     assert_eq!(inject(&propagator, &cx), (Some(parent(3)), Some(state.to_owned())));

@@ -14,7 +14,7 @@ use crate::sampling::sample_key::RootSpan;
 use crate::sampling::{Failures, Rule};
 use crate::span::span_stub::is_local_root;
 use crate::span::view::weight;
-use crate::trace_context::RecordedRun;
+use crate::trace_context::RemoteRunContext;
 
 /// Maximum number of remembered decisions about ended runs, and of held runs.
 const RUNS: usize = 10_000;
@@ -129,7 +129,7 @@ fn trace_id(span: &SpanData) -> [u8; 16] {
 /// down.
 fn belongs_to_caller(span: &SpanData) -> bool {
     let by_sdk = || span.parent_span_is_remote && trace_id(span).starts_with(&span.parent_span_id.to_bytes());
-    RecordedRun::in_state(span.span_context.trace_state()).is_some() || by_sdk()
+    RemoteRunContext::in_state(span.span_context.trace_state()).is_some() || by_sdk()
 }
 
 fn has_failed(span: &SpanData) -> bool {

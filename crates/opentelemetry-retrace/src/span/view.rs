@@ -11,7 +11,7 @@ use retrace_translate::{
 };
 use serde::{Serialize, Serializer};
 
-use crate::trace_context::RecordedRun;
+use crate::trace_context::RemoteRunContext;
 
 /// Span of the SDK.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl SpanView for SdkSpan<'_> {
     }
 
     fn caller(&self) -> Option<Caller> {
-        let run = RecordedRun::in_state(self.0.span_context.trace_state())?;
+        let run = RemoteRunContext::in_state(self.0.span_context.trace_state())?;
         Some(Caller {
             span_id: run.span_id().map(SpanId::to_bytes),
             session_id: run.session_id().map(str::to_owned),

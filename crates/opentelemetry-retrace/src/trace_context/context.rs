@@ -3,7 +3,7 @@
 use opentelemetry::Context;
 use opentelemetry::trace::{TraceContextExt as _, TraceId, TraceState};
 
-use crate::trace_context::run::RecordedRun;
+use crate::trace_context::run::RemoteRunContext;
 use crate::trace_context::tracestate::Members;
 
 /// Received parts of a trace that a span context cannot hold: they live as long as `Context`s are made from
@@ -18,7 +18,7 @@ pub(crate) struct Received {
     /// Entries that the span context holds, to detect changes.
     pub state: TraceState,
     /// Announcement of the caller's run.
-    pub run: Option<RecordedRun>,
+    pub run: Option<RemoteRunContext>,
 }
 
 impl Received {
@@ -34,11 +34,11 @@ impl Received {
 #[derive(Debug)]
 pub(crate) struct Announced {
     pub trace_id: TraceId,
-    pub run: RecordedRun,
+    pub run: RemoteRunContext,
 }
 
 impl Announced {
-    pub(crate) fn of(cx: &Context) -> Option<&RecordedRun> {
+    pub(crate) fn of(cx: &Context) -> Option<&RemoteRunContext> {
         let announced = cx.get::<Self>()?;
         (announced.trace_id == cx.span().span_context().trace_id()).then_some(&announced.run)
     }

@@ -5,5 +5,5 @@ pub(crate) mod run;
 pub(crate) mod traceparent;
 pub(crate) mod tracestate;
 
-pub use self::run::RecordedRun;
+pub use self::run::RemoteRunContext;
 pub use self::traceparent::{InvalidTraceparent, Traceparent};

@@ -45,23 +45,23 @@ const ENCODED: &AsciiSet =
 ///
 /// # Sending
 /// [`RetracePropagatorBuilder::with_runs`](crate::RetracePropagatorBuilder::with_runs) is called for each
-/// outgoing call, and [`RecordedRun::announce`] sets it for one `Context`. A trace that is not sampled is not
+/// outgoing call, and [`RemoteRunContext::announce`] sets it for one `Context`. A trace that is not sampled is not
 /// announced, since it is not recorded.
 ///
 /// # Receiving
 /// Exporter and processor find it in the state of each span, whichever propagator extracted it, and let the
-/// spans join the caller's run. [`RecordedRun::received`] returns it from the `Context` that this crate's
-/// propagator extracted and from those made from it, [`RecordedRun::in_state`] from the state of a span. The
+/// spans join the caller's run. [`RemoteRunContext::received`] returns it from the `Context` that this crate's
+/// propagator extracted and from those made from it, [`RemoteRunContext::in_state`] from the state of a span. The
 /// caller can state anything in it: a service that strangers call switches it off
 /// ([`Builder::with_joined_runs`](crate::Builder::with_joined_runs)).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RecordedRun {
+pub struct RemoteRunContext {
     span_id: Option<SpanId>,
     session_id: Option<String>,
     agent_id: Option<String>,
 }
 
-impl RecordedRun {
+impl RemoteRunContext {
     /// Creates the context of a recorded trace, without further fields.
     #[must_use]
     pub fn new() -> Self {
@@ -116,10 +116,10 @@ impl RecordedRun {
     ///
     /// ```
     /// use opentelemetry::Context;
-    /// use opentelemetry_retrace::RecordedRun;
+    /// use opentelemetry_retrace::RemoteRunContext;
     ///
     /// # let cx = Context::new();
-    /// let cx = RecordedRun::new().with_session_id("session-7").announce(&cx);
+    /// let cx = RemoteRunContext::new().with_session_id("session-7").announce(&cx);
     /// ```
     #[must_use]
     pub fn announce(self, cx: &Context) -> Context {
@@ -137,10 +137,10 @@ impl RecordedRun {
     ///
     /// ```
     /// use opentelemetry::trace::TraceState;
-    /// use opentelemetry_retrace::RecordedRun;
+    /// use opentelemetry_retrace::RemoteRunContext;
     ///
     /// let state: TraceState = "retrace=1;s:session-7,other=x".parse()?;
-    /// let run = RecordedRun::in_state(&state).expect("our entry");
+    /// let run = RemoteRunContext::in_state(&state).expect("our entry");
     /// assert_eq!(run.session_id(), Some("session-7"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -342,7 +342,7 @@ impl<P: WayIn> Builder<P> {
     }
 
     /// Sets whether spans join the run of a caller that announces that it records the trace
-    /// ([`crate::RecordedRun`]): by the entry that this crate's propagator writes into `tracestate`, or by a
+    /// ([`crate::RemoteRunContext`]): by the entry that this crate's propagator writes into `tracestate`, or by a
     /// `traceparent` as Retrace's other SDKs write it. Yes by default. Disable it in a service that strangers
     /// call: then each of its requests is a run of its own.
     ///

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::shape::{Message, Part};
+use super::shape::{Message, MessagePart};
 
 /// Largest image in the result, in bytes of base64.
 const IMAGE_BYTES: usize = 3_000_000;
@@ -55,9 +55,9 @@ pub(super) fn output(returned: &Value, metadata: &Value) -> Vec<Message> {
         other => Message::new("assistant", parts(other)),
     };
     if let Some(reasoning) = metadata.get("reasoning").map(words).filter(|text| !text.is_empty()) {
-        message.parts.insert(0, Part::Reasoning { nodes: super::nodes(&reasoning) });
+        message.parts.insert(0, MessagePart::Reasoning { nodes: super::nodes(&reasoning) });
     }
-    let has_calls = message.parts.iter().any(|part| matches!(part, Part::ToolCall { .. }));
+    let has_calls = message.parts.iter().any(|part| matches!(part, MessagePart::ToolCall { .. }));
     if !has_calls {
         message.parts.extend(calls.into_iter().flatten().map(call));
     }
@@ -68,7 +68,7 @@ pub(super) fn output(returned: &Value, metadata: &Value) -> Vec<Message> {
 pub(super) fn join(messages: &mut Vec<Message>, answers: &[Answered]) {
     let mut given_results: Vec<(String, Value)> = Vec::new();
     let has_call = |messages: &[Message], id: &str| {
-        let is = |part: &Part| matches!(part, Part::ToolCall { id: Some(known), .. } if known == id);
+        let is = |part: &MessagePart| matches!(part, MessagePart::ToolCall { id: Some(known), .. } if known == id);
         messages.iter().any(|message| message.parts.iter().any(is))
     };
     let mut at = 0;
@@ -82,7 +82,7 @@ pub(super) fn join(messages: &mut Vec<Message>, answers: &[Answered]) {
         }
     }
     for part in messages.iter_mut().flat_map(|message| &mut message.parts) {
-        let Part::ToolCall { id: Some(id), result, error, span_id, .. } = part else { continue };
+        let MessagePart::ToolCall { id: Some(id), result, error, span_id, .. } = part else { continue };
         if let Some(found) = answers.iter().find(|answer| answer.call_id == *id) {
             (*span_id, *error) = (Some(found.span_id.clone()), found.error.clone());
             *result = result.take().or_else(|| found.output.clone());
@@ -96,7 +96,7 @@ pub(super) fn join(messages: &mut Vec<Message>, answers: &[Answered]) {
 /// Returns the content of a tool message as a value.
 fn plain(message: &Message) -> Value {
     match message.parts.as_slice() {
-        [Part::Json { value }] => value.clone(),
+        [MessagePart::Json { value }] => value.clone(),
         parts => serde_json::to_value(parts).unwrap_or_default(),
     }
 }
@@ -115,12 +115,12 @@ fn message(value: &Value) -> Message {
     if let Some(reasoning) =
         ["reasoning", "reasoning_content"].iter().find_map(|name| value.get(name)).filter(|it| !it.is_null())
     {
-        found.parts.push(Part::Reasoning { nodes: super::nodes(&words(reasoning)) });
+        found.parts.push(MessagePart::Reasoning { nodes: super::nodes(&words(reasoning)) });
     }
     let content = value.get("content").filter(|content| !content.is_null()).or_else(|| value.get("parts"));
     // The result of a tool is data, and is shown as JSON.
     match content {
-        Some(content) if answers.is_some() => found.parts.push(Part::Json { value: content.clone() }),
+        Some(content) if answers.is_some() => found.parts.push(MessagePart::Json { value: content.clone() }),
         Some(content) => found.parts.extend(parts(content)),
         None => {}
     }
@@ -137,26 +137,26 @@ fn answered(value: &Value) -> Option<String> {
     }
 }
 
-fn parts(content: &Value) -> Vec<Part> {
+fn parts(content: &Value) -> Vec<MessagePart> {
     match content {
         Value::Null => Vec::new(),
         Value::String(text) if text.is_empty() => Vec::new(),
-        Value::String(text) => vec![Part::text(text)],
+        Value::String(text) => vec![MessagePart::text(text)],
         Value::Array(list) if list.iter().all(|part| part.is_object() || part.is_string()) => {
             list.iter().flat_map(part).collect()
         }
         Value::Object(object) if object.contains_key("parts") => object.get("parts").map(parts).unwrap_or_default(),
-        other => vec![Part::Json { value: other.clone() }],
+        other => vec![MessagePart::Json { value: other.clone() }],
     }
 }
 
-fn part(value: &Value) -> Vec<Part> {
+fn part(value: &Value) -> Vec<MessagePart> {
     let text = |name: &str| value.get(name).and_then(Value::as_str);
     match text("type").unwrap_or_default() {
         "tool_use" | "tool_call" | "function_call" => return vec![call(value)],
         "thinking" | "reasoning" => {
             let text = ["thinking", "text", "content"].iter().find_map(|name| text(name)).unwrap_or_default();
-            return vec![Part::Reasoning { nodes: super::nodes(text) }];
+            return vec![MessagePart::Reasoning { nodes: super::nodes(text) }];
         }
         "image" | "image_url" | "input_image" | "audio" | "video" | "file" | "document" => return vec![media(value)],
         _ => {}
@@ -169,18 +169,18 @@ fn part(value: &Value) -> Vec<Part> {
     }
     match value.as_str().or_else(|| text("text")) {
         Some("") => Vec::new(),
-        Some(text) => vec![Part::text(text)],
-        None => vec![Part::Json { value: value.clone() }],
+        Some(text) => vec![MessagePart::text(text)],
+        None => vec![MessagePart::Json { value: value.clone() }],
     }
 }
 
-fn call(value: &Value) -> Part {
+fn call(value: &Value) -> MessagePart {
     let inner = value.get("function").filter(|function| function.is_object()).unwrap_or(value);
     let given = ["arguments", "input", "args"].iter().find_map(|name| inner.get(name)).cloned().unwrap_or_default();
     // Arguments may be a string that contains JSON.
     let arguments = given.as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or(given);
     let text = |from: &Value, name: &str| from.get(name).and_then(Value::as_str).map(str::to_owned);
-    Part::ToolCall {
+    MessagePart::ToolCall {
         id: text(value, "id").or_else(|| text(value, "call_id")),
         name: text(inner, "name").unwrap_or_default(),
         arguments,
@@ -191,7 +191,7 @@ fn call(value: &Value) -> Part {
 }
 
 /// Converts an image with data, or a reference to media.
-fn media(value: &Value) -> Part {
+fn media(value: &Value) -> MessagePart {
     let source =
         ["source", "image_url", "inline_data", "inlineData"].iter().find_map(|name| value.get(name)).unwrap_or(value);
     let find = |names: &[&str]| {
@@ -207,13 +207,13 @@ fn media(value: &Value) -> Part {
     };
     match (mime_type, data) {
         (Some(mime_type), Some(data)) if IMAGES.contains(&mime_type.as_str()) && data.len() <= IMAGE_BYTES => {
-            Part::Image { mime_type, data }
+            MessagePart::Image { mime_type, data }
         }
         (mime, Some(data)) => {
             let bytes = data.len() / 4 * 3;
-            Part::Media { kind, reference: format!("{}, about {bytes} bytes", mime.unwrap_or_default()) }
+            MessagePart::Media { kind, reference: format!("{}, about {bytes} bytes", mime.unwrap_or_default()) }
         }
-        (_, None) => Part::Media { kind, reference: reference.chars().take(2_000).collect() },
+        (_, None) => MessagePart::Media { kind, reference: reference.chars().take(2_000).collect() },
     }
 }
 

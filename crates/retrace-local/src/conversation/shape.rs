@@ -26,7 +26,7 @@ pub(crate) struct Message {
     /// True if the message is the output of the step.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) is_output: bool,
-    pub(crate) parts: Vec<Part>,
+    pub(crate) parts: Vec<MessagePart>,
     /// Id of the tool call that the message answers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) answers: Option<String>,
@@ -35,7 +35,7 @@ pub(crate) struct Message {
 /// A part of a message.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(crate) enum Part {
+pub(crate) enum MessagePart {
     /// A text as a tree, and the number of omitted bytes.
     Text {
         nodes: Vec<Node>,
@@ -72,13 +72,13 @@ const fn is_none(cut: &usize) -> bool {
 }
 
 impl Message {
-    pub(super) fn new(role: &str, parts: Vec<Part>) -> Self {
+    pub(super) fn new(role: &str, parts: Vec<MessagePart>) -> Self {
         Self { role: role.to_owned(), parts, ..Self::default() }
     }
 
     /// Creates a message of content above the size limit.
     pub(super) fn large(role: &str, json: &Json) -> Self {
-        Self::new(role, vec![Part::plain(json.as_str())])
+        Self::new(role, vec![MessagePart::plain(json.as_str())])
     }
 
     pub(super) fn of_output(mut self) -> Self {
@@ -87,7 +87,7 @@ impl Message {
     }
 }
 
-impl Part {
+impl MessagePart {
     /// Parses a text as Markdown unless it is very long.
     pub(super) fn text(text: &str) -> Self {
         if text.len() > MARKDOWN_BYTES {

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use retrace_otlp::{Emission, Part};
+use retrace_otlp::{Emission, EmissionPart};
 use retrace_protocol::{Id, Span, Timestamp, Trace, write};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
@@ -26,7 +26,7 @@ pub(crate) struct OtlpRun {
     gone: Vec<Id>,
     orphans: HashMap<Id, Id>,
     has_root: bool,
-    part: Part,
+    part: EmissionPart,
 }
 
 impl OtlpRun {
@@ -67,7 +67,7 @@ impl OtlpRun {
             self.insert_trace(database, version)?;
             return Ok(Outcome::Done);
         };
-        if is_ours && self.part == Part::Whole {
+        if is_ours && self.part == EmissionPart::Whole {
             let Content { input, output, metadata } = &self.upload.trace.content;
             update(database, &id, &self.upload.trace.head, [input, output, metadata].map(text), version)?;
             return Ok(Outcome::Done);
@@ -103,7 +103,9 @@ impl OtlpRun {
 
     /// Returns the head of a span whose parent is stored but not in the buffer.
     fn adopted(&self, database: &Connection, row: &SpanRow) -> Result<Option<String>, StoreError> {
-        let Some(parent) = self.orphans.get(&row.id).filter(|_| self.part != Part::Whole) else { return Ok(None) };
+        let Some(parent) = self.orphans.get(&row.id).filter(|_| self.part != EmissionPart::Whole) else {
+            return Ok(None);
+        };
         let mut known =
             database.prepare_cached("SELECT EXISTS (SELECT 1 FROM spans WHERE trace_id = ?1 AND id = ?2)")?;
         let is_stored: bool = known.query_row([self.upload.trace.id.as_text(), parent.as_text()], |row| row.get(0))?;

@@ -38,7 +38,7 @@ fn request(spans: &[Value], events: &[Value]) -> OtlpRequest {
 }
 
 /// Emits all traces that are due: each with its number of spans, whether it has ended, and its part.
-fn emit(traces: &mut HeldTraces, now: Duration, how: EmissionResult) -> Vec<(usize, bool, Part)> {
+fn emit(traces: &mut HeldTraces, now: Duration, how: EmissionResult) -> Vec<(usize, bool, EmissionPart)> {
     let mut emitted = Vec::new();
     while let Some(mut due) = traces.next_due(now) {
         let emission = due.translate(&Options::default()).unwrap();
@@ -56,12 +56,12 @@ fn a_run_is_told_a_little_after_its_first_span_and_whole_each_time() {
     // Data that arrives meanwhile does not postpone the emission.
     traces.take(request(&[span(1, 3, 1)], &[]), at(200));
     assert_eq!(emit(&mut traces, at(250), EmissionResult::Stored), []);
-    assert_eq!(emit(&mut traces, at(251), EmissionResult::Stored), [(2, false, Part::First)]);
+    assert_eq!(emit(&mut traces, at(251), EmissionResult::Stored), [(2, false, EmissionPart::First)]);
     assert_eq!(emit(&mut traces, at(10_000), EmissionResult::Stored), []);
 
     traces.take(request(&[span(1, 1, 0)], &[]), at(10_000));
     assert_eq!(emit(&mut traces, at(10_252), EmissionResult::Stored), []);
-    assert_eq!(emit(&mut traces, at(10_253), EmissionResult::Stored), [(3, true, Part::Whole)]);
+    assert_eq!(emit(&mut traces, at(10_253), EmissionResult::Stored), [(3, true, EmissionPart::Whole)]);
     assert_eq!(traces.next_deadline(), Some(at(610_000)));
     assert_eq!((emit(&mut traces, at(610_000), EmissionResult::Stored), traces.weight), (vec![], 0));
     assert_eq!(traces.forgotten().collect::<Vec<_>>(), [Id::from_otel_trace([1; 16])]);
@@ -71,9 +71,9 @@ fn a_run_is_told_a_little_after_its_first_span_and_whole_each_time() {
 #[test]
 fn what_was_added_to_something_stays_an_addition() {
     let mut traces = HeldTraces::new(LIMITS);
-    for (at_ms, part) in [(0, Part::First), (1_000, Part::Rest), (2_000, Part::Rest)] {
+    for (at_ms, part) in [(0, EmissionPart::First), (1_000, EmissionPart::Rest), (2_000, EmissionPart::Rest)] {
         traces.take(request(&[span(1, 1 + at_ms, 0)], &[]), at(at_ms));
-        let how = if part == Part::First { EmissionResult::Added } else { EmissionResult::Stored };
+        let how = if part == EmissionPart::First { EmissionResult::Added } else { EmissionResult::Stored };
         let emitted = emit(&mut traces, at(at_ms + 500), how);
         assert_eq!(emitted.first().map(|(_, _, part)| *part), Some(part));
     }
@@ -85,21 +85,21 @@ fn an_event_waits_for_its_span_and_is_forgotten_without_it() {
     traces.take(request(&[], &[event(1, 1), event(2, 1)]), at(0));
     assert_eq!(emit(&mut traces, at(100_000), EmissionResult::Stored), []);
     traces.take(request(&[span(1, 1, 0)], &[]), at(100_000));
-    assert_eq!(emit(&mut traces, at(101_000), EmissionResult::Stored), [(1, true, Part::First)]);
+    assert_eq!(emit(&mut traces, at(101_000), EmissionResult::Stored), [(1, true, EmissionPart::First)]);
     assert_eq!(emit(&mut traces, at(600_000), EmissionResult::Stored), []);
     assert_eq!(traces.traces.len(), 1, "the one without a span is forgotten");
     // An event of an emitted span causes another emission.
     traces.take(request(&[], &[event(1, 1)]), at(600_000));
-    assert_eq!(emit(&mut traces, at(601_000), EmissionResult::Stored), [(1, true, Part::Whole)]);
+    assert_eq!(emit(&mut traces, at(601_000), EmissionResult::Stored), [(1, true, EmissionPart::Whole)]);
 }
 
 #[test]
 fn what_could_not_be_stored_is_told_again() {
     let mut traces = HeldTraces::new(LIMITS);
     traces.take(request(&[span(1, 1, 0)], &[]), at(0));
-    assert_eq!(emit(&mut traces, at(500), EmissionResult::Failed), [(1, true, Part::First)]);
+    assert_eq!(emit(&mut traces, at(500), EmissionResult::Failed), [(1, true, EmissionPart::First)]);
     assert_eq!(traces.next_deadline(), Some(at(1_500)));
-    assert_eq!(emit(&mut traces, at(1_500), EmissionResult::Stored), [(1, true, Part::First)]);
+    assert_eq!(emit(&mut traces, at(1_500), EmissionResult::Stored), [(1, true, EmissionPart::First)]);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn when_there_is_no_room_the_oldest_is_told_and_forgotten() {
     for trace in 1..=3 {
         traces.take(request(&[span(trace, 1, 0)], &[]), at(u64::from(trace)));
     }
-    assert_eq!(emit(&mut traces, at(4), EmissionResult::Stored), [(1, true, Part::First)], "before its time");
+    assert_eq!(emit(&mut traces, at(4), EmissionResult::Stored), [(1, true, EmissionPart::First)], "before its time");
     assert_eq!(traces.forgotten().collect::<Vec<_>>(), [Id::from_otel_trace([1; 16])]);
     assert_eq!(traces.traces.len(), 2);
 

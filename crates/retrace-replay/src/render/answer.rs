@@ -38,14 +38,14 @@ pub struct Answer {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Choice {
     /// Parts in order.
-    pub parts: Vec<Part>,
+    pub parts: Vec<ChoicePart>,
     /// Reason of the end, in the provider's words.
     pub finish_reason: Option<String>,
 }
 
 /// Part of a choice.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Part {
+pub enum ChoicePart {
     /// Text.
     Text(String),
     /// Reasoning, as far as the provider shows it.
@@ -118,11 +118,11 @@ impl Answer {
     }
 
     pub(super) fn has_reasoning(&self) -> bool {
-        self.choices.iter().flat_map(|choice| &choice.parts).any(|part| matches!(part, Part::Reasoning(_)))
+        self.choices.iter().flat_map(|choice| &choice.parts).any(|part| matches!(part, ChoicePart::Reasoning(_)))
     }
 
     pub(super) fn has_calls(&self) -> bool {
-        self.choices.iter().flat_map(|choice| &choice.parts).any(|part| matches!(part, Part::ToolCall { .. }))
+        self.choices.iter().flat_map(|choice| &choice.parts).any(|part| matches!(part, ChoicePart::ToolCall { .. }))
     }
 
     /// What the format has and no run records.

@@ -3,17 +3,17 @@
 use serde_json::{Value, json};
 
 use super::text::{arguments, count, input, object, pieces, set, text};
-use super::{Answer, Documents, NotReplayable, Part, ProviderPart};
+use super::{Answer, ChoicePart, Documents, NotReplayable, ProviderPart};
 
 /// A block, whole.
-fn block(part: &Part) -> Result<Value, NotReplayable> {
+fn block(part: &ChoicePart) -> Result<Value, NotReplayable> {
     Ok(match part {
-        Part::Text(text) => json!({ "type": "text", "text": text }),
-        Part::Reasoning(text) => json!({ "type": "thinking", "thinking": text, "signature": "" }),
-        Part::Refusal(_) => {
+        ChoicePart::Text(text) => json!({ "type": "text", "text": text }),
+        ChoicePart::Reasoning(text) => json!({ "type": "thinking", "thinking": text, "signature": "" }),
+        ChoicePart::Refusal(_) => {
             return Err(NotReplayable::new("the answer has a refusal as a part, and a message has none"));
         }
-        Part::ToolCall { id, name, arguments: given } => {
+        ChoicePart::ToolCall { id, name, arguments: given } => {
             let Some(given) = given else {
                 return Err(NotReplayable::new(format!("the arguments of the call of `{name}` are not recorded")));
             };
@@ -24,7 +24,7 @@ fn block(part: &Part) -> Result<Value, NotReplayable> {
                 ("input", Some(input(given))),
             ])
         }
-        Part::Provider(part) => {
+        ChoicePart::Provider(part) => {
             part.tool_of_type("_tool_use", "_tool_result").cloned().ok_or_else(|| part.refusal())?
         }
     })
@@ -68,13 +68,15 @@ pub(super) fn render(answer: &Answer, streamed: bool) -> Result<Documents, NotRe
     let mut events = vec![json!({ "type": "message_start", "message": message(Vec::new(), None, first) })];
     for (index, (part, mut begun)) in choice.parts.iter().zip(blocks).enumerate() {
         let (given, kind, member) = match part {
-            Part::ToolCall { arguments: given, .. } => (arguments(given.as_ref()), "input_json_delta", "partial_json"),
-            Part::Reasoning(text) => (text.clone(), "thinking_delta", "thinking"),
-            Part::Text(text) | Part::Refusal(text) => (text.clone(), "text_delta", "text"),
-            Part::Provider(ProviderPart::ToolCall { call, .. }) => {
+            ChoicePart::ToolCall { arguments: given, .. } => {
+                (arguments(given.as_ref()), "input_json_delta", "partial_json")
+            }
+            ChoicePart::Reasoning(text) => (text.clone(), "thinking_delta", "thinking"),
+            ChoicePart::Text(text) | ChoicePart::Refusal(text) => (text.clone(), "text_delta", "text"),
+            ChoicePart::Provider(ProviderPart::ToolCall { call, .. }) => {
                 (arguments(call.get("input")), "input_json_delta", "partial_json")
             }
-            Part::Provider(_) => {
+            ChoicePart::Provider(_) => {
                 events.push(json!({ "type": "content_block_start", "index": index, "content_block": begun }));
                 events.push(json!({ "type": "content_block_stop", "index": index }));
                 continue;

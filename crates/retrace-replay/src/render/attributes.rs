@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Answer, Choice, MediaSource, NotReplayable, Part, ProviderPart, Usage};
+use super::{Answer, Choice, ChoicePart, MediaSource, NotReplayable, ProviderPart, Usage};
 
 impl Answer {
     /// Reads the attributes of a span of a model call, such as `gen_ai.output.messages`. Those that hold JSON hold it as text.
@@ -57,24 +57,24 @@ fn list<T: serde::de::DeserializeOwned>(attributes: &Map<String, Value>, key: &s
 }
 
 /// Reads a part as the conventions have it.
-pub(super) fn part(part: &Value) -> Result<Part, NotReplayable> {
+pub(super) fn part(part: &Value) -> Result<ChoicePart, NotReplayable> {
     let text = |key: &str| part.get(key).and_then(Value::as_str).map(ToOwned::to_owned);
     let content = || text("content").unwrap_or_default();
     Ok(match part.get("type").and_then(Value::as_str).unwrap_or_default() {
-        "text" => Part::Text(content()),
-        "reasoning" => Part::Reasoning(content()),
-        "refusal" => Part::Refusal(content()),
-        "tool_call" => Part::ToolCall {
+        "text" => ChoicePart::Text(content()),
+        "reasoning" => ChoicePart::Reasoning(content()),
+        "refusal" => ChoicePart::Refusal(content()),
+        "tool_call" => ChoicePart::ToolCall {
             id: text("id"),
             name: text("name").unwrap_or_default(),
             arguments: part.get("arguments").cloned(),
         },
-        "server_tool_call" => Part::Provider(ProviderPart::ToolCall {
+        "server_tool_call" => ChoicePart::Provider(ProviderPart::ToolCall {
             id: text("id"),
             name: text("name").unwrap_or_default(),
             call: part.get("server_tool_call").cloned().unwrap_or_default(),
         }),
-        "server_tool_call_response" => Part::Provider(ProviderPart::ToolResult {
+        "server_tool_call_response" => ChoicePart::Provider(ProviderPart::ToolResult {
             id: text("id"),
             result: part.get("server_tool_call_response").cloned().unwrap_or_default(),
         }),
@@ -82,7 +82,7 @@ pub(super) fn part(part: &Value) -> Result<Part, NotReplayable> {
             let data = text("content").filter(|data| !data.is_empty()).map(MediaSource::Data);
             let source = data.or_else(|| text("uri").map(MediaSource::Uri));
             let source = source.ok_or_else(|| NotReplayable::new("media were left out of the recorded answer"))?;
-            Part::Provider(ProviderPart::Media { mime_type: text("mime_type"), source })
+            ChoicePart::Provider(ProviderPart::Media { mime_type: text("mime_type"), source })
         }
         kind => {
             return Err(NotReplayable::new(format!(

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::text::{arguments, count, input, object, pieces, text};
-use super::{Answer, Documents, NotReplayable, Part, ProviderPart, Usage};
+use super::{Answer, ChoicePart, Documents, NotReplayable, ProviderPart, Usage};
 
 fn usage(usage: &Usage) -> Value {
     object([
@@ -15,29 +15,31 @@ fn usage(usage: &Usage) -> Value {
     ])
 }
 
-fn refuse(part: &Part) -> Result<(), NotReplayable> {
+fn refuse(part: &ChoicePart) -> Result<(), NotReplayable> {
     match part {
-        Part::Refusal(_) => Err(NotReplayable::new("the answer has a refusal as a part, and a message has none")),
-        Part::ToolCall { name, arguments: None, .. } => {
+        ChoicePart::Refusal(_) => Err(NotReplayable::new("the answer has a refusal as a part, and a message has none")),
+        ChoicePart::ToolCall { name, arguments: None, .. } => {
             Err(NotReplayable::new(format!("the arguments of the call of `{name}` are not recorded")))
         }
-        Part::Provider(part @ ProviderPart::Media { .. }) => Err(part.refusal()),
+        ChoicePart::Provider(part @ ProviderPart::Media { .. }) => Err(part.refusal()),
         _ => Ok(()),
     }
 }
 
-fn block(part: &Part) -> Value {
+fn block(part: &ChoicePart) -> Value {
     match part {
-        Part::Text(text) | Part::Refusal(text) => json!({ "text": text }),
-        Part::Reasoning(text) => json!({ "reasoningContent": { "reasoningText": { "text": text, "signature": "" } } }),
-        Part::ToolCall { id, name, arguments } => json!({ "toolUse": object([
+        ChoicePart::Text(text) | ChoicePart::Refusal(text) => json!({ "text": text }),
+        ChoicePart::Reasoning(text) => {
+            json!({ "reasoningContent": { "reasoningText": { "text": text, "signature": "" } } })
+        }
+        ChoicePart::ToolCall { id, name, arguments } => json!({ "toolUse": object([
             ("toolUseId", text(id.as_ref())),
             ("name", Some(name.as_str().into())),
             ("input", arguments.as_ref().map(input)),
         ]) }),
-        Part::Provider(ProviderPart::ToolCall { call, .. }) => json!({ "toolUse": call }),
-        Part::Provider(ProviderPart::ToolResult { result, .. }) => json!({ "toolResult": result }),
-        Part::Provider(ProviderPart::Media { .. }) => Value::Null,
+        ChoicePart::Provider(ProviderPart::ToolCall { call, .. }) => json!({ "toolUse": call }),
+        ChoicePart::Provider(ProviderPart::ToolResult { result, .. }) => json!({ "toolResult": result }),
+        ChoicePart::Provider(ProviderPart::Media { .. }) => Value::Null,
     }
 }
 
@@ -77,16 +79,16 @@ pub(super) fn events(answer: &Answer) -> Result<Vec<(&'static str, Value)>, NotR
     for (index, part) in choice.parts.iter().enumerate() {
         let given;
         let (whole, delta): (&str, fn(&str) -> Value) = match part {
-            Part::Text(text) | Part::Refusal(text) => (text, |piece| json!({ "text": piece })),
-            Part::Reasoning(text) => (text, |piece| json!({ "reasoningContent": { "text": piece } })),
-            Part::ToolCall { id, name, arguments: value } => {
+            ChoicePart::Text(text) | ChoicePart::Refusal(text) => (text, |piece| json!({ "text": piece })),
+            ChoicePart::Reasoning(text) => (text, |piece| json!({ "reasoningContent": { "text": piece } })),
+            ChoicePart::ToolCall { id, name, arguments: value } => {
                 let call = object([("toolUseId", text(id.as_ref())), ("name", Some(name.as_str().into()))]);
                 let begin = json!({ "contentBlockIndex": index, "start": { "toolUse": call } });
                 events.push(("contentBlockStart", begin));
                 given = arguments(value.as_ref());
                 (&given, |piece| json!({ "toolUse": { "input": piece } }))
             }
-            Part::Provider(ProviderPart::ToolCall { call, .. }) => {
+            ChoicePart::Provider(ProviderPart::ToolCall { call, .. }) => {
                 let mut begun = call.clone();
                 begun.as_object_mut().map(|members| members.remove("input"));
                 events
@@ -94,7 +96,7 @@ pub(super) fn events(answer: &Answer) -> Result<Vec<(&'static str, Value)>, NotR
                 given = arguments(call.get("input"));
                 (&given, |piece| json!({ "toolUse": { "input": piece } }))
             }
-            Part::Provider(part) => return Err(part.refusal()),
+            ChoicePart::Provider(part) => return Err(part.refusal()),
         };
         let piece = |piece| ("contentBlockDelta", json!({ "contentBlockIndex": index, "delta": delta(piece) }));
         events.extend(pieces(whole).map(piece));

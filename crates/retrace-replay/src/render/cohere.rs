@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::text::{arguments, count, object, pieces, text};
-use super::{Answer, Documents, NotReplayable, Part};
+use super::{Answer, ChoicePart, Documents, NotReplayable};
 
 fn usage(answer: &Answer) -> Option<Value> {
     let usage = &answer.usage;
@@ -33,18 +33,20 @@ pub(super) fn render(answer: &Answer, streamed: bool) -> Result<Documents, NotRe
     let (mut plan, mut content, mut calls): (Option<&str>, Vec<(&str, &str)>, Vec<_>) = Default::default();
     for part in &choice.parts {
         match part {
-            Part::Reasoning(text) if is_plan => {
+            ChoicePart::Reasoning(text) if is_plan => {
                 if plan.replace(text).is_some() {
                     return Err(NotReplayable::new("the answer has several plans, and a message has one"));
                 }
             }
-            Part::Reasoning(text) => content.push(("thinking", text)),
-            Part::Text(text) => content.push(("text", text)),
-            Part::Refusal(_) => {
+            ChoicePart::Reasoning(text) => content.push(("thinking", text)),
+            ChoicePart::Text(text) => content.push(("text", text)),
+            ChoicePart::Refusal(_) => {
                 return Err(NotReplayable::new("the answer has a refusal as a part, and a message has none"));
             }
-            Part::Provider(part) => return Err(part.refusal()),
-            Part::ToolCall { id, name, arguments: given } => calls.push((id.as_ref(), name, arguments(given.as_ref()))),
+            ChoicePart::Provider(part) => return Err(part.refusal()),
+            ChoicePart::ToolCall { id, name, arguments: given } => {
+                calls.push((id.as_ref(), name, arguments(given.as_ref())))
+            }
         }
     }
     if streamed {

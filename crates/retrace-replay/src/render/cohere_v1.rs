@@ -3,28 +3,28 @@
 use serde_json::{Value, json};
 
 use super::text::{count, object, pieces, text};
-use super::{Answer, Documents, NotReplayable, Part};
+use super::{Answer, ChoicePart, Documents, NotReplayable};
 
 pub(super) fn render(answer: &Answer, streamed: bool) -> Result<Documents, NotReplayable> {
     let choice = answer.only_choice()?;
     let (mut written, mut calls): (Option<&str>, Vec<Value>) = Default::default();
     for part in &choice.parts {
         match part {
-            Part::Text(_) if written.is_some() => {
+            ChoicePart::Text(_) if written.is_some() => {
                 return Err(NotReplayable::new("the answer has several texts, and a message has one"));
             }
-            Part::Text(text) => written = Some(text),
-            Part::ToolCall { id: Some(_), .. } => {
+            ChoicePart::Text(text) => written = Some(text),
+            ChoicePart::ToolCall { id: Some(_), .. } => {
                 return Err(NotReplayable::new("the calls of tools have ids, and this API has none"));
             }
-            Part::ToolCall { name, arguments: Some(arguments), .. } if arguments.is_object() => {
+            ChoicePart::ToolCall { name, arguments: Some(arguments), .. } if arguments.is_object() => {
                 calls.push(json!({ "name": name, "parameters": arguments }));
             }
-            Part::ToolCall { name, .. } => {
+            ChoicePart::ToolCall { name, .. } => {
                 return Err(NotReplayable::new(format!("the arguments of the call of `{name}` are not recorded")));
             }
-            Part::Provider(part) => return Err(part.refusal()),
-            Part::Reasoning(_) | Part::Refusal(_) => {
+            ChoicePart::Provider(part) => return Err(part.refusal()),
+            ChoicePart::Reasoning(_) | ChoicePart::Refusal(_) => {
                 return Err(NotReplayable::new(
                     "the answer has more than a text and calls, and a message has no place for it",
                 ));

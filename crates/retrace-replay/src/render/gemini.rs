@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::text::{count, object, pieces, text};
-use super::{Answer, Documents, NotReplayable, Part, Usage};
+use super::{Answer, ChoicePart, Documents, NotReplayable, Usage};
 
 fn usage(usage: &Usage) -> Option<Value> {
     let candidates = usage.output.map(|output| output.saturating_sub(usage.reasoning.unwrap_or(0)));
@@ -19,17 +19,17 @@ fn usage(usage: &Usage) -> Option<Value> {
 }
 
 /// A part, and in a stream its pieces.
-fn parts(part: &Part, streamed: bool) -> Result<Vec<Value>, NotReplayable> {
+fn parts(part: &ChoicePart, streamed: bool) -> Result<Vec<Value>, NotReplayable> {
     let texts = |text: &str, of: fn(&str) -> Value| -> Vec<Value> {
         if streamed { pieces(text).map(of).collect() } else { vec![of(text)] }
     };
     Ok(match part {
-        Part::Text(text) => texts(text, |text| json!({ "text": text })),
-        Part::Reasoning(text) => texts(text, |text| json!({ "text": text, "thought": true })),
-        Part::Refusal(_) => {
+        ChoicePart::Text(text) => texts(text, |text| json!({ "text": text })),
+        ChoicePart::Reasoning(text) => texts(text, |text| json!({ "text": text, "thought": true })),
+        ChoicePart::Refusal(_) => {
             return Err(NotReplayable::new("the answer has a refusal as a part, and a candidate has none"));
         }
-        Part::ToolCall { id, name, arguments } => {
+        ChoicePart::ToolCall { id, name, arguments } => {
             let given = match arguments {
                 Some(given @ Value::Object(_)) => Some(given.clone()),
                 Some(_) => {
@@ -40,7 +40,7 @@ fn parts(part: &Part, streamed: bool) -> Result<Vec<Value>, NotReplayable> {
             let call = object([("id", text(id.as_ref())), ("name", Some(name.as_str().into())), ("args", given)]);
             vec![json!({ "functionCall": call })]
         }
-        Part::Provider(part) => vec![part.to_gemini()],
+        ChoicePart::Provider(part) => vec![part.to_gemini()],
     })
 }
 

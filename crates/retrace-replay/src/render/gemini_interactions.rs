@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::text::{arguments, count, object, pieces, text};
-use super::{Answer, Documents, MediaSource, NotReplayable, Part, ProviderPart, Usage};
+use super::{Answer, ChoicePart, Documents, MediaSource, NotReplayable, ProviderPart, Usage};
 
 fn usage(usage: &Usage) -> Option<Value> {
     let written = usage.output.map(|output| output.saturating_sub(usage.reasoning.unwrap_or(0)));
@@ -34,15 +34,15 @@ fn output(content: Value) -> Value {
     json!({ "type": "model_output", "content": [content] })
 }
 
-fn step(part: &Part) -> Result<Step<'_>, NotReplayable> {
+fn step(part: &ChoicePart) -> Result<Step<'_>, NotReplayable> {
     let whole = |whole: Value| Step { whole, begun: None, streamed: "".into() };
     Ok(match part {
-        Part::Text(text) => Step {
+        ChoicePart::Text(text) => Step {
             whole: output(json!({ "type": "text", "text": text })),
             begun: Some((json!({ "type": "model_output" }), |piece| json!({ "type": "text", "text": piece }))),
             streamed: text.as_str().into(),
         },
-        Part::Reasoning(text) => Step {
+        ChoicePart::Reasoning(text) => Step {
             whole: json!({ "type": "thought", "summary": [{ "type": "text", "text": text }] }),
             begun: Some((
                 json!({ "type": "thought" }),
@@ -50,10 +50,10 @@ fn step(part: &Part) -> Result<Step<'_>, NotReplayable> {
             )),
             streamed: text.as_str().into(),
         },
-        Part::Refusal(_) => {
+        ChoicePart::Refusal(_) => {
             return Err(NotReplayable::new("the answer has a refusal as a part, and an interaction has none"));
         }
-        Part::ToolCall { id, name, arguments: Some(given @ Value::Object(_)) } => {
+        ChoicePart::ToolCall { id, name, arguments: Some(given @ Value::Object(_)) } => {
             let call = |given: Value| {
                 object([
                     ("type", Some("function_call".into())),
@@ -68,10 +68,10 @@ fn step(part: &Part) -> Result<Step<'_>, NotReplayable> {
                 streamed: arguments(Some(given)).into(),
             }
         }
-        Part::ToolCall { name, .. } => {
+        ChoicePart::ToolCall { name, .. } => {
             return Err(NotReplayable::new(format!("the arguments of the call of `{name}` are no object")));
         }
-        Part::Provider(ProviderPart::Media { mime_type, source }) => {
+        ChoicePart::Provider(ProviderPart::Media { mime_type, source }) => {
             let kind = mime_type.as_deref().and_then(|mime_type| mime_type.split('/').next());
             let kind = kind.filter(|kind| ["image", "audio", "video"].contains(kind)).unwrap_or("document");
             let (data, uri) = match source {
@@ -81,7 +81,9 @@ fn step(part: &Part) -> Result<Step<'_>, NotReplayable> {
             let mime_type = text(mime_type.as_ref());
             whole(output(object([("type", Some(kind.into())), ("mime_type", mime_type), ("data", data), ("uri", uri)])))
         }
-        Part::Provider(part) => whole(part.tool_of_type("_call", "_result").cloned().ok_or_else(|| part.refusal())?),
+        ChoicePart::Provider(part) => {
+            whole(part.tool_of_type("_call", "_result").cloned().ok_or_else(|| part.refusal())?)
+        }
     })
 }
 

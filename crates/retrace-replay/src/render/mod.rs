@@ -6,9 +6,9 @@
 //! tokens, signatures of reasoning. An answer that cannot be written exactly is refused with [`NotReplayable`].
 //!
 //! ```
-//! use retrace_replay::render::{Answer, Api, Choice, Part, render};
+//! use retrace_replay::render::{Answer, Api, Choice, ChoicePart, render};
 //!
-//! let choice = Choice { parts: vec![Part::Text("High tide at six.".into())], finish_reason: Some("stop".into()) };
+//! let choice = Choice { parts: vec![ChoicePart::Text("High tide at six.".into())], finish_reason: Some("stop".into()) };
 //! let answer = Answer { model: Some("gpt-4o-mini".into()), choices: vec![choice], ..Answer::default() };
 //! let rendered = render(Api::OpenAiChat, &answer, false)?;
 //! let body: serde_json::Value = serde_json::from_slice(&rendered.response.body())?;
@@ -44,7 +44,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-pub use answer::{Answer, Choice, Failure, Part, Usage};
+pub use answer::{Answer, Choice, ChoicePart, Failure, Usage};
 pub use api::Api;
 pub use failure::{error_body, render_failure};
 pub use projection::project;

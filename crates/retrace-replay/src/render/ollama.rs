@@ -4,20 +4,20 @@ use serde_json::Value;
 
 use super::openai_chat::tokens;
 use super::text::{count, input, object, pieces, text};
-use super::{Answer, Documents, NotReplayable, Part};
+use super::{Answer, ChoicePart, Documents, NotReplayable};
 
 pub(super) fn render(answer: &Answer, streamed: bool) -> Result<Documents, NotReplayable> {
     let choice = answer.only_choice()?;
     let (mut thinking, mut content, mut calls): (Option<&str>, Option<&str>, Vec<Value>) = Default::default();
     for part in &choice.parts {
         let (place, written) = match part {
-            Part::Text(text) => (&mut content, text),
-            Part::Reasoning(text) => (&mut thinking, text),
-            Part::Refusal(_) => {
+            ChoicePart::Text(text) => (&mut content, text),
+            ChoicePart::Reasoning(text) => (&mut thinking, text),
+            ChoicePart::Refusal(_) => {
                 return Err(NotReplayable::new("the answer has a refusal as a part, and a message has none"));
             }
-            Part::Provider(part) => return Err(part.refusal()),
-            Part::ToolCall { id, name, arguments } => {
+            ChoicePart::Provider(part) => return Err(part.refusal()),
+            ChoicePart::ToolCall { id, name, arguments } => {
                 let given = arguments.as_ref().map(input);
                 let function = object([("name", Some(name.as_str().into())), ("arguments", given)]);
                 calls.push(object([("id", text(id.as_ref())), ("function", Some(function))]));

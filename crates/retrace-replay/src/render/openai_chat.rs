@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::text::{arguments, count, object, pieces, set, text};
-use super::{Answer, Choice, Documents, NotReplayable, Part, Usage};
+use super::{Answer, Choice, ChoicePart, Documents, NotReplayable, Usage};
 
 /// A message takes one text of each kind, and then calls: in this order.
 struct Message<'a> {
@@ -18,11 +18,11 @@ impl<'a> Message<'a> {
         let mut message = Self { reasoning: None, content: None, refusal: None, calls: Vec::new() };
         for part in &choice.parts {
             let (place, text) = match part {
-                Part::Text(text) => (&mut message.content, text),
-                Part::Reasoning(text) => (&mut message.reasoning, text),
-                Part::Refusal(text) => (&mut message.refusal, text),
-                Part::Provider(part) => return Err(part.refusal()),
-                Part::ToolCall { id, name, arguments } => {
+                ChoicePart::Text(text) => (&mut message.content, text),
+                ChoicePart::Reasoning(text) => (&mut message.reasoning, text),
+                ChoicePart::Refusal(text) => (&mut message.refusal, text),
+                ChoicePart::Provider(part) => return Err(part.refusal()),
+                ChoicePart::ToolCall { id, name, arguments } => {
                     message.calls.push((id.as_ref(), name, arguments.as_ref()));
                     continue;
                 }
@@ -140,14 +140,16 @@ fn stream(answer: &Answer) -> Result<Documents, NotReplayable> {
         for part in &choice.parts {
             let mut add = |delta| chunk(index, delta, None, std::mem::take(&mut tokens));
             match part {
-                Part::Text(text) => pieces(text).for_each(|piece| add(json!({ "content": piece }))),
-                Part::Refusal(text) => pieces(text).for_each(|piece| add(json!({ "refusal": piece }))),
-                Part::Reasoning(text) if answer.reasoning_in_content => pieces(text).for_each(|piece| {
+                ChoicePart::Text(text) => pieces(text).for_each(|piece| add(json!({ "content": piece }))),
+                ChoicePart::Refusal(text) => pieces(text).for_each(|piece| add(json!({ "refusal": piece }))),
+                ChoicePart::Reasoning(text) if answer.reasoning_in_content => pieces(text).for_each(|piece| {
                     let thinking = json!([{ "type": "text", "text": piece }]);
                     add(json!({ "content": [{ "type": "thinking", "thinking": thinking }] }));
                 }),
-                Part::Reasoning(text) => pieces(text).for_each(|piece| add(json!({ "reasoning_content": piece }))),
-                Part::ToolCall { id, name, arguments: given } => {
+                ChoicePart::Reasoning(text) => {
+                    pieces(text).for_each(|piece| add(json!({ "reasoning_content": piece })))
+                }
+                ChoicePart::ToolCall { id, name, arguments: given } => {
                     let mut begin = call(id.as_ref(), name, "");
                     set(&mut begin, "index", calls.into());
                     add(json!({ "tool_calls": [begin] }));
@@ -157,7 +159,7 @@ fn stream(answer: &Answer) -> Result<Documents, NotReplayable> {
                     calls += 1;
                 }
                 // Refused above.
-                Part::Provider(_) => {}
+                ChoicePart::Provider(_) => {}
             }
         }
         chunk(index, json!({}), choice.finish_reason.as_ref(), tokens);

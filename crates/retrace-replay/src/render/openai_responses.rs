@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::openai_chat::tokens;
 use super::text::{arguments, count, object, pieces, set, text};
-use super::{Answer, Documents, NotReplayable, Part};
+use super::{Answer, ChoicePart, Documents, NotReplayable};
 
 fn usage(answer: &Answer) -> Option<Value> {
     let usage = &answer.usage;
@@ -27,29 +27,29 @@ fn usage(answer: &Answer) -> Option<Value> {
 }
 
 /// The items of the output. Texts and refusals that follow each other are the contents of one message.
-fn items(answer: &Answer, parts: &[Part]) -> Result<Vec<Value>, NotReplayable> {
+fn items(answer: &Answer, parts: &[ChoicePart]) -> Result<Vec<Value>, NotReplayable> {
     let mut items: Vec<Value> = Vec::new();
     let mut tokens = tokens(answer);
     let mut open = false;
     for part in parts {
         let place = items.len();
         let content = match part {
-            Part::Text(text) => {
+            ChoicePart::Text(text) => {
                 json!({ "type": "output_text", "text": text, "annotations": [], "logprobs": std::mem::take(&mut tokens) })
             }
-            Part::Refusal(text) => json!({ "type": "refusal", "refusal": text }),
-            Part::Reasoning(text) => {
+            ChoicePart::Refusal(text) => json!({ "type": "refusal", "refusal": text }),
+            ChoicePart::Reasoning(text) => {
                 open = false;
                 let summary = [json!({ "type": "summary_text", "text": text })];
                 items.push(json!({ "type": "reasoning", "id": format!("rs_{place}"), "summary": summary }));
                 continue;
             }
-            Part::Provider(part) => {
+            ChoicePart::Provider(part) => {
                 open = false;
                 items.push(part.to_response_item(place)?);
                 continue;
             }
-            Part::ToolCall { id, name, arguments: given } => {
+            ChoicePart::ToolCall { id, name, arguments: given } => {
                 open = false;
                 items.push(object([
                     ("type", Some("function_call".into())),

@@ -7,7 +7,7 @@ use retrace_protocol::{Id, Json, Span, SpanType, Trace};
 use serde_json::Value;
 
 use super::{
-    Answer, Api, Choice, Failure, MediaSource, NotReplayable, Part, ProviderPart, Usage, project, render,
+    Answer, Api, Choice, ChoicePart, Failure, MediaSource, NotReplayable, ProviderPart, Usage, project, render,
     render_failure,
 };
 use crate::arguments_hash;
@@ -334,26 +334,27 @@ fn choices(span: &Span, metadata: &SpanMetadata) -> Result<Vec<Choice>, NotRepla
         let calls = calls.take().unwrap_or_default();
         // Where there are calls only, the run writes them into the text of the answer.
         let text = text.filter(|text| !text.is_empty() && (calls.is_empty() || !text.starts_with("[tool calls] ")));
-        let text = text.map(if metadata.refusal { Part::Refusal } else { Part::Text });
-        let calls = calls.into_iter().map(|StoredCall { id, name, arguments }| Part::ToolCall { id, name, arguments });
+        let text = text.map(if metadata.refusal { ChoicePart::Refusal } else { ChoicePart::Text });
+        let calls =
+            calls.into_iter().map(|StoredCall { id, name, arguments }| ChoicePart::ToolCall { id, name, arguments });
         let (others, content) = (std::mem::take(&mut others), std::mem::take(&mut content));
-        let before = reasoning.take().map(Part::Reasoning).into_iter().chain(others);
+        let before = reasoning.take().map(ChoicePart::Reasoning).into_iter().chain(others);
         Choice { parts: before.chain(content).chain(text).chain(calls).collect(), finish_reason: reasons.next() }
     });
     Ok(choices.collect())
 }
 
 /// Part of an output that is more than a text.
-fn content_part(part: &Value) -> Result<Part, NotReplayable> {
+fn content_part(part: &Value) -> Result<ChoicePart, NotReplayable> {
     let text = |key: &str| part.get(key).and_then(Value::as_str).map(ToOwned::to_owned);
     if let (Some("text"), Some(text)) = (part.get("type").and_then(Value::as_str), text("text")) {
-        return Ok(Part::Text(text));
+        return Ok(ChoicePart::Text(text));
     }
     if text("file_id").is_some() || part.get("size").is_some() {
         return Err(NotReplayable::new("the answer has media of which the run holds a reference only"));
     }
     match text("data").map(MediaSource::Data).or_else(|| text("uri").map(MediaSource::Uri)) {
-        Some(source) => Ok(Part::Provider(ProviderPart::Media { mime_type: text("mime_type"), source })),
+        Some(source) => Ok(ChoicePart::Provider(ProviderPart::Media { mime_type: text("mime_type"), source })),
         None => super::attributes::part(part),
     }
 }

@@ -5,16 +5,16 @@ use serde_json::{Value, json};
 
 use super::openai_chat::{tokens, usage};
 use super::text::{count, object, pieces, text};
-use super::{Answer, Choice, Documents, NotReplayable, Part};
+use super::{Answer, Choice, ChoicePart, Documents, NotReplayable};
 
 /// The only text of a choice; reasoning beside it where the format has a place for it.
 pub(super) fn only_text(choice: &Choice, has_reasoning: bool) -> Result<(&str, Option<&str>), NotReplayable> {
     let (mut written, mut reasoning) = (None, None);
     for part in &choice.parts {
         let (place, text) = match part {
-            Part::Text(text) => (&mut written, text),
-            Part::Reasoning(text) if has_reasoning => (&mut reasoning, text),
-            Part::Provider(part) => return Err(part.refusal()),
+            ChoicePart::Text(text) => (&mut written, text),
+            ChoicePart::Reasoning(text) if has_reasoning => (&mut reasoning, text),
+            ChoicePart::Provider(part) => return Err(part.refusal()),
             _ => return Err(NotReplayable::new("the answer has more than a text, and this API answers with one")),
         };
         if place.replace(text.as_str()).is_some() {

@@ -16,7 +16,7 @@ use crate::json::text_of;
 use crate::json::{JsonObject, elements};
 use crate::messages::lists;
 use crate::messages::provider_message;
-use crate::messages::{Part, Parts, Turn};
+use crate::messages::{Parts, Turn, TurnPart};
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
@@ -86,36 +86,36 @@ fn named(span: &str) -> Option<Class> {
 fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     let members = JsonObject::read(json)?;
     if let Some(prompt) = members.text(&["prompt", "text"]) {
-        return Some(vec![Turn { role: "user".into(), parts: smallvec![Part::Text(prompt)], ..Turn::default() }]);
+        return Some(vec![Turn { role: "user".into(), parts: smallvec![TurnPart::Text(prompt)], ..Turn::default() }]);
     }
     lists::each(members.list(&["messages", "replies"])?, message)
 }
 
 fn message(raw: &RawValue) -> Option<Turn<'_>> {
     if let Some(text) = text_of(raw) {
-        return Some(Turn { role: "assistant".into(), parts: smallvec![Part::Text(text)], ..Turn::default() });
+        return Some(Turn { role: "assistant".into(), parts: smallvec![TurnPart::Text(text)], ..Turn::default() });
     }
     let members = JsonObject::read(raw.get())?;
     let contents = members.get(&["content", "_content"])?;
     let parts: Parts<'_> = match elements(contents) {
         Some(contents) => contents.into_iter().map(part).collect(),
-        None => smallvec![text_of(contents).map_or(Part::Other(contents), Part::Text)],
+        None => smallvec![text_of(contents).map_or(TurnPart::Other(contents), TurnPart::Text)],
     };
     let role = members.label(&["role", "_role"]).unwrap_or(Cow::Borrowed("user"));
     let finish_reason = members.object(&["meta", "_meta"]).and_then(|meta| meta.label(&["finish_reason"]));
     Some(Turn { role, name: members.label(&["name", "_name"]), parts, finish_reason })
 }
 
-fn part(raw: &RawValue) -> Part<'_> {
-    let Some(members) = JsonObject::read(raw.get()) else { return Part::Other(raw) };
+fn part(raw: &RawValue) -> TurnPart<'_> {
+    let Some(members) = JsonObject::read(raw.get()) else { return TurnPart::Other(raw) };
     if let Some(text) = members.text(&["text"]) {
-        return Part::Text(text);
+        return TurnPart::Text(text);
     }
     if let Some(call) = members.get(&["tool_call"]) {
-        return provider_message::tool_call(call).unwrap_or(Part::Other(raw));
+        return provider_message::tool_call(call).unwrap_or(TurnPart::Other(raw));
     }
-    let Some(result) = members.object(&["tool_call_result"]) else { return Part::Other(raw) };
+    let Some(result) = members.object(&["tool_call_result"]) else { return TurnPart::Other(raw) };
     let origin = result.object(&["origin"]);
     let of_origin = |name: &str| origin.as_ref().and_then(|origin| origin.label(&[name]));
-    Part::ToolResult { id: of_origin("id"), name: of_origin("tool_name"), result: result.get(&["result"]) }
+    TurnPart::ToolResult { id: of_origin("id"), name: of_origin("tool_name"), result: result.get(&["result"]) }
 }

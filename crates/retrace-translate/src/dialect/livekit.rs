@@ -11,7 +11,7 @@ use crate::json::text_of;
 use crate::json::{JsonObject, elements};
 use crate::messages::lists;
 use crate::messages::provider_message;
-use crate::messages::{Part, Parts, Turn};
+use crate::messages::{Parts, Turn, TurnPart};
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
@@ -79,10 +79,10 @@ fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
         return lists::each(items, provider_message::message);
     }
     let mut parts = Parts::new();
-    parts.extend(members.get(&["text"]).map(|raw| text_of(raw).map_or(Part::Other(raw), Part::Text)));
+    parts.extend(members.get(&["text"]).map(|raw| text_of(raw).map_or(TurnPart::Other(raw), TurnPart::Text)));
     if let Some(raw) = members.get(&["function_calls"]) {
         let calls = elements(raw).unwrap_or_else(|| vec![raw]);
-        parts.extend(calls.into_iter().map(|call| provider_message::tool_call(call).unwrap_or(Part::Other(call))));
+        parts.extend(calls.into_iter().map(|call| provider_message::tool_call(call).unwrap_or(TurnPart::Other(call))));
     }
     (!parts.is_empty()).then(|| vec![Turn { role: "assistant".into(), parts, ..Turn::default() }])
 }

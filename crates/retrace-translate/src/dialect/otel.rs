@@ -15,7 +15,7 @@ use crate::fields::Field;
 use crate::json::{JsonObject, label_of, text_of};
 use crate::messages::lists;
 use crate::messages::provider_message;
-use crate::messages::{Part, Parts, Source, Turn, role_label};
+use crate::messages::{Parts, Source, Turn, TurnPart, role_label};
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
@@ -169,9 +169,9 @@ fn one_by_one(json: &str) -> Option<Vec<Turn<'_>>> {
 fn lone(raw: &RawValue) -> Option<Turn<'_>> {
     let part = part_alone(raw)?;
     let role = match &part {
-        Part::ToolResult { .. } => "tool",
-        Part::ToolCall { .. } | Part::Reasoning(_) | Part::Refusal(_) => "assistant",
-        Part::Other(_) => return None,
+        TurnPart::ToolResult { .. } => "tool",
+        TurnPart::ToolCall { .. } | TurnPart::Reasoning(_) | TurnPart::Refusal(_) => "assistant",
+        TurnPart::Other(_) => return None,
         _ => "user",
     };
     Some(Turn { role: Cow::Borrowed(role), parts: smallvec![part], ..Turn::default() })
@@ -205,7 +205,7 @@ fn turn(raw: &RawValue) -> Option<Turn<'_>> {
 }
 
 /// Reads a part of `gen_ai.system_instructions`, which has parts where the others have messages.
-fn part_alone(raw: &RawValue) -> Option<Part<'_>> {
+fn part_alone(raw: &RawValue) -> Option<TurnPart<'_>> {
     #[derive(Deserialize)]
     struct Shape<'a> {
         #[serde(borrow, default, rename = "type")]
@@ -271,9 +271,9 @@ impl<'a> RawPart<'a> {
 }
 
 /// A part of the conventions, or of a provider's API.
-fn part(raw: &RawValue) -> Part<'_> {
+fn part(raw: &RawValue) -> TurnPart<'_> {
     let known = RawPart::read(raw).and_then(|part| known(&part));
-    known.or_else(|| provider_message::part(raw)).unwrap_or(Part::Other(raw))
+    known.or_else(|| provider_message::part(raw)).unwrap_or(TurnPart::Other(raw))
 }
 
 /// Returns the kind of a part; kinds are read in any case.
@@ -294,26 +294,28 @@ fn kind_name(kind: &str) -> Option<&'static str> {
     KINDS.iter().find(is_kind).or_else(|| KINDS.iter().find(|known| known.eq_ignore_ascii_case(kind))).copied()
 }
 
-fn known<'a>(part: &RawPart<'a>) -> Option<Part<'a>> {
+fn known<'a>(part: &RawPart<'a>) -> Option<TurnPart<'a>> {
     let present = |member: Option<&'a RawValue>| member.filter(|raw| raw.get() != "null");
     let kind = label_of(part.kind?)?;
     Some(match kind_name(&kind)? {
         // The text was not captured.
-        "text" => present(part.content).map_or(Some(Part::Empty), |content| text_of(content).map(Part::Text))?,
+        "text" => {
+            present(part.content).map_or(Some(TurnPart::Empty), |content| text_of(content).map(TurnPart::Text))?
+        }
         "reasoning" | "thinking" => match present(part.content) {
-            Some(content) => Part::Reasoning(text_of(content)?),
-            None => Part::Empty,
+            Some(content) => TurnPart::Reasoning(text_of(content)?),
+            None => TurnPart::Empty,
         },
         "refusal" => match present(part.content) {
-            Some(content) => Part::Refusal(text_of(content)?),
-            None => Part::Empty,
+            Some(content) => TurnPart::Refusal(text_of(content)?),
+            None => TurnPart::Empty,
         },
-        "tool_call" => Part::ToolCall {
+        "tool_call" => TurnPart::ToolCall {
             id: part.id.and_then(label_of),
             name: part.name.and_then(label_of).unwrap_or_default(),
             arguments: present(part.arguments),
         },
-        "tool_call_response" => Part::ToolResult {
+        "tool_call_response" => TurnPart::ToolResult {
             id: part.id.and_then(label_of),
             name: part.name.and_then(label_of),
             result: present(part.response),
@@ -328,7 +330,7 @@ fn known<'a>(part: &RawPart<'a>) -> Option<Part<'a>> {
             } else {
                 Source::Unknown
             };
-            Part::Media {
+            TurnPart::Media {
                 modality: part.modality.and_then(label_of),
                 mime_type: part.mime_type.and_then(label_of),
                 source,
@@ -465,6 +467,6 @@ mod tests {
         let json = r#"[{"role":"assistant","parts":[{"type":"server_tool_call","name":"search","server_tool_call":{}},
             {"type":"text","content":{"odd":1}},{"no":"type"}]}]"#;
         let read = turns(json).unwrap();
-        assert!(read[0].parts.iter().all(|part| matches!(part, Part::Other(_))), "{read:?}");
+        assert!(read[0].parts.iter().all(|part| matches!(part, TurnPart::Other(_))), "{read:?}");
     }
 }

@@ -16,7 +16,7 @@ use crate::fields::{FlattenedKey, LeafType};
 use crate::json::{JsonObject, elements};
 use crate::json::{label_of, text_of};
 use crate::messages::lists;
-use crate::messages::{Part, Parts, Source, Turn, role_label};
+use crate::messages::{Parts, Source, Turn, TurnPart, role_label};
 
 pub(super) static DIALECT: Dialect = Dialect {
     genai: true,
@@ -117,12 +117,12 @@ fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
     }
     let raw: &RawValue = parse::from_str(json)?;
     if let Some(text) = text_of(raw) {
-        return Some(vec![messages("user", smallvec![Part::Text(text)])]);
+        return Some(vec![messages("user", smallvec![TurnPart::Text(text)])]);
     }
     let listed = elements(raw).filter(|listed| !listed.is_empty())?;
     if listed.iter().all(|raw| raw.get().starts_with('"')) {
         return Some(
-            listed.into_iter().map(|raw| messages("user", smallvec![Part::Text(embedded_text(raw))])).collect(),
+            listed.into_iter().map(|raw| messages("user", smallvec![TurnPart::Text(embedded_text(raw))])).collect(),
         );
     }
     lists::each(listed, message)
@@ -154,13 +154,14 @@ fn prompt<'a>(members: &JsonObject<'a>) -> Option<Vec<Turn<'a>>> {
 /// Reads a response that was recorded in parts.
 fn answer<'a>(members: &JsonObject<'a>) -> Option<Turn<'a>> {
     let mut parts = Parts::new();
-    parts.extend(members.get(&["reasoning"]).map(|raw| text_of(raw).map_or(Part::Other(raw), Part::Reasoning)));
+    parts.extend(members.get(&["reasoning"]).map(|raw| text_of(raw).map_or(TurnPart::Other(raw), TurnPart::Reasoning)));
     for name in ["text", "object"] {
-        parts.extend(members.get(&[name]).map(|raw| text_of(raw).map_or(Part::Other(raw), Part::Text)));
+        parts.extend(members.get(&[name]).map(|raw| text_of(raw).map_or(TurnPart::Other(raw), TurnPart::Text)));
     }
-    for (name, read) in [("toolCalls", tool_call as fn(&JsonObject<'a>) -> Option<Part<'a>>), ("files", file)] {
+    for (name, read) in [("toolCalls", tool_call as fn(&JsonObject<'a>) -> Option<TurnPart<'a>>), ("files", file)] {
         let Some(raw) = members.get(&[name]) else { continue };
-        let each = |raw: &'a RawValue| JsonObject::read(raw.get()).and_then(|of| read(&of)).unwrap_or(Part::Other(raw));
+        let each =
+            |raw: &'a RawValue| JsonObject::read(raw.get()).and_then(|of| read(&of)).unwrap_or(TurnPart::Other(raw));
         parts.extend(elements(raw).unwrap_or_else(|| vec![raw]).into_iter().map(each));
     }
     (!parts.is_empty()).then(|| messages("assistant", parts))
@@ -179,29 +180,29 @@ fn message(raw: &RawValue) -> Option<Turn<'_>> {
 /// Reads a content: a text, a list of parts, or, for instructions, a message.
 fn parts(content: &RawValue) -> Parts<'_> {
     if let Some(text) = text_of(content) {
-        return smallvec![Part::Text(text)];
+        return smallvec![TurnPart::Text(text)];
     }
     if let Some(listed) = elements(content) {
-        return listed.into_iter().map(|raw| part(raw).unwrap_or(Part::Other(raw))).collect();
+        return listed.into_iter().map(|raw| part(raw).unwrap_or(TurnPart::Other(raw))).collect();
     }
     let inner = JsonObject::read(content.get()).and_then(|message| message.get(&["content"]));
-    inner.map_or_else(|| smallvec![Part::Other(content)], parts)
+    inner.map_or_else(|| smallvec![TurnPart::Other(content)], parts)
 }
 
-fn part(raw: &RawValue) -> Option<Part<'_>> {
+fn part(raw: &RawValue) -> Option<TurnPart<'_>> {
     if let Some(text) = text_of(raw) {
-        return Some(Part::Text(text));
+        return Some(TurnPart::Text(text));
     }
     let part = JsonObject::read(raw.get())?;
     let Some(kind) = part.label(&["type"]) else {
         // Instructions may be a list of messages.
-        return Some(Part::Text(part.text(&["content"])?));
+        return Some(TurnPart::Text(part.text(&["content"])?));
     };
     Some(match &*kind {
-        "text" => Part::Text(part.text(&["text"])?),
-        "reasoning" => Part::Reasoning(part.text(&["text"])?),
+        "text" => TurnPart::Text(part.text(&["text"])?),
+        "reasoning" => TurnPart::Reasoning(part.text(&["text"])?),
         "tool-call" => tool_call(&part)?,
-        "tool-result" | "tool-error" => Part::ToolResult {
+        "tool-result" | "tool-error" => TurnPart::ToolResult {
             id: part.label(&["toolCallId"]),
             name: part.label(&["toolName"]),
             result: part.get(&["output", "result", "error"]).map(result),
@@ -211,8 +212,8 @@ fn part(raw: &RawValue) -> Option<Part<'_>> {
     })
 }
 
-fn tool_call<'a>(call: &JsonObject<'a>) -> Option<Part<'a>> {
-    Some(Part::ToolCall {
+fn tool_call<'a>(call: &JsonObject<'a>) -> Option<TurnPart<'a>> {
+    Some(TurnPart::ToolCall {
         id: call.label(&["toolCallId"]),
         name: call.label(&["toolName"])?,
         arguments: call.get(&["input", "args"]),
@@ -226,13 +227,13 @@ fn result(raw: &RawValue) -> &RawValue {
 }
 
 /// Reads an image or a file: base64 or a URL, by itself or in an object.
-fn file<'a>(part: &JsonObject<'a>) -> Option<Part<'a>> {
+fn file<'a>(part: &JsonObject<'a>) -> Option<TurnPart<'a>> {
     let data = part.get(&["data", "image", "file", "url"])?;
     let inner = JsonObject::read(data.get());
     let data = inner.map_or_else(|| label_of(data), |inner| inner.label(&["data", "url", "base64"]))?;
     let is_image = part.get(&["image"]).is_some() || part.label(&["type"]).is_some_and(|kind| kind == "image");
     let is_uri = data.starts_with("data:") || data.contains("://");
-    Some(Part::Media {
+    Some(TurnPart::Media {
         modality: is_image.then_some(Cow::Borrowed("image")),
         mime_type: part.label(&["mediaType", "mimeType"]),
         source: if is_uri { Source::Uri(data) } else { Source::Base64(data) },

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use retrace_protocol::Json;
 use retrace_protocol::message::{Content, Text, ToolCall, tool_calls_text};
 
-use super::{Part, Turn, joined, messages_of, text_of};
+use super::{Turn, TurnPart, joined, messages_of, text_of};
 
 /// Response of a model.
 #[derive(Debug, Default)]
@@ -30,18 +30,20 @@ pub(crate) fn answer(turns: Vec<Turn<'_>>) -> Answer {
     let mut all_reasoning = Vec::new();
     let mut choices = Vec::with_capacity(turns.len());
     let mut answer = Answer::default();
-    let is_content = |part: &Part<'_>| !matches!(part, Part::Other(_) | Part::Empty | Part::Reasoning(_));
+    let is_content =
+        |part: &TurnPart<'_>| !matches!(part, TurnPart::Other(_) | TurnPart::Empty | TurnPart::Reasoning(_));
     let has_content = turns.iter().flat_map(|turn| &turn.parts).any(is_content);
     let mut others = Vec::new();
     for mut turn in turns {
         answer.finish_reasons.extend(turn.finish_reason.iter().map(|reason| reason.clone().into_owned()));
-        answer.refusal |= turn.parts.iter().any(|part| matches!(part, Part::Refusal(_)));
+        answer.refusal |= turn.parts.iter().any(|part| matches!(part, TurnPart::Refusal(_)));
         let ended = turn.finish_reason.is_some();
         let had_parts = !turn.parts.is_empty();
-        let is_thought = had_parts && turn.parts.iter().all(|part| matches!(part, Part::Reasoning(_) | Part::Empty));
+        let is_thought =
+            had_parts && turn.parts.iter().all(|part| matches!(part, TurnPart::Reasoning(_) | TurnPart::Empty));
         if has_content {
             turn.parts.retain(|part| match part {
-                Part::Other(raw) => {
+                TurnPart::Other(raw) => {
                     others.push(*raw);
                     false
                 }
@@ -89,11 +91,11 @@ fn only_calls<'a>(calls: &[ToolCall<'_>]) -> Content<'a> {
 
 /// Returns the part as it counts in the output. A result of a provider's own tool is reported as a tool instead, unless it has
 /// no call id.
-fn answer_part(part: Part<'_>) -> Option<Part<'_>> {
+fn answer_part(part: TurnPart<'_>) -> Option<TurnPart<'_>> {
     match part {
-        Part::ToolResult { id: Some(_), .. } => None,
-        Part::ToolResult { id: None, result, .. } => {
-            result.map(|raw| text_of(raw).map_or(Part::Other(raw), Part::Text))
+        TurnPart::ToolResult { id: Some(_), .. } => None,
+        TurnPart::ToolResult { id: None, result, .. } => {
+            result.map(|raw| text_of(raw).map_or(TurnPart::Other(raw), TurnPart::Text))
         }
         other => Some(other),
     }

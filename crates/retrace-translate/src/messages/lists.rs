@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 use smallvec::smallvec;
 
-use crate::messages::{Part, Turn};
+use crate::messages::{Turn, TurnPart};
 
 /// Reads the elements of a list of messages with `read`. An element that cannot be read is kept unchanged, in a turn of its
 /// own.
@@ -33,10 +33,10 @@ pub(crate) fn each<'a>(
 /// Returns a turn with an element of an unknown kind. Its role is the assistant's, because an element without a role is an item
 /// of a model response and never a message of the user.
 fn unknown(raw: &RawValue) -> Turn<'_> {
-    Turn { role: Cow::Borrowed("assistant"), parts: smallvec![Part::Other(raw)], ..Turn::default() }
+    Turn { role: Cow::Borrowed("assistant"), parts: smallvec![TurnPart::Other(raw)], ..Turn::default() }
 }
 
 /// Returns true for a turn that holds only parts of unknown kinds.
 pub(crate) fn is_unknown(turn: &Turn<'_>) -> bool {
-    !turn.parts.is_empty() && turn.parts.iter().all(|part| matches!(part, Part::Other(_)))
+    !turn.parts.is_empty() && turn.parts.iter().all(|part| matches!(part, TurnPart::Other(_)))
 }

@@ -1,6 +1,6 @@
 //! Messages of model calls, in the one form that all dialects produce.
 //!
-//! A dialect reads its own form into [`Turn`]s of [`Part`]s. Everything after that is independent of the dialect: turns become
+//! A dialect reads its own form into [`Turn`]s of [`TurnPart`]s. Everything after that is independent of the dialect: turns become
 //! the `{"messages": …}` of an input, the output of a response, and the tools that messages show.
 
 mod answer;
@@ -45,11 +45,11 @@ impl Turn<'_> {
 }
 
 /// Parts of a message, in order. Most messages have one, which is stored inline.
-pub(crate) type Parts<'a> = SmallVec<[Part<'a>; 1]>;
+pub(crate) type Parts<'a> = SmallVec<[TurnPart<'a>; 1]>;
 
 /// Part of a message.
 #[derive(Clone, Debug)]
-pub(crate) enum Part<'a> {
+pub(crate) enum TurnPart<'a> {
     /// Content that was not captured.
     Empty,
     Text(Text<'a>),
@@ -74,7 +74,7 @@ pub(crate) enum Part<'a> {
     Other(&'a RawValue),
 }
 
-impl Part<'_> {
+impl TurnPart<'_> {
     fn is_text(&self) -> bool {
         matches!(self, Self::Text(_))
     }
@@ -101,8 +101,8 @@ impl Part<'_> {
 }
 
 /// Returns a part that keeps the role of a turn beside a tool result, for roles that results do not have.
-pub(crate) fn keep_role_beside_result(role: &str) -> Option<Part<'static>> {
-    (!matches!(role, "tool" | "function" | "user" | "assistant")).then_some(Part::Empty)
+pub(crate) fn keep_role_beside_result(role: &str) -> Option<TurnPart<'static>> {
+    (!matches!(role, "tool" | "function" | "user" | "assistant")).then_some(TurnPart::Empty)
 }
 
 /// Location of the content of a medium.
@@ -197,7 +197,7 @@ fn within(json: &str) -> Option<String> {
 pub(crate) fn conversation<'a>(instructions: Vec<Turn<'a>>, history: Vec<Turn<'a>>) -> Json {
     let first = history.iter().find(|turn| !is_unknown(turn));
     let repeated = match (instructions.as_slice(), first) {
-        ([system], Some(first)) if is_system(&first.role) && system.parts.iter().all(Part::is_text) => {
+        ([system], Some(first)) if is_system(&first.role) && system.parts.iter().all(TurnPart::is_text) => {
             plain_text(system) == plain_text(first)
         }
         _ => false,
@@ -227,7 +227,7 @@ fn role_of(role: Cow<'_, str>) -> Cow<'_, str> {
 /// is one message.
 fn messages_of<'a>(mut turn: Turn<'a>, out: &mut (impl FnMut(Message<'a>) + ?Sized)) {
     // Fast path for a message that is one text.
-    if let [Part::Text(text) | Part::Refusal(text)] = turn.parts.as_mut_slice() {
+    if let [TurnPart::Text(text) | TurnPart::Refusal(text)] = turn.parts.as_mut_slice() {
         let content = Content::Text(std::mem::replace(text, Text::Plain(Cow::Borrowed(""))));
         let role = role_of(turn.role);
         let (tool_calls, tool_call_id, reasoning) = (Vec::new(), None, None);
@@ -236,10 +236,11 @@ fn messages_of<'a>(mut turn: Turn<'a>, out: &mut (impl FnMut(Message<'a>) + ?Siz
     let mut tool_calls = Vec::new();
     let mut reasoning = Vec::new();
     let mut content = Vec::new();
-    let only_results = !turn.parts.is_empty() && turn.parts.iter().all(|part| matches!(part, Part::ToolResult { .. }));
+    let only_results =
+        !turn.parts.is_empty() && turn.parts.iter().all(|part| matches!(part, TurnPart::ToolResult { .. }));
     let of_results = turn.name.as_ref().filter(|_| only_results);
     for part in turn.parts {
-        if let Part::ToolResult { id, name, result } = part {
+        if let TurnPart::ToolResult { id, name, result } = part {
             let text = result.map(result_text);
             out(Message {
                 role: Cow::Borrowed("tool"),
@@ -252,16 +253,16 @@ fn messages_of<'a>(mut turn: Turn<'a>, out: &mut (impl FnMut(Message<'a>) + ?Siz
             continue;
         }
         match part {
-            Part::Empty | Part::ToolResult { .. } => {}
-            Part::Text(text) | Part::Refusal(text) => content.push(ContentPart::text(text)),
-            Part::Reasoning(text) => reasoning.push(text),
-            Part::ToolCall { id, name, arguments } => {
+            TurnPart::Empty | TurnPart::ToolResult { .. } => {}
+            TurnPart::Text(text) | TurnPart::Refusal(text) => content.push(ContentPart::text(text)),
+            TurnPart::Reasoning(text) => reasoning.push(text),
+            TurnPart::ToolCall { id, name, arguments } => {
                 tool_calls.push(ToolCall { id, name, arguments: arguments.map(embedded) });
             }
-            Part::Media { modality, mime_type, source } => {
+            TurnPart::Media { modality, mime_type, source } => {
                 content.push(ContentPart::Media(media_of(modality, mime_type, source)));
             }
-            Part::Other(raw) => content.push(ContentPart::Other(raw)),
+            TurnPart::Other(raw) => content.push(ContentPart::Other(raw)),
         }
     }
     if !only_results {
@@ -316,7 +317,7 @@ fn plain_text(turn: &Turn<'_>) -> String {
         .parts
         .iter()
         .filter_map(|part| match part {
-            Part::Text(text) => Some(text.decoded()),
+            TurnPart::Text(text) => Some(text.decoded()),
             _ => None,
         })
         .collect();
@@ -325,13 +326,13 @@ fn plain_text(turn: &Turn<'_>) -> String {
 
 /// Returns true if the turns hold parts of unknown kinds.
 pub(crate) fn has_others(turns: &[Turn<'_>]) -> bool {
-    turns.iter().flat_map(|turn| &turn.parts).any(|part| matches!(part, Part::Other(_)))
+    turns.iter().flat_map(|turn| &turn.parts).any(|part| matches!(part, TurnPart::Other(_)))
 }
 
 /// Returns true if the turns hold images.
 pub(crate) fn has_images(turns: &[Turn<'_>]) -> bool {
     turns.iter().flat_map(|turn| &turn.parts).any(|part| match part {
-        Part::Media { modality, mime_type, .. } => {
+        TurnPart::Media { modality, mime_type, .. } => {
             modality.as_deref() == Some("image") || media::kind_of(mime_type.as_deref()) == "image"
         }
         _ => false,
@@ -346,11 +347,11 @@ mod tests {
         serde_json::from_str(json).unwrap()
     }
 
-    fn text(text: &'static str) -> Part<'static> {
-        Part::Text(Text::Plain(Cow::Borrowed(text)))
+    fn text(text: &'static str) -> TurnPart<'static> {
+        TurnPart::Text(Text::Plain(Cow::Borrowed(text)))
     }
 
-    fn turn<'a>(role: &'a str, parts: Vec<Part<'a>>) -> Turn<'a> {
+    fn turn<'a>(role: &'a str, parts: Vec<TurnPart<'a>>) -> Turn<'a> {
         let parts = parts.into();
         Turn { role: Cow::Borrowed(role), parts, ..Turn::default() }
     }
@@ -372,7 +373,8 @@ mod tests {
 
     #[test]
     fn results_of_tools_are_messages_of_their_own() {
-        let result = |id, json| Part::ToolResult { id: Some(Cow::Borrowed(id)), name: None, result: Some(raw(json)) };
+        let result =
+            |id, json| TurnPart::ToolResult { id: Some(Cow::Borrowed(id)), name: None, result: Some(raw(json)) };
         let mixed = turn("user", vec![result("c1", r#""18\u00b0C""#), result("c2", r#"{"t":4}"#), text("and?")]);
         assert_eq!(
             input(vec![], vec![mixed]),
@@ -386,7 +388,7 @@ mod tests {
 
     #[test]
     fn arguments_are_json_where_they_are_json() {
-        let call = |arguments| Part::ToolCall {
+        let call = |arguments| TurnPart::ToolCall {
             id: Some(Cow::Borrowed("c")),
             name: Cow::Borrowed("f"),
             arguments: Some(raw(arguments)),
@@ -405,8 +407,8 @@ mod tests {
 
     #[test]
     fn an_answer_is_its_text_with_thoughts_and_calls_beside_it() {
-        let call = Part::ToolCall { id: None, name: Cow::Borrowed("f"), arguments: Some(raw(r#"{"a":1}"#)) };
-        let thought = Part::Reasoning(Text::Plain(Cow::Borrowed("hm")));
+        let call = TurnPart::ToolCall { id: None, name: Cow::Borrowed("f"), arguments: Some(raw(r#"{"a":1}"#)) };
+        let thought = TurnPart::Reasoning(Text::Plain(Cow::Borrowed("hm")));
         let one = answer(vec![turn("assistant", vec![thought, text("so"), call.clone()])]);
         assert_eq!(one.output, Some(Json::text("so")));
         assert_eq!(one.reasoning, Some(Json::text("hm")));
@@ -415,16 +417,16 @@ mod tests {
         assert_eq!(calls_only.output, Some(Json::text(r#"[tool calls] f({"a":1})"#)));
         let two = answer(vec![turn("assistant", vec![text("a")]), turn("assistant", vec![text("b"), text("c")])]);
         assert_eq!(two.output.unwrap().as_str(), r#"["a","b\nc"]"#);
-        assert_eq!(answer(vec![turn("assistant", vec![Part::Empty])]).output, None);
+        assert_eq!(answer(vec![turn("assistant", vec![TurnPart::Empty])]).output, None);
     }
 
     #[test]
     fn the_items_of_one_answer_are_no_choices() {
         let call = |name: &'static str| {
-            let part = Part::ToolCall { id: None, name: name.into(), arguments: None };
+            let part = TurnPart::ToolCall { id: None, name: name.into(), arguments: None };
             turn("assistant", vec![part])
         };
-        let thought = || turn("assistant", vec![Part::Reasoning(Text::Plain(Cow::Borrowed("hm")))]);
+        let thought = || turn("assistant", vec![TurnPart::Reasoning(Text::Plain(Cow::Borrowed("hm")))]);
         let reply = answer(vec![thought(), turn("assistant", vec![text("so")]), call("f")]);
         assert_eq!((reply.output.unwrap(), reply.reasoning.unwrap()), (Json::text("so"), Json::text("hm")));
         assert_eq!(reply.tool_calls.unwrap().as_str(), r#"[{"name":"f"}]"#);
@@ -433,18 +435,18 @@ mod tests {
         let ended = |turn| Turn { finish_reason: Some(Cow::Borrowed("stop")), ..turn };
         let choices = answer(vec![ended(call("f")), ended(turn("assistant", vec![text("so")]))]);
         assert_eq!(choices.output.unwrap().as_str(), r#"["[tool calls] f()","so"]"#);
-        assert!(answer(vec![turn("assistant", vec![Part::Refusal(Text::Plain("no".into()))])]).refusal);
+        assert!(answer(vec![turn("assistant", vec![TurnPart::Refusal(Text::Plain("no".into()))])]).refusal);
     }
 
     #[test]
     fn results_without_an_id_answer_the_calls_before_them() {
         let asking = |ids: &[&'static str]| {
             let calls =
-                ids.iter().map(|id| Part::ToolCall { id: Some((*id).into()), name: "f".into(), arguments: None });
+                ids.iter().map(|id| TurnPart::ToolCall { id: Some((*id).into()), name: "f".into(), arguments: None });
             turn("assistant", calls.collect())
         };
         let result = |id: Option<&'static str>| {
-            turn("tool", vec![Part::ToolResult { id: id.map(Cow::Borrowed), name: None, result: Some(raw("1")) }])
+            turn("tool", vec![TurnPart::ToolResult { id: id.map(Cow::Borrowed), name: None, result: Some(raw("1")) }])
         };
         let ids = |mut turns: Vec<Turn<'static>>| {
             tie_results(&mut turns);
@@ -462,9 +464,9 @@ mod tests {
         let turns = [turn(
             "assistant",
             vec![
-                Part::ToolCall { id: Some("c1".into()), name: "f".into(), arguments: None },
-                Part::ToolCall { id: None, name: "g".into(), arguments: None },
-                Part::ToolResult { id: Some("c1".into()), name: None, result: Some(raw("1")) },
+                TurnPart::ToolCall { id: Some("c1".into()), name: "f".into(), arguments: None },
+                TurnPart::ToolCall { id: None, name: "g".into(), arguments: None },
+                TurnPart::ToolResult { id: Some("c1".into()), name: None, result: Some(raw("1")) },
             ],
         )];
         let ids: Vec<_> = tools_in(&turns).map(|tool| tool.id).collect();

@@ -12,7 +12,7 @@ use crate::json::{JsonObject, elements};
 use crate::json::{label_of, text_of};
 use crate::messages::lists;
 use crate::messages::provider_message::{message, messages, parts_of};
-use crate::messages::{Part, Turn};
+use crate::messages::{Turn, TurnPart};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -97,7 +97,7 @@ fn texts(raw: &RawValue) -> Option<Vec<Turn<'_>>> {
 }
 
 fn user(text: Text<'_>) -> Turn<'_> {
-    Turn { role: Cow::Borrowed("user"), parts: smallvec![Part::Text(text)], ..Turn::default() }
+    Turn { role: Cow::Borrowed("user"), parts: smallvec![TurnPart::Text(text)], ..Turn::default() }
 }
 
 #[derive(Default, Deserialize)]
@@ -216,7 +216,7 @@ pub(crate) fn response(json: &str) -> Option<Vec<Turn<'_>>> {
         }
         None if is_message => messages(json),
         None => {
-            let parts = smallvec![Part::Text(text_of(response.text?)?)];
+            let parts = smallvec![TurnPart::Text(text_of(response.text?)?)];
             let finish_reason = response.finish_reason.and_then(label_of);
             Some(vec![Turn { role: Cow::Borrowed("assistant"), parts, finish_reason, ..Turn::default() }])
         }

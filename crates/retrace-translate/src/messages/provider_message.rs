@@ -16,7 +16,7 @@ use crate::json::redacted_text;
 use crate::json::{label_of, text_of};
 use crate::messages::envelope;
 use crate::messages::lists;
-use crate::messages::{Part, Parts, Source, Turn, keep_role_beside_result, role_label};
+use crate::messages::{Parts, Source, Turn, TurnPart, keep_role_beside_result, role_label};
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -126,15 +126,15 @@ fn item<'a>(read: &RawMessage<'a>, role: &'static str) -> Option<Turn<'a>> {
     let (role, part) = match kind.as_deref() {
         Some("function_call" | "custom_tool_call") if read.role.is_none() => {
             let name = name().unwrap_or_default();
-            ("assistant", Part::ToolCall { id: id(), name, arguments: read.arguments })
+            ("assistant", TurnPart::ToolCall { id: id(), name, arguments: read.arguments })
         }
         Some("function_call_output" | "custom_tool_call_output") if read.role.is_none() => {
-            ("tool", Part::ToolResult { id: id(), name: name(), result: read.output })
+            ("tool", TurnPart::ToolResult { id: id(), name: name(), result: read.output })
         }
         Some("reasoning") if read.role.is_none() => {
             let thoughts = read.summary.or(read.content).map(parts_of).unwrap_or_default();
             let thoughts = thoughts.into_iter().map(|part| match part {
-                Part::Text(text) => Part::Reasoning(text),
+                TurnPart::Text(text) => TurnPart::Reasoning(text),
                 other => other,
             });
             let parts = thoughts.collect();
@@ -168,42 +168,42 @@ fn message_turn<'a>(read: &RawMessage<'a>, default_role: &'static str) -> Option
     let answers = matches!(&*turn.role, "tool" | "function");
     if let Some(id) = read.tool_call_id.and_then(label_of).or_else(|| read.id.filter(|_| answers).and_then(label_of)) {
         // The result of a tool is kept unchanged.
-        parts = smallvec![Part::ToolResult { id: Some(id), name: turn.name.take(), result: content }];
+        parts = smallvec![TurnPart::ToolResult { id: Some(id), name: turn.name.take(), result: content }];
         parts.extend(keep_role_beside_result(&turn.role));
-    } else if answers && content.is_some() && !parts.iter().any(|part| matches!(part, Part::ToolResult { .. })) {
-        parts = smallvec![Part::ToolResult { id: None, name: turn.name.take(), result: content }];
+    } else if answers && content.is_some() && !parts.iter().any(|part| matches!(part, TurnPart::ToolResult { .. })) {
+        parts = smallvec![TurnPart::ToolResult { id: None, name: turn.name.take(), result: content }];
     }
     if let Some(reasoning) = read.reasoning_content.filter(|raw| !is_null(raw)) {
-        parts.insert(0, text_of(reasoning).map_or(Part::Other(reasoning), Part::Reasoning));
+        parts.insert(0, text_of(reasoning).map_or(TurnPart::Other(reasoning), TurnPart::Reasoning));
     }
     parts.extend(read.user.map(parts_of).unwrap_or_default());
     if let Some(refusal) = read.refusal.filter(|raw| !is_null(raw)) {
-        parts.push(text_of(refusal).map_or(Part::Other(refusal), Part::Refusal));
+        parts.push(text_of(refusal).map_or(TurnPart::Other(refusal), TurnPart::Refusal));
     }
     if let Some(call) = read.function_call.filter(|raw| !is_null(raw)) {
-        parts.push(tool_call(call).unwrap_or(Part::Other(call)));
+        parts.push(tool_call(call).unwrap_or(TurnPart::Other(call)));
     }
     match read.tool_calls.filter(|raw| !is_null(raw)) {
         None => {}
         Some(calls) => match parse::from_str::<Vec<&RawValue>>(calls.get()) {
             // Calls may be among the parts of the content as well.
             Some(calls) => {
-                for call in calls.into_iter().map(|call| tool_call(call).unwrap_or(Part::Other(call))) {
+                for call in calls.into_iter().map(|call| tool_call(call).unwrap_or(TurnPart::Other(call))) {
                     if !parts.iter().any(|part| is_same_call(part, &call)) {
                         parts.push(call);
                     }
                 }
             }
-            None => parts.push(Part::Other(calls)),
+            None => parts.push(TurnPart::Other(calls)),
         },
     }
     turn.parts = parts;
     Some(turn)
 }
 
-fn is_same_call(one: &Part<'_>, other: &Part<'_>) -> bool {
+fn is_same_call(one: &TurnPart<'_>, other: &TurnPart<'_>) -> bool {
     let id = |part| match part {
-        &Part::ToolCall { id: Some(ref id), .. } => Some(id.clone()),
+        &TurnPart::ToolCall { id: Some(ref id), .. } => Some(id.clone()),
         _ => None,
     };
     id(one).is_some_and(|one| id(other) == Some(one))
@@ -225,7 +225,7 @@ struct RawCall<'a> {
 }
 
 /// Reads a tool call, with or without a function object around name and arguments.
-pub(crate) fn tool_call(raw: &RawValue) -> Option<Part<'_>> {
+pub(crate) fn tool_call(raw: &RawValue) -> Option<TurnPart<'_>> {
     let call: RawCall<'_> = object(raw)?;
     let id = call.call_id.or(call.id).and_then(label_of);
     let of = match call.function {
@@ -236,13 +236,13 @@ pub(crate) fn tool_call(raw: &RawValue) -> Option<Part<'_>> {
         return None;
     }
     let arguments = of.arguments.filter(|raw| !is_null(raw));
-    Some(Part::ToolCall { id, name: of.name.and_then(label_of).unwrap_or_default(), arguments })
+    Some(TurnPart::ToolCall { id, name: of.name.and_then(label_of).unwrap_or_default(), arguments })
 }
 
 /// Reads a content: a text, a list of parts, or a value that is kept unchanged.
 pub(crate) fn parts_of(content: &RawValue) -> Parts<'_> {
     if let Some(text) = text_of(content) {
-        return smallvec![Part::Text(text)];
+        return smallvec![TurnPart::Text(text)];
     }
     let listed = parse::from_str::<Vec<&RawValue>>(content.get());
     let is_part = |raw: &&RawValue| is_object(raw) && part(raw).is_some();
@@ -250,10 +250,10 @@ pub(crate) fn parts_of(content: &RawValue) -> Parts<'_> {
         parts.iter().all(|part| is_object(part) || part.get().starts_with('"')) || parts.iter().any(is_part)
     });
     match listed {
-        Some(parts) => parts.into_iter().map(|raw| part(raw).unwrap_or(Part::Other(raw))).collect(),
+        Some(parts) => parts.into_iter().map(|raw| part(raw).unwrap_or(TurnPart::Other(raw))).collect(),
         // JSON that is no list of parts is a text that happens to be JSON.
         None if content.get() == "null" => Parts::new(),
-        None => smallvec![Part::Text(Text::Plain(redacted_text(content.get())))],
+        None => smallvec![TurnPart::Text(Text::Plain(redacted_text(content.get())))],
     }
 }
 
@@ -303,20 +303,20 @@ struct RawPart<'a> {
 }
 
 /// A part of a message; `None` for one of an unknown kind.
-pub(crate) fn part(raw: &RawValue) -> Option<Part<'_>> {
+pub(crate) fn part(raw: &RawValue) -> Option<TurnPart<'_>> {
     if let Some(text) = text_of(raw) {
-        return Some(Part::Text(text));
+        return Some(TurnPart::Text(text));
     }
     let part: RawPart<'_> = object(raw)?;
     let kind = part.kind.and_then(label_of).unwrap_or_default();
     Some(match &*kind {
-        "text" | "input_text" | "output_text" | "summary_text" => Part::Text(text_of(part.text.or(part.content)?)?),
+        "text" | "input_text" | "output_text" | "summary_text" => TurnPart::Text(text_of(part.text.or(part.content)?)?),
         "thinking" | "reasoning" | "reasoning_text" => {
-            Part::Reasoning(text_of(part.thinking.or(part.text).or(part.content)?)?)
+            TurnPart::Reasoning(text_of(part.thinking.or(part.text).or(part.content)?)?)
         }
-        "refusal" => Part::Refusal(text_of(part.refusal.or(part.text)?)?),
+        "refusal" => TurnPart::Refusal(text_of(part.refusal.or(part.text)?)?),
         "tool_use" | "tool_call" | "function_call" => tool_call(raw)?,
-        "tool_result" => Part::ToolResult {
+        "tool_result" => TurnPart::ToolResult {
             id: part.tool_use_id.and_then(label_of),
             name: part.name.and_then(label_of),
             result: part.content,
@@ -337,7 +337,7 @@ pub(crate) fn part(raw: &RawValue) -> Option<Part<'_>> {
 }
 
 /// Reads a part of Gemini, Bedrock or Genkit, whose kind is the key it has.
-fn untyped<'a>(part: &RawPart<'a>) -> Option<Part<'a>> {
+fn untyped<'a>(part: &RawPart<'a>) -> Option<TurnPart<'a>> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Response<'a> {
@@ -357,17 +357,17 @@ fn untyped<'a>(part: &RawPart<'a>) -> Option<Part<'a>> {
     if let Some(raw) = part.function_response.or(part.tool_result) {
         let response: Response<'_> = object(raw)?;
         let (id, name) = (response.id.and_then(label_of), response.name.and_then(label_of));
-        return Some(Part::ToolResult { id, name, result: response.response });
+        return Some(TurnPart::ToolResult { id, name, result: response.response });
     }
     if let Some(source) = part.file {
         let (mime_type, source) = located(source)?;
-        return Some(Part::Media { modality: None, mime_type, source });
+        return Some(TurnPart::Media { modality: None, mime_type, source });
     }
-    Some(Part::Text(text_of(part.text?)?))
+    Some(TurnPart::Text(text_of(part.text?)?))
 }
 
-fn medium<'a>(modality: &'static str, (mime_type, source): (Option<Cow<'a, str>>, Source<'a>)) -> Part<'a> {
-    Part::Media { modality: Some(Cow::Borrowed(modality)), mime_type, source }
+fn medium<'a>(modality: &'static str, (mime_type, source): (Option<Cow<'a, str>>, Source<'a>)) -> TurnPart<'a> {
+    TurnPart::Media { modality: Some(Cow::Borrowed(modality)), mime_type, source }
 }
 
 /// Reads the location of a medium: a URL, or an object with a URL, an id or the content.
@@ -472,7 +472,7 @@ mod tests {
         let json = r#"{"role":"assistant","reasoning_content":"hm","content":"yes","refusal":null}"#;
         assert_eq!(read(json)[0], serde_json::json!({"role": "assistant", "content": "yes", "reasoning": "hm"}));
         let refused = messages(r#"{"role":"assistant","content":null,"refusal":"no"}"#).unwrap();
-        assert!(matches!(refused[0].parts.as_slice(), [Part::Refusal(_)]), "{refused:?}");
+        assert!(matches!(refused[0].parts.as_slice(), [TurnPart::Refusal(_)]), "{refused:?}");
         let human = r#"[{"type":"human","content":"hi"},{"type":"ai","content":"ho"}]"#;
         assert_eq!(
             read(human),

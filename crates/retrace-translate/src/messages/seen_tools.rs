@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::{Part, Turn};
+use super::{Turn, TurnPart};
 use crate::json::JsonObject;
 use crate::messages::lists::is_unknown;
 
@@ -38,10 +38,10 @@ pub(crate) enum Position {
 /// to it.
 pub(crate) fn tools_in<'t, 'a>(turns: &'t [Turn<'a>]) -> impl DoubleEndedIterator<Item = SeenTool<'a>> + use<'t, 'a> {
     turns.iter().flat_map(|turn| &turn.parts).filter_map(|part| match part {
-        Part::ToolCall { id: Some(id), name, arguments } => {
+        TurnPart::ToolCall { id: Some(id), name, arguments } => {
             Some(SeenTool { id: id.clone(), kind: SeenKind::Call { name: name.clone(), arguments: *arguments } })
         }
-        Part::ToolResult { id: Some(id), name, result } => {
+        TurnPart::ToolResult { id: Some(id), name, result } => {
             Some(SeenTool { id: id.clone(), kind: SeenKind::Result { name: name.clone(), result: *result } })
         }
         _ => None,
@@ -68,9 +68,9 @@ fn is_user_message(turn: &Turn<'_>) -> bool {
     let mut is_empty = true;
     for part in &turn.parts {
         match part {
-            Part::Empty => {}
-            Part::ToolResult { .. } => is_empty = false,
-            Part::Other(raw) if is_machinery(raw) => is_empty = false,
+            TurnPart::Empty => {}
+            TurnPart::ToolResult { .. } => is_empty = false,
+            TurnPart::Other(raw) if is_machinery(raw) => is_empty = false,
             _ => return true,
         }
     }
@@ -92,7 +92,7 @@ fn is_machinery(raw: &RawValue) -> bool {
 pub(crate) fn tie_results(turns: &mut [Turn<'_>]) {
     let call_ids = |turn: &Turn<'_>| -> Option<Vec<_>> {
         let calls = turn.parts.iter().filter_map(|part| match part {
-            Part::ToolCall { id, .. } => Some(id.as_ref().map(|id| Cow::Owned(id.clone().into_owned()))),
+            TurnPart::ToolCall { id, .. } => Some(id.as_ref().map(|id| Cow::Owned(id.clone().into_owned()))),
             _ => None,
         });
         calls.collect()
@@ -116,7 +116,7 @@ pub(crate) fn tie_results(turns: &mut [Turn<'_>]) {
 /// Returns the id slot of a turn that is one result without an id.
 fn untied_result<'t, 'a>(turn: &'t mut Turn<'a>) -> Option<&'t mut Option<Cow<'a, str>>> {
     match turn.parts.as_mut_slice() {
-        [Part::ToolResult { id: id @ None, .. }] => Some(id),
+        [TurnPart::ToolResult { id: id @ None, .. }] => Some(id),
         _ => None,
     }
 }

@@ -8,7 +8,7 @@ use retrace_protocol::json::is_strict;
 use crate::dialect::dialect_of_rank;
 use crate::fields::Field;
 use crate::json::repair;
-use crate::messages::{Part, Turn, unwrapped};
+use crate::messages::{Turn, TurnPart, unwrapped};
 use crate::span_reader::SpanReader;
 use crate::view::SpanView;
 
@@ -87,10 +87,10 @@ fn is_assistant(turn: &Turn<'_>) -> bool {
 /// Returns true if an output is just this text.
 fn is_text(answer: &[Turn<'_>], text: &str) -> bool {
     let [Turn { parts, .. }] = answer else { return false };
-    matches!(parts.as_slice(), [Part::Text(included)] if included.decoded() == text)
+    matches!(parts.as_slice(), [TurnPart::Text(included)] if included.decoded() == text)
 }
 
 /// Returns true if the user writes something, rather than passing on tool results.
 fn is_prompt(turn: &Turn<'_>) -> bool {
-    turn.role == "user" && !turn.parts.iter().all(|part| matches!(part, Part::ToolResult { .. }))
+    turn.role == "user" && !turn.parts.iter().all(|part| matches!(part, TurnPart::ToolResult { .. }))
 }

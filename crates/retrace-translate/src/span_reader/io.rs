@@ -18,7 +18,7 @@ use crate::json::{redacted, redacted_text};
 use crate::messages::envelope;
 use crate::messages::provider_body;
 use crate::messages::{
-    Answer, Part, Position, SeenTool, Turn, answer, conversation, embedded, has_images, has_others, tie_results,
+    Answer, Position, SeenTool, Turn, TurnPart, answer, conversation, embedded, has_images, has_others, tie_results,
     tools_in, tools_in_history,
 };
 use crate::span_reader::SpanReader;
@@ -125,8 +125,8 @@ impl<V: SpanView> SpanReader<'_, V> {
         let text = self.fields.value(field)?.as_json_text()?;
         let whole = parse::from_strict_str::<&RawValue>(text);
         let part = match whole {
-            Some(raw) => text_of(raw).map_or(Part::Other(raw), Part::Text),
-            None => Part::Text(Text::Plain(redacted_text(text))),
+            Some(raw) => text_of(raw).map_or(TurnPart::Other(raw), TurnPart::Text),
+            None => TurnPart::Text(Text::Plain(redacted_text(text))),
         };
         Some(vec![Turn { role: Cow::Borrowed(default_role(field)), parts: smallvec![part], ..Turn::default() }])
     }
@@ -160,7 +160,7 @@ impl<V: SpanView> SpanReader<'_, V> {
     fn bare(&self, field: Field) -> Option<Vec<Turn<'_>>> {
         let held = self.fields.get(field).filter(|held| held.rank > 0)?;
         let text = held.value.as_text().filter(|text| !is_structured(text))?;
-        let part = Part::Text(Text::Plain(Cow::Borrowed(text)));
+        let part = TurnPart::Text(Text::Plain(Cow::Borrowed(text)));
         Some(vec![Turn { role: Cow::Borrowed(default_role(field)), parts: smallvec![part], ..Turn::default() }])
     }
 
@@ -239,7 +239,7 @@ fn default_role(field: Field) -> &'static str {
 /// Returns the result of a turn that is nothing but the result of one tool call.
 fn only_result<'a>(turn: &Turn<'a>, call_id: Option<&str>) -> Option<&'a RawValue> {
     match turn.parts.as_slice() {
-        [Part::ToolResult { id, name: None, result }] if turn.name.is_none() => {
+        [TurnPart::ToolResult { id, name: None, result }] if turn.name.is_none() => {
             result.filter(|_| id.is_none() || id.as_deref() == call_id)
         }
         _ => None,

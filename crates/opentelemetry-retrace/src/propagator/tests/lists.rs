@@ -166,7 +166,7 @@ fn entries() -> impl Strategy<Value = Vec<String>> {
 proptest! {
     #[test]
     fn entries_of_others_survive_byte_for_byte_and_in_order(entries in entries(), cut in 0..40_usize, flags in 0..4_u8) {
-        let propagator = RetracePropagator::builder().with_runs(|_| Some(RecordedRun::new())).build().unwrap();
+        let propagator = RetracePropagator::builder().with_runs(|_| Some(RemoteRunContext::new())).build().unwrap();
         let (first, second) = entries.split_at(cut.min(entries.len()));
         let (first, second, traceparent) = (first.join(" ,\t"), second.join(",,"), parent(flags));
         let fields = [("traceparent", traceparent.as_str()), ("tracestate", &first), ("tracestate", &second)];
@@ -202,7 +202,7 @@ proptest! {
                 Some(values.iter().map(String::as_str).collect())
             }
         }
-        let propagator = RetracePropagator::builder().with_runs(|_| Some(RecordedRun::new())).build().unwrap();
+        let propagator = RetracePropagator::builder().with_runs(|_| Some(RemoteRunContext::new())).build().unwrap();
         let cx = propagator.extract_with_context(&Context::new(), &Carrier(parents, states));
         let cx = below(&cx, if sampled { Sampler::AlwaysOn } else { Sampler::AlwaysOff });
         let (traceparent, state) = inject(&propagator, &cx);

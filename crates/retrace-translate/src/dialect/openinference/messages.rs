@@ -10,7 +10,7 @@ use smallvec::smallvec;
 use crate::json::{label_of, text_of};
 use crate::messages::lists;
 use crate::messages::provider_message;
-use crate::messages::{Part, Parts, Source, Turn, keep_role_beside_result, role_label};
+use crate::messages::{Parts, Source, Turn, TurnPart, keep_role_beside_result, role_label};
 
 /// Reads a list of messages, prompts, choices or embedded texts.
 pub(super) fn turns(json: &str) -> Option<Vec<Turn<'_>>> {
@@ -134,11 +134,11 @@ struct RawPlace<'a> {
 
 fn turn(raw: &RawValue) -> Option<Turn<'_>> {
     if let Some(text) = text_of(raw) {
-        return Some(turn_with("user", smallvec![Part::Text(text)]));
+        return Some(turn_with("user", smallvec![TurnPart::Text(text)]));
     }
     let element: RawElement<'_> = parse::from_str(raw.get())?;
     if let Some(text) = element.text.or_else(|| element.prompt?.text) {
-        return Some(turn_with("user", smallvec![text_of(text).map_or(Part::Other(text), Part::Text)]));
+        return Some(turn_with("user", smallvec![text_of(text).map_or(TurnPart::Other(text), TurnPart::Text)]));
     }
     let dotted = || Some(raw).filter(|raw| raw.get().contains("\"message."));
     let message: RawMessage<'_> = parse::from_str(element.message.or_else(dotted)?.get())?;
@@ -155,10 +155,10 @@ fn turn(raw: &RawValue) -> Option<Turn<'_>> {
     let id = message.tool_call_id.and_then(label_of);
     let mut parts = Parts::new();
     if id.is_some() || (matches!(&*role, "tool" | "function") && content.is_some() && message.contents.is_empty()) {
-        parts.push(Part::ToolResult { id, name: name.clone(), result: content });
+        parts.push(TurnPart::ToolResult { id, name: name.clone(), result: content });
         parts.extend(keep_role_beside_result(&role));
     } else {
-        parts.extend(content.map(|content| text_of(content).map_or(Part::Other(content), Part::Text)));
+        parts.extend(content.map(|content| text_of(content).map_or(TurnPart::Other(content), TurnPart::Text)));
     }
     message.contents.into_iter().for_each(|item| parts_of(item, &mut parts));
     // Calls may be repeated among the contents, for their order.
@@ -170,7 +170,7 @@ fn turn(raw: &RawValue) -> Option<Turn<'_>> {
     let (function, arguments) = (message.function_call_name, message.function_call_arguments_json);
     if function.or(arguments).is_some() {
         let name = function.and_then(label_of).unwrap_or_default();
-        parts.push(Part::ToolCall { id: None, name, arguments });
+        parts.push(TurnPart::ToolCall { id: None, name, arguments });
     }
     Some(Turn { role, name, parts, finish_reason: None })
 }
@@ -186,7 +186,7 @@ fn parts_of<'a>(raw: &'a RawValue, parts: &mut Parts<'a>) {
     let content = parse::from_str::<RawContent<'_>>(item.message_content.unwrap_or(raw).get());
     let call = parse::from_str(raw.get()).and_then(Called::part);
     let Some(content) = content else {
-        parts.push(Part::Other(raw));
+        parts.push(TurnPart::Other(raw));
         return;
     };
     let kind = content.kind.and_then(label_of);
@@ -195,10 +195,10 @@ fn parts_of<'a>(raw: &'a RawValue, parts: &mut Parts<'a>) {
         is_reasoning || matches!(kind.as_deref(), None | Some("text" | "image" | "audio" | "tool_use" | "refusal"));
     if let Some(text) = content.text {
         parts.push(match text_of(text) {
-            Some(text) if is_reasoning => Part::Reasoning(text),
-            Some(text) if kind.as_deref() == Some("refusal") => Part::Refusal(text),
-            Some(text) => Part::Text(text),
-            None => Part::Other(text),
+            Some(text) if is_reasoning => TurnPart::Reasoning(text),
+            Some(text) if kind.as_deref() == Some("refusal") => TurnPart::Refusal(text),
+            Some(text) => TurnPart::Text(text),
+            None => TurnPart::Other(text),
         });
     }
     for (modality, medium) in [("image", content.image), ("audio", content.audio)] {
@@ -209,34 +209,35 @@ fn parts_of<'a>(raw: &'a RawValue, parts: &mut Parts<'a>) {
     let is_odd = kind.is_none() && parts.len() == before && item.message_content.is_none();
     if !is_known || is_odd && !matches!(raw.get(), "{}" | "null") {
         parts.truncate(before);
-        parts.push(Part::Other(raw));
+        parts.push(TurnPart::Other(raw));
     }
 }
 
 impl<'a> RawMedium<'a> {
-    fn parts(self, modality: &'static str) -> impl Iterator<Item = Part<'a>> {
+    fn parts(self, modality: &'static str) -> impl Iterator<Item = TurnPart<'a>> {
         let place = self.image.unwrap_or_default();
         let mime_type = self.mime_type.or(place.mime_type).and_then(label_of);
         let source = self.url.or(place.url).and_then(label_of).map(Source::Uri);
-        let medium = source.map(|source| Part::Media { modality: Some(Cow::Borrowed(modality)), mime_type, source });
-        let transcript = self.transcript.or(place.transcript).and_then(text_of).map(Part::Text);
+        let medium =
+            source.map(|source| TurnPart::Media { modality: Some(Cow::Borrowed(modality)), mime_type, source });
+        let transcript = self.transcript.or(place.transcript).and_then(text_of).map(TurnPart::Text);
         medium.into_iter().chain(transcript)
     }
 }
 
 /// Reads a tool call; an object of an unknown kind is kept unchanged.
-fn called(raw: &RawValue) -> Option<Part<'_>> {
+fn called(raw: &RawValue) -> Option<TurnPart<'_>> {
     let call = parse::from_str(raw.get()).and_then(Called::part);
-    call.or_else(|| (!matches!(raw.get(), "{}" | "null")).then_some(Part::Other(raw)))
+    call.or_else(|| (!matches!(raw.get(), "{}" | "null")).then_some(TurnPart::Other(raw)))
 }
 
 impl<'a> Called<'a> {
-    fn part(self) -> Option<Part<'a>> {
+    fn part(self) -> Option<TurnPart<'a>> {
         let call = self.tool_call.unwrap_or_default();
         let (id, name) = (self.id.or(call.id), self.name.or(call.function.name));
         let arguments = self.arguments.or(call.function.arguments);
         let is_there = id.is_some() || name.is_some() || arguments.is_some();
-        is_there.then(|| Part::ToolCall {
+        is_there.then(|| TurnPart::ToolCall {
             id: id.and_then(label_of),
             name: name.and_then(label_of).unwrap_or_default(),
             arguments,
@@ -244,9 +245,9 @@ impl<'a> Called<'a> {
     }
 }
 
-fn is_same_call(one: &Part<'_>, other: &Part<'_>) -> bool {
-    let call = |part: &Part<'_>| match part {
-        Part::ToolCall { id, name, arguments } => Some((
+fn is_same_call(one: &TurnPart<'_>, other: &TurnPart<'_>) -> bool {
+    let call = |part: &TurnPart<'_>| match part {
+        TurnPart::ToolCall { id, name, arguments } => Some((
             id.clone().map(Cow::into_owned),
             name.clone().into_owned(),
             arguments.map(|raw| raw.get().to_owned()),
@@ -302,10 +303,10 @@ mod tests {
             "tool_calls": [{"tool_call": {"id": "c", "function": {"name": "f"}}}, {"tool_call": {"id": "d", "function": {"name": "g"}}}]}}]"#;
         let turns = turns(json).unwrap();
         let shapes = turns[0].parts.iter().map(|part| match part {
-            Part::Reasoning(_) => "reasoning",
-            Part::ToolCall { name, .. } if name == "f" => "f",
-            Part::ToolCall { .. } => "g",
-            Part::Other(_) => "other",
+            TurnPart::Reasoning(_) => "reasoning",
+            TurnPart::ToolCall { name, .. } if name == "f" => "f",
+            TurnPart::ToolCall { .. } => "g",
+            TurnPart::Other(_) => "other",
             _ => "?",
         });
         assert_eq!(shapes.collect::<Vec<_>>(), ["reasoning", "f", "other", "g"]);

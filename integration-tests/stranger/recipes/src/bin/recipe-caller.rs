@@ -11,9 +11,9 @@ use opentelemetry_sdk::trace::SdkTracerProvider;
 fn by_exporter() -> Result<SdkTracerProvider, Box<dyn Error>> {
     let exporter = RetraceExporter::builder().build()?;
     // README: begin
-    use opentelemetry_retrace::{RecordedRun, RetracePropagator};
+    use opentelemetry_retrace::{RemoteRunContext, RetracePropagator};
 
-    let propagator = RetracePropagator::builder().with_runs(|_| Some(RecordedRun::new())).build()?;
+    let propagator = RetracePropagator::builder().with_runs(|_| Some(RemoteRunContext::new())).build()?;
     global::set_text_map_propagator(propagator.compose_from_env());
     // README: end
     Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).build())
