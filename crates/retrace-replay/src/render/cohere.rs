@@ -45,7 +45,7 @@ pub(super) fn render(answer: &Answer, streamed: bool) -> Result<Documents, NotRe
             }
             ChoicePart::Provider(part) => return Err(part.refusal()),
             ChoicePart::ToolCall { id, name, arguments: given } => {
-                calls.push((id.as_ref(), name, arguments(given.as_ref())))
+                calls.push((id.as_ref(), name, arguments(given.as_ref())));
             }
         }
     }

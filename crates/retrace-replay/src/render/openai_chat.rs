@@ -147,7 +147,7 @@ fn stream(answer: &Answer) -> Result<Documents, NotReplayable> {
                     add(json!({ "content": [{ "type": "thinking", "thinking": thinking }] }));
                 }),
                 ChoicePart::Reasoning(text) => {
-                    pieces(text).for_each(|piece| add(json!({ "reasoning_content": piece })))
+                    pieces(text).for_each(|piece| add(json!({ "reasoning_content": piece })));
                 }
                 ChoicePart::ToolCall { id, name, arguments: given } => {
                     let mut begin = call(id.as_ref(), name, "");
