@@ -4,6 +4,7 @@ pub mod command;
 pub mod endpoint;
 pub mod enforcement;
 mod event;
+mod event_frame;
 mod frame;
 pub mod golden;
 mod id;
