@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::command::{Replay, Resume};
-use crate::{Event, EventKind};
+use crate::event_frame::EventFrame;
+use crate::{Event, EventKind, Id, write};
 
 /// The first frame of a client.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +79,14 @@ impl ClientFrame {
     /// Text that is no JSON object with a `type`, or an event whose data lacks a required field. The Python SDK may write
     /// `NaN`: see [`crate::json::non_finite_to_null`].
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        if let Ok(EventFrame { event, seq }) = serde_json::from_str(text) {
+            return Ok(Self::Event { event, seq });
+        }
+        Self::parse_any(text)
+    }
+
+    /// Reads a frame with its fields in any order. Data is read twice: to find its end, and as that of its type.
+    fn parse_any(text: &str) -> Result<Self, serde_json::Error> {
         let head: Envelope<'_> = serde_json::from_str(text)?;
         if let Some(kind) = EventKind::from_wire(&head.kind) {
             let data = head.data.ok_or_else(|| <serde_json::Error as serde::de::Error>::missing_field("data"))?.get();
@@ -215,6 +224,30 @@ impl Ack {
     #[must_use]
     pub fn new(id: impl Into<String>, seq: Option<u64>) -> Self {
         Self { id: Some(id.into()), seq: seq.map(Value::from), other: Map::new() }
+    }
+
+    /// Returns the text of the frame that acknowledges the event `id` with the number `seq`: the serialisation of the same
+    /// [`ServerFrame::Ack`].
+    ///
+    /// ```
+    /// use retrace_protocol::{Ack, ServerFrame};
+    ///
+    /// let frame = ServerFrame::Ack(Ack::new("s", Some(7)));
+    /// assert_eq!(Ack::text(&"s".into(), Some(7)), serde_json::to_string(&frame)?);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    #[must_use]
+    pub fn text(id: &Id, seq: Option<u64>) -> String {
+        #[derive(Serialize)]
+        struct AckFrame<'a> {
+            #[serde(rename = "type")]
+            kind: &'static str,
+            id: &'a Id,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            seq: Option<u64>,
+        }
+        // An id is written without an error.
+        write::to_string(&AckFrame { kind: "ack", id, seq }).unwrap_or_default()
     }
 
     /// Returns the number if it is one: then exactly that frame is acknowledged, and `id` is irrelevant. Otherwise the oldest
@@ -514,6 +547,44 @@ mod tests {
         assert_eq!(serde_json::to_string(&frame).unwrap(), text);
         let pieces = [&data.as_bytes()[..9], b"", &data.as_bytes()[9..]];
         assert_eq!(ClientFrame::event_bytes(EventKind::SpanEnded, &pieces, 7), text.as_bytes());
+    }
+
+    #[test]
+    fn a_frame_reads_the_same_in_any_order_of_fields() {
+        let span = r#"{"id":"s","trace_id":"t","parent_id":null,"span_type":"action","name":"n","started_at":"2026-01-02T03:04:05Z",
+            "input":{"a":[1,"\u00e9"]},"cost":0.25,"metadata":{}}"#;
+        let end = r#"{"id":"s","trace_id":"t","ended_at":"2026-01-02T03:04:05Z","output":null}"#;
+        let (run, run_end) = (r#"{"id":"t","started_at":"x","spans":[]}"#, r#"{"id":"t","status":"completed"}"#);
+        let all = [("trace_started", run), ("span_started", span), ("span_ended", end), ("trace_ended", run_end)];
+        for (kind, data) in all {
+            for text in [
+                format!(r#"{{"type":"{kind}","data":{data},"seq":7}}"#),
+                format!(r#" {{ "type" : "{kind}" , "data" : {data} , "new" : [{{}}] , "seq" : 7 }} "#),
+                format!(r#"{{"type":"{kind}","data":{data}}}"#),
+                format!(r#"{{"type":"{kind}","data":{data},"seq":null}}"#),
+                format!(r#"{{"seq":7,"data":{data},"type":"{kind}"}}"#),
+                format!(r#"{{"new":1,"type":"{kind}","data":{data}}}"#),
+            ] {
+                let frame = ClientFrame::parse(&text).unwrap();
+                assert_eq!(frame, ClientFrame::parse_any(&text).unwrap(), "{text}");
+                assert!(matches!(frame, ClientFrame::Event { .. }), "{text}");
+            }
+            for broken in [
+                format!(r#"{{"type":"{kind}","data":{data},"seq":7,"seq":7}}"#),
+                format!(r#"{{"type":"{kind}","data":{data},"seq":null,"seq":7}}"#),
+                format!(r#"{{"type":"{kind}","data":{data},"data":{data}}}"#),
+                format!(r#"{{"type":"{kind}","data":{data},"type":"{kind}"}}"#),
+                format!(r#"{{"type":"{kind}","data":{data},"seq":-1}}"#),
+                format!(r#"{{"type":"{kind}","data":{data},"seq":7"#),
+                format!(r#"{{"type":"{kind}","data":{data}}}]"#),
+                format!(r#"{{"type":"{kind}","data":null}}"#),
+                format!(r#"{{"type":"{kind}","seq":7}}"#),
+            ] {
+                let error = ClientFrame::parse(&broken).unwrap_err().to_string();
+                assert_eq!(error, ClientFrame::parse_any(&broken).unwrap_err().to_string(), "{broken}");
+            }
+        }
+        assert!(serde_json::from_str::<EventFrame>(&ClientFrame::event_text(EventKind::SpanStarted, span, 7)).is_ok());
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod endpoint;
 pub mod enforcement;
 mod escape;
 mod event;
+mod event_frame;
 mod frame;
 pub mod golden;
 mod id;

@@ -5,26 +5,40 @@
 //! within the process that sends them, across all its connections. A field that is absent from an event is unchanged.
 //! Events without a number (older clients, HTTP) and events with equal numbers apply in order of arrival.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use retrace_protocol::{Json, write};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The fields of a record, each as JSON text.
 pub(crate) type Fields = BTreeMap<String, Json>;
 
 /// Sequence numbers of the events that determined a record's fields.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "BTreeMap<FieldName, u64>")]
 pub(crate) struct FieldVersions {
     /// Number of each field that is not named in `fields`.
-    #[serde(rename = "0", default, skip_serializing_if = "is_zero")]
     base: u64,
-    #[serde(flatten)]
-    fields: BTreeMap<String, u64>,
+    fields: BTreeMap<FieldName, u64>,
 }
 
-fn is_zero(number: &u64) -> bool {
-    *number == 0
+type FieldName = Cow<'static, str>;
+
+/// Name of `base` among the names of fields, which is no name of a field.
+const BASE: &str = "0";
+
+impl From<BTreeMap<FieldName, u64>> for FieldVersions {
+    fn from(mut fields: BTreeMap<FieldName, u64>) -> Self {
+        Self { base: fields.remove(BASE).unwrap_or_default(), fields }
+    }
+}
+
+impl Serialize for FieldVersions {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let base = (self.base != 0).then_some((BASE, &self.base));
+        serializer.collect_map(base.into_iter().chain(self.fields.iter().map(|(name, number)| (&**name, number))))
+    }
 }
 
 /// Fields that an event sets on a record.
@@ -51,7 +65,7 @@ impl FieldVersions {
     }
 
     /// Assigns this number to the given fields.
-    pub(crate) fn set_all<'f>(&mut self, fields: impl Iterator<Item = &'f String>, seq: Option<u64>) {
+    pub(crate) fn set_all(&mut self, fields: impl Iterator<Item = &'static str>, seq: Option<u64>) {
         fields.for_each(|field| self.set(field, seq.unwrap_or(0)));
     }
 
@@ -59,11 +73,12 @@ impl FieldVersions {
         self.fields.get(field).copied().unwrap_or(self.base)
     }
 
-    fn set(&mut self, field: &str, number: u64) {
+    fn set(&mut self, field: impl Into<FieldName>, number: u64) {
+        let field = field.into();
         if number == self.base {
-            self.fields.remove(field);
+            self.fields.remove(&field);
         } else {
-            self.fields.insert(field.to_owned(), number);
+            self.fields.insert(field, number);
         }
     }
 }
@@ -87,7 +102,7 @@ impl FieldUpdate {
             }
             if !self.by_arrival || known.is_none() {
                 changed |= clocks.of(&name) != number;
-                clocks.set(&name, number);
+                clocks.set(name.clone(), number);
             }
             if known.is_none_or(|known| *known != value) {
                 record.insert(name, value);
@@ -145,6 +160,21 @@ mod tests {
         assert!(!late(None).apply_to(&mut record, &mut clocks));
         assert!(FieldUpdate::new(fields(&json!({"total": 7})), Some(2)).apply_to(&mut record, &mut clocks));
         assert_eq!(serde_json::to_value(&record).unwrap(), json!({"status": "completed", "total": 7}));
+    }
+
+    #[test]
+    fn numbers_of_fields_are_written_and_read() {
+        let mut clocks = FieldVersions::all(Some(7));
+        clocks.set("b", 9);
+        clocks.set("a", 8);
+        for (clocks, text) in [
+            (clocks, r#"{"0":7,"a":8,"b":9}"#),
+            (FieldVersions::all(Some(7)), r#"{"0":7}"#),
+            (FieldVersions::default(), "{}"),
+        ] {
+            assert_eq!(write::to_string(&clocks).unwrap(), text);
+            assert_eq!(serde_json::from_str::<FieldVersions>(text).unwrap(), clocks);
+        }
     }
 
     proptest! {

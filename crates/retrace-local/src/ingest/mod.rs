@@ -5,6 +5,7 @@
 //! any order. [`retrace_protocol::Trace::apply`] merges an uploaded end into a stored record.
 
 mod check;
+pub(crate) mod field_names;
 mod frame;
 mod merge;
 mod read;
@@ -14,7 +15,7 @@ pub(crate) use frame::{BadFrame, Frame, Numbered, frame};
 pub(crate) use merge::{FieldUpdate, FieldVersions, Fields, fields_of};
 pub(crate) use read::{patch, upload};
 pub(crate) use retrace_otlp::json_body as json;
-pub(crate) use row::{Content, SpanRow, TraceRow};
+pub(crate) use row::{Content, EndedSpan, SpanRow, TraceRow};
 
 use retrace_protocol::read::Refusal;
 

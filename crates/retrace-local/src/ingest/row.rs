@@ -5,7 +5,8 @@
 //! read only on request. The database parses neither, so a new field of the protocol requires no new column, and
 //! records are read back as sent.
 
-use retrace_protocol::{Id, Json, Span, Status, Timestamp, Trace, write};
+use retrace_protocol::{Id, Json, Span, SpanEnded, Status, Timestamp, Trace, write};
+use serde::ser::{Serialize, SerializeStruct, Serializer};
 
 use super::Fields;
 
@@ -16,6 +17,9 @@ pub(crate) struct Content {
     pub(crate) output: Option<Json>,
     pub(crate) metadata: Option<Json>,
 }
+
+/// Capacity for a typical head, in bytes.
+const HEAD_BYTES: usize = 512;
 
 /// Names of the content fields in the protocol, in the order of [`Content`].
 const CONTENT: [&str; 3] = ["input", "output", "metadata"];
@@ -35,6 +39,8 @@ pub(crate) struct TraceRow {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SpanRow {
     pub(crate) id: Id,
+    /// True if the span has an error.
+    pub(crate) failed: bool,
     pub(crate) head: String,
     pub(crate) content: Content,
 }
@@ -58,9 +64,100 @@ impl TraceRow {
 
 impl SpanRow {
     /// Creates the row of a span.
-    pub(crate) fn new(mut span: Span) -> Result<Self, serde_json::Error> {
-        let content = Content { input: span.input.take(), output: span.output.take(), metadata: span.metadata.take() };
-        Ok(Self { head: write::to_string(&span)?, id: span.id, content })
+    pub(crate) fn new(span: Span) -> Result<Self, serde_json::Error> {
+        let ended = EndedSpan { span: &span, ends: &[] };
+        let (head, failed) = (ended.head()?, ended.failed());
+        let content = Content { input: span.input, output: span.output, metadata: span.metadata };
+        Ok(Self { id: span.id, failed, head, content })
+    }
+}
+
+/// A span with ends that are applied to it in their order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EndedSpan<'a> {
+    pub(crate) span: &'a Span,
+    pub(crate) ends: &'a [&'a SpanEnded],
+}
+
+impl<'a> EndedSpan<'a> {
+    /// Returns the head of the ended span.
+    pub(crate) fn head(self) -> Result<String, serde_json::Error> {
+        let mut head = String::with_capacity(HEAD_BYTES);
+        write::append(&mut head, &self)?;
+        Ok(head)
+    }
+
+    /// Returns input, output and metadata of the ended span.
+    pub(crate) fn content(self) -> [Option<&'a str>; 3] {
+        let Span { input, output, metadata, .. } = self.span;
+        [input.as_ref(), self.latest(|end| end.output.as_ref(), output.as_ref()), metadata.as_ref()]
+            .map(|json| json.map(Json::as_str))
+    }
+
+    /// Returns true if the ended span has an error.
+    pub(crate) fn failed(self) -> bool {
+        self.latest(|end| end.error.as_ref(), self.span.error.as_ref()).is_some()
+    }
+
+    fn latest<T>(self, of_end: impl Fn(&'a SpanEnded) -> Option<T>, of_span: Option<T>) -> Option<T> {
+        self.ends.iter().rev().find_map(|end| of_end(end)).or(of_span)
+    }
+}
+
+/// Serializes the head only.
+impl Serialize for EndedSpan<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        fn field<S: SerializeStruct>(
+            head: &mut S,
+            name: &'static str,
+            value: Option<&(impl Serialize + ?Sized)>,
+        ) -> Result<(), S::Error> {
+            value.map_or(Ok(()), |value| head.serialize_field(name, value))
+        }
+        // Without `..`, so that a new field is not forgotten here.
+        let Span {
+            id,
+            trace_id,
+            parent_id,
+            span_type,
+            name,
+            started_at,
+            model,
+            input: _,
+            input_tokens,
+            output_tokens,
+            cost,
+            metadata: _,
+            agent_id,
+            parent_agent_id,
+            agent_role,
+            ended_at,
+            output: _,
+            duration_ms,
+            error,
+            token_ids,
+            logprobs,
+        } = self.span;
+        let mut head = serializer.serialize_struct("Span", 18)?;
+        head.serialize_field("id", id)?;
+        head.serialize_field("trace_id", trace_id)?;
+        head.serialize_field("parent_id", parent_id)?;
+        head.serialize_field("span_type", span_type)?;
+        head.serialize_field("name", name)?;
+        head.serialize_field("started_at", started_at)?;
+        field(&mut head, "model", model.as_ref())?;
+        field(&mut head, "input_tokens", input_tokens.as_ref())?;
+        field(&mut head, "output_tokens", self.latest(|end| end.output_tokens.as_ref(), output_tokens.as_ref()))?;
+        field(&mut head, "cost", self.latest(|end| end.cost.as_ref(), cost.as_ref()))?;
+        field(&mut head, "agent_id", agent_id.as_ref())?;
+        field(&mut head, "parent_agent_id", parent_agent_id.as_ref())?;
+        field(&mut head, "agent_role", agent_role.as_ref())?;
+        field(&mut head, "ended_at", self.latest(|end| Some(&end.ended_at), ended_at.as_ref()))?;
+        field(&mut head, "duration_ms", self.latest(|end| end.duration_ms.as_ref(), duration_ms.as_ref()))?;
+        field(&mut head, "error", self.latest(|end| end.error.as_ref(), error.as_ref()))?;
+        field(&mut head, "token_ids", token_ids.as_ref())?;
+        field(&mut head, "logprobs", logprobs.as_ref())?;
+        head.end()
     }
 }
 
@@ -104,6 +201,26 @@ mod tests {
         fn records_are_written_as_serde_json_writes_them(span in arbitrary::span("t".into()), trace in arbitrary::trace()) {
             prop_assert_eq!(write::to_string(&span).unwrap(), serde_json::to_string(&span).unwrap());
             prop_assert_eq!(write::to_string(&trace).unwrap(), serde_json::to_string(&trace).unwrap());
+        }
+
+        #[test]
+        fn the_head_of_an_ended_span_is_that_of_the_merged_one(
+            span in arbitrary::span("t".into()),
+            others in prop::collection::vec(arbitrary::span("t".into()), 0..3),
+        ) {
+            let ends: Vec<SpanEnded> = others
+                .into_iter()
+                .map(|Span { id, started_at: ended_at, output, duration_ms, output_tokens, cost, error, .. }| {
+                    SpanEnded { id, trace_id: None, ended_at, output, duration_ms, output_tokens, cost, error }
+                })
+                .collect();
+            let ended = EndedSpan { span: &span, ends: &ends.iter().collect::<Vec<_>>() };
+            let mut merged = span.clone();
+            ends.iter().for_each(|end| merged.apply(end.clone()));
+            let content = [&merged.input, &merged.output, &merged.metadata].map(|json| json.as_ref().map(Json::as_str));
+            prop_assert_eq!((ended.content(), ended.failed()), (content, merged.error.is_some()));
+            let bare = Span { input: None, output: None, metadata: None, ..merged.clone() };
+            prop_assert_eq!(ended.head().unwrap(), write::to_string(&bare).unwrap());
         }
 
         #[test]

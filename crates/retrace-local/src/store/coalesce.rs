@@ -22,7 +22,7 @@ pub(super) fn coalesce(events: &[Numbered]) -> Vec<Vec<&Numbered>> {
     }
     let mut groups: Vec<Vec<&Numbered>> = Vec::with_capacity(events.len());
     let mut traces: HashMap<&Id, usize> = HashMap::new();
-    let mut spans: HashMap<(&Id, &Id), usize> = HashMap::new();
+    let mut spans: HashMap<(&Id, &Id), usize> = HashMap::with_capacity(events.len());
     for numbered in events {
         let new = groups.len();
         let place = match &numbered.event {

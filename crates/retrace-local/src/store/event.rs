@@ -8,16 +8,19 @@
 use std::cell::Cell;
 
 use retrace_protocol::metadata::SpanOrigin;
-use retrace_protocol::{Event, Id, Json, Span, SpanEnded, Status, Timestamp, Trace, TracePatch, write};
+use retrace_protocol::{Event, Id, Json, Span, SpanEnded, Status, Timestamp, Trace, TraceEnded, write};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::StoreError;
 use super::coalesce::coalesce;
 use super::job::text;
 use super::read;
 use super::totals::mark_joined;
-use crate::ingest::{Content, FieldUpdate, FieldVersions, Fields, Numbered, SpanRow, Upload, fields_of};
+use crate::ingest::{
+    Content, EndedSpan, FieldUpdate, FieldVersions, Fields, Numbered, TraceRow, Upload, field_names, fields_of,
+};
 
 /// Stores events (PROTOCOL.md sections 5 and 22). A record that several events concern is written once.
 pub(super) fn store(database: &Connection, events: &[Numbered], version: i64) -> Result<(), StoreError> {
@@ -68,7 +71,7 @@ pub(super) fn merge_upload(database: &Connection, upload: &Upload, version: i64)
     let sent = trace.content.clone().into_trace(&trace.head)?;
     let mut update = FieldUpdate::new(fields_of(&sent)?, None);
     if !read::has_ended(&sent) {
-        update.weak = end_of(&sent)?;
+        update.weak = field_names::of_trace_patch(&update.fields);
     }
     event.trace(&trace.id, vec![update])?;
     add_spans(database, upload, version)?;
@@ -106,11 +109,6 @@ pub(super) fn has_spans(database: &Connection, id: &Id) -> Result<bool, StoreErr
     Ok(statement.query_row([id.as_text()], |row| row.get(0))?)
 }
 
-/// Returns the fields of a trace that `trace_ended` determines.
-fn end_of(trace: &Trace) -> Result<Vec<String>, StoreError> {
-    Ok(fields_of(&TracePatch::of(trace))?.into_keys().collect())
-}
-
 /// Applies events to the tables.
 struct EventWriter<'a> {
     database: &'a Connection,
@@ -131,6 +129,17 @@ enum Way {
     Joined = 2,
 }
 
+/// Columns of a span that depend on its fields.
+struct SpanColumns<'a> {
+    head: String,
+    /// Input, output and metadata.
+    content: [Option<&'a str>; 3],
+    failed: bool,
+}
+
+/// Field of a failed span.
+const ERROR: &str = "error";
+
 /// A stored row that an update applies to.
 pub(super) struct Known {
     key: i64,
@@ -147,15 +156,19 @@ impl<'a> EventWriter<'a> {
     fn trace_events(&self, group: &[&Numbered]) -> Result<(), StoreError> {
         // An earlier check ensures that a start has an id.
         let Some(id) = group.first().and_then(|numbered| numbered.event.id()) else { return Ok(()) };
+        if self.insert_ended_trace(id, group)? {
+            return Ok(());
+        }
         let mut updates = Vec::with_capacity(group.len());
         let mut spans = Vec::new();
         for numbered in group {
             match &numbered.event {
                 Event::TraceStarted(trace) => {
                     let alone = Trace { spans: None, ..(**trace).clone() };
+                    let fields = fields_of(&alone)?;
                     // The status `running` and zero totals apply only while no other event has set these fields.
-                    let weak = end_of(&alone)?;
-                    updates.push(FieldUpdate { weak, ..FieldUpdate::new(fields_of(&alone)?, numbered.seq) });
+                    let weak = field_names::of_trace_patch(&fields);
+                    updates.push(FieldUpdate { weak, ..FieldUpdate::new(fields, numbered.seq) });
                     spans.extend(trace.spans.iter().flatten().map(|span| (span, numbered.seq)));
                 }
                 Event::TraceEnded(end) => updates.push(FieldUpdate::new(fields_of(end)?, numbered.seq)),
@@ -164,6 +177,59 @@ impl<'a> EventWriter<'a> {
         }
         self.trace(id, updates)?;
         spans.into_iter().try_for_each(|(span, seq)| self.span_started(span, seq, &[]))
+    }
+
+    /// Inserts a trace that may have ended already; returns false if the events are not a start and the ends that follow
+    /// it, or if a trace with that id exists.
+    fn insert_ended_trace(&self, id: &Id, group: &[&Numbered]) -> Result<bool, StoreError> {
+        let Some((first, ends)) = group.split_first() else { return Ok(false) };
+        let Event::TraceStarted(start) = &first.event else { return Ok(false) };
+        let has_spans = start.spans.as_ref().is_some_and(|spans| !spans.is_empty());
+        if has_spans || first.seq.is_none() || !group.iter().map(|numbered| numbered.seq).is_sorted() {
+            return Ok(false);
+        }
+        // Each end overrides all before it: no field needs a comparison of numbers.
+        let mut trace = Trace::clone(start);
+        let mut clocks = FieldVersions::default();
+        clocks.set_all(field_names::of_trace_start(start), first.seq);
+        for numbered in ends {
+            let Event::TraceEnded(end) = &numbered.event else { return Ok(false) };
+            clocks.set_all(field_names::of_trace_end(end), numbered.seq);
+            trace.apply(TraceEnded::clone(end));
+        }
+        let TraceRow { started_micros, status, head, content, .. } = TraceRow::new(id.clone(), trace)?;
+        self.insert_trace(id, started_micros, status, &head, texts(&content), &clocks)
+    }
+
+    /// Inserts a trace; returns false if one with that id exists.
+    fn insert_trace(
+        &self,
+        id: &Id,
+        started_micros: Option<i64>,
+        status: Option<Status>,
+        head: &str,
+        [input, output, metadata]: [Option<&str>; 3],
+        clocks: &FieldVersions,
+    ) -> Result<bool, StoreError> {
+        let added = self
+            .database
+            .prepare_cached(
+                "INSERT INTO traces (id, started_micros, status, head, input, output, metadata, clocks, version, streamed)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (id) DO NOTHING",
+            )?
+            .execute(params![
+                id.as_text(),
+                started_micros,
+                status.map(Status::as_str),
+                head,
+                input,
+                output,
+                metadata,
+                write::to_string(clocks)?,
+                self.version,
+                self.way as i64
+            ])?;
+        Ok(added > 0)
     }
 
     fn trace(&self, id: &Id, updates: Vec<FieldUpdate>) -> Result<(), StoreError> {
@@ -182,33 +248,24 @@ impl<'a> EventWriter<'a> {
         if !is_news && is_known {
             return Ok(());
         }
+        let started_at: Option<Timestamp> = field(&fields, "started_at")?;
+        let micros = started_at.and_then(|at| at.unix_micros()).and_then(|micros| i64::try_from(micros).ok());
+        let status: Option<Status> = field(&fields, "status")?;
         let (head, content) = Content::split(fields)?;
-        let record: Trace = serde_json::from_str(&head)?;
-        let micros = record.started_at.as_ref().and_then(Timestamp::unix_micros);
-        let micros = micros.and_then(|micros| i64::try_from(micros).ok());
-        let status = record.status.map(Status::as_str);
-        let clocks = write::to_string(&clocks)?;
-        let Content { input, output, metadata } = &content;
-        let row = params![
-            id.as_text(),
-            micros,
-            status,
-            head,
-            text(input),
-            text(output),
-            text(metadata),
-            clocks,
-            self.version,
-            self.way as i64
-        ];
-        let statement = if is_known {
-            "UPDATE traces SET started_micros = ?2, status = ?3, head = ?4, input = ?5, output = ?6, metadata = ?7,
-                 clocks = ?8, version = ?9, otlp = 0, streamed = CASE streamed WHEN 2 THEN ?10 ELSE streamed END WHERE id = ?1"
-        } else {
-            "INSERT INTO traces (id, started_micros, status, head, input, output, metadata, clocks, version, streamed)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
-        };
-        self.database.prepare_cached(statement)?.execute(row)?;
+        let content = texts(&content);
+        if !is_known {
+            return self.insert_trace(id, micros, status, &head, content, &clocks).map(drop);
+        }
+        let [input, output, metadata] = content;
+        let (status, clocks) = (status.map(Status::as_str), write::to_string(&clocks)?);
+        let (version, way) = (self.version, self.way as i64);
+        self.database
+            .prepare_cached(
+                "UPDATE traces SET started_micros = ?2, status = ?3, head = ?4, input = ?5, output = ?6, metadata = ?7,
+                     clocks = ?8, version = ?9, otlp = 0, streamed = CASE streamed WHEN 2 THEN ?10 ELSE streamed END
+                 WHERE id = ?1",
+            )?
+            .execute(params![id.as_text(), micros, status, head, input, output, metadata, clocks, version, way])?;
         Ok(())
     }
 
@@ -216,11 +273,8 @@ impl<'a> EventWriter<'a> {
     fn span_started(&self, span: &Span, seq: Option<u64>, ends: &[&Numbered]) -> Result<(), StoreError> {
         let (trace_id, id) = (span.trace_id.as_text(), span.id.as_text());
         // Nearly all spans are new, and no earlier event concerns them.
-        if !self.has_early_ends()? {
-            let (row, clocks) = begun(span, seq, ends)?;
-            if self.insert_span(span, seq, &row, &clocks)? {
-                return Ok(());
-            }
+        if !self.has_early_ends()? && self.insert_ended(span, seq, ends)? {
+            return Ok(());
         }
         let known = self
             .database
@@ -241,9 +295,7 @@ impl<'a> EventWriter<'a> {
             is_news |= update?.apply_to(&mut fields, &mut clocks);
         }
         let Some(key) = key else {
-            let (head, content) = Content::split(fields)?;
-            let row = SpanRow { id: span.id.clone(), head, content };
-            return self.insert_span(span, seq, &row, &clocks).map(drop);
+            return self.insert_fields(span, seq, fields, &clocks).map(drop);
         };
         if is_news {
             self.update_span(key, fields, &clocks)?;
@@ -254,32 +306,71 @@ impl<'a> EventWriter<'a> {
         Ok(())
     }
 
+    /// Inserts a span that may have ended already; returns false if a span with that id exists.
+    fn insert_ended(&self, span: &Span, seq: Option<u64>, ends: &[&Numbered]) -> Result<bool, StoreError> {
+        let mut clocks = FieldVersions::all(seq);
+        if seq.is_some() && std::iter::once(seq).chain(ends.iter().map(|numbered| numbered.seq)).is_sorted() {
+            // Each end overrides all before it: no field needs a comparison of numbers.
+            let mut in_order = Vec::with_capacity(ends.len());
+            for numbered in ends {
+                if let Event::SpanEnded(end) = &numbered.event {
+                    clocks.set_all(field_names::of_span_end(end), numbered.seq);
+                    in_order.push(&**end);
+                }
+            }
+            let ended = EndedSpan { span, ends: &in_order };
+            let columns = SpanColumns { head: ended.head()?, content: ended.content(), failed: ended.failed() };
+            return self.insert_span(span, seq, &columns, &clocks);
+        }
+        let mut fields = fields_of(span)?;
+        for numbered in ends {
+            if let Some(update) = update_of_end(numbered)? {
+                update.apply_to(&mut fields, &mut clocks);
+            }
+        }
+        self.insert_fields(span, seq, fields, &clocks)
+    }
+
+    /// Inserts a span with these fields; returns false if a span with that id exists.
+    fn insert_fields(
+        &self,
+        span: &Span,
+        seq: Option<u64>,
+        fields: Fields,
+        clocks: &FieldVersions,
+    ) -> Result<bool, StoreError> {
+        let failed = fields.contains_key(ERROR);
+        let (head, content) = Content::split(fields)?;
+        self.insert_span(span, seq, &SpanColumns { head, content: texts(&content), failed }, clocks)
+    }
+
     /// Inserts a span; returns false if a span with that id exists.
     fn insert_span(
         &self,
         span: &Span,
         seq: Option<u64>,
-        row: &SpanRow,
+        columns: &SpanColumns<'_>,
         clocks: &FieldVersions,
     ) -> Result<bool, StoreError> {
+        let SpanColumns { head, content: [input, output, metadata], failed } = columns;
         let trace_id = span.trace_id.as_text();
-        let Content { input, output, metadata } = &row.content;
         let added = self
             .database
             .prepare_cached(
-                "INSERT INTO spans (trace_id, id, head, input, output, metadata, clocks, seq, version)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (trace_id, id) DO NOTHING",
+                "INSERT INTO spans (trace_id, id, head, input, output, metadata, clocks, seq, version, failed)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (trace_id, id) DO NOTHING",
             )?
             .execute(params![
                 trace_id,
-                row.id.as_text(),
-                row.head,
-                text(input),
-                text(output),
-                text(metadata),
+                span.id.as_text(),
+                head,
+                input,
+                output,
+                metadata,
                 write::to_string(clocks)?,
                 place(seq),
-                self.version
+                self.version,
+                failed
             ])?;
         if added > 0 && joins(span) {
             mark_joined(self.database, &trace_id)?;
@@ -349,12 +440,13 @@ impl<'a> EventWriter<'a> {
     }
 
     fn update_span(&self, key: i64, fields: Fields, clocks: &FieldVersions) -> Result<(), StoreError> {
+        let failed = fields.contains_key(ERROR);
         let (head, content) = Content::split(fields)?;
         let Content { input, output, metadata } = &content;
         self.database
             .prepare_cached(
-                "UPDATE spans SET head = ?2, input = ?3, output = ?4, metadata = ?5, clocks = ?6, version = ?7, otlp = 0
-                 WHERE key = ?1",
+                "UPDATE spans SET head = ?2, input = ?3, output = ?4, metadata = ?5, clocks = ?6, version = ?7, failed = ?8,
+                     otlp = 0 WHERE key = ?1",
             )?
             .execute(params![
                 key,
@@ -363,7 +455,8 @@ impl<'a> EventWriter<'a> {
                 text(output),
                 text(metadata),
                 write::to_string(clocks)?,
-                self.version
+                self.version,
+                failed
             ])?;
         Ok(())
     }
@@ -389,30 +482,14 @@ impl<'a> EventWriter<'a> {
     }
 }
 
-/// Builds the row of a new span, which may have ended already.
-fn begun(span: &Span, seq: Option<u64>, ends: &[&Numbered]) -> Result<(SpanRow, FieldVersions), StoreError> {
-    let mut clocks = FieldVersions::all(seq);
-    if seq.is_some() && std::iter::once(seq).chain(ends.iter().map(|numbered| numbered.seq)).is_sorted() {
-        // Each end overrides all before it: no field needs a comparison of numbers.
-        let mut span = span.clone();
-        for numbered in ends {
-            if let Event::SpanEnded(end) = &numbered.event {
-                let output = end.output.as_ref().map(|_| Json::null());
-                let set = fields_of(&SpanEnded { output, ..alone(end) })?;
-                clocks.set_all(set.keys(), numbered.seq);
-                span.apply(SpanEnded::clone(end));
-            }
-        }
-        return Ok((SpanRow::new(span)?, clocks));
-    }
-    let mut fields = fields_of(span)?;
-    for numbered in ends {
-        if let Some(update) = update_of_end(numbered)? {
-            update.apply_to(&mut fields, &mut clocks);
-        }
-    }
-    let (head, content) = Content::split(fields)?;
-    Ok((SpanRow { id: span.id.clone(), head, content }, clocks))
+/// Reads a field of a record.
+fn field<T: DeserializeOwned>(fields: &Fields, name: &str) -> Result<Option<T>, StoreError> {
+    Ok(fields.get(name).map(|json| serde_json::from_str(json.as_str())).transpose()?)
+}
+
+fn texts(content: &Content) -> [Option<&str>; 3] {
+    let Content { input, output, metadata } = content;
+    [input, output, metadata].map(text)
 }
 
 /// Returns the update that an end makes to its span.

@@ -218,6 +218,10 @@ pub(super) fn follow(database: &Connection, id: &Id, metadata: Option<&Json>, ve
 
 /// Updates the executions of the runs that these events start or end.
 pub(super) fn follow_events(database: &Connection, events: &[Numbered], version: i64) -> Result<(), StoreError> {
+    let mut executions = database.prepare_cached("SELECT EXISTS (SELECT 1 FROM fork_executions)")?;
+    if !executions.query_row([], |row| row.get(0))? {
+        return Ok(());
+    }
     for event in events {
         match &event.event {
             Event::TraceStarted(trace) => {

@@ -103,12 +103,14 @@ fn create(database: &Connection, upload: &Upload, version: i64) -> Result<Outcom
     }
     let trace_id = trace.id.as_text();
     let mut insert = database.prepare_cached(
-        "INSERT INTO spans (trace_id, id, head, input, output, metadata, version) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO spans (trace_id, id, head, input, output, metadata, version, failed)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
     for span in &upload.spans {
         let Content { input, output, metadata } = &span.content;
         let (input, output, metadata) = (text(input), text(output), text(metadata));
-        insert.execute(params![trace_id, span.id.as_text(), span.head, input, output, metadata, version])?;
+        let id = span.id.as_text();
+        insert.execute(params![trace_id, id, span.head, input, output, metadata, version, span.failed])?;
     }
     Ok(Outcome::Done)
 }

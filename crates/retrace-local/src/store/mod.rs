@@ -5,6 +5,7 @@
 //! several for reads, so that neither a long write nor a long read blocks other reads; a database in memory has one,
 //! which they share.
 
+mod checkpoint;
 mod coalesce;
 mod count_once;
 mod event;
@@ -41,8 +42,9 @@ pub(crate) use otlp::OtlpRun;
 pub(crate) use prune::Prune;
 pub(crate) use read::ended_trace;
 pub(crate) use schema::OpenError;
-pub(crate) use writer::{WeakWriter, Writer};
+pub(crate) use writer::{Answer, WeakWriter, Writer};
 
+use checkpoint::Checkpointer;
 use pending::Pending;
 
 use crate::query::TraceQuery;
@@ -210,7 +212,7 @@ pub(crate) fn open_any(path: Option<&Path>, gives_back: bool) -> Result<Opened, 
     );
     let to_write = shared(schema::open_unchanged(path)?);
     let (first, others) = several(|| schema::open_unchanged(path))?;
-    let (writer, reader, thread) = start(to_write, first, others)?;
+    let (writer, reader, thread) = start(to_write, first, others, None)?;
     match reader.page(&TraceQuery::new().with_limit(1)) {
         Ok(_) => Ok(Opened { writer, reader, thread, read_only: Some(read_only) }),
         Err(_) => Err(error),
@@ -229,11 +231,12 @@ pub(crate) fn open(
         Some(path) => {
             let to_write = shared(schema::open_file(path, gives_back)?);
             let (first, others) = several(|| schema::open_reader(path))?;
-            start(to_write, first, others)
+            let checkpointer = Checkpointer::start(&to_write, schema::open_checkpointer(path)?)?;
+            start(to_write, first, others, Some(checkpointer))
         }
         None => {
             let only = shared(schema::open_memory(gives_back)?);
-            start(Arc::clone(&only), only, Vec::new())
+            start(Arc::clone(&only), only, Vec::new(), None)
         }
     }
 }
@@ -242,12 +245,13 @@ fn start(
     to_write: Shared,
     first: Shared,
     others: Vec<Shared>,
+    checkpointer: Option<Checkpointer>,
 ) -> Result<(Writer, Reader, thread::JoinHandle<()>), OpenError> {
     let commits = Arc::new(Commits::default());
     let pending = Arc::new(Pending::new());
     let (others, waits) = (others.into(), Arc::default());
     let reader = Reader { first, others, waits, commits: Arc::clone(&commits), pending: Arc::clone(&pending) };
-    let (writer, thread) = writer::start(to_write, commits, pending, &reader).map_err(OpenError::Io)?;
+    let (writer, thread) = writer::start(to_write, commits, pending, &reader, checkpointer).map_err(OpenError::Io)?;
     Ok((writer, reader, thread))
 }
 

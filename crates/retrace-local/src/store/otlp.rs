@@ -79,11 +79,12 @@ impl OtlpRun {
     fn store_spans(&self, database: &Connection, version: i64) -> Result<(), StoreError> {
         let trace_id = self.upload.trace.id.as_text();
         let mut insert = database.prepare_cached(
-            "INSERT INTO spans (trace_id, id, head, input, output, metadata, seq, version, otlp)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1)
+            "INSERT INTO spans (trace_id, id, head, input, output, metadata, seq, version, failed, otlp)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 1)
              ON CONFLICT (trace_id, id) DO UPDATE SET
-                 (head, input, output, metadata, seq, version) =
-                 (excluded.head, excluded.input, excluded.output, excluded.metadata, excluded.seq, excluded.version)
+                 (head, input, output, metadata, seq, version, failed) =
+                 (excluded.head, excluded.input, excluded.output, excluded.metadata, excluded.seq, excluded.version,
+                  excluded.failed)
              WHERE otlp AND (head, input, output, metadata)
                  IS NOT (excluded.head, excluded.input, excluded.output, excluded.metadata)",
         )?;
@@ -92,7 +93,8 @@ impl OtlpRun {
             let (input, output, metadata) = (text(input), text(output), text(metadata));
             let adopted = self.adopted(database, span)?;
             let head = adopted.as_ref().unwrap_or(&span.head);
-            insert.execute(params![trace_id, span.id.as_text(), head, input, output, metadata, place, version])?;
+            let id = span.id.as_text();
+            insert.execute(params![trace_id, id, head, input, output, metadata, place, version, span.failed])?;
         }
         let mut delete = database.prepare_cached("DELETE FROM spans WHERE trace_id = ?1 AND id = ?2 AND otlp")?;
         for id in &self.gone {

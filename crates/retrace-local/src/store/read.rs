@@ -23,7 +23,7 @@ pub(super) const TRACE_HEAD: &str =
 /// A page of a list ends early if its heads exceed this size, in bytes. A typical head has a few hundred.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Condition of the index of failed spans.
-pub(super) const FAILED: &str = r#"instr(head, '"error":') > 0"#;
+pub(super) const FAILED: &str = "failed = 1";
 /// Limits of the tool results for one conversation: their number, and the size of each, in bytes.
 const ANSWERS: u32 = 1_000;
 const ANSWER_BYTES: u32 = 50_000;
@@ -177,7 +177,7 @@ fn changes(database: &Connection, id: &Id, after: u64) -> Result<Option<Changes>
     // Rows from before the introduction of versions have version 0, and are part of the whole.
     let known = if (1..=version).contains(&after) { i64::try_from(after).unwrap_or(-1) } else { -1 };
     let sql = format!(
-        "SELECT {HEAD} FROM spans INDEXED BY spans_by_version WHERE trace_id = ?1 AND version > ?2 ORDER BY seq, key"
+        "SELECT {HEAD} FROM spans INDEXED BY spans_by_trace WHERE trace_id = ?1 AND version > ?2 ORDER BY seq, key"
     );
     let spans = all(database, &sql, params![id.as_text(), known], head_of_span)?;
     Ok(Some(Changes { trace, spans, version }))

@@ -16,10 +16,11 @@ const MIGRATIONS: &[(u32, &str)] = &[
     (7, include_str!("migrations/0007_forks.sql")),
     (9, include_str!("migrations/0009_index.sql")),
     (10, include_str!("migrations/0010_values.sql")),
+    (11, include_str!("migrations/0011_failed.sql")),
 ];
 
 /// Version of the schema after the last migration.
-const VERSION: u32 = 10;
+const VERSION: u32 = 11;
 
 /// `application_id` of the receiver's databases: `retl` in ASCII.
 const APPLICATION_ID: i32 = 0x7265_746C;
@@ -32,7 +33,7 @@ const CACHE_KIB: i32 = 32 * 1024;
 /// Capacity of the cache of prepared statements of a connection, above the number of statements without values.
 const STATEMENTS: usize = 128;
 /// Size of the write-ahead log that triggers a checkpoint, in pages of 4 KiB.
-const LOG_PAGES: u32 = 4096;
+pub(super) const LOG_PAGES: u32 = 4096;
 
 /// Time to wait for another process that has locked the database.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -114,6 +115,13 @@ fn give_back(connection: &Connection, gives_back: bool) -> Result<(), OpenError>
         connection.pragma_update(None, "auto_vacuum", INCREMENTAL)?;
     }
     Ok(())
+}
+
+/// Opens a connection for checkpoints to a database that [`open_file`] has opened.
+pub(super) fn open_checkpointer(path: &Path) -> Result<Connection, OpenError> {
+    let connection = connect(path)?;
+    connection.pragma_update(None, "synchronous", "normal")?;
+    Ok(connection)
 }
 
 /// Opens a second, read-only connection to a database that [`open_file`] has opened.
@@ -283,6 +291,49 @@ mod tests {
         assert!(reader.wait_for_index(crate::testing::HANG));
         let found = |query| reader.find(&crate::query::TraceQuery::parse(query).unwrap()).unwrap().total;
         assert_eq!([found("q=tides"), found("q=old"), found("tag=nightly")], [1, 0, 1]);
+    }
+
+    #[test]
+    fn failed_spans_of_an_older_version_are_found() {
+        let dir = dir();
+        let path = dir.path().join("runs.db");
+        let old = Connection::open(&path).unwrap();
+        for (_, step) in MIGRATIONS.iter().filter(|(version, _)| *version < 11) {
+            old.execute_batch(step).unwrap();
+        }
+        let head = |id: &str, more: &str| {
+            format!(
+                r#"{{"id":"{id}","trace_id":"t","span_type":"action","name":"","started_at":"2026-01-02T03:04:05Z"{more}}}"#
+            )
+        };
+        let spans = [
+            ("b", 2, head("b", r#","error":"no""#)),
+            ("c", 2, head("c", r#","model":"\"error\":""#)),
+            ("a", 1, head("a", "")),
+        ];
+        for (version, (id, seq, head)) in (5..).zip(&spans) {
+            let row = (id, head, seq, version);
+            old.execute("INSERT INTO spans (trace_id, id, head, seq, version) VALUES ('t', ?1, ?2, ?3, ?4)", row)
+                .unwrap();
+        }
+        old.execute_batch(&format!(
+            r#"PRAGMA user_version = 10; PRAGMA application_id = {APPLICATION_ID};
+            INSERT INTO traces (id, status, head, version) VALUES
+                ('t', 'completed', '{{"id":"t","status":"completed"}}', 4), ('u', 'completed', '{{"id":"u"}}', 4);"#
+        ))
+        .unwrap();
+        drop(old);
+        let (_writer, reader, _) = crate::store::open(Some(&path), false).unwrap();
+        let failed =
+            |is_failed| reader.page(&crate::query::TraceQuery::new().with_failed_spans(is_failed)).unwrap().traces;
+        assert_eq!(failed(true).iter().map(|trace| trace.failed_spans).collect::<Vec<_>>(), [Some(1)]);
+        assert_eq!(failed(false).len(), 1);
+        let ids = |after| {
+            let changes = reader.changes(&"t".into(), after).unwrap().unwrap();
+            let ids: Vec<_> = changes.spans.iter().map(|span| span.record.id.to_string()).collect();
+            (ids.join(" "), changes.version)
+        };
+        assert_eq!([ids(0), ids(5)], [("a b c".to_owned(), 7), ("a c".to_owned(), 7)]);
     }
 
     #[cfg(unix)]

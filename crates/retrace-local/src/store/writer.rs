@@ -6,6 +6,7 @@ use std::thread;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use super::checkpoint::Checkpointer;
 use super::pending::Pending;
 use super::{Change, Commits, Outcome, Reader, Shared, StoreError, indexer, lock};
 
@@ -27,6 +28,17 @@ struct Job {
     _room: Option<OwnedSemaphorePermit>,
 }
 
+/// The result of a queued change, which arrives after the commit.
+#[derive(Debug)]
+pub(crate) struct Answer(oneshot::Receiver<Result<Outcome, StoreError>>);
+
+impl Answer {
+    /// Waits for the result, which is returned once. May be cancelled and called again.
+    pub(crate) async fn wait(&mut self) -> Result<Outcome, StoreError> {
+        (&mut self.0).await.map_err(|_| StoreError::Closed)?
+    }
+}
+
 impl Writer {
     /// Makes a change, and returns its result after the commit.
     ///
@@ -36,10 +48,15 @@ impl Writer {
         change: Change,
         room: Option<OwnedSemaphorePermit>,
     ) -> Result<Outcome, StoreError> {
+        self.queue(change, room).await?.wait().await
+    }
+
+    /// Queues a change, which is made whether its result is awaited or not.
+    pub(crate) async fn queue(&self, change: Change, room: Option<OwnedSemaphorePermit>) -> Result<Answer, StoreError> {
         let (answer, answered) = oneshot::channel();
         let job = Job { change, answer, _room: room };
         self.jobs.send(job).await.map_err(|_| StoreError::Closed)?;
-        answered.await.map_err(|_| StoreError::Closed)?
+        Ok(Answer(answered))
     }
 
     /// Returns a handle that does not keep the writing thread alive.
@@ -71,6 +88,7 @@ pub(super) fn start(
     commits: Arc<Commits>,
     pending: Arc<Pending>,
     reader: &Reader,
+    checkpointer: Option<Checkpointer>,
 ) -> Result<(Writer, thread::JoinHandle<()>), std::io::Error> {
     let (jobs, waiting) = mpsc::channel(QUEUE);
     let writer = Writer { jobs };
@@ -79,6 +97,7 @@ pub(super) fn start(
         run(&connection, &commits, &pending, waiting);
         pending.close();
         let _ = indexing.join();
+        drop(checkpointer);
         // The checkpoint moves the log into the database, so that the file is complete. If that fails, the log stays
         // beside the database and is read at the next start.
         let _ = lock(&connection).query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));

@@ -2,16 +2,17 @@
 //!
 //! Two halves run concurrently. The reading half parses and checks frames and puts events into a queue that is bounded
 //! in bytes: when the queue is full, reading stops and the client's writes wait. The writing half takes all queued
-//! events, commits them together, and only then sends the acks; it also sends the pings.
+//! events, commits them together, and only then sends the acks, while the next events are stored; it also sends the
+//! pings.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use retrace_protocol::limits::{AUTH_TIMEOUT, PING_INTERVAL};
-use retrace_protocol::{Ack, Auth, Event, ServerFrame, Status, write};
+use retrace_protocol::{Ack, Auth, Event, Id, ServerFrame, Status, write};
 use serde_json::{Map, Value};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -27,8 +28,7 @@ use super::preauth_limit::PreauthLimit;
 use crate::ingest::{self, BadFrame, Frame, Numbered};
 use crate::server::auth::ApiKey;
 use crate::server::http::{App, stops};
-
-use crate::store::{Change, ForkChange, Writer};
+use crate::store::{Answer, Change, ForkChange, StoreError, Writer};
 
 /// Bytes that a client may send before authentication.
 const BEFORE_AUTH_BYTES: usize = 16 * 1024;
@@ -160,7 +160,7 @@ impl Session {
             return Err(Some(WRONG_KEY));
         }
         let welcome = ServerFrame::AuthOk { other: Map::new() };
-        socket.send(text_of(&welcome)).await.map_err(|_| None)?;
+        socket.send(message_of(&welcome)).await.map_err(|_| None)?;
         Ok(auth)
     }
 
@@ -269,6 +269,46 @@ async fn read<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
+/// Frames that are handled together.
+struct Group {
+    /// Result of the commit of the events; `None` without events.
+    stored: Option<Answer>,
+    /// Answers to send after the commit.
+    replies: Vec<Reply>,
+    /// Runs that have ended with the commit.
+    ended: Vec<Id>,
+}
+
+/// The answer to a frame.
+enum Reply {
+    Ack(Id, Option<u64>),
+    Refused(BadFrame),
+}
+
+impl Reply {
+    fn into_message(self) -> Message {
+        match self {
+            Self::Ack(id, seq) => Message::text(Ack::text(&id, seq)),
+            Self::Refused(BadFrame { reason, seq }) => {
+                let other = seq.map(|seq| ("seq".to_owned(), Value::from(seq))).into_iter().collect();
+                message_of(&ServerFrame::Error { error: Some(reason), other })
+            }
+        }
+    }
+}
+
+/// Waits until the events of the group are stored, and takes the group. Waits forever without a group.
+async fn next_stored(storing: &mut Option<Group>) -> (Result<(), StoreError>, Group) {
+    let result = match storing.as_mut().and_then(|group| group.stored.as_mut()) {
+        Some(stored) => stored.wait().await.map(drop),
+        None => Ok(()),
+    };
+    match storing.take() {
+        Some(group) => (result, group),
+        None => std::future::pending().await,
+    }
+}
+
 /// The half that stores events and sends frames.
 struct Telling<'a, S> {
     writer: &'a Writer,
@@ -292,28 +332,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Telling<'_, S> {
         // After a long commit the next ping is due at once, but not all those that were missed.
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut pinged = false;
-        let mut group = Vec::new();
+        let mut incoming = Vec::new();
+        let mut storing: Option<Group> = None;
         loop {
             tokio::select! {
                 biased;
-                _ = pings.tick() => {
-                    if self.signs.stalled.swap(false, Ordering::Relaxed) {
-                        continue;
+                _ = pings.tick(), if storing.is_none() => {
+                    if let Some(end) = self.ping(&mut pinged).await {
+                        return Some(end);
                     }
-                    if pinged && !self.signs.pong.load(Ordering::Relaxed) {
-                        return Some(NO_PONG);
-                    }
-                    self.signs.pong.store(false, Ordering::Relaxed);
-                    pinged = true;
-                    self.send([&ServerFrame::Ping { other: Map::new() }]).await;
                 }
-                Some(command) = commands.recv() => self.send([&command]).await,
-                taken = waiting.recv_many(&mut group, QUEUE_FRAMES) => {
+                Some(command) = commands.recv() => self.send([message_of(&command)]).await,
+                (stored, group) = next_stored(&mut storing) => {
+                    if stored.is_err() {
+                        return Some(NOT_STORED);
+                    }
+                    for run in &group.ended {
+                        self.notifier.ends(run);
+                    }
+                    // The writer stores the next group while the acks of this one are sent.
+                    while incoming.len() < QUEUE_FRAMES && let Ok(next) = waiting.try_recv() {
+                        incoming.push(next);
+                    }
+                    if !incoming.is_empty() {
+                        match self.store(incoming.drain(..)).await {
+                            Ok(next) => storing = Some(next),
+                            Err(end) => return Some(end),
+                        }
+                    }
+                    self.send(group.replies.into_iter().map(Reply::into_message)).await;
+                    // Not during a commit: while nothing is stored, a `pong` may wait behind unread data.
+                    if pings.tick().now_or_never().is_some()
+                        && let Some(end) = self.ping(&mut pinged).await
+                    {
+                        return Some(end);
+                    }
+                }
+                taken = waiting.recv_many(&mut incoming, QUEUE_FRAMES), if storing.is_none() => {
                     if taken == 0 {
                         return None;
                     }
-                    if let Err(end) = self.take(group.drain(..)).await {
-                        return Some(end);
+                    match self.store(incoming.drain(..)).await {
+                        Ok(group) => storing = Some(group),
+                        Err(end) => return Some(end),
                     }
                 }
             }
@@ -325,13 +386,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Telling<'_, S> {
         }
     }
 
-    /// Commits all events of the group, then sends their acks.
-    async fn take(&mut self, group: impl Iterator<Item = Incoming>) -> Result<(), End> {
+    /// Sends a ping, unless the client has not answered the one before.
+    async fn ping(&mut self, pinged: &mut bool) -> Option<End> {
+        if self.signs.stalled.swap(false, Ordering::Relaxed) {
+            return None;
+        }
+        if *pinged && !self.signs.pong.load(Ordering::Relaxed) {
+            return Some(NO_PONG);
+        }
+        self.signs.pong.store(false, Ordering::Relaxed);
+        *pinged = true;
+        self.send([message_of(&ServerFrame::Ping { other: Map::new() })]).await;
+        None
+    }
+
+    /// Begins to store all events of a group in one commit.
+    async fn store(&mut self, incoming: impl Iterator<Item = Incoming>) -> Result<Group, End> {
         let mut events = Vec::new();
-        let mut answers = Vec::new();
+        let mut replies = Vec::new();
         let mut ended = Vec::new();
         let mut room: Option<OwnedSemaphorePermit> = None;
-        for incoming in group {
+        for incoming in incoming {
             match incoming {
                 Incoming::Event(numbered, permit) => {
                     match &mut room {
@@ -351,34 +426,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Telling<'_, S> {
                         _ => {}
                     }
                     if let Some(id) = numbered.event.id().filter(|_| self.acks) {
-                        answers.push(ServerFrame::Ack(Ack::new(id.as_text(), numbered.seq)));
+                        replies.push(Reply::Ack(id.clone(), numbered.seq));
                     }
                     events.push(numbered);
                 }
-                Incoming::Refused(BadFrame { reason, seq }) => {
-                    let other = seq.map(|seq| ("seq".to_owned(), Value::from(seq))).into_iter().collect();
-                    answers.push(ServerFrame::Error { error: Some(reason), other });
-                }
+                Incoming::Refused(bad) => replies.push(Reply::Refused(bad)),
             }
         }
-        if !events.is_empty() {
-            self.writer.write(Change::Events(events), room).await.map_err(|_| NOT_STORED)?;
-        }
-        for run in &ended {
-            self.notifier.ends(run);
-        }
-        self.send(&answers).await;
-        Ok(())
+        let stored = if events.is_empty() {
+            None
+        } else {
+            Some(self.writer.queue(Change::Events(events), room).await.map_err(|_| NOT_STORED)?)
+        };
+        Ok(Group { stored, replies, ended })
     }
 
     /// Sends frames; gives up on a client that does not accept them within [`PING_INTERVAL`].
-    async fn send<'f>(&mut self, frames: impl IntoIterator<Item = &'f ServerFrame>) {
+    async fn send(&mut self, messages: impl IntoIterator<Item = Message>) {
         if self.mute {
             return;
         }
         let sent = timeout(PING_INTERVAL, async {
-            for frame in frames {
-                self.sink.feed(text_of(frame)).await?;
+            for message in messages {
+                self.sink.feed(message).await?;
             }
             self.sink.flush().await
         });
@@ -386,7 +456,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Telling<'_, S> {
     }
 }
 
-fn text_of(frame: &ServerFrame) -> Message {
+fn message_of(frame: &ServerFrame) -> Message {
     // Serialization of our own frames does not fail; an empty text would be ignored by clients.
     Message::text(write::to_string(frame).unwrap_or_default())
 }
