@@ -1,6 +1,7 @@
 //! One pass over a JSON document: its credentials are looked for, and its canonical form is written.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use genai_redact::Place;
@@ -32,11 +33,18 @@ pub(crate) struct Document {
     pub(crate) canonical: Option<Canonical>,
     /// A credential was found, or a text that cannot be written as it is: one with U+0000.
     pub(crate) is_changed: bool,
+    /// Address of the text of the document.
+    begin: usize,
+    /// Positions in it of texts without escapes in which nothing is looked for; not all of them.
+    pub(crate) free_texts: Vec<Range<usize>>,
 }
+
+/// Most texts of a document whose positions are kept.
+const MAX_FREE_TEXTS: usize = 4;
 
 impl Document {
     pub(crate) fn new(rules: Rules, canonical: Option<Canonical>) -> Self {
-        Self { rules, canonical, is_changed: false }
+        Self { rules, canonical, is_changed: false, begin: 0, free_texts: Vec::new() }
     }
 
     /// Reads a document.
@@ -46,6 +54,7 @@ impl Document {
 
     /// Reads the text of a document. `None` if it is no JSON.
     pub(crate) fn read_text(&mut self, text: &str) -> Option<()> {
+        self.begin = text.as_ptr().addr();
         let mut deserializer = serde_json::Deserializer::from_str(text);
         self.read(&mut deserializer).ok()?;
         deserializer.end().ok()
@@ -64,16 +73,29 @@ impl Document {
         }
     }
 
+    /// Keeps the position of a part of the document in which nothing is looked for.
+    fn note_free(&mut self, text: &str, place: Place) {
+        let is_free = self.rules == Rules::Body && is_free(place) && self.free_texts.len() < MAX_FREE_TEXTS;
+        if let Some(at) = text.as_ptr().addr().checked_sub(self.begin).filter(|_| is_free) {
+            self.free_texts.push(at..at + text.len());
+        }
+    }
+
     fn number(&mut self, number: &Number, place: Place) {
         self.is_changed |= self.rules != Rules::Nothing && place == Place::Credential;
         self.write(|canonical| canonical.number(number));
     }
 }
 
+/// Returns true if texts that stand here stay as they are.
+fn is_free(place: Place) -> bool {
+    matches!(place, Place::Content | Place::Verbatim | Place::Names)
+}
+
 /// Returns true if a credential in a text that stands here is replaced.
 fn holds_credential(text: &str, place: Place) -> bool {
     let is_plain = match place {
-        Place::Content | Place::Verbatim | Place::Names => true,
+        place if is_free(place) => true,
         Place::Label | Place::Url => !may_hold(text),
         // A text may be JSON itself.
         Place::Body => !text.trim_ascii_start().starts_with(['{', '[', '"']) && !may_hold(text),
@@ -93,7 +115,7 @@ impl<'de> DeserializeSeed<'de> for Node<'_> {
     type Value = bool;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        let Document { rules, canonical, is_changed } = self.document;
+        let Document { rules, canonical, is_changed, .. } = &*self.document;
         let is_read = canonical.is_some() || *rules == Rules::Request || self.place != Place::Verbatim && !*is_changed;
         if is_read { deserializer.deserialize_any(self) } else { IgnoredAny::deserialize(deserializer).map(|_| false) }
     }
@@ -135,6 +157,7 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<bool, E> {
+        self.document.note_free(text, self.place);
         self.document.check(text, self.place);
         let is_call_id = self.is_call_id;
         self.document.write(|canonical| if is_call_id { canonical.id(text) } else { canonical.text(text) });

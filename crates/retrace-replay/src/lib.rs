@@ -11,6 +11,7 @@ mod fingerprint;
 mod form_filter;
 pub mod golden;
 mod lane;
+mod last_document;
 mod limits;
 mod mode;
 mod refusal;

@@ -28,7 +28,7 @@ impl Response {
     /// Returns the whole body.
     #[must_use]
     pub fn body(&self) -> Vec<u8> {
-        self.chunks.iter().flat_map(|chunk| chunk.bytes.iter().copied()).collect()
+        self.chunks.iter().map(|chunk| chunk.bytes.as_slice()).collect::<Vec<_>>().concat()
     }
 
     /// Returns the value of the first header of this name; the name is compared without regard to case.

@@ -8,7 +8,7 @@ use memchr::memchr;
 use memchr::memmem::Finder;
 use retrace_protocol::Json;
 
-use crate::document::{Document, Rules};
+use crate::last_document::LastDocument;
 
 /// Shortest value that counts as a secret, in bytes: shorter ones are found in any text.
 const MIN_SECRET_BYTES: usize = 8;
@@ -115,11 +115,11 @@ fn redact_documents(text: &str, documents: &mut Vec<Range<usize>>) -> Option<Str
     // A document on one line is its line.
     if memchr(b'\n', document.as_bytes()).is_none() {
         let at = text.find(['{', '[']).unwrap_or(text.len());
-        let redacted = redact_line(text, at, documents)?;
+        let redacted = redact_line(text, at, &mut LastDocument::default(), documents)?;
         return Some(format!("{}{redacted}", text.get(..at).unwrap_or_default()));
     }
     if document.starts_with(['{', '[']) {
-        match find(document) {
+        match LastDocument::default().find(document) {
             Some(false) => return None,
             Some(true) => return genai_redact::json(text, Place::Body),
             None if serde_json::from_str::<serde::de::IgnoredAny>(document).is_ok() => return None,
@@ -128,12 +128,13 @@ fn redact_documents(text: &str, documents: &mut Vec<Range<usize>>) -> Option<Str
     }
     let mut redacted = String::new();
     let (mut copied, mut next) = (0, 0);
+    let mut last = LastDocument::default();
     for line in text.split_inclusive('\n') {
         let begin = next;
         next += line.len();
         let at = line.find(['{', '[']).unwrap_or(line.len());
         let known = documents.len();
-        let replaced = redact_line(line, at, documents);
+        let replaced = redact_line(line, at, &mut last, documents);
         documents.iter_mut().skip(known).for_each(|found| *found = found.start + begin..found.end + begin);
         if let Some(replaced) = replaced {
             redacted.push_str(text.get(copied..begin + at).unwrap_or_default());
@@ -149,22 +150,20 @@ fn redact_documents(text: &str, documents: &mut Vec<Range<usize>>) -> Option<Str
 }
 
 /// Replaces credentials in the document that begins here and ends with its line.
-fn redact_line(line: &str, at: usize, documents: &mut Vec<Range<usize>>) -> Option<String> {
-    let document = line.get(at..).filter(|document| !document.is_empty())?;
-    match find(document)? {
+fn redact_line<'t>(
+    line: &'t str,
+    at: usize,
+    last: &mut LastDocument<'t>,
+    documents: &mut Vec<Range<usize>>,
+) -> Option<String> {
+    let document = line.trim_end().get(at..).filter(|document| !document.is_empty())?;
+    match last.find(document)? {
         true => genai_redact::json(document, Place::Body),
         false => {
-            documents.push(at..line.trim_end().len());
+            documents.push(at..at + document.len());
             None
         }
     }
-}
-
-/// Returns whether a document may hold a credential, or `None` if it is no JSON.
-fn find(document: &str) -> Option<bool> {
-    let mut read = Document::new(Rules::Body, None);
-    read.read_text(document)?;
-    Some(read.is_changed)
 }
 
 /// The value as JSON writes it, if that differs.

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use retrace_replay::cassette::CassetteError;
 
+/// Bytes that are written at once: a recorded call has some ten thousand.
+const BUFFER_BYTES: usize = 256 * 1024;
+
 /// Temporary file beside the one that it replaces. Removed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct ReplacedFile {
@@ -30,7 +33,7 @@ impl ReplacedFile {
         temporary.push(format!(".{}-{}.tmp", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
         let temporary = PathBuf::from(temporary);
         let file = File::options().write(true).create_new(true).open(&temporary).map_err(fail)?;
-        Ok(Self { path: path.to_owned(), temporary, writer: BufWriter::new(file) })
+        Ok(Self { path: path.to_owned(), temporary, writer: BufWriter::with_capacity(BUFFER_BYTES, file) })
     }
 
     /// Returns the writer.
