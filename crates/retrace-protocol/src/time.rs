@@ -146,10 +146,10 @@ impl From<SystemTime> for Timestamp {
 
 impl From<&str> for Timestamp {
     fn from(text: &str) -> Self {
-        if let Some(micros) = text.ends_with('Z').then(|| parse(text)).flatten().filter(|m| *m <= MAX_MICROS) {
-            if written(micros, &mut [0; LENGTH]) == text {
-                return Self(Repr::Micros(micros));
-            }
+        if let Some(micros) = text.ends_with('Z').then(|| parse(text)).flatten().filter(|m| *m <= MAX_MICROS)
+            && written(micros, &mut [0; LENGTH]) == text
+        {
+            return Self(Repr::Micros(micros));
         }
         Self(Repr::Text(text.into()))
     }
