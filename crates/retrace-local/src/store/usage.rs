@@ -99,23 +99,7 @@ fn put(bytes: &mut Vec<u8>, mut number: u64) {
     bytes.push(number.to_le_bytes()[0]);
 }
 
-#[inline]
 fn take(bytes: &mut &[u8]) -> Option<u64> {
-    const SEVEN_BITS: u64 = 0x7F7F_7F7F_7F7F_7F7F;
-    // Figures read millions of numbers: eight bytes are read at once, without a branch for each.
-    if let Some(eight) = bytes.first_chunk() {
-        let eight = u64::from_le_bytes(*eight);
-        let ends = !eight & !SEVEN_BITS;
-        if ends != 0 {
-            let bits = ends.trailing_zeros();
-            let sevens = eight & (u64::MAX >> (63 - bits)) & SEVEN_BITS;
-            // Joins neighbours: groups of 7, 14 and 28 bits.
-            let pairs = (sevens & 0x007F_007F_007F_007F) | (sevens & 0x7F00_7F00_7F00_7F00) >> 1;
-            let fours = (pairs & 0x0000_3FFF_0000_3FFF) | (pairs & 0x3FFF_0000_3FFF_0000) >> 2;
-            *bytes = bytes.get(usize::try_from(bits / 8).ok()? + 1..)?;
-            return Some((fours & 0x0FFF_FFFF) | (fours & 0x0FFF_FFFF_0000_0000) >> 4);
-        }
-    }
     let mut number = 0;
     for at in 0..10 {
         let (byte, rest) = bytes.split_first()?;
