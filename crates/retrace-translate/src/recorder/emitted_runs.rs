@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use foldhash::HashMap;
-use smallvec::SmallVec;
 
 use retrace_protocol::{Id, Status, Trace, TracePatch};
 
@@ -21,17 +20,13 @@ const SHARE: usize = 8;
 /// Maximum number of remembered spans of one trace. Children of a forgotten span wait until their run is abandoned.
 const TRACE_SPANS: usize = 64 * 1024;
 
-/// Ids of spans. Those of a small run are in the table itself: a trace is remembered for long after its run has left, and a small
-/// allocation for it would keep the allocator from giving back the memory around it.
-type SpanIds = SmallVec<[[u8; 8]; 12]>;
-
 /// An OpenTelemetry trace of which spans were emitted or set aside.
 #[derive(Debug)]
 pub(crate) struct EmittedTrace {
     /// The emitted run; `None` if its spans were set aside.
     pub run: Option<EmittedRun>,
     /// Ids of the spans, sorted.
-    span_ids: SpanIds,
+    span_ids: Vec<[u8; 8]>,
     /// Ids of the spans whose start was emitted and whose end was not, sorted.
     begun: Vec<[u8; 8]>,
     /// True if spans were lost and no emitted run could state it.
@@ -50,7 +45,7 @@ pub(crate) struct EmittedRun {
     pub trace_tokens: Option<u64>,
     pub trace_cost: Option<f64>,
     /// Set if the run belongs to another process.
-    pub joined: Option<Box<RemoteParent>>,
+    pub joined: Option<RemoteParent>,
 }
 
 impl EmittedRun {
@@ -86,7 +81,7 @@ impl EmittedRun {
 impl EmittedTrace {
     pub(crate) fn new(emitted: Option<EmittedRun>, mut span_ids: Vec<[u8; 8]>) -> Self {
         span_ids.sort_unstable();
-        Self { run: emitted, span_ids: SpanIds::from_slice(&span_ids), begun: Vec::new(), lossy: false }
+        Self { run: emitted, span_ids, begun: Vec::new(), lossy: false }
     }
 
     /// Creates the memory of spans that were set aside, in a trace of which `emitted` was emitted before. If spans were lost, the

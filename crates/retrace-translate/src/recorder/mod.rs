@@ -195,7 +195,7 @@ impl Recorder {
             lossy = emitted.lossy;
             if matches!(span.parent(), Parent::Local(parent) if emitted.has(&parent)) {
                 context.starts_run = true;
-                context.joined = emitted.run.as_ref().and_then(|emitted| emitted.joined.as_deref().cloned());
+                context.joined = emitted.run.as_ref().and_then(|emitted| emitted.joined.clone());
             }
         }
         if self.open.get(&trace_id).is_none() {
@@ -353,7 +353,7 @@ impl Recorder {
             let emitted = EmittedTrace::set_aside(before.cloned(), ended_ids, run.lossy, &mut self.outputs);
             return self.emitted.insert(trace_id, emitted);
         }
-        let joined = run.joined().cloned().map(Box::new);
+        let joined = run.joined().cloned();
         let (origin, ended) = match &run.live {
             Some(live) => (live.origin.clone(), live.over.is_some()),
             None => {
