@@ -9,7 +9,7 @@ use opentelemetry_instrumentation_genai::{Capture, Instrumentation, Request};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
 use retrace_protocol::Trace;
 use retrace_replay::cassette::Outcome;
-use retrace_replay::render::{Answer, Api, Choice, Fidelity, MediaSource, Part, ProviderPart, Usage, entries, project, render};
+use retrace_replay::render::{Answer, Api, Choice, ChoicePart, Fidelity, MediaSource, ProviderPart, Usage, entries, project, render};
 use serde_json::{Map, Value, json};
 
 #[derive(Arbitrary, Debug)]
@@ -55,26 +55,26 @@ fn document(text: &str) -> Value {
 
 fn made(choices: Vec<(Vec<Made<'_>>, Option<&str>)>, usage: [Option<u32>; 5], tokens: &[(i32, i64)]) -> Answer {
     let part = |part: Made<'_>| match part {
-        Made::Text(text) => Part::Text(text.to_owned()),
-        Made::Reasoning(text) => Part::Reasoning(text.to_owned()),
-        Made::Refusal(text) => Part::Refusal(text.to_owned()),
-        Made::Call { id, name, arguments } => Part::ToolCall {
+        Made::Text(text) => ChoicePart::Text(text.to_owned()),
+        Made::Reasoning(text) => ChoicePart::Reasoning(text.to_owned()),
+        Made::Refusal(text) => ChoicePart::Refusal(text.to_owned()),
+        Made::Call { id, name, arguments } => ChoicePart::ToolCall {
             id: id.map(ToOwned::to_owned),
             name: name.to_owned(),
             arguments: arguments.map(document),
         },
-        Made::ProvidersCall { id, name, call } => Part::Provider(ProviderPart::ToolCall {
+        Made::ProvidersCall { id, name, call } => ChoicePart::Provider(ProviderPart::ToolCall {
             id: id.map(ToOwned::to_owned),
             name: name.to_owned(),
             call: document(call),
         }),
         Made::ProvidersResult { id, result } => {
-            Part::Provider(ProviderPart::ToolResult { id: id.map(ToOwned::to_owned), result: document(result) })
+            ChoicePart::Provider(ProviderPart::ToolResult { id: id.map(ToOwned::to_owned), result: document(result) })
         }
         Made::Media { mime_type, is_data, source } => {
             let source = source.to_owned();
             let source = if is_data { MediaSource::Data(source) } else { MediaSource::Uri(source) };
-            Part::Provider(ProviderPart::Media { mime_type: mime_type.map(ToOwned::to_owned), source })
+            ChoicePart::Provider(ProviderPart::Media { mime_type: mime_type.map(ToOwned::to_owned), source })
         }
     };
     let choice = |(parts, reason): (Vec<Made<'_>>, Option<&str>)| Choice {
@@ -109,11 +109,11 @@ fn texts(answer: &Answer) -> Vec<String> {
         let mut all = [String::new(), String::new(), String::new(), String::new()];
         for part in &choice.parts {
             match part {
-                Part::Text(text) => all[0] += text,
-                Part::Reasoning(text) => all[1] += text,
-                Part::Refusal(text) => all[2] += text,
-                Part::ToolCall { name, arguments, .. } => all[3] += &format!("{name}({arguments:?})"),
-                Part::Provider(part) => all[3] += &format!("{part:?}"),
+                ChoicePart::Text(text) => all[0] += text,
+                ChoicePart::Reasoning(text) => all[1] += text,
+                ChoicePart::Refusal(text) => all[2] += text,
+                ChoicePart::ToolCall { name, arguments, .. } => all[3] += &format!("{name}({arguments:?})"),
+                ChoicePart::Provider(part) => all[3] += &format!("{part:?}"),
             }
         }
         all

@@ -11,7 +11,7 @@ use opentelemetry_retrace::RetraceExporter;
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanExporter as _};
 use retrace_local::{ReplayServer, ReplaySettings, Server, TraceQuery, export_cassette};
 use retrace_protocol::Trace;
-use retrace_replay::render::{Answer, Api, Choice, Fidelity, Part, Usage, render};
+use retrace_replay::render::{Answer, Api, Choice, ChoicePart, Fidelity, Usage, render};
 use serde_json::{Map, Value, json};
 
 /// A call with its response, as its provider writes it.
@@ -53,7 +53,7 @@ fn exchanges() -> Vec<Exchange> {
                 }
                 _ => json!({ "model": "m", "temperature": 0.5, "messages": user, "stream": streamed }),
             };
-            let call = Part::ToolCall {
+            let call = ChoicePart::ToolCall {
                 id: Some("call_1".into()),
                 name: "tide".into(),
                 arguments: Some(json!({ "harbour": "Oslo" })),
@@ -65,7 +65,8 @@ fn exchanges() -> Vec<Exchange> {
                 Api::CohereV2Chat => "TOOL_CALL",
                 _ => "tool_calls",
             };
-            let parts = vec![Part::Reasoning("Look it up.".into()), Part::Text("One moment, Käpt’n.".into()), call];
+            let parts =
+                vec![ChoicePart::Reasoning("Look it up.".into()), ChoicePart::Text("One moment, Käpt’n.".into()), call];
             let has_cache = api != Api::OllamaChat;
             let answer = Answer {
                 id: (!matches!(api, Api::OllamaChat | Api::BedrockConverse)).then(|| format!("r-{}", exchanges.len())),
