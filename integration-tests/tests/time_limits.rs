@@ -40,6 +40,11 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("integration-tests/tests/signals.rs", "retrace.shutdown()", "the flush timeout, which is long"),
     ("integration-tests/tests/parity/providers.rs", "retrace.shutdown()", "the flush timeout, which is long"),
     ("opentelemetry-retrace/src/recording/queue/room/tests.rs", "now() + Duration::from_millis(20)", "a lower bound"),
+    (
+        "retrace-gateway/tests/process_faults.rs",
+        "SystemTime::now() + Duration::from_secs(DAY",
+        "the clock is set ahead",
+    ),
     ("opentelemetry-retrace/src/processor/mod.rs", "with_timeout(Duration::ZERO)", "there is no worker"),
     ("opentelemetry-retrace/src/transport/ws/tests/mod.rs", "timeout(Duration::from_secs(600)", "a paused clock"),
     ("retrace-gateway/tests/otlp_in.rs", "elapsed() < HANG", "only a hang reaches it"),

@@ -12,8 +12,8 @@ use memchr::{memchr, memchr2, memmem};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::cursor::Cursor;
 use crate::limits;
+use crate::scan::cursor::Cursor;
 use crate::write::{self, VERBATIM};
 
 /// A JSON value, kept as its text.

@@ -1,12 +1,9 @@
 #![doc = include_str!("../README.md")]
 
 pub mod command;
-mod cursor;
 pub mod endpoint;
 pub mod enforcement;
-mod escape;
 mod event;
-mod event_frame;
 mod frame;
 pub mod golden;
 mod id;
@@ -17,6 +14,7 @@ pub mod metadata;
 pub mod parse;
 pub mod read;
 pub mod sampling;
+mod scan;
 mod signal;
 mod span;
 mod time;

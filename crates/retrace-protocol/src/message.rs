@@ -10,8 +10,8 @@ use serde_json::Error;
 use serde_json::value::RawValue;
 
 use crate::Json;
-use crate::escape::plain_end;
 use crate::json::serialize_verbatim;
+use crate::scan::escape::plain_end;
 use crate::write::append_without_nul;
 
 /// The `input` of a model call.

@@ -5,6 +5,7 @@
 //! everything that a strict reader refuses to `serde_json`.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use serde::Deserialize;
 use serde::de::value::BorrowedStrDeserializer;
@@ -12,8 +13,9 @@ use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::{Deserializer, forward_to_deserialize_any};
 use serde_json::value::RawValue;
 
-pub use crate::cursor::Cursor;
-use crate::cursor::StringToken;
+use crate::json::is_strict;
+pub use crate::scan::cursor::Cursor;
+use crate::scan::cursor::StringToken;
 use crate::write::PRIVATE;
 
 /// Deserialises a JSON text; returns `None` if it is no JSON or has another shape.
@@ -26,6 +28,9 @@ use crate::write::PRIVATE;
 /// ```
 #[must_use]
 pub fn from_str<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
+    if !*TAKES_RAW {
+        return serde_json::from_str(text).ok();
+    }
     match read(text) {
         Ok(value) => Some(value),
         Err(Error::Shape) => None,
@@ -33,12 +38,21 @@ pub fn from_str<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
     }
 }
 
+/// True if `serde_json`'s raw values can be read by this reader. They are known by the name of a struct, which is no promise of
+/// `serde_json`: with a version that has another name, everything is read by `serde_json`.
+static TAKES_RAW: LazyLock<bool> = LazyLock::new(|| read::<&RawValue>("[0]").is_ok_and(|raw| raw.get() == "[0]"));
+
 /// Deserialises a JSON text that a strict reader accepts: see [`is_strict`](crate::json::is_strict). Returns `None` for any
 /// other text, and for one that has numbers or enums where `T` does not take it raw.
 ///
 /// Costs one pass: the text need not be checked before.
 #[must_use]
 pub fn from_strict_str<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
+    if !*TAKES_RAW {
+        return serde_json::from_str::<&RawValue>(text)
+            .is_ok_and(|raw| is_strict(raw.get()))
+            .then(|| serde_json::from_str(text).ok())?;
+    }
     read(text).ok()
 }
 
@@ -252,7 +266,6 @@ fn decoded(string: StringToken<'_>) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::json::is_strict;
     use proptest::prelude::*;
     use serde::de::IgnoredAny;
     use serde_json::Value;
@@ -329,6 +342,11 @@ mod tests {
         check::<Value>(text);
         let is_read = from_strict_str::<&RawValue>(text).is_some();
         assert_eq!(is_read, serde_json::from_str::<&RawValue>(text).is_ok() && is_strict(text), "{text}");
+    }
+
+    #[test]
+    fn raw_values_of_this_version_of_serde_json_are_read() {
+        assert!(*TAKES_RAW);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::fmt::Display;
 use serde::{Serialize, Serializer, ser};
 use serde_json::Error;
 
-use crate::escape::plain_end;
+use crate::scan::escape::plain_end;
 
 /// Name of the newtype struct by which [`crate::Json`] passes its text on to be copied.
 pub(crate) const VERBATIM: &str = "$retrace_protocol::Verbatim";

@@ -6,7 +6,7 @@ use std::fmt::{self, Display};
 use genai_redact::Place;
 use serde_json::Value;
 
-use crate::canonical::{Canonical, is_id, is_identified};
+use crate::document::canonical::{Canonical, is_id, is_identified};
 use crate::document::{Document, Rules};
 
 /// Hash of a request in canonical form: 128 bits of SHA-256.

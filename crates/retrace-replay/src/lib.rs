@@ -2,16 +2,13 @@
 
 mod arguments_hash;
 mod call_id;
-mod canonical;
 pub mod cassette;
 mod columns;
 mod diff;
 mod document;
 mod fingerprint;
-mod form_filter;
 pub mod golden;
 mod lane;
-mod last_document;
 mod limits;
 mod mode;
 mod refusal;

@@ -4,7 +4,7 @@ use retrace_protocol::Json;
 use serde_json::value::RawValue;
 
 use crate::Fingerprint;
-use crate::canonical::Canonical;
+use crate::document::canonical::Canonical;
 use crate::document::{Document, Rules};
 
 /// A request that holds no credential that [`redact`](crate::redact) replaces, as the text that was sent.
@@ -41,7 +41,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::canonical::tests::digest_of_tree;
+    use crate::document::canonical::tests::digest_of_tree;
     use crate::redact;
 
     /// Reads a request, and as a tree, as one that is redacted is.

@@ -8,7 +8,7 @@ use memchr::memchr;
 use memchr::memmem::Finder;
 use retrace_protocol::Json;
 
-use crate::last_document::LastDocument;
+use crate::document::last_document::LastDocument;
 
 /// Shortest value that counts as a secret, in bytes: shorter ones are found in any text.
 const MIN_SECRET_BYTES: usize = 8;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::document::{Document, Rules};
+use super::{Document, Rules};
 
 /// Last document of a body that was parsed and holds no credential. The events of a stream are mostly the same but for one text, in
 /// which no credential is looked for: such an event is compared, not parsed.

@@ -1,13 +1,12 @@
 //! Cursor over JSON text: slices it into values, and checks it on the way.
 
-use crate::escape::{near_quote, plain_end, plain_end_of_long};
+use super::escape::{near_quote, plain_end, plain_end_of_long};
 use crate::limits::JSON_DEPTH;
 
 /// Position in a JSON text.
 ///
-/// A cursor accepts less than the grammar allows: what it has passed is JSON, and strict as
-/// [`is_strict`](crate::json::is_strict) has it. Its methods return `None` where they find anything else; the cursor cannot go on
-/// then.
+/// A cursor accepts less than the grammar allows: what it has passed is JSON, and strict as `is_strict` has it. Its methods return
+/// `None` where they find anything else; the cursor cannot go on then.
 ///
 /// ```
 /// use retrace_protocol::parse::Cursor;

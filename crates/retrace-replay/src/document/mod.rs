@@ -1,5 +1,9 @@
 //! One pass over a JSON document: its credentials are looked for, and its canonical form is written.
 
+pub(crate) mod canonical;
+mod form_filter;
+pub(crate) mod last_document;
+
 use std::fmt;
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -9,8 +13,8 @@ use memchr::memchr;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 
-use crate::canonical::{Canonical, is_call_id};
-use crate::form_filter::may_hold;
+use self::canonical::{Canonical, is_call_id};
+use self::form_filter::may_hold;
 
 /// Name of the only member of a number where `serde_json` keeps the digits of numbers.
 const NUMBER: &str = "$serde_json::private::Number";

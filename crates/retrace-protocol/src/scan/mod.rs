@@ -1,0 +1,4 @@
+//! Scanner of JSON text: where its values and strings end, without building them.
+
+pub(crate) mod cursor;
+pub(crate) mod escape;
