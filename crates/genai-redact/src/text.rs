@@ -142,7 +142,7 @@ impl Scan<'_> {
         if !self.has_forms {
             // A query alone has a parameter at its beginning.
             let parameter = self.parameter(0).filter(|range| self.is_open(range));
-            at = parameter.as_ref().map_or(0, |range| range.end).max(1);
+            at = parameter.as_ref().map_or(0, |range| range.end);
             found.extend(parameter);
         }
         while let Some((place, byte)) = self.next_beginning(at, is_fresh) {

@@ -18,7 +18,8 @@ pub use crate::scan::cursor::Cursor;
 use crate::scan::cursor::StringToken;
 use crate::write::PRIVATE;
 
-/// Deserialises a JSON text; returns `None` if it is no JSON or has another shape.
+/// Deserialises a JSON text; returns `None` if it is no JSON or has another shape. The keys of maps are texts: a map with keys of
+/// another type is not read.
 ///
 /// ```
 /// use retrace_protocol::parse;

@@ -351,7 +351,7 @@ impl<'w, 'o> Serializer for &'w mut Writer<'o> {
         Ok(Parts::of_variant(self, variant, "{", "}}"))
     }
 
-    /// Only [`crate::Json`] uses it, to find out whether its text is copied unchanged.
+    /// Only `serialize_verbatim` uses it, to find out whether its text is copied unchanged.
     fn is_human_readable(&self) -> bool {
         !self.verbatim
     }

@@ -7,13 +7,13 @@ fn word_by_word(scan: &Scan<'_>) -> Vec<Range<usize>> {
     let bytes = scan.text.as_bytes();
     let (mut found, mut at, mut before) = (Vec::new(), 0, b' ');
     while let Some(&byte) = bytes.get(at) {
-        let range = match byte {
-            _ if at == 0 && !scan.has_forms => scan.parameter(0),
+        let alone = if at == 0 && !scan.has_forms { scan.parameter(0) } else { None };
+        let range = alone.filter(|range| scan.is_open(range)).or_else(|| match byte {
             byte if is_word(byte) => scan.has_forms.then(|| scan.form(at)).flatten(),
             b':' if scan.rest(at).starts_with("://") => scan.user(at + 3),
             b'?' | b'&' | b'#' => scan.parameter(at + 1),
             _ => None,
-        };
+        });
         let separates = matches!(byte, b':' | b'=') || matches!(byte, b'"' | b'\'' | b'`') && before == b' ';
         let follows = matches!(byte, b' ' | b'(') && scan.is_long_random(at);
         let named = || scan.after_words(at, separates).filter(|_| scan.has_words && (separates || follows));
@@ -55,6 +55,13 @@ proptest! {
             let scan = Scan { text: &text, has_forms, has_words };
             prop_assert_eq!(scan.ranges(), word_by_word(&scan), "{:?}", text);
         }
+    }
+}
+
+#[test]
+fn a_query_alone_is_read_with_and_without_its_mark() {
+    for mark in ["", "?", "#", "&"] {
+        assert_eq!(url(&format!("{mark}api_key=canary&n=1")), format!("{mark}api_key=[redacted]&n=1"));
     }
 }
 

@@ -22,14 +22,17 @@ const UNCONFIRMED: Duration = Duration::from_secs(30);
 /// Bytes of the data of a `span_ended` beside its output.
 const END: usize = 256;
 
-/// Number of unused places in the table of frames from which on they are given back.
+/// Number of unused places in the table of frames that are kept in any case.
 const SPARE: usize = 32;
 
 /// Frames that wait to be written or confirmed, by number.
 #[derive(Debug)]
 pub(super) struct Frames {
-    /// Ordered by number. Frames are added at the end, and acks arrive nearly in order, so that most leave at the front.
-    frames: VecDeque<(u64, Frame)>,
+    /// Ordered by number. Frames are added at the end, and acks arrive nearly in order, so that most leave at the front. One that
+    /// leaves elsewhere leaves an empty place; the first place is never empty.
+    frames: VecDeque<(u64, Option<Frame>)>,
+    /// Number of frames.
+    count: usize,
     next_seq: u64,
     /// Frames from this number on are not written to the present connection.
     cursor: u64,
@@ -85,6 +88,7 @@ impl Frames {
     pub(super) fn new() -> Self {
         Self {
             frames: VecDeque::new(),
+            count: 0,
             next_seq: 1,
             cursor: 0,
             unconfirmed: 0,
@@ -94,7 +98,7 @@ impl Frames {
         }
     }
 
-    /// Returns the index of a frame, or that of the next one.
+    /// Returns the index of the place of a frame, or that of the next one.
     fn place(&self, seq: u64) -> Result<usize, usize> {
         let (first, _) = self.frames.front().ok_or(0_usize)?;
         let numbers_between = usize::try_from(seq.saturating_sub(*first)).unwrap_or(usize::MAX);
@@ -105,7 +109,7 @@ impl Frames {
         }
     }
 
-    /// Returns the index of the first frame that is not written to the present connection.
+    /// Returns the index of the first place whose frame is not written to the present connection.
     fn first_waiting(&self) -> usize {
         self.place(self.cursor).unwrap_or_else(|next| next)
     }
@@ -114,7 +118,8 @@ impl Frames {
     pub(super) fn enqueue(&mut self, run: &Id, event: Event) -> u64 {
         let seq = self.next_seq;
         self.next_seq += 1;
-        self.frames.push_back((seq, Frame { run: run.clone(), event, text: None }));
+        self.frames.push_back((seq, Some(Frame { run: run.clone(), event, text: None })));
+        self.count += 1;
         self.weight += Frame::BYTES;
         seq
     }
@@ -138,7 +143,7 @@ impl Frames {
     }
 
     pub(super) fn get(&self, seq: u64) -> Option<&Frame> {
-        self.frames.get(self.place(seq).ok()?).map(|(_, frame)| frame)
+        self.frames.get(self.place(seq).ok()?)?.1.as_ref()
     }
 
     /// Returns true if this frame exists and was never written.
@@ -148,7 +153,15 @@ impl Frames {
 
     /// Removes a frame.
     pub(super) fn take(&mut self, seq: u64) -> Option<Frame> {
-        let (_, frame) = self.frames.remove(self.place(seq).ok()?)?;
+        let place = self.place(seq).ok()?;
+        let frame = self.frames.get_mut(place)?.1.take()?;
+        self.count -= 1;
+        while self.frames.front().is_some_and(|(_, frame)| frame.is_none()) {
+            self.frames.pop_front();
+        }
+        if self.frames.len() > self.count + self.count / 4 + SPARE {
+            self.frames.retain(|(_, frame)| frame.is_some());
+        }
         if self.frames.capacity() > 2 * self.frames.len() + SPARE {
             self.frames.shrink_to(self.frames.len() + self.frames.len() / 4);
         }
@@ -165,14 +178,15 @@ impl Frames {
         if self.unconfirmed >= WINDOW_FRAMES || self.unconfirmed_bytes >= WINDOW_BYTES {
             return None;
         }
-        self.frames.get(self.first_waiting()).map(|(seq, frame)| (*seq, frame))
+        self.frames.range(self.first_waiting()..).find_map(|(seq, frame)| Some((*seq, frame.as_ref()?)))
     }
 
     /// Records that the frame is passed over or written with this text. Returns false, and does nothing, if a new
     /// text has more than `room` bytes while other frames wait for an ack.
     pub(super) fn write(&mut self, seq: u64, text: Option<&Bytes>, room: usize, now: Duration) -> bool {
         let place = self.place(seq).ok();
-        let unwritten = place.and_then(|place| self.frames.get_mut(place)).filter(|(_, frame)| !frame.is_written());
+        let frame = place.and_then(|place| self.frames.get_mut(place)?.1.as_mut());
+        let unwritten = frame.filter(|frame| !frame.is_written());
         let length = text.map_or(0, Bytes::len);
         if unwritten.is_some() && self.unconfirmed > 0 && length > room {
             return false;
@@ -184,7 +198,7 @@ impl Frames {
             }
             self.unconfirmed += 1;
             self.unconfirmed_bytes += length;
-            if let Some((_, frame)) = unwritten {
+            if let Some(frame) = unwritten {
                 self.weight += length;
                 frame.text = Some(text.clone());
             }
@@ -199,7 +213,8 @@ impl Frames {
 
     /// Returns the frames that were written, in order.
     pub(super) fn written_frames(&self) -> impl Iterator<Item = (u64, &Frame)> {
-        self.frames.iter().filter(|(_, frame)| frame.is_written()).map(|(seq, frame)| (*seq, frame))
+        let frames = self.frames.iter().filter_map(|(seq, frame)| Some((*seq, frame.as_ref()?)));
+        frames.filter(|(_, frame)| frame.is_written())
     }
 
     /// Returns the first frame for which `wanted` returns true; frames that are not written to the present
@@ -207,7 +222,7 @@ impl Frames {
     pub(super) fn find(&self, wanted: impl Fn(&Frame) -> bool) -> Option<&Frame> {
         let first_waiting = self.first_waiting();
         let all = self.frames.range(first_waiting..).chain(self.frames.range(..first_waiting));
-        all.map(|(_, frame)| frame).find(|frame| wanted(frame))
+        all.filter_map(|(_, frame)| frame.as_ref()).find(|frame| wanted(frame))
     }
 
     /// Handles the loss of the connection: unconfirmed frames are written again to the next one.
@@ -246,7 +261,9 @@ impl Frames {
 
     /// Corrects the count after a panic.
     pub(super) fn recount(&mut self) {
-        self.weight = self.frames.iter().map(|(_, frame)| Frame::BYTES + frame.length()).sum();
+        let frames = || self.frames.iter().filter_map(|(_, frame)| frame.as_ref());
+        self.count = frames().count();
+        self.weight = frames().map(|frame| Frame::BYTES + frame.length()).sum();
     }
 }
 
@@ -354,7 +371,8 @@ mod tests {
                 frames.recount();
                 prop_assert_eq!(frames.weight(), weight);
                 prop_assert_eq!(frames.is_empty(), model.is_empty());
-                prop_assert!(frames.frames.capacity() <= 2 * model.len() + SPARE);
+                prop_assert!(frames.frames.len() <= model.len() + model.len() / 4 + SPARE);
+                prop_assert!(frames.frames.capacity() <= 2 * frames.frames.len() + SPARE);
             }
         }
     }

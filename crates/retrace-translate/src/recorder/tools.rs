@@ -29,6 +29,9 @@ pub(crate) struct SeenTools {
     calls: u32,
 }
 
+/// Bytes of an entry of the table, which is half empty at most.
+const ENTRY: usize = 2 * size_of::<(Box<str>, Tool)>();
+
 /// One tool call.
 #[derive(Debug, Default)]
 struct Tool {
@@ -125,22 +128,23 @@ impl SeenTools {
         let mut new = Tool::default();
         let bytes = new.note(tool, by, position, capture_content, &mut self.calls);
         self.by_id.insert(Box::from(&*tool.id), new);
-        bytes
+        ENTRY + bytes
     }
 
     /// Approximate size in bytes: the sum of the results of [`SeenTools::note`].
     pub(crate) fn weight(&self) -> usize {
-        self.by_id.iter().filter(|(_, tool)| !tool.is_settled).map(|(id, tool)| tool.weight(id.len())).sum()
+        self.by_id.iter().filter(|(_, tool)| !tool.is_settled).map(|(id, tool)| ENTRY + tool.weight(id.len())).sum()
     }
 
     /// Marks a call as emitted: its notes are dropped, and no more are taken. Returns the number of bytes freed and taken.
     pub(crate) fn settle(&mut self, call_id: &str) -> (usize, usize) {
-        let tool = self.by_id.entry(call_id.into()).or_default();
-        if tool.is_settled {
-            return (0, 0);
-        }
-        let noted = std::mem::replace(tool, Tool { is_settled: true, ..Tool::default() });
-        (noted.weight(call_id.len()), size_of::<Tool>() + call_id.len())
+        let settled = Tool { is_settled: true, ..Tool::default() };
+        let freed = match self.by_id.insert(call_id.into(), settled) {
+            Some(tool) if tool.is_settled => return (0, 0),
+            Some(noted) => ENTRY + noted.weight(call_id.len()),
+            None => 0,
+        };
+        (freed, ENTRY + call_id.len())
     }
 
     /// Separates the tools that these spans show: returns `(rest, taken)`.
