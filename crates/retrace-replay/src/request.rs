@@ -17,7 +17,7 @@ pub struct CleanRequest {
 impl CleanRequest {
     /// Reads the body of a request of this name. `None` if it is no JSON, or holds a credential or U+0000: it is then parsed and redacted.
     ///
-    /// Costs one pass of the parser and one hash, and builds no tree.
+    /// Costs two passes over the text and one hash, and builds no tree.
     #[must_use]
     pub fn read(name: &str, model: Option<&str>, body: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(body).ok()?;

@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use genai_redact::{MARKER, Place};
 use memchr::memchr;
-use memchr::memmem::Finder;
+use memchr::memmem::{self, Finder};
 use retrace_protocol::Json;
+use serde_json::value::RawValue;
 
 use crate::document::last_document::LastDocument;
 
@@ -75,8 +76,44 @@ impl Secrets {
     pub(crate) fn redact_json(&self, text: &str, place: Place) -> Option<Json> {
         let by_name = genai_redact::json(text, place);
         let by_value = self.redact_text(by_name.as_deref().unwrap_or(text));
-        // A value that is a number leaves no JSON behind; the search before writing then finds it.
-        by_value.and_then(|text| Json::parse_strict(&text)).or_else(|| Json::parse_strict(&by_name?))
+        // A value that is a number leaves no JSON behind; the search before writing then finds it. What had a credential by its
+        // name is never kept.
+        let json = |text: String| RawValue::from_string(text).ok().map(Json::from);
+        let has_name = by_name.is_some();
+        by_value.and_then(json).or_else(|| by_name.and_then(json)).or_else(|| has_name.then(|| Json::text(MARKER)))
+    }
+
+    /// Returns a text in which the JSON documents that hold a value in other escapes than the usual ones, such as `\/`, are
+    /// written with the usual ones. `None` where there are none.
+    pub(crate) fn in_plain_escapes(&self, text: &str) -> Option<String> {
+        let has_escapes =
+            |text: &str| ["\\u", "\\/"].iter().any(|escape| memmem::find(text.as_bytes(), escape.as_bytes()).is_some());
+        let plain = |document: &str| {
+            let tree: serde_json::Value = serde_json::from_str(document).ok()?;
+            Some(tree.to_string()).filter(|plain| self.find(plain).is_some())
+        };
+        if self.values.is_empty() || !has_escapes(text) {
+            return None;
+        }
+        if let Some(plain) = plain(text) {
+            return Some(plain);
+        }
+        let mut changed = None;
+        for (at, line) in
+            text.split_inclusive('\n').scan(0, |next, line| Some((std::mem::replace(next, *next + line.len()), line)))
+        {
+            let begin = line.find(['{', '[']).unwrap_or(line.len());
+            let document = line.get(begin..).unwrap_or_default().trim_end();
+            if let Some(plain) = has_escapes(document).then(|| plain(document)).flatten() {
+                let changed = changed.get_or_insert_with(|| text.get(..at).unwrap_or_default().to_owned());
+                changed.push_str(line.get(..begin).unwrap_or_default());
+                changed.push_str(&plain);
+                changed.push_str(line.get(begin + document.len()..).unwrap_or_default());
+            } else if let Some(changed) = &mut changed {
+                changed.push_str(line);
+            }
+        }
+        changed
     }
 
     /// Replaces credentials in a body. Adds the positions of the JSON documents in it that have none and stand on one line.
@@ -86,6 +123,8 @@ impl Secrets {
         is_error: bool,
         documents: &mut Vec<Range<usize>>,
     ) -> Option<Vec<u8>> {
+        let plain = std::str::from_utf8(bytes).ok().and_then(|text| self.in_plain_escapes(text));
+        let bytes = plain.as_deref().map_or(bytes, str::as_bytes);
         let by_form = match std::str::from_utf8(bytes) {
             Ok(text) if is_error => Place::Error.text(text),
             Ok(text) => redact_documents(text, documents),
@@ -157,12 +196,14 @@ fn redact_line<'t>(
     documents: &mut Vec<Range<usize>>,
 ) -> Option<String> {
     let document = line.trim_end().get(at..).filter(|document| !document.is_empty())?;
-    match last.find(document)? {
-        true => genai_redact::json(document, Place::Body),
-        false => {
+    match last.find(document) {
+        Some(true) => genai_redact::json(document, Place::Body),
+        Some(false) => {
             documents.push(at..at + document.len());
             None
         }
+        // It is no JSON, or more than the parser takes: it is searched as a text.
+        None => Place::Body.text(document),
     }
 }
 

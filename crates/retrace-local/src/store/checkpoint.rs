@@ -13,9 +13,10 @@ use rusqlite::hooks::Wal;
 use super::schema::{LOG_PAGES, OpenError};
 use super::{Shared, lock};
 
-/// Size of the log at which a commit moves it, in pages: the bound of the log where this thread is too slow.
+/// Size of the log at which a commit moves it, in pages: the bound of the log where this thread is too slow, unless a reader holds
+/// the log.
 const MAX_LOG_PAGES: u32 = 4 * LOG_PAGES;
-/// Number of pages for which commits wait.
+/// Number of pages for which commits wait, unless a reader that held the log ends meanwhile.
 const REST_PAGES: u32 = 256;
 
 /// The running thread, which ends when this is dropped.
@@ -111,6 +112,10 @@ impl Default for Log {
 impl Log {
     fn grow_to(&self, pages: u32) {
         let mut state = lock(&self.state);
+        if pages < state.pages {
+            // A commit has moved the log, and it began anew.
+            state.limit = LOG_PAGES;
+        }
         state.pages = pages;
         if state.is_long() {
             self.changed.notify_one();
@@ -199,6 +204,11 @@ mod tests {
         assert!(!lock(&log.state).is_long());
         log.grow_to(LOG_PAGES);
         assert!(log.wait());
+        log.moved(Some(Sizes { log: 3 * LOG_PAGES, left: 1 }));
+        log.grow_to(3 * LOG_PAGES + 9);
+        log.grow_to(5);
+        log.grow_to(LOG_PAGES);
+        assert!(lock(&log.state).is_long(), "the log began anew in between");
         log.close();
         assert!(!log.wait());
     }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use genai_redact::{MARKER, Place};
 use memchr::memchr;
 use retrace_protocol::Json;
+use serde_json::value::RawValue;
 
 use super::entry::{Entry, Outcome};
 use crate::{Chunk, Response, Secrets};
@@ -20,8 +21,11 @@ impl Secrets {
 
     /// Replaces the values in a request that holds no other credentials.
     pub(super) fn redact_clean(&self, request: Json) -> Json {
+        let plain = self.in_plain_escapes(request.as_str());
+        let text = plain.as_deref().unwrap_or(request.as_str());
         // As in `redact_json`: what is no JSON then is found by the search before writing.
-        self.redact_text(request.as_str()).and_then(|text| Json::parse_strict(&text)).unwrap_or(request)
+        let redacted = self.redact_text(text).and_then(|text| RawValue::from_string(text).ok());
+        redacted.map_or(request, Json::from)
     }
 
     /// Replaces credentials in all but the request. Returns the positions of JSON documents without line ends in the body of a
@@ -201,6 +205,71 @@ mod tests {
             let Outcome::Response(response) = &entry.outcome else { panic!("no response") };
             let body = String::from_utf8_lossy(&response.body()).into_owned();
             assert!(entry.redacted && !body.contains("MnOp"), "{status} {chunks:?}: {body}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_replaced_in_whichever_escapes_it_stands() {
+        const SECRET: &str = "wJalr/XUtn+FEMI-P\u{e4}ss";
+        let mut secrets = Secrets::default();
+        secrets.add("AWS_SECRET_ACCESS_KEY", SECRET);
+        let each = |escape: fn(char) -> String| SECRET.chars().map(escape).collect::<String>();
+        let slashes = SECRET.replace('/', "\\/");
+        let ascii = each(|c| if c.is_ascii() && c != '+' { c.into() } else { format!("\\u{:04X}", u32::from(c)) });
+        let all = each(|c| format!("\\u{:04x}", u32::from(c)));
+        for secret in [SECRET, &slashes, &ascii, &all] {
+            for body in [
+                format!(r#"{{"model":"m","text":"use {secret}"}}"#),
+                format!(r#"{{"model":"m","{secret}":1}}"#),
+                format!("{{\n  \"model\": \"m\",\n  \"texts\": [\"{secret}\"]\n}}"),
+            ] {
+                let mut writer = CassetteWriter::begin("c", Vec::new(), &Header::new("run"), secrets.clone()).unwrap();
+                let request = crate::CleanRequest::read("chat", None, body.as_bytes()).unwrap();
+                let mut entry = Entry::new(SpanType::LlmCall, "chat", Json::null());
+                let chunks =
+                    vec![Chunk { ms: 0, bytes: format!("data: {}\n\n", body.replace('\n', " ")).into_bytes() }];
+                entry.outcome = Outcome::Response(Response { status: 200, chunks, ..Response::default() });
+                writer.push_clean(entry, request).unwrap();
+                let file = writer.finish().unwrap();
+                let entry = Cassette::open("c", std::io::Cursor::new(file)).unwrap().entry(0).unwrap().unwrap();
+                let Outcome::Response(response) = entry.outcome else { panic!("no response") };
+                let response = response.body();
+                let response = response.strip_prefix(b"data: ").unwrap();
+                let response: serde_json::Value = serde_json::from_slice(response).unwrap();
+                for value in [entry.request.to_value().unwrap(), response] {
+                    let text = value.to_string();
+                    assert!(!text.contains("wJalr") && text.contains(MARKER), "{body}: {text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_document_that_no_strict_reader_takes_is_searched() {
+        let deep = format!("{}{}", "[".repeat(140), "]".repeat(140));
+        for odd in [r#""\ud83d""#, "1e999", &deep] {
+            let document = format!(r#"{{"delta":{odd},"metadata":{{"api_key":"hunter2secret"}}}}"#);
+            for body in [format!("data: {document}\n\n"), document.clone()] {
+                let mut entry = Entry::new(SpanType::LlmCall, "chat", Json::null());
+                let chunks = vec![Chunk { ms: 0, bytes: body.clone().into_bytes() }];
+                entry.outcome = Outcome::Response(Response { status: 200, chunks, ..Response::default() });
+                Secrets::default().redact(&mut entry);
+                let Outcome::Response(response) = &entry.outcome else { panic!("no response") };
+                let text = String::from_utf8_lossy(&response.body()).into_owned();
+                assert!(entry.redacted && !text.contains("hunter2"), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_that_no_strict_reader_takes_keeps_no_credential() {
+        let deep = format!("{}{}", "[".repeat(70), "]".repeat(70));
+        for odd in [r#""\ud800""#, &deep] {
+            let text = format!(r#"{{"api_key":"hunter2secret","x":{odd}}}"#);
+            let json = Json::from(RawValue::from_string(text).unwrap());
+            let mut entry = Entry::new(SpanType::LlmCall, "chat", json);
+            Secrets::default().redact(&mut entry);
+            assert!(!entry.request.as_str().contains("hunter2"), "{:?}", entry.request);
         }
     }
 
