@@ -290,7 +290,7 @@ pub enum Embedded<'a> {
 }
 
 impl<'a> Embedded<'a> {
-    /// Returns the value as [`Json`](Json).
+    /// Returns the value as [`Json`].
     #[must_use]
     pub fn to_json(&self) -> Json {
         match self {

@@ -43,7 +43,7 @@ pub fn from_str<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
 /// `serde_json`: with a version that has another name, everything is read by `serde_json`.
 static TAKES_RAW: LazyLock<bool> = LazyLock::new(|| read::<&RawValue>("[0]").is_ok_and(|raw| raw.get() == "[0]"));
 
-/// Deserialises a JSON text that a strict reader accepts: see [`is_strict`](crate::json::is_strict). Returns `None` for any
+/// Deserialises a JSON text that a strict reader accepts: see [`is_strict`]. Returns `None` for any
 /// other text, and for one that has numbers or enums where `T` does not take it raw.
 ///
 /// Costs one pass: the text need not be checked before.
