@@ -62,16 +62,13 @@ fn take() -> Vec<(RetraceSpanProcessor, SpanData)> {
     HELD.try_with(RefCell::take).ok().flatten().unwrap_or_default()
 }
 
-/// Returns true if starts of spans are held back on this thread.
-pub(crate) fn is_holding() -> bool {
-    HELD.try_with(|held| held.borrow().is_some()).unwrap_or_default()
-}
-
-/// Holds back the start of a span.
-pub(crate) fn hold(processor: &RetraceSpanProcessor, span: SpanData) {
+/// Holds back the start of a span if that is active on this thread; returns it otherwise.
+pub(crate) fn hold(processor: &RetraceSpanProcessor, span: SpanData) -> Option<SpanData> {
+    let mut span = Some(span);
     let _ = HELD.try_with(|held| {
         if let Some(held) = held.borrow_mut().as_mut() {
-            held.push((processor.clone(), span));
+            held.extend(span.take().map(|span| (processor.clone(), span)));
         }
     });
+    span
 }

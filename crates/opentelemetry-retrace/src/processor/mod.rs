@@ -16,6 +16,7 @@ use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 
 use crate::log::startup_log::StartupLog;
 use crate::processor::wrapping_processor::Around;
+use crate::recording::queue::SpanEvent;
 use crate::remote::{Commands, CommandsError};
 use crate::sampler::head_sampling::AgentScope;
 use crate::span::not_sent::is_not_sent;
@@ -219,7 +220,6 @@ impl RetraceSpanProcessor {
     }
 
     /// Handles the start of a sampled span.
-    #[inline] // A span is large: each call between costs a copy of it.
     pub(crate) fn began(&self, data: SpanData) {
         let Some(pipeline) = &self.pipeline else { return };
         if is_not_sent(&data.attributes) {
@@ -229,7 +229,7 @@ impl RetraceSpanProcessor {
         let light = if pipeline.lightens { SpanStub::of(&data, pipeline.reads_state) } else { None };
         let _ = match light {
             Some(light) => pipeline.push_beginning(light),
-            None => pipeline.push_span(data, false),
+            None => pipeline.push_seen(SpanEvent::Began(data)),
         };
     }
 
@@ -240,11 +240,7 @@ impl RetraceSpanProcessor {
         if let Some(light) = light.as_mut().filter(|_| thread::panicking()) {
             light.unwound();
         }
-        let _ = pipeline.push_copy(span, light, || {
-            let mut copy = span.clone();
-            mark_unwound(&mut copy);
-            copy
-        });
+        let _ = pipeline.push_copy(span, light, || unwound(span.clone()));
     }
 
     /// Records the end of a span; returns the pipeline if it wants the span.
@@ -309,18 +305,15 @@ impl SpanProcessor for RetraceSpanProcessor {
             return;
         }
         let Some(data) = span.exported_data() else { return };
-        if held_start::is_holding() {
-            held_start::hold(self, data);
-        } else {
+        if let Some(data) = held_start::hold(self, data) {
             self.began(data);
         }
     }
 
-    fn on_end(&self, mut span: SpanData) {
+    fn on_end(&self, span: SpanData) {
         let Some(pipeline) = self.ended(&span) else { return };
-        mark_unwound(&mut span);
         // After a shutdown nothing is recorded, by the caller's decision.
-        let _ = pipeline.push_span(span, true);
+        let _ = pipeline.push_seen(SpanEvent::Ended(unwound(span)));
     }
 
     /// Waits until all events so far are confirmed or lost, for as long as the flush timeout allows. Over
@@ -342,10 +335,11 @@ impl SpanProcessor for RetraceSpanProcessor {
 }
 
 /// Sets an error status on a span that a panic ended, unless it has a status.
-fn mark_unwound(span: &mut SpanData) {
+fn unwound(mut span: SpanData) -> SpanData {
     if span.status == Status::Unset && thread::panicking() {
         span.status = Status::error(UNWOUND);
     }
+    span
 }
 
 impl fmt::Debug for RetraceSpanProcessor {
@@ -363,7 +357,7 @@ mod tests {
 
     use super::*;
     use crate::RetraceSampler;
-    use crate::recording::queue::{Message, Queue, SpanEvent};
+    use crate::recording::queue::{Message, Queue};
     use crate::testing::{chat, span_data};
     use opentelemetry::trace::{SpanBuilder, Tracer as _, TracerProvider as _};
     use opentelemetry::{KeyValue, StringValue};

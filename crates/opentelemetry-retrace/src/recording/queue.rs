@@ -246,8 +246,9 @@ impl Queue {
 
     /// Accepts a span that began or ended; returns whether there was room.
     #[inline] // A span is large: each call between costs a copy of it.
-    pub(crate) fn push_span(&self, span: SpanData, has_ended: bool) -> Result<bool, Closed> {
-        let (trace_id, is_root, content) = (trace_id(&span), is_local_root(&span), content(&span));
+    pub(crate) fn push_seen(&self, seen: SpanEvent) -> Result<bool, Closed> {
+        let (span, has_ended) = (seen.span(), matches!(seen, SpanEvent::Ended(_)));
+        let (trace_id, is_root, content) = (trace_id(span), is_local_root(span), content(span));
         let mut state = lock(&self.state);
         if is_root && has_ended {
             state.forget_root(trace_id);
@@ -263,18 +264,10 @@ impl Queue {
         }
         let before = state.used;
         if let Some(piece) = state.piece(content, self.limit_bytes) {
-            piece.push(span, has_ended);
+            piece.push(seen);
         }
         self.came_in(state, has_ended, before);
         Ok(true)
-    }
-
-    #[cfg(test)]
-    pub(crate) fn push_seen(&self, seen: SpanEvent) -> Result<bool, Closed> {
-        match seen {
-            SpanEvent::Began(span) => self.push_span(span, false),
-            SpanEvent::Ended(span) => self.push_span(span, true),
-        }
     }
 
     /// Accepts the start of a span below another one of this process, of which only the position is kept.
@@ -300,7 +293,7 @@ impl Queue {
         if !lock(&self.state).admits(trace_id, true, content(span), self.limit_bytes)? {
             return Ok(false);
         }
-        self.push_span(copy(), true)
+        self.push_seen(SpanEvent::Ended(copy()))
     }
 
     /// Records that the local root of a trace began which is pushed when it ends.

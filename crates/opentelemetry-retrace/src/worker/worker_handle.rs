@@ -16,9 +16,7 @@ use crate::log;
 use crate::log::startup_log::StartupLog;
 use crate::propagator::remote_run_registry::RemoteRunRegistry;
 use crate::recording::flush_handle::{FlushHandle, FlushOutcome};
-#[cfg(test)]
-use crate::recording::queue::SpanEvent;
-use crate::recording::queue::{Admission, Closed, Message, Queue};
+use crate::recording::queue::{Admission, Closed, Message, Queue, SpanEvent};
 use crate::remote::{Commands, CommandsError, Handle};
 use crate::sampling::Failures;
 use crate::span::span_stub::SpanStub;
@@ -179,13 +177,6 @@ impl Pipeline {
         self.running().queue.admit(spans, wait, until)
     }
 
-    /// Pushes a span that began or ended.
-    #[inline] // A span is large: each call between costs a copy of it.
-    pub(crate) fn push_span(&self, span: SpanData, has_ended: bool) -> Result<bool, Closed> {
-        self.running().queue.push_span(span, has_ended)
-    }
-
-    #[cfg(test)]
     pub(crate) fn push_seen(&self, seen: SpanEvent) -> Result<bool, Closed> {
         self.running().queue.push_seen(seen)
     }

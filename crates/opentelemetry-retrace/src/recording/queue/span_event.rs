@@ -15,6 +15,14 @@ pub(crate) enum SpanEvent {
     Ended(SpanData),
 }
 
+impl SpanEvent {
+    pub(super) fn span(&self) -> &SpanData {
+        match self {
+            Self::Began(span) | Self::Ended(span) => span,
+        }
+    }
+}
+
 /// Batch of spans in preallocated memory, which is reused and never moved while it is filled. Light copies
 /// are stored apart, because the memory of a span is much of the cost of handing one over.
 #[derive(Debug)]
@@ -88,8 +96,12 @@ impl EventBatch {
     }
 
     #[inline] // A span is large: each call between costs a copy of it.
-    pub(super) fn push(&mut self, span: SpanData, has_ended: bool) {
-        self.order.push_back(if has_ended { Kind::Ended } else { Kind::Began });
+    pub(super) fn push(&mut self, seen: SpanEvent) {
+        let (kind, span) = match seen {
+            SpanEvent::Began(span) => (Kind::Began, span),
+            SpanEvent::Ended(span) => (Kind::Ended, span),
+        };
+        self.order.push_back(kind);
         self.whole.push_back(span);
     }
 
@@ -120,15 +132,6 @@ impl EventBatch {
 }
 
 #[cfg(test)]
-impl SpanEvent {
-    pub(super) fn span(&self) -> &SpanData {
-        match self {
-            Self::Began(span) | Self::Ended(span) => span,
-        }
-    }
-}
-
-#[cfg(test)]
 impl EventBatch {
     /// Address of its memory.
     pub(super) fn place(&self) -> *const SpanData {
@@ -145,10 +148,7 @@ impl EventBatch {
 impl FromIterator<SpanEvent> for EventBatch {
     fn from_iter<I: IntoIterator<Item = SpanEvent>>(seen: I) -> Self {
         let mut piece = Self::of(usize::MAX);
-        seen.into_iter().for_each(|seen| match seen {
-            SpanEvent::Began(span) => piece.push(span, false),
-            SpanEvent::Ended(span) => piece.push(span, true),
-        });
+        seen.into_iter().for_each(|seen| piece.push(seen));
         piece
     }
 }
