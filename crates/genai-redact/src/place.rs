@@ -70,7 +70,7 @@ static ENVELOPE: NameTable = NameTable::new(&[
     (Place::Verbatim, &["arguments"]),
 ]);
 
-/// Ends of the last parts of keys that are of any account.
+/// Last letters of the names in these tables and of the names of credentials.
 static ENDS: NameEnds = NameEnds::new(&[&ATTRIBUTES, &ENVELOPE]);
 
 /// Members of a conversation.
@@ -163,7 +163,7 @@ impl Place {
         if dot.is_some_and(|dot| dot >= "header".len() && is_secret_header(key)) {
             return Self::Credential;
         }
-        // Most keys are of no account.
+        // Most keys end with none of them.
         if ENDS.may_end(last) { Self::of_last(last, key) } else { Self::Body }
     }
 

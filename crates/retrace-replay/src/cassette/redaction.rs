@@ -13,10 +13,15 @@ use crate::{Chunk, Response, Secrets};
 impl Secrets {
     /// Replaces credentials in the request and the outcome of an entry.
     pub fn redact(&self, entry: &mut Entry) {
+        self.redact_request(entry);
+        self.redact_others(entry);
+    }
+
+    /// Replaces credentials in the request of an entry.
+    pub(super) fn redact_request(&self, entry: &mut Entry) {
         if let Some(request) = self.redact_json(entry.request.as_str(), Place::Body) {
             entry.request = request;
         }
-        self.redact_others(entry);
     }
 
     /// Replaces the values in a request that holds no other credentials.

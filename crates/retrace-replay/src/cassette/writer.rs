@@ -2,8 +2,6 @@
 
 use std::io::Write;
 
-use genai_redact::Place;
-
 use super::line::{self, End};
 use super::{CassetteError, CassetteProblem, Entry, Header, MAX_LINE_BYTES};
 use crate::CleanRequest;
@@ -67,9 +65,7 @@ impl<W: Write> CassetteWriter<W> {
     /// # Errors
     /// The writer's, [`CassetteProblem::TooLong`] for an entry that no reader takes, and [`CassetteProblem::Secret`] where a secret would still be written, such as one in a name.
     pub fn push(&mut self, mut entry: Entry) -> Result<u64, CassetteError> {
-        if let Some(request) = self.secrets.redact_json(entry.request.as_str(), Place::Body) {
-            entry.request = request;
-        }
+        self.secrets.redact_request(&mut entry);
         self.push_redacted(entry)
     }
 

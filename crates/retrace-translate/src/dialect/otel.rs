@@ -108,6 +108,7 @@ fn at_once(json: &str) -> Option<Vec<Turn<'_>>> {
 /// Passes a message whose parts are all of known kinds.
 fn pass_turn<'a>(cursor: &mut Cursor<'a>, turn: &mut Turn<'a>) -> Option<()> {
     let (mut role, mut name, mut parts, mut finish_reason) = (None, None, None, None);
+    let mut has_content = false;
     cursor.object(|key, cursor| {
         let member = match key {
             "role" => &mut role,
@@ -122,14 +123,23 @@ fn pass_turn<'a>(cursor: &mut Cursor<'a>, turn: &mut Turn<'a>) -> Option<()> {
                     Some(())
                 });
             }
-            _ => return cursor.skip(),
+            _ => {
+                has_content |= is_content(key);
+                return cursor.skip();
+            }
         };
         set(member, cursor.raw()?)
     })?;
     turn.role = role.and_then(role_label).unwrap_or(Cow::Borrowed("user"));
     turn.name = name.and_then(label_of);
     turn.finish_reason = finish_reason.and_then(label_of);
-    parts
+    parts.filter(|()| !(has_content && turn.parts.is_empty()))
+}
+
+/// Returns true if the member of a message in the form of a provider's API holds its content. Libraries that write both forms leave
+/// one of them empty.
+fn is_content(key: &str) -> bool {
+    matches!(key, "content" | "tool_calls" | "function_call")
 }
 
 /// Reads instructions as [`at_once`] reads messages.
@@ -195,7 +205,11 @@ fn turn(raw: &RawValue) -> Option<Turn<'_>> {
         // A message or an item in the form of a provider's API.
         return provider_message::message(raw).filter(|turn| !turn.parts.is_empty());
     };
-    let parts = parts.into_iter().filter(|raw| raw.get() != "null").map(part).collect();
+    let parts: Parts<'_> = parts.into_iter().filter(|raw| raw.get() != "null").map(part).collect();
+    let beside = || provider_message::message(raw).filter(|turn| !turn.parts.is_empty());
+    if let Some(turn) = parts.is_empty().then(beside).flatten() {
+        return Some(turn);
+    }
     Some(Turn {
         role: turn.role.and_then(role_label).unwrap_or(Cow::Borrowed("user")),
         name: turn.name.and_then(label_of),
@@ -384,7 +398,8 @@ mod tests {
         let read = |json| (at_once(json).map(|turns| format!("{turns:?}")), format!("{:?}", one_by_one(json).unwrap()));
         for json in [
             "[]",
-            r#"[{"role":"user","parts":[],"content":{"a":1}},{"parts":[{"type":"text"}],"finish_reason":"stop"}]"#,
+            r#"[{"role":"user","parts":[],"other":{"a":1}},{"parts":[{"type":"text"}],"finish_reason":"stop"}]"#,
+            r#"[{"role":"user","parts":[{"type":"text","content":"a"}],"content":"b"}]"#,
             r#"[{"role":"assistant","name":"a","parts":[{"type":"text","content":"a\nb","x":[1]},
                 {"type":"reasoning","content":"so"},{"type":"tool_call","id":7,"name":"look","arguments":{"a":"[]"}}]},
                 {"role":"tool","parts":[{"type":"tool_call_response","id":"c","result":[1]}]},
@@ -404,6 +419,18 @@ mod tests {
         ] {
             assert_eq!(read(json).0, None, "{json}");
         }
+    }
+
+    #[test]
+    fn a_content_beside_empty_parts_is_read() {
+        let json = r#"[{"role":"user","parts":[],"content":"hi"},
+            {"role":"assistant","content":null,"parts":[],"tool_calls":[{"id":"c","function":{"name":"look","arguments":"{}"}}]},
+            {"role":"tool","parts":[null],"tool_call_id":"c","content":"18 C"},{"role":"user","parts":[],"content":null}]"#;
+        let read = turns(json).unwrap();
+        let shown = |at: usize| format!("{:?}", read[at].parts);
+        assert_eq!(read.iter().map(|turn| &*turn.role).collect::<Vec<_>>(), ["user", "assistant", "tool", "user"]);
+        assert!(shown(0).contains("hi") && shown(1).contains("look") && shown(2).contains("18 C"), "{read:?}");
+        assert!(read[3].parts.is_empty());
     }
 
     fn any_messages() -> impl Strategy<Value = String> {

@@ -8,9 +8,9 @@ use foldhash::HashMap;
 use crate::recorder::RecorderLimits;
 use crate::recorder::run::OpenRun;
 
-/// Number of places for each open run from which on the table gives some back, as after a burst, and number of runs from which on it
-/// does so.
+/// Places of the table for each open run; the table gives back what it has beyond that, as after a burst.
 const SPARE_ROOM: usize = 8;
+/// Number of runs for which the table keeps its places in any case.
 const FEW_RUNS: usize = 64;
 
 /// Runs that are open, by trace id.

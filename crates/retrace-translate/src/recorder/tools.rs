@@ -451,6 +451,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_entry_of_the_table_is_counted() {
+        let by = SourceCall { span_id: [1; 8], start: 1 };
+        let mut seen = SeenTools::default();
+        let ids: Vec<String> = (0..1_000).map(|n| format!("c{n}")).collect();
+        let mut noted = 0;
+        for id in &ids {
+            let kind = SeenKind::Call { name: "f".into(), arguments: None };
+            let tool = SeenTool { id: id.as_str().into(), kind };
+            noted += seen.note(&tool, by, Position::BeforeUser, true);
+            assert_eq!(seen.note(&tool, by, Position::BeforeUser, true), 0, "it is known");
+        }
+        assert_eq!(seen.weight(), noted);
+        assert!(noted >= seen.by_id.capacity() * size_of::<(Box<str>, Tool)>(), "{noted}");
+        let (freed, taken) = seen.settle("c7");
+        assert_eq!((seen.weight(), taken), (noted - freed, ENTRY + 2));
+        assert_eq!((seen.settle("c7"), seen.settle("new")), ((0, 0), (0, ENTRY + 3)));
+    }
+
+    #[test]
     fn derived_ids_are_uuids_and_repeat() {
         let a = synthesized_id([7; 16], "call_1", SpanType::ToolCall);
         assert!(a.is_rfc4122(), "{a}");

@@ -193,7 +193,7 @@ impl Session {
         let end = {
             let (writer, agent) = (&self.writer, agent.as_ref());
             let telling =
-                Telling { writer, acks, notifier, agent, signs: &signs, sink, mute: false }.run(waiting, commands);
+                WritingHalf { writer, acks, notifier, agent, signs: &signs, sink, mute: false }.run(waiting, commands);
             tokio::pin!(reading, telling);
             tokio::select! {
                 // Events that were read are stored, even if no client waits for their acks.
@@ -309,8 +309,8 @@ async fn next_stored(storing: &mut Option<Group>) -> (Result<(), StoreError>, Gr
     }
 }
 
-/// The half that stores events and sends frames.
-struct Telling<'a, S> {
+/// The writing half: stores events and sends frames.
+struct WritingHalf<'a, S> {
     writer: &'a Writer,
     acks: bool,
     notifier: ChangeNotifier,
@@ -321,7 +321,7 @@ struct Telling<'a, S> {
     mute: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Telling<'_, S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> WritingHalf<'_, S> {
     /// Runs until the queue is closed and empty, or the connection has to end.
     async fn run(
         mut self,
@@ -354,13 +354,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Telling<'_, S> {
                     while incoming.len() < QUEUE_FRAMES && let Ok(next) = waiting.try_recv() {
                         incoming.push(next);
                     }
-                    if !incoming.is_empty() {
-                        match self.store(incoming.drain(..)).await {
-                            Ok(next) => storing = Some(next),
-                            Err(end) => return Some(end),
-                        }
-                    }
+                    let next = match incoming.is_empty() {
+                        true => Ok(None),
+                        false => self.store(incoming.drain(..)).await.map(Some),
+                    };
                     self.send(group.replies.into_iter().map(Reply::into_message)).await;
+                    match next {
+                        Ok(next) => storing = next,
+                        Err(end) => return Some(end),
+                    }
                     // Not during a commit: while nothing is stored, a `pong` may wait behind unread data.
                     if pings.tick().now_or_never().is_some()
                         && let Some(end) = self.ping(&mut pinged).await
