@@ -142,6 +142,10 @@ fn a_frame_reads_the_same_in_any_order_of_fields() {
             assert_eq!(frame, ClientFrame::parse_any(&text).unwrap(), "{text}");
             assert!(matches!(frame, ClientFrame::Event { .. }), "{text}");
         }
+        for other in ["kind", "typ"] {
+            let text = format!(r#"{{"{other}":"{kind}","data":{data}}}"#);
+            assert!(ClientFrame::parse(&text).is_err(), "{text}");
+        }
         for broken in [
             format!(r#"{{"type":"{kind}","data":{data},"seq":7,"seq":7}}"#),
             format!(r#"{{"type":"{kind}","data":{data},"seq":null,"seq":7}}"#),

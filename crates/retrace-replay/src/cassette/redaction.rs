@@ -267,6 +267,29 @@ mod tests {
     }
 
     #[test]
+    fn what_surrounds_a_credential_and_odd_line_ends_is_read_back() {
+        let clean = r#"data: {"delta":"a","n":[1,2]}"#;
+        for (body, expected) in [
+            (
+                format!("data: {{\"metadata\":{{\"api_key\":\"hunter2secret\"}}}}\n\n{clean}\n\n"),
+                format!("data: {{\"metadata\":{{\"api_key\":\"[redacted]\"}}}}\n\n{clean}\n\n"),
+            ),
+            (format!("{clean}\r\n\r\ndata: {{\"a\":\r1}}\n\n"), format!("{clean}\r\n\r\ndata: {{\"a\":\r1}}\n\n")),
+        ] {
+            let mut entry = Entry::new(SpanType::LlmCall, "chat", Json::null());
+            let chunks = vec![Chunk { ms: 0, bytes: body.clone().into_bytes() }];
+            entry.outcome = Outcome::Response(Response { status: 200, chunks, ..Response::default() });
+            let file = written(entry).unwrap();
+            let text = String::from_utf8(file.clone()).unwrap();
+            assert!(text.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{text}");
+            assert!(!text.contains('\r'), "{text:?}");
+            let entry = Cassette::open("c", std::io::Cursor::new(file)).unwrap().entry(0).unwrap().unwrap();
+            let Outcome::Response(response) = entry.outcome else { panic!("no response") };
+            assert_eq!(String::from_utf8(response.body()).unwrap(), expected);
+        }
+    }
+
+    #[test]
     fn a_request_that_no_strict_reader_takes_keeps_no_credential() {
         let deep = format!("{}{}", "[".repeat(70), "]".repeat(70));
         for odd in [r#""\ud800""#, &deep] {
@@ -275,6 +298,7 @@ mod tests {
             let mut entry = Entry::new(SpanType::LlmCall, "chat", json);
             Secrets::default().redact(&mut entry);
             assert!(!entry.request.as_str().contains("hunter2"), "{:?}", entry.request);
+            assert!(entry.request.as_str().contains(odd), "all else stays: {:?}", entry.request);
         }
     }
 

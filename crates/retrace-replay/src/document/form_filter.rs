@@ -135,6 +135,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_short_key_is_found_wherever_it_begins() {
+        for key in ["sk-abc***wx", "Bearer abc***xyz", "sk-abcdefg1"] {
+            assert!(Place::Label.text(key).is_some(), "{key}");
+            for spaces in 0..2 * BLOCK {
+                let text = format!("{}{key} ", " ".repeat(spaces));
+                assert!(may_hold(&text), "{text:?}");
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn no_credential_is_let_through(parts in prop::collection::vec(0..PARTS.len(), 0..14)) {

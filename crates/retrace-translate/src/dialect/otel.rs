@@ -411,6 +411,11 @@ mod tests {
         let instructions = r#"[{"type":"text","content":"be terse","x":null},{"type":"Blob","content":"aGk="}]"#;
         let at_once = instructions_at_once(instructions).map(|turns| format!("{turns:?}"));
         assert_eq!(at_once, Some(read(instructions).1));
+        for messages in
+            [r#"[{"type":"text","content":"a","role":"user"}]"#, r#"[{"type":"text","content":"a","parts":[]}]"#]
+        {
+            assert!(instructions_at_once(messages).is_none(), "{messages}");
+        }
         for json in [
             r#"[{"type":"text","content":"be terse"}]"#,
             r#"[{"role":"user","content":"hi"}]"#,
@@ -423,14 +428,21 @@ mod tests {
 
     #[test]
     fn a_content_beside_empty_parts_is_read() {
-        let json = r#"[{"role":"user","parts":[],"content":"hi"},
-            {"role":"assistant","content":null,"parts":[],"tool_calls":[{"id":"c","function":{"name":"look","arguments":"{}"}}]},
-            {"role":"tool","parts":[null],"tool_call_id":"c","content":"18 C"},{"role":"user","parts":[],"content":null}]"#;
-        let read = turns(json).unwrap();
-        let shown = |at: usize| format!("{:?}", read[at].parts);
-        assert_eq!(read.iter().map(|turn| &*turn.role).collect::<Vec<_>>(), ["user", "assistant", "tool", "user"]);
-        assert!(shown(0).contains("hi") && shown(1).contains("look") && shown(2).contains("18 C"), "{read:?}");
-        assert!(read[3].parts.is_empty());
+        for (json, role, content) in [
+            (r#"{"role":"user","parts":[],"content":"hi"}"#, "user", "hi"),
+            (r#"{"role":"tool","parts":[null],"tool_call_id":"c","content":"18 C"}"#, "tool", "18 C"),
+            (
+                r#"{"role":"assistant","content":null,"parts":[],"tool_calls":[{"id":"c","function":{"name":"look"}}]}"#,
+                "assistant",
+                "look",
+            ),
+        ] {
+            let json = format!("[{json}]");
+            let read = turns(&json).unwrap();
+            assert_eq!((read.len(), &*read[0].role), (1, role));
+            assert!(format!("{:?}", read[0].parts).contains(content), "{read:?}");
+        }
+        assert!(turns(r#"[{"role":"user","parts":[],"content":null}]"#).unwrap()[0].parts.is_empty());
     }
 
     fn any_messages() -> impl Strategy<Value = String> {

@@ -152,3 +152,23 @@ fn reorder(
     }
     order.extend(after.map(|after| (after, trace_id)));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Resource;
+    use std::sync::Arc;
+
+    #[test]
+    fn after_a_burst_the_table_gives_its_places_back() {
+        let (mut runs, limits) = (OpenRuns::default(), RecorderLimits::default());
+        let resource = Arc::new(Resource::default());
+        let id = |number: u128| number.to_be_bytes();
+        (0..5_000)
+            .for_each(|number| runs.insert(id(number), OpenRun::new(Arc::clone(&resource), Duration::ZERO), &limits));
+        assert!(runs.runs.capacity() >= 5_000);
+        (100..5_000).for_each(|number| assert!(runs.take(&id(number)).is_some()));
+        assert!(runs.runs.capacity() <= 8 * 100, "{}", runs.runs.capacity());
+        assert!((0..100).all(|number| runs.take(&id(number)).is_some()) && runs.len() == 0);
+    }
+}
