@@ -13,9 +13,9 @@ use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::{Deserializer, forward_to_deserialize_any};
 use serde_json::value::RawValue;
 
-use crate::json::is_strict;
+use crate::json::{Json, is_strict};
 pub use crate::scan::cursor::Cursor;
-use crate::scan::cursor::StringToken;
+pub use crate::scan::string_token::StringToken;
 use crate::write::PRIVATE;
 
 /// Deserialises a JSON text; returns `None` if it is no JSON or has another shape. The keys of maps are texts: a map with keys of
@@ -93,6 +93,22 @@ impl<'a> Cursor<'a> {
         let name = None;
         <&RawValue>::deserialize(RawToken { name, token: self.value()? }).ok()
     }
+
+    /// Passes a value by `pass`, which must pass one value and nothing else; returns a copy of its text.
+    ///
+    /// ```
+    /// use retrace_protocol::parse::Cursor;
+    ///
+    /// let (mut cursor, mut items) = (Cursor::new(" [1, 2] "), 0);
+    /// let json = cursor.json(|cursor| cursor.list(|cursor| cursor.skip().map(|()| items += 1)));
+    /// assert_eq!((json.as_ref().map(|json| json.as_str()), items), (Some("[1, 2]"), 2));
+    /// ```
+    pub fn json(&mut self, pass: impl FnOnce(&mut Self) -> Option<()>) -> Option<Json> {
+        self.peek()?;
+        let begin = self.position();
+        pass(self)?;
+        self.passed(begin).map(Json::from_checked)
+    }
 }
 
 /// Reads the next value.
@@ -107,10 +123,13 @@ impl<'de> Deserializer<'de> for Reader<'_, 'de> {
         match cursor.peek().ok_or(Error::Text)? {
             b'"' => {
                 let string = cursor.string().ok_or(Error::Text)?;
-                if string.has_escapes {
-                    visitor.visit_string(decoded(string)?)
-                } else {
-                    visitor.visit_borrowed_str(string.content)
+                match string.plain() {
+                    Some(plain) => visitor.visit_borrowed_str(plain),
+                    None => {
+                        let mut text = String::new();
+                        string.decode(&mut text);
+                        visitor.visit_string(text)
+                    }
                 }
             }
             b'{' => {
@@ -258,10 +277,6 @@ impl<'a> MapAccess<'a> for RawToken<'a> {
     fn next_value_seed<V: DeserializeSeed<'a>>(&mut self, seed: V) -> Result<V::Value, Error> {
         seed.deserialize(BorrowedStrDeserializer::new(self.token))
     }
-}
-
-fn decoded(string: StringToken<'_>) -> Result<String, Error> {
-    serde_json::from_str(&format!("\"{}\"", string.content)).map_err(|_| Error::Text)
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use genai_redact::Place;
 use serde_json::Value;
 
 use crate::document::canonical::{Canonical, is_id, is_identified};
-use crate::document::{Document, Rules};
 
 /// Hash of a request in canonical form: 128 bits of SHA-256.
 ///
@@ -20,15 +19,14 @@ impl Fingerprint {
     /// Costs one walk and one hash over the text.
     #[must_use]
     pub fn of(name: &str, model: Option<&str>, request: &Value) -> Self {
-        let mut document = Document::new(Rules::Nothing, Some(Canonical::with_capacity(1024)));
-        // A tree has no errors.
-        let _ = document.read(request);
-        Self::of_document(name, model, &document)
+        let mut canonical = Canonical::with_capacity(1024);
+        canonical.tree(request, false);
+        Self::of_canonical(name, model, &canonical)
     }
 
-    /// Fingerprint of a request that was read.
-    pub(crate) fn of_document(name: &str, model: Option<&str>, document: &Document) -> Self {
-        Self(document.canonical.as_ref().map(|canonical| canonical.digest(name, model)).unwrap_or_default())
+    /// Fingerprint of a request in canonical form.
+    pub(crate) fn of_canonical(name: &str, model: Option<&str>, canonical: &Canonical) -> Self {
+        Self(canonical.digest(name, model))
     }
 
     /// Reads the 32 hexadecimal digits of a fingerprint.

@@ -1,7 +1,6 @@
 //! Requests that are recorded as they were sent.
 
 use retrace_protocol::Json;
-use serde_json::value::RawValue;
 
 use crate::Fingerprint;
 use crate::document::canonical::Canonical;
@@ -15,17 +14,19 @@ pub struct CleanRequest {
 }
 
 impl CleanRequest {
-    /// Reads the body of a request of this name. `None` if it is no JSON, or holds a credential or U+0000: it is then parsed and redacted.
+    /// Reads the body of a request of this name. `None` if it holds a credential, or is nothing that a strict reader accepts, such as one
+    /// with U+0000: it is then parsed and redacted.
     ///
-    /// Costs two passes over the text and one hash, and builds no tree.
+    /// Costs one pass over the text and one hash, and builds no tree.
     #[must_use]
     pub fn read(name: &str, model: Option<&str>, body: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(body).ok()?;
-        let mut document = Document::new(Rules::Request, Some(Canonical::with_capacity(body.len() + body.len() / 8)));
-        document.read_text(text).filter(|()| !document.is_changed)?;
-        let raw: &RawValue = serde_json::from_str(text).ok()?;
-        let fingerprint = Fingerprint::of_document(name, model, &document);
-        Some(Self { fingerprint, json: Json::from(raw.to_owned()) })
+        let canonical = Canonical::with_capacity(body.len() + body.len() / 8);
+        let mut document = Document::new(text, Rules::Request, Some(canonical));
+        let json = document.read_json()?;
+        let canonical = document.canonical.filter(|_| !document.has_credential)?;
+        let fingerprint = Fingerprint::of_canonical(name, model, &canonical);
+        Some(Self { fingerprint, json })
     }
 
     /// Returns the fingerprint of the request.

@@ -161,7 +161,8 @@ fn redact_documents(text: &str, documents: &mut Vec<Range<usize>>) -> Option<Str
         match LastDocument::default().find(document) {
             Some(false) => return None,
             Some(true) => return genai_redact::json(text, Place::Body),
-            None if serde_json::from_str::<serde::de::IgnoredAny>(document).is_ok() => return None,
+            // Its grammar is that of JSON, but no parser takes it.
+            None if serde_json::from_str::<serde::de::IgnoredAny>(document).is_ok() => return Place::Body.text(text),
             None => {}
         }
     }

@@ -1,6 +1,7 @@
 //! Cursor over JSON text: slices it into values, and checks it on the way.
 
 use super::escape::{near_quote, plain_end, plain_end_of_long};
+use super::string_token::StringToken;
 use crate::limits::JSON_DEPTH;
 
 /// Position in a JSON text.
@@ -81,9 +82,19 @@ impl<'a> Cursor<'a> {
         self.peek().is_none().then_some(())
     }
 
-    /// Skips whitespace; returns the byte after it.
+    /// Returns the number of bytes before the cursor.
+    pub(crate) const fn position(&self) -> usize {
+        self.at
+    }
+
+    /// Returns the text from `begin` to the cursor.
+    pub(crate) fn passed(&self, begin: usize) -> Option<&'a str> {
+        self.text.get(begin..self.at)
+    }
+
+    /// Skips whitespace; returns the byte after it, such as the first one of a value.
     #[inline]
-    pub(crate) fn peek(&mut self) -> Option<u8> {
+    pub fn peek(&mut self) -> Option<u8> {
         self.at = space_end(self.text.as_bytes(), self.at);
         self.text.as_bytes().get(self.at).copied()
     }
@@ -110,7 +121,7 @@ impl<'a> Cursor<'a> {
 
     /// Passes a value; returns its text.
     #[inline(always)]
-    pub(crate) fn value(&mut self) -> Option<&'a str> {
+    pub fn value(&mut self) -> Option<&'a str> {
         let bytes = self.text.as_bytes();
         let first = self.peek()?;
         let begin = self.at;
@@ -141,7 +152,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Passes a string.
-    pub(crate) fn string(&mut self) -> Option<StringToken<'a>> {
+    pub fn string(&mut self) -> Option<StringToken<'a>> {
         self.expect(b'"')?;
         let (bytes, begin) = (self.text.as_bytes(), self.at);
         let plain = plain_end(bytes, begin);
@@ -149,14 +160,6 @@ impl<'a> Cursor<'a> {
         self.at = if has_escapes { string_end(bytes, plain)? } else { plain + 1 };
         Some(StringToken { content: self.text.get(begin..self.at - 1)?, has_escapes })
     }
-}
-
-/// A JSON string.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct StringToken<'a> {
-    /// The text between the quotes.
-    pub content: &'a str,
-    pub has_escapes: bool,
 }
 
 #[inline]

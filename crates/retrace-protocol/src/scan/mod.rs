@@ -2,3 +2,4 @@
 
 pub(crate) mod cursor;
 pub(crate) mod escape;
+pub(crate) mod string_token;

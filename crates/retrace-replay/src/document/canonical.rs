@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::Write as _;
 
 use memchr::memchr;
-use serde_json::Number;
+use serde_json::{Number, Value};
 use sha2::{Digest as _, Sha256};
 
 /// Members whose value is the id of a tool call.
@@ -89,6 +89,31 @@ impl Canonical {
         Self { bytes: Vec::with_capacity(bytes), ..Self::default() }
     }
 
+    /// Writes a tree.
+    pub(crate) fn tree(&mut self, value: &Value, is_call_id: bool) {
+        match value {
+            Value::Null => self.null(),
+            Value::Bool(value) => self.bool(*value),
+            Value::Number(number) => self.number(number),
+            Value::String(id) if is_call_id => self.id(id),
+            Value::String(text) => self.text(text),
+            Value::Array(items) => {
+                self.begin_list();
+                items.iter().for_each(|item| self.tree(item, false));
+                self.end_list();
+            }
+            Value::Object(members) => {
+                let mark = self.begin_object();
+                for (name, value) in members {
+                    self.name(name);
+                    self.tree(value, self::is_call_id(name));
+                    self.end_member(value.is_string());
+                }
+                self.end_object(&mark);
+            }
+        }
+    }
+
     pub(crate) fn null(&mut self) {
         self.bytes.push(b'n');
     }
@@ -138,12 +163,6 @@ impl Canonical {
         self.open += 1;
         self.bytes.push(b'{');
         ObjectMark(self.members.len())
-    }
-
-    /// Takes back the begin of an object.
-    pub(crate) fn cancel_object(&mut self) {
-        self.open -= 1;
-        self.bytes.pop();
     }
 
     /// Takes the name of a member; its value is next.
@@ -239,8 +258,6 @@ impl Canonical {
 #[cfg(test)]
 pub(crate) mod tests {
     use std::fmt::Write as _;
-
-    use serde_json::Value;
 
     use super::*;
 
