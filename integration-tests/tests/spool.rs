@@ -213,6 +213,8 @@ fn pain_14_an_outage_longer_than_memory_loses_nothing() {
 fn a_disk_that_takes_nothing_costs_what_was_to_be_written() {
     let dir = tempfile::tempdir().unwrap();
     let processor = builder(nobody(), Transport::Http, dir.path()).build().unwrap();
+    // The worker has looked for records of earlier processes, and does not write before there is something to write.
+    until("the worker holds the lock", || dir.path().join("spool/lock").exists().then_some(()));
     std::fs::remove_dir_all(dir.path().join("spool")).unwrap();
     std::fs::write(dir.path().join("spool"), b"no directory").unwrap();
     let provider = SdkTracerProvider::builder().with_span_processor(processor.clone()).build();

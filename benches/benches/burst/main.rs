@@ -20,6 +20,7 @@ mod spans;
 #[allow(dead_code)] // Only its WebSocket half is used.
 mod ws_sink;
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::ops::Range;
 use std::process::{Command, Stdio};
@@ -27,8 +28,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_otlp::{Protocol, WithExportConfig as _};
 use opentelemetry_retrace::{RetraceExporter, RetraceSpanProcessor};
-use opentelemetry_sdk::trace::{SdkTracerProvider, SpanExporter as _};
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanExporter};
 
 use crate::sink::Sink;
 
@@ -41,8 +43,15 @@ const AHEAD: u64 = 4_000;
 /// Seconds of silence after which the memory is read.
 const SILENCES: [u64; 3] = [5, 30, 60];
 
-/// Ways in, each with its transport.
-const WAYS: [(&str, &str); 4] = [("exporter", "http"), ("exporter", "ws"), ("processor", "ws"), ("processor", "http")];
+/// Ways in, each with its transport. `otlp` is the exporter of `opentelemetry-otlp`, by itself and behind a `BatchSpanProcessor`.
+const WAYS: [(&str, &str); 6] = [
+    ("exporter", "http"),
+    ("exporter", "ws"),
+    ("exporter", "otlp"),
+    ("processor", "http"),
+    ("processor", "ws"),
+    ("processor", "otlp"),
+];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -79,8 +88,10 @@ fn table(silences: usize) {
 
 /// Sends a burst, and prints the rest of a row of the table.
 fn send(way: &str, transport: &str, silences: usize, url: &str) {
-    let (before, pipeline) = match way {
-        "exporter" => export(transport, url),
+    let (before, pipeline) = match (way, transport) {
+        ("exporter", "otlp") => export_otlp(url),
+        (_, "otlp") => record_otlp(url),
+        ("exporter", _) => export(transport, url),
         _ => record(transport, url),
     };
     let (sent, peak) = (Instant::now(), resident("VmHWM:"));
@@ -101,19 +112,35 @@ fn export(transport: &str, url: &str) -> (f64, Box<dyn std::any::Any>) {
         .with_transport(transport)
         .build()
         .unwrap();
+    let before = push(&exporter, || exporter.force_flush().unwrap());
+    let stats = exporter.stats();
+    assert_eq!(stats.lost.total(), 0, "{stats:?}");
+    (before, Box::new(exporter))
+}
+
+fn export_otlp(url: &str) -> (f64, Box<dyn std::any::Any>) {
+    let exporter = otlp(url);
+    (push(&exporter, || ()), Box::new(exporter))
+}
+
+fn otlp(url: &str) -> opentelemetry_otlp::SpanExporter {
+    let exporter = opentelemetry_otlp::SpanExporter::builder().with_http().with_protocol(Protocol::HttpBinary);
+    exporter.with_endpoint(format!("{url}/v1/traces")).build().unwrap()
+}
+
+/// Exports the spans of a burst, batch by batch; returns the memory before it.
+fn push(exporter: &impl SpanExporter, flush: impl Fn()) -> f64 {
     let push = |runs: Range<usize>| {
         for batch in runs.step_by(BATCH_RUNS) {
             let spans = (batch..batch + BATCH_RUNS).flat_map(|run| spans::agent_run(run, spans::SIZES[0]));
             futures_executor::block_on(exporter.export(spans.collect())).unwrap();
         }
-        exporter.force_flush().unwrap();
+        flush();
     };
     push(0..BATCH_RUNS);
     let before = resident("VmRSS:");
     push(BATCH_RUNS..SPANS / spans::RUN);
-    let stats = exporter.stats();
-    assert_eq!(stats.lost.total(), 0, "{stats:?}");
-    (before, Box::new(exporter))
+    before
 }
 
 /// Records the spans of a burst by a processor.
@@ -121,22 +148,41 @@ fn record(transport: &str, url: &str) -> (f64, Box<dyn std::any::Any>) {
     let processor = RetraceSpanProcessor::builder();
     let processor = processor.with_api_key("rt_bench").with_base_url(url).with_transport(transport).build().unwrap();
     let provider = SdkTracerProvider::builder().with_span_processor(processor.clone()).build();
-    let tracer = provider.tracer("bench");
     let wait = || {
         while processor.stats().pending > AHEAD {
             thread::sleep(Duration::from_micros(200));
         }
     };
-    agent::run(&tracer, agent::STEPS, wait);
-    provider.force_flush().unwrap();
-    let before = resident("VmRSS:");
-    for _ in 0..SPANS as u64 / agent::spans(agent::STEPS) {
-        agent::run(&tracer, agent::STEPS, wait);
-    }
-    provider.force_flush().unwrap();
+    let before = run_agents(&provider, wait);
     let stats = processor.stats();
     assert_eq!(stats.lost.total(), 0, "{stats:?}");
     (before, Box::new((processor, provider)))
+}
+
+fn record_otlp(url: &str) -> (f64, Box<dyn std::any::Any>) {
+    let provider = SdkTracerProvider::builder().with_batch_exporter(otlp(url)).build();
+    // Its queue has 2,048 places, and what finds none is dropped.
+    let steps = Cell::new(0);
+    let wait = || {
+        steps.set(steps.get() + 1);
+        if steps.get() % 800 == 0 {
+            provider.force_flush().unwrap();
+        }
+    };
+    (run_agents(&provider, wait), Box::new(provider.clone()))
+}
+
+/// Runs agents one after the other, `wait` before each; returns the memory before the burst.
+fn run_agents(provider: &SdkTracerProvider, wait: impl Fn()) -> f64 {
+    let tracer = provider.tracer("bench");
+    agent::run(&tracer, agent::STEPS, &wait);
+    provider.force_flush().unwrap();
+    let before = resident("VmRSS:");
+    for _ in 0..SPANS as u64 / agent::spans(agent::STEPS) {
+        agent::run(&tracer, agent::STEPS, &wait);
+    }
+    provider.force_flush().unwrap();
+    before
 }
 
 /// A figure of `/proc/self/status`, in MiB.

@@ -438,6 +438,22 @@ fn a_tool_with_a_span_gives_its_own_result() {
 }
 
 #[test]
+fn what_is_made_of_a_span_stands_before_what_begins_at_the_same_time() {
+    let types = |spans: &[TestSpan]| -> Vec<String> {
+        run_of(spans).1.iter().map(|span| span.span_type.as_str().to_owned()).collect()
+    };
+    let tool = |start, end| tool(3, 1, "look", "c1").with("gen_ai.tool.call.result", "found").during(start, end);
+    let asks = || chat(2, 1).with("gen_ai.output.messages", ASKS);
+    let told = || chat(4, 1).with("gen_ai.input.messages", TOLD);
+    let expected = ["reasoning", "llm_call", "tool_call", "tool_result", "llm_call"];
+    for (start, end) in [(3, 4), (4, 4)] {
+        assert_eq!(types(&[asks(), tool(start, end), told(), agent(1, 0, "a")]), expected, "{start} to {end}");
+    }
+    let at_once = [asks().during(2, 2), told().during(2, 2), agent(1, 0, "a").during(2, 2)];
+    assert_eq!(types(&at_once), expected);
+}
+
+#[test]
 fn of_a_tool_that_failed_the_model_was_told_something() {
     let (_, spans) = run_of(&[
         tool(3, 1, "look", "c1").failed("boom"),

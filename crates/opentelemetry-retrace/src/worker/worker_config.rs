@@ -93,11 +93,11 @@ fn engine_config(config: &Config, redaction: Redaction, settlements: bool) -> Pi
     options.join = config.join;
     let mut recorder = RecorderLimits::default();
     recorder.linger = config.linger;
-    // Shares of all bytes: 16 of 64 for the queue, 11 for open runs, 32 for records that wait for delivery
-    // and for spans that are held in case their run fails; 5 are left for the spans that are read or written
-    // at the moment.
+    // Shares of all bytes: 16 of 64 for the queue, 11 for open runs, 29 for records that wait for delivery
+    // and for spans that are held in case their run fails; 8 are left for the spans that are read or written
+    // at the moment, and for the tables around all of these.
     recorder.bytes = config.buffer_bytes / 64 * 11;
-    let waiting = config.buffer_bytes / 64 * 32;
+    let waiting = config.buffer_bytes / 64 * 29;
     PipelineConfig {
         options,
         recorder,

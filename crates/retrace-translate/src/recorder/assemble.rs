@@ -1,5 +1,6 @@
 //! Assembles a run into its records when it is emitted as ended or incomplete.
 
+use foldhash::HashMap;
 use retrace_protocol::metadata::TraceMetadata;
 use retrace_protocol::{Id, Json, Span, Trace};
 
@@ -108,8 +109,7 @@ impl RunAssembler<'_> {
                 spans.push(RecordedSpan { span: verdict.write(facts, node, root == Some(at), builder), sources });
             }
         }
-        spans.extend(synthesized.into_iter().map(|span| RecordedSpan { span, sources: 0 }));
-        sort_by_start(&mut spans);
+        let spans = merge(spans, synthesized);
         if self.ended {
             trace.span_count = Some(count);
         }
@@ -269,9 +269,33 @@ pub(crate) fn order(nodes: &[Node], tree: &Tree) -> Vec<usize> {
     order
 }
 
-/// Orders spans by their start. The sort is stable, so that synthesized spans stay behind their sources.
-fn sort_by_start(spans: &mut [RecordedSpan]) {
-    spans.sort_by_cached_key(|recorded| recorded.span.started_at.unix_micros());
+/// Puts synthesized spans among recorded ones, which are ordered by their start. Of those that start in the same microsecond a
+/// synthesized one comes after its parent, and before the spans that come after that one.
+fn merge(recorded: Vec<RecordedSpan>, synthesized: Vec<Span>) -> Vec<RecordedSpan> {
+    if synthesized.is_empty() {
+        return recorded;
+    }
+    let mut positions: HashMap<Id, usize> =
+        recorded.iter().enumerate().map(|(at, recorded)| (recorded.span.id.clone(), at)).collect();
+    let mut added = Vec::with_capacity(synthesized.len());
+    for span in synthesized {
+        let parent = span.parent_id.as_ref().and_then(|parent| positions.get(parent)).copied().unwrap_or(usize::MAX);
+        // A result may be the child of a synthesized call.
+        positions.insert(span.id.clone(), parent);
+        added.push(((span.started_at.unix_micros(), parent), RecordedSpan { span, sources: 0 }));
+    }
+    added.sort_by_key(|(position, _)| *position);
+    let mut spans = Vec::with_capacity(recorded.len() + added.len());
+    let mut added = added.into_iter().peekable();
+    for (at, recorded) in recorded.into_iter().enumerate() {
+        let position = (recorded.span.started_at.unix_micros(), at);
+        while let Some((_, span)) = added.next_if(|(before, _)| *before < position) {
+            spans.push(span);
+        }
+        spans.push(recorded);
+    }
+    spans.extend(added.map(|(_, span)| span));
+    spans
 }
 
 /// Returns the value of the root, else that of the span nearest to it.
