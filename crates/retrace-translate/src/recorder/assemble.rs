@@ -1,6 +1,5 @@
 //! Assembles a run into its records when it is emitted as ended or incomplete.
 
-use foldhash::HashMap;
 use retrace_protocol::metadata::TraceMetadata;
 use retrace_protocol::{Id, Json, Span, Trace};
 
@@ -13,7 +12,7 @@ use crate::recorder::node::{Body, Node};
 use crate::recorder::record::{RootFacts, RunEnd, RunIdentity, RunLabels, TreePosition, outlived_id, under_way};
 use crate::recorder::run::OpenRun;
 use crate::recorder::run_name::{FirstCall, RunName};
-use crate::recorder::tools::{PlacedSpan, derived_id, synthesize_missing};
+use crate::recorder::tools::{PlacedSpan, Synthesized, derived_id, synthesize_missing};
 use crate::recorder::totals::{Totals, counting_nodes, sum};
 use crate::recorder::tree::Tree;
 use crate::recorder::verdict::{RunFacts, Verdict};
@@ -67,10 +66,15 @@ impl RunAssembler<'_> {
             }
         }
 
+        let mut positions = vec![0; run.nodes.len()];
+        for (position, at) in order.iter().enumerate() {
+            positions.get_mut(*at).into_iter().for_each(|of_node| *of_node = position);
+        }
         let placed = |at: usize| {
             let (node, verdict) = (run.nodes.get(at)?, verdicts.get(at)?.as_ref()?);
             let had_result = node.summary().is_some_and(|summary| summary.has_result);
-            Some(PlacedSpan { span: node.span()?, start: node.start, place: &verdict.place, had_result })
+            let (start, place, position) = (node.start, &verdict.place, *positions.get(at)?);
+            Some(PlacedSpan { span: node.span()?, start, place, position, had_result })
         };
         let executed = order.iter().filter_map(|at| {
             let stated = run.nodes.get(*at)?.executed_call.as_deref();
@@ -79,13 +83,16 @@ impl RunAssembler<'_> {
         let is_call = |at: &usize| run.nodes.get(*at).is_some_and(Node::is_model_call);
         let source_call = |span_id| tree.find(&span_id).filter(is_call).and_then(placed);
         let is_sent = |call_id: &str, span| run.live.as_ref().is_some_and(|live| live.has_sent(call_id, span));
-        let (synthesized, sent) = synthesize_missing(self.origin, &run.tools, executed, source_call, is_sent);
+        let (mut synthesized, sent) = synthesize_missing(self.origin, &run.tools, executed, source_call, is_sent);
 
         let needed = parents_of_emitted(&run.nodes, &tree, &order);
         let facts = RunFacts { origin: self.origin, resource: &run.resource, is_joined };
         let (mut begun, mut spans) = (Vec::new(), Vec::with_capacity(order.len() + synthesized.len()));
         let (mut count, mut kept_sources) = (sent + synthesized.len() as u64, 0);
-        for at in order {
+        // The next one is the last.
+        synthesized.sort_by_cached_key(Synthesized::order);
+        synthesized.reverse();
+        for (position, at) in order.into_iter().enumerate() {
             let (Some(node), Some(verdict)) = (run.nodes.get_mut(at), verdicts.get_mut(at).and_then(Option::take))
             else {
                 continue;
@@ -106,10 +113,13 @@ impl RunAssembler<'_> {
                 under_way(&mut builder);
                 begun.push(verdict.write(facts, node, root == Some(at), builder));
             } else {
-                spans.push(RecordedSpan { span: verdict.write(facts, node, root == Some(at), builder), sources });
+                let span = verdict.write(facts, node, root == Some(at), builder);
+                let own = (span.started_at.unix_micros(), position);
+                spans.extend(take_before(&mut synthesized, own));
+                spans.push(RecordedSpan { span, sources });
             }
         }
-        let spans = merge(spans, synthesized);
+        spans.extend(synthesized.into_iter().rev().map(|added| RecordedSpan { span: added.span, sources: 0 }));
         if self.ended {
             trace.span_count = Some(count);
         }
@@ -269,33 +279,13 @@ pub(crate) fn order(nodes: &[Node], tree: &Tree) -> Vec<usize> {
     order
 }
 
-/// Puts synthesized spans among recorded ones, which are ordered by their start. Of those that start in the same microsecond a
-/// synthesized one comes after its parent, and before the spans that come after that one.
-fn merge(recorded: Vec<RecordedSpan>, synthesized: Vec<Span>) -> Vec<RecordedSpan> {
-    if synthesized.is_empty() {
-        return recorded;
-    }
-    let mut positions: HashMap<Id, usize> =
-        recorded.iter().enumerate().map(|(at, recorded)| (recorded.span.id.clone(), at)).collect();
-    let mut added = Vec::with_capacity(synthesized.len());
-    for span in synthesized {
-        let parent = span.parent_id.as_ref().and_then(|parent| positions.get(parent)).copied().unwrap_or(usize::MAX);
-        // A result may be the child of a synthesized call.
-        positions.insert(span.id.clone(), parent);
-        added.push(((span.started_at.unix_micros(), parent), RecordedSpan { span, sources: 0 }));
-    }
-    added.sort_by_key(|(position, _)| *position);
-    let mut spans = Vec::with_capacity(recorded.len() + added.len());
-    let mut added = added.into_iter().peekable();
-    for (at, recorded) in recorded.into_iter().enumerate() {
-        let position = (recorded.span.started_at.unix_micros(), at);
-        while let Some((_, span)) = added.next_if(|(before, _)| *before < position) {
-            spans.push(span);
-        }
-        spans.push(recorded);
-    }
-    spans.extend(added.map(|(_, span)| span));
-    spans
+/// Takes the synthesized spans that stand before a span with this start and position. Of those that start in the same microsecond
+/// a synthesized one comes after its source, and before the spans that come after that one.
+fn take_before(synthesized: &mut Vec<Synthesized>, own: (Option<u64>, usize)) -> impl Iterator<Item = RecordedSpan> {
+    std::iter::from_fn(move || {
+        synthesized.last().filter(|added| added.order() < own)?;
+        synthesized.pop().map(|added| RecordedSpan { span: added.span, sources: 0 })
+    })
 }
 
 /// Returns the value of the root, else that of the span nearest to it.

@@ -302,7 +302,8 @@ impl OpenRun {
         let mut result = None;
         if let Some(call_id) = node.executed_call.as_deref().filter(|_| has_ended) {
             let is_first = live.results.get(call_id).is_none_or(|(start, _)| *start <= node.start);
-            let placed = PlacedSpan { span: &builder.span, start: node.start, place: &place, had_result: false };
+            let placed =
+                PlacedSpan { span: &builder.span, start: node.start, place: &place, position: 0, had_result: false };
             result = result_span(&live.origin, call_id, placed).filter(|_| is_first);
             if result.is_some() {
                 live.weight += call_id.len() + size_of::<(String, (u64, u64))>();

@@ -304,13 +304,30 @@ pub(crate) struct PlacedSpan<'s> {
     /// Start in nanoseconds since 1970 UTC.
     pub start: u64,
     pub place: &'s TreePosition,
+    /// Its position in the order of the run.
+    pub position: usize,
     /// True if it had a result, which is no longer kept.
     pub had_result: bool,
+}
+
+/// A span that is synthesized from another one.
+#[derive(Debug)]
+pub(crate) struct Synthesized {
+    pub span: Span,
+    /// Position of the other span in the order of the run.
+    pub source: usize,
 }
 
 impl PlacedSpan<'_> {
     fn has_result(&self) -> bool {
         self.had_result || (self.span.error.is_none() && self.span.output.is_some())
+    }
+}
+
+impl Synthesized {
+    /// Returns its start in microseconds, and the position of its source.
+    pub(crate) fn order(&self) -> (Option<u64>, usize) {
+        (self.span.started_at.unix_micros(), self.source)
     }
 }
 
@@ -324,7 +341,7 @@ pub(crate) fn synthesize_missing<'s>(
     executed: impl Iterator<Item = (&'s str, PlacedSpan<'s>)>,
     source_call: impl Fn([u8; 8]) -> Option<PlacedSpan<'s>>,
     is_sent: impl Fn(&str, PlacedSpan<'s>) -> bool,
-) -> (Vec<Span>, u64) {
+) -> (Vec<Synthesized>, u64) {
     let nothing_shown = Tool::default();
     // Most tools are those of earlier turns, of which the run has neither call nor result.
     let of_run = seen.by_id.iter().filter(|(_, tool)| tool.call.is_some() || tool.result.is_some());
@@ -340,30 +357,36 @@ pub(crate) fn synthesize_missing<'s>(
     let (mut spans, mut sent) = (Vec::new(), 0);
     for (call_id, (executed, shown)) in tools {
         let call_half = shown.call.as_ref().filter(|_| executed.is_none());
-        let synthesized = call_half.and_then(|call_half| {
+        let call = call_half.and_then(|call_half| {
             let by = source_call(call_half.by.span_id)?;
             let mut span = shown_by(origin, call_id, SpanType::ToolCall, call_half, by, None);
             span.input.clone_from(&call_half.half.content);
             span.model.clone_from(&by.span.model);
-            Some(span)
+            Some(Synthesized { span, source: by.position })
         });
         if executed.is_some_and(|span| span.has_result() && is_sent(call_id, span)) {
             sent += 1;
             continue;
         }
         // The output of a tool span takes precedence; for a tool that failed, the message to the model is the result.
-        let result = executed.and_then(|span| result_span(origin, call_id, span)).or_else(|| {
+        let own = executed.and_then(|executed| {
+            let span = result_span(origin, call_id, executed)?;
+            Some(Synthesized { span, source: executed.position })
+        });
+        let result = own.or_else(|| {
             let found = shown.result(executed.map(|executed| executed.span))?;
             let by = source_call(found.by.span_id)?;
-            let mut result = shown_by(origin, call_id, SpanType::ToolResult, &found, by, executed);
-            if let Some(call) = &synthesized {
-                below(&mut result, call);
+            let mut span = shown_by(origin, call_id, SpanType::ToolResult, &found, by, executed);
+            if let Some(call) = &call {
+                below(&mut span, &call.span);
             }
-            result.output.clone_from(&found.half.content);
-            result.error = executed.and_then(|executed| executed.span.error.clone());
-            Some(result)
+            span.output.clone_from(&found.half.content);
+            span.error = executed.and_then(|executed| executed.span.error.clone());
+            let source = executed.map(|executed| executed.position);
+            let source = source.or_else(|| Some(call.as_ref()?.source)).unwrap_or(by.position);
+            Some(Synthesized { span, source })
         });
-        spans.extend(synthesized);
+        spans.extend(call);
         spans.extend(result);
     }
     (spans, sent)
