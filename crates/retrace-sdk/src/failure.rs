@@ -23,6 +23,23 @@ impl Failure {
         Self { kind: None, message: "cancelled".to_owned() }
     }
 
+    /// Returns true if the future was dropped before it was done.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        *self == Self::cancelled()
+    }
+
+    /// A refusal of a replay, which is the cause of what the run failed with.
+    pub(crate) fn refused(refusal: &str, ended: Option<Self>) -> Self {
+        match ended {
+            Some(ended) if ended.message.contains(refusal) => ended,
+            Some(ended) if !ended.is_cancelled() => {
+                let message = bounded(format_args!("{refusal}\nThe run ended with: {}", ended.message));
+                Self { kind: ended.kind, message }
+            }
+            _ => Self::message(refusal),
+        }
+    }
+
     /// Recording stopped before the end.
     pub(crate) fn unfinished() -> Self {
         Self { kind: None, message: "not ended when recording stopped".to_owned() }

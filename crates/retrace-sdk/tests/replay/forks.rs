@@ -123,6 +123,74 @@ async fn arguments_of_a_tool_are_replaced() {
     assert!(error.to_string().contains("do not fit the step"), "{error}");
 }
 
+#[retrace::record(type = tool_call)]
+async fn weather(city: &str) -> Result<String, AnyError> {
+    Ok(format!("{city}: sleet"))
+}
+
+#[tokio::test]
+async fn a_change_that_is_not_applied_is_an_error() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.jsonl");
+    let (provider, sent) = (Provider::new(), Sent::default());
+    let run = async |provider: &Provider, asks: bool| {
+        let first = provider.chat("first").await?;
+        send(&sent, "harbour").await?;
+        retrace::fork_point("mark");
+        if asks { provider.chat("second").await } else { Ok::<_, AnyError>(first) }
+    };
+    retrace::record_cassette(&path).run(run(&provider, true)).await.unwrap().value.unwrap();
+    let live = Provider::new();
+    let named = |name: &str| retrace::replay(&path).from(ForkPoint::Name(name.to_owned()));
+    let call = || retrace::replay(&path).from(ForkPoint::ModelCall(2));
+    // What has no place at the fork point is known before anything is called.
+    for (fork, expected) in [
+        (call().tool_output("sunny"), "`tool_output` cannot be applied: the entry is a model call"),
+        (call().tool_arguments(json!({"a": 5})), "`tool_arguments` cannot be applied: the entry is a model call"),
+        (named("send").set("tool_arguments.to", "x"), "`tool_arguments.to` cannot be applied: the entry is a step"),
+        (named("send").parameter("seed", 1), "`parameters.seed` cannot be applied: the entry is a step"),
+        (named("send").tool_output(1).tool_arguments(2), "`tool_arguments` cannot be applied: a step that is given"),
+        (named("mark").model("m"), "`model` cannot be applied: the entry is a mark"),
+        (retrace::replay(&path).model("m"), "`model` cannot be changed without a fork point"),
+    ] {
+        let error = fork.run(run(&live, true)).await.unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        assert!(live.seen().is_empty());
+    }
+    // Else it is known when the run ends.
+    let end = call().set("messages.0.content", "x").run(run(&live, false));
+    let error = end.await.unwrap_err();
+    assert!(error.to_string().contains("`messages.0.content` at the fork point was not changed"), "{error}");
+    let error = call().model("m").run(run(&live, false)).await.unwrap_err();
+    assert!(error.to_string().contains("`model` at the fork point was not changed"), "{error}");
+    assert!(live.seen().is_empty());
+    // A fork that changes nothing may end before its point.
+    call().run(run(&live, false)).await.unwrap().value.unwrap();
+}
+
+#[tokio::test]
+async fn a_run_whose_fork_was_not_applied_is_stored_as_failed() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.jsonl");
+    let run = async |provider: Provider, asks: bool| {
+        let run = retrace::run("agent").scope(async move |_| {
+            let sky = weather("Oslo").await?;
+            if asks { provider.chat(&sky).await } else { Ok::<_, AnyError>(sky) }
+        });
+        run.await
+    };
+    retrace::record_cassette(&path).run(run(Provider::new(), true)).await.unwrap().value.unwrap();
+    let recording = record();
+    let fork = retrace::replay(&path).from(ForkPoint::ModelCall(1)).model("m").run(run(Provider::new(), false));
+    let error = fork.await.unwrap_err().to_string();
+    let stored = named(recording.runs(), "agent");
+    assert_eq!(stored.status, Some(retrace::Status::Failed), "{stored:#?}");
+    assert!(error.contains("`model` at the fork point was not changed"), "{error}");
+    assert_eq!(stored.error, Some(error));
+}
+
 #[tokio::test]
 async fn spans_before_the_fork_point_are_left_out_on_demand() {
     let _alone = alone();
