@@ -47,8 +47,13 @@ async fn agent(server: &Server) -> Ws {
 
 /// Executes the next fork of the agent: its run has one model call with this output.
 async fn execute(server: &Server, agent: &mut Ws, id: &str, output: &str) -> Value {
+    execute_with(server, agent, id, output, json!({})).await
+}
+
+/// Executes the next fork of the agent, whose run has these members as well.
+async fn execute_with(server: &Server, agent: &mut Ws, id: &str, output: &str, members: Value) -> Value {
     let data = agent.next().await["data"].take();
-    let run = json!({
+    let mut run = json!({
         "id": id, "name": "Fork: agent", "status": "completed", "started_at": AT, "ended_at": AT, "output": null,
         "metadata": {"_fork_id": data["forkId"], "_fork_of": data["traceId"], "_fork_point": data["forkPointSpanId"],
             "_fork_execution_id": data["executionId"]},
@@ -59,6 +64,7 @@ async fn execute(server: &Server, agent: &mut Ws, id: &str, output: &str) -> Val
              "output": null, "error": "no"},
         ],
     });
+    run.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
     let url = server.url().to_owned();
     let upload = move || {
         let request = ureq::post(format!("{url}/api/v1/traces")).header("content-type", "application/json");
@@ -90,6 +96,12 @@ async fn a_run_is_forked_waited_for_and_compared() {
         (&found["diff"]["same"], &found["diff"]["first_divergence"]["reason"]),
         (&json!(false), &json!("output"))
     );
+
+    // A fork that failed could not be done, whatever its run has in common with the old one.
+    let failed = json!({"status": "failed", "error": "`model` at the fork point was not changed:\nno such \u{1b}call"});
+    let fork = ["fork", "t", "--span", "a", "--set", "model=n", "--wait", url[0], url[1]];
+    let (error, _) = tokio::join!(ended(&fork, 2), execute_with(&server, &mut agent, "w", "hello", failed));
+    assert!(error.contains("failed: `model` at the fork point was not changed:\nno such  call"), "{error}");
 
     let without_wait = answer(&["fork", "t", "--span", "a", "--json", url[0], url[1]], 0).await;
     assert_eq!(without_wait["status"], "running");

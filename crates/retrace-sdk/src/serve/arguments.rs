@@ -131,7 +131,9 @@ impl Arguments {
                     self.by_name.insert((*first).to_owned(), text.clone());
                 }
                 None => {
-                    return Err(ArgumentError("the new input is a text, and the function takes no argument".to_owned()));
+                    return Err(ArgumentError(
+                        "the new input is a text, and the function takes no argument".to_owned(),
+                    ));
                 }
             },
             Some(Value::Object(named)) => {
