@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::receiver::{Source, plain};
-use super::{Ending, diff, print_json, runs};
+use super::{Ending, diff, print_json, runs, show};
 use crate::say;
 
 #[derive(Args)]
@@ -147,7 +147,10 @@ fn lines(text: &str) -> String {
 
 fn find<'t>(run: &'t Trace, wanted: &str) -> Result<&'t Span, String> {
     let spans = run.spans.as_deref().unwrap_or_default();
-    let by_number = || wanted.parse::<usize>().ok().and_then(|number| spans.get(number));
+    let by_number = || {
+        let number = wanted.parse::<usize>().ok()?;
+        show::ordered(spans).get(number).map(|step| step.span)
+    };
     spans.iter().find(|span| span.id.as_text() == wanted).or_else(by_number).ok_or_else(|| {
         format!("the run has no span {}: take its id or its number from `retrace-local show`", plain(wanted))
     })
