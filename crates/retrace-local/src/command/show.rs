@@ -109,7 +109,7 @@ fn head(index: usize, Step { span, depth }: &Step<'_>) -> String {
 /// Returns true if a recording has answered the step.
 fn is_replayed(span: &Span) -> bool {
     let metadata = span.metadata.as_ref().and_then(|metadata| metadata.to_value().ok());
-    metadata.is_some_and(|metadata| metadata["replayed"] == true)
+    metadata.is_some_and(|metadata| metadata.get("replayed") == Some(&Value::Bool(true)))
 }
 
 /// Prints an input, an output and an error, a line each.

@@ -34,9 +34,6 @@ use crate::carry::InContext;
 use crate::enforcement::CheckedSpan;
 use position::{Outside, Position};
 
-/// Attribute of the spans of calls and steps that were answered from a recording.
-const REPLAYED: &str = "retrace.replayed";
-
 /// Runs a future that belongs to no replay and no recording, nor to a run, though one may be under way in the process.
 pub fn outside_replay<F: Future>(future: F) -> InContext<F> {
     InContext::new(future, Context::new().with_value(Outside))

@@ -13,9 +13,9 @@ use retrace_replay::replay::{Call, Decision, Mode, RefusalReason, Refused, Repla
 use retrace_replay::report::{CallId, Report};
 use retrace_replay::{Lane, LaneNode, TokenReport};
 
-use super::REPLAYED;
 use super::position::Activity;
 use super::recorder::Recorder;
+use crate::attributes;
 
 /// Shared by all code that runs in it, through the OpenTelemetry `Context`.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ impl Session {
 
     /// Attributes of the span of what an entry answers.
     pub(crate) fn answer_attributes(&self, entry: &Entry) -> Vec<KeyValue> {
-        let mut attributes = vec![KeyValue::new(REPLAYED, true)];
+        let mut attributes = vec![KeyValue::new(attributes::REPLAYED, true)];
         if self.leaves_out_recorded && self.replay.as_ref().is_some_and(|replay| lock(replay).is_before_fork(entry)) {
             attributes.push(KeyValue::new(NOT_SENT, true));
         }

@@ -61,6 +61,9 @@ async fn a_changed_message_at_the_second_call() {
     // Every span is stored, the answered ones marked.
     assert_eq!(spans(&run).iter().filter(|span| span.span_type == SpanType::LlmCall).count(), 3, "{run:#?}");
     assert!(format!("{:?}", span(&run, "send").metadata).contains("replayed"), "{run:#?}");
+    // The two live calls are what it has spent.
+    assert_eq!(run.total_tokens, Some(30), "{run:#?}");
+    assert!(run.metadata.as_ref().unwrap().as_str().contains(r#""replayed":true"#), "{run:#?}");
     // The cassette of the fork replays the fork.
     let gone = Provider::new();
     let again = retrace::replay(&forked_path).lenient().run(agent(&gone, &sent)).await.unwrap();
