@@ -8,6 +8,10 @@ use crate::call_id::CallId;
 use crate::columns::side_by_side;
 use crate::{Diff, TokenReport};
 
+/// Text of a refusal that an earlier one causes.
+#[doc(hidden)]
+pub const POISONED: &str = "an earlier call of this run was refused. Correct that one first.";
+
 /// Reason why a replay refused a call.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -146,7 +150,7 @@ impl Display for Refused {
                 write!(f, "{tokens}. The model, its version or its sampling differ from those of the recording.")
             }
             RefusalReason::Cassette(error) => f.write_str(error),
-            RefusalReason::Poisoned => f.write_str("an earlier call of this run was refused. Correct that one first."),
+            RefusalReason::Poisoned => f.write_str(POISONED),
         }
     }
 }

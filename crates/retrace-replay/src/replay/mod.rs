@@ -16,6 +16,8 @@ pub use options::{Normalize, Options};
 
 use crate::cassette::{Cassette, CassetteError, Effects, Entry};
 pub use crate::mode::Mode;
+#[doc(hidden)]
+pub use crate::refusal::POISONED;
 use crate::refusal::quoted;
 pub use crate::refusal::{RefusalReason, Refused};
 use crate::report::{CallId, Report};

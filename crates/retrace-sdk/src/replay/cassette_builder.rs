@@ -54,7 +54,8 @@ pub fn replay(cassette: impl AsRef<Path>) -> ReplayBuilder {
 }
 
 /// Begins to describe a recording: model calls by [`clients`](super::super::clients) and `replay` steps are written to a cassette, which
-/// replaces the file at `path` when the run has ended.
+/// replaces the file at `path`, without a question, when the run has ended. A test that must not replace its cassette by itself is
+/// `#[retrace::test]`, which records only where `RETRACE_CASSETTE` states it.
 ///
 /// ```no_run
 /// # async fn research(_: &str) -> String { String::new() }
@@ -375,7 +376,7 @@ pub(crate) fn replayed<T>(session: &Session, value: Option<T>) -> Result<Replaye
 }
 
 impl RecordingBuilder {
-    /// Sets the name of the run in the header.
+    /// Sets the name of the run in the header. Default: the name of the outermost run or step of the first entry.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self

@@ -29,6 +29,28 @@ async fn agent(provider: &Provider, sent: &Sent) -> Result<String, AnyError> {
     Ok([first, receipt, second, third].join("; "))
 }
 
+/// The first line of a cassette.
+fn header(path: &std::path::Path) -> String {
+    std::fs::read_to_string(path).unwrap().lines().next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn the_header_of_a_cassette_names_the_run() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.jsonl");
+    let (provider, sent) = (Provider::new(), Sent::default());
+    let named = retrace::record_cassette(&path).name("mine");
+    named.run(agent(&provider, &sent)).await.unwrap().value.unwrap();
+    assert!(header(&path).contains(r#""name":"mine""#), "{}", header(&path));
+    // Outside of all runs there is no name, and a run without calls has a header too.
+    retrace::record_cassette(&path).run(provider.chat("alone")).await.unwrap().value.unwrap();
+    assert!(header(&path).contains(r#""name":"""#), "{}", header(&path));
+    retrace::record_cassette(&path).run(async {}).await.unwrap();
+    assert!(header(&path).contains(r#""name":"""#), "{}", header(&path));
+    retrace::replay(&path).run(async {}).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_changed_message_at_the_second_call() {
     let _alone = alone();
@@ -37,6 +59,7 @@ async fn a_changed_message_at_the_second_call() {
     let (provider, sent) = (Provider::new(), Sent::default());
     retrace::record_cassette(&path).run(agent(&provider, &sent)).await.unwrap().value.unwrap();
     assert_eq!((provider.seen().len(), sent.load(Ordering::SeqCst)), (3, 1));
+    assert!(header(&path).contains(r#""name":"agent""#), "{}", header(&path));
     let live = Provider::new();
     let recording = record();
     let forked_path = directory.path().join("forked.jsonl");
