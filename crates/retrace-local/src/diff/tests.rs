@@ -175,6 +175,11 @@ fn a_model_call_with_another_model_is_the_same_step() {
     let found = fork(vec![recorded[0].clone(), chat("b2", "large", "two"), chat("b3", "mini", "three")]);
     assert_eq!(statuses(&found), ["same", "changed", "same"]);
     assert!(found.is_same(), "{:?}", found.first_divergence);
+    // The call at the fork point is the first one, whatever follows it.
+    let at_first = json!({"_fork_of": "t", "_fork_point": "a1"});
+    let one = run("t", json!({}), vec![chat("a1", "mini", "one")]);
+    let found = diff(&one, &run("u", at_first, vec![chat("b1", "large", "one"), chat("b2", "mini", "two")]));
+    assert_eq!(statuses(&found), ["changed", "added"]);
     // The response names another model than the request.
     let mut dated = chat("b2", "large", "two");
     (dated["model"], dated["metadata"]) = ("large-2026".into(), json!({"operation": "chat"}));

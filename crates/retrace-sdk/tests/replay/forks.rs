@@ -195,6 +195,33 @@ async fn a_change_that_is_not_applied_is_an_error() {
     call().run(run(&live, false)).await.unwrap().value.unwrap();
 }
 
+#[retrace::record(type = tool_call, replay)]
+async fn double(number: u32) -> u32 {
+    number * 2
+}
+
+#[tokio::test]
+async fn what_a_refusal_cancels_states_it() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.jsonl");
+    let run = async || {
+        let outer = retrace::step("outer", SpanType::Reasoning).scope(async |_| double(2).await);
+        outer.await
+    };
+    let agent = async || retrace::run("agent").scope(async |_| run().await).await;
+    assert_eq!(retrace::record_cassette(&path).run(agent()).await.unwrap().value, 4);
+    let recording = record();
+    let fork = retrace::replay(&path).from(ForkPoint::Name("double".to_owned())).tool_arguments(json!({"number": 3}));
+    let error = fork.run(agent()).await.unwrap_err().to_string();
+    assert!(error.contains("its arguments cannot be replaced"), "{error}");
+    let stored = named(recording.runs(), "agent");
+    assert_eq!(stored.error.as_ref(), Some(&error));
+    for name in ["outer", "double"] {
+        assert_eq!(span(&stored, name).error.as_ref(), Some(&error), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_run_whose_fork_was_not_applied_is_stored_as_failed() {
     let _alone = alone();

@@ -198,7 +198,12 @@ fn arguments_of_a_tool_that_cannot_be_given_any_fail_the_fork_with_the_reason() 
 fn a_fork_that_cannot_begin_is_a_run_that_states_why() {
     let recorded = Recorded::start(None);
     let at = recorded.span("llm_call", 0).clone();
+    let root = recorded.span("reasoning", 0).clone();
     for (changes, expected) in [
+        (
+            json!({"forkPointSpanId": root, "substitutions": {"model": "m"}}),
+            "is no model call or tool that is executed",
+        ),
         (json!({"forkPointSpanId": "00000000-0000-4000-8000-000000000009"}), "no span at the fork point"),
         (json!({"cassette": "x"}), "is no list"),
         (json!({"cassette": [{"name": 1}]}), "entry 0 of the receiver's recording"),
