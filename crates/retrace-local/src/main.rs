@@ -283,8 +283,20 @@ impl Translate {
                 translated.malformed
             ));
         }
+        if translated.traces.is_empty() {
+            complain(&nothing_translated(translated.set_aside));
+        }
         say(&serde_json::to_string_pretty(&Traces { traces: &translated.traces })?);
         Ok(())
+    }
+}
+
+/// Reason for which there is no run.
+fn nothing_translated(set_aside: u64) -> String {
+    match set_aside {
+        0 => "the input holds no span: expected OTLP, as JSON with `resourceSpans` or `resourceLogs` or as protobuf"
+            .to_owned(),
+        _ => format!("none of the {set_aside} spans is one of GenAI: give --spans all to translate them too"),
     }
 }
 

@@ -160,6 +160,22 @@ fn a_run_that_was_kept_only_because_it_failed_is_marked() {
 }
 
 #[test]
+fn a_run_that_a_recording_answered_is_marked() {
+    let server = Server::start().unwrap();
+    let client = Client::of(&server);
+    let run = |id: &str, metadata: Value| json!({"id": id, "started_at": "2026-01-02T03:04:05Z", "metadata": metadata});
+    client.upload(&run("replayed", json!({"replayed": true})));
+    client.upload(&run("live", json!({"replayed": "true", "note": {"replayed": true}})));
+    let page = client.get(TRACES).json;
+    let marked = page["traces"].as_array().unwrap().iter().filter(|trace| trace["replayed"] == true);
+    assert_eq!(marked.map(|trace| trace["id"].as_str().unwrap()).collect::<Vec<_>>(), ["replayed"]);
+    for path in ["replayed", "replayed?content=false"] {
+        assert_eq!(client.get(&format!("{TRACES}/{path}")).json["replayed"], true);
+    }
+    assert_eq!(client.get(&format!("{TRACES}/live")).json.get("replayed"), None);
+}
+
+#[test]
 fn a_patch_lays_an_end_over_a_trace() {
     let server = Server::start().unwrap();
     let client = Client::of(&server);

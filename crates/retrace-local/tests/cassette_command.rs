@@ -284,7 +284,11 @@ fn a_stored_run_becomes_a_cassette_that_answers() {
     // An existing file stays.
     let before = fs::read(&out).unwrap();
     let (success, _, error) = export(&["--url", &url]);
-    assert!(!success && error.contains("run.jsonl") && error.contains("--overwrite"), "{error}");
+    let expected = format!(
+        "retrace-local: {} exists and stays as it is: name another file with --out, or give --overwrite\n",
+        out.display()
+    );
+    assert!(!success && error == expected, "{error}");
     assert_eq!(fs::read(&out).unwrap(), before);
     assert!(export(&["--url", &url, "--overwrite"]).0);
     let error = failure(&["cassette", "another-run", "--url", &url]);

@@ -90,6 +90,7 @@ fn what_is_wrong_is_said_with_its_remedy() {
     for (arguments, said) in [
         (&["serve", "--addr", addr.as_str()][..], "is in use"),
         (&["serve", "--addr", "0.0.0.0:0"], "other machines"),
+        (&["serve", "--addr", "0.0.0.0:0"], "--allow-remote"),
         (&["serve", "--addr", "3001"], "such as 127.0.0.1:3001"),
         (&["serve", "--addr", "127.0.0.1:0", "--db", "/no/such/folder/x.db"], "does not exist: create it"),
         (&["serve", "--addr", "127.0.0.1:0", "--api-key", ""], "the API key is empty"),
@@ -142,8 +143,14 @@ fn otlp_is_translated_from_files_and_from_the_standard_input_together() {
 
     let (runs, _) = translated(&["--no-content"], SPANS);
     assert_eq!(runs["traces"][0]["spans"][0].get("output"), None);
-    let (runs, _) = translated(&[path.to_str().unwrap()], "");
+    let (runs, complaints) = translated(&[path.to_str().unwrap()], "");
     assert_eq!(runs, json!({"traces": []}), "nothing of GenAI in it");
+    assert!(complaints.contains("none of the 1 spans is one of GenAI: give --spans all"), "{complaints}");
+    for nothing in ["", "{\"a\":1}"] {
+        let (runs, complaints) = translated(&["-"], nothing);
+        assert_eq!(runs, json!({"traces": []}));
+        assert!(complaints.contains("holds no span: expected OTLP"), "{complaints}");
+    }
     let (runs, _) = translated(&["--spans", "all", path.to_str().unwrap()], "");
     assert_eq!(runs["traces"][0]["name"], "GET /");
 }

@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 
 use retrace_local::Server;
 use serde_json::{Value, json};
-use support::ws::{Ws, connect};
+use support::ws::{Ws, connect, span_ended, span_started, trace_started};
 use support::{AT, Client, run};
 
 /// Runs the command without blocking the runtime, which the agent needs.
@@ -47,8 +47,13 @@ async fn agent(server: &Server) -> Ws {
 
 /// Executes the next fork of the agent: its run has one model call with this output.
 async fn execute(server: &Server, agent: &mut Ws, id: &str, output: &str) -> Value {
+    execute_with(server, agent, id, output, json!({})).await
+}
+
+/// Executes the next fork of the agent, whose run has these members as well.
+async fn execute_with(server: &Server, agent: &mut Ws, id: &str, output: &str, members: Value) -> Value {
     let data = agent.next().await["data"].take();
-    let run = json!({
+    let mut run = json!({
         "id": id, "name": "Fork: agent", "status": "completed", "started_at": AT, "ended_at": AT, "output": null,
         "metadata": {"_fork_id": data["forkId"], "_fork_of": data["traceId"], "_fork_point": data["forkPointSpanId"],
             "_fork_execution_id": data["executionId"]},
@@ -59,6 +64,7 @@ async fn execute(server: &Server, agent: &mut Ws, id: &str, output: &str) -> Val
              "output": null, "error": "no"},
         ],
     });
+    run.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
     let url = server.url().to_owned();
     let upload = move || {
         let request = ureq::post(format!("{url}/api/v1/traces")).header("content-type", "application/json");
@@ -90,6 +96,12 @@ async fn a_run_is_forked_waited_for_and_compared() {
         (&found["diff"]["same"], &found["diff"]["first_divergence"]["reason"]),
         (&json!(false), &json!("output"))
     );
+
+    // A fork that failed could not be done, whatever its run has in common with the old one.
+    let failed = json!({"status": "failed", "error": "`model` at the fork point was not changed:\nno such \u{1b}call"});
+    let fork = ["fork", "t", "--span", "a", "--set", "model=n", "--wait", url[0], url[1]];
+    let (error, _) = tokio::join!(ended(&fork, 2), execute_with(&server, &mut agent, "w", "hello", failed));
+    assert!(error.contains("failed: `model` at the fork point was not changed:\nno such  call"), "{error}");
 
     let without_wait = answer(&["fork", "t", "--span", "a", "--json", url[0], url[1]], 0).await;
     assert_eq!(without_wait["status"], "running");
@@ -138,6 +150,74 @@ async fn a_fork_that_cannot_be_compared_ends_with_status_two() {
 }
 
 #[tokio::test]
+async fn a_run_whose_client_is_gone_is_interrupted_and_has_the_tokens_of_its_steps() {
+    let server = Server::start().unwrap();
+    let url = ["--url", server.url()];
+    let mut lost = Ws::open(&server).await;
+    let mut end = span_ended(3, "gone", "s", json!("o"));
+    let usage = json!({"output_tokens": 18, "cost": 0.25});
+    end["data"].as_object_mut().unwrap().extend(usage.as_object().unwrap().clone());
+    lost.tell(&[trace_started(1, "gone"), span_started(2, "gone", "s"), end]).await;
+    let mut held = Ws::open(&server).await;
+    held.tell(&[trace_started(1, "held")]).await;
+    lost.leave().await;
+
+    let out = ended(&["runs", url[0], url[1]], 0).await;
+    assert!(out.contains("interrupted  gone  agent  18 tokens, 0.25 USD\n"), "{out}");
+    assert!(out.contains("running      held"), "{out}");
+    let out = ended(&["runs", "--status", "interrupted", url[0], url[1]], 0).await;
+    assert!(out.contains("gone") && !out.contains("held") && out.ends_with("1 of 1 runs\n"), "{out}");
+    let running = answer(&["runs", "--status", "running", "--json", url[0], url[1]], 0).await;
+    assert_eq!((&running["total"], &running["traces"][0]["id"]), (&json!(1), &json!("held")));
+    assert!(ended(&["show", "gone", url[0], url[1]], 0).await.contains("interrupted  gone  agent  18 tokens"));
+}
+
+#[tokio::test]
+async fn a_run_is_shown_as_a_tree_with_its_content() {
+    let server = Server::start().unwrap();
+    let client = Client::of(&server);
+    let span = |id: &str, parent: Value, second: u8, members: Value| {
+        let mut span = json!({"id": id, "trace_id": "t", "parent_id": parent, "span_type": "reasoning", "name": id,
+            "started_at": format!("2026-01-02T03:04:{second:02}Z")});
+        span.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        span
+    };
+    let agent = json!({"agent_id": "a1", "agent_role": "Planner", "input": {"city": "Oslo"}, "output": "sleet\u{1b}\nand wind"});
+    // The second service arrives first.
+    let spans = [
+        span("back", json!("front"), 2, json!({"error": "no\nmore", "output": "x".repeat(200)})),
+        span("front", Value::Null, 1, agent),
+    ];
+    client.upload(&json!({"id": "t", "name": "agent", "status": "completed", "started_at": AT, "ended_at": AT,
+        "input": {"q": 1}, "output": "done", "spans": spans}));
+    let url = ["--url", server.url()];
+    let out = ended(&["show", "t", url[0], url[1]], 0).await;
+    let expected = [
+        "  input  {\"q\":1}",
+        "  output done",
+        "    0  reasoning front agent a1 (Planner)  front",
+        "         input  {\"city\":\"Oslo\"}",
+        "         output sleet  and wind",
+        "    1    reasoning back  back",
+        &format!("           output {}…", "x".repeat(101)),
+        "           error: no",
+        "                  more",
+    ];
+    assert_eq!(out.lines().skip(1).collect::<Vec<_>>(), expected, "{out}");
+    // The numbers are those by which it is forked.
+    let error = ended(&["fork", "t", "--span", "1", "--set", "model=m", url[0], url[1]], 2).await;
+    assert!(error.contains("`model` cannot be changed"), "{error}");
+    let mut forked = self::agent(&server).await;
+    ended(&["fork", "t", "--span", "1", url[0], url[1]], 0).await;
+    assert_eq!(forked.next().await["data"]["forkPointSpanId"], "back");
+    let out = ended(&["runs", "--limit", "1", url[0], url[1]], 0).await;
+    assert!(out.ends_with("1 of 1 runs\n"), "{out}");
+    client.upload(&run("u"));
+    let out = ended(&["runs", "--limit", "1", url[0], url[1]], 0).await;
+    assert!(out.ends_with("1 of 2 runs: --limit N lists more\n"), "{out}");
+}
+
+#[tokio::test]
 async fn a_database_file_is_read_without_a_receiver() {
     let dir = tempfile::tempdir().unwrap();
     let db = dir.path().join("runs.db");
@@ -152,11 +232,11 @@ async fn a_database_file_is_read_without_a_receiver() {
     let db = ["--db", file(&db)];
 
     let out = ended(&["runs", db[0], db[1]], 0).await;
-    assert!(out.contains("completed  t  agent  24 tokens") && out.ends_with("2 of 2 runs\n"), "{out}");
+    assert!(out.contains("completed    t  agent  24 tokens") && out.ends_with("2 of 2 runs\n"), "{out}");
     assert_eq!(answer(&["runs", "--status", "failed", "--json", db[0], db[1]], 0).await["traces"][0]["id"], "u");
     let out = ended(&["show", "t", db[0], db[1]], 0).await;
     assert!(out.contains("    0  llm_call chat m 14 ms 7+17 tokens  a\n"), "{out}");
-    assert!(out.contains("    1    tool_call  0 ms  b\n        error: no\n"), "{out}");
+    assert!(out.contains("         output hello\n    1    tool_call  0 ms  b\n           error: no\n"), "{out}");
     assert_eq!(answer(&["show", "t", "--json", db[0], db[1]], 0).await["spans"][0]["output"], "hello");
     let out = ended(&["diff", "t", "u", db[0], db[1]], 1).await;
     assert!(!out.contains('\u{1b}') && out.contains("bye"), "{out:?}");

@@ -55,6 +55,9 @@ pub struct TraceMetadata {
     /// that fail.
     #[serde(default, skip_serializing_if = "is_false")]
     pub kept_for_failure: bool,
+    /// True if a recording has answered calls of the run. They are in none of its totals.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub replayed: bool,
     /// The OpenTelemetry trace, if the id of the Retrace trace does not contain its id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otel: Option<TraceOrigin>,
@@ -65,8 +68,17 @@ pub struct TraceMetadata {
 
 impl TraceMetadata {
     /// Keys with a defined meaning; any other key belongs to the user.
-    pub const KEYS: [&str; 8] =
-        ["environment", "service", "user_id", "tags", "inferred_io", "entry_span", "kept_for_failure", "otel"];
+    pub const KEYS: [&str; 9] = [
+        "environment",
+        "service",
+        "user_id",
+        "tags",
+        "inferred_io",
+        "entry_span",
+        "kept_for_failure",
+        "replayed",
+        "otel",
+    ];
 }
 
 /// Service that ran a trace, from the OpenTelemetry resource.
@@ -171,6 +183,9 @@ pub struct SpanMetadata {
     /// Number of bytes that were cut from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub truncated_bytes: Option<u64>,
+    /// True if a recording has answered the call: its usage was not spent again, and is in [`SpanMetadata::usage`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replayed: Option<bool>,
     /// True if a streamed response was not recorded to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partial: Option<bool>,
@@ -193,7 +208,7 @@ pub struct SpanMetadata {
 
 impl SpanMetadata {
     /// Keys with a defined meaning; any other key belongs to the user.
-    pub const KEYS: [&str; 26] = [
+    pub const KEYS: [&str; 27] = [
         "tool_call_id",
         "operation",
         "provider",
@@ -215,6 +230,7 @@ impl SpanMetadata {
         "usage",
         "truncated",
         "truncated_bytes",
+        "replayed",
         "partial",
         "capture_complete",
         "otel",

@@ -79,6 +79,9 @@ pub struct Stored<T> {
     /// `true` if the trace was not sampled and was sent because it failed, as its metadata states.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept_for_failure: Option<bool>,
+    /// `true` if a recording has answered calls of the trace, as its metadata states.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replayed: Option<bool>,
     /// For a trace that began over a WebSocket and has not ended: true if a connection that has sent its events is open.
     /// `false` means that the run is interrupted; it continues when its client reconnects. Absent for all other traces.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -145,6 +148,7 @@ mod tests {
                 stored_spans: None,
                 failed_spans: None,
                 kept_for_failure: None,
+                replayed: None,
                 live: None,
                 golden: None,
                 content_bytes: Some(ContentBytes { output: Some(4), ..ContentBytes::default() }),

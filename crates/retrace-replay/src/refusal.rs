@@ -8,6 +8,10 @@ use crate::call_id::CallId;
 use crate::columns::side_by_side;
 use crate::{Diff, TokenReport};
 
+/// Text of a refusal that an earlier one causes.
+#[doc(hidden)]
+pub const POISONED: &str = "an earlier call of this run was refused. Correct that one first.";
+
 /// Reason why a replay refused a call.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -15,6 +19,13 @@ use crate::{Diff, TokenReport};
 pub enum RefusalReason {
     /// The request differs from the recorded one.
     Differs {
+        /// Recorded call that was next.
+        expected: CallId,
+        /// Differences of the requests.
+        diff: Diff,
+    },
+    /// The request of a call before the fork point differs from the recorded one.
+    DiffersBeforeFork {
         /// Recorded call that was next.
         expected: CallId,
         /// Differences of the requests.
@@ -38,6 +49,13 @@ pub enum RefusalReason {
     },
     /// A substitution at the fork point cannot be applied.
     Substitution(String),
+    /// The changes at the fork point are not applied.
+    NotApplied {
+        /// Names of what was to be changed.
+        names: Vec<String>,
+        /// The step at the fork point is executed without being answered or changed by a replay.
+        is_executed: bool,
+    },
     /// The tokens of a live response are not the recorded ones.
     Tokens(TokenReport),
     /// The cassette cannot be read.
@@ -62,11 +80,11 @@ impl Refused {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match &self.reason {
-            RefusalReason::Differs { .. } => "replay_differs",
+            RefusalReason::Differs { .. } | RefusalReason::DiffersBeforeFork { .. } => "replay_differs",
             RefusalReason::NothingLeft { .. } => "replay_nothing_left",
             RefusalReason::NotReplayable(_) => "replay_not_replayable",
             RefusalReason::External { .. } => "replay_external",
-            RefusalReason::Substitution(_) => "replay_substitution",
+            RefusalReason::Substitution(_) | RefusalReason::NotApplied { .. } => "replay_substitution",
             RefusalReason::Tokens(_) => "replay_tokens",
             RefusalReason::Cassette(_) => "replay_cassette",
             RefusalReason::Poisoned => "replay_poisoned",
@@ -82,6 +100,13 @@ impl Display for Refused {
             RefusalReason::Differs { expected, diff } => {
                 write!(f, "the request differs from {expected}\n{}", side_by_side(diff))?;
                 f.write_str("Record the cassette again if the change is intended.")
+            }
+            RefusalReason::DiffersBeforeFork { expected, diff } => {
+                write!(f, "the request differs from {expected}\n{}", side_by_side(diff))?;
+                f.write_str(
+                    "What comes before the fork point is answered as it was recorded: fork at this call or before it, or in the \
+                     lenient mode, which answers it all the same.",
+                )
             }
             RefusalReason::NothingLeft { nearest: Some(nearest), diff } => {
                 write!(f, "no recorded call is left; the nearest is {nearest}")?;
@@ -109,13 +134,30 @@ impl Display for Refused {
                 )
             }
             RefusalReason::Substitution(error) => write!(f, "{error}. Correct the substitution."),
+            RefusalReason::NotApplied { names, is_executed: true } => write!(
+                f,
+                "{} at the fork point cannot be changed: the step is executed by itself. Add `replay` to its `#[record]` to change \
+                 its output, or make it with `memo_with` to change its arguments too.",
+                quoted(names)
+            ),
+            RefusalReason::NotApplied { names, is_executed: false } => write!(
+                f,
+                "{} at the fork point was not changed: the run made no such call. A step has to be recorded with `replay`, `memo` \
+                 or `memo_with`, and a model call by one of `retrace::clients`; else fork at another call.",
+                quoted(names)
+            ),
             RefusalReason::Tokens(tokens) => {
                 write!(f, "{tokens}. The model, its version or its sampling differ from those of the recording.")
             }
             RefusalReason::Cassette(error) => f.write_str(error),
-            RefusalReason::Poisoned => f.write_str("an earlier call of this run was refused. Correct that one first."),
+            RefusalReason::Poisoned => f.write_str(POISONED),
         }
     }
 }
 
 impl std::error::Error for Refused {}
+
+/// Names in a sentence.
+pub(crate) fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}

@@ -47,7 +47,7 @@ mod values;
 /// | `metadata(key = expr, "other.key" = expr)` | metadata | none |
 /// | `agent = "id"`, `role = "…"` | the agent scope around the call | none |
 /// | `resumable` | a fork can run the function again: `retrace::resumable!(f)` names it. Beside a function that is no method the attribute writes a hidden type of the same name, which Rust does not permit inside of an `impl` block: an associated function without `self` cannot be resumable (the compiler's error is `enum is not supported in traits or impls`). Make a function beside the block resumable that calls it | no |
-/// | `replay` | on a `tool_call`: a replay uses the recorded result instead of executing the function. The input is what it compares. The result needs `Serialize` and `Deserialize`; the error of a `Result` may have `From<retrace::StepError>` and `Display` instead | no |
+/// | `replay` | on a `tool_call`: a replay uses the recorded result instead of executing the function. The input is what it compares. A fork can replace the result, but not the arguments, which takes a step with `memo_with`. The result needs `Serialize` and `Deserialize`; the error of a `Result` may have `From<retrace::StepError>` and `Display` instead | no |
 /// | `effects = none \| idempotent \| external` | whether the function may run again after a fork | `external` |
 /// | `stream` | the returned stream is recorded to its end, and its items are the output; `output` applies to each item | no |
 /// | `crate = path` | path of the crate `retrace` | `::retrace` |

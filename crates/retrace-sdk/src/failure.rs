@@ -5,6 +5,8 @@ use std::error::Error;
 use std::fmt::{self, Debug, Display, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use retrace_replay::replay::POISONED;
+
 /// Most bytes of a message.
 const MESSAGE_BYTES: usize = 8 * 1024;
 /// Most sources of an error that are named.
@@ -21,6 +23,24 @@ impl Failure {
     /// The future was dropped before it was done.
     pub(crate) fn cancelled() -> Self {
         Self { kind: None, message: "cancelled".to_owned() }
+    }
+
+    /// Returns true if the future was dropped before it was done.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        *self == Self::cancelled()
+    }
+
+    /// A refusal of a replay, which is the cause of what the run failed with.
+    pub(crate) fn refused(refusal: &str, ended: Option<Self>) -> Self {
+        match ended {
+            Some(ended) if ended.message.contains(refusal) => ended,
+            // A later refusal states nothing more.
+            Some(ended) if !ended.is_cancelled() && !ended.message.contains(POISONED) => {
+                let message = bounded(format_args!("{refusal}\nThe run ended with: {}", ended.message));
+                Self { kind: ended.kind, message }
+            }
+            _ => Self::message(refusal),
+        }
     }
 
     /// Recording stopped before the end.

@@ -346,9 +346,9 @@ impl Execution {
     }
 
     /// Refuses the arguments that the fork gives.
-    fn refuse(&self, reason: String) -> Arc<Session> {
-        self.session.poison_with(self.call.clone(), RefusalReason::Substitution(reason));
-        Arc::clone(&self.session)
+    fn refuse<T>(&self, codec: &impl Codec<T>, reason: String) -> Decided<T> {
+        let refused = self.session.poison_with(self.call.clone(), RefusalReason::Substitution(reason));
+        refuse(Arc::clone(&self.session), codec, refused)
     }
 
     /// Records the result.
@@ -393,15 +393,12 @@ pub(crate) fn abort_sync(session: &Session) -> ! {
 /// Runs a step, or gives its recorded result.
 pub(crate) async fn memoised<F: Future>(memo: Option<MemoCall>, body: F, codec: impl Codec<F::Output>) -> F::Output {
     let Some(memo) = memo else { return body.await };
-    match memo.decide(&codec) {
-        Decided::Execute(execution, altered) => match without_arguments(execution, altered.as_ref()) {
-            Ok(execution) => {
-                let value = body.await;
-                execution.end(codec.encode(&value));
-                value
-            }
-            Err(session) => abort(session).await,
-        },
+    match without_arguments(memo.decide(&codec), &codec) {
+        Decided::Execute(execution, _) => {
+            let value = body.await;
+            execution.end(codec.encode(&value));
+            value
+        }
         Decided::Give(value) => value,
         Decided::Abort(session) => abort(session).await,
     }
@@ -426,7 +423,10 @@ where
                 Some(Ok(altered)) => altered,
                 Some(Err(error)) => {
                     let reason = format!("the arguments of the fork do not fit the step: {error}");
-                    return abort(execution.refuse(reason)).await;
+                    return match execution.refuse(&codec, reason) {
+                        Decided::Give(value) => value,
+                        Decided::Execute(..) | Decided::Abort(_) => abort(execution.session.clone()).await,
+                    };
                 }
             };
             let value = body(arguments).await;
@@ -439,25 +439,26 @@ where
 }
 
 /// Refuses arguments of a fork for a step that cannot take them.
-fn without_arguments(execution: Box<Execution>, altered: Option<&Value>) -> Result<Box<Execution>, Arc<Session>> {
-    if altered.is_none() {
-        return Ok(execution);
+fn without_arguments<T>(decided: Decided<T>, codec: &impl Codec<T>) -> Decided<T> {
+    match decided {
+        Decided::Execute(execution, Some(_)) => {
+            let reason =
+                "its arguments cannot be replaced: only a step that is made with `memo_with` takes other arguments";
+            execution.refuse(codec, reason.to_owned())
+        }
+        decided => decided,
     }
-    Err(execution.refuse("its arguments cannot be replaced; make the step with `memo_with`".to_owned()))
 }
 
 /// Runs a step that is not `async`, or gives its recorded result.
 pub(crate) fn memoised_sync<T>(memo: Option<MemoCall>, body: impl FnOnce() -> T, codec: &impl Codec<T>) -> T {
     let Some(memo) = memo else { return body() };
-    match memo.decide(codec) {
-        Decided::Execute(execution, altered) => match without_arguments(execution, altered.as_ref()) {
-            Ok(execution) => {
-                let value = body();
-                execution.end(codec.encode(&value));
-                value
-            }
-            Err(session) => abort_sync(&session),
-        },
+    match without_arguments(memo.decide(codec), codec) {
+        Decided::Execute(execution, _) => {
+            let value = body();
+            execution.end(codec.encode(&value));
+            value
+        }
         Decided::Give(value) => value,
         Decided::Abort(session) => abort_sync(&session),
     }

@@ -22,6 +22,7 @@
 //! | `retrace.metadata` | Metadata of the run on a root, of the span elsewhere. | a JSON object as text |
 //! | `retrace.metadata.…` | One key of that metadata follows the prefix. `environment`, `user_id` and `tags` have their own places in a run. | any value |
 //! | `retrace.partial` | The output is a part: the stream was dropped. | `true` |
+//! | `retrace.replayed` | A recording has answered what the span records: its usage was not spent again. | `true` |
 //! | `retrace.truncated` | A value was cut. | `true` |
 //! | `retrace.tool_call_id` | The provider's id of the tool call that the span executes. | text |
 //! | `retrace.outgoing_call` | The span calls a service that joins the run. `RetracePropagator` sets it. | `true` |
@@ -70,6 +71,8 @@ pub const METADATA: &str = "retrace.metadata";
 pub const METADATA_PREFIX: &str = "retrace.metadata.";
 /// The output is a part: the stream was dropped. Value: `true`.
 pub const PARTIAL: &str = "retrace.partial";
+/// A recording has answered what the span records: its usage was not spent again. Value: `true`.
+pub const REPLAYED: &str = "retrace.replayed";
 /// A value was cut. Value: `true`.
 pub const TRUNCATED: &str = "retrace.truncated";
 /// The provider's id of the tool call that the span executes. Value: text.

@@ -441,6 +441,21 @@ fn of_a_tool_that_failed_the_model_was_told_something() {
 }
 
 #[test]
+fn what_a_recording_answers_is_emitted_once_and_marks_the_run() {
+    let replayed = chat(2, 1).usage(10, 1).with_value("retrace.replayed", Value::Bool(true));
+    let root = agent(1, 0, "planner");
+    let mut stage = Stage::new();
+    stage.starts(&root).starts_without(&replayed, &["retrace.replayed"]).ends(&replayed);
+    assert_eq!((stage.span(2).input_tokens, &metadata(stage.span(2))["usage"]["input_tokens"]), (None, &10.into()));
+    stage.news();
+    stage.ends(&root).finish();
+    let news = stage.news();
+    assert!(!news.iter().any(|line| line.starts_with("again")), "{news:?}");
+    assert_eq!(stage.last_end().total_tokens, Some(0));
+    assert_eq!(json(stage.last_beginning().metadata.as_ref())["replayed"], true);
+}
+
+#[test]
 fn tokens_are_counted_once() {
     let mut stage = Stage::new();
     let (root, inner) = (agent(1, 0, "outer").usage(30, 3), agent(2, 1, "a").usage(30, 3));

@@ -388,3 +388,32 @@ fn pain_26_spellings_of_libraries() {
         check(thought, &keys(&key), [Some(130), Some(50), None, None, Some(20)]);
     }
 }
+
+#[test]
+fn what_a_recording_answers_is_not_spent_again() {
+    let priced = |call: TestSpan| call.usage(130, 50).with_value("retrace.cost", Value::Float(0.5));
+    let replayed = |call: TestSpan| priced(call).with_value("retrace.replayed", Value::Bool(true));
+    let root = agent(1, 0, "planner").usage(260, 100);
+    let (trace, spans) = run_of(&[root.clone(), replayed(chat(2, 1)), priced(chat(3, 1))]);
+    assert_eq!((trace.total_tokens, trace.total_cost), (Some(180), Some(0.5)), "that of the live call");
+    let state = json(trace.metadata.as_ref());
+    assert_eq!(state["replayed"], true, "{state}");
+    let of = |n: u64| spans.iter().find(|span| span.id.to_otel_span() == Some(id(n))).unwrap();
+    let (answered, live) = (of(2), of(3));
+    assert_eq!((answered.input_tokens, answered.output_tokens, answered.cost), (None, None, None));
+    let state = metadata(answered);
+    assert_eq!(
+        (&state["replayed"], &state["usage"]["input_tokens"], &state["usage"]["cost"]),
+        (&true.into(), &130.into(), &0.5.into())
+    );
+    assert_eq!((live.input_tokens, live.cost), (Some(130), Some(0.5)));
+    assert_eq!(metadata(live).get("replayed"), None);
+
+    // A library that records the same call around it has not spent it either.
+    let around = priced(chat(2, 1))
+        .with("gen_ai.input.messages", r#"[{"role":"user","parts":[{"type":"text","content":"hi"}]}]"#);
+    let (trace, _) = run_of(&[root, around, replayed(chat(3, 2))]);
+    assert_eq!((trace.total_tokens, trace.total_cost), (Some(0), Some(0.0)));
+    let (trace, _) = run_of(&[priced(chat(1, 0))]);
+    assert_eq!(json(trace.metadata.as_ref()).get("replayed"), None);
+}

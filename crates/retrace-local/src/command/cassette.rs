@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use retrace_local::export_cassette;
 use retrace_protocol::{Trace, endpoint};
+use retrace_replay::cassette::CassetteError;
 use retrace_replay::render::{Fidelity, StoredEntry};
 
 use super::receiver::Receiver;
@@ -54,16 +55,22 @@ impl CassetteCommand {
             return Err(format!("the run that was read is not {}: name the run of this source", self.run).into());
         }
         let out = self.out.unwrap_or_else(|| PathBuf::from(format!("{}.jsonl", file_name(&self.run))));
-        let entries =
-            export_cassette(&trace, &out, self.overwrite).map_err(|error| match out.exists() && !self.overwrite {
-                true if out.is_file() => {
-                    format!("{error}; the file exists and stays as it is: name another with --out, or give --overwrite")
-                }
-                _ => error.to_string(),
-            })?;
+        let entries = export_cassette(&trace, &out, self.overwrite).map_err(|error| match is_there(&error) {
+            true => {
+                let file = out.display();
+                format!("{file} exists and stays as it is: name another file with --out, or give --overwrite")
+            }
+            false => error.to_string(),
+        })?;
         say(&summary(&entries, &out));
         Ok(())
     }
+}
+
+/// Returns true if the file is not written because there is one.
+fn is_there(error: &CassetteError) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+    source.is_some_and(|source| source.kind() == std::io::ErrorKind::AlreadyExists)
 }
 
 /// Converts an id to a file name.

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use retrace_protocol::{Span, Trace};
+use retrace_protocol::{Span, Status, Trace};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::receiver::{Source, plain};
-use super::{Ending, diff, print_json, runs};
+use super::{Ending, diff, print_json, runs, show};
 use crate::say;
 
 #[derive(Args)]
@@ -23,16 +23,19 @@ pub(crate) struct ForkCommand {
 
     /// Change something at the span, such as `messages.1.content=text`, `model=name`, `parameters.temperature=0.2`,
     /// `tool_arguments.city=Oslo` or `tool_output=text`, or an argument of the function, `input.question=text`. A value takes
-    /// the place of a text as text; any other value is read as JSON if it is JSON. Can be given repeatedly.
+    /// the place of a text as text; any other value is read as JSON if it is JSON. Can be given repeatedly. In Rust a tool takes
+    /// another output if it is recorded with `replay`, `memo` or `memo_with`, and other arguments with `memo_with`; a change that
+    /// the agent does not apply fails the fork.
     #[arg(long, value_name = "PATH=VALUE", value_parser = setting)]
     set: Vec<(String, String)>,
 
-    /// How calls before the span are treated: strict, lenient, or live, which executes them again.
+    /// How calls before the span are treated: strict answers them from the recording and refuses one that differs, such as by a
+    /// new input; lenient answers it all the same; live executes them again.
     #[arg(long, value_name = "MODE", default_value = "strict")]
     mode: String,
 
     /// Wait until the new run has ended, and compare it with the old one: status 0 when it is the same but for what the fork
-    /// changed, 1 when it differs, 2 when there is none to compare.
+    /// changed, 1 when it differs, 2 when there is none to compare, or when it failed and the old one did not.
     #[arg(long)]
     wait: bool,
 
@@ -111,6 +114,10 @@ impl ForkCommand {
             say(&format!("fork {id} is {status}: run {}", plain(&result)));
             diff::print(&compared);
         }
+        if status == "failed" && run.status != Some(Status::Failed) {
+            let reason = error.map_or_else(|| "its run states no reason".to_owned(), |error| lines(&error));
+            return Err(format!("the fork {id} failed: {reason}"));
+        }
         Ok(ending)
     }
 }
@@ -133,9 +140,17 @@ impl State {
     }
 }
 
+/// A text of several lines, each of them without control characters.
+fn lines(text: &str) -> String {
+    text.lines().map(plain).collect::<Vec<_>>().join("\n")
+}
+
 fn find<'t>(run: &'t Trace, wanted: &str) -> Result<&'t Span, String> {
     let spans = run.spans.as_deref().unwrap_or_default();
-    let by_number = || wanted.parse::<usize>().ok().and_then(|number| spans.get(number));
+    let by_number = || {
+        let number = wanted.parse::<usize>().ok()?;
+        show::ordered(spans).get(number).map(|step| step.span)
+    };
     spans.iter().find(|span| span.id.as_text() == wanted).or_else(by_number).ok_or_else(|| {
         format!("the run has no span {}: take its id or its number from `retrace-local show`", plain(wanted))
     })

@@ -8,6 +8,7 @@ mod fork;
 mod receiver;
 mod replay;
 mod runs;
+mod show;
 
 use std::process::ExitCode;
 
@@ -17,8 +18,9 @@ pub(crate) use diff::DiffCommand;
 pub(crate) use export::ExportCommand;
 pub(crate) use fork::ForkCommand;
 pub(crate) use replay::ReplayCommand;
-pub(crate) use runs::{RunsCommand, ShowCommand};
+pub(crate) use runs::RunsCommand;
 use serde_json::Value;
+pub(crate) use show::ShowCommand;
 
 use crate::{complain, say};
 

@@ -1,16 +1,19 @@
-//! `retrace-local runs` and `retrace-local show`
+//! `retrace-local runs`
 
 use clap::Args;
 use retrace_protocol::read::TracePage;
-use retrace_protocol::{Id, Span, Trace, endpoint};
+use retrace_protocol::{Id, Status, Trace, endpoint};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::receiver::{Receiver, Source, plain};
 use super::{Ending, print_json};
 use crate::say;
 
-/// Largest shown depth of a step, in levels of indentation.
-const MAX_DEPTH: usize = 20;
+/// Status of a run whose client is gone, in place of `running`.
+const INTERRUPTED: &str = "interrupted";
+/// Runs of one request, where the receiver cannot select them.
+const PAGE: u32 = 1_000;
 
 #[derive(Args)]
 pub(crate) struct RunsCommand {
@@ -21,7 +24,7 @@ pub(crate) struct RunsCommand {
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: u32,
 
-    /// Only runs with this status: running, completed or failed.
+    /// Only runs with this status: running, interrupted (its client is gone and has not sent the end), completed or failed.
     #[arg(long, value_name = "STATUS")]
     status: Option<String>,
 
@@ -34,81 +37,112 @@ pub(crate) struct RunsCommand {
     json: bool,
 }
 
+/// A run as the list shows it, and what the receiver knows of it.
+pub(super) struct Listed {
+    pub(super) run: Trace,
+    marks: Marks,
+}
+
+/// What the receiver knows of a run.
+#[derive(Default, Deserialize)]
+struct Marks {
+    /// False if the run has not ended and its client is gone.
+    live: Option<bool>,
+    #[serde(default)]
+    replayed: bool,
+}
+
 impl RunsCommand {
     pub(crate) fn run(self) -> Result<Ending, String> {
+        let receiver = self.source.open()?;
+        let answer = match self.status.as_deref() {
+            Some(status) if status == INTERRUPTED || status == Status::Running.as_str() => {
+                self.unfinished(&receiver, status == INTERRUPTED)?
+            }
+            status => self.page(&receiver, status, self.limit, 0)?,
+        };
+        if self.json {
+            return print_json(&answer);
+        }
+        let page: TracePage<Value> = TracePage::deserialize(&answer).map_err(|error| error.to_string())?;
+        for run in &page.traces {
+            say(&Listed::of(run)?.line());
+        }
+        let (listed, total) = (page.traces.len(), page.total);
+        match total > listed as u64 {
+            true => say(&format!("{listed} of {total} runs: --limit N lists more")),
+            false => say(&format!("{listed} of {total} runs")),
+        }
+        Ok(Ending::Same)
+    }
+
+    fn page(&self, receiver: &Receiver, status: Option<&str>, limit: u32, offset: u64) -> Result<Value, String> {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("limit", &self.limit.to_string());
-        if let Some(status) = &self.status {
+        query.append_pair("limit", &limit.to_string());
+        if offset > 0 {
+            query.append_pair("offset", &offset.to_string());
+        }
+        if let Some(status) = status {
             query.append_pair("status", status);
         }
         if self.failed_spans {
             query.append_pair("failed_spans", "true");
         }
-        let path = format!("{}?{}", endpoint::TRACES, query.finish());
-        let answer: Value = self.source.open()?.get(&path)?;
-        if self.json {
-            return print_json(&answer);
+        Ok(receiver.get(&format!("{}?{}", endpoint::TRACES, query.finish()))?)
+    }
+
+    /// Returns the page of the runs that have not ended and whose client is gone, or is not. A receiver finds both as running.
+    fn unfinished(&self, receiver: &Receiver, interrupted: bool) -> Result<Value, String> {
+        let (mut found, mut offset) = (Vec::new(), 0);
+        loop {
+            let page = self.page(receiver, Some(Status::Running.as_str()), PAGE, offset)?;
+            let page: TracePage<Value> = TracePage::deserialize(page).map_err(|error| error.to_string())?;
+            offset += page.traces.len() as u64;
+            let is_last = page.traces.is_empty() || offset >= page.total;
+            found.extend(page.traces.into_iter().filter(|run| (run["live"] == false) == interrupted));
+            if is_last {
+                break;
+            }
         }
-        let page: TracePage = serde_json::from_value(answer).map_err(|error| error.to_string())?;
-        for run in &page.traces {
-            say(&line(run));
-        }
-        say(&format!("{} of {} runs", page.traces.len(), page.total));
-        Ok(Ending::Same)
+        let total = found.len();
+        found.truncate(usize::try_from(self.limit.max(1)).unwrap_or(usize::MAX));
+        Ok(serde_json::json!({"traces": found, "total": total, "limit": self.limit, "offset": 0}))
     }
 }
 
-fn line(run: &Trace) -> String {
-    let id = run.id.as_ref().map(ToString::to_string).unwrap_or_default();
-    let began = run.started_at.as_ref().map(ToString::to_string).unwrap_or_default();
-    let began = began.get(..19).unwrap_or(&began).replace('T', " ");
-    let name = plain(run.name.as_deref().unwrap_or("unnamed"));
-    format!("{began}  {:<9}  {}  {name}  {}", status(run), plain(&id), numbers(run))
-}
+impl Listed {
+    /// Reads a run of an answer.
+    pub(super) fn of(answer: &Value) -> Result<Self, String> {
+        let unreadable = |error: serde_json::Error| format!("the receiver answered a run that cannot be read: {error}");
+        let marks = Marks::deserialize(answer).map_err(unreadable)?;
+        Ok(Self { run: Trace::deserialize(answer).map_err(unreadable)?, marks })
+    }
 
-fn status(run: &Trace) -> &'static str {
-    run.status.map_or("", retrace_protocol::Status::as_str)
+    /// The run in one line.
+    pub(super) fn line(&self) -> String {
+        let run = &self.run;
+        let id = run.id.as_ref().map(ToString::to_string).unwrap_or_default();
+        let began = run.started_at.as_ref().map(ToString::to_string).unwrap_or_default();
+        let began = began.get(..19).unwrap_or(&began).replace('T', " ");
+        let name = plain(run.name.as_deref().unwrap_or("unnamed"));
+        let replayed = if self.marks.replayed { ", replayed" } else { "" };
+        format!("{began}  {:<11}  {}  {name}  {}{replayed}", self.status(), plain(&id), numbers(run))
+    }
+
+    fn status(&self) -> &'static str {
+        match self.marks.live {
+            Some(false) => INTERRUPTED,
+            _ => self.run.status.map_or("", Status::as_str),
+        }
+    }
 }
 
 fn numbers(run: &Trace) -> String {
     let tokens = run.total_tokens.map(|tokens| format!("{tokens} tokens"));
     let cost = run.total_cost.filter(|cost| *cost > 0.0).map(|cost| format!("{cost} USD"));
-    let time = run.total_duration_ms.map(|time| format!("{time} ms"));
+    // A run under way has no duration yet.
+    let time = run.total_duration_ms.filter(|_| run.status != Some(Status::Running)).map(|time| format!("{time} ms"));
     [tokens, cost, time].into_iter().flatten().collect::<Vec<_>>().join(", ")
-}
-
-#[derive(Args)]
-pub(crate) struct ShowCommand {
-    /// The id of the run.
-    #[arg(value_name = "RUN")]
-    run: String,
-
-    #[command(flatten)]
-    source: Source,
-
-    /// Print the run with all content, as the receiver answers it.
-    #[arg(long)]
-    json: bool,
-}
-
-impl ShowCommand {
-    pub(crate) fn run(self) -> Result<Ending, String> {
-        let receiver = self.source.open()?;
-        if self.json {
-            let answer: Value = read(&receiver, &self.run)?;
-            return print_json(&answer);
-        }
-        let run: Trace = read(&receiver, &self.run)?;
-        say(&line(&run));
-        if let Some(error) = &run.error {
-            say(&format!("  error: {}", plain(error)));
-        }
-        let spans = run.spans.as_deref().unwrap_or_default();
-        for (index, span) in spans.iter().enumerate() {
-            say(&step(index, span, depth(span, spans)));
-        }
-        Ok(Ending::Same)
-    }
 }
 
 /// Reads a run with its spans.
@@ -124,26 +158,4 @@ pub(super) fn unknown(receiver: &Receiver, run: &str, refused: super::receiver::
         }
         _ => refused.message,
     }
-}
-
-fn depth(span: &Span, spans: &[Span]) -> usize {
-    let parent = |span: &Span| {
-        let id = span.parent_id.as_ref()?;
-        spans.iter().find(|other| other.id == *id)
-    };
-    // Parents may form a cycle.
-    std::iter::successors(parent(span), |span| parent(span)).take(MAX_DEPTH).count()
-}
-
-fn step(index: usize, span: &Span, depth: usize) -> String {
-    let model = span.model.as_deref().map(|model| format!(" {}", plain(model))).unwrap_or_default();
-    let time = span.duration_ms.map(|time| format!(" {time} ms")).unwrap_or_default();
-    let tokens = match (span.input_tokens, span.output_tokens) {
-        (None, None) => String::new(),
-        (input, output) => format!(" {}+{} tokens", input.unwrap_or(0), output.unwrap_or(0)),
-    };
-    let error = span.error.as_deref().map(|error| format!("\n        error: {}", plain(error))).unwrap_or_default();
-    let indent = "  ".repeat(depth);
-    let (kind, name, id) = (span.span_type.as_str(), plain(&span.name), plain(&span.id.as_text()));
-    format!("{index:>5}  {indent}{kind} {name}{model}{time}{tokens}  {id}{error}")
 }

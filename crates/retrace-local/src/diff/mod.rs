@@ -6,18 +6,20 @@
 //! A run of a fork is compared with the run that it was forked from in a special way: steps before the fork point that
 //! it did not send again count as replayed. The changes of the fork itself are listed and are not a divergence: the input
 //! of the run, of the steps that enclose the fork point, of the step at it, and of the model calls after it, which repeat
-//! the conversation.
+//! the conversation, and the output of the step at the fork point where the fork states it.
 
 mod align;
 mod content;
 
 use std::collections::{HashMap, HashSet};
 
-use retrace_protocol::metadata::{FORK_OF, FORK_POINT};
-use retrace_protocol::{Id, Span, SpanType, Status, Timestamp, Trace};
+use retrace_protocol::metadata::{FORK_ID, FORK_OF, FORK_POINT};
+use retrace_protocol::{Id, Json, Span, SpanType, Status, Timestamp, Trace};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::fork::command::Call;
+use crate::fork::{Fork, Mode};
 use align::{Pair, align, enclosing, is_same_step};
 use content::{Budget, ContentDiff};
 
@@ -179,17 +181,42 @@ impl RunDiff {
     }
 }
 
-/// Compares two runs with all of their spans. The cost is about the product of the numbers of differing steps; text is
-/// compared within a budget.
-pub(crate) fn diff(a: &Trace, b: &Trace) -> RunDiff {
+/// What is known of the fork that recorded the second run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ForkFacts {
+    /// It states the output of the step at the fork point.
+    pub(crate) sets_output: bool,
+    /// It has executed everything again.
+    pub(crate) is_live: bool,
+}
+
+impl ForkFacts {
+    pub(crate) fn of(fork: &Fork) -> Self {
+        let substitutions = fork.substitutions.as_ref().and_then(|json| json.to_value().ok());
+        let sets_output = substitutions.is_some_and(|members| members.get("tool_output").is_some());
+        Self { sets_output, is_live: fork.mode == Mode::Live }
+    }
+}
+
+/// Returns the id of the fork that recorded a run.
+pub(crate) fn fork_id(run: &Trace) -> Option<String> {
+    let metadata = run.metadata.as_ref()?.to_value().ok()?;
+    metadata.get(FORK_ID)?.as_str().map(str::to_owned)
+}
+
+/// Compares two runs with all of their spans. `facts` are those of the fork that recorded `b`, if one did. The cost is about the
+/// product of the numbers of differing steps, of a fork that of all steps; text is compared within a budget.
+pub(crate) fn diff(a: &Trace, b: &Trace, facts: ForkFacts) -> RunDiff {
     let spans = |run: &Trace| -> usize { run.spans.as_ref().map_or(0, Vec::len) };
     let (ours, theirs) = (first_steps(a), first_steps(b));
     let fork = fork_point(a, b);
     let point = fork.as_ref().map(|fork| fork.index);
-    let forked = ForkedSteps { point, enclosing: point.map(|point| enclosing(ours, point)).unwrap_or_default() };
+    let forked = ForkedSteps::of(ours, point, facts);
     let mut budget = Budget::default();
-    let steps: Vec<Step> =
-        align(ours, theirs, point).into_iter().map(|pair| step(pair, ours, theirs, &forked, &mut budget)).collect();
+    let steps: Vec<Step> = align(ours, theirs, point.filter(|_| !facts.is_live))
+        .into_iter()
+        .map(|pair| step(pair, ours, theirs, &forked, &mut budget))
+        .collect();
     let mut counts = Counts::default();
     for step in &steps {
         *match step.status {
@@ -200,7 +227,7 @@ pub(crate) fn diff(a: &Trace, b: &Trace) -> RunDiff {
             StepStatus::Replayed => &mut counts.replayed,
         } += 1;
     }
-    let input = ContentDiff::of_json(a.input.as_ref(), b.input.as_ref(), &mut budget);
+    let input = of_input(a.input.as_ref(), b.input.as_ref(), fork.is_some(), &mut budget);
     let output = ContentDiff::of_json(a.output.as_ref(), b.output.as_ref(), &mut budget);
     let error = ContentDiff::of_text(a.error.as_deref(), b.error.as_deref(), &mut budget);
     let of_step = first_step(&steps, ours, theirs, &forked);
@@ -292,15 +319,50 @@ fn fork_point(a: &Trace, b: &Trace) -> Option<ForkPoint> {
     Some(ForkPoint { span_id: span_id.to_owned(), index })
 }
 
-/// Steps of the first run whose input a fork changes.
+/// Compares two inputs. The input of a fork's run is what the fork changes of the recorded call, which it is compared with as a call.
+fn of_input(a: Option<&Json>, b: Option<&Json>, is_forked: bool, budget: &mut Budget) -> Option<ContentDiff> {
+    let call = Call::parse(a).filter(|_| is_forked && Call::parse(b).is_none());
+    match (call, b) {
+        (Some(mut call), Some(changes)) if !changes.is_null() => {
+            call.modify(Some(changes));
+            ContentDiff::of_json(a, Some(&Json::from_serialize(&call.to_value())), budget)
+        }
+        _ => ContentDiff::of_json(a, b, budget),
+    }
+}
+
+/// Steps of the first run that a fork changes.
 struct ForkedSteps {
     /// The fork point; none where the second run is no fork of the first.
     point: Option<usize>,
     /// Those that enclose it.
     enclosing: HashSet<usize>,
+    /// Those whose output the fork states: the step at the fork point, and the result of its tool call.
+    outputs: HashSet<usize>,
 }
 
 impl ForkedSteps {
+    fn of(spans: &[Span], point: Option<usize>, facts: ForkFacts) -> Self {
+        let enclosing = point.map(|point| enclosing(spans, point)).unwrap_or_default();
+        let own = point.filter(|_| facts.sets_output).and_then(|point| spans.get(point));
+        let is_result = |span: &Span| {
+            own.is_some_and(|own| {
+                let is_below = span.span_type == SpanType::ToolResult && span.parent_id.as_ref() == Some(&own.id);
+                span.id == own.id || is_below
+            })
+        };
+        let outputs = spans.iter().enumerate().filter(|(_, span)| is_result(span)).map(|(at, _)| at).collect();
+        Self { point, enclosing, outputs }
+    }
+
+    fn encloses(&self, at: Option<usize>) -> bool {
+        at.is_some_and(|at| self.enclosing.contains(&at))
+    }
+
+    fn sets_output(&self, at: Option<usize>) -> bool {
+        at.is_some_and(|at| self.outputs.contains(&at))
+    }
+
     /// Returns true if the fork itself changes the input of this step.
     fn changes(&self, at: usize, span_type: SpanType) -> bool {
         let is_after = |point| at == point || (at > point && span_type == SpanType::LlmCall);
@@ -312,7 +374,7 @@ fn step(pair: Pair, ours: &[Span], theirs: &[Span], forked: &ForkedSteps, budget
     let (a, b) = (pair.a.and_then(|at| ours.get(at)), pair.b.and_then(|at| theirs.get(at)));
     let changes = match (a, b) {
         (Some(a), Some(b)) if !is_same_step(a, b) => Changes {
-            input: ContentDiff::of_json(a.input.as_ref(), b.input.as_ref(), budget),
+            input: of_input(a.input.as_ref(), b.input.as_ref(), forked.encloses(pair.a), budget),
             output: ContentDiff::of_json(a.output.as_ref(), b.output.as_ref(), budget),
             error: ContentDiff::of_text(a.error.as_deref(), b.error.as_deref(), budget),
             model: ContentDiff::of_text(a.model.as_deref(), b.model.as_deref(), budget).filter(|_| !pair.repeated),
@@ -332,7 +394,7 @@ fn step(pair: Pair, ours: &[Span], theirs: &[Span], forked: &ForkedSteps, budget
         StepStatus::Added | StepStatus::Removed => true,
         StepStatus::Changed => {
             let is_forked = pair.a.zip(a).is_some_and(|(at, a)| forked.changes(at, a.span_type));
-            changes.output.is_some()
+            (changes.output.is_some() && !forked.sets_output(pair.a))
                 || changes.error.is_some()
                 || (!is_forked && (changes.input.is_some() || changes.model.is_some()))
         }
@@ -346,6 +408,7 @@ fn divergence(at: usize, step: &Step, forked: &ForkedSteps) -> Divergence {
         content.map(|content| Divergence { step: Some(at), reason, pointer: content.first_pointer() })
     };
     let is_forked = step.a.as_ref().is_some_and(|a| forked.changes(a.index, a.span_type));
+    let sets_output = forked.sets_output(step.a.as_ref().map(|a| a.index));
     let Changes { input, output, error, model } = &step.changes;
     let plain = |reason| Divergence { step: Some(at), reason, pointer: None };
     match step.status {
@@ -354,7 +417,7 @@ fn divergence(at: usize, step: &Step, forked: &ForkedSteps) -> Divergence {
         StepStatus::Changed => found("input", input.as_ref().filter(|_| !is_forked))
             .or_else(|| found("model", model.as_ref().filter(|_| !is_forked)))
             .or_else(|| found("error", error.as_ref()))
-            .or_else(|| found("output", output.as_ref()))
+            .or_else(|| found("output", output.as_ref().filter(|_| !sets_output)))
             .unwrap_or_else(|| plain("output")),
     }
 }

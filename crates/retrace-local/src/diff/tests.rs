@@ -6,6 +6,11 @@ use serde_json::json;
 
 const AT: &str = "2026-01-02T03:04:05Z";
 
+/// Compares runs of which no fork is known.
+fn diff(a: &Trace, b: &Trace) -> RunDiff {
+    super::diff(a, b, ForkFacts::default())
+}
+
 fn span(id: &str, kind: &str, name: &str, input: Value, output: Value) -> Value {
     json!({"id": id, "trace_id": "t", "parent_id": null, "span_type": kind, "name": name, "started_at": AT,
         "input": input, "output": output, "duration_ms": 3, "input_tokens": 1})
@@ -95,6 +100,123 @@ fn a_fork_replays_what_comes_before_its_point() {
     // The client sends the steps before the fork point again.
     let found = of_fork(agent().into_iter().take(2).chain([changed]).collect());
     assert_eq!(statuses(&found), ["same", "same", "changed"]);
+}
+
+#[test]
+fn what_a_fork_executes_again_before_its_point_is_paired_with_what_it_was() {
+    let chat = |id: &str, input: &str, output: &str| span(id, "llm_call", "chat", json!(input), json!(output));
+    let tool = |id: &str, name: &str, output: &str| span(id, "tool_call", name, json!({"x": 1}), json!(output));
+    let plan = |id: &str| span(id, "reasoning", "plan", json!(1), json!(2));
+    let recorded = vec![
+        tool("a0", "search", "pages"),
+        chat("a1", "q", "look"),
+        plan("a2"),
+        tool("a3", "weather", "sleet"),
+        chat("a4", "second", "answer"),
+        tool("a5", "weather", "sleet"),
+    ];
+    let forked_at = |point: &str, spans: Vec<Value>, facts| {
+        let (a, b) =
+            (run("t", json!({}), recorded.clone()), run("u", json!({"_fork_of": "t", "_fork_point": point}), spans));
+        super::diff(&a, &b, facts)
+    };
+    let fork = |spans| forked_at("a4", spans, ForkFacts::default());
+    let all = vec![
+        plan("b2"),
+        tool("b3", "weather", "sleet"),
+        chat("b4", "second", "answer"),
+        tool("b5", "weather", "sleet"),
+    ];
+    let found = fork(all.clone());
+    assert_eq!(statuses(&found), ["replayed", "replayed", "same", "same", "same", "same"]);
+    assert!(found.is_same(), "{:?}", found.first_divergence);
+    // What it gives may differ.
+    let mut other = all.clone();
+    other[1] = tool("b3", "weather", "sun");
+    let found = fork(other);
+    assert_eq!(statuses(&found), ["replayed", "replayed", "same", "changed", "same", "same"]);
+    assert_eq!(found.first_divergence.map(|first| (first.step, first.reason)), Some((Some(3), "output")));
+    // A step after the fork point is none before it.
+    let found = fork(all[..3].to_vec());
+    assert_eq!(statuses(&found), ["replayed", "replayed", "same", "same", "same", "removed"]);
+    let found = fork(all[2..].to_vec());
+    assert_eq!(statuses(&found), ["replayed", "replayed", "replayed", "replayed", "same", "same"]);
+    let mut more = all.clone();
+    more.push(tool("b6", "search", "pages"));
+    assert_eq!(statuses(&fork(more)).last().unwrap(), "added", "a tool that the fork calls after its point");
+    // At a tool, which the fork gives another result.
+    let sunny =
+        vec![plan("b2"), tool("b3", "weather", "sunny"), chat("b4", "sunny", "answer"), tool("b5", "weather", "sleet")];
+    let sets_output = ForkFacts { sets_output: true, ..ForkFacts::default() };
+    let found = forked_at("a3", sunny.clone(), sets_output);
+    assert_eq!(statuses(&found), ["replayed", "replayed", "same", "changed", "changed", "same"]);
+    assert!(found.is_same(), "{:?}", found.first_divergence);
+    assert!(!forked_at("a3", sunny, ForkFacts::default()).is_same(), "the tool itself gave another result");
+    // Everything is executed again.
+    let mut live = recorded.clone();
+    live[1] = chat("b1", "q", "look twice");
+    let found = forked_at("a4", live, ForkFacts { is_live: true, ..ForkFacts::default() });
+    assert_eq!(statuses(&found), ["same", "changed", "same", "same", "same", "same"]);
+}
+
+#[test]
+fn a_model_call_with_another_model_is_the_same_step() {
+    let chat = |id: &str, model: &str, output: &str| {
+        let mut call = span(id, "llm_call", &format!("chat {model}"), json!("q"), json!(output));
+        call["model"] = model.into();
+        call
+    };
+    let recorded = vec![chat("a1", "mini", "one"), chat("a2", "mini", "two"), chat("a3", "mini", "three")];
+    let a = run("t", json!({}), recorded.clone());
+    let fork = |spans| diff(&a, &run("u", json!({"_fork_of": "t", "_fork_point": "a2"}), spans));
+    let found = fork(vec![chat("b2", "large", "two"), chat("b3", "mini", "three")]);
+    assert_eq!(statuses(&found), ["replayed", "changed", "same"]);
+    assert!(found.is_same() && found.steps[1].changes.model.is_some(), "{:?}", found.first_divergence);
+    let found = fork(vec![recorded[0].clone(), chat("b2", "large", "two"), chat("b3", "mini", "three")]);
+    assert_eq!(statuses(&found), ["same", "changed", "same"]);
+    assert!(found.is_same(), "{:?}", found.first_divergence);
+    // The call at the fork point is the first one, whatever follows it.
+    let at_first = json!({"_fork_of": "t", "_fork_point": "a1"});
+    let one = run("t", json!({}), vec![chat("a1", "mini", "one")]);
+    let found = diff(&one, &run("u", at_first, vec![chat("b1", "large", "one"), chat("b2", "mini", "two")]));
+    assert_eq!(statuses(&found), ["changed", "added"]);
+    // The response names another model than the request.
+    let mut dated = chat("b2", "large", "two");
+    (dated["model"], dated["metadata"]) = ("large-2026".into(), json!({"operation": "chat"}));
+    assert_eq!(statuses(&fork(vec![dated, chat("b3", "mini", "three")])), ["replayed", "changed", "same"]);
+    // Of two runs the model is the difference.
+    let found = diff(
+        &a,
+        &run("u", json!({}), vec![chat("1", "mini", "one"), chat("2", "large", "two"), chat("3", "mini", "three")]),
+    );
+    assert_eq!(statuses(&found), ["same", "changed", "same"]);
+    assert_eq!(found.first_divergence.map(|first| (first.step, first.reason)), Some((Some(1), "model")));
+    // Where a call is missing, the one of the same model is another.
+    let (both, large) = (vec![chat("1", "mini", "one"), chat("2", "large", "two")], vec![chat("3", "large", "two")]);
+    let found = diff(&run("t", json!({}), both), &run("u", json!({}), large));
+    assert_eq!(statuses(&found), ["removed", "same"]);
+}
+
+#[test]
+fn a_new_input_is_compared_as_the_call_that_it_makes() {
+    let call = json!({"args": [], "kwargs": {"topic": "bergen", "zone": 2}});
+    let mut a = nested("t", json!({}), "fog", "train");
+    a.input = Some(Json::from_serialize(&call));
+    a.spans.as_mut().unwrap()[0].input = a.input.clone();
+    for input in
+        [json!({"topic": "rivers"}), json!("rivers"), json!({"args": [], "kwargs": {"topic": "rivers", "zone": 2}})]
+    {
+        let mut b = nested_fork("fog", "train");
+        b.input = Some(Json::from_serialize(&input));
+        b.spans.as_mut().unwrap()[0].input = b.input.clone();
+        let found = serde_json::to_value(diff(&a, &b)).unwrap();
+        for input in [&found["input"], &found["steps"][0]["changes"]["input"]] {
+            assert_eq!(input["total"], 1, "{input}");
+            let change = &input["differences"][0];
+            assert_eq!((&change["pointer"], &change["b"]), (&json!("/kwargs/topic"), &json!("rivers")), "{change}");
+        }
+        assert_eq!(found["same"], true);
+    }
 }
 
 #[test]

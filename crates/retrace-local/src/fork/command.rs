@@ -64,6 +64,13 @@ impl Call {
     /// Parses the input that a decorated function records: `{"args": […], "kwargs": {…}}`. Any other input becomes the
     /// only argument.
     pub(crate) fn recorded(input: Option<&Json>) -> Self {
+        let Some(input) = input.filter(|input| !input.is_null()) else { return Self::default() };
+        let other = || Self { args: input.to_value().into_iter().collect(), kwargs: Vec::new() };
+        Self::parse(Some(input)).unwrap_or_else(other)
+    }
+
+    /// Parses the input that a decorated function records; `None` for any other input.
+    pub(crate) fn parse(input: Option<&Json>) -> Option<Self> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Recorded {
@@ -71,20 +78,22 @@ impl Call {
             #[serde(deserialize_with = "in_order")]
             kwargs: Vec<(String, Value)>,
         }
-        let Some(input) = input.filter(|input| !input.is_null()) else { return Self::default() };
-        match serde_json::from_str(input.as_str()) {
-            Ok(Recorded { args, kwargs }) => Self { args, kwargs },
-            Err(_) => Self { args: input.to_value().into_iter().collect(), kwargs: Vec::new() },
-        }
+        let Recorded { args, kwargs } = serde_json::from_str(input?.as_str()).ok()?;
+        Some(Self { args, kwargs })
+    }
+
+    /// Returns the call as it is recorded.
+    pub(crate) fn to_value(&self) -> Value {
+        serde_json::json!({"args": self.args, "kwargs": self.kwargs()})
     }
 
     /// Applies the modified input of a fork to the call: a string replaces the first argument, an object sets arguments
     /// by name.
     pub(crate) fn modify(&mut self, input: Option<&Json>) {
         match input.and_then(|input| input.to_value().ok()) {
-            Some(Value::String(text)) => match self.args.first_mut() {
-                Some(first) => *first = text.into(),
-                None => self.args.push(text.into()),
+            Some(Value::String(text)) => match (self.args.first_mut(), self.kwargs.first_mut()) {
+                (Some(first), _) | (None, Some((_, first))) => *first = text.into(),
+                (None, None) => self.args.push(text.into()),
             },
             Some(Value::Object(members)) => {
                 for (name, value) in members {
@@ -260,6 +269,9 @@ mod tests {
         assert_eq!(call.args, [json!("b")]);
         assert_eq!(call.kwargs, [("k".to_owned(), json!(2)), ("l".to_owned(), json!(3))]);
         call.modify(None);
+        let mut named = Call { args: Vec::new(), kwargs: vec![("q".into(), json!("a")), ("k".into(), json!(1))] };
+        named.modify(Some(&Json::text("b")));
+        assert_eq!(named.to_value(), json!({"args": [], "kwargs": {"q": "b", "k": 1}}));
         let mut empty = Call::default();
         empty.modify(Some(&Json::text("b")));
         assert_eq!(empty.args, [json!("b")]);

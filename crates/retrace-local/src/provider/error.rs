@@ -14,7 +14,8 @@ pub enum ReplayServerError {
     Cassette(#[from] CassetteError),
     /// Other machines can reach the address.
     #[error(
-        "{addr} can be reached from other machines: listen on 127.0.0.1 or [::1], or allow remote clients explicitly"
+        "{addr} can be reached from other machines: listen on 127.0.0.1 or [::1], or allow remote clients by `--allow-remote` \
+         (in code `allow_remote`)"
     )]
     NotLoopback {
         /// Address.

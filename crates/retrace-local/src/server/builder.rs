@@ -303,7 +303,7 @@ pub enum StartError {
     /// Other machines can reach the address.
     #[error(
         "{addr} can be reached from other machines, which could then read everything: listen on 127.0.0.1 or [::1], or \
-         allow remote clients explicitly and set an API key"
+         allow remote clients by `--allow-remote` (in code `with_allow_remote`) and set an API key"
     )]
     NotLoopback {
         /// The address.

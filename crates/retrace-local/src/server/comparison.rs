@@ -12,7 +12,7 @@ use retrace_protocol::{Id, write};
 use super::error::ApiError;
 use super::forks::no_fork;
 use super::http::{Answer, App, PathId, Shared, large, no_trace, read};
-use crate::diff::diff;
+use crate::diff::{ForkFacts, diff, fork_id};
 use crate::store::Reader;
 
 const DIFF: &str = "/api/v1/diff";
@@ -56,7 +56,10 @@ async fn compare(app: &App, a: Id, b: Id) -> Answer {
     let missing = no_trace(&b);
     let compared = large(app, move |reader: &Reader| {
         let Some((a, b)) = reader.trace(&a, true)?.zip(reader.trace(&b, true)?) else { return Ok(None) };
-        Ok(Some(write::to_string(&diff(&a.record, &b.record))?))
+        let fork = fork_id(&b.record).map(|id| reader.fork(&id)).transpose()?.flatten();
+        let fork = fork.filter(|fork| a.record.id.as_ref() == Some(&fork.trace_id));
+        let facts = fork.as_ref().map(ForkFacts::of).unwrap_or_default();
+        Ok(Some(write::to_string(&diff(&a.record, &b.record, facts))?))
     });
     compared.await?.ok_or(missing)
 }

@@ -14,12 +14,15 @@ use crate::query::TraceQuery;
 /// The columns of a head with the sizes of its content. SQLite reads sizes from the record's header, without the
 /// content.
 const HEAD: &str = "head, octet_length(input), octet_length(output), octet_length(metadata)";
-/// The columns of a trace's head, and whether the trace began over a WebSocket.
+/// The columns of a trace's head, whether the trace began over a WebSocket, and marks of its metadata: [`HEAD_COLUMNS`] together.
 ///
 /// Clients send the metadata: it may be invalid for SQLite's JSON functions.
 pub(super) const TRACE_HEAD: &str =
     "head, octet_length(input), octet_length(output), octet_length(metadata), streamed = 1,
-    coalesce(json_extract(CASE WHEN json_valid(metadata) THEN metadata END, '$.kept_for_failure') = 1, 0)";
+    coalesce(json_extract(CASE WHEN json_valid(metadata) THEN metadata END, '$.kept_for_failure') = 1, 0),
+    coalesce(json_type(CASE WHEN json_valid(metadata) THEN metadata END, '$.replayed') = 'true', 0)";
+/// Number of columns of [`TRACE_HEAD`].
+const HEAD_COLUMNS: usize = 7;
 /// A page of a list ends early if its heads exceed this size, in bytes. A typical head has a few hundred.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Condition of the index of failed spans.
@@ -112,11 +115,11 @@ pub(super) fn rows_of_page(database: &Connection, mut rows: Rows<'_>) -> Result<
         if bytes > PAGE_BYTES && !traces.is_empty() {
             break;
         }
-        let spans: i64 = row.get(6)?;
+        let spans: i64 = row.get(HEAD_COLUMNS)?;
         let trace = head_of_trace(row)?;
-        let record = over_all(database, trace.record)?;
-        let (stored_spans, golden) = (Some(spans.unsigned_abs()), marked(row.get(7)?));
-        let failed: i64 = row.get(8)?;
+        let record = over_all(database, trace.record, trace.live.is_some())?;
+        let (stored_spans, golden) = (Some(spans.unsigned_abs()), marked(row.get(HEAD_COLUMNS + 1)?));
+        let failed: i64 = row.get(HEAD_COLUMNS + 2)?;
         let failed_spans = (failed > 0).then_some(failed.unsigned_abs());
         traces.push(Stored { record, stored_spans, failed_spans, golden, ..trace });
     }
@@ -134,12 +137,14 @@ fn trace(database: &Connection, id: &Id, with_spans: bool) -> Result<Option<Stor
     let sql = format!("SELECT {RECORD}, streamed = 1 FROM traces WHERE id = ?1");
     let whole = |row: &Row<'_>| Ok((content(row)?.into_trace(head(row)?)?, row.get(4)?));
     let Some((record, streamed)) = one(database, &sql, params![id.as_text()], whole)? else { return Ok(None) };
-    let mut record = over_all(database, record)?;
+    let live = not_yet_live(&record, streamed);
+    let mut record = over_all(database, record, live.is_some())?;
     if with_spans {
         record.spans = Some(spans(database, id, RECORD, whole_span)?);
     }
-    let live = not_yet_live(&record, streamed);
-    Ok(Some(Stored { record, live, golden: is_golden(database, id)?, ..Stored::default() }))
+    let metadata = record.metadata.as_ref().and_then(|metadata| metadata.to_value().ok());
+    let replayed = marked(metadata.is_some_and(|metadata| metadata.get("replayed") == Some(&true.into())));
+    Ok(Some(Stored { record, live, replayed, golden: is_golden(database, id)?, ..Stored::default() }))
 }
 
 /// Returns a whole trace if it has ended. Reads only its head otherwise.
@@ -187,7 +192,7 @@ fn trace_head(database: &Connection, id: &Id) -> Result<Option<Stored<Trace>>, S
     let sql = format!("SELECT {TRACE_HEAD} FROM traces WHERE id = ?1");
     let trace = one(database, &sql, params![id.as_text()], head_of_trace)?;
     let Some(trace) = trace else { return Ok(None) };
-    let record = over_all(database, trace.record)?;
+    let record = over_all(database, trace.record, trace.live.is_some())?;
     Ok(Some(Stored { record, golden: is_golden(database, id)?, ..trace }))
 }
 
@@ -200,6 +205,7 @@ fn head_of_span(row: &Row<'_>) -> Result<Stored<Span>, StoreError> {
         stored_spans: None,
         failed_spans: None,
         kept_for_failure: None,
+        replayed: None,
         live: None,
         golden: None,
         content_bytes: content_bytes(row)?,
@@ -259,8 +265,8 @@ fn whole_span(row: &Row<'_>) -> Result<Span, StoreError> {
 fn head_of_trace(row: &Row<'_>) -> Result<Stored<Trace>, StoreError> {
     let record = Content::default().into_trace(head(row)?)?;
     let live = not_yet_live(&record, row.get(4)?);
-    let kept_for_failure = marked(row.get(5)?);
-    Ok(Stored { record, live, kept_for_failure, content_bytes: content_bytes(row)?, ..Stored::default() })
+    let (kept_for_failure, replayed) = (marked(row.get(5)?), marked(row.get(6)?));
+    Ok(Stored { record, live, kept_for_failure, replayed, content_bytes: content_bytes(row)?, ..Stored::default() })
 }
 
 fn head<'a>(row: &'a Row<'_>) -> Result<&'a str, StoreError> {

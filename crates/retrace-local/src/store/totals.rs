@@ -33,11 +33,13 @@ pub(super) fn mark_joined(database: &Connection, trace_id: &str) -> Result<(), S
     Ok(())
 }
 
-/// Replaces the totals of a trace with spans of several processes: those of its first process cover only that process.
-pub(super) fn over_all(database: &Connection, mut trace: Trace) -> Result<Trace, StoreError> {
+/// Replaces the totals of a trace with spans of several processes, since those of its first process cover only that process, and of one
+/// that is sent while it happens and has not ended, since its client states them at the end.
+pub(super) fn over_all(database: &Connection, mut trace: Trace, is_under_way: bool) -> Result<Trace, StoreError> {
     let Some(id) = trace.id.clone() else { return Ok(trace) };
     let mut joined = database.prepare_cached("SELECT EXISTS (SELECT 1 FROM joined WHERE trace_id = ?1)")?;
-    if joined.query_row([id.as_text()], |row| row.get(0))? {
+    let states_none = trace.total_tokens.unwrap_or(0) == 0 && trace.total_cost.unwrap_or(0.0) == 0.0;
+    if is_under_way && states_none || joined.query_row([id.as_text()], |row| row.get(0))? {
         let all = totals(database, &id, trace.span_count.is_some())?;
         (trace.total_tokens, trace.total_cost, trace.span_count) = (all.total_tokens, all.total_cost, all.span_count);
     }

@@ -84,9 +84,44 @@ impl Replay {
         refused
     }
 
-    /// Notes a step that is executed though the recording holds no result of it.
-    pub fn note_executed(&mut self, call: &CallId) {
-        self.report.note_executed(call);
+    /// Notes a step that is executed though the recording may hold its result, by its own lane. Returns the refusal where the fork
+    /// changes this step.
+    pub fn note_executed(&mut self, step: &Lane) -> Option<Refused> {
+        let own = step.segments().last()?;
+        let lane = step.truncated(step.segments().len() - 1);
+        let span_type = SpanType::ToolCall.as_str();
+        let call = CallId { ordinal: None, lane: lane.to_string(), span_type, name: own.name.to_string() };
+        self.report.note_executed(&call);
+        let entry = self.cassette.index().get(self.unapplied()?)?;
+        let is_point = entry.step == Some(own.ordinal)
+            && self.cassette.name(entry) == &*own.name
+            && *self.cassette.lane(entry) == lane;
+        is_point.then(|| self.not_applied(true)).flatten()
+    }
+
+    /// Ends an outermost step of the replay. Returns the refusal where the changes at the fork point had to be applied in it, and
+    /// were not.
+    pub fn end_step(&mut self, step: &Lane) -> Option<Refused> {
+        let entry = self.cassette.index().get(self.unapplied()?)?;
+        let is_inside = self.cassette.lane(entry).is_within(step);
+        is_inside.then(|| self.not_applied(false)).flatten()
+    }
+
+    /// Ends the replay. Returns the refusal where the changes at the fork point were not applied.
+    pub fn end(&mut self) -> Option<Refused> {
+        self.not_applied(false)
+    }
+
+    /// Returns the place of the fork point if its changes are to be applied still.
+    fn unapplied(&self) -> Option<usize> {
+        let changes = self.options.fork.as_ref().is_some_and(|fork| !fork.substitutions.is_empty());
+        self.fork.filter(|_| changes && !self.has_substituted && !self.is_poisoned)
+    }
+
+    fn not_applied(&mut self, is_executed: bool) -> Option<Refused> {
+        let call = self.recorded_id(self.unapplied()?);
+        let names = self.options.fork.as_ref().map(|fork| fork.substitutions.names()).unwrap_or_default();
+        Some(self.poison(call, RefusalReason::NotApplied { names, is_executed }))
     }
 
     /// Finds the entry of a call. The request is redacted if it is not equal to a recorded one as it is: most hold no credentials, and
@@ -140,7 +175,10 @@ impl Replay {
                 if !is_tolerated && self.options.mode == Mode::Strict {
                     let divergence = Divergence { expected: expected.clone(), got: id.clone(), diff: diff.clone() };
                     self.report.divergences.push(divergence);
-                    return Ok(Err(RefusalReason::Differs { expected, diff }));
+                    return Ok(Err(match self.fork {
+                        None => RefusalReason::Differs { expected, diff },
+                        Some(_) => RefusalReason::DiffersBeforeFork { expected, diff },
+                    }));
                 }
                 self.take(at, call);
                 let divergence = Divergence { expected, got: id.clone(), diff };
@@ -195,7 +233,10 @@ impl Replay {
             let altered = match substitutions.changes_request() {
                 false => None,
                 true => match substitutions.apply(&mut sent) {
-                    Ok(()) => Some(sent),
+                    Ok(()) => {
+                        self.has_substituted = true;
+                        Some(sent)
+                    }
                     Err(error) => return Ok(Err(RefusalReason::Substitution(error.to_string()))),
                 },
             };
@@ -204,9 +245,11 @@ impl Replay {
         }
         if let Some(output) = substitutions.tool_output {
             self.report.substituted.push(id.clone());
+            self.has_substituted = true;
             return Ok(Ok(Decision::Substitute(output)));
         }
         if let Some(arguments) = substitutions.tool_arguments {
+            self.has_substituted = true;
             return Ok(Ok(self.live(id, LiveReason::ForkPoint, Some(arguments))));
         }
         match diff {

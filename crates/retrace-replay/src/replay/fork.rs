@@ -45,7 +45,7 @@ pub struct Substitutions {
     pub tool_output: Option<Value>,
 }
 
-/// A substitution that the request has no place for.
+/// A substitution that a call has no place for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubstitutionError {
     /// Path or member that is missing.
@@ -56,7 +56,7 @@ pub struct SubstitutionError {
 
 impl std::fmt::Display for SubstitutionError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the substitution of `{}` cannot be applied to the request: {}", self.path, self.reason)
+        write!(f, "the substitution of `{}` cannot be applied: {}", self.path, self.reason)
     }
 }
 
@@ -71,6 +71,60 @@ impl Substitutions {
     pub fn changes_request(&self) -> bool {
         let Self { messages, model, parameters, edits, .. } = self;
         messages.is_some() || model.is_some() || !parameters.is_empty() || !edits.is_empty()
+    }
+
+    /// Returns true if nothing is changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Returns the names of what is changed: those of members, and the paths of single values.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let (of_request, of_step) = (self.names_of_request(), self.names_of_step());
+        of_request.into_iter().chain(of_step.into_iter().map(str::to_owned)).collect()
+    }
+
+    fn names_of_request(&self) -> Vec<String> {
+        let Self { messages, model, parameters, edits, .. } = self;
+        let members = [("messages", messages.is_some()), ("model", model.is_some())];
+        let members = members.into_iter().filter(|(_, is_given)| *is_given).map(|(name, _)| name.to_owned());
+        let parameters = parameters.keys().map(|name| format!("parameters.{name}"));
+        members.chain(parameters).chain(edits.iter().map(|(path, _)| path.clone())).collect()
+    }
+
+    fn names_of_step(&self) -> Vec<&'static str> {
+        let members = [("tool_arguments", &self.tool_arguments), ("tool_output", &self.tool_output)];
+        members.into_iter().filter(|(_, value)| value.is_some()).map(|(name, _)| name).collect()
+    }
+
+    /// Checks that a call of this type has a place for the changes.
+    ///
+    /// # Errors
+    /// The first change that it has no place for.
+    pub(crate) fn check(&self, span_type: SpanType) -> Result<(), SubstitutionError> {
+        let of_step = || self.names_of_step().first().map(|name| (*name).to_owned());
+        let (misplaced, reason) = match span_type {
+            SpanType::LlmCall => (of_step(), "the entry is a model call, which has messages, a model and parameters"),
+            SpanType::ForkPoint => {
+                (self.names().into_iter().next(), "the entry is a mark; name the call that is to be changed")
+            }
+            _ => (
+                self.names_of_request().into_iter().next(),
+                "the entry is a step, which has `tool_arguments` or `tool_output`",
+            ),
+        };
+        if let Some(path) = misplaced {
+            return Err(SubstitutionError { path, reason });
+        }
+        match (&self.tool_arguments, &self.tool_output) {
+            (Some(_), Some(_)) => Err(SubstitutionError {
+                path: "tool_arguments".to_owned(),
+                reason: "a step that is given its result by `tool_output` is not executed",
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Applies the changes to the request of a model call. The model of a URL is not changed.

@@ -16,6 +16,9 @@ pub use options::{Normalize, Options};
 
 use crate::cassette::{Cassette, CassetteError, Effects, Entry};
 pub use crate::mode::Mode;
+#[doc(hidden)]
+pub use crate::refusal::POISONED;
+use crate::refusal::quoted;
 pub use crate::refusal::{RefusalReason, Refused};
 use crate::report::{CallId, Report};
 use crate::{Fingerprint, Lane};
@@ -81,6 +84,8 @@ pub struct Replay {
     /// Place of the fork point in the index.
     fork: Option<usize>,
     has_forked: bool,
+    /// The changes at the fork point were applied.
+    has_substituted: bool,
     /// Fingerprints through `normalize`, where the stored ones cannot be used.
     normalized: Option<Vec<Fingerprint>>,
     used: Vec<bool>,
@@ -101,7 +106,7 @@ struct Places {
     first_unused: usize,
 }
 
-/// A fork point that the cassette does not have.
+/// A replay that cannot begin.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ReplayError {
@@ -114,6 +119,20 @@ pub enum ReplayError {
         /// Position that the fork names.
         at: ForkPoint,
     },
+    /// The call at the fork point has no place for a change.
+    Substitution {
+        /// Cassette.
+        file: String,
+        /// Fork point.
+        at: ForkPoint,
+        /// Change, and why it has no place.
+        error: SubstitutionError,
+    },
+    /// Changes are stated, and no fork point at which they apply.
+    SubstitutionWithoutFork {
+        /// Names of the changes.
+        names: Vec<String>,
+    },
 }
 
 impl std::fmt::Display for ReplayError {
@@ -123,6 +142,10 @@ impl std::fmt::Display for ReplayError {
             Self::NoForkPoint { file, at } => {
                 write!(f, "cassette {file} has no fork point at {at}; name one of its entries")
             }
+            Self::Substitution { file, at, error } => write!(f, "cassette {file} cannot be forked at {at}: {error}"),
+            Self::SubstitutionWithoutFork { names } => {
+                write!(f, "{} cannot be changed without a fork point: name one with `from`", quoted(names))
+            }
         }
     }
 }
@@ -131,7 +154,8 @@ impl std::error::Error for ReplayError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Cassette(error) => Some(error),
-            Self::NoForkPoint { .. } => None,
+            Self::Substitution { error, .. } => Some(error),
+            Self::NoForkPoint { .. } | Self::SubstitutionWithoutFork { .. } => None,
         }
     }
 }
@@ -146,7 +170,7 @@ impl Replay {
     /// Begins a replay.
     ///
     /// # Errors
-    /// A fork point that the cassette does not have. With `normalize` every entry is read once, and its errors are returned.
+    /// A fork point that the cassette does not have, or a change that has no place there. With `normalize` every entry is read once, and its errors are returned.
     pub fn new(mut cassette: Cassette, options: Options) -> Result<Self, ReplayError> {
         let normalized = match (&options.normalize, cassette.header().normalized) {
             // The fingerprints of the file are through no function, or through the one that is given again here.
@@ -165,7 +189,14 @@ impl Replay {
         let fork = match &options.fork {
             None => None,
             Some(fork) => match fork.at.resolve(&cassette) {
-                Some(at) => Some(at),
+                Some(at) => {
+                    let span_type = cassette.index().get(at).map(|entry| entry.span_type);
+                    if let Some(Err(error)) = span_type.map(|span_type| fork.substitutions.check(span_type)) {
+                        let file = cassette.file().to_owned();
+                        return Err(ReplayError::Substitution { file, at: fork.at.clone(), error });
+                    }
+                    Some(at)
+                }
                 None => {
                     let file = cassette.file().to_owned();
                     return Err(ReplayError::NoForkPoint { file, at: fork.at.clone() });
@@ -183,6 +214,7 @@ impl Replay {
             options,
             fork,
             has_forked: false,
+            has_substituted: false,
             normalized,
             places,
             bindings: Bindings::default(),

@@ -240,9 +240,13 @@ impl Recorded {
             open::remove(seat);
         }
         let span = self.cx.span();
-        if let Some(message) = replay::poison(&self.cx) {
-            failure.get_or_insert_with(|| Failure::message(&message));
+        if let Some(refusal) = replay::poison(&self.cx) {
+            failure = Some(Failure::refused(&refusal, failure));
             facts.set(attributes::STATUS, "failed");
+        } else if failure.as_ref().is_some_and(Failure::is_cancelled)
+            && let Some(refusal) = replay::cancelled_by(&self.cx)
+        {
+            failure = Some(Failure::refused(&refusal, failure));
         }
         let failure = match facts.status() {
             Some("completed") => None,

@@ -48,12 +48,14 @@ pub fn replay(cassette: impl AsRef<Path>) -> ReplayBuilder {
         at: None,
         pace: Pace::Instant,
         leaves_out_recorded: false,
+        is_one_run: false,
         recording: None,
     }
 }
 
 /// Begins to describe a recording: model calls by [`clients`](super::super::clients) and `replay` steps are written to a cassette, which
-/// replaces the file at `path` when the run has ended.
+/// replaces the file at `path`, without a question, when the run has ended. A test that must not replace its cassette by itself is
+/// `#[retrace::test]`, which records only where `RETRACE_CASSETTE` states it.
 ///
 /// ```no_run
 /// # async fn research(_: &str) -> String { String::new() }
@@ -77,6 +79,7 @@ pub struct ReplayBuilder {
     substitutions: Substitutions,
     pace: Pace,
     leaves_out_recorded: bool,
+    is_one_run: bool,
     recording: Option<RecordingBuilder>,
 }
 
@@ -191,7 +194,10 @@ impl ReplayBuilder {
         self
     }
 
-    /// Changes a value of the request at the fork point, by dotted path.
+    /// Changes a value of the request of the model call at the fork point, by dotted path.
+    ///
+    /// A change that cannot be applied is an error of [`ReplayBuilder::run`], and so is one that was not applied when the run ends:
+    /// the function made no call at the fork point, or it is a step without `replay`, which is executed by itself.
     ///
     /// ```
     /// use retrace::ForkPoint;
@@ -221,14 +227,15 @@ impl ReplayBuilder {
         self
     }
 
-    /// Replaces the arguments of the tool step at the fork point, which is then executed. Applies to
-    /// [`memo_with`](crate::StepBuilder::memo_with).
+    /// Replaces the arguments of the tool step at the fork point, which is then executed. The step is made with
+    /// [`memo_with`](crate::StepBuilder::memo_with), which is given its arguments; any other step is refused.
     pub fn tool_arguments(mut self, arguments: impl Serialize) -> Self {
         self.substitutions.tool_arguments = Some(json(arguments));
         self
     }
 
-    /// Replaces the result of the tool step at the fork point, which is not executed.
+    /// Replaces the result of the tool step at the fork point, which is not executed. The step is recorded with `replay`, or made with
+    /// [`memo`](crate::StepBuilder::memo) or [`memo_with`](crate::StepBuilder::memo_with); any other step is refused.
     pub fn tool_output(mut self, output: impl Serialize) -> Self {
         self.substitutions.tool_output = Some(json(output));
         self
@@ -273,6 +280,12 @@ impl ReplayBuilder {
         self
     }
 
+    /// States that all of it happens in one run, as of a function that is served.
+    pub(crate) fn one_run(mut self) -> Self {
+        self.is_one_run = true;
+        self
+    }
+
     /// Writes what happens to a cassette as well: what was answered and what was live.
     pub fn record(mut self, recording: RecordingBuilder) -> Self {
         self.recording = Some(recording);
@@ -284,7 +297,8 @@ impl ReplayBuilder {
     /// way in the process.
     ///
     /// # Errors
-    /// A cassette that cannot be used, and [`ReplayError::Refused`] if a call was refused, even if the run went on.
+    /// A cassette or a fork point that cannot be used, and [`ReplayError::Refused`] if a call was refused, even if the run went on,
+    /// or if a change at the fork point was not applied.
     pub async fn run<F: Future>(self, future: F) -> Result<Replayed<F::Output>, ReplayError> {
         let session = self.begin()?;
         let value = Entered::new(Arc::clone(&session)).poll(future).await;
@@ -316,8 +330,13 @@ impl ReplayBuilder {
                 }
             }));
         }
-        if let Some(at) = self.at {
-            self.options.fork = Some(Fork { at, substitutions: self.substitutions });
+        match self.at {
+            Some(at) => self.options.fork = Some(Fork { at, substitutions: self.substitutions }),
+            None if self.substitutions.is_empty() => {}
+            None => {
+                let names = self.substitutions.names();
+                return Err(retrace_replay::replay::ReplayError::SubstitutionWithoutFork { names }.into());
+            }
         }
         let recorder = match self.recording {
             Some(recording) => Some(recording.begin()?),
@@ -325,7 +344,7 @@ impl ReplayBuilder {
         };
         let mode = self.options.mode;
         let session = Session::new(Some(Replay::new(cassette, self.options)?), recorder, mode, self.pace);
-        Ok(Arc::new(session.with_recorded_left_out(self.leaves_out_recorded)))
+        Ok(Arc::new(session.with_recorded_left_out(self.leaves_out_recorded).with_one_run(self.is_one_run)))
     }
 }
 
@@ -341,6 +360,7 @@ pub(crate) fn open(path: &Path) -> Result<Cassette, CassetteError> {
 }
 
 pub(crate) fn replayed<T>(session: &Session, value: Option<T>) -> Result<Replayed<T>, ReplayError> {
+    session.end();
     let report = session.report();
     match (value, session.refusal(), report) {
         (Some(value), None, Some(report)) => {
@@ -356,7 +376,7 @@ pub(crate) fn replayed<T>(session: &Session, value: Option<T>) -> Result<Replaye
 }
 
 impl RecordingBuilder {
-    /// Sets the name of the run in the header.
+    /// Sets the name of the run in the header. Default: the name of the outermost run or step of the first entry.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self

@@ -29,14 +29,10 @@ use std::future::Future;
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt as _;
 use retrace_protocol::SpanType;
-use retrace_replay::report::CallId;
 
 use crate::carry::InContext;
 use crate::enforcement::CheckedSpan;
 use position::{Outside, Position};
-
-/// Attribute of the spans of calls and steps that were answered from a recording.
-const REPLAYED: &str = "retrace.replayed";
 
 /// Runs a future that belongs to no replay and no recording, nor to a run, though one may be under way in the process.
 pub fn outside_replay<F: Future>(future: F) -> InContext<F> {
@@ -54,11 +50,8 @@ pub(crate) fn step_began(position: Option<&Position>, span_type: Option<SpanType
     }
     if let (Some(session), false) = (&position.session, is_memoised)
         && session.is_replay()
-        && let Some(own) = position.lane().segments().last()
     {
-        let depth = position.lane().segments().len() - 1;
-        let lane = position.lane().truncated(depth).to_string();
-        session.note_executed(&CallId { ordinal: None, lane, span_type: "tool_call", name: own.name.to_string() });
+        session.note_executed(position.lane());
     }
 }
 
@@ -93,11 +86,19 @@ pub(crate) fn fork_point(cx: &Context, name: &str) {
     }
 }
 
-/// Message of the refusal that fails the run of a context; only for what is outermost in it.
+/// Returns the message of the refusal that fails the run of a context; only for what is outermost in it.
 pub(crate) fn poison(cx: &Context) -> Option<String> {
     let position = cx.get::<Position>()?;
-    match position.lane().segments().len() {
-        0 | 1 => position.session.as_ref()?.poison(),
-        _ => None,
+    let session = position.session.as_ref()?;
+    if position.lane().segments().len() > 1 {
+        return None;
     }
+    session.end_step(position.lane());
+    session.poison()
+}
+
+/// Returns the message of the refusal that cancels everything in a context.
+pub(crate) fn cancelled_by(cx: &Context) -> Option<String> {
+    let session = cx.get::<Position>()?.session.as_ref()?;
+    session.poison().filter(|_| session.is_aborted())
 }

@@ -18,6 +18,8 @@ pub(crate) type RedactHook = Box<dyn Fn(&mut Value) + Send>;
 /// Writes entries in the order in which their calls began. An entry waits in memory until those before it have ended.
 pub(crate) struct Recorder {
     path: PathBuf,
+    /// What the file begins with, until the first entry is written.
+    head: Option<Head>,
     writer: Option<CassetteWriter<ReplacedFile>>,
     /// First error. Nothing is written after it.
     error: Option<CassetteError>,
@@ -28,6 +30,13 @@ pub(crate) struct Recorder {
     under_way: HashMap<(Lane, Fingerprint), u32>,
     redact: Option<RedactHook>,
     normalize: Option<Normalize>,
+}
+
+/// A file of which nothing is written. Its header names the run, which the first entry shows.
+struct Head {
+    file: ReplacedFile,
+    header: Header,
+    secrets: Secrets,
 }
 
 /// A call that is under way: its number, and its entry without the outcome.
@@ -54,8 +63,7 @@ impl Recorder {
         redact: Option<RedactHook>,
         normalize: Option<Normalize>,
     ) -> Result<Self, CassetteError> {
-        let file = path.display().to_string();
-        let opened = ReplacedFile::begin(path)?;
+        let file = ReplacedFile::begin(path)?;
         header.recorder = Some(concat!("retrace-sdk ", env!("CARGO_PKG_VERSION")).to_owned());
         header.recorded_at = Some(retrace_protocol::Timestamp::from(std::time::SystemTime::now()).to_string());
         header.normalized = normalize.is_some();
@@ -67,10 +75,10 @@ impl Recorder {
         secrets.add_environment(
             variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
         );
-        let writer = CassetteWriter::begin(&file, opened, &header, secrets)?;
         Ok(Self {
             path: path.to_owned(),
-            writer: Some(writer),
+            head: Some(Head { file, header, secrets }),
+            writer: None,
             error: None,
             next: 0,
             written: 0,
@@ -170,6 +178,7 @@ impl Recorder {
     fn write_waiting(&mut self) {
         while let Some(Ended { entry, request }) = self.waiting.remove(&self.written) {
             self.written += 1;
+            self.write_head(entry.lane.segments().first().map(|run| &*run.name));
             let Some(writer) = &mut self.writer else { continue };
             let pushed = match request {
                 Some(request) => writer.push_clean(entry, request),
@@ -182,12 +191,25 @@ impl Recorder {
         }
     }
 
+    /// Writes the header, with this name where the application has given none.
+    fn write_head(&mut self, name: Option<&str>) {
+        let Some(Head { file, mut header, secrets }) = self.head.take() else { return };
+        if header.name.is_empty() {
+            header.name = name.unwrap_or_default().to_owned();
+        }
+        match CassetteWriter::begin(&self.path.display().to_string(), file, &header, secrets) {
+            Ok(writer) => self.writer = Some(writer),
+            Err(error) => self.error = Some(error),
+        }
+    }
+
     /// Writes what is left and puts the file in its place. Calls that have not ended are left out.
     pub(crate) fn finish(&mut self) -> Result<PathBuf, CassetteError> {
         while let Some(first) = self.waiting.keys().next() {
             self.written = *first;
             self.write_waiting();
         }
+        self.write_head(None);
         if let Some(error) = self.error.take() {
             return Err(error);
         }

@@ -13,9 +13,9 @@ use retrace_replay::replay::{Call, Decision, Mode, RefusalReason, Refused, Repla
 use retrace_replay::report::{CallId, Report};
 use retrace_replay::{Lane, LaneNode, TokenReport};
 
-use super::REPLAYED;
 use super::position::Activity;
 use super::recorder::Recorder;
+use crate::attributes;
 
 /// Shared by all code that runs in it, through the OpenTelemetry `Context`.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(crate) struct Session {
     mode: Mode,
     pub(crate) pace: Pace,
     leaves_out_recorded: bool,
+    /// All of it happens in one run.
+    is_one_run: bool,
     root: Arc<LaneNode>,
     state: Mutex<State>,
     _activity: Activity,
@@ -73,6 +75,7 @@ impl Session {
             mode,
             pace,
             leaves_out_recorded: false,
+            is_one_run: false,
             root: LaneNode::root(),
             state: Mutex::default(),
             _activity: Activity::new(),
@@ -87,13 +90,18 @@ impl Session {
         Self { leaves_out_recorded, ..self }
     }
 
+    /// Sets whether all of it happens in one run.
+    pub(crate) fn with_one_run(self, is_one_run: bool) -> Self {
+        Self { is_one_run, ..self }
+    }
+
     pub(crate) fn leaves_out_recorded(&self) -> bool {
         self.leaves_out_recorded
     }
 
     /// Attributes of the span of what an entry answers.
     pub(crate) fn answer_attributes(&self, entry: &Entry) -> Vec<KeyValue> {
-        let mut attributes = vec![KeyValue::new(REPLAYED, true)];
+        let mut attributes = vec![KeyValue::new(attributes::REPLAYED, true)];
         if self.leaves_out_recorded && self.replay.as_ref().is_some_and(|replay| lock(replay).is_before_fork(entry)) {
             attributes.push(KeyValue::new(NOT_SENT, true));
         }
@@ -143,9 +151,28 @@ impl Session {
         self.record(|recorder| recorder.mark(position.lane(), name));
     }
 
-    pub(crate) fn note_executed(&self, call: &CallId) {
-        if let Some(replay) = &self.replay {
-            lock(replay).note_executed(call);
+    /// Notes a step that is executed, by its own lane.
+    pub(crate) fn note_executed(&self, step: &Lane) {
+        self.refused_by(|replay| replay.note_executed(step));
+    }
+
+    /// Ends an outermost step of the session.
+    pub(crate) fn end_step(&self, step: &Lane) {
+        self.refused_by(|replay| match self.is_one_run {
+            true => replay.end(),
+            false => replay.end_step(step),
+        });
+    }
+
+    /// Ends the session: what a fork was to change is changed by now.
+    pub(crate) fn end(&self) {
+        self.refused_by(Replay::end);
+    }
+
+    fn refused_by(&self, with: impl FnOnce(&mut Replay) -> Option<Refused>) {
+        let Some(replay) = &self.replay else { return };
+        if let Some(refused) = with(&mut lock(replay)) {
+            lock(&self.state).refusal.get_or_insert_with(|| Box::new(refused));
         }
     }
 
@@ -200,6 +227,11 @@ impl Session {
     pub(crate) fn unknown_refusal(&self) -> Box<Refused> {
         let reason = RefusalReason::NotReplayable("the run was ended by a refused step".to_owned());
         Box::new(Refused { call: CallId::default(), cassette: String::new(), reason })
+    }
+
+    /// Returns true if a refused step ended the run.
+    pub(crate) fn is_aborted(&self) -> bool {
+        lock(&self.state).is_aborted
     }
 
     /// Ends the run at its next poll.

@@ -64,23 +64,15 @@ pub(crate) enum Ignored {
     Names(Vec<String>),
     /// The new input is neither a text nor an object.
     Input(&'static str),
-    /// The function takes no argument that a text could replace.
-    Text,
 }
 
 impl fmt::Display for Ignored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Names(names) => {
-                let shown: Vec<String> = names.iter().take(SHOWN_NAMES).map(|name| shown(name)).collect();
-                write!(f, "the function has no parameters named {}, which are ignored", shown.join(", "))?;
-                match names.len().checked_sub(SHOWN_NAMES) {
-                    Some(more) if more > 0 => write!(f, ", and {more} more"),
-                    _ => Ok(()),
-                }
+                write!(f, "the function has no parameters named {}, which are ignored", list(names))
             }
             Self::Input(kind) => write!(f, "a new input that is {kind} is ignored: it is a text or an object"),
-            Self::Text => f.write_str("a new input that is a text is ignored: the function takes no argument"),
         }
     }
 }
@@ -123,18 +115,42 @@ impl Arguments {
     }
 
     /// Changes what a new input changes: a text the first argument, an object those that it names.
-    pub(crate) fn modify(&mut self, parameters: &[&str], input: Option<&Value>, ignored: &mut Vec<Ignored>) {
+    ///
+    /// # Errors
+    /// The function has none of the arguments that are to be changed.
+    pub(crate) fn modify(
+        &mut self,
+        parameters: &[&str],
+        input: Option<&Value>,
+        ignored: &mut Vec<Ignored>,
+    ) -> Result<(), ArgumentError> {
         match input {
             None | Some(Value::Null) => {}
             Some(text @ Value::String(_)) => match parameters.first() {
                 Some(first) => {
                     self.by_name.insert((*first).to_owned(), text.clone());
                 }
-                None => ignored.push(Ignored::Text),
+                None => {
+                    return Err(ArgumentError(
+                        "the new input is a text, and the function takes no argument".to_owned(),
+                    ));
+                }
             },
-            Some(Value::Object(named)) => self.set(parameters, named.clone(), ignored),
+            Some(Value::Object(named)) => {
+                if !named.is_empty() && !named.keys().any(|name| parameters.contains(&name.as_str())) {
+                    let names: Vec<String> = named.keys().cloned().collect();
+                    let taken = match parameters {
+                        [] => "no argument".to_owned(),
+                        taken => taken.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+                    };
+                    let names = list(&names);
+                    return Err(ArgumentError(format!("the new input sets {names}, and the function takes {taken}")));
+                }
+                self.set(parameters, named.clone(), ignored);
+            }
             Some(other) => ignored.push(Ignored::Input(kind(other))),
         }
+        Ok(())
     }
 
     fn set(&mut self, parameters: &[&str], named: Map<String, Value>, ignored: &mut Vec<Ignored>) {
@@ -163,6 +179,15 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
+/// Names of the receiver's as a log line repeats them.
+fn list(names: &[String]) -> String {
+    let listed: Vec<String> = names.iter().take(SHOWN_NAMES).map(|name| shown(name)).collect();
+    match names.len().checked_sub(SHOWN_NAMES) {
+        Some(more) if more > 0 => format!("{} and {more} more", listed.join(", ")),
+        _ => listed.join(", "),
+    }
+}
+
 /// A name of the receiver's as a log line repeats it: bounded, without control characters.
 pub(crate) fn shown(name: &str) -> String {
     let mut shown: String = name.chars().filter(|c| !c.is_control()).take(SHOWN_CHARS).collect();
@@ -183,9 +208,10 @@ mod tests {
 
     fn merged(args: Value, kwargs: Value, input: &Value) -> (Result<Value, String>, Vec<String>) {
         let mut ignored = Vec::new();
-        let arguments = Arguments::recorded(PARAMETERS, Some(args), Some(kwargs), &mut ignored).map(|mut arguments| {
-            arguments.modify(PARAMETERS, Some(input), &mut ignored);
-            Value::Object(arguments.by_name)
+        let arguments = Arguments::recorded(PARAMETERS, Some(args), Some(kwargs), &mut ignored);
+        let arguments = arguments.and_then(|mut arguments| {
+            arguments.modify(PARAMETERS, Some(input), &mut ignored)?;
+            Ok(Value::Object(arguments.by_name))
         });
         (arguments.map_err(|error| error.to_string()), ignored.iter().map(ToString::to_string).collect())
     }
@@ -213,6 +239,18 @@ mod tests {
                 assert_eq!((merged, !warnings.is_empty()), (Ok(expected.clone()), warns), "{input}");
             }
         }
+    }
+
+    #[test]
+    fn a_new_input_of_which_the_function_takes_nothing_is_an_error() {
+        let (merged, warnings) = merged(json!([]), json!({"question": "old?"}), &json!({"nope": 1}));
+        let expected = "the new input sets \"nope\", and the function takes `question`, `depth`";
+        assert_eq!((merged, warnings), (Err(expected.to_owned()), Vec::new()));
+        let mut none = Arguments::default();
+        let error = none.modify(&[], Some(&json!("text")), &mut Vec::new()).unwrap_err();
+        assert!(error.to_string().contains("takes no argument"), "{error}");
+        let error = none.modify(&[], Some(&json!({"a": 1})), &mut Vec::new()).unwrap_err();
+        assert!(error.to_string().contains("takes no argument"), "{error}");
     }
 
     #[test]

@@ -85,9 +85,9 @@ fn prepare_resume(
     let Resume { modified_input, original_args, original_kwargs, cassette, fork_point_index, other, .. } = resume;
     let mut ignored = Vec::new();
     let arguments = Arguments::recorded(function.parameters, original_args, original_kwargs, &mut ignored);
-    let arguments = arguments.map(|mut arguments| {
-        arguments.modify(function.parameters, modified_input.as_ref(), &mut ignored);
-        arguments
+    let arguments = arguments.and_then(|mut arguments| {
+        arguments.modify(function.parameters, modified_input.as_ref(), &mut ignored)?;
+        Ok(arguments)
     });
     warn_ignored(function, &ignored, warnings);
     let arguments = arguments.map_err(|error: ArgumentError| error.to_string())?;
@@ -116,14 +116,18 @@ fn prepare_resume(
     };
     let recording = Recording::read(&cassette, function.name)?;
     let live_from = recording.live_from(&resume.fork_point_span_id, fork_point_index.as_ref())?;
-    // A changed input changes requests before the fork point.
-    let is_tolerant = recording.matches_in_order || modified_input.is_some_and(|input| !input.is_null());
+    let changes_call = substitutions.is_some_and(|members| members.iter().any(changes));
+    if changes_call && !matches!(live_from, LiveFrom::Entry { is_own: true, .. }) {
+        return Err("the span at the fork point is no model call or tool that is executed, and cannot be changed: \
+                    fork at another span"
+            .to_owned());
+    }
     let is_lenient = other.get("mode").and_then(Value::as_str) == Some("lenient") || live_from == LiveFrom::End;
-    let mut builder = builder(serve, recording, is_tolerant);
+    let mut builder = builder(serve, recording);
     if is_lenient {
         builder = builder.lenient();
     }
-    if let LiveFrom::Entry(ordinal) = live_from {
+    if let LiveFrom::Entry { ordinal, .. } = live_from {
         builder = builder.from(ForkPoint::Ordinal(ordinal));
         // Without an index the receiver wants all spans (PROTOCOL.md section 19).
         if fork_point_index.as_ref().is_some_and(|index| !index.is_null()) {
@@ -159,25 +163,27 @@ fn prepare_replay(
     let cassette =
         cassette.filter(|cassette| !cassette.is_null()).ok_or("the receiver sends no recording to replay")?;
     let recording = Recording::read(&cassette, function.name)?;
-    let is_tolerant = recording.matches_in_order;
-    Ok((function.execution(arguments), Some(builder(serve, recording, is_tolerant))))
+    Ok((function.execution(arguments), Some(builder(serve, recording))))
 }
 
-fn builder(serve: &ServeBuilder, recording: Recording, is_tolerant: bool) -> ReplayBuilder {
-    let mut builder = crate::replay("").cassette(recording.cassette);
-    if is_tolerant {
+fn builder(serve: &ServeBuilder, recording: Recording) -> ReplayBuilder {
+    let mut builder = crate::replay("").cassette(recording.cassette).one_run();
+    if recording.matches_in_order {
         builder = builder.tolerance(any_request());
     }
     serve.allowed.iter().fold(builder, ReplayBuilder::allow_external)
 }
 
+/// Returns true if a member states a change: a result of a tool may be null, elsewhere null states nothing.
+fn changes((name, value): (&String, &Value)) -> bool {
+    name == "tool_output" || !value.is_null()
+}
+
 /// Changes the call at the fork point.
 fn substituted(builder: ReplayBuilder, substitutions: &Map<String, Value>) -> Result<ReplayBuilder, String> {
-    substitutions.iter().try_fold(builder, |builder, (name, value)| {
+    substitutions.iter().filter(|member| changes(*member)).try_fold(builder, |builder, (name, value)| {
         Ok(match (name.as_str(), value) {
-            // A result of a tool may be null; elsewhere it states nothing.
             ("tool_output", output) => builder.tool_output(output),
-            (_, Value::Null) => builder,
             ("tool_arguments", arguments) => builder.tool_arguments(arguments),
             ("messages", messages @ Value::Array(_)) => builder.messages(messages),
             ("model", Value::String(model)) => builder.model(model.as_str()),

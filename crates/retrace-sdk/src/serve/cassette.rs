@@ -23,16 +23,31 @@ pub(crate) struct Recording {
     pub(crate) cassette: Cassette,
     /// Calls are matched in order, whatever they request: the recording holds no requests.
     pub(crate) matches_in_order: bool,
-    /// Ids of the recorded spans, in order, each with the first entry that is not before it.
-    places: Vec<(Id, usize)>,
+    /// Recorded spans in order.
+    places: Vec<Place>,
     entries: usize,
+}
+
+/// A recorded span among the entries.
+#[derive(Debug)]
+struct Place {
+    id: Id,
+    /// Entry of the span, else the first one that is not before it.
+    entry: usize,
+    /// The entry is that of the span.
+    is_own: bool,
 }
 
 /// Position from which a run is live.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum LiveFrom {
-    /// This entry.
-    Entry(u64),
+    /// This entry, of the span at the fork point or the first one after it.
+    Entry {
+        /// Its ordinal.
+        ordinal: u64,
+        /// It is the entry of the span.
+        is_own: bool,
+    },
     /// After the last entry.
     End,
 }
@@ -66,10 +81,12 @@ impl Recording {
     /// The recording has no such span.
     pub(crate) fn live_from(&self, span_id: &str, index: Option<&Value>) -> Result<LiveFrom, String> {
         let by_index = || index.and_then(Value::as_u64).and_then(|index| usize::try_from(index).ok());
-        let place = self.places.iter().find(|(id, _)| id.as_text() == span_id);
+        let place = self.places.iter().find(|place| place.id.as_text() == span_id);
         let place = place.or_else(|| self.places.get(by_index()?));
         match place {
-            Some((_, entry)) if *entry < self.entries => Ok(LiveFrom::Entry(*entry as u64)),
+            Some(Place { entry, is_own, .. }) if *entry < self.entries => {
+                Ok(LiveFrom::Entry { ordinal: *entry as u64, is_own: *is_own })
+            }
             Some(_) => Ok(LiveFrom::End),
             None => Err("the recording of the receiver has no span at the fork point".to_owned()),
         }
@@ -81,19 +98,18 @@ pub(crate) fn any_request() -> Tolerance {
     Tolerance::default().with_default(Rule::Custom(Arc::new(|_, _, _| true)))
 }
 
-/// The spans in order, each with the first entry that is not before it.
-fn places(order: &[Id], stored: &[StoredEntry]) -> Vec<(Id, usize)> {
+/// The spans in order, each with its entry, else the first one that is not before it.
+fn places(order: &[Id], stored: &[StoredEntry]) -> Vec<Place> {
     let by_span: HashMap<&str, usize> =
         stored.iter().enumerate().filter_map(|(at, stored)| Some((stored.entry.span_id.as_deref()?, at))).collect();
     let mut next = stored.len();
-    let mut places: Vec<(Id, usize)> = order
+    let mut places: Vec<Place> = order
         .iter()
         .rev()
         .map(|id| {
-            if let Some(at) = by_span.get(&*id.as_text()) {
-                next = next.min(*at);
-            }
-            (id.clone(), next)
+            let own = by_span.get(&*id.as_text()).copied();
+            next = next.min(own.unwrap_or(next));
+            Place { id: id.clone(), entry: own.unwrap_or(next), is_own: own.is_some() }
         })
         .collect();
     places.reverse();
@@ -165,12 +181,12 @@ mod tests {
         let recording = Recording::read(&cassette, "agent").unwrap();
         assert!(!recording.matches_in_order);
         for (span, index, expected) in [
-            ("r", None, Ok(LiveFrom::Entry(0))),
-            ("a", None, Ok(LiveFrom::Entry(0))),
-            ("p", None, Ok(LiveFrom::Entry(1))),
-            ("b", None, Ok(LiveFrom::Entry(1))),
+            ("r", None, Ok(LiveFrom::Entry { ordinal: 0, is_own: false })),
+            ("a", None, Ok(LiveFrom::Entry { ordinal: 0, is_own: true })),
+            ("p", None, Ok(LiveFrom::Entry { ordinal: 1, is_own: false })),
+            ("b", None, Ok(LiveFrom::Entry { ordinal: 1, is_own: true })),
             ("e", None, Ok(LiveFrom::End)),
-            ("gone", Some(3), Ok(LiveFrom::Entry(1))),
+            ("gone", Some(3), Ok(LiveFrom::Entry { ordinal: 1, is_own: true })),
             ("gone", Some(9), Err(())),
             ("gone", None, Err(())),
         ] {

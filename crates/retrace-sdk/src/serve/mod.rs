@@ -51,8 +51,13 @@ use crate::installed::Installed;
 ///
 /// # Arguments
 /// A text as new input replaces the first argument, an object sets arguments by name; names that the function does not have are
-/// ignored with a warning. All others are those of the recorded run. An argument that cannot be read ends the new run as failed, and
-/// so does a request of a function that is not served.
+/// ignored with a warning. All others are those of the recorded run. A new input of which the function takes nothing ends the new run
+/// as failed, and so do an argument that cannot be read and a request of a function that is not served.
+///
+/// # Recordings
+/// With a recording of the receiver, what comes before the fork point is answered from it. A call there that differs from the recorded
+/// one, such as by a new input, is refused: fork at it or before it, or in the mode `lenient`, which answers it all the same. A change
+/// of the call at the fork point that was not applied ends the new run as failed.
 #[must_use = "nothing is served until it is awaited or spawned"]
 pub fn serve(functions: impl IntoIterator<Item = Resumable>) -> ServeBuilder {
     ServeBuilder { functions: functions.into_iter().collect(), allowed: BTreeSet::new(), heartbeat: HEARTBEAT }

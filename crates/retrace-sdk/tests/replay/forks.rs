@@ -29,6 +29,28 @@ async fn agent(provider: &Provider, sent: &Sent) -> Result<String, AnyError> {
     Ok([first, receipt, second, third].join("; "))
 }
 
+/// The first line of a cassette.
+fn header(path: &std::path::Path) -> String {
+    std::fs::read_to_string(path).unwrap().lines().next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn the_header_of_a_cassette_names_the_run() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.jsonl");
+    let (provider, sent) = (Provider::new(), Sent::default());
+    let named = retrace::record_cassette(&path).name("mine");
+    named.run(agent(&provider, &sent)).await.unwrap().value.unwrap();
+    assert!(header(&path).contains(r#""name":"mine""#), "{}", header(&path));
+    // Outside of all runs there is no name, and a run without calls has a header too.
+    retrace::record_cassette(&path).run(provider.chat("alone")).await.unwrap().value.unwrap();
+    assert!(header(&path).contains(r#""name":"""#), "{}", header(&path));
+    retrace::record_cassette(&path).run(async {}).await.unwrap();
+    assert!(header(&path).contains(r#""name":"""#), "{}", header(&path));
+    retrace::replay(&path).run(async {}).await.unwrap();
+}
+
 #[tokio::test]
 async fn a_changed_message_at_the_second_call() {
     let _alone = alone();
@@ -37,6 +59,7 @@ async fn a_changed_message_at_the_second_call() {
     let (provider, sent) = (Provider::new(), Sent::default());
     retrace::record_cassette(&path).run(agent(&provider, &sent)).await.unwrap().value.unwrap();
     assert_eq!((provider.seen().len(), sent.load(Ordering::SeqCst)), (3, 1));
+    assert!(header(&path).contains(r#""name":"agent""#), "{}", header(&path));
     let live = Provider::new();
     let recording = record();
     let forked_path = directory.path().join("forked.jsonl");
@@ -61,6 +84,9 @@ async fn a_changed_message_at_the_second_call() {
     // Every span is stored, the answered ones marked.
     assert_eq!(spans(&run).iter().filter(|span| span.span_type == SpanType::LlmCall).count(), 3, "{run:#?}");
     assert!(format!("{:?}", span(&run, "send").metadata).contains("replayed"), "{run:#?}");
+    // The two live calls are what it has spent.
+    assert_eq!(run.total_tokens, Some(30), "{run:#?}");
+    assert!(run.metadata.as_ref().unwrap().as_str().contains(r#""replayed":true"#), "{run:#?}");
     // The cassette of the fork replays the fork.
     let gone = Provider::new();
     let again = retrace::replay(&forked_path).lenient().run(agent(&gone, &sent)).await.unwrap();
@@ -121,6 +147,101 @@ async fn arguments_of_a_tool_are_replaced() {
     assert_eq!(fork(json!(21)).run(run()).await.unwrap().value, 42);
     let error = fork(json!("many")).run(run()).await.unwrap_err();
     assert!(error.to_string().contains("do not fit the step"), "{error}");
+}
+
+#[retrace::record(type = tool_call)]
+async fn weather(city: &str) -> Result<String, AnyError> {
+    Ok(format!("{city}: sleet"))
+}
+
+#[tokio::test]
+async fn a_change_that_is_not_applied_is_an_error() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.jsonl");
+    let (provider, sent) = (Provider::new(), Sent::default());
+    let run = async |provider: &Provider, asks: bool| {
+        let first = provider.chat("first").await?;
+        send(&sent, "harbour").await?;
+        retrace::fork_point("mark");
+        if asks { provider.chat("second").await } else { Ok::<_, AnyError>(first) }
+    };
+    retrace::record_cassette(&path).run(run(&provider, true)).await.unwrap().value.unwrap();
+    let live = Provider::new();
+    let named = |name: &str| retrace::replay(&path).from(ForkPoint::Name(name.to_owned()));
+    let call = || retrace::replay(&path).from(ForkPoint::ModelCall(2));
+    // What has no place at the fork point is known before anything is called.
+    for (fork, expected) in [
+        (call().tool_output("sunny"), "`tool_output` cannot be applied: the entry is a model call"),
+        (call().tool_arguments(json!({"a": 5})), "`tool_arguments` cannot be applied: the entry is a model call"),
+        (named("send").set("tool_arguments.to", "x"), "`tool_arguments.to` cannot be applied: the entry is a step"),
+        (named("send").parameter("seed", 1), "`parameters.seed` cannot be applied: the entry is a step"),
+        (named("send").tool_output(1).tool_arguments(2), "`tool_arguments` cannot be applied: a step that is given"),
+        (named("mark").model("m"), "`model` cannot be applied: the entry is a mark"),
+        (retrace::replay(&path).model("m"), "`model` cannot be changed without a fork point"),
+    ] {
+        let error = fork.run(run(&live, true)).await.unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        assert!(live.seen().is_empty());
+    }
+    // Else it is known when the run ends.
+    let end = call().set("messages.0.content", "x").run(run(&live, false));
+    let error = end.await.unwrap_err();
+    assert!(error.to_string().contains("`messages.0.content` at the fork point was not changed"), "{error}");
+    let error = call().model("m").run(run(&live, false)).await.unwrap_err();
+    assert!(error.to_string().contains("`model` at the fork point was not changed"), "{error}");
+    assert!(live.seen().is_empty());
+    // A fork that changes nothing may end before its point.
+    call().run(run(&live, false)).await.unwrap().value.unwrap();
+}
+
+#[retrace::record(type = tool_call, replay)]
+async fn double(number: u32) -> u32 {
+    number * 2
+}
+
+#[tokio::test]
+async fn what_a_refusal_cancels_states_it() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.jsonl");
+    let run = async || {
+        let outer = retrace::step("outer", SpanType::Reasoning).scope(async |_| double(2).await);
+        outer.await
+    };
+    let agent = async || retrace::run("agent").scope(async |_| run().await).await;
+    assert_eq!(retrace::record_cassette(&path).run(agent()).await.unwrap().value, 4);
+    let recording = record();
+    let fork = retrace::replay(&path).from(ForkPoint::Name("double".to_owned())).tool_arguments(json!({"number": 3}));
+    let error = fork.run(agent()).await.unwrap_err().to_string();
+    assert!(error.contains("its arguments cannot be replaced"), "{error}");
+    let stored = named(recording.runs(), "agent");
+    assert_eq!(stored.error.as_ref(), Some(&error));
+    for name in ["outer", "double"] {
+        assert_eq!(span(&stored, name).error.as_ref(), Some(&error), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_run_whose_fork_was_not_applied_is_stored_as_failed() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.jsonl");
+    let run = async |provider: Provider, asks: bool| {
+        let run = retrace::run("agent").scope(async move |_| {
+            let sky = weather("Oslo").await?;
+            if asks { provider.chat(&sky).await } else { Ok::<_, AnyError>(sky) }
+        });
+        run.await
+    };
+    retrace::record_cassette(&path).run(run(Provider::new(), true)).await.unwrap().value.unwrap();
+    let recording = record();
+    let fork = retrace::replay(&path).from(ForkPoint::ModelCall(1)).model("m").run(run(Provider::new(), false));
+    let error = fork.await.unwrap_err().to_string();
+    let stored = named(recording.runs(), "agent");
+    assert_eq!(stored.status, Some(retrace::Status::Failed), "{stored:#?}");
+    assert!(error.contains("`model` at the fork point was not changed"), "{error}");
+    assert_eq!(stored.error, Some(error));
 }
 
 #[tokio::test]

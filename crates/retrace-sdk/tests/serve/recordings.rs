@@ -1,5 +1,6 @@
 //! Forks and replays from the recording that a receiver sends: the spans of a run, as it stores them.
 
+use std::future::Future;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -37,8 +38,21 @@ async fn mail_agent(question: &str) -> Result<String, AnyError> {
     Ok(summary)
 }
 
+/// A tool that a replay executes: no result of it is kept.
+#[retrace::record(type = tool_call)]
+async fn weather(city: &str) -> Result<String, AnyError> {
+    Ok(format!("{city}: sleet"))
+}
+
+#[retrace::record(name = "weather-agent", resumable)]
+async fn weather_agent(city: &str) -> Result<String, AnyError> {
+    let sky = weather(city).await?;
+    provider().chat(&sky).await
+}
+
 /// A recorded run, and a connection on which it can be run again.
 struct Recorded {
+    name: &'static str,
     served: Served,
     _serving: retrace::Serving,
     run: Value,
@@ -48,14 +62,22 @@ struct Recorded {
 
 impl Recorded {
     fn start(allowed: Option<&str>) -> Self {
-        let served = Served::start();
-        renewed();
         let serve = retrace::serve([retrace::resumable!(mail_agent)]);
         let serve = allowed.into_iter().fold(serve, retrace::ServeBuilder::allow_external);
+        Self::of("mail-agent", serve, mail_agent("who?"))
+    }
+
+    fn of(
+        name: &'static str,
+        serve: retrace::ServeBuilder,
+        agent: impl Future<Output = Result<String, AnyError>>,
+    ) -> Self {
+        let served = Served::start();
+        renewed();
         let serving = served.serve_with(serve);
-        served.runtime.block_on(mail_agent("who?")).unwrap();
-        let run = served.peer.ended("mail-agent");
-        Self { served, _serving: serving, run, provider: renewed(), sent: SENT.load(Ordering::SeqCst) }
+        served.runtime.block_on(agent).unwrap();
+        let run = served.peer.ended(name);
+        Self { name, served, _serving: serving, run, provider: renewed(), sent: SENT.load(Ordering::SeqCst) }
     }
 
     fn span(&self, span_type: &str, number: usize) -> &Value {
@@ -71,9 +93,10 @@ impl Recorded {
             "originalKwargs": self.run["input"]["kwargs"], "cassette": self.run["spans"]
         });
         data.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-        let before = self.served.peer.names().iter().filter(|name| *name == "Fork: mail-agent").count();
-        self.served.peer.send(resume("mail-agent", data));
-        self.served.peer.all_ended("Fork: mail-agent", before + 1).remove(before)
+        let name = format!("Fork: {}", self.name);
+        let before = self.served.peer.names().iter().filter(|other| **other == name).count();
+        self.served.peer.send(resume(self.name, data));
+        self.served.peer.all_ended(&name, before + 1).remove(before)
     }
 
     /// How often the tool was executed since the recording.
@@ -122,18 +145,65 @@ fn an_external_tool_after_the_fork_point_is_refused_unless_allowed_by_name() {
 }
 
 #[test]
-fn a_new_input_with_a_recording_is_answered_before_the_fork_point() {
+fn a_new_input_that_changes_a_call_before_the_fork_point_is_refused_but_in_the_lenient_mode() {
     let recorded = Recorded::start(None);
-    let run = recorded.fork(recorded.span("llm_call", 1), json!({"modifiedInput": "who else?"}));
+    let second = recorded.span("llm_call", 1);
+    let run = recorded.fork(second, json!({"modifiedInput": "who else?"}));
+    let error = run["error"].as_str().unwrap();
+    assert_eq!((&run["status"], &run["input"]), (&json!("failed"), &json!("who else?")), "{run:#}");
+    assert!(error.contains("who else?") && error.contains("fork at this call or before it"), "{error}");
+    assert_eq!((recorded.provider.seen().len(), recorded.sent()), (0, 0));
+    let run = recorded.fork(second, json!({"modifiedInput": "who else?", "mode": "lenient"}));
     assert_eq!((&run["status"], &run["input"]), (&json!("completed"), &json!("who else?")), "{run:#}");
     assert_eq!((recorded.provider.seen().len(), recorded.sent()), (1, 0));
+    // At the call itself the new input is what is asked.
+    let run = recorded.fork(recorded.span("llm_call", 0), json!({"modifiedInput": "who?"}));
+    assert_eq!(run["status"], "failed", "the tool has other arguments: {run:#}");
+    assert_eq!(recorded.provider.seen()[1], "who?");
+}
+
+#[test]
+fn a_change_of_a_tool_that_is_executed_by_itself_fails_the_fork() {
+    let serve = retrace::serve([retrace::resumable!(weather_agent)]);
+    let recorded = Recorded::of("weather-agent", serve, weather_agent("Oslo"));
+    let tool = recorded.span("tool_call", 0);
+    for mode in ["strict", "lenient"] {
+        for (name, value) in [("tool_output", json!("sunny")), ("tool_arguments", json!({"city": "Bergen"}))] {
+            let run = recorded.fork(tool, json!({"mode": mode, "substitutions": {name: value}}));
+            let error = run["error"].as_str().unwrap_or_default();
+            assert_eq!(run["status"], "failed", "{name}: {run:#}");
+            let expected = [&*format!("`{name}`"), "weather", "Add `replay` to its `#[record]`"];
+            assert!(expected.iter().all(|part| error.contains(part)), "{error}");
+            assert!(!error.contains("an earlier call"), "{error}");
+        }
+    }
+    assert_eq!(recorded.provider.seen(), Vec::<String>::new(), "no call goes out");
+    let run = recorded.fork(recorded.span("llm_call", 0), json!({}));
+    assert_eq!(run["status"], "completed", "without a change the tool is executed: {run:#}");
+}
+
+#[test]
+fn arguments_of_a_tool_that_cannot_be_given_any_fail_the_fork_with_the_reason() {
+    let recorded = Recorded::start(None);
+    let changed = json!({"substitutions": {"tool_arguments": {"to": "the harbour"}}});
+    let run = recorded.fork(recorded.span("tool_call", 0), changed);
+    assert_eq!((&run["status"], recorded.sent()), (&json!("failed"), 0), "{run:#}");
+    let step = run["spans"].as_array().unwrap().iter().find(|span| span["name"] == "send").unwrap();
+    for error in [&run["error"], &step["error"]] {
+        assert!(error.as_str().unwrap().contains("its arguments cannot be replaced"), "{run:#}");
+    }
 }
 
 #[test]
 fn a_fork_that_cannot_begin_is_a_run_that_states_why() {
     let recorded = Recorded::start(None);
     let at = recorded.span("llm_call", 0).clone();
+    let root = recorded.span("reasoning", 0).clone();
     for (changes, expected) in [
+        (
+            json!({"forkPointSpanId": root, "substitutions": {"model": "m"}}),
+            "is no model call or tool that is executed",
+        ),
         (json!({"forkPointSpanId": "00000000-0000-4000-8000-000000000009"}), "no span at the fork point"),
         (json!({"cassette": "x"}), "is no list"),
         (json!({"cassette": [{"name": 1}]}), "entry 0 of the receiver's recording"),
@@ -141,6 +211,11 @@ fn a_fork_that_cannot_begin_is_a_run_that_states_why() {
         (json!({"cassette": null, "substitutions": {"model": "m"}}), "needs the recording"),
         (json!({"substitutions": {"mesages": []}}), "\"mesages\" at the fork point is not understood"),
         (json!({"substitutions": {"messages": "hi"}}), "\"messages\" at the fork point is not understood"),
+        (json!({"substitutions": {"tool_output": "hi"}}), "`tool_output` cannot be applied: the entry is a model call"),
+        (
+            json!({"modifiedInput": {"nope": "rivers"}}),
+            "the new input sets \"nope\", and the function takes `question`",
+        ),
         (json!({"originalKwargs": {"question": 7}}), "argument `question` cannot be read"),
         (json!({"originalKwargs": {}}), "argument `question` is missing"),
         (json!({"originalKwargs": 7}), "not an object"),

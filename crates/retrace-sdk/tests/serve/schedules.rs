@@ -238,7 +238,7 @@ fn a_new_input_of_every_kind() {
         (json!({"question": "7"}), "failed", Value::Null),
         (json!({"question": -1}), "failed", Value::Null),
         (json!({"question": null}), "failed", Value::Null),
-        (json!({"answer": 7}), "completed", json!(2)),
+        (json!({"answer": 7}), "failed", Value::Null),
         (json!({}), "completed", json!(2)),
         (json!(7), "completed", json!(2)),
         (json!(7.5), "completed", json!(2)),

@@ -31,6 +31,7 @@ pub(super) static DIALECT: Dialect = Dialect {
         (attributes::ERROR, Field::StatedError),
         (attributes::METADATA, Field::StatedMetadata),
         (attributes::PARTIAL, Field::Partial),
+        (attributes::REPLAYED, Field::Replayed),
         (attributes::TRUNCATED, Field::Truncated),
         (attributes::TOOL_CALL_ID, Field::ToolCallId),
         (attributes::TOKEN_IDS, Field::TokenIds),

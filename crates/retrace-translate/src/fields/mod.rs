@@ -120,6 +120,8 @@ fields! {
     StatedError,
     /// The response was not read to its end.
     Partial,
+    /// A recording has answered the call.
+    Replayed,
     /// Content was truncated before it was recorded.
     Truncated,
     /// Input of the whole run.

@@ -150,6 +150,7 @@ impl RunAssembler<'_> {
         let mut trace = self.origin.trace(&top, &name, &labels, totals, self.options);
         let mut metadata = self.origin.trace_metadata(&top, &name, &labels, &run.resource, self.options);
         metadata.kept_for_failure = run.kept_for_failure;
+        metadata.replayed = nodes.iter().any(|node| node.kept && node.is_replayed);
         let calls =
             || order.iter().filter_map(|at| nodes.get(*at)).filter(|node| node.is_model_call() && node.ended.is_some());
         metadata.inferred_io = infer_io(

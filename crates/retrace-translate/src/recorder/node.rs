@@ -32,6 +32,8 @@ pub(crate) struct Node {
     pub request_id: Option<String>,
     /// The span is of kind SERVER.
     pub is_server: bool,
+    /// A recording has answered what it records.
+    pub is_replayed: bool,
     pub operation: Option<Cow<'static, str>>,
     pub executed_call: Option<String>,
     /// Class of the span, sent or not.
@@ -103,6 +105,7 @@ impl Node {
             response_id: if builder.is_some() { None } else { reader.response_id() },
             request_id: reader.request_id(),
             is_server: span.kind() == Kind::Server,
+            is_replayed: builder.as_ref().is_some_and(|builder| builder.metadata.replayed == Some(true)),
             operation: reader.operation(),
             executed_call: reader.executed_call(),
             class: reader.class(),

@@ -275,6 +275,7 @@ impl RunIdentity {
             inferred_io: false,
             entry_span: name.entry_span.clone(),
             kept_for_failure: false,
+            replayed: false,
             otel: (self.id.to_otel_trace() != Some(self.trace_id)).then(|| TraceOrigin {
                 trace_id: hex(&self.trace_id),
                 continues: self.continues.clone(),

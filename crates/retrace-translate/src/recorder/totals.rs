@@ -2,7 +2,7 @@
 //!
 //! Agents and outer spans repeat the usage of their children, two libraries may record the same call, and a server may record
 //! the call of its client ([`super::same_call`] has the rules). Repeated usage does not count and moves to `metadata.usage` of
-//! its span.
+//! its span, and so does that of a call which a recording has answered.
 
 use foldhash::{HashMap, HashMapExt as _, HashSet};
 use smallvec::{SmallVec, smallvec};
@@ -68,7 +68,22 @@ pub(crate) fn counting_nodes(nodes: &[Node], tree: &Tree) -> Vec<bool> {
         }
     }
     count_answers_once(nodes, tree, &mut counts);
+    count_no_answers_again(nodes, tree, &mut counts);
     counts
+}
+
+/// Counts nothing that a recording has answered, nor the records of other libraries around it.
+fn count_no_answers_again(nodes: &[Node], tree: &Tree, counts: &mut [bool]) {
+    for (at, node) in nodes.iter().enumerate().filter(|(_, node)| node.is_replayed) {
+        set(counts, at, false);
+        for above in tree.above(at) {
+            match nodes.get(above) {
+                Some(outer) if outer.class.is_none() => {}
+                Some(outer) if is_call(outer) && outer.operation == node.operation => set(counts, above, false),
+                _ => break,
+            }
+        }
+    }
 }
 
 /// Returns true if a span is a server's record of a call that a span above it records from the client's side.
@@ -185,6 +200,7 @@ pub(crate) fn counts_so_far(nodes: &mut [Node], at: usize, path: &[usize]) -> bo
     let mut same_call = is_call(node);
     let mut counts = if same_call { !same_below } else { !any_below || node.class.is_none() };
     let is_server = node.is_server;
+    counts &= !node.is_replayed;
     for above in path {
         let Some(outer) = nodes.get_mut(*above) else { break };
         counts &= !(is_server && is_call(outer));

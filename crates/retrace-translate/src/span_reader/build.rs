@@ -60,6 +60,7 @@ impl<'v, V: SpanView> SpanReader<'v, V> {
         let stated = |field| fields.consume(field, Value::to_bool).filter(|is_so| *is_so);
         metadata.truncated = stated(Field::Truncated).or_else(|| fields.truncated.get().then_some(true));
         metadata.partial = stated(Field::Partial);
+        metadata.replayed = stated(Field::Replayed);
         metadata.vision = io.vision;
         match &metadata.finish_reasons {
             Some(stated) => fields.keep_reasons(stated),

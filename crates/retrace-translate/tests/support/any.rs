@@ -60,6 +60,7 @@ pub const KEYS: &[&str] = &[
     "retrace.token_ids",
     "retrace.logprobs",
     "retrace.metadata.x",
+    "retrace.replayed",
     "retrace.metadata._fork_of",
     "retrace.cost",
     "session.id",

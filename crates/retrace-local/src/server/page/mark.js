@@ -23,6 +23,7 @@ export function marks(trace) {
   return [
     mark(failed, 'warn', `${number(failed ?? 0)} failed`, 'Spans of this run that have an error'),
     mark(trace.kept_for_failure, 'warn', 'kept for failure', 'Not sampled: sent only because something in it failed'),
+    mark(trace.replayed, 'replayed', 'replayed', 'A recording has answered calls of it, which cost nothing'),
     mark(trace.golden, 'golden', 'golden', 'Marked as the run that later ones are compared with'),
     mark(trace.lossy, 'warn', 'lossy', 'The client lost track of parts of this run'),
     mark(trace.terminated_early, 'warn', 'cut short', 'The end was made up, not seen'),
