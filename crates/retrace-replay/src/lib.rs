@@ -6,6 +6,7 @@ pub mod cassette;
 mod columns;
 mod diff;
 mod document;
+mod dollars;
 mod fingerprint;
 pub mod golden;
 mod lane;
@@ -23,6 +24,7 @@ mod tolerance;
 
 pub use arguments_hash::arguments_hash;
 pub use diff::{Diff, Difference, MAX_DIFFERENCES};
+pub use dollars::dollars;
 pub use fingerprint::{Fingerprint, redact, rename_ids};
 pub use lane::{Lane, LaneNode, Segment};
 pub use limits::{EnforcementError, Limits, LimitsError, Used, Verdict};

@@ -102,7 +102,6 @@ struct Places {
 }
 
 /// A fork point that the cassette does not have.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum ReplayError {
     /// The cassette cannot be read.
@@ -114,6 +113,13 @@ pub enum ReplayError {
         /// Position that the fork names.
         at: ForkPoint,
     },
+}
+
+/// The text of `Display`: a `main` that returns the error prints it with `Debug`.
+impl std::fmt::Debug for ReplayError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 impl std::fmt::Display for ReplayError {

@@ -250,9 +250,10 @@ fn is_known(name: &str) -> bool {
     is_exception(name) || is_content_event(name) || meaning(name).is_genai()
 }
 
-/// Returns true if the error of the span contains `words`.
+/// Returns true if the error of the span, which has no credentials any more, contains `words`.
 fn error_contains(span: &Span, words: &str) -> bool {
-    span.error.as_deref().is_some_and(|error| error.contains(words))
+    let contains = |error: &str| error.contains(words) || error.contains(&*genai_redact::error(words));
+    span.error.as_deref().is_some_and(contains)
 }
 
 fn is_structural(key: &str, value: &Value<'_>) -> bool {
