@@ -147,7 +147,7 @@ pub use retrace_translate::{Kind, Parent, SpanFacts, SpanPolicy, SpanSelection, 
 #[doc(hidden)]
 pub mod __private {
     pub use crate::log::Warnings;
-    pub use crate::log::startup_log::warn_of_setting;
+    pub use crate::log::startup_log::{warn_at_once, warn_of_setting};
     pub use crate::processor::held_start::HeldStart;
     pub use crate::sampler::head_sampling::{AgentScope, AlwaysSampled, Head, HeadSampler, Unsampled};
     pub use crate::span::not_sent::{NOT_SENT, watch_not_sent};

@@ -6,6 +6,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
 
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use retrace_local::Server;
 
 /// Set in the child: how it ends.
@@ -27,6 +28,27 @@ fn record_and_end(case: &str) {
             let _retrace = retrace::install().unwrap();
             assert_eq!(research("tides"), "TIDES");
             std::process::exit(0);
+        }
+        "let _" => {
+            // README's recipe with a pattern that keeps nothing.
+            let _ = retrace::install().unwrap();
+            assert_eq!(research("tides"), "TIDES");
+            assert_eq!(research("storms"), "STORMS");
+        }
+        "late" => {
+            let retrace = retrace::install().unwrap();
+            assert_eq!(research("tides"), "TIDES");
+            drop(retrace);
+            assert_eq!(research("storms"), "STORMS");
+        }
+        "shutdown" => {
+            let (builder, retrace) = retrace::layer_on(SdkTracerProvider::builder()).unwrap();
+            let provider = builder.build();
+            provider.shutdown().unwrap();
+            retrace.shutdown().unwrap();
+            let retrace = retrace::install().unwrap();
+            retrace.provider().unwrap().shutdown().unwrap();
+            retrace.shutdown().unwrap();
         }
         "serve" => {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -75,6 +97,13 @@ fn losses_are_written_to_standard_error() {
         is(&written(way, &format!("{}/wrong", free.url())), &[wrong, started]);
         // Without a loss there is nothing to report.
         is(&written(way, free.url()), &[started]);
+    }
+    let dropped = written("let _", free.url());
+    let texts = ["runs are sent to ", "a run begins after the guard of install() was dropped, and is not recorded"];
+    assert!(dropped.len() == 2 && dropped.iter().zip(texts).all(|(line, text)| line.starts_with(text)), "{dropped:#?}");
+    for quiet in ["late", "shutdown"] {
+        let lines = written(quiet, free.url());
+        assert!(lines.iter().all(|line| line.starts_with("runs are sent to ")), "{quiet}: {lines:#?}");
     }
     let refused = written("serve", free.url());
     assert!(refused[0].starts_with("no function is served: set RETRACE_ALLOW_REMOTE_REPLAY=true"), "{refused:#?}");

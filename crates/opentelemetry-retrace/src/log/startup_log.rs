@@ -33,7 +33,7 @@ use crate::log::untaken::{Untaken, Warning};
 const LINES: usize = 32;
 const PREFIX: &str = "opentelemetry-retrace: ";
 /// Cause of the notice that states where runs are sent and with which content.
-pub(crate) const STARTED: &str = "started";
+const STARTED: &str = "started";
 
 /// Lines that are never freed, filled from the front.
 type Slots = [OnceLock<Line>];
@@ -49,6 +49,8 @@ static SHARED_UNTAKEN: LazyLock<Untaken> = LazyLock::new(Untaken::default);
 #[derive(Debug)]
 pub struct StartupLog {
     lines: Vec<Line>,
+    /// The notice of where runs are sent, once the worker runs.
+    started: OnceLock<Line>,
     shared: &'static Slots,
     /// Warnings of the running pipeline.
     untaken: Untaken,
@@ -63,6 +65,7 @@ impl Default for StartupLog {
     fn default() -> Self {
         Self {
             lines: Vec::new(),
+            started: OnceLock::new(),
             shared: &SHARED,
             untaken: Untaken::default(),
             process: Process::current(),
@@ -83,6 +86,14 @@ impl StartupLog {
     /// Logs a notice and keeps it.
     pub(crate) fn note(&mut self, cause: &'static str, text: &str) {
         self.add(Line::new(Level::Notice, cause, text));
+    }
+
+    /// Logs the notice of where runs are sent, and keeps it.
+    pub(crate) fn started(&self, text: &str) {
+        let line = Line::new(Level::Notice, STARTED, text);
+        line.offer(Line::emit);
+        // A build starts one worker.
+        let _ = self.started.set(line);
     }
 
     fn add(&mut self, line: Line) {
@@ -167,11 +178,7 @@ impl StartupLog {
         } else {
             self.take_left(warnings, LevelFilter::current() != LevelFilter::OFF)
         };
-        if !text.is_empty() {
-            // This is the only place where the crate writes to a stream of the process. A closed stream is no
-            // error: `eprint!` would panic.
-            let _ = std::io::stderr().lock().write_all(text.as_bytes());
-        }
+        write_to_stderr(&text);
     }
 
     /// Settles the pending lines, and returns them as they are written to standard error, with `warnings` of the running pipeline
@@ -180,7 +187,7 @@ impl StartupLog {
     fn take_left(&self, mut warnings: String, has_subscriber: bool) -> String {
         let mut text = String::new();
         for level in [Level::Warning, Level::Notice] {
-            let is_start = self.lines.iter().any(|line| line.cause == STARTED);
+            let is_start = self.started.get().is_some();
             if level == Level::Notice && text.is_empty() && (has_subscriber || !is_start) {
                 break;
             }
@@ -196,13 +203,28 @@ impl StartupLog {
     }
 
     fn lines(&self) -> impl Iterator<Item = &Line> {
-        self.lines.iter().chain(self.shared.iter().map_while(OnceLock::get))
+        self.lines.iter().chain(self.started.get()).chain(self.shared.iter().map_while(OnceLock::get))
     }
 }
 
 impl Drop for StartupLog {
     fn drop(&mut self) {
         self.write_left(false);
+    }
+}
+
+/// Logs a warning, or writes it to standard error if no subscriber takes it: for a time at which no pipeline is left that could
+/// write it at its end. Not part of the public API.
+pub fn warn_at_once(cause: &'static str, text: &str) {
+    if !log::offer_warning(cause, text, 0) {
+        write_to_stderr(&[PREFIX, text, "\n"].concat());
+    }
+}
+
+/// The only place where the crate writes to a stream of the process. A closed stream is no error: `eprint!` would panic.
+fn write_to_stderr(text: &str) {
+    if !text.is_empty() {
+        let _ = std::io::stderr().lock().write_all(text.as_bytes());
     }
 }
 
@@ -255,10 +277,14 @@ mod tests {
     use super::*;
 
     fn log_of(lines: &[(Level, &str)]) -> StartupLog {
-        let cause = |level| if level == Level::Notice { STARTED } else { "setting" };
-        let lines = lines.iter().map(|(level, text)| Line::new(*level, cause(*level), text)).collect();
+        let (notices, warnings): (Vec<_>, Vec<_>) = lines.iter().partition(|(level, _)| *level == Level::Notice);
+        let started = OnceLock::new();
+        for (level, text) in notices {
+            started.set(Line::new(level, STARTED, text)).unwrap();
+        }
         StartupLog {
-            lines,
+            lines: warnings.iter().map(|(level, text)| Line::new(*level, "setting", text)).collect(),
+            started,
             shared: &[],
             untaken: Untaken::default(),
             process: Process::current(),
@@ -288,7 +314,7 @@ mod tests {
         let log = log_of(&[(Level::Warning, "taken before"), (Level::Notice, "alone")]);
         log.lines[0].offer(|_| true);
         assert_eq!(log.take_left(String::new(), true), "");
-        log.lines[1].settle();
+        log.started.get().unwrap().settle();
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Origin, events, and attributes without a field of their own.
 
+use foldhash::HashMap;
 use retrace_protocol::json::without_nul;
 use retrace_protocol::metadata::{SpanEvent, SpanLink, SpanOrigin};
 use retrace_protocol::{Json, Span, Timestamp};
@@ -131,12 +132,21 @@ impl<V: SpanView> SpanReader<'_, V> {
         }
     }
 
-    /// Returns the attributes that nothing has consumed and that repeat no consumed value.
+    /// Returns the attributes that nothing has consumed, that repeat no consumed value, and that were not set again.
     fn attributes(&self, options: &Options) -> Option<Json> {
         let consumed = self.fields.consumed_attributes();
+        // Last place of each key. Most spans have no use for it.
+        let mut last: Option<HashMap<&str, usize>> = None;
+        let mut is_overwritten = |at: usize, key: &str| {
+            let places = || self.view.attributes().enumerate().map(|(at, (key, _))| (key, at)).collect();
+            last.get_or_insert_with(places).get(key).is_some_and(|last| *last > at)
+        };
         let leftover = self.view.attributes().enumerate().filter(|(i, (key, value))| {
-            let repeats = || is_empty(value) || (self.fields.has_meaning(*i) && self.repeats(key, value));
-            !consumed.has(*i) && !repeats() && (options.capture_content || is_structural(key, value))
+            let mut is_known = || {
+                is_empty(value)
+                    || (self.fields.has_meaning(*i) && (self.repeats(key, value) || is_overwritten(*i, key)))
+            };
+            !consumed.has(*i) && !is_known() && (options.capture_content || is_structural(key, value))
         });
         object(leftover.map(|(_, attribute)| attribute))
     }
