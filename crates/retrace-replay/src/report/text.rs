@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{CallId, LiveReason, Report, Style, Verdict};
 use crate::columns::columns;
-use crate::dollars::dollars;
+use crate::limits::dollars;
 use crate::refusal::RefusalReason;
 
 /// Most calls of one kind that are listed.

@@ -19,6 +19,8 @@ use crate::view::{EventView, Kind, SpanView, StatusView, Value};
 /// Prefixes of attributes that are kept without content capture, because they never hold content.
 const STRUCTURAL: &[&str] =
     &["server.", "network.", "service.", "code.", "thread.", "http.route", "http.request.method", "url.scheme"];
+/// Prefix of the attributes by which an application states facts.
+const STATED: &str = "retrace.";
 /// Attributes of a `tracing` event.
 const LEVEL: &str = "level";
 const TARGET: &str = "target";
@@ -132,14 +134,15 @@ impl<V: SpanView> SpanReader<'_, V> {
         }
     }
 
-    /// Returns the attributes that nothing has consumed, that repeat no consumed value, and that were not set again.
+    /// Returns the attributes that nothing has consumed, that repeat no consumed value, and that the application did not state anew.
     fn attributes(&self, options: &Options) -> Option<Json> {
         let consumed = self.fields.consumed_attributes();
-        // Last place of each key. Most spans have no use for it.
+        // Last place of each key, for attributes of the application's own statements: a later one replaces it. What a library sets
+        // twice stays, since its earlier value may be content.
         let mut last: Option<HashMap<&str, usize>> = None;
         let mut is_overwritten = |at: usize, key: &str| {
             let places = || self.view.attributes().enumerate().map(|(at, (key, _))| (key, at)).collect();
-            last.get_or_insert_with(places).get(key).is_some_and(|last| *last > at)
+            key.starts_with(STATED) && last.get_or_insert_with(places).get(key).is_some_and(|last| *last > at)
         };
         let leftover = self.view.attributes().enumerate().filter(|(i, (key, value))| {
             let mut is_known = || {

@@ -1,10 +1,12 @@
 //! Ceilings of a run: model calls and tool steps, tokens, US dollars.
 
+mod dollars;
+
 use std::fmt::{self, Display};
 
 use serde::Serialize;
 
-use crate::dollars::dollars;
+pub use self::dollars::dollars;
 
 /// Variable of the ceiling that may have a fraction.
 const USD: &str = "RETRACE_MAX_USD_PER_RUN";
