@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use integration_tests::agent;
@@ -35,17 +37,26 @@ fn gets_through(provider: &SdkTracerProvider, stats: impl Fn() -> Stats, through
 #[test]
 fn pain_13_a_flood_does_not_keep_the_worker_from_its_connection() {
     let server = Server::start().unwrap();
+    let reported = Arc::new(AtomicU64::new(0));
+    let sum = Arc::clone(&reported);
     let processor = RetraceSpanProcessor::builder()
         .with_api_key("rt_local")
         .with_base_url(server.url())
         .with_transport("ws")
         .with_buffer_bytes(1 << 20)
+        .with_on_error(move |signal| {
+            let spans =
+                signal.message.split_once(" spans lost: the queue is full").map(|(spans, _)| spans.parse::<u64>());
+            sum.fetch_add(spans.transpose().unwrap().unwrap_or_default(), Ordering::Relaxed);
+        })
         .build()
         .unwrap();
     let provider = SdkTracerProvider::builder().with_span_processor(processor.clone()).build();
     let delivered = || processor.stats().delivered;
     assert!(gets_through(&provider, || processor.stats(), delivered), "{:?}", processor.stats());
     let _ = processor.shutdown_with_timeout(HANG);
+    // Spans that the queue refuses are reported as all others that are lost.
+    assert_eq!(reported.load(Ordering::Relaxed), processor.stats().lost.by(LossReason::QueueFull));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use opentelemetry::global;
-use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanProcessor, TracerProviderBuilder};
 use retrace_protocol::limits::FLUSH_TIMEOUT;
 
@@ -92,7 +92,7 @@ impl Installer {
     /// side. The last call takes effect.
     ///
     /// ```no_run
-    /// # use opentelemetry_sdk::error::OTelSdkResult;
+    /// # use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
     /// # use opentelemetry_sdk::trace::{SpanData, SpanExporter};
     /// use opentelemetry_retrace::Installer;
     /// use opentelemetry_sdk::trace::BatchSpanProcessor;
@@ -216,7 +216,7 @@ impl Guard {
         self.retrace.warnings()
     }
 
-    /// Flushes and stops, and returns the result, which a drop discards.
+    /// Flushes and stops, and returns the result, which a drop discards. `Ok` as well if the provider was shut down before.
     ///
     /// # Errors
     /// As [`SdkTracerProvider::shutdown`].
@@ -229,7 +229,11 @@ impl Guard {
         let stopped = self.provider.take().map_or(Ok(()), |provider| provider.shutdown_with_timeout(within));
         // Without a provider no shutdown of a processor writes the log lines.
         self.retrace.finish_log();
-        stopped
+        match stopped {
+            // Whoever shut it down had the result.
+            Err(OTelSdkError::AlreadyShutdown) => Ok(()),
+            stopped => stopped,
+        }
     }
 }
 
@@ -238,7 +242,7 @@ const SHORTEST: Duration = Duration::from_millis(100);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // A drop has no caller for the result; losses are in the log.
+        // A drop has no caller for the result; losses are in the log, or on standard error.
         let _ = self.stop();
     }
 }

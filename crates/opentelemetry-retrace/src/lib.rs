@@ -63,20 +63,26 @@
 //! `RETRACE_CAPTURE_CONTENT`) is then off, everything else keeps its default, and a warning is logged. A key,
 //! a URL, a header, a certificate, a spool or a proxy that cannot be used is an error.
 //!
-//! # Warnings about settings
+//! # Warnings
 //! Where `tracing-opentelemetry` is used the subscriber is set up after the provider, so it does not receive
-//! the lines that `build()` logs: the warnings, and the notice that states where runs are sent and with which
-//! content. Lines that no subscriber took are therefore logged again when the worker has work, and no later
-//! than at the shutdown. A subscriber takes a line if it has the event enabled; one that filters out its
-//! level, or the target `opentelemetry-retrace`, does not.
+//! the lines that `build()` logs: the warnings about settings, and the notice that states where runs are sent
+//! and with which content. Lines that no subscriber took are therefore logged again when the worker has work,
+//! and no later than at the shutdown. A subscriber takes a line if it has the event enabled; one that filters
+//! out its level, or the target `opentelemetry-retrace`, does not.
 //!
 //! [`RetraceExporter::warnings`], [`RetraceSpanProcessor::warnings`] and [`Guard::warnings`] return the
-//! warnings in any case. Those that no subscriber has taken when the pipeline is shut down, or its last
-//! handle is dropped, are written to standard error, one line each that begins with `opentelemetry-retrace:
-//! `, followed by the notice. The notice alone is written there only where no subscriber exists. A process
-//! that ends without a shutdown or a drop, as by [`std::process::exit`], writes nothing. A sampler or a
-//! propagator has no worker: its warnings are logged and written by the exporter or processor of the same
-//! process.
+//! warnings about settings in any case. Those that no subscriber has taken when the pipeline is shut down, or
+//! its last handle is dropped, are written to standard error, one line each that begins with
+//! `opentelemetry-retrace: `. So are warnings of the running pipeline: what was lost and why, a key that the
+//! receiver refuses, a receiver that cannot be reached. Of a warning that is repeated one line is written,
+//! with the number of lost spans, or the latest text and the number of earlier ones; failed attempts after
+//! which everything was delivered are left out. The notice follows; alone it is written only where no
+//! subscriber exists. A sampler or a propagator has no worker: its warnings are logged and written by the
+//! exporter or processor of the same process.
+//!
+//! A process that ends without a shutdown or a drop, as by [`std::process::exit`] or a signal, writes nothing
+//! and loses what was not confirmed: keep the provider or the guard where its end is reached, or shut it down
+//! before. (`retrace-sdk` shuts down by itself in `std::process::exit` on Unix.)
 //!
 //! # Across services
 //! [`RetracePropagator`] carries traces from service to service, [`RetraceIdGenerator`] makes their ids, and
@@ -92,7 +98,7 @@
 //! | `gzip` | | bodies of requests can be compressed ([`Builder::with_compression`]) |
 //! | `metrics` | | counts of spans by outcome, by OpenTelemetry's names, through the global meter at the time when an exporter or a processor is built: `otel.sdk.exporter.span.exported`, `otel.sdk.exporter.span.inflight`, of requests, and of batches of frames until they are confirmed, `otel.sdk.exporter.operation.duration`, and of a span processor `otel.sdk.processor.span.processed`, `otel.sdk.processor.span.queue.size` and `otel.sdk.processor.span.queue.capacity` |
 //! | `prices` | yes | the cost of a call from a bundled price table |
-//! | `internal-logs` | yes | logs through OpenTelemetry's internal logging, with `tracing`; without it warnings about settings are only in `warnings()` and on standard error |
+//! | `internal-logs` | yes | logs through OpenTelemetry's internal logging, with `tracing`; without it warnings are only in `warnings()` and on standard error |
 //!
 //! A rustls provider that the application has installed for its process is used in place of the built-in one;
 //! this crate installs none. The proxy of `HTTPS_PROXY` or `ALL_PROXY` is used unless `NO_PROXY` names the
@@ -141,7 +147,7 @@ pub use retrace_translate::{Kind, Parent, SpanFacts, SpanPolicy, SpanSelection, 
 #[doc(hidden)]
 pub mod __private {
     pub use crate::log::Warnings;
-    pub use crate::log::startup_log::warn_of_setting;
+    pub use crate::log::startup_log::{warn_at_once, warn_of_setting};
     pub use crate::processor::held_start::HeldStart;
     pub use crate::sampler::head_sampling::{AgentScope, AlwaysSampled, Head, HeadSampler, Unsampled};
     pub use crate::span::not_sent::{NOT_SENT, watch_not_sent};

@@ -9,12 +9,12 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use opentelemetry_retrace::RetraceExporter;
+use opentelemetry_retrace::{BuildError, RetraceExporter};
 use tracing_core::span::{Attributes, Id, Record};
 use tracing_core::{Dispatch, Event, Metadata, Subscriber, dispatcher};
 
 const WARNING: &str = "RETRACE_TRANSPORT=\"pigeon\" is ignored: use `auto`, `ws`, `http`";
-/// Set in the child: `subscriber`, `elsewhere` or `none`.
+/// Set in the child: `subscriber`, `elsewhere`, `none`, or `error` for a build that fails at last.
 const CASE: &str = "WARNINGS_CASE";
 
 static EVENTS: AtomicUsize = AtomicUsize::new(0);
@@ -47,6 +47,9 @@ fn child(case: &str) -> Vec<String> {
         .env("RETRACE_API_KEY", "rt_x")
         .env("RETRACE_BASE_URL", "http://127.0.0.1:9")
         .env("RETRACE_TRANSPORT", "pigeon");
+    if case == "error" {
+        child.env("HTTPS_PROXY", "socks5://127.0.0.1:9");
+    }
     let output = child.output().unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{errors}");
@@ -59,6 +62,11 @@ fn they_are_logged_or_written_to_standard_error() {
     if let Some(case) = std::env::var_os(CASE) {
         if case == "subscriber" {
             dispatcher::set_global_default(Dispatch::new(Counter)).unwrap();
+        }
+        if case == "error" {
+            let proxied = RetraceExporter::builder().with_base_url("https://retrace.test").build();
+            assert!(matches!(proxied, Err(BuildError::Proxy { .. })), "{proxied:?}");
+            return;
         }
         let build = || {
             let exporter = RetraceExporter::builder().build().unwrap();
@@ -89,6 +97,8 @@ fn they_are_logged_or_written_to_standard_error() {
     }
     let with_subscriber = child("subscriber");
     assert_eq!(with_subscriber.is_empty(), logs, "{with_subscriber:?}");
+    // Nothing is sent, so that no line says so.
+    assert_eq!(child("error"), [WARNING]);
     for case in ["elsewhere", "none"] {
         let without = child(case);
         assert!(without.len() == 2 && without.iter().any(|line| line == WARNING), "{case}: {without:?}");

@@ -31,7 +31,7 @@ const GRACE: Duration = Duration::from_secs(2);
 const LAST: Duration = Duration::from_secs(5);
 
 /// Error of the start of a gateway.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// An address cannot be used.
@@ -50,6 +50,13 @@ pub enum StartError {
     /// The consumer of Kafka cannot be built.
     #[error("kafka: {0}")]
     Kafka(String),
+}
+
+/// The text of `Display`: a `main` that returns the error prints it with `Debug`.
+impl std::fmt::Debug for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 /// A running gateway. Dropped without [`Gateway::stop`], it ends with its runtime, and data in memory is lost.

@@ -68,13 +68,20 @@ struct PolicyFile {
 }
 
 /// Error of an invalid policy file. Names the file and, if there is one, the field.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("cannot use the policy file {}: {problem}", path.display())]
 pub struct PolicyError {
     /// The file.
     path: PathBuf,
     /// The defect, and its position.
     problem: String,
+}
+
+/// The text of `Display`: a `main` that returns the error prints it with `Debug`.
+impl std::fmt::Debug for PolicyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 impl Policies {

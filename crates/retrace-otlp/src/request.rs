@@ -20,12 +20,19 @@ use crate::trace::{OtlpEvent, OtlpResource, OtlpSpan};
 use crate::weight::{self, Kind};
 
 /// Error of an input that is not OTLP.
-#[derive(Debug, Error)]
+#[derive(Error)]
 #[error("input {} is no OTLP {format}: {problem}", .input + 1)]
 pub struct OtlpError {
     input: usize,
     format: &'static str,
     problem: String,
+}
+
+/// The text of `Display`: a `main` that returns the error prints it with `Debug`.
+impl std::fmt::Debug for OtlpError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 impl OtlpError {
@@ -51,7 +58,7 @@ impl OtlpError {
 }
 
 /// Error of bytes that are not a valid request.
-#[derive(Debug, Error)]
+#[derive(Error)]
 #[non_exhaustive]
 pub enum NoProtobuf {
     /// The bytes are no message of this kind.
@@ -60,6 +67,13 @@ pub enum NoProtobuf {
     /// The messages are empty, and would take many times their encoded size in memory.
     #[error("it consists of messages that say nothing, and would take many times its size")]
     Hollow,
+}
+
+/// The text of `Display`: a `main` that returns the error prints it with `Debug`.
+impl std::fmt::Debug for NoProtobuf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 /// Largest ratio of a request's size in memory to its encoded size. Requests of common instrumentations reach three to

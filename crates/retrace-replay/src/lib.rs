@@ -25,7 +25,7 @@ pub use arguments_hash::arguments_hash;
 pub use diff::{Diff, Difference, MAX_DIFFERENCES};
 pub use fingerprint::{Fingerprint, redact, rename_ids};
 pub use lane::{Lane, LaneNode, Segment};
-pub use limits::{EnforcementError, Limits, LimitsError, Used, Verdict};
+pub use limits::{EnforcementError, Limits, LimitsError, Used, Verdict, dollars};
 pub use request::CleanRequest;
 pub use response::{Chunk, Response};
 pub use secrets::Secrets;

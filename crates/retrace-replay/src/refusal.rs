@@ -65,7 +65,7 @@ pub enum RefusalReason {
 }
 
 /// A call that a replay refused. The first refusal fails the run: all later calls are refused as well.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, PartialEq, Serialize)]
 pub struct Refused {
     /// Call.
     pub call: CallId,
@@ -73,6 +73,13 @@ pub struct Refused {
     pub cassette: String,
     /// Why.
     pub reason: RefusalReason,
+}
+
+/// The text of `Display`: a `main` that returns the error prints it with `Debug`.
+impl fmt::Debug for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Display::fmt(self, f)
+    }
 }
 
 impl Refused {

@@ -283,13 +283,9 @@ fn reports_are_text_and_json() {
     replay.end_live(ticket, Some(12), Some(0.5));
     let report = replay.report();
     let plain = report.to_text(Style::Plain);
-    for part in [
-        "differs from the recording",
-        "first divergence",
-        "/messages/0/content",
-        "12 tokens, $0.5000",
-        "unused: entry 1",
-    ] {
+    for part in
+        ["differs from the recording", "first divergence", "/messages/0/content", "12 tokens, $0.50", "unused: entry 1"]
+    {
         assert!(plain.contains(part), "{part}: {plain}");
     }
     assert!(!plain.contains('\u{1b}') && report.to_text(Style::Ansi).contains('\u{1b}'));

@@ -14,7 +14,8 @@ pub(crate) fn nested(above: Option<&AgentScope>, id: Arc<str>, role: Option<Arc<
 }
 
 /// Begins an agent scope: every span that begins below it is done by this agent. Scopes nest; the agent of the enclosing one
-/// is the parent. A scope is no step of its own.
+/// is the parent. A scope is no step of its own. An agent that calls itself is its own parent: its scope stands within another one
+/// of the same id.
 ///
 /// ```
 /// # async fn plan() {}

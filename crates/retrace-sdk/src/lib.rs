@@ -72,6 +72,7 @@ mod agent;
 mod carry;
 pub mod clients;
 mod configuration;
+mod dropped_guard;
 mod enforcement;
 mod facts;
 mod failure;

@@ -27,9 +27,16 @@ use crate::replay::{Aborted, Begun, Session};
 ///
 /// The error type of a `replay` step needs `From<StepError>`, or `Serialize` and `Deserialize`. `String`, `Box<dyn Error>` and the
 /// usual error wrappers have the first.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct StepError {
     kind: StepErrorKind,
+}
+
+/// The text of `Display`: a `main` that returns the error prints it with `Debug`.
+impl fmt::Debug for StepError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Display::fmt(self, f)
+    }
 }
 
 #[derive(Clone, Debug)]

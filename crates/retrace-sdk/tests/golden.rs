@@ -78,8 +78,15 @@ fn run_child(mode: Option<&str>, is_ci: bool, topic: &str) -> (bool, String) {
 fn a_cassette_is_recorded_replayed_and_updated() {
     let path = Path::new(CHILD);
     let _ = std::fs::remove_file(path);
-    let (passed, output) = run_child(None, false, "tides");
-    assert!(!passed && output.contains("record it first"), "{output}");
+    for mode in [None, Some("update")] {
+        let (passed, output) = run_child(mode, false, "tides");
+        assert!(!passed && output.contains("record it first"), "{output}");
+        assert!(
+            output.contains("To record it") && output.contains("RETRACE_CASSETTE=record cargo test child"),
+            "{output}"
+        );
+        assert!(!output.contains("RETRACE_CASSETTE=update"), "there is nothing to update: {output}");
+    }
     let (passed, output) = run_child(Some("record"), true, "tides");
     assert!(!passed && output.contains("CI is set") && !path.exists(), "{output}");
     let (passed, output) = run_child(Some("record"), false, "tides");

@@ -104,3 +104,22 @@ fn a_type_is_read_in_any_case_and_an_unknown_one_is_kept() {
     let (_, spans) = run_of(&[run(1, 0), span(2, 1, "step").with("retrace.span_type", "thought")]);
     assert_eq!(metadata(&spans[1].metadata)["attributes"]["retrace.span_type"], "thought");
 }
+
+/// `set_attribute` replaces a value; a span of the SDK has both.
+#[test]
+fn of_a_fact_that_is_stated_again_the_later_value_holds_and_the_earlier_one_is_kept_nowhere() {
+    let root = run(1, 0)
+        .with("retrace.tags", "early")
+        .with_value("retrace.metadata.k", Value::Int(2))
+        .with("gen_ai.completion", "first")
+        .with("app.other", "kept")
+        .with("retrace.tags", "late")
+        .with_value("retrace.metadata.k", Value::Int(3))
+        .with("gen_ai.completion", "second");
+    let (trace, spans) = run_of(&[root]);
+    let of_run = metadata(&trace.metadata);
+    assert_eq!((&of_run["tags"], &of_run["k"]), (&value!("late"), &value!(3)));
+    // Of a library the earlier value stays.
+    let kept = value!({ "app.other": "kept", "gen_ai.completion": "first" });
+    assert_eq!(metadata(&spans[0].metadata)["attributes"], kept);
+}

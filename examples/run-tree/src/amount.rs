@@ -1,4 +1,4 @@
-//! Durations, tokens and costs as people read them.
+//! Durations and tokens as people read them.
 
 /// Milliseconds.
 pub(crate) fn duration(ms: u64) -> String {
@@ -34,22 +34,6 @@ pub(crate) fn tokens(input: Option<u64>, output: Option<u64>) -> Option<String> 
     }
 }
 
-/// US dollars: whole cents and what is below them, to three digits that say something.
-pub(crate) fn cost(dollars: f64) -> String {
-    if dollars == 0.0 || !dollars.is_finite() {
-        return format!("${dollars}");
-    }
-    let mut decimals = 2;
-    while decimals < 12 && dollars.abs() * 10_f64.powi(decimals) < 100.0 {
-        decimals += 1;
-    }
-    let text = format!("{dollars:.*}", usize::try_from(decimals).unwrap_or_default());
-    let cut = text.trim_end_matches('0');
-    // Never fewer than cents.
-    let cents = text.find('.').map_or(text.len(), |dot| dot + 3).min(text.len());
-    format!("${}", text.get(..cut.len().max(cents)).unwrap_or(&text))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,15 +54,5 @@ mod tests {
         assert_eq!(tokens(None, None), None);
         assert_eq!(tokens(Some(1_200), Some(0)).as_deref(), Some("1,200 → 0 tokens"));
         assert_eq!(tokens(None, Some(7)).as_deref(), Some("? → 7 tokens"));
-    }
-
-    #[test]
-    fn costs_keep_the_digits_that_say_something() {
-        let texts = [0.0, 2.0, 12.345, 0.1, 0.0125, 0.000_027, 9.75e-5, 1e-15].map(cost);
-        assert_eq!(
-            texts,
-            ["$0", "$2.00", "$12.35", "$0.10", "$0.0125", "$0.000027", "$0.0000975", "$0.00"],
-            "three digits, and no trailing zeros beyond the cents"
-        );
     }
 }

@@ -17,12 +17,19 @@ use super::RecordedResponse;
 ///
 /// It is the error that the client returns, or stands within it: [`Refusal::find`] gets it back. `tower` services have no
 /// error for it, so they answer with [`Refusal::STATUS`] and a JSON error, and the refusal is among the response's extensions.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Refusal {
     message: Cow<'static, str>,
     error_type: Cow<'static, str>,
     attributes: Vec<KeyValue>,
     source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+/// The text of `Display`: a `main` that returns the error prints it with `Debug`.
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl Refusal {

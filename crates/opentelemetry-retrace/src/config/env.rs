@@ -54,7 +54,7 @@ variables! {
         "How runs are sent: live over a WebSocket, each by one HTTP request, or live by a processor, else by requests.",
         "`auto`", "`auto`, `ws`, `http`";
     SAMPLE_RATE = "RETRACE_SAMPLE_RATE",
-        "The share of runs that `RetraceSampler` keeps; without one, the share that an exporter or a processor sends.", "`1`",
+        "The share of runs that `RetraceSampler` keeps; without one, the share that an exporter or a processor sends. Of the others those that fail are sent too, except by an exporter below a sampler.", "`1`",
         "a number from `0` to `1`, or a percentage such as `1%`";
     SAMPLE_SEED = "RETRACE_SAMPLE_SEED",
         "Decides by the name of the root span and this seed, as Retrace's other SDKs do, instead of by the trace id.", "none",

@@ -50,8 +50,15 @@ impl Transport {
 }
 
 /// Error for the name of a transport that does not exist.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct UnknownTransport(String);
+
+/// The text of `Display`: a `main` that returns the error prints it with `Debug`.
+impl std::fmt::Debug for UnknownTransport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
 
 impl std::fmt::Display for UnknownTransport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

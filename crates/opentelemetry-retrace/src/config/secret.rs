@@ -32,9 +32,16 @@ impl ApiKey {
             Some("has characters outside ASCII")
         } else if self.0.bytes().any(|b| b.is_ascii_whitespace() || b.is_ascii_control()) {
             Some("has blanks or control characters in it, maybe from copying")
+        } else if self.is_quoted() {
+            Some("has quotes around it")
         } else {
             None
         }
+    }
+
+    /// Returns true if quotes of a shell or a file stand around the key.
+    fn is_quoted(&self) -> bool {
+        ['"', '\'', '`'].iter().any(|quote| self.0.len() > 1 && self.0.starts_with(*quote) && self.0.ends_with(*quote))
     }
 
     /// Removes the key from a text of a peer.
@@ -67,10 +74,10 @@ mod tests {
 
     #[test]
     fn keys_are_opaque_but_must_fit_into_a_header() {
-        for good in ["rt_x", "rt_live_x", "rt_test_x", "sk-anything"] {
+        for good in ["rt_x", "rt_live_x", "rt_test_x", "sk-anything", "rt_'x", "\""] {
             assert_eq!(ApiKey::from(good).flaw(), None);
         }
-        for bad in ["", " rt_x", "rt_x\n", "rt x", "rt_é", "rt\u{7f}"] {
+        for bad in ["", "\"rt_x\"", "'rt_x'", " rt_x", "rt_x\n", "rt x", "rt_é", "rt\u{7f}"] {
             assert!(ApiKey::from(bad).flaw().is_some(), "{bad:?}");
         }
     }

@@ -40,7 +40,9 @@ pub(crate) fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<Stri
         let nearest = all.map(|known| (strsim::damerau_levenshtein(&name, known), known)).min();
         match nearest.filter(|(distance, _)| *distance <= NEAR) {
             Some((_, known)) => format!("{name} is not a setting and has no effect: did you mean {known}?"),
-            None => format!("{name} is not a setting and has no effect: VARIABLES and the README list those that are"),
+            None => format!(
+                "{name} is not a setting and has no effect: the settings are listed in README (Settings) and in opentelemetry_retrace::VARIABLES"
+            ),
         }
     };
     unknown.into_iter().map(describe).collect()
@@ -66,7 +68,7 @@ mod tests {
             let warnings = warnings(&["PATH", name]);
             assert_eq!(warnings, [format!("{name} is not a setting and has no effect: did you mean {meant}?")]);
         }
-        assert!(warnings(&["RETRACE_SOMETHING_ELSE"])[0].contains("list those that are"));
+        assert!(warnings(&["RETRACE_SOMETHING_ELSE"])[0].contains("opentelemetry_retrace::VARIABLES"));
     }
 
     #[test]

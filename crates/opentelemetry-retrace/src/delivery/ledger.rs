@@ -337,7 +337,7 @@ impl Ledger {
     /// Adds a notice that spans are lost, if there are any.
     pub(crate) fn notice_loss(&mut self, spans: u64, why: &str) {
         if spans > 0 {
-            self.notices.push(Notice::lost(format!("{spans} spans lost: {why}")));
+            self.notices.push(Notice::lost(spans, why));
         }
     }
 

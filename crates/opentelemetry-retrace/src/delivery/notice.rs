@@ -9,13 +9,21 @@ pub(crate) struct Notice {
     pub code: SignalCode,
     /// Text of this crate.
     pub text: String,
+    /// Number of lost spans and the reason, of a notice about nothing else.
+    pub loss: Option<(u64, String)>,
     /// Text of the receiver.
     peer_message: Option<String>,
 }
 
 impl Notice {
-    pub(crate) fn lost(text: String) -> Self {
-        Self { code: SignalCode::SpansLost, text, peer_message: None }
+    pub(crate) fn lost(spans: u64, why: &str) -> Self {
+        let text = format!("{spans} spans lost: {why}");
+        Self { code: SignalCode::SpansLost, text, loss: Some((spans, why.to_owned())), peer_message: None }
+    }
+
+    /// Returns true if the cause may pass without a loss.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self.code, SignalCode::Unreachable | SignalCode::RateLimited)
     }
 
     pub(crate) fn signal(&self) -> Signal {
@@ -43,6 +51,7 @@ impl Cause {
 
     /// Creates a notice with a consequence.
     pub(crate) fn notice(self, code: SignalCode, consequence: &str) -> Notice {
-        Notice { code, text: format!("{}; {consequence}", self.text), peer_message: self.peer_message }
+        let text = format!("{}; {consequence}", self.text);
+        Notice { code, text, loss: None, peer_message: self.peer_message }
     }
 }

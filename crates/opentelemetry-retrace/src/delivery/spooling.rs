@@ -5,7 +5,6 @@ use std::time::Duration;
 use retrace_protocol::Id;
 
 use crate::delivery::ledger::Ledger;
-use crate::delivery::notice::Notice;
 use crate::delivery::record::{RecordName, decode, encode};
 use crate::stats::LossReason;
 use crate::stats::settlement::Outcome;
@@ -142,8 +141,7 @@ impl Ledger {
                 self.account.recovered += name.spans;
                 self.account.lose(LossReason::Damaged, name.spans);
                 self.settlements.of_trace(None, name.spans, Outcome::Lost(LossReason::Damaged));
-                let text = format!("{} spans lost: their record in the spool is damaged", name.spans);
-                self.notices.push(Notice::lost(text));
+                self.notice_loss(name.spans, "their record in the spool is damaged");
                 self.is_settled(Some(name));
             }
         }

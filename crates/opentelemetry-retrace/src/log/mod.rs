@@ -3,8 +3,10 @@
 //! At most one line per cause in five seconds, with the number of lines left out. A line never holds a key,
 //! content of a span, or text of a peer.
 
+mod line_text;
 pub(crate) mod startup_log;
 pub(crate) mod suppress;
+pub(crate) mod untaken;
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -72,9 +74,11 @@ impl Warnings {
     }
 }
 
-/// Writes a warning.
+/// Writes a warning. One that no subscriber takes is written when a pipeline of the process ends.
 pub(crate) fn warn(cause: &'static str, message: &str, left_out: u64) {
-    offer_warning(cause, message, left_out);
+    if !offer_warning(cause, message, left_out) {
+        startup_log::keep_untaken(cause, message);
+    }
 }
 
 /// Writes a notice.

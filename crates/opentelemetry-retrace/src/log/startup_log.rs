@@ -9,6 +9,8 @@
 //! feature `log` and no subscriber was ever set, in a `log` logger. A subscriber that filters the target
 //! `opentelemetry-retrace` or the level does not take it; one that takes it may still not show it. Without
 //! the feature `internal-logs` no line is ever taken.
+//!
+//! Warnings of a running pipeline that no subscriber took join them at the end ([`Untaken`]).
 
 mod claims;
 mod line;
@@ -16,7 +18,7 @@ mod line;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 
 use tracing_core::LevelFilter;
@@ -24,12 +26,14 @@ use tracing_core::LevelFilter;
 use self::claims::{Claim, claim, end_claim};
 use self::line::{Level, Line};
 use crate::fork::Process;
+use crate::log;
+use crate::log::untaken::{Untaken, Warning};
 
 /// Lines kept of one `build()`, and as many of all builders without a worker.
 const LINES: usize = 32;
 const PREFIX: &str = "opentelemetry-retrace: ";
 /// Cause of the notice that states where runs are sent and with which content.
-pub(crate) const STARTED: &str = "started";
+const STARTED: &str = "started";
 
 /// Lines that are never freed, filled from the front.
 type Slots = [OnceLock<Line>];
@@ -37,12 +41,19 @@ type Slots = [OnceLock<Line>];
 /// Lines of builders that make no worker: of samplers and propagators. Each text is kept once; any worker offers them.
 static SHARED: [OnceLock<Line>; LINES] = [const { OnceLock::new() }; LINES];
 
+/// Warnings of a process that belong to no pipeline, or to parts that do not know theirs.
+static SHARED_UNTAKEN: LazyLock<Untaken> = LazyLock::new(Untaken::default);
+
 /// Lines of one `build()`, shared by the clones of what it built. When the last clone is dropped, lines that
 /// no subscriber took are written to standard error.
 #[derive(Debug)]
 pub struct StartupLog {
     lines: Vec<Line>,
+    /// The notice of where runs are sent, once the worker runs.
+    started: OnceLock<Line>,
     shared: &'static Slots,
+    /// Warnings of the running pipeline.
+    untaken: Untaken,
     process: Process,
     /// True once a thread was started to offer the lines of a pipeline that has no worker.
     is_detached: AtomicBool,
@@ -54,7 +65,9 @@ impl Default for StartupLog {
     fn default() -> Self {
         Self {
             lines: Vec::new(),
+            started: OnceLock::new(),
             shared: &SHARED,
+            untaken: Untaken::default(),
             process: Process::current(),
             is_detached: AtomicBool::new(false),
             detached: Mutex::new(None),
@@ -73,6 +86,14 @@ impl StartupLog {
     /// Logs a notice and keeps it.
     pub(crate) fn note(&mut self, cause: &'static str, text: &str) {
         self.add(Line::new(Level::Notice, cause, text));
+    }
+
+    /// Logs the notice of where runs are sent, and keeps it.
+    pub(crate) fn started(&self, text: &str) {
+        let line = Line::new(Level::Notice, STARTED, text);
+        line.offer(Line::emit);
+        // A build starts one worker.
+        let _ = self.started.set(line);
     }
 
     fn add(&mut self, line: Line) {
@@ -118,39 +139,55 @@ impl StartupLog {
         *slot = thread::Builder::new().name("retrace-log".to_owned()).spawn(retry).ok();
     }
 
+    /// Warnings of the running pipeline that no subscriber took.
+    pub(crate) fn untaken(&self) -> &Untaken {
+        &self.untaken
+    }
+
     /// Offers pending lines a last time, and writes those that are left to standard error.
     pub(crate) fn finish(&self) {
-        // The child of a fork leaves the parent's thread and lines to the parent.
-        if self.process.is_left() {
-            return;
+        // The child of a fork leaves the parent's thread and lines to the parent. Its own warnings are its own.
+        if !self.process.is_left() {
+            let detached = self.detached.lock().ok().and_then(|mut detached| detached.take());
+            if let Some(detached) = detached {
+                let _ = detached.join();
+            }
+            // A thread that is torn down may be unable to log.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.retry()));
         }
-        let detached = self.detached.lock().ok().and_then(|mut detached| detached.take());
-        if let Some(detached) = detached {
-            let _ = detached.join();
-        }
-        // A thread that is torn down may be unable to log.
-        let _ = catch_unwind(AssertUnwindSafe(|| self.retry()));
-        self.write_to_stderr();
+        self.write_left(true);
     }
 
-    fn write_to_stderr(&self) {
-        if self.process.is_left() {
-            return;
+    /// Writes the lines that are left to standard error. With `offers`, warnings of the running pipeline go to a subscriber that
+    /// takes them.
+    fn write_left(&self, offers: bool) {
+        let mut warnings = String::new();
+        for line in self.untaken.take().into_iter().chain(SHARED_UNTAKEN.take()) {
+            let offer = || log::offer_warning(line.cause, &line.text, line.earlier);
+            let is_taken = offers && catch_unwind(AssertUnwindSafe(offer)).unwrap_or(false);
+            if !is_taken {
+                warnings.extend([PREFIX, &line.text]);
+                if line.earlier > 0 {
+                    warnings.push_str(&format!(" ({} earlier warnings of this kind)", line.earlier));
+                }
+                warnings.push('\n');
+            }
         }
-        let text = self.take_left(LevelFilter::current() != LevelFilter::OFF);
-        if !text.is_empty() {
-            // This is the only place where the crate writes to a stream of the process. A closed stream is no
-            // error: `eprint!` would panic.
-            let _ = std::io::stderr().lock().write_all(text.as_bytes());
-        }
+        let text = if self.process.is_left() {
+            warnings
+        } else {
+            self.take_left(warnings, LevelFilter::current() != LevelFilter::OFF)
+        };
+        write_to_stderr(&text);
     }
 
-    /// Settles the pending lines, and returns them as they are written to standard error. Without a warning only the start
-    /// notice is written, and only if `has_subscriber` is false: a subscriber that filters it out is a decision against it.
-    fn take_left(&self, has_subscriber: bool) -> String {
+    /// Settles the pending lines, and returns them as they are written to standard error, with `warnings` of the running pipeline
+    /// behind those about settings. Without a warning only the start notice is written, and only if `has_subscriber` is false: a
+    /// subscriber that filters it out is a decision against it.
+    fn take_left(&self, mut warnings: String, has_subscriber: bool) -> String {
         let mut text = String::new();
         for level in [Level::Warning, Level::Notice] {
-            let is_start = self.lines.iter().any(|line| line.cause == STARTED);
+            let is_start = self.started.get().is_some();
             if level == Level::Notice && text.is_empty() && (has_subscriber || !is_start) {
                 break;
             }
@@ -160,19 +197,40 @@ impl StartupLog {
                     text.extend([PREFIX, &line.text, "\n"]);
                 }
             }
+            text.push_str(&std::mem::take(&mut warnings));
         }
         text
     }
 
     fn lines(&self) -> impl Iterator<Item = &Line> {
-        self.lines.iter().chain(self.shared.iter().map_while(OnceLock::get))
+        self.lines.iter().chain(self.started.get()).chain(self.shared.iter().map_while(OnceLock::get))
     }
 }
 
 impl Drop for StartupLog {
     fn drop(&mut self) {
-        self.write_to_stderr();
+        self.write_left(false);
     }
+}
+
+/// Logs a warning, or writes it to standard error if no subscriber takes it: for a time at which no pipeline is left that could
+/// write it at its end. Not part of the public API.
+pub fn warn_at_once(cause: &'static str, text: &str) {
+    if !log::offer_warning(cause, text, 0) {
+        write_to_stderr(&[PREFIX, text, "\n"].concat());
+    }
+}
+
+/// The only place where the crate writes to a stream of the process. A closed stream is no error: `eprint!` would panic.
+fn write_to_stderr(text: &str) {
+    if !text.is_empty() {
+        let _ = std::io::stderr().lock().write_all(text.as_bytes());
+    }
+}
+
+/// Keeps a warning that no subscriber took until a pipeline of the process ends.
+pub(crate) fn keep_untaken(cause: &'static str, text: &str) {
+    SHARED_UNTAKEN.keep(&Warning { cause, text, loss: None, may_pass: false });
 }
 
 /// Logs warnings that no handle keeps, and keeps them for the whole process: those of builders without a
@@ -219,11 +277,16 @@ mod tests {
     use super::*;
 
     fn log_of(lines: &[(Level, &str)]) -> StartupLog {
-        let cause = |level| if level == Level::Notice { STARTED } else { "setting" };
-        let lines = lines.iter().map(|(level, text)| Line::new(*level, cause(*level), text)).collect();
+        let (notices, warnings): (Vec<_>, Vec<_>) = lines.iter().partition(|(level, _)| *level == Level::Notice);
+        let started = OnceLock::new();
+        for (level, text) in notices {
+            started.set(Line::new(level, STARTED, text)).unwrap();
+        }
         StartupLog {
-            lines,
+            lines: warnings.iter().map(|(level, text)| Line::new(*level, "setting", text)).collect(),
+            started,
             shared: &[],
+            untaken: Untaken::default(),
             process: Process::current(),
             is_detached: AtomicBool::new(false),
             detached: Mutex::new(None),
@@ -234,30 +297,45 @@ mod tests {
     fn what_is_left_is_written_once() {
         let log = log_of(&[(Level::Warning, "left a"), (Level::Warning, "taken"), (Level::Notice, "left b")]);
         log.lines[1].offer(|_| true);
-        assert_eq!(log.take_left(true), "opentelemetry-retrace: left a\nopentelemetry-retrace: left b\n");
-        assert_eq!(log.take_left(true), "");
+        assert_eq!(
+            log.take_left(String::new(), true),
+            "opentelemetry-retrace: left a\nopentelemetry-retrace: left b\n"
+        );
+        assert_eq!(log.take_left(String::new(), true), "");
         assert_eq!(log.warnings(), ["left a", "taken"]);
     }
 
     #[test]
     fn a_notice_alone_is_written_where_there_is_no_subscriber() {
         let log = log_of(&[(Level::Notice, "alone without a subscriber")]);
-        assert_eq!(log.take_left(true), "");
-        assert_eq!(log.take_left(false), "opentelemetry-retrace: alone without a subscriber\n");
-        assert_eq!(log.take_left(false), "");
+        assert_eq!(log.take_left(String::new(), true), "");
+        assert_eq!(log.take_left(String::new(), false), "opentelemetry-retrace: alone without a subscriber\n");
+        assert_eq!(log.take_left(String::new(), false), "");
         let log = log_of(&[(Level::Warning, "taken before"), (Level::Notice, "alone")]);
         log.lines[0].offer(|_| true);
-        assert_eq!(log.take_left(true), "");
-        log.lines[1].settle();
+        assert_eq!(log.take_left(String::new(), true), "");
+        log.started.get().unwrap().settle();
+    }
+
+    #[test]
+    fn warnings_of_the_running_pipeline_stand_behind_those_about_settings() {
+        let log = log_of(&[(Level::Warning, "a setting"), (Level::Notice, "where runs go")]);
+        let warnings = "opentelemetry-retrace: lost\n".to_owned();
+        let expected = ["a setting", "lost", "where runs go"].map(|text| format!("opentelemetry-retrace: {text}\n"));
+        assert_eq!(log.take_left(warnings, true), expected.concat());
+        // The start notice stands beside such a warning also where a subscriber exists.
+        let log = log_of(&[(Level::Notice, "where other runs go")]);
+        let text = log.take_left("opentelemetry-retrace: lost again\n".to_owned(), true);
+        assert_eq!(text, "opentelemetry-retrace: lost again\nopentelemetry-retrace: where other runs go\n");
     }
 
     #[test]
     fn two_pipelines_do_not_repeat_each_other() {
         let lines = [(Level::Warning, "of both"), (Level::Notice, "of both too")];
         let (first, second) = (log_of(&lines), log_of(&lines));
-        assert!(first.take_left(true).contains("of both"));
+        assert!(first.take_left(String::new(), true).contains("of both"));
         assert_eq!(claim("of both"), Claim::Done);
-        assert_eq!(second.take_left(true), "");
+        assert_eq!(second.take_left(String::new(), true), "");
         assert_eq!(second.warnings(), ["of both"]);
     }
 
@@ -287,7 +365,7 @@ mod tests {
         (first.shared, second.shared) = (&SLOTS, &SLOTS);
         assert_eq!(second.warnings(), ["of a processor", "of a sampler", "of a propagator"]);
         keep(line("of a propagator"), &SLOTS, |_| true);
-        assert_eq!(first.take_left(true), "opentelemetry-retrace: of a sampler\n");
-        assert_eq!(second.take_left(true), "opentelemetry-retrace: of a processor\n");
+        assert_eq!(first.take_left(String::new(), true), "opentelemetry-retrace: of a sampler\n");
+        assert_eq!(second.take_left(String::new(), true), "opentelemetry-retrace: of a processor\n");
     }
 }

@@ -454,6 +454,11 @@ impl PipelineState {
         }
     }
 
+    /// Adds a notice about spans for which the queue had no room. They are counted there.
+    pub(crate) fn refused_by_queue(&mut self, spans: u64) {
+        self.ledger.notice_loss(spans, "the queue is full: they come faster than they are read");
+    }
+
     /// Adds a notice that a command of the receiver is refused.
     pub(crate) fn refuse_command(&mut self, refusal: Refusal) {
         let notice = Cause::by_us(refusal.text()).notice(SignalCode::Error, "nothing is executed");
@@ -515,6 +520,12 @@ impl PipelineState {
     /// Returns true if the shutdown is complete.
     pub(crate) fn is_finished(&self) -> bool {
         self.closing.is_some() && self.ledger.is_empty() && self.waits.is_empty()
+    }
+
+    /// Returns true if no span was lost, waits, or was put into the spool.
+    pub(crate) fn is_all_delivered(&self) -> bool {
+        let account = self.account();
+        account.lost.total() + account.spooled + account.pending == 0
     }
 
     /// Continues after a panic of the worker: spans that it was processing are lost and counted, the rest

@@ -35,7 +35,7 @@ pub enum Command {
 }
 
 /// Reason why an application gets no commands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandsError {
     /// Recording is switched off.
@@ -63,6 +63,13 @@ pub enum CommandsError {
     /// The receiver sent `halt`.
     #[error("functions are no longer served: the receiver sent `halt`")]
     Halted,
+}
+
+/// The text of `Display`: a `main` that returns the error prints it with `Debug`.
+impl fmt::Debug for CommandsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// Subscription to the commands of a receiver; made by

@@ -138,7 +138,8 @@ impl fmt::Debug for Lost {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Spans that were handed over, without those set aside.
+    /// Spans that were handed over, without those set aside. A span counts here until it is known that it is not selected, when it
+    /// moves to [`Stats::set_aside`]: so this number may fall. The sum of both never does.
     pub accepted: u64,
     /// Spans that the receiver has confirmed.
     pub delivered: u64,

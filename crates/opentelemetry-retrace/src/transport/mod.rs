@@ -11,6 +11,6 @@ pub(crate) mod requests;
 pub(crate) mod spool;
 mod suspend_aware_clock;
 #[cfg(feature = "_rustls")]
-mod tls;
+pub(crate) mod tls;
 pub(crate) mod worker;
 pub(crate) mod ws;

@@ -45,6 +45,11 @@ fn client_error(error: &rustls::Error) -> BuildError {
     BuildError::Client { problem: error.to_string() }
 }
 
+/// Checks that a PEM file holds certificate authorities, also where the URL of the receiver needs none.
+pub(crate) fn check_authorities(path: &Path, source_name: &'static str) -> Result<(), BuildError> {
+    roots(path, source_name).map(drop)
+}
+
 fn roots(path: &Path, source_name: &'static str) -> Result<RootCertStore, BuildError> {
     let problem = |problem: String| BuildError::Certificate { source_name, path: path.to_owned(), problem };
     let pem = std::fs::read(path).map_err(|error| problem(error.to_string()))?;
@@ -69,5 +74,14 @@ mod tests {
         assert!(missing.contains("/no/such.pem") && missing.contains("with_certificate"), "{missing}");
         let empty = client(Some((Path::new(env!("CARGO_MANIFEST_PATH")), "with_certificate"))).unwrap_err().to_string();
         assert!(empty.contains("no certificate"), "{empty}");
+    }
+
+    #[test]
+    fn it_is_an_error_as_well_where_the_url_needs_no_tls() {
+        let builder = || crate::RetraceExporter::builder().with_api_key("rt_x").with_base_url("http://127.0.0.1:9");
+        for path in ["/no/such.pem", env!("CARGO_MANIFEST_PATH")] {
+            let error = builder().with_certificate(path).build().unwrap_err();
+            assert!(matches!(error, BuildError::Certificate { .. }), "{error}");
+        }
     }
 }

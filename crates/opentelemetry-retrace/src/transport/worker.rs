@@ -16,9 +16,10 @@ use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
 
 use crate::config::BuildError;
-use crate::delivery::{Answer, CloseReason, Closed};
+use crate::delivery::{Answer, CloseReason, Closed, Notice};
 use crate::log::startup_log::{self, StartupLog};
 use crate::log::suppress;
+use crate::log::untaken::Warning;
 use crate::log::{self, Throttle};
 use crate::metrics::{Batches, Metrics};
 use crate::pipeline_state::Incoming;
@@ -100,6 +101,7 @@ impl Worker {
             metrics,
             batches,
             throttle,
+            refused: 0,
             clock,
             startup_log,
             control,
@@ -144,6 +146,8 @@ struct State {
     metrics: Metrics,
     batches: Batches,
     throttle: Throttle,
+    /// Number of spans that the queue refused and that were reported.
+    refused: u64,
     clock: Clock,
     startup_log: Weak<StartupLog>,
     control: Control,
@@ -178,11 +182,15 @@ impl State {
             let takes = rest.is_none() && (!self.engine.has_backlog() || self.queue.is_pressing());
             let mut taken = if takes { self.queue.take(began) } else { Taken::default() };
             let look_again = taken.look_again.take();
+            let refuses = !taken.incomplete.is_empty();
             if !taken.messages.is_empty()
                 && let Some(startup_log) = self.startup_log.upgrade()
             {
                 // By the time there is work, the application's subscriber most likely exists.
                 startup_log.retry();
+            }
+            if refuses {
+                self.note_refused();
             }
             if rest.is_none() {
                 self.engine.take(taken, now);
@@ -255,6 +263,13 @@ impl State {
             }
             self.woke(asleep, &mut until);
         }
+    }
+
+    /// Reports spans that found no room in the queue since the last call.
+    fn note_refused(&mut self) {
+        let refused = self.queue.stats().lost.by(LossReason::QueueFull);
+        self.engine.refused_by_queue(refused - self.refused.min(refused));
+        self.refused = refused;
     }
 
     /// Keeps the connection while commands have a subscriber, and ends the subscription when no command can
@@ -377,11 +392,8 @@ impl State {
                 let _ = catch_unwind(AssertUnwindSafe(|| on_settlement(&settlement)));
             }
         }
-        let now = self.now();
         for notice in self.engine.take_notices() {
-            if let Some(left_out) = self.throttle.may_say(notice.code.as_str(), now) {
-                log::warn(notice.code.as_str(), &notice.text, left_out);
-            }
+            self.log(&notice);
             if let Some(on_error) = &self.on_error {
                 // A callback that panics must not stop the worker; its panic is the application's concern.
                 let _ = catch_unwind(AssertUnwindSafe(|| on_error(&notice.signal())));
@@ -393,9 +405,28 @@ impl State {
         for remark in self.engine.take_remarks() {
             log::info("stream", &remark);
         }
+        if self.engine.is_finished()
+            && self.engine.is_all_delivered()
+            && let Some(startup_log) = self.startup_log.upgrade()
+        {
+            startup_log.untaken().passed();
+        }
+        // A caller that waits finds everything else done.
         for (waiter, waited) in self.engine.take_ended_waits() {
             waiter.answer(waited);
         }
+    }
+
+    /// Logs a notice, at most one of a code in five seconds. What no subscriber takes is kept for the end.
+    fn log(&mut self, notice: &Notice) {
+        let (cause, left_out) = (notice.code.as_str(), self.throttle.may_say(notice.code.as_str(), self.now()));
+        let is_taken = left_out.is_some_and(|left_out| log::offer_warning(cause, &notice.text, left_out));
+        let Some(startup_log) = self.startup_log.upgrade() else { return };
+        if is_taken {
+            return startup_log.untaken().logged(cause);
+        }
+        let loss = notice.loss.as_ref().map(|(spans, why)| (*spans, why.as_str()));
+        startup_log.untaken().keep(&Warning { cause, text: &notice.text, loss, may_pass: notice.may_pass() });
     }
 }
 

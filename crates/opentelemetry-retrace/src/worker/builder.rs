@@ -15,7 +15,7 @@ use crate::config::secret::ApiKey;
 use crate::config::{
     BuildError, Compression, Config, SAMPLE_RATE, Settings, Transport, UnknownTransport, unknown_variables,
 };
-use crate::log::startup_log::{self, STARTED, StartupLog};
+use crate::log::startup_log::{self, StartupLog};
 use crate::metrics::Metrics;
 use crate::recording::redact::{BeforeSend, Record};
 use crate::sampling::Failures;
@@ -449,7 +449,7 @@ impl<P: WayIn> Builder<P> {
             return Ok(P::into(None, Arc::new(startup_log)));
         };
         check_files(&config)?;
-        startup_log.note(STARTED, &start_notice(&config));
+        let notice = start_notice(&config);
         let startup_log = Arc::new(startup_log);
         let metrics = Metrics::new(&config.base_url);
         let blueprint = WorkerConfig {
@@ -462,6 +462,8 @@ impl<P: WayIn> Builder<P> {
             startup_log: Arc::downgrade(&startup_log),
         };
         let pipeline = Pipeline::start(blueprint, P::IS_PROCESSOR)?;
+        // Not before everything else has succeeded: after an error nothing is sent.
+        startup_log.started(&notice);
         Ok(P::into(Some(Arc::new(pipeline)), startup_log))
     }
 }
@@ -474,8 +476,10 @@ impl<P> fmt::Debug for Builder<P> {
 
 /// Checks that the files and directories of the settings can be used, also those that are not needed at once.
 fn check_files(config: &Config) -> Result<(), BuildError> {
-    // With TLS the connector reads the certificates.
-    if let Some((path, source_name)) = config.certificate.as_ref().filter(|_| !config.base_url.is_secure()) {
+    if let Some((path, source_name)) = &config.certificate {
+        #[cfg(feature = "_rustls")]
+        crate::transport::tls::check_authorities(path, source_name)?;
+        #[cfg(not(feature = "_rustls"))]
         std::fs::File::open(path).map_err(|error| BuildError::Certificate {
             source_name,
             path: path.clone(),

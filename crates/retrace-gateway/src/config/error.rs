@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 /// Error of a configuration: what is wrong, where, and what to do.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// The file cannot be read.
@@ -41,6 +41,13 @@ pub enum ConfigError {
         /// The defect, and what is allowed.
         problem: String,
     },
+}
+
+/// The text of `Display`: a `main` that returns the error prints it with `Debug`.
+impl std::fmt::Debug for ConfigError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 fn suggestion(nearest: &Option<String>) -> String {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use retrace_replay::cassette::CassetteError;
 
 /// Error of the start of a [`ReplayServer`](super::ReplayServer). The message has the cause and a remedy.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplayServerError {
     /// The cassette cannot be read.
@@ -34,4 +34,11 @@ pub enum ReplayServerError {
     /// The system has no thread left.
     #[error("cannot start ({0}): the system is out of threads or files; end other programs and try again")]
     System(io::Error),
+}
+
+/// The text of `Display`: a `main` that returns the error prints it with `Debug`.
+impl std::fmt::Debug for ReplayServerError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }

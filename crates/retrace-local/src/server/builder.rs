@@ -297,7 +297,7 @@ impl ServerBuilder {
 }
 
 /// Error of the start of a server. The message has the cause and a remedy.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// Other machines can reach the address.
@@ -348,6 +348,13 @@ pub enum StartError {
     /// The system has no thread left, or no I/O driver.
     #[error("cannot start ({0}): the system is out of threads or files; end other programs and try again")]
     System(io::Error),
+}
+
+/// The text of `Display`: a `main` that returns the error prints it with `Debug`.
+impl std::fmt::Debug for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 impl StartError {

@@ -69,10 +69,17 @@ pub struct Server {
 }
 
 /// Error of a read from a server's database.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("the receiver's database cannot be read: {source}")]
 pub struct ReadError {
     source: Box<dyn Error + Send + Sync>,
+}
+
+/// The text of `Display`: a `main` that returns the error prints it with `Debug`.
+impl std::fmt::Debug for ReadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 impl From<StoreError> for ReadError {

@@ -10,13 +10,20 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
 /// Error of a certificate or a key that cannot be used.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[error("cannot use {} for HTTPS: {problem}; give PEM files of a certificate and of its private key", path.display())]
 pub struct TlsError {
     /// The file.
     pub path: PathBuf,
     /// The defect of the file.
     pub problem: String,
+}
+
+/// The text of `Display`: a `main` that returns the error prints it with `Debug`.
+impl std::fmt::Debug for TlsError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 /// Files of the certificate and its key.

@@ -4,11 +4,17 @@ use std::fmt::{self, Display};
 use std::io;
 
 /// A cassette cannot be read or written: the file, the line, what is wrong, and the remedy.
-#[derive(Debug)]
 pub struct CassetteError {
     file: String,
     line: Option<u64>,
     problem: CassetteProblem,
+}
+
+/// The text of `Display`: a `main` that returns the error prints it with `Debug`.
+impl fmt::Debug for CassetteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Display::fmt(self, f)
+    }
 }
 
 /// Fault of a cassette.

@@ -63,8 +63,15 @@ pub struct Rendered {
 }
 
 /// Reason for which a call cannot be replayed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct NotReplayable(pub Cow<'static, str>);
+
+/// The text of `Display`: a `main` that returns the error prints it with `Debug`.
+impl fmt::Debug for NotReplayable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
 
 impl fmt::Display for NotReplayable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -46,12 +46,19 @@ pub struct Substitutions {
 }
 
 /// A substitution that a call has no place for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SubstitutionError {
     /// Path or member that is missing.
     pub path: String,
     /// Reason.
     pub reason: &'static str,
+}
+
+/// The text of `Display`: a `main` that returns the error prints it with `Debug`.
+impl std::fmt::Debug for SubstitutionError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 impl std::fmt::Display for SubstitutionError {

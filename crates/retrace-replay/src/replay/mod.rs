@@ -107,7 +107,6 @@ struct Places {
 }
 
 /// A replay that cannot begin.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum ReplayError {
     /// The cassette cannot be read.
@@ -133,6 +132,13 @@ pub enum ReplayError {
         /// Names of the changes.
         names: Vec<String>,
     },
+}
+
+/// The text of `Display`: a `main` that returns the error prints it with `Debug`.
+impl std::fmt::Debug for ReplayError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 impl std::fmt::Display for ReplayError {

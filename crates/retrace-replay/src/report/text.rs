@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::{CallId, LiveReason, Report, Style, Verdict};
 use crate::columns::columns;
+use crate::limits::dollars;
 use crate::refusal::RefusalReason;
 
 /// Most calls of one kind that are listed.
@@ -55,7 +56,7 @@ impl Report {
                 LiveReason::NotReplayable => "entry not replayable",
             };
             let tokens = live.tokens.map(|tokens| format!(", {tokens} tokens")).unwrap_or_default();
-            let cost = live.cost_usd.map(|cost| format!(", ${cost:.4}")).unwrap_or_default();
+            let cost = live.cost_usd.map(|cost| format!(", {}", dollars(cost))).unwrap_or_default();
             let _ = writeln!(text, "  live: {} ({reason}{tokens}{cost})", live.call);
         }
         more(&mut text, self.live.len() + self.live_beyond, "live calls");

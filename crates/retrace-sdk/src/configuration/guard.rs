@@ -1,9 +1,10 @@
 //! The guard of a pipeline.
 
 use opentelemetry_retrace::{RetraceSpanProcessor, Stats};
-use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanProcessor as _};
 
+use crate::dropped_guard;
 use crate::installed::Installed;
 use crate::recorded::open;
 
@@ -85,7 +86,7 @@ impl Guard {
         }
     }
 
-    /// Flushes and stops, and returns what a drop would keep to itself.
+    /// Flushes and stops, and returns what a drop would keep to itself. `Ok` as well if the pipeline was shut down before.
     ///
     /// # Errors
     /// As [`SdkTracerProvider::shutdown`].
@@ -96,16 +97,29 @@ impl Guard {
     fn stop(&mut self) -> OTelSdkResult {
         open::end_all();
         Installed::remove(self.generation);
-        match &mut self.pipeline {
+        let stopped = match &mut self.pipeline {
             Pipeline::Own(guard) => guard.take().map_or(Ok(()), opentelemetry_retrace::Guard::shutdown),
             Pipeline::Layered(processor) => processor.force_flush(),
+        };
+        match stopped {
+            // Whoever shut it down had the result.
+            Err(OTelSdkError::AlreadyShutdown) => Ok(()),
+            stopped => stopped,
         }
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // Nobody is left to take the result; what was lost is in the log.
+        let own = match &self.pipeline {
+            Pipeline::Own(guard) => guard.as_ref().map(|guard| guard.processor().clone()),
+            Pipeline::Layered(_) => None,
+        };
+        // Nobody is left to take the result; what was lost is in the log, or on standard error.
         let _ = self.stop();
+        let stats = own.filter(RetraceSpanProcessor::is_enabled).map(|processor| processor.stats());
+        if stats.is_some_and(|stats| stats.accepted + stats.set_aside == 0) {
+            dropped_guard::dropped();
+        }
     }
 }

@@ -17,6 +17,7 @@ use opentelemetry_retrace::{
 use opentelemetry_sdk::trace::{SpanProcessor, TracerProviderBuilder};
 
 use self::guard::Guard;
+use crate::dropped_guard;
 use crate::enforcement::ServerEnforcement;
 use crate::installed::{BeforeSend, Installed, captures_content};
 use crate::recorded::open;
@@ -270,6 +271,7 @@ impl Configuration {
         };
         open::note_process();
         exit::watch();
+        dropped_guard::installed();
         Ok(Guard::installed(guard, installed.install()))
     }
 
@@ -306,6 +308,7 @@ impl Configuration {
         let generation = Installed::new(None, &processor, head, content, self.before_send, check).install();
         open::note_process();
         exit::watch();
+        dropped_guard::installed();
         Ok((builder, Guard::layered(processor, generation)))
     }
 }

@@ -17,6 +17,7 @@ use self::decision::Place;
 use self::open::Seat;
 use self::rerun::Rerun;
 use crate::attributes;
+use crate::dropped_guard;
 use crate::facts::Facts;
 use crate::failure::Failure;
 use crate::replay::position::Position;
@@ -141,6 +142,9 @@ impl Recorded {
         let is_recording = span.is_recording();
         let cx = position::with(with_agent(span.into_context(&place.parent), agent), position);
         if !is_recording {
+            if !place.installed.has_pipeline() {
+                dropped_guard::run_is_not_recorded();
+            }
             return Err(cx);
         }
         let has_ended = AtomicBool::new(false);

@@ -113,7 +113,6 @@ pub struct RecordedCassette<T> {
 }
 
 /// A replay or a recording that failed.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum ReplayError {
     /// The cassette cannot be read or written.
@@ -127,6 +126,13 @@ pub enum ReplayError {
         /// Report of the run.
         report: Box<Report>,
     },
+}
+
+/// The text of `Display`: a `main` that returns the error prints it with `Debug`.
+impl fmt::Debug for ReplayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Display::fmt(self, f)
+    }
 }
 
 impl Display for ReplayError {

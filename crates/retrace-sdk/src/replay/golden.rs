@@ -83,7 +83,12 @@ impl GoldenTest {
         };
         match session {
             Ok(session) => Ok((action, session)),
-            Err(error) => Err(format!("{error}\n{}", self.accept())),
+            // A cassette that cannot be read has nothing to be updated.
+            Err(error) => Err(format!(
+                "{error}\nTo record it, run the test once with model calls and commit the cassette:\n  \
+                 RETRACE_CASSETTE=record cargo test {name}",
+                name = self.name
+            )),
         }
     }
 

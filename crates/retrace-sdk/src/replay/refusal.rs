@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use opentelemetry_instrumentation_genai::interceptor::Refusal;
@@ -22,10 +23,29 @@ pub(crate) fn keep(refusal: Refusal) -> Refusal {
     refusal
 }
 
-/// A model call that did not leave: see [`refusal`].
-#[derive(Clone, Debug)]
+/// A model call that did not leave: see [`refusal`]. Its text is that of [`RefusedCall::message`], the reason for people.
+#[derive(Clone)]
 pub struct RefusedCall {
     refusal: Refusal,
+}
+
+impl fmt::Display for RefusedCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
+    }
+}
+
+/// The text of `Display`: a `main` that returns the error prints it with `Debug`.
+impl fmt::Debug for RefusedCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Error for RefusedCall {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.refusal.source()
+    }
 }
 
 /// Finds out if an error of a client is a refusal: by a ceiling, or by a replay. Nothing was sent then.
@@ -38,6 +58,14 @@ pub struct RefusedCall {
 ///     retrace::refusal(error).is_some_and(|refused| refused.enforcement().is_some())
 /// }
 /// # assert!(!is_over_budget(&std::fmt::Error));
+///
+/// fn report(error: &(dyn std::error::Error + 'static)) {
+///     match retrace::refusal(error) {
+///         Some(refused) => eprintln!("no call was made: {refused}"),
+///         None => eprintln!("the call failed: {error}"),
+///     }
+/// }
+/// # report(&std::fmt::Error);
 /// ```
 #[must_use]
 pub fn refusal(error: &(dyn Error + 'static)) -> Option<RefusedCall> {

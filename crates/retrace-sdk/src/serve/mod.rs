@@ -72,13 +72,20 @@ pub struct ServeBuilder {
 }
 
 /// Reason why functions are not served, or no longer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ServeError {
     /// No requests come.
     Commands(CommandsError),
     /// Two functions record runs of this name.
     SameName(&'static str),
+}
+
+/// The text of `Display`: a `main` that returns the error prints it with `Debug`.
+impl fmt::Debug for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl fmt::Display for ServeError {

@@ -348,7 +348,7 @@ impl Recorder {
         let ended_ids = ids(&run, |node| node.ended.is_some());
         let mut sink = Sink { options: &self.options, before: earlier, outputs: &mut self.outputs, retained: 0 };
         if !run.genai {
-            self.unselected_runs += u64::from(run.live.is_none());
+            self.unselected_runs += 1;
             sink.set_aside(trace_id, run.sources);
             let emitted = EmittedTrace::set_aside(before.cloned(), ended_ids, run.lossy, &mut self.outputs);
             return self.emitted.insert(trace_id, emitted);

@@ -91,16 +91,34 @@ fn attribute(event: &EventView<'_>, key: &str) -> Option<String> {
     value.to_label().map(Cow::into_owned)
 }
 
-/// Joins the type and the message of an error.
+/// Joins the type and the message of an error, without credentials.
+///
+/// A type such as `invalid_api_key` names no credential that follows it: the first word of the message stays.
 pub(crate) fn compose(kind: Option<&str>, message: Option<&str>) -> String {
     let text = match (kind, message) {
-        // Some libraries already put the type before the message.
-        (Some(kind), Some(message)) if message.starts_with(kind) => message.to_owned(),
-        (Some(kind), Some(message)) => format!("{kind}: {message}"),
-        (Some(text), None) | (None, Some(text)) => text.to_owned(),
+        (Some(kind), Some(message)) => {
+            // Some libraries already put the type before the message.
+            let rest = message.strip_prefix(kind);
+            let (joint, prose) = match rest {
+                Some(rest) => rest.strip_prefix(": ").map_or((rest, ""), |rest| (": ", rest)),
+                None => (": ", message),
+            };
+            if begins_with_word(prose) {
+                format!("{}{joint}{}", genai_redact::error(kind), genai_redact::error(prose))
+            } else {
+                genai_redact::error(&format!("{kind}{joint}{prose}")).into_owned()
+            }
+        }
+        (Some(text), None) | (None, Some(text)) => genai_redact::error(text).into_owned(),
         (None, None) => "Error".to_owned(),
     };
     cut(&without_nul(&text), ERROR_CHARS).to_owned()
+}
+
+/// Returns true if a text begins with a word of letters, which is no key.
+fn begins_with_word(text: &str) -> bool {
+    let word = text.split(char::is_whitespace).next().unwrap_or_default();
+    word.len() < text.len() && !word.is_empty() && word.chars().all(|c| c.is_alphabetic() || matches!(c, '\'' | '’'))
 }
 
 /// Returns the first `chars` characters.
@@ -123,7 +141,26 @@ mod tests {
         ] {
             assert_eq!(compose(kind, message), line);
         }
+        assert_eq!(compose(Some("E"), Some("Eager: no")), "Eager: no");
         let long = compose(Some("E"), Some(&"é".repeat(3_000)));
         assert_eq!(long.chars().count(), ERROR_CHARS);
+    }
+
+    #[test]
+    fn the_word_after_a_code_stays_and_a_key_does_not() {
+        let code = "invalid_api_key";
+        for (message, line) in [
+            ("Incorrect API key provided: sk-abc123def456", "Incorrect API key provided: [redacted]"),
+            ("Incorrect API key provided: [redacted]", "Incorrect API key provided: [redacted]"),
+            ("You didn't provide an API key.", "You didn't provide an API key."),
+            ("sk-abc123def456", "[redacted]"),
+            ("t0ken is not valid", "[redacted] is not valid"),
+            ("password", "[redacted]"),
+        ] {
+            let expected = format!("{code}: {line}");
+            assert_eq!(compose(Some(code), Some(message)), expected);
+            assert_eq!(compose(Some(code), Some(&format!("{code}: {message}"))), expected);
+        }
+        assert_eq!(compose(None, Some("api_key: t0ken is not valid")), "api_key: [redacted] is not valid");
     }
 }

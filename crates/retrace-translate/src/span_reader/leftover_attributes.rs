@@ -1,5 +1,6 @@
 //! Origin, events, and attributes without a field of their own.
 
+use foldhash::HashMap;
 use retrace_protocol::json::without_nul;
 use retrace_protocol::metadata::{SpanEvent, SpanLink, SpanOrigin};
 use retrace_protocol::{Json, Span, Timestamp};
@@ -18,6 +19,8 @@ use crate::view::{EventView, Kind, SpanView, StatusView, Value};
 /// Prefixes of attributes that are kept without content capture, because they never hold content.
 const STRUCTURAL: &[&str] =
     &["server.", "network.", "service.", "code.", "thread.", "http.route", "http.request.method", "url.scheme"];
+/// Prefix of the attributes by which an application states facts.
+const STATED: &str = "retrace.";
 /// Attributes of a `tracing` event.
 const LEVEL: &str = "level";
 const TARGET: &str = "target";
@@ -131,12 +134,22 @@ impl<V: SpanView> SpanReader<'_, V> {
         }
     }
 
-    /// Returns the attributes that nothing has consumed and that repeat no consumed value.
+    /// Returns the attributes that nothing has consumed, that repeat no consumed value, and that the application did not state anew.
     fn attributes(&self, options: &Options) -> Option<Json> {
         let consumed = self.fields.consumed_attributes();
+        // Last place of each key, for attributes of the application's own statements: a later one replaces it. What a library sets
+        // twice stays, since its earlier value may be content.
+        let mut last: Option<HashMap<&str, usize>> = None;
+        let mut is_overwritten = |at: usize, key: &str| {
+            let places = || self.view.attributes().enumerate().map(|(at, (key, _))| (key, at)).collect();
+            key.starts_with(STATED) && last.get_or_insert_with(places).get(key).is_some_and(|last| *last > at)
+        };
         let leftover = self.view.attributes().enumerate().filter(|(i, (key, value))| {
-            let repeats = || is_empty(value) || (self.fields.has_meaning(*i) && self.repeats(key, value));
-            !consumed.has(*i) && !repeats() && (options.capture_content || is_structural(key, value))
+            let mut is_known = || {
+                is_empty(value)
+                    || (self.fields.has_meaning(*i) && (self.repeats(key, value) || is_overwritten(*i, key)))
+            };
+            !consumed.has(*i) && !is_known() && (options.capture_content || is_structural(key, value))
         });
         object(leftover.map(|(_, attribute)| attribute))
     }
@@ -250,9 +263,10 @@ fn is_known(name: &str) -> bool {
     is_exception(name) || is_content_event(name) || meaning(name).is_genai()
 }
 
-/// Returns true if the error of the span contains `words`.
+/// Returns true if the error of the span, which has no credentials any more, contains `words`.
 fn error_contains(span: &Span, words: &str) -> bool {
-    span.error.as_deref().is_some_and(|error| error.contains(words))
+    let contains = |error: &str| error.contains(words) || error.contains(&*genai_redact::error(words));
+    span.error.as_deref().is_some_and(contains)
 }
 
 fn is_structural(key: &str, value: &Value<'_>) -> bool {

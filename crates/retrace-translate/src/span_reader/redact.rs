@@ -6,15 +6,13 @@ use crate::json::redacted;
 use crate::span_reader::SpanBuilder;
 
 impl SpanBuilder {
-    /// Redacts everything but input, output and attributes. Those are redacted where they are read: only there it is known
-    /// whether an input is a conversation, a request or the arguments of a tool.
+    /// Redacts everything but input, output, attributes and the error. Those are redacted where they are read: only there it is
+    /// known whether an input is a conversation, a request or the arguments of a tool, and which part of an error is a code.
     pub(crate) fn redact(&mut self) {
         let Self { span, metadata, trace_name, stated_trace_name, tags, user_metadata, .. } = self;
         label(&mut span.name);
         [trace_name, stated_trace_name, &mut metadata.otel.name].into_iter().flatten().for_each(label);
-        for text in [&mut span.error, &mut metadata.otel.status_description].into_iter().flatten() {
-            error(text);
-        }
+        metadata.otel.status_description.iter_mut().for_each(error);
         for (json, place) in [
             (&mut metadata.provider_tools, Place::Body),
             (&mut metadata.tool_schemas, Place::Names),

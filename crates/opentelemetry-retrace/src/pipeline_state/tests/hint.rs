@@ -45,3 +45,25 @@ fn one_run_is_enough_and_other_selections_have_no_hint() {
     plain(&mut stage, 1..=200);
     assert_eq!(stage.engine.take_hint(), None);
 }
+
+/// Spans of a processor begin, too.
+#[test]
+fn traces_that_were_seen_to_begin_count_as_well() {
+    let mut stage = Stage::new(Redaction::default());
+    for trace in 1..=100 {
+        let root = in_trace(span_data(1, 0, "GET /"), trace);
+        stage.seen(vec![SpanEvent::Began(root.clone()), SpanEvent::Ended(root)], 0);
+    }
+    stage.messages(Vec::new(), 10_000);
+    let hint = stage.engine.take_hint().unwrap();
+    assert!(hint.starts_with("100 traces have ended"), "{hint}");
+    let mut stage = Stage::new(Redaction::default());
+    for trace in 1..=200 {
+        let root = in_trace(span_data(1, 0, "GET /"), trace);
+        let chat = in_trace(chat(2, 1), trace);
+        let seen = [SpanEvent::Began(root.clone()), SpanEvent::Began(chat.clone()), SpanEvent::Ended(chat)];
+        stage.seen(seen.into_iter().chain([SpanEvent::Ended(root)]).collect(), 0);
+    }
+    stage.messages(Vec::new(), 10_000);
+    assert_eq!(stage.engine.take_hint(), None);
+}

@@ -1,6 +1,5 @@
 //! An agent that calls another service. Its arguments are the service, its pipeline, and the name of its run if it states one.
 
-use std::collections::HashMap;
 use std::error::Error;
 
 use opentelemetry::trace::{SpanKind, TraceContextExt as _, Tracer as _, TracerProvider as _};
@@ -31,6 +30,17 @@ fn by_processor() -> Result<SdkTracerProvider, Box<dyn Error>> {
     Ok(builder.with_span_processor(processor).build())
 }
 
+// README: begin
+use opentelemetry_retrace::opentelemetry_http::HeaderInjector;
+
+/// Headers for a request that the current span makes.
+fn headers_of_call() -> http::HeaderMap {
+    let mut headers = http::HeaderMap::new();
+    global::get_text_map_propagator(|propagator| propagator.inject(&mut HeaderInjector(&mut headers)));
+    headers
+}
+// README: end
+
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let service = arguments.next().ok_or("which service?")?.parse()?;
@@ -49,9 +59,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let request = tracer.span_builder("POST").with_kind(SpanKind::Client).start_with_context(&tracer, &agent);
     let request = agent.with_span(request);
-    let mut headers = HashMap::new();
-    global::get_text_map_propagator(|propagator| propagator.inject_context(&request, &mut headers));
-    recipes::http::call(service, &headers)?;
+    {
+        let _current = request.clone().attach();
+        recipes::http::call(service, &headers_of_call())?;
+    }
     request.span().end();
     agent.span().end();
     provider.shutdown()?;

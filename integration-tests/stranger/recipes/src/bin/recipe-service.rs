@@ -7,6 +7,15 @@ use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_retrace::{RetraceExporter, RetracePropagator, RetraceSpanProcessor};
 use opentelemetry_sdk::trace::SdkTracerProvider;
 
+// README: begin
+use opentelemetry_retrace::opentelemetry_http::HeaderExtractor;
+
+/// Context of the spans that a request with these headers causes.
+fn context_of_caller(headers: &http::HeaderMap) -> Context {
+    global::get_text_map_propagator(|propagator| propagator.extract(&HeaderExtractor(headers)))
+}
+// README: end
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let builder = SdkTracerProvider::builder();
     let mut guard = None;
@@ -20,8 +29,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{}", listener.local_addr()?);
     recipes::http::serve_one(&listener, |headers| {
         let tracer = provider.tracer("service");
-        let above =
-            global::get_text_map_propagator(|propagator| propagator.extract_with_context(&Context::new(), &headers));
+        let above = context_of_caller(&headers);
         let request = tracer.span_builder("POST /ask").with_kind(SpanKind::Server);
         let request = above.with_span(request.start_with_context(&tracer, &above));
         let chat = [KeyValue::new("gen_ai.operation.name", "chat"), KeyValue::new("gen_ai.usage.output_tokens", 10)];

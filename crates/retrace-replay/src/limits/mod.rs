@@ -1,8 +1,12 @@
 //! Ceilings of a run: model calls and tool steps, tokens, US dollars.
 
+mod dollars;
+
 use std::fmt::{self, Display};
 
 use serde::Serialize;
+
+pub use self::dollars::dollars;
 
 /// Variable of the ceiling that may have a fraction.
 const USD: &str = "RETRACE_MAX_USD_PER_RUN";
@@ -12,7 +16,7 @@ const SHOWN_BYTES: usize = 32;
 /// Ceilings of one run. `None` is no ceiling.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Limits {
-    /// Model calls and tool steps.
+    /// Model calls and tool steps. A tool step is counted and not refused: the next model call is.
     pub steps: Option<u64>,
     /// Input and output tokens.
     pub tokens: Option<u64>,
@@ -43,7 +47,7 @@ pub enum Verdict {
 }
 
 /// A call that a ceiling or a policy does not allow.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, PartialEq, Serialize)]
 pub struct EnforcementError {
     /// What was decided.
     pub verdict: Verdict,
@@ -55,6 +59,13 @@ pub struct EnforcementError {
     pub used: Option<f64>,
     /// Policy that decided: `local` for ceilings of the process.
     pub policy_id: Option<String>,
+}
+
+/// The text of `Display`: a `main` that returns the error prints it with `Debug`.
+impl fmt::Debug for EnforcementError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Display::fmt(self, f)
+    }
 }
 
 impl Display for Verdict {
@@ -128,7 +139,10 @@ impl Limits {
         };
         let steps = used.steps.saturating_add(1);
         if let Some(limit) = self.steps.filter(|limit| steps > *limit) {
-            let reason = format!("it would be step {steps} of a run that may have {limit}");
+            let reason = format!(
+                "the run has made {} steps and may make {limit}; a step is a model call or a tool step, and no model call is made beyond them",
+                used.steps
+            );
             return Err(error(reason, limit as f64, steps as f64));
         }
         if let Some(limit) = self.tokens.filter(|limit| used.tokens.saturating_add(1) > *limit) {
@@ -136,7 +150,10 @@ impl Limits {
             return Err(error(reason, limit as f64, used.tokens as f64));
         }
         if let Some(limit) = self.usd.filter(|limit| used.usd > *limit) {
-            let reason = format!("the run has used {:.4} US dollars and may use {limit:.4}", used.usd);
+            let texts = (dollars(used.usd), dollars(limit));
+            let (spent, most) =
+                if texts.0 == texts.1 { (format!("${}", used.usd), format!("${limit}")) } else { texts };
+            let reason = format!("the run has used {spent} and may use {most}");
             return Err(error(reason, limit, used.usd));
         }
         used.steps = steps;
@@ -155,12 +172,19 @@ impl Used {
 }
 
 /// A variable of the environment that is not a ceiling.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct LimitsError {
     /// Name of the variable.
     pub variable: &'static str,
     /// Its value.
     pub value: String,
+}
+
+/// The text of `Display`: a `main` that returns the error prints it with `Debug`.
+impl fmt::Debug for LimitsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Display::fmt(self, f)
+    }
 }
 
 impl Display for LimitsError {
@@ -186,6 +210,10 @@ mod tests {
         assert_eq!((0..5).filter(|_| limits.begin(&mut used).is_ok()).count(), 3);
         let error = limits.begin(&mut used).unwrap_err();
         assert_eq!((error.limit, error.used, error.policy_id.as_deref()), (Some(3.0), Some(4.0), Some("local")));
+        assert!(
+            error.reason.starts_with("the run has made 3 steps and may make 3; a step is a model call or a tool step"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -198,7 +226,13 @@ mod tests {
         used.add(1, 0.0);
         assert!(limits.begin(&mut used).unwrap_err().reason.contains("100 tokens"));
         let mut used = Used { usd: 1.01, ..Used::default() };
-        assert!(limits.begin(&mut used).unwrap_err().reason.contains("US dollars"));
+        assert_eq!(limits.begin(&mut used).unwrap_err().reason, "the run has used $1.01 and may use $1.00");
+        // Two amounts that differ are written with as many digits as it takes.
+        let mut little = Used { usd: 1.000_1, ..Used::default() };
+        assert_eq!(limits.begin(&mut little).unwrap_err().reason, "the run has used $1.0001 and may use $1");
+        let limits = Limits { usd: Some(0.000_000_1), ..Limits::default() };
+        let mut little = Used { usd: 0.000_003_7, ..Used::default() };
+        assert_eq!(limits.begin(&mut little).unwrap_err().reason, "the run has used $0.0000037 and may use $0.0000001");
         used.add(0, f64::NAN);
         assert!(used.usd < 2.0);
     }
