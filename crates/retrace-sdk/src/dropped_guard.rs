@@ -23,8 +23,8 @@ pub(crate) fn run_is_not_recorded() {
     if DROPPED.load(Ordering::Relaxed) && DROPPED.swap(false, Ordering::Relaxed) {
         warn_at_once(
             "guard",
-            "a run begins after the guard of install() was dropped, and is not recorded: keep the guard in a variable, as in \
-             `let _retrace = retrace::install()?;`; `let _ =` drops it at once",
+            "a run begins after the guard of install() was dropped, and is not recorded: bind the guard to a name such as _retrace \
+             until the end of main; let _ = drops it at once",
         );
     }
 }

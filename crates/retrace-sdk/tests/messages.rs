@@ -1,4 +1,4 @@
-//! `docs/MESSAGES.md` lists the warnings about settings that the source has.
+//! `docs/MESSAGES.md` lists the warnings that the source has.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -26,4 +26,13 @@ fn every_warning_about_a_setting_is_on_the_page() {
     written.sort_unstable();
     assert_eq!(listed, written);
     assert_eq!(written.len(), 4);
+}
+
+#[test]
+fn the_warning_about_the_guard_is_on_the_page() {
+    let section = PAGE.split("\n## ").find(|section| section.starts_with("Guard of `retrace-sdk`")).unwrap();
+    let row = section.lines().find(|line| line.starts_with("| `")).unwrap();
+    let source = include_str!("../src/dropped_guard.rs").split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = row.split('`').nth(1).unwrap();
+    assert!(source.replace("\\ ", "").contains(&format!("\"{text}\"")), "the source does not have {text:?}");
 }
