@@ -92,7 +92,7 @@ impl Installer {
     /// side. The last call takes effect.
     ///
     /// ```no_run
-    /// # use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
+    /// # use opentelemetry_sdk::error::OTelSdkResult;
     /// # use opentelemetry_sdk::trace::{SpanData, SpanExporter};
     /// use opentelemetry_retrace::Installer;
     /// use opentelemetry_sdk::trace::BatchSpanProcessor;

@@ -3,11 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
 
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use retrace_local::Server;
+use socket2::{Domain, Socket, Type};
 
 /// Set in the child: how it ends.
 const CASE: &str = "LOSSES_CASE";
@@ -53,7 +54,7 @@ fn record_and_end(case: &str) {
         "serve" => {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let _retrace = retrace::install().unwrap();
-            // The handle is kept and not awaited, as README has it.
+            // It is awaited here, so that the refusal has come.
             runtime.block_on(async {
                 let serving = retrace::serve([]).spawn();
                 serving.await.unwrap_err();
@@ -81,8 +82,10 @@ fn losses_are_written_to_standard_error() {
     }
     let keyed = Server::builder().with_api_key("rt_other").start().unwrap();
     let free = Server::start().unwrap();
-    // A listener that is closed again leaves a port where nobody listens.
-    let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    // Nobody listens there, and nobody else can.
+    let held = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    held.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let nobody = held.local_addr().unwrap().as_socket().unwrap();
     let ways: &[&str] = if cfg!(unix) { &["drop", "exit"] } else { &["drop"] };
     for way in ways {
         let is = |lines: &[String], texts: &[&str]| {

@@ -63,6 +63,8 @@ pub struct StartupLog {
 
 impl Default for StartupLog {
     fn default() -> Self {
+        // The child of a fork cannot wait for a thread of the parent that begins it.
+        LazyLock::force(&SHARED_UNTAKEN);
         Self {
             lines: Vec::new(),
             started: OnceLock::new(),
@@ -155,16 +157,16 @@ impl StartupLog {
             // A thread that is torn down may be unable to log.
             let _ = catch_unwind(AssertUnwindSafe(|| self.retry()));
         }
-        self.write_left(true);
+        self.write_left();
     }
 
-    /// Writes the lines that are left to standard error. With `offers`, warnings of the running pipeline go to a subscriber that
-    /// takes them.
-    fn write_left(&self, offers: bool) {
+    /// Writes the lines that are left to standard error. Warnings of the running pipeline are offered to a subscriber first.
+    fn write_left(&self) {
         let mut warnings = String::new();
         for line in self.untaken.take().into_iter().chain(SHARED_UNTAKEN.take()) {
             let offer = || log::offer_warning(line.cause, &line.text, line.earlier);
-            let is_taken = offers && catch_unwind(AssertUnwindSafe(offer)).unwrap_or(false);
+            // A thread that is torn down may be unable to log.
+            let is_taken = catch_unwind(AssertUnwindSafe(offer)).unwrap_or(false);
             if !is_taken {
                 warnings.extend([PREFIX, &line.text]);
                 if line.earlier > 0 {
@@ -209,7 +211,7 @@ impl StartupLog {
 
 impl Drop for StartupLog {
     fn drop(&mut self) {
-        self.write_left(false);
+        self.write_left();
     }
 }
 

@@ -9,7 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::line_text::single_line;
 use crate::fork::PerProcess;
 
-/// Maximum number of warnings that are kept apart. The spans of further losses are counted together.
+/// Maximum number of warnings that are kept apart. The spans of further losses are counted with those of the latest one, in one
+/// more place if none is kept; other warnings beyond it are dropped.
 const KEPT: usize = 16;
 
 /// Warning of a running pipeline.
@@ -89,13 +90,13 @@ impl Untaken {
         if kept.len() < KEPT {
             let (cause, may_pass) = (warning.cause, warning.may_pass);
             kept.push(Kept { cause, text, spans, may_pass, earlier: 0 });
-        } else if let Some(last) = kept.last_mut() {
-            match (&mut last.spans, spans) {
-                (Some(all), Some(more)) => {
-                    *all += more;
-                    "several reasons".clone_into(&mut last.text);
+        } else if let Some(more) = spans {
+            match kept.iter_mut().rev().find_map(|kept| Some((kept.spans.as_mut()?, &mut kept.text))) {
+                Some((spans, text)) => {
+                    *spans += more;
+                    "several reasons".clone_into(text);
                 }
-                _ => last.earlier += 1,
+                None => kept.push(Kept { cause: warning.cause, text, spans, may_pass: warning.may_pass, earlier: 0 }),
             }
         }
     }
@@ -178,5 +179,18 @@ mod tests {
         assert!(lines[KEPT - 1].text.ends_with("spans lost: several reasons"), "{lines:#?}");
         let spans = |line: &Line| line.text.split(' ').next().and_then(|spans| spans.parse::<u64>().ok());
         assert_eq!(lines.iter().filter_map(spans).sum::<u64>(), 1_000);
+    }
+
+    #[test]
+    fn a_loss_is_counted_although_other_warnings_take_all_places() {
+        const CAUSES: [&str; KEPT + 1] =
+            ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p", "q"];
+        let untaken = Untaken::default();
+        CAUSES.iter().for_each(|cause| untaken.keep(&warning(cause, cause)));
+        untaken.keep(&lost(3, "halted"));
+        untaken.keep(&lost(4, "too old"));
+        let lines = untaken.take();
+        assert_eq!((lines.len(), lines[KEPT].text.as_str()), (KEPT + 1, "7 spans lost: several reasons"));
+        assert!(lines.iter().all(|line| line.earlier == 0), "{lines:#?}");
     }
 }

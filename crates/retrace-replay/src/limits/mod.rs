@@ -139,9 +139,9 @@ impl Limits {
         };
         let steps = used.steps.saturating_add(1);
         if let Some(limit) = self.steps.filter(|limit| steps > *limit) {
+            let made = if used.steps == 1 { "1 step".to_owned() } else { format!("{} steps", used.steps) };
             let reason = format!(
-                "the run has made {} steps and may make {limit}; a step is a model call or a tool step, and no model call is made beyond them",
-                used.steps
+                "the run has made {made} of at most {limit}; a step is a model call or a tool step, and no model call is made beyond them"
             );
             return Err(error(reason, limit as f64, steps as f64));
         }
@@ -211,7 +211,7 @@ mod tests {
         let error = limits.begin(&mut used).unwrap_err();
         assert_eq!((error.limit, error.used, error.policy_id.as_deref()), (Some(3.0), Some(4.0), Some("local")));
         assert!(
-            error.reason.starts_with("the run has made 3 steps and may make 3; a step is a model call or a tool step"),
+            error.reason.starts_with("the run has made 3 steps of at most 3; a step is a model call or a tool step"),
             "{error}"
         );
     }

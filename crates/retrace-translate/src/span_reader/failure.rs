@@ -93,7 +93,7 @@ fn attribute(event: &EventView<'_>, key: &str) -> Option<String> {
 
 /// Joins the type and the message of an error, without credentials.
 ///
-/// A type such as `invalid_api_key` names no credential that follows it: the first word of the message stays.
+/// A type such as `invalid_api_key` names no credential that follows it: the first word of a sentence stays.
 pub(crate) fn compose(kind: Option<&str>, message: Option<&str>) -> String {
     let text = match (kind, message) {
         (Some(kind), Some(message)) => {
@@ -103,7 +103,7 @@ pub(crate) fn compose(kind: Option<&str>, message: Option<&str>) -> String {
                 Some(rest) => rest.strip_prefix(": ").map_or((rest, ""), |rest| (": ", rest)),
                 None => (": ", message),
             };
-            if begins_with_word(prose) {
+            if begins_sentence(prose) {
                 format!("{}{joint}{}", genai_redact::error(kind), genai_redact::error(prose))
             } else {
                 genai_redact::error(&format!("{kind}{joint}{prose}")).into_owned()
@@ -115,10 +115,15 @@ pub(crate) fn compose(kind: Option<&str>, message: Option<&str>) -> String {
     cut(&without_nul(&text), ERROR_CHARS).to_owned()
 }
 
-/// Returns true if a text begins with a word of letters, which is no key.
-fn begins_with_word(text: &str) -> bool {
+/// Returns true if a text begins as a sentence does: with a short word of letters, the first one a capital, that others follow. A
+/// passphrase may be a word too.
+fn begins_sentence(text: &str) -> bool {
+    const LONGEST_WORD: usize = 12;
     let word = text.split(char::is_whitespace).next().unwrap_or_default();
-    word.len() < text.len() && !word.is_empty() && word.chars().all(|c| c.is_alphabetic() || matches!(c, '\'' | '’'))
+    word.len() < text.len()
+        && word.chars().count() <= LONGEST_WORD
+        && word.starts_with(char::is_uppercase)
+        && word.chars().skip(1).all(|c| c.is_lowercase() || matches!(c, '\'' | '’'))
 }
 
 /// Returns the first `chars` characters.
@@ -155,6 +160,9 @@ mod tests {
             ("You didn't provide an API key.", "You didn't provide an API key."),
             ("sk-abc123def456", "[redacted]"),
             ("t0ken is not valid", "[redacted] is not valid"),
+            ("swordfish is not valid", "[redacted] is not valid"),
+            ("SECRET is not valid", "[redacted] is not valid"),
+            ("Antidisestablishment is not valid", "[redacted] is not valid"),
             ("password", "[redacted]"),
         ] {
             let expected = format!("{code}: {line}");
