@@ -162,6 +162,8 @@ async fn a_run_whose_client_is_gone_is_interrupted_and_has_the_tokens_of_its_ste
     held.tell(&[trace_started(1, "held")]).await;
     lost.leave().await;
 
+    // An answer by the index waits for it: a list takes the totals of a run under way from there.
+    assert_eq!(Client::of(&server).get("/api/v1/traces?sort=tokens").status, 200);
     let out = ended(&["runs", url[0], url[1]], 0).await;
     assert!(out.contains("interrupted  gone  agent  18 tokens, 0.25 USD\n"), "{out}");
     assert!(out.contains("running      held"), "{out}");
