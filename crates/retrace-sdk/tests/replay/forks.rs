@@ -266,6 +266,7 @@ async fn outermost_runs_may_begin_in_another_order() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("run.jsonl");
     retrace::record_cassette(&path).run(branches(&Provider::new(), ["a", "b"])).await.unwrap().value.unwrap();
+    let _recording = record();
     let live = Provider::new();
     let fork = retrace::replay(&path).from(ForkPoint::ModelCall(1)).model("m");
     fork.run(branches(&live, ["b", "a"])).await.unwrap().value.unwrap();
