@@ -162,6 +162,8 @@ async fn a_run_whose_client_is_gone_is_interrupted_and_has_the_tokens_of_its_ste
     held.tell(&[trace_started(1, "held")]).await;
     lost.leave().await;
 
+    // An answer by the index waits for it: a list takes the totals of a run under way from there.
+    assert_eq!(Client::of(&server).get("/api/v1/traces?sort=tokens").status, 200);
     let out = ended(&["runs", url[0], url[1]], 0).await;
     assert!(out.contains("interrupted  gone  agent  18 tokens, 0.25 USD\n"), "{out}");
     assert!(out.contains("running      held"), "{out}");
@@ -169,6 +171,18 @@ async fn a_run_whose_client_is_gone_is_interrupted_and_has_the_tokens_of_its_ste
     assert!(out.contains("gone") && !out.contains("held") && out.ends_with("1 of 1 runs\n"), "{out}");
     let running = answer(&["runs", "--status", "running", "--json", url[0], url[1]], 0).await;
     assert_eq!((&running["total"], &running["traces"][0]["id"]), (&json!(1), &json!("held")));
+    // All are counted, and the limit is that of the other statuses.
+    let mut second = Ws::open(&server).await;
+    second.tell(&[trace_started(1, "second")]).await;
+    let running = answer(&["runs", "--status", "running", "--limit", "1", "--json", url[0], url[1]], 0).await;
+    assert_eq!((&running["total"], running["traces"].as_array().unwrap().len()), (&json!(2), 1));
+    let refusals = ["running", "interrupted", "failed"]
+        .map(|status| ["runs", "--status", status, "--limit", "0", url[0], url[1]].map(str::to_owned));
+    for arguments in refusals {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let error = ended(&arguments, 2).await;
+        assert!(error.contains("expected a number from 1 to 1000"), "{error}");
+    }
     assert!(ended(&["show", "gone", url[0], url[1]], 0).await.contains("interrupted  gone  agent  18 tokens"));
 }
 

@@ -242,6 +242,30 @@ async fn a_fork_of_a_fork_has_the_recording_and_the_arguments_of_both() {
 }
 
 #[tokio::test]
+async fn a_text_of_which_the_argument_is_not_known_is_no_call() {
+    let server = Server::start().unwrap();
+    let client = Client::of(&server);
+    let mut run = recorded("t");
+    // As a caller writes it whose function takes `question` first.
+    run["input"] = json!({"args": [], "kwargs": {"depth": 3, "question": "old"}});
+    client.upload(&run);
+    let mut agent = agent(&server).await;
+    let first = create(&client, "t", &json!({"modified_input": "new"}));
+    replay(&client, &first);
+    let frame = agent.next().await;
+    client.upload(&result(&frame, "u", "o"));
+    let answer = client.post("/api/v1/forks", &json!({"trace_id": "u", "span_id": "u-b"}));
+    let second = answer.json["id"].as_str().unwrap().to_owned();
+    let expected = "the arguments of the run u are not known: its new input is a text, and the call of t has several arguments by name. \
+                    Fork t with an object that names its arguments, and fork that run";
+    for path in [format!("/api/v1/forks/{second}/replay"), "/api/v1/traces/u/replay".to_owned()] {
+        let refused = client.post(&path, &json!({"force": true}));
+        assert_eq!((refused.status, &refused.json["error"]), (409, &json!(expected)), "{path}");
+    }
+    assert_eq!(fork(&client, &second)["status"], "created");
+}
+
+#[tokio::test]
 async fn a_run_is_replayed_if_it_is_eligible() {
     let server = Server::start().unwrap();
     let client = Client::of(&server);

@@ -215,6 +215,55 @@ fn a_fork_at_a_tool_step_replaces_its_result_or_its_arguments() {
     assert_eq!(live(altered.decide(search())), Some(json!({"q": "storms"})));
 }
 
+/// The ordinals of outermost steps are those of the order in which they begin.
+#[test]
+fn a_step_that_begins_in_another_order_ends_as_the_recorded_one() {
+    let entries = || vec![model_entry("branch", &chat("a"), "A"), model_entry("branch#1", &chat("b"), "B")];
+    let change = || Substitutions { model: Some("m".to_owned()), ..Substitutions::default() };
+    let (first, second) = (Lane::parse("branch"), Lane::parse("branch#1"));
+    let mut fork = replay(entries(), forked(ForkPoint::ModelCall(1), change()));
+    live(fork.decide(model_call(&first, chat("b"))));
+    assert_eq!(fork.end_step(&first), None, "it is the recorded branch#1");
+    assert!(matches!(fork.decide(model_call(&second, chat("a"))), Decision::Live { altered: Some(_), .. }));
+    assert_eq!((fork.end_step(&second), fork.end()), (None, None));
+    // One that has made no call is no recorded one; the end of the replay states what is left.
+    let mut fork = replay(entries(), forked(ForkPoint::ModelCall(1), change()));
+    assert_eq!(fork.end_step(&first), None);
+    assert!(matches!(fork.end().unwrap().reason, RefusalReason::NotApplied { is_executed: false, .. }));
+    // A bound step in which the fork point lies.
+    let mut fork = replay(
+        vec![
+            model_entry("branch", &chat("a"), "A"),
+            model_entry("branch#1", &chat("b"), "B"),
+            model_entry("branch#1", &chat("c"), "C"),
+        ],
+        forked(ForkPoint::ModelCall(3), change()),
+    );
+    assert_eq!(answer(fork.decide(model_call(&first, chat("b")))), "B");
+    assert!(fork.end_step(&first).is_some());
+}
+
+#[test]
+fn a_step_that_is_executed_is_found_by_the_recorded_lane() {
+    let mut tool = tool_entry("branch#1", "look", &json!({}), &json!("seen"));
+    tool.step = Some(0);
+    let entries = [model_entry("branch", &chat("a"), "A"), model_entry("branch#1", &chat("b"), "B"), tool];
+    let change = || Substitutions { tool_output: Some(json!("x")), ..Substitutions::default() };
+    let (first, second) = (Lane::parse("branch"), Lane::parse("branch#1"));
+    let fork = || replay(entries.to_vec(), forked(ForkPoint::Name("look".to_owned()), change()));
+    let mut bound = fork();
+    assert_eq!(answer(bound.decide(model_call(&first, chat("b")))), "B");
+    assert_eq!(answer(bound.decide(model_call(&second, chat("a")))), "A");
+    assert_eq!(bound.note_executed(&second.child("look", 0)), None, "that is the recorded branch");
+    let refused = bound.note_executed(&first.child("look", 0)).unwrap();
+    assert!(matches!(refused.reason, RefusalReason::NotApplied { is_executed: true, .. }), "{refused}");
+    // Before their calls the branches may be either: the end states it.
+    let mut unbound = fork();
+    assert_eq!(unbound.note_executed(&first.child("look", 0)), None);
+    let refused = unbound.end().unwrap();
+    assert!(matches!(refused.reason, RefusalReason::NotApplied { is_executed: true, .. }), "{refused}");
+}
+
 #[test]
 fn a_fork_point_that_is_not_there_is_an_error() {
     let error = Replay::new(support::cassette(run()), forked(ForkPoint::ModelCall(9), Substitutions::default()));

@@ -17,17 +17,38 @@ const SOURCES: usize = 32;
 pub struct Failure {
     pub(crate) kind: Option<String>,
     pub(crate) message: String,
+    cause: Cause,
+}
+
+/// Who states a failure: an error may have the text of a cancellation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cause {
+    /// The application, or the thread that panics.
+    Stated,
+    /// The future was dropped before it was done.
+    Cancelled,
+    /// Recording stopped before the end.
+    Unfinished,
 }
 
 impl Failure {
+    fn new(kind: Option<String>, message: String) -> Self {
+        Self { kind, message, cause: Cause::Stated }
+    }
+
     /// The future was dropped before it was done.
     pub(crate) fn cancelled() -> Self {
-        Self { kind: None, message: "cancelled".to_owned() }
+        Self { kind: None, message: "cancelled".to_owned(), cause: Cause::Cancelled }
     }
 
     /// Returns true if the future was dropped before it was done.
     pub(crate) fn is_cancelled(&self) -> bool {
-        *self == Self::cancelled()
+        self.cause == Cause::Cancelled
+    }
+
+    /// Returns true if what failed did not come to its end: it was cancelled, or recording stopped before.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.cause != Cause::Stated
     }
 
     /// A refusal of a replay, which is the cause of what the run failed with.
@@ -37,7 +58,7 @@ impl Failure {
             // A later refusal states nothing more.
             Some(ended) if !ended.is_cancelled() && !ended.message.contains(POISONED) => {
                 let message = bounded(format_args!("{refusal}\nThe run ended with: {}", ended.message));
-                Self { kind: ended.kind, message }
+                Self { message, ..ended }
             }
             _ => Self::message(refusal),
         }
@@ -45,47 +66,44 @@ impl Failure {
 
     /// Recording stopped before the end.
     pub(crate) fn unfinished() -> Self {
-        Self { kind: None, message: "not ended when recording stopped".to_owned() }
+        Self { kind: None, message: "not ended when recording stopped".to_owned(), cause: Cause::Unfinished }
     }
 
     /// A panic with this payload.
     pub(crate) fn panicked(payload: &(dyn Any + Send)) -> Self {
         let message = payload.downcast_ref::<&str>().copied().or_else(|| Some(payload.downcast_ref::<String>()?));
-        Self {
-            kind: Some("panic".to_owned()),
-            message: bounded(format_args!("{}", message.unwrap_or("unknown payload"))),
-        }
+        Self::new(Some("panic".to_owned()), bounded(format_args!("{}", message.unwrap_or("unknown payload"))))
     }
 
     /// A panic whose payload is not known.
     pub(crate) fn unwound() -> Self {
-        Self { kind: Some("panic".to_owned()), message: "the thread panicked".to_owned() }
+        Self::new(Some("panic".to_owned()), "the thread panicked".to_owned())
     }
 
     /// A message.
     pub fn message<T: Display + ?Sized>(message: &T) -> Self {
         // The alternate form of the usual error wrappers names the sources as well.
-        Self { kind: None, message: guarded(|| bounded(format_args!("{message:#}"))) }
+        Self::new(None, guarded(|| bounded(format_args!("{message:#}"))))
     }
 
     /// An error with its sources.
     pub fn error<E: Error + ?Sized>(error: &E) -> Self {
-        Self { kind: short_name(type_name::<E>()), message: guarded(|| chain(error)) }
+        Self::new(short_name(type_name::<E>()), guarded(|| chain(error)))
     }
 
     /// An error of an unknown type with its sources.
     pub fn dynamic(error: &(dyn Error + 'static)) -> Self {
-        Self { kind: None, message: guarded(|| chain(error)) }
+        Self::new(None, guarded(|| chain(error)))
     }
 
     /// An error value that has no message but its debug form.
     pub fn debug<E: Debug + ?Sized>(error: &E) -> Self {
-        Self { kind: short_name(type_name::<E>()), message: guarded(|| bounded(format_args!("{error:?}"))) }
+        Self::new(short_name(type_name::<E>()), guarded(|| bounded(format_args!("{error:?}"))))
     }
 
     /// An error value that cannot be read.
     pub fn type_name<E: ?Sized>() -> Self {
-        Self { kind: None, message: bounded(format_args!("{}", type_name::<E>())) }
+        Self::new(None, bounded(format_args!("{}", type_name::<E>())))
     }
 }
 
@@ -130,4 +148,18 @@ fn bounded(text: fmt::Arguments<'_>) -> String {
     // Fails at the bound, or where the value refuses; what was written until then is kept.
     let _ = bounded.write_fmt(text);
     bounded.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_with_the_text_of_a_cancellation_is_none() {
+        let stated = Failure::message("cancelled");
+        assert!(!stated.is_cancelled() && !stated.is_cut_off());
+        assert_eq!(Failure::refused("refused", Some(stated)).message, "refused\nThe run ended with: cancelled");
+        assert_eq!(Failure::refused("refused", Some(Failure::cancelled())).message, "refused");
+        assert!(Failure::unfinished().is_cut_off() && !Failure::unfinished().is_cancelled());
+    }
 }

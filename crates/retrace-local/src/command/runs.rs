@@ -93,19 +93,25 @@ impl RunsCommand {
 
     /// Returns the page of the runs that have not ended and whose client is gone, or is not. A receiver finds both as running.
     fn unfinished(&self, receiver: &Receiver, interrupted: bool) -> Result<Value, String> {
-        let (mut found, mut offset) = (Vec::new(), 0);
+        let most = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let (mut found, mut total, mut offset) = (Vec::new(), 0_u64, 0);
         loop {
-            let page = self.page(receiver, Some(Status::Running.as_str()), PAGE, offset)?;
+            // The receiver checks the limit of the first page, as it does for the other statuses.
+            let limit = if offset == 0 { self.limit } else { PAGE };
+            let page = self.page(receiver, Some(Status::Running.as_str()), limit, offset)?;
             let page: TracePage<Value> = TracePage::deserialize(page).map_err(|error| error.to_string())?;
             offset += page.traces.len() as u64;
             let is_last = page.traces.is_empty() || offset >= page.total;
-            found.extend(page.traces.into_iter().filter(|run| (run["live"] == false) == interrupted));
+            for run in page.traces.into_iter().filter(|run| (run["live"] == false) == interrupted) {
+                total += 1;
+                if found.len() < most {
+                    found.push(run);
+                }
+            }
             if is_last {
                 break;
             }
         }
-        let total = found.len();
-        found.truncate(usize::try_from(self.limit.max(1)).unwrap_or(usize::MAX));
         Ok(serde_json::json!({"traces": found, "total": total, "limit": self.limit, "offset": 0}))
     }
 }

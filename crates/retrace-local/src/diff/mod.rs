@@ -319,16 +319,15 @@ fn fork_point(a: &Trace, b: &Trace) -> Option<ForkPoint> {
     Some(ForkPoint { span_id: span_id.to_owned(), index })
 }
 
-/// Compares two inputs. The input of a fork's run is what the fork changes of the recorded call, which it is compared with as a call.
+/// Compares two inputs. The input of a fork's run is what the fork changes of the recorded call, which it is compared with as a call;
+/// as it is, where the recorded call does not show which argument it changes.
 fn of_input(a: Option<&Json>, b: Option<&Json>, is_forked: bool, budget: &mut Budget) -> Option<ContentDiff> {
     let call = Call::parse(a).filter(|_| is_forked && Call::parse(b).is_none());
-    match (call, b) {
-        (Some(mut call), Some(changes)) if !changes.is_null() => {
-            call.modify(Some(changes));
-            ContentDiff::of_json(a, Some(&Json::from_serialize(&call.to_value())), budget)
-        }
-        _ => ContentDiff::of_json(a, b, budget),
-    }
+    let changed = call.zip(b.filter(|changes| !changes.is_null())).and_then(|(mut call, changes)| {
+        call.modify(Some(changes)).ok()?;
+        Some(Json::from_serialize(&call.to_value()))
+    });
+    ContentDiff::of_json(a, changed.as_ref().or(b), budget)
 }
 
 /// Steps of the first run that a fork changes.

@@ -203,9 +203,13 @@ fn a_new_input_is_compared_as_the_call_that_it_makes() {
     let mut a = nested("t", json!({}), "fog", "train");
     a.input = Some(Json::from_serialize(&call));
     a.spans.as_mut().unwrap()[0].input = a.input.clone();
-    for input in
-        [json!({"topic": "rivers"}), json!("rivers"), json!({"args": [], "kwargs": {"topic": "rivers", "zone": 2}})]
-    {
+    let changed = json!({"args": [], "kwargs": {"topic": "rivers", "zone": 2}});
+    for (input, pointer, value) in [
+        (json!({"topic": "rivers"}), "/kwargs/topic", json!("rivers")),
+        (changed, "/kwargs/topic", json!("rivers")),
+        // Which argument the text is depends on the function.
+        (json!("rivers"), "", json!("rivers")),
+    ] {
         let mut b = nested_fork("fog", "train");
         b.input = Some(Json::from_serialize(&input));
         b.spans.as_mut().unwrap()[0].input = b.input.clone();
@@ -213,7 +217,7 @@ fn a_new_input_is_compared_as_the_call_that_it_makes() {
         for input in [&found["input"], &found["steps"][0]["changes"]["input"]] {
             assert_eq!(input["total"], 1, "{input}");
             let change = &input["differences"][0];
-            assert_eq!((&change["pointer"], &change["b"]), (&json!("/kwargs/topic"), &json!("rivers")), "{change}");
+            assert_eq!((&change["pointer"], &change["b"]), (&json!(pointer), &value), "{change}");
         }
         assert_eq!(found["same"], true);
     }

@@ -28,6 +28,10 @@ pub(crate) struct Call {
     pub(crate) kwargs: Vec<(String, Value)>,
 }
 
+/// The new input of a fork is a text, and the recorded call does not show which argument it replaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UnknownArgument;
+
 /// Returns the id of the run that this one was forked from.
 pub(crate) fn forked_from(run: &Trace) -> Option<String> {
     metadata(run).get(FORK_OF)?.as_str().map(str::to_owned)
@@ -89,11 +93,16 @@ impl Call {
 
     /// Applies the modified input of a fork to the call: a string replaces the first argument, an object sets arguments
     /// by name.
-    pub(crate) fn modify(&mut self, input: Option<&Json>) {
+    ///
+    /// # Errors
+    /// A string, where all arguments are by name and there are several. An agent takes the first parameter of its function; the order of
+    /// the recorded arguments is that of the caller.
+    pub(crate) fn modify(&mut self, input: Option<&Json>) -> Result<(), UnknownArgument> {
         match input.and_then(|input| input.to_value().ok()) {
-            Some(Value::String(text)) => match (self.args.first_mut(), self.kwargs.first_mut()) {
-                (Some(first), _) | (None, Some((_, first))) => *first = text.into(),
-                (None, None) => self.args.push(text.into()),
+            Some(Value::String(text)) => match (self.args.first_mut(), self.kwargs.as_mut_slice()) {
+                (Some(first), _) | (None, [(_, first)]) => *first = text.into(),
+                (None, []) => self.args.push(text.into()),
+                (None, _) => return Err(UnknownArgument),
             },
             Some(Value::Object(members)) => {
                 for (name, value) in members {
@@ -105,6 +114,7 @@ impl Call {
             }
             _ => {}
         }
+        Ok(())
     }
 
     fn kwargs(&self) -> Value {
@@ -264,16 +274,20 @@ mod tests {
         assert_eq!(forked_from(&run).as_deref(), Some("u"));
         assert_eq!(function_name(&run), "agent");
         let mut call = Call { args: vec![json!("a")], kwargs: vec![("k".into(), json!(1))] };
-        call.modify(Some(&Json::text("b")));
-        call.modify(Some(&Json::from_serialize(&json!({"k": 2, "l": 3}))));
+        call.modify(Some(&Json::text("b"))).unwrap();
+        call.modify(Some(&Json::from_serialize(&json!({"k": 2, "l": 3})))).unwrap();
         assert_eq!(call.args, [json!("b")]);
         assert_eq!(call.kwargs, [("k".to_owned(), json!(2)), ("l".to_owned(), json!(3))]);
-        call.modify(None);
-        let mut named = Call { args: Vec::new(), kwargs: vec![("q".into(), json!("a")), ("k".into(), json!(1))] };
-        named.modify(Some(&Json::text("b")));
-        assert_eq!(named.to_value(), json!({"args": [], "kwargs": {"q": "b", "k": 1}}));
+        call.modify(None).unwrap();
+        let mut named = Call { args: Vec::new(), kwargs: vec![("q".into(), json!("a"))] };
+        named.modify(Some(&Json::text("b"))).unwrap();
+        assert_eq!(named.to_value(), json!({"args": [], "kwargs": {"q": "b"}}));
+        // The caller's order need not be that of the parameters.
+        named.kwargs.insert(0, ("depth".into(), json!(3)));
+        let before = named.clone();
+        assert_eq!((named.modify(Some(&Json::text("c"))), named == before), (Err(UnknownArgument), true));
         let mut empty = Call::default();
-        empty.modify(Some(&Json::text("b")));
+        empty.modify(Some(&Json::text("b"))).unwrap();
         assert_eq!(empty.args, [json!("b")]);
     }
 

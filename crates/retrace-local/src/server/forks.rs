@@ -146,12 +146,14 @@ async fn replay(State(app): Shared, PathId(id): PathId, request: Request) -> Ans
     let found = heavy(&app, move |reader| {
         let Some((run, call)) = origin(reader, &fork.trace_id)? else { return Ok(None) };
         let chosen = agents.choose(&command::function_name(&run), run.project_id.as_deref());
-        Ok(Some(chosen.map(|chosen| {
-            let named = chosen.has_leases.then_some(named.as_str());
-            (chosen, Box::new(command::resume(&fork, &run, &call, named)))
+        Ok(Some(call.map(|call| {
+            chosen.map(|chosen| {
+                let named = chosen.has_leases.then_some(named.as_str());
+                (chosen, Box::new(command::resume(&fork, &run, &call, named)))
+            })
         })))
     });
-    let (chosen, data) = found.await?.ok_or(missing)?.map_err(no_agent)?;
+    let (chosen, data) = found.await?.ok_or(missing)??.map_err(no_agent)?;
     let now = now_micros();
     let begin =
         ForkChange::Begin { fork_id: id.clone(), execution_id: execution.clone(), now, lease: lease(&app, now) };
@@ -175,8 +177,30 @@ fn lease(app: &App, now: i64) -> i64 {
     now.saturating_add(i64::try_from(app.fork_lease.as_micros()).unwrap_or(i64::MAX))
 }
 
+/// A run with the spans of the runs that it was forked from, and the call of its function where that is known.
+pub(super) type Origin = (Trace, Result<Call, UnknownCall>);
+
+/// The arguments of a fork's run are not known.
+#[derive(Debug)]
+pub(super) struct UnknownCall {
+    /// A fork with a text as its new input.
+    fork: String,
+    /// Run that it was forked from.
+    origin: String,
+}
+
+impl From<UnknownCall> for ApiError {
+    fn from(UnknownCall { fork, origin }: UnknownCall) -> Self {
+        let reason = format!(
+            "the arguments of the run {fork} are not known: its new input is a text, and the call of {origin} has several arguments by \
+             name. Fork {origin} with an object that names its arguments, and fork that run"
+        );
+        Self::new(StatusCode::CONFLICT, reason)
+    }
+}
+
 /// Returns a run with the spans of the runs that it was forked from, and the call of its function.
-pub(super) fn origin(reader: &Reader, id: &Id) -> Result<Option<(Trace, Call)>, StoreError> {
+pub(super) fn origin(reader: &Reader, id: &Id) -> Result<Option<Origin>, StoreError> {
     let Some(run) = reader.trace(id, true)? else { return Ok(None) };
     let mut descent = vec![run.record];
     while let Some(id) = descent.last().and_then(command::forked_from) {
@@ -186,10 +210,15 @@ pub(super) fn origin(reader: &Reader, id: &Id) -> Result<Option<(Trace, Call)>, 
         }
     }
     let Some(mut run) = descent.pop() else { return Ok(None) };
-    let mut call = Call::recorded(run.input.as_ref());
+    let mut call = Ok(Call::recorded(run.input.as_ref()));
     while let Some(mut next) = descent.pop() {
         command::with_prefix(&mut next, &run);
-        call.modify(next.input.as_ref());
+        call = call.and_then(|mut call| {
+            let id = |run: &Trace| run.id.as_ref().map(ToString::to_string).unwrap_or_default();
+            let unknown = |_| UnknownCall { fork: id(&next), origin: id(&run) };
+            call.modify(next.input.as_ref()).map_err(unknown)?;
+            Ok(call)
+        });
         run = next;
     }
     Ok(Some((run, call)))

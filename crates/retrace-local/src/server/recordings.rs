@@ -157,7 +157,7 @@ async fn replay(State(app): Shared, PathId(id): PathId, request: Request) -> Ans
         let eligibility = eligibility(&stored.record);
         Ok(origin(reader, &id)?.map(|(run, call)| {
             let agent_of = (command::function_name(&run), run.project_id.clone());
-            (eligibility, agent_of, command::replay(&run, &call))
+            (eligibility, agent_of, call.map(|call| command::replay(&run, &call)))
         }))
     });
     let (eligibility, (name, project), replay) = found.await?.ok_or(missing)?;
@@ -166,7 +166,7 @@ async fn replay(State(app): Shared, PathId(id): PathId, request: Request) -> Ans
             "the run is not eligible for a byte-exact replay: give `force` to replay it all the same".to_owned();
         return Ok(answer(StatusCode::CONFLICT, &NotEligible { error, reasons: eligibility.reasons }).into_response());
     }
-    let Some(replay) = replay else {
+    let Some(replay) = replay? else {
         let reason = format!(
             "the recording of the run has more than {MAX_CASSETTE_BYTES} bytes, more than a frame takes: replay its cassette instead"
         );

@@ -3,6 +3,7 @@
 use retrace_protocol::{Id, Status};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::totals::{Source, over_all};
 use super::usage::{PartUsage, RunUsage};
 use super::{StoreError, read};
 use crate::index::{Facts, PartKind, Words};
@@ -24,12 +25,13 @@ impl IndexedRun {
     /// Reads a run; returns `None` if it is not stored.
     pub(super) fn read(database: &Connection, id: &Id) -> Result<Option<Self>, StoreError> {
         let Some((stored, version)) = read::version(database, id)? else { return Ok(None) };
+        let record = over_all(database, stored.record, stored.live.is_some(), Source::Spans)?;
         let mut words = Words::default();
         let (key, content): (i64, [Option<String>; 3]) = database
             .prepare_cached("SELECT key, metadata, input, output FROM traces WHERE id = ?1")?
             .query_row([id.as_text()], |row| Ok((row.get(0)?, [row.get(1)?, row.get(2)?, row.get(3)?])))?;
         let [metadata, input, output] = content;
-        let mut facts = Facts::of_trace(&stored.record, metadata.as_deref(), &mut words);
+        let mut facts = Facts::of_trace(&record, metadata.as_deref(), &mut words);
         let mut bytes = [&metadata, &input, &output].into_iter().flatten().map(String::len).sum::<usize>();
         // Names and errors precede content, so that the limit cuts off content.
         let mut heads = database.prepare_cached(
@@ -46,7 +48,7 @@ impl IndexedRun {
         facts.bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         facts.finish();
         // The content of a run in progress would be indexed again after each change.
-        if stored.record.status != Some(Status::Running) {
+        if record.status != Some(Status::Running) {
             [input, output].iter().flatten().for_each(|json| words.add_json(json));
             let mut contents = database.prepare_cached(
                 "SELECT input, output FROM spans INDEXED BY spans_by_trace WHERE trace_id = ?1 ORDER BY seq, key",

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Rows, ToSql, params};
 use serde_json::value::RawValue;
 
 use super::count_once::Counted;
-use super::totals::over_all;
+use super::totals::{Source, over_all};
 use super::{Reader, StoreError};
 use crate::ingest::Content;
 use crate::query::TraceQuery;
@@ -49,7 +49,7 @@ impl Reader {
         self.read(|database| outline(database, id, with_spans))
     }
 
-    /// Returns the head of a trace, and the version of the latest commit that affected it or its spans.
+    /// Returns the head of a trace with the totals that it states, and the version of the latest commit that affected it or its spans.
     pub(crate) fn version(&self, id: &Id) -> Result<Option<(Stored<Trace>, u64)>, StoreError> {
         self.read(|database| version(database, id))
     }
@@ -117,7 +117,7 @@ pub(super) fn rows_of_page(database: &Connection, mut rows: Rows<'_>) -> Result<
         }
         let spans: i64 = row.get(HEAD_COLUMNS)?;
         let trace = head_of_trace(row)?;
-        let record = over_all(database, trace.record, trace.live.is_some())?;
+        let record = over_all(database, trace.record, trace.live.is_some(), Source::Index)?;
         let (stored_spans, golden) = (Some(spans.unsigned_abs()), marked(row.get(HEAD_COLUMNS + 1)?));
         let failed: i64 = row.get(HEAD_COLUMNS + 2)?;
         let failed_spans = (failed > 0).then_some(failed.unsigned_abs());
@@ -138,7 +138,7 @@ fn trace(database: &Connection, id: &Id, with_spans: bool) -> Result<Option<Stor
     let whole = |row: &Row<'_>| Ok((content(row)?.into_trace(head(row)?)?, row.get(4)?));
     let Some((record, streamed)) = one(database, &sql, params![id.as_text()], whole)? else { return Ok(None) };
     let live = not_yet_live(&record, streamed);
-    let mut record = over_all(database, record, live.is_some())?;
+    let mut record = over_all(database, record, live.is_some(), source(with_spans))?;
     if with_spans {
         record.spans = Some(spans(database, id, RECORD, whole_span)?);
     }
@@ -149,8 +149,8 @@ fn trace(database: &Connection, id: &Id, with_spans: bool) -> Result<Option<Stor
 
 /// Returns a whole trace if it has ended. Reads only its head otherwise.
 pub(crate) fn ended_trace(database: &Connection, id: &Id) -> Result<Option<Trace>, StoreError> {
-    match outline(database, id, false)? {
-        Some(outline) if has_ended(&outline.trace.record) => Ok(trace(database, id, true)?.map(|stored| stored.record)),
+    match trace_head(database, id)? {
+        Some(head) if has_ended(&head.record) => Ok(trace(database, id, true)?.map(|stored| stored.record)),
         _ => Ok(None),
     }
 }
@@ -162,10 +162,12 @@ pub(super) fn has_ended(trace: &Trace) -> bool {
 
 fn outline(database: &Connection, id: &Id, with_spans: bool) -> Result<Option<Outline>, StoreError> {
     let Some(trace) = trace_head(database, id)? else { return Ok(None) };
+    let trace = with_totals(database, trace, source(with_spans))?;
     let spans = if with_spans { spans(database, id, HEAD, head_of_span)? } else { Vec::new() };
     Ok(Some(Outline { trace, spans }))
 }
 
+/// Returns the head of a trace with the totals that it states, and its version. Reads no spans: clients poll it.
 pub(super) fn version(database: &Connection, id: &Id) -> Result<Option<(Stored<Trace>, u64)>, StoreError> {
     let Some(trace) = trace_head(database, id)? else { return Ok(None) };
     let newest: i64 = database
@@ -179,6 +181,7 @@ pub(super) fn version(database: &Connection, id: &Id) -> Result<Option<(Stored<T
 
 fn changes(database: &Connection, id: &Id, after: u64) -> Result<Option<Changes>, StoreError> {
     let Some((trace, version)) = version(database, id)? else { return Ok(None) };
+    let trace = with_totals(database, trace, Source::Index)?;
     // Rows from before the introduction of versions have version 0, and are part of the whole.
     let known = if (1..=version).contains(&after) { i64::try_from(after).unwrap_or(-1) } else { -1 };
     let sql = format!(
@@ -188,12 +191,22 @@ fn changes(database: &Connection, id: &Id, after: u64) -> Result<Option<Changes>
     Ok(Some(Changes { trace, spans, version }))
 }
 
+/// Returns where the totals of a run under way come from: from its spans only if these are read as well.
+fn source(with_spans: bool) -> Source {
+    if with_spans { Source::Spans } else { Source::Index }
+}
+
+fn with_totals(database: &Connection, trace: Stored<Trace>, source: Source) -> Result<Stored<Trace>, StoreError> {
+    let record = over_all(database, trace.record, trace.live.is_some(), source)?;
+    Ok(Stored { record, ..trace })
+}
+
+/// Returns the head of a trace with the totals that it states.
 fn trace_head(database: &Connection, id: &Id) -> Result<Option<Stored<Trace>>, StoreError> {
     let sql = format!("SELECT {TRACE_HEAD} FROM traces WHERE id = ?1");
     let trace = one(database, &sql, params![id.as_text()], head_of_trace)?;
     let Some(trace) = trace else { return Ok(None) };
-    let record = over_all(database, trace.record, trace.live.is_some())?;
-    Ok(Some(Stored { record, golden: is_golden(database, id)?, ..trace }))
+    Ok(Some(Stored { golden: is_golden(database, id)?, ..trace }))
 }
 
 fn head_of_span(row: &Row<'_>) -> Result<Stored<Span>, StoreError> {

@@ -325,3 +325,37 @@ fn a_damaged_record_is_an_error_and_not_a_panic() {
     assert!(matches!(reader.trace(&"t".into(), true), Err(StoreError::Damaged(_))));
     assert!(reader.trace(&"t".into(), false).unwrap().is_some());
 }
+
+/// A span that cannot be read proves that none is.
+#[test]
+fn a_run_under_way_is_polled_and_listed_without_reading_its_spans() {
+    let connection = shared(schema::open_memory(false).unwrap());
+    let reader = reader_of(&connection);
+    let under_way = Trace { status: Some(Status::Running), span_count: Some(0), ..run("t", 1) };
+    writer::commit(&mut lock(&connection), &[&upload(&under_way)], 1).pop().unwrap().unwrap();
+    let id = Id::from("t");
+    lock(&connection)
+        .execute_batch("UPDATE traces SET streamed = 1; UPDATE spans SET head = '{'; INSERT INTO joined VALUES ('t');")
+        .unwrap();
+    let totals = || {
+        let page = reader.page(&TraceQuery::new()).unwrap().traces.remove(0);
+        let (version, number) = reader.version(&id).unwrap().unwrap();
+        assert_eq!((version.record.total_tokens, number), (Some(0), 1), "no totals are computed for the version");
+        assert!(reader.read(|database| ended_trace(database, &id)).unwrap().is_none());
+        let changes = reader.changes(&id, number).unwrap().unwrap();
+        [
+            page,
+            changes.trace,
+            reader.trace(&id, false).unwrap().unwrap(),
+            reader.outline(&id, false).unwrap().unwrap().trace,
+        ]
+        .map(|trace| (trace.record.total_tokens, trace.record.total_cost, trace.record.span_count))
+    };
+    assert_eq!(totals(), [(Some(0), Some(0.0), Some(0)); 4], "not indexed yet");
+    let sql = "INSERT INTO run_index (key, version, name, tokens, cost, spans, failed_spans, has_error, bytes)
+               VALUES ((SELECT key FROM traces), 1, 'agent', 18, 0.25, 2, 0, 0, 0)";
+    lock(&connection).execute_batch(sql).unwrap();
+    assert_eq!(totals(), [(Some(18), Some(0.25), Some(2)); 4]);
+    lock(&connection).execute_batch("DELETE FROM joined").unwrap();
+    assert_eq!(totals(), [(Some(18), Some(0.25), Some(2)); 4]);
+}

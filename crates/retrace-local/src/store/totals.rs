@@ -1,7 +1,7 @@
 //! Totals over the spans of a trace.
 
 use retrace_protocol::{Id, Trace};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::count_once::{Counted, counted};
 use super::{StoreError, read};
@@ -33,15 +33,51 @@ pub(super) fn mark_joined(database: &Connection, trace_id: &str) -> Result<(), S
     Ok(())
 }
 
+/// Source of the totals of a run that is under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Source {
+    /// Its spans: exact, and each is read.
+    Spans,
+    /// The index: one row, which may be older than the latest spans. None where the run is not indexed yet.
+    Index,
+}
+
 /// Replaces the totals of a trace with spans of several processes, since those of its first process cover only that process, and of one
 /// that is sent while it happens and has not ended, since its client states them at the end.
-pub(super) fn over_all(database: &Connection, mut trace: Trace, is_under_way: bool) -> Result<Trace, StoreError> {
+pub(super) fn over_all(
+    database: &Connection,
+    mut trace: Trace,
+    is_under_way: bool,
+    source: Source,
+) -> Result<Trace, StoreError> {
     let Some(id) = trace.id.clone() else { return Ok(trace) };
     let mut joined = database.prepare_cached("SELECT EXISTS (SELECT 1 FROM joined WHERE trace_id = ?1)")?;
     let states_none = trace.total_tokens.unwrap_or(0) == 0 && trace.total_cost.unwrap_or(0.0) == 0.0;
     if is_under_way && states_none || joined.query_row([id.as_text()], |row| row.get(0))? {
-        let all = totals(database, &id, trace.span_count.is_some())?;
-        (trace.total_tokens, trace.total_cost, trace.span_count) = (all.total_tokens, all.total_cost, all.span_count);
+        let with_count = trace.span_count.is_some();
+        let all = match source {
+            Source::Index if is_under_way => indexed(database, &id, with_count)?,
+            Source::Index | Source::Spans => Some(totals(database, &id, with_count)?),
+        };
+        if let Some(all) = all {
+            (trace.total_tokens, trace.total_cost, trace.span_count) =
+                (all.total_tokens, all.total_cost, all.span_count);
+        }
     }
     Ok(trace)
+}
+
+/// Returns the totals of the index; `None` if the run is not indexed.
+fn indexed(database: &Connection, id: &Id, with_count: bool) -> Result<Option<Trace>, StoreError> {
+    let sql = "SELECT tokens, cost, spans FROM run_index WHERE key = (SELECT key FROM traces WHERE id = ?1)";
+    let of_row = |row: &Row<'_>| {
+        let (tokens, count): (i64, i64) = (row.get(0)?, row.get(2)?);
+        Ok(Trace {
+            total_tokens: Some(tokens.unsigned_abs()),
+            total_cost: Some(row.get(1)?),
+            span_count: with_count.then_some(count.unsigned_abs()),
+            ..Trace::default()
+        })
+    };
+    Ok(database.prepare_cached(sql)?.query_row([id.as_text()], of_row).optional()?)
 }

@@ -93,23 +93,29 @@ impl Replay {
         let call = CallId { ordinal: None, lane: lane.to_string(), span_type, name: own.name.to_string() };
         self.report.note_executed(&call);
         let entry = self.cassette.index().get(self.unapplied()?)?;
-        let is_point = entry.step == Some(own.ordinal)
-            && self.cassette.name(entry) == &*own.name
-            && *self.cassette.lane(entry) == lane;
-        is_point.then(|| self.not_applied(true)).flatten()
+        if entry.step != Some(own.ordinal) || self.cassette.name(entry) != &*own.name {
+            return None;
+        }
+        let (point, lanes) = (self.cassette.lane(entry), self.cassette.lanes());
+        let candidates = self.bindings.candidates(&lane, lanes);
+        let is_candidate = candidates.iter().any(|at| lanes.get(*at) == Some(point));
+        // Which of several lanes it is depends on calls that are not made yet.
+        self.may_have_executed_point |= is_candidate;
+        (is_candidate && candidates.len() == 1).then(|| self.not_applied(true)).flatten()
     }
 
     /// Ends an outermost step of the replay. Returns the refusal where the changes at the fork point had to be applied in it, and
-    /// were not.
+    /// were not. A step that is bound to no recorded one decides nothing: [`end`](Self::end) does.
     pub fn end_step(&mut self, step: &Lane) -> Option<Refused> {
         let entry = self.cassette.index().get(self.unapplied()?)?;
-        let is_inside = self.cassette.lane(entry).is_within(step);
-        is_inside.then(|| self.not_applied(false)).flatten()
+        let recorded = self.bindings.get(step)?;
+        let is_inside = self.cassette.lane(entry).is_within(recorded);
+        is_inside.then(|| self.not_applied(self.may_have_executed_point)).flatten()
     }
 
     /// Ends the replay. Returns the refusal where the changes at the fork point were not applied.
     pub fn end(&mut self) -> Option<Refused> {
-        self.not_applied(false)
+        self.not_applied(self.may_have_executed_point)
     }
 
     /// Returns the place of the fork point if its changes are to be applied still.

@@ -86,6 +86,8 @@ pub struct Replay {
     has_forked: bool,
     /// The changes at the fork point were applied.
     has_substituted: bool,
+    /// A step was executed that may be the one at the fork point.
+    may_have_executed_point: bool,
     /// Fingerprints through `normalize`, where the stored ones cannot be used.
     normalized: Option<Vec<Fingerprint>>,
     used: Vec<bool>,
@@ -221,6 +223,7 @@ impl Replay {
             fork,
             has_forked: false,
             has_substituted: false,
+            may_have_executed_point: false,
             normalized,
             places,
             bindings: Bindings::default(),

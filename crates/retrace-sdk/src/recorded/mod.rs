@@ -215,20 +215,25 @@ impl Recorded {
 
     /// Ends the span as failed, unless it has ended.
     pub(crate) fn end_failed(&self, failure: Failure) {
-        self.end_with(|_, failed| {
+        self.end_as(failure.is_cut_off(), |_, failed| {
             failed.get_or_insert(failure);
         });
     }
 
     /// Ends the span, unless it has ended, with what is stated last.
     pub(crate) fn end_with(&self, last: impl FnOnce(&mut Facts, &mut Option<Failure>)) {
+        self.end_as(false, last);
+    }
+
+    /// `is_cut_off` is true for what did not come to its end.
+    fn end_as(&self, is_cut_off: bool, last: impl FnOnce(&mut Facts, &mut Option<Failure>)) {
         let open = self.state.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Open { mut facts, mut failure, checked, held }) = open else { return };
         drop(held);
         self.has_ended.store(true, Ordering::Relaxed);
         last(&mut facts, &mut failure);
         let checked = checked.map(|checked| (checked.0.into_owned(), facts.arguments_hash().or(checked.1)));
-        self.finish(facts, failure);
+        self.finish(facts, failure, is_cut_off);
         if let Some((name, arguments_hash)) = checked {
             replay::check_tool(&self.cx, name, arguments_hash);
         }
@@ -239,12 +244,12 @@ impl Recorded {
         self.has_ended.load(Ordering::Relaxed)
     }
 
-    fn finish(&self, mut facts: Facts, mut failure: Option<Failure>) {
+    fn finish(&self, mut facts: Facts, mut failure: Option<Failure>, is_cut_off: bool) {
         if let Some(seat) = self.seat {
             open::remove(seat);
         }
         let span = self.cx.span();
-        if let Some(refusal) = replay::poison(&self.cx) {
+        if let Some(refusal) = replay::poison(&self.cx, is_cut_off) {
             failure = Some(Failure::refused(&refusal, failure));
             facts.set(attributes::STATUS, "failed");
         } else if failure.as_ref().is_some_and(Failure::is_cancelled)

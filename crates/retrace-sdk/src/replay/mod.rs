@@ -86,14 +86,17 @@ pub(crate) fn fork_point(cx: &Context, name: &str) {
     }
 }
 
-/// Returns the message of the refusal that fails the run of a context; only for what is outermost in it.
-pub(crate) fn poison(cx: &Context) -> Option<String> {
+/// Returns the message of the refusal that fails the run of a context; only for what is outermost in it. What is cut off proves nothing
+/// about a call that was to be changed.
+pub(crate) fn poison(cx: &Context, is_cut_off: bool) -> Option<String> {
     let position = cx.get::<Position>()?;
     let session = position.session.as_ref()?;
     if position.lane().segments().len() > 1 {
         return None;
     }
-    session.end_step(position.lane());
+    if !is_cut_off {
+        session.end_step(position.lane());
+    }
     session.poison()
 }
 

@@ -56,8 +56,9 @@ use crate::installed::Installed;
 ///
 /// # Recordings
 /// With a recording of the receiver, what comes before the fork point is answered from it. A call there that differs from the recorded
-/// one, such as by a new input, is refused: fork at it or before it, or in the mode `lenient`, which answers it all the same. A change
-/// of the call at the fork point that was not applied ends the new run as failed.
+/// one, such as by a new input, is refused: fork at it or before it, or in the mode `lenient`, which answers it all the same. A recording
+/// without requests, of a run without content, is matched by the order of the calls: there no call differs. A change of the call at the
+/// fork point that was not applied ends the new run as failed.
 #[must_use = "nothing is served until it is awaited or spawned"]
 pub fn serve(functions: impl IntoIterator<Item = Resumable>) -> ServeBuilder {
     ServeBuilder { functions: functions.into_iter().collect(), allowed: BTreeSet::new(), heartbeat: HEARTBEAT }

@@ -229,6 +229,7 @@ async fn a_run_whose_fork_was_not_applied_is_stored_as_failed() {
     let path = directory.path().join("run.jsonl");
     let run = async |provider: Provider, asks: bool| {
         let run = retrace::run("agent").scope(async move |_| {
+            provider.chat("first").await?;
             let sky = weather("Oslo").await?;
             if asks { provider.chat(&sky).await } else { Ok::<_, AnyError>(sky) }
         });
@@ -236,12 +237,70 @@ async fn a_run_whose_fork_was_not_applied_is_stored_as_failed() {
     };
     retrace::record_cassette(&path).run(run(Provider::new(), true)).await.unwrap().value.unwrap();
     let recording = record();
-    let fork = retrace::replay(&path).from(ForkPoint::ModelCall(1)).model("m").run(run(Provider::new(), false));
+    let fork = retrace::replay(&path).from(ForkPoint::ModelCall(2)).model("m").run(run(Provider::new(), false));
     let error = fork.await.unwrap_err().to_string();
     let stored = named(recording.runs(), "agent");
     assert_eq!(stored.status, Some(retrace::Status::Failed), "{stored:#?}");
     assert!(error.contains("`model` at the fork point was not changed"), "{error}");
     assert_eq!(stored.error, Some(error));
+}
+
+/// Runs two branches of one name, with `names` in the order in which they begin. Each ends before the next one makes its call.
+async fn branches(provider: &Provider, names: [&str; 2]) -> Result<(), AnyError> {
+    let mut begun = Vec::new();
+    for name in names {
+        let mut branch = Box::pin(retrace::run("branch").scope(async move |_| provider.chat(name).await));
+        // A call yields once before it is made: the branch has begun then.
+        assert!(futures_util::poll!(&mut branch).is_pending());
+        begun.push(branch);
+    }
+    for branch in begun {
+        branch.await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn outermost_runs_may_begin_in_another_order() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.jsonl");
+    retrace::record_cassette(&path).run(branches(&Provider::new(), ["a", "b"])).await.unwrap().value.unwrap();
+    let _recording = record();
+    let live = Provider::new();
+    let fork = retrace::replay(&path).from(ForkPoint::ModelCall(1)).model("m");
+    fork.run(branches(&live, ["b", "a"])).await.unwrap().value.unwrap();
+    assert!(live.requests().iter().any(|request| request["model"] == "m"), "{:?}", live.requests());
+}
+
+#[tokio::test]
+async fn what_is_cancelled_before_the_fork_point_is_stored_as_cancelled() {
+    let _alone = alone();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("run.jsonl");
+    // `ends` is false for a run that is dropped between its calls.
+    let agent = async |provider: Provider, ends: bool| {
+        let mut run = Box::pin(retrace::run("agent").scope(async move |_| {
+            provider.chat("first").await?;
+            if !ends {
+                std::future::pending::<()>().await;
+            }
+            provider.chat("second").await
+        }));
+        if ends {
+            return run.await.map(drop);
+        }
+        assert!(futures_util::poll!(&mut run).is_pending());
+        assert!(futures_util::poll!(&mut run).is_pending());
+        Ok::<_, AnyError>(())
+    };
+    retrace::record_cassette(&path).run(agent(Provider::new(), true)).await.unwrap().value.unwrap();
+    let recording = record();
+    let fork = retrace::replay(&path).from(ForkPoint::ModelCall(2)).model("m").run(agent(Provider::new(), false));
+    // The replay as a whole has ended without the call.
+    let error = fork.await.unwrap_err().to_string();
+    assert!(error.contains("`model` at the fork point was not changed"), "{error}");
+    assert_eq!(named(recording.runs(), "agent").error.as_deref(), Some("cancelled"));
 }
 
 #[tokio::test]
