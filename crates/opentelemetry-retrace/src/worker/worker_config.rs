@@ -84,6 +84,9 @@ impl fmt::Debug for WorkerConfig {
     }
 }
 
+/// Bytes of the tables of a pipeline that has many small runs.
+const TABLES: usize = 64 * 1024;
+
 fn engine_config(config: &Config, redaction: Redaction, settlements: bool) -> PipelineConfig {
     let mut options = Options::default();
     options.selection = config.selection.clone();
@@ -93,11 +96,11 @@ fn engine_config(config: &Config, redaction: Redaction, settlements: bool) -> Pi
     options.join = config.join;
     let mut recorder = RecorderLimits::default();
     recorder.linger = config.linger;
-    // Shares of all bytes: 16 of 64 for the queue, 11 for open runs, 29 for records that wait for delivery
-    // and for spans that are held in case their run fails; 8 are left for the spans that are read or written
-    // at the moment, and for the tables around all of these.
+    // Shares of all bytes: 16 of 64 for the queue, 11 for open runs, 32 for records that wait for delivery
+    // and for spans that are held in case their run fails; 5 are left for the spans that are read or written
+    // at the moment. The tables around all of these have a size that hardly depends on the buffer.
     recorder.bytes = config.buffer_bytes / 64 * 11;
-    let waiting = config.buffer_bytes / 64 * 29;
+    let waiting = config.buffer_bytes / 64 * 32 - TABLES.min(config.buffer_bytes / 64 * 3);
     PipelineConfig {
         options,
         recorder,
