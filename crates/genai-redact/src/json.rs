@@ -19,6 +19,20 @@ pub fn json(text: &str, place: Place) -> Option<String> {
     if find(text, place, DEPTH)? { rewrite(text, place, DEPTH) } else { None }
 }
 
+/// Returns whether [`json`] finds a credential, or `None` for a text that is no JSON. Writes nothing.
+///
+/// ```
+/// use genai_redact::{Place, has_credential};
+///
+/// assert_eq!(has_credential(r#"{"api_key":"hunter2"}"#, Place::Body), Some(true));
+/// assert_eq!(has_credential(r#"{"model":"m"}"#, Place::Body), Some(false));
+/// assert_eq!(has_credential("{", Place::Body), None);
+/// ```
+#[must_use]
+pub fn has_credential(text: &str, place: Place) -> Option<bool> {
+    find(text, place, DEPTH)
+}
+
 /// JSON texts that stand in each other and are read as JSON, at most.
 pub(crate) const DEPTH: u8 = 8;
 

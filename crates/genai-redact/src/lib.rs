@@ -7,7 +7,7 @@ mod place;
 mod text;
 mod value;
 
-pub use json::json;
+pub use json::{has_credential, json};
 pub use keys::{CREDENTIALS, Credential, Match, is_credential, is_credential_parameter};
 pub use place::Place;
 pub use text::{error, url};

@@ -98,7 +98,7 @@ fn they_are_logged_or_written_to_standard_error() {
     }
     let with_subscriber = child("subscriber");
     assert_eq!(with_subscriber.is_empty(), logs, "{with_subscriber:?}");
-    // Nothing is sent, so that no line says so.
+    // Nothing is sent, so that there is no line about it.
     assert_eq!(child("error"), [WARNING]);
     for case in ["elsewhere", "none"] {
         let without = child(case);

@@ -77,7 +77,7 @@ fn both_ways(spans: &[TestSpan]) -> [Vec<Span>; 2] {
         }
     }
     recorder.finish();
-    let mut said = Said::default();
+    let mut said = Outputs::default();
     said.take(&mut recorder);
     assert!(said.runs.is_empty() && recorder.weight() == 0);
     let live = said.live.into_iter().filter_map(|live| match live.event {

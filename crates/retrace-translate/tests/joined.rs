@@ -33,11 +33,11 @@ fn ended(spans: &[TestSpan], options: Options) -> Run {
         recorder.record(span, &resource("callee"), Duration::ZERO);
     }
     recorder.finish();
-    let mut said = Said::default();
-    said.take(&mut recorder);
-    assert_eq!(said.sources(), spans.len() as u64);
-    assert!(said.corrections.is_empty(), "the run is not ours to correct");
-    said.runs.remove(0)
+    let mut outputs = Outputs::default();
+    outputs.take(&mut recorder);
+    assert_eq!(outputs.sources(), spans.len() as u64);
+    assert!(outputs.corrections.is_empty(), "the run is not ours to correct");
+    outputs.runs.remove(0)
 }
 
 #[test]
@@ -89,24 +89,24 @@ fn who_says_nothing_is_not_joined_nor_when_it_is_switched_off() {
 #[test]
 fn what_comes_late_joins_too() {
     let mut recorder = Recorder::new(Options::default(), RecorderLimits::default());
-    let mut said = Said::default();
+    let mut outputs = Outputs::default();
     for (at, span) in [(0, chat(2, 1)), (1, served(1)), (9, chat(3, 1)), (20, served(5)), (20, chat(6, 5))] {
         recorder.advance(Duration::from_secs(at));
         recorder.record(&span, &resource("callee"), Duration::from_secs(at));
     }
     recorder.finish();
-    said.take(&mut recorder);
-    assert_eq!(said.runs.len(), 3);
-    assert!(said.runs.iter().all(|run| run.joined && run.trace.id == Some(Id::from_otel_trace(TRACE))));
-    let late = &said.runs[1].spans[0].span;
+    outputs.take(&mut recorder);
+    assert_eq!(outputs.runs.len(), 3);
+    assert!(outputs.runs.iter().all(|run| run.joined && run.trace.id == Some(Id::from_otel_trace(TRACE))));
+    let late = &outputs.runs[1].spans[0].span;
     assert_eq!((late.id.clone(), late.parent_id.clone()), (of_trace(3), Some(of_trace(CALLER))));
-    assert!(said.corrections.is_empty());
+    assert!(outputs.corrections.is_empty());
 }
 
 #[test]
 fn while_it_happens_the_same() {
     let mut recorder = Recorder::new(Options::default(), RecorderLimits::default());
-    let mut said = Said::default();
+    let mut outputs = Outputs::default();
     let spans = [served(1), agent(2, 1, "helper"), chat(3, 2), served(5), chat(6, 5)];
     for span in &spans {
         recorder.start(&span.begun_without(&[]), &resource("callee"), Duration::ZERO);
@@ -115,10 +115,10 @@ fn while_it_happens_the_same() {
         recorder.record(span, &resource("callee"), Duration::ZERO);
     }
     recorder.finish();
-    said.take(&mut recorder);
-    assert_eq!(said.sources(), 5);
-    assert!(said.live.iter().all(|live| live.joined && live.run == Id::from_otel_trace(TRACE)));
-    for live in &said.live {
+    outputs.take(&mut recorder);
+    assert_eq!(outputs.sources(), 5);
+    assert!(outputs.live.iter().all(|live| live.joined && live.run == Id::from_otel_trace(TRACE)));
+    for live in &outputs.live {
         if let LiveEvent::SpanStarted(span) | LiveEvent::SpanEnded(retrace_translate::RecordedSpan { span, .. }) =
             &live.event
         {
@@ -126,7 +126,7 @@ fn while_it_happens_the_same() {
             assert_eq!(metadata(span)["otel"]["joined"] == true, joins, "{span:?}");
         }
     }
-    let mut parents: Vec<_> = said
+    let mut parents: Vec<_> = outputs
         .live
         .iter()
         .filter_map(|live| match &live.event {
@@ -141,14 +141,14 @@ fn while_it_happens_the_same() {
     let expected =
         [(1, CALLER), (2, 1), (3, 2), (5, CALLER), (6, 5)].map(|(span, parent)| (id(span), of_trace(parent)));
     assert_eq!(parents, expected);
-    let Some(LiveEvent::RunEnded(trace)) = said.live.last().map(|live| &live.event) else { panic!("it ended") };
+    let Some(LiveEvent::RunEnded(trace)) = outputs.live.last().map(|live| &live.event) else { panic!("it ended") };
     assert_eq!(trace.status, Some(Status::Completed));
 }
 
 #[test]
 fn what_this_process_calls_comes_back_to_its_own_run() {
     let mut recorder = Recorder::new(Options::default(), RecorderLimits::default());
-    let mut said = Said::default();
+    let mut outputs = Outputs::default();
     let spans = [agent(1, 0, "planner"), served(3), chat(4, 3)];
     for span in &spans {
         recorder.start(&span.begun_without(&[]), &resource("caller"), Duration::ZERO);
@@ -157,9 +157,9 @@ fn what_this_process_calls_comes_back_to_its_own_run() {
         recorder.record(span, &resource("caller"), Duration::ZERO);
     }
     recorder.finish();
-    said.take(&mut recorder);
-    assert!(said.live.iter().all(|live| !live.joined));
-    let parent = said.live.iter().find_map(|live| match &live.event {
+    outputs.take(&mut recorder);
+    assert!(outputs.live.iter().all(|live| !live.joined));
+    let parent = outputs.live.iter().find_map(|live| match &live.event {
         LiveEvent::SpanEnded(recorded) if recorded.span.id == of_trace(4) => recorded.span.parent_id.clone(),
         _ => None,
     });

@@ -152,7 +152,7 @@ proptest! {
             (limits.runs, limits.run_spans, limits.bytes, limits.idle) = (1, 6, 40_000, Duration::from_secs(20));
         }
         let mut recorder = Recorder::new(options, limits);
-        let mut said = Said::default();
+        let mut outputs = Outputs::default();
         let (mut now, mut accepted) = (Duration::ZERO, 0);
         for act in acts {
             match act {
@@ -173,17 +173,17 @@ proptest! {
             }
             recorder.advance(now);
             prop_assert!(recorder.next_deadline().is_none_or(|next| next > now), "what is due is done");
-            said.take(&mut recorder);
-            prop_assert_eq!(said.sources() + recorder.open_spans(), accepted);
+            outputs.take(&mut recorder);
+            prop_assert_eq!(outputs.sources() + recorder.open_spans(), accepted);
             prop_assert!(recorder.weight() <= limits.bytes);
         }
         recorder.finish();
-        said.take(&mut recorder);
-        prop_assert_eq!(said.sources(), accepted);
+        outputs.take(&mut recorder);
+        prop_assert_eq!(outputs.sources(), accepted);
         prop_assert_eq!((recorder.open_spans(), recorder.weight()), (0, 0), "nothing is left behind");
         prop_assert_eq!(recorder.next_deadline(), None);
 
-        let live = composed(&said.live)?;
+        let live = composed(&outputs.live)?;
         let mut runs_of: HashMap<String, &str> = HashMap::new();
         for (id, run) in &live {
             check(run, false)?;
@@ -194,7 +194,7 @@ proptest! {
                 }
             }
         }
-        for run in &said.runs {
+        for run in &outputs.runs {
             let id = run.trace.id.as_ref().unwrap().to_string();
             prop_assert!(!live.contains_key(&id), "a run is told in one way");
         }
@@ -448,7 +448,7 @@ proptest! {
         live.finish();
         whole.finish();
         prop_assert_eq!((live.open_spans(), live.weight()), (0, 0), "it is over");
-        let (mut seen, mut told) = (Said::default(), Said::default());
+        let (mut seen, mut told) = (Outputs::default(), Outputs::default());
         seen.take(&mut live);
         told.take(&mut whole);
         prop_assert_eq!((seen.sources(), told.sources()), (ends, ends));

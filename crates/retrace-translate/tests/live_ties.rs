@@ -26,12 +26,12 @@ const ANSWERED: &str = r#"[{"role":"user","parts":[{"type":"text","content":"hi"
 /// A run seen from its beginning: an agent, and a model call that requests tools.
 struct Run {
     recorder: Recorder,
-    said: Said,
+    outputs: Outputs,
 }
 
 impl Run {
     fn with(options: Options) -> Self {
-        let mut run = Self { recorder: Recorder::new(options, RecorderLimits::default()), said: Said::default() };
+        let mut run = Self { recorder: Recorder::new(options, RecorderLimits::default()), outputs: Outputs::default() };
         run.starts(&agent(1, 0, "a")).ends(&chat(2, 1).during(10, 20).with("gen_ai.output.messages", REQUESTS));
         run
     }
@@ -55,10 +55,10 @@ impl Run {
         self.ends(&agent(1, 0, "a"));
         self.recorder.settle();
         self.recorder.finish();
-        self.said.take(&mut self.recorder);
+        self.outputs.take(&mut self.recorder);
         assert_eq!((self.recorder.open_spans(), self.recorder.weight()), (0, 0));
         let mut spans: BTreeMap<String, (Span, u32)> = BTreeMap::new();
-        for live in &self.said.live {
+        for live in &self.outputs.live {
             let LiveEvent::SpanEnded(recorded) = &live.event else { continue };
             let sources = spans.get(&recorded.span.id.to_string()).map_or(0, |(_, sources)| *sources);
             let span = (recorded.span.clone(), sources + recorded.sources);
@@ -75,8 +75,8 @@ impl Run {
 
     /// The span as it was sent last.
     fn span(&mut self, n: u64) -> Span {
-        self.said.take(&mut self.recorder);
-        let sent = self.said.live.iter().rev().find_map(|live| match &live.event {
+        self.outputs.take(&mut self.recorder);
+        let sent = self.outputs.live.iter().rev().find_map(|live| match &live.event {
             LiveEvent::SpanStarted(span) => Some(span),
             LiveEvent::SpanEnded(recorded) => Some(&recorded.span),
             _ => None,

@@ -14,12 +14,12 @@ use support::*;
 fn check(rows: &[(&str, &str)], read: impl Fn(&Trace, &Span) -> Json, expected: impl Fn(usize) -> Json) {
     for first in 0..rows.len() {
         for reversed in [false, true] {
-            let mut said: Vec<_> = rows[first..].to_vec();
+            let mut outputs: Vec<_> = rows[first..].to_vec();
             if reversed {
-                said.reverse();
+                outputs.reverse();
             }
             let mut call = span(1, 0, "call").with("gen_ai.operation.name", "chat");
-            for (key, json) in said {
+            for (key, json) in outputs {
                 let number = json.parse().map(Value::Int);
                 call = call.with_value(key, number.unwrap_or_else(|_| Value::Str(json.to_owned().into())));
             }
@@ -149,8 +149,8 @@ fn common_names_mean_nothing_on_other_spans() {
         ("operation.cost", "3"),
     ];
     let other = attributes.iter().fold(span(2, 1, "match"), |span, (key, value)| span.with(key, value));
-    let said = record(&[other.clone(), chat(3, 1), span(1, 0, "GET /")]);
-    assert_eq!(said.set_aside, 1, "they make no GenAI span");
+    let outputs = record(&[other.clone(), chat(3, 1), span(1, 0, "GET /")]);
+    assert_eq!(outputs.set_aside, 1, "they make no GenAI span");
     let (trace, spans) = run_of(&[chat(3, 2), TestSpan { parent: retrace_translate::Parent::None, ..other }]);
     assert_eq!((trace.total_cost, &spans[0].agent_id, &spans[0].input), (Some(0.0), &None, &None));
     for (key, expected) in attributes {

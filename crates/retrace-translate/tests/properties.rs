@@ -35,7 +35,7 @@ proptest! {
         options.selection = selection;
         options.capture_content = capture_content;
         let mut recorder = Recorder::new(options, RecorderLimits::default());
-        let mut said = Said::default();
+        let mut said = Outputs::default();
         let mut now = Duration::ZERO;
         for (recorded, (span, pause)) in (1_u64..).zip(spans.iter().zip(&pauses)) {
             now += Duration::from_millis(*pause);

@@ -1,4 +1,4 @@
-//! Which spans become which run, and when it is told.
+//! Which spans become which run, and when it is emitted.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -17,23 +17,23 @@ fn ms(ms: u64) -> Duration {
 
 struct Stage {
     recorder: Recorder,
-    said: Said,
+    outputs: Outputs,
 }
 
 impl Stage {
     fn new(limits: RecorderLimits) -> Self {
-        Self { recorder: Recorder::new(Options::default(), limits), said: Said::default() }
+        Self { recorder: Recorder::new(Options::default(), limits), outputs: Outputs::default() }
     }
 
     fn ends(&mut self, span: &TestSpan, at: u64) -> &mut Self {
         self.recorder.record(span, &Arc::new(Resource::default()), ms(at));
-        self.said.take(&mut self.recorder);
+        self.outputs.take(&mut self.recorder);
         self
     }
 
     fn at(&mut self, at: u64) -> &mut Self {
         self.recorder.advance(ms(at));
-        self.said.take(&mut self.recorder);
+        self.outputs.take(&mut self.recorder);
         self
     }
 }
@@ -42,10 +42,10 @@ impl Stage {
 fn a_run_is_told_when_its_root_has_ended_and_a_little_later() {
     let mut stage = Stage::new(RecorderLimits::default());
     stage.ends(&chat(2, 1), 0).ends(&agent(1, 0, "a"), 1_000).at(1_249);
-    assert!(stage.said.runs.is_empty());
+    assert!(stage.outputs.runs.is_empty());
     assert_eq!(stage.recorder.next_deadline(), Some(ms(1_250)));
     stage.ends(&tool(3, 1, "t", "c"), 1_249).at(1_250);
-    let run = &stage.said.runs[0];
+    let run = &stage.outputs.runs[0];
     assert_eq!(run.trace.status, Some(Status::Completed));
     assert_eq!(run.trace.span_count, Some(3));
     assert_eq!(stage.recorder.next_deadline(), None);
@@ -58,8 +58,8 @@ fn settling_does_not_wait_but_leaves_open_what_has_not_ended() {
     let other = 7_u128.to_be_bytes();
     stage.ends(&chat(2, 1), 0).ends(&agent(1, 0, "a"), 0).ends(&chat(3, 9).in_trace(other), 0);
     stage.recorder.settle();
-    stage.said.take(&mut stage.recorder);
-    assert_eq!(stage.said.runs.len(), 1);
+    stage.outputs.take(&mut stage.recorder);
+    assert_eq!(stage.outputs.runs.len(), 1);
     assert_eq!(stage.recorder.open_spans(), 1);
 }
 
@@ -69,19 +69,19 @@ fn what_was_lost_of_a_trace_that_was_set_aside_is_said_by_the_run_that_is_told_o
     stage.ends(&span(1, 0, "GET /"), 0).at(250);
     assert!(stage.recorder.mark_lossy(TRACE));
     stage.ends(&agent(2, 0, "a"), 300).at(600);
-    assert_eq!(stage.said.runs[0].trace.lossy, Some(true));
+    assert_eq!(stage.outputs.runs[0].trace.lossy, Some(true));
 }
 
 #[test]
 fn a_trace_without_genai_costs_nothing() {
-    let said = record(&[span(2, 1, "SELECT"), span(1, 0, "GET /")]);
-    assert!(said.runs.is_empty());
-    assert_eq!(said.set_aside, 2);
+    let outputs = record(&[span(2, 1, "SELECT"), span(1, 0, "GET /")]);
+    assert!(outputs.runs.is_empty());
+    assert_eq!(outputs.set_aside, 2);
 }
 
 #[test]
 fn pain_22_genai_spans_and_the_root_are_sent_under_their_nearest_sent_ancestor() {
-    let said = record(&[
+    let outputs = record(&[
         chat(5, 4),
         span(4, 3, "retry"),
         agent(3, 2, "a"),
@@ -89,8 +89,8 @@ fn pain_22_genai_spans_and_the_root_are_sent_under_their_nearest_sent_ancestor()
         span(6, 1, "SELECT"),
         span(1, 0, "GET /"),
     ]);
-    assert_eq!(said.set_aside, 3);
-    let (trace, spans) = said.one_run();
+    assert_eq!(outputs.set_aside, 3);
+    let (trace, spans) = outputs.one_run();
     assert_eq!(trace.name.as_deref(), Some("GET /"));
     let names: Vec<_> = spans.iter().map(|span| (span.name.as_str(), span.parent_id.clone())).collect();
     let uuid = |n| Some(Id::from_otel_span(TRACE, id(n)));
@@ -101,9 +101,9 @@ fn pain_22_genai_spans_and_the_root_are_sent_under_their_nearest_sent_ancestor()
 fn everything_is_sent_when_everything_is_selected() {
     let mut options = Options::default();
     options.selection = SpanSelection::All;
-    let said = record_with(options, &[span(2, 1, "SELECT"), span(1, 0, "GET /")]);
-    assert_eq!(said.set_aside, 0);
-    assert_eq!(said.one_run().1.len(), 2);
+    let outputs = record_with(options, &[span(2, 1, "SELECT"), span(1, 0, "GET /")]);
+    assert_eq!(outputs.set_aside, 0);
+    assert_eq!(outputs.one_run().1.len(), 2);
 }
 
 /// P21, P22: what is sent is the application's decision, and the tree stays whole.
@@ -117,15 +117,15 @@ fn pain_21_a_policy_selects_and_what_hangs_from_others_moves_up() {
     let spans =
         [query(5, 4), chat(4, 3), agent(3, 2, "a"), span(2, 1, "handler"), span(6, 1, "SELECT"), span(1, 0, "GET /")];
     let spans = spans.map(|span| if span.span_id == id(3) { TestSpan { name: "a".to_owned(), ..span } } else { span });
-    let said = record_with(options.clone(), &spans);
-    assert_eq!(said.set_aside, 3);
-    let (_, spans) = said.one_run();
-    let told: Vec<_> = spans.iter().map(|span| (span.name.as_str(), span.parent_id.clone())).collect();
+    let outputs = record_with(options.clone(), &spans);
+    assert_eq!(outputs.set_aside, 3);
+    let (_, spans) = outputs.one_run();
+    let sent: Vec<_> = spans.iter().map(|span| (span.name.as_str(), span.parent_id.clone())).collect();
     let uuid = |n| Some(Id::from_otel_span(TRACE, id(n)));
-    assert_eq!(told, [("GET /", None), ("a", uuid(1)), ("SELECT", uuid(3))]);
+    assert_eq!(sent, [("GET /", None), ("a", uuid(1)), ("SELECT", uuid(3))]);
 
-    let said = record_with(options, &[chat(2, 1), span(1, 0, "GET /")]);
-    assert_eq!((said.runs.len(), said.set_aside), (0, 2), "a run without a selected span is not told");
+    let outputs = record_with(options, &[chat(2, 1), span(1, 0, "GET /")]);
+    assert_eq!((outputs.runs.len(), outputs.set_aside), (0, 2), "a run without a selected span is not emitted");
 }
 
 #[test]
@@ -133,8 +133,8 @@ fn pain_25_a_tool_that_is_not_sent_stands_between_two_calls() {
     let mut options = Options::default();
     options.selection = SpanSelection::policy(|span| span.name.starts_with("chat"));
     let tool = span(2, 1, "look").with("gen_ai.operation.name", "execute_tool");
-    let said = record_with(options, &[chat(3, 2).usage(1, 2), tool, chat(1, 0).usage(10, 20)]);
-    let (trace, spans) = said.one_run();
+    let outputs = record_with(options, &[chat(3, 2).usage(1, 2), tool, chat(1, 0).usage(10, 20)]);
+    let (trace, spans) = outputs.one_run();
     assert_eq!((trace.total_tokens, spans.len()), (Some(33), 2));
 }
 
@@ -142,8 +142,8 @@ fn pain_25_a_tool_that_is_not_sent_stands_between_two_calls() {
 fn a_policy_that_panics_leaves_the_decision_to_the_default() {
     let mut options = Options::default();
     options.selection = SpanSelection::policy(|span| panic!("{}", span.name));
-    let said = record_with(options, &[chat(2, 1), span(3, 1, "SELECT"), span(1, 0, "GET /")]);
-    assert_eq!((said.set_aside, said.one_run().1.len()), (1, 2));
+    let outputs = record_with(options, &[chat(2, 1), span(3, 1, "SELECT"), span(1, 0, "GET /")]);
+    assert_eq!((outputs.set_aside, outputs.one_run().1.len()), (1, 2));
 }
 
 #[test]
@@ -160,18 +160,18 @@ fn what_outlives_its_root_becomes_a_run_that_continues_it() {
     stage.ends(&chat(2, 1), 0).ends(&agent(1, 0, "a"), 0);
     // A task that the root started and that is still at work: its first call has ended, itself has not.
     stage.ends(&chat(4, 3), 100).at(5_000);
-    assert_eq!(stage.said.runs[0].spans.len(), 2, "the call of the open task waits for its task");
+    assert_eq!(stage.outputs.runs[0].spans.len(), 2, "the call of the open task waits for its task");
     stage.ends(&agent(3, 1, "background"), 9_000).at(10_000);
-    let later = &stage.said.runs[1];
+    let later = &stage.outputs.runs[1];
     assert_eq!(later.spans.len(), 2);
     assert_eq!(later.trace.name.as_deref(), Some("background"));
     assert_eq!(later.trace.status, Some(Status::Completed));
-    assert_ne!(later.trace.id, stage.said.runs[0].trace.id);
+    assert_ne!(later.trace.id, stage.outputs.runs[0].trace.id);
     assert!(later.trace.id.as_ref().unwrap().is_rfc4122());
     let origin = json(later.trace.metadata.as_ref());
     assert_eq!(origin["otel"]["trace_id"], "0af7651916cd43dd8448eb211c80319c");
     assert_eq!(origin["otel"]["continues"], "0af76519-16cd-43dd-8448-eb211c80319c");
-    let correction = &stage.said.corrections[0];
+    let correction = &stage.outputs.corrections[0];
     assert_eq!(correction.id, Id::from_otel_trace(TRACE));
     assert_eq!(serde_json::to_value(&correction.patch).unwrap(), serde_json::json!({"lossy": true}));
 }
@@ -181,12 +181,12 @@ fn an_agent_that_outlives_a_root_of_no_interest_keeps_the_trace_id() {
     // A handler that starts an agent in the background and answers at once.
     let mut stage = Stage::new(RecorderLimits::default());
     stage.ends(&span(1, 0, "POST /start"), 0).at(1_000);
-    assert_eq!(stage.said.set_aside, 1);
+    assert_eq!(stage.outputs.set_aside, 1);
     stage.ends(&chat(3, 2), 2_000).at(3_000).ends(&agent(2, 1, "a"), 60_000).at(61_000);
-    let run = &stage.said.runs[0];
+    let run = &stage.outputs.runs[0];
     assert_eq!(run.trace.id, Some(Id::from_otel_trace(TRACE)));
     assert_eq!((run.trace.name.as_deref(), run.spans.len()), (Some("a"), 2));
-    assert!(stage.said.corrections.is_empty());
+    assert!(stage.outputs.corrections.is_empty());
 }
 
 #[test]
@@ -194,24 +194,24 @@ fn a_second_request_of_the_same_trace_is_a_run_of_its_own() {
     let mut stage = Stage::new(RecorderLimits::default());
     stage.ends(&agent(1, 0, "a").remote(77), 0).ends(&chat(12, 11), 100).at(5_000);
     stage.ends(&agent(11, 0, "b").remote(78), 9_000).at(10_000);
-    let ids: Vec<_> = stage.said.runs.iter().map(|run| run.trace.id.clone()).collect();
+    let ids: Vec<_> = stage.outputs.runs.iter().map(|run| run.trace.id.clone()).collect();
     assert_eq!(ids.len(), 2);
     assert_ne!(ids[0], ids[1]);
-    assert_eq!(stage.said.runs[1].spans.len(), 2);
+    assert_eq!(stage.outputs.runs[1].spans.len(), 2);
 }
 
 #[test]
 fn a_span_told_once_is_not_told_again() {
     let mut stage = Stage::new(RecorderLimits::default());
     stage.ends(&agent(1, 0, "a"), 0).at(1_000).ends(&agent(1, 0, "a"), 2_000).at(3_000);
-    assert_eq!((stage.said.runs.len(), stage.said.set_aside), (1, 1));
+    assert_eq!((stage.outputs.runs.len(), stage.outputs.set_aside), (1, 1));
 }
 
 #[test]
 fn the_same_span_twice_is_one_and_another_under_its_id_is_another() {
-    let said =
+    let outputs =
         record(&[chat(2, 1), chat(2, 1), chat(2, 1).with("gen_ai.tool.name", "x").during(7, 8), agent(1, 0, "a")]);
-    let run = &said.runs[0];
+    let run = &outputs.runs[0];
     let sources: Vec<_> = run.spans.iter().map(|recorded| recorded.sources).collect();
     assert_eq!(sources, [1, 2, 1]);
     let mut ids: Vec<_> = run.spans.iter().map(|recorded| recorded.span.id.to_string()).collect();
@@ -227,21 +227,21 @@ fn a_run_that_never_ends_is_let_go_by_age_and_completed_later() {
     let idle = u64::try_from(RecorderLimits::IDLE.as_millis()).unwrap();
     assert_eq!(stage.recorder.next_deadline(), Some(ms(idle)));
     stage.at(idle - 1);
-    assert!(stage.said.runs.is_empty());
+    assert!(stage.outputs.runs.is_empty());
     stage.at(idle);
-    let first = &stage.said.runs[0].trace;
+    let first = &stage.outputs.runs[0].trace;
     assert_eq!(first.status, Some(Status::Running));
     assert_eq!((&first.ended_at, first.span_count, first.lossy, first.terminated_early), (&None, None, None, None));
     assert_eq!(first.total_tokens, Some(7));
 
     stage.ends(&chat(3, 1).usage(1, 1), idle + 1).ends(&agent(1, 0, "a").failed("no"), idle + 2).at(idle + 1_000);
-    let patch = serde_json::to_value(&stage.said.corrections[0].patch).unwrap();
+    let patch = serde_json::to_value(&stage.outputs.corrections[0].patch).unwrap();
     assert_eq!(patch["status"], "failed");
     assert_eq!(patch["lossy"], true);
-    assert_eq!(patch["total_tokens"], 7, "what the rest used is told with the rest");
+    assert_eq!(patch["total_tokens"], 7, "what the rest used comes with the rest");
     assert_eq!(patch.get("span_count"), None);
-    assert_eq!(stage.said.runs[1].trace.total_tokens, Some(2));
-    assert_eq!(stage.said.sources(), 3);
+    assert_eq!(stage.outputs.runs[1].trace.total_tokens, Some(2));
+    assert_eq!(stage.outputs.sources(), 3);
 }
 
 #[test]
@@ -249,10 +249,10 @@ fn an_open_run_that_another_open_one_continues_is_not_all() {
     let mut stage = Stage::new(RecorderLimits::default());
     let idle = u64::try_from(RecorderLimits::IDLE.as_millis()).unwrap();
     stage.ends(&chat(2, 1), 0).at(idle).ends(&chat(3, 1), idle).at(2 * idle);
-    let told: Vec<_> = stage.said.runs.iter().map(|run| run.trace.status).collect();
-    assert_eq!(told, [Some(Status::Running); 2]);
-    assert_eq!(stage.said.corrections[0].id, Id::from_otel_trace(TRACE));
-    assert_eq!(serde_json::to_value(&stage.said.corrections[0].patch).unwrap(), serde_json::json!({"lossy": true}));
+    let statuses: Vec<_> = stage.outputs.runs.iter().map(|run| run.trace.status).collect();
+    assert_eq!(statuses, [Some(Status::Running); 2]);
+    assert_eq!(stage.outputs.corrections[0].id, Id::from_otel_trace(TRACE));
+    assert_eq!(serde_json::to_value(&stage.outputs.corrections[0].patch).unwrap(), serde_json::json!({"lossy": true}));
 }
 
 #[test]
@@ -264,8 +264,8 @@ fn the_run_that_was_silent_longest_goes_when_there_are_too_many() {
         let span_id = u64::try_from(n).unwrap() * 10 + at;
         stage.ends(&chat(span_id, 5).in_trace(n.to_be_bytes()), at);
     }
-    let told: Vec<_> = stage.said.runs.iter().map(|run| run.trace.id.clone().unwrap()).collect();
-    assert_eq!(told, [Id::from_otel_trace(2_u128.to_be_bytes())]);
+    let ids: Vec<_> = stage.outputs.runs.iter().map(|run| run.trace.id.clone().unwrap()).collect();
+    assert_eq!(ids, [Id::from_otel_trace(2_u128.to_be_bytes())]);
 }
 
 #[test]
@@ -281,15 +281,15 @@ fn open_runs_are_bounded_in_bytes_and_in_spans() {
         assert!(stage.recorder.weight() <= limits.bytes, "{}", stage.recorder.weight());
     }
     stage.recorder.finish();
-    stage.said.take(&mut stage.recorder);
-    assert_eq!(stage.said.sources(), 500);
-    assert!(stage.said.runs.iter().all(|run| run.spans.len() <= limits.run_spans));
+    stage.outputs.take(&mut stage.recorder);
+    assert_eq!(stage.outputs.sources(), 500);
+    assert!(stage.outputs.runs.iter().all(|run| run.spans.len() <= limits.run_spans));
 }
 
 #[test]
 fn a_circle_of_parents_is_told_in_the_end() {
-    let said = record(&[chat(1, 2), chat(2, 1), chat(3, 3)]);
-    let (trace, spans) = said.one_run();
+    let outputs = record(&[chat(1, 2), chat(2, 1), chat(3, 3)]);
+    let (trace, spans) = outputs.one_run();
     assert_eq!(trace.status, Some(Status::Running));
     assert_eq!(spans.len(), 3);
 }
@@ -355,18 +355,18 @@ fn sums_stay_within_what_can_be_written() {
 
 #[test]
 fn of_one_call_told_twice_the_telling_with_content_counts() {
-    let said = r#"[{"role":"assistant","parts":[{"type":"text","content":"x"}]}]"#;
-    // The outer one knows what was said.
+    let answer = r#"[{"role":"assistant","parts":[{"type":"text","content":"x"}]}]"#;
+    // The outer one knows what was outputs.
     let (trace, spans) = run_of(&[
         chat(3, 2).usage(10, 1),
-        chat(2, 1).usage(10, 1).with("gen_ai.output.messages", said),
+        chat(2, 1).usage(10, 1).with("gen_ai.output.messages", answer),
         agent(1, 0, "a"),
     ]);
     assert_eq!((trace.total_tokens, spans[1].input_tokens, spans[2].input_tokens), (Some(11), Some(10), None));
     // Side by side at one time, under one response id.
     let (trace, spans) = run_of(&[
         chat(2, 1).usage(10, 1).with("gen_ai.response.id", "r"),
-        chat(3, 1).usage(10, 1).with("gen_ai.response.id", "r").with("gen_ai.output.messages", said).during(2, 4),
+        chat(3, 1).usage(10, 1).with("gen_ai.response.id", "r").with("gen_ai.output.messages", answer).during(2, 4),
         agent(1, 0, "a"),
     ]);
     assert_eq!((trace.total_tokens, spans[1].input_tokens, spans[2].input_tokens), (Some(11), None, Some(10)));
@@ -374,11 +374,11 @@ fn of_one_call_told_twice_the_telling_with_content_counts() {
 
 #[test]
 fn a_call_around_several_attempts_repeats_them() {
-    let said = r#"[{"role":"assistant","parts":[{"type":"text","content":"x"}]}]"#;
+    let answer = r#"[{"role":"assistant","parts":[{"type":"text","content":"x"}]}]"#;
     let (trace, _) = run_of(&[
         chat(3, 2).usage(10, 1),
         chat(4, 2).usage(20, 2),
-        chat(2, 1).usage(30, 3).with("gen_ai.output.messages", said),
+        chat(2, 1).usage(30, 3).with("gen_ai.output.messages", answer),
         agent(1, 0, "a"),
     ]);
     assert_eq!(trace.total_tokens, Some(33));
@@ -444,12 +444,12 @@ fn what_is_made_of_a_span_stands_before_what_begins_at_the_same_time() {
     };
     let tool = |start, end| tool(3, 1, "look", "c1").with("gen_ai.tool.call.result", "found").during(start, end);
     let asks = || chat(2, 1).with("gen_ai.output.messages", ASKS);
-    let told = || chat(4, 1).with("gen_ai.input.messages", TOLD);
+    let shows = || chat(4, 1).with("gen_ai.input.messages", TOLD);
     let expected = ["reasoning", "llm_call", "tool_call", "tool_result", "llm_call"];
     for (start, end) in [(3, 4), (4, 4)] {
-        assert_eq!(types(&[asks(), tool(start, end), told(), agent(1, 0, "a")]), expected, "{start} to {end}");
+        assert_eq!(types(&[asks(), tool(start, end), shows(), agent(1, 0, "a")]), expected, "{start} to {end}");
     }
-    let at_once = [asks().during(2, 2), told().during(2, 2), agent(1, 0, "a").during(2, 2)];
+    let at_once = [asks().during(2, 2), shows().during(2, 2), agent(1, 0, "a").during(2, 2)];
     assert_eq!(types(&at_once), expected);
 }
 
@@ -494,9 +494,9 @@ fn what_the_process_and_the_user_say_is_on_the_trace() {
         .with_value("retrace.tags", Value::Json(r#"["x","y"]"#.into()));
     recorder.record(&root, &Arc::new(resource), Duration::ZERO);
     recorder.finish();
-    let mut said = Said::default();
-    said.take(&mut recorder);
-    let (trace, _) = said.one_run();
+    let mut outputs = Outputs::default();
+    outputs.take(&mut recorder);
+    let (trace, _) = outputs.one_run();
     assert_eq!((trace.name.as_deref(), trace.project_id.as_deref()), (Some("checkout"), Some("p")));
     assert_eq!(
         json(trace.metadata.as_ref()),
@@ -519,18 +519,18 @@ fn what_a_span_says_has_its_weight_whatever_it_is() {
         let one = || span(1, 0, "s").with("gen_ai.operation.name", operation);
         let object = format!("{{\"k\":[\"{}\"]}}", long());
         let values = [Value::Str(long().into()), Value::Json(object.into())];
-        let said = any::KEYS.iter().flat_map(|key| values.iter().map(move |value| (*key, value.clone())));
-        for (key, value) in said.filter(|(key, _)| *key != "gen_ai.operation.name") {
+        let attributes = any::KEYS.iter().flat_map(|key| values.iter().map(move |value| (*key, value.clone())));
+        for (key, value) in attributes.filter(|(key, _)| *key != "gen_ai.operation.name") {
             let mut stage = Stage::new(RecorderLimits::default());
             stage.ends(&one().with_value(key, value), 0);
             let held = stage.recorder.weight();
             stage.recorder.finish();
-            stage.said.take(&mut stage.recorder);
-            let (trace, spans) = stage.said.one_run();
-            let told = serde_json::to_string(&trace).unwrap().len() + serde_json::to_string(&spans).unwrap().len();
+            stage.outputs.take(&mut stage.recorder);
+            let (trace, spans) = stage.outputs.one_run();
+            let sent = serde_json::to_string(&trace).unwrap().len() + serde_json::to_string(&spans).unwrap().len();
             // The trace repeats what its root was given, returned and is called.
-            if 3 * held + 20_000 < told {
-                uncounted.push(format!("{operation} {key}: {told} of {held}"));
+            if 3 * held + 20_000 < sent {
+                uncounted.push(format!("{operation} {key}: {sent} of {held}"));
             }
         }
     }
@@ -550,5 +550,5 @@ fn what_is_kept_of_a_call_under_way_has_its_weight() {
     let during = recorder.weight();
     assert!(during - before > 100_000, "{}", during - before);
     recorder.record(&call, &resource, ms(2));
-    assert!(recorder.weight() < during - 98_000, "what is told is free if it is more than a quarter of the limit");
+    assert!(recorder.weight() < during - 98_000, "what is emitted is free if it is more than a quarter of the limit");
 }

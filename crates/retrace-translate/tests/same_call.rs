@@ -29,11 +29,11 @@ fn both_ways(spans: &[TestSpan]) -> [(u64, Vec<Span>); 2] {
         }
     }
     recorder.finish();
-    let mut said = Said::default();
-    said.take(&mut recorder);
-    assert_eq!((said.runs.len(), recorder.weight()), (0, 0));
+    let mut outputs = Outputs::default();
+    outputs.take(&mut recorder);
+    assert_eq!((outputs.runs.len(), recorder.weight()), (0, 0));
     let (mut total, mut live) = (0, Vec::new());
-    for event in said.live.into_iter().map(|live| live.event) {
+    for event in outputs.live.into_iter().map(|live| live.event) {
         match event {
             LiveEvent::SpanEnded(recorded) => {
                 // A record that was emitted again replaces the earlier one.

@@ -18,7 +18,7 @@ const KEPT: usize = 16;
 pub(crate) struct Warning<'a> {
     pub(crate) cause: &'static str,
     pub(crate) text: &'a str,
-    /// Number of lost spans and the reason, of a warning about a loss. Its text says the same.
+    /// Number of lost spans and the reason, of a warning about a loss; its text has both.
     pub(crate) loss: Option<(u64, &'a str)>,
     /// True if the cause may pass, and the warning is of no interest once everything is delivered.
     pub(crate) may_pass: bool,

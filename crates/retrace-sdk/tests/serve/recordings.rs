@@ -156,7 +156,7 @@ fn a_new_input_that_changes_a_call_before_the_fork_point_is_refused_but_in_the_l
     let run = recorded.fork(second, json!({"modifiedInput": "who else?", "mode": "lenient"}));
     assert_eq!((&run["status"], &run["input"]), (&json!("completed"), &json!("who else?")), "{run:#}");
     assert_eq!((recorded.provider.seen().len(), recorded.sent()), (1, 0));
-    // At the call itself the new input is what is asked.
+    // At the call itself the new input is in the request.
     let run = recorded.fork(recorded.span("llm_call", 0), json!({"modifiedInput": "who?"}));
     assert_eq!(run["status"], "failed", "the tool has other arguments: {run:#}");
     assert_eq!(recorded.provider.seen()[1], "who?");

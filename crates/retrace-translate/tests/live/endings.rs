@@ -17,11 +17,11 @@ fn a_step_that_outlives_the_run_continues_it() {
     assert_eq!(stage.news(), ["ended completed"]);
     stage.starts(&chat(3, 2)).ends(&chat(3, 2)).at(40_000).ends(&agent(2, 1, "background")).at(41_000);
     assert_eq!(stage.news(), NOTHING);
-    let later = &stage.said.runs[0];
+    let later = &stage.outputs.runs[0];
     assert_eq!((later.trace.name.as_deref(), later.spans.len()), (Some("background"), 2));
     assert_ne!(later.trace.id, Some(Id::from_otel_trace(TRACE)));
     stage.finish();
-    assert_eq!(stage.said.sources(), 3);
+    assert_eq!(stage.outputs.sources(), 3);
 }
 
 #[test]
@@ -61,11 +61,11 @@ fn a_second_local_root_joins_while_the_run_is_open_and_continues_it_after() {
     assert_eq!(stage.news(), ["< b", "ended completed"]);
     stage.starts(&third).ends(&third).at(101_000);
     assert_eq!(stage.news(), ["began c", "> c", "< c", "ended completed"]);
-    let (first, third) = (&stage.said.live[0].run, &stage.said.live.last().unwrap().run);
+    let (first, third) = (&stage.outputs.live[0].run, &stage.outputs.live.last().unwrap().run);
     assert_ne!(first, third);
     let origin = json(stage.last_beginning().metadata.as_ref());
     assert_eq!(origin["otel"]["continues"], first.to_string());
-    assert_eq!(stage.said.corrections[0].id, *first);
+    assert_eq!(stage.outputs.corrections[0].id, *first);
 }
 
 #[test]
@@ -87,8 +87,8 @@ fn a_result_that_was_told_is_not_made_again() {
     stage.starts(&agent(1, 0, "a").with("retrace.input", "hi").with("retrace.output", "ho"));
     stage.ends(&chat(2, 1).with("gen_ai.output.messages", ASKS)).starts(&look).ends(&look);
     let weight = stage.recorder.weight();
-    let told = TOLD.replace("found", &"found".repeat(20_000));
-    stage.ends(&chat(4, 1).with_value("gen_ai.input.messages", Value::Str(told.into()))).news();
+    let long = TOLD.replace("found", &"found".repeat(20_000));
+    stage.ends(&chat(4, 1).with_value("gen_ai.input.messages", Value::Str(long.into()))).news();
     assert!(stage.recorder.weight() < weight + 2_000, "neither the message nor the call is kept");
     stage.ends(&agent(1, 0, "a").with("retrace.input", "hi").with("retrace.output", "ho")).at(250);
     assert_eq!(stage.news(), ["< a", "ended completed"]);
@@ -100,7 +100,7 @@ fn of_a_tool_that_failed_the_model_was_told_something() {
     let look = tool(2, 1, "look", "c1");
     stage.starts(&agent(1, 0, "a")).starts(&look).ends(&look.clone().failed("boom"));
     stage.ends(&chat(3, 1).with("gen_ai.input.messages", TOLD)).ends(&agent(1, 0, "a")).at(250);
-    let made = stage.said.live.iter().find_map(|live| match &live.event {
+    let made = stage.outputs.live.iter().find_map(|live| match &live.event {
         LiveEvent::SpanEnded(recorded) if recorded.sources == 0 => Some(&recorded.span),
         _ => None,
     });

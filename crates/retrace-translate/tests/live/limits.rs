@@ -22,11 +22,11 @@ fn what_was_lost_of_a_trace_that_was_set_aside_is_said_by_the_run_that_is_told_o
     assert!(lossy_ends(&stage), "lost in it");
     let mut stage = Stage::new();
     stage.starts(&agent(2, 0, "a")).ends(&agent(2, 0, "a")).at(250);
-    assert!(!lossy_ends(&stage) && stage.said.corrections.is_empty());
+    assert!(!lossy_ends(&stage) && stage.outputs.corrections.is_empty());
     stage.starts(&span(3, 0, "GET /"));
     stage.recorder.mark_lossy(TRACE);
     stage.ends(&span(3, 0, "GET /")).at(500);
-    assert_eq!(stage.said.corrections[0].patch.lossy, Some(true), "what was told before is corrected");
+    assert_eq!(stage.outputs.corrections[0].patch.lossy, Some(true), "what was emitted before is corrected");
 }
 
 #[test]
@@ -40,13 +40,13 @@ fn a_silent_run_is_let_go_and_completed_later() {
     assert_eq!(stage.recorder.weight(), 0);
     stage.ends(&chat(3, 1).usage(1, 1)).ends(&agent(1, 0, "a").failed("no")).at(3 * idle);
     assert_eq!(stage.news(), NOTHING);
-    let patch = serde_json::to_value(&stage.said.corrections[0].patch).unwrap();
+    let patch = serde_json::to_value(&stage.outputs.corrections[0].patch).unwrap();
     assert_eq!(
         (&patch["status"], &patch["lossy"], &patch["total_tokens"]),
         (&"failed".into(), &true.into(), &7.into())
     );
-    assert_eq!(stage.said.runs[0].spans.len(), 2);
-    assert_eq!(stage.said.sources(), 3);
+    assert_eq!(stage.outputs.runs[0].spans.len(), 2);
+    assert_eq!(stage.outputs.sources(), 3);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn live_runs_are_bounded_in_number_in_bytes_and_in_spans() {
         assert!(stage.recorder.weight() <= 100_000, "{}", stage.recorder.weight());
     }
     stage.finish();
-    assert_eq!(stage.said.sources(), 166);
+    assert_eq!(stage.outputs.sources(), 166);
 }
 
 #[test]

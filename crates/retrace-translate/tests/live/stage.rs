@@ -11,10 +11,10 @@ pub(crate) fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// A recorder that sees starts and ends. What it says is read as short lines.
+/// A recorder that sees starts and ends. Its outputs are read as short lines.
 pub(crate) struct Stage {
     pub recorder: Recorder,
-    pub said: Said,
+    pub outputs: Outputs,
     pub now: u64,
     pub read: usize,
 }
@@ -25,7 +25,7 @@ impl Stage {
     }
 
     pub(crate) fn with(options: Options, limits: RecorderLimits) -> Self {
-        Self { recorder: Recorder::new(options, limits), said: Said::default(), now: 0, read: 0 }
+        Self { recorder: Recorder::new(options, limits), outputs: Outputs::default(), now: 0, read: 0 }
     }
 
     pub(crate) fn limited(change: impl FnOnce(&mut RecorderLimits)) -> Self {
@@ -48,39 +48,39 @@ impl Stage {
     /// The span begins; these attributes are set later.
     pub(crate) fn starts_without(&mut self, span: &TestSpan, later: &[&str]) -> &mut Self {
         self.recorder.start(&span.begun_without(later), &Arc::new(Resource::default()), ms(self.now));
-        self.said.take(&mut self.recorder);
+        self.outputs.take(&mut self.recorder);
         self
     }
 
     pub(crate) fn ends(&mut self, span: &TestSpan) -> &mut Self {
         self.recorder.record(span, &Arc::new(Resource::default()), ms(self.now));
-        self.said.take(&mut self.recorder);
+        self.outputs.take(&mut self.recorder);
         self
     }
 
     pub(crate) fn at(&mut self, at: u64) -> &mut Self {
         self.now = at;
         self.recorder.advance(ms(at));
-        self.said.take(&mut self.recorder);
+        self.outputs.take(&mut self.recorder);
         self
     }
 
     pub(crate) fn settle(&mut self) -> &mut Self {
         self.recorder.settle();
-        self.said.take(&mut self.recorder);
+        self.outputs.take(&mut self.recorder);
         self
     }
 
     pub(crate) fn finish(&mut self) -> &mut Self {
         self.recorder.finish();
-        self.said.take(&mut self.recorder);
+        self.outputs.take(&mut self.recorder);
         assert_eq!((self.recorder.open_spans(), self.recorder.weight()), (0, 0), "nothing is left behind");
         self
     }
 
-    /// What was said since this was asked last.
+    /// Returns the outputs since the last call.
     pub(crate) fn news(&mut self) -> Vec<String> {
-        let news = self.said.live.iter().skip(self.read).map(|live| match &live.event {
+        let news = self.outputs.live.iter().skip(self.read).map(|live| match &live.event {
             LiveEvent::RunStarted(trace) => format!("began {}", trace.name.as_deref().unwrap_or_default()),
             LiveEvent::SpanStarted(span) => format!("> {}", span.name),
             LiveEvent::SpanEnded(recorded)
@@ -96,12 +96,12 @@ impl Stage {
             LiveEvent::RunAbandoned => "let go".to_owned(),
         });
         let news = news.collect();
-        self.read = self.said.live.len();
+        self.read = self.outputs.live.len();
         news
     }
 
     pub(crate) fn last_end(&self) -> &Trace {
-        let ends = self.said.live.iter().rev().find_map(|live| match &live.event {
+        let ends = self.outputs.live.iter().rev().find_map(|live| match &live.event {
             LiveEvent::RunEnded(trace) => Some(trace),
             _ => None,
         });
@@ -109,22 +109,22 @@ impl Stage {
     }
 
     pub(crate) fn last_beginning(&self) -> &Trace {
-        let beginnings = self.said.live.iter().rev().find_map(|live| match &live.event {
+        let beginnings = self.outputs.live.iter().rev().find_map(|live| match &live.event {
             LiveEvent::RunStarted(trace) => Some(trace),
             _ => None,
         });
         beginnings.unwrap()
     }
 
-    /// What was told last of the span.
+    /// Returns the last record of the span.
     pub(crate) fn span(&self, n: u64) -> &Span {
         let of = |span: &Span| span.id.to_otel_span() == Some(id(n));
-        let told = self.said.live.iter().rev().find_map(|live| match &live.event {
+        let last = self.outputs.live.iter().rev().find_map(|live| match &live.event {
             LiveEvent::SpanStarted(span) => of(span).then_some(span),
             LiveEvent::SpanEnded(recorded) => of(&recorded.span).then_some(&recorded.span),
             _ => None,
         });
-        told.unwrap()
+        last.unwrap()
     }
 }
 

@@ -12,7 +12,7 @@ fn a_run_is_told_step_by_step() {
     stage.starts(&root);
     assert_eq!(stage.news(), ["began a", "> a"]);
     stage.starts(&call);
-    assert_eq!(stage.news(), NOTHING, "a model call is told when it ends");
+    assert_eq!(stage.news(), NOTHING, "a model call is emitted when it ends");
     stage.ends(&call).starts(&look);
     assert_eq!(stage.news(), ["< chat m", "> look"]);
     stage.ends(&look.with("gen_ai.tool.call.result", "found"));
@@ -28,7 +28,7 @@ fn a_run_is_told_step_by_step() {
     assert_eq!((end.total_tokens, end.span_count, end.total_duration_ms), (Some(7), Some(4), Some(1_000)));
     assert_eq!(stage.recorder.next_deadline(), None);
     stage.finish();
-    assert_eq!(stage.said.sources(), 3);
+    assert_eq!(stage.outputs.sources(), 3);
 }
 
 #[test]
@@ -51,13 +51,13 @@ fn what_is_under_way_has_no_end() {
 fn nothing_is_said_before_the_first_genai_span() {
     let mut stage = Stage::new();
     stage.starts(&span(1, 0, "GET /")).starts(&span(2, 1, "SELECT")).ends(&span(2, 1, "SELECT"));
-    assert_eq!((stage.news(), stage.recorder.open_spans(), stage.said.set_aside), (vec![], 1, 0));
+    assert_eq!((stage.news(), stage.recorder.open_spans(), stage.outputs.set_aside), (vec![], 1, 0));
     stage.starts(&span(3, 1, "handler")).starts(&agent(4, 3, "a"));
     assert_eq!(stage.news(), ["began GET /", "> GET /", "> a"]);
-    assert_eq!(stage.span(4).parent_id, uuid(1), "under the nearest that is told");
-    assert_eq!((stage.said.set_aside, stage.recorder.open_spans()), (1, 0));
+    assert_eq!(stage.span(4).parent_id, uuid(1), "under the nearest that is emitted");
+    assert_eq!((stage.outputs.set_aside, stage.recorder.open_spans()), (1, 0));
     stage.ends(&agent(4, 3, "a")).ends(&span(3, 1, "handler"));
-    assert_eq!(stage.said.set_aside, 2, "what nobody selected is set aside as soon as it ends");
+    assert_eq!(stage.outputs.set_aside, 2, "what nobody selected is set aside as soon as it ends");
     stage.ends(&span(1, 0, "GET /")).at(1_000);
     assert_eq!(stage.news(), ["< a", "< GET /", "ended completed"]);
     assert_eq!(stage.last_end().span_count, Some(2));
@@ -109,7 +109,7 @@ fn a_run_without_genai_is_set_aside() {
     let mut stage = Stage::new();
     stage.starts(&span(1, 0, "GET /")).starts(&span(2, 1, "SELECT")).ends(&span(2, 1, "SELECT"));
     stage.ends(&span(1, 0, "GET /")).at(250);
-    assert_eq!((stage.news(), stage.said.set_aside, stage.recorder.weight()), (vec![], 2, 0));
+    assert_eq!((stage.news(), stage.outputs.set_aside, stage.recorder.weight()), (vec![], 2, 0));
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn who_sees_no_root_begin_is_told_whole_runs() {
     stage.starts(&chat(2, 1)).starts(&tool(3, 1, "t", "c"));
     assert_eq!(stage.recorder.weight(), 0, "starts of other traces are not kept");
     stage.ends(&chat(2, 1)).ends(&agent(1, 0, "a")).at(250);
-    assert_eq!((stage.news(), stage.said.runs.len()), (vec![], 1));
+    assert_eq!((stage.news(), stage.outputs.runs.len()), (vec![], 1));
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn live_runs_and_whole_runs_live_side_by_side() {
     let other = 7_u128.to_be_bytes();
     stage.starts(&agent(1, 0, "a")).ends(&chat(3, 2).in_trace(other)).ends(&agent(2, 0, "b").in_trace(other));
     stage.ends(&agent(1, 0, "a")).at(250);
-    assert_eq!((stage.news().len(), stage.said.runs.len(), stage.said.corrections.len()), (4, 1, 0));
+    assert_eq!((stage.news().len(), stage.outputs.runs.len(), stage.outputs.corrections.len()), (4, 1, 0));
 }
 
 #[test]
@@ -143,17 +143,17 @@ fn repeats_are_ignored() {
     let (root, call) = (agent(1, 0, "a"), chat(2, 1));
     stage.starts(&root).starts(&root).starts(&call).starts(&call).ends(&call).starts(&call).ends(&call);
     assert_eq!(stage.news(), ["began a", "> a", "< chat m"]);
-    assert_eq!(stage.said.set_aside, 1);
+    assert_eq!(stage.outputs.set_aside, 1);
     stage.ends(&root).ends(&root).at(250).starts(&root).ends(&root).starts(&call).at(1_000);
     assert_eq!(stage.news(), ["< a", "ended completed"]);
-    assert_eq!((stage.said.set_aside, stage.said.runs.len()), (3, 0));
+    assert_eq!((stage.outputs.set_aside, stage.outputs.runs.len()), (3, 0));
 }
 
 #[test]
 fn another_span_under_the_id_of_the_root_is_no_root() {
     let mut stage = Stage::new();
     stage.starts(&agent(1, 0, "a")).ends(&agent(1, 0, "a")).ends(&span(1, 5, "other").during(7, 8)).finish();
-    assert_eq!((stage.said.sources(), stage.said.set_aside), (2, 1));
+    assert_eq!((stage.outputs.sources(), stage.outputs.set_aside), (2, 1));
 }
 
 #[test]
@@ -185,14 +185,14 @@ fn a_model_call_that_never_ends_is_told_as_begun_if_something_hangs_from_it() {
     assert_eq!(stage.news(), NOTHING, "the calls are under way");
     stage.at(30_000);
     assert_eq!(stage.news(), ["> chat m", "ended completed"]);
-    let told = stage.span(2);
-    assert_eq!((&told.id, told.model.as_deref(), &told.input), (&uuid(2).unwrap(), Some("m"), &None));
+    let begun = stage.span(2);
+    assert_eq!((&begun.id, begun.model.as_deref(), &begun.input), (&uuid(2).unwrap(), Some("m"), &None));
     assert_eq!(stage.last_end().span_count, Some(3));
     // Its end makes a run that continues, under an id of its own.
     stage.ends(&call).at(31_000);
-    let later = &stage.said.runs[0];
+    let later = &stage.outputs.runs[0];
     assert_eq!(json(later.trace.metadata.as_ref())["otel"]["continues"], "0af76519-16cd-43dd-8448-eb211c80319c");
     assert_ne!(Some(later.spans[0].span.id.clone()), uuid(2));
     assert_eq!(metadata(&later.spans[0].span)["otel"]["span_id"], "0000000000000002");
-    assert_eq!(serde_json::to_value(&stage.said.corrections[0].patch).unwrap(), serde_json::json!({"lossy": true}));
+    assert_eq!(serde_json::to_value(&stage.outputs.corrections[0].patch).unwrap(), serde_json::json!({"lossy": true}));
 }

@@ -77,10 +77,10 @@ fn a_run_that_lost_spans_says_so() {
     stage.recorder.mark_lossy(TRACE);
     stage.ends(&agent(1, 0, "a")).at(250);
     assert_eq!(stage.last_end().lossy, Some(true));
-    assert!(stage.said.corrections.is_empty());
+    assert!(stage.outputs.corrections.is_empty());
     let mut stage = Stage::new();
     stage.starts(&agent(1, 0, "a"));
     stage.recorder.mark_lossy(TRACE);
     stage.finish();
-    assert_eq!(stage.said.corrections[0].patch.lossy, Some(true), "also one that did not end");
+    assert_eq!(stage.outputs.corrections[0].patch.lossy, Some(true), "also one that did not end");
 }

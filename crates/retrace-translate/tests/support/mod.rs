@@ -210,16 +210,16 @@ impl SpanView for TestSpan {
     }
 }
 
-/// Everything a recorder said, sorted into kinds.
+/// Everything a recorder outputs, sorted into kinds.
 #[derive(Debug, Default)]
-pub struct Said {
+pub struct Outputs {
     pub runs: Vec<Run>,
     pub corrections: Vec<retrace_translate::Correction>,
     pub set_aside: u64,
     pub live: Vec<LiveUpdate>,
 }
 
-impl Said {
+impl Outputs {
     pub fn take(&mut self, recorder: &mut Recorder) {
         while let Some(output) = recorder.next_output() {
             match output {
@@ -236,12 +236,12 @@ impl Said {
 
     /// Accepted spans that came out.
     pub fn sources(&self) -> u64 {
-        let told = self.runs.iter().flat_map(|run| &run.spans).map(|recorded| u64::from(recorded.sources)).sum::<u64>();
+        let sent = self.runs.iter().flat_map(|run| &run.spans).map(|recorded| u64::from(recorded.sources)).sum::<u64>();
         let live = self.live.iter().map(|live| match &live.event {
             LiveEvent::SpanEnded(recorded) => u64::from(recorded.sources),
             _ => 0,
         });
-        told + live.sum::<u64>() + self.set_aside
+        sent + live.sum::<u64>() + self.set_aside
     }
 
     pub fn one_run(mut self) -> (Trace, Vec<Span>) {
@@ -252,20 +252,20 @@ impl Said {
 }
 
 /// Records spans in the given order and tells everything.
-pub fn record_with(options: Options, spans: &[TestSpan]) -> Said {
+pub fn record_with(options: Options, spans: &[TestSpan]) -> Outputs {
     let mut recorder = Recorder::new(options, RecorderLimits::default());
     for span in spans {
         recorder.record(span, &Arc::new(Resource::default()), Duration::ZERO);
     }
     recorder.finish();
-    let mut said = Said::default();
-    said.take(&mut recorder);
+    let mut outputs = Outputs::default();
+    outputs.take(&mut recorder);
     assert_eq!((recorder.open_spans(), recorder.weight()), (0, 0), "nothing is left behind");
-    assert_eq!(said.sources(), spans.len() as u64, "every span came out once");
-    said
+    assert_eq!(outputs.sources(), spans.len() as u64, "every span came out once");
+    outputs
 }
 
-pub fn record(spans: &[TestSpan]) -> Said {
+pub fn record(spans: &[TestSpan]) -> Outputs {
     record_with(Options::default(), spans)
 }
 
