@@ -84,8 +84,10 @@ impl fmt::Debug for WorkerConfig {
     }
 }
 
-/// Bytes of the tables of a pipeline that has many small runs.
-const TABLES: usize = 64 * 1024;
+/// Bytes of the tables of a pipeline that has many small runs, and of its connections; a small buffer gives
+/// this many 64ths at most.
+const TABLES: usize = 128 * 1024;
+const TABLES_SHARE: usize = 6;
 
 fn engine_config(config: &Config, redaction: Redaction, settlements: bool) -> PipelineConfig {
     let mut options = Options::default();
@@ -96,11 +98,13 @@ fn engine_config(config: &Config, redaction: Redaction, settlements: bool) -> Pi
     options.join = config.join;
     let mut recorder = RecorderLimits::default();
     recorder.linger = config.linger;
-    // Shares of all bytes: 16 of 64 for the queue, 11 for open runs, 32 for records that wait for delivery
-    // and for spans that are held in case their run fails; 5 are left for the spans that are read or written
-    // at the moment. The tables around all of these have a size that hardly depends on the buffer.
-    recorder.bytes = config.buffer_bytes / 64 * 11;
-    let waiting = config.buffer_bytes / 64 * 32 - TABLES.min(config.buffer_bytes / 64 * 3);
+    // Shares of all bytes: 16 of 64 for the queue, 11 for open runs and a quarter of that for the memory of
+    // emitted ones, 32 for records that wait for delivery and for spans that are held in case their run fails;
+    // 2 are left for the spans that are read or written at the moment. The tables around all of these and the
+    // connections have a size that hardly depends on the buffer; it is taken from what waits.
+    let share = config.buffer_bytes / 64;
+    recorder.bytes = share * 11;
+    let waiting = share * 32 - TABLES.min(share * TABLES_SHARE);
     PipelineConfig {
         options,
         recorder,

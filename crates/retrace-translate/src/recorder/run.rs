@@ -75,7 +75,7 @@ impl OpenRun {
             lossy: false,
             kept_for_failure: false,
             sources: 0,
-            weight: size_of::<Self>(),
+            weight: size_of::<Self>() + size_of::<RunStats>(),
             live: None,
             places: HashMap::new(),
             ended: 0,
@@ -89,7 +89,9 @@ impl OpenRun {
             None => (self.root_ended, true),
         };
         let wait = if lingers { limits.linger } else { limits.linger.max(limits.outlive) };
-        let weight = self.weight + self.live.as_ref().map_or(0, |live| live.weight());
+        let spare = (self.nodes.capacity() - self.nodes.len()) * size_of::<Node>();
+        let places = self.places.capacity() * 2 * size_of::<([u8; 8], Place)>();
+        let weight = self.weight + spare + places + self.live.as_ref().map_or(0, |live| live.weight());
         let due = over.map(|over| over.saturating_add(wait));
         RunStats { last_seen: self.last_seen, due, lingers, sources: self.sources, weight }
     }
@@ -158,7 +160,7 @@ impl OpenRun {
             place.copies += 1;
             node.copy = place.copies;
         }
-        self.weight += node.weight() + size_of::<([u8; 8], Place)>();
+        self.weight += node.weight();
         self.nodes.push(node);
         Ok(next)
     }

@@ -13,10 +13,14 @@ const SPARE_ROOM: usize = 8;
 /// Number of runs for which the table keeps its places in any case.
 const FEW_RUNS: usize = 64;
 
+/// Bytes of a run in the table and in the orders, their spare places included.
+const ORDERS: usize = 2 * (size_of::<([u8; 16], Box<Entry>)>() + 2 * size_of::<(Duration, [u8; 16])>());
+
 /// Runs that are open, by trace id.
 #[derive(Debug, Default)]
 pub(crate) struct OpenRuns {
-    runs: HashMap<[u8; 16], Entry>,
+    /// A run is large, so the table has pointers: its spare places and its growth cost little.
+    runs: HashMap<[u8; 16], Box<Entry>>,
     /// Ordered by the time of the last span.
     by_age: BTreeSet<(Duration, [u8; 16])>,
     /// Runs whose local roots have ended, ordered by the time at which they are closed.
@@ -76,11 +80,11 @@ impl OpenRuns {
         let stats = run.stats(limits);
         self.note(trace_id, None, Some(stats));
         self.live += usize::from(run.live.is_some());
-        self.runs.insert(trace_id, Entry { run, stats });
+        self.runs.insert(trace_id, Box::new(Entry { run, stats }));
     }
 
     pub(crate) fn take(&mut self, trace_id: &[u8; 16]) -> Option<OpenRun> {
-        let Entry { run, stats } = self.runs.remove(trace_id)?;
+        let Entry { run, stats } = *self.runs.remove(trace_id)?;
         if self.runs.capacity() > SPARE_ROOM * self.runs.len().max(FEW_RUNS) {
             self.runs.shrink_to(2 * self.runs.len());
         }
@@ -121,7 +125,7 @@ impl OpenRuns {
 
     /// Approximate size in bytes.
     pub(crate) fn weight(&self) -> usize {
-        self.weight
+        self.weight + self.runs.len() * ORDERS
     }
 
     /// Updates the orders and the sums after a change of one run.

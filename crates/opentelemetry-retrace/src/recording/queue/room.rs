@@ -21,6 +21,9 @@ use crate::stats::{LossReason, Lost};
 /// batch is read.
 const SHARE: usize = 8;
 
+/// Bytes of a message beside its spans: in the queue, and after it is taken; each with spare places.
+pub(super) const MESSAGE: usize = 4 * size_of::<Message>();
+
 /// Exports that wait, in order.
 #[derive(Debug, Default)]
 pub(super) struct Line {
@@ -168,7 +171,7 @@ impl<'i> Admission<'i> {
         let limit = self.queue.limit_bytes;
         while let Some(first) = self.weights.front() {
             // A span larger than the whole queue is accepted when the queue is empty.
-            let (mut bytes, taken) = (*first, state.used + state.spare_bytes);
+            let (mut bytes, taken) = (MESSAGE + *first, state.used + state.spare_bytes);
             if state.used > 0 && taken + bytes > limit {
                 return false;
             }

@@ -11,7 +11,7 @@ fn push_spans(queue: &Queue, spans: Vec<SpanData>) -> Result<u64, Closed> {
 
 #[test]
 fn what_does_not_fit_is_refused_and_counted_and_its_trace_is_known() {
-    let one = weight(&span_data(1, 0, "s"));
+    let one = room::MESSAGE + weight(&span_data(1, 0, "s"));
     let queue = Queue::new(one * 3);
     let spans = |range: std::ops::Range<u64>| range.map(|n| span_data(n, 0, "s")).collect::<Vec<_>>();
     assert_eq!(push_spans(&queue, spans(1..3)), Ok(0));

@@ -31,8 +31,9 @@ fn spans(count: u64) -> Vec<SpanData> {
     (1..=count).map(|n| span_data(n, 0, "s")).collect()
 }
 
+/// Bytes of a span that is alone in its message.
 fn one() -> usize {
-    weight(&span_data(1, 0, "s"))
+    MESSAGE + weight(&span_data(1, 0, "s"))
 }
 
 /// Takes and reads the content of the queue, as the worker does; returns the number of spans.
