@@ -71,6 +71,8 @@ async function fork({ receiver, browser, run }) {
   assert.equal(await page.innerText('.verdict.same'), 'Nothing differs but what was changed on purpose.');
   const point = page.locator('.steps li:has(.mark.fork)');
   assert.equal(await point.count(), 1);
+  // What has changed on purpose says so: nothing of it is a divergence.
+  assert.equal(await page.locator('.steps li.changed').count(), await page.locator('.steps li.changed .step:has-text("by the fork")').count());
   assert.match(await point.innerText(), /\/messages\/2\/content\s+Bergen: foga storm until noon/);
   assert.match(await page.innerText('.compare'), /Fork: plan-trip/);
   // The run of the fork leads back to the comparison.

@@ -105,6 +105,7 @@ function step(each, at, diff) {
     side.model ? el('span', { className: 'quiet' }, side.model) : null,
     diff.fork && each.a?.index === diff.fork.index ? el('span', { className: 'mark fork' }, 'fork point') : null,
     isFirst ? el('span', { className: 'mark warn' }, 'first divergence') : null,
+    diff.fork && each.status === 'changed' && !each.diverges ? el('span', { className: 'quiet' }, 'by the fork') : null,
     each.moved ? el('span', { className: 'mark' }, 'moved') : null,
     delta ? el('span', { className: 'quiet' }, `${delta > 0 ? '+' : '−'}${duration(Math.abs(delta) * 1000)}`) : null,
   ];
