@@ -67,9 +67,12 @@ async function fork({ receiver, browser, run }) {
   assert.deepEqual(await violations(page), []);
   await submit(page);
   await compared(page);
+  assert.equal(await page.innerText('#views a[aria-current]'), 'Forks');
   assert.equal(await page.innerText('.verdict.same'), 'Nothing differs but what was changed on purpose.');
   const point = page.locator('.steps li:has(.mark.fork)');
   assert.equal(await point.count(), 1);
+  // What has changed on purpose says so: nothing of it is a divergence.
+  assert.equal(await page.locator('.steps li.changed').count(), await page.locator('.steps li.changed .step:has-text("by the fork")').count());
   assert.match(await point.innerText(), /\/messages\/2\/content\s+Bergen: foga storm until noon/);
   assert.match(await page.innerText('.compare'), /Fork: plan-trip/);
   // The run of the fork leads back to the comparison.
@@ -77,6 +80,10 @@ async function fork({ receiver, browser, run }) {
   await page.click('.actions > summary');
   await page.click('.menu a:text-is("Compare with its origin")');
   await page.waitForSelector('.verdict.same');
+  // It has a mark that leads to its origin, in the list too.
+  await visit(page, '#/?q=Fork', '.runs td.name .mark.fork');
+  await page.click('.runs .mark.fork');
+  await page.waitForFunction((id) => location.hash === `#/run/${id}`, run.id);
   await page.click('#views a:text-is("Forks")');
   await page.waitForSelector('.forks .status.completed');
   assert.match(await page.innerText('.forks tbody tr'), /plan-trip with other messages[\s\S]*strict/);

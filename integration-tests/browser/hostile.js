@@ -1,7 +1,7 @@
 // What agents and models wrote is data: nothing of it runs, loads, or breaks the page.
 
 import assert from 'node:assert/strict';
-import { open, visit } from './browser.js';
+import { open, violations, visit } from './browser.js';
 
 const inert = async (page, faults) => {
   assert.equal(await page.evaluate(() => window.hacked), undefined);
@@ -15,6 +15,7 @@ export async function all(check, { receiver, browser }) {
     await visit(page, '#/run/hostile/wicked', '.panel article .prose');
     assert.match(await page.innerText('.panel'), /<script>window\.hacked/);
     assert.equal(await page.locator('.panel a[href^="javascript"]').count(), 0);
+    assert.deepEqual(await violations(page), []);
     for (const tab of ['Data', 'Request', 'Attributes']) {
       await page.click(`.panel [role=tab]:text-is("${tab}")`);
       await page.waitForFunction(() => !document.querySelector('.content').innerText.includes('Loading…'));

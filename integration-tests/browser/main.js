@@ -3,6 +3,7 @@
 import { parseArgs } from 'node:util';
 import { mkdirSync } from 'node:fs';
 import { launch, setLimit } from './browser.js';
+import * as extremes from './extremes.js';
 import * as forks from './forks.js';
 import * as holds from './holds.js';
 import * as hostile from './hostile.js';
@@ -10,10 +11,11 @@ import * as keyboard from './keyboard.js';
 import { start } from './receiver.js';
 import { assistant, hostile as hostileRun, large, week } from './runs.js';
 import * as speed from './speed.js';
+import * as states from './states.js';
 import * as use from './use.js';
 import * as views from './views.js';
 
-const { values: options } = parseArgs({ options: { browser: { type: 'string' }, server: { type: 'string' }, agent: { type: 'string' }, shots: { type: 'string' }, limit: { type: 'string', default: '60' } } });
+const { values: options } = parseArgs({ options: { browser: { type: 'string' }, server: { type: 'string' }, agent: { type: 'string' }, shots: { type: 'string' }, limit: { type: 'string', default: '60' }, only: { type: 'string' } } });
 if (options.shots) mkdirSync(options.shots, { recursive: true });
 
 const now = Date.now();
@@ -21,7 +23,9 @@ const receiver = await start(options.server);
 const browser = await launch(options.browser);
 let [passed, failed] = [0, 0];
 
+// `--only WORDS` leaves out the checks that do not have these words in their names.
 async function check(name, body) {
+  if (options.only && !name.includes(options.only)) return;
   const began = Date.now();
   try {
     await body();
@@ -47,6 +51,8 @@ try {
   await keyboard.all(check, setting);
   await hostile.all(check, setting);
   await use.all(check, setting);
+  await states.all(check, setting, programs);
+  await extremes.all(check, setting);
   await forks.all(check, setting, programs);
   await holds.all(check, setting, programs);
   await speed.report(setting);

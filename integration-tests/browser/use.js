@@ -22,6 +22,7 @@ export async function empty(check, { receiver, browser, shots }) {
 export async function all(check, setting) {
   await check('filter, search and order stand in the address', () => addresses(setting));
   await check('a run under way is followed', () => follow(setting));
+  await check('ages stay true while nothing else happens', () => ages(setting));
   await check('a drag zooms', () => zoom(setting));
   await check('a conversation is read', () => conversation(setting));
   await check('copies and downloads', () => copies(setting));
@@ -62,6 +63,19 @@ async function follow({ receiver, browser }) {
   await receiver.send('PATCH', '/api/v1/traces/followed', { status: 'failed', ended_at: run.ended_at, error: 'it broke' });
   await page.waitForSelector('.summary .status.failed');
   assert.match(await page.innerText('.summary'), /it broke/);
+  assert.deepEqual(faults, []);
+  await close();
+}
+
+async function ages({ receiver, browser }) {
+  const { page, faults, close } = await open(browser, receiver.url);
+  await page.clock.install();
+  await page.reload();
+  const age = () => page.innerText('.runs tr[data-id="shown"] .when');
+  await page.waitForSelector('.runs tr[data-id="shown"]');
+  assert.match(await age(), /min ago$/);
+  await page.clock.fastForward('03:00:00');
+  await page.waitForFunction(() => /^3 h ago$/.test(document.querySelector('.runs tr[data-id="shown"] .when').innerText));
   assert.deepEqual(faults, []);
   await close();
 }

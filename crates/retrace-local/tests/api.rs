@@ -176,6 +176,22 @@ fn a_run_that_a_recording_answered_is_marked() {
 }
 
 #[test]
+fn the_run_of_a_fork_names_its_origin() {
+    let server = Server::start().unwrap();
+    let client = Client::of(&server);
+    let run = |id: &str, metadata: Value| json!({"id": id, "started_at": "2026-01-02T03:04:05Z", "metadata": metadata});
+    client.upload(&run("fork", json!({"_fork_of": "origin", "_fork_point": "s"})));
+    client.upload(&run("other", json!({"_fork_of": 7, "note": {"_fork_of": "origin"}})));
+    let page = client.get(TRACES).json;
+    let named = page["traces"].as_array().unwrap().iter().map(|trace| (&trace["id"], &trace["fork_of"]));
+    assert_eq!(named.collect::<Vec<_>>(), [(&json!("other"), &Value::Null), (&json!("fork"), &json!("origin"))]);
+    for path in ["fork", "fork?spans=false", "fork?content=false", "fork/changes?after=0"] {
+        assert_eq!(client.get(&format!("{TRACES}/{path}")).json["fork_of"], "origin", "{path}");
+    }
+    assert_eq!(client.get(&format!("{TRACES}/other")).json.get("fork_of"), None);
+}
+
+#[test]
 fn a_patch_lays_an_end_over_a_trace() {
     let server = Server::start().unwrap();
     let client = Client::of(&server);

@@ -82,6 +82,10 @@ pub struct Stored<T> {
     /// `true` if a recording has answered calls of the trace, as its metadata states.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replayed: Option<bool>,
+    /// For the run of a fork: the trace that it was forked from, as its metadata states. The steps before the fork point
+    /// may be stored there alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fork_of: Option<Id>,
     /// For a trace that began over a WebSocket and has not ended: true if a connection that has sent its events is open.
     /// `false` means that the run is interrupted; it continues when its client reconnects. Absent for all other traces.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -149,6 +153,7 @@ mod tests {
                 failed_spans: None,
                 kept_for_failure: None,
                 replayed: None,
+                fork_of: None,
                 live: None,
                 golden: None,
                 content_bytes: Some(ContentBytes { output: Some(4), ..ContentBytes::default() }),

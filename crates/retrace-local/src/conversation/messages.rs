@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::Subject;
 use super::shape::{Message, MessagePart};
 
 /// Largest image in the result, in bytes of base64.
@@ -19,8 +20,8 @@ pub(crate) struct Answered {
     pub(crate) error: Option<String>,
 }
 
-/// Returns the messages in the input of a step; an input that is not a conversation becomes one user message.
-pub(super) fn input(given: &Value) -> Vec<Message> {
+/// Returns the messages in an input; an input that is not a conversation becomes one message.
+pub(super) fn input(subject: Subject, given: &Value) -> Vec<Message> {
     let list = given
         .as_array()
         .or_else(|| ["messages", "contents", "input"].iter().find_map(|name| given.get(name)?.as_array()));
@@ -34,13 +35,14 @@ pub(super) fn input(given: &Value) -> Vec<Message> {
         Value::Object(object) if object.is_empty() => Vec::new(),
         other => {
             let parts = parts(other);
-            if parts.is_empty() { Vec::new() } else { vec![Message::new("user", parts)] }
+            let [role, _] = subject.roles(is_written(&parts));
+            if parts.is_empty() { Vec::new() } else { vec![Message::new(role, parts)] }
         }
     }
 }
 
-/// Returns the messages in the output of a step, with the reasoning and the tool calls of its metadata.
-pub(super) fn output(returned: &Value, metadata: &Value) -> Vec<Message> {
+/// Returns the messages in an output, with the reasoning and the tool calls of the metadata.
+pub(super) fn output(subject: Subject, returned: &Value, metadata: &Value) -> Vec<Message> {
     let calls = metadata.get("tool_calls").and_then(Value::as_array);
     let mut message = match returned {
         Value::Null => Message::new("assistant", Vec::new()),
@@ -52,7 +54,11 @@ pub(super) fn output(returned: &Value, metadata: &Value) -> Vec<Message> {
         Value::String(text) if calls.is_some() && text.starts_with("[tool calls] ") => {
             Message::new("assistant", Vec::new())
         }
-        other => Message::new("assistant", parts(other)),
+        other => {
+            let parts = parts(other);
+            let [_, role] = subject.roles(is_written(&parts));
+            Message::new(role, parts)
+        }
     };
     if let Some(reasoning) = metadata.get("reasoning").map(words).filter(|text| !text.is_empty()) {
         message.parts.insert(0, MessagePart::Reasoning { nodes: super::nodes(&reasoning) });
@@ -62,6 +68,11 @@ pub(super) fn output(returned: &Value, metadata: &Value) -> Vec<Message> {
         message.parts.extend(calls.into_iter().flatten().map(call));
     }
     if message.parts.is_empty() { Vec::new() } else { vec![message.of_output()] }
+}
+
+/// Returns true unless all parts are data.
+fn is_written(parts: &[MessagePart]) -> bool {
+    parts.iter().any(|part| !matches!(part, MessagePart::Json { .. }))
 }
 
 /// Adds the results of tools to their calls.
@@ -158,7 +169,8 @@ fn part(value: &Value) -> Vec<MessagePart> {
             let text = ["thinking", "text", "content"].iter().find_map(|name| text(name)).unwrap_or_default();
             return vec![MessagePart::Reasoning { nodes: super::nodes(text) }];
         }
-        "image" | "image_url" | "input_image" | "audio" | "video" | "file" | "document" => return vec![media(value)],
+        "image" | "image_url" | "input_image" | "audio" | "input_audio" | "video" | "file" | "input_file"
+        | "document" | "blob" | "uri" => return vec![media(value)],
         _ => {}
     }
     if let Some(call_of_gemini) = value.get("functionCall").or_else(|| value.get("function_call")) {
@@ -192,28 +204,40 @@ fn call(value: &Value) -> MessagePart {
 
 /// Converts an image with data, or a reference to media.
 fn media(value: &Value) -> MessagePart {
-    let source =
-        ["source", "image_url", "inline_data", "inlineData"].iter().find_map(|name| value.get(name)).unwrap_or(value);
+    let source = ["source", "image_url", "input_audio", "file", "inline_data", "inlineData"]
+        .iter()
+        .find_map(|name| value.get(name))
+        .unwrap_or(value);
     let find = |names: &[&str]| {
         names.iter().find_map(|name| source.get(name).or_else(|| value.get(name))?.as_str().map(str::to_owned))
     };
-    let kind =
-        find(&["kind"]).or_else(|| value.get("type")?.as_str().map(str::to_owned)).unwrap_or_else(|| "file".into());
-    let reference = source.as_str().map(str::to_owned).or_else(|| find(&["url", "uri", "file_id"])).unwrap_or_default();
+    let kind = find(&["kind", "modality"])
+        .or_else(|| value.get("type")?.as_str().map(str::to_owned))
+        .unwrap_or_else(|| "file".into());
+    let reference = source
+        .as_str()
+        .map(str::to_owned)
+        .or_else(|| find(&["file_data", "url", "uri", "file_id"]))
+        .unwrap_or_default();
+    let name = find(&["filename", "file_name"]);
     let inline = reference.strip_prefix("data:").and_then(|rest| rest.split_once(";base64,"));
     let (mime_type, data) = match inline {
         Some((mime, data)) => (Some(mime.to_owned()), Some(data.to_owned())),
-        None => (find(&["media_type", "mime_type", "mimeType"]), find(&["data"])),
+        None => (find(&["media_type", "mime_type", "mimeType", "format"]), find(&["data", "content"])),
     };
     match (mime_type, data) {
         (Some(mime_type), Some(data)) if IMAGES.contains(&mime_type.as_str()) && data.len() <= IMAGE_BYTES => {
             MessagePart::Image { mime_type, data }
         }
         (mime, Some(data)) => {
-            let bytes = data.len() / 4 * 3;
-            MessagePart::Media { kind, reference: format!("{}, about {bytes} bytes", mime.unwrap_or_default()) }
+            let size = format!("about {} bytes", data.len() / 4 * 3);
+            let known: Vec<String> = [name, mime, Some(size)].into_iter().flatten().collect();
+            MessagePart::Media { kind, reference: known.join(", ") }
         }
-        (_, None) => MessagePart::Media { kind, reference: reference.chars().take(2_000).collect() },
+        (_, None) => {
+            let known = if reference.is_empty() { name.unwrap_or_default() } else { reference };
+            MessagePart::Media { kind, reference: known.chars().take(2_000).collect() }
+        }
     }
 }
 
@@ -241,7 +265,53 @@ mod tests {
 
     fn of(given: &Value, returned: &Value, metadata: &Value, answers: &[Answered]) -> Value {
         let [given, returned, metadata] = [given, returned, metadata].map(Json::from);
-        serde_json::to_value(Conversation::of(Some(&given), Some(&returned), Some(&metadata), answers)).unwrap()["messages"].take()
+        let found = Conversation::of(Subject::Conversation, Some(&given), Some(&returned), Some(&metadata), answers);
+        serde_json::to_value(found).unwrap()["messages"].take()
+    }
+
+    #[test]
+    fn roles_are_those_of_the_record() {
+        let roles = |subject, given: Value, returned: Value| {
+            let found = Conversation::of(subject, Some(&Json::from(&given)), Some(&Json::from(&returned)), None, &[]);
+            found.messages.into_iter().map(|message| message.role).collect::<Vec<_>>()
+        };
+        let call = json!({"args": [], "kwargs": {"question": "Why?"}});
+        for (subject, given, returned, expected) in [
+            (Subject::Conversation, json!("Why?"), json!("So."), ["user", "assistant"]),
+            (Subject::Conversation, call.clone(), json!("So."), ["input", "assistant"]),
+            (Subject::Conversation, json!("Why?"), json!({"answer": 1}), ["user", "output"]),
+            (Subject::Tool, json!({"city": "Bergen"}), json!("fog"), ["arguments", "result"]),
+            (Subject::Tool, json!("Bergen"), json!([1, 2]), ["arguments", "result"]),
+            (Subject::Step, call, json!("So."), ["input", "output"]),
+            (
+                Subject::Step,
+                json!({"messages": [{"role": "user", "content": "Why?"}]}),
+                json!("So."),
+                ["user", "output"],
+            ),
+        ] {
+            assert_eq!(roles(subject, given.clone(), returned), expected, "{subject:?} {given}");
+        }
+    }
+
+    #[test]
+    fn media_of_other_providers_are_named_and_not_printed() {
+        let part = |part: Value| {
+            of(&json!([{"role": "user", "content": [part]}]), &Value::Null, &Value::Null, &[])[0]["parts"][0].clone()
+        };
+        let named =
+            |found: Value| format!("{}: {}", found["kind"].as_str().unwrap(), found["reference"].as_str().unwrap());
+        let sound = json!({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}});
+        assert_eq!(named(part(sound)), "input_audio: wav, about 3 bytes");
+        let file =
+            json!({"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,AAAA"}});
+        assert_eq!(named(part(file)), "file: a.pdf, application/pdf, about 3 bytes");
+        let stored = json!({"type": "input_file", "filename": "b.pdf"});
+        assert_eq!(named(part(stored)), "input_file: b.pdf");
+        let blob = json!({"type": "blob", "modality": "image", "mime_type": "image/png", "content": "AAAA"});
+        assert_eq!(part(blob), json!({"type": "image", "mime_type": "image/png", "data": "AAAA"}));
+        let uri = json!({"type": "uri", "modality": "video", "uri": "gs://bucket/v.mp4"});
+        assert_eq!(named(part(uri)), "video: gs://bucket/v.mp4");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Reads of stored records.
 
+use retrace_protocol::metadata::FORK_OF;
 use retrace_protocol::read::{Changes, ContentBytes, Outline, Stored, TracePage};
 use retrace_protocol::{Id, Json, Span, Status, Trace};
 use rusqlite::{Connection, OptionalExtension as _, Row, Rows, ToSql, params};
@@ -20,9 +21,11 @@ const HEAD: &str = "head, octet_length(input), octet_length(output), octet_lengt
 pub(super) const TRACE_HEAD: &str =
     "head, octet_length(input), octet_length(output), octet_length(metadata), streamed = 1,
     coalesce(json_extract(CASE WHEN json_valid(metadata) THEN metadata END, '$.kept_for_failure') = 1, 0),
-    coalesce(json_type(CASE WHEN json_valid(metadata) THEN metadata END, '$.replayed') = 'true', 0)";
+    coalesce(json_type(CASE WHEN json_valid(metadata) THEN metadata END, '$.replayed') = 'true', 0),
+    CASE WHEN json_valid(metadata) AND json_type(metadata, '$._fork_of') = 'text'
+        THEN json_extract(metadata, '$._fork_of') END";
 /// Number of columns of [`TRACE_HEAD`].
-const HEAD_COLUMNS: usize = 7;
+const HEAD_COLUMNS: usize = 8;
 /// A page of a list ends early if its heads exceed this size, in bytes. A typical head has a few hundred.
 const PAGE_BYTES: usize = 4 * 1024 * 1024;
 /// Condition of the index of failed spans.
@@ -143,8 +146,10 @@ fn trace(database: &Connection, id: &Id, with_spans: bool) -> Result<Option<Stor
         record.spans = Some(spans(database, id, RECORD, whole_span)?);
     }
     let metadata = record.metadata.as_ref().and_then(|metadata| metadata.to_value().ok());
-    let replayed = marked(metadata.is_some_and(|metadata| metadata.get("replayed") == Some(&true.into())));
-    Ok(Some(Stored { record, live, replayed, golden: is_golden(database, id)?, ..Stored::default() }))
+    let stated = |name: &str| metadata.as_ref()?.get(name);
+    let replayed = marked(stated("replayed") == Some(&true.into()));
+    let fork_of = stated(FORK_OF).and_then(|id| id.as_str()).map(Id::from);
+    Ok(Some(Stored { record, live, replayed, fork_of, golden: is_golden(database, id)?, ..Stored::default() }))
 }
 
 /// Returns a whole trace if it has ended. Reads only its head otherwise.
@@ -219,6 +224,7 @@ fn head_of_span(row: &Row<'_>) -> Result<Stored<Span>, StoreError> {
         failed_spans: None,
         kept_for_failure: None,
         replayed: None,
+        fork_of: None,
         live: None,
         golden: None,
         content_bytes: content_bytes(row)?,
@@ -279,7 +285,9 @@ fn head_of_trace(row: &Row<'_>) -> Result<Stored<Trace>, StoreError> {
     let record = Content::default().into_trace(head(row)?)?;
     let live = not_yet_live(&record, row.get(4)?);
     let (kept_for_failure, replayed) = (marked(row.get(5)?), marked(row.get(6)?));
-    Ok(Stored { record, live, kept_for_failure, replayed, content_bytes: content_bytes(row)?, ..Stored::default() })
+    let fork_of = row.get::<_, Option<String>>(7)?.map(Id::from);
+    let content_bytes = content_bytes(row)?;
+    Ok(Stored { record, live, kept_for_failure, replayed, fork_of, content_bytes, ..Stored::default() })
 }
 
 fn head<'a>(row: &'a Row<'_>) -> Result<&'a str, StoreError> {

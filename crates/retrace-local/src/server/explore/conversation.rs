@@ -4,7 +4,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use retrace_protocol::{Id, Json, Span, write};
 
-use crate::conversation::{Answered, Conversation};
+use crate::conversation::{Answered, Conversation, Subject};
 use crate::server::error::ApiError;
 use crate::server::http::{Answer, PathId, Shared, bad_path, large, no_trace};
 use crate::store::Reader;
@@ -14,7 +14,8 @@ pub(super) async fn of_run(State(app): Shared, PathId(id): PathId) -> Answer {
     let read = move |reader: &Reader| {
         let Some(trace) = reader.trace(&id, false)? else { return Ok(None) };
         let trace = trace.record;
-        let found = Conversation::of(trace.input.as_ref(), trace.output.as_ref(), trace.metadata.as_ref(), &[]);
+        let [input, output, metadata] = [trace.input.as_ref(), trace.output.as_ref(), trace.metadata.as_ref()];
+        let found = Conversation::of(Subject::Conversation, input, output, metadata, &[]);
         Ok(Some(write::to_string(&found)?))
     };
     large(&app, read).await?.ok_or(missing)
@@ -28,7 +29,8 @@ pub(super) async fn of_span(State(app): Shared, path: Result<Path<(String, Strin
         let Some(span) = reader.span(&trace_id, &id)? else { return Ok(None) };
         let answers = if span.model.is_some() { reader.answers(&trace_id)? } else { Vec::new() };
         let answers: Vec<Answered> = answers.into_iter().map(answered).collect();
-        let found = Conversation::of(span.input.as_ref(), span.output.as_ref(), span.metadata.as_ref(), &answers);
+        let [input, output, metadata] = [span.input.as_ref(), span.output.as_ref(), span.metadata.as_ref()];
+        let found = Conversation::of(Subject::of(&span.span_type), input, output, metadata, &answers);
         Ok(Some(write::to_string(&found)?))
     };
     large(&app, read).await?.ok_or(missing)

@@ -1,7 +1,7 @@
 // The agents of a run, and who handed over to whom.
 
 import { el, svg } from './element.js';
-import { dollars, number } from './text.js';
+import { counted, dollars, number } from './text.js';
 
 const [WIDTH, HEIGHT, ACROSS, DOWN] = [190, 64, 90, 26];
 // Agents that are drawn; a table has all.
@@ -24,7 +24,7 @@ function graph(agents, edges) {
   }
   const width = 20 + (Math.max(0, ...levels.keys()) + 1) * (WIDTH + ACROSS) - ACROSS;
   const height = 20 + Math.max(1, ...levels.values()) * (HEIGHT + DOWN) - DOWN;
-  const root = svg('svg', { class: 'graph', viewBox: `0 0 ${width} ${height}`, width, height, role: 'img', 'aria-label': `${agents.length} agents and ${edges.length} kinds of hand-overs between them; the table below has the figures` });
+  const root = svg('svg', { class: 'graph', viewBox: `0 0 ${width} ${height}`, width, height, role: 'img', 'aria-label': `${counted(agents.length, 'agent')} and ${counted(edges.length, 'kind')} of hand-overs between them; the table below has the figures` });
   for (const { from, to, count } of edges) {
     const [a, b] = [place.get(from), place.get(to)];
     if (!a || !b) continue;

@@ -5,6 +5,8 @@ const KEY = 'retrace-key';
 let ask = async () => '';
 let report = () => {};
 let asking = null;
+// Whether the receiver gave no answer to the latest request.
+let isSilent = false;
 
 // Sets what is called when the receiver requires a key, with the reason why it refused the last one, if it did; the callback
 // returns a key.
@@ -18,10 +20,14 @@ export function onFailure(callback) {
 }
 
 // The text of an answer; null when there is nothing to be had. Failures have been reported then; what `signal` ended is
-// none.
-export async function get(path, signal) {
+// none. With `onMissing` a 404 is no failure, and `onMissing` is called.
+export async function get(path, signal, onMissing) {
   const answer = await send('GET', path, undefined, signal);
   if (answer === null) return null;
+  if (answer.status === 404 && onMissing) {
+    onMissing();
+    return null;
+  }
   if (answer.ok) {
     report('');
     return answer.text;
@@ -41,9 +47,14 @@ export async function send(method, path, body, signal) {
       response = await fetch(path, { method, headers, signal, body: body === undefined ? undefined : JSON.stringify(body) });
       text = await response.text();
     } catch {
-      if (!signal?.aborted) report('The receiver does not answer.');
+      if (!signal?.aborted) {
+        isSilent = true;
+        report('The receiver does not answer.');
+      }
       return null;
     }
+    if (isSilent) report('');
+    isSilent = false;
     if (response.status !== 401) {
       const error = response.ok ? '' : (reason(text) ?? `The receiver answered ${response.status}.`);
       return { ok: response.ok, status: response.status, text, error };

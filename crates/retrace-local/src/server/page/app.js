@@ -6,6 +6,7 @@ import { el } from './element.js';
 import * as forks from './forks.js';
 import * as holds from './holds.js';
 import * as list from './list.js';
+import { refreshAges } from './mark.js';
 import * as numbers from './numbers.js';
 import * as run from './run.js';
 import * as sessions from './sessions.js';
@@ -33,6 +34,9 @@ const VIEWS = {
 // Ends what is shown now: its timers, and what it would still draw.
 let leave = () => {};
 let current = '';
+let isFork = false;
+// Views that are part of another one.
+const PARTS = { run: '', compare: '', session: 'sessions' };
 
 function show() {
   leave();
@@ -42,14 +46,15 @@ function show() {
   const known = Object.hasOwn(VIEWS, kind) ? kind : '';
   leave = VIEWS[known](new URLSearchParams(query), ...ids.map(decode)) ?? (() => {});
   current = known;
+  isFork = new URLSearchParams(query).has('fork');
   markView();
 }
 
 // Marks the link to the view that is shown.
 function markView() {
-  const known = current;
+  const part = current === 'compare' && isFork ? 'forks' : (PARTS[current] ?? current);
   for (const link of views.children) {
-    const isCurrent = link.dataset.view === known || (known === 'run' && link.dataset.view === '') || (known === 'session' && link.dataset.view === 'sessions');
+    const isCurrent = link.dataset.view === part;
     if (isCurrent) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
   }
@@ -107,11 +112,27 @@ addEventListener('keydown', (event) => {
   }
 });
 
+// A menu closes where something else is clicked, and by Escape.
+const openMenu = () => document.querySelector('details.actions[open]');
+addEventListener('click', (event) => {
+  const menu = openMenu();
+  if (menu && !event.composedPath().includes(menu)) menu.open = false;
+});
+addEventListener('keydown', (event) => {
+  const menu = openMenu();
+  if (event.key !== 'Escape' || !menu || event.target.closest('dialog')) return;
+  menu.open = false;
+  menu.querySelector('summary').focus();
+});
+
 document.querySelector('.skip').addEventListener('click', (event) => {
   // The address stays that of the view.
   event.preventDefault();
   main.focus();
 });
+document.getElementById('help').addEventListener('click', () => keys.showModal());
+// Ages stay true while nothing else is drawn.
+setInterval(() => refreshAges(main), 10_000);
 views.append(view('', 'Runs'), view('sessions', 'Sessions'), view('numbers', 'Numbers'));
 addEventListener('hashchange', show);
 show();

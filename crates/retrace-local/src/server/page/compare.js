@@ -4,42 +4,60 @@ import { address, send } from './api.js';
 import { el } from './element.js';
 import { long } from './json.js';
 import { runName, statusMark } from './mark.js';
-import { clock, dollars, duration, indented, number } from './text.js';
+import { clock, counted, dollars, duration, indented, number } from './text.js';
 
 const CHARACTERS = 4000;
+// Steps that are drawn.
+const DRAWN = 2000;
+// How long to wait before asking again while the receiver does not answer.
+const LATER = 3000;
 
 export function show(root, parameters) {
   let left = false;
   const content = el('div', { className: 'compare' }, el('p', { className: 'quiet' }, 'Comparing…'));
   root.append(el('h1', { className: 'hidden' }, 'Compare'), content);
   document.title = 'Compare · Retrace, local';
-  (async () => {
-    const fork = parameters.get('fork');
+  const fork = parameters.get('fork');
+  const isNamed = fork || (parameters.get('a') && parameters.get('b'));
+  let timer = null;
+  const refresh = async () => {
     const path = fork ? `/api/v1/forks/${encodeURIComponent(fork)}/diff` : `/api/v1/diff?${parameters}`;
     const answer = await send('GET', path);
-    if (left || answer === null) return;
-    content.replaceChildren(...(answer.ok ? draw(JSON.parse(answer.text)) : [el('p', { className: 'empty' }, answer.status === 404 && /nothing at this path/.test(answer.error) ? 'This receiver compares no runs.' : answer.error)]));
-  })();
+    if (left) return;
+    if (answer === null) timer = setTimeout(refresh, LATER);
+    else content.replaceChildren(...(answer.ok ? draw(JSON.parse(answer.text)) : [el('p', { className: 'empty' }, answer.status === 404 && /nothing at this path/.test(answer.error) ? 'This receiver compares no runs.' : answer.error)]));
+  };
+  if (isNamed) refresh();
+  else content.replaceChildren(el('div', { className: 'empty' }, el('p', {}, 'Choose two runs in the list to compare them.'), el('p', {}, el('a', { href: '#/' }, 'Show all runs'))));
   return () => {
     left = true;
+    clearTimeout(timer);
   };
 }
 
 function draw(diff) {
-  const words = diff.same ? 'Nothing differs but what was changed on purpose.' : where(diff);
+  const same = diff.fork ? 'Nothing differs but what was changed on purpose.' : 'Nothing differs.';
+  const words = diff.same ? same : where(diff);
+  document.title = `${[diff.a, diff.b].map((run) => run.name || 'unnamed').join(' and ')}, compared · Retrace, local`;
   const onlyChanged = el('input', { type: 'checkbox' });
   const steps = el('ol', { className: 'steps' });
-  const list = () => steps.replaceChildren(...diff.steps.map((each, at) => [each, at]).filter(([each]) => !onlyChanged.checked || each.status !== 'same').slice(0, 2000).map(([each, at]) => step(each, at, diff)));
+  const rest = el('p', { className: 'quiet' });
+  const list = () => {
+    const wanted = diff.steps.map((each, at) => [each, at]).filter(([each]) => !onlyChanged.checked || each.status !== 'same');
+    steps.replaceChildren(...wanted.slice(0, DRAWN).map(([each, at]) => step(each, at, diff)));
+    rest.textContent = wanted.length > DRAWN ? `The first ${number(DRAWN)} of ${number(wanted.length)} steps are shown.` : '';
+  };
   onlyChanged.addEventListener('change', list);
   list();
   return [
     el('p', { className: diff.same ? 'verdict same' : 'verdict' }, words),
-    el('p', { className: 'quiet' }, counted(diff.counts)),
+    el('p', { className: 'quiet' }, summary(diff.counts)),
     table(diff),
     ...['error', 'input', 'output'].filter((name) => diff[name]).map((name) => el('section', { className: `change of-${name}` }, el('h2', {}, `${name} of the run`), changes(diff[name]))),
     el('h2', {}, 'Steps'),
     el('label', {}, onlyChanged, ' only those that differ'),
     steps,
+    rest,
     diff.truncated ? el('p', { className: 'quiet' }, 'The runs have more steps than are compared.') : null,
   ].filter(Boolean);
 }
@@ -53,7 +71,7 @@ function where({ first_divergence: first, steps }) {
   return `They part at step ${first.step + 1}, ${side.name || side.span_type}: ${REASONS[first.reason] ?? first.reason}${at}.`;
 }
 
-function counted(counts) {
+function summary(counts) {
   const words = ['same', 'changed', 'added', 'removed', 'replayed'].filter((name) => counts[name]).map((name) => `${number(counts[name])} ${name}`);
   return words.length ? `Steps: ${words.join(', ')}.` : 'No steps.';
 }
@@ -87,6 +105,7 @@ function step(each, at, diff) {
     side.model ? el('span', { className: 'quiet' }, side.model) : null,
     diff.fork && each.a?.index === diff.fork.index ? el('span', { className: 'mark fork' }, 'fork point') : null,
     isFirst ? el('span', { className: 'mark warn' }, 'first divergence') : null,
+    diff.fork && each.status === 'changed' && !each.diverges ? el('span', { className: 'quiet' }, 'by the fork') : null,
     each.moved ? el('span', { className: 'mark' }, 'moved') : null,
     delta ? el('span', { className: 'quiet' }, `${delta > 0 ? '+' : '−'}${duration(Math.abs(delta) * 1000)}`) : null,
   ];
@@ -100,7 +119,7 @@ function step(each, at, diff) {
 
 function changes({ differences, total }) {
   const rest = total - differences.length;
-  return el('div', {}, differences.map(difference), rest > 0 ? el('p', { className: 'quiet' }, `${number(rest)} differences more`) : null);
+  return el('div', {}, differences.map(difference), rest > 0 ? el('p', { className: 'quiet' }, `${counted(rest, 'difference')} more`) : null);
 }
 
 function difference(each) {

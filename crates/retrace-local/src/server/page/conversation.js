@@ -7,6 +7,8 @@ import { number } from './text.js';
 
 // Elements that a tree may hold; anything else is drawn as its content.
 const ELEMENTS = new Set(['p', 'h4', 'h5', 'ul', 'ol', 'li', 'blockquote', 'pre', 'code', 'em', 'strong', 'del', 'a', 'table', 'tr', 'th', 'td', 'br', 'hr', 'div', 'span']);
+// Roles that have a colour.
+const ROLES = ['system', 'developer', 'user', 'assistant', 'tool', 'arguments', 'result'];
 // Characters of one code block or text that are drawn at first.
 const CHARACTERS = 20_000;
 
@@ -27,8 +29,8 @@ export async function load(root, path, traceId, isCurrent) {
 export function draw(message, traceId) {
   const parts = message.parts.map((each) => part(each, traceId));
   const isSystem = message.role === 'system' || message.role === 'developer';
-  const title = [el('span', { className: 'role' }, message.name ? `${message.role} · ${message.name}` : message.role), message.is_output ? el('span', { className: 'mark' }, 'output') : null];
-  const kind = `message from-${['system', 'developer', 'user', 'assistant', 'tool'].includes(message.role) ? message.role : 'other'}`;
+  const title = [el('span', { className: 'role' }, message.name ? `${message.role} · ${message.name}` : message.role), message.is_output && message.role === 'assistant' ? el('span', { className: 'mark' }, 'output') : null];
+  const kind = `message from-${ROLES.includes(message.role) ? message.role : 'other'}`;
   if (isSystem) return el('details', { className: kind }, el('summary', {}, ...title, el('span', { className: 'quiet clip' }, beginning(message))), ...parts);
   return el('article', { className: kind }, el('header', {}, ...title, copyButton('Copy', () => message.parts.map(words).join('\n\n'))), ...parts);
 }

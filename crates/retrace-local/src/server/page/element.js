@@ -26,6 +26,41 @@ export function svg(tag, attributes, ...children) {
   return element;
 }
 
+const FOCUSABLE = 'a[href], button, input, select, textarea, summary, [tabindex]';
+
+// Replaces what is in `root`. If one in it had the focus, its successor has it: the element with the same words, else the
+// one at the same place; within the element of the same `data-id`, if it was in one.
+export function redraw(root, ...children) {
+  const active = root.contains(document.activeElement) && root !== document.activeElement ? document.activeElement : null;
+  const part = active?.closest('[data-id]');
+  const id = part && root.contains(part) ? part.dataset.id : null;
+  const scope = () => (id === null ? root : ([...root.querySelectorAll('[data-id]')].find((each) => each.dataset.id === id) ?? null));
+  const inScope = () => [...(scope()?.querySelectorAll(FOCUSABLE) ?? [])];
+  const words = (each) => `${each.localName} ${each.ariaLabel ?? each.textContent}`;
+  const at = active ? inScope().indexOf(active) : -1;
+  root.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined));
+  if (at < 0) return;
+  const all = inScope();
+  const isSame = (each) => each !== undefined && words(each) === words(active);
+  (isSame(all[at]) ? all[at] : (all.find(isSame) ?? all[at]))?.focus({ preventScroll: true });
+}
+
+// Draws tabs into `bar`; `tabs` are [name, words]. The arrow keys go from one to the next.
+export function drawTabs(bar, tabs, chosen, choose) {
+  redraw(bar, tabs.map(([name, words]) => el('button', { type: 'button', role: 'tab', ariaSelected: String(name === chosen), tabIndex: name === chosen ? 0 : -1, onclick: () => choose(name) }, words)));
+  bar.onkeydown = (event) => {
+    const all = [...bar.children];
+    const at = all.indexOf(document.activeElement);
+    const next = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: all.length - 1 }[event.key];
+    if (at < 0 || next === undefined) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const name = tabs[(next + all.length) % all.length][0];
+    all[(next + all.length) % all.length].focus();
+    choose(name);
+  };
+}
+
 // A button that copies what `text` gives.
 export function copyButton(label, text) {
   const button = el('button', { className: 'small', type: 'button' }, label);

@@ -1,7 +1,8 @@
 // The filter that runs, sessions and numbers share. It stands in the address, so that it can be kept and passed on.
 
 import { get } from './api.js';
-import { choice, el, field } from './element.js';
+import { choice, el, field, redraw } from './element.js';
+import { counted } from './text.js';
 
 const STATUS = [['', 'Any status'], ['running', 'Running'], ['completed', 'Completed'], ['failed', 'Failed']];
 const ERRORS = [['', 'Errors or not'], ['true', 'With errors'], ['false', 'Without errors']];
@@ -77,18 +78,17 @@ export function bar(view, parameters, onchange) {
     if (more.open && lists.children.length === 0) suggest(lists);
   });
   const chips = el('ul', { className: 'chips', ariaLabel: 'Filters that are set' });
-  const quick = el('div', { className: 'quick' });
+  const choices = [['status', STATUS, 'Status'], ['has_error', ERRORS, 'Errors'], ['last', TIMES, 'Time']].map(([name, options, label]) => [name, choice(options, '', (value) => set(name, value), label)]);
+  const quick = el('div', { className: 'quick' }, choices.map(([, select]) => select), more);
   const draw = () => {
-    const chosen = (name) => parameters.get(name) ?? '';
-    quick.replaceChildren(
-      choice(STATUS, chosen('status'), (value) => set('status', value), 'Status'),
-      choice(ERRORS, chosen('has_error'), (value) => set('has_error', value), 'Errors'),
-      choice(TIMES, chosen('last'), (value) => set('last', value), 'Time'),
-      more,
-    );
-    const shown = [...parameters].filter(([name, value]) => ALL.includes(name) && value !== '' && !['q', 'status', 'has_error', 'last'].includes(name));
+    for (const [name, select] of choices) {
+      select.value = parameters.get(name) ?? '';
+      if (select.selectedIndex < 0) select.selectedIndex = 0;
+    }
+    const isChosen = (name, value) => name === 'q' || choices.some(([each, select]) => each === name && select.value === value);
+    const shown = [...parameters].filter(([name, value]) => ALL.includes(name) && value !== '' && !isChosen(name, value));
     chips.hidden = shown.length === 0;
-    chips.replaceChildren(...shown.map(([name, value]) => el('li', {}, `${name.replace('_', ' ')}: ${value} `, el('button', { type: 'button', ariaLabel: `Remove ${name}`, onclick: () => {
+    redraw(chips, shown.map(([name, value]) => el('li', {}, el('bdi', {}, `${name.replace('_', ' ')}: ${value}`), ' ', el('button', { type: 'button', ariaLabel: `Remove ${name}`, onclick: () => {
       parameters.delete(name, value);
       for (const control of fields.querySelectorAll('input')) if (control.value === value) control.value = '';
       apply();
@@ -109,6 +109,6 @@ async function suggest(lists) {
   if (text === null) return;
   for (const [name, values] of Object.entries(JSON.parse(text))) {
     if (!Array.isArray(values)) continue;
-    lists.append(el('datalist', { id: `values-${name}` }, values.map(({ value, runs }) => el('option', { value }, `${runs} runs`))));
+    lists.append(el('datalist', { id: `values-${name}` }, values.map(({ value, runs }) => el('option', { value }, counted(runs, 'run')))));
   }
 }

@@ -1,8 +1,9 @@
 // The forks that were made, newest first.
 
 import { FORKS, address, change, get, tracePath } from './api.js';
-import { el } from './element.js';
-import { ago, clock, number } from './text.js';
+import { el, redraw } from './element.js';
+import { age } from './mark.js';
+import { number } from './text.js';
 
 const EVERY = 3000;
 const PAGE = 50;
@@ -24,7 +25,7 @@ export function show(root, parameters) {
     if (text !== null && text !== shown) {
       shown = text;
       const page = JSON.parse(text);
-      body.replaceChildren(...page.forks.map((fork) => row(fork, refresh)));
+      redraw(body, page.forks.map((fork) => row(fork, refresh)));
       table.hidden = page.forks.length === 0;
       empty.hidden = !table.hidden;
       pages.replaceChildren(...paging(page));
@@ -64,16 +65,18 @@ function row(fork, refresh) {
   const result = fork.result_trace_id ? [el('a', { href: `#/compare?${new URLSearchParams({ fork: fork.id })}` }, 'compare'), el('a', { href: address(fork.result_trace_id, null) }, 'run')] : [];
   // One that an agent runs is not begun a second time; one that no agent has claimed may be.
   const again = fork.status === 'running' && fork.claimed_at ? null : el('button', { className: 'small', onclick: run }, fork.status === 'created' ? 'Run' : 'Run again');
-  return el(
+  const element = el(
     'tr',
     {},
     el('td', { className: 'name' }, origin, ' ', el('span', { className: 'quiet' }, changed.length ? `with other ${changed.join(', ')}` : 'with nothing changed'), fork.error ? el('p', { className: 'why' }, fork.error) : null),
     el('td', {}, el('span', { className: `status ${fork.status}` }, fork.status)),
-    el('td', { title: clock(fork.created_at) }, ago(fork.created_at)),
+    el('td', {}, age(fork.created_at)),
     el('td', {}, fork.mode),
     el('td', {}, el('span', { className: 'links' }, result)),
     el('td', {}, again),
   );
+  element.dataset.id = fork.id;
+  return element;
 }
 
 const names = new Map();

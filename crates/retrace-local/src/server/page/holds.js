@@ -1,8 +1,9 @@
 // Calls that wait for somebody's approval.
 
 import { HOLDS, address, change, get } from './api.js';
-import { el } from './element.js';
-import { ago, clock, dollars, number } from './text.js';
+import { el, redraw } from './element.js';
+import { age } from './mark.js';
+import { clock, counted, dollars } from './text.js';
 
 const EVERY = 2000;
 
@@ -19,7 +20,7 @@ export function show(root) {
     if (text !== null && text !== shown) {
       shown = text;
       const holds = JSON.parse(text).holds.toReversed().toSorted((a, b) => (b.status === 'pending') - (a.status === 'pending'));
-      list.replaceChildren(...holds.map((hold) => one(hold, refresh)));
+      redraw(list, holds.map((hold) => one(hold, refresh)));
       empty.hidden = holds.length > 0;
     }
     timer = setTimeout(refresh, EVERY);
@@ -41,14 +42,16 @@ function one(hold, refresh) {
   };
   const isPending = hold.status === 'pending';
   const run = check.trace_id ?? check.run_id;
-  const subject = [check.tool_name, check.model, check.proposed_tokens ? `${number(check.proposed_tokens)} tokens` : null, check.proposed_usd ? dollars(check.proposed_usd) : null].filter(Boolean).join(', ');
-  return el(
+  const subject = [check.tool_name, check.model, check.proposed_tokens ? counted(check.proposed_tokens, 'token') : null, check.proposed_usd ? dollars(check.proposed_usd) : null].filter(Boolean).join(', ');
+  const element = el(
     'li',
     { className: `hold ${hold.status}` },
     el('h2', {}, subject || 'A call', ' ', el('span', { className: `status ${hold.status}` }, hold.status)),
     el('p', {}, hold.reason ?? ''),
-    el('p', { className: 'quiet' }, hold.created_at ? `${ago(hold.created_at)}, policy ${hold.policy_id ?? 'unnamed'}` : '', hold.expires_at && isPending ? `, until ${clock(hold.expires_at)}` : ''),
+    el('p', { className: 'quiet' }, ...(hold.created_at ? [age(hold.created_at), `, policy ${hold.policy_id ?? 'unnamed'}`] : []), hold.expires_at && isPending ? `, until ${clock(hold.expires_at)}` : ''),
     run ? el('p', {}, el('a', { href: address(run, check.span_id ?? null) }, 'The run')) : null,
     isPending ? el('div', { className: 'buttons' }, el('button', { className: 'primary', onclick: decide('approve') }, 'Approve'), el('button', { className: 'danger', onclick: decide('deny') }, 'Deny')) : null,
   );
+  element.dataset.id = hold.id;
+  return element;
 }

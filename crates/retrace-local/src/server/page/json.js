@@ -1,7 +1,7 @@
 // JSON that can be folded, with all its digits.
 
 import { copyButton, el } from './element.js';
-import { bytes, indented, items, members, number } from './text.js';
+import { bytes, counted, indented, items, members, number } from './text.js';
 
 // Members that are drawn at first, and with every further step.
 const STEP = 100;
@@ -42,7 +42,9 @@ function node(name, json, open) {
   };
   const count = isList ? items(json.slice(0, 100_000)).length : members(json.slice(0, 100_000)).length;
   if (count === 0) return el('div', { className: 'leaf' }, label, isList ? '[]' : '{}');
-  const words = `${isList ? '[' : '{'} ${number(count)}${json.length > 100_000 ? '+' : ''} ${isList ? 'items' : 'members'}${size} ${isList ? ']' : '}'}`;
+  const isCut = json.length > 100_000;
+  const counting = isCut ? `${number(count)}+ ${isList ? 'items' : 'members'}` : counted(count, isList ? 'item' : 'member');
+  const words = `${isList ? '[' : '{'} ${counting}${size} ${isList ? ']' : '}'}`;
   const details = el('details', {}, el('summary', {}, label, el('span', { className: 'quiet' }, words)), body);
   details.addEventListener('toggle', () => {
     if (details.open) fill();

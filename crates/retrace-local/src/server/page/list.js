@@ -1,10 +1,10 @@
 // The list of runs.
 
 import { address, change, get, hasKey, send } from './api.js';
-import { confirmed, copyButton, download, el } from './element.js';
+import { confirmed, copyButton, download, el, redraw } from './element.js';
 import { apiQuery, bar, isFiltered, save } from './filter.js';
-import { marks, runDuration, runName, spanCount, statusMark } from './mark.js';
-import { ago, clock, dollars, number } from './text.js';
+import { age, marks, runDuration, runName, spanCount, statusMark } from './mark.js';
+import { dollars, number } from './text.js';
 
 const PAGE = 50;
 const EVERY = 3000;
@@ -47,19 +47,31 @@ export function show(root, parameters) {
     else refresh();
   };
   const draw = (page) => {
-    const focused = document.activeElement?.closest('tr')?.dataset.id;
-    const onBox = document.activeElement?.type === 'checkbox';
     runs = page.traces;
-    body.replaceChildren(...runs.map(row));
+    redraw(body, runs.map(row));
     pages.replaceChildren(...paging(page));
     const isEmpty = runs.length === 0;
     empty.hidden = !isEmpty;
     table.hidden = isEmpty;
     if (isEmpty) empty.replaceChildren(...nothing(isFiltered(parameters)));
-    const again = focused === undefined ? null : [...body.rows].find((row) => row.dataset.id === focused);
-    again?.querySelector(onBox ? 'input' : 'a').focus();
+    comeBack();
     drawBulk();
   };
+  // The first time: who comes back from a run is at its row again.
+  const comeBack = () => {
+    const id = history.state?.opened;
+    if (id === undefined) return;
+    history.replaceState(null, '');
+    const link = [...body.rows].find((row) => row.dataset.id === id)?.querySelector('td.name a');
+    link?.focus({ preventScroll: true });
+    link?.scrollIntoView({ block: 'center' });
+  };
+  // The list is left for a run: the history keeps which.
+  const leaveFor = (event) => {
+    const id = event.target.closest('td.name a:not(.mark)') && event.target.closest('tr').dataset.id;
+    if (id) history.replaceState({ opened: id }, '');
+  };
+  body.addEventListener('click', leaveFor);
   const drawHead = () => {
     const [sort, order] = [parameters.get('sort') ?? 'started', parameters.get('order') ?? 'desc'];
     const all = el('input', { type: 'checkbox', ariaLabel: 'Choose all on this page', onchange: () => {
@@ -81,7 +93,7 @@ export function show(root, parameters) {
       if (isSorted) cell.setAttribute('aria-sort', order === 'desc' ? 'descending' : 'ascending');
       return cell;
     };
-    head.replaceChildren(el('th', { className: 'box', scope: 'col' }, all), ...COLUMNS.map(column));
+    redraw(head, el('th', { className: 'box', scope: 'col' }, all), COLUMNS.map(column));
   };
   const row = (trace) => {
     const to = address(trace.id, null);
@@ -91,7 +103,9 @@ export function show(root, parameters) {
       drawBulk();
     } });
     const open = (event) => {
-      if (!event.target.closest('a, input')) location.hash = to;
+      if (event.target.closest('a, input') || getSelection().type === 'Range') return;
+      history.replaceState({ opened: trace.id }, '');
+      location.hash = to;
     };
     const element = el(
       'tr',
@@ -99,7 +113,7 @@ export function show(root, parameters) {
       el('td', { className: 'box' }, box),
       el('td', { className: 'name' }, el('a', { href: to, title: trace.id }, runName(trace)), marks(trace)),
       el('td', { className: 'state' }, statusMark(trace)),
-      el('td', { className: 'when', title: clock(trace.started_at) }, ago(trace.started_at)),
+      el('td', { className: 'when' }, age(trace.started_at)),
       el('td', { className: 'n' }, runDuration(trace)),
       el('td', { className: 'n wide-only' }, spanCount(trace, trace.stored_spans)),
       el('td', { className: 'n wide-only' }, trace.total_tokens ? number(trace.total_tokens) : ''),
@@ -130,7 +144,8 @@ export function show(root, parameters) {
       const [a, b] = ids.toSorted((one, other) => began(one).localeCompare(began(other)));
       location.hash = `#/compare?${new URLSearchParams({ a, b })}`;
     };
-    bulk.replaceChildren(
+    redraw(
+      bulk,
       el('span', {}, `${number(ids.length)} chosen`),
       ...(ids.length === 2 ? [button('Compare', compare)] : []),
       button('Export', save),
@@ -158,7 +173,7 @@ export function show(root, parameters) {
 
   const keys = (event) => {
     if (event.target.closest('input:not([type=checkbox]), select, textarea, dialog') || event.ctrlKey || event.metaKey) return;
-    const links = [...body.querySelectorAll('td.name a')];
+    const links = [...body.querySelectorAll('td.name a:not(.mark)')];
     const at = links.indexOf(document.activeElement?.closest('tr')?.querySelector('td.name a'));
     const step = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 }[event.key];
     if (step) {

@@ -1,7 +1,8 @@
 // What is written about a run wherever it is named.
 
+import { address } from './api.js';
 import { el } from './element.js';
-import { duration, micros, number } from './text.js';
+import { ago, clock, duration, micros, number } from './text.js';
 
 export function runName(trace) {
   return trace.name ? trace.name : el('i', {}, 'unnamed');
@@ -23,11 +24,22 @@ export function marks(trace) {
   return [
     mark(failed, 'warn', `${number(failed ?? 0)} failed`, 'Spans of this run that have an error'),
     mark(trace.kept_for_failure, 'warn', 'kept for failure', 'Not sampled: sent only because something in it failed'),
+    trace.fork_of === undefined ? null : el('a', { className: 'mark fork', href: address(trace.fork_of, null), title: `A fork of the run ${trace.fork_of}, which has the steps before the fork point` }, 'fork'),
     mark(trace.replayed, 'replayed', 'replayed', 'A recording has answered calls of it, which cost nothing'),
     mark(trace.golden, 'golden', 'golden', 'Marked as the run that later ones are compared with'),
     mark(trace.lossy, 'warn', 'lossy', 'The client lost track of parts of this run'),
     mark(trace.terminated_early, 'warn', 'cut short', 'The end was made up, not seen'),
   ];
+}
+
+// How long ago something was; `refreshAges` keeps it true.
+export function age(text) {
+  return text ? el('time', { dateTime: text, title: clock(text) }, ago(text)) : '';
+}
+
+// Writes the ages in `root` anew.
+export function refreshAges(root) {
+  for (const each of root.querySelectorAll('time')) each.textContent = ago(each.dateTime);
 }
 
 export function spanCount(trace, stored) {

@@ -2,10 +2,10 @@
 
 import { FORKS, get, has, spanPath, tracePath } from './api.js';
 import * as conversation from './conversation.js';
-import { copyButton, el } from './element.js';
+import { copyButton, drawTabs, el } from './element.js';
 import * as fork from './fork.js';
 import { tree } from './json.js';
-import { bytes, clock, dollars, duration, members, number } from './text.js';
+import { bytes, clock, dollars, duration, members, micros, number } from './text.js';
 
 // Content up to this size is fetched as soon as it is looked at; more is fetched on request.
 const FETCHED_AT_ONCE = 200_000;
@@ -31,11 +31,12 @@ export function show(panel, trace, span) {
     return parts;
   };
   const isCall = span?.span_type === 'llm_call';
-  const tabs = [['messages', 'Conversation'], ['data', 'Data'], ...(isCall ? [['request', 'Request']] : []), ['attributes', 'Attributes']];
+  const tabs = [['messages', span === null || isCall ? 'Conversation' : 'Input and output'], ['data', 'Data'], ...(isCall ? [['request', 'Request']] : []), ['attributes', 'Attributes']];
   const bar = el('div', { className: 'tabs', role: 'tablist', ariaLabel: 'Parts of the span' });
   const open = (name) => {
     tab = name;
-    bar.replaceChildren(...tabs.map(([each, words]) => el('button', { role: 'tab', ariaSelected: String(each === name), onclick: () => open(each) }, words)));
+    drawTabs(bar, tabs, name, open);
+    content.ariaLabel = tabs.find(([each]) => each === name)[1];
     const draw = () => DRAW[name]({ content, path, trace, span, fetched });
     if (total <= FETCHED_AT_ONCE || name === 'messages') draw();
     else content.replaceChildren(el('button', { onclick: draw }, `Load ${bytes(total)} of input and output`));
@@ -43,8 +44,9 @@ export function show(panel, trace, span) {
   const title = span ? span.name || el('i', {}, 'unnamed') : 'The run';
   panel.replaceChildren(
     ...[
-      el('div', { className: 'title' }, el('h2', { dir: 'auto' }, title), span ? tools(trace, span, fetched) : null),
-      record.error === undefined ? null : el('pre', { className: 'error', tabIndex: 0 }, record.error.slice(0, 20_000)),
+      el('div', { className: 'title' }, el('h2', { className: 'clamp', dir: 'auto', title: span?.name ?? '' }, title), span ? tools(trace, span, fetched) : null),
+      // That of the run stands above.
+      span?.error === undefined ? null : el('pre', { className: 'error', tabIndex: 0 }, span.error.slice(0, 20_000)),
       span ? facts(span) : null,
       bar,
       content,
@@ -53,6 +55,13 @@ export function show(panel, trace, span) {
   panel.scrollTop = 0;
   const wanted = tabs.some(([name]) => name === tab) ? tab : 'messages';
   open(wanted);
+}
+
+// States that the run has no such span.
+export function showMissing(panel, id, mayCome) {
+  latest = null;
+  const words = mayCome ? 'The run has no such span yet.' : 'The run has no such span.';
+  panel.replaceChildren(el('h2', {}, 'No such span'), el('p', { className: 'quiet', role: 'status' }, words), el('p', {}, el('code', {}, id)));
 }
 
 const DRAW = {
@@ -100,7 +109,9 @@ function section(name, json) {
 
 function facts(span) {
   const fact = (name, value) => (value === undefined || value === '' || value === null ? null : el('div', {}, el('dt', {}, name), el('dd', {}, value)));
-  const sum = span.duration_ms === undefined ? undefined : duration(span.duration_ms * 1000);
+  const [start, end] = [micros(span.started_at), micros(span.ended_at)];
+  const between = start !== null && end !== null ? duration(Math.max(0, end - start)) : undefined;
+  const sum = span.duration_ms ? duration(span.duration_ms * 1000) : between;
   return el(
     'dl',
     {},

@@ -1,25 +1,27 @@
 // Plots by day: stacked bars and lines, with values where the pointer or the focus is.
 
 import { el, svg } from './element.js';
+import { counted } from './text.js';
 
 const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [640, 210, 78, 28, 12];
 // Numbers of steps between the lines of a plot, the first that fits.
 const STEPS = [4, 5, 2, 1];
 
-// A plot of `days` (texts) as `bars` or `lines`, each series {name, values} and maybe `kind`, its colour. `write` writes a value.
-export function plot({ title, days, series, kind, write }) {
+// A plot of `days` (texts) as `bars` or `lines`, each series {name, values} and maybe `kind`, its colour. `write` writes a value,
+// and `tick` one beside the plot, where there is little room.
+export function plot({ title, days, series, kind, write, tick = write }) {
   const totals = days.map((_, at) => (kind === 'bars' ? series.reduce((sum, each) => sum + each.values[at], 0) : Math.max(0, ...series.map((each) => each.values[at]))));
   const most = nice(Math.max(...totals, 0));
   const step = (WIDTH - LEFT - 8) / Math.max(1, days.length);
   const y = (value) => TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / most);
   const x = (at) => LEFT + step * (at + 0.5);
-  const root = svg('svg', { class: 'plot', viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: 'img', 'aria-label': `${title}, by day. ${days.length} days; the table below has the figures.` });
+  const root = svg('svg', { class: 'plot', viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: 'img', 'aria-label': `${title}, by day. ${counted(days.length, 'day')}; the table below has the figures.` });
   // Values that are counted have lines at whole numbers.
   const isCounted = series.every((each) => each.values.every(Number.isInteger));
   const steps = STEPS.find((steps) => !isCounted || most % steps === 0) ?? 1;
   for (let line = 0; line <= steps; line += 1) {
     const value = (most * line) / steps;
-    root.append(svg('line', { class: 'grid', x1: LEFT, x2: WIDTH - 8, y1: y(value), y2: y(value) }), svg('text', { class: 'tick', x: LEFT - 6, y: y(value) + 4, 'text-anchor': 'end' }, write(value)));
+    root.append(svg('line', { class: 'grid', x1: LEFT, x2: WIDTH - 8, y1: y(value), y2: y(value) }), svg('text', { class: 'tick', x: LEFT - 6, y: y(value) + 4, 'text-anchor': 'end' }, tick(value)));
   }
   const every = Math.max(1, Math.ceil(days.length / 7));
   days.forEach((day, at) => {

@@ -3,7 +3,7 @@
 import * as agents from './agents.js';
 import { FORKS, address, change, get, has, spanPath, tracePath } from './api.js';
 import * as conversation from './conversation.js';
-import { choice, confirmed, copyButton, download, el } from './element.js';
+import { choice, confirmed, copyButton, download, drawTabs, el, redraw } from './element.js';
 import { marks, runDuration, runName, spanCount, statusMark } from './mark.js';
 import { agents as agentsOf, criticalPath, retries, sum } from './measure.js';
 import * as panel from './panel.js';
@@ -22,9 +22,9 @@ export function show(root, id, spanId, query) {
   const search = el('input', { type: 'search', placeholder: 'Find a span', ariaLabel: 'Find a span' });
   const hits = el('span', { className: 'quiet', role: 'status' });
   const nextError = el('button', { onclick: () => toError() }, 'Next error');
-  const tools = el('div', { className: 'tools' }, views, search, hits, nextError);
-  const timeline = el('div', { className: 'tree' });
-  const other = el('div', { className: 'other', hidden: true });
+  const tools = el('div', { className: 'tools', hidden: true }, views, search, hits, nextError);
+  const timeline = el('div', { className: 'tree', role: 'tabpanel', ariaLabel: 'Timeline' });
+  const other = el('div', { className: 'other', role: 'tabpanel', hidden: true });
   const detail = el('aside', { className: 'panel', ariaLabel: 'The chosen span', tabIndex: 0 });
   root.append(summary, tools, el('div', { className: 'run' }, timeline, other, detail));
 
@@ -39,6 +39,9 @@ export function show(root, id, spanId, query) {
   let head = null;
   let timer = null;
   let left = false;
+  let isGone = false;
+  // The id of a chosen span that the run does not have.
+  let missing = null;
   const spans = new Map();
   const closed = new Set();
   const waiting = new AbortController();
@@ -52,6 +55,7 @@ export function show(root, id, spanId, query) {
     chosen = node?.span.id ?? null;
     remember();
     draw();
+    missing = null;
     panel.show(detail, trace, node?.span ?? null);
   };
   // The address names what is shown, so that it can be passed on; going back leaves the run.
@@ -118,17 +122,18 @@ export function show(root, id, spanId, query) {
   };
 
   const drawViews = () => {
-    views.replaceChildren(...VIEWS.filter(([name]) => name !== 'agents' || agentsOf(tree.nodes).agents.length > 0).map(([name, words]) => el('button', { role: 'tab', ariaSelected: String(name === view), onclick: () => {
+    drawTabs(views, VIEWS.filter(([name]) => name !== 'agents' || agentsOf(tree.nodes).agents.length > 0), view, (name) => {
       view = name;
       remember();
       drawViews();
       drawOther();
-    } }, words)));
+    });
   };
   const drawOther = () => {
     const isTree = view === 'tree';
     timeline.hidden = !isTree;
     other.hidden = isTree;
+    other.ariaLabel = VIEWS.find(([name]) => name === view)[1];
     if (isTree) layOut();
     else if (view === 'agents') other.replaceChildren(...agents.draw(agentsOf(tree.nodes)));
     else drawConversation();
@@ -152,8 +157,8 @@ export function show(root, id, spanId, query) {
   const refresh = async () => {
     const query = new URLSearchParams({ after: version });
     if (trace?.live !== undefined) query.set('live', trace.live);
-    const text = await get(`${tracePath(id)}/changes?${query}`, waiting.signal);
-    if (left) return;
+    const text = await get(`${tracePath(id)}/changes?${query}`, waiting.signal, gone);
+    if (left || isGone) return;
     if (text === null) {
       timer = setTimeout(tick, LATER);
       return;
@@ -162,6 +167,16 @@ export function show(root, id, spanId, query) {
     const news = take(newest, changed, known);
     // A run that has ended may still get what came late; the page stops asking for changes when nothing does any more.
     if (news || known.status === 'running') timer = setTimeout(tick, SOON);
+  };
+  // The receiver has no such run, or no longer: what is shown of it stays.
+  const gone = () => {
+    if (left) return;
+    isGone = true;
+    const words = trace === null ? 'There is no run with this id. It may have been deleted.' : 'This run has been deleted.';
+    if (trace === null) {
+      document.title = 'No such run · Retrace, local';
+      root.replaceChildren(el('div', { className: 'empty' }, el('h1', {}, 'No such run'), el('p', {}, words), el('p', {}, el('code', {}, id)), el('p', {}, el('a', { href: '#/' }, 'Show all runs'))));
+    } else summary.prepend(el('p', { className: 'error', role: 'alert' }, words));
   };
   const tick = () => {
     if (document.hidden) timer = setTimeout(tick, LATER);
@@ -182,6 +197,7 @@ export function show(root, id, spanId, query) {
     tree = build(trace, trace.live ? Date.now() * 1000 : null);
     sum(tree.roots);
     measured = { path: criticalPath(tree.roots), tries: retries(tree.roots) };
+    tools.hidden = false;
     nextError.hidden = !tree.roots.some((node) => node.failures > 0);
     document.title = `${trace.name || 'unnamed'} · Retrace, local`;
     drawSummary();
@@ -193,12 +209,16 @@ export function show(root, id, spanId, query) {
     if (first && node) rows.reveal(node);
     // What is looked at is drawn again only when it has changed.
     const touched = node ? changed.some((span) => span.id === chosen) : isNewHead && chosen === null;
-    if (first || touched) choose(node);
+    if (chosen !== null && !node && (first || missing === chosen)) {
+      // It may come later while the run goes on.
+      missing = chosen;
+      panel.showMissing(detail, chosen, known.status === 'running');
+    } else if (first || touched || missing === chosen) choose(node);
     return true;
   };
   const drawSummary = () => {
     const menu = summary.querySelector('details.actions')?.open ?? false;
-    summary.replaceChildren(...facts(trace, () => choose(null), actions(trace, menu)));
+    redraw(summary, facts(trace, () => choose(null), actions(trace, menu)));
   };
 
   addEventListener('keydown', keys);
@@ -213,11 +233,11 @@ export function show(root, id, spanId, query) {
 }
 
 function facts(trace, choose, menu) {
-  const fact = (name, value) => (value ? el('div', {}, el('dt', {}, name), el('dd', {}, value)) : null);
+  const fact = (name, value) => (value ? el('div', {}, el('dt', {}, name), el('dd', { title: value.textContent ?? '' }, value)) : null);
   const [start, end] = [micros(trace.started_at), micros(trace.ended_at)];
-  const session = trace.session_id ? el('a', { href: `#/session/${encodeURIComponent(trace.session_id)}` }, trace.session_id) : null;
+  const session = trace.session_id ? el('a', { href: `#/session/${encodeURIComponent(trace.session_id)}`, dir: 'auto' }, trace.session_id) : null;
   return [
-    el('div', { className: 'title' }, el('h1', {}, runName(trace), ' ', statusMark(trace), ...marks(trace)), menu),
+    el('div', { className: 'title' }, el('h1', {}, el('span', { className: 'clamp', title: trace.name ?? '', dir: 'auto' }, runName(trace)), ' ', statusMark(trace), ...marks(trace)), menu),
     trace.error ? el('p', { className: 'error', tabIndex: 0 }, trace.error) : null,
     el(
       'dl',
@@ -260,20 +280,7 @@ function actions(trace, open) {
   has(FORKS).then((is) => {
     if (!is) return;
     list.insertBefore(item('Download cassette', save('.cassette.jsonl', 'application/x-ndjson', `${path}/cassette`)), list.children[2]);
-    forkOf(trace).then((origin) => {
-      if (origin) list.prepend(el('a', { href: `#/compare?${new URLSearchParams({ a: origin, b: trace.id })}` }, 'Compare with its origin'));
-    });
+    if (trace.fork_of) list.prepend(el('a', { href: `#/compare?${new URLSearchParams({ a: trace.fork_of, b: trace.id })}` }, 'Compare with its origin'));
   });
   return el('details', { className: 'actions', open }, el('summary', {}, 'Actions'), list);
-}
-
-const origins = new Map();
-
-// The run that a fork came from, or null. Metadata are no part of what a run is drawn from.
-function forkOf(trace) {
-  if (!trace.content_bytes?.metadata) return Promise.resolve(null);
-  if (!origins.has(trace.id)) {
-    origins.set(trace.id, get(`${tracePath(trace.id)}?spans=false`).then((text) => (text === null ? null : (JSON.parse(text).metadata?._fork_of ?? null))));
-  }
-  return origins.get(trace.id);
 }

@@ -4,10 +4,12 @@ import { address, get, tracePath } from './api.js';
 import * as conversation from './conversation.js';
 import { el } from './element.js';
 import { apiQuery, bar, isFiltered } from './filter.js';
-import { marks, runDuration, runName, statusMark } from './mark.js';
-import { ago, clock, dollars, number, timestamp } from './text.js';
+import { age, marks, runDuration, runName, statusMark } from './mark.js';
+import { clock, dollars, number, timestamp } from './text.js';
 
 const PAGE = 50;
+// How long to wait before asking again while there is no answer.
+const LATER = 3000;
 // Runs of a session whose conversation is shown from the beginning.
 const OPEN = 10;
 
@@ -18,12 +20,18 @@ export function show(root, parameters) {
   const columns = [['Session', ''], ['Last run', ''], ['Runs', 'n'], ['Errors', 'n'], ['Tokens', 'n wide-only'], ['Cost', 'n'], ['User', 'wide-only']];
   const table = el('table', { className: 'runs' }, el('thead', {}, el('tr', {}, columns.map(([name, kind]) => el('th', { className: kind, scope: 'col' }, name)))), body);
   let left = false;
+  let timer = null;
   const refresh = async () => {
+    clearTimeout(timer);
     const query = apiQuery(parameters);
     query.set('limit', PAGE);
     if (parameters.get('offset')) query.set('offset', parameters.get('offset'));
     const text = await get(`/api/v1/sessions?${query}`);
-    if (left || text === null) return;
+    if (left) return;
+    if (text === null) {
+      timer = setTimeout(refresh, LATER);
+      return;
+    }
     const page = JSON.parse(text);
     body.replaceChildren(...page.sessions.map(row));
     table.hidden = page.sessions.length === 0;
@@ -37,24 +45,31 @@ export function show(root, parameters) {
   refresh();
   return () => {
     left = true;
+    clearTimeout(timer);
   };
 }
 
 function row(session) {
   const to = `#/session/${encodeURIComponent(session.id)}`;
   const last = timestamp(session.last_micros);
+  // A narrow page has no heads of columns beside the numbers.
+  const cell = (value, label) => {
+    const cell = el('td', { className: 'n' }, value);
+    if (value !== '') cell.dataset.label = label;
+    return cell;
+  };
   return el(
     'tr',
     { onclick: () => {
       location.hash = to;
     } },
-    el('td', { className: 'name' }, el('a', { href: to }, session.id)),
-    el('td', { title: clock(last) }, ago(last)),
-    el('td', { className: 'n' }, number(session.runs)),
-    el('td', { className: 'n' }, session.failed ? el('span', { className: 'mark warn' }, number(session.failed)) : ''),
+    el('td', { className: 'name' }, el('a', { href: to, dir: 'auto', title: session.id }, session.id)),
+    el('td', {}, age(last)),
+    cell(number(session.runs), session.runs === 1 ? 'run' : 'runs'),
+    cell(session.failed ? el('span', { className: 'mark warn' }, number(session.failed)) : '', 'failed'),
     el('td', { className: 'n wide-only' }, session.tokens ? number(session.tokens) : ''),
     el('td', { className: 'n' }, session.cost ? dollars(session.cost) : ''),
-    el('td', { className: 'wide-only' }, session.user ?? ''),
+    el('td', { className: 'wide-only user', title: session.user ?? '' }, session.user ?? ''),
   );
 }
 
@@ -76,17 +91,24 @@ function paging(page, parameters) {
 export function showOne(root, id) {
   let left = false;
   const list = el('div', { className: 'session' });
-  root.append(el('section', { className: 'summary' }, el('h1', {}, id), el('a', { href: `#/?${new URLSearchParams({ session: id })}` }, 'As a list of runs')), list);
+  root.append(el('section', { className: 'summary' }, el('h1', { className: 'clamp', dir: 'auto', title: id }, id), el('a', { href: `#/?${new URLSearchParams({ session: id })}` }, 'As a list of runs')), list);
   document.title = `${id} · Retrace, local`;
-  (async () => {
+  let timer = null;
+  const load = async () => {
     const text = await get(`/api/v1/traces?${new URLSearchParams({ session: id, sort: 'started', order: 'asc', limit: 500 })}`);
-    if (left || text === null) return;
+    if (left) return;
+    if (text === null) {
+      timer = setTimeout(load, LATER);
+      return;
+    }
     const { traces } = JSON.parse(text);
     if (traces.length === 0) list.append(el('p', { className: 'empty' }, 'No run is of this session.'));
     list.append(...traces.map((trace, at) => one(trace, at < OPEN, () => !left)));
-  })();
+  };
+  load();
   return () => {
     left = true;
+    clearTimeout(timer);
   };
 }
 

@@ -6,11 +6,28 @@ export function number(value) {
   return count.format(value);
 }
 
+// A number with its noun.
+export function counted(value, one, many = `${one}s`) {
+  return `${number(value)} ${value === 1 ? one : many}`;
+}
+
+const compact = new Intl.NumberFormat('en', { notation: 'compact', maximumFractionDigits: 1 });
+
+// A number for where there is little room: exact up to `exact`, else the first digits of it.
+export function short(value, exact = 10_000) {
+  return value < exact ? number(Math.round(value * 100) / 100) : compact.format(value);
+}
+
 const small = new Intl.NumberFormat('en', { maximumSignificantDigits: 3 });
 const large = new Intl.NumberFormat('en', { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 
 export function dollars(value) {
   return `$${(value < 1 ? small : large).format(value)}`;
+}
+
+// The same for where there is little room.
+export function shortDollars(value) {
+  return value < 10_000 ? dollars(value) : `$${compact.format(value)}`;
 }
 
 export function bytes(value) {
@@ -28,7 +45,16 @@ export function duration(micros) {
   const seconds = Math.round(micros / 1e6);
   const [minutes, hours] = [Math.floor(seconds / 60), Math.floor(seconds / 3600)];
   const two = (value) => String(value).padStart(2, '0');
+  if (hours >= 100) return `${Math.floor(hours / 24)} d ${two(hours % 24)} h`;
   return hours ? `${hours} h ${two(minutes % 60)} min` : `${minutes} min ${two(seconds % 60)} s`;
+}
+
+// The same in one unit, for where there is little room.
+export function shortDuration(micros) {
+  for (const [unit, length] of [['d', 86_400e6], ['h', 3600e6], ['min', 60e6]]) {
+    if (micros >= length) return `${small.format(micros / length)} ${unit}`;
+  }
+  return duration(micros);
 }
 
 const TIME = /^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)?$/i;

@@ -27,7 +27,8 @@ export function build(trace, now) {
     }
   }
   const begin = least([micros(trace.started_at), ...nodes.map((node) => node.start)]);
-  const end = greatest([now, micros(trace.ended_at), ...nodes.map((node) => node.end ?? node.start)]);
+  // A run of which no end is known has at least its beginning.
+  const end = greatest([begin, now, micros(trace.ended_at), ...nodes.map((node) => node.end ?? node.start)]);
   return { roots: sorted(roots), nodes, begin, end };
 }
 

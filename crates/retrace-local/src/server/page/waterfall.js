@@ -1,7 +1,7 @@
 // The rows of a run: names as a tree, and times as bars. Only those in sight are drawn.
 
 import { el } from './element.js';
-import { dollars, duration, number } from './text.js';
+import { counted, dollars, duration, number, short, shortDollars, shortDuration } from './text.js';
 
 // Must agree with the height of a row in the style sheet.
 const ROW = 28;
@@ -111,8 +111,8 @@ export function waterfall(root, act) {
       label,
       el('div', { className: 'line' }, bar(node)),
       el('div', { className: 'n time' }, took(node) || unended(span)),
-      el('div', { className: 'n tokens', title: isParent ? 'Tokens of this span and those below' : 'Tokens in and out' }, isParent ? (node.tokens ? `Σ ${number(node.tokens)}` : '') : tokens(span)),
-      el('div', { className: 'n cost', title: isParent ? 'Cost of this span and those below' : '' }, node.cost ? `${isParent ? 'Σ ' : ''}${dollars(node.cost)}` : ''),
+      el('div', { className: 'n tokens', title: tokensTitle(node) }, isParent ? (node.tokens ? `Σ ${few(node.tokens)}` : '') : tokens(span, few)),
+      el('div', { className: 'n cost', title: node.cost ? `${dollars(node.cost)}${isParent ? ' of this span and those below' : ''}` : '' }, node.cost ? `${isParent ? 'Σ ' : ''}${shortDollars(node.cost)}` : ''),
     );
     return element;
   };
@@ -137,7 +137,7 @@ export function waterfall(root, act) {
     const [from, to] = range();
     if (from !== null) {
       const begin = shown.tree.begin;
-      line.append(...[from, (from + to) / 2, to].map((time) => el('span', {}, duration(time - begin))));
+      line.append(...(to > from ? [from, (from + to) / 2, to] : [from]).map((time) => el('span', {}, shortDuration(time - begin))));
     }
     const column = (name, kind) => el('div', { className: kind }, name);
     const reset = zoom ? el('button', { className: 'small', onclick: () => set(null) }, 'Show all') : null;
@@ -191,7 +191,8 @@ export function waterfall(root, act) {
     rows,
     show(next) {
       shown = next;
-      height.style.height = `${next.visible.length * ROW}px`;
+      rows.classList.toggle('none', next.visible.length === 0);
+      height.style.height = next.visible.length ? `${next.visible.length * ROW}px` : '';
       drawAxis();
       drawAll();
     },
@@ -218,8 +219,17 @@ export function took({ span, start, end }) {
   return start !== null && end !== null ? duration(Math.max(0, end - start)) : '';
 }
 
-function tokens(span) {
+function tokensTitle({ span, children, tokens: sum }) {
+  if (children.length > 0) return sum ? `${counted(sum, 'token')} of this span and those below` : '';
+  const all = tokens(span, number);
+  return all ? `Tokens in and out: ${all}` : '';
+}
+
+// A number of tokens in a row.
+const few = (value) => short(value, 1_000_000);
+
+function tokens(span, write) {
   if (span.input_tokens === undefined && span.output_tokens === undefined) return '';
-  const part = (value) => (value === undefined ? '?' : number(value));
+  const part = (value) => (value === undefined ? '?' : write(value));
   return `${part(span.input_tokens)} → ${part(span.output_tokens)}`;
 }
