@@ -63,7 +63,8 @@ impl<V: SpanView> SpanReader<'_, V> {
             // The run carries its agents, its session and its user.
             (Field::AgentId, true),
             (Field::AgentName, true),
-            (Field::ParentAgentId, true),
+            // The run carries the parent of an agent; without an agent it stays an attribute.
+            (Field::ParentAgentId, self.fields.label(Field::ParentAgentId).is_some() && self.agent().is_some()),
             (Field::Status, self.fields.text(Field::Status).and_then(Ending::from_wire).is_some()),
             (
                 Field::StatedError,
