@@ -222,12 +222,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_api_has_an_exchange_in_the_tests() {
-        let exchanges = include_str!("../../tests/support/apis.rs");
-        let urls: Vec<&str> = exchanges.split('"').filter(|text| text.starts_with("http")).collect();
-        let of = |api: &dyn Api| urls.iter().any(|url| api.route(&Target::of(url)).is_some());
-        let missing: Vec<&str> = KNOWN.iter().filter(|api| !of(**api)).map(|api| api.name()).collect();
-        assert!(missing.is_empty(), "add an exchange to `known` in tests/support/apis.rs for {missing:?}");
+    fn every_api_has_an_exchange_in_the_tests_and_for_fuzzing() {
+        for (place, source) in [
+            ("`known` in tests/support/apis.rs", include_str!("../../tests/support/apis.rs")),
+            (
+                "`APIS` in fuzz/fuzz_targets/model_calls.rs",
+                include_str!("../../../../fuzz/fuzz_targets/model_calls.rs"),
+            ),
+        ] {
+            let urls: Vec<&str> = source.split('"').filter(|text| text.starts_with("http")).collect();
+            let of = |api: &dyn Api| urls.iter().any(|url| api.route(&Target::of(url)).is_some());
+            let missing: Vec<&str> = KNOWN.iter().filter(|api| !of(**api)).map(|api| api.name()).collect();
+            assert!(missing.is_empty(), "add an exchange to {place} for {missing:?}");
+        }
     }
 
     #[test]
